@@ -1,0 +1,3 @@
+from scenes import photo
+
+__all__ = ["photo"]

@@ -1,116 +1,58 @@
-"""Seed -> photo-like picture: six kinds of scene, painted from fractal noise, gradients, shapes and text.
+"""Seed -> photo-like picture: six kinds of scene made of noise, gradients, shapes and text.
 
 The same seed gives the same scene at any size. Pictures of different seeds differ in what every
 perceptual hash looks at, the light and dark of large areas, and have plenty of structure.
 """
 
-import colorsys
-
 import cv2
 import numpy as np
+import numpy.typing as npt
+from paint import (
+    FONTS,
+    Field,
+    Point,
+    Size,
+    across,
+    between,
+    colour,
+    down,
+    noise,
+    oval,
+    polygon,
+    write,
+)
 
-SUBPIXEL_BITS = 4  # cv2 draws at 1/16 of a pixel
 SHADES = (0.06, 0.90)  # darkest and brightest: room for a brighter copy
-WORDS = "harbour lantern orchard meadow granite willow copper saffron cobalt ember tundra velvet".split()
-FONTS = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_COMPLEX)
+WORDS = "harbour lantern orchard meadow granite willow copper saffron cobalt ember".split()
 
 
-def noise(rng, size, *, coarsest=3, roughness=0.55, stretch=1.0):
-    """Fractal noise of mean 0 and deviation 1, float32 (height, width): octaves of random grids."""
-    width, height = size
-    octaves = np.random.default_rng(rng.integers(2**63))
-    field = np.zeros((height, width), np.float32)
-    cells, weight = coarsest, 1.0
-    while cells < 2 * max(size):
-        grid = octaves.standard_normal((max(2, round(cells * stretch)), cells), np.float32)
-        field += weight * cv2.resize(grid, size, interpolation=cv2.INTER_CUBIC)
-        cells, weight = 2 * cells, weight * roughness
-    return (field - field.mean()) / field.std()
-
-
-def colour(hue, saturation, value):
-    """RGB, float32 (3,), from hue, saturation and value in 0..1."""
-    return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value), np.float32)
-
-
-def between(start, end, weight):
-    """Colours or shades from start to end as weight, an array (height, width), goes from 0 to 1."""
-    weight = np.clip(weight, 0, 1)[..., None]
-    return start * (1 - weight) + end * weight
-
-
-def down(size):
-    """0 at the top row, 1 at the bottom row, float32 (height, width)."""
-    return np.repeat(np.linspace(0, 1, size[1], dtype=np.float32)[:, None], size[0], axis=1)
-
-
-def across(size):
-    """0 at the left column, 1 at the right column, float32 (height, width)."""
-    return np.repeat(np.linspace(0, 1, size[0], dtype=np.float32)[None], size[1], axis=0)
-
-
-def blend(canvas, mask, tone):
-    """Lay a tone over the part of a canvas that an 8-bit mask shows."""
-    canvas += (tone - canvas) * (mask[..., None] * np.float32(1 / 255))
-
-
-def polygon(canvas, points, tone):
-    """Fill a polygon of points (x, y) in 0..1, with smooth edges."""
-    height, width = canvas.shape[:2]
-    scaled = np.asarray(points) * (width, height)
-    left, top = np.clip(np.floor(scaled.min(axis=0)).astype(int) - 1, 0, (width, height))
-    right, bottom = np.clip(np.ceil(scaled.max(axis=0)).astype(int) + 2, 0, (width, height))
-    if left < right and top < bottom:
-        mask = np.zeros((bottom - top, right - left), np.uint8)
-        corners = np.round((scaled - (left, top)) * (1 << SUBPIXEL_BITS)).astype(np.int32)
-        cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, SUBPIXEL_BITS)
-        blend(canvas[top:bottom, left:right], mask, tone)
-
-
-def oval(canvas, centre, radii, tone, turn=0.0):
-    """Fill an ellipse: centre in 0..1 of width and height, radii in parts of the height, turn in radians."""
-    angle = np.linspace(0, 2 * np.pi, 49)
-    x, y = radii[0] * np.cos(angle), radii[1] * np.sin(angle)
-    upright = canvas.shape[0] / canvas.shape[1]
-    turned_x = x * np.cos(turn) - y * np.sin(turn)
-    turned_y = x * np.sin(turn) + y * np.cos(turn)
-    polygon(canvas, np.c_[centre[0] + turned_x * upright, centre[1] + turned_y], tone)
-
-
-def write(canvas, text, corner, height, tone, font=cv2.FONT_HERSHEY_DUPLEX):
-    """Write text with its lower left corner at (x, y) in 0..1, letters of a height in 0..1."""
-    scale = height * canvas.shape[0] / cv2.getTextSize("H", font, 1, 1)[0][1]
-    origin = (round(corner[0] * canvas.shape[1]), round(corner[1] * canvas.shape[0]))
-    mask = np.zeros(canvas.shape[:2], np.uint8)
-    cv2.putText(mask, text, origin, font, scale, 255, max(1, round(scale * 1.6)), cv2.LINE_AA)
-    blend(canvas, mask, tone)
-
-
-def sky(rng, size, hue):
+def sky(rng: np.random.Generator, size: Size, hue: float) -> tuple[Field, Field]:
     """A sky with a sun's glow and clouds, and the hue of its haze."""
-    haze = colour(hue + rng.uniform(0.35, 0.6), rng.uniform(0.25, 0.6), 0.85)
+    haze = colour(rng.uniform(-0.06, 0.14), rng.uniform(0.2, 0.6), 0.88)
     zenith = colour(hue, rng.uniform(0.45, 0.8), rng.uniform(0.3, 0.75))
     canvas = between(zenith, haze, down(size) * rng.uniform(1.0, 1.7))
     sun_x, sun_y = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.5)
     far = np.hypot((across(size) - sun_x) * size[0] / size[1], down(size) - sun_y)
     canvas = between(canvas, np.float32(0.92), 0.7 * np.exp(-9 * far))
-    clouds = noise(rng, size, coarsest=4, roughness=0.5, stretch=1.6) * 0.45 + rng.uniform(-0.1, 0.2)
-    lit = colour(hue + 0.5, 0.08, rng.uniform(0.7, 0.95))
+    clouds = noise(rng, size, coarsest=4, roughness=0.5, stretch=1.6) * 0.45 + rng.uniform(
+        -0.1, 0.2
+    )
+    lit = colour(0.08, 0.06, rng.uniform(0.75, 0.95))
     canvas = between(canvas, lit, clouds)
     disc = np.clip((rng.uniform(0.03, 0.08) - far) * size[1] / 2, 0, 1)
     return between(canvas, np.float32(0.97), disc), haze
 
 
-def ridge(rng, base, height):
+def ridge(rng: np.random.Generator, base: float, height: float) -> Field:
     """A mountain's outline as points (x, y), closed at the bottom."""
     line = noise(rng, (256, 2), coarsest=3, roughness=0.5)[0]
     x = np.linspace(-0.01, 1.01, 256)
     return np.vstack([np.c_[x, base - height * line], [(1.01, 1.01), (-0.01, 1.01)]])
 
 
-def mountains(rng, size):
+def mountains(rng: np.random.Generator, size: Size) -> Field:
     """Ridges one behind the other under a sky, paler with distance."""
-    hue = rng.uniform(0.52, 0.72)
+    hue = rng.uniform(0.53, 0.66)
     canvas, haze = sky(rng, size, hue)
     near = colour(rng.uniform(0.2, 0.5), rng.uniform(0.4, 0.7), rng.uniform(0.12, 0.28))
     rock = noise(rng, size, coarsest=6, roughness=0.7) * 0.045
@@ -123,9 +65,9 @@ def mountains(rng, size):
     return canvas
 
 
-def sea(rng, size):
+def sea(rng: np.random.Generator, size: Size) -> Field:
     """A sky over water that mirrors its light, with sails."""
-    canvas, haze = sky(rng, size, rng.uniform(0.5, 1.05))
+    canvas, haze = sky(rng, size, rng.uniform(0.52, 0.68))
     horizon = rng.uniform(0.42, 0.62)
     deep = colour(rng.uniform(0.48, 0.62), 0.7, rng.uniform(0.2, 0.4))
     water = between(haze * 0.85, deep, (down(size) - horizon) * 3)
@@ -134,17 +76,25 @@ def sea(rng, size):
     water = water * (1 + 0.14 * waves + 0.22 * swell)[..., None]
     canvas = between(canvas, water, (down(size) - horizon) * size[1])
     for _ in range(int(rng.integers(1, 4))):
-        x, y, tall = rng.uniform(0.1, 0.9), horizon + rng.uniform(0.02, 0.2), rng.uniform(0.15, 0.35)
+        x, y, tall = (
+            rng.uniform(0.1, 0.9),
+            horizon + rng.uniform(0.02, 0.2),
+            rng.uniform(0.15, 0.35),
+        )
         white, hull = colour(0.1, 0.1, 0.9), colour(rng.uniform(), 0.7, 0.35)
         polygon(canvas, [(x, y - tall), (x, y), (x + tall * 0.33, y)], white)
-        polygon(canvas, [(x - 0.01, y - tall * 0.9), (x - 0.01, y), (x - tall * 0.2, y)], white * 0.82)
+        polygon(
+            canvas, [(x - 0.01, y - tall * 0.9), (x - 0.01, y), (x - tall * 0.2, y)], white * 0.82
+        )
         foot = y + tall * 0.14
         deck = [(x - tall * 0.3, y + 0.01), (x + tall * 0.4, y + 0.01), (x + tall * 0.25, foot)]
         polygon(canvas, [*deck, (x - tall * 0.2, foot)], hull)
     return canvas
 
 
-def tower(canvas, rng, left, wide, top, tone):
+def tower(
+    canvas: Field, rng: np.random.Generator, left: float, wide: float, top: float, tone: Field
+) -> None:
     """A building with a grid of windows, some of them lit."""
     polygon(canvas, [(left, top), (left + wide, top), (left + wide, 1.01), (left, 1.01)], tone)
     columns, rows = int(rng.integers(3, 6)), int((1 - top) / 0.055)
@@ -156,9 +106,9 @@ def tower(canvas, rng, left, wide, top, tone):
         polygon(canvas, [(x, y), (x + width, y), (x + width, y + height), (x, y + height)], glow)
 
 
-def city(rng, size):
+def city(rng: np.random.Generator, size: Size) -> Field:
     """A skyline at dusk."""
-    hue = rng.uniform(0.58, 0.95)
+    hue = rng.uniform(0.56, 0.8)
     canvas, haze = sky(rng, size, hue)
     for depth in (0.35, 0.8):
         left = -0.05
@@ -171,7 +121,9 @@ def city(rng, size):
     return canvas
 
 
-def flower(canvas, rng, centre, radius, tone):
+def flower(
+    canvas: Field, rng: np.random.Generator, centre: Point, radius: float, tone: Field
+) -> None:
     """A blossom: petals about a centre, with a stalk."""
     x, y = centre
     stalk = [(x - 0.004, y), (x + 0.004, y), (x + rng.normal(0, 0.03), 1.01)]
@@ -184,7 +136,7 @@ def flower(canvas, rng, centre, radius, tone):
     oval(canvas, centre, (0.28 * radius, 0.28 * radius), colour(0.12, 0.8, 0.85))
 
 
-def meadow(rng, size):
+def meadow(rng: np.random.Generator, size: Size) -> Field:
     """Flowers before a blurred green and spots of light."""
     dark = colour(rng.uniform(0.2, 0.45), 0.6, 0.15)
     light = colour(rng.uniform(0.15, 0.35), 0.5, 0.75)
@@ -202,7 +154,19 @@ def meadow(rng, size):
     return canvas
 
 
-def still_life(rng, size):
+def ball(canvas: Field, centre: Point, radius: float, tone: Field, side: float) -> Field:
+    """A shaded ball with a gleam, lit from the left (side 1) or the right (-1)."""
+    size = canvas.shape[1], canvas.shape[0]
+    mask = np.zeros((size[1], size[0], 1), np.float32)
+    oval(mask, centre, (radius, radius), 1)
+    right = (across(size) - centre[0]) * (size[0] / size[1] / radius)
+    lower = (down(size) - centre[1]) / radius
+    shade = np.clip(0.75 - 0.55 * (side * right + 0.7 * lower), 0.12, 1.15)
+    gleam = np.exp(-14 * ((right + side * 0.4) ** 2 + (lower + 0.45) ** 2))
+    return between(canvas, tone * shade[..., None] + 0.5 * gleam[..., None], mask[..., 0])
+
+
+def still_life(rng: np.random.Generator, size: Size) -> Field:
     """Shaded balls on a table in side light."""
     wall, wood = colour(rng.uniform(), 0.35, 0.6), colour(rng.uniform(0.03, 0.1), 0.6, 0.45)
     edge = rng.uniform(0.45, 0.65)
@@ -214,26 +178,21 @@ def still_life(rng, size):
         radius = rng.uniform(0.08, 0.24)
         x, y = x + rng.normal(0, 0.03), edge + rng.uniform(-0.1, 0.3)
         shadow = canvas.copy()
-        oval(shadow, (x + side * radius * 0.6, y + radius), (1.3 * radius, 0.25 * radius), wood * 0.2)
+        oval(shadow, (x + side * radius * 0.6, y + radius), (1.3 * radius, 0.25 * radius), wood / 5)
         canvas = canvas * 0.35 + cv2.GaussianBlur(shadow, (0, 0), 0.012 * size[1]) * 0.65
-        mask = np.zeros((*canvas.shape[:2], 1), np.float32)
-        oval(mask, (x, y), (radius, radius), 1)
-        right = (across(size) - x) * size[0] / size[1] / radius
-        lower = (down(size) - y) / radius
-        shade = np.clip(0.75 - 0.55 * (side * right + 0.7 * lower), 0.12, 1.15)
-        gleam = np.exp(-14 * ((right + side * 0.4) ** 2 + (lower + 0.45) ** 2))
         tone = colour(rng.uniform(), rng.uniform(0.5, 0.9), rng.uniform(0.45, 0.85))
-        canvas = between(canvas, tone * shade[..., None] + 0.5 * gleam[..., None], mask[..., 0])
+        canvas = ball(canvas, (x, y), radius, tone, side)
     return canvas
 
 
-def poster(rng, size):
+def poster(rng: np.random.Generator, size: Size) -> Field:
     """Bold shapes and a title on rough paper."""
     hue = rng.uniform()
     paper = colour(hue, rng.uniform(0.1, 0.5), rng.uniform(0.25, 0.85))
     canvas = paper * (1 + 0.25 * noise(rng, size, coarsest=3, roughness=0.45))[..., None]
     for _ in range(int(rng.integers(6, 12))):
-        tone = colour(hue + rng.choice([0, 0.08, 0.5, 0.58]), rng.uniform(0.4, 0.9), rng.uniform(0.1, 0.9))
+        shade = rng.uniform((0.4, 0.1), (0.9, 0.9))
+        tone = colour(hue + rng.choice([0, 0.08, 0.5, 0.58]), *shade)
         at, reach, turn = rng.random(2), rng.uniform(0.08, 0.32, 2), rng.uniform(0, np.pi)
         if rng.random() < 0.5:
             oval(canvas, at, (reach[0], reach[0]), tone)
@@ -250,7 +209,7 @@ def poster(rng, size):
 SCENES = (mountains, sea, city, meadow, still_life, poster)
 
 
-def photo(seed, width=320, height=240):
+def photo(seed: int, width: int = 320, height: int = 240) -> npt.NDArray[np.uint8]:
     """Paint one photo-like picture.
 
     Parameters
@@ -267,8 +226,8 @@ def photo(seed, width=320, height=240):
     """
     rng = np.random.default_rng(seed)
     size = (width, height)
-    canvas = SCENES[int(rng.integers(len(SCENES)))](rng, size)
-    dapple = 0.22 * noise(rng, size, coarsest=5, roughness=0.3)
+    canvas = SCENES[seed % len(SCENES)](rng, size)
+    dapple = 0.2 * noise(rng, size, coarsest=5, roughness=0.15)
     grain = 0.012 * noise(rng, size, coarsest=32, roughness=1.0)
     canvas = canvas * (1 + dapple)[..., None] + grain[..., None]
     return np.round(255 * np.clip(canvas, *SHADES)).astype(np.uint8)

@@ -1,0 +1,346 @@
+"""Hash words in, distances in bits out: hexadecimal text, row-wise distance, the blocked scan.
+
+A hash of ``64 * words`` bits is a row of a ``uint64 (n, words)`` array; bit i of its integer is
+bit ``i % 64`` of word ``i // 64``. Arrays of hashes are 2-D, also for one hash or one word.
+"""
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Hashes: TypeAlias = npt.NDArray[np.uint64]
+Integers: TypeAlias = npt.NDArray[np.int64]
+
+WORD_BITS = 64
+MAX_WORDS = 16  # hashes of up to 1,024 bits
+BLOCK = 1 << 16  # hashes compared at a time: the buffers stay in the cache
+
+
+class Matches(NamedTuple):
+    """What was found for each probe, nearest first, ties by index.
+
+    The matches of probe ``i`` are the slice ``offsets[i]:offsets[i + 1]`` of the other two.
+
+    Parameters
+    ----------
+    offsets : ndarray of int64, shape (n_probes + 1,)
+        Where the matches of each probe begin.
+    indices : ndarray of int64, shape (n_matches,)
+        Rows of the hashes that were searched.
+    distances : ndarray of int64, shape (n_matches,)
+        Hamming distances, in bits.
+    """
+
+    offsets: Integers
+    indices: Integers
+    distances: Integers
+
+
+class Near(NamedTuple):
+    """One probe's finds in one block of hashes, in no promised order."""
+
+    probe: int
+    indices: Integers
+    distances: Integers
+
+
+def check_hashes(name: str, hashes: Hashes, words: int | None = None) -> None:
+    """Refuse what is not a 2-D array of hashes.
+
+    Parameters
+    ----------
+    name : str
+        What the caller calls the array, for the message.
+    hashes : ndarray of uint64, shape (n, words)
+        The array in question.
+    words : int, optional
+        The width it must have; without it any from 1 to ``MAX_WORDS``.
+
+    Raises
+    ------
+    TypeError
+        If `hashes` is not an ndarray.
+    ValueError
+        If its dtype or shape is another one; the message says what was expected and found.
+    """
+    if not isinstance(hashes, np.ndarray):
+        raise TypeError(f"{name} must be an ndarray of uint64, got {type(hashes).__name__}")
+    fits = hashes.ndim == 2 and (
+        1 <= hashes.shape[1] <= MAX_WORDS if words is None else hashes.shape[1] == words
+    )
+    if hashes.dtype != np.uint64 or not fits:
+        width = f"words) with 1 to {MAX_WORDS} words" if words is None else f"{words})"
+        raise ValueError(
+            f"{name} must be uint64 of shape (n, {width}, "
+            f"got {hashes.dtype} of shape {hashes.shape}"
+        )
+
+
+def check_max_distance(max_distance: int, words: int) -> int:
+    """Return `max_distance` as a plain int.
+
+    Parameters
+    ----------
+    max_distance : int
+        Largest accepted distance, in bits.
+    words : int
+        Width of the hashes; ``64 * words`` is the largest distance there is.
+
+    Returns
+    -------
+    int
+        The same number.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    ValueError
+        If it lies outside ``0..64 * words``.
+    """
+    bits = words * WORD_BITS
+    distance = operator.index(max_distance)
+    if not 0 <= distance <= bits:
+        raise ValueError(f"max_distance must be from 0 to {bits} bits, got {distance}")
+    return distance
+
+
+def to_hex(hashes: Hashes) -> list[str]:
+    """Write each hash as one hexadecimal number, most significant digit first.
+
+    Parameters
+    ----------
+    hashes : ndarray of uint64, shape (n, words)
+        The hashes.
+
+    Returns
+    -------
+    list of str
+        ``n`` texts of ``16 * words`` lower-case digits; PDQ hashes read as in public hash lists.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> to_hex(np.array([[0xAB, 0x1]], dtype=np.uint64))
+    ['000000000000000100000000000000ab']
+    """
+    check_hashes("hashes", hashes)
+    digits = hashes[:, ::-1].astype(">u8").tobytes().hex()
+    step = 16 * hashes.shape[1]
+    return [digits[start : start + step] for start in range(0, len(digits), step)]
+
+
+def from_hex(texts: Sequence[str], bits: int) -> Hashes:
+    """Read hashes that `to_hex` or a public hash list wrote.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Hexadecimal numbers of ``bits / 4`` digits, upper or lower case.
+    bits : int
+        Length of the hashes: a multiple of 64, at most 1,024.
+
+    Returns
+    -------
+    ndarray of uint64, shape (len(texts), bits / 64)
+        The hashes.
+
+    Raises
+    ------
+    ValueError
+        If `bits` is not such a length, or a text is not such a number; the message names it.
+
+    Examples
+    --------
+    >>> from_hex(["000000000000000100000000000000ab"], bits=128)
+    array([[171,   1]], dtype=uint64)
+    """
+    words = bits // WORD_BITS
+    if bits % WORD_BITS or not 1 <= words <= MAX_WORDS:
+        raise ValueError(f"bits must be a multiple of 64 from 64 to 1024, got {bits}")
+    packed = b"".join(_hex_bytes(text, bits // 8) for text in texts)
+    return np.frombuffer(packed, ">u8").reshape(-1, words)[:, ::-1].astype(np.uint64)
+
+
+def _hex_bytes(text: str, n_bytes: int) -> bytes:
+    """Exactly `n_bytes`; ``bytes.fromhex`` alone would skip blanks."""
+    try:
+        packed = bytes.fromhex(text)
+    except ValueError:
+        packed = b""
+    if len(packed) != n_bytes or len(text) != 2 * n_bytes:
+        raise ValueError(f"a hash must be {2 * n_bytes} hexadecimal digits, got {text!r}")
+    return packed
+
+
+def distances(left: Hashes, right: Hashes) -> Integers:
+    """Compare two arrays of hashes row by row.
+
+    Parameters
+    ----------
+    left, right : ndarray of uint64, shape (n, words)
+        The hashes; an array of one row is compared with every row of the other.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Hamming distances, in bits.
+
+    Raises
+    ------
+    ValueError
+        If dtype, width or number of rows do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> hashes = np.array([[0b0000], [0b0001], [0b0111]], dtype=np.uint64)
+    >>> distances(hashes[:1], hashes)
+    array([0, 1, 3])
+    """
+    check_hashes("left", left)
+    check_hashes("right", right, left.shape[1])
+    if len(left) != len(right) and 1 not in (len(left), len(right)):
+        raise ValueError(
+            f"left and right must have equally many rows, got {len(left)}, {len(right)}"
+        )
+    bits: Integers = np.bitwise_count(left ^ right).sum(axis=1, dtype=np.int64)
+    return bits
+
+
+class Scanner:
+    """Compare one probe with a block of hashes, in buffers that are used again.
+
+    Fresh arrays for each block would cost as much as the comparing.
+
+    Parameters
+    ----------
+    words : int
+        Width of the hashes.
+    """
+
+    def __init__(self, words: int) -> None:
+        self._xor = np.empty(BLOCK, np.uint64)
+        self._count = np.empty(BLOCK, np.uint8)
+        self._total = np.empty(BLOCK, np.uint8 if words == 1 else np.uint16)
+        self._is_near = np.empty(BLOCK, np.bool_)
+
+    def near(
+        self, hashes: Hashes, probe: npt.NDArray[np.uint64], max_distance: int
+    ) -> tuple[npt.NDArray[np.intp], Integers]:
+        """Find the hashes of one block within a distance; arguments are trusted.
+
+        Parameters
+        ----------
+        hashes : ndarray of uint64, shape (n, words)
+            At most ``BLOCK`` hashes.
+        probe : ndarray of uint64, shape (words,)
+            The hash that is looked up.
+        max_distance : int
+            Largest accepted distance, in bits, inclusive.
+
+        Returns
+        -------
+        positions : ndarray of intp, shape (n_near,)
+            Rows of `hashes`, ascending.
+        distances : ndarray of int64, shape (n_near,)
+            Their distances, in bits.
+        """
+        n = len(hashes)
+        xor, count, total, is_near = (
+            buffer[:n] for buffer in (self._xor, self._count, self._total, self._is_near)
+        )
+        np.bitwise_count(np.bitwise_xor(hashes[:, 0], probe[0], out=xor), out=total)
+        for word in range(1, len(probe)):
+            np.bitwise_xor(hashes[:, word], probe[word], out=xor)
+            total += np.bitwise_count(xor, out=count)
+        positions = np.less_equal(total, max_distance, out=is_near).nonzero()[0]
+        return positions, total[positions].astype(np.int64)
+
+
+def blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Cut ``range(start, stop)`` into ranges of at most ``BLOCK``, in order."""
+    for first in range(start, stop, BLOCK):
+        yield first, min(first + BLOCK, stop)
+
+
+def as_matches(found: Iterable[Near], n_probes: int) -> Matches:
+    """Sort the finds of all blocks by probe, distance and index.
+
+    Parameters
+    ----------
+    found : iterable of Near
+        Finds in any order; no hash may occur twice for one probe.
+    n_probes : int
+        How many probes there were; those that found nothing get an empty slice.
+
+    Returns
+    -------
+    Matches
+        The same finds, ordered.
+    """
+    finds = list(found)
+    sizes = [len(near.indices) for near in finds]
+    probe = np.repeat(np.array([near.probe for near in finds], np.int64), sizes)
+    indices = _joined([near.indices for near in finds])
+    bits = _joined([near.distances for near in finds])
+    order = np.lexsort((indices, bits, probe))
+    offsets = np.zeros(n_probes + 1, np.int64)
+    np.cumsum(np.bincount(probe, minlength=n_probes), out=offsets[1:])
+    return Matches(offsets, indices[order], bits[order])
+
+
+def _joined(pieces: list[Integers]) -> Integers:
+    return np.concatenate([np.empty(0, np.int64), *pieces])
+
+
+def scan_within(hashes: Hashes, probes: Hashes, max_distance: int) -> Matches:
+    """Find every hash within a Hamming distance of each probe by comparing them all.
+
+    The cost is one comparison for each hash and probe, at the speed of memory: about
+    0.6 ms for a million 64-bit hashes.
+
+    Parameters
+    ----------
+    hashes : ndarray of uint64, shape (n, words)
+        The hashes to search.
+    probes : ndarray of uint64, shape (n_probes, words)
+        The hashes to look up.
+    max_distance : int
+        Largest accepted distance, in bits, **inclusive**.
+
+    Returns
+    -------
+    Matches
+        Nearest first, ties by index.
+
+    Raises
+    ------
+    ValueError
+        If an array is not uint64 of two dimensions, the widths differ, or `max_distance` lies
+        outside ``0..64 * words``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> hashes = np.array([[0b0000], [0b0001], [0b0111]], dtype=np.uint64)
+    >>> scan_within(hashes, hashes[:1], max_distance=1)
+    Matches(offsets=array([0, 2]), indices=array([0, 1]), distances=array([0, 1]))
+    """
+    check_hashes("hashes", hashes)
+    check_hashes("probes", probes, hashes.shape[1])
+    max_distance = check_max_distance(max_distance, hashes.shape[1])
+    return as_matches(_scan(hashes, probes, max_distance), len(probes))
+
+
+def _scan(hashes: Hashes, probes: Hashes, max_distance: int) -> Iterator[Near]:
+    """Blocks outside, probes inside: a block stays in the cache for all of them."""
+    scanner = Scanner(hashes.shape[1])
+    for start, stop in blocks(0, len(hashes)):
+        for number, probe in enumerate(probes):
+            positions, bits = scanner.near(hashes[start:stop], probe, max_distance)
+            if len(positions):
+                yield Near(number, start + positions, bits)

@@ -169,7 +169,7 @@ def test_probes_of_another_width_are_refused():
 
 
 def test_rows_without_a_partner_are_refused():
-    with pytest.raises(ValueError, match="equally many rows, got 2, 3"):
+    with pytest.raises(ValueError, match="must pair up, got 2 and 3 rows"):
         hamming.distances(np.zeros((2, 1), np.uint64), np.zeros((3, 1), np.uint64))
 
 

@@ -204,9 +204,7 @@ def distances(left: Hashes, right: Hashes) -> Integers:
     check_hashes("left", left)
     check_hashes("right", right, left.shape[1])
     if len(left) != len(right) and 1 not in (len(left), len(right)):
-        raise ValueError(
-            f"left and right must have equally many rows, got {len(left)}, {len(right)}"
-        )
+        raise ValueError(f"left and right must pair up, got {len(left)} and {len(right)} rows")
     bits: Integers = np.bitwise_count(left ^ right).sum(axis=1, dtype=np.int64)
     return bits
 

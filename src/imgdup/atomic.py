@@ -1,0 +1,142 @@
+"""A file's new content in, the file on disk out: whole and durable, or as it was before."""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from imgdup.errors import ImgdupError
+
+TEMPORARY_SUFFIX = ".tmp"
+TOKEN_BYTES = 4  # of the random part of a temporary name, written in hex
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+NO_SYNC = (errno.EINVAL, getattr(errno, "ENOTSUP", errno.EINVAL))  # file systems without fsync
+# Windows refuses to replace a file that a reader holds open for a moment.
+REPLACE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if os.name == "nt" else ()
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, needed_bytes: int, sync: bool = True) -> Iterator[BinaryIO]:
+    """Open a new content for a file; it takes the file's place when all is written.
+
+    The content goes to a temporary file in the same folder. The order is write, flush, fsync,
+    replace, fsync of the folder [1]_, so that a reader, a crash or a power cut meets the old
+    content or the new one, never a part of either. After an exception the old one stays.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make or to replace; its folder must exist.
+    needed_bytes : int
+        Size of the new content, for the message when there is no room.
+    sync : bool
+        Whether to wait until the disk has it; without, only a power cut can lose it.
+
+    Yields
+    ------
+    BinaryIO
+        The temporary file, open for writing and seeking.
+
+    Raises
+    ------
+    ImgdupError
+        When the operating system refuses; the text names the file and, on a full disk or
+        quota, the bytes needed.
+
+    References
+    ----------
+    .. [1] Git 2.36, ``core.fsync``: rename without fsync left empty files on ext4.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "note"
+    >>> with replacing(target, needed_bytes=5) as file:
+    ...     written = file.write(b"hello")
+    >>> target.read_bytes()
+    b'hello'
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(TOKEN_BYTES)}{TEMPORARY_SUFFIX}")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        _replace(temporary, path)
+        if sync:
+            sync_folder(path.parent)
+    except OSError as error:
+        _remove(temporary)
+        raise write_error(path, error, needed_bytes) from error
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def write_error(path: Path, error: OSError, needed_bytes: int) -> ImgdupError:
+    """Say in one line why a file could not be written, and what would help."""
+    reason = error.strerror or str(error)
+    if error.errno in NO_ROOM:
+        return ImgdupError(
+            f"no room to write {path}, which needs {needed_bytes:,} bytes ({reason}): "
+            "free some space, then run the same command again"
+        )
+    return ImgdupError(f"cannot write {path}: {reason}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable; does nothing where folders cannot be synced."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """os.replace, tried again while a reader holds the target on Windows."""
+    for pause_s in REPLACE_PAUSES_S:
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            time.sleep(pause_s)
+    return os.replace(source, target)
+
+
+def _remove(temporary: Path) -> None:
+    with contextlib.suppress(OSError):
+        temporary.unlink()
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading, unbuffered; never wait for a pipe or a device.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there.
+    ImgdupError
+        If it is not a regular file or must not be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ImgdupError(f"cannot read {path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ImgdupError(f"cannot read {path}: not a regular file")
+    return cast(BinaryIO, os.fdopen(descriptor, "rb", buffering=0))

@@ -1,0 +1,100 @@
+"""What a hash is computed from: upright grey pixels with their true extent.
+
+In goes a decoder's array, out comes a ``Grey``: luma of colour pixels, turned upright, and the
+knowledge of where a reduced picture's partial blocks lie.
+"""
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+LUMA_THOUSANDTHS = np.array([299, 587, 114], dtype=np.float32)  # R, G, B; ITU-R BT.601
+LUMA_ROWS = 1 << 20  # pixels turned into luma at a time, so that temporaries stay small
+
+Pixel = TypeVar("Pixel", bound=np.generic)
+Shades = npt.NDArray[np.uint8 | np.float32]
+
+UPRIGHT = 1  # EXIF orientation of a picture that is stored as it is shown
+_TRANSPOSED = frozenset({5, 6, 7, 8})
+_FLIPPED_ROWS = frozenset({3, 4, 7, 8})
+_FLIPPED_COLUMNS = frozenset({2, 3, 6, 7})
+
+
+class Grey(NamedTuple):
+    """Upright grey pixels of a picture, perhaps at a reduced size.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8 or float32, shape (ceil(height / reduction), ceil(width / reduction))
+        From 0 (black) to 255 (white).
+    height, width : int
+        Full upright size, in pixels.
+    reduction : int
+        Each pixel is the mean of a block of so many full pixels a side: 1, 2, 4 or 8.
+    short_first : (bool, bool)
+        Whether the partial block of the rows, of the columns, lies at the start: so it is after
+        a reduced picture has been mirrored.
+    """
+
+    pixels: Shades
+    height: int
+    width: int
+    reduction: int = 1
+    short_first: tuple[bool, bool] = (False, False)
+
+
+def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return 0.299 R + 0.587 G + 0.114 B, not rounded to integers.
+
+    The sum is taken in thousandths, which float32 holds exactly, so that no order of summation
+    and no processor gives another result.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, shape (height, width, 3)
+
+    Returns
+    -------
+    ndarray of float32, shape (height, width)
+
+    Examples
+    --------
+    >>> luma(np.array([[[255, 255, 255], [255, 0, 0]]], dtype=np.uint8))
+    array([[255.   ,  76.245]], dtype=float32)
+    """
+    height, width, _ = rgb.shape
+    grey = np.empty((height, width), dtype=np.float32)
+    step = max(1, LUMA_ROWS // width)
+    for top in range(0, height, step):
+        band = rgb[top : top + step].astype(np.float32)
+        np.divide(band @ LUMA_THOUSANDTHS, np.float32(1000), out=grey[top : top + step])
+    return grey
+
+
+def upright(pixels: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
+    """Return a view of a stored picture as it is shown.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (rows, columns) or (rows, columns, 3)
+    orientation : int
+        EXIF orientation, 1 to 8 (CIPA DC-008, tag 0x0112).
+    """
+    if orientation in _TRANSPOSED:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in _FLIPPED_ROWS:
+        pixels = pixels[::-1]
+    if orientation in _FLIPPED_COLUMNS:
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def short_first(orientation: int) -> tuple[bool, bool]:
+    """Whether a stored picture's last row and last column are the first ones when upright."""
+    return orientation in _FLIPPED_ROWS, orientation in _FLIPPED_COLUMNS
+
+
+def is_transposed(orientation: int) -> bool:
+    """Whether width and height change places when the picture is turned upright."""
+    return orientation in _TRANSPOSED

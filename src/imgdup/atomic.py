@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from imgdup.errors import ImgdupError
+from imgdup.errors import ImgdupError, IndexFormatError
 
 TEMPORARY_SUFFIX = ".tmp"
 TOKEN_BYTES = 4  # of the random part of a temporary name, written in hex
@@ -126,8 +126,10 @@ def open_regular(path: Path) -> BinaryIO:
     ------
     FileNotFoundError
         If it is not there.
+    IndexFormatError
+        If it is not a regular file.
     ImgdupError
-        If it is not a regular file or must not be read.
+        If it must not be read.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -138,5 +140,5 @@ def open_regular(path: Path) -> BinaryIO:
         raise ImgdupError(f"cannot read {path}: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ImgdupError(f"cannot read {path}: not a regular file")
+        raise IndexFormatError(f"cannot read {path}: not a regular file")
     return cast(BinaryIO, os.fdopen(descriptor, "rb", buffering=0))

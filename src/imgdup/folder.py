@@ -27,7 +27,8 @@ MAX_CURRENT_BYTES = 1 << 20
 GENERATION = re.compile(r"index\.([1-9][0-9]{0,17})", re.ASCII)
 TEMPORARY = re.compile(rf".+\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}", re.ASCII)
 VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,64}", re.ASCII)
-OPEN_TRIES, OPEN_PAUSE_S = 10, 0.02  # while a writer replaces generations, or NFS lags behind
+# Between two tries to open a generation, while a writer replaces it or a network disk lags.
+OPEN_PAUSES_S = (0, 0, 0.01, 0.01, 0.02, 0.02, 0.05, 0.1)
 
 T = TypeVar("T")
 
@@ -87,9 +88,8 @@ def prepare(folder: Path) -> None:
             probe.touch(exist_ok=False)
             probe.unlink()
     except OSError as error:
-        reason = error.strerror or str(error)
         raise ImgdupError(
-            f"cannot write in the index folder {folder}: {reason}; "
+            f"cannot write in the index folder {folder}: {error.strerror or error}; "
             "choose another place with --index FOLDER"
         ) from error
 
@@ -153,21 +153,15 @@ def open_generation(folder: Path, load: Callable[[Path], T]) -> tuple[Current, T
     IndexFormatError
         If the generation is missing for good.
     """
-    for tries_left in reversed(range(OPEN_TRIES)):
-        current = read_current(folder)
-        if current is None:
-            raise ImgdupError(f"no index in {folder}; make one with: imgdup index DIR")
-        path = generation_path(folder, current.generation)
-        try:
-            return current, load(path)
-        except FileNotFoundError as error:
-            if not tries_left:
-                raise IndexFormatError(
-                    f"{path} is missing; restore it from a copy, "
-                    f"or delete {folder} and run imgdup index again"
-                ) from error
-            time.sleep(OPEN_PAUSE_S)
-    raise AssertionError
+    for pause_s in OPEN_PAUSES_S:
+        time.sleep(pause_s)
+        current = _existing(folder)
+        with contextlib.suppress(FileNotFoundError):
+            return current, load(generation_path(folder, current.generation))
+    raise IndexFormatError(
+        f"{generation_path(folder, current.generation)} is missing; restore it from a copy, "
+        f"or delete {folder} and run imgdup index again"
+    )
 
 
 def commit(folder: Path, current: Current) -> None:
@@ -175,9 +169,18 @@ def commit(folder: Path, current: Current) -> None:
 
     Readers that have another one open go on reading it: its bytes stay until they let go.
     Only the holder of the lock may call this.
+
+    Raises
+    ------
+    ValueError
+        If `current` is not well formed or its generation is not there: nothing is changed then.
+    ImgdupError
+        If the folder cannot be written; the old generation goes on counting.
     """
     text = json.dumps(current._asdict(), indent=1).encode()
     _parsed(text)
+    if not generation_path(folder, current.generation).is_file():
+        raise ValueError(f"generation {current.generation} is not in {folder}")
     with replacing(folder / CURRENT, needed_bytes=len(text)) as file:
         file.write(text)
     _delete_others(folder, current.generation)
@@ -200,6 +203,16 @@ def sweep(folder: Path) -> int:
     places = [folder, *(p for p in [folder / PARTS] if p.is_dir() and not p.is_symlink())]
     strays = [path for place in places for path in _files(place) if TEMPORARY.fullmatch(path.name)]
     return deleted + sum(_deleted(path) for path in strays)
+
+
+def _existing(folder: Path) -> Current:
+    """Read which generation counts, or say that and why there is none."""
+    if folder.exists() and not folder.is_dir():
+        raise ImgdupError(f"{folder} is a file, not an index folder")
+    current = read_current(folder)
+    if current is None:
+        raise ImgdupError(f"no index in {folder}; make one with: imgdup index DIR")
+    return current
 
 
 def _parsed(text: bytes) -> Current:
@@ -235,12 +248,21 @@ def _is_time(value: Any) -> bool:
 
 
 def _check_ours(folder: Path) -> None:
-    """Refuse a folder of the user's own files: an index is swept and replaced."""
-    names = {path.name for path in folder.iterdir()}
-    if names and not names & {CURRENT, LOCK, PARTS}:
+    """Refuse a folder with files of the user's own: what lies in an index may be deleted."""
+    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    foreign = [name for name in names if not _is_ours(name)]
+    if foreign and CURRENT not in names:
         raise ImgdupError(
-            f"{folder} holds other files; name an empty folder, or one that is not there yet"
+            f"{folder} holds other files, such as {min(foreign)}: "
+            "name an empty folder, or one that is not there yet"
         )
+    if (folder / PARTS).is_symlink():
+        raise ImgdupError(f"{folder / PARTS} is a link: delete it, what it leads to is not ours")
+
+
+def _is_ours(name: str) -> bool:
+    known = name in (CURRENT, LOCK, f"{LOCK}.held", PARTS)
+    return known or bool(GENERATION.fullmatch(name) or TEMPORARY.fullmatch(name))
 
 
 def _files(folder: Path) -> Iterator[Path]:

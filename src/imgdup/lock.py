@@ -1,9 +1,9 @@
 """A lock file in, the right to write out: one writer at a time, freed when it dies.
 
 The lock is the operating system's (flock, or locking on Windows), so a dead holder's frees itself
-and two who take over at once cannot both win. The text in the file only says who holds it.
-Where a file system has no such locks, the file ``lock.held`` is created exclusively; that one must
-be deleted by hand after a crash, because nothing can tell for sure that its maker is dead.
+and of two who take over at once only one wins. The note in the file only says who holds it.
+Where a file system has no such locks, a file beside it is created exclusively; that one must be
+deleted by hand after a crash, because nothing tells for sure that its maker is dead.
 """
 
 import contextlib
@@ -13,25 +13,48 @@ import json
 import os
 import socket
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from imgdup.atomic import open_regular
 from imgdup.errors import ImgdupError, LockedError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+if sys.platform == "win32":
     import msvcrt
+
+    def _take(descriptor: int) -> None:
+        os.lseek(descriptor, WINDOWS_LOCK_AT, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _give_back(descriptor: int) -> None:
+        os.lseek(descriptor, WINDOWS_LOCK_AT, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+else:
+    import fcntl
+
+    def _take(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _give_back(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
 
 MAX_NOTE_BYTES = 4096
 WINDOWS_LOCK_AT = 1 << 30  # a byte far behind the note, which others may go on reading
-TRY_S, TRY_PAUSE_S = 1.0, 0.05  # how long a holder may take to write its note
+NOTE_S, NOTE_PAUSE_S = 1.0, 0.02  # how long a new holder may take to write its note
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-NO_LOCKS = {
-    getattr(errno, name, errno.ENOSYS) for name in ("ENOSYS", "ENOLCK", "EOPNOTSUPP", "ENOTSUP")
-}
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+
+
+class Holder(NamedTuple):
+    """Who holds a lock; ``since`` is in UTC."""
+
+    host: str
+    pid: int
+    since: str
 
 
 @contextlib.contextmanager
@@ -41,8 +64,8 @@ def locked(path: Path, what: str) -> Iterator[None]:
     Parameters
     ----------
     path : Path
-        The lock file, made if it is not there; it stays when the lock is given back, because
-        deleting it would race with those who are waiting at the door.
+        The lock file, made if it is not there. It stays when the lock is given back, because
+        deleting it would let two in: one with the deleted file, one with a new one.
     what : str
         What is locked, for the message.
 
@@ -52,40 +75,75 @@ def locked(path: Path, what: str) -> Iterator[None]:
         If another process, or this one, holds it; the text says which, where and since when.
     ImgdupError
         If the file cannot be made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "lock"
+    >>> with locked(path, "the index"):
+    ...     holder(path).pid == os.getpid()
+    True
+    >>> holder(path) is None
+    True
     """
+    held = path
     try:
         descriptor = _acquired(path)
     except OSError as error:
-        if error.errno in NO_LOCKS:
-            with _created(path.with_name(f"{path.name}.held"), what):
-                yield
-            return
-        raise ImgdupError(f"cannot lock {path}: {error.strerror}") from error
+        if error.errno not in NO_LOCKS:
+            raise ImgdupError(f"cannot lock {path}: {error.strerror}") from error
+        held = path.with_name(f"{path.name}.held")
+        descriptor = _created(held)
     if descriptor is None:
-        raise _locked_error(path, what)
+        raise _locked_error(held, what)
     try:
         _write_note(descriptor)
         yield
-        os.ftruncate(descriptor, 0)
     finally:
-        os.close(descriptor)
+        _release(descriptor)
+        if held != path:
+            held.unlink(missing_ok=True)
+
+
+def holder(path: Path) -> Holder | None:
+    """Read who says to hold a lock; None if nobody does."""
+    try:
+        with open_regular(path) as file:
+            fields = json.loads(file.read(MAX_NOTE_BYTES))
+    except (OSError, ImgdupError, ValueError, RecursionError):
+        return None
+    if type(fields) is not dict or sorted(fields) != sorted(Holder._fields):
+        return None
+    found = Holder(**fields)
+    words = [type(word) is str and word.isprintable() for word in (found.host, found.since)]
+    return found if all(words) and type(found.pid) is int and found.pid > 0 else None
 
 
 def _acquired(path: Path) -> int | None:
-    """Open and lock; None if somebody alive holds it. A lock file deleted meanwhile is no lock."""
-    deadline = time.monotonic() + TRY_S
-    while True:
-        descriptor = _open(path)
-        try:
-            if _try_lock(descriptor) and _is_at(descriptor, path):
-                return descriptor
-            os.close(descriptor)
-        except BaseException:
+    """Open and lock the file; None if somebody else holds it.
+
+    The note of a dead holder is waited out for a moment: a new one may be about to write its own.
+    """
+    deadline = time.monotonic() + NOTE_S
+    while (descriptor := _try_once(path)) is None:
+        if _may_be_alive(holder(path)) or time.monotonic() > deadline:
+            break
+        time.sleep(NOTE_PAUSE_S)
+    return descriptor
+
+
+def _try_once(path: Path) -> int | None:
+    descriptor = _open(path)
+    try:
+        _take(descriptor)
+        if _is_at(descriptor, path):
+            return descriptor
+    except OSError as error:
+        if error.errno not in BUSY:
             os.close(descriptor)
             raise
-        if _names_a_living(read_note(path)) or time.monotonic() > deadline:
-            return None
-        time.sleep(TRY_PAUSE_S)
+    os.close(descriptor)
+    return None
 
 
 def _open(path: Path) -> int:
@@ -98,87 +156,60 @@ def _open(path: Path) -> int:
     return descriptor
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            os.lseek(descriptor, WINDOWS_LOCK_AT, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    except OSError as error:
-        if error.errno in BUSY:
-            return False
-        raise
-    return True
-
-
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is still the one of that name."""
+    """Whether the open file is still the one of that name: a deleted one locks nobody out."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
         return False
 
 
-@contextlib.contextmanager
-def _created(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock by having created its file, where the file system knows no locks."""
+def _created(path: Path) -> int | None:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError as error:
-        raise _locked_error(path, what) from error
-    try:
-        _write_note(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
-        path.unlink(missing_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return None
+    except OSError as error:
+        raise ImgdupError(f"cannot lock {path}: {error.strerror}") from error
 
 
 def _write_note(descriptor: int) -> None:
+    """Say who holds the lock; on a full disk the lock holds without."""
     since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    note = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
-    os.ftruncate(descriptor, 0)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    os.write(descriptor, json.dumps(note).encode())
+    note = json.dumps(Holder(socket.gethostname(), os.getpid(), since)._asdict())
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, note.encode())
 
 
-def read_note(path: Path) -> dict[str, object]:
-    """Read who holds a lock: ``host``, ``pid``, ``since``; empty if nobody says so."""
-    try:
-        with path.open("rb") as file:
-            note = json.loads(file.read(MAX_NOTE_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if type(note) is not dict or type(note.get("pid")) is not int:
-        return {}
-    words = [note.get("host"), note.get("since")]
-    if not all(type(word) is str and word.isprintable() and word.isascii() for word in words):
-        return {}
-    return note
+def _release(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        _give_back(descriptor)
+    os.close(descriptor)
 
 
-def _names_a_living(note: dict[str, object]) -> bool:
-    """Whether a note names somebody who may be alive: elsewhere, or a process of this host."""
-    pid = note.get("pid")
-    if type(pid) is not int or pid <= 0:
+def _may_be_alive(found: Holder | None) -> bool:
+    """Whether somebody is named who is elsewhere, or is a process of this host."""
+    if found is None:
         return False
-    if note["host"] != socket.gethostname() or os.name == "nt":
+    if found.host != socket.gethostname() or sys.platform == "win32":
         return True  # on Windows os.kill(pid, 0) would send Ctrl-C
     try:
-        os.kill(pid, 0)
+        os.kill(found.pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 
 def _locked_error(path: Path, what: str) -> LockedError:
-    note = read_note(path)
+    found = holder(path)
     who = "another process"
-    if note:
-        who = f"pid {note['pid']} on {note['host']} since {note['since']}"
+    if found is not None:
+        who = f"pid {found.pid} on {found.host} since {found.since}"
     return LockedError(
         f"{what} is being written by {who}; wait for it or, if that machine is gone, delete {path}"
     )

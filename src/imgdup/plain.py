@@ -12,7 +12,7 @@ References
 import io
 import pickle
 import pickletools
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 MAX_BYTES = 1 << 20
@@ -51,7 +51,7 @@ def dumps(value: dict[str, Any]) -> bytes:
     >>> loads(dumps({"bits": 64, "data": BUFFER}), [b"12"])
     {'bits': 64, 'data': b'12'}
     """
-    check_plain(value, "head")
+    _check_plain(value, "head", [BUFFER])
     stream = io.BytesIO()
     pickler = pickle.Pickler(stream, protocol=5, buffer_callback=lambda _: None)
     pickler.fast = True
@@ -60,16 +60,21 @@ def dumps(value: dict[str, Any]) -> bytes:
     return stream.getvalue()
 
 
-def loads(data: bytes, buffers: Iterable[object]) -> object:
+def loads(data: bytes, buffers: Sequence[object]) -> dict[str, Any]:
     """Unpickle what ``dumps`` wrote; no byte of `data` is trusted.
 
     Parameters
     ----------
     data : bytes
         The pickle; forged or damaged ones are expected.
-    buffers : iterable
-        What stands in the places of ``BUFFER``, in order. They should not be hashable: a forger
-        can make one the key of a dict, and hashing a mapped file reads all of it.
+    buffers : sequence
+        What stands in the places of ``BUFFER``, in order, each at most once. They should not be
+        hashable: a forger can make one the key of a dict, and hashing a map reads all of it.
+
+    Returns
+    -------
+    dict
+        Of texts, integers, lists, dicts with texts as keys, and `buffers`; nothing else.
 
     Raises
     ------
@@ -78,12 +83,16 @@ def loads(data: bytes, buffers: Iterable[object]) -> object:
     """
     _check_opcodes(data)
     try:
-        return _DataUnpickler(io.BytesIO(data), buffers=buffers).load()
+        value = _DataUnpickler(io.BytesIO(data), buffers=buffers).load()
+        _check_plain(value, "head", buffers)
     except Exception as error:  # a forged pickle can make the machine raise anything
-        raise ValueError(f"damaged head ({error})") from error
+        raise ValueError(f"damaged head ({type(error).__name__})") from error
+    if type(value) is not dict:
+        raise ValueError(f"damaged head ({type(value).__name__} instead of dict)")
+    return value
 
 
-def check_plain(value: object, where: str, depth: int = 0) -> None:
+def _check_plain(value: object, where: str, buffers: Sequence[object], depth: int = 0) -> None:
     """Raise TypeError, naming the place, unless a value is plain data."""
     if depth > MAX_DEPTH:
         raise TypeError(f"{where} is nested deeper than {MAX_DEPTH} levels")
@@ -91,11 +100,11 @@ def check_plain(value: object, where: str, depth: int = 0) -> None:
         for key, item in value.items():
             if type(key) is not str:
                 raise TypeError(f"{where} has the key {key!r}, expected a text")
-            check_plain(item, f"{where}[{key!r}]", depth + 1)
+            _check_plain(item, f"{where}[{key!r}]", buffers, depth + 1)
     elif type(value) is list:
         for position, item in enumerate(value):
-            check_plain(item, f"{where}[{position}]", depth + 1)
-    elif type(value) is not str and type(value) is not int and value is not BUFFER:
+            _check_plain(item, f"{where}[{position}]", buffers, depth + 1)
+    elif type(value) not in (str, int) and not any(value is buffer for buffer in buffers):
         raise TypeError(
             f"{where} is of type {type(value).__name__}, expected text, integer, list or dict"
         )

@@ -1,44 +1,29 @@
 """One dict of texts and numbers with named arrays <-> one file that can only be data.
 
-The file, all numbers little-endian::
-
-    preamble   magic, version, size of the file, size of the pickle, number of arrays, CRC32
-    table      one (bytes, CRC32) per array
-    pickle     {"head": the caller's dict, "arrays": {name: {"dtype", "shape", "data"}}}
-    arrays     one after the other, each from a page boundary, padded with zeros
-
-There are no offsets in the file: an array lies where the one before it ends. The CRC32 of the
-preamble covers all up to the first array, that of an array covers its padding too, so no byte
-is unwatched.
+The file is that of ``imgdup.layout``; its pickle (``imgdup.plain``) is
+``{"head": the dict, "arrays": {name: {"dtype", "shape", "data"}}}``.
 """
 
-import hashlib
 import math
 import mmap
-import os
-import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup import plain
+from imgdup import layout, plain
 from imgdup.atomic import open_regular, replacing
 from imgdup.errors import ImgdupError, IndexFormatError
+from imgdup.layout import MAX_ARRAYS, Front, Span, padded
 
-FORMAT_VERSION = 1
-MAGIC = b"\x89imgdup\n"  # no text begins so, and a change of line ends shows
-PREAMBLE = struct.Struct("<8sIQIII")
-TABLE_ROW = struct.Struct("<QI")
-PAGE_BYTES = 4096
-MAX_ARRAYS = 256
+FORMAT_VERSION = layout.FORMAT_VERSION
 MAX_DIMENSIONS = 4
+MAX_WIDTH = 1 << 20  # of every dimension but the first
 BLOCK_BYTES = 1 << 20  # of an array, checksummed and written at a time
 DTYPES = ("|u1", "<u2", "<u4", "<u8", "|i1", "<i2", "<i4", "<i8", "<f4", "<f8")
-DIGEST_BYTES = 16
 REMEDY = "restore this file from a copy, or delete the index folder and run imgdup index again"
 
 Array = npt.NDArray[Any]
@@ -62,15 +47,6 @@ class Stored(NamedTuple):
 
     head: dict[str, Any]
     arrays: dict[str, Array]
-    digest: str
-
-
-class _Front(NamedTuple):
-    """What lies before the arrays: their table of (bytes, CRC32), and the pickle."""
-
-    table: list[tuple[int, int]]
-    pickled: bytes
-    data_start: int
     digest: str
 
 
@@ -116,13 +92,13 @@ def save(
     if len(columns) > MAX_ARRAYS:
         raise ValueError(f"{len(columns)} arrays, at most {MAX_ARRAYS} fit in one file")
     pickled = plain.dumps({"head": head, "arrays": _descriptions(columns)})
-    data_start = _padded(_front_bytes(len(columns), len(pickled)))
-    total = data_start + sum(_padded(_n_bytes(column)) for column in columns.values())
+    data_start = padded(layout.front_bytes(len(columns), len(pickled)))
+    total = data_start + sum(padded(_n_bytes(column)) for column in columns.values())
     with replacing(path, needed_bytes=total, sync=sync) as file:
         file.seek(data_start)
-        table = [_write_column(file, name, column) for name, column in columns.items()]
+        spans = [_write_column(file, name, column) for name, column in columns.items()]
         file.seek(0)
-        file.write(_front(total, table, pickled))
+        file.write(layout.pack(total, spans, pickled))
 
 
 def load(path: Path, *, verify: bool = False) -> Stored:
@@ -157,7 +133,7 @@ def load(path: Path, *, verify: bool = False) -> Stored:
     """
     with open_regular(path) as file:
         try:
-            front = _read_front(path, file)
+            front = layout.read(path, file)
             mapped = np.frombuffer(_mapped(path, file), dtype=np.uint8)
             spans = _spans(front, mapped)
             head, arrays = _interpreted(front, spans)
@@ -178,8 +154,11 @@ def _as_column(name: str, array: Array | Column) -> Column:
     column = array if isinstance(array, Column) else _blocks(np.asarray(array))
     if column.dtype not in DTYPES:
         raise TypeError(f"array {name!r} has dtype {column.dtype}, expected one of {DTYPES}")
-    if not 1 <= len(column.shape) <= MAX_DIMENSIONS or min(column.shape) < 0:
-        raise ValueError(f"array {name!r} has shape {column.shape}, expected 1 to 4 dimensions")
+    if not _is_shape([int(n) for n in column.shape]):
+        raise ValueError(
+            f"array {name!r} has shape {column.shape}, expected 1 to {MAX_DIMENSIONS} dimensions "
+            f"and 1 to {MAX_WIDTH:,} values in all but the first"
+        )
     return column
 
 
@@ -202,16 +181,8 @@ def _n_bytes(column: Column) -> int:
     return math.prod(column.shape) * np.dtype(column.dtype).itemsize
 
 
-def _padded(n_bytes: int) -> int:
-    return -(-n_bytes // PAGE_BYTES) * PAGE_BYTES
-
-
-def _front_bytes(n_arrays: int, pickle_bytes: int) -> int:
-    return PREAMBLE.size + TABLE_ROW.size * n_arrays + pickle_bytes
-
-
-def _write_column(file: BinaryIO, name: str, column: Column) -> tuple[int, int]:
-    """Write the chunks and their padding; the bytes without it, the CRC32 with it."""
+def _write_column(file: BinaryIO, name: str, column: Column) -> Span:
+    """Write the chunks and their padding."""
     checksum = n_rows = 0
     for chunk in column.chunks:
         raw = _raw(name, column, chunk)
@@ -220,9 +191,9 @@ def _write_column(file: BinaryIO, name: str, column: Column) -> tuple[int, int]:
         n_rows += len(chunk)
     if n_rows != column.shape[0]:
         raise ValueError(f"array {name!r} has {n_rows} rows, {column.shape[0]} were declared")
-    padding = bytes(-_n_bytes(column) % PAGE_BYTES)
+    padding = bytes(-_n_bytes(column) % layout.PAGE_BYTES)
     file.write(padding)
-    return _n_bytes(column), zlib.crc32(padding, checksum)
+    return Span(_n_bytes(column), zlib.crc32(padding, checksum))
 
 
 def _raw(name: str, column: Column, chunk: Array) -> memoryview:
@@ -236,54 +207,6 @@ def _raw(name: str, column: Column, chunk: Array) -> memoryview:
     return np.ascontiguousarray(chunk, dtype=column.dtype).reshape(-1).view(np.uint8).data
 
 
-def _front(total_bytes: int, table: list[tuple[int, int]], pickled: bytes) -> bytes:
-    """Preamble, table and pickle, padded to a page; the CRC32 covers all but itself."""
-    fields = (MAGIC, FORMAT_VERSION, total_bytes, len(pickled), len(table))
-    rest = b"".join(TABLE_ROW.pack(*row) for row in table) + pickled
-    rest += bytes(-(PREAMBLE.size + len(rest)) % PAGE_BYTES)
-    return PREAMBLE.pack(*fields, _checksum(PREAMBLE.pack(*fields, 0), rest)) + rest
-
-
-def _checksum(preamble: bytes, rest: bytes) -> int:
-    return zlib.crc32(rest, zlib.crc32(preamble[:-4]))
-
-
-def _read_front(path: Path, file: BinaryIO) -> _Front:
-    """Read and check all that lies before the arrays."""
-    preamble = file.read(PREAMBLE.size)
-    size = os.fstat(file.fileno()).st_size
-    _check_begin(path, preamble, size)
-    _, _, total_bytes, pickle_bytes, n_arrays, checksum = PREAMBLE.unpack(preamble)
-    if size < total_bytes:
-        raise ValueError(f"truncated: {size} of {total_bytes} bytes")
-    if size > total_bytes:
-        raise ValueError(f"{size - total_bytes} bytes too long: {size} instead of {total_bytes}")
-    end = _front_bytes(n_arrays, pickle_bytes)
-    if n_arrays > MAX_ARRAYS or pickle_bytes > plain.MAX_BYTES or _padded(end) > size:
-        raise ValueError("damaged head (sizes)")
-    rest = file.read(_padded(end) - PREAMBLE.size)
-    if _checksum(preamble, rest) != checksum:
-        raise ValueError("damaged head (checksum)")
-    used = rest[: end - PREAMBLE.size]
-    split = TABLE_ROW.size * n_arrays
-    name = hashlib.blake2b(used, digest_size=DIGEST_BYTES).hexdigest()
-    return _Front(list(TABLE_ROW.iter_unpack(used[:split])), used[split:], _padded(end), name)
-
-
-def _check_begin(path: Path, preamble: bytes, size: int) -> None:
-    """Refuse another kind of file, one cut within the preamble, and another version."""
-    if preamble[: len(MAGIC)] != MAGIC[: len(preamble)]:
-        raise ValueError("not an imgdup index file")
-    if len(preamble) < PREAMBLE.size:
-        raise ValueError(f"truncated: {size} of at least {PAGE_BYTES} bytes")
-    version = PREAMBLE.unpack(preamble)[1]
-    if version != FORMAT_VERSION:
-        remedy = "upgrade imgdup" if version > FORMAT_VERSION else "run imgdup index again"
-        raise IndexFormatError(
-            f"{path}: format version {version}, this imgdup reads {FORMAT_VERSION}: {remedy}"
-        )
-
-
 def _mapped(path: Path, file: BinaryIO) -> mmap.mmap:
     try:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -291,76 +214,59 @@ def _mapped(path: Path, file: BinaryIO) -> mmap.mmap:
         raise ImgdupError(f"cannot map {path}: {error.strerror}") from error
 
 
-def _spans(front: _Front, mapped: Bytes) -> list[Bytes]:
+def _spans(front: Front, mapped: Bytes) -> list[Bytes]:
     """Cut the map into the bytes of each array; together they must fill it."""
-    starts = list(_starts(front))
+    starts = list(layout.starts(front))
     if starts[-1] != len(mapped):
         raise ValueError("damaged head (the arrays do not fill the file)")
     return [
-        mapped[start : start + n_bytes]
-        for start, (n_bytes, _) in zip(starts[:-1], front.table, strict=True)
+        mapped[start : start + span.n_bytes]
+        for start, span in zip(starts[:-1], front.spans, strict=True)
     ]
 
 
-def _starts(front: _Front) -> Iterator[int]:
-    """Where each array begins, and the end of the file."""
-    start = front.data_start
-    for n_bytes, _ in front.table:
-        yield start
-        start += _padded(n_bytes)
-    yield start
+def _interpreted(front: Front, spans: list[Bytes]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Load the pickle, and give each span the type and shape of its description.
 
-
-def _interpreted(front: _Front, spans: list[Bytes]) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Load the pickle and give each span its type and shape.
-
-    The buffers handed over are arrays, which cannot be hashed: see ``plain.loads``.
+    As each description holds its own span and no span comes twice, none is left for the head.
     """
-    content = _keys(plain.loads(front.pickled, spans), "head", "arrays")
-    described = content["arrays"]
-    head = content["head"]
+    content = _dict_of(plain.loads(front.pickled, spans), "head", "arrays")
+    head, described = content["head"], content["arrays"]
     if type(head) is not dict or type(described) is not dict or len(described) != len(spans):
         raise ValueError("damaged head (structure)")
-    try:
-        plain.check_plain(head, "head")
-    except TypeError as error:
-        raise ValueError(f"damaged head ({error})") from error
     pairs = zip(described.items(), spans, strict=True)
-    return head, {_text(name): _array(description, span) for (name, description), span in pairs}
+    return head, {name: _array(description, span) for (name, description), span in pairs}
 
 
 def _array(description: object, span: Bytes) -> Array:
-    """Give a span the type and shape of its description."""
-    fields = _keys(description, "dtype", "shape", "data")
+    fields = _dict_of(description, "dtype", "shape", "data")
     dtype, shape = fields["dtype"], fields["shape"]
-    if fields["data"] is not span or type(dtype) is not str or dtype not in DTYPES:
-        raise ValueError("damaged head (array)")
-    if type(shape) is not list or not 1 <= len(shape) <= MAX_DIMENSIONS:
-        raise ValueError("damaged head (shape)")
-    if any(type(n) is not int or not 0 <= n < 1 << 48 for n in shape):
-        raise ValueError("damaged head (shape)")
+    if fields["data"] is not span or dtype not in DTYPES or not _is_shape(shape):
+        raise ValueError("damaged head (description of an array)")
     if math.prod(shape) * np.dtype(dtype).itemsize != len(span):
-        raise ValueError("damaged head (an array is not as long as its shape says)")
+        raise ValueError(f"damaged head (an array of {len(span)} bytes is no {dtype} {shape})")
     array: Array = span.view(dtype).reshape(shape)
     return array
 
 
-def _keys(value: object, *keys: str) -> dict[str, Any]:
-    """Return a dict that has exactly these keys in this order, or raise ValueError."""
+def _is_shape(shape: object) -> bool:
+    """Whether a shape is of ours; one of no bytes could else claim 2**60 rows or columns."""
+    if type(shape) is not list or not 1 <= len(shape) <= MAX_DIMENSIONS:
+        return False
+    if any(type(n) is not int for n in shape):
+        return False
+    return shape[0] >= 0 and all(1 <= n <= MAX_WIDTH for n in shape[1:])
+
+
+def _dict_of(value: object, *keys: str) -> dict[str, Any]:
+    """Return a dict that has exactly these keys, in this order."""
     if type(value) is not dict or list(value) != list(keys):
         raise ValueError(f"damaged head (expected {', '.join(keys)})")
     return value
 
 
-def _text(value: object) -> str:
-    if type(value) is not str:
-        raise ValueError("damaged head (the name of an array is not a text)")
-    return value
-
-
-def _verify(front: _Front, mapped: Bytes, names: Iterable[str]) -> None:
+def _verify(front: Front, mapped: Bytes, names: Iterable[str]) -> None:
     """Compare the checksum of every array, with its padding."""
-    rows = zip(names, front.table, _starts(front), strict=False)
-    for name, (n_bytes, checksum), start in rows:
-        if zlib.crc32(mapped[start : start + _padded(n_bytes)].data) != checksum:
+    for name, span, start in zip(names, front.spans, layout.starts(front), strict=False):
+        if zlib.crc32(mapped[start : start + padded(span.n_bytes)].data) != span.checksum:
             raise ValueError(f"array {name!r} is damaged (checksum)")

@@ -1,348 +1,36 @@
-"""Batches of items in, one answer for each item out, whatever a worker does.
+"""Batches of items in, one answer for every item out, whatever becomes of a worker.
 
-A worker is a process of its own, held by one thread over one pipe. Workers share nothing but a
-flag, so the death of one, even while it sends, cannot block or break another.
+An executor is anything with the ``submit`` and ``shutdown`` of ``concurrent.futures``: processes
+of this machine, this process itself, a cluster.
 """
 
 import logging
-import math
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-import time
-import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
-from multiprocessing import connection, resource_tracker
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from imgdup import workers as worker_side
+from imgdup.cores import usable_cores
 from imgdup.errors import ImgdupError
-from imgdup.workers import Reply, Stopped, run_batch
+from imgdup.processes import Death, Processes, Setup, WorkerDied
+from imgdup.workers import Stopped, run_batch
 
-__all__ = ["Died", "Setup", "Stopped", "answers", "inline", "processes", "usable_cores"]
+__all__ = ["Died", "Setup", "Stopped", "answers", "inline", "local", "usable_cores"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+Task = Callable[[Sequence[T], Callable[[int], None]], R]
 
-log = logging.getLogger(__name__)
+MAX_CRASHES = 2  # deaths with one item in hand, and it alone in the batch, that convict it
+MAX_LOSSES = 5  # deaths with nothing in hand that a batch may see
 
-GRACE_S = 1.0  # for workers to return what they have when the run is interrupted
-LAST_BREATH_S = 5.0  # from the end of a worker's pipe to the end of its process
-MAX_CRASHES = 2  # deaths with the same item in hand, alone, that convict it
-MAX_LOSSES = 3  # deaths with nothing in hand before a batch is done item by item
-
-
-class Died(NamedTuple):
-    """The answer for an item that ended its worker.
-
-    ``reason`` is ``"timed-out"`` or ``"crashed"``; ``detail`` says how, in one line.
-    """
-
-    reason: str
-    detail: str
-
-
-class Setup(NamedTuple):
-    """What an executor is made from."""
-
-    workers: int
-    timeout_s: float
-    initializer: Callable[..., object] | None = None
-    initargs: tuple[Any, ...] = ()
-
-
-class _WorkerDied(Exception):
-    """A worker ended without an answer: the position of the item in hand, if any, and how."""
-
-    def __init__(
-        self, in_hand: int | None, exit_code: int | None, *, timed_out: bool, began: bool
-    ) -> None:
-        super().__init__(in_hand, exit_code)
-        self.in_hand = in_hand
-        self.exit_code = exit_code
-        self.timed_out = timed_out
-        self.began = began
-
-    @property
-    def killed(self) -> bool:
-        """Whether it was a signal that no decoder raises: out of memory, or someone outside."""
-        return self.exit_code in (-9, -15)
-
-    def __str__(self) -> str:
-        if self.exit_code is None or self.exit_code >= 0:
-            return f"exit code {self.exit_code}"
-        try:
-            return signal.Signals(-self.exit_code).name
-        except ValueError:
-            return f"signal {-self.exit_code}"
-
-
-@dataclass(frozen=True)
-class _Batch(Generic[T]):
-    """Items that are done in one call, and what befell them so far."""
-
-    items: Sequence[T]
-    crashes: int = 0
-    losses: int = 0
-    alone: bool = False  # to be done while no other worker takes memory
-
-
-def answers(
-    task: Callable[[Sequence[T], Callable[[int], None]], R],
-    batches: Iterable[Sequence[T]],
-    *,
-    workers: int,
-    timeout_s: float,
-    scratch: Path | None = None,
-    initializer: Callable[..., object] | None = None,
-    initargs: tuple[Any, ...] = (),
-    engine: Callable[[Setup], Executor] | None = None,
-) -> Iterator[tuple[Sequence[T], R | Died]]:
-    """Do a task on every batch in parallel; every item ends in exactly one answer.
-
-    See the module.
-    """
-    executor = (engine or processes)(Setup(workers, timeout_s, initializer, initargs))
-    try:
-        yield from _answers(task, batches, executor, timeout_s, 2 * workers)
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _answers(
-    task: Callable[[Sequence[T], Callable[[int], None]], R],
-    batches: Iterable[Sequence[T]],
-    executor: Executor,
-    timeout_s: float,
-    window: int,
-) -> Iterator[tuple[Sequence[T], R | Died]]:
-    fresh = (_Batch(items) for items in batches)
-    again: deque[_Batch[T]] = deque()
-    live: dict[Future[Any], _Batch[T]] = {}
-    while True:
-        while len(live) < window and (batch := _next_batch(again, fresh, live)) is not None:
-            live[executor.submit(run_batch, task, batch.items)] = batch
-        if not live:
-            return
-        for future in wait(live, return_when=FIRST_COMPLETED).done:
-            batch = live.pop(future)
-            try:
-                yield batch.items, future.result()
-            except _WorkerDied as death:
-                fate = _fate(batch, death, timeout_s)
-                if isinstance(fate, Died):
-                    yield batch.items, fate
-                else:
-                    again.extend(fate)
-
-
-def _next_batch(
-    again: deque[_Batch[T]], fresh: Iterator[_Batch[T]], live: dict[Future[Any], _Batch[T]]
-) -> _Batch[T] | None:
-    """Choose what to submit; None where nothing is left or nothing may run beside what runs."""
-    if any(batch.alone for batch in live.values()):
-        return None
-    if again and again[0].alone and live:
-        return None
-    return again.popleft() if again else next(fresh, None)
-
-
-def _fate(batch: _Batch[T], death: _WorkerDied, timeout_s: float) -> Died | list[_Batch[T]]:
-    """Judge the death of a worker: the verdict on the only item, or what to do again."""
-    if death.in_hand is None:
-        return _after_loss(batch, death)
-    if len(batch.items) > 1:
-        suspect = _Batch(batch.items[death.in_hand : death.in_hand + 1], alone=death.killed)
-        rest = [item for i, item in enumerate(batch.items) if i != death.in_hand]
-        return [suspect, _Batch(rest)]
-    if death.timed_out:
-        return Died("timed-out", f"no answer within {timeout_s:g} s")
-    if death.killed and not batch.alone:
-        return [replace(batch, alone=True)]
-    if batch.crashes + 1 == MAX_CRASHES:
-        return Died("crashed", f"ended its process {MAX_CRASHES} times: {death}")
-    return [replace(batch, crashes=batch.crashes + 1)]
-
-
-def _after_loss(batch: _Batch[T], death: _WorkerDied) -> Died | list[_Batch[T]]:
-    """Judge a death that no item can be blamed for."""
-    if batch.losses + 1 < MAX_LOSSES:
-        return [replace(batch, losses=batch.losses + 1)]
-    if not death.began:
-        raise ImgdupError(f"worker processes end while they start ({death})")
-    if len(batch.items) > 1:
-        return [_Batch([item]) for item in batch.items]
-    return Died("crashed", f"ended its process {MAX_LOSSES} times: {death}")
-
-
-class _Worker:
-    """The parent's side of one worker process."""
-
-    def __init__(self, stop: worker_side.Flag, setup: Setup) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.board = context.RawArray("d", worker_side.IDLE)
-        self.setup = setup
-        self.began = False
-        self.process = SpawnProcess(
-            target=worker_side.serve,
-            args=(theirs, self.board, stop, setup.timeout_s),
-            daemon=True,
-        )
-        with _undisturbed_start():
-            self.process.start()
-        theirs.close()
-
-    def begin(self) -> None:
-        """Wait until the process is up and the caller's initializer has run in it."""
-        if not self.began:
-            self.ask(self.setup.initializer or _nothing, self.setup.initargs)
-            self.began = True
-
-    def ask(self, function: Callable[..., R], args: tuple[Any, ...]) -> R:
-        """Call a function in the process."""
-        try:
-            self.pipe.send((function, args))
-            reply: Reply = self.pipe.recv()
-        except (EOFError, OSError):
-            raise self.death() from None
-        if reply.error is not None:
-            raise reply.error
-        result: R = reply.result
-        return result
-
-    def death(self) -> _WorkerDied:
-        """Find out how the process ended."""
-        in_hand, deadline = self.board
-        timed_out = time.monotonic() >= deadline
-        connection.wait([self.process.sentinel], LAST_BREATH_S)
-        self.end()
-        code = self.process.exitcode
-        return _WorkerDied(
-            None if in_hand < 0 else int(in_hand),
-            code,
-            timed_out=timed_out and code == worker_side.WATCHDOG_EXIT_CODE,
-            began=self.began,
-        )
-
-    def end(self) -> None:
-        """Kill the process and wait for its end."""
-        with _starting:
-            self.process.kill()
-            self.process.join()
-        self.pipe.close()
-
-
-def _nothing() -> None:
-    pass
-
-
-class _Processes(ThreadPoolExecutor):
-    """An executor whose every thread has its calls made by a process."""
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup.workers, thread_name_prefix="imgdup-worker")
-        self._setup = setup
-        self._stop = multiprocessing.get_context("spawn").RawValue("b", 0)
-        self._live: set[Future[Any]] = set()
-        self._closing = False
-        self._known: set[_Worker] = set()
-        self._idle: deque[_Worker] = deque()
-        self._lock = threading.Lock()
-        self._idle.append(self._start())
-
-    def submit(self, function: Callable[..., R], /, *args: Any) -> Future[R]:  # type: ignore[override]
-        future = super().submit(self._call, function, args)
-        self._live.add(future)
-        future.add_done_callback(self._live.discard)
-        return future
-
-    def _start(self) -> _Worker:
-        with self._lock:
-            if self._closing:
-                raise Stopped
-            worker = _Worker(self._stop, self._setup)
-            self._known.add(worker)
-        return worker
-
-    def _call(self, function: Callable[..., R], args: tuple[Any, ...]) -> R:
-        try:
-            worker = self._idle.pop()
-        except IndexError:
-            worker = self._start()
-        try:
-            worker.begin()
-            result = worker.ask(function, args)
-        except _WorkerDied:
-            self._known.discard(worker)
-            raise
-        self._idle.append(worker)
-        return result
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End all workers; those at work get a moment to return what they have."""
-        super().shutdown(wait=False, cancel_futures=True)
-        self._stop.value = 1
-        try:
-            _wait_for(self._live, GRACE_S)
-        finally:
-            with self._lock:
-                self._closing = True
-            for worker in list(self._known):
-                worker.process.kill()
-            super().shutdown(wait=True)
-            for worker in list(self._known):
-                worker.end()
-
-
-def _wait_for(futures: set[Future[Any]], timeout_s: float) -> None:
-    wait(list(futures), timeout=timeout_s)
-
-
-_starting = threading.Lock()
-
-
-@contextmanager
-def _undisturbed_start() -> Iterator[None]:
-    """Let a process start that never sees the caller's ``__main__`` nor an interrupt."""
-    with _starting, _hidden_main(), _blocked_interrupts():
-        yield
-
-
-@contextmanager
-def _hidden_main() -> Iterator[None]:
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextmanager
-def _blocked_interrupts() -> Iterator[None]:
-    """Block the terminal's signals, which a starting process inherits."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # which unblocks, hence first
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+_log = logging.getLogger(__name__)
 
 
 class _Inline(Executor):
-    """Makes each call at once, in this process."""
+    """Makes each call when it is submitted, in this process."""
 
     def submit(self, function: Callable[..., R], /, *args: Any) -> Future[R]:  # type: ignore[override]
         future: Future[R] = Future()
@@ -354,66 +42,168 @@ class _Inline(Executor):
 
 
 def inline(setup: Setup) -> Executor:
-    """Work in this process: no isolation, no time limit."""
+    """Work in this process, without isolation, time limit or parallelism."""
     if setup.initializer is not None:
         setup.initializer(*setup.initargs)
     return _Inline()
 
 
-def processes(setup: Setup) -> Executor:
-    """Work in processes of this machine; in this process, with a warning, where none can start."""
+def local(setup: Setup) -> Executor:
+    """Work in processes of this machine; where none can start, in this one, with a warning."""
     try:
-        return _Processes(setup)
-    except (OSError, ImportError, NotImplementedError) as error:
-        log.warning("cannot start worker processes (%s): working in this one", error)
+        return Processes(setup)
+    except (ImgdupError, OSError, ImportError) as error:
+        _log.warning("%s; one file after the other, and a bad one may end the run", error)
         return inline(setup)
 
 
-def usable_cores() -> int:
-    """Count the cores that this process may use: its affinity mask and its cgroup's quota."""
-    count = getattr(os, "process_cpu_count", _affinity)() or 1
-    return max(1, math.ceil(min(count, _cgroup_cores(Path("/")))))
+class Died(NamedTuple):
+    """The answer for an item that ended the process it was worked on in.
+
+    ``reason`` is ``"timed-out"`` or ``"crashed"``; ``detail`` says how, in one line.
+    """
+
+    reason: str
+    detail: str
 
 
-def _affinity() -> int | None:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+@dataclass(frozen=True)
+class _Batch(Generic[T]):
+    """Items that are worked on in one call, and what befell them so far."""
+
+    items: Sequence[T]
+    crashes: int = 0
+    losses: int = 0
+    alone: bool = False  # while nothing else runs, so that it has all the memory
 
 
-def _cgroup_cores(root: Path) -> float:
-    """Read how many cores' time this process's control groups allow; infinite if unlimited."""
+@dataclass(frozen=True)
+class _Again(Generic[T]):
+    """Batches to be submitted in place of one that got no answer."""
+
+    batches: list[_Batch[T]]
+
+
+def answers(
+    task: Task[T, R],
+    batches: Iterable[Sequence[T]],
+    *,
+    workers: int,
+    timeout_s: float,
+    scratch: Path | None = None,
+    initializer: Callable[..., object] | None = None,
+    initargs: tuple[Any, ...] = (),
+    engine: Callable[[Setup], Executor] = local,
+) -> Iterator[tuple[Sequence[T], R | Died]]:
+    """Do a task on every batch, in parallel.
+
+    Parameters
+    ----------
+    task : callable
+        A function of a module, called in a worker as ``task(items, before_item)``. It calls
+        ``before_item(i)`` before it touches ``items[i]``: from then on its time runs, and it is
+        the one to be blamed if the worker dies. ``before_item`` raises `Stopped` when the run is
+        interrupted. A failure that can be caught is the task's own business.
+    batches : iterable of sequences
+        Consumed as workers become free; items must be picklable.
+    workers : int
+        How many processes.
+    timeout_s : float
+        How long one item may take.
+    initializer, initargs : callable, tuple
+        Called once in each worker before anything else.
+    engine : callable
+        Makes the executor; by default `local`.
+
+    Yields
+    ------
+    tuple
+        A batch, or what is left of one, with the task's result; or a sequence of one item with
+        `Died`. Every item comes in exactly one of them, in any order.
+
+    Raises
+    ------
+    ImgdupError
+        If worker processes die while they start.
+    Exception
+        Whatever the task or the initializer raised, with a note where.
+
+    Notes
+    -----
+    If a worker dies, the item that it had in hand is suspected and tried by itself, the others of
+    its batch are done again. The suspect is the culprit if its time runs out again, or if it ends
+    its worker twice more; a kill counts only while nothing else runs, because it may come from
+    outside, or from lack of memory. Closing the generator, or any exception in it, gives the
+    workers a second to return what they have, then ends them.
+    """
+    executor = engine(Setup(workers, timeout_s, initializer, initargs))
+    fresh = map(_Batch, batches)
+    again: deque[_Batch[T]] = deque()
+    live: dict[Future[R], _Batch[T]] = {}
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return math.inf
-    return min((_group_cores(root, *line.split(":", 2)[1:]) for line in lines), default=math.inf)
+        while True:
+            while len(live) < 2 * workers and (batch := _next_batch(again, fresh, live)):
+                live[executor.submit(run_batch, task, batch.items)] = batch
+            if not live:
+                return
+            for future in wait(live, return_when=FIRST_COMPLETED).done:
+                batch = live.pop(future)
+                outcome = _outcome(batch, future, timeout_s)
+                if isinstance(outcome, _Again):
+                    again.extend(outcome.batches)
+                else:
+                    yield batch.items, outcome
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
-def _group_cores(root: Path, controllers: str, group: str) -> float:
-    """Read the quota of one group and of those above it."""
-    if controllers not in ("", "cpu") and "cpu" not in controllers.split(","):
-        return math.inf
-    top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
-    folder = top / group.lstrip("/")
-    quotas = []
-    while True:
-        quotas.append(_quota_v1(folder) if controllers else _quota_v2(folder))
-        if folder == top:
-            return min(quotas)
-        folder = folder.parent
+def _next_batch(
+    again: deque[_Batch[T]], fresh: Iterator[_Batch[T]], live: dict[Future[R], _Batch[T]]
+) -> _Batch[T] | None:
+    """Take the batch to submit next; none while one is to be alone, or if nothing is left."""
+    if any(batch.alone for batch in live.values()):
+        return None
+    if again:
+        return None if again[0].alone and live else again.popleft()
+    return next(fresh, None)
 
 
-def _quota_v2(folder: Path) -> float:
+def _outcome(batch: _Batch[T], future: Future[R], timeout_s: float) -> R | Died | _Again[T]:
+    """Get the answer for a batch, or what to do instead if there is none."""
     try:
-        quota, period = (folder / "cpu.max").read_text().split()
-        return int(quota) / int(period)
-    except (OSError, ValueError):  # no such file, or "max"
-        return math.inf
+        return future.result()
+    except WorkerDied as error:
+        if error.death.in_hand is None:
+            return _after_loss(batch, error.death)
+        if len(batch.items) > 1:
+            return _after_suspicion(batch, error.death, error.death.in_hand)
+        return _verdict(batch, error.death, timeout_s)
 
 
-def _quota_v1(folder: Path) -> float:
-    try:
-        quota = int((folder / "cpu.cfs_quota_us").read_text())
-        period = int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return math.inf
-    return quota / period if quota > 0 else math.inf
+def _after_loss(batch: _Batch[T], death: Death) -> Died | _Again[T]:
+    """Judge a death that no item can be blamed for."""
+    if batch.losses + 1 < MAX_LOSSES:
+        return _Again([replace(batch, losses=batch.losses + 1)])
+    if not death.began:
+        raise ImgdupError(f"worker processes die while they start ({death})")
+    if len(batch.items) > 1:
+        return _Again([_Batch([item]) for item in batch.items])
+    return Died("crashed", f"ended its worker process each time: {death}")
+
+
+def _after_suspicion(batch: _Batch[T], death: Death, position: int) -> _Again[T]:
+    """Part the item that was in hand from the others."""
+    suspect = _Batch([batch.items[position]], alone=death.from_outside)
+    rest = [item for i, item in enumerate(batch.items) if i != position]
+    return _Again([suspect, _Batch(rest)])
+
+
+def _verdict(batch: _Batch[T], death: Death, timeout_s: float) -> Died | _Again[T]:
+    """Judge an item that was by itself when its worker died."""
+    if death.timed_out:
+        return Died("timed-out", f"no answer within {timeout_s:g} s")
+    if death.from_outside and not batch.alone:
+        return _Again([replace(batch, alone=True)])
+    if batch.crashes + 1 < MAX_CRASHES:
+        return _Again([replace(batch, crashes=batch.crashes + 1)])
+    return Died("crashed", f"ended its worker process each time: {death}")

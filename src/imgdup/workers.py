@@ -1,6 +1,6 @@
-"""The worker's side of a pipe: calls come in, answers go out, until the parent closes it or ends.
+"""The worker's side of a pipe: calls come in, replies go out, until the parent closes it or ends.
 
-Nothing heavy is imported here, so that a worker can be set up before NumPy and OpenCV are loaded.
+Nothing heavy is imported here, so that a process is set up before NumPy and OpenCV are loaded.
 """
 
 import faulthandler
@@ -19,35 +19,22 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-# One picture at a time in each worker: their number, not their threads, uses the cores.
-SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-WATCHDOG_EXIT_CODE = 1  # what faulthandler ends a process with
-REARM_S = 1.0  # arming the watchdog starts a thread (about 0.1 ms), so not for each item
+# The number of workers uses the cores, not threads inside each of them.
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+WATCHDOG_EXIT_CODE = 1  # faulthandler's
+REARM_S = 1.0  # arming the watchdog starts a thread, about 0.1 ms: not for every item
 NOTHING = -1.0
 
 
 class Stopped(Exception):
-    """The run is being interrupted: a task should keep what it has and return."""
-
-
-class Reply(NamedTuple):
-    """What a call came to: its result, or the exception that it raised."""
-
-    result: Any
-    error: BaseException | None
-
-
-class Flag(Protocol):
-    """A number in memory that parent and workers share."""
-
-    value: int
+    """The run is being interrupted: keep what is done and return."""
 
 
 class Board(NamedTuple):
-    """What a worker shows to its parent, in shared memory so that it outlives any death.
+    """What a worker shows to its parent, in shared memory because that outlives any death.
 
-    ``in_hand`` is the position of the item being worked on, or NOTHING; ``deadline`` the time on
-    the monotonic clock, in seconds, at which the watchdog ends the process.
+    ``in_hand`` is the position of the item being worked on, or NOTHING; ``deadline`` is when the
+    watchdog ends the process, in seconds of the monotonic clock.
     """
 
     in_hand: float
@@ -57,19 +44,32 @@ class Board(NamedTuple):
 IDLE = Board(NOTHING, math.inf)
 
 
+class Flag(Protocol):
+    """A number in shared memory."""
+
+    value: int
+
+
+class Reply(NamedTuple):
+    """What a call came to: its result, or the exception that it raised."""
+
+    result: Any
+    error: Exception | None
+
+
 class _Watch:
-    """Of one worker: the board, the watchdog and the flag that asks to stop."""
+    """A worker's board, its watchdog, and the flag that asks it to stop."""
 
     def __init__(self, board: MutableSequence[float], stop: Flag, timeout_s: float) -> None:
         self.board = board
         self.stop = stop
         self.timeout_s = timeout_s
         self.rearm_s = min(REARM_S, timeout_s / 10)
-        self.sink = open(os.devnull, "w")
         self.due = 0.0
+        self.sink = open(os.devnull, "w")
 
     def before_item(self, position: int) -> None:
-        """Say which item is next; its time begins to run."""
+        """Say which item is next, and let its time begin to run."""
         if self.stop.value:
             raise Stopped
         now = time.monotonic()
@@ -78,29 +78,26 @@ class _Watch:
         self.board[0] = position
 
     def arm(self, now: float) -> None:
-        """Let the process end in `timeout_s`, also if a C function holds the interpreter lock."""
+        """Let the process end in `timeout_s`, even inside a C call that holds the lock."""
         self.due = now + self.rearm_s
         self.board[1] = now + self.timeout_s
         faulthandler.dump_traceback_later(self.timeout_s, exit=True, file=self.sink)
 
     def rest(self) -> None:
-        """Wait for the next call as long as it takes."""
+        """Wait for the next call, however long."""
         faulthandler.cancel_dump_traceback_later()
-        self.due = 0.0
         self.board[:] = IDLE
 
 
-_watch: _Watch | None = None  # this process's own, if it is a worker
+_watch: _Watch | None = None  # of this process, if it is a worker
 
 
-def run_batch(
-    task: Callable[[Sequence[T], Callable[[int], None]], R], items: Sequence[T]
-) -> R | None:
-    """Do a task on a batch, watched if this process is a worker; None if it was stopped before."""
+def run_batch(task: Callable[[Sequence[T], Callable[[int], None]], R], items: Sequence[T]) -> R:
+    """Do a task on a batch; watched, if this process is a worker."""
     if _watch is None:
-        return task(items, lambda position: None)
+        return task(items, _unwatched)
     if _watch.stop.value:
-        return None
+        raise Stopped
     _watch.arm(time.monotonic())
     try:
         return task(items, _watch.before_item)
@@ -108,23 +105,25 @@ def run_batch(
         _watch.rest()
 
 
-def serve(pipe: Connection, board: MutableSequence[float], stop: Flag, timeout_s: float) -> None:
-    """Be a worker: answer every call that comes through the pipe.
+def _unwatched(position: int) -> None:
+    pass
 
-    The first call is the caller's initializer. It is unpickled, hence its module imported, only
-    after the process has been set up.
+
+def serve(pipe: Connection, board: MutableSequence[float], stop: Flag, timeout_s: float) -> None:
+    """Be a worker: make every call that comes through the pipe, until it is closed.
+
+    Calls are received, which imports the functions' modules, only once this process is set up.
     """
     global _watch
     _settle()
     _watch = _Watch(board, stop, timeout_s)
-    with suppress(EOFError, OSError):  # the parent closed the pipe or ended: so does the worker
+    with suppress(EOFError, OSError):
         while True:
             _send(pipe, _reply(pipe))
 
 
 def _settle() -> None:
-    """Set up this process; must come before NumPy is imported."""
-    os.environ.update(dict.fromkeys(SINGLE_THREADED, "1"))
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -137,7 +136,7 @@ def _end_with_parent() -> None:
 
 
 def _reply(pipe: Connection) -> Reply:
-    """Receive one call and make it."""
+    """Receive one call and make it; a task that exits is a worker that died."""
     try:
         function, args = pipe.recv()
     except (EOFError, OSError):
@@ -153,16 +152,16 @@ def _reply(pipe: Connection) -> Reply:
 
 
 def _failure(error: Exception) -> Reply:
-    """Carry an exception, and where it was raised, to the parent."""
-    error.add_note("In the worker process:\n" + "".join(traceback.format_exception(error)))
+    """Let an exception tell, in the parent too, where it was raised."""
+    error.add_note("Raised in a worker process:\n" + "".join(traceback.format_exception(error)))
     return Reply(None, error)
 
 
 def _send(pipe: Connection, reply: Reply) -> None:
-    """Send a reply; one that cannot be pickled is told as text."""
+    """Send a reply, or if it cannot be pickled the reason why."""
     try:
         pipe.send(reply)
     except OSError:
         raise
     except Exception as error:
-        pipe.send(Reply(None, RuntimeError(f"cannot send {reply!r}: {error}")))
+        pipe.send(Reply(None, TypeError(f"a worker cannot send {reply!r}: {error}")))

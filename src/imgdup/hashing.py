@@ -1,8 +1,9 @@
 """Grey pixels -> perceptual hashes, uint64 words. NumPy only.
 
-Every hash is a grid of the picture, made by two linear operators, and a comparison. Bit ``i`` of
-the hash as an integer is the ``i``-th comparison, row by row; word ``w`` of ``hashes`` holds bits
-``64 * w`` to ``64 * w + 63``.
+A hasher is a grid and a comparison: the grid's numbers are the picture multiplied by two linear
+operators, one for its rows and one for its columns; the comparison turns them into bits. Bit ``i``
+of the hash as an integer is the ``i``-th comparison, row by row; word ``w`` of ``hashes`` holds
+bits ``64 * w`` to ``64 * w + 63``.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,20 +14,28 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.grey import Grey
-from imgdup.operators import area_grid, pdq_samples
+from imgdup.operators import Axis, Floats, Lines, Operator, apply, operator
 
 PARAMETERS_VERSION = 1  # changes whenever any picture's hash does
 
 PDQ_BITS = 256
-PDQ_MAX_DISTANCE = 31  # bits; what PDQ's authors advise for "the same picture"
-PDQ_MIN_QUALITY = 50  # of 100; below it a PDQ hash says too little to be compared
-PDQ_MIN_SIDE = 5  # pixels; PDQ gives smaller pictures the zero hash of quality 0
+PDQ_MAX_DISTANCE = 31  # bits at which the authors of PDQ take two pictures for the same
+PDQ_MIN_QUALITY = 50  # below it a picture has too little structure to be compared
+PDQ_GRADIENTS = 90  # sum of differences that makes one point of quality
 
-TIE = 1e-5  # grey levels: an average so close below a half is rounded up as one that is on it
-COEFFICIENT_DECIMALS = 6  # coefficients that agree so far are equal: flat pictures give no noise
+TIE = 1e-5  # grey levels: what is so close below a half is taken for a half
+COEFFICIENT_UNIT = 1e-6  # grey levels: coefficients equal after rounding to it are equal
+CHUNK_PIXELS = 1 << 20  # of a picture, multiplied at a time, so that temporaries stay small
 
 Words = npt.NDArray[np.uint64]
-Floats = npt.NDArray[np.float64]
+
+
+class Grid(NamedTuple):
+    """What a hash looks at: ``"area"`` averages or ``"pdq"`` samples, in rows and columns."""
+
+    kind: str
+    rows: int
+    columns: int
 
 
 class Hasher(NamedTuple):
@@ -38,20 +47,27 @@ class Hasher(NamedTuple):
     widths : tuple of int
         Lengths it comes in, in bits, the default first.
     max_distance : mapping of int to int
-        By width: the largest distance, in bits, at which two pictures are taken for matches
-        unless the user says otherwise.
-    compute : callable
-        ``compute(grey, bits)`` gives uint64 of shape (bits // 64,).
+        By length: the distance in bits up to which a search finds, unless the user says otherwise.
+    grid : callable
+        ``grid(bits)`` gives the `Grid` to look at.
+    compare : callable
+        ``compare(grid, bits)`` turns float64 (rows, columns) into uint64 (bits // 64,).
     """
 
     name: str
     widths: tuple[int, ...]
     max_distance: Mapping[int, int]
-    compute: Callable[[Grey, int], Words]
+    grid: Callable[[int], Grid]
+    compare: Callable[[Floats, int], Words]
+
+    def compute(self, grey: Grey, bits: int) -> Words:
+        """Hash a picture: uint64 of shape (bits // 64,)."""
+        (grid,) = sample(grey, self.grid(bits))
+        return self.compare(grid, bits)
 
 
 class Fingerprint(NamedTuple):
-    """Search hash, uint64 (words,); PDQ hash, uint64 (4,); PDQ quality, 0 to 100."""
+    """A picture's search hash, uint64 (words,), PDQ hash, uint64 (4,), and quality, 0 to 100."""
 
     hashes: Words
     pdq: Words
@@ -59,7 +75,7 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(grey: Grey, name: str, bits: int) -> Fingerprint:
-    """Compute a picture's search hash, PDQ hash and quality.
+    """Compute both hashes of a picture and its quality.
 
     Parameters
     ----------
@@ -67,130 +83,157 @@ def fingerprint(grey: Grey, name: str, bits: int) -> Fingerprint:
     name : str
         Of the search hash, a key of ``HASHERS``.
     bits : int
-        Its length, one of the hasher's ``widths``.
+        Length of the search hash, one of the hasher's ``widths``.
+
+    Examples
+    --------
+    >>> grey = Grey(np.arange(0, 192, 2, dtype=np.uint8).reshape(1, 96).repeat(64, axis=0), 64, 96)
+    >>> hashes, pdq, quality = fingerprint(grey, "dhash", 64)
+    >>> hex(hashes[0]), quality
+    ('0xffffffffffffffff', 22)
     """
-    pdq, quality = pdq_hash(grey)
-    hashes = pdq if name == "pdq" else HASHERS[name].compute(grey, bits)
-    return Fingerprint(hashes, pdq, quality)
+    hasher = HASHERS[name]
+    samples, *others = sample(grey, *dict.fromkeys((PDQ_GRID, hasher.grid(bits))))
+    pdq = compare_frequencies(samples, PDQ_BITS)
+    hashes = hasher.compare(others[0], bits) if others else pdq
+    return Fingerprint(hashes, pdq, pdq_quality(samples))
 
 
-def dhash(grey: Grey, bits: int) -> Words:
-    """Compute the difference hash: is an area average darker than its right neighbour.
+def sample(grey: Grey, *grids: Grid) -> list[Floats]:
+    """Multiply a picture with the operators of some grids.
 
-    64 bits from a grid of 9 x 8 averages, 256 bits from 17 x 16; averages are rounded to integers,
-    halves up, so that flat regions tie (bit 0) instead of flickering.
-
-    References
+    Parameters
     ----------
-    .. [1] N. Krawetz, "Kind of Like That", The Hacker Factor Blog, 2013.
-    .. [2] A. Rosebrock, "Image hashing with OpenCV and Python", PyImageSearch, 2017: the bit
-       order.
-    """
-    side = _side(bits)
-    levels = _levels(area_grid(grey, side, side + 1))
-    return _pack(levels[:, :-1] < levels[:, 1:])
-
-
-def ahash(grey: Grey, bits: int) -> Words:
-    """Compute the average hash: is an area average brighter than the mean of all.
-
-    64 bits from a grid of 8 x 8 averages, 256 bits from 16 x 16, rounded as in `dhash`.
-
-    References
-    ----------
-    .. [1] N. Krawetz, "Looks Like It", The Hacker Factor Blog, 2011.
-    """
-    side = _side(bits)
-    levels = _levels(area_grid(grey, side, side))
-    return _pack(levels * bits > levels.sum())
-
-
-def phash(grey: Grey, bits: int) -> Words:
-    """Compute the DCT hash: is a low frequency above the median of the low frequencies.
-
-    64 bits: 8 x 8 coefficients of a grid of 32 x 32 averages; 256 bits: 16 x 16 of 64 x 64. The
-    first row and column of the transform, which hold the mean brightness, are left out. The median
-    is the lower one: as many bits are 0 as 1 unless coefficients are equal.
-
-    References
-    ----------
-    .. [1] C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010,
-       section 3.2.1.
-    """
-    side = _side(bits)
-    return _above_median(area_grid(grey, 4 * side, 4 * side), side)
-
-
-def pdq_hash(grey: Grey) -> tuple[Words, int]:
-    """Compute the PDQ hash and its quality.
-
-    The 16 x 16 low frequencies of 64 x 64 samples, each compared with their median. A picture
-    with a side under 5 pixels gives the zero hash of quality 0.
+    grey : Grey
+    *grids : Grid
+        All rows must be multiples of ``imgdup.operators.BANDS``.
 
     Returns
     -------
-    hashes : ndarray of uint64, shape (4,)
-    quality : int
-        From 0 to 100: the sum of the differences between neighbouring samples.
-
-    References
-    ----------
-    .. [1] Facebook, "The TMK+PDQF video-hashing algorithm and the PDQ image-hashing algorithm",
-       2019.
+    list of ndarray of float64, shape (rows, columns)
     """
-    if min(grey.height, grey.width) < PDQ_MIN_SIDE:
-        return np.zeros(PDQ_BITS // 64, dtype=np.uint64), 0
-    samples = pdq_samples(grey)
-    return _above_median(samples, _side(PDQ_BITS)), pdq_quality(samples)
+    row_axis = Axis(grey.height, grey.reduction, grey.short_first[0])
+    column_axis = Axis(grey.width, grey.reduction, grey.short_first[1])
+    lines = tuple([Lines(grid.kind, grid.rows) for grid in grids])
+    strips = _strips(grey, operator(lines, row_axis))
+    bands, _, width = strips.shape
+    results, start = [], 0
+    for kind, rows, columns in grids:
+        stop = start + rows // bands
+        across = operator((Lines(kind, columns),), column_axis)
+        mine = np.ascontiguousarray(strips[:, start:stop]).reshape(rows, width)
+        results.append(apply(across, mine.T).reshape(columns, rows).T)
+        start = stop
+    return results
 
 
-def pdq_quality(samples: Floats) -> int:
-    """Sum the differences between neighbouring samples, in whole percents of full scale."""
-    total = 0
-    for axis in (0, 1):
-        total += int((np.abs(np.diff(samples, axis=axis)) * (100 / 255) + TIE).astype(int).sum())
-    return min(total // 90, 100)
+def _strips(grey: Grey, down: Operator) -> Floats:
+    """Apply the operator of the rows, a block of columns at a time."""
+    height, width = grey.pixels.shape
+    step = max(1, CHUNK_PIXELS // height)
+    if width <= step:
+        return apply(down, np.array(grey.pixels, np.float64, order="C"))
+    chunks = [grey.pixels[:, left : left + step] for left in range(0, width, step)]
+    done = [apply(down, np.array(chunk, np.float64, order="C")) for chunk in chunks]
+    return np.concatenate(done, axis=2)
 
 
-def _pdq_words(grey: Grey, bits: int) -> Words:
-    """PDQ in the form of the other hashers."""
-    return pdq_hash(grey)[0]
+def compare_neighbours(grid: Floats, bits: int) -> Words:
+    """Tell where a rounded average is darker than its right neighbour."""
+    del bits
+    levels = _levels(grid)
+    return _pack(levels[:, :-1] < levels[:, 1:])
 
 
-def _side(bits: int) -> int:
-    """Side of the square that so many bits fill."""
-    return 8 if bits == 64 else 16
+def compare_mean(grid: Floats, bits: int) -> Words:
+    """Tell where a rounded average is brighter than the mean of all."""
+    levels = _levels(grid)
+    return _pack(levels * bits > levels.sum())
 
 
-def _levels(averages: Floats) -> npt.NDArray[np.int64]:
-    """Round averages to integers, halves up."""
-    return np.floor(averages + (0.5 + TIE)).astype(np.int64)
+def compare_frequencies(grid: Floats, bits: int) -> Words:
+    """Tell where a low frequency of a square grid is above the lower median of all.
 
-
-def _above_median(grid: Floats, side: int) -> Words:
-    """Compare the low frequencies of a square grid with their lower median."""
+    They are coefficients (1, 1) to (side, side) of the two-dimensional DCT-II.
+    """
+    side = _SIDES[bits]
     basis = _cosines(side, len(grid))
-    coefficients = np.round(basis @ grid @ basis.T, COEFFICIENT_DECIMALS).ravel()
-    middle = len(coefficients) // 2 - 1
+    coefficients = np.rint(basis @ grid @ basis.T).ravel()
+    middle = bits // 2 - 1
     return _pack(coefficients > np.partition(coefficients, middle)[middle])
 
 
+def pdq_quality(samples: Floats) -> int:
+    """Sum the differences between neighbouring PDQ samples, as the standard does.
+
+    Each difference counts in whole percents of the full scale.
+
+    Parameters
+    ----------
+    samples : ndarray of float64, shape (64, 64)
+
+    Returns
+    -------
+    int
+        From 0 (flat) to 100.
+    """
+    percents = samples * (100 / 255)
+    total = _steps(percents)
+    if total < PDQ_GRADIENTS * 100:
+        total += _steps(percents.T)
+    return min(total // PDQ_GRADIENTS, 100)
+
+
+def _steps(percents: Floats) -> int:
+    """Sum of the whole differences between each row and the next."""
+    steps = percents[1:] - percents[:-1]
+    np.abs(steps, out=steps)
+    steps += TIE
+    return int(np.floor(steps, out=steps).sum())
+
+
+_SIDES = {64: 8, 256: 16}  # of the square that so many bits fill
+
+
+def _dhash_grid(bits: int) -> Grid:
+    return Grid("area", _SIDES[bits], _SIDES[bits] + 1)
+
+
+def _ahash_grid(bits: int) -> Grid:
+    return Grid("area", _SIDES[bits], _SIDES[bits])
+
+
+def _phash_grid(bits: int) -> Grid:
+    return Grid("area", 4 * _SIDES[bits], 4 * _SIDES[bits])
+
+
+def _pdq_grid(bits: int) -> Grid:
+    return Grid("pdq", 4 * _SIDES[bits], 4 * _SIDES[bits])
+
+
+def _levels(averages: Floats) -> Floats:
+    """Round averages to integers, halves up."""
+    return np.floor(averages + (0.5 + TIE))
+
+
 @lru_cache
-def _cosines(rows: int, columns: int) -> Floats:
-    """Rows 1 to `rows` of the orthonormal DCT-II of so many columns."""
-    frequency = np.arange(1, rows + 1)[:, None]
-    angle = np.pi / (2 * columns) * frequency * (2 * np.arange(columns) + 1)
-    return np.sqrt(2 / columns) * np.cos(angle)
+def _cosines(side: int, columns: int) -> Floats:
+    """Rows 1 to `side` of the orthonormal DCT-II, in a unit that makes coefficients comparable."""
+    angles = np.arange(1, side + 1)[:, None] * (2 * np.arange(columns) + 1) * (np.pi / 2 / columns)
+    basis: Floats = np.cos(angles) * np.sqrt(2 / columns / COEFFICIENT_UNIT)
+    return basis
 
 
 def _pack(flags: npt.NDArray[np.bool_]) -> Words:
-    """Comparisons, row by row, as words, the first comparison in the lowest bit."""
+    """Comparisons, row by row, as words: the first comparison is the lowest bit."""
     return np.packbits(flags, bitorder="little").view("<u8").astype(np.uint64, copy=False)
 
 
+PDQ_GRID = _pdq_grid(PDQ_BITS)
+
 HASHERS: Mapping[str, Hasher] = {
-    "dhash": Hasher("dhash", (64, 256), {64: 10, 256: 31}, dhash),
-    "ahash": Hasher("ahash", (64, 256), {64: 10, 256: 31}, ahash),
-    "phash": Hasher("phash", (64, 256), {64: 10, 256: 31}, phash),
-    "pdq": Hasher("pdq", (256,), {256: PDQ_MAX_DISTANCE}, _pdq_words),
+    "dhash": Hasher("dhash", (64, 256), {64: 10, 256: 31}, _dhash_grid, compare_neighbours),
+    "ahash": Hasher("ahash", (64, 256), {64: 10, 256: 31}, _ahash_grid, compare_mean),
+    "phash": Hasher("phash", (64, 256), {64: 10, 256: 31}, _phash_grid, compare_frequencies),
+    "pdq": Hasher("pdq", (256,), {256: PDQ_MAX_DISTANCE}, _pdq_grid, compare_frequencies),
 }

@@ -27,10 +27,32 @@ def scan_within(hashes, probes, max_distance):
     ]
 
 
-def scan_nearest(hashes, probes, k):
+def scan_nearest(hashes, probes, k, max_distance=None):
     """The k best of each probe: lists of (distance, index), sorted."""
-    everything = scan_within(hashes, probes, 64 * hashes.shape[1])
-    return [matches[:k] for matches in everything]
+    limit = 64 * hashes.shape[1] if max_distance is None else max_distance
+    return [matches[:k] for matches in scan_within(hashes, probes, limit)]
+
+
+def descend(arrays, probe, max_distance):
+    """Hashes that a recursive descent compares: vantage points, and ranges of the leaves."""
+    points, spans = arrays["points"], arrays["spans"].astype(int)
+    leaves = []
+
+    def visit(node, start, stop, level):
+        if node >= len(points):
+            leaves.append((start, stop))
+            return
+        # a node's range is j * n >> level, so its middle is (2 * j + 1) * n >> (level + 1)
+        n, j = len(arrays["hashes"]), node + 1 - 2**level
+        middle = (2 * j + 1) * n >> (level + 1)
+        distance = int(hamming_matrix(probe[None], points[node][None])[0, 0])
+        for child, (a, b) in enumerate([(start, middle), (middle, stop)]):
+            least, greatest = spans[node, child]
+            if least - max_distance <= distance <= greatest + max_distance:
+                visit(2 * node + 1 + child, a, b, level + 1)
+
+    visit(0, 0, len(arrays["hashes"]), 0)
+    return leaves
 
 
 def as_pairs(matches):

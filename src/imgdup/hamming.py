@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
+Hash: TypeAlias = npt.NDArray[np.uint64]  # one row of Hashes: shape (words,)
+Counts: TypeAlias = npt.NDArray[np.uint8 | np.uint16]
 Integers: TypeAlias = npt.NDArray[np.int64]
 
 WORD_BITS = 64
@@ -212,7 +214,8 @@ def distances(left: Hashes, right: Hashes) -> Integers:
 class Scanner:
     """Compare one probe with a block of hashes, in buffers that are used again.
 
-    Fresh arrays for each block would cost as much as the comparing.
+    Fresh arrays for each block would cost as much as the comparing. Arguments are trusted: at
+    most ``BLOCK`` hashes of the width that the scanner was made for.
 
     Parameters
     ----------
@@ -223,39 +226,25 @@ class Scanner:
     def __init__(self, words: int) -> None:
         self._xor = np.empty(BLOCK, np.uint64)
         self._count = np.empty(BLOCK, np.uint8)
-        self._total = np.empty(BLOCK, np.uint8 if words == 1 else np.uint16)
+        self.dtype = np.dtype(np.uint8 if words < 4 else np.uint16)  # of distances; 4 words: 256
+        self._total: Counts = np.empty(BLOCK, self.dtype)
         self._is_near = np.empty(BLOCK, np.bool_)
 
-    def near(
-        self, hashes: Hashes, probe: npt.NDArray[np.uint64], max_distance: int
-    ) -> tuple[npt.NDArray[np.intp], Integers]:
-        """Find the hashes of one block within a distance; arguments are trusted.
-
-        Parameters
-        ----------
-        hashes : ndarray of uint64, shape (n, words)
-            At most ``BLOCK`` hashes.
-        probe : ndarray of uint64, shape (words,)
-            The hash that is looked up.
-        max_distance : int
-            Largest accepted distance, in bits, inclusive.
-
-        Returns
-        -------
-        positions : ndarray of intp, shape (n_near,)
-            Rows of `hashes`, ascending.
-        distances : ndarray of int64, shape (n_near,)
-            Their distances, in bits.
-        """
+    def distances(self, hashes: Hashes, probe: Hash) -> Counts:
+        """Distance of each hash, in bits: uint8 or uint16, valid until the next call."""
         n = len(hashes)
-        xor, count, total, is_near = (
-            buffer[:n] for buffer in (self._xor, self._count, self._total, self._is_near)
-        )
+        xor, count, total = self._xor[:n], self._count[:n], self._total[:n]
         np.bitwise_count(np.bitwise_xor(hashes[:, 0], probe[0], out=xor), out=total)
         for word in range(1, len(probe)):
             np.bitwise_xor(hashes[:, word], probe[word], out=xor)
             total += np.bitwise_count(xor, out=count)
-        positions = np.less_equal(total, max_distance, out=is_near).nonzero()[0]
+        return total
+
+    def near(self, hashes: Hashes, probe: Hash, max_distance: int) -> tuple[Integers, Integers]:
+        """Positions, ascending, and distances of the hashes within `max_distance`, inclusive."""
+        total = self.distances(hashes, probe)
+        is_near = np.less_equal(total, max_distance, out=self._is_near[: len(hashes)])
+        positions = is_near.nonzero()[0]
         return positions, total[positions].astype(np.int64)
 
 
@@ -331,14 +320,14 @@ def scan_within(hashes: Hashes, probes: Hashes, max_distance: int) -> Matches:
     check_hashes("hashes", hashes)
     check_hashes("probes", probes, hashes.shape[1])
     max_distance = check_max_distance(max_distance, hashes.shape[1])
-    return as_matches(_scan(hashes, probes, max_distance), len(probes))
+    return as_matches(iter_near(hashes, probes, max_distance), len(probes))
 
 
-def _scan(hashes: Hashes, probes: Hashes, max_distance: int) -> Iterator[Near]:
-    """Blocks outside, probes inside: a block stays in the cache for all of them."""
+def iter_near(hashes: Hashes, probes: Hashes, max_distance: int) -> Iterator[Near]:
+    """Find what `scan_within` finds, unsorted, block by block; arguments are trusted."""
     scanner = Scanner(hashes.shape[1])
     for start, stop in blocks(0, len(hashes)):
         for number, probe in enumerate(probes):
             positions, bits = scanner.near(hashes[start:stop], probe, max_distance)
-            if len(positions):
+            if len(positions):  # blocks outside: one stays in the cache for all probes
                 yield Near(number, start + positions, bits)

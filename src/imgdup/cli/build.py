@@ -1,0 +1,191 @@
+"""Commands that make and describe an index: index, forget, info."""
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imgdup.cli.common import (
+    find_index,
+    index_option,
+    json_option,
+    limit_options,
+    named_or_listed,
+    note,
+    write_text,
+)
+from imgdup.errors import ImgdupError
+
+if TYPE_CHECKING:
+    from imgdup.run import Failure, Outcome
+
+HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing.HASHERS
+N_LISTED = 10  # failures told on stderr; --errors has all
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[DIR]...")
+@index_option
+@click.option("--hash", "hasher", type=click.Choice(HASHES), help="Search hash. Default: dhash.")
+@click.option("--bits", type=click.Choice(["64", "256"]), help="Its length. Default: 64.")
+@click.option("--workers", type=click.IntRange(min=1), help="Default: all usable cores.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out names or paths.")
+@click.option("--follow-symlinks", is_flag=True, default=None, help="Follow links.")
+@click.option("--hidden", is_flag=True, default=None, help="Take names that begin with a dot.")
+@click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL separated.")
+@click.option("--allow-removals", is_flag=True, help="A folder may lose most of its files.")
+@click.option("--errors", type=click.Path(path_type=Path), metavar="FILE", help="List failures.")
+@json_option
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--strict", is_flag=True, help="Exit with 3 also for failures already known.")
+@limit_options
+def index(paths: tuple[str, ...], index_folder: Path | None, **options: Any) -> int:
+    """Build, update or resume an index: the same command for all three.
+
+    DIR is a folder, an image, or - for a list on stdin. Without DIR, all indexed folders are
+    scanned again. Files that did not change are not read.
+
+    \b
+    imgdup index photos
+    imgdup index                        update: new, changed and vanished files
+    """
+    from imgdup.cli.progress import Bar
+    from imgdup.indexing import update_index
+
+    named = named_or_listed(paths, options["null"])
+    if paths and not named:
+        note("imgdup: the list on stdin is empty: nothing to do")
+        return 0
+    place = _place(index_folder, bool(paths))
+    with closing(Bar(quiet=options["quiet"])) as bar:
+        outcome = update_index(place, named, _settings(options), bar)
+    _tell(outcome, options)
+    return _exit_code(outcome, strict=options["strict"])
+
+
+def _place(explicit: Path | None, has_paths: bool) -> Path:
+    """Return the index to use: the one there is, or a new one in this folder."""
+    try:
+        return find_index(explicit)
+    except ImgdupError:
+        if explicit is None and not has_paths:
+            raise
+        return explicit or Path(os.environ.get("IMGDUP_INDEX") or ".imgdup")
+
+
+def _settings(options: dict[str, Any]) -> Any:
+    from imgdup.limits import Limits
+    from imgdup.run import Settings
+    from imgdup.scopes import OptionChanges
+
+    limits = Limits(
+        options["max_pixels"],
+        options["max_file_size"],
+        options["timeout"],
+        options["worker_memory"],
+    )
+    changes = OptionChanges(
+        options["exclude"] or None, options["follow_symlinks"], options["hidden"]
+    )
+    bits = int(options["bits"]) if options["bits"] else None
+    return Settings(
+        options["hasher"], bits, options["workers"], limits, changes, options["allow_removals"]
+    )
+
+
+def _tell(outcome: "Outcome", options: dict[str, Any]) -> None:
+    """Print the summary and the failures, as asked."""
+    from imgdup import report
+
+    if options["errors"]:
+        _write_errors(options["errors"], outcome.failures)
+    if not options["quiet"]:
+        _list_failures(outcome)
+    summary = {
+        "seen": outcome.seen,
+        "hashed": outcome.hashed,
+        "unchanged": outcome.unchanged,
+        "failed": outcome.failed,
+        "removed": outcome.removed,
+        "ignored": outcome.ignored,
+        "seconds": round(outcome.seconds, 3),
+        "images_per_second": round(outcome.images_per_second, 1),
+    }
+    if options["as_json"]:
+        from imgdup.jsonl import json_line
+
+        extra = {"unlisted": len(outcome.unlisted), "generation": outcome.generation}
+        write_text([json_line({**summary, **extra, "written": outcome.written})])
+    elif not options["quiet"]:
+        write_text([report.summary_line(summary) + "\n"])
+        if not outcome.seen:
+            note("no images found")
+
+
+def _write_errors(path: Path, failures: Iterable["Failure"]) -> None:
+    from imgdup.atomic import replacing
+    from imgdup.report import failure_json
+
+    lines = [failure_json(f.path, f.reason, f.detail).encode() for f in failures]
+    with replacing(path, needed_bytes=sum(map(len, lines)), sync=False) as file:
+        file.writelines(lines)
+
+
+def _list_failures(outcome: "Outcome") -> None:
+    """Name the first new failures on stderr."""
+    from imgdup.lines import shown
+
+    encoding = sys.stderr.encoding
+    for folder, reason in outcome.unlisted:
+        note(f"{shown(folder, encoding)}: not scanned ({reason}); its entries stay")
+    new = [failure for failure in outcome.failures if not failure.known]
+    for failure in new[:N_LISTED]:
+        note(f"{shown(failure.path, encoding)}: {failure.reason} ({failure.detail})")
+    if len(new) > N_LISTED:
+        note(f"... and {len(new) - N_LISTED:,} more; --errors FILE lists all")
+
+
+def _exit_code(outcome: "Outcome", *, strict: bool) -> int:
+    failed = outcome.failed if strict else outcome.n_new_failures
+    return 3 if failed or outcome.unlisted else 0
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@index_option
+def forget(folder: str, index_folder: Path | None) -> None:
+    """Take a folder out of the index; no image is touched.
+
+    \b
+    imgdup forget photos/old
+    """
+    from imgdup.indexing import forget_root
+
+    outcome = forget_root(find_index(index_folder), folder)
+    write_text([f"{outcome.removed:,} images left the index\n"])
+
+
+@click.command()
+@index_option
+@json_option
+def info(index_folder: Path | None, as_json: bool) -> None:
+    """Tell what the index holds.
+
+    \b
+    imgdup info
+    """
+    from imgdup.index import ImageIndex
+    from imgdup.jsonl import json_line
+
+    facts = ImageIndex.open(find_index(index_folder)).info()
+    if as_json:
+        write_text([json_line(facts)])
+        return
+    failed = ", ".join(f"{n:,} {reason}" for reason, n in facts.pop("failed").items()) or "none"
+    roots = "\n".join(facts.pop("roots"))
+    lines = {**facts, "failed": failed, "roots": roots.replace("\n", "\n" + " " * 17)}
+    write_text(f"{key.replace('_', ' '):<17}{value}\n" for key, value in lines.items())

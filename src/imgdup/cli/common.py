@@ -1,0 +1,112 @@
+"""Options that several commands share, and how results get to stdout."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from imgdup.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class Bytes(click.ParamType[int]):
+    """A number of bytes, as ``1G`` or ``500M``."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number; fail with the forms that are understood."""
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().upper().removesuffix("B").removesuffix("I")
+        number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS and text else (text, "")
+        if not number.isdigit() or int(number) < 1:
+            self.fail(f"{value!r} is no size; write bytes, or as in 500M, 1G", param, ctx)
+        return int(number) * UNITS[unit]
+
+
+def index_option(function: F) -> F:
+    """Add ``--index``."""
+    return click.option(
+        "--index",
+        "index_folder",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="The index folder. Default: IMGDUP_INDEX, or the nearest .imgdup from here upwards.",
+    )(function)
+
+
+def limit_options(function: F) -> F:
+    """Add the options that make `Limits`."""
+    options = [
+        click.option("--max-pixels", type=click.IntRange(min=1), default=200_000_000,
+                     show_default=True, help="Largest picture, by its header."),
+        click.option("--max-file-size", type=Bytes(), default="1G", show_default=True,
+                     help="Largest file."),
+        click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0,
+                     show_default=True, metavar="SECONDS", help="Longest time for one file."),
+        click.option("--worker-memory", type=Bytes(), default="2G", show_default=True,
+                     help="Most memory that a decoding process may take for a file."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+
+
+def find_index(explicit: Path | None) -> Path:
+    """Return the index folder that a command means."""
+    from imgdup import folder
+
+    return folder.find(Path.cwd(), explicit)
+
+
+def read_list(null: bool) -> list[bytes]:
+    """Read paths from stdin: lines, or separated by NUL."""
+    data = sys.stdin.buffer.read()
+    if null:
+        return [path for path in data.split(b"\0") if path]
+    return [path for path in (line.rstrip(b"\r") for line in data.split(b"\n")) if path]
+
+
+def named_or_listed(paths: Iterable[str], null: bool) -> list[bytes]:
+    """Return the paths of the command line, ``-`` replaced by those on stdin."""
+    found: list[bytes] = []
+    for path in paths:
+        found.extend(read_list(null) if path == "-" else [os.fsencode(path)])
+    return found
+
+
+def write_bytes(lines: Iterable[bytes]) -> None:
+    """Write result lines to stdout as they come."""
+    out = sys.stdout.buffer
+    for line in lines:
+        out.write(line)
+    out.flush()
+
+
+def write_text(lines: Iterable[str]) -> None:
+    """Write result text to stdout; it is ASCII, or what the terminal shows."""
+    for line in lines:
+        sys.stdout.write(line)
+    sys.stdout.flush()
+
+
+def note(message: str) -> None:
+    """Say something on stderr; what the terminal cannot show is escaped."""
+    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+    click.echo(message.encode(encoding, "backslashreplace").decode(encoding), err=True)
+
+
+def check_range(value: int | None, bits: int) -> None:
+    """Raise UsageError for a distance that no two hashes can have."""
+    if value is not None and not 0 <= value <= bits:
+        raise UsageError(f"--max-dist {value}: expected 0 to {bits}, the bits of the hash")

@@ -1,0 +1,139 @@
+"""Commands that ask an index: query, export."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imgdup.cli.common import (
+    check_range,
+    find_index,
+    index_option,
+    json_option,
+    named_or_listed,
+    note,
+    write_bytes,
+    write_text,
+)
+from imgdup.errors import ImageError, ImgdupError
+
+if TYPE_CHECKING:
+    from imgdup.index import ImageIndex
+    from imgdup.report import Match
+
+
+@click.command()
+@click.argument("probes", nargs=-1, required=True, metavar="PROBE...")
+@index_option
+@click.option("--max-dist", type=int, help="Largest distance in bits, inclusive. Default: 10.")
+@click.option("-k", type=click.IntRange(min=1), help="Only the k nearest, at any distance.")
+@json_option
+@click.option("--null", is_flag=True, help="Print paths only, NUL separated; also for - as PROBE.")
+@click.option("--montage", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw them.")
+def query(probes: tuple[str, ...], index_folder: Path | None, **options: Any) -> int:
+    """Find the indexed images near each PROBE: an image, a folder, or - for a list on stdin.
+
+    Prints distance, PDQ distance, duplicate or not, size and path, nearest first.
+
+    \b
+    imgdup query photo.jpg --max-dist 10
+    """
+    from imgdup.index import ImageIndex
+
+    index = ImageIndex.open(find_index(index_folder))
+    check_range(options["max_dist"], index.bits)
+    named = named_or_listed(probes, options["null"])
+    read: list[bytes] = []
+    failures: list[str] = []
+    matches = list(_all_matches(index, _probe_files(named), options, read, failures))
+    _print_matches(matches, options)
+    if options["montage"]:
+        from imgdup.montage import save_montage
+
+        save_montage(options["montage"], matches, probes=read)
+    if failures and len(failures) == len(named) == 1:
+        raise ImgdupError(failures[0])
+    for failure in failures:
+        note(f"imgdup: {failure}")
+    return 3 if failures else 0
+
+
+def _probe_files(named: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the files that the probes mean; of a folder, those that would be indexed."""
+    from imgdup.sources import ScanOptions, Tally, absolute, check_exists, walk
+
+    for path in named:
+        check_exists(path)
+        if not os.path.isdir(path):
+            yield path
+            continue
+        folder = absolute(path)
+        tally = Tally()
+        yield from (found.path for found in walk(folder, folder, ScanOptions(), b"", tally))
+
+
+def _all_matches(
+    index: "ImageIndex",
+    files: Iterator[bytes],
+    options: dict[str, Any],
+    read: list[bytes],
+    failures: list[str],
+) -> Iterator["Match"]:
+    """Yield the matches of each probe; note which were read and which could not be."""
+    from imgdup.lines import shown
+    from imgdup.report import Match
+    from imgdup.sources import absolute
+
+    for file in files:
+        try:
+            probe = index.probe(os.fsdecode(file))
+        except ImageError as error:
+            failures.append(f"{shown(file, sys.stderr.encoding)}: {error}")
+            continue
+        itself = absolute(file)
+        read.append(itself)
+        for m in index.look_up(probe, options["max_dist"], options["k"]):
+            path = index.path(m.row)
+            yield Match(
+                itself, path, m.distance, m.pdq_distance, m.duplicate, m.width, m.height,
+                path == itself,
+            )  # fmt: skip
+
+
+def _print_matches(matches: Sequence["Match"], options: dict[str, Any]) -> None:
+    from imgdup import report
+
+    if options["as_json"]:
+        write_text(report.match_json(matches))
+    elif options["null"]:
+        write_bytes(report.match_nulls(matches))
+    elif sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        write_text([report.match_table(matches, width=width, encoding=sys.stdout.encoding)])
+        if not matches:
+            note("no match")
+    else:
+        write_bytes(report.match_lines(matches))
+
+
+@click.command()
+@index_option
+@click.option("--format", "form", type=click.Choice(["pickle"]), required=True)
+@click.option("--output", "-o", type=click.Path(path_type=Path), required=True, metavar="FILE")
+def export(index_folder: Path | None, form: str, output: Path) -> None:
+    """Write the hash dictionary for other programs.
+
+    pickle: {hash: [paths]}, builtins only, as the tutorial has it.
+
+    \b
+    imgdup export --format pickle -o hashes.pickle
+    """
+    from imgdup.export import FORMATS
+    from imgdup.index import ImageIndex
+
+    n_images = FORMATS[form](ImageIndex.open(find_index(index_folder)), output)
+    note(f"{n_images:,} images written to {output}")

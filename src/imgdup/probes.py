@@ -1,0 +1,109 @@
+"""A path, bytes or an array -> the hashes to look up."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup import hashing, images
+from imgdup.grey import Grey
+from imgdup.limits import Limits
+
+Image = str | bytes | os.PathLike[str] | npt.NDArray[np.uint8]
+
+
+class Probe(NamedTuple):
+    """The image that is looked up.
+
+    Parameters
+    ----------
+    hashes : ndarray of uint64, shape (1, words)
+        Its search hash.
+    pdq : ndarray of uint64, shape (1, 4)
+        Its PDQ hash.
+    quality : int
+        PDQ quality, 0 to 100.
+    digest : bytes
+        Digest of the file's content; empty for an array.
+    """
+
+    hashes: npt.NDArray[np.uint64]
+    pdq: npt.NDArray[np.uint64]
+    quality: int
+    digest: bytes
+
+
+def make_probe(image: Image, name: str, bits: int, limits: Limits | None = None) -> Probe:
+    """Hash an image as indexing does.
+
+    Parameters
+    ----------
+    image : path, bytes or ndarray
+        A file by its path (text or `Path`); the content of a file (bytes); or pixels, uint8 of
+        shape (height, width) grey or (height, width, 3) RGB.
+    name, bits : str, int
+        The search hash, one of `imgdup.hashing.HASHERS`, and its length.
+    limits : Limits, optional
+        What the file may cost.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read or decoded.
+    ValueError
+        If the array is no such picture.
+    """
+    limits = limits or Limits()
+    if isinstance(image, np.ndarray):
+        return _probe(images.picture_from_array(image).grey, b"", name, bits)
+    data = image if isinstance(image, bytes) else images.read_file(os.fsencode(image), limits).data
+    return _probe(images.decode(data, limits).grey, images.content_digest(data), name, bits)
+
+
+def _probe(grey: Grey, digest: bytes, name: str, bits: int) -> Probe:
+    found = hashing.fingerprint(grey, name, bits)
+    return Probe(found.hashes[np.newaxis], found.pdq[np.newaxis], found.quality, digest)
+
+
+def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray[np.uint64]:
+    """Hash one image.
+
+    Parameters
+    ----------
+    image : path, bytes or ndarray
+        As in `ImageIndex.within`.
+    name : str
+        ``"dhash"``, ``"ahash"``, ``"phash"`` or ``"pdq"``.
+    bits : int
+        64 or 256; ``"pdq"`` has 256.
+
+    Returns
+    -------
+    ndarray of uint64, shape (1, bits / 64)
+        Bit i of the integer is the i-th comparison; word w holds bits 64 w to 64 w + 63.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be read or decoded.
+    ValueError
+        If there is no such hash, or the array is no picture.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ramp = np.tile(np.arange(180, dtype=np.uint8), (100, 1))
+    >>> hex(int(hash_image(ramp)[0, 0]))
+    '0xffffffffffffffff'
+    """
+    if name not in hashing.HASHERS or bits not in hashing.HASHERS[name].widths:
+        known = ", ".join(f"{n} {hasher.widths}" for n, hasher in hashing.HASHERS.items())
+        raise ValueError(f"expected a hash and its bits out of {known}, got {name!r}, {bits}")
+    return make_probe(image, name, bits).hashes
+
+
+def as_path(path: str | bytes | os.PathLike[Any]) -> Path:
+    """Return any form of a path as `Path`."""
+    return Path(os.fsdecode(path))

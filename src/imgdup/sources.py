@@ -1,0 +1,223 @@
+"""What the user named -> candidate files with their stat facts, in path order.
+
+A candidate is a regular file with an image extension, or whose first bytes are an image's.
+Nothing is decoded here.
+"""
+
+import fnmatch
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from imgdup.errors import UsageError
+from imgdup.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
+from imgdup.table import join, path_key
+
+# Folders and files that no one means: version control, thumbnails of network drives,
+# resource forks of macOS.
+ALWAYS_SKIPPED = re.compile(rb"\.git|@eaDir|\._.*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """Which files of a root count.
+
+    Parameters
+    ----------
+    exclude : tuple of str
+        Glob patterns. One without ``/`` is held against every name, one with it against the
+        path relative to the root; ``*`` matches ``/`` too.
+    follow_symlinks : bool
+        Whether links to files and folders are followed; else they are ignored.
+    hidden : bool
+        Whether names that begin with a dot count.
+    """
+
+    exclude: tuple[str, ...] = ()
+    follow_symlinks: bool = False
+    hidden: bool = False
+
+    def excludes(self) -> Callable[[bytes], bool]:
+        """Return the test that tells whether a relative path is excluded."""
+        if not self.exclude:
+            return lambda _: False
+        whole = [re.compile(fnmatch.translate(p)) for p in self.exclude if "/" in p]
+        names = [re.compile(fnmatch.translate(p)) for p in self.exclude if "/" not in p]
+
+        def excluded(relative: bytes) -> bool:
+            text = os.fsdecode(relative)
+            name = text.rpartition("/")[2]
+            return any(p.match(text) for p in whole) or any(p.match(name) for p in names)
+
+        return excluded
+
+
+class Candidate(NamedTuple):
+    """A file that may be an image; `device` and `inode` are 0 unless it may have other names."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+
+
+@dataclass
+class Tally:
+    """What a scan met beside the candidates: ignored files, and what could not be looked at."""
+
+    ignored: int = 0
+    unlisted: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
+    """Return a path as imgdup keeps it: absolute, links of folders resolved, ``/`` between parts.
+
+    The last part of a path to a file stays as it is, so that a link keeps its own name.
+    """
+    text = os.fsdecode(path)
+    if os.path.isdir(text):
+        return _slashes(os.path.realpath(text))
+    folder, name = os.path.split(os.path.abspath(text))
+    return _slashes(os.path.join(os.path.realpath(folder), name))
+
+
+def _slashes(path: str) -> bytes:
+    return os.fsencode(path.replace(os.sep, "/"))
+
+
+def check_exists(path: str | bytes | os.PathLike[str]) -> None:
+    """Raise UsageError where there is neither file nor folder."""
+    if not os.path.lexists(path):
+        raise UsageError(f"{os.fsdecode(path)!r}: no such file or folder")
+
+
+def walk(
+    folder: bytes, root: bytes, options: ScanOptions, skip: bytes, tally: Tally
+) -> Iterator[Candidate]:
+    """Yield the candidates below a folder, in path order.
+
+    Parameters
+    ----------
+    folder : bytes
+        Absolute path of what to scan: `root` or a folder in it.
+    root : bytes
+        Absolute path that the exclude patterns are relative to.
+    options : ScanOptions
+        What counts.
+    skip : bytes
+        Absolute path of a folder to leave out: the index itself.
+    tally : Tally
+        Is told of what is ignored and of folders that cannot be listed.
+
+    Notes
+    -----
+    Iterative, so depth is no problem; memory is the names of the folders on the way down.
+    """
+    excluded = options.excludes()
+    prefix = len(join(root, b""))
+    levels = [_names(folder, tally)]
+    parents = [(folder, _identity(folder))]
+    while levels:
+        name = next(levels[-1], None)
+        if name is None:
+            levels.pop()
+            parents.pop()
+            continue
+        path = join(parents[-1][0], name)
+        if path == skip or _is_skipped(name, options) or excluded(path[prefix:]):
+            continue
+        facts = _facts(path, options, tally)
+        if facts is None:
+            continue
+        if stat.S_ISDIR(facts.st_mode):
+            identity = (facts.st_dev, facts.st_ino)
+            if options.follow_symlinks and identity in (known for _, known in parents):
+                tally.ignored += 1
+                continue
+            levels.append(_names(path, tally))
+            parents.append((path, identity))
+        elif is_candidate(path, facts.st_mode):
+            yield _candidate(path, facts, options.follow_symlinks)
+        else:
+            tally.ignored += 1
+
+
+def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
+    """Yield the candidates among single files, in path order, each once; links are followed."""
+    previous = None
+    for path in sorted(paths, key=path_key):
+        if path == previous:
+            continue
+        previous = path
+        facts = _facts(path, ScanOptions(follow_symlinks=True), tally)
+        if facts is None:
+            continue
+        if is_candidate(path, facts.st_mode):
+            yield _candidate(path, facts, True)
+        else:
+            tally.ignored += 1
+
+
+def is_candidate(path: bytes, mode: int) -> bool:
+    """Tell whether a file of this mode counts as an image, by extension or by content."""
+    if not stat.S_ISREG(mode):
+        return False
+    if os.path.splitext(os.fsdecode(path))[1].lower() in IMAGE_EXTENSIONS:
+        return True
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return sniff(file.read(SNIFF_BYTES)) != "unknown"
+    except OSError:
+        return False
+
+
+def _names(folder: bytes, tally: Tally) -> Iterator[bytes]:
+    """Return the sorted names in a folder; one that cannot be listed is noted."""
+    try:
+        with os.scandir(folder) as entries:
+            return iter(sorted(entry.name for entry in entries))
+    except OSError as error:
+        tally.unlisted.append((folder, error.strerror or str(error)))
+        return iter(())
+
+
+def _identity(folder: bytes) -> tuple[int, int]:
+    try:
+        facts = os.stat(folder)
+    except OSError:
+        return (0, 0)
+    return (facts.st_dev, facts.st_ino)
+
+
+def _is_skipped(name: bytes, options: ScanOptions) -> bool:
+    if ALWAYS_SKIPPED.fullmatch(name):
+        return True
+    return not options.hidden and name.startswith(b".")
+
+
+def _facts(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result | None:
+    """Return what stat says; a link not followed or dangling is ignored, a failure is noted."""
+    try:
+        facts = os.lstat(path)
+        if stat.S_ISLNK(facts.st_mode):
+            if not (options.follow_symlinks and os.path.exists(path)):
+                tally.ignored += 1
+                return None
+            facts = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        tally.unlisted.append((path, error.strerror or str(error)))
+        return None
+    return facts
+
+
+def _candidate(path: bytes, facts: os.stat_result, may_be_link: bool) -> Candidate:
+    """Make the candidate; a file with one name only needs no identity."""
+    shared = facts.st_ino != 0 and (facts.st_nlink > 1 or may_be_link)
+    device, inode = (facts.st_dev, facts.st_ino) if shared else (0, 0)
+    return Candidate(path, facts.st_size, facts.st_mtime_ns, device, inode)

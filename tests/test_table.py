@@ -1,0 +1,111 @@
+"""Table: paths of rows kept relative to their roots, in the order of their parts.
+
+Oracle: sorting tuples of parts, and plain lists of absolute paths.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgdup.table import (
+    PathsBuilder,
+    TextBuilder,
+    empty_columns,
+    is_below,
+    join,
+    merge_sorted,
+    path_key,
+)
+
+NAMES = st.binary(min_size=1, max_size=3).filter(
+    lambda name: b"/" not in name and b"\0" not in name
+)
+RELATIVE = st.lists(NAMES, min_size=1, max_size=3).map(b"/".join)
+
+
+@given(st.lists(RELATIVE, unique=True))
+def test_path_key_orders_as_tuples_of_parts_do(paths):
+    by_key = sorted(paths, key=path_key)
+
+    assert by_key == sorted(paths, key=lambda path: path.split(b"/"))
+
+
+@given(st.lists(st.binary()))
+def test_texts_come_back_byte_for_byte(texts):
+    builder = TextBuilder()
+    for text in texts:
+        builder.append(text)
+
+    column = builder.column()
+
+    assert [column[i] for i in range(len(column))] == texts
+
+
+@given(st.lists(RELATIVE, unique=True, max_size=20), st.data())
+def test_paths_of_several_roots_come_back_and_are_found(relative, data):
+    roots = [b"", b"/photos", b"/photos-2", b"/z"]
+    prefixes = [b"/single/", b"/photos/", b"/photos-2/", b"/z/"]
+    paths = sorted({data.draw(st.sampled_from(prefixes)) + r for r in relative}, key=path_key)
+    builder = PathsBuilder(roots)
+    for path in paths:
+        builder.append(path)
+
+    table = builder.paths()
+
+    assert list(table) == paths
+    assert [table[row] for row in range(len(table))] == paths
+    assert [table.find(path) for path in paths] == list(range(len(paths)))
+    assert table.find(b"/not/there") is None
+
+
+def test_a_row_outside_the_table_raises():
+    builder = PathsBuilder([b"/photos"])
+    builder.append(b"/photos/a.jpg")
+
+    with pytest.raises(IndexError, match="row 1 of a table of 1"):
+        builder.paths()[1]
+
+
+def test_a_path_is_relative_to_its_own_root_not_to_a_namesake():
+    builder = PathsBuilder([b"/p", b"/p-2"])
+    builder.append(b"/p/a.jpg")
+    builder.append(b"/p-2/a.jpg")
+
+    paths = builder.paths()
+
+    assert [paths.root_of(0), paths.root_of(1)] == [b"/p", b"/p-2"]
+    assert paths.relative[1] == b"a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "below"),
+    [
+        (b"/a/b", b"/a", True),
+        (b"/a", b"/a", True),
+        (b"/ab", b"/a", False),
+        (b"/a", b"/", True),
+        (b"/a", b"", True),
+    ],
+)
+def test_is_below_compares_whole_parts(path, folder, below):
+    assert is_below(path, folder) is below
+
+
+def test_join_knows_the_top_folder_and_the_list_of_single_files():
+    assert [join(b"/", b"a"), join(b"", b"/a"), join(b"/b", b"a")] == [b"/a", b"/a", b"/b/a"]
+
+
+def test_merge_sorted_keeps_the_order_of_keys():
+    left = iter([(b"a", 1), (b"c", 2)])
+    right = iter([(b"b", 3), (b"c", 4)])
+
+    assert list(merge_sorted([left, right])) == [(b"a", 1), (b"b", 3), (b"c", 2), (b"c", 4)]
+
+
+def test_empty_columns_have_the_width_of_the_hash():
+    columns = empty_columns(3, words=4)
+
+    assert columns["hashes"].shape == (3, 4)
+    assert columns["hashes"].dtype == np.uint64
+    assert columns["digest"].shape == (3, 16)

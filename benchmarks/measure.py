@@ -1,0 +1,73 @@
+"""What the benchmarks share: interleaved rounds, medians with their spread, Markdown tables."""
+
+import datetime
+import importlib.metadata
+import platform
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+PACKAGES = ("imgdup", "numpy", "opencv-python-headless", "Pillow", "numba", "ImageHash")
+
+
+def rounds(n_rounds: int, one_round: Callable[[], Mapping[str, float]]) -> dict[str, list[float]]:
+    """Run all cases in turn, several times: a busy moment of the machine hits them all."""
+    results: dict[str, list[float]] = {}
+    for number in range(n_rounds):
+        print(f"round {number + 1} of {n_rounds}", file=sys.stderr)
+        for name, value in one_round().items():
+            results.setdefault(name, []).append(value)
+    return results
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Ratios round by round: what slows down both leaves them alone."""
+    return [a / b for a, b in zip(above, below, strict=True)]
+
+
+def median(values: Sequence[float], form: str = "{:,.0f}") -> str:
+    """The median, and the smallest and the largest value."""
+    shown = [form.format(each) for each in (statistics.median(values), min(values), max(values))]
+    return f"{shown[0]} ({shown[1]} to {shown[2]})"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are aligned to the right."""
+    marks = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, marks, *rows)) + "\n"
+
+
+def verdict(values: Sequence[float], bar: float | None) -> str:
+    """Whether the median reaches a bar, if there is one."""
+    if bar is None:
+        return ""
+    return f"{bar:g}: " + ("reached" if statistics.median(values) >= bar else "**missed**")
+
+
+def surroundings() -> str:
+    """One paragraph: date, machine, versions, the command line."""
+    versions = [f"{name} {version}" for name in PACKAGES if (version := version_of(name))]
+    return (
+        f"{datetime.date.today()}, {cpu_name()}, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, {', '.join(versions)}. "
+        f"Command: `python {Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}`\n"
+    )
+
+
+def version_of(package: str) -> str | None:
+    """The version of a package, or None where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cpu_name() -> str:
+    """The processor's name as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else "unknown processor"

@@ -157,19 +157,24 @@ def test_a_folder_that_fails_to_list_is_noted(tmp_path, monkeypatch):
     assert tally.unlisted == [(absolute(tmp_path / "broken"), "Input/output error")]
 
 
-def test_a_tree_a_thousand_folders_deep_is_walked(tmp_path):
-    deep = tmp_path
-    names = ["d"] * 1000
-    os.chdir(tmp_path)
-    try:
-        for name in names:
-            os.mkdir(name)
-            os.chdir(name)
-        with open("a.png", "wb") as file:
-            file.write(PNG)
-    finally:
-        os.chdir(tmp_path)
+@pytest.fixture
+def deep(tmp_path, monkeypatch):
+    """A file below a thousand folders; taken away one by one, since rmtree would recurse."""
+    depth = 1000
+    monkeypatch.chdir(tmp_path)
+    for _ in range(depth):
+        os.mkdir("d")
+        os.chdir("d")
+    with open("a.png", "wb") as file:
+        file.write(PNG)
+    yield tmp_path
+    os.remove("a.png")
+    for _ in range(depth):
+        os.chdir("..")
+        os.rmdir("d")
 
+
+def test_a_tree_a_thousand_folders_deep_is_walked(deep):
     found, tally = scan(deep)
 
     assert len(found) == 1

@@ -176,10 +176,12 @@ def is_candidate(path: bytes, mode: int) -> bool:
 
 
 def _names(folder: bytes, tally: Tally) -> Iterator[bytes]:
-    """Return the sorted names in a folder; one that cannot be listed is noted."""
+    """Return the sorted names in a folder; none if it is gone, a note if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return iter(sorted(entry.name for entry in entries))
+    except (FileNotFoundError, NotADirectoryError):
+        return iter(())
     except OSError as error:
         tally.unlisted.append((folder, error.strerror or str(error)))
         return iter(())

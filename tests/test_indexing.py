@@ -1,0 +1,547 @@
+"""Indexing: build, update and resume are one call, and lose nothing.
+
+Most tests work in this process (`inline`), because what they are about is the listing; the pool
+has tests of its own. Files get an mtime of an hour ago, so that no clock tick is in doubt.
+"""
+
+import os
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from make_sample import encode, photo
+
+from imgdup import folder, images
+from imgdup.errors import ImgdupError, LockedError, UsageError
+from imgdup.executors import inline
+from imgdup.index import ImageIndex
+from imgdup.indexing import forget_root, update_index
+from imgdup.run import Settings
+from imgdup.scopes import OptionChanges
+
+AN_HOUR = 3600
+
+needs_links = pytest.mark.skipif(os.name == "nt", reason="needs links of POSIX")
+
+
+def settings(**options):
+    return Settings(workers=1, engine=inline, **options)
+
+
+def paint(path, seed, suffix=".jpg"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode(photo(seed, 160, 120), suffix))
+    age(path)
+
+
+def age(path, seconds=AN_HOUR):
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for seed in range(6):
+        paint(tmp_path / "photos" / f"p{seed}.jpg", seed)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Counts how often each file is read."""
+    counts = Counter()
+    real = images.read_file
+
+    def read_file(path, limits):
+        counts[os.path.basename(os.fsdecode(path))] += 1
+        return real(path, limits)
+
+    monkeypatch.setattr("imgdup.batch.read_file", read_file)
+    return counts
+
+
+def counts(outcome):
+    return (outcome.seen, outcome.hashed, outcome.unchanged, outcome.failed, outcome.removed)
+
+
+def generation_bytes(place):
+    current = folder.read_current(place)
+    return folder.generation_path(place, current.generation).read_bytes()
+
+
+def paths(place):
+    index = ImageIndex.open(place)
+    return [os.path.basename(index.path(row)).decode() for row in range(len(index))]
+
+
+def test_every_image_gets_its_facts(photos, place):
+    outcome = update_index(place, [str(photos)], settings())
+
+    index = ImageIndex.open(place)
+    assert counts(outcome) == (6, 6, 0, 0, 0)
+    assert paths(place) == [f"p{seed}.jpg" for seed in range(6)]
+    assert index.column("width").tolist() == [160] * 6
+    assert index.column("height").tolist() == [120] * 6
+    assert index.column("size").tolist() == [p.stat().st_size for p in sorted(photos.iterdir())]
+    assert index.column("digest")[0].tobytes() == images.content_digest(
+        (photos / "p0.jpg").read_bytes()
+    )
+    assert (index.column("quality") >= 50).all()
+
+
+def test_nothing_changed_is_nothing_written(photos, place):
+    update_index(place, [str(photos)], settings())
+    before = {name: (place / name).stat() for name in ("current", "index.1")}
+
+    outcome = update_index(place, (), settings())
+
+    assert counts(outcome) == (6, 0, 6, 0, 0)
+    assert not outcome.written
+    assert {name: (place / name).stat().st_mtime_ns for name in before} == {
+        name: facts.st_mtime_ns for name, facts in before.items()
+    }
+    assert sorted(os.listdir(place)) == ["current", "index.1", "lock", "parts"]
+
+
+def test_an_update_reads_only_what_is_new_or_changed(photos, place, opened):
+    update_index(place, [str(photos)], settings())
+    opened.clear()
+    paint(photos / "new.jpg", 10)
+    paint(photos / "p1.jpg", 11, ".png")
+    (photos / "p2.jpg").unlink()
+
+    outcome = update_index(place, [str(photos)], settings())
+
+    assert counts(outcome) == (6, 2, 4, 0, 1)
+    assert opened == {"new.jpg": 1, "p1.jpg": 1}
+    assert paths(place) == ["new.jpg", "p0.jpg", "p1.jpg", "p3.jpg", "p4.jpg", "p5.jpg"]
+
+
+def test_an_updated_index_equals_a_fresh_one(photos, place, tmp_path):
+    update_index(place, [str(photos)], settings())
+    paint(photos / "sub" / "new.jpg", 10)
+    (photos / "p3.jpg").unlink()
+    paint(photos / "p0.jpg", 12)
+
+    update_index(place, (), settings())
+    update_index(tmp_path / "fresh", [str(photos)], settings())
+
+    assert generation_bytes(place) == generation_bytes(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_generation_does_not_depend_on_the_number_of_workers(photos, place, tmp_path, workers):
+    update_index(place, [str(photos)], settings())
+
+    update_index(tmp_path / "other", [str(photos)], Settings(workers=workers))
+
+    assert generation_bytes(tmp_path / "other") == generation_bytes(place)
+
+
+def test_a_file_that_may_have_changed_within_a_clock_tick_is_read_but_not_decoded(
+    photos, place, opened, monkeypatch
+):
+    age(photos / "p0.jpg", seconds=-AN_HOUR)
+    update_index(place, [str(photos)], settings())
+    opened.clear()
+    monkeypatch.setattr("imgdup.batch.decode", None)
+
+    outcome = update_index(place, (), settings())
+
+    assert opened == {"p0.jpg": 1}
+    assert counts(outcome) == (6, 0, 6, 0, 0)
+    assert not outcome.written
+
+
+def test_new_bytes_under_an_old_mtime_in_doubt_are_found(photos, place):
+    file = photos / "p0.jpg"
+    age(file, seconds=-AN_HOUR)
+    update_index(place, [str(photos)], settings())
+    facts = file.stat()
+    data = bytearray(file.read_bytes())
+    data[-40] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+    outcome = update_index(place, (), settings())
+
+    assert counts(outcome) == (6, 1, 5, 0, 0)
+
+
+def test_failures_are_listed_once_and_not_read_again_until_they_change(photos, place, opened):
+    (photos / "bad.jpg").write_bytes(b"no image at all")
+    age(photos / "bad.jpg")
+
+    first = update_index(place, [str(photos)], settings())
+    opened.clear()
+    second = update_index(place, (), settings())
+    paint(photos / "bad.jpg", 20)
+    third = update_index(place, (), settings())
+
+    assert [(f.reason, f.known) for f in first.failures] == [("not-an-image", False)]
+    assert [(f.reason, f.known) for f in second.failures] == [("not-an-image", True)]
+    assert second.n_new_failures == 0
+    assert opened == {"bad.jpg": 1}
+    assert counts(first) == (7, 6, 0, 1, 0)
+    assert counts(second) == (7, 0, 6, 1, 0)
+    assert counts(third) == (7, 1, 6, 0, 0)
+
+
+def test_an_unreadable_file_is_tried_again_but_fails_only_once(photos, place, monkeypatch):
+    real = images.read_file
+
+    def read_file(path, limits):
+        if path.endswith(b"p0.jpg"):
+            raise images.ImageError("unreadable", "Permission denied")
+        return real(path, limits)
+
+    monkeypatch.setattr("imgdup.batch.read_file", read_file)
+    first = update_index(place, [str(photos)], settings())
+    second = update_index(place, (), settings())
+    monkeypatch.setattr("imgdup.batch.read_file", real)
+    third = update_index(place, (), settings())
+
+    assert (first.n_new_failures, second.n_new_failures) == (1, 0)
+    assert not second.written
+    assert counts(third) == (6, 1, 5, 0, 0)
+
+
+def test_a_file_that_vanishes_before_it_is_read_is_no_row(photos, place, monkeypatch):
+    real = images.read_file
+
+    def read_file(path, limits):
+        if path.endswith(b"p0.jpg"):
+            (photos / "p0.jpg").unlink(missing_ok=True)
+        return real(path, limits)
+
+    monkeypatch.setattr("imgdup.batch.read_file", read_file)
+
+    outcome = update_index(place, [str(photos)], settings())
+
+    assert [(f.path.rpartition(b"/")[2], f.reason) for f in outcome.failures] == [
+        (b"p0.jpg", "missing")
+    ]
+    assert paths(place) == [f"p{seed}.jpg" for seed in range(1, 6)]
+
+
+def test_a_fault_nobody_foresaw_is_the_answer_of_that_file_alone(photos, place, monkeypatch):
+    real = images.decode
+
+    def decode(data, limits):
+        if data == (photos / "p3.jpg").read_bytes():
+            raise ZeroDivisionError("of the decoder")
+        return real(data, limits)
+
+    monkeypatch.setattr("imgdup.batch.decode", decode)
+
+    outcome = update_index(place, [str(photos)], settings())
+
+    assert counts(outcome) == (6, 5, 0, 1, 0)
+    assert outcome.failures[0].detail == "ZeroDivisionError: of the decoder"
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+def interrupt_after(monkeypatch, n_noted):
+    """Let the run end abruptly when so many parts have been noted."""
+    from imgdup import reading
+
+    real, noted = reading._note, []
+
+    def note(*args):
+        real(*args)
+        noted.append(1)
+        if len(noted) == n_noted:
+            raise Killed
+
+    monkeypatch.setattr(reading, "_note", note)
+    monkeypatch.setattr(reading, "MAX_BATCH_FILES", 1)
+
+
+@pytest.mark.parametrize("n_noted", [1, 3, 6])
+def test_an_interrupted_run_resumes_with_other_workers_and_new_files(
+    photos, place, tmp_path, opened, monkeypatch, n_noted
+):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        interrupt_after(patch, n_noted)
+        update_index(place, [str(photos)], settings())
+    n_parts = len(list((place / "parts").iterdir()))
+    opened.clear()
+    paint(photos / "a-new.jpg", 30)
+
+    outcome = update_index(place, [str(photos)], settings())
+    update_index(tmp_path / "undisturbed", [str(photos)], Settings(workers=2))
+
+    assert sum(opened.values()) == 7 - n_parts
+    assert counts(outcome) == (7, 7, 0, 0, 0)
+    assert generation_bytes(place) == generation_bytes(tmp_path / "undisturbed")
+    assert list((place / "parts").iterdir()) == []
+
+
+def test_a_damaged_part_is_done_again(photos, place, opened, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        interrupt_after(patch, 3)
+        update_index(place, [str(photos)], settings())
+    parts = sorted((place / "parts").iterdir())
+    data = bytearray(parts[0].read_bytes())
+    data[-5000] ^= 255
+    parts[0].write_bytes(data)
+    opened.clear()
+
+    outcome = update_index(place, [str(photos)], settings())
+
+    assert sum(opened.values()) == 6 - len(parts) + 1
+    assert outcome.hashed == 6
+
+
+def test_parts_of_another_hash_do_not_count(photos, place, opened, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        interrupt_after(patch, 3)
+        update_index(place, [str(photos)], settings())
+    opened.clear()
+
+    update_index(place, [str(photos)], settings(hasher="phash"))
+
+    assert sum(opened.values()) == 6
+
+
+def test_other_hash_parameters_are_refused_with_both_named(photos, place):
+    update_index(place, [str(photos)], settings())
+
+    with pytest.raises(ImgdupError, match=r"dhash 64 .* not phash 64"):
+        update_index(place, (), settings(hasher="phash"))
+
+
+def test_a_folder_in_a_root_means_that_part_only(photos, place):
+    paint(photos / "sub" / "s.jpg", 40)
+    update_index(place, [str(photos)], settings())
+    (photos / "p0.jpg").unlink()
+    paint(photos / "sub" / "t.jpg", 41)
+
+    outcome = update_index(place, [str(photos / "sub")], settings())
+
+    assert counts(outcome) == (2, 1, 1, 0, 0)
+    assert "p0.jpg" in paths(place)
+    assert ImageIndex.open(place).roots == [os.fsencode(os.path.realpath(photos))]
+
+
+def test_a_folder_that_holds_a_root_takes_its_place(photos, place, opened):
+    update_index(place, [str(photos)], settings())
+    opened.clear()
+
+    outcome = update_index(place, [str(photos.parent)], settings())
+
+    assert counts(outcome) == (6, 0, 6, 0, 0)
+    assert opened == {}
+    assert ImageIndex.open(place).roots == [os.fsencode(os.path.realpath(photos.parent))]
+
+
+def test_several_roots_nested_and_named_twice_give_each_file_once(photos, place, tmp_path):
+    paint(tmp_path / "more" / "m.jpg", 50)
+
+    outcome = update_index(
+        place,
+        [str(photos), str(photos / ".." / "photos"), str(tmp_path / "more"), str(photos)],
+        settings(),
+    )
+
+    assert outcome.seen == 7
+    assert len(ImageIndex.open(place).roots) == 2
+
+
+def test_single_files_are_remembered_and_rescanned(photos, place, tmp_path):
+    files = [str(photos / "p1.jpg"), str(photos / "p0.jpg")]
+    update_index(place, files, settings())
+    paint(photos / "p0.jpg", 60)
+
+    outcome = update_index(place, (), settings())
+
+    assert counts(outcome) == (2, 1, 1, 0, 0)
+    assert paths(place) == ["p0.jpg", "p1.jpg"]
+
+
+def test_single_files_and_folders_live_together(photos, place, tmp_path):
+    paint(tmp_path / "a-file.jpg", 70)
+    paint(tmp_path / "z-file.jpg", 71)
+    update_index(place, [str(tmp_path / "z-file.jpg"), str(tmp_path / "a-file.jpg")], settings())
+
+    update_index(place, [str(photos)], settings())
+    outcome = update_index(place, (), settings())
+
+    assert paths(place) == ["a-file.jpg", *(f"p{i}.jpg" for i in range(6)), "z-file.jpg"]
+    assert counts(outcome) == (8, 0, 8, 0, 0)
+
+
+def test_forget_takes_one_root_out(photos, place, tmp_path):
+    paint(tmp_path / "more" / "m.jpg", 50)
+    update_index(place, [str(photos), str(tmp_path / "more")], settings())
+
+    outcome = forget_root(place, str(photos))
+
+    assert outcome.removed == 6
+    assert paths(place) == ["m.jpg"]
+
+
+def test_forget_of_no_root_names_the_roots(photos, place):
+    update_index(place, [str(photos)], settings())
+
+    with pytest.raises(UsageError, match=r"not a root of this index; it has: .*photos"):
+        forget_root(place, str(photos / "p0.jpg"))
+
+
+def test_a_root_that_is_gone_changes_nothing(photos, place):
+    update_index(place, [str(photos)], settings())
+    before = generation_bytes(place)
+    photos.rename(photos.with_name("unplugged"))
+
+    with pytest.raises(ImgdupError, match="is a drive not mounted"):
+        update_index(place, (), settings())
+
+    assert generation_bytes(place) == before
+
+
+def test_a_root_that_lost_everything_changes_nothing_unless_it_may(photos, place):
+    update_index(place, [str(photos)], settings())
+    for file in photos.iterdir():
+        file.unlink()
+
+    with pytest.raises(ImgdupError, match="--allow-removals"):
+        update_index(place, (), settings())
+    outcome = update_index(place, (), settings(allow_removals=True))
+
+    assert outcome.removed == 6
+    assert paths(place) == []
+
+
+def test_a_folder_that_cannot_be_listed_keeps_its_entries(photos, place, monkeypatch):
+    paint(photos / "closed" / "c.jpg", 80)
+    update_index(place, [str(photos)], settings())
+    real = os.scandir
+
+    def scandir(path):
+        if os.fsdecode(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    outcome = update_index(place, (), settings())
+
+    assert [reason for _, reason in outcome.unlisted] == ["Permission denied"]
+    assert "c.jpg" in paths(place)
+    assert outcome.removed == 0
+
+
+@needs_links
+def test_hard_links_are_decoded_once_and_every_path_is_a_row(photos, place, opened):
+    os.link(photos / "p0.jpg", photos / "a-link.jpg")
+    os.link(photos / "p0.jpg", photos / "z-link.jpg")
+
+    outcome = update_index(place, [str(photos)], settings())
+
+    index = ImageIndex.open(place)
+    names = paths(place)
+    rows = [names.index(n) for n in ("a-link.jpg", "p0.jpg", "z-link.jpg")]
+    assert outcome.hashed == 8
+    assert opened["a-link.jpg"] + opened["p0.jpg"] + opened["z-link.jpg"] == 1
+    assert index.column("same_file")[rows].tolist() == [-1, rows[0], rows[0]]
+    assert len(np.unique(index.column("hashes")[rows])) == 1
+
+
+@needs_links
+def test_hard_links_survive_an_update_of_another_part(photos, place, opened):
+    paint(photos / "sub" / "s.jpg", 90)
+    os.link(photos / "p0.jpg", photos / "p9.jpg")
+    update_index(place, [str(photos)], settings())
+    paint(photos / "sub" / "a.jpg", 91)
+
+    update_index(place, [str(photos / "sub")], settings())
+
+    names = paths(place)
+    same_file = ImageIndex.open(place).column("same_file")
+    assert same_file[names.index("p9.jpg")] == names.index("p0.jpg")
+
+
+@needs_links
+def test_a_new_link_to_a_known_file_is_not_decoded(photos, place, opened):
+    update_index(place, [str(photos)], settings())
+    os.link(photos / "p0.jpg", photos / "link.jpg")
+    opened.clear()
+
+    outcome = update_index(place, (), settings())
+
+    assert opened == {}
+    assert len(ImageIndex.open(place)) == 7
+    assert outcome.seen == 7
+
+
+def test_scan_options_are_remembered(photos, place):
+    paint(photos / "thumbs" / "t.jpg", 95)
+    changes = OptionChanges(exclude=("thumbs",))
+    update_index(place, [str(photos)], settings(changes=changes))
+
+    outcome = update_index(place, (), settings())
+
+    assert outcome.seen == 6
+    assert "t.jpg" not in paths(place)
+
+
+def test_an_empty_folder_is_done(tmp_path, place):
+    (tmp_path / "empty").mkdir()
+
+    outcome = update_index(place, [str(tmp_path / "empty")], settings())
+
+    assert counts(outcome) == (0, 0, 0, 0, 0)
+    assert len(ImageIndex.open(place)) == 0
+
+
+def test_two_thousand_equal_images_are_one_hash(tmp_path, place):
+    data = encode(photo(1, 160, 120), ".jpg")
+    (tmp_path / "same").mkdir()
+    for i in range(2000):
+        (tmp_path / "same" / f"{i:04}.jpg").write_bytes(data)
+
+    update_index(place, [str(tmp_path / "same")], settings())
+
+    index = ImageIndex.open(place)
+    assert len(index.generation.tree) == 1
+    assert len(index.within(data, 0)) == 2000
+
+
+def test_a_missing_folder_is_a_usage_error(tmp_path, place):
+    with pytest.raises(UsageError, match="no such file or folder"):
+        update_index(place, [str(tmp_path / "nowhere")], settings())
+
+    assert not place.exists()
+
+
+def test_no_folder_and_no_index_says_what_to_type(place):
+    with pytest.raises(ImgdupError, match="imgdup index DIR"):
+        update_index(place, (), settings())
+
+
+def test_a_second_writer_is_told_who_holds_the_lock(photos, place):
+    folder.prepare(place)
+
+    with folder.locked(place), pytest.raises(LockedError, match=str(os.getpid())):
+        update_index(place, [str(photos)], settings())
+
+
+def test_an_open_index_goes_on_reading_its_generation(photos, place):
+    update_index(place, [str(photos)], settings())
+    index = ImageIndex.open(place)
+    paint(photos / "new.jpg", 97)
+
+    update_index(place, (), settings())
+
+    assert len(index) == 6
+    assert len(index.within(photos / "p0.jpg", 0)) == 1
+    assert len(ImageIndex.open(place)) == 7

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,11 @@ from imgdup import folder, hashing, indexing
 from imgdup.errors import IndexFormatError
 from imgdup.generation import Generation, open_generation
 from imgdup.hamming import Matches, distances
-from imgdup.probes import Image, Probe, make_probe
 from imgdup.run import Progress, Settings
 from imgdup.survey import reason_of
+
+if TYPE_CHECKING:
+    from imgdup.probes import Image, Probe
 
 DUPLICATE_DISTANCE = 31  # bits of PDQ; the standard's own threshold of a confident match
 MIN_QUALITY = 50  # PDQ quality below which a picture has too little structure to match
@@ -149,11 +151,13 @@ class ImageIndex:
         """Return a column of facts, read-only, one row a path; names as in `imgdup.table`."""
         return self.generation.arrays[name]
 
-    def probe(self, image: Image) -> Probe:
+    def probe(self, image: "Image") -> "Probe":
         """Hash an image with the search hash of this index."""
+        from imgdup.probes import make_probe  # OpenCV, which most errors need not wait for
+
         return make_probe(image, self.generation.head["hash"], self.bits)
 
-    def within(self, image: Image, max_distance: int = 10) -> list[Match]:
+    def within(self, image: "Image", max_distance: int = 10) -> list[Match]:
         """Find every indexed image within a distance of an image; exact.
 
         Parameters
@@ -178,7 +182,7 @@ class ImageIndex:
         """
         return self.look_up(self.probe(image), max_distance)
 
-    def nearest(self, image: Image, k: int, max_distance: int | None = None) -> list[Match]:
+    def nearest(self, image: "Image", k: int, max_distance: int | None = None) -> list[Match]:
         """Find the k indexed images nearest to an image; exact.
 
         Parameters
@@ -203,7 +207,7 @@ class ImageIndex:
         return self.look_up(self.probe(image), max_distance, k)
 
     def look_up(
-        self, probe: Probe, max_distance: int | None = None, k: int | None = None
+        self, probe: "Probe", max_distance: int | None = None, k: int | None = None
     ) -> list[Match]:
         """Find what is near a probe that was hashed before.
 
@@ -226,7 +230,7 @@ class ImageIndex:
             nearest = tree.within(probe.hashes, int(nearest.distances[-1]))
         return self.matches(probe, nearest)[:k]
 
-    def matches(self, probe: Probe, found: Matches) -> list[Match]:
+    def matches(self, probe: "Probe", found: Matches) -> list[Match]:
         """Turn the matches of one probe in the tree into indexed images, nearest first."""
         rows, bits = self._rows(found)
         order = np.lexsort((rows, bits))
@@ -249,7 +253,7 @@ class ImageIndex:
         return rows, np.repeat(found.distances, [len(piece) for piece in pieces]).astype(np.int64)
 
     def _are_duplicates(
-        self, probe: Probe, rows: npt.NDArray[np.int64], pdq: npt.NDArray[np.int64]
+        self, probe: "Probe", rows: npt.NDArray[np.int64], pdq: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_]:
         near = (pdq <= DUPLICATE_DISTANCE) & (self.column("quality")[rows] >= MIN_QUALITY)
         near &= probe.quality >= MIN_QUALITY

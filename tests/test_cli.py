@@ -1,0 +1,413 @@
+"""The command line: results on stdout, all else on stderr, one line an error, exit codes.
+
+Commands run in this process through `main`; what is about processes (signals, pipes, start-up)
+runs ``python -m imgdup``.
+"""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from make_sample import encode, photo
+
+from imgdup import cli
+from imgdup.cli.build import HASHES
+from imgdup.hashing import HASHERS
+from imgdup.lines import tsv_fields
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs signals, pipes or names of POSIX")
+needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Three photos, a half-size copy of the first, and the folder they are in as the current."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(3):
+        (folder / f"p{seed}.jpg").write_bytes(encode(photo(seed, 320, 240), ".jpg"))
+    (folder / "small.png").write_bytes(encode(photo(0, 320, 240)[::2, ::2], ".png"))
+    for file in folder.iterdir():
+        os.utime(file, (1_600_000_000, 1_600_000_000))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IMGDUP_INDEX", raising=False)
+    return folder
+
+
+@pytest.fixture
+def indexed(photos):
+    assert cli.main(["index", "photos", "--workers", "1", "--quiet"]) == 0
+    return photos
+
+
+def imgdup(*args, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "imgdup", *args], capture_output=True, timeout=60, **options
+    )
+
+
+def test_index_says_what_it_did(photos, capsys):
+    code = cli.main(["index", "photos", "--workers", "1"])
+
+    out, err = capsys.readouterr()
+    assert code == 0
+    assert out.startswith("4 seen: 4 hashed, 0 unchanged, 0 failed; 0 removed, 0 ignored; ")
+    assert err == ""
+
+
+def test_index_as_json_is_one_object(photos, capsys):
+    cli.main(["index", "photos", "--workers", "1", "--json"])
+
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["seen"] == summary["hashed"] == 4
+    assert {"unchanged", "failed", "removed", "ignored", "seconds", "images_per_second"} < set(
+        summary
+    )
+
+
+def test_index_without_a_folder_updates(indexed, capsys):
+    code = cli.main(["index"])
+
+    assert code == 0
+    assert capsys.readouterr().out.startswith("4 seen: 0 hashed, 4 unchanged, 0 failed")
+
+
+def test_failures_are_named_written_and_told_by_the_exit_code(photos, capsys, tmp_path):
+    (photos / "bad.jpg").write_bytes(b"nonsense")
+    os.utime(photos / "bad.jpg", (1_600_000_000, 1_600_000_000))
+
+    first = cli.main(["index", "photos", "--workers", "1", "--errors", "errors.jsonl"])
+    err = capsys.readouterr().err
+    second = cli.main(["index", "photos"])
+    strict = cli.main(["index", "photos", "--strict"])
+
+    (line,) = (tmp_path / "errors.jsonl").read_text().splitlines()
+    assert (first, second, strict) == (3, 0, 3)
+    assert "bad.jpg: not-an-image" in err
+    assert json.loads(line)["reason"] == "not-an-image"
+
+
+def test_a_list_of_files_comes_from_stdin(photos):
+    names = b"photos/p1.jpg\r\n\nphotos/p0.jpg\nphotos/p1.jpg\n"
+
+    result = imgdup("index", "-", "--workers", "1", "--json", input=names)
+
+    assert json.loads(result.stdout)["seen"] == 2
+
+
+def test_an_empty_list_is_done_with_a_note(photos):
+    result = imgdup("index", "-", "--null", input=b"\0\0")
+
+    assert result.returncode == 0
+    assert b"the list on stdin is empty" in result.stderr
+
+
+def test_query_finds_the_copy_and_itself(indexed, capsysbinary):
+    code = cli.main(["query", "photos/p0.jpg", "--max-dist", "10"])
+
+    rows = [tsv_fields(line) for line in capsysbinary.readouterr().out.splitlines()]
+    assert code == 0
+    assert [os.path.basename(row[4]) for row in rows] == [b"p0.jpg", b"small.png"]
+    assert [row[2] for row in rows] == [b"self", b"yes"]
+    assert rows[0][3] == b"320x240"
+
+
+def test_query_as_json_has_the_documented_keys(indexed, capsys):
+    cli.main(["query", "photos/p0.jpg", "--json"])
+
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert list(first) == [
+        "probe", "path", "distance", "pdq_distance", "duplicate", "width", "height", "is_probe",
+    ]  # fmt: skip
+    assert (first["is_probe"], second["is_probe"]) == (True, False)
+    assert os.path.isabs(second["path"])
+
+
+def test_query_with_k_has_no_limit_of_distance(indexed, capsysbinary):
+    cli.main(["query", "photos/p0.jpg", "-k", "4"])
+    everything = capsysbinary.readouterr().out
+    cli.main(["query", "photos/p0.jpg", "-k", "4", "--max-dist", "10"])
+    near = capsysbinary.readouterr().out
+
+    assert (everything.count(b"\n"), near.count(b"\n")) == (4, 2)
+
+
+def test_query_of_a_folder_asks_for_each_image(indexed, capsysbinary):
+    cli.main(["query", "photos", "--max-dist", "0", "--null"])
+
+    paths = capsysbinary.readouterr().out.split(b"\0")[:-1]
+    assert len(paths) >= 4
+
+
+def test_query_draws_a_montage(indexed, tmp_path, capsys):
+    code = cli.main(["query", "photos/p0.jpg", "--montage", "seen.png"])
+
+    assert code == 0
+    assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unreadable_probe_fails_with_the_words_of_indexing(indexed, capsys):
+    (indexed / "bad.jpg").write_bytes(b"nonsense")
+
+    code = cli.main(["query", "photos/bad.jpg"])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (1, "")
+    assert err.startswith("imgdup: photos/bad.jpg: not-an-image: ")
+    assert err.count("\n") == 1
+
+
+def test_one_bad_probe_of_several_is_told_and_the_rest_done(indexed, capsysbinary):
+    (indexed / "bad.jpg").write_bytes(b"nonsense")
+
+    code = cli.main(["query", "photos/bad.jpg", "photos/p1.jpg"])
+
+    out, err = capsysbinary.readouterr()
+    assert code == 3
+    assert out.count(b"\n") == 1
+    assert b"bad.jpg: not-an-image" in err
+
+
+@pytest.mark.parametrize("value", ["-1", "65", "1.5", "abc", ""])
+def test_a_distance_outside_the_range_is_a_usage_error(indexed, capsys, value):
+    code = cli.main(["query", "photos/p0.jpg", f"--max-dist={value}"])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert err.startswith("imgdup: ")
+    assert err.count("\n") == 1
+
+
+def test_info_tells_what_the_index_holds(indexed, capsys):
+    cli.main(["info", "--json"])
+
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["images"], facts["hash"], facts["bits"]) == (4, "dhash", 64)
+    assert facts["failed"] == {}
+    assert facts["roots"] == [os.path.realpath(indexed)]
+
+
+def test_info_for_people_names_the_same(indexed, capsys):
+    cli.main(["info"])
+
+    out = capsys.readouterr().out
+    assert "images           4\n" in out
+    assert os.path.realpath(indexed) in out
+
+
+def test_forget_takes_a_folder_out(indexed, capsys):
+    code = cli.main(["forget", "photos"])
+
+    assert code == 0
+    assert capsys.readouterr().out == "4 images left the index\n"
+
+
+def test_export_writes_the_dictionary_of_the_tutorial(indexed, tmp_path, capsys):
+    cli.main(["export", "--format", "pickle", "-o", "hashes.pickle"])
+
+    table = pickle.loads((tmp_path / "hashes.pickle").read_bytes())
+    assert sorted(os.path.basename(p) for paths in table.values() for p in paths) == [
+        "p0.jpg", "p1.jpg", "p2.jpg", "small.png",
+    ]  # fmt: skip
+    assert all(type(key) is int for key in table)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["query", "x.jpg"], 1, "imgdup index DIR"),
+        (["index"], 1, "imgdup index DIR"),
+        (["index", "nowhere"], 2, "no such file or folder"),
+        (["index", "--workers", "0"], 2, "--workers"),
+        (["index", "--max-file-size", "big"], 2, "500M"),
+        (["nonsense"], 2, "No such command"),
+        (["query"], 2, "PROBE"),
+        (["info", "--index", "nowhere"], 1, "no index"),
+    ],
+)
+def test_errors_are_one_line_with_the_remedy(photos, capsys, args, code, words):
+    assert cli.main(args) == code
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert err.startswith("imgdup: ")
+    assert err.count("\n") == 1
+
+
+def test_a_file_that_is_no_index_is_refused(photos, tmp_path, capsys):
+    (tmp_path / ".imgdup").mkdir()
+    (tmp_path / ".imgdup" / "current").write_text('{"generation": 1}')
+
+    assert cli.main(["query", "photos/p0.jpg"]) == 1
+
+    err = capsys.readouterr().err
+    assert "current" in err
+    assert err.count("\n") == 1
+
+
+def test_an_index_folder_that_cannot_be_written_is_found_out_first(photos, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+
+    assert cli.main(["index", "photos", "--index", "file"]) == 1
+
+    err = capsys.readouterr().err
+    assert "--index" in err
+    assert err.count("\n") == 1
+
+
+def test_an_empty_folder_is_done_with_a_note(photos, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+
+    code = cli.main(["index", "empty", "--index", "other"])
+
+    assert code == 0
+    assert "no images found" in capsys.readouterr().err
+
+
+def test_the_index_is_found_from_a_folder_below(indexed, monkeypatch, capsysbinary):
+    monkeypatch.chdir(indexed)
+
+    assert cli.main(["query", "p1.jpg"]) == 0
+
+
+def test_the_index_may_be_named_by_the_environment(photos, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("IMGDUP_INDEX", str(tmp_path / "elsewhere"))
+
+    cli.main(["index", "photos", "--workers", "1"])
+
+    assert (tmp_path / "elsewhere" / "current").exists()
+    assert cli.main(["info"]) == 0
+
+
+def test_the_hashes_offered_are_those_there_are():
+    assert sorted(HASHES) == sorted(HASHERS)
+
+
+def test_help_and_usage_errors_import_nothing_heavy(photos):
+    heavy = "cv2 numba numpy PIL".split()
+    script = (
+        "import sys; from imgdup.cli import main; main(sys.argv[1:]);"
+        f"print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    )
+
+    for args in (["-h"], ["index", "-h"], ["query"], ["index", "--workers", "x"]):
+        result = subprocess.run(
+            [sys.executable, "-c", script, *args], capture_output=True, text=True
+        )
+        assert result.stderr.splitlines()[-1] == "[]", args
+
+
+def test_other_errors_come_without_opencv_and_numba(photos):
+    script = (
+        "import sys; from imgdup.cli import main; main(sys.argv[1:]);"
+        "print([m for m in ('cv2', 'numba') if m in sys.modules], file=sys.stderr)"
+    )
+
+    for args in (["query", "x.jpg"], ["info"], ["index"], ["index", "nowhere"]):
+        result = subprocess.run(
+            [sys.executable, "-c", script, *args], capture_output=True, text=True
+        )
+        assert result.stderr.splitlines()[-1] == "[]", args
+
+
+def test_a_query_needs_no_numba(indexed):
+    script = (
+        "import sys; from imgdup.cli import main; main(sys.argv[1:]);"
+        "print('numba' in sys.modules, file=sys.stderr)"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", script, "query", "photos/p0.jpg"], capture_output=True, text=True
+    )
+
+    assert result.stderr == "False\n"
+
+
+@needs_posix
+def test_a_closed_pipe_ends_quietly(indexed):
+    command = f"{sys.executable} -m imgdup query photos photos photos -k 4 | head -1"
+
+    result = subprocess.run(command, shell=True, capture_output=True, timeout=60)
+
+    assert result.stdout.count(b"\n") == 1
+    assert result.stderr == b""
+
+
+@needs_full
+def test_a_full_device_is_an_error(indexed):
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "imgdup", "query", "photos/p0.jpg"],
+            stdout=full, stderr=subprocess.PIPE, timeout=60,
+        )  # fmt: skip
+
+    assert result.returncode == 1
+    assert result.stderr.startswith(b"imgdup: cannot write the output: No space left")
+    assert result.stderr.count(b"\n") == 1
+
+
+@needs_posix
+def test_odd_names_come_back_through_json_lines_and_null(photos, tmp_path):
+    name = os.fsencode(photos) + b"/\xff\n\t\xe2\x80\xae'\".jpg"
+    with open(name, "wb") as file:
+        file.write((photos / "p0.jpg").read_bytes())
+    imgdup("index", "photos", "--workers", "1", cwd=tmp_path)
+
+    as_json = imgdup("query", "photos/p0.jpg", "--json", cwd=tmp_path).stdout
+    as_lines = imgdup("query", "photos/p0.jpg", cwd=tmp_path).stdout
+    raw = imgdup("query", "photos/p0.jpg", "--null", cwd=tmp_path).stdout
+    back = imgdup("query", "-", "--null", "-k", "1", input=raw, cwd=tmp_path)
+
+    real = os.fsencode(os.path.realpath(photos)) + b"/" + os.path.basename(name)
+    from imgdup.jsonl import path_from_json
+
+    assert real in [path_from_json(json.loads(line)) for line in as_json.splitlines()]
+    assert real in [tsv_fields(line)[4] for line in as_lines.splitlines()]
+    assert real in raw.split(b"\0")
+    assert back.returncode == 0
+    assert len(back.stdout.split(b"\0")) - 1 == len(raw.split(b"\0")) - 1
+
+
+@needs_posix
+def test_plain_ascii_output_breaks_nothing(photos, tmp_path):
+    (photos / "\u00fcber.jpg").write_bytes(b"bad")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+
+    result = imgdup("index", "photos", "--workers", "1", cwd=tmp_path, env=environment)
+
+    assert result.returncode == 3
+    assert b"ber.jpg: not-an-image" in result.stderr
+    assert b"Traceback" not in result.stderr
+
+
+@needs_posix
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_ends_soon_and_keeps_its_parts(tmp_path, number, code):
+    many = tmp_path / "many"
+    many.mkdir()
+    data = encode(photo(1, 1600, 1200), ".png")
+    for i in range(200):
+        (many / f"{i:03}.png").write_bytes(data)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imgdup", "index", "many", "--workers", "2"],
+        cwd=tmp_path, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    parts = tmp_path / ".imgdup" / "parts"
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (parts.is_dir() and any(parts.iterdir())):
+        time.sleep(0.05)
+
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+
+    assert process.returncode == code
+    assert b"Traceback" not in err
+    assert err.strip().count(b"\n") == 0
+    assert any(parts.iterdir())
+    assert not (tmp_path / ".imgdup" / "current").exists()

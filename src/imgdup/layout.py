@@ -24,7 +24,7 @@ from imgdup import plain
 from imgdup.errors import IndexFormatError
 
 FORMAT_VERSION = 1
-MAGIC = b"\x89imgdup\n"  # no text begins so, and a change of line ends shows
+MAGIC = b"\xffimgdup\n"  # no text and no pickle begins so; a change of line ends shows
 PREAMBLE = struct.Struct("<8sIQIII")
 TABLE_ROW = struct.Struct("<QI")
 PAGE_BYTES = 4096

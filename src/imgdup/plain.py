@@ -18,6 +18,7 @@ from typing import Any
 MAX_BYTES = 1 << 20
 MAX_OPCODES = 20_000  # checked in about 15 ms
 MAX_DEPTH = 16
+MAX_REASON = 100  # characters of what pickletools says, which may quote the file
 MIN_INTEGER, MAX_INTEGER = -(1 << 63), (1 << 64) - 1
 OPCODES = frozenset(
     "PROTO FRAME STOP MARK EMPTY_DICT SETITEM SETITEMS EMPTY_LIST APPEND APPENDS "
@@ -56,7 +57,10 @@ def dumps(value: dict[str, Any]) -> bytes:
     pickler = pickle.Pickler(stream, protocol=5, buffer_callback=lambda _: None)
     pickler.fast = True
     pickler.dump(value)
-    _check_opcodes(stream.getvalue())
+    try:
+        _check_opcodes(stream.getvalue())
+    except ValueError as error:
+        raise ValueError(f"too much for the head of a file: {error}") from error
     return stream.getvalue()
 
 
@@ -81,7 +85,10 @@ def loads(data: bytes, buffers: Sequence[object]) -> dict[str, Any]:
     ValueError
         If the pickle is not one of plain data, whatever else it is.
     """
-    _check_opcodes(data)
+    try:
+        _check_opcodes(data)
+    except ValueError as error:
+        raise ValueError(f"damaged head ({str(error)[:MAX_REASON]})") from error
     try:
         value = _DataUnpickler(io.BytesIO(data), buffers=buffers).load()
         _check_plain(value, "head", buffers)
@@ -113,15 +120,15 @@ def _check_plain(value: object, where: str, buffers: Sequence[object], depth: in
 def _check_opcodes(data: bytes) -> None:
     """Raise ValueError unless a pickle has only admitted opcodes, few enough, up to its end."""
     if len(data) > MAX_BYTES:
-        raise ValueError(f"the head has {len(data):,} bytes, {MAX_BYTES:,} are admitted")
+        raise ValueError(f"{len(data):,} bytes, {MAX_BYTES:,} are admitted")
     position = -1
     for count, (opcode, argument, place) in enumerate(pickletools.genops(data)):
         if opcode.name not in OPCODES:
-            raise ValueError(f"the head asks for the opcode {opcode.name}, which is refused")
+            raise ValueError(f"the opcode {opcode.name} is refused")
         if type(argument) is int and not MIN_INTEGER <= argument <= MAX_INTEGER:
-            raise ValueError("the head has an integer of more than 64 bits")
+            raise ValueError("an integer of more than 64 bits")
         if count >= MAX_OPCODES:
-            raise ValueError(f"the head has more than {MAX_OPCODES:,} opcodes")
+            raise ValueError(f"more than {MAX_OPCODES:,} opcodes")
         position = place or 0
     if position + 1 != len(data):
-        raise ValueError(f"{len(data) - position - 1} bytes follow the end of the head")
+        raise ValueError(f"{len(data) - position - 1} bytes follow its end")

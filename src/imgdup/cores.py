@@ -51,17 +51,17 @@ def _group_cores(root: Path, line: str) -> float:
 
 
 def _quota_v1(folder: Path) -> float:
-    try:
-        quota = int((folder / "cpu.cfs_quota_us").read_text())
-        period = int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return math.inf
-    return quota / period if quota > 0 else math.inf
+    return _quota(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")
 
 
 def _quota_v2(folder: Path) -> float:
+    return _quota(folder / "cpu.max")
+
+
+def _quota(*files: Path) -> float:
+    """Read a quota and its period; infinite if there are none, or if it is "max" or -1."""
     try:
-        quota, period = (folder / "cpu.max").read_text().split()
-        return int(quota) / int(period)
-    except (OSError, ValueError):  # no such group, or no limit: "max 100000"
+        quota, period = map(int, " ".join(file.read_text() for file in files).split())
+    except (OSError, ValueError):
         return math.inf
+    return quota / period if quota > 0 and period > 0 else math.inf

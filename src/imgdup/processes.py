@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple, TypeVar
@@ -131,6 +131,10 @@ class _Worker:
         timed_out = late and code == WATCHDOG_EXIT_CODE
         return Death(int(in_hand) if in_hand >= 0 else None, code, timed_out, self.began)
 
+    def is_alive(self) -> bool:
+        """Whether the process can be called."""
+        return not connection.wait([self.process.sentinel], timeout=0)
+
     def kill(self) -> None:
         """End the process now."""
         with _starting:
@@ -180,17 +184,27 @@ class Processes(ThreadPoolExecutor):
         return future
 
     def _call(self, function: Callable[..., R], args: tuple[Any, ...]) -> R:
-        try:
-            worker = self._idle.pop()
-        except IndexError:
-            worker = self._start()
+        worker = self._idle_worker() or self._start()
         try:
             result = worker.call(function, args)
         except WorkerDied:
-            self._workers.discard(worker)
+            self._bury(worker)
             raise
         self._idle.append(worker)
         return result
+
+    def _idle_worker(self) -> _Worker | None:
+        while self._idle:
+            with suppress(IndexError):  # another thread took the last one
+                worker = self._idle.pop()
+                if worker.is_alive():
+                    return worker
+                self._bury(worker)
+        return None
+
+    def _bury(self, worker: _Worker) -> None:
+        worker.end()
+        self._workers.discard(worker)
 
     def _start(self) -> _Worker:
         with self._lock:

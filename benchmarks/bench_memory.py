@@ -1,0 +1,102 @@
+"""How much memory does the parent take for millions of files?
+
+Synthetic parts stand for the workers' answers and a synthetic walk for the disk; the listing, the
+merge, the assembly and the tree are the program's own. Each size runs in a process of its own.
+
+    python benchmarks/bench_memory.py --files 1000000 5000000
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+PART_FILES = 1000
+FOLDER_FILES = 1000
+MTIME_NS = 1_600_000_000_123_456_789
+BASE_MB, BYTES_A_FILE = 150, 150  # the bar: parent <= 150 MB + 150 bytes a file
+
+
+def name(i: int) -> bytes:
+    """A path of about 40 bytes, like ImageNet's; rising with i."""
+    folder = i // FOLDER_FILES
+    return b"n%08d/n%08d_%010d_image.JPEG" % (folder, folder, i)
+
+
+def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator) -> None:
+    from imgdup import folder
+    from imgdup.hashing import PARAMETERS_VERSION
+    from imgdup.parts import write_part
+    from imgdup.table import empty_columns
+
+    folder.prepare(place)
+    head = {"hash": "dhash", "bits": 64, "parameters": PARAMETERS_VERSION}
+    for start in range(0, n_files, PART_FILES):
+        n = min(PART_FILES, n_files - start)
+        columns = empty_columns(n, 1)
+        columns["size"][:] = np.arange(start, start + n)
+        columns["mtime_ns"][:] = MTIME_NS
+        columns["quality"][:] = 100
+        columns["hashes"][:] = rng.integers(0, 2**64, (n, 1), np.uint64)
+        columns["pdq"][:] = rng.integers(0, 2**64, (n, 4), np.uint64)
+        columns["digest"][:] = rng.integers(0, 256, (n, 16), np.uint8)
+        paths = [root + b"/" + name(i) for i in range(start, start + n)]
+        write_part(place / "parts", {**head, "hashed_ns": time.time_ns()}, paths, columns, {})
+
+
+def merge(place: Path, root: bytes, n_files: int) -> None:
+    """Run the program's own update on the parts, and print what it took."""
+    import resource
+
+    from imgdup import survey
+    from imgdup.indexing import update_index
+    from imgdup.sources import Candidate
+
+    survey.walk = lambda *_: (
+        Candidate(root + b"/" + name(i), i, MTIME_NS, 0, 0) for i in range(n_files)
+    )
+    started = time.perf_counter()
+    outcome = update_index(place, [root])
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    bar = BASE_MB * 10**6 + BYTES_A_FILE * n_files
+    if outcome.hashed != n_files:
+        raise SystemExit(f"expected {n_files} rows, got {outcome}")
+    size = sum(f.stat().st_size for f in place.glob("index.*"))
+    print(
+        f"| {n_files:,} | {peak / 1e6:,.0f} MB | {bar / 1e6:,.0f} MB | {peak / bar:.2f} "
+        f"| {size / n_files:.0f} B | {seconds:.1f} s |",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, nargs="+", default=[1_000_000, 5_000_000])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--merge", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.merge:
+        place, root, n_files = options.merge
+        merge(Path(place), os.fsencode(root), int(n_files))
+        return
+    print(f"seed {options.seed}; {PART_FILES} files a part\n", flush=True)
+    print("| files | parent's peak | bar | peak / bar | file a row | merge and build |")
+    print("|---:|---:|---:|---:|---:|---:|", flush=True)
+    for n_files in options.files:
+        with tempfile.TemporaryDirectory() as scratch:
+            root, place = os.path.join(os.path.realpath(scratch), "photos"), Path(scratch, "index")
+            os.mkdir(root)
+            rng = np.random.default_rng(options.seed)
+            write_parts(place, os.fsencode(root), n_files, rng)
+            command = [sys.executable, __file__, "--merge", str(place), root, str(n_files)]
+            subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()

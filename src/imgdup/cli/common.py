@@ -100,6 +100,12 @@ def write_text(lines: Iterable[str]) -> None:
     sys.stdout.flush()
 
 
+def from_here(path: bytes) -> bytes:
+    """Shorten an absolute path that lies below the current folder, for people to read."""
+    here = os.fsencode(os.getcwd().replace(os.sep, "/")).rstrip(b"/") + b"/"
+    return path.removeprefix(here)
+
+
 def note(message: str) -> None:
     """Say something on stderr; what the terminal cannot show is escaped."""
     encoding = getattr(sys.stderr, "encoding", None) or "ascii"

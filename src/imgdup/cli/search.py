@@ -12,6 +12,7 @@ import click
 from imgdup.cli.common import (
     check_range,
     find_index,
+    from_here,
     index_option,
     json_option,
     named_or_listed,
@@ -113,7 +114,8 @@ def _print_matches(matches: Sequence["Match"], options: dict[str, Any]) -> None:
         write_bytes(report.match_nulls(matches))
     elif sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
-        write_text([report.match_table(matches, width=width, encoding=sys.stdout.encoding)])
+        near = [match._replace(path=from_here(match.path)) for match in matches]
+        write_text([report.match_table(near, width=width, encoding=sys.stdout.encoding)])
         if not matches:
             note("no match")
     else:

@@ -1,0 +1,90 @@
+"""Scopes: what a command names, and the roots there are, decide what is scanned."""
+
+import os
+
+import pytest
+
+from imgdup.errors import UsageError
+from imgdup.scopes import OptionChanges, named_paths, plan_scan, without_root
+from imgdup.sources import ScanOptions
+from imgdup.survey import Scope
+
+PLAIN = ScanOptions()
+NO_CHANGES = OptionChanges()
+
+
+def test_nothing_named_scans_all_roots_and_single_files():
+    roots = {b"": PLAIN, b"/a": PLAIN, b"/b": ScanOptions(hidden=True)}
+
+    task = plan_scan(roots, [], [], NO_CHANGES, single_files=[b"/z.jpg"])
+
+    assert task.roots == roots
+    assert task.scopes == [
+        Scope(b"/a", b"/a", PLAIN),
+        Scope(b"/b", b"/b", ScanOptions(hidden=True)),
+        Scope(b"", b"", PLAIN, frozenset([b"/z.jpg"])),
+    ]
+
+
+def test_a_new_folder_is_a_new_root_in_path_order():
+    task = plan_scan({b"/b": PLAIN}, [b"/a"], [], NO_CHANGES)
+
+    assert list(task.roots) == [b"/a", b"/b"]
+    assert task.scopes == [Scope(b"/a", b"/a", PLAIN)]
+
+
+def test_a_folder_in_a_root_is_scanned_with_the_options_of_the_root():
+    roots = {b"/a": ScanOptions(exclude=("thumbs",))}
+
+    task = plan_scan(roots, [b"/a/b"], [], NO_CHANGES)
+
+    assert task.roots == roots
+    assert task.scopes == [Scope(b"/a/b", b"/a", ScanOptions(exclude=("thumbs",)))]
+
+
+def test_a_folder_that_holds_roots_takes_their_place():
+    task = plan_scan({b"/a/b": PLAIN, b"/a/c": PLAIN, b"/ab": PLAIN}, [b"/a"], [], NO_CHANGES)
+
+    assert list(task.roots) == [b"/a", b"/ab"]
+
+
+def test_nested_and_repeated_folders_are_scanned_once():
+    task = plan_scan({}, [b"/a/b", b"/a", b"/a", b"/a-b"], [], NO_CHANGES)
+
+    assert [scope.folder for scope in task.scopes] == [b"/a", b"/a-b"]
+
+
+def test_named_options_replace_those_of_the_root_and_are_remembered():
+    changes = OptionChanges(exclude=("x",))
+
+    task = plan_scan({b"/a": ScanOptions(hidden=True)}, [b"/a"], [], changes)
+
+    assert task.roots == {b"/a": ScanOptions(exclude=("x",), hidden=True)}
+
+
+def test_a_file_in_a_root_makes_no_root_of_its_own():
+    task = plan_scan({b"/a": PLAIN}, [], [b"/a/x.jpg"], NO_CHANGES)
+
+    assert list(task.roots) == [b"/a"]
+    assert task.scopes[0].files == {b"/a/x.jpg"}
+
+
+def test_a_file_elsewhere_joins_the_single_files():
+    task = plan_scan({b"/a": PLAIN}, [], [b"/z.jpg"], NO_CHANGES)
+
+    assert list(task.roots) == [b"", b"/a"]
+
+
+def test_without_root_refuses_what_is_none():
+    with pytest.raises(UsageError, match="'/b' is not a root of this index; it has: /a"):
+        without_root({b"/a": PLAIN}, b"/b")
+
+
+def test_named_paths_parts_folders_from_files(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"")
+
+    folders, files = named_paths([str(tmp_path), str(tmp_path / "x.jpg")])
+
+    real = os.fsencode(os.path.realpath(tmp_path))
+    assert folders == [real]
+    assert files == [real + b"/x.jpg"]

@@ -13,7 +13,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_sample import photo
 
@@ -81,6 +81,7 @@ class Outline(html.parser.HTMLParser):
         self.tags.append((tag, dict(attributes)))
 
 
+@settings(max_examples=25, deadline=None)  # where matplotlib is installed, each draws a figure
 @given(name=NAMES)
 def test_no_name_can_change_the_page(name):
     plain = report_page([Group(entry("keeper"), [entry("copy")])])

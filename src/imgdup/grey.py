@@ -15,7 +15,8 @@ LUMA_ROWS = 1 << 20  # pixels turned into luma at a time, so that temporaries st
 Pixel = TypeVar("Pixel", bound=np.generic)
 Shades = npt.NDArray[np.uint8 | np.float32]
 
-UPRIGHT = 1  # EXIF orientation of a picture that is stored as it is shown
+
+# By EXIF orientation; a transposed picture is transposed first, then flipped.
 _TRANSPOSED = frozenset({5, 6, 7, 8})
 _FLIPPED_ROWS = frozenset({3, 4, 7, 8})
 _FLIPPED_COLUMNS = frozenset({2, 3, 6, 7})
@@ -90,11 +91,25 @@ def upright(pixels: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
     return pixels
 
 
-def short_first(orientation: int) -> tuple[bool, bool]:
-    """Whether a stored picture's last row and last column are the first ones when upright."""
-    return orientation in _FLIPPED_ROWS, orientation in _FLIPPED_COLUMNS
+def grey_of(
+    stored: npt.NDArray[np.uint8],
+    size: tuple[int, int],
+    reduction: int = 1,
+    orientation: int = 1,
+) -> Grey:
+    """Make upright grey pixels of what a decoder gave.
 
-
-def is_transposed(orientation: int) -> bool:
-    """Whether width and height change places when the picture is turned upright."""
-    return orientation in _TRANSPOSED
+    Parameters
+    ----------
+    stored : ndarray of uint8, shape (rows, columns) or (rows, columns, 3)
+        Grey or RGB, as stored: not turned, the partial blocks of a reduced picture at the end.
+    size : (int, int)
+        Full height and width as stored, in pixels.
+    reduction : int
+    orientation : int
+        EXIF orientation, 1 to 8.
+    """
+    shades: Shades = stored if stored.ndim == 2 else luma(stored)
+    height, width = size[::-1] if orientation in _TRANSPOSED else size
+    short_first = (orientation in _FLIPPED_ROWS, orientation in _FLIPPED_COLUMNS)
+    return Grey(upright(shades, orientation), height, width, reduction, short_first)

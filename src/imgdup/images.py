@@ -1,95 +1,38 @@
-"""A file's bytes -> grey pixels and facts; the only door to the decoders of OpenCV and Pillow.
+"""A file's bytes, or an array -> grey pixels and facts.
 
-OpenCV decodes what it gets right and fast, JPEG and opaque 8-bit PNG; Pillow decodes the rest.
-Whatever a file does to them comes out as ``ImageError``.
+The header is read first and held against the limits; then OpenCV decodes what it gets right and
+fast (JPEG, opaque PNG of 8 bits, plain lossy WebP), and Pillow decodes the rest.
 """
 
-import hashlib
-import os
-import stat
-import struct
-import sys
-import warnings
-import zlib
+import math
 from collections.abc import Callable
-from io import BytesIO
+from functools import partial
 from typing import NamedTuple
 
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 40))  # ours is the limit that counts
-
-import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
 
+from imgdup.confine import CAN_CAP_MEMORY, cap_memory, silence_libraries
+from imgdup.decoders import Pixels, by_opencv, by_pillow, shrink, use_one_thread
 from imgdup.errors import ImageError
+from imgdup.files import FileBytes as FileBytes
+from imgdup.files import content_digest as content_digest
+from imgdup.files import read_file as read_file
 from imgdup.formats import SNIFF_BYTES, refused_name, sniff
-from imgdup.grey import UPRIGHT, Grey, Shades, is_transposed, luma, short_first, upright
-from imgdup.headers import JPEG_END, jpeg_header, png_header
+from imgdup.grey import Grey, grey_of, upright
+from imgdup.headers import (
+    UPRIGHT,
+    jpeg_ends,
+    jpeg_header,
+    png_first_frame,
+    png_header,
+    webp_header,
+)
 from imgdup.limits import Limits as Limits
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
-CAN_CAP_MEMORY = resource is not None and sys.platform != "darwin"  # macOS does not enforce it
-MAX_PIXELS_UNCAPPED = 64_000_000  # where memory cannot be capped, for all but baseline JPEG
-MAX_SIDE = 1 << 20  # pixels; OpenCV's own limit
-MIN_REDUCED_SIDE = 96  # pixels of the shorter side that a reduced decode leaves at least
-DIGEST_BYTES = 16
-WHITE = 255  # transparent pictures are laid on it
-
-Pixels = npt.NDArray[np.uint8]
-
-_OPEN_FLAGS = os.O_RDONLY
-for _flag in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"):
-    _OPEN_FLAGS |= getattr(os, _flag, 0)
-
-_GREY_FLAGS = {
-    1: cv2.IMREAD_GRAYSCALE,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}
-_COLOUR_FLAGS = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
-_PLUGINS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
-    "png": PngImagePlugin.PngImageFile,
-    "webp": WebPImagePlugin.WebPImageFile,
-    "bmp": BmpImagePlugin.BmpImageFile,
-    "gif": GifImagePlugin.GifImageFile,
-    "tiff": TiffImagePlugin.TiffImageFile,
-    "avif": AvifImagePlugin.AvifImageFile,
-}
-_PILLOW_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    AttributeError,
-    NotImplementedError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+MIN_REDUCED_SIDE = 96  # pixels that a reduced decode leaves of the shorter side
+MAX_SIDE = 1 << 20  # pixels; OpenCV's limit
+MAX_PIXELS_UNCAPPED = 64_000_000  # where memory cannot be capped; baseline JPEG needs little
 
 
 class Picture(NamedTuple):
@@ -101,16 +44,16 @@ class Picture(NamedTuple):
     format: str
 
 
-class FileBytes(NamedTuple):
-    """A file's content and its stat facts."""
+class _Wanted(NamedTuple):
+    """What is asked for; `min_side` is what a reduction must leave of the shorter side."""
 
-    data: bytes
-    size: int
-    mtime_ns: int
+    limits: Limits
+    colour: bool
+    min_side: float
 
 
 class _Decoded(NamedTuple):
-    """A decoder's pixels, grey or RGB, as stored; the full size as stored; how to turn them."""
+    """Grey or RGB pixels, and the full size: both as stored."""
 
     pixels: Pixels
     height: int
@@ -119,88 +62,11 @@ class _Decoded(NamedTuple):
     orientation: int = UPRIGHT
 
 
-class _Wanted(NamedTuple):
-    """What is asked of a decoder: colour, and the side, in pixels, that a reduction must leave."""
-
-    limits: Limits
-    colour: bool
-    min_side: float
-
-
-def read_file(path: bytes | str, limits: Limits) -> FileBytes:
-    """Read a regular file that does not change meanwhile.
-
-    Parameters
-    ----------
-    path : bytes or str
-    limits : Limits
-
-    Raises
-    ------
-    ImageError
-        ``missing``, ``unreadable`` (also for what is not a regular file), ``too-large``, or
-        ``changed`` if it changed during two readings.
-    """
-    try:
-        return _read_once(path, limits) or _read_once(path, limits) or _raise_changed()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError("missing", error.strerror or str(error)) from error
-    except OSError as error:
-        raise ImageError("unreadable", error.strerror or str(error)) from error
-    except ValueError as error:
-        raise ImageError("missing", f"no such path can exist: {error}") from error
-    except MemoryError as error:
-        raise ImageError("too-large", "more than the memory of this process") from error
-
-
-def _raise_changed() -> FileBytes:
-    raise ImageError("changed", "the file changed while it was read, twice")
-
-
-def _read_once(path: bytes | str, limits: Limits) -> FileBytes | None:
-    """Content and facts, or None if the file changed meanwhile."""
-    descriptor = os.open(path, _OPEN_FLAGS)
-    try:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            raise ImageError("unreadable", "not a regular file")
-        if before.st_size > limits.max_file_bytes:
-            raise ImageError(
-                "too-large", f"{before.st_size:,} bytes, at most {limits.max_file_bytes:,}"
-            )
-        data = _read_all(descriptor, before.st_size)
-        after = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-    same = (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    if not same or len(data) != before.st_size:
-        return None
-    return FileBytes(data, before.st_size, before.st_mtime_ns)
-
-
-def _read_all(descriptor: int, size: int) -> bytes:
-    """Up to one byte more than expected, so that growth shows."""
-    data = os.read(descriptor, size + 1)
-    if len(data) >= size or not data:
-        return data
-    parts = [data]
-    missing = size + 1 - len(data)
-    while missing > 0 and (part := os.read(descriptor, missing)):
-        parts.append(part)
-        missing -= len(part)
-    return b"".join(parts)
-
-
-def content_digest(data: bytes) -> bytes:
-    """Return 16 bytes of blake2b, which tell files of equal content."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
-
-
 def decode(data: bytes, limits: Limits, *, full: bool = False) -> Picture:
-    """Decode a picture to grey, upright, its first frame, on white.
+    """Decode a picture to upright grey: its first frame, on white.
 
-    JPEG is decoded at 1/2, 1/4 or 1/8 of its size while its shorter side stays at 96 pixels or
-    more, to the grey that it carries itself.
+    JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as 96 pixels of its shorter side remain,
+    and to the grey that it carries itself.
 
     Parameters
     ----------
@@ -208,22 +74,20 @@ def decode(data: bytes, limits: Limits, *, full: bool = False) -> Picture:
         The whole file.
     limits : Limits
     full : bool
-        Decode JPEG at full size and in colour, as the reference implementation of PDQ does.
+        Decode JPEG at its full size and in colour, as the reference implementation of PDQ does.
 
     Raises
     ------
     ImageError
-        With the reason, whatever the file does to a decoder.
+        Whatever is wrong with the file, with the reason.
     """
-    name = _format(data)
-    wanted = _Wanted(limits, colour=full, min_side=np.inf if full else MIN_REDUCED_SIDE)
-    decoded = _decoded(name, data, wanted)
-    grey = _grey(decoded)
-    return Picture(grey, grey.width, grey.height, name)
+    wanted = _Wanted(limits, full, math.inf if full else MIN_REDUCED_SIDE)
+    name, decoded = _decode_any(data, wanted)
+    return _picture(decoded, name)
 
 
 def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
-    """Decode a thumbnail for people to look at.
+    """Decode a picture for people to look at.
 
     Parameters
     ----------
@@ -231,7 +95,7 @@ def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
         The whole file.
     limits : Limits
     max_side : int
-        The longer side comes out so long, in pixels, or shorter if the picture is.
+        Longest side of the result, in pixels.
 
     Returns
     -------
@@ -243,13 +107,8 @@ def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
     ImageError
         As `decode` does.
     """
-    decoded = _decoded(_format(data), data, _Wanted(limits, colour=True, min_side=max_side))
-    pixels = decoded.pixels
-    scale = min(1.0, max_side / max(pixels.shape[:2]))
-    if scale < 1:
-        height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
-        smaller = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-        pixels = smaller.astype(np.uint8, copy=False)
+    _, decoded = _decode_any(data, _Wanted(limits, colour=True, min_side=max_side))
+    pixels = shrink(decoded.pixels, max_side)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     return np.ascontiguousarray(upright(pixels, decoded.orientation))
@@ -266,152 +125,120 @@ def picture_from_array(array: npt.NDArray[np.uint8]) -> Picture:
     Raises
     ------
     ValueError
-        For any other dtype or shape, or no pixels.
+        For any other dtype or shape, or no pixels at all.
     """
-    shape_fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-    if array.dtype != np.uint8 or not shape_fits or array.size == 0:
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if array.dtype != np.uint8 or not fits or array.size == 0:
         raise ValueError(
-            "an image array must be uint8 of shape (height, width) or (height, width, 3), RGB, "
+            "an image must be uint8 of shape (height, width) or, in RGB, (height, width, 3), "
             f"got {array.dtype} of shape {array.shape}"
         )
-    grey = _grey(_Decoded(array, *array.shape[:2]))
-    return Picture(grey, grey.width, grey.height, "unknown")
+    return _picture(_Decoded(array, array.shape[0], array.shape[1]), "unknown")
 
 
 def init_worker(limits: Limits) -> None:
-    """Make this process one that decodes: one thread, capped memory, silent decoders.
+    """Prepare this process for decoding alone: one thread, capped memory, silent libraries.
 
     Parameters
     ----------
     limits : Limits
     """
-    cv2.setNumThreads(1)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    if CAN_CAP_MEMORY:
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        cap = _mapped_bytes() + limits.worker_memory_bytes
-        if hard != resource.RLIM_INFINITY:
-            cap = min(cap, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (cap, hard))
+    use_one_thread()
+    silence_libraries()
+    cap_memory(limits.worker_memory_bytes)
 
 
-def _mapped_bytes() -> int:
-    """Address space in use, in bytes; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[0]) * resource.getpagesize()
-    except OSError:
-        return 0
+def _picture(decoded: _Decoded, name: str) -> Picture:
+    """Turn a decoder's pixels into upright grey ones."""
+    pixels, height, width, reduction, orientation = decoded
+    grey = grey_of(pixels, (height, width), reduction, orientation)
+    return Picture(grey, grey.width, grey.height, name)
 
 
-def _format(data: bytes) -> str:
-    """Name of a format that is decoded."""
+def _decode_any(data: bytes, wanted: _Wanted) -> tuple[str, _Decoded]:
+    """Name the format and let its decoder work."""
     head = data[:SNIFF_BYTES]
     name = sniff(head)
-    if name != "unknown":
-        return name
-    if refused := refused_name(head):
-        raise ImageError("unsupported", f"{refused} is not decoded")
-    raise ImageError("not-an-image", "no image format begins like this" if data else "empty file")
-
-
-def _decoded(name: str, data: bytes, wanted: _Wanted) -> _Decoded:
-    """Let the right decoder do it; its exceptions become ours."""
-    decoder = {"jpeg": _decode_jpeg, "png": _decode_png}.get(name)
+    if name == "unknown":
+        raise _not_decoded(head)
+    decoder = _DECODERS.get(name) or partial(_decode_other, name)
     try:
-        return decoder(data, wanted) if decoder else _decode_pillow(name, data, wanted)
-    except cv2.error as error:
-        raise ImageError("damaged", f"OpenCV: {error.err}") from error
+        return name, decoder(data, wanted)
     except MemoryError as error:
-        raise ImageError("too-large", "more than the memory of this process") from error
+        raise ImageError("too-large", "the picture needs more memory than there is") from error
 
 
-def _grey(decoded: _Decoded) -> Grey:
-    """Luma, upright."""
-    stored: Shades = decoded.pixels if decoded.pixels.ndim == 2 else luma(decoded.pixels)
-    pixels = upright(stored, decoded.orientation)
-    height, width = decoded.height, decoded.width
-    if is_transposed(decoded.orientation):
-        height, width = width, height
-    return Grey(pixels, height, width, decoded.reduction, short_first(decoded.orientation))
+def _not_decoded(head: bytes) -> ImageError:
+    """Say why a file of no known beginning is not decoded."""
+    if refused := refused_name(head):
+        return ImageError("unsupported", f"{refused} is not decoded")
+    what = "no image format begins like this" if head else "the file is empty"
+    return ImageError("not-an-image", what)
 
 
-def _check_size(height: int, width: int, limits: Limits, *, plain: bool = False) -> None:
-    """Refuse a size that the header claims; `plain` needs no memory for the whole picture."""
-    allowed = limits.max_pixels
-    if not (plain or CAN_CAP_MEMORY):
-        allowed = min(allowed, MAX_PIXELS_UNCAPPED)
-    if height * width > allowed or max(height, width) > MAX_SIDE:
-        raise ImageError("too-large", f"{width} x {height} pixels, at most {allowed:,}")
+def _check_size(limits: Limits, height: int, width: int, *, lean: bool = False) -> None:
+    """Refuse too large a picture; a lean decoder needs no memory for the whole of it."""
+    most = limits.max_pixels
+    if not (lean or CAN_CAP_MEMORY):
+        most = min(most, MAX_PIXELS_UNCAPPED)
+    if height * width > most:
+        raise ImageError("too-large", f"{width} x {height} pixels are more than {most:,}")
+    if max(height, width) > MAX_SIDE:
+        raise ImageError("too-large", f"{width} x {height} pixels, a side over {MAX_SIDE:,}")
 
 
 def _decode_jpeg(data: bytes, wanted: _Wanted) -> _Decoded:
-    """By OpenCV, but four colour components by Pillow."""
+    """Decode JPEG, and tell what ends early from what is damaged."""
     header = jpeg_header(data)
-    _check_size(header.height, header.width, wanted.limits, plain=not header.progressive)
-    if header.components == 4:
-        return _decode_pillow("jpeg", data, wanted)
-    side, reduction = min(header.height, header.width), 8
-    while reduction > 1 and side < wanted.min_side * reduction:
+    height, width = header.height, header.width
+    _check_size(wanted.limits, height, width, lean=not header.progressive)
+    reduction = 8
+    while reduction > 1 and min(height, width) < wanted.min_side * reduction:
         reduction //= 2
-    flags = _COLOUR_FLAGS if wanted.colour else _GREY_FLAGS
-    pixels = _imdecode(data, flags[reduction])
-    if pixels is None:
-        reason = "damaged" if JPEG_END in data[-4096:] else "truncated"
-        raise ImageError(reason, "the JPEG data cannot be decoded to their end")
-    return _Decoded(pixels, header.height, header.width, reduction, header.orientation)
+    try:
+        if header.components == 4:  # CMYK and its like
+            check = partial(_check_size, wanted.limits)
+            pixels = by_pillow("jpeg", data, check, reduction).pixels
+        else:
+            pixels = by_opencv(data, colour=wanted.colour, reduction=reduction)
+    except ImageError as error:
+        if error.reason == "damaged" and not jpeg_ends(data, header.scan):
+            raise ImageError("truncated", "the JPEG file ends within its data") from error
+        raise
+    return _Decoded(pixels, height, width, reduction, header.orientation)
 
 
 def _decode_png(data: bytes, wanted: _Wanted) -> _Decoded:
-    """By OpenCV if opaque and of at most 8 bits a sample, else by Pillow."""
+    """Decode PNG, of an animation the first frame."""
     header = png_header(data)
-    _check_size(header.height, header.width, wanted.limits)
-    if header.transparent or header.depth > 8:
-        return _decode_pillow("png", data, wanted)
-    pixels = _imdecode(data, cv2.IMREAD_COLOR if header.colour else cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        raise ImageError("damaged", "the PNG data cannot be decoded to their end")
+    _check_size(wanted.limits, header.height, header.width)
+    opaque = not header.transparent and header.depth <= 8
+    if header.animated or not opaque:
+        data = png_first_frame(data)
+    if opaque:
+        pixels = by_opencv(data, colour=not header.grey)
+    else:
+        pixels = by_pillow("png", data, partial(_check_size, wanted.limits)).pixels
     return _Decoded(pixels, header.height, header.width, 1, header.orientation)
 
 
-def _imdecode(data: bytes, flag: int) -> Pixels | None:
-    """OpenCV's decoding as stored, grey or RGB; None if it fails."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None:
-        return None
-    if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-    return pixels.astype(np.uint8, copy=False)
+def _decode_webp(data: bytes, wanted: _Wanted) -> _Decoded:
+    """Decode WebP; Pillow takes memory before it can be asked for the size."""
+    header = webp_header(data)
+    _check_size(wanted.limits, header.height, header.width)
+    if header.plain:
+        return _Decoded(by_opencv(data, colour=True), header.height, header.width)
+    return _decode_other("webp", data, wanted)
 
 
-def _decode_pillow(name: str, data: bytes, wanted: _Wanted) -> _Decoded:
-    """By Pillow: first frame, on white."""
-    if name not in _PLUGINS and name != "jpeg":
-        raise ImageError("unsupported", "HEIF needs one more package: pip install imgdup[heif]")
-    plugin = _PLUGINS.get(name, Image.open)
-    try:
-        with warnings.catch_warnings(action="ignore"), plugin(BytesIO(data)) as image:
-            _check_size(image.height, image.width, wanted.limits)
-            orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
-            image.load()
-            if name == "tiff":
-                orientation = UPRIGHT
-            pixels = _flattened(image)
-    except _PILLOW_ERRORS as error:
-        raise ImageError("damaged", f"Pillow: {error}") from error
-    height, width = pixels.shape[:2]
-    return _Decoded(pixels, height, width, 1, orientation)
+def _decode_other(name: str, data: bytes, wanted: _Wanted) -> _Decoded:
+    """Decode by Pillow alone."""
+    pixels, orientation = by_pillow(name, data, partial(_check_size, wanted.limits))
+    return _Decoded(pixels, pixels.shape[0], pixels.shape[1], 1, orientation)
 
 
-def _flattened(image: Image.Image) -> Pixels:
-    """8-bit grey or RGB of an image of any mode, on white."""
-    if image.mode.startswith("I;16"):
-        return (np.asarray(image) >> 8).astype(np.uint8)
-    if image.mode in ("I", "F"):
-        raise ImageError("unsupported", "samples of 32 bits")
-    if image.has_transparency_data:
-        colours = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, (WHITE, WHITE, WHITE, WHITE))
-        return np.asarray(Image.alpha_composite(ground, colours).convert("RGB"))
-    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+_DECODERS: dict[str, Callable[[bytes, _Wanted], _Decoded]] = {
+    "jpeg": _decode_jpeg,
+    "png": _decode_png,
+    "webp": _decode_webp,
+}

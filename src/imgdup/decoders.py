@@ -1,0 +1,187 @@
+"""The only door to the decoders of OpenCV and Pillow: a file's bytes -> pixels as stored.
+
+Whatever the bytes do to a decoder comes out as an `ImageError`.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from io import BytesIO
+from typing import NamedTuple
+
+# OpenCV reads this when it is imported; the limit that counts is ours, on the header.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 40))
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from imgdup.errors import ImageError
+from imgdup.headers import exif_orientation
+
+Pixels = npt.NDArray[np.uint8]
+
+WHITE = (255, 255, 255, 255)  # what transparent pictures are laid on: the paper of most viewers
+
+_GREY_FLAGS = {
+    1: cv2.IMREAD_GRAYSCALE,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+_COLOUR_FLAGS = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+_UNSUPPORTED_WORDS = ("unknown pixel mode", "Unsupported", "not supported", "not available")
+
+Plugin = Callable[[BytesIO], ImageFile.ImageFile]
+
+
+class Turned(NamedTuple):
+    """Grey or RGB pixels as stored, and the EXIF orientation that turns them upright."""
+
+    pixels: Pixels
+    orientation: int
+
+
+def by_opencv(data: bytes, *, colour: bool, reduction: int = 1) -> Pixels:
+    """Decode by OpenCV, which ignores orientation here.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    colour : bool
+    reduction : int
+        1, 2, 4 or 8; above 1 for JPEG only.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width) or, in RGB, (height, width, 3)
+
+    Raises
+    ------
+    ImageError
+        ``damaged``; OpenCV does not say more.
+    """
+    flag = (_COLOUR_FLAGS if colour else _GREY_FLAGS)[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error as error:
+        raise ImageError("damaged", f"OpenCV: {error.err}") from error
+    if pixels is None:
+        raise ImageError("damaged", "OpenCV cannot decode the data to their end")
+    if colour:
+        cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return pixels.astype(np.uint8, copy=False)
+
+
+def by_pillow(
+    name: str,
+    data: bytes,
+    check_size: Callable[[int, int], None],
+    reduction: int = 1,
+) -> Turned:
+    """Decode the first frame by Pillow, laid on white.
+
+    Parameters
+    ----------
+    name : str
+        Of the format.
+    data : bytes
+        The whole file.
+    check_size : callable
+        Is called with height and width before memory is taken for them, and raises if they are
+        too large.
+    reduction : int
+        1, 2, 4 or 8; above 1 for JPEG only.
+
+    Raises
+    ------
+    ImageError
+        ``unsupported``, ``damaged`` or ``too-large``.
+    """
+    plugin = _PLUGINS[name]()
+    try:
+        with warnings.catch_warnings(action="ignore"), plugin(BytesIO(data)) as image:
+            check_size(image.height, image.width)
+            if reduction > 1:
+                image.draft(image.mode, (image.width // reduction, image.height // reduction))
+            image.load()
+            exif = b"" if name == "tiff" else image.info.get("exif", b"")  # it turns TIFF itself
+            return Turned(_flattened(image), exif_orientation(exif))
+    except (ImageError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError("too-large", str(error)) from error
+    except Exception as error:  # a plugin raises whatever hostile bytes lead it to
+        unsupported = any(words in str(error) for words in _UNSUPPORTED_WORDS)
+        reason = "unsupported" if unsupported else "damaged"
+        raise ImageError(reason, f"Pillow: {type(error).__name__}: {error}") from error
+
+
+def _flattened(image: Image.Image) -> Pixels:
+    """Bring an image of any mode to 8 bits of grey or RGB, on white."""
+    if image.mode.startswith("I;16"):
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    if image.mode in ("I", "F"):
+        raise ImageError("unsupported", "samples of 32 bits")
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, WHITE)
+        image = Image.alpha_composite(ground, image.convert("RGBA"))
+    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+def _heif() -> Plugin:
+    """Return the plugin of an optional package."""
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        remedy = "HEIC needs one more package: pip install 'imgdup[heif]'"
+        raise ImageError("unsupported", remedy) from error
+    plugin: Plugin = HeifImageFile
+    return plugin
+
+
+_PLUGINS: dict[str, Callable[[], Plugin]] = {
+    "jpeg": lambda: JpegImagePlugin.JpegImageFile,
+    "png": lambda: PngImagePlugin.PngImageFile,
+    "webp": lambda: WebPImagePlugin.WebPImageFile,
+    "bmp": lambda: BmpImagePlugin.BmpImageFile,
+    "gif": lambda: GifImagePlugin.GifImageFile,
+    "tiff": lambda: TiffImagePlugin.TiffImageFile,
+    "avif": lambda: AvifImagePlugin.AvifImageFile,
+    "heif": _heif,
+}
+
+
+def shrink(pixels: Pixels, max_side: int) -> Pixels:
+    """Reduce a picture by area until its longer side is at most so many pixels."""
+    scale = max_side / max(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return small.astype(np.uint8, copy=False)
+
+
+def use_one_thread() -> None:
+    """Let the decoders work in the calling thread, silently, and without limits of their own."""
+    cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    Image.MAX_IMAGE_PIXELS = None

@@ -25,21 +25,21 @@ ORDER = """
     parts survey scopes run generation assembly batch reading indexing
     probes index export
     rows duplicates keep groups relations dedupe plan certify journal actions compare split
-    report montage html_report
+    report montage thumbnails histogram html_report
     cli.common cli.progress cli.build cli.search cli.clean cli.compare cli.app cli
     __main__
 """.split()
 
 # Outside packages and the modules that may import them.
 HOMES = {
-    "cv2": {"images", "montage"},
+    "cv2": {"images", "montage", "thumbnails"},
     "PIL": {"images"},
     "pillow_heif": {"images"},
     "imutils": {"montage"},
     "numba": {"_kernels"},
     "click": {"cli.common", "cli.build", "cli.search", "cli.clean", "cli.compare", "cli.app"},
     "tqdm": {"cli.progress"},
-    "matplotlib": {"html_report"},
+    "matplotlib": {"histogram"},
     "send2trash": {"actions"},
     "vptree": set(),
     "pyarrow": {"export"},

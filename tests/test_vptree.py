@@ -310,9 +310,9 @@ def test_within_descends_where_little_is_visited_and_scans_where_much_is(tree, m
     )
 
     with pytest.raises(RuntimeError, match="tree"):
-        tree.within(mixed(1), 32)
+        tree.within(mixed(1), 41)
     with pytest.raises(RuntimeError, match="scan"):
-        tree.within(mixed(1), 33)
+        tree.within(mixed(1), 42)
 
 
 def refuse(strategy):

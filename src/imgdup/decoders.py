@@ -33,6 +33,7 @@ from imgdup.headers import exif_orientation
 Pixels = npt.NDArray[np.uint8]
 
 WHITE = (255, 255, 255, 255)  # what transparent pictures are laid on: the paper of most viewers
+ROWS_PIXELS = 1 << 20  # laid on it at a time, so that temporaries stay small
 
 _GREY_FLAGS = {
     1: cv2.IMREAD_GRAYSCALE,
@@ -141,9 +142,20 @@ def _flattened(image: Image.Image) -> Pixels:
     if image.mode in ("I", "F"):
         raise ImageError("unsupported", "samples of 32 bits")
     if image.has_transparency_data:
-        ground = Image.new("RGBA", image.size, WHITE)
-        image = Image.alpha_composite(ground, image.convert("RGBA"))
+        return _on_white(image)
     return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+def _on_white(image: Image.Image) -> Pixels:
+    """Lay an image with transparent parts on white, some rows at a time, in RGB."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    step = max(1, ROWS_PIXELS // width)
+    for top in range(0, height, step):
+        rows = image.crop((0, top, width, min(top + step, height))).convert("RGBA")
+        ground = Image.new("RGBA", rows.size, WHITE)
+        pixels[top : top + step] = np.asarray(Image.alpha_composite(ground, rows).convert("RGB"))
+    return pixels
 
 
 def _heif() -> Plugin:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.grey import Grey
+from imgdup.grey import Grey, Shades
 from imgdup.operators import Axis, Floats, Lines, Operator, apply, operator
 
 PARAMETERS_VERSION = 1  # changes whenever any picture's hash does
@@ -25,7 +25,7 @@ PDQ_GRADIENTS = 90  # sum of differences that makes one point of quality
 
 TIE = 1e-5  # grey levels: what is so close below a half is taken for a half
 COEFFICIENT_UNIT = 1e-6  # grey levels: coefficients equal after rounding to it are equal
-CHUNK_PIXELS = 1 << 20  # of a picture, multiplied at a time, so that temporaries stay small
+PIECE_PIXELS = 1 << 14  # multiplied at a time: so few that BLAS does it in one thread
 
 Words = npt.NDArray[np.uint64]
 
@@ -115,7 +115,7 @@ def sample(grey: Grey, *grids: Grid) -> list[Floats]:
     row_axis = Axis(grey.height, grey.reduction, grey.short_first[0])
     column_axis = Axis(grey.width, grey.reduction, grey.short_first[1])
     lines = tuple([Lines(grid.kind, grid.rows) for grid in grids])
-    strips = _strips(grey, operator(lines, row_axis))
+    strips = _strips(grey.pixels, operator(lines, row_axis))
     bands, _, width = strips.shape
     results, start = [], 0
     for kind, rows, columns in grids:
@@ -127,15 +127,20 @@ def sample(grey: Grey, *grids: Grid) -> list[Floats]:
     return results
 
 
-def _strips(grey: Grey, down: Operator) -> Floats:
-    """Apply the operator of the rows, a block of columns at a time."""
-    height, width = grey.pixels.shape
-    step = max(1, CHUNK_PIXELS // height)
-    if width <= step:
-        return apply(down, np.array(grey.pixels, np.float64, order="C"))
-    chunks = [grey.pixels[:, left : left + step] for left in range(0, width, step)]
-    done = [apply(down, np.array(chunk, np.float64, order="C")) for chunk in chunks]
-    return np.concatenate(done, axis=2)
+def _strips(pixels: Shades, down: Operator) -> Floats:
+    """Apply the operator of the rows; to a large picture piece by piece."""
+    bands, rows, window = down.weights.shape
+    width = pixels.shape[1]
+    if window * width <= PIECE_PIXELS:
+        return apply(down, np.array(pixels, np.float64, order="C"))
+    strips = np.empty((bands, rows, width))
+    across = max(1, PIECE_PIXELS // window)
+    for band in range(bands):
+        seen = pixels[band * down.step :][:window]
+        for left in range(0, width, across):
+            piece = seen[:, left : left + across].astype(np.float64)
+            strips[band, :, left : left + across] = down.weights[band] @ piece
+    return strips
 
 
 def compare_neighbours(grid: Floats, bits: int) -> Words:

@@ -31,7 +31,7 @@ from imgdup.headers import (
 from imgdup.limits import Limits as Limits
 
 MIN_REDUCED_SIDE = 96  # pixels that a reduced decode leaves of the shorter side
-MAX_SIDE = 1 << 20  # pixels; OpenCV's limit
+MAX_SIDE = 1 << 17  # pixels; twice what a JPEG can have
 MAX_PIXELS_UNCAPPED = 64_000_000  # where memory cannot be capped; baseline JPEG needs little
 
 

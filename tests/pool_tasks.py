@@ -19,6 +19,8 @@ from imgdup.workers import THREAD_VARIABLES
 
 THREADS_AT_IMPORT = {name: os.environ.get(name) for name in THREAD_VARIABLES}
 ONE_GIB = 1 << 30
+PYTHONPATH = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(PYTHONPATH)}  # for scripts of tests
 
 
 def libc(lock_released=True):

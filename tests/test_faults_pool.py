@@ -144,6 +144,19 @@ def test_47_a_batch_may_take_longer_than_the_limit_of_one_item():
     assert culprits(got) == []
 
 
+def test_47_a_worker_may_be_idle_for_longer_than_the_limit():
+    got = []
+    with closing(
+        answers(pool_tasks.act_and_say_who, ([n] for n in range(3)), workers=1, timeout_s=0.2)
+    ) as stream:
+        for _, (pid, _) in stream:
+            got.append(pid)
+            time.sleep(0.3)
+
+    assert len(got) == 3
+    assert len(set(got)) == 1
+
+
 def test_47_a_single_item_has_only_one_try_at_the_time_limit():
     started = time.monotonic()
 
@@ -250,7 +263,7 @@ def run_script():
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env=pool_tasks.ENVIRONMENT,
             **options,
         )
         started.append(process)
@@ -345,6 +358,23 @@ def test_50_what_is_done_when_the_interrupt_comes_is_kept(run_script, tmp_path):
     assert parts.keys() <= set(workers)
     assert len(parts) > 0
     assert all(n_done > 0 for n_done in parts.values())
+
+
+FORGOTTEN = """
+    import pool_tasks
+    from imgdup.executors import answers
+    stream = answers(pool_tasks.act, [["nap"]] * 1000, workers=2, timeout_s=60.0)
+    next(stream)
+"""
+
+
+def test_50_a_program_that_ends_without_closing_the_answers_does_end(run_script):
+    process = run_script(FORGOTTEN)
+
+    _, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    assert errors == ""
 
 
 def send(process, signals):

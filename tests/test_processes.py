@@ -1,11 +1,11 @@
 """Processes: whose they are, what they see, and that nobody's ``__main__`` runs twice."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+
+import pool_tasks
 
 SCRIPT = """
 import pool_tasks
@@ -39,7 +39,7 @@ def test_an_unguarded_main_is_run_once_in_every_form(tmp_path, form):
         [sys.executable, *arguments[form]],
         input=SCRIPT if form == "stdin" else "",
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env=pool_tasks.ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=60,

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from imgdup.cores import usable_cores
@@ -90,7 +89,6 @@ def answers(
     *,
     workers: int,
     timeout_s: float,
-    scratch: Path | None = None,
     initializer: Callable[..., object] | None = None,
     initargs: tuple[Any, ...] = (),
     engine: Callable[[Setup], Executor] = local,

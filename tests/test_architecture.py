@@ -17,7 +17,7 @@ SOURCE = Path(imgdup.__file__).parent
 
 ORDER = """
     errors limits formats cores
-    grey headers images operators hashing
+    grey headers confine files decoders images operators hashing
     hamming vantage vptree _kernels bands join pairs planner
     atomic plain layout store lock folder
     lines jsonl terminal
@@ -32,9 +32,9 @@ ORDER = """
 
 # Outside packages and the modules that may import them.
 HOMES = {
-    "cv2": {"images", "montage", "thumbnails"},
-    "PIL": {"images"},
-    "pillow_heif": {"images"},
+    "cv2": {"decoders", "montage", "thumbnails"},
+    "PIL": {"decoders"},
+    "pillow_heif": {"decoders"},
     "imutils": {"montage"},
     "numba": {"_kernels"},
     "click": {"cli.common", "cli.build", "cli.search", "cli.clean", "cli.compare", "cli.app"},

@@ -4,6 +4,7 @@ import time
 
 import cv2
 import numpy as np
+from measure import Cost
 
 from imgdup.errors import ImageError
 from imgdup.headers import jpeg_header
@@ -15,7 +16,8 @@ FLAGS = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-BATCH = 64  # files a task
+MAX_BATCH = 64  # files a task
+TASKS = 64  # at least, where there are so many files: then no worker waits long for another
 
 
 def reduction(data):
@@ -29,20 +31,21 @@ def reduction(data):
 
 
 def read_and_decode(task):
-    """Read and decode some files; (path, flag) each. Returns how many were decoded."""
+    """Read and decode some files, (path, flag) each; the processor's seconds that it took."""
     cv2.setNumThreads(1)
-    n_decoded = 0
+    start = time.process_time()
     for path, flag in task:
         with open(path, "rb", buffering=0) as file:
             data = np.frombuffer(file.read(), np.uint8)
-        n_decoded += cv2.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION) is not None
-    return n_decoded
+        cv2.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    return time.process_time() - start
 
 
-def rate(pool, files, flags):
-    """Images a second of reading and decoding, all workers at it."""
+def cost(pool, files, flags):
+    """What reading and decoding all files costs, all workers at it."""
     pairs = list(zip(files, flags, strict=True))
-    tasks = [pairs[i : i + BATCH] for i in range(0, len(pairs), BATCH)]
+    batch = min(MAX_BATCH, -(-len(pairs) // TASKS))
+    tasks = [pairs[i : i + batch] for i in range(0, len(pairs), batch)]
     start = time.perf_counter()
-    n_decoded = sum(pool.imap_unordered(read_and_decode, tasks))
-    return n_decoded / (time.perf_counter() - start)
+    cpu_s = sum(pool.imap_unordered(read_and_decode, tasks))
+    return Cost(time.perf_counter() - start, cpu_s)

@@ -7,13 +7,50 @@ import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+T = TypeVar("T")
 
 PACKAGES = ("imgdup", "numpy", "opencv-python-headless", "Pillow", "numba", "ImageHash")
 
 
-def rounds(n_rounds: int, one_round: Callable[[], Mapping[str, float]]) -> dict[str, list[float]]:
+class Cost(NamedTuple):
+    """Seconds by the clock, and of the processor in all processes."""
+
+    wall_s: float
+    cpu_s: float
+
+    def __sub__(self, other):
+        return Cost(self.wall_s - other.wall_s, self.cpu_s - other.cpu_s)
+
+
+class Speed(NamedTuple):
+    """Images a second, and the processor's milliseconds an image."""
+
+    per_s: float
+    cpu_ms: float
+
+    @classmethod
+    def of(cls, cost, n_images):
+        return cls(n_images / cost.wall_s, 1e3 * cost.cpu_s / n_images)
+
+
+def children_cpu_s():
+    """The processor's time of all processes that ended below this one; 0 on Windows."""
+    if resource is None:
+        return 0.0
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def rounds(n_rounds: int, one_round: Callable[[], Mapping[str, T]]) -> dict[str, list[T]]:
     """Run all cases in turn, several times: a busy moment of the machine hits them all."""
-    results: dict[str, list[float]] = {}
+    results = {}
     for number in range(n_rounds):
         print(f"round {number + 1} of {n_rounds}", file=sys.stderr)
         for name, value in one_round().items():
@@ -23,7 +60,7 @@ def rounds(n_rounds: int, one_round: Callable[[], Mapping[str, float]]) -> dict[
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> list[float]:
     """Ratios round by round: what slows down both leaves them alone."""
-    return [a / b for a, b in zip(above, below, strict=True)]
+    return [a / b if b else float("nan") for a, b in zip(above, below, strict=True)]
 
 
 def median(values: Sequence[float], form: str = "{:,.0f}") -> str:

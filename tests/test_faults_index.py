@@ -10,7 +10,9 @@ import importlib
 import io
 import os
 import pickle
+import pickletools
 import random
+import re
 import shutil
 import signal
 import struct
@@ -29,7 +31,7 @@ from imgdup.folder import Current
 from kill_every_line import kill_at_every_line
 
 PAGE = layout.PAGE_BYTES
-N_FORGED = int(os.environ.get("IMGDUP_FUZZ", "2000"))
+N_FORGED = int(os.environ.get("IMGDUP_FUZZ", "20000"))
 MAX_REFUSAL_S = 0.05  # CPU time
 BUILT = "2026-01-02T03:04:05+00:00"
 
@@ -88,15 +90,33 @@ def damaged(path, position, byte):
 
 def assert_refused(path, match):
     """One line, the name of the file first, in little time."""
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        with pytest.raises(IndexFormatError, match=match) as caught:
-            store.load(path)
-        times.append(time.process_time() - start)
+    with pytest.raises(IndexFormatError, match=match) as caught:
+        store.load(path)
+
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < len(str(path)) + 300
-    assert min(times) < MAX_REFUSAL_S
+    assert min_cpu_s(path) < MAX_REFUSAL_S
+
+
+def min_cpu_s(path):
+    """The CPU time of one load; a slow one is run again, as others may have been in the way."""
+    for _ in range(3):
+        start = time.process_time()
+        with contextlib.suppress(IndexFormatError):
+            assert_harmless(store.load(path), path.stat().st_size)
+        took_s = time.process_time() - start
+        if took_s < MAX_REFUSAL_S:
+            break
+    return took_s
+
+
+def assert_harmless(stored, size):
+    """Plain data and arrays that lie within the file; all of it can be touched."""
+    plain._check_plain(stored.head, "head", [])
+    assert sum(array.nbytes for array in stored.arrays.values()) <= size
+    for array in stored.arrays.values():
+        assert array.dtype.str in store.DTYPES
+        array.sum()
 
 
 # 56: kill -9
@@ -569,88 +589,139 @@ def command(tmp_path):
     return f'"{sys.executable}" -c "open({str(tmp_path / "ran")!r}, chr(119))"'
 
 
+def reduced(function, *arguments, protocol=5):
+    """A pickle that calls a function, without memo as ours are."""
+    return pickletools.optimize(pickle.dumps(Runs(function, *arguments), protocol))
+
+
 def doubling(n_levels):
     """Lists of lists of the same list: 2 ** n_levels values in a few bytes, by a memo."""
-    level = b"]\x94(K\x01K\x01e" + b"".join(b"]\x94(h%ch%ce" % (n, n) for n in range(n_levels))
-    return opcodes(level)
+    return opcodes(b"](K\x01K\x01e\x94", *(b"](h%ch%ce\x94" % (n, n) for n in range(n_levels)))
 
 
-def nested_keys(depth):
+def nested_key(depth):
     """A tuple of tuples as the key of a dict: hashing it takes 2 ** depth steps."""
-    level = b")" + b"".join(b"\x94h%ch%c\x86" % (n, n) for n in range(depth))
-    return opcodes(b"}", level, b"K\x01s")
+    return opcodes(b"})", *(b"\x940h%ch%c\x86" % (n, n) for n in range(depth)), b"K\x01s")
 
 
-EVAL = "open({!r}, 'w')"
-ATTACKS = {
-    "os.system, protocol 0": lambda p: pickle.dumps(Runs(os.system, command(p)), 0),
-    "os.system, protocol 5": lambda p: pickle.dumps(Runs(os.system, command(p)), 5),
-    "os.system within the head": lambda p: pickle.dumps(
-        {"head": Runs(os.system, command(p)), "arrays": {}}, 5
+def without_memo(value):
+    """A pickle of anything, in the way ours are made."""
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, protocol=5, buffer_callback=lambda _: None)
+    pickler.fast = True
+    pickler.dump(value)
+    return stream.getvalue()
+
+
+EVAL = "open({!r}, 'w').close()"
+U8 = struct.Struct("<Q")
+ATTACKS = {  # name -> what is said, and the pickle
+    "os.system, protocol 0": (
+        "opcode GLOBAL",
+        lambda p: reduced(os.system, command(p), protocol=0),
     ),
-    "eval": lambda p: pickle.dumps(Runs(eval, EVAL.format(str(p / "ran"))), 5),
-    "import_module": lambda p: pickle.dumps(Runs(importlib.import_module, "antigravity"), 5),
-    "dotted name of ours": lambda p: opcodes(text("imgdup.store"), text("mmap.mmap"), b"\x93"),
-    "name by GLOBAL": lambda p: opcodes(b"cos\nsystem\n", text(command(p)), b"\x85R"),
-    "object by INST": lambda p: opcodes(b"(", text(command(p)), b"ios\nsystem\n"),
-    "object by NEWOBJ": lambda p: opcodes(b"cpathlib\nPath\n", text("ran"), b"\x85\x81"),
-    "state by BUILD": lambda p: opcodes(b"}", b"}b"),
-    "extension registry": lambda p: opcodes(b"\x82\x01"),
-    "persistent id": lambda p: opcodes(b"Pran\n"),
-    "NumPy array": lambda p: pickle.dumps(np.arange(9), 5),
-    "NumPy object array": lambda p: pickle.dumps(np.array([Runs(eval, "1")], object), 5),
-    "memo bomb": lambda p: doubling(60),
-    "hash bomb": lambda p: nested_keys(60),
-    "integer bomb": lambda p: opcodes(b"I" + b"9" * 1_000_000 + b"\n"),
-    "text that would be quoted": lambda p: opcodes(b"S" + b"x" * 1_000_000 + b"\n"),
-    "long integer": lambda p: opcodes(b"\x8a\xff" + b"\x7f" * 255),
-    "duplicates": lambda p: opcodes(b"}" + b"2" * 1_000_000),
-    "million lists": lambda p: opcodes(b"]" * 1_000_000),
-    "deep nesting": lambda p: opcodes(b"]" * 9_000, b"a" * 8_999),
-    "length of 2**62": lambda p: opcodes(b"\x8d" + struct.pack("<Q", 1 << 62), b"x"),
-    "frame of 2**62": lambda p: opcodes(b"\x95" + struct.pack("<Q", 1 << 62), b"}"),
-    "set, tuple, bytes, float, None": lambda p: pickle.dumps([{1}, (1,), b"1", 1.0, None], 5),
-    "buffer as a key": lambda p: opcodes(b"}", b"\x97K\x01s"),
-    "buffers that are not there": lambda p: opcodes(b"}", text("head"), b"\x97\x97\x97\x97s"),
-    "list as a key": lambda p: opcodes(b"}", b"]K\x01s"),
-    "integer as a key": lambda p: opcodes(b"}", b"K\x01K\x01s"),
-    "two values": lambda p: plain.dumps({"head": {}, "arrays": {}}) * 2,
-    "a list": lambda p: opcodes(b"]"),
-    "no value": lambda p: opcodes(b""),
-    "marks": lambda p: opcodes(b"(" * 1000),
-    "protocol 255": lambda p: b"\x80\xff}.",
-    "empty": lambda p: b"",
+    "os.system, protocol 5": ("opcode STACK_GLOBAL", lambda p: reduced(os.system, command(p))),
+    "os.system within the head": (
+        "opcode STACK_GLOBAL",
+        lambda p: without_memo({"head": {"x": Runs(os.system, command(p))}, "arrays": {}}),
+    ),
+    "eval": ("opcode STACK_GLOBAL", lambda p: reduced(eval, EVAL.format(str(p / "ran")))),
+    "import_module": (
+        "opcode STACK_GLOBAL",
+        lambda p: reduced(importlib.import_module, "antigravity"),
+    ),
+    "dotted name of ours": (
+        "opcode STACK_GLOBAL",
+        lambda p: opcodes(text("imgdup.store"), text("mmap.mmap"), b"\x93"),
+    ),
+    "object by INST": ("opcode INST", lambda p: opcodes(b"(", text("x"), b"ios\nsystem\n")),
+    "object by OBJ": ("opcode OBJ", lambda p: opcodes(b"(", text("x"), b"o")),
+    "object by NEWOBJ": ("opcode NEWOBJ", lambda p: opcodes(b"}}\x81")),
+    "call by REDUCE": ("opcode REDUCE", lambda p: opcodes(b"}}R")),
+    "state by BUILD": ("opcode BUILD", lambda p: opcodes(b"}}b")),
+    "extension registry": ("opcode EXT1", lambda p: opcodes(b"\x82\x01")),
+    "persistent id": ("opcode PERSID", lambda p: opcodes(b"Pran\n")),
+    "NumPy array": ("opcode STACK_GLOBAL", lambda p: without_memo({"x": np.arange(9)})),
+    "NumPy object array": (
+        "opcode STACK_GLOBAL",
+        lambda p: without_memo(np.array([Runs(eval, "1")], object)),
+    ),
+    "memo bomb": ("opcode MEMOIZE", lambda p: doubling(60)),
+    "hash bomb": ("opcode EMPTY_TUPLE", lambda p: nested_key(60)),
+    "long decimal": ("4300 digits", lambda p: opcodes(b"I" + b"9" * 1_000_000 + b"\n")),
+    "long integer": ("64 bits", lambda p: opcodes(b"\x8a\xff" + b"\x7f" * 255)),
+    "text that would be quoted": ("quotes", lambda p: opcodes(b"S" + b"x" * 1_000_000 + b"\n")),
+    "million lists": ("more than 20,000 opcodes", lambda p: opcodes(b"]" * 1_000_000)),
+    "nine thousand levels": ("(TypeError)", lambda p: opcodes(b"]" * 9_000, b"a" * 8_999)),
+    "length of 2**62": ("only 2 remain", lambda p: opcodes(b"\x8d", U8.pack(1 << 62), b"x")),
+    "frame of 2**62": ("(", lambda p: opcodes(b"\x95", U8.pack(1 << 62), b"}")),
+    "a set": ("opcode EMPTY_SET", lambda p: without_memo({"x": {1}})),
+    "bytes": ("opcode SHORT_BINBYTES", lambda p: without_memo({"x": b"1"})),
+    "a float": ("opcode BINFLOAT", lambda p: without_memo({"x": 1.0})),
+    "no protocol": ("(", lambda p: b"}."),
+    "protocol 255": ("(", lambda p: b"\x80\xff}."),
+    "buffer as a key": ("(TypeError)", lambda p: opcodes(b"}\x97K\x01s")),
+    "list as a key": ("(TypeError)", lambda p: opcodes(b"}]K\x01s")),
+    "integer as a key": (
+        "(TypeError)",
+        lambda p: without_memo({**described(), "head": {"x": {1: 2}}}),
+    ),
+    "seventeen levels": (
+        "(TypeError)",
+        lambda p: without_memo({**described(), "head": {"x": nested_list(16)}}),
+    ),
+    "buffers that are not there": (
+        "(UnpicklingError)",
+        lambda p: opcodes(b"}(", text("a"), b"\x97", text("b"), b"\x97u"),
+    ),
+    "bytes behind the end": ("5 bytes follow", lambda p: without_memo(described()) + b"extra"),
+    "a list": ("list instead of dict", lambda p: opcodes(b"]")),
+    "nothing to return": ("(", lambda p: opcodes()),
+    "marks": ("(", lambda p: opcodes(b"(" * 1000)),
+    "empty": ("(", lambda p: b""),
 }
+
+
+def nested_list(depth):
+    """A list in a list, `depth` of them."""
+    value = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_case_67_a_malicious_pickle_is_refused_and_nothing_runs(tmp_path, monkeypatch, attack):
     monkeypatch.chdir(tmp_path)
-    pickled = ATTACKS[attack](tmp_path)
+    said, make = ATTACKS[attack]
+    pickled = make(tmp_path)
     sys.modules.pop("antigravity", None)
 
-    (tmp_path / "index.1").write_bytes(forged(pickled, b"array"))
+    (tmp_path / "index.1").write_bytes(forged(pickled, bytes(16)))
 
-    assert_refused(tmp_path / "index.1", "head")
+    assert_refused(tmp_path / "index.1", rf"index\.1: damaged head .*{re.escape(said)}")
     assert os.listdir(tmp_path) == ["index.1"]
     assert "antigravity" not in sys.modules
 
 
 @pytest.mark.parametrize("attack", ["os.system, protocol 0", "os.system, protocol 5", "eval"])
 def test_case_67_a_malicious_pickle_as_the_file_is_refused(tmp_path, attack):
-    (tmp_path / "index.1").write_bytes(ATTACKS[attack](tmp_path))
+    (tmp_path / "index.1").write_bytes(ATTACKS[attack][1](tmp_path))
 
     assert_refused(tmp_path / "index.1", "not an imgdup index file")
     assert os.listdir(tmp_path) == ["index.1"]
 
 
-def test_case_67_the_attacks_would_work_on_a_plain_pickle_load(tmp_path):
-    pickle.loads(ATTACKS["os.system, protocol 5"](tmp_path))
+@pytest.mark.parametrize("attack", ["os.system, protocol 0", "os.system, protocol 5", "eval"])
+def test_case_67_the_attacks_would_work_on_a_plain_pickle_load(tmp_path, attack):
+    pickle.loads(ATTACKS[attack][1](tmp_path))
 
     assert (tmp_path / "ran").exists()
 
 
-BUFFER = object()
+def test_case_67_the_bombs_would_work_on_a_plain_pickle_load():
+    assert pickle.loads(doubling(2)) == [[[1, 1]] * 2] * 2
+    assert pickle.loads(nested_key(2)) == {(((), ()), ((), ())): 1}
 
 
 def described(dtype="<u8", shape=(2,), **changes):
@@ -677,6 +748,10 @@ HEADS = {
     "a text as shape": {"head": {}, "arrays": {"rows": {**described(), "shape": "2"}}},
     "a field too many": described(offset=0),
     "no data": {"head": {}, "arrays": {"rows": {"dtype": "<u8", "shape": [2]}}},
+    "a number for its data": {
+        "head": {"x": plain.BUFFER},
+        "arrays": {"rows": {"dtype": "<u8", "shape": [2], "data": 7}},
+    },
     "no arrays": {"head": {}, "arrays": {}},
     "no head": {"arrays": described()["arrays"]},
     "the buffer in the head": {"head": {"x": plain.BUFFER}, "arrays": {"rows": {}}},
@@ -706,6 +781,7 @@ def test_case_67_the_forgery_is_what_it_would_be_without_the_lie(tmp_path):
         [((1 << 64) - 1, 0)],
         [(PAGE + 1, 0)],
         [(16, 0), (16, 0)],
+        [(16, 0), (PAGE, 0)],
         [],
         [(16, 0)] * 257,
         [(0, 0)],
@@ -720,6 +796,33 @@ def test_case_67_arrays_that_do_not_fill_the_file_are_refused(tmp_path, spans):
     (tmp_path / "index.1").write_bytes(front + bytes(PAGE))
 
     assert_refused(tmp_path / "index.1", "damaged head")
+
+
+def test_case_67_pages_that_belong_to_no_array_are_refused(tmp_path):
+    pickled = plain.dumps(described())
+    front = layout.pack(3 * PAGE, [layout.Span(16, 0)], pickled)
+
+    (tmp_path / "index.1").write_bytes(front + bytes(2 * PAGE))
+
+    assert_refused(tmp_path / "index.1", "the arrays do not fill the file")
+
+
+def test_case_67_more_arrays_than_are_ever_written_are_refused(tmp_path):
+    fields = described()["arrays"]["rows"]
+    pickled = plain.dumps({"head": {}, "arrays": {f"rows {n}": fields for n in range(257)}})
+
+    (tmp_path / "index.1").write_bytes(forged(pickled, *[bytes(16)] * 257))
+
+    assert_refused(tmp_path / "index.1", "damaged head .sizes")
+
+
+@posix
+def test_case_67_a_head_of_gigabytes_is_refused_before_it_is_read(tmp_path):
+    fields = (layout.MAGIC, layout.FORMAT_VERSION, 1 << 32, (1 << 32) - PAGE, 1, 0)
+    (tmp_path / "index.1").write_bytes(layout.PREAMBLE.pack(*fields))
+    os.truncate(tmp_path / "index.1", 1 << 32)
+
+    assert_refused(tmp_path / "index.1", "damaged head .sizes")
 
 
 def with_right_checksum(data):
@@ -752,15 +855,6 @@ def mutated(rng, data, start, end):
     return data
 
 
-def assert_harmless(stored, size):
-    """Plain data and arrays that lie within the file; all of it can be touched."""
-    plain._check_plain(stored.head, "head", [])
-    assert sum(array.nbytes for array in stored.arrays.values()) <= size
-    for array in stored.arrays.values():
-        assert array.dtype.str in store.DTYPES
-        array.sum()
-
-
 def test_case_68_forged_heads_with_right_checksums_are_refused_or_harmless(tmp_path):
     rng = random.Random(68)
     path = tmp_path / "index.1"
@@ -769,20 +863,18 @@ def test_case_68_forged_heads_with_right_checksums_are_refused_or_harmless(tmp_p
     whole = path.read_bytes()
     fields = layout.PREAMBLE.unpack(whole[: layout.PREAMBLE.size])
     end = layout.front_bytes(fields[4], fields[3])
-    n_refused, worst_s = 0, 0.0
+    n_harmless, worst_s = 0, 0.0
 
     for _ in range(N_FORGED):
         data = mutated(rng, whole, rng.choice([12, 32, 56]), end)[: len(whole)]
         with path.open("r+b") as file:
             file.write(with_right_checksum(data.ljust(len(whole), b"\0")))
-        start = time.process_time()
-        try:
-            assert_harmless(store.load(path), len(whole))
-        except IndexFormatError:
-            n_refused += 1
-        worst_s = max(worst_s, time.process_time() - start)
+        worst_s = max(worst_s, min_cpu_s(path))
+        with contextlib.suppress(IndexFormatError):
+            store.load(path)
+            n_harmless += 1
 
-    assert 0.5 * N_FORGED < n_refused < N_FORGED
+    assert 0 < n_harmless < 0.1 * N_FORGED
     assert worst_s < MAX_REFUSAL_S
 
 

@@ -125,7 +125,16 @@ def test_a_forged_current_is_refused_with_the_remedy(place, changes):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff\xfe", b"null", b"[" * 100_000, b"[]", b'{"generation": 1}', b" " * (1 << 20)],
+    [
+        json.dumps(CURRENT._asdict()).encode().ljust((1 << 20) + 1),
+        b"",
+        b"\xff\xfe",
+        b"null",
+        b"[" * 100_000,
+        b"[]",
+        b'{"generation": 1}',
+        b" " * (1 << 20),
+    ],
     ids=lambda content: str(content[:20]),
 )
 def test_what_is_no_current_at_all_is_refused(place, content):
@@ -285,6 +294,23 @@ def test_sweeping_keeps_every_generation_when_it_is_not_known_which_counts(place
     folder.sweep(place)
 
     assert names(place) == ["index.1", "index.2", "parts"]
+
+
+def test_sweeping_keeps_every_generation_when_the_one_that_counts_is_missing(place):
+    (place / "index.1").rename(place / "index.2")
+
+    folder.sweep(place)
+
+    assert names(place) == ["current", "index.2", "parts"]
+
+
+def test_sweeping_does_not_follow_parts_that_lead_elsewhere(place, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.0123abcd.tmp").write_bytes(b"mine")
+    (place / "parts").rmdir()
+    (place / "parts").symlink_to("../elsewhere")
+
+    assert folder.sweep(place) == 0
 
 
 def test_sweeping_an_empty_or_missing_folder_is_nothing(tmp_path):

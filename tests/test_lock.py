@@ -132,20 +132,53 @@ def test_a_lock_file_that_was_deleted_locks_nobody_out(path):
             assert holder(path).pid == os.getpid()
 
 
-def test_a_holder_that_has_not_said_its_name_yet_is_waited_for_and_then_named(path, monkeypatch):
+def dead_note():
+    """The note of a process of this host that has ended."""
+    process = start("pass")
+    process.wait()
+    process.stdout.close()
+    return json.dumps(Holder(lock.socket.gethostname(), process.pid, "once")._asdict())
+
+
+@pytest.mark.parametrize("before", ["", dead_note()], ids=["nobody's", "a dead one's"])
+def test_a_holder_that_has_not_written_its_note_yet_is_waited_for(path, monkeypatch, before):
     monkeypatch.setattr(lock, "NOTE_S", 30)
     with another_holder(path) as process:
         note = path.read_text()
-        path.write_text("")
-        pauses = iter([None, None])
+        path.write_text(before)
+        monkeypatch.setattr(time, "sleep", lambda _: path.write_text(note))
 
-        def pause(_):
-            if next(pauses, "done") == "done":
-                path.write_text(note)
-
-        monkeypatch.setattr(time, "sleep", pause)
         with pytest.raises(LockedError, match=f"by pid {process.pid} "):
             locked(path, "the index").__enter__()
+
+
+@pytest.mark.parametrize("host", ["here", "elsewhere"])
+def test_a_holder_that_may_be_alive_is_not_waited_for(path, monkeypatch, host):
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waited"))
+    with another_holder(path) as process:
+        if host == "elsewhere":
+            path.write_text(json.dumps(Holder(host, process.pid, "once")._asdict()))
+
+        with pytest.raises(LockedError, match=f"by pid {process.pid} on "):
+            locked(path, "the index").__enter__()
+
+
+def test_a_lock_file_deleted_while_it_is_being_locked_is_no_lock(path, monkeypatch):
+    taken = []
+    take = lock._take
+
+    def take_late(descriptor):
+        if not taken:
+            path.unlink()
+        taken.append(take(descriptor))
+
+    monkeypatch.setattr(lock, "_take", take_late)
+
+    with locked(path, "the index"):
+        assert path.exists()
+        with pytest.raises(LockedError):
+            locked(path, "the index").__enter__()
+    assert len(taken) == 2
 
 
 def test_a_holder_that_never_says_its_name_is_another_process(path, monkeypatch):

@@ -97,6 +97,26 @@ def test_what_is_too_large_is_refused_when_written(value, message):
         dumps(value)
 
 
+def nested(depth):
+    """A list in a list, `depth` of them."""
+    return [nested(depth - 1)] if depth else []
+
+
+def test_sixteen_levels_fit_and_seventeen_do_not():
+    assert loads(dumps({"a": nested(15)}), []) == {"a": nested(15)}
+
+    with pytest.raises(TypeError, match="nested deeper than 16 levels"):
+        dumps({"a": nested(16)})
+
+
+@pytest.mark.parametrize("value", [[], "text", 7])
+def test_what_is_no_dict_is_refused_when_read(value):
+    data = pickletools.optimize(pickle.dumps(value, 5))
+
+    with pytest.raises(ValueError, match=f"{type(value).__name__} instead of dict"):
+        loads(data, [])
+
+
 def test_ten_thousand_values_fit():
     head = {f"root {n}": n for n in range(9_000)}
 

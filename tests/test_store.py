@@ -168,6 +168,14 @@ def test_other_shapes_are_refused_before_anything_is_written(tmp_path, shape):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1), (1, -1)])
+def test_a_column_of_a_negative_shape_is_refused_before_anything_is_written(tmp_path, shape):
+    with pytest.raises(ValueError, match="expected 1 to 4 dimensions"):
+        save(tmp_path / "file", {}, {"rows": Column("<u8", shape, [])})
+
+    assert os.listdir(tmp_path) == []
+
+
 def test_too_many_arrays_are_refused(tmp_path):
     arrays = {f"array {n}": np.zeros(1) for n in range(257)}
 

@@ -100,7 +100,7 @@ def read(path: Path, file: BinaryIO) -> Front:
     if size > total_bytes:
         raise ValueError(f"too long: {size} instead of {total_bytes} bytes")
     end = front_bytes(n_arrays, pickle_bytes)
-    if n_arrays > MAX_ARRAYS or pickle_bytes > plain.MAX_BYTES or padded(end) > size:
+    if n_arrays > MAX_ARRAYS or pickle_bytes > plain.MAX_BYTES:
         raise ValueError("damaged head (sizes)")
     rest = file.read(padded(end) - PREAMBLE.size)
     if _checksum(preamble, rest) != checksum:

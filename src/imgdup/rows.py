@@ -1,0 +1,115 @@
+"""What cleaning a data set needs of an index: its rows, as a protocol that ImageIndex satisfies."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.errors import UsageError
+from imgdup.formats import REASONS
+from imgdup.sources import absolute
+from imgdup.table import is_below
+
+OK = REASONS.index("ok")
+
+RowNumbers = npt.NDArray[np.int64]
+
+
+class Rows(Protocol):
+    """One generation of an index, seen as rows in path order.
+
+    The columns are those of ``imgdup.table.FIELDS``, ``hashes``, and ``same_file``: the first row
+    that names the same file, or -1 where it is the first itself.
+    """
+
+    @property
+    def roots(self) -> Sequence[bytes]:
+        """Absolute folders; ``b""`` stands for files that were named one by one."""
+
+    @property
+    def digest(self) -> str:
+        """What tells this generation from any other, in hex."""
+
+    def __len__(self) -> int:
+        """Count the rows, failed files included."""
+
+    def path(self, row: int) -> bytes:
+        """Return the absolute path of a row."""
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column, one entry a row."""
+
+
+def images(rows: Rows, folders: Sequence[bytes] = ()) -> RowNumbers:
+    """Return the rows that have a hash, of the whole index or of some folders.
+
+    Parameters
+    ----------
+    rows : Rows
+    folders : sequence of bytes
+        Absolute folders or files; none means all.
+
+    Returns
+    -------
+    ndarray of int64
+        Ascending.
+    """
+    good: RowNumbers = np.flatnonzero(rows.column("status") == OK)
+    if not folders:
+        return good
+    inside = [any(is_below(rows.path(row), folder) for folder in folders) for row in good.tolist()]
+    return np.compress(inside, good)
+
+
+def byte_keys(rows: Rows, selected: RowNumbers) -> npt.NDArray[np.uint64]:
+    """Return size and content digest as words, shape (n, 3)."""
+    digest = np.ascontiguousarray(rows.column("digest")[selected]).view(np.uint64)
+    size = rows.column("size")[selected].astype(np.int64).view(np.uint64)
+    return np.column_stack([digest, size])
+
+
+def file_numbers(rows: Rows) -> RowNumbers:
+    """Return for each row the first row of the file that it names."""
+    same_file: RowNumbers = rows.column("same_file")
+    numbers: RowNumbers = np.where(same_file < 0, np.arange(len(rows)), same_file)
+    return numbers
+
+
+def has_other_names(rows: Rows) -> npt.NDArray[np.bool_]:
+    """Tell for each row whether its file has other names (hard links) in the index."""
+    linked = np.array(rows.column("same_file") >= 0)
+    linked[rows.column("same_file")[linked]] = True
+    return linked
+
+
+def folder_of_index(rows: Rows, folder: str | bytes | os.PathLike[str], option: str) -> bytes:
+    """Return a folder as the index writes it.
+
+    Parameters
+    ----------
+    rows : Rows
+    folder : str, bytes or path
+        As the user named it.
+    option : str
+        What named it, for the message.
+
+    Returns
+    -------
+    bytes
+        Absolute, links resolved, ``/`` between parts.
+
+    Raises
+    ------
+    UsageError
+        If it lies in no root and holds none: it would have no effect, which the user would
+        believe it had.
+    """
+    path = absolute(folder)
+    if any(is_below(path, root) or is_below(root, path) for root in rows.roots if root):
+        return path
+    if b"" in rows.roots and any(is_below(rows.path(row), path) for row in range(len(rows))):
+        return path
+    known = ", ".join(os.fsdecode(root) for root in rows.roots if root) or "single files only"
+    raise UsageError(f"{option} {os.fsdecode(folder)}: not in this index, which has: {known}")

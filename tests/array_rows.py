@@ -1,0 +1,83 @@
+"""An index made of arrays, for tests of what is done with an index and not of the index itself."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from imgdup.formats import FORMATS
+from imgdup.table import path_key
+
+
+@dataclass(frozen=True)
+class File:
+    """One row. ``pdq`` and ``search`` are integers; equal ``inode`` means the same file.
+
+    Without a content, the bytes are like no other file's.
+    """
+
+    path: bytes
+    pdq: int = 0
+    quality: int = 100
+    content: bytes = b""
+    size: int = 0
+    mtime_ns: int = 0
+    width: int = 100
+    height: int = 100
+    format: str = "jpeg"
+    status: int = 0
+    search: int = 0
+    inode: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "content", self.content or self.path)
+
+
+@dataclass(frozen=True)
+class ArrayRows:
+    """What ImageIndex gives: rows in path order, columns, paths, roots, a digest."""
+
+    columns: dict
+    paths: tuple
+    roots: tuple = (b"/data",)
+    digest: str = "0" * 32
+
+    def __len__(self):
+        return len(self.paths)
+
+    def path(self, row):
+        return self.paths[row]
+
+    def column(self, name):
+        return self.columns[name]
+
+
+def words(values, n_words):
+    mask = (1 << 64) - 1
+    return np.array(
+        [[value >> (64 * w) & mask for w in range(n_words)] for value in values], np.uint64
+    ).reshape(len(values), n_words)
+
+
+def rows_of(files, roots=(b"/data",), *, in_path_order=True):
+    """Make rows of `File`s, sorted by path unless a test wants another numbering."""
+    files = sorted(files, key=lambda file: path_key(file.path)) if in_path_order else list(files)
+    digests = [hashlib.blake2b(f.content, digest_size=16).digest() for f in files]
+    first, same_file = {}, []
+    for row, file in enumerate(files):
+        leader = first.setdefault(file.inode or -row - 1, row)
+        same_file.append(-1 if leader == row else leader)
+    columns = {
+        "size": np.array([f.size for f in files], np.int64),
+        "mtime_ns": np.array([f.mtime_ns for f in files], np.int64),
+        "width": np.array([f.width for f in files], np.uint32),
+        "height": np.array([f.height for f in files], np.uint32),
+        "format": np.array([FORMATS.index(f.format) for f in files], np.uint8),
+        "quality": np.array([f.quality for f in files], np.uint8),
+        "status": np.array([f.status for f in files], np.uint8),
+        "digest": np.frombuffer(b"".join(digests), np.uint8).reshape(len(files), 16),
+        "pdq": words([f.pdq for f in files], 4),
+        "hashes": words([f.search for f in files], 1),
+        "same_file": np.array(same_file, np.int64),
+    }
+    return ArrayRows(columns, tuple(f.path for f in files), tuple(roots))

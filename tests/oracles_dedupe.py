@@ -1,0 +1,99 @@
+"""Slow twins of groups, chains, keep order, compare and split: they import nothing from imgdup.
+
+A file is a plain object with the fields of ``array_rows.File``; everything is written down as the
+README says it, file by file and pair by pair.
+"""
+
+LOSSLESS = {"png", "bmp", "gif", "tiff"}
+
+
+def pdq_distance(a, b):
+    return (a.pdq ^ b.pdq).bit_count()
+
+
+def same_bytes(a, b):
+    return (a.content, a.size) == (b.content, b.size)
+
+
+def are_duplicates(a, b, max_distance=31, search_distance=None):
+    if same_bytes(a, b):
+        return True
+    if min(a.quality, b.quality) < 50 or pdq_distance(a, b) > max_distance:
+        return False
+    return search_distance is None or (a.search ^ b.search).bit_count() <= search_distance
+
+
+def stated_distance(a, b):
+    """Equal bytes are distance 0, whatever two versions of a decoder made of them."""
+    return 0 if same_bytes(a, b) else pdq_distance(a, b)
+
+
+def parts(path):
+    return path.split(b"/")
+
+
+def below(path, folder):
+    return parts(path)[: len(parts(folder))] == parts(folder)
+
+
+RULES = {
+    "largest": lambda file: -file.width * file.height,
+    "smallest": lambda file: file.width * file.height,
+    "most-bytes": lambda file: -file.size,
+    "oldest": lambda file: file.mtime_ns,
+    "newest": lambda file: -file.mtime_ns,
+    "lossless": lambda file: file.format not in LOSSLESS,
+    "shortest-path": lambda file: len(file.path),
+    "first": lambda file: parts(file.path),
+}
+
+
+def keep_key(file, rules, protect):
+    keys = [not any(below(file.path, folder) for folder in protect)]
+    for rule in rules:
+        if rule.startswith("under:"):
+            keys.append(not below(file.path, rule.removeprefix("under:").encode()))
+        else:
+            keys.append(RULES[rule](file))
+    return (*keys, parts(file.path))
+
+
+def keep_order(files, rules, protect=()):
+    return sorted(files, key=lambda file: keep_key(file, rules, protect))
+
+
+def one_name_each(ordered):
+    """The first name of each file, and all names by file."""
+    names = {}
+    for file in ordered:
+        names.setdefault(file.inode or file.path, []).append(file)
+    return names
+
+
+def star_groups(files, rules, protect=(), max_distance=31, search_distance=None):
+    """Return {path that goes: (path that stays, distance)}, by visiting the files one by one."""
+    names = one_name_each(keep_order([f for f in files if f.status == 0], rules, protect))
+    staying, gone = [], {}
+    for same_file in names.values():
+        file = same_file[0]
+        near = [k for k in staying if are_duplicates(k, file, max_distance, search_distance)]
+        if not near or any(below(file.path, folder) for folder in protect):
+            staying.append(file)
+            continue
+        keeper = min(near, key=lambda k: (stated_distance(k, file), staying.index(k)))
+        gone |= {f.path: (keeper.path, stated_distance(keeper, file)) for f in same_file}
+    return gone
+
+
+def chains(files, max_distance=31, search_distance=None):
+    """Return the connected components of two or more paths, as a set of frozensets."""
+    files = [f for f in files if f.status == 0]
+    component = {f.path: {f.path} for f in files}
+    for i, a in enumerate(files):
+        for b in files[:i]:
+            linked = a.inode == b.inode != 0
+            if linked or are_duplicates(a, b, max_distance, search_distance):
+                joined = component[a.path] | component[b.path]
+                for path in joined:
+                    component[path] = joined
+    return {frozenset(c) for c in component.values() if len(c) > 1}

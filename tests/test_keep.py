@@ -1,0 +1,140 @@
+"""Keep rules: the order in which files would rather stay.
+
+Oracle: ``oracles_dedupe.keep_order``, one sort by a tuple of keys.
+"""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oracles_dedupe
+from array_rows import File, rows_of
+from imgdup.errors import UsageError
+from imgdup.keep import DEFAULT_RULES, RULES, Keep, keep_order, parse_keep
+
+FOLDERS = (b"/data/a", b"/data/a-b", b"/data/a/b", b"/data")
+RULE_NAMES = [*RULES, "under:/data/a", "under:/data/a-b"]
+
+files_strategy = st.lists(
+    st.builds(
+        File,
+        st.builds(
+            lambda folder, number: b"%s/%d.jpg" % (folder, number),
+            st.sampled_from(FOLDERS),
+            st.integers(0, 20),
+        ),
+        size=st.integers(0, 1),
+        mtime_ns=st.integers(-1, 1),
+        width=st.sampled_from([1, 2, 2**32 - 1]),
+        height=st.sampled_from([1, 2, 2**32 - 1]),
+        format=st.sampled_from(["jpeg", "png", "webp", "tiff"]),
+    ),
+    unique_by=lambda file: file.path,
+    max_size=20,
+)
+
+
+@given(
+    files=files_strategy,
+    rules=st.lists(st.sampled_from(RULE_NAMES), unique=True, min_size=1),
+    protect=st.sampled_from([(), (b"/data/a",), (b"/data/a-b", b"/data/a/b")]),
+    data=st.data(),
+)
+def test_order_is_that_of_one_sort_whatever_the_numbering(files, rules, protect, data):
+    shuffled = data.draw(st.permutations(files))
+    rows = rows_of(shuffled, in_path_order=False)
+
+    order = keep_order(rows, np.arange(len(rows)), Keep(tuple(rules), protect))
+
+    expected = oracles_dedupe.keep_order(files, rules, protect)
+    assert [rows.path(row) for row in order.tolist()] == [file.path for file in expected]
+
+
+def test_paths_are_asked_for_ties_only():
+    asked = []
+    rows = rows_of([File(b"/data/%d" % n, size=n // 2, width=n // 4) for n in range(8)])
+    object.__setattr__(rows, "paths", _Asked(rows.paths, asked))
+
+    keep_order(rows, np.arange(8), parse_keep(rows, "largest,first"))
+
+    assert sorted(asked) == list(range(8))
+    asked.clear()
+
+    keep_order(rows, np.arange(4), parse_keep(rows, "most-bytes,largest,first"))
+
+    assert sorted(asked) == [0, 1, 2, 3]
+
+
+class _Asked(tuple):
+    def __new__(cls, paths, asked):
+        self = super().__new__(cls, paths)
+        self.asked = asked
+        return self
+
+    def __getitem__(self, row):
+        self.asked.append(row)
+        return super().__getitem__(row)
+
+
+def test_rules_are_read_in_order_and_folders_as_the_index_writes_them(tmp_path):
+    (tmp_path / "best").mkdir()
+    rows = rows_of([], roots=(os.fsencode(os.path.realpath(tmp_path)),))
+
+    keep = parse_keep(rows, f"smallest, under:{tmp_path}/best/../best", [tmp_path / "best"])
+
+    best = os.path.realpath(tmp_path / "best")
+    assert keep == Keep(("smallest", f"under:{best}"), (os.fsencode(best),))
+
+
+def test_the_default_rules_are_those_of_the_manual():
+    assert parse_keep(rows_of([])).rules == DEFAULT_RULES
+    assert ",".join(DEFAULT_RULES) == "largest,lossless,most-bytes,oldest,first"
+
+
+@pytest.mark.parametrize(
+    ("rules", "protect", "message"),
+    [
+        ("bigest", (), "--keep knows no rule 'bigest': did you mean 'largest'? the rules are"),
+        ("", (), "--keep knows no rule '': the rules are largest, smallest"),
+        ("first,first", (), "--keep names 'first' twice"),
+        ("under:/elsewhere", (), "--keep under: /elsewhere: not in this index, which has: /data"),
+        ("first", ("/elsewhere",), "--protect /elsewhere: not in this index, which has: /data"),
+        (
+            "under:/data/a",
+            ("/data/b",),
+            "--keep under:/data/a contradicts --protect /data/b, whose files always win: "
+            "add --protect /data/a, or leave one of the two out",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line_with_a_remedy(rules, protect, message):
+    with pytest.raises(UsageError) as caught:
+        parse_keep(rows_of([]), rules, protect)
+
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_rule_inside_a_protected_folder_does_not_contradict_it():
+    rows = rows_of([])
+
+    assert parse_keep(rows, "under:/data/a/b", ["/data/a"]).protect == (b"/data/a",)
+    assert parse_keep(rows, "under:/data", ["/data/a"]).protect == (b"/data/a",)
+
+
+def test_a_folder_of_files_named_one_by_one_is_known():
+    rows = rows_of([File(b"/loose/a.jpg")], roots=(b"",))
+
+    assert parse_keep(rows, "first", ["/loose"]).protect == (b"/loose",)
+    with pytest.raises(UsageError, match="single files only"):
+        parse_keep(rows, "first", ["/other"])
+
+
+def test_protection_is_by_whole_names():
+    keep = Keep(protect=(b"/data/a",))
+
+    assert keep.protects(b"/data/a/1.jpg")
+    assert not keep.protects(b"/data/ab/1.jpg")

@@ -1,4 +1,4 @@
-"""Run an action in a child that is killed at its n-th executed line, for every n.
+"""Run an action in a child that is killed at its n-th executed line, for every n or every few.
 
 Lines count in the modules named, not in the standard library. POSIX only (fork).
 """
@@ -9,19 +9,19 @@ import sys
 import warnings
 
 
-def kill_at_every_line(action, after, modules):
-    """Call `after()` with each child's death behind it; return how many lines were executed.
+def kill_at_every_line(action, after, modules, *, stride=1):
+    """Call `after()` with each child's death behind it; return how many children died.
 
     `action` runs from the same state each time if `after` restores it. The last child gets
-    through and is not counted.
+    through and is not counted. With a `stride`, only every so many lines are tried.
     """
     files = {module.__file__ for module in modules}
-    n_lines = 0
-    while not _gets_through(action, n_lines + 1, files):
-        n_lines += 1
+    n_deaths = 0
+    while not _gets_through(action, n_deaths * stride + 1, files):
+        n_deaths += 1
         after()
     after()
-    return n_lines
+    return n_deaths
 
 
 def _gets_through(action, nth, files):

@@ -1,0 +1,35 @@
+"""An index folder of pictures that are not there, for benchmarks of what indexes do at any size."""
+
+from pathlib import Path
+
+import numpy as np
+
+from imgdup import __version__, folder
+from imgdup.assembly import Facts, write_generation
+from imgdup.hashing import PARAMETERS_VERSION
+from imgdup.parts import write_part
+from imgdup.sources import ScanOptions
+from imgdup.survey import Survey
+from imgdup.table import empty_columns
+
+ROOT = b"/photos"
+FOLDER_FILES = 1000
+
+
+def write(place: Path, hashes: np.ndarray, pdq: np.ndarray) -> None:
+    """Write an index with these 64-bit and PDQ hashes, one a row, by the program's own code."""
+    n = len(hashes)
+    parameters = {"hash": "dhash", "bits": 64, "parameters": PARAMETERS_VERSION}
+    columns = empty_columns(n, 1) | {"hashes": hashes, "pdq": pdq}
+    columns["quality"][:] = 100
+    paths = [b"%s/%05d/%09d.jpg" % (ROOT, row // FOLDER_FILES, row) for row in range(n)]
+
+    folder.prepare(place)
+    part = write_part(place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, {})
+    survey = Survey([ROOT], part_names=["", part])
+    for row, path in enumerate(paths):
+        survey.add(path, 1, row, 0, 0)
+    facts = Facts(survey, None, place / "parts", parameters)
+    write_generation(folder.generation_path(place, 1), facts, {ROOT: ScanOptions()})
+    (place / "parts" / part).unlink()
+    folder.commit(place, folder.Current(1, "2000-01-01T00:00:00+00:00", __version__, {}))

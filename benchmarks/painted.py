@@ -13,6 +13,7 @@ from make_sample import encode, photo
 MEGAPIXELS_12 = (4000, 3000)
 N_SCENES = 40  # of which pictures of other sizes are cut
 LARGEST = 640  # pixels
+SENSOR_NOISE = 8.0  # of 255; makes files of about 4 MB, as phones do
 
 
 def paint_large(folder: Path, n_pictures: int) -> None:
@@ -21,7 +22,14 @@ def paint_large(folder: Path, n_pictures: int) -> None:
     for seed in range(n_pictures):
         path = folder / f"photo-{seed:03}.jpg"
         if not path.exists():
-            path.write_bytes(encode(photo(seed, *MEGAPIXELS_12), ".jpg"))
+            path.write_bytes(encode(noisy(photo(seed, *MEGAPIXELS_12), seed), ".jpg"))
+
+
+def noisy(picture, seed):
+    """A picture with the noise of a camera's sensor, the same in all three colours."""
+    rng = np.random.default_rng(seed)
+    noise = SENSOR_NOISE * rng.standard_normal(picture.shape[:2], np.float32)
+    return np.clip(picture + noise[..., None], 0, 255).astype(np.uint8)
 
 
 def paint_sizes(folder: Path, n_pictures: int) -> None:

@@ -214,18 +214,20 @@ def process_round(place: Path, probe: Path) -> dict[str, float]:
         "query at 2": [*query, "2"],
         "query at 10": [*query, "10"],
     }
-    return {
-        name: timed(
-            lambda c=command: subprocess.run([sys.executable, *c], capture_output=True, check=True)
-        )
-        for name, command in commands.items()
-    }
+    return {name: timed(lambda c=command: run(c)) for name, command in commands.items()}
+
+
+def run(arguments: list[str]) -> bytes:
+    """Run Python to its end and return what it wrote to stderr."""
+    result = subprocess.run([sys.executable, *arguments], capture_output=True)
+    if result.returncode:
+        raise SystemExit(f"{' '.join(arguments)}\n{result.stderr.decode(errors='replace')}")
+    return result.stderr
 
 
 def imports_numba(place: Path, probe: Path) -> bool:
-    command = [sys.executable, "-X", "importtime", "-m", "imgdup", "query", str(probe)]
-    result = subprocess.run([*command, "--index", str(place)], capture_output=True, check=True)
-    return b"numba" in result.stderr
+    command = ["-X", "importtime", "-m", "imgdup", "query", str(probe), "--index", str(place)]
+    return b"numba" in run(command)
 
 
 def paint_probe(file: Path) -> None:

@@ -12,12 +12,23 @@ P. N. Yianilos, "Data structures and algorithms for nearest neighbor search in g
 spaces", SODA 1993: the tree (section 3) and the choice of the vantage point (``Select_vp``).
 """
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.hamming import WORD_BITS, Counts, Hash, Hashes, Integers, Scanner, blocks
+from imgdup.errors import IndexFormatError
+from imgdup.hamming import (
+    MAX_WORDS,
+    WORD_BITS,
+    Counts,
+    Hash,
+    Hashes,
+    Integers,
+    Scanner,
+    blocks,
+)
 
 Spans: TypeAlias = npt.NDArray[np.uint16]  # (n_points, 2, 2): child near or far; least, greatest
 
@@ -152,3 +163,49 @@ def visited_fractions(hashes: Hashes, points: Hashes, spans: Spans) -> npt.NDArr
         bounds = leaf_bounds(points, spans, probe, scanner)
         visited += np.bincount(bounds, sizes, len(visited)).cumsum().astype(np.int64)
     return visited / (n * len(probes)) if n else np.ones(len(visited))
+
+
+def check_forms(arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Refuse arrays whose dtypes and shapes are not those of one tree.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        The fields of `imgdup.vptree.VPTree`, by name.
+
+    Raises
+    ------
+    IndexFormatError
+        If one does not fit; the message names it, what it must be and what was found.
+    """
+    n, words, n_points = _sizes(arrays["hashes"], arrays["points"])
+    forms = {
+        "hashes": (np.uint64, (n, words)),
+        "rows": (np.int64, (n,)),
+        "points": (np.uint64, (n_points, words)),
+        "spans": (np.uint16, (n_points, 2, 2)),
+        "visited_fractions": (np.float64, (WORD_BITS * words + 1,)),
+    }
+    for name, (dtype, shape) in forms.items():
+        found = arrays[name]
+        if found.dtype != dtype or found.shape != shape:
+            raise IndexFormatError(
+                f"{name} must be {np.dtype(dtype)} of shape {shape}, "
+                f"found {found.dtype} of shape {found.shape}"
+            )
+
+
+def _sizes(
+    hashes: npt.NDArray[np.generic], points: npt.NDArray[np.generic]
+) -> tuple[int, int, int]:
+    """Numbers of hashes, words and vantage points, where these can be a tree's."""
+    if hashes.ndim != 2 or points.ndim != 2 or not 1 <= hashes.shape[1] <= MAX_WORDS:
+        raise IndexFormatError(
+            f"hashes and points must have shape (n, 1 to {MAX_WORDS}), "
+            f"found {hashes.shape} and {points.shape}"
+        )
+    n, words = hashes.shape
+    n_leaves = len(points) + 1
+    if n_leaves.bit_count() != 1 or n_leaves > max(n, 1):
+        raise IndexFormatError(f"{n:,} hashes cannot be halved by {len(points):,} vantage points")
+    return n, words, len(points)

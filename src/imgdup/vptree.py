@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from imgdup.errors import IndexFormatError
 from imgdup.hamming import (
-    MAX_WORDS,
     WORD_BITS,
     Hash,
     Hashes,
@@ -28,7 +27,7 @@ from imgdup.hamming import (
     check_max_distance,
     iter_near,
 )
-from imgdup.vantage import Spans, arrange, leaf_bounds, leaf_edges, visited_fractions
+from imgdup.vantage import Spans, arrange, check_forms, leaf_bounds, leaf_edges, visited_fractions
 
 # Fraction of the hashes. A search that visits half of a million 64-bit hashes takes 0.7 of a
 # scan's time, one that visits 3 / 4 as much as a scan (benchmarks/bench_query.py).
@@ -121,7 +120,7 @@ class VPTree:
         found = sorted(name for name, array in arrays.items() if isinstance(array, np.ndarray))
         if found != names or len(arrays) != len(names):
             raise IndexFormatError(f"a tree has the arrays {names}, found {found}")
-        _check_forms(arrays)
+        check_forms(arrays)
         return cls(**arrays)  # type: ignore[arg-type]  # checked in the line above
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -262,41 +261,6 @@ class VPTree:
         scanner = Scanner(self.hashes.shape[1])
         reached = (leaf_bounds(self.points, self.spans, p, scanner) <= max_distance for p in probes)
         return sum(len(self.points) + int(sizes[leaves].sum()) for leaves in reached)
-
-
-def _check_forms(arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
-    """Refuse arrays whose dtypes and shapes are not those of one tree."""
-    n, words, n_points = _sizes(arrays["hashes"], arrays["points"])
-    forms = {
-        "hashes": (np.uint64, (n, words)),
-        "rows": (np.int64, (n,)),
-        "points": (np.uint64, (n_points, words)),
-        "spans": (np.uint16, (n_points, 2, 2)),
-        "visited_fractions": (np.float64, (WORD_BITS * words + 1,)),
-    }
-    for name, (dtype, shape) in forms.items():
-        found = arrays[name]
-        if found.dtype != dtype or found.shape != shape:
-            raise IndexFormatError(
-                f"{name} must be {np.dtype(dtype)} of shape {shape}, "
-                f"found {found.dtype} of shape {found.shape}"
-            )
-
-
-def _sizes(
-    hashes: npt.NDArray[np.generic], points: npt.NDArray[np.generic]
-) -> tuple[int, int, int]:
-    """Numbers of hashes, words and vantage points, where these can be a tree's."""
-    if hashes.ndim != 2 or points.ndim != 2 or not 1 <= hashes.shape[1] <= MAX_WORDS:
-        raise IndexFormatError(
-            f"hashes and points must have shape (n, 1 to {MAX_WORDS}), "
-            f"found {hashes.shape} and {points.shape}"
-        )
-    n, words = hashes.shape
-    n_leaves = len(points) + 1
-    if n_leaves.bit_count() != 1 or n_leaves > max(n, 1):
-        raise IndexFormatError(f"{n:,} hashes cannot be halved by {len(points):,} vantage points")
-    return n, words, len(points)
 
 
 def _descend(tree: VPTree, probes: Hashes, max_distance: int) -> Iterator[Near]:

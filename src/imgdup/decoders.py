@@ -1,6 +1,7 @@
 """The only door to the decoders of OpenCV and Pillow: a file's bytes -> pixels as stored.
 
-Whatever the bytes do to a decoder comes out as an `ImageError`.
+Whatever the bytes do to a decoder comes out as an `ImageError`. Transparent pictures are laid on
+white, the paper of most viewers, so that hidden colours do not count.
 """
 
 import os
@@ -22,7 +23,6 @@ from PIL import (
     Image,
     ImageFile,
     JpegImagePlugin,
-    PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
@@ -32,8 +32,7 @@ from imgdup.headers import exif_orientation
 
 Pixels = npt.NDArray[np.uint8]
 
-WHITE = (255, 255, 255, 255)  # what transparent pictures are laid on: the paper of most viewers
-ROWS_PIXELS = 1 << 20  # laid on it at a time, so that temporaries stay small
+ROWS_PIXELS = 1 << 20  # laid on white at a time, so that temporaries stay small
 
 _GREY_FLAGS = {
     1: cv2.IMREAD_GRAYSCALE,
@@ -47,6 +46,7 @@ _COLOUR_FLAGS = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+_TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}  # by the number of channels
 _UNSUPPORTED_WORDS = ("unknown pixel mode", "Unsupported", "not supported", "not available")
 
 Plugin = Callable[[BytesIO], ImageFile.ImageFile]
@@ -79,16 +79,59 @@ def by_opencv(data: bytes, *, colour: bool, reduction: int = 1) -> Pixels:
     ImageError
         ``damaged``; OpenCV does not say more.
     """
-    flag = (_COLOUR_FLAGS if colour else _GREY_FLAGS)[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = _COLOUR_FLAGS if colour else _GREY_FLAGS
+    return _imdecode(data, flags[reduction])
+
+
+def by_opencv_on_white(data: bytes) -> Pixels:
+    """Decode samples of any depth and transparency by OpenCV, laid on white.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file: PNG, whose alpha OpenCV gets right.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width) or, in RGB, (height, width, 3)
+
+    Raises
+    ------
+    ImageError
+        ``damaged``.
+    """
+    pixels = _imdecode(data, cv2.IMREAD_UNCHANGED)
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return pixels
+    laid = np.empty((*pixels.shape[:2], 3), dtype=np.uint8)
+    step = max(1, ROWS_PIXELS // pixels.shape[1])
+    for top in range(0, len(pixels), step):
+        laid[top : top + step] = _on_white(pixels[top : top + step])
+    return laid
+
+
+def _imdecode(data: bytes, flag: int) -> Pixels:
+    """Decode to grey, RGB or RGBA of 8 bits."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise ImageError("damaged", f"OpenCV: {error.err}") from error
     if pixels is None:
         raise ImageError("damaged", "OpenCV cannot decode the data to their end")
-    if colour:
-        cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, _TO_RGB[pixels.shape[2]])
+    if pixels.dtype == np.uint16:
+        pixels = np.right_shift(pixels, 8, dtype=np.uint16)
     return pixels.astype(np.uint8, copy=False)
+
+
+def _on_white(rgba: Pixels) -> Pixels:
+    """Mix each colour with white by its alpha: c a + 255 (255 - a), divided by 255, rounded."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    mixed = rgba[..., :3] * alpha
+    mixed += 255 * (255 - alpha) + 128
+    mixed += mixed >> 8  # with the shift below, an exact division by 255
+    return (mixed >> 8).astype(np.uint8)
 
 
 def by_pillow(
@@ -141,21 +184,15 @@ def _flattened(image: Image.Image) -> Pixels:
         return (np.asarray(image) >> 8).astype(np.uint8)
     if image.mode in ("I", "F"):
         raise ImageError("unsupported", "samples of 32 bits")
-    if image.has_transparency_data:
-        return _on_white(image)
-    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-
-
-def _on_white(image: Image.Image) -> Pixels:
-    """Lay an image with transparent parts on white, some rows at a time, in RGB."""
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
     width, height = image.size
-    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    laid = np.empty((height, width, 3), dtype=np.uint8)
     step = max(1, ROWS_PIXELS // width)
     for top in range(0, height, step):
-        rows = image.crop((0, top, width, min(top + step, height))).convert("RGBA")
-        ground = Image.new("RGBA", rows.size, WHITE)
-        pixels[top : top + step] = np.asarray(Image.alpha_composite(ground, rows).convert("RGB"))
-    return pixels
+        rows = image.crop((0, top, width, min(top + step, height)))
+        laid[top : top + step] = _on_white(np.asarray(rows.convert("RGBA")))
+    return laid
 
 
 def _heif() -> Plugin:
@@ -171,7 +208,6 @@ def _heif() -> Plugin:
 
 _PLUGINS: dict[str, Callable[[], Plugin]] = {
     "jpeg": lambda: JpegImagePlugin.JpegImageFile,
-    "png": lambda: PngImagePlugin.PngImageFile,
     "webp": lambda: WebPImagePlugin.WebPImageFile,
     "bmp": lambda: BmpImagePlugin.BmpImageFile,
     "gif": lambda: GifImagePlugin.GifImageFile,

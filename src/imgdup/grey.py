@@ -16,6 +16,18 @@ Pixel = TypeVar("Pixel", bound=np.generic)
 Shades = npt.NDArray[np.uint8 | np.float32]
 
 
+# How a picture may be turned, by EXIF orientation minus 1; degrees are clockwise.
+ORIENTATIONS = (
+    "none",
+    "mirror",
+    "rotate-180",
+    "flip",
+    "transpose",
+    "rotate-90",
+    "transverse",
+    "rotate-270",
+)
+
 # By EXIF orientation; a transposed picture is transposed first, then flipped.
 _TRANSPOSED = frozenset({5, 6, 7, 8})
 _FLIPPED_ROWS = frozenset({3, 4, 7, 8})
@@ -89,6 +101,34 @@ def upright(pixels: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
     if orientation in _FLIPPED_COLUMNS:
         pixels = pixels[:, ::-1]
     return pixels
+
+
+def turned(grey: Grey, orientation: int) -> Grey:
+    """Turn or mirror an upright picture, as `upright` does a stored one.
+
+    Parameters
+    ----------
+    grey : Grey
+    orientation : int
+        EXIF orientation, 1 to 8: 6 turns a quarter clockwise, 2 mirrors.
+
+    Examples
+    --------
+    >>> grey = Grey(np.array([[1, 2], [3, 4]], dtype=np.uint8), 2, 2)
+    >>> turned(grey, 6).pixels
+    array([[3, 1],
+           [4, 2]], dtype=uint8)
+    """
+    height, width = grey.height, grey.width
+    rows_short, columns_short = grey.short_first
+    if orientation in _TRANSPOSED:
+        height, width = width, height
+        rows_short, columns_short = columns_short, rows_short
+    short_first = (
+        rows_short ^ (orientation in _FLIPPED_ROWS),
+        columns_short ^ (orientation in _FLIPPED_COLUMNS),
+    )
+    return Grey(upright(grey.pixels, orientation), height, width, grey.reduction, short_first)
 
 
 def grey_of(

@@ -22,6 +22,7 @@ PDQ_BITS = 256
 PDQ_MAX_DISTANCE = 31  # bits at which the authors of PDQ take two pictures for the same
 PDQ_MIN_QUALITY = 50  # below it a picture has too little structure to be compared
 PDQ_GRADIENTS = 90  # sum of differences that makes one point of quality
+TINY_SIDE = 16  # pixels; a shorter side holds too little to compare, whatever samples of it say
 
 TIE = 1e-5  # grey levels: what is so close below a half is taken for a half
 COEFFICIENT_UNIT = 1e-6  # grey levels: coefficients equal after rounding to it are equal
@@ -77,6 +78,8 @@ class Fingerprint(NamedTuple):
 def fingerprint(grey: Grey, name: str, bits: int) -> Fingerprint:
     """Compute both hashes of a picture and its quality.
 
+    The quality is that of PDQ, but 0 if a side is shorter than 16 pixels.
+
     Parameters
     ----------
     grey : Grey
@@ -96,7 +99,8 @@ def fingerprint(grey: Grey, name: str, bits: int) -> Fingerprint:
     samples, *others = sample(grey, *dict.fromkeys((PDQ_GRID, hasher.grid(bits))))
     pdq = compare_frequencies(samples, PDQ_BITS)
     hashes = hasher.compare(others[0], bits) if others else pdq
-    return Fingerprint(hashes, pdq, pdq_quality(samples))
+    tiny = min(grey.height, grey.width) < TINY_SIDE
+    return Fingerprint(hashes, pdq, 0 if tiny else pdq_quality(samples))
 
 
 def sample(grey: Grey, *grids: Grid) -> list[Floats]:

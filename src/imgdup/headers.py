@@ -257,3 +257,28 @@ def webp_header(data: bytes) -> WebpHeader:
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
         return WebpHeader(height, width, plain=False)
     raise ImageError("damaged", "the WebP file does not begin with a picture")
+
+
+def check_tiff(data: bytes) -> None:
+    """Look whether the first directory of a TIFF file lies inside it.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Raises
+    ------
+    ImageError
+        ``damaged`` if it does not.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    offset, count, entry_bytes = ("8xQ", "Q", 20) if big else ("4xI", "H", 12)
+    try:
+        (at,) = struct.unpack_from(order + offset, data)
+        (n_entries,) = struct.unpack_from(order + count, data, at)
+    except struct.error as error:
+        raise ImageError("damaged", "the TIFF file ends before its first directory") from error
+    if at + struct.calcsize(order + count) + n_entries * entry_bytes > len(data):
+        raise ImageError("damaged", "the TIFF file ends within its first directory")

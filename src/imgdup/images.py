@@ -1,7 +1,7 @@
 """A file's bytes, or an array -> grey pixels and facts.
 
 The header is read first and held against the limits; then OpenCV decodes what it gets right and
-fast (JPEG, opaque PNG of 8 bits, plain lossy WebP), and Pillow decodes the rest.
+fast (JPEG, PNG, plain lossy WebP), and Pillow decodes the rest.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.confine import CAN_CAP_MEMORY, cap_memory, silence_libraries
-from imgdup.decoders import Pixels, by_opencv, by_pillow, shrink, use_one_thread
+from imgdup.decoders import Pixels, by_opencv, by_opencv_on_white, by_pillow, shrink, use_one_thread
 from imgdup.errors import ImageError
 from imgdup.files import FileBytes as FileBytes
 from imgdup.files import content_digest as content_digest
@@ -22,6 +22,7 @@ from imgdup.formats import SNIFF_BYTES, refused_name, sniff
 from imgdup.grey import Grey, grey_of, upright
 from imgdup.headers import (
     UPRIGHT,
+    check_tiff,
     jpeg_ends,
     jpeg_header,
     png_first_frame,
@@ -187,6 +188,11 @@ def _check_size(limits: Limits, height: int, width: int, *, lean: bool = False) 
         raise ImageError("too-large", f"{width} x {height} pixels, a side over {MAX_SIDE:,}")
 
 
+def _require_memory(n_bytes: int) -> None:
+    """Raise MemoryError before OpenCV lacks the memory, which it would call damage."""
+    np.empty(n_bytes, dtype=np.uint8)
+
+
 def _decode_jpeg(data: bytes, wanted: _Wanted) -> _Decoded:
     """Decode JPEG, and tell what ends early from what is damaged."""
     header = jpeg_header(data)
@@ -212,13 +218,13 @@ def _decode_png(data: bytes, wanted: _Wanted) -> _Decoded:
     """Decode PNG, of an animation the first frame."""
     header = png_header(data)
     _check_size(wanted.limits, header.height, header.width)
-    opaque = not header.transparent and header.depth <= 8
-    if header.animated or not opaque:
+    _require_memory(header.height * header.width * header.depth)  # twice four channels
+    if header.animated:
         data = png_first_frame(data)
-    if opaque:
-        pixels = by_opencv(data, colour=not header.grey)
+    if header.transparent or header.depth > 8:
+        pixels = by_opencv_on_white(data)
     else:
-        pixels = by_pillow("png", data, partial(_check_size, wanted.limits)).pixels
+        pixels = by_opencv(data, colour=not header.grey)
     return _Decoded(pixels, header.height, header.width, 1, header.orientation)
 
 
@@ -233,6 +239,8 @@ def _decode_webp(data: bytes, wanted: _Wanted) -> _Decoded:
 
 def _decode_other(name: str, data: bytes, wanted: _Wanted) -> _Decoded:
     """Decode by Pillow alone."""
+    if name == "tiff":
+        check_tiff(data)
     pixels, orientation = by_pillow(name, data, partial(_check_size, wanted.limits))
     return _Decoded(pixels, pixels.shape[0], pixels.shape[1], 1, orientation)
 

@@ -18,13 +18,14 @@ SOURCE = Path(imgdup.__file__).parent
 ORDER = """
     errors limits formats cores
     grey headers confine files decoders images operators hashing
-    hamming vantage vptree _kernels bands join pairs planner
+    hamming classes vantage vptree _kernels packed costs bands join pairs planner
     atomic plain layout store lock folder
     lines jsonl terminal
     table sources workers processes executors
     parts survey scopes run generation assembly batch reading indexing
-    probes index export
-    rows duplicates keep groups relations dedupe plan certify journal actions compare split
+    probes lookup index check export
+    records rows duplicates keep groups relations plan dedupe certify
+    verify journal moves actions apply undo compare split
     report montage thumbnails histogram html_report
     cli.common cli.progress cli.build cli.search cli.clean cli.compare cli.app cli
     __main__
@@ -40,8 +41,8 @@ HOMES = {
     "click": {"cli.common", "cli.build", "cli.search", "cli.clean", "cli.compare", "cli.app"},
     "tqdm": {"cli.progress"},
     "matplotlib": {"histogram"},
-    "send2trash": {"actions"},
-    "vptree": set(),
+    "send2trash": {"moves"},
+    "vptree": {"check"},
     "pyarrow": {"export"},
 }
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from make_sample import encode, photo
 
@@ -142,6 +143,17 @@ def test_query_of_a_folder_asks_for_each_image(indexed, capsysbinary):
 
     paths = capsysbinary.readouterr().out.split(b"\0")[:-1]
     assert len(paths) >= 4
+
+
+def test_query_in_all_orientations_says_which_matched(indexed, tmp_path, capsys):
+    turned = np.ascontiguousarray(photo(1, 320, 240)[:, ::-1])
+    (tmp_path / "mirrored.png").write_bytes(encode(turned, ".png"))
+
+    cli.main(["query", "mirrored.png", "--orientations", "--json"])
+
+    (match,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert os.path.basename(match["path"]) == "p1.jpg"
+    assert match["orientation"] == "mirror"
 
 
 def test_query_draws_a_montage(indexed, tmp_path, capsys):

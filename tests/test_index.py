@@ -153,3 +153,22 @@ def test_other_hashes_are_indexed_and_found(photos, tmp_path, name, bits):
     assert names[0] == "p02.jpg"
     assert "q02.png" in names
     assert index.column("hashes").shape[1] == bits // 64
+
+
+@pytest.mark.parametrize("turn", range(1, 8))
+def test_a_turned_picture_is_found_and_how_it_was_turned_is_told(index, photos, turn):
+    pixels = cv2.imread(str(photos / "q07.png"))[..., ::-1]
+    turned = np.rot90(pixels, turn % 4)
+    turned = np.ascontiguousarray(turned[:, ::-1] if turn >= 4 else turned)
+
+    plain = index.look_up(turned, 4)
+    matches = index.look_up_turned(turned, 4)
+
+    assert "q07.png" not in [m.path.name for m in plain]
+    match = next(m for m in matches if m.path.name == "q07.png")
+    expected = ["none", "rotate-90", "rotate-180", "rotate-270"]
+    if turn < 4:
+        assert match.orientation == expected[turn]
+    assert match.orientation != "none"
+    assert match.duplicate
+    assert len({m.row for m in matches}) == len(matches)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imgdup.errors import ImageError, ImgdupError
-    from imgdup.index import ImageIndex, Match
+    from imgdup.index import ImageIndex
     from imgdup.limits import Limits
+    from imgdup.lookup import Match
     from imgdup.probes import hash_image
     from imgdup.run import Settings
 
@@ -27,7 +28,7 @@ _HOMES = {
     "ImageIndex": "index",
     "ImgdupError": "errors",
     "Limits": "limits",
-    "Match": "index",
+    "Match": "lookup",
     "Settings": "run",
     "hash_image": "probes",
 }

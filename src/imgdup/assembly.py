@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import store
+from imgdup.classes import group_equal
 from imgdup.formats import REASONS
 from imgdup.generation import TREE_PREFIX, Generation
-from imgdup.pairs import group_equal
 from imgdup.parts import detail_arrays, detail_of
 from imgdup.sources import ScanOptions
 from imgdup.survey import OLD, Survey
@@ -111,8 +111,9 @@ def _root(path: bytes, options: ScanOptions) -> dict[str, Any]:
 def _dictionary(hashes: Array, status: Array) -> dict[str, Array]:
     """Make the hash dictionary and the tree over the distinct hashes of the rows that are ok."""
     ok = np.flatnonzero(status == 0)
-    classes = group_equal(hashes[ok])
-    tree = VPTree.build(classes.rows)
+    hashes = hashes[ok]
+    classes = group_equal(hashes)
+    tree = VPTree.build(hashes[classes.rows])
     return {
         "class_offsets": classes.offsets,
         "class_rows": ok[classes.members],

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ def check_structure(index: ImageIndex) -> Iterator[str]:
         yield "paths: not in path order"
 
 
-def _rises(offsets: npt.NDArray[np.generic]) -> bool:
+def _rises(offsets: npt.NDArray[Any]) -> bool:
     return len(offsets) > 0 and int(offsets[0]) == 0 and bool(np.all(offsets[1:] >= offsets[:-1]))
 
 

@@ -6,7 +6,7 @@ of this machine, this process itself, a cluster.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -92,7 +92,7 @@ def answers(
     initializer: Callable[..., object] | None = None,
     initargs: tuple[Any, ...] = (),
     engine: Callable[[Setup], Executor] = local,
-) -> Iterator[tuple[Sequence[T], R | Died]]:
+) -> Generator[tuple[Sequence[T], R | Died], None, None]:
     """Do a task on every batch, in parallel.
 
     Parameters

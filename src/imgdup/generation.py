@@ -75,9 +75,9 @@ class Generation:
         return detail_of(self.arrays, row)
 
     @property
-    def words(self) -> int:
-        """Width of the search hash."""
-        return int(self.head["bits"]) // 64
+    def bits(self) -> int:
+        """Length of the search hash."""
+        return int(self.head["bits"])
 
     def __len__(self) -> int:
         """Count the rows, those of failed files included."""

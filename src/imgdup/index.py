@@ -4,52 +4,19 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup import folder, hashing, indexing
-from imgdup.errors import IndexFormatError
+from imgdup import folder, indexing, lookup
 from imgdup.generation import Generation, open_generation
-from imgdup.hamming import Matches, distances
+from imgdup.lookup import Match
 from imgdup.run import Progress, Settings
 from imgdup.survey import reason_of
 
 if TYPE_CHECKING:
     from imgdup.probes import Image, Probe
-
-DUPLICATE_DISTANCE = 31  # bits of PDQ; the standard's own threshold of a confident match
-MIN_QUALITY = 50  # PDQ quality below which a picture has too little structure to match
-
-
-class Match(NamedTuple):
-    """An indexed image near a probe.
-
-    Parameters
-    ----------
-    path : Path
-        Absolute.
-    distance : int
-        Hamming distance of the search hashes, in bits.
-    pdq_distance : int
-        Hamming distance of the PDQ hashes, in bits of 256.
-    duplicate : bool
-        Whether it is the same picture: PDQ distance at most 31 and both qualities at least 50,
-        or the same bytes.
-    width, height : int
-        In pixels, upright.
-    row : int
-        Its row in the index.
-    """
-
-    path: Path
-    distance: int
-    pdq_distance: int
-    duplicate: bool
-    width: int
-    height: int
-    row: int
 
 
 class ImageIndex:
@@ -136,12 +103,7 @@ class ImageIndex:
     @property
     def bits(self) -> int:
         """Length of the search hash."""
-        return int(self.generation.head["bits"])
-
-    @property
-    def default_distance(self) -> int:
-        """The largest distance that a query accepts unless told otherwise, in bits."""
-        return hashing.HASHERS[self.generation.head["hash"]].max_distance[self.bits]
+        return self.generation.bits
 
     def path(self, row: int) -> bytes:
         """Return the absolute path of a row, with ``/`` between parts."""
@@ -180,7 +142,7 @@ class ImageIndex:
         ValueError
             If `max_distance` is not from 0 to the bits of the hash.
         """
-        return self.look_up(self.probe(image), max_distance)
+        return self.look_up(image, max_distance)
 
     def nearest(self, image: "Image", k: int, max_distance: int | None = None) -> list[Match]:
         """Find the k indexed images nearest to an image; exact.
@@ -204,64 +166,32 @@ class ImageIndex:
         ImageError, ValueError
             As `within` does.
         """
-        return self.look_up(self.probe(image), max_distance, k)
+        return self.look_up(image, max_distance, k)
 
     def look_up(
-        self, probe: "Probe", max_distance: int | None = None, k: int | None = None
+        self, image: "Image", max_distance: int | None = None, k: int | None = None
     ) -> list[Match]:
-        """Find what is near a probe that was hashed before.
+        """Find what is within a distance of an image, or the k nearest, or both.
 
         Parameters
         ----------
-        probe : Probe
-            From `probe`.
+        image : path, bytes or ndarray
+            As in `within`.
         max_distance : int, optional
-            Largest accepted distance, in bits, inclusive. Default: that of the hash, as in
-            `imgdup.hashing.HASHERS`; none where `k` is given.
+            Default: that of the hash, 10 for 64 bits; none where `k` is given.
         k : int, optional
             How many at most.
         """
-        tree = self.generation.tree
-        if k is None:
-            limit = self.default_distance if max_distance is None else max_distance
-            return self.matches(probe, tree.within(probe.hashes, limit))
-        nearest = tree.nearest(probe.hashes, k, max_distance=max_distance)
-        if len(nearest.distances) == k:  # ties at the last distance are broken by path
-            nearest = tree.within(probe.hashes, int(nearest.distances[-1]))
-        return self.matches(probe, nearest)[:k]
+        return lookup.look_up(self.generation, self.probe(image), max_distance, k)
 
-    def matches(self, probe: "Probe", found: Matches) -> list[Match]:
-        """Turn the matches of one probe in the tree into indexed images, nearest first."""
-        rows, bits = self._rows(found)
-        order = np.lexsort((rows, bits))
-        rows, bits = rows[order], bits[order]
-        pdq = distances(self.column("pdq")[rows], probe.pdq)
-        duplicate = self._are_duplicates(probe, rows, pdq)
-        sizes = (self.column(name)[rows].tolist() for name in ("width", "height"))
-        paths = [Path(os.fsdecode(self.path(row))) for row in rows.tolist()]
-        columns = (paths, bits.tolist(), pdq.tolist(), duplicate.tolist(), *sizes, rows.tolist())
-        return [Match(*values) for values in zip(*columns, strict=True)]
+    def look_up_turned(
+        self, image: "Image", max_distance: int | None = None, k: int | None = None
+    ) -> list[Match]:
+        """Do as `look_up` for the eight orientations of an image; each match comes once."""
+        from imgdup.probes import make_turned_probes
 
-    def _rows(self, found: Matches) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Expand classes of equal hashes to rows and the distance of each."""
-        offsets, class_rows = self.generation.class_offsets, self.generation.class_rows
-        starts, stops = offsets[found.indices], offsets[found.indices + 1]
-        pieces = [class_rows[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-        rows = np.concatenate([np.zeros(0, np.int64), *pieces])
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
-            raise IndexFormatError(f"{self.generation.file}: forged dictionary; index again")
-        return rows, np.repeat(found.distances, [len(piece) for piece in pieces]).astype(np.int64)
-
-    def _are_duplicates(
-        self, probe: "Probe", rows: npt.NDArray[np.int64], pdq: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
-        near = (pdq <= DUPLICATE_DISTANCE) & (self.column("quality")[rows] >= MIN_QUALITY)
-        near &= probe.quality >= MIN_QUALITY
-        if not probe.digest:
-            return near
-        digest = np.frombuffer(probe.digest, np.uint8)
-        same: npt.NDArray[np.bool_] = (self.column("digest")[rows] == digest).all(axis=1)
-        return near | same
+        probes = make_turned_probes(image, self.generation.head["hash"], self.bits)
+        return lookup.look_up_turned(self.generation, probes, max_distance, k)
 
     def info(self) -> dict[str, Any]:
         """Tell what the index holds; the keys are those of ``imgdup info --json``."""

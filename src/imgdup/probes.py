@@ -1,14 +1,13 @@
 """A path, bytes or an array -> the hashes to look up."""
 
 import os
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from imgdup import hashing, images
-from imgdup.grey import Grey
+from imgdup.grey import ORIENTATIONS, Grey, turned
 from imgdup.limits import Limits
 
 Image = str | bytes | os.PathLike[str] | npt.NDArray[np.uint8]
@@ -26,13 +25,16 @@ class Probe(NamedTuple):
     quality : int
         PDQ quality, 0 to 100.
     digest : bytes
-        Digest of the file's content; empty for an array.
+        Digest of the file's content; empty for an array, and for a turned picture.
+    orientation : str
+        How the image was turned before it was hashed, one of `imgdup.grey.ORIENTATIONS`.
     """
 
     hashes: npt.NDArray[np.uint64]
     pdq: npt.NDArray[np.uint64]
     quality: int
     digest: bytes
+    orientation: str = ORIENTATIONS[0]
 
 
 def make_probe(image: Image, name: str, bits: int, limits: Limits | None = None) -> Probe:
@@ -55,16 +57,34 @@ def make_probe(image: Image, name: str, bits: int, limits: Limits | None = None)
     ValueError
         If the array is no such picture.
     """
-    limits = limits or Limits()
+    grey, digest = _grey_and_digest(image, limits or Limits())
+    return _probe(grey, digest, name, bits, ORIENTATIONS[0])
+
+
+def make_turned_probes(
+    image: Image, name: str, bits: int, limits: Limits | None = None
+) -> list[Probe]:
+    """Hash an image in its eight orientations, from one decode; the first is as it is.
+
+    Parameters and errors are those of `make_probe`.
+    """
+    grey, digest = _grey_and_digest(image, limits or Limits())
+    return [
+        _probe(turned(grey, i), b"" if i > 1 else digest, name, bits, orientation)
+        for i, orientation in enumerate(ORIENTATIONS, start=1)
+    ]
+
+
+def _grey_and_digest(image: Image, limits: Limits) -> tuple[Grey, bytes]:
     if isinstance(image, np.ndarray):
-        return _probe(images.picture_from_array(image).grey, b"", name, bits)
+        return images.picture_from_array(image).grey, b""
     data = image if isinstance(image, bytes) else images.read_file(os.fsencode(image), limits).data
-    return _probe(images.decode(data, limits).grey, images.content_digest(data), name, bits)
+    return images.decode(data, limits).grey, images.content_digest(data)
 
 
-def _probe(grey: Grey, digest: bytes, name: str, bits: int) -> Probe:
-    found = hashing.fingerprint(grey, name, bits)
-    return Probe(found.hashes[np.newaxis], found.pdq[np.newaxis], found.quality, digest)
+def _probe(grey: Grey, digest: bytes, name: str, bits: int, orientation: str) -> Probe:
+    hashes, pdq, quality = hashing.fingerprint(grey, name, bits)
+    return Probe(hashes[np.newaxis], pdq[np.newaxis], quality, digest, orientation)
 
 
 def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray[np.uint64]:
@@ -102,8 +122,3 @@ def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray
         known = ", ".join(f"{n} {hasher.widths}" for n, hasher in hashing.HASHERS.items())
         raise ValueError(f"expected a hash and its bits out of {known}, got {name!r}, {bits}")
     return make_probe(image, name, bits).hashes
-
-
-def as_path(path: str | bytes | os.PathLike[Any]) -> Path:
-    """Return any form of a path as `Path`."""
-    return Path(os.fsdecode(path))

@@ -4,7 +4,7 @@ Pure functions from data to text; who prints chooses by the stream: `match_table
 `match_lines` for a pipe, `match_nulls` for ``--null``, `match_json` for ``--json``.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ class Match(NamedTuple):
     width: int  # pixels
     height: int  # pixels
     is_probe: bool  # the probe's own row
+    orientation: str | None = None  # how the probe was turned; None where it was not to be
 
 
 def match_table(matches: Iterable[Match], *, width: int = 80, encoding: str = "utf-8") -> str:
@@ -53,7 +54,7 @@ def match_table(matches: Iterable[Match], *, width: int = 80, encoding: str = "u
     groups = [list(group) for _, group in groupby(matches, key=lambda match: match.probe)]
     tables = [
         rows_as_table(
-            MATCH_HEADER, [_match_cells(match) for match in group], width=width, encoding=encoding
+            _header(group), [_match_cells(match) for match in group], width=width, encoding=encoding
         )
         for group in groups
     ]
@@ -74,7 +75,8 @@ def match_lines(matches: Iterable[Match]) -> Iterator[bytes]:
     Yields
     ------
     bytes
-        ``distance, pdq_distance, duplicate, size, path, probe``; escaped as `imgdup.lines` says.
+        ``distance, pdq_distance, duplicate, size, path, probe``, and the orientation before the
+        path where the probe was turned; escaped as `imgdup.lines` says.
 
     Examples
     --------
@@ -119,8 +121,9 @@ def match_json(matches: Iterable[Match]) -> Iterator[str]:
     Yields
     ------
     str
-        An object with ``probe path distance pdq_distance duplicate width height is_probe``, and
-        ``probe_b64`` or ``path_b64`` where that path is not valid Unicode.
+        An object with ``probe path distance pdq_distance duplicate width height is_probe``;
+        ``probe_b64`` or ``path_b64`` where that path is not valid Unicode; ``orientation`` where
+        the probe was looked up in all of them.
 
     Examples
     --------
@@ -128,7 +131,7 @@ def match_json(matches: Iterable[Match]) -> Iterator[str]:
     '{"probe": "/a", "path": "/b", "distance": 3'
     """
     for match in matches:
-        yield json_line(match._asdict())
+        yield json_line({k: v for k, v in match._asdict().items() if k != "orientation" or v})
 
 
 def failure_json(path: bytes, reason: str, detail: str) -> str:
@@ -187,8 +190,15 @@ def _counts(summary: Mapping[str, float], *names: str) -> str:
     return ", ".join(f"{summary[name]:,} {name}" for name in names)
 
 
+def _header(group: Sequence[Match]) -> Sequence[str]:
+    """Return the titles of the columns."""
+    turned = ["turned"] if group[0].orientation else []
+    return [*MATCH_HEADER[:-1], *turned, MATCH_HEADER[-1]]
+
+
 def _match_cells(match: Match) -> list[Cell]:
     """Return the fields of a match as people read them."""
     duplicate: Cell = "self" if match.is_probe else match.duplicate
     size = f"{match.width}x{match.height}"
-    return [match.distance, match.pdq_distance, duplicate, size, match.path]
+    turned: list[Cell] = [match.orientation] if match.orientation else []
+    return [match.distance, match.pdq_distance, duplicate, size, *turned, match.path]

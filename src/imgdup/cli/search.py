@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--max-dist", type=int, help="Largest distance in bits, inclusive. Default: 10.")
 @click.option("-k", type=click.IntRange(min=1), help="Only the k nearest, at any distance.")
 @json_option
+@click.option("--orientations", is_flag=True, help="Look up each PROBE turned and mirrored, too.")
 @click.option("--null", is_flag=True, help="Print paths only, NUL separated; also for - as PROBE.")
 @click.option("--montage", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw them.")
 def query(probes: tuple[str, ...], index_folder: Path | None, **options: Any) -> int:
@@ -89,20 +90,19 @@ def _all_matches(
     from imgdup.report import Match
     from imgdup.sources import absolute
 
+    ask = index.look_up_turned if options["orientations"] else index.look_up
     for file in files:
         try:
-            probe = index.probe(os.fsdecode(file))
+            found = ask(os.fsdecode(file), options["max_dist"], options["k"])
         except ImageError as error:
             failures.append(f"{shown(file, sys.stderr.encoding)}: {error}")
             continue
         itself = absolute(file)
         read.append(itself)
-        for m in index.look_up(probe, options["max_dist"], options["k"]):
-            path = index.path(m.row)
-            yield Match(
-                itself, path, m.distance, m.pdq_distance, m.duplicate, m.width, m.height,
-                path == itself,
-            )  # fmt: skip
+        for match in found:
+            path = index.path(match.row)
+            turned = match.orientation if options["orientations"] else None
+            yield Match(itself, path, *match[1:6], path == itself, turned)
 
 
 def _print_matches(matches: Sequence["Match"], options: dict[str, Any]) -> None:

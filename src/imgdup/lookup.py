@@ -1,0 +1,164 @@
+"""A generation and a probe -> the indexed images near it, nearest first, ties in path order."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.errors import IndexFormatError
+from imgdup.generation import Generation
+from imgdup.grey import ORIENTATIONS
+from imgdup.hamming import Matches, distances
+from imgdup.hashing import HASHERS
+
+if TYPE_CHECKING:
+    from imgdup.probes import Probe
+
+Rows = npt.NDArray[np.int64]
+
+DUPLICATE_DISTANCE = 31  # bits of PDQ; the standard's own threshold of a confident match
+MIN_QUALITY = 50  # PDQ quality below which a picture has too little structure to match
+
+
+class Match(NamedTuple):
+    """An indexed image near a probe.
+
+    Parameters
+    ----------
+    path : Path
+        Absolute.
+    distance : int
+        Hamming distance of the search hashes, in bits.
+    pdq_distance : int
+        Hamming distance of the PDQ hashes, in bits of 256.
+    duplicate : bool
+        Whether it is the same picture: PDQ distance at most 31 and both qualities at least 50,
+        or the same bytes.
+    width, height : int
+        In pixels, upright.
+    row : int
+        Its row in the index.
+    orientation : str
+        How the probe was turned to match, one of `imgdup.grey.ORIENTATIONS`.
+    """
+
+    path: Path
+    distance: int
+    pdq_distance: int
+    duplicate: bool
+    width: int
+    height: int
+    row: int
+    orientation: str = ORIENTATIONS[0]
+
+
+def default_distance(generation: Generation) -> int:
+    """Return the largest distance that a query accepts unless told otherwise, in bits."""
+    return HASHERS[generation.head["hash"]].max_distance[generation.bits]
+
+
+def look_up(
+    generation: Generation,
+    probe: "Probe",
+    max_distance: int | None = None,
+    k: int | None = None,
+) -> list[Match]:
+    """Find the indexed images near a probe.
+
+    Parameters
+    ----------
+    generation : Generation
+        The opened index.
+    probe : Probe
+        From `imgdup.probes`.
+    max_distance : int, optional
+        Largest accepted distance, in bits, inclusive. Default: that of the hash, as in
+        `imgdup.hashing.HASHERS`; none where `k` is given.
+    k : int, optional
+        How many at most.
+
+    Returns
+    -------
+    list of Match
+        Nearest first, ties in path order.
+
+    Raises
+    ------
+    ValueError
+        If `max_distance` is not from 0 to the bits of the hash, or `k` is less than 1.
+    IndexFormatError
+        If the index names rows that it does not have.
+    """
+    tree = generation.tree
+    if k is None:
+        limit = default_distance(generation) if max_distance is None else max_distance
+        return _as_matches(generation, probe, tree.within(probe.hashes, limit))
+    nearest = tree.nearest(probe.hashes, k, max_distance=max_distance)
+    if len(nearest.distances) == k:  # ties at the last distance are broken by path
+        nearest = tree.within(probe.hashes, int(nearest.distances[-1]))
+    return _as_matches(generation, probe, nearest)[:k]
+
+
+def look_up_turned(
+    generation: Generation,
+    probes: Iterable["Probe"],
+    max_distance: int | None = None,
+    k: int | None = None,
+) -> list[Match]:
+    """Find the images near any orientation of a probe; each once, as it matches best.
+
+    Parameters are those of `look_up`; `probes` comes from `imgdup.probes.make_turned_probes`.
+    """
+    best: dict[int, Match] = {}
+    for probe in probes:
+        for match in look_up(generation, probe, max_distance, k):
+            if match.row not in best or match.distance < best[match.row].distance:
+                best[match.row] = match
+    return sorted(best.values(), key=lambda match: (match.distance, match.row))[:k]
+
+
+def _as_matches(generation: Generation, probe: "Probe", found: Matches) -> list[Match]:
+    """Turn the matches of one probe in the tree into indexed images."""
+    rows, bits = _rows(generation, found)
+    order = np.lexsort((rows, bits))
+    rows, bits = rows[order], bits[order]
+    arrays = generation.arrays
+    pdq = distances(arrays["pdq"][rows], probe.pdq)
+    facts: list[Any] = [
+        [Path(os.fsdecode(generation.paths[row])) for row in rows.tolist()],
+        bits.tolist(),
+        pdq.tolist(),
+        _are_duplicates(generation, probe, rows, pdq).tolist(),
+        arrays["width"][rows].tolist(),
+        arrays["height"][rows].tolist(),
+        rows.tolist(),
+        [probe.orientation] * len(rows),
+    ]
+    return [Match(*values) for values in zip(*facts, strict=True)]
+
+
+def _rows(generation: Generation, found: Matches) -> tuple[Rows, Rows]:
+    """Expand classes of equal hashes to rows and the distance of each."""
+    offsets, class_rows = generation.class_offsets, generation.class_rows
+    starts, stops = offsets[found.indices], offsets[found.indices + 1]
+    pieces = [class_rows[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+    rows = np.concatenate([np.zeros(0, np.int64), *pieces])
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(generation):
+        raise IndexFormatError(f"{generation.file}: forged dictionary; index again")
+    return rows, np.repeat(found.distances, [len(piece) for piece in pieces]).astype(np.int64)
+
+
+def _are_duplicates(
+    generation: Generation, probe: "Probe", rows: Rows, pdq: Rows
+) -> npt.NDArray[np.bool_]:
+    quality = generation.arrays["quality"][rows]
+    near = (pdq <= DUPLICATE_DISTANCE) & (quality >= MIN_QUALITY)
+    near &= probe.quality >= MIN_QUALITY
+    if not probe.digest:
+        return near
+    digest = np.frombuffer(probe.digest, np.uint8)
+    same: npt.NDArray[np.bool_] = (generation.arrays["digest"][rows] == digest).all(axis=1)
+    return near | same

@@ -1,0 +1,121 @@
+"""Pairs packed in 64 bits each, in any order, in; sorted arrays of rows and distances out.
+
+A packed pair holds the left row (counted from the first of its block) in its highest bits, then
+the right row and the distance in the order of the sort. The highest bit of all is free: only
+slots that were reserved and not used have it.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup import _kernels
+from imgdup._kernels import Packing
+from imgdup.classes import Pairs
+from imgdup.hamming import Integers
+
+KEY_BITS = 63
+PART_PAIRS = 1 << 15  # pairs sorted at a time: they stay in the cache
+
+Packed: TypeAlias = npt.NDArray[np.uint64]
+Run: TypeAlias = Callable[[Sequence[Callable[[], Any]]], list[Any]]  # calls in threads: results
+
+
+def packing(first_row: int, n_right: int, max_distance: int, *, nearest_first: bool) -> Packing:
+    """Lay out a packed pair.
+
+    Parameters
+    ----------
+    first_row : int
+        The smallest left row.
+    n_right, max_distance : int
+        How many right rows there are, and the largest distance.
+    nearest_first : bool
+        Whether the pairs of a left row are sorted by distance before row.
+
+    Returns
+    -------
+    Packing
+        For `_kernels.join` and `sort`.
+    """
+    row_bits, distance_bits = max(1, (n_right - 1).bit_length()), max(1, max_distance.bit_length())
+    if nearest_first:
+        return Packing(first_row, row_bits + distance_bits, 0, row_bits)
+    return Packing(first_row, row_bits + distance_bits, distance_bits, 0)
+
+
+def max_rows(packing: Packing) -> int:
+    """Tell how many left rows a block may have."""
+    return 1 << min(32, KEY_BITS - packing.left_shift)
+
+
+def sort(packed: Packed, packing: Packing, n_rows: int, run: Run, threads: int) -> Pairs:
+    """Sort packed pairs and take them apart.
+
+    Parameters
+    ----------
+    packed : ndarray of uint64, shape (n_slots,)
+        The pairs, with sentinels between them.
+    packing : Packing
+        How they are packed.
+    n_rows : int
+        How many left rows there are.
+    run : callable
+        Makes calls in threads.
+    threads : int
+        How many threads it has.
+
+    Returns
+    -------
+    Pairs
+        The pairs, sorted as `packing` says.
+    """
+    rows_shift = max(0, (n_rows - 1).bit_length() - (len(packed) // PART_PAIRS).bit_length())
+    shift, n_parts = packing.left_shift + rows_shift, ((n_rows - 1) >> rows_shift) + 1
+    pieces = np.array_split(packed, threads)
+    counts = run([partial(_kernels.count_parts, piece, shift, n_parts) for piece in pieces])
+    places, bounds = _places(np.array(counts))
+    parted = np.empty(bounds[-1], np.uint64)
+    run(
+        [
+            partial(_kernels.scatter, piece, shift, place, parted)
+            for piece, place in zip(pieces, places, strict=True)
+        ]
+    )
+    n_pairs = len(parted)
+    pairs = Pairs(
+        np.empty(n_pairs, np.int64), np.empty(n_pairs, np.int64), np.empty(n_pairs, np.uint16)
+    )
+    shares = np.array_split(np.arange(n_parts), 4 * threads)
+    run([partial(_finish, parted, bounds, share, packing, pairs) for share in shares])
+    return pairs
+
+
+def _places(counts: Integers) -> tuple[Integers, Integers]:
+    """Find where each piece puts its pairs of each part, and where the parts begin."""
+    ends = np.cumsum(counts.T).reshape(counts.T.shape)
+    bounds = np.concatenate([np.zeros(1, np.int64), ends[:, -1]])
+    return np.ascontiguousarray((ends - counts.T).T), bounds
+
+
+def _finish(
+    parted: Packed, bounds: Integers, parts: Integers, packing: Packing, pairs: Pairs
+) -> None:
+    """Sort some parts and write their fields."""
+    for part in parts:
+        where = slice(bounds[part], bounds[part + 1])
+        keys = parted[where]
+        keys.sort()
+        pairs.left[where] = (keys >> np.uint64(packing.left_shift)) + np.uint64(packing.first_row)
+        pairs.right[where] = _field(keys, packing.right_shift, packing)
+        pairs.distances[where] = _field(keys, packing.distance_shift, packing)
+
+
+def _field(keys: Packed, shift: int, packing: Packing) -> Packed:
+    """Take the bits from `shift` to the next field."""
+    shifts = (packing.right_shift, packing.distance_shift, packing.left_shift)
+    end = min(other for other in shifts if other > shift)
+    return (keys >> np.uint64(shift)) & np.uint64((1 << (end - shift)) - 1)

@@ -1,0 +1,281 @@
+"""Does an index come out right after everything has gone wrong, again and again?
+
+    python benchmarks/soak.py [--images 50000] [--ends 30] [--seed 1] [--scratch FOLDER]
+
+A collection is indexed while an adversary kills workers and the program itself, interrupts it,
+lets it run out of disk, damages parts, and changes, removes and adds pictures. After each end the
+same command is given again, until the adversary has ended it `--ends` times and then lets it
+finish. The generation must be the same, byte for byte, as that of an index built in one go.
+
+Needs a Unix system. Exit code 1 if anything was not as promised.
+"""
+
+import argparse
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import measure
+import numpy as np
+from painted import encode, photo
+
+from imgdup.folder import generation_path, read_current
+
+N_SCENES = 200  # of which the pictures are cut
+SCENE = (320, 240)  # pixels, width and height
+PICTURE = (128, 96)
+FOLDER_FILES = 500
+BAD = {  # one file in so many is of this kind, and what it holds
+    151: lambda data: data[: len(data) // 2],
+    307: lambda data: b"",
+    401: lambda data: b"<html></html>",
+}
+ODD_NAME = "p\udcff\n%d.jpg"  # not UTF-8, and two lines
+PAUSE_S = (0.3, 1.5)  # between two misdeeds
+QUOTA_BLOCKS = (8, 64, 512)  # of 512 bytes a file: too small for a part, a generation, neither
+CHANGED = 50  # one picture in so many, after each run that was done
+ORPHANS_S = 3.0
+DONE = (0, 3)  # exit codes: done, and done but for failed files
+# Killed; interrupted or terminated, also while Python itself starts or ends; no room.
+ENDED = (-signal.SIGKILL, 130, -signal.SIGINT, 143, -signal.SIGTERM, 1)
+
+
+class Trial(NamedTuple):
+    """A collection, its index, and the adversary: a source of chance and a list of misdeeds."""
+
+    pictures: Path
+    index: Path
+    rng: random.Random
+    misdeeds: Counter[str]
+
+
+def paint(folder: Path, n_pictures: int) -> None:
+    """Cut small pictures out of some scenes; some are damaged, some have odd names."""
+    rng = np.random.default_rng(1)
+    scenes = [photo(seed, *SCENE) for seed in range(N_SCENES)]
+    for number in range(n_pictures):
+        if number % FOLDER_FILES == 0:
+            place = folder / f"{number // FOLDER_FILES:04}"
+            place.mkdir(parents=True)
+        path = place / (ODD_NAME % number if number % 97 == 0 else f"picture-{number:06}.jpg")
+        path.write_bytes(content(scenes[number % N_SCENES], number, rng))
+
+
+def content(scene: np.ndarray, number: int, rng: np.random.Generator) -> bytes:
+    """A file of a random part of a scene, or what is left of one."""
+    width, height = PICTURE
+    left, top = rng.integers(0, np.subtract(SCENE, PICTURE))
+    data = encode(scene[top : top + height, left : left + width], ".jpg")
+    return next((spoil(data) for n, spoil in BAD.items() if number % n == 0), data)
+
+
+def command(trial: Trial) -> list[str]:
+    return [
+        *(sys.executable, "-m", "imgdup", "index", str(trial.pictures)),
+        *("--index", str(trial.index), "--json", "--allow-removals"),
+    ]
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    found = subprocess.run(
+        ["pgrep", "-P", str(process.pid), "-f", "spawn_main"], capture_output=True, text=True
+    )
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def kill_worker(trial: Trial, process: subprocess.Popen[str]) -> None:
+    for pid in trial.rng.sample(workers := workers_of(process), min(1, len(workers))):
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_program(trial: Trial, process: subprocess.Popen[str]) -> None:
+    process.kill()
+
+
+def interrupt(trial: Trial, process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def terminate(trial: Trial, process: subprocess.Popen[str]) -> None:
+    process.terminate()
+
+
+def damage_part(trial: Trial, process: subprocess.Popen[str] | None) -> None:
+    """Flip a bit of a part, or cut it."""
+    parts = sorted((trial.index / "parts").glob("*"))
+    for path in trial.rng.sample(parts, min(1, len(parts))):
+        try:
+            data = bytearray(path.read_bytes())
+            data[trial.rng.randrange(len(data))] ^= 1 << trial.rng.randrange(8)
+            path.write_bytes(data[: trial.rng.choice([len(data), len(data) // 2])])
+        except (FileNotFoundError, IndexError, ValueError):  # it is gone, or empty
+            return
+
+
+def change_pictures(trial: Trial, process: subprocess.Popen[str] | None) -> None:
+    """Change a picture, remove another, and add one: all to what a third one holds."""
+    names = sorted(os.listdir(trial.pictures))
+    place = trial.pictures / trial.rng.choice(names)
+    source, changed, removed = (
+        place / name for name in trial.rng.sample(sorted(os.listdir(place)), 3)
+    )
+    data = source.read_bytes()
+    changed.write_bytes(data)
+    removed.unlink()
+    (place / f"new-{trial.rng.getrandbits(40):010x}.jpg").write_bytes(data)
+
+
+ENDS: dict[Callable[[Trial, subprocess.Popen[str]], None], int] = {
+    kill_program: 3,
+    interrupt: 1,
+    terminate: 1,
+}
+MISDEEDS = ENDS | {kill_worker: 8, damage_part: 4, change_pictures: 2}
+
+
+def run(trial: Trial, *, disturbed: bool) -> int:
+    """Give the command once; its exit code."""
+    prefix = []
+    if disturbed and trial.rng.random() < 0.2:
+        trial.misdeeds["disk quota"] += 1
+        blocks = trial.rng.choice(QUOTA_BLOCKS)
+        prefix = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh"]
+    process = subprocess.Popen(
+        [*prefix, *command(trial)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    workers = disturb(trial, process) if disturbed else []
+    output, errors = process.communicate()
+    check_end(trial, process, workers, output, errors)
+    said = (errors.splitlines() or [""])[-1]
+    print(f"exit code {process.returncode} {said}", file=sys.stderr)
+    return process.returncode
+
+
+def disturb(trial: Trial, process: subprocess.Popen[str]) -> list[int]:
+    """Commit misdeeds until the program has ended; the workers that it had last."""
+    workers: list[int] = []
+    while True:
+        try:
+            process.wait(trial.rng.uniform(*PAUSE_S))
+            return workers
+        except subprocess.TimeoutExpired:
+            workers = workers_of(process) or workers
+        [misdeed] = trial.rng.choices(list(MISDEEDS), list(MISDEEDS.values()))
+        trial.misdeeds[misdeed.__name__.replace("_", " ")] += 1
+        misdeed(trial, process)
+
+
+def check_end(
+    trial: Trial, process: subprocess.Popen[str], workers: list[int], output: str, errors: str
+) -> None:
+    """Hold an end against the promises; leave with what is wrong."""
+    wrong = []
+    if process.returncode not in (*DONE, *ENDED):
+        wrong.append(f"exit code {process.returncode}")
+    if "Traceback" in errors:
+        wrong.append("a traceback")
+    if not all_gone(workers):
+        wrong.append("a worker outlived the program")
+    if (trial.index / "current").exists():
+        info = [sys.executable, "-m", "imgdup", "check", "--index", str(trial.index)]
+        checked = subprocess.run(info, capture_output=True, text=True)
+        if checked.returncode != 0:
+            wrong.append(f"the index is not sound: {checked.stderr}{checked.stdout}")
+    if wrong:
+        sys.exit(f"{trial.index}: {', '.join(wrong)}\n{output}{errors}")
+
+
+def all_gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + ORPHANS_S
+    while any(is_running(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process lives; one that only waits to be buried does not."""
+    shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return shown.returncode == 0 and not shown.stdout.startswith("Z")
+
+
+def disturb_until_done(trial: Trial, n_ends: int, n_changes: int) -> int:
+    """Run until the program has been ended so often, then once in peace; how many runs it took.
+
+    Whenever it has got to its end, so many pictures are changed.
+    """
+    n_ended = 0
+    for n_runs in itertools.count(1):
+        code = run(trial, disturbed=n_ended < n_ends)
+        n_ended += code not in DONE
+        trial.misdeeds[f"exit code {code}"] += 1
+        if n_ended >= n_ends and code in DONE:
+            return n_runs
+        if code in DONE:
+            for _ in range(n_changes):
+                change_pictures(trial, None)
+    raise AssertionError
+
+
+def generation(index: Path) -> bytes:
+    current = read_current(index)
+    if current is None:
+        sys.exit(f"{index} has no generation")
+    return generation_path(index, current.generation).read_bytes()
+
+
+def soak(scratch: Path, n_images: int, n_ends: int, seed: int) -> None:
+    """Do it all and print what happened, as Markdown."""
+    trial = Trial(scratch / "pictures", scratch / "tried", random.Random(seed), Counter())
+    paint(trial.pictures, n_images)
+    started = time.perf_counter()
+    n_runs = disturb_until_done(trial, n_ends, n_images // CHANGED)
+    tried_s = time.perf_counter() - started
+    peaceful = trial._replace(index=scratch / "peaceful")
+    started = time.perf_counter()
+    run(peaceful, disturbed=False)
+    peaceful_s = time.perf_counter() - started
+    same = generation(trial.index) == generation(peaceful.index)
+    print(measure.surroundings())
+    rows = [(name, f"{count:,}") for name, count in sorted(trial.misdeeds.items())]
+    rows += [
+        ("runs", f"{n_runs:,}"),
+        ("seconds", f"{tried_s:,.0f}"),
+        ("seconds of one run in peace", f"{peaceful_s:,.0f}"),
+        ("bytes of the generation", f"{len(generation(trial.index)):,}"),
+        ("same bytes as in peace", "yes" if same else "**no**"),
+    ]
+    print(measure.table((f"{n_images:,} pictures", "times"), rows))
+    if not same:
+        sys.exit("the generations differ")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=int, default=50_000)
+    parser.add_argument("--ends", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scratch", type=Path)
+    options = parser.parse_args()
+    scratch = Path(tempfile.mkdtemp(prefix="imgdup-soak-", dir=options.scratch))
+    soak(scratch, options.images, options.ends, options.seed)
+    shutil.rmtree(scratch)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,6 @@ import importlib
 import io
 import os
 import pickle
-import pickletools
 import random
 import re
 import shutil
@@ -25,6 +24,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from disks import FullDisk, RecordingDisk, after_power_cut, squeezed
+from forgeries import (
+    ATTACKS,
+    HEADS,
+    described,
+    doubling,
+    forged,
+    mutated,
+    nested_key,
+    with_right_checksum,
+)
 from imgdup import atomic, folder, layout, plain, store
 from imgdup.errors import ImgdupError, IndexFormatError, LockedError
 from imgdup.folder import Current
@@ -164,71 +174,12 @@ def test_case_56_killed_at_every_line_of_commit_the_index_is_old_or_new(place, n
 # 57: order of the calls
 
 
-class Disk:
-    """Records what is done to files, and replays each prefix as a power cut would leave it.
-
-    The worst that POSIX allows: content that was not fsynced is lost, renames are kept or lost.
-    """
-
-    def __init__(self, monkeypatch):
-        self.calls = []
-        self._open = {}
-        for name in ("fsync", "replace"):
-            monkeypatch.setattr(os, name, self._recorded(name, getattr(os, name)))
-        unlink, open_path = Path.unlink, Path.open
-        monkeypatch.setattr(Path, "unlink", lambda p, **k: (self._note("unlink", p), unlink(p))[1])
-        monkeypatch.setattr(Path, "open", lambda p, mode: _Spy(open_path(p, mode), p, self))
-
-    def _note(self, call, *paths):
-        self.calls.append((call, *(Path(path).name for path in paths)))
-
-    def _recorded(self, name, call):
-        def record(*arguments):
-            self._note(name, *(self._name(argument) for argument in arguments))
-            return call(*arguments)
-
-        return record
-
-    def _name(self, argument):
-        return os.readlink(f"/proc/self/fd/{argument}") if type(argument) is int else argument
-
-
-class _Spy:
-    """A file whose writes and flushes are recorded."""
-
-    def __init__(self, file, path, disk):
-        self._file, self._path, self._disk = file, path, disk
-
-    def __getattr__(self, name):
-        if name in ("write", "flush"):
-            self._disk._note(name, self._path)
-        return getattr(self._file, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._file.close()
-
-
 linux = pytest.mark.skipif(sys.platform != "linux", reason="names descriptors by /proc")
-
-
-def squeezed(calls, place):
-    """The calls without repetitions, temporary names by their target's."""
-    names = [tuple(atomic_target(name, place) for name in call) for call in calls]
-    return [call for i, call in enumerate(names) if i == 0 or call != names[i - 1]]
-
-
-def atomic_target(name, place):
-    if name == place.name:
-        return "FOLDER"
-    return name.rsplit(".", 2)[0] + " (temporary)" if name.endswith(".tmp") else name
 
 
 @linux
 def test_case_57_write_flush_fsync_replace_fsync_folder_in_this_order(place, monkeypatch):
-    disk = Disk(monkeypatch)
+    disk = RecordingDisk(monkeypatch)
 
     commit(place, 2)
 
@@ -247,40 +198,35 @@ def test_case_57_write_flush_fsync_replace_fsync_folder_in_this_order(place, mon
     ]
 
 
-def after_power_cut(calls, place):
-    """The files that a power cut after these calls leaves, at worst: name -> is it whole.
-
-    Content counts once it was fsynced; a rename may or may not have reached the disk until the
-    folder is fsynced, and a deletion counts at once.
-    """
-    whole, names, uncertain = set(), {"index.1": True, "current": 1}, []
-    for call, *arguments in calls:
-        if call == "fsync" and arguments == [place.name]:
-            uncertain.clear()
-        elif call == "fsync":
-            whole.add(arguments[0])
-        elif call == "replace":
-            uncertain.append(dict(names))
-            names[arguments[1]] = arguments[0] in whole and (2 if "current" in arguments[1] else 1)
-        elif call == "unlink":
-            for state in [names, *uncertain]:
-                state.pop(arguments[0], None)
-    return [names, *uncertain]
+def states_after_power_cuts(calls, place):
+    """What power cuts after each of these calls may leave."""
+    return [state for n in range(len(calls) + 1) for state in after_power_cut(calls[:n], place)]
 
 
 @linux
 def test_case_57_a_power_cut_after_any_call_leaves_a_whole_generation(place, monkeypatch):
-    disk = Disk(monkeypatch)
+    disk = RecordingDisk(monkeypatch)
     commit(place, 2)
 
-    states = [
-        state
-        for n in range(len(disk.calls) + 1)
-        for state in after_power_cut(disk.calls[:n], place)
-    ]
+    states = states_after_power_cuts(disk.calls, place)
 
-    assert {state["current"] for state in states} == {1, 2}
-    assert all(state[f"index.{state['current']}"] for state in states)
+    assert {state["current"] for state in states} == {"index.1", "index.2"}
+    assert all(state[state["current"]] == "rows" for state in states)
+
+
+@linux
+@pytest.mark.parametrize("nth", range(4))
+def test_case_57_without_any_of_its_fsyncs_a_power_cut_could_lose_the_index(
+    place, monkeypatch, nth
+):
+    disk = RecordingDisk(monkeypatch)
+    commit(place, 2)
+    positions = [i for i, call in enumerate(disk.calls) if call[0] == "fsync"]
+
+    calls = [call for i, call in enumerate(disk.calls) if i != positions[nth]]
+
+    states = states_after_power_cuts(calls, place)
+    assert not all(state.get(state["current"]) == "rows" for state in states)
 
 
 # 58: no room
@@ -301,28 +247,6 @@ def test_case_58_no_room_at_any_size_leaves_the_old_file_and_names_the_bytes_nee
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert (value_of(path), os.listdir(path.parent)) == (1, ["index.1"])
-
-
-class FullDisk:
-    """A file that takes `room` bytes and then says what the operating system says."""
-
-    def __init__(self, file, room, code):
-        self._file, self._room, self._code = file, room, code
-
-    def write(self, data):
-        self._room -= len(data)
-        if self._room < 0:
-            raise OSError(self._code, os.strerror(self._code))
-        return self._file.write(data)
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._file.close()
 
 
 @pytest.mark.parametrize("code", sorted(set(atomic.NO_ROOM)), ids=errno.errorcode.get)
@@ -556,140 +480,6 @@ def test_case_66_a_big_endian_preamble_is_refused(path):
 # 67, 68, 80: attacks
 
 
-def forged(pickled, *contents):
-    """A file of this pickle and these arrays whose sizes and checksums are right."""
-    padded = [data + bytes(-len(data) % PAGE) for data in contents]
-    spans = [
-        layout.Span(len(data), layout.zlib.crc32(page))
-        for data, page in zip(contents, padded, strict=True)
-    ]
-    front = len(layout.pack(0, spans, pickled))
-    return layout.pack(front + sum(map(len, padded)), spans, pickled) + b"".join(padded)
-
-
-class Runs:
-    """An object whose unpickling makes a file called ``ran``."""
-
-    def __init__(self, function, *arguments):
-        self._reduced = function, arguments
-
-    def __reduce__(self):
-        return self._reduced
-
-
-def opcodes(*parts):
-    return b"\x80\x05" + b"".join(parts) + b"."
-
-
-def text(value):
-    return b"\x8c" + bytes([len(value)]) + value.encode()
-
-
-def command(tmp_path):
-    return f'"{sys.executable}" -c "open({str(tmp_path / "ran")!r}, chr(119))"'
-
-
-def reduced(function, *arguments, protocol=5):
-    """A pickle that calls a function, without memo as ours are."""
-    return pickletools.optimize(pickle.dumps(Runs(function, *arguments), protocol))
-
-
-def doubling(n_levels):
-    """Lists of lists of the same list: 2 ** n_levels values in a few bytes, by a memo."""
-    return opcodes(b"](K\x01K\x01e\x94", *(b"](h%ch%ce\x94" % (n, n) for n in range(n_levels)))
-
-
-def nested_key(depth):
-    """A tuple of tuples as the key of a dict: hashing it takes 2 ** depth steps."""
-    return opcodes(b"})", *(b"\x940h%ch%c\x86" % (n, n) for n in range(depth)), b"K\x01s")
-
-
-def without_memo(value):
-    """A pickle of anything, in the way ours are made."""
-    stream = io.BytesIO()
-    pickler = pickle.Pickler(stream, protocol=5, buffer_callback=lambda _: None)
-    pickler.fast = True
-    pickler.dump(value)
-    return stream.getvalue()
-
-
-EVAL = "open({!r}, 'w').close()"
-U8 = struct.Struct("<Q")
-ATTACKS = {  # name -> what is said, and the pickle
-    "os.system, protocol 0": (
-        "opcode GLOBAL",
-        lambda p: reduced(os.system, command(p), protocol=0),
-    ),
-    "os.system, protocol 5": ("opcode STACK_GLOBAL", lambda p: reduced(os.system, command(p))),
-    "os.system within the head": (
-        "opcode STACK_GLOBAL",
-        lambda p: without_memo({"head": {"x": Runs(os.system, command(p))}, "arrays": {}}),
-    ),
-    "eval": ("opcode STACK_GLOBAL", lambda p: reduced(eval, EVAL.format(str(p / "ran")))),
-    "import_module": (
-        "opcode STACK_GLOBAL",
-        lambda p: reduced(importlib.import_module, "antigravity"),
-    ),
-    "dotted name of ours": (
-        "opcode STACK_GLOBAL",
-        lambda p: opcodes(text("imgdup.store"), text("mmap.mmap"), b"\x93"),
-    ),
-    "object by INST": ("opcode INST", lambda p: opcodes(b"(", text("x"), b"ios\nsystem\n")),
-    "object by OBJ": ("opcode OBJ", lambda p: opcodes(b"(", text("x"), b"o")),
-    "object by NEWOBJ": ("opcode NEWOBJ", lambda p: opcodes(b"}}\x81")),
-    "call by REDUCE": ("opcode REDUCE", lambda p: opcodes(b"}}R")),
-    "state by BUILD": ("opcode BUILD", lambda p: opcodes(b"}}b")),
-    "extension registry": ("opcode EXT1", lambda p: opcodes(b"\x82\x01")),
-    "persistent id": ("opcode PERSID", lambda p: opcodes(b"Pran\n")),
-    "NumPy array": ("opcode STACK_GLOBAL", lambda p: without_memo({"x": np.arange(9)})),
-    "NumPy object array": (
-        "opcode STACK_GLOBAL",
-        lambda p: without_memo(np.array([Runs(eval, "1")], object)),
-    ),
-    "memo bomb": ("opcode MEMOIZE", lambda p: doubling(60)),
-    "hash bomb": ("opcode EMPTY_TUPLE", lambda p: nested_key(60)),
-    "long decimal": ("4300 digits", lambda p: opcodes(b"I" + b"9" * 1_000_000 + b"\n")),
-    "long integer": ("64 bits", lambda p: opcodes(b"\x8a\xff" + b"\x7f" * 255)),
-    "text that would be quoted": ("quotes", lambda p: opcodes(b"S" + b"x" * 1_000_000 + b"\n")),
-    "million lists": ("more than 20,000 opcodes", lambda p: opcodes(b"]" * 1_000_000)),
-    "nine thousand levels": ("(TypeError)", lambda p: opcodes(b"]" * 9_000, b"a" * 8_999)),
-    "length of 2**62": ("only 2 remain", lambda p: opcodes(b"\x8d", U8.pack(1 << 62), b"x")),
-    "frame of 2**62": ("(", lambda p: opcodes(b"\x95", U8.pack(1 << 62), b"}")),
-    "a set": ("opcode EMPTY_SET", lambda p: without_memo({"x": {1}})),
-    "bytes": ("opcode SHORT_BINBYTES", lambda p: without_memo({"x": b"1"})),
-    "a float": ("opcode BINFLOAT", lambda p: without_memo({"x": 1.0})),
-    "no protocol": ("(", lambda p: b"}."),
-    "protocol 255": ("(", lambda p: b"\x80\xff}."),
-    "buffer as a key": ("(TypeError)", lambda p: opcodes(b"}\x97K\x01s")),
-    "list as a key": ("(TypeError)", lambda p: opcodes(b"}]K\x01s")),
-    "integer as a key": (
-        "(TypeError)",
-        lambda p: without_memo({**described(), "head": {"x": {1: 2}}}),
-    ),
-    "seventeen levels": (
-        "(TypeError)",
-        lambda p: without_memo({**described(), "head": {"x": nested_list(16)}}),
-    ),
-    "buffers that are not there": (
-        "(UnpicklingError)",
-        lambda p: opcodes(b"}(", text("a"), b"\x97", text("b"), b"\x97u"),
-    ),
-    "bytes behind the end": ("5 bytes follow", lambda p: without_memo(described()) + b"extra"),
-    "a list": ("list instead of dict", lambda p: opcodes(b"]")),
-    "nothing to return": ("(", lambda p: opcodes()),
-    "marks": ("(", lambda p: opcodes(b"(" * 1000)),
-    "empty": ("(", lambda p: b""),
-}
-
-
-def nested_list(depth):
-    """A list in a list, `depth` of them."""
-    value = []
-    for _ in range(depth - 1):
-        value = [value]
-    return value
-
-
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_case_67_a_malicious_pickle_is_refused_and_nothing_runs(tmp_path, monkeypatch, attack):
     monkeypatch.chdir(tmp_path)
@@ -722,43 +512,6 @@ def test_case_67_the_attacks_would_work_on_a_plain_pickle_load(tmp_path, attack)
 def test_case_67_the_bombs_would_work_on_a_plain_pickle_load():
     assert pickle.loads(doubling(2)) == [[[1, 1]] * 2] * 2
     assert pickle.loads(nested_key(2)) == {(((), ()), ((), ())): 1}
-
-
-def described(dtype="<u8", shape=(2,), **changes):
-    fields = {"dtype": dtype, "shape": list(shape), "data": plain.BUFFER, **changes}
-    return {"head": {}, "arrays": {"rows": fields}}
-
-
-HEADS = {
-    "object dtype": described("|O"),
-    "big-endian dtype": described(">u8"),
-    "structured dtype": described("<u4,<u4"),
-    "text dtype": described("<U4"),
-    "dtype of no length": described("|V0", [1 << 62]),
-    "a list as dtype": described(["<u8"]),
-    "longer than its bytes": described(shape=[3]),
-    "shorter than its bytes": described(shape=[1]),
-    "2**62 rows": described(shape=[1 << 62]),
-    "2**62 rows of no bytes": described(shape=[1 << 62, 0]),
-    "product over 64 bits": described(shape=[1 << 32, 1 << 32, 2]),
-    "negative": described(shape=[-2, -1]),
-    "no dimension": described(shape=[]),
-    "five dimensions": described(shape=[2, 1, 1, 1, 1]),
-    "a text as dimension": described(shape=["2"]),
-    "a text as shape": {"head": {}, "arrays": {"rows": {**described(), "shape": "2"}}},
-    "a field too many": described(offset=0),
-    "no data": {"head": {}, "arrays": {"rows": {"dtype": "<u8", "shape": [2]}}},
-    "a number for its data": {
-        "head": {"x": plain.BUFFER},
-        "arrays": {"rows": {"dtype": "<u8", "shape": [2], "data": 7}},
-    },
-    "no arrays": {"head": {}, "arrays": {}},
-    "no head": {"arrays": described()["arrays"]},
-    "the buffer in the head": {"head": {"x": plain.BUFFER}, "arrays": {"rows": {}}},
-    "a list as head": {"head": [], "arrays": described()["arrays"]},
-    "a list as arrays": {"head": {}, "arrays": [described()["arrays"]["rows"]]},
-    "a number as array": {"head": {}, "arrays": {"rows": 7}},
-}
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -823,36 +576,6 @@ def test_case_67_a_head_of_gigabytes_is_refused_before_it_is_read(tmp_path):
     os.truncate(tmp_path / "index.1", 1 << 32)
 
     assert_refused(tmp_path / "index.1", "damaged head .sizes")
-
-
-def with_right_checksum(data):
-    """The same file with the checksum that its preamble should have."""
-    size = layout.PREAMBLE.size
-    preamble = bytes(data[:size])
-    _, _, _, pickle_bytes, n_arrays, _ = layout.PREAMBLE.unpack(preamble)
-    end = layout.padded(layout.front_bytes(n_arrays, pickle_bytes))
-    checksum = layout._checksum(preamble, bytes(data[size:end]))
-    return preamble[:-4] + struct.pack("<I", checksum) + bytes(data[size:])
-
-
-def mutated(rng, data, start, end):
-    """One to four bytes between `start` and `end` flipped, set, moved or repeated."""
-    data = bytearray(data)
-    interesting = [*b"\x80\x95}]()lu.K\x8a\x8c\x97\x98\x93R\x94hjXBsaeNIcob0", 0, 1, 255]
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(start, end)
-        length = rng.randint(1, 12)
-        action = rng.randrange(4)
-        if action == 0:
-            data[at] ^= 1 << rng.randrange(8)
-        elif action == 1:
-            data[at] = rng.choice(interesting)
-        elif action == 2:
-            other = rng.randrange(start, end)
-            data[at : at + length] = data[other : other + length]
-        else:
-            data[at:at] = rng.choices(interesting, k=length)
-    return data
 
 
 def test_case_68_forged_heads_with_right_checksums_are_refused_or_harmless(tmp_path):

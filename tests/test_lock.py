@@ -140,12 +140,12 @@ def dead_note():
     return json.dumps(Holder(lock.socket.gethostname(), process.pid, "once")._asdict())
 
 
-@pytest.mark.parametrize("before", ["", dead_note()], ids=["nobody's", "a dead one's"])
+@pytest.mark.parametrize("before", [str, dead_note])
 def test_a_holder_that_has_not_written_its_note_yet_is_waited_for(path, monkeypatch, before):
     monkeypatch.setattr(lock, "NOTE_S", 30)
     with another_holder(path) as process:
         note = path.read_text()
-        path.write_text(before)
+        path.write_text(before())
         monkeypatch.setattr(time, "sleep", lambda _: path.write_text(note))
 
         with pytest.raises(LockedError, match=f"by pid {process.pid} "):

@@ -24,10 +24,10 @@ ORDER = """
     table sources workers processes executors
     parts survey scopes run generation assembly batch reading indexing
     probes lookup index check export
-    records rows duplicates keep groups relations plan dedupe certify
+    records rows joining duplicates keep groups relations plan dedupe certify
     verify journal moves actions apply undo compare split
-    report montage thumbnails histogram html_report
-    cli.common cli.progress cli.build cli.search cli.clean cli.compare cli.app cli
+    report pair_report montage thumbnails histogram html_report
+    cli.common cli.progress cli.build cli.search cli.pairs cli.clean cli.compare cli.app cli
     __main__
 """.split()
 
@@ -38,10 +38,10 @@ HOMES = {
     "pillow_heif": {"decoders"},
     "imutils": {"montage"},
     "numba": {"_kernels"},
-    "click": {"cli.common", "cli.build", "cli.search", "cli.clean", "cli.compare", "cli.app"},
+    "click": {name for name in ORDER if name.startswith("cli.")},
     "tqdm": {"cli.progress"},
     "matplotlib": {"histogram"},
-    "send2trash": {"moves"},
+    "send2trash": {"actions"},
     "vptree": {"check"},
     "pyarrow": {"export"},
 }

@@ -10,12 +10,12 @@ from typing import NoReturn
 import click
 
 from imgdup import __version__
-from imgdup.cli import build, search
+from imgdup.cli import build, pairs, search
 from imgdup.errors import ImageError, ImgdupError
 
 INTERRUPTED = 128 + signal.SIGINT
 
-COMMANDS = (build.index, build.forget, build.info, search.query, search.export)
+COMMANDS = (build.index, build.forget, build.info, search.query, pairs.pairs, search.export)
 
 
 @click.group(

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,14 +60,14 @@ def index(paths: tuple[str, ...], index_folder: Path | None, **options: Any) -> 
     if paths and not named:
         note("imgdup: the list on stdin is empty: nothing to do")
         return 0
-    place = _place(index_folder, bool(paths))
+    place = place_of(index_folder, bool(paths))
     with closing(Bar(quiet=options["quiet"])) as bar:
         outcome = update_index(place, named, _settings(options), bar)
     _tell(outcome, options)
     return _exit_code(outcome, strict=options["strict"])
 
 
-def _place(explicit: Path | None, has_paths: bool) -> Path:
+def place_of(explicit: Path | None, has_paths: bool) -> Path:
     """Return the index to use: the one there is, or a new one in this folder."""
     try:
         return find_index(explicit)
@@ -75,6 +75,17 @@ def _place(explicit: Path | None, has_paths: bool) -> Path:
         if explicit is None and not has_paths:
             raise
         return explicit or Path(os.environ.get("IMGDUP_INDEX") or ".imgdup")
+
+
+def index_on_the_way(paths: Sequence[str], place: Path) -> int:
+    """Index folders that another command names, quietly; return its exit code, 0 or 3."""
+    from imgdup.cli.progress import Bar
+    from imgdup.indexing import update_index
+
+    with closing(Bar(quiet=False)) as bar:
+        outcome = update_index(place, paths, progress=bar)
+    _list_failures(outcome)
+    return _exit_code(outcome, strict=False)
 
 
 def _settings(options: dict[str, Any]) -> Any:

@@ -23,6 +23,12 @@ class Bar:
         if self._bar is not None:
             self._bar.update(n_files)
 
+    def share(self, done: float) -> None:
+        """Show how much of something is done, 0 to 1."""
+        if self.shown:
+            sys.stderr.write(f"\r\x1b[Kcomparing {done:4.0%}\r")
+            sys.stderr.flush()
+
     def say(self, what: str) -> None:
         """Say what happens now, for as long as it happens."""
         self.close()

@@ -65,6 +65,18 @@ def test_no_index_anywhere_says_how_to_make_one(tmp_path, monkeypatch):
         folder.find(tmp_path)
 
 
+def test_a_folder_above_that_must_not_be_looked_at_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.delenv("IMGDUP_INDEX", raising=False)
+
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)
+
+    with pytest.raises(ImgdupError, match="^no index in "):
+        folder.find(tmp_path)
+
+
 # current
 
 

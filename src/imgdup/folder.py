@@ -66,7 +66,7 @@ def find(start: Path, explicit: Path | None = None) -> Path:
         return Path(named)
     start = start.absolute()
     for above in (start, *start.parents):
-        if (above / FOLDER_NAME).is_dir():
+        if os.path.isdir(above / FOLDER_NAME):  # False where it must not be looked at
             return above / FOLDER_NAME
     raise ImgdupError(f"no index in {start} or above it; make one with: imgdup index DIR")
 
@@ -207,7 +207,7 @@ def sweep(folder: Path) -> int:
 
 def _existing(folder: Path) -> Current:
     """Read which generation counts, or say that and why there is none."""
-    if folder.exists() and not folder.is_dir():
+    if os.path.isfile(folder):
         raise ImgdupError(f"{folder} is a file, not an index folder")
     current = read_current(folder)
     if current is None:
@@ -282,9 +282,9 @@ def _delete_others(folder: Path, generation: int) -> int:
 
 
 def _deleted(path: Path) -> bool:
-    """Delete a file; on Windows one that is mapped stays until the next time."""
+    """Delete a file; what cannot go now, as a mapped one on Windows, goes the next time."""
     try:
         path.unlink()
-    except (FileNotFoundError, PermissionError):
+    except OSError:
         return False
     return True

@@ -18,6 +18,8 @@ from make_sample import encode, photo
 
 from imgdup import cli
 from imgdup.cli.build import HASHES
+from imgdup.cli.search import EXPORTS
+from imgdup.export import FORMATS
 from imgdup.hashing import HASHERS
 from imgdup.lines import tsv_fields
 
@@ -297,8 +299,9 @@ def test_the_index_may_be_named_by_the_environment(photos, monkeypatch, tmp_path
     assert cli.main(["info"]) == 0
 
 
-def test_the_hashes_offered_are_those_there_are():
+def test_the_words_offered_are_those_there_are():
     assert sorted(HASHES) == sorted(HASHERS)
+    assert sorted(EXPORTS) == sorted(FORMATS)
 
 
 def test_help_and_usage_errors_import_nothing_heavy(photos):

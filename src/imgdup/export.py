@@ -1,13 +1,28 @@
-"""An index -> files that other programs read."""
+"""An index -> files that other programs read: pickle, JSON lines, CSV, Parquet."""
 
+import csv
+import io
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from imgdup.atomic import replacing
+from imgdup.errors import ImgdupError
+from imgdup.formats import FORMATS as IMAGE_FORMATS
+from imgdup.hamming import to_hex
 from imgdup.index import ImageIndex
+from imgdup.jsonl import json_line
+from imgdup.survey import reason_of
+
+BLOCK_ROWS = 1 << 14  # rows turned into text at a time
+COLUMNS = (
+    "path size mtime_ns width height format quality status digest hash pdq same_file_as".split()
+)
 
 
 def export_pickle(index: ImageIndex, file: Path) -> int:
@@ -20,9 +35,8 @@ def export_pickle(index: ImageIndex, file: Path) -> int:
     """
     generation = index.generation
     table: dict[int, list[str]] = {}
-    offsets = generation.class_offsets.tolist()
     hashes = index.column("hashes")
-    for start, stop in pairwise(offsets):
+    for start, stop in pairwise(generation.class_offsets.tolist()):
         rows = generation.class_rows[start:stop].tolist()
         number = int.from_bytes(hashes[rows[0]].tobytes(), "little")
         table[number] = [os.fsdecode(index.path(row)) for row in rows]
@@ -32,4 +46,87 @@ def export_pickle(index: ImageIndex, file: Path) -> int:
     return sum(map(len, table.values()))
 
 
-FORMATS: Mapping[str, Callable[[ImageIndex, Path], int]] = {"pickle": export_pickle}
+def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each file, in path order; the keys are `COLUMNS`, paths are bytes.
+
+    Hashes and digests are hexadecimal text; ``same_file_as`` is the first path of the same file,
+    or empty.
+    """
+    for start in range(0, len(index), BLOCK_ROWS):
+        rows = range(start, min(start + BLOCK_ROWS, len(index)))
+        block = slice(rows.start, rows.stop)
+        facts = [index.column(n)[block].tolist() for n in ("size", "mtime_ns", "width", "height")]
+        texts = [to_hex(np.asarray(index.column(name)[block])) for name in ("hashes", "pdq")]
+        digests = (row.tobytes().hex() for row in index.column("digest")[block])
+        others = [index.column(n)[block].tolist() for n in ("format", "quality", "status")]
+        first = index.column("same_file")[block].tolist()
+        for row, a, (form, quality, status), digest, h, p, same in zip(
+            rows, zip(*facts, strict=True), zip(*others, strict=True), digests, *texts, first,
+            strict=True,
+        ):  # fmt: skip
+            values = (
+                index.path(row), *a, IMAGE_FORMATS[form], quality, reason_of(status), digest, h, p,
+                index.path(same) if same >= 0 else b"",
+            )  # fmt: skip
+            yield dict(zip(COLUMNS, values, strict=True))
+
+
+def export_json(index: ImageIndex, file: Path) -> int:
+    """Write one JSON object a file and line; a path that is no Unicode has its ``_b64`` beside."""
+    with replacing(file, needed_bytes=0, sync=False) as out:
+        for record in records(index):
+            out.write(json_line(record).encode())
+    return len(index)
+
+
+def export_csv(index: ImageIndex, file: Path) -> int:
+    r"""Write a table in UTF-8 with a header; bytes that are no Unicode are escaped as ``\udcff``."""
+    with replacing(file, needed_bytes=0, sync=False) as out:
+        text = io.TextIOWrapper(out, "utf-8", errors="backslashreplace", newline="")
+        writer = csv.DictWriter(text, COLUMNS)
+        writer.writeheader()
+        for record in records(index):
+            writer.writerow(_decoded(record))
+        text.flush()
+        text.detach()
+    return len(index)
+
+
+def export_parquet(index: ImageIndex, file: Path) -> int:
+    """Write a Parquet file, paths as binary columns; needs the extra ``parquet``."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImgdupError(
+            "Parquet needs pyarrow: pip install 'imgdup[parquet]', or take --format csv"
+        ) from error
+    table = pyarrow.Table.from_pylist(list(records(index)), schema=_schema(pyarrow))
+    with replacing(file, needed_bytes=table.nbytes, sync=False) as out:
+        pyarrow.parquet.write_table(table, out)
+    return len(index)
+
+
+def _schema(pyarrow: Any) -> Any:
+    kinds = {
+        "path": pyarrow.binary(),
+        "same_file_as": pyarrow.binary(),
+        "size": pyarrow.int64(),
+        "mtime_ns": pyarrow.int64(),
+        "width": pyarrow.uint32(),
+        "height": pyarrow.uint32(),
+        "quality": pyarrow.uint8(),
+    }
+    return pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in COLUMNS])
+
+
+def _decoded(record: dict[str, Any]) -> dict[str, Any]:
+    return {k: os.fsdecode(v) if isinstance(v, bytes) else v for k, v in record.items()}
+
+
+FORMATS: Mapping[str, Callable[[ImageIndex, Path], int]] = {
+    "pickle": export_pickle,
+    "json": export_json,
+    "csv": export_csv,
+    "parquet": export_parquet,
+}

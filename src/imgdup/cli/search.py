@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from imgdup.index import ImageIndex
     from imgdup.report import Match
 
+EXPORTS = ("pickle", "json", "csv", "parquet")  # a test compares them with export.FORMATS
+
 
 @click.command()
 @click.argument("probes", nargs=-1, required=True, metavar="PROBE...")
@@ -124,12 +126,13 @@ def _print_matches(matches: Sequence["Match"], options: dict[str, Any]) -> None:
 
 @click.command()
 @index_option
-@click.option("--format", "form", type=click.Choice(["pickle"]), required=True)
+@click.option("--format", "form", type=click.Choice(EXPORTS), required=True)
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, metavar="FILE")
 def export(index_folder: Path | None, form: str, output: Path) -> None:
-    """Write the hash dictionary for other programs.
+    """Write what the index holds for other programs.
 
-    pickle: {hash: [paths]}, builtins only, as the tutorial has it.
+    pickle is {hash: [paths]}, builtins only, as the tutorial has it; the others have one row a
+    file with all that is known of it. parquet needs the extra of that name.
 
     \b
     imgdup export --format pickle -o hashes.pickle

@@ -80,7 +80,7 @@ def export_json(index: ImageIndex, file: Path) -> int:
 
 
 def export_csv(index: ImageIndex, file: Path) -> int:
-    r"""Write a table in UTF-8 with a header; bytes that are no Unicode are escaped as ``\udcff``."""
+    r"""Write a table in UTF-8 with a header; bytes that are no Unicode become as ``\udcff``."""
     with replacing(file, needed_bytes=0, sync=False) as out:
         text = io.TextIOWrapper(out, "utf-8", errors="backslashreplace", newline="")
         writer = csv.DictWriter(text, COLUMNS)

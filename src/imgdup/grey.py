@@ -46,8 +46,8 @@ class Grey(NamedTuple):
     reduction : int
         Each pixel is the mean of a block of so many full pixels a side: 1, 2, 4 or 8.
     short_first : (bool, bool)
-        Whether the partial block of the rows, of the columns, lies at the start: so it is after
-        a reduced picture has been mirrored.
+        Whether the rows, the columns, begin with a partial block: so they do when a reduced
+        picture whose size is no multiple of its blocks has been mirrored.
     """
 
     pixels: Shades
@@ -151,5 +151,8 @@ def grey_of(
     """
     shades: Shades = stored if stored.ndim == 2 else luma(stored)
     height, width = size[::-1] if orientation in _TRANSPOSED else size
-    short_first = (orientation in _FLIPPED_ROWS, orientation in _FLIPPED_COLUMNS)
+    short_first = (
+        orientation in _FLIPPED_ROWS and height % reduction > 0,
+        orientation in _FLIPPED_COLUMNS and width % reduction > 0,
+    )
     return Grey(upright(shades, orientation), height, width, reduction, short_first)

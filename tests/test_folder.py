@@ -73,7 +73,7 @@ def test_a_folder_above_that_must_not_be_looked_at_is_passed_over(tmp_path, monk
 
     monkeypatch.setattr(os, "stat", refuse)
 
-    with pytest.raises(ImgdupError, match="^no index in "):
+    with pytest.raises(ImgdupError, match=r"^no index in "):
         folder.find(tmp_path)
 
 

@@ -23,7 +23,7 @@ from imgdup.executors import Died, Setup, answers
 from imgdup.processes import Processes
 from imgdup.workers import THREAD_VARIABLES
 
-TIMEOUT_S = 1.0
+TIMEOUT_S = 0.5
 ENDED_S = 3.0  # within which orphans must be gone
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as on Unix")

@@ -119,3 +119,16 @@ def test_a_folder_is_refused(tmp_path):
 def test_a_missing_file_is_the_callers_business(tmp_path):
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "missing")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("other"), os.mkdir])
+def test_what_is_not_a_regular_file_is_never_replaced(tmp_path, make):
+    make(tmp_path / "place")
+    before = os.lstat(tmp_path / "place")
+
+    with pytest.raises(ImgdupError, match="place: what is there is not a regular file"):
+        write(tmp_path / "place")
+
+    assert os.lstat(tmp_path / "place") == before
+    assert os.listdir(tmp_path) == ["place"]

@@ -46,7 +46,7 @@ def replacing(path: Path, *, needed_bytes: int, sync: bool = True) -> Iterator[B
     ------
     ImgdupError
         When the operating system refuses; the text names the file and, on a full disk or
-        quota, the bytes needed.
+        quota, the bytes needed. Also when what is there is not a regular file.
 
     References
     ----------
@@ -63,6 +63,7 @@ def replacing(path: Path, *, needed_bytes: int, sync: bool = True) -> Iterator[B
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(TOKEN_BYTES)}{TEMPORARY_SUFFIX}")
     try:
+        _check_place(path)
         with temporary.open("xb") as file:
             yield file
             file.flush()
@@ -77,6 +78,13 @@ def replacing(path: Path, *, needed_bytes: int, sync: bool = True) -> Iterator[B
     except BaseException:
         _remove(temporary)
         raise
+
+
+def _check_place(path: Path) -> None:
+    """Refuse to put a file in the place of a device, a pipe or a link: /dev/null must stay."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise ImgdupError(f"cannot write {path}: what is there is not a regular file")
 
 
 def write_error(path: Path, error: OSError, needed_bytes: int) -> ImgdupError:

@@ -25,8 +25,8 @@ ORDER = """
     parts survey scopes run generation assembly batch reading indexing
     probes lookup index check export
     records rows joining duplicates keep groups relations plan dedupe certify
-    verify journal moves actions apply undo compare split
-    report pair_report montage thumbnails histogram html_report
+    components verify journal moves actions apply undo compare split
+    report pair_report clean_report montage thumbnails histogram html_report gallery
     cli.common cli.progress cli.build cli.search cli.pairs cli.clean cli.compare cli.app cli
     __main__
 """.split()

@@ -57,7 +57,8 @@ def test_done_equals_sorting_everything(tmp_path_factory, groups):
 def test_parts_of_other_parameters_or_damaged_are_left_out(tmp_path, caplog):
     add_part(tmp_path, [b"/a"], bits=256)
     add_part(tmp_path, [b"/b"])
-    (tmp_path / "noise").write_bytes(b"no part")
+    (tmp_path / "0123456789abcdef").write_bytes(b"no part")
+    (tmp_path / "notes.txt").write_bytes(b"none of ours")
 
     parts = Parts(tmp_path, PARAMETERS)
 
@@ -95,12 +96,13 @@ def test_a_file_is_settled_when_its_clock_has_ticked_since(mtime_ns, seen_ns, se
     assert is_settled(mtime_ns, seen_ns) is settled
 
 
-def test_sweep_leaves_nothing(tmp_path):
+def test_sweep_deletes_parts_and_nothing_else(tmp_path):
     add_part(tmp_path, [b"/a"])
+    (tmp_path / "notes.txt").write_bytes(b"none of ours")
 
     sweep_parts(tmp_path)
 
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["notes.txt"]
 
 
 def test_a_part_holds_its_columns(tmp_path):

@@ -7,6 +7,7 @@ files were added, and with another number of workers.
 import heapq
 import logging
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import store
-from imgdup.errors import IndexFormatError
+from imgdup.errors import ImgdupError
 from imgdup.formats import REASONS
 from imgdup.limits import Limits
 from imgdup.table import TextBuilder, TextColumn, path_key
 
 log = logging.getLogger(__name__)
+
+NAME_BYTES = 8
+PART_NAME = re.compile(f"[0-9a-f]{{{2 * NAME_BYTES}}}")
 
 # A status byte of parts alone: the file was read again and its bytes are those that the old
 # generation knows, so nothing was decoded and the old row stays.
@@ -115,7 +119,7 @@ def write_part(
         **{name: column[: len(paths)] for name, column in columns.items()},
         **detail_arrays(details),
     }
-    name = secrets.token_hex(8)
+    name = secrets.token_hex(NAME_BYTES)
     store.save(folder / name, dict(head), arrays, sync=False)
     return name
 
@@ -153,7 +157,7 @@ class Parts:
         self.folder = folder
         self.n_damaged = 0
         self._first_keys: list[tuple[bytes, str]] = []
-        for name in sorted(os.listdir(folder)):
+        for name in filter(PART_NAME.fullmatch, sorted(os.listdir(folder))):
             key = self._first_key(name, parameters)
             if key is not None:
                 self._first_keys.append((key, name))
@@ -165,8 +169,8 @@ class Parts:
             fits = all(part.head.get(key) == value for key, value in parameters.items())
             paths = TextColumn(part.arrays["path_offsets"], part.arrays["path_blob"])
             return path_key(paths[0]) if fits and len(paths) else None
-        except (IndexFormatError, OSError, KeyError) as error:
-            log.warning("a damaged part is done again: %s", error)
+        except (ImgdupError, OSError, KeyError) as error:
+            log.warning("a damaged part is done again: %s", str(error).partition(";")[0])
             self.n_damaged += 1
             return None
 
@@ -210,5 +214,5 @@ def _push(
 
 def sweep_parts(folder: Path) -> None:
     """Delete all parts: their rows are in a generation, or of no use."""
-    for name in os.listdir(folder):
+    for name in filter(PART_NAME.fullmatch, os.listdir(folder)):
         (folder / name).unlink(missing_ok=True)

@@ -10,12 +10,23 @@ from typing import NoReturn
 import click
 
 from imgdup import __version__
-from imgdup.cli import build, pairs, search
+from imgdup.cli import build, clean, pairs, search
 from imgdup.errors import ImageError, ImgdupError
 
 INTERRUPTED = 128 + signal.SIGINT
 
-COMMANDS = (build.index, build.forget, build.info, search.query, pairs.pairs, search.export)
+COMMANDS = (
+    build.index,
+    search.query,
+    pairs.pairs,
+    clean.dedupe,
+    clean.apply,
+    clean.undo,
+    build.info,
+    build.forget,
+    clean.check,
+    search.export,
+)
 
 
 @click.group(

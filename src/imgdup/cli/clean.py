@@ -1,0 +1,227 @@
+"""Commands that clean a data set: dedupe, apply, undo, check."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imgdup.cli.build import index_on_the_way, place_of
+from imgdup.cli.common import find_index, index_option, json_option, note, write_text
+from imgdup.errors import ImgdupError, UsageError
+
+if TYPE_CHECKING:
+    from imgdup.dedupe import Duplicates, Wishes
+    from imgdup.index import ImageIndex
+    from imgdup.verify import Skipped
+
+PATH = click.Path(path_type=Path)
+N_LISTED = 10  # skipped files told on stderr
+
+RULES = "largest,lossless,most-bytes,oldest,first"
+
+
+@click.command()
+@click.argument("folders", nargs=-1, metavar="[FOLDER]...")
+@index_option
+@click.option("--max-dist", type=int, help="In bits. Default: 31 of PDQ; with --by search, 10.")
+@click.option("--by", type=click.Choice(["pdq", "search"]), default="pdq", show_default=True)
+@click.option("--keep", default=RULES, show_default=True, help="The first difference decides.")
+@click.option("--protect", multiple=True, metavar="FOLDER", help="Never remove from there.")
+@click.option("--plan", type=PATH, metavar="FILE", help="Write the removal plan.")
+@click.option("--report", type=PATH, metavar="FILE.html", help="Write a page to look through.")
+@click.option("--keep-list", type=PATH, metavar="FILE", help="Write the paths that stay.")
+@click.option("--remove-list", type=PATH, metavar="FILE", help="Write the paths that go.")
+@click.option("--null", is_flag=True, help="End the paths of the lists by NUL.")
+@click.option("--chains", is_flag=True, help="Tell the connected components, too.")
+@json_option
+def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -> int:
+    """Find duplicates and plan which to remove; changes nothing.
+
+    FOLDERs are indexed on the way; without one, the whole index is looked at. Keep rules: largest,
+    smallest, most-bytes, oldest, newest, lossless, shortest-path, first, under:FOLDER.
+
+    \b
+    imgdup dedupe photos --plan plan.jsonl --report report.html
+    """
+    from imgdup.dedupe import find_duplicates
+    from imgdup.index import ImageIndex
+
+    code = 0
+    place = place_of(index_folder, bool(folders))
+    if folders:
+        code = index_on_the_way(folders, place)
+    index = ImageIndex.open(place)
+    duplicates = find_duplicates(index, _wishes(index, folders, options))
+    _write_files(duplicates, options)
+    _tell(duplicates, options)
+    return code
+
+
+def _wishes(index: "ImageIndex", folders: Iterable[str], options: dict[str, Any]) -> "Wishes":
+    from imgdup.dedupe import Wishes
+    from imgdup.duplicates import Rule
+    from imgdup.keep import parse_keep
+    from imgdup.lookup import default_distance
+    from imgdup.sources import absolute
+
+    distance = options["max_dist"]
+    try:
+        if options["by"] == "search":
+            limit = default_distance(index.generation) if distance is None else distance
+            rule = Rule(search_distance=limit)
+        else:
+            rule = Rule() if distance is None else Rule(distance)
+    except ValueError as error:
+        raise UsageError(f"--max-dist {distance}: {error}") from error
+    keep = parse_keep(index, options["keep"], options["protect"])
+    return Wishes(keep, rule, tuple(absolute(folder) for folder in folders))
+
+
+def _write_files(duplicates: "Duplicates", options: dict[str, Any]) -> None:
+    """Write what was asked for: plan, lists, page."""
+    import numpy as np
+
+    from imgdup.plan import write_plan
+
+    if options["plan"]:
+        write_plan(options["plan"], duplicates.plan())
+    end = b"\0" if options["null"] else b"\n"
+    for name, rows in (
+        ("keep_list", duplicates.stays()),
+        ("remove_list", np.sort(duplicates.groups.removed)),
+    ):
+        if options[name]:
+            _write_list(options[name], duplicates.listed(rows), end)
+    if options["report"]:
+        from imgdup.gallery import page_groups
+        from imgdup.html_report import save_report
+
+        save_report(options["report"], page_groups(duplicates))
+
+
+def _write_list(file: Path, paths: Iterable[bytes], end: bytes) -> None:
+    from imgdup.atomic import replacing
+
+    data = b"".join(path + end for path in paths)
+    with replacing(file, needed_bytes=len(data), sync=False) as out:
+        out.write(data)
+
+
+def _tell(duplicates: "Duplicates", options: dict[str, Any]) -> None:
+    from imgdup.clean_report import summary_json, summary_text
+    from imgdup.components import chains
+
+    sizes = chains(duplicates) if options["chains"] else None
+    write_text([(summary_json if options["as_json"] else summary_text)(duplicates, sizes)])
+    if options["plan"] and not options["as_json"]:
+        note(f"look at {options['plan']}, then: imgdup apply {options['plan']} --move-to FOLDER")
+
+
+@click.command()
+@click.argument("plan", type=PATH)
+@index_option
+@click.option("--move-to", type=PATH, metavar="FOLDER", help="Move them, keeping their paths.")
+@click.option("--trash", "action", flag_value="trash", help="Put them in the trash.")
+@click.option("--delete", "action", flag_value="delete", help="Delete them for good.")
+@click.option("--hardlink", "action", flag_value="hardlink", help="Link equal bytes.")
+@click.option("--symlink", "action", flag_value="symlink", help="Link equal bytes.")
+@click.option("--dry-run", is_flag=True, help="Verify everything, change nothing.")
+def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
+    """Carry out a plan of dedupe, verifying every file again.
+
+    Nothing is removed unless the file that stays is there, readable and unchanged. A journal is
+    written beside the plan.
+
+    \b
+    imgdup apply plan.jsonl --move-to ../duplicates
+    """
+    from imgdup.apply import apply_plan, make_order
+    from imgdup.index import ImageIndex
+    from imgdup.journal import free_journal_path
+    from imgdup.plan import read_plan
+
+    action = _action(options)
+    place = find_index(index_folder)
+    loaded = read_plan(plan)
+    order = make_order(loaded, action, options["move_to"], dry_run=options["dry_run"])
+    outcome = apply_plan(
+        loaded,
+        ImageIndex.open(place),
+        order,
+        index_folder=place,
+        journal=free_journal_path(plan),
+    )
+    _list_skipped(outcome.skipped)
+    verb = "would be removed" if options["dry_run"] else "removed"
+    write_text([f"{outcome.n_done:,} files {verb}, {outcome.n_bytes:,} bytes\n"])
+    if outcome.journal is not None:
+        note(f"to take it back: imgdup undo {outcome.journal}")
+    return outcome.exit_code
+
+
+def _action(options: dict[str, Any]) -> str:
+    """Return the one action that was asked for."""
+    asked: list[str] = ["move"] if options["move_to"] else []
+    asked += [options["action"]] if options["action"] else []
+    if len(asked) != 1:
+        raise UsageError("say one of --move-to FOLDER, --trash, --delete, --hardlink, --symlink")
+    return asked[0]
+
+
+def _list_skipped(skipped: "list[Skipped]") -> None:
+    from imgdup.lines import shown
+
+    for each in skipped[:N_LISTED]:
+        note(f"{shown(each.path, sys.stderr.encoding)}: skipped ({each.reason})")
+    if len(skipped) > N_LISTED:
+        note(f"... and {len(skipped) - N_LISTED:,} more were skipped")
+
+
+@click.command()
+@click.argument("journal", type=PATH)
+def undo(journal: Path) -> int:
+    """Take back what apply did; never overwrites a file.
+
+    \b
+    imgdup undo plan.journal-1.jsonl
+    """
+    from imgdup.undo import undo as take_back
+
+    undone = take_back(journal)
+    _list_skipped(undone.skipped)
+    write_text([f"{undone.n_restored:,} files restored, {undone.n_in_place:,} in place already\n"])
+    return undone.exit_code
+
+
+@click.command()
+@click.argument("plan", type=PATH, required=False)
+@index_option
+@click.option("--deep", is_flag=True, help="Compare checksums, hash a sample again, ask the tree.")
+def check(plan: Path | None, index_folder: Path | None, deep: bool) -> int:
+    """Check the index, or prove a removal PLAN against it.
+
+    \b
+    imgdup check --deep
+    imgdup check plan.jsonl
+    """
+    from imgdup.check import check_deep, check_structure
+    from imgdup.index import ImageIndex
+
+    index = ImageIndex.open(find_index(index_folder))
+    if plan is not None:
+        from imgdup.certify import certify
+        from imgdup.plan import read_plan
+
+        loaded = read_plan(plan)
+        certify(loaded, index)
+        write_text([f"{plan}: proved, {len(loaded.removals):,} removals\n"])
+        return 0
+    findings = [*check_structure(index), *(check_deep(index) if deep else [])]
+    for finding in findings[:-1]:
+        note(f"imgdup: {finding}")
+    if findings:
+        raise ImgdupError(findings[-1])
+    write_text([f"{index.folder}: sound, {len(index):,} files\n"])
+    return 0

@@ -125,14 +125,11 @@ def test_cmyk_jpeg_is_decoded_small():
     assert (grey.reduction, grey.pixels.shape) == (8, (125, 151))
 
 
-@pytest.mark.parametrize("mode", ["LAB", "YCbCr"])
-def test_other_colour_spaces_hash_closely(mode):
+def test_another_colour_space_hashes_closely():
     spaces = [ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")]
     to_lab = ImageCms.buildTransform(*spaces, "RGB", "LAB")
-    image = Image.fromarray(RGB)
-    other = ImageCms.applyTransform(image, to_lab) if mode == "LAB" else image.convert(mode)
 
-    picture = decode(save(other, "tiff"), LIMITS)
+    picture = decode(save(ImageCms.applyTransform(Image.fromarray(RGB), to_lab), "tiff"), LIMITS)
 
     assert distances(picture, picture_from_array(RGB))[0] <= 4
 

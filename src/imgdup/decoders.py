@@ -166,8 +166,8 @@ def by_pillow(
             if reduction > 1:
                 image.draft(image.mode, (image.width // reduction, image.height // reduction))
             image.load()
-            exif = b"" if name == "tiff" else image.info.get("exif", b"")  # it turns TIFF itself
-            return Turned(_flattened(image), exif_orientation(exif))
+            exif = image.info.get("exif") if name != "tiff" else None  # it turns TIFF itself
+            return Turned(_flattened(image), exif_orientation(exif or b""))
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -228,8 +228,7 @@ def shrink(pixels: Pixels, max_side: int) -> Pixels:
 
 
 def use_one_thread() -> None:
-    """Let the decoders work in the calling thread, silently, and without limits of their own."""
+    """Let the decoders work in the calling thread, and without limits of their own."""
     cv2.setNumThreads(1)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     Image.MAX_IMAGE_PIXELS = None

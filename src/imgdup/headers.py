@@ -142,7 +142,7 @@ def _checked_frame(frame: tuple[int, ...] | None, orientation: int, scan: int) -
 
 def jpeg_ends(data: bytes, scan: int) -> bool:
     """Tell whether a JPEG file has an end marker behind the start of its first scan."""
-    return data.find(_JPEG_END, scan) >= 0
+    return data.endswith(_JPEG_END) or data.find(_JPEG_END, scan) >= 0
 
 
 def exif_orientation(exif: bytes) -> int:

@@ -194,23 +194,20 @@ def _require_memory(n_bytes: int) -> None:
 
 
 def _decode_jpeg(data: bytes, wanted: _Wanted) -> _Decoded:
-    """Decode JPEG, and tell what ends early from what is damaged."""
+    """Decode JPEG; by Pillow if in CMYK or its like."""
     header = jpeg_header(data)
     height, width = header.height, header.width
     _check_size(wanted.limits, height, width, lean=not header.progressive)
+    if not jpeg_ends(data, header.scan):  # decoders fill up the rest, some versions silently
+        raise ImageError("truncated", "the JPEG file ends within its data")
     reduction = 8
     while reduction > 1 and min(height, width) < wanted.min_side * reduction:
         reduction //= 2
-    try:
-        if header.components == 4:  # CMYK and its like
-            check = partial(_check_size, wanted.limits)
-            pixels = by_pillow("jpeg", data, check, reduction).pixels
-        else:
-            pixels = by_opencv(data, colour=wanted.colour, reduction=reduction)
-    except ImageError as error:
-        if error.reason == "damaged" and not jpeg_ends(data, header.scan):
-            raise ImageError("truncated", "the JPEG file ends within its data") from error
-        raise
+    if header.components == 4:
+        check_size = partial(_check_size, wanted.limits)
+        pixels = by_pillow("jpeg", data, check_size, reduction).pixels
+    else:
+        pixels = by_opencv(data, colour=wanted.colour, reduction=reduction)
     return _Decoded(pixels, height, width, reduction, header.orientation)
 
 

@@ -1,0 +1,97 @@
+"""A folder of real files with an index of arrays over it and its removal plan, to act upon."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from array_rows import File, rows_of
+from imgdup.apply import apply_plan, make_order
+from imgdup.plan import FileFacts, Header, Plan, Removal
+
+CONTENTS = {
+    "a/1.jpg": b"the picture, large" * 50,
+    "b/1.jpg": b"the picture, large" * 50,
+    "c/near.jpg": b"the picture, small",
+    "c/other.jpg": b"something else",
+}
+PDQ = {"a/1.jpg": 0, "b/1.jpg": 0, "c/near.jpg": 0b111, "c/other.jpg": 2**200 - 1}
+TIME_NS = 1_600_000_000_123_456_789
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The folder, the rows over it, its plan: copy and near go in favour of best."""
+
+    root: Path
+    index: Path
+    rows: object
+    plan: object
+
+    def path(self, name):
+        return os.fsencode(self.root / name)
+
+    def apply(self, action, target=None, *, journal="journal", dry_run=False, plan=None):
+        plan = plan or self.plan
+        order = make_order(plan, action, target, dry_run=dry_run)
+        file = self.index / journal
+        return apply_plan(plan, self.rows, order, index_folder=self.index, journal=file)
+
+    def tree(self):
+        """Path -> content, of all files; links show where they lead."""
+        return tree(self.root)
+
+
+def tree(root):
+    files = (path for path in sorted(root.rglob("*")) if path.is_symlink() or path.is_file())
+    return {
+        path.relative_to(root).as_posix(): (
+            ("->", os.readlink(path)) if path.is_symlink() else path.read_bytes()
+        )
+        for path in files
+    }
+
+
+def write_scene(root):
+    """Write the files as they are at first; whatever else is there goes."""
+    for path in sorted(root.rglob("*"), reverse=True):
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+    for name, content in CONTENTS.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, ns=(TIME_NS, TIME_NS))
+
+
+def make_scene(folder):
+    root, index = Path(os.path.realpath(folder)) / "photos", folder / "index"
+    root.mkdir(parents=True)
+    index.mkdir()
+    write_scene(root)
+    files = [
+        File(
+            os.fsencode(root / name),
+            pdq=PDQ[name],
+            content=content,
+            size=len(content),
+            mtime_ns=TIME_NS,
+            width=len(content),
+        )
+        for name, content in CONTENTS.items()
+    ]
+    rows = rows_of(files, roots=(os.fsencode(root),))
+    return Scene(root, index, rows, _plan(rows))
+
+
+def _plan(rows):
+    """Written by hand, so that nothing heavy is imported; that it is true is certified."""
+    best, copy, near = (_facts(rows, row) for row in (0, 1, 2))
+    removals = [Removal(copy, best, 0, "same-bytes"), Removal(near, best, 3, "edited")]
+    n_bytes = copy.size + near.size
+    header = Header(rows.digest, rows.roots, 31, None, ("largest",), (), 4, 1, 2, n_bytes)
+    return Plan(header, removals)
+
+
+def _facts(rows, row):
+    digest = rows.column("digest")[row].tobytes()
+    return FileFacts(row, rows.path(row), int(rows.column("size")[row]), TIME_NS, digest)

@@ -21,9 +21,9 @@ ORDER = """
     hamming classes vantage vptree _kernels packed costs bands join pairs planner
     atomic plain layout store lock folder
     lines jsonl terminal
-    table sources workers processes executors
+    table sources workers processes executors decoding
     parts survey scopes run generation assembly batch reading indexing
-    probes lookup index check export
+    probes probing lookup index check export
     records rows joining duplicates keep groups relations plan dedupe certify
     components verify journal moves actions apply undo compare split
     report pair_report clean_report montage thumbnails histogram html_report gallery

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 
-from imgdup.cores import usable_cores
+from imgdup.decoding import decode_batches
 from imgdup.dedupe import Duplicates
-from imgdup.executors import Died, answers
+from imgdup.executors import Died
 from imgdup.html_report import Entry, Group
 from imgdup.limits import Limits
 from imgdup.lines import shown
@@ -79,14 +79,7 @@ def make_thumbnails(paths: Sequence[bytes], limits: Limits) -> list[bytes | None
     """Draw files small, in parallel; None for one that cannot be read."""
     found: dict[bytes, bytes | None] = {}
     with closing(
-        answers(
-            partial(_draw, limits),
-            batched(paths, BATCH_FILES),
-            workers=usable_cores(),
-            timeout_s=limits.timeout_s,
-            initializer=_init_worker,
-            initargs=(limits,),
-        )
+        decode_batches(partial(_draw, limits), batched(paths, BATCH_FILES), limits)
     ) as answered:
         for batch, answer in answered:
             if not isinstance(answer, Died):
@@ -104,12 +97,6 @@ def _draw(
         before_item(position)
         drawn.append(thumbnail(path, limits))
     return drawn
-
-
-def _init_worker(limits: Limits) -> None:
-    from imgdup.images import init_worker
-
-    init_worker(limits)
 
 
 def batched(items: Sequence[bytes], n: int) -> Iterator[Sequence[bytes]]:

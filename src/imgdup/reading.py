@@ -9,9 +9,9 @@ import numpy as np
 
 from imgdup.assembly import Facts, linked_groups
 from imgdup.cores import usable_cores
-from imgdup.executors import Died, answers
+from imgdup.decoding import decode_batches
+from imgdup.executors import Died
 from imgdup.formats import REASONS
-from imgdup.limits import Limits
 from imgdup.parts import SAME_BYTES, Item, Job, Result, write_part
 from imgdup.run import Progress, Settings
 from imgdup.survey import OLD, TO_READ, Survey
@@ -54,13 +54,11 @@ def _hash_rows(facts: Facts, rows: list[int], settings: Settings, progress: Prog
     workers = settings.workers or usable_cores()
     job = Job(facts.parts_folder, dict(facts.parameters), settings.limits)
     with closing(
-        answers(
+        decode_batches(
             partial(_hash_batch, job),
             _batches(facts, rows, workers),
+            settings.limits,
             workers=workers,
-            timeout_s=settings.limits.timeout_s,
-            initializer=_init_worker,
-            initargs=(settings.limits,),
             engine=settings.engine,
         )
     ) as answered:
@@ -75,12 +73,6 @@ def _hash_batch(job: Job, items: Sequence[Item], before_item: Callable[[int], No
     from imgdup.batch import hash_batch
 
     return hash_batch(job, items, before_item)
-
-
-def _init_worker(limits: Limits) -> None:
-    from imgdup.images import init_worker
-
-    init_worker(limits)
 
 
 def _batches(facts: Facts, rows: list[int], workers: int) -> Iterator[list[Item]]:

@@ -1,0 +1,50 @@
+"""Probes of many files: the same answers, in the same order, by workers and without."""
+
+import numpy as np
+import pytest
+from make_sample import encode, photo
+
+from imgdup import probing
+from imgdup.errors import ImageError
+
+PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1}
+
+
+@pytest.fixture
+def paths(tmp_path):
+    for seed in range(7):
+        (tmp_path / f"{seed}.jpg").write_bytes(encode(photo(seed, 120, 90), ".jpg"))
+    (tmp_path / "3.jpg").write_bytes(b"nonsense")
+    return [str(tmp_path / f"{seed}.jpg").encode() for seed in range(7)]
+
+
+def values(probes):
+    return [
+        probe.reason
+        if isinstance(probe, ImageError)
+        else (int(probe.hashes[0, 0]), probe.pdq.tolist(), probe.quality, probe.digest)
+        for probe in probes
+    ]
+
+
+def test_workers_give_the_same_answers_in_the_same_order(paths, monkeypatch):
+    few = probing.make_probes(paths, PARAMETERS)
+    monkeypatch.setattr(probing, "FEW_FILES", 0)
+    monkeypatch.setattr(probing, "BATCH_FILES", 2)
+
+    many = probing.make_probes(paths, PARAMETERS, workers=2)
+
+    assert values(many) == values(few)
+    assert values(few)[3] == "not-an-image"
+
+
+def test_no_files_have_no_probes():
+    assert probing.make_probes([], PARAMETERS) == []
+
+
+def test_a_probe_has_the_shape_that_a_search_takes(paths):
+    probe = probing.make_probes(paths[:1], PARAMETERS)[0]
+
+    assert probe.hashes.shape == (1, 1)
+    assert probe.hashes.dtype == np.uint64
+    assert probe.pdq.shape == (1, 4)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -34,6 +34,33 @@ def json_path(key: str, path: bytes) -> dict[str, str]:
     except UnicodeDecodeError:
         lossless = base64.b64encode(path).decode("ascii")
         return {key: path.decode("utf-8", "replace"), f"{key}_b64": lossless}
+
+
+def json_paths(key: str, paths: Sequence[bytes]) -> dict[str, list[str]]:
+    r"""Write a list of paths as members of a JSON object, losing nothing.
+
+    Parameters
+    ----------
+    key : str
+        Name of the member.
+    paths : sequence of bytes
+        The paths.
+
+    Returns
+    -------
+    dict
+        ``key``: a list of valid Unicode. Where that loses bytes of any path, ``key_b64`` stands
+        beside it: all of them in Base64, which counts.
+
+    Examples
+    --------
+    >>> json_paths("roots", [b"/photos", b"/caf\xe9"])
+    {'roots': ['/photos', '/caf\ufffd'], 'roots_b64': ['L3Bob3Rvcw==', 'L2NhZuk=']}
+    """
+    texts = {key: [path.decode("utf-8", "replace") for path in paths]}
+    if all(text.encode() == path for text, path in zip(texts[key], paths, strict=True)):
+        return texts
+    return {**texts, f"{key}_b64": [base64.b64encode(path).decode("ascii") for path in paths]}
 
 
 def path_from_json(record: Mapping[str, Any], key: str = "path") -> bytes:

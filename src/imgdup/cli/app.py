@@ -1,5 +1,6 @@
 """The command group, and the one place where exceptions become messages and exit codes."""
 
+import errno
 import os
 import signal
 import sys
@@ -11,9 +12,15 @@ import click
 
 from imgdup import __version__
 from imgdup.cli import build, clean, pairs, search
+from imgdup.cli.common import discard_output, note
 from imgdup.errors import ImageError, ImgdupError
 
 INTERRUPTED = 128 + signal.SIGINT
+MORE_MEMORY = "free some memory, or raise the limit, as in: ulimit -v unlimited"
+REMEDIES = {
+    errno.EMFILE: "take fewer --workers, or raise the limit, as in: ulimit -n 1024",
+    errno.ENFILE: "too many files are open on this machine",
+}
 
 COMMANDS = (
     build.index,
@@ -53,6 +60,7 @@ def main(args: Sequence[str] | None = None) -> int:
     0 done; 1 failed, nothing was changed; 2 usage; 3 done, but some inputs failed; 4 a gate was
     not met; 130 interrupted; 128 + signal for SIGTERM and SIGHUP.
     """
+    _fill_closed_streams()
     _end_on_signals()
     try:
         code = imgdup.main(args, prog_name="imgdup", standalone_mode=False)
@@ -70,13 +78,17 @@ def main(args: Sequence[str] | None = None) -> int:
     except ImageError as error:
         return _fail(str(error), error.exit_code)
     except ImgdupError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code, error)
     except BrokenPipeError:
-        _close_stdout()
+        discard_output()
         return 0
     except OSError as error:
-        _close_stdout()
-        return _fail(f"{_where(error)}{error.strerror or error}", 1)
+        discard_output()
+        return _fail(f"{_where(error)}{error.strerror or error}", 1, error)
+    except ImportError as error:
+        return _fail(f"cannot load a library ({_last_line(error)}); {MORE_MEMORY}", 1)
+    except MemoryError:
+        return _fail(f"not enough memory; {MORE_MEMORY}", 1)
 
 
 def _usage(error: click.UsageError) -> str:
@@ -88,18 +100,28 @@ def _where(error: OSError) -> str:
     return f"{os.fsdecode(error.filename)}: " if error.filename else "cannot write the output: "
 
 
-def _fail(message: str, code: int) -> int:
-    """Print one line; what the terminal cannot show is escaped."""
-    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
-    line = f"imgdup: {' '.join(message.split())}"
-    click.echo(line.encode(encoding, "backslashreplace").decode(encoding), err=True)
+def _last_line(error: ImportError) -> str:
+    """Return what the system said; NumPy writes a page before it."""
+    return str(error).strip().rpartition("\n")[2]
+
+
+def _fail(message: str, code: int, error: BaseException | None = None) -> int:
+    """Print one line, with the remedy where the system's own words name none."""
+    while error is not None:
+        remedy = REMEDIES.get(getattr(error, "errno", None) or 0)
+        message += f"; {remedy}" if remedy else ""
+        error = error.__cause__
+    note(f"imgdup: {' '.join(message.split())}")
     return code
 
 
-def _close_stdout() -> None:
-    """Throw away what no one reads, so that the interpreter does not complain at its end."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+def _fill_closed_streams() -> None:
+    """Open nothing in the place of closed streams, before an index file gets their number."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(null, mode, encoding="utf-8", errors="surrogateescape"))
 
 
 def _end_on_signals() -> None:

@@ -1,6 +1,7 @@
 """Commands that make and describe an index: index, forget, info."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -190,13 +191,18 @@ def info(index_folder: Path | None, as_json: bool) -> None:
     imgdup info
     """
     from imgdup.index import ImageIndex
-    from imgdup.jsonl import json_line
+    from imgdup.jsonl import json_line, json_paths
+    from imgdup.terminal import facts_table
 
     facts = ImageIndex.open(find_index(index_folder)).info()
+    roots = [os.fsencode(root) for root in facts.pop("roots")]
     if as_json:
-        write_text([json_line(facts)])
+        write_text([json_line({**facts, **json_paths("roots", roots)})])
         return
     failed = ", ".join(f"{n:,} {reason}" for reason, n in facts.pop("failed").items()) or "none"
-    roots = "\n".join(facts.pop("roots"))
-    lines = {**facts, "failed": failed, "roots": roots.replace("\n", "\n" + " " * 17)}
-    write_text(f"{key.replace('_', ' '):<17}{value}\n" for key, value in lines.items())
+    lines = {key.replace("_", " "): value for key, value in facts.items()}
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    table = facts_table(
+        {**lines, "failed": failed, "roots": roots}, width=width, encoding=sys.stdout.encoding
+    )
+    write_text([table])

@@ -3,12 +3,14 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from imgdup.errors import UsageError
+from imgdup.lines import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -86,18 +88,30 @@ def named_or_listed(paths: Iterable[str], null: bool) -> list[bytes]:
 
 
 def write_bytes(lines: Iterable[bytes]) -> None:
-    """Write result lines to stdout as they come."""
-    out = sys.stdout.buffer
-    for line in lines:
-        out.write(line)
-    out.flush()
+    """Write result lines to stdout as they come, for as long as someone reads them."""
+    try:
+        for line in lines:
+            sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        discard_output()
 
 
 def write_text(lines: Iterable[str]) -> None:
-    """Write result text to stdout; it is ASCII, or what the terminal shows."""
-    for line in lines:
-        sys.stdout.write(line)
-    sys.stdout.flush()
+    """Write result text, which stdout can encode, for as long as someone reads it."""
+    try:
+        for line in lines:
+            sys.stdout.write(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+
+
+def discard_output() -> None:
+    """Throw away what no one reads, so that the interpreter does not complain at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def from_here(path: bytes) -> bytes:
@@ -107,9 +121,18 @@ def from_here(path: bytes) -> bytes:
 
 
 def note(message: str) -> None:
-    """Say something on stderr; what the terminal cannot show is escaped."""
+    """Say something on stderr, in one line without control characters.
+
+    Where stderr is full or gone, the exit code has to do.
+    """
     encoding = getattr(sys.stderr, "encoding", None) or "ascii"
-    click.echo(message.encode(encoding, "backslashreplace").decode(encoding), err=True)
+    try:
+        data = message.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # not from a name
+        data = message.encode("utf-8", "backslashreplace")
+    pieces = data.split(b"\\")  # some names are escaped already
+    with suppress(OSError):
+        click.echo("\\".join(shown(piece, encoding) for piece in pieces), err=True)
 
 
 def check_range(value: int | None, bits: int) -> None:

@@ -17,14 +17,15 @@ SOURCE = Path(imgdup.__file__).parent
 
 ORDER = """
     errors limits formats cores
-    grey headers confine files decoders images operators hashing
+    grey headers confine files decoders images operators grids hashing
     hamming classes vantage vptree _kernels packed costs bands join pairs planner
     atomic plain layout store lock folder
     lines jsonl terminal
     table sources workers processes executors decoding
     parts survey scopes run generation assembly batch reading indexing
-    probes probing lookup index check export
+    probes probing lookup
     records rows joining duplicates keep groups relations plan dedupe certify
+    index check export
     components verify journal moves actions apply undo compare split
     report pair_report clean_report montage thumbnails histogram html_report gallery
     cli.common cli.progress cli.build cli.search cli.pairs cli.clean cli.compare cli.app cli

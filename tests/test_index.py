@@ -172,3 +172,30 @@ def test_a_turned_picture_is_found_and_how_it_was_turned_is_told(index, photos, 
     assert match.orientation != "none"
     assert match.duplicate
     assert len({m.row for m in matches}) == len(matches)
+
+
+def test_pairs_are_those_of_two_loops(index):
+    pdq = [int.from_bytes(row.tobytes(), "little") for row in index.column("pdq")]
+    structure = index.column("quality") >= 50
+    expected = {
+        (i, j)
+        for i in range(len(index))
+        for j in range(i)
+        if structure[i] and structure[j] and (pdq[i] ^ pdq[j]).bit_count() <= 31
+    }
+
+    blocks = list(index.pairs())
+
+    found = [{int(i), int(j)} for b in blocks for i, j in zip(b.left, b.right, strict=True)]
+    assert sorted(map(sorted, found)) == sorted(map(sorted, expected))
+
+
+def test_groups_and_the_plan_agree_and_filter_a_data_set(index, photos):
+    found = index.groups(keep="smallest,first")
+    plan = index.plan(keep="smallest,first")
+
+    paths = sorted(photos.iterdir())
+    kept = [paths[i].name for i in found.kept_indices(paths)]
+    assert len(plan.removals) == len(found.groups.removed)
+    assert {name for name in kept if name.startswith("q")} == {f"q{i:02}.png" for i in range(12)}
+    assert len(kept) + len(plan.removals) == len(paths)

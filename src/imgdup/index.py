@@ -1,7 +1,7 @@
 """The object that library users hold: an opened index, asked with images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -10,13 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import folder, indexing, lookup
+from imgdup.dedupe import Duplicates, Wishes, find_duplicates
+from imgdup.duplicates import Rule
 from imgdup.generation import Generation, open_generation
-from imgdup.lookup import Match
+from imgdup.joining import RowPairs, Side, iter_row_pairs
+from imgdup.keep import DEFAULT_RULES, parse_keep
+from imgdup.lookup import DUPLICATE_DISTANCE, Match
+from imgdup.plan import Plan
+from imgdup.rows import images
 from imgdup.run import Progress, Settings
 from imgdup.survey import reason_of
 
 if TYPE_CHECKING:
     from imgdup.probes import Image, Probe
+
+DEFAULT_KEEP = ",".join(DEFAULT_RULES)
 
 
 class ImageIndex:
@@ -192,6 +200,70 @@ class ImageIndex:
 
         probes = make_turned_probes(image, self.generation.head["hash"], self.bits)
         return lookup.look_up_turned(self.generation, probes, max_distance, k)
+
+    def pairs(
+        self, max_distance: int = DUPLICATE_DISTANCE, *, by: str = "pdq", other: Self | None = None
+    ) -> Iterator[RowPairs]:
+        """Find all pairs of indexed images within a distance, in blocks; exact.
+
+        Parameters
+        ----------
+        max_distance : int
+            Largest accepted distance, in bits, inclusive.
+        by : str
+            ``"pdq"`` or ``"search"``: which hash is compared.
+        other : ImageIndex, optional
+            An index of the same hash; then pairs are across the two.
+
+        Yields
+        ------
+        RowPairs
+            Rows of the one and of the other, distances, and which are duplicates.
+
+        Raises
+        ------
+        ValueError
+            If `max_distance` is out of range or `by` is another word.
+        """
+        right = None if other is None else Side(other, images(other))
+        return iter_row_pairs(Side(self, images(self)), right, max_distance, by=by)
+
+    def groups(
+        self,
+        max_distance: int = DUPLICATE_DISTANCE,
+        *,
+        keep: str = DEFAULT_KEEP,
+        protect: Sequence[str | os.PathLike[str]] = (),
+    ) -> Duplicates:
+        """Find the duplicates and decide which file of each group stays; changes nothing.
+
+        Parameters
+        ----------
+        max_distance : int
+            Largest PDQ distance of duplicates, in bits, inclusive.
+        keep : str
+            Rules, the first difference decides; as ``imgdup dedupe --keep``.
+        protect : sequence of paths
+            Folders whose files always stay.
+
+        Returns
+        -------
+        Duplicates
+            ``groups`` as rows, ``plan()``, ``kept_indices(paths)`` to filter a data set.
+
+        Raises
+        ------
+        UsageError
+            If there is no such rule, or a folder is not in the index.
+        ValueError
+            If `max_distance` is not from 0 to 256.
+        """
+        wishes = Wishes(parse_keep(self, keep, protect), Rule(max_distance))
+        return find_duplicates(self, wishes)
+
+    def plan(self, max_distance: int = DUPLICATE_DISTANCE, **wishes: Any) -> Plan:
+        """Plan the removal of duplicates: what `groups` decides, as data for `imgdup apply`."""
+        return self.groups(max_distance, **wishes).plan()
 
     def info(self) -> dict[str, Any]:
         """Tell what the index holds; the keys are those of ``imgdup info --json``."""

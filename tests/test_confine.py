@@ -47,6 +47,24 @@ def test_a_lower_limit_stays():
     assert result.stdout == "(1000000000, 10000000000)\n"
 
 
+@needs_cap
+@pytest.mark.parametrize(("megabytes", "said"), [(60, "60 MB: refused\n"), (100, "100 MB: done\n")])
+def test_a_process_that_could_decode_nothing_says_so_at_once(megabytes, said):
+    result = run(
+        "from imgdup.confine import cap_memory, require_memory\n"
+        "from imgdup.errors import ImgdupError\n"
+        f"cap_memory({megabytes} << 20)\n"
+        "try:\n"
+        "    require_memory()\n"
+        f"    print('{megabytes} MB: done')\n"
+        "except ImgdupError as error:\n"
+        "    assert '--worker-memory' in str(error)\n"
+        f"    print('{megabytes} MB: refused')\n"
+    )
+
+    assert (result.stdout, result.stderr) == (said, "")
+
+
 def test_libraries_fall_silent_and_python_does_not():
     result = run(
         "import os, sys\n"

@@ -56,6 +56,20 @@ def test_the_board_is_idle_after_a_batch_however_it_ends(worker):
     assert worker.armed[-1] == "off"
 
 
+def test_a_process_without_room_for_a_watchdog_ends(worker, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("unable to start watchdog thread")
+
+    def leave(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(workers.faulthandler, "dump_traceback_later", refuse)
+    monkeypatch.setattr(workers.os, "_exit", leave)
+
+    with pytest.raises(SystemExit, match="71"):
+        run_batch(lambda items, before_item: None, [])
+
+
 def test_the_watchdog_is_armed_at_most_once_a_second(worker):
     def task(items, before_item):
         for i in items:

@@ -4,6 +4,10 @@ import math
 import os
 from pathlib import Path
 
+# The number of processes uses the cores, not threads inside each of them: those that OpenBLAS
+# starts when it is loaded take time and memory, and end the process where there is little.
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Count the cores that this process may use.

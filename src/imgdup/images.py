@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.confine import CAN_CAP_MEMORY, cap_memory, silence_libraries
+from imgdup.confine import CAN_CAP_MEMORY, cap_memory, require_memory, silence_libraries
 from imgdup.decoders import Pixels, by_opencv, by_opencv_on_white, by_pillow, shrink, use_one_thread
 from imgdup.errors import ImageError
 from imgdup.files import FileBytes as FileBytes
@@ -143,10 +143,16 @@ def init_worker(limits: Limits) -> None:
     Parameters
     ----------
     limits : Limits
+
+    Raises
+    ------
+    ImgdupError
+        If the limits leave too little memory to decode anything.
     """
     use_one_thread()
     silence_libraries()
     cap_memory(limits.worker_memory_bytes)
+    require_memory()
 
 
 def _picture(decoded: _Decoded, name: str) -> Picture:

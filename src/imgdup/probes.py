@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import hashing, images
+from imgdup.confine import require_memory
 from imgdup.grey import ORIENTATIONS, Grey, turned
 from imgdup.limits import Limits
 
@@ -54,6 +55,8 @@ def make_probe(image: Image, name: str, bits: int, limits: Limits | None = None)
     ------
     ImageError
         If the file cannot be read or decoded.
+    ImgdupError
+        If this process has no memory left for it.
     ValueError
         If the array is no such picture.
     """
@@ -76,6 +79,7 @@ def make_turned_probes(
 
 
 def _grey_and_digest(image: Image, limits: Limits) -> tuple[Grey, bytes]:
+    require_memory()
     if isinstance(image, np.ndarray):
         return images.picture_from_array(image).grey, b""
     data = image if isinstance(image, bytes) else images.read_file(os.fsencode(image), limits).data

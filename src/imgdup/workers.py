@@ -16,12 +16,13 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from imgdup.cores import THREAD_VARIABLES
+
 T = TypeVar("T")
 R = TypeVar("R")
 
-# The number of workers uses the cores, not threads inside each of them.
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 WATCHDOG_EXIT_CODE = 1  # faulthandler's
+UNWATCHED_EXIT_CODE = 71  # the system's fault, in BSD's sysexits
 REARM_S = 1.0  # arming the watchdog starts a thread, about 0.1 ms: not for every item
 NOTHING = -1.0
 
@@ -81,7 +82,10 @@ class _Watch:
         """Let the process end in `timeout_s`, even inside a C call that holds the lock."""
         self.due = now + self.rearm_s
         self.board[1] = now + self.timeout_s
-        faulthandler.dump_traceback_later(self.timeout_s, exit=True, file=self.sink)
+        try:
+            faulthandler.dump_traceback_later(self.timeout_s, exit=True, file=self.sink)
+        except RuntimeError:  # no room for its thread: what ran here before has not let go of it
+            os._exit(UNWATCHED_EXIT_CODE)
 
     def rest(self) -> None:
         """Wait for the next call, however long."""

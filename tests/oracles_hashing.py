@@ -131,7 +131,7 @@ def pdq_quality(samples):
     for grid in (samples, transposed(samples)):
         for upper, lower in itertools.pairwise(grid):
             total += sum(
-                int(abs(u - v) * 100 / 255 + float(TIE)) for u, v in zip(upper, lower, strict=True)
+                int(abs(u - v) * 100 / 255 * (1 + 1e-9)) for u, v in zip(upper, lower, strict=True)
             )
     return min(total // 90, 100)
 

@@ -13,30 +13,23 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.grey import Grey, Shades
-from imgdup.operators import Axis, Floats, Lines, Operator, apply, operator
+from imgdup.grey import Grey
+from imgdup.grids import Grid, sample
+from imgdup.operators import Floats
 
 PARAMETERS_VERSION = 1  # changes whenever any picture's hash does
 
 PDQ_BITS = 256
 PDQ_MAX_DISTANCE = 31  # bits at which the authors of PDQ take two pictures for the same
 PDQ_MIN_QUALITY = 50  # below it a picture has too little structure to be compared
+PERCENT = 100 / 255 * (1 + 1e-9)  # of full scale; whole percents stay whole in spite of rounding
 PDQ_GRADIENTS = 90  # sum of differences that makes one point of quality
 TINY_SIDE = 16  # pixels; a shorter side holds too little to compare, whatever samples of it say
 
 TIE = 1e-5  # grey levels: what is so close below a half is taken for a half
 COEFFICIENT_UNIT = 1e-6  # grey levels: coefficients equal after rounding to it are equal
-PIECE_PIXELS = 1 << 14  # multiplied at a time: so few that BLAS does it in one thread
 
 Words = npt.NDArray[np.uint64]
-
-
-class Grid(NamedTuple):
-    """What a hash looks at: ``"area"`` averages or ``"pdq"`` samples, in rows and columns."""
-
-    kind: str
-    rows: int
-    columns: int
 
 
 class Hasher(NamedTuple):
@@ -63,7 +56,7 @@ class Hasher(NamedTuple):
 
     def compute(self, grey: Grey, bits: int) -> Words:
         """Hash a picture: uint64 of shape (bits // 64,)."""
-        (grid,) = sample(grey, self.grid(bits))
+        (grid,) = sample(grey, (self.grid(bits),))
         return self.compare(grid, bits)
 
 
@@ -95,56 +88,11 @@ def fingerprint(grey: Grey, name: str, bits: int) -> Fingerprint:
     >>> hex(hashes[0]), quality
     ('0xffffffffffffffff', 22)
     """
-    hasher = HASHERS[name]
-    samples, *others = sample(grey, *dict.fromkeys((PDQ_GRID, hasher.grid(bits))))
+    samples, *others = sample(grey, _grids(name, bits))
     pdq = compare_frequencies(samples, PDQ_BITS)
-    hashes = hasher.compare(others[0], bits) if others else pdq
+    hashes = HASHERS[name].compare(others[0], bits) if others else pdq
     tiny = min(grey.height, grey.width) < TINY_SIDE
     return Fingerprint(hashes, pdq, 0 if tiny else pdq_quality(samples))
-
-
-def sample(grey: Grey, *grids: Grid) -> list[Floats]:
-    """Multiply a picture with the operators of some grids.
-
-    Parameters
-    ----------
-    grey : Grey
-    *grids : Grid
-        All rows must be multiples of ``imgdup.operators.BANDS``.
-
-    Returns
-    -------
-    list of ndarray of float64, shape (rows, columns)
-    """
-    row_axis = Axis(grey.height, grey.reduction, grey.short_first[0])
-    column_axis = Axis(grey.width, grey.reduction, grey.short_first[1])
-    lines = tuple([Lines(grid.kind, grid.rows) for grid in grids])
-    strips = _strips(grey.pixels, operator(lines, row_axis))
-    bands, _, width = strips.shape
-    results, start = [], 0
-    for kind, rows, columns in grids:
-        stop = start + rows // bands
-        across = operator((Lines(kind, columns),), column_axis)
-        mine = np.ascontiguousarray(strips[:, start:stop]).reshape(rows, width)
-        results.append(apply(across, mine.T).reshape(columns, rows).T)
-        start = stop
-    return results
-
-
-def _strips(pixels: Shades, down: Operator) -> Floats:
-    """Apply the operator of the rows; to a large picture piece by piece."""
-    bands, rows, window = down.weights.shape
-    width = pixels.shape[1]
-    if window * width <= PIECE_PIXELS:
-        return apply(down, np.array(pixels, np.float64, order="C"))
-    strips = np.empty((bands, rows, width))
-    across = max(1, PIECE_PIXELS // window)
-    for band in range(bands):
-        seen = pixels[band * down.step :][:window]
-        for left in range(0, width, across):
-            piece = seen[:, left : left + across].astype(np.float64)
-            strips[band, :, left : left + across] = down.weights[band] @ piece
-    return strips
 
 
 def compare_neighbours(grid: Floats, bits: int) -> Words:
@@ -186,18 +134,17 @@ def pdq_quality(samples: Floats) -> int:
     int
         From 0 (flat) to 100.
     """
-    percents = samples * (100 / 255)
-    total = _steps(percents)
+    total = _steps(samples.T)
     if total < PDQ_GRADIENTS * 100:
-        total += _steps(percents.T)
+        total += _steps(samples)
     return min(total // PDQ_GRADIENTS, 100)
 
 
-def _steps(percents: Floats) -> int:
-    """Sum of the whole differences between each row and the next."""
-    steps = percents[1:] - percents[:-1]
+def _steps(samples: Floats) -> int:
+    """Sum, in whole percents, the differences between each row and the next."""
+    steps = samples[1:] - samples[:-1]
+    steps *= PERCENT
     np.abs(steps, out=steps)
-    steps += TIE
     return int(np.floor(steps, out=steps).sum())
 
 
@@ -223,6 +170,12 @@ def _pdq_grid(bits: int) -> Grid:
 def _levels(averages: Floats) -> Floats:
     """Round averages to integers, halves up."""
     return np.floor(averages + (0.5 + TIE))
+
+
+@lru_cache
+def _grids(name: str, bits: int) -> tuple[Grid, ...]:
+    """Grids of a fingerprint: that of PDQ, and that of the search hash if it is another."""
+    return tuple(dict.fromkeys((PDQ_GRID, HASHERS[name].grid(bits))))
 
 
 @lru_cache

@@ -5,12 +5,12 @@ PDQ's box filter. Each row of such an operator has few weights that are not zero
 So an operator is kept as bands: small dense matrices, each over a window of the pixels, the windows
 equally long and evenly spaced, so that one batched matrix product applies all of them.
 
-All is float64 and every product is small enough for BLAS to do it in one thread, so that a
-grid does not depend on who computes it.
+The weights of a row are whole numbers over a common divisor. As whole numbers they fit float32 with
+8-bit pixels: the product is exact, whoever computes it in whatever order, and fast.
 """
 
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,12 @@ CACHE_BYTES = 32 << 20  # of operators; a collection can have thousands of sizes
 BANDS = 8  # of an operator whose rows can be shared out evenly
 PDQ_BOXES = 128  # a side holds so many boxes of PDQ's filter
 PDQ_MIN_LENGTH = 5  # pixels; PDQ sees nothing in a shorter side
+MAX_WHOLE = (1 << 24) // 255  # times an 8-bit pixel, the largest divisor that float32 holds exactly
+MAX_WHOLE_BOX = 10  # pixels; the divisors of longer boxes exceed MAX_WHOLE
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+Reals = npt.NDArray[Any]  # float32 or float64
 
 
 class Lines(NamedTuple):
@@ -60,50 +63,61 @@ class Axis(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """Weights, shape (bands, rows of a band, window); window ``i`` begins at block ``i * step``."""
+    """One axis of a grid.
+
+    Attributes
+    ----------
+    weights : ndarray of float32 or float64, shape (bands, rows of a band, window)
+        Window ``i`` begins at block ``i * step``.
+    step : int
+    scales : ndarray of float64, shape (bands, rows of a band, 1)
+        What products must be multiplied by to become means.
+    """
+
+    weights: Reals
+    step: int
+    scales: Floats
+
+
+class _Weights(NamedTuple):
+    """Weights of rows, shape (rows, window), and their divisors, shape (rows, 1)."""
 
     weights: Floats
-    step: int
+    divisors: Floats
 
 
-class _Key(NamedTuple):
-    """What an operator depends on."""
-
-    lines: tuple[Lines, ...]
-    axis: Axis
-
-
-def apply(operator: Operator, pixels: Floats) -> Floats:
-    """Multiply an operator with the rows of a picture.
+def apply(operator: Operator, pixels: Reals) -> Reals:
+    """Multiply the weights of an operator with the rows of a picture.
 
     Parameters
     ----------
     operator : Operator
-    pixels : ndarray of float64, shape (blocks, n)
-        C- or Fortran-contiguous.
+    pixels : ndarray, shape (blocks, n)
+        Of the dtype of the weights, C- or Fortran-contiguous.
 
     Returns
     -------
-    ndarray of float64, shape (bands, rows of a band, n)
+    ndarray of the same dtype, shape (bands, rows of a band, n)
     """
     bands, _, window = operator.weights.shape
     down, across = pixels.strides
-    windows: Floats = np.ndarray(
+    windows: Reals = np.ndarray(
         (bands, window, pixels.shape[1]),
-        np.float64,
+        pixels.dtype,
         pixels if pixels.flags.c_contiguous else pixels.T,
         strides=(operator.step * down, down, across),
     )
-    strips: Floats = np.matmul(operator.weights, windows)
+    strips: Reals = np.matmul(operator.weights, windows)
     return strips
 
 
+_Key = tuple[tuple[Lines, ...], Axis, bool]
 _cache: dict[_Key, Operator] = {}
 _cached_bytes = 0
 _cache_lock = threading.Lock()
 
 
-def operator(lines: tuple[Lines, ...], axis: Axis) -> Operator:
+def operator(lines: tuple[Lines, ...], axis: Axis, *, whole: bool) -> Operator:
     """Return the operator that makes lines out of an axis, from the cache if it is there.
 
     Parameters
@@ -112,11 +126,14 @@ def operator(lines: tuple[Lines, ...], axis: Axis) -> Operator:
         Several kinds share one operator: each band has first its share of the first kind's
         rows, then of the second's. Kinds that share must have a multiple of ``BANDS`` rows.
     axis : Axis
+    whole : bool
+        Whether the pixels are whole numbers of 8 bits: then weights are, as far as float32 holds
+        the products, whole numbers in float32. Else they are means in float64.
     """
-    key = _Key(lines, axis)
+    key = (lines, axis, whole)
     found = _cache.get(key)
     if found is None:
-        found = _build(lines, axis)
+        found = _build(lines, axis, whole)
         _remember(key, found)
     return found
 
@@ -133,21 +150,30 @@ def _remember(key: _Key, made: Operator) -> None:
             _cached_bytes -= _cache.pop(next(iter(_cache))).weights.nbytes
 
 
-def _build(lines: tuple[Lines, ...], axis: Axis) -> Operator:
+def _build(lines: tuple[Lines, ...], axis: Axis, whole: bool) -> Operator:
     """Windows that hold all weights, then the weights."""
-    bands = 1 if any(count % BANDS for _, count in lines) else BANDS
-    supports = [_SUPPORTS[kind](count, axis.length) for kind, count in lines]
+    bands = 1 if any(rows % BANDS for _, rows in lines) else BANDS
+    supports = [_SUPPORTS[kind](rows, axis.length) for kind, rows in lines]
     low = np.min([start.reshape(bands, -1).min(axis=1) for start, _ in supports], axis=0)
     high = np.max([stop.reshape(bands, -1).max(axis=1) for _, stop in supports], axis=0)
     step, window = _windows(low, high, axis)
     parts = []
-    for kind, count in lines:
-        band = np.arange(count) // (count // bands)
+    for kind, rows in lines:
+        band = np.arange(rows) // (rows // bands)
         starts = band * (step * axis.reduction) - axis.overhang
-        weights = _WEIGHTS[kind](count, axis.length, starts, window * axis.reduction)
-        folded = weights.reshape(bands, count // bands, window, axis.reduction).sum(axis=3)
-        parts.append(folded)
-    return Operator(np.concatenate(parts, axis=1), step)
+        part = _WEIGHTS[kind](rows, axis.length, starts, window * axis.reduction)
+        parts.append(_in_bands(part, bands, axis.reduction))
+    weights, divisors = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
+    if whole and divisors.max() <= MAX_WHOLE and not (weights % 1).any():
+        return Operator(weights.astype(np.float32), step, 1 / divisors)
+    return Operator(weights / divisors, step, np.ones_like(divisors))
+
+
+def _in_bands(part: _Weights, bands: int, reduction: int) -> _Weights:
+    """Share the rows out to the bands, and let the pixels of each block have one weight."""
+    rows, window = part.weights.shape
+    folded = part.weights.reshape(bands, rows // bands, window // reduction, reduction)
+    return _Weights(folded.sum(axis=3), part.divisors.reshape(bands, rows // bands, 1))
 
 
 def _windows(low: Counts, high: Counts, axis: Axis) -> tuple[int, int]:
@@ -161,19 +187,18 @@ def _windows(low: Counts, high: Counts, axis: Axis) -> tuple[int, int]:
     return step, window if step else axis.blocks
 
 
-def _area_support(count: int, length: int) -> tuple[Counts, Counts]:
+def _area_support(rows: int, length: int) -> tuple[Counts, Counts]:
     """First and last + 1 full pixel of each equal share of an axis."""
-    order = np.arange(count)
-    return order * length // count, -(-(order + 1) * length // count)
+    order = np.arange(rows)
+    return order * length // rows, -(-(order + 1) * length // rows)
 
 
-def _area_weights(count: int, length: int, starts: Counts, window: int) -> Floats:
-    """Tell what part of each full pixel from `starts` on lies in a row's share of the axis."""
-    bounds = np.arange(count + 1) * (length / count)
-    edges = starts[:, None] + np.arange(window + 1)
+def _area_weights(rows: int, length: int, starts: Counts, window: int) -> _Weights:
+    """Measure, in parts of a pixel, what of each full pixel lies in a row's share of the axis."""
+    bounds = np.arange(rows + 1) * length
+    edges = (starts[:, None] + np.arange(window + 1)) * rows
     covered = np.clip(edges, bounds[:-1, None], bounds[1:, None])
-    weights: Floats = np.diff(covered) * (count / length)
-    return weights
+    return _Weights(np.diff(covered).astype(np.float64), np.full((rows, 1), float(length)))
 
 
 def _pdq_boxes(length: int) -> tuple[int, int]:
@@ -183,34 +208,38 @@ def _pdq_boxes(length: int) -> tuple[int, int]:
     return box - 1 - right, right
 
 
-def _pdq_middles(count: int, length: int) -> Counts:
+def _pdq_middles(rows: int, length: int) -> Counts:
     """Full pixels at which the filtered axis is sampled."""
-    middles: Counts = (2 * np.arange(count) + 1) * length // (2 * count)
+    middles: Counts = (2 * np.arange(rows) + 1) * length // (2 * rows)
     return middles
 
 
-def _pdq_support(count: int, length: int) -> tuple[Counts, Counts]:
+def _pdq_support(rows: int, length: int) -> tuple[Counts, Counts]:
     """First and last + 1 full pixel of the box of boxes around each sample."""
     left, right = _pdq_boxes(length)
-    middles = _pdq_middles(count, length)
+    middles = _pdq_middles(rows, length)
     return np.maximum(middles - 2 * left, 0), np.minimum(middles + 2 * right + 1, length)
 
 
-def _pdq_weights(count: int, length: int, starts: Counts, window: int) -> Floats:
+def _pdq_weights(rows: int, length: int, starts: Counts, window: int) -> _Weights:
     """Weigh by a box of boxes around each sample; each averages what lies inside the picture."""
     if length < PDQ_MIN_LENGTH:
-        return np.zeros((count, window))
+        return _Weights(np.zeros((rows, window)), np.ones((rows, 1)))
     left, right = _pdq_boxes(length)
-    middles = _pdq_middles(count, length)[:, None] + np.arange(-left, right + 1)
+    middles = _pdq_middles(rows, length)[:, None] + np.arange(-left, right + 1)
     inside = (middles >= 0) & (middles < length)
     low, high = np.maximum(middles - left, 0), np.minimum(middles + right + 1, length)
-    share = inside / (np.maximum(high - low, 1) * inside.sum(axis=1, keepdims=True))
-    base = np.arange(count)[:, None] * (window + 1) - starts[:, None]
-    slopes = np.zeros(count * (window + 1))
+    sizes = np.where(inside, high - low, 1)
+    divisors = np.ones((rows, 1))
+    if left + right < MAX_WHOLE_BOX:
+        divisors = np.lcm.reduce(sizes, axis=1, keepdims=True) * inside.sum(1, keepdims=True)
+    share = inside * divisors / (sizes * inside.sum(axis=1, keepdims=True))
+    base = np.arange(rows)[:, None] * (window + 1) - starts[:, None]
+    slopes = np.zeros(rows * (window + 1))
     np.add.at(slopes, (base + low)[inside], share[inside])
     np.subtract.at(slopes, (base + high)[inside], share[inside])
-    weights: Floats = np.cumsum(slopes.reshape(count, window + 1)[:, :-1], axis=1)
-    return weights
+    weights = np.cumsum(slopes.reshape(rows, window + 1)[:, :-1], axis=1)
+    return _Weights(weights, divisors.astype(np.float64))
 
 
 _SUPPORTS = {"area": _area_support, "pdq": _pdq_support}

@@ -1,0 +1,72 @@
+"""Grey pixels -> grids of numbers, which hashes compare: area averages, or the samples of PDQ."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from imgdup.grey import Grey, Shades
+from imgdup.operators import Axis, Floats, Lines, Operator, Reals, apply, operator
+
+PIECE_PIXELS = 1 << 14  # multiplied at a time: so few that BLAS does it in one thread
+
+
+class Grid(NamedTuple):
+    """What a hash looks at: ``"area"`` averages or ``"pdq"`` samples, in rows and columns."""
+
+    kind: str
+    rows: int
+    columns: int
+
+
+def sample(grey: Grey, grids: tuple[Grid, ...]) -> list[Floats]:
+    """Multiply a picture with the operators of some grids.
+
+    Parameters
+    ----------
+    grey : Grey
+    grids : tuple of Grid
+        All rows must be multiples of ``imgdup.operators.BANDS``.
+
+    Returns
+    -------
+    list of ndarray of float64, shape (rows, columns)
+
+    Examples
+    --------
+    >>> grey = Grey(np.array([[0, 30, 60]], dtype=np.uint8), height=1, width=3)
+    >>> sample(grey, (Grid("area", 8, 2),))[0][0]
+    array([10., 50.])
+    """
+    height, width, reduction, (rows_short, columns_short) = grey[1:]
+    lines = tuple([Lines(kind, rows) for kind, rows, _ in grids])
+    whole = grey.pixels.dtype == np.uint8
+    down = operator(lines, Axis(height, reduction, rows_short), whole=whole)
+    strips = _strips(grey.pixels, down)
+    column_axis = Axis(width, reduction, columns_short)
+    results: list[Floats] = []
+    start = 0
+    for kind, rows, columns in grids:
+        stop = start + rows // len(strips)
+        mine = strips[:, start:stop].astype(np.float64).reshape(rows, -1)
+        across = operator((Lines(kind, columns),), column_axis, whole=False)
+        turned = apply(across, mine.T).reshape(columns, rows)
+        turned *= down.scales[:, start:stop].reshape(rows)
+        results.append(turned.T)
+        start = stop
+    return results
+
+
+def _strips(pixels: Shades, down: Operator) -> Reals:
+    """Apply the operator of the rows; to a large picture piece by piece."""
+    bands, rows, window = down.weights.shape
+    width = pixels.shape[1]
+    if window * width <= PIECE_PIXELS:
+        return apply(down, np.array(pixels, down.weights.dtype, order="C"))
+    strips = np.empty((bands, rows, width), down.weights.dtype)
+    across = max(1, PIECE_PIXELS // window)
+    for band in range(bands):
+        seen = pixels[band * down.step :][:window]
+        for left in range(0, width, across):
+            piece = seen[:, left : left + across].astype(down.weights.dtype)
+            strips[band, :, left : left + across] = down.weights[band] @ piece
+    return strips

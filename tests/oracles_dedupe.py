@@ -97,3 +97,20 @@ def chains(files, max_distance=31, search_distance=None):
                 for path in joined:
                     component[path] = joined
     return {frozenset(c) for c in component.values() if len(c) > 1}
+
+
+def leaks(a_files, b_files, max_distance=31, labels=None):
+    """Return {path in B: (path in A, distance, conflict path or None)}, nearest first."""
+    labels = labels or {}
+    found = {}
+    for b in sorted(b_files, key=lambda file: parts(file.path)):
+        near = [a for a in a_files if are_duplicates(a, b, max_distance)]
+        near.sort(key=lambda a: (not same_bytes(a, b), stated_distance(a, b), parts(a.path)))
+        if not near:
+            continue
+        mine = labels.get(b.path)
+        others = [a for a in near if mine and labels.get(a.path) not in (None, mine)]
+        others.sort(key=lambda a: (stated_distance(a, b), parts(a.path)))
+        conflict = others[0].path if others else None
+        found[b.path] = (near[0].path, stated_distance(near[0], b), conflict)
+    return dict(sorted(found.items(), key=lambda each: (each[1][1], parts(each[0]))))

@@ -1,65 +1,71 @@
-"""Components: chains of duplicates, for information.
+"""Chains of duplicates. Oracle: ``oracles_dedupe.chains`` joins sets of paths, pair by pair."""
 
-Oracle: labels that spread over all pairs until nothing changes.
-"""
-
-from hypothesis import given
+import numpy as np
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import oracles_dedupe
 from array_rows import File, rows_of
 from imgdup.components import chains, component_labels
 from imgdup.dedupe import Wishes, find_duplicates
 from imgdup.duplicates import Rule
+from imgdup.rows import images
+from test_groups import files_strategy
 
-NEAR = Wishes(rule=Rule(2))
+compiles = settings(deadline=None)  # the first join
 
-FILES = st.lists(
-    st.builds(
-        dict,
-        pdq=st.integers(0, 63),
-        quality=st.sampled_from([100, 50, 49]),
-        content=st.sampled_from([b"", b"", b"x", b"y"]),
-    ),
-    max_size=12,
+
+@compiles
+@given(
+    files=files_strategy(),
+    max_distance=st.integers(0, 3),
+    search_distance=st.sampled_from([None, 0]),
 )
+def test_components_equal_joining_pair_by_pair(files, max_distance, search_distance):
+    rows = rows_of(files)
+    selected = images(rows)
+
+    labels = component_labels(rows, selected, Rule(max_distance, search_distance))
+
+    members = {}
+    for row, label in zip(selected.tolist(), labels.tolist(), strict=True):
+        members.setdefault(label, set()).add(rows.path(row))
+    found = {frozenset(each) for each in members.values() if len(each) > 1}
+    assert found == oracles_dedupe.chains(files, max_distance, search_distance)
 
 
-def are_duplicates(a, b):
-    near = (a.pdq ^ b.pdq).bit_count() <= 2 and min(a.quality, b.quality) >= 50
-    return near or a.content == b.content
+def test_numbers_are_by_first_appearance():
+    pictures = [5, 9, 5, 7, 9]
+    rows = rows_of([File(b"/data/%d" % i, pdq=p << p * 8) for i, p in enumerate(pictures)])
+
+    labels = component_labels(rows, images(rows), Rule(0))
+
+    assert labels.tolist() == [0, 1, 0, 2, 1]
 
 
-def spread(files):
-    """The number of each file's component, by first appearance."""
-    labels = list(range(len(files)))
-    for _ in files:
-        for i, a in enumerate(files):
-            for j, b in enumerate(files):
-                if are_duplicates(a, b):
-                    labels[i] = labels[j] = min(labels[i], labels[j])
-    seen = list(dict.fromkeys(labels))
-    return [seen.index(label) for label in labels]
+def test_a_long_chain_is_one_component():
+    n = 3000
+    rows = rows_of([File(b"/data/%04d" % i, pdq=(1 << i % 257) - 1) for i in range(n)])
+
+    labels = component_labels(rows, images(rows), Rule(1))
+
+    assert set(labels.tolist()) == {0}
 
 
-@given(FILES)
-def test_labels_equal_those_that_spread_over_all_pairs(drawn):
-    files = [File(b"/data/%02d.jpg" % i, **facts) for i, facts in enumerate(drawn)]
+def test_chains_are_counted_by_size():
+    files = [
+        File(b"/data/%d" % i, pdq=pdq)
+        for i, pdq in enumerate([0, 1, 3, 2**99 - 1, 2**250 - 2**150])
+    ]
 
-    labels = component_labels(find_duplicates(rows_of(files), NEAR))
+    found = chains(find_duplicates(rows_of(files), Wishes(rule=Rule(1))))
 
-    assert labels.tolist() == spread(files)
-
-
-def test_a_chain_is_one_component_although_its_ends_are_far_apart():
-    files = [File(b"/data/%d.jpg" % i, pdq=2 ** (2 * i) - 1) for i in range(5)]
-
-    found = find_duplicates(rows_of([*files, File(b"/data/z.jpg", pdq=2**200 - 1)]), NEAR)
-
-    assert chains(found) == {5: 1}
+    assert dict(found) == {3: 1}
 
 
-def test_no_files_have_no_components():
-    found = find_duplicates(rows_of([]), NEAR)
+def test_no_image_no_chain():
+    rows = rows_of([])
 
-    assert component_labels(found).tolist() == []
-    assert chains(found) == {}
+    assert component_labels(rows, images(rows)).tolist() == []
+    assert chains(find_duplicates(rows)).total() == 0
+    assert component_labels(rows, np.zeros(0, np.int64)).dtype == np.int64

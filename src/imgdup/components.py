@@ -1,74 +1,78 @@
-"""Duplicates -> connected components: chains A~B~C, for information only; nothing rests on them."""
+"""Duplicates -> connected components, the chains A~B~C: no removal rests on them."""
 
 from collections import Counter
 
 import numpy as np
 
 from imgdup.dedupe import Duplicates
-from imgdup.duplicates import byte_classes, hash_classes, hashes_of, near
-from imgdup.rows import RowNumbers
-
-Labels = RowNumbers
+from imgdup.duplicates import NO_CLASS, Rule, byte_classes, hash_classes, hashes_of, near
+from imgdup.rows import RowNumbers, Rows, file_numbers
 
 
 def chains(duplicates: Duplicates) -> Counter[int]:
-    """Count the connected components by their number of files, those of one file left out."""
-    labels = component_labels(duplicates)
+    """Count the connected components by their number of paths, those of one path left out."""
+    rows, wishes = duplicates.rows, duplicates.wishes
+    labels = component_labels(rows, duplicates.images, wishes.rule, threads=wishes.threads)
     sizes = np.bincount(labels)
     return Counter(sizes[sizes > 1].tolist())
 
 
-def component_labels(duplicates: Duplicates) -> Labels:
-    """Give each file that was looked at the number of its connected component.
+def component_labels(
+    rows: Rows, selected: RowNumbers, rule: Rule | None = None, *, threads: int | None = None
+) -> RowNumbers:
+    """Give each image the number of its connected component.
 
-    Two files are in one component if a chain of duplicates leads from one to the other.
+    Two images are in one component if a chain of duplicates leads from one to the other. The names
+    of one file (hard links) are always in one.
+
+    Parameters
+    ----------
+    rows : Rows
+    selected : ndarray of int64
+        Rows of images.
+    rule : Rule, optional
+    threads : int, optional
+        For the join; all cores by default.
 
     Returns
     -------
-    ndarray of int64, shape (n_images,)
-        The number of each of ``duplicates.images``, by first appearance from 0.
+    ndarray of int64, shape of `selected`
+        The number of each one's component, by first appearance from 0.
     """
-    rows, selected, rule = duplicates.rows, duplicates.images, duplicates.wishes.rule
+    rule = rule or Rule()
     hashes = hashes_of(rows, selected, rule)
     by_hash = hash_classes(hashes, rows.column("quality")[selected])
     parent = np.arange(len(selected))
-    for classes in (by_hash, byte_classes(rows, selected)):
-        _unite_classes(parent, classes)
-    matched = np.flatnonzero(by_hash >= 0)
-    _, first = np.unique(by_hash[matched], return_index=True)
-    heads = matched[first]
-    for block in near(hashes.take(heads), rule, threads=duplicates.wishes.threads):
-        for i, j in zip(heads[block.left].tolist(), heads[block.right].tolist(), strict=True):
-            _unite(parent, i, j)
-    roots = np.array([_root(parent, i) for i in range(len(parent))], np.int64)
-    return _by_appearance(roots)
+    for classes in (by_hash, byte_classes(rows, selected), file_numbers(rows)[selected]):
+        _unite(parent, *_members_and_first(classes))
+    classes, heads = np.unique(by_hash, return_index=True)
+    heads = heads[classes != NO_CLASS]
+    for block in near(hashes.take(heads), rule, threads=threads):
+        _unite(parent, heads[block.left], heads[block.right])
+    return np.unique(parent, return_inverse=True)[1].reshape(-1)
 
 
-def _unite_classes(parent: Labels, classes: Labels) -> None:
-    """Unite the files of each class; -1 stands for none."""
-    members = np.flatnonzero(classes >= 0)
-    members = members[np.argsort(classes[members], kind="stable")]
-    same = classes[members[1:]] == classes[members[:-1]]
-    for i, j in zip(members[:-1][same].tolist(), members[1:][same].tolist(), strict=True):
-        _unite(parent, i, j)
+def _members_and_first(classes: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
+    """Pair each member of a class with its first one."""
+    _, first, same = np.unique(classes, return_index=True, return_inverse=True)
+    members = np.flatnonzero(classes != NO_CLASS)
+    return members, first[same.reshape(-1)[members]]
 
 
-def _unite(parent: Labels, i: int, j: int) -> None:
-    a, b = _root(parent, i), _root(parent, j)
-    parent[max(a, b)] = min(a, b)
+def _unite(parent: RowNumbers, left: RowNumbers, right: RowNumbers) -> None:
+    """Join the components of each pair; each ends up with its least member as the root of all."""
+    while len(left):
+        left, right = parent[left], parent[right]
+        apart = left != right
+        left, right = left[apart], right[apart]
+        np.minimum.at(parent, np.maximum(left, right), np.minimum(left, right))
+        _flatten(parent)
 
 
-def _root(parent: Labels, i: int) -> int:
-    """Find the first file of a component, halving the way for the next time."""
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = int(parent[i])
-    return i
-
-
-def _by_appearance(labels: Labels) -> Labels:
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    numbers: Labels = rank[inverse]
-    return numbers
+def _flatten(parent: RowNumbers) -> None:
+    """Let each member point at its root, in as many rounds as the depth has bits."""
+    while True:
+        above = parent[parent]
+        if np.array_equal(above, parent):
+            return
+        parent[:] = above

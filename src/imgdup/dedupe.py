@@ -14,7 +14,7 @@ from imgdup.groups import Groups, star_groups
 from imgdup.keep import Keep
 from imgdup.plan import FileFacts, Header, Plan, Removal
 from imgdup.relations import RELATIONS, relate
-from imgdup.rows import RowNumbers, Rows, has_other_names, images
+from imgdup.rows import RowNumbers, Rows, has_other_names, images, listed_paths
 from imgdup.sources import absolute
 from imgdup.table import join
 
@@ -121,11 +121,8 @@ class Duplicates:
         }
 
     def listed(self, selected: RowNumbers) -> Iterator[bytes]:
-        """Yield paths for a list: relative to the root where there is one, else absolute."""
-        roots = self.rows.roots
-        skip = len(join(roots[0], b"")) if len(roots) == 1 else 0
-        for row in selected.tolist():
-            yield self.rows.path(row)[skip:]
+        """Yield the paths of rows for a list; see `imgdup.rows.listed_paths`."""
+        return listed_paths(self.rows, selected)
 
     def kept_indices(self, paths: Iterable[str | bytes | os.PathLike[str]]) -> list[int]:
         """Return the places of those paths whose files stay.

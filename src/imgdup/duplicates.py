@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.hamming import distances
+from imgdup.lookup import DUPLICATE_DISTANCE, MIN_QUALITY
 from imgdup.pairs import Pairs, group_equal, iter_pairs
 from imgdup.rows import RowNumbers, Rows, byte_keys
 
-DUPLICATE_DISTANCE = 31  # bits of PDQ; the standard's own threshold of a confident match
-MIN_QUALITY = 50  # PDQ quality below which a picture has too little structure to match
 PDQ_BITS = 256
 NO_CLASS = -1
 
@@ -116,16 +115,17 @@ def hash_classes(hashes: Hashes, quality: npt.NDArray[np.uint8]) -> RowNumbers:
     """
     numbers = np.full(len(quality), NO_CLASS, np.int64)
     good = np.flatnonzero(quality >= MIN_QUALITY)
-    numbers[good] = _class_numbers(np.hstack(hashes.take(good)))
+    numbers[good] = class_numbers(np.hstack(hashes.take(good)))
     return numbers
 
 
 def byte_classes(rows: Rows, selected: RowNumbers) -> RowNumbers:
     """Give each file the number of its class of equal bytes: size and content digest."""
-    return _class_numbers(byte_keys(rows, selected))
+    return class_numbers(byte_keys(rows, selected))
 
 
-def _class_numbers(keys: Words) -> RowNumbers:
+def class_numbers(keys: Words) -> RowNumbers:
+    """Give each key, shape (n, words), the number of its class of equal ones, from 0."""
     numbers = np.empty(len(keys), np.int64)
     if len(keys):
         classes = group_equal(np.ascontiguousarray(keys))

@@ -1,7 +1,7 @@
 """What cleaning a data set needs of an index: its rows, as a protocol that ImageIndex satisfies."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from imgdup.errors import UsageError
 from imgdup.formats import REASONS
 from imgdup.sources import absolute
-from imgdup.table import is_below
+from imgdup.table import is_below, join
 
 OK = REASONS.index("ok")
 
@@ -82,6 +82,14 @@ def has_other_names(rows: Rows) -> npt.NDArray[np.bool_]:
     linked = np.array(rows.column("same_file") >= 0)
     linked[rows.column("same_file")[linked]] = True
     return linked
+
+
+def listed_paths(rows: Rows, selected: RowNumbers) -> Iterator[bytes]:
+    """Yield paths for a list: relative to the root where there is one, else absolute."""
+    roots = rows.roots
+    skip = len(join(roots[0], b"")) if len(roots) == 1 else 0
+    for row in selected.tolist():
+        yield rows.path(row)[skip:]
 
 
 def folder_of_index(rows: Rows, folder: str | bytes | os.PathLike[str], option: str) -> bytes:

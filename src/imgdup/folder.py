@@ -23,6 +23,7 @@ from imgdup.errors import ImgdupError, IndexFormatError
 FOLDER_NAME = ".imgdup"
 ENVIRONMENT_VARIABLE = "IMGDUP_INDEX"
 CURRENT, LOCK, PARTS = "current", "lock", "parts"
+SETS = "sets"  # holds index folders of their own: those that compare makes of two sets
 MAX_CURRENT_BYTES = 1 << 20
 GENERATION = re.compile(r"index\.([1-9][0-9]{0,17})", re.ASCII)
 TEMPORARY = re.compile(rf".+\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}", re.ASCII)
@@ -261,7 +262,7 @@ def _check_ours(folder: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    known = name in (CURRENT, LOCK, f"{LOCK}.held", PARTS)
+    known = name in (CURRENT, LOCK, f"{LOCK}.held", PARTS, SETS)
     return known or bool(GENERATION.fullmatch(name) or TEMPORARY.fullmatch(name))
 
 

@@ -6,17 +6,27 @@ Thumbnails are decoded in worker processes, like everything that comes from a fi
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
+from imgdup.compare import Leaks
 from imgdup.decoding import decode_batches
 from imgdup.dedupe import Duplicates
 from imgdup.executors import Died
-from imgdup.html_report import Entry, Group
+from imgdup.html_report import Entry, Group, Wording, save_report
 from imgdup.limits import Limits
 from imgdup.lines import shown
 from imgdup.relations import RELATIONS
 from imgdup.rows import Rows
 
 BATCH_FILES = 64
+LEAKS = Wording(
+    title="Leaks",
+    keeper="in A",
+    removal="in B",
+    saves="",
+    none="No image of B has a duplicate in A.",
+    about="Each image of B is a duplicate of the image of A that stands before it.",
+)
 MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most come first
 
 
@@ -36,8 +46,8 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
     savings = [int(sizes[groups.removed[a:b]].sum()) for a, b in spans]
     order = sorted(range(len(spans)), key=lambda i: (-savings[i], i))
     wanted = _wanted(duplicates, [spans[i] for i in order], order)
-    thumbnails = make_thumbnails([rows.path(row) for row in wanted], limits or Limits())
-    pictures = dict(zip(wanted, thumbnails, strict=True))
+    paths = [rows.path(row) for row in wanted]
+    pictures = dict(zip(paths, make_thumbnails(paths, limits or Limits()), strict=True))
     for i in order:
         a, b = spans[i]
         members = groups.removed[a:b].tolist()
@@ -51,6 +61,36 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
                 for (row, distance), relation in zip(told, related, strict=True)
             ],
         )
+
+
+def save_leaks(file: Path, leaks: Leaks, limits: Limits | None = None) -> None:
+    """Write the HTML page of `imgdup compare`: each image of A with those of B that equal it."""
+    a, b = leaks.a, leaks.b
+    by_keeper: dict[int, list[int]] = {}
+    for i, place in enumerate(leaks.places_a.tolist()):
+        by_keeper.setdefault(place, []).append(i)
+    rows_a = [int(a.images[place]) for place in by_keeper]
+    rows_b = b.images[leaks.places_b].tolist()
+    paths = [a.rows.path(row) for row in rows_a] + [b.rows.path(row) for row in rows_b]
+    wanted = list(dict.fromkeys(paths))[:MAX_THUMBNAILS]
+    pictures = dict(zip(wanted, make_thumbnails(wanted, limits or Limits()), strict=True))
+    groups = [
+        Group(
+            entry(a.rows, row, 0, "", pictures),
+            [
+                entry(
+                    b.rows,
+                    rows_b[i],
+                    int(leaks.distances[i]),
+                    RELATIONS[leaks.relations[i]],
+                    pictures,
+                )
+                for i in members
+            ],
+        )
+        for row, members in zip(rows_a, by_keeper.values(), strict=True)
+    ]
+    save_report(file, groups, LEAKS)
 
 
 def _wanted(
@@ -67,12 +107,12 @@ def _wanted(
 
 
 def entry(
-    rows: Rows, row: int, distance: int, relation: str, pictures: Mapping[int, bytes | None]
+    rows: Rows, row: int, distance: int, relation: str, pictures: Mapping[bytes, bytes | None]
 ) -> Entry:
     """Tell the page what it shows of one file."""
     width, height, size = (int(rows.column(name)[row]) for name in ("width", "height", "size"))
-    path = shown(rows.path(row))
-    return Entry(path, distance, relation, width, height, size, pictures.get(row))
+    path = rows.path(row)
+    return Entry(shown(path), distance, relation, width, height, size, pictures.get(path))
 
 
 def make_thumbnails(paths: Sequence[bytes], limits: Limits) -> list[bytes | None]:

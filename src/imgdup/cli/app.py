@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from imgdup import __version__
-from imgdup.cli import build, clean, pairs, search
+from imgdup.cli import build, clean, compare, pairs, search
 from imgdup.cli.common import discard_output, note
 from imgdup.errors import ImageError, ImgdupError
 
@@ -29,6 +29,8 @@ COMMANDS = (
     clean.dedupe,
     clean.apply,
     clean.undo,
+    compare.compare,
+    compare.split,
     build.info,
     build.forget,
     clean.check,
@@ -72,7 +74,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         return _fail(_usage(error), 2)
     except click.ClickException as error:
-        return _fail(error.format_message(), 1)
+        return _fail(_one_line(error), 1)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted; run the same command again to go on", INTERRUPTED)
     except ImageError as error:
@@ -93,7 +95,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _usage(error: click.UsageError) -> str:
     path = error.ctx.command_path if error.ctx else "imgdup"
-    return f"{error.format_message()} (see: {path} --help)"
+    return f"{_one_line(error)} (see: {path} --help)"
+
+
+def _one_line(error: click.ClickException) -> str:
+    return " ".join(error.format_message().split())
 
 
 def _where(error: OSError) -> str:
@@ -111,7 +117,7 @@ def _fail(message: str, code: int, error: BaseException | None = None) -> int:
         remedy = REMEDIES.get(getattr(error, "errno", None) or 0)
         message += f"; {remedy}" if remedy else ""
         error = error.__cause__
-    note(f"imgdup: {' '.join(message.split())}")
+    note(f"imgdup: {message}")
     return code
 
 

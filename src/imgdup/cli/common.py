@@ -76,6 +76,8 @@ def read_list(null: bool) -> list[bytes]:
     data = sys.stdin.buffer.read()
     if null:
         return [path for path in data.split(b"\0") if path]
+    if b"\0" in data:
+        raise UsageError("the list on stdin is separated by NUL: say --null")
     return [path for path in (line.rstrip(b"\r") for line in data.split(b"\n")) if path]
 
 

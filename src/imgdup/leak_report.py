@@ -1,0 +1,54 @@
+"""Leaks of one set into another -> what ``imgdup compare`` prints."""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from imgdup.compare import Leak, Leaks
+from imgdup.jsonl import json_line
+from imgdup.lines import Cell, shown, tsv_line
+
+HEADER = "dist  relation      image, and what it is a duplicate of\n"
+
+
+def leak_json(leaks: Iterable[Leak]) -> Iterator[str]:
+    """Write leaks as JSON lines.
+
+    Keys: ``path duplicate_of distance relation label label_of conflict conflict_label``; a path
+    that is no Unicode has its bytes beside it as ``..._b64``; what is not there is null.
+    """
+    for leak in leaks:
+        yield json_line(leak._asdict())
+
+
+def leak_lines(leaks: Iterable[Leak]) -> Iterator[bytes]:
+    """Write leaks as tab-separated lines, in the order of the JSON keys; nothing is empty text."""
+    for leak in leaks:
+        yield tsv_line([_cell(value) for value in leak])
+
+
+def _cell(value: Any) -> Cell:
+    if value is None:
+        return ""
+    return os.fsencode(value) if isinstance(value, str) else value
+
+
+def leak_rows(leaks: Iterable[Leak], encoding: str = "utf-8") -> Iterator[str]:
+    """Lay out leaks for a terminal, two lines a leak and a third for a label that disagrees."""
+    for i, leak in enumerate(leaks):
+        start = f"{leak.distance:4}  {leak.relation:<12}  "
+        margin = " " * len(start)
+        lines = [
+            f"{'' if i else HEADER}{start}{shown(leak.path, encoding)}",
+            f"{margin}{shown(leak.duplicate_of, encoding)}",
+        ]
+        if leak.conflict is not None:
+            told = f"label {leak.label}, but {leak.conflict_label}: "
+            lines.append(f"{margin}{told}{shown(leak.conflict, encoding)}")
+        yield "\n".join(lines) + "\n"
+
+
+def leak_summary(leaks: Leaks) -> str:
+    """Say how much of the second set is in the first."""
+    n_leaks, n_images = len(leaks.places_b), len(leaks.b.images)
+    return f"{n_leaks:,} of {n_images:,} images leak, {leaks.n_conflicts:,} label conflicts"

@@ -73,6 +73,8 @@ def update_index(
         If another process is writing the index.
     """
     settings = settings or Settings()
+    if not paths:
+        _require_index(index_folder)
     folders, files = named_paths(paths)
 
     def task_of(state: _State) -> Task:
@@ -95,6 +97,7 @@ def forget_root(index_folder: Path, path: str | bytes) -> Outcome:
     UsageError
         If `path` is not a root of the index.
     """
+    _require_index(index_folder)
 
     def task_of(state: _State) -> Task:
         if state.old is None:
@@ -102,6 +105,11 @@ def forget_root(index_folder: Path, path: str | bytes) -> Outcome:
         return Task(without_root(state.old.roots, absolute(path)), [])
 
     return _run(index_folder, task_of, Settings(), Silent())
+
+
+def _require_index(index_folder: Path) -> None:
+    """Raise ImgdupError where no index is, before a folder for one is made."""
+    folder.open_generation(index_folder, open_generation)
 
 
 def _run(
@@ -129,10 +137,9 @@ def _read_state(index_folder: Path, settings: Settings) -> _State:
     """Open what there is, and refuse other hash parameters than the stored ones."""
     from imgdup.hashing import PARAMETERS_VERSION
 
-    current = folder.read_current(index_folder)
-    old = None
+    current, old = folder.read_current(index_folder), None
     if current is not None:
-        old = open_generation(folder.generation_path(index_folder, current.generation))
+        current, old = folder.open_generation(index_folder, open_generation)
     known = old.parameters if old else {}
     hasher = settings.hasher or known.get("hash", DEFAULT_HASH)
     bits = settings.bits or known.get("bits") or _default_bits(hasher)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgdup.cli.build import index_on_the_way, place_of
-from imgdup.cli.common import find_index, index_option, json_option, note, write_text
+from imgdup.cli.common import Distance, find_index, index_option, json_option, note, write_text
 from imgdup.errors import ImgdupError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ RULES = "largest,lossless,most-bytes,oldest,first"
 @click.command()
 @click.argument("folders", nargs=-1, metavar="[FOLDER]...")
 @index_option
-@click.option("--max-dist", type=int, help="In bits. Default: 31 of PDQ; with --by search, 10.")
+@click.option("--max-dist", type=Distance(), help="Default: 31 of PDQ; with --by search, 10.")
 @click.option("--by", type=click.Choice(["pdq", "search"]), default="pdq", show_default=True)
 @click.option("--keep", default=RULES, show_default=True, help="The first difference decides.")
 @click.option("--protect", multiple=True, metavar="FOLDER", help="Never remove from there.")

@@ -33,6 +33,24 @@ class Bytes(click.ParamType[int]):
         return int(number) * UNITS[unit]
 
 
+class Distance(click.ParamType[int]):
+    """A number of bits; `check_range` knows how many the hash has."""
+
+    name = "bits"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number; fail with the range."""
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is no distance; write a whole number of bits, from 0 to 64, "
+                "or to 256 for hashes of 256 bits",
+                param,
+                ctx,
+            )
+
+
 def index_option(function: F) -> F:
     """Add ``--index``."""
     return click.option(

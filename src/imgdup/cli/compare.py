@@ -10,6 +10,7 @@ import click
 
 from imgdup.cli.build import index_on_the_way, place_of
 from imgdup.cli.common import (
+    Distance,
     find_index,
     from_here,
     index_option,
@@ -32,7 +33,7 @@ labels_option = click.option(
     "--labels", type=PATH, metavar="FILE.csv", help="Path and label; default: the first folder."
 )
 distance_option = click.option(
-    "--max-dist", type=int, default=31, show_default=True, help="PDQ distance, in bits."
+    "--max-dist", type=Distance(), default=31, show_default=True, help="PDQ distance, in bits."
 )
 
 

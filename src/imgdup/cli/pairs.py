@@ -10,6 +10,7 @@ import click
 
 from imgdup.cli.build import index_on_the_way, place_of
 from imgdup.cli.common import (
+    Distance,
     check_range,
     find_index,
     from_here,
@@ -33,7 +34,7 @@ PDQ_BITS = 256
 @index_option
 @click.option("--with", "other", metavar="OTHER", help="Compare with a folder, or another index.")
 @click.option("--by", type=click.Choice(["pdq", "search"]), default="pdq", show_default=True)
-@click.option("--max-dist", type=int, help="In bits, inclusive. Default: 31 by pdq, else 10.")
+@click.option("--max-dist", type=Distance(), help="Inclusive. Default: 31 by pdq, else 10.")
 @json_option
 @click.option("--null", is_flag=True, help="Print paths only, NUL separated, two a pair.")
 def pairs(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -> int:

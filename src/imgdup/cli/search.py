@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgdup.cli.common import (
+    Distance,
     check_range,
     find_index,
     from_here,
@@ -32,7 +33,9 @@ EXPORTS = ("pickle", "json", "csv", "parquet")  # a test compares them with expo
 @click.command()
 @click.argument("probes", nargs=-1, required=True, metavar="PROBE...")
 @index_option
-@click.option("--max-dist", type=int, help="Largest distance in bits, inclusive. Default: 10.")
+@click.option(
+    "--max-dist", type=Distance(), help="Largest distance in bits, inclusive. Default: 10."
+)
 @click.option("-k", type=click.IntRange(min=1), help="Only the k nearest, at any distance.")
 @json_option
 @click.option("--orientations", is_flag=True, help="Look up each PROBE turned and mirrored, too.")

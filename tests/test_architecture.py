@@ -26,7 +26,7 @@ ORDER = """
     probes probing lookup
     records rows joining duplicates keep groups relations plan dedupe certify
     index check export
-    components verify journal moves actions apply undo labels compare split
+    components pixels verify journal moves actions apply undo labels compare split
     report pair_report clean_report leak_report montage thumbnails histogram html_report gallery
     cli.common cli.progress cli.build cli.search cli.pairs cli.clean cli.compare cli.app cli
     __main__

@@ -1,8 +1,9 @@
 """Plain compiled loops over arrays that the caller made: tables of one band, and their join.
 
-Nothing is checked here and no lock is held: `imgdup.join` runs these in threads. All hashes come
-as planes, ``uint64 (words, n + LANES)``: word by word, with room for one vector to read past the
-end. Compiled on first use, then cached beside the package or in numba's own folder.
+Nothing is checked here and no lock is held: `imgdup.join` runs these in threads. Hashes come as
+``uint64 (n, words)``, in tables word by word as ``uint64 (words, n + LANES)``, with room for a
+vector to read past the end. Compiled on first use, then cached beside the package or, where that
+cannot be written, in numba's own folder.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,11 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+BLOCK = 2048  # hashes whose bits are gathered at a time
 LANES = 16  # hashes compared by one vector instruction or two; 8 and 32 measured slower
 TILE = 4096  # hashes that stay in the cache while a chunk of rows is compared with them
 CHUNK = 64  # rows that a thread takes at a time
+MAX_HITS = 4096  # hits of a thread between two looks at them
 RUN = 512  # slots of the output that a thread reserves at a time
 STOP, USED, FIRST_COUNTER = 0, 1, 2  # what the words of `control` count; one counter a task then
 SENTINEL = np.uint64(2**64 - 1)  # marks reserved slots that stayed free; sorts to the end
@@ -27,20 +30,17 @@ class Table(NamedTuple):
 
     Parameters
     ----------
-    words : ndarray of uint64, shape (n_filters, n + LANES)
-        The words that are compared first, in the order of the buckets.
+    words : ndarray of uint64, shape (words, n + LANES)
+        The hashes, in the order of the buckets.
     rows : ndarray of uint32, shape (n,)
         Row of each position; ascending within a bucket.
-    starts : ndarray of int64, shape (2 ** width + 1,)
+    starts : ndarray of uint32, shape (2 ** width + 1,)
         Position where the bucket of each value begins.
-    planes : ndarray of uint64, shape (words, n_rows + LANES)
-        The whole hashes, by row.
     """
 
     words: np.ndarray
     rows: np.ndarray
     starts: np.ndarray
-    planes: np.ndarray
 
 
 class Rule(NamedTuple):
@@ -48,13 +48,13 @@ class Rule(NamedTuple):
 
     Parameters
     ----------
-    filters, others : tuple of int, ndarray of int64
-        Words compared first (their number is known to the compiler), and the rest.
+    filters : tuple of int
+        The words that are compared first; how many is known to the compiler.
     masks : ndarray of int64, shape (n_masks,)
         What the band's values of a pair may differ in.
     earlier : ndarray of uint64, shape (n_earlier, words)
         The bits of the bands whose pairs are not ours, ...
-    radii : ndarray of int64, shape (n_earlier,)
+    radii : ndarray of uint64, shape (n_earlier,)
         ... and the distance within which they are theirs.
     max_distance : int
         Largest accepted distance over all words, inclusive.
@@ -63,12 +63,19 @@ class Rule(NamedTuple):
     """
 
     filters: tuple[int, ...]
-    others: np.ndarray
     masks: np.ndarray
     earlier: np.ndarray
     radii: np.ndarray
     max_distance: int
     is_self: bool
+
+
+class Scratch(NamedTuple):
+    """What one thread works in: spans of buckets, hits (row, first lane, lanes), its counters."""
+
+    spans: np.ndarray
+    hits: np.ndarray
+    cursor: np.ndarray
 
 
 class Packing(NamedTuple):
@@ -78,6 +85,14 @@ class Packing(NamedTuple):
     left_shift: int
     right_shift: int
     distance_shift: int
+
+
+class Output(NamedTuple):
+    """Where all threads write: packed pairs to `slots`, uint64 (n,), as far as `control` says."""
+
+    packing: Packing
+    control: np.ndarray
+    slots: np.ndarray
 
 
 def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,7 +116,7 @@ def lowest_bit(_typing, _word):
     def generate(_context, builder, _signature, args):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
-    return types.int64(types.uint64), generate
+    return types.uint64(types.uint64), generate
 
 
 @intrinsic
@@ -129,7 +144,7 @@ def near(_typing, filters, left, i, right, j, limit):
     def generate(context, builder, signature, args):
         count = cgutils.get_or_insert_function(builder.module, ctpop, f"llvm.ctpop.v{LANES}i64")
         total = ir.Constant(vector, None)
-        for word in range(filters.count):
+        for word in cgutils.unpack_tuple(builder, args[0]):
             one = builder.load(
                 _address(context, builder, signature.args[1], args[1], word, args[2])
             )
@@ -146,9 +161,7 @@ def near(_typing, filters, left, i, right, j, limit):
 def _address(context, builder, array_type, array, word, position):
     """Address of ``array[word, position]``."""
     struct = context.make_array(array_type)(context, builder, array)
-    row = builder.mul(
-        cgutils.unpack_tuple(builder, struct.shape, 2)[1], ir.Constant(ir.IntType(64), word)
-    )
+    row = builder.mul(cgutils.unpack_tuple(builder, struct.shape, 2)[1], word)
     return builder.gep(struct.data, [builder.add(row, position)])
 
 
@@ -161,23 +174,30 @@ def _splat(builder, scalar, vector):
 
 
 @compiled
-def band_values(planes, first_row, bits, values):
+def band_values(hashes, bits, values):
     """Gather a band's bits into ``values``, uint32 (n,): bit k comes from ``bits[k]``."""
-    block = 2048
-    values[:] = 0
-    for start in range(0, len(values), block):
-        stop = min(start + block, len(values))
+    column, gathered = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
+    for start in range(0, len(hashes), BLOCK):
+        n = min(BLOCK, len(hashes) - start)
+        gathered[:] = 0
+        word = -1
         for k in range(len(bits)):
-            plane = planes[bits[k] // 64]
-            shift, place = np.uint64(bits[k] % 64), np.uint64(k)
-            for i in range(start, stop):
-                values[i] |= np.uint32(((plane[first_row + i] >> shift) & np.uint64(1)) << place)
+            if bits[k] // 64 != word:
+                word = bits[k] // 64
+                for i in range(n):
+                    column[i] = hashes[start + i, word]
+            right, left = np.uint64((bits[k] - k) % 64), np.uint64((k - bits[k]) % 64)
+            place = np.uint64(1) << np.uint64(k)
+            for i in range(n):
+                gathered[i] |= (column[i] >> right | column[i] << left) & place
+        for i in range(n):
+            values[start + i] = gathered[i]
 
 
 @compiled
-def fill_table(table, first_row, filters, values):
-    """Sort the rows from `first_row` on by value (a stable counting sort) into `table`."""
-    starts = table.starts
+def fill_table(hashes, first_row, values, table):
+    """Sort hashes by value, a stable counting sort; `first_row` is the row of the first."""
+    starts, rows, words = table.starts, table.rows, table.words
     starts[:] = 0
     for i in range(len(values)):
         starts[values[i] + 1] += 1
@@ -186,80 +206,77 @@ def fill_table(table, first_row, filters, values):
     for i in range(len(values)):
         position = starts[values[i]]
         starts[values[i]] = position + 1
-        table.rows[position] = first_row + i
-        for f in range(len(filters)):
-            table.words[f, position] = table.planes[filters[f], first_row + i]
+        rows[position] = i
     for value in range(len(starts) - 1, 0, -1):
         starts[value] = starts[value - 1]
     starts[0] = 0
+    for word in range(len(words)):
+        for position in range(len(rows)):
+            words[word, position] = hashes[rows[position], word]
+    for position in range(len(rows)):
+        rows[position] += first_row
 
 
 @compiled
-def join(left, right, rule, packing, control, counter, out):
-    """Write this band's pairs to `out`, packed; several threads share one call's arguments.
+def join(left, right, rule, output, counter):
+    """Write this band's pairs to `output`; several threads share one call's arguments.
 
-    Rows are taken by ``control[counter]``, slots of `out` by ``control[USED]``. A full `out` sets
-    ``control[STOP]``, as the caller may. Returns how many hashes were compared.
+    Rows are taken by ``control[counter]``, slots by ``control[USED]``. When no slot is left,
+    ``control[STOP]`` is set, as the caller may. Returns how many pairs of hashes were compared.
     """
     spans = np.empty((2, len(rule.masks)), np.int64)
-    hits = np.empty((2, 4 * TILE), np.int64)
-    slots = np.zeros(2, np.int64)  # the next free slot, the end of the reserved ones
-    n_rows, n_compared, n_hits = len(left.rows), 0, 0
-    while fetch_add(control, STOP, 0) == 0:
-        start = fetch_add(control, counter, CHUNK)
+    hits = np.empty((3, MAX_HITS), np.uint64)
+    cursor = np.zeros(3, np.int64)  # the next free slot, the end of the reserved ones, the hits
+    scratch = Scratch(spans, hits, cursor)
+    n_rows, n_compared = len(left.rows), 0
+    while fetch_add(output.control, STOP, 0) == 0:
+        start = fetch_add(output.control, counter, CHUNK)
         if start >= n_rows:
             break
         stop = min(start + CHUNK, n_rows)
-        n_more, n_hits = _compare_rows(
-            start, stop, left, right, rule, packing, control, out, spans, hits, n_hits, slots
-        )
-        n_compared += n_more
-    _keep(hits[:, :n_hits], left, right, rule, packing, control, out, slots)
-    out[slots[0] : slots[1]] = SENTINEL
+        n_compared += _compare_rows(start, stop, left, right, rule, output, scratch)
+    _keep(left, right, rule, output, scratch)
+    output.slots[cursor[0] : cursor[1]] = SENTINEL
     return n_compared
 
 
 @compiled
-def _compare_rows(
-    start, stop, left, right, rule, packing, control, out, spans, hits, n_hits, slots
-):
+def _compare_rows(start, stop, left, right, rule, output, scratch):
     """Compare positions ``start..stop`` of `left` with their neighbours in `right`."""
-    limit = np.uint64(rule.max_distance)
-    starts, words, other_words, filters = left.starts, left.words, right.words, rule.filters
-    other_starts, masks, is_self = right.starts, rule.masks, rule.is_self
+    limit, is_self, filters = np.uint64(rule.max_distance), rule.is_self, rule.filters
+    starts, words, other_words = left.starts, left.words, right.words
+    spans, hits = scratch.spans, scratch.hits
     value = np.searchsorted(starts, start, side="right") - 1
-    n_compared = 0
+    n_hits, n_compared = scratch.cursor[2], 0
     while start < stop:
         while starts[value + 1] <= start:
             value += 1
         end = min(stop, np.int64(starts[value + 1]))
-        n_spans = _find_spans(other_starts, masks, value, is_self, spans)
-        for s in range(n_spans):
+        for s in range(_find_spans(right.starts, rule.masks, value, is_self, spans)):
             for tile in range(spans[0, s], spans[1, s], TILE):
                 last = min(tile + TILE, spans[1, s])
                 for i in range(start, end):
-                    j = max(tile, i + 1) if is_self else tile
-                    n_compared += max(0, last - j)
-                    while j < last:
+                    first = max(tile, i + 1) if is_self else tile
+                    n_compared += max(0, last - first)
+                    for j in range(first, last, LANES):
                         found = near(filters, words, i, other_words, j, limit)
                         if last - j < LANES:
                             found &= (np.uint64(1) << np.uint64(last - j)) - np.uint64(1)
-                        while found != 0:
-                            hits[0, n_hits] = i
-                            hits[1, n_hits] = j + lowest_bit(found)
+                        if found != 0:
+                            hits[0, n_hits], hits[1, n_hits], hits[2, n_hits] = i, j, found
                             n_hits += 1
-                            found &= found - np.uint64(1)
-                        j += LANES
-                    if n_hits > 3 * TILE:
-                        _keep(hits[:, :n_hits], left, right, rule, packing, control, out, slots)
+                    if n_hits > MAX_HITS - TILE // LANES:
+                        scratch.cursor[2] = n_hits
+                        _keep(left, right, rule, output, scratch)
                         n_hits = 0
         start = end
-    return n_compared, n_hits
+    scratch.cursor[2] = n_hits
+    return n_compared
 
 
 @compiled
 def _find_spans(starts, masks, value, is_self, spans):
-    """List the buckets near `value` that hold anything, without a branch to mispredict."""
+    """List the buckets near `value` that hold anything, without a branch to guess."""
     n_spans = 0
     lowest = value if is_self else 0
     for k in range(len(masks)):
@@ -267,55 +284,64 @@ def _find_spans(starts, masks, value, is_self, spans):
         start, stop = np.int64(starts[near_value]), np.int64(starts[near_value + 1])
         spans[0, n_spans] = start
         spans[1, n_spans] = stop
-        n_spans += np.int64((stop > start) & (near_value >= lowest))
+        n_spans += (stop > start) & (near_value >= lowest)
     return n_spans
 
 
 @compiled
-def _keep(hits, left, right, rule, packing, control, out, slots):
+def _keep(left, right, rule, output, scratch):
     """Write those hits that are near over all words and that no earlier band finds."""
-    rows, other_rows, words, other_words = left.rows, right.rows, left.words, right.words
-    planes, other_planes, filters, others = left.planes, right.planes, rule.filters, rule.others
-    earlier, radii = rule.earlier, rule.radii
-    differing = np.empty(len(planes), np.uint64)
-    for h in range(hits.shape[1]):
-        i, j = hits[0, h], hits[1, h]
-        a, b = np.uint64(rows[i]), np.uint64(other_rows[j])
-        distance = np.uint64(0)
-        for f in range(len(filters)):
-            differing[filters[f]] = words[f, i] ^ other_words[f, j]
-            distance += popcount(differing[filters[f]])
-        for w in others:
-            differing[w] = planes[w, a] ^ other_planes[w, b]
-            distance += popcount(differing[w])
-        is_ours = distance <= np.uint64(rule.max_distance)
-        for e in range(len(radii)):
-            if is_ours:
-                in_band = 0
-                for w in range(len(differing)):
-                    in_band += np.int64(popcount(differing[w] & earlier[e, w]))
-                is_ours = in_band > radii[e]
-        if is_ours:
-            if slots[0] == slots[1]:
-                _reserve(control, len(out), slots)
-            if rule.is_self and a > b:
-                a, b = b, a
-            out[slots[0]] = (
-                ((a - np.uint64(packing.first_row)) << np.uint64(packing.left_shift))
-                | (b << np.uint64(packing.right_shift))
-                | (distance << np.uint64(packing.distance_shift))
-            )
-            slots[0] += 1
+    words, other_words, earlier, radii = left.words, right.words, rule.earlier, rule.radii
+    hits, cursor, slots = scratch.hits, scratch.cursor, output.slots
+    limit, n_words = np.uint64(rule.max_distance), len(words)
+    differing = np.empty(n_words, np.uint64)
+    slot, end = cursor[0], cursor[1]
+    for h in range(cursor[2]):
+        i, found = hits[0, h], hits[2, h]
+        while found != 0:
+            j = hits[1, h] + lowest_bit(found)
+            found &= found - np.uint64(1)
+            distance = np.uint64(0)
+            for w in range(n_words):
+                differing[w] = words[w, i] ^ other_words[w, j]
+                distance += popcount(differing[w])
+            if distance > limit:
+                continue
+            is_ours = True
+            for e in range(len(radii)):
+                in_band = np.uint64(0)
+                for w in range(n_words):
+                    in_band += popcount(differing[w] & earlier[e, w])
+                is_ours &= in_band > radii[e]
+            if slot == end:
+                slot = _reserve(output)
+                end = slot + RUN
+            a, b = left.rows[i], right.rows[j]
+            slots[slot] = _packed(a, b, distance, rule.is_self, output.packing)
+            slot += is_ours
+    cursor[0], cursor[1], cursor[2] = slot, end, 0
+
+
+@njit(inline="always")
+def _packed(row, other_row, distance, is_self, packing):
+    """Pack a pair, the smaller row first where both are of one set."""
+    a = min(row, other_row) if is_self else row
+    b = max(row, other_row) if is_self else other_row
+    return (
+        ((np.uint64(a) - np.uint64(packing.first_row)) << np.uint64(packing.left_shift))
+        | (np.uint64(b) << np.uint64(packing.right_shift))
+        | (distance << np.uint64(packing.distance_shift))
+    )
 
 
 @compiled
-def _reserve(control, n_slots, slots):
-    """Take the next free slots; where there are none, stop all threads and write over old pairs."""
-    slots[0] = fetch_add(control, USED, RUN)
-    if slots[0] + RUN > n_slots:
-        fetch_add(control, STOP, 1)
-        slots[0] = 0
-    slots[1] = slots[0] + RUN
+def _reserve(output):
+    """Take the next free slots; where there are none, stop all threads and take used ones."""
+    slot = fetch_add(output.control, USED, RUN)
+    if slot + RUN > len(output.slots):
+        fetch_add(output.control, STOP, 1)
+        return 0
+    return slot
 
 
 @compiled

@@ -137,7 +137,8 @@ def choose(left: Hashes, right: Hashes | None, max_distance: int) -> Layout:
     if task.n_pairs <= SMALL:
         return scan(task, pair_share=1.0)
     sample = Sample(_sampled(left), _sampled(others), right is None)
-    pair_share = upper_share(*sample.n_near(np.arange(WORD_BITS * task.words), max_distance))
+    n_near, n_looked = sample.n_near(np.arange(WORD_BITS * task.words), max_distance)
+    task, pair_share = task._replace(near_share=n_near / n_looked), upper_share(n_near, n_looked)
     tried: dict[Shape, Layout] = {}
     skew = 1.0
     while len(tried) < MAX_TRIALS:
@@ -156,8 +157,8 @@ def scan(task: Task, pair_share: float) -> Layout:
 
 
 def upper_share(n_found: int, n_looked: int) -> float:
-    """Bound a share from above after so many finds: three deviations more."""
-    return min(1.0, (n_found + 3 * math.sqrt(n_found) + 4) / max(1, n_looked))
+    """Bound a share from above by one deviation: too low costs one more try, too high blocks."""
+    return min(1.0, (n_found + math.sqrt(n_found) + 1) / max(1, n_looked))
 
 
 def _measured(task: Task, shape: Shape, sample: Sample, pair_share: float) -> Layout:

@@ -16,11 +16,13 @@ MAX_WIDTH = 24  # bits of a band: the table of its buckets takes 4 bytes * 2**wi
 MAX_RADIUS = 6  # beyond, a band has too many neighbours, or too few bits to tell hashes apart
 MAX_MASKS = 4096  # neighbours of one value of a band
 
-BUILD_S = 5e-9  # sort one hash by one band, and as much again for each word compared first
-BUCKET_S = 3e-9  # make one bucket of a table
-LOOK_S = 1.2e-9  # see whether one neighbouring bucket holds anything, once for a bucket of hashes
-BEGIN_S = 3e-9  # begin to compare one hash with one bucket
-COMPARE_S = 5e-11  # compare one word of two hashes
+BUILD_S = 1.5e-8  # sort one hash by one band, and as much again for each word compared first
+BUCKET_S = 1e-8  # make one bucket of a table
+LOOK_S = 1e-9  # see whether one neighbouring bucket holds anything, once for a bucket of hashes
+BEGIN_S = 4e-9  # begin to compare one hash with one bucket
+FETCH_S = 1e-9  # fetch the beginning of one bucket, once for a bucket of hashes
+COMPARE_S = 6e-11  # compare one word of two hashes
+FIND_S = 2e-8  # look closer at one pair that is near, in each band that finds it
 NEARNESS = ((1 << 20, 1.0), (1 << 24, 2.0), (1 << 26, 4.0), (1 << 62, 8.0))  # bytes: factor
 
 
@@ -32,6 +34,7 @@ class Task(NamedTuple):
     words: int
     max_distance: int
     is_self: bool
+    near_share: float = 0.0  # of the pairs, those within the distance, as far as it is known
 
     @property
     def n_pairs(self) -> int:
@@ -50,7 +53,7 @@ class Task(NamedTuple):
     @property
     def scan_s(self) -> float:
         """Seconds to compare everything with everything."""
-        return self.n_pairs * self.n_filters * COMPARE_S
+        return self.n_pairs * (self.n_filters * COMPARE_S + self.near_share * FIND_S)
 
 
 class Shape(NamedTuple):
@@ -99,7 +102,8 @@ def band_s(task: Task, width: int, radius: int, share: float) -> float:
     Returns
     -------
     float
-        To build the tables, look for neighbouring buckets and compare what they hold.
+        To build the tables, look for neighbouring buckets, compare what they hold and look
+        closer at what is near.
     """
     n_buckets, n_neighbours = 1 << width, n_masks(width, radius)
     n_values = _occupied(task.n_left, n_buckets)
@@ -108,16 +112,27 @@ def band_s(task: Task, width: int, radius: int, share: float) -> float:
         n_met = (n_met + 1) / 2
     looks = n_values * n_neighbours * LOOK_S * _nearness(4 * n_buckets)
     begins = task.n_left * n_met * BEGIN_S
-    fetches = n_values * n_met * BEGIN_S * _nearness(8 * task.n_filters * task.n_right)
+    fetches = n_values * n_met * FETCH_S * _nearness(8 * task.n_filters * task.n_right)
     compares = task.n_pairs * min(1.0, share) * task.n_filters * COMPARE_S
+    finds = task.n_pairs * task.near_share * _found(task, width, radius) * FIND_S
     n_sorted = task.n_right if task.is_self else task.n_left + task.n_right
     build = n_sorted * (1 + task.n_filters) * BUILD_S + n_buckets * BUCKET_S
-    return build + looks + begins + fetches + compares
+    return build + looks + begins + fetches + compares + finds
 
 
 def _occupied(n: int, n_buckets: int) -> float:
     """How many buckets hold any of `n` uniform values."""
     return -n_buckets * math.expm1(-n / n_buckets)
+
+
+def _found(task: Task, width: int, radius: int) -> float:
+    """How often a band finds a pair of the largest distance, its bits anywhere."""
+    n_bits, distance = WORD_BITS * task.words, task.max_distance
+    ways = sum(
+        math.comb(width, inside) * math.comb(n_bits - width, distance - inside)
+        for inside in range(min(width, radius, distance) + 1)
+    )
+    return ways / math.comb(n_bits, distance)
 
 
 def _nearness(n_bytes: int) -> float:

@@ -17,14 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import _kernels, packed
-from imgdup._kernels import FIRST_COUNTER, LANES, RUN, STOP, USED, Packing, Rule, Table
+from imgdup._kernels import FIRST_COUNTER, LANES, RUN, STOP, USED, Output, Packing, Rule, Table
 from imgdup.bands import Band, Effort, Layout, choose, masks, upper_share
 from imgdup.classes import Pairs
 from imgdup.costs import Task
 from imgdup.hamming import WORD_BITS, Hashes
 from imgdup.packed import Run
-
-Words = npt.NDArray[np.uint64]
 
 BLOCK_PAIRS = 1 << 24  # in one block: 8 bytes a pair while it runs, 26 more when it is sorted
 FILL = 0.75  # of a block, by what the blocks before it gave
@@ -33,9 +31,9 @@ PROGRESS_S = 0.1  # between two looks at the counters
 
 
 class Side(NamedTuple):
-    """Rows ``first..last`` of the hashes in `planes`."""
+    """Rows ``first..last`` of some hashes."""
 
-    planes: Words
+    hashes: Hashes
     first: int
     last: int
 
@@ -49,15 +47,15 @@ class Side(NamedTuple):
 class Job:
     """What all blocks share: the hashes, how they are joined, the threads and the buffer."""
 
-    left: Words
-    right: Words
+    left: Hashes
+    right: Hashes
     task: Task
     layout: Layout
     effort: Effort
     pool: ThreadPoolExecutor
     threads: int
     nearest_first: bool
-    out: Words
+    out: npt.NDArray[np.uint64]
     n_done: int = 0  # comparisons of a scan that the blocks so far stand for
 
 
@@ -94,21 +92,18 @@ def iter_blocks(
     """
     if effort.layout is None:
         effort.layout = choose(left, right, max_distance)
-    planes = to_planes(left)
-    others = planes if right is None else to_planes(right)
-    n_right = len(left if right is None else right)
-    task = Task(len(left), n_right, left.shape[1], max_distance, right is None)
+    left = _for_kernels(left)
+    others = left if right is None else _for_kernels(right)
+    task = Task(len(left), len(others), left.shape[1], max_distance, right is None)
     with ThreadPoolExecutor(threads) as pool:
         out = np.empty(_n_slots(task, effort.layout, threads), np.uint64)
-        job = Job(planes, others, task, effort.layout, effort, pool, threads, nearest_first, out)
+        job = Job(left, others, task, effort.layout, effort, pool, threads, nearest_first, out)
         yield from _blocks(job)
 
 
-def to_planes(hashes: Hashes) -> Words:
-    """Lay hashes out word by word, with room for a vector to read past the end."""
-    planes = np.zeros((hashes.shape[1], len(hashes) + LANES), np.uint64)
-    planes[:, : len(hashes)] = hashes.T
-    return planes
+def _for_kernels(hashes: Hashes) -> Hashes:
+    """Copy what a kernel would have to be compiled for once more, such as a mapped array."""
+    return np.require(hashes, requirements=["C", "A", "W"])
 
 
 def _capacity(task: Task) -> int:
@@ -170,18 +165,19 @@ def _block(job: Job, start: int, stop: int) -> Pairs | None:
     control = np.zeros(FIRST_COUNTER + 2 * len(job.layout.bands), np.int64)
     run = partial(_run, job, control, _n_scanned(job.task, start, stop), block.n_rows)
     packing = _packing(job, start)
-    for numbers in _groups(job.layout, block.n_rows + rest.n_rows, job.task.n_filters):
-        job.effort.n_compared += _join_bands(job, numbers, block, rest, packing, control, run)
+    output = Output(packing, control, job.out)
+    for numbers in _groups(job.layout, block.n_rows + rest.n_rows, job.task.words):
+        job.effort.n_compared += _join_bands(job, numbers, block, rest, output, run)
         if control[STOP]:
             return None
     found = packed.sort(job.out[: control[USED]], packing, block.n_rows, run, job.threads)
     return found if len(found.left) <= _capacity(job.task) else None
 
 
-def _groups(layout: Layout, n_rows: int, n_filters: int) -> list[range]:
+def _groups(layout: Layout, n_rows: int, words: int) -> list[range]:
     """Numbers of the bands whose tables exist at a time."""
     widest = max(len(band.bits) for band in layout.bands)
-    n_bytes = n_rows * (8 * n_filters + 8) + 8 * 2**widest
+    n_bytes = n_rows * (8 * words + 8) + 8 * 2**widest
     n_bands, at_a_time = len(layout.bands), max(1, TABLE_BYTES // n_bytes)
     return [range(n, min(n + at_a_time, n_bands)) for n in range(0, n_bands, at_a_time)]
 
@@ -191,30 +187,22 @@ def _join_bands(
     numbers: range,
     block: Side,
     rest: Side,
-    packing: Packing,
-    control: npt.NDArray[np.int64],
+    output: Output,
     run: Run,
 ) -> int:
     """Make the tables of some bands, join them, and count what was compared."""
     bands = [job.layout.bands[number] for number in numbers]
-    filters = [_filters(band, job.task) for band in bands]
-    tables = run(
-        [
-            partial(_table, side, band, words)
-            for band, words in zip(bands, filters, strict=True)
-            for side in (block, rest)
-        ]
-    )
+    tables = run([partial(_table, side, band) for band in bands for side in (block, rest)])
     calls = []
-    for k, number in enumerate(numbers):
-        left, right = tables[2 * k], tables[2 * k + 1]
-        rule, counter = _rule(job, number, filters[k]), FIRST_COUNTER + 2 * number
-        joins = [(right, rule, counter)] if rest.n_rows else []
-        if job.task.is_self:
-            joins.append((left, rule._replace(is_self=True), counter + 1))
-        for others, what, where in joins:
-            call = partial(_kernels.join, left, others, what, packing, control, where, job.out)
-            calls += [call] * job.threads
+    for i, number in enumerate(numbers):
+        left, right = tables[2 * i], tables[2 * i + 1]
+        rule, counter = _rule(job, number), FIRST_COUNTER + 2 * number
+        inside = rule._replace(is_self=True)
+        joins = [(right, rule, rest.n_rows > 0), (left, inside, job.task.is_self)]
+        for k, (others, what, is_due) in enumerate(joins):
+            call = partial(_kernels.join, left, others, what, output, counter + k)
+            calls += [call] * job.threads if is_due else []
+            output.control[counter + k] = 0 if is_due else block.n_rows
     return sum(run(calls))
 
 
@@ -224,33 +212,31 @@ def _filters(band: Band, task: Task) -> tuple[int, ...]:
     return tuple(np.argsort(counts, kind="stable")[: task.n_filters].tolist())
 
 
-def _table(side: Side, band: Band, filters: tuple[int, ...]) -> Table:
-    n_rows = side.n_rows
+def _table(side: Side, band: Band) -> Table:
+    hashes = side.hashes[side.first : side.last]
     table = Table(
-        np.zeros((len(filters), n_rows + LANES), np.uint64),
-        np.empty(n_rows, np.uint32),
+        np.empty((hashes.shape[1], len(hashes) + LANES), np.uint64),
+        np.empty(len(hashes), np.uint32),
         np.empty(2 ** len(band.bits) + 1, np.uint32),
-        side.planes,
     )
-    values = np.empty(n_rows, np.uint32)
-    _kernels.band_values(side.planes, side.first, band.bits, values)
-    _kernels.fill_table(table, side.first, filters, values)
+    values = np.empty(len(hashes), np.uint32)
+    _kernels.band_values(hashes, band.bits, values)
+    _kernels.fill_table(hashes, side.first, values, table)
     return table
 
 
-def _rule(job: Job, number: int, filters: tuple[int, ...]) -> Rule:
+def _rule(job: Job, number: int) -> Rule:
     """Say what a pair of this band is, where the tables differ."""
-    bands, words = job.layout.bands, range(job.task.words)
+    bands = job.layout.bands
     earlier = np.zeros((number, job.task.words), np.uint64)
     for k, band in enumerate(bands[:number]):
         for bit in band.bits.tolist():
             earlier[k, bit // WORD_BITS] |= np.uint64(1 << bit % WORD_BITS)
     return Rule(
-        filters,
-        np.array([word for word in words if word not in filters], np.int64),
+        _filters(bands[number], job.task),
         masks(len(bands[number].bits), bands[number].radius),
         earlier,
-        np.array([band.radius for band in bands[:number]], np.int64),
+        np.array([band.radius for band in bands[:number]], np.uint64),
         job.task.max_distance,
         False,
     )
@@ -283,6 +269,5 @@ def _tell(job: Job, control: npt.NDArray[np.int64], n_scanned: int, n_rows: int)
     if job.effort.on_progress is None:
         return
     counters = np.minimum(control[FIRST_COUNTER:], n_rows)
-    n_counters = len(counters) if job.task.is_self else len(counters) // 2
-    share = counters.sum() / (n_rows * n_counters)
+    share = float(counters.mean()) / n_rows
     job.effort.on_progress((job.n_done + share * n_scanned) / job.task.n_pairs)

@@ -30,8 +30,31 @@ demo: install
 	$(BIN)/python data/make_sample.py build/sample
 	cd build && ../$(BIN)/imgdup index sample
 	cd build && ../$(BIN)/imgdup query sample/originals/photo-00.jpg --max-dist 10 --montage montage.png
+	cd build && ../$(BIN)/imgdup dedupe sample --protect sample/originals --plan plan.jsonl --report report.html
+	@echo "look at build/montage.png and build/report.html"
+
+# Longer work. DATA is the folder of real pictures that holds caltech-101; figures go to stdout.
+DATA ?= $(IMGDUP_DATA)
+
+bench: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[bench]'
+	$(BIN)/python benchmarks/bench_index.py --images $(DATA)/caltech-101
+	$(BIN)/python benchmarks/bench_query.py --images $(DATA)/caltech-101
+	$(BIN)/python benchmarks/bench_pairs.py --images $(DATA)/caltech-101
+	$(BIN)/python benchmarks/bench_dedupe.py --data $(DATA)
+	$(BIN)/python benchmarks/bench_memory.py
+
+peers: install
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check pdqhash
+	$(BIN)/python benchmarks/peers_pdqhash.py --images $(DATA)/caltech-101
+
+fuzz: install
+	IMGDUP_FUZZ=600 $(BIN)/pytest --timeout 3600 -k "fuzz or forged or case_56"
+
+soak: install
+	$(BIN)/python benchmarks/soak.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: all install format lint typecheck test demo clean
+.PHONY: all install format lint typecheck test demo bench peers fuzz soak clean

@@ -18,7 +18,7 @@ import oracles_hashing as oracles
 from imgdup import grids
 from imgdup.grey import Grey, luma
 from imgdup.hamming import to_hex
-from imgdup.hashing import HASHERS, fingerprint, pdq_quality
+from imgdup.hashing import HASHERS, fingerprint, fingerprints, pdq_qualities, sample_picture
 from imgdup.images import Limits, decode
 
 DATA = os.environ.get("IMGDUP_DATA")
@@ -241,11 +241,27 @@ def test_quality_equals_its_twin(seed):
     assert quality == oracles.pdq(pixels.tolist())[1]
 
 
-def test_quality_counts_whole_percents():
-    samples = np.zeros((64, 64))
+@pytest.mark.parametrize("axis", [1, 2])
+def test_quality_counts_whole_percents_of_both_axes(axis):
+    samples = np.zeros((1, 64, 64))
     samples[:, 32:] = 255 * 0.29 - 1e-12  # a whole percent is not lost to rounding
 
-    assert pdq_quality(samples) == 29 * 64 // 90
+    qualities = pdq_qualities(samples if axis == 1 else samples.swapaxes(1, 2))
+
+    assert qualities.tolist() == [29 * 64 // 90]
+
+
+@each_hash
+def test_many_fingerprints_are_those_of_each(name, bits):
+    sizes = [(60, 90), (90, 60), (8, 8), (1, 300), (64, 64)]
+    greys = [grey_of(blotches(i, *size) // (i + 1)) for i, size in enumerate(sizes)]
+
+    found = fingerprints([sample_picture(grey, name, bits) for grey in greys], name, bits)
+
+    each = [fingerprint(grey, name, bits) for grey in greys]
+    assert found.hashes.tolist() == [one.hashes.tolist() for one in each]
+    assert found.pdq.tolist() == [one.pdq.tolist() for one in each]
+    assert found.qualities.tolist() == [one.quality for one in each]
 
 
 def test_flat_pictures_have_quality_zero():

@@ -6,7 +6,7 @@ of the hash as an integer is the ``i``-th comparison, row by row; word ``w`` of 
 bits ``64 * w`` to ``64 * w + 63``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ class Hasher(NamedTuple):
     grid : callable
         ``grid(bits)`` gives the `Grid` to look at.
     compare : callable
-        ``compare(grid, bits)`` turns float64 (rows, columns) into uint64 (bits // 64,).
+        ``compare(grids, bits)`` turns float64 (n, rows, columns) into uint64 (n, bits // 64).
     """
 
     name: str
@@ -56,8 +56,23 @@ class Hasher(NamedTuple):
 
     def compute(self, grey: Grey, bits: int) -> Words:
         """Hash a picture: uint64 of shape (bits // 64,)."""
-        (grid,) = sample(grey, (self.grid(bits),))
-        return self.compare(grid, bits)
+        words: Words = self.compare(_stacked(sample(grey, (self.grid(bits),))), bits)[0]
+        return words
+
+
+class Sampled(NamedTuple):
+    """What hashing keeps of a picture: its grids, that of PDQ first, and whether it is tiny."""
+
+    grids: list[Floats]
+    tiny: bool
+
+
+class Fingerprints(NamedTuple):
+    """Search hashes, uint64 (n, words); PDQ hashes, uint64 (n, 4); qualities, uint8 (n,)."""
+
+    hashes: Words
+    pdq: Words
+    qualities: npt.NDArray[np.uint8]
 
 
 class Fingerprint(NamedTuple):
@@ -88,64 +103,95 @@ def fingerprint(grey: Grey, name: str, bits: int) -> Fingerprint:
     >>> hex(hashes[0]), quality
     ('0xffffffffffffffff', 22)
     """
-    samples, *others = sample(grey, _grids(name, bits))
+    hashes, pdq, qualities = fingerprints([sample_picture(grey, name, bits)], name, bits)
+    return Fingerprint(hashes[0], pdq[0], int(qualities[0]))
+
+
+def sample_picture(grey: Grey, name: str, bits: int) -> Sampled:
+    """Do what a fingerprint needs of the pixels; `fingerprints` does the rest for many at once.
+
+    Parameters
+    ----------
+    grey : Grey
+    name : str
+    bits : int
+        As in `fingerprint`.
+    """
+    return Sampled(sample(grey, _grids(name, bits)), min(grey.height, grey.width) < TINY_SIDE)
+
+
+def fingerprints(sampled: Sequence[Sampled], name: str, bits: int) -> Fingerprints:
+    """Compute the fingerprints of pictures from their samples.
+
+    For a dozen and more it takes a third of the time that they take one by one.
+
+    Parameters
+    ----------
+    sampled : sequence of Sampled
+        At least one, by `sample_picture` with the same `name` and `bits`.
+    name : str
+    bits : int
+        As in `fingerprint`.
+    """
+    samples, *others = (_stacked(each) for each in zip(*[s.grids for s in sampled], strict=True))
     pdq = compare_frequencies(samples, PDQ_BITS)
     hashes = HASHERS[name].compare(others[0], bits) if others else pdq
-    tiny = min(grey.height, grey.width) < TINY_SIDE
-    return Fingerprint(hashes, pdq, 0 if tiny else pdq_quality(samples))
+    large = [not s.tiny for s in sampled]
+    return Fingerprints(hashes, pdq, pdq_qualities(samples) * np.array(large, dtype=np.uint8))
 
 
-def compare_neighbours(grid: Floats, bits: int) -> Words:
+def compare_neighbours(grids: Floats, bits: int) -> Words:
     """Tell where a rounded average is darker than its right neighbour."""
     del bits
-    levels = _levels(grid)
-    return _pack(levels[:, :-1] < levels[:, 1:])
+    levels = _levels(grids)
+    return _packed(levels[:, :, :-1] < levels[:, :, 1:])
 
 
-def compare_mean(grid: Floats, bits: int) -> Words:
+def compare_mean(grids: Floats, bits: int) -> Words:
     """Tell where a rounded average is brighter than the mean of all."""
-    levels = _levels(grid)
-    return _pack(levels * bits > levels.sum())
+    levels = _levels(grids)
+    return _packed(levels * bits > levels.sum(axis=(1, 2), keepdims=True))
 
 
-def compare_frequencies(grid: Floats, bits: int) -> Words:
+def compare_frequencies(grids: Floats, bits: int) -> Words:
     """Tell where a low frequency of a square grid is above the lower median of all.
 
     They are coefficients (1, 1) to (side, side) of the two-dimensional DCT-II.
     """
-    side = _SIDES[bits]
-    basis = _cosines(side, len(grid))
-    coefficients = np.rint(basis @ grid @ basis.T).ravel()
+    basis = _cosines(_SIDES[bits], grids.shape[1])
+    coefficients = np.rint(basis @ grids @ basis.T).reshape(-1, bits)
     middle = bits // 2 - 1
-    return _pack(coefficients > np.partition(coefficients, middle)[middle])
+    medians = np.partition(coefficients, middle, axis=1)[:, middle, None]
+    return _packed(coefficients > medians)
 
 
-def pdq_quality(samples: Floats) -> int:
+def pdq_qualities(samples: Floats) -> npt.NDArray[np.uint8]:
     """Sum the differences between neighbouring PDQ samples, as the standard does.
 
     Each difference counts in whole percents of the full scale.
 
     Parameters
     ----------
-    samples : ndarray of float64, shape (64, 64)
+    samples : ndarray of float64, shape (n, 64, 64)
 
     Returns
     -------
-    int
+    ndarray of uint8, shape (n,)
         From 0 (flat) to 100.
     """
-    total = _steps(samples.T)
-    if total < PDQ_GRADIENTS * 100:
-        total += _steps(samples)
-    return min(total // PDQ_GRADIENTS, 100)
+    totals = _steps(samples.swapaxes(1, 2))
+    if (totals < PDQ_GRADIENTS * 100).any():
+        totals += _steps(samples)
+    return np.minimum(totals // PDQ_GRADIENTS, 100).astype(np.uint8)
 
 
-def _steps(samples: Floats) -> int:
+def _steps(samples: Floats) -> Floats:
     """Sum, in whole percents, the differences between each row and the next."""
-    steps = samples[1:] - samples[:-1]
+    steps = samples[:, 1:] - samples[:, :-1]
     steps *= PERCENT
     np.abs(steps, out=steps)
-    return int(np.floor(steps, out=steps).sum())
+    totals: Floats = np.floor(steps, out=steps).sum(axis=(1, 2))
+    return totals
 
 
 _SIDES = {64: 8, 256: 16}  # of the square that so many bits fill
@@ -186,9 +232,15 @@ def _cosines(side: int, columns: int) -> Floats:
     return basis
 
 
-def _pack(flags: npt.NDArray[np.bool_]) -> Words:
+def _stacked(grids: Sequence[Floats]) -> Floats:
+    """Put grids of one shape into one array; they come transposed from their products."""
+    return np.stack([grid.T for grid in grids]).swapaxes(1, 2)
+
+
+def _packed(flags: npt.NDArray[np.bool_]) -> Words:
     """Comparisons, row by row, as words: the first comparison is the lowest bit."""
-    return np.packbits(flags, bitorder="little").view("<u8").astype(np.uint64, copy=False)
+    octets = np.packbits(flags.reshape(len(flags), -1), axis=1, bitorder="little")
+    return octets.view("<u8").astype(np.uint64, copy=False)
 
 
 PDQ_GRID = _pdq_grid(PDQ_BITS)

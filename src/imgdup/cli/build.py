@@ -59,7 +59,6 @@ def index(paths: tuple[str, ...], index_folder: Path | None, **options: Any) -> 
 
     named = named_or_listed(paths, options["null"])
     if paths and not named:
-        note("imgdup: the list on stdin is empty: nothing to do")
         return 0
     place = place_of(index_folder, bool(paths))
     with closing(Bar(quiet=options["quiet"])) as bar:

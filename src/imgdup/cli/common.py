@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,11 +99,13 @@ def read_list(null: bool) -> list[bytes]:
     return [path for path in (line.rstrip(b"\r") for line in data.split(b"\n")) if path]
 
 
-def named_or_listed(paths: Iterable[str], null: bool) -> list[bytes]:
-    """Return the paths of the command line, ``-`` replaced by those on stdin."""
+def named_or_listed(paths: Sequence[str], null: bool) -> list[bytes]:
+    """Return the paths of the command line, ``-`` replaced by those on stdin; note if none."""
     found: list[bytes] = []
     for path in paths:
         found.extend(read_list(null) if path == "-" else [os.fsencode(path)])
+    if paths and not found:
+        note("imgdup: the list on stdin is empty: nothing to do")
     return found
 
 

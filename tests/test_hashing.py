@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 import oracles_hashing as oracles
 from imgdup import grids
+from imgdup.comparisons import pdq_qualities
 from imgdup.grey import Grey, luma
 from imgdup.hamming import to_hex
-from imgdup.hashing import HASHERS, fingerprint, fingerprints, pdq_qualities, sample_picture
+from imgdup.hashing import HASHERS, fingerprint, fingerprints, sample_picture
 from imgdup.images import Limits, decode
 
 DATA = os.environ.get("IMGDUP_DATA")

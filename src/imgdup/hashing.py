@@ -1,9 +1,7 @@
-"""Grey pixels -> perceptual hashes, uint64 words. NumPy only.
+"""Grey pixels -> perceptual hashes, uint64 words.
 
 A hasher is a grid and a comparison: the grid's numbers are the picture multiplied by two linear
-operators, one for its rows and one for its columns; the comparison turns them into bits. Bit ``i``
-of the hash as an integer is the ``i``-th comparison, row by row; word ``w`` of ``hashes`` holds
-bits ``64 * w`` to ``64 * w + 63``.
+operators, one for its rows and one for its columns; the comparison turns them into bits.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.comparisons import (
+    Words,
+    compare_frequencies,
+    compare_mean,
+    compare_neighbours,
+    pdq_qualities,
+)
 from imgdup.grey import Grey
 from imgdup.grids import Grid, sample
 from imgdup.operators import Floats
@@ -22,14 +27,7 @@ PARAMETERS_VERSION = 1  # changes whenever any picture's hash does
 PDQ_BITS = 256
 PDQ_MAX_DISTANCE = 31  # bits at which the authors of PDQ take two pictures for the same
 PDQ_MIN_QUALITY = 50  # below it a picture has too little structure to be compared
-PERCENT = 100 / 255 * (1 + 1e-9)  # of full scale; whole percents stay whole in spite of rounding
-PDQ_GRADIENTS = 90  # sum of differences that makes one point of quality
 TINY_SIDE = 16  # pixels; a shorter side holds too little to compare, whatever samples of it say
-
-TIE = 1e-5  # grey levels: what is so close below a half is taken for a half
-COEFFICIENT_UNIT = 1e-6  # grey levels: coefficients equal after rounding to it are equal
-
-Words = npt.NDArray[np.uint64]
 
 
 class Hasher(NamedTuple):
@@ -38,25 +36,27 @@ class Hasher(NamedTuple):
     Attributes
     ----------
     name : str
-    widths : tuple of int
-        Lengths it comes in, in bits, the default first.
+    grids : mapping of int to Grid
+        What it looks at, by its length in bits; the default length comes first.
     max_distance : mapping of int to int
         By length: the distance in bits up to which a search finds, unless the user says otherwise.
-    grid : callable
-        ``grid(bits)`` gives the `Grid` to look at.
     compare : callable
         ``compare(grids, bits)`` turns float64 (n, rows, columns) into uint64 (n, bits // 64).
     """
 
     name: str
-    widths: tuple[int, ...]
+    grids: Mapping[int, Grid]
     max_distance: Mapping[int, int]
-    grid: Callable[[int], Grid]
     compare: Callable[[Floats, int], Words]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Lengths that it comes in, in bits, the default first."""
+        return tuple(self.grids)
 
     def compute(self, grey: Grey, bits: int) -> Words:
         """Hash a picture: uint64 of shape (bits // 64,)."""
-        words: Words = self.compare(_stacked(sample(grey, (self.grid(bits),))), bits)[0]
+        words: Words = self.compare(_stacked(sample(grey, (self.grids[bits],))), bits)[0]
         return words
 
 
@@ -140,96 +140,10 @@ def fingerprints(sampled: Sequence[Sampled], name: str, bits: int) -> Fingerprin
     return Fingerprints(hashes, pdq, pdq_qualities(samples) * np.array(large, dtype=np.uint8))
 
 
-def compare_neighbours(grids: Floats, bits: int) -> Words:
-    """Tell where a rounded average is darker than its right neighbour."""
-    del bits
-    levels = _levels(grids)
-    return _packed(levels[:, :, :-1] < levels[:, :, 1:])
-
-
-def compare_mean(grids: Floats, bits: int) -> Words:
-    """Tell where a rounded average is brighter than the mean of all."""
-    levels = _levels(grids)
-    return _packed(levels * bits > levels.sum(axis=(1, 2), keepdims=True))
-
-
-def compare_frequencies(grids: Floats, bits: int) -> Words:
-    """Tell where a low frequency of a square grid is above the lower median of all.
-
-    They are coefficients (1, 1) to (side, side) of the two-dimensional DCT-II.
-    """
-    basis = _cosines(_SIDES[bits], grids.shape[1])
-    coefficients = np.rint(basis @ grids @ basis.T).reshape(-1, bits)
-    middle = bits // 2 - 1
-    medians = np.partition(coefficients, middle, axis=1)[:, middle, None]
-    return _packed(coefficients > medians)
-
-
-def pdq_qualities(samples: Floats) -> npt.NDArray[np.uint8]:
-    """Sum the differences between neighbouring PDQ samples, as the standard does.
-
-    Each difference counts in whole percents of the full scale.
-
-    Parameters
-    ----------
-    samples : ndarray of float64, shape (n, 64, 64)
-
-    Returns
-    -------
-    ndarray of uint8, shape (n,)
-        From 0 (flat) to 100.
-    """
-    totals = _steps(samples.swapaxes(1, 2))
-    if (totals < PDQ_GRADIENTS * 100).any():
-        totals += _steps(samples)
-    return np.minimum(totals // PDQ_GRADIENTS, 100).astype(np.uint8)
-
-
-def _steps(samples: Floats) -> Floats:
-    """Sum, in whole percents, the differences between each row and the next."""
-    steps = samples[:, 1:] - samples[:, :-1]
-    steps *= PERCENT
-    np.abs(steps, out=steps)
-    totals: Floats = np.floor(steps, out=steps).sum(axis=(1, 2))
-    return totals
-
-
-_SIDES = {64: 8, 256: 16}  # of the square that so many bits fill
-
-
-def _dhash_grid(bits: int) -> Grid:
-    return Grid("area", _SIDES[bits], _SIDES[bits] + 1)
-
-
-def _ahash_grid(bits: int) -> Grid:
-    return Grid("area", _SIDES[bits], _SIDES[bits])
-
-
-def _phash_grid(bits: int) -> Grid:
-    return Grid("area", 4 * _SIDES[bits], 4 * _SIDES[bits])
-
-
-def _pdq_grid(bits: int) -> Grid:
-    return Grid("pdq", 4 * _SIDES[bits], 4 * _SIDES[bits])
-
-
-def _levels(averages: Floats) -> Floats:
-    """Round averages to integers, halves up."""
-    return np.floor(averages + (0.5 + TIE))
-
-
 @lru_cache
 def _grids(name: str, bits: int) -> tuple[Grid, ...]:
     """Grids of a fingerprint: that of PDQ, and that of the search hash if it is another."""
-    return tuple(dict.fromkeys((PDQ_GRID, HASHERS[name].grid(bits))))
-
-
-@lru_cache
-def _cosines(side: int, columns: int) -> Floats:
-    """Rows 1 to `side` of the orthonormal DCT-II, in a unit that makes coefficients comparable."""
-    angles = np.arange(1, side + 1)[:, None] * (2 * np.arange(columns) + 1) * (np.pi / 2 / columns)
-    basis: Floats = np.cos(angles) * np.sqrt(2 / columns / COEFFICIENT_UNIT)
-    return basis
+    return tuple(dict.fromkeys((_PDQ_GRID, HASHERS[name].grids[bits])))
 
 
 def _stacked(grids: Sequence[Floats]) -> Floats:
@@ -237,17 +151,24 @@ def _stacked(grids: Sequence[Floats]) -> Floats:
     return np.stack([grid.T for grid in grids]).swapaxes(1, 2)
 
 
-def _packed(flags: npt.NDArray[np.bool_]) -> Words:
-    """Comparisons, row by row, as words: the first comparison is the lowest bit."""
-    octets = np.packbits(flags.reshape(len(flags), -1), axis=1, bitorder="little")
-    return octets.view("<u8").astype(np.uint64, copy=False)
-
-
-PDQ_GRID = _pdq_grid(PDQ_BITS)
+_PDQ_GRID = Grid("pdq", 64, 64)
+_DISTANCES = {64: 10, 256: 31}
 
 HASHERS: Mapping[str, Hasher] = {
-    "dhash": Hasher("dhash", (64, 256), {64: 10, 256: 31}, _dhash_grid, compare_neighbours),
-    "ahash": Hasher("ahash", (64, 256), {64: 10, 256: 31}, _ahash_grid, compare_mean),
-    "phash": Hasher("phash", (64, 256), {64: 10, 256: 31}, _phash_grid, compare_frequencies),
-    "pdq": Hasher("pdq", (256,), {256: PDQ_MAX_DISTANCE}, _pdq_grid, compare_frequencies),
+    "dhash": Hasher(
+        "dhash",
+        {64: Grid("area", 8, 9), 256: Grid("area", 16, 17)},
+        _DISTANCES,
+        compare_neighbours,
+    ),
+    "ahash": Hasher(
+        "ahash", {64: Grid("area", 8, 8), 256: Grid("area", 16, 16)}, _DISTANCES, compare_mean
+    ),
+    "phash": Hasher(
+        "phash",
+        {64: Grid("area", 32, 32), 256: Grid("area", 64, 64)},
+        _DISTANCES,
+        compare_frequencies,
+    ),
+    "pdq": Hasher("pdq", {PDQ_BITS: _PDQ_GRID}, {PDQ_BITS: PDQ_MAX_DISTANCE}, compare_frequencies),
 }

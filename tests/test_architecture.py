@@ -18,7 +18,7 @@ SOURCE = Path(imgdup.__file__).parent
 ORDER = """
     errors limits formats cores
     grey headers confine files decoders images operators grids comparisons hashing
-    hamming classes vantage vptree _kernels packed costs bands join pairs planner
+    hamming classes vantage vptree _kernels packed costs bands tables join pairs planner
     atomic plain layout store lock folder
     lines jsonl terminal
     table sources workers processes executors decoding

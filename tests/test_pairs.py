@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imgdup import _kernels, bands, classes, join, packed, pairs
+from imgdup import _kernels, bands, classes, join, packed, pairs, tables
 from imgdup.bands import Band, Effort, Layout
 from imgdup.errors import TooManyPairsError
 from oracles_pairs import (
@@ -170,8 +170,9 @@ def test_sets_of_no_hash_one_and_two_are_answered(n, n_other):
 @given(data=st.data())
 def test_blocks_are_sorted_disjoint_and_no_longer_than_they_may_be(words, data, monkeypatch):
     monkeypatch.setattr(join, "BLOCK_PAIRS", 16)
-    monkeypatch.setattr(join, "TABLE_BYTES", 1)
+    monkeypatch.setattr(tables, "TABLE_BYTES", 1)
     monkeypatch.setattr(packed, "PART_PAIRS", 8)
+    monkeypatch.setattr(packed, "YIELDED_PAIRS", 12)
     hashes = data.draw(clustered(words))
     max_distance = data.draw(st.integers(0, 4))
     effort = Effort(layout=data.draw(layouts(words, max_distance)))

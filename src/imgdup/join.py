@@ -16,36 +16,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup import _kernels, packed
-from imgdup._kernels import FIRST_COUNTER, LANES, RUN, STOP, USED, Output, Packing, Rule, Table
-from imgdup.bands import Band, Effort, Layout, choose, masks, upper_share
+from imgdup import packed
+from imgdup._kernels import FIRST_COUNTER, RUN, STOP, USED, Output, Packing
+from imgdup.bands import Effort, Layout, choose, upper_share
 from imgdup.classes import Pairs
 from imgdup.costs import Task
-from imgdup.hamming import WORD_BITS, Hashes
-from imgdup.packed import Run
+from imgdup.hamming import Hashes
+from imgdup.packed import Parts, Run
+from imgdup.tables import Side, Sides, groups, joiners, makers
 
-BLOCK_PAIRS = 1 << 24  # in one block: 8 bytes a pair while it runs, 26 more when it is sorted
-FILL = 0.75  # of a block, by what the blocks before it gave
-TABLE_BYTES = 1 << 30  # tables that exist at a time
+BLOCK_PAIRS = 1 << 26  # in one block: 8 bytes a pair while it runs, 16 when it is sorted
+FILL = 0.75  # of a block, by what the block before it gave
 PROGRESS_S = 0.1  # between two looks at the counters
-
-
-class Side(NamedTuple):
-    """Rows ``first..last`` of some hashes."""
-
-    hashes: Hashes
-    first: int
-    last: int
-
-    @property
-    def n_rows(self) -> int:
-        """How many rows these are."""
-        return self.last - self.first
 
 
 @dataclass
 class Job:
-    """What all blocks share: the hashes, how they are joined, the threads and the buffer."""
+    """What all blocks share: the hashes, how they are joined, the threads and the slots."""
 
     left: Hashes
     right: Hashes
@@ -55,8 +42,17 @@ class Job:
     pool: ThreadPoolExecutor
     threads: int
     nearest_first: bool
-    out: npt.NDArray[np.uint64]
-    n_done: int = 0  # comparisons of a scan that the blocks so far stand for
+    slots: npt.NDArray[np.uint64]
+
+
+class Stretch(NamedTuple):
+    """Left rows ``start..stop`` and how far they are: `control` counts what is done of them."""
+
+    start: int
+    stop: int
+    n_before: int  # comparisons of a scan that earlier rows stand for
+    n_scanned: int  # and these
+    control: npt.NDArray[np.int64]
 
 
 def iter_blocks(
@@ -95,10 +91,11 @@ def iter_blocks(
     left = _for_kernels(left)
     others = left if right is None else _for_kernels(right)
     task = Task(len(left), len(others), left.shape[1], max_distance, right is None)
+    slots = np.empty(_n_slots(task, effort.layout, threads), np.uint64)
     with ThreadPoolExecutor(threads) as pool:
-        out = np.empty(_n_slots(task, effort.layout, threads), np.uint64)
-        job = Job(left, others, task, effort.layout, effort, pool, threads, nearest_first, out)
-        yield from _blocks(job)
+        yield from _blocks(
+            Job(left, others, task, effort.layout, effort, pool, threads, nearest_first, slots)
+        )
 
 
 def _for_kernels(hashes: Hashes) -> Hashes:
@@ -117,19 +114,21 @@ def _n_slots(task: Task, layout: Layout, threads: int) -> int:
 
 
 def _blocks(job: Job) -> Iterator[Pairs]:
-    start, share = 0, job.layout.pair_share
-    while start < job.task.n_left:
+    """Join some left rows after the others, and hand out their pairs."""
+    task, start, n_done, share = job.task, 0, 0, job.layout.pair_share
+    while start < task.n_left:
         stop = start + _n_rows(job, start, share)
-        n_scanned = _n_scanned(job.task, start, stop)
-        block = _block(job, start, stop)
-        if block is None:
-            share = min(1.0, 2 * max(share, _capacity(job.task) / n_scanned))
+        n_scanned = _n_scanned(task, start, stop)
+        control = np.zeros(FIRST_COUNTER + 2 * len(job.layout.bands), np.int64)
+        stretch = Stretch(start, stop, n_done, n_scanned, control)
+        run = partial(_run, job, stretch)
+        found = _joined(job, stretch, run)
+        if found is None:
+            share = min(1.0, 2 * max(share, _capacity(task) / n_scanned))
             continue
-        job.n_done += n_scanned
-        share = upper_share(len(block.left), n_scanned)
-        start = stop
-        if len(block.left):
-            yield block
+        yield from packed.unpack(found, run)
+        share = upper_share(len(found.keys), n_scanned)
+        start, n_done = stop, n_done + n_scanned
 
 
 def _n_rows(job: Job, start: int, share: float) -> int:
@@ -158,116 +157,51 @@ def _packing(job: Job, start: int) -> Packing:
     return packed.packing(start, task.n_right, task.max_distance, nearest_first=job.nearest_first)
 
 
-def _block(job: Job, start: int, stop: int) -> Pairs | None:
+def _joined(job: Job, stretch: Stretch, run: Run) -> Parts | None:
     """Find the pairs of some left rows; None if they are more than a block holds."""
-    block = Side(job.left, start, stop)
-    rest = Side(job.right, stop if job.task.is_self else 0, job.task.n_right)
-    control = np.zeros(FIRST_COUNTER + 2 * len(job.layout.bands), np.int64)
-    run = partial(_run, job, control, _n_scanned(job.task, start, stop), block.n_rows)
-    packing = _packing(job, start)
-    output = Output(packing, control, job.out)
-    for numbers in _groups(job.layout, block.n_rows + rest.n_rows, job.task.words):
-        job.effort.n_compared += _join_bands(job, numbers, block, rest, output, run)
-        if control[STOP]:
+    task, layout = job.task, job.layout
+    block = Side(job.left, stretch.start, stretch.stop)
+    others = Side(job.right, stretch.stop if task.is_self else 0, task.n_right)
+    sides = Sides(block, others, task.is_self)
+    output = Output(_packing(job, stretch.start), stretch.control, job.slots)
+    for numbers in groups(layout, sides):
+        job.effort.n_compared += _compare(job, numbers, sides, output, run)
+        if stretch.control[STOP]:
             return None
-    found = packed.sort(job.out[: control[USED]], packing, block.n_rows, run, job.threads)
-    return found if len(found.left) <= _capacity(job.task) else None
+    used = job.slots[: stretch.control[USED]]
+    found = packed.part(used, output.packing, block.n_rows, run, job.threads)
+    return found if len(found.keys) <= _capacity(task) else None
 
 
-def _groups(layout: Layout, n_rows: int, words: int) -> list[range]:
-    """Numbers of the bands whose tables exist at a time."""
-    widest = max(len(band.bits) for band in layout.bands)
-    n_bytes = n_rows * (8 * words + 8) + 8 * 2**widest
-    n_bands, at_a_time = len(layout.bands), max(1, TABLE_BYTES // n_bytes)
-    return [range(n, min(n + at_a_time, n_bands)) for n in range(0, n_bands, at_a_time)]
-
-
-def _join_bands(
-    job: Job,
-    numbers: range,
-    block: Side,
-    rest: Side,
-    output: Output,
-    run: Run,
-) -> int:
-    """Make the tables of some bands, join them, and count what was compared."""
-    bands = [job.layout.bands[number] for number in numbers]
-    tables = run([partial(_table, side, band) for band in bands for side in (block, rest)])
-    calls = []
-    for i, number in enumerate(numbers):
-        left, right = tables[2 * i], tables[2 * i + 1]
-        rule, counter = _rule(job, number), FIRST_COUNTER + 2 * number
-        inside = rule._replace(is_self=True)
-        joins = [(right, rule, rest.n_rows > 0), (left, inside, job.task.is_self)]
-        for k, (others, what, is_due) in enumerate(joins):
-            call = partial(_kernels.join, left, others, what, output, counter + k)
-            calls += [call] * job.threads if is_due else []
-            output.control[counter + k] = 0 if is_due else block.n_rows
+def _compare(job: Job, numbers: range, sides: Sides, output: Output, run: Run) -> int:
+    """Make the tables of some bands, join them, and count the comparisons."""
+    tables = run(makers(job.layout.bands[numbers.start : numbers.stop], sides))
+    calls: list[Callable[[], int]] = []
+    for k, number in enumerate(numbers):
+        ours = tables[2 * k : 2 * k + 2]
+        calls += joiners(job.layout, job.task, number, ours, output) * job.threads
     return sum(run(calls))
 
 
-def _filters(band: Band, task: Task) -> tuple[int, ...]:
-    """Choose the words to compare first: other bits than the band's tell more."""
-    counts = np.bincount(band.bits // WORD_BITS, minlength=task.words)
-    return tuple(np.argsort(counts, kind="stable")[: task.n_filters].tolist())
-
-
-def _table(side: Side, band: Band) -> Table:
-    hashes = side.hashes[side.first : side.last]
-    table = Table(
-        np.empty((hashes.shape[1], len(hashes) + LANES), np.uint64),
-        np.empty(len(hashes), np.uint32),
-        np.empty(2 ** len(band.bits) + 1, np.uint32),
-    )
-    values = np.empty(len(hashes), np.uint32)
-    _kernels.band_values(hashes, band.bits, values)
-    _kernels.fill_table(hashes, side.first, values, table)
-    return table
-
-
-def _rule(job: Job, number: int) -> Rule:
-    """Say what a pair of this band is, where the tables differ."""
-    bands = job.layout.bands
-    earlier = np.zeros((number, job.task.words), np.uint64)
-    for k, band in enumerate(bands[:number]):
-        for bit in band.bits.tolist():
-            earlier[k, bit // WORD_BITS] |= np.uint64(1 << bit % WORD_BITS)
-    return Rule(
-        _filters(bands[number], job.task),
-        masks(len(bands[number].bits), bands[number].radius),
-        earlier,
-        np.array([band.radius for band in bands[:number]], np.uint64),
-        job.task.max_distance,
-        False,
-    )
-
-
-def _run(
-    job: Job,
-    control: npt.NDArray[np.int64],
-    n_scanned: int,
-    n_rows: int,
-    calls: Sequence[Callable[[], Any]],
-) -> list[Any]:
+def _run(job: Job, stretch: Stretch, calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """Make calls in threads and tell how far they are; stop them all when one fails."""
     try:
         futures = [job.pool.submit(call) for call in calls]
         pending = set(futures)
         while pending:
             done, pending = wait(pending, PROGRESS_S, FIRST_EXCEPTION)
-            _tell(job, control, n_scanned, n_rows)
+            _tell(job, stretch)
             if any(future.exception() for future in done):
                 break
         return [future.result() for future in futures]
     except BaseException:  # also a keyboard interrupt: threads must not go on for minutes
-        control[STOP] = 1
+        stretch.control[STOP] = 1
         raise
 
 
-def _tell(job: Job, control: npt.NDArray[np.int64], n_scanned: int, n_rows: int) -> None:
+def _tell(job: Job, stretch: Stretch) -> None:
     """Tell which share of the comparisons of a scan has been decided."""
-    if job.effort.on_progress is None:
-        return
-    counters = np.minimum(control[FIRST_COUNTER:], n_rows)
-    share = float(counters.mean()) / n_rows
-    job.effort.on_progress((job.n_done + share * n_scanned) / job.task.n_pairs)
+    if job.effort.on_progress is not None:
+        n_rows = stretch.stop - stretch.start
+        share = float(np.minimum(stretch.control[FIRST_COUNTER:], n_rows).mean()) / n_rows
+        job.effort.on_progress((stretch.n_before + share * stretch.n_scanned) / job.task.n_pairs)

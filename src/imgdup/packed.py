@@ -5,9 +5,9 @@ the right row and the distance in the order of the sort. The highest bit of all 
 slots that were reserved and not used have it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from imgdup.hamming import Integers
 
 KEY_BITS = 63
 PART_PAIRS = 1 << 15  # pairs sorted at a time: they stay in the cache
+YIELDED_PAIRS = 1 << 22  # pairs taken apart at a time: 75 MB
+MAX_SHARES = 32  # calls to sort these
 
 Packed: TypeAlias = npt.NDArray[np.uint64]
 Run: TypeAlias = Callable[[Sequence[Callable[[], Any]]], list[Any]]  # calls in threads: results
@@ -39,7 +41,7 @@ def packing(first_row: int, n_right: int, max_distance: int, *, nearest_first: b
     Returns
     -------
     Packing
-        For `_kernels.join` and `sort`.
+        For `_kernels.join` and `part`.
     """
     row_bits, distance_bits = max(1, (n_right - 1).bit_length()), max(1, max_distance.bit_length())
     if nearest_first:
@@ -52,8 +54,26 @@ def max_rows(packing: Packing) -> int:
     return 1 << min(32, KEY_BITS - packing.left_shift)
 
 
-def sort(packed: Packed, packing: Packing, n_rows: int, run: Run, threads: int) -> Pairs:
-    """Sort packed pairs and take them apart.
+class Parts(NamedTuple):
+    """Packed pairs cut in parts of ascending left rows, each in any order.
+
+    Parameters
+    ----------
+    keys : ndarray of uint64, shape (n_pairs,)
+        The packed pairs.
+    bounds : ndarray of int64, shape (n_parts + 1,)
+        Where the parts begin and end.
+    packing : Packing
+        How they are packed.
+    """
+
+    keys: Packed
+    bounds: Integers
+    packing: Packing
+
+
+def part(packed: Packed, packing: Packing, n_rows: int, run: Run, threads: int) -> Parts:
+    """Cut packed pairs in parts small enough to be sorted in the cache.
 
     Parameters
     ----------
@@ -66,32 +86,22 @@ def sort(packed: Packed, packing: Packing, n_rows: int, run: Run, threads: int) 
     run : callable
         Makes calls in threads.
     threads : int
-        How many threads it has.
+        How many pieces to cut at a time.
 
     Returns
     -------
-    Pairs
-        The pairs, sorted as `packing` says.
+    Parts
+        The same pairs, without sentinels.
     """
     rows_shift = max(0, (n_rows - 1).bit_length() - (len(packed) // PART_PAIRS).bit_length())
     shift, n_parts = packing.left_shift + rows_shift, ((n_rows - 1) >> rows_shift) + 1
     pieces = np.array_split(packed, threads)
     counts = run([partial(_kernels.count_parts, piece, shift, n_parts) for piece in pieces])
     places, bounds = _places(np.array(counts))
-    parted = np.empty(bounds[-1], np.uint64)
-    run(
-        [
-            partial(_kernels.scatter, piece, shift, place, parted)
-            for piece, place in zip(pieces, places, strict=True)
-        ]
-    )
-    n_pairs = len(parted)
-    pairs = Pairs(
-        np.empty(n_pairs, np.int64), np.empty(n_pairs, np.int64), np.empty(n_pairs, np.uint16)
-    )
-    shares = np.array_split(np.arange(n_parts), 4 * threads)
-    run([partial(_finish, parted, bounds, share, packing, pairs) for share in shares])
-    return pairs
+    keys = np.empty(bounds[-1], np.uint64)
+    jobs = zip(pieces, places, strict=True)
+    run([partial(_kernels.scatter, piece, shift, place, keys) for piece, place in jobs])
+    return Parts(keys, bounds, packing)
 
 
 def _places(counts: Integers) -> tuple[Integers, Integers]:
@@ -101,14 +111,46 @@ def _places(counts: Integers) -> tuple[Integers, Integers]:
     return np.ascontiguousarray((ends - counts.T).T), bounds
 
 
-def _finish(
-    parted: Packed, bounds: Integers, parts: Integers, packing: Packing, pairs: Pairs
-) -> None:
-    """Sort some parts and write their fields."""
-    for part in parts:
-        where = slice(bounds[part], bounds[part + 1])
-        keys = parted[where]
+def unpack(parts: Parts, run: Run) -> Iterator[Pairs]:
+    """Sort parts and take their pairs apart.
+
+    Parameters
+    ----------
+    parts : Parts
+        The pairs; sorted in place.
+    run : callable
+        Makes calls in threads.
+
+    Yields
+    ------
+    Pairs
+        About ``YIELDED_PAIRS`` at a time, sorted as the packing says; those of a left row
+        together.
+    """
+    start, n_parts = 0, len(parts.bounds) - 1
+    while start < n_parts:
+        wanted = parts.bounds[start] + YIELDED_PAIRS
+        stop = max(start + 1, int(np.searchsorted(parts.bounds, wanted, side="right")) - 1)
+        n_pairs = parts.bounds[stop] - parts.bounds[start]
+        if n_pairs:
+            pairs = Pairs(
+                np.empty(n_pairs, np.int64),
+                np.empty(n_pairs, np.int64),
+                np.empty(n_pairs, np.uint16),
+            )
+            shares = np.array_split(np.arange(start, stop), MAX_SHARES)
+            run([partial(_finish, parts, start, share, pairs) for share in shares if len(share)])
+            yield pairs
+        start = stop
+
+
+def _finish(parts: Parts, first: int, numbers: Integers, pairs: Pairs) -> None:
+    """Sort some parts and write their fields; `first` is the first part in `pairs`."""
+    packing, offset = parts.packing, parts.bounds[first]
+    for number in numbers:
+        keys = parts.keys[parts.bounds[number] : parts.bounds[number + 1]]
         keys.sort()
+        where = slice(parts.bounds[number] - offset, parts.bounds[number + 1] - offset)
         pairs.left[where] = (keys >> np.uint64(packing.left_shift)) + np.uint64(packing.first_row)
         pairs.right[where] = _field(keys, packing.right_shift, packing)
         pairs.distances[where] = _field(keys, packing.distance_shift, packing)

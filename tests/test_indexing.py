@@ -545,3 +545,31 @@ def test_an_open_index_goes_on_reading_its_generation(photos, place):
     assert len(index) == 6
     assert len(index.within(photos / "p0.jpg", 0)) == 1
     assert len(ImageIndex.open(place)) == 7
+
+
+def test_case_73_a_part_damaged_while_the_run_goes_on_says_to_run_again(photos, place, monkeypatch):
+    from imgdup import indexing
+
+    real = indexing.read_files
+
+    def read_files(facts, *rest):
+        real(facts, *rest)
+        for part in facts.parts_folder.iterdir():
+            part.write_bytes(b"damaged")
+
+    with monkeypatch.context() as patch, pytest.raises(ImgdupError, match="run the same command"):
+        patch.setattr(indexing, "read_files", read_files)
+        update_index(place, [str(photos)], settings())
+
+    assert update_index(place, [str(photos)], settings()).hashed == 6
+
+
+@needs_links
+def test_case_29_a_dangling_link_that_is_followed_is_missing(photos, place):
+    (photos / "dangling.jpg").symlink_to("nowhere")
+
+    changes = OptionChanges(follow_symlinks=True)
+    outcome = update_index(place, [str(photos)], settings(changes=changes))
+
+    assert [f.reason for f in outcome.failures] == ["missing"]
+    assert counts(outcome) == (7, 6, 0, 1, 0)

@@ -15,7 +15,7 @@ from imgdup import store
 from imgdup.classes import group_equal
 from imgdup.formats import REASONS
 from imgdup.generation import TREE_PREFIX, Generation
-from imgdup.parts import detail_arrays, detail_of
+from imgdup.parts import detail_arrays, detail_of, load_part
 from imgdup.sources import ScanOptions
 from imgdup.survey import OLD, Survey
 from imgdup.table import fields
@@ -53,7 +53,7 @@ class Facts(NamedTuple):
     def _arrays(self, number: int, name: str) -> Mapping[str, Array]:
         if number == OLD and self.old is not None:
             return self.old.arrays
-        return store.load(self.parts_folder / name).arrays
+        return load_part(self.parts_folder, name).arrays
 
     def gather(self, field: str) -> Array:
         """Bring one field together, in row order; rows without a source are zero."""

@@ -8,6 +8,7 @@ from imgdup.cores import usable_cores
 from imgdup.executors import Died, Task, answers, local
 from imgdup.limits import Limits
 from imgdup.processes import Setup
+from imgdup.workers import is_worker
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,7 +49,8 @@ def decode_batches(
 
 
 def _init_worker(limits: Limits) -> None:
-    """Set a worker up; OpenCV is imported there and not in the parent."""
-    from imgdup.images import init_worker
+    """Set a worker up; OpenCV is imported there and not in the parent, which stays as it is."""
+    if is_worker():
+        from imgdup.images import init_worker
 
-    init_worker(limits)
+        init_worker(limits)

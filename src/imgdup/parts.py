@@ -172,6 +172,7 @@ class Parts:
         except (ImgdupError, OSError, KeyError) as error:
             log.warning("a damaged part is done again: %s", str(error).partition(";")[0])
             self.n_damaged += 1
+            (self.folder / name).unlink(missing_ok=True)
             return None
 
     def __len__(self) -> int:
@@ -194,7 +195,7 @@ class Parts:
             _push(open_rows, rows)
 
     def _rows(self, name: str) -> Iterator[tuple[bytes, Done]]:
-        part = store.load(self.folder / name)
+        part = load_part(self.folder, name)
         paths = TextColumn(part.arrays["path_offsets"], part.arrays["path_blob"])
         facts = zip(*(part.arrays[f].tolist() for f in ("size", "mtime_ns", "status")), strict=True)
         for row, (size, mtime_ns, status) in enumerate(facts):
@@ -210,6 +211,23 @@ def _push(
     if following is not None:
         key, done = following
         heapq.heappush(heap, (key, done.part, done, rows))
+
+
+def load_part(folder: Path, name: str) -> store.Stored:
+    """Open a part that was sound when this run began.
+
+    Raises
+    ------
+    ImgdupError
+        If it is damaged now.
+    """
+    try:
+        return store.load(folder / name)
+    except (ImgdupError, OSError) as error:
+        found = str(error).partition(";")[0]
+        raise ImgdupError(
+            f"{found}: run the same command again, its files are read again"
+        ) from error
 
 
 def sweep_parts(folder: Path) -> None:

@@ -4,6 +4,7 @@ A candidate is a regular file with an image extension, or whose first bytes are 
 Nothing is decoded here.
 """
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -163,8 +164,12 @@ def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
 
 
 def is_candidate(path: bytes, mode: int) -> bool:
-    """Tell whether a file of this mode counts as an image, by extension or by content."""
-    if not stat.S_ISREG(mode):
+    """Tell whether a file of this mode counts as an image, by extension or by content.
+
+    A link that leads nowhere (one that leads somewhere has the mode of its target) counts by its
+    extension, so that reading it tells what is wrong.
+    """
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
         return False
     if os.path.splitext(os.fsdecode(path))[1].lower() in IMAGE_EXTENSIONS:
         return True
@@ -202,14 +207,15 @@ def _is_skipped(name: bytes, options: ScanOptions) -> bool:
 
 
 def _facts(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result | None:
-    """Return what stat says; a link not followed or dangling is ignored, a failure is noted."""
+    """Return what stat says, of a dangling link itself; what fails is noted."""
     try:
         facts = os.lstat(path)
         if stat.S_ISLNK(facts.st_mode):
-            if not (options.follow_symlinks and os.path.exists(path)):
+            if not options.follow_symlinks:
                 tally.ignored += 1
                 return None
-            facts = os.stat(path)
+            with contextlib.suppress(OSError):  # it leads nowhere, or round and round
+                facts = os.stat(path)
     except FileNotFoundError:
         return None
     except OSError as error:

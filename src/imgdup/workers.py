@@ -96,6 +96,11 @@ class _Watch:
 _watch: _Watch | None = None  # of this process, if it is a worker
 
 
+def is_worker() -> bool:
+    """Tell whether this process is a worker, whose memory and streams may be restricted."""
+    return _watch is not None
+
+
 def run_batch(task: Callable[[Sequence[T], Callable[[int], None]], R], items: Sequence[T]) -> R:
     """Do a task on a batch; watched, if this process is a worker."""
     if _watch is None:

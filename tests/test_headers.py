@@ -255,6 +255,10 @@ def test_a_big_tiff_directory_is_looked_at():
     assert reason(check_tiff, data[:30]) == "damaged"
 
 
+def test_a_directory_beyond_all_memory_is_damage():
+    assert reason(check_tiff, b"II+\0\x08\0\0\0" + b"\xff" * 8) == "damaged"
+
+
 def test_random_bytes_give_facts_or_an_image_error():
     rng = np.random.default_rng(1)
     functions = [jpeg_header, png_header, webp_header, check_tiff, exif_orientation]

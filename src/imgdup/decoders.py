@@ -4,6 +4,7 @@ Whatever the bytes do to a decoder comes out as an `ImageError`. Transparent pic
 white, the paper of most viewers, so that hidden colours do not count.
 """
 
+import logging
 import os
 import warnings
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from PIL import (
 
 from imgdup.errors import ImageError
 from imgdup.headers import exif_orientation
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what nobody handles is printed
 
 Pixels = npt.NDArray[np.uint8]
 

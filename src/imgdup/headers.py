@@ -278,7 +278,7 @@ def check_tiff(data: bytes) -> None:
     try:
         (at,) = struct.unpack_from(order + offset, data)
         (n_entries,) = struct.unpack_from(order + count, data, at)
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise ImageError("damaged", "the TIFF file ends before its first directory") from error
     if at + struct.calcsize(order + count) + n_entries * entry_bytes > len(data):
         raise ImageError("damaged", "the TIFF file ends within its first directory")

@@ -436,13 +436,18 @@ def _replace_by_another(path):
 def test_case_110_a_file_that_changes_at_the_last_moment_is_put_back(
     scene, monkeypatch, action, call, change
 ):
-    copy = scene.root / COPY
-    _before(monkeypatch, call, lambda: change(copy))
+    copy, changed = scene.root / COPY, []
+
+    def happen():
+        change(copy)
+        changed.append(copy.read_bytes())
+
+    _before(monkeypatch, call, happen)
 
     outcome = scene.apply(action, target_of(scene, action))
 
     assert reasons(outcome)[COPY] == "changed"
-    expected = {**CONTENTS, COPY: copy.read_bytes()}
+    expected = {**CONTENTS, COPY: changed[0]}
     if action in ("move", "delete"):
         del expected[NEAR]
     assert scene.tree() == expected
@@ -642,6 +647,7 @@ def test_case_114_whatever_call_fails_the_file_is_there(
             _check_nothing_lost(found, action)
             if any(skip.path == removed for skip in skipped):
                 assert found[0][COPY] == CONTENTS[COPY], log
+                assert COPY not in found[1], log
     assert n_failures > 20
 
 
@@ -841,6 +847,28 @@ def test_case_118_each_step_is_on_the_disk_before_it_begins(scene, monkeypatch):
     assert events == [1, "rename", 2, "rename"]
 
 
+def test_case_118_a_new_name_is_on_the_disk_before_the_old_one_goes(scene, monkeypatch):
+    events, fsync, unlink = [], os.fsync, os.unlink
+    target = scene.index.parent / "aside"
+    (target / "b").mkdir(parents=True)
+    place = (target / "b").stat().st_ino
+
+    def synced(descriptor):
+        events.append("sync" if os.fstat(descriptor).st_ino == place else None)
+        return fsync(descriptor)
+
+    def unlinked(path):
+        events.append("unlink")
+        return unlink(path)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "unlink", unlinked)
+
+    scene.apply("move", target, plan=scene.plan._replace(removals=scene.plan.removals[:1]))
+
+    assert [event for event in events if event][:2] == ["sync", "unlink"]
+
+
 def test_case_118_a_last_line_that_is_cut_anywhere_is_ignored(scene):
     outcome = scene.apply("move", scene.index.parent / "aside")
     whole = outcome.journal.read_bytes()
@@ -965,6 +993,13 @@ def test_a_forged_journal_that_moves_a_file_onto_itself_loses_nothing(scene):
     undone = undo(_forged(scene, to=scene.path(COPY)))
 
     assert reasons(undone) == {COPY: "same-file"}
+    assert scene.tree() == CONTENTS
+
+
+def test_a_forged_journal_cannot_remove_a_file_of_another_content(scene):
+    undone = undo(_forged(scene, to=scene.path("c/other.jpg")))
+
+    assert reasons(undone) == {COPY: "changed"}
     assert scene.tree() == CONTENTS
 
 

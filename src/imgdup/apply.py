@@ -99,9 +99,8 @@ def _check_target(plan: Plan, target: bytes) -> None:
     name = os.fsdecode(target)
     if os.path.lexists(target) and not os.path.isdir(target):
         raise UsageError(f"--move-to {name}: not a folder; name one, or one that is not there yet")
-    real = absolute(target)
     for root in plan.header.roots:
-        if root and (is_below(target, root) or is_below(real, absolute(root))):
+        if root and is_below(target, root):
             raise UsageError(
                 f"--move-to {name} lies in the indexed folder {os.fsdecode(root)}, where the "
                 "files would be found again: name a folder outside of it"

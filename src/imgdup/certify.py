@@ -134,12 +134,12 @@ def _goes_twice(claims: _Claims, rows: Rows) -> Flags:
 
 
 def _keeper_goes(claims: _Claims, rows: Rows) -> Flags:
-    leader = _leader(rows)
-    return np.isin(leader[claims.keep], leader[claims.remove])
+    return np.isin(claims.keep, claims.remove)
 
 
 def _has_other_names(claims: _Claims, rows: Rows) -> Flags:
-    leader = _leader(rows)
+    same_file = rows.column("same_file")
+    leader = np.where(same_file >= 0, same_file, np.arange(len(rows)))
     n_names = np.bincount(leader, minlength=len(rows))
     return np.asarray(n_names[leader[claims.remove]] > 1)
 
@@ -178,12 +178,6 @@ def _same_bytes(claims: _Claims, rows: Rows) -> Flags:
     digest, size = rows.column("digest"), rows.column("size")
     same = (digest[claims.remove] == digest[claims.keep]).all(axis=1)
     return np.asarray(same & (size[claims.remove] == size[claims.keep]))
-
-
-def _leader(rows: Rows) -> Numbers:
-    """Return the first row of each row's file."""
-    same_file: Numbers = rows.column("same_file")
-    return np.where(same_file >= 0, same_file, np.arange(len(rows)))
 
 
 CHECKS: tuple[tuple[str, Callable[[_Claims, Rows], Flags]], ...] = (

@@ -1,4 +1,4 @@
-"""A journal -> what it announced, taken back: last step first, nothing overwritten.
+"""A journal -> what it announced, taken back, and nothing overwritten.
 
 Not the journal's word but the files decide what there is to do, so a run that was killed at any
 moment is taken back too, and undoing twice does nothing the second time.
@@ -63,7 +63,7 @@ def undo(journal: Path, progress: Callable[[int], None] = lambda n_seen: None) -
     for line in run.damaged_lines:
         detail = f"line {line} is damaged: what it announced is not taken back"
         undone.skipped.append(Skipped(os.fsencode(journal), "failed", detail))
-    for number, step in enumerate(reversed(run.steps), start=1):
+    for number, step in enumerate(run.steps, start=1):
         _take_back(run.action, step, undone)
         progress(number)
     return undone

@@ -7,7 +7,8 @@ white, the paper of most viewers, so that hidden colours do not count.
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import NamedTuple
 
@@ -141,6 +142,7 @@ def by_pillow(
     name: str,
     data: bytes,
     check_size: Callable[[int, int], None],
+    max_pixels: int,
     reduction: int = 1,
 ) -> Turned:
     """Decode the first frame by Pillow, laid on white.
@@ -154,6 +156,8 @@ def by_pillow(
     check_size : callable
         Is called with height and width before memory is taken for them, and raises if they are
         too large.
+    max_pixels : int
+        Most pixels of what Pillow makes before it can be asked for the size.
     reduction : int
         1, 2, 4 or 8; above 1 for JPEG only.
 
@@ -164,7 +168,7 @@ def by_pillow(
     """
     plugin = _PLUGINS[name]()
     try:
-        with warnings.catch_warnings(action="ignore"), plugin(BytesIO(data)) as image:
+        with _limited(max_pixels), plugin(BytesIO(data)) as image:
             check_size(image.height, image.width)
             if reduction > 1:
                 image.draft(image.mode, (image.width // reduction, image.height // reduction))
@@ -179,6 +183,18 @@ def by_pillow(
         unsupported = any(words in str(error) for words in _UNSUPPORTED_WORDS)
         reason = "unsupported" if unsupported else "damaged"
         raise ImageError(reason, f"Pillow: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _limited(max_pixels: int) -> Iterator[None]:
+    """Let Pillow refuse frames of more pixels: opening a GIF makes one as large as it says."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = max_pixels // 2  # it warns beyond that, and refuses twice that
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _flattened(image: Image.Image) -> Pixels:
@@ -231,7 +247,6 @@ def shrink(pixels: Pixels, max_side: int) -> Pixels:
 
 
 def use_one_thread() -> None:
-    """Let the decoders work in the calling thread, and without limits of their own."""
+    """Let the decoders work in the calling thread."""
     cv2.setNumThreads(1)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    Image.MAX_IMAGE_PIXELS = None

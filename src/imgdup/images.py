@@ -13,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.confine import CAN_CAP_MEMORY, cap_memory, require_memory, silence_libraries
-from imgdup.decoders import Pixels, by_opencv, by_opencv_on_white, by_pillow, shrink, use_one_thread
+from imgdup.decoders import (
+    Pixels,
+    Turned,
+    by_opencv,
+    by_opencv_on_white,
+    by_pillow,
+    shrink,
+    use_one_thread,
+)
 from imgdup.errors import ImageError
 from imgdup.files import FileBytes as FileBytes
 from imgdup.files import content_digest as content_digest
@@ -185,13 +193,17 @@ def _not_decoded(head: bytes) -> ImageError:
 
 def _check_size(limits: Limits, height: int, width: int, *, lean: bool = False) -> None:
     """Refuse too large a picture; a lean decoder needs no memory for the whole of it."""
-    most = limits.max_pixels
-    if not (lean or CAN_CAP_MEMORY):
-        most = min(most, MAX_PIXELS_UNCAPPED)
+    most = _most_pixels(limits, lean=lean)
     if height * width > most:
         raise ImageError("too-large", f"{width} x {height} pixels are more than {most:,}")
     if max(height, width) > MAX_SIDE:
         raise ImageError("too-large", f"{width} x {height} pixels, a side over {MAX_SIDE:,}")
+
+
+def _most_pixels(limits: Limits, *, lean: bool = False) -> int:
+    if lean or CAN_CAP_MEMORY:
+        return limits.max_pixels
+    return min(limits.max_pixels, MAX_PIXELS_UNCAPPED)
 
 
 def _require_memory(n_bytes: int) -> None:
@@ -210,8 +222,7 @@ def _decode_jpeg(data: bytes, wanted: _Wanted) -> _Decoded:
     while reduction > 1 and min(height, width) < wanted.min_side * reduction:
         reduction //= 2
     if header.components == 4:
-        check_size = partial(_check_size, wanted.limits)
-        pixels = by_pillow("jpeg", data, check_size, reduction).pixels
+        pixels = _by_pillow("jpeg", data, wanted, reduction).pixels
     else:
         pixels = by_opencv(data, colour=wanted.colour, reduction=reduction)
     return _Decoded(pixels, height, width, reduction, header.orientation)
@@ -244,8 +255,13 @@ def _decode_other(name: str, data: bytes, wanted: _Wanted) -> _Decoded:
     """Decode by Pillow alone."""
     if name == "tiff":
         check_tiff(data)
-    pixels, orientation = by_pillow(name, data, partial(_check_size, wanted.limits))
+    pixels, orientation = _by_pillow(name, data, wanted)
     return _Decoded(pixels, pixels.shape[0], pixels.shape[1], 1, orientation)
+
+
+def _by_pillow(name: str, data: bytes, wanted: _Wanted, reduction: int = 1) -> Turned:
+    check_size = partial(_check_size, wanted.limits)
+    return by_pillow(name, data, check_size, _most_pixels(wanted.limits), reduction)
 
 
 _DECODERS: dict[str, Callable[[bytes, _Wanted], _Decoded]] = {

@@ -1,0 +1,62 @@
+"""What one file comes to in a worker, as indexing treats it, and what it costs."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from imgdup.errors import ImageError
+from imgdup.hashing import fingerprint
+from imgdup.images import content_digest, decode, read_file
+from imgdup.limits import Limits
+
+LIMITS = Limits()
+
+
+class Examined(NamedTuple):
+    """The status; seconds; the peak of memory while at it, and what it was before, in bytes."""
+
+    status: str
+    seconds: float
+    peak_bytes: int
+    before_bytes: int
+
+
+def examine(items, before_item):
+    """Examine files one after the other; memory is 0 where the system does not tell."""
+    found = []
+    for i, path in enumerate(items):
+        before_item(i)
+        forget_peak()
+        before = peak_bytes()
+        started = time.perf_counter()
+        status = status_of(path)
+        found.append(Examined(status, time.perf_counter() - started, peak_bytes(), before))
+    return found
+
+
+def status_of(path):
+    """Read, decode and hash one file; "ok" or the reason why not."""
+    try:
+        data = read_file(path, LIMITS).data
+        content_digest(data)
+        fingerprint(decode(data, LIMITS).grey, "dhash", 64)
+    except ImageError as error:
+        return error.reason
+    except MemoryError:
+        return "too-large"
+    return "ok"
+
+
+def peak_bytes():
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+def forget_peak():
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass

@@ -30,8 +30,8 @@ def empty_cache(monkeypatch):
 def dense(lines, axis, whole=False):
     """An operator as the matrix of means that it stands for."""
     made = operator(lines, axis, whole=whole)
-    strips = apply(made, np.eye(axis.blocks, dtype=made.weights.dtype)) * made.scales
-    return strips.reshape(-1, axis.blocks)
+    products = apply(made, np.eye(axis.blocks, dtype=made.weights.dtype))
+    return products.reshape(-1, axis.blocks) / made.divisors[0]
 
 
 @settings(deadline=None)
@@ -43,6 +43,26 @@ def test_every_row_is_a_mean(axis, lines):
     assert matrix.min() > -1e-12
     expected = 0 if lines.kind == "pdq" and axis.length < 5 else 1
     assert np.allclose(matrix.sum(axis=1), expected, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(axis=AXES, lines=st.sampled_from([Lines("area", 8), Lines("area", 9), Lines("pdq", 64)]))
+def test_whole_weights_are_the_means_times_their_divisor(axis, lines):
+    made = operator((lines,), axis, whole=True)
+
+    assert np.allclose(dense((lines,), axis, whole=True), dense((lines,), axis), atol=1e-7)
+    if made.weights.dtype == np.float32:
+        assert np.array_equal(made.weights, np.rint(made.weights))
+        assert made.weights.sum(axis=2).max() * 255 < 2**24
+    else:
+        assert made.divisors == (1,)
+
+
+@pytest.mark.parametrize(("length", "dtype"), [(768, np.float32), (769, np.float64)])
+def test_weights_of_short_axes_are_whole(length, dtype):
+    made = operator((Lines("pdq", 64), Lines("area", 8)), Axis(length, 2, False), whole=True)
+
+    assert made.weights.dtype == dtype
 
 
 @settings(deadline=None)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgdup.grey import Grey, Shades
-from imgdup.operators import Axis, Floats, Lines, Operator, Reals, apply, operator
+from imgdup.operators import MAX_WHOLE, Axis, Floats, Lines, Operator, Reals, apply, operator
 
 PIECE_PIXELS = 1 << 14  # multiplied at a time: so few that BLAS does it in one thread
 
@@ -45,15 +45,25 @@ def sample(grey: Grey, grids: tuple[Grid, ...]) -> list[Floats]:
     column_axis = Axis(width, reduction, columns_short)
     results: list[Floats] = []
     start = 0
-    for kind, rows, columns in grids:
+    for (kind, rows, columns), divisor in zip(grids, down.divisors, strict=True):
         stop = start + rows // len(strips)
-        mine = strips[:, start:stop].astype(np.float64).reshape(rows, -1)
-        across = operator((Lines(kind, columns),), column_axis, whole=False)
-        turned = apply(across, mine.T).reshape(columns, rows)
-        turned *= down.scales[:, start:stop].reshape(rows)
-        results.append(turned.T)
+        mine = np.ascontiguousarray(strips[:, start:stop]).reshape(rows, -1)
+        results.append(_across(mine, divisor, Lines(kind, columns), column_axis))
         start = stop
     return results
+
+
+def _across(strips: Reals, divisor: int, lines: Lines, axis: Axis) -> Floats:
+    """Apply the operator of the columns; in float32 if that holds the products exactly."""
+    across = operator((lines,), axis, whole=strips.dtype == np.float32)
+    divisor *= across.divisors[0]
+    if divisor > MAX_WHOLE:
+        divisor //= across.divisors[0]
+        across = operator((lines,), axis, whole=False)
+    products = apply(across, strips.T.astype(across.weights.dtype, copy=False))
+    grid: Floats = products.reshape(lines.rows, -1).astype(np.float64)
+    grid /= divisor
+    return grid.T
 
 
 def _strips(pixels: Shades, down: Operator) -> Reals:

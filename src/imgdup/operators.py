@@ -5,8 +5,9 @@ PDQ's box filter. Each row of such an operator has few weights that are not zero
 So an operator is kept as bands: small dense matrices, each over a window of the pixels, the windows
 equally long and evenly spaced, so that one batched matrix product applies all of them.
 
-The weights of a row are whole numbers over a common divisor. As whole numbers they fit float32 with
-8-bit pixels: the product is exact, whoever computes it in whatever order, and fast.
+The weights of short axes are small whole numbers over a common divisor. As whole numbers they fit
+into float32 with 8-bit pixels: such products are fast, and exact whoever computes them in whatever
+order.
 """
 
 import threading
@@ -19,8 +20,8 @@ CACHE_BYTES = 32 << 20  # of operators; a collection can have thousands of sizes
 BANDS = 8  # of an operator whose rows can be shared out evenly
 PDQ_BOXES = 128  # a side holds so many boxes of PDQ's filter
 PDQ_MIN_LENGTH = 5  # pixels; PDQ sees nothing in a shorter side
-MAX_WHOLE = (1 << 24) // 255  # times an 8-bit pixel, the largest divisor that float32 holds exactly
-MAX_WHOLE_BOX = 10  # pixels; the divisors of longer boxes exceed MAX_WHOLE
+MAX_WHOLE = (1 << 24) // 255  # the largest divisor that float32 holds exactly, times an 8-bit pixel
+MAX_WHOLE_BOX = 6  # pixels; the divisors of longer boxes exceed MAX_WHOLE
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -68,22 +69,22 @@ class Operator(NamedTuple):
     Attributes
     ----------
     weights : ndarray of float32 or float64, shape (bands, rows of a band, window)
-        Window ``i`` begins at block ``i * step``.
+        Window ``i`` begins at block ``i * step``. Whole numbers in float32, means in float64.
     step : int
-    scales : ndarray of float64, shape (bands, rows of a band, 1)
-        What products must be multiplied by to become means.
+    divisors : tuple of int
+        What the products must be divided by, for each kind of lines: 1 where weights are means.
     """
 
     weights: Reals
     step: int
-    scales: Floats
+    divisors: tuple[int, ...]
 
 
 class _Weights(NamedTuple):
-    """Weights of rows, shape (rows, window), and their divisors, shape (rows, 1)."""
+    """Weights of rows, shape (rows, window), and their divisor."""
 
     weights: Floats
-    divisors: Floats
+    divisor: int
 
 
 def apply(operator: Operator, pixels: Reals) -> Reals:
@@ -127,8 +128,7 @@ def operator(lines: tuple[Lines, ...], axis: Axis, *, whole: bool) -> Operator:
         rows, then of the second's. Kinds that share must have a multiple of ``BANDS`` rows.
     axis : Axis
     whole : bool
-        Whether the pixels are whole numbers of 8 bits: then weights are, as far as float32 holds
-        the products, whole numbers in float32. Else they are means in float64.
+        Whether weights may be whole numbers in float32; on long axes they are means nevertheless.
     """
     key = (lines, axis, whole)
     found = _cache.get(key)
@@ -157,23 +157,18 @@ def _build(lines: tuple[Lines, ...], axis: Axis, whole: bool) -> Operator:
     low = np.min([start.reshape(bands, -1).min(axis=1) for start, _ in supports], axis=0)
     high = np.max([stop.reshape(bands, -1).max(axis=1) for _, stop in supports], axis=0)
     step, window = _windows(low, high, axis)
-    parts = []
+    parts, divisors = [], []
     for kind, rows in lines:
         band = np.arange(rows) // (rows // bands)
         starts = band * (step * axis.reduction) - axis.overhang
-        part = _WEIGHTS[kind](rows, axis.length, starts, window * axis.reduction)
-        parts.append(_in_bands(part, bands, axis.reduction))
-    weights, divisors = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
-    if whole and divisors.max() <= MAX_WHOLE and not (weights % 1).any():
-        return Operator(weights.astype(np.float32), step, 1 / divisors)
-    return Operator(weights / divisors, step, np.ones_like(divisors))
-
-
-def _in_bands(part: _Weights, bands: int, reduction: int) -> _Weights:
-    """Share the rows out to the bands, and let the pixels of each block have one weight."""
-    rows, window = part.weights.shape
-    folded = part.weights.reshape(bands, rows // bands, window // reduction, reduction)
-    return _Weights(folded.sum(axis=3), part.divisors.reshape(bands, rows // bands, 1))
+        weights, divisor = _WEIGHTS[kind](rows, axis.length, starts, window * axis.reduction)
+        blocks = weights.reshape(bands, rows // bands, window, axis.reduction)
+        parts.append(blocks.sum(axis=3))
+        divisors.append(divisor)
+    if whole and max(divisors) <= MAX_WHOLE and not any((part % 1).any() for part in parts):
+        return Operator(np.concatenate(parts, axis=1, dtype=np.float32), step, tuple(divisors))
+    means = [part / divisor for part, divisor in zip(parts, divisors, strict=True)]
+    return Operator(np.concatenate(means, axis=1), step, (1,) * len(lines))
 
 
 def _windows(low: Counts, high: Counts, axis: Axis) -> tuple[int, int]:
@@ -198,7 +193,7 @@ def _area_weights(rows: int, length: int, starts: Counts, window: int) -> _Weigh
     bounds = np.arange(rows + 1) * length
     edges = (starts[:, None] + np.arange(window + 1)) * rows
     covered = np.clip(edges, bounds[:-1, None], bounds[1:, None])
-    return _Weights(np.diff(covered).astype(np.float64), np.full((rows, 1), float(length)))
+    return _Weights(np.diff(covered).astype(np.float64), length)
 
 
 def _pdq_boxes(length: int) -> tuple[int, int]:
@@ -224,22 +219,20 @@ def _pdq_support(rows: int, length: int) -> tuple[Counts, Counts]:
 def _pdq_weights(rows: int, length: int, starts: Counts, window: int) -> _Weights:
     """Weigh by a box of boxes around each sample; each averages what lies inside the picture."""
     if length < PDQ_MIN_LENGTH:
-        return _Weights(np.zeros((rows, window)), np.ones((rows, 1)))
+        return _Weights(np.zeros((rows, window)), 1)
     left, right = _pdq_boxes(length)
     middles = _pdq_middles(rows, length)[:, None] + np.arange(-left, right + 1)
     inside = (middles >= 0) & (middles < length)
     low, high = np.maximum(middles - left, 0), np.minimum(middles + right + 1, length)
-    sizes = np.where(inside, high - low, 1)
-    divisors = np.ones((rows, 1))
-    if left + right < MAX_WHOLE_BOX:
-        divisors = np.lcm.reduce(sizes, axis=1, keepdims=True) * inside.sum(1, keepdims=True)
-    share = inside * divisors / (sizes * inside.sum(axis=1, keepdims=True))
+    weighing = np.where(inside, high - low, 1) * inside.sum(axis=1, keepdims=True)
+    divisor = int(np.lcm.reduce(weighing.ravel())) if left + right < MAX_WHOLE_BOX else 1
+    share = inside * (divisor / weighing)
     base = np.arange(rows)[:, None] * (window + 1) - starts[:, None]
     slopes = np.zeros(rows * (window + 1))
     np.add.at(slopes, (base + low)[inside], share[inside])
     np.subtract.at(slopes, (base + high)[inside], share[inside])
     weights = np.cumsum(slopes.reshape(rows, window + 1)[:, :-1], axis=1)
-    return _Weights(weights, divisors.astype(np.float64))
+    return _Weights(weights, divisor)
 
 
 _SUPPORTS = {"area": _area_support, "pdq": _pdq_support}

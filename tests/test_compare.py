@@ -79,6 +79,16 @@ def test_a_leak_says_where_how_near_and_whose_label_disagrees():
     ]
 
 
+def test_a_conflict_may_be_farther_than_the_nearest_duplicate():
+    train = [File(b"/data/1", pdq=0), File(b"/data/2", pdq=0b11), File(b"/data/3", pdq=0b1)]
+    test = [File(b"/data/4", pdq=0)]
+    labels = {b"/data/1": "x", b"/data/2": "y", b"/data/3": "z", b"/data/4": "x"}
+
+    result = found(compare(part(train, labels), part(test, labels)))
+
+    assert result == {b"/data/4": (b"/data/1", 0, b"/data/3")}
+
+
 def test_two_parts_of_one_index_are_compared_and_a_hard_link_is_one_file():
     files = [File(b"/data/a/1.jpg", inode=1), File(b"/data/b/1.jpg", inode=1)]
     rows = rows_of(files)

@@ -43,6 +43,15 @@ def test_numbers_are_by_first_appearance():
     assert labels.tolist() == [0, 1, 0, 2, 1]
 
 
+def test_two_components_that_a_later_image_joins_are_one():
+    files = [File(b"/data/1", pdq=0b00), File(b"/data/2", pdq=0b11), File(b"/data/3", pdq=0b01)]
+    rows = rows_of(files)
+
+    labels = component_labels(rows, images(rows), Rule(1))
+
+    assert labels.tolist() == [0, 0, 0]
+
+
 def test_a_long_chain_is_one_component():
     n = 3000
     rows = rows_of([File(b"/data/%04d" % i, pdq=(1 << i % 257) - 1) for i in range(n)])

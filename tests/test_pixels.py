@@ -84,6 +84,14 @@ def test_files_that_changed_or_went_stay_re_encoded(tmp_path):
     assert set(found.values()) == {"re-encoded"}
 
 
+def test_files_that_all_went_have_not_the_same_pixels(tmp_path):
+    files = [row_of(noted(tmp_path, f"{i}.png")) for i in range(2)]
+    for path in tmp_path.iterdir():
+        path.unlink()
+
+    assert relations(files) == {"1.png": "re-encoded"}
+
+
 def test_what_the_budget_does_not_reach_stays_re_encoded(tmp_path):
     files = [row_of(noted(tmp_path, f"{i}.png")) for i in range(3)]
 

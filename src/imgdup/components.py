@@ -6,7 +6,7 @@ import numpy as np
 
 from imgdup.dedupe import Duplicates
 from imgdup.duplicates import NO_CLASS, Rule, byte_classes, hash_classes, hashes_of, near
-from imgdup.rows import RowNumbers, Rows, file_numbers
+from imgdup.rows import RowNumbers, Rows
 
 
 def chains(duplicates: Duplicates) -> Counter[int]:
@@ -22,8 +22,8 @@ def component_labels(
 ) -> RowNumbers:
     """Give each image the number of its connected component.
 
-    Two images are in one component if a chain of duplicates leads from one to the other. The names
-    of one file (hard links) are always in one.
+    Two images are in one component if a chain of duplicates leads from one to the other; so the
+    names of one file (hard links), whose bytes are equal, always are.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def component_labels(
     hashes = hashes_of(rows, selected, rule)
     by_hash = hash_classes(hashes, rows.column("quality")[selected])
     parent = np.arange(len(selected))
-    for classes in (by_hash, byte_classes(rows, selected), file_numbers(rows)[selected]):
+    for classes in (by_hash, byte_classes(rows, selected)):
         _unite(parent, *_members_and_first(classes))
     classes, heads = np.unique(by_hash, return_index=True)
     heads = heads[classes != NO_CLASS]

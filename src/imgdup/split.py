@@ -161,9 +161,7 @@ def _place_chains(
     for chain in order[: int((sizes > 1).sum())].tolist():
         images = members[starts[chain] : starts[chain + 1]]
         kinds, counts = np.unique(codes[images], return_counts=True)
-        lacking = wanted[:, kinds] @ counts
-        ties = np.flatnonzero(lacking >= lacking.max() - ROUNDING)
-        place = ties[np.argmax(wanted[ties].sum(axis=1))]
+        place = int(np.argmax(wanted[:, kinds] @ counts))
         places[images] = place
         wanted[place, kinds] -= counts
 

@@ -28,7 +28,9 @@ def test_all_ways_are_estimated_cheapest_first():
         (10_000_000, 1, 10, "tree"),
         (1_000_000, 100_000, 2, "bands"),
         (1_000_000, 10_000, 10, "bands"),
-        (9_000, 1, 10, "tree"),
+        (9_000, 1, 10, "scan"),
+        (9_000, 1, 0, "scan"),
+        (100_000, 1, 0, "tree"),
     ],
 )
 def test_the_way_fits_the_question(n, n_probes, max_distance, strategy):

@@ -48,8 +48,8 @@ class Rule(NamedTuple):
 
     Parameters
     ----------
-    filters : tuple of int
-        The words that are compared first; how many is known to the compiler.
+    filters, every : tuple of int
+        The words that are compared first, and all; how many is known to the compiler.
     masks : ndarray of int64, shape (n_masks,)
         What the band's values of a pair may differ in.
     earlier : ndarray of uint64, shape (n_earlier, words)
@@ -63,6 +63,7 @@ class Rule(NamedTuple):
     """
 
     filters: tuple[int, ...]
+    every: tuple[int, ...]
     masks: np.ndarray
     earlier: np.ndarray
     radii: np.ndarray
@@ -243,7 +244,8 @@ def join(left, right, rule, output, counter):
 @compiled
 def _compare_rows(start, stop, left, right, rule, output, scratch):
     """Compare positions ``start..stop`` of `left` with their neighbours in `right`."""
-    limit, is_self, filters = np.uint64(rule.max_distance), rule.is_self, rule.filters
+    limit, is_self = np.uint64(rule.max_distance), rule.is_self
+    filters, every = rule.filters, rule.every
     starts, words, other_words = left.starts, left.words, right.words
     spans, hits = scratch.spans, scratch.hits
     value = np.searchsorted(starts, start, side="right") - 1
@@ -262,6 +264,8 @@ def _compare_rows(start, stop, left, right, rule, output, scratch):
                         found = near(filters, words, i, other_words, j, limit)
                         if last - j < LANES:
                             found &= (np.uint64(1) << np.uint64(last - j)) - np.uint64(1)
+                        if found != 0 and len(filters) < len(every):
+                            found &= near(every, words, i, other_words, j, limit)
                         if found != 0:
                             hits[0, n_hits], hits[1, n_hits], hits[2, n_hits] = i, j, found
                             n_hits += 1
@@ -290,10 +294,10 @@ def _find_spans(starts, masks, value, is_self, spans):
 
 @compiled
 def _keep(left, right, rule, output, scratch):
-    """Write those hits that are near over all words and that no earlier band finds."""
+    """Write those hits that no earlier band finds."""
     words, other_words, earlier, radii = left.words, right.words, rule.earlier, rule.radii
     hits, cursor, slots = scratch.hits, scratch.cursor, output.slots
-    limit, n_words = np.uint64(rule.max_distance), len(words)
+    n_words = len(words)
     differing = np.empty(n_words, np.uint64)
     slot, end = cursor[0], cursor[1]
     for h in range(cursor[2]):
@@ -305,14 +309,14 @@ def _keep(left, right, rule, output, scratch):
             for w in range(n_words):
                 differing[w] = words[w, i] ^ other_words[w, j]
                 distance += popcount(differing[w])
-            if distance > limit:
-                continue
             is_ours = True
             for e in range(len(radii)):
                 in_band = np.uint64(0)
                 for w in range(n_words):
                     in_band += popcount(differing[w] & earlier[e, w])
-                is_ours &= in_band > radii[e]
+                if in_band <= radii[e]:
+                    is_ours = False
+                    break
             if slot == end:
                 slot = _reserve(output)
                 end = slot + RUN

@@ -140,6 +140,11 @@ def _nearness(n_bytes: int) -> float:
     return next(factor for limit, factor in NEARNESS if n_bytes <= limit)
 
 
+def shape_s(task: Task, shape: Shape, skew: float) -> float:
+    """Seconds of one thread for all bands of a shape; `skew` as for `best_shape`."""
+    return sum(band_s(task, *band, skew * chance(*band)) for band in shape.bands)
+
+
 def best_shape(task: Task, skew: float) -> Shape | None:
     """Find the cheapest bands for hashes of known skew.
 
@@ -164,10 +169,10 @@ def best_shape(task: Task, skew: float) -> Shape | None:
     def best_width(room: int, radius: int) -> int:
         return min(range(1, min(room, MAX_WIDTH) + 1), key=lambda width: cost_s(width, radius))
 
-    def shape_s(shape: Shape) -> float:
+    def total_s(shape: Shape) -> float:
         return sum(cost_s(*band) for band in shape.bands)
 
-    return min(_shapes(task, best_width), key=shape_s, default=None)
+    return min(_shapes(task, best_width), key=total_s, default=None)
 
 
 def _shapes(task: Task, best_width: Callable[[int, int], int]) -> Iterator[Shape]:

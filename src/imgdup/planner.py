@@ -1,17 +1,22 @@
 """How many probes, how many hashes, how far -> which way to look them up, and what each would cost.
 
 All ways are exact and give the same matches; they differ in the comparisons they need. Unit costs
-are those of the machine that `imgdup.costs` was fitted on; only their ratios matter.
+are those of the machine that `imgdup.costs` was fitted on, by ``benchmarks/bench_pairs.py``; only
+their ratios matter. Tree and scan cost nearly the same where the choice between them turns.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from imgdup.costs import Shape, Task, band_s, best_shape, chance
+from imgdup.costs import Task, best_shape, shape_s
 
-SCAN_S = 1.2e-9  # compare one word of one hash with a probe, by NumPy in blocks
-PROBE_S = 4e-5  # set out to look up one probe
-TREE_FACTOR = 1.3  # comparing leaf by leaf costs more than block by block
+SCAN_S = 5.5e-10  # compare the first word of one hash with a probe, by NumPy in blocks
+WORD_S = 1.05e-9  # and each other word: wide hashes are read with gaps
+PROBE_S = 2e-5  # set out to look up one probe
+LEAVES_S = 1e-5  # bound the distances of the leaves from it
+# Leaves are shorter than blocks: a tree that visits the share v takes the share LEAST + DEARER v
+# of a scan's time, up to MOST.
+LEAST, DEARER, MOST = 0.06, 1.4, 1.05
 COMPILED_S = 0.8  # load the compiled join and start it, once a process
 STRATEGIES = ("tree", "bands", "scan")
 
@@ -53,7 +58,7 @@ def plan(
         What share of the hashes the tree visits, by distance; `VPTree.visited_fractions`.
     band_skew : float
         How many times more comparisons bands need on these hashes than on uniform ones;
-        `imgdup.bands.Layout.skew`, stored with the index.
+        `imgdup.bands.band_skew`, stored with the index.
 
     Returns
     -------
@@ -68,11 +73,10 @@ def plan(
     >>> plan(1_000_000, 1, 50_000, 10, fractions, 8.0).strategy
     'bands'
     """
-    scan_s = n * words * SCAN_S
+    scan_s = n * (SCAN_S + (words - 1) * WORD_S)
     share = float(visited_fractions[max_distance])
-    tree = Estimate(
-        "tree", int(n * share) * n_probes, n_probes * (PROBE_S + TREE_FACTOR * share * scan_s)
-    )
+    tree_s = PROBE_S + LEAVES_S + min(MOST, LEAST + DEARER * share) * scan_s
+    tree = Estimate("tree", int(n * share) * n_probes, n_probes * tree_s)
     scan = Estimate("scan", n * n_probes, n_probes * (PROBE_S + scan_s))
     bands = _bands(Task(n_probes, n, words, max_distance, is_self=False), band_skew)
     estimates = sorted([tree, bands, scan], key=lambda estimate: estimate.seconds)
@@ -84,15 +88,9 @@ def _bands(task: Task, skew: float) -> Estimate:
     shape = best_shape(task, skew) if task.n_pairs else None
     if shape is None:
         return Estimate("bands", task.n_pairs, COMPILED_S + task.scan_s)
-    seconds = min(_shape_s(task, shape, skew), task.scan_s)
+    seconds = min(shape_s(task, shape, skew), task.scan_s)
     n_compared = min(int(task.n_pairs * min(1.0, skew * shape.share)), task.n_pairs)
     return Estimate("bands", n_compared, COMPILED_S + seconds)
-
-
-def _shape_s(task: Task, shape: Shape, skew: float) -> float:
-    return sum(
-        band_s(task, width, radius, skew * chance(width, radius)) for width, radius in shape.bands
-    )
 
 
 def explain(chosen: Plan) -> list[str]:
@@ -101,12 +99,12 @@ def explain(chosen: Plan) -> list[str]:
     Examples
     --------
     >>> fractions = [d / 64 for d in range(65)]
-    >>> for line in explain(plan(1000, 1, 1, 2, fractions, 1.0)):
+    >>> for line in explain(plan(100_000, 1, 1, 2, fractions, 1.0)):
     ...     print(line)
     strategy tree
-      tree               31 comparisons, about 0.000040 s
-      scan            1,000 comparisons, about 0.000041 s
-      bands           1,000 comparisons, about 0.800000 s
+      tree            3,125 comparisons, about 0.000036 s
+      scan          100,000 comparisons, about 0.000075 s
+      bands          22,656 comparisons, about 0.800006 s
     """
     lines = [f"strategy {chosen.strategy}"]
     for strategy, n_compared, seconds in chosen.estimates:

@@ -113,6 +113,7 @@ def _rule(layout: Layout, task: Task, number: int) -> Rule:
             earlier[k, bit // WORD_BITS] |= np.uint64(1 << bit % WORD_BITS)
     return Rule(
         _filters(band, task),
+        tuple(range(task.words)),
         masks(len(band.bits), band.radius),
         earlier,
         np.array([other.radius for other in before], np.uint64),

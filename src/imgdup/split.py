@@ -104,7 +104,6 @@ def split(
     *,
     seed: int = 0,
     rule: Rule | None = None,
-    threads: int | None = None,
 ) -> Split:
     """Divide images so that no chain of duplicates is divided.
 
@@ -121,7 +120,6 @@ def split(
         One an image; where given, the ratios are met for each label (stratified).
     seed : int
     rule : Rule, optional
-    threads : int, optional
 
     Returns
     -------
@@ -129,7 +127,7 @@ def split(
     """
     rng = np.random.default_rng(seed)
     names, codes = _numbered(labels, len(images))
-    chains = component_labels(rows, images, rule, threads=threads)
+    chains = component_labels(rows, images, rule)
     sizes = np.bincount(chains, minlength=1)
     asked = np.array(list(ratios.values()))
     wanted = np.outer(asked, np.bincount(codes, minlength=len(names)))

@@ -56,13 +56,11 @@ def sample(grey: Grey, grids: tuple[Grid, ...]) -> list[Floats]:
 def _across(strips: Reals, divisor: int, lines: Lines, axis: Axis) -> Floats:
     """Apply the operator of the columns; in float32 if that holds the products exactly."""
     across = operator((lines,), axis, whole=strips.dtype == np.float32)
-    divisor *= across.divisors[0]
-    if divisor > MAX_WHOLE:
-        divisor //= across.divisors[0]
+    if divisor * across.divisors[0] > MAX_WHOLE:
         across = operator((lines,), axis, whole=False)
     products = apply(across, strips.T.astype(across.weights.dtype, copy=False))
     grid: Floats = products.reshape(lines.rows, -1).astype(np.float64)
-    grid /= divisor
+    grid /= divisor * across.divisors[0]
     return grid.T
 
 

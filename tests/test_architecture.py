@@ -28,8 +28,8 @@ ORDER = """
     index check export
     components pixels verify journal moves actions apply undo labels compare split
     report pair_report clean_report leak_report montage thumbnails histogram html_report gallery
-    cli.common cli.progress cli.build cli.search cli.pairs cli.clean cli.compare cli.app cli
-    __main__
+    cli.common cli.progress cli.build cli.asking cli.search cli.pairs cli.clean cli.compare
+    cli.app cli __main__
 """.split()
 
 # Outside packages and the modules that may import them.

@@ -158,6 +158,20 @@ def test_query_in_all_orientations_says_which_matched(indexed, tmp_path, capsys)
     assert match["orientation"] == "mirror"
 
 
+def test_every_strategy_prints_the_same_bytes_and_explains_itself(indexed, capsysbinary):
+    printed = {}
+    for strategy in ("tree", "bands", "scan"):
+        cli.main(["query", "photos", "--max-dist", "20", "--strategy", strategy, "--explain"])
+        printed[strategy], err = capsysbinary.readouterr()
+        lines = err.decode().splitlines()
+        assert lines[0].startswith("strategy ")
+        assert {line.split()[0] for line in lines[1:4]} == {"tree", "bands", "scan"}
+        assert "hashes compared" in lines[-1]
+
+    assert len(set(printed.values())) == 1
+    assert printed["tree"].count(b"\n") >= 6
+
+
 def test_query_draws_a_montage(indexed, tmp_path, capsys):
     code = cli.main(["query", "photos/p0.jpg", "--montage", "seen.png"])
 

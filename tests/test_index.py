@@ -199,3 +199,21 @@ def test_groups_and_the_plan_agree_and_filter_a_data_set(index, photos):
     assert len(plan.removals) == len(found.groups.removed)
     assert {name for name in kept if name.startswith("q")} == {f"q{i:02}.png" for i in range(12)}
     assert len(kept) + len(plan.removals) == len(paths)
+
+
+@pytest.mark.parametrize("strategy", ["tree", "bands", "scan", None])
+def test_many_probes_find_what_each_finds_alone(index, photos, strategy):
+    paths = sorted(photos.iterdir())
+    probes = [index.probe(path) for path in paths]
+
+    together = index.look_up_many(probes, 12, strategy=strategy)
+
+    assert together == [index.look_up(path, 12) for path in paths]
+
+
+def test_many_probes_find_their_nearest(index, photos):
+    paths = sorted(photos.iterdir())[:5]
+    probes = [index.probe(path) for path in paths]
+
+    assert index.look_up_many(probes, k=3) == [index.nearest(path, 3) for path in paths]
+    assert index.look_up_many([]) == []

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import store
+from imgdup.bands import choose
 from imgdup.classes import group_equal
 from imgdup.formats import REASONS
 from imgdup.generation import TREE_PREFIX, Generation
@@ -22,6 +23,9 @@ from imgdup.table import fields
 from imgdup.vptree import VPTree
 
 Array = npt.NDArray[Any]
+
+# The distance at which the skew of bands is measured, by words: the default of a query, in bits.
+SKEW_DISTANCES = {1: 10, 4: 31}
 
 MISSING = REASONS.index("missing")
 
@@ -85,12 +89,18 @@ def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions
         "status": status,
         "same_file": same_file(survey, facts.old),
         **detail_arrays(facts.details(status)),
-        **_dictionary(facts.gather("hashes"), status),
     }
+    dictionary, skew = _dictionary(facts.gather("hashes"), status)
+    arrays |= dictionary
     for name, (dtype, shape) in fields(facts.words).items():
         if name != "status":
             arrays[name] = store.Column(dtype, (len(survey), *shape), _late(facts, name))
-    head = {"kind": "index", **facts.parameters, "roots": [_root(*root) for root in roots.items()]}
+    head = {
+        "kind": "index",
+        **facts.parameters,
+        "band_skew_thousandths": round(1000 * skew),
+        "roots": [_root(*root) for root in roots.items()],
+    }
     store.save(file, head, arrays)
 
 
@@ -108,17 +118,20 @@ def _root(path: bytes, options: ScanOptions) -> dict[str, Any]:
     }
 
 
-def _dictionary(hashes: Array, status: Array) -> dict[str, Array]:
-    """Make the hash dictionary and the tree over the distinct hashes of the rows that are ok."""
+def _dictionary(hashes: Array, status: Array) -> tuple[dict[str, Array], float]:
+    """Make the hash dictionary, the tree over its hashes, and measure the skew of their bands."""
     ok = np.flatnonzero(status == 0)
     hashes = hashes[ok]
     classes = group_equal(hashes)
-    tree = VPTree.build(hashes[classes.rows])
-    return {
+    distinct = hashes[classes.rows]
+    del hashes
+    tree = VPTree.build(distinct)
+    dictionary = {
         "class_offsets": classes.offsets,
         "class_rows": ok[classes.members],
         **{TREE_PREFIX + name: array for name, array in tree.arrays().items()},
     }
+    return dictionary, choose(distinct, None, SKEW_DISTANCES[distinct.shape[1]]).skew
 
 
 def same_file(survey: Survey, old: Generation | None) -> npt.NDArray[np.int64]:

@@ -12,6 +12,8 @@ from imgdup.errors import ImageError, ImgdupError
 from imgdup.formats import REASONS
 from imgdup.hamming import Matches, scan_within, to_hex
 from imgdup.index import ImageIndex
+from imgdup.lookup import within
+from imgdup.planner import STRATEGIES
 from imgdup.table import path_key
 
 N_PROBES = 200  # members that are looked up in every way
@@ -59,8 +61,8 @@ def check_deep(index: ImageIndex) -> Iterator[str]:
     """Yield what is wrong with the content: checksums, hashes of a sample, answers of the tree.
 
     Every array's checksum is compared; up to 200 files are hashed again; up to 200 members are
-    looked up by tree and by scan, and, where there are at most 5,000 distinct hashes, by the
-    independent ``vptree`` package. The samples are evenly spaced, so a run can be repeated.
+    looked up by tree, by bands and by scan, and, where there are at most 5,000 distinct hashes, by
+    the independent ``vptree`` package. The samples are evenly spaced, so a run can be repeated.
     """
     try:
         store.load(index.generation.file, verify=True)
@@ -99,12 +101,11 @@ def _check_answers(index: ImageIndex) -> Iterator[str]:
     if not len(tree):
         return
     probes = tree.hashes[_spread(len(tree), N_PROBES)]
-    by_row = np.empty_like(tree.hashes)
-    by_row[tree.rows] = tree.hashes
+    by_row = tree.by_row()
     for max_distance in DISTANCES:
         expected = scan_within(by_row, probes, max_distance)
-        for strategy in ("tree", "scan"):
-            found = tree.within(probes, max_distance, strategy=strategy)
+        for strategy in STRATEGIES:
+            found = within(index.generation, probes, max_distance, strategy)
             if not _equal(found, expected):
                 yield f"the {strategy} misses matches at distance {max_distance}; index again"
         if len(tree) <= MAX_PEER_HASHES and not _peer_agrees(

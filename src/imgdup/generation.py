@@ -61,6 +61,11 @@ class Generation:
         return VPTree.from_arrays({n.removeprefix(TREE_PREFIX): self.arrays[n] for n in names})
 
     @property
+    def band_skew(self) -> float:
+        """How many times more comparisons bands need on its search hashes than on uniform ones."""
+        return int(self.head["band_skew_thousandths"]) / 1000
+
+    @property
     def class_offsets(self) -> npt.NDArray[np.int64]:
         """Where the rows of each distinct search hash begin in `class_rows`."""
         return self.arrays["class_offsets"]
@@ -98,7 +103,7 @@ def open_generation(file: Path) -> Generation:
     generation = Generation(file, stored.head, stored.arrays, stored.digest)
     try:
         _check(generation)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise IndexFormatError(f"{file}: damaged or forged ({error!r}); index again") from error
     return generation
 
@@ -112,9 +117,12 @@ def _check(generation: Generation) -> None:
             raise ValueError(f"column {name} is {arrays[name].dtype} {arrays[name].shape}")
     if len(arrays["path_offsets"]) != n + 1 or len(arrays["same_file"]) != n:
         raise ValueError("columns of unequal length")
-    if len(arrays["run_rows"]) != len(arrays["run_roots"]) or (n and arrays["run_rows"][0] != 0):
-        raise ValueError("runs of roots that do not begin at row 0")
-    if n and int(arrays["run_roots"].max()) >= len(generation.roots):
+    rows, roots = arrays["run_rows"], arrays["run_roots"]
+    if len(rows) != len(roots) or (n and (rows[0] != 0 or np.any(rows[1:] <= rows[:-1]))):
+        raise ValueError("runs of roots that do not rise from row 0")
+    if n and not 0 <= roots.min() <= roots.max() < len(generation.roots):
         raise ValueError("a root that is not listed")
+    if not generation.band_skew > 0:
+        raise ValueError("a skew of bands that cannot be")
     if len(generation.class_offsets) != len(generation.tree) + 1:
         raise ValueError("a dictionary that does not fit the tree")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import folder, indexing, lookup
+from imgdup.bands import Effort
 from imgdup.dedupe import Duplicates, Wishes, find_duplicates
 from imgdup.duplicates import Rule
 from imgdup.generation import Generation, open_generation
@@ -191,6 +192,20 @@ class ImageIndex:
             How many at most.
         """
         return lookup.look_up(self.generation, self.probe(image), max_distance, k)
+
+    def look_up_many(
+        self,
+        probes: Sequence["Probe"],
+        max_distance: int | None = None,
+        k: int | None = None,
+        *,
+        strategy: str | None = None,
+        effort: Effort | None = None,
+    ) -> list[list[Match]]:
+        """Do as `look_up` for many probes at once; see `imgdup.lookup.look_up_many`."""
+        return lookup.look_up_many(
+            self.generation, probes, max_distance, k, strategy=strategy, effort=effort
+        )
 
     def look_up_turned(
         self, image: "Image", max_distance: int | None = None, k: int | None = None

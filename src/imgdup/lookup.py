@@ -1,18 +1,20 @@
 """A generation and a probe -> the indexed images near it, nearest first, ties in path order."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.bands import Effort
 from imgdup.errors import IndexFormatError
 from imgdup.generation import Generation
 from imgdup.grey import ORIENTATIONS
-from imgdup.hamming import Matches, distances
+from imgdup.hamming import WORD_BITS, Matches, check_max_distance, distances
 from imgdup.hashing import HASHERS
+from imgdup.planner import Plan, plan
 
 if TYPE_CHECKING:
     from imgdup.probes import Probe
@@ -66,40 +68,106 @@ def look_up(
     max_distance: int | None = None,
     k: int | None = None,
 ) -> list[Match]:
-    """Find the indexed images near a probe.
+    """Find the indexed images near a probe; see `look_up_many`."""
+    return look_up_many(generation, [probe], max_distance, k)[0]
+
+
+def look_up_many(
+    generation: Generation,
+    probes: Sequence["Probe"],
+    max_distance: int | None = None,
+    k: int | None = None,
+    *,
+    strategy: str | None = None,
+    effort: Effort | None = None,
+) -> list[list[Match]]:
+    """Find the indexed images near each of some probes.
 
     Parameters
     ----------
     generation : Generation
         The opened index.
-    probe : Probe
+    probes : sequence of Probe
         From `imgdup.probes`.
     max_distance : int, optional
         Largest accepted distance, in bits, inclusive. Default: that of the hash, as in
         `imgdup.hashing.HASHERS`; none where `k` is given.
     k : int, optional
         How many at most.
+    strategy : str, optional
+        ``"tree"``, ``"bands"`` or ``"scan"``; all give the same. By default the planner chooses.
+    effort : Effort, optional
+        Is told how many hashes were compared; not for `k`.
 
     Returns
     -------
-    list of Match
-        Nearest first, ties in path order.
+    list of list of Match
+        For each probe, nearest first, ties in path order.
 
     Raises
     ------
     ValueError
-        If `max_distance` is not from 0 to the bits of the hash, or `k` is less than 1.
+        If `max_distance` is not from 0 to the bits of the hash, `k` is less than 1, or
+        `strategy` is another word.
     IndexFormatError
         If the index names rows that it does not have.
     """
-    tree = generation.tree
+    if not probes:
+        return []
+    hashes = np.concatenate([probe.hashes for probe in probes])
     if k is None:
         limit = default_distance(generation) if max_distance is None else max_distance
-        return _as_matches(generation, probe, tree.within(probe.hashes, limit))
-    nearest = tree.nearest(probe.hashes, k, max_distance=max_distance)
-    if len(nearest.distances) == k:  # ties at the last distance are broken by path
-        nearest = tree.within(probe.hashes, int(nearest.distances[-1]))
-    return _as_matches(generation, probe, nearest)[:k]
+        found = within(generation, hashes, limit, strategy, effort)
+        return [_as_matches(generation, p, _one(found, i)) for i, p in enumerate(probes)]
+    nearest = generation.tree.nearest(hashes, k, max_distance=max_distance)
+    return [
+        _as_matches(generation, p, _with_ties(generation, p, _one(nearest, i), k))[:k]
+        for i, p in enumerate(probes)
+    ]
+
+
+def within(
+    generation: Generation,
+    hashes: npt.NDArray[np.uint64],
+    max_distance: int,
+    strategy: str | None,
+    effort: Effort | None = None,
+) -> Matches:
+    """Find the classes of equal hashes within a distance of each hash, in the way that is asked."""
+    strategy = strategy or plan_within(generation, len(hashes), max_distance).strategy
+    tree = generation.tree
+    if strategy == "bands":
+        from imgdup.pairs import find_within
+
+        return find_within(tree.by_row(), hashes, max_distance, effort=effort)
+    if effort is not None:
+        everything = len(tree) * len(hashes)
+        is_tree = strategy == "tree"
+        effort.n_compared += tree.n_visited(hashes, max_distance) if is_tree else everything
+    return tree.within(hashes, max_distance, strategy=strategy)
+
+
+def plan_within(generation: Generation, n_probes: int, max_distance: int) -> Plan:
+    """Plan a look-up of so many probes; `max_distance` is checked."""
+    tree = generation.tree
+    words = generation.bits // WORD_BITS
+    max_distance = check_max_distance(max_distance, words)
+    skew = generation.band_skew
+    visited = tree.visited_fractions.tolist()
+    return plan(len(tree), words, n_probes, max_distance, visited, skew)
+
+
+def _one(found: Matches, i: int) -> Matches:
+    """Return the matches of probe `i` alone."""
+    start, stop = found.offsets[i : i + 2].tolist()
+    return Matches(found.offsets[:2] * 0, found.indices[start:stop], found.distances[start:stop])
+
+
+def _with_ties(generation: Generation, probe: "Probe", nearest: Matches, k: int) -> Matches:
+    """Add what is as near as the last of k, since ties are broken by path."""
+    if len(nearest.distances) < k:
+        return nearest
+    return generation.tree.within(probe.hashes, int(nearest.distances[-1]))
 
 
 def look_up_turned(

@@ -127,6 +127,20 @@ class VPTree:
         """Return the arrays that `from_arrays` takes, by name; not copies."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    def by_row(self) -> Hashes:
+        """Return the hashes in the order of the array that the tree was built from.
+
+        Raises
+        ------
+        IndexFormatError
+            If a stored row number is forged.
+        """
+        if len(self.rows) and not 0 <= self.rows.min() <= self.rows.max() < len(self):
+            raise IndexFormatError("the tree holds row numbers out of range; index again")
+        hashes = np.zeros_like(self.hashes)
+        hashes[self.rows] = self.hashes
+        return hashes
+
     def __len__(self) -> int:
         return len(self.hashes)
 

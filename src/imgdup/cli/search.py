@@ -3,12 +3,13 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from imgdup.cli.asking import Asked
 from imgdup.cli.common import (
     Distance,
     check_range,
@@ -21,10 +22,9 @@ from imgdup.cli.common import (
     write_bytes,
     write_text,
 )
-from imgdup.errors import ImageError, ImgdupError
+from imgdup.errors import ImgdupError
 
 if TYPE_CHECKING:
-    from imgdup.index import ImageIndex
     from imgdup.report import Match
 
 EXPORTS = ("pickle", "json", "csv", "parquet")  # a test compares them with export.FORMATS
@@ -41,6 +41,8 @@ EXPORTS = ("pickle", "json", "csv", "parquet")  # a test compares them with expo
 @click.option("--orientations", is_flag=True, help="Look up each PROBE turned and mirrored, too.")
 @click.option("--null", is_flag=True, help="Print paths only, NUL separated; also for - as PROBE.")
 @click.option("--montage", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw them.")
+@click.option("--strategy", type=click.Choice(["tree", "bands", "scan"]), help="Same answer.")
+@click.option("--explain", is_flag=True, help="Tell which strategy is taken, and why.")
 def query(probes: tuple[str, ...], index_folder: Path | None, **options: Any) -> int:
     """Find the indexed images near each PROBE: an image, a folder, or - for a list on stdin.
 
@@ -54,19 +56,20 @@ def query(probes: tuple[str, ...], index_folder: Path | None, **options: Any) ->
     index = ImageIndex.open(find_index(index_folder))
     check_range(options["max_dist"], index.bits)
     named = named_or_listed(probes, options["null"])
-    read: list[bytes] = []
-    failures: list[str] = []
-    matches = list(_all_matches(index, _probe_files(named), options, read, failures))
+    asked = Asked(index, options)
+    matches: Iterable[Match] = asked.matches(_probe_files(named))
+    if options["montage"] or sys.stdout.isatty():
+        matches = list(matches)
     _print_matches(matches, options)
     if options["montage"]:
         from imgdup.montage import save_montage
 
-        save_montage(options["montage"], matches, probes=read)
-    if failures and len(failures) == len(named) == 1:
-        raise ImgdupError(failures[0])
-    for failure in failures:
+        save_montage(options["montage"], matches, probes=asked.read)
+    if asked.failures and len(asked.failures) == len(named) == 1:
+        raise ImgdupError(asked.failures[0])
+    for failure in asked.failures:
         note(f"imgdup: {failure}")
-    return 3 if failures else 0
+    return 3 if asked.failures else 0
 
 
 def _probe_files(named: Sequence[bytes]) -> Iterator[bytes]:
@@ -83,34 +86,7 @@ def _probe_files(named: Sequence[bytes]) -> Iterator[bytes]:
         yield from (found.path for found in walk(folder, folder, ScanOptions(), b"", tally))
 
 
-def _all_matches(
-    index: "ImageIndex",
-    files: Iterator[bytes],
-    options: dict[str, Any],
-    read: list[bytes],
-    failures: list[str],
-) -> Iterator["Match"]:
-    """Yield the matches of each probe; note which were read and which could not be."""
-    from imgdup.lines import shown
-    from imgdup.report import Match
-    from imgdup.sources import absolute
-
-    ask = index.look_up_turned if options["orientations"] else index.look_up
-    for file in files:
-        try:
-            found = ask(os.fsdecode(file), options["max_dist"], options["k"])
-        except ImageError as error:
-            failures.append(f"{shown(file, sys.stderr.encoding)}: {error}")
-            continue
-        itself = absolute(file)
-        read.append(itself)
-        for match in found:
-            path = index.path(match.row)
-            turned = match.orientation if options["orientations"] else None
-            yield Match(itself, path, *match[1:6], path == itself, turned)
-
-
-def _print_matches(matches: Sequence["Match"], options: dict[str, Any]) -> None:
+def _print_matches(matches: "Iterable[Match]", options: dict[str, Any]) -> None:
     from imgdup import report
 
     if options["as_json"]:
@@ -121,7 +97,7 @@ def _print_matches(matches: Sequence["Match"], options: dict[str, Any]) -> None:
         width = shutil.get_terminal_size().columns
         near = [match._replace(path=from_here(match.path)) for match in matches]
         write_text([report.match_table(near, width=width, encoding=sys.stdout.encoding)])
-        if not matches:
+        if not near:
             note("no match")
     else:
         write_bytes(report.match_lines(matches))

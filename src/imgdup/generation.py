@@ -61,6 +61,11 @@ class Generation:
         return VPTree.from_arrays({n.removeprefix(TREE_PREFIX): self.arrays[n] for n in names})
 
     @property
+    def band_skew(self) -> float:
+        """How many times more comparisons bands need on its search hashes than on uniform ones."""
+        return int(self.head["band_skew_thousandths"]) / 1000
+
+    @property
     def class_offsets(self) -> npt.NDArray[np.int64]:
         """Where the rows of each distinct search hash begin in `class_rows`."""
         return self.arrays["class_offsets"]
@@ -117,5 +122,7 @@ def _check(generation: Generation) -> None:
         raise ValueError("runs of roots that do not rise from row 0")
     if n and not 0 <= roots.min() <= roots.max() < len(generation.roots):
         raise ValueError("a root that is not listed")
+    if not generation.band_skew > 0:
+        raise ValueError("a skew of bands that cannot be")
     if len(generation.class_offsets) != len(generation.tree) + 1:
         raise ValueError("a dictionary that does not fit the tree")

@@ -1,16 +1,25 @@
-"""Write the frozen index file of the current format version; run once, when a version is new.
+"""Write the frozen index files of the current format version; run once, when a version is new.
 
     python data/make_frozen.py
 
-The file is committed and opened by a test for ever, so that no later version forgets how to read
-it or how to say that it cannot. What it holds depends on nothing but this script.
+They are committed and opened by tests for ever, so that no later version forgets how to read them
+or how to say that it cannot: ``store``, one file of arrays, and ``index``, an index folder of
+pictures that are not there. What they hold depends on nothing but this script.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from imgdup import store
+from imgdup import folder, store
+from imgdup.assembly import Facts, write_generation
+from imgdup.formats import REASONS
+from imgdup.parts import write_part
+from imgdup.sources import ScanOptions
+from imgdup.survey import Survey
+from imgdup.table import empty_columns
+
+ROOT = b"/photos"
 
 HEAD = {
     "text": "a name that is no UTF-8: \udcff",
@@ -32,12 +41,45 @@ def path() -> Path:
     return Path(__file__).parent / "indexes" / str(store.FORMAT_VERSION) / "store"
 
 
+def index_path() -> Path:
+    """Name the index folder of the current format version."""
+    return path().with_name("index")
+
+
+def write_index(place: Path) -> None:
+    """Write an index of six files: two of one hash, one under two names, one that failed."""
+    folder.prepare(place)
+    parameters = {"hash": "dhash", "bits": 64, "parameters": 1}
+    names = [b"a.jpg", b"b/c.png", b"b/link.png", b"broken.jpg", b"odd-\xff.jpg", b"z.webp"]
+    paths = [ROOT + b"/" + name for name in names]
+    columns = empty_columns(len(paths), 1)
+    columns["hashes"][:, 0] = [0, 1, 1, 0, 0b111, 1 << 63]
+    columns["pdq"][:, 0] = [0, 3, 3, 0, 7, 1 << 40]
+    columns["size"][:] = columns["mtime_ns"][:] = range(1000, 1006)
+    columns["width"][:], columns["height"][:] = 640, 480
+    columns["format"][:] = [1, 2, 2, 0, 1, 3]
+    columns["quality"][:] = [100, 90, 90, 0, 49, 50]
+    columns["status"][:] = [0, 0, 0, REASONS.index("truncated"), 0, 0]
+    columns["digest"][:] = np.arange(16 * len(paths)).reshape(-1, 16)
+    details = {3: "the JPEG file ends within its data"}
+    part = write_part(place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, details)
+    survey = Survey([ROOT], part_names=["", part])
+    for row, name in enumerate(paths):
+        survey.add(name, 1, row, 1000 + row, 1000 + row)
+    survey.linked.extend([(1, 7, 7), (2, 7, 7)])
+    facts = Facts(survey, None, place / "parts", parameters)
+    write_generation(folder.generation_path(place, 1), facts, {ROOT: ScanOptions()})
+    (place / "parts" / part).unlink()
+    folder.commit(place, folder.Current(1, "2026-01-01T00:00:00+00:00", "0.1.0", {}))
+
+
 def main() -> None:
-    """Write it, unless it is there: what is frozen stays."""
-    if path().exists():
-        raise SystemExit(f"{path()} is frozen")
+    """Write what is not there yet: what is frozen stays."""
     path().parent.mkdir(parents=True, exist_ok=True)
-    store.save(path(), HEAD, arrays())
+    if not path().exists():
+        store.save(path(), HEAD, arrays())
+    if not index_path().exists():
+        write_index(index_path())
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 Each test has a process of its own, since neither can be taken back.
 """
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from imgdup.confine import CAN_CAP_MEMORY
+from imgdup.confine import CAN_CAP_MEMORY, quiet_libraries
 
 needs_cap = pytest.mark.skipif(not CAN_CAP_MEMORY, reason="the system caps no address space")
 
@@ -91,3 +92,11 @@ def test_a_closed_standard_error_is_no_error():
     )
 
     assert result.stdout == "done\n"
+
+
+def test_libraries_are_quiet_only_meanwhile(capfd):
+    with quiet_libraries():
+        os.write(2, b"Corrupt JPEG data\n")
+    os.write(2, b"said after\n")
+
+    assert capfd.readouterr().err == "said after\n"

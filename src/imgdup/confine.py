@@ -1,8 +1,10 @@
 """One process -> one whose memory is capped and whose decoders cannot write to the terminal."""
 
+import contextlib
 import mmap
 import os
 import sys
+from collections.abc import Iterator
 
 from imgdup.errors import ImgdupError
 
@@ -69,3 +71,18 @@ def silence_libraries() -> None:
     os.dup2(nowhere, 2)
     os.close(nowhere)
     sys.stderr = open(terminal, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Let libraries written in C print nothing meanwhile; Python's own stderr waits as well."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

@@ -6,6 +6,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from imgdup.confine import quiet_libraries
 from imgdup.decoding import decode_batches
 from imgdup.errors import ImageError
 from imgdup.executors import Died
@@ -39,7 +40,8 @@ def make_probes(
     """
     limits = limits or Limits()
     if len(paths) <= FEW_FILES:
-        return _hash(parameters, limits, paths, lambda _: None)
+        with quiet_libraries():
+            return _hash(parameters, limits, paths, lambda _: None)
     return _by_workers(paths, parameters, limits, workers)
 
 

@@ -47,13 +47,14 @@ def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) 
     """
     from imgdup.dedupe import find_duplicates
     from imgdup.index import ImageIndex
+    from imgdup.pixels import look_at_pixels
 
     code = 0
     place = place_of(index_folder, bool(folders))
     if folders:
         code = index_on_the_way(folders, place)
     index = ImageIndex.open(place)
-    duplicates = find_duplicates(index, _wishes(index, folders, options))
+    duplicates = look_at_pixels(find_duplicates(index, _wishes(index, folders, options)))
     _write_files(duplicates, options)
     _tell(duplicates, options)
     return code
@@ -115,6 +116,9 @@ def _tell(duplicates: "Duplicates", options: dict[str, Any]) -> None:
 
     sizes = chains(duplicates) if options["chains"] else None
     write_text([(summary_json if options["as_json"] else summary_text)(duplicates, sizes)])
+    n_linked = int((~duplicates.removable()).sum())
+    if n_linked:
+        note(f"{n_linked:,} more have other names (hard links): in the lists, not in the plan")
     if options["plan"] and not options["as_json"]:
         note(f"look at {options['plan']}, then: imgdup apply {options['plan']} --move-to FOLDER")
 

@@ -267,7 +267,7 @@ def interrupt_after(monkeypatch, n_noted):
 
 
 @pytest.mark.parametrize("n_noted", [1, 3, 6])
-def test_an_interrupted_run_resumes_with_other_workers_and_new_files(
+def test_case_74_an_interrupted_run_resumes_with_other_workers_and_new_files(
     photos, place, tmp_path, opened, monkeypatch, n_noted
 ):
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -286,7 +286,7 @@ def test_an_interrupted_run_resumes_with_other_workers_and_new_files(
     assert list((place / "parts").iterdir()) == []
 
 
-def test_a_damaged_part_is_done_again(photos, place, opened, monkeypatch):
+def test_case_73_a_damaged_part_is_done_again(photos, place, opened, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         interrupt_after(patch, 3)
         update_index(place, [str(photos)], settings())

@@ -36,7 +36,9 @@ from oracles_pairs import (
 WORDS = [1, 2, 4, 16]
 by_width = pytest.mark.parametrize("words", WORDS, ids=[f"{64 * words}-bit" for words in WORDS])
 # The first draw may compile; patches of constants hold for all draws of a test.
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+patient = settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @st.composite
@@ -242,10 +244,12 @@ def test_an_exception_in_the_callers_thread_stops_the_threads():
     def give_up(_share):
         raise KeyboardInterrupt
 
+    n_before = threading.active_count()
+
     with pytest.raises(KeyboardInterrupt):
         list(pairs.iter_pairs(random_hashes(10_000, 1), 10, effort=Effort(on_progress=give_up)))
 
-    assert threading.active_count() == 1
+    assert threading.active_count() == n_before
 
 
 # --- equal hashes

@@ -2,11 +2,12 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 SIZE_INCHES = (5.2, 1.9)
 INK = "#7d8694"  # reads on white and on black
 BAR = "#4f8ef7"
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib lists 300 names as its type
     "svg.hashsalt": "imgdup",  # the same names inside for the same figure
     "svg.fonttype": "none",
     "font.family": "sans-serif",

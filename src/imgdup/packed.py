@@ -19,7 +19,7 @@ from imgdup.hamming import Integers
 
 KEY_BITS = 63
 PART_PAIRS = 1 << 15  # pairs sorted at a time: they stay in the cache
-YIELDED_PAIRS = 1 << 22  # pairs taken apart at a time: 75 MB
+YIELDED_PAIRS = 1 << 23  # pairs taken apart at a time: 150 MB
 MAX_SHARES = 32  # calls to sort these
 
 Packed: TypeAlias = npt.NDArray[np.uint64]

@@ -27,6 +27,7 @@ __all__ = [
     "iter_pairs",
 ]
 
+WORTH_SHARING = 0.7  # share of distinct probes above which equal ones are looked up one by one
 MAX_PAIRS = 10**8  # pairs held in memory unless the caller says otherwise: 1.8 GB
 
 
@@ -189,8 +190,13 @@ def _counted(
     return kept, n_pairs
 
 
-def _joined(blocks: Iterable[Pairs], n_pairs: int) -> Pairs:
-    """Write blocks one after another."""
+def _joined(blocks: Iterable[Pairs], n_pairs: int | None = None) -> Pairs:
+    """Write blocks one after another; their number of pairs is needed where they stream."""
+    if n_pairs is None:
+        blocks = list(blocks)
+        if len(blocks) == 1:
+            return blocks[0]
+        n_pairs = sum(len(block.left) for block in blocks)
     whole = Pairs(
         np.empty(n_pairs, np.int64), np.empty(n_pairs, np.int64), np.empty(n_pairs, np.uint16)
     )
@@ -251,25 +257,43 @@ def find_within(
     max_distance = check_max_distance(max_distance, hashes.shape[1])
     threads = _checked_threads(threads)
     classes = group_equal(probes)
-    blocks: list[Pairs] = []
-    if len(hashes) and len(probes):
-        from imgdup.join import iter_blocks
+    if len(classes.rows) > WORTH_SHARING * len(probes):
+        return _matches(_joined(_near(probes, hashes, max_distance, threads, effort)), len(probes))
+    distinct = probes[classes.rows]
+    found = _joined(_near(distinct, hashes, max_distance, threads, effort))
+    return _shared(classes, _matches(found, len(distinct)))
 
-        distinct, effort = probes[classes.rows], effort or Effort()
-        found = iter_blocks(
-            distinct, hashes, max_distance, threads=threads, effort=effort, nearest_first=True
+
+def _near(
+    probes: Hashes, hashes: Hashes, max_distance: int, threads: int, effort: Effort | None
+) -> list[Pairs]:
+    """Join probes with hashes, the nearest of a probe first."""
+    if len(hashes) == 0 or len(probes) == 0:
+        return []
+    from imgdup.join import iter_blocks
+
+    effort = effort or Effort()
+    return list(
+        iter_blocks(
+            probes, hashes, max_distance, threads=threads, effort=effort, nearest_first=True
         )
-        blocks = list(found)
-    return _matches(classes, _joined(blocks, sum(len(block.left) for block in blocks)))
+    )
 
 
-def _matches(classes: Classes, pairs: Pairs) -> Matches:
+def _matches(pairs: Pairs, n_probes: int) -> Matches:
+    """Give each probe its pairs."""
+    offsets = np.zeros(n_probes + 1, np.int64)
+    np.cumsum(np.bincount(pairs.left, minlength=n_probes), out=offsets[1:])
+    return Matches(offsets, pairs.right, pairs.distances.astype(np.int64))
+
+
+def _shared(classes: Classes, matches: Matches) -> Matches:
     """Give each probe the matches of its class."""
-    n_found = np.bincount(pairs.left, minlength=len(classes.rows))
     class_of = np.empty(len(classes.members), np.int64)
     class_of[classes.members] = np.repeat(np.arange(len(classes.rows)), classes.sizes)
+    n_found = np.diff(matches.offsets)[class_of]
     offsets = np.zeros(len(class_of) + 1, np.int64)
-    np.cumsum(n_found[class_of], out=offsets[1:])
-    starts = (np.cumsum(n_found) - n_found)[class_of]
-    where = np.repeat(starts - offsets[:-1], n_found[class_of]) + np.arange(offsets[-1])
-    return Matches(offsets, pairs.right[where], pairs.distances[where].astype(np.int64))
+    np.cumsum(n_found, out=offsets[1:])
+    shifts = matches.offsets[class_of] - offsets[:-1]
+    where = np.repeat(shifts, n_found) + np.arange(offsets[-1])
+    return Matches(offsets, matches.indices[where], matches.distances[where])

@@ -185,6 +185,17 @@ def avifs(image, bgr, frames):
     }
 
 
+def heifs(image):
+    """HEIC, where the package for it is installed."""
+    try:
+        from pillow_heif import from_pillow
+    except ImportError:
+        return {}
+    file = io.BytesIO()
+    from_pillow(image).save(file, quality=60)
+    return {"photo.heic": file.getvalue()}
+
+
 def with_alpha(image):
     """The picture with a corner that cannot be seen."""
     transparent = image.convert("RGBA")
@@ -204,4 +215,5 @@ def seeds():
         **tiffs(image, bgr, frames),
         **bmps(image),
         **avifs(image, bgr, frames),
+        **heifs(image),
     }

@@ -41,8 +41,13 @@ bench: install
 	$(BIN)/python benchmarks/bench_index.py --images $(DATA)/caltech-101
 	$(BIN)/python benchmarks/bench_query.py --images $(DATA)/caltech-101
 	$(BIN)/python benchmarks/bench_pairs.py --images $(DATA)/caltech-101
+	$(BIN)/python benchmarks/bench_large.py
+	$(BIN)/python benchmarks/bench_planner.py
+	$(BIN)/python benchmarks/plot_pairs.py
 	$(BIN)/python benchmarks/bench_dedupe.py --data $(DATA)
 	$(BIN)/python benchmarks/bench_memory.py
+	$(BIN)/python benchmarks/bench_overhead.py --images $(DATA)/caltech-101
+	$(BIN)/python benchmarks/hostile_statuses.py --data $(DATA)/hostile
 
 peers: install
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check pdqhash

@@ -1,0 +1,260 @@
+"""How fast are all pairs, and many probes, beside faiss' flat range search?
+
+    python benchmarks/bench_pairs.py [--images DIR] [--threads 2] [--rounds 3]
+
+Hashes are those of `synthetic`, whose pair rates and skew are shown first, with neighbours planted
+at the distance and one bit beyond. Every ratio is one of two figures of the same round. faiss is
+estimated from a slice of probes, since it takes the same time for each; it finds each pair twice
+and does not sort. Compilation is timed apart, in a process of its own with an empty cache.
+"""
+
+import argparse
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import measure
+import numpy as np
+import synthetic
+
+from imgdup.pairs import Effort, find_pairs, find_within, group_equal, iter_pairs
+
+try:
+    import faiss
+except ImportError:
+    faiss = None
+
+SLICE = 10_000  # probes from which faiss is estimated
+N_PLANTED = 1_000
+N_PROBES = 10_000
+SCALING_BAR, COMPILE_BAR, IMAGES_BAR = 0.9, 5.0, 0.2
+
+
+class Case(NamedTuple):
+    """A join and how many times faster than faiss it is to be."""
+
+    bits: int
+    n: int
+    max_distance: int
+    bar: float | None
+
+
+CASES = (
+    Case(64, 200_000, 10, 15),
+    Case(64, 200_000, 4, None),
+    Case(256, 200_000, 31, 15),
+    Case(256, 1_000_000, 31, 50),
+)
+
+
+def made(case: Case, seed: int) -> np.ndarray:
+    """Hashes like photos', with neighbours at `max_distance` and one bit beyond."""
+    rng = np.random.default_rng(seed)
+    hashes = synthetic.GENERATORS[case.bits](case.n, rng)
+    synthetic.plant(hashes, planted_distances(case), rng)
+    return hashes
+
+
+def planted_distances(case: Case) -> list[int]:
+    return [case.max_distance + k % 2 for k in range(N_PLANTED)]
+
+
+def timed(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def joined(hashes: np.ndarray, max_distance: int, threads: int) -> tuple[int, Effort]:
+    """Run through all pairs of the distinct hashes, and count them."""
+    effort = Effort()
+    distinct = hashes[group_equal(hashes).rows]
+    blocks = iter_pairs(distinct, max_distance, threads=threads, effort=effort)
+    return sum(len(block.left) for block in blocks), effort
+
+
+def faiss_s(hashes: np.ndarray, probes: np.ndarray, max_distance: int, threads: int) -> float:
+    """Seconds of faiss' flat range search for some probes; its bound is exclusive."""
+    faiss.omp_set_num_threads(threads)
+    index = faiss.IndexBinaryFlat(64 * hashes.shape[1])
+    index.add(hashes.view(np.uint8))
+    return timed(lambda: index.range_search(probes.view(np.uint8), max_distance + 1))
+
+
+def check_planted(case: Case, seed: int, threads: int) -> None:
+    """All planted pairs at the distance are found, and none beyond."""
+    rng = np.random.default_rng(seed)
+    hashes = synthetic.GENERATORS[case.bits](case.n, rng)
+    distances = planted_distances(case)
+    planted = np.sort(synthetic.plant(hashes, distances, rng), axis=1)
+    found = find_pairs(hashes, case.max_distance, threads=threads)
+    numbers = found.left * case.n + found.right
+    is_found = np.isin(planted[:, 0] * case.n + planted[:, 1], numbers)
+    if is_found.tolist() != [distance <= case.max_distance for distance in distances]:
+        raise SystemExit(f"{case}: planted pairs are wrong")
+
+
+def join_round(case: Case, hashes: np.ndarray, threads: int) -> dict[str, float]:
+    values = {"ours": timed(lambda: joined(hashes, case.max_distance, threads))}
+    if faiss:
+        slice_s = faiss_s(hashes, hashes[:SLICE], case.max_distance, threads)
+        values["faiss"] = slice_s * case.n / min(SLICE, case.n)
+    return values
+
+
+def join_rows(options: argparse.Namespace) -> Iterator[list[str]]:
+    for case in CASES:
+        check_planted(case._replace(n=min(case.n, 200_000)), options.seed, options.threads)
+        hashes = made(case, options.seed)
+        n_pairs, effort = joined(hashes, case.max_distance, options.threads)
+        results = measure.rounds(
+            options.rounds, functools.partial(join_round, case, hashes, options.threads)
+        )
+        name = f"{case.n:,} of {case.bits} bits at {case.max_distance}: {shape(effort)}"
+        work = [f"{n_pairs:,}", f"{effort.n_compared:.2g}", f"{effort.layout.n_expected:.2g}"]
+        yield [name, *work, *beside_faiss(results, case.bar)]
+
+
+def beside_faiss(results: dict[str, list[float]], bar: float | None) -> list[str]:
+    ours = measure.median(results["ours"], "{:.3f}")
+    if "faiss" not in results:
+        return [ours, "not installed", "", ""]
+    ratios = measure.ratio(results["faiss"], results["ours"])
+    theirs = measure.median(results["faiss"], "{:.1f}")
+    return [ours, theirs, measure.median(ratios, "{:.1f}"), measure.verdict(ratios, bar)]
+
+
+def shape(effort: Effort) -> str:
+    """The bands in words: widths and radii."""
+    kinds = [(len(band.bits), band.radius) for band in effort.layout.bands]
+    if effort.layout.is_scan:
+        return "scan"
+    parts = [f"{kinds.count(k)} bands of {k[0]} (radius {k[1]})" for k in dict.fromkeys(kinds)]
+    return " + ".join(parts)
+
+
+def within_rows(options: argparse.Namespace) -> Iterator[list[str]]:
+    rng = np.random.default_rng(options.seed)
+    for bits, max_distance, bar in ((64, 10, 10), (256, 31, None)):
+        hashes = synthetic.GENERATORS[bits](10**6, rng)
+        probes = hashes[rng.integers(0, len(hashes), N_PROBES)]
+
+        def one_round(h: np.ndarray = hashes, p: np.ndarray = probes, d: int = max_distance):
+            values = {"ours": timed(lambda: find_within(h, p, d, threads=options.threads))}
+            if faiss:
+                values["faiss"] = faiss_s(h, p, d, options.threads)
+            return values
+
+        one_round()
+        results = measure.rounds(options.rounds, one_round)
+        name = f"{N_PROBES:,} probes, a million of {bits} bits, at {max_distance}"
+        yield [name, *beside_faiss(results, bar)]
+
+
+def popcounts(threads: int) -> None:
+    """A pure popcount loop: the ones of arrays that stay in the cache, dealt out to threads."""
+    words = np.random.default_rng(0).integers(0, 2**64, 1 << 15, dtype=np.uint64)
+
+    def count(n_times: int) -> None:
+        out = np.empty(len(words), np.uint8)
+        for _ in range(n_times):
+            np.bitwise_count(words, out=out)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(count, [60_000 // threads] * threads))
+
+
+def scaling_rows(options: argparse.Namespace) -> Iterator[list[str]]:
+    """How much faster threads are than one, beside the loop that nothing but cores can speed up."""
+    for case in (CASES[0], CASES[-1]):
+        hashes = made(case, options.seed)
+
+        def one_round(h: np.ndarray = hashes, d: int = case.max_distance) -> dict[str, float]:
+            return {
+                f"{name} {threads}": timed(functools.partial(action, threads))
+                for threads in (1, options.threads)
+                for name, action in (("loop", popcounts), ("join", functools.partial(joined, h, d)))
+            }
+
+        results = measure.rounds(options.rounds, one_round)
+        ups = [
+            measure.ratio(results[f"{name} 1"], results[f"{name} {options.threads}"])
+            for name in ("join", "loop")
+        ]
+        shares = measure.ratio(*ups)
+        name = f"{case.n:,} of {case.bits} bits at {case.max_distance}"
+        shown = [measure.median(each, "{:.2f}") for each in (*ups, shares)]
+        yield [name, *shown, measure.verdict(shares, SCALING_BAR)]
+
+
+def compile_row() -> list[str]:
+    """Seconds of a first join of either kind in a new process: with an empty cache, and again."""
+    script = (
+        "import sys, time, numpy as np; from imgdup.pairs import iter_pairs\n"
+        "a = np.zeros((9, 1), np.uint64); b = np.zeros((9, 4), np.uint64)\n"
+        "start = time.perf_counter()\n"
+        "for hashes, distance in ((a, 10), (b, 31)): list(iter_pairs(hashes, distance))\n"
+        "print(time.perf_counter() - start)"
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        environment = os.environ | {"NUMBA_CACHE_DIR": cache}
+        first, again = (
+            float(subprocess.check_output([sys.executable, "-c", script], env=environment))
+            for _ in range(2)
+        )
+    verdict = "reached" if first <= COMPILE_BAR else "**missed**"
+    return ["first join of both widths, compiled", f"{first:.2f}", f"{again:.2f}", verdict]
+
+
+def images_row(images: Path, options: argparse.Namespace) -> list[str]:
+    hashes = synthetic.real_hashes(images)[256]
+    n_pairs = len(find_pairs(hashes, 31, threads=options.threads).left)
+    seconds = [
+        timed(lambda: find_pairs(hashes, 31, threads=options.threads))
+        for _ in range(options.rounds)
+    ]
+    reached = "reached" if np.median(seconds) <= IMAGES_BAR else "**missed**"
+    return [f"{len(hashes):,} PDQ hashes of {images.name} at 31", f"{n_pairs}",
+            measure.median(seconds, "{:.4f}"), reached]  # fmt: skip
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=Path, help="calibrate against these, and join them")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def report(title: str, header: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
+    print(f"## {title}\n")
+    print(measure.table(header, rows), flush=True)
+
+
+def main() -> None:
+    chosen = options()
+    rng = np.random.default_rng(chosen.seed)
+    print(f"# bench_pairs\n\n{measure.surroundings()}\nSeed {chosen.seed}.\n")
+    print(synthetic.calibrations(rng, chosen.images))
+    report("First use", ["", "empty cache, s", "cached, s", "5 s"], iter([compile_row()]))
+    beside = ["ours, s", "faiss, s (slice)", "times faster", "bar"]
+    work = ["pairs", "compared", "expected"]
+    report("All pairs", ["hashes", *work, *beside], join_rows(chosen))
+    report("Many probes", ["", *beside], within_rows(chosen))
+    if chosen.images:
+        header = ["", "pairs", "s", f"{IMAGES_BAR} s"]
+        report("Photos", header, iter([images_row(chosen.images, chosen)]))
+    header = ["", "join, times faster", "popcount loop", "share", "bar"]
+    report(f"{chosen.threads} threads beside one", header, scaling_rows(chosen))
+
+
+if __name__ == "__main__":
+    main()

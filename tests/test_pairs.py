@@ -6,8 +6,14 @@ alone. The join promises the same pairs, order and distances, so every compariso
 Sets are drawn clustered, because a bound that is wrong by one shows at ties only. Small sets are
 scanned unless the test says otherwise, so bands are forced: any number, any widths, any bits.
 
-Changed by hand in turn, each of these makes tests of this file fail:
-(recorded once the kernels have settled)
+Changed by hand in turn, each of these made
+``test_iter_pairs_equals_the_scan_of_all_pairs_whatever_the_bands`` fail, the third by the time it
+took to report every pair again and again:
+
+- ``<`` for ``<=`` where two hashes are compared with the distance;
+- the radius of a band less by one;
+- the rule dropped that a pair counts in its first qualifying band only;
+- ``<`` for ``<=`` in that rule.
 """
 
 import subprocess

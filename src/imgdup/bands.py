@@ -25,13 +25,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.costs import Shape, Task, band_s, best_shape, chance
+from imgdup.costs import Shape, Task, band_s, best_shape, chance, shape_s
 from imgdup.hamming import WORD_BITS, Hashes, Integers
 
 SAMPLE = 512  # hashes of either side whose distances stand for all: half a millisecond a band
 SKEW_WIDTH = 16  # bits of the bands whose skew is measured
 MAX_TRIALS = 5  # layouts measured on the sample
-SMALL = 1 << 24  # comparisons that a scan makes before a layout is chosen
+WORTH_TRYING = 0.9  # times the cost of the best layout so far, by what is known of the skew
+SMALL = 1 << 26  # comparisons that a scan makes before a layout is chosen
 
 Bits = npt.NDArray[np.uint8]
 
@@ -140,15 +141,14 @@ def choose(left: Hashes, right: Hashes | None, max_distance: int) -> Layout:
     sample = Sample(_sampled(left), _sampled(others), right is None)
     n_near, n_looked = sample.n_near(np.arange(WORD_BITS * task.words), max_distance)
     task, pair_share = task._replace(near_share=n_near / n_looked), upper_share(n_near, n_looked)
-    tried: dict[Shape, Layout] = {}
-    skew = 1.0
-    while len(tried) < MAX_TRIALS:
+    best, skew = scan(task, pair_share), 1.0
+    for _ in range(MAX_TRIALS):
         shape = best_shape(task, skew)
-        if shape is None or shape in tried:
+        if shape is None or shape_s(task, shape, skew) > WORTH_TRYING * best.cost_s:
             break
-        tried[shape] = _measured(task, shape, sample, pair_share)
-        skew = tried[shape].skew
-    return min([scan(task, pair_share), *tried.values()], key=lambda layout: layout.cost_s)
+        tried = _measured(task, shape, sample, pair_share)
+        best, skew = min(best, tried, key=lambda layout: layout.cost_s), tried.skew
+    return best
 
 
 def band_skew(hashes: Hashes) -> float:

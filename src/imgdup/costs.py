@@ -1,7 +1,8 @@
 """How much is to be compared in; the best number, widths and radii of bands out, in seconds.
 
-Unit costs were fitted by ``benchmarks/bench_pairs.py --fit`` on an AMD EPYC (Zen 5) with AVX-512.
-Only their ratios matter: a factor of two in one of them makes a join about a tenth slower.
+Unit costs were fitted by ``benchmarks/fit_costs.py`` on an AMD EPYC (Zen 5) with AVX-512.
+They foretell most joins within a fifth; the best is flat, so that a choice is hardly ever wrong
+by more.
 """
 
 import functools
@@ -16,13 +17,13 @@ MAX_WIDTH = 24  # bits of a band: the table of its buckets takes 4 bytes * 2**wi
 MAX_RADIUS = 6  # beyond, a band has too many neighbours, or too few bits to tell hashes apart
 MAX_MASKS = 4096  # neighbours of one value of a band
 
-BUILD_S = 1.5e-8  # sort one hash by one band, and as much again for each word compared first
+BUILD_S = 1.3e-8  # sort one hash by one band, and as much again for each word compared first
 BUCKET_S = 1e-8  # make one bucket of a table
-LOOK_S = 1e-9  # see whether one neighbouring bucket holds anything, once for a bucket of hashes
-BEGIN_S = 4e-9  # begin to compare one hash with one bucket
-FETCH_S = 1e-9  # fetch the beginning of one bucket, once for a bucket of hashes
+LOOK_S = 8e-10  # see whether one neighbouring bucket holds anything, once for a bucket of hashes
+BEGIN_S = 4.5e-9  # begin to compare one hash with one bucket
+FETCH_S = 3e-10  # fetch the beginning of one bucket, once for a bucket of hashes
 COMPARE_S = 6e-11  # compare one word of two hashes
-FIND_S = 2e-8  # look closer at one pair that is near, in each band that finds it
+FIND_S = 1.6e-8  # look closer at one pair that is near, in each band that finds it
 NEARNESS = ((1 << 20, 1.0), (1 << 24, 2.0), (1 << 26, 4.0), (1 << 62, 8.0))  # bytes: factor
 
 
@@ -170,7 +171,8 @@ def best_shape(task: Task, skew: float) -> Shape | None:
         return min(range(1, min(room, MAX_WIDTH) + 1), key=lambda width: cost_s(width, radius))
 
     def total_s(shape: Shape) -> float:
-        return sum(cost_s(*band) for band in shape.bands)
+        wide_s, narrow_s = cost_s(shape.wide, shape.radius), cost_s(shape.narrow, shape.radius - 1)
+        return shape.n_wide * wide_s + shape.n_narrow * narrow_s
 
     return min(_shapes(task, best_width), key=total_s, default=None)
 

@@ -151,13 +151,17 @@ def _finish(parts: Parts, first: int, numbers: Integers, pairs: Pairs) -> None:
         keys = parts.keys[parts.bounds[number] : parts.bounds[number + 1]]
         keys.sort()
         where = slice(parts.bounds[number] - offset, parts.bounds[number + 1] - offset)
-        pairs.left[where] = (keys >> np.uint64(packing.left_shift)) + np.uint64(packing.first_row)
-        pairs.right[where] = _field(keys, packing.right_shift, packing)
+        left, right = pairs.left[where].view(np.uint64), pairs.right[where].view(np.uint64)
+        np.right_shift(keys, np.uint64(packing.left_shift), out=left)
+        left += np.uint64(packing.first_row)
+        _field(keys, packing.right_shift, packing, right)
         pairs.distances[where] = _field(keys, packing.distance_shift, packing)
 
 
-def _field(keys: Packed, shift: int, packing: Packing) -> Packed:
+def _field(keys: Packed, shift: int, packing: Packing, out: Packed | None = None) -> Packed:
     """Take the bits from `shift` to the next field."""
     shifts = (packing.right_shift, packing.distance_shift, packing.left_shift)
     end = min(other for other in shifts if other > shift)
-    return (keys >> np.uint64(shift)) & np.uint64((1 << (end - shift)) - 1)
+    field: Packed = np.right_shift(keys, np.uint64(shift), out=out)
+    field &= np.uint64((1 << (end - shift)) - 1)
+    return field

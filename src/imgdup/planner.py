@@ -1,8 +1,8 @@
 """How many probes, how many hashes, how far -> which way to look them up, and what each would cost.
 
 All ways are exact and give the same matches; they differ in the comparisons they need. Unit costs
-are those of the machine that `imgdup.costs` was fitted on, by ``benchmarks/bench_pairs.py``; only
-their ratios matter. Tree and scan cost nearly the same where the choice between them turns.
+are those of the machine that `imgdup.costs` was fitted on (``benchmarks/bench_planner.py``). Tree
+and scan cost nearly the same where the choice between them turns.
 """
 
 from collections.abc import Sequence

@@ -124,6 +124,8 @@ def _blocks(job: Job) -> Iterator[Pairs]:
         run = partial(_run, job, stretch)
         found = _joined(job, stretch, run)
         if found is None:
+            if stop - start == 1:
+                raise RuntimeError(f"row {start} has more pairs than there are rows")
             share = min(1.0, 2 * max(share, _capacity(task) / n_scanned))
             continue
         yield from packed.unpack(found, run)

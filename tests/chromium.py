@@ -29,6 +29,9 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
     "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
     "--remote-debugging-pipe",
 )
 ANSWER_S = 30.0  # longest wait for one answer

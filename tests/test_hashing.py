@@ -19,7 +19,7 @@ from imgdup import grids
 from imgdup.comparisons import pdq_qualities
 from imgdup.grey import Grey, luma
 from imgdup.hamming import to_hex
-from imgdup.hashing import HASHERS, fingerprint, fingerprints, sample_picture
+from imgdup.hashing import HASHERS, Samples, fingerprint
 from imgdup.images import Limits, decode
 
 DATA = os.environ.get("IMGDUP_DATA")
@@ -257,12 +257,27 @@ def test_many_fingerprints_are_those_of_each(name, bits):
     sizes = [(60, 90), (90, 60), (8, 8), (1, 300), (64, 64)]
     greys = [grey_of(blotches(i, *size) // (i + 1)) for i, size in enumerate(sizes)]
 
-    found = fingerprints([sample_picture(grey, name, bits) for grey in greys], name, bits)
+    samples = Samples(name, bits, room=len(greys) + 1)
+    for grey in greys:
+        samples.add(grey)
+    found = samples.fingerprints()
 
     each = [fingerprint(grey, name, bits) for grey in greys]
     assert found.hashes.tolist() == [one.hashes.tolist() for one in each]
     assert found.pdq.tolist() == [one.pdq.tolist() for one in each]
     assert found.qualities.tolist() == [one.quality for one in each]
+
+
+def test_samples_that_were_forgotten_leave_nothing_behind():
+    samples = Samples("dhash", 64, room=2)
+    samples.add(grey_of(blotches(1, 60, 90)))
+    samples.add(grey_of(blotches(2, 60, 90)))
+
+    samples.clear()
+    samples.add(grey_of(blotches(3, 8, 8)))
+
+    assert len(samples) == 1
+    assert samples.fingerprints().qualities.tolist() == [0]
 
 
 def test_flat_pictures_have_quality_zero():

@@ -1,5 +1,6 @@
 """Grey pixels -> grids of numbers, which hashes compare: area averages, or the samples of PDQ."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,23 +19,23 @@ class Grid(NamedTuple):
     columns: int
 
 
-def sample(grey: Grey, grids: tuple[Grid, ...]) -> list[Floats]:
+def sample(grey: Grey, grids: Sequence[Grid], into: Sequence[Floats]) -> None:
     """Multiply a picture with the operators of some grids.
 
     Parameters
     ----------
     grey : Grey
-    grids : tuple of Grid
+    grids : sequence of Grid
         All rows must be multiples of ``imgdup.operators.BANDS``.
-
-    Returns
-    -------
-    list of ndarray of float64, shape (rows, columns)
+    into : sequence of ndarray of float64, shape (columns, rows)
+        Where the grids are written: transposed, as their products come.
 
     Examples
     --------
     >>> grey = Grey(np.array([[0, 30, 60]], dtype=np.uint8), height=1, width=3)
-    >>> sample(grey, (Grid("area", 8, 2),))[0][0]
+    >>> grid = np.empty((2, 8))
+    >>> sample(grey, [Grid("area", 8, 2)], [grid])
+    >>> grid[:, 0]
     array([10., 50.])
     """
     height, width, reduction, (rows_short, columns_short) = grey[1:]
@@ -43,25 +44,22 @@ def sample(grey: Grey, grids: tuple[Grid, ...]) -> list[Floats]:
     down = operator(lines, Axis(height, reduction, rows_short), whole=whole)
     strips = _strips(grey.pixels, down)
     column_axis = Axis(width, reduction, columns_short)
-    results: list[Floats] = []
     start = 0
-    for (kind, rows, columns), divisor in zip(grids, down.divisors, strict=True):
+    for (kind, rows, columns), divisor, grid in zip(grids, down.divisors, into, strict=True):
         stop = start + rows // len(strips)
-        mine = np.ascontiguousarray(strips[:, start:stop]).reshape(rows, -1)
-        results.append(_across(mine, divisor, Lines(kind, columns), column_axis))
+        mine = strips[:, start:stop].reshape(rows, -1)
+        _across(mine, divisor, Lines(kind, columns), column_axis, grid)
         start = stop
-    return results
 
 
-def _across(strips: Reals, divisor: int, lines: Lines, axis: Axis) -> Floats:
+def _across(strips: Reals, divisor: int, lines: Lines, axis: Axis, grid: Floats) -> None:
     """Apply the operator of the columns; in float32 if that holds the products exactly."""
     across = operator((lines,), axis, whole=strips.dtype == np.float32)
     if divisor * across.divisors[0] > MAX_WHOLE:
         across = operator((lines,), axis, whole=False)
     products = apply(across, strips.T.astype(across.weights.dtype, copy=False))
-    grid: Floats = products.reshape(lines.rows, -1).astype(np.float64)
+    grid[:] = products.reshape(grid.shape)
     grid /= divisor * across.divisors[0]
-    return grid.T
 
 
 def _strips(pixels: Shades, down: Operator) -> Reals:

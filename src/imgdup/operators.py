@@ -94,20 +94,19 @@ def apply(operator: Operator, pixels: Reals) -> Reals:
     ----------
     operator : Operator
     pixels : ndarray, shape (blocks, n)
-        Of the dtype of the weights, C- or Fortran-contiguous.
+        Of the dtype of the weights; C- or Fortran-contiguous is fastest.
 
     Returns
     -------
     ndarray of the same dtype, shape (bands, rows of a band, n)
     """
     bands, _, window = operator.weights.shape
-    down, across = pixels.strides
-    windows: Reals = np.ndarray(
-        (bands, window, pixels.shape[1]),
-        pixels.dtype,
-        pixels if pixels.flags.c_contiguous else pixels.T,
-        strides=(operator.step * down, down, across),
-    )
+    windows = pixels
+    if bands > 1:
+        lines = pixels.T if pixels.flags.f_contiguous else np.ascontiguousarray(pixels)
+        down, across = pixels.strides if pixels.flags.f_contiguous else lines.strides
+        strides = (operator.step * down, down, across)
+        windows = np.ndarray((bands, window, pixels.shape[1]), pixels.dtype, lines, 0, strides)
     strips: Reals = np.matmul(operator.weights, windows)
     return strips
 

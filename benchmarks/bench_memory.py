@@ -31,7 +31,7 @@ def name(i: int) -> bytes:
 def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator) -> None:
     from imgdup import folder
     from imgdup.hashing import PARAMETERS_VERSION
-    from imgdup.parts import write_part
+    from imgdup.indexing.parts import write_part
     from imgdup.table import empty_columns
 
     folder.prepare(place)
@@ -53,8 +53,7 @@ def merge(place: Path, root: bytes, n_files: int) -> None:
     """Run the program's own update on the parts, and print what it took."""
     import resource
 
-    from imgdup import survey
-    from imgdup.indexing import update_index
+    from imgdup.indexing import survey, update_index
     from imgdup.sources import Candidate
 
     survey.walk = lambda *_: (

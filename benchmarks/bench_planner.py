@@ -14,7 +14,7 @@ import measure
 import numpy as np
 import synthetic
 
-from imgdup.bands import band_skew
+from imgdup.pairs.bands import band_skew
 from imgdup.planner import plan
 from imgdup.vptree import VPTree
 

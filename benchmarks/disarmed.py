@@ -7,12 +7,12 @@ from pathlib import Path
 
 from imgdup.executors import local
 from imgdup.indexing import update_index
-from imgdup.run import Settings
+from imgdup.indexing.run import Settings
 
 
 def no_watchdog():
     """Files may take for ever."""
-    from imgdup import workers
+    from imgdup.executors import workers
 
     workers._Watch.arm = lambda self, now: setattr(self, "due", float("inf"))
     workers._Watch.rest = lambda self: None
@@ -27,7 +27,7 @@ def no_caps():
 
 def no_digests():
     """Equal bytes are not noticed."""
-    from imgdup import batch
+    from imgdup.indexing import batch
 
     batch.content_digest = lambda data: bytes(16)
 

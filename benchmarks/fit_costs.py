@@ -1,4 +1,4 @@
-"""Fit the unit costs of `imgdup.costs` to joins of many shapes.
+"""Fit the unit costs of `imgdup.pairs.costs` to joins of many shapes.
 
     python benchmarks/fit_costs.py [--sizes 200000 1000000] [--seed 1]
 
@@ -15,10 +15,9 @@ import measure
 import numpy as np
 import synthetic
 
-from imgdup import costs
-from imgdup.bands import Band, Effort, Layout, deal
-from imgdup.costs import Task
-from imgdup.pairs import iter_pairs
+from imgdup.pairs import costs, iter_pairs
+from imgdup.pairs.bands import Band, Effort, Layout, deal
+from imgdup.pairs.costs import Task
 
 UNITS = ("BUILD_S", "BUCKET_S", "LOOK_S", "BEGIN_S", "FETCH_S", "COMPARE_S", "FIND_S")
 SHAPES = {  # bits, distance: numbers of bands and their widths

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from imgdup import __version__, folder
-from imgdup.assembly import Facts, write_generation
 from imgdup.hashing import PARAMETERS_VERSION
-from imgdup.parts import write_part
+from imgdup.indexing.assembly import Facts, write_generation
+from imgdup.indexing.parts import write_part
+from imgdup.indexing.survey import Survey
 from imgdup.sources import ScanOptions
-from imgdup.survey import Survey
 from imgdup.table import empty_columns
 
 ROOT = b"/photos"

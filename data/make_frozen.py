@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from imgdup import folder, store
-from imgdup.assembly import Facts, write_generation
 from imgdup.formats import REASONS
-from imgdup.parts import write_part
+from imgdup.indexing.assembly import Facts, write_generation
+from imgdup.indexing.parts import write_part
+from imgdup.indexing.survey import Survey
 from imgdup.sources import ScanOptions
-from imgdup.survey import Survey
 from imgdup.table import empty_columns
 
 ROOT = b"/photos"

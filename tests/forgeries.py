@@ -14,7 +14,7 @@ import zlib
 
 import numpy as np
 
-from imgdup import layout, plain
+from imgdup.store import layout, plain
 
 PAGE = layout.PAGE_BYTES
 

@@ -3,7 +3,7 @@
 import cv2
 from make_sample import photo
 
-from imgdup.html_report import Entry, Group
+from imgdup.report.html import Entry, Group
 
 EVIL = "<img src=x onerror=alert(1)>.jpg"
 ENDS_THE_SCRIPT = "</script><script>alert(1)</script>"

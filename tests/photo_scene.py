@@ -6,7 +6,7 @@ from pathlib import Path
 
 from array_rows import File, rows_of
 from imgdup.apply import apply_plan, make_order
-from imgdup.plan import FileFacts, Header, Plan, Removal
+from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal
 
 CONTENTS = {
     "a/1.jpg": b"the picture, large" * 50,

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from imgdup.executors import Stopped
-from imgdup.workers import THREAD_VARIABLES
+from imgdup.executors.workers import THREAD_VARIABLES
 
 THREADS_AT_IMPORT = {name: os.environ.get(name) for name in THREAD_VARIABLES}
 ONE_GIB = 1 << 30

@@ -16,33 +16,46 @@ import imgdup
 SOURCE = Path(imgdup.__file__).parent
 
 ORDER = """
-    errors limits formats cores
-    grey headers confine files decoders images operators grids comparisons hashing
-    hamming classes vantage vptree _kernels packed costs bands tables join pairs planner
-    atomic plain layout store lock folder
-    lines jsonl terminal
-    table sources workers processes executors decoding
-    parts survey scopes run generation assembly batch reading indexing
-    probes probing lookup
-    records rows joining duplicates keep groups relations plan dedupe certify
+    errors limits formats cores files confine grey
+    images.headers images.decoders images
+    hashing.operators hashing.grids hashing.comparisons hashing
+    hamming
+    vptree.vantage vptree
+    _kernels
+    pairs.classes pairs.packed pairs.costs pairs.bands pairs.tables pairs.join pairs
+    planner
+    atomic
+    store.plain store.layout store
+    folder.lock folder
+    lines jsonl table sources
+    executors.workers executors.processes executors
+    decoding generation
+    indexing.parts indexing.survey indexing.scopes indexing.run indexing.assembly indexing.batch
+    indexing.reading indexing
+    probes probing lookup rows joining
+    dedupe.duplicates dedupe.keep dedupe.groups dedupe.relations dedupe.records dedupe.plan
+    dedupe.certify dedupe
     index check export
-    components pixels verify journal moves actions apply undo labels compare split
-    report pair_report clean_report leak_report montage thumbnails histogram html_report gallery
+    dedupe.components dedupe.pixels
+    apply.verify apply.journal apply.moves apply.actions apply apply.undo
+    compare.labels compare compare.split
+    report.terminal report report.pairs report.cleaning report.leaks report.montage
+    report.thumbnails report.histogram report.html report.gallery
     cli.common cli.progress cli.build cli.asking cli.search cli.pairs cli.clean cli.compare
     cli.app cli __main__
 """.split()
 
 # Outside packages and the modules that may import them.
 HOMES = {
-    "cv2": {"decoders", "montage", "thumbnails"},
-    "PIL": {"decoders"},
-    "pillow_heif": {"decoders"},
-    "imutils": {"montage"},
+    "cv2": {"images.decoders", "report.montage", "report.thumbnails"},
+    "PIL": {"images.decoders"},
+    "pillow_heif": {"images.decoders"},
+    "imutils": {"report.montage"},
     "numba": {"_kernels"},
     "click": {name for name in ORDER if name.startswith("cli.")},
     "tqdm": {"cli.progress"},
-    "matplotlib": {"histogram"},
-    "send2trash": {"actions"},
+    "matplotlib": {"report.histogram"},
+    "send2trash": {"apply.actions"},
     "vptree": {"check"},
     "pyarrow": {"export"},
 }

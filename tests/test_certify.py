@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import imgdup.certify
+import imgdup.dedupe.certify
 from array_rows import File, rows_of
-from imgdup.certify import certify, faults
 from imgdup.dedupe import Wishes, find_duplicates
-from imgdup.duplicates import Rule
+from imgdup.dedupe.certify import certify, faults
+from imgdup.dedupe.duplicates import Rule
+from imgdup.dedupe.keep import Keep
 from imgdup.errors import PlanError
-from imgdup.keep import Keep
 from test_groups import files_strategy
 
 compiles = settings(deadline=None)  # the first join
@@ -161,8 +161,8 @@ def test_low_quality_in_either_file_is_no_duplicate():
 
 
 def test_the_checker_imports_nothing_of_the_maker():
-    with open(imgdup.certify.__file__, encoding="utf-8") as file:
+    with open(imgdup.dedupe.certify.__file__, encoding="utf-8") as file:
         nodes = list(ast.walk(ast.parse(file.read())))
 
     own = {n.module for n in nodes if isinstance(n, ast.ImportFrom) and "imgdup" in n.module}
-    assert own == {"imgdup.errors", "imgdup.hamming", "imgdup.plan", "imgdup.rows"}
+    assert own == {"imgdup.errors", "imgdup.hamming", "imgdup.dedupe.plan", "imgdup.rows"}

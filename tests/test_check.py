@@ -10,7 +10,7 @@ from make_sample import encode, photo
 
 from imgdup import ImageIndex, check
 from imgdup.executors import inline
-from imgdup.run import Settings
+from imgdup.indexing.run import Settings
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 import oracles_dedupe
 from array_rows import File, rows_of
 from imgdup.compare import Part, compare
-from imgdup.duplicates import Rule
+from imgdup.compare.labels import folder_labels
+from imgdup.dedupe.duplicates import Rule
 from imgdup.errors import UsageError
-from imgdup.labels import folder_labels
 from imgdup.rows import images
 from test_groups import files_strategy
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 import oracles_dedupe
 from array_rows import File, rows_of
-from imgdup.components import chains, component_labels
 from imgdup.dedupe import Wishes, find_duplicates
-from imgdup.duplicates import Rule
+from imgdup.dedupe.components import chains, component_labels
+from imgdup.dedupe.duplicates import Rule
 from imgdup.rows import images
 from test_groups import files_strategy
 

@@ -7,8 +7,8 @@ import pytest
 
 from array_rows import File, rows_of
 from imgdup.dedupe import Saving, Wishes, find_duplicates
-from imgdup.duplicates import Rule
-from imgdup.keep import Keep, parse_keep
+from imgdup.dedupe.duplicates import Rule
+from imgdup.dedupe.keep import Keep, parse_keep
 
 FILES = [
     File(b"/data/a/best.jpg", pdq=0, width=300, height=300, size=90),

@@ -13,7 +13,7 @@ import pytest
 
 from array_rows import File, rows_of
 from imgdup.dedupe import Wishes, find_duplicates
-from imgdup.duplicates import Rule
+from imgdup.dedupe.duplicates import Rule
 from imgdup.files import read_file
 from imgdup.hashing import fingerprint
 from imgdup.images import decode

@@ -12,10 +12,10 @@ from multiprocessing import active_children
 import pytest
 
 import pool_tasks
-from imgdup import executors, processes
+from imgdup import executors
 from imgdup.errors import ImgdupError
-from imgdup.executors import Died, answers, inline, local
-from imgdup.processes import Death, Processes, Setup, WorkerDied
+from imgdup.executors import Died, answers, inline, local, processes
+from imgdup.executors.processes import Death, Processes, Setup, WorkerDied
 
 
 def threads(setup):

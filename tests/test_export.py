@@ -13,8 +13,8 @@ from imgdup.errors import ImgdupError
 from imgdup.executors import inline
 from imgdup.export import COLUMNS, FORMATS
 from imgdup.hamming import to_hex
+from imgdup.indexing.run import Settings
 from imgdup.jsonl import path_from_json
-from imgdup.run import Settings
 
 ODD = b'\xff,"\n.jpg' if os.name == "posix" else b"odd.jpg"
 

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from imgdup import actions, apply, folder, journal, moves, verify
-from imgdup.apply import make_order
+from imgdup import apply, folder
+from imgdup.apply import actions, journal, make_order, moves, verify
+from imgdup.apply.undo import undo
 from imgdup.dedupe import Wishes, find_duplicates
+from imgdup.dedupe.keep import Keep
+from imgdup.dedupe.plan import FileFacts, Removal, write_plan
 from imgdup.errors import ImgdupError, LockedError, PlanError, UsageError
-from imgdup.keep import Keep
-from imgdup.plan import FileFacts, Removal, write_plan
-from imgdup.undo import undo
 from kill_every_line import kill_at_every_line
 from photo_scene import CONTENTS, TIME_NS, make_scene, tree, write_scene
 

@@ -30,10 +30,10 @@ from file_tasks import status_of
 from imgdup import files, sources
 from imgdup.errors import ImageError
 from imgdup.executors import Died, Setup, answers
+from imgdup.executors.processes import Processes
 from imgdup.hashing import PDQ_MIN_QUALITY, fingerprint
 from imgdup.images import decode, init_worker, picture_from_array, read_file
 from imgdup.limits import Limits
-from imgdup.processes import Processes
 from imgdup.sources import ScanOptions, Tally, walk
 
 MIB = 1 << 20

@@ -19,11 +19,11 @@ import pytest
 from PIL import Image
 
 from encoded import blank_png, jpeg_claiming, jpeg_with_exif, photo, png, png_chunk, save
-from imgdup import decoders, images
+from imgdup import images
 from imgdup.errors import ImageError
 from imgdup.formats import REASONS
 from imgdup.hashing import fingerprint
-from imgdup.images import decode, picture_from_array
+from imgdup.images import decode, decoders, picture_from_array
 from imgdup.limits import Limits
 
 DATA = os.environ.get("IMGDUP_DATA")

@@ -35,9 +35,10 @@ from forgeries import (
     nested_key,
     with_right_checksum,
 )
-from imgdup import atomic, folder, layout, plain, store
+from imgdup import atomic, folder, store
 from imgdup.errors import ImgdupError, IndexFormatError, LockedError
 from imgdup.folder import Current
+from imgdup.store import layout, plain
 from kill_every_line import kill_at_every_line
 
 PAGE = layout.PAGE_BYTES

@@ -20,8 +20,8 @@ import pytest
 
 import pool_tasks
 from imgdup.executors import Died, Setup, answers
-from imgdup.processes import Processes
-from imgdup.workers import THREAD_VARIABLES
+from imgdup.executors.processes import Processes
+from imgdup.executors.workers import THREAD_VARIABLES
 
 TIMEOUT_S = 0.5
 ENDED_S = 3.0  # within which orphans must be gone

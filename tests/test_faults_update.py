@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from make_sample import encode, photo
 
-from imgdup import ImageIndex, assembly, atomic, folder, indexing, store
+from imgdup import ImageIndex, atomic, folder, indexing, store
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.executors import inline
-from imgdup.indexing import update_index
-from imgdup.run import Settings
+from imgdup.indexing import assembly, update_index
+from imgdup.indexing.run import Settings
 from kill_every_line import kill_at_every_line
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs fork or file limits of POSIX")

@@ -22,17 +22,17 @@ from make_sample import encode, photo
 import fuzz_seeds
 import fuzz_tasks
 from imgdup import folder, store
+from imgdup.apply.journal import Journal, Step, read_journal
 from imgdup.check import check_structure
+from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, read_plan, write_plan
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.executors import Died, answers, inline
+from imgdup.executors.processes import Processes, Setup
 from imgdup.images import init_worker
 from imgdup.index import ImageIndex
 from imgdup.indexing import update_index
-from imgdup.journal import Journal, Step, read_journal
+from imgdup.indexing.run import Settings
 from imgdup.limits import Limits
-from imgdup.plan import FileFacts, Header, Plan, Removal, read_plan, write_plan
-from imgdup.processes import Processes, Setup
-from imgdup.run import Settings
 
 FUZZ_S = float(os.environ.get("IMGDUP_FUZZ", "0"))
 SEED = int(os.environ.get("IMGDUP_FUZZ_SEED", "2026"))

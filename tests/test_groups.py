@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import oracles_dedupe
 from array_rows import File, rows_of
-from imgdup.duplicates import Rule
-from imgdup.groups import star_groups
-from imgdup.keep import DEFAULT_RULES, Keep
+from imgdup.dedupe.duplicates import Rule
+from imgdup.dedupe.groups import star_groups
+from imgdup.dedupe.keep import DEFAULT_RULES, Keep
 from imgdup.rows import images
 
 compiles = settings(deadline=None)  # the first join

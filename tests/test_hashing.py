@@ -15,11 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles_hashing as oracles
-from imgdup import grids
-from imgdup.comparisons import pdq_qualities
 from imgdup.grey import Grey, luma
 from imgdup.hamming import to_hex
-from imgdup.hashing import HASHERS, Samples, fingerprint
+from imgdup.hashing import HASHERS, Samples, fingerprint, grids
+from imgdup.hashing.comparisons import pdq_qualities
 from imgdup.images import Limits, decode
 
 DATA = os.environ.get("IMGDUP_DATA")

@@ -19,7 +19,7 @@ from encoded import (
     with_orientation,
 )
 from imgdup.errors import ImageError
-from imgdup.headers import (
+from imgdup.images.headers import (
     check_tiff,
     exif_orientation,
     jpeg_ends,

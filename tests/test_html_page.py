@@ -9,7 +9,7 @@ import json
 import pytest
 
 from chromium import browser
-from imgdup.html_report import Group, save_report
+from imgdup.report.html import Group, save_report
 from painted_groups import ENDS_THE_SCRIPT, EVIL, entry, jpeg, many_groups
 
 READY_MS = 2000

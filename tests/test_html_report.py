@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_sample import photo
 
-from imgdup import html_report
 from imgdup.errors import ImgdupError
-from imgdup.histogram import distance_histogram
-from imgdup.html_report import Group, Wording, report_page, save_report, size_text
 from imgdup.limits import Limits
-from imgdup.thumbnails import THUMBNAIL, thumbnail
+from imgdup.report import html as html_report
+from imgdup.report.histogram import distance_histogram
+from imgdup.report.html import Group, Wording, report_page, save_report, size_text
+from imgdup.report.thumbnails import THUMBNAIL, thumbnail
 from painted_groups import ENDS_THE_SCRIPT, EVIL, entry, jpeg, many_groups
 
 NAMES = st.one_of(

@@ -20,11 +20,11 @@ from encoded import (
     save,
     with_orientation,
 )
-from imgdup import decoders, images
+from imgdup import images
 from imgdup.errors import ImageError
 from imgdup.files import read_file
 from imgdup.hashing import fingerprint
-from imgdup.images import decode, decode_rgb, picture_from_array
+from imgdup.images import decode, decode_rgb, decoders, picture_from_array
 from imgdup.limits import Limits
 
 DATA = os.environ.get("IMGDUP_DATA")

@@ -13,7 +13,7 @@ from make_sample import encode, photo
 from imgdup import ImageIndex, hash_image
 from imgdup.errors import ImageError, ImgdupError, IndexFormatError
 from imgdup.executors import inline
-from imgdup.run import Settings
+from imgdup.indexing.run import Settings
 
 N_PHOTOS = 12
 

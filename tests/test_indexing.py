@@ -17,8 +17,8 @@ from imgdup.errors import ImgdupError, LockedError, UsageError
 from imgdup.executors import inline
 from imgdup.index import ImageIndex
 from imgdup.indexing import forget_root, update_index
-from imgdup.run import Settings
-from imgdup.scopes import OptionChanges
+from imgdup.indexing.run import Settings
+from imgdup.indexing.scopes import OptionChanges
 
 AN_HOUR = 3600
 
@@ -62,7 +62,7 @@ def opened(monkeypatch):
         counts[os.path.basename(os.fsdecode(path))] += 1
         return real(path, limits)
 
-    monkeypatch.setattr("imgdup.batch.read_file", read_file)
+    monkeypatch.setattr("imgdup.indexing.batch.read_file", read_file)
     return counts
 
 
@@ -150,7 +150,7 @@ def test_a_file_that_may_have_changed_within_a_clock_tick_is_read_but_not_decode
     age(photos / "p0.jpg", seconds=-AN_HOUR)
     update_index(place, [str(photos)], settings())
     opened.clear()
-    monkeypatch.setattr("imgdup.batch.decode", None)
+    monkeypatch.setattr("imgdup.indexing.batch.decode", None)
 
     outcome = update_index(place, (), settings())
 
@@ -201,10 +201,10 @@ def test_an_unreadable_file_is_tried_again_but_fails_only_once(photos, place, mo
             raise images.ImageError("unreadable", "Permission denied")
         return real(path, limits)
 
-    monkeypatch.setattr("imgdup.batch.read_file", read_file)
+    monkeypatch.setattr("imgdup.indexing.batch.read_file", read_file)
     first = update_index(place, [str(photos)], settings())
     second = update_index(place, (), settings())
-    monkeypatch.setattr("imgdup.batch.read_file", real)
+    monkeypatch.setattr("imgdup.indexing.batch.read_file", real)
     third = update_index(place, (), settings())
 
     assert (first.n_new_failures, second.n_new_failures) == (1, 0)
@@ -220,7 +220,7 @@ def test_a_file_that_vanishes_before_it_is_read_is_no_row(photos, place, monkeyp
             (photos / "p0.jpg").unlink(missing_ok=True)
         return real(path, limits)
 
-    monkeypatch.setattr("imgdup.batch.read_file", read_file)
+    monkeypatch.setattr("imgdup.indexing.batch.read_file", read_file)
 
     outcome = update_index(place, [str(photos)], settings())
 
@@ -238,7 +238,7 @@ def test_a_fault_nobody_foresaw_is_the_answer_of_that_file_alone(photos, place, 
             raise ZeroDivisionError("of the decoder")
         return real(data, limits)
 
-    monkeypatch.setattr("imgdup.batch.decode", decode)
+    monkeypatch.setattr("imgdup.indexing.batch.decode", decode)
 
     outcome = update_index(place, [str(photos)], settings())
 
@@ -252,7 +252,7 @@ class Killed(BaseException):
 
 def interrupt_after(monkeypatch, n_noted):
     """Let the run end abruptly when so many parts have been noted."""
-    from imgdup import reading
+    from imgdup.indexing import reading
 
     real, noted = reading._note, []
 

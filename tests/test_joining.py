@@ -11,9 +11,9 @@ from make_sample import encode, photo
 
 from imgdup import ImageIndex
 from imgdup.executors import inline
+from imgdup.indexing.run import Settings
 from imgdup.joining import Side, iter_row_pairs
 from imgdup.rows import images
-from imgdup.run import Settings
 
 INLINE = Settings(workers=1, engine=inline)
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgdup import actions, undo
+from imgdup.apply import actions, undo
+from imgdup.apply.journal import ACTIONS, Journal, Step, free_journal_path, read_journal
+from imgdup.dedupe.plan import FileFacts
 from imgdup.errors import ImgdupError, PlanError, UsageError
-from imgdup.journal import ACTIONS, Journal, Step, free_journal_path, read_journal
-from imgdup.plan import FileFacts
 from test_plan import facts, paths
 
 TOKEN = "0123456789abcdef"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import oracles_dedupe
 from array_rows import File, rows_of
+from imgdup.dedupe.keep import DEFAULT_RULES, RULES, Keep, keep_order, parse_keep
 from imgdup.errors import UsageError
-from imgdup.keep import DEFAULT_RULES, RULES, Keep, keep_order, parse_keep
 
 FOLDERS = (b"/data/a", b"/data/a-b", b"/data/a/b", b"/data")
 RULE_NAMES = [*RULES, "under:/data/a", "under:/data/a-b"]

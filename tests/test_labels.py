@@ -5,8 +5,8 @@ import os
 import pytest
 
 from array_rows import File, rows_of
+from imgdup.compare.labels import folder_labels, read_labels, table_labels
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.labels import folder_labels, read_labels, table_labels
 from imgdup.rows import images
 
 FILES = [

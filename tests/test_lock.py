@@ -14,14 +14,14 @@ import time
 
 import pytest
 
-from imgdup import lock
 from imgdup.errors import ImgdupError, LockedError
-from imgdup.lock import Holder, holder, locked
+from imgdup.folder import lock
+from imgdup.folder.lock import Holder, holder, locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from imgdup.lock import locked
+from imgdup.folder.lock import locked
 with locked(Path(sys.argv[1]), "the index"):
     print("held", flush=True)
     time.sleep(60)
@@ -32,7 +32,7 @@ CONTEND = """
 import os, sys, time
 from pathlib import Path
 from imgdup.errors import LockedError
-from imgdup.lock import locked
+from imgdup.folder.lock import locked
 path, inside, n_wins = Path(sys.argv[1]), sys.argv[1] + ".inside", 0
 while n_wins < 5:
     try:

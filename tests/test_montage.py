@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import imgdup.montage as montage
+import imgdup.report.montage as montage
 from imgdup.errors import ImgdupError
-from imgdup.montage import ROLES, THUMBNAIL, TILE, Tile, draw_montage, draw_tile, save_montage
 from imgdup.report import Match
+from imgdup.report.montage import (
+    ROLES,
+    THUMBNAIL,
+    TILE,
+    Tile,
+    draw_montage,
+    draw_tile,
+    save_montage,
+)
 
 RED = (200, 30, 40)
 EDGE = montage.MARGIN  # pixels to a frame

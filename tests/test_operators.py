@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgdup import operators
-from imgdup.operators import Axis, Lines, apply, operator
+from imgdup.hashing import operators
+from imgdup.hashing.operators import Axis, Lines, apply, operator
 
 AXES = st.builds(
     Axis,

@@ -28,10 +28,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imgdup import _kernels, bands, classes, join, packed, pairs, tables
-from imgdup.bands import Band, Effort, Layout
+from imgdup import _kernels, pairs
 from imgdup.errors import TooManyPairsError
-from imgdup.join import Stretch
+from imgdup.pairs import bands, classes, join, packed, tables
+from imgdup.pairs.bands import Band, Effort, Layout
+from imgdup.pairs.join import Stretch
 from oracles_pairs import (
     bucket_products,
     classes_of,

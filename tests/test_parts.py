@@ -8,12 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgdup import store
-from imgdup.parts import (
+from imgdup.indexing.parts import (
     COARSE_TICK_NS,
     FINE_TICK_NS,
     Parts,
-    detail_arrays,
-    detail_of,
     is_settled,
     sweep_parts,
     write_part,
@@ -74,12 +72,6 @@ def test_a_flipped_byte_anywhere_in_the_data_is_found(tmp_path, caplog):
     (tmp_path / name).write_bytes(data)
 
     assert len(Parts(tmp_path, PARAMETERS)) == 0
-
-
-def test_details_come_back_by_row():
-    arrays = detail_arrays({7: "ends early", 2: "über \udcff"})
-
-    assert [detail_of(arrays, row) for row in (2, 7, 5)] == ["über \udcff", "ends early", ""]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from array_rows import File, rows_of
 from imgdup.dedupe import find_duplicates
+from imgdup.dedupe.pixels import look_at_pixels, may_be_same, pixel_digests
+from imgdup.dedupe.relations import RE_ENCODED, RELATIONS, SAME_BYTES
 from imgdup.images import decode_rgb
 from imgdup.limits import Limits
-from imgdup.pixels import look_at_pixels, may_be_same, pixel_digests
-from imgdup.relations import RE_ENCODED, RELATIONS, SAME_BYTES
 
 RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -101,7 +101,7 @@ def test_what_the_budget_does_not_reach_stays_re_encoded(tmp_path):
 
 
 def test_no_process_starts_where_there_is_nothing_to_look_at(monkeypatch):
-    monkeypatch.setattr("imgdup.pixels.decode_batches", None)
+    monkeypatch.setattr("imgdup.dedupe.pixels.decode_batches", None)
     files = [File(b"/data/1.jpg", content=b"x"), File(b"/data/2.jpg", content=b"x")]
 
     assert relations(files) == {"2.jpg": "same-bytes"}

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgdup import plain
-from imgdup.plain import BUFFER, dumps, loads
+from imgdup.store import plain
+from imgdup.store.plain import BUFFER, dumps, loads
 
 TEXTS = st.text(st.characters(), max_size=300)  # lone surrogates too, as os.fsdecode gives them
 INTEGERS = st.integers(plain.MIN_INTEGER, plain.MAX_INTEGER)

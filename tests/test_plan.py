@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, plan_lines, read_plan, write_plan
+from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import ImgdupError, PlanError, UsageError
-from imgdup.plan import FileFacts, Header, Plan, Removal, plan_lines, read_plan, write_plan
-from imgdup.relations import RELATIONS
 
 names = st.binary(min_size=1, max_size=8).filter(
     lambda name: not {b"/", b"\0"} & {bytes([b]) for b in name} and name not in (b".", b"..")

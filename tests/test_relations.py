@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from array_rows import File, rows_of
-from imgdup.relations import RELATIONS, relate
+from imgdup.dedupe.relations import RELATIONS, relate
 
 A = File(b"/data/a", content=b"1", size=9, width=300, height=200, inode=1)
 

@@ -5,9 +5,9 @@ import os
 import pytest
 
 from imgdup.errors import UsageError
-from imgdup.scopes import OptionChanges, named_paths, plan_scan, without_root
+from imgdup.indexing.scopes import OptionChanges, named_paths, plan_scan, without_root
+from imgdup.indexing.survey import Scope
 from imgdup.sources import ScanOptions
-from imgdup.survey import Scope
 
 PLAIN = ScanOptions()
 NO_CHANGES = OptionChanges()

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from array_rows import File, rows_of
-from imgdup.components import component_labels
+from imgdup.compare.split import parse_ratios, split, write_split
+from imgdup.dedupe.components import component_labels
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.rows import images
-from imgdup.split import parse_ratios, split, write_split
 
 compiles = settings(deadline=None)  # the first join
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from imgdup import layout, plain, store
+from imgdup import store
 from imgdup.errors import IndexFormatError
-from imgdup.store import Column, digest, load, save
+from imgdup.store import Column, digest, layout, load, plain, save
 from oracles_store import read_store
 
 ARRAYS = hnp.arrays(

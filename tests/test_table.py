@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from imgdup.table import (
     PathsBuilder,
     TextBuilder,
+    detail_arrays,
+    detail_of,
     empty_columns,
     is_below,
     join,
@@ -109,3 +111,9 @@ def test_empty_columns_have_the_width_of_the_hash():
     assert columns["hashes"].shape == (3, 4)
     assert columns["hashes"].dtype == np.uint64
     assert columns["digest"].shape == (3, 16)
+
+
+def test_details_come_back_by_row():
+    arrays = detail_arrays({7: "ends early", 2: "über \udcff"})
+
+    assert [detail_of(arrays, row) for row in (2, 7, 5)] == ["über \udcff", "ends early", ""]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgdup.lines import shown
-from imgdup.terminal import display_width, facts_table, fold, rows_as_table
+from imgdup.report.terminal import display_width, facts_table, fold, rows_as_table
 
 HEADER = ["dist", "pdq", "dup", "size", "path"]
 ROW = [3, 12, True, "640x480", b"/photos/2024/summer/beach/IMG_0001 (copy).jpg"]

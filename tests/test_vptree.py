@@ -28,9 +28,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from imgdup import vantage
 from imgdup.errors import IndexFormatError
-from imgdup.vptree import VPTree
+from imgdup.vptree import VPTree, vantage
 from oracles_vptree import as_pairs, descend, hamming_matrix, hash_sets, scan_nearest, scan_within
 
 WIDTHS = [1, 2, 4, 16]

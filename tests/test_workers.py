@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from imgdup import workers
-from imgdup.workers import IDLE, Board, Stopped, run_batch
+from imgdup.executors import workers
+from imgdup.executors.workers import IDLE, Board, Stopped, run_batch
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from imgdup.errors import ImageError, ImgdupError
     from imgdup.index import ImageIndex
+    from imgdup.indexing.run import Settings
     from imgdup.limits import Limits
     from imgdup.lookup import Match
     from imgdup.probes import hash_image
-    from imgdup.run import Settings
 
 __version__ = "0.1.0"
 
@@ -29,7 +29,7 @@ _HOMES = {
     "ImgdupError": "errors",
     "Limits": "limits",
     "Match": "lookup",
-    "Settings": "run",
+    "Settings": "indexing.run",
     "hash_image": "probes",
 }
 

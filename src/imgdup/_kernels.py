@@ -1,9 +1,9 @@
 """Plain compiled loops over arrays that the caller made: tables of one band, and their join.
 
-Nothing is checked here and no lock is held: `imgdup.join` runs these in threads. Hashes come as
-``uint64 (n, words)``, in tables word by word as ``uint64 (words, n + LANES)``, with room for a
-vector to read past the end. Compiled on first use, then cached beside the package or, where that
-cannot be written, in numba's own folder.
+Nothing is checked here and no lock is held: `imgdup.pairs.join` runs these in threads. Hashes
+come as ``uint64 (n, words)``, in tables word by word as ``uint64 (words, n + LANES)``, with room
+for a vector to read past the end. Compiled on first use, then cached beside the package or, where
+that cannot be written, in numba's own folder.
 """
 
 from collections.abc import Callable

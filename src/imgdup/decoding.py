@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from imgdup.cores import usable_cores
 from imgdup.executors import Died, Task, answers, local
+from imgdup.executors.processes import Setup
+from imgdup.executors.workers import is_worker
 from imgdup.limits import Limits
-from imgdup.processes import Setup
-from imgdup.workers import is_worker
 
 T = TypeVar("T")
 R = TypeVar("R")

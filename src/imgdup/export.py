@@ -14,10 +14,10 @@ import numpy as np
 from imgdup.atomic import replacing
 from imgdup.errors import ImgdupError
 from imgdup.formats import FORMATS as IMAGE_FORMATS
+from imgdup.formats import reason_of
 from imgdup.hamming import to_hex
 from imgdup.index import ImageIndex
 from imgdup.jsonl import json_line
-from imgdup.survey import reason_of
 
 BLOCK_ROWS = 1 << 14  # rows turned into text at a time
 COLUMNS = (

@@ -66,6 +66,11 @@ _REFUSED = (
 )
 
 
+def reason_of(status: int) -> str:
+    """Return the word for a status byte; a forged one is damaged."""
+    return REASONS[status] if status < len(REASONS) else "damaged"
+
+
 def sniff(head: bytes) -> str:
     r"""Tell the format of a file from its first bytes.
 

@@ -2,7 +2,7 @@
 
 It holds the paths, the facts of each file, the hash dictionary (distinct search hash -> rows)
 and the VP-tree over the distinct hashes. It holds no clock, so equal input gives equal bytes.
-`imgdup.assembly` writes it.
+`imgdup.indexing.assembly` writes it.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from imgdup import store
 from imgdup.errors import IndexFormatError
-from imgdup.parts import detail_of
 from imgdup.sources import ScanOptions
-from imgdup.table import Paths, TextColumn, fields
+from imgdup.table import Paths, TextColumn, detail_of, fields
 from imgdup.vptree import VPTree
 
 TREE_PREFIX = "tree_"

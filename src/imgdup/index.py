@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import folder, indexing, lookup
-from imgdup.bands import Effort
 from imgdup.dedupe import Duplicates, Wishes, find_duplicates
-from imgdup.duplicates import Rule
+from imgdup.dedupe.duplicates import Rule
+from imgdup.dedupe.keep import DEFAULT_RULES, parse_keep
+from imgdup.dedupe.plan import Plan
+from imgdup.formats import reason_of
 from imgdup.generation import Generation, open_generation
+from imgdup.indexing.run import Progress, Settings
 from imgdup.joining import RowPairs, Side, iter_row_pairs
-from imgdup.keep import DEFAULT_RULES, parse_keep
 from imgdup.lookup import DUPLICATE_DISTANCE, Match
-from imgdup.plan import Plan
+from imgdup.pairs.bands import Effort
 from imgdup.rows import images
-from imgdup.run import Progress, Settings
-from imgdup.survey import reason_of
 
 if TYPE_CHECKING:
     from imgdup.probes import Image, Probe

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.bands import Effort
-from imgdup.classes import expand, group_equal
 from imgdup.hamming import distances
 from imgdup.lookup import DUPLICATE_DISTANCE, MIN_QUALITY
 from imgdup.pairs import iter_pairs
+from imgdup.pairs.bands import Effort
+from imgdup.pairs.classes import expand, group_equal
 from imgdup.rows import RowNumbers, Rows
 
 COLUMNS: Mapping[str, str] = {"pdq": "pdq", "search": "hashes"}

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.bands import Effort
 from imgdup.errors import IndexFormatError
 from imgdup.generation import Generation
 from imgdup.grey import ORIENTATIONS
 from imgdup.hamming import WORD_BITS, Matches, check_max_distance, distances
 from imgdup.hashing import HASHERS
+from imgdup.pairs.bands import Effort
 from imgdup.planner import Plan, plan
 
 if TYPE_CHECKING:

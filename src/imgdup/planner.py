@@ -1,14 +1,14 @@
 """How many probes, how many hashes, how far -> which way to look them up, and what each would cost.
 
 All ways are exact and give the same matches; they differ in the comparisons they need. Unit costs
-are those of the machine that `imgdup.costs` was fitted on (``benchmarks/bench_planner.py``). Tree
-and scan cost nearly the same where the choice between them turns.
+are those of the machine that `imgdup.pairs.costs` was fitted on (``benchmarks/bench_planner.py``).
+Tree and scan cost nearly the same where the choice between them turns.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from imgdup.costs import Task, best_shape, shape_s
+from imgdup.pairs.costs import Task, best_shape, shape_s
 
 SCAN_S = 5.5e-10  # compare the first word of one hash with a probe, by NumPy in blocks
 WORD_S = 1.05e-9  # and each other word: wide hashes are read with gaps
@@ -58,7 +58,7 @@ def plan(
         What share of the hashes the tree visits, by distance; `VPTree.visited_fractions`.
     band_skew : float
         How many times more comparisons bands need on these hashes than on uniform ones;
-        `imgdup.bands.band_skew`, stored with the index.
+        `imgdup.pairs.bands.band_skew`, stored with the index.
 
     Returns
     -------

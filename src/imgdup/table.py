@@ -91,6 +91,29 @@ class TextBuilder:
         )
 
 
+def detail_arrays(details: Mapping[int, str]) -> dict[str, npt.NDArray[Any]]:
+    """Return texts by row as three arrays, rows ascending."""
+    texts = TextBuilder()
+    for row in sorted(details):
+        texts.append(details[row].encode("utf-8", "surrogateescape"))
+    column = texts.column()
+    return {
+        "failed_rows": np.array(sorted(details), np.int64),
+        "detail_offsets": column.offsets,
+        "detail_blob": column.blob,
+    }
+
+
+def detail_of(arrays: Mapping[str, npt.NDArray[Any]], row: int) -> str:
+    """Return what went wrong with `row`, or an empty text."""
+    rows = arrays["failed_rows"]
+    i = int(np.searchsorted(rows, row))
+    if i == len(rows) or rows[i] != row:
+        return ""
+    texts = TextColumn(arrays["detail_offsets"], arrays["detail_blob"])
+    return texts[i].decode("utf-8", "surrogateescape")
+
+
 class Paths:
     """The absolute paths of all rows, kept relative to the roots.
 

@@ -45,7 +45,7 @@ class Asked:
 
     def _ask(self, files: list[bytes]) -> "Iterator[tuple[bytes, list[Match]]]":
         """Look up files as they are, all at once."""
-        from imgdup.bands import Effort
+        from imgdup.pairs.bands import Effort
         from imgdup.probing import make_probes
 
         answers = make_probes(files, self.index.generation.parameters)

@@ -22,7 +22,7 @@ from imgdup.cli.common import (
 from imgdup.errors import ImgdupError
 
 if TYPE_CHECKING:
-    from imgdup.run import Failure, Outcome
+    from imgdup.indexing.run import Failure, Outcome
 
 HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing.HASHERS
 N_LISTED = 10  # failures told on stderr; --errors has all
@@ -89,9 +89,9 @@ def index_on_the_way(paths: Sequence[str], place: Path) -> int:
 
 
 def _settings(options: dict[str, Any]) -> Any:
+    from imgdup.indexing.run import Settings
+    from imgdup.indexing.scopes import OptionChanges
     from imgdup.limits import Limits
-    from imgdup.run import Settings
-    from imgdup.scopes import OptionChanges
 
     limits = Limits(
         options["max_pixels"],
@@ -191,7 +191,7 @@ def info(index_folder: Path | None, as_json: bool) -> None:
     """
     from imgdup.index import ImageIndex
     from imgdup.jsonl import json_line, json_paths
-    from imgdup.terminal import facts_table
+    from imgdup.report.terminal import facts_table
 
     facts = ImageIndex.open(find_index(index_folder)).info()
     roots = [os.fsencode(root) for root in facts.pop("roots")]

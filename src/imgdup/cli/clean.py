@@ -12,9 +12,9 @@ from imgdup.cli.common import Distance, find_index, index_option, json_option, n
 from imgdup.errors import ImgdupError, UsageError
 
 if TYPE_CHECKING:
+    from imgdup.apply.verify import Skipped
     from imgdup.dedupe import Duplicates, Wishes
     from imgdup.index import ImageIndex
-    from imgdup.verify import Skipped
 
 PATH = click.Path(path_type=Path)
 N_LISTED = 10  # skipped files told on stderr
@@ -46,8 +46,8 @@ def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) 
     imgdup dedupe photos --plan plan.jsonl --report report.html
     """
     from imgdup.dedupe import find_duplicates
+    from imgdup.dedupe.pixels import look_at_pixels
     from imgdup.index import ImageIndex
-    from imgdup.pixels import look_at_pixels
 
     code = 0
     place = place_of(index_folder, bool(folders))
@@ -62,8 +62,8 @@ def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) 
 
 def _wishes(index: "ImageIndex", folders: Iterable[str], options: dict[str, Any]) -> "Wishes":
     from imgdup.dedupe import Wishes
-    from imgdup.duplicates import Rule
-    from imgdup.keep import parse_keep
+    from imgdup.dedupe.duplicates import Rule
+    from imgdup.dedupe.keep import parse_keep
     from imgdup.lookup import default_distance
     from imgdup.sources import absolute
 
@@ -84,7 +84,7 @@ def _write_files(duplicates: "Duplicates", options: dict[str, Any]) -> None:
     """Write what was asked for: plan, lists, page."""
     import numpy as np
 
-    from imgdup.plan import write_plan
+    from imgdup.dedupe.plan import write_plan
 
     if options["plan"]:
         write_plan(options["plan"], duplicates.plan())
@@ -96,8 +96,8 @@ def _write_files(duplicates: "Duplicates", options: dict[str, Any]) -> None:
         if options[name]:
             _write_list(options[name], duplicates.listed(rows), end)
     if options["report"]:
-        from imgdup.gallery import page_groups
-        from imgdup.html_report import save_report
+        from imgdup.report.gallery import page_groups
+        from imgdup.report.html import save_report
 
         save_report(options["report"], page_groups(duplicates))
 
@@ -111,8 +111,8 @@ def _write_list(file: Path, paths: Iterable[bytes], end: bytes) -> None:
 
 
 def _tell(duplicates: "Duplicates", options: dict[str, Any]) -> None:
-    from imgdup.clean_report import summary_json, summary_text
-    from imgdup.components import chains
+    from imgdup.dedupe.components import chains
+    from imgdup.report.cleaning import summary_json, summary_text
 
     sizes = chains(duplicates) if options["chains"] else None
     write_text([(summary_json if options["as_json"] else summary_text)(duplicates, sizes)])
@@ -142,9 +142,9 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
     imgdup apply plan.jsonl --move-to ../duplicates
     """
     from imgdup.apply import apply_plan, make_order
+    from imgdup.apply.journal import free_journal_path
+    from imgdup.dedupe.plan import read_plan
     from imgdup.index import ImageIndex
-    from imgdup.journal import free_journal_path
-    from imgdup.plan import read_plan
 
     action = _action(options)
     place = find_index(index_folder)
@@ -191,7 +191,7 @@ def undo(journal: Path) -> int:
     \b
     imgdup undo plan.journal-1.jsonl
     """
-    from imgdup.undo import undo as take_back
+    from imgdup.apply.undo import undo as take_back
 
     undone = take_back(journal)
     _list_skipped(undone.skipped)
@@ -215,8 +215,8 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> int:
 
     index = ImageIndex.open(find_index(index_folder))
     if plan is not None:
-        from imgdup.certify import certify
-        from imgdup.plan import read_plan
+        from imgdup.dedupe.certify import certify
+        from imgdup.dedupe.plan import read_plan
 
         loaded = read_plan(plan)
         certify(loaded, index)

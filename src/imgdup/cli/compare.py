@@ -23,7 +23,7 @@ from imgdup.errors import UsageError
 
 if TYPE_CHECKING:
     from imgdup.compare import Leaks, Part
-    from imgdup.duplicates import Rule
+    from imgdup.dedupe.duplicates import Rule
     from imgdup.index import ImageIndex
 
 PATH = click.Path(path_type=Path)
@@ -67,7 +67,7 @@ def compare(a: str, b: str, index_folder: Path | None, **options: Any) -> int:
     leaks = find_leaks(parts[0], parts[1], _rule(options["max_dist"]))
     _print_leaks(leaks, options)
     if options["report"]:
-        from imgdup.gallery import save_leaks
+        from imgdup.report.gallery import save_leaks
 
         save_leaks(options["report"], leaks)
     limit = options["max_leaks"]
@@ -78,7 +78,7 @@ def compare(a: str, b: str, index_folder: Path | None, **options: Any) -> int:
 
 
 def _rule(max_distance: int) -> "Rule":
-    from imgdup.duplicates import Rule
+    from imgdup.dedupe.duplicates import Rule
 
     try:
         return Rule(max_distance)
@@ -132,7 +132,7 @@ def _own_place(name: str) -> Path:
 
 def _part(index: "ImageIndex", folders: list[bytes], labels: Path | None) -> "Part":
     from imgdup.compare import Part
-    from imgdup.labels import folder_labels, read_labels, table_labels
+    from imgdup.compare.labels import folder_labels, read_labels, table_labels
     from imgdup.rows import images
 
     selected = images(index, folders)
@@ -142,7 +142,7 @@ def _part(index: "ImageIndex", folders: list[bytes], labels: Path | None) -> "Pa
 
 
 def _print_leaks(leaks: "Leaks", options: dict[str, Any]) -> None:
-    from imgdup import leak_report as report
+    from imgdup.report import leaks as report
 
     if options["as_json"]:
         write_text(report.leak_json(leaks.each()))
@@ -176,10 +176,10 @@ def split(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
     \b
     imgdup split photos --ratios train=0.8,val=0.1,test=0.1 --out splits
     """
+    from imgdup.compare.split import parse_ratios, write_split
+    from imgdup.compare.split import split as divide
     from imgdup.index import ImageIndex
     from imgdup.sources import absolute
-    from imgdup.split import parse_ratios, write_split
-    from imgdup.split import split as divide
 
     ratios, rule = parse_ratios(options["ratios"]), _rule(options["max_dist"])
     place = place_of(index_folder, True) if folders else find_index(index_folder)

@@ -24,7 +24,7 @@ from imgdup.cli.common import (
 if TYPE_CHECKING:
     from imgdup.index import ImageIndex
     from imgdup.joining import RowPairs, Side
-    from imgdup.pair_report import Pair
+    from imgdup.report.pairs import Pair
 
 PDQ_BITS = 256
 
@@ -46,9 +46,9 @@ def pairs(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
     imgdup pairs photos
     imgdup pairs new --with archive
     """
-    from imgdup.bands import Effort
     from imgdup.cli.progress import Bar
     from imgdup.joining import iter_row_pairs
+    from imgdup.pairs.bands import Effort
 
     index, left, right, code = _sides(folders, index_folder, options["other"])
     max_distance = _max_distance(options, index)
@@ -127,7 +127,7 @@ def _max_distance(options: dict[str, Any], index: "ImageIndex") -> int:
 
 
 def _named(blocks: "Iterable[RowPairs]", left: "Side", right: "Side") -> "Iterator[Pair]":
-    from imgdup.pair_report import Pair
+    from imgdup.report.pairs import Pair
 
     for block in blocks:
         columns = [column.tolist() for column in block]
@@ -136,7 +136,7 @@ def _named(blocks: "Iterable[RowPairs]", left: "Side", right: "Side") -> "Iterat
 
 
 def _print_pairs(found: "Iterable[Pair]", options: dict[str, Any]) -> None:
-    from imgdup import pair_report as report
+    from imgdup.report import pairs as report
 
     if options["as_json"]:
         write_text(report.pair_json(found))

@@ -62,7 +62,7 @@ def query(probes: tuple[str, ...], index_folder: Path | None, **options: Any) ->
         matches = list(matches)
     _print_matches(matches, options)
     if options["montage"]:
-        from imgdup.montage import save_montage
+        from imgdup.report.montage import save_montage
 
         save_montage(options["montage"], matches, probes=asked.read)
     if asked.failures and len(asked.failures) == len(named) == 1:

@@ -1,0 +1,248 @@
+"""A plan -> carried out: certified first, each file verified again, each step in the journal.
+
+What cannot be done is skipped and reported, the rest is done. A journal line is on the disk before
+its step begins, so whatever kills the run, `imgdup.apply.undo` finds every file.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imgdup import folder
+from imgdup.apply.actions import ACTIONS, LINKS, check_bytes, trash_function
+from imgdup.apply.journal import Journal, Step
+from imgdup.apply.moves import free_name, make_folder
+from imgdup.apply.verify import NO_ROOM, Skip, Skipped, verify_two
+from imgdup.dedupe.certify import certify
+from imgdup.dedupe.plan import Plan, Removal
+from imgdup.errors import ImgdupError, UsageError
+from imgdup.rows import Rows
+from imgdup.sources import absolute
+from imgdup.table import is_below, join
+
+
+@dataclass(frozen=True)
+class Order:
+    """How to carry out a plan.
+
+    Attributes
+    ----------
+    action : str
+        One of ``imgdup.apply.actions.ACTIONS``.
+    target : bytes, optional
+        Absolute folder, for ``move``; made by `make_order`.
+    dry_run : bool
+        Verify everything, change nothing.
+    """
+
+    action: str
+    target: bytes | None = None
+    dry_run: bool = False
+
+
+@dataclass
+class Outcome:
+    """What became of a plan.
+
+    Attributes
+    ----------
+    n_done, n_bytes : int
+        Files removed, or that would be, and their bytes.
+    skipped : list of Skipped
+        Files that were left alone.
+    journal : Path or None
+        What to give to undo; None if nothing was begun.
+    """
+
+    n_done: int = 0
+    n_bytes: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    journal: Path | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 when something was skipped."""
+        return 3 if self.skipped else 0
+
+
+def make_order(
+    plan: Plan,
+    action: str,
+    target: str | bytes | os.PathLike[str] | None = None,
+    *,
+    dry_run: bool = False,
+) -> Order:
+    """Check how a plan is to be carried out, before anything is changed.
+
+    Raises
+    ------
+    UsageError
+        If the target lies in a root of the index, where the files would be found again, or is
+        not a folder; if the trash needs a package.
+    """
+    if action not in ACTIONS:
+        raise ValueError(f"action must be one of {', '.join(ACTIONS)}, got {action!r}")
+    if (action == "move") != (target is not None):
+        raise UsageError("--move-to names the folder to move files to; no other action has one")
+    if action == "trash":
+        trash_function()
+    if target is None:
+        return Order(action, None, dry_run)
+    place = absolute(target)
+    _check_target(plan, place)
+    return Order(action, place, dry_run)
+
+
+def _check_target(plan: Plan, target: bytes) -> None:
+    name = os.fsdecode(target)
+    if os.path.lexists(target) and not os.path.isdir(target):
+        raise UsageError(f"--move-to {name}: not a folder; name one, or one that is not there yet")
+    for root in plan.header.roots:
+        if root and is_below(target, root):
+            raise UsageError(
+                f"--move-to {name} lies in the indexed folder {os.fsdecode(root)}, where the "
+                "files would be found again: name a folder outside of it"
+            )
+
+
+def _prepare_target(plan: Plan, target: bytes) -> None:
+    """Make the target, and make sure that it can be written and has room."""
+    name = os.fsdecode(target)
+    try:
+        make_folder(target)
+        device = os.stat(target).st_dev
+        needed = sum(r.remove.size for r in plan.removals if _device(r.remove.path) != device)
+        free = shutil.disk_usage(target).free
+    except OSError as error:
+        raise ImgdupError(f"--move-to {name}: {error.strerror}; nothing was changed") from error
+    if not os.access(target, os.W_OK | os.X_OK):
+        raise ImgdupError(f"--move-to {name} cannot be written; nothing was changed")
+    if needed > free:
+        raise ImgdupError(
+            f"--move-to {name} has room for {free:,} bytes and {needed:,} would be moved there; "
+            "nothing was changed: free some space, or name a folder on another disk"
+        )
+
+
+def _device(path: bytes) -> int | None:
+    try:
+        return os.lstat(path).st_dev
+    except OSError:
+        return None
+
+
+def apply_plan(
+    plan: Plan,
+    rows: Rows,
+    order: Order,
+    *,
+    index_folder: Path,
+    journal: Path,
+    progress: Callable[[int], None] = lambda n_seen: None,
+) -> Outcome:
+    """Carry out a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    rows : Rows
+        The index that it was made from.
+    order : Order
+        From `make_order`.
+    index_folder : Path
+        Locked meanwhile, so that no two runs remove the copies of each other.
+    journal : Path
+        A file to make, see `imgdup.apply.journal.free_journal_path`.
+    progress : callable
+        Is called with the number of removals looked at.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    PlanError
+        If the plan is false, or of another index.
+    LockedError
+        If the index is being written, or another plan carried out.
+    ImgdupError
+        If the target cannot be written or has no room; if the journal cannot be written: what
+        it does not announce is not done.
+    """
+    certify(plan, rows)
+    outcome = Outcome()
+    with (
+        folder.locked(index_folder),
+        Journal(journal, order.action, plan.header.generation) as book,
+    ):
+        if order.target is not None and not order.dry_run:
+            _prepare_target(plan, order.target)
+        for number, removal in enumerate(plan.removals, start=1):
+            _carry_out(
+                _step(plan, order, book.token, number, removal), removal, order, book, outcome
+            )
+            outcome.journal = journal if book.exists else None
+            progress(number)
+            if outcome.skipped and outcome.skipped[-1].reason == NO_ROOM:
+                _leave(plan.removals[number:], outcome)
+                break
+    return outcome
+
+
+def _carry_out(step: Step, removal: Removal, order: Order, book: Journal, outcome: Outcome) -> None:
+    """Do one removal, or note why it is not done."""
+    try:
+        if order.action in LINKS:
+            check_bytes(removal)
+        verify_two(removal.remove, removal.keep)
+        if not order.dry_run:
+            _do(step, removal, order, book)
+    except Skip as skip:
+        outcome.skipped.append(Skipped(removal.remove.path, skip.reason, skip.detail))
+    else:
+        outcome.n_done += 1
+        outcome.n_bytes += removal.remove.size
+
+
+def _do(step: Step, removal: Removal, order: Order, book: Journal) -> None:
+    """Announce and act; what the system refuses becomes a reason."""
+    book.announce(step)
+    try:
+        ACTIONS[order.action](step, removal.keep)
+    except OSError as error:
+        skip = Skip.of(error)
+        book.ended(step, skip.reason)
+        raise skip from error
+    except Skip as skip:
+        book.ended(step, skip.reason)
+        raise
+    book.ended(step, "done")
+
+
+def _leave(removals: Sequence[Removal], outcome: Outcome) -> None:
+    detail = "the target is full; what was moved until now stays there"
+    outcome.skipped += [Skipped(r.remove.path, "not-reached", detail) for r in removals]
+
+
+def _step(plan: Plan, order: Order, token: str, number: int, removal: Removal) -> Step:
+    to = None
+    if order.target is not None:
+        to = free_name(join(order.target, _place(plan.header.roots, removal.remove.path)))
+    return Step(token, number, removal.remove, removal.keep.path, to)
+
+
+def _place(roots: Sequence[bytes], path: bytes) -> bytes:
+    """Return where in the target a file goes: as in its root, under the root's name if need be."""
+    root = max((root for root in roots if is_below(path, root)), key=len, default=b"")
+    if not root:
+        return path.split(b"/", 1)[1]
+    relative = path[len(join(root, b"")) :]
+    if len(roots) == 1:
+        return relative
+    names = [os.path.basename(other) for other in roots]
+    name = os.path.basename(root) or b"root"
+    unique = name if names.count(name) == 1 else b"%s-%d" % (name, roots.index(root) + 1)
+    return join(unique, relative)

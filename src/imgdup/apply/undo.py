@@ -1,0 +1,206 @@
+"""A journal -> what it announced, taken back, and nothing overwritten.
+
+Not the journal's word but the files decide what there is to do, so a run that was killed at any
+moment is taken back too, and undoing twice does nothing the second time.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imgdup.apply import moves
+from imgdup.apply.actions import is_link_to_keeper
+from imgdup.apply.journal import Step, read_journal
+from imgdup.apply.verify import Skip, Skipped, verify
+
+
+@dataclass
+class Undone:
+    """What became of the steps of a journal.
+
+    Attributes
+    ----------
+    n_restored : int
+        Files that are in their place again.
+    n_in_place : int
+        Files that were in their place already.
+    skipped : list of Skipped
+        Files that are not, and why.
+    """
+
+    n_restored: int = 0
+    n_in_place: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 when something was skipped."""
+        return 3 if self.skipped else 0
+
+
+def undo(journal: Path, progress: Callable[[int], None] = lambda n_seen: None) -> Undone:
+    """Take back what a run of apply did.
+
+    Parameters
+    ----------
+    journal : Path
+        What apply wrote.
+    progress : callable
+        Is called with the number of steps looked at.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file.
+    PlanError
+        If it is no journal, or of a newer version.
+    """
+    run = read_journal(journal)
+    undone = Undone()
+    for line in run.damaged_lines:
+        detail = f"line {line} is damaged: what it announced is not taken back"
+        undone.skipped.append(Skipped(os.fsencode(journal), "failed", detail))
+    for number, step in enumerate(run.steps, start=1):
+        _take_back(run.action, step, undone)
+        progress(number)
+    return undone
+
+
+def _take_back(action: str, step: Step, undone: Undone) -> None:
+    try:
+        if UNDOING[action](step):
+            undone.n_restored += 1
+        else:
+            undone.n_in_place += 1
+    except OSError as error:
+        skip = Skip.of(error)
+        undone.skipped.append(Skipped(step.remove.path, skip.reason, skip.detail))
+    except Skip as skip:
+        undone.skipped.append(Skipped(step.remove.path, skip.reason, skip.detail))
+
+
+def _is_in_place(step: Step) -> bool:
+    """Tell whether the file is where it was; Skip if another one is there."""
+    path = step.remove.path
+    if not os.path.lexists(path):
+        return False
+    if os.path.lexists(step.aside) and _only_holds_a_place(step, path):
+        moves.remove(path)
+        return False
+    try:
+        verify(step.remove)
+    except Skip as skip:
+        raise Skip("taken", f"something else has its name ({skip.detail})") from skip
+    moves.remove(step.aside)
+    return True
+
+
+def _only_holds_a_place(step: Step, path: bytes) -> bool:
+    """Tell the empty file that `moves.move` makes on disks without hard links."""
+    status = os.lstat(path)
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0 < step.remove.size
+
+
+def _from_aside(step: Step) -> bool:
+    """Put back what was set aside when the run ended: whatever it is, it was there before."""
+    if not os.path.lexists(step.aside):
+        return False
+    moves.move(step.aside, step.remove.path)
+    return True
+
+
+def _undo_delete(step: Step) -> bool:
+    if _is_in_place(step):
+        return False
+    if _from_aside(step):
+        return True
+    raise Skip("cannot-undo", f"it was deleted; {os.fsdecode(step.keep)} stayed for it")
+
+
+def _undo_trash(step: Step) -> bool:
+    if _is_in_place(step):
+        return False
+    raise Skip("cannot-undo", "it is in the trash: restore it there")
+
+
+def _undo_move(step: Step) -> bool:
+    to = step.to or b""
+    was_in_place = _is_in_place(step)
+    if was_in_place or _from_aside(step):
+        _remove_copy(step, to)
+    else:
+        _bring_back(step, to)
+    moves.remove(step.part)
+    return not was_in_place
+
+
+def _bring_back(step: Step, to: bytes) -> None:
+    _check_content(step, to)
+    moves.make_folder(os.path.dirname(step.remove.path))
+    try:
+        moves.move(to, step.remove.path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        moves.copy(to, step.aside, step.remove.digest)
+        moves.move(step.aside, step.remove.path)
+        moves.remove(to)
+
+
+def _check_content(step: Step, path: bytes) -> None:
+    """Make sure of size and content; another device may have rounded the time."""
+    time_ns = os.lstat(path).st_mtime_ns
+    verify(step.remove._replace(mtime_ns=time_ns), path)
+
+
+def _remove_copy(step: Step, copy: bytes) -> None:
+    """Remove what the run had brought to the target before the file went.
+
+    It is renamed first: were it the file itself by another path, that would be gone, too.
+    """
+    if not os.path.lexists(copy):
+        return
+    if _only_holds_a_place(step, copy):
+        return moves.remove(copy)
+    _check_content(step, copy)
+    moves.remove(step.part)  # perhaps another name of the copy: then renaming would do nothing
+    os.rename(copy, step.part)
+    if not os.path.lexists(step.remove.path):
+        moves.move(step.part, copy)
+        raise Skip("same-file", f"{os.fsdecode(copy)} is the file itself")
+
+
+def _undo_link(step: Step) -> bool:
+    path = step.remove.path
+    moves.remove(step.link)
+    if os.path.lexists(path) and is_link_to_keeper(step):
+        if not os.path.lexists(step.aside):
+            _copy_keeper(step)
+        os.replace(step.aside, path)
+        moves.remove(step.aside)
+        moves.settle(path)
+        return True
+    if _is_in_place(step):
+        return False
+    if _from_aside(step):
+        return True
+    raise Skip("missing", "the link is not there any more")
+
+
+def _copy_keeper(step: Step) -> None:
+    """Make a copy of the file that stays, with the time of the file that went."""
+    _check_content(step, step.keep)
+    moves.copy(step.keep, step.aside, step.remove.digest)
+    os.utime(step.aside, ns=(step.remove.mtime_ns, step.remove.mtime_ns))
+
+
+UNDOING: Mapping[str, Callable[[Step], bool]] = {
+    "move": _undo_move,
+    "trash": _undo_trash,
+    "delete": _undo_delete,
+    "hardlink": _undo_link,
+    "symlink": _undo_link,
+}

@@ -1,0 +1,167 @@
+"""An index and the user's wishes -> groups, the removal plan, and lists of what stays and goes."""
+
+import functools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.dedupe.duplicates import Rule
+from imgdup.dedupe.groups import Groups, star_groups
+from imgdup.dedupe.keep import Keep
+from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal
+from imgdup.dedupe.relations import RELATIONS, relate
+from imgdup.rows import RowNumbers, Rows, has_other_names, images, listed_paths
+from imgdup.sources import absolute
+from imgdup.table import join
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What to look at, what counts as a duplicate, and what stays.
+
+    Attributes
+    ----------
+    keep : Keep
+    rule : Rule
+    folders : tuple of bytes
+        Absolute folders or files to look at; none means the whole index.
+    threads : int, optional
+        For the join; all cores by default.
+    """
+
+    keep: Keep = field(default_factory=Keep)
+    rule: Rule = field(default_factory=Rule)
+    folders: tuple[bytes, ...] = ()
+    threads: int | None = None
+
+
+class Saving(NamedTuple):
+    """How many files go, and what they take on the disk."""
+
+    n_files: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Made by `find_duplicates`: groups with their relations, and what follows from them.
+
+    Attributes
+    ----------
+    rows : Rows
+    wishes : Wishes
+    images : ndarray of int64
+        The rows that were looked at.
+    groups : Groups
+    relations : ndarray of uint8
+        Of each entry of ``groups.removed`` to its keeper, a position in ``RELATIONS``.
+    """
+
+    rows: Rows
+    wishes: Wishes
+    images: RowNumbers
+    groups: Groups
+    relations: npt.NDArray[np.uint8]
+
+    def stays(self) -> RowNumbers:
+        """Return the rows that stay, ascending."""
+        return np.setdiff1d(self.images, self.groups.removed, assume_unique=True)
+
+    def removable(self) -> npt.NDArray[np.bool_]:
+        """Tell which of ``groups.removed`` a plan removes: those without other names."""
+        return ~has_other_names(self.rows)[self.groups.removed]
+
+    def plan(self) -> Plan:
+        """Return the removal plan.
+
+        Files under several names are not in it: lists drop them, but to remove one of the names
+        frees nothing, and somebody linked them on purpose.
+        """
+        which = np.flatnonzero(self.removable())
+        keepers = self.groups.keeper_of_each()
+        removals = [
+            Removal(
+                _facts(self.rows, int(self.groups.removed[i])),
+                _facts(self.rows, int(keepers[i])),
+                int(self.groups.distances[i]),
+                RELATIONS[self.relations[i]],
+            )
+            for i in which.tolist()
+        ]
+        return Plan(self._header(removals), removals)
+
+    def _header(self, removals: Sequence[Removal]) -> Header:
+        rule, keep = self.wishes.rule, self.wishes.keep
+        return Header(
+            self.rows.digest,
+            tuple(self.rows.roots),
+            rule.max_distance,
+            rule.search_distance,
+            keep.rules,
+            keep.protect,
+            len(self.images),
+            len(self.groups.keepers),
+            len(removals),
+            sum(removal.remove.size for removal in removals),
+        )
+
+    def savings(self) -> dict[str, Saving]:
+        """Count what a plan removes, by relation, the closest first; none is left out."""
+        which = self.removable()
+        relations = self.relations[which]
+        sizes = self.rows.column("size")[self.groups.removed[which]]
+        return {
+            name: Saving(int((relations == i).sum()), int(sizes[relations == i].sum()))
+            for i, name in enumerate(RELATIONS)
+            if (relations == i).any()
+        }
+
+    def listed(self, selected: RowNumbers) -> Iterator[bytes]:
+        """Yield the paths of rows for a list; see `imgdup.rows.listed_paths`."""
+        return listed_paths(self.rows, selected)
+
+    def kept_indices(self, paths: Iterable[str | bytes | os.PathLike[str]]) -> list[int]:
+        """Return the places of those paths whose files stay.
+
+        A path that the index does not know stays. For a PyTorch ``Subset`` or ``select`` of a
+        Hugging Face data set.
+
+        Parameters
+        ----------
+        paths : iterable of paths
+            Absolute, or relative to the current folder.
+        """
+        goes = {self.rows.path(row) for row in self.groups.removed.tolist()}
+        folder = functools.cache(absolute)
+        split = (os.path.split(os.fsdecode(path)) for path in paths)
+        return [
+            i
+            for i, (above, name) in enumerate(split)
+            if join(folder(above or os.curdir), os.fsencode(name)) not in goes
+        ]
+
+
+def find_duplicates(rows: Rows, wishes: Wishes | None = None) -> Duplicates:
+    """Find the duplicates of an index and decide which stay.
+
+    Parameters
+    ----------
+    rows : Rows
+        An opened index.
+    wishes : Wishes, optional
+    """
+    wishes = wishes or Wishes()
+    selected = images(rows, wishes.folders)
+    groups = star_groups(rows, selected, wishes.keep, wishes.rule, threads=wishes.threads)
+    keepers = groups.keeper_of_each()
+    relations = relate(rows, groups.removed, rows, keepers, groups.distances)
+    return Duplicates(rows, wishes, selected, groups, relations)
+
+
+def _facts(rows: Rows, row: int) -> FileFacts:
+    size, mtime_ns = (int(rows.column(name)[row]) for name in ("size", "mtime_ns"))
+    return FileFacts(row, rows.path(row), size, mtime_ns, rows.column("digest")[row].tobytes())

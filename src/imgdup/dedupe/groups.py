@@ -1,0 +1,269 @@
+"""Duplicates -> star groups: each file that goes has a duplicate that stays, and which.
+
+Files are visited best first. A file stays unless a file that already stays is a duplicate of it;
+then it goes in favour of the nearest such file, the best of the nearest. So no two files that stay
+are duplicates (but protected ones, which always stay), and nothing rests on a chain.
+
+The pairs are streamed with the better file on the left, in the order of the visits. When a file
+comes up on the left its fate is known, and what it says to the files on its right is all that is
+remembered: one number a file, whatever the number of pairs.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.dedupe.duplicates import (
+    NO_CLASS,
+    Hashes,
+    Rule,
+    byte_classes,
+    hash_classes,
+    hashes_of,
+    near,
+    with_duplicates,
+)
+from imgdup.dedupe.keep import Keep, keep_order
+from imgdup.pairs import Pairs
+from imgdup.rows import RowNumbers, Rows, file_numbers
+
+RANK_BITS = 40  # a keeper is one number: its distance above, its rank below
+FAR = np.int64(1 << 62)  # no keeper
+
+Flags = npt.NDArray[np.bool_]
+
+
+class Groups(NamedTuple):
+    """Star groups, by rows; the files of group i are ``removed[offsets[i]:offsets[i + 1]]``.
+
+    Attributes
+    ----------
+    keepers : ndarray of int64, shape (n_groups,)
+        The file of each group that stays; best first.
+    offsets : ndarray of int64, shape (n_groups + 1,)
+    removed : ndarray of int64
+        The files that go in favour of the keeper, nearest first, the better first of equally near
+        ones. All names of such a file (hard links) stand here, one after another.
+    distances : ndarray of uint16
+        PDQ distance of each to its keeper, in bits; 0 where the bytes are equal.
+    """
+
+    keepers: RowNumbers
+    offsets: RowNumbers
+    removed: RowNumbers
+    distances: npt.NDArray[np.uint16]
+
+    def keeper_of_each(self) -> RowNumbers:
+        """Return the keeper's row for each entry of ``removed``."""
+        return np.repeat(self.keepers, np.diff(self.offsets))
+
+
+class _Files(NamedTuple):
+    """Files that have duplicates, best first; a file's place here is its rank.
+
+    Twins are files of one class of hashes and one class of bytes: what decides for the best of
+    them, their head, decides for all. A file is split off where files of equal bytes have
+    different hashes (an index filled by two versions of a decoder): its bytes then say more than
+    its hash does, and it is visited even if the join never meets it.
+    """
+
+    hashes: Hashes
+    has_hash: Flags  # its quality is good enough to match by hash
+    byte_class: RowNumbers
+    head: RowNumbers
+    split: Flags
+    protected: Flags
+
+
+def star_groups(
+    rows: Rows,
+    selected: RowNumbers,
+    keep: Keep,
+    rule: Rule | None = None,
+    *,
+    threads: int | None = None,
+) -> Groups:
+    """Decide which images stay and which go.
+
+    The result depends neither on the numbering of the rows nor on the threads.
+
+    Parameters
+    ----------
+    rows : Rows
+    selected : ndarray of int64
+        Rows of images; see `imgdup.rows.images`.
+    keep : Keep
+    rule : Rule, optional
+    threads : int, optional
+        For the join; all cores by default.
+
+    Returns
+    -------
+    Groups
+    """
+    rule = rule or Rule()
+    number = file_numbers(rows)
+    _, first = np.unique(number[selected], return_index=True)
+    matched = with_duplicates(rows, selected[first], rule, threads)
+    is_matched = np.isin(number[selected], number[matched])
+    names = keep_order(rows, selected[is_matched], keep)
+    _, best_name, same = np.unique(number[names], return_index=True, return_inverse=True)
+    rank_of_name = np.argsort(np.argsort(best_name))[same]
+    files = _files(rows, names[np.sort(best_name)], keep, rule)
+    return _groups(names, rank_of_name, files.protected, _keepers(files, rule, threads))
+
+
+def _files(rows: Rows, ranked: RowNumbers, keep: Keep, rule: Rule) -> _Files:
+    """Bring together what is known of the files of `ranked`, one row each, best first."""
+    hashes = hashes_of(rows, ranked, rule)
+    hash_class = hash_classes(hashes, rows.column("quality")[ranked])
+    byte_class = byte_classes(rows, ranked)
+    split = _split(hash_class, byte_class)
+    protected = [bool(keep.protect) and keep.protects(rows.path(row)) for row in ranked.tolist()]
+    return _Files(
+        hashes,
+        hash_class != NO_CLASS,
+        byte_class,
+        _heads(hash_class, byte_class, split),
+        split,
+        np.array(protected, bool),
+    )
+
+
+def _split(hash_class: RowNumbers, byte_class: RowNumbers) -> Flags:
+    """Tell which files have equal bytes with a file of another hash."""
+    n_classes = int(byte_class.max(initial=-1)) + 1
+    least = np.full(n_classes, np.iinfo(np.int64).max)
+    most = np.full(n_classes, np.iinfo(np.int64).min)
+    np.minimum.at(least, byte_class, hash_class)
+    np.maximum.at(most, byte_class, hash_class)
+    return np.asarray((least != most)[byte_class])
+
+
+def _heads(hash_class: RowNumbers, byte_class: RowNumbers, split: Flags) -> RowNumbers:
+    """Return the rank of each file's head: the best of its twins, perhaps itself."""
+    width = int(byte_class.max(initial=0)) + 1
+    n_hash_classes = int(hash_class.max(initial=NO_CLASS)) + 1
+    by_hash = hash_class * width
+    by_both = by_hash + byte_class  # negative where there is no hash: then the bytes decide
+    whole = np.where(hash_class == NO_CLASS, by_both, by_hash)
+    twins = np.where(split, by_both + (n_hash_classes + 1) * width, whole)
+    _, first, same = np.unique(twins, return_index=True, return_inverse=True)
+    return first[same.reshape(-1)]
+
+
+def _keepers(files: _Files, rule: Rule, threads: int | None) -> RowNumbers:
+    """Find for each file the nearest file that stays and was visited before it.
+
+    Returns
+    -------
+    ndarray of int64
+        ``distance << RANK_BITS | rank``, or FAR.
+    """
+    ranks = np.arange(len(files.head))
+    best = np.full(len(ranks), FAR)
+    missed = np.zeros(len(ranks), bool)
+    stays_by_bytes = _visit(files, rule, threads, best, missed)
+    stays = files.protected | (best == FAR)
+    has_stayed = stays[files.head] & (files.head != ranks)
+    best = np.minimum(best[files.head], np.where(has_stayed, files.head, FAR))
+    for rank in np.flatnonzero(files.split).tolist():
+        twin = stays_by_bytes.get(int(files.byte_class[rank]), rank)
+        best[rank] = min(best[rank], twin if twin < rank else FAR)
+    _look_again(files, rule, threads, best, stays & missed)
+    return best
+
+
+def _visit(
+    files: _Files, rule: Rule, threads: int | None, best: RowNumbers, missed: Flags
+) -> dict[int, int]:
+    """Visit the heads, best first, and tell those on their right what became of them.
+
+    Sets `best` of the heads, and `missed` of those that are worse than a neighbour that goes and
+    has twins: the twins behind it have not heard of them.
+
+    Returns
+    -------
+    dict
+        Class of bytes -> rank of the split file of it that stays.
+    """
+    stays_by_bytes: dict[int, int] = {}
+    is_head = files.head == np.arange(len(files.head))
+    has_twins = np.bincount(files.head, minlength=len(best)) > 1
+    with_hash = np.flatnonzero(is_head & files.has_hash)
+    blocks = near(files.hashes.take(with_hash), rule, threads=threads)
+    for rank, others, keys in _visits(blocks, with_hash, np.flatnonzero(is_head & files.split)):
+        if files.split[rank]:
+            twin = stays_by_bytes.get(int(files.byte_class[rank]), rank)
+            best[rank] = min(best[rank], FAR if twin == rank else twin)
+        if files.protected[rank] or best[rank] == FAR:
+            best[others] = np.minimum(best[others], keys | rank)
+            if files.split[rank]:
+                stays_by_bytes.setdefault(int(files.byte_class[rank]), rank)
+        elif has_twins[rank]:
+            missed[others] = True
+    return stays_by_bytes
+
+
+def _visits(
+    blocks: Iterable[Pairs], ranks: RowNumbers, alone: RowNumbers
+) -> Iterator[tuple[int, RowNumbers, RowNumbers]]:
+    """Yield ``(rank, others, keys)`` by rank; each of `alone` comes once without others too."""
+    none = np.zeros(0, np.int64)
+    by_themselves = ((rank, none, none) for rank in alone.tolist())
+    return heapq.merge(by_themselves, _runs(blocks, ranks, ranks), key=itemgetter(0))
+
+
+def _runs(
+    blocks: Iterable[Pairs], ranks: RowNumbers, other_ranks: RowNumbers
+) -> Iterator[tuple[int, RowNumbers, RowNumbers]]:
+    """Yield for each left file its rank, the ranks on its right, and their distances as keys."""
+    for block in blocks:
+        bounds = np.flatnonzero(np.diff(block.left, prepend=-1, append=-1))
+        left, right = ranks[block.left], other_ranks[block.right]
+        keys = block.distances.astype(np.int64) << RANK_BITS
+        for a, b in pairwise(bounds.tolist()):
+            yield int(left[a]), right[a:b], keys[a:b]
+
+
+def _look_again(
+    files: _Files, rule: Rule, threads: int | None, best: RowNumbers, missed: Flags
+) -> None:
+    """Tell the twins of heads that go of the keepers which come between head and twin."""
+    twins = np.argsort(files.head, kind="stable")
+    bounds = np.searchsorted(files.head[twins], np.arange(len(best) + 1))
+    goes = files.has_hash & ~files.protected & (best != FAR) & (np.diff(bounds) > 1)
+    lefts, others = np.flatnonzero(goes), np.flatnonzero(missed)
+    hashes = files.hashes
+    blocks = near(hashes.take(lefts), rule, other=hashes.take(others), threads=threads)
+    for rank, keepers, keys in _runs(blocks, lefts, others):
+        mine = twins[bounds[rank] : bounds[rank + 1]]
+        order = np.argsort(keepers)
+        nearest = np.minimum.accumulate((keys | keepers)[order])
+        n_before = np.searchsorted(keepers[order], mine)
+        told = mine[n_before > 0]
+        best[told] = np.minimum(best[told], nearest[n_before[n_before > 0] - 1])
+
+
+def _groups(
+    names: RowNumbers, rank_of_name: RowNumbers, protected: Flags, best: RowNumbers
+) -> Groups:
+    """Write what was decided for ranks as groups of rows."""
+    ranked = names[np.sort(np.unique(rank_of_name, return_index=True)[1])]
+    goes = ~protected & (best != FAR)
+    which = np.flatnonzero(goes[rank_of_name])
+    key = best[rank_of_name[which]]
+    keeper, distance = key & ((1 << RANK_BITS) - 1), key >> RANK_BITS
+    order = np.lexsort((which, rank_of_name[which], distance, keeper))
+    keepers, counts = np.unique(keeper, return_counts=True)
+    return Groups(
+        ranked[keepers],
+        np.concatenate([[0], np.cumsum(counts)]),
+        names[which[order]],
+        distance[order].astype(np.uint16),
+    )

@@ -1,0 +1,149 @@
+"""Duplicates of one size with other bytes -> which of them decode to the very same picture.
+
+An index does not tell, so the files are read again and decoded in full, in worker processes, as
+far as a budget of pixels goes. Only pairs are looked at whose hashes let it be.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.decoding import decode_batches
+from imgdup.dedupe import Duplicates
+from imgdup.dedupe.relations import RE_ENCODED, SAME_PIXELS
+from imgdup.errors import ImageError
+from imgdup.executors import Died
+from imgdup.files import content_digest, read_file
+from imgdup.formats import FORMATS, LOSSLESS_FORMATS
+from imgdup.limits import Limits
+from imgdup.rows import RowNumbers, Rows
+
+BUDGET_PIXELS = 1_000_000_000  # decoded in about 10 s by one core
+BATCH_FILES = 16
+DIGEST_BYTES = 16
+
+File = tuple[bytes, bytes]  # path, content digest by the index
+Flags = npt.NDArray[np.bool_]
+
+
+def look_at_pixels(
+    duplicates: Duplicates, limits: Limits | None = None, budget: int = BUDGET_PIXELS
+) -> Duplicates:
+    """Tell which of the re-encoded duplicates have the same pixels as their keeper.
+
+    Parameters
+    ----------
+    duplicates : Duplicates
+    limits : Limits, optional
+        What one picture may cost; one that cannot be decoded stays re-encoded.
+    budget : int
+        How many pixels to decode at most; the groups come in their order, and what the budget
+        does not reach stays re-encoded.
+
+    Returns
+    -------
+    Duplicates
+        With ``same-pixels`` where it is so.
+    """
+    rows, removed = duplicates.rows, duplicates.groups.removed
+    keepers = duplicates.groups.keeper_of_each()
+    places = np.flatnonzero(may_be_same(rows, removed, keepers, duplicates.relations))
+    places = places[_within(rows, removed[places], budget)]
+    pairs = list(zip(removed[places].tolist(), keepers[places].tolist(), strict=True))
+    wanted = sorted({row for pair in pairs for row in pair})
+    found = pixel_digests([_file(rows, row) for row in wanted], limits or Limits())
+    digests = {row: found.get(rows.path(row)) for row in wanted}
+    same = [digests[a] is not None and digests[a] == digests[b] for a, b in pairs]
+    relations = duplicates.relations.copy()
+    relations[places[np.array(same, bool)]] = SAME_PIXELS
+    return replace(duplicates, relations=relations)
+
+
+def may_be_same(
+    rows: Rows, left: RowNumbers, right: RowNumbers, relations: npt.NDArray[np.uint8]
+) -> Flags:
+    """Tell the pairs that may have equal pixels for all that the index says.
+
+    Equal pixels give equal hashes, unless one file is a JPEG, which is hashed from a small decode,
+    and the other is not; then only a lossless one can have its pixels.
+    """
+    jpeg = FORMATS.index("jpeg")
+    lossless = np.array([name in LOSSLESS_FORMATS for name in FORMATS])
+    a, b = (rows.column("format")[side] for side in (left, right))
+    known = (a < len(FORMATS)) & (b < len(FORMATS))
+    other = np.where(a == jpeg, b, a)
+    equal = np.ones(len(left), bool)
+    for name in ("pdq", "hashes"):
+        equal &= (rows.column(name)[left] == rows.column(name)[right]).all(axis=1)
+    one_is_jpeg = (a == jpeg) != (b == jpeg)
+    possible = np.where(one_is_jpeg, lossless[np.minimum(other, len(FORMATS) - 1)], equal)
+    return np.asarray((relations == RE_ENCODED) & known & possible)
+
+
+def _within(rows: Rows, selected: RowNumbers, budget: int) -> Flags:
+    """Tell which come before two pictures of the size of each use the budget up."""
+    width, height = (rows.column(name)[selected].astype(np.float64) for name in ("width", "height"))
+    return np.asarray(np.cumsum(2 * width * height) <= budget)
+
+
+def _file(rows: Rows, row: int) -> File:
+    return rows.path(row), rows.column("digest")[row].tobytes()
+
+
+def pixel_digests(files: Sequence[File], limits: Limits) -> Mapping[bytes, bytes | None]:
+    """Decode files in worker processes.
+
+    Parameters
+    ----------
+    files : sequence of (bytes, bytes)
+        Path, and content digest by the index.
+    limits : Limits
+
+    Returns
+    -------
+    mapping
+        Path -> digest of shape and pixels; None for a file that changed or cannot be decoded. One
+        whose decoding ended its process is missing.
+    """
+    found: dict[bytes, bytes | None] = {}
+    if not files:
+        return found
+    task = partial(_digests, limits)
+    with closing(decode_batches(task, _batches(files), limits)) as answered:
+        for batch, answer in answered:
+            if not isinstance(answer, Died):
+                found.update(zip((path for path, _ in batch), answer, strict=True))
+    return found
+
+
+def _batches(files: Sequence[File]) -> Iterator[Sequence[File]]:
+    return (files[i : i + BATCH_FILES] for i in range(0, len(files), BATCH_FILES))
+
+
+def _digests(
+    limits: Limits, files: Iterable[File], before_item: Callable[[int], None]
+) -> list[bytes | None]:
+    digests = []
+    for position, file in enumerate(files):
+        before_item(position)
+        digests.append(_digest(limits, *file))
+    return digests
+
+
+def _digest(limits: Limits, path: bytes, content: bytes) -> bytes | None:
+    from imgdup.images import decode_rgb
+
+    try:
+        data = read_file(path, limits).data
+        if content_digest(data) != content:
+            return None
+        pixels = decode_rgb(data, limits, limits.max_pixels)
+    except ImageError:
+        return None
+    shape = repr(pixels.shape).encode()
+    return hashlib.blake2b(shape + pixels.tobytes(), digest_size=DIGEST_BYTES).digest()

@@ -1,0 +1,210 @@
+"""A removal plan as data: a header and one line a removal, written and read as JSON lines.
+
+A plan comes from a file that anyone may have edited, so reading it takes nothing for granted;
+whether it is true is for `imgdup.dedupe.certify` to say.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from imgdup.atomic import replacing
+from imgdup.dedupe import records
+from imgdup.dedupe.records import Record
+from imgdup.dedupe.relations import RELATIONS
+from imgdup.errors import PlanError, UsageError
+from imgdup.jsonl import json_line
+
+KIND = "imgdup"  # value of the key "plan"
+VERSION = 1
+LINE_BYTES = 400  # of a removal, about, beside its two paths
+MAX_BITS = 1024
+
+T = TypeVar("T")
+
+
+class FileFacts(NamedTuple):
+    """A file as the index knows it: what must still be so when it is acted upon.
+
+    ``row`` is its row in the generation that the header names, ``digest`` 16 bytes of blake2b.
+    """
+
+    row: int
+    path: bytes
+    size: int
+    mtime_ns: int
+    digest: bytes
+
+
+class Removal(NamedTuple):
+    """A file that goes, the file that stays for it, their distance in bits and their relation."""
+
+    remove: FileFacts
+    keep: FileFacts
+    distance: int
+    relation: str
+
+
+class Header(NamedTuple):
+    """What a plan was made from, and how.
+
+    Attributes
+    ----------
+    generation : str
+        Digest of the index's generation.
+    roots : tuple of bytes
+        Of the index.
+    max_distance : int
+        Of the PDQ hashes, in bits, inclusive.
+    search_distance : int or None
+        Of the search hashes, where these had to be near, too.
+    keep : tuple of str
+        The rules.
+    protect : tuple of bytes
+        Folders whose files stay.
+    n_images, n_groups, n_removals, n_bytes : int
+        Images looked at, groups, lines that follow, bytes that these free.
+    """
+
+    generation: str
+    roots: tuple[bytes, ...]
+    max_distance: int
+    search_distance: int | None
+    keep: tuple[str, ...]
+    protect: tuple[bytes, ...]
+    n_images: int
+    n_groups: int
+    n_removals: int
+    n_bytes: int
+
+
+class Plan(NamedTuple):
+    """A header and the removals, group by group."""
+
+    header: Header
+    removals: list[Removal]
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """Write a plan as lines of JSON: the header, then the removals.
+
+    Yields
+    ------
+    str
+        A line, with its newline.
+    """
+    header = plan.header._asdict()
+    for key in ("roots", "protect"):
+        header[key] = records.path_list(header[key])
+    yield json_line({"plan": KIND, "version": VERSION, **header})
+    for removal in plan.removals:
+        yield json_line(removal_record(removal))
+
+
+def removal_record(removal: Removal) -> dict[str, Any]:
+    """Return a removal as a flat record for `imgdup.jsonl.json_line`."""
+    return {
+        "remove": removal.remove.path,
+        "keep": removal.keep.path,
+        "distance": removal.distance,
+        "relation": removal.relation,
+        **_facts_record("remove", removal.remove),
+        **_facts_record("keep", removal.keep),
+    }
+
+
+def _facts_record(which: str, facts: FileFacts) -> dict[str, Any]:
+    return {
+        f"{which}_row": facts.row,
+        f"{which}_size": facts.size,
+        f"{which}_mtime_ns": facts.mtime_ns,
+        f"{which}_digest": facts.digest.hex(),
+    }
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write a plan to a file, whole or not at all.
+
+    Raises
+    ------
+    ImgdupError
+        If it cannot be written.
+    """
+    paths_bytes = sum(len(r.remove.path) + len(r.keep.path) for r in plan.removals)
+    needed_bytes = paths_bytes + LINE_BYTES * (1 + len(plan.removals))
+    with replacing(path, needed_bytes=needed_bytes) as file:
+        file.writelines(line.encode("ascii") for line in plan_lines(plan))
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan.
+
+    Lines that were taken out are no fault: these files then stay.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file.
+    PlanError
+        If it is no plan, of a newer version, or damaged; the text names the line.
+    """
+    try:
+        return _read(path)
+    except FileNotFoundError as error:
+        raise UsageError(f"no plan at {path}; make one with: imgdup dedupe --plan FILE") from error
+
+
+def _read(path: Path) -> Plan:
+    lines = enumerate(records.lines_of(path), start=1)
+    number, line = next(lines, (1, b""))
+    header = _checked(path, number, line, _header)
+    removals = [_checked(path, number, line, _removal) for number, line in lines]
+    if len(removals) > header.n_removals:
+        raise PlanError(f"{path} has {len(removals):,} removals and names {header.n_removals:,}")
+    return Plan(header, removals)
+
+
+def _checked(path: Path, number: int, line: bytes, made: Callable[[Record], T]) -> T:
+    """Read one line; whatever is wrong with it is named with its number."""
+    try:
+        return made(records.parsed(line))
+    except (ValueError, PlanError) as error:
+        raise PlanError(f"{path}, line {number}: {error}") from error
+
+
+def _header(record: Record) -> Header:
+    if record.get("plan") != KIND:
+        raise ValueError('not a removal plan: the first line has no "plan": "imgdup"')
+    records.check_version(record, "plan", VERSION)
+    search_distance = record.get("search_distance")
+    return Header(
+        records.text(record, "generation"),
+        tuple(records.paths(record, "roots")),
+        records.number(record, "max_distance", MAX_BITS),
+        None if search_distance is None else records.number(record, "search_distance", MAX_BITS),
+        tuple(records.texts(record, "keep")),
+        tuple(records.paths(record, "protect")),
+        *(records.number(record, key) for key in ("n_images", "n_groups", "n_removals", "n_bytes")),
+    )
+
+
+def _removal(record: Record) -> Removal:
+    relation = records.text(record, "relation")
+    if relation not in RELATIONS:
+        raise ValueError(f"no relation {relation!r}; there are {', '.join(RELATIONS)}")
+    return Removal(
+        _facts(record, "remove"),
+        _facts(record, "keep"),
+        records.number(record, "distance", MAX_BITS),
+        relation,
+    )
+
+
+def _facts(record: Record, which: str) -> FileFacts:
+    return FileFacts(
+        records.number(record, f"{which}_row"),
+        records.absolute_path(record, which),
+        records.number(record, f"{which}_size"),
+        records.number(record, f"{which}_mtime_ns", least=-records.MAX_INT),
+        records.digest(record, f"{which}_digest"),
+    )

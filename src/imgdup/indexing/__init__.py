@@ -1,0 +1,257 @@
+"""Folders -> a listing -> batches -> an executor -> parts -> the next generation.
+
+The same call builds an index, resumes an interrupted build, and updates. Files whose answer is
+known, from the old generation or from parts, are not opened.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup import __version__, folder
+from imgdup.errors import ImgdupError
+from imgdup.formats import reason_of
+from imgdup.generation import Generation, open_generation
+from imgdup.indexing.assembly import Facts, drop_missing, write_generation
+from imgdup.indexing.parts import Parts, sweep_parts
+from imgdup.indexing.reading import read_files
+from imgdup.indexing.run import Failure, Outcome, Progress, Settings, Silent
+from imgdup.indexing.scopes import SINGLE_FILES, Task, named_paths, plan_scan, without_root
+from imgdup.indexing.survey import OLD, Survey, old_row_stream, take_survey
+from imgdup.sources import absolute
+
+DEFAULT_HASH = "dhash"
+DEFAULT_BITS = 64
+
+
+class _State(NamedTuple):
+    """An index folder as a run finds it."""
+
+    folder: Path
+    old: Generation | None
+    current: folder.Current | None
+    parameters: dict[str, Any]
+
+
+def update_index(
+    index_folder: Path,
+    paths: Sequence[str | bytes] = (),
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Build, update or resume an index: the same call for all three.
+
+    Parameters
+    ----------
+    index_folder : Path
+        Where the index is or shall be.
+    paths : sequence of str or bytes
+        Folders and files to scan; none means all roots that the index has.
+    settings : Settings, optional
+        How to index.
+    progress : Progress, optional
+        Is told how far the run has come.
+
+    Returns
+    -------
+    Outcome
+        The counts, the failures, and whether a new generation was written.
+
+    Raises
+    ------
+    UsageError
+        If a path is not there, or none is named and the index has no roots.
+    ImgdupError
+        If the index folder cannot be written, has other hash parameters than `settings` names,
+        or a root lost its files. Nothing is changed then.
+    LockedError
+        If another process is writing the index.
+    """
+    settings = settings or Settings()
+    if not paths:
+        _require_index(index_folder)
+    folders, files = named_paths(paths)
+
+    def task_of(state: _State) -> Task:
+        roots = state.old.roots if state.old else {}
+        if not roots and not folders and not files:
+            raise ImgdupError(
+                f"no index at {index_folder}: name a folder to index, as in: imgdup index DIR"
+            )
+        single = [] if folders or files else _single_files(state.old)
+        return plan_scan(roots, folders, files, settings.changes, single)
+
+    return _run(index_folder, task_of, settings, progress or Silent())
+
+
+def forget_root(index_folder: Path, path: str | bytes) -> Outcome:
+    """Take one root, and all rows below it, out of an index; no image is touched.
+
+    Raises
+    ------
+    UsageError
+        If `path` is not a root of the index.
+    """
+    _require_index(index_folder)
+
+    def task_of(state: _State) -> Task:
+        if state.old is None:
+            raise ImgdupError(f"no index at {index_folder}")
+        return Task(without_root(state.old.roots, absolute(path)), [])
+
+    return _run(index_folder, task_of, Settings(), Silent())
+
+
+def _require_index(index_folder: Path) -> None:
+    """Raise ImgdupError where no index is, before a folder for one is made."""
+    folder.open_generation(index_folder, open_generation)
+
+
+def _run(
+    index_folder: Path,
+    task_of: Callable[[_State], Task],
+    settings: Settings,
+    progress: Progress,
+) -> Outcome:
+    started = time.monotonic()
+    scanned_ns = time.time_ns()
+    folder.prepare(index_folder)
+    with folder.locked(index_folder):
+        folder.sweep(index_folder)
+        state = _read_state(index_folder, settings)
+        task = task_of(state)
+        progress.say("looking for images")
+        survey = _survey(state, task, settings)
+        facts = Facts(survey, state.old, index_folder / "parts", state.parameters)
+        read_files(facts, settings, progress)
+        progress.say("writing the index")
+        return _finish(state, task, facts, scanned_ns, started)
+
+
+def _read_state(index_folder: Path, settings: Settings) -> _State:
+    """Open what there is, and refuse other hash parameters than the stored ones."""
+    from imgdup.hashing import PARAMETERS_VERSION
+
+    current, old = folder.read_current(index_folder), None
+    if current is not None:
+        current, old = folder.open_generation(index_folder, open_generation)
+    known = old.parameters if old else {}
+    hasher = settings.hasher or known.get("hash", DEFAULT_HASH)
+    bits = settings.bits or known.get("bits") or _default_bits(hasher)
+    wanted = {"hash": hasher, "bits": bits, "parameters": PARAMETERS_VERSION}
+    if old and wanted != known:
+        raise ImgdupError(
+            f"{index_folder} holds {_words(known)} hashes, not {_words(wanted)}: leave out --hash "
+            "and --bits to keep them, or choose another index with --index"
+        )
+    return _State(index_folder, old, current, wanted)
+
+
+def _default_bits(hasher: str) -> int:
+    from imgdup.hashing import HASHERS
+
+    return HASHERS[hasher].widths[0]
+
+
+def _words(parameters: dict[str, Any]) -> str:
+    return f"{parameters['hash']} {parameters['bits']} (version {parameters['parameters']})"
+
+
+def _single_files(old: Generation | None) -> list[bytes]:
+    """Return the files of the index that were named one by one."""
+    if old is None or SINGLE_FILES not in old.roots:
+        return []
+    return [path for row, path in enumerate(old.paths) if not old.paths.root_of(row)]
+
+
+def _survey(state: _State, task: Task, settings: Settings) -> Survey:
+    old_rows: Iterator[Any] = iter(())
+    if state.old is not None and state.current is not None:
+        scanned = {os.fsencode(r): ns for r, ns in state.current.scanned_ns.items()}
+        old_rows = old_row_stream(state.old.paths, state.old.arrays, scanned)
+    parts = Parts(state.folder / "parts", state.parameters)
+    return take_survey(
+        task.scopes,
+        list(task.roots),
+        absolute(state.folder),
+        old_rows,
+        parts.done(),
+        allow_removals=settings.allow_removals,
+    )
+
+
+def _finish(state: _State, task: Task, facts: Facts, scanned_ns: int, started: float) -> Outcome:
+    """Write the next generation, if it differs from the old one, and count."""
+    status = facts.gather("status")
+    failures = _failures(facts, status)
+    counts = _counts(facts.survey, status)
+    facts = facts._replace(survey=drop_missing(facts))
+    written = _differs(state, task, facts)
+    number = state.current.generation if state.current else 0
+    if written:
+        number = folder.next_generation(state.folder)
+        write_generation(folder.generation_path(state.folder, number), facts, task.roots)
+        folder.commit(state.folder, _current(state, task, number, scanned_ns))
+    sweep_parts(facts.parts_folder)
+    return Outcome(
+        seen=facts.survey.n_seen,
+        removed=facts.survey.n_removed,
+        ignored=facts.survey.tally.ignored,
+        seconds=time.monotonic() - started,
+        failures=failures,
+        unlisted=facts.survey.tally.unlisted,
+        generation=number,
+        written=written,
+        **counts,
+    )
+
+
+def _current(state: _State, task: Task, number: int, scanned_ns: int) -> folder.Current:
+    """Say when each root was last scanned whole; a root scanned in part keeps its time."""
+    known = state.current.scanned_ns if state.current else {}
+    whole = {scope.folder for scope in task.scopes if scope.folder == scope.root}
+    times = {
+        os.fsdecode(root): scanned_ns if root in whole else known.get(os.fsdecode(root), 0)
+        for root in task.roots
+    }
+    built = datetime.now(UTC).isoformat(timespec="seconds")
+    return folder.Current(number, built, __version__, times)
+
+
+def _counts(survey: Survey, status: npt.NDArray[Any]) -> dict[str, int]:
+    seen = np.ones(len(survey), bool)
+    seen[survey.kept] = False
+    ok = seen & (status == 0)
+    old = np.frombuffer(survey.origin, np.int32) == OLD
+    return {
+        "hashed": int((ok & ~old).sum()),
+        "unchanged": int((ok & old).sum()),
+        "failed": int((seen & ~ok).sum()),
+    }
+
+
+def _failures(facts: Facts, status: npt.NDArray[Any]) -> list[Failure]:
+    """List the files without a hash, those that were not looked at left out."""
+    paths, kept = facts.survey.paths, set(facts.survey.kept)
+    return [
+        Failure(paths[row], reason_of(status[row]), detail, facts.survey.origin[row] == OLD)
+        for row, detail in sorted(facts.details(status).items())
+        if row not in kept
+    ]
+
+
+def _differs(state: _State, task: Task, facts: Facts) -> bool:
+    """Tell whether the next generation would hold anything but the old one."""
+    if state.old is None:
+        return True
+    survey = facts.survey
+    same_rows = len(survey) == len(state.old) and bool(
+        np.all(np.frombuffer(survey.origin, np.int32) == OLD)
+    )
+    return not same_rows or survey.n_removed > 0 or state.old.roots != task.roots

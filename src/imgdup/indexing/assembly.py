@@ -1,0 +1,175 @@
+"""A finished listing and where its facts come from -> the file of the next generation.
+
+Columns are brought together one at a time, so that the memory taken beside the listing is that
+of one column.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup import store
+from imgdup.formats import REASONS
+from imgdup.generation import TREE_PREFIX, Generation
+from imgdup.indexing.parts import load_part
+from imgdup.indexing.survey import OLD, Survey
+from imgdup.pairs.bands import choose
+from imgdup.pairs.classes import group_equal
+from imgdup.sources import ScanOptions
+from imgdup.table import detail_arrays, detail_of, fields
+from imgdup.vptree import VPTree
+
+Array = npt.NDArray[Any]
+
+# The distance at which the skew of bands is measured, by words: the default of a query, in bits.
+SKEW_DISTANCES = {1: 10, 4: 31}
+
+MISSING = REASONS.index("missing")
+
+
+class Facts(NamedTuple):
+    """Where the facts of a listing are: the old generation, the parts, the hash parameters."""
+
+    survey: Survey
+    old: Generation | None
+    parts_folder: Path
+    parameters: Mapping[str, Any]
+
+    @property
+    def words(self) -> int:
+        """Width of the search hash."""
+        return int(self.parameters["bits"]) // 64
+
+    def sources(self) -> Iterator[tuple[Array, Array, Mapping[str, Array]]]:
+        """Yield rows, the rows of their source, and its arrays, for each source."""
+        origin = np.frombuffer(self.survey.origin, np.int32)
+        origin_row = np.frombuffer(self.survey.origin_row, np.int64)
+        order = np.argsort(origin, kind="stable")
+        bounds = np.searchsorted(origin, np.arange(len(self.survey.part_names) + 1), sorter=order)
+        for number, name in enumerate(self.survey.part_names):
+            rows = order[bounds[number] : bounds[number + 1]]
+            if len(rows):
+                yield rows, origin_row[rows], self._arrays(number, name)
+
+    def _arrays(self, number: int, name: str) -> Mapping[str, Array]:
+        if number == OLD and self.old is not None:
+            return self.old.arrays
+        return load_part(self.parts_folder, name).arrays
+
+    def gather(self, field: str) -> Array:
+        """Bring one field together, in row order; rows without a source are zero."""
+        dtype, shape = fields(self.words)[field]
+        column = np.zeros((len(self.survey), *shape), dtype)
+        for rows, source_rows, arrays in self.sources():
+            column[rows] = arrays[field][source_rows]
+        return column
+
+    def details(self, status: Array) -> dict[int, str]:
+        """Return what went wrong, by row, for rows whose status is not ok."""
+        found = {}
+        for rows, source_rows, arrays in self.sources():
+            failed = np.flatnonzero(status[rows])
+            for row, source_row in zip(rows[failed], source_rows[failed], strict=True):
+                found[int(row)] = detail_of(arrays, int(source_row))
+        return found
+
+
+def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions]) -> None:
+    """Write the next generation; its bytes depend on nothing but the listing and the facts."""
+    survey, status = facts.survey, facts.gather("status")
+    paths = survey.paths
+    arrays: dict[str, Array | store.Column] = {
+        "run_rows": paths.run_rows,
+        "run_roots": paths.run_roots,
+        "path_offsets": paths.relative.offsets,
+        "path_blob": paths.relative.blob,
+        "status": status,
+        "same_file": same_file(survey, facts.old),
+        **detail_arrays(facts.details(status)),
+    }
+    dictionary, skew = _dictionary(facts.gather("hashes"), status)
+    arrays |= dictionary
+    for name, (dtype, shape) in fields(facts.words).items():
+        if name != "status":
+            arrays[name] = store.Column(dtype, (len(survey), *shape), _late(facts, name))
+    head = {
+        "kind": "index",
+        **facts.parameters,
+        "band_skew_thousandths": round(1000 * skew),
+        "roots": [_root(*root) for root in roots.items()],
+    }
+    store.save(file, head, arrays)
+
+
+def _late(facts: Facts, field: str) -> Iterator[Array]:
+    """Gather a column when it is written, not before."""
+    yield facts.gather(field)
+
+
+def _root(path: bytes, options: ScanOptions) -> dict[str, Any]:
+    return {
+        "path": path.decode("utf-8", "surrogateescape"),
+        "exclude": list(options.exclude),
+        "follow_symlinks": int(options.follow_symlinks),
+        "hidden": int(options.hidden),
+    }
+
+
+def _dictionary(hashes: Array, status: Array) -> tuple[dict[str, Array], float]:
+    """Make the hash dictionary, the tree over its hashes, and measure the skew of their bands."""
+    ok = np.flatnonzero(status == 0)
+    hashes = hashes[ok]
+    classes = group_equal(hashes)
+    distinct = hashes[classes.rows]
+    del hashes
+    tree = VPTree.build(distinct)
+    dictionary = {
+        "class_offsets": classes.offsets,
+        "class_rows": ok[classes.members],
+        **{TREE_PREFIX + name: array for name, array in tree.arrays().items()},
+    }
+    return dictionary, choose(distinct, None, SKEW_DISTANCES[distinct.shape[1]]).skew
+
+
+def same_file(survey: Survey, old: Generation | None) -> npt.NDArray[np.int64]:
+    """Return for each row the first row of the same file, or -1 where it is the first itself.
+
+    Rows that were scanned are one file where device and inode agree; rows that were not looked
+    at stay what they were.
+    """
+    first = np.full(len(survey), -1, np.int64)
+    for rows in [*linked_groups(survey), *_kept_groups(survey, old)]:
+        first[rows[1:]] = rows[0]
+    return first
+
+
+def linked_groups(survey: Survey) -> list[list[int]]:
+    """Return the rows of each scanned file that has several names, ascending."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row, device, inode in survey.linked:
+        groups.setdefault((device, inode), []).append(row)
+    return [rows for rows in groups.values() if len(rows) > 1]
+
+
+def _kept_groups(survey: Survey, old: Generation | None) -> list[list[int]]:
+    if old is None or not survey.kept:
+        return []
+    groups: dict[int, list[int]] = {}
+    old_first = old.arrays["same_file"]
+    for row in survey.kept:
+        old_row = survey.origin_row[row]
+        leader = int(old_first[old_row])
+        groups.setdefault(old_row if leader < 0 else leader, []).append(row)
+    return [rows for rows in groups.values() if len(rows) > 1]
+
+
+def drop_missing(facts: Facts) -> Survey:
+    """Return the listing without the files that vanished between listing and reading."""
+    survey = facts.survey
+    gone = set(np.flatnonzero(facts.gather("status") == MISSING).tolist())
+    if not gone:
+        return survey
+    return survey.without(gone)

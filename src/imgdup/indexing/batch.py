@@ -1,0 +1,110 @@
+"""One batch of files -> one part: what a worker process does.
+
+Every file gives a row, whatever is in it: its facts and hashes, or the reason why there are none.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from imgdup.errors import ImageError
+from imgdup.executors import Stopped
+from imgdup.formats import FORMATS, REASONS
+from imgdup.hashing import Samples
+from imgdup.images import content_digest, decode, read_file
+from imgdup.indexing.parts import SAME_BYTES, Item, Job, Result, write_part
+from imgdup.table import empty_columns
+
+# Samples of so many pictures are compared in one go: a call to NumPy costs as much as a picture,
+# and they still fit in the cache.
+COMPARED_TOGETHER = 8
+
+FORMAT_BYTES = {name: i for i, name in enumerate(FORMATS)}
+STATUS_BYTES = {reason: i for i, reason in enumerate(REASONS)}
+
+
+def hash_batch(job: Job, items: Sequence[Item], before_item: Callable[[int], None]) -> Result:
+    """Hash the files of one batch and write their part.
+
+    Parameters
+    ----------
+    job : Job
+        Hash parameters, limits, and where the part goes.
+    items : sequence of Item
+        The files, in path order.
+    before_item : callable
+        Is called with the position of each file before it is touched; it may raise `Stopped`,
+        then what is finished is written.
+    """
+    hashed_ns = time.time_ns()
+    sheet = _Sheet(job, len(items))
+    n_done = 0
+    try:
+        for i, item in enumerate(items):
+            before_item(i)
+            sheet.fill(i, item)
+            n_done = i + 1
+    except Stopped:
+        pass
+    sheet.compare()
+    statuses = sheet.columns["status"][:n_done]
+    name = ""
+    if np.any(statuses != SAME_BYTES):
+        paths = [item.path for item in items[:n_done]]
+        head = {**job.parameters, "hashed_ns": hashed_ns}
+        name = write_part(job.parts_folder, head, paths, sheet.columns, sheet.details)
+    return Result(name, statuses.tobytes())
+
+
+class _Sheet:
+    """The rows of a batch as they fill; hashes come some pictures later than the other facts."""
+
+    def __init__(self, job: Job, n_rows: int) -> None:
+        self.columns = empty_columns(n_rows, job.words)
+        self.details: dict[int, str] = {}
+        self._job = job
+        self._samples = Samples(job.parameters["hash"], job.parameters["bits"], COMPARED_TOGETHER)
+        self._sampled: list[int] = []
+
+    def fill(self, i: int, item: Item) -> None:
+        """Fill row `i` with what the file holds, or with why it gave nothing."""
+        self.columns["size"][i], self.columns["mtime_ns"][i] = item.size, item.mtime_ns
+        try:
+            self._read(i, item)
+        except ImageError as error:
+            self._fail(i, error.reason, error.detail)
+        except MemoryError:
+            self._fail(i, "too-large", "needs more memory than --worker-memory allows")
+        except Exception as error:  # one answer a file, also where a decoder's fault is a new one
+            self._fail(i, "crashed", f"{type(error).__name__}: {error}")
+        if len(self._sampled) == COMPARED_TOGETHER:
+            self.compare()
+
+    def _read(self, i: int, item: Item) -> None:
+        columns, limits = self.columns, self._job.limits
+        content = read_file(item.path, limits)
+        columns["size"][i], columns["mtime_ns"][i] = content.size, content.mtime_ns
+        digest = content_digest(content.data)
+        if digest == item.digest:
+            columns["status"][i] = SAME_BYTES
+            return
+        columns["digest"][i] = np.frombuffer(digest, np.uint8)
+        picture = decode(content.data, limits)
+        columns["format"][i] = FORMAT_BYTES[picture.format]
+        columns["width"][i], columns["height"][i] = picture.width, picture.height
+        self._samples.add(picture.grey)
+        self._sampled.append(i)
+
+    def compare(self) -> None:
+        """Hash the pictures that were sampled, all at once, and forget them."""
+        if self._sampled:
+            columns, rows = self.columns, self._sampled
+            found = self._samples.fingerprints()
+            columns["hashes"][rows], columns["pdq"][rows], columns["quality"][rows] = found
+            self._samples.clear()
+            self._sampled.clear()
+
+    def _fail(self, i: int, reason: str, detail: str) -> None:
+        self.columns["status"][i] = STATUS_BYTES[reason]
+        self.details[i] = detail

@@ -1,0 +1,138 @@
+"""The folders and files that a command names, and the roots of the index -> what to scan."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from imgdup.errors import UsageError
+from imgdup.indexing.survey import Scope
+from imgdup.sources import ScanOptions, absolute, check_exists
+from imgdup.table import is_below, path_key
+
+SINGLE_FILES = b""  # the root of files that were named one by one
+
+Roots = Mapping[bytes, ScanOptions]
+
+
+@dataclass(frozen=True)
+class OptionChanges:
+    """Scan options that the command names; those it leaves out stay as the root has them."""
+
+    exclude: tuple[str, ...] | None = None
+    follow_symlinks: bool | None = None
+    hidden: bool | None = None
+
+    def applied_to(self, options: ScanOptions) -> ScanOptions:
+        """Return `options` with the named ones replaced."""
+        named = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(options, **named)
+
+
+class Task(NamedTuple):
+    """The roots of the next generation and what to scan for it."""
+
+    roots: dict[bytes, ScanOptions]
+    scopes: list[Scope]
+
+
+def plan_scan(
+    old_roots: Roots,
+    folders: Sequence[bytes],
+    files: Sequence[bytes],
+    changes: OptionChanges,
+    single_files: Sequence[bytes] = (),
+) -> Task:
+    """Say which folders and files to scan, and which roots the index has afterwards.
+
+    Parameters
+    ----------
+    old_roots : mapping
+        The roots of the index, disjoint, and what counts in each.
+    folders, files : sequence of bytes
+        Absolute paths that the command names. A folder in a root means that part of it; one
+        that holds roots takes their place; any other is a new root. With none named, all roots
+        are scanned.
+    changes : OptionChanges
+        Scan options that the command names.
+    single_files : sequence of bytes
+        The files that the index holds under no folder; scanned where nothing is named.
+    """
+    if not folders and not files:
+        roots = {root: changes.applied_to(options) for root, options in old_roots.items()}
+        return Task(roots, _whole(roots, single_files))
+    roots = dict(old_roots)
+    tops = _outermost(folders)
+    scopes = []
+    for folder in tops:
+        root = _root_of(folder, roots)
+        if root is None:
+            for inner in [r for r in roots if r and is_below(r, folder)]:
+                del roots[inner]
+            root = folder
+        roots[root] = changes.applied_to(roots.get(root, ScanOptions()))
+        scopes.append(Scope(folder, root, roots[root]))
+    loose = [file for file in files if not any(is_below(file, top) for top in tops)]
+    if any(_root_of(file, roots) is None for file in loose):
+        roots[SINGLE_FILES] = ScanOptions()
+    if loose:
+        scopes.append(Scope(SINGLE_FILES, SINGLE_FILES, ScanOptions(), frozenset(loose)))
+    return Task(in_order(roots), scopes)
+
+
+def _whole(roots: Roots, single_files: Sequence[bytes]) -> list[Scope]:
+    scopes = [Scope(root, root, options) for root, options in roots.items() if root]
+    if single_files:
+        files = frozenset(single_files)
+        scopes.append(Scope(SINGLE_FILES, SINGLE_FILES, ScanOptions(), files))
+    return scopes
+
+
+def _outermost(folders: Sequence[bytes]) -> list[bytes]:
+    """Drop folders that lie in another one of the list."""
+    tops: list[bytes] = []
+    for folder in sorted(set(folders), key=path_key):
+        if not tops or not is_below(folder, tops[-1]):
+            tops.append(folder)
+    return tops
+
+
+def _root_of(path: bytes, roots: Roots) -> bytes | None:
+    return next((root for root in roots if root and is_below(path, root)), None)
+
+
+def in_order(roots: Roots) -> dict[bytes, ScanOptions]:
+    """Sort roots as a walk meets them."""
+    return {root: roots[root] for root in sorted(roots, key=path_key)}
+
+
+def without_root(old_roots: Roots, folder: bytes) -> dict[bytes, ScanOptions]:
+    """Return the roots less one.
+
+    Raises
+    ------
+    UsageError
+        If `folder` is none of them; the text lists them.
+    """
+    if folder not in old_roots:
+        known = ", ".join(root.decode("utf-8", "replace") for root in old_roots if root) or "none"
+        raise UsageError(
+            f"{folder.decode('utf-8', 'replace')!r} is not a root of this index; it has: {known}"
+        )
+    return {root: options for root, options in old_roots.items() if root != folder}
+
+
+def named_paths(paths: Sequence[str | bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Part what the user named into folders and files, as absolute paths.
+
+    Raises
+    ------
+    UsageError
+        If one is not there.
+    """
+    folders: list[bytes] = []
+    files: list[bytes] = []
+    for path in paths:
+        check_exists(path)
+        (folders if os.path.isdir(path) else files).append(absolute(path))
+    return folders, files

@@ -1,0 +1,293 @@
+"""The disk, the old generation and the parts -> one listing that says what must be read.
+
+Three streams in path order become one: files on the disk, rows of the old generation, rows of
+parts that an interrupted run left. Nothing is held but the listing itself.
+"""
+
+import os
+from array import array
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from imgdup.errors import ImgdupError
+from imgdup.indexing.parts import PASSING, SAME_BYTES, Done, is_settled
+from imgdup.sources import Candidate, ScanOptions, Tally, stat_files, walk
+from imgdup.table import Paths, PathsBuilder, is_below, merge_sorted, path_key
+
+TO_READ = -1  # origin of a row that no one has the answer for
+OLD = 0  # origin of a row of the old generation; part k has the origin k >= 1
+
+# A folder that lost more than half of more than this many files is taken for unmounted.
+FEW_FILES = 100
+
+
+class Scope(NamedTuple):
+    """A folder to scan, or single files; rows of the old generation elsewhere stay."""
+
+    folder: bytes
+    root: bytes
+    options: ScanOptions
+    files: frozenset[bytes] = frozenset()
+
+    def covers(self, path: bytes) -> bool:
+        """Tell whether the scan would have found a file of this path."""
+        return path in self.files if self.files else is_below(path, self.folder)
+
+
+class OldRow(NamedTuple):
+    """What the old generation knows of a path."""
+
+    row: int
+    size: int
+    mtime_ns: int
+    status: int
+    scanned_ns: int
+
+
+@dataclass
+class Survey:
+    """The listing: one row a path, in path order, and where its facts come from.
+
+    Attributes
+    ----------
+    origin, origin_row : array of int
+        ``TO_READ``, or ``OLD`` and the row of the old generation, or the number of a part in
+        ``part_names`` and its row.
+    size, mtime_ns : array of int
+        As the scan found them.
+    linked : list of (row, device, inode)
+        Scanned files that may have other names.
+    doubtful : dict
+        Row -> old row of files that could have changed within a tick of the clock.
+    failed_before : dict
+        Row -> old row of failures that are tried again.
+    kept : list of int
+        Rows that were not looked at.
+    """
+
+    roots: Sequence[bytes]
+    origin: "array[int]" = field(default_factory=lambda: array("i"))
+    origin_row: "array[int]" = field(default_factory=lambda: array("q"))
+    size: "array[int]" = field(default_factory=lambda: array("q"))
+    mtime_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    part_names: list[str] = field(default_factory=lambda: [""])
+    linked: list[tuple[int, int, int]] = field(default_factory=list)
+    doubtful: dict[int, int] = field(default_factory=dict)
+    failed_before: dict[int, OldRow] = field(default_factory=dict)
+    kept: list[int] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    n_seen: int = 0
+    n_removed: int = 0
+
+    def __post_init__(self) -> None:
+        """Prepare what grows with the listing and what only the making needs."""
+        self._paths = PathsBuilder(self.roots)
+        self._part_numbers: dict[str, int] = {}
+
+    @property
+    def paths(self) -> Paths:
+        """The path of each row."""
+        return self._paths.paths()
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.origin)
+
+    def add(self, path: bytes, origin: int, origin_row: int, size: int, mtime_ns: int) -> None:
+        """Add the next row in path order."""
+        self._paths.append(path)
+        self.origin.append(origin)
+        self.origin_row.append(origin_row)
+        self.size.append(size)
+        self.mtime_ns.append(mtime_ns)
+
+    def without(self, gone: Container[int]) -> "Survey":
+        """Return the listing less some rows, for those that vanished meanwhile."""
+        rest = Survey(self.roots, part_names=self.part_names, tally=self.tally)
+        rest.n_seen, rest.n_removed = self.n_seen, self.n_removed
+        new_row = {}
+        columns = (self.paths, self.origin, self.origin_row, self.size, self.mtime_ns)
+        for row, values in enumerate(zip(*columns, strict=True)):
+            if row not in gone:
+                new_row[row] = len(rest)
+                rest.add(*values)
+        rest.linked = [(new_row[r], d, i) for r, d, i in self.linked if r in new_row]
+        rest.kept = [new_row[r] for r in self.kept]
+        return rest
+
+    def part_number(self, name: str) -> int:
+        """Return the origin that stands for a part."""
+        if name not in self._part_numbers:
+            self._part_numbers[name] = len(self.part_names)
+            self.part_names.append(name)
+        return self._part_numbers[name]
+
+
+def take_survey(
+    scopes: Sequence[Scope],
+    roots: Sequence[bytes],
+    index_folder: bytes,
+    old_rows: Iterable[tuple[bytes, OldRow]],
+    done_rows: Iterable[tuple[bytes, Done]],
+    *,
+    allow_removals: bool = False,
+) -> Survey:
+    """List all files of the next generation and say where the facts of each come from.
+
+    Parameters
+    ----------
+    scopes : sequence of Scope
+        What to scan, disjoint.
+    roots : sequence of bytes
+        All roots of the next generation; old rows below none of them leave.
+    index_folder : bytes
+        Absolute path of the index, which is not scanned.
+    old_rows, done_rows : iterable of (path_key, row)
+        The old generation and the parts, in path order.
+    allow_removals : bool
+        Whether a scope may lose all or most of its files.
+
+    Raises
+    ------
+    ImgdupError
+        If a scope lost everything, or over half of more than 100 files.
+    """
+    survey = Survey(roots)
+    scanned = _scan(scopes, index_folder, survey.tally)
+    losses = [_Losses(scope) for scope in scopes]
+    streams: list[Iterator[tuple[bytes, Any]]] = [scanned, iter(old_rows), iter(done_rows)]
+    for key, group in groupby(merge_sorted(streams), key=itemgetter(0)):
+        found, old, done = _sort_out(row for _, row in group)
+        path, n_before = key.replace(b"\0", b"/"), len(survey)
+        if found is not None:
+            _add_found(survey, found, old, done)
+        elif old is not None:
+            _keep_or_drop(survey, path, old, scopes)
+        for loss in losses:
+            loss.count(path, old is not None, stays=len(survey) > n_before)
+    if not allow_removals:
+        for loss in losses:
+            loss.check()
+    return survey
+
+
+def _scan(
+    scopes: Sequence[Scope], index_folder: bytes, tally: Tally
+) -> Iterator[tuple[bytes, Candidate]]:
+    """Yield what the scopes hold, in path order, each path once."""
+    walks = [
+        stat_files(scope.files, tally)
+        if scope.files
+        else walk(scope.folder, scope.root, scope.options, index_folder, tally)
+        for scope in scopes
+    ]
+    keyed = [((path_key(c.path), c) for c in candidates) for candidates in walks]
+    return merge_sorted(keyed)
+
+
+def _sort_out(
+    rows: Iterable[Candidate | OldRow | Done],
+) -> tuple[Candidate | None, OldRow | None, list[Done]]:
+    """Part the rows of one path by the stream they came from."""
+    found, old, done = None, None, []
+    for row in rows:
+        if isinstance(row, Candidate):
+            found = row
+        elif isinstance(row, OldRow):
+            old = row
+        else:
+            done.append(row)
+    return found, old, done
+
+
+def _add_found(survey: Survey, found: Candidate, old: OldRow | None, done: list[Done]) -> None:
+    """Add a file that is on the disk, with the best answer there is for it."""
+    survey.n_seen += 1
+    row = len(survey)
+    if found.inode:
+        survey.linked.append((row, found.device, found.inode))
+    origin, origin_row = TO_READ, 0
+    if old is not None and _agrees(old, found):
+        if old.status not in PASSING and is_settled(found.mtime_ns, old.scanned_ns):
+            origin, origin_row = OLD, old.row
+        elif old.status:
+            survey.failed_before[row] = old
+        else:
+            survey.doubtful[row] = old.row
+    if origin == TO_READ:
+        answer = next((d for d in done if _is_answer(d, found)), None)
+        if answer is not None:
+            origin, origin_row = survey.part_number(answer.part), answer.row
+    survey.add(found.path, origin, origin_row, found.size, found.mtime_ns)
+
+
+def _agrees(known: OldRow | Done, found: Candidate) -> bool:
+    return (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
+
+
+def _is_answer(done: Done, found: Candidate) -> bool:
+    return (
+        _agrees(done, found)
+        and done.status != SAME_BYTES
+        and done.status not in PASSING
+        and is_settled(found.mtime_ns, done.hashed_ns)
+    )
+
+
+def _keep_or_drop(survey: Survey, path: bytes, old: OldRow, scopes: Sequence[Scope]) -> None:
+    """Keep an old row that was not looked at; drop one whose file is gone."""
+    forgotten = not any(is_below(path, root) for root in survey.roots)
+    unlisted = any(is_below(path, folder) for folder, _ in survey.tally.unlisted)
+    looked_at = any(scope.covers(path) for scope in scopes) and not unlisted
+    if forgotten or looked_at:
+        survey.n_removed += 1
+        return
+    survey.kept.append(len(survey))
+    survey.add(path, OLD, old.row, old.size, old.mtime_ns)
+
+
+@dataclass
+class _Losses:
+    """How many rows of a scope are still there; an unplugged drive must not empty the index."""
+
+    scope: Scope
+    n_old: int = 0
+    n_lost: int = 0
+    n_present: int = 0
+
+    def count(self, path: bytes, known: bool, *, stays: bool) -> None:
+        if (known or stays) and self.scope.covers(path):
+            self.n_old += known
+            self.n_present += stays
+            self.n_lost += not stays
+
+    def check(self) -> None:
+        lost_all = self.n_lost > 0 and self.n_present == 0
+        lost_most = self.n_old > FEW_FILES and self.n_lost * 2 > self.n_old
+        if lost_all or lost_most:
+            where = os.fsdecode(self.scope.folder) or "files named one by one"
+            raise ImgdupError(
+                f"{where}: {self.n_lost:,} of {self.n_old:,} indexed files are gone; is a drive "
+                "not mounted? Nothing was changed. If they are meant to be gone, say "
+                "--allow-removals"
+            )
+
+
+def old_row_stream(
+    paths: Paths, columns: Mapping[str, Any], scanned_ns: Mapping[bytes, int]
+) -> Iterator[tuple[bytes, OldRow]]:
+    """Yield ``(path_key, OldRow)`` of each row of a generation, in path order."""
+    block = 1 << 16
+    for start in range(0, len(paths), block):
+        stop = min(start + block, len(paths))
+        facts = zip(
+            paths.between(start, stop),
+            *(columns[f][start:stop].tolist() for f in ("size", "mtime_ns", "status")),
+            strict=True,
+        )
+        for row, (path, size, mtime_ns, status) in enumerate(facts, start):
+            seen_ns = scanned_ns.get(paths.root_of(row), 0)
+            yield path_key(path), OldRow(row, size, mtime_ns, status, seen_ns)

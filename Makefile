@@ -54,7 +54,7 @@ peers: install
 	$(BIN)/python benchmarks/peers_pdqhash.py --images $(DATA)/caltech-101
 
 fuzz: install
-	IMGDUP_FUZZ=600 $(BIN)/pytest --timeout 3600 -k "fuzz or forged or case_56"
+	IMGDUP_FUZZ=600 IMGDUP_FUZZ_HEADS=500000 $(BIN)/pytest --timeout 3600 -k "fuzz or forged or case_56"
 
 soak: install
 	$(BIN)/python benchmarks/soak.py

@@ -8,7 +8,7 @@ import ast
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import imgdup.dedupe.certify
@@ -19,8 +19,6 @@ from imgdup.dedupe.duplicates import Rule
 from imgdup.dedupe.keep import Keep
 from imgdup.errors import PlanError
 from test_groups import files_strategy
-
-compiles = settings(deadline=None)  # the first join
 
 FILES = [
     File(b"/data/best", pdq=0, width=300, size=30, search=0),
@@ -40,7 +38,6 @@ def row(rows, name):
     return rows.paths.index(b"/data/" + name)
 
 
-@compiles
 @given(
     files=files_strategy(),
     max_distance=st.integers(0, 6),

@@ -1,7 +1,7 @@
 """Leaks of one set into another. Oracle: ``oracles_dedupe.leaks``, every pair one by one."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles_dedupe
@@ -12,8 +12,6 @@ from imgdup.dedupe.duplicates import Rule
 from imgdup.errors import UsageError
 from imgdup.rows import images
 from test_groups import files_strategy
-
-compiles = settings(deadline=None)  # the first join
 
 
 def part(files, labels=None, root=b"/data", rows=None, folders=()):
@@ -28,7 +26,6 @@ def found(leaks):
 
 
 @pytest.mark.parametrize("consistent", [True, False], ids=["consistent", "drifted"])
-@compiles
 @given(data=st.data(), max_distance=st.integers(0, 4))
 def test_leaks_equal_looking_at_every_pair(consistent, data, max_distance):
     strategy = files_strategy(10, consistent=consistent).map(
@@ -124,7 +121,6 @@ def test_an_empty_set_leaks_nothing(empty):
     assert leaks.n_conflicts == 0
 
 
-@compiles
 @given(threads=st.sampled_from([1, 2, 7]))
 def test_threads_do_not_matter(threads):
     assert found(compare(part(TRAIN), part(TEST), threads=threads)) == found(

@@ -1,7 +1,7 @@
 """Chains of duplicates. Oracle: ``oracles_dedupe.chains`` joins sets of paths, pair by pair."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles_dedupe
@@ -12,10 +12,7 @@ from imgdup.dedupe.duplicates import Rule
 from imgdup.rows import images
 from test_groups import files_strategy
 
-compiles = settings(deadline=None)  # the first join
 
-
-@compiles
 @given(
     files=files_strategy(),
     max_distance=st.integers(0, 3),

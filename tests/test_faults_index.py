@@ -42,7 +42,7 @@ from imgdup.store import layout, plain
 from kill_every_line import kill_at_every_line
 
 PAGE = layout.PAGE_BYTES
-N_FORGED = int(os.environ.get("IMGDUP_FUZZ", "20000"))
+N_FORGED = int(os.environ.get("IMGDUP_FUZZ_HEADS", "20000"))
 MAX_REFUSAL_S = 0.05  # CPU time
 BUILT = "2026-01-02T03:04:05+00:00"
 

@@ -132,7 +132,7 @@ def damaged(draw, data):
 
 def fuzz(test):
     """So many examples, the same ones each time unless it goes on for a time."""
-    return settings(max_examples=N_EXAMPLES, deadline=None, derandomize=not FUZZ_S)(test)
+    return settings(max_examples=N_EXAMPLES, derandomize=not FUZZ_S)(test)
 
 
 @pytest.fixture(scope="module")

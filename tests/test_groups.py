@@ -12,7 +12,7 @@ nearest; counting a file that goes among the keepers; letting protected files go
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles_dedupe
@@ -21,8 +21,6 @@ from imgdup.dedupe.duplicates import Rule
 from imgdup.dedupe.groups import star_groups
 from imgdup.dedupe.keep import DEFAULT_RULES, Keep
 from imgdup.rows import images
-
-compiles = settings(deadline=None)  # the first join
 
 NAMES = [b"/data/" + name for name in (b"a", b"a/b", b"a-b", b"keep/x", b"keep/y", b"z")]
 
@@ -70,7 +68,6 @@ def grouped(files, keep=None, rule=None, **options):
 
 
 @pytest.mark.parametrize("consistent", [True, False], ids=["consistent", "drifted"])
-@compiles
 @given(data=st.data())
 def test_groups_equal_visiting_the_files_one_by_one(consistent, data):
     files = data.draw(files_strategy(consistent=consistent))
@@ -83,7 +80,6 @@ def test_groups_equal_visiting_the_files_one_by_one(consistent, data):
     assert result == oracles_dedupe.star_groups(files, rules, protect, max_distance)
 
 
-@compiles
 @given(files=files_strategy(), search_distance=st.integers(0, 2), max_distance=st.integers(0, 6))
 def test_a_search_distance_narrows_the_pairs(files, search_distance, max_distance):
     result = grouped(files, rule=Rule(max_distance, search_distance))
@@ -92,7 +88,6 @@ def test_a_search_distance_narrows_the_pairs(files, search_distance, max_distanc
     assert result == expected
 
 
-@compiles
 @given(files=files_strategy(), data=st.data())
 def test_the_numbering_of_the_rows_does_not_matter(files, data):
     shuffled = data.draw(st.permutations(files))
@@ -102,7 +97,6 @@ def test_the_numbering_of_the_rows_does_not_matter(files, data):
     assert result == grouped(files, rule=Rule(3))
 
 
-@compiles
 @given(files=files_strategy(consistent=True), max_distance=st.integers(0, 6))
 def test_no_two_files_that_stay_are_duplicates(files, max_distance):
     gone = grouped(files, rule=Rule(max_distance))
@@ -114,7 +108,6 @@ def test_no_two_files_that_stay_are_duplicates(files, max_distance):
             assert linked or not oracles_dedupe.are_duplicates(a, b, max_distance)
 
 
-@compiles
 @given(files=files_strategy(max_size=10))
 def test_all_names_of_a_file_share_its_fate(files):
     gone = grouped(files, rule=Rule(3))
@@ -123,7 +116,6 @@ def test_all_names_of_a_file_share_its_fate(files):
     assert len({gone.get(name) for name in names}) <= 1
 
 
-@compiles
 @given(files=files_strategy(), threads=st.sampled_from([1, 2, 7]))
 def test_threads_do_not_matter(files, threads):
     rows = rows_of(files)
@@ -133,7 +125,6 @@ def test_threads_do_not_matter(files, threads):
     assert decided(rows, result) == grouped(files, rule=Rule(3))
 
 
-@compiles
 @given(files=files_strategy())
 def test_groups_come_best_first_and_in_each_the_nearest_first(files):
     rows = rows_of(files)

@@ -124,7 +124,7 @@ def test_hashes_of_colour_equal_their_twin(name, bits):
 
 
 @cheap_hash
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     height=st.integers(1, 90),

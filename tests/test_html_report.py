@@ -48,7 +48,7 @@ class Outline(html.parser.HTMLParser):
         self.tags.append((tag, dict(attributes)))
 
 
-@settings(max_examples=25, deadline=None)  # where matplotlib is installed, each draws a figure
+@settings(max_examples=25)  # where matplotlib is installed, each draws a figure
 @given(name=NAMES)
 def test_no_name_can_change_the_page(name):
     plain = report_page([Group(entry("keeper"), [entry("copy")])])

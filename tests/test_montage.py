@@ -153,7 +153,7 @@ def test_a_folder_that_is_not_there_is_said_in_one_line(tmp_path):
         save_montage(tmp_path / "none" / "montage.png", [], probes=[b"a.png"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(name=st.one_of(st.binary(), st.text().map(lambda text: text.encode("utf-8", "replace"))))
 def test_any_name_is_drawn_within_its_card(name):
     text = montage._name(b"/photos/" + name)

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imgdup.hashing import operators
@@ -34,7 +34,6 @@ def dense(lines, axis, whole=False):
     return products.reshape(-1, axis.blocks) / made.divisors[0]
 
 
-@settings(deadline=None)
 @given(axis=AXES, lines=st.sampled_from([Lines("area", 8), Lines("area", 17), Lines("pdq", 64)]))
 def test_every_row_is_a_mean(axis, lines):
     matrix = dense((lines,), axis)
@@ -45,7 +44,6 @@ def test_every_row_is_a_mean(axis, lines):
     assert np.allclose(matrix.sum(axis=1), expected, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(axis=AXES, lines=st.sampled_from([Lines("area", 8), Lines("area", 9), Lines("pdq", 64)]))
 def test_whole_weights_are_the_means_times_their_divisor(axis, lines):
     made = operator((lines,), axis, whole=True)
@@ -65,7 +63,6 @@ def test_weights_of_short_axes_are_whole(length, dtype):
     assert made.weights.dtype == dtype
 
 
-@settings(deadline=None)
 @given(axis=AXES)
 def test_kinds_that_share_an_operator_keep_their_rows(axis):
     kinds = (Lines("pdq", 64), Lines("area", 16))
@@ -76,7 +73,6 @@ def test_kinds_that_share_an_operator_keep_their_rows(axis):
     assert np.allclose(shared[:, 8:].reshape(16, -1), dense(kinds[1:], axis), atol=1e-12)
 
 
-@settings(deadline=None)
 @given(length=st.integers(5, 2000), reduction=st.sampled_from([2, 4, 8]))
 def test_areas_of_a_mirrored_axis_are_the_mirrored_areas(length, reduction):
     lines = (Lines("area", 9),)

@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from array_rows import File, rows_of
@@ -12,8 +12,6 @@ from imgdup.compare.split import parse_ratios, split, write_split
 from imgdup.dedupe.components import component_labels
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.rows import images
-
-compiles = settings(deadline=None)  # the first join
 
 RATIOS = {"train": 0.7, "val": 0.2, "test": 0.1}
 
@@ -32,7 +30,6 @@ def _far(number):
     return int.from_bytes(np.random.default_rng(number).bytes(32), "little")
 
 
-@compiles
 @given(
     counts=st.lists(st.integers(1, 9), max_size=12),
     labels=st.integers(1, 4),
@@ -54,7 +51,6 @@ def test_no_chain_is_divided_and_ratios_miss_by_no_more_than_a_chain(counts, lab
         assert abs(share.n_images - share.asked * n) <= max(counts, default=0) + labels
 
 
-@compiles
 @given(
     n_by_label=st.lists(st.integers(0, 40), min_size=1, max_size=30),
     seed=st.integers(0, 3),

@@ -237,7 +237,7 @@ def test_more_neighbours_than_hashes_give_them_all(tree):
 # ---- against the package
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_tree_agrees_with_the_vptree_package(data):
     hashes = data.draw(hnp.arrays(np.uint64, (data.draw(st.integers(1, 200)), 1), unique=True))
@@ -254,7 +254,7 @@ def test_tree_agrees_with_the_vptree_package(data):
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_nearest_is_as_near_as_the_vptree_package_says(data):
     hashes = data.draw(hash_sets(1, min_size=1, bits=16))

@@ -592,12 +592,12 @@ def make_special(path, kind, stack):
 def test_32_files_of_the_system_that_never_end_are_not_read(path):
     if not os.path.exists(path):
         pytest.skip(f"no {path} here")
-    started = time.monotonic()
+    started = time.process_time()
 
     with pytest.raises(ImageError):
         read_file(path, Limits())
 
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 ODD_NAMES = [

@@ -211,11 +211,11 @@ def test_memory_that_lacks_is_too_large(monkeypatch, name):
     ids=["png", "jpeg", "progressive", "progressive-largest", "gif", "webp", "bmp"],
 )
 def test_sizes_are_held_against_the_limit_before_memory_is_taken(data):
-    start = time.perf_counter()
+    start = time.process_time()
 
     assert failure(data).reason == "too-large"
 
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_the_limit_counts_pixels():
@@ -258,12 +258,12 @@ def test_a_chunk_length_beyond_the_file_is_damage():
 def test_text_bombs_are_not_unpacked(kind, colour):
     bomb = png_chunk(kind, b"x\0\0" + zlib.compress(bytes(100_000_000), 9))
     rows = zlib.compress(bytes((1 + 20 * {2: 3, 6: 4}[colour]) * 20))
-    start = time.perf_counter()
+    start = time.process_time()
 
     picture = decode(png(20, 20, rows, colour, extra=bomb * 5), LIMITS)
 
     assert picture.width == 20
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("n_pages", [1, 50_000], ids=["loop", "pages"])
@@ -327,13 +327,13 @@ def test_every_hostile_file_gives_a_picture_or_a_reason_soon():
         "limits = Limits(worker_memory_bytes=1 << 30)\n"
         "init_worker(limits)\n"
         "for path in sorted(p for p in pathlib.Path(sys.argv[1]).rglob('*') if p.is_file()):\n"
-        "    start = time.perf_counter()\n"
+        "    start = time.process_time()\n"
         "    try:\n"
         "        picture = decode(read_file(str(path), limits).data, limits)\n"
         "        word = 'ok' if fingerprint(picture.grey, 'dhash', 64) else ''\n"
         "    except ImageError as error:\n"
         "        word = error.reason\n"
-        "    print(word, time.perf_counter() - start)\n"
+        "    print(word, time.process_time() - start)\n"
     )
     folder = Path(DATA) / "hostile"
     command = [sys.executable, "-W", "error", "-c", script, str(folder)]

@@ -139,7 +139,7 @@ def test_47_a_hang_is_timed_out_and_named(word):
 
 
 def test_47_a_batch_may_take_longer_than_the_limit_of_one_item():
-    got = outcomes([["nap"] * 8], timeout_s=0.2)
+    got = outcomes([["nap"] * 24], timeout_s=0.8)
 
     assert culprits(got) == []
 
@@ -147,23 +147,24 @@ def test_47_a_batch_may_take_longer_than_the_limit_of_one_item():
 def test_47_a_worker_may_be_idle_for_longer_than_the_limit():
     got = []
     with closing(
-        answers(pool_tasks.act_and_say_who, ([n] for n in range(3)), workers=1, timeout_s=0.2)
+        answers(pool_tasks.act_and_say_who, ([n] for n in range(3)), workers=1, timeout_s=1.0)
     ) as stream:
         for _, (pid, _) in stream:
             got.append(pid)
-            time.sleep(0.3)
+            time.sleep(1.2)
 
     assert len(got) == 3
     assert len(set(got)) == 1
 
 
 def test_47_a_single_item_has_only_one_try_at_the_time_limit():
+    patience_s = 3.0  # far longer than a worker takes to start, on a busy machine too
     started = time.monotonic()
 
-    got = outcomes([["hang"]], workers=1)
+    got = outcomes([["hang"]], workers=1, timeout_s=patience_s)
 
     assert culprits(got) == [("hang", "timed-out")]
-    assert time.monotonic() - started < 2 * TIMEOUT_S
+    assert time.monotonic() - started < 2 * patience_s
 
 
 def test_48_three_bad_items_in_one_batch_are_each_named():
@@ -328,7 +329,7 @@ def test_50_an_interrupt_ends_everything_within_two_seconds(run_script, signals,
 
     assert process.returncode == exit_code
     assert errors == ""
-    assert all_gone(workers, within_s=0.1)
+    assert all_gone(workers, within_s=1)
     assert time.monotonic() - started < 2 + 3 * start_of_python_s()
 
 

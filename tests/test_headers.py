@@ -142,11 +142,11 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_a_jpeg():
     ids=["fill", "zeros", "segments", "stuffing"],
 )
 def test_a_flooded_jpeg_header_ends_soon(flood):
-    start = time.perf_counter()
+    start = time.process_time()
 
     assert reason(jpeg_header, b"\xff\xd8" + flood) in ("truncated", "damaged")
 
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(

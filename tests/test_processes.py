@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import pool_tasks
+from imgdup.executors import Setup
+from imgdup.executors.processes import Processes
 
 SCRIPT = """
 import pool_tasks
@@ -47,3 +51,31 @@ def test_an_unguarded_main_is_run_once_in_every_form(tmp_path, form):
 
     assert done.stderr == ""
     assert done.stdout == "started\nNone None\n"
+
+
+class CountedPipe:
+    """A pipe that takes a while to close, and counts how often it is."""
+
+    def __init__(self, pipe):
+        self._pipe = pipe
+        self.n_closed = 0
+
+    def __getattr__(self, name):
+        return getattr(self._pipe, name)
+
+    def close(self):
+        self.n_closed += 1
+        time.sleep(0.05)
+        self._pipe.close()
+
+
+def test_a_worker_that_several_threads_end_is_ended_once():
+    with Processes(Setup(workers=1, timeout_s=20.0)) as executor:
+        (worker,) = executor._workers
+        worker.pipe = CountedPipe(worker.pipe)
+
+        with ThreadPoolExecutor(4) as pool:
+            for ended in [pool.submit(worker.end) for _ in range(4)]:
+                ended.result()
+
+    assert worker.pipe.n_closed == 1

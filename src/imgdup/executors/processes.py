@@ -141,11 +141,12 @@ class _Worker:
             self.process.kill()
 
     def end(self) -> None:
-        """End the process and see it gone."""
+        """End the process and see it gone; whoever comes second finds nothing to do."""
         with _starting:
             self.process.kill()
             self.process.join(LAST_BREATH_S)
-        self.pipe.close()
+            if not self.pipe.closed:
+                self.pipe.close()
 
 
 class Processes(ThreadPoolExecutor):

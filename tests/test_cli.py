@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from make_sample import encode, photo
 
@@ -25,27 +24,6 @@ from imgdup.lines import tsv_fields
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs signals, pipes or names of POSIX")
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch):
-    """Three photos, a half-size copy of the first, and the folder they are in as the current."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for seed in range(3):
-        (folder / f"p{seed}.jpg").write_bytes(encode(photo(seed, 320, 240), ".jpg"))
-    (folder / "small.png").write_bytes(encode(photo(0, 320, 240)[::2, ::2], ".png"))
-    for file in folder.iterdir():
-        os.utime(file, (1_600_000_000, 1_600_000_000))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("IMGDUP_INDEX", raising=False)
-    return folder
-
-
-@pytest.fixture
-def indexed(photos):
-    assert cli.main(["index", "photos", "--workers", "1", "--quiet"]) == 0
-    return photos
 
 
 def imgdup(*args, **options):
@@ -108,97 +86,6 @@ def test_an_empty_list_is_done_with_a_note(photos):
 
     assert result.returncode == 0
     assert b"the list on stdin is empty" in result.stderr
-
-
-def test_query_finds_the_copy_and_itself(indexed, capsysbinary):
-    code = cli.main(["query", "photos/p0.jpg", "--max-dist", "10"])
-
-    rows = [tsv_fields(line) for line in capsysbinary.readouterr().out.splitlines()]
-    assert code == 0
-    assert [os.path.basename(row[4]) for row in rows] == [b"p0.jpg", b"small.png"]
-    assert [row[2] for row in rows] == [b"self", b"yes"]
-    assert rows[0][3] == b"320x240"
-
-
-def test_query_as_json_has_the_documented_keys(indexed, capsys):
-    cli.main(["query", "photos/p0.jpg", "--json"])
-
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert list(first) == [
-        "probe", "path", "distance", "pdq_distance", "duplicate", "width", "height", "is_probe",
-    ]  # fmt: skip
-    assert (first["is_probe"], second["is_probe"]) == (True, False)
-    assert os.path.isabs(second["path"])
-
-
-def test_query_with_k_has_no_limit_of_distance(indexed, capsysbinary):
-    cli.main(["query", "photos/p0.jpg", "-k", "4"])
-    everything = capsysbinary.readouterr().out
-    cli.main(["query", "photos/p0.jpg", "-k", "4", "--max-dist", "10"])
-    near = capsysbinary.readouterr().out
-
-    assert (everything.count(b"\n"), near.count(b"\n")) == (4, 2)
-
-
-def test_query_of_a_folder_asks_for_each_image(indexed, capsysbinary):
-    cli.main(["query", "photos", "--max-dist", "0", "--null"])
-
-    paths = capsysbinary.readouterr().out.split(b"\0")[:-1]
-    assert len(paths) >= 4
-
-
-def test_query_in_all_orientations_says_which_matched(indexed, tmp_path, capsys):
-    turned = np.ascontiguousarray(photo(1, 320, 240)[:, ::-1])
-    (tmp_path / "mirrored.png").write_bytes(encode(turned, ".png"))
-
-    cli.main(["query", "mirrored.png", "--orientations", "--json"])
-
-    (match,) = map(json.loads, capsys.readouterr().out.splitlines())
-    assert os.path.basename(match["path"]) == "p1.jpg"
-    assert match["orientation"] == "mirror"
-
-
-def test_every_strategy_prints_the_same_bytes_and_explains_itself(indexed, capsysbinary):
-    printed = {}
-    for strategy in ("tree", "bands", "scan"):
-        cli.main(["query", "photos", "--max-dist", "20", "--strategy", strategy, "--explain"])
-        printed[strategy], err = capsysbinary.readouterr()
-        lines = err.decode().splitlines()
-        assert lines[0].startswith("strategy ")
-        assert {line.split()[0] for line in lines[1:4]} == {"tree", "bands", "scan"}
-        assert "hashes compared" in lines[-1]
-
-    assert len(set(printed.values())) == 1
-    assert printed["tree"].count(b"\n") >= 6
-
-
-def test_query_draws_a_montage(indexed, tmp_path, capsys):
-    code = cli.main(["query", "photos/p0.jpg", "--montage", "seen.png"])
-
-    assert code == 0
-    assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_an_unreadable_probe_fails_with_the_words_of_indexing(indexed, capsys):
-    (indexed / "bad.jpg").write_bytes(b"nonsense")
-
-    code = cli.main(["query", "photos/bad.jpg"])
-
-    out, err = capsys.readouterr()
-    assert (code, out) == (1, "")
-    assert err.startswith("imgdup: photos/bad.jpg: not-an-image: ")
-    assert err.count("\n") == 1
-
-
-def test_one_bad_probe_of_several_is_told_and_the_rest_done(indexed, capsysbinary):
-    (indexed / "bad.jpg").write_bytes(b"nonsense")
-
-    code = cli.main(["query", "photos/bad.jpg", "photos/p1.jpg"])
-
-    out, err = capsysbinary.readouterr()
-    assert code == 3
-    assert out.count(b"\n") == 1
-    assert b"bad.jpg: not-an-image" in err
 
 
 @pytest.mark.parametrize("value", ["-1", "65", "1.5", "abc", ""])

@@ -18,24 +18,27 @@ def paths(tmp_path):
     return [str(tmp_path / f"{seed}.jpg").encode() for seed in range(7)]
 
 
-def values(probes):
+def values(answers):
+    """The reason of each failure, or what each probe of a file is."""
     return [
-        probe.reason
-        if isinstance(probe, ImageError)
-        else (int(probe.hashes[0, 0]), probe.pdq.tolist(), probe.quality, probe.digest)
-        for probe in probes
+        answer.reason
+        if isinstance(answer, ImageError)
+        else [(p.hashes.tolist(), p.pdq.tolist(), p.quality, p.orientation) for p in answer]
+        for answer in answers
     ]
 
 
-def test_workers_give_the_same_answers_in_the_same_order(paths, monkeypatch):
-    few = probing.make_probes(paths, PARAMETERS)
+@pytest.mark.parametrize(("turned", "n_probes"), [(False, 1), (True, 8)])
+def test_workers_give_the_same_answers_in_the_same_order(paths, monkeypatch, turned, n_probes):
+    few = probing.make_probes(paths, PARAMETERS, turned=turned)
     monkeypatch.setattr(probing, "FEW_FILES", 0)
     monkeypatch.setattr(probing, "BATCH_FILES", 2)
 
-    many = probing.make_probes(paths, PARAMETERS, workers=2)
+    many = probing.make_probes(paths, PARAMETERS, workers=2, turned=turned)
 
     assert values(many) == values(few)
     assert values(few)[3] == "not-an-image"
+    assert len(few[0]) == n_probes
 
 
 def test_no_files_have_no_probes():
@@ -43,7 +46,7 @@ def test_no_files_have_no_probes():
 
 
 def test_a_probe_has_the_shape_that_a_search_takes(paths):
-    probe = probing.make_probes(paths[:1], PARAMETERS)[0]
+    ((probe,),) = probing.make_probes(paths[:1], PARAMETERS)
 
     assert probe.hashes.shape == (1, 1)
     assert probe.hashes.dtype == np.uint64

@@ -21,7 +21,9 @@ REPLACE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if os.name == "nt" else ()
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, needed_bytes: int, sync: bool = True) -> Iterator[BinaryIO]:
+def replacing(
+    path: Path, *, needed_bytes: int | None = None, sync: bool = True
+) -> Iterator[BinaryIO]:
     """Open a new content for a file; it takes the file's place when all is written.
 
     The content goes to a temporary file in the same folder. The order is write, flush, fsync,
@@ -32,8 +34,8 @@ def replacing(path: Path, *, needed_bytes: int, sync: bool = True) -> Iterator[B
     ----------
     path : Path
         The file to make or to replace; its folder must exist.
-    needed_bytes : int
-        Size of the new content, for the message when there is no room.
+    needed_bytes : int, optional
+        Size of the new content, where it is known, for the message when there is no room.
     sync : bool
         Whether to wait until the disk has it; without, only a power cut can lose it.
 
@@ -87,12 +89,13 @@ def _check_place(path: Path) -> None:
             raise ImgdupError(f"cannot write {path}: what is there is not a regular file")
 
 
-def write_error(path: Path, error: OSError, needed_bytes: int) -> ImgdupError:
+def write_error(path: Path, error: OSError, needed_bytes: int | None = None) -> ImgdupError:
     """Say in one line why a file could not be written, and what would help."""
     reason = error.strerror or str(error)
     if error.errno in NO_ROOM:
+        needs = "" if needed_bytes is None else f", which needs {needed_bytes:,} bytes"
         return ImgdupError(
-            f"no room to write {path}, which needs {needed_bytes:,} bytes ({reason}): "
+            f"no room to write {path}{needs} ({reason}): "
             "free some space, then run the same command again"
         )
     return ImgdupError(f"cannot write {path}: {reason}")

@@ -73,7 +73,7 @@ def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
 
 def export_json(index: ImageIndex, file: Path) -> int:
     """Write one JSON object a file and line; a path that is no Unicode has its ``_b64`` beside."""
-    with replacing(file, needed_bytes=0, sync=False) as out:
+    with replacing(file, sync=False) as out:
         for record in records(index):
             out.write(json_line(record).encode())
     return len(index)
@@ -81,7 +81,7 @@ def export_json(index: ImageIndex, file: Path) -> int:
 
 def export_csv(index: ImageIndex, file: Path) -> int:
     r"""Write a table in UTF-8 with a header; bytes that are no Unicode become as ``\udcff``."""
-    with replacing(file, needed_bytes=0, sync=False) as out:
+    with replacing(file, sync=False) as out:
         text = io.TextIOWrapper(out, "utf-8", errors="backslashreplace", newline="")
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()

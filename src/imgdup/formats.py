@@ -29,6 +29,10 @@ IMAGE_EXTENSIONS = frozenset(
 
 SNIFF_BYTES = 32  # enough for every signature below
 
+MONTAGE_MARK = b"tEXtSoftware\0imgdup"
+"""A PNG chunk of the pictures that we draw ourselves, which may be drawn anew."""
+MARKED_BYTES = 64  # of the beginning of such a picture, which hold the mark
+
 _ISO_BRANDS = {
     b"avif": "avif",
     b"avis": "avif",
@@ -69,6 +73,11 @@ _REFUSED = (
 def reason_of(status: int) -> str:
     """Return the word for a status byte; a forged one is damaged."""
     return REASONS[status] if status < len(REASONS) else "damaged"
+
+
+def is_foreign_image(head: bytes) -> bool:
+    """Tell whether a file that begins like this is an image, and none of our montages."""
+    return sniff(head[:SNIFF_BYTES]) != "unknown" and MONTAGE_MARK not in head
 
 
 def sniff(head: bytes) -> str:

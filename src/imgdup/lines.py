@@ -212,3 +212,14 @@ def _field(cell: Cell) -> bytes:
     if isinstance(cell, bool):
         return b"yes" if cell else b"no"
     return b"" if cell is None else str(cell).encode("utf-8", "surrogateescape")
+
+
+def counted(number: int, noun: str, several: str = "") -> str:
+    """Say how many there are of something, in the singular where it is one.
+
+    Examples
+    --------
+    >>> counted(1, "image"), counted(1200, "image"), counted(2, "match", "matches")
+    ('1 image', '1,200 images', '2 matches')
+    """
+    return f"{number:,} {noun if number == 1 else several or noun + 's'}"

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -180,11 +181,15 @@ def look_up_turned(
 
     Parameters are those of `look_up`; `probes` comes from `imgdup.probes.make_turned_probes`.
     """
+    return best_matches(look_up_many(generation, list(probes), max_distance, k), k)
+
+
+def best_matches(found: Iterable[Sequence[Match]], k: int | None = None) -> list[Match]:
+    """Merge the matches of several probes of one picture: each image once, as it matches best."""
     best: dict[int, Match] = {}
-    for probe in probes:
-        for match in look_up(generation, probe, max_distance, k):
-            if match.row not in best or match.distance < best[match.row].distance:
-                best[match.row] = match
+    for match in chain.from_iterable(found):
+        if match.row not in best or match.distance < best[match.row].distance:
+            best[match.row] = match
     return sorted(best.values(), key=lambda match: (match.distance, match.row))[:k]
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgdup.confine import quiet_libraries
 from imgdup.decoding import decode_batches
@@ -24,7 +24,9 @@ def make_probes(
     parameters: dict[str, Any],
     limits: Limits | None = None,
     workers: int | None = None,
-) -> "list[Probe | ImageError]":
+    *,
+    turned: bool = False,
+) -> "list[list[Probe] | ImageError]":
     """Hash files for a query; one answer for each, in their order.
 
     Parameters
@@ -37,25 +39,35 @@ def make_probes(
         What one file may cost.
     workers : int, optional
         How many processes; all usable cores by default. Few files take none.
+    turned : bool
+        Whether to hash each picture in its eight orientations; else it has one probe.
     """
-    limits = limits or Limits()
+    job = _Job(parameters, limits or Limits(), turned)
     if len(paths) <= FEW_FILES:
         with quiet_libraries():
-            return _hash(parameters, limits, paths, lambda _: None)
-    return _by_workers(paths, parameters, limits, workers)
+            return _hash(job, paths, lambda _: None)
+    return _by_workers(job, paths, workers)
+
+
+class _Job(NamedTuple):
+    """What is asked of each file."""
+
+    parameters: dict[str, Any]
+    limits: Limits
+    turned: bool
 
 
 def _by_workers(
-    paths: Sequence[bytes], parameters: dict[str, Any], limits: Limits, workers: int | None
-) -> "list[Probe | ImageError]":
+    job: _Job, paths: Sequence[bytes], workers: int | None
+) -> "list[list[Probe] | ImageError]":
     numbers = range(len(paths))
     batches = (numbers[i : i + BATCH_FILES] for i in range(0, len(paths), BATCH_FILES))
-    found: dict[int, Probe | ImageError] = {}
+    found: dict[int, list[Probe] | ImageError] = {}
     with closing(
         decode_batches(
-            partial(_hash_numbered, parameters, limits),
+            partial(_hash_numbered, job),
             ([(i, paths[i]) for i in batch] for batch in batches),
-            limits,
+            job.limits,
             workers=workers,
         )
     ) as answered:
@@ -68,29 +80,26 @@ def _by_workers(
 
 
 def _hash_numbered(
-    parameters: dict[str, Any],
-    limits: Limits,
-    items: Sequence[tuple[int, bytes]],
-    before_item: Callable[[int], None],
-) -> "list[Probe | ImageError]":
-    return _hash(parameters, limits, [path for _, path in items], before_item)
+    job: _Job, items: Sequence[tuple[int, bytes]], before_item: Callable[[int], None]
+) -> "list[list[Probe] | ImageError]":
+    return _hash(job, [path for _, path in items], before_item)
 
 
 def _hash(
-    parameters: dict[str, Any],
-    limits: Limits,
-    paths: Sequence[bytes],
-    before_item: Callable[[int], None],
-) -> "list[Probe | ImageError]":
-    from imgdup.probes import make_probe
+    job: _Job, paths: Sequence[bytes], before_item: Callable[[int], None]
+) -> "list[list[Probe] | ImageError]":
+    from imgdup.probes import make_probe, make_turned_probes
 
-    found: list[Probe | ImageError] = []
+    name, bits = job.parameters["hash"], job.parameters["bits"]
+    found: list[list[Probe] | ImageError] = []
     for i, path in enumerate(paths):
         before_item(i)
+        file = os.fsdecode(path)
         try:
-            found.append(
-                make_probe(os.fsdecode(path), parameters["hash"], parameters["bits"], limits)
-            )
+            if job.turned:
+                found.append(make_turned_probes(file, name, bits, job.limits))
+            else:
+                found.append([make_probe(file, name, bits, job.limits)])
         except ImageError as error:
             found.append(error)
     return found

@@ -1,6 +1,5 @@
 """Probe files -> matches, many files at a time; what was read, what failed, and how it went."""
 
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -9,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from imgdup.cli.common import note
 from imgdup.errors import ImageError
+from imgdup.lines import counted
 
 if TYPE_CHECKING:
     from imgdup.index import ImageIndex
     from imgdup.lookup import Match
+    from imgdup.pairs.bands import Effort
+    from imgdup.probes import Probe
     from imgdup.report import Match as Row
 
 PROBES_TOGETHER = 10_000  # looked up at once: enough for bands to pay, few enough to wait for
@@ -38,52 +40,48 @@ class Asked:
     def matches(self, files: Iterable[bytes]) -> "Iterator[Row]":
         """Yield the matches of each probe, in the order of the files."""
         rest = iter(files)
-        ask = self._ask_turned if self.options["orientations"] else self._ask
         while together := list(islice(rest, PROBES_TOGETHER)):
-            for file, found in ask(together):
+            for file, found in self._ask(together):
                 yield from self._rows(file, found)
 
     def _ask(self, files: list[bytes]) -> "Iterator[tuple[bytes, list[Match]]]":
-        """Look up files as they are, all at once."""
-        from imgdup.pairs.bands import Effort
+        """Look up some files at once, each as it is, or in its eight orientations."""
+        from imgdup.lookup import best_matches
         from imgdup.probing import make_probes
 
-        answers = make_probes(files, self.index.generation.parameters)
-        good, probes = [], []
+        parameters = self.index.generation.parameters
+        answers = make_probes(files, parameters, turned=self.options["orientations"])
+        good: list[tuple[bytes, list[Probe]]] = []
         for file, answer in zip(files, answers, strict=True):
             if isinstance(answer, ImageError):
                 self._fail(file, answer)
             else:
-                good.append(file)
-                probes.append(answer)
-        self._explain(len(probes))
-        effort = Effort() if self.options["explain"] else None
-        started = time.perf_counter()
-        found = self.index.look_up_many(
-            probes,
-            self.options["max_dist"],
-            self.options["k"],
-            strategy=self.options["strategy"],
-            effort=effort,
-        )
-        if effort is not None:
-            seconds = time.perf_counter() - started
-            note(
-                f"{effort.n_compared:,} hashes compared, {sum(map(len, found)):,} matches of "
-                f"{len(found):,} probes, {seconds:.6f} s"
-            )
-        yield from zip(good, found, strict=True)
+                good.append((file, answer))
+        found = iter(self._look_up([probe for _, probes in good for probe in probes]))
+        for file, probes in good:
+            yield file, best_matches(islice(found, len(probes)), self.options["k"])
 
-    def _ask_turned(self, files: list[bytes]) -> "Iterator[tuple[bytes, list[Match]]]":
-        """Look up each file in its eight orientations."""
-        for file in files:
-            try:
-                path = os.fsdecode(file)
-                found = self.index.look_up_turned(path, self.options["max_dist"], self.options["k"])
-            except ImageError as error:
-                self._fail(file, error)
-                continue
-            yield file, found
+    def _look_up(self, probes: "list[Probe]") -> "list[list[Match]]":
+        """Look up probes; tell the plan before, and the effort after, if that is asked for."""
+        from imgdup.pairs.bands import Effort
+
+        if not self.options["explain"]:
+            return self._found(probes, None)
+        self._explain(len(probes))
+        effort = Effort()
+        started = time.perf_counter()
+        found = self._found(probes, effort)
+        seconds = time.perf_counter() - started
+        n_matches = sum(map(len, found))
+        note(
+            f"{effort.n_compared:,} hashes visited, {counted(n_matches, 'match', 'matches')} of "
+            f"{counted(len(found), 'probe')}, {seconds:.6f} s"
+        )
+        return found
+
+    def _found(self, probes: "list[Probe]", effort: "Effort | None") -> "list[list[Match]]":
+        limit, k, strategy = (self.options[name] for name in ("max_dist", "k", "strategy"))
+        return self.index.look_up_many(probes, limit, k, strategy=strategy, effort=effort)
 
     def _rows(self, file: bytes, found: "list[Match]") -> "Iterator[Row]":
         from imgdup.report import Match as Row
@@ -102,15 +100,13 @@ class Asked:
         self.failures.append(f"{shown(file, sys.stderr.encoding)}: {error}")
 
     def _explain(self, n_probes: int) -> None:
-        """Tell the plan, before it is carried out."""
-        if not self.options["explain"]:
-            return
+        """Tell which ways there are, and which one is taken."""
         from imgdup.lookup import default_distance, plan_within
         from imgdup.planner import explain
 
         limit, generation = self.options["max_dist"], self.index.generation
         if limit is None:
-            limit = generation.bits if self.options["k"] else default_distance(generation)
+            limit = default_distance(generation)
         for line in explain(plan_within(generation, n_probes, limit)):
             note(line)
         if self.options["strategy"]:

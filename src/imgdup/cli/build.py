@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgdup.cli.common import (
+    OutputFile,
     find_index,
     index_option,
     json_option,
@@ -39,7 +40,7 @@ N_LISTED = 10  # failures told on stderr; --errors has all
 @click.option("--hidden", is_flag=True, default=None, help="Take names that begin with a dot.")
 @click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL separated.")
 @click.option("--allow-removals", is_flag=True, help="A folder may lose most of its files.")
-@click.option("--errors", type=click.Path(path_type=Path), metavar="FILE", help="List failures.")
+@click.option("--errors", type=OutputFile(), metavar="FILE", help="List failures as JSON lines.")
 @json_option
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--strict", is_flag=True, help="Exit with 3 also for failures already known.")

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgdup.cli.build import index_on_the_way, place_of
-from imgdup.cli.common import Distance, find_index, index_option, json_option, note, write_text
+from imgdup.cli.common import (
+    Distance,
+    OutputFile,
+    find_index,
+    index_option,
+    json_option,
+    note,
+    write_text,
+)
 from imgdup.errors import ImgdupError, UsageError
 
 if TYPE_CHECKING:
@@ -29,10 +37,12 @@ RULES = "largest,lossless,most-bytes,oldest,first"
 @click.option("--by", type=click.Choice(["pdq", "search"]), default="pdq", show_default=True)
 @click.option("--keep", default=RULES, show_default=True, help="The first difference decides.")
 @click.option("--protect", multiple=True, metavar="FOLDER", help="Never remove from there.")
-@click.option("--plan", type=PATH, metavar="FILE", help="Write the removal plan.")
-@click.option("--report", type=PATH, metavar="FILE.html", help="Write a page to look through.")
-@click.option("--keep-list", type=PATH, metavar="FILE", help="Write the paths that stay.")
-@click.option("--remove-list", type=PATH, metavar="FILE", help="Write the paths that go.")
+@click.option("--plan", type=OutputFile(), metavar="FILE", help="Write the removal plan.")
+@click.option(
+    "--report", type=OutputFile(), metavar="FILE.html", help="Write a page to look through."
+)
+@click.option("--keep-list", type=OutputFile(), metavar="FILE", help="Write the paths that stay.")
+@click.option("--remove-list", type=OutputFile(), metavar="FILE", help="Write the paths that go.")
 @click.option("--null", is_flag=True, help="End the paths of the lists by NUL.")
 @click.option("--chains", is_flag=True, help="Tell the connected components, too.")
 @json_option

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from imgdup.errors import UsageError
+from imgdup.formats import MARKED_BYTES, is_foreign_image
 from imgdup.lines import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,6 +50,37 @@ class Distance(click.ParamType[int]):
                 param,
                 ctx,
             )
+
+
+class OutputFile(click.Path):
+    """A file to be written, looked at before any work is done.
+
+    A slip of the shell, as in ``--errors *.jpg``, must not cost a picture.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path; fail where nothing can be written, or an image would be lost."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        name = shown(os.fsencode(path))
+        if path.is_dir():
+            self.fail(f"{name} is a folder; name a file in it", param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"there is no folder {shown(os.fsencode(path.parent))}", param, ctx)
+        if not os.access(path.parent, os.W_OK):
+            self.fail(f"nothing can be written in {shown(os.fsencode(path.parent))}", param, ctx)
+        if path.is_file() and is_foreign_image(_head(path)):
+            self.fail(f"{name} is an image and would be lost; name another file", param, ctx)
+        return path
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file; none of one that cannot be read."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(MARKED_BYTES)
+    return b""
 
 
 def index_option(function: F) -> F:

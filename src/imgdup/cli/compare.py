@@ -11,6 +11,7 @@ import click
 from imgdup.cli.build import index_on_the_way, place_of
 from imgdup.cli.common import (
     Distance,
+    OutputFile,
     find_index,
     from_here,
     index_option,
@@ -46,7 +47,9 @@ distance_option = click.option(
 @distance_option
 @click.option("--max-leaks", type=click.IntRange(min=0), help="Exit with 4 if there are more.")
 @labels_option
-@click.option("--report", type=PATH, metavar="FILE.html", help="Write a page to look through.")
+@click.option(
+    "--report", type=OutputFile(), metavar="FILE.html", help="Write a page to look through."
+)
 @json_option
 def compare(a: str, b: str, index_folder: Path | None, **options: Any) -> int:
     """List every image of B that has a duplicate in A: leaks of a training set into a test set.

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 from imgdup.cli.asking import Asked
 from imgdup.cli.common import (
     Distance,
+    OutputFile,
     check_range,
     find_index,
     from_here,
@@ -22,11 +24,14 @@ from imgdup.cli.common import (
     write_bytes,
     write_text,
 )
-from imgdup.errors import ImgdupError
+from imgdup.errors import UsageError
+from imgdup.lines import shown
 
 if TYPE_CHECKING:
     from imgdup.report import Match
+    from imgdup.sources import Tally
 
+STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
 EXPORTS = ("pickle", "json", "csv", "parquet")  # a test compares them with export.FORMATS
 
 
@@ -34,15 +39,27 @@ EXPORTS = ("pickle", "json", "csv", "parquet")  # a test compares them with expo
 @click.argument("probes", nargs=-1, required=True, metavar="PROBE...")
 @index_option
 @click.option(
-    "--max-dist", type=Distance(), help="Largest distance in bits, inclusive. Default: 10."
+    "--max-dist",
+    type=Distance(),
+    help="Largest distance in bits, inclusive. Default: 10 for 64 bits, 31 for 256.",
 )
-@click.option("-k", type=click.IntRange(min=1), help="Only the k nearest, at any distance.")
+@click.option(
+    "-k",
+    type=click.IntRange(min=1),
+    help="The k nearest, at any distance unless --max-dist is said, too.",
+)
 @json_option
 @click.option("--orientations", is_flag=True, help="Look up each PROBE turned and mirrored, too.")
 @click.option("--null", is_flag=True, help="Print paths only, NUL separated; also for - as PROBE.")
-@click.option("--montage", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw them.")
-@click.option("--strategy", type=click.Choice(["tree", "bands", "scan"]), help="Same answer.")
-@click.option("--explain", is_flag=True, help="Tell which strategy is taken, and why.")
+@click.option("--montage", type=OutputFile(), metavar="FILE.png", help="Draw what was found.")
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    help="How to search; the answer is the same.",
+)
+@click.option(
+    "--explain", is_flag=True, help="Tell what each strategy would take, and what the search took."
+)
 def query(probes: tuple[str, ...], index_folder: Path | None, **options: Any) -> int:
     """Find the indexed images near each PROBE: an image, a folder, or - for a list on stdin.
 
@@ -52,38 +69,56 @@ def query(probes: tuple[str, ...], index_folder: Path | None, **options: Any) ->
     imgdup query photo.jpg --max-dist 10
     """
     from imgdup.index import ImageIndex
+    from imgdup.sources import Tally
 
     index = ImageIndex.open(find_index(index_folder))
     check_range(options["max_dist"], index.bits)
-    named = named_or_listed(probes, options["null"])
-    asked = Asked(index, options)
-    matches: Iterable[Match] = asked.matches(_probe_files(named))
+    if options["k"] and (options["strategy"] or options["explain"]):
+        raise UsageError("-k always takes the tree: leave out --strategy and --explain")
+    asked, tally = Asked(index, options), Tally()
+    matches: Iterable[Match] = asked.matches(_probe_files(probes, options["null"], tally))
     if options["montage"] or sys.stdout.isatty():
         matches = list(matches)
     _print_matches(matches, options)
+    if sys.stdout.isatty() and asked.read and not matches:
+        note("no match")
     if options["montage"]:
         from imgdup.report.montage import save_montage
 
         save_montage(options["montage"], matches, probes=asked.read)
-    if asked.failures and len(asked.failures) == len(named) == 1:
-        raise ImgdupError(asked.failures[0])
+    return _exit_code(asked, tally)
+
+
+def _exit_code(asked: Asked, tally: "Tally") -> int:
+    """Name what could not be read: 3 if something could, 1 if nothing could, 0 if all was."""
     for failure in asked.failures:
         note(f"imgdup: {failure}")
-    return 3 if asked.failures else 0
+    for folder, reason in tally.unlisted:
+        note(f"imgdup: {shown(folder, sys.stderr.encoding)}: not searched ({reason})")
+    if asked.failures or tally.unlisted:
+        return 3 if asked.read else 1
+    return 0
 
 
-def _probe_files(named: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield the files that the probes mean; of a folder, those that would be indexed."""
-    from imgdup.sources import ScanOptions, Tally, absolute, check_exists, walk
+def _probe_files(probes: Sequence[str], null: bool, tally: "Tally") -> Iterator[bytes]:
+    """Return the files that the probes mean; of a folder, those that would be indexed."""
+    from imgdup.sources import check_exists
 
-    for path in named:
-        check_exists(path)
-        if not os.path.isdir(path):
-            yield path
-            continue
-        folder = absolute(path)
-        tally = Tally()
-        yield from (found.path for found in walk(folder, folder, ScanOptions(), b"", tally))
+    for probe in probes:
+        if probe != "-":
+            check_exists(probe)
+    return chain.from_iterable(_files_of(path, tally) for path in named_or_listed(probes, null))
+
+
+def _files_of(path: bytes, tally: "Tally") -> Iterator[bytes]:
+    """Yield a file, or the images in a folder; what is not there fails when it is read."""
+    from imgdup.sources import ScanOptions, absolute, walk
+
+    if not os.path.isdir(path):
+        yield path
+        return
+    folder = absolute(path)
+    yield from (found.path for found in walk(folder, folder, ScanOptions(), b"", tally))
 
 
 def _print_matches(matches: "Iterable[Match]", options: dict[str, Any]) -> None:
@@ -97,8 +132,6 @@ def _print_matches(matches: "Iterable[Match]", options: dict[str, Any]) -> None:
         width = shutil.get_terminal_size().columns
         near = [match._replace(path=from_here(match.path)) for match in matches]
         write_text([report.match_table(near, width=width, encoding=sys.stdout.encoding)])
-        if not near:
-            note("no match")
     else:
         write_bytes(report.match_lines(matches))
 
@@ -106,7 +139,7 @@ def _print_matches(matches: "Iterable[Match]", options: dict[str, Any]) -> None:
 @click.command()
 @index_option
 @click.option("--format", "form", type=click.Choice(EXPORTS), required=True)
-@click.option("--output", "-o", type=click.Path(path_type=Path), required=True, metavar="FILE")
+@click.option("--output", "-o", type=OutputFile(), required=True, metavar="FILE")
 def export(index_folder: Path | None, form: str, output: Path) -> None:
     """Write what the index holds for other programs.
 

@@ -1,7 +1,9 @@
 """Probes and their matches -> one PNG to look at: each picture with its distance and its name."""
 
 import math
+import struct
 import unicodedata
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +15,7 @@ from imutils import build_montages
 
 from imgdup.atomic import replacing
 from imgdup.errors import ImageError, ImgdupError
+from imgdup.formats import MONTAGE_MARK
 from imgdup.images import decode_rgb, read_file
 from imgdup.limits import Limits
 from imgdup.report import Match
@@ -27,6 +30,7 @@ CAPTION = 66  # pixels under a picture: three lines
 LINE = 20  # pixels from line to line
 TILE = (THUMBNAIL + 2 * (MARGIN + PADDING), THUMBNAIL + CAPTION + 2 * (MARGIN + PADDING))
 MAX_COLUMNS = 6
+PNG_HEADER_END = 33  # signature, and the chunk IHDR
 MAX_TILES = 400  # 120 MB of pixels
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -89,9 +93,16 @@ def save_montage(
     if not results:
         raise ImgdupError(f"{path} was not drawn: there is no probe and no match to draw")
     tiles = draw_montage(_groups(results, limits or Limits()))
-    _, png = cv2.imencode(".png", tiles[..., ::-1])
-    with replacing(path, needed_bytes=png.size, sync=False) as file:
-        file.write(png.data)
+    png = _marked(cv2.imencode(".png", tiles[..., ::-1])[1].tobytes())
+    with replacing(path, needed_bytes=len(png), sync=False) as file:
+        file.write(png)
+
+
+def _marked(png: bytes) -> bytes:
+    """Put the chunk behind the header by which a montage is known as ours."""
+    length = struct.pack(">I", len(MONTAGE_MARK) - 4)
+    checksum = struct.pack(">I", zlib.crc32(MONTAGE_MARK))
+    return png[:PNG_HEADER_END] + length + MONTAGE_MARK + checksum + png[PNG_HEADER_END:]
 
 
 def draw_montage(groups: Sequence[Sequence[Tile]]) -> Pixels:

@@ -1,12 +1,15 @@
 """An index made of arrays, for tests of what is done with an index and not of the index itself."""
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from imgdup.formats import FORMATS
 from imgdup.table import path_key
+
+GENERATIONS = itertools.count()  # each has a digest of its own
 
 
 @dataclass(frozen=True)
@@ -80,4 +83,5 @@ def rows_of(files, roots=(b"/data",), *, in_path_order=True):
         "hashes": words([f.search for f in files], 1),
         "same_file": np.array(same_file, np.int64),
     }
-    return ArrayRows(columns, tuple(f.path for f in files), tuple(roots))
+    paths = tuple(f.path for f in files)
+    return ArrayRows(columns, paths, tuple(roots), f"{next(GENERATIONS):032x}")

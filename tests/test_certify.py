@@ -5,6 +5,7 @@ could, and the checker must say so. That checker and maker share no code is a te
 """
 
 import ast
+import dataclasses
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_low_quality_in_either_file_is_no_duplicate():
     for place in (0, 1):
         quality = np.array([100, 100], np.uint8)
         quality[place] = 49
-        flat = type(rows)({**rows.columns, "quality": quality}, rows.paths)
+        flat = dataclasses.replace(rows, columns={**rows.columns, "quality": quality})
         assert "no duplicates" in next(faults(plan, flat))
 
 

@@ -6,7 +6,9 @@ import os
 import pytest
 from make_sample import encode, photo
 
+from cli_runs import on_a_terminal
 from imgdup import cli
+from imgdup.cli.progress import Bar
 from imgdup.jsonl import path_from_json
 from imgdup.lines import tsv_fields
 
@@ -102,3 +104,38 @@ def test_a_distance_outside_the_range_is_a_usage_error(photos, capsys, by, value
 
     assert code == 2
     assert "expected 0 to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [["new", "old", "--with", "old"], ["--with", ".imgdup"]], ids=["folder", "index"]
+)
+def test_sets_that_share_files_are_not_compared(photos, capsys, command):
+    cli.main(["index", "new", "old", "--quiet"])
+
+    code = cli.main(["pairs", *command])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert "files in common" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
+def test_pairs_are_folded_to_the_terminal(photos):
+    cli.main(["index", "new", "old", "--quiet"])
+
+    code, written = on_a_terminal("pairs", columns=24)
+
+    rows = written.decode().split("dist  pdq  dup  pair\n")[1].splitlines()[:-1]
+    assert code == 0
+    assert max(map(len, rows)) <= 24
+    assert "".join(row[16:] for row in rows).count("p2-again.png") == 2
+
+
+def test_the_progress_line_ends_before_the_first_pair(photos, capsysbinary, monkeypatch):
+    told = []
+    monkeypatch.setattr(Bar, "share", lambda bar, done: told.append(bar.shown))
+    monkeypatch.setattr(Bar, "end", lambda bar: told.append("end"))
+
+    cli.main(["pairs", "new", "old"])
+
+    assert told[-1] == "end"

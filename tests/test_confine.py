@@ -1,15 +1,14 @@
-"""Confinement of a process: its memory, and the chatter of its C libraries.
+"""Confinement of a process: its memory.
 
-Each test has a process of its own, since neither can be taken back.
+Each test has a process of its own, since a cap cannot be taken back.
 """
 
-import os
 import subprocess
 import sys
 
 import pytest
 
-from imgdup.confine import CAN_CAP_MEMORY, quiet_libraries
+from imgdup.confine import CAN_CAP_MEMORY
 
 needs_cap = pytest.mark.skipif(not CAN_CAP_MEMORY, reason="the system caps no address space")
 
@@ -64,39 +63,3 @@ def test_a_process_that_could_decode_nothing_says_so_at_once(megabytes, said):
     )
 
     assert (result.stdout, result.stderr) == (said, "")
-
-
-def test_libraries_fall_silent_and_python_does_not():
-    result = run(
-        "import os, sys\n"
-        "from imgdup.confine import silence_libraries\n"
-        "silence_libraries()\n"
-        "silence_libraries()\n"
-        "os.write(2, b'chatter of a library')\n"
-        "print('a word of ours', file=sys.stderr)\n"
-        "raise SystemExit('and the last one')\n"
-    )
-
-    assert result.stderr == "a word of ours\nand the last one\n"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX descriptors")
-def test_a_closed_standard_error_is_no_error():
-    result = run(
-        "import os, sys\n"
-        "os.close(2)\n"
-        "sys.stderr = None\n"
-        "from imgdup.confine import silence_libraries\n"
-        "silence_libraries()\n"
-        "print('done')\n"
-    )
-
-    assert result.stdout == "done\n"
-
-
-def test_libraries_are_quiet_only_meanwhile(capfd):
-    with quiet_libraries():
-        os.write(2, b"Corrupt JPEG data\n")
-    os.write(2, b"said after\n")
-
-    assert capfd.readouterr().err == "said after\n"

@@ -31,10 +31,9 @@ def values(answers):
 @pytest.mark.parametrize(("turned", "n_probes"), [(False, 1), (True, 8)])
 def test_workers_give_the_same_answers_in_the_same_order(paths, monkeypatch, turned, n_probes):
     few = probing.make_probes(paths, PARAMETERS, turned=turned)
-    monkeypatch.setattr(probing, "FEW_FILES", 0)
     monkeypatch.setattr(probing, "BATCH_FILES", 2)
 
-    many = probing.make_probes(paths, PARAMETERS, workers=2, turned=turned)
+    many = probing.make_probes(paths, PARAMETERS, workers=2, turned=turned, few=0)
 
     assert values(many) == values(few)
     assert values(few)[3] == "not-an-image"

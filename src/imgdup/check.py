@@ -14,6 +14,8 @@ from imgdup.hamming import Matches, scan_within, to_hex
 from imgdup.index import ImageIndex
 from imgdup.lookup import within
 from imgdup.planner import STRATEGIES
+from imgdup.probing import make_probes
+from imgdup.rows import images
 from imgdup.table import path_key
 
 N_PROBES = 200  # members that are looked up in every way
@@ -79,21 +81,30 @@ def _spread(n: int, n_wanted: int) -> npt.NDArray[np.int64]:
 
 
 def _check_files(index: ImageIndex) -> Iterator[str]:
-    rows = np.flatnonzero(index.column("status") == 0)
-    for row in rows[_spread(len(rows), N_FILES)].tolist():
-        path = os.fsdecode(index.path(row))
-        try:
-            facts = os.stat(path)
-            known = (int(index.column("size")[row]), int(index.column("mtime_ns")[row]))
-            if (facts.st_size, facts.st_mtime_ns) != known:
-                continue  # changed since: the next update's business
-            probe = index.probe(path)
-        except (OSError, ImageError):
+    """Hash some files again, in worker processes, since they may come from anyone."""
+    rows = images(index)
+    chosen = [r for r in rows[_spread(len(rows), N_FILES)].tolist() if _is_unchanged(index, r)]
+    answers = make_probes([index.path(r) for r in chosen], index.generation.parameters, few=0)
+    for row, answer in zip(chosen, answers, strict=True):
+        if isinstance(answer, ImageError):
             continue
+        path, (probe,) = os.fsdecode(index.path(row)), answer
         if not np.array_equal(probe.hashes[0], index.column("hashes")[row]):
             yield f"{path}: hashed again, it has another hash than the index says"
         if probe.digest != index.column("digest")[row].tobytes():
             yield f"{path}: other bytes under the same size and time; touch it and index again"
+
+
+def _is_unchanged(index: ImageIndex, row: int) -> bool:
+    """Tell whether a file has the size and the time that the index knows."""
+    try:
+        facts = os.stat(os.fsdecode(index.path(row)))
+    except OSError:
+        return False
+    return (facts.st_size, facts.st_mtime_ns) == (
+        int(index.column("size")[row]),
+        int(index.column("mtime_ns")[row]),
+    )
 
 
 def _check_answers(index: ImageIndex) -> Iterator[str]:

@@ -1,10 +1,8 @@
-"""One process -> one whose memory is capped and whose decoders cannot write to the terminal."""
+"""One process -> one whose memory is capped."""
 
-import contextlib
 import mmap
 import os
 import sys
-from collections.abc import Iterator
 
 from imgdup.errors import ImgdupError
 
@@ -55,34 +53,3 @@ def _mapped_bytes() -> int:
             return int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
-
-
-def silence_libraries() -> None:
-    """Send to nowhere what C libraries print on standard error; Python's own stream goes on.
-
-    libjpeg, libpng and libtiff print a line for many a damaged file, which no option of
-    theirs that is within reach turns off.
-    """
-    if sys.stderr is None or sys.stderr.fileno() != 2:  # closed, or done already
-        return
-    terminal = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    sys.stderr.flush()
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    sys.stderr = open(terminal, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
-
-
-@contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Let libraries written in C print nothing meanwhile; Python's own stderr waits as well."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

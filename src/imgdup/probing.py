@@ -6,7 +6,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imgdup.confine import quiet_libraries
+from imgdup.chatter import quiet_libraries
 from imgdup.decoding import decode_batches
 from imgdup.errors import ImageError
 from imgdup.executors import Died
@@ -15,7 +15,7 @@ from imgdup.limits import Limits
 if TYPE_CHECKING:
     from imgdup.probes import Probe
 
-FEW_FILES = 200  # hashed sooner than worker processes start
+FEW_FILES = 16  # that a person names by hand: hashed sooner than worker processes start
 BATCH_FILES = 100
 
 
@@ -26,6 +26,7 @@ def make_probes(
     workers: int | None = None,
     *,
     turned: bool = False,
+    few: int = FEW_FILES,
 ) -> "list[list[Probe] | ImageError]":
     """Hash files for a query; one answer for each, in their order.
 
@@ -38,12 +39,14 @@ def make_probes(
     limits : Limits, optional
         What one file may cost.
     workers : int, optional
-        How many processes; all usable cores by default. Few files take none.
+        How many processes; all usable cores by default.
     turned : bool
         Whether to hash each picture in its eight orientations; else it has one probe.
+    few : int
+        Up to so many files are hashed in this process, without its own limits of time and memory.
     """
     job = _Job(parameters, limits or Limits(), turned)
-    if len(paths) <= FEW_FILES:
+    if len(paths) <= few:
         with quiet_libraries():
             return _hash(job, paths, lambda _: None)
     return _by_workers(job, paths, workers)

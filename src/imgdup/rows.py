@@ -63,6 +63,12 @@ def images(rows: Rows, folders: Sequence[bytes] = ()) -> RowNumbers:
     return np.compress(inside, good)
 
 
+def check_apart(a: Rows, images_a: RowNumbers, b: Rows, images_b: RowNumbers) -> None:
+    """Raise UsageError if two selections of images, of one index or of two, have some in common."""
+    if a.digest == b.digest and len(np.intersect1d(images_a, images_b)):
+        raise UsageError("the two sets have files in common: name folders that lie apart")
+
+
 def byte_keys(rows: Rows, selected: RowNumbers) -> npt.NDArray[np.uint64]:
     """Return size and content digest as words, shape (n, 3)."""
     digest = np.ascontiguousarray(rows.column("digest")[selected]).view(np.uint64)

@@ -1,5 +1,6 @@
 """The command pairs: all pairs of images within a distance."""
 
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -22,6 +23,7 @@ from imgdup.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from imgdup.cli.progress import Bar
     from imgdup.index import ImageIndex
     from imgdup.joining import RowPairs, Side
     from imgdup.report.pairs import Pair
@@ -40,7 +42,8 @@ PDQ_BITS = 256
 def pairs(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -> int:
     """Find all pairs of images within a distance, in one set or across two.
 
-    FOLDERs are indexed on the way; without one, the whole index is compared.
+    FOLDERs are indexed on the way; without one, the whole index is compared. By pdq, pictures of
+    too little structure to be compared (quality below 50) are left out; --by search takes all.
 
     \b
     imgdup pairs photos
@@ -49,17 +52,27 @@ def pairs(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
     from imgdup.cli.progress import Bar
     from imgdup.joining import iter_row_pairs
     from imgdup.pairs.bands import Effort
+    from imgdup.rows import check_apart
 
     index, left, right, code = _sides(folders, index_folder, options["other"])
+    if right is not None:
+        check_apart(left.index, left.rows, right.index, right.rows)
     max_distance = _max_distance(options, index)
     with closing(Bar(quiet=sys.stdout.isatty())) as bar:
         bar.say("comparing; the first time on this machine, compiling takes some seconds")
         effort = Effort(on_progress=bar.share)
         blocks = iter_row_pairs(left, right, max_distance, by=options["by"], effort=effort)
-        counted = _Counted(blocks)
+        counted = _Counted(_cleared(blocks, bar))
         _print_pairs(_named(counted, left, right or left), options)
     note(f"{counted.n_within:,} within, {counted.n_duplicates:,} duplicates")
     return code
+
+
+def _cleared(blocks: "Iterator[RowPairs]", bar: "Bar") -> "Iterator[RowPairs]":
+    """End the progress line when the first pairs are there: they may go to the same terminal."""
+    for block in blocks:
+        bar.end()
+        yield block
 
 
 class _Counted:
@@ -144,6 +157,7 @@ def _print_pairs(found: "Iterable[Pair]", options: dict[str, Any]) -> None:
         write_bytes(report.pair_nulls(found))
     elif sys.stdout.isatty():
         near = (pair._replace(a=from_here(pair.a), b=from_here(pair.b)) for pair in found)
-        write_text(report.pair_rows(near, sys.stdout.encoding))
+        width = shutil.get_terminal_size().columns
+        write_text(report.pair_rows(near, sys.stdout.encoding, width))
     else:
         write_bytes(report.pair_lines(found))

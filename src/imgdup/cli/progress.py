@@ -49,6 +49,11 @@ class Bar:
             self._bar.close()
         self._bar = None
 
+    def end(self) -> None:
+        """Leave a clean line, and show nothing more."""
+        self.close()
+        self.shown = False
+
     def _show(self, text: str) -> None:
         """Write one line that the next one takes the place of."""
         if self.shown:

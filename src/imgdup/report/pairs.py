@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from imgdup.jsonl import json_line
 from imgdup.lines import null_line, shown, tsv_line
+from imgdup.report.terminal import fold, hung
 
 HEADER = "dist  pdq  dup  pair\n"
 
@@ -19,8 +20,8 @@ class Pair(NamedTuple):
     duplicate: bool
 
 
-def pair_rows(pairs: Iterable[Pair], encoding: str = "utf-8") -> Iterator[str]:
-    """Lay out pairs for a terminal, two lines a pair.
+def pair_rows(pairs: Iterable[Pair], encoding: str = "utf-8", width: int = 80) -> Iterator[str]:
+    """Lay out pairs for a terminal, two paths a pair, each folded to its width.
 
     Examples
     --------
@@ -32,8 +33,9 @@ def pair_rows(pairs: Iterable[Pair], encoding: str = "utf-8") -> Iterator[str]:
     for i, pair in enumerate(pairs):
         duplicate = "yes" if pair.duplicate else "no"
         start = f"{pair.distance:4}  {pair.pdq_distance:3}  {duplicate:3}  "
-        names = [shown(path, encoding) for path in (pair.a, pair.b)]
-        yield f"{'' if i else HEADER}{start}{names[0]}\n{' ' * len(start)}{names[1]}\n"
+        paths = [shown(path, encoding) for path in (pair.a, pair.b)]
+        lines = [line for path in paths for line in fold(path, width - len(start))]
+        yield ("" if i else HEADER) + hung(start, lines)
 
 
 def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:

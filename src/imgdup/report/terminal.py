@@ -95,7 +95,7 @@ def facts_table(
         fields: Sequence[Cell] = [value] if isinstance(value, Cell) else value
         texts = [cell_text(field, encoding) for field in fields] or ["-"]
         folded = [line for text in texts for line in fold(text, width - left)]
-        lines.append(_hung(_padded(name, left, False), folded))
+        lines.append(hung(_padded(name, left, False), folded))
     return "".join(lines)
 
 
@@ -175,10 +175,10 @@ def _line(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool], ro
     padded = [_padded(*each) for each in zip(row, widths, numeric, strict=True)]
     start = "".join(text + GAP for text in padded[:-1])
     last = padded[-1].rstrip() if room >= widths[-1] else row[-1]
-    return _hung(start, fold(last, room))
+    return hung(start, fold(last, room))
 
 
-def _hung(start: str, lines: Sequence[str]) -> str:
+def hung(start: str, lines: Sequence[str]) -> str:
     """Join lines under each other behind a start."""
     indent = "\n" + " " * display_width(start)
     return (start + indent.join(lines)).rstrip() + "\n"
@@ -189,5 +189,5 @@ def _stacked(header: Sequence[str], row: Sequence[str], width: int) -> str:
     left = max(map(display_width, header)) + len(GAP)
     fields = zip(header, row, strict=True)
     return "".join(
-        _hung(_padded(name, left, False), fold(text, width - left)) for name, text in fields
+        hung(_padded(name, left, False), fold(text, width - left)) for name, text in fields
     )

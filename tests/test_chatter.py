@@ -1,0 +1,102 @@
+"""The chatter of C libraries: off the terminal, and heard where a JPEG file is damaged inside.
+
+What cannot be taken back has a process of its own.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from make_sample import encode, photo
+
+from imgdup.chatter import chatter, quiet_libraries
+from imgdup.errors import ImageError
+from imgdup.images import decode
+from imgdup.limits import Limits
+
+
+def run(script):
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_libraries_fall_silent_and_python_does_not():
+    result = run(
+        "import os, sys\n"
+        "from imgdup.chatter import silence_libraries\n"
+        "silence_libraries()\n"
+        "silence_libraries()\n"
+        "os.write(2, b'chatter of a library')\n"
+        "print('a word of ours', file=sys.stderr)\n"
+        "raise SystemExit('and the last one')\n"
+    )
+
+    assert result.stderr == "a word of ours\nand the last one\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX descriptors")
+def test_a_closed_standard_error_is_no_error():
+    result = run(
+        "import os, sys\n"
+        "os.close(2)\n"
+        "sys.stderr = None\n"
+        "from imgdup.chatter import silence_libraries\n"
+        "silence_libraries()\n"
+        "print('done')\n"
+    )
+
+    assert result.stdout == "done\n"
+
+
+def test_libraries_are_quiet_only_meanwhile(capfd):
+    with quiet_libraries():
+        os.write(2, b"Corrupt JPEG data\n")
+    os.write(2, b"said after\n")
+
+    assert capfd.readouterr().err == "said after\n"
+
+
+def test_what_is_said_is_heard_once():
+    with quiet_libraries():
+        os.write(2, b"one\n")
+        os.write(2, b"two\n")
+
+        assert chatter() == b"one\ntwo\n"
+        assert chatter() == b""
+        os.write(2, b"three\n")
+        assert chatter() == b"three\n"
+
+
+def test_nothing_is_heard_where_no_one_listens(capfd):
+    os.write(2, b"said\n")
+
+    assert chatter() == b""
+    assert capfd.readouterr().err == "said\n"
+
+
+def test_listening_inside_listening_ends_with_the_inner_one():
+    with quiet_libraries():
+        with quiet_libraries():
+            os.write(2, b"inner\n")
+        os.write(2, b"outer\n")
+
+        assert chatter() == b"outer\n"
+
+
+@pytest.mark.parametrize("reduced", [False, True], ids=["whole", "reduced"])
+def test_jpeg_data_that_end_too_early_are_damaged(reduced):
+    data = encode(photo(1, 900, 600) if reduced else photo(1, 150, 100), ".jpg")
+    holed = data[: len(data) // 2] + data[-2:]
+
+    with quiet_libraries(), pytest.raises(ImageError, match=r"damaged: libjpeg: .*premature end"):
+        decode(holed, Limits())
+
+
+def test_a_complaint_of_the_file_before_counts_for_no_other():
+    data = encode(photo(1, 150, 100), ".jpg")
+
+    with quiet_libraries():
+        os.write(2, b"Corrupt JPEG data: premature end of data segment\n")
+
+        assert decode(data, Limits()).width == 150

@@ -128,7 +128,7 @@ class ImageIndex:
 
         return make_probe(image, self.generation.head["hash"], self.bits)
 
-    def within(self, image: "Image", max_distance: int = 10) -> list[Match]:
+    def within(self, image: "Image", max_distance: int | None = None) -> list[Match]:
         """Find every indexed image within a distance of an image; exact.
 
         Parameters
@@ -136,8 +136,9 @@ class ImageIndex:
         image : path, bytes or ndarray
             A file by its path (text or `Path`); the content of a file (bytes); or pixels, uint8
             of shape (height, width) grey or (height, width, 3) RGB.
-        max_distance : int
-            Largest accepted distance of the search hashes, in bits, inclusive.
+        max_distance : int, optional
+            Largest accepted distance of the search hashes, in bits, inclusive. Default: that of
+            the hash, 10 for 64 bits and 31 for 256.
 
         Returns
         -------

@@ -15,7 +15,7 @@ from imgdup.grey import ORIENTATIONS
 from imgdup.hamming import WORD_BITS, Matches, check_max_distance, distances
 from imgdup.hashing import HASHERS
 from imgdup.pairs.bands import Effort
-from imgdup.planner import Plan, plan
+from imgdup.planner import Choice, plan
 
 if TYPE_CHECKING:
     from imgdup.probes import Probe
@@ -148,7 +148,7 @@ def within(
     return tree.within(hashes, max_distance, strategy=strategy)
 
 
-def plan_within(generation: Generation, n_probes: int, max_distance: int) -> Plan:
+def plan_within(generation: Generation, n_probes: int, max_distance: int) -> Choice:
     """Plan a look-up of so many probes; `max_distance` is checked."""
     tree = generation.tree
     words = generation.bits // WORD_BITS

@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
     seconds: float  # of one thread, roughly
 
 
-class Plan(NamedTuple):
+class Choice(NamedTuple):
     """The way that is taken, and the estimates of all, cheapest first."""
 
     strategy: str
@@ -43,7 +43,7 @@ def plan(
     max_distance: int,
     visited_fractions: Sequence[float],
     band_skew: float,
-) -> Plan:
+) -> Choice:
     """Choose how to find everything within a distance of some probes.
 
     Parameters
@@ -62,7 +62,7 @@ def plan(
 
     Returns
     -------
-    Plan
+    Choice
         The cheapest way by the estimates; ties go to the tree.
 
     Examples
@@ -80,7 +80,7 @@ def plan(
     scan = Estimate("scan", n * n_probes, n_probes * (PROBE_S + scan_s))
     bands = _bands(Task(n_probes, n, words, max_distance, is_self=False), band_skew)
     estimates = sorted([tree, bands, scan], key=lambda estimate: estimate.seconds)
-    return Plan(estimates[0].strategy, tuple(estimates))
+    return Choice(estimates[0].strategy, tuple(estimates))
 
 
 def _bands(task: Task, skew: float) -> Estimate:
@@ -93,7 +93,7 @@ def _bands(task: Task, skew: float) -> Estimate:
     return Estimate("bands", n_compared, COMPILED_S + seconds)
 
 
-def explain(chosen: Plan) -> list[str]:
+def explain(chosen: Choice) -> list[str]:
     """Tell people what was chosen, and what each way would take; one line each.
 
     Examples

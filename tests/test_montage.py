@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import imgdup.report.montage as montage
 from imgdup.errors import ImgdupError
-from imgdup.report import Match
+from imgdup.report import MatchRow
 from imgdup.report.montage import (
     ROLES,
     THUMBNAIL,
@@ -38,7 +38,7 @@ def png(path, pixels):
 
 
 def match(probe, path, distance=3, duplicate=True, is_probe=False):
-    return Match(probe, path, distance, 12, duplicate, 640, 480, is_probe)
+    return MatchRow(probe, path, distance, 12, duplicate, 640, 480, is_probe)
 
 
 def read(path):

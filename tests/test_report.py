@@ -5,7 +5,7 @@ import json
 from imgdup.jsonl import path_from_json
 from imgdup.lines import tsv_fields
 from imgdup.report import (
-    Match,
+    MatchRow,
     failure_json,
     match_json,
     match_lines,
@@ -14,7 +14,7 @@ from imgdup.report import (
     summary_line,
 )
 
-NEAR = Match(b"/a.jpg", b"/b\n\xff.jpg", 3, 12, True, 640, 480, False)
+NEAR = MatchRow(b"/a.jpg", b"/b\n\xff.jpg", 3, 12, True, 640, 480, False)
 FAR = NEAR._replace(path=b"/c.jpg", distance=10, pdq_distance=None, duplicate=False)
 OWN = NEAR._replace(path=b"/a.jpg", distance=0, pdq_distance=0, is_probe=True)
 OTHER = NEAR._replace(probe=b"/z.jpg", path=b"/y.jpg")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from imgdup.lookup import Match
     from imgdup.pairs.bands import Effort
     from imgdup.probes import Probe
-    from imgdup.report import Match as Row
+    from imgdup.report import MatchRow
 
 PROBES_TOGETHER = 10_000  # looked up at once: enough for bands to pay, few enough to wait for
 
@@ -37,7 +37,7 @@ class Asked:
         self.read: list[bytes] = []
         self.failures: list[str] = []
 
-    def matches(self, files: Iterable[bytes]) -> "Iterator[Row]":
+    def matches(self, files: Iterable[bytes]) -> "Iterator[MatchRow]":
         """Yield the matches of each probe, in the order of the files."""
         rest = iter(files)
         while together := list(islice(rest, PROBES_TOGETHER)):
@@ -83,8 +83,8 @@ class Asked:
         limit, k, strategy = (self.options[name] for name in ("max_dist", "k", "strategy"))
         return self.index.look_up_many(probes, limit, k, strategy=strategy, effort=effort)
 
-    def _rows(self, file: bytes, found: "list[Match]") -> "Iterator[Row]":
-        from imgdup.report import Match as Row
+    def _rows(self, file: bytes, found: "list[Match]") -> "Iterator[MatchRow]":
+        from imgdup.report import MatchRow
         from imgdup.sources import absolute
 
         itself = absolute(file)
@@ -92,7 +92,7 @@ class Asked:
         for match in found:
             path = self.index.path(match.row)
             turned = match.orientation if self.options["orientations"] else None
-            yield Row(itself, path, *match[1:6], path == itself, turned)
+            yield MatchRow(itself, path, *match[1:6], path == itself, turned)
 
     def _fail(self, file: bytes, error: ImageError) -> None:
         from imgdup.lines import shown

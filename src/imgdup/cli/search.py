@@ -28,7 +28,7 @@ from imgdup.errors import UsageError
 from imgdup.lines import shown
 
 if TYPE_CHECKING:
-    from imgdup.report import Match
+    from imgdup.report import MatchRow
     from imgdup.sources import Tally
 
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
@@ -76,7 +76,7 @@ def query(probes: tuple[str, ...], index_folder: Path | None, **options: Any) ->
     if options["k"] and (options["strategy"] or options["explain"]):
         raise UsageError("-k always takes the tree: leave out --strategy and --explain")
     asked, tally = Asked(index, options), Tally()
-    matches: Iterable[Match] = asked.matches(_probe_files(probes, options["null"], tally))
+    matches: Iterable[MatchRow] = asked.matches(_probe_files(probes, options["null"], tally))
     if options["montage"] or sys.stdout.isatty():
         matches = list(matches)
     _print_matches(matches, options)
@@ -121,7 +121,7 @@ def _files_of(path: bytes, tally: "Tally") -> Iterator[bytes]:
     yield from (found.path for found in walk(folder, folder, ScanOptions(), b"", tally))
 
 
-def _print_matches(matches: "Iterable[Match]", options: dict[str, Any]) -> None:
+def _print_matches(matches: "Iterable[MatchRow]", options: dict[str, Any]) -> None:
     from imgdup import report
 
     if options["as_json"]:

@@ -15,7 +15,7 @@ from imgdup.report.terminal import fold, rows_as_table
 MATCH_HEADER = ("dist", "pdq", "dup", "size", "path")
 
 
-class Match(NamedTuple):
+class MatchRow(NamedTuple):
     """An indexed image near a probe; paths are absolute."""
 
     probe: bytes
@@ -29,12 +29,12 @@ class Match(NamedTuple):
     orientation: str | None = None  # how the probe was turned; None where it was not to be
 
 
-def match_table(matches: Iterable[Match], *, width: int = 80, encoding: str = "utf-8") -> str:
+def match_table(matches: Iterable[MatchRow], *, width: int = 80, encoding: str = "utf-8") -> str:
     """Lay out the matches of probes for a terminal.
 
     Parameters
     ----------
-    matches : iterable of Match
+    matches : iterable of MatchRow
         Probe by probe, each probe's nearest first.
     width, encoding : int, str
         As in `rows_as_table`.
@@ -46,7 +46,7 @@ def match_table(matches: Iterable[Match], *, width: int = 80, encoding: str = "u
 
     Examples
     --------
-    >>> match = Match(b"/a.jpg", b"/b.jpg", 3, 12, True, 640, 480, False)
+    >>> match = MatchRow(b"/a.jpg", b"/b.jpg", 3, 12, True, 640, 480, False)
     >>> print(match_table([match]), end="")
     dist  pdq  dup  size     path
        3   12  yes  640x480  /b.jpg
@@ -64,12 +64,12 @@ def match_table(matches: Iterable[Match], *, width: int = 80, encoding: str = "u
     return "\n".join(f"{title}\n{table}" for title, table in zip(titles, tables, strict=True))
 
 
-def match_lines(matches: Iterable[Match]) -> Iterator[bytes]:
+def match_lines(matches: Iterable[MatchRow]) -> Iterator[bytes]:
     r"""Write matches as tab-separated lines for a pipe.
 
     Parameters
     ----------
-    matches : iterable of Match
+    matches : iterable of MatchRow
         In the order of the lines.
 
     Yields
@@ -80,7 +80,7 @@ def match_lines(matches: Iterable[Match]) -> Iterator[bytes]:
 
     Examples
     --------
-    >>> match = Match(b"/a.jpg", b"/b\n.jpg", 3, 12, True, 640, 480, False)
+    >>> match = MatchRow(b"/a.jpg", b"/b\n.jpg", 3, 12, True, 640, 480, False)
     >>> list(match_lines([match]))
     [b'3\t12\tyes\t640x480\t/b\\n.jpg\t/a.jpg\n']
     """
@@ -88,12 +88,12 @@ def match_lines(matches: Iterable[Match]) -> Iterator[bytes]:
         yield tsv_line([*_match_cells(match)[:-1], match.path, match.probe])
 
 
-def match_nulls(matches: Iterable[Match]) -> Iterator[bytes]:
+def match_nulls(matches: Iterable[MatchRow]) -> Iterator[bytes]:
     r"""Write the paths of matches for ``xargs -0``: raw bytes, each ended by NUL.
 
     Parameters
     ----------
-    matches : iterable of Match
+    matches : iterable of MatchRow
         In the order of the paths.
 
     Yields
@@ -103,19 +103,19 @@ def match_nulls(matches: Iterable[Match]) -> Iterator[bytes]:
 
     Examples
     --------
-    >>> list(match_nulls([Match(b"/a.jpg", b"/b\n.jpg", 3, 12, True, 640, 480, False)]))
+    >>> list(match_nulls([MatchRow(b"/a.jpg", b"/b\n.jpg", 3, 12, True, 640, 480, False)]))
     [b'/b\n.jpg\x00']
     """
     for match in matches:
         yield null_line(match.path)
 
 
-def match_json(matches: Iterable[Match]) -> Iterator[str]:
+def match_json(matches: Iterable[MatchRow]) -> Iterator[str]:
     r"""Write matches as JSON lines.
 
     Parameters
     ----------
-    matches : iterable of Match
+    matches : iterable of MatchRow
         In the order of the lines.
 
     Yields
@@ -127,7 +127,7 @@ def match_json(matches: Iterable[Match]) -> Iterator[str]:
 
     Examples
     --------
-    >>> next(match_json([Match(b"/a", b"/b", 3, 12, True, 8, 9, False)]))[:43]
+    >>> next(match_json([MatchRow(b"/a", b"/b", 3, 12, True, 8, 9, False)]))[:43]
     '{"probe": "/a", "path": "/b", "distance": 3'
     """
     for match in matches:
@@ -190,13 +190,13 @@ def _counts(summary: Mapping[str, float], *names: str) -> str:
     return ", ".join(f"{summary[name]:,} {name}" for name in names)
 
 
-def _header(group: Sequence[Match]) -> Sequence[str]:
+def _header(group: Sequence[MatchRow]) -> Sequence[str]:
     """Return the titles of the columns."""
     turned = ["turned"] if group[0].orientation else []
     return [*MATCH_HEADER[:-1], *turned, MATCH_HEADER[-1]]
 
 
-def _match_cells(match: Match) -> list[Cell]:
+def _match_cells(match: MatchRow) -> list[Cell]:
     """Return the fields of a match as people read them."""
     duplicate: Cell = "self" if match.is_probe else match.duplicate
     size = f"{match.width}x{match.height}"

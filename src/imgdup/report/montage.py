@@ -18,7 +18,7 @@ from imgdup.errors import ImageError, ImgdupError
 from imgdup.formats import MONTAGE_MARK
 from imgdup.images import decode_rgb, read_file
 from imgdup.limits import Limits
-from imgdup.report import Match
+from imgdup.report import MatchRow
 
 Pixels = npt.NDArray[np.uint8]  # RGB (height, width, 3)
 Colour = tuple[int, int, int]
@@ -63,7 +63,7 @@ class Tile(NamedTuple):
 
 def save_montage(
     path: Path,
-    matches: Iterable[Match],
+    matches: Iterable[MatchRow],
     *,
     probes: Iterable[bytes] = (),
     limits: Limits | None = None,
@@ -74,7 +74,7 @@ def save_montage(
     ----------
     path : Path
         The file to make or to replace.
-    matches : iterable of Match
+    matches : iterable of MatchRow
         Each probe's nearest first; the probe's own row is left out.
     probes : iterable of bytes
         Paths of probes in the order of drawing, those without a match too; a probe that has
@@ -87,7 +87,7 @@ def save_montage(
     ImgdupError
         If there is neither a match nor a probe, or the file cannot be written.
     """
-    results: dict[bytes, list[Match]] = {probe: [] for probe in probes}
+    results: dict[bytes, list[MatchRow]] = {probe: [] for probe in probes}
     for match in matches:
         results.setdefault(match.probe, []).append(match)
     if not results:
@@ -164,7 +164,7 @@ def draw_tile(tile: Tile) -> Pixels:
     return card
 
 
-def _groups(results: Mapping[bytes, Sequence[Match]], limits: Limits) -> list[list[Tile]]:
+def _groups(results: Mapping[bytes, Sequence[MatchRow]], limits: Limits) -> list[list[Tile]]:
     """Read the pictures of all probes and matches, up to `MAX_TILES`."""
     room = MAX_TILES
     groups: list[list[Tile]] = []
@@ -177,7 +177,7 @@ def _groups(results: Mapping[bytes, Sequence[Match]], limits: Limits) -> list[li
     return groups
 
 
-def _tiles(probe: bytes, matches: Sequence[Match], room: int, limits: Limits) -> list[Tile]:
+def _tiles(probe: bytes, matches: Sequence[MatchRow], room: int, limits: Limits) -> list[Tile]:
     """Read the pictures of a probe and its matches, as many as there is room for."""
     others = [match for match in matches if not match.is_probe]
     n_drawn = len(others) if len(others) < room else max(0, room - 2)
@@ -190,7 +190,7 @@ def _tiles(probe: bytes, matches: Sequence[Match], room: int, limits: Limits) ->
     return tiles
 
 
-def _match_tile(match: Match, limits: Limits) -> Tile:
+def _match_tile(match: MatchRow, limits: Limits) -> Tile:
     """Read the picture of a match."""
     role = "duplicate" if match.duplicate else "similar"
     pdq = "" if match.pdq_distance is None else f"PDQ {match.pdq_distance}, "

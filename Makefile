@@ -51,7 +51,10 @@ bench: install
 
 peers: install
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check pdqhash
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps imagededup
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check PyWavelets scikit-learn
 	$(BIN)/python benchmarks/peers_pdqhash.py --images $(DATA)/caltech-101
+	$(BIN)/python benchmarks/peers_imagededup.py --images $(DATA)/caltech-101
 
 fuzz: install
 	IMGDUP_FUZZ=600 IMGDUP_FUZZ_HEADS=500000 $(BIN)/pytest --timeout 3600 -k "fuzz or forged or case_56"

@@ -2,7 +2,7 @@
 
 Blocks marked ``console`` are typed in a terminal of 100 columns, in one folder, one after the
 other; ``...`` in the shown output stands for anything. Lines that begin with ``$ make``,
-``$ pip`` or ``$ git`` are for people.
+``$ pip``, ``$ git``, ``$ cd`` or ``$ python data/`` are for people.
 """
 
 import os
@@ -20,7 +20,7 @@ pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-FOR_PEOPLE = ("make ", "pip ", "git ", "cd ")
+FOR_PEOPLE = ("make ", "pip ", "git ", "cd ", "python data/")
 
 
 def blocks(kind):

@@ -30,8 +30,8 @@ ORDER = """
     lines jsonl table sources
     executors.workers executors.processes executors
     decoding generation
-    indexing.parts indexing.survey indexing.scopes indexing.run indexing.assembly indexing.batch
-    indexing.reading indexing
+    indexing.losses indexing.old_rows indexing.parts indexing.survey indexing.scopes indexing.run
+    indexing.assembly indexing.batch indexing.reading indexing
     probes probing lookup rows joining
     dedupe.duplicates dedupe.keep dedupe.groups dedupe.relations dedupe.records dedupe.plan
     dedupe.certify dedupe

@@ -16,7 +16,7 @@ from imgdup import folder, images
 from imgdup.errors import ImgdupError, LockedError, UsageError
 from imgdup.executors import inline
 from imgdup.index import ImageIndex
-from imgdup.indexing import forget_root, update_index
+from imgdup.indexing import forget, update_index
 from imgdup.indexing.run import Settings
 from imgdup.indexing.scopes import OptionChanges
 
@@ -68,6 +68,18 @@ def opened(monkeypatch):
 
 def counts(outcome):
     return (outcome.seen, outcome.hashed, outcome.unchanged, outcome.failed, outcome.removed)
+
+
+def close(monkeypatch, name):
+    """Let folders of this name be unlistable."""
+    real = os.scandir
+
+    def scandir(path):
+        if os.fsdecode(path).endswith(name):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
 
 
 def generation_bytes(place):
@@ -384,17 +396,59 @@ def test_forget_takes_one_root_out(photos, place, tmp_path):
     paint(tmp_path / "more" / "m.jpg", 50)
     update_index(place, [str(photos), str(tmp_path / "more")], settings())
 
-    outcome = forget_root(place, str(photos))
+    outcome = forget(place, str(photos))
 
     assert outcome.removed == 6
     assert paths(place) == ["m.jpg"]
+
+
+def test_forget_takes_a_root_out_beside_single_files(photos, place, tmp_path):
+    paint(tmp_path / "one.jpg", 50)
+    update_index(place, [str(tmp_path / "one.jpg"), str(photos)], settings())
+
+    outcome = forget(place, str(photos))
+
+    assert outcome.removed == 6
+    assert paths(place) == ["one.jpg"]
+
+
+def test_forget_takes_a_single_file_out(photos, place, tmp_path):
+    for name in ("one.jpg", "two.jpg"):
+        paint(tmp_path / name, 50)
+    update_index(place, [str(tmp_path / "one.jpg"), str(tmp_path / "two.jpg")], settings())
+
+    outcome = forget(place, str(tmp_path / "one.jpg"))
+
+    assert outcome.removed == 1
+    assert paths(place) == ["two.jpg"]
+
+
+def test_an_index_that_forgot_all_its_folders_says_so(photos, place):
+    update_index(place, [str(photos)], settings())
+    forget(place, str(photos))
+
+    with pytest.raises(ImgdupError, match="has no folders: name one"):
+        update_index(place, (), settings())
+
+
+def test_a_row_of_an_inner_root_stays_where_the_outer_one_cannot_be_listed(
+    photos, place, monkeypatch
+):
+    paint(photos / "closed" / "c.jpg", 80)
+    update_index(place, [str(photos / "closed")], settings())
+    close(monkeypatch, "closed")
+
+    outcome = update_index(place, [str(photos)], settings())
+
+    assert outcome.removed == 0
+    assert "c.jpg" in paths(place)
 
 
 def test_forget_of_no_root_names_the_roots(photos, place):
     update_index(place, [str(photos)], settings())
 
     with pytest.raises(UsageError, match=r"not a root of this index; it has: .*photos"):
-        forget_root(place, str(photos / "p0.jpg"))
+        forget(place, str(photos / "p0.jpg"))
 
 
 def test_a_root_that_is_gone_changes_nothing(photos, place):
@@ -421,17 +475,22 @@ def test_a_root_that_lost_everything_changes_nothing_unless_it_may(photos, place
     assert paths(place) == []
 
 
+@pytest.mark.parametrize("n_new", [1, 200])
+def test_new_files_do_not_make_up_for_the_loss_of_all_old_ones(photos, place, n_new):
+    update_index(place, [str(photos)], settings())
+    for file in photos.iterdir():
+        file.unlink()
+    for seed in range(n_new):
+        paint(photos / f"new{seed}.jpg", 50)
+
+    with pytest.raises(ImgdupError, match="6 of 6 indexed files are gone"):
+        update_index(place, (), settings())
+
+
 def test_a_folder_that_cannot_be_listed_keeps_its_entries(photos, place, monkeypatch):
     paint(photos / "closed" / "c.jpg", 80)
     update_index(place, [str(photos)], settings())
-    real = os.scandir
-
-    def scandir(path):
-        if os.fsdecode(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied")
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    close(monkeypatch, "closed")
 
     outcome = update_index(place, (), settings())
 

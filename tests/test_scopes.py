@@ -5,7 +5,7 @@ import os
 import pytest
 
 from imgdup.errors import UsageError
-from imgdup.indexing.scopes import OptionChanges, named_paths, plan_scan, without_root
+from imgdup.indexing.scopes import OptionChanges, named_paths, plan_forgetting, plan_scan
 from imgdup.indexing.survey import Scope
 from imgdup.sources import ScanOptions
 
@@ -75,9 +75,19 @@ def test_a_file_elsewhere_joins_the_single_files():
     assert list(task.roots) == [b"", b"/a"]
 
 
-def test_without_root_refuses_what_is_none():
+def test_forgetting_refuses_what_is_neither_root_nor_single_file():
     with pytest.raises(UsageError, match="'/b' is not a root of this index; it has: /a"):
-        without_root({b"/a": PLAIN}, b"/b")
+        plan_forgetting({b"": PLAIN, b"/a": PLAIN}, [b"/z.jpg"], b"/b")
+
+
+def test_forgetting_the_last_single_file_takes_their_root_away():
+    roots = {b"": PLAIN, b"/a": PLAIN}
+
+    first = plan_forgetting(roots, [b"/y.jpg", b"/z.jpg"], b"/y.jpg")
+    last = plan_forgetting(roots, [b"/z.jpg"], b"/z.jpg")
+
+    assert (list(first.roots), first.forgotten) == ([b"", b"/a"], {b"/y.jpg"})
+    assert (list(last.roots), last.forgotten) == ([b"/a"], {b"/z.jpg"})
 
 
 def test_named_paths_parts_folders_from_files(tmp_path):

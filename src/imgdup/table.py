@@ -158,6 +158,13 @@ class Paths:
         """Yield the absolute path of each row."""
         return self.between(0, len(self))
 
+    def of_root(self, root: bytes) -> Iterator[bytes]:
+        """Yield the absolute paths of the rows that lie in a root."""
+        bounds = [*self.run_rows.tolist(), len(self)]
+        for run, number in enumerate(self.run_roots.tolist()):
+            if self.roots[number] == root:
+                yield from self.between(bounds[run], bounds[run + 1])
+
     def between(self, start: int, stop: int) -> Iterator[bytes]:
         """Yield the absolute paths of the rows from `start` up to `stop`."""
         bounds = [*self.run_rows.tolist(), len(self)]

@@ -167,17 +167,19 @@ def _exit_code(outcome: "Outcome", *, strict: bool) -> int:
 
 
 @click.command()
-@click.argument("folder", metavar="DIR")
+@click.argument("path", metavar="DIR")
 @index_option
-def forget(folder: str, index_folder: Path | None) -> None:
-    """Take a folder out of the index; no image is touched.
+def forget(path: str, index_folder: Path | None) -> None:
+    """Take a folder, or a file that was indexed by its own name, out of the index.
+
+    No image is touched.
 
     \b
     imgdup forget photos/old
     """
-    from imgdup.indexing import forget_root
+    from imgdup import indexing
 
-    outcome = forget_root(find_index(index_folder), folder)
+    outcome = indexing.forget(find_index(index_folder), path)
     write_text([f"{outcome.removed:,} images left the index\n"])
 
 

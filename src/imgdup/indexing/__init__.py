@@ -19,15 +19,15 @@ from imgdup.errors import ImgdupError
 from imgdup.formats import reason_of
 from imgdup.generation import Generation, open_generation
 from imgdup.indexing.assembly import Facts, drop_missing, write_generation
+from imgdup.indexing.old_rows import old_row_stream
 from imgdup.indexing.parts import Parts, sweep_parts
 from imgdup.indexing.reading import read_files
 from imgdup.indexing.run import Failure, Outcome, Progress, Settings, Silent
-from imgdup.indexing.scopes import SINGLE_FILES, Task, named_paths, plan_scan, without_root
-from imgdup.indexing.survey import OLD, Survey, old_row_stream, take_survey
+from imgdup.indexing.scopes import SINGLE_FILES, Task, named_paths, plan_forgetting, plan_scan
+from imgdup.indexing.survey import OLD, Survey, take_survey
 from imgdup.sources import absolute
 
 DEFAULT_HASH = "dhash"
-DEFAULT_BITS = 64
 
 
 class _State(NamedTuple):
@@ -82,7 +82,7 @@ def update_index(
         roots = state.old.roots if state.old else {}
         if not roots and not folders and not files:
             raise ImgdupError(
-                f"no index at {index_folder}: name a folder to index, as in: imgdup index DIR"
+                f"the index at {index_folder} has no folders: name one, as in: imgdup index DIR"
             )
         single = [] if folders or files else _single_files(state.old)
         return plan_scan(roots, folders, files, settings.changes, single)
@@ -90,20 +90,19 @@ def update_index(
     return _run(index_folder, task_of, settings, progress or Silent())
 
 
-def forget_root(index_folder: Path, path: str | bytes) -> Outcome:
-    """Take one root, and all rows below it, out of an index; no image is touched.
+def forget(index_folder: Path, path: str | bytes) -> Outcome:
+    """Take a root and its rows, or one single file, out of an index; no image is touched.
 
     Raises
     ------
     UsageError
-        If `path` is not a root of the index.
+        If `path` is neither a root of the index nor a file that was named by itself.
     """
     _require_index(index_folder)
 
     def task_of(state: _State) -> Task:
-        if state.old is None:
-            raise ImgdupError(f"no index at {index_folder}")
-        return Task(without_root(state.old.roots, absolute(path)), [])
+        roots = state.old.roots if state.old else {}
+        return plan_forgetting(roots, _single_files(state.old), absolute(path))
 
     return _run(index_folder, task_of, Settings(), Silent())
 
@@ -165,9 +164,7 @@ def _words(parameters: dict[str, Any]) -> str:
 
 def _single_files(old: Generation | None) -> list[bytes]:
     """Return the files of the index that were named one by one."""
-    if old is None or SINGLE_FILES not in old.roots:
-        return []
-    return [path for row, path in enumerate(old.paths) if not old.paths.root_of(row)]
+    return [] if old is None else list(old.paths.of_root(SINGLE_FILES))
 
 
 def _survey(state: _State, task: Task, settings: Settings) -> Survey:
@@ -182,6 +179,7 @@ def _survey(state: _State, task: Task, settings: Settings) -> Survey:
         absolute(state.folder),
         old_rows,
         parts.done(),
+        forgotten=task.forgotten,
         allow_removals=settings.allow_removals,
     )
 

@@ -30,10 +30,11 @@ class OptionChanges:
 
 
 class Task(NamedTuple):
-    """The roots of the next generation and what to scan for it."""
+    """The roots of the next generation, what to scan for it, and single files that leave."""
 
     roots: dict[bytes, ScanOptions]
     scopes: list[Scope]
+    forgotten: frozenset[bytes] = frozenset()
 
 
 def plan_scan(
@@ -106,20 +107,29 @@ def in_order(roots: Roots) -> dict[bytes, ScanOptions]:
     return {root: roots[root] for root in sorted(roots, key=path_key)}
 
 
-def without_root(old_roots: Roots, folder: bytes) -> dict[bytes, ScanOptions]:
-    """Return the roots less one.
+def plan_forgetting(old_roots: Roots, single_files: Sequence[bytes], path: bytes) -> Task:
+    """Say which roots and single files are left when one of them goes; nothing is scanned.
 
     Raises
     ------
     UsageError
-        If `folder` is none of them; the text lists them.
+        If `path` is none of them; the text lists the folders.
     """
-    if folder not in old_roots:
-        known = ", ".join(root.decode("utf-8", "replace") for root in old_roots if root) or "none"
+    if path in old_roots:
+        return Task(_without(old_roots, path), [])
+    if path not in single_files:
+        known = ", ".join(os.fsdecode(root) for root in old_roots if root) or "none"
         raise UsageError(
-            f"{folder.decode('utf-8', 'replace')!r} is not a root of this index; it has: {known}"
+            f"{os.fsdecode(path)!r} is not a root of this index; it has: {known}; "
+            "a file can be forgotten if it was indexed by its own name"
         )
-    return {root: options for root, options in old_roots.items() if root != folder}
+    is_last = len(single_files) == 1
+    roots = _without(old_roots, SINGLE_FILES) if is_last else dict(old_roots)
+    return Task(roots, [], frozenset([path]))
+
+
+def _without(roots: Roots, gone: bytes) -> dict[bytes, ScanOptions]:
+    return {root: options for root, options in roots.items() if root != gone}
 
 
 def named_paths(paths: Sequence[str | bytes]) -> tuple[list[bytes], list[bytes]]:

@@ -6,22 +6,20 @@ parts that an interrupted run left. Nothing is held but the listing itself.
 
 import os
 from array import array
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from imgdup.errors import ImgdupError
+from imgdup.indexing.losses import Losses
+from imgdup.indexing.old_rows import OldRow
 from imgdup.indexing.parts import PASSING, SAME_BYTES, Done, is_settled
 from imgdup.sources import Candidate, ScanOptions, Tally, stat_files, walk
 from imgdup.table import Paths, PathsBuilder, is_below, merge_sorted, path_key
 
 TO_READ = -1  # origin of a row that no one has the answer for
 OLD = 0  # origin of a row of the old generation; part k has the origin k >= 1
-
-# A folder that lost more than half of more than this many files is taken for unmounted.
-FEW_FILES = 100
 
 
 class Scope(NamedTuple):
@@ -32,19 +30,14 @@ class Scope(NamedTuple):
     options: ScanOptions
     files: frozenset[bytes] = frozenset()
 
+    @property
+    def where(self) -> str:
+        """Name it for people."""
+        return os.fsdecode(self.folder) or "files named one by one"
+
     def covers(self, path: bytes) -> bool:
         """Tell whether the scan would have found a file of this path."""
         return path in self.files if self.files else is_below(path, self.folder)
-
-
-class OldRow(NamedTuple):
-    """What the old generation knows of a path."""
-
-    row: int
-    size: int
-    mtime_ns: int
-    status: int
-    scanned_ns: int
 
 
 @dataclass
@@ -133,6 +126,7 @@ def take_survey(
     old_rows: Iterable[tuple[bytes, OldRow]],
     done_rows: Iterable[tuple[bytes, Done]],
     *,
+    forgotten: Container[bytes] = (),
     allow_removals: bool = False,
 ) -> Survey:
     """List all files of the next generation and say where the facts of each come from.
@@ -142,32 +136,39 @@ def take_survey(
     scopes : sequence of Scope
         What to scan, disjoint.
     roots : sequence of bytes
-        All roots of the next generation; old rows below none of them leave.
+        All roots of the next generation; old rows leave with their root, unless another folder
+        of these holds them.
     index_folder : bytes
         Absolute path of the index, which is not scanned.
     old_rows, done_rows : iterable of (path_key, row)
         The old generation and the parts, in path order.
+    forgotten : container of bytes
+        Single files whose rows leave.
     allow_removals : bool
         Whether a scope may lose all or most of its files.
 
     Raises
     ------
     ImgdupError
-        If a scope lost everything, or over half of more than 100 files.
+        If a scope lost all that was known in it, or over half of more than 100 files.
     """
     survey = Survey(roots)
     scanned = _scan(scopes, index_folder, survey.tally)
-    losses = [_Losses(scope) for scope in scopes]
+    losses = [Losses(scope.where) for scope in scopes]
     streams: list[Iterator[tuple[bytes, Any]]] = [scanned, iter(old_rows), iter(done_rows)]
     for key, group in groupby(merge_sorted(streams), key=itemgetter(0)):
         found, old, done = _sort_out(row for _, row in group)
         path, n_before = key.replace(b"\0", b"/"), len(survey)
         if found is not None:
             _add_found(survey, found, old, done)
-        elif old is not None:
+        elif old is not None and path not in forgotten:
             _keep_or_drop(survey, path, old, scopes)
-        for loss in losses:
-            loss.count(path, old is not None, stays=len(survey) > n_before)
+        if old is not None:
+            stays = len(survey) > n_before
+            survey.n_removed += not stays
+            for scope, loss in zip(scopes, losses, strict=True):
+                if scope.covers(path):
+                    loss.count(stays=stays)
     if not allow_removals:
         for loss in losses:
             loss.check()
@@ -238,56 +239,14 @@ def _is_answer(done: Done, found: Candidate) -> bool:
 
 
 def _keep_or_drop(survey: Survey, path: bytes, old: OldRow, scopes: Sequence[Scope]) -> None:
-    """Keep an old row that was not looked at; drop one whose file is gone."""
-    forgotten = not any(is_below(path, root) for root in survey.roots)
+    """Keep an old row that was not looked at; drop one whose file is gone or whose root left."""
     unlisted = any(is_below(path, folder) for folder, _ in survey.tally.unlisted)
     looked_at = any(scope.covers(path) for scope in scopes) and not unlisted
-    if forgotten or looked_at:
-        survey.n_removed += 1
-        return
-    survey.kept.append(len(survey))
-    survey.add(path, OLD, old.row, old.size, old.mtime_ns)
+    if not looked_at and _has_root(path, old.root, survey.roots):
+        survey.kept.append(len(survey))
+        survey.add(path, OLD, old.row, old.size, old.mtime_ns)
 
 
-@dataclass
-class _Losses:
-    """How many rows of a scope are still there; an unplugged drive must not empty the index."""
-
-    scope: Scope
-    n_old: int = 0
-    n_lost: int = 0
-    n_present: int = 0
-
-    def count(self, path: bytes, known: bool, *, stays: bool) -> None:
-        if (known or stays) and self.scope.covers(path):
-            self.n_old += known
-            self.n_present += stays
-            self.n_lost += not stays
-
-    def check(self) -> None:
-        lost_all = self.n_lost > 0 and self.n_present == 0
-        lost_most = self.n_old > FEW_FILES and self.n_lost * 2 > self.n_old
-        if lost_all or lost_most:
-            where = os.fsdecode(self.scope.folder) or "files named one by one"
-            raise ImgdupError(
-                f"{where}: {self.n_lost:,} of {self.n_old:,} indexed files are gone; is a drive "
-                "not mounted? Nothing was changed. If they are meant to be gone, say "
-                "--allow-removals"
-            )
-
-
-def old_row_stream(
-    paths: Paths, columns: Mapping[str, Any], scanned_ns: Mapping[bytes, int]
-) -> Iterator[tuple[bytes, OldRow]]:
-    """Yield ``(path_key, OldRow)`` of each row of a generation, in path order."""
-    block = 1 << 16
-    for start in range(0, len(paths), block):
-        stop = min(start + block, len(paths))
-        facts = zip(
-            paths.between(start, stop),
-            *(columns[f][start:stop].tolist() for f in ("size", "mtime_ns", "status")),
-            strict=True,
-        )
-        for row, (path, size, mtime_ns, status) in enumerate(facts, start):
-            seen_ns = scanned_ns.get(paths.root_of(row), 0)
-            yield path_key(path), OldRow(row, size, mtime_ns, status, seen_ns)
+def _has_root(path: bytes, root: bytes, roots: Sequence[bytes]) -> bool:
+    """Tell whether a row still has its root, or one that took its place."""
+    return root in roots or any(each and is_below(path, each) for each in roots)

@@ -4,6 +4,7 @@ Most tests work in this process (`inline`), because what they are about is the l
 has tests of its own. Files get an mtime of an hour ago, so that no clock tick is in doubt.
 """
 
+import contextlib
 import os
 import time
 from collections import Counter
@@ -33,6 +34,15 @@ def paint(path, seed, suffix=".jpg"):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode(photo(seed, 160, 120), suffix))
     age(path)
+
+
+def overwrite(path):
+    """Write another picture of equal size and time."""
+    facts = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-40] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
 def age(path, seconds=AN_HOUR):
@@ -175,15 +185,61 @@ def test_new_bytes_under_an_old_mtime_in_doubt_are_found(photos, place):
     file = photos / "p0.jpg"
     age(file, seconds=-AN_HOUR)
     update_index(place, [str(photos)], settings())
-    facts = file.stat()
-    data = bytearray(file.read_bytes())
-    data[-40] ^= 1
-    file.write_bytes(data)
-    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    overwrite(file)
 
     outcome = update_index(place, (), settings())
 
     assert counts(outcome) == (6, 1, 5, 0, 0)
+
+
+@contextlib.contextmanager
+def a_minute_later(monkeypatch):
+    now = time.time_ns()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: now + 60 * 10**9)
+        yield
+
+
+def test_what_a_run_did_not_look_at_stays_in_doubt(photos, place, monkeypatch):
+    files = [photos / "p0.jpg", photos / "p1.jpg"]
+    age(files[0], seconds=0)
+    update_index(place, [str(file) for file in files], settings())
+    overwrite(files[0])
+    with a_minute_later(monkeypatch):
+        update_index(place, [str(photos / "p2.jpg")], settings())
+
+    outcome = update_index(place, (), settings())
+
+    assert counts(outcome) == (3, 1, 2, 0, 0)
+
+
+def test_what_could_not_be_listed_stays_in_doubt(photos, place, monkeypatch):
+    closed = photos / "closed" / "c.jpg"
+    paint(closed, 80)
+    age(closed, seconds=0)
+    update_index(place, [str(photos)], settings())
+    overwrite(closed)
+    paint(photos / "new.jpg", 81)
+    with a_minute_later(monkeypatch), monkeypatch.context() as patch:
+        close(patch, "closed")
+        update_index(place, (), settings())
+
+    outcome = update_index(place, (), settings())
+
+    assert counts(outcome) == (8, 1, 7, 0, 0)
+
+
+def test_a_doubt_that_was_settled_is_settled_for_good(photos, place, opened, monkeypatch):
+    age(photos / "p0.jpg", seconds=0)
+    update_index(place, [str(photos)], settings())
+    with a_minute_later(monkeypatch):
+        update_index(place, (), settings())
+    opened.clear()
+
+    outcome = update_index(place, (), settings())
+
+    assert opened == {}
+    assert outcome.generation == 1
 
 
 def test_failures_are_listed_once_and_not_read_again_until_they_change(photos, place, opened):

@@ -195,6 +195,11 @@ class PathsBuilder:
         self._relative = TextBuilder()
         self._n_rows = 0
 
+    @property
+    def last_root(self) -> bytes:
+        """The root of the last row."""
+        return self._roots[self._run_roots[-1]]
+
     def append(self, path: bytes) -> None:
         """Add the path of the next row."""
         root = self._run_roots[-1] if self._n_rows else -1

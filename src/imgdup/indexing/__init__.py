@@ -189,13 +189,18 @@ def _finish(state: _State, task: Task, facts: Facts, scanned_ns: int, started: f
     status = facts.gather("status")
     failures = _failures(facts, status)
     counts = _counts(facts.survey, status)
+    was_doubtful = bool(facts.survey.doubtful)
     facts = facts._replace(survey=drop_missing(facts))
+    times = _scan_times(facts.survey, scanned_ns)
     written = _differs(state, task, facts)
     number = state.current.generation if state.current else 0
     if written:
         number = folder.next_generation(state.folder)
         write_generation(folder.generation_path(state.folder, number), facts, task.roots)
-        folder.commit(state.folder, _current(state, task, number, scanned_ns))
+        built = datetime.now(UTC).isoformat(timespec="seconds")
+        folder.commit(state.folder, folder.Current(number, built, __version__, times))
+    elif was_doubtful and state.current:
+        folder.commit(state.folder, state.current._replace(scanned_ns=times))
     sweep_parts(facts.parts_folder)
     return Outcome(
         seen=facts.survey.n_seen,
@@ -210,16 +215,9 @@ def _finish(state: _State, task: Task, facts: Facts, scanned_ns: int, started: f
     )
 
 
-def _current(state: _State, task: Task, number: int, scanned_ns: int) -> folder.Current:
-    """Say when each root was last scanned whole; a root scanned in part keeps its time."""
-    known = state.current.scanned_ns if state.current else {}
-    whole = {scope.folder for scope in task.scopes if scope.folder == scope.root}
-    times = {
-        os.fsdecode(root): scanned_ns if root in whole else known.get(os.fsdecode(root), 0)
-        for root in task.roots
-    }
-    built = datetime.now(UTC).isoformat(timespec="seconds")
-    return folder.Current(number, built, __version__, times)
+def _scan_times(survey: Survey, scanned_ns: int) -> dict[str, int]:
+    """Say since when all rows of each root are known; those not looked at make it older."""
+    return {os.fsdecode(root): survey.kept_ns.get(root, scanned_ns) for root in survey.roots}
 
 
 def _counts(survey: Survey, status: npt.NDArray[Any]) -> dict[str, int]:

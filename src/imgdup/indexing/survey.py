@@ -59,6 +59,8 @@ class Survey:
         Row -> old row of failures that are tried again.
     kept : list of int
         Rows that were not looked at.
+    kept_ns : dict
+        Root -> the oldest scan that its kept rows go back to.
     """
 
     roots: Sequence[bytes]
@@ -71,6 +73,7 @@ class Survey:
     doubtful: dict[int, int] = field(default_factory=dict)
     failed_before: dict[int, OldRow] = field(default_factory=dict)
     kept: list[int] = field(default_factory=list)
+    kept_ns: dict[bytes, int] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     n_seen: int = 0
     n_removed: int = 0
@@ -97,9 +100,20 @@ class Survey:
         self.size.append(size)
         self.mtime_ns.append(mtime_ns)
 
+    def keep(self, path: bytes, old: OldRow) -> None:
+        """Add the next row as it was: its file was not looked at."""
+        self.kept.append(len(self))
+        self.add(path, OLD, old.row, old.size, old.mtime_ns)
+        root = self._paths.last_root
+        self.kept_ns[root] = min(old.scanned_ns, self.kept_ns.get(root, old.scanned_ns))
+
     def without(self, gone: Container[int]) -> "Survey":
-        """Return the listing less some rows, for those that vanished meanwhile."""
+        """Return the listing less some rows that vanished meanwhile.
+
+        All its rows have an answer: what was in doubt is not taken over.
+        """
         rest = Survey(self.roots, part_names=self.part_names, tally=self.tally)
+        rest.kept_ns = self.kept_ns
         rest.n_seen, rest.n_removed = self.n_seen, self.n_removed
         new_row = {}
         columns = (self.paths, self.origin, self.origin_row, self.size, self.mtime_ns)
@@ -243,8 +257,7 @@ def _keep_or_drop(survey: Survey, path: bytes, old: OldRow, scopes: Sequence[Sco
     unlisted = any(is_below(path, folder) for folder, _ in survey.tally.unlisted)
     looked_at = any(scope.covers(path) for scope in scopes) and not unlisted
     if not looked_at and _has_root(path, old.root, survey.roots):
-        survey.kept.append(len(survey))
-        survey.add(path, OLD, old.row, old.size, old.mtime_ns)
+        survey.keep(path, old)
 
 
 def _has_root(path: bytes, root: bytes, roots: Sequence[bytes]) -> bool:

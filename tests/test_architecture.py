@@ -31,7 +31,7 @@ ORDER = """
     executors.workers executors.processes executors
     decoding generation
     indexing.losses indexing.old_rows indexing.parts indexing.survey indexing.scopes indexing.run
-    indexing.assembly indexing.batch indexing.reading indexing
+    indexing.links indexing.assembly indexing.batch indexing.reading indexing
     probes probing lookup rows joining
     dedupe.duplicates dedupe.keep dedupe.groups dedupe.relations dedupe.records dedupe.plan
     dedupe.certify dedupe

@@ -6,6 +6,7 @@ has tests of its own. Files get an mtime of an hour ago, so that no clock tick i
 
 import contextlib
 import os
+import shutil
 import time
 from collections import Counter
 
@@ -583,6 +584,102 @@ def test_hard_links_survive_an_update_of_another_part(photos, place, opened):
     names = paths(place)
     same_file = ImageIndex.open(place).column("same_file")
     assert same_file[names.index("p9.jpg")] == names.index("p0.jpg")
+
+
+def same_file(place):
+    """Each name that is not the first of its file -> that first one."""
+    names = paths(place)
+    column = ImageIndex.open(place).column("same_file").tolist()
+    return {names[row]: names[first] for row, first in enumerate(column) if first >= 0}
+
+
+@needs_links
+def test_hard_links_across_an_updated_part_stay_one_file(photos, place):
+    paint(photos / "x" / "a.jpg", 90)
+    (photos / "y").mkdir()
+    os.link(photos / "x" / "a.jpg", photos / "y" / "b.jpg")
+    update_index(place, [str(photos)], settings())
+    paint(photos / "x" / "new.jpg", 91)
+
+    update_index(place, [str(photos / "x")], settings())
+
+    assert same_file(place) == {"b.jpg": "a.jpg"}
+
+
+@needs_links
+def test_hard_links_across_roots_that_were_indexed_one_by_one_are_one_file(tmp_path, place):
+    paint(tmp_path / "x" / "a.jpg", 90)
+    (tmp_path / "y").mkdir()
+    os.link(tmp_path / "x" / "a.jpg", tmp_path / "y" / "b.jpg")
+
+    for name in "xy":
+        update_index(place, [str(tmp_path / name)], settings())
+
+    assert same_file(place) == {"b.jpg": "a.jpg"}
+
+
+@needs_links
+def test_a_kept_file_of_equal_size_and_time_is_not_taken_for_a_link(tmp_path, place):
+    for name in ("x/a.jpg", "y/b.jpg"):
+        paint(tmp_path / name, 90)
+        os.utime(tmp_path / name, (1, 1))
+    os.link(tmp_path / "y" / "b.jpg", tmp_path / "y" / "c.jpg")
+
+    for name in "xy":
+        update_index(place, [str(tmp_path / name)], settings())
+
+    assert same_file(place) == {"c.jpg": "b.jpg"}
+
+
+@needs_links
+def test_files_that_became_links_or_ceased_to_be_are_seen_though_nothing_else_changed(
+    photos, place
+):
+    first, second = photos / "p0.jpg", photos / "p1.jpg"
+    shutil.copy2(first, second)
+    update_index(place, [str(photos)], settings())
+    second.unlink()
+    os.link(first, second)
+
+    linked = update_index(place, (), settings())
+    marks = same_file(place)
+    again = update_index(place, (), settings())
+    second.unlink()
+    shutil.copy2(first, second)
+    update_index(place, (), settings())
+
+    assert (linked.hashed, linked.written, again.written) == (0, True, False)
+    assert marks == {"p1.jpg": "p0.jpg"}
+    assert same_file(place) == {}
+
+
+@needs_links
+def test_a_link_in_place_of_an_older_copy_takes_its_time(photos, place):
+    first, second = photos / "p0.jpg", photos / "p1.jpg"
+    shutil.copy2(first, second)
+    age(second, 2 * AN_HOUR)
+    update_index(place, [str(photos)], settings())
+    second.unlink()
+    os.link(first, second)
+
+    update_index(place, (), settings())
+
+    mtime_ns = ImageIndex.open(place).column("mtime_ns")
+    assert mtime_ns[0] == mtime_ns[1] == first.stat().st_mtime_ns
+    assert same_file(place) == {"p1.jpg": "p0.jpg"}
+
+
+@needs_links
+def test_links_in_doubt_are_read_once_and_nothing_is_written(photos, place, opened):
+    os.link(photos / "p0.jpg", photos / "p9.jpg")
+    age(photos / "p0.jpg", seconds=-AN_HOUR)
+    update_index(place, [str(photos)], settings())
+    opened.clear()
+
+    outcome = update_index(place, (), settings())
+
+    assert sum(opened.values()) == 1
+    assert not outcome.written
 
 
 @needs_links

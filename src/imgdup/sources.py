@@ -96,6 +96,15 @@ def check_exists(path: str | bytes | os.PathLike[str]) -> None:
         raise UsageError(f"{os.fsdecode(path)!r}: no such file or folder")
 
 
+def identity(path: bytes) -> tuple[int, int]:
+    """Return device and inode of the file or folder that a path leads to, zeros if it does not."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return (facts.st_dev, facts.st_ino)
+
+
 def walk(
     folder: bytes, root: bytes, options: ScanOptions, skip: bytes, tally: Tally
 ) -> Iterator[Candidate]:
@@ -121,7 +130,7 @@ def walk(
     excluded = options.excludes()
     prefix = len(join(root, b""))
     levels = [_names(folder, tally)]
-    parents = [(folder, _identity(folder))]
+    parents = [(folder, identity(folder))]
     while levels:
         name = next(levels[-1], None)
         if name is None:
@@ -135,12 +144,12 @@ def walk(
         if facts is None:
             continue
         if stat.S_ISDIR(facts.st_mode):
-            identity = (facts.st_dev, facts.st_ino)
-            if options.follow_symlinks and identity in (known for _, known in parents):
+            this = (facts.st_dev, facts.st_ino)
+            if options.follow_symlinks and this in (known for _, known in parents):
                 tally.ignored += 1
                 continue
             levels.append(_names(path, tally))
-            parents.append((path, identity))
+            parents.append((path, this))
         elif is_candidate(path, facts.st_mode):
             yield _candidate(path, facts, options.follow_symlinks)
         else:
@@ -190,14 +199,6 @@ def _names(folder: bytes, tally: Tally) -> Iterator[bytes]:
     except OSError as error:
         tally.unlisted.append((folder, error.strerror or str(error)))
         return iter(())
-
-
-def _identity(folder: bytes) -> tuple[int, int]:
-    try:
-        facts = os.stat(folder)
-    except OSError:
-        return (0, 0)
-    return (facts.st_dev, facts.st_ino)
 
 
 def _is_skipped(name: bytes, options: ScanOptions) -> bool:

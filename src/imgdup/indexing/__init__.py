@@ -19,6 +19,7 @@ from imgdup.errors import ImgdupError
 from imgdup.formats import reason_of
 from imgdup.generation import Generation, open_generation
 from imgdup.indexing.assembly import Facts, drop_missing, write_generation
+from imgdup.indexing.links import same_file
 from imgdup.indexing.old_rows import old_row_stream
 from imgdup.indexing.parts import Parts, sweep_parts
 from imgdup.indexing.reading import read_files
@@ -26,6 +27,7 @@ from imgdup.indexing.run import Failure, Outcome, Progress, Settings, Silent
 from imgdup.indexing.scopes import SINGLE_FILES, Task, named_paths, plan_forgetting, plan_scan
 from imgdup.indexing.survey import OLD, Survey, take_survey
 from imgdup.sources import absolute
+from imgdup.table import fields
 
 DEFAULT_HASH = "dhash"
 
@@ -244,10 +246,14 @@ def _failures(facts: Facts, status: npt.NDArray[Any]) -> list[Failure]:
 
 def _differs(state: _State, task: Task, facts: Facts) -> bool:
     """Tell whether the next generation would hold anything but the old one."""
-    if state.old is None:
+    old, survey = state.old, facts.survey
+    if old is None or len(survey) != len(old) or survey.n_removed or old.roots != task.roots:
         return True
-    survey = facts.survey
-    same_rows = len(survey) == len(state.old) and bool(
-        np.all(np.frombuffer(survey.origin, np.int32) == OLD)
-    )
-    return not same_rows or survey.n_removed > 0 or state.old.roots != task.roots
+    if np.any(np.frombuffer(survey.origin, np.int32) != OLD):
+        return True
+    rows = np.frombuffer(survey.origin_row, np.int64)
+    moved = np.flatnonzero(rows != np.arange(len(rows)))  # names of a file, told by one of them
+    columns = (old.arrays[name] for name in fields(facts.words))
+    if not all(np.array_equal(column[rows[moved]], column[moved]) for column in columns):
+        return True
+    return not np.array_equal(same_file(survey, old), old.arrays["same_file"])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from imgdup import store
 from imgdup.formats import REASONS
 from imgdup.generation import TREE_PREFIX, Generation
+from imgdup.indexing.links import same_file
 from imgdup.indexing.parts import load_part
 from imgdup.indexing.survey import OLD, Survey
 from imgdup.pairs.bands import choose
@@ -132,38 +133,6 @@ def _dictionary(hashes: Array, status: Array) -> tuple[dict[str, Array], float]:
         **{TREE_PREFIX + name: array for name, array in tree.arrays().items()},
     }
     return dictionary, choose(distinct, None, SKEW_DISTANCES[distinct.shape[1]]).skew
-
-
-def same_file(survey: Survey, old: Generation | None) -> npt.NDArray[np.int64]:
-    """Return for each row the first row of the same file, or -1 where it is the first itself.
-
-    Rows that were scanned are one file where device and inode agree; rows that were not looked
-    at stay what they were.
-    """
-    first = np.full(len(survey), -1, np.int64)
-    for rows in [*linked_groups(survey), *_kept_groups(survey, old)]:
-        first[rows[1:]] = rows[0]
-    return first
-
-
-def linked_groups(survey: Survey) -> list[list[int]]:
-    """Return the rows of each scanned file that has several names, ascending."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for row, device, inode in survey.linked:
-        groups.setdefault((device, inode), []).append(row)
-    return [rows for rows in groups.values() if len(rows) > 1]
-
-
-def _kept_groups(survey: Survey, old: Generation | None) -> list[list[int]]:
-    if old is None or not survey.kept:
-        return []
-    groups: dict[int, list[int]] = {}
-    old_first = old.arrays["same_file"]
-    for row in survey.kept:
-        old_row = survey.origin_row[row]
-        leader = int(old_first[old_row])
-        groups.setdefault(old_row if leader < 0 else leader, []).append(row)
-    return [rows for rows in groups.values() if len(rows) > 1]
 
 
 def drop_missing(facts: Facts) -> Survey:

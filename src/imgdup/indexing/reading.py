@@ -11,7 +11,8 @@ from imgdup.cores import usable_cores
 from imgdup.decoding import decode_batches
 from imgdup.executors import Died
 from imgdup.formats import REASONS
-from imgdup.indexing.assembly import Facts, linked_groups
+from imgdup.indexing.assembly import Facts
+from imgdup.indexing.links import linked_groups
 from imgdup.indexing.parts import SAME_BYTES, Item, Job, Result, write_part
 from imgdup.indexing.run import Progress, Settings
 from imgdup.indexing.survey import OLD, TO_READ, Survey

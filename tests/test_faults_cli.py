@@ -183,12 +183,15 @@ def test_case_82_a_missing_index_is_not_made_and_the_remedy_told(here, tmp_path,
     assert os.listdir(tmp_path / "empty") == []
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_case_82_a_file_is_no_index_folder(here, capsys, command):
-    code, err = fails(capsys, *command, "--index", "photos/p0.jpg")
+@pytest.mark.parametrize("place", ["photos/p0.jpg", "photos/p0.jpg/below", os.devnull])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, ["index", "photos"]], ids=lambda command: " ".join(command)
+)
+def test_case_82_a_file_is_no_index_folder(here, capsys, command, place):
+    code, err = fails(capsys, *command, "--index", place)
 
     assert code == 1
-    assert "is a file, not an index folder" in err
+    assert "is a file, not an index folder; name one with --index FOLDER" in err
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,9 @@ def test_a_folder_without_an_index_says_how_to_make_one(tmp_path, exists):
 def test_a_file_is_no_index_folder(tmp_path):
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(ImgdupError, match=r"file is a file, not an index folder$"):
+    with pytest.raises(
+        ImgdupError, match=r"file is a file, not an index folder; name one with --index FOLDER$"
+    ):
         folder.open_generation(tmp_path / "file", lambda path: path.read_bytes())
 
 

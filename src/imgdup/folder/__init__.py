@@ -80,6 +80,7 @@ def prepare(folder: Path) -> None:
     ImgdupError
         If they cannot, or if the folder holds other files than those of an index.
     """
+    _check_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _check_ours(folder)
@@ -121,6 +122,7 @@ def read_current(folder: Path) -> Current | None:
     ImgdupError
         If it cannot be read.
     """
+    _check_folder(folder)
     path = folder / CURRENT
     try:
         with open_regular(path) as file:
@@ -206,10 +208,15 @@ def sweep(folder: Path) -> int:
     return deleted + sum(_deleted(path) for path in strays)
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse a file or device where an index folder, or one that shall hold it, would be."""
+    there = next((place for place in (folder, *folder.parents) if os.path.exists(place)), folder)
+    if os.path.exists(there) and not os.path.isdir(there):
+        raise ImgdupError(f"{there} is a file, not an index folder; name one with --index FOLDER")
+
+
 def _existing(folder: Path) -> Current:
     """Read which generation counts, or say that and why there is none."""
-    if os.path.isfile(folder):
-        raise ImgdupError(f"{folder} is a file, not an index folder")
     current = read_current(folder)
     if current is None:
         raise ImgdupError(f"no index in {folder}; make one with: imgdup index DIR")

@@ -519,6 +519,42 @@ def test_a_root_that_is_gone_changes_nothing(photos, place):
     assert generation_bytes(place) == before
 
 
+@pytest.mark.parametrize("name", ["photos", "photos/sub", "photos/sub/s.jpg", "one.jpg"])
+def test_a_named_path_that_is_gone_but_indexed_is_a_loss_that_can_be_allowed(
+    photos, place, tmp_path, name
+):
+    paint(photos / "sub" / "s.jpg", 40)
+    paint(tmp_path / "one.jpg", 41)
+    update_index(place, [str(photos), str(tmp_path / "one.jpg")], settings())
+    (tmp_path / name).rename(tmp_path / "elsewhere")
+    n_gone = {"photos": 7}.get(name, 1)
+
+    with pytest.raises(ImgdupError, match="is a drive not mounted") as raised:
+        update_index(place, [str(tmp_path / name)], settings())
+    outcome = update_index(place, [str(tmp_path / name)], settings(allow_removals=True))
+
+    assert raised.value.exit_code == 1
+    assert outcome.removed == n_gone
+    assert len(ImageIndex.open(place)) == 8 - n_gone
+
+
+def test_a_listed_file_that_is_gone_leaves_the_index(photos, place):
+    listed = [str(file) for file in sorted(photos.iterdir())]
+    update_index(place, listed, settings())
+    (photos / "p3.jpg").unlink()
+
+    outcome = update_index(place, listed, settings())
+
+    assert counts(outcome) == (5, 0, 5, 0, 1)
+
+
+def test_a_path_that_never_was_is_a_usage_error_also_in_a_root(photos, place):
+    update_index(place, [str(photos)], settings())
+
+    with pytest.raises(UsageError, match="no such file or folder"):
+        update_index(place, [str(photos / "typo")], settings())
+
+
 def test_a_root_that_lost_everything_changes_nothing_unless_it_may(photos, place):
     update_index(place, [str(photos)], settings())
     for file in photos.iterdir():

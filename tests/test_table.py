@@ -59,6 +59,20 @@ def test_paths_of_several_roots_come_back_and_are_found(relative, data):
     assert [table[row] for row in range(len(table))] == paths
     assert [table.find(path) for path in paths] == list(range(len(paths)))
     assert table.find(b"/not/there") is None
+    assert not table.holds(b"/not/there")
+
+
+def test_holds_knows_the_folders_of_rows_and_no_namesakes():
+    builder = PathsBuilder([b"/p"])
+    for path in (b"/p/a/b.jpg", b"/p/a-b/c.jpg"):
+        builder.append(path)
+
+    table = builder.paths()
+
+    assert [table.holds(b"/p/" + name) for name in (b"a", b"a-b", b"a/b.jpg", b"a-", b"z")] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+    assert table.holds(b"/") and table.holds(b"/p")
 
 
 def test_a_row_outside_the_table_raises():

@@ -175,14 +175,25 @@ class Paths:
 
     def find(self, path: bytes) -> int | None:
         """Return the row of an absolute path, by bisection, or None."""
-        key, low, high = path_key(path), 0, len(self)
+        row = self._first_from(path_key(path))
+        return row if row < len(self) and self[row] == path else None
+
+    def holds(self, folder: bytes) -> bool:
+        """Tell, by bisection, whether any row lies in a folder."""
+        inside = join(folder, b"")
+        row = self._first_from(path_key(inside))
+        return row < len(self) and self[row].startswith(inside)
+
+    def _first_from(self, key: bytes) -> int:
+        """Return the first row whose key is not less than `key`."""
+        low, high = 0, len(self)
         while low < high:
             middle = (low + high) // 2
             if path_key(self[middle]) < key:
                 low = middle + 1
             else:
                 high = middle
-        return low if low < len(self) and self[low] == path else None
+        return low
 
 
 class PathsBuilder:

@@ -68,17 +68,19 @@ def update_index(
     Raises
     ------
     UsageError
-        If a path is not there, or none is named and the index has no roots.
+        If a path is neither there nor in the index.
     ImgdupError
-        If the index folder cannot be written, has other hash parameters than `settings` names,
-        or a root lost its files. Nothing is changed then.
+        If no path is named and there is no index, or one without roots; if the index folder cannot
+        be written, has other hash parameters than `settings` names, or a root lost its files.
+        Nothing is changed then.
     LockedError
         If another process is writing the index.
     """
     settings = settings or Settings()
-    if not paths:
-        _require_index(index_folder)
-    folders, files = named_paths(paths)
+    old = None
+    if not paths or folder.read_current(index_folder) is not None:
+        old = folder.open_generation(index_folder, open_generation)[1]
+    folders, files = named_paths(paths, old.paths if old else None)
 
     def task_of(state: _State) -> Task:
         roots = state.old.roots if state.old else {}
@@ -100,18 +102,13 @@ def forget(index_folder: Path, path: str | bytes) -> Outcome:
     UsageError
         If `path` is neither a root of the index nor a file that was named by itself.
     """
-    _require_index(index_folder)
+    folder.open_generation(index_folder, open_generation)  # raises before a folder is made
 
     def task_of(state: _State) -> Task:
         roots = state.old.roots if state.old else {}
         return plan_forgetting(roots, _single_files(state.old), absolute(path))
 
     return _run(index_folder, task_of, Settings(), Silent())
-
-
-def _require_index(index_folder: Path) -> None:
-    """Raise ImgdupError where no index is, before a folder for one is made."""
-    folder.open_generation(index_folder, open_generation)
 
 
 def _run(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from imgdup.errors import UsageError
 from imgdup.indexing.survey import Scope
 from imgdup.sources import ScanOptions, absolute, check_exists
-from imgdup.table import is_below, path_key
+from imgdup.table import Paths, is_below, path_key
 
 SINGLE_FILES = b""  # the root of files that were named one by one
 
@@ -132,17 +132,25 @@ def _without(roots: Roots, gone: bytes) -> dict[bytes, ScanOptions]:
     return {root: options for root, options in roots.items() if root != gone}
 
 
-def named_paths(paths: Sequence[str | bytes]) -> tuple[list[bytes], list[bytes]]:
+def named_paths(
+    paths: Sequence[str | bytes], old: Paths | None = None
+) -> tuple[list[bytes], list[bytes]]:
     """Part what the user named into folders and files, as absolute paths.
+
+    What is not there but in the index is taken for what it was, so that its loss is noticed.
 
     Raises
     ------
     UsageError
-        If one is not there.
+        If one is neither there nor in the index.
     """
     folders: list[bytes] = []
     files: list[bytes] = []
     for path in paths:
-        check_exists(path)
-        (folders if os.path.isdir(path) else files).append(absolute(path))
+        place = absolute(path)
+        was_folder = old is not None and (place in old.roots or old.holds(place))
+        if old is None or not (was_folder or old.find(place) is not None):
+            check_exists(path)
+        is_folder = os.path.isdir(path) or (was_folder and not os.path.lexists(path))
+        (folders if is_folder else files).append(place)
     return folders, files

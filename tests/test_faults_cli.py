@@ -141,6 +141,8 @@ def test_case_81_a_distance_that_cannot_be_is_refused_with_the_range(here, capsy
         (["index", "x", "--timeout", "soon"], "'soon' is not a valid float"),
         (["index", "x", "--max-pixels", "0"], "x>=1"),
         (["index", "x", "--max-file-size", "0"], "as in 500M, 1G"),
+        (["index", "x", "--max-file-size", "\u00b2"], "as in 500M, 1G"),
+        (["index", "x", "--max-file-size", "9" * 5000], "as in 500M, 1G"),
         (["index", "x", "--worker-memory", "-1G"], "as in 500M, 1G"),
         (["export", "--format", "xml", "-o", "x"], "'pickle'"),
         (["pairs", "--by", "name"], "'pdq', 'search'"),
@@ -154,6 +156,25 @@ def test_case_81_other_options_are_refused_with_what_they_may_be(here, capsys, a
     assert code == 2
     assert words in err
     assert "--help" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--hash", "pdq", "--bits", "64"], "pdq of 64 bits is not made; it has 256 bits"),
+        (["--timeout", "nan"], "timeout_s must be above 0 and at most 1,000,000"),
+        (["--timeout", "1e300"], "timeout_s must be above 0 and at most 1,000,000"),
+        (["--worker-memory", "99999999999T"], "worker_memory_bytes must be above 0 and at most"),
+    ],
+)
+def test_case_81_options_that_cannot_be_together_or_at_all_make_no_index(
+    photos, capsys, args, words
+):
+    code, err = fails(capsys, "index", "photos", *args)
+
+    assert code == 2
+    assert words in err
+    assert not os.path.exists(".imgdup")
 
 
 # ---- 82: no index

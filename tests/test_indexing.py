@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections import Counter
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from imgdup.index import ImageIndex
 from imgdup.indexing import forget, update_index
 from imgdup.indexing.run import Settings
 from imgdup.indexing.scopes import OptionChanges
+from imgdup.limits import Limits
 
 AN_HOUR = 3600
 
@@ -387,6 +389,33 @@ def test_other_hash_parameters_are_refused_with_both_named(photos, place):
 
     with pytest.raises(ImgdupError, match=r"dhash 64 .* not phash 64"):
         update_index(place, (), settings(hasher="phash"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"hasher": "nope"}, "no hash 'nope'; there are: dhash, ahash, phash, pdq"),
+        ({"bits": 128}, "dhash of 128 bits is not made; it has 64 or 256 bits"),
+        ({"hasher": "pdq", "bits": 64}, "pdq of 64 bits is not made; it has 256 bits"),
+    ],
+)
+def test_a_hash_that_is_not_made_is_refused_before_anything_is(photos, place, options, words):
+    with pytest.raises(UsageError, match=words):
+        update_index(place, [str(photos)], settings(**options))
+
+    assert not place.exists()
+
+
+def test_no_workers_are_refused():
+    with pytest.raises(UsageError, match="workers must be at least 1, or None for all, got 0"):
+        Settings(workers=0)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), 1 << 63])
+def test_limits_that_cannot_be_are_refused(name, value):
+    with pytest.raises(UsageError, match=f"{name} must be above 0 and at most .* got {value}"):
+        Limits(**{name: value})
 
 
 def test_a_folder_in_a_root_means_that_part_only(photos, place):

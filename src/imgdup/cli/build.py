@@ -33,7 +33,7 @@ N_LISTED = 10  # failures told on stderr; --errors has all
 @click.argument("paths", nargs=-1, metavar="[DIR]...")
 @index_option
 @click.option("--hash", "hasher", type=click.Choice(HASHES), help="Search hash. Default: dhash.")
-@click.option("--bits", type=click.Choice(["64", "256"]), help="Its length. Default: 64.")
+@click.option("--bits", type=click.Choice(["64", "256"]), help="Its length. Default: 64, pdq 256.")
 @click.option("--workers", type=click.IntRange(min=1), help="Default: all usable cores.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out names or paths.")
 @click.option("--follow-symlinks", is_flag=True, default=None, help="Follow links.")

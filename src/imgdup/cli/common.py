@@ -1,6 +1,7 @@
 """Options that several commands share, and how results get to stdout."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from imgdup.lines import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SIZE = re.compile("0*[1-9][0-9]{0,17}", re.ASCII)
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -29,7 +31,7 @@ class Bytes(click.ParamType[int]):
             return value
         text = str(value).strip().upper().removesuffix("B").removesuffix("I")
         number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS and text else (text, "")
-        if not number.isdigit() or int(number) < 1:
+        if not SIZE.fullmatch(number):
             self.fail(f"{value!r} is no size; write bytes, or as in 500M, 1G", param, ctx)
         return int(number) * UNITS[unit]
 

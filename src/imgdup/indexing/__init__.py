@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import __version__, folder
-from imgdup.errors import ImgdupError
+from imgdup.errors import ImgdupError, UsageError
 from imgdup.formats import reason_of
 from imgdup.generation import Generation, open_generation
 from imgdup.indexing.assembly import Facts, drop_missing, write_generation
@@ -68,7 +68,7 @@ def update_index(
     Raises
     ------
     UsageError
-        If a path is neither there nor in the index.
+        If a path is neither there nor in the index, or there is no such hash.
     ImgdupError
         If no path is named and there is no index, or one without roots; if the index folder cannot
         be written, has other hash parameters than `settings` names, or a root lost its files.
@@ -77,6 +77,7 @@ def update_index(
         If another process is writing the index.
     """
     settings = settings or Settings()
+    _check_hash(settings)
     old = None
     if not paths or folder.read_current(index_folder) is not None:
         old = folder.open_generation(index_folder, open_generation)[1]
@@ -132,16 +133,29 @@ def _run(
         return _finish(state, task, facts, scanned_ns, started)
 
 
+def _check_hash(settings: Settings) -> None:
+    """Raise UsageError for a hash that there is not, before a folder is made for it."""
+    from imgdup.hashing import HASHERS
+
+    name, bits = settings.hasher or DEFAULT_HASH, settings.bits
+    if name not in HASHERS:
+        raise UsageError(f"there is no hash {name!r}; there are: {', '.join(HASHERS)}")
+    widths = HASHERS[name].widths
+    if bits is not None and bits not in widths:
+        lengths = " or ".join(map(str, widths))
+        raise UsageError(f"{name} of {bits} bits is not made; it has {lengths} bits")
+
+
 def _read_state(index_folder: Path, settings: Settings) -> _State:
     """Open what there is, and refuse other hash parameters than the stored ones."""
-    from imgdup.hashing import PARAMETERS_VERSION
+    from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 
     current, old = folder.read_current(index_folder), None
     if current is not None:
         current, old = folder.open_generation(index_folder, open_generation)
     known = old.parameters if old else {}
     hasher = settings.hasher or known.get("hash", DEFAULT_HASH)
-    bits = settings.bits or known.get("bits") or _default_bits(hasher)
+    bits = settings.bits or known.get("bits") or HASHERS[hasher].widths[0]
     wanted = {"hash": hasher, "bits": bits, "parameters": PARAMETERS_VERSION}
     if old and wanted != known:
         raise ImgdupError(
@@ -149,12 +163,6 @@ def _read_state(index_folder: Path, settings: Settings) -> _State:
             "and --bits to keep them, or choose another index with --index"
         )
     return _State(index_folder, old, current, wanted)
-
-
-def _default_bits(hasher: str) -> int:
-    from imgdup.hashing import HASHERS
-
-    return HASHERS[hasher].widths[0]
 
 
 def _words(parameters: dict[str, Any]) -> str:

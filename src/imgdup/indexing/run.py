@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from imgdup.errors import UsageError
 from imgdup.executors import local
 from imgdup.executors.processes import Setup
 from imgdup.indexing.scopes import OptionChanges
@@ -91,6 +92,11 @@ class Settings:
         Whether a root may lose all or most of its files.
     engine : callable
         Makes the executor that batches are submitted to: processes of this machine.
+
+    Raises
+    ------
+    UsageError
+        If there are no workers.
     """
 
     hasher: str | None = None
@@ -100,3 +106,8 @@ class Settings:
     changes: OptionChanges = field(default_factory=OptionChanges)
     allow_removals: bool = False
     engine: Callable[[Setup], Executor] = local
+
+    def __post_init__(self) -> None:
+        """Check the number of workers; the hash is checked where hashes are known."""
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"workers must be at least 1, or None for all, got {self.workers}")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from make_sample import encode, photo
 
-from imgdup import ImageIndex, atomic, folder, indexing, store
+from imgdup import ImageIndex, atomic, cli, folder, indexing, store
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.executors import inline
 from imgdup.indexing import assembly, update_index
@@ -130,6 +130,149 @@ def test_case_69_forged_numbers_give_an_error_or_nothing_at_use(place, photos, n
         assert "index again" in str(error) or "imgdup index" in str(error)
     else:
         assert all(0 <= match.row < 3 for match in matches)
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory):
+    """An index of three photos, one under two names, one no image at all."""
+    place = tmp_path_factory.mktemp("linked")
+    (place / "photos").mkdir()
+    for seed in range(3):
+        paint(place / "photos" / f"p{seed}.jpg", seed)
+    os.link(place / "photos" / "p0.jpg", place / "photos" / "p9.jpg")
+    (place / "photos" / "bad.jpg").write_bytes(b"nonsense")
+    os.utime(place / "photos" / "bad.jpg", (LONG_AGO, LONG_AGO))
+    update_index(place / ".imgdup", [str(place / "photos")], INLINE)
+    return place
+
+
+def number(value):
+    """A column full of one number."""
+    return lambda a: np.full_like(a, value)
+
+
+def as_float(a):
+    return a.astype(np.float64)
+
+
+FORGED_COLUMNS = [
+    ("format", number(200)),
+    ("status", number(200)),
+    ("class_offsets", as_float),
+    ("class_offsets", number(1 << 40)),
+    ("class_offsets", lambda a: a[::-1].copy()),
+    ("class_offsets", number(0)),
+    ("class_rows", as_float),
+    ("class_rows", number(1 << 40)),
+    ("class_rows", number(-5)),
+    ("same_file", as_float),
+    ("same_file", number(1 << 40)),
+    ("same_file", number(-7)),
+    ("run_roots", as_float),
+    ("run_rows", as_float),
+    ("run_roots", number(1)),
+    ("path_offsets", as_float),
+    ("path_offsets", number(1 << 63)),
+    ("path_blob", number(0)),
+    ("failed_rows", as_float),
+    ("failed_rows", number(1 << 40)),
+    ("detail_offsets", as_float),
+    ("detail_offsets", number(1 << 63)),
+    ("tree_visited_fractions", number(float("nan"))),
+    ("tree_visited_fractions", number(-1.0)),
+    ("tree_rows", number(1 << 40)),
+]
+ROOT = {"path": "/photos", "exclude": [], "follow_symlinks": 0, "hidden": 0}
+FORGED_HEADS = [
+    ("hash", "nope"),
+    ("hash", 7),
+    ("bits", "64"),
+    ("bits", 256),
+    ("bits", 63),
+    ("parameters", "1"),
+    ("band_skew_thousandths", "x"),
+    ("roots", [{**ROOT, "exclude": [7]}]),
+    ("roots", [{**ROOT, "exclude": {"a": 1}}]),
+    ("roots", [{**ROOT, "exclude": 7}]),
+    ("roots", [{**ROOT, "path": 7}]),
+    ("roots", [{**ROOT, "path": "/pho\0tos"}]),
+    ("roots", [{**ROOT, "hidden": [1]}]),
+    ("roots", ["/photos"]),
+    ("roots", 7),
+]
+READERS = [
+    ["info"],
+    ["query", "photos/p1.jpg"],
+    ["query", "photos/p1.jpg", "-k", "2"],
+    ["pairs", "--by", "search"],
+    ["dedupe"],
+    ["check"],
+    ["check", "--deep"],
+    *(["export", "-o", "out", "--format", form] for form in ("pickle", "json", "csv")),
+    ["index", "--allow-removals"],
+]
+
+
+def answers(capsys):
+    """What each command says to the index here: its exit code; one line where it is 1."""
+    for command in READERS:
+        code = cli.main(command)
+        err = capsys.readouterr().err
+        yield command[0], code, err.startswith("imgdup: ") and err.count("\n") == 1
+
+
+def use_forged(linked, tmp_path, monkeypatch, capsys, forge):
+    """Let every command read an index that `forge` has changed, under right checksums."""
+    shutil.copytree(linked, tmp_path / "here", copy_function=os.link)
+    shutil.rmtree(tmp_path / "here" / ".imgdup")
+    shutil.copytree(linked / ".imgdup", tmp_path / "here" / ".imgdup")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("IMGDUP_INDEX", raising=False)
+    stored = store.load(folder.generation_path(tmp_path / "here" / ".imgdup", 1))
+    head, arrays = dict(stored.head), {key: np.array(a) for key, a in stored.arrays.items()}
+    forge(head, arrays)
+    store.save(folder.generation_path(tmp_path / "here" / ".imgdup", 1), head, arrays)
+    return list(answers(capsys))
+
+
+@pytest.mark.parametrize(("name", "forge"), FORGED_COLUMNS)
+def test_case_69_a_forged_column_gives_every_command_an_error_or_nothing(
+    linked, tmp_path, monkeypatch, capsys, name, forge
+):
+    found = use_forged(
+        linked, tmp_path, monkeypatch, capsys, lambda _, a: a.update({name: forge(a[name])})
+    )
+
+    assert [(c, code) for c, code, _ in found if code not in (0, 1, 3)] == []
+    assert [c for c, code, is_line in found if code == 1 and c != "check" and not is_line] == []
+
+
+@pytest.mark.parametrize(("key", "value"), FORGED_HEADS)
+def test_case_69_a_forged_head_is_refused_by_every_command(
+    linked, tmp_path, monkeypatch, capsys, key, value
+):
+    found = use_forged(linked, tmp_path, monkeypatch, capsys, lambda h, _: h.update({key: value}))
+
+    assert [answer for answer in found if answer[1:] != (1, True)] == []
+
+
+def test_case_65_hashes_of_another_version_are_not_compared(linked, tmp_path, monkeypatch, capsys):
+    found = use_forged(linked, tmp_path, monkeypatch, capsys, lambda h, _: h.update(parameters=7))
+
+    assert {(c, code) for c, code, _ in found if code} == {("query", 1), ("check", 1), ("index", 1)}
+
+
+def test_case_65_hashes_of_another_version_are_told_with_both_and_a_remedy_that_helps(
+    linked, tmp_path, monkeypatch, capsys
+):
+    use_forged(linked, tmp_path, monkeypatch, capsys, lambda h, _: h.update(parameters=7))
+
+    for command in (["query", "photos/p1.jpg"], ["index"]):
+        assert cli.main(command) == 1
+        err = capsys.readouterr().err
+        assert "holds hashes of version 7, this imgdup makes version 1" in err
+        assert "another --index FOLDER" in err
+        assert "leave out" not in err
 
 
 def test_case_75_changed_added_and_removed_files_are_seen(place, photos):

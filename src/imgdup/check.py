@@ -84,7 +84,7 @@ def _check_files(index: ImageIndex) -> Iterator[str]:
     """Hash some files again, in worker processes, since they may come from anyone."""
     rows = images(index)
     chosen = [r for r in rows[_spread(len(rows), N_FILES)].tolist() if _is_unchanged(index, r)]
-    answers = make_probes([index.path(r) for r in chosen], index.generation.parameters, few=0)
+    answers = make_probes([index.path(r) for r in chosen], index.generation.probe_parameters, few=0)
     for row, answer in zip(chosen, answers, strict=True):
         if isinstance(answer, ImageError):
             continue
@@ -99,7 +99,7 @@ def _is_unchanged(index: ImageIndex, row: int) -> bool:
     """Tell whether a file has the size and the time that the index knows."""
     try:
         facts = os.stat(os.fsdecode(index.path(row)))
-    except OSError:
+    except (OSError, ValueError):  # the latter of a forged name with a NUL in it
         return False
     return (facts.st_size, facts.st_mtime_ns) == (
         int(index.column("size")[row]),

@@ -13,11 +13,11 @@ import numpy as np
 
 from imgdup.atomic import replacing
 from imgdup.errors import ImgdupError
-from imgdup.formats import FORMATS as IMAGE_FORMATS
-from imgdup.formats import reason_of
+from imgdup.formats import format_of, reason_of
 from imgdup.hamming import to_hex
 from imgdup.index import ImageIndex
 from imgdup.jsonl import json_line
+from imgdup.rows import same_file
 
 BLOCK_ROWS = 1 << 14  # rows turned into text at a time
 COLUMNS = (
@@ -34,12 +34,12 @@ def export_pickle(index: ImageIndex, file: Path) -> int:
         How many images were written.
     """
     generation = index.generation
+    rows = generation.checked_rows(generation.class_rows).tolist()
     table: dict[int, list[str]] = {}
-    hashes = index.column("hashes")
-    for start, stop in pairwise(generation.class_offsets.tolist()):
-        rows = generation.class_rows[start:stop].tolist()
-        number = int.from_bytes(hashes[rows[0]].tobytes(), "little")
-        table[number] = [os.fsdecode(index.path(row)) for row in rows]
+    bounds = pairwise(generation.class_offsets.tolist())
+    for words, (start, stop) in zip(generation.tree.by_row(), bounds, strict=True):
+        number = int.from_bytes(words.tobytes(), "little")
+        table[number] = [os.fsdecode(index.path(row)) for row in rows[start:stop]]
     data = pickle.dumps(dict(sorted(table.items())))
     with replacing(file, needed_bytes=len(data), sync=False) as out:
         out.write(data)
@@ -59,13 +59,13 @@ def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
         texts = [to_hex(np.asarray(index.column(name)[block])) for name in ("hashes", "pdq")]
         digests = (row.tobytes().hex() for row in index.column("digest")[block])
         others = [index.column(n)[block].tolist() for n in ("format", "quality", "status")]
-        first = index.column("same_file")[block].tolist()
+        first = same_file(index)[block].tolist()
         for row, a, (form, quality, status), digest, h, p, same in zip(
             rows, zip(*facts, strict=True), zip(*others, strict=True), digests, *texts, first,
             strict=True,
         ):  # fmt: skip
             values = (
-                index.path(row), *a, IMAGE_FORMATS[form], quality, reason_of(status), digest, h, p,
+                index.path(row), *a, format_of(form), quality, reason_of(status), digest, h, p,
                 index.path(same) if same >= 0 else b"",
             )  # fmt: skip
             yield dict(zip(COLUMNS, values, strict=True))

@@ -80,6 +80,11 @@ def is_foreign_image(head: bytes) -> bool:
     return sniff(head[:SNIFF_BYTES]) != "unknown" and MONTAGE_MARK not in head
 
 
+def format_of(number: int) -> str:
+    """Return the name for a format byte; a forged one is unknown."""
+    return FORMATS[number] if number < len(FORMATS) else "unknown"
+
+
 def sniff(head: bytes) -> str:
     r"""Tell the format of a file from its first bytes.
 

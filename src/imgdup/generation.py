@@ -15,12 +15,28 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import store
-from imgdup.errors import IndexFormatError
+from imgdup.errors import ImgdupError, IndexFormatError
+from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 from imgdup.sources import ScanOptions
 from imgdup.table import Paths, TextColumn, detail_of, fields
 from imgdup.vptree import VPTree
 
 TREE_PREFIX = "tree_"
+
+# The columns beside those of `imgdup.table.fields` and of the tree. Lengths that must agree with
+# others are checked in `_check_lengths`.
+STRUCTURE: Mapping[str, str] = {
+    "run_rows": "<i8",
+    "run_roots": "<i8",
+    "path_offsets": "<u8",
+    "path_blob": "|u1",
+    "same_file": "<i8",
+    "failed_rows": "<i8",
+    "detail_offsets": "<u8",
+    "detail_blob": "|u1",
+    "class_offsets": "<i8",
+    "class_rows": "<i8",
+}
 
 
 @dataclass(frozen=True)
@@ -37,13 +53,28 @@ class Generation:
         """The hash parameters: name, bits and version of the definition."""
         return {key: self.head[key] for key in ("hash", "bits", "parameters")}
 
+    @property
+    def probe_parameters(self) -> dict[str, Any]:
+        """The same, for hashing pictures to be compared with those of the index.
+
+        Raises
+        ------
+        ImgdupError
+            If this program hashes in another way than the one that wrote the index.
+        """
+        if self.head["parameters"] != PARAMETERS_VERSION:
+            raise ImgdupError(
+                f"{self.file} holds hashes of version {self.head['parameters']}, this imgdup makes "
+                f"version {PARAMETERS_VERSION}: index again with another --index FOLDER, or use "
+                "the imgdup that wrote it"
+            )
+        return self.parameters
+
     @cached_property
     def roots(self) -> dict[bytes, ScanOptions]:
         """The roots, in path order, and what counts in each."""
         return {
-            root["path"].encode("utf-8", "surrogateescape"): ScanOptions(
-                tuple(root["exclude"]), bool(root["follow_symlinks"]), bool(root["hidden"])
-            )
+            root["path"].encode("utf-8", "surrogateescape"): _scan_options(root)
             for root in self.head["roots"]
         }
 
@@ -73,6 +104,18 @@ class Generation:
     def class_rows(self) -> npt.NDArray[np.int64]:
         """The rows of each distinct search hash, ascending in each class."""
         return self.arrays["class_rows"]
+
+    def checked_rows(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return row numbers that come from the file, which may be forged, if they are rows.
+
+        Raises
+        ------
+        IndexFormatError
+            If one is not.
+        """
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexFormatError(f"{self.file}: forged row numbers; index again")
+        return rows
 
     def detail(self, row: int) -> str:
         """Return what went wrong with the file of `row`."""
@@ -107,21 +150,49 @@ def open_generation(file: Path) -> Generation:
     return generation
 
 
+def _scan_options(root: Mapping[str, Any]) -> ScanOptions:
+    exclude, flags = root["exclude"], (root["follow_symlinks"], root["hidden"])
+    texts = type(exclude) is list and all(type(glob) is str for glob in exclude)
+    if "\0" in root["path"] or not texts or not all(flag in (0, 1) for flag in flags):
+        raise ValueError("a root that cannot be")
+    return ScanOptions(tuple(exclude), *map(bool, flags))
+
+
 def _check(generation: Generation) -> None:
-    """Check that the columns fit together, in O(1)."""
-    arrays, n = generation.arrays, len(generation.arrays["status"])
-    expected = fields(int(generation.head["bits"]) // 64)
-    for name, (dtype, shape) in expected.items():
-        if arrays[name].shape != (n, *shape) or arrays[name].dtype != np.dtype(dtype):
-            raise ValueError(f"column {name} is {arrays[name].dtype} {arrays[name].shape}")
+    """Check that head and columns fit together, in O(1)."""
+    head, arrays = generation.head, generation.arrays
+    if type(head["bits"]) is not int or head["bits"] not in HASHERS[head["hash"]].widths:
+        raise ValueError(f"no hash {head['hash']} of {head['bits']} bits")
+    if type(head["parameters"]) is not int or not generation.band_skew > 0:
+        raise ValueError("numbers that cannot be")
+    n = len(arrays["status"])
+    for name, (dtype, shape) in fields(head["bits"] // 64).items():
+        _check_form(arrays[name], name, dtype, (n, *shape))
+    for name, dtype in STRUCTURE.items():
+        _check_form(arrays[name], name, dtype, (len(arrays[name]),))
+    _check_lengths(generation, n)
+
+
+def _check_form(array: npt.NDArray[Any], name: str, dtype: str, shape: tuple[int, ...]) -> None:
+    if array.dtype != np.dtype(dtype) or array.shape != shape:
+        raise ValueError(f"column {name} is {array.dtype} {array.shape}")
+
+
+def _check_lengths(generation: Generation, n: int) -> None:
+    """Check what columns say of each other."""
+    arrays, tree = generation.arrays, generation.tree
     if len(arrays["path_offsets"]) != n + 1 or len(arrays["same_file"]) != n:
         raise ValueError("columns of unequal length")
+    if len(arrays["detail_offsets"]) != len(arrays["failed_rows"]) + 1:
+        raise ValueError("failures that do not fit what is told of them")
     rows, roots = arrays["run_rows"], arrays["run_roots"]
     if len(rows) != len(roots) or (n and (rows[0] != 0 or np.any(rows[1:] <= rows[:-1]))):
         raise ValueError("runs of roots that do not rise from row 0")
     if n and not 0 <= roots.min() <= roots.max() < len(generation.roots):
         raise ValueError("a root that is not listed")
-    if not generation.band_skew > 0:
-        raise ValueError("a skew of bands that cannot be")
-    if len(generation.class_offsets) != len(generation.tree) + 1:
+    if len(generation.class_offsets) != len(tree) + 1:
         raise ValueError("a dictionary that does not fit the tree")
+    if tree.hashes.shape[1] * 64 != generation.bits:
+        raise ValueError("a tree of other hashes")
+    if not np.all((tree.visited_fractions >= 0) & (tree.visited_fractions <= 1)):
+        raise ValueError("a tree that visits what cannot be")

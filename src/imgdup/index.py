@@ -126,7 +126,8 @@ class ImageIndex:
         """Hash an image with the search hash of this index."""
         from imgdup.probes import make_probe  # OpenCV, which most errors need not wait for
 
-        return make_probe(image, self.generation.head["hash"], self.bits)
+        parameters = self.generation.probe_parameters
+        return make_probe(image, parameters["hash"], parameters["bits"])
 
     def within(self, image: "Image", max_distance: int | None = None) -> list[Match]:
         """Find every indexed image within a distance of an image; exact.
@@ -214,7 +215,8 @@ class ImageIndex:
         """Do as `look_up` for the eight orientations of an image; each match comes once."""
         from imgdup.probes import make_turned_probes
 
-        probes = make_turned_probes(image, self.generation.head["hash"], self.bits)
+        parameters = self.generation.probe_parameters
+        probes = make_turned_probes(image, parameters["hash"], parameters["bits"])
         return lookup.look_up_turned(self.generation, probes, max_distance, k)
 
     def pairs(

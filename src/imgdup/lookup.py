@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.errors import IndexFormatError
 from imgdup.generation import Generation
 from imgdup.grey import ORIENTATIONS
 from imgdup.hamming import WORD_BITS, Matches, check_max_distance, distances
@@ -218,9 +217,7 @@ def _rows(generation: Generation, found: Matches) -> tuple[Rows, Rows]:
     offsets, class_rows = generation.class_offsets, generation.class_rows
     starts, stops = offsets[found.indices], offsets[found.indices + 1]
     pieces = [class_rows[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-    rows = np.concatenate([np.zeros(0, np.int64), *pieces])
-    if len(rows) and not 0 <= rows.min() <= rows.max() < len(generation):
-        raise IndexFormatError(f"{generation.file}: forged dictionary; index again")
+    rows = generation.checked_rows(np.concatenate([np.zeros(0, np.int64), *pieces]))
     return rows, np.repeat(found.distances, [len(piece) for piece in pieces]).astype(np.int64)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.errors import UsageError
+from imgdup.errors import IndexFormatError, UsageError
 from imgdup.formats import REASONS
 from imgdup.sources import absolute
 from imgdup.table import is_below, join
@@ -76,17 +76,32 @@ def byte_keys(rows: Rows, selected: RowNumbers) -> npt.NDArray[np.uint64]:
     return np.column_stack([digest, size])
 
 
+def same_file(rows: Rows) -> RowNumbers:
+    """Return for each row the first row of its file, or -1 where it is the first itself.
+
+    Raises
+    ------
+    IndexFormatError
+        If the index, which may be forged, names rows that it does not have.
+    """
+    first: RowNumbers = rows.column("same_file")
+    if len(first) and not -1 <= first.min() <= first.max() < len(rows):
+        raise IndexFormatError("the index names rows that it does not have; index again")
+    return first
+
+
 def file_numbers(rows: Rows) -> RowNumbers:
     """Return for each row the first row of the file that it names."""
-    same_file: RowNumbers = rows.column("same_file")
-    numbers: RowNumbers = np.where(same_file < 0, np.arange(len(rows)), same_file)
+    first = same_file(rows)
+    numbers: RowNumbers = np.where(first < 0, np.arange(len(rows)), first)
     return numbers
 
 
 def has_other_names(rows: Rows) -> npt.NDArray[np.bool_]:
     """Tell for each row whether its file has other names (hard links) in the index."""
-    linked = np.array(rows.column("same_file") >= 0)
-    linked[rows.column("same_file")[linked]] = True
+    first = same_file(rows)
+    linked = np.array(first >= 0)
+    linked[first[linked]] = True
     return linked
 
 

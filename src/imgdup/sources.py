@@ -100,7 +100,7 @@ def identity(path: bytes) -> tuple[int, int]:
     """Return device and inode of the file or folder that a path leads to, zeros if it does not."""
     try:
         facts = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # of a forged name with a NUL in it
         return (0, 0)
     return (facts.st_dev, facts.st_ino)
 

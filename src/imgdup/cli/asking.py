@@ -49,7 +49,7 @@ class Asked:
         from imgdup.lookup import best_matches
         from imgdup.probing import make_probes
 
-        parameters = self.index.generation.parameters
+        parameters = self.index.generation.probe_parameters
         answers = make_probes(files, parameters, turned=self.options["orientations"])
         good: list[tuple[bytes, list[Probe]]] = []
         for file, answer in zip(files, answers, strict=True):

@@ -71,7 +71,7 @@ def update_index(
         If a path is neither there nor in the index, or there is no such hash.
     ImgdupError
         If no path is named and there is no index, or one without roots; if the index folder cannot
-        be written, has other hash parameters than `settings` names, or a root lost its files.
+        be written, has another hash than `settings` names, or a root lost its files.
         Nothing is changed then.
     LockedError
         If another process is writing the index.
@@ -147,13 +147,13 @@ def _check_hash(settings: Settings) -> None:
 
 
 def _read_state(index_folder: Path, settings: Settings) -> _State:
-    """Open what there is, and refuse other hash parameters than the stored ones."""
+    """Open what there is, and refuse another hash than the stored one."""
     from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 
     current, old = folder.read_current(index_folder), None
     if current is not None:
         current, old = folder.open_generation(index_folder, open_generation)
-    known = old.parameters if old else {}
+    known = old.probe_parameters if old else {}
     hasher = settings.hasher or known.get("hash", DEFAULT_HASH)
     bits = settings.bits or known.get("bits") or HASHERS[hasher].widths[0]
     wanted = {"hash": hasher, "bits": bits, "parameters": PARAMETERS_VERSION}
@@ -166,7 +166,7 @@ def _read_state(index_folder: Path, settings: Settings) -> _State:
 
 
 def _words(parameters: dict[str, Any]) -> str:
-    return f"{parameters['hash']} {parameters['bits']} (version {parameters['parameters']})"
+    return f"{parameters['hash']} {parameters['bits']}"
 
 
 def _single_files(old: Generation | None) -> list[bytes]:

@@ -15,9 +15,10 @@ import time
 import pytest
 from make_sample import encode, photo
 
-from imgdup import cli
+from imgdup import __main__, cli
 from imgdup.cli.build import HASHES
 from imgdup.cli.search import EXPORTS
+from imgdup.cores import THREAD_VARIABLES
 from imgdup.export import FORMATS
 from imgdup.hashing import HASHERS
 from imgdup.lines import tsv_fields
@@ -327,3 +328,30 @@ def test_an_interrupted_run_ends_soon_and_keeps_its_parts(tmp_path, number, code
     assert err.strip().count(b"\n") == 0
     assert any(parts.iterdir())
     assert not (tmp_path / ".imgdup" / "current").exists()
+
+
+class Interrupts:
+    """Finds one module, and is interrupted at it as by Ctrl-C."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def find_spec(self, name, path=None, target=None):
+        if name == self.name:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["imgdup.cli", "imgdup.indexing"])
+def test_an_interruption_while_modules_load_is_one_line(photos, monkeypatch, capsys, name):
+    for variable in THREAD_VARIABLES:
+        monkeypatch.setenv(variable, "1")
+    monkeypatch.setattr(sys, "argv", ["imgdup", "index", "photos"])
+    monkeypatch.setattr(sys, "meta_path", [Interrupts(name), *sys.meta_path])
+    for loaded in [each for each in sys.modules if each.startswith(name)]:
+        monkeypatch.delitem(sys.modules, loaded)
+
+    code = __main__.main()
+
+    (line,) = capsys.readouterr().err.split("\n")[-2:-1]
+    assert code == 130
+    assert line.startswith("imgdup: interrupted")

@@ -3,14 +3,19 @@
 import os
 import sys
 
-from imgdup.cli import main as run
 from imgdup.cores import THREAD_VARIABLES
 
 
 def main() -> int:
     """Run the command line in a process that it has for itself."""
     os.environ.update({name: "1" for name in THREAD_VARIABLES if name not in os.environ})
-    return run()
+    try:
+        from imgdup.cli import main as run  # takes long enough for Ctrl-C to fall into it
+
+        return run()
+    except KeyboardInterrupt:
+        print("imgdup: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from imgdup.indexing.assembly import Facts, write_generation
 from imgdup.indexing.parts import write_part
 from imgdup.indexing.survey import Survey
 from imgdup.sources import ScanOptions
-from imgdup.table import empty_columns
+from imgdup.table import Why, empty_columns
+from imgdup.terms import Terms
 
 ROOT = b"/photos"
 
@@ -61,8 +62,8 @@ def write_index(place: Path) -> None:
     columns["quality"][:] = [100, 90, 90, 0, 49, 50]
     columns["status"][:] = [0, 0, 0, REASONS.index("truncated"), 0, 0]
     columns["digest"][:] = np.arange(16 * len(paths)).reshape(-1, 16)
-    details = {3: "the JPEG file ends within its data"}
-    part = write_part(place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, details)
+    why = Why("the JPEG file ends within its data", Terms(200_000_000, 1 << 30, 30_000, 1 << 31, 0))
+    part = write_part(place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, {3: why})
     survey = Survey([ROOT], part_names=["", part])
     for row, name in enumerate(paths):
         survey.add(name, 1, row, 1000 + row, 1000 + row)

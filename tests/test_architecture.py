@@ -16,7 +16,7 @@ import imgdup
 SOURCE = Path(imgdup.__file__).parent
 
 ORDER = """
-    errors limits formats cores files confine chatter grey
+    errors limits formats terms cores files confine chatter grey
     images.headers images.decoders images
     hashing.operators hashing.grids hashing.comparisons hashing
     hamming

@@ -176,6 +176,8 @@ FORGED_COLUMNS = [
     ("path_blob", number(0)),
     ("failed_rows", as_float),
     ("failed_rows", number(1 << 40)),
+    ("failed_terms", as_float),
+    ("failed_terms", lambda a: a[:, :2].copy()),
     ("detail_offsets", as_float),
     ("detail_offsets", number(1 << 63)),
     ("tree_visited_fractions", number(float("nan"))),

@@ -264,6 +264,50 @@ def test_failures_are_listed_once_and_not_read_again_until_they_change(photos, p
     assert counts(third) == (7, 1, 6, 0, 0)
 
 
+def test_a_failure_by_a_limit_is_tried_again_when_the_limit_has_risen(photos, place, opened):
+    def run(max_pixels):
+        opened.clear()
+        outcome = update_index(place, [str(photos)], settings(limits=Limits(max_pixels)))
+        return outcome.failed, outcome.n_new_failures, sum(opened.values())
+
+    found = [run(1000), run(1000), run(500), run(2000), run(2000), run(160 * 120), run(1000)]
+
+    assert found == [
+        (6, 6, 6), (6, 0, 0), (6, 0, 0), (6, 6, 6), (6, 0, 0), (0, 0, 6), (0, 0, 0),
+    ]  # fmt: skip
+
+
+def test_a_failure_for_want_of_a_package_is_tried_again_when_it_is_there(
+    photos, place, opened, monkeypatch
+):
+    def decode(data, limits):
+        raise images.ImageError("unsupported", "HEIC needs one more package")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("imgdup.terms.find_spec", lambda _: None)
+        patch.setattr("imgdup.indexing.batch.decode", decode)
+        first = update_index(place, [str(photos)], settings())
+        again = update_index(place, (), settings())
+    monkeypatch.setattr("imgdup.terms.find_spec", lambda _: "found")
+
+    then = update_index(place, (), settings())
+
+    assert [counts(outcome)[1:4] for outcome in (first, again, then)] == [
+        (0, 0, 6), (0, 0, 6), (6, 0, 0),
+    ]  # fmt: skip
+    assert opened["p0.jpg"] == 2
+
+
+def test_a_failure_by_a_limit_in_an_interrupted_run_is_tried_again(photos, place, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        interrupt_after(patch, 3)
+        update_index(place, [str(photos)], settings(limits=Limits(1000)))
+
+    outcome = update_index(place, [str(photos)], settings())
+
+    assert counts(outcome) == (6, 6, 0, 0, 0)
+
+
 def test_an_unreadable_file_is_tried_again_but_fails_only_once(photos, place, monkeypatch):
     real = images.read_file
 

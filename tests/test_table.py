@@ -8,17 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imgdup.formats import REASONS
 from imgdup.table import (
+    UNKNOWN,
     PathsBuilder,
     TextBuilder,
-    detail_arrays,
-    detail_of,
+    Why,
     empty_columns,
+    failure_arrays,
+    failure_of,
+    hopeful_rows,
     is_below,
     join,
     merge_sorted,
     path_key,
 )
+from imgdup.terms import Terms
 
 NAMES = st.binary(min_size=1, max_size=3).filter(
     lambda name: b"/" not in name and b"\0" not in name
@@ -127,7 +132,36 @@ def test_empty_columns_have_the_width_of_the_hash():
     assert columns["digest"].shape == (3, 16)
 
 
-def test_details_come_back_by_row():
-    arrays = detail_arrays({7: "ends early", 2: "über \udcff"})
+def test_failures_come_back_by_row():
+    failures = {
+        7: Why("ends early", Terms(1, 2, 3, 4, 5)),
+        2: Why("über \udcff", Terms(6, 7, 8, 9, 0)),
+    }
 
-    assert [detail_of(arrays, row) for row in (2, 7, 5)] == ["über \udcff", "ends early", ""]
+    arrays = failure_arrays(failures)
+
+    assert [failure_of(arrays, row) for row in (2, 7, 5)] == [failures[2], failures[7], UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("reason", "now", "hopeful"),
+    [
+        ("too-large", Terms(6, 5, 5, 5, 0), True),
+        ("too-large", Terms(5, 6, 5, 5, 0), True),
+        ("too-large", Terms(5, 5, 5, 6, 0), True),
+        ("too-large", Terms(4, 5, 9, 5, 1), False),
+        ("timed-out", Terms(5, 5, 6, 5, 0), True),
+        ("timed-out", Terms(9, 9, 5, 9, 1), False),
+        ("crashed", Terms(5, 5, 5, 6, 0), True),
+        ("unsupported", Terms(5, 5, 5, 5, 1), True),
+        ("unsupported", Terms(9, 9, 9, 9, 0), False),
+        ("damaged", Terms(9, 9, 9, 9, 1), False),
+    ],
+)
+def test_a_failure_is_hopeful_when_a_limit_that_decided_it_has_risen(reason, now, hopeful):
+    arrays = failure_arrays({1: Why("", Terms(5, 5, 5, 5, 0))})
+    arrays["status"] = np.array([0, REASONS.index(reason)], np.uint8)
+
+    found = hopeful_rows(arrays, now)
+
+    assert found == ({1} if hopeful else set())

@@ -18,7 +18,8 @@ from imgdup import store
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 from imgdup.sources import ScanOptions
-from imgdup.table import Paths, TextColumn, detail_of, fields
+from imgdup.table import Paths, TextColumn, failure_of, fields
+from imgdup.terms import Terms
 from imgdup.vptree import VPTree
 
 TREE_PREFIX = "tree_"
@@ -119,7 +120,7 @@ class Generation:
 
     def detail(self, row: int) -> str:
         """Return what went wrong with the file of `row`."""
-        return detail_of(self.arrays, row)
+        return failure_of(self.arrays, row).detail
 
     @property
     def bits(self) -> int:
@@ -183,7 +184,9 @@ def _check_lengths(generation: Generation, n: int) -> None:
     arrays, tree = generation.arrays, generation.tree
     if len(arrays["path_offsets"]) != n + 1 or len(arrays["same_file"]) != n:
         raise ValueError("columns of unequal length")
-    if len(arrays["detail_offsets"]) != len(arrays["failed_rows"]) + 1:
+    n_failed = len(arrays["failed_rows"])
+    _check_form(arrays["failed_terms"], "failed_terms", "<i8", (n_failed, len(Terms._fields)))
+    if len(arrays["detail_offsets"]) != n_failed + 1:
         raise ValueError("failures that do not fit what is told of them")
     rows, roots = arrays["run_rows"], arrays["run_roots"]
     if len(rows) != len(roots) or (n and (rows[0] != 0 or np.any(rows[1:] <= rows[:-1]))):

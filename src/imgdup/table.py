@@ -8,10 +8,12 @@ import heapq
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from imgdup.terms import Terms, could_end_otherwise
 
 DIGEST_BYTES = 16  # blake2b; see images.content_digest
 PDQ_WORDS = 4
@@ -91,27 +93,48 @@ class TextBuilder:
         )
 
 
-def detail_arrays(details: Mapping[int, str]) -> dict[str, npt.NDArray[Any]]:
-    """Return texts by row as three arrays, rows ascending."""
-    texts = TextBuilder()
-    for row in sorted(details):
-        texts.append(details[row].encode("utf-8", "surrogateescape"))
+class Why(NamedTuple):
+    """Why a file gave no hash: what was found, for people, and the terms on which it was read."""
+
+    detail: str
+    terms: Terms
+
+
+UNKNOWN = Why("", Terms(0, 0, 0, 0, 0))  # as a forged index has it
+
+
+def failure_arrays(failures: Mapping[int, Why]) -> dict[str, npt.NDArray[Any]]:
+    """Return failures by row as four arrays, rows ascending."""
+    texts, rows = TextBuilder(), sorted(failures)
+    for row in rows:
+        texts.append(failures[row].detail.encode("utf-8", "surrogateescape"))
     column = texts.column()
+    terms = np.array([failures[row].terms for row in rows], np.int64)
     return {
-        "failed_rows": np.array(sorted(details), np.int64),
+        "failed_rows": np.array(rows, np.int64),
+        "failed_terms": terms.reshape(len(rows), len(Terms._fields)),
         "detail_offsets": column.offsets,
         "detail_blob": column.blob,
     }
 
 
-def detail_of(arrays: Mapping[str, npt.NDArray[Any]], row: int) -> str:
-    """Return what went wrong with `row`, or an empty text."""
+def failure_of(arrays: Mapping[str, npt.NDArray[Any]], row: int) -> Why:
+    """Return what went wrong with `row`."""
     rows = arrays["failed_rows"]
     i = int(np.searchsorted(rows, row))
     if i == len(rows) or rows[i] != row:
-        return ""
+        return UNKNOWN
     texts = TextColumn(arrays["detail_offsets"], arrays["detail_blob"])
-    return texts[i].decode("utf-8", "surrogateescape")
+    terms = Terms(*arrays["failed_terms"][i].tolist())
+    return Why(texts[i].decode("utf-8", "surrogateescape"), terms)
+
+
+def hopeful_rows(arrays: Mapping[str, npt.NDArray[Any]], now: Terms) -> frozenset[int]:
+    """Return the failed rows that could end otherwise on the terms of now."""
+    rows, status = arrays["failed_rows"], arrays["status"]
+    there = np.flatnonzero((rows >= 0) & (rows < len(status)))
+    hopeful = could_end_otherwise(status[rows[there]], arrays["failed_terms"][there], now)
+    return frozenset(rows[there[hopeful]].tolist())
 
 
 class Paths:

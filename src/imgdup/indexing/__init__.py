@@ -28,6 +28,7 @@ from imgdup.indexing.scopes import SINGLE_FILES, Task, named_paths, plan_forgett
 from imgdup.indexing.survey import OLD, Survey, take_survey
 from imgdup.sources import absolute
 from imgdup.table import fields
+from imgdup.terms import terms_of
 
 DEFAULT_HASH = "dhash"
 
@@ -175,11 +176,12 @@ def _single_files(old: Generation | None) -> list[bytes]:
 
 
 def _survey(state: _State, task: Task, settings: Settings) -> Survey:
+    terms = terms_of(settings.limits)
     old_rows: Iterator[Any] = iter(())
     if state.old is not None and state.current is not None:
         scanned = {os.fsencode(r): ns for r, ns in state.current.scanned_ns.items()}
-        old_rows = old_row_stream(state.old.paths, state.old.arrays, scanned)
-    parts = Parts(state.folder / "parts", state.parameters)
+        old_rows = old_row_stream(state.old.paths, state.old.arrays, scanned, terms)
+    parts = Parts(state.folder / "parts", state.parameters, terms)
     return take_survey(
         task.scopes,
         list(task.roots),
@@ -243,8 +245,8 @@ def _failures(facts: Facts, status: npt.NDArray[Any]) -> list[Failure]:
     """List the files without a hash, those that were not looked at left out."""
     paths, kept = facts.survey.paths, set(facts.survey.kept)
     return [
-        Failure(paths[row], reason_of(status[row]), detail, facts.survey.origin[row] == OLD)
-        for row, detail in sorted(facts.details(status).items())
+        Failure(paths[row], reason_of(status[row]), why.detail, facts.survey.origin[row] == OLD)
+        for row, why in sorted(facts.failures(status).items())
         if row not in kept
     ]
 

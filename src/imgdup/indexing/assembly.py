@@ -20,7 +20,7 @@ from imgdup.indexing.survey import OLD, Survey
 from imgdup.pairs.bands import choose
 from imgdup.pairs.classes import group_equal
 from imgdup.sources import ScanOptions
-from imgdup.table import detail_arrays, detail_of, fields
+from imgdup.table import Why, failure_arrays, failure_of, fields
 from imgdup.vptree import VPTree
 
 Array = npt.NDArray[Any]
@@ -68,13 +68,13 @@ class Facts(NamedTuple):
             column[rows] = arrays[field][source_rows]
         return column
 
-    def details(self, status: Array) -> dict[int, str]:
+    def failures(self, status: Array) -> dict[int, Why]:
         """Return what went wrong, by row, for rows whose status is not ok."""
         found = {}
         for rows, source_rows, arrays in self.sources():
             failed = np.flatnonzero(status[rows])
             for row, source_row in zip(rows[failed], source_rows[failed], strict=True):
-                found[int(row)] = detail_of(arrays, int(source_row))
+                found[int(row)] = failure_of(arrays, int(source_row))
         return found
 
 
@@ -89,7 +89,7 @@ def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions
         "path_blob": paths.relative.blob,
         "status": status,
         "same_file": same_file(survey, facts.old),
-        **detail_arrays(facts.details(status)),
+        **failure_arrays(facts.failures(status)),
     }
     dictionary, skew = _dictionary(facts.gather("hashes"), status)
     arrays |= dictionary

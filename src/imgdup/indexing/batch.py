@@ -14,7 +14,8 @@ from imgdup.formats import FORMATS, REASONS
 from imgdup.hashing import Samples
 from imgdup.images import content_digest, decode, read_file
 from imgdup.indexing.parts import SAME_BYTES, Item, Job, Result, write_part
-from imgdup.table import empty_columns
+from imgdup.table import Why, empty_columns
+from imgdup.terms import terms_of
 
 # Samples of so many pictures are compared in one go: a call to NumPy costs as much as a picture,
 # and they still fit in the cache.
@@ -53,7 +54,7 @@ def hash_batch(job: Job, items: Sequence[Item], before_item: Callable[[int], Non
     if np.any(statuses != SAME_BYTES):
         paths = [item.path for item in items[:n_done]]
         head = {**job.parameters, "hashed_ns": hashed_ns}
-        name = write_part(job.parts_folder, head, paths, sheet.columns, sheet.details)
+        name = write_part(job.parts_folder, head, paths, sheet.columns, sheet.failures)
     return Result(name, statuses.tobytes())
 
 
@@ -62,8 +63,9 @@ class _Sheet:
 
     def __init__(self, job: Job, n_rows: int) -> None:
         self.columns = empty_columns(n_rows, job.words)
-        self.details: dict[int, str] = {}
+        self.failures: dict[int, Why] = {}
         self._job = job
+        self._terms = terms_of(job.limits)
         self._samples = Samples(job.parameters["hash"], job.parameters["bits"], COMPARED_TOGETHER)
         self._sampled: list[int] = []
 
@@ -107,4 +109,4 @@ class _Sheet:
 
     def _fail(self, i: int, reason: str, detail: str) -> None:
         self.columns["status"][i] = STATUS_BYTES[reason]
-        self.details[i] = detail
+        self.failures[i] = Why(detail, self._terms)

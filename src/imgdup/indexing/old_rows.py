@@ -3,13 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from imgdup.table import Paths, path_key
+from imgdup.table import Paths, hopeful_rows, path_key
+from imgdup.terms import Terms
 
 BLOCK_ROWS = 1 << 16  # turned into Python numbers at a time
 
 
 class OldRow(NamedTuple):
-    """What the old generation knows of a path; `scanned_ns` is when its root was scanned."""
+    """What the old generation knows of a path.
+
+    `scanned_ns` is when its root was scanned; `hopeful` tells of a failure that it could end
+    otherwise now.
+    """
 
     row: int
     root: bytes
@@ -17,12 +22,14 @@ class OldRow(NamedTuple):
     mtime_ns: int
     status: int
     scanned_ns: int
+    hopeful: bool
 
 
 def old_row_stream(
-    paths: Paths, columns: Mapping[str, Any], scanned_ns: Mapping[bytes, int]
+    paths: Paths, columns: Mapping[str, Any], scanned_ns: Mapping[bytes, int], terms: Terms
 ) -> Iterator[tuple[bytes, OldRow]]:
     """Yield ``(path_key, OldRow)`` of each row of a generation, in path order."""
+    hopeful = hopeful_rows(columns, terms)
     for start in range(0, len(paths), BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, len(paths))
         facts = zip(
@@ -33,4 +40,5 @@ def old_row_stream(
         for row, (path, size, mtime_ns, status) in enumerate(facts, start):
             root = paths.root_of(row)
             seen_ns = scanned_ns.get(root, 0)
-            yield path_key(path), OldRow(row, root, size, mtime_ns, status, seen_ns)
+            facts_of_row = (row, root, size, mtime_ns, status, seen_ns, row in hopeful)
+            yield path_key(path), OldRow(*facts_of_row)

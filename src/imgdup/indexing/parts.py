@@ -20,7 +20,8 @@ from imgdup import store
 from imgdup.errors import ImgdupError
 from imgdup.formats import REASONS
 from imgdup.limits import Limits
-from imgdup.table import TextBuilder, TextColumn, detail_arrays, path_key
+from imgdup.table import TextBuilder, TextColumn, Why, failure_arrays, hopeful_rows, path_key
+from imgdup.terms import Terms
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Result(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A file that a part has the answer for."""
+    """A file that a part has the answer for; `hopeful` if it could end otherwise now."""
 
     part: str
     row: int
@@ -87,6 +88,7 @@ class Done(NamedTuple):
     mtime_ns: int
     hashed_ns: int
     status: int
+    hopeful: bool
 
 
 def write_part(
@@ -94,7 +96,7 @@ def write_part(
     head: Mapping[str, Any],
     paths: Sequence[bytes],
     columns: Mapping[str, npt.NDArray[Any]],
-    details: Mapping[int, str],
+    failures: Mapping[int, Why],
 ) -> str:
     """Write one part and return its name.
 
@@ -108,7 +110,7 @@ def write_part(
         The absolute path of each row, in path order.
     columns : mapping of ndarray
         The fields of `imgdup.table`, one row a path.
-    details : mapping of int to str
+    failures : mapping of int to Why
         What went wrong, by row, for rows whose status is not ok.
     """
     texts = TextBuilder()
@@ -119,7 +121,7 @@ def write_part(
         "path_offsets": relative.offsets,
         "path_blob": relative.blob,
         **{name: column[: len(paths)] for name, column in columns.items()},
-        **detail_arrays(details),
+        **failure_arrays(failures),
     }
     name = secrets.token_hex(NAME_BYTES)
     store.save(folder / name, dict(head), arrays, sync=False)
@@ -132,9 +134,9 @@ class Parts:
     Damaged parts, and those of other parameters, are left out: their files are done again.
     """
 
-    def __init__(self, folder: Path, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, parameters: Mapping[str, Any], terms: Terms) -> None:
         self.folder = folder
-        self.n_damaged = 0
+        self.terms = terms
         self._first_keys: list[tuple[bytes, str]] = []
         for name in filter(PART_NAME.fullmatch, sorted(os.listdir(folder))):
             key = self._first_key(name, parameters)
@@ -150,7 +152,6 @@ class Parts:
             return path_key(paths[0]) if fits and len(paths) else None
         except (ImgdupError, OSError, KeyError) as error:
             log.warning("a damaged part is done again: %s", str(error).partition(";")[0])
-            self.n_damaged += 1
             (self.folder / name).unlink(missing_ok=True)
             return None
 
@@ -177,9 +178,10 @@ class Parts:
         part = load_part(self.folder, name)
         paths = TextColumn(part.arrays["path_offsets"], part.arrays["path_blob"])
         facts = zip(*(part.arrays[f].tolist() for f in ("size", "mtime_ns", "status")), strict=True)
+        hopeful, hashed_ns = hopeful_rows(part.arrays, self.terms), int(part.head["hashed_ns"])
         for row, (size, mtime_ns, status) in enumerate(facts):
-            hashed_ns = int(part.head["hashed_ns"])
-            yield path_key(paths[row]), Done(name, row, size, mtime_ns, hashed_ns, status)
+            done = Done(name, row, size, mtime_ns, hashed_ns, status, row in hopeful)
+            yield path_key(paths[row]), done
 
 
 def _push(

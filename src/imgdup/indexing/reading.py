@@ -16,7 +16,8 @@ from imgdup.indexing.links import linked_groups
 from imgdup.indexing.parts import SAME_BYTES, Item, Job, Result, write_part
 from imgdup.indexing.run import Progress, Settings
 from imgdup.indexing.survey import OLD, TO_READ, Survey
-from imgdup.table import empty_columns
+from imgdup.table import Why, empty_columns
+from imgdup.terms import terms_of
 
 BATCHES_PER_WORKER = 12  # so that the last batch of one worker keeps the others waiting briefly
 MAX_BATCH_FILES = 1000
@@ -105,7 +106,8 @@ def _bury(job: Job, items: Sequence[Item], died: Died) -> Result:
     columns["size"][0], columns["mtime_ns"][0] = items[0].size, items[0].mtime_ns
     columns["status"][0] = REASONS.index(died.reason)
     head = {**job.parameters, "hashed_ns": time.time_ns()}
-    name = write_part(job.parts_folder, head, [items[0].path], columns, {0: died.detail})
+    why = Why(died.detail, terms_of(job.limits))
+    name = write_part(job.parts_folder, head, [items[0].path], columns, {0: why})
     return Result(name, columns["status"].tobytes())
 
 

@@ -56,7 +56,7 @@ class Survey:
     doubtful : dict
         Row -> old row of files that could have changed within a tick of the clock.
     failed_before : dict
-        Row -> old row of failures that are tried again.
+        Row -> old row of failures that are tried again and may be what they were.
     kept : list of int
         Rows that were not looked at.
     kept_ns : dict
@@ -226,12 +226,12 @@ def _add_found(survey: Survey, found: Candidate, old: OldRow | None, done: list[
         survey.linked.append((row, found.device, found.inode))
     origin, origin_row = TO_READ, 0
     if old is not None and _agrees(old, found):
-        if old.status not in PASSING and is_settled(found.mtime_ns, old.scanned_ns):
+        if _stands(old, found, old.scanned_ns):
             origin, origin_row = OLD, old.row
-        elif old.status:
-            survey.failed_before[row] = old
-        else:
+        elif not old.status:
             survey.doubtful[row] = old.row
+        elif not old.hopeful:
+            survey.failed_before[row] = old
     if origin == TO_READ:
         answer = next((d for d in done if _is_answer(d, found)), None)
         if answer is not None:
@@ -243,13 +243,15 @@ def _agrees(known: OldRow | Done, found: Candidate) -> bool:
     return (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
 
 
+def _stands(known: OldRow | Done, found: Candidate, seen_ns: int) -> bool:
+    """Tell whether an answer for a file that agrees is still the one that reading would give."""
+    may_pass = known.status in PASSING or known.hopeful
+    return not may_pass and is_settled(found.mtime_ns, seen_ns)
+
+
 def _is_answer(done: Done, found: Candidate) -> bool:
-    return (
-        _agrees(done, found)
-        and done.status != SAME_BYTES
-        and done.status not in PASSING
-        and is_settled(found.mtime_ns, done.hashed_ns)
-    )
+    is_one = _agrees(done, found) and done.status != SAME_BYTES
+    return is_one and _stands(done, found, done.hashed_ns)
 
 
 def _keep_or_drop(survey: Survey, path: bytes, old: OldRow, scopes: Sequence[Scope]) -> None:

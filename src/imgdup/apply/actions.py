@@ -56,8 +56,9 @@ def _place(step: Step, to: bytes) -> None:
     try:
         os.unlink(step.aside)
     except OSError:
-        moves.remove(to)
-        raise
+        if os.path.lexists(step.aside):  # else the copy is all that there is
+            moves.remove(to)
+            raise
 
 
 def trash(step: Step, keep: FileFacts) -> None:

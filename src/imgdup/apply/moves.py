@@ -20,7 +20,8 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 def move(source: bytes, target: bytes) -> None:
     """Give a file another name on the same device, unless that name is taken.
 
-    The new name is durable before the old one goes, so that a power cut leaves one of them.
+    The new name is durable before the old one goes, so that a power cut leaves one of them. If
+    somebody else takes the old name away meanwhile, the new one is the only one, and stays.
 
     Raises
     ------
@@ -43,8 +44,17 @@ def move(source: bytes, target: bytes) -> None:
         sync_parent(target)
         os.unlink(source)
     except OSError:
-        os.unlink(target)
-        raise
+        if are_names_of_one(source, target):
+            os.unlink(target)
+            raise
+
+
+def are_names_of_one(source: bytes, target: bytes) -> bool:
+    """Tell whether both names are there and of one file."""
+    try:
+        return os.path.samestat(os.lstat(source), os.lstat(target))
+    except FileNotFoundError:
+        return False
 
 
 def _move_over_own(source: bytes, target: bytes) -> None:
@@ -53,7 +63,8 @@ def _move_over_own(source: bytes, target: bytes) -> None:
     try:
         os.replace(source, target)
     except BaseException:
-        os.unlink(target)
+        if os.path.lexists(source):  # else it was replaced after all, and the target is the file
+            os.unlink(target)
         raise
 
 

@@ -30,11 +30,11 @@ class Scene:
     def path(self, name):
         return os.fsencode(self.root / name)
 
-    def apply(self, action, target=None, *, journal="journal", dry_run=False, plan=None):
+    def apply(self, action, target=None, *, journal="journal", dry_run=False, plan=None, **options):
         plan = plan or self.plan
         order = make_order(plan, action, target, dry_run=dry_run)
-        file = self.index / journal
-        return apply_plan(plan, self.rows, order, index_folder=self.index, journal=file)
+        places = {"index_folder": self.index, "journal": self.index / journal}
+        return apply_plan(plan, self.rows, order, **places, **options)
 
     def tree(self):
         """Path -> content, of all files; links show where they lead."""

@@ -5,18 +5,20 @@ holds all that is needed to take it back; a line after it says how it ended. A r
 leaves a last line that may be cut off: what it would have announced was not begun.
 """
 
+import contextlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from imgdup.atomic import sync_folder, write_error
+from imgdup.atomic import open_regular, sync_folder, write_error
 from imgdup.dedupe import records
 from imgdup.dedupe.plan import FileFacts
 from imgdup.dedupe.records import Record
 from imgdup.errors import PlanError, UsageError
+from imgdup.folder import lock
 from imgdup.jsonl import json_line
 
 KIND = "imgdup"  # value of the key "journal"
@@ -69,7 +71,10 @@ class Step(NamedTuple):
 
 
 class Journal:
-    """A journal being written; the file is made with the first step, and never overwritten."""
+    """A journal being written; the file is made with the first step, and never overwritten.
+
+    It is locked for as long, so that nobody takes back what is being done.
+    """
 
     def __init__(self, path: Path, action: str, generation: str) -> None:
         self.path = path
@@ -126,6 +131,7 @@ class Journal:
     def _create(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(self.path, flags, 0o666)
+        lock.take(self._descriptor, _named(self.path))
         self._write(self._header)
         sync_folder(self.path.parent)
 
@@ -156,12 +162,34 @@ def free_journal_path(plan: Path) -> Path:
     return path
 
 
+def _named(path: Path) -> str:
+    return f"the journal {path}"
+
+
 class PastRun(NamedTuple):
     """A journal that was read: the action, its steps, and the lines that could not be read."""
 
     action: str
     steps: list[Step]
     damaged_lines: list[int]
+
+
+@contextlib.contextmanager
+def held_journal(path: Path) -> Iterator[PastRun]:
+    """Read a journal, and hold it: no other process writes it meanwhile, or takes it back.
+
+    Raises
+    ------
+    LockedError
+        If another process holds it.
+    UsageError, PlanError
+        As `read_journal` does.
+    """
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(FileNotFoundError):  # told by what reads it
+            file = held.enter_context(open_regular(path))
+            lock.take(file.fileno(), _named(path))
+        yield read_journal(path)
 
 
 def read_journal(path: Path) -> PastRun:

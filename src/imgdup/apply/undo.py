@@ -1,7 +1,8 @@
 """A journal -> what it announced, taken back, and nothing overwritten.
 
 Not the journal's word but the files decide what there is to do, so a run that was killed at any
-moment is taken back too, and undoing twice does nothing the second time.
+moment is taken back too, and undoing twice does nothing the second time. The journal is locked
+meanwhile: neither apply nor another undo works on the same files.
 """
 
 import errno
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from imgdup.apply import moves
 from imgdup.apply.actions import is_link_to_keeper
-from imgdup.apply.journal import Step, read_journal
+from imgdup.apply.journal import Step, held_journal
 from imgdup.apply.verify import Skip, Skipped, verify
 
 
@@ -57,15 +58,17 @@ def undo(journal: Path, progress: Callable[[int], None] = lambda n_seen: None) -
         If there is no such file.
     PlanError
         If it is no journal, or of a newer version.
+    LockedError
+        If apply is still writing it, or another process takes it back.
     """
-    run = read_journal(journal)
     undone = Undone()
-    for line in run.damaged_lines:
-        detail = f"line {line} is damaged: what it announced is not taken back"
-        undone.skipped.append(Skipped(os.fsencode(journal), "failed", detail))
-    for number, step in enumerate(run.steps, start=1):
-        _take_back(run.action, step, undone)
-        progress(number)
+    with held_journal(journal) as run:
+        for line in run.damaged_lines:
+            detail = f"line {line} is damaged: what it announced is not taken back"
+            undone.skipped.append(Skipped(os.fsencode(journal), "failed", detail))
+        for number, step in enumerate(run.steps, start=1):
+            _take_back(run.action, step, undone)
+            progress(number)
     return undone
 
 
@@ -82,26 +85,46 @@ def _take_back(action: str, step: Step, undone: Undone) -> None:
         undone.skipped.append(Skipped(step.remove.path, skip.reason, skip.detail))
 
 
-def _is_in_place(step: Step) -> bool:
-    """Tell whether the file is where it was; Skip if another one is there."""
+def _place_holder(step: Step) -> bool:
+    """Tell whether only the empty file of `moves.move` on disks without hard links is there."""
     path = step.remove.path
-    if not os.path.lexists(path):
-        return False
-    if os.path.lexists(step.aside) and _only_holds_a_place(step, path):
-        moves.remove(path)
-        return False
+    return os.path.lexists(path) and os.path.lexists(step.aside) and _is_empty(step, path)
+
+
+def _is_empty(step: Step, path: bytes) -> bool:
+    """Tell a file that holds a name for one that was not empty."""
+    status = os.lstat(path)
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0 < step.remove.size
+
+
+def _in_place(step: Step) -> os.stat_result | None:
+    """Look whether the file is where it was; Skip if another one is there. Changes nothing."""
+    if not os.path.lexists(step.remove.path) or _place_holder(step):
+        return None
     try:
-        verify(step.remove)
+        return verify(step.remove)
     except Skip as skip:
         raise Skip("taken", f"something else has its name ({skip.detail})") from skip
-    moves.remove(step.aside)
+
+
+def _clean(step: Step, seen: os.stat_result | None) -> bool:
+    """Remove what the run left of ours; tell whether the file was in its place.
+
+    What lies aside goes only while the file still has its own name: it may be the file itself.
+    """
+    if seen is None:
+        if _place_holder(step):
+            moves.remove(step.remove.path)
+        return False
+    if os.path.lexists(step.aside):
+        if not os.path.samestat(os.lstat(step.remove.path), seen):
+            raise Skip("changed", "another file took its name")
+        moves.remove(step.aside)
     return True
 
 
-def _only_holds_a_place(step: Step, path: bytes) -> bool:
-    """Tell the empty file that `moves.move` makes on disks without hard links."""
-    status = os.lstat(path)
-    return stat.S_ISREG(status.st_mode) and status.st_size == 0 < step.remove.size
+def _was_in_place(step: Step) -> bool:
+    return _clean(step, _in_place(step))
 
 
 def _from_aside(step: Step) -> bool:
@@ -113,7 +136,7 @@ def _from_aside(step: Step) -> bool:
 
 
 def _undo_delete(step: Step) -> bool:
-    if _is_in_place(step):
+    if _was_in_place(step):
         return False
     if _from_aside(step):
         return True
@@ -121,14 +144,14 @@ def _undo_delete(step: Step) -> bool:
 
 
 def _undo_trash(step: Step) -> bool:
-    if _is_in_place(step):
+    if _was_in_place(step):
         return False
     raise Skip("cannot-undo", "it is in the trash: restore it there")
 
 
 def _undo_move(step: Step) -> bool:
     to = step.to or b""
-    was_in_place = _is_in_place(step)
+    was_in_place = _was_in_place(step)
     if was_in_place or _from_aside(step):
         _remove_copy(step, to)
     else:
@@ -163,7 +186,7 @@ def _remove_copy(step: Step, copy: bytes) -> None:
     """
     if not os.path.lexists(copy):
         return
-    if _only_holds_a_place(step, copy):
+    if _is_empty(step, copy):
         return moves.remove(copy)
     _check_content(step, copy)
     moves.remove(step.part)  # perhaps another name of the copy: then renaming would do nothing
@@ -183,7 +206,7 @@ def _undo_link(step: Step) -> bool:
         moves.remove(step.aside)
         moves.settle(path)
         return True
-    if _is_in_place(step):
+    if _was_in_place(step):
         return False
     if _from_aside(step):
         return True

@@ -105,6 +105,33 @@ def locked(path: Path, what: str) -> Iterator[None]:
             held.unlink(missing_ok=True)
 
 
+def take(descriptor: int, what: str) -> None:
+    """Lock an open file until it is closed; nothing is written into it.
+
+    Where the file system has no locks, or none for files open for reading, nothing is locked.
+
+    Parameters
+    ----------
+    descriptor : int
+    what : str
+        What is locked, for the message.
+
+    Raises
+    ------
+    LockedError
+        If another process, or this one by another descriptor, holds it.
+    ImgdupError
+        If the system refuses.
+    """
+    try:
+        _take(descriptor)
+    except OSError as error:
+        if error.errno in BUSY:
+            raise LockedError(f"{what} is in use by another process; wait for it") from error
+        if error.errno not in NO_LOCKS | {errno.EBADF}:
+            raise ImgdupError(f"cannot lock {what}: {error.strerror}") from error
+
+
 def holder(path: Path) -> Holder | None:
     """Read who says to hold a lock; None if nobody does."""
     try:

@@ -1,14 +1,18 @@
-"""Taking back while others work on the same files: one at a time, and no picture is lost.
+"""Taking back while others work on the same files, or when undo itself is killed: nothing is lost.
 
-What undo does when nobody else is about stands in test_faults_actions.
+What undo does when nobody disturbs it stands in test_faults_actions.
 """
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from imgdup.apply import moves
 from imgdup.apply import undo as undoing
 from imgdup.apply.journal import Journal, Step, held_journal, read_journal
 from imgdup.apply.undo import undo
@@ -16,7 +20,8 @@ from imgdup.apply.verify import verify
 from imgdup.dedupe.plan import FileFacts
 from imgdup.errors import LockedError
 from imgdup.files import content_digest
-from photo_scene import CONTENTS, make_scene, tree
+from kill_every_line import kill_at_every_line
+from photo_scene import CONTENTS, TIME_NS, make_scene, tree, write_scene
 
 N_FILES = 300
 COPY = "b/1.jpg"
@@ -117,3 +122,63 @@ def test_case_120_a_file_that_apply_sets_aside_meanwhile_stays_aside(moved, monk
     assert [skip.reason for skip in undone.skipped] == ["missing"]
     with open(step.aside, "rb") as file:
         assert file.read() == CONTENTS[COPY]
+
+
+@pytest.fixture
+def other_device(tmp_path):
+    """A folder on another device than the scene."""
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second device at /dev/shm")
+    place = Path(tempfile.mkdtemp(dir=shared))
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("action", ["move", "hardlink", "symlink"])
+def test_case_117_undo_killed_at_every_line_is_finished_by_the_next(
+    scene, other_device, monkeypatch, action
+):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(shutil, "copyfileobj", _slowly)
+    target = other_device / "aside" if action == "move" else None
+    plan = scene.plan._replace(removals=scene.plan.removals[:1])
+    journal = scene.apply(action, target, plan=plan).journal
+
+    def after():
+        undone = undo(journal)
+        assert undone.skipped == []
+        assert scene.tree() == CONTENTS
+        assert (scene.root / COPY).stat().st_mtime_ns == TIME_NS
+        assert tree(other_device) == {}
+        journal.unlink()
+        write_scene(scene.root)
+        scene.apply(action, target, plan=plan)
+
+    n_deaths = kill_at_every_line(
+        lambda: undo(journal), after, [undoing, moves, sys.modules[__name__]]
+    )
+
+    assert n_deaths > 30
+
+
+def _slowly(source, target):
+    """Copy in two pieces, so that a kill can meet half a copy."""
+    whole = source.read()
+    target.write(whole[:5])
+    target.flush()
+    target.write(whole[5:])
+
+
+def test_a_copy_from_another_device_has_the_time_and_owner_of_the_file(scene, other_device):
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    os.chown(scene.root / COPY, 65534, 65534)
+    journal = scene.apply("move", other_device / "aside").journal
+    os.utime(other_device / "aside" / COPY, (7, 7))  # as a device that keeps whole seconds
+
+    undo(journal)
+
+    status = (scene.root / COPY).stat()
+    assert (status.st_mtime_ns, status.st_uid, status.st_gid) == (TIME_NS, 65534, 65534)

@@ -57,7 +57,7 @@ class Step(NamedTuple):
 
     @property
     def link(self) -> bytes:
-        """A name beside the file, for the link that takes its place."""
+        """A name beside the file, for the link that takes its place, or a copy that undo makes."""
         return self._ours(self.remove.path, b"link")
 
     @property

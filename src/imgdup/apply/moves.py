@@ -69,7 +69,9 @@ def _move_over_own(source: bytes, target: bytes) -> None:
 
 
 def copy(source: bytes, target: bytes, digest: bytes) -> None:
-    """Copy a file with its times and mode, and wait until the disk has it.
+    """Copy a file with its times, mode and owner, and wait until the disk has it.
+
+    Who may not give files away owns the copy.
 
     Raises
     ------
@@ -86,12 +88,20 @@ def copy(source: bytes, target: bytes, digest: bytes) -> None:
             shutil.copyfileobj(file, copied)
             copied.flush()
             os.fsync(copied.fileno())
+        _copy_owner(source, target)
         shutil.copystat(source, target)
         _check_digest(target, digest)
         sync_parent(target)
     except BaseException:
         remove(target)
         raise
+
+
+def _copy_owner(source: bytes, target: bytes) -> None:
+    if hasattr(os, "chown"):
+        status = os.lstat(source)
+        with contextlib.suppress(OSError):
+            os.chown(target, status.st_uid, status.st_gid)
 
 
 def _check_digest(path: bytes, digest: bytes) -> None:

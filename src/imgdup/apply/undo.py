@@ -157,6 +157,7 @@ def _undo_move(step: Step) -> bool:
     else:
         _bring_back(step, to)
     moves.remove(step.part)
+    moves.remove(step.link)
     return not was_in_place
 
 
@@ -168,9 +169,17 @@ def _bring_back(step: Step, to: bytes) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        moves.copy(to, step.aside, step.remove.digest)
-        moves.move(step.aside, step.remove.path)
+        _make_copy(step, to)
+        moves.move(step.link, step.remove.path)
         moves.remove(to)
+
+
+def _make_copy(step: Step, source: bytes) -> None:
+    """Copy what has the file's content, for a name that is not there before the copy is whole."""
+    moves.remove(step.link)  # half a copy, of an undo that was killed
+    moves.copy(source, step.link, step.remove.digest)
+    times_ns = (os.lstat(source).st_atime_ns, step.remove.mtime_ns)
+    os.utime(step.link, ns=times_ns)  # another device may have rounded it
 
 
 def _check_content(step: Step, path: bytes) -> None:
@@ -200,10 +209,13 @@ def _undo_link(step: Step) -> bool:
     path = step.remove.path
     moves.remove(step.link)
     if os.path.lexists(path) and is_link_to_keeper(step):
-        if not os.path.lexists(step.aside):
-            _copy_keeper(step)
-        os.replace(step.aside, path)
-        moves.remove(step.aside)
+        if os.path.lexists(step.aside):
+            os.replace(step.aside, path)
+            moves.remove(step.aside)
+        else:
+            _check_content(step, step.keep)
+            _make_copy(step, step.keep)
+            os.replace(step.link, path)
         moves.settle(path)
         return True
     if _was_in_place(step):
@@ -211,13 +223,6 @@ def _undo_link(step: Step) -> bool:
     if _from_aside(step):
         return True
     raise Skip("missing", "the link is not there any more")
-
-
-def _copy_keeper(step: Step) -> None:
-    """Make a copy of the file that stays, with the time of the file that went."""
-    _check_content(step, step.keep)
-    moves.copy(step.keep, step.aside, step.remove.digest)
-    os.utime(step.aside, ns=(step.remove.mtime_ns, step.remove.mtime_ns))
 
 
 UNDOING: Mapping[str, Callable[[Step], bool]] = {

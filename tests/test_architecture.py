@@ -41,8 +41,8 @@ ORDER = """
     compare.labels compare compare.split
     report.terminal report report.pairs report.cleaning report.leaks report.montage
     report.thumbnails report.histogram report.html report.gallery
-    cli.common cli.progress cli.build cli.asking cli.search cli.pairs cli.clean cli.compare
-    cli.app cli __main__
+    cli.common cli.progress cli.build cli.asking cli.search cli.pairs cli.clean
+    cli.acting cli.compare cli.app cli __main__
 """.split()
 
 # Outside packages and the modules that may import them.

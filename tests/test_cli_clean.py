@@ -1,13 +1,17 @@
 """Cleaning by commands: dedupe changes nothing, apply removes what is proved, undo restores."""
 
+import errno
 import json
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 from make_sample import encode, photo
 
+from cli_runs import on_a_terminal, pty
 from imgdup import cli
+from imgdup.apply.journal import read_journal
 from imgdup.jsonl import path_from_json
 
 
@@ -161,6 +165,8 @@ def test_a_file_that_changed_since_is_skipped_and_told(plan, photos, capsys):
     [
         (["apply", "plan.jsonl"], "--move-to FOLDER, --trash"),
         (["apply", "plan.jsonl", "--trash", "--move-to", "x"], "say one of"),
+        (["apply", "plan.jsonl", "--hardlink", "--delete"], "say one of"),
+        (["apply", "plan.jsonl", "--trash", "--delete", "--symlink"], "say one of"),
         (["apply", "plan.jsonl", "--move-to", "photos/in"], "lies in the indexed folder"),
         (["dedupe", "--keep", "prettiest"], "largest"),
         (["dedupe", "--max-dist", "300"], "--max-dist 300"),
@@ -176,6 +182,120 @@ def test_errors_are_one_line(plan, capsys, args, words):
     assert code in (1, 2)
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_of_two_actions_none_is_chosen(plan, photos):
+    before = contents(photos)
+
+    assert cli.main(["apply", str(plan), "--hardlink", "--delete"]) == 2
+
+    assert contents(photos) == before
+
+
+def test_a_journal_whose_disk_fills_ends_the_run_and_is_named(plan, photos, monkeypatch, capsys):
+    write = os.write
+
+    def full(descriptor, data):
+        if b'"step": 3' in data:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data)
+
+    before = contents(photos)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        code = cli.main(["apply", "plan.jsonl", "--move-to", "gone"])
+
+    out, err = capsys.readouterr()
+    assert code == 3
+    assert out.startswith("2 files removed, ")
+    assert "no room to write plan.journal-1.jsonl" in err
+    assert err.splitlines()[-1] == "to take it back: imgdup undo plan.journal-1.jsonl"
+    assert cli.main(["undo", "plan.journal-1.jsonl"]) == 0
+    assert contents(photos) == before
+
+
+def test_a_journal_that_announced_nothing_is_not_left(plan, tmp_path, photos, monkeypatch, capsys):
+    before = contents(photos)
+
+    def tired(descriptor):
+        raise OSError(errno.EIO, "the disk is tired")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", tired)
+        assert cli.main(["apply", "plan.jsonl", "--delete"]) == 1
+
+    assert contents(photos) == before
+    assert not (tmp_path / "plan.journal-1.jsonl").exists()
+    assert "undo" not in capsys.readouterr().err
+
+
+def test_an_interrupted_run_names_its_journal(plan, photos, monkeypatch, capsys):
+    before, rename, n_calls = contents(photos), os.rename, []
+
+    def interrupted(*args):
+        n_calls.append(args)
+        if len(n_calls) == 3:
+            raise KeyboardInterrupt
+        return rename(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", interrupted)
+        code = cli.main(["apply", "plan.jsonl", "--move-to", "gone"])
+
+    assert code == 130
+    assert "to take it back: imgdup undo plan.journal-1.jsonl" in capsys.readouterr().err
+    assert cli.main(["apply", "plan.jsonl", "--move-to", "gone"]) == 3
+    for number in (2, 1):
+        assert cli.main(["undo", f"plan.journal-{number}.jsonl"]) == 0
+    assert contents(photos) == before
+
+
+def test_what_a_killed_run_left_aside_must_be_taken_back_first(plan, photos, capsys):
+    cli.main(["apply", str(plan), "--move-to", "gone"])
+    journal = plan.with_name("plan.journal-1.jsonl")
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:-1]))
+    step = read_journal(journal).steps[-1]
+    os.rename(step.to, step.aside)
+    capsys.readouterr()
+
+    code = cli.main(["apply", str(plan), "--move-to", "gone"])
+
+    err = capsys.readouterr().err
+    assert code == 1
+    assert os.path.basename(os.fsdecode(step.aside)) in err
+    assert err.endswith(f"take it back first: imgdup undo {journal}\n")
+    assert cli.main(["undo", str(journal)]) == 0
+    assert cli.main(["apply", str(plan), "--move-to", "gone"]) == 0
+
+
+def test_the_command_that_takes_back_can_be_pasted(photos, tmp_path, capsys):
+    name = "my plan; it's new.jsonl"
+    cli.main(["dedupe", "photos", "--plan", name])
+
+    cli.main(["apply", name, "--move-to", "gone"])
+
+    command = capsys.readouterr().err.splitlines()[-1].partition(": ")[2]
+    journal = tmp_path / "my plan; it's new.journal-1.jsonl"
+    assert shlex.split(command) == ["imgdup", "undo", journal.name]
+    assert journal.exists()
+
+
+def test_links_are_said_to_replace_files(plan, capsys):
+    assert cli.main(["apply", str(plan), "--hardlink"]) == 3
+
+    out, err = capsys.readouterr()
+    assert out.startswith("1 files replaced by links, ")
+    assert "skipped (different-bytes: only files of equal bytes are replaced by links)" in err
+
+
+@pytest.mark.skipif(pty is None, reason="needs a pseudo-terminal")
+def test_apply_and_undo_show_on_a_terminal_how_far_they_are(plan):
+    applied = on_a_terminal("apply", str(plan), "--move-to", "gone")[1]
+    undone = on_a_terminal("undo", "plan.journal-1.jsonl")[1]
+
+    assert b"4/4" in applied
+    assert b"4/4" in undone
 
 
 def test_check_of_an_index(photos, capsys):

@@ -51,7 +51,7 @@ def test_case_120_a_second_undo_is_refused(moved):
 def test_case_120_undo_is_refused_while_apply_writes_the_journal(scene):
     refused = []
 
-    def meanwhile(n_seen):
+    def meanwhile(n_seen, n_removals):
         with pytest.raises(LockedError, match="in use by another process"):
             undo(scene.index / "journal")
         refused.append(n_seen)

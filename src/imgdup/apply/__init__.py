@@ -54,17 +54,20 @@ class Outcome:
         Files that were left alone.
     journal : Path or None
         What to give to undo; None if nothing was begun.
+    stopped : str
+        Why the run ended before the plan did; empty if it did not.
     """
 
     n_done: int = 0
     n_bytes: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     journal: Path | None = None
+    stopped: str = ""
 
     @property
     def exit_code(self) -> int:
         """0, or 3 when something was skipped."""
-        return 3 if self.skipped else 0
+        return 3 if self.skipped or self.stopped else 0
 
 
 def make_order(
@@ -140,9 +143,9 @@ def apply_plan(
     *,
     index_folder: Path,
     journal: Path,
-    progress: Callable[[int], None] = lambda n_seen: None,
+    progress: Callable[[int, int], None] = lambda n_seen, n_removals: None,
 ) -> Outcome:
-    """Carry out a plan.
+    """Carry out a plan, as far as target and journal take it.
 
     Parameters
     ----------
@@ -156,7 +159,7 @@ def apply_plan(
     journal : Path
         A file to make, see `imgdup.apply.journal.free_journal_path`.
     progress : callable
-        Is called with the number of removals looked at.
+        Is called with the number of removals looked at, and of all.
 
     Returns
     -------
@@ -169,8 +172,8 @@ def apply_plan(
     LockedError
         If the index is being written, or another plan carried out.
     ImgdupError
-        If the target cannot be written or has no room; if the journal cannot be written: what
-        it does not announce is not done.
+        If the target cannot be written or has no room, or the journal cannot be written; nothing
+        was changed then.
     """
     certify(plan, rows)
     outcome = Outcome()
@@ -180,51 +183,56 @@ def apply_plan(
     ):
         if order.target is not None and not order.dry_run:
             _prepare_target(plan, order.target)
-        for number, removal in enumerate(plan.removals, start=1):
-            _carry_out(
-                _step(plan, order, book.token, number, removal), removal, order, book, outcome
-            )
-            outcome.journal = journal if book.exists else None
-            progress(number)
-            if outcome.skipped and outcome.skipped[-1].reason == NO_ROOM:
-                _leave(plan.removals[number:], outcome)
-                break
+        outcome.stopped = _carry_out_all(plan, order, book, outcome, progress)
+        outcome.journal = journal if book.exists else None
+    n_seen = outcome.n_done + len(outcome.skipped)
+    outcome.skipped += [
+        Skipped(removal.remove.path, "not-reached", outcome.stopped)
+        for removal in plan.removals[n_seen:]
+    ]
     return outcome
 
 
+def _carry_out_all(
+    plan: Plan,
+    order: Order,
+    book: Journal,
+    outcome: Outcome,
+    progress: Callable[[int, int], None],
+) -> str:
+    """Do one removal after the other; return why not all, where that is so."""
+    for number, removal in enumerate(plan.removals, start=1):
+        step = _step(plan, order, book.token, number, removal)
+        try:
+            _carry_out(step, removal, order, book, outcome)
+        except ImgdupError as error:
+            if not outcome.n_done:
+                raise
+            return str(error)
+        progress(number, len(plan.removals))
+        if outcome.skipped and outcome.skipped[-1].reason == NO_ROOM:
+            return "the target is full; what was moved until now stays there"
+    return ""
+
+
 def _carry_out(step: Step, removal: Removal, order: Order, book: Journal, outcome: Outcome) -> None:
-    """Do one removal, or note why it is not done."""
+    """Do one removal, or note why it is not done; what the system refuses is a reason."""
+    result = "done"
     try:
         if order.action in LINKS:
             check_bytes(removal)
         verify_two(removal.remove, removal.keep)
         if not order.dry_run:
-            _do(step, removal, order, book)
-    except Skip as skip:
+            book.announce(step)
+            ACTIONS[order.action](step, removal.keep)
+    except (Skip, OSError) as error:
+        skip = error if isinstance(error, Skip) else Skip.of(error)
+        result = skip.reason
         outcome.skipped.append(Skipped(removal.remove.path, skip.reason, skip.detail))
     else:
         outcome.n_done += 1
         outcome.n_bytes += removal.remove.size
-
-
-def _do(step: Step, removal: Removal, order: Order, book: Journal) -> None:
-    """Announce and act; what the system refuses becomes a reason."""
-    book.announce(step)
-    try:
-        ACTIONS[order.action](step, removal.keep)
-    except OSError as error:
-        skip = Skip.of(error)
-        book.ended(step, skip.reason)
-        raise skip from error
-    except Skip as skip:
-        book.ended(step, skip.reason)
-        raise
-    book.ended(step, "done")
-
-
-def _leave(removals: Sequence[Removal], outcome: Outcome) -> None:
-    detail = "the target is full; what was moved until now stays there"
-    outcome.skipped += [Skipped(r.remove.path, "not-reached", detail) for r in removals]
+    book.ended(step, result)
 
 
 def _step(plan: Plan, order: Order, token: str, number: int, removal: Removal) -> Step:

@@ -6,8 +6,10 @@ leaves a last line that may be cut off: what it would have announced was not beg
 """
 
 import contextlib
+import itertools
 import os
 import secrets
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +19,7 @@ from imgdup.atomic import open_regular, sync_folder, write_error
 from imgdup.dedupe import records
 from imgdup.dedupe.plan import FileFacts
 from imgdup.dedupe.records import Record
-from imgdup.errors import PlanError, UsageError
+from imgdup.errors import ImgdupError, PlanError, UsageError
 from imgdup.folder import lock
 from imgdup.jsonl import json_line
 
@@ -25,6 +27,7 @@ KIND = "imgdup"  # value of the key "journal"
 VERSION = 1
 ACTIONS = ("move", "trash", "delete", "hardlink", "symlink")
 TOKEN_BYTES = 8
+LINE_BYTES = 4096  # of a step, about
 FIRST_BYTES = b'{"journal": "imgdup"'
 
 
@@ -61,6 +64,11 @@ class Step(NamedTuple):
         return self._ours(self.remove.path, b"link")
 
     @property
+    def names(self) -> tuple[bytes, ...]:
+        """All names of ours that the step may use."""
+        return self.aside, self.link, self.part
+
+    @property
     def part(self) -> bytes:
         """A name beside the place where the file goes, for a copy in the making."""
         return self._ours(self.to or self.remove.path, b"part")
@@ -87,6 +95,7 @@ class Journal:
             "token": self.token,
         }
         self._descriptor = -1
+        self._announced = 0  # number of the last step
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +112,7 @@ class Journal:
     @property
     def exists(self) -> bool:
         """Whether a step was announced."""
-        return self._descriptor >= 0
+        return self._announced > 0
 
     def announce(self, step: Step) -> None:
         """Write what a step is about to do, and wait until the disk has it.
@@ -111,7 +120,7 @@ class Journal:
         Raises
         ------
         ImgdupError
-            If it cannot be written: then the step must not be done.
+            If it cannot be written: then the step must not be done, and none after it.
         """
         try:
             if self._descriptor < 0:
@@ -119,14 +128,30 @@ class Journal:
             self._write(_record(step))
             os.fsync(self._descriptor)
         except OSError as error:
-            raise write_error(self.path, error, 4096) from error
+            self._withdraw()
+            raise write_error(self.path, error, LINE_BYTES) from error
+        self._announced = step.number
 
     def ended(self, step: Step, result: str) -> None:
-        """Note how a step ended: ``done``, or the reason why it was not."""
+        """Note how a step that was announced ended: ``done``, or the reason why it was not.
+
+        Raises
+        ------
+        ImgdupError
+            If it cannot be written: then no other step must follow.
+        """
+        if step.number != self._announced:
+            return
         try:
             self._write({"end": step.number, "result": result})
         except OSError as error:
-            raise write_error(self.path, error, 4096) from error
+            raise write_error(self.path, error, LINE_BYTES) from error
+
+    def _withdraw(self) -> None:
+        """Leave no journal that announces nothing."""
+        if self._descriptor >= 0 and not self._announced:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
 
     def _create(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
@@ -156,10 +181,37 @@ def _record(step: Step) -> dict[str, Any]:
 
 def free_journal_path(plan: Path) -> Path:
     """Return a name beside a plan that no journal has: ``NAME.journal-1.jsonl`` and so on."""
-    number = 1
-    while os.path.lexists(path := plan.with_name(f"{plan.stem}.journal-{number}.jsonl")):
-        number += 1
-    return path
+    return _journal_path(plan, 1 + len(earlier_journals(plan)))
+
+
+def earlier_journals(plan: Path) -> list[Path]:
+    """Return the journals beside a plan, the oldest first."""
+    numbered = (_journal_path(plan, number) for number in itertools.count(1))
+    return list(itertools.takewhile(os.path.lexists, numbered))
+
+
+def _journal_path(plan: Path, number: int) -> Path:
+    return plan.with_name(f"{plan.stem}.journal-{number}.jsonl")
+
+
+def check_earlier(plan: Path) -> None:
+    """Raise if an earlier run of a plan was killed in the middle of a step.
+
+    Raises
+    ------
+    ImgdupError
+        Names what lies about, and the command that brings it back.
+    LockedError
+        If the earlier run goes on, or is being taken back.
+    """
+    for path in earlier_journals(plan):
+        with contextlib.suppress(PlanError), held_journal(path) as run:
+            left = (name for step in run.unfinished for name in step.names)
+            for name in filter(os.path.lexists, left):
+                raise ImgdupError(
+                    f"an earlier run was killed and left {os.fsdecode(name)}: take it back first: "
+                    f"imgdup undo {shlex.quote(str(path))}"
+                )
 
 
 def _named(path: Path) -> str:
@@ -167,10 +219,21 @@ def _named(path: Path) -> str:
 
 
 class PastRun(NamedTuple):
-    """A journal that was read: the action, its steps, and the lines that could not be read."""
+    """A journal that was read.
+
+    Attributes
+    ----------
+    action : str
+    steps : list of Step
+    unfinished : list of Step
+        Those of them whose end was not noted.
+    damaged_lines : list of int
+        Numbers of the lines that could not be read.
+    """
 
     action: str
     steps: list[Step]
+    unfinished: list[Step]
     damaged_lines: list[int]
 
 
@@ -210,22 +273,26 @@ def read_journal(path: Path) -> PastRun:
         raise UsageError(f"no journal at {path}; imgdup apply prints where it wrote it") from error
     if len(lines) <= 1 and FIRST_BYTES.startswith(b"".join(lines)[: len(FIRST_BYTES)]):
         if not b"".join(lines).endswith(b"\n"):
-            return PastRun("", [], [])  # killed before the first step was announced
+            return PastRun("", [], [], [])  # killed before the first step was announced
     try:
         action, token = _header(records.parsed(lines[0] if lines else b""))
     except (ValueError, PlanError) as error:
         raise PlanError(f"{path}, line 1: {error}") from error
-    run = PastRun(action, [], [])
+    steps: list[Step] = []
+    ended: set[int] = set()
+    damaged: list[int] = []
     for number, line in enumerate(lines[1:], start=2):
         try:
             record = records.parsed(line)
-            if "end" not in record:
-                run.steps.append(_step(token, action, record))
+            if "end" in record:
+                ended.add(records.number(record, "end"))
+            else:
+                steps.append(_step(token, action, record))
         except ValueError:
-            run.damaged_lines.append(number)
-    if run.damaged_lines[-1:] == [len(lines)]:
-        run.damaged_lines.pop()
-    return run
+            damaged.append(number)
+    if damaged[-1:] == [len(lines)]:
+        damaged.pop()
+    return PastRun(action, steps, [step for step in steps if step.number not in ended], damaged)
 
 
 def _header(record: Record) -> tuple[str, str]:

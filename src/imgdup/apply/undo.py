@@ -42,7 +42,9 @@ class Undone:
         return 3 if self.skipped else 0
 
 
-def undo(journal: Path, progress: Callable[[int], None] = lambda n_seen: None) -> Undone:
+def undo(
+    journal: Path, progress: Callable[[int, int], None] = lambda n_seen, n_steps: None
+) -> Undone:
     """Take back what a run of apply did.
 
     Parameters
@@ -50,7 +52,7 @@ def undo(journal: Path, progress: Callable[[int], None] = lambda n_seen: None) -
     journal : Path
         What apply wrote.
     progress : callable
-        Is called with the number of steps looked at.
+        Is called with the number of steps looked at, and of all.
 
     Raises
     ------
@@ -68,7 +70,7 @@ def undo(journal: Path, progress: Callable[[int], None] = lambda n_seen: None) -
             undone.skipped.append(Skipped(os.fsencode(journal), "failed", detail))
         for number, step in enumerate(run.steps, start=1):
             _take_back(run.action, step, undone)
-            progress(number)
+            progress(number, len(run.steps))
     return undone
 
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from imgdup import __version__
-from imgdup.cli import build, clean, compare, pairs, search
+from imgdup.cli import acting, build, clean, compare, pairs, search
 from imgdup.cli.common import discard_output, note
 from imgdup.errors import ImageError, ImgdupError
 
@@ -27,8 +27,8 @@ COMMANDS = (
     search.query,
     pairs.pairs,
     clean.dedupe,
-    clean.apply,
-    clean.undo,
+    acting.apply,
+    acting.undo,
     compare.compare,
     compare.split,
     build.info,

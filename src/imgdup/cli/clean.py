@@ -1,6 +1,5 @@
-"""Commands that clean a data set: dedupe, apply, undo, check."""
+"""Commands that find out and change nothing: dedupe, check."""
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,10 @@ from imgdup.cli.common import (
 from imgdup.errors import ImgdupError, UsageError
 
 if TYPE_CHECKING:
-    from imgdup.apply.verify import Skipped
     from imgdup.dedupe import Duplicates, Wishes
     from imgdup.index import ImageIndex
 
 PATH = click.Path(path_type=Path)
-N_LISTED = 10  # skipped files told on stderr
-
 RULES = "largest,lossless,most-bytes,oldest,first"
 
 
@@ -131,82 +127,6 @@ def _tell(duplicates: "Duplicates", options: dict[str, Any]) -> None:
         note(f"{n_linked:,} more have other names (hard links): in the lists, not in the plan")
     if options["plan"] and not options["as_json"]:
         note(f"look at {options['plan']}, then: imgdup apply {options['plan']} --move-to FOLDER")
-
-
-@click.command()
-@click.argument("plan", type=PATH)
-@index_option
-@click.option("--move-to", type=PATH, metavar="FOLDER", help="Move them, keeping their paths.")
-@click.option("--trash", "action", flag_value="trash", help="Put them in the trash.")
-@click.option("--delete", "action", flag_value="delete", help="Delete them for good.")
-@click.option("--hardlink", "action", flag_value="hardlink", help="Link equal bytes.")
-@click.option("--symlink", "action", flag_value="symlink", help="Link equal bytes.")
-@click.option("--dry-run", is_flag=True, help="Verify everything, change nothing.")
-def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
-    """Carry out a plan of dedupe, verifying every file again.
-
-    Nothing is removed unless the file that stays is there, readable and unchanged. A journal is
-    written beside the plan.
-
-    \b
-    imgdup apply plan.jsonl --move-to ../duplicates
-    """
-    from imgdup.apply import apply_plan, make_order
-    from imgdup.apply.journal import free_journal_path
-    from imgdup.dedupe.plan import read_plan
-    from imgdup.index import ImageIndex
-
-    action = _action(options)
-    place = find_index(index_folder)
-    loaded = read_plan(plan)
-    order = make_order(loaded, action, options["move_to"], dry_run=options["dry_run"])
-    outcome = apply_plan(
-        loaded,
-        ImageIndex.open(place),
-        order,
-        index_folder=place,
-        journal=free_journal_path(plan),
-    )
-    _list_skipped(outcome.skipped)
-    verb = "would be removed" if options["dry_run"] else "removed"
-    write_text([f"{outcome.n_done:,} files {verb}, {outcome.n_bytes:,} bytes\n"])
-    if outcome.journal is not None:
-        note(f"to take it back: imgdup undo {outcome.journal}")
-    return outcome.exit_code
-
-
-def _action(options: dict[str, Any]) -> str:
-    """Return the one action that was asked for."""
-    asked: list[str] = ["move"] if options["move_to"] else []
-    asked += [options["action"]] if options["action"] else []
-    if len(asked) != 1:
-        raise UsageError("say one of --move-to FOLDER, --trash, --delete, --hardlink, --symlink")
-    return asked[0]
-
-
-def _list_skipped(skipped: "list[Skipped]") -> None:
-    from imgdup.lines import shown
-
-    for each in skipped[:N_LISTED]:
-        note(f"{shown(each.path, sys.stderr.encoding)}: skipped ({each.reason})")
-    if len(skipped) > N_LISTED:
-        note(f"... and {len(skipped) - N_LISTED:,} more were skipped")
-
-
-@click.command()
-@click.argument("journal", type=PATH)
-def undo(journal: Path) -> int:
-    """Take back what apply did; never overwrites a file.
-
-    \b
-    imgdup undo plan.journal-1.jsonl
-    """
-    from imgdup.apply.undo import undo as take_back
-
-    undone = take_back(journal)
-    _list_skipped(undone.skipped)
-    write_text([f"{undone.n_restored:,} files restored, {undone.n_in_place:,} in place already\n"])
-    return undone.exit_code
 
 
 @click.command()

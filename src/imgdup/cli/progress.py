@@ -31,6 +31,12 @@ class Bar:
             with self._watched():
                 self._bar.update(n_files)
 
+    def count(self, n_seen: int, n_files: int) -> None:
+        """Begin to count with the first file, and count on by one with each."""
+        if n_seen == 1:
+            self.start(n_files)
+        self.advance(1)
+
     def share(self, done: float) -> None:
         """Show how much of something is done, 0 to 1."""
         self._show(f"comparing {done:4.0%}")

@@ -81,12 +81,16 @@ class _Asked(tuple):
 
 def test_rules_are_read_in_order_and_folders_as_the_index_writes_them(tmp_path):
     (tmp_path / "best").mkdir()
-    rows = rows_of([], roots=(os.fsencode(os.path.realpath(tmp_path)),))
+    root = os.fsencode(os.path.realpath(tmp_path))
+    rows = rows_of([File(root + b"/best/1.jpg")], roots=(root,))
 
     keep = parse_keep(rows, f"smallest, under:{tmp_path}/best/../best", [tmp_path / "best"])
 
     best = os.path.realpath(tmp_path / "best")
     assert keep == Keep(("smallest", f"under:{best}"), (os.fsencode(best),))
+
+
+FOLDERS = rows_of([File(b"/data/a/b/1.jpg"), File(b"/data/b/2.jpg")])
 
 
 def test_the_default_rules_are_those_of_the_manual():
@@ -100,8 +104,18 @@ def test_the_default_rules_are_those_of_the_manual():
         ("bigest", (), "--keep knows no rule 'bigest': did you mean 'largest'? the rules are"),
         ("", (), "--keep knows no rule '': the rules are largest, smallest"),
         ("first,first", (), "--keep names 'first' twice"),
-        ("under:/elsewhere", (), "--keep under: /elsewhere: not in this index, which has: /data"),
-        ("first", ("/elsewhere",), "--protect /elsewhere: not in this index, which has: /data"),
+        (
+            "under:/elsewhere",
+            (),
+            "--keep under: /elsewhere: no file of this index lies there; it has: /data",
+        ),
+        (
+            "first",
+            ("/elsewhere",),
+            "--protect /elsewhere: no file of this index lies there; it has: /data",
+        ),
+        ("under:/data/bb", (), "--keep under: /data/bb: no file of this index lies there"),
+        ("first", ("/data/a/typo",), "--protect /data/a/typo: no file of this index lies there"),
         (
             "under:/data/a",
             ("/data/b",),
@@ -112,17 +126,19 @@ def test_the_default_rules_are_those_of_the_manual():
 )
 def test_what_cannot_be_meant_is_refused_in_one_line_with_a_remedy(rules, protect, message):
     with pytest.raises(UsageError) as caught:
-        parse_keep(rows_of([]), rules, protect)
+        parse_keep(FOLDERS, rules, protect)
 
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
 
 def test_a_rule_inside_a_protected_folder_does_not_contradict_it():
-    rows = rows_of([])
+    assert parse_keep(FOLDERS, "under:/data/a/b", ["/data/a"]).protect == (b"/data/a",)
+    assert parse_keep(FOLDERS, "under:/data", ["/data/a"]).protect == (b"/data/a",)
 
-    assert parse_keep(rows, "under:/data/a/b", ["/data/a"]).protect == (b"/data/a",)
-    assert parse_keep(rows, "under:/data", ["/data/a"]).protect == (b"/data/a",)
+
+def test_a_root_without_files_may_be_protected():
+    assert parse_keep(rows_of([]), "first", ["/data"]).protect == (b"/data",)
 
 
 def test_a_folder_of_files_named_one_by_one_is_known():

@@ -132,13 +132,13 @@ def folder_of_index(rows: Rows, folder: str | bytes | os.PathLike[str], option: 
     Raises
     ------
     UsageError
-        If it lies in no root and holds none: it would have no effect, which the user would
-        believe it had.
+        If it is no root and no row lies in it: a mistyped one would have no effect, which the
+        user would believe it had.
     """
     path = absolute(folder)
-    if any(is_below(path, root) or is_below(root, path) for root in rows.roots if root):
-        return path
-    if b"" in rows.roots and any(is_below(rows.path(row), path) for row in range(len(rows))):
+    if path in rows.roots or any(is_below(rows.path(row), path) for row in range(len(rows))):
         return path
     known = ", ".join(os.fsdecode(root) for root in rows.roots if root) or "single files only"
-    raise UsageError(f"{option} {os.fsdecode(folder)}: not in this index, which has: {known}")
+    raise UsageError(
+        f"{option} {os.fsdecode(folder)}: no file of this index lies there; it has: {known}"
+    )

@@ -37,7 +37,7 @@ ORDER = """
     dedupe.certify dedupe
     index check export
     dedupe.components dedupe.pixels
-    apply.verify apply.journal apply.moves apply.actions apply apply.undo
+    apply.verify apply.journal apply.moves apply.actions apply.target apply apply.undo
     compare.labels compare compare.split
     report.terminal report report.pairs report.cleaning report.leaks report.montage
     report.thumbnails report.histogram report.html report.gallery

@@ -21,6 +21,7 @@ import pytest
 
 from imgdup import apply, folder
 from imgdup.apply import actions, journal, make_order, moves, verify
+from imgdup.apply.target import destination
 from imgdup.apply.undo import undo
 from imgdup.dedupe import Wishes, find_duplicates
 from imgdup.dedupe.keep import Keep
@@ -214,11 +215,11 @@ def test_moved_files_never_meet_in_the_target(scene):
 def test_files_of_several_roots_lie_under_the_names_of_these():
     roots = [b"/x/photos", b"/y/photos", b"/z/more", b""]
 
-    places = [apply._place(roots, p) for p in (b"/x/photos/a", b"/y/photos/a", b"/z/more/b/c")]
+    paths = (b"/x/photos/a", b"/y/photos/a", b"/z/more/b/c", b"/loose/a")
+    places = [destination(roots, path, b"/t") for path in paths]
 
-    assert places == [b"photos-1/a", b"photos-2/a", b"more/b/c"]
-    assert apply._place(roots, b"/loose/a") == b"loose/a"
-    assert apply._place([b"/"], b"/a/b") == b"a/b"
+    assert places == [b"/t/photos-1/a", b"/t/photos-2/a", b"/t/more/b/c", b"/t/loose/a"]
+    assert destination([b"/"], b"/a/b", b"/t") == b"/t/a/b"
 
 
 # errors before anything is done
@@ -232,6 +233,39 @@ def test_a_target_inside_a_root_is_refused(scene, tmp_path):
             make_order(scene.plan, "move", target)
     with pytest.raises(UsageError, match="would be found again"):
         make_order(scene.plan, "move", tmp_path / "link" / "new")
+
+
+def test_a_place_inside_a_root_is_refused_though_the_target_is_outside(scene):
+    """The root holds a folder of its own name, or the target has one of the root's parts in it."""
+    for name in ("b", "c"):
+        (scene.root / "photos" / name).mkdir(parents=True, exist_ok=True)
+    removal = scene.plan.removals[0]
+    path = scene.path("photos/b/1.jpg")
+    removals = [removal._replace(remove=removal.remove._replace(path=path))]
+
+    with pytest.raises(UsageError, match=r"photos/b lies in the indexed folder .*/photos, where"):
+        make_order(scene.plan._replace(removals=removals), "move", scene.root.parent)
+
+
+def test_a_target_that_is_a_root_under_another_path_is_refused(scene, monkeypatch):
+    """As through a mounted folder: another path, and the same device and inode."""
+    twin = scene.index.parent / "mounted"
+    twin.mkdir()
+    call = os.stat
+
+    def stat_of(path, **options):
+        return call(scene.root if path == os.fsencode(twin) else path, **options)
+
+    monkeypatch.setattr(os, "stat", stat_of)
+
+    with pytest.raises(UsageError, match="mounted/below lies in the indexed folder"):
+        make_order(scene.plan, "move", twin / "below")
+
+
+def test_a_target_inside_the_index_folder_is_refused(scene):
+    for target in (scene.index, scene.index / "aside"):
+        with pytest.raises(UsageError, match="lies in the index folder"):
+            make_order(scene.plan, "move", target, index_folder=scene.index)
 
 
 def test_a_target_that_is_a_file_is_refused(scene):
@@ -269,6 +303,7 @@ def test_case_116_a_target_without_room_is_refused_before_anything_is_done(
         scene.apply("move", other_device / "new")
 
     assert scene.tree() == CONTENTS
+    assert not (other_device / "new").exists()
 
 
 def test_a_journal_that_cannot_be_written_stops_before_the_first_step(scene):

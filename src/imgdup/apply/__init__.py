@@ -5,22 +5,21 @@ its step begins, so whatever kills the run, `imgdup.apply.undo` finds every file
 """
 
 import os
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from imgdup import folder
 from imgdup.apply.actions import ACTIONS, LINKS, check_bytes, trash_function
 from imgdup.apply.journal import Journal, Step
-from imgdup.apply.moves import free_name, make_folder
+from imgdup.apply.moves import free_name
+from imgdup.apply.target import check_target, destination, prepare
 from imgdup.apply.verify import NO_ROOM, Skip, Skipped, verify_two
 from imgdup.dedupe.certify import certify
 from imgdup.dedupe.plan import Plan, Removal
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.rows import Rows
 from imgdup.sources import absolute
-from imgdup.table import is_below, join
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ def make_order(
     action: str,
     target: str | bytes | os.PathLike[str] | None = None,
     *,
+    index_folder: Path | None = None,
     dry_run: bool = False,
 ) -> Order:
     """Check how a plan is to be carried out, before anything is changed.
@@ -82,8 +82,9 @@ def make_order(
     Raises
     ------
     UsageError
-        If the target lies in a root of the index, where the files would be found again, or is
-        not a folder; if the trash needs a package.
+        If the target or the place of any file in it lies in a root of the index, where it would
+        be found again, or in the index folder; if the target is no folder; if the trash needs a
+        package.
     """
     if action not in ACTIONS:
         raise ValueError(f"action must be one of {', '.join(ACTIONS)}, got {action!r}")
@@ -94,46 +95,8 @@ def make_order(
     if target is None:
         return Order(action, None, dry_run)
     place = absolute(target)
-    _check_target(plan, place)
+    check_target(plan, place, None if index_folder is None else absolute(index_folder))
     return Order(action, place, dry_run)
-
-
-def _check_target(plan: Plan, target: bytes) -> None:
-    name = os.fsdecode(target)
-    if os.path.lexists(target) and not os.path.isdir(target):
-        raise UsageError(f"--move-to {name}: not a folder; name one, or one that is not there yet")
-    for root in plan.header.roots:
-        if root and is_below(target, root):
-            raise UsageError(
-                f"--move-to {name} lies in the indexed folder {os.fsdecode(root)}, where the "
-                "files would be found again: name a folder outside of it"
-            )
-
-
-def _prepare_target(plan: Plan, target: bytes) -> None:
-    """Make the target, and make sure that it can be written and has room."""
-    name = os.fsdecode(target)
-    try:
-        make_folder(target)
-        device = os.stat(target).st_dev
-        needed = sum(r.remove.size for r in plan.removals if _device(r.remove.path) != device)
-        free = shutil.disk_usage(target).free
-    except OSError as error:
-        raise ImgdupError(f"--move-to {name}: {error.strerror}; nothing was changed") from error
-    if not os.access(target, os.W_OK | os.X_OK):
-        raise ImgdupError(f"--move-to {name} cannot be written; nothing was changed")
-    if needed > free:
-        raise ImgdupError(
-            f"--move-to {name} has room for {free:,} bytes and {needed:,} would be moved there; "
-            "nothing was changed: free some space, or name a folder on another disk"
-        )
-
-
-def _device(path: bytes) -> int | None:
-    try:
-        return os.lstat(path).st_dev
-    except OSError:
-        return None
 
 
 def apply_plan(
@@ -182,7 +145,7 @@ def apply_plan(
         Journal(journal, order.action, plan.header.generation) as book,
     ):
         if order.target is not None and not order.dry_run:
-            _prepare_target(plan, order.target)
+            prepare(plan, order.target)
         outcome.stopped = _carry_out_all(plan, order, book, outcome, progress)
         outcome.journal = journal if book.exists else None
     n_seen = outcome.n_done + len(outcome.skipped)
@@ -238,19 +201,5 @@ def _carry_out(step: Step, removal: Removal, order: Order, book: Journal, outcom
 def _step(plan: Plan, order: Order, token: str, number: int, removal: Removal) -> Step:
     to = None
     if order.target is not None:
-        to = free_name(join(order.target, _place(plan.header.roots, removal.remove.path)))
+        to = free_name(destination(plan.header.roots, removal.remove.path, order.target))
     return Step(token, number, removal.remove, removal.keep.path, to)
-
-
-def _place(roots: Sequence[bytes], path: bytes) -> bytes:
-    """Return where in the target a file goes: as in its root, under the root's name if need be."""
-    root = max((root for root in roots if is_below(path, root)), key=len, default=b"")
-    if not root:
-        return path.split(b"/", 1)[1]
-    relative = path[len(join(root, b"")) :]
-    if len(roots) == 1:
-        return relative
-    names = [os.path.basename(other) for other in roots]
-    name = os.path.basename(root) or b"root"
-    unique = name if names.count(name) == 1 else b"%s-%d" % (name, roots.index(root) + 1)
-    return join(unique, relative)

@@ -50,7 +50,9 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
     action = _action(options)
     place = find_index(index_folder)
     loaded = read_plan(plan)
-    order = make_order(loaded, action, options["move_to"], dry_run=options["dry_run"])
+    order = make_order(
+        loaded, action, options["move_to"], index_folder=place, dry_run=options["dry_run"]
+    )
     check_earlier(plan)
     journal = free_journal_path(plan)
     with _told_how_to_undo(journal):

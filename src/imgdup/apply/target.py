@@ -1,0 +1,128 @@
+"""A plan and the folder to move files to -> where each goes, and certainty that it may go there.
+
+Each file keeps its path below its root, under the root's name if there are several roots. None may
+come to lie where the next indexing would find it again, be it through a link or a mounted folder.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+
+from imgdup.apply.moves import make_folder
+from imgdup.dedupe.plan import Plan
+from imgdup.errors import ImgdupError, UsageError
+from imgdup.table import is_below, join
+
+Identity = tuple[int, int]  # device and inode
+
+
+def destination(roots: Sequence[bytes], path: bytes, target: bytes) -> bytes:
+    """Return where a file goes."""
+    root = max((root for root in roots if is_below(path, root)), key=len, default=b"")
+    if not root:
+        return join(target, path.split(b"/", 1)[1])
+    relative = path[len(join(root, b"")) :]
+    if len(roots) == 1:
+        return join(target, relative)
+    names = [os.path.basename(other) for other in roots]
+    name = os.path.basename(root) or b"root"
+    unique = name if names.count(name) == 1 else b"%s-%d" % (name, roots.index(root) + 1)
+    return join(target, join(unique, relative))
+
+
+def check_target(plan: Plan, target: bytes, index_folder: bytes | None) -> None:
+    """Raise if files must not be moved to a folder; changes nothing.
+
+    Raises
+    ------
+    UsageError
+        If it is no folder, or if it or the place of any file lies in a root or in the index.
+    """
+    if os.path.lexists(target) and not os.path.isdir(target):
+        name = os.fsdecode(target)
+        raise UsageError(f"--move-to {name}: not a folder; name one, or one that is not there yet")
+    roots = plan.header.roots
+    forbidden = [root for root in roots if root] + ([index_folder] if index_folder else [])
+    places = (destination(roots, removal.remove.path, target) for removal in plan.removals)
+    folders = {target, *map(os.path.dirname, places)}
+    for folder, hit in _hits(sorted(folders), forbidden):
+        what = "index folder" if hit == index_folder else "indexed folder"
+        raise UsageError(
+            f"--move-to {os.fsdecode(target)}: {os.fsdecode(folder)} lies in the {what} "
+            f"{os.fsdecode(hit)}, where the files would be found again: name a folder outside of it"
+        )
+
+
+def _hits(folders: Iterable[bytes], forbidden: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the folders that lie in a forbidden one by name or by identity, and which."""
+    identities = {found: each for each in forbidden if (found := _identity(each))}
+    seen: set[bytes] = set()
+    for folder in folders:
+        hit = next((each for each in forbidden if is_below(folder, each)), None)
+        for above in _upwards(folder):
+            if hit or above in seen:
+                break
+            seen.add(above)
+            found = _identity(above)
+            hit = identities.get(found) if found else None
+        if hit:
+            yield folder, hit
+
+
+def _upwards(path: bytes) -> Iterator[bytes]:
+    """Yield a path and all folders above it."""
+    yield path
+    while (above := os.path.dirname(path)) != path:
+        path = above
+        yield path
+
+
+def _identity(folder: bytes) -> Identity | None:
+    """Return what tells a folder from any other, whatever its path; None where nothing does."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if status.st_ino else None
+
+
+def prepare(plan: Plan, target: bytes) -> None:
+    """Make sure that the target can be written and has room, then make it.
+
+    Raises
+    ------
+    ImgdupError
+        If it cannot; nothing was made then.
+    """
+    name = os.fsdecode(target)
+    try:
+        _check_room(plan, target)
+        make_folder(target)
+    except OSError as error:
+        raise ImgdupError(f"--move-to {name}: {error.strerror}; nothing was changed") from error
+    if not os.access(target, os.W_OK | os.X_OK):
+        raise ImgdupError(f"--move-to {name} cannot be written; nothing was changed")
+
+
+def _check_room(plan: Plan, target: bytes) -> None:
+    there = _nearest_folder(target)
+    device = os.stat(there).st_dev
+    needed = sum(r.remove.size for r in plan.removals if _device(r.remove.path) != device)
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise ImgdupError(
+            f"--move-to {os.fsdecode(target)} has room for {free:,} bytes and {needed:,} would be "
+            "moved there; nothing was changed: free some space, or name a folder on another disk"
+        )
+
+
+def _nearest_folder(path: bytes) -> bytes:
+    """Return the path, or the nearest above it that is there."""
+    return next(filter(os.path.lexists, _upwards(path)), path)
+
+
+def _device(path: bytes) -> int | None:
+    try:
+        return os.lstat(path).st_dev
+    except OSError:
+        return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from array_rows import File, rows_of
 from imgdup.apply import apply_plan, make_order
-from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal
+from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, sealed
 
 CONTENTS = {
     "a/1.jpg": b"the picture, large" * 50,
@@ -89,7 +89,7 @@ def _plan(rows):
     removals = [Removal(copy, best, 0, "same-bytes"), Removal(near, best, 3, "edited")]
     n_bytes = copy.size + near.size
     header = Header(rows.digest, rows.roots, 31, None, ("largest",), (), 4, 1, 2, n_bytes)
-    return Plan(header, removals)
+    return Plan(sealed(header), removals)
 
 
 def _facts(rows, row):

@@ -18,6 +18,7 @@ from imgdup.dedupe import Wishes, find_duplicates
 from imgdup.dedupe.certify import certify, faults
 from imgdup.dedupe.duplicates import Rule
 from imgdup.dedupe.keep import Keep
+from imgdup.dedupe.plan import sealed
 from imgdup.errors import PlanError
 from test_groups import files_strategy
 
@@ -66,7 +67,7 @@ def made(name, remove=(), keep=(), rows=None, header=(), **members):
         **members,
     )
     plan.removals[place] = removal
-    return plan._replace(header=plan.header._replace(**dict(header))), rows
+    return plan._replace(header=sealed(plan.header._replace(**dict(header)))), rows
 
 
 def facts_of(rows, name):
@@ -119,6 +120,20 @@ def test_case_122_a_false_or_foreign_plan_is_refused(name):
         certify(plan, rows)
 
     assert "nothing was changed, make a new plan with imgdup dedupe" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [{"max_distance": 256}, {"protect": ()}, {"search_distance": None}, {"keep": ("smallest",)},
+     {"n_removals": 9}, {"seal": ""}],
+)  # fmt: skip
+def test_case_107_an_edited_header_is_refused(edited):
+    asked = {"protect": (b"/data/other",), "search_distance": 5}
+    plan, rows = made(b"near", header=asked)
+    certify(plan, rows)
+
+    with pytest.raises(PlanError, match="the first line of the plan was edited"):
+        certify(plan._replace(header=plan.header._replace(**edited)), rows)
 
 
 def test_the_true_plan_of_these_files_passes():

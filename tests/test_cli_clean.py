@@ -93,7 +93,34 @@ def test_the_report_is_one_page_with_pictures(photos, tmp_path):
 def test_check_proves_the_plan(plan, capsys):
     assert cli.main(["check", str(plan)]) == 0
 
-    assert capsys.readouterr().out.endswith("plan.jsonl: proved, 4 removals\n")
+    out, err = capsys.readouterr()
+    assert out.endswith("plan.jsonl: proved, 4 removals\n")
+    assert err.endswith("plan.jsonl: duplicates within 31 bits, protected: nothing\n")
+
+
+def test_check_and_apply_say_by_which_rule_a_plan_was_made(photos, capsys):
+    arguments = ["--by", "search", "--max-dist", "9", "--protect", "photos", "--plan", "p.jsonl"]
+    cli.main(["dedupe", "photos", *arguments])
+    capsys.readouterr()
+    told = f"duplicates within 31 bits and 9 of the search hash, protected: {photos}\n"
+
+    cli.main(["check", "p.jsonl"])
+    assert capsys.readouterr().err.endswith(told)
+    cli.main(["apply", "p.jsonl", "--delete", "--dry-run"])
+    assert told in capsys.readouterr().err
+
+
+def test_a_plan_whose_header_was_edited_is_refused(photos, capsys):
+    cli.main(["dedupe", "photos", "--protect", "photos", "--plan", "p.jsonl"])
+    with open("p.jsonl") as file:
+        header = json.loads(next(file))
+    header["protect"] = []
+    with open("p.jsonl", "w") as file:
+        file.write(json.dumps(header) + "\n")
+
+    assert cli.main(["apply", "p.jsonl", "--delete"]) == 1
+
+    assert "the first line of the plan was edited" in capsys.readouterr().err
 
 
 def test_an_edited_plan_is_refused(plan, photos, capsys):

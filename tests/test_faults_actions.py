@@ -25,7 +25,7 @@ from imgdup.apply.target import destination
 from imgdup.apply.undo import undo
 from imgdup.dedupe import Wishes, find_duplicates
 from imgdup.dedupe.keep import Keep
-from imgdup.dedupe.plan import FileFacts, Removal, write_plan
+from imgdup.dedupe.plan import FileFacts, Removal, sealed, write_plan
 from imgdup.errors import ImgdupError, LockedError, PlanError, UsageError
 from kill_every_line import kill_at_every_line
 from photo_scene import CONTENTS, TIME_NS, make_scene, tree, write_scene
@@ -343,7 +343,9 @@ def test_case_122_a_plan_of_another_index_is_refused(scene):
     for other in (header._replace(generation="f" * 32), header._replace(roots=(b"/elsewhere",))):
         with pytest.raises(PlanError, match="made from another index"):
             scene.apply(
-                "move", scene.index.parent / "aside", plan=scene.plan._replace(header=other)
+                "move",
+                scene.index.parent / "aside",
+                plan=scene.plan._replace(header=sealed(other)),
             )
 
     assert scene.tree() == CONTENTS
@@ -358,7 +360,7 @@ def test_case_123_protected_folders_that_hold_all_copies_lose_none(scene):
     assert plan.removals == []
     assert scene.apply("delete", plan=plan).n_done == 0
     assert scene.tree() == CONTENTS
-    header = scene.plan.header._replace(protect=wishes.keep.protect)
+    header = sealed(scene.plan.header._replace(protect=wishes.keep.protect))
     with pytest.raises(PlanError, match="the file is protected"):
         scene.apply("delete", plan=scene.plan._replace(header=header))
 

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, plan_lines, read_plan, write_plan
+from imgdup.dedupe.plan import (
+    FileFacts,
+    Header,
+    Plan,
+    Removal,
+    plan_lines,
+    read_plan,
+    sealed,
+    write_plan,
+)
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import ImgdupError, PlanError, UsageError
 
@@ -31,8 +40,11 @@ removals = st.builds(Removal, facts, facts, st.integers(0, 256), st.sampled_from
 
 
 def plan_of(each, roots=(b"/data",), protect=()):
-    return Plan(Header("ab" * 16, roots, 31, None, ("largest",), protect, 9, 2, len(each), 7), each)
+    header = Header("ab" * 16, roots, 31, None, ("largest",), protect, 9, 2, len(each), 7)
+    return Plan(sealed(header), each)
 
+
+FREE = ("generation", "roots", "protect", "seal")  # for the certificate to judge
 
 SMALL = plan_of(
     [
@@ -117,7 +129,7 @@ def test_each_member_is_checked(tmp_path, number):
         if key.endswith("_b64"):
             continue
         for value in wrong:
-            allowed = type(value) is type(right) and key in ("generation", "roots", "protect")
+            allowed = type(value) is type(right) and key in FREE
             if allowed or (key, value) == ("search_distance", None):
                 continue
             damaged = [dict(line) for line in lines]

@@ -46,6 +46,7 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
     from imgdup.cli.progress import Bar
     from imgdup.dedupe.plan import read_plan
     from imgdup.index import ImageIndex
+    from imgdup.report.cleaning import terms_text
 
     action = _action(options)
     place = find_index(index_folder)
@@ -54,6 +55,7 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
         loaded, action, options["move_to"], index_folder=place, dry_run=options["dry_run"]
     )
     check_earlier(plan)
+    note(f"{plan}: {terms_text(loaded.header)}")
     journal = free_journal_path(plan)
     with _told_how_to_undo(journal):
         with closing(Bar(quiet=False)) as bar:

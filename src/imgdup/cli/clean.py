@@ -147,10 +147,12 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> int:
     if plan is not None:
         from imgdup.dedupe.certify import certify
         from imgdup.dedupe.plan import read_plan
+        from imgdup.report.cleaning import terms_text
 
         loaded = read_plan(plan)
         certify(loaded, index)
         write_text([f"{plan}: proved, {len(loaded.removals):,} removals\n"])
+        note(f"{plan}: {terms_text(loaded.header)}")
         return 0
     findings = [*check_structure(index), *(check_deep(index) if deep else [])]
     for finding in findings[:-1]:

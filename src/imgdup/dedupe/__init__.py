@@ -12,7 +12,7 @@ import numpy.typing as npt
 from imgdup.dedupe.duplicates import Rule
 from imgdup.dedupe.groups import Groups, star_groups
 from imgdup.dedupe.keep import Keep
-from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal
+from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, sealed
 from imgdup.dedupe.relations import RELATIONS, relate
 from imgdup.rows import RowNumbers, Rows, has_other_names, images, listed_paths
 from imgdup.sources import absolute
@@ -96,7 +96,7 @@ class Duplicates:
 
     def _header(self, removals: Sequence[Removal]) -> Header:
         rule, keep = self.wishes.rule, self.wishes.keep
-        return Header(
+        header = Header(
             self.rows.digest,
             tuple(self.rows.roots),
             rule.max_distance,
@@ -108,6 +108,7 @@ class Duplicates:
             len(removals),
             sum(removal.remove.size for removal in removals),
         )
+        return sealed(header)
 
     def savings(self) -> dict[str, Saving]:
         """Count what a plan removes, by relation, the closest first; none is left out."""

@@ -1,10 +1,11 @@
 """A plan and the index it names -> proof that it removes nothing without a stay, or what is wrong.
 
 This is the independent checker: it shares no code with what makes groups and plans, and believes
-nothing that a plan says about files. What it proves of every removal: both files are images of
-this very generation and as it describes them; the one goes once and stays for no other; the other
-does not go; the two are two files, are duplicates by the index's own hashes or bytes, and lie as
-far apart as stated; and the one that goes is not protected.
+nothing that a plan says about files; what the user asked for stands in its header, which is sealed.
+What it proves of every removal: both files are images of this very generation and as it describes
+them; the one goes once and stays for no other; the other does not go; the two are two files, are
+duplicates by the index's own hashes or bytes, and lie as far apart as stated; and the one that goes
+is not protected.
 """
 
 import os
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.plan import FileFacts, Header, Plan
+from imgdup.dedupe.plan import FileFacts, Header, Plan, sealed
 from imgdup.errors import PlanError
 from imgdup.hamming import distances
 from imgdup.rows import Rows
@@ -90,6 +91,8 @@ def faults(plan: Plan, rows: Rows) -> Iterator[str]:
 def _stranger(plan: Plan, rows: Rows) -> str | None:
     """Say why a plan is not about these rows, or None."""
     header = plan.header
+    if header != sealed(header):
+        return "the first line of the plan was edited"
     if header.generation != rows.digest or header.roots != tuple(rows.roots):
         return (
             "the plan was made from another index, or from this one before it was updated "

@@ -4,6 +4,7 @@ A plan comes from a file that anyone may have edited, so reading it takes nothin
 whether it is true is for `imgdup.dedupe.certify` to say.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +20,7 @@ KIND = "imgdup"  # value of the key "plan"
 VERSION = 1
 LINE_BYTES = 400  # of a removal, about, beside its two paths
 MAX_BITS = 1024
+SEAL_BYTES = 16
 
 T = TypeVar("T")
 
@@ -64,6 +66,8 @@ class Header(NamedTuple):
         Folders whose files stay.
     n_images, n_groups, n_removals, n_bytes : int
         Images looked at, groups, lines that follow, bytes that these free.
+    seal : str
+        Digest of all this, in hex; see `sealed`.
     """
 
     generation: str
@@ -76,6 +80,7 @@ class Header(NamedTuple):
     n_groups: int
     n_removals: int
     n_bytes: int
+    seal: str = ""
 
 
 class Plan(NamedTuple):
@@ -93,12 +98,26 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     str
         A line, with its newline.
     """
-    header = plan.header._asdict()
-    for key in ("roots", "protect"):
-        header[key] = records.path_list(header[key])
-    yield json_line({"plan": KIND, "version": VERSION, **header})
+    yield json_line(_header_record(plan.header))
     for removal in plan.removals:
         yield json_line(removal_record(removal))
+
+
+def _header_record(header: Header) -> dict[str, Any]:
+    record = {"plan": KIND, "version": VERSION, **header._asdict()}
+    for key in ("roots", "protect"):
+        record[key] = records.path_list(record[key])
+    return record
+
+
+def sealed(header: Header) -> Header:
+    """Return a header with the digest of what it says, so that an edited one gives itself away.
+
+    It guards against a hand that raises a distance or empties a list of protected folders, not
+    against one that wants to deceive: whoever can edit a plan can compute the digest, too.
+    """
+    line = json_line(_header_record(header._replace(seal="")))
+    return header._replace(seal=hashlib.blake2b(line.encode(), digest_size=SEAL_BYTES).hexdigest())
 
 
 def removal_record(removal: Removal) -> dict[str, Any]:
@@ -184,7 +203,11 @@ def _header(record: Record) -> Header:
         None if search_distance is None else records.number(record, "search_distance", MAX_BITS),
         tuple(records.texts(record, "keep")),
         tuple(records.paths(record, "protect")),
-        *(records.number(record, key) for key in ("n_images", "n_groups", "n_removals", "n_bytes")),
+        records.number(record, "n_images"),
+        records.number(record, "n_groups"),
+        records.number(record, "n_removals"),
+        records.number(record, "n_bytes"),
+        records.text(record, "seal"),
     )
 
 

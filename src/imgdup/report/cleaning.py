@@ -1,9 +1,11 @@
-"""Duplicates -> the summary that ``imgdup dedupe`` prints."""
+"""Duplicates, or the plan made from them -> what commands print of them."""
 
+import os
 from collections import Counter
 from typing import Any
 
 from imgdup.dedupe import Duplicates
+from imgdup.dedupe.plan import Header
 from imgdup.jsonl import json_line
 
 
@@ -45,3 +47,11 @@ def summary_text(duplicates: Duplicates, chains: Counter[int] | None = None) -> 
             f"  chains: {n_files:,} files in {chains.total():,}, the longest of {longest:,}"
         )
     return "\n".join(lines) + "\n"
+
+
+def terms_text(header: Header) -> str:
+    """Say by which rule a plan was made: what counts as a duplicate, and what is protected."""
+    search = header.search_distance
+    by_search = "" if search is None else f" and {search:,} of the search hash"
+    protected = ", ".join(map(os.fsdecode, header.protect)) or "nothing"
+    return f"duplicates within {header.max_distance:,} bits{by_search}, protected: {protected}"

@@ -32,7 +32,7 @@ ORDER = """
     decoding generation
     indexing.losses indexing.old_rows indexing.parts indexing.survey indexing.scopes indexing.run
     indexing.links indexing.assembly indexing.batch indexing.reading indexing
-    probes probing lookup rows joining
+    probes probing lookup rows lists joining
     dedupe.duplicates dedupe.keep dedupe.groups dedupe.relations dedupe.records dedupe.plan
     dedupe.certify dedupe
     index check export

@@ -76,6 +76,34 @@ def test_lists_of_what_stays_and_goes_are_relative_to_the_root(photos, tmp_path)
     assert all(name.startswith(b"p") for name in kept)
 
 
+@pytest.mark.parametrize("option", ["--keep-list", "--remove-list", "--report", "--plan"])
+@pytest.mark.parametrize(
+    ("place", "words"), [("nodir/k", "there is no folder nodir"), ("photos", "a folder is there")]
+)
+def test_nothing_is_written_unless_all_can_be(photos, tmp_path, capsys, option, place, words):
+    others = ["--plan", "p", "--keep-list", "k", "--remove-list", "r", "--report", "page.html"]
+
+    code = cli.main(["dedupe", "photos", *others, option, place])
+
+    err = capsys.readouterr().err
+    assert code == 2
+    assert f"{option} {place}: {words}" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+
+
+def test_a_name_with_a_newline_ends_no_line_of_a_list(photos, tmp_path, capsys):
+    (photos / "p1.jpg").rename(photos / "a\nb.jpg")
+    arguments = ["dedupe", "photos", "--plan", "p", "--keep-list", "k"]
+
+    assert cli.main(arguments) == 1
+    assert "'a\\nb.jpg' holds a newline" in capsys.readouterr().err.replace("\\\\", "\\")
+    assert not (tmp_path / "p").exists()
+    assert not (tmp_path / "k").exists()
+    assert cli.main([*arguments, "--null"]) == 0
+
+    assert b"a\nb.jpg\0" in (tmp_path / "k").read_bytes()
+
+
 def test_keep_rules_and_protection_decide_what_stays(photos, tmp_path):
     cli.main(["dedupe", "photos", "--keep", "smallest", "--keep-list", "kept"])
 

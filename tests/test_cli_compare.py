@@ -119,9 +119,31 @@ def test_split_divides_no_chain_and_is_the_same_again(sets, capsys):
     assert "4 images in 2 chains, none divided" in capsys.readouterr().err
 
 
+def test_split_leaves_no_list_of_another_split_beside_its_own(sets, capsys):
+    cli.main(["split", ".", "--ratios", "train=0.8,val=0.2", "--out", "lists"])
+    before = {path.name: path.read_bytes() for path in (sets / "lists").iterdir()}
+
+    code = cli.main(["split", ".", "--ratios", "train=0.5,test=0.5", "--out", "lists"])
+
+    assert code == 2
+    assert "--out lists holds val.txt" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (sets / "lists").iterdir()} == before
+
+
+def test_split_writes_all_lists_or_none(sets, capsys):
+    (sets / "test" / "dog" / "21.jpg").rename(sets / "test" / "dog" / "a\nb.jpg")
+
+    code = cli.main(["split", "test", "--ratios", "a=0.5,b=0.5", "--out", "lists"])
+
+    assert code == 1
+    assert "holds a newline" in capsys.readouterr().err
+    assert not (sets / "lists").exists()
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
+        (["split", "train", "--ratios", "Train=0.8,train=0.2", "--out", "x"], "stands twice"),
         (["compare", "train", "nowhere"], "no such file or folder"),
         (["compare", "train", "train"], "in common"),
         (["compare", "train", "test", "--max-dist", "300"], "--max-dist 300"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from imgdup.index import ImageIndex
 
 PATH = click.Path(path_type=Path)
+WRITTEN = ("plan", "report", "keep_list", "remove_list")
 RULES = "largest,lossless,most-bytes,oldest,first"
 
 
@@ -54,7 +55,9 @@ def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) 
     from imgdup.dedupe import find_duplicates
     from imgdup.dedupe.pixels import look_at_pixels
     from imgdup.index import ImageIndex
+    from imgdup.lists import check_places
 
+    check_places({f"--{name.replace('_', '-')}": options[name] for name in WRITTEN})
     code = 0
     place = place_of(index_folder, bool(folders))
     if folders:
@@ -91,29 +94,25 @@ def _write_files(duplicates: "Duplicates", options: dict[str, Any]) -> None:
     import numpy as np
 
     from imgdup.dedupe.plan import write_plan
+    from imgdup.lists import NEWLINE, NUL, list_data, write_lists
 
+    end = NUL if options["null"] else NEWLINE
+    lists = {
+        options[name]: list_data(duplicates.listed(rows), end)
+        for name, rows in (
+            ("keep_list", duplicates.stays()),
+            ("remove_list", np.sort(duplicates.groups.removed)),
+        )
+        if options[name]
+    }
     if options["plan"]:
         write_plan(options["plan"], duplicates.plan())
-    end = b"\0" if options["null"] else b"\n"
-    for name, rows in (
-        ("keep_list", duplicates.stays()),
-        ("remove_list", np.sort(duplicates.groups.removed)),
-    ):
-        if options[name]:
-            _write_list(options[name], duplicates.listed(rows), end)
+    write_lists(lists)
     if options["report"]:
         from imgdup.report.gallery import page_groups
         from imgdup.report.html import save_report
 
         save_report(options["report"], page_groups(duplicates))
-
-
-def _write_list(file: Path, paths: Iterable[bytes], end: bytes) -> None:
-    from imgdup.atomic import replacing
-
-    data = b"".join(path + end for path in paths)
-    with replacing(file, needed_bytes=len(data), sync=False) as out:
-        out.write(data)
 
 
 def _tell(duplicates: "Duplicates", options: dict[str, Any]) -> None:

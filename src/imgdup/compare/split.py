@@ -5,19 +5,18 @@ most of its labels. Images without a duplicate then fill each label up to its ra
 """
 
 import math
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.atomic import replacing
 from imgdup.dedupe.components import component_labels
 from imgdup.dedupe.duplicates import Rule
 from imgdup.errors import ImgdupError, UsageError
+from imgdup.lists import list_data, write_lists
 from imgdup.rows import RowNumbers, Rows, listed_paths
 
 ROUNDING = 1e-6  # by how much a sum of ratios may miss 1
@@ -79,6 +78,8 @@ def parse_ratios(text: str) -> dict[str, float]:
         name, equals, number = (each.strip() for each in part.partition("="))
         if not equals or not name or name in ratios or not re.fullmatch(r"[\w-]+", name):
             raise UsageError(f"--ratios: cannot read {part.strip()!r}; write train=0.8,test=0.2")
+        if name.casefold() in map(str.casefold, ratios):
+            raise UsageError(f"--ratios: {name!r} stands twice where case does not count")
         ratios[name] = _ratio(name, number)
     total = sum(ratios.values())
     if abs(total - 1) > ROUNDING:
@@ -226,19 +227,29 @@ def write_split(folder: Path, rows: Rows, division: Split, end: bytes = b"\n") -
     ------
     ImgdupError
         If a list cannot be written, or a path holds a newline and that is what ends paths.
+    UsageError
+        If the folder holds a list of another split.
     """
-    written = []
+    lists = {
+        folder / f"{name}.txt": list_data(
+            listed_paths(rows, division.images[division.places == place]), end
+        )
+        for place, name in enumerate(division.names)
+    }
+    _check_folder(folder, lists)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ImgdupError(f"--out {folder}: {error.strerror}; nothing was written") from error
-    for place, name in enumerate(division.names):
-        lines = list(listed_paths(rows, division.images[division.places == place]))
-        if any(end in line for line in lines):
-            first = next(os.fsdecode(line) for line in lines if end in line)
-            raise ImgdupError(f"{first!r} holds a newline: end paths by NUL with --null")
-        data = b"".join(line + end for line in lines)
-        with replacing(folder / f"{name}.txt", needed_bytes=len(data)) as file:
-            file.write(data)
-        written.append(folder / f"{name}.txt")
-    return written
+    write_lists(lists)
+    return list(lists)
+
+
+def _check_folder(folder: Path, lists: Container[Path]) -> None:
+    """Refuse a folder with other lists: one of an earlier split would share pictures with these."""
+    for file in sorted(folder.glob("*.txt")):
+        if file not in lists:
+            raise UsageError(
+                f"--out {folder} holds {file.name}, which is none of these lists: delete it, or "
+                "name another folder"
+            )

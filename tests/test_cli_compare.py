@@ -7,7 +7,9 @@ import os
 import pytest
 from make_sample import encode, photo
 
+from cli_runs import on_a_terminal
 from imgdup import cli
+from imgdup.jsonl import path_from_json
 from imgdup.lines import tsv_fields
 
 
@@ -94,6 +96,72 @@ def test_labels_come_from_a_table(sets, capsys):
     cli.main(["compare", "train", "test", "--labels", "labels.csv"])
 
     assert capsys.readouterr().err.splitlines()[-1] == "2 of 4 images leak, 0 label conflicts"
+
+
+def test_images_without_a_label_are_counted(sets, capsys):
+    (sets / "labels.csv").write_text("cat/3.jpg,animal\n")
+
+    assert cli.main(["compare", "train", "test", "--labels", "labels.csv"]) == 0
+
+    err = capsys.readouterr().err
+    assert "7 of 8 images of train have no label in labels.csv\n" in err
+    assert "3 of 4 images of test have no label in labels.csv\n" in err
+
+
+def test_a_table_that_names_no_image_is_refused(sets, capsys):
+    (sets / "labels.csv").write_text("train/cat/3.jpg,animal\n")
+
+    assert cli.main(["compare", "train", "test", "--labels", "labels.csv"]) == 2
+
+    assert "--labels labels.csv names none of the 8 images of train" in capsys.readouterr().err
+
+
+def test_sets_without_labels_have_none_to_compare(sets, capsys):
+    cli.main(["compare", "train/cat", "test/cat"])
+
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1] == "1 of 2 images leak, no labels to compare"
+
+
+@pytest.mark.parametrize("content", [None, b"no picture"], ids=["empty", "all failed"])
+@pytest.mark.parametrize("order", [1, -1], ids=["as A", "as B"])
+def test_a_gate_does_not_pass_on_a_set_without_images(sets, capsys, content, order):
+    (sets / "nothing").mkdir()
+    if content:
+        (sets / "nothing" / "x.jpg").write_bytes(content)
+
+    code = cli.main(["compare", *["nothing", "test"][::order], "--max-leaks", "0"])
+
+    assert code == 1
+    assert "nothing holds no image that could be read" in capsys.readouterr().err
+
+
+@pytest.fixture
+def odd_label(sets):
+    """A folder whose name commands a terminal and is no UTF-8; it holds a leak with a conflict."""
+    name = b"\x1b[31m\xff"
+    os.rename(os.fsencode(sets / "test" / "dog"), os.path.join(os.fsencode(sets / "test"), name))
+    return name
+
+
+def test_labels_are_escaped_on_a_terminal(odd_label, sets):
+    compared = on_a_terminal("compare", "train", "test")[1]
+    split = on_a_terminal("split", "test", "--ratios", "a=1", "--stratify", "label", "--out", "o")[
+        1
+    ]
+
+    told = rb"\x1b[31m\xff"
+    assert b"label " + told + b", but cat" in compared
+    assert told in split
+    assert b"\x1b[31m" not in compared + split
+
+
+def test_labels_that_are_no_unicode_lose_nothing_in_json(odd_label, sets, capsys):
+    cli.main(["compare", "train", "test", "--json"])
+
+    leaks = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    assert odd_label in [path_from_json(leak, "label") for leak in leaks]
+    assert all("\udcff" not in str(leak) for leak in leaks)
 
 
 def test_the_page_shows_leaks(sets, capsys):

@@ -20,7 +20,7 @@ from imgdup.cli.common import (
     write_bytes,
     write_text,
 )
-from imgdup.errors import UsageError
+from imgdup.errors import ImgdupError, UsageError
 
 if TYPE_CHECKING:
     from imgdup.compare import Leaks, Part
@@ -95,7 +95,7 @@ def _parts_of_one(place: Path, folders: Sequence[str], labels: Path | None) -> "
 
     index = ImageIndex.open(place)
     return [
-        _part(index, [folder_of_index(index, folder, name)], labels)
+        _part(index, folder, [folder_of_index(index, folder, name)], labels)
         for folder, name in zip(folders, "AB", strict=True)
     ]
 
@@ -116,7 +116,7 @@ def _two_parts(
             place = place or _own_place(name)
             code = max(code, index_on_the_way([name], place))
         index = opened.setdefault(place.resolve(), ImageIndex.open(place))
-        parts.append(_part(index, [], options["labels"]))
+        parts.append(_part(index, name, [], options["labels"]))
     return parts, code
 
 
@@ -133,15 +133,35 @@ def _own_place(name: str) -> Path:
     return place_of(None, True) / SETS / f"{os.path.basename(os.fsdecode(path))}-{digest}"
 
 
-def _part(index: "ImageIndex", folders: list[bytes], labels: Path | None) -> "Part":
+def _part(index: "ImageIndex", name: str, folders: list[bytes], labels: Path | None) -> "Part":
+    """Return the images of a set with their labels; a set without images proves nothing."""
     from imgdup.compare import Part
     from imgdup.compare.labels import folder_labels, read_labels, table_labels
     from imgdup.rows import images
 
     selected = images(index, folders)
+    if not len(selected):
+        raise ImgdupError(
+            f"{name} holds no image that could be read: name a folder that does, or see what "
+            "failed with: imgdup index --errors FILE"
+        )
     if labels is None:
         return Part(index, selected, folder_labels(index, selected, folders))
-    return Part(index, selected, table_labels(read_labels(labels), index, selected, folders))
+    found = table_labels(read_labels(labels), index, selected, folders)
+    _tell_unlabelled(found, name, labels)
+    return Part(index, selected, found)
+
+
+def _tell_unlabelled(found: "Sequence[str | None]", name: str, labels: Path) -> None:
+    """Say how many images a table leaves without a label; raise if it leaves all."""
+    n_missing = found.count(None)
+    if n_missing == len(found):
+        raise UsageError(
+            f"--labels {labels} names none of the {len(found):,} images of {name}: it must name "
+            "paths below that folder, or absolute ones"
+        )
+    if n_missing:
+        note(f"{n_missing:,} of {len(found):,} images of {name} have no label in {labels}")
 
 
 def _print_leaks(leaks: "Leaks", options: dict[str, Any]) -> None:
@@ -182,18 +202,20 @@ def split(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
     from imgdup.compare.split import parse_ratios, write_split
     from imgdup.compare.split import split as divide
     from imgdup.index import ImageIndex
+    from imgdup.lines import cell_text
     from imgdup.sources import absolute
 
     ratios, rule = parse_ratios(options["ratios"]), _rule(options["max_dist"])
     place = place_of(index_folder, True) if folders else find_index(index_folder)
     code = index_on_the_way(folders, place) if folders else 0
     index = ImageIndex.open(place)
-    part = _part(index, [absolute(folder) for folder in folders], options["labels"])
+    named = ", ".join(folders) or str(place)
+    part = _part(index, named, [absolute(folder) for folder in folders], options["labels"])
     labels = part.labels if options["stratify"] else None
     division = divide(index, part.images, ratios, labels, seed=options["seed"], rule=rule)
     write_split(options["out"], index, division, b"\0" if options["null"] else b"\n")
     for share in division.shares:
-        label = f"  {share.label}" if share.label is not None else ""
+        label = "" if share.label is None else f"  {cell_text(share.label, sys.stdout.encoding)}"
         line = (
             f"{share.name:<8} {share.n_images:>9,} images  {share.share:7.2%} of {share.asked:.2%}"
         )

@@ -14,11 +14,11 @@ HEADER = "dist  relation      image, and what it is a duplicate of\n"
 def leak_json(leaks: Iterable[Leak]) -> Iterator[str]:
     """Write leaks as JSON lines.
 
-    Keys: ``path duplicate_of distance relation label label_of conflict conflict_label``; a path
-    that is no Unicode has its bytes beside it as ``..._b64``; what is not there is null.
+    Keys: ``path duplicate_of distance relation label label_of conflict conflict_label``; a path or
+    a label that is no Unicode has its bytes beside it as ``..._b64``; what is not there is null.
     """
     for leak in leaks:
-        yield json_line(leak._asdict())
+        yield json_line({key: _bytes(value) for key, value in leak._asdict().items()})
 
 
 def leak_lines(leaks: Iterable[Leak]) -> Iterator[bytes]:
@@ -28,8 +28,11 @@ def leak_lines(leaks: Iterable[Leak]) -> Iterator[bytes]:
 
 
 def _cell(value: Any) -> Cell:
-    if value is None:
-        return ""
+    return "" if value is None else _bytes(value)
+
+
+def _bytes(value: Any) -> Any:
+    """Return the bytes of a text, which may come from the name of a folder."""
     return os.fsencode(value) if isinstance(value, str) else value
 
 
@@ -43,12 +46,16 @@ def leak_rows(leaks: Iterable[Leak], encoding: str = "utf-8") -> Iterator[str]:
             f"{margin}{shown(leak.duplicate_of, encoding)}",
         ]
         if leak.conflict is not None:
-            told = f"label {leak.label}, but {leak.conflict_label}: "
-            lines.append(f"{margin}{told}{shown(leak.conflict, encoding)}")
+            own, other = (
+                shown(_bytes(label), encoding) for label in (leak.label, leak.conflict_label)
+            )
+            lines.append(f"{margin}label {own}, but {other}: {shown(leak.conflict, encoding)}")
         yield "\n".join(lines) + "\n"
 
 
 def leak_summary(leaks: Leaks) -> str:
     """Say how much of the second set is in the first."""
     n_leaks, n_images = len(leaks.places_b), len(leaks.b.images)
-    return f"{n_leaks:,} of {n_images:,} images leak, {leaks.n_conflicts:,} label conflicts"
+    labelled = all(any(label is not None for label in part.labels) for part in (leaks.a, leaks.b))
+    conflicts = f"{leaks.n_conflicts:,} label conflicts" if labelled else "no labels to compare"
+    return f"{n_leaks:,} of {n_images:,} images leak, {conflicts}"

@@ -118,6 +118,31 @@ def test_the_report_is_one_page_with_pictures(photos, tmp_path):
     assert "small1.jpg" in page
 
 
+def test_a_plan_without_removals_says_that_there_is_nothing_to_do(photos, capsys):
+    cli.main(["dedupe", "photos", "--protect", "photos", "--plan", "p.jsonl"])
+    planned = capsys.readouterr().err
+    code = cli.main(["apply", "p.jsonl", "--move-to", "gone"])
+
+    out, err = capsys.readouterr()
+    assert planned == "nothing to remove: p.jsonl is empty; a larger --max-dist finds more\n"
+    assert code == 0
+    assert out == "0 files removed, 0 bytes\n"
+    assert "nothing to do: p.jsonl has no removals; make another with: imgdup dedupe" in err
+
+
+def test_an_index_of_a_folder_above_is_named(photos, tmp_path, monkeypatch, capsys):
+    cli.main(["index", "photos", "--quiet"])
+    cli.main(["dedupe"])
+    at_home = capsys.readouterr().err
+    monkeypatch.chdir(photos)
+
+    cli.main(["dedupe"])
+
+    assert at_home == ""
+    told = f"looking at the whole index {tmp_path / '.imgdup'}, which has: {photos}\n"
+    assert capsys.readouterr().err == told
+
+
 def test_check_proves_the_plan(plan, capsys):
     assert cli.main(["check", str(plan)]) == 0
 
@@ -224,7 +249,8 @@ def test_a_file_that_changed_since_is_skipped_and_told(plan, photos, capsys):
         (["apply", "plan.jsonl", "--trash", "--delete", "--symlink"], "say one of"),
         (["apply", "plan.jsonl", "--move-to", "photos/in"], "lies in the indexed folder"),
         (["dedupe", "--keep", "prettiest"], "largest"),
-        (["dedupe", "--max-dist", "300"], "--max-dist 300"),
+        (["dedupe", "--max-dist", "300"], "--max-dist 300: expected 0 to 256"),
+        (["dedupe", "--by", "search", "--max-dist", "65"], "--max-dist 65: expected 0 to 64"),
         (["dedupe", "--protect", "nowhere"], "nowhere"),
         (["undo", "nowhere.jsonl"], "nowhere.jsonl"),
         (["check", "nowhere.jsonl"], "nowhere.jsonl"),

@@ -55,6 +55,8 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
         loaded, action, options["move_to"], index_folder=place, dry_run=options["dry_run"]
     )
     check_earlier(plan)
+    if not loaded.removals:
+        note(f"nothing to do: {plan} has no removals; make another with: imgdup dedupe --plan FILE")
     note(f"{plan}: {terms_text(loaded.header)}")
     journal = free_journal_path(plan)
     with _told_how_to_undo(journal):

@@ -1,5 +1,7 @@
 """Commands that find out and change nothing: dedupe, check."""
 
+import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +12,14 @@ from imgdup.cli.build import index_on_the_way, place_of
 from imgdup.cli.common import (
     Distance,
     OutputFile,
+    check_range,
     find_index,
     index_option,
     json_option,
     note,
     write_text,
 )
-from imgdup.errors import ImgdupError, UsageError
+from imgdup.errors import ImgdupError
 
 if TYPE_CHECKING:
     from imgdup.dedupe import Duplicates, Wishes
@@ -63,28 +66,36 @@ def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) 
     if folders:
         code = index_on_the_way(folders, place)
     index = ImageIndex.open(place)
+    if not folders and index_folder is None:
+        _tell_which(index)
     duplicates = look_at_pixels(find_duplicates(index, _wishes(index, folders, options)))
     _write_files(duplicates, options)
     _tell(duplicates, options)
     return code
 
 
+def _tell_which(index: "ImageIndex") -> None:
+    """Name an index that was found in a folder above, where it may not be expected."""
+    if Path(index.folder).resolve().parent != Path.cwd().resolve():
+        roots = ", ".join(os.fsdecode(root) for root in index.roots if root) or "single files"
+        note(f"looking at the whole index {index.folder}, which has: {roots}")
+
+
 def _wishes(index: "ImageIndex", folders: Iterable[str], options: dict[str, Any]) -> "Wishes":
     from imgdup.dedupe import Wishes
-    from imgdup.dedupe.duplicates import Rule
+    from imgdup.dedupe.duplicates import PDQ_BITS, Rule
     from imgdup.dedupe.keep import parse_keep
     from imgdup.lookup import default_distance
     from imgdup.sources import absolute
 
     distance = options["max_dist"]
-    try:
-        if options["by"] == "search":
-            limit = default_distance(index.generation) if distance is None else distance
-            rule = Rule(search_distance=limit)
-        else:
-            rule = Rule() if distance is None else Rule(distance)
-    except ValueError as error:
-        raise UsageError(f"--max-dist {distance}: {error}") from error
+    if options["by"] == "search":
+        check_range(distance, index.bits)
+        limit = default_distance(index.generation) if distance is None else distance
+        rule = Rule(search_distance=limit)
+    else:
+        check_range(distance, PDQ_BITS)
+        rule = Rule() if distance is None else Rule(distance)
     keep = parse_keep(index, options["keep"], options["protect"])
     return Wishes(keep, rule, tuple(absolute(folder) for folder in folders))
 
@@ -125,7 +136,13 @@ def _tell(duplicates: "Duplicates", options: dict[str, Any]) -> None:
     if n_linked:
         note(f"{n_linked:,} more have other names (hard links): in the lists, not in the plan")
     if options["plan"] and not options["as_json"]:
-        note(f"look at {options['plan']}, then: imgdup apply {options['plan']} --move-to FOLDER")
+        note(_next_step(str(options["plan"]), int(duplicates.removable().sum())))
+
+
+def _next_step(plan: str, n_removals: int) -> str:
+    if not n_removals:
+        return f"nothing to remove: {plan} is empty; a larger --max-dist finds more"
+    return f"look at {plan}, then: imgdup apply {shlex.quote(plan)} --move-to FOLDER"
 
 
 @click.command()

@@ -22,7 +22,9 @@ def many_groups(n_groups, picture):
     """Groups of one to three removals, whose sizes fall from group to group."""
     return [
         Group(
-            entry(f"photos/{number}/keeper.jpg", 0, "", 5_000, picture),
+            entry(f"photos/{number}/keeper.jpg", 0, "", 5_000, picture)._replace(
+                n_hidden=len("photos/")
+            ),
             [
                 entry(
                     f"photos/{number}/copy-{copy}.jpg",

@@ -105,7 +105,8 @@ def test_the_search_filters_by_path(fresh):
     wait_for(fresh, "document.querySelectorAll('.group').length === 1")
 
     assert where(fresh) == "1 group, 2 to remove \u00b7 page 1 of 1"
-    assert texts(fresh, ".path")[0] == "photos/1234/keeper.jpg"
+    assert texts(fresh, ".path")[0] == "1234/keeper.jpg"
+    assert fresh.evaluate("document.querySelector('.path').title") == "photos/1234/keeper.jpg"
 
 
 def test_relations_can_be_hidden(fresh):
@@ -138,6 +139,62 @@ def test_the_page_fits_a_phone(fresh):
         assert fresh.evaluate("document.documentElement.scrollWidth") <= 390
     finally:
         fresh.screen(1280, 900)
+
+
+CONTRAST = """(() => {
+  const parts = (colour) => colour.match(/[0-9.]+/g).map(Number);
+  const light = (colour) => {
+    const [r, g, b] = parts(colour).map((c) => c / 255)
+      .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    const colour = getComputedStyle(element).backgroundColor;
+    return parts(colour)[3] === 0 ? ground(element.parentElement) : colour;
+  };
+  const found = {};
+  for (const name of ["h1", ".about", ".summary dt", ".chip", ".badge.keep", ".badge.drop",
+                      ".facts span:nth-child(2)", ".path", ".group h2 b", "footer", "button"]) {
+    const element = document.querySelector(name);
+    const ours = getComputedStyle(element).color, theirs = ground(element);
+    const [dark, bright] = [light(ours), light(theirs)].sort((a, b) => a - b);
+    found[name] = [ours, (bright + 0.05) / (dark + 0.05)];
+  }
+  return found;
+})()"""
+
+
+def test_dark_mode_changes_the_colours_and_keeps_the_contrast(fresh):
+    """4.5 to 1 is what WCAG 2.1 asks of small text."""
+    bright = fresh.evaluate(CONTRAST)
+    fresh.screen(1280, 900, dark=True)
+
+    try:
+        dark = fresh.evaluate(CONTRAST)
+    finally:
+        fresh.screen(1280, 900)
+
+    assert all(bright[name][0] != dark[name][0] for name in bright)
+    low = {
+        name: ratio for each in (bright, dark) for name, (_, ratio) in each.items() if ratio < 4.5
+    }
+    assert low == {}
+
+
+def test_facts_stay_whole_and_names_break_behind_a_slash_on_a_phone(fresh):
+    fresh.screen(390, 844)
+
+    try:
+        heights = fresh.evaluate(
+            "[...document.querySelectorAll('.facts span')].slice(0, 50)"
+            ".map(e => Math.round(e.getClientRects().length))"
+        )
+        breaks = fresh.evaluate("document.querySelectorAll('.group .path')[2].innerHTML")
+    finally:
+        fresh.screen(1280, 900)
+
+    assert set(heights) == {1}
+    assert breaks == "2/<wbr>keeper.jpg<wbr>"
 
 
 def test_the_browser_has_nothing_to_complain_of(fresh, report):

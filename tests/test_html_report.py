@@ -24,6 +24,7 @@ from imgdup.report.html import Group, Wording, report_page, save_report, size_te
 from imgdup.report.thumbnails import THUMBNAIL, thumbnail
 from painted_groups import ENDS_THE_SCRIPT, EVIL, entry, jpeg, many_groups
 
+THUMBNAIL_AT = 6  # in an entry, as the page's script reads it
 NAMES = st.one_of(
     st.sampled_from([EVIL, ENDS_THE_SCRIPT, "<!--", "]]>", "{{script}}", "&lt;"]),
     st.text(),
@@ -100,19 +101,35 @@ def test_the_summary_counts_and_adds_up():
 
 
 def test_wording_can_speak_of_leaks():
-    wording = Wording("Leaks", "train", "test", saves="", none="No leak.")
+    wording = Wording("Leaks", "train", "test", counted="in test", saves="", none="No leak.")
 
     page = report_page([Group(entry("a"), [entry("b")])], wording)
 
     assert "<title>Leaks</title>" in page
-    assert re.findall(r"<dt>(.*?)</dt>", page) == ["groups", "to test"]
+    assert re.findall(r"<dt>(.*?)</dt>", page) == ["groups", "in test"]
+
+
+def test_where_nothing_is_saved_groups_come_as_given():
+    groups = [Group(entry("a"), [entry("b", size_bytes=1)]), Group(entry("c"), [entry("d")])]
+
+    page = report_page(groups, Wording(saves="", order="nearest first"))
+
+    assert [keeper[0] for keeper, _ in data_of(page)["groups"]] == ["a", "c"]
+    assert '<option value="first">nearest first</option>' in page
+
+
+def test_the_page_says_by_which_rule_and_of_how_many():
+    page = report_page([], Wording(rule="Within <31> bits.", facts=(("images", "1,234"),)))
+
+    assert "Within &lt;31&gt; bits." in page
+    assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page)[0] == ("images", "1,234")
 
 
 def test_too_many_thumbnails_are_left_out(monkeypatch):
     monkeypatch.setattr(html_report, "MAX_EMBEDDED_BYTES", 5)
     groups = [Group(entry("a", thumbnail=b"1234"), [entry("b")]) for _ in range(3)]
 
-    pictures = [keeper[-1] for keeper, _ in data_of(report_page(groups))["groups"]]
+    pictures = [keeper[THUMBNAIL_AT] for keeper, _ in data_of(report_page(groups))["groups"]]
 
     assert [base64.b64decode(picture) for picture in pictures] == [b"1234", b"", b""]
 

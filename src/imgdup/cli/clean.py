@@ -120,10 +120,9 @@ def _write_files(duplicates: "Duplicates", options: dict[str, Any]) -> None:
         write_plan(options["plan"], duplicates.plan())
     write_lists(lists)
     if options["report"]:
-        from imgdup.report.gallery import page_groups
-        from imgdup.report.html import save_report
+        from imgdup.report.gallery import save_duplicates
 
-        save_report(options["report"], page_groups(duplicates))
+        save_duplicates(options["report"], duplicates)
 
 
 def _tell(duplicates: "Duplicates", options: dict[str, Any]) -> None:

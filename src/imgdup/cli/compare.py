@@ -67,12 +67,13 @@ def compare(a: str, b: str, index_folder: Path | None, **options: Any) -> int:
         parts = _parts_of_one(index_folder, (a, b), options["labels"])
     else:
         parts, code = _two_parts((a, b), (options["index_a"], options["index_b"]), options)
-    leaks = find_leaks(parts[0], parts[1], _rule(options["max_dist"]))
+    rule = _rule(options["max_dist"])
+    leaks = find_leaks(parts[0], parts[1], rule)
     _print_leaks(leaks, options)
     if options["report"]:
         from imgdup.report.gallery import save_leaks
 
-        save_leaks(options["report"], leaks)
+        save_leaks(options["report"], leaks, rule)
     limit = options["max_leaks"]
     if limit is not None and len(leaks.places_b) > limit:
         note(f"imgdup: more leaks than --max-leaks {limit}")

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from imgdup.dedupe import Duplicates
@@ -51,7 +52,16 @@ def summary_text(duplicates: Duplicates, chains: Counter[int] | None = None) -> 
 
 def terms_text(header: Header) -> str:
     """Say by which rule a plan was made: what counts as a duplicate, and what is protected."""
-    search = header.search_distance
-    by_search = "" if search is None else f" and {search:,} of the search hash"
-    protected = ", ".join(map(os.fsdecode, header.protect)) or "nothing"
-    return f"duplicates within {header.max_distance:,} bits{by_search}, protected: {protected}"
+    return rule_text(header.max_distance, header.search_distance, header.protect)
+
+
+def rule_text(
+    max_distance: int, search_distance: int | None, protect: Sequence[bytes] | None = None
+) -> str:
+    """Say what counts as a duplicate and, where files are to go, what is protected."""
+    text = f"duplicates within {max_distance:,} bits"
+    if search_distance is not None:
+        text += f" and {search_distance:,} of the search hash"
+    if protect is None:
+        return text
+    return f"{text}, protected: {', '.join(map(os.fsdecode, protect)) or 'nothing'}"

@@ -3,26 +3,32 @@
 Thumbnails are decoded in worker processes, like everything that comes from a file.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from imgdup.compare import Leaks
+from imgdup.compare import Leak, Leaks
 from imgdup.decoding import decode_batches
 from imgdup.dedupe import Duplicates
+from imgdup.dedupe.duplicates import Rule
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.executors import Died
 from imgdup.limits import Limits
 from imgdup.lines import shown
+from imgdup.report.cleaning import rule_text
 from imgdup.report.html import Entry, Group, Wording, save_report
 from imgdup.rows import Rows
+from imgdup.table import is_below, join
 
 BATCH_FILES = 64
 LEAKS = Wording(
     title="Leaks",
     keeper="in A",
     removal="in B",
+    counted="in B",
+    order="nearest first",
     saves="",
     none="No image of B has a duplicate in A.",
     about="Each image of B is a duplicate of the image of A that stands before it.",
@@ -30,8 +36,20 @@ LEAKS = Wording(
 MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most come first
 
 
+def save_duplicates(file: Path, duplicates: Duplicates, limits: Limits | None = None) -> None:
+    """Write the HTML page of `imgdup dedupe`: what its plan removes, and by which rule."""
+    rule, keep = duplicates.wishes.rule, duplicates.wishes.keep
+    wording = Wording(
+        facts=(("images", f"{len(duplicates.images):,}"),),
+        rule=_sentence(rule, keep.protect, f", kept first: {', '.join(keep.rules)}"),
+    )
+    save_report(file, page_groups(duplicates, limits), wording)
+
+
 def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterator[Group]:
     """Yield the groups for `imgdup.report.html`, those that save most with thumbnails.
+
+    Files with other names (hard links) are left out, as a plan leaves them out.
 
     Parameters
     ----------
@@ -41,65 +59,79 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
         What one picture may cost; one that cannot be read has no thumbnail.
     """
     rows, groups = duplicates.rows, duplicates.groups
-    sizes = rows.column("size")
-    spans = list(zip(groups.offsets[:-1].tolist(), groups.offsets[1:].tolist(), strict=True))
-    savings = [int(sizes[groups.removed[a:b]].sum()) for a, b in spans]
-    order = sorted(range(len(spans)), key=lambda i: (-savings[i], i))
-    wanted = _wanted(duplicates, [spans[i] for i in order], order)
+    sizes, removable = rows.column("size"), duplicates.removable()
+    spans = zip(groups.offsets[:-1].tolist(), groups.offsets[1:].tolist(), strict=True)
+    members = [[i for i in range(a, b) if removable[i]] for a, b in spans]
+    savings = [int(sizes[groups.removed[which]].sum()) for which in members]
+    order = sorted(filter(members.__getitem__, range(len(members))), key=lambda i: -savings[i])
+    keepers = groups.keepers.tolist()
+    wanted = _wanted([[keepers[i], *groups.removed[members[i]].tolist()] for i in order])
     paths = [rows.path(row) for row in wanted]
     pictures = dict(zip(paths, make_thumbnails(paths, limits or Limits()), strict=True))
     for i in order:
-        a, b = spans[i]
-        members = groups.removed[a:b].tolist()
-        told = zip(members, groups.distances[a:b].tolist(), strict=True)
-        related = duplicates.relations[a:b].tolist()
-        keeper = int(groups.keepers[i])
         yield Group(
-            entry(rows, keeper, 0, "", pictures),
+            entry(rows, keepers[i], 0, "", pictures),
             [
-                entry(rows, row, distance, RELATIONS[relation], pictures)
-                for (row, distance), relation in zip(told, related, strict=True)
+                entry(
+                    rows,
+                    int(groups.removed[j]),
+                    int(groups.distances[j]),
+                    RELATIONS[duplicates.relations[j]],
+                    pictures,
+                )
+                for j in members[i]
             ],
         )
 
 
-def save_leaks(file: Path, leaks: Leaks, limits: Limits | None = None) -> None:
+def save_leaks(file: Path, leaks: Leaks, rule: Rule, limits: Limits | None = None) -> None:
     """Write the HTML page of `imgdup compare`: each image of A with those of B that equal it."""
     a, b = leaks.a, leaks.b
-    by_keeper: dict[int, list[int]] = {}
-    for i, place in enumerate(leaks.places_a.tolist()):
-        by_keeper.setdefault(place, []).append(i)
+    by_keeper: dict[int, list[tuple[int, Leak]]] = {}
+    places = zip(leaks.places_a.tolist(), leaks.places_b.tolist(), leaks.each(), strict=True)
+    for place_a, place_b, leak in places:
+        by_keeper.setdefault(place_a, []).append((int(b.images[place_b]), leak))
     rows_a = [int(a.images[place]) for place in by_keeper]
-    rows_b = b.images[leaks.places_b].tolist()
-    paths = [a.rows.path(row) for row in rows_a] + [b.rows.path(row) for row in rows_b]
+    paths = [a.rows.path(row) for row in rows_a]
+    paths += [leak.path for each in by_keeper.values() for _, leak in each]
     wanted = list(dict.fromkeys(paths))[:MAX_THUMBNAILS]
     pictures = dict(zip(wanted, make_thumbnails(wanted, limits or Limits()), strict=True))
     groups = [
         Group(
-            entry(a.rows, row, 0, "", pictures),
-            [
-                entry(
-                    b.rows,
-                    rows_b[i],
-                    int(leaks.distances[i]),
-                    RELATIONS[leaks.relations[i]],
-                    pictures,
-                )
-                for i in members
-            ],
+            entry(a.rows, row, 0, "", pictures)._replace(label=_label(a.labels[place])),
+            [_leaked(b.rows, row_b, leak, pictures) for row_b, leak in each],
         )
-        for row, members in zip(rows_a, by_keeper.values(), strict=True)
+        for row, (place, each) in zip(rows_a, by_keeper.items(), strict=True)
     ]
-    save_report(file, groups, LEAKS)
+    facts = (
+        ("images of A", f"{len(a.images):,}"),
+        ("images of B", f"{len(b.images):,}"),
+        ("label conflicts", f"{leaks.n_conflicts:,}"),
+    )
+    save_report(file, groups, LEAKS._replace(facts=facts, rule=_sentence(rule)))
 
 
-def _wanted(
-    duplicates: Duplicates, spans: Sequence[tuple[int, int]], order: Sequence[int]
-) -> list[int]:
+def _sentence(rule: Rule, protect: Sequence[bytes] | None = None, more: str = "") -> str:
+    text = rule_text(rule.max_distance, rule.search_distance, protect)
+    return f"{text[0].upper()}{text[1:]}{more}."
+
+
+def _leaked(rows: Rows, row: int, leak: Leak, pictures: Mapping[bytes, bytes | None]) -> Entry:
+    conflict = ""
+    if leak.conflict is not None:
+        conflict = f"but {_label(leak.conflict_label)} in A: {shown(leak.conflict)}"
+    told = entry(rows, row, leak.distance, leak.relation, pictures)
+    return told._replace(label=_label(leak.label), conflict=conflict)
+
+
+def _label(label: str | None) -> str:
+    return "" if label is None else shown(os.fsencode(label))
+
+
+def _wanted(groups: Iterable[Sequence[int]]) -> list[int]:
     """Return the rows to draw, whole groups, until there are enough."""
     wanted: dict[int, None] = {}
-    for i, (a, b) in zip(order, spans, strict=True):
-        members = [int(duplicates.groups.keepers[i]), *duplicates.groups.removed[a:b].tolist()]
+    for members in groups:
         if len(wanted) + len(members) > MAX_THUMBNAILS:
             break
         wanted.update(dict.fromkeys(members))
@@ -112,7 +144,17 @@ def entry(
     """Tell the page what it shows of one file."""
     width, height, size = (int(rows.column(name)[row]) for name in ("width", "height", "size"))
     path = rows.path(row)
-    return Entry(shown(path), distance, relation, width, height, size, pictures.get(path))
+    hidden = len(shown(_above(rows.roots, path)))
+    picture = pictures.get(path)
+    return Entry(shown(path), distance, relation, width, height, size, picture, hidden)
+
+
+def _above(roots: Sequence[bytes], path: bytes) -> bytes:
+    """Return what all paths of a root begin with; the root's name is left where there are more."""
+    root = max((root for root in roots if root and is_below(path, root)), key=len, default=b"")
+    if len(roots) > 1:
+        root = os.path.dirname(root)
+    return join(root, b"") if root and path != root else b""
 
 
 def make_thumbnails(paths: Sequence[bytes], limits: Limits) -> list[bytes | None]:

@@ -22,6 +22,7 @@ from imgdup.report.histogram import distance_histogram
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 MAX_EMBEDDED_BYTES = 100_000_000  # of thumbnails; a browser opens such a page in a few seconds
+WORDS = ("keeper", "removal", "counted", "saves", "none")  # that the page's script uses
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -42,6 +43,12 @@ class Entry(NamedTuple):
     """Of the file."""
     thumbnail: bytes | None = None
     """A small JPEG; None where there is none."""
+    n_hidden: int = 0
+    """So many characters of the path, the root's, are not repeated in each caption."""
+    label: str = ""
+    """Of the image, where sets are compared; empty if it has none."""
+    conflict: str = ""
+    """Where the labels of duplicates disagree, the other one and whose it is."""
 
 
 class Group(NamedTuple):
@@ -57,6 +64,10 @@ class Wording(NamedTuple):
     title: str = "Duplicates"
     keeper: str = "keep"
     removal: str = "remove"
+    counted: str = "to remove"
+    """What follows the number of those, as in ``60 to remove``."""
+    order: str = "largest saving first"
+    """How the groups are sorted at first; as given, where nothing is to be saved."""
     saves: str = "saves"
     """Empty where nothing is to be saved."""
     none: str = "No duplicates were found."
@@ -64,6 +75,10 @@ class Wording(NamedTuple):
         "One file of each group stays; each of the others is a duplicate of that file itself, not "
         "of one another in a chain. Nothing was changed by making this page."
     )
+    rule: str = ""
+    """What counts as a duplicate and which file stays, if the page is to say it."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """More figures for the top, as names and values."""
 
 
 DEFAULT_WORDING = Wording()
@@ -77,7 +92,7 @@ def save_report(path: Path, groups: Iterable[Group], wording: Wording = DEFAULT_
     path : Path
         The file to make or to replace.
     groups : iterable of Group
-        In any order; those that save the most come first in the page.
+        Those that save the most come first in the page; where nothing is saved, as given.
     wording : Wording
         What the page calls things.
 
@@ -97,7 +112,7 @@ def report_page(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> 
     Parameters
     ----------
     groups : iterable of Group
-        In any order; those that save the most come first in the page.
+        Those that save the most come first in the page; where nothing is saved, as given.
     wording : Wording
         What the page calls things.
 
@@ -113,7 +128,7 @@ def report_page(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> 
     >>> "saves" in report_page([Group(keeper, [copy])])
     True
     """
-    ranked = sorted(groups, key=lambda group: -saving_bytes(group))
+    ranked = sorted(groups, key=lambda group: -saving_bytes(group) if wording.saves else 0)
     relations = Counter(entry.relation for group in ranked for entry in group.removals)
     style, script = _page_file("report.css"), _page_file("report.js")
     parts = {
@@ -125,6 +140,8 @@ def report_page(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> 
         "summary": _summary(ranked, wording),
         "histogram": _histogram([entry.distance for group in ranked for entry in group.removals]),
         "about": html.escape(wording.about),
+        "rule": html.escape(wording.rule),
+        "order": html.escape(wording.order),
         "footer": html.escape(f"Made by imgdup {__version__}"),
         "data": _data(ranked, [name for name, _ in relations.most_common()], wording),
     }
@@ -184,7 +201,11 @@ def _source_hash(source: str) -> str:
 def _summary(groups: Sequence[Group], wording: Wording) -> str:
     """Write the figures at the top."""
     n_removals = sum(len(group.removals) for group in groups)
-    facts = {"groups": f"{len(groups):,}", f"to {wording.removal}": f"{n_removals:,}"}
+    facts = {
+        **dict(wording.facts),
+        "groups": f"{len(groups):,}",
+        wording.counted: f"{n_removals:,}",
+    }
     if wording.saves:
         facts[wording.saves] = size_text(sum(map(saving_bytes, groups)))
     return "".join(
@@ -214,7 +235,8 @@ def _data(groups: Sequence[Group], relations: Sequence[str], wording: Wording) -
         room -= sum(len(entry.thumbnail or b"") for entry in entries)
         keeper, *others = [_row(entry, numbers, with_thumbnail=room >= 0) for entry in entries]
         rows.append([keeper, others])
-    data = {"words": wording._asdict(), "relations": relations, "groups": rows}
+    words = {key: getattr(wording, key) for key in WORDS}
+    data = {"words": words, "relations": relations, "groups": rows}
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -225,4 +247,5 @@ def _row(entry: Entry, numbers: Mapping[str, int], *, with_thumbnail: bool) -> l
     picture = base64.b64encode(thumbnail).decode() if thumbnail else ""
     relation = numbers.get(entry.relation, 0)
     facts = entry.width, entry.height, entry.size_bytes
-    return [entry.path, int(entry.distance), relation, *map(int, facts), picture]
+    told = entry.n_hidden, entry.label, entry.conflict
+    return [entry.path, int(entry.distance), relation, *map(int, facts), picture, *told]

@@ -7,8 +7,10 @@
   const { words, relations, groups } = JSON.parse(source.textContent);
   source.remove();
 
-  // An entry is [path, distance, relation, width, height, bytes, thumbnail]; a group is [keeper, removals].
+  // An entry is [path, distance, relation, width, height, bytes, thumbnail, characters of the path
+  // not to show, label, conflict]; a group is [keeper, removals].
   const PATH = 0, DISTANCE = 1, RELATION = 2, WIDTH = 3, HEIGHT = 4, BYTES = 5, THUMBNAIL = 6;
+  const HIDDEN = 7, LABEL = 8, CONFLICT = 9;
   const byId = (id) => document.getElementById(id);
   const search = byId("search"), nearest = byId("nearest"), farthest = byId("farthest");
   const order = byId("order"), list = byId("list");
@@ -18,12 +20,12 @@
   const total = (entries) => entries.reduce((sum, entry) => sum + entry[BYTES], 0);
   const widest = (entries) => entries.reduce((most, entry) => Math.max(most, entry[DISTANCE]), 0);
   const ORDERS = {
-    saving: (a, b) => b.saving - a.saving || a.number - b.number,
+    first: (a, b) => (words.saves ? b.saving - a.saving : 0) || a.number - b.number,
     farthest: (a, b) => widest(b.removals) - widest(a.removals) || a.number - b.number,
     path: (a, b) => (a.keeper[PATH] < b.keeper[PATH] ? -1 : a.keeper[PATH] > b.keeper[PATH] ? 1 : 0),
   };
 
-  function size(bytes) {
+  function inUnits(bytes) {
     const units = ["bytes", "kB", "MB", "GB", "TB"];
     let unit = 0;
     for (; bytes >= 999.5 && unit < units.length - 1; unit += 1) bytes /= 1000;
@@ -47,14 +49,25 @@
     return image;
   }
 
+  function pathOf(entry) {
+    const path = make("span", "path");
+    path.title = entry[PATH];
+    entry[PATH].slice(entry[HIDDEN]).match(/[^/]*\/|[^/]+/g)?.forEach((part) => path.append(part, make("wbr")));
+    return path;
+  }
+
   function picture(entry, isKeeper) {
     const figure = make("figure", "picture");
     const caption = make("figcaption");
     const facts = make("div", "facts");
     facts.append(make("span", isKeeper ? "badge keep" : "badge drop", isKeeper ? words.keeper : words.removal));
     if (!isKeeper) facts.append(make("span", "", relations[entry[RELATION]]), make("span", "", `distance ${entry[DISTANCE]}`));
-    facts.append(make("span", "", `${entry[WIDTH]} \u00d7 ${entry[HEIGHT]}`), make("span", "", size(entry[BYTES])));
-    caption.append(facts, make("span", "path", entry[PATH]));
+    const size = make("div", "facts");
+    size.append(make("span", "", `${entry[WIDTH]} \u00d7 ${entry[HEIGHT]}`), make("span", "", inUnits(entry[BYTES])));
+    if (entry[LABEL]) size.append(make("span", "", `label ${entry[LABEL]}`));
+    caption.append(facts, size);
+    if (entry[CONFLICT]) caption.append(make("div", "conflict", entry[CONFLICT]));
+    caption.append(pathOf(entry));
     figure.append(preview(entry), caption);
     return figure;
   }
@@ -62,8 +75,8 @@
   function card(group) {
     const article = make("article", "group");
     const title = make("h2");
-    title.append(make("b", "", `Group ${group.number + 1}`), ` \u00b7 ${group.removals.length.toLocaleString("en")} to ${words.removal}`);
-    if (words.saves) title.append(` \u00b7 ${words.saves} ${size(group.saving)}`);
+    title.append(make("b", "", `Group ${group.number + 1}`), ` \u00b7 ${group.removals.length.toLocaleString("en")} ${words.counted}`);
+    if (words.saves) title.append(` \u00b7 ${words.saves} ${inUnits(group.saving)}`);
     const others = make("div", "others");
     others.append(...group.removals.slice(0, FEW).map((entry) => picture(entry, false)));
     const rest = group.removals.slice(FEW);
@@ -83,7 +96,7 @@
     const part = shown.slice(page * PAGE, (page + 1) * PAGE);
     list.replaceChildren(...(n ? part.map(card) : [make("p", "empty", groups.length ? "No group fits these filters." : words.none)]));
     const files = shown.reduce((sum, group) => sum + group.removals.length, 0).toLocaleString("en");
-    const where = `${n.toLocaleString("en")} ${n === 1 ? "group" : "groups"}, ${files} to ${words.removal} \u00b7 page ${page + 1} of ${pages}`;
+    const where = `${n.toLocaleString("en")} ${n === 1 ? "group" : "groups"}, ${files} ${words.counted} \u00b7 page ${page + 1} of ${pages}`;
     document.querySelectorAll(".where").forEach((line) => (line.textContent = where));
     document.querySelectorAll("[data-step]").forEach((button) => (button.disabled = button.dataset.step < 0 ? page === 0 : page === pages - 1));
   }

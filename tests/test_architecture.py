@@ -5,6 +5,7 @@ before it. Imports inside functions count too.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ ORDER = """
     dedupe.certify dedupe
     index check export
     dedupe.components dedupe.pixels
-    apply.verify apply.journal apply.moves apply.actions apply.target apply apply.undo
+    apply.verify apply.journal apply.past apply.moves apply.actions apply.target apply apply.undo
     compare.labels compare compare.split
     report.terminal report report.pairs report.cleaning report.leaks report.montage
     report.thumbnails report.histogram report.html report.gallery
@@ -128,6 +129,15 @@ def test_importing_the_package_imports_nothing_heavy():
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert result.stdout == "[]\n"
+
+
+def test_what_makes_a_duplicate_is_written_down_once():
+    """But for the checker of plans, which shares nothing with their maker."""
+    thresholds = re.compile(r"^\w*(?:DISTANCE|QUALITY|BITS) = (?:31|50|256)\b", re.MULTILINE)
+
+    found = [name for name, file in modules() if thresholds.search(file.read_text("utf-8"))]
+
+    assert found == ["hashing"]
 
 
 def test_pickle_is_loaded_nowhere():

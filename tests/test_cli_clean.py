@@ -11,7 +11,7 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal, pty
 from imgdup import cli
-from imgdup.apply.journal import read_journal
+from imgdup.apply.past import read_journal
 from imgdup.jsonl import path_from_json
 
 

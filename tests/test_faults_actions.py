@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from imgdup import apply, folder
-from imgdup.apply import actions, journal, make_order, moves, verify
+from imgdup.apply import actions, journal, make_order, moves, past, verify
 from imgdup.apply.target import destination
 from imgdup.apply.undo import undo
 from imgdup.dedupe import Wishes, find_duplicates
@@ -914,8 +914,8 @@ def test_case_118_a_last_line_that_is_cut_anywhere_is_ignored(scene):
 
     for length in range(announced, next_line):
         outcome.journal.write_bytes(whole[:length])
-        assert journal.read_journal(outcome.journal).damaged_lines == []
-        assert len(journal.read_journal(outcome.journal).steps) == 1
+        assert past.read_journal(outcome.journal).damaged_lines == []
+        assert len(past.read_journal(outcome.journal).steps) == 1
 
 
 def test_case_118_a_line_that_is_damaged_in_the_middle_is_told_and_the_rest_undone(scene):

@@ -22,7 +22,8 @@ from make_sample import encode, photo
 import fuzz_seeds
 import fuzz_tasks
 from imgdup import folder, store
-from imgdup.apply.journal import Journal, Step, read_journal
+from imgdup.apply.journal import Journal, Step
+from imgdup.apply.past import read_journal
 from imgdup.check import check_structure
 from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, read_plan, write_plan
 from imgdup.errors import ImgdupError, IndexFormatError

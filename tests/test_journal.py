@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgdup.apply import actions, undo
-from imgdup.apply.journal import ACTIONS, Journal, Step, free_journal_path, read_journal
+from imgdup.apply.journal import ACTIONS, Journal, Step, free_journal_path
+from imgdup.apply.past import read_journal
 from imgdup.dedupe.plan import FileFacts
 from imgdup.errors import ImgdupError, PlanError, UsageError
 from test_plan import facts, paths

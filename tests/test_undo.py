@@ -14,7 +14,8 @@ import pytest
 
 from imgdup.apply import moves
 from imgdup.apply import undo as undoing
-from imgdup.apply.journal import Journal, Step, held_journal, read_journal
+from imgdup.apply.journal import Journal, Step
+from imgdup.apply.past import held_journal, read_journal
 from imgdup.apply.undo import undo
 from imgdup.apply.verify import verify
 from imgdup.dedupe.plan import FileFacts

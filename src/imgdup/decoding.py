@@ -1,6 +1,6 @@
 """A task that decodes files -> its answers, from processes that are capped for it."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
 
@@ -12,6 +12,11 @@ from imgdup.limits import Limits
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def batched(items: Sequence[T], n: int) -> Iterator[Sequence[T]]:
+    """Cut a list into pieces of at most `n`."""
+    return (items[start : start + n] for start in range(0, len(items), n))
 
 
 def decode_batches(

@@ -16,9 +16,10 @@ from imgdup.dedupe.keep import DEFAULT_RULES, parse_keep
 from imgdup.dedupe.plan import Plan
 from imgdup.formats import reason_of
 from imgdup.generation import Generation, open_generation
+from imgdup.hashing import PDQ_MAX_DISTANCE
 from imgdup.indexing.run import Progress, Settings
 from imgdup.joining import RowPairs, Side, iter_row_pairs
-from imgdup.lookup import DUPLICATE_DISTANCE, Match
+from imgdup.lookup import Match
 from imgdup.pairs.bands import Effort
 from imgdup.rows import images
 
@@ -220,7 +221,7 @@ class ImageIndex:
         return lookup.look_up_turned(self.generation, probes, max_distance, k)
 
     def pairs(
-        self, max_distance: int = DUPLICATE_DISTANCE, *, by: str = "pdq", other: Self | None = None
+        self, max_distance: int = PDQ_MAX_DISTANCE, *, by: str = "pdq", other: Self | None = None
     ) -> Iterator[RowPairs]:
         """Find all pairs of indexed images within a distance, in blocks; exact.
 
@@ -248,7 +249,7 @@ class ImageIndex:
 
     def groups(
         self,
-        max_distance: int = DUPLICATE_DISTANCE,
+        max_distance: int = PDQ_MAX_DISTANCE,
         *,
         keep: str = DEFAULT_KEEP,
         protect: Sequence[str | os.PathLike[str]] = (),
@@ -279,7 +280,7 @@ class ImageIndex:
         wishes = Wishes(parse_keep(self, keep, protect), Rule(max_distance))
         return find_duplicates(self, wishes)
 
-    def plan(self, max_distance: int = DUPLICATE_DISTANCE, **wishes: Any) -> Plan:
+    def plan(self, max_distance: int = PDQ_MAX_DISTANCE, **wishes: Any) -> Plan:
         """Plan the removal of duplicates: what `groups` decides, as data for `imgdup apply`."""
         return self.groups(max_distance, **wishes).plan()
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.hamming import distances
-from imgdup.lookup import DUPLICATE_DISTANCE, MIN_QUALITY
+from imgdup.hashing import PDQ_MIN_QUALITY
+from imgdup.lookup import are_duplicates
 from imgdup.pairs import iter_pairs
 from imgdup.pairs.bands import Effort
 from imgdup.pairs.classes import expand, group_equal
@@ -30,7 +31,7 @@ class Side:
 
     def with_structure(self) -> "Side":
         """Leave out pictures of too little structure to be near-duplicates: flat, blank, tiny."""
-        return Side(self.index, self.rows[self.column("quality") >= MIN_QUALITY])
+        return Side(self.index, self.rows[self.column("quality") >= PDQ_MIN_QUALITY])
 
 
 class RowPairs(NamedTuple):
@@ -114,10 +115,9 @@ def _described(left: Side, right: Side, i: RowNumbers, j: RowNumbers) -> RowPair
     """Say of pairs how far apart they are, and whether they are duplicates."""
     a, b = Side(left.index, left.rows[i]), Side(right.index, right.rows[j])
     search, pdq = (_between(a, b, name) for name in ("hashes", "pdq"))
-    structure = (a.column("quality") >= MIN_QUALITY) & (b.column("quality") >= MIN_QUALITY)
+    quality = np.minimum(a.column("quality"), b.column("quality"))
     same_bytes = np.all(a.column("digest") == b.column("digest"), axis=1)
-    duplicate = (pdq <= DUPLICATE_DISTANCE) & structure | same_bytes
-    return RowPairs(a.rows, b.rows, search, pdq, duplicate)
+    return RowPairs(a.rows, b.rows, search, pdq, are_duplicates(pdq, quality, same_bytes))
 
 
 def _between(a: Side, b: Side, name: str) -> RowNumbers:

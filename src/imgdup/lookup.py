@@ -12,7 +12,7 @@ import numpy.typing as npt
 from imgdup.generation import Generation
 from imgdup.grey import ORIENTATIONS
 from imgdup.hamming import WORD_BITS, Matches, check_max_distance, distances
-from imgdup.hashing import HASHERS
+from imgdup.hashing import HASHERS, PDQ_MAX_DISTANCE, PDQ_MIN_QUALITY
 from imgdup.pairs.bands import Effort
 from imgdup.planner import Choice, plan
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from imgdup.probes import Probe
 
 Rows = npt.NDArray[np.int64]
-
-DUPLICATE_DISTANCE = 31  # bits of PDQ; the standard's own threshold of a confident match
-MIN_QUALITY = 50  # PDQ quality below which a picture has too little structure to match
 
 
 class Match(NamedTuple):
@@ -224,11 +221,30 @@ def _rows(generation: Generation, found: Matches) -> tuple[Rows, Rows]:
 def _are_duplicates(
     generation: Generation, probe: "Probe", rows: Rows, pdq: Rows
 ) -> npt.NDArray[np.bool_]:
-    quality = generation.arrays["quality"][rows]
-    near = (pdq <= DUPLICATE_DISTANCE) & (quality >= MIN_QUALITY)
-    near &= probe.quality >= MIN_QUALITY
-    if not probe.digest:
-        return near
-    digest = np.frombuffer(probe.digest, np.uint8)
-    same: npt.NDArray[np.bool_] = (generation.arrays["digest"][rows] == digest).all(axis=1)
-    return near | same
+    same = np.zeros(len(rows), bool)
+    if probe.digest:
+        digest = np.frombuffer(probe.digest, np.uint8)
+        same = (generation.arrays["digest"][rows] == digest).all(axis=1)
+    quality = np.minimum(generation.arrays["quality"][rows], probe.quality)
+    return are_duplicates(pdq, quality, same)
+
+
+def are_duplicates(
+    pdq_distances: npt.NDArray[Any], quality: npt.NDArray[Any], same_bytes: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Tell of pairs whether they are the same picture.
+
+    Parameters
+    ----------
+    pdq_distances : ndarray of int
+        In bits.
+    quality : ndarray of int
+        PDQ quality of the worse of each two.
+    same_bytes : ndarray of bool
+
+    Returns
+    -------
+    ndarray of bool
+    """
+    near = (pdq_distances <= PDQ_MAX_DISTANCE) & (quality >= PDQ_MIN_QUALITY)
+    return np.asarray(near | same_bytes)

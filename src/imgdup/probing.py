@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgdup.chatter import quiet_libraries
-from imgdup.decoding import decode_batches
+from imgdup.decoding import batched, decode_batches
 from imgdup.errors import ImageError
 from imgdup.executors import Died
 from imgdup.limits import Limits
@@ -63,13 +63,11 @@ class _Job(NamedTuple):
 def _by_workers(
     job: _Job, paths: Sequence[bytes], workers: int | None
 ) -> "list[list[Probe] | ImageError]":
-    numbers = range(len(paths))
-    batches = (numbers[i : i + BATCH_FILES] for i in range(0, len(paths), BATCH_FILES))
     found: dict[int, list[Probe] | ImageError] = {}
     with closing(
         decode_batches(
             partial(_hash_numbered, job),
-            ([(i, paths[i]) for i in batch] for batch in batches),
+            batched(list(enumerate(paths)), BATCH_FILES),
             job.limits,
             workers=workers,
         )
@@ -79,7 +77,7 @@ def _by_workers(
                 found[items[0][0]] = ImageError(answer.reason, answer.detail)
             else:
                 found.update(zip((i for i, _ in items), answer, strict=True))
-    return [found[i] for i in numbers]
+    return [found[i] for i in range(len(paths))]
 
 
 def _hash_numbered(

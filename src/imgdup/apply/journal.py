@@ -1,4 +1,4 @@
-"""What is about to be done -> lines on the disk before it is done; and back, for undoing it.
+"""What is about to be done -> lines on the disk before it is done; `imgdup.apply.past` reads them.
 
 The first line says which run this is. Each step's line is on the disk before the step begins, and
 holds all that is needed to take it back; a line after it says how it ended. A run that was killed
@@ -9,17 +9,13 @@ import contextlib
 import itertools
 import os
 import secrets
-import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from imgdup.atomic import open_regular, sync_folder, write_error
-from imgdup.dedupe import records
+from imgdup.atomic import sync_folder, write_error
 from imgdup.dedupe.plan import FileFacts
-from imgdup.dedupe.records import Record
-from imgdup.errors import ImgdupError, PlanError, UsageError
 from imgdup.folder import lock
 from imgdup.jsonl import json_line
 
@@ -156,7 +152,7 @@ class Journal:
     def _create(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(self.path, flags, 0o666)
-        lock.take(self._descriptor, _named(self.path))
+        lock.take(self._descriptor, named(self.path))
         self._write(self._header)
         sync_folder(self.path.parent)
 
@@ -194,127 +190,6 @@ def _journal_path(plan: Path, number: int) -> Path:
     return plan.with_name(f"{plan.stem}.journal-{number}.jsonl")
 
 
-def check_earlier(plan: Path) -> None:
-    """Raise if an earlier run of a plan was killed in the middle of a step.
-
-    Raises
-    ------
-    ImgdupError
-        Names what lies about, and the command that brings it back.
-    LockedError
-        If the earlier run goes on, or is being taken back.
-    """
-    for path in earlier_journals(plan):
-        with contextlib.suppress(PlanError), held_journal(path) as run:
-            left = (name for step in run.unfinished for name in step.names)
-            for name in filter(os.path.lexists, left):
-                raise ImgdupError(
-                    f"an earlier run was killed and left {os.fsdecode(name)}: take it back first: "
-                    f"imgdup undo {shlex.quote(str(path))}"
-                )
-
-
-def _named(path: Path) -> str:
+def named(path: Path) -> str:
+    """Name a journal in a message."""
     return f"the journal {path}"
-
-
-class PastRun(NamedTuple):
-    """A journal that was read.
-
-    Attributes
-    ----------
-    action : str
-    steps : list of Step
-    unfinished : list of Step
-        Those of them whose end was not noted.
-    damaged_lines : list of int
-        Numbers of the lines that could not be read.
-    """
-
-    action: str
-    steps: list[Step]
-    unfinished: list[Step]
-    damaged_lines: list[int]
-
-
-@contextlib.contextmanager
-def held_journal(path: Path) -> Iterator[PastRun]:
-    """Read a journal, and hold it: no other process writes it meanwhile, or takes it back.
-
-    Raises
-    ------
-    LockedError
-        If another process holds it.
-    UsageError, PlanError
-        As `read_journal` does.
-    """
-    with contextlib.ExitStack() as held:
-        with contextlib.suppress(FileNotFoundError):  # told by what reads it
-            file = held.enter_context(open_regular(path))
-            lock.take(file.fileno(), _named(path))
-        yield read_journal(path)
-
-
-def read_journal(path: Path) -> PastRun:
-    """Read a journal.
-
-    A last line that cannot be read was being written when the run ended, and is ignored.
-
-    Raises
-    ------
-    UsageError
-        If there is no such file.
-    PlanError
-        If it is no journal, or of a newer version.
-    """
-    try:
-        lines = list(records.lines_of(path))
-    except FileNotFoundError as error:
-        raise UsageError(f"no journal at {path}; imgdup apply prints where it wrote it") from error
-    if len(lines) <= 1 and FIRST_BYTES.startswith(b"".join(lines)[: len(FIRST_BYTES)]):
-        if not b"".join(lines).endswith(b"\n"):
-            return PastRun("", [], [], [])  # killed before the first step was announced
-    try:
-        action, token = _header(records.parsed(lines[0] if lines else b""))
-    except (ValueError, PlanError) as error:
-        raise PlanError(f"{path}, line 1: {error}") from error
-    steps: list[Step] = []
-    ended: set[int] = set()
-    damaged: list[int] = []
-    for number, line in enumerate(lines[1:], start=2):
-        try:
-            record = records.parsed(line)
-            if "end" in record:
-                ended.add(records.number(record, "end"))
-            else:
-                steps.append(_step(token, action, record))
-        except ValueError:
-            damaged.append(number)
-    if damaged[-1:] == [len(lines)]:
-        damaged.pop()
-    return PastRun(action, steps, [step for step in steps if step.number not in ended], damaged)
-
-
-def _header(record: Record) -> tuple[str, str]:
-    if record.get("journal") != KIND:
-        raise ValueError('not a journal: the first line has no "journal": "imgdup"')
-    records.check_version(record, "journal", VERSION)
-    action, token = records.text(record, "action"), records.text(record, "token")
-    if action not in ACTIONS:
-        raise ValueError(f"no action {action!r}; there are {', '.join(ACTIONS)}")
-    if len(bytes.fromhex(token)) != TOKEN_BYTES or not token.isalnum():
-        raise ValueError("'token' is damaged")
-    return action, token
-
-
-def _step(token: str, action: str, record: Record) -> Step:
-    facts = FileFacts(
-        0,
-        records.absolute_path(record, "remove"),
-        records.number(record, "size"),
-        records.number(record, "mtime_ns", least=-records.MAX_INT),
-        records.digest(record, "digest"),
-    )
-    to = records.absolute_path(record, "to") if action == "move" else None
-    keep = records.absolute_path(record, "keep")
-    return Step(token, records.number(record, "step"), facts, keep, to)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from imgdup.apply import moves
 from imgdup.apply.actions import is_link_to_keeper
-from imgdup.apply.journal import Step, held_journal
+from imgdup.apply.journal import Step
+from imgdup.apply.past import held_journal
 from imgdup.apply.verify import Skip, Skipped, verify
 
 

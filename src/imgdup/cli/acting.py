@@ -42,7 +42,8 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
     imgdup apply plan.jsonl --move-to ../duplicates
     """
     from imgdup.apply import apply_plan, make_order
-    from imgdup.apply.journal import check_earlier, free_journal_path
+    from imgdup.apply.journal import free_journal_path
+    from imgdup.apply.past import check_earlier
     from imgdup.cli.progress import Bar
     from imgdup.dedupe.plan import read_plan
     from imgdup.index import ImageIndex

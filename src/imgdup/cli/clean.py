@@ -83,8 +83,9 @@ def _tell_which(index: "ImageIndex") -> None:
 
 def _wishes(index: "ImageIndex", folders: Iterable[str], options: dict[str, Any]) -> "Wishes":
     from imgdup.dedupe import Wishes
-    from imgdup.dedupe.duplicates import PDQ_BITS, Rule
+    from imgdup.dedupe.duplicates import Rule
     from imgdup.dedupe.keep import parse_keep
+    from imgdup.hashing import PDQ_BITS
     from imgdup.lookup import default_distance
     from imgdup.sources import absolute
 

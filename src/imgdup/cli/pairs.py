@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from imgdup.joining import RowPairs, Side
     from imgdup.report.pairs import Pair
 
-PDQ_BITS = 256
-
 
 @click.command()
 @click.argument("folders", nargs=-1, metavar="[FOLDER]...")
@@ -130,13 +128,14 @@ def _check_same_hash(left: "ImageIndex", right: "ImageIndex") -> None:
 
 
 def _max_distance(options: dict[str, Any], index: "ImageIndex") -> int:
-    from imgdup.lookup import DUPLICATE_DISTANCE, default_distance
+    from imgdup.hashing import PDQ_BITS, PDQ_MAX_DISTANCE
+    from imgdup.lookup import default_distance
 
     bits = PDQ_BITS if options["by"] == "pdq" else index.bits
     check_range(options["max_dist"], bits)
     if options["max_dist"] is not None:
         return int(options["max_dist"])
-    return DUPLICATE_DISTANCE if bits == PDQ_BITS else default_distance(index.generation)
+    return PDQ_MAX_DISTANCE if bits == PDQ_BITS else default_distance(index.generation)
 
 
 def _named(blocks: "Iterable[RowPairs]", left: "Side", right: "Side") -> "Iterator[Pair]":

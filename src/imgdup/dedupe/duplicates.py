@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.hamming import distances
-from imgdup.lookup import DUPLICATE_DISTANCE, MIN_QUALITY
+from imgdup.hashing import PDQ_BITS, PDQ_MAX_DISTANCE, PDQ_MIN_QUALITY
 from imgdup.pairs import Pairs, group_equal, iter_pairs
 from imgdup.rows import RowNumbers, Rows, byte_keys
 
-PDQ_BITS = 256
 NO_CLASS = -1
 
 Words = npt.NDArray[np.uint64]
@@ -35,7 +34,7 @@ class Rule:
         Where given, the search hashes must lie within this distance too.
     """
 
-    max_distance: int = DUPLICATE_DISTANCE
+    max_distance: int = PDQ_MAX_DISTANCE
     search_distance: int | None = None
 
     def __post_init__(self) -> None:
@@ -114,7 +113,7 @@ def hash_classes(hashes: Hashes, quality: npt.NDArray[np.uint8]) -> RowNumbers:
         The class of each, from 0; -1 where the quality is too low to match.
     """
     numbers = np.full(len(quality), NO_CLASS, np.int64)
-    good = np.flatnonzero(quality >= MIN_QUALITY)
+    good = np.flatnonzero(quality >= PDQ_MIN_QUALITY)
     numbers[good] = class_numbers(np.hstack(hashes.take(good)))
     return numbers
 

@@ -5,7 +5,7 @@ far as a budget of pixels goes. Only pairs are looked at whose hashes let it be.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.decoding import decode_batches
+from imgdup.decoding import batched, decode_batches
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.relations import RE_ENCODED, SAME_PIXELS
 from imgdup.errors import ImageError
@@ -114,15 +114,11 @@ def pixel_digests(files: Sequence[File], limits: Limits) -> Mapping[bytes, bytes
     if not files:
         return found
     task = partial(_digests, limits)
-    with closing(decode_batches(task, _batches(files), limits)) as answered:
+    with closing(decode_batches(task, batched(files, BATCH_FILES), limits)) as answered:
         for batch, answer in answered:
             if not isinstance(answer, Died):
                 found.update(zip((path for path, _ in batch), answer, strict=True))
     return found
-
-
-def _batches(files: Sequence[File]) -> Iterator[Sequence[File]]:
-    return (files[i : i + BATCH_FILES] for i in range(0, len(files), BATCH_FILES))
 
 
 def _digests(

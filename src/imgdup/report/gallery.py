@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from imgdup.compare import Leak, Leaks
-from imgdup.decoding import decode_batches
+from imgdup.decoding import batched, decode_batches
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.duplicates import Rule
 from imgdup.dedupe.relations import RELATIONS
@@ -179,9 +179,3 @@ def _draw(
         before_item(position)
         drawn.append(thumbnail(path, limits))
     return drawn
-
-
-def batched(items: Sequence[bytes], n: int) -> Iterator[Sequence[bytes]]:
-    """Cut a list into pieces of at most `n`."""
-    for start in range(0, len(items), n):
-        yield items[start : start + n]

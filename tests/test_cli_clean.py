@@ -78,7 +78,7 @@ def test_lists_of_what_stays_and_goes_are_relative_to_the_root(photos, tmp_path)
 
 @pytest.mark.parametrize("option", ["--keep-list", "--remove-list", "--report", "--plan"])
 @pytest.mark.parametrize(
-    ("place", "words"), [("nodir/k", "there is no folder nodir"), ("photos", "a folder is there")]
+    ("place", "words"), [("nodir/k", "there is no folder nodir"), ("photos", "photos is a folder")]
 )
 def test_nothing_is_written_unless_all_can_be(photos, tmp_path, capsys, option, place, words):
     others = ["--plan", "p", "--keep-list", "k", "--remove-list", "r", "--report", "page.html"]
@@ -87,7 +87,7 @@ def test_nothing_is_written_unless_all_can_be(photos, tmp_path, capsys, option, 
 
     err = capsys.readouterr().err
     assert code == 2
-    assert f"{option} {place}: {words}" in err
+    assert f"'{option}': {words}" in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
 
 

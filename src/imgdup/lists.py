@@ -5,29 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from imgdup.atomic import replacing
-from imgdup.errors import ImgdupError, UsageError
+from imgdup.errors import ImgdupError
 
 NEWLINE, NUL = b"\n", b"\0"
-
-
-def check_places(places: Mapping[str, Path | None]) -> None:
-    """Raise before the work unless files can be made where the user wants them.
-
-    Parameters
-    ----------
-    places : mapping
-        Option -> file, or None where the option was not given.
-
-    Raises
-    ------
-    UsageError
-        If a folder is not there, or is in a file's place.
-    """
-    for option, path in places.items():
-        if path is not None and not path.parent.is_dir():
-            raise UsageError(f"{option} {path}: there is no folder {path.parent}; make it first")
-        if path is not None and path.is_dir():
-            raise UsageError(f"{option} {path}: a folder is there; name a file")
 
 
 def list_data(paths: Iterable[bytes], end: bytes = NEWLINE) -> bytes:

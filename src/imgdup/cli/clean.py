@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from imgdup.index import ImageIndex
 
 PATH = click.Path(path_type=Path)
-WRITTEN = ("plan", "report", "keep_list", "remove_list")
 RULES = "largest,lossless,most-bytes,oldest,first"
 
 
@@ -58,9 +57,7 @@ def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) 
     from imgdup.dedupe import find_duplicates
     from imgdup.dedupe.pixels import look_at_pixels
     from imgdup.index import ImageIndex
-    from imgdup.lists import check_places
 
-    check_places({f"--{name.replace('_', '-')}": options[name] for name in WRITTEN})
     code = 0
     place = place_of(index_folder, bool(folders))
     if folders:

@@ -4,7 +4,6 @@ A candidate is a regular file with an image extension, or whose first bytes are 
 Nothing is decoded here.
 """
 
-import contextlib
 import fnmatch
 import os
 import re
@@ -175,7 +174,7 @@ def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
 def is_candidate(path: bytes, mode: int) -> bool:
     """Tell whether a file of this mode counts as an image, by extension or by content.
 
-    A link that leads nowhere (one that leads somewhere has the mode of its target) counts by its
+    A link that cannot be followed (one that can has the mode of its target) counts by its
     extension, so that reading it tells what is wrong.
     """
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
@@ -208,21 +207,29 @@ def _is_skipped(name: bytes, options: ScanOptions) -> bool:
 
 
 def _facts(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result | None:
-    """Return what stat says, of a dangling link itself; what fails is noted."""
+    """Return what stat says, of a link that cannot be followed itself; what fails is noted."""
     try:
         facts = os.lstat(path)
-        if stat.S_ISLNK(facts.st_mode):
-            if not options.follow_symlinks:
-                tally.ignored += 1
-                return None
-            with contextlib.suppress(OSError):  # it leads nowhere, or round and round
-                facts = os.stat(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         tally.unlisted.append((path, error.strerror or str(error)))
         return None
-    return facts
+    if not stat.S_ISLNK(facts.st_mode):
+        return facts
+    target = _target(path, facts) if options.follow_symlinks else None
+    tally.ignored += target is None
+    return target
+
+
+def _target(path: bytes, link: os.stat_result) -> os.stat_result | None:
+    """Return what stat says of what a link leads to; None if that is nothing."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:  # round and round, or through a closed folder: reading it tells
+        return link
 
 
 def _candidate(path: bytes, facts: os.stat_result, may_be_link: bool) -> Candidate:

@@ -18,7 +18,7 @@ SOURCE = Path(imgdup.__file__).parent
 
 ORDER = """
     errors limits formats terms cores files confine chatter grey
-    images.headers images.decoders images
+    images.headers images.endings images.decoders images
     hashing.operators hashing.grids hashing.comparisons hashing
     hamming
     vptree.vantage vptree

@@ -269,7 +269,9 @@ def test_case_83_a_path_that_is_not_there_is_a_usage_error(here, capsys, command
 def test_case_84_a_bad_probe_fails_with_the_words_of_indexing(photos, capsys):
     (photos / "text.jpg").write_text("text")
     (photos / "cut.jpg").write_bytes((photos / "p0.jpg").read_bytes()[:2000])
-    (photos / "cut.png").write_bytes((photos / "small.png").read_bytes()[:2000])
+    flipped = bytearray((photos / "small.png").read_bytes())
+    flipped[1000] ^= 1
+    (photos / "flipped.png").write_bytes(flipped)
     cli.main(["index", "photos", "--quiet", "--workers", "1", "--errors", "errors.jsonl"])
     capsys.readouterr()
 

@@ -29,19 +29,21 @@ from imgdup.images.decoders import (
     shrink,
     use_one_thread,
 )
+from imgdup.images.endings import ends_early
 from imgdup.images.headers import (
     UPRIGHT,
-    check_tiff,
     jpeg_ends,
     jpeg_header,
     png_first_frame,
     png_header,
+    tiff_directory,
     webp_header,
 )
 from imgdup.limits import Limits as Limits
 
 MIN_REDUCED_SIDE = 96  # pixels that a reduced decode leaves of the shorter side
 MAX_SIDE = 1 << 17  # pixels; twice what a JPEG can have
+_OF_CUT_FILES = ("damaged", "unsupported")  # what decoders take a cut file for, too
 MAX_PIXELS_UNCAPPED = 64_000_000  # where memory cannot be capped; baseline JPEG needs little
 
 
@@ -187,6 +189,12 @@ def _decode_any(data: bytes, wanted: _Wanted) -> tuple[str, _Decoded]:
         return name, decoder(data, wanted)
     except MemoryError as error:
         raise ImageError("too-large", "the picture needs more memory than there is") from error
+    except ImageError as error:
+        if error.reason in _OF_CUT_FILES and ends_early(name, data):
+            raise ImageError(
+                "truncated", f"the file ends before it says; {error.detail}"
+            ) from error
+        raise
 
 
 def _not_decoded(head: bytes) -> ImageError:
@@ -270,7 +278,7 @@ def _decode_webp(data: bytes, wanted: _Wanted) -> _Decoded:
 def _decode_other(name: str, data: bytes, wanted: _Wanted) -> _Decoded:
     """Decode by Pillow alone."""
     if name == "tiff":
-        check_tiff(data)
+        tiff_directory(data)  # raises where it is not in the file
     pixels, orientation = _by_pillow(name, data, wanted)
     return _Decoded(pixels, pixels.shape[0], pixels.shape[1], 1, orientation)
 

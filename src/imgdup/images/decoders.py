@@ -51,7 +51,13 @@ _COLOUR_FLAGS = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 _TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}  # by the number of channels
-_UNSUPPORTED_WORDS = ("unknown pixel mode", "Unsupported", "not supported", "not available")
+_REASON_WORDS = (  # in what Pillow says, in small letters
+    ("truncated", "truncated"),
+    ("unknown pixel mode", "unsupported"),
+    ("unsupported", "unsupported"),
+    ("not supported", "unsupported"),
+    ("not available", "unsupported"),
+)
 
 Plugin = Callable[[BytesIO], ImageFile.ImageFile]
 
@@ -164,7 +170,7 @@ def by_pillow(
     Raises
     ------
     ImageError
-        ``unsupported``, ``damaged`` or ``too-large``.
+        ``truncated``, ``unsupported``, ``damaged`` or ``too-large``.
     """
     plugin = _PLUGINS[name]()
     try:
@@ -180,9 +186,9 @@ def by_pillow(
     except Image.DecompressionBombError as error:
         raise ImageError("too-large", str(error)) from error
     except Exception as error:  # a plugin raises whatever hostile bytes lead it to
-        unsupported = any(words in str(error) for words in _UNSUPPORTED_WORDS)
-        reason = "unsupported" if unsupported else "damaged"
-        raise ImageError(reason, f"Pillow: {type(error).__name__}: {error}") from error
+        told = f"Pillow: {type(error).__name__}: {error}"
+        reasons = (reason for word, reason in _REASON_WORDS if word in str(error).lower())
+        raise ImageError(next(reasons, "damaged"), told) from error
 
 
 @contextmanager

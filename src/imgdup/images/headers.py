@@ -30,6 +30,7 @@ _JPEG_APP1 = 0xE1
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"})  # for the first frame
+_PNG_LONGEST = (1 << 31) - 1  # bytes of a chunk: PNG specification, section 5.3
 _PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
 
@@ -182,8 +183,8 @@ def png_header(data: bytes) -> PngHeader:
     Raises
     ------
     ImageError
-        ``damaged`` if a chunk is longer than the file, a checksum is wrong, or a chunk that must
-        be there is not.
+        ``truncated`` if the file ends within a chunk or before the last; ``damaged`` if a length
+        cannot be, a checksum is wrong, or a chunk that must be there is not.
     """
     view = memoryview(data)
     orientation, kinds = UPRIGHT, set()
@@ -215,11 +216,13 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     at = len(_PNG_SIGNATURE)
     for _ in range(MAX_SEGMENTS):
         if at + 12 > len(data):
-            raise ImageError("damaged", "the PNG file ends before its last chunk")
+            raise ImageError("truncated", "the PNG file ends before its last chunk")
         length, kind = struct.unpack_from(">I4s", data, at)
         start, end = at + 8, at + 8 + length
+        if length > _PNG_LONGEST:
+            raise ImageError("damaged", f"a PNG chunk claims {length:,} bytes")
         if end + 4 > len(data):
-            raise ImageError("damaged", f"a PNG chunk claims {length:,} bytes beyond the file")
+            raise ImageError("truncated", f"the PNG file ends within a chunk of {length:,} bytes")
         yield kind, start, end
         if kind == b"IEND":
             return
@@ -259,8 +262,17 @@ def webp_header(data: bytes) -> WebpHeader:
     raise ImageError("damaged", "the WebP file does not begin with a picture")
 
 
-def check_tiff(data: bytes) -> None:
-    """Look whether the first directory of a TIFF file lies inside it.
+class TiffDirectory(NamedTuple):
+    """Byte order (of `struct`), whether in BigTIFF, and where the entries begin and end."""
+
+    order: str
+    big: bool
+    start: int
+    end: int
+
+
+def tiff_directory(data: bytes) -> TiffDirectory:
+    """Find the first directory of a TIFF file.
 
     Parameters
     ----------
@@ -270,7 +282,7 @@ def check_tiff(data: bytes) -> None:
     Raises
     ------
     ImageError
-        ``damaged`` if it does not.
+        ``truncated`` if it does not lie inside the file.
     """
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
@@ -279,6 +291,9 @@ def check_tiff(data: bytes) -> None:
         (at,) = struct.unpack_from(order + offset, data)
         (n_entries,) = struct.unpack_from(order + count, data, at)
     except (struct.error, OverflowError) as error:
-        raise ImageError("damaged", "the TIFF file ends before its first directory") from error
-    if at + struct.calcsize(order + count) + n_entries * entry_bytes > len(data):
-        raise ImageError("damaged", "the TIFF file ends within its first directory")
+        raise ImageError("truncated", "the TIFF file ends before its first directory") from error
+    start = at + struct.calcsize(order + count)
+    end = start + n_entries * entry_bytes
+    if end > len(data):
+        raise ImageError("truncated", "the TIFF file ends within its first directory")
+    return TiffDirectory(order, big, start, end)

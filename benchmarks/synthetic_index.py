@@ -28,7 +28,7 @@ def write(place: Path, hashes: np.ndarray, pdq: np.ndarray) -> None:
     part = write_part(place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, {})
     survey = Survey([ROOT], part_names=["", part])
     for row, path in enumerate(paths):
-        survey.add(path, 1, row, 0, 0)
+        survey.add(ROOT, path, 1, row, 0, 0)
     facts = Facts(survey, None, place / "parts", parameters)
     write_generation(folder.generation_path(place, 1), facts, {ROOT: ScanOptions()})
     (place / "parts" / part).unlink()

@@ -66,7 +66,7 @@ def write_index(place: Path) -> None:
     part = write_part(place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, {3: why})
     survey = Survey([ROOT], part_names=["", part])
     for row, name in enumerate(paths):
-        survey.add(name, 1, row, 1000 + row, 1000 + row)
+        survey.add(ROOT, name, 1, row, 1000 + row, 1000 + row)
     survey.linked.extend([(1, 7, 7), (2, 7, 7)])
     facts = Facts(survey, None, place / "parts", parameters)
     write_generation(folder.generation_path(place, 1), facts, {ROOT: ScanOptions()})

@@ -7,6 +7,7 @@ runs ``python -m imgdup``.
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -355,3 +356,21 @@ def test_an_interruption_while_modules_load_is_one_line(photos, monkeypatch, cap
     (line,) = capsys.readouterr().err.split("\n")[-2:-1]
     assert code == 130
     assert line.startswith("imgdup: interrupted")
+
+
+def test_remembered_scan_options_can_be_switched_off(photos, tmp_path, capsys):
+    for name in (".hidden.png", "thumb.png"):
+        shutil.copy2(photos / "small.png", photos / name)
+    (photos / "link.png").symlink_to("small.png")
+
+    def seen(*options):
+        assert cli.main(["index", "photos", "--json", "--allow-removals", *options]) == 0
+        return json.loads(capsys.readouterr().out)["seen"]
+
+    taken = ["--hidden", "--follow-symlinks", "--exclude", "thumb*"]
+    found = [
+        seen(*taken), seen(), seen("--no-hidden"), seen("--no-follow-symlinks"),
+        seen("--exclude", ""), seen(),
+    ]  # fmt: skip
+
+    assert found == [6, 6, 5, 4, 5, 5]

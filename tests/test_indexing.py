@@ -815,6 +815,52 @@ def test_scan_options_are_remembered(photos, place):
     assert "t.jpg" not in paths(place)
 
 
+def test_what_is_named_stays_though_its_folder_does_not_reach_it(photos, place):
+    paint(photos / ".hidden.jpg", 95)
+    paint(photos / ".folder" / "in.jpg", 96)
+    update_index(place, [str(photos)], settings())
+    update_index(place, [str(photos / ".hidden.jpg"), str(photos / ".folder")], settings())
+
+    found = [update_index(place, named, settings()) for named in ((), [str(photos)], ())]
+
+    assert [outcome.removed for outcome in found] == [0, 0, 0]
+    assert paths(place)[:2] == ["in.jpg", ".hidden.jpg"]
+    assert forget(place, str(photos)).removed == 6
+    assert paths(place) == ["in.jpg", ".hidden.jpg"]
+    assert forget(place, str(photos / ".folder")).removed == 1
+
+
+def test_a_nested_root_can_be_forgotten_alone(photos, place):
+    paint(photos / ".folder" / "in.jpg", 96)
+    for folder_named in (photos, photos / ".folder"):
+        update_index(place, [str(folder_named)], settings())
+
+    outcome = forget(place, str(photos / ".folder"))
+
+    assert outcome.removed == 1
+    assert paths(place) == [f"p{seed}.jpg" for seed in range(6)]
+
+
+def test_a_single_file_that_its_folder_reaches_later_is_one_row_of_the_folder(photos, place):
+    paint(photos / ".hidden.jpg", 95)
+    update_index(place, [str(photos / ".hidden.jpg")], settings())
+    update_index(place, [str(photos)], settings(changes=OptionChanges(hidden=True)))
+
+    outcome = update_index(place, (), settings())
+
+    assert counts(outcome) == (7, 0, 7, 0, 0)
+    assert forget(place, str(photos)).removed == 7
+
+
+def test_a_single_file_that_is_gone_leaves_when_its_folder_is_scanned(photos, place):
+    update_index(place, [str(photos / "p0.jpg"), str(photos / "p1.jpg")], settings())
+    (photos / "p0.jpg").unlink()
+
+    outcome = update_index(place, [str(photos)], settings())
+
+    assert counts(outcome) == (5, 4, 1, 0, 1)
+
+
 def test_an_empty_folder_is_done(tmp_path, place):
     (tmp_path / "empty").mkdir()
 

@@ -69,6 +69,56 @@ def test_a_file_in_a_root_makes_no_root_of_its_own():
     assert task.scopes[0].files == {b"/a/x.jpg"}
 
 
+@pytest.mark.parametrize("path", [b"/a/.x.jpg", b"/a/.b/x.jpg", b"/a/thumbs/x.jpg", b"/a/@eaDir/x"])
+def test_a_file_that_its_folder_does_not_reach_joins_the_single_files(path):
+    roots = {b"/a": ScanOptions(exclude=("thumbs/",))}
+
+    task = plan_scan(roots, [], [path, b"/a/y.jpg"], NO_CHANGES)
+
+    assert list(task.roots) == [b"", b"/a"]
+    assert [(scope.root, scope.files) for scope in task.scopes] == [
+        (b"", {path}), (b"/a", {b"/a/y.jpg"}),
+    ]  # fmt: skip
+
+
+def test_a_folder_that_no_root_reaches_is_a_root_of_its_own():
+    task = plan_scan({b"/a": PLAIN}, [b"/a/.b", b"/a"], [b"/a/.b/x.jpg"], NO_CHANGES)
+
+    assert list(task.roots) == [b"/a", b"/a/.b"]
+    assert [scope.root for scope in task.scopes] == [b"/a", b"/a/.b"]
+
+
+def test_a_root_that_comes_to_reach_another_takes_its_place():
+    changes = OptionChanges(hidden=True)
+
+    task = plan_scan({b"/a": PLAIN, b"/a/.b": PLAIN}, [b"/a"], [], changes)
+
+    assert task.roots == {b"/a": ScanOptions(hidden=True)}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (ScanOptions(hidden=True), "--hidden or --no-hidden"),
+        (ScanOptions(follow_symlinks=True), "--follow-symlinks or --no-follow-symlinks"),
+        (ScanOptions(exclude=("x",)), "--exclude GLOB"),
+    ],
+)
+def test_options_of_a_root_that_gives_way_are_not_dropped_in_silence(options, words):
+    match = f"/a/b was indexed with another choice of {words} than /a would be: say which counts"
+    with pytest.raises(UsageError, match=match):
+        plan_scan({b"/a/b": options}, [b"/a"], [], NO_CHANGES)
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_the_command_says_which_options_count_when_a_root_gives_way(hidden):
+    changes = OptionChanges(hidden=hidden)
+
+    task = plan_scan({b"/a/b": ScanOptions(hidden=True)}, [b"/a"], [], changes)
+
+    assert task.roots == {b"/a": ScanOptions(hidden=hidden)}
+
+
 def test_a_file_elsewhere_joins_the_single_files():
     task = plan_scan({b"/a": PLAIN}, [], [b"/z.jpg"], NO_CHANGES)
 

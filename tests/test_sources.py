@@ -9,7 +9,15 @@ import sys
 import pytest
 
 from imgdup.errors import UsageError
-from imgdup.sources import ScanOptions, Tally, absolute, check_exists, stat_files, walk
+from imgdup.sources import (
+    ScanOptions,
+    Tally,
+    absolute,
+    check_exists,
+    reaches,
+    stat_files,
+    walk,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
 
@@ -65,6 +73,30 @@ def test_exclude_holds_names_or_whole_paths(tmp_path):
     found, _ = scan(tmp_path, exclude=("thumbs", "*-small.*", "d/*"))
 
     assert found == ["c.png"]
+
+
+def test_a_slash_at_the_end_of_an_exclude_pattern_says_nothing(tmp_path):
+    make(tmp_path, "thumbs/a.png", "d/thumbs/a.png", "d/e/a.png", "d/a.png")
+
+    found, _ = scan(tmp_path, exclude=("thumbs/", "d/e/"))
+
+    assert found == ["d/a.png"]
+
+
+@needs_posix
+@pytest.mark.parametrize("follow_symlinks", [True, False])
+def test_reaches_says_what_a_walk_finds(tmp_path, follow_symlinks):
+    names = ["a.png", ".b.png", "c/.d/e.png", "c/x.png", "thumbs/a.png", ".git/a.png", "c/._a.png"]
+    make(tmp_path, *names, "real/a.png")
+    (tmp_path / "link").symlink_to("real")
+    root, options = absolute(tmp_path), ScanOptions(("thumbs", "c/x*"), follow_symlinks, False)
+    paths = [root + b"/" + name.encode() for name in (*names, "real/a.png", "link/a.png")]
+
+    reached = [path for path in paths if reaches(root, options, path)]
+
+    assert sorted(reached) == sorted(c.path for c in walk(root, root, options, b"", Tally()))
+    assert reaches(root, options, root)
+    assert not reaches(root, options, root + b"-2")
 
 
 @needs_posix

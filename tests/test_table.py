@@ -56,7 +56,7 @@ def test_paths_of_several_roots_come_back_and_are_found(relative, data):
     paths = sorted({data.draw(st.sampled_from(prefixes)) + r for r in relative}, key=path_key)
     builder = PathsBuilder(roots)
     for path in paths:
-        builder.append(path)
+        builder.append(next(root for root in reversed(roots) if is_below(path, root)), path)
 
     table = builder.paths()
 
@@ -70,7 +70,7 @@ def test_paths_of_several_roots_come_back_and_are_found(relative, data):
 def test_holds_knows_the_folders_of_rows_and_no_namesakes():
     builder = PathsBuilder([b"/p"])
     for path in (b"/p/a/b.jpg", b"/p/a-b/c.jpg"):
-        builder.append(path)
+        builder.append(b"/p", path)
 
     table = builder.paths()
 
@@ -82,7 +82,7 @@ def test_holds_knows_the_folders_of_rows_and_no_namesakes():
 
 def test_a_row_outside_the_table_raises():
     builder = PathsBuilder([b"/photos"])
-    builder.append(b"/photos/a.jpg")
+    builder.append(b"/photos", b"/photos/a.jpg")
 
     with pytest.raises(IndexError, match="row 1 of a table of 1"):
         builder.paths()[1]
@@ -90,8 +90,8 @@ def test_a_row_outside_the_table_raises():
 
 def test_a_path_is_relative_to_its_own_root_not_to_a_namesake():
     builder = PathsBuilder([b"/p", b"/p-2"])
-    builder.append(b"/p/a.jpg")
-    builder.append(b"/p-2/a.jpg")
+    builder.append(b"/p", b"/p/a.jpg")
+    builder.append(b"/p-2", b"/p-2/a.jpg")
 
     paths = builder.paths()
 

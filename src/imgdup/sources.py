@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from imgdup.errors import UsageError
 from imgdup.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
-from imgdup.table import join, path_key
+from imgdup.table import is_below, join, path_key
 
 # Folders and files that no one means: version control, thumbnails of network drives,
 # resource forks of macOS.
@@ -29,7 +29,7 @@ class ScanOptions:
     ----------
     exclude : tuple of str
         Glob patterns. One without ``/`` is held against every name, one with it against the
-        path relative to the root; ``*`` matches ``/`` too.
+        path relative to the root; ``*`` matches ``/`` too. A ``/`` at the end says nothing.
     follow_symlinks : bool
         Whether links to files and folders are followed; else they are ignored.
     hidden : bool
@@ -44,8 +44,9 @@ class ScanOptions:
         """Return the test that tells whether a relative path is excluded."""
         if not self.exclude:
             return lambda _: False
-        whole = [re.compile(fnmatch.translate(p)) for p in self.exclude if "/" in p]
-        names = [re.compile(fnmatch.translate(p)) for p in self.exclude if "/" not in p]
+        globs = [glob.rstrip("/") for glob in self.exclude]
+        whole = [re.compile(fnmatch.translate(glob)) for glob in globs if "/" in glob]
+        names = [re.compile(fnmatch.translate(glob)) for glob in globs if "/" not in glob]
 
         def excluded(relative: bytes) -> bool:
             text = os.fsdecode(relative)
@@ -102,6 +103,20 @@ def identity(path: bytes) -> tuple[int, int]:
     except (OSError, ValueError):  # of a forged name with a NUL in it
         return (0, 0)
     return (facts.st_dev, facts.st_ino)
+
+
+def reaches(root: bytes, options: ScanOptions, path: bytes) -> bool:
+    """Tell whether a walk of a root would come to a path, as far as names and links say."""
+    if path == root or not is_below(path, root):
+        return path == root
+    excluded, top, inner = options.excludes(), len(join(root, b"")), root
+    for name in path[top:].split(b"/"):
+        inner = join(inner, name)
+        if _is_skipped(name, options) or excluded(inner[top:]):
+            return False
+        if not options.follow_symlinks and os.path.islink(inner):
+            return False
+    return True
 
 
 def walk(

@@ -224,32 +224,20 @@ class PathsBuilder:
 
     def __init__(self, roots: Sequence[bytes]) -> None:
         self._roots = list(roots)
+        self._numbers = {root: number for number, root in enumerate(roots)}
         self._run_rows = array("q")
         self._run_roots = array("q")
         self._relative = TextBuilder()
         self._n_rows = 0
 
-    @property
-    def last_root(self) -> bytes:
-        """The root of the last row."""
-        return self._roots[self._run_roots[-1]]
-
-    def append(self, path: bytes) -> None:
-        """Add the path of the next row."""
-        root = self._run_roots[-1] if self._n_rows else -1
-        if root < 0 or not self._roots[root] or not is_below(path, self._roots[root]):
-            root = self._start_run(path, root)
-        self._relative.append(path[len(join(self._roots[root], b"")) :])
-        self._n_rows += 1
-
-    def _start_run(self, path: bytes, current: int) -> int:
-        """Find the root of `path`; named folders go before the list of single files."""
-        holders = [i for i, root in enumerate(self._roots) if is_below(path, root)]
-        root = max(holders, key=lambda i: len(self._roots[i]))
-        if root != current:
+    def append(self, root: bytes, path: bytes) -> None:
+        """Add the path of the next row, which lies in a root."""
+        number = self._numbers[root]
+        if not self._run_roots or self._run_roots[-1] != number:
             self._run_rows.append(self._n_rows)
-            self._run_roots.append(root)
-        return root
+            self._run_roots.append(number)
+        self._relative.append(path[len(join(root, b"")) :])
+        self._n_rows += 1
 
     def paths(self) -> Paths:
         """Return what was added."""

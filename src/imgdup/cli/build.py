@@ -35,9 +35,14 @@ N_LISTED = 10  # failures told on stderr; --errors has all
 @click.option("--hash", "hasher", type=click.Choice(HASHES), help="Search hash. Default: dhash.")
 @click.option("--bits", type=click.Choice(["64", "256"]), help="Its length. Default: 64, pdq 256.")
 @click.option("--workers", type=click.IntRange(min=1), help="Default: all usable cores.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out names or paths.")
-@click.option("--follow-symlinks", is_flag=True, default=None, help="Follow links.")
-@click.option("--hidden", is_flag=True, default=None, help="Take names that begin with a dot.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out names or paths; '' leaves out none again.",
+)
+@click.option("--follow-symlinks/--no-follow-symlinks", default=None, help="Follow links.")
+@click.option("--hidden/--no-hidden", default=None, help="Take names that begin with a dot.")
 @click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL separated.")
 @click.option("--allow-removals", is_flag=True, help="A folder may lose most of its files.")
 @click.option("--errors", type=OutputFile(), metavar="FILE", help="List failures as JSON lines.")
@@ -100,9 +105,8 @@ def _settings(options: dict[str, Any]) -> Any:
         options["timeout"],
         options["worker_memory"],
     )
-    changes = OptionChanges(
-        options["exclude"] or None, options["follow_symlinks"], options["hidden"]
-    )
+    exclude = tuple(glob for glob in options["exclude"] if glob) if options["exclude"] else None
+    changes = OptionChanges(exclude, options["follow_symlinks"], options["hidden"])
     bits = int(options["bits"]) if options["bits"] else None
     return Settings(
         options["hasher"], bits, options["workers"], limits, changes, options["allow_removals"]

@@ -1,16 +1,21 @@
 """The folders and files that a command names, and the roots of the index -> what to scan."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from imgdup.errors import UsageError
 from imgdup.indexing.survey import Scope
-from imgdup.sources import ScanOptions, absolute, check_exists
+from imgdup.sources import ScanOptions, absolute, check_exists, reaches
 from imgdup.table import Paths, is_below, path_key
 
 SINGLE_FILES = b""  # the root of files that were named one by one
+OPTION_WORDS = {  # of the command line, by the names in ScanOptions
+    "exclude": "--exclude GLOB",
+    "follow_symlinks": "--follow-symlinks or --no-follow-symlinks",
+    "hidden": "--hidden or --no-hidden",
+}
 
 Roots = Mapping[bytes, ScanOptions]
 
@@ -30,7 +35,7 @@ class OptionChanges:
 
 
 class Task(NamedTuple):
-    """The roots of the next generation, what to scan for it, and single files that leave."""
+    """The roots of the next generation, what to scan for it, and what is to be forgotten."""
 
     roots: dict[bytes, ScanOptions]
     scopes: list[Scope]
@@ -49,57 +54,85 @@ def plan_scan(
     Parameters
     ----------
     old_roots : mapping
-        The roots of the index, disjoint, and what counts in each.
+        The roots of the index, and what counts in each. One may lie in another that does not reach
+        it, because it is hidden there or excluded.
     folders, files : sequence of bytes
-        Absolute paths that the command names. A folder in a root means that part of it; one
-        that holds roots takes their place; any other is a new root. With none named, all roots
-        are scanned.
+        Absolute paths that the command names. A folder that a root reaches means that part of it;
+        any other is a new root, and takes the place of those that it reaches. Files that no root
+        reaches are remembered one by one. With none named, all roots are scanned.
     changes : OptionChanges
         Scan options that the command names.
     single_files : sequence of bytes
         The files that the index holds under no folder; scanned where nothing is named.
+
+    Raises
+    ------
+    UsageError
+        If a root that gives way has options of its own, and the command does not say which count.
     """
     if not folders and not files:
         roots = {root: changes.applied_to(options) for root, options in old_roots.items()}
         return Task(roots, _whole(roots, single_files))
     roots = dict(old_roots)
-    tops = _outermost(folders)
-    scopes = []
-    for folder in tops:
-        root = _root_of(folder, roots)
-        if root is None:
-            for inner in [r for r in roots if r and is_below(r, folder)]:
-                del roots[inner]
-            root = folder
-        roots[root] = changes.applied_to(roots.get(root, ScanOptions()))
-        scopes.append(Scope(folder, root, roots[root]))
-    loose = [file for file in files if not any(is_below(file, top) for top in tops)]
-    if any(_root_of(file, roots) is None for file in loose):
+    scopes: list[Scope] = []
+    for folder in sorted(set(folders), key=path_key):
+        if not _is_in(folder, scopes):
+            root = _root_of(folder, roots)
+            root = folder if root is None else root
+            _take_over(roots, root, changes)
+            scopes.append(Scope(folder, root, roots[root]))
+    by_root: dict[bytes, set[bytes]] = {}
+    for file in files:
+        if not _is_in(file, scopes):
+            by_root.setdefault(_root_of(file, roots) or SINGLE_FILES, set()).add(file)
+    if SINGLE_FILES in by_root:
         roots[SINGLE_FILES] = ScanOptions()
-    if loose:
-        scopes.append(Scope(SINGLE_FILES, SINGLE_FILES, ScanOptions(), frozenset(loose)))
+    scopes += [_single(root, inside) for root, inside in by_root.items()]
     return Task(in_order(roots), scopes)
 
 
 def _whole(roots: Roots, single_files: Sequence[bytes]) -> list[Scope]:
     scopes = [Scope(root, root, options) for root, options in roots.items() if root]
-    if single_files:
-        files = frozenset(single_files)
-        scopes.append(Scope(SINGLE_FILES, SINGLE_FILES, ScanOptions(), files))
-    return scopes
+    return [*scopes, _single(SINGLE_FILES, single_files)] if single_files else scopes
 
 
-def _outermost(folders: Sequence[bytes]) -> list[bytes]:
-    """Drop folders that lie in another one of the list."""
-    tops: list[bytes] = []
-    for folder in sorted(set(folders), key=path_key):
-        if not tops or not is_below(folder, tops[-1]):
-            tops.append(folder)
-    return tops
+def _single(root: bytes, files: Iterable[bytes]) -> Scope:
+    return Scope(SINGLE_FILES, root, ScanOptions(), frozenset(files))
+
+
+def _is_in(path: bytes, scopes: Sequence[Scope]) -> bool:
+    """Tell whether a path is scanned already."""
+    return any(
+        is_below(path, scope.folder) and reaches(scope.root, scope.options, path)
+        for scope in scopes
+    )
 
 
 def _root_of(path: bytes, roots: Roots) -> bytes | None:
-    return next((root for root in roots if root and is_below(path, root)), None)
+    """Return the root that reaches a path."""
+    reaching = (root for root, options in roots.items() if root and reaches(root, options, path))
+    return max(reaching, key=len, default=None)
+
+
+def _take_over(roots: dict[bytes, ScanOptions], root: bytes, changes: OptionChanges) -> None:
+    """Give a root its options, and let those that it reaches go."""
+    options = changes.applied_to(roots.get(root, ScanOptions()))
+    for inner in [r for r in roots if r and r != root and reaches(root, options, r)]:
+        _check_agreed(inner, roots.pop(inner), root, options, changes)
+    roots[root] = options
+
+
+def _check_agreed(
+    inner: bytes, of_inner: ScanOptions, root: bytes, options: ScanOptions, changes: OptionChanges
+) -> None:
+    """Raise UsageError where options of a root would be lost without a word."""
+    for name, words in OPTION_WORDS.items():
+        unsaid = getattr(changes, name) is None
+        if unsaid and getattr(of_inner, name) != getattr(options, name):
+            raise UsageError(
+                f"{os.fsdecode(inner)} was indexed with another choice of {words} than "
+                f"{os.fsdecode(root)} would be: say which counts for both"
+            )
 
 
 def in_order(roots: Roots) -> dict[bytes, ScanOptions]:
@@ -116,7 +149,7 @@ def plan_forgetting(old_roots: Roots, single_files: Sequence[bytes], path: bytes
         If `path` is none of them; the text lists the folders.
     """
     if path in old_roots:
-        return Task(_without(old_roots, path), [])
+        return Task(_without(old_roots, path), [], frozenset([path]))
     if path not in single_files:
         known = ", ".join(os.fsdecode(root) for root in old_roots if root) or "none"
         raise UsageError(

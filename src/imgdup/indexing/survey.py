@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from imgdup.indexing.losses import Losses
 from imgdup.indexing.old_rows import OldRow
 from imgdup.indexing.parts import PASSING, SAME_BYTES, Done, is_settled
-from imgdup.sources import Candidate, ScanOptions, Tally, stat_files, walk
+from imgdup.sources import Candidate, ScanOptions, Tally, reaches, stat_files, walk
 from imgdup.table import Paths, PathsBuilder, is_below, merge_sorted, path_key
 
 TO_READ = -1  # origin of a row that no one has the answer for
@@ -35,9 +35,19 @@ class Scope(NamedTuple):
         """Name it for people."""
         return os.fsdecode(self.folder) or "files named one by one"
 
-    def covers(self, path: bytes) -> bool:
-        """Tell whether the scan would have found a file of this path."""
-        return path in self.files if self.files else is_below(path, self.folder)
+    def covers(self, path: bytes, root: bytes) -> bool:
+        """Tell whether the scan would have found the file of a row that lies in a root."""
+        if self.files:
+            return path in self.files
+        is_ours = root == self.root or reaches(self.root, self.options, path)
+        return is_below(path, self.folder) and is_ours
+
+
+class Found(NamedTuple):
+    """A file on the disk, and the root of the scope that found it."""
+
+    root: bytes
+    file: Candidate
 
 
 @dataclass
@@ -92,19 +102,20 @@ class Survey:
         """Count the rows."""
         return len(self.origin)
 
-    def add(self, path: bytes, origin: int, origin_row: int, size: int, mtime_ns: int) -> None:
+    def add(
+        self, root: bytes, path: bytes, origin: int, origin_row: int, size: int, mtime_ns: int
+    ) -> None:
         """Add the next row in path order."""
-        self._paths.append(path)
+        self._paths.append(root, path)
         self.origin.append(origin)
         self.origin_row.append(origin_row)
         self.size.append(size)
         self.mtime_ns.append(mtime_ns)
 
-    def keep(self, path: bytes, old: OldRow) -> None:
+    def keep(self, root: bytes, path: bytes, old: OldRow) -> None:
         """Add the next row as it was: its file was not looked at."""
         self.kept.append(len(self))
-        self.add(path, OLD, old.row, old.size, old.mtime_ns)
-        root = self._paths.last_root
+        self.add(root, path, OLD, old.row, old.size, old.mtime_ns)
         self.kept_ns[root] = min(old.scanned_ns, self.kept_ns.get(root, old.scanned_ns))
 
     def without(self, gone: Container[int]) -> "Survey":
@@ -115,12 +126,12 @@ class Survey:
         rest = Survey(self.roots, part_names=self.part_names, tally=self.tally)
         rest.kept_ns = self.kept_ns
         rest.n_seen, rest.n_removed = self.n_seen, self.n_removed
-        new_row = {}
-        columns = (self.paths, self.origin, self.origin_row, self.size, self.mtime_ns)
+        new_row, paths = {}, self.paths
+        columns = (paths, self.origin, self.origin_row, self.size, self.mtime_ns)
         for row, values in enumerate(zip(*columns, strict=True)):
             if row not in gone:
                 new_row[row] = len(rest)
-                rest.add(*values)
+                rest.add(paths.root_of(row), *values)
         rest.linked = [(new_row[r], d, i) for r, d, i in self.linked if r in new_row]
         rest.kept = [new_row[r] for r in self.kept]
         return rest
@@ -150,14 +161,13 @@ def take_survey(
     scopes : sequence of Scope
         What to scan, disjoint.
     roots : sequence of bytes
-        All roots of the next generation; old rows leave with their root, unless another folder
-        of these holds them.
+        All roots of the next generation; one that is new takes the rows of those in it that left.
     index_folder : bytes
         Absolute path of the index, which is not scanned.
     old_rows, done_rows : iterable of (path_key, row)
         The old generation and the parts, in path order.
     forgotten : container of bytes
-        Single files whose rows leave.
+        Roots, and single files, whose rows leave.
     allow_removals : bool
         Whether a scope may lose all or most of its files.
 
@@ -168,49 +178,46 @@ def take_survey(
     """
     survey = Survey(roots)
     scanned = _scan(scopes, index_folder, survey.tally)
-    losses = [Losses(scope.where) for scope in scopes]
+    losses = [(scope, Losses(scope.where)) for scope in scopes]
     streams: list[Iterator[tuple[bytes, Any]]] = [scanned, iter(old_rows), iter(done_rows)]
     for key, group in groupby(merge_sorted(streams), key=itemgetter(0)):
         found, old, done = _sort_out(row for _, row in group)
-        path, n_before = key.replace(b"\0", b"/"), len(survey)
+        path = key.replace(b"\0", b"/")
         if found is not None:
             _add_found(survey, found, old, done)
-        elif old is not None and path not in forgotten:
-            _keep_or_drop(survey, path, old, scopes)
-        if old is not None:
-            stays = len(survey) > n_before
-            survey.n_removed += not stays
-            for scope, loss in zip(scopes, losses, strict=True):
-                if scope.covers(path):
-                    loss.count(stays=stays)
+        if old is not None and (path in forgotten or old.root in forgotten):
+            survey.n_removed += 1
+        elif old is not None:
+            _account(survey, path, old, losses, found=found is not None)
     if not allow_removals:
-        for loss in losses:
+        for _, loss in losses:
             loss.check()
     return survey
 
 
 def _scan(
     scopes: Sequence[Scope], index_folder: bytes, tally: Tally
-) -> Iterator[tuple[bytes, Candidate]]:
-    """Yield what the scopes hold, in path order, each path once."""
-    walks = [
-        stat_files(scope.files, tally)
-        if scope.files
-        else walk(scope.folder, scope.root, scope.options, index_folder, tally)
-        for scope in scopes
-    ]
-    keyed = [((path_key(c.path), c) for c in candidates) for candidates in walks]
-    return merge_sorted(keyed)
+) -> Iterator[tuple[bytes, Found]]:
+    """Yield what the scopes hold, in path order; what several hold, the first one's first."""
+    return merge_sorted([_found(scope, index_folder, tally) for scope in scopes])
+
+
+def _found(scope: Scope, index_folder: bytes, tally: Tally) -> Iterator[tuple[bytes, Found]]:
+    if scope.files:
+        files = stat_files(scope.files, tally)
+    else:
+        files = walk(scope.folder, scope.root, scope.options, index_folder, tally)
+    return ((path_key(file.path), Found(scope.root, file)) for file in files)
 
 
 def _sort_out(
-    rows: Iterable[Candidate | OldRow | Done],
-) -> tuple[Candidate | None, OldRow | None, list[Done]]:
+    rows: Iterable[Found | OldRow | Done],
+) -> tuple[Found | None, OldRow | None, list[Done]]:
     """Part the rows of one path by the stream they came from."""
     found, old, done = None, None, []
     for row in rows:
-        if isinstance(row, Candidate):
-            found = row
+        if isinstance(row, Found):
+            found = found or row
         elif isinstance(row, OldRow):
             old = row
         else:
@@ -218,8 +225,9 @@ def _sort_out(
     return found, old, done
 
 
-def _add_found(survey: Survey, found: Candidate, old: OldRow | None, done: list[Done]) -> None:
+def _add_found(survey: Survey, there: Found, old: OldRow | None, done: list[Done]) -> None:
     """Add a file that is on the disk, with the best answer there is for it."""
+    root, found = there
     survey.n_seen += 1
     row = len(survey)
     if found.inode:
@@ -236,7 +244,7 @@ def _add_found(survey: Survey, found: Candidate, old: OldRow | None, done: list[
         answer = next((d for d in done if _is_answer(d, found)), None)
         if answer is not None:
             origin, origin_row = survey.part_number(answer.part), answer.row
-    survey.add(found.path, origin, origin_row, found.size, found.mtime_ns)
+    survey.add(root, found.path, origin, origin_row, found.size, found.mtime_ns)
 
 
 def _agrees(known: OldRow | Done, found: Candidate) -> bool:
@@ -254,14 +262,23 @@ def _is_answer(done: Done, found: Candidate) -> bool:
     return is_one and _stands(done, found, done.hashed_ns)
 
 
-def _keep_or_drop(survey: Survey, path: bytes, old: OldRow, scopes: Sequence[Scope]) -> None:
-    """Keep an old row that was not looked at; drop one whose file is gone or whose root left."""
+def _account(
+    survey: Survey, path: bytes, old: OldRow, losses: list[tuple[Scope, Losses]], *, found: bool
+) -> None:
+    """Keep an old row that was not looked at; tell those who looked whether it stays."""
+    root = _root_now(path, old.root, survey.roots)
+    looking = [loss for scope, loss in losses if scope.covers(path, root)]
     unlisted = any(is_below(path, folder) for folder, _ in survey.tally.unlisted)
-    looked_at = any(scope.covers(path) for scope in scopes) and not unlisted
-    if not looked_at and _has_root(path, old.root, survey.roots):
-        survey.keep(path, old)
+    stays = found or unlisted or not looking
+    if stays and not found:
+        survey.keep(root, path, old)
+    survey.n_removed += not stays
+    for loss in looking:
+        loss.count(stays=stays)
 
 
-def _has_root(path: bytes, root: bytes, roots: Sequence[bytes]) -> bool:
-    """Tell whether a row still has its root, or one that took its place."""
-    return root in roots or any(each and is_below(path, each) for each in roots)
+def _root_now(path: bytes, root: bytes, roots: Sequence[bytes]) -> bytes:
+    """Return the root of a row: the one it had, or the one that took its place."""
+    if root in roots:
+        return root
+    return max((each for each in roots if each and is_below(path, each)), key=len)

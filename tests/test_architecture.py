@@ -40,8 +40,8 @@ ORDER = """
     dedupe.components dedupe.pixels
     apply.verify apply.journal apply.past apply.moves apply.actions apply.target apply apply.undo
     compare.labels compare compare.split
-    report.terminal report report.pairs report.cleaning report.leaks report.montage
-    report.thumbnails report.histogram report.html report.gallery
+    report.terminal report report.pairs report.cleaning report.leaks report.thumbnails
+    report.montage report.histogram report.html report.gallery
     cli.common cli.progress cli.build cli.asking cli.search cli.pairs cli.clean
     cli.acting cli.compare cli.app cli __main__
 """.split()

@@ -173,4 +173,4 @@ def test_a_thumbnail_is_a_small_jpeg_of_its_own(tmp_path):
 
 
 def test_an_unreadable_file_has_no_thumbnail(tmp_path):
-    assert thumbnail(bytes(tmp_path / "none.jpg"), Limits()) is None
+    assert thumbnail(bytes(tmp_path / "none.jpg"), Limits()).reason == "missing"

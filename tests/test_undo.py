@@ -49,6 +49,59 @@ def test_case_120_a_second_undo_is_refused(moved):
     assert scene.tree() == CONTENTS
 
 
+def test_what_lies_where_a_file_had_gone_is_not_touched_by_a_second_undo(moved):
+    _scene, journal = moved
+    undo(journal)
+    (step, _) = read_journal(journal).steps
+    shutil.copy(step.remove.path, step.to)  # the user's own copy, with a name of ours
+
+    again = undo(journal)
+
+    assert (again.n_restored, again.n_in_place, again.skipped) == (0, 2, [])
+    assert Path(os.fsdecode(step.to)).exists()
+
+
+def test_what_was_skipped_is_taken_back_by_the_next_undo(moved):
+    scene, journal = moved
+    (first, _) = read_journal(journal).steps
+    Path(os.fsdecode(first.remove.path)).write_bytes(b"in the way")
+
+    skipped = undo(journal)
+    os.unlink(first.remove.path)
+    again = undo(journal)
+
+    assert (skipped.n_restored, len(skipped.skipped)) == (1, 1)
+    assert (again.n_restored, again.n_in_place, again.skipped) == (1, 1, [])
+    assert scene.tree() == CONTENTS
+
+
+def test_a_line_that_a_kill_cut_does_not_damage_what_is_noted_behind_it(moved):
+    _scene, journal = moved
+    with journal.open("ab") as file:
+        file.write(b'{"step": 3, "rem')
+
+    undo(journal)
+
+    again = read_journal(journal)
+    assert again.damaged_lines == []
+    assert again.undone == {1, 2}
+
+
+def test_a_journal_that_cannot_be_written_is_told(moved, monkeypatch):
+    _scene, journal = moved
+
+    def refuse(path, numbers):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(undoing, "note_undone", refuse)
+
+    undone = undo(journal)
+
+    assert undone.n_restored == 2
+    assert [skip.reason for skip in undone.skipped] == ["failed"]
+    assert "No space left" in undone.skipped[0].detail
+
+
 def test_case_120_undo_is_refused_while_apply_writes_the_journal(scene):
     refused = []
 
@@ -107,6 +160,7 @@ def test_case_120_two_undos_at_once_lose_no_picture(tmp_path, locks):
 
 def test_case_120_a_file_that_apply_sets_aside_meanwhile_stays_aside(moved, monkeypatch):
     _, journal = moved
+    monkeypatch.setattr(undoing, "note_undone", lambda path, numbers: None)
     undo(journal)
     step = read_journal(journal).steps[0]
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from imgdup.dedupe.plan import FileFacts
 from imgdup.dedupe.records import Record
 from imgdup.errors import ImgdupError, PlanError, UsageError
 from imgdup.folder import lock
+from imgdup.jsonl import json_line
 
 
 class PastRun(NamedTuple):
@@ -36,12 +37,15 @@ class PastRun(NamedTuple):
         Those of them whose end was not noted.
     damaged_lines : list of int
         Numbers of the lines that could not be read.
+    undone : frozenset of int
+        Numbers of the steps that were taken back.
     """
 
     action: str
     steps: list[Step]
     unfinished: list[Step]
     damaged_lines: list[int]
+    undone: frozenset[int] = frozenset()
 
 
 @contextlib.contextmanager
@@ -86,20 +90,38 @@ def read_journal(path: Path) -> PastRun:
     except (ValueError, PlanError) as error:
         raise PlanError(f"{path}, line 1: {error}") from error
     steps: list[Step] = []
-    ended: set[int] = set()
+    numbers: dict[str, set[int]] = {"end": set(), "undone": set()}
     damaged: list[int] = []
     for number, line in enumerate(lines[1:], start=2):
         try:
             record = records.parsed(line)
-            if "end" in record:
-                ended.add(records.number(record, "end"))
-            else:
+            kind = next((kind for kind in numbers if kind in record), None)
+            if kind is None:
                 steps.append(_step(token, action, record))
+            else:
+                numbers[kind].add(records.number(record, kind))
         except ValueError:
             damaged.append(number)
     if damaged[-1:] == [len(lines)]:
         damaged.pop()
-    return PastRun(action, steps, [step for step in steps if step.number not in ended], damaged)
+    unfinished = [step for step in steps if step.number not in numbers["end"]]
+    return PastRun(action, steps, unfinished, damaged, frozenset(numbers["undone"]))
+
+
+def note_undone(path: Path, numbers: Iterable[int]) -> None:
+    """Note in a journal which steps were taken back, so that nothing of them is touched again.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    lines = [json_line({"undone": number}).encode("ascii") for number in numbers]
+    with path.open("r+b") as file:
+        whole = file.read().rpartition(b"\n")
+        file.seek(len(whole[0] + whole[1]))  # over a line that was being written at a kill
+        file.truncate()
+        file.writelines(lines)
 
 
 def _header(record: Record) -> tuple[str, str]:

@@ -1,21 +1,22 @@
 """A journal -> what it announced, taken back, and nothing overwritten.
 
 Not the journal's word but the files decide what there is to do, so a run that was killed at any
-moment is taken back too, and undoing twice does nothing the second time. The journal is locked
-meanwhile: neither apply nor another undo works on the same files.
+moment is taken back too. What was taken back is noted in the journal: undoing twice does nothing
+the second time, whatever lies where the files had gone. The journal is locked meanwhile: neither
+apply nor another undo works on the same files.
 """
 
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from imgdup.apply import moves
 from imgdup.apply.actions import is_link_to_keeper
 from imgdup.apply.journal import Step
-from imgdup.apply.past import held_journal
+from imgdup.apply.past import PastRun, held_journal, note_undone
 from imgdup.apply.verify import Skip, Skipped, verify
 
 
@@ -69,23 +70,43 @@ def undo(
         for line in run.damaged_lines:
             detail = f"line {line} is damaged: what it announced is not taken back"
             undone.skipped.append(Skipped(os.fsencode(journal), "failed", detail))
+        taken_back = []
         for number, step in enumerate(run.steps, start=1):
-            _take_back(run.action, step, undone)
+            if _take_back(run, step, undone):
+                taken_back.append(step.number)
             progress(number, len(run.steps))
+        _note(journal, sorted(set(taken_back) - run.undone), undone)
     return undone
 
 
-def _take_back(action: str, step: Step, undone: Undone) -> None:
+def _take_back(run: PastRun, step: Step, undone: Undone) -> bool:
+    """Take one step back; tell whether the file is in its place now."""
     try:
-        if UNDOING[action](step):
+        if step.number in run.undone and _in_place(step):
+            undone.n_in_place += 1
+        elif UNDOING[run.action](step):
             undone.n_restored += 1
         else:
             undone.n_in_place += 1
     except OSError as error:
         skip = Skip.of(error)
         undone.skipped.append(Skipped(step.remove.path, skip.reason, skip.detail))
+        return False
     except Skip as skip:
         undone.skipped.append(Skipped(step.remove.path, skip.reason, skip.detail))
+        return False
+    return True
+
+
+def _note(journal: Path, numbers: Sequence[int], undone: Undone) -> None:
+    """Note what was taken back."""
+    if not numbers:
+        return
+    try:
+        note_undone(journal, numbers)
+    except OSError as error:
+        detail = f"it was taken back, but the journal cannot say so: {error.strerror}"
+        undone.skipped.append(Skipped(os.fsencode(journal), "failed", detail))
 
 
 def _place_holder(step: Step) -> bool:

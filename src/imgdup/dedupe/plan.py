@@ -6,6 +6,7 @@ whether it is true is for `imgdup.dedupe.certify` to say.
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -174,10 +175,11 @@ def read_plan(path: Path) -> Plan:
 
 
 def _read(path: Path) -> Plan:
-    lines = enumerate(records.lines_of(path), start=1)
-    number, line = next(lines, (1, b""))
-    header = _checked(path, number, line, _header)
-    removals = [_checked(path, number, line, _removal) for number, line in lines]
+    with closing(records.lines_of(path)) as file:
+        lines = enumerate(file, start=1)
+        number, line = next(lines, (1, b""))
+        header = _checked(path, number, line, _header)
+        removals = [_checked(path, number, line, _removal) for number, line in lines]
     if len(removals) > header.n_removals:
         raise PlanError(f"{path} has {len(removals):,} removals and names {header.n_removals:,}")
     return Plan(header, removals)

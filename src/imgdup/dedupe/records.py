@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ DIGEST_BYTES = 16
 Record = Mapping[str, Any]
 
 
-def lines_of(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a regular file, each with its newline.
+def lines_of(path: Path) -> Generator[bytes, None, None]:
+    """Yield the lines of a regular file, each with its newline; close it if you stop early.
 
     Raises
     ------

@@ -4,21 +4,18 @@ Thumbnails are decoded in worker processes, like everything that comes from a fi
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from imgdup.compare import Leak, Leaks
-from imgdup.decoding import batched, decode_batches
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.duplicates import Rule
 from imgdup.dedupe.relations import RELATIONS
-from imgdup.executors import Died
 from imgdup.limits import Limits
 from imgdup.lines import shown
 from imgdup.report.cleaning import rule_text
 from imgdup.report.html import Entry, Group, Wording, save_report
+from imgdup.report.thumbnails import Thumbnail, make_thumbnails
 from imgdup.rows import Rows
 from imgdup.table import is_below, join
 
@@ -67,7 +64,7 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
     keepers = groups.keepers.tolist()
     wanted = _wanted([[keepers[i], *groups.removed[members[i]].tolist()] for i in order])
     paths = [rows.path(row) for row in wanted]
-    pictures = dict(zip(paths, make_thumbnails(paths, limits or Limits()), strict=True))
+    pictures = make_thumbnails(paths, limits or Limits())
     for i in order:
         yield Group(
             entry(rows, keepers[i], 0, "", pictures),
@@ -95,7 +92,7 @@ def save_leaks(file: Path, leaks: Leaks, rule: Rule, limits: Limits | None = Non
     paths = [a.rows.path(row) for row in rows_a]
     paths += [leak.path for each in by_keeper.values() for _, leak in each]
     wanted = list(dict.fromkeys(paths))[:MAX_THUMBNAILS]
-    pictures = dict(zip(wanted, make_thumbnails(wanted, limits or Limits()), strict=True))
+    pictures = make_thumbnails(wanted, limits or Limits())
     groups = [
         Group(
             entry(a.rows, row, 0, "", pictures)._replace(label=_label(a.labels[place])),
@@ -116,7 +113,7 @@ def _sentence(rule: Rule, protect: Sequence[bytes] | None = None, more: str = ""
     return f"{text[0].upper()}{text[1:]}{more}."
 
 
-def _leaked(rows: Rows, row: int, leak: Leak, pictures: Mapping[bytes, bytes | None]) -> Entry:
+def _leaked(rows: Rows, row: int, leak: Leak, pictures: Mapping[bytes, Thumbnail]) -> Entry:
     conflict = ""
     if leak.conflict is not None:
         conflict = f"but {_label(leak.conflict_label)} in A: {shown(leak.conflict)}"
@@ -139,14 +136,15 @@ def _wanted(groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def entry(
-    rows: Rows, row: int, distance: int, relation: str, pictures: Mapping[bytes, bytes | None]
+    rows: Rows, row: int, distance: int, relation: str, pictures: Mapping[bytes, Thumbnail]
 ) -> Entry:
     """Tell the page what it shows of one file."""
     width, height, size = (int(rows.column(name)[row]) for name in ("width", "height", "size"))
     path = rows.path(row)
     hidden = len(shown(_above(rows.roots, path)))
     picture = pictures.get(path)
-    return Entry(shown(path), distance, relation, width, height, size, picture, hidden)
+    jpeg = picture if isinstance(picture, bytes) else None
+    return Entry(shown(path), distance, relation, width, height, size, jpeg, hidden)
 
 
 def _above(roots: Sequence[bytes], path: bytes) -> bytes:
@@ -155,27 +153,3 @@ def _above(roots: Sequence[bytes], path: bytes) -> bytes:
     if len(roots) > 1:
         root = os.path.dirname(root)
     return join(root, b"") if root and path != root else b""
-
-
-def make_thumbnails(paths: Sequence[bytes], limits: Limits) -> list[bytes | None]:
-    """Draw files small, in parallel; None for one that cannot be read."""
-    found: dict[bytes, bytes | None] = {}
-    with closing(
-        decode_batches(partial(_draw, limits), batched(paths, BATCH_FILES), limits)
-    ) as answered:
-        for batch, answer in answered:
-            if not isinstance(answer, Died):
-                found.update(zip(batch, answer, strict=True))
-    return [found.get(path) for path in paths]
-
-
-def _draw(
-    limits: Limits, paths: Sequence[bytes], before_item: Callable[[int], None]
-) -> list[bytes | None]:
-    from imgdup.report.thumbnails import thumbnail
-
-    drawn = []
-    for position, path in enumerate(paths):
-        before_item(position)
-        drawn.append(thumbnail(path, limits))
-    return drawn

@@ -16,14 +16,16 @@ from imutils import build_montages
 from imgdup.atomic import replacing
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.formats import MONTAGE_MARK
-from imgdup.images import decode_rgb, read_file
 from imgdup.limits import Limits
+from imgdup.lines import counted
 from imgdup.report import MatchRow
+from imgdup.report.thumbnails import Thumbnail, make_thumbnails
 
 Pixels = npt.NDArray[np.uint8]  # RGB (height, width, 3)
 Colour = tuple[int, int, int]
 
 THUMBNAIL = 232  # pixels, the longest side of a picture
+JPEG_QUALITY = 92  # of the pictures on their way from the worker processes
 MARGIN = 8  # pixels around a card
 PADDING = 8  # pixels inside a card
 CAPTION = 66  # pixels under a picture: three lines
@@ -92,7 +94,9 @@ def save_montage(
         results.setdefault(match.probe, []).append(match)
     if not results:
         raise ImgdupError(f"{path} was not drawn: there is no probe and no match to draw")
-    tiles = draw_montage(_groups(results, limits or Limits()))
+    cards = _cards(results)
+    pictures = _pictures(cards, limits or Limits())
+    tiles = draw_montage([[_tile(card, pictures) for card in group] for group in cards])
     png = _marked(cv2.imencode(".png", tiles[..., ::-1])[1].tobytes())
     with replacing(path, needed_bytes=len(png), sync=False) as file:
         file.write(png)
@@ -164,47 +168,64 @@ def draw_tile(tile: Tile) -> Pixels:
     return card
 
 
-def _groups(results: Mapping[bytes, Sequence[MatchRow]], limits: Limits) -> list[list[Tile]]:
-    """Read the pictures of all probes and matches, up to `MAX_TILES`."""
+class _Card(NamedTuple):
+    """A tile before its picture is read; without a path it is a note."""
+
+    path: bytes | None
+    captions: Sequence[str]
+    role: str
+
+
+def _cards(results: Mapping[bytes, Sequence[MatchRow]]) -> list[list[_Card]]:
+    """Choose what is drawn of all probes and matches, up to `MAX_TILES`."""
     room = MAX_TILES
-    groups: list[list[Tile]] = []
+    groups: list[list[_Card]] = []
     for n_done, (probe, matches) in enumerate(results.items()):
         if room < 2:
-            more = f"{len(results) - n_done:,} more probes"
-            return [*groups, [Tile(None, (more,), "note", "not drawn")]]
-        groups.append(_tiles(probe, matches, room, limits))
+            return [*groups, [_more(len(results) - n_done, "probe")]]
+        groups.append(_group(probe, matches, room))
         room -= len(groups[-1])
     return groups
 
 
-def _tiles(probe: bytes, matches: Sequence[MatchRow], room: int, limits: Limits) -> list[Tile]:
-    """Read the pictures of a probe and its matches, as many as there is room for."""
+def _group(probe: bytes, matches: Sequence[MatchRow], room: int) -> list[_Card]:
+    """Choose what is drawn of a probe and its matches, as many as there is room for."""
     others = [match for match in matches if not match.is_probe]
     n_drawn = len(others) if len(others) < room else max(0, room - 2)
     note = "probe" if others else "probe: no match"
-    tiles = [_read(probe, (note, _name(probe)), "probe", limits)]
-    tiles += [_match_tile(match, limits) for match in others[:n_drawn]]
+    cards = [_Card(probe, (note, _name(probe)), "probe")]
+    cards += [_match_card(match) for match in others[:n_drawn]]
     if n_drawn < len(others):
-        more = f"{len(others) - n_drawn:,} more"
-        tiles.append(Tile(None, (more,), "note", "not drawn"))
-    return tiles
+        cards.append(_more(len(others) - n_drawn, "match", "matches"))
+    return cards
 
 
-def _match_tile(match: MatchRow, limits: Limits) -> Tile:
-    """Read the picture of a match."""
+def _more(number: int, noun: str, several: str = "") -> _Card:
+    return _Card(None, (counted(number, f"more {noun}", several and f"more {several}"),), "note")
+
+
+def _match_card(match: MatchRow) -> _Card:
     role = "duplicate" if match.duplicate else "similar"
     pdq = "" if match.pdq_distance is None else f"PDQ {match.pdq_distance}, "
     facts = f"{pdq}{role}, {match.width} x {match.height}"
-    return _read(match.path, (f"distance {match.distance}", facts, _name(match.path)), role, limits)
+    return _Card(match.path, (f"distance {match.distance}", facts, _name(match.path)), role)
 
 
-def _read(path: bytes, captions: Sequence[str], role: str, limits: Limits) -> Tile:
-    """Make a tile of a file, readable or not."""
-    try:
-        pixels = decode_rgb(read_file(path, limits).data, limits, THUMBNAIL)
-    except ImageError as error:
-        return Tile(None, captions, role, error.reason)
-    return Tile(pixels, captions, role)
+def _pictures(groups: Sequence[Sequence[_Card]], limits: Limits) -> dict[bytes, Thumbnail]:
+    """Read each file once, in worker processes."""
+    paths = dict.fromkeys(card.path for group in groups for card in group if card.path)
+    return make_thumbnails(list(paths), limits, side=THUMBNAIL, quality=JPEG_QUALITY)
+
+
+def _tile(card: _Card, pictures: Mapping[bytes, Thumbnail]) -> Tile:
+    """Give a card its picture, or the reason why there is none."""
+    if card.path is None:
+        return Tile(None, card.captions, card.role, "not drawn")
+    found = pictures[card.path]
+    if isinstance(found, ImageError):
+        return Tile(None, card.captions, card.role, found.reason)
+    pixels = cv2.imdecode(np.frombuffer(found, np.uint8), cv2.IMREAD_COLOR_RGB)
+    return Tile(np.asarray(pixels, np.uint8), card.captions, card.role)
 
 
 def _n_columns(sizes: Sequence[int]) -> int:

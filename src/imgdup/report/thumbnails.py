@@ -1,34 +1,79 @@
-"""A file -> a small JPEG to embed in a page."""
+"""Files -> small JPEG pictures of them, decoded in worker processes, for pages and montages."""
 
-import cv2
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
 
+from imgdup.decoding import batched, decode_batches
 from imgdup.errors import ImageError
-from imgdup.images import decode_rgb, read_file
+from imgdup.executors import Died
 from imgdup.limits import Limits
 
+BATCH_FILES = 64
 THUMBNAIL = 220  # pixels, the longer side
 JPEG_QUALITY = 72
 
+Thumbnail = bytes | ImageError
 
-def thumbnail(path: bytes, limits: Limits) -> bytes | None:
-    """Encode a file's picture anew, small, so that nothing of the file itself is passed on.
+
+def make_thumbnails(
+    paths: Sequence[bytes], limits: Limits, *, side: int = THUMBNAIL, quality: int = JPEG_QUALITY
+) -> dict[bytes, Thumbnail]:
+    """Encode the pictures of files anew, small, so that nothing of the files is passed on.
 
     Parameters
     ----------
-    path : bytes
-        The file.
+    paths : sequence of bytes
+        The files.
     limits : Limits
         What one picture may cost.
+    side : int
+        Longest side, in pixels; smaller pictures stay as they are.
+    quality : int
+        Of JPEG, 0 to 100.
 
     Returns
     -------
-    bytes or None
-        JPEG; None if the file cannot be read.
+    dict of bytes to bytes or ImageError
+        For each path a JPEG file, or why there is none.
     """
+    task = partial(_draw, limits, side, quality)
+    found: dict[bytes, Thumbnail] = {}
+    with closing(decode_batches(task, batched(paths, BATCH_FILES), limits)) as answered:
+        for batch, answer in answered:
+            if isinstance(answer, Died):
+                found[batch[0]] = ImageError(answer.reason, answer.detail)
+            else:
+                found.update(zip(batch, answer, strict=True))
+    return found
+
+
+def _draw(
+    limits: Limits,
+    side: int,
+    quality: int,
+    paths: Sequence[bytes],
+    before_item: Callable[[int], None],
+) -> list[Thumbnail]:
+    drawn = []
+    for position, path in enumerate(paths):
+        before_item(position)
+        drawn.append(thumbnail(path, limits, side, quality))
+    return drawn
+
+
+def thumbnail(
+    path: bytes, limits: Limits, side: int = THUMBNAIL, quality: int = JPEG_QUALITY
+) -> Thumbnail:
+    """Encode one file's picture in this process; see `make_thumbnails`."""
+    import cv2
+
+    from imgdup.images import decode_rgb, read_file
+
     try:
-        pixels = decode_rgb(read_file(path, limits).data, limits, THUMBNAIL)
-    except ImageError:
-        return None
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-    _, data = cv2.imencode(".jpg", pixels[..., ::-1], quality)
+        pixels = decode_rgb(read_file(path, limits).data, limits, side)
+    except ImageError as error:
+        return error
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    _, data = cv2.imencode(".jpg", pixels[..., ::-1], options)
     return data.tobytes()

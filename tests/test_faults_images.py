@@ -152,7 +152,7 @@ def test_heic_without_its_package_names_the_remedy(monkeypatch):
     error = failure(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
 
     assert error.reason == "unsupported"
-    assert "pip install 'imgdup[heif]'" in error.detail
+    assert "pip install pillow-heif" in error.detail
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_too_many_thumbnails_are_left_out(monkeypatch):
 def test_a_page_without_matplotlib_says_which_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
-    assert "pip install imgdup[plot]" in report_page(many_groups(1, None))
+    assert "pip install matplotlib" in report_page(many_groups(1, None))
 
 
 def test_the_histogram_is_an_svg_without_a_clock():

@@ -99,7 +99,7 @@ def export_parquet(index: ImageIndex, file: Path) -> int:
         import pyarrow.parquet
     except ImportError as error:
         raise ImgdupError(
-            "Parquet needs pyarrow: pip install 'imgdup[parquet]', or take --format csv"
+            "Parquet needs pyarrow: pip install pyarrow, or take --format csv"
         ) from error
     table = pyarrow.Table.from_pylist(list(records(index)), schema=_schema(pyarrow))
     with replacing(file, needed_bytes=table.nbytes, sync=False) as out:

@@ -66,7 +66,7 @@ def check_version(record: Record, kind: str, version: int) -> None:
     if found != version:
         raise PlanError(
             f"a {kind} of version {found}, and this imgdup reads version {version}: "
-            "use the imgdup that wrote it, or a newer one (pip install -U imgdup)"
+            "use the imgdup that wrote it, or a newer one"
         )
 
 

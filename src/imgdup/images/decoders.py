@@ -225,7 +225,7 @@ def _heif() -> Plugin:
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
-        remedy = "HEIC needs one more package: pip install 'imgdup[heif]'"
+        remedy = "HEIC needs one more package: pip install pillow-heif"
         raise ImageError("unsupported", remedy) from error
     plugin: Plugin = HeifImageFile
     return plugin

@@ -220,7 +220,7 @@ def _histogram(distances: Sequence[int]) -> str:
         return ""
     svg = distance_histogram(distances)
     if svg is None:
-        return "<figcaption>For a histogram of distances: pip install imgdup[plot]</figcaption>"
+        return "<figcaption>For a histogram of distances: pip install matplotlib</figcaption>"
     source = base64.b64encode(svg).decode()
     return f'<img alt="Histogram of distances" src="data:image/svg+xml;base64,{source}">'
 

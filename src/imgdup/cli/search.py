@@ -144,7 +144,7 @@ def export(index_folder: Path | None, form: str, output: Path) -> None:
     """Write what the index holds for other programs.
 
     pickle is {hash: [paths]}, builtins only, as the tutorial has it; the others have one row a
-    file with all that is known of it. parquet needs the extra of that name.
+    file with all that is known of it. parquet needs pyarrow.
 
     \b
     imgdup export --format pickle -o hashes.pickle

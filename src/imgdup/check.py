@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from imgdup import store
 from imgdup.errors import ImageError, ImgdupError
-from imgdup.formats import REASONS
+from imgdup.formats import OK, REASONS
 from imgdup.hamming import Matches, scan_within, to_hex
 from imgdup.index import ImageIndex
 from imgdup.lookup import within
@@ -34,7 +34,7 @@ def check_structure(index: ImageIndex) -> Iterator[str]:
         if not _rises(arrays[name]):
             yield f"{name}: offsets that do not rise"
     n, rows = len(index), index.generation.class_rows
-    ok = np.flatnonzero(index.column("status") == 0)
+    ok = np.flatnonzero(index.column("status") == OK)
     if not np.array_equal(np.sort(rows), ok):
         yield "class_rows: the dictionary does not hold each image once"
     first = index.column("same_file")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from imgdup.errors import ImageError
 from imgdup.limits import Limits
 
-DIGEST_BYTES = 16
+DIGEST_BYTES = 16  # of the content, blake2b
 
 # Non-blocking, so that a FIFO or a device does not hold up the opening.
 _OPEN_FLAGS = (

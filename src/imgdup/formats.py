@@ -15,6 +15,8 @@ REASONS = (
 )
 """What became of a file. The position is the status byte in an index: only append."""
 
+OK = REASONS.index("ok")
+
 FORMATS = ("unknown", "jpeg", "png", "webp", "bmp", "gif", "tiff", "avif", "heif")
 """Formats that are decoded. The position is the format byte in an index: only append."""
 

@@ -14,7 +14,7 @@ from imgdup.dedupe import Duplicates, Wishes, find_duplicates
 from imgdup.dedupe.duplicates import Rule
 from imgdup.dedupe.keep import DEFAULT_RULES, parse_keep
 from imgdup.dedupe.plan import Plan
-from imgdup.formats import reason_of
+from imgdup.formats import OK, reason_of
 from imgdup.generation import Generation, open_generation
 from imgdup.hashing import PDQ_MAX_DISTANCE
 from imgdup.indexing.run import Progress, Settings
@@ -287,11 +287,11 @@ class ImageIndex:
     def info(self) -> dict[str, Any]:
         """Tell what the index holds; the keys are those of ``imgdup info --json``."""
         status = self.column("status")
-        reasons, counts = np.unique(status[status != 0], return_counts=True)
+        reasons, counts = np.unique(status[status != OK], return_counts=True)
         failed = {reason_of(r): n for r, n in zip(reasons.tolist(), counts.tolist(), strict=True)}
         head = self.generation.head
         return {
-            "images": int((status == 0).sum()),
+            "images": int((status == OK).sum()),
             "distinct_hashes": len(self.generation.tree),
             "hash": head["hash"],
             "bits": head["bits"],

@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import IndexFormatError, UsageError
-from imgdup.formats import REASONS
+from imgdup.formats import OK
 from imgdup.sources import absolute
 from imgdup.table import is_below, join
-
-OK = REASONS.index("ok")
 
 RowNumbers = npt.NDArray[np.int64]
 

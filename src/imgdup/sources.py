@@ -154,7 +154,7 @@ def walk(
         path = join(parents[-1][0], name)
         if path == skip or _is_skipped(name, options) or excluded(path[prefix:]):
             continue
-        facts = _facts(path, options, tally)
+        facts = _stat(path, options, tally)
         if facts is None:
             continue
         if stat.S_ISDIR(facts.st_mode):
@@ -177,7 +177,7 @@ def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
         if path == previous:
             continue
         previous = path
-        facts = _facts(path, ScanOptions(follow_symlinks=True), tally)
+        facts = _stat(path, ScanOptions(follow_symlinks=True), tally)
         if facts is None:
             continue
         if is_candidate(path, facts.st_mode):
@@ -221,7 +221,7 @@ def _is_skipped(name: bytes, options: ScanOptions) -> bool:
     return not options.hidden and name.startswith(b".")
 
 
-def _facts(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result | None:
+def _stat(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result | None:
     """Return what stat says, of a link that cannot be followed itself; what fails is noted."""
     try:
         facts = os.lstat(path)

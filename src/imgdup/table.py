@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.files import DIGEST_BYTES
 from imgdup.terms import Terms, could_end_otherwise
 
-DIGEST_BYTES = 16  # blake2b; see images.content_digest
 PDQ_WORDS = 4
 
 # What is known of a file: dtype on disk and shape of one row. ``hashes`` is as wide as the

@@ -7,7 +7,7 @@ import stat
 from typing import NamedTuple
 
 from imgdup.dedupe.plan import FileFacts
-from imgdup.dedupe.records import DIGEST_BYTES
+from imgdup.files import DIGEST_BYTES
 
 READ_BYTES = 1 << 20
 NO_ROOM = "no-room"

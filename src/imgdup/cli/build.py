@@ -74,13 +74,15 @@ def index(paths: tuple[str, ...], index_folder: Path | None, **options: Any) -> 
 
 
 def place_of(explicit: Path | None, has_paths: bool) -> Path:
-    """Return the index to use: the one there is, or a new one in this folder."""
+    """Return the index to use: the one that is named or there, or a new one in this folder."""
+    from imgdup.folder import FOLDER_NAME
+
     try:
         return find_index(explicit)
     except ImgdupError:
-        if explicit is None and not has_paths:
-            raise
-        return explicit or Path(os.environ.get("IMGDUP_INDEX") or ".imgdup")
+        if has_paths:
+            return Path(FOLDER_NAME)
+        raise
 
 
 def index_on_the_way(paths: Sequence[str], place: Path) -> int:

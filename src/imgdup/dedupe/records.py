@@ -8,11 +8,11 @@ from typing import Any
 
 from imgdup.atomic import open_regular
 from imgdup.errors import PlanError
+from imgdup.files import DIGEST_BYTES
 from imgdup.jsonl import json_path, path_from_json
 
 MAX_LINE_BYTES = 1 << 20
 MAX_INT = (1 << 63) - 1
-DIGEST_BYTES = 16
 
 Record = Mapping[str, Any]
 

@@ -57,10 +57,15 @@ def find(start: Path, explicit: Path | None = None) -> Path:
     explicit : Path, optional
         What the user named (``--index``); else the environment variable ``IMGDUP_INDEX`` counts.
 
+    Returns
+    -------
+    Path
+        What was named, be it there or not; else the nearest ``.imgdup``.
+
     Raises
     ------
     ImgdupError
-        If nothing was named and no folder above has one.
+        If nothing was named and there is none in `start` or above it.
     """
     named = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
     if named:

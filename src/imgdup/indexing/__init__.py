@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from imgdup import __version__, folder
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.formats import reason_of
+from imgdup.formats import OK, reason_of
 from imgdup.generation import Generation, open_generation
 from imgdup.indexing.assembly import Facts, drop_missing, write_generation
 from imgdup.indexing.links import same_file
@@ -232,7 +232,7 @@ def _scan_times(survey: Survey, scanned_ns: int) -> dict[str, int]:
 def _counts(survey: Survey, status: npt.NDArray[Any]) -> dict[str, int]:
     seen = np.ones(len(survey), bool)
     seen[survey.kept] = False
-    ok = seen & (status == 0)
+    ok = seen & (status == OK)
     old = np.frombuffer(survey.origin, np.int32) == OLD
     return {
         "hashed": int((ok & ~old).sum()),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import store
-from imgdup.formats import REASONS
+from imgdup.formats import OK, REASONS
 from imgdup.generation import TREE_PREFIX, Generation
 from imgdup.indexing.links import same_file
 from imgdup.indexing.parts import load_part
@@ -72,7 +72,7 @@ class Facts(NamedTuple):
         """Return what went wrong, by row, for rows whose status is not ok."""
         found = {}
         for rows, source_rows, arrays in self.sources():
-            failed = np.flatnonzero(status[rows])
+            failed = np.flatnonzero(status[rows] != OK)
             for row, source_row in zip(rows[failed], source_rows[failed], strict=True):
                 found[int(row)] = failure_of(arrays, int(source_row))
         return found
@@ -121,7 +121,7 @@ def _root(path: bytes, options: ScanOptions) -> dict[str, Any]:
 
 def _dictionary(hashes: Array, status: Array) -> tuple[dict[str, Array], float]:
     """Make the hash dictionary, the tree over its hashes, and measure the skew of their bands."""
-    ok = np.flatnonzero(status == 0)
+    ok = np.flatnonzero(status == OK)
     hashes = hashes[ok]
     classes = group_equal(hashes)
     distinct = hashes[classes.rows]

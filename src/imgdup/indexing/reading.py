@@ -10,7 +10,7 @@ import numpy as np
 from imgdup.cores import usable_cores
 from imgdup.decoding import decode_batches
 from imgdup.executors import Died
-from imgdup.formats import REASONS
+from imgdup.formats import OK, REASONS
 from imgdup.indexing.assembly import Facts
 from imgdup.indexing.links import linked_groups
 from imgdup.indexing.parts import SAME_BYTES, Item, Job, Result, write_part
@@ -95,7 +95,7 @@ def _batches(facts: Facts, rows: list[int], workers: int) -> Iterator[list[Item]
 
 
 def _old_digest(facts: Facts, old_row: int | None) -> bytes:
-    if old_row is None or facts.old is None or facts.old.arrays["status"][old_row] != 0:
+    if old_row is None or facts.old is None or facts.old.arrays["status"][old_row] != OK:
         return b""
     return bytes(facts.old.arrays["digest"][old_row])
 

@@ -12,6 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from imgdup.formats import OK
 from imgdup.indexing.losses import Losses
 from imgdup.indexing.old_rows import OldRow
 from imgdup.indexing.parts import PASSING, SAME_BYTES, Done, is_settled
@@ -236,7 +237,7 @@ def _add_found(survey: Survey, there: Found, old: OldRow | None, done: list[Done
     if old is not None and _agrees(old, found):
         if _stands(old, found, old.scanned_ns):
             origin, origin_row = OLD, old.row
-        elif not old.status:
+        elif old.status == OK:
             survey.doubtful[row] = old.row
         elif not old.hopeful:
             survey.failed_before[row] = old

@@ -16,6 +16,7 @@ import time
 import pytest
 from make_sample import encode, photo
 
+from cli_runs import on_a_terminal
 from imgdup import __main__, cli
 from imgdup.cli.build import HASHES
 from imgdup.cli.search import EXPORTS
@@ -132,6 +133,25 @@ def test_export_writes_the_dictionary_of_the_tutorial(indexed, tmp_path, capsys)
         "p0.jpg", "p1.jpg", "p2.jpg", "small.png",
     ]  # fmt: skip
     assert all(type(key) is int for key in table)
+
+
+@pytest.mark.parametrize("form", EXPORTS)
+def test_export_writes_to_stdout_what_it_writes_to_a_file(indexed, tmp_path, capsysbinary, form):
+    cli.main(["export", "--format", form, "-o", "out"])
+    capsysbinary.readouterr()
+
+    code = cli.main(["export", "--format", form])
+
+    assert code == 0
+    assert capsysbinary.readouterr().out == (tmp_path / "out").read_bytes()
+
+
+@needs_posix
+def test_export_fills_no_terminal_with_bytes(indexed):
+    code, written = on_a_terminal("export", "--format", "pickle")
+
+    assert code == 2
+    assert b"name a file, as in -o hashes.pickle" in written
 
 
 @pytest.mark.parametrize(

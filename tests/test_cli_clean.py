@@ -366,7 +366,7 @@ def test_links_are_said_to_replace_files(plan, capsys):
     assert cli.main(["apply", str(plan), "--hardlink"]) == 3
 
     out, err = capsys.readouterr()
-    assert out.startswith("1 files replaced by links, ")
+    assert out.startswith("1 file replaced by links, ")
     assert "skipped (different-bytes: only files of equal bytes are replaced by links)" in err
 
 

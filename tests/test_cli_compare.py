@@ -42,7 +42,7 @@ def test_compare_lists_leaks_and_labels_that_disagree(sets, capsys):
     assert (leaks["2.jpg"]["label"], leaks["2.jpg"]["conflict_label"]) == ("dog", "cat")
     assert leaks["3.jpg"]["conflict"] is None
     assert leaks["3.jpg"]["relation"] == "resized"
-    assert err.splitlines()[-1] == "2 of 4 images leak, 1 label conflicts"
+    assert err.splitlines()[-1] == "2 of 4 images leak, 1 label conflict"
 
 
 def test_lines_hold_the_same_in_the_same_order(sets, capsysbinary):

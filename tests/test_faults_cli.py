@@ -458,6 +458,24 @@ def test_case_86_on_twenty_columns_nothing_is_cut_and_no_line_is_longer(here, te
 
 
 @posix
+@pytest.mark.parametrize(
+    "command", [["pairs"], ["compare", "photos", "copy"]], ids=["pairs", "compare"]
+)
+def test_case_86_pairs_and_leaks_are_folded_to_forty_columns(photos, term, command):
+    shutil.copytree(photos, photos.with_name("copy"))
+    for folder in ("photos", "copy"):
+        in_process("index", folder, "--workers", "1", "--quiet")
+    in_process("compare", "photos", "copy")  # says what it indexes
+
+    code, written = on_a_terminal(*command, columns=40)
+
+    table = written.decode().partition("dist  ")[2]
+    rows = [line for line in table.split("\n")[1:] if line.startswith("  ")]
+    assert code == 0
+    assert rows and max(map(columns_of, rows)) <= 40
+
+
+@posix
 @pytest.mark.parametrize("columns", [1, 20])
 def test_case_86_progress_fits_into_the_columns(here, term, columns):
     code, written = on_a_terminal("index", columns=columns)

@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -25,14 +25,33 @@ COLUMNS = (
 )
 
 
-def export_pickle(index: ImageIndex, file: Path) -> int:
-    """Write the hash dictionary as the tutorial has it: ``{hash: [paths]}``, builtins only.
+def export(index: ImageIndex, form: str, file: Path) -> int:
+    """Write what an index holds into a file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    index : ImageIndex
+    form : str
+        A key of `FORMATS`.
+    file : Path
+        The file to make or to replace.
 
     Returns
     -------
     int
         How many images were written.
+
+    Raises
+    ------
+    ImgdupError
+        If it cannot be written, or a package is missing.
     """
+    with replacing(file, sync=False) as out:
+        return FORMATS[form](index, out)
+
+
+def export_pickle(index: ImageIndex, out: BinaryIO) -> int:
+    """Write the hash dictionary as the tutorial has it: ``{hash: [paths]}``, builtins only."""
     generation = index.generation
     rows = generation.checked_rows(generation.class_rows).tolist()
     table: dict[int, list[str]] = {}
@@ -40,9 +59,7 @@ def export_pickle(index: ImageIndex, file: Path) -> int:
     for words, (start, stop) in zip(generation.tree.by_row(), bounds, strict=True):
         number = int.from_bytes(words.tobytes(), "little")
         table[number] = [os.fsdecode(index.path(row)) for row in rows[start:stop]]
-    data = pickle.dumps(dict(sorted(table.items())))
-    with replacing(file, needed_bytes=len(data), sync=False) as out:
-        out.write(data)
+    out.write(pickle.dumps(dict(sorted(table.items()))))
     return sum(map(len, table.values()))
 
 
@@ -71,29 +88,27 @@ def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
             yield dict(zip(COLUMNS, values, strict=True))
 
 
-def export_json(index: ImageIndex, file: Path) -> int:
+def export_json(index: ImageIndex, out: BinaryIO) -> int:
     """Write one JSON object a file and line; a path that is no Unicode has its ``_b64`` beside."""
-    with replacing(file, sync=False) as out:
-        for record in records(index):
-            out.write(json_line(record).encode())
+    for record in records(index):
+        out.write(json_line(record).encode())
     return len(index)
 
 
-def export_csv(index: ImageIndex, file: Path) -> int:
+def export_csv(index: ImageIndex, out: BinaryIO) -> int:
     r"""Write a table in UTF-8 with a header; bytes that are no Unicode become as ``\udcff``."""
-    with replacing(file, sync=False) as out:
-        text = io.TextIOWrapper(out, "utf-8", errors="backslashreplace", newline="")
-        writer = csv.DictWriter(text, COLUMNS)
-        writer.writeheader()
-        for record in records(index):
-            writer.writerow(_decoded(record))
-        text.flush()
-        text.detach()
+    text = io.TextIOWrapper(out, "utf-8", errors="backslashreplace", newline="")
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    for record in records(index):
+        writer.writerow(_decoded(record))
+    text.flush()
+    text.detach()
     return len(index)
 
 
-def export_parquet(index: ImageIndex, file: Path) -> int:
-    """Write a Parquet file, paths as binary columns; needs the extra ``parquet``."""
+def export_parquet(index: ImageIndex, out: BinaryIO) -> int:
+    """Write a Parquet file, paths as binary columns; needs pyarrow."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -102,8 +117,7 @@ def export_parquet(index: ImageIndex, file: Path) -> int:
             "Parquet needs pyarrow: pip install pyarrow, or take --format csv"
         ) from error
     table = pyarrow.Table.from_pylist(list(records(index)), schema=_schema(pyarrow))
-    with replacing(file, needed_bytes=table.nbytes, sync=False) as out:
-        pyarrow.parquet.write_table(table, out)
+    pyarrow.parquet.write_table(table, out)
     return len(index)
 
 
@@ -124,7 +138,7 @@ def _decoded(record: dict[str, Any]) -> dict[str, Any]:
     return {k: os.fsdecode(v) if isinstance(v, bytes) else v for k, v in record.items()}
 
 
-FORMATS: Mapping[str, Callable[[ImageIndex, Path], int]] = {
+FORMATS: Mapping[str, Callable[[ImageIndex, BinaryIO], int]] = {
     "pickle": export_pickle,
     "json": export_json,
     "csv": export_csv,

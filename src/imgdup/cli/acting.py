@@ -13,6 +13,7 @@ import click
 
 from imgdup.cli.common import find_index, index_option, note, write_text
 from imgdup.errors import UsageError
+from imgdup.lines import counted
 
 if TYPE_CHECKING:
     from imgdup.apply.verify import Skipped
@@ -74,7 +75,9 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
         if outcome.stopped:
             note(f"imgdup: {outcome.stopped}")
         verb = ("would be " if options["dry_run"] else "") + DONE.get(action, "removed")
-        write_text([f"{outcome.n_done:,} files {verb}, {outcome.n_bytes:,} bytes\n"])
+        write_text(
+            [f"{counted(outcome.n_done, 'file')} {verb}, {counted(outcome.n_bytes, 'byte')}\n"]
+        )
     return outcome.exit_code
 
 
@@ -121,5 +124,7 @@ def undo(journal: Path) -> int:
     with closing(Bar(quiet=False)) as bar:
         undone = take_back(journal, bar.count)
     _list_skipped(undone.skipped)
-    write_text([f"{undone.n_restored:,} files restored, {undone.n_in_place:,} in place already\n"])
+    write_text(
+        [f"{counted(undone.n_restored, 'file')} restored, {undone.n_in_place:,} in place already\n"]
+    )
     return undone.exit_code

@@ -20,6 +20,7 @@ from imgdup.cli.common import (
     write_text,
 )
 from imgdup.errors import ImgdupError
+from imgdup.lines import counted
 
 if TYPE_CHECKING:
     from imgdup.dedupe import Duplicates, Wishes
@@ -172,5 +173,5 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> int:
         note(f"imgdup: {finding}")
     if findings:
         raise ImgdupError(findings[-1])
-    write_text([f"{index.folder}: sound, {len(index):,} files\n"])
+    write_text([f"{index.folder}: sound, {counted(len(index), 'file')}\n"])
     return 0

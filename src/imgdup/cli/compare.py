@@ -1,6 +1,7 @@
 """Commands about two sets: compare finds leaks, split makes lists that have none."""
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -175,7 +176,8 @@ def _print_leaks(leaks: "Leaks", options: dict[str, Any]) -> None:
             leak._replace(path=from_here(leak.path), duplicate_of=from_here(leak.duplicate_of))
             for leak in leaks.each()
         )
-        write_text(report.leak_rows(near, sys.stdout.encoding))
+        width = shutil.get_terminal_size().columns
+        write_text(report.leak_rows(near, sys.stdout.encoding, width))
     else:
         write_bytes(report.leak_lines(leaks.each()))
     note(report.leak_summary(leaks))

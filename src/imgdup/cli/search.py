@@ -25,7 +25,7 @@ from imgdup.cli.common import (
     write_text,
 )
 from imgdup.errors import UsageError
-from imgdup.lines import shown
+from imgdup.lines import counted, shown
 
 if TYPE_CHECKING:
     from imgdup.report import MatchRow
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
 EXPORTS = ("pickle", "json", "csv", "parquet")  # a test compares them with export.FORMATS
+BINARY = ("pickle", "parquet")
 
 
 @click.command()
@@ -139,18 +140,26 @@ def _print_matches(matches: "Iterable[MatchRow]", options: dict[str, Any]) -> No
 @click.command()
 @index_option
 @click.option("--format", "form", type=click.Choice(EXPORTS), required=True)
-@click.option("--output", "-o", type=OutputFile(), required=True, metavar="FILE")
-def export(index_folder: Path | None, form: str, output: Path) -> None:
+@click.option("--output", "-o", type=OutputFile(), metavar="FILE", help="Default: stdout.")
+def export(index_folder: Path | None, form: str, output: Path | None) -> None:
     """Write what the index holds for other programs.
 
-    pickle is {hash: [paths]}, builtins only, as the tutorial has it; the others have one row a
+    pickle is a dictionary {hash: [paths]} of builtins only; json, csv and parquet have one row a
     file with all that is known of it. parquet needs pyarrow.
 
     \b
+    imgdup export --format csv > files.csv
     imgdup export --format pickle -o hashes.pickle
     """
     from imgdup.export import FORMATS
+    from imgdup.export import export as write
     from imgdup.index import ImageIndex
 
-    n_images = FORMATS[form](ImageIndex.open(find_index(index_folder)), output)
-    note(f"{n_images:,} images written to {output}")
+    if output is None and form in BINARY and sys.stdout.isatty():
+        raise UsageError(f"{form} is nothing for a terminal: name a file, as in -o hashes.{form}")
+    index = ImageIndex.open(find_index(index_folder))
+    if output is None:
+        n_images, where = FORMATS[form](index, sys.stdout.buffer), "stdout"
+    else:
+        n_images, where = write(index, form, output), shown(os.fsencode(output))
+    note(f"{counted(n_images, 'image')} written to {where}")

@@ -8,6 +8,7 @@ from typing import Any
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.plan import Header
 from imgdup.jsonl import json_line
+from imgdup.lines import counted
 
 
 def _facts(duplicates: Duplicates) -> dict[str, Any]:
@@ -35,10 +36,8 @@ def summary_json(duplicates: Duplicates, chains: Counter[int] | None = None) -> 
 def summary_text(duplicates: Duplicates, chains: Counter[int] | None = None) -> str:
     """Write the summary for people: what goes, by relation."""
     facts = _facts(duplicates)
-    lines = [
-        f"{facts['images']:,} images, {facts['groups']:,} groups, "
-        f"{facts['removable']:,} removable files, {facts['bytes']:,} bytes"
-    ]
+    nouns = {"images": "image", "groups": "group", "removable": "removable file", "bytes": "byte"}
+    lines = [", ".join(counted(facts[name], noun) for name, noun in nouns.items())]
     for name, saving in facts["relations"].items():
         lines.append(f"  {name:<12} {saving['files']:>9,} files {saving['bytes']:>15,} bytes")
     if chains is not None:

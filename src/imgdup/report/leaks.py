@@ -6,7 +6,8 @@ from typing import Any
 
 from imgdup.compare import Leak, Leaks
 from imgdup.jsonl import json_line
-from imgdup.lines import Cell, shown, tsv_line
+from imgdup.lines import Cell, counted, shown, tsv_line
+from imgdup.report.terminal import fold, hung
 
 HEADER = "dist  relation      image, and what it is a duplicate of\n"
 
@@ -36,26 +37,23 @@ def _bytes(value: Any) -> Any:
     return os.fsencode(value) if isinstance(value, str) else value
 
 
-def leak_rows(leaks: Iterable[Leak], encoding: str = "utf-8") -> Iterator[str]:
-    """Lay out leaks for a terminal, two lines a leak and a third for a label that disagrees."""
+def leak_rows(leaks: Iterable[Leak], encoding: str = "utf-8", width: int = 80) -> Iterator[str]:
+    """Lay out leaks for a terminal, folded to its width: two paths, and a label that disagrees."""
     for i, leak in enumerate(leaks):
         start = f"{leak.distance:4}  {leak.relation:<12}  "
-        margin = " " * len(start)
-        lines = [
-            f"{'' if i else HEADER}{start}{shown(leak.path, encoding)}",
-            f"{margin}{shown(leak.duplicate_of, encoding)}",
-        ]
+        texts = [shown(leak.path, encoding), shown(leak.duplicate_of, encoding)]
         if leak.conflict is not None:
             own, other = (
                 shown(_bytes(label), encoding) for label in (leak.label, leak.conflict_label)
             )
-            lines.append(f"{margin}label {own}, but {other}: {shown(leak.conflict, encoding)}")
-        yield "\n".join(lines) + "\n"
+            texts.append(f"label {own}, but {other}: {shown(leak.conflict, encoding)}")
+        lines = [line for text in texts for line in fold(text, width - len(start))]
+        yield ("" if i else HEADER) + hung(start, lines)
 
 
 def leak_summary(leaks: Leaks) -> str:
     """Say how much of the second set is in the first."""
     n_leaks, n_images = len(leaks.places_b), len(leaks.b.images)
     labelled = all(any(label is not None for label in part.labels) for part in (leaks.a, leaks.b))
-    conflicts = f"{leaks.n_conflicts:,} label conflicts" if labelled else "no labels to compare"
-    return f"{n_leaks:,} of {n_images:,} images leak, {conflicts}"
+    conflicts = counted(leaks.n_conflicts, "label conflict") if labelled else "no labels to compare"
+    return f"{n_leaks:,} of {counted(n_images, 'image')} leak, {conflicts}"

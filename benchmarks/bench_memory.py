@@ -31,7 +31,7 @@ def name(i: int) -> bytes:
 def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator) -> None:
     from imgdup import folder
     from imgdup.hashing import PARAMETERS_VERSION
-    from imgdup.indexing.parts import write_part
+    from imgdup.parts import write_part
     from imgdup.table import empty_columns
 
     folder.prepare(place)

@@ -27,7 +27,7 @@ def no_caps():
 
 def no_digests():
     """Equal bytes are not noticed."""
-    from imgdup.indexing import batch
+    from imgdup.parts import batch
 
     batch.content_digest = lambda data: bytes(16)
 

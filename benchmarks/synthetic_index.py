@@ -7,8 +7,8 @@ import numpy as np
 from imgdup import __version__, folder
 from imgdup.hashing import PARAMETERS_VERSION
 from imgdup.indexing.assembly import Facts, write_generation
-from imgdup.indexing.parts import write_part
 from imgdup.indexing.survey import Survey
+from imgdup.parts import write_part
 from imgdup.sources import ScanOptions
 from imgdup.table import empty_columns
 

@@ -14,8 +14,8 @@ import numpy as np
 from imgdup import folder, store
 from imgdup.formats import REASONS
 from imgdup.indexing.assembly import Facts, write_generation
-from imgdup.indexing.parts import write_part
 from imgdup.indexing.survey import Survey
+from imgdup.parts import write_part
 from imgdup.sources import ScanOptions
 from imgdup.table import Why, empty_columns
 from imgdup.terms import Terms

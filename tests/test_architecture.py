@@ -31,8 +31,9 @@ ORDER = """
     lines jsonl table sources
     executors.workers executors.processes executors
     decoding generation
-    indexing.losses indexing.old_rows indexing.parts indexing.survey indexing.scopes indexing.run
-    indexing.links indexing.assembly indexing.batch indexing.reading indexing
+    parts parts.batch parts.task
+    indexing.losses indexing.old_rows indexing.survey indexing.scopes indexing.run
+    indexing.links indexing.assembly indexing.reading indexing
     probes probing lookup rows lists joining
     dedupe.duplicates dedupe.keep dedupe.groups dedupe.relations dedupe.records dedupe.plan
     dedupe.certify dedupe

@@ -75,7 +75,7 @@ def opened(monkeypatch):
         counts[os.path.basename(os.fsdecode(path))] += 1
         return real(path, limits)
 
-    monkeypatch.setattr("imgdup.indexing.batch.read_file", read_file)
+    monkeypatch.setattr("imgdup.parts.batch.read_file", read_file)
     return counts
 
 
@@ -175,7 +175,7 @@ def test_a_file_that_may_have_changed_within_a_clock_tick_is_read_but_not_decode
     age(photos / "p0.jpg", seconds=-AN_HOUR)
     update_index(place, [str(photos)], settings())
     opened.clear()
-    monkeypatch.setattr("imgdup.indexing.batch.decode", None)
+    monkeypatch.setattr("imgdup.parts.batch.decode", None)
 
     outcome = update_index(place, (), settings())
 
@@ -285,7 +285,7 @@ def test_a_failure_for_want_of_a_package_is_tried_again_when_it_is_there(
 
     with monkeypatch.context() as patch:
         patch.setattr("imgdup.terms.find_spec", lambda _: None)
-        patch.setattr("imgdup.indexing.batch.decode", decode)
+        patch.setattr("imgdup.parts.batch.decode", decode)
         first = update_index(place, [str(photos)], settings())
         again = update_index(place, (), settings())
     monkeypatch.setattr("imgdup.terms.find_spec", lambda _: "found")
@@ -316,10 +316,10 @@ def test_an_unreadable_file_is_tried_again_but_fails_only_once(photos, place, mo
             raise images.ImageError("unreadable", "Permission denied")
         return real(path, limits)
 
-    monkeypatch.setattr("imgdup.indexing.batch.read_file", read_file)
+    monkeypatch.setattr("imgdup.parts.batch.read_file", read_file)
     first = update_index(place, [str(photos)], settings())
     second = update_index(place, (), settings())
-    monkeypatch.setattr("imgdup.indexing.batch.read_file", real)
+    monkeypatch.setattr("imgdup.parts.batch.read_file", real)
     third = update_index(place, (), settings())
 
     assert (first.n_new_failures, second.n_new_failures) == (1, 0)
@@ -335,7 +335,7 @@ def test_a_file_that_vanishes_before_it_is_read_is_no_row(photos, place, monkeyp
             (photos / "p0.jpg").unlink(missing_ok=True)
         return real(path, limits)
 
-    monkeypatch.setattr("imgdup.indexing.batch.read_file", read_file)
+    monkeypatch.setattr("imgdup.parts.batch.read_file", read_file)
 
     outcome = update_index(place, [str(photos)], settings())
 
@@ -353,7 +353,7 @@ def test_a_fault_nobody_foresaw_is_the_answer_of_that_file_alone(photos, place, 
             raise ZeroDivisionError("of the decoder")
         return real(data, limits)
 
-    monkeypatch.setattr("imgdup.indexing.batch.decode", decode)
+    monkeypatch.setattr("imgdup.parts.batch.decode", decode)
 
     outcome = update_index(place, [str(photos)], settings())
 

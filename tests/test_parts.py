@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgdup import store
-from imgdup.indexing.parts import (
+from imgdup.limits import Limits
+from imgdup.parts import (
     COARSE_TICK_NS,
     FINE_TICK_NS,
     Parts,
@@ -16,7 +17,6 @@ from imgdup.indexing.parts import (
     sweep_parts,
     write_part,
 )
-from imgdup.limits import Limits
 from imgdup.table import empty_columns, path_key
 from imgdup.terms import terms_of
 

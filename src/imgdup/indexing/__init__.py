@@ -21,11 +21,11 @@ from imgdup.generation import Generation, open_generation
 from imgdup.indexing.assembly import Facts, drop_missing, write_generation
 from imgdup.indexing.links import same_file
 from imgdup.indexing.old_rows import old_row_stream
-from imgdup.indexing.parts import Parts, sweep_parts
 from imgdup.indexing.reading import read_files
 from imgdup.indexing.run import Failure, Outcome, Progress, Settings, Silent
 from imgdup.indexing.scopes import SINGLE_FILES, Task, named_paths, plan_forgetting, plan_scan
 from imgdup.indexing.survey import OLD, Survey, take_survey
+from imgdup.parts import Parts, sweep_parts
 from imgdup.sources import absolute
 from imgdup.table import fields
 from imgdup.terms import terms_of

@@ -15,10 +15,10 @@ from imgdup import store
 from imgdup.formats import OK, REASONS
 from imgdup.generation import TREE_PREFIX, Generation
 from imgdup.indexing.links import same_file
-from imgdup.indexing.parts import load_part
 from imgdup.indexing.survey import OLD, Survey
 from imgdup.pairs.bands import choose
 from imgdup.pairs.classes import group_equal
+from imgdup.parts import load_part
 from imgdup.sources import ScanOptions
 from imgdup.table import Why, failure_arrays, failure_of, fields
 from imgdup.vptree import VPTree

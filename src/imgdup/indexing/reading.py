@@ -1,7 +1,7 @@
 """Rows that no one has the answer for -> batches -> an executor -> parts, noted in the listing."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -13,9 +13,10 @@ from imgdup.executors import Died
 from imgdup.formats import OK, REASONS
 from imgdup.indexing.assembly import Facts
 from imgdup.indexing.links import linked_groups
-from imgdup.indexing.parts import SAME_BYTES, Item, Job, Result, write_part
 from imgdup.indexing.run import Progress, Settings
 from imgdup.indexing.survey import OLD, TO_READ, Survey
+from imgdup.parts import SAME_BYTES, Item, Job, Result, write_part
+from imgdup.parts.task import hash_batch
 from imgdup.table import Why, empty_columns
 from imgdup.terms import terms_of
 
@@ -57,7 +58,7 @@ def _hash_rows(facts: Facts, rows: list[int], settings: Settings, progress: Prog
     job = Job(facts.parts_folder, dict(facts.parameters), settings.limits)
     with closing(
         decode_batches(
-            partial(_hash_batch, job),
+            partial(hash_batch, job),
             _batches(facts, rows, workers),
             settings.limits,
             workers=workers,
@@ -68,13 +69,6 @@ def _hash_rows(facts: Facts, rows: list[int], settings: Settings, progress: Prog
             result = _bury(job, items, answer) if isinstance(answer, Died) else answer
             _note(facts.survey, items, result)
             progress.advance(len(items))
-
-
-def _hash_batch(job: Job, items: Sequence[Item], before_item: Callable[[int], None]) -> Result:
-    """Call `imgdup.indexing.batch.hash_batch` in a worker; the parent never imports OpenCV."""
-    from imgdup.indexing.batch import hash_batch
-
-    return hash_batch(job, items, before_item)
 
 
 def _batches(facts: Facts, rows: list[int], workers: int) -> Iterator[list[Item]]:

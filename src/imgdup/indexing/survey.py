@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from imgdup.formats import OK
 from imgdup.indexing.losses import Losses
 from imgdup.indexing.old_rows import OldRow
-from imgdup.indexing.parts import PASSING, SAME_BYTES, Done, is_settled
+from imgdup.parts import PASSING, SAME_BYTES, Done, is_settled
 from imgdup.sources import Candidate, ScanOptions, Tally, reaches, stat_files, walk
 from imgdup.table import Paths, PathsBuilder, is_below, merge_sorted, path_key
 

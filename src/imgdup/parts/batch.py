@@ -13,7 +13,7 @@ from imgdup.executors import Stopped
 from imgdup.formats import FORMATS, REASONS
 from imgdup.hashing import Samples
 from imgdup.images import content_digest, decode, read_file
-from imgdup.indexing.parts import SAME_BYTES, Item, Job, Result, write_part
+from imgdup.parts import SAME_BYTES, Item, Job, Result, write_part
 from imgdup.table import Why, empty_columns
 from imgdup.terms import terms_of
 

@@ -14,6 +14,7 @@ from imgdup import ImageIndex, hash_image
 from imgdup.errors import ImageError, ImgdupError, IndexFormatError
 from imgdup.executors import inline
 from imgdup.indexing.run import Settings
+from imgdup.vptree import vantage
 
 N_PHOTOS = 12
 
@@ -37,6 +38,17 @@ def index(photos):
     return ImageIndex.build(
         photos, path=photos.parent / "index", settings=Settings(workers=1, engine=inline)
     )
+
+
+def test_an_index_whose_tree_has_several_leaves_opens_again(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(vantage, "LEAF", 2)
+
+    built = ImageIndex.build(
+        photos, path=tmp_path / "index", settings=Settings(workers=1, engine=inline)
+    )
+
+    assert built.generation.tree.visited_fractions.max() > 1
+    assert len(ImageIndex.open(tmp_path / "index")) == len(built)
 
 
 def scan_rows(index, probe, max_distance):

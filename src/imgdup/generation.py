@@ -197,5 +197,6 @@ def _check_lengths(generation: Generation, n: int) -> None:
         raise ValueError("a dictionary that does not fit the tree")
     if tree.hashes.shape[1] * 64 != generation.bits:
         raise ValueError("a tree of other hashes")
-    if not np.all((tree.visited_fractions >= 0) & (tree.visited_fractions <= 1)):
+    # A vantage point is visited as such, and once more in its leaf: somewhat over 1 can be.
+    if not np.all((tree.visited_fractions >= 0) & (tree.visited_fractions <= 2)):
         raise ValueError("a tree that visits what cannot be")

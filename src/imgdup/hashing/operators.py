@@ -11,6 +11,7 @@ order.
 """
 
 import threading
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,10 +82,11 @@ class Operator(NamedTuple):
 
 
 class _Weights(NamedTuple):
-    """Weights of rows, shape (rows, window), and their divisor."""
+    """Weights of rows, shape (rows, window), their divisor, and whether they are whole numbers."""
 
     weights: Floats
     divisor: int
+    whole: bool
 
 
 def apply(operator: Operator, pixels: Reals) -> Reals:
@@ -132,7 +134,7 @@ def operator(lines: tuple[Lines, ...], axis: Axis, *, whole: bool) -> Operator:
     key = (lines, axis, whole)
     found = _cache.get(key)
     if found is None:
-        found = _build(lines, axis, whole)
+        found = _build(lines, axis) if whole else _means(operator(lines, axis, whole=True), lines)
         _remember(key, found)
     return found
 
@@ -149,25 +151,38 @@ def _remember(key: _Key, made: Operator) -> None:
             _cached_bytes -= _cache.pop(next(iter(_cache))).weights.nbytes
 
 
-def _build(lines: tuple[Lines, ...], axis: Axis, whole: bool) -> Operator:
-    """Windows that hold all weights, then the weights."""
+def _build(lines: tuple[Lines, ...], axis: Axis) -> Operator:
+    """Windows that hold all weights, then the weights: whole numbers where they can be."""
     bands = 1 if any(rows % BANDS for _, rows in lines) else BANDS
     supports = [_SUPPORTS[kind](rows, axis.length) for kind, rows in lines]
-    low = np.min([start.reshape(bands, -1).min(axis=1) for start, _ in supports], axis=0)
-    high = np.max([stop.reshape(bands, -1).max(axis=1) for _, stop in supports], axis=0)
+    low = reduce(np.minimum, [start[:: len(start) // bands] for start, _ in supports])
+    high = reduce(np.maximum, [stop[:: -(len(stop) // bands)][::-1] for _, stop in supports])
     step, window = _windows(low, high, axis)
-    parts, divisors = [], []
-    for kind, rows in lines:
-        band = np.arange(rows) // (rows // bands)
-        starts = band * (step * axis.reduction) - axis.overhang
-        weights, divisor = _WEIGHTS[kind](rows, axis.length, starts, window * axis.reduction)
-        blocks = weights.reshape(bands, rows // bands, window, axis.reduction)
-        parts.append(blocks.sum(axis=3))
-        divisors.append(divisor)
-    if whole and max(divisors) <= MAX_WHOLE and not any((part % 1).any() for part in parts):
-        return Operator(np.concatenate(parts, axis=1, dtype=np.float32), step, tuple(divisors))
-    means = [part / divisor for part, divisor in zip(parts, divisors, strict=True)]
-    return Operator(np.concatenate(means, axis=1), step, (1,) * len(lines))
+    made = [_weights(each, axis, step, window, bands) for each in lines]
+    parts = [each.weights.reshape(bands, -1, window) for each in made]
+    divisors = tuple([each.divisor for each in made])
+    if max(divisors) <= MAX_WHOLE and all(each.whole for each in made):
+        return Operator(np.concatenate(parts, axis=1, dtype=np.float32), step, divisors)
+    return _means(Operator(np.concatenate(parts, axis=1), step, divisors), lines)
+
+
+def _weights(lines: Lines, axis: Axis, step: int, window: int, bands: int) -> _Weights:
+    """Weigh the blocks that the window of each row holds, `step` blocks from band to band."""
+    kind, rows = lines
+    starts = np.arange(rows) // (rows // bands) * (step * axis.reduction) - axis.overhang
+    return _WEIGHTS[kind](rows, axis, starts, window)
+
+
+def _means(made: Operator, lines: tuple[Lines, ...]) -> Operator:
+    """Divide the weights of each kind of lines by their divisor."""
+    if set(made.divisors) == {1} and made.weights.dtype == np.float64:
+        return made
+    weights, bands, start = made.weights.astype(np.float64), len(made.weights), 0
+    for (_, rows), divisor in zip(lines, made.divisors, strict=True):
+        stop = start + rows // bands
+        weights[:, start:stop] /= divisor
+        start = stop
+    return Operator(weights, made.step, (1,) * len(lines))
 
 
 def _windows(low: Counts, high: Counts, axis: Axis) -> tuple[int, int]:
@@ -187,12 +202,12 @@ def _area_support(rows: int, length: int) -> tuple[Counts, Counts]:
     return order * length // rows, -(-(order + 1) * length // rows)
 
 
-def _area_weights(rows: int, length: int, starts: Counts, window: int) -> _Weights:
-    """Measure, in parts of a pixel, what of each full pixel lies in a row's share of the axis."""
-    bounds = np.arange(rows + 1) * length
-    edges = (starts[:, None] + np.arange(window + 1)) * rows
-    covered = np.clip(edges, bounds[:-1, None], bounds[1:, None])
-    return _Weights(np.diff(covered).astype(np.float64), length)
+def _area_weights(rows: int, axis: Axis, starts: Counts, window: int) -> _Weights:
+    """Measure, in parts of a pixel, what of each block lies in a row's share of the axis."""
+    bounds = np.arange(rows + 1) * axis.length
+    edges = (starts[:, None] + np.arange(0, (window + 1) * axis.reduction, axis.reduction)) * rows
+    covered = np.minimum(np.maximum(edges, bounds[:-1, None]), bounds[1:, None])
+    return _Weights((covered[:, 1:] - covered[:, :-1]).astype(np.float64), axis.length, whole=True)
 
 
 def _pdq_boxes(length: int) -> tuple[int, int]:
@@ -215,23 +230,27 @@ def _pdq_support(rows: int, length: int) -> tuple[Counts, Counts]:
     return np.maximum(middles - 2 * left, 0), np.minimum(middles + 2 * right + 1, length)
 
 
-def _pdq_weights(rows: int, length: int, starts: Counts, window: int) -> _Weights:
+def _pdq_weights(rows: int, axis: Axis, starts: Counts, window: int) -> _Weights:
     """Weigh by a box of boxes around each sample; each averages what lies inside the picture."""
+    length, pixels = axis.length, window * axis.reduction
     if length < PDQ_MIN_LENGTH:
-        return _Weights(np.zeros((rows, window)), 1)
+        return _Weights(np.zeros((rows, window)), 1, whole=True)
     left, right = _pdq_boxes(length)
     middles = _pdq_middles(rows, length)[:, None] + np.arange(-left, right + 1)
     inside = (middles >= 0) & (middles < length)
     low, high = np.maximum(middles - left, 0), np.minimum(middles + right + 1, length)
     weighing = np.where(inside, high - low, 1) * inside.sum(axis=1, keepdims=True)
-    divisor = int(np.lcm.reduce(weighing.ravel())) if left + right < MAX_WHOLE_BOX else 1
+    whole = left + right < MAX_WHOLE_BOX
+    divisor = int(np.lcm.reduce(weighing.ravel())) if whole else 1
     share = inside * (divisor / weighing)
-    base = np.arange(rows)[:, None] * (window + 1) - starts[:, None]
-    slopes = np.zeros(rows * (window + 1))
+    base = np.arange(rows)[:, None] * (pixels + 1) - starts[:, None]
+    slopes = np.zeros(rows * (pixels + 1))
     np.add.at(slopes, (base + low)[inside], share[inside])
     np.subtract.at(slopes, (base + high)[inside], share[inside])
-    weights = np.cumsum(slopes.reshape(rows, window + 1)[:, :-1], axis=1)
-    return _Weights(weights, divisor)
+    weights: Floats = np.cumsum(slopes.reshape(rows, pixels + 1)[:, :-1], axis=1)
+    if axis.reduction > 1:
+        weights = weights.reshape(rows, window, axis.reduction).sum(axis=2)
+    return _Weights(weights, divisor, whole)
 
 
 _SUPPORTS = {"area": _area_support, "pdq": _pdq_support}

@@ -310,6 +310,13 @@ def test_a_journal_that_announced_nothing_is_not_left(plan, tmp_path, photos, mo
     assert "undo" not in capsys.readouterr().err
 
 
+def test_what_is_deleted_is_not_said_to_come_back(plan, capsys):
+    assert cli.main(["apply", "plan.jsonl", "--delete"]) == 0
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "what went is noted in plan.journal-1.jsonl; imgdup cannot bring it back"
+
+
 def test_an_interrupted_run_names_its_journal(plan, photos, monkeypatch, capsys):
     before, rename, n_calls = contents(photos), os.rename, []
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 N_LISTED = 10  # skipped files told on stderr
 SWITCHES = ("trash", "delete", "hardlink", "symlink")
+FOR_GOOD = ("trash", "delete")  # what undo cannot take back
 DONE = {"hardlink": "replaced by links", "symlink": "replaced by links"}
 
 
@@ -30,8 +31,8 @@ DONE = {"hardlink": "replaced by links", "symlink": "replaced by links"}
 @click.option("--move-to", type=PATH, metavar="FOLDER", help="Move them, keeping their paths.")
 @click.option("--trash", is_flag=True, help="Put them in the trash.")
 @click.option("--delete", is_flag=True, help="Delete them for good.")
-@click.option("--hardlink", is_flag=True, help="Link equal bytes.")
-@click.option("--symlink", is_flag=True, help="Link equal bytes.")
+@click.option("--hardlink", is_flag=True, help="Put hard links in their place; equal bytes only.")
+@click.option("--symlink", is_flag=True, help="Put symbolic links there; equal bytes only.")
 @click.option("--dry-run", is_flag=True, help="Verify everything, change nothing.")
 def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
     """Carry out a plan of dedupe, verifying every file again.
@@ -61,7 +62,7 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
         note(f"nothing to do: {plan} has no removals; make another with: imgdup dedupe --plan FILE")
     note(f"{plan}: {terms_text(loaded.header)}")
     journal = free_journal_path(plan)
-    with _told_how_to_undo(journal):
+    with _told_what_is_noted(journal, action):
         with closing(Bar(quiet=False)) as bar:
             outcome = apply_plan(
                 loaded,
@@ -91,13 +92,15 @@ def _action(options: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _told_how_to_undo(journal: Path) -> Iterator[None]:
+def _told_what_is_noted(journal: Path, action: str) -> Iterator[None]:
     """Name the journal in the end if there is one, however the run ends."""
     try:
         yield
     finally:
         if os.path.lexists(journal):
-            note(f"to take it back: imgdup undo {shlex.quote(str(journal))}")
+            name = shlex.quote(str(journal))
+            gone = f"what went is noted in {name}; imgdup cannot bring it back"
+            note(gone if action in FOR_GOOD else f"to take it back: imgdup undo {name}")
 
 
 def _list_skipped(skipped: "list[Skipped]") -> None:

@@ -28,7 +28,7 @@ ORDER = """
     atomic
     store.plain store.layout store
     folder.lock folder
-    lines jsonl table sources
+    lines jsonl tabular table sources
     executors.workers executors.processes executors
     decoding generation
     parts parts.batch parts.task
@@ -42,7 +42,7 @@ ORDER = """
     apply.verify apply.journal apply.past apply.moves apply.actions apply.target apply apply.undo
     compare.labels compare compare.split
     report.terminal report report.pairs report.cleaning report.leaks report.thumbnails
-    report.montage report.histogram report.html report.gallery
+    report.montage report.groups report.histogram report.html report.gallery
     cli.common cli.progress cli.build cli.asking cli.search cli.pairs cli.clean
     cli.acting cli.compare cli.app cli __main__
 """.split()
@@ -59,7 +59,7 @@ HOMES = {
     "matplotlib": {"report.histogram"},
     "send2trash": {"apply.actions"},
     "vptree": {"check"},
-    "pyarrow": {"export"},
+    "pyarrow": {"tabular"},
 }
 
 

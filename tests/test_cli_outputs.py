@@ -13,6 +13,7 @@ WRITERS = {
     "dedupe --report": ["dedupe", "--report"],
     "dedupe --keep-list": ["dedupe", "--keep-list"],
     "dedupe --remove-list": ["dedupe", "--remove-list"],
+    "dedupe --groups": ["dedupe", "--groups"],
     "compare --report": ["compare", "photos", "photos", "--report"],
 }
 every_writer = pytest.mark.parametrize("command", WRITERS.values(), ids=WRITERS)

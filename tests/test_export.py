@@ -67,7 +67,7 @@ def test_csv_holds_the_same(index, tmp_path):
 
     with open(tmp_path / "out", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == COLUMNS
+    assert list(rows[0]) == list(COLUMNS)
     assert len(rows) == len(index)
     assert [int(row["size"]) for row in rows] == index.column("size").tolist()
 
@@ -78,7 +78,7 @@ def test_parquet_holds_the_same(index, tmp_path):
     export(index, "parquet", tmp_path / "out")
 
     table = parquet.read_table(tmp_path / "out")
-    assert table.column_names == COLUMNS
+    assert table.column_names == list(COLUMNS)
     assert table["path"].to_pylist() == list(index.generation.paths)
     assert table["width"].to_pylist() == index.column("width").tolist()
 

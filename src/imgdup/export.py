@@ -1,7 +1,5 @@
 """An index -> files that other programs read: pickle, JSON lines, CSV, Parquet."""
 
-import csv
-import io
 import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -12,17 +10,27 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from imgdup.atomic import replacing
-from imgdup.errors import ImgdupError
 from imgdup.formats import format_of, reason_of
 from imgdup.hamming import to_hex
 from imgdup.index import ImageIndex
-from imgdup.jsonl import json_line
 from imgdup.rows import same_file
+from imgdup.tabular import WRITERS
 
 BLOCK_ROWS = 1 << 14  # rows turned into text at a time
-COLUMNS = (
-    "path size mtime_ns width height format quality status digest hash pdq same_file_as".split()
-)
+COLUMNS = {
+    "path": "path",
+    "size": "int64",
+    "mtime_ns": "int64",
+    "width": "uint32",
+    "height": "uint32",
+    "format": "text",
+    "quality": "uint8",
+    "status": "text",
+    "digest": "text",
+    "hash": "text",
+    "pdq": "text",
+    "same_file_as": "path",
+}
 
 
 def export(index: ImageIndex, form: str, file: Path) -> int:
@@ -88,59 +96,12 @@ def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
             yield dict(zip(COLUMNS, values, strict=True))
 
 
-def export_json(index: ImageIndex, out: BinaryIO) -> int:
-    """Write one JSON object a file and line; a path that is no Unicode has its ``_b64`` beside."""
-    for record in records(index):
-        out.write(json_line(record).encode())
-    return len(index)
-
-
-def export_csv(index: ImageIndex, out: BinaryIO) -> int:
-    r"""Write a table in UTF-8 with a header; bytes that are no Unicode become as ``\udcff``."""
-    text = io.TextIOWrapper(out, "utf-8", errors="backslashreplace", newline="")
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    for record in records(index):
-        writer.writerow(_decoded(record))
-    text.flush()
-    text.detach()
-    return len(index)
-
-
-def export_parquet(index: ImageIndex, out: BinaryIO) -> int:
-    """Write a Parquet file, paths as binary columns; needs pyarrow."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImgdupError(
-            "Parquet needs pyarrow: pip install pyarrow, or take --format csv"
-        ) from error
-    table = pyarrow.Table.from_pylist(list(records(index)), schema=_schema(pyarrow))
-    pyarrow.parquet.write_table(table, out)
-    return len(index)
-
-
-def _schema(pyarrow: Any) -> Any:
-    kinds = {
-        "path": pyarrow.binary(),
-        "same_file_as": pyarrow.binary(),
-        "size": pyarrow.int64(),
-        "mtime_ns": pyarrow.int64(),
-        "width": pyarrow.uint32(),
-        "height": pyarrow.uint32(),
-        "quality": pyarrow.uint8(),
-    }
-    return pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in COLUMNS])
-
-
-def _decoded(record: dict[str, Any]) -> dict[str, Any]:
-    return {k: os.fsdecode(v) if isinstance(v, bytes) else v for k, v in record.items()}
+def _export_records(form: str) -> Callable[[ImageIndex, BinaryIO], int]:
+    """Return what writes the records of an index in a form of `imgdup.tabular`."""
+    return lambda index, out: WRITERS[form](records(index), COLUMNS, out)
 
 
 FORMATS: Mapping[str, Callable[[ImageIndex, BinaryIO], int]] = {
     "pickle": export_pickle,
-    "json": export_json,
-    "csv": export_csv,
-    "parquet": export_parquet,
+    **{form: _export_records(form) for form in WRITERS},
 }

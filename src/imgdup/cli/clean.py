@@ -19,7 +19,7 @@ from imgdup.cli.common import (
     note,
     write_text,
 )
-from imgdup.errors import ImgdupError
+from imgdup.errors import ImgdupError, UsageError
 from imgdup.lines import counted
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from imgdup.index import ImageIndex
 
 PATH = click.Path(path_type=Path)
+ENDINGS = (".csv", ".jsonl", ".parquet", ".png")  # a test compares them with report.groups
 RULES = "largest,lossless,most-bytes,oldest,first"
 
 
@@ -44,6 +45,9 @@ RULES = "largest,lossless,most-bytes,oldest,first"
 @click.option("--keep-list", type=OutputFile(), metavar="FILE", help="Write the paths that stay.")
 @click.option("--remove-list", type=OutputFile(), metavar="FILE", help="Write the paths that go.")
 @click.option("--null", is_flag=True, help="End the paths of the lists by NUL.")
+@click.option(
+    "--groups", type=OutputFile(), metavar="FILE", help=f"Write the groups: {' '.join(ENDINGS)}."
+)
 @click.option("--chains", is_flag=True, help="Tell the connected components, too.")
 @json_option
 def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -> int:
@@ -59,6 +63,7 @@ def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) 
     from imgdup.dedupe.pixels import look_at_pixels
     from imgdup.index import ImageIndex
 
+    _check_outputs(options)
     code = 0
     place = place_of(index_folder, bool(folders))
     if folders:
@@ -70,6 +75,19 @@ def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) 
     _write_files(duplicates, options)
     _tell(duplicates, options)
     return code
+
+
+def _check_outputs(options: dict[str, Any]) -> None:
+    """Raise UsageError for an ending that means nothing, and for one file named twice."""
+    groups = options["groups"]
+    if groups and groups.suffix not in ENDINGS:
+        raise UsageError(f"--groups {groups}: expected a name that ends in {', '.join(ENDINGS)}")
+    named: dict[Path, str] = {}
+    for option in ("plan", "report", "keep_list", "remove_list", "groups"):
+        words = f"--{option.replace('_', '-')}"
+        first = named.setdefault(options[option].resolve(), words) if options[option] else words
+        if first != words:
+            raise UsageError(f"{first} and {words} name one file: {options[option]}")
 
 
 def _tell_which(index: "ImageIndex") -> None:
@@ -122,6 +140,10 @@ def _write_files(duplicates: "Duplicates", options: dict[str, Any]) -> None:
         from imgdup.report.gallery import save_duplicates
 
         save_duplicates(options["report"], duplicates)
+    if options["groups"]:
+        from imgdup.report.groups import save_groups
+
+        save_groups(options["groups"], duplicates)
 
 
 def _tell(duplicates: "Duplicates", options: dict[str, Any]) -> None:

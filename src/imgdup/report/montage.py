@@ -69,6 +69,7 @@ def save_montage(
     *,
     probes: Iterable[bytes] = (),
     limits: Limits | None = None,
+    word: str = "probe",
 ) -> None:
     """Draw probes and their matches into a PNG file, which appears whole or not at all.
 
@@ -83,6 +84,8 @@ def save_montage(
         matches need not be among them.
     limits : Limits, optional
         What one picture may cost; a picture that cannot be read is a grey field with the reason.
+    word : str
+        What the first picture of each group is called.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def save_montage(
         results.setdefault(match.probe, []).append(match)
     if not results:
         raise ImgdupError(f"{path} was not drawn: there is no probe and no match to draw")
-    cards = _cards(results)
+    cards = _cards(results, word)
     pictures = _pictures(cards, limits or Limits())
     tiles = draw_montage([[_tile(card, pictures) for card in group] for group in cards])
     png = _marked(cv2.imencode(".png", tiles[..., ::-1])[1].tobytes())
@@ -176,23 +179,23 @@ class _Card(NamedTuple):
     role: str
 
 
-def _cards(results: Mapping[bytes, Sequence[MatchRow]]) -> list[list[_Card]]:
+def _cards(results: Mapping[bytes, Sequence[MatchRow]], word: str) -> list[list[_Card]]:
     """Choose what is drawn of all probes and matches, up to `MAX_TILES`."""
     room = MAX_TILES
     groups: list[list[_Card]] = []
     for n_done, (probe, matches) in enumerate(results.items()):
         if room < 2:
-            return [*groups, [_more(len(results) - n_done, "probe")]]
-        groups.append(_group(probe, matches, room))
+            return [*groups, [_more(len(results) - n_done, "group")]]
+        groups.append(_group(probe, matches, room, word))
         room -= len(groups[-1])
     return groups
 
 
-def _group(probe: bytes, matches: Sequence[MatchRow], room: int) -> list[_Card]:
+def _group(probe: bytes, matches: Sequence[MatchRow], room: int, word: str) -> list[_Card]:
     """Choose what is drawn of a probe and its matches, as many as there is room for."""
     others = [match for match in matches if not match.is_probe]
     n_drawn = len(others) if len(others) < room else max(0, room - 2)
-    note = "probe" if others else "probe: no match"
+    note = word if others else f"{word}: no match"
     cards = [_Card(probe, (note, _name(probe)), "probe")]
     cards += [_match_card(match) for match in others[:n_drawn]]
     if n_drawn < len(others):

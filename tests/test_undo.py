@@ -61,6 +61,54 @@ def test_what_lies_where_a_file_had_gone_is_not_touched_by_a_second_undo(moved):
     assert Path(os.fsdecode(step.to)).exists()
 
 
+@pytest.mark.parametrize("end", ["denied", None], ids=["refused", "killed"])
+def test_a_file_that_another_run_moved_to_the_same_place_is_not_touched(moved, tmp_path, end):
+    _, other = moved
+    (step, _) = read_journal(other).steps
+    here = tmp_path / "here.jpg"
+    shutil.copy2(os.fsdecode(step.to), here)
+    facts = step.remove._replace(path=bytes(here), mtime_ns=here.stat().st_mtime_ns)
+    journal = tmp_path / "journal"
+    with Journal(journal, "move", "") as book:  # it announced the place, and got no further
+        book.announce(Step(book.token, 1, facts, step.keep, step.to))
+        if end:
+            book.ended(read_journal(journal).steps[0], end)
+
+    undone = undo(journal)
+
+    assert (undone.n_restored, undone.n_in_place, undone.skipped) == (0, 1, [])
+    assert undo(other).n_restored == 2
+
+
+def test_a_refused_step_brings_nothing_back_from_its_place(moved, tmp_path):
+    _, other = moved
+    (step, _) = read_journal(other).steps
+    facts = step.remove._replace(path=bytes(tmp_path / "gone.jpg"))
+    journal = tmp_path / "journal"
+    with Journal(journal, "move", "") as book:
+        announced = Step(book.token, 1, facts, step.keep, step.to)
+        book.announce(announced)
+        book.ended(announced, "missing")
+
+    undone = undo(journal)
+
+    assert [skip.reason for skip in undone.skipped] == ["missing"]
+    assert undo(other).n_restored == 2
+
+
+def test_what_a_later_run_moved_is_not_taken_back_by_an_undo_of_the_earlier(moved):
+    scene, journal = moved
+    undo(journal)
+    first = journal.rename(journal.with_name("first"))
+    second = scene.apply("move", scene.index.parent / "aside").journal
+
+    again = undo(first)
+
+    assert (again.n_restored, len(again.skipped)) == (0, 2)
+    assert undo(second).n_restored == 2
+    assert scene.tree() == CONTENTS
+
+
 def test_what_was_skipped_is_taken_back_by_the_next_undo(moved):
     scene, journal = moved
     (first, _) = read_journal(journal).steps

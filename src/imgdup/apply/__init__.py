@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imgdup import folder
 from imgdup.apply.actions import ACTIONS, LINKS, check_bytes, trash_function
-from imgdup.apply.journal import Journal, Step
+from imgdup.apply.journal import DONE, Journal, Step
 from imgdup.apply.moves import free_name
 from imgdup.apply.target import check_target, destination, prepare
 from imgdup.apply.verify import NO_ROOM, Skip, Skipped, verify_two
@@ -180,7 +180,7 @@ def _carry_out_all(
 
 def _carry_out(step: Step, removal: Removal, order: Order, book: Journal, outcome: Outcome) -> None:
     """Do one removal, or note why it is not done; what the system refuses is a reason."""
-    result = "done"
+    result = DONE
     try:
         if order.action in LINKS:
             check_bytes(removal)

@@ -23,6 +23,7 @@ KIND = "imgdup"  # value of the key "journal"
 VERSION = 1
 ACTIONS = ("move", "trash", "delete", "hardlink", "symlink")
 TOKEN_BYTES = 8
+DONE = "done"  # how a step ended that was carried out; else the reason why it was not
 LINE_BYTES = 4096  # of a step, about
 FIRST_BYTES = b'{"journal": "imgdup"'
 
@@ -129,7 +130,7 @@ class Journal:
         self._announced = step.number
 
     def ended(self, step: Step, result: str) -> None:
-        """Note how a step that was announced ended: ``done``, or the reason why it was not.
+        """Note how a step that was announced ended: `DONE`, or the reason why it was not.
 
         Raises
         ------

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from imgdup.apply.journal import (
     ACTIONS,
+    DONE,
     FIRST_BYTES,
     KIND,
     TOKEN_BYTES,
@@ -37,6 +38,8 @@ class PastRun(NamedTuple):
         Those of them whose end was not noted.
     damaged_lines : list of int
         Numbers of the lines that could not be read.
+    refused : frozenset of int
+        Numbers of the steps that ended with a reason why they were not done.
     undone : frozenset of int
         Numbers of the steps that were taken back.
     """
@@ -45,6 +48,7 @@ class PastRun(NamedTuple):
     steps: list[Step]
     unfinished: list[Step]
     damaged_lines: list[int]
+    refused: frozenset[int] = frozenset()
     undone: frozenset[int] = frozenset()
 
 
@@ -91,6 +95,7 @@ def read_journal(path: Path) -> PastRun:
         raise PlanError(f"{path}, line 1: {error}") from error
     steps: list[Step] = []
     numbers: dict[str, set[int]] = {"end": set(), "undone": set()}
+    done: set[int] = set()
     damaged: list[int] = []
     for number, line in enumerate(lines[1:], start=2):
         try:
@@ -100,12 +105,15 @@ def read_journal(path: Path) -> PastRun:
                 steps.append(_step(token, action, record))
             else:
                 numbers[kind].add(records.number(record, kind))
+                if record.get("result") == DONE:
+                    done.add(records.number(record, kind))
         except ValueError:
             damaged.append(number)
     if damaged[-1:] == [len(lines)]:
         damaged.pop()
     unfinished = [step for step in steps if step.number not in numbers["end"]]
-    return PastRun(action, steps, unfinished, damaged, frozenset(numbers["undone"]))
+    refused, undone = frozenset(numbers["end"] - done), frozenset(numbers["undone"])
+    return PastRun(action, steps, unfinished, damaged, refused, undone)
 
 
 def note_undone(path: Path, numbers: Iterable[int]) -> None:

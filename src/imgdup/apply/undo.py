@@ -1,9 +1,10 @@
 """A journal -> what it announced, taken back, and nothing overwritten.
 
 Not the journal's word but the files decide what there is to do, so a run that was killed at any
-moment is taken back too. What was taken back is noted in the journal: undoing twice does nothing
-the second time, whatever lies where the files had gone. The journal is locked meanwhile: neither
-apply nor another undo works on the same files.
+moment is taken back too. But what lies where a file should have gone is touched only if the file
+itself is gone or aside: it may be another run's, or the user's own. What was taken back is noted in
+the journal, and undoing twice does nothing the second time. The journal is locked meanwhile:
+neither apply nor another undo works on the same files.
 """
 
 import errno
@@ -82,9 +83,10 @@ def undo(
 def _take_back(run: PastRun, step: Step, undone: Undone) -> bool:
     """Take one step back; tell whether the file is in its place now."""
     try:
-        if step.number in run.undone and _in_place(step):
+        if step.number in run.undone:
+            _stay(step)
             undone.n_in_place += 1
-        elif UNDOING[run.action](step):
+        elif (_withdraw if step.number in run.refused else UNDOING[run.action])(step):
             undone.n_restored += 1
         else:
             undone.n_in_place += 1
@@ -159,6 +161,22 @@ def _from_aside(step: Step) -> bool:
     return True
 
 
+def _stay(step: Step) -> None:
+    """Do nothing for a file that was taken back before; Skip if it is not there now."""
+    if not _in_place(step):
+        raise Skip("missing", "it was taken back before, and went since")
+
+
+def _withdraw(step: Step) -> bool:
+    """Clean up after a step that was refused: the file never went further than aside."""
+    was_in_place = _was_in_place(step)
+    if not was_in_place and not _from_aside(step):
+        raise Skip("missing", "this run did not remove it, and it is not there")
+    for name in step.names:
+        moves.remove(name)
+    return not was_in_place
+
+
 def _undo_delete(step: Step) -> bool:
     if _was_in_place(step):
         return False
@@ -176,10 +194,14 @@ def _undo_trash(step: Step) -> bool:
 def _undo_move(step: Step) -> bool:
     to = step.to or b""
     was_in_place = _was_in_place(step)
-    if was_in_place or _from_aside(step):
-        _remove_copy(step, to)
-    else:
-        _bring_back(step, to)
+    if not was_in_place:
+        if os.path.lexists(step.aside):
+            _take_copy(step, to)
+            _from_aside(step)
+        elif os.path.lexists(to):
+            _bring_back(step, to)
+        else:
+            _bring_back_copy(step)
     moves.remove(step.part)
     moves.remove(step.link)
     return not was_in_place
@@ -193,9 +215,16 @@ def _bring_back(step: Step, to: bytes) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _make_copy(step, to)
-        moves.move(step.link, step.remove.path)
-        moves.remove(to)
+        os.rename(to, step.part)
+        _bring_back_copy(step)
+
+
+def _bring_back_copy(step: Step) -> None:
+    """Copy from another device what has a name of ours there; it goes when the file is back."""
+    _check_content(step, step.part)
+    moves.make_folder(os.path.dirname(step.remove.path))
+    _make_copy(step, step.part)
+    moves.move(step.link, step.remove.path)
 
 
 def _make_copy(step: Step, source: bytes) -> None:
@@ -212,10 +241,11 @@ def _check_content(step: Step, path: bytes) -> None:
     verify(step.remove._replace(mtime_ns=time_ns), path)
 
 
-def _remove_copy(step: Step, copy: bytes) -> None:
-    """Remove what the run had brought to the target before the file went.
+def _take_copy(step: Step, copy: bytes) -> None:
+    """Take what the run had brought to the target, while the file still waits aside.
 
-    It is renamed first: were it the file itself by another path, that would be gone, too.
+    It gets a name of ours, under which it is removed when the file is in its place. Were it the
+    file itself by another path, that would be gone from aside.
     """
     if not os.path.lexists(copy):
         return
@@ -224,7 +254,7 @@ def _remove_copy(step: Step, copy: bytes) -> None:
     _check_content(step, copy)
     moves.remove(step.part)  # perhaps another name of the copy: then renaming would do nothing
     os.rename(copy, step.part)
-    if not os.path.lexists(step.remove.path):
+    if not os.path.lexists(step.aside):
         moves.move(step.part, copy)
         raise Skip("same-file", f"{os.fsdecode(copy)} is the file itself")
 

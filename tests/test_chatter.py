@@ -6,11 +6,15 @@ What cannot be taken back has a process of its own.
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from make_sample import encode, photo
 
-from imgdup.chatter import chatter, quiet_libraries
+from cli_runs import shell
+from imgdup import hash_image
+from imgdup.chatter import chatter, heard, quiet_libraries
 from imgdup.errors import ImageError
 from imgdup.images import decode
 from imgdup.limits import Limits
@@ -75,13 +79,63 @@ def test_nothing_is_heard_where_no_one_listens(capfd):
     assert capfd.readouterr().err == "said\n"
 
 
-def test_listening_inside_listening_ends_with_the_inner_one():
+def test_listening_inside_listening_hears_the_same():
     with quiet_libraries():
         with quiet_libraries():
             os.write(2, b"inner\n")
         os.write(2, b"outer\n")
 
-        assert chatter() == b"outer\n"
+        assert chatter() == b"inner\nouter\n"
+
+
+def test_what_others_print_while_a_library_is_heard_is_passed_on(capfd):
+    def decode_among_others():
+        os.write(2, b"a word of ours\nCorrupt JPEG data: bad Huffman code\n")
+        return "done"
+
+    result, said = heard(decode_among_others)
+
+    assert (result, b"bad Huffman" in said) == ("done", True)
+    assert capfd.readouterr().err == "a word of ours\n"
+
+
+def test_threads_that_are_quiet_at_once_leave_standard_error_as_it_was(capfd):
+    def be_quiet(_):
+        with quiet_libraries():
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(be_quiet, range(8)))
+    os.write(2, b"said after\n")
+
+    assert capfd.readouterr().err == "said after\n"
+
+
+HOLED = encode(photo(1, 150, 100), ".jpg")[:3000] + b"\xff\xd9"
+
+
+def test_the_library_says_of_a_file_what_indexing_says(tmp_path, capfd):
+    (tmp_path / "holed.jpg").write_bytes(HOLED)
+
+    for image in (tmp_path / "holed.jpg", HOLED):
+        with pytest.raises(ImageError, match="premature end"):
+            hash_image(image)
+
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell of POSIX")
+@pytest.mark.parametrize("stderr", ["2>&1", "2>/dev/null", "2>&-"], ids=["open", "null", "closed"])
+def test_indexing_finds_damage_whatever_standard_error_is(tmp_path, stderr):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holed.jpg").write_bytes(HOLED)
+    (tmp_path / "photos" / "sound.jpg").write_bytes(encode(photo(2, 150, 100), ".jpg"))
+
+    done = shell(f"cd {tmp_path} && imgdup index photos --workers 1 --json {stderr}")
+
+    assert done.code == 3
+    assert b'"hashed": 1' in done.out
+    assert b'"failed": 1' in done.out
 
 
 @pytest.mark.parametrize("reduced", [False, True], ids=["whole", "reduced"])

@@ -16,9 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_sample import photo
 
+from imgdup import images
 from imgdup.errors import ImgdupError
+from imgdup.executors import Died
 from imgdup.limits import Limits
 from imgdup.report import html as html_report
+from imgdup.report import thumbnails
 from imgdup.report.histogram import distance_histogram
 from imgdup.report.html import Group, Wording, report_page, save_report, size_text
 from imgdup.report.thumbnails import THUMBNAIL, thumbnail
@@ -174,3 +177,28 @@ def test_a_thumbnail_is_a_small_jpeg_of_its_own(tmp_path):
 
 def test_an_unreadable_file_has_no_thumbnail(tmp_path):
     assert thumbnail(bytes(tmp_path / "none.jpg"), Limits()).reason == "missing"
+
+
+def test_a_picture_that_ends_its_worker_is_left_out(tmp_path, monkeypatch):
+    def deadly(task, batches, limits):
+        for batch in batches:
+            for path in batch:
+                yield [path], Died("crashed", "SIGSEGV")
+
+    monkeypatch.setattr(thumbnails, "decode_batches", deadly)
+
+    found = thumbnails.make_thumbnails([b"/a.jpg"], Limits())
+
+    assert str(found[b"/a.jpg"]) == "crashed: SIGSEGV"
+
+
+def test_a_fault_that_nobody_foresaw_costs_one_picture(tmp_path, monkeypatch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg())
+
+    def faulty(data, limits, max_side):
+        raise RuntimeError("what no decoder did before")
+
+    monkeypatch.setattr(images, "decode_rgb", faulty)
+
+    assert str(thumbnail(bytes(path), Limits())).startswith("crashed: RuntimeError")

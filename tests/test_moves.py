@@ -119,3 +119,14 @@ def test_a_copy_stays_when_somebody_took_the_original_away(tmp_path, monkeypatch
     actions._place(step, step.to)
 
     assert content(step.to) == b"picture"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs a list of descriptors")
+def test_a_copy_of_what_is_gone_leaves_nothing_open(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+
+    with pytest.raises(FileNotFoundError):
+        moves.copy(bytes(tmp_path / "gone"), bytes(tmp_path / "copy"), b"")
+
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not (tmp_path / "copy").exists()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from make_sample import encode, photo
 
-from imgdup import probing
+from imgdup import probes, probing
 from imgdup.errors import ImageError
+from imgdup.executors import Died
 
 PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1}
 
@@ -50,3 +51,28 @@ def test_a_probe_has_the_shape_that_a_search_takes(paths):
     assert probe.hashes.shape == (1, 1)
     assert probe.hashes.dtype == np.uint64
     assert probe.pdq.shape == (1, 4)
+
+
+def test_a_file_that_ends_its_worker_has_the_reason(paths, monkeypatch):
+    def with_a_death(task, batches, limits, workers):
+        for batch in batches:
+            for item in batch:
+                yield [item], Died("crashed", "SIGSEGV") if item[0] == 1 else task([item], print)
+
+    monkeypatch.setattr(probing, "decode_batches", with_a_death)
+
+    answers = probing.make_probes(paths, PARAMETERS, few=0)
+
+    assert str(answers[1]) == "crashed: SIGSEGV"
+    assert len(answers[2]) == 1
+
+
+def test_a_fault_that_nobody_foresaw_is_the_answer_for_that_file(paths, monkeypatch):
+    def faulty(image, name, bits, limits):
+        raise RuntimeError("what no decoder did before")
+
+    monkeypatch.setattr(probes, "make_probe", faulty)
+
+    (answer,) = probing.make_probes(paths[:1], PARAMETERS)
+
+    assert str(answer) == "crashed: RuntimeError: what no decoder did before"

@@ -11,6 +11,9 @@ The tree::
     └── PlanError          a removal plan that is false, stale or of another index
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ImgdupError(Exception):
     """Base of all errors that imgdup raises on purpose; the text names the thing and the remedy."""
@@ -42,6 +45,23 @@ class ImageError(ImgdupError):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
+
+
+@contextmanager
+def as_image_errors() -> Iterator[None]:
+    """Let whatever a file does to a decoder be an ImageError: each file gets one answer.
+
+    What imgdup raises on purpose stays as it is.
+    """
+    try:
+        yield
+    except ImgdupError:
+        raise
+    except MemoryError as error:
+        words = "needs more memory than --worker-memory allows"
+        raise ImageError("too-large", words) from error
+    except Exception as error:  # a decoder's fault may be a new one
+        raise ImageError("crashed", f"{type(error).__name__}: {error}") from error
 
 
 class IndexFormatError(ImgdupError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgdup.chatter import quiet_libraries
 from imgdup.decoding import batched, decode_batches
-from imgdup.errors import ImageError
+from imgdup.errors import ImageError, as_image_errors
 from imgdup.executors import Died
 from imgdup.limits import Limits
 
@@ -97,10 +97,11 @@ def _hash(
         before_item(i)
         file = os.fsdecode(path)
         try:
-            if job.turned:
-                found.append(make_turned_probes(file, name, bits, job.limits))
-            else:
-                found.append([make_probe(file, name, bits, job.limits)])
+            with as_image_errors():
+                if job.turned:
+                    found.append(make_turned_probes(file, name, bits, job.limits))
+                else:
+                    found.append([make_probe(file, name, bits, job.limits)])
         except ImageError as error:
             found.append(error)
     return found

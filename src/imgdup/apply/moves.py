@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 from imgdup.apply.verify import Skip, digest_of
 from imgdup.atomic import sync_folder
@@ -82,9 +83,15 @@ def copy(source: bytes, target: bytes, digest: bytes) -> None:
     OSError
         If the system refuses. After any exception there is no copy.
     """
-    descriptor = os.open(target, _NEW_FILE, 0o600)
+    with open(source, "rb") as file:
+        descriptor = os.open(target, _NEW_FILE, 0o600)
+        _fill(descriptor, file, source, target, digest)
+
+
+def _fill(descriptor: int, file: BinaryIO, source: bytes, target: bytes, digest: bytes) -> None:
+    """Write a copy that was begun, or take it away again."""
     try:
-        with open(source, "rb") as file, open(descriptor, "wb") as copied:
+        with open(descriptor, "wb") as copied:
             shutil.copyfileobj(file, copied)
             copied.flush()
             os.fsync(copied.fileno())

@@ -126,6 +126,7 @@ def _fill_closed_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(null, True)  # for worker processes, which need them open, too
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, open(null, mode, encoding="utf-8", errors="surrogateescape"))
 

@@ -6,6 +6,7 @@ is in flight, says neither who died nor of what, and has locks whose holder may 
 """
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ R = TypeVar("R")
 
 GRACE_S = 1.0  # for workers to return what they have when the executor is shut down
 LAST_BREATH_S = 5.0  # between the end of a worker's pipe and that of its process
+STDERR = 2  # the last of the standard streams
 OUTSIDE_SIGNALS = (-9, -15)  # SIGKILL and SIGTERM: memory ran out, or someone else's doing
 
 _starting = threading.Lock()  # of processes, and their waiting: multiprocessing has one list of all
@@ -169,6 +171,7 @@ class Processes(ThreadPoolExecutor):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup.workers, thread_name_prefix="imgdup-worker")
+        _fill_standard_streams()
         self._setup = setup
         self._stop = multiprocessing.get_context("spawn").RawValue("b", 0)
         self._calls: set[Future[Any]] = set()
@@ -232,6 +235,13 @@ class Processes(ThreadPoolExecutor):
             super().shutdown(wait=wait)
             for worker in workers:
                 worker.end()
+
+
+def _fill_standard_streams() -> None:
+    """Open nothing in the place of closed streams: a pipe to a worker would get their number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 @contextmanager

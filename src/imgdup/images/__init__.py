@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.chatter import chatter, silence_libraries
+from imgdup.chatter import chatter, heard, silence_libraries
 from imgdup.confine import CAN_CAP_MEMORY, cap_memory, require_memory
 from imgdup.errors import ImageError
 from imgdup.files import FileBytes as FileBytes
@@ -185,6 +185,7 @@ def _decode_any(data: bytes, wanted: _Wanted) -> tuple[str, _Decoded]:
     if name == "unknown":
         raise _not_decoded(head)
     decoder = _DECODERS.get(name) or partial(_decode_other, name)
+    chatter()  # of the file before
     try:
         return name, decoder(data, wanted)
     except MemoryError as error:
@@ -244,9 +245,8 @@ def _decode_jpeg(data: bytes, wanted: _Wanted) -> _Decoded:
 
 def _by_libjpeg(data: bytes, wanted: _Wanted, reduction: int) -> Pixels:
     """Decode JPEG by OpenCV, and listen to what libjpeg says of it."""
-    chatter()
-    pixels = by_opencv(data, colour=wanted.colour, reduction=reduction)
-    said = chatter()
+    decode = partial(by_opencv, data, colour=wanted.colour, reduction=reduction)
+    pixels, said = heard(decode)
     if any(words in said for words in _JPEG_DAMAGE):
         raise ImageError("damaged", f"libjpeg: {said.decode('ascii', 'replace').splitlines()[0]}")
     return pixels

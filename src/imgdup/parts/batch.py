@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from imgdup.errors import ImageError
+from imgdup.errors import ImageError, as_image_errors
 from imgdup.executors import Stopped
 from imgdup.formats import FORMATS, REASONS
 from imgdup.grey import Grey
@@ -85,17 +85,11 @@ class _Sheet:
     def _answering(self, i: int) -> Iterator[None]:
         """Let whatever goes wrong be the answer for row `i`."""
         try:
-            yield
+            with as_image_errors():
+                yield
         except ImageError as error:
-            self._fail(i, error.reason, error.detail)
-        except MemoryError:
-            self._fail(i, "too-large", "needs more memory than --worker-memory allows")
-        except Exception as error:  # one answer a file, also where a decoder's fault is a new one
-            self._fail(i, "crashed", f"{type(error).__name__}: {error}")
-
-    def _fail(self, i: int, reason: str, detail: str) -> None:
-        self.columns["status"][i] = STATUS_BYTES[reason]
-        self.failures[i] = Why(detail, self._terms)
+            self.columns["status"][i] = STATUS_BYTES[error.reason]
+            self.failures[i] = Why(error.detail, self._terms)
 
     def _read(self, i: int, item: Item) -> None:
         columns, limits = self.columns, self._job.limits
@@ -114,14 +108,20 @@ class _Sheet:
 
     def hash_waiting(self) -> None:
         """Hash the pictures that were decoded, and let go of them."""
-        rows = []
-        for i, grey in self._waiting:
-            with self._answering(i):
-                self._samples.add(grey)
-                rows.append(i)
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        if rows:
-            columns, found = self.columns, self._samples.fingerprints()
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        try:
+            self._hash(waiting)
+        except Exception:  # of one, perhaps; each gets its own answer
+            for each in waiting:
+                with self._answering(each[0]):
+                    self._hash([each])
+
+    def _hash(self, waiting: Sequence[tuple[int, Grey]]) -> None:
+        """Hash some pictures, or none of them."""
+        self._samples.clear()
+        for _, grey in waiting:
+            self._samples.add(grey)
+        if waiting:
+            columns, rows = self.columns, [i for i, _ in waiting]
+            found = self._samples.fingerprints()
             columns["hashes"][rows], columns["pdq"][rows], columns["quality"][rows] = found
-            self._samples.clear()

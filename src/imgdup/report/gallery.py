@@ -19,7 +19,6 @@ from imgdup.report.thumbnails import Thumbnail, make_thumbnails
 from imgdup.rows import Rows
 from imgdup.table import is_below, join
 
-BATCH_FILES = 64
 LEAKS = Wording(
     title="Leaks",
     keeper="in A",

@@ -5,7 +5,7 @@ from contextlib import closing
 from functools import partial
 
 from imgdup.decoding import batched, decode_batches
-from imgdup.errors import ImageError
+from imgdup.errors import ImageError, as_image_errors
 from imgdup.executors import Died
 from imgdup.limits import Limits
 
@@ -70,10 +70,10 @@ def thumbnail(
 
     from imgdup.images import decode_rgb, read_file
 
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     try:
-        pixels = decode_rgb(read_file(path, limits).data, limits, side)
+        with as_image_errors():
+            pixels = decode_rgb(read_file(path, limits).data, limits, side)
+            return cv2.imencode(".jpg", pixels[..., ::-1], options)[1].tobytes()
     except ImageError as error:
         return error
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-    _, data = cv2.imencode(".jpg", pixels[..., ::-1], options)
-    return data.tobytes()

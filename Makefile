@@ -28,9 +28,9 @@ test: lint typecheck
 
 demo: install
 	$(BIN)/python data/make_sample.py build/sample
-	cd build && ../$(BIN)/imgdup index sample
-	cd build && ../$(BIN)/imgdup query sample/originals/photo-00.jpg --max-dist 10 --montage montage.png
-	cd build && ../$(BIN)/imgdup dedupe sample --protect sample/originals --plan plan.jsonl --report report.html
+	cd build && ../$(BIN)/imgdup index sample --index .imgdup
+	cd build && ../$(BIN)/imgdup query sample/originals/photo-00.jpg --index .imgdup --max-dist 10 --montage montage.png
+	cd build && ../$(BIN)/imgdup dedupe sample --index .imgdup --protect sample/originals --plan plan.jsonl --report report.html
 	@echo "look at build/montage.png and build/report.html"
 
 # Longer work. DATA is the folder of real pictures that holds caltech-101; figures go to stdout.

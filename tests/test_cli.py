@@ -16,7 +16,7 @@ import time
 import pytest
 from make_sample import encode, photo
 
-from cli_runs import on_a_terminal
+from cli_runs import on_a_terminal, with_a_closed_pipe
 from imgdup import __main__, cli
 from imgdup.cli.build import HASHES
 from imgdup.cli.search import EXPORTS
@@ -275,6 +275,22 @@ def test_a_closed_pipe_ends_quietly(indexed):
 
     assert result.stdout.count(b"\n") == 1
     assert result.stderr == b""
+
+
+@needs_posix
+@pytest.mark.parametrize("form", EXPORTS)
+def test_an_export_that_no_one_reads_is_no_failure(indexed, form):
+    done = with_a_closed_pipe("export", "--format", form)
+
+    assert (done.code, done.err) == (0, b"")
+
+
+@pytest.mark.parametrize("command", ["index", "forget"])
+def test_an_empty_name_is_not_the_current_folder(indexed, capsys, command):
+    code = cli.main([command, ""])
+
+    assert code == 2
+    assert "an empty name means nothing" in capsys.readouterr().err
 
 
 @needs_full

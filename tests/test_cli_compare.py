@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 
 import pytest
 from make_sample import encode, photo
@@ -226,3 +227,27 @@ def test_errors_are_one_line(sets, capsys, args, words):
     assert code == 2
     assert words in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["compare", "train", "test"],
+        ["pairs", "train"],
+        ["dedupe", "train"],
+        ["split", "train", "--ratios", "a=0.5,b=0.5", "--out", "lists"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_set_that_was_cleaned_may_lose_its_files_with_a_word(sets, capsys, command):
+    cli.main(command)
+    for folder in ("cat", "dog"):
+        shutil.rmtree(sets / "train" / folder)
+    (sets / "train" / "1.jpg").write_bytes((sets / "test" / "cat" / "20.jpg").read_bytes())
+
+    refused = cli.main(command)
+    err = capsys.readouterr().err
+    allowed = cli.main([*command, "--allow-removals"])
+
+    assert (refused, allowed) == (1, 0)
+    assert "say --allow-removals" in err

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgdup.apply import actions, undo
-from imgdup.apply.journal import ACTIONS, Journal, Step, free_journal_path
+from imgdup.apply.journal import ACTIONS, Journal, Rights, Step, free_journal_path
 from imgdup.apply.past import read_journal
 from imgdup.dedupe.plan import FileFacts
 from imgdup.errors import ImgdupError, PlanError, UsageError
@@ -27,7 +27,9 @@ def written(file, steps, action="move"):
     return mine
 
 
-any_step = st.builds(Step, st.just(TOKEN), st.integers(1, 2**40), facts, paths, paths)
+number = st.integers(0, 2**32 - 1)
+rights = st.none() | st.builds(Rights, number, number, number)
+any_step = st.builds(Step, st.just(TOKEN), st.integers(1, 2**40), facts, paths, paths, rights)
 
 
 @given(st.lists(any_step, max_size=4))

@@ -285,3 +285,25 @@ def test_a_copy_from_another_device_has_the_time_and_owner_of_the_file(scene, ot
 
     status = (scene.root / COPY).stat()
     assert (status.st_mtime_ns, status.st_uid, status.st_gid) == (TIME_NS, 65534, 65534)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs permissions of POSIX")
+@pytest.mark.parametrize("action", ["hardlink", "symlink"])
+def test_a_file_that_a_link_replaced_gets_its_rights_back(scene, action):
+    path = scene.root / COPY
+    path.chmod(0o600)
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    before = path.stat()
+    plan = scene.plan._replace(removals=scene.plan.removals[:1])
+    journal = scene.apply(action, plan=plan).journal
+
+    undo(journal)
+
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
+    assert not path.is_symlink()

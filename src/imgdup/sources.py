@@ -78,8 +78,15 @@ def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
     """Return a path as imgdup keeps it: absolute, links of folders resolved, ``/`` between parts.
 
     The last part of a path to a file stays as it is, so that a link keeps its own name.
+
+    Raises
+    ------
+    UsageError
+        If the path is empty.
     """
     text = os.fsdecode(path)
+    if not text:
+        raise UsageError("an empty name means nothing: say . for the current folder")
     if os.path.isdir(text):
         return _slashes(os.path.realpath(text))
     folder, name = os.path.split(os.path.abspath(text))

@@ -5,7 +5,6 @@ CSV writes such bytes as ``\udcff``, Parquet has paths as binary columns.
 """
 
 import csv
-import io
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO
@@ -32,16 +31,23 @@ def write_json(records: Iterable[Record], columns: Columns, out: BinaryIO) -> in
 
 def write_csv(records: Iterable[Record], columns: Columns, out: BinaryIO) -> int:
     """Write a table in UTF-8 with a header; return how many records."""
-    text = io.TextIOWrapper(out, "utf-8", errors="backslashreplace", newline="")
-    writer = csv.DictWriter(text, list(columns))
+    writer = csv.DictWriter(_Encoded(out), list(columns))
     writer.writeheader()
     n_records = 0
     for record in records:
         writer.writerow({k: os.fsdecode(v) if type(v) is bytes else v for k, v in record.items()})
         n_records += 1
-    text.flush()
-    text.detach()
     return n_records
+
+
+class _Encoded:
+    """Takes the text that a CSV writer makes; unlike Python's own wrapper it never closes `out`."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        return self._out.write(text.encode("utf-8", "backslashreplace"))
 
 
 def write_parquet(records: Iterable[Record], columns: Columns, out: BinaryIO) -> int:

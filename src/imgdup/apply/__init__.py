@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imgdup import folder
 from imgdup.apply.actions import ACTIONS, LINKS, check_bytes, trash_function
-from imgdup.apply.journal import DONE, Journal, Step
+from imgdup.apply.journal import DONE, Journal, Rights, Step
 from imgdup.apply.moves import free_name
 from imgdup.apply.target import check_target, destination, prepare
 from imgdup.apply.verify import NO_ROOM, Skip, Skipped, verify_two
@@ -202,4 +202,5 @@ def _step(plan: Plan, order: Order, token: str, number: int, removal: Removal) -
     to = None
     if order.target is not None:
         to = free_name(destination(plan.header.roots, removal.remove.path, order.target))
-    return Step(token, number, removal.remove, removal.keep.path, to)
+    rights = Rights.of(removal.remove.path)
+    return Step(token, number, removal.remove, removal.keep.path, to, rights)

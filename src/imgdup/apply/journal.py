@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,23 @@ LINE_BYTES = 4096  # of a step, about
 FIRST_BYTES = b'{"journal": "imgdup"'
 
 
+class Rights(NamedTuple):
+    """Who may do what with a file: its permissions, and the numbers of its owner and group."""
+
+    mode: int
+    owner: int
+    group: int
+
+    @classmethod
+    def of(cls, path: bytes) -> "Rights | None":
+        """Ask the disk; None where there is no such file."""
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return None
+        return cls(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+
 class Step(NamedTuple):
     """One removal of a run, and the names of ours that it may use.
 
@@ -42,6 +60,8 @@ class Step(NamedTuple):
         Path of the file that stays.
     to : bytes or None
         Where the file goes, if it is moved.
+    rights : Rights or None
+        Whose the file is; None where that is not known.
     """
 
     token: str
@@ -49,6 +69,7 @@ class Step(NamedTuple):
     remove: FileFacts
     keep: bytes
     to: bytes | None
+    rights: "Rights | None" = None
 
     @property
     def aside(self) -> bytes:
@@ -173,6 +194,7 @@ def _record(step: Step) -> dict[str, Any]:
         "size": facts.size,
         "mtime_ns": facts.mtime_ns,
         "digest": facts.digest.hex(),
+        **(step.rights._asdict() if step.rights else {}),
     }
 
 

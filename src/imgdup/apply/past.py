@@ -14,6 +14,7 @@ from imgdup.apply.journal import (
     KIND,
     TOKEN_BYTES,
     VERSION,
+    Rights,
     Step,
     earlier_journals,
     named,
@@ -25,6 +26,8 @@ from imgdup.dedupe.records import Record
 from imgdup.errors import ImgdupError, PlanError, UsageError
 from imgdup.folder import lock
 from imgdup.jsonl import json_line
+
+MAX_ID = (1 << 32) - 1  # of owners and groups
 
 
 class PastRun(NamedTuple):
@@ -154,7 +157,13 @@ def _step(token: str, action: str, record: Record) -> Step:
     )
     to = records.absolute_path(record, "to") if action == "move" else None
     keep = records.absolute_path(record, "keep")
-    return Step(token, records.number(record, "step"), facts, keep, to)
+    return Step(token, records.number(record, "step"), facts, keep, to, _rights(record))
+
+
+def _rights(record: Record) -> Rights | None:
+    if "mode" not in record:
+        return None
+    return Rights(*(records.number(record, name, MAX_ID) for name in Rights._fields))
 
 
 def check_earlier(plan: Path) -> None:

@@ -7,6 +7,7 @@ the journal, and undoing twice does nothing the second time. The journal is lock
 neither apply nor another undo works on the same files.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -235,6 +236,19 @@ def _make_copy(step: Step, source: bytes) -> None:
     os.utime(step.link, ns=times_ns)  # another device may have rounded it
 
 
+def _give_back(step: Step) -> None:
+    """Give a copy of the file that stayed the rights that the file had itself.
+
+    Permissions beyond those of reading, writing and running are not taken from a journal.
+    """
+    if step.rights is None:
+        return
+    if hasattr(os, "chown"):
+        with contextlib.suppress(OSError):  # who may not give files away owns the copy
+            os.chown(step.link, step.rights.owner, step.rights.group)
+    os.chmod(step.link, step.rights.mode & 0o777)
+
+
 def _check_content(step: Step, path: bytes) -> None:
     """Make sure of size and content; another device may have rounded the time."""
     time_ns = os.lstat(path).st_mtime_ns
@@ -269,6 +283,7 @@ def _undo_link(step: Step) -> bool:
         else:
             _check_content(step, step.keep)
             _make_copy(step, step.keep)
+            _give_back(step)
             os.replace(step.link, path)
         moves.settle(path)
         return True

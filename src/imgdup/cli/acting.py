@@ -79,6 +79,8 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
         write_text(
             [f"{counted(outcome.n_done, 'file')} {verb}, {counted(outcome.n_bytes, 'byte')}\n"]
         )
+        if outcome.n_done and not options["dry_run"] and action not in DONE:
+            note("to take them out of the index: imgdup index --allow-removals")
     return outcome.exit_code
 
 

@@ -18,6 +18,7 @@ from imgdup.cli.common import (
     limit_options,
     named_or_listed,
     note,
+    removals_option,
     write_text,
 )
 from imgdup.errors import ImgdupError
@@ -44,7 +45,7 @@ N_LISTED = 10  # failures told on stderr; --errors has all
 @click.option("--follow-symlinks/--no-follow-symlinks", default=None, help="Follow links.")
 @click.option("--hidden/--no-hidden", default=None, help="Take names that begin with a dot.")
 @click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL separated.")
-@click.option("--allow-removals", is_flag=True, help="A folder may lose most of its files.")
+@removals_option
 @click.option("--errors", type=OutputFile(), metavar="FILE", help="List failures as JSON lines.")
 @json_option
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -85,13 +86,16 @@ def place_of(explicit: Path | None, has_paths: bool) -> Path:
         raise
 
 
-def index_on_the_way(paths: Sequence[str], place: Path) -> int:
+def index_on_the_way(paths: Sequence[str], place: Path, options: dict[str, Any]) -> int:
     """Index folders that another command names, quietly; return its exit code, 0 or 3."""
     from imgdup.cli.progress import Bar
     from imgdup.indexing import update_index
+    from imgdup.indexing.run import Settings
+
+    settings = Settings(allow_removals=options["allow_removals"])
 
     with closing(Bar(quiet=False)) as bar:
-        outcome = update_index(place, paths, progress=bar)
+        outcome = update_index(place, paths, settings, bar)
     _list_failures(outcome)
     return _exit_code(outcome, strict=False)
 

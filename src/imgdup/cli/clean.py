@@ -17,6 +17,7 @@ from imgdup.cli.common import (
     index_option,
     json_option,
     note,
+    removals_option,
     write_text,
 )
 from imgdup.errors import ImgdupError, UsageError
@@ -48,6 +49,7 @@ RULES = "largest,lossless,most-bytes,oldest,first"
 @click.option(
     "--groups", type=OutputFile(), metavar="FILE", help=f"Write the groups: {' '.join(ENDINGS)}."
 )
+@removals_option
 @click.option("--chains", is_flag=True, help="Tell the connected components, too.")
 @json_option
 def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -> int:
@@ -67,7 +69,7 @@ def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) 
     code = 0
     place = place_of(index_folder, bool(folders))
     if folders:
-        code = index_on_the_way(folders, place)
+        code = index_on_the_way(folders, place, options)
     index = ImageIndex.open(place)
     if not folders and index_folder is None:
         _tell_which(index)

@@ -113,6 +113,9 @@ def limit_options(function: F) -> F:
     return function
 
 
+removals_option = click.option(
+    "--allow-removals", is_flag=True, help="A folder may lose most of its files."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 

@@ -18,6 +18,7 @@ from imgdup.cli.common import (
     index_option,
     json_option,
     note,
+    removals_option,
     write_bytes,
     write_text,
 )
@@ -51,6 +52,7 @@ distance_option = click.option(
 @click.option(
     "--report", type=OutputFile(), metavar="FILE.html", help="Write a page to look through."
 )
+@removals_option
 @json_option
 def compare(a: str, b: str, index_folder: Path | None, **options: Any) -> int:
     """List every image of B that has a duplicate in A: leaks of a training set into a test set.
@@ -116,7 +118,7 @@ def _two_parts(
             place = Path(name)
         else:
             place = place or _own_place(name)
-            code = max(code, index_on_the_way([name], place))
+            code = max(code, index_on_the_way([name], place, options))
         index = opened.setdefault(place.resolve(), ImageIndex.open(place))
         parts.append(_part(index, name, [], options["labels"]))
     return parts, code
@@ -190,6 +192,7 @@ def _print_leaks(leaks: "Leaks", options: dict[str, Any]) -> None:
 @click.option("--stratify", type=click.Choice(["label"]), help="Meet the ratios for each label.")
 @labels_option
 @click.option("--seed", type=int, default=0, show_default=True)
+@removals_option
 @distance_option
 @click.option("--out", type=PATH, required=True, metavar="FOLDER", help="Where the lists go.")
 @click.option("--null", is_flag=True, help="End the paths by NUL.")
@@ -210,7 +213,7 @@ def split(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
 
     ratios, rule = parse_ratios(options["ratios"]), _rule(options["max_dist"])
     place = place_of(index_folder, True) if folders else find_index(index_folder)
-    code = index_on_the_way(folders, place) if folders else 0
+    code = index_on_the_way(folders, place, options) if folders else 0
     index = ImageIndex.open(place)
     named = ", ".join(folders) or str(place)
     part = _part(index, named, [absolute(folder) for folder in folders], options["labels"])

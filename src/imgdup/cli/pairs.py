@@ -18,6 +18,7 @@ from imgdup.cli.common import (
     index_option,
     json_option,
     note,
+    removals_option,
     write_bytes,
     write_text,
 )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--with", "other", metavar="OTHER", help="Compare with a folder, or another index.")
 @click.option("--by", type=click.Choice(["pdq", "search"]), default="pdq", show_default=True)
 @click.option("--max-dist", type=Distance(), help="Inclusive. Default: 31 by pdq, else 10.")
+@removals_option
 @json_option
 @click.option("--null", is_flag=True, help="Print paths only, NUL separated, two a pair.")
 def pairs(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -> int:
@@ -52,7 +54,7 @@ def pairs(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
     from imgdup.pairs.bands import Effort
     from imgdup.rows import check_apart
 
-    index, left, right, code = _sides(folders, index_folder, options["other"])
+    index, left, right, code = _sides(folders, index_folder, options)
     if right is not None:
         check_apart(left.index, left.rows, right.index, right.rows)
     max_distance = _max_distance(options, index)
@@ -88,7 +90,7 @@ class _Counted:
 
 
 def _sides(
-    folders: tuple[str, ...], index_folder: Path | None, other: str | None
+    folders: tuple[str, ...], index_folder: Path | None, options: dict[str, Any]
 ) -> "tuple[ImageIndex, Side, Side | None, int]":
     """Open, or make, what is compared; with it the exit code of the indexing."""
     from imgdup.folder import CURRENT
@@ -97,12 +99,13 @@ def _sides(
     from imgdup.rows import images
     from imgdup.sources import absolute
 
+    other: str | None = options["other"]
     is_index = other is not None and (Path(other) / CURRENT).is_file()
     named = [*folders, *([other] if other is not None and not is_index else [])]
     code = 0
     if named:
         place = place_of(index_folder, True)
-        code = index_on_the_way(named, place)
+        code = index_on_the_way(named, place, options)
     else:
         place = find_index(index_folder)
     index = ImageIndex.open(place)

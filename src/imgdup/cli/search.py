@@ -15,6 +15,7 @@ from imgdup.cli.common import (
     Distance,
     OutputFile,
     check_range,
+    discard_output,
     find_index,
     from_here,
     index_option,
@@ -158,8 +159,12 @@ def export(index_folder: Path | None, form: str, output: Path | None) -> None:
     if output is None and form in BINARY and sys.stdout.isatty():
         raise UsageError(f"{form} is nothing for a terminal: name a file, as in -o hashes.{form}")
     index = ImageIndex.open(find_index(index_folder))
-    if output is None:
-        n_images, where = FORMATS[form](index, sys.stdout.buffer), "stdout"
-    else:
-        n_images, where = write(index, form, output), shown(os.fsencode(output))
-    note(f"{counted(n_images, 'image')} written to {where}")
+    if output is not None:
+        n_files = write(index, form, output)
+        note(f"{counted(n_files, 'file')} written to {shown(os.fsencode(output))}")
+        return
+    try:
+        FORMATS[form](index, sys.stdout.buffer)
+        sys.stdout.flush()
+    except BrokenPipeError:  # click would call it a failure
+        discard_output()

@@ -3,7 +3,9 @@
 import pytest
 from make_sample import encode, photo
 
-from imgdup import cli
+from imgdup import cli, folder
+from imgdup.apply.journal import FIRST_BYTES
+from imgdup.cli import common
 
 WRITERS = {
     "index --errors": ["index", "photos", "--errors"],
@@ -47,3 +49,25 @@ def test_a_folder_is_no_place_for_a_file(indexed, capsys, command):
 
     assert code == 2
     assert "photos is a folder; name a file in it" in capsys.readouterr().err
+
+
+def test_a_journal_is_never_overwritten(indexed, tmp_path, capsys):
+    (tmp_path / "plan.journal-1.jsonl").write_bytes(FIRST_BYTES + b', "version": 1}\n')
+
+    code = cli.main(["dedupe", "--plan", "plan.journal-1.jsonl"])
+
+    assert code == 2
+    assert "is the journal of apply, which undo needs, and would be lost" in capsys.readouterr().err
+
+
+def test_nothing_is_written_into_an_index_folder(indexed, capsys):
+    code = cli.main(["export", "--format", "csv", "-o", ".imgdup/current"])
+
+    assert code == 2
+    assert "would lie in an index folder" in capsys.readouterr().err
+    assert cli.main(["info"]) == 0
+
+
+def test_the_names_that_are_looked_for_are_those_that_are_written():
+    assert FIRST_BYTES == common.JOURNAL_HEAD
+    assert folder.CURRENT == common.CURRENT

@@ -89,7 +89,8 @@ def _action(options: dict[str, Any]) -> str:
     asked = ["move"] if options["move_to"] else []
     asked += [name for name in SWITCHES if options[name]]
     if len(asked) != 1:
-        raise UsageError("say one of --move-to FOLDER, --trash, --delete, --hardlink, --symlink")
+        ways = "--move-to FOLDER, --trash, --delete, --hardlink, --symlink"
+        raise UsageError(f"say one of {ways}; with --dry-run, too")
     return asked[0]
 
 

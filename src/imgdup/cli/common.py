@@ -17,6 +17,8 @@ from imgdup.lines import shown
 F = TypeVar("F", bound=Callable[..., Any])
 
 SIZE = re.compile("0*[1-9][0-9]{0,17}", re.ASCII)
+JOURNAL_HEAD = b'{"journal": "imgdup"'  # a test compares it with that of apply.journal
+CURRENT = "current"  # and this name with that of folder
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -73,13 +75,22 @@ class OutputFile(click.Path):
             self.fail(f"there is no folder {shown(os.fsencode(path.parent))}", param, ctx)
         if not os.access(path.parent, os.W_OK):
             self.fail(f"nothing can be written in {shown(os.fsencode(path.parent))}", param, ctx)
-        if path.is_file() and is_foreign_image(_head(path)):
-            self.fail(f"{name} is an image and would be lost; name another file", param, ctx)
+        head = _head(path)
+        for would_be_lost, what in (
+            (is_foreign_image(head), "an image"),
+            (head.startswith(JOURNAL_HEAD), "the journal of apply, which undo needs,"),
+        ):
+            if would_be_lost:
+                self.fail(f"{name} is {what} and would be lost; name another file", param, ctx)
+        if (path.parent / CURRENT).is_file():
+            self.fail(f"{name} would lie in an index folder; name another file", param, ctx)
         return path
 
 
 def _head(path: Path) -> bytes:
-    """Return the first bytes of a file; none of one that cannot be read."""
+    """Return the first bytes of a regular file; none of one that cannot be read."""
+    if not path.is_file():
+        return b""
     with suppress(OSError), path.open("rb") as file:
         return file.read(MARKED_BYTES)
     return b""

@@ -71,11 +71,12 @@ def heard(action: Callable[[], R]) -> tuple[R, bytes]:
     heard where standard error is closed.
     """
     with _lock:
-        alone = not _listening
-        with quiet_libraries():
+        if _listening:
             chatter()
+            return action(), chatter()
+        with quiet_libraries():
             result, said = action(), chatter()
-        if alone and said:
+        if said:
             _pass_on(said)
     return result, said
 

@@ -11,9 +11,6 @@ The tree::
     └── PlanError          a removal plan that is false, stale or of another index
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 
 class ImgdupError(Exception):
     """Base of all errors that imgdup raises on purpose; the text names the thing and the remedy."""
@@ -47,21 +44,21 @@ class ImageError(ImgdupError):
         return f"{self.reason}: {self.detail}"
 
 
-@contextmanager
-def as_image_errors() -> Iterator[None]:
-    """Let whatever a file does to a decoder be an ImageError: each file gets one answer.
+def answer_of(error: Exception) -> ImageError:
+    """Turn what a file did to a decoder into the answer for that file: each file gets one.
 
-    What imgdup raises on purpose stays as it is.
+    Raises
+    ------
+    ImgdupError
+        What imgdup raised on purpose, and not of one image.
     """
-    try:
-        yield
-    except ImgdupError:
-        raise
-    except MemoryError as error:
-        words = "needs more memory than --worker-memory allows"
-        raise ImageError("too-large", words) from error
-    except Exception as error:  # a decoder's fault may be a new one
-        raise ImageError("crashed", f"{type(error).__name__}: {error}") from error
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, ImgdupError):
+        raise error
+    if isinstance(error, MemoryError):
+        return ImageError("too-large", "needs more memory than --worker-memory allows")
+    return ImageError("crashed", f"{type(error).__name__}: {error}")
 
 
 class IndexFormatError(ImgdupError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgdup.chatter import quiet_libraries
 from imgdup.decoding import batched, decode_batches
-from imgdup.errors import ImageError, as_image_errors
+from imgdup.errors import ImageError, answer_of
 from imgdup.executors import Died
 from imgdup.limits import Limits
 
@@ -97,11 +97,10 @@ def _hash(
         before_item(i)
         file = os.fsdecode(path)
         try:
-            with as_image_errors():
-                if job.turned:
-                    found.append(make_turned_probes(file, name, bits, job.limits))
-                else:
-                    found.append([make_probe(file, name, bits, job.limits)])
-        except ImageError as error:
-            found.append(error)
+            if job.turned:
+                found.append(make_turned_probes(file, name, bits, job.limits))
+            else:
+                found.append([make_probe(file, name, bits, job.limits)])
+        except Exception as error:
+            found.append(answer_of(error))
     return found

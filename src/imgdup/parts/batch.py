@@ -4,12 +4,11 @@ Every file gives a row, whatever is in it: its facts and hashes, or the reason w
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from imgdup.errors import ImageError, as_image_errors
+from imgdup.errors import ImageError, answer_of
 from imgdup.executors import Stopped
 from imgdup.formats import FORMATS, REASONS
 from imgdup.grey import Grey
@@ -76,20 +75,16 @@ class _Sheet:
     def fill(self, i: int, item: Item) -> None:
         """Fill row `i` with what the file holds, or with why it gave nothing."""
         self.columns["size"][i], self.columns["mtime_ns"][i] = item.size, item.mtime_ns
-        with self._answering(i):
+        try:
             self._read(i, item)
+        except Exception as error:  # whatever it is, it is the answer for this file
+            self._fail(i, answer_of(error))
         if len(self._waiting) == TOGETHER or self._waiting_bytes > TOGETHER_BYTES:
             self.hash_waiting()
 
-    @contextmanager
-    def _answering(self, i: int) -> Iterator[None]:
-        """Let whatever goes wrong be the answer for row `i`."""
-        try:
-            with as_image_errors():
-                yield
-        except ImageError as error:
-            self.columns["status"][i] = STATUS_BYTES[error.reason]
-            self.failures[i] = Why(error.detail, self._terms)
+    def _fail(self, i: int, error: ImageError) -> None:
+        self.columns["status"][i] = STATUS_BYTES[error.reason]
+        self.failures[i] = Why(error.detail, self._terms)
 
     def _read(self, i: int, item: Item) -> None:
         columns, limits = self.columns, self._job.limits
@@ -113,8 +108,10 @@ class _Sheet:
             self._hash(waiting)
         except Exception:  # of one, perhaps; each gets its own answer
             for each in waiting:
-                with self._answering(each[0]):
+                try:
                     self._hash([each])
+                except Exception as error:
+                    self._fail(each[0], answer_of(error))
 
     def _hash(self, waiting: Sequence[tuple[int, Grey]]) -> None:
         """Hash some pictures, or none of them."""

@@ -5,7 +5,7 @@ from contextlib import closing
 from functools import partial
 
 from imgdup.decoding import batched, decode_batches
-from imgdup.errors import ImageError, as_image_errors
+from imgdup.errors import ImageError, answer_of
 from imgdup.executors import Died
 from imgdup.limits import Limits
 
@@ -72,8 +72,7 @@ def thumbnail(
 
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     try:
-        with as_image_errors():
-            pixels = decode_rgb(read_file(path, limits).data, limits, side)
-            return cv2.imencode(".jpg", pixels[..., ::-1], options)[1].tobytes()
-    except ImageError as error:
-        return error
+        pixels = decode_rgb(read_file(path, limits).data, limits, side)
+        return cv2.imencode(".jpg", pixels[..., ::-1], options)[1].tobytes()
+    except Exception as error:
+        return answer_of(error)

@@ -602,12 +602,12 @@ def make_special(path, kind, stack):
 def test_32_files_of_the_system_that_never_end_are_not_read(path):
     if not os.path.exists(path):
         pytest.skip(f"no {path} here")
-    started = time.process_time()
+    started = time.monotonic()  # a wait takes no time of the processor
 
     with pytest.raises(ImageError):
         read_file(path, Limits())
 
-    assert time.process_time() - started < 1
+    assert time.monotonic() - started < 5
 
 
 ODD_NAMES = [

@@ -7,7 +7,7 @@ EXTRAS := dev
 
 all: test
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(wildcard backend/*.py src/imgdup/native/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	touch $(STAMP)

@@ -17,7 +17,8 @@ import imgdup
 SOURCE = Path(imgdup.__file__).parent
 
 ORDER = """
-    errors limits formats terms cores files confine chatter grey
+    errors limits formats terms cores files confine chatter
+    native.library native.hashes native grey
     images.headers images.endings images.decoders images
     hashing.operators hashing.grids hashing.comparisons hashing
     hamming

@@ -1,0 +1,157 @@
+"""C sources -> the libraries of `imgdup.native`, one for each level of the processor.
+
+Needs nothing but the standard library and a C compiler: ``$CC``, or ``cc``, or the one in the
+package ``ziglang``, which also compiles for other systems.
+"""
+
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCES = Path(__file__).parents[1] / "src" / "imgdup" / "native"
+ZIG = "ziglang"
+
+# The same results everywhere: no contraction of a product and a sum, no reordering of sums.
+FLAGS = (
+    "-std=c11",
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+)
+STRICT = (
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+)  # for those who work on imgdup, not for those who install it
+SANITIZE = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *STRICT)
+
+# By name of the level: each holds what those before it hold. Named one by one, because compilers
+# before GCC 11 and Clang 12 know no x86-64-v2.
+_V2 = ("-msse3", "-mssse3", "-msse4.1", "-msse4.2", "-mpopcnt", "-mcx16", "-msahf")
+_V3 = (*_V2, "-mavx", "-mavx2", "-mbmi", "-mbmi2", "-mf16c", "-mfma", "-mlzcnt", "-mmovbe")
+_V4 = (
+    *(*_V3, "-mavx512f", "-mavx512bw", "-mavx512cd", "-mavx512dq", "-mavx512vl"),
+    "-mavx512vpopcntdq",
+)
+X86_64_LEVELS = {"v2": _V2, "v3": _V3, "v4": _V4}
+OTHER_LEVELS: dict[str, Sequence[str]] = {"baseline": ()}
+
+
+class Target(NamedTuple):
+    """A system that libraries are compiled for.
+
+    Parameters
+    ----------
+    is_x86_64 : bool
+        Otherwise there is one level, the least that its processors have.
+    ending : str
+        Of the file name of a shared library.
+    zig : str
+        What zig calls the system; empty for this one.
+    """
+
+    is_x86_64: bool
+    ending: str
+    zig: str = ""
+
+    @property
+    def levels(self) -> dict[str, Sequence[str]]:
+        """Compiler flags by level."""
+        return dict(X86_64_LEVELS if self.is_x86_64 else OTHER_LEVELS)
+
+
+class CompileError(RuntimeError):
+    """There is no compiler, or it failed; the text says what to do."""
+
+
+def this_system() -> Target:
+    """Return the system that this Python runs on."""
+    endings = {"win32": ".dll", "cygwin": ".dll", "darwin": ".dylib"}
+    return Target(
+        platform.machine().lower() in {"x86_64", "amd64"}, endings.get(sys.platform, ".so")
+    )
+
+
+def compiler_of_this_system() -> list[str]:
+    """Return the command of the C compiler, empty if there is none."""
+    if os.environ.get("CC"):
+        return shlex.split(os.environ["CC"])
+    return ["cc"] if shutil.which("cc") else []
+
+
+def needs_zig() -> bool:
+    """Whether the package ``ziglang`` must be there to compile."""
+    return not compiler_of_this_system()
+
+
+def _compiler(target: Target) -> list[str]:
+    """Find the compiler for a system."""
+    command = [] if target.zig else compiler_of_this_system()
+    if command:
+        return command
+    if importlib.util.find_spec(ZIG) is None:
+        raise CompileError(
+            "imgdup needs a C compiler to be built: install one (cc), set CC to it, "
+            f"or install the package {ZIG}, which holds one: python -m pip install {ZIG}"
+        )
+    command = [sys.executable, "-m", ZIG, "cc"]
+    return [*command, "-target", target.zig] if target.zig else command
+
+
+def compile_libraries(
+    folder: Path, target: Target | None = None, extra: Sequence[str] = ()
+) -> list[Path]:
+    """Compile the library of each level.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the libraries go.
+    target : Target, optional
+        This system unless given.
+    extra : sequence of str
+        More flags.
+
+    Raises
+    ------
+    CompileError
+        If there is no compiler, or it fails.
+    """
+    target = target or this_system()
+    compiler = _compiler(target)
+    sources = sorted(map(str, SOURCES.glob("*.c")))
+    position = () if target.ending == ".dll" else ("-fPIC",)
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for level, flags in target.levels.items():
+        library = folder / f"imgdup-{level}{target.ending}"
+        fresh = library.with_name(f"{library.name}.{os.getpid()}")
+        _run([*compiler, *FLAGS, *position, *flags, *extra, *sources, "-shared", "-o", str(fresh)])
+        os.replace(fresh, library)  # a process that uses the old one keeps it
+        made.append(library)
+    return made
+
+
+def _run(command: Sequence[str]) -> None:
+    """Run the compiler; what it says against the sources is the error."""
+    try:
+        subprocess.run(command, check=True)
+    except FileNotFoundError as error:
+        raise CompileError(
+            f"there is no compiler {command[0]}: set CC to one, or unset it"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise CompileError(f"the C compiler failed: {shlex.join(command)}") from error
+
+
+if __name__ == "__main__":  # python backend/compiling.py FOLDER [FLAG...]
+    compile_libraries(Path(sys.argv[1]), extra=sys.argv[2:])

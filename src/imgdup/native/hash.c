@@ -1,0 +1,337 @@
+/* Gray pixels -> perceptual hashes and quality; see imgdup.h.
+ *
+ * Every hash compares numbers of a grid, and a grid is `rows * pixels * columns^T`: first the rows
+ * of the picture are weighed (a strip a line of the grid), then the columns. The picture is taken
+ * in tiles of some columns, so that all that is worked on stays in the cache.
+ */
+#include "imgdup.h"
+#include "lines.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    TILE = 64,          /* columns of the picture that are weighed at a time */
+    TURNED = 8,         /* strips that are turned at a time */
+    MAX_SIDE = 16,      /* of the square that 256 bits fill */
+    TINY_SIDE = 16,     /* pixels; a shorter side holds too little to have a quality */
+    MAX_QUALITY = 100,
+    PDQ_GRADIENTS = 90, /* sum of differences, in whole percents, that makes a point of quality */
+};
+
+static const double PERCENT = 100.0 / 255 * (1 + 1e-9); /* whole percents survive rounding */
+static const double HALF = 0.5 + 1e-5; /* gray levels: what is so close to a half is rounded up */
+static const double PER_UNIT = 1e6;    /* coefficients equal to a millionth are equal */
+
+/* cos(i * pi / 128) for i from 0 to 64. */
+static const double COSINES[65] = {
+#include "cosines.h"
+};
+
+typedef struct {
+    Lines rows, columns;
+    float *row_weights;                  /* those of rows, if they are whole */
+    double *slopes;
+    double row_scales[MAX_LINES];
+    double turned[TILE][MAX_LINES];      /* (columns of a tile, lines of rows) */
+    double grid[MAX_LINES][MAX_LINES];   /* (lines of columns, lines of rows) */
+    double folded[2][MAX_LINES / 2][MAX_LINES];
+    double half[MAX_LINES][MAX_SIDE];
+    double folded_half[2][MAX_LINES / 2][MAX_SIDE];
+    double basis[MAX_SIDE][MAX_LINES / 2];
+} Work;
+
+/* Add up the weighed rows of one line in some columns: sums (n,). */
+#define DEFINE_WEIGH(NAME, PIXEL, SUM)                                                             \
+    static void NAME(const void *pixels, int64_t row_stride, const SUM *weights, int64_t n_rows,  \
+                     int n, SUM *restrict sums) {                                                  \
+        for (int c = 0; c < n; c++)                                                                \
+            sums[c] = 0;                                                                           \
+        for (int64_t k = 0; k < n_rows; k++) {                                                     \
+            const PIXEL *row = (const PIXEL *)((const char *)pixels + k * row_stride);             \
+            SUM weight = weights[k];                                                               \
+            for (int c = 0; c < n; c++)                                                            \
+                sums[c] += weight * (SUM)row[c];                                                   \
+        }                                                                                          \
+    }
+
+DEFINE_WEIGH(weigh_bytes, uint8_t, float)
+DEFINE_WEIGH(weigh_bytes_long, uint8_t, double)
+DEFINE_WEIGH(weigh_floats, float, double)
+
+/* Weigh the rows of n columns from `left` on: work->turned[0 to n - 1]. */
+#define DEFINE_TILE(NAME, WEIGH, PIXEL, SUM, WEIGHTS)                                              \
+    static void NAME(Work *work, const ImgdupPicture *picture, int n_lines, int64_t left, int n) { \
+        SUM sums[TURNED][TILE];                                                                    \
+        const Lines *rows = &work->rows;                                                           \
+        for (int first = 0; first < n_lines; first += TURNED) {                                    \
+            for (int i = 0; i < TURNED; i++) {                                                     \
+                const char *pixels = (const char *)picture->pixels +                               \
+                                     rows->first[first + i] * picture->row_stride;                 \
+                WEIGH((const PIXEL *)pixels + left, picture->row_stride,                           \
+                      (WEIGHTS) + rows->start[first + i], rows->n[first + i], n, sums[i]);         \
+            }                                                                                      \
+            const double *scales = work->row_scales + first;                                       \
+            for (int c = 0; c < n; c++)                                                            \
+                for (int i = 0; i < TURNED; i++)                                                   \
+                    work->turned[c][first + i] = (double)sums[i][c] * scales[i];                   \
+        }                                                                                          \
+    }
+
+DEFINE_TILE(tile_of_bytes, weigh_bytes, uint8_t, float, work->row_weights)
+DEFINE_TILE(tile_of_bytes_long, weigh_bytes_long, uint8_t, double, work->rows.weights)
+DEFINE_TILE(tile_of_floats, weigh_floats, float, double, work->rows.weights)
+
+/* Add the columns of a tile, from `left` to `right` - 1, to the lines of the grid that weigh them. */
+static void add_tile(Work *work, int n_rows, int n_columns, int64_t left, int64_t right) {
+    const Lines *columns = &work->columns;
+    for (int j = 0; j < n_columns; j++) {
+        int64_t start = larger(columns->first[j], left);
+        int64_t stop = smaller(columns->first[j] + columns->n[j], right);
+        const double *weights = columns->weights + columns->start[j] - columns->first[j];
+        double *restrict line = work->grid[j];
+        for (int64_t c = start; c < stop; c++) {
+            double weight = weights[c];
+            const double *strip = work->turned[c - left];
+            for (int i = 0; i < n_rows; i++)
+                line[i] += weight * strip[i];
+        }
+    }
+}
+
+/* Weigh the rows, then the columns, by the lines of work: work->grid (n_columns, n_rows). */
+static void fill_grid(Work *work, const ImgdupPicture *picture, int n_rows, int n_columns) {
+    int64_t width = (picture->width + picture->reduction - 1) / picture->reduction;
+    int whole = work->rows.whole && !picture->is_float;
+    if (whole) {
+        int64_t n = work->rows.start[n_rows - 1] + work->rows.n[n_rows - 1];
+        for (int64_t k = 0; k < n; k++)
+            work->row_weights[k] = (float)work->rows.weights[k];
+    }
+    for (int j = 0; j < n_columns; j++)
+        memset(work->grid[j], 0, (size_t)n_rows * sizeof(double));
+    for (int64_t left = 0; left < width; left += TILE) {
+        int n = (int)smaller(TILE, width - left);
+        if (picture->is_float)
+            tile_of_floats(work, picture, n_rows, left, n);
+        else if (whole)
+            tile_of_bytes(work, picture, n_rows, left, n);
+        else
+            tile_of_bytes_long(work, picture, n_rows, left, n);
+        add_tile(work, n_rows, n_columns, left, left + n);
+    }
+}
+
+/* Weights that sum up to 1, so that the grid is one of means. */
+static void divide_weights(Work *work, int n_rows, int n_columns) {
+    Lines *columns = &work->columns;
+    for (int i = 0; i < n_rows; i++)
+        work->row_scales[i] = 1 / work->rows.divisor[i];
+    for (int j = 0; j < n_columns; j++) {
+        double scale = 1 / columns->divisor[j];
+        for (int64_t k = 0; k < columns->n[j]; k++)
+            columns->weights[columns->start[j] + k] *= scale;
+    }
+}
+
+static Axis row_axis(const ImgdupPicture *picture) {
+    return axis_of(picture->height, picture->reduction, picture->rows_short_first);
+}
+
+static Axis column_axis(const ImgdupPicture *picture) {
+    return axis_of(picture->width, picture->reduction, picture->columns_short_first);
+}
+
+/* Average the gray levels of n_rows x n_columns equal areas and round them: work->grid. */
+static void level_grid(Work *work, const ImgdupPicture *picture, int n_rows, int n_columns) {
+    area_lines(&work->rows, row_axis(picture), n_rows);
+    area_lines(&work->columns, column_axis(picture), n_columns);
+    for (int i = 0; i < n_rows; i++)
+        work->row_scales[i] = 1;
+    fill_grid(work, picture, n_rows, n_columns);
+    double area = (double)picture->height * (double)picture->width;
+    for (int j = 0; j < n_columns; j++)
+        for (int i = 0; i < n_rows; i++)
+            work->grid[j][i] = floor(work->grid[j][i] / area + HALF);
+}
+
+static void area_grid(Work *work, const ImgdupPicture *picture, int side) {
+    area_lines(&work->rows, row_axis(picture), side);
+    area_lines(&work->columns, column_axis(picture), side);
+    divide_weights(work, side, side);
+    fill_grid(work, picture, side, side);
+}
+
+static void pdq_grid(Work *work, const ImgdupPicture *picture) {
+    pdq_lines(&work->rows, row_axis(picture), work->slopes);
+    pdq_lines(&work->columns, column_axis(picture), work->slopes);
+    divide_weights(work, MAX_LINES, MAX_LINES);
+    fill_grid(work, picture, MAX_LINES, MAX_LINES);
+    if (picture->height < PDQ_MIN_LENGTH || picture->width < PDQ_MIN_LENGTH)
+        memset(work->grid, 0, sizeof work->grid);
+}
+
+/* Tell where a level is below its right neighbour: the dHash. */
+static void compare_neighbours(const Work *work, int side, uint64_t *words) {
+    memset(words, 0, (size_t)(side * side / 8));
+    for (int i = 0, bit = 0; i < side; i++)
+        for (int j = 0; j < side; j++, bit++)
+            words[bit / 64] |= (uint64_t)(work->grid[j][i] < work->grid[j + 1][i]) << bit % 64;
+}
+
+/* Tell where a level is above the mean of all: the aHash. */
+static void compare_mean(const Work *work, int side, uint64_t *words) {
+    double sum = 0;
+    for (int j = 0; j < side; j++)
+        for (int i = 0; i < side; i++)
+            sum += work->grid[j][i];
+    memset(words, 0, (size_t)(side * side / 8));
+    for (int i = 0, bit = 0; i < side; i++)
+        for (int j = 0; j < side; j++, bit++)
+            words[bit / 64] |= (uint64_t)(work->grid[j][i] * (side * side) > sum) << bit % 64;
+}
+
+/* The cosine of i quarter turns over 64. */
+static double cosine(int i) {
+    i %= 256;
+    i = i > 128 ? 256 - i : i;
+    return i > 64 ? -COSINES[128 - i] : COSINES[i];
+}
+
+/* Tell where a coefficient is above the lower median of all. */
+static void compare_median(const double *coefficients, int n, uint64_t *words) {
+    double low = coefficients[0], high = coefficients[0];
+    for (int i = 1; i < n; i++) {
+        low = coefficients[i] < low ? coefficients[i] : low;
+        high = coefficients[i] > high ? coefficients[i] : high;
+    }
+    /* They are whole numbers: halve the range in which the median lies until one is left. */
+    for (int step = 0; step < 64 && low < high; step++) {
+        double middle = floor((low + high) / 2);
+        int64_t n_up_to = 0;
+        for (int i = 0; i < n; i++)
+            n_up_to += coefficients[i] <= middle;
+        if (n_up_to >= n / 2)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    for (int w = 0; w < n / 64; w++) {
+        words[w] = 0;
+        for (int i = 0; i < 64; i++)
+            words[w] |= (uint64_t)(coefficients[w * 64 + i] > high) << i;
+    }
+}
+
+/* Compare coefficients (1, 1) to (side, side) of the two-dimensional DCT-II of the grid, which is
+ * 4 side x 4 side: the pHash, and PDQ. A wave of even frequency is its own mirror image, one of
+ * odd frequency its negative; so each is multiplied with the sums or the differences of lines that
+ * lie opposite each other, half as many. */
+static void compare_frequencies(Work *work, int side, uint64_t *words) {
+    int n = 4 * side, middle = n / 2;
+    for (int k = 0; k < side; k++)
+        for (int i = 0; i < middle; i++)
+            work->basis[k][i] = cosine((k + 1) * (2 * i + 1) * (MAX_LINES / n));
+    for (int j = 0; j < middle; j++)
+        for (int i = 0; i < n; i++) {
+            work->folded[0][j][i] = work->grid[j][i] + work->grid[n - 1 - j][i];
+            work->folded[1][j][i] = work->grid[j][i] - work->grid[n - 1 - j][i];
+        }
+    for (int k = 0; k < side; k++) {
+        double sums[MAX_LINES] = {0};
+        for (int j = 0; j < middle; j++)
+            for (int i = 0; i < n; i++)
+                sums[i] += work->basis[k][j] * work->folded[(k + 1) % 2][j][i];
+        for (int i = 0; i < n; i++)
+            work->half[i][k] = sums[i];
+    }
+    for (int i = 0; i < middle; i++)
+        for (int k = 0; k < side; k++) {
+            work->folded_half[0][i][k] = work->half[i][k] + work->half[n - 1 - i][k];
+            work->folded_half[1][i][k] = work->half[i][k] - work->half[n - 1 - i][k];
+        }
+    double coefficients[MAX_SIDE * MAX_SIDE], scale = 2 * PER_UNIT / n;
+    for (int k = 0; k < side; k++) {
+        double sums[MAX_SIDE] = {0};
+        for (int i = 0; i < middle; i++)
+            for (int l = 0; l < side; l++)
+                sums[l] += work->basis[k][i] * work->folded_half[(k + 1) % 2][i][l];
+        for (int l = 0; l < side; l++)
+            coefficients[k * side + l] = rint(sums[l] * scale);
+    }
+    compare_median(coefficients, side * side, words);
+}
+
+/* Add up, in whole percents, the differences between n neighbours. */
+static int percents(const double *a, const double *b, int n) {
+    int total = 0;
+    for (int i = 0; i < n; i++) {
+        double difference = fabs(a[i] - b[i]) * PERCENT;
+        total += (int)(difference < MAX_QUALITY ? difference : MAX_QUALITY);
+    }
+    return total;
+}
+
+static uint8_t quality_of(const Work *work, const ImgdupPicture *picture) {
+    int total = 0, enough = MAX_QUALITY * PDQ_GRADIENTS;
+    if (picture->height < TINY_SIDE || picture->width < TINY_SIDE)
+        return 0;
+    for (int j = 0; j < MAX_LINES && total < enough; j++)
+        total += percents(work->grid[j], work->grid[j] + 1, MAX_LINES - 1);
+    for (int j = 1; j < MAX_LINES && total < enough; j++)
+        total += percents(work->grid[j], work->grid[j - 1], MAX_LINES);
+    return (uint8_t)smaller(total / PDQ_GRADIENTS, MAX_QUALITY);
+}
+
+static void hash_one(Work *work, const ImgdupPicture *picture, const ImgdupHashes *to, int64_t i) {
+    for (int side = 8; side <= MAX_SIDE; side += 8) {
+        int words = side * side / 64;
+        uint64_t *dhash = side == 8 ? to->dhash64 : to->dhash256;
+        uint64_t *ahash = side == 8 ? to->ahash64 : to->ahash256;
+        uint64_t *phash = side == 8 ? to->phash64 : to->phash256;
+        if (dhash) {
+            level_grid(work, picture, side, side + 1);
+            compare_neighbours(work, side, dhash + i * words);
+        }
+        if (ahash) {
+            level_grid(work, picture, side, side);
+            compare_mean(work, side, ahash + i * words);
+        }
+        if (phash) {
+            area_grid(work, picture, 4 * side);
+            compare_frequencies(work, side, phash + i * words);
+        }
+    }
+    if (to->pdq || to->quality)
+        pdq_grid(work, picture);
+    if (to->pdq)
+        compare_frequencies(work, MAX_SIDE, to->pdq + i * 4);
+    if (to->quality)
+        to->quality[i] = quality_of(work, picture);
+}
+
+/* Bytes rounded up to whole cache lines. */
+static int64_t padded(int64_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+int64_t imgdup_hash_scratch(int64_t rows_and_columns) {
+    int64_t n = rows_and_columns + 2 * SPARE_WEIGHTS;
+    return padded(sizeof(Work)) + 3 * padded(n * (int64_t)sizeof(double));
+}
+
+void imgdup_hash(const ImgdupPicture *pictures, int64_t n, const ImgdupHashes *hashes,
+                 void *scratch) {
+    Work *work = scratch;
+    for (int64_t i = 0; i < n; i++) {
+        const ImgdupPicture *picture = pictures + i;
+        int64_t rows = (picture->height + picture->reduction - 1) / picture->reduction;
+        int64_t columns = (picture->width + picture->reduction - 1) / picture->reduction;
+        double *room = (double *)((char *)scratch + padded(sizeof(Work)));
+        work->rows.weights = room;
+        work->columns.weights = work->rows.weights + rows + SPARE_WEIGHTS;
+        work->slopes = work->columns.weights + columns + SPARE_WEIGHTS;
+        work->row_weights = (float *)(work->slopes + larger(rows, columns) + SPARE_WEIGHTS);
+        hash_one(work, picture, hashes, i);
+    }
+}

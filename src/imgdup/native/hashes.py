@@ -1,0 +1,190 @@
+"""Gray pictures -> hashes and qualities: the face of ``hash.c``."""
+
+import ctypes
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.native.library import library
+
+MAX_SIDE = 1 << 31  # pixels
+REDUCTIONS = (1, 2, 4, 8)
+ALIGNMENT = 64  # bytes; a cache line
+
+Kind = tuple[str, int]  # name and bits of a hash
+KINDS: tuple[Kind, ...] = (  # in the order of ImgdupHashes
+    ("dhash", 64),
+    ("dhash", 256),
+    ("ahash", 64),
+    ("ahash", 256),
+    ("phash", 64),
+    ("phash", 256),
+    ("pdq", 256),
+)
+
+
+class Picture(Protocol):
+    """What `hash_pictures` reads of a picture, as `imgdup.grey.Grey` explains it."""
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8 | np.float32]:
+        """Shape (ceil(height / reduction), ceil(width / reduction))."""
+
+    @property
+    def height(self) -> int:
+        """In full pixels."""
+
+    @property
+    def width(self) -> int:
+        """In full pixels."""
+
+    @property
+    def reduction(self) -> int:
+        """1, 2, 4 or 8."""
+
+    @property
+    def short_first(self) -> tuple[bool, bool]:
+        """Whether the rows, the columns, begin with a partial block."""
+
+
+class Hashed(NamedTuple):
+    """Hashes, uint64 (n, bits // 64) by kind, and PDQ's qualities, uint8 (n,), 0 to 100."""
+
+    hashes: Mapping[Kind, npt.NDArray[np.uint64]]
+    qualities: npt.NDArray[np.uint8]
+
+
+class _Picture(ctypes.Structure):
+    """ImgdupPicture."""
+
+    _fields_ = (
+        ("pixels", ctypes.c_void_p),
+        ("row_stride", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("reduction", ctypes.c_int32),
+        ("rows_short_first", ctypes.c_int32),
+        ("columns_short_first", ctypes.c_int32),
+        ("is_float", ctypes.c_int32),
+    )
+
+
+def hash_pictures(
+    pictures: Sequence[Picture], kinds: Iterable[Kind], *, with_quality: bool = True
+) -> Hashed:
+    """Hash pictures, each kind of hash for all of them.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+        Pixels of uint8 or float32; any strides, but other than C-contiguous rows are copied.
+    kinds : iterable of (str, int)
+        Of ``KINDS``.
+    with_quality : bool
+        Whether to compute the qualities too; they are 0 otherwise, and where a side is shorter
+        than 16 pixels.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind, or pixels, size and reduction do not go together.
+    TypeError
+        If pixels are neither uint8 nor float32.
+
+    Examples
+    --------
+    >>> from imgdup.grey import Grey
+    >>> ramp = np.arange(0, 180, 2, dtype=np.uint8)[np.newaxis].repeat(80, axis=0)
+    >>> found = hash_pictures([Grey(ramp, 80, 90)], [("dhash", 64)])
+    >>> found.hashes["dhash", 64] == 2**64 - 1, found.qualities
+    (array([[ True]]), array([18], dtype=uint8))
+    """
+    n = len(pictures)
+    hashes = {kind: np.zeros((n, _words(kind)), dtype=np.uint64) for kind in kinds}
+    qualities = np.zeros(n, dtype=np.uint8)
+    wanted: list[npt.NDArray[Any] | None] = [hashes.get(kind) for kind in KINDS]
+    wanted.append(qualities if with_quality else None)
+    pixels = [_checked(each) for each in pictures]
+    functions = _functions()
+    n_scratch = functions.scratch_bytes(max((sum(each.shape) for each in pixels), default=0))
+    scratch = np.empty(n_scratch + ALIGNMENT, dtype=np.uint8)
+    functions.hash_all(
+        (_Picture * n)(*map(_described, pictures, pixels)),
+        n,
+        (ctypes.c_void_p * len(wanted))(*[a if a is None else _address(a) for a in wanted]),
+        -(-_address(scratch) // ALIGNMENT) * ALIGNMENT,
+    )
+    return Hashed(hashes, qualities)
+
+
+class _Functions(NamedTuple):
+    """The functions of ``hash.c``."""
+
+    hash_all: Any
+    scratch_bytes: Any
+
+
+@cache
+def _functions() -> _Functions:
+    """Tell ctypes what the functions take."""
+    hash_all, scratch_bytes = library().imgdup_hash, library().imgdup_hash_scratch
+    hash_all.restype = None
+    hash_all.argtypes = (
+        ctypes.POINTER(_Picture),
+        ctypes.c_int64,
+        ctypes.POINTER(ctypes.c_void_p),
+        ctypes.c_void_p,
+    )
+    scratch_bytes.restype, scratch_bytes.argtypes = ctypes.c_int64, (ctypes.c_int64,)
+    return _Functions(hash_all, scratch_bytes)
+
+
+def _words(kind: Kind) -> int:
+    """Length of a hash in 64-bit words."""
+    if kind not in KINDS:
+        raise ValueError(f"expected a hash and its bits out of {KINDS}, got {kind!r}")
+    return kind[1] // 64
+
+
+def _checked(picture: Picture) -> npt.NDArray[Any]:
+    """See that a picture is one, and return its pixels, those of a row side by side."""
+    pixels, reduction = picture.pixels, picture.reduction
+    height, width = picture.height, picture.width
+    if pixels.dtype != np.uint8 and pixels.dtype != np.float32:
+        raise TypeError(f"pixels must be uint8 or float32, got {pixels.dtype}")
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"the reduction must be one of {REDUCTIONS}, got {reduction}")
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise ValueError(f"sides must be from 1 to {MAX_SIDE} pixels, got {height} x {width}")
+    shape = (-(-height // reduction), -(-width // reduction))
+    if pixels.shape != shape:
+        raise ValueError(
+            f"pixels must have shape {shape} for {height} x {width} reduced by {reduction}, "
+            f"got {pixels.shape}"
+        )
+    aligned = pixels.flags.aligned and pixels.strides[0] % pixels.itemsize == 0
+    touching = pixels.strides[1] == pixels.itemsize
+    return pixels if aligned and touching else np.array(pixels, order="C")
+
+
+def _described(picture: Picture, pixels: npt.NDArray[Any]) -> _Picture:
+    rows_short, columns_short = picture.short_first
+    return _Picture(
+        _address(pixels),
+        pixels.strides[0],
+        picture.height,
+        picture.width,
+        picture.reduction,
+        rows_short,
+        columns_short,
+        pixels.itemsize > 1,
+    )
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    """Where an array begins."""
+    address: int = array.__array_interface__["data"][0]
+    return address

@@ -28,8 +28,8 @@ DISTANCES = (31, 40)
 def labelled(data: Path) -> str:
     """How many pairs of each label are duplicates at 31 and at 40 bits."""
     from imgdup.errors import ImageError
-    from imgdup.hamming import distances
-    from imgdup.probes import make_probe
+    from imgdup.query.probe import make_probe
+    from imgdup.search.hamming import distances
 
     totals: Counter[str] = Counter()
     found: Counter[tuple[str, int]] = Counter()
@@ -117,7 +117,7 @@ def synthetic(n_rows: int, seed: int) -> str:
     import resource
 
     from imgdup.dedupe import find_duplicates
-    from imgdup.pairs import iter_pairs
+    from imgdup.search.pairs import iter_pairs
 
     rows = SyntheticRows(n_rows, seed)
     list(iter_pairs(rows.column("pdq")[:1000], 31))

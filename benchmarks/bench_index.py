@@ -2,7 +2,7 @@
 
     python benchmarks/bench_index.py --images DIR [--rounds 5] [--scratch FOLDER]
 
-The floor is reading each file and decoding it to grey at exactly the reduction that indexing
+The floor is reading each file and decoding it to gray at exactly the reduction that indexing
 takes: no program that looks at every picture this way can be faster. Every ratio is one of two
 figures of the same round; shown are medians, smallest and largest. Files come from the page cache.
 
@@ -24,7 +24,7 @@ import floor
 import measure
 import painted
 
-from imgdup.cores import usable_cores
+from imgdup.system.limits import usable_cores
 
 PART = 5  # every fifth file is in the part that steady state subtracts
 

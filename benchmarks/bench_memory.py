@@ -29,10 +29,10 @@ def name(i: int) -> bytes:
 
 
 def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator) -> None:
-    from imgdup import folder
+    from imgdup.build.checkpoints import write_part
     from imgdup.hashing import PARAMETERS_VERSION
-    from imgdup.parts import write_part
-    from imgdup.table import empty_columns
+    from imgdup.index import folder
+    from imgdup.index.columns import empty_columns
 
     folder.prepare(place)
     head = {"hash": "dhash", "bits": 64, "parameters": PARAMETERS_VERSION}
@@ -53,8 +53,9 @@ def merge(place: Path, root: bytes, n_files: int) -> None:
     """Run the program's own update on the parts, and print what it took."""
     import resource
 
-    from imgdup.indexing import survey, update_index
-    from imgdup.sources import Candidate
+    from imgdup.build import listing as survey
+    from imgdup.build.sources import Candidate
+    from imgdup.build.update import update_index
 
     survey.walk = lambda *_: (
         Candidate(root + b"/" + name(i), i, MTIME_NS, 0, 0) for i in range(n_files)

@@ -20,7 +20,7 @@ import disarmed
 import measure
 from cases import run
 
-from imgdup.cores import usable_cores
+from imgdup.system.limits import usable_cores
 
 BAR = 1.10  # all protections together / none
 CASES = {

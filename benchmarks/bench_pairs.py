@@ -24,7 +24,7 @@ import measure
 import numpy as np
 import synthetic
 
-from imgdup.pairs import Effort, find_pairs, find_within, group_equal, iter_pairs
+from imgdup.search.pairs import JoinStats, find_pairs, find_within, group_equal, iter_pairs
 
 try:
     import faiss
@@ -72,9 +72,9 @@ def timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def joined(hashes: np.ndarray, max_distance: int, threads: int) -> tuple[int, Effort]:
+def joined(hashes: np.ndarray, max_distance: int, threads: int) -> tuple[int, JoinStats]:
     """Run through all pairs of the distinct hashes, and count them."""
-    effort = Effort()
+    effort = JoinStats()
     distinct = hashes[group_equal(hashes).rows]
     blocks = iter_pairs(distinct, max_distance, threads=threads, effort=effort)
     return sum(len(block.left) for block in blocks), effort
@@ -131,7 +131,7 @@ def beside_faiss(results: dict[str, list[float]], bar: float | None) -> list[str
     return [ours, theirs, measure.median(ratios, "{:.1f}"), measure.verdict(ratios, bar)]
 
 
-def shape(effort: Effort) -> str:
+def shape(effort: JoinStats) -> str:
     """The bands in words: widths and radii."""
     kinds = [(len(band.bits), band.radius) for band in effort.layout.bands]
     if effort.layout.is_scan:
@@ -197,7 +197,7 @@ def scaling_rows(options: argparse.Namespace) -> Iterator[list[str]]:
 def compile_row() -> list[str]:
     """Seconds of a first join of either kind in a new process: with an empty cache, and again."""
     script = (
-        "import sys, time, numpy as np; from imgdup.pairs import iter_pairs\n"
+        "import sys, time, numpy as np; from imgdup.search.pairs import iter_pairs\n"
         "a = np.zeros((9, 1), np.uint64); b = np.zeros((9, 4), np.uint64)\n"
         "start = time.perf_counter()\n"
         "for hashes, distance in ((a, 10), (b, 31)): list(iter_pairs(hashes, distance))\n"

@@ -14,9 +14,9 @@ import measure
 import numpy as np
 import synthetic
 
-from imgdup.pairs.bands import band_skew
-from imgdup.planner import plan
-from imgdup.vptree import VPTree
+from imgdup.search.bands import band_skew
+from imgdup.search.planner import plan
+from imgdup.search.vptree import VPTree
 
 DISTANCES = {64: (0, 2, 4, 6, 8, 10, 16), 256: (0, 16, 31, 60)}
 BAR = 1.2  # times the better one

@@ -25,8 +25,8 @@ import synthetic
 import synthetic_index
 import vptree as package
 
-from imgdup import store
-from imgdup.vptree import VPTree
+from imgdup.index import store
+from imgdup.search.vptree import VPTree
 
 BLOCK = 1 << 16
 DISTANCES = (0, 2, 4, 6, 8, 10)
@@ -235,8 +235,8 @@ def paint_probe(file: Path) -> None:
 
     file.parent.mkdir()
     y, x = np.mgrid[0:225, 0:300]
-    grey = 127 + 60 * np.sin(x / 31 + y / 47) + 60 * np.cos(x * y / 6000)
-    cv2.imwrite(str(file), grey.astype(np.uint8))
+    gray = 127 + 60 * np.sin(x / 31 + y / 47) + 60 * np.cos(x * y / 6000)
+    cv2.imwrite(str(file), gray.astype(np.uint8))
 
 
 def report_process(n: int, n_rounds: int, rng: np.random.Generator, scratch: Path) -> list[float]:

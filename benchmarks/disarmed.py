@@ -5,14 +5,14 @@ They are replaced in each worker before its first file; imgdup itself has no suc
 
 from pathlib import Path
 
-from imgdup.executors import local
-from imgdup.indexing import update_index
-from imgdup.indexing.run import Settings
+from imgdup.build.settings import Settings
+from imgdup.build.update import update_index
+from imgdup.workers.pool import local
 
 
 def no_watchdog():
     """Files may take for ever."""
-    from imgdup.executors import workers
+    from imgdup.workers import child as workers
 
     workers._Watch.arm = lambda self, now: setattr(self, "due", float("inf"))
     workers._Watch.rest = lambda self: None
@@ -20,14 +20,14 @@ def no_watchdog():
 
 def no_caps():
     """A process may take all memory."""
-    from imgdup import images
+    from imgdup.images import decode as images
 
     images.cap_memory = lambda more_bytes: None
 
 
 def no_digests():
     """Equal bytes are not noticed."""
-    from imgdup.parts import batch
+    from imgdup.build import hash_batch as batch
 
     batch.content_digest = lambda data: bytes(16)
 

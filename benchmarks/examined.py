@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
-from imgdup.images import content_digest, decode, read_file
-from imgdup.limits import Limits
+from imgdup.images.decode import content_digest, decode, read_file
+from imgdup.system.limits import Limits
 
 LIMITS = Limits()
 
@@ -39,7 +39,7 @@ def status_of(path):
     try:
         data = read_file(path, LIMITS).data
         content_digest(data)
-        fingerprint(decode(data, LIMITS).grey, "dhash", 64)
+        fingerprint(decode(data, LIMITS).gray, "dhash", 64)
     except ImageError as error:
         return error.reason
     except MemoryError:

@@ -1,4 +1,4 @@
-"""Fit the unit costs of `imgdup.pairs.costs` to joins of many shapes.
+"""Fit the unit costs of `imgdup.search.costs` to joins of many shapes.
 
     python benchmarks/fit_costs.py [--sizes 200000 1000000] [--seed 1]
 
@@ -15,9 +15,10 @@ import measure
 import numpy as np
 import synthetic
 
-from imgdup.pairs import costs, iter_pairs
-from imgdup.pairs.bands import Band, Effort, Layout, deal
-from imgdup.pairs.costs import Task
+from imgdup.search import costs
+from imgdup.search.bands import Band, JoinStats, Layout, deal
+from imgdup.search.costs import Task
+from imgdup.search.pairs import iter_pairs
 
 UNITS = ("BUILD_S", "BUCKET_S", "LOOK_S", "BEGIN_S", "FETCH_S", "COMPARE_S", "FIND_S")
 SHAPES = {  # bits, distance: numbers of bands and their widths
@@ -54,7 +55,7 @@ def joins(n: int, bits: int, max_distance: int, rng: np.random.Generator) -> Ite
 
 def joined(hashes: np.ndarray, bands: list[Band], max_distance: int) -> Join:
     n, words = hashes.shape
-    effort = Effort(layout=Layout(tuple(bands), 0, 0.0, 1.0, 1e-9))
+    effort = JoinStats(layout=Layout(tuple(bands), 0, 0.0, 1.0, 1e-9))
     start = time.process_time()
     blocks = iter_pairs(hashes, max_distance, threads=1, effort=effort)
     n_pairs = sum(len(block.left) for block in blocks)

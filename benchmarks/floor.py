@@ -1,4 +1,4 @@
-"""The floor of indexing: reading each file and decoding it to grey, at a given reduction."""
+"""The floor of indexing: reading each file and decoding it to gray, at a given reduction."""
 
 import time
 
@@ -7,7 +7,7 @@ import numpy as np
 from measure import Cost
 
 from imgdup.errors import ImageError
-from imgdup.images import MIN_REDUCED_SIDE
+from imgdup.images.decode import MIN_REDUCED_SIDE
 from imgdup.images.headers import jpeg_header
 
 FLAGS = {

@@ -15,11 +15,10 @@ from pathlib import Path
 import measure
 from examined import Examined, examine
 
-from imgdup.cores import usable_cores
-from imgdup.decoding import decode_batches
-from imgdup.executors import Died
-from imgdup.formats import REASONS
-from imgdup.limits import Limits
+from imgdup.images.formats import REASONS
+from imgdup.system.limits import Limits, usable_cores
+from imgdup.workers.decode import decode_batches
+from imgdup.workers.pool import Died
 
 BATCH = 8
 BARS = {"seconds": 5.0, "bytes": Limits().worker_memory_bytes}

@@ -24,8 +24,8 @@ import measure
 import numpy as np
 import synthetic
 
-from imgdup.hamming import to_hex
-from imgdup.pairs import find_pairs
+from imgdup.search.hamming import to_hex
+from imgdup.search.pairs import find_pairs
 
 MAX_DISTANCE = 10
 PROCESSES = 2

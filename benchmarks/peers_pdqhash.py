@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 
 from imgdup.errors import ImageError
-from imgdup.hamming import to_hex
 from imgdup.hashing import PDQ_MIN_QUALITY, fingerprint
-from imgdup.images import Limits, decode
+from imgdup.images.decode import Limits, decode
+from imgdup.search.hamming import to_hex
 
 try:
     import pdqhash
@@ -54,10 +54,10 @@ def theirs(data):
 def ours(data, full):
     """The same by imgdup; None if it refuses the file."""
     try:
-        grey = decode(data, Limits(), full=full).grey
+        gray = decode(data, Limits(), full=full).gray
     except ImageError:
         return None
-    result = fingerprint(grey, "pdq", 256)
+    result = fingerprint(gray, "pdq", 256)
     return to_hex(result.pdq[None])[0], result.quality
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import synthetic
 import vptree as package
 
-from imgdup.pairs import iter_pairs
+from imgdup.search.pairs import iter_pairs
 
 try:
     import faiss

@@ -29,7 +29,7 @@ import measure
 import numpy as np
 from painted import encode, photo
 
-from imgdup.folder import generation_path, read_current
+from imgdup.index.folder import generation_path, read_current
 
 N_SCENES = 200  # of which the pictures are cut
 SCENE = (320, 240)  # pixels, width and height

@@ -160,8 +160,8 @@ def real_hashes(folder: Path) -> dict[int, np.ndarray]:
     """dHash and PDQ hash of every picture below a folder, as indexing makes them."""
     from imgdup.errors import ImageError
     from imgdup.hashing import fingerprint
-    from imgdup.images import decode, read_file
-    from imgdup.limits import Limits
+    from imgdup.images.decode import decode, read_file
+    from imgdup.system.limits import Limits
 
     found = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -170,7 +170,7 @@ def real_hashes(folder: Path) -> dict[int, np.ndarray]:
         except ImageError as error:
             print(f"{path}: {error}", file=sys.stderr)
             continue
-        found.append(fingerprint(picture.grey, "dhash", 64))
+        found.append(fingerprint(picture.gray, "dhash", 64))
     return {64: np.array([f.hashes for f in found]), 256: np.array([f.pdq for f in found])}
 
 

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from imgdup import __version__, folder
+from imgdup import __version__
+from imgdup.build.checkpoints import write_part
+from imgdup.build.listing import Listing
+from imgdup.build.write import Facts, write_generation
 from imgdup.hashing import PARAMETERS_VERSION
-from imgdup.indexing.assembly import Facts, write_generation
-from imgdup.indexing.survey import Survey
-from imgdup.parts import write_part
-from imgdup.sources import ScanOptions
-from imgdup.table import empty_columns
+from imgdup.index import folder
+from imgdup.index.columns import empty_columns
+from imgdup.index.generation import ScanOptions
 
 ROOT = b"/photos"
 FOLDER_FILES = 1000
@@ -26,7 +27,7 @@ def write(place: Path, hashes: np.ndarray, pdq: np.ndarray) -> None:
 
     folder.prepare(place)
     part = write_part(place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, {})
-    survey = Survey([ROOT], part_names=["", part])
+    survey = Listing([ROOT], part_names=["", part])
     for row, path in enumerate(paths):
         survey.add(ROOT, path, 1, row, 0, 0)
     facts = Facts(survey, None, place / "parts", parameters)

@@ -2,7 +2,7 @@
 
     python tutorial.py FOLDER OUTPUT N_PROCESSES
 
-Each process takes one fixed chunk of the paths, loads with cv2.imread, converts to grey, resizes
+Each process takes one fixed chunk of the paths, loads with cv2.imread, converts to gray, resizes
 to 9 x 8, sums 2**i where a pixel is darker than its right neighbour, and pickles its dictionary;
 the parent merges these into {hash: [paths]} and pickles that.
 """
@@ -18,8 +18,8 @@ HASH_SIDE = 8
 
 
 def dhash(image):
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    small = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE))
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(gray, (HASH_SIDE + 1, HASH_SIDE))
     brighter = small[:, 1:] > small[:, :-1]
     return sum(2**i for i, bit in enumerate(brighter.flatten()) if bit)
 

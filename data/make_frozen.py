@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from imgdup import folder, store
-from imgdup.formats import REASONS
-from imgdup.indexing.assembly import Facts, write_generation
-from imgdup.indexing.survey import Survey
-from imgdup.parts import write_part
-from imgdup.sources import ScanOptions
-from imgdup.table import Why, empty_columns
-from imgdup.terms import Terms
+from imgdup.build.checkpoints import write_part
+from imgdup.build.listing import Listing
+from imgdup.build.write import Facts, write_generation
+from imgdup.images.formats import REASONS
+from imgdup.index import folder, store
+from imgdup.index.columns import Why, empty_columns
+from imgdup.index.generation import ScanOptions
+from imgdup.index.terms import Terms
 
 ROOT = b"/photos"
 
@@ -64,7 +64,7 @@ def write_index(place: Path) -> None:
     columns["digest"][:] = np.arange(16 * len(paths)).reshape(-1, 16)
     why = Why("the JPEG file ends within its data", Terms(200_000_000, 1 << 30, 30_000, 1 << 31, 0))
     part = write_part(place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, {3: why})
-    survey = Survey([ROOT], part_names=["", part])
+    survey = Listing([ROOT], part_names=["", part])
     for row, name in enumerate(paths):
         survey.add(ROOT, name, 1, row, 1000 + row, 1000 + row)
     survey.linked.extend([(1, 7, 7), (2, 7, 7)])

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imgdup.formats import FORMATS
-from imgdup.table import path_key
+from imgdup.images.formats import FORMATS
+from imgdup.system.paths import path_key
 
 GENERATIONS = itertools.count()  # each has a digest of its own
 

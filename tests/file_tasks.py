@@ -4,11 +4,11 @@ import os
 import time
 from pathlib import Path
 
-from imgdup import files
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
-from imgdup.images import decode, read_file
-from imgdup.limits import Limits
+from imgdup.images.decode import decode, read_file
+from imgdup.system import files
+from imgdup.system.limits import Limits
 
 
 def peak_bytes():
@@ -28,7 +28,7 @@ FUZZ_LIMITS = Limits(max_pixels=16_000_000)  # so that what costs time is a faul
 def status_of(data, limits=DEFAULT_LIMITS):
     """What becomes of a file of these bytes: "ok" or the reason why not."""
     try:
-        fingerprint(decode(data, limits).grey, "dhash", 64)
+        fingerprint(decode(data, limits).gray, "dhash", 64)
     except ImageError as error:
         return error.reason
     return "ok"

@@ -14,7 +14,7 @@ import zlib
 
 import numpy as np
 
-from imgdup.store import layout, plain
+from imgdup.index import layout, plain
 
 PAGE = layout.PAGE_BYTES
 
@@ -100,7 +100,7 @@ ATTACKS = {  # name -> what is said, and the pickle
     ),
     "dotted name of ours": (
         "opcode STACK_GLOBAL",
-        lambda p: opcodes(text("imgdup.store"), text("mmap.mmap"), b"\x93"),
+        lambda p: opcodes(text("imgdup.index.store"), text("mmap.mmap"), b"\x93"),
     ),
     "object by INST": ("opcode INST", lambda p: opcodes(b"(", text("x"), b"ios\nsystem\n")),
     "object by OBJ": ("opcode OBJ", lambda p: opcodes(b"(", text("x"), b"o")),

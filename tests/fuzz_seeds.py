@@ -50,10 +50,10 @@ def interlaced_png(rgb):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def run_length_bmp(grey):
-    """RLE8 with a grey palette: runs of one, escapes at the ends of rows."""
-    height, width = grey.shape
-    rows = [b"".join(b"\x01" + bytes([value]) for value in row) + b"\0\0" for row in grey[::-1]]
+def run_length_bmp(gray):
+    """RLE8 with a gray palette: runs of one, escapes at the ends of rows."""
+    height, width = gray.shape
+    rows = [b"".join(b"\x01" + bytes([value]) for value in row) + b"\0\0" for row in gray[::-1]]
     data = b"".join(rows) + b"\0\1"
     palette = b"".join(bytes([level] * 3 + [0]) for level in range(256))
     start = 14 + 40 + len(palette)
@@ -62,11 +62,11 @@ def run_length_bmp(grey):
     return head + info + palette + data
 
 
-def tiled_tiff(grey):
+def tiled_tiff(gray):
     """Deflated tiles of 16 x 16; the sides of the picture are multiples of that."""
-    height, width = grey.shape
+    height, width = gray.shape
     tiles = [
-        zlib.compress(grey[top : top + TILE, left : left + TILE].tobytes())
+        zlib.compress(gray[top : top + TILE, left : left + TILE].tobytes())
         for top in range(0, height, TILE)
         for left in range(0, width, TILE)
     ]
@@ -103,7 +103,7 @@ def jpegs(image, bgr):
         "progressive.jpg": by_pillow(image, "JPEG", progressive=True, subsampling=0),
         "optimised.jpg": by_pillow(image, "JPEG", optimize=True, quality=20),
         "orientation.jpg": by_pillow(image, "JPEG", exif=exif),
-        "grey.jpg": by_pillow(image.convert("L"), "JPEG"),
+        "gray.jpg": by_pillow(image.convert("L"), "JPEG"),
         "cmyk.jpg": by_pillow(image.convert("CMYK"), "JPEG"),
         "restarts.jpg": by_opencv(bgr, ".jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 2),
         "4-1-1.jpg": by_opencv(bgr, ".jpg", *sampling),
@@ -116,11 +116,11 @@ def pngs(image, bgr, frames):
     return {
         "rgb.png": by_pillow(image, "PNG"),
         "rgba.png": by_pillow(with_alpha(image), "PNG"),
-        "grey-alpha.png": by_pillow(with_alpha(image).convert("LA"), "PNG"),
+        "gray-alpha.png": by_pillow(with_alpha(image).convert("LA"), "PNG"),
         "palette.png": by_pillow(palette, "PNG", transparency=3),
         "1-bit.png": by_pillow(image.convert("1"), "PNG"),
         "16-bit.png": by_opencv(deep, ".png"),
-        "16-bit-grey.png": by_opencv(deep[:, :, 0], ".png"),
+        "16-bit-gray.png": by_opencv(deep[:, :, 0], ".png"),
         "interlaced.png": interlaced_png(np.asarray(image)),
         "moving.png": by_pillow(image, "PNG", save_all=True, append_images=frames),
     }

@@ -10,8 +10,8 @@ import numpy as np
 import fuzz_seeds
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
-from imgdup.images import decode
-from imgdup.limits import Limits
+from imgdup.images.decode import decode
+from imgdup.system.limits import Limits
 from mutations import mutant
 
 # Fewer pixels than by default, so that what takes time is a fault and not a size.
@@ -53,7 +53,7 @@ def decode_mutants(seed, numbers, before_item):
 def status_of(data):
     """What becomes of a file: "ok" or the reason why not."""
     try:
-        fingerprint(decode(data, LIMITS).grey, "dhash", 64)
+        fingerprint(decode(data, LIMITS).gray, "dhash", 64)
     except ImageError as error:
         return error.reason
     return "ok"

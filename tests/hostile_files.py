@@ -45,7 +45,7 @@ def honest_files():
     return {
         "baseline.jpg": saved(rgb, "JPEG", quality=85),
         "progressive.jpg": saved(rgb, "JPEG", quality=85, progressive=True),
-        "grey.jpg": saved(image.convert("L"), "JPEG"),
+        "gray.jpg": saved(image.convert("L"), "JPEG"),
         "cmyk.jpg": saved(image.convert("CMYK"), "JPEG"),
         "rgb.png": saved(rgb, "PNG"),
         "rgba.png": saved(with_alpha, "PNG"),

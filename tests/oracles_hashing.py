@@ -9,7 +9,7 @@ import itertools
 import math
 from fractions import Fraction
 
-TIE = Fraction(1, 100_000)  # grey levels below a half that count as a half
+TIE = Fraction(1, 100_000)  # gray levels below a half that count as a half
 
 
 def full_size(pixels, height, width, reduction, short_first=(False, False)):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from array_rows import File, rows_of
-from imgdup.apply import apply_plan, make_order
+from imgdup.apply import apply_plan, make_options
 from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, sealed
 
 CONTENTS = {
@@ -32,7 +32,7 @@ class Scene:
 
     def apply(self, action, target=None, *, journal="journal", dry_run=False, plan=None, **options):
         plan = plan or self.plan
-        order = make_order(plan, action, target, dry_run=dry_run)
+        order = make_options(plan, action, target, dry_run=dry_run)
         places = {"index_folder": self.index, "journal": self.index / journal}
         return apply_plan(plan, self.rows, order, **places, **options)
 

@@ -14,8 +14,8 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from imgdup.executors import Stopped
-from imgdup.executors.workers import THREAD_VARIABLES
+from imgdup.workers.child import THREAD_VARIABLES
+from imgdup.workers.pool import Stopped
 
 THREADS_AT_IMPORT = {name: os.environ.get(name) for name in THREAD_VARIABLES}
 ONE_GIB = 1 << 30

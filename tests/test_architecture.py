@@ -1,10 +1,11 @@
-"""The house: which module may import which, and where each outside package lives.
+"""Which room of the package may import which, and where each outside package lives.
 
-`ORDER` is the table of the house, from the ground up: a module imports only modules that stand
-before it. Imports inside functions count too.
+`ROOMS` is the table: a module imports only from its own room and from rooms above it, and inside a
+room imports run in one direction. Imports inside functions count too.
 """
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -16,51 +17,39 @@ import imgdup
 
 SOURCE = Path(imgdup.__file__).parent
 
-ORDER = """
-    errors limits formats terms cores files confine chatter
-    native.library native.hashes native grey
-    images.headers images.endings images.decoders images
-    hashing.operators hashing.grids hashing.comparisons hashing
-    hamming
-    vptree.vantage vptree
-    _kernels
-    pairs.classes pairs.packed pairs.costs pairs.bands pairs.tables pairs.join pairs
-    planner
-    atomic
-    store.plain store.layout store
-    folder.lock folder
-    lines jsonl tabular table sources
-    executors.workers executors.processes executors
-    decoding generation
-    parts parts.batch parts.task
-    indexing.losses indexing.old_rows indexing.survey indexing.scopes indexing.run
-    indexing.links indexing.assembly indexing.reading indexing
-    probes probing lookup rows lists joining
-    dedupe.duplicates dedupe.keep dedupe.groups dedupe.relations dedupe.records dedupe.plan
-    dedupe.certify dedupe
-    index check export
-    dedupe.components dedupe.pixels
-    apply.verify apply.journal apply.past apply.moves apply.actions apply.target apply apply.undo
-    compare.labels compare compare.split
-    report.terminal report report.pairs report.cleaning report.leaks report.thumbnails
-    report.montage report.groups report.histogram report.html report.gallery
-    cli.common cli.progress cli.build cli.asking cli.search cli.pairs cli.clean
-    cli.acting cli.compare cli.app cli __main__
-""".split()
+ROOMS = (
+    "errors",
+    "system",
+    "native",
+    "images",
+    "hashing",
+    "search",
+    "workers",
+    "index",
+    "build",
+    "query",
+    "dedupe",
+    "apply",
+    "api",
+    "output",
+    "web",
+    "cli",
+    "__main__",
+)
 
-# Outside packages and the modules that may import them.
+# Outside packages and the modules that may import them; a room stands for all of its modules.
 HOMES = {
-    "cv2": {"images.decoders", "report.montage", "report.thumbnails"},
+    "cv2": {"images.decoders", "output.montage", "output.thumbnails"},
     "PIL": {"images.decoders"},
     "pillow_heif": {"images.decoders"},
-    "imutils": {"report.montage"},
-    "numba": {"_kernels"},
-    "click": {name for name in ORDER if name.startswith("cli.")},
+    "imutils": {"output.montage"},
+    "numba": {"search.kernels"},
+    "click": {"cli"},
     "tqdm": {"cli.progress"},
-    "matplotlib": {"report.histogram"},
+    "matplotlib": {"output.histogram"},
     "send2trash": {"apply.actions"},
-    "vptree": {"check"},
-    "pyarrow": {"tabular"},
+    "vptree": {"query.check_index"},
+    "pyarrow": {"output.tabular"},
 }
 
 
@@ -81,32 +70,55 @@ def imported(file):
                 yield f"{node.module}.{alias.name}"
 
 
+MODULES = dict(modules())
+
+
 def own(name):
-    """The module of the house that an import means, or None."""
+    """The module of the package that an import means, or None for an outside one."""
     parts = name.split(".")
     if parts[0] != "imgdup":
         return None
-    for length in (3, 2):
-        module = ".".join(parts[1:length])
-        if module in ORDER:
-            return module
-    return None
+    return next((module for n in (3, 2) if (module := ".".join(parts[1:n])) in MODULES), None)
 
 
-@pytest.mark.parametrize(("name", "file"), [m for m in modules() if m[0] != "__init__"])
-def test_a_module_imports_only_what_stands_before_it(name, file):
-    assert name in ORDER, f"{name} has no place in ORDER"
-
-    later = {own(each) for each in imported(file)} - {None, *ORDER[: ORDER.index(name)]}
-
-    assert later == set()
+def room_of(module):
+    return module.split(".")[0]
 
 
-@pytest.mark.parametrize(("name", "file"), list(modules()))
-def test_outside_packages_stay_in_their_homes(name, file):
-    packages = {each.split(".")[0] for each in imported(file)}
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "__init__"])
+def test_a_module_imports_only_from_its_room_and_the_rooms_above(name):
+    assert room_of(name) in ROOMS, f"{name} lies in no room of the table"
+    above = ROOMS[: ROOMS.index(room_of(name)) + 1]
 
-    strangers = {package for package in packages & set(HOMES) if name not in HOMES[package]}
+    below = {
+        module
+        for each in imported(MODULES[name])
+        if (module := own(each)) and room_of(module) not in above
+    }
+
+    assert below == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_inside_a_room_run_in_one_direction(room):
+    graph = {
+        name: {module for each in imported(file) if (module := own(each)) and module != name}
+        for name, file in MODULES.items()
+        if room_of(name) == room
+    }
+
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+
+    assert set(graph) <= set(order)
+
+
+@pytest.mark.parametrize("name", list(MODULES))
+def test_outside_packages_stay_in_their_homes(name):
+    packages = {each.split(".")[0] for each in imported(MODULES[name])}
+
+    strangers = {
+        package for package in packages & set(HOMES) if not {name, room_of(name)} & HOMES[package]
+    }
 
     assert strangers == set()
 

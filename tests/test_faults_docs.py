@@ -18,7 +18,7 @@ def numbers(text):
 def cases_of_tests():
     """Cases in the names of tests, by file."""
     found = defaultdict(set)
-    for file in TESTS.glob("test_*.py"):
+    for file in TESTS.rglob("test_*.py"):
         text = file.read_text(encoding="utf-8")
         for name in re.findall(r"^def test_(?:case_)?(\d+(?:_to_\d+)?)_", text, re.MULTILINE):
             found[file.name].update(numbers(name))
@@ -47,4 +47,4 @@ def test_every_case_is_on_the_page_once():
 
 def test_every_file_on_the_page_is_there():
     for name in re.findall(r"`(test_\w+\.py)`", PAGE):
-        assert (TESTS / name).is_file(), name
+        assert list(TESTS.rglob(name)), name

@@ -21,19 +21,19 @@ from make_sample import encode, photo
 
 import fuzz_seeds
 import fuzz_tasks
-from imgdup import folder, store
+from imgdup.api import ImageIndex
 from imgdup.apply.journal import Journal, Step
 from imgdup.apply.past import read_journal
-from imgdup.check import check_structure
+from imgdup.build.settings import Settings
+from imgdup.build.update import update_index
 from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, read_plan, write_plan
 from imgdup.errors import ImgdupError, IndexFormatError
-from imgdup.executors import Died, answers, inline
-from imgdup.executors.processes import Processes, Setup
-from imgdup.images import init_worker
-from imgdup.index import ImageIndex
-from imgdup.indexing import update_index
-from imgdup.indexing.run import Settings
-from imgdup.limits import Limits
+from imgdup.images.decode import init_worker
+from imgdup.index import folder, store
+from imgdup.query.check_index import check_structure
+from imgdup.system.limits import Limits
+from imgdup.workers.pool import Died, answers, inline
+from imgdup.workers.process import Processes, Setup
 
 FUZZ_S = float(os.environ.get("IMGDUP_FUZZ", "0"))
 SEED = int(os.environ.get("IMGDUP_FUZZ_SEED", "2026"))

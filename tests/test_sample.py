@@ -13,7 +13,7 @@ import pytest
 from make_sample import paint_sample, photo
 
 from imgdup.hashing import fingerprint
-from imgdup.images import Limits, decode, picture_from_array
+from imgdup.images.decode import Limits, decode, picture_from_array
 
 MAX_DHASH = 10  # bits, the default of `imgdup query`
 MAX_PDQ = 31  # bits
@@ -41,7 +41,7 @@ def fingerprints(sample):
     paths = sorted(path for path in sample.rglob("*") if path.suffix in {".jpg", ".png", ".webp"})
     pictures = {path.relative_to(sample).as_posix(): path.read_bytes() for path in paths}
     return {
-        name: fingerprint(decode(data, Limits()).grey, "dhash", 64)
+        name: fingerprint(decode(data, Limits()).gray, "dhash", 64)
         for name, data in pictures.items()
     }
 
@@ -127,7 +127,7 @@ def test_photos_have_the_size_asked_for():
 
 def test_photos_of_different_seeds_are_far_apart_and_rich():
     prints = [
-        fingerprint(picture_from_array(photo(seed, 160, 120)).grey, "dhash", 64)
+        fingerprint(picture_from_array(photo(seed, 160, 120)).gray, "dhash", 64)
         for seed in range(90)
     ]
     apart = [

@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imgdup.api import ImageIndex
+    from imgdup.build.settings import Settings
     from imgdup.errors import ImageError, ImgdupError
-    from imgdup.index import ImageIndex
-    from imgdup.indexing.run import Settings
-    from imgdup.limits import Limits
-    from imgdup.lookup import Match
-    from imgdup.probes import hash_image
+    from imgdup.query.matches import Match
+    from imgdup.query.probe import hash_image
+    from imgdup.system.limits import Limits
 
 __version__ = "0.1.0"
 
@@ -25,12 +25,12 @@ __all__ = [
 
 _HOMES = {
     "ImageError": "errors",
-    "ImageIndex": "index",
+    "ImageIndex": "api",
     "ImgdupError": "errors",
-    "Limits": "limits",
-    "Match": "lookup",
-    "Settings": "indexing.run",
-    "hash_image": "probes",
+    "Limits": "system.limits",
+    "Match": "query.matches",
+    "Settings": "build.settings",
+    "hash_image": "query.probe",
 }
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from imgdup.cores import THREAD_VARIABLES
+from imgdup.system.limits import THREAD_VARIABLES
 
 
 def main() -> int:

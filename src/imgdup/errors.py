@@ -30,7 +30,7 @@ class ImageError(ImgdupError):
     Parameters
     ----------
     reason : str
-        One of ``imgdup.formats.REASONS`` except ``"ok"``.
+        One of ``imgdup.images.formats.REASONS`` except ``"ok"``.
     detail : str
         What was found, for people; one line.
     """

@@ -7,8 +7,8 @@ photos are, or random.
 import numpy as np
 import pytest
 
-from imgdup.grey import Grey
 from imgdup.hashing import HASHERS, fingerprint
+from imgdup.images.gray import GrayImage
 from imgdup.native.hashes import KINDS, hash_pictures
 
 
@@ -35,7 +35,7 @@ def picture_of(rng, height, width):
     elif turned == 2:
         pixels = pixels[::-1, ::-1]
     short_first = (bool(rng.integers(2)), bool(rng.integers(2)))
-    return Grey(pixels, height, width, reduction, short_first)
+    return GrayImage(pixels, height, width, reduction, short_first)
 
 
 def assert_equal_to_operators(pictures):

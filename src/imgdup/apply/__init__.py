@@ -9,17 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgdup import folder
 from imgdup.apply.actions import ACTIONS, LINKS, check_bytes, trash_function
 from imgdup.apply.journal import DONE, Journal, Rights, Step
 from imgdup.apply.moves import free_name
+from imgdup.apply.recheck import NO_ROOM, Skip, Skipped, verify_two
 from imgdup.apply.target import check_target, destination, prepare
-from imgdup.apply.verify import NO_ROOM, Skip, Skipped, verify_two
-from imgdup.dedupe.certify import certify
+from imgdup.dedupe.check_plan import check_plan
 from imgdup.dedupe.plan import Plan, Removal
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.rows import Rows
-from imgdup.sources import absolute
+from imgdup.index import folder
+from imgdup.index.rows import Rows
+from imgdup.system.paths import absolute
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Order:
     action : str
         One of ``imgdup.apply.actions.ACTIONS``.
     target : bytes, optional
-        Absolute folder, for ``move``; made by `make_order`.
+        Absolute folder, for ``move``; made by `make_options`.
     dry_run : bool
         Verify everything, change nothing.
     """
@@ -69,7 +69,7 @@ class Outcome:
         return 3 if self.skipped or self.stopped else 0
 
 
-def make_order(
+def make_options(
     plan: Plan,
     action: str,
     target: str | bytes | os.PathLike[str] | None = None,
@@ -116,7 +116,7 @@ def apply_plan(
     rows : Rows
         The index that it was made from.
     order : Order
-        From `make_order`.
+        From `make_options`.
     index_folder : Path
         Locked meanwhile, so that no two runs remove the copies of each other.
     journal : Path
@@ -138,7 +138,7 @@ def apply_plan(
         If the target cannot be written or has no room, or the journal cannot be written; nothing
         was changed then.
     """
-    certify(plan, rows)
+    check_plan(plan, rows)
     outcome = Outcome()
     with (
         folder.locked(index_folder),

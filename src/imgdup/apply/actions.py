@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from imgdup.apply import moves
 from imgdup.apply.journal import Step
-from imgdup.apply.verify import Skip, verify, verify_two
+from imgdup.apply.recheck import Skip, verify, verify_two
 from imgdup.dedupe.plan import FileFacts, Removal
 from imgdup.errors import UsageError
 

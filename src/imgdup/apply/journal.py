@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from imgdup.atomic import sync_folder, write_error
 from imgdup.dedupe.plan import FileFacts
-from imgdup.folder import lock
-from imgdup.jsonl import json_line
+from imgdup.system import lock
+from imgdup.system.atomic import sync_folder, write_error
+from imgdup.system.jsonl import json_line
 
 KIND = "imgdup"  # value of the key "journal"
 VERSION = 1

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-from imgdup.apply.verify import Skip, digest_of
-from imgdup.atomic import sync_folder
+from imgdup.apply.recheck import Skip, digest_of
+from imgdup.system.atomic import sync_folder
 
 _NO_LINKS = {
     getattr(errno, name)

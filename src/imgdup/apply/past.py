@@ -19,13 +19,12 @@ from imgdup.apply.journal import (
     earlier_journals,
     named,
 )
-from imgdup.atomic import open_regular
-from imgdup.dedupe import records
 from imgdup.dedupe.plan import FileFacts
-from imgdup.dedupe.records import Record
 from imgdup.errors import ImgdupError, PlanError, UsageError
-from imgdup.folder import lock
-from imgdup.jsonl import json_line
+from imgdup.system import lock, records
+from imgdup.system.atomic import open_regular
+from imgdup.system.jsonl import json_line
+from imgdup.system.records import Record
 
 MAX_ID = (1 << 32) - 1  # of owners and groups
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from imgdup.apply.moves import make_folder
 from imgdup.dedupe.plan import Plan
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.table import is_below, join
+from imgdup.system.paths import is_below, join
 
 Identity = tuple[int, int]  # device and inode
 

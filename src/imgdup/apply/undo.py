@@ -19,7 +19,7 @@ from imgdup.apply import moves
 from imgdup.apply.actions import is_link_to_keeper
 from imgdup.apply.journal import Step
 from imgdup.apply.past import PastRun, held_journal, note_undone
-from imgdup.apply.verify import Skip, Skipped, verify
+from imgdup.apply.recheck import Skip, Skipped, verify
 
 
 @dataclass

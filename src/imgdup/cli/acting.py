@@ -13,10 +13,10 @@ import click
 
 from imgdup.cli.common import find_index, index_option, note, write_text
 from imgdup.errors import UsageError
-from imgdup.lines import counted
+from imgdup.output.lines import counted
 
 if TYPE_CHECKING:
-    from imgdup.apply.verify import Skipped
+    from imgdup.apply.recheck import Skipped
 
 PATH = click.Path(path_type=Path)
 N_LISTED = 10  # skipped files told on stderr
@@ -43,18 +43,18 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
     \b
     imgdup apply plan.jsonl --move-to ../duplicates
     """
-    from imgdup.apply import apply_plan, make_order
+    from imgdup.api import ImageIndex
+    from imgdup.apply import apply_plan, make_options
     from imgdup.apply.journal import free_journal_path
     from imgdup.apply.past import check_earlier
     from imgdup.cli.progress import Bar
     from imgdup.dedupe.plan import read_plan
-    from imgdup.index import ImageIndex
-    from imgdup.report.cleaning import terms_text
+    from imgdup.output.cleaning import terms_text
 
     action = _action(options)
     place = find_index(index_folder)
     loaded = read_plan(plan)
-    order = make_order(
+    order = make_options(
         loaded, action, options["move_to"], index_folder=place, dry_run=options["dry_run"]
     )
     check_earlier(plan)
@@ -107,7 +107,7 @@ def _told_what_is_noted(journal: Path, action: str) -> Iterator[None]:
 
 
 def _list_skipped(skipped: "list[Skipped]") -> None:
-    from imgdup.lines import shown
+    from imgdup.output.lines import shown
 
     for each in skipped[:N_LISTED]:
         path = shown(each.path, sys.stderr.encoding)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from imgdup.cli.common import note
 from imgdup.errors import ImageError
-from imgdup.lines import counted
+from imgdup.output.lines import counted
 
 if TYPE_CHECKING:
-    from imgdup.index import ImageIndex
-    from imgdup.lookup import Match
-    from imgdup.pairs.bands import Effort
-    from imgdup.probes import Probe
-    from imgdup.report import MatchRow
+    from imgdup.api import ImageIndex
+    from imgdup.output.rows import MatchRow
+    from imgdup.query.matches import Match
+    from imgdup.query.probe import Probe
+    from imgdup.search.bands import JoinStats
 
 PROBES_TOGETHER = 10_000  # looked up at once: enough for bands to pay, few enough to wait for
 
@@ -46,8 +46,8 @@ class Asked:
 
     def _ask(self, files: list[bytes]) -> "Iterator[tuple[bytes, list[Match]]]":
         """Look up some files at once, each as it is, or in its eight orientations."""
-        from imgdup.lookup import best_matches
-        from imgdup.probing import make_probes
+        from imgdup.query.matches import best_matches
+        from imgdup.query.probing import make_probes
 
         parameters = self.index.generation.probe_parameters
         answers = make_probes(files, parameters, turned=self.options["orientations"])
@@ -63,12 +63,12 @@ class Asked:
 
     def _look_up(self, probes: "list[Probe]") -> "list[list[Match]]":
         """Look up probes; tell the plan before, and the effort after, if that is asked for."""
-        from imgdup.pairs.bands import Effort
+        from imgdup.search.bands import JoinStats
 
         if not self.options["explain"]:
             return self._found(probes, None)
         self._explain(len(probes))
-        effort = Effort()
+        effort = JoinStats()
         started = time.perf_counter()
         found = self._found(probes, effort)
         seconds = time.perf_counter() - started
@@ -79,13 +79,13 @@ class Asked:
         )
         return found
 
-    def _found(self, probes: "list[Probe]", effort: "Effort | None") -> "list[list[Match]]":
+    def _found(self, probes: "list[Probe]", effort: "JoinStats | None") -> "list[list[Match]]":
         limit, k, strategy = (self.options[name] for name in ("max_dist", "k", "strategy"))
         return self.index.look_up_many(probes, limit, k, strategy=strategy, effort=effort)
 
     def _rows(self, file: bytes, found: "list[Match]") -> "Iterator[MatchRow]":
-        from imgdup.report import MatchRow
-        from imgdup.sources import absolute
+        from imgdup.output.rows import MatchRow
+        from imgdup.system.paths import absolute
 
         itself = absolute(file)
         self.read.append(itself)
@@ -95,14 +95,14 @@ class Asked:
             yield MatchRow(itself, path, *match[1:6], path == itself, turned)
 
     def _fail(self, file: bytes, error: ImageError) -> None:
-        from imgdup.lines import shown
+        from imgdup.output.lines import shown
 
         self.failures.append(f"{shown(file, sys.stderr.encoding)}: {error}")
 
     def _explain(self, n_probes: int) -> None:
         """Tell which ways there are, and which one is taken."""
-        from imgdup.lookup import default_distance, plan_within
-        from imgdup.planner import explain
+        from imgdup.query.matches import default_distance, plan_within
+        from imgdup.search.planner import explain
 
         limit, generation = self.options["max_dist"], self.index.generation
         if limit is None:

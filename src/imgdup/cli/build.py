@@ -24,7 +24,7 @@ from imgdup.cli.common import (
 from imgdup.errors import ImgdupError
 
 if TYPE_CHECKING:
-    from imgdup.indexing.run import Failure, Outcome
+    from imgdup.build.settings import Failure, Outcome
 
 HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing.HASHERS
 N_LISTED = 10  # failures told on stderr; --errors has all
@@ -61,8 +61,8 @@ def index(paths: tuple[str, ...], index_folder: Path | None, **options: Any) -> 
     imgdup index photos
     imgdup index                        update: new, changed and vanished files
     """
+    from imgdup.build.update import update_index
     from imgdup.cli.progress import Bar
-    from imgdup.indexing import update_index
 
     named = named_or_listed(paths, options["null"])
     if paths and not named:
@@ -76,7 +76,7 @@ def index(paths: tuple[str, ...], index_folder: Path | None, **options: Any) -> 
 
 def place_of(explicit: Path | None, has_paths: bool) -> Path:
     """Return the index to use: the one that is named or there, or a new one in this folder."""
-    from imgdup.folder import FOLDER_NAME
+    from imgdup.index.folder import FOLDER_NAME
 
     try:
         return find_index(explicit)
@@ -88,9 +88,9 @@ def place_of(explicit: Path | None, has_paths: bool) -> Path:
 
 def index_on_the_way(paths: Sequence[str], place: Path, options: dict[str, Any]) -> int:
     """Index folders that another command names, quietly; return its exit code, 0 or 3."""
+    from imgdup.build.settings import Settings
+    from imgdup.build.update import update_index
     from imgdup.cli.progress import Bar
-    from imgdup.indexing import update_index
-    from imgdup.indexing.run import Settings
 
     settings = Settings(allow_removals=options["allow_removals"])
 
@@ -101,9 +101,9 @@ def index_on_the_way(paths: Sequence[str], place: Path, options: dict[str, Any])
 
 
 def _settings(options: dict[str, Any]) -> Any:
-    from imgdup.indexing.run import Settings
-    from imgdup.indexing.scopes import OptionChanges
-    from imgdup.limits import Limits
+    from imgdup.build.roots import OptionChanges
+    from imgdup.build.settings import Settings
+    from imgdup.system.limits import Limits
 
     limits = Limits(
         options["max_pixels"],
@@ -121,7 +121,7 @@ def _settings(options: dict[str, Any]) -> Any:
 
 def _tell(outcome: "Outcome", options: dict[str, Any]) -> None:
     """Print the summary and the failures, as asked."""
-    from imgdup import report
+    from imgdup.output import rows as report
 
     if options["errors"]:
         _write_errors(options["errors"], outcome.failures)
@@ -138,7 +138,7 @@ def _tell(outcome: "Outcome", options: dict[str, Any]) -> None:
         "images_per_second": round(outcome.images_per_second, 1),
     }
     if options["as_json"]:
-        from imgdup.jsonl import json_line
+        from imgdup.system.jsonl import json_line
 
         extra = {"unlisted": len(outcome.unlisted), "generation": outcome.generation}
         write_text([json_line({**summary, **extra, "written": outcome.written})])
@@ -149,8 +149,8 @@ def _tell(outcome: "Outcome", options: dict[str, Any]) -> None:
 
 
 def _write_errors(path: Path, failures: Iterable["Failure"]) -> None:
-    from imgdup.atomic import replacing
-    from imgdup.report import failure_json
+    from imgdup.output.rows import failure_json
+    from imgdup.system.atomic import replacing
 
     lines = [failure_json(f.path, f.reason, f.detail).encode() for f in failures]
     with replacing(path, needed_bytes=sum(map(len, lines)), sync=False) as file:
@@ -159,7 +159,7 @@ def _write_errors(path: Path, failures: Iterable["Failure"]) -> None:
 
 def _list_failures(outcome: "Outcome") -> None:
     """Name the first new failures on stderr."""
-    from imgdup.lines import shown
+    from imgdup.output.lines import shown
 
     encoding = sys.stderr.encoding
     for folder, reason in outcome.unlisted:
@@ -187,7 +187,7 @@ def forget(path: str, index_folder: Path | None) -> None:
     \b
     imgdup forget photos/old
     """
-    from imgdup import indexing
+    from imgdup.build import update as indexing
 
     outcome = indexing.forget(find_index(index_folder), path)
     write_text([f"{outcome.removed:,} images left the index\n"])
@@ -202,9 +202,9 @@ def info(index_folder: Path | None, as_json: bool) -> None:
     \b
     imgdup info
     """
-    from imgdup.index import ImageIndex
-    from imgdup.jsonl import json_line, json_paths
-    from imgdup.report.terminal import facts_table
+    from imgdup.api import ImageIndex
+    from imgdup.output.terminal import facts_table
+    from imgdup.system.jsonl import json_line, json_paths
 
     facts = ImageIndex.open(find_index(index_folder)).info()
     roots = [os.fsencode(root) for root in facts.pop("roots")]

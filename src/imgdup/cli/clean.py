@@ -21,11 +21,11 @@ from imgdup.cli.common import (
     write_text,
 )
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.lines import counted
+from imgdup.output.lines import counted
 
 if TYPE_CHECKING:
-    from imgdup.dedupe import Duplicates, Wishes
-    from imgdup.index import ImageIndex
+    from imgdup.api import ImageIndex
+    from imgdup.dedupe import DedupeOptions, Duplicates
 
 PATH = click.Path(path_type=Path)
 ENDINGS = (".csv", ".jsonl", ".parquet", ".png")  # a test compares them with report.groups
@@ -61,9 +61,9 @@ def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) 
     \b
     imgdup dedupe photos --plan plan.jsonl --report report.html
     """
+    from imgdup.api import ImageIndex
     from imgdup.dedupe import find_duplicates
     from imgdup.dedupe.pixels import look_at_pixels
-    from imgdup.index import ImageIndex
 
     _check_outputs(options)
     code = 0
@@ -73,7 +73,7 @@ def dedupe(folders: tuple[str, ...], index_folder: Path | None, **options: Any) 
     index = ImageIndex.open(place)
     if not folders and index_folder is None:
         _tell_which(index)
-    duplicates = look_at_pixels(find_duplicates(index, _wishes(index, folders, options)))
+    duplicates = look_at_pixels(find_duplicates(index, _dedupe_options(index, folders, options)))
     _write_files(duplicates, options)
     _tell(duplicates, options)
     return code
@@ -99,13 +99,15 @@ def _tell_which(index: "ImageIndex") -> None:
         note(f"looking at the whole index {index.folder}, which has: {roots}")
 
 
-def _wishes(index: "ImageIndex", folders: Iterable[str], options: dict[str, Any]) -> "Wishes":
-    from imgdup.dedupe import Wishes
-    from imgdup.dedupe.duplicates import Rule
+def _dedupe_options(
+    index: "ImageIndex", folders: Iterable[str], options: dict[str, Any]
+) -> "DedupeOptions":
+    from imgdup.dedupe import DedupeOptions
+    from imgdup.dedupe.candidates import Rule
     from imgdup.dedupe.keep import parse_keep
     from imgdup.hashing import PDQ_BITS
-    from imgdup.lookup import default_distance
-    from imgdup.sources import absolute
+    from imgdup.query.matches import default_distance
+    from imgdup.system.paths import absolute
 
     distance = options["max_dist"]
     if options["by"] == "search":
@@ -116,7 +118,7 @@ def _wishes(index: "ImageIndex", folders: Iterable[str], options: dict[str, Any]
         check_range(distance, PDQ_BITS)
         rule = Rule() if distance is None else Rule(distance)
     keep = parse_keep(index, options["keep"], options["protect"])
-    return Wishes(keep, rule, tuple(absolute(folder) for folder in folders))
+    return DedupeOptions(keep, rule, tuple(absolute(folder) for folder in folders))
 
 
 def _write_files(duplicates: "Duplicates", options: dict[str, Any]) -> None:
@@ -124,7 +126,7 @@ def _write_files(duplicates: "Duplicates", options: dict[str, Any]) -> None:
     import numpy as np
 
     from imgdup.dedupe.plan import write_plan
-    from imgdup.lists import NEWLINE, NUL, list_data, write_lists
+    from imgdup.output.lists import NEWLINE, NUL, list_data, write_lists
 
     end = NUL if options["null"] else NEWLINE
     lists = {
@@ -139,18 +141,18 @@ def _write_files(duplicates: "Duplicates", options: dict[str, Any]) -> None:
         write_plan(options["plan"], duplicates.plan())
     write_lists(lists)
     if options["report"]:
-        from imgdup.report.gallery import save_duplicates
+        from imgdup.output.gallery import save_duplicates
 
         save_duplicates(options["report"], duplicates)
     if options["groups"]:
-        from imgdup.report.groups import save_groups
+        from imgdup.output.groups import save_groups
 
         save_groups(options["groups"], duplicates)
 
 
 def _tell(duplicates: "Duplicates", options: dict[str, Any]) -> None:
     from imgdup.dedupe.components import chains
-    from imgdup.report.cleaning import summary_json, summary_text
+    from imgdup.output.cleaning import summary_json, summary_text
 
     sizes = chains(duplicates) if options["chains"] else None
     write_text([(summary_json if options["as_json"] else summary_text)(duplicates, sizes)])
@@ -178,17 +180,17 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> int:
     imgdup check --deep
     imgdup check plan.jsonl
     """
-    from imgdup.check import check_deep, check_structure
-    from imgdup.index import ImageIndex
+    from imgdup.api import ImageIndex
+    from imgdup.query.check_index import check_deep, check_structure
 
     index = ImageIndex.open(find_index(index_folder))
     if plan is not None:
-        from imgdup.dedupe.certify import certify
+        from imgdup.dedupe.check_plan import check_plan
         from imgdup.dedupe.plan import read_plan
-        from imgdup.report.cleaning import terms_text
+        from imgdup.output.cleaning import terms_text
 
         loaded = read_plan(plan)
-        certify(loaded, index)
+        check_plan(loaded, index)
         write_text([f"{plan}: proved, {len(loaded.removals):,} removals\n"])
         note(f"{plan}: {terms_text(loaded.header)}")
         return 0

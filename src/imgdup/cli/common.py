@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from imgdup.errors import UsageError
-from imgdup.formats import MARKED_BYTES, is_foreign_image
-from imgdup.lines import shown
+from imgdup.images.formats import MARKED_BYTES, is_foreign_image
+from imgdup.output.lines import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -132,7 +132,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 
 def find_index(explicit: Path | None) -> Path:
     """Return the index folder that a command means."""
-    from imgdup import folder
+    from imgdup.index import folder
 
     return folder.find(Path.cwd(), explicit)
 

@@ -25,9 +25,9 @@ from imgdup.cli.common import (
 from imgdup.errors import ImgdupError, UsageError
 
 if TYPE_CHECKING:
-    from imgdup.compare import Leaks, Part
-    from imgdup.dedupe.duplicates import Rule
-    from imgdup.index import ImageIndex
+    from imgdup.api import ImageIndex
+    from imgdup.dedupe.candidates import Rule
+    from imgdup.dedupe.compare import Leaks, Part
 
 PATH = click.Path(path_type=Path)
 GATE = 4  # exit code: more leaks than --max-leaks
@@ -63,7 +63,7 @@ def compare(a: str, b: str, index_folder: Path | None, **options: Any) -> int:
     \b
     imgdup compare train test --max-leaks 0
     """
-    from imgdup.compare import compare as find_leaks
+    from imgdup.dedupe.compare import compare as find_leaks
 
     if index_folder is not None:
         code = 0
@@ -74,7 +74,7 @@ def compare(a: str, b: str, index_folder: Path | None, **options: Any) -> int:
     leaks = find_leaks(parts[0], parts[1], rule)
     _print_leaks(leaks, options)
     if options["report"]:
-        from imgdup.report.gallery import save_leaks
+        from imgdup.output.gallery import save_leaks
 
         save_leaks(options["report"], leaks, rule)
     limit = options["max_leaks"]
@@ -85,7 +85,7 @@ def compare(a: str, b: str, index_folder: Path | None, **options: Any) -> int:
 
 
 def _rule(max_distance: int) -> "Rule":
-    from imgdup.dedupe.duplicates import Rule
+    from imgdup.dedupe.candidates import Rule
 
     try:
         return Rule(max_distance)
@@ -94,8 +94,8 @@ def _rule(max_distance: int) -> "Rule":
 
 
 def _parts_of_one(place: Path, folders: Sequence[str], labels: Path | None) -> "list[Part]":
-    from imgdup.index import ImageIndex
-    from imgdup.rows import folder_of_index
+    from imgdup.api import ImageIndex
+    from imgdup.index.rows import folder_of_index
 
     index = ImageIndex.open(place)
     return [
@@ -108,8 +108,8 @@ def _two_parts(
     sets: Sequence[str], places: Sequence[Path | None], options: dict[str, Any]
 ) -> "tuple[list[Part], int]":
     """Open each set, indexing it if it is a folder of images; and the exit code of that."""
-    from imgdup.folder import CURRENT
-    from imgdup.index import ImageIndex
+    from imgdup.api import ImageIndex
+    from imgdup.index.folder import CURRENT
 
     parts, code = [], 0
     opened: dict[Path, ImageIndex] = {}  # so that a set compared with itself is found out
@@ -128,8 +128,8 @@ def _own_place(name: str) -> Path:
     """Return where the index of a set is kept: beside the others, named after its folder."""
     import hashlib
 
-    from imgdup.folder import SETS
-    from imgdup.sources import absolute, check_exists
+    from imgdup.index.folder import SETS
+    from imgdup.system.paths import absolute, check_exists
 
     check_exists(name)
     path = absolute(name)
@@ -139,9 +139,9 @@ def _own_place(name: str) -> Path:
 
 def _part(index: "ImageIndex", name: str, folders: list[bytes], labels: Path | None) -> "Part":
     """Return the images of a set with their labels; a set without images proves nothing."""
-    from imgdup.compare import Part
-    from imgdup.compare.labels import folder_labels, read_labels, table_labels
-    from imgdup.rows import images
+    from imgdup.dedupe.compare import Part
+    from imgdup.dedupe.labels import folder_labels, read_labels, table_labels
+    from imgdup.index.rows import images
 
     selected = images(index, folders)
     if not len(selected):
@@ -169,7 +169,7 @@ def _tell_unlabelled(found: "Sequence[str | None]", name: str, labels: Path) -> 
 
 
 def _print_leaks(leaks: "Leaks", options: dict[str, Any]) -> None:
-    from imgdup.report import leaks as report
+    from imgdup.output import leaks as report
 
     if options["as_json"]:
         write_text(report.leak_json(leaks.each()))
@@ -205,11 +205,12 @@ def split(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
     \b
     imgdup split photos --ratios train=0.8,val=0.1,test=0.1 --out splits
     """
-    from imgdup.compare.split import parse_ratios, write_split
-    from imgdup.compare.split import split as divide
-    from imgdup.index import ImageIndex
-    from imgdup.lines import cell_text
-    from imgdup.sources import absolute
+    from imgdup.api import ImageIndex
+    from imgdup.dedupe.split import parse_ratios
+    from imgdup.dedupe.split import split as divide
+    from imgdup.output.lines import cell_text
+    from imgdup.output.lists import write_split
+    from imgdup.system.paths import absolute
 
     ratios, rule = parse_ratios(options["ratios"]), _rule(options["max_dist"])
     place = place_of(index_folder, True) if folders else find_index(index_folder)

@@ -24,10 +24,10 @@ from imgdup.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from imgdup.api import ImageIndex
     from imgdup.cli.progress import Bar
-    from imgdup.index import ImageIndex
-    from imgdup.joining import RowPairs, Side
-    from imgdup.report.pairs import Pair
+    from imgdup.output.pairs import Pair
+    from imgdup.query.row_pairs import RowPairs, Side
 
 
 @click.command()
@@ -50,9 +50,9 @@ def pairs(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
     imgdup pairs new --with archive
     """
     from imgdup.cli.progress import Bar
-    from imgdup.joining import iter_row_pairs
-    from imgdup.pairs.bands import Effort
-    from imgdup.rows import check_apart
+    from imgdup.index.rows import check_apart
+    from imgdup.query.row_pairs import iter_row_pairs
+    from imgdup.search.bands import JoinStats
 
     index, left, right, code = _sides(folders, index_folder, options)
     if right is not None:
@@ -60,7 +60,7 @@ def pairs(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
     max_distance = _max_distance(options, index)
     with closing(Bar(quiet=sys.stdout.isatty())) as bar:
         bar.say("comparing; the first time on this machine, compiling takes some seconds")
-        effort = Effort(on_progress=bar.share)
+        effort = JoinStats(on_progress=bar.share)
         blocks = iter_row_pairs(left, right, max_distance, by=options["by"], effort=effort)
         counted = _Counted(_cleared(blocks, bar))
         _print_pairs(_named(counted, left, right or left), options)
@@ -93,11 +93,11 @@ def _sides(
     folders: tuple[str, ...], index_folder: Path | None, options: dict[str, Any]
 ) -> "tuple[ImageIndex, Side, Side | None, int]":
     """Open, or make, what is compared; with it the exit code of the indexing."""
-    from imgdup.folder import CURRENT
-    from imgdup.index import ImageIndex
-    from imgdup.joining import Side
-    from imgdup.rows import images
-    from imgdup.sources import absolute
+    from imgdup.api import ImageIndex
+    from imgdup.index.folder import CURRENT
+    from imgdup.index.rows import images
+    from imgdup.query.row_pairs import Side
+    from imgdup.system.paths import absolute
 
     other: str | None = options["other"]
     is_index = other is not None and (Path(other) / CURRENT).is_file()
@@ -132,7 +132,7 @@ def _check_same_hash(left: "ImageIndex", right: "ImageIndex") -> None:
 
 def _max_distance(options: dict[str, Any], index: "ImageIndex") -> int:
     from imgdup.hashing import PDQ_BITS, PDQ_MAX_DISTANCE
-    from imgdup.lookup import default_distance
+    from imgdup.query.matches import default_distance
 
     bits = PDQ_BITS if options["by"] == "pdq" else index.bits
     check_range(options["max_dist"], bits)
@@ -142,7 +142,7 @@ def _max_distance(options: dict[str, Any], index: "ImageIndex") -> int:
 
 
 def _named(blocks: "Iterable[RowPairs]", left: "Side", right: "Side") -> "Iterator[Pair]":
-    from imgdup.report.pairs import Pair
+    from imgdup.output.pairs import Pair
 
     for block in blocks:
         columns = [column.tolist() for column in block]
@@ -151,7 +151,7 @@ def _named(blocks: "Iterable[RowPairs]", left: "Side", right: "Side") -> "Iterat
 
 
 def _print_pairs(found: "Iterable[Pair]", options: dict[str, Any]) -> None:
-    from imgdup.report import pairs as report
+    from imgdup.output import pairs as report
 
     if options["as_json"]:
         write_text(report.pair_json(found))

@@ -26,11 +26,11 @@ from imgdup.cli.common import (
     write_text,
 )
 from imgdup.errors import UsageError
-from imgdup.lines import counted, shown
+from imgdup.output.lines import counted, shown
 
 if TYPE_CHECKING:
-    from imgdup.report import MatchRow
-    from imgdup.sources import Tally
+    from imgdup.build.sources import Tally
+    from imgdup.output.rows import MatchRow
 
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
 EXPORTS = ("pickle", "json", "csv", "parquet")  # a test compares them with export.FORMATS
@@ -70,8 +70,8 @@ def query(probes: tuple[str, ...], index_folder: Path | None, **options: Any) ->
     \b
     imgdup query photo.jpg --max-dist 10
     """
-    from imgdup.index import ImageIndex
-    from imgdup.sources import Tally
+    from imgdup.api import ImageIndex
+    from imgdup.build.sources import Tally
 
     index = ImageIndex.open(find_index(index_folder))
     check_range(options["max_dist"], index.bits)
@@ -85,7 +85,7 @@ def query(probes: tuple[str, ...], index_folder: Path | None, **options: Any) ->
     if sys.stdout.isatty() and asked.read and not matches:
         note("no match")
     if options["montage"]:
-        from imgdup.report.montage import save_montage
+        from imgdup.output.montage import save_montage
 
         save_montage(options["montage"], matches, probes=asked.read)
     return _exit_code(asked, tally)
@@ -104,7 +104,7 @@ def _exit_code(asked: Asked, tally: "Tally") -> int:
 
 def _probe_files(probes: Sequence[str], null: bool, tally: "Tally") -> Iterator[bytes]:
     """Return the files that the probes mean; of a folder, those that would be indexed."""
-    from imgdup.sources import check_exists
+    from imgdup.system.paths import check_exists
 
     for probe in probes:
         if probe != "-":
@@ -114,7 +114,9 @@ def _probe_files(probes: Sequence[str], null: bool, tally: "Tally") -> Iterator[
 
 def _files_of(path: bytes, tally: "Tally") -> Iterator[bytes]:
     """Yield a file, or the images in a folder; what is not there fails when it is read."""
-    from imgdup.sources import ScanOptions, absolute, walk
+    from imgdup.build.sources import walk
+    from imgdup.index.generation import ScanOptions
+    from imgdup.system.paths import absolute
 
     if not os.path.isdir(path):
         yield path
@@ -124,7 +126,7 @@ def _files_of(path: bytes, tally: "Tally") -> Iterator[bytes]:
 
 
 def _print_matches(matches: "Iterable[MatchRow]", options: dict[str, Any]) -> None:
-    from imgdup import report
+    from imgdup.output import rows as report
 
     if options["as_json"]:
         write_text(report.match_json(matches))
@@ -152,9 +154,9 @@ def export(index_folder: Path | None, form: str, output: Path | None) -> None:
     imgdup export --format csv > files.csv
     imgdup export --format pickle -o hashes.pickle
     """
-    from imgdup.export import FORMATS
-    from imgdup.export import export as write
-    from imgdup.index import ImageIndex
+    from imgdup.api import ImageIndex
+    from imgdup.output.export import FORMATS
+    from imgdup.output.export import export as write
 
     if output is None and form in BINARY and sys.stdout.isatty():
         raise UsageError(f"{form} is nothing for a terminal: name a file, as in -o hashes.{form}")

@@ -1,4 +1,4 @@
-"""An index and the user's wishes -> groups, the removal plan, and lists of what stays and goes."""
+"""An index and the user's options -> groups, the removal plan, and lists of what stays and goes."""
 
 import functools
 import os
@@ -9,18 +9,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.duplicates import Rule
+from imgdup.dedupe.candidates import Rule
 from imgdup.dedupe.groups import Groups, star_groups
 from imgdup.dedupe.keep import Keep
 from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, sealed
 from imgdup.dedupe.relations import RELATIONS, relate
-from imgdup.rows import RowNumbers, Rows, has_other_names, images, listed_paths
-from imgdup.sources import absolute
-from imgdup.table import join
+from imgdup.index.rows import RowNumbers, Rows, has_other_names, images, listed_paths
+from imgdup.system.paths import absolute, join
 
 
 @dataclass(frozen=True)
-class Wishes:
+class DedupeOptions:
     """What to look at, what counts as a duplicate, and what stays.
 
     Attributes
@@ -53,7 +52,7 @@ class Duplicates:
     Attributes
     ----------
     rows : Rows
-    wishes : Wishes
+    options : DedupeOptions
     images : ndarray of int64
         The rows that were looked at.
     groups : Groups
@@ -62,7 +61,7 @@ class Duplicates:
     """
 
     rows: Rows
-    wishes: Wishes
+    options: DedupeOptions
     images: RowNumbers
     groups: Groups
     relations: npt.NDArray[np.uint8]
@@ -95,7 +94,7 @@ class Duplicates:
         return Plan(self._header(removals), removals)
 
     def _header(self, removals: Sequence[Removal]) -> Header:
-        rule, keep = self.wishes.rule, self.wishes.keep
+        rule, keep = self.options.rule, self.options.keep
         header = Header(
             self.rows.digest,
             tuple(self.rows.roots),
@@ -122,7 +121,7 @@ class Duplicates:
         }
 
     def listed(self, selected: RowNumbers) -> Iterator[bytes]:
-        """Yield the paths of rows for a list; see `imgdup.rows.listed_paths`."""
+        """Yield the paths of rows for a list; see `imgdup.index.rows.listed_paths`."""
         return listed_paths(self.rows, selected)
 
     def kept_indices(self, paths: Iterable[str | bytes | os.PathLike[str]]) -> list[int]:
@@ -146,21 +145,21 @@ class Duplicates:
         ]
 
 
-def find_duplicates(rows: Rows, wishes: Wishes | None = None) -> Duplicates:
+def find_duplicates(rows: Rows, options: DedupeOptions | None = None) -> Duplicates:
     """Find the duplicates of an index and decide which stay.
 
     Parameters
     ----------
     rows : Rows
         An opened index.
-    wishes : Wishes, optional
+    options : DedupeOptions, optional
     """
-    wishes = wishes or Wishes()
-    selected = images(rows, wishes.folders)
-    groups = star_groups(rows, selected, wishes.keep, wishes.rule, threads=wishes.threads)
+    options = options or DedupeOptions()
+    selected = images(rows, options.folders)
+    groups = star_groups(rows, selected, options.keep, options.rule, threads=options.threads)
     keepers = groups.keeper_of_each()
     relations = relate(rows, groups.removed, rows, keepers, groups.distances)
-    return Duplicates(rows, wishes, selected, groups, relations)
+    return Duplicates(rows, options, selected, groups, relations)
 
 
 def _facts(rows: Rows, row: int) -> FileFacts:

@@ -5,14 +5,14 @@ from collections import Counter
 import numpy as np
 
 from imgdup.dedupe import Duplicates
-from imgdup.dedupe.duplicates import NO_CLASS, Rule, byte_classes, hash_classes, hashes_of, near
-from imgdup.rows import RowNumbers, Rows
+from imgdup.dedupe.candidates import NO_CLASS, Rule, byte_classes, hash_classes, hashes_of, near
+from imgdup.index.rows import RowNumbers, Rows
 
 
 def chains(duplicates: Duplicates) -> Counter[int]:
     """Count the connected components by their number of paths, those of one path left out."""
-    rows, wishes = duplicates.rows, duplicates.wishes
-    labels = component_labels(rows, duplicates.images, wishes.rule, threads=wishes.threads)
+    rows, options = duplicates.rows, duplicates.options
+    labels = component_labels(rows, duplicates.images, options.rule, threads=options.threads)
     sizes = np.bincount(labels)
     return Counter(sizes[sizes > 1].tolist())
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.duplicates import (
+from imgdup.dedupe.candidates import (
     NO_CLASS,
     Hashes,
     Rule,
@@ -29,8 +29,8 @@ from imgdup.dedupe.duplicates import (
     with_duplicates,
 )
 from imgdup.dedupe.keep import Keep, keep_order
-from imgdup.pairs import Pairs
-from imgdup.rows import RowNumbers, Rows, file_numbers
+from imgdup.index.rows import RowNumbers, Rows, file_numbers
+from imgdup.search.pairs import Pairs
 
 RANK_BITS = 40  # a keeper is one number: its distance above, its rank below
 FAR = np.int64(1 << 62)  # no keeper
@@ -96,7 +96,7 @@ def star_groups(
     ----------
     rows : Rows
     selected : ndarray of int64
-        Rows of images; see `imgdup.rows.images`.
+        Rows of images; see `imgdup.index.rows.images`.
     keep : Keep
     rule : Rule, optional
     threads : int, optional

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import UsageError
-from imgdup.formats import FORMATS, LOSSLESS_FORMATS
-from imgdup.rows import RowNumbers, Rows, folder_of_index
-from imgdup.table import is_below, path_key
+from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
+from imgdup.index.rows import RowNumbers, Rows, folder_of_index
+from imgdup.system.paths import is_below, path_key
 
 UNDER = "under:"
 LAST = "first"  # the rule that leaves no tie

@@ -13,15 +13,15 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.decoding import batched, decode_batches
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.relations import RE_ENCODED, SAME_PIXELS
 from imgdup.errors import ImageError
-from imgdup.executors import Died
-from imgdup.files import content_digest, read_file
-from imgdup.formats import FORMATS, LOSSLESS_FORMATS
-from imgdup.limits import Limits
-from imgdup.rows import RowNumbers, Rows
+from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
+from imgdup.index.rows import RowNumbers, Rows
+from imgdup.system.files import content_digest, read_file
+from imgdup.system.limits import Limits
+from imgdup.workers.decode import batched, decode_batches
+from imgdup.workers.pool import Died
 
 BUDGET_PIXELS = 1_000_000_000  # decoded in about 10 s by one core
 BATCH_FILES = 16
@@ -132,7 +132,7 @@ def _digests(
 
 
 def _digest(limits: Limits, path: bytes, content: bytes) -> bytes | None:
-    from imgdup.images import decode_rgb
+    from imgdup.images.decode import decode_rgb
 
     try:
         data = read_file(path, limits).data

@@ -1,7 +1,7 @@
 """A removal plan as data: a header and one line a removal, written and read as JSON lines.
 
 A plan comes from a file that anyone may have edited, so reading it takes nothing for granted;
-whether it is true is for `imgdup.dedupe.certify` to say.
+whether it is true is for `imgdup.dedupe.check_plan` to say.
 """
 
 import hashlib
@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from imgdup.atomic import replacing
-from imgdup.dedupe import records
-from imgdup.dedupe.records import Record
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import PlanError, UsageError
-from imgdup.jsonl import json_line
+from imgdup.system import records
+from imgdup.system.atomic import replacing
+from imgdup.system.jsonl import json_line
+from imgdup.system.records import Record
 
 KIND = "imgdup"  # value of the key "plan"
 VERSION = 1
@@ -122,7 +122,7 @@ def sealed(header: Header) -> Header:
 
 
 def removal_record(removal: Removal) -> dict[str, Any]:
-    """Return a removal as a flat record for `imgdup.jsonl.json_line`."""
+    """Return a removal as a flat record for `imgdup.system.jsonl.json_line`."""
     return {
         "remove": removal.remove.path,
         "keep": removal.keep.path,

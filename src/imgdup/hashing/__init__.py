@@ -1,4 +1,4 @@
-"""Grey pixels -> perceptual hashes, uint64 words.
+"""Gray pixels -> perceptual hashes, uint64 words.
 
 A hasher is a grid and a comparison: the grid's numbers are the picture multiplied by two linear
 operators, one for its rows and one for its columns; the comparison turns them into bits.
@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.grey import Grey
 from imgdup.hashing.comparisons import (
     Words,
     compare_frequencies,
@@ -20,6 +19,7 @@ from imgdup.hashing.comparisons import (
 )
 from imgdup.hashing.grids import Grid, sample
 from imgdup.hashing.operators import Floats
+from imgdup.images.gray import GrayImage
 
 PARAMETERS_VERSION = 1  # changes whenever any picture's hash does
 
@@ -53,11 +53,11 @@ class Hasher(NamedTuple):
         """Lengths that it comes in, in bits, the default first."""
         return tuple(self.grids)
 
-    def compute(self, grey: Grey, bits: int) -> Words:
+    def compute(self, gray: GrayImage, bits: int) -> Words:
         """Hash a picture: uint64 of shape (bits // 64,)."""
         grids = (self.grids[bits],)
         room = _room(grids, 1)
-        sample(grey, grids, [each[0] for each in room])
+        sample(gray, grids, [each[0] for each in room])
         words: Words = self.compare(room[0].swapaxes(1, 2), bits)[0]
         return words
 
@@ -78,14 +78,14 @@ class Fingerprint(NamedTuple):
     quality: int
 
 
-def fingerprint(grey: Grey, name: str, bits: int) -> Fingerprint:
+def fingerprint(gray: GrayImage, name: str, bits: int) -> Fingerprint:
     """Compute both hashes of a picture and its quality.
 
     The quality is that of PDQ, but 0 if a side is shorter than 16 pixels.
 
     Parameters
     ----------
-    grey : Grey
+    gray : GrayImage
     name : str
         Of the search hash, a key of ``HASHERS``.
     bits : int
@@ -93,13 +93,14 @@ def fingerprint(grey: Grey, name: str, bits: int) -> Fingerprint:
 
     Examples
     --------
-    >>> grey = Grey(np.arange(0, 192, 2, dtype=np.uint8).reshape(1, 96).repeat(64, axis=0), 64, 96)
-    >>> hashes, pdq, quality = fingerprint(grey, "dhash", 64)
+    >>> pixels = np.arange(0, 192, 2, dtype=np.uint8).reshape(1, 96).repeat(64, axis=0)
+    >>> gray = GrayImage(pixels, 64, 96)
+    >>> hashes, pdq, quality = fingerprint(gray, "dhash", 64)
     >>> hex(hashes[0]), quality
     ('0xffffffffffffffff', 22)
     """
     samples = Samples(name, bits, room=1)
-    samples.add(grey)
+    samples.add(gray)
     hashes, pdq, qualities = samples.fingerprints()
     return Fingerprint(hashes[0], pdq[0], int(qualities[0]))
 
@@ -129,10 +130,10 @@ class Samples:
         """Count the pictures."""
         return self._n
 
-    def add(self, grey: Grey) -> None:
+    def add(self, gray: GrayImage) -> None:
         """Do what a fingerprint needs of a picture's pixels."""
-        sample(grey, self._kinds, [grids[self._n] for grids in self._grids])
-        self._large[self._n] = min(grey.height, grey.width) >= TINY_SIDE
+        sample(gray, self._kinds, [grids[self._n] for grids in self._grids])
+        self._large[self._n] = min(gray.height, gray.width) >= TINY_SIDE
         self._n += 1
 
     def fingerprints(self) -> Fingerprints:

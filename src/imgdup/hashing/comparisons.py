@@ -13,8 +13,8 @@ from imgdup.hashing.operators import Floats
 
 PERCENT = 100 / 255 * (1 + 1e-9)  # of full scale; whole percents stay whole in spite of rounding
 PDQ_GRADIENTS = 90  # sum of differences that makes one point of quality
-TIE = 1e-5  # grey levels: what is so close below a half is taken for a half
-COEFFICIENT_UNIT = 1e-6  # grey levels: coefficients equal after rounding to it are equal
+TIE = 1e-5  # gray levels: what is so close below a half is taken for a half
+COEFFICIENT_UNIT = 1e-6  # gray levels: coefficients equal after rounding to it are equal
 
 Words = npt.NDArray[np.uint64]
 

@@ -1,11 +1,10 @@
-"""Grey pixels -> grids of numbers, which hashes compare: area averages, or the samples of PDQ."""
+"""Gray pixels -> grids of numbers, which hashes compare: area averages, or the samples of PDQ."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from imgdup.grey import Grey, Shades
 from imgdup.hashing.operators import (
     MAX_WHOLE,
     Axis,
@@ -16,6 +15,7 @@ from imgdup.hashing.operators import (
     apply,
     operator,
 )
+from imgdup.images.gray import GrayImage, Shades
 
 PIECE_PIXELS = 1 << 14  # multiplied at a time: so few that BLAS does it in one thread
 
@@ -28,12 +28,12 @@ class Grid(NamedTuple):
     columns: int
 
 
-def sample(grey: Grey, grids: Sequence[Grid], into: Sequence[Floats]) -> None:
+def sample(gray: GrayImage, grids: Sequence[Grid], into: Sequence[Floats]) -> None:
     """Multiply a picture with the operators of some grids.
 
     Parameters
     ----------
-    grey : Grey
+    gray : GrayImage
     grids : sequence of Grid
         All rows must be multiples of ``imgdup.hashing.operators.BANDS``.
     into : sequence of ndarray of float64, shape (columns, rows)
@@ -41,17 +41,17 @@ def sample(grey: Grey, grids: Sequence[Grid], into: Sequence[Floats]) -> None:
 
     Examples
     --------
-    >>> grey = Grey(np.array([[0, 30, 60]], dtype=np.uint8), height=1, width=3)
+    >>> gray = GrayImage(np.array([[0, 30, 60]], dtype=np.uint8), height=1, width=3)
     >>> grid = np.empty((2, 8))
-    >>> sample(grey, [Grid("area", 8, 2)], [grid])
+    >>> sample(gray, [Grid("area", 8, 2)], [grid])
     >>> grid[:, 0]
     array([10., 50.])
     """
-    height, width, reduction, (rows_short, columns_short) = grey[1:]
+    height, width, reduction, (rows_short, columns_short) = gray[1:]
     lines = tuple([Lines(kind, rows) for kind, rows, _ in grids])
-    whole = grey.pixels.dtype == np.uint8
+    whole = gray.pixels.dtype == np.uint8
     down = operator(lines, Axis(height, reduction, rows_short), whole=whole)
-    strips = _strips(grey.pixels, down)
+    strips = _strips(gray.pixels, down)
     column_axis = Axis(width, reduction, columns_short)
     start = 0
     for (kind, rows, columns), divisor, grid in zip(grids, down.divisors, into, strict=True):

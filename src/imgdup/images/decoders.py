@@ -38,7 +38,7 @@ Pixels = npt.NDArray[np.uint8]
 
 ROWS_PIXELS = 1 << 20  # laid on white at a time, so that temporaries stay small
 
-_GREY_FLAGS = {
+_GRAY_FLAGS = {
     1: cv2.IMREAD_GRAYSCALE,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -63,7 +63,7 @@ Plugin = Callable[[BytesIO], ImageFile.ImageFile]
 
 
 class Turned(NamedTuple):
-    """Grey or RGB pixels as stored, and the EXIF orientation that turns them upright."""
+    """Gray or RGB pixels as stored, and the EXIF orientation that turns them upright."""
 
     pixels: Pixels
     orientation: int
@@ -89,7 +89,7 @@ def by_opencv(data: bytes, *, colour: bool, reduction: int = 1) -> Pixels:
     ImageError
         ``damaged``; OpenCV does not say more.
     """
-    flags = _COLOUR_FLAGS if colour else _GREY_FLAGS
+    flags = _COLOUR_FLAGS if colour else _GRAY_FLAGS
     return _imdecode(data, flags[reduction])
 
 
@@ -121,7 +121,7 @@ def by_opencv_on_white(data: bytes) -> Pixels:
 
 
 def _imdecode(data: bytes, flag: int) -> Pixels:
-    """Decode to grey, RGB or RGBA of 8 bits."""
+    """Decode to gray, RGB or RGBA of 8 bits."""
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
@@ -204,7 +204,7 @@ def _limited(max_pixels: int) -> Iterator[None]:
 
 
 def _flattened(image: Image.Image) -> Pixels:
-    """Bring an image of any mode to 8 bits of grey or RGB, on white."""
+    """Bring an image of any mode to 8 bits of gray or RGB, on white."""
     if image.mode.startswith("I;16"):
         return (np.asarray(image) >> 8).astype(np.uint8)
     if image.mode in ("I", "F"):

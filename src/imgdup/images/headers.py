@@ -44,7 +44,7 @@ class JpegHeader(NamedTuple):
     orientation : int
         By EXIF, 1 to 8.
     components : int
-        1 for grey, 3 for colour, 4 for CMYK and its like.
+        1 for gray, 3 for colour, 4 for CMYK and its like.
     progressive : bool
         Whether a decoder must hold all coefficients in memory.
     scan : int
@@ -70,7 +70,7 @@ class PngHeader(NamedTuple):
         By EXIF, 1 to 8.
     depth : int
         Bits of a sample.
-    grey : bool
+    gray : bool
     transparent : bool
     animated : bool
     """
@@ -79,7 +79,7 @@ class PngHeader(NamedTuple):
     width: int
     orientation: int
     depth: int
-    grey: bool
+    gray: bool
     transparent: bool
     animated: bool
 
@@ -200,8 +200,8 @@ def png_header(data: bytes) -> PngHeader:
     if not (height and width) or depth not in _PNG_DEPTHS.get(colour, ()):
         raise ImageError("damaged", f"a PNG header of {width} x {height} pixels, type {colour}")
     transparent = b"tRNS" in kinds or colour in (4, 6)
-    grey = colour in (0, 4)
-    return PngHeader(height, width, orientation, depth, grey, transparent, b"acTL" in kinds)
+    gray = colour in (0, 4)
+    return PngHeader(height, width, orientation, depth, gray, transparent, b"acTL" in kinds)
 
 
 def png_first_frame(data: bytes) -> bytes:

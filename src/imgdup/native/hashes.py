@@ -27,7 +27,7 @@ KINDS: tuple[Kind, ...] = (  # in the order of ImgdupHashes
 
 
 class Picture(Protocol):
-    """What `hash_pictures` reads of a picture, as `imgdup.grey.Grey` explains it."""
+    """What `hash_pictures` reads of a picture, as `imgdup.images.gray.GrayImage` explains it."""
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8 | np.float32]:
@@ -96,9 +96,9 @@ def hash_pictures(
 
     Examples
     --------
-    >>> from imgdup.grey import Grey
+    >>> from imgdup.images.gray import GrayImage
     >>> ramp = np.arange(0, 180, 2, dtype=np.uint8)[np.newaxis].repeat(80, axis=0)
-    >>> found = hash_pictures([Grey(ramp, 80, 90)], [("dhash", 64)])
+    >>> found = hash_pictures([GrayImage(ramp, 80, 90)], [("dhash", 64)])
     >>> found.hashes["dhash", 64] == 2**64 - 1, found.qualities
     (array([[ True]]), array([18], dtype=uint8))
     """

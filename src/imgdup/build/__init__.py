@@ -1,0 +1,1 @@
+"""Folders of images -> a new generation of the index."""

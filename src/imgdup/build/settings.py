@@ -1,0 +1,113 @@
+"""What a run is told and what it tells: settings, progress, the outcome."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from imgdup.build.roots import OptionChanges
+from imgdup.errors import UsageError
+from imgdup.system.limits import Limits
+from imgdup.workers.pool import local
+from imgdup.workers.process import Setup
+
+
+class Progress(Protocol):
+    """What is told how far a run has come."""
+
+    def start(self, n_files: int) -> None:
+        """Say how many files will be read."""
+
+    def advance(self, n_files: int) -> None:
+        """Say that so many more are done."""
+
+    def say(self, what: str) -> None:
+        """Say what happens now."""
+
+
+class Silent:
+    """Tells no one."""
+
+    def start(self, n_files: int) -> None:
+        """Do nothing."""
+
+    def advance(self, n_files: int) -> None:
+        """Do nothing."""
+
+    def say(self, what: str) -> None:
+        """Do nothing."""
+
+
+class Failure(NamedTuple):
+    """A file that gave no hash; `known` if it failed alike in an earlier run."""
+
+    path: bytes
+    reason: str
+    detail: str
+    known: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: ``seen = hashed + unchanged + failed``."""
+
+    seen: int
+    hashed: int
+    unchanged: int
+    failed: int
+    removed: int
+    ignored: int
+    seconds: float
+    failures: Sequence[Failure]
+    unlisted: Sequence[tuple[bytes, str]]
+    generation: int
+    written: bool
+
+    @property
+    def images_per_second(self) -> float:
+        """Files hashed a second, over the whole run."""
+        return self.hashed / self.seconds if self.seconds else 0.0
+
+    @property
+    def n_new_failures(self) -> int:
+        """Count the files that failed for the first time."""
+        return sum(not failure.known for failure in self.failures)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to index.
+
+    Parameters
+    ----------
+    hasher, bits : str, int or None
+        The search hash; None takes that of the index, or dhash with 64 bits for a new one.
+    workers : int or None
+        Processes that decode; None means all usable cores.
+    limits : Limits
+        What one file may cost.
+    changes : OptionChanges
+        Scan options to apply, and to remember, for the roots that are scanned.
+    allow_removals : bool
+        Whether a root may lose all or most of its files.
+    engine : callable
+        Makes the executor that batches are submitted to: processes of this machine.
+
+    Raises
+    ------
+    UsageError
+        If there are no workers.
+    """
+
+    hasher: str | None = None
+    bits: int | None = None
+    workers: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    changes: OptionChanges = field(default_factory=OptionChanges)
+    allow_removals: bool = False
+    engine: Callable[[Setup], Executor] = local
+
+    def __post_init__(self) -> None:
+        """Check the number of workers; the hash is checked where hashes are known."""
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"workers must be at least 1, or None for all, got {self.workers}")

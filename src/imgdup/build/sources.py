@@ -1,0 +1,187 @@
+"""What the user named -> candidate files with their stat facts, in path order.
+
+A candidate is a regular file with an image extension, or whose first bytes are an image's.
+Nothing is decoded here.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
+from imgdup.index.generation import ScanOptions
+from imgdup.system.paths import identity, is_below, join, path_key
+
+# Folders and files that no one means: version control, thumbnails of network drives,
+# resource forks of macOS.
+ALWAYS_SKIPPED = re.compile(rb"\.git|@eaDir|\._.*", re.DOTALL)
+
+
+class Candidate(NamedTuple):
+    """A file that may be an image; `device` and `inode` are 0 unless it may have other names."""
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+
+
+@dataclass
+class Tally:
+    """What a scan met beside the candidates: ignored files, and what could not be looked at."""
+
+    ignored: int = 0
+    unlisted: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+def reaches(root: bytes, options: ScanOptions, path: bytes) -> bool:
+    """Tell whether a walk of a root would come to a path, as far as names and links say."""
+    if path == root or not is_below(path, root):
+        return path == root
+    excluded, top, inner = options.excludes(), len(join(root, b"")), root
+    for name in path[top:].split(b"/"):
+        inner = join(inner, name)
+        if _is_skipped(name, options) or excluded(inner[top:]):
+            return False
+        if not options.follow_symlinks and os.path.islink(inner):
+            return False
+    return True
+
+
+def walk(
+    folder: bytes, root: bytes, options: ScanOptions, skip: bytes, tally: Tally
+) -> Iterator[Candidate]:
+    """Yield the candidates below a folder, in path order.
+
+    Parameters
+    ----------
+    folder : bytes
+        Absolute path of what to scan: `root` or a folder in it.
+    root : bytes
+        Absolute path that the exclude patterns are relative to.
+    options : ScanOptions
+        What counts.
+    skip : bytes
+        Absolute path of a folder to leave out: the index itself.
+    tally : Tally
+        Is told of what is ignored and of folders that cannot be listed.
+
+    Notes
+    -----
+    Iterative, so depth is no problem; memory is the names of the folders on the way down.
+    """
+    excluded = options.excludes()
+    prefix = len(join(root, b""))
+    levels = [_names(folder, tally)]
+    parents = [(folder, identity(folder))]
+    while levels:
+        name = next(levels[-1], None)
+        if name is None:
+            levels.pop()
+            parents.pop()
+            continue
+        path = join(parents[-1][0], name)
+        if path == skip or _is_skipped(name, options) or excluded(path[prefix:]):
+            continue
+        facts = _stat(path, options, tally)
+        if facts is None:
+            continue
+        if stat.S_ISDIR(facts.st_mode):
+            this = (facts.st_dev, facts.st_ino)
+            if options.follow_symlinks and this in (known for _, known in parents):
+                tally.ignored += 1
+                continue
+            levels.append(_names(path, tally))
+            parents.append((path, this))
+        elif is_candidate(path, facts.st_mode):
+            yield _candidate(path, facts, options.follow_symlinks)
+        else:
+            tally.ignored += 1
+
+
+def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
+    """Yield the candidates among single files, in path order, each once; links are followed."""
+    previous = None
+    for path in sorted(paths, key=path_key):
+        if path == previous:
+            continue
+        previous = path
+        facts = _stat(path, ScanOptions(follow_symlinks=True), tally)
+        if facts is None:
+            continue
+        if is_candidate(path, facts.st_mode):
+            yield _candidate(path, facts, True)
+        else:
+            tally.ignored += 1
+
+
+def is_candidate(path: bytes, mode: int) -> bool:
+    """Tell whether a file of this mode counts as an image, by extension or by content.
+
+    A link that cannot be followed (one that can has the mode of its target) counts by its
+    extension, so that reading it tells what is wrong.
+    """
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        return False
+    if os.path.splitext(os.fsdecode(path))[1].lower() in IMAGE_EXTENSIONS:
+        return True
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return sniff(file.read(SNIFF_BYTES)) != "unknown"
+    except OSError:
+        return False
+
+
+def _names(folder: bytes, tally: Tally) -> Iterator[bytes]:
+    """Return the sorted names in a folder; none if it is gone, a note if it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return iter(sorted(entry.name for entry in entries))
+    except (FileNotFoundError, NotADirectoryError):
+        return iter(())
+    except OSError as error:
+        tally.unlisted.append((folder, error.strerror or str(error)))
+        return iter(())
+
+
+def _is_skipped(name: bytes, options: ScanOptions) -> bool:
+    if ALWAYS_SKIPPED.fullmatch(name):
+        return True
+    return not options.hidden and name.startswith(b".")
+
+
+def _stat(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result | None:
+    """Return what stat says, of a link that cannot be followed itself; what fails is noted."""
+    try:
+        facts = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        tally.unlisted.append((path, error.strerror or str(error)))
+        return None
+    if not stat.S_ISLNK(facts.st_mode):
+        return facts
+    target = _target(path, facts) if options.follow_symlinks else None
+    tally.ignored += target is None
+    return target
+
+
+def _target(path: bytes, link: os.stat_result) -> os.stat_result | None:
+    """Return what stat says of what a link leads to; None if that is nothing."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:  # round and round, or through a closed folder: reading it tells
+        return link
+
+
+def _candidate(path: bytes, facts: os.stat_result, may_be_link: bool) -> Candidate:
+    """Make the candidate; a file with one name only needs no identity."""
+    shared = facts.st_ino != 0 and (facts.st_nlink > 1 or may_be_link)
+    device, inode = (facts.st_dev, facts.st_ino) if shared else (0, 0)
+    return Candidate(path, facts.st_size, facts.st_mtime_ns, device, inode)

@@ -1,0 +1,143 @@
+"""A finished listing and where its facts come from -> the file of the next generation.
+
+Columns are brought together one at a time, so that the memory taken beside the listing is that
+of one column.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.build.checkpoints import load_part
+from imgdup.build.links import same_file
+from imgdup.build.listing import OLD, Listing
+from imgdup.images.formats import OK, REASONS
+from imgdup.index import store
+from imgdup.index.columns import Why, failure_arrays, failure_of, fields
+from imgdup.index.generation import TREE_PREFIX, Generation, ScanOptions
+from imgdup.search.bands import choose
+from imgdup.search.equal import group_equal
+from imgdup.search.vptree import VPTree
+
+Array = npt.NDArray[Any]
+
+# The distance at which the skew of bands is measured, by words: the default of a query, in bits.
+SKEW_DISTANCES = {1: 10, 4: 31}
+
+MISSING = REASONS.index("missing")
+
+
+class Facts(NamedTuple):
+    """Where the facts of a listing are: the old generation, the parts, the hash parameters."""
+
+    survey: Listing
+    old: Generation | None
+    parts_folder: Path
+    parameters: Mapping[str, Any]
+
+    @property
+    def words(self) -> int:
+        """Width of the search hash."""
+        return int(self.parameters["bits"]) // 64
+
+    def sources(self) -> Iterator[tuple[Array, Array, Mapping[str, Array]]]:
+        """Yield rows, the rows of their source, and its arrays, for each source."""
+        origin = np.frombuffer(self.survey.origin, np.int32)
+        origin_row = np.frombuffer(self.survey.origin_row, np.int64)
+        order = np.argsort(origin, kind="stable")
+        bounds = np.searchsorted(origin, np.arange(len(self.survey.part_names) + 1), sorter=order)
+        for number, name in enumerate(self.survey.part_names):
+            rows = order[bounds[number] : bounds[number + 1]]
+            if len(rows):
+                yield rows, origin_row[rows], self._arrays(number, name)
+
+    def _arrays(self, number: int, name: str) -> Mapping[str, Array]:
+        if number == OLD and self.old is not None:
+            return self.old.arrays
+        return load_part(self.parts_folder, name).arrays
+
+    def gather(self, field: str) -> Array:
+        """Bring one field together, in row order; rows without a source are zero."""
+        dtype, shape = fields(self.words)[field]
+        column = np.zeros((len(self.survey), *shape), dtype)
+        for rows, source_rows, arrays in self.sources():
+            column[rows] = arrays[field][source_rows]
+        return column
+
+    def failures(self, status: Array) -> dict[int, Why]:
+        """Return what went wrong, by row, for rows whose status is not ok."""
+        found = {}
+        for rows, source_rows, arrays in self.sources():
+            failed = np.flatnonzero(status[rows] != OK)
+            for row, source_row in zip(rows[failed], source_rows[failed], strict=True):
+                found[int(row)] = failure_of(arrays, int(source_row))
+        return found
+
+
+def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions]) -> None:
+    """Write the next generation; its bytes depend on nothing but the listing and the facts."""
+    survey, status = facts.survey, facts.gather("status")
+    paths = survey.paths
+    arrays: dict[str, Array | store.Column] = {
+        "run_rows": paths.run_rows,
+        "run_roots": paths.run_roots,
+        "path_offsets": paths.relative.offsets,
+        "path_blob": paths.relative.blob,
+        "status": status,
+        "same_file": same_file(survey, facts.old),
+        **failure_arrays(facts.failures(status)),
+    }
+    dictionary, skew = _dictionary(facts.gather("hashes"), status)
+    arrays |= dictionary
+    for name, (dtype, shape) in fields(facts.words).items():
+        if name != "status":
+            arrays[name] = store.Column(dtype, (len(survey), *shape), _late(facts, name))
+    head = {
+        "kind": "index",
+        **facts.parameters,
+        "band_skew_thousandths": round(1000 * skew),
+        "roots": [_root(*root) for root in roots.items()],
+    }
+    store.save(file, head, arrays)
+
+
+def _late(facts: Facts, field: str) -> Iterator[Array]:
+    """Gather a column when it is written, not before."""
+    yield facts.gather(field)
+
+
+def _root(path: bytes, options: ScanOptions) -> dict[str, Any]:
+    return {
+        "path": path.decode("utf-8", "surrogateescape"),
+        "exclude": list(options.exclude),
+        "follow_symlinks": int(options.follow_symlinks),
+        "hidden": int(options.hidden),
+    }
+
+
+def _dictionary(hashes: Array, status: Array) -> tuple[dict[str, Array], float]:
+    """Make the hash dictionary, the tree over its hashes, and measure the skew of their bands."""
+    ok = np.flatnonzero(status == OK)
+    hashes = hashes[ok]
+    classes = group_equal(hashes)
+    distinct = hashes[classes.rows]
+    del hashes
+    tree = VPTree.build(distinct)
+    dictionary = {
+        "class_offsets": classes.offsets,
+        "class_rows": ok[classes.members],
+        **{TREE_PREFIX + name: array for name, array in tree.arrays().items()},
+    }
+    return dictionary, choose(distinct, None, SKEW_DISTANCES[distinct.shape[1]]).skew
+
+
+def drop_missing(facts: Facts) -> Listing:
+    """Return the listing without the files that vanished between listing and reading."""
+    survey = facts.survey
+    gone = set(np.flatnonzero(facts.gather("status") == MISSING).tolist())
+    if not gone:
+        return survey
+    return survey.without(gone)

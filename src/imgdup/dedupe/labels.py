@@ -1,0 +1,112 @@
+"""Rows -> the label of each image: the first folder below a root, or what a table says."""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from imgdup.errors import ImgdupError, UsageError
+from imgdup.index.rows import RowNumbers, Rows
+from imgdup.system.paths import is_below, join
+
+HEADINGS = ("path", "file", "filename", "image")  # of the first column, if it has one
+
+
+def folder_labels(
+    rows: Rows, selected: RowNumbers, bases: Sequence[bytes] = ()
+) -> list[str | None]:
+    """Take the first folder below a base for the label of each image.
+
+    Parameters
+    ----------
+    rows : Rows
+    selected : ndarray of int64
+    bases : sequence of bytes
+        Absolute folders; the roots by default.
+
+    Returns
+    -------
+    list of str or None
+        None for an image that lies in a base itself.
+    """
+    return [_folder_of(relative) for _, relative in _placed(rows, selected, bases)]
+
+
+def _folder_of(relative: bytes) -> str | None:
+    folder, slash, _ = relative.partition(b"/")
+    return os.fsdecode(folder) if slash else None
+
+
+def _placed(
+    rows: Rows, selected: RowNumbers, bases: Sequence[bytes]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield each path, absolute and below its base."""
+    bases = sorted(bases or [root for root in rows.roots if root], key=len, reverse=True)
+    for row in selected.tolist():
+        path = rows.path(row)
+        base = next((base for base in bases if is_below(path, base)), os.path.dirname(path))
+        yield path, path[len(join(base, b"")) :]
+
+
+def table_labels(
+    table: Mapping[bytes, str], rows: Rows, selected: RowNumbers, bases: Sequence[bytes] = ()
+) -> list[str | None]:
+    """Look up the label of each image in a table.
+
+    Parameters
+    ----------
+    table : mapping
+        Of `read_labels`.
+    rows, selected, bases
+        As in `folder_labels`; the table names paths below a base, or absolute ones.
+
+    Returns
+    -------
+    list of str or None
+        None for an image that the table does not name.
+    """
+    placed = _placed(rows, selected, bases)
+    return [table.get(path, table.get(relative)) for path, relative in placed]
+
+
+def read_labels(path: Path) -> dict[bytes, str]:
+    """Read a CSV file of paths and labels.
+
+    Returns
+    -------
+    dict
+        Path, as it stands there with ``/`` between parts -> label.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file, a line has not two fields or more, or a path has two labels.
+    ImgdupError
+        If it cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            return _table(path, csv.reader(file, strict=True))
+    except FileNotFoundError as error:
+        raise UsageError(f"--labels {path}: no such file") from error
+    except OSError as error:
+        raise ImgdupError(f"--labels {path}: {error.strerror}") from error
+    except csv.Error as error:
+        raise UsageError(f"--labels {path} is not CSV: {error}") from error
+
+
+def _table(path: Path, lines: Iterator[list[str]]) -> dict[bytes, str]:
+    table: dict[bytes, str] = {}
+    for number, fields in enumerate(lines, start=1):
+        if not fields or (number == 1 and fields[0].strip().lower() in HEADINGS):
+            continue
+        if len(fields) < 2:
+            raise UsageError(f"--labels {path}, line {number}: expected a path and a label")
+        name, label = os.fsencode(fields[0].replace(os.sep, "/")), fields[1]
+        name = name.removeprefix(b"./")
+        if table.setdefault(name, label) != label:
+            raise UsageError(
+                f"--labels {path}, line {number}: {fields[0]!r} has two labels, "
+                f"{table[name]!r} and {label!r}"
+            )
+    return table

@@ -1,0 +1,209 @@
+"""Images and ratios -> lists for training, validation, test that share no picture.
+
+Chains of duplicates are never divided: each is given, the largest first, to the split that lacks
+most of its labels. Images without a duplicate then fill each label up to its ratios.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.components import component_labels
+from imgdup.errors import UsageError
+from imgdup.index.rows import RowNumbers, Rows
+
+ROUNDING = 1e-6  # by how much a sum of ratios may miss 1
+
+Counts = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
+
+
+class Share(NamedTuple):
+    """What a split got, of all images or of those with one label."""
+
+    name: str
+    label: str | None
+    n_images: int
+    share: float
+    asked: float
+
+
+class Split(NamedTuple):
+    """Made by `split`.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the splits.
+    images : ndarray of int64
+        Rows.
+    places : ndarray of int64, shape (n_images,)
+        Place in `names` of the split that each image is in.
+    shares : list of Share
+        Of all images, and of each label where these were asked for.
+    n_chains, n_chained : int
+        Chains of several images, and the images in them.
+    """
+
+    names: tuple[str, ...]
+    images: RowNumbers
+    places: RowNumbers
+    shares: list[Share]
+    n_chains: int
+    n_chained: int
+
+
+def parse_ratios(text: str) -> dict[str, float]:
+    """Read ratios as the user writes them: ``train=0.8,val=0.1,test=0.1``.
+
+    Raises
+    ------
+    UsageError
+        For anything else, for names that cannot be file names, and unless they add up to 1.
+
+    Examples
+    --------
+    >>> parse_ratios("train=0.75, test=0.25")
+    {'train': 0.75, 'test': 0.25}
+    """
+    ratios: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = (each.strip() for each in part.partition("="))
+        if not equals or not name or name in ratios or not re.fullmatch(r"[\w-]+", name):
+            raise UsageError(f"--ratios: cannot read {part.strip()!r}; write train=0.8,test=0.2")
+        if name.casefold() in map(str.casefold, ratios):
+            raise UsageError(f"--ratios: {name!r} stands twice where case does not count")
+        ratios[name] = _ratio(name, number)
+    total = sum(ratios.values())
+    if abs(total - 1) > ROUNDING:
+        raise UsageError(f"--ratios add up to {total:g}: they must add up to 1")
+    return ratios
+
+
+def _ratio(name: str, number: str) -> float:
+    try:
+        ratio = float(number)
+    except ValueError:
+        ratio = math.nan
+    if not 0 < ratio <= 1:
+        raise UsageError(f"--ratios: {name}={number} must be a number above 0, at most 1")
+    return ratio
+
+
+def split(
+    rows: Rows,
+    images: RowNumbers,
+    ratios: Mapping[str, float],
+    labels: Sequence[str | None] | None = None,
+    *,
+    seed: int = 0,
+    rule: Rule | None = None,
+) -> Split:
+    """Divide images so that no chain of duplicates is divided.
+
+    The same images, ratios, labels and seed give the same splits.
+
+    Parameters
+    ----------
+    rows : Rows
+    images : ndarray of int64
+        Rows of images, ascending.
+    ratios : mapping
+        Name -> share; see `parse_ratios`.
+    labels : sequence of str or None, optional
+        One an image; where given, the ratios are met for each label (stratified).
+    seed : int
+    rule : Rule, optional
+
+    Returns
+    -------
+    Split
+    """
+    rng = np.random.default_rng(seed)
+    names, codes = _numbered(labels, len(images))
+    chains = component_labels(rows, images, rule)
+    sizes = np.bincount(chains, minlength=1)
+    asked = np.array(list(ratios.values()))
+    wanted = np.outer(asked, np.bincount(codes, minlength=len(names)))
+    places = np.full(len(images), -1)
+    _place_chains(places, wanted, chains, codes, rng)
+    _fill_up(places, wanted, codes, asked, rng)
+    shares = _shares(tuple(ratios), asked, names, codes, places)
+    n_chained = int(sizes[sizes > 1].sum())
+    return Split(tuple(ratios), images, places, shares, int((sizes > 1).sum()), n_chained)
+
+
+def _numbered(labels: Sequence[str | None] | None, n: int) -> tuple[list[str | None], Counts]:
+    """Return the distinct labels, sorted, and the number of each image's."""
+    if labels is None:
+        return [None], np.zeros(n, np.int64)
+    names = sorted(set(labels), key=lambda name: (name is None, name or ""))
+    number = {name: i for i, name in enumerate(names)}
+    return names or [None], np.array([number[label] for label in labels], np.int64)
+
+
+def _place_chains(
+    places: Counts, wanted: Reals, chains: Counts, codes: Counts, rng: np.random.Generator
+) -> None:
+    """Give each chain, the largest first, to the split that lacks most of its labels."""
+    sizes = np.bincount(chains, minlength=1)
+    order = np.lexsort((rng.permutation(len(sizes)), -sizes))
+    members = np.argsort(chains, kind="stable")
+    starts = np.append(0, np.cumsum(sizes))
+    for chain in order[: int((sizes > 1).sum())].tolist():
+        images = members[starts[chain] : starts[chain + 1]]
+        kinds, counts = np.unique(codes[images], return_counts=True)
+        place = int(np.argmax(wanted[:, kinds] @ counts))
+        places[images] = place
+        wanted[place, kinds] -= counts
+
+
+def _fill_up(
+    places: Counts, wanted: Reals, codes: Counts, asked: Reals, rng: np.random.Generator
+) -> None:
+    """Divide the single images of each label; what rounding leaves over goes to the next label."""
+    single = np.flatnonzero(places < 0)
+    single = single[np.argsort(codes[single], kind="stable")]
+    bounds = np.searchsorted(codes[single], np.arange(wanted.shape[1] + 1))
+    carried = np.zeros(len(asked))
+    for label in range(wanted.shape[1]):
+        images = rng.permutation(single[bounds[label] : bounds[label + 1]])
+        counts = _whole(wanted[:, label] + carried, len(images), asked)
+        places[images] = np.repeat(np.arange(len(asked)), counts)
+        carried += wanted[:, label] - counts
+
+
+def _whole(wanted: Reals, n: int, asked: Reals) -> Counts:
+    """Round to whole numbers that add up to `n`, by the largest remainders."""
+    wanted = np.maximum(wanted, 0)
+    total = wanted.sum()
+    exact = (wanted / total if total > ROUNDING else asked / asked.sum()) * n
+    counts: Counts = np.floor(exact + ROUNDING).astype(np.int64)
+    rest = np.argsort(counts - exact, kind="stable")[: n - int(counts.sum())]
+    counts[rest] += 1
+    return counts
+
+
+def _shares(
+    names: tuple[str, ...],
+    asked: Reals,
+    labels: list[str | None],
+    codes: Counts,
+    places: Counts,
+) -> list[Share]:
+    """Count what each split got, of all and, if there are several, of each label."""
+    table = np.bincount(places * len(labels) + codes, minlength=len(names) * len(labels))
+    table = table.reshape(len(names), len(labels))
+    shares = []
+    for label, counts in [(None, table.sum(axis=1)), *zip(labels, table.T, strict=True)]:
+        total = max(int(counts.sum()), 1)
+        shares += [
+            Share(name, label, int(count), int(count) / total, float(ratio))
+            for name, count, ratio in zip(names, counts, asked, strict=True)
+        ]
+    return shares if len(labels) > 1 else shares[: len(names)]

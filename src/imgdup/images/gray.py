@@ -1,0 +1,158 @@
+"""What a hash is computed from: upright gray pixels with their true extent.
+
+In goes a decoder's array, out comes a ``GrayImage``: luma of colour pixels, turned upright, and the
+knowledge of where a reduced picture's partial blocks lie.
+"""
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+LUMA_THOUSANDTHS = np.array([299, 587, 114], dtype=np.float32)  # R, G, B; ITU-R BT.601
+LUMA_ROWS = 1 << 20  # pixels turned into luma at a time, so that temporaries stay small
+
+Pixel = TypeVar("Pixel", bound=np.generic)
+Shades = npt.NDArray[np.uint8 | np.float32]
+
+
+# How a picture may be turned, by EXIF orientation minus 1; degrees are clockwise.
+ORIENTATIONS = (
+    "none",
+    "mirror",
+    "rotate-180",
+    "flip",
+    "transpose",
+    "rotate-90",
+    "transverse",
+    "rotate-270",
+)
+
+# By EXIF orientation; a transposed picture is transposed first, then flipped.
+_TRANSPOSED = frozenset({5, 6, 7, 8})
+_FLIPPED_ROWS = frozenset({3, 4, 7, 8})
+_FLIPPED_COLUMNS = frozenset({2, 3, 6, 7})
+
+
+class GrayImage(NamedTuple):
+    """Upright gray pixels of a picture, perhaps at a reduced size.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8 or float32, shape (ceil(height / reduction), ceil(width / reduction))
+        From 0 (black) to 255 (white).
+    height, width : int
+        Full upright size, in pixels.
+    reduction : int
+        Each pixel is the mean of a block of so many full pixels a side: 1, 2, 4 or 8.
+    short_first : (bool, bool)
+        Whether the rows, the columns, begin with a partial block: so they do when a reduced
+        picture whose size is no multiple of its blocks has been mirrored.
+    """
+
+    pixels: Shades
+    height: int
+    width: int
+    reduction: int = 1
+    short_first: tuple[bool, bool] = (False, False)
+
+
+def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return 0.299 R + 0.587 G + 0.114 B, not rounded to integers.
+
+    The sum is taken in thousandths, which float32 holds exactly, so that no order of summation
+    and no processor gives another result.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, shape (height, width, 3)
+
+    Returns
+    -------
+    ndarray of float32, shape (height, width)
+
+    Examples
+    --------
+    >>> luma(np.array([[[255, 255, 255], [255, 0, 0]]], dtype=np.uint8))
+    array([[255.   ,  76.245]], dtype=float32)
+    """
+    height, width, _ = rgb.shape
+    gray = np.empty((height, width), dtype=np.float32)
+    step = max(1, LUMA_ROWS // width)
+    for top in range(0, height, step):
+        band = rgb[top : top + step].astype(np.float32)
+        np.divide(band @ LUMA_THOUSANDTHS, np.float32(1000), out=gray[top : top + step])
+    return gray
+
+
+def upright(pixels: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
+    """Return a view of a stored picture as it is shown.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (rows, columns) or (rows, columns, 3)
+    orientation : int
+        EXIF orientation, 1 to 8 (CIPA DC-008, tag 0x0112).
+    """
+    if orientation in _TRANSPOSED:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in _FLIPPED_ROWS:
+        pixels = pixels[::-1]
+    if orientation in _FLIPPED_COLUMNS:
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def turned(gray: GrayImage, orientation: int) -> GrayImage:
+    """Turn or mirror an upright picture, as `upright` does a stored one.
+
+    Parameters
+    ----------
+    gray : GrayImage
+    orientation : int
+        EXIF orientation, 1 to 8: 6 turns a quarter clockwise, 2 mirrors.
+
+    Examples
+    --------
+    >>> gray = GrayImage(np.array([[1, 2], [3, 4]], dtype=np.uint8), 2, 2)
+    >>> turned(gray, 6).pixels
+    array([[3, 1],
+           [4, 2]], dtype=uint8)
+    """
+    height, width = gray.height, gray.width
+    rows_short, columns_short = gray.short_first
+    if orientation in _TRANSPOSED:
+        height, width = width, height
+        rows_short, columns_short = columns_short, rows_short
+    short_first = (
+        rows_short ^ (orientation in _FLIPPED_ROWS),
+        columns_short ^ (orientation in _FLIPPED_COLUMNS),
+    )
+    return GrayImage(upright(gray.pixels, orientation), height, width, gray.reduction, short_first)
+
+
+def to_gray(
+    stored: npt.NDArray[np.uint8],
+    size: tuple[int, int],
+    reduction: int = 1,
+    orientation: int = 1,
+) -> GrayImage:
+    """Make upright gray pixels of what a decoder gave.
+
+    Parameters
+    ----------
+    stored : ndarray of uint8, shape (rows, columns) or (rows, columns, 3)
+        Gray or RGB, as stored: not turned, the partial blocks of a reduced picture at the end.
+    size : (int, int)
+        Full height and width as stored, in pixels.
+    reduction : int
+    orientation : int
+        EXIF orientation, 1 to 8.
+    """
+    shades: Shades = stored if stored.ndim == 2 else luma(stored)
+    height, width = size[::-1] if orientation in _TRANSPOSED else size
+    short_first = (
+        orientation in _FLIPPED_ROWS and height % reduction > 0,
+        orientation in _FLIPPED_COLUMNS and width % reduction > 0,
+    )
+    return GrayImage(upright(shades, orientation), height, width, reduction, short_first)

@@ -1,0 +1,1 @@
+"""An index folder on the disk, opened: generations, columns, paths."""

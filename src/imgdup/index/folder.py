@@ -1,0 +1,303 @@
+"""An index folder: which generation counts, who may write, and what may go.
+
+The folder holds ``index.<n>`` (a generation: complete, immutable), ``current`` (small JSON: which
+generation counts), ``lock`` and ``parts/``. A generation is written and durable before
+``current`` is replaced, and nothing that a reader may have open is ever changed.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from imgdup.errors import ImgdupError, IndexFormatError
+from imgdup.system import lock
+from imgdup.system.atomic import TEMPORARY_SUFFIX, TOKEN_BYTES, open_regular, replacing
+
+FOLDER_NAME = ".imgdup"
+ENVIRONMENT_VARIABLE = "IMGDUP_INDEX"
+CURRENT, LOCK, PARTS = "current", "lock", "parts"
+SETS = "sets"  # holds index folders of their own: those that compare makes of two sets
+MAX_CURRENT_BYTES = 1 << 20
+GENERATION = re.compile(r"index\.([1-9][0-9]{0,17})", re.ASCII)
+TEMPORARY = re.compile(rf".+\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}", re.ASCII)
+VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,64}", re.ASCII)
+# Between two tries to open a generation, while a writer replaces it or a network disk lags.
+OPEN_PAUSES_S = (0, 0, 0.01, 0.01, 0.02, 0.02, 0.05, 0.1)
+
+T = TypeVar("T")
+
+
+class Current(NamedTuple):
+    """What the file ``current`` says.
+
+    ``generation`` counts from 1; ``built`` is ISO 8601 in UTC; ``version`` is that of imgdup;
+    ``scanned_ns`` maps a root to the start of the scan that recorded it (ns since 1970).
+    """
+
+    generation: int
+    built: str
+    version: str
+    scanned_ns: dict[str, int]
+
+
+def find(start: Path, explicit: Path | None = None) -> Path:
+    """Find the index folder that a command means.
+
+    Parameters
+    ----------
+    start : Path
+        Where the user is; ``.imgdup`` is looked for here and in the folders above.
+    explicit : Path, optional
+        What the user named (``--index``); else the environment variable ``IMGDUP_INDEX`` counts.
+
+    Returns
+    -------
+    Path
+        What was named, be it there or not; else the nearest ``.imgdup``.
+
+    Raises
+    ------
+    ImgdupError
+        If nothing was named and there is none in `start` or above it.
+    """
+    named = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
+    if named:
+        return Path(named)
+    start = start.absolute()
+    for above in (start, *start.parents):
+        if os.path.isdir(above / FOLDER_NAME):  # False where it must not be looked at
+            return above / FOLDER_NAME
+    raise ImgdupError(f"no index in {start} or above it; make one with: imgdup index DIR")
+
+
+def prepare(folder: Path) -> None:
+    """Make an index folder and its ``parts``, and find out now whether they can be written.
+
+    Raises
+    ------
+    ImgdupError
+        If they cannot, or if the folder holds other files than those of an index.
+    """
+    _check_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_ours(folder)
+        for place in (folder / PARTS, folder):
+            place.mkdir(exist_ok=True)
+            probe = place / f"probe.{secrets.token_hex(TOKEN_BYTES)}{TEMPORARY_SUFFIX}"
+            probe.touch(exist_ok=False)
+            probe.unlink()
+    except OSError as error:
+        raise ImgdupError(
+            f"cannot write in the index folder {folder}: {error.strerror or error}; "
+            "choose another place with --index FOLDER"
+        ) from error
+
+
+def locked(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold the right to write in an index folder; see ``lock.locked``."""
+    return lock.locked(folder / LOCK, f"the index {folder}")
+
+
+def generation_path(folder: Path, generation: int) -> Path:
+    """Name the file of a generation."""
+    return folder / f"index.{generation}"
+
+
+def next_generation(folder: Path) -> int:
+    """Return a number that no generation has, was it committed or not."""
+    current = read_current(folder)
+    return max(0 if current is None else current.generation, *_generations(folder), 0) + 1
+
+
+def read_current(folder: Path) -> Current | None:
+    """Read which generation counts; None if none was ever finished.
+
+    Raises
+    ------
+    IndexFormatError
+        If ``current`` is not what ``commit`` writes.
+    ImgdupError
+        If it cannot be read.
+    """
+    _check_folder(folder)
+    path = folder / CURRENT
+    try:
+        with open_regular(path) as file:
+            text = file.read(MAX_CURRENT_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    try:
+        return _parsed(text)
+    except (ValueError, RecursionError) as error:
+        raise IndexFormatError(
+            f"{path}: {error}; restore this file from a copy, "
+            "or delete the index folder and run imgdup index again"
+        ) from error
+
+
+def open_generation(folder: Path, load: Callable[[Path], T]) -> tuple[Current, T]:
+    """Load the generation that counts, also while a writer replaces it.
+
+    Parameters
+    ----------
+    folder : Path
+        The index folder.
+    load : callable
+        What opens the file of a generation, ``store.load``; it raises FileNotFoundError when
+        the generation has gone since ``current`` was read.
+
+    Raises
+    ------
+    ImgdupError
+        If there is no index, or as `load` does.
+    IndexFormatError
+        If the generation is missing for good.
+    """
+    for pause_s in OPEN_PAUSES_S:
+        time.sleep(pause_s)
+        current = _existing(folder)
+        with contextlib.suppress(FileNotFoundError):
+            return current, load(generation_path(folder, current.generation))
+    raise IndexFormatError(
+        f"{generation_path(folder, current.generation)} is missing; restore it from a copy, "
+        f"or delete {folder} and run imgdup index again"
+    )
+
+
+def commit(folder: Path, current: Current) -> None:
+    """Make a generation, already written, the one that counts, and delete the others.
+
+    Readers that have another one open go on reading it: its bytes stay until they let go.
+    Only the holder of the lock may call this.
+
+    Raises
+    ------
+    ValueError
+        If `current` is not well formed or its generation is not there: nothing is changed then.
+    ImgdupError
+        If the folder cannot be written; the old generation goes on counting.
+    """
+    text = json.dumps(current._asdict(), indent=1).encode()
+    _parsed(text)
+    if not generation_path(folder, current.generation).is_file():
+        raise ValueError(f"generation {current.generation} is not in {folder}")
+    with replacing(folder / CURRENT, needed_bytes=len(text)) as file:
+        file.write(text)
+    _delete_others(folder, current.generation)
+
+
+def sweep(folder: Path) -> int:
+    """Delete what a crash left behind: temporary files, and generations that do not count.
+
+    Only the holder of the lock may call this.
+
+    Returns
+    -------
+    int
+        How many files were deleted.
+    """
+    current = read_current(folder)
+    deleted = 0
+    if current is not None and generation_path(folder, current.generation).exists():
+        deleted += _delete_others(folder, current.generation)
+    places = [folder, *(p for p in [folder / PARTS] if p.is_dir() and not p.is_symlink())]
+    strays = [path for place in places for path in _files(place) if TEMPORARY.fullmatch(path.name)]
+    return deleted + sum(_deleted(path) for path in strays)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a file or device where an index folder, or one that shall hold it, would be."""
+    there = next((place for place in (folder, *folder.parents) if os.path.exists(place)), folder)
+    if os.path.exists(there) and not os.path.isdir(there):
+        raise ImgdupError(f"{there} is a file, not an index folder; name one with --index FOLDER")
+
+
+def _existing(folder: Path) -> Current:
+    """Read which generation counts, or say that and why there is none."""
+    current = read_current(folder)
+    if current is None:
+        raise ImgdupError(f"no index in {folder}; make one with: imgdup index DIR")
+    return current
+
+
+def _parsed(text: bytes) -> Current:
+    """Take nothing for granted: the file may come from anywhere."""
+    if len(text) > MAX_CURRENT_BYTES:
+        raise ValueError(f"longer than {MAX_CURRENT_BYTES:,} bytes")
+    fields = json.loads(text)
+    if type(fields) is not dict or sorted(fields) != sorted(Current._fields):
+        raise ValueError(f"expected the keys {', '.join(Current._fields)}")
+    current = Current(**fields)
+    if not (_is_generation(current.generation) and _is_time(current.built)):
+        raise ValueError("generation or built is damaged")
+    if type(current.version) is not str or not VERSION.fullmatch(current.version):
+        raise ValueError("version is damaged")
+    scanned = current.scanned_ns
+    if type(scanned) is not dict or not all(_is_int64(value) for value in scanned.values()):
+        raise ValueError("scanned_ns is damaged")
+    return current
+
+
+def _is_generation(value: Any) -> bool:
+    return type(value) is int and 0 < value < 10**18
+
+
+def _is_int64(value: Any) -> bool:
+    return type(value) is int and -(1 << 63) <= value < 1 << 63
+
+
+def _is_time(value: Any) -> bool:
+    if type(value) is not str or not value.isascii() or not value.isprintable():
+        return False
+    return datetime.datetime.fromisoformat(value).utcoffset() == datetime.timedelta(0)
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder with files of the user's own: what lies in an index may be deleted."""
+    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    foreign = [name for name in names if not _is_ours(name)]
+    if foreign and CURRENT not in names:
+        raise ImgdupError(
+            f"{folder} holds other files, such as {min(foreign)}: "
+            "name an empty folder, or one that is not there yet"
+        )
+    if (folder / PARTS).is_symlink():
+        raise ImgdupError(f"{folder / PARTS} is a link: delete it, what it leads to is not ours")
+
+
+def _is_ours(name: str) -> bool:
+    known = name in (CURRENT, LOCK, f"{LOCK}.held", PARTS, SETS)
+    return known or bool(GENERATION.fullmatch(name) or TEMPORARY.fullmatch(name))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """List the files of a folder, links not followed; none if it is not there."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        yield from (Path(e.path) for e in entries if e.is_file(follow_symlinks=False))
+
+
+def _generations(folder: Path) -> dict[int, Path]:
+    found = ((GENERATION.fullmatch(path.name), path) for path in _files(folder))
+    return {int(match[1]): path for match, path in found if match}
+
+
+def _delete_others(folder: Path, generation: int) -> int:
+    others = [path for number, path in _generations(folder).items() if number != generation]
+    return sum(_deleted(path) for path in others)
+
+
+def _deleted(path: Path) -> bool:
+    """Delete a file; what cannot go now, as a mapped one on Windows, goes the next time."""
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True

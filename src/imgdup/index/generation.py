@@ -1,0 +1,239 @@
+"""One generation, the complete and immutable index file, opened.
+
+It holds the paths, the facts of each file, the hash dictionary (distinct search hash -> rows)
+and the VP-tree over the distinct hashes. It holds no clock, so equal input gives equal bytes.
+`imgdup.build.write` writes it.
+"""
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.errors import ImgdupError, IndexFormatError
+from imgdup.hashing import HASHERS, PARAMETERS_VERSION
+from imgdup.index import store
+from imgdup.index.columns import Paths, TextColumn, failure_of, fields
+from imgdup.index.terms import Terms
+from imgdup.search.vptree import VPTree
+
+TREE_PREFIX = "tree_"
+
+# The columns beside those of `imgdup.index.columns.fields` and of the tree.
+# Lengths that must agree with others are checked in `_check_lengths`.
+STRUCTURE: Mapping[str, str] = {
+    "run_rows": "<i8",
+    "run_roots": "<i8",
+    "path_offsets": "<u8",
+    "path_blob": "|u1",
+    "same_file": "<i8",
+    "failed_rows": "<i8",
+    "detail_offsets": "<u8",
+    "detail_blob": "|u1",
+    "class_offsets": "<i8",
+    "class_rows": "<i8",
+}
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """Which files of a root count.
+
+    Parameters
+    ----------
+    exclude : tuple of str
+        Glob patterns. One without ``/`` is held against every name, one with it against the
+        path relative to the root; ``*`` matches ``/`` too. A ``/`` at the end says nothing.
+    follow_symlinks : bool
+        Whether links to files and folders are followed; else they are ignored.
+    hidden : bool
+        Whether names that begin with a dot count.
+    """
+
+    exclude: tuple[str, ...] = ()
+    follow_symlinks: bool = False
+    hidden: bool = False
+
+    def excludes(self) -> Callable[[bytes], bool]:
+        """Return the test that tells whether a relative path is excluded."""
+        if not self.exclude:
+            return lambda _: False
+        globs = [glob.rstrip("/") for glob in self.exclude]
+        whole = [re.compile(fnmatch.translate(glob)) for glob in globs if "/" in glob]
+        names = [re.compile(fnmatch.translate(glob)) for glob in globs if "/" not in glob]
+
+        def excluded(relative: bytes) -> bool:
+            text = os.fsdecode(relative)
+            name = text.rpartition("/")[2]
+            return any(p.match(text) for p in whole) or any(p.match(name) for p in names)
+
+        return excluded
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One opened index file; its arrays are read-only views of the map."""
+
+    file: Path
+    head: Mapping[str, Any]
+    arrays: Mapping[str, npt.NDArray[Any]]
+    digest: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The hash parameters: name, bits and version of the definition."""
+        return {key: self.head[key] for key in ("hash", "bits", "parameters")}
+
+    @property
+    def probe_parameters(self) -> dict[str, Any]:
+        """The same, for hashing pictures to be compared with those of the index.
+
+        Raises
+        ------
+        ImgdupError
+            If this program hashes in another way than the one that wrote the index.
+        """
+        if self.head["parameters"] != PARAMETERS_VERSION:
+            raise ImgdupError(
+                f"{self.file} holds hashes of version {self.head['parameters']}, this imgdup makes "
+                f"version {PARAMETERS_VERSION}: index again with another --index FOLDER, or use "
+                "the imgdup that wrote it"
+            )
+        return self.parameters
+
+    @cached_property
+    def roots(self) -> dict[bytes, ScanOptions]:
+        """The roots, in path order, and what counts in each."""
+        return {
+            root["path"].encode("utf-8", "surrogateescape"): _scan_options(root)
+            for root in self.head["roots"]
+        }
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The absolute path of each row."""
+        relative = TextColumn(self.arrays["path_offsets"], self.arrays["path_blob"])
+        return Paths(list(self.roots), self.arrays["run_rows"], self.arrays["run_roots"], relative)
+
+    @cached_property
+    def tree(self) -> VPTree:
+        """The VP-tree over the distinct search hashes; index i is class i of `classes`."""
+        names = [name for name in self.arrays if name.startswith(TREE_PREFIX)]
+        return VPTree.from_arrays({n.removeprefix(TREE_PREFIX): self.arrays[n] for n in names})
+
+    @property
+    def band_skew(self) -> float:
+        """How many times more comparisons bands need on its search hashes than on uniform ones."""
+        return int(self.head["band_skew_thousandths"]) / 1000
+
+    @property
+    def class_offsets(self) -> npt.NDArray[np.int64]:
+        """Where the rows of each distinct search hash begin in `class_rows`."""
+        return self.arrays["class_offsets"]
+
+    @property
+    def class_rows(self) -> npt.NDArray[np.int64]:
+        """The rows of each distinct search hash, ascending in each class."""
+        return self.arrays["class_rows"]
+
+    def checked_rows(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return row numbers that come from the file, which may be forged, if they are rows.
+
+        Raises
+        ------
+        IndexFormatError
+            If one is not.
+        """
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexFormatError(f"{self.file}: forged row numbers; index again")
+        return rows
+
+    def detail(self, row: int) -> str:
+        """Return what went wrong with the file of `row`."""
+        return failure_of(self.arrays, row).detail
+
+    @property
+    def bits(self) -> int:
+        """Length of the search hash."""
+        return int(self.head["bits"])
+
+    def __len__(self) -> int:
+        """Count the rows, those of failed files included."""
+        return len(self.arrays["status"])
+
+
+def open_generation(file: Path) -> Generation:
+    """Open an index file by memory map, in a time that does not depend on its size.
+
+    Raises
+    ------
+    IndexFormatError
+        If the file is not a sound index.
+    """
+    stored = store.load(file)
+    if stored.head.get("kind") != "index":
+        raise IndexFormatError(f"{file}: not an index file")
+    generation = Generation(file, stored.head, stored.arrays, stored.digest)
+    try:
+        _check(generation)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise IndexFormatError(f"{file}: damaged or forged ({error!r}); index again") from error
+    return generation
+
+
+def _scan_options(root: Mapping[str, Any]) -> ScanOptions:
+    exclude, flags = root["exclude"], (root["follow_symlinks"], root["hidden"])
+    texts = type(exclude) is list and all(type(glob) is str for glob in exclude)
+    if "\0" in root["path"] or not texts or not all(flag in (0, 1) for flag in flags):
+        raise ValueError("a root that cannot be")
+    return ScanOptions(tuple(exclude), *map(bool, flags))
+
+
+def _check(generation: Generation) -> None:
+    """Check that head and columns fit together, in O(1)."""
+    head, arrays = generation.head, generation.arrays
+    if type(head["bits"]) is not int or head["bits"] not in HASHERS[head["hash"]].widths:
+        raise ValueError(f"no hash {head['hash']} of {head['bits']} bits")
+    if type(head["parameters"]) is not int or not generation.band_skew > 0:
+        raise ValueError("numbers that cannot be")
+    n = len(arrays["status"])
+    for name, (dtype, shape) in fields(head["bits"] // 64).items():
+        _check_form(arrays[name], name, dtype, (n, *shape))
+    for name, dtype in STRUCTURE.items():
+        _check_form(arrays[name], name, dtype, (len(arrays[name]),))
+    _check_lengths(generation, n)
+
+
+def _check_form(array: npt.NDArray[Any], name: str, dtype: str, shape: tuple[int, ...]) -> None:
+    if array.dtype != np.dtype(dtype) or array.shape != shape:
+        raise ValueError(f"column {name} is {array.dtype} {array.shape}")
+
+
+def _check_lengths(generation: Generation, n: int) -> None:
+    """Check what columns say of each other."""
+    arrays, tree = generation.arrays, generation.tree
+    if len(arrays["path_offsets"]) != n + 1 or len(arrays["same_file"]) != n:
+        raise ValueError("columns of unequal length")
+    n_failed = len(arrays["failed_rows"])
+    _check_form(arrays["failed_terms"], "failed_terms", "<i8", (n_failed, len(Terms._fields)))
+    if len(arrays["detail_offsets"]) != n_failed + 1:
+        raise ValueError("failures that do not fit what is told of them")
+    rows, roots = arrays["run_rows"], arrays["run_roots"]
+    if len(rows) != len(roots) or (n and (rows[0] != 0 or np.any(rows[1:] <= rows[:-1]))):
+        raise ValueError("runs of roots that do not rise from row 0")
+    if n and not 0 <= roots.min() <= roots.max() < len(generation.roots):
+        raise ValueError("a root that is not listed")
+    if len(generation.class_offsets) != len(tree) + 1:
+        raise ValueError("a dictionary that does not fit the tree")
+    if tree.hashes.shape[1] * 64 != generation.bits:
+        raise ValueError("a tree of other hashes")
+    # A vantage point is visited as such, and once more in its leaf: somewhat over 1 can be.
+    if not np.all((tree.visited_fractions >= 0) & (tree.visited_fractions <= 2)):
+        raise ValueError("a tree that visits what cannot be")

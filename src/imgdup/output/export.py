@@ -1,0 +1,107 @@
+"""An index -> files that other programs read: pickle, JSON lines, CSV, Parquet."""
+
+import os
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from imgdup.api import ImageIndex
+from imgdup.images.formats import format_of, reason_of
+from imgdup.index.rows import same_file
+from imgdup.output.tabular import WRITERS
+from imgdup.search.hamming import to_hex
+from imgdup.system.atomic import replacing
+
+BLOCK_ROWS = 1 << 14  # rows turned into text at a time
+COLUMNS = {
+    "path": "path",
+    "size": "int64",
+    "mtime_ns": "int64",
+    "width": "uint32",
+    "height": "uint32",
+    "format": "text",
+    "quality": "uint8",
+    "status": "text",
+    "digest": "text",
+    "hash": "text",
+    "pdq": "text",
+    "same_file_as": "path",
+}
+
+
+def export(index: ImageIndex, form: str, file: Path) -> int:
+    """Write what an index holds into a file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    index : ImageIndex
+    form : str
+        A key of `FORMATS`.
+    file : Path
+        The file to make or to replace.
+
+    Returns
+    -------
+    int
+        How many images were written.
+
+    Raises
+    ------
+    ImgdupError
+        If it cannot be written, or a package is missing.
+    """
+    with replacing(file, sync=False) as out:
+        return FORMATS[form](index, out)
+
+
+def export_pickle(index: ImageIndex, out: BinaryIO) -> int:
+    """Write the hash dictionary as the tutorial has it: ``{hash: [paths]}``, builtins only."""
+    generation = index.generation
+    rows = generation.checked_rows(generation.class_rows).tolist()
+    table: dict[int, list[str]] = {}
+    bounds = pairwise(generation.class_offsets.tolist())
+    for words, (start, stop) in zip(generation.tree.by_row(), bounds, strict=True):
+        number = int.from_bytes(words.tobytes(), "little")
+        table[number] = [os.fsdecode(index.path(row)) for row in rows[start:stop]]
+    out.write(pickle.dumps(dict(sorted(table.items()))))
+    return sum(map(len, table.values()))
+
+
+def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each file, in path order; the keys are `COLUMNS`, paths are bytes.
+
+    Hashes and digests are hexadecimal text; ``same_file_as`` is the first path of the same file,
+    or empty.
+    """
+    for start in range(0, len(index), BLOCK_ROWS):
+        rows = range(start, min(start + BLOCK_ROWS, len(index)))
+        block = slice(rows.start, rows.stop)
+        facts = [index.column(n)[block].tolist() for n in ("size", "mtime_ns", "width", "height")]
+        texts = [to_hex(np.asarray(index.column(name)[block])) for name in ("hashes", "pdq")]
+        digests = (row.tobytes().hex() for row in index.column("digest")[block])
+        others = [index.column(n)[block].tolist() for n in ("format", "quality", "status")]
+        first = same_file(index)[block].tolist()
+        for row, a, (form, quality, status), digest, h, p, same in zip(
+            rows, zip(*facts, strict=True), zip(*others, strict=True), digests, *texts, first,
+            strict=True,
+        ):  # fmt: skip
+            values = (
+                index.path(row), *a, format_of(form), quality, reason_of(status), digest, h, p,
+                index.path(same) if same >= 0 else b"",
+            )  # fmt: skip
+            yield dict(zip(COLUMNS, values, strict=True))
+
+
+def _export_records(form: str) -> Callable[[ImageIndex, BinaryIO], int]:
+    """Return what writes the records of an index in a form of `imgdup.output.tabular`."""
+    return lambda index, out: WRITERS[form](records(index), COLUMNS, out)
+
+
+FORMATS: Mapping[str, Callable[[ImageIndex, BinaryIO], int]] = {
+    "pickle": export_pickle,
+    **{form: _export_records(form) for form in WRITERS},
+}

@@ -1,0 +1,154 @@
+"""Groups of duplicates -> what the HTML page shows of them, with thumbnails.
+
+Thumbnails are decoded in worker processes, like everything that comes from a file.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from imgdup.dedupe import Duplicates
+from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.compare import Leak, Leaks
+from imgdup.dedupe.relations import RELATIONS
+from imgdup.index.rows import Rows
+from imgdup.output.cleaning import rule_text
+from imgdup.output.html import Entry, Group, Wording, save_report
+from imgdup.output.lines import shown
+from imgdup.output.thumbnails import Thumbnail, make_thumbnails
+from imgdup.system.limits import Limits
+from imgdup.system.paths import is_below, join
+
+LEAKS = Wording(
+    title="Leaks",
+    keeper="in A",
+    removal="in B",
+    counted="in B",
+    order="nearest first",
+    saves="",
+    none="No image of B has a duplicate in A.",
+    about="Each image of B is a duplicate of the image of A that stands before it.",
+)
+MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most come first
+
+
+def save_duplicates(file: Path, duplicates: Duplicates, limits: Limits | None = None) -> None:
+    """Write the HTML page of `imgdup dedupe`: what its plan removes, and by which rule."""
+    rule, keep = duplicates.options.rule, duplicates.options.keep
+    wording = Wording(
+        facts=(("images", f"{len(duplicates.images):,}"),),
+        rule=_sentence(rule, keep.protect, f", kept first: {', '.join(keep.rules)}"),
+    )
+    save_report(file, page_groups(duplicates, limits), wording)
+
+
+def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterator[Group]:
+    """Yield the groups for `imgdup.output.html`, those that save most with thumbnails.
+
+    Files with other names (hard links) are left out, as a plan leaves them out.
+
+    Parameters
+    ----------
+    duplicates : Duplicates
+        From `imgdup.dedupe.find_duplicates`.
+    limits : Limits, optional
+        What one picture may cost; one that cannot be read has no thumbnail.
+    """
+    rows, groups = duplicates.rows, duplicates.groups
+    sizes, removable = rows.column("size"), duplicates.removable()
+    spans = zip(groups.offsets[:-1].tolist(), groups.offsets[1:].tolist(), strict=True)
+    members = [[i for i in range(a, b) if removable[i]] for a, b in spans]
+    savings = [int(sizes[groups.removed[which]].sum()) for which in members]
+    order = sorted(filter(members.__getitem__, range(len(members))), key=lambda i: -savings[i])
+    keepers = groups.keepers.tolist()
+    wanted = _wanted([[keepers[i], *groups.removed[members[i]].tolist()] for i in order])
+    paths = [rows.path(row) for row in wanted]
+    pictures = make_thumbnails(paths, limits or Limits())
+    for i in order:
+        yield Group(
+            entry(rows, keepers[i], 0, "", pictures),
+            [
+                entry(
+                    rows,
+                    int(groups.removed[j]),
+                    int(groups.distances[j]),
+                    RELATIONS[duplicates.relations[j]],
+                    pictures,
+                )
+                for j in members[i]
+            ],
+        )
+
+
+def save_leaks(file: Path, leaks: Leaks, rule: Rule, limits: Limits | None = None) -> None:
+    """Write the HTML page of `imgdup compare`: each image of A with those of B that equal it."""
+    a, b = leaks.a, leaks.b
+    by_keeper: dict[int, list[tuple[int, Leak]]] = {}
+    places = zip(leaks.places_a.tolist(), leaks.places_b.tolist(), leaks.each(), strict=True)
+    for place_a, place_b, leak in places:
+        by_keeper.setdefault(place_a, []).append((int(b.images[place_b]), leak))
+    rows_a = [int(a.images[place]) for place in by_keeper]
+    paths = [a.rows.path(row) for row in rows_a]
+    paths += [leak.path for each in by_keeper.values() for _, leak in each]
+    wanted = list(dict.fromkeys(paths))[:MAX_THUMBNAILS]
+    pictures = make_thumbnails(wanted, limits or Limits())
+    groups = [
+        Group(
+            entry(a.rows, row, 0, "", pictures)._replace(label=_label(a.labels[place])),
+            [_leaked(b.rows, row_b, leak, pictures) for row_b, leak in each],
+        )
+        for row, (place, each) in zip(rows_a, by_keeper.items(), strict=True)
+    ]
+    facts = (
+        ("images of A", f"{len(a.images):,}"),
+        ("images of B", f"{len(b.images):,}"),
+        ("label conflicts", f"{leaks.n_conflicts:,}"),
+    )
+    save_report(file, groups, LEAKS._replace(facts=facts, rule=_sentence(rule)))
+
+
+def _sentence(rule: Rule, protect: Sequence[bytes] | None = None, more: str = "") -> str:
+    text = rule_text(rule.max_distance, rule.search_distance, protect)
+    return f"{text[0].upper()}{text[1:]}{more}."
+
+
+def _leaked(rows: Rows, row: int, leak: Leak, pictures: Mapping[bytes, Thumbnail]) -> Entry:
+    conflict = ""
+    if leak.conflict is not None:
+        conflict = f"but {_label(leak.conflict_label)} in A: {shown(leak.conflict)}"
+    told = entry(rows, row, leak.distance, leak.relation, pictures)
+    return told._replace(label=_label(leak.label), conflict=conflict)
+
+
+def _label(label: str | None) -> str:
+    return "" if label is None else shown(os.fsencode(label))
+
+
+def _wanted(groups: Iterable[Sequence[int]]) -> list[int]:
+    """Return the rows to draw, whole groups, until there are enough."""
+    wanted: dict[int, None] = {}
+    for members in groups:
+        if len(wanted) + len(members) > MAX_THUMBNAILS:
+            break
+        wanted.update(dict.fromkeys(members))
+    return list(wanted)
+
+
+def entry(
+    rows: Rows, row: int, distance: int, relation: str, pictures: Mapping[bytes, Thumbnail]
+) -> Entry:
+    """Tell the page what it shows of one file."""
+    width, height, size = (int(rows.column(name)[row]) for name in ("width", "height", "size"))
+    path = rows.path(row)
+    hidden = len(shown(_above(rows.roots, path)))
+    picture = pictures.get(path)
+    jpeg = picture if isinstance(picture, bytes) else None
+    return Entry(shown(path), distance, relation, width, height, size, jpeg, hidden)
+
+
+def _above(roots: Sequence[bytes], path: bytes) -> bytes:
+    """Return what all paths of a root begin with; the root's name is left where there are more."""
+    root = max((root for root in roots if root and is_below(path, root)), key=len, default=b"")
+    if len(roots) > 1:
+        root = os.path.dirname(root)
+    return join(root, b"") if root and path != root else b""

@@ -1,0 +1,1 @@
+"""Probes and an index -> matches and pairs of rows."""

@@ -1,0 +1,161 @@
+"""An index -> what is wrong with it: structure in a moment, everything else on demand."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.errors import ImageError, ImgdupError
+from imgdup.images.formats import OK, REASONS
+from imgdup.index import store
+from imgdup.index.generation import Generation
+from imgdup.index.rows import Rows, images
+from imgdup.query.matches import within
+from imgdup.query.probing import make_probes
+from imgdup.search.hamming import Matches, scan_within, to_hex
+from imgdup.search.planner import STRATEGIES
+from imgdup.system.paths import path_key
+
+N_PROBES = 200  # members that are looked up in every way
+N_FILES = 200  # files that are hashed again
+MAX_PEER_HASHES = 5000  # the vptree package builds by recursion
+DISTANCES = (0, 2, 4, 10)  # bits
+
+
+class CheckedIndex(Rows, Protocol):
+    """Rows, and the generation that holds them."""
+
+    @property
+    def generation(self) -> Generation:
+        """The opened index file."""
+
+
+def check_structure(index: CheckedIndex) -> Iterator[str]:
+    """Yield what is wrong with the numbers that hold an index together, one line each.
+
+    Reads the offsets, the dictionary and the path order; not the pictures, not the checksums.
+    """
+    arrays = index.generation.arrays
+    for name in ("path_offsets", "class_offsets", "detail_offsets"):
+        if not _rises(arrays[name]):
+            yield f"{name}: offsets that do not rise"
+    n, rows = len(index), index.generation.class_rows
+    ok = np.flatnonzero(index.column("status") == OK)
+    if not np.array_equal(np.sort(rows), ok):
+        yield "class_rows: the dictionary does not hold each image once"
+    first = index.column("same_file")
+    if n and not (first.min() >= -1 and bool(np.all(first < np.arange(n)))):
+        yield "same_file: a row that names itself or a later one as the first"
+    if index.column("status").max(initial=0) >= len(REASONS):
+        yield "status: an unknown number"
+    keys = map(path_key, index.generation.paths)
+    if not all(a < b for a, b in _neighbours(keys)):
+        yield "paths: not in path order"
+
+
+def _rises(offsets: npt.NDArray[Any]) -> bool:
+    return len(offsets) > 0 and int(offsets[0]) == 0 and bool(np.all(offsets[1:] >= offsets[:-1]))
+
+
+def _neighbours(keys: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    previous = next(keys, None)
+    for key in keys:
+        if previous is not None:
+            yield previous, key
+        previous = key
+
+
+def check_deep(index: CheckedIndex) -> Iterator[str]:
+    """Yield what is wrong with the content: checksums, hashes of a sample, answers of the tree.
+
+    Every array's checksum is compared; up to 200 files are hashed again; up to 200 members are
+    looked up by tree, by bands and by scan, and, where there are at most 5,000 distinct hashes, by
+    the independent ``vptree`` package. The samples are evenly spaced, so a run can be repeated.
+    """
+    try:
+        store.load(index.generation.file, verify=True)
+    except ImgdupError as error:
+        yield str(error)
+        return
+    yield from _check_files(index)
+    yield from _check_answers(index)
+
+
+def _spread(n: int, n_wanted: int) -> npt.NDArray[np.int64]:
+    """Choose so many of n, evenly spaced."""
+    return np.unique(np.linspace(0, n - 1, min(n, n_wanted)).astype(np.int64))
+
+
+def _check_files(index: CheckedIndex) -> Iterator[str]:
+    """Hash some files again, in worker processes, since they may come from anyone."""
+    rows = images(index)
+    chosen = [r for r in rows[_spread(len(rows), N_FILES)].tolist() if _is_unchanged(index, r)]
+    answers = make_probes([index.path(r) for r in chosen], index.generation.probe_parameters, few=0)
+    for row, answer in zip(chosen, answers, strict=True):
+        if isinstance(answer, ImageError):
+            continue
+        path, (probe,) = os.fsdecode(index.path(row)), answer
+        if not np.array_equal(probe.hashes[0], index.column("hashes")[row]):
+            yield f"{path}: hashed again, it has another hash than the index says"
+        if probe.digest != index.column("digest")[row].tobytes():
+            yield f"{path}: other bytes under the same size and time; touch it and index again"
+
+
+def _is_unchanged(index: CheckedIndex, row: int) -> bool:
+    """Tell whether a file has the size and the time that the index knows."""
+    try:
+        facts = os.stat(os.fsdecode(index.path(row)))
+    except (OSError, ValueError):  # the latter of a forged name with a NUL in it
+        return False
+    return (facts.st_size, facts.st_mtime_ns) == (
+        int(index.column("size")[row]),
+        int(index.column("mtime_ns")[row]),
+    )
+
+
+def _check_answers(index: CheckedIndex) -> Iterator[str]:
+    tree = index.generation.tree
+    if not len(tree):
+        return
+    probes = tree.hashes[_spread(len(tree), N_PROBES)]
+    by_row = tree.by_row()
+    for max_distance in DISTANCES:
+        expected = scan_within(by_row, probes, max_distance)
+        for strategy in STRATEGIES:
+            found = within(index.generation, probes, max_distance, strategy)
+            if not _equal(found, expected):
+                yield f"the {strategy} misses matches at distance {max_distance}; index again"
+        if len(tree) <= MAX_PEER_HASHES and not _peer_agrees(
+            by_row, probes, expected, max_distance
+        ):
+            yield f"the vptree package finds other matches at distance {max_distance}"
+
+
+def _equal(left: Matches, right: Matches) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def _peer_agrees(
+    hashes: npt.NDArray[np.uint64],
+    probes: npt.NDArray[np.uint64],
+    expected: Matches,
+    max_distance: int,
+) -> bool:
+    """Compare with the vptree package: its bound is strict, and it turns integers into floats."""
+    import vptree
+
+    texts = to_hex(hashes)
+    peer = vptree.VPTree(texts, _text_distance)
+    for i, probe in enumerate(to_hex(probes)):
+        ours = slice(int(expected.offsets[i]), int(expected.offsets[i + 1]))
+        pairs = zip(expected.distances[ours], expected.indices[ours], strict=True)
+        found = sorted((d, str(text)) for d, text in peer.get_all_in_range(probe, max_distance + 1))
+        if found != sorted((int(d), texts[j]) for d, j in pairs):
+            return False
+    return True
+
+
+def _text_distance(left: str, right: str) -> int:
+    return (int(left, 16) ^ int(right, 16)).bit_count()

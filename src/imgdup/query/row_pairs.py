@@ -1,0 +1,125 @@
+"""Rows of one or two indexes -> pairs of rows within a distance, streamed, with what they are."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.hashing import PDQ_MIN_QUALITY
+from imgdup.index.rows import RowNumbers, Rows
+from imgdup.query.matches import are_duplicates
+from imgdup.search.bands import JoinStats
+from imgdup.search.equal import expand, group_equal
+from imgdup.search.hamming import distances
+from imgdup.search.pairs import iter_pairs
+
+COLUMNS: Mapping[str, str] = {"pdq": "pdq", "search": "hashes"}
+
+
+@dataclass(frozen=True)
+class Side:
+    """Some rows of an index."""
+
+    index: Rows
+    rows: RowNumbers
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column of these rows."""
+        return self.index.column(name)[self.rows]
+
+    def with_structure(self) -> "Side":
+        """Leave out pictures of too little structure to be near-duplicates: flat, blank, tiny."""
+        return Side(self.index, self.rows[self.column("quality") >= PDQ_MIN_QUALITY])
+
+
+class RowPairs(NamedTuple):
+    """Pairs of rows within a distance.
+
+    Parameters
+    ----------
+    left, right : ndarray of int64, shape (n_pairs,)
+        Rows of the one index and of the other, or of the same.
+    distances, pdq_distances : ndarray of int64, shape (n_pairs,)
+        Of the search hashes and of the PDQ hashes, in bits.
+    duplicate : ndarray of bool, shape (n_pairs,)
+        PDQ distance at most 31 and both qualities at least 50, or the same bytes.
+    """
+
+    left: RowNumbers
+    right: RowNumbers
+    distances: RowNumbers
+    pdq_distances: RowNumbers
+    duplicate: npt.NDArray[np.bool_]
+
+
+def iter_row_pairs(
+    left: Side,
+    right: Side | None,
+    max_distance: int,
+    *,
+    by: str = "pdq",
+    threads: int | None = None,
+    effort: JoinStats | None = None,
+) -> Iterator[RowPairs]:
+    """Find all pairs of images within a distance; exact, in bounded memory.
+
+    Parameters
+    ----------
+    left : Side
+        The images; without `right` they are compared with each other.
+    right : Side or None
+        Other images, of the same or of another index with the same hash.
+    max_distance : int
+        Largest accepted distance, in bits, inclusive.
+    by : str
+        ``"pdq"`` or ``"search"``: which hash is compared. By PDQ, pictures of a quality below 50
+        are left out.
+    threads : int, optional
+        How many threads compare; without it, one for each usable core.
+    effort : JoinStats, optional
+        Is told what is done.
+
+    Yields
+    ------
+    RowPairs
+        In the order of the left rows, equal hashes together.
+
+    Raises
+    ------
+    ValueError
+        If `max_distance` or `threads` is out of range, or `by` is another word.
+    """
+    if by not in COLUMNS:
+        raise ValueError(f"by must be one of {sorted(COLUMNS)}, got {by!r}")
+    if by == "pdq":
+        left, right = left.with_structure(), right and right.with_structure()
+    sides = [left] if right is None else [left, right]
+    hashes = [np.ascontiguousarray(s.column(COLUMNS[by]), np.uint64) for s in sides]
+    classes = [group_equal(each) for each in hashes]
+    distinct = [h[c.rows] for h, c in zip(hashes, classes, strict=True)]
+    blocks = iter_pairs(
+        distinct[0],
+        max_distance,
+        other=None if right is None else distinct[1],
+        threads=threads,
+        effort=effort,
+    )
+    other = None if right is None else classes[1]
+    for block in expand(classes[0], blocks, other=other):
+        yield _described(left, right or left, block.left, block.right)
+
+
+def _described(left: Side, right: Side, i: RowNumbers, j: RowNumbers) -> RowPairs:
+    """Say of pairs how far apart they are, and whether they are duplicates."""
+    a, b = Side(left.index, left.rows[i]), Side(right.index, right.rows[j])
+    search, pdq = (_between(a, b, name) for name in ("hashes", "pdq"))
+    quality = np.minimum(a.column("quality"), b.column("quality"))
+    same_bytes = np.all(a.column("digest") == b.column("digest"), axis=1)
+    return RowPairs(a.rows, b.rows, search, pdq, are_duplicates(pdq, quality, same_bytes))
+
+
+def _between(a: Side, b: Side, name: str) -> RowNumbers:
+    left, right = (np.asarray(side.column(name), np.uint64) for side in (a, b))
+    return distances(left, right) if len(left) else np.zeros(0, np.int64)

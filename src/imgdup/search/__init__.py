@@ -1,0 +1,1 @@
+"""Arrays of hashes -> matches and pairs, exactly: usable alone."""

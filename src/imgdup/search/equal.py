@@ -1,0 +1,188 @@
+"""Hashes in, classes of equal ones out; pairs of classes in, pairs of rows out."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.search.hamming import Hashes, Integers, check_hashes
+
+# Odd numbers without pattern, one a word and used again: the golden ratio's and two of splitmix64's
+MULTIPLIERS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+EXPANDED_PAIRS = 1 << 22  # pairs of rows in one block of `expand`: 75 MB
+
+
+class Classes(NamedTuple):
+    """Rows by hash: a class is all rows that have the same one.
+
+    Classes are numbered by their first row, so that ``hashes[rows]`` are the distinct hashes.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (n_classes,)
+        First row of each class, ascending.
+    offsets : ndarray of int64, shape (n_classes + 1,)
+        Where the members of each class begin.
+    members : ndarray of int64, shape (n,)
+        All rows: those of class ``c`` are ``members[offsets[c]:offsets[c + 1]]``, ascending.
+    """
+
+    rows: Integers
+    offsets: Integers
+    members: Integers
+
+    @property
+    def sizes(self) -> Integers:
+        """How many rows each class has: int64 (n_classes,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def has_shared(self) -> bool:
+        """Whether any class has several rows."""
+        return len(self.rows) < len(self.members)
+
+
+class Pairs(NamedTuple):
+    """Pairs of rows within a distance.
+
+    Parameters
+    ----------
+    left, right : ndarray of int64, shape (n_pairs,)
+        Rows: ``left < right`` in one set; across two, of the first and of the second.
+    distances : ndarray of uint16, shape (n_pairs,)
+        Hamming distances, in bits.
+    """
+
+    left: Integers
+    right: Integers
+    distances: npt.NDArray[np.uint16]
+
+
+def group_equal(hashes: Hashes) -> Classes:
+    """Group rows by hash.
+
+    Parameters
+    ----------
+    hashes : ndarray of uint64, shape (n, words)
+        The hashes.
+
+    Returns
+    -------
+    Classes
+        One class for each distinct hash.
+
+    Raises
+    ------
+    ValueError
+        If `hashes` is not a 2-D uint64 array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> group_equal(np.array([[7], [5], [7]], dtype=np.uint64))
+    Classes(rows=array([0, 1]), offsets=array([0, 2, 3]), members=array([0, 2, 1]))
+    """
+    check_hashes("hashes", hashes)
+    order = _equals_together(hashes)
+    is_new = np.ones(len(hashes), np.bool_)
+    np.any(hashes[order[1:]] != hashes[order[:-1]], axis=1, out=is_new[1:])
+    starts = np.flatnonzero(is_new)
+    if len(starts) == len(hashes):
+        rows = np.arange(len(hashes))
+        return Classes(rows, np.arange(len(hashes) + 1), rows)
+    first_rows = np.minimum.reduceat(order, starts)
+    numbers = np.empty(len(starts), np.int64)
+    numbers[np.argsort(first_rows)] = np.arange(len(starts))
+    class_of = np.empty(len(hashes), np.int64)
+    class_of[order] = numbers[np.cumsum(is_new) - 1]
+    offsets = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(np.bincount(class_of), out=offsets[1:])
+    return Classes(np.sort(first_rows), offsets, np.argsort(class_of, kind="stable"))
+
+
+def _equals_together(hashes: Hashes) -> Integers:
+    """Order rows such that equal hashes are neighbours: by one number made of all words.
+
+    Sorting by all words takes several times as long; it is done where two hashes share the number.
+    """
+    mixed = np.zeros(len(hashes), np.uint64)
+    for word in range(hashes.shape[1]):
+        mixed ^= mixed >> np.uint64(29)
+        mixed += hashes[:, word]
+        mixed *= np.uint64(MULTIPLIERS[word % len(MULTIPLIERS)])
+    order: Integers = np.argsort(mixed)
+    is_same = mixed[order[1:]] == mixed[order[:-1]]
+    above, below = order[:-1][is_same], order[1:][is_same]
+    if np.array_equal(hashes[above], hashes[below]):
+        return order
+    return np.lexsort(hashes.T)
+
+
+def expand(
+    classes: Classes, pairs: Iterable[Pairs], *, other: Classes | None = None
+) -> Iterator[Pairs]:
+    """Turn pairs of classes into pairs of rows, block by block.
+
+    Parameters
+    ----------
+    classes : Classes
+        What the left rows of `pairs` number, and the right ones too without `other`.
+    pairs : iterable of Pairs
+        What `iter_pairs` found among the distinct hashes.
+    other : Classes, optional
+        What the right rows of `pairs` number, across two sets.
+
+    Yields
+    ------
+    Pairs
+        At most ``EXPANDED_PAIRS`` at a time, in the order of the classes: in one set the pairs
+        inside a class come before those with later ones. Rows of a pair are ``left < right``
+        in one set, but `left` need not ascend where a class has several rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> classes = group_equal(np.array([[7], [5], [7]], dtype=np.uint64))
+    >>> list(expand(classes, []))  # doctest: +NORMALIZE_WHITESPACE
+    [Pairs(left=array([0]), right=array([2]), distances=array([0], dtype=uint16))]
+    """
+    for block in pairs if other is not None else _with_insides(classes, pairs):
+        yield from _expanded(classes, block, other)
+
+
+def _with_insides(classes: Classes, blocks: Iterable[Pairs]) -> Iterator[Pairs]:
+    """Pair each class of several rows with itself, before its pairs with others."""
+    shared = np.flatnonzero(classes.sizes > 1)
+    start = 0
+    for block in blocks:
+        stop = int(np.searchsorted(shared, block.left[-1], side="right"))
+        inside = shared[start:stop]
+        start = stop
+        left = np.concatenate([inside, block.left])
+        order = np.argsort(left, kind="stable")
+        right = np.concatenate([inside, block.right])[order]
+        distances = np.concatenate([np.zeros(len(inside), np.uint16), block.distances])[order]
+        yield Pairs(left[order], right, distances)
+    inside = shared[start:]
+    yield Pairs(inside, inside, np.zeros(len(inside), np.uint16))
+
+
+def _expanded(classes: Classes, block: Pairs, other: Classes | None) -> Iterator[Pairs]:
+    """Make all pairs of members, from their number in the block."""
+    others = classes if other is None else other
+    widths = others.sizes[block.right]
+    n_members = classes.sizes[block.left] * widths
+    ends = np.cumsum(n_members)
+    for start in range(0, int(ends[-1]) if len(ends) else 0, EXPANDED_PAIRS):
+        numbers = np.arange(start, min(start + EXPANDED_PAIRS, int(ends[-1])))
+        pair = np.searchsorted(ends, numbers, side="right")
+        i, j = np.divmod(numbers - (ends - n_members)[pair], widths[pair])
+        left = classes.members[classes.offsets[block.left[pair]] + i]
+        right = others.members[others.offsets[block.right[pair]] + j]
+        found = Pairs(left, right, block.distances[pair])
+        if other is None:
+            is_once = (block.left != block.right)[pair] | (i < j)
+            smaller, larger = np.minimum(left, right), np.maximum(left, right)
+            found = Pairs(smaller[is_once], larger[is_once], found.distances[is_once])
+        yield found

@@ -1,0 +1,1 @@
+"""Files, locks, limits and streams: what the operating system gives."""

@@ -1,0 +1,112 @@
+"""A path -> the bytes of a regular file that did not change while it was read, and their digest."""
+
+import hashlib
+import os
+import stat
+from typing import NamedTuple
+
+from imgdup.errors import ImageError
+from imgdup.system.limits import Limits
+
+DIGEST_BYTES = 16  # of the content, blake2b
+
+# Non-blocking, so that a FIFO or a device does not hold up the opening.
+_OPEN_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_ATTEMPTS = 2
+
+
+class FileBytes(NamedTuple):
+    """A file's content and its stat facts."""
+
+    data: bytes
+    size: int
+    mtime_ns: int
+
+
+def read_file(path: bytes | str, limits: Limits) -> FileBytes:
+    """Read a regular file, once more if it changed meanwhile.
+
+    Parameters
+    ----------
+    path : bytes or str
+    limits : Limits
+        ``max_file_bytes`` is compared with the size before anything is read.
+
+    Raises
+    ------
+    ImageError
+        ``missing``; ``unreadable``, also for what is not a regular file; ``too-large``;
+        ``changed`` during both readings.
+    """
+    try:
+        for _ in range(_ATTEMPTS):
+            if content := _read_unchanged(path, limits):
+                return content
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError("missing", _words(error)) from error
+    except OSError as error:
+        raise ImageError("unreadable", _words(error)) from error
+    except ValueError as error:
+        raise ImageError("missing", f"no file can have this name: {error}") from error
+    except MemoryError as error:
+        raise ImageError("too-large", "the file needs more memory than there is") from error
+    raise ImageError("changed", "the file changed while it was read")
+
+
+def content_digest(data: bytes) -> bytes:
+    """Return 16 bytes of BLAKE2b: equal for equal contents, and for nothing else.
+
+    Examples
+    --------
+    >>> content_digest(b"").hex()
+    'cae66941d9efbd404e4d88758ea67670'
+    """
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def _words(error: OSError) -> str:
+    """Say what the system says, without the path."""
+    return error.strerror or str(error)
+
+
+def _read_unchanged(path: bytes | str, limits: Limits) -> FileBytes | None:
+    """Read a file; None if it changed meanwhile."""
+    descriptor = os.open(path, _OPEN_FLAGS)
+    try:
+        before = os.fstat(descriptor)
+        _check(before, limits)
+        data = _read_all(descriptor, before.st_size)
+        after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    facts = before.st_size, before.st_mtime_ns
+    if facts != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
+        return None
+    return FileBytes(data, *facts)
+
+
+def _check(status: os.stat_result, limits: Limits) -> None:
+    """Refuse what is not a regular file, or too large a one."""
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("unreadable", "not a regular file")
+    if status.st_size > limits.max_file_bytes:
+        most = limits.max_file_bytes
+        raise ImageError("too-large", f"{status.st_size:,} bytes are more than {most:,}")
+
+
+def _read_all(descriptor: int, size: int) -> bytes:
+    """Read up to one byte more than expected, so that a growing file is noticed."""
+    data = os.read(descriptor, size + 1)
+    if len(data) >= size:
+        return data
+    parts, n_left = [data], size + 1 - len(data)
+    while part := os.read(descriptor, n_left):
+        parts.append(part)
+        n_left -= len(part)
+    return b"".join(parts)

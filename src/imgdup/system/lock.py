@@ -1,0 +1,242 @@
+"""A lock file in, the right to write out: one writer at a time, freed when it dies.
+
+The lock is the operating system's (flock, or locking on Windows), so a dead holder's frees itself
+and of two who take over at once only one wins. The note in the file only says who holds it.
+Where a file system has no such locks, a file beside it is created exclusively; that one must be
+deleted by hand after a crash, because nothing tells for sure that its maker is dead.
+"""
+
+import contextlib
+import datetime
+import errno
+import json
+import os
+import socket
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from imgdup.errors import ImgdupError, LockedError
+from imgdup.system.atomic import open_regular
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(descriptor: int) -> None:
+        os.lseek(descriptor, WINDOWS_LOCK_AT, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _give_back(descriptor: int) -> None:
+        os.lseek(descriptor, WINDOWS_LOCK_AT, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+else:
+    import fcntl
+
+    def _take(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _give_back(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+MAX_NOTE_BYTES = 4096
+WINDOWS_LOCK_AT = 1 << 30  # a byte far behind the note, which others may go on reading
+NOTE_S, NOTE_PAUSE_S = 1.0, 0.02  # how long a new holder may take to write its note
+BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+
+
+class Holder(NamedTuple):
+    """Who holds a lock; ``since`` is in UTC."""
+
+    host: str
+    pid: int
+    since: str
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a file, or raise at once.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file, made if it is not there. It stays when the lock is given back, because
+        deleting it would let two in: one with the deleted file, one with a new one.
+    what : str
+        What is locked, for the message.
+
+    Raises
+    ------
+    LockedError
+        If another process, or this one, holds it; the text says which, where and since when.
+    ImgdupError
+        If the file cannot be made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "lock"
+    >>> with locked(path, "the index"):
+    ...     holder(path).pid == os.getpid()
+    True
+    >>> holder(path) is None
+    True
+    """
+    held = path
+    try:
+        descriptor = _acquired(path)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise ImgdupError(f"cannot lock {path}: {error.strerror}") from error
+        held = path.with_name(f"{path.name}.held")
+        descriptor = _created(held)
+    if descriptor is None:
+        raise _locked_error(held, what)
+    try:
+        _write_note(descriptor)
+        yield
+    finally:
+        _release(descriptor)
+        if held != path:
+            held.unlink(missing_ok=True)
+
+
+def take(descriptor: int, what: str) -> None:
+    """Lock an open file until it is closed; nothing is written into it.
+
+    Where the file system has no locks, or none for files open for reading, nothing is locked.
+
+    Parameters
+    ----------
+    descriptor : int
+    what : str
+        What is locked, for the message.
+
+    Raises
+    ------
+    LockedError
+        If another process, or this one by another descriptor, holds it.
+    ImgdupError
+        If the system refuses.
+    """
+    try:
+        _take(descriptor)
+    except OSError as error:
+        if error.errno in BUSY:
+            raise LockedError(f"{what} is in use by another process; wait for it") from error
+        if error.errno not in NO_LOCKS | {errno.EBADF}:
+            raise ImgdupError(f"cannot lock {what}: {error.strerror}") from error
+
+
+def holder(path: Path) -> Holder | None:
+    """Read who says to hold a lock; None if nobody does."""
+    try:
+        with open_regular(path) as file:
+            fields = json.loads(file.read(MAX_NOTE_BYTES))
+    except (OSError, ImgdupError, ValueError, RecursionError):
+        return None
+    if type(fields) is not dict or sorted(fields) != sorted(Holder._fields):
+        return None
+    found = Holder(**fields)
+    words = [type(word) is str and word.isprintable() for word in (found.host, found.since)]
+    return found if all(words) and type(found.pid) is int and found.pid > 0 else None
+
+
+def _acquired(path: Path) -> int | None:
+    """Open and lock the file; None if somebody else holds it.
+
+    The note of a dead holder is waited out for a moment: a new one may be about to write its own.
+    """
+    deadline = time.monotonic() + NOTE_S
+    while (descriptor := _try_once(path)) is None:
+        if _may_be_alive(holder(path)) or time.monotonic() > deadline:
+            break
+        time.sleep(NOTE_PAUSE_S)
+    return descriptor
+
+
+def _try_once(path: Path) -> int | None:
+    descriptor = _open(path)
+    try:
+        _take(descriptor)
+        if _is_at(descriptor, path):
+            return descriptor
+    except OSError as error:
+        if error.errno not in BUSY:
+            os.close(descriptor)
+            raise
+    os.close(descriptor)
+    return None
+
+
+def _open(path: Path) -> int:
+    """Open the lock file itself: a link could lead to a file that is not ours to write in."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one of that name: a deleted one locks nobody out."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _created(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return None
+    except OSError as error:
+        raise ImgdupError(f"cannot lock {path}: {error.strerror}") from error
+
+
+def _write_note(descriptor: int) -> None:
+    """Say who holds the lock; on a full disk the lock holds without."""
+    since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    note = json.dumps(Holder(socket.gethostname(), os.getpid(), since)._asdict())
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, note.encode())
+
+
+def _release(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        _give_back(descriptor)
+    os.close(descriptor)
+
+
+def _may_be_alive(found: Holder | None) -> bool:
+    """Whether somebody is named who is elsewhere, or is a process of this host."""
+    if found is None:
+        return False
+    if found.host != socket.gethostname() or sys.platform == "win32":
+        return True  # on Windows os.kill(pid, 0) would send Ctrl-C
+    try:
+        os.kill(found.pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _locked_error(path: Path, what: str) -> LockedError:
+    found = holder(path)
+    who = "another process"
+    if found is not None:
+        who = f"pid {found.pid} on {found.host} since {found.since}"
+    return LockedError(
+        f"{what} is being written by {who}; wait for it or, if that machine is gone, delete {path}"
+    )

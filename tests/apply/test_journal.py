@@ -1,0 +1,147 @@
+"""Journals: what is announced is read back, and what anyone may have made of one never crashes."""
+
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from file_facts import facts, paths
+from imgdup.apply import actions, undo
+from imgdup.apply.journal import ACTIONS, Journal, Rights, Step, free_journal_path
+from imgdup.apply.past import read_journal
+from imgdup.dedupe.plan import FileFacts
+from imgdup.errors import ImgdupError, PlanError, UsageError
+
+TOKEN = "0123456789abcdef"
+
+
+def written(file, steps, action="move"):
+    """Write the journal of a run that did all its steps; they get its token."""
+    with Journal(file, action, "f" * 32) as book:
+        mine = [step._replace(token=book.token) for step in steps]
+        for step in mine:
+            book.announce(step)
+            book.ended(step, "done")
+    return mine
+
+
+number = st.integers(0, 2**32 - 1)
+rights = st.none() | st.builds(Rights, number, number, number)
+any_step = st.builds(Step, st.just(TOKEN), st.integers(1, 2**40), facts, paths, paths, rights)
+
+
+@given(st.lists(any_step, max_size=4))
+def test_what_is_announced_is_read_back(tmp_path_factory, steps):
+    file = tmp_path_factory.mktemp("journal") / "journal"
+
+    mine = written(file, steps)
+
+    if not mine:
+        assert not file.exists()
+        return
+    run = read_journal(file)
+    assert run.action == "move"
+    assert run.damaged_lines == []
+    assert run.steps == [step._replace(remove=step.remove._replace(row=0)) for step in mine]
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """The lines of a journal of one step, as records."""
+    step = Step(TOKEN, 1, FileFacts(0, b"/a/\xff", 5, 6, b"d" * 16), b"/a/k", b"/t/\xff")
+    written(tmp_path / "journal", [step])
+    return [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
+
+
+def read(tmp_path, lines):
+    (tmp_path / "journal").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return read_journal(tmp_path / "journal")
+
+
+def test_each_member_of_a_step_is_checked(tmp_path, lines):
+    wrong = [None, True, -(2**63), 1.5, "\ud800", "a", "/a/../b", [1], {}]
+
+    for key in ("step", "remove", "keep", "to", "size", "mtime_ns", "digest"):
+        for value in wrong:
+            damaged = [dict(line) for line in lines]
+            damaged[1].pop(f"{key}_b64", None)
+            damaged[1][key] = value
+            assert read(tmp_path, damaged).damaged_lines == [2], (key, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"journal": "x"}, 'not a journal: the first line has no "journal": "imgdup"'),
+        ({"version": 2}, "a journal of version 2, and this imgdup reads version 1"),
+        ({"action": "shred"}, "no action 'shred'; there are move, trash, delete"),
+        ({"token": "../../../../etc"}, "line 1"),
+        ({"token": "01 23 45 67 89 ab cd ef"}, "'token' is damaged"),
+        ({"token": 5}, "'token' must be a text"),
+    ],
+)
+def test_each_member_of_the_first_line_is_checked(tmp_path, lines, change, message):
+    with pytest.raises(PlanError, match=message):
+        read(tmp_path, [{**lines[0], **change}, *lines[1:]])
+
+
+def test_names_of_ours_lie_beside_the_file_and_hold_the_token():
+    step = Step(TOKEN, 7, FileFacts(0, b"/a/b.jpg", 0, 0, b""), b"/k", b"/t/b.jpg")
+
+    assert step.aside == b"/a/.imgdup-0123456789abcdef-7.aside"
+    assert step.link == b"/a/.imgdup-0123456789abcdef-7.link"
+    assert step.part == b"/t/.imgdup-0123456789abcdef-7.part"
+
+
+def test_a_journal_cut_before_its_first_step_has_none(tmp_path, lines):
+    file = tmp_path / "journal"
+    first = file.read_bytes().splitlines(keepends=True)[0]
+
+    for length in range(len(first)):
+        file.write_bytes(first[:length])
+        assert read_journal(file).steps == []
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_random_bytes_are_never_a_journal(tmp_path_factory, data):
+    file = tmp_path_factory.mktemp("journal") / "journal"
+    file.write_bytes(data + b"\n")
+
+    with pytest.raises(PlanError, match="line 1: "):
+        read_journal(file)
+
+
+def test_a_journal_that_is_not_there_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="no journal at"):
+        read_journal(tmp_path / "journal")
+    with pytest.raises(ImgdupError, match="not a regular file"):
+        read_journal(tmp_path)
+
+
+def test_a_new_journal_never_takes_the_name_of_another(tmp_path):
+    plan = tmp_path / "plan.jsonl"
+
+    first = free_journal_path(plan)
+    first.touch()
+    second = free_journal_path(plan)
+
+    assert [first.name, second.name] == ["plan.journal-1.jsonl", "plan.journal-2.jsonl"]
+
+
+def test_there_is_a_way_to_do_and_to_undo_each_action():
+    assert set(ACTIONS) == set(actions.ACTIONS) == set(undo.UNDOING)
+
+
+def test_a_full_disk_stops_before_the_step(tmp_path, monkeypatch):
+    def full(descriptor, data):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "write", full)
+
+    with (
+        Journal(tmp_path / "journal", "delete", "") as book,
+        pytest.raises(ImgdupError, match="no room to write"),
+    ):
+        book.announce(Step(TOKEN, 1, FileFacts(0, b"/a", 0, 0, b"d" * 16), b"/k", None))

@@ -1,0 +1,309 @@
+"""Taking back while others work on the same files, or when undo itself is killed: nothing is lost.
+
+What undo does when nobody disturbs it stands in test_faults_actions.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from imgdup.apply import moves
+from imgdup.apply import undo as undoing
+from imgdup.apply.journal import Journal, Step
+from imgdup.apply.past import held_journal, read_journal
+from imgdup.apply.recheck import verify
+from imgdup.apply.undo import undo
+from imgdup.dedupe.plan import FileFacts
+from imgdup.errors import LockedError
+from imgdup.system.files import content_digest
+from kill_every_line import kill_at_every_line
+from photo_scene import CONTENTS, TIME_NS, make_scene, tree, write_scene
+
+N_FILES = 300
+COPY = "b/1.jpg"
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return make_scene(tmp_path)
+
+
+@pytest.fixture
+def moved(scene):
+    """A scene whose duplicates were moved away, and its journal."""
+    return scene, scene.apply("move", scene.index.parent / "aside").journal
+
+
+def test_case_120_a_second_undo_is_refused(moved):
+    scene, journal = moved
+
+    with held_journal(journal), pytest.raises(LockedError, match="in use by another process"):
+        undo(journal)
+
+    assert undo(journal).n_restored == 2
+    assert scene.tree() == CONTENTS
+
+
+def test_what_lies_where_a_file_had_gone_is_not_touched_by_a_second_undo(moved):
+    _scene, journal = moved
+    undo(journal)
+    (step, _) = read_journal(journal).steps
+    shutil.copy(step.remove.path, step.to)  # the user's own copy, with a name of ours
+
+    again = undo(journal)
+
+    assert (again.n_restored, again.n_in_place, again.skipped) == (0, 2, [])
+    assert Path(os.fsdecode(step.to)).exists()
+
+
+@pytest.mark.parametrize("end", ["denied", None], ids=["refused", "killed"])
+def test_a_file_that_another_run_moved_to_the_same_place_is_not_touched(moved, tmp_path, end):
+    _, other = moved
+    (step, _) = read_journal(other).steps
+    here = tmp_path / "here.jpg"
+    shutil.copy2(os.fsdecode(step.to), here)
+    facts = step.remove._replace(path=bytes(here), mtime_ns=here.stat().st_mtime_ns)
+    journal = tmp_path / "journal"
+    with Journal(journal, "move", "") as book:  # it announced the place, and got no further
+        book.announce(Step(book.token, 1, facts, step.keep, step.to))
+        if end:
+            book.ended(read_journal(journal).steps[0], end)
+
+    undone = undo(journal)
+
+    assert (undone.n_restored, undone.n_in_place, undone.skipped) == (0, 1, [])
+    assert undo(other).n_restored == 2
+
+
+def test_a_refused_step_brings_nothing_back_from_its_place(moved, tmp_path):
+    _, other = moved
+    (step, _) = read_journal(other).steps
+    facts = step.remove._replace(path=bytes(tmp_path / "gone.jpg"))
+    journal = tmp_path / "journal"
+    with Journal(journal, "move", "") as book:
+        announced = Step(book.token, 1, facts, step.keep, step.to)
+        book.announce(announced)
+        book.ended(announced, "missing")
+
+    undone = undo(journal)
+
+    assert [skip.reason for skip in undone.skipped] == ["missing"]
+    assert undo(other).n_restored == 2
+
+
+def test_what_a_later_run_moved_is_not_taken_back_by_an_undo_of_the_earlier(moved):
+    scene, journal = moved
+    undo(journal)
+    first = journal.rename(journal.with_name("first"))
+    second = scene.apply("move", scene.index.parent / "aside").journal
+
+    again = undo(first)
+
+    assert (again.n_restored, len(again.skipped)) == (0, 2)
+    assert undo(second).n_restored == 2
+    assert scene.tree() == CONTENTS
+
+
+def test_what_was_skipped_is_taken_back_by_the_next_undo(moved):
+    scene, journal = moved
+    (first, _) = read_journal(journal).steps
+    Path(os.fsdecode(first.remove.path)).write_bytes(b"in the way")
+
+    skipped = undo(journal)
+    os.unlink(first.remove.path)
+    again = undo(journal)
+
+    assert (skipped.n_restored, len(skipped.skipped)) == (1, 1)
+    assert (again.n_restored, again.n_in_place, again.skipped) == (1, 1, [])
+    assert scene.tree() == CONTENTS
+
+
+def test_a_line_that_a_kill_cut_does_not_damage_what_is_noted_behind_it(moved):
+    _scene, journal = moved
+    with journal.open("ab") as file:
+        file.write(b'{"step": 3, "rem')
+
+    undo(journal)
+
+    again = read_journal(journal)
+    assert again.damaged_lines == []
+    assert again.undone == {1, 2}
+
+
+def test_a_journal_that_cannot_be_written_is_told(moved, monkeypatch):
+    _scene, journal = moved
+
+    def refuse(path, numbers):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(undoing, "note_undone", refuse)
+
+    undone = undo(journal)
+
+    assert undone.n_restored == 2
+    assert [skip.reason for skip in undone.skipped] == ["failed"]
+    assert "No space left" in undone.skipped[0].detail
+
+
+def test_case_120_undo_is_refused_while_apply_writes_the_journal(scene):
+    refused = []
+
+    def meanwhile(n_seen, n_removals):
+        with pytest.raises(LockedError, match="in use by another process"):
+            undo(scene.index / "journal")
+        refused.append(n_seen)
+
+    scene.apply("move", scene.index.parent / "aside", progress=meanwhile)
+
+    assert refused == [1, 2]
+    assert undo(scene.index / "journal").n_restored == 2
+
+
+def many_moved(folder):
+    """A journal of many small files that were moved away."""
+    journal = folder / "journal"
+    (folder / "there").mkdir()
+    (folder / "here").mkdir()
+    with Journal(journal, "move", "") as book:
+        for number in range(N_FILES):
+            name, content = b"%d.jpg" % number, b"picture %d" % number
+            to = os.path.join(os.fsencode(folder / "there"), name)
+            with open(to, "wb") as file:
+                file.write(content)
+            facts = FileFacts(
+                0,
+                os.path.join(os.fsencode(folder / "here"), name),
+                len(content),
+                os.stat(to).st_mtime_ns,
+                content_digest(content),
+            )
+            book.announce(Step(book.token, number, facts, b"/keep", to))
+    return journal
+
+
+@pytest.mark.parametrize("locks", [True, False], ids=["with locks", "without locks"])
+def test_case_120_two_undos_at_once_lose_no_picture(tmp_path, locks):
+    journal = many_moved(tmp_path)
+    script = "from imgdup.index.folder import lock; from pathlib import Path; import sys;"
+    script += "" if locks else "lock._take = lambda descriptor: None;"
+    script += "from imgdup.apply.undo import undo; undo(Path(sys.argv[1]))"
+    runs = [
+        subprocess.Popen([sys.executable, "-c", script, journal], stderr=subprocess.DEVNULL)
+        for _ in range(3)
+    ]
+
+    for run in runs:
+        run.wait(60)
+
+    found = {*tree(tmp_path / "here").values(), *tree(tmp_path / "there").values()}
+    assert found == {b"picture %d" % number for number in range(N_FILES)}
+    assert undo(journal).n_restored + undo(journal).n_in_place == N_FILES
+    assert len(tree(tmp_path / "here")) == N_FILES
+
+
+def test_case_120_a_file_that_apply_sets_aside_meanwhile_stays_aside(moved, monkeypatch):
+    _, journal = moved
+    monkeypatch.setattr(undoing, "note_undone", lambda path, numbers: None)
+    undo(journal)
+    step = read_journal(journal).steps[0]
+
+    def verified(facts, *rest):
+        status = verify(facts, *rest)
+        if facts.path == step.remove.path:
+            os.rename(facts.path, step.aside)
+        return status
+
+    monkeypatch.setattr(undoing, "verify", verified)
+
+    undone = undo(journal)
+
+    assert [skip.reason for skip in undone.skipped] == ["missing"]
+    with open(step.aside, "rb") as file:
+        assert file.read() == CONTENTS[COPY]
+
+
+@pytest.fixture
+def other_device(tmp_path):
+    """A folder on another device than the scene."""
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second device at /dev/shm")
+    place = Path(tempfile.mkdtemp(dir=shared))
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("action", ["move", "hardlink", "symlink"])
+def test_case_117_undo_killed_at_every_line_is_finished_by_the_next(
+    scene, other_device, monkeypatch, action
+):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(shutil, "copyfileobj", _slowly)
+    target = other_device / "aside" if action == "move" else None
+    plan = scene.plan._replace(removals=scene.plan.removals[:1])
+    journal = scene.apply(action, target, plan=plan).journal
+
+    def after():
+        undone = undo(journal)
+        assert undone.skipped == []
+        assert scene.tree() == CONTENTS
+        assert (scene.root / COPY).stat().st_mtime_ns == TIME_NS
+        assert tree(other_device) == {}
+        journal.unlink()
+        write_scene(scene.root)
+        scene.apply(action, target, plan=plan)
+
+    n_deaths = kill_at_every_line(
+        lambda: undo(journal), after, [undoing, moves, sys.modules[__name__]]
+    )
+
+    assert n_deaths > 30
+
+
+def _slowly(source, target):
+    """Copy in two pieces, so that a kill can meet half a copy."""
+    whole = source.read()
+    target.write(whole[:5])
+    target.flush()
+    target.write(whole[5:])
+
+
+def test_a_copy_from_another_device_has_the_time_and_owner_of_the_file(scene, other_device):
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    os.chown(scene.root / COPY, 65534, 65534)
+    journal = scene.apply("move", other_device / "aside").journal
+    os.utime(other_device / "aside" / COPY, (7, 7))  # as a device that keeps whole seconds
+
+    undo(journal)
+
+    status = (scene.root / COPY).stat()
+    assert (status.st_mtime_ns, status.st_uid, status.st_gid) == (TIME_NS, 65534, 65534)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs permissions of POSIX")
+@pytest.mark.parametrize("action", ["hardlink", "symlink"])
+def test_a_file_that_a_link_replaced_gets_its_rights_back(scene, action):
+    path = scene.root / COPY
+    path.chmod(0o600)
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    before = path.stat()
+    plan = scene.plan._replace(removals=scene.plan.removals[:1])
+    journal = scene.apply(action, plan=plan).journal
+
+    undo(journal)
+
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
+    assert not path.is_symlink()

@@ -1,0 +1,97 @@
+"""One batch: whatever goes wrong with a file is its own answer, and costs no other file's."""
+
+import pytest
+from make_sample import encode, photo
+
+from imgdup.build.checkpoints import Item, Job, load_part
+from imgdup.build.hash_batch import TOGETHER, hash_batch
+from imgdup.hashing import Samples
+from imgdup.images.decode import decode, read_file
+from imgdup.images.formats import REASONS
+from imgdup.system.limits import Limits
+from imgdup.workers.pool import Stopped
+
+PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1}
+N_FILES = TOGETHER + 3
+
+
+@pytest.fixture
+def items(tmp_path):
+    paths = [tmp_path / f"{i:02}.jpg" for i in range(N_FILES)]
+    for i, path in enumerate(paths):
+        path.write_bytes(encode(photo(i, 120, 90), ".jpg"))
+    return [Item(i, bytes(path), path.stat().st_size, 0, b"") for i, path in enumerate(paths)]
+
+
+@pytest.fixture
+def job(tmp_path):
+    (tmp_path / "parts").mkdir()
+    return Job(tmp_path / "parts", PARAMETERS, Limits())
+
+
+def part_of(job, items, before_item=lambda position: None):
+    result = hash_batch(job, items, before_item)
+    return result, load_part(job.parts_folder, result.part).arrays
+
+
+def test_all_files_have_the_hashes_that_each_has_alone(job, items):
+    _, together = part_of(job, items)
+
+    alone = [part_of(job, [item])[1] for item in items]
+
+    for name in ("hashes", "pdq", "quality"):
+        assert together[name].tolist() == [arrays[name][0].tolist() for arrays in alone]
+
+
+def test_what_goes_wrong_in_hashing_is_the_answer_for_that_file_alone(job, items, monkeypatch):
+    expected = part_of(job, items)[1]
+    add = Samples.add
+
+    def short_of_memory(samples, gray):
+        add(samples, gray)
+        if gray.pixels.sum() == short_of_memory.culprit:
+            raise MemoryError
+
+    gray = decode(read_file(items[4].path, Limits()).data, Limits()).gray
+    short_of_memory.culprit = gray.pixels.sum()
+    monkeypatch.setattr(Samples, "add", short_of_memory)
+
+    result, found = part_of(job, items)
+
+    assert [REASONS[status] for status in result.statuses] == [
+        "too-large" if i == 4 else "ok" for i in range(N_FILES)
+    ]
+    others = [i for i in range(N_FILES) if i != 4]
+    assert found["pdq"][others].tolist() == expected["pdq"][others].tolist()
+
+
+def test_a_batch_that_cannot_be_compared_at_once_is_compared_one_by_one(job, items, monkeypatch):
+    expected = part_of(job, items)[1]
+    fingerprints = Samples.fingerprints
+
+    def only_few(samples):
+        if len(samples) > 1:
+            raise MemoryError
+        return fingerprints(samples)
+
+    monkeypatch.setattr(Samples, "fingerprints", only_few)
+
+    result, found = part_of(job, items)
+
+    assert set(result.statuses) == {0}
+    assert found["hashes"].tolist() == expected["hashes"].tolist()
+
+
+@pytest.mark.parametrize("n_done", [1, TOGETHER - 1, TOGETHER, TOGETHER + 1])
+def test_what_was_decoded_before_a_stop_has_its_hashes(job, items, n_done):
+    expected = part_of(job, items)[1]
+
+    def stop(position):
+        if position == n_done:
+            raise Stopped
+
+    result, found = part_of(job, items, stop)
+
+    assert len(result.statuses) == n_done
+    assert found["hashes"].tolist() == expected["hashes"][:n_done].tolist()
+    assert found["pdq"].tolist() == expected["pdq"][:n_done].tolist()

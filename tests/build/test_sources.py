@@ -1,0 +1,242 @@
+"""Sources: which files count, in which order, and what is only counted.
+
+The pictures are files with the first bytes of an image: nothing is decoded here.
+"""
+
+import os
+import sys
+
+import pytest
+
+from imgdup.build.sources import Tally, reaches, stat_files, walk
+from imgdup.errors import UsageError
+from imgdup.index.generation import ScanOptions
+from imgdup.system.paths import absolute, check_exists
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs names, links or modes of POSIX")
+
+
+def make(folder, *names, content=PNG):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def scan(folder, skip=b"", **options):
+    """Relative paths of the candidates, and the tally."""
+    root, tally = absolute(folder), Tally()
+    found = list(walk(root, root, ScanOptions(**options), skip, tally))
+    return [os.path.relpath(c.path, root).decode() for c in found], tally
+
+
+def test_candidates_come_in_the_order_of_their_parts(tmp_path):
+    make(tmp_path, "a-b.png", "a/z.png", "a/b/c.png", "b.png")
+
+    assert scan(tmp_path)[0] == ["a/b/c.png", "a/z.png", "a-b.png", "b.png"]
+
+
+def test_a_file_counts_by_extension_or_by_content(tmp_path):
+    make(tmp_path, "no-extension", "upper.JPG", "text.jpg")
+    make(tmp_path, "notes.txt", "empty", content=b"")
+
+    found, tally = scan(tmp_path)
+
+    assert found == ["no-extension", "text.jpg", "upper.JPG"]
+    assert tally.ignored == 2
+
+
+def test_version_control_thumbnails_and_hidden_files_are_skipped(tmp_path):
+    make(tmp_path, ".git/a.png", "@eaDir/b.png", "._c.png", ".hidden/d.png", ".e.png", "f.png")
+
+    assert scan(tmp_path)[0] == ["f.png"]
+    assert scan(tmp_path, hidden=True)[0] == [".e.png", ".hidden/d.png", "f.png"]
+
+
+def test_the_index_folder_is_skipped(tmp_path):
+    make(tmp_path, "index/a.png", "b.png")
+
+    assert scan(tmp_path, skip=absolute(tmp_path / "index"))[0] == ["b.png"]
+
+
+def test_exclude_holds_names_or_whole_paths(tmp_path):
+    make(tmp_path, "thumbs/a.png", "b-small.png", "c.png", "d/c.png")
+
+    found, _ = scan(tmp_path, exclude=("thumbs", "*-small.*", "d/*"))
+
+    assert found == ["c.png"]
+
+
+def test_a_slash_at_the_end_of_an_exclude_pattern_says_nothing(tmp_path):
+    make(tmp_path, "thumbs/a.png", "d/thumbs/a.png", "d/e/a.png", "d/a.png")
+
+    found, _ = scan(tmp_path, exclude=("thumbs/", "d/e/"))
+
+    assert found == ["d/a.png"]
+
+
+@needs_posix
+@pytest.mark.parametrize("follow_symlinks", [True, False])
+def test_reaches_says_what_a_walk_finds(tmp_path, follow_symlinks):
+    names = ["a.png", ".b.png", "c/.d/e.png", "c/x.png", "thumbs/a.png", ".git/a.png", "c/._a.png"]
+    make(tmp_path, *names, "real/a.png")
+    (tmp_path / "link").symlink_to("real")
+    root, options = absolute(tmp_path), ScanOptions(("thumbs", "c/x*"), follow_symlinks, False)
+    paths = [root + b"/" + name.encode() for name in (*names, "real/a.png", "link/a.png")]
+
+    reached = [path for path in paths if reaches(root, options, path)]
+
+    assert sorted(reached) == sorted(c.path for c in walk(root, root, options, b"", Tally()))
+    assert reaches(root, options, root)
+    assert not reaches(root, options, root + b"-2")
+
+
+@needs_posix
+def test_links_are_ignored_unless_followed(tmp_path):
+    make(tmp_path, "real/a.png")
+    (tmp_path / "linked").symlink_to("real")
+    (tmp_path / "b.png").symlink_to("real/a.png")
+    (tmp_path / "dangling.png").symlink_to("nowhere")
+
+    found, tally = scan(tmp_path)
+    followed, tally_followed = scan(tmp_path, follow_symlinks=True)
+
+    assert (found, tally.ignored) == (["real/a.png"], 3)
+    assert tally_followed.ignored == 1
+    assert followed == ["b.png", "linked/a.png", "real/a.png"]
+
+
+@needs_posix
+def test_a_loop_of_links_ends(tmp_path):
+    make(tmp_path, "a/b.png")
+    (tmp_path / "a" / "up").symlink_to("..")
+    (tmp_path / "self.png").symlink_to("self.png")
+
+    found, tally = scan(tmp_path, follow_symlinks=True)
+
+    assert found == ["a/b.png", "self.png"]
+    assert tally.ignored == 1
+
+
+@needs_posix
+def test_a_followed_link_tells_which_file_it_is(tmp_path):
+    make(tmp_path, "a.png")
+    (tmp_path / "b.png").symlink_to("a.png")
+    root = absolute(tmp_path)
+
+    a, b = walk(root, root, ScanOptions(follow_symlinks=True), b"", Tally())
+
+    assert (a.device, a.inode) == (b.device, b.inode) != (0, 0)
+
+
+@needs_posix
+def test_only_a_file_with_several_names_has_an_identity(tmp_path):
+    make(tmp_path, "a.png", "b.png")
+    os.link(tmp_path / "a.png", tmp_path / "c.png")
+    root = absolute(tmp_path)
+
+    a, b, c = walk(root, root, ScanOptions(), b"", Tally())
+
+    assert a.inode == c.inode != 0
+    assert b.inode == 0
+
+
+@needs_posix
+def test_pipes_and_devices_are_ignored_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+
+    found, tally = scan(tmp_path)
+
+    assert (found, tally.ignored) == ([], 1)
+
+
+@needs_posix
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_cannot_be_listed_is_noted(tmp_path):
+    make(tmp_path, "closed/a.png", "b.png")
+    (tmp_path / "closed").chmod(0)
+
+    try:
+        found, tally = scan(tmp_path)
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+
+    assert found == ["b.png"]
+    assert [path for path, _ in tally.unlisted] == [absolute(tmp_path / "closed")]
+
+
+def test_a_folder_that_fails_to_list_is_noted(tmp_path, monkeypatch):
+    make(tmp_path, "broken/a.png", "b.png")
+    real = os.scandir
+
+    def scandir(path):
+        if os.fsdecode(path).endswith("broken"):
+            raise OSError(5, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    found, tally = scan(tmp_path)
+
+    assert found == ["b.png"]
+    assert tally.unlisted == [(absolute(tmp_path / "broken"), "Input/output error")]
+
+
+@pytest.fixture
+def deep(tmp_path, monkeypatch):
+    """A file below a thousand folders; taken away one by one, since rmtree would recurse."""
+    depth = 1000
+    monkeypatch.chdir(tmp_path)
+    for _ in range(depth):
+        os.mkdir("d")
+        os.chdir("d")
+    with open("a.png", "wb") as file:
+        file.write(PNG)
+    yield tmp_path
+    os.remove("a.png")
+    for _ in range(depth):
+        os.chdir("..")
+        os.rmdir("d")
+
+
+def test_a_tree_a_thousand_folders_deep_is_walked(deep):
+    found, tally = scan(deep)
+
+    assert len(found) == 1
+    assert tally.unlisted == []
+
+
+@needs_posix
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS allows UTF-8 names only")
+def test_names_that_are_no_text_come_back_byte_for_byte(tmp_path):
+    name = b"\xff\n\t'\".png"
+    with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
+        file.write(PNG)
+    root = absolute(tmp_path)
+
+    (found,) = walk(root, root, ScanOptions(), b"", Tally())
+
+    assert found.path == root + b"/" + name
+
+
+def test_single_files_come_once_and_in_order(tmp_path):
+    make(tmp_path, "b.png", "a.png")
+    paths = [absolute(tmp_path / name) for name in ("b.png", "a.png", "b.png")]
+
+    found = [c.path for c in stat_files(paths, Tally())]
+
+    assert found == [paths[1], paths[0]]
+
+
+def test_a_path_that_is_not_there_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="no such file or folder"):
+        check_exists(tmp_path / "nowhere")
+
+
+def test_absolute_takes_out_dots_and_links_of_folders(tmp_path):
+    make(tmp_path, "a/b.png")
+
+    assert absolute(tmp_path / "a" / ".." / "a") == absolute(tmp_path / "a")
+    assert absolute(tmp_path / "a" / ".." / "a" / "b.png") == absolute(tmp_path / "a") + b"/b.png"

@@ -1,0 +1,407 @@
+"""Cleaning by commands: dedupe changes nothing, apply removes what is proved, undo restores."""
+
+import errno
+import json
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+from make_sample import encode, photo
+
+from cli_runs import on_a_terminal, pty
+from imgdup import cli
+from imgdup.apply.past import read_journal
+from imgdup.system.jsonl import path_from_json
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Three photos, a half-size copy of each, an equal copy of the first."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(3):
+        picture = photo(seed, 320, 240)
+        (folder / f"p{seed}.jpg").write_bytes(encode(picture, ".jpg"))
+        (folder / f"small{seed}.jpg").write_bytes(encode(picture[::2, ::2], ".jpg"))
+    (folder / "p0-copy.jpg").write_bytes((folder / "p0.jpg").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IMGDUP_INDEX", raising=False)
+    return folder
+
+
+@pytest.fixture
+def plan(photos, tmp_path, capsys):
+    cli.main(["dedupe", "photos", "--plan", "plan.jsonl"])
+    capsys.readouterr()
+    return tmp_path / "plan.jsonl"
+
+
+def removals(plan):
+    return [json.loads(line) for line in plan.read_text().splitlines()[1:]]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_dedupe_changes_nothing_and_tells_what_could_go(photos, capsys):
+    before = contents(photos)
+
+    code = cli.main(["dedupe", "photos", "--json", "--chains"])
+
+    summary = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert contents(photos) == before
+    assert (summary["images"], summary["groups"], summary["removable"]) == (7, 3, 4)
+    assert set(summary["relations"]) == {"same-bytes", "resized"}
+    assert summary["chains"] == {"2": 2, "3": 1}
+
+
+def test_the_summary_for_people_says_the_same(photos, capsys):
+    cli.main(["dedupe", "photos", "--chains"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("7 images, 3 groups, 4 removable files, ")
+    assert lines[1].split()[:2] == ["same-bytes", "1"]
+    assert lines[-1] == "  chains: 7 files in 3, the longest of 3"
+
+
+def test_lists_of_what_stays_and_goes_are_relative_to_the_root(photos, tmp_path):
+    cli.main(["dedupe", "photos", "--keep-list", "kept", "--remove-list", "gone", "--null"])
+
+    kept = (tmp_path / "kept").read_bytes().split(b"\0")[:-1]
+    gone = (tmp_path / "gone").read_bytes().split(b"\0")[:-1]
+    assert sorted(kept + gone) == sorted(os.fsencode(name) for name in contents(photos))
+    assert all(name.startswith(b"p") for name in kept)
+
+
+@pytest.mark.parametrize("option", ["--keep-list", "--remove-list", "--report", "--plan"])
+@pytest.mark.parametrize(
+    ("place", "words"), [("nodir/k", "there is no folder nodir"), ("photos", "photos is a folder")]
+)
+def test_nothing_is_written_unless_all_can_be(photos, tmp_path, capsys, option, place, words):
+    others = ["--plan", "p", "--keep-list", "k", "--remove-list", "r", "--report", "page.html"]
+
+    code = cli.main(["dedupe", "photos", *others, option, place])
+
+    err = capsys.readouterr().err
+    assert code == 2
+    assert f"'{option}': {words}" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+
+
+def test_a_name_with_a_newline_ends_no_line_of_a_list(photos, tmp_path, capsys):
+    (photos / "p1.jpg").rename(photos / "a\nb.jpg")
+    arguments = ["dedupe", "photos", "--plan", "p", "--keep-list", "k"]
+
+    assert cli.main(arguments) == 1
+    assert "'a\\nb.jpg' holds a newline" in capsys.readouterr().err.replace("\\\\", "\\")
+    assert not (tmp_path / "p").exists()
+    assert not (tmp_path / "k").exists()
+    assert cli.main([*arguments, "--null"]) == 0
+
+    assert b"a\nb.jpg\0" in (tmp_path / "k").read_bytes()
+
+
+def test_keep_rules_and_protection_decide_what_stays(photos, tmp_path):
+    cli.main(["dedupe", "photos", "--keep", "smallest", "--keep-list", "kept"])
+
+    assert (tmp_path / "kept").read_text().split() == ["small0.jpg", "small1.jpg", "small2.jpg"]
+
+
+def test_the_report_is_one_page_with_pictures(photos, tmp_path):
+    cli.main(["dedupe", "photos", "--report", "report.html"])
+
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("/9j/") >= 7  # how a JPEG begins in base64
+    assert "small1.jpg" in page
+
+
+def test_a_plan_without_removals_says_that_there_is_nothing_to_do(photos, capsys):
+    cli.main(["dedupe", "photos", "--protect", "photos", "--plan", "p.jsonl"])
+    planned = capsys.readouterr().err
+    code = cli.main(["apply", "p.jsonl", "--move-to", "gone"])
+
+    out, err = capsys.readouterr()
+    assert planned == "nothing to remove: p.jsonl is empty; a larger --max-dist finds more\n"
+    assert code == 0
+    assert out == "0 files removed, 0 bytes\n"
+    assert "nothing to do: p.jsonl has no removals; make another with: imgdup dedupe" in err
+
+
+def test_an_index_of_a_folder_above_is_named(photos, tmp_path, monkeypatch, capsys):
+    cli.main(["index", "photos", "--quiet"])
+    cli.main(["dedupe"])
+    at_home = capsys.readouterr().err
+    monkeypatch.chdir(photos)
+
+    cli.main(["dedupe"])
+
+    assert at_home == ""
+    told = f"looking at the whole index {tmp_path / '.imgdup'}, which has: {photos}\n"
+    assert capsys.readouterr().err == told
+
+
+def test_check_proves_the_plan(plan, capsys):
+    assert cli.main(["check", str(plan)]) == 0
+
+    out, err = capsys.readouterr()
+    assert out.endswith("plan.jsonl: proved, 4 removals\n")
+    assert err.endswith("plan.jsonl: duplicates within 31 bits, protected: nothing\n")
+
+
+def test_check_and_apply_say_by_which_rule_a_plan_was_made(photos, capsys):
+    arguments = ["--by", "search", "--max-dist", "9", "--protect", "photos", "--plan", "p.jsonl"]
+    cli.main(["dedupe", "photos", *arguments])
+    capsys.readouterr()
+    told = f"duplicates within 31 bits and 9 of the search hash, protected: {photos}\n"
+
+    cli.main(["check", "p.jsonl"])
+    assert capsys.readouterr().err.endswith(told)
+    cli.main(["apply", "p.jsonl", "--delete", "--dry-run"])
+    assert told in capsys.readouterr().err
+
+
+def test_a_plan_whose_header_was_edited_is_refused(photos, capsys):
+    cli.main(["dedupe", "photos", "--protect", "photos", "--plan", "p.jsonl"])
+    with open("p.jsonl") as file:
+        header = json.loads(next(file))
+    header["protect"] = []
+    with open("p.jsonl", "w") as file:
+        file.write(json.dumps(header) + "\n")
+
+    assert cli.main(["apply", "p.jsonl", "--delete"]) == 1
+
+    assert "the first line of the plan was edited" in capsys.readouterr().err
+
+
+def test_an_edited_plan_is_refused(plan, photos, capsys):
+    text = plan.read_text().splitlines()
+    record = json.loads(text[1])
+    record["distance"] += 1
+    plan.write_text("\n".join([text[0], json.dumps(record), *text[2:]]) + "\n")
+    before = contents(photos)
+
+    assert cli.main(["check", str(plan)]) == 1
+    assert cli.main(["apply", str(plan), "--delete"]) == 1
+
+    assert contents(photos) == before
+    assert "nothing was changed" in capsys.readouterr().err
+
+
+def test_a_plan_of_another_generation_is_refused(plan, photos, capsys):
+    (photos / "new.jpg").write_bytes(encode(photo(9, 320, 240), ".jpg"))
+    cli.main(["index", "--quiet"])
+
+    assert cli.main(["apply", str(plan), "--delete"]) == 1
+
+    assert "imgdup dedupe" in capsys.readouterr().err
+
+
+def test_apply_moves_and_undo_brings_back(plan, photos, tmp_path, capsys):
+    before = contents(photos)
+    kept = sorted({os.path.basename(path_from_json(r, "keep")).decode() for r in removals(plan)})
+
+    applied = cli.main(["apply", str(plan), "--move-to", "gone"])
+    left = contents(photos)
+    undone = cli.main(["undo", str(tmp_path / "plan.journal-1.jsonl")])
+
+    out = capsys.readouterr().out.splitlines()
+    assert (applied, undone) == (0, 0)
+    assert sorted(left) == kept
+    assert contents(photos) == before
+    assert out[0].startswith("4 files removed, ")
+    assert out[1] == "4 files restored, 0 in place already"
+
+
+def test_a_dry_run_verifies_and_changes_nothing(plan, photos, tmp_path, capsys):
+    before = contents(photos)
+
+    code = cli.main(["apply", str(plan), "--delete", "--dry-run"])
+
+    assert code == 0
+    assert contents(photos) == before
+    assert capsys.readouterr().out.startswith("4 files would be removed, ")
+    assert not (tmp_path / "plan.journal-1.jsonl").exists()
+
+
+def test_a_file_that_changed_since_is_skipped_and_told(plan, photos, capsys):
+    changed = path_from_json(removals(plan)[0], "remove")
+    with open(changed, "ab") as file:
+        file.write(b"more")
+
+    code = cli.main(["apply", str(plan), "--delete"])
+
+    out, err = capsys.readouterr()
+    assert code == 3
+    assert out.startswith("3 files removed, ")
+    assert "skipped" in err
+    assert os.path.exists(changed)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["apply", "plan.jsonl"], "--move-to FOLDER, --trash"),
+        (["apply", "plan.jsonl", "--trash", "--move-to", "x"], "say one of"),
+        (["apply", "plan.jsonl", "--hardlink", "--delete"], "say one of"),
+        (["apply", "plan.jsonl", "--trash", "--delete", "--symlink"], "say one of"),
+        (["apply", "plan.jsonl", "--move-to", "photos/in"], "lies in the indexed folder"),
+        (["dedupe", "--keep", "prettiest"], "largest"),
+        (["dedupe", "--max-dist", "300"], "--max-dist 300: expected 0 to 256"),
+        (["dedupe", "--by", "search", "--max-dist", "65"], "--max-dist 65: expected 0 to 64"),
+        (["dedupe", "--protect", "nowhere"], "nowhere"),
+        (["undo", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["check", "nowhere.jsonl"], "nowhere.jsonl"),
+    ],
+)
+def test_errors_are_one_line(plan, capsys, args, words):
+    code = cli.main(args)
+
+    err = capsys.readouterr().err
+    assert code in (1, 2)
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_of_two_actions_none_is_chosen(plan, photos):
+    before = contents(photos)
+
+    assert cli.main(["apply", str(plan), "--hardlink", "--delete"]) == 2
+
+    assert contents(photos) == before
+
+
+def test_a_journal_whose_disk_fills_ends_the_run_and_is_named(plan, photos, monkeypatch, capsys):
+    write = os.write
+
+    def full(descriptor, data):
+        if b'"step": 3' in data:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data)
+
+    before = contents(photos)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        code = cli.main(["apply", "plan.jsonl", "--move-to", "gone"])
+
+    out, err = capsys.readouterr()
+    assert code == 3
+    assert out.startswith("2 files removed, ")
+    assert "no room to write plan.journal-1.jsonl" in err
+    assert err.splitlines()[-1] == "to take it back: imgdup undo plan.journal-1.jsonl"
+    assert cli.main(["undo", "plan.journal-1.jsonl"]) == 0
+    assert contents(photos) == before
+
+
+def test_a_journal_that_announced_nothing_is_not_left(plan, tmp_path, photos, monkeypatch, capsys):
+    before = contents(photos)
+
+    def tired(descriptor):
+        raise OSError(errno.EIO, "the disk is tired")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", tired)
+        assert cli.main(["apply", "plan.jsonl", "--delete"]) == 1
+
+    assert contents(photos) == before
+    assert not (tmp_path / "plan.journal-1.jsonl").exists()
+    assert "undo" not in capsys.readouterr().err
+
+
+def test_what_is_deleted_is_not_said_to_come_back(plan, capsys):
+    assert cli.main(["apply", "plan.jsonl", "--delete"]) == 0
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "what went is noted in plan.journal-1.jsonl; imgdup cannot bring it back"
+
+
+def test_an_interrupted_run_names_its_journal(plan, photos, monkeypatch, capsys):
+    before, rename, n_calls = contents(photos), os.rename, []
+
+    def interrupted(*args):
+        n_calls.append(args)
+        if len(n_calls) == 3:
+            raise KeyboardInterrupt
+        return rename(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", interrupted)
+        code = cli.main(["apply", "plan.jsonl", "--move-to", "gone"])
+
+    assert code == 130
+    assert "to take it back: imgdup undo plan.journal-1.jsonl" in capsys.readouterr().err
+    assert cli.main(["apply", "plan.jsonl", "--move-to", "gone"]) == 3
+    for number in (2, 1):
+        assert cli.main(["undo", f"plan.journal-{number}.jsonl"]) == 0
+    assert contents(photos) == before
+
+
+def test_what_a_killed_run_left_aside_must_be_taken_back_first(plan, photos, capsys):
+    cli.main(["apply", str(plan), "--move-to", "gone"])
+    journal = plan.with_name("plan.journal-1.jsonl")
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:-1]))
+    step = read_journal(journal).steps[-1]
+    os.rename(step.to, step.aside)
+    capsys.readouterr()
+
+    code = cli.main(["apply", str(plan), "--move-to", "gone"])
+
+    err = capsys.readouterr().err
+    assert code == 1
+    assert os.path.basename(os.fsdecode(step.aside)) in err
+    assert err.endswith(f"take it back first: imgdup undo {journal}\n")
+    assert cli.main(["undo", str(journal)]) == 0
+    assert cli.main(["apply", str(plan), "--move-to", "gone"]) == 0
+
+
+def test_the_command_that_takes_back_can_be_pasted(photos, tmp_path, capsys):
+    name = "my plan; it's new.jsonl"
+    cli.main(["dedupe", "photos", "--plan", name])
+
+    cli.main(["apply", name, "--move-to", "gone"])
+
+    command = capsys.readouterr().err.splitlines()[-1].partition(": ")[2]
+    journal = tmp_path / "my plan; it's new.journal-1.jsonl"
+    assert shlex.split(command) == ["imgdup", "undo", journal.name]
+    assert journal.exists()
+
+
+def test_links_are_said_to_replace_files(plan, capsys):
+    assert cli.main(["apply", str(plan), "--hardlink"]) == 3
+
+    out, err = capsys.readouterr()
+    assert out.startswith("1 file replaced by links, ")
+    assert "skipped (different-bytes: only files of equal bytes are replaced by links)" in err
+
+
+@pytest.mark.skipif(pty is None, reason="needs a pseudo-terminal")
+def test_apply_and_undo_show_on_a_terminal_how_far_they_are(plan):
+    applied = on_a_terminal("apply", str(plan), "--move-to", "gone")[1]
+    undone = on_a_terminal("undo", "plan.journal-1.jsonl")[1]
+
+    assert b"4/4" in applied
+    assert b"4/4" in undone
+
+
+def test_check_of_an_index(photos, capsys):
+    cli.main(["index", "photos", "--quiet"])
+
+    assert cli.main(["check", "--deep"]) == 0
+
+    assert capsys.readouterr().out.endswith("sound, 7 files\n")
+
+
+def test_check_names_the_damage_and_fails(photos, tmp_path, capsys):
+    cli.main(["index", "photos", "--quiet"])
+    file = tmp_path / ".imgdup" / "index.1"
+    data = bytearray(file.read_bytes())
+    data[-8] ^= 1
+    file.write_bytes(data)
+
+    assert cli.main(["check"]) == 0
+    assert cli.main(["check", "--deep"]) == 1
+
+    assert "checksum" in capsys.readouterr().err

@@ -1,0 +1,141 @@
+"""The command pairs: what it prints, in all its forms."""
+
+import json
+import os
+
+import pytest
+from make_sample import encode, photo
+
+from cli_runs import on_a_terminal
+from imgdup import cli
+from imgdup.cli.progress import Bar
+from imgdup.output.lines import tsv_fields
+from imgdup.system.jsonl import path_from_json
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Folders new and old with two pictures in common, one of them twice in old."""
+    for folder, seeds in (("new", (0, 1, 2)), ("old", (1, 2, 3))):
+        (tmp_path / folder).mkdir()
+        for seed in seeds:
+            suffix = ".jpg" if folder == "new" else ".png"
+            (tmp_path / folder / f"p{seed}{suffix}").write_bytes(
+                encode(photo(seed, 160, 120), suffix)
+            )
+    (tmp_path / "old" / "p2-again.png").write_bytes((tmp_path / "old" / "p2.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IMGDUP_INDEX", raising=False)
+    return tmp_path
+
+
+def names(*paths):
+    return tuple(os.path.basename(path).decode() for path in paths)
+
+
+def test_pairs_of_folders_indexes_them_on_the_way(photos, capsysbinary):
+    code = cli.main(["pairs", "new", "old"])
+
+    out, err = capsysbinary.readouterr()
+    rows = [tsv_fields(line) for line in out.splitlines()]
+    assert code == 0
+    assert sorted(names(row[3], row[4]) for row in rows) == [
+        ("p1.jpg", "p1.png"), ("p2-again.png", "p2.png"),
+        ("p2.jpg", "p2-again.png"), ("p2.jpg", "p2.png"),
+    ]  # fmt: skip
+    assert {row[2] for row in rows} == {b"yes"}
+    assert err.splitlines()[-1] == b"4 within, 4 duplicates"
+
+
+def test_pairs_across_two_folders_leaves_each_by_itself(photos, capsysbinary):
+    cli.main(["pairs", "new", "--with", "old"])
+
+    rows = [tsv_fields(line) for line in capsysbinary.readouterr().out.splitlines()]
+    assert sorted(names(row[3], row[4]) for row in rows) == [
+        ("p1.jpg", "p1.png"), ("p2.jpg", "p2-again.png"), ("p2.jpg", "p2.png"),
+    ]  # fmt: skip
+
+
+def test_pairs_across_two_indexes(photos, capsysbinary):
+    cli.main(["index", "new", "--index", "one", "--quiet"])
+    cli.main(["index", "old", "--index", "two", "--quiet"])
+
+    cli.main(["pairs", "--index", "one", "--with", "two", "--null"])
+
+    paths = capsysbinary.readouterr().out.split(b"\0")[:-1]
+    pairs = list(zip(paths[::2], paths[1::2], strict=True))
+    assert sorted(names(*pair) for pair in pairs) == [
+        ("p1.jpg", "p1.png"), ("p2.jpg", "p2-again.png"), ("p2.jpg", "p2.png"),
+    ]  # fmt: skip
+
+
+def test_indexes_of_different_hashes_are_not_compared(photos, capsys):
+    cli.main(["index", "new", "--index", "one", "--quiet"])
+    cli.main(["index", "old", "--index", "two", "--quiet", "--hash", "phash"])
+
+    code = cli.main(["pairs", "--index", "one", "--with", "two"])
+
+    assert code == 1
+    assert "two holds phash 64, one holds dhash 64" in capsys.readouterr().err
+
+
+def test_pairs_as_json_have_the_documented_keys(photos, capsys):
+    cli.main(["pairs", "new", "old", "--json"])
+
+    pairs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(pairs) == 4
+    assert list(pairs[0]) == ["a", "b", "distance", "pdq_distance", "duplicate"]
+    assert all(os.path.isabs(path_from_json(pair, "a")) for pair in pairs)
+
+
+def test_pairs_by_the_search_hash_have_another_limit(photos, capsysbinary):
+    cli.main(["pairs", "new", "old", "--by", "search", "--max-dist", "64"])
+
+    out, err = capsysbinary.readouterr()
+    assert out.count(b"\n") == 7 * 6 // 2
+    assert err.splitlines()[-1].startswith(b"21 within, ")
+
+
+@pytest.mark.parametrize(("by", "value"), [("pdq", "257"), ("search", "65"), ("pdq", "-1")])
+def test_a_distance_outside_the_range_is_a_usage_error(photos, capsys, by, value):
+    cli.main(["index", "new", "--quiet"])
+
+    code = cli.main(["pairs", "--by", by, f"--max-dist={value}"])
+
+    assert code == 2
+    assert "expected 0 to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [["new", "old", "--with", "old"], ["--with", ".imgdup"]], ids=["folder", "index"]
+)
+def test_sets_that_share_files_are_not_compared(photos, capsys, command):
+    cli.main(["index", "new", "old", "--quiet"])
+
+    code = cli.main(["pairs", *command])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert "files in common" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
+def test_pairs_are_folded_to_the_terminal(photos):
+    cli.main(["index", "new", "old", "--quiet"])
+
+    code, written = on_a_terminal("pairs", columns=24)
+
+    rows = written.decode().split("dist  pdq  dup  pair\n")[1].splitlines()[:-1]
+    assert code == 0
+    assert max(map(len, rows)) <= 24
+    assert "".join(row[16:] for row in rows).count("p2-again.png") == 2
+
+
+def test_the_progress_line_ends_before_the_first_pair(photos, capsysbinary, monkeypatch):
+    told = []
+    monkeypatch.setattr(Bar, "share", lambda bar, done: told.append(bar.shown))
+    monkeypatch.setattr(Bar, "end", lambda bar: told.append("end"))
+
+    cli.main(["pairs", "new", "old"])
+
+    assert told[-1] == "end"

@@ -1,0 +1,200 @@
+"""The command query: what it finds, prints and draws, and what becomes of bad probes."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from make_sample import encode, photo
+
+from imgdup import cli
+from imgdup.cli.search import STRATEGIES
+from imgdup.output.lines import tsv_fields
+from imgdup.search.planner import STRATEGIES as KNOWN_STRATEGIES
+
+
+def test_query_finds_the_copy_and_itself(indexed, capsysbinary):
+    code = cli.main(["query", "photos/p0.jpg", "--max-dist", "10"])
+
+    rows = [tsv_fields(line) for line in capsysbinary.readouterr().out.splitlines()]
+    assert code == 0
+    assert [os.path.basename(row[4]) for row in rows] == [b"p0.jpg", b"small.png"]
+    assert [row[2] for row in rows] == [b"self", b"yes"]
+    assert rows[0][3] == b"320x240"
+
+
+def test_query_as_json_has_the_documented_keys(indexed, capsys):
+    cli.main(["query", "photos/p0.jpg", "--json"])
+
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert list(first) == [
+        "probe", "path", "distance", "pdq_distance", "duplicate", "width", "height", "is_probe",
+    ]  # fmt: skip
+    assert (first["is_probe"], second["is_probe"]) == (True, False)
+    assert os.path.isabs(second["path"])
+
+
+def test_query_with_k_has_no_limit_of_distance(indexed, capsysbinary):
+    cli.main(["query", "photos/p0.jpg", "-k", "4"])
+    everything = capsysbinary.readouterr().out
+    cli.main(["query", "photos/p0.jpg", "-k", "4", "--max-dist", "10"])
+    near = capsysbinary.readouterr().out
+
+    assert (everything.count(b"\n"), near.count(b"\n")) == (4, 2)
+
+
+def test_query_of_a_folder_asks_for_each_image(indexed, capsysbinary):
+    cli.main(["query", "photos", "--max-dist", "0", "--null"])
+
+    paths = capsysbinary.readouterr().out.split(b"\0")[:-1]
+    assert len(paths) >= 4
+
+
+def test_query_in_all_orientations_says_which_matched(indexed, tmp_path, capsys):
+    turned = np.ascontiguousarray(photo(1, 320, 240)[:, ::-1])
+    (tmp_path / "mirrored.png").write_bytes(encode(turned, ".png"))
+
+    cli.main(["query", "mirrored.png", "--orientations", "--json"])
+
+    (match,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert os.path.basename(match["path"]) == "p1.jpg"
+    assert match["orientation"] == "mirror"
+
+
+def test_every_strategy_prints_the_same_bytes_and_explains_itself(indexed, capsysbinary):
+    printed = {}
+    for strategy in ("tree", "bands", "scan"):
+        cli.main(["query", "photos", "--max-dist", "20", "--strategy", strategy, "--explain"])
+        printed[strategy], err = capsysbinary.readouterr()
+        lines = err.decode().splitlines()
+        assert lines[0].startswith("strategy ")
+        assert {line.split()[0] for line in lines[1:4]} == {"tree", "bands", "scan"}
+        assert "hashes visited" in lines[-1]
+
+    assert len(set(printed.values())) == 1
+    assert printed["tree"].count(b"\n") >= 6
+
+
+def test_query_draws_a_montage(indexed, tmp_path, capsys):
+    code = cli.main(["query", "photos/p0.jpg", "--montage", "seen.png"])
+
+    assert code == 0
+    assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unreadable_probe_fails_with_the_words_of_indexing(indexed, capsys):
+    (indexed / "bad.jpg").write_bytes(b"nonsense")
+
+    code = cli.main(["query", "photos/bad.jpg"])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (1, "")
+    assert err.startswith("imgdup: photos/bad.jpg: not-an-image: ")
+    assert err.count("\n") == 1
+
+
+def test_one_bad_probe_of_several_is_told_and_the_rest_done(indexed, capsysbinary):
+    (indexed / "bad.jpg").write_bytes(b"nonsense")
+
+    code = cli.main(["query", "photos/bad.jpg", "photos/p1.jpg"])
+
+    out, err = capsysbinary.readouterr()
+    assert code == 3
+    assert out.count(b"\n") == 1
+    assert b"bad.jpg: not-an-image" in err
+
+
+def test_the_strategies_offered_are_those_there_are():
+    assert sorted(STRATEGIES) == sorted(KNOWN_STRATEGIES)
+
+
+def test_turned_probes_take_every_strategy_and_explain_it(indexed, capsysbinary):
+    printed = {}
+    for strategy in STRATEGIES:
+        options = ["--orientations", "--strategy", strategy, "--explain"]
+        assert cli.main(["query", "photos", *options]) == 0
+        printed[strategy], err = capsysbinary.readouterr()
+        assert f"strategy {strategy} was asked for".encode() in err
+        assert b"of 32 probes" in err
+
+    assert len(set(printed.values())) == 1
+
+
+def test_a_probe_named_twice_is_answered_twice(indexed, capsysbinary):
+    cli.main(["query", "photos/p1.jpg", "photos/p1.jpg"])
+
+    assert capsysbinary.readouterr().out.count(b"\n") == 2
+
+
+@pytest.mark.parametrize("option", ["--explain", "--strategy=scan"])
+def test_the_nearest_are_not_planned(indexed, capsys, option):
+    code = cli.main(["query", "photos/p0.jpg", "-k", "2", option])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert "leave out --strategy and --explain" in err
+
+
+def test_a_montage_may_be_drawn_anew(indexed, tmp_path, capsys):
+    cli.main(["query", "photos/p0.jpg", "--montage", "seen.png"])
+    first = (tmp_path / "seen.png").read_bytes()
+
+    code = cli.main(["query", "photos/p1.jpg", "--montage", "seen.png"])
+
+    assert code == 0
+    assert (tmp_path / "seen.png").read_bytes() != first
+
+
+def test_a_folder_of_bad_probes_alone_fails(indexed, tmp_path, capsys):
+    (tmp_path / "bad").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "bad" / name).write_bytes(b"nonsense")
+
+    code = cli.main(["query", "bad"])
+
+    assert code == 1
+    assert capsys.readouterr().err.count("not-an-image") == 2
+
+
+def test_one_bad_probe_in_a_folder_does_not_fail_the_others(indexed, capsys):
+    (indexed / "bad.jpg").write_bytes(b"nonsense")
+
+    code = cli.main(["query", "photos"])
+
+    assert code == 3
+
+
+def test_a_name_that_is_not_there_is_found_out_before_the_search(indexed, capsys):
+    code = cli.main(["query", "photos/p0.jpg", "photos/nowhere.jpg"])
+
+    assert (code, capsys.readouterr().out) == (2, "")
+
+
+def test_a_listed_name_that_is_not_there_is_a_failed_input(indexed, tmp_path, capsys, monkeypatch):
+    (tmp_path / "list").write_bytes(b"photos/p1.jpg\nphotos/nowhere.jpg\n")
+    with (tmp_path / "list").open() as listed:
+        monkeypatch.setattr("sys.stdin", listed)
+
+        code = cli.main(["query", "-"])
+
+    out, err = capsys.readouterr()
+    assert code == 3
+    assert out.count("\n") == 1
+    assert "photos/nowhere.jpg: missing" in err
+
+
+def test_a_folder_that_cannot_be_searched_is_named(indexed, capsys, monkeypatch):
+    (indexed / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fsdecode(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    code = cli.main(["query", "photos"])
+
+    assert code == 3
+    assert "closed: not searched (Permission denied)" in capsys.readouterr().err

@@ -1,0 +1,186 @@
+"""The certificate: every plan that the library makes passes, and every false one fails.
+
+A true plan is drawn as in test_groups; one fact of it is then made false in each way that a hand
+could, and the checker must say so. That checker and maker share no code is a test, too.
+"""
+
+import ast
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_groups import files_strategy
+
+import imgdup.dedupe.check_plan
+from array_rows import File, rows_of
+from imgdup.dedupe import DedupeOptions, find_duplicates
+from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.check_plan import check_plan, faults
+from imgdup.dedupe.keep import Keep
+from imgdup.dedupe.plan import sealed
+from imgdup.errors import PlanError
+
+FILES = [
+    File(b"/data/best", pdq=0, width=300, size=30, search=0),
+    File(b"/data/near", pdq=0b111, width=200, size=20, search=0b11),
+    File(b"/data/same", pdq=0, width=100, size=10, content=b"1"),
+    File(b"/data/twin", pdq=0, width=100, size=10, content=b"1"),
+    File(b"/data/far", pdq=2**40 - 1, size=5),
+    File(b"/data/flat", pdq=0, quality=10),
+    File(b"/data/linked", pdq=2**100 - 1, inode=1),
+    File(b"/data/linked2", pdq=2**100 - 1, inode=1),
+    File(b"/data/other", pdq=2**100 - 1, width=500),
+    File(b"/data/broken", status=2),
+]
+
+
+def row(rows, name):
+    return rows.paths.index(b"/data/" + name)
+
+
+@given(
+    files=files_strategy(),
+    max_distance=st.integers(0, 6),
+    search_distance=st.sampled_from([None, 0, 1]),
+    protect=st.sampled_from([(), (b"/data/keep",), (b"/data/a",)]),
+)
+def test_every_plan_that_is_made_is_true(files, max_distance, search_distance, protect):
+    rows = rows_of(files)
+    options = DedupeOptions(Keep(protect=protect), Rule(max_distance, search_distance))
+
+    plan = find_duplicates(rows, options).plan()
+
+    assert list(faults(plan, rows)) == []
+
+
+def made(name, remove=(), keep=(), rows=None, header=(), **members):
+    """The plan of FILES with the removal of one file changed."""
+    rows = rows or rows_of(FILES)
+    plan = find_duplicates(rows).plan()
+    place = [r.remove.path for r in plan.removals].index(b"/data/" + name)
+    removal = plan.removals[place]
+    removal = removal._replace(
+        remove=removal.remove._replace(**dict(remove)),
+        keep=removal.keep._replace(**dict(keep)),
+        **members,
+    )
+    plan.removals[place] = removal
+    return plan._replace(header=sealed(plan.header._replace(**dict(header)))), rows
+
+
+def facts_of(rows, name):
+    number = row(rows, name)
+    return {
+        "row": number,
+        "path": rows.path(number),
+        "size": int(rows.column("size")[number]),
+        "mtime_ns": 0,
+        "digest": rows.column("digest")[number].tobytes(),
+    }
+
+
+ROWS = rows_of(FILES)
+FALSE_PLANS = {
+    "another distance": ({"distance": 2}, "the distance is another"),
+    "another relation": ({"relation": "same-bytes"}, "the relation is another"),
+    "one file under two names": ({"relation": "same-file"}, "the relation is another"),
+    "another size": ({"remove": {"size": 21}}, "size, time or digest"),
+    "another time": ({"keep": {"mtime_ns": 1}}, "size, time or digest"),
+    "another digest": ({"keep": {"digest": b"x" * 16}}, "size, time or digest"),
+    "a row outside": ({"keep": {"row": 10}}, "'/data/best' is not in that row"),
+    "another path": ({"remove": {"path": b"/data/x"}}, "'/data/x' is not in that row"),
+    "a file in favour of itself": (
+        {"keep": facts_of(ROWS, b"near"), "distance": 0},
+        "the file that should stay goes too",
+    ),
+    "a file that goes too": ({"keep": facts_of(ROWS, b"same")}, "should stay goes too"),
+    "a file that goes twice": ({"remove": facts_of(ROWS, b"same")}, "a file goes twice"),
+    "too far": ({"keep": facts_of(ROWS, b"far"), "distance": 37}, "no duplicates"),
+    "too flat": ({"keep": facts_of(ROWS, b"flat")}, "no duplicates"),
+    "no image": ({"keep": facts_of(ROWS, b"broken")}, "no image"),
+    "several names": ({"remove": facts_of(ROWS, b"linked")}, "has other names"),
+    "several names, the other row": ({"remove": facts_of(ROWS, b"linked2")}, "other names"),
+    "protected": ({"header": {"protect": (b"/data/near",)}}, "is protected"),
+    "protected folder": ({"header": {"protect": (b"/data",)}}, "is protected"),
+    "a smaller distance asked": ({"header": {"max_distance": 2}}, "no duplicates"),
+    "a search distance asked": ({"header": {"search_distance": 1}}, "no duplicates"),
+    "another index": ({"header": {"generation": "1" * 32}}, "made from another index"),
+    "other roots": ({"header": {"roots": (b"/data", b"/more")}}, "made from another index"),
+}
+
+
+@pytest.mark.parametrize("name", FALSE_PLANS)
+def test_case_122_a_false_or_foreign_plan_is_refused(name):
+    changes, message = FALSE_PLANS[name]
+    plan, rows = made(b"near", **changes)
+
+    with pytest.raises(PlanError, match=message) as caught:
+        check_plan(plan, rows)
+
+    assert "nothing was changed, make a new plan with imgdup dedupe" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [{"max_distance": 256}, {"protect": ()}, {"search_distance": None}, {"keep": ("smallest",)},
+     {"n_removals": 9}, {"seal": ""}],
+)  # fmt: skip
+def test_case_107_an_edited_header_is_refused(edited):
+    asked = {"protect": (b"/data/other",), "search_distance": 5}
+    plan, rows = made(b"near", header=asked)
+    check_plan(plan, rows)
+
+    with pytest.raises(PlanError, match="the first line of the plan was edited"):
+        check_plan(plan._replace(header=plan.header._replace(**edited)), rows)
+
+
+def test_the_true_plan_of_these_files_passes():
+    plan, rows = made(b"near")
+
+    check_plan(plan, rows)
+
+    assert {r.remove.path for r in plan.removals} == {b"/data/near", b"/data/same", b"/data/twin"}
+
+
+def test_a_plan_without_removals_is_true():
+    plan, rows = made(b"near")
+    plan.removals.clear()
+
+    check_plan(plan, rows)
+
+
+def test_case_107_a_plan_that_removes_all_copies_is_refused():
+    plan, rows = made(b"near")
+    best, near = facts_of(rows, b"best"), facts_of(rows, b"near")
+    removal = plan.removals[0]
+    kind = type(removal.remove)
+    plan.removals.append(removal._replace(remove=kind(**best), keep=kind(**near), distance=3))
+
+    with pytest.raises(PlanError, match="should stay goes too, in 4 removals"):
+        check_plan(plan, rows)
+
+
+def test_low_quality_in_either_file_is_no_duplicate():
+    rows = rows_of([File(b"/data/a", width=900), File(b"/data/b")])
+    plan = find_duplicates(rows).plan()
+
+    for place in (0, 1):
+        quality = np.array([100, 100], np.uint8)
+        quality[place] = 49
+        flat = dataclasses.replace(rows, columns={**rows.columns, "quality": quality})
+        assert "no duplicates" in next(faults(plan, flat))
+
+
+def test_the_checker_imports_nothing_of_the_maker():
+    with open(imgdup.dedupe.check_plan.__file__, encoding="utf-8") as file:
+        nodes = list(ast.walk(ast.parse(file.read())))
+
+    own = {n.module for n in nodes if isinstance(n, ast.ImportFrom) and "imgdup" in n.module}
+    assert own == {
+        "imgdup.errors",
+        "imgdup.search.hamming",
+        "imgdup.dedupe.plan",
+        "imgdup.index.rows",
+    }

@@ -1,0 +1,128 @@
+"""Leaks of one set into another. Oracle: ``oracles_dedupe.leaks``, every pair one by one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_groups import files_strategy
+
+import oracles_dedupe
+from array_rows import File, rows_of
+from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.compare import Part, compare
+from imgdup.dedupe.labels import folder_labels
+from imgdup.errors import UsageError
+from imgdup.index.rows import images
+
+
+def part(files, labels=None, root=b"/data", rows=None, folders=()):
+    rows = rows or rows_of(files, roots=(root,))
+    selected = images(rows, folders)
+    named = [(labels or {}).get(rows.path(row)) for row in selected.tolist()]
+    return Part(rows, selected, named)
+
+
+def found(leaks):
+    return {leak.path: (leak.duplicate_of, leak.distance, leak.conflict) for leak in leaks.each()}
+
+
+@pytest.mark.parametrize("consistent", [True, False], ids=["consistent", "drifted"])
+@given(data=st.data(), max_distance=st.integers(0, 4))
+def test_leaks_equal_looking_at_every_pair(consistent, data, max_distance):
+    strategy = files_strategy(10, consistent=consistent).map(
+        lambda files: [file for file in files if file.status == 0]
+    )
+    a, b = data.draw(strategy), data.draw(strategy)
+    names = st.sampled_from([None, "x", "y", "z"])
+    labels = {file.path: data.draw(names) for file in {f.path: f for f in [*a, *b]}.values()}
+
+    leaks = compare(part(a, labels), part(b, labels), Rule(max_distance))
+
+    expected = oracles_dedupe.leaks(a, b, max_distance, labels)
+    assert found(leaks) == expected
+    assert list(found(leaks)) == list(expected)
+    assert leaks.n_conflicts == sum(conflict is not None for _, _, conflict in expected.values())
+
+
+TRAIN = [
+    File(b"/train/cat/1.jpg", pdq=0, width=100),
+    File(b"/train/dog/2.jpg", pdq=0b1, width=100),
+    File(b"/train/cat/3.jpg", pdq=2**200 - 1, content=b"same"),
+]
+TEST = [
+    File(b"/test/dog/1.jpg", pdq=0, width=200, height=200),
+    File(b"/test/cat/2.jpg", pdq=2**200 - 1, content=b"same"),
+    File(b"/test/cat/new.jpg", pdq=2**100 - 1),
+]
+
+
+def test_a_leak_says_where_how_near_and_whose_label_disagrees():
+    a, b = rows_of(TRAIN, roots=(b"/train",)), rows_of(TEST, roots=(b"/test",))
+    parts = [Part(rows, images(rows), folder_labels(rows, images(rows))) for rows in (a, b)]
+
+    leaks = list(compare(*parts).each())
+
+    assert [tuple(leak) for leak in leaks] == [
+        (b"/test/cat/2.jpg", b"/train/cat/3.jpg", 0, "same-bytes", "cat", "cat", None, None),
+        (
+            b"/test/dog/1.jpg",
+            b"/train/cat/1.jpg",
+            0,
+            "resized",
+            "dog",
+            "cat",
+            b"/train/cat/1.jpg",
+            "cat",
+        ),
+    ]
+
+
+def test_a_conflict_may_be_farther_than_the_nearest_duplicate():
+    train = [File(b"/data/1", pdq=0), File(b"/data/2", pdq=0b11), File(b"/data/3", pdq=0b1)]
+    test = [File(b"/data/4", pdq=0)]
+    labels = {b"/data/1": "x", b"/data/2": "y", b"/data/3": "z", b"/data/4": "x"}
+
+    result = found(compare(part(train, labels), part(test, labels)))
+
+    assert result == {b"/data/4": (b"/data/1", 0, b"/data/3")}
+
+
+def test_two_parts_of_one_index_are_compared_and_a_hard_link_is_one_file():
+    files = [File(b"/data/a/1.jpg", inode=1), File(b"/data/b/1.jpg", inode=1)]
+    rows = rows_of(files)
+
+    leaks = list(
+        compare(
+            part(files, rows=rows, folders=(b"/data/a",)),
+            part(files, rows=rows, folders=(b"/data/b",)),
+        ).each()
+    )
+
+    assert [(leak.path, leak.relation) for leak in leaks] == [(b"/data/b/1.jpg", "same-file")]
+
+
+def test_parts_that_overlap_are_refused():
+    rows = rows_of(TRAIN, roots=(b"/train",))
+    whole = part(TRAIN, rows=rows)
+
+    with pytest.raises(UsageError, match="files in common: name folders that lie apart"):
+        compare(whole, part(TRAIN, rows=rows, folders=(b"/train/cat",)))
+
+
+@pytest.mark.parametrize("empty", [0, 1, (0, 1)])
+def test_an_empty_set_leaks_nothing(empty):
+    parts = [
+        part([] if side in (empty if isinstance(empty, tuple) else (empty,)) else TRAIN)
+        for side in (0, 1)
+    ]
+
+    leaks = compare(*parts)
+
+    assert list(leaks.each()) == []
+    assert leaks.n_conflicts == 0
+
+
+@given(threads=st.sampled_from([1, 2, 7]))
+def test_threads_do_not_matter(threads):
+    assert found(compare(part(TRAIN), part(TEST), threads=threads)) == found(
+        compare(part(TRAIN), part(TEST))
+    )

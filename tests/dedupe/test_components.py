@@ -1,0 +1,77 @@
+"""Chains of duplicates. Oracle: ``oracles_dedupe.chains`` joins sets of paths, pair by pair."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from test_groups import files_strategy
+
+import oracles_dedupe
+from array_rows import File, rows_of
+from imgdup.dedupe import DedupeOptions, find_duplicates
+from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.components import chains, component_labels
+from imgdup.index.rows import images
+
+
+@given(
+    files=files_strategy(),
+    max_distance=st.integers(0, 3),
+    search_distance=st.sampled_from([None, 0]),
+)
+def test_components_equal_joining_pair_by_pair(files, max_distance, search_distance):
+    rows = rows_of(files)
+    selected = images(rows)
+
+    labels = component_labels(rows, selected, Rule(max_distance, search_distance))
+
+    members = {}
+    for row, label in zip(selected.tolist(), labels.tolist(), strict=True):
+        members.setdefault(label, set()).add(rows.path(row))
+    found = {frozenset(each) for each in members.values() if len(each) > 1}
+    assert found == oracles_dedupe.chains(files, max_distance, search_distance)
+
+
+def test_numbers_are_by_first_appearance():
+    pictures = [5, 9, 5, 7, 9]
+    rows = rows_of([File(b"/data/%d" % i, pdq=p << p * 8) for i, p in enumerate(pictures)])
+
+    labels = component_labels(rows, images(rows), Rule(0))
+
+    assert labels.tolist() == [0, 1, 0, 2, 1]
+
+
+def test_two_components_that_a_later_image_joins_are_one():
+    files = [File(b"/data/1", pdq=0b00), File(b"/data/2", pdq=0b11), File(b"/data/3", pdq=0b01)]
+    rows = rows_of(files)
+
+    labels = component_labels(rows, images(rows), Rule(1))
+
+    assert labels.tolist() == [0, 0, 0]
+
+
+def test_a_long_chain_is_one_component():
+    n = 3000
+    rows = rows_of([File(b"/data/%04d" % i, pdq=(1 << i % 257) - 1) for i in range(n)])
+
+    labels = component_labels(rows, images(rows), Rule(1))
+
+    assert set(labels.tolist()) == {0}
+
+
+def test_chains_are_counted_by_size():
+    files = [
+        File(b"/data/%d" % i, pdq=pdq)
+        for i, pdq in enumerate([0, 1, 3, 2**99 - 1, 2**250 - 2**150])
+    ]
+
+    found = chains(find_duplicates(rows_of(files), DedupeOptions(rule=Rule(1))))
+
+    assert dict(found) == {3: 1}
+
+
+def test_no_image_no_chain():
+    rows = rows_of([])
+
+    assert component_labels(rows, images(rows)).tolist() == []
+    assert chains(find_duplicates(rows)).total() == 0
+    assert component_labels(rows, np.zeros(0, np.int64)).dtype == np.int64

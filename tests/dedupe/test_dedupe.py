@@ -1,0 +1,121 @@
+"""From an index to a plan and lists: what a caller gets from one call."""
+
+import os
+
+import numpy as np
+import pytest
+
+from array_rows import File, rows_of
+from imgdup.dedupe import DedupeOptions, Saving, find_duplicates
+from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.keep import Keep, parse_keep
+
+FILES = [
+    File(b"/data/a/best.jpg", pdq=0, width=300, height=300, size=90),
+    File(b"/data/a/small.jpg", pdq=0b111, width=150, height=150, size=40),
+    File(b"/data/b/copy.jpg", pdq=0, width=300, height=300, size=90, content=b"/data/a/best.jpg"),
+    File(b"/data/b/linked.jpg", pdq=0b11, width=10, height=10, size=5, inode=1),
+    File(b"/data/b/linked2.jpg", pdq=0b11, width=10, height=10, size=5, inode=1),
+    File(b"/data/b/other.jpg", pdq=2**200 - 1),
+    File(b"/data/b/broken.jpg", status=1),
+]
+
+
+def paths(rows, selected):
+    return [rows.path(row) for row in selected.tolist()]
+
+
+def test_a_plan_names_what_goes_and_for_what():
+    found = find_duplicates(rows_of(FILES))
+
+    plan = found.plan()
+
+    assert [(r.remove.path, r.keep.path, r.distance, r.relation) for r in plan.removals] == [
+        (b"/data/b/copy.jpg", b"/data/a/best.jpg", 0, "same-bytes"),
+        (b"/data/a/small.jpg", b"/data/a/best.jpg", 3, "resized"),
+    ]
+    assert plan.header[5:-1] == ((), 6, 1, 2, 130)
+    assert plan.header.keep == Keep().rules
+
+
+def test_savings_are_counted_by_relation():
+    found = find_duplicates(rows_of(FILES))
+
+    assert found.savings() == {"same-bytes": Saving(1, 90), "resized": Saving(1, 40)}
+
+
+def test_lists_drop_all_names_of_a_file_and_a_plan_none():
+    rows = rows_of(FILES)
+    found = find_duplicates(rows)
+
+    goes = paths(rows, found.groups.removed)
+
+    assert goes[1:3] == [b"/data/b/linked.jpg", b"/data/b/linked2.jpg"]
+    assert found.removable().tolist() == [True, False, False, True]
+    assert not {r.remove.path for r in found.plan().removals} & set(goes[1:3])
+
+
+def test_what_stays_is_listed_relative_to_the_only_root():
+    found = find_duplicates(rows_of(FILES))
+
+    assert list(found.listed(found.stays())) == [b"a/best.jpg", b"b/other.jpg"]
+
+
+@pytest.mark.parametrize("roots", [(b"/data/a", b"/data/b"), (b"",)], ids=["two", "single files"])
+def test_what_stays_is_listed_by_absolute_paths_otherwise(roots):
+    found = find_duplicates(rows_of(FILES, roots=roots))
+
+    assert list(found.listed(found.stays())) == [b"/data/a/best.jpg", b"/data/b/other.jpg"]
+
+
+def test_only_the_named_folders_are_looked_at():
+    rows = rows_of(FILES)
+
+    found = find_duplicates(rows, DedupeOptions(folders=(b"/data/b",)))
+
+    assert paths(rows, found.images) == [f.path for f in FILES[2:6]]
+    assert [r.keep.path for r in found.plan().removals] == []
+    assert paths(rows, found.groups.removed) == [b"/data/b/linked.jpg", b"/data/b/linked2.jpg"]
+
+
+def test_case_123_protected_folders_that_hold_all_copies_lose_none():
+    rows = rows_of(FILES)
+
+    found = find_duplicates(rows, DedupeOptions(parse_keep(rows, protect=["/data"])))
+
+    assert found.plan().removals == []
+    assert len(found.groups.removed) == 0
+
+
+def test_a_protected_file_wins_against_every_rule():
+    rows = rows_of(FILES)
+
+    found = find_duplicates(rows, DedupeOptions(parse_keep(rows, "largest", ["/data/b"]), Rule(2)))
+
+    assert paths(rows, found.groups.removed) == [b"/data/a/best.jpg", b"/data/a/small.jpg"]
+
+
+def test_kept_indices_filter_a_list(tmp_path, monkeypatch):
+    root = os.fsencode(os.path.realpath(tmp_path))
+    files = [File(root + b"/a.jpg", width=900), File(root + b"/b.jpg"), File(root + b"/c/d.jpg")]
+    found = find_duplicates(rows_of(files, roots=(root,)))
+    monkeypatch.chdir(tmp_path)
+
+    kept = found.kept_indices(["b.jpg", tmp_path / "a.jpg", b"./c/../c/d.jpg", "unknown.jpg"])
+
+    assert kept == [1, 3]
+
+
+def test_an_empty_index_has_an_empty_plan():
+    found = find_duplicates(rows_of([]))
+
+    assert found.plan().removals == []
+    assert found.savings() == {}
+    assert found.stays().tolist() == []
+
+
+def test_relations_and_groups_go_together():
+    found = find_duplicates(rows_of(FILES))
+
+    assert len(found.relations) == len(found.groups.removed) == found.groups.offsets[-1]
+    assert found.relations.dtype == np.uint8

@@ -1,0 +1,214 @@
+"""Star groups: who stays, who goes, in favour of whom.
+
+Oracle: ``oracles_dedupe.star_groups`` visits the files one by one with plain loops. Files are
+drawn from few hashes a few bits apart, few contents and few names, so that ties, equal hashes,
+chains, hard links, protected folders and low quality meet each other. Contents may disagree with
+hashes, as in an index that two versions of a decoder filled.
+
+Checked by hand, each makes a test here fail: visiting in row order; ``<`` for ``<=`` in the join's
+distance; leaving out `_look_again`; leaving out the split files; taking the first keeper for the
+nearest; counting a file that goes among the keepers; letting protected files go.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oracles_dedupe
+from array_rows import File, rows_of
+from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.groups import star_groups
+from imgdup.dedupe.keep import DEFAULT_RULES, Keep
+from imgdup.index.rows import images
+
+NAMES = [b"/data/" + name for name in (b"a", b"a/b", b"a-b", b"keep/x", b"keep/y", b"z")]
+
+
+def files_strategy(max_size=14, *, consistent=False):
+    """Files whose hashes are sums of a few bits: distances 0 to 6, many ties."""
+    fields = {
+        "pdq": st.integers(0, 63).map(lambda n: n * ((1 << 250) + 1)),
+        "quality": st.sampled_from([49, 50, 100]),
+        "content": st.sampled_from([b"1", b"2", b"3", b"4", b"5", b"6"]),
+        "size": st.sampled_from([1, 2]),
+        "width": st.sampled_from([1, 2]),
+        "mtime_ns": st.integers(0, 2),
+        "search": st.integers(0, 3),
+        "status": st.sampled_from([0, 0, 0, 0, 0, 1]),
+        "inode": st.sampled_from([0, 0, 0, 0, 7]),
+    }
+    drawn = st.lists(st.fixed_dictionaries(fields), max_size=max_size)
+    return drawn.map(lambda each: _named(each, consistent))
+
+
+def _named(drawn, consistent):
+    """Give each a path; names of one file have its facts, and, if asked, equal bytes one hash."""
+    files, by_inode, by_content = [], {}, {}
+    for number, facts in enumerate(drawn):
+        facts = by_inode.setdefault(facts["inode"], facts) if facts["inode"] else facts
+        if consistent:
+            twin = by_content.setdefault((facts["content"], facts["size"]), facts)
+            facts = {**facts, **{name: twin[name] for name in ("pdq", "quality", "search")}}
+        path = NAMES[number % len(NAMES)] + b"/%d.jpg" % (number // len(NAMES))
+        files.append(File(path, **facts))
+    return files
+
+
+def decided(rows, groups):
+    """The library's groups in the oracle's form."""
+    keepers = groups.keeper_of_each().tolist()
+    removed = zip(groups.removed.tolist(), keepers, groups.distances.tolist(), strict=True)
+    return {rows.path(r): (rows.path(k), d) for r, k, d in removed}
+
+
+def grouped(files, keep=None, rule=None, **options):
+    rows = rows_of(files, **options)
+    return decided(rows, star_groups(rows, images(rows), keep or Keep(), rule))
+
+
+@pytest.mark.parametrize("consistent", [True, False], ids=["consistent", "drifted"])
+@given(data=st.data())
+def test_groups_equal_visiting_the_files_one_by_one(consistent, data):
+    files = data.draw(files_strategy(consistent=consistent))
+    max_distance = data.draw(st.integers(0, 6))
+    protect = data.draw(st.sampled_from([(), (b"/data/keep",), (b"/data/a",)]))
+    rules = data.draw(st.permutations(DEFAULT_RULES))
+
+    result = grouped(files, Keep(tuple(rules), protect), Rule(max_distance))
+
+    assert result == oracles_dedupe.star_groups(files, rules, protect, max_distance)
+
+
+@given(files=files_strategy(), search_distance=st.integers(0, 2), max_distance=st.integers(0, 6))
+def test_a_search_distance_narrows_the_pairs(files, search_distance, max_distance):
+    result = grouped(files, rule=Rule(max_distance, search_distance))
+
+    expected = oracles_dedupe.star_groups(files, DEFAULT_RULES, (), max_distance, search_distance)
+    assert result == expected
+
+
+@given(files=files_strategy(), data=st.data())
+def test_the_numbering_of_the_rows_does_not_matter(files, data):
+    shuffled = data.draw(st.permutations(files))
+
+    result = grouped(shuffled, rule=Rule(3), in_path_order=False)
+
+    assert result == grouped(files, rule=Rule(3))
+
+
+@given(files=files_strategy(consistent=True), max_distance=st.integers(0, 6))
+def test_no_two_files_that_stay_are_duplicates(files, max_distance):
+    gone = grouped(files, rule=Rule(max_distance))
+
+    staying = [f for f in files if f.path not in gone and f.status == 0]
+    for i, a in enumerate(staying):
+        for b in staying[:i]:
+            linked = a.inode == b.inode != 0
+            assert linked or not oracles_dedupe.are_duplicates(a, b, max_distance)
+
+
+@given(files=files_strategy(max_size=10))
+def test_all_names_of_a_file_share_its_fate(files):
+    gone = grouped(files, rule=Rule(3))
+
+    names = [f.path for f in files if f.inode == 7 and f.status == 0]
+    assert len({gone.get(name) for name in names}) <= 1
+
+
+@given(files=files_strategy(), threads=st.sampled_from([1, 2, 7]))
+def test_threads_do_not_matter(files, threads):
+    rows = rows_of(files)
+
+    result = star_groups(rows, images(rows), Keep(), Rule(3), threads=threads)
+
+    assert decided(rows, result) == grouped(files, rule=Rule(3))
+
+
+@given(files=files_strategy())
+def test_groups_come_best_first_and_in_each_the_nearest_first(files):
+    rows = rows_of(files)
+
+    groups = star_groups(rows, images(rows), Keep(), Rule(4))
+
+    order = [f.path for f in oracles_dedupe.keep_order(files, DEFAULT_RULES)]
+    keepers = [order.index(rows.path(row)) for row in groups.keepers.tolist()]
+    assert keepers == sorted(keepers)
+    for a, b in zip(groups.offsets[:-1].tolist(), groups.offsets[1:].tolist(), strict=True):
+        assert a < b
+        assert groups.distances[a:b].tolist() == sorted(groups.distances[a:b].tolist())
+
+
+def test_case_112_a_chain_removes_only_what_is_near_the_file_that_stays():
+    best, middle, far = (
+        File(b"/data/1", pdq=0, width=300),
+        File(b"/data/2", pdq=(1 << 20) - 1, width=200),
+        File(b"/data/3", pdq=(1 << 40) - 1, width=100),
+    )
+
+    result = grouped([best, middle, far])
+
+    assert result == {b"/data/2": (b"/data/1", 20)}
+
+
+def test_a_twin_goes_in_favour_of_the_nearest_file_that_stayed_before_it():
+    files = [
+        File(b"/data/1", pdq=0, width=500),
+        File(b"/data/2", pdq=(1 << 30) - 1, width=400),  # goes in favour of 1
+        File(b"/data/3", pdq=(1 << 32) - 1, width=300),  # too far from 1: stays
+        File(b"/data/4", pdq=(1 << 30) - 1, width=200),  # as 2, but 3 stays by now
+    ]
+
+    result = grouped(files)
+
+    assert result == {b"/data/2": (b"/data/1", 30), b"/data/4": (b"/data/3", 2)}
+
+
+def test_a_twin_never_goes_in_favour_of_a_nearer_file_that_goes():
+    files = [
+        File(b"/data/1", pdq=0, width=500),
+        File(b"/data/2", pdq=(1 << 20) - 1, width=400),  # goes in favour of 1
+        File(b"/data/3", pdq=(1 << 21) - 1, width=300),  # goes in favour of 1
+        File(b"/data/4", pdq=(1 << 20) - 1, width=200),  # as 2, with 3 nearest
+    ]
+
+    result = grouped(files)
+
+    assert {keeper for keeper, _ in result.values()} == {b"/data/1"}
+
+
+def test_a_hundred_thousand_equal_hashes_are_one_group():
+    n = 100_000
+    rows = rows_of([])
+    columns = {name: np.zeros((n, *c.shape[1:]), c.dtype) for name, c in rows.columns.items()}
+    columns["same_file"][:] = -1
+    columns["quality"][:] = 100
+    columns["digest"][:, :4] = np.arange(n, dtype="<u4").view(np.uint8).reshape(n, 4)
+    paths = tuple(b"/data/%06d" % row for row in range(n))
+    rows = type(rows)(columns, paths)
+
+    groups = star_groups(rows, images(rows), Keep())
+
+    assert groups.keepers.tolist() == [0]
+    assert groups.removed.tolist() == list(range(1, n))
+
+
+@pytest.mark.parametrize("files", [[], [File(b"/data/1")]], ids=["none", "one"])
+def test_no_pair_no_group(files):
+    rows = rows_of(files)
+
+    groups = star_groups(rows, images(rows), Keep())
+
+    assert groups.offsets.tolist() == [0]
+    assert groups.keepers.tolist() == groups.removed.tolist() == []
+
+
+@pytest.mark.parametrize("distance", [-1, 257])
+def test_a_distance_outside_the_hash_is_refused(distance):
+    with pytest.raises(ValueError, match=f"0 to 256, got {distance}"):
+        Rule(distance)
+
+
+def test_a_negative_search_distance_is_refused():
+    with pytest.raises(ValueError, match="0 or more, got -1"):
+        Rule(31, -1)

@@ -1,0 +1,173 @@
+"""Splits that no chain of duplicates crosses, and how near they come to their ratios."""
+
+import collections
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from array_rows import File, rows_of
+from imgdup.dedupe.components import component_labels
+from imgdup.dedupe.split import parse_ratios, split
+from imgdup.errors import ImgdupError, UsageError
+from imgdup.index.rows import images
+from imgdup.output.lists import write_split
+
+RATIOS = {"train": 0.7, "val": 0.2, "test": 0.1}
+
+
+def pictures(counts):
+    """Files in chains of so many equal pictures each."""
+    return [
+        File(b"/data/%03d-%03d.jpg" % (chain, i), pdq=_far(chain))
+        for chain, n in enumerate(counts)
+        for i in range(n)
+    ]
+
+
+def _far(number):
+    """A hash far from that of every other number."""
+    return int.from_bytes(np.random.default_rng(number).bytes(32), "little")
+
+
+@given(
+    counts=st.lists(st.integers(1, 9), max_size=12),
+    labels=st.integers(1, 4),
+    seed=st.integers(0, 3),
+    data=st.data(),
+)
+def test_no_chain_is_divided_and_ratios_miss_by_no_more_than_a_chain(counts, labels, seed, data):
+    rows = rows_of(pictures(counts))
+    selected = images(rows)
+    drawn = [data.draw(st.sampled_from("abcd"[:labels])) for _ in selected]
+
+    result = split(rows, selected, RATIOS, drawn, seed=seed)
+
+    chains = component_labels(rows, selected)
+    assert all(len(set(result.places[chains == c].tolist())) == 1 for c in chains)
+    assert set(result.places.tolist()) <= {0, 1, 2}
+    n = len(selected)
+    for share in result.shares[:3]:
+        assert abs(share.n_images - share.asked * n) <= max(counts, default=0) + labels
+
+
+@given(
+    n_by_label=st.lists(st.integers(0, 40), min_size=1, max_size=30),
+    seed=st.integers(0, 3),
+)
+def test_without_duplicates_each_label_and_the_whole_are_met_to_the_image(n_by_label, seed):
+    labels = [f"{label:02}" for label, n in enumerate(n_by_label) for _ in range(n)]
+    rows = rows_of(pictures([1] * len(labels)))
+
+    result = split(rows, images(rows), RATIOS, labels, seed=seed)
+
+    for share in result.shares:
+        n = len(labels) if share.label is None else labels.count(share.label)
+        slack = 1 if share.label is None else 2
+        assert abs(share.n_images - share.asked * n) <= slack
+
+
+def test_many_small_labels_still_add_up_to_the_ratios():
+    labels = [f"{i // 3:03}" for i in range(300)]
+    rows = rows_of(pictures([1] * 300))
+
+    result = split(rows, images(rows), {"train": 0.8, "val": 0.1, "test": 0.1}, labels)
+
+    assert [share.n_images for share in result.shares[:3]] == [240, 30, 30]
+
+
+def test_the_same_seed_gives_the_same_split_and_another_another():
+    rows = rows_of(pictures([3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1]))
+
+    first, again, other = (split(rows, images(rows), RATIOS, seed=s).places for s in (1, 1, 2))
+
+    assert first.tolist() == again.tolist()
+    assert first.tolist() != other.tolist()
+
+
+def test_chains_are_counted():
+    rows = rows_of(pictures([3, 2, 1]))
+
+    result = split(rows, images(rows), RATIOS)
+
+    assert (result.n_chains, result.n_chained) == (2, 5)
+    assert len(result.shares) == 3
+
+
+def test_one_chain_goes_where_most_is_lacking():
+    rows = rows_of(pictures([7]))
+
+    result = split(rows, images(rows), RATIOS)
+
+    assert result.places.tolist() == [0] * 7
+
+
+def test_images_without_a_label_are_a_kind_of_their_own():
+    rows = rows_of(pictures([1] * 4))
+
+    result = split(rows, images(rows), {"a": 0.5, "b": 0.5}, ["x", None, "x", None])
+
+    counts = collections.Counter(zip(result.places.tolist(), ["x", None, "x", None], strict=True))
+    assert set(counts.values()) == {1}
+
+
+def test_no_image_is_split_into_empty_lists(tmp_path):
+    rows = rows_of([])
+
+    result = split(rows, images(rows), RATIOS)
+    written = write_split(tmp_path / "out", rows, result)
+
+    assert [path.name for path in written] == ["train.txt", "val.txt", "test.txt"]
+    assert {path.read_bytes() for path in written} == {b""}
+
+
+def test_lists_hold_the_paths_below_the_root(tmp_path):
+    rows = rows_of(pictures([1, 1, 1, 1]))
+
+    written = write_split(tmp_path, rows, split(rows, images(rows), {"a": 0.5, "b": 0.5}))
+
+    lines = [path.read_bytes().splitlines() for path in written]
+    assert [len(each) for each in lines] == [2, 2]
+    assert sorted(lines[0] + lines[1]) == [b"%03d-000.jpg" % i for i in range(4)]
+    assert all(each == sorted(each) for each in lines)
+
+
+def test_a_newline_in_a_name_asks_for_null(tmp_path):
+    rows = rows_of([File(b"/data/a\nb.jpg")])
+    result = split(rows, images(rows), {"a": 1.0})
+
+    with pytest.raises(ImgdupError, match="end paths by NUL with --null"):
+        write_split(tmp_path, rows, result)
+    assert write_split(tmp_path, rows, result, b"\0")[0].read_bytes() == b"a\nb.jpg\0"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    rows = rows_of([])
+
+    with pytest.raises(ImgdupError, match=r"--out .*; nothing was written"):
+        write_split(tmp_path / "file" / "out", rows, split(rows, images(rows), RATIOS))
+
+
+def test_ratios_are_read():
+    assert parse_ratios("train=0.8, val = .1,test=1e-1") == {"train": 0.8, "val": 0.1, "test": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot read ''; write train=0.8,test=0.2"),
+        ("train", "cannot read 'train'"),
+        ("train=0.5,train=0.5", "cannot read 'train=0.5'"),
+        ("../x=1", "cannot read '../x=1'"),
+        ("a=x", "a=x must be a number above 0"),
+        ("a=nan", "a=nan must be a number above 0"),
+        ("a=0,b=1", "a=0 must be a number above 0"),
+        ("a=1.5", "a=1.5 must be a number above 0, at most 1"),
+        ("a=0.5,b=0.4", "add up to 0.9: they must add up to 1"),
+    ],
+)
+def test_ratios_that_cannot_be_meant_are_refused(text, message):
+    with pytest.raises(UsageError, match=message):
+        parse_ratios(text)

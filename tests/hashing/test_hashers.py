@@ -1,0 +1,341 @@
+"""Hashes: grids of area averages or PDQ samples, and what is compared in them.
+
+Three things must agree: the slow twins of ``oracles_hashing``, which work on full pixels in exact
+fractions and know nothing of operators, bands or reductions; golden values on a picture that is
+given by a formula; and, for PDQ, what the package ``pdqhash`` says of real photographs
+(``pdqhash_frozen.txt``, made by ``benchmarks/peers_pdqhash.py``).
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracles_hashing as oracles
+from imgdup.hashing import HASHERS, Samples, fingerprint, grids
+from imgdup.hashing.comparisons import pdq_qualities
+from imgdup.images.decode import Limits, decode
+from imgdup.images.gray import GrayImage, luma
+from imgdup.search.hamming import to_hex
+
+DATA = os.environ.get("IMGDUP_DATA")
+needs_data = pytest.mark.skipif(not DATA, reason="IMGDUP_DATA names no folder of real pictures")
+
+TWINS = {
+    ("dhash", 64): lambda pixels: oracles.dhash(pixels, 8),
+    ("dhash", 256): lambda pixels: oracles.dhash(pixels, 16),
+    ("ahash", 64): lambda pixels: oracles.ahash(pixels, 8),
+    ("ahash", 256): lambda pixels: oracles.ahash(pixels, 16),
+    ("phash", 64): lambda pixels: oracles.phash(pixels, 8),
+    ("phash", 256): lambda pixels: oracles.phash(pixels, 16),
+    ("pdq", 256): lambda pixels: oracles.pdq(pixels)[0],
+}
+GOLDEN = {
+    ("dhash", 64): "49b76c59b3674fdf",
+    ("dhash", 256): "9de73bcf779fef7fdcfcb9f13be777cfe79fcf3f9e7fbcff3cff79fff3fff3ff",
+    ("ahash", 64): "53ac5993a64cd898",
+    ("ahash", 256): "918f331c6638ccf099c13387630fc61fce3e9c7c38f831f071e063c0e7c0c780",
+    ("phash", 64): "ba479f30676e4858",
+    ("phash", 256): "3d3060c7ddfdb6806c3f53c56700ac574db8c945ca9fdb205267d56e5a48d158",
+    ("pdq", 256): "382a62d59dfd3680487f53c5e630a8df49a88b47ca9fd320526fd56e5e48d158",
+}
+each_hash = pytest.mark.parametrize(("name", "bits"), sorted(TWINS))
+cheap_hash = pytest.mark.parametrize(("name", "bits"), [("dhash", 64), ("ahash", 64), ("pdq", 256)])
+
+
+def formula_picture(height=150, width=200):
+    """A zone plate with a slope, the same integers on every machine."""
+    y, x = np.mgrid[:height, :width]
+    return ((x * x // 90 + y * y // 60 + x * y // 75 + 40) % 256).astype(np.uint8)
+
+
+def blotches(seed, height, width, *channels):
+    """Squares of random brightness: neighbours are often equal, so that averages tie."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (height // 3 + 1, width // 3 + 1, *channels), dtype=np.uint8)
+    return coarse.repeat(3, axis=0).repeat(3, axis=1)[:height, :width]
+
+
+def to_gray(pixels):
+    return GrayImage(pixels, *pixels.shape)
+
+
+def compute(name, bits, gray):
+    return HASHERS[name].compute(gray, bits)
+
+
+def integer(words):
+    return sum(int(word) << (64 * i) for i, word in enumerate(words))
+
+
+def distance(a, b):
+    return int(np.bitwise_count(a ^ b).sum())
+
+
+def frozen_lines():
+    """File, hash in hexadecimal and quality, as another program gave them."""
+    lines = Path(__file__).with_name("pdqhash_frozen.txt").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        if not line.startswith("#"):
+            name, text, quality = line.split("\t")
+            yield name, text, int(quality)
+
+
+def test_every_hash_has_a_twin_and_a_golden_value():
+    offered = {(name, bits) for name, hasher in HASHERS.items() for bits in hasher.widths}
+
+    assert set(TWINS) == set(GOLDEN) == offered
+
+
+@each_hash
+def test_golden_values_stay(name, bits):
+    words = compute(name, bits, to_gray(formula_picture()))
+
+    assert to_hex(words[None]) == [GOLDEN[name, bits]]
+
+
+@each_hash
+def test_golden_values_are_those_of_the_twin(name, bits):
+    twin = TWINS[name, bits](formula_picture().tolist())
+
+    assert f"{twin:0{bits // 4}x}" == GOLDEN[name, bits]
+
+
+@each_hash
+@pytest.mark.parametrize("size", [(1, 1), (3, 7), (5, 40), (33, 18), (64, 64), (41, 57)])
+def test_hashes_equal_their_twin(name, bits, size):
+    pixels = blotches(bits, *size)
+
+    words = compute(name, bits, to_gray(pixels))
+
+    assert integer(words) == TWINS[name, bits](pixels.tolist())
+
+
+@each_hash
+def test_hashes_of_colour_equal_their_twin(name, bits):
+    pixels = luma(blotches(1, 26, 45, 3))
+
+    words = compute(name, bits, to_gray(pixels))
+
+    assert integer(words) == TWINS[name, bits](pixels.tolist())
+
+
+@cheap_hash
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    height=st.integers(1, 90),
+    width=st.integers(1, 90),
+    reduction=st.sampled_from([1, 2, 4, 8]),
+    short_first=st.tuples(st.booleans(), st.booleans()),
+)
+def test_a_reduced_picture_hashes_as_its_blocks_do(
+    name, bits, seed, height, width, reduction, short_first
+):
+    pixels = blotches(seed, -(-height // reduction), -(-width // reduction))
+    full = oracles.full_size(pixels.tolist(), height, width, reduction, short_first)
+
+    words = compute(name, bits, GrayImage(pixels, height, width, reduction, short_first))
+
+    assert integer(words) == TWINS[name, bits](full)
+
+
+@each_hash
+@pytest.mark.parametrize("level", [0, 1, 127, 128, 255])
+def test_flat_pictures_give_the_zero_hash(name, bits, level):
+    gray = to_gray(np.full((61, 83), level, dtype=np.uint8))
+
+    words = compute(name, bits, gray)
+
+    assert integer(words) == 0
+
+
+@each_hash
+def test_flat_colour_gives_the_zero_hash(name, bits):
+    gray = to_gray(luma(np.full((77, 50, 3), (13, 200, 78), dtype=np.uint8)))
+
+    words = compute(name, bits, gray)
+
+    assert integer(words) == 0
+
+
+def test_the_lowest_bit_is_the_first_comparison():
+    pixels = np.full((8, 9), 100, dtype=np.uint8)
+    pixels[0, 0] = 99
+
+    words = compute("dhash", 64, to_gray(pixels))
+
+    assert integer(words) == 1
+
+
+def test_the_highest_bit_is_the_last_comparison():
+    pixels = np.full((16, 17), 100, dtype=np.uint8)
+    pixels[15, 16] = 101
+
+    words = compute("dhash", 256, to_gray(pixels))
+
+    assert integer(words) == 1 << 255
+
+
+def test_a_left_pixel_that_is_brighter_gives_no_bit():
+    pixels = np.arange(90, 0, -10, dtype=np.uint8)[None].repeat(8, axis=0)
+
+    words = compute("dhash", 64, to_gray(pixels))
+
+    assert integer(words) == 0
+
+
+def test_halves_are_rounded_up_on_both_sides_of_a_comparison():
+    left = [[10, 11], [11, 10]]  # 10.5, like its right neighbour in other pixels
+    right = [[10, 10], [11, 11]]
+    pixels = np.hstack([np.array((left, right)[x % 2] * 8, dtype=np.uint8) for x in range(9)])
+
+    words = compute("dhash", 64, to_gray(pixels))
+
+    assert integer(words) == 0
+
+
+@each_hash
+def test_turned_and_mirrored_views_hash_as_copies_do(name, bits):
+    stored = blotches(5, 120, 90)
+    views = [stored.T, stored[::-1], stored[:, ::-1], stored.T[::-1, ::-1]]
+
+    for view in views:
+        words = compute(name, bits, to_gray(view))
+
+        assert words.tolist() == compute(name, bits, to_gray(view.copy())).tolist()
+
+
+@each_hash
+def test_a_large_picture_in_pieces_hashes_as_a_whole(name, bits, monkeypatch):
+    gray = to_gray(luma(blotches(6, 700, 300, 3)))
+    monkeypatch.setattr(grids, "PIECE_PIXELS", 1 << 30)
+    whole = compute(name, bits, gray)
+
+    monkeypatch.setattr(grids, "PIECE_PIXELS", 1000)
+
+    assert compute(name, bits, gray).tolist() == whole.tolist()
+
+
+@each_hash
+def test_a_fingerprint_holds_the_search_hash_and_pdq(name, bits):
+    gray = to_gray(formula_picture())
+
+    hashes, pdq, quality = fingerprint(gray, name, bits)
+
+    assert hashes.dtype == pdq.dtype == np.uint64
+    assert hashes.tolist() == compute(name, bits, gray).tolist()
+    assert pdq.tolist() == compute("pdq", 256, gray).tolist()
+    assert quality == 100
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_quality_equals_its_twin(seed):
+    pixels = 120 + blotches(seed, 60, 100) // (4 * seed + 4)
+
+    _, _, quality = fingerprint(to_gray(pixels), "dhash", 64)
+
+    assert quality == oracles.pdq(pixels.tolist())[1]
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_quality_counts_whole_percents_of_both_axes(axis):
+    samples = np.zeros((1, 64, 64))
+    samples[:, 32:] = 255 * 0.29 - 1e-12  # a whole percent is not lost to rounding
+
+    qualities = pdq_qualities(samples if axis == 1 else samples.swapaxes(1, 2))
+
+    assert qualities.tolist() == [29 * 64 // 90]
+
+
+@each_hash
+def test_many_fingerprints_are_those_of_each(name, bits):
+    sizes = [(60, 90), (90, 60), (8, 8), (1, 300), (64, 64)]
+    grays = [to_gray(blotches(i, *size) // (i + 1)) for i, size in enumerate(sizes)]
+
+    samples = Samples(name, bits, room=len(grays) + 1)
+    for gray in grays:
+        samples.add(gray)
+    found = samples.fingerprints()
+
+    each = [fingerprint(gray, name, bits) for gray in grays]
+    assert found.hashes.tolist() == [one.hashes.tolist() for one in each]
+    assert found.pdq.tolist() == [one.pdq.tolist() for one in each]
+    assert found.qualities.tolist() == [one.quality for one in each]
+
+
+def test_samples_that_were_forgotten_leave_nothing_behind():
+    samples = Samples("dhash", 64, room=2)
+    samples.add(to_gray(blotches(1, 60, 90)))
+    samples.add(to_gray(blotches(2, 60, 90)))
+
+    samples.clear()
+    samples.add(to_gray(blotches(3, 8, 8)))
+
+    assert len(samples) == 1
+    assert samples.fingerprints().qualities.tolist() == [0]
+
+
+def test_flat_pictures_have_quality_zero():
+    fingerprints = [
+        fingerprint(to_gray(np.full((h, w), 99, dtype=np.uint8)), "dhash", 64)
+        for h, w in [(100, 100), (1, 1), (2, 3000)]
+    ]
+
+    assert [each.quality for each in fingerprints] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (4, 100), (8, 8), (15, 200)])
+def test_tiny_pictures_have_quality_zero(size):
+    _, _, quality = fingerprint(to_gray(blotches(0, *size)), "dhash", 64)
+
+    assert quality == 0
+
+
+@pytest.mark.parametrize("size", [(4, 100), (100, 4)])
+def test_pdq_sees_nothing_in_a_side_under_five_pixels(size):
+    pixels = blotches(0, *size)
+
+    _, pdq, _ = fingerprint(to_gray(pixels), "dhash", 64)
+
+    assert integer(pdq) == 0 == oracles.pdq(pixels.tolist())[0]
+
+
+def test_default_widths_and_distances():
+    defaults = {name: (h.widths[0], h.max_distance[h.widths[0]]) for name, h in HASHERS.items()}
+
+    assert defaults == {"dhash": (64, 10), "ahash": (64, 10), "phash": (64, 10), "pdq": (256, 31)}
+
+
+@needs_data
+def test_pdq_of_full_decodes_is_that_of_the_package_pdqhash():
+    lines = list(frozen_lines())
+
+    for name, text, quality in lines:
+        gray = decode((Path(DATA) / name).read_bytes(), Limits(), full=True).gray
+        result = fingerprint(gray, "pdq", 256)
+
+        assert (name, to_hex(result.pdq[None])[0], result.quality) == (name, text, quality)
+
+    assert len(lines) == 240
+
+
+@needs_data
+def test_pdq_of_indexing_decodes_stays_close_to_full_ones():
+    paths = sorted((Path(DATA) / "caltech-101").rglob("*.jpg"))[::18]
+    distances = []
+
+    for path in paths:
+        data = path.read_bytes()
+        full = fingerprint(decode(data, Limits(), full=True).gray, "pdq", 256)
+        if full.quality >= 50:
+            small = fingerprint(decode(data, Limits()).gray, "pdq", 256)
+            distances.append(distance(small.pdq, full.pdq))
+
+    assert len(distances) > 500
+    assert np.mean(distances) <= 4
+    assert np.mean(np.array(distances) <= 16) >= 0.995
+    assert np.mean(np.array(distances) <= 31) >= 0.998

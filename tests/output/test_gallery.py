@@ -1,0 +1,89 @@
+"""What the page shows of groups and of leaks: what the plan removes, labels, their conflicts."""
+
+import re
+
+import pytest
+from make_sample import encode, photo
+from test_html_report import data_of
+
+from array_rows import File, rows_of
+from imgdup.dedupe import find_duplicates
+from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.compare import Part, compare
+from imgdup.index.rows import images
+from imgdup.output.gallery import entry, page_groups, save_duplicates, save_leaks
+
+
+def facts_of(page):
+    return dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+
+
+def names(group):
+    return group.keeper.path, [each.path for each in group.removals]
+
+
+def test_the_page_shows_what_the_plan_removes_and_no_hard_links(tmp_path):
+    rows = rows_of(
+        [
+            File(b"/data/best", width=500, size=50),
+            File(b"/data/copy", size=10),
+            File(b"/data/linked", size=10, inode=1),
+            File(b"/data/linked2", size=10, inode=1),
+            File(b"/data/x-best", pdq=2**200 - 1, width=500, size=50),
+            File(b"/data/x-linked", pdq=2**200 - 1, size=10, inode=2),
+            File(b"/data/x-linked2", pdq=2**200 - 1, size=10, inode=2),
+        ]
+    )
+    duplicates = find_duplicates(rows)
+
+    groups = list(page_groups(duplicates))
+    save_duplicates(tmp_path / "page.html", duplicates)
+
+    plan = duplicates.plan()
+    assert [names(group) for group in groups] == [("/data/best", ["/data/copy"])]
+    assert [removal.remove.path for removal in plan.removals] == [b"/data/copy"]
+    page = (tmp_path / "page.html").read_text()
+    assert facts_of(page) == {"images": "7", "groups": "1", "to remove": "1", "saves": "10 bytes"}
+    assert "Duplicates within 31 bits, protected: nothing, kept first: largest, " in page
+
+
+@pytest.fixture
+def leaks(tmp_path):
+    """A and B share a picture under two labels; the folder of one holds an escape."""
+    for name in ("a/cat", "b/\x1bdog"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "1.jpg").write_bytes(encode(photo(1, 64, 48), ".jpg"))
+    parts = []
+    for name, label in (("a/cat", "cat"), ("b/\x1bdog", "\x1bdog")):
+        root = bytes(tmp_path / name.partition("/")[0])
+        rows = rows_of([File(bytes(tmp_path / name / "1.jpg"), content=b"same")], roots=(root,))
+        parts.append(Part(rows, images(rows), [label]))
+    return compare(*parts)
+
+
+def test_the_page_of_leaks_shows_labels_and_conflicts(leaks, tmp_path):
+    save_leaks(tmp_path / "page.html", leaks, Rule())
+
+    page = (tmp_path / "page.html").read_text()
+    [[[*_, label_a, no_conflict], [[path, *_, label_b, conflict]]]] = data_of(page)["groups"]
+    assert (label_a, no_conflict) == ("cat", "")
+    assert label_b == r"\x1bdog"
+    assert conflict == f"but cat in A: {tmp_path}/a/cat/1.jpg"
+    assert path == rf"{tmp_path}/b/\x1bdog/1.jpg"
+    assert facts_of(page) == {
+        "images of A": "1",
+        "images of B": "1",
+        "label conflicts": "1",
+        "groups": "1",
+        "in B": "1",
+    }
+    assert "nearest first" in page and "largest saving" not in page
+
+
+def test_captions_leave_out_what_all_paths_begin_with():
+    one = rows_of([File(b"/data/caf\xe9/1.jpg")], roots=(b"/data/caf\xe9",))
+    two = rows_of([File(b"/data/a/1.jpg"), File(b"/data/b/1.jpg")], roots=(b"/data/a", b"/data/b"))
+
+    told = [entry(rows, 0, 0, "", {}) for rows in (one, two)]
+
+    assert [each.path[each.n_hidden :] for each in told] == ["1.jpg", "a/1.jpg"]

@@ -1,0 +1,100 @@
+"""What commands print: stable fields in every form, and each form can be read back."""
+
+import json
+
+from imgdup.output.lines import tsv_fields
+from imgdup.output.rows import (
+    MatchRow,
+    failure_json,
+    match_json,
+    match_lines,
+    match_nulls,
+    match_table,
+    summary_line,
+)
+from imgdup.system.jsonl import path_from_json
+
+NEAR = MatchRow(b"/a.jpg", b"/b\n\xff.jpg", 3, 12, True, 640, 480, False)
+FAR = NEAR._replace(path=b"/c.jpg", distance=10, pdq_distance=None, duplicate=False)
+OWN = NEAR._replace(path=b"/a.jpg", distance=0, pdq_distance=0, is_probe=True)
+OTHER = NEAR._replace(probe=b"/z.jpg", path=b"/y.jpg")
+
+
+def test_a_table_shows_matches_in_their_order():
+    assert match_table([OWN, NEAR, FAR]) == (
+        "dist  pdq  dup   size     path\n"
+        "   0    0  self  640x480  /a.jpg\n"
+        "   3   12  yes   640x480  /b\\n\\xff.jpg\n"
+        "  10    -  no    640x480  /c.jpg\n"
+    )
+
+
+def test_several_probes_get_a_titled_table_each():
+    assert match_table([NEAR, OTHER]) == (
+        "/a.jpg\n"
+        "dist  pdq  dup  size     path\n"
+        "   3   12  yes  640x480  /b\\n\\xff.jpg\n"
+        "\n"
+        "/z.jpg\n"
+        "dist  pdq  dup  size     path\n"
+        "   3   12  yes  640x480  /y.jpg\n"
+    )
+
+
+def test_no_matches_print_nothing():
+    assert match_table([]) == ""
+    assert [*match_lines([]), *match_json([]), *match_nulls([])] == []
+
+
+def test_lines_hold_one_match_each():
+    fields = [tsv_fields(line) for line in match_lines([OWN, NEAR, FAR])]
+
+    assert fields == [
+        [b"0", b"0", b"self", b"640x480", b"/a.jpg", b"/a.jpg"],
+        [b"3", b"12", b"yes", b"640x480", b"/b\n\xff.jpg", b"/a.jpg"],
+        [b"10", b"", b"no", b"640x480", b"/c.jpg", b"/a.jpg"],
+    ]
+
+
+def test_null_lines_hold_raw_paths():
+    assert b"".join(match_nulls([NEAR, FAR])) == b"/b\n\xff.jpg\0/c.jpg\0"
+
+
+def test_json_has_the_promised_keys_in_order():
+    record = json.loads(next(match_json([FAR])))
+
+    assert list(record) == [
+        *("probe", "path", "distance", "pdq_distance", "duplicate", "width", "height", "is_probe")
+    ]
+    assert record["pdq_distance"] is None
+
+
+def test_json_keeps_paths_whole():
+    record = json.loads(next(match_json([NEAR])))
+
+    assert path_from_json(record) == NEAR.path
+    assert path_from_json(record, "probe") == NEAR.probe
+
+
+def test_a_failure_is_a_json_line():
+    record = json.loads(failure_json(b"\xff.jpg", "damaged", "bad marker"))
+
+    assert path_from_json(record) == b"\xff.jpg"
+    assert (record["reason"], record["detail"]) == ("damaged", "bad marker")
+
+
+def test_the_summary_adds_up_for_people():
+    summary = {
+        "seen": 10,
+        "hashed": 7,
+        "unchanged": 2,
+        "failed": 1,
+        "removed": 0,
+        "ignored": 1200,
+        "seconds": 0.04,
+        "images_per_second": 175.0,
+    }
+
+    assert summary_line(summary) == (
+        "10 seen: 7 hashed, 2 unchanged, 1 failed; 0 removed, 1,200 ignored; 0.0 s, 175 images/s"
+    )

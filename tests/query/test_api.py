@@ -1,0 +1,231 @@
+"""ImageIndex: what library users hold.
+
+Oracle: `scan_rows`, a loop over all rows that compares whole integers.
+"""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+from make_sample import encode, photo
+
+from imgdup import ImageIndex, hash_image
+from imgdup.build.settings import Settings
+from imgdup.errors import ImageError, ImgdupError, IndexFormatError
+from imgdup.search import vantage
+from imgdup.workers.pool import inline
+
+N_PHOTOS = 12
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("index") / "photos"
+    folder.mkdir()
+    for seed in range(N_PHOTOS):
+        picture = photo(seed, 320, 240)
+        (folder / f"p{seed:02}.jpg").write_bytes(encode(picture, ".jpg"))
+        (folder / f"q{seed:02}.png").write_bytes(encode(picture[::2, ::2], ".png"))
+    (folder / "copy.jpg").write_bytes((folder / "p00.jpg").read_bytes())
+    (folder / "flat.png").write_bytes(encode(np.full((60, 80, 3), 90, np.uint8), ".png"))
+    (folder / "flat-copy.png").write_bytes((folder / "flat.png").read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def index(photos):
+    return ImageIndex.build(
+        photos, path=photos.parent / "index", settings=Settings(workers=1, engine=inline)
+    )
+
+
+def test_an_index_whose_tree_has_several_leaves_opens_again(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(vantage, "LEAF", 2)
+
+    built = ImageIndex.build(
+        photos, path=tmp_path / "index", settings=Settings(workers=1, engine=inline)
+    )
+
+    assert built.generation.tree.visited_fractions.max() > 1
+    assert len(ImageIndex.open(tmp_path / "index")) == len(built)
+
+
+def scan_rows(index, probe, max_distance):
+    """Every row within the distance, nearest first, ties by row."""
+    value = int.from_bytes(probe.tobytes(), "little")
+    found = []
+    for row, words in enumerate(index.column("hashes")):
+        distance = (int.from_bytes(words.tobytes(), "little") ^ value).bit_count()
+        if distance <= max_distance and index.column("status")[row] == 0:
+            found.append((distance, row))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("max_distance", [0, 4, 10, 25, 64])
+def test_within_equals_a_scan_of_all_rows(index, photos, max_distance):
+    for name in ("p00.jpg", "q03.png", "flat.png"):
+        matches = index.within(photos / name, max_distance)
+
+        assert [(m.distance, m.row) for m in matches] == scan_rows(
+            index, hash_image(photos / name), max_distance
+        )
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 1000])
+def test_nearest_is_the_beginning_of_a_scan(index, photos, k):
+    matches = index.nearest(photos / "p00.jpg", k)
+
+    everything = scan_rows(index, hash_image(photos / "p00.jpg"), 64)
+    assert [(m.distance, m.row) for m in matches] == everything[:k]
+
+
+def test_path_bytes_and_text_find_the_same(index, photos):
+    file = photos / "p05.jpg"
+
+    assert index.within(file) == index.within(str(file)) == index.within(file.read_bytes())
+
+
+def test_an_array_finds_the_lossless_file_with_its_pixels(index, photos):
+    pixels = cv2.imread(str(photos / "q04.png"))[..., ::-1]
+
+    matches = index.within(np.ascontiguousarray(pixels), 0)
+
+    assert photos / "q04.png" in [m.path for m in matches]
+
+
+def test_a_match_tells_what_it_is(index, photos):
+    small = next(m for m in index.within(photos / "p01.jpg") if m.path.name == "q01.png")
+
+    assert (small.width, small.height) == (160, 120)
+    assert small.duplicate
+    assert small.pdq_distance <= 31
+    assert os.fsencode(small.path) == index.path(small.row)
+
+
+def test_flat_pictures_are_duplicates_only_by_their_bytes(index, photos):
+    flat = {m.path.name: m.duplicate for m in index.within(photos / "flat.png", 0)}
+    other = index.within(np.full((50, 50, 3), 90, np.uint8), 0)
+
+    assert flat["flat-copy.png"]
+    assert not any(m.duplicate for m in other)
+
+
+def test_a_broken_image_raises_with_its_reason(index):
+    with pytest.raises(ImageError, match="not-an-image"):
+        index.within(b"nonsense")
+
+
+@pytest.mark.parametrize("max_distance", [-1, 65])
+def test_a_distance_outside_the_hash_raises(index, photos, max_distance):
+    with pytest.raises(ValueError, match="64"):
+        index.within(photos / "p00.jpg", max_distance)
+
+
+def test_no_index_says_how_to_make_one(tmp_path):
+    with pytest.raises(ImgdupError, match="imgdup index DIR"):
+        ImageIndex.open(tmp_path / "nowhere")
+
+
+def test_a_damaged_index_is_refused(photos, index, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in index.folder.iterdir():
+        if file.is_file():
+            (copy / file.name).write_bytes(file.read_bytes())
+    data = bytearray((copy / "index.1").read_bytes())
+    data[100] ^= 255
+    (copy / "index.1").write_bytes(data)
+
+    with pytest.raises(IndexFormatError, match="index"):
+        ImageIndex.open(copy)
+
+
+def test_an_index_can_be_copied_and_used_elsewhere(photos, index, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("current", "index.1"):
+        (copy / name).write_bytes((index.folder / name).read_bytes())
+
+    assert ImageIndex.open(copy).within(photos / "p00.jpg") == index.within(photos / "p00.jpg")
+
+
+def test_hash_image_refuses_a_hash_that_is_not():
+    with pytest.raises(ValueError, match="dhash"):
+        hash_image(np.zeros((9, 9), np.uint8), "md5")
+
+
+@pytest.mark.parametrize(("name", "bits"), [("dhash", 256), ("phash", 64), ("pdq", 256)])
+def test_other_hashes_are_indexed_and_found(photos, tmp_path, name, bits):
+    settings = Settings(hasher=name, bits=bits, workers=1, engine=inline)
+
+    index = ImageIndex.build([photos], path=tmp_path / "index", settings=settings)
+
+    names = [m.path.name for m in index.within(photos / "p02.jpg", 40)]
+    assert names[0] == "p02.jpg"
+    assert "q02.png" in names
+    assert index.column("hashes").shape[1] == bits // 64
+
+
+@pytest.mark.parametrize("turn", range(1, 8))
+def test_a_turned_picture_is_found_and_how_it_was_turned_is_told(index, photos, turn):
+    pixels = cv2.imread(str(photos / "q07.png"))[..., ::-1]
+    turned = np.rot90(pixels, turn % 4)
+    turned = np.ascontiguousarray(turned[:, ::-1] if turn >= 4 else turned)
+
+    plain = index.look_up(turned, 4)
+    matches = index.look_up_turned(turned, 4)
+
+    assert "q07.png" not in [m.path.name for m in plain]
+    match = next(m for m in matches if m.path.name == "q07.png")
+    expected = ["none", "rotate-90", "rotate-180", "rotate-270"]
+    if turn < 4:
+        assert match.orientation == expected[turn]
+    assert match.orientation != "none"
+    assert match.duplicate
+    assert len({m.row for m in matches}) == len(matches)
+
+
+def test_pairs_are_those_of_two_loops(index):
+    pdq = [int.from_bytes(row.tobytes(), "little") for row in index.column("pdq")]
+    structure = index.column("quality") >= 50
+    expected = {
+        (i, j)
+        for i in range(len(index))
+        for j in range(i)
+        if structure[i] and structure[j] and (pdq[i] ^ pdq[j]).bit_count() <= 31
+    }
+
+    blocks = list(index.pairs())
+
+    found = [{int(i), int(j)} for b in blocks for i, j in zip(b.left, b.right, strict=True)]
+    assert sorted(map(sorted, found)) == sorted(map(sorted, expected))
+
+
+def test_groups_and_the_plan_agree_and_filter_a_data_set(index, photos):
+    found = index.groups(keep="smallest,first")
+    plan = index.plan(keep="smallest,first")
+
+    paths = sorted(photos.iterdir())
+    kept = [paths[i].name for i in found.kept_indices(paths)]
+    assert len(plan.removals) == len(found.groups.removed)
+    assert {name for name in kept if name.startswith("q")} == {f"q{i:02}.png" for i in range(12)}
+    assert len(kept) + len(plan.removals) == len(paths)
+
+
+@pytest.mark.parametrize("strategy", ["tree", "bands", "scan", None])
+def test_many_probes_find_what_each_finds_alone(index, photos, strategy):
+    paths = sorted(photos.iterdir())
+    probes = [index.probe(path) for path in paths]
+
+    together = index.look_up_many(probes, 12, strategy=strategy)
+
+    assert together == [index.look_up(path, 12) for path in paths]
+
+
+def test_many_probes_find_their_nearest(index, photos):
+    paths = sorted(photos.iterdir())[:5]
+    probes = [index.probe(path) for path in paths]
+
+    assert index.look_up_many(probes, k=3) == [index.nearest(path, 3) for path in paths]
+    assert index.look_up_many([]) == []

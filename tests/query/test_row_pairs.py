@@ -1,0 +1,111 @@
+"""Pairs of images: all of them, each told what it is.
+
+Oracle: two loops over all rows.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+from make_sample import encode, photo
+
+from imgdup import ImageIndex
+from imgdup.build.settings import Settings
+from imgdup.index.rows import images
+from imgdup.query.row_pairs import Side, iter_row_pairs
+from imgdup.workers.pool import inline
+
+INLINE = Settings(workers=1, engine=inline)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs")
+    for name, start in (("a", 0), ("b", 4)):
+        (folder / "photos" / name).mkdir(parents=True)
+        for seed in range(start, start + 8):
+            picture = photo(seed, 320, 240)
+            suffix = ".jpg" if name == "a" else ".png"
+            (folder / "photos" / name / f"{seed}{suffix}").write_bytes(encode(picture, suffix))
+    for i in range(3):
+        flat = np.full((60, 80, 3), 100 + i, np.uint8)
+        (folder / "photos" / f"flat{i}.png").write_bytes(encode(flat, ".png"))
+    (folder / "photos" / "copy.jpg").write_bytes((folder / "photos" / "a" / "0.jpg").read_bytes())
+    (folder / "photos" / "bad.jpg").write_bytes(b"nonsense")
+    return ImageIndex.build(folder / "photos", path=folder / "index", settings=INLINE)
+
+
+def number(index, name, row):
+    return int.from_bytes(index.column(name)[row].tobytes(), "little")
+
+
+def all_pairs(index, column, max_distance, rows, others=None, min_quality=0):
+    """(left, right, distance) of every pair within the distance, by looking at each."""
+    candidates = (
+        itertools.combinations(rows, 2) if others is None else itertools.product(rows, others)
+    )
+    quality = index.column("quality")
+    return sorted(
+        (i, j, d)
+        for i, j in candidates
+        if min(quality[i], quality[j]) >= min_quality
+        and (d := (number(index, column, i) ^ number(index, column, j)).bit_count()) <= max_distance
+    )
+
+
+def found(blocks, field):
+    return sorted(
+        (int(i), int(j), int(d))
+        for block in blocks
+        for i, j, d in zip(block.left, block.right, getattr(block, field), strict=True)
+    )
+
+
+@pytest.mark.parametrize("max_distance", [0, 31, 100])
+def test_pairs_by_pdq_equal_two_loops_over_pictures_with_structure(index, max_distance):
+    rows = images(index)
+
+    blocks = iter_row_pairs(Side(index, rows), None, max_distance, threads=1)
+
+    expected = all_pairs(index, "pdq", max_distance, rows.tolist(), min_quality=50)
+    assert found(blocks, "pdq_distances") == expected
+
+
+@pytest.mark.parametrize("max_distance", [0, 10, 30])
+def test_pairs_by_the_search_hash_equal_two_loops(index, max_distance):
+    rows = images(index)
+
+    blocks = iter_row_pairs(Side(index, rows), None, max_distance, by="search", threads=1)
+
+    assert found(blocks, "distances") == all_pairs(index, "hashes", max_distance, rows.tolist())
+
+
+def test_pairs_across_two_parts_equal_two_loops(index):
+    a, b = (images(index, [index.roots[0] + b"/" + name]) for name in (b"a", b"b"))
+
+    blocks = iter_row_pairs(Side(index, a), Side(index, b), 31, threads=1)
+
+    expected = all_pairs(index, "pdq", 31, a.tolist(), b.tolist(), min_quality=50)
+    assert found(blocks, "pdq_distances") == expected
+    assert len(expected) >= 4
+
+
+def test_a_pair_is_a_duplicate_by_pdq_and_structure_or_by_its_bytes(index):
+    rows = images(index)
+
+    told = {
+        (int(i), int(j)): bool(d)
+        for block in iter_row_pairs(Side(index, rows), None, 64, by="search", threads=1)
+        for i, j, d in zip(block.left, block.right, block.duplicate, strict=True)
+    }
+
+    for (i, j), duplicate in told.items():
+        near = (number(index, "pdq", i) ^ number(index, "pdq", j)).bit_count() <= 31
+        structure = min(index.column("quality")[[i, j]]) >= 50
+        same = np.array_equal(index.column("digest")[i], index.column("digest")[j])
+        assert duplicate == bool((near and structure) or same)
+
+
+def test_another_word_for_the_hash_raises(index):
+    with pytest.raises(ValueError, match="'pdq', 'search'"):
+        next(iter_row_pairs(Side(index, images(index)), None, 10, by="dhash"))

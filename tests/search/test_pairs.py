@@ -1,0 +1,487 @@
+"""All pairs within a distance: the join by bands, its blocks, its threads, its way back to rows.
+
+Oracle: ``oracles_pairs.pairs_inside`` and ``pairs_across``, which look at every pair with NumPy
+alone. The join promises the same pairs, order and distances, so every comparison is equality.
+
+Sets are drawn clustered, because a bound that is wrong by one shows at ties only. Small sets are
+scanned unless the test says otherwise, so bands are forced: any number, any widths, any bits.
+
+Changed by hand in turn, each of these made tests of this file fail:
+
+- bounds: ``<`` for ``<=`` in the comparison of hashes; in the first-band rule; ``>=`` for ``>`` at
+  `max_pairs`; a band's radius less by one; radii that sum up to one too little
+- the first-band rule dropped: pairs come twice
+- buckets: the last hash of a tile left out; the lanes behind the end of a bucket kept; a hash
+  paired with itself; a hash's own bucket skipped; the second look at all words dropped
+- blocks: the rest begins one row late; a full buffer not noticed; a chunk of rows cut short;
+  unused slots not left out; a pair of one set not turned so that left < right
+- classes: different hashes with the same mixed number taken for equal; a row paired with itself
+- many probes sorted by row instead of distance; threads that run on after an interrupt
+"""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from imgdup.errors import TooManyPairsError
+from imgdup.search import bands, join, packed, pairs, tables
+from imgdup.search import equal as classes
+from imgdup.search import kernels as _kernels
+from imgdup.search.bands import Band, JoinStats, Layout
+from imgdup.search.join import Stretch
+from oracles_pairs import (
+    bucket_products,
+    classes_of,
+    clustered,
+    hamming_matrix,
+    matches_of,
+    pairs_across,
+    pairs_inside,
+    varying_bits,
+)
+
+WORDS = [1, 2, 4, 16]
+by_width = pytest.mark.parametrize("words", WORDS, ids=[f"{64 * words}-bit" for words in WORDS])
+# The first draw may compile; patches of constants hold for all draws of a test.
+patient = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@st.composite
+def layouts(draw, words, max_distance):
+    """Any bands that must find all pairs: radii by the pigeonhole, any bits, most that vary."""
+    n_bands = draw(st.integers(1, min(max_distance + 1, 6)))
+    whole, more = divmod(max_distance + 1, n_bands)
+    others = draw(st.sets(st.integers(0, 64 * words - 1), max_size=4))
+    order = np.array(draw(st.permutations(sorted({*varying_bits(words), *others}))), np.int64)
+    cuts = draw(st.lists(st.integers(0, len(order)), min_size=n_bands - 1, max_size=n_bands - 1))
+    dealt = np.split(order, sorted(cuts))
+    radii = [whole - (number >= more) for number in range(n_bands)]
+    return Layout(
+        tuple(Band(np.sort(bits), radius) for bits, radius in zip(dealt, radii, strict=True)),
+        n_expected=0,
+        cost_s=0.0,
+        skew=1.0,
+        pair_share=draw(st.sampled_from([1e-3, 0.1, 1.0])),
+    )
+
+
+def as_tuples(found):
+    columns = (found.left.tolist(), found.right.tolist(), found.distances.tolist())
+    return list(zip(*columns, strict=True))
+
+
+def in_one(blocks):
+    return [pair for block in blocks for pair in as_tuples(block)]
+
+
+def random_hashes(n, words, seed=0):
+    return np.random.default_rng(seed).integers(0, 2**64, (n, words), dtype=np.uint64)
+
+
+def flipped(hash_, n_bits, seed):
+    """The same hash with so many bits changed."""
+    out = hash_.copy()
+    for bit in np.random.default_rng(seed).choice(64 * len(hash_), n_bits, replace=False).tolist():
+        out[bit // 64] ^= np.uint64(1 << bit % 64)
+    return out
+
+
+# --- exactness
+
+
+@by_width
+@patient
+@given(data=st.data())
+def test_iter_pairs_equals_the_scan_of_all_pairs_whatever_the_bands(words, data):
+    hashes = data.draw(clustered(words))
+    max_distance = data.draw(st.integers(0, 5) | st.integers(0, 64 * words))
+    layout = data.draw(layouts(words, max_distance))
+
+    found = in_one(pairs.iter_pairs(hashes, max_distance, effort=JoinStats(layout=layout)))
+
+    assert found == pairs_inside(hashes, max_distance)
+
+
+@by_width
+@patient
+@given(data=st.data())
+def test_iter_pairs_across_two_sets_equals_the_scan_whatever_the_bands(words, data):
+    left, right = data.draw(clustered(words)), data.draw(clustered(words))
+    max_distance = data.draw(st.integers(0, 5) | st.integers(0, 64 * words))
+    effort = JoinStats(layout=data.draw(layouts(words, max_distance)))
+
+    found = in_one(pairs.iter_pairs(left, max_distance, other=right, effort=effort))
+
+    assert found == pairs_across(left, right, max_distance)
+
+
+@by_width
+@patient
+@given(data=st.data())
+def test_the_bands_that_are_chosen_find_all_pairs(words, data, monkeypatch):
+    monkeypatch.setattr(bands, "SMALL", 0)
+    hashes = data.draw(clustered(words))
+    max_distance = data.draw(st.integers(0, 12))
+    effort = JoinStats()
+
+    found = in_one(pairs.iter_pairs(hashes, max_distance, effort=effort))
+
+    assert found == pairs_inside(hashes, max_distance)
+
+
+@patient
+@given(clustered(1, max_size=40), clustered(1, max_size=40), st.integers(0, 4))
+def test_one_set_against_another_is_the_cross_part_of_both_joined(left, right, max_distance):
+    n_left = len(left)
+
+    across = pairs.find_pairs(left, max_distance, other=right)
+    inside = pairs.find_pairs(np.concatenate([left, right]), max_distance)
+
+    is_cross = (inside.left < n_left) & (inside.right >= n_left)
+    assert across.left.tolist() == inside.left[is_cross].tolist()
+    assert across.right.tolist() == (inside.right[is_cross] - n_left).tolist()
+    assert across.distances.tolist() == inside.distances[is_cross].tolist()
+
+
+@pytest.mark.parametrize(("words", "max_distance"), [(1, 4), (1, 8), (4, 31), (16, 124)])
+def test_planted_pairs_are_found_at_the_distance_and_not_one_bit_farther(words, max_distance):
+    hashes = random_hashes(30_000, words)
+    for k in range(100):
+        hashes[5_000 + k] = flipped(hashes[k], max_distance, seed=k)
+        hashes[5_500 + k] = flipped(hashes[1_000 + k], max_distance + 1, seed=k)
+    effort = JoinStats()
+
+    found = in_one(pairs.iter_pairs(hashes, max_distance, effort=effort))
+
+    assert effort.layout.is_scan == (words == 16)
+    assert found == [(k, 5_000 + k, max_distance) for k in range(100)]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+@pytest.mark.parametrize("n_other", [None, 0, 1, 2])
+def test_sets_of_no_hash_one_and_two_are_answered(n, n_other):
+    hashes = np.zeros((n, 1), np.uint64)
+    other = None if n_other is None else np.zeros((n_other, 1), np.uint64)
+
+    found = as_tuples(pairs.find_pairs(hashes, 0, other=other))
+
+    every = pairs_inside(hashes, 0) if other is None else pairs_across(hashes, other, 0)
+    assert found == every
+
+
+# --- blocks, threads, effort
+
+
+@by_width
+@patient
+@given(data=st.data())
+def test_blocks_are_sorted_disjoint_and_no_longer_than_they_may_be(words, data, monkeypatch):
+    monkeypatch.setattr(join, "BLOCK_PAIRS", 16)
+    monkeypatch.setattr(tables, "TABLE_BYTES", 1)
+    monkeypatch.setattr(packed, "PART_PAIRS", 8)
+    monkeypatch.setattr(packed, "YIELDED_PAIRS", 12)
+    hashes = data.draw(clustered(words))
+    max_distance = data.draw(st.integers(0, 4))
+    effort = JoinStats(layout=data.draw(layouts(words, max_distance)))
+
+    blocks = list(pairs.iter_pairs(hashes, max_distance, effort=effort))
+
+    assert in_one(blocks) == pairs_inside(hashes, max_distance)
+    assert all(0 < len(block.left) <= max(16, len(hashes)) for block in blocks)
+    lefts = [set(block.left.tolist()) for block in blocks]
+    assert sum(map(len, lefts)) == len(set().union(*lefts))
+
+
+@pytest.mark.parametrize("is_scan", [True, False])
+def test_any_number_of_threads_gives_the_same_blocks(is_scan, monkeypatch):
+    monkeypatch.setattr(join, "BLOCK_PAIRS", 1_000)
+    hashes = random_hashes(2_000, 1) & np.uint64(0x0F0F0F0F0F)
+    bits = np.arange(0) if is_scan else np.array([0, 9, 18, 27])
+    layout = Layout((Band(bits, 0), Band(bits + 2, 0), Band(bits + 1, 1)), 0, 0.0, 1.0, 1.0)
+
+    runs = [
+        list(pairs.iter_pairs(hashes, 3, threads=threads, effort=JoinStats(layout=layout)))
+        for threads in (1, 2, 7)
+    ]
+
+    assert in_one(runs[0]) == pairs_inside(hashes, 3)
+    assert len(runs[0]) > 3
+    assert [as_tuples(block) for block in runs[1]] == [as_tuples(block) for block in runs[0]]
+    assert [as_tuples(block) for block in runs[2]] == [as_tuples(block) for block in runs[0]]
+
+
+@patient
+@given(data=st.data())
+def test_the_comparisons_are_the_products_of_neighbouring_buckets(data):
+    left, right = data.draw(clustered(1)), data.draw(clustered(1))
+    effort = JoinStats(layout=data.draw(layouts(1, 3)))
+
+    list(pairs.iter_pairs(left, 3, other=right, effort=effort))
+
+    assert effort.n_compared == bucket_products(left, right, effort.layout.bands)
+
+
+def test_a_bucket_of_more_hashes_than_a_tile_is_compared_whole():
+    n = 2 * _kernels.TILE + _kernels.LANES + 3
+    hashes = np.arange(n, dtype=np.uint64)[:, None] << np.uint64(20)
+    effort = JoinStats(layout=Layout((Band(np.arange(8), 1),), 0, 0.0, 1.0, 1.0))
+
+    found = in_one(pairs.iter_pairs(hashes, 1, effort=effort))
+
+    one_bit_apart = [
+        (i, i | 1 << bit, 1) for i in range(n) for bit in range(14) if not i >> bit & 1
+    ]
+    assert found == sorted(pair for pair in one_bit_apart if pair[1] < n)
+    assert effort.n_compared == n * (n - 1) // 2
+
+
+def test_progress_rises_to_the_end():
+    told = []
+    effort = JoinStats(on_progress=told.append)
+
+    list(pairs.iter_pairs(random_hashes(20_000, 4), 31, effort=effort))
+
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1.0)
+
+
+def test_an_exception_in_the_callers_thread_stops_the_threads_at_once(monkeypatch):
+    def give_up(share):
+        if share > 0:
+            raise KeyboardInterrupt
+
+    stretches = []
+    monkeypatch.setattr(
+        join, "Stretch", lambda *args: stretches.append(Stretch(*args)) or stretches[-1]
+    )
+    effort = JoinStats(on_progress=give_up, layout=Layout((Band(np.arange(0), 0),), 0, 0, 1, 1e-9))
+    before = set(threading.enumerate())
+
+    with pytest.raises(KeyboardInterrupt):
+        list(pairs.iter_pairs(random_hashes(1_000_000, 1), 10, effort=effort))
+
+    assert set(threading.enumerate()) <= before
+    (stretch,) = stretches
+    n_dealt = stretch.control[_kernels.FIRST_COUNTER :].min()
+    assert n_dealt < stretch.stop - stretch.start
+
+
+# --- equal hashes
+
+
+@by_width
+@patient
+@given(data=st.data())
+def test_classes_hold_the_rows_of_equal_hashes_by_first_row(words, data):
+    hashes = data.draw(clustered(words))
+
+    found = pairs.group_equal(hashes)
+
+    rows = np.split(found.members, found.offsets[1:-1])
+    expected = classes_of(hashes)
+    assert [members.tolist() for members in rows if len(hashes)] == expected
+    assert found.rows.tolist() == [members[0] for members in expected]
+
+
+def test_hashes_that_share_their_mixed_number_are_told_apart(monkeypatch):
+    monkeypatch.setattr(classes, "MULTIPLIERS", (0,))
+    hashes = random_hashes(10, 2)[[0, 1, 0, 2, 1, 1]]
+
+    found = pairs.group_equal(hashes)
+
+    assert found.rows.tolist() == [0, 1, 3]
+    assert found.members.tolist() == [0, 2, 1, 4, 5, 3]
+
+
+@by_width
+@patient
+@given(data=st.data())
+def test_find_pairs_equals_the_scan_of_all_rows(words, data, monkeypatch):
+    monkeypatch.setattr(classes, "EXPANDED_PAIRS", 7)
+    hashes = data.draw(clustered(words, max_size=40))
+    max_distance = data.draw(st.integers(0, 5) | st.integers(0, 64 * words))
+
+    found = pairs.find_pairs(hashes, max_distance)
+
+    assert as_tuples(found) == pairs_inside(hashes, max_distance)
+
+
+@patient
+@given(clustered(2), st.integers(0, 6))
+def test_expand_streams_each_pair_of_rows_once(hashes, max_distance):
+    grouped = pairs.group_equal(hashes)
+    found = pairs.iter_pairs(hashes[grouped.rows], max_distance)
+
+    rows = in_one(pairs.expand(grouped, found))
+
+    assert sorted(rows) == pairs_inside(hashes, max_distance)
+
+
+def test_a_hundred_thousand_equal_hashes_are_one_class():
+    hashes = np.full((100_000, 4), 5, np.uint64)
+
+    found = pairs.group_equal(hashes)
+
+    assert found.rows.tolist() == [0]
+    assert list(pairs.iter_pairs(hashes[found.rows], 31)) == []
+
+
+def test_too_many_pairs_are_counted_before_memory_is_taken():
+    hashes = np.full((100_000, 4), 5, np.uint64)
+
+    with pytest.raises(TooManyPairsError) as caught:
+        pairs.find_pairs(hashes, 31)
+
+    assert caught.value.n_pairs == 100_000 * 99_999 // 2
+
+
+def test_max_pairs_itself_is_not_too_many():
+    hashes = np.array([[0], [1], [3], [3]], np.uint64)
+
+    found = pairs.find_pairs(hashes, 1, max_pairs=4)
+
+    assert as_tuples(found) == pairs_inside(hashes, 1)
+    with pytest.raises(TooManyPairsError, match="4 pairs are more than max_pairs=3"):
+        pairs.find_pairs(hashes, 1, max_pairs=3)
+
+
+# --- skew
+
+
+def test_bits_that_go_together_are_dealt_to_different_bands():
+    rng = np.random.default_rng(0)
+    half = rng.integers(0, 2, (500, 16), dtype=np.uint8)
+    sample = np.concatenate([half, half], axis=1)  # bit k + 16 repeats bit k
+
+    dealt = bands.deal(sample, [16, 16])
+
+    assert sorted(np.concatenate(dealt).tolist()) == list(range(32))
+    assert [len(set((bits % 16).tolist())) for bits in dealt] == [16, 16]
+
+
+def test_bits_that_hardly_vary_are_dealt_last():
+    sample = random_hashes(300, 1, seed=3).view(np.uint8)[:, :8] & 1
+    sample[:, [2, 5]] = 1
+
+    dealt = bands.deal(sample, [3, 3])
+
+    assert sorted(np.concatenate(dealt).tolist()) == [0, 1, 3, 4, 6, 7]
+
+
+def test_hashes_of_which_a_third_share_half_their_bits_are_joined_exactly():
+    hashes = random_hashes(30_000, 1)
+    hashes[::3] &= np.uint64(0xFFFFFFFF)
+    effort = JoinStats()
+
+    found = in_one(pairs.iter_pairs(hashes, 8, effort=effort))
+
+    assert not effort.layout.is_scan
+    near = np.argwhere(np.triu(hamming_matrix(hashes[:900], hashes) <= 8, 1))
+    assert [[i, j] for i, j, _ in found if i < 900] == near.tolist()
+
+
+@pytest.mark.parametrize(("max_distance", "is_scan"), [(10, False), (30, True)])
+def test_the_scan_is_chosen_where_bands_do_not_pay(max_distance, is_scan):
+    layout = bands.choose(random_hashes(50_000, 1), None, max_distance)
+
+    assert layout.is_scan == is_scan
+
+
+@patient
+@given(st.integers(0, 60), st.sampled_from(WORDS), st.floats(1, 50))
+def test_bands_never_lose_a_pair_by_their_number(max_distance, words, skew):
+    task = bands.Task(10**6, 10**6, words, max_distance, True)
+
+    shape = bands.best_shape(task, skew)
+
+    if shape is not None:
+        assert sum(radius + 1 for _, radius in shape.bands) == max_distance + 1
+        assert sum(width for width, _ in shape.bands) <= 64 * words
+        assert all(width > 0 and radius >= 0 for width, radius in shape.bands)
+
+
+# --- many probes
+
+
+@by_width
+@patient
+@given(data=st.data())
+def test_find_within_equals_the_scan_nearest_first_ties_by_index(words, data):
+    hashes, probes = data.draw(clustered(words)), data.draw(clustered(words, max_size=20))
+    max_distance = data.draw(st.integers(0, 64 * words))
+    effort = JoinStats(layout=data.draw(layouts(words, max_distance)))
+
+    found = pairs.find_within(hashes, probes, max_distance, effort=effort)
+
+    assert found.offsets.dtype == found.indices.dtype == found.distances.dtype == np.int64
+    rows = zip(found.distances.tolist(), found.indices.tolist(), strict=True)
+    listed = list(rows)
+    spans = zip(found.offsets[:-1], found.offsets[1:], strict=True)
+    assert [listed[a:b] for a, b in spans] == matches_of(hashes, probes, max_distance)
+
+
+# --- refusals and costs
+
+
+@pytest.mark.parametrize("call", [pairs.find_pairs, pairs.iter_pairs])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hashes": np.zeros((2, 1))}, "uint64 of shape"),
+        ({"hashes": np.zeros(2, np.uint64)}, r"got uint64 of shape \(2,\)"),
+        ({"other": np.zeros((2, 4), np.uint64)}, r"other must be .* \(n, 1\), .* \(2, 4\)"),
+        ({"max_distance": -1}, "0 to 64 bits, got -1"),
+        ({"max_distance": 65}, "0 to 64 bits, got 65"),
+        ({"threads": 0}, "threads must be at least 1, got 0"),
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_refused_at_once(call, arguments, message):
+    arguments = {"hashes": np.zeros((2, 1), np.uint64), "max_distance": 3} | arguments
+    hashes, max_distance = arguments.pop("hashes"), arguments.pop("max_distance")
+
+    with pytest.raises(ValueError, match=message):
+        call(hashes, max_distance, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("probes", "threads", "message"),
+    [
+        (np.zeros((1, 2), np.uint64), 1, r"probes must be uint64 of shape \(n, 1\)"),
+        (np.zeros((1, 1), np.uint64), -3, "threads must be at least 1, got -3"),
+    ],
+)
+def test_probes_that_do_not_fit_are_refused(probes, threads, message):
+    with pytest.raises(ValueError, match=message):
+        pairs.find_within(np.zeros((2, 1), np.uint64), probes, 3, threads=threads)
+
+
+def test_numba_is_imported_by_the_first_join_only():
+    script = """
+import sys
+import numpy as np
+from imgdup.search import pairs, planner
+pairs.group_equal(np.zeros((3, 1), np.uint64))
+assert "numba" not in sys.modules
+list(pairs.iter_pairs(np.zeros((3, 1), np.uint64), 0))
+assert "numba" in sys.modules
+"""
+
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
+    def njit(**options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda loop: loop
+
+    monkeypatch.setattr(_kernels, "njit", njit)
+
+    assert _kernels.compiled(len) is len

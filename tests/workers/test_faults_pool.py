@@ -1,0 +1,491 @@
+"""Faults of worker processes, cases 45 to 55: real signals, real hangs, real kills.
+
+What each case promises: every item is answered once, the culprit by name and nobody else; the
+run ends; nothing of it stays behind.
+"""
+
+import multiprocessing.connection
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from contextlib import closing
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+
+import pool_tasks
+from imgdup.workers.child import THREAD_VARIABLES
+from imgdup.workers.pool import Died, Setup, answers
+from imgdup.workers.process import Processes
+
+TIMEOUT_S = 0.5
+ENDED_S = 3.0  # within which orphans must be gone
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals as on Unix")
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+
+
+def outcomes(batches, task=pool_tasks.act, **options):
+    """(item, outcome) of every answer, in the order they came."""
+    options = {"workers": 2, "timeout_s": TIMEOUT_S} | options
+    return [
+        (item, outcome)
+        for items, result in answers(task, batches, **options)
+        for item, outcome in ([(items[0], result)] if isinstance(result, Died) else result)
+    ]
+
+
+def culprits(got):
+    return sorted((item, outcome.reason) for item, outcome in got if isinstance(outcome, Died))
+
+
+def with_bad_ones(*bad, n=60, size=10):
+    """Batches of numbers, with bad items strewn among them."""
+    items = list(range(n))
+    for i, word in enumerate(bad):
+        items.insert((i + 1) * n // (len(bad) + 1), word)
+    return items, [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def assert_each_answered_once(got, items):
+    assert Counter(item for item, _ in got) == Counter(items)
+    assert all(
+        outcome == item * item
+        for item, outcome in got
+        if isinstance(item, int) and not isinstance(outcome, Died)
+    )
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "segfault",
+        "exit(1)",
+        "_exit(3)",
+        "sys.exit(1)",
+        pytest.param("kill", marks=posix),
+        pytest.param("half an answer", marks=posix),
+    ],
+)
+def test_45_an_item_that_ends_its_process_is_named_and_all_others_are_answered(word):
+    items, batches = with_bad_ones(word)
+
+    got = outcomes(batches)
+
+    assert_each_answered_once(got, items)
+    assert culprits(got) == [(word, "crashed")]
+
+
+def test_45_a_name_that_kills_the_decoder_costs_only_its_own_answer():
+    pytest.importorskip("cv2")
+    items, batches = with_bad_ones("surrogate name")
+
+    got = outcomes(batches, timeout_s=20.0)
+
+    assert_each_answered_once(got, items)
+    assert culprits(got) in ([("surrogate name", "crashed")], [])
+
+
+@posix
+def test_46_kills_from_outside_blame_nobody_and_lose_nothing():
+    items = list(range(400))
+    batches = [["nap", *items[i : i + 10]] for i in range(0, 400, 10)]
+
+    got, n_kills = [], 0
+    with closing(answers(pool_tasks.act, batches, workers=2, timeout_s=20.0)) as stream:
+        for n_answers, (_, result) in enumerate(stream):
+            got.extend(result)
+            if n_answers % 8 == 0:
+                n_kills += kill_workers(active_children())
+
+    assert n_kills >= 5
+    assert_each_answered_once(got, [*items, *["nap"] * 40])
+    assert culprits(got) == []
+
+
+def kill_workers(workers):
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGKILL)
+    return len(workers)
+
+
+@posix
+def test_46_a_worker_that_is_killed_while_idle_is_replaced_unnoticed():
+    with Processes(Setup(workers=1, timeout_s=20.0)) as executor:
+        first = executor.submit(os.getpid).result()
+        os.kill(first, signal.SIGKILL)
+        multiprocessing.connection.wait([child.sentinel for child in active_children()])
+
+        second = executor.submit(os.getpid).result()
+
+    assert second != first
+
+
+@pytest.mark.parametrize("word", ["hang", pytest.param("hang with lock", marks=posix)])
+def test_47_a_hang_is_timed_out_and_named(word):
+    items, batches = with_bad_ones(word)
+    started = time.monotonic()
+
+    got = outcomes(batches)
+
+    assert_each_answered_once(got, items)
+    assert culprits(got) == [(word, "timed-out")]
+    assert time.monotonic() - started < 2 * TIMEOUT_S + ENDED_S
+
+
+def test_47_a_batch_may_take_longer_than_the_limit_of_one_item():
+    got = outcomes([["nap"] * 24], timeout_s=0.8)
+
+    assert culprits(got) == []
+
+
+def test_47_a_worker_may_be_idle_for_longer_than_the_limit():
+    got = []
+    with closing(
+        answers(pool_tasks.act_and_say_who, ([n] for n in range(3)), workers=1, timeout_s=1.0)
+    ) as stream:
+        for _, (pid, _) in stream:
+            got.append(pid)
+            time.sleep(1.2)
+
+    assert len(got) == 3
+    assert len(set(got)) == 1
+
+
+def test_47_a_single_item_has_only_one_try_at_the_time_limit():
+    patience_s = 3.0  # far longer than a worker takes to start, on a busy machine too
+    started = time.monotonic()
+
+    got = outcomes([["hang"]], workers=1, timeout_s=patience_s)
+
+    assert culprits(got) == [("hang", "timed-out")]
+    assert time.monotonic() - started < 2 * patience_s
+
+
+def test_48_three_bad_items_in_one_batch_are_each_named():
+    items, batches = with_bad_ones("segfault", "hang", "_exit(3)", size=100)
+
+    got = outcomes(batches)
+
+    assert_each_answered_once(got, items)
+    assert culprits(got) == [
+        ("_exit(3)", "crashed"),
+        ("hang", "timed-out"),
+        ("segfault", "crashed"),
+    ]
+
+
+def test_48_a_run_of_bad_items_only_comes_to_its_end():
+    items = ["segfault", "_exit(3)", "exit(1)", "hang", "sys.exit(1)", "segfault", "_exit(3)"]
+
+    got = outcomes([items[:4], items[4:]], timeout_s=0.5)
+
+    assert_each_answered_once(got, items)
+    assert len(culprits(got)) == len(items)
+
+
+def test_48_a_task_that_dies_without_an_item_in_hand_is_tried_item_by_item():
+    got = outcomes([[1, 2, 3]], task=pool_tasks.die_in_company)
+
+    assert sorted(got) == [(1, 1), (2, 4), (3, 9)]
+
+
+def test_48_a_task_that_always_dies_without_an_item_in_hand_comes_to_its_end():
+    got = outcomes([[1, 2]], task=pool_tasks.die_before_first_item)
+
+    assert culprits(got) == [(1, "crashed"), (2, "crashed")]
+
+
+def test_48_workers_that_die_while_they_start_end_the_run_and_blame_nobody():
+    with pytest.raises(Exception, match=r"die while they start \(exit code 5\)"):
+        outcomes([[1], [2]], initializer=pool_tasks.die_while_beginning)
+
+
+@linux
+def test_49_an_item_too_big_for_the_memory_cap_fails_alone_and_its_worker_lives():
+    batches = [[1, "memory", 2], [3]]
+
+    got = list(
+        answers(
+            pool_tasks.act_and_say_who,
+            batches,
+            workers=1,
+            timeout_s=20.0,
+            initializer=pool_tasks.limit_memory,
+            initargs=(pool_tasks.ONE_GIB // 4,),
+        )
+    )
+
+    outcomes_by_worker = [outcome for _, (_, outcome) in got]
+    assert outcomes_by_worker == [[(1, 1), ("memory", "MemoryError"), (2, 4)], [(3, 9)]]
+    assert len({pid for _, (pid, _) in got}) == 1
+
+
+# The parent as a script: it prints the workers' numbers, then works until a signal comes.
+INTERRUPTED = """
+    import multiprocessing, signal, sys
+    from contextlib import closing
+    import pool_tasks
+    from imgdup.workers.pool import answers
+
+    def leave(number, frame):
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGHUP, leave)
+    task, word = getattr(pool_tasks, sys.argv[1]), sys.argv[2]
+    batches = [["nap"], ["nap"], *[[word] * 200] * 50]
+    try:
+        with closing(answers(task, batches, workers=2, timeout_s=60.0)) as stream:
+            next(stream), next(stream)
+            print(*[worker.pid for worker in multiprocessing.active_children()], flush=True)
+            for _ in stream:
+                pass
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.fixture
+def run_script():
+    """Start scripts, each the leader of its own process group as under a shell; end them after."""
+    started = []
+
+    def run(script, *arguments, prefix=(), **options):
+        command = [*prefix, sys.executable, "-c", textwrap.dedent(script), *arguments]
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=pool_tasks.ENVIRONMENT,
+            **options,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def worker_numbers(process):
+    """Read the numbers of the workers, once there are any."""
+    return [int(word) for word in process.stdout.readline().split()]
+
+
+def is_running(pid):
+    """Whether a process exists and is not only waiting to be buried."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return not status.parent.parent.exists() or status.read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def all_gone(pids, within_s):
+    deadline = time.monotonic() + within_s
+    while any(map(is_running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(map(is_running, pids))
+
+
+def start_of_python_s():
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    return time.monotonic() - started
+
+
+@posix
+@pytest.mark.parametrize(
+    "signals, exit_code",
+    [
+        ([signal.SIGINT], 130),
+        ([signal.SIGINT, signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+    ],
+    ids=["Ctrl-C", "Ctrl-C twice", "SIGTERM", "SIGHUP"],
+)
+def test_50_an_interrupt_ends_everything_within_two_seconds(run_script, signals, exit_code):
+    process = run_script(INTERRUPTED, "act", "hang with lock")
+    workers = worker_numbers(process)
+    started = time.monotonic()
+
+    send(process, signals)
+    _, errors = process.communicate(timeout=20)
+
+    assert process.returncode == exit_code
+    assert errors == ""
+    assert all_gone(workers, within_s=1)
+    assert time.monotonic() - started < 2 + 3 * start_of_python_s()
+
+
+@posix
+@pytest.mark.parametrize("delay_s", [0.0, 0.03, 0.1])
+def test_50_an_interrupt_while_workers_start_leaves_no_trace(run_script, delay_s):
+    process = run_script(INTERRUPTED, "act", "nap")
+    wait_for_child(process)
+    time.sleep(delay_s)
+
+    send(process, [signal.SIGINT])
+    _, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert errors == ""
+
+
+@posix
+def test_50_what_is_done_when_the_interrupt_comes_is_kept(run_script, tmp_path):
+    process = run_script(INTERRUPTED, "nap_until_stopped", str(tmp_path))
+    workers = worker_numbers(process)
+
+    send(process, [signal.SIGINT])
+    process.communicate(timeout=20)
+
+    parts = {int(part.stem): int(part.read_text()) for part in tmp_path.iterdir()}
+    assert parts.keys() <= set(workers)
+    assert len(parts) > 0
+    assert all(n_done > 0 for n_done in parts.values())
+
+
+FORGOTTEN = """
+    import pool_tasks
+    from imgdup.workers.pool import answers
+    stream = answers(pool_tasks.act, [["nap"]] * 1000, workers=2, timeout_s=60.0)
+    next(stream)
+"""
+
+
+def test_50_a_program_that_ends_without_closing_the_answers_does_end(run_script):
+    process = run_script(FORGOTTEN)
+
+    _, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    assert errors == ""
+
+
+def send(process, signals):
+    """Ctrl-C goes to every process of the group, other signals to the parent alone."""
+    for number in signals:
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        time.sleep(0.1)
+
+
+def wait_for_child(process):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while children.exists() and not children.read_text():
+        time.sleep(0.005)
+
+
+@linux
+def test_51_memory_of_parent_and_workers_is_flat_over_100_000_items():
+    batches = (["/a/path/of/usual/length.jpg"] * 500 for _ in range(200))
+    parent, workers = [], {}
+
+    for _, (pid, n_bytes) in answers(pool_tasks.weigh, batches, workers=2, timeout_s=30.0):
+        parent.append(pool_tasks.resident_bytes())
+        workers.setdefault(pid, []).append(n_bytes)
+
+    for weights in [parent, *workers.values()]:
+        assert weights[-1] - weights[len(weights) // 4] < 2_000_000
+
+
+def test_53_a_worker_has_one_thread_before_its_libraries_are_loaded():
+    [(_, seen)] = answers(pool_tasks.look_around, [[0]], workers=1, timeout_s=30.0)
+
+    assert set(seen["threads"]) == set(THREAD_VARIABLES)
+    assert set(seen["threads"].values()) == {"1"}
+    assert seen["heavy"] == []
+
+
+WARNED = """
+    import logging, sys
+    logging.basicConfig(format="%(message)s")
+    import pool_tasks
+    from imgdup.workers.pool import answers
+    for items, result in answers(pool_tasks.act, [[2], [3]], workers=2, timeout_s=60.0):
+        print(result[0][1])
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    "prepare",
+    ["umount -l /dev/shm", "mount -t tmpfs -o size=4k none /dev/shm; cat /dev/zero >/dev/shm/full"],
+    ids=["missing", "full"],
+)
+def test_54_shared_memory_missing_or_full_changes_nothing(run_script, prepare):
+    prefix = ["unshare", "--mount", "sh", "-c", f'{prepare} 2>/dev/null; exec "$@"', "sh"]
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode != 0:
+        pytest.skip("needs a mount name space")
+    process = run_script(WARNED, prefix=prefix)
+
+    output, errors = process.communicate(timeout=60)
+
+    assert sorted(output.split()) == ["4", "9"]
+    assert errors == ""
+
+
+@posix
+def test_54_without_room_for_a_process_the_work_is_done_in_this_one_with_a_warning(run_script):
+    process = run_script(WARNED, prefix=["sh", "-c", 'ulimit -n 8; exec "$@"', "sh"])
+
+    output, errors = process.communicate(timeout=60)
+
+    assert sorted(output.split()) == ["4", "9"]
+    assert errors.startswith("cannot start a worker process: [Errno 24] Too many open files;")
+    assert len(errors.splitlines()) == 1
+
+
+DAEMONIC = """
+    import logging, multiprocessing
+    logging.basicConfig(format="%(message)s")
+    import pool_tasks
+    from imgdup.workers.pool import answers
+    def work():
+        print([result for _, result in answers(pool_tasks.act, [[2]], workers=2, timeout_s=60.0)])
+    process = multiprocessing.get_context("fork").Process(target=work, daemon=True)
+    process.start()
+    process.join()
+"""
+
+
+@posix
+def test_54_a_daemonic_process_that_may_have_no_children_does_the_work_itself(run_script):
+    process = run_script(DAEMONIC)
+
+    output, errors = process.communicate(timeout=60)
+
+    assert output == "[[(2, 4)]]\n"
+    assert "daemonic processes are not allowed to have children" in errors
+    assert len(errors.splitlines()) == 1
+
+
+@posix
+@pytest.mark.parametrize("word", ["nap", "hang"])
+def test_55_workers_end_when_the_parent_is_killed(run_script, word):
+    process = run_script(INTERRUPTED, "act", word)
+    workers = worker_numbers(process)
+
+    process.kill()
+    _, errors = process.communicate(timeout=20)
+
+    assert all_gone(workers, ENDED_S)
+    assert errors == ""

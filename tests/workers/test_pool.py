@@ -1,0 +1,289 @@
+"""One answer for every item: the same contract for every executor, and how a death is judged.
+
+The judgement is a function of a batch and a death, so it is tested without processes; what real
+deaths look like is in test_faults_pool.py.
+"""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from multiprocessing import active_children
+
+import pytest
+
+import pool_tasks
+from imgdup.errors import ImgdupError
+from imgdup.workers import pool as executors
+from imgdup.workers import process as processes
+from imgdup.workers.pool import Died, answers, inline, local
+from imgdup.workers.process import Death, Processes, Setup, WorkerDied
+
+
+def threads(setup):
+    return ThreadPoolExecutor(setup.workers, initializer=setup.initializer, initargs=setup.initargs)
+
+
+ENGINES = [inline, threads, local]
+
+
+def in_batches(items, size):
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def all_answers(task, batches, **options):
+    """Items and outcomes as one sorted list."""
+    options = {"workers": 2, "timeout_s": 30.0} | options
+    return sorted(
+        (
+            (item, outcome)
+            for items, result in answers(task, batches, **options)
+            for item, outcome in (result if isinstance(result, list) else [(items[0], result)])
+        ),
+        key=repr,
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_item_is_answered_once_on_every_executor(engine):
+    numbers = list(range(100))
+
+    got = all_answers(pool_tasks.act, in_batches(numbers, 7), engine=engine)
+
+    assert sorted(got) == [(n, n * n) for n in numbers]
+
+
+@pytest.mark.parametrize("workers, size", [(1, 1), (1, 7), (2, 3), (2, 100), (4, 1), (16, 3)])
+def test_52_answers_are_equal_for_any_number_of_workers_and_any_batch_size(workers, size):
+    numbers = list(range(20))
+
+    got = all_answers(pool_tasks.act, in_batches(numbers, size), workers=workers)
+
+    assert sorted(got) == [(n, n * n) for n in numbers]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("batches", [[], [[]], [[], [1], []]], ids=["none", "empty", "some empty"])
+def test_no_batch_and_an_empty_batch_are_batches_too(engine, batches):
+    got = list(answers(pool_tasks.act, batches, workers=2, timeout_s=30.0, engine=engine))
+
+    assert sorted(items for items, _ in got) == sorted(batches)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_batches_are_taken_only_as_workers_become_free(engine):
+    taken = []
+    batches = (taken.append(n) or [n] for n in range(1000))
+
+    with closing(
+        answers(pool_tasks.act, batches, workers=2, timeout_s=30.0, engine=engine)
+    ) as stream:
+        next(stream)
+
+    assert len(taken) <= 4
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_exception_of_the_task_reaches_the_caller(engine):
+    with pytest.raises(LookupError, match="no such thing"):
+        all_answers(pool_tasks.raise_error, [[1], [2]], engine=engine)
+
+
+def test_an_exception_in_a_worker_says_where_it_was_raised():
+    with pytest.raises(LookupError) as caught:
+        all_answers(pool_tasks.raise_error, [[1]])
+
+    assert "in raise_error" in "".join(caught.value.__notes__)
+
+
+def test_an_exception_of_the_batches_reaches_the_caller_and_ends_the_workers():
+    def batches():
+        yield [1]
+        raise PermissionError("folder")
+
+    with pytest.raises(PermissionError, match="folder"):
+        all_answers(pool_tasks.act, batches())
+
+    assert active_children() == []
+
+
+def test_an_exception_of_the_initializer_reaches_the_caller():
+    with pytest.raises(RuntimeError, match="nothing is ready"):
+        all_answers(pool_tasks.act, [[1]], initializer=pool_tasks.fail_to_begin)
+
+
+def test_a_task_that_workers_cannot_find_is_an_error(monkeypatch):
+    monkeypatch.setattr(pool_tasks, "act_here_only", lambda items, before: None, raising=False)
+    pool_tasks.act_here_only.__qualname__ = "act_here_only"
+    pool_tasks.act_here_only.__module__ = "pool_tasks"
+
+    with pytest.raises(AttributeError, match="act_here_only"):
+        all_answers(pool_tasks.act_here_only, [[1]])
+
+
+def test_a_result_that_cannot_be_sent_is_an_error():
+    with pytest.raises(TypeError, match="lock"):
+        all_answers(pool_tasks.send_nonsense, [[1]])
+
+
+def test_workers_are_gone_after_the_last_answer():
+    all_answers(pool_tasks.act, [[1], [2], [3]])
+
+    assert active_children() == []
+
+
+def test_workers_are_gone_when_the_generator_is_closed():
+    stream = answers(pool_tasks.act, [["nap"]] * 100, workers=2, timeout_s=30.0)
+    next(stream)
+
+    stream.close()
+
+    assert active_children() == []
+
+
+def test_nothing_starts_before_the_first_answer_is_asked_for():
+    answers(pool_tasks.act, [[1]], workers=2, timeout_s=30.0)
+
+    assert active_children() == []
+
+
+def test_no_more_workers_start_than_there_are_batches():
+    with closing(answers(pool_tasks.act, [[1]], workers=8, timeout_s=30.0)) as stream:
+        next(stream)
+
+        assert len(active_children()) == 1
+
+
+def test_where_no_process_can_start_the_work_is_done_here_with_a_warning(monkeypatch, caplog):
+    def refuse(process):
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(processes.SpawnProcess, "start", refuse)
+
+    with caplog.at_level(logging.WARNING, logger="imgdup"):
+        got = all_answers(pool_tasks.act, [[1], [2]])
+
+    assert got == [(1, 1), (2, 4)]
+    assert "no more processes" in caplog.text
+
+
+def test_a_later_worker_that_cannot_start_ends_the_run_with_the_reason(monkeypatch):
+    executor = Processes(Setup(workers=2, timeout_s=30.0))
+    monkeypatch.setattr(processes, "_Worker", refuse_to_be)
+
+    with pytest.raises(ImgdupError, match="cannot start a worker process: table full"):
+        all_answers(pool_tasks.act, [["nap"], ["nap"]], engine=lambda setup: executor)
+
+
+def refuse_to_be(setup, stop):
+    raise OSError("table full")
+
+
+def dying(*deaths):
+    """An engine whose first calls end in these deaths."""
+    left = list(deaths)
+
+    class Mortal(executors._Inline):
+        def submit(self, function, /, *args):
+            if left:
+                return super().submit(die, left.pop(0))
+            return super().submit(function, *args)
+
+    return lambda setup: Mortal()
+
+
+def die(death):
+    raise WorkerDied(death)
+
+
+CRASH = Death(0, -11)
+TIMEOUT = Death(0, 1, timed_out=True)
+KILL = Death(0, -9)
+LOSS = Death(None, -11)
+STILLBIRTH = Death(None, 5, began=False)
+
+
+@pytest.mark.parametrize(
+    "deaths, reason",
+    [
+        ([CRASH, CRASH], "crashed"),
+        ([TIMEOUT], "timed-out"),
+        ([CRASH, TIMEOUT], "timed-out"),
+        ([KILL, KILL, KILL], "crashed"),
+        ([LOSS] * 5, "crashed"),
+    ],
+)
+def test_an_item_is_guilty_when_the_evidence_suffices(deaths, reason):
+    got = all_answers(pool_tasks.act, [[3]], workers=1, engine=dying(*deaths))
+
+    assert [(item, died.reason) for item, died in got] == [(3, reason)]
+
+
+@pytest.mark.parametrize(
+    "deaths", [[CRASH], [KILL, KILL], [LOSS] * 4, [STILLBIRTH] * 4, [CRASH, KILL]]
+)
+def test_an_item_is_innocent_when_the_evidence_does_not_suffice(deaths):
+    got = all_answers(pool_tasks.act, [[3]], workers=1, engine=dying(*deaths))
+
+    assert got == [(3, 9)]
+
+
+@pytest.mark.parametrize("death", [CRASH, TIMEOUT, KILL, LOSS, STILLBIRTH])
+@pytest.mark.parametrize("position", [0, 2, 4])
+def test_one_death_in_a_batch_convicts_nobody_and_loses_nothing(death, position):
+    if death.in_hand is not None:
+        death = death._replace(in_hand=position)
+
+    got = all_answers(pool_tasks.act, [[1, 2, 3, 4, 5]], workers=1, engine=dying(death))
+
+    assert got == [(n, n * n) for n in [1, 2, 3, 4, 5]]
+
+
+def test_a_batch_that_is_lost_again_and_again_is_done_item_by_item():
+    got = list(
+        answers(pool_tasks.act, [[1, 2]], workers=1, timeout_s=30.0, engine=dying(*[LOSS] * 5))
+    )
+
+    assert sorted(got) == [([1], [(1, 1)]), ([2], [(2, 4)])]
+
+
+def test_workers_that_never_begin_are_an_error_and_blame_no_item():
+    with pytest.raises(ImgdupError, match=r"die while they start \(exit code 5\)"):
+        all_answers(pool_tasks.act, [[1]], engine=dying(*[STILLBIRTH] * 5))
+
+
+def test_a_suspect_of_a_kill_is_tried_while_nothing_else_runs():
+    beside = []
+    submitted = []
+
+    class Recording(ThreadPoolExecutor):
+        def submit(self, function, /, *args):
+            beside.append([items for items, future in submitted if not future.done()])
+            first = not submitted
+            future = super().submit(*((die, KILL) if first else (function, *args)))
+            submitted.append((args[1], future))
+            return future
+
+    all_answers(
+        pool_tasks.act, [["nap", 1], ["nap", 2], ["nap", 3]], engine=lambda setup: Recording(2)
+    )
+
+    alone = next(i for i, (items, _) in enumerate(submitted) if items == ["nap"])
+    assert beside[alone] == []
+    assert all(["nap"] not in running for running in beside[alone + 1 :])
+
+
+@pytest.mark.parametrize(
+    "exit_code, shown",
+    [(-11, "SIGSEGV"), (3, "exit code 3"), (None, "exit code None"), (-99, "signal 99")],
+)
+def test_a_death_says_how_the_process_ended(exit_code, shown):
+    death = Death(None, exit_code)
+
+    assert str(death) == shown
+
+
+def test_the_answer_for_a_culprit_says_how_it_died():
+    [(items, died)] = answers(pool_tasks.act, [["_exit(3)"]], workers=1, timeout_s=30.0)
+
+    assert items == ["_exit(3)"]
+    assert died == Died("crashed", "ended its worker process each time: exit code 3")

@@ -1,0 +1,81 @@
+"""Processes: whose they are, what they see, and that nobody's ``__main__`` runs twice."""
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import pool_tasks
+from imgdup.workers.pool import Setup
+from imgdup.workers.process import Processes
+
+SCRIPT = """
+import pool_tasks
+from imgdup.workers.pool import answers
+
+print("started")
+got = [seen for _, seen in answers(pool_tasks.look_around, [[1], [2]], workers=2, timeout_s=60.0)]
+print(*[seen["main"] for seen in got])
+"""
+NOTEBOOK = f"""
+import __main__
+if hasattr(__main__, "__file__"):
+    del __main__.__file__
+exec(compile({SCRIPT!r}, "<cell>", "exec"), __main__.__dict__)
+"""
+
+
+@pytest.mark.parametrize("form", ["script", "module", "command", "stdin", "notebook"])
+def test_an_unguarded_main_is_run_once_in_every_form(tmp_path, form):
+    (tmp_path / "unguarded.py").write_text(SCRIPT)
+    (tmp_path / "cell.py").write_text(NOTEBOOK)
+    arguments = {
+        "script": ["unguarded.py"],
+        "module": ["-m", "unguarded"],
+        "command": ["-c", SCRIPT],
+        "stdin": ["-"],
+        "notebook": ["cell.py"],
+    }
+
+    done = subprocess.run(
+        [sys.executable, *arguments[form]],
+        input=SCRIPT if form == "stdin" else "",
+        cwd=tmp_path,
+        env=pool_tasks.ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.stderr == ""
+    assert done.stdout == "started\nNone None\n"
+
+
+class CountedPipe:
+    """A pipe that takes a while to close, and counts how often it is."""
+
+    def __init__(self, pipe):
+        self._pipe = pipe
+        self.n_closed = 0
+
+    def __getattr__(self, name):
+        return getattr(self._pipe, name)
+
+    def close(self):
+        self.n_closed += 1
+        time.sleep(0.05)
+        self._pipe.close()
+
+
+def test_a_worker_that_several_threads_end_is_ended_once():
+    with Processes(Setup(workers=1, timeout_s=20.0)) as executor:
+        (worker,) = executor._workers
+        worker.pipe = CountedPipe(worker.pipe)
+
+        with ThreadPoolExecutor(4) as pool:
+            for ended in [pool.submit(worker.end) for _ in range(4)]:
+                ended.result()
+
+    assert worker.pipe.n_closed == 1

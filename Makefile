@@ -23,8 +23,9 @@ lint: install
 typecheck: install
 	$(BIN)/mypy
 
+# One process per core; the tests of one file stay in one process.
 test: lint typecheck
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 demo: install
 	$(BIN)/python data/make_sample.py build/sample
@@ -57,9 +58,10 @@ peers: install
 	$(BIN)/python benchmarks/peers_imagededup.py --images $(DATA)/caltech-101
 
 fuzz: install
-	IMGDUP_FUZZ=600 IMGDUP_FUZZ_HEADS=500000 $(BIN)/pytest --timeout 3600 -k "fuzz or forged or case_56"
+	IMGDUP_FUZZ=600 IMGDUP_FUZZ_HEADS=500000 $(BIN)/pytest --timeout 3600 -k "fuzz or forged"
 
 soak: install
+	IMGDUP_EVERY_LINE=1 $(BIN)/pytest --timeout 3600 -k every_line
 	$(BIN)/python benchmarks/soak.py
 
 clean:

@@ -1,12 +1,16 @@
-"""What holds for all tests, and the photos that those of the command line share.
+"""What holds for all tests, the painted sample set, and the photos that the command line's share.
 
-No test asserts a time, so no example of Hypothesis has a deadline.
-
-Continuous integration draws the same examples at every run; on a desk each run draws others.
+No test asserts a time, so no example of Hypothesis has a deadline. Continuous integration draws the
+same examples at every run; on a desk each run draws others.
 """
 
+import hashlib
 import os
+import signal
+import tempfile
+from pathlib import Path
 
+import make_sample
 import pytest
 from hypothesis import settings
 from make_sample import encode, photo
@@ -15,6 +19,41 @@ from imgdup import cli
 
 settings.register_profile("imgdup", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("imgdup")
+
+
+def pytest_configure():
+    """Let the tests depend neither on how the shell started them nor on who runs them in parallel.
+
+    A shell that starts pytest in the background lets it, and all that it starts, ignore Ctrl-C;
+    COLUMNS outweighs the width of the terminals that tests make.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("COLUMNS", None)
+
+
+@pytest.fixture(scope="session")
+def painted_sample(pytestconfig):
+    """The folder of the painted sample set; read it, do not write in it.
+
+    It is painted once and kept in pytest's cache until the scripts that paint it change.
+    """
+    scripts = sorted(Path(make_sample.__file__).parent.glob("*.py"))
+    name = hashlib.blake2b(b"".join(map(Path.read_bytes, scripts)), digest_size=8).hexdigest()
+    folder = pytestconfig.cache.mkdir("painted-sample") / name
+    if not folder.is_dir():
+        with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+            make_sample.paint_sample(Path(work, "sample"))
+            _rename_unless_there(Path(work, "sample"), folder)
+    return folder
+
+
+def _rename_unless_there(source, target):
+    """Give a folder its name; another process that runs tests may have been first."""
+    try:
+        source.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ other; ``...`` in the shown output stands for anything. Lines that begin with ``
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,10 +70,9 @@ def matches(shown, printed):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(painted_sample, tmp_path_factory):
     place = tmp_path_factory.mktemp("readme")
-    painter = README.parent / "data" / "make_sample.py"
-    subprocess.run([sys.executable, painter, place / "sample"], check=True, capture_output=True)
+    shutil.copytree(painted_sample, place / "sample")
     return place
 
 

@@ -21,25 +21,19 @@ MIN_QUALITY = 50
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    """The folder of a painted sample set."""
-    folder = tmp_path_factory.mktemp("sample")
-    paint_sample(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def truth(sample):
+def truth(painted_sample):
     """Lines of truth.csv as dicts."""
-    with (sample / "truth.csv").open(newline="", encoding="utf-8") as file:
+    with (painted_sample / "truth.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
-def fingerprints(sample):
+def fingerprints(painted_sample):
     """Fingerprint of each picture by its name."""
-    paths = sorted(path for path in sample.rglob("*") if path.suffix in {".jpg", ".png", ".webp"})
-    pictures = {path.relative_to(sample).as_posix(): path.read_bytes() for path in paths}
+    paths = sorted(
+        path for path in painted_sample.rglob("*") if path.suffix in {".jpg", ".png", ".webp"}
+    )
+    pictures = {path.relative_to(painted_sample).as_posix(): path.read_bytes() for path in paths}
     return {
         name: fingerprint(decode(data, Limits()).gray, "dhash", 64)
         for name, data in pictures.items()
@@ -99,17 +93,19 @@ def test_truth_names_every_picture(truth, fingerprints):
     assert {line["expected"] for line in truth} == {"same", "different", "rotated"}
 
 
-def test_an_exact_copy_and_a_rotation_are_among_them(sample, truth):
+def test_an_exact_copy_and_a_rotation_are_among_them(painted_sample, truth):
     copied = next(line for line in truth if line["relation"] == "copied")
 
-    assert (sample / copied["a"]).read_bytes() == (sample / copied["b"]).read_bytes()
+    assert (painted_sample / copied["a"]).read_bytes() == (
+        painted_sample / copied["b"]
+    ).read_bytes()
     assert len(pairs_expected(truth, "rotated")) == 1
 
 
-def test_paint_is_repeatable(sample, tmp_path):
+def test_paint_is_repeatable(painted_sample, tmp_path):
     paint_sample(tmp_path)
 
-    assert all_bytes(tmp_path) == all_bytes(sample)
+    assert all_bytes(tmp_path) == all_bytes(painted_sample)
 
 
 def all_bytes(folder: Path):

@@ -37,6 +37,7 @@ from imgdup.system import files
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Died, Setup, answers
 from imgdup.workers.process import Processes
+from real_pictures import DATA, needs_data
 
 MIB = 1 << 20
 HONEST = hostile.honest_files()
@@ -884,12 +885,9 @@ def test_44_mutants_of_every_format_end_no_process_and_take_no_time_or_memory():
 
 
 @linux
+@needs_data
 def test_44_real_hostile_files_end_no_process_and_take_no_time_or_memory(worker):
-    if "IMGDUP_DATA" not in os.environ:
-        pytest.skip("IMGDUP_DATA is not set")
-    paths = [
-        path for path in Path(os.environ["IMGDUP_DATA"], "hostile").rglob("*") if path.is_file()
-    ]
+    paths = [path for path in (DATA / "hostile").rglob("*") if path.is_file()]
 
     costs = {path: worker(file_tasks.examine, str(path)) for path in paths}
 

@@ -7,7 +7,6 @@ at the same distance, less one (102 of 107 at 31), and no ``different`` pair.
 import csv
 import functools
 import os
-from pathlib import Path
 
 import pytest
 
@@ -18,22 +17,22 @@ from imgdup.hashing import fingerprint
 from imgdup.images.decode import decode
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
+from real_pictures import DATA, needs_data
 
-DATA = os.environ.get("IMGDUP_DATA")
-pytestmark = pytest.mark.skipif(not DATA, reason="IMGDUP_DATA names no folder of pictures")
+pytestmark = needs_data
 
 FOUND_BY_REFERENCE = {31: 102, 40: 106}  # of the `same` pairs, by pdqhash on full decodes
 
 
 @functools.cache
 def pairs():
-    with open(Path(DATA, "near-duplicates", "pairs.csv"), encoding="utf-8", newline="") as file:
+    with open(DATA / "near-duplicates/pairs.csv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 @functools.cache
 def hashed(name):
-    data = read_file(os.fsencode(Path(DATA, name)), Limits()).data
+    data = read_file(os.fsencode(DATA / name), Limits()).data
     picture = decode(data, Limits())
     found = fingerprint(picture.gray, "dhash", 64)
     pdq = sum(int(word) << (64 * i) for i, word in enumerate(found.pdq))

@@ -6,7 +6,6 @@ given by a formula; and, for PDQ, what the package ``pdqhash`` says of real phot
 (``pdqhash_frozen.txt``, made by ``benchmarks/peers_pdqhash.py``).
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,7 @@ from imgdup.hashing.comparisons import pdq_qualities
 from imgdup.images.decode import Limits, decode
 from imgdup.images.gray import GrayImage, luma
 from imgdup.search.hamming import to_hex
-
-DATA = os.environ.get("IMGDUP_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="IMGDUP_DATA names no folder of real pictures")
+from real_pictures import DATA, needs_data
 
 TWINS = {
     ("dhash", 64): lambda pixels: oracles.dhash(pixels, 8),
@@ -315,7 +312,7 @@ def test_pdq_of_full_decodes_is_that_of_the_package_pdqhash():
     lines = list(frozen_lines())
 
     for name, text, quality in lines:
-        gray = decode((Path(DATA) / name).read_bytes(), Limits(), full=True).gray
+        gray = decode((DATA / name).read_bytes(), Limits(), full=True).gray
         result = fingerprint(gray, "pdq", 256)
 
         assert (name, to_hex(result.pdq[None])[0], result.quality) == (name, text, quality)
@@ -325,7 +322,7 @@ def test_pdq_of_full_decodes_is_that_of_the_package_pdqhash():
 
 @needs_data
 def test_pdq_of_indexing_decodes_stays_close_to_full_ones():
-    paths = sorted((Path(DATA) / "caltech-101").rglob("*.jpg"))[::18]
+    paths = sorted((DATA / "caltech-101").rglob("*.jpg"))[::18]
     distances = []
 
     for path in paths:

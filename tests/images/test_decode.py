@@ -4,10 +4,8 @@ Files are made in memory by Pillow (``encoded``). Equality is asked where a form
 small distance between hashes where it does not. Broken files are in ``test_faults_images``.
 """
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -27,9 +25,7 @@ from imgdup.images import decoders
 from imgdup.images.decode import decode, decode_rgb, picture_from_array
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
-
-DATA = os.environ.get("IMGDUP_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="IMGDUP_DATA names no folder of real pictures")
+from real_pictures import DATA, needs_data
 
 LIMITS = Limits()
 RGB = photo()
@@ -289,7 +285,7 @@ def test_orientation_of_avif_is_applied(orientation):
 @needs_data
 @pytest.mark.parametrize("kind", ["Landscape", "Portrait"])
 def test_the_eight_orientations_of_real_files_hash_alike(kind):
-    paths = sorted((Path(DATA) / "hostile/exif-orientation").glob(f"{kind}_[1-8].jpg"))
+    paths = sorted((DATA / "hostile/exif-orientation").glob(f"{kind}_[1-8].jpg"))
     pictures = [decode(path.read_bytes(), LIMITS) for path in paths]
 
     found = [distances(picture, pictures[0]) for picture in pictures]

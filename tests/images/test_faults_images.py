@@ -5,13 +5,11 @@ IMGDUP_DATA that fuzzers of other projects found.
 """
 
 import itertools
-import os
 import struct
 import subprocess
 import sys
 import time
 import zlib
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -26,9 +24,7 @@ from imgdup.images import decoders
 from imgdup.images.decode import decode, picture_from_array
 from imgdup.images.formats import REASONS
 from imgdup.system.limits import Limits
-
-DATA = os.environ.get("IMGDUP_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="IMGDUP_DATA names no folder of real pictures")
+from real_pictures import DATA, needs_data
 
 LIMITS = Limits()
 RGB = photo()
@@ -336,7 +332,7 @@ def test_every_hostile_file_gives_a_picture_or_a_reason_soon():
         "        word = error.reason\n"
         "    print(word, time.process_time() - start)\n"
     )
-    folder = Path(DATA) / "hostile"
+    folder = DATA / "hostile"
     command = [sys.executable, "-W", "error", "-c", script, str(folder)]
 
     result = subprocess.run(command, capture_output=True, text=True, timeout=250)

@@ -6,7 +6,6 @@ CALTECH-101 that are made into copies here.
 
 import csv
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,9 +14,9 @@ import pytest
 from imgdup.errors import ImageError
 from imgdup.hashing import HASHERS
 from imgdup.images.decode import Limits, decode
+from real_pictures import DATA, needs_data
 
-DATA = os.environ.get("IMGDUP_DATA")
-pytestmark = pytest.mark.skipif(not DATA, reason="IMGDUP_DATA names no folder of real pictures")
+pytestmark = needs_data
 
 N_PHOTOS = int(os.environ.get("IMGDUP_RECALL_PHOTOS", "60"))
 
@@ -53,7 +52,7 @@ def distance(a, b):
 @pytest.fixture(scope="module")
 def photos():
     """Bytes of photos from all over CALTECH-101."""
-    paths = sorted((Path(DATA) / "caltech-101").rglob("*.jpg"))
+    paths = sorted((DATA / "caltech-101").rglob("*.jpg"))
     return [path.read_bytes() for path in paths[:: len(paths) // N_PHOTOS][:N_PHOTOS]]
 
 
@@ -74,12 +73,12 @@ def test_copies_of_photos_are_found(photos, copy):
 
 
 def test_pairs_that_others_call_the_same_are_found():
-    with (Path(DATA) / "near-duplicates/pairs.csv").open(newline="", encoding="utf-8") as file:
+    with (DATA / "near-duplicates/pairs.csv").open(newline="", encoding="utf-8") as file:
         pairs = [(row["a"], row["b"]) for row in csv.DictReader(file) if row["label"] == "same"]
     missed = []
 
     for pair in pairs:
-        a, b = ((Path(DATA) / name).read_bytes() for name in pair)
+        a, b = ((DATA / name).read_bytes() for name in pair)
         try:
             found = distance(a, b) <= 10
         except ImageError:

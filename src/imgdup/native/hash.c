@@ -10,8 +10,20 @@
 #include <math.h>
 #include <string.h>
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+/* Numbers that are added and multiplied each for itself: as many as a register holds. */
+#if defined(__AVX__)
+typedef double Vector __attribute__((vector_size(32)));
+#else
+typedef double Vector __attribute__((vector_size(16)));
+#endif
+
 enum {
-    TILE = 64,          /* columns of the picture that are weighed at a time */
+    TILE = 64,          /* columns of the picture that are weighed at a time, at most */
+    BLOCK = 32,         /* columns of a tile that are weighed in one go */
+    WAVES = 16,         /* lines that are multiplied with a wave in one go */
+    LANES = sizeof(Vector) / sizeof(double),
     TURNED = 8,         /* strips that are turned at a time */
     MAX_SIDE = 16,      /* of the square that 256 bits fill */
     TINY_SIDE = 16,     /* pixels; a shorter side holds too little to have a quality */
@@ -38,20 +50,37 @@ typedef struct {
     double folded[2][MAX_LINES / 2][MAX_LINES];
     double half[MAX_LINES][MAX_SIDE];
     double folded_half[2][MAX_LINES / 2][MAX_SIDE];
-    double basis[MAX_SIDE][MAX_LINES / 2];
+    double waves[2][MAX_SIDE][MAX_LINES / 2]; /* of 32 lines and of 64, (frequencies, lines) */
 } Work;
 
-/* Add up the weighed rows of one line in some columns: sums (n,). */
+/* Add up the weighed rows of one line in n columns: sums (n,). Blocks of columns, whose number the
+ * compiler knows, stay in registers; the last one may overlap the one before it. */
 #define DEFINE_WEIGH(NAME, PIXEL, SUM)                                                             \
-    static void NAME(const void *pixels, int64_t row_stride, const SUM *weights, int64_t n_rows,  \
-                     int n, SUM *restrict sums) {                                                  \
+    static ALWAYS_INLINE void NAME##_columns(                                                       \
+        const char *pixels, int64_t row_stride, const SUM *weights, int64_t n_rows, int n,         \
+        SUM *sums) {                                                                               \
+        SUM block[BLOCK];                                                                          \
         for (int c = 0; c < n; c++)                                                                \
-            sums[c] = 0;                                                                           \
-        for (int64_t k = 0; k < n_rows; k++) {                                                     \
-            const PIXEL *row = (const PIXEL *)((const char *)pixels + k * row_stride);             \
+            block[c] = weights[0] * (SUM)((const PIXEL *)pixels)[c];                               \
+        for (int64_t k = 1; k < n_rows; k++) {                                                     \
+            const PIXEL *row = (const PIXEL *)(pixels + k * row_stride);                           \
             SUM weight = weights[k];                                                               \
             for (int c = 0; c < n; c++)                                                            \
-                sums[c] += weight * (SUM)row[c];                                                   \
+                block[c] += weight * (SUM)row[c];                                                  \
+        }                                                                                          \
+        for (int c = 0; c < n; c++)                                                                \
+            sums[c] = block[c];                                                                    \
+    }                                                                                              \
+    static void NAME(const PIXEL *pixels, int64_t row_stride, const SUM *weights, int64_t n_rows, \
+                     int n, SUM *sums) {                                                           \
+        if (n < BLOCK) {                                                                           \
+            NAME##_columns((const char *)pixels, row_stride, weights, n_rows, n, sums);            \
+            return;                                                                                \
+        }                                                                                          \
+        for (int c = 0; c < n; c += BLOCK) {                                                       \
+            c = c > n - BLOCK ? n - BLOCK : c;                                                     \
+            NAME##_columns((const char *)(pixels + c), row_stride, weights, n_rows, BLOCK,         \
+                           sums + c);                                                              \
         }                                                                                          \
     }
 
@@ -108,10 +137,11 @@ static void fill_grid(Work *work, const ImgdupPicture *picture, int n_rows, int 
         for (int64_t k = 0; k < n; k++)
             work->row_weights[k] = (float)work->rows.weights[k];
     }
-    for (int j = 0; j < n_columns; j++)
-        memset(work->grid[j], 0, (size_t)n_rows * sizeof(double));
-    for (int64_t left = 0; left < width; left += TILE) {
-        int n = (int)smaller(TILE, width - left);
+    memset(work->grid, 0, (size_t)n_columns * sizeof work->grid[0]);
+    int64_t n_tiles = (width + TILE - 1) / TILE;
+    for (int64_t tile = 0; tile < n_tiles; tile++) {
+        int64_t left = tile * width / n_tiles; /* tiles are equally wide, so that none is narrow */
+        int n = (int)((tile + 1) * width / n_tiles - left);
         if (picture->is_float)
             tile_of_floats(work, picture, n_rows, left, n);
         else if (whole)
@@ -223,43 +253,67 @@ static void compare_median(const double *coefficients, int n, uint64_t *words) {
     }
 }
 
-/* Compare coefficients (1, 1) to (side, side) of the two-dimensional DCT-II of the grid, which is
- * 4 side x 4 side: the pHash, and PDQ. A wave of even frequency is its own mirror image, one of
- * odd frequency its negative; so each is multiplied with the sums or the differences of lines that
- * lie opposite each other, half as many. */
-static void compare_frequencies(Work *work, int side, uint64_t *words) {
+/* Weigh n_lines lines of WAVES numbers by a wave and add them up: sums (WAVES,). */
+static void add_lines(const double *wave, const double *lines, int n_lines, int stride,
+                      double *sums) {
+    Vector totals[WAVES / LANES], line;
+    for (int i = 0; i < WAVES / LANES; i++)
+        totals[i] = (Vector){0};
+    for (int j = 0; j < n_lines; j++)
+        for (int i = 0; i < WAVES / LANES; i++) {
+            memcpy(&line, lines + j * stride + LANES * i, sizeof line);
+            totals[i] += wave[j] * line;
+        }
+    memcpy(sums, totals, sizeof totals);
+}
+
+/* Compute coefficients (1, 1) to (side, side) of the two-dimensional DCT-II of the grid, which is
+ * 4 side x 4 side, in units of 1 / PER_UNIT. A wave of even frequency is its own mirror image, one
+ * of odd frequency its negative; so each is multiplied with the sums or the differences of lines
+ * that lie opposite each other, half as many. */
+static void transform(Work *work, int side, double *coefficients) {
     int n = 4 * side, middle = n / 2;
-    for (int k = 0; k < side; k++)
-        for (int i = 0; i < middle; i++)
-            work->basis[k][i] = cosine((k + 1) * (2 * i + 1) * (MAX_LINES / n));
+    double sums[WAVES];
+    memset(work->half, 0, sizeof work->half);
     for (int j = 0; j < middle; j++)
         for (int i = 0; i < n; i++) {
             work->folded[0][j][i] = work->grid[j][i] + work->grid[n - 1 - j][i];
             work->folded[1][j][i] = work->grid[j][i] - work->grid[n - 1 - j][i];
         }
-    for (int k = 0; k < side; k++) {
-        double sums[MAX_LINES] = {0};
-        for (int j = 0; j < middle; j++)
-            for (int i = 0; i < n; i++)
-                sums[i] += work->basis[k][j] * work->folded[(k + 1) % 2][j][i];
-        for (int i = 0; i < n; i++)
-            work->half[i][k] = sums[i];
-    }
+    for (int k = 0; k < side; k++)
+        for (int first = 0; first < n; first += WAVES) {
+            add_lines(work->waves[n / 32 - 1][k], &work->folded[(k + 1) % 2][0][first], middle,
+                      MAX_LINES, sums);
+            for (int i = 0; i < WAVES; i++)
+                work->half[first + i][k] = sums[i];
+        }
     for (int i = 0; i < middle; i++)
-        for (int k = 0; k < side; k++) {
+        for (int k = 0; k < MAX_SIDE; k++) {
             work->folded_half[0][i][k] = work->half[i][k] + work->half[n - 1 - i][k];
             work->folded_half[1][i][k] = work->half[i][k] - work->half[n - 1 - i][k];
         }
-    double coefficients[MAX_SIDE * MAX_SIDE], scale = 2 * PER_UNIT / n;
     for (int k = 0; k < side; k++) {
-        double sums[MAX_SIDE] = {0};
-        for (int i = 0; i < middle; i++)
-            for (int l = 0; l < side; l++)
-                sums[l] += work->basis[k][i] * work->folded_half[(k + 1) % 2][i][l];
+        add_lines(work->waves[n / 32 - 1][k], work->folded_half[(k + 1) % 2][0], middle,
+                  MAX_SIDE, sums);
         for (int l = 0; l < side; l++)
-            coefficients[k * side + l] = rint(sums[l] * scale);
+            coefficients[k * side + l] = rint(sums[l] * (2 * PER_UNIT / n));
     }
+}
+
+/* Compare the low frequencies of the grid with their median: the pHash, and PDQ. */
+static void compare_frequencies(Work *work, int side, uint64_t *words) {
+    double coefficients[MAX_SIDE * MAX_SIDE];
+    transform(work, side, coefficients);
     compare_median(coefficients, side * side, words);
+}
+
+/* The first halves of the waves of 32 and of 64 lines. */
+static void fill_waves(Work *work) {
+    for (int k = 0; k < MAX_SIDE; k++)
+        for (int i = 0; i < MAX_LINES / 2; i++) {
+            work->waves[0][k][i] = cosine((k + 1) * (2 * i + 1) * 2);
+            work->waves[1][k][i] = cosine((k + 1) * (2 * i + 1));
+        }
 }
 
 /* Add up, in whole percents, the differences between n neighbours. */
@@ -323,6 +377,7 @@ int64_t imgdup_hash_scratch(int64_t rows_and_columns) {
 void imgdup_hash(const ImgdupPicture *pictures, int64_t n, const ImgdupHashes *hashes,
                  void *scratch) {
     Work *work = scratch;
+    fill_waves(work);
     for (int64_t i = 0; i < n; i++) {
         const ImgdupPicture *picture = pictures + i;
         int64_t rows = (picture->height + picture->reduction - 1) / picture->reduction;

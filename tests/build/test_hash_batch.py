@@ -3,9 +3,9 @@
 import pytest
 from make_sample import encode, photo
 
+from imgdup.build import hash_batch as module
 from imgdup.build.checkpoints import Item, Job, load_part
 from imgdup.build.hash_batch import TOGETHER, hash_batch
-from imgdup.hashing import Samples
 from imgdup.images.decode import decode, read_file
 from imgdup.images.formats import REASONS
 from imgdup.system.limits import Limits
@@ -45,16 +45,15 @@ def test_all_files_have_the_hashes_that_each_has_alone(job, items):
 
 def test_what_goes_wrong_in_hashing_is_the_answer_for_that_file_alone(job, items, monkeypatch):
     expected = part_of(job, items)[1]
-    add = Samples.add
+    fingerprints = module.fingerprints
+    culprit = decode(read_file(items[4].path, Limits()).data, Limits()).gray.pixels.sum()
 
-    def short_of_memory(samples, gray):
-        add(samples, gray)
-        if gray.pixels.sum() == short_of_memory.culprit:
+    def short_of_memory(pictures, name, bits):
+        if any(each.pixels.sum() == culprit for each in pictures):
             raise MemoryError
+        return fingerprints(pictures, name, bits)
 
-    gray = decode(read_file(items[4].path, Limits()).data, Limits()).gray
-    short_of_memory.culprit = gray.pixels.sum()
-    monkeypatch.setattr(Samples, "add", short_of_memory)
+    monkeypatch.setattr(module, "fingerprints", short_of_memory)
 
     result, found = part_of(job, items)
 
@@ -65,16 +64,16 @@ def test_what_goes_wrong_in_hashing_is_the_answer_for_that_file_alone(job, items
     assert found["pdq"][others].tolist() == expected["pdq"][others].tolist()
 
 
-def test_a_batch_that_cannot_be_compared_at_once_is_compared_one_by_one(job, items, monkeypatch):
+def test_pictures_that_cannot_be_hashed_in_one_call_are_hashed_one_by_one(job, items, monkeypatch):
     expected = part_of(job, items)[1]
-    fingerprints = Samples.fingerprints
+    fingerprints = module.fingerprints
 
-    def only_few(samples):
-        if len(samples) > 1:
+    def only_one(pictures, name, bits):
+        if len(pictures) > 1:
             raise MemoryError
-        return fingerprints(samples)
+        return fingerprints(pictures, name, bits)
 
-    monkeypatch.setattr(Samples, "fingerprints", only_few)
+    monkeypatch.setattr(module, "fingerprints", only_one)
 
     result, found = part_of(job, items)
 

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles_hashing as oracles
-from imgdup.hashing import HASHERS, Samples, fingerprint, grids
-from imgdup.hashing.comparisons import pdq_qualities
+from imgdup.hashing import HASHERS, fingerprint, fingerprints, hash_pictures
 from imgdup.images.decode import Limits, decode
 from imgdup.images.gray import GrayImage, luma
 from imgdup.search.hamming import to_hex
@@ -61,7 +60,7 @@ def to_gray(pixels):
 
 
 def compute(name, bits, gray):
-    return HASHERS[name].compute(gray, bits)
+    return hash_pictures([gray], name, bits)[0]
 
 
 def integer(words):
@@ -207,17 +206,6 @@ def test_turned_and_mirrored_views_hash_as_copies_do(name, bits):
 
 
 @each_hash
-def test_a_large_picture_in_pieces_hashes_as_a_whole(name, bits, monkeypatch):
-    gray = to_gray(luma(blotches(6, 700, 300, 3)))
-    monkeypatch.setattr(grids, "PIECE_PIXELS", 1 << 30)
-    whole = compute(name, bits, gray)
-
-    monkeypatch.setattr(grids, "PIECE_PIXELS", 1000)
-
-    assert compute(name, bits, gray).tolist() == whole.tolist()
-
-
-@each_hash
 def test_a_fingerprint_holds_the_search_hash_and_pdq(name, bits):
     gray = to_gray(formula_picture())
 
@@ -238,14 +226,15 @@ def test_quality_equals_its_twin(seed):
     assert quality == oracles.pdq(pixels.tolist())[1]
 
 
-@pytest.mark.parametrize("axis", [1, 2])
-def test_quality_counts_whole_percents_of_both_axes(axis):
-    samples = np.zeros((1, 64, 64))
-    samples[:, 32:] = 255 * 0.29 - 1e-12  # a whole percent is not lost to rounding
+@pytest.mark.parametrize("step", range(51, 256, 51))
+@pytest.mark.parametrize("axis", [0, 1])
+def test_quality_counts_whole_percents_of_both_axes(axis, step):
+    pixels = np.zeros((64, 64), dtype=np.uint8)
+    pixels[:, 32:] = step  # a whole percent of 255 is not lost to rounding
 
-    qualities = pdq_qualities(samples if axis == 1 else samples.swapaxes(1, 2))
+    _, _, quality = fingerprint(to_gray(pixels if axis else pixels.T), "dhash", 64)
 
-    assert qualities.tolist() == [29 * 64 // 90]
+    assert quality == 64 * step * 100 // 255 // 90
 
 
 @each_hash
@@ -253,10 +242,7 @@ def test_many_fingerprints_are_those_of_each(name, bits):
     sizes = [(60, 90), (90, 60), (8, 8), (1, 300), (64, 64)]
     grays = [to_gray(blotches(i, *size) // (i + 1)) for i, size in enumerate(sizes)]
 
-    samples = Samples(name, bits, room=len(grays) + 1)
-    for gray in grays:
-        samples.add(gray)
-    found = samples.fingerprints()
+    found = fingerprints(grays, name, bits)
 
     each = [fingerprint(gray, name, bits) for gray in grays]
     assert found.hashes.tolist() == [one.hashes.tolist() for one in each]
@@ -264,25 +250,13 @@ def test_many_fingerprints_are_those_of_each(name, bits):
     assert found.qualities.tolist() == [one.quality for one in each]
 
 
-def test_samples_that_were_forgotten_leave_nothing_behind():
-    samples = Samples("dhash", 64, room=2)
-    samples.add(to_gray(blotches(1, 60, 90)))
-    samples.add(to_gray(blotches(2, 60, 90)))
-
-    samples.clear()
-    samples.add(to_gray(blotches(3, 8, 8)))
-
-    assert len(samples) == 1
-    assert samples.fingerprints().qualities.tolist() == [0]
-
-
 def test_flat_pictures_have_quality_zero():
-    fingerprints = [
+    found = [
         fingerprint(to_gray(np.full((h, w), 99, dtype=np.uint8)), "dhash", 64)
         for h, w in [(100, 100), (1, 1), (2, 3000)]
     ]
 
-    assert [each.quality for each in fingerprints] == [0, 0, 0]
+    assert [each.quality for each in found] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (4, 100), (8, 8), (15, 200)])

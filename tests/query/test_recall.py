@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from imgdup.errors import ImageError
-from imgdup.hashing import HASHERS
+from imgdup.hashing import hash_pictures
 from imgdup.images.decode import Limits, decode
 from real_pictures import DATA, needs_data
 
@@ -42,7 +42,7 @@ COPIES = {
 
 
 def dhash(data):
-    return HASHERS["dhash"].compute(decode(data, Limits()).gray, 64)
+    return hash_pictures([decode(data, Limits()).gray], "dhash", 64)
 
 
 def distance(a, b):

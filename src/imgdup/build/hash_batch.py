@@ -10,7 +10,7 @@ import numpy as np
 
 from imgdup.build.checkpoints import SAME_BYTES, Item, Job, Result, write_part
 from imgdup.errors import ImageError, answer_of
-from imgdup.hashing import Samples
+from imgdup.hashing import fingerprints
 from imgdup.images.decode import content_digest, decode, read_file
 from imgdup.images.formats import FORMATS, REASONS
 from imgdup.images.gray import GrayImage
@@ -18,8 +18,7 @@ from imgdup.index.columns import Why, empty_columns
 from imgdup.index.terms import terms_of
 from imgdup.workers.pool import Stopped
 
-# So many pictures are decoded, then sampled, then compared, each in one go: a step finds what it
-# needs in the cache then, which saves a sixth of the time, and NumPy is called less often.
+# So many pictures are decoded, then hashed in one call: few enough to be found in the cache still.
 TOGETHER = 8
 TOGETHER_BYTES = 2 << 20  # of pixels that wait for it at most; large pictures do not wait
 
@@ -68,7 +67,6 @@ class _Sheet:
         self.failures: dict[int, Why] = {}
         self._job = job
         self._terms = terms_of(job.limits)
-        self._samples = Samples(job.parameters["hash"], job.parameters["bits"], TOGETHER)
         self._waiting: list[tuple[int, GrayImage]] = []
         self._waiting_bytes = 0
 
@@ -115,10 +113,10 @@ class _Sheet:
 
     def _hash(self, waiting: Sequence[tuple[int, GrayImage]]) -> None:
         """Hash some pictures, or none of them."""
-        self._samples.clear()
-        for _, gray in waiting:
-            self._samples.add(gray)
         if waiting:
             columns, rows = self.columns, [i for i, _ in waiting]
-            found = self._samples.fingerprints()
+            parameters = self._job.parameters
+            found = fingerprints(
+                [gray for _, gray in waiting], parameters["hash"], parameters["bits"]
+            )
             columns["hashes"][rows], columns["pdq"][rows], columns["quality"][rows] = found

@@ -1,32 +1,35 @@
-"""Gray pixels -> perceptual hashes, uint64 words.
+"""Gray pixels -> perceptual hashes, uint64 words, and qualities.
 
-A hasher is a grid and a comparison: the grid's numbers are the picture multiplied by two linear
-operators, one for its rows and one for its columns; the comparison turns them into bits.
+``HASHERS`` says which hashes there are; `imgdup.native.hashes` computes them. Bit ``i`` of a hash
+as an integer is the ``i``-th comparison, row by row; word ``w`` holds bits ``64 * w`` to
+``64 * w + 63``.
+
+References
+----------
+.. [1] N. Krawetz, "Kind of Like That", The Hacker Factor Blog, 2013: the dHash. The order of its
+   bits: A. Rosebrock, "Image hashing with OpenCV and Python", PyImageSearch, 2017.
+.. [2] N. Krawetz, "Looks Like It", The Hacker Factor Blog, 2011: the aHash.
+.. [3] C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010: the
+   pHash of 64 bits; that of 256 bits is the same with twice the side.
+.. [4] Facebook, "The TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm", 2019.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.hashing.comparisons import (
-    Words,
-    compare_frequencies,
-    compare_mean,
-    compare_neighbours,
-    pdq_qualities,
-)
-from imgdup.hashing.grids import Grid, sample
-from imgdup.hashing.operators import Floats
 from imgdup.images.gray import GrayImage
+from imgdup.native import hashes as native
 
 PARAMETERS_VERSION = 1  # changes whenever any picture's hash does
 
 PDQ_BITS = 256
 PDQ_MAX_DISTANCE = 31  # bits at which the authors of PDQ take two pictures for the same
 PDQ_MIN_QUALITY = 50  # below it a picture has too little structure to be compared
-TINY_SIDE = 16  # pixels; a shorter side holds too little to compare, whatever samples of it say
+
+Words = npt.NDArray[np.uint64]
 
 
 class Hasher(NamedTuple):
@@ -35,31 +38,28 @@ class Hasher(NamedTuple):
     Attributes
     ----------
     name : str
-    grids : mapping of int to Grid
-        What it looks at, by its length in bits; the default length comes first.
     max_distance : mapping of int to int
-        By length: the distance in bits up to which a search finds, unless the user says otherwise.
-    compare : callable
-        ``compare(grids, bits)`` turns float64 (n, rows, columns) into uint64 (n, bits // 64).
+        By its length in bits, the default first: the distance in bits up to which a search finds,
+        unless the user says otherwise.
     """
 
     name: str
-    grids: Mapping[int, Grid]
     max_distance: Mapping[int, int]
-    compare: Callable[[Floats, int], Words]
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Lengths that it comes in, in bits, the default first."""
-        return tuple(self.grids)
+        return tuple(self.max_distance)
 
-    def compute(self, gray: GrayImage, bits: int) -> Words:
-        """Hash a picture: uint64 of shape (bits // 64,)."""
-        grids = (self.grids[bits],)
-        room = _room(grids, 1)
-        sample(gray, grids, [each[0] for each in room])
-        words: Words = self.compare(room[0].swapaxes(1, 2), bits)[0]
-        return words
+
+_DISTANCES = {64: 10, 256: 31}
+
+HASHERS: Mapping[str, Hasher] = {
+    "dhash": Hasher("dhash", _DISTANCES),  # is an average darker than its right neighbour?
+    "ahash": Hasher("ahash", _DISTANCES),  # is an average brighter than the mean of all?
+    "phash": Hasher("phash", _DISTANCES),  # is a low frequency above the median of the low ones?
+    "pdq": Hasher("pdq", {PDQ_BITS: PDQ_MAX_DISTANCE}),  # the same, of other averages
+}
 
 
 class Fingerprints(NamedTuple):
@@ -78,99 +78,48 @@ class Fingerprint(NamedTuple):
     quality: int
 
 
-def fingerprint(gray: GrayImage, name: str, bits: int) -> Fingerprint:
-    """Compute both hashes of a picture and its quality.
-
-    The quality is that of PDQ, but 0 if a side is shorter than 16 pixels.
+def hash_pictures(pictures: Sequence[GrayImage], name: str, bits: int) -> Words:
+    """Hash pictures: uint64 of shape (n, bits // 64).
 
     Parameters
     ----------
-    gray : GrayImage
+    pictures : sequence of GrayImage
+    name : str
+        A key of ``HASHERS``.
+    bits : int
+        One of the hasher's ``widths``.
+    """
+    return native.hash_pictures(pictures, [(name, bits)], with_quality=False).hashes[name, bits]
+
+
+def fingerprints(pictures: Sequence[GrayImage], name: str, bits: int) -> Fingerprints:
+    """Compute the search hash, the PDQ hash and the quality of each picture.
+
+    The quality is that of PDQ, but 0 if a side is shorter than 16 pixels: it holds too little to
+    compare.
+
+    Parameters
+    ----------
+    pictures : sequence of GrayImage
     name : str
         Of the search hash, a key of ``HASHERS``.
     bits : int
         Length of the search hash, one of the hasher's ``widths``.
+    """
+    pdq = ("pdq", PDQ_BITS)
+    found = native.hash_pictures(pictures, [(name, bits), pdq])
+    return Fingerprints(found.hashes[name, bits], found.hashes[pdq], found.qualities)
+
+
+def fingerprint(picture: GrayImage, name: str, bits: int) -> Fingerprint:
+    """Compute the fingerprint of one picture, as `fingerprints` does that of many.
 
     Examples
     --------
-    >>> pixels = np.arange(0, 192, 2, dtype=np.uint8).reshape(1, 96).repeat(64, axis=0)
-    >>> gray = GrayImage(pixels, 64, 96)
-    >>> hashes, pdq, quality = fingerprint(gray, "dhash", 64)
+    >>> ramp = np.arange(0, 192, 2, dtype=np.uint8).reshape(1, 96).repeat(64, axis=0)
+    >>> hashes, pdq, quality = fingerprint(GrayImage(ramp, 64, 96), "dhash", 64)
     >>> hex(hashes[0]), quality
     ('0xffffffffffffffff', 22)
     """
-    samples = Samples(name, bits, room=1)
-    samples.add(gray)
-    hashes, pdq, qualities = samples.fingerprints()
+    hashes, pdq, qualities = fingerprints([picture], name, bits)
     return Fingerprint(hashes[0], pdq[0], int(qualities[0]))
-
-
-class Samples:
-    """What hashing keeps of some pictures, so as to compare it for all of them at once.
-
-    For a dozen and more pictures comparing takes a third of the time that it takes one by one.
-
-    Parameters
-    ----------
-    name : str
-    bits : int
-        As in `fingerprint`.
-    room : int
-        How many pictures it can hold.
-    """
-
-    def __init__(self, name: str, bits: int, room: int) -> None:
-        self._hasher, self._bits = HASHERS[name], bits
-        self._kinds = tuple(dict.fromkeys((_PDQ_GRID, self._hasher.grids[bits])))
-        self._grids = _room(self._kinds, room)
-        self._large = np.zeros(room, dtype=np.uint8)
-        self._n = 0
-
-    def __len__(self) -> int:
-        """Count the pictures."""
-        return self._n
-
-    def add(self, gray: GrayImage) -> None:
-        """Do what a fingerprint needs of a picture's pixels."""
-        sample(gray, self._kinds, [grids[self._n] for grids in self._grids])
-        self._large[self._n] = min(gray.height, gray.width) >= TINY_SIDE
-        self._n += 1
-
-    def fingerprints(self) -> Fingerprints:
-        """Compute the fingerprints of all pictures, at least one, in the order they came."""
-        samples, *others = (grids[: self._n].swapaxes(1, 2) for grids in self._grids)
-        pdq = compare_frequencies(samples, PDQ_BITS)
-        hashes = self._hasher.compare(others[0], self._bits) if others else pdq
-        return Fingerprints(hashes, pdq, pdq_qualities(samples) * self._large[: self._n])
-
-    def clear(self) -> None:
-        """Forget all pictures."""
-        self._n = 0
-
-
-def _room(kinds: Sequence[Grid], n: int) -> list[Floats]:
-    """Make room for the grids of some pictures, transposed, as they come from their products."""
-    return [np.empty((n, columns, rows)) for _, rows, columns in kinds]
-
-
-_PDQ_GRID = Grid("pdq", 64, 64)
-_DISTANCES = {64: 10, 256: 31}
-
-HASHERS: Mapping[str, Hasher] = {
-    "dhash": Hasher(
-        "dhash",
-        {64: Grid("area", 8, 9), 256: Grid("area", 16, 17)},
-        _DISTANCES,
-        compare_neighbours,
-    ),
-    "ahash": Hasher(
-        "ahash", {64: Grid("area", 8, 8), 256: Grid("area", 16, 16)}, _DISTANCES, compare_mean
-    ),
-    "phash": Hasher(
-        "phash",
-        {64: Grid("area", 32, 32), 256: Grid("area", 64, 64)},
-        _DISTANCES,
-        compare_frequencies,
-    ),
-    "pdq": Hasher("pdq", {PDQ_BITS: _PDQ_GRID}, {PDQ_BITS: PDQ_MAX_DISTANCE}, compare_frequencies),
-}

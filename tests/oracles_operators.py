@@ -1,0 +1,116 @@
+"""A twin of the hashes in NumPy: a grid is ``rows @ pixels @ columns.T``, with dense matrices.
+
+Quicker than the twin in fractions (``oracles_hashing``), and so for many and large pictures, and
+reduced ones as they are. The only rounding is that of float64 sums, but for 8-bit pixels and area
+averages, whose sums are exact.
+"""
+
+import numpy as np
+
+PDQ_BOXES = 128  # a side holds so many boxes of PDQ's filter
+PDQ_MIN_LENGTH = 5
+PERCENT = 100 / 255 * (1 + 1e-9)
+TIE = 1e-5  # gray levels
+COEFFICIENT_UNIT = 1e-6  # gray levels
+
+
+def block_bounds(length, reduction, short_first):
+    """Full pixels at which the blocks of a reduced axis begin and end."""
+    n_blocks = -(-length // reduction)
+    overhang = n_blocks * reduction - length if short_first else 0
+    return np.clip(np.arange(n_blocks + 1) * reduction - overhang, 0, length)
+
+
+def area_weights(n_lines, length, reduction, short_first):
+    """Parts of a pixel, n_lines to the pixel, of each block that lie in each line's share."""
+    edges = block_bounds(length, reduction, short_first) * n_lines
+    bounds = np.arange(n_lines + 1) * length
+    covered = np.clip(edges, bounds[:-1, None], bounds[1:, None])
+    return np.diff(covered, axis=1).astype(np.float64)
+
+
+def box_of_boxes(n_lines, length):
+    """Weights of full pixels: a mean of means, around each sample."""
+    box = -(-length // PDQ_BOXES)
+    right = (box + 2) // 2 - 1
+    left = box - 1 - right
+    weights = np.zeros((n_lines, length))
+    for i in range(n_lines):
+        middle = (2 * i + 1) * length // (2 * n_lines)
+        middles = range(max(middle - left, 0), min(middle + right, length - 1) + 1)
+        for each in middles:
+            low, high = max(each - left, 0), min(each + right + 1, length)
+            weights[i, low:high] += 1 / ((high - low) * len(middles))
+    return weights
+
+
+def pdq_weights(n_lines, length, reduction, short_first):
+    """Weights of blocks: the sums of those of their pixels."""
+    if length < PDQ_MIN_LENGTH:
+        return np.zeros((n_lines, -(-length // reduction)))
+    starts = block_bounds(length, reduction, short_first)[:-1]
+    return np.add.reduceat(box_of_boxes(n_lines, length), starts, axis=1)
+
+
+def grid(gray, weights, n_rows, n_columns):
+    rows_short, columns_short = gray.short_first
+    rows = weights(n_rows, gray.height, gray.reduction, rows_short)
+    columns = weights(n_columns, gray.width, gray.reduction, columns_short)
+    return rows @ gray.pixels.astype(np.float64) @ columns.T
+
+
+def levels(gray, n_rows, n_columns):
+    """Area averages, rounded, halves up."""
+    sums = grid(gray, area_weights, n_rows, n_columns)
+    return np.floor(sums / (gray.height * gray.width) + (0.5 + TIE))
+
+
+def packed(flags):
+    return np.packbits(flags.ravel(), bitorder="little").view("<u8").astype(np.uint64)
+
+
+def above_median(squares, side):
+    """Coefficients (1, 1) to (side, side) of the DCT-II against their lower median."""
+    n = len(squares)
+    angles = np.arange(1, side + 1)[:, None] * (2 * np.arange(n) + 1) * (np.pi / 2 / n)
+    basis = np.cos(angles) * np.sqrt(2 / n / COEFFICIENT_UNIT)
+    coefficients = np.rint(basis @ squares @ basis.T)
+    return packed(coefficients > np.sort(coefficients.ravel())[side * side // 2 - 1])
+
+
+def dhash(gray, side):
+    found = levels(gray, side, side + 1)
+    return packed(found[:, :-1] < found[:, 1:])
+
+
+def ahash(gray, side):
+    found = levels(gray, side, side)
+    return packed(found * found.size > found.sum())
+
+
+def phash(gray, side):
+    means = grid(gray, area_weights, 4 * side, 4 * side) / (gray.height * gray.width)
+    return above_median(means, side)
+
+
+def pdq(gray, side):
+    return above_median(grid(gray, pdq_weights, 4 * side, 4 * side), side)
+
+
+def quality(gray):
+    if min(gray.height, gray.width) < 16:
+        return 0
+    samples = grid(gray, pdq_weights, 64, 64)
+    steps = [np.abs(np.diff(samples, axis=axis)) * PERCENT for axis in (0, 1)]
+    return min(int(sum(np.floor(each).sum() for each in steps)) // 90, 100)
+
+
+OPERATORS = {
+    ("dhash", 64): lambda gray: dhash(gray, 8),
+    ("dhash", 256): lambda gray: dhash(gray, 16),
+    ("ahash", 64): lambda gray: ahash(gray, 8),
+    ("ahash", 256): lambda gray: ahash(gray, 16),
+    ("phash", 64): lambda gray: phash(gray, 8),
+    ("phash", 256): lambda gray: phash(gray, 16),
+    ("pdq", 256): lambda gray: pdq(gray, 16),
+}

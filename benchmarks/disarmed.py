@@ -14,8 +14,8 @@ def no_watchdog():
     """Files may take for ever."""
     from imgdup.workers import child as workers
 
-    workers._Watch.arm = lambda self, now: setattr(self, "due", float("inf"))
-    workers._Watch.rest = lambda self: None
+    workers._Watchdog.arm = lambda self, now: setattr(self, "due", float("inf"))
+    workers._Watchdog.disarm = lambda self: None
 
 
 def no_caps():

@@ -17,8 +17,8 @@ from examined import Examined, examine
 
 from imgdup.images.formats import REASONS
 from imgdup.system.limits import Limits, usable_cores
-from imgdup.workers.decode import decode_batches
-from imgdup.workers.pool import Died
+from imgdup.workers.decode import batched, decoding_pool
+from imgdup.workers.pool import Died, answers
 
 BATCH = 8
 BARS = {"seconds": 5.0, "bytes": Limits().worker_memory_bytes}
@@ -26,12 +26,12 @@ BARS = {"seconds": 5.0, "bytes": Limits().worker_memory_bytes}
 
 def examine_all(paths, n_workers):
     """The answer for each path, whatever becomes of its worker."""
-    batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
     found = {}
-    for items, answer in decode_batches(examine, batches, Limits(), workers=n_workers):
-        if isinstance(answer, Died):
-            answer = [Examined(answer.reason, 0.0, 0, 0)]
-        found.update(zip(items, answer, strict=True))
+    with decoding_pool(Limits(), n_workers) as pool:
+        for items, answer in answers(examine, batched(paths, BATCH), pool):
+            if isinstance(answer, Died):
+                answer = [Examined(answer.reason, 0.0, 0, 0)]
+            found.update(zip(items, answer, strict=True))
     return found
 
 

@@ -14,6 +14,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from imgdup.errors import ImageError, ImgdupError
 from imgdup.workers.child import THREAD_VARIABLES
 from imgdup.workers.pool import Stopped
 
@@ -153,3 +154,22 @@ def fail_to_begin():
 
 def die_while_beginning():
     os._exit(5)
+
+
+def decode(word):
+    """What stands for decoding a file: a word in capitals, or what the word says."""
+    if word in ACTS:
+        return ACTS[word]()
+    if word == "raise":
+        raise RuntimeError("unforeseen")
+    if word == "memory error":
+        raise MemoryError
+    if word == "unreadable":
+        raise ImageError("unreadable", "Permission denied")
+    if word == "no more memory":
+        raise ImgdupError("no more memory")
+    return word.upper()
+
+
+def process_of(word):
+    return os.getpid()

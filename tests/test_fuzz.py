@@ -32,7 +32,7 @@ from imgdup.images.decode import init_worker
 from imgdup.index import folder, store
 from imgdup.query.check_index import check_structure
 from imgdup.system.limits import Limits
-from imgdup.workers.pool import Died, answers, inline
+from imgdup.workers.pool import Died, Pool, answers, inline
 from imgdup.workers.process import Processes, Setup
 
 FUZZ_S = float(os.environ.get("IMGDUP_FUZZ", "0"))
@@ -77,22 +77,20 @@ def test_case_44_fuzz_mutants_of_pictures_get_one_answer_each_in_bounded_time_an
     kinds = [name for name, _ in fuzz_tasks.seeds()]
     found, died, slow, peak = defaultdict(Counter), {}, {}, 0
 
-    for numbers, answer in answers(
-        partial(fuzz_tasks.decode_mutants, SEED),
-        batches(len(kinds)),
-        workers=2,
-        timeout_s=4 * MAX_S,
-        initializer=init_worker,
-        initargs=(Limits(),),
-    ):
-        if isinstance(answer, Died):
-            died[numbers[0]] = answer
-            continue
-        peak = max(peak, answer.peak_bytes)
-        for number, status, seconds in zip(numbers, answer.statuses, answer.seconds, strict=True):
-            found[kinds[number % len(kinds)].partition(".")[2]][status] += 1
-            if seconds > MAX_S:
-                slow[number] = seconds
+    with Pool(Setup(2, 4 * MAX_S, init_worker, (Limits(),))) as pool:
+        for numbers, answer in answers(
+            partial(fuzz_tasks.decode_mutants, SEED), batches(len(kinds)), pool
+        ):
+            if isinstance(answer, Died):
+                died[numbers[0]] = answer
+                continue
+            peak = max(peak, answer.peak_bytes)
+            for number, status, seconds in zip(
+                numbers, answer.statuses, answer.seconds, strict=True
+            ):
+                found[kinds[number % len(kinds)].partition(".")[2]][status] += 1
+                if seconds > MAX_S:
+                    slow[number] = seconds
 
     assert died == {}
     assert slow == {}

@@ -219,10 +219,10 @@ class ImageIndex:
         self, image: "Image", max_distance: int | None = None, k: int | None = None
     ) -> list[Match]:
         """Do as `look_up` for the eight orientations of an image; each match comes once."""
-        from imgdup.query.probe import make_turned_probes
+        from imgdup.query.probe import make_oriented_probes
 
         parameters = self.generation.probe_parameters
-        probes = make_turned_probes(image, parameters["hash"], parameters["bits"])
+        probes = make_oriented_probes(image, parameters["hash"], parameters["bits"])
         return lookup.look_up_turned(self.generation, probes, max_distance, k)
 
     def pairs(

@@ -44,13 +44,13 @@ class ImageError(ImgdupError):
         return f"{self.reason}: {self.detail}"
 
 
-def answer_of(error: Exception) -> ImageError:
-    """Turn what a file did to a decoder into the answer for that file: each file gets one.
+def as_image_error(error: Exception) -> ImageError:
+    """Turn any exception that a file caused into the answer for that file.
 
     Raises
     ------
     ImgdupError
-        What imgdup raised on purpose, and not of one image.
+        If the error is one that imgdup raised on purpose and that does not concern one image.
     """
     if isinstance(error, ImageError):
         return error

@@ -35,7 +35,7 @@ from imgdup.images.decode import decode, init_worker, picture_from_array, read_f
 from imgdup.index.generation import ScanOptions
 from imgdup.system import files
 from imgdup.system.limits import Limits
-from imgdup.workers.pool import Died, Setup, answers
+from imgdup.workers.pool import Died, Pool, Setup, answers
 from imgdup.workers.process import Processes
 from real_pictures import DATA, needs_data
 
@@ -780,11 +780,14 @@ def test_40_a_read_that_stalls_is_timed_out_and_the_rest_is_done(tmp_path):
         (tmp_path / name).write_bytes(HONEST["baseline.jpg"])
     paths = [str(tmp_path / name) for name in names]
 
-    got = dict(
-        pair
-        for items, result in answers(file_tasks.examine_stalling, [paths], workers=2, timeout_s=1.0)
-        for pair in zip(items, [result.reason] if isinstance(result, Died) else result, strict=True)
-    )
+    with Pool(Setup(workers=2, timeout_s=1.0)) as pool:
+        got = dict(
+            pair
+            for items, result in answers(file_tasks.examine_stalling, [paths], pool)
+            for pair in zip(
+                items, [result.reason] if isinstance(result, Died) else result, strict=True
+            )
+        )
 
     assert got == dict(zip(paths, ["ok", "ok", "timed-out", "ok"], strict=True))
 
@@ -866,17 +869,8 @@ def test_44_mutants_of_every_format_end_no_process_and_take_no_time_or_memory():
         for _ in range(N_MUTANTS // 100)
     )
 
-    results = [
-        result
-        for _, result in answers(
-            file_tasks.examine_all,
-            batches,
-            workers=2,
-            timeout_s=20.0,
-            initializer=init_worker,
-            initargs=(Limits(),),
-        )
-    ]
+    with Pool(Setup(2, 20.0, init_worker, (Limits(),))) as pool:
+        results = [result for _, result in answers(file_tasks.examine_all, batches, pool)]
 
     assert [result for result in results if isinstance(result, Died)] == []
     assert {status for statuses, _, _ in results for status in statuses} >= {"ok", "damaged"}

@@ -101,7 +101,7 @@ def test_what_the_budget_does_not_reach_stays_re_encoded(tmp_path):
 
 
 def test_no_process_starts_where_there_is_nothing_to_look_at(monkeypatch):
-    monkeypatch.setattr("imgdup.dedupe.pixels.decode_batches", None)
+    monkeypatch.setattr("imgdup.workers.pool.Processes", None)
     files = [File(b"/data/1.jpg", content=b"x"), File(b"/data/2.jpg", content=b"x")]
 
     assert relations(files) == {"2.jpg": "same-bytes"}

@@ -17,14 +17,12 @@ from hypothesis import strategies as st
 from make_sample import photo
 
 from imgdup.errors import ImgdupError
-from imgdup.images import decode as images
 from imgdup.output import html as html_report
 from imgdup.output import thumbnails
 from imgdup.output.histogram import distance_histogram
 from imgdup.output.html import Group, Wording, report_page, save_report, size_text
 from imgdup.output.thumbnails import THUMBNAIL, thumbnail
 from imgdup.system.limits import Limits
-from imgdup.workers.pool import Died
 from painted_groups import ENDS_THE_SCRIPT, EVIL, entry, jpeg, many_groups
 
 THUMBNAIL_AT = 6  # in an entry, as the page's script reads it
@@ -176,29 +174,17 @@ def test_a_thumbnail_is_a_small_jpeg_of_its_own(tmp_path):
 
 
 def test_an_unreadable_file_has_no_thumbnail(tmp_path):
-    assert thumbnail(bytes(tmp_path / "none.jpg"), Limits()).reason == "missing"
+    path = bytes(tmp_path / "none.jpg")
+
+    assert thumbnails.make_thumbnails([path], Limits())[path].reason == "missing"
 
 
-def test_a_picture_that_ends_its_worker_is_left_out(tmp_path, monkeypatch):
-    def deadly(task, batches, limits):
-        for batch in batches:
-            for path in batch:
-                yield [path], Died("crashed", "SIGSEGV")
+def test_each_path_gets_its_own_thumbnail_or_the_reason_why_there_is_none(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    (tmp_path / "b.jpg").write_bytes(b"nonsense")
+    paths = [bytes(tmp_path / name) for name in ("b.jpg", "a.jpg")]
 
-    monkeypatch.setattr(thumbnails, "decode_batches", deadly)
+    found = thumbnails.make_thumbnails(paths, Limits())
 
-    found = thumbnails.make_thumbnails([b"/a.jpg"], Limits())
-
-    assert str(found[b"/a.jpg"]) == "crashed: SIGSEGV"
-
-
-def test_a_fault_that_nobody_foresaw_costs_one_picture(tmp_path, monkeypatch):
-    path = tmp_path / "a.jpg"
-    path.write_bytes(jpeg())
-
-    def faulty(data, limits, max_side):
-        raise RuntimeError("what no decoder did before")
-
-    monkeypatch.setattr(images, "decode_rgb", faulty)
-
-    assert str(thumbnail(bytes(path), Limits())).startswith("crashed: RuntimeError")
+    assert found[paths[0]].reason == "not-an-image"
+    assert found[paths[1]] == thumbnail(paths[1], Limits())

@@ -1,4 +1,4 @@
-"""Probes of many files: the same answers, in the same order, by workers and without."""
+"""Probes of many files: the same answers, in the same order, in this process and in workers."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,9 @@ from make_sample import encode, photo
 
 from imgdup.errors import ImageError
 from imgdup.query import probe as probes
-from imgdup.query import probing
-from imgdup.workers.pool import Died
+from imgdup.query.probe import probe_files
+from imgdup.system.limits import Limits
+from imgdup.workers.decode import decoding_pool
 
 PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1}
 
@@ -30,50 +31,48 @@ def values(answers):
     ]
 
 
-@pytest.mark.parametrize(("turned", "n_probes"), [(False, 1), (True, 8)])
-def test_workers_give_the_same_answers_in_the_same_order(paths, monkeypatch, turned, n_probes):
-    few = probing.make_probes(paths, PARAMETERS, turned=turned)
-    monkeypatch.setattr(probing, "BATCH_FILES", 2)
+@pytest.mark.parametrize(("orientations", "n_probes"), [(False, 1), (True, 8)])
+def test_workers_give_the_same_answers_in_the_same_order(paths, orientations, n_probes):
+    here = list(probe_files(paths, PARAMETERS, orientations=orientations))
 
-    many = probing.make_probes(paths, PARAMETERS, workers=2, turned=turned, few=0)
+    with decoding_pool(Limits(), workers=2) as pool:
+        there = list(probe_files(paths, PARAMETERS, orientations=orientations, pool=pool))
 
-    assert values(many) == values(few)
-    assert values(few)[3] == "not-an-image"
-    assert len(few[0]) == n_probes
+    assert values(there) == values(here)
+    assert values(here)[3] == "not-an-image"
+    assert len(here[0]) == n_probes
+
+
+def test_many_files_are_hashed_by_workers_with_the_same_answers(paths, monkeypatch):
+    here = values(probe_files(paths, PARAMETERS))
+    monkeypatch.setattr(probes, "FEW_FILES", 2)
+
+    assert values(probe_files(paths, PARAMETERS)) == here
 
 
 def test_no_files_have_no_probes():
-    assert probing.make_probes([], PARAMETERS) == []
+    assert list(probe_files([], PARAMETERS)) == []
 
 
 def test_a_probe_has_the_shape_that_a_search_takes(paths):
-    ((probe,),) = probing.make_probes(paths[:1], PARAMETERS)
+    ((probe,),) = probe_files(paths[:1], PARAMETERS)
 
     assert probe.hashes.shape == (1, 1)
     assert probe.hashes.dtype == np.uint64
     assert probe.pdq.shape == (1, 4)
 
 
-def test_a_file_that_ends_its_worker_has_the_reason(paths, monkeypatch):
-    def with_a_death(task, batches, limits, workers):
-        for batch in batches:
-            for item in batch:
-                yield [item], Died("crashed", "SIGSEGV") if item[0] == 1 else task([item], print)
+def test_an_unforeseen_fault_is_the_answer_for_its_file_alone(paths, monkeypatch):
+    hash_image = probes.make_probe
 
-    monkeypatch.setattr(probing, "decode_batches", with_a_death)
-
-    answers = probing.make_probes(paths, PARAMETERS, few=0)
-
-    assert str(answers[1]) == "crashed: SIGSEGV"
-    assert len(answers[2]) == 1
-
-
-def test_a_fault_that_nobody_foresaw_is_the_answer_for_that_file(paths, monkeypatch):
     def faulty(image, name, bits, limits):
-        raise RuntimeError("what no decoder did before")
+        if image.endswith("1.jpg"):
+            raise RuntimeError("what no decoder did before")
+        return hash_image(image, name, bits, limits)
 
     monkeypatch.setattr(probes, "make_probe", faulty)
 
-    (answer,) = probing.make_probes(paths[:1], PARAMETERS)
+    first, second, third = probe_files(paths[:3], PARAMETERS)
 
-    assert str(answer) == "crashed: RuntimeError: what no decoder did before"
+    assert str(second) == "crashed: RuntimeError: what no decoder did before"
+    assert len(first) == len(third) == 1

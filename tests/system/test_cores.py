@@ -81,7 +81,7 @@ def test_53_an_affinity_mask_of_one_core_gives_one_worker():
     script = (
         "import os\n"
         "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-        "from imgdup.workers.pool import usable_cores\n"
+        "from imgdup.system.limits import usable_cores\n"
         "print(usable_cores())"
     )
 

@@ -1,4 +1,4 @@
-"""The worker's side: what the board shows, when the watchdog is armed, when a task is stopped.
+"""The worker's side: its state in shared memory, when its watchdog is set, when a task stops.
 
 In this process, with a plain list for shared memory and a count in place of the real watchdog,
 which would end the tests.
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from imgdup.workers import child as workers
-from imgdup.workers.child import IDLE, Board, Stopped, run_batch
+from imgdup.workers.child import IDLE, State, Stopped, run_batch
 
 
 @pytest.fixture
@@ -23,20 +23,20 @@ def worker(monkeypatch):
     )
     monkeypatch.setattr(workers, "time", clock)
     monkeypatch.setattr(workers, "faulthandler", watchdog)
-    board, stop = list(IDLE), SimpleNamespace(value=0)
-    watch = workers._Watch(board, stop, timeout_s=30.0)
-    monkeypatch.setattr(workers, "_watch", watch)
-    yield SimpleNamespace(board=board, stop=stop, clock=clock, armed=armed)
-    watch.sink.close()
+    state, stop = list(IDLE), SimpleNamespace(value=0)
+    watchdog_of_worker = workers._Watchdog(state, stop, timeout_s=30.0)
+    monkeypatch.setattr(workers, "_watchdog", watchdog_of_worker)
+    yield SimpleNamespace(state=state, stop=stop, clock=clock, armed=armed)
+    watchdog_of_worker.sink.close()
 
 
-def test_the_board_shows_the_item_in_hand_and_its_deadline(worker):
+def test_the_state_names_the_current_item_and_its_deadline(worker):
     shown = []
 
     def task(items, before_item):
         for i, seconds in enumerate(items):
             before_item(i)
-            shown.append(Board(*worker.board))
+            shown.append(State(*worker.state))
             worker.clock.now += seconds
 
     run_batch(task, [5.0, 0.0])
@@ -44,7 +44,7 @@ def test_the_board_shows_the_item_in_hand_and_its_deadline(worker):
     assert shown == [(0, 130.0), (1, 135.0)]
 
 
-def test_the_board_is_idle_after_a_batch_however_it_ends(worker):
+def test_the_state_is_idle_after_a_batch_even_if_it_fails(worker):
     def task(items, before_item):
         before_item(3)
         raise LookupError
@@ -52,7 +52,7 @@ def test_the_board_is_idle_after_a_batch_however_it_ends(worker):
     with pytest.raises(LookupError):
         run_batch(task, [])
 
-    assert worker.board == list(IDLE)
+    assert worker.state == list(IDLE)
     assert worker.armed[-1] == "off"
 
 
@@ -81,7 +81,7 @@ def test_the_watchdog_is_armed_at_most_once_a_second(worker):
     assert worker.armed == [30.0] * 10 + ["off"]
 
 
-def test_time_runs_before_the_first_item_too(worker):
+def test_the_time_limit_counts_before_the_first_item_too(worker):
     def task(items, before_item):
         return list(worker.armed)
 
@@ -90,7 +90,7 @@ def test_time_runs_before_the_first_item_too(worker):
     assert armed == [30.0]
 
 
-def test_a_stop_is_heard_before_the_next_item(worker):
+def test_a_stop_takes_effect_before_the_next_item(worker):
     done = []
 
     def task(items, before_item):

@@ -12,7 +12,6 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from contextlib import closing
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import pytest
 
 import pool_tasks
 from imgdup.workers.child import THREAD_VARIABLES
-from imgdup.workers.pool import Died, Setup, answers
+from imgdup.workers.pool import Died, Pool, Setup, answers
 from imgdup.workers.process import Processes
 
 TIMEOUT_S = 0.5
@@ -33,11 +32,12 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /
 def outcomes(batches, task=pool_tasks.act, **options):
     """(item, outcome) of every answer, in the order they came."""
     options = {"workers": 2, "timeout_s": TIMEOUT_S} | options
-    return [
-        (item, outcome)
-        for items, result in answers(task, batches, **options)
-        for item, outcome in ([(items[0], result)] if isinstance(result, Died) else result)
-    ]
+    with Pool(Setup(**options)) as pool:
+        return [
+            (item, outcome)
+            for items, result in answers(task, batches, pool)
+            for item, outcome in ([(items[0], result)] if isinstance(result, Died) else result)
+        ]
 
 
 def culprits(got):
@@ -72,7 +72,7 @@ def assert_each_answered_once(got, items):
         pytest.param("half an answer", marks=posix),
     ],
 )
-def test_45_an_item_that_ends_its_process_is_named_and_all_others_are_answered(word):
+def test_an_item_that_ends_its_process_is_named_and_all_others_are_answered(word):
     items, batches = with_bad_ones(word)
 
     got = outcomes(batches)
@@ -81,7 +81,7 @@ def test_45_an_item_that_ends_its_process_is_named_and_all_others_are_answered(w
     assert culprits(got) == [(word, "crashed")]
 
 
-def test_45_a_name_that_kills_the_decoder_costs_only_its_own_answer():
+def test_a_name_that_kills_the_decoder_costs_only_its_own_answer():
     pytest.importorskip("cv2")
     items, batches = with_bad_ones("surrogate name")
 
@@ -92,13 +92,13 @@ def test_45_a_name_that_kills_the_decoder_costs_only_its_own_answer():
 
 
 @posix
-def test_46_kills_from_outside_blame_nobody_and_lose_nothing():
+def test_kills_from_outside_blame_nobody_and_lose_nothing():
     items = list(range(400))
     batches = [["nap", *items[i : i + 10]] for i in range(0, 400, 10)]
 
     got, n_kills = [], 0
-    with closing(answers(pool_tasks.act, batches, workers=2, timeout_s=20.0)) as stream:
-        for n_answers, (_, result) in enumerate(stream):
+    with Pool(Setup(workers=2, timeout_s=20.0)) as pool:
+        for n_answers, (_, result) in enumerate(answers(pool_tasks.act, batches, pool)):
             got.extend(result)
             if n_answers % 8 == 0:
                 n_kills += kill_workers(active_children())
@@ -115,7 +115,7 @@ def kill_workers(workers):
 
 
 @posix
-def test_46_a_worker_that_is_killed_while_idle_is_replaced_unnoticed():
+def test_a_worker_that_is_killed_while_idle_is_replaced_unnoticed():
     with Processes(Setup(workers=1, timeout_s=20.0)) as executor:
         first = executor.submit(os.getpid).result()
         os.kill(first, signal.SIGKILL)
@@ -127,7 +127,7 @@ def test_46_a_worker_that_is_killed_while_idle_is_replaced_unnoticed():
 
 
 @pytest.mark.parametrize("word", ["hang", pytest.param("hang with lock", marks=posix)])
-def test_47_a_hang_is_timed_out_and_named(word):
+def test_a_hang_is_timed_out_and_named(word):
     items, batches = with_bad_ones(word)
     started = time.monotonic()
 
@@ -138,18 +138,17 @@ def test_47_a_hang_is_timed_out_and_named(word):
     assert time.monotonic() - started < 2 * TIMEOUT_S + ENDED_S
 
 
-def test_47_a_batch_may_take_longer_than_the_limit_of_one_item():
+def test_a_batch_may_take_longer_than_the_limit_of_one_item():
     got = outcomes([["nap"] * 24], timeout_s=0.8)
 
     assert culprits(got) == []
 
 
-def test_47_a_worker_may_be_idle_for_longer_than_the_limit():
+def test_a_worker_may_be_idle_for_longer_than_the_limit():
     got = []
-    with closing(
-        answers(pool_tasks.act_and_say_who, ([n] for n in range(3)), workers=1, timeout_s=1.0)
-    ) as stream:
-        for _, (pid, _) in stream:
+    batches = ([n] for n in range(3))
+    with Pool(Setup(workers=1, timeout_s=1.0)) as pool:
+        for _, (pid, _) in answers(pool_tasks.act_and_say_who, batches, pool):
             got.append(pid)
             time.sleep(1.2)
 
@@ -157,7 +156,7 @@ def test_47_a_worker_may_be_idle_for_longer_than_the_limit():
     assert len(set(got)) == 1
 
 
-def test_47_a_single_item_has_only_one_try_at_the_time_limit():
+def test_a_single_item_has_only_one_try_at_the_time_limit():
     patience_s = 3.0  # far longer than a worker takes to start, on a busy machine too
     started = time.monotonic()
 
@@ -167,7 +166,7 @@ def test_47_a_single_item_has_only_one_try_at_the_time_limit():
     assert time.monotonic() - started < 2 * patience_s
 
 
-def test_48_three_bad_items_in_one_batch_are_each_named():
+def test_three_bad_items_in_one_batch_are_each_named():
     items, batches = with_bad_ones("segfault", "hang", "_exit(3)", size=100)
 
     got = outcomes(batches)
@@ -180,7 +179,7 @@ def test_48_three_bad_items_in_one_batch_are_each_named():
     ]
 
 
-def test_48_a_run_of_bad_items_only_comes_to_its_end():
+def test_a_run_of_bad_items_only_comes_to_its_end():
     items = ["segfault", "_exit(3)", "exit(1)", "hang", "sys.exit(1)", "segfault", "_exit(3)"]
 
     got = outcomes([items[:4], items[4:]], timeout_s=0.5)
@@ -189,37 +188,30 @@ def test_48_a_run_of_bad_items_only_comes_to_its_end():
     assert len(culprits(got)) == len(items)
 
 
-def test_48_a_task_that_dies_without_an_item_in_hand_is_tried_item_by_item():
+def test_a_task_that_dies_between_two_items_is_tried_item_by_item():
     got = outcomes([[1, 2, 3]], task=pool_tasks.die_in_company)
 
     assert sorted(got) == [(1, 1), (2, 4), (3, 9)]
 
 
-def test_48_a_task_that_always_dies_without_an_item_in_hand_comes_to_its_end():
+def test_a_task_that_always_dies_between_two_items_comes_to_its_end():
     got = outcomes([[1, 2]], task=pool_tasks.die_before_first_item)
 
     assert culprits(got) == [(1, "crashed"), (2, "crashed")]
 
 
-def test_48_workers_that_die_while_they_start_end_the_run_and_blame_nobody():
+def test_workers_that_die_while_they_start_end_the_run_and_blame_nobody():
     with pytest.raises(Exception, match=r"die while they start \(exit code 5\)"):
         outcomes([[1], [2]], initializer=pool_tasks.die_while_beginning)
 
 
 @linux
-def test_49_an_item_too_big_for_the_memory_cap_fails_alone_and_its_worker_lives():
+def test_an_item_too_big_for_the_memory_cap_fails_alone_and_its_worker_lives():
     batches = [[1, "memory", 2], [3]]
 
-    got = list(
-        answers(
-            pool_tasks.act_and_say_who,
-            batches,
-            workers=1,
-            timeout_s=20.0,
-            initializer=pool_tasks.limit_memory,
-            initargs=(pool_tasks.ONE_GIB // 4,),
-        )
-    )
+    setup = Setup(1, 20.0, pool_tasks.limit_memory, (pool_tasks.ONE_GIB // 4,))
+    with Pool(setup) as pool:
+        got = list(answers(pool_tasks.act_and_say_who, batches, pool))
 
     outcomes_by_worker = [outcome for _, (_, outcome) in got]
     assert outcomes_by_worker == [[(1, 1), ("memory", "MemoryError"), (2, 4)], [(3, 9)]]
@@ -229,9 +221,8 @@ def test_49_an_item_too_big_for_the_memory_cap_fails_alone_and_its_worker_lives(
 # The parent as a script: it prints the workers' numbers, then works until a signal comes.
 INTERRUPTED = """
     import multiprocessing, signal, sys
-    from contextlib import closing
     import pool_tasks
-    from imgdup.workers.pool import answers
+    from imgdup.workers.pool import Pool, Setup, answers
 
     def leave(number, frame):
         sys.exit(128 + number)
@@ -241,7 +232,8 @@ INTERRUPTED = """
     task, word = getattr(pool_tasks, sys.argv[1]), sys.argv[2]
     batches = [["nap"], ["nap"], *[[word] * 200] * 50]
     try:
-        with closing(answers(task, batches, workers=2, timeout_s=60.0)) as stream:
+        with Pool(Setup(workers=2, timeout_s=60.0)) as pool:
+            stream = answers(task, batches, pool)
             next(stream), next(stream)
             print(*[worker.pid for worker in multiprocessing.active_children()], flush=True)
             for _ in stream:
@@ -319,7 +311,7 @@ def start_of_python_s():
     ],
     ids=["Ctrl-C", "Ctrl-C twice", "SIGTERM", "SIGHUP"],
 )
-def test_50_an_interrupt_ends_everything_within_two_seconds(run_script, signals, exit_code):
+def test_an_interrupt_ends_everything_within_two_seconds(run_script, signals, exit_code):
     process = run_script(INTERRUPTED, "act", "hang with lock")
     workers = worker_numbers(process)
     started = time.monotonic()
@@ -335,7 +327,7 @@ def test_50_an_interrupt_ends_everything_within_two_seconds(run_script, signals,
 
 @posix
 @pytest.mark.parametrize("delay_s", [0.0, 0.03, 0.1])
-def test_50_an_interrupt_while_workers_start_leaves_no_trace(run_script, delay_s):
+def test_an_interrupt_while_workers_start_leaves_no_trace(run_script, delay_s):
     process = run_script(INTERRUPTED, "act", "nap")
     wait_for_child(process)
     time.sleep(delay_s)
@@ -348,7 +340,7 @@ def test_50_an_interrupt_while_workers_start_leaves_no_trace(run_script, delay_s
 
 
 @posix
-def test_50_what_is_done_when_the_interrupt_comes_is_kept(run_script, tmp_path):
+def test_what_is_done_when_the_interrupt_comes_is_kept(run_script, tmp_path):
     process = run_script(INTERRUPTED, "nap_until_stopped", str(tmp_path))
     workers = worker_numbers(process)
 
@@ -363,13 +355,13 @@ def test_50_what_is_done_when_the_interrupt_comes_is_kept(run_script, tmp_path):
 
 FORGOTTEN = """
     import pool_tasks
-    from imgdup.workers.pool import answers
-    stream = answers(pool_tasks.act, [["nap"]] * 1000, workers=2, timeout_s=60.0)
+    from imgdup.workers.pool import Pool, Setup, answers
+    stream = answers(pool_tasks.act, [["nap"]] * 1000, Pool(Setup(workers=2, timeout_s=60.0)))
     next(stream)
 """
 
 
-def test_50_a_program_that_ends_without_closing_the_answers_does_end(run_script):
+def test_a_program_that_ends_without_closing_the_answers_does_end(run_script):
     process = run_script(FORGOTTEN)
 
     _, errors = process.communicate(timeout=20)
@@ -395,20 +387,22 @@ def wait_for_child(process):
 
 
 @linux
-def test_51_memory_of_parent_and_workers_is_flat_over_100_000_items():
+def test_memory_of_parent_and_workers_is_flat_over_100_000_items():
     batches = (["/a/path/of/usual/length.jpg"] * 500 for _ in range(200))
     parent, workers = [], {}
 
-    for _, (pid, n_bytes) in answers(pool_tasks.weigh, batches, workers=2, timeout_s=30.0):
-        parent.append(pool_tasks.resident_bytes())
-        workers.setdefault(pid, []).append(n_bytes)
+    with Pool(Setup(workers=2, timeout_s=30.0)) as pool:
+        for _, (pid, n_bytes) in answers(pool_tasks.weigh, batches, pool):
+            parent.append(pool_tasks.resident_bytes())
+            workers.setdefault(pid, []).append(n_bytes)
 
     for weights in [parent, *workers.values()]:
         assert weights[-1] - weights[len(weights) // 4] < 2_000_000
 
 
-def test_53_a_worker_has_one_thread_before_its_libraries_are_loaded():
-    [(_, seen)] = answers(pool_tasks.look_around, [[0]], workers=1, timeout_s=30.0)
+def test_a_worker_has_one_thread_before_its_libraries_are_loaded():
+    with Pool(Setup(workers=1, timeout_s=30.0)) as pool:
+        [(_, seen)] = answers(pool_tasks.look_around, [[0]], pool)
 
     assert set(seen["threads"]) == set(THREAD_VARIABLES)
     assert set(seen["threads"].values()) == {"1"}
@@ -419,9 +413,10 @@ WARNED = """
     import logging, sys
     logging.basicConfig(format="%(message)s")
     import pool_tasks
-    from imgdup.workers.pool import answers
-    for items, result in answers(pool_tasks.act, [[2], [3]], workers=2, timeout_s=60.0):
-        print(result[0][1])
+    from imgdup.workers.pool import Pool, Setup, answers
+    with Pool(Setup(workers=2, timeout_s=60.0)) as pool:
+        for items, result in answers(pool_tasks.act, [[2], [3]], pool):
+            print(result[0][1])
 """
 
 
@@ -431,7 +426,7 @@ WARNED = """
     ["umount -l /dev/shm", "mount -t tmpfs -o size=4k none /dev/shm; cat /dev/zero >/dev/shm/full"],
     ids=["missing", "full"],
 )
-def test_54_shared_memory_missing_or_full_changes_nothing(run_script, prepare):
+def test_shared_memory_missing_or_full_changes_nothing(run_script, prepare):
     prefix = ["unshare", "--mount", "sh", "-c", f'{prepare} 2>/dev/null; exec "$@"', "sh"]
     if subprocess.run([*prefix, "true"], capture_output=True).returncode != 0:
         pytest.skip("needs a mount name space")
@@ -444,7 +439,7 @@ def test_54_shared_memory_missing_or_full_changes_nothing(run_script, prepare):
 
 
 @posix
-def test_54_without_room_for_a_process_the_work_is_done_in_this_one_with_a_warning(run_script):
+def test_without_room_for_a_process_the_work_is_done_in_this_one_with_a_warning(run_script):
     process = run_script(WARNED, prefix=["sh", "-c", 'ulimit -n 8; exec "$@"', "sh"])
 
     output, errors = process.communicate(timeout=60)
@@ -458,9 +453,10 @@ DAEMONIC = """
     import logging, multiprocessing
     logging.basicConfig(format="%(message)s")
     import pool_tasks
-    from imgdup.workers.pool import answers
+    from imgdup.workers.pool import Pool, Setup, answers
     def work():
-        print([result for _, result in answers(pool_tasks.act, [[2]], workers=2, timeout_s=60.0)])
+        with Pool(Setup(workers=2, timeout_s=60.0)) as pool:
+            print([result for _, result in answers(pool_tasks.act, [[2]], pool)])
     process = multiprocessing.get_context("fork").Process(target=work, daemon=True)
     process.start()
     process.join()
@@ -468,7 +464,7 @@ DAEMONIC = """
 
 
 @posix
-def test_54_a_daemonic_process_that_may_have_no_children_does_the_work_itself(run_script):
+def test_a_daemonic_process_that_may_have_no_children_does_the_work_itself(run_script):
     process = run_script(DAEMONIC)
 
     output, errors = process.communicate(timeout=60)
@@ -480,7 +476,7 @@ def test_54_a_daemonic_process_that_may_have_no_children_does_the_work_itself(ru
 
 @posix
 @pytest.mark.parametrize("word", ["nap", "hang"])
-def test_55_workers_end_when_the_parent_is_killed(run_script, word):
+def test_workers_end_when_the_parent_is_killed(run_script, word):
     process = run_script(INTERRUPTED, "act", word)
     workers = worker_numbers(process)
 

@@ -1,12 +1,13 @@
-"""One answer for every item: the same contract for every executor, and how a death is judged.
+"""One answer for every item: the same contract for every executor, and who is blamed for a death.
 
-The judgement is a function of a batch and a death, so it is tested without processes; what real
+Who is blamed is a function of a batch and a death, so it is tested without processes; what real
 deaths look like is in test_faults_pool.py.
 """
 
 import logging
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from multiprocessing import active_children
 
 import pytest
@@ -15,7 +16,7 @@ import pool_tasks
 from imgdup.errors import ImgdupError
 from imgdup.workers import pool as executors
 from imgdup.workers import process as processes
-from imgdup.workers.pool import Died, answers, inline, local
+from imgdup.workers.pool import Died, Pool, answers, inline, local
 from imgdup.workers.process import Death, Processes, Setup, WorkerDied
 
 
@@ -30,17 +31,21 @@ def in_batches(items, size):
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
+def a_pool(workers=2, timeout_s=30.0, initializer=None, engine=local):
+    return Pool(Setup(workers, timeout_s, initializer), engine)
+
+
 def all_answers(task, batches, **options):
     """Items and outcomes as one sorted list."""
-    options = {"workers": 2, "timeout_s": 30.0} | options
-    return sorted(
-        (
-            (item, outcome)
-            for items, result in answers(task, batches, **options)
-            for item, outcome in (result if isinstance(result, list) else [(items[0], result)])
-        ),
-        key=repr,
-    )
+    with a_pool(**options) as pool:
+        return sorted(
+            (
+                (item, outcome)
+                for items, result in answers(task, batches, pool)
+                for item, outcome in (result if isinstance(result, list) else [(items[0], result)])
+            ),
+            key=repr,
+        )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -53,7 +58,7 @@ def test_every_item_is_answered_once_on_every_executor(engine):
 
 
 @pytest.mark.parametrize("workers, size", [(1, 1), (1, 7), (2, 3), (2, 100), (4, 1), (16, 3)])
-def test_52_answers_are_equal_for_any_number_of_workers_and_any_batch_size(workers, size):
+def test_answers_are_equal_for_any_number_of_workers_and_any_batch_size(workers, size):
     numbers = list(range(20))
 
     got = all_answers(pool_tasks.act, in_batches(numbers, size), workers=workers)
@@ -64,7 +69,8 @@ def test_52_answers_are_equal_for_any_number_of_workers_and_any_batch_size(worke
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("batches", [[], [[]], [[], [1], []]], ids=["none", "empty", "some empty"])
 def test_no_batch_and_an_empty_batch_are_batches_too(engine, batches):
-    got = list(answers(pool_tasks.act, batches, workers=2, timeout_s=30.0, engine=engine))
+    with a_pool(engine=engine) as pool:
+        got = list(answers(pool_tasks.act, batches, pool))
 
     assert sorted(items for items, _ in got) == sorted(batches)
 
@@ -74,10 +80,8 @@ def test_batches_are_taken_only_as_workers_become_free(engine):
     taken = []
     batches = (taken.append(n) or [n] for n in range(1000))
 
-    with closing(
-        answers(pool_tasks.act, batches, workers=2, timeout_s=30.0, engine=engine)
-    ) as stream:
-        next(stream)
+    with a_pool(engine=engine) as pool:
+        next(answers(pool_tasks.act, batches, pool))
 
     assert len(taken) <= 4
 
@@ -131,26 +135,86 @@ def test_workers_are_gone_after_the_last_answer():
     assert active_children() == []
 
 
-def test_workers_are_gone_when_the_generator_is_closed():
-    stream = answers(pool_tasks.act, [["nap"]] * 100, workers=2, timeout_s=30.0)
-    next(stream)
-
-    stream.close()
+def test_workers_are_gone_when_the_pool_is_closed_before_the_last_answer():
+    with a_pool() as pool:
+        next(answers(pool_tasks.act, [["nap"]] * 100, pool))
 
     assert active_children() == []
 
 
-def test_nothing_starts_before_the_first_answer_is_asked_for():
-    answers(pool_tasks.act, [[1]], workers=2, timeout_s=30.0)
+def test_no_worker_starts_before_the_first_answer_is_asked_for():
+    with a_pool() as pool:
+        answers(pool_tasks.act, [[1]], pool)
 
-    assert active_children() == []
+        assert active_children() == []
 
 
 def test_no_more_workers_start_than_there_are_batches():
-    with closing(answers(pool_tasks.act, [[1]], workers=8, timeout_s=30.0)) as stream:
-        next(stream)
+    with a_pool(workers=8) as pool:
+        list(answers(pool_tasks.act, [[1]], pool))
 
         assert len(active_children()) == 1
+
+
+def worker_pids(pool, word="nap"):
+    """The processes that answer four batches."""
+    batches = [[word]] * 4
+    return {pid for _, (pid, _) in answers(pool_tasks.act_and_say_who, batches, pool)}
+
+
+def test_two_calls_share_the_same_processes():
+    with a_pool() as pool:
+        first = worker_pids(pool)
+        second = worker_pids(pool)
+
+    assert len(first) == 2
+    assert second == first
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as on Unix")
+def test_a_process_that_dies_between_two_calls_is_replaced():
+    with a_pool() as pool:
+        before = worker_pids(pool)
+        victim = min(before)
+        os.kill(victim, signal.SIGKILL)
+
+        after = worker_pids(pool)
+
+    assert victim not in after
+    assert len(after) == 2
+
+
+def test_a_bad_item_of_one_call_costs_the_next_call_nothing():
+    with a_pool() as pool:
+        first = list(answers(pool_tasks.act, [["segfault"]], pool))
+        second = list(answers(pool_tasks.act, [[3]], pool))
+
+    assert first == [(["segfault"], Died("crashed", "ended its worker process each time: SIGSEGV"))]
+    assert second == [([3], [(3, 9)])]
+
+
+def test_threads_can_share_one_pool():
+    def squares(start):
+        batches = [[n] for n in range(start, start + 20)]
+        return sorted(pair for _, found in answers(pool_tasks.act, batches, pool) for pair in found)
+
+    with a_pool() as pool, ThreadPoolExecutor(4) as callers:
+        found = list(callers.map(squares, [0, 100, 200, 300]))
+        n_workers = len(active_children())
+
+    assert found == [[(n, n * n) for n in range(s, s + 20)] for s in (0, 100, 200, 300)]
+    assert n_workers == 2
+
+
+def test_a_call_that_is_given_up_leaves_the_pool_to_others():
+    with a_pool(workers=1) as pool:
+        abandoned = answers(pool_tasks.act, [["nap"]] * 100, pool)
+        next(abandoned)
+        abandoned.close()
+
+        found = list(answers(pool_tasks.act, [[3]], pool))
+
+    assert found == [([3], [(3, 9)])]
 
 
 def test_where_no_process_can_start_the_work_is_done_here_with_a_warning(monkeypatch, caplog):
@@ -230,8 +294,8 @@ def test_an_item_is_innocent_when_the_evidence_does_not_suffice(deaths):
 @pytest.mark.parametrize("death", [CRASH, TIMEOUT, KILL, LOSS, STILLBIRTH])
 @pytest.mark.parametrize("position", [0, 2, 4])
 def test_one_death_in_a_batch_convicts_nobody_and_loses_nothing(death, position):
-    if death.in_hand is not None:
-        death = death._replace(in_hand=position)
+    if death.position is not None:
+        death = death._replace(position=position)
 
     got = all_answers(pool_tasks.act, [[1, 2, 3, 4, 5]], workers=1, engine=dying(death))
 
@@ -239,9 +303,8 @@ def test_one_death_in_a_batch_convicts_nobody_and_loses_nothing(death, position)
 
 
 def test_a_batch_that_is_lost_again_and_again_is_done_item_by_item():
-    got = list(
-        answers(pool_tasks.act, [[1, 2]], workers=1, timeout_s=30.0, engine=dying(*[LOSS] * 5))
-    )
+    with a_pool(workers=1, engine=dying(*[LOSS] * 5)) as pool:
+        got = list(answers(pool_tasks.act, [[1, 2]], pool))
 
     assert sorted(got) == [([1], [(1, 1)]), ([2], [(2, 4)])]
 
@@ -283,7 +346,8 @@ def test_a_death_says_how_the_process_ended(exit_code, shown):
 
 
 def test_the_answer_for_a_culprit_says_how_it_died():
-    [(items, died)] = answers(pool_tasks.act, [["_exit(3)"]], workers=1, timeout_s=30.0)
+    with a_pool(workers=1) as pool:
+        [(items, died)] = answers(pool_tasks.act, [["_exit(3)"]], pool)
 
     assert items == ["_exit(3)"]
     assert died == Died("crashed", "ended its worker process each time: exit code 3")

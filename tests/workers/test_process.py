@@ -13,10 +13,11 @@ from imgdup.workers.process import Processes
 
 SCRIPT = """
 import pool_tasks
-from imgdup.workers.pool import answers
+from imgdup.workers.pool import Pool, Setup, answers
 
 print("started")
-got = [seen for _, seen in answers(pool_tasks.look_around, [[1], [2]], workers=2, timeout_s=60.0)]
+with Pool(Setup(workers=2, timeout_s=60.0)) as pool:
+    got = [seen for _, seen in answers(pool_tasks.look_around, [[1], [2]], pool)]
 print(*[seen["main"] for seen in got])
 """
 NOTEBOOK = f"""

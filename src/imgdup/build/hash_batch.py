@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from imgdup.build.checkpoints import SAME_BYTES, Item, Job, Result, write_part
-from imgdup.errors import ImageError, answer_of
+from imgdup.errors import ImageError, as_image_error
 from imgdup.hashing import fingerprints
 from imgdup.images.decode import content_digest, decode, read_file
 from imgdup.images.formats import FORMATS, REASONS
@@ -76,7 +76,7 @@ class _Sheet:
         try:
             self._read(i, item)
         except Exception as error:  # whatever it is, it is the answer for this file
-            self._fail(i, answer_of(error))
+            self._fail(i, as_image_error(error))
         if len(self._waiting) == TOGETHER or self._waiting_bytes > TOGETHER_BYTES:
             self.hash_waiting()
 
@@ -109,7 +109,7 @@ class _Sheet:
                 try:
                     self._hash([each])
                 except Exception as error:
-                    self._fail(each[0], answer_of(error))
+                    self._fail(each[0], as_image_error(error))
 
     def _hash(self, waiting: Sequence[tuple[int, GrayImage]]) -> None:
         """Hash some pictures, or none of them."""

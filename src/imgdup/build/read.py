@@ -17,8 +17,8 @@ from imgdup.images.formats import OK, REASONS
 from imgdup.index.columns import Why, empty_columns
 from imgdup.index.terms import terms_of
 from imgdup.system.limits import usable_cores
-from imgdup.workers.decode import decode_batches
-from imgdup.workers.pool import Died
+from imgdup.workers.decode import decoding_pool
+from imgdup.workers.pool import Died, answers
 
 BATCHES_PER_WORKER = 12  # so that the last batch of one worker keeps the others waiting briefly
 MAX_BATCH_FILES = 1000
@@ -56,15 +56,12 @@ def _leaders(survey: Listing) -> dict[int, int]:
 def _hash_rows(facts: Facts, rows: list[int], settings: Settings, progress: Progress) -> None:
     workers = settings.workers or usable_cores()
     job = Job(facts.parts_folder, dict(facts.parameters), settings.limits)
-    with closing(
-        decode_batches(
-            partial(hash_batch, job),
-            _batches(facts, rows, workers),
-            settings.limits,
-            workers=workers,
-            engine=settings.engine,
-        )
-    ) as answered:
+    with (
+        decoding_pool(settings.limits, workers, settings.engine) as pool,
+        closing(
+            answers(partial(hash_batch, job), _batches(facts, rows, workers), pool)
+        ) as answered,
+    ):
         for items, answer in answered:
             result = _bury(job, items, answer) if isinstance(answer, Died) else answer
             _note(facts.survey, items, result)

@@ -47,10 +47,10 @@ class Asked:
     def _ask(self, files: list[bytes]) -> "Iterator[tuple[bytes, list[Match]]]":
         """Look up some files at once, each as it is, or in its eight orientations."""
         from imgdup.query.matches import best_matches
-        from imgdup.query.probing import make_probes
+        from imgdup.query.probe import probe_files
 
         parameters = self.index.generation.probe_parameters
-        answers = make_probes(files, parameters, turned=self.options["orientations"])
+        answers = probe_files(files, parameters, orientations=self.options["orientations"])
         good: list[tuple[bytes, list[Probe]]] = []
         for file, answer in zip(files, answers, strict=True):
             if isinstance(answer, ImageError):

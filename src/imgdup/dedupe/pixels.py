@@ -5,8 +5,7 @@ far as a budget of pixels goes. Only pairs are looked at whose hashes let it be.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,11 +19,9 @@ from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
 from imgdup.index.rows import RowNumbers, Rows
 from imgdup.system.files import content_digest, read_file
 from imgdup.system.limits import Limits
-from imgdup.workers.decode import batched, decode_batches
-from imgdup.workers.pool import Died
+from imgdup.workers.decode import decode_each, decoding_pool
 
 BUDGET_PIXELS = 1_000_000_000  # decoded in about 10 s by one core
-BATCH_FILES = 16
 DIGEST_BYTES = 16
 
 File = tuple[bytes, bytes]  # path, content digest by the index
@@ -107,39 +104,24 @@ def pixel_digests(files: Sequence[File], limits: Limits) -> Mapping[bytes, bytes
     Returns
     -------
     mapping
-        Path -> digest of shape and pixels; None for a file that changed or cannot be decoded. One
-        whose decoding ended its process is missing.
+        Path -> digest of shape and pixels; None for a file that changed or cannot be decoded.
     """
-    found: dict[bytes, bytes | None] = {}
-    if not files:
-        return found
-    task = partial(_digests, limits)
-    with closing(decode_batches(task, batched(files, BATCH_FILES), limits)) as answered:
-        for batch, answer in answered:
-            if not isinstance(answer, Died):
-                found.update(zip((path for path, _ in batch), answer, strict=True))
-    return found
+    with decoding_pool(limits) as pool:
+        found = decode_each(partial(_digest, limits), files, pool)
+        return {
+            path: None if isinstance(answer, ImageError) else answer
+            for (path, _), answer in zip(files, found, strict=True)
+        }
 
 
-def _digests(
-    limits: Limits, files: Iterable[File], before_item: Callable[[int], None]
-) -> list[bytes | None]:
-    digests = []
-    for position, file in enumerate(files):
-        before_item(position)
-        digests.append(_digest(limits, *file))
-    return digests
-
-
-def _digest(limits: Limits, path: bytes, content: bytes) -> bytes | None:
+def _digest(limits: Limits, file: File) -> bytes | None:
+    """Digest shape and pixels of a file; None if its content is not that of the index."""
     from imgdup.images.decode import decode_rgb
 
-    try:
-        data = read_file(path, limits).data
-        if content_digest(data) != content:
-            return None
-        pixels = decode_rgb(data, limits, limits.max_pixels)
-    except ImageError:
+    path, content = file
+    data = read_file(path, limits).data
+    if content_digest(data) != content:
         return None
+    pixels = decode_rgb(data, limits, limits.max_pixels)
     shape = repr(pixels.shape).encode()
     return hashlib.blake2b(shape + pixels.tobytes(), digest_size=DIGEST_BYTES).digest()

@@ -13,10 +13,12 @@ from imgdup.index import store
 from imgdup.index.generation import Generation
 from imgdup.index.rows import Rows, images
 from imgdup.query.matches import within
-from imgdup.query.probing import make_probes
+from imgdup.query.probe import Probe, probe_files
 from imgdup.search.hamming import Matches, scan_within, to_hex
 from imgdup.search.planner import STRATEGIES
+from imgdup.system.limits import Limits
 from imgdup.system.paths import path_key
+from imgdup.workers.decode import decoding_pool
 
 N_PROBES = 200  # members that are looked up in every way
 N_FILES = 200  # files that are hashed again
@@ -92,15 +94,21 @@ def _check_files(index: CheckedIndex) -> Iterator[str]:
     """Hash some files again, in worker processes, since they may come from anyone."""
     rows = images(index)
     chosen = [r for r in rows[_spread(len(rows), N_FILES)].tolist() if _is_unchanged(index, r)]
-    answers = make_probes([index.path(r) for r in chosen], index.generation.probe_parameters, few=0)
-    for row, answer in zip(chosen, answers, strict=True):
-        if isinstance(answer, ImageError):
-            continue
-        path, (probe,) = os.fsdecode(index.path(row)), answer
-        if not np.array_equal(probe.hashes[0], index.column("hashes")[row]):
-            yield f"{path}: hashed again, it has another hash than the index says"
-        if probe.digest != index.column("digest")[row].tobytes():
-            yield f"{path}: other bytes under the same size and time; touch it and index again"
+    paths = [index.path(row) for row in chosen]
+    with decoding_pool(Limits()) as pool:
+        answers = probe_files(paths, index.generation.probe_parameters, pool=pool)
+        for row, answer in zip(chosen, answers, strict=True):
+            if not isinstance(answer, ImageError):
+                yield from _differences(index, row, answer[0])
+
+
+def _differences(index: CheckedIndex, row: int, probe: Probe) -> Iterator[str]:
+    """Yield how a file that was hashed again differs from its row."""
+    path = os.fsdecode(index.path(row))
+    if not np.array_equal(probe.hashes[0], index.column("hashes")[row]):
+        yield f"{path}: the index holds another hash of this file; touch it and index again"
+    if probe.digest != index.column("digest")[row].tobytes():
+        yield f"{path}: its content changed, but not its size and time; touch it and index again"
 
 
 def _is_unchanged(index: CheckedIndex, row: int) -> bool:

@@ -175,7 +175,7 @@ def look_up_turned(
 ) -> list[Match]:
     """Find the images near any orientation of a probe; each once, as it matches best.
 
-    Parameters are those of `look_up`; `probes` comes from `imgdup.query.probe.make_turned_probes`.
+    Parameters are those of `look_up`; the probes come from `make_oriented_probes`.
     """
     return best_matches(look_up_many(generation, list(probes), max_distance, k), k)
 

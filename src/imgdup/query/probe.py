@@ -1,21 +1,33 @@
-"""A path, bytes or an array -> the hashes to look up."""
+"""An image, or files -> probes: the hashes to look up in an index.
+
+OpenCV is imported when the first image is decoded in this process: the parent of worker processes
+does not need it.
+"""
 
 import os
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from imgdup import hashing
-from imgdup.images import decode as images
+from imgdup.errors import ImageError, as_image_error
 from imgdup.images.gray import ORIENTATIONS, GrayImage, turned
 from imgdup.system.limits import Limits, require_memory
+from imgdup.system.streams import quiet_libraries
+from imgdup.workers.decode import decode_each, decoding_pool
+from imgdup.workers.pool import Pool
 
 Image = str | bytes | os.PathLike[str] | npt.NDArray[np.uint8]
+Probes = list["Probe"]  # of one picture: one, or one for each of its orientations
+
+FEW_FILES = 16  # hashed in this process: they are done before worker processes have started
 
 
 class Probe(NamedTuple):
-    """The image that is looked up.
+    """An image to look up.
 
     Parameters
     ----------
@@ -26,9 +38,9 @@ class Probe(NamedTuple):
     quality : int
         PDQ quality, 0 to 100.
     digest : bytes
-        Digest of the file's content; empty for an array, and for a turned picture.
+        Digest of the file's content; empty for an array, and for a rotated picture.
     orientation : str
-        How the image was turned before it was hashed, one of `imgdup.images.gray.ORIENTATIONS`.
+        How the image was rotated before it was hashed, one of `imgdup.images.gray.ORIENTATIONS`.
     """
 
     hashes: npt.NDArray[np.uint64]
@@ -49,7 +61,7 @@ def make_probe(image: Image, name: str, bits: int, limits: Limits | None = None)
     name, bits : str, int
         The search hash, one of `imgdup.hashing.HASHERS`, and its length.
     limits : Limits, optional
-        What the file may cost.
+        The limits for the file.
 
     Raises
     ------
@@ -58,16 +70,16 @@ def make_probe(image: Image, name: str, bits: int, limits: Limits | None = None)
     ImgdupError
         If this process has no memory left for it.
     ValueError
-        If the array is no such picture.
+        If the array is not such a picture.
     """
     gray, digest = _gray_and_digest(image, limits or Limits())
     return _probe(gray, digest, name, bits, ORIENTATIONS[0])
 
 
-def make_turned_probes(
+def make_oriented_probes(
     image: Image, name: str, bits: int, limits: Limits | None = None
-) -> list[Probe]:
-    """Hash an image in its eight orientations, from one decode; the first is as it is.
+) -> Probes:
+    """Hash an image in its eight orientations; the first is the image as it is.
 
     Parameters and errors are those of `make_probe`.
     """
@@ -78,7 +90,71 @@ def make_turned_probes(
     ]
 
 
+def probe_files(
+    paths: Sequence[bytes],
+    parameters: dict[str, Any],
+    *,
+    limits: Limits | None = None,
+    orientations: bool = False,
+    pool: Pool | None = None,
+) -> Iterator[Probes | ImageError]:
+    """Hash files for a query.
+
+    Parameters
+    ----------
+    paths : sequence of bytes
+        The files. Up to 16 are hashed in this process, unless a pool is given.
+    parameters : dict
+        The hash parameters of the index: `imgdup.index.generation.Generation.parameters`.
+    limits : Limits, optional
+        The limits for each file.
+    orientations : bool
+        Whether to hash each picture in its eight orientations; else it has one probe.
+    pool : Pool, optional
+        The processes to use, from `imgdup.workers.decode.decoding_pool`; else new ones.
+
+    Yields
+    ------
+    list of Probe, or ImageError
+        One answer for each file, in the order of the files.
+
+    Raises
+    ------
+    ImgdupError
+        If this process has no memory left to decode anything.
+    """
+    limits = limits or Limits()
+    hash_one = partial(
+        _hash_file, name=parameters["hash"], bits=parameters["bits"], limits=limits,
+        orientations=orientations,
+    )  # fmt: skip
+    if pool is not None:
+        yield from decode_each(hash_one, paths, pool)
+    elif len(paths) > FEW_FILES:
+        with decoding_pool(limits) as own_pool:
+            yield from decode_each(hash_one, paths, own_pool)
+    else:
+        for path in paths:
+            try:
+                with quiet_libraries():
+                    answer: Probes | ImageError = hash_one(path)
+            except Exception as error:
+                answer = as_image_error(error)
+            yield answer
+
+
+def _hash_file(path: bytes, *, name: str, bits: int, limits: Limits, orientations: bool) -> Probes:
+    """Hash one file, once or in its eight orientations."""
+    file = os.fsdecode(path)
+    if orientations:
+        return make_oriented_probes(file, name, bits, limits)
+    return [make_probe(file, name, bits, limits)]
+
+
 def _gray_and_digest(image: Image, limits: Limits) -> tuple[GrayImage, bytes]:
+    """Return the gray pixels of an image, and the digest of its file."""
+    from imgdup.images import decode as images
+
     require_memory()
     if isinstance(image, np.ndarray):
         return images.picture_from_array(image).gray, b""
@@ -113,7 +189,7 @@ def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray
     ImageError
         If the image cannot be read or decoded.
     ValueError
-        If there is no such hash, or the array is no picture.
+        If there is no such hash, or the array is not a picture.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""Batches of files -> one answer for every file, from processes that may die."""
+"""Batches of files -> one answer for each file, from processes that may die."""

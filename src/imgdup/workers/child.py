@@ -1,6 +1,6 @@
-"""The worker's side of a pipe: calls come in, replies go out, until the parent closes it or ends.
+"""Calls from a pipe -> replies into it: what runs in a worker process.
 
-Nothing heavy is imported here, so that a process is set up before NumPy and OpenCV are loaded.
+Nothing heavy is imported here, so that the process is set up before NumPy and OpenCV are loaded.
 """
 
 import faulthandler
@@ -22,27 +22,27 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WATCHDOG_EXIT_CODE = 1  # faulthandler's
-UNWATCHED_EXIT_CODE = 71  # the system's fault, in BSD's sysexits
-REARM_S = 1.0  # arming the watchdog starts a thread, about 0.1 ms: not for every item
-NOTHING = -1.0
+NO_WATCHDOG_EXIT_CODE = 71  # "system error" in BSD's sysexits.h
+REARM_S = 1.0  # setting the watchdog starts a thread, about 0.1 ms: not for every item
+NO_ITEM = -1.0
 
 
 class Stopped(Exception):
     """The run is being interrupted: keep what is done and return."""
 
 
-class Board(NamedTuple):
-    """What a worker shows to its parent, in shared memory because that outlives any death.
+class State(NamedTuple):
+    """What a worker tells its parent in shared memory, which is still there when the worker dies.
 
-    ``in_hand`` is the position of the item being worked on, or NOTHING; ``deadline`` is when the
-    watchdog ends the process, in seconds of the monotonic clock.
+    ``position`` is that of the item being worked on, or NO_ITEM; ``deadline`` is when the watchdog
+    ends the process, in seconds of the monotonic clock.
     """
 
-    in_hand: float
+    position: float
     deadline: float
 
 
-IDLE = Board(NOTHING, math.inf)
+IDLE = State(NO_ITEM, math.inf)
 
 
 class Flag(Protocol):
@@ -52,17 +52,17 @@ class Flag(Protocol):
 
 
 class Reply(NamedTuple):
-    """What a call came to: its result, or the exception that it raised."""
+    """The result of a call, or the exception that it raised."""
 
     result: Any
     error: Exception | None
 
 
-class _Watch:
-    """A worker's board, its watchdog, and the flag that asks it to stop."""
+class _Watchdog:
+    """Ends this process when an item takes too long, and keeps its state up to date."""
 
-    def __init__(self, board: MutableSequence[float], stop: Flag, timeout_s: float) -> None:
-        self.board = board
+    def __init__(self, state: MutableSequence[float], stop: Flag, timeout_s: float) -> None:
+        self.state = state
         self.stop = stop
         self.timeout_s = timeout_s
         self.rearm_s = min(REARM_S, timeout_s / 10)
@@ -70,68 +70,70 @@ class _Watch:
         self.sink = open(os.devnull, "w")
 
     def before_item(self, position: int) -> None:
-        """Say which item is next, and let its time begin to run."""
+        """Note which item is next, and start its time."""
         if self.stop.value:
             raise Stopped
         now = time.monotonic()
         if now >= self.due:
             self.arm(now)
-        self.board[0] = position
+        self.state[0] = position
 
     def arm(self, now: float) -> None:
-        """Let the process end in `timeout_s`, even inside a C call that holds the lock."""
+        """Let the process end in `timeout_s`, even inside a C call that holds Python's lock."""
         self.due = now + self.rearm_s
-        self.board[1] = now + self.timeout_s
+        self.state[1] = now + self.timeout_s
         try:
             faulthandler.dump_traceback_later(self.timeout_s, exit=True, file=self.sink)
-        except RuntimeError:  # no room for its thread: what ran here before has not let go of it
-            os._exit(UNWATCHED_EXIT_CODE)
+        except RuntimeError:  # no memory for its thread: an earlier item has not released it
+            os._exit(NO_WATCHDOG_EXIT_CODE)
 
-    def rest(self) -> None:
-        """Wait for the next call, however long."""
+    def disarm(self) -> None:
+        """Wait for the next call without a time limit."""
         faulthandler.cancel_dump_traceback_later()
-        self.board[:] = IDLE
+        self.state[:] = IDLE
 
 
-_watch: _Watch | None = None  # of this process, if it is a worker
+_watchdog: _Watchdog | None = None  # of this process, if it is a worker
 
 
 def is_worker() -> bool:
-    """Tell whether this process is a worker, whose memory and streams may be restricted."""
-    return _watch is not None
+    """Return whether this process is a worker, whose memory may be limited."""
+    return _watchdog is not None
 
 
 def run_batch(task: Callable[[Sequence[T], Callable[[int], None]], R], items: Sequence[T]) -> R:
-    """Do a task on a batch; watched, if this process is a worker."""
-    if _watch is None:
+    """Run a task on a batch; in a worker, under the watchdog."""
+    if _watchdog is None:
         return task(items, _unwatched)
-    if _watch.stop.value:
+    if _watchdog.stop.value:
         raise Stopped
-    _watch.arm(time.monotonic())
+    _watchdog.arm(time.monotonic())
     try:
-        return task(items, _watch.before_item)
+        return task(items, _watchdog.before_item)
     finally:
-        _watch.rest()
+        _watchdog.disarm()
 
 
 def _unwatched(position: int) -> None:
     pass
 
 
-def serve(pipe: Connection, board: MutableSequence[float], stop: Flag, timeout_s: float) -> None:
-    """Be a worker: make every call that comes through the pipe, until it is closed.
+def serve(pipe: Connection, state: MutableSequence[float], stop: Flag, timeout_s: float) -> None:
+    """Make every call that comes through the pipe, until it is closed.
 
-    Calls are received, which imports the functions' modules, only once this process is set up.
+    A call names functions, whose modules are imported when it is received: by then this process
+    is set up.
     """
-    global _watch
-    _settle()
-    _watch = _Watch(board, stop, timeout_s)
+    global _watchdog
+    _set_up_process()
+    _watchdog = _Watchdog(state, stop, timeout_s)
     with suppress(EOFError, OSError):
         while True:
             _send(pipe, _reply(pipe))
 
 
-def _settle() -> None:
+def _set_up_process() -> None:
+    """Use one thread, ignore Ctrl-C, and end when the parent ends."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -145,7 +147,7 @@ def _end_with_parent() -> None:
 
 
 def _reply(pipe: Connection) -> Reply:
-    """Receive one call and make it; a task that exits is a worker that died."""
+    """Receive one call and make it; if the task exits, so does this worker."""
     try:
         function, args = pipe.recv()
     except (EOFError, OSError):
@@ -161,13 +163,13 @@ def _reply(pipe: Connection) -> Reply:
 
 
 def _failure(error: Exception) -> Reply:
-    """Let an exception tell, in the parent too, where it was raised."""
+    """Add to an exception where it was raised, for the parent to show."""
     error.add_note("Raised in a worker process:\n" + "".join(traceback.format_exception(error)))
     return Reply(None, error)
 
 
 def _send(pipe: Connection, reply: Reply) -> None:
-    """Send a reply, or if it cannot be pickled the reason why."""
+    """Send a reply; if it cannot be pickled, send the reason."""
     try:
         pipe.send(reply)
     except OSError:

@@ -1,35 +1,36 @@
-"""Batches of items in, one answer for every item out, whatever becomes of a worker.
+"""Batches of items in, one answer for each item out, even if worker processes die.
 
-An executor is anything with the ``submit`` and ``shutdown`` of ``concurrent.futures``: processes
-of this machine, this process itself, a cluster.
+The work is done by an executor: anything with the ``submit`` and ``shutdown`` of
+``concurrent.futures``. It may run processes of this machine, this process itself, or a cluster.
 """
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from imgdup.errors import ImgdupError
-from imgdup.system.limits import usable_cores
 from imgdup.workers.child import Stopped, run_batch
 from imgdup.workers.process import Death, Processes, Setup, WorkerDied
 
-__all__ = ["Died", "Setup", "Stopped", "answers", "inline", "local", "usable_cores"]
+__all__ = ["Died", "Pool", "Setup", "Stopped", "answers", "inline", "local"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 Task = Callable[[Sequence[T], Callable[[int], None]], R]
 
-MAX_CRASHES = 2  # deaths with one item in hand, and it alone in the batch, that convict it
-MAX_LOSSES = 5  # deaths with nothing in hand that a batch may see
+MAX_CRASHES = 2  # an item that ends its worker so often, alone in its batch, is to blame
+MAX_LOSSES = 5  # how often a batch may lose its worker between two items
+BATCHES_PER_WORKER = 2  # submitted at once: one that is worked on, one that waits
 
 _log = logging.getLogger(__name__)
 
 
 class _Inline(Executor):
-    """Makes each call when it is submitted, in this process."""
+    """Make each call in this process, as soon as it is submitted."""
 
     def submit(self, function: Callable[..., R], /, *args: Any) -> Future[R]:  # type: ignore[override]
         future: Future[R] = Future()
@@ -41,25 +42,75 @@ class _Inline(Executor):
 
 
 def inline(setup: Setup) -> Executor:
-    """Work in this process, without isolation, time limit or parallelism."""
+    """Make an executor that works in this process: one call at a time, without a time limit."""
     if setup.initializer is not None:
         setup.initializer(*setup.initargs)
     return _Inline()
 
 
 def local(setup: Setup) -> Executor:
-    """Work in processes of this machine; where none can start, in this one, with a warning."""
+    """Make an executor of processes; if none can start, log a warning and work in this process."""
     try:
         return Processes(setup)
     except (ImgdupError, OSError, ImportError) as error:
-        _log.warning("%s; one file after the other, and a bad one may end the run", error)
+        _log.warning(
+            "%s; continuing in this process, one file at a time: a broken file may end the run",
+            error,
+        )
         return inline(setup)
 
 
-class Died(NamedTuple):
-    """The answer for an item that ended the process it was worked on in.
+class Pool:
+    """Workers that stay ready for many calls of `answers`, until the pool is closed.
 
-    ``reason`` is ``"timed-out"`` or ``"crashed"``; ``detail`` says how, in one line.
+    They start at the first batch and stop at the end of the ``with`` block. Several threads may
+    use one pool at the same time.
+
+    Parameters
+    ----------
+    setup : Setup
+        Number of workers, time limit for one item, and initializer.
+    engine : callable
+        Makes the executor from the setup; `local` by default.
+
+    Examples
+    --------
+    >>> def square(items, before_item):
+    ...     return [item * item for item in items]
+    >>> with Pool(Setup(workers=1, timeout_s=30.0), inline) as pool:
+    ...     list(answers(square, [[1, 2], [3]], pool))
+    [([1, 2], [1, 4]), ([3], [9])]
+    """
+
+    def __init__(self, setup: Setup, engine: Callable[[Setup], Executor] = local) -> None:
+        self.setup = setup
+        self._engine = engine
+        self._executor: Executor | None = None
+        self._lock = threading.Lock()
+
+    def submit(self, function: Callable[..., R], /, *args: Any) -> Future[R]:
+        """Let a worker call ``function(*args)``."""
+        with self._lock:
+            if self._executor is None:
+                self._executor = self._engine(self.setup)
+        return self._executor.submit(function, *args)
+
+    def close(self) -> None:
+        """Give busy workers a second to return what they have, then stop all workers."""
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Died(NamedTuple):
+    """The answer for an item that ended its worker process.
+
+    ``reason`` is ``"timed-out"`` or ``"crashed"``; ``detail`` describes it in one line.
     """
 
     reason: str
@@ -68,50 +119,37 @@ class Died(NamedTuple):
 
 @dataclass(frozen=True)
 class _Batch(Generic[T]):
-    """Items that are worked on in one call, and what befell them so far."""
+    """The items of one call, and how often it failed so far."""
 
     items: Sequence[T]
     crashes: int = 0
     losses: int = 0
-    alone: bool = False  # while nothing else runs, so that it has all the memory
+    alone: bool = False  # run it while nothing else runs, so that it can use all the memory
 
 
 @dataclass(frozen=True)
-class _Again(Generic[T]):
-    """Batches to be submitted in place of one that got no answer."""
+class _Retry(Generic[T]):
+    """The batches to submit in place of one that got no answer."""
 
     batches: list[_Batch[T]]
 
 
 def answers(
-    task: Task[T, R],
-    batches: Iterable[Sequence[T]],
-    *,
-    workers: int,
-    timeout_s: float,
-    initializer: Callable[..., object] | None = None,
-    initargs: tuple[Any, ...] = (),
-    engine: Callable[[Setup], Executor] = local,
+    task: Task[T, R], batches: Iterable[Sequence[T]], pool: Pool
 ) -> Generator[tuple[Sequence[T], R | Died], None, None]:
-    """Do a task on every batch, in parallel.
+    """Run a task on every batch, in parallel.
 
     Parameters
     ----------
     task : callable
         A function of a module, called in a worker as ``task(items, before_item)``. It calls
-        ``before_item(i)`` before it touches ``items[i]``: from then on its time runs, and it is
-        the one to be blamed if the worker dies. ``before_item`` raises `Stopped` when the run is
-        interrupted. A failure that can be caught is the task's own business.
+        ``before_item(i)`` before it touches ``items[i]``: this starts the item's time limit, and
+        if the worker dies, this item is suspected. ``before_item`` raises `Stopped` when the pool
+        is being closed. The task handles exceptions of single items itself.
     batches : iterable of sequences
-        Consumed as workers become free; items must be picklable.
-    workers : int
-        How many processes.
-    timeout_s : float
-        How long one item may take.
-    initializer, initargs : callable, tuple
-        Called once in each worker before anything else.
-    engine : callable
-        Makes the executor; by default `local`.
+        Read as workers become free; the items must be picklable.
+    pool : Pool
+        The workers. They stay when this generator ends.
 
     Yields
     ------
@@ -124,41 +162,41 @@ def answers(
     ImgdupError
         If worker processes die while they start.
     Exception
-        Whatever the task or the initializer raised, with a note where.
+        What the task or the initializer raised, with a note that says where.
 
     Notes
     -----
-    If a worker dies, the item that it had in hand is suspected and tried by itself, the others of
-    its batch are done again. The suspect is the culprit if its time runs out again, or if it ends
-    its worker twice more; a kill counts only while nothing else runs, because it may come from
-    outside, or from lack of memory. Closing the generator, or any exception in it, gives the
-    workers a second to return what they have, then ends them.
+    When a worker dies, the item that it was working on is suspected and tried by itself; the
+    other items of its batch are done again. The suspect is to blame if its time runs out again, or
+    if it ends its worker twice more. A kill counts only while nothing else of this call runs: it
+    may come from another program, or from a lack of memory.
     """
-    executor = engine(Setup(workers, timeout_s, initializer, initargs))
     fresh = map(_Batch, batches)
     again: deque[_Batch[T]] = deque()
     live: dict[Future[R], _Batch[T]] = {}
+    most = BATCHES_PER_WORKER * pool.setup.workers
     try:
         while True:
-            while len(live) < 2 * workers and (batch := _next_batch(again, fresh, live)):
-                live[executor.submit(run_batch, task, batch.items)] = batch
+            while len(live) < most and (batch := _next_batch(again, fresh, live)):
+                live[pool.submit(run_batch, task, batch.items)] = batch
             if not live:
                 return
             for future in wait(live, return_when=FIRST_COMPLETED).done:
                 batch = live.pop(future)
-                outcome = _outcome(batch, future, timeout_s)
-                if isinstance(outcome, _Again):
+                outcome = _outcome(batch, future, pool.setup.timeout_s)
+                if isinstance(outcome, _Retry):
                     again.extend(outcome.batches)
                 else:
                     yield batch.items, outcome
     finally:
-        executor.shutdown(cancel_futures=True)
+        for future in live:
+            future.cancel()
 
 
 def _next_batch(
     again: deque[_Batch[T]], fresh: Iterator[_Batch[T]], live: dict[Future[R], _Batch[T]]
 ) -> _Batch[T] | None:
-    """Take the batch to submit next; none while one is to be alone, or if nothing is left."""
+    """Return the batch to submit next; None if there is none, or if one must run alone."""
     if any(batch.alone for batch in live.values()):
         return None
     if again:
@@ -166,42 +204,42 @@ def _next_batch(
     return next(fresh, None)
 
 
-def _outcome(batch: _Batch[T], future: Future[R], timeout_s: float) -> R | Died | _Again[T]:
-    """Get the answer for a batch, or what to do instead if there is none."""
+def _outcome(batch: _Batch[T], future: Future[R], timeout_s: float) -> R | Died | _Retry[T]:
+    """Return the answer for a batch, or what to submit instead if there is none."""
     try:
         return future.result()
     except WorkerDied as error:
-        if error.death.in_hand is None:
+        if error.death.position is None:
             return _after_loss(batch, error.death)
         if len(batch.items) > 1:
-            return _after_suspicion(batch, error.death, error.death.in_hand)
-        return _verdict(batch, error.death, timeout_s)
+            return _isolate(batch, error.death, error.death.position)
+        return _judge(batch, error.death, timeout_s)
 
 
-def _after_loss(batch: _Batch[T], death: Death) -> Died | _Again[T]:
-    """Judge a death that no item can be blamed for."""
+def _after_loss(batch: _Batch[T], death: Death) -> Died | _Retry[T]:
+    """Decide what to do after a death that no item can be blamed for."""
     if batch.losses + 1 < MAX_LOSSES:
-        return _Again([replace(batch, losses=batch.losses + 1)])
+        return _Retry([replace(batch, losses=batch.losses + 1)])
     if not death.began:
         raise ImgdupError(f"worker processes die while they start ({death})")
     if len(batch.items) > 1:
-        return _Again([_Batch([item]) for item in batch.items])
+        return _Retry([_Batch([item]) for item in batch.items])
     return Died("crashed", f"ended its worker process each time: {death}")
 
 
-def _after_suspicion(batch: _Batch[T], death: Death, position: int) -> _Again[T]:
-    """Part the item that was in hand from the others."""
+def _isolate(batch: _Batch[T], death: Death, position: int) -> _Retry[T]:
+    """Separate the suspected item from the others of its batch."""
     suspect = _Batch([batch.items[position]], alone=death.from_outside)
     rest = [item for i, item in enumerate(batch.items) if i != position]
-    return _Again([suspect, _Batch(rest)])
+    return _Retry([suspect, _Batch(rest)])
 
 
-def _verdict(batch: _Batch[T], death: Death, timeout_s: float) -> Died | _Again[T]:
-    """Judge an item that was by itself when its worker died."""
+def _judge(batch: _Batch[T], death: Death, timeout_s: float) -> Died | _Retry[T]:
+    """Decide whether an item that was alone in its batch is to blame for the death."""
     if death.timed_out:
         return Died("timed-out", f"no answer within {timeout_s:g} s")
     if death.from_outside and not batch.alone:
-        return _Again([replace(batch, alone=True)])
+        return _Retry([replace(batch, alone=True)])
     if batch.crashes + 1 < MAX_CRASHES:
-        return _Again([replace(batch, crashes=batch.crashes + 1)])
+        return _Retry([replace(batch, crashes=batch.crashes + 1)])
     return Died("crashed", f"ended its worker process each time: {death}")

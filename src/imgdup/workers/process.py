@@ -1,8 +1,8 @@
-"""An executor whose every call is made by a process of its own, held by one thread over one pipe.
+"""Calls in, futures out: an executor whose processes may die without harm to the others.
 
-Workers share nothing but a flag: the death of one, even while it sends a result, neither blocks
-nor breaks another, and it is known which call it died of. (``ProcessPoolExecutor`` loses all that
-is in flight, says neither who died nor of what, and has locks whose holder may die.)
+One thread and one pipe belong to each process, so it is known which call a process died of, and
+its death does not disturb the others. (``ProcessPoolExecutor`` loses every running call when one
+process dies, does not say which process died, and has locks whose holder may die.)
 """
 
 import multiprocessing
@@ -27,22 +27,22 @@ from imgdup.workers.child import IDLE, WATCHDOG_EXIT_CODE, Flag, Reply, serve
 R = TypeVar("R")
 
 GRACE_S = 1.0  # for workers to return what they have when the executor is shut down
-LAST_BREATH_S = 5.0  # between the end of a worker's pipe and that of its process
+EXIT_WAIT_S = 5.0  # for a process to end after its pipe was closed or it was killed
 STDERR = 2  # the last of the standard streams
-OUTSIDE_SIGNALS = (-9, -15)  # SIGKILL and SIGTERM: memory ran out, or someone else's doing
+OUTSIDE_SIGNALS = (-9, -15)  # SIGKILL, SIGTERM: sent by another program, or when memory ran out
 
-_starting = threading.Lock()  # of processes, and their waiting: multiprocessing has one list of all
+_process_lock = threading.Lock()  # multiprocessing keeps one list of all processes
 
 
 class Setup(NamedTuple):
-    """What an executor is made from.
+    """The settings of an executor.
 
     Parameters
     ----------
     workers : int
         How many calls are made at once.
     timeout_s : float
-        How long a worker may take for one item before it is ended.
+        How long a worker may take for one item before it is stopped.
     initializer : callable or None
         Called once in each worker before its first call, as ``initializer(*initargs)``.
     initargs : tuple
@@ -58,19 +58,19 @@ class Setup(NamedTuple):
 class Death(NamedTuple):
     """How a worker ended.
 
-    ``in_hand`` is the position of the item that it was working on, or None; ``exit_code`` is
-    negative for a signal, None if not known; ``timed_out`` says that the watchdog ended it,
-    ``began`` that it had started well.
+    ``position`` is that of the item it was working on, or None; ``exit_code`` is negative for a
+    signal, None if unknown; ``timed_out`` is whether the watchdog ended it, ``began`` whether it
+    had started well.
     """
 
-    in_hand: int | None
+    position: int | None
     exit_code: int | None
     timed_out: bool = False
     began: bool = True
 
     @property
     def from_outside(self) -> bool:
-        """Whether it may have been nobody's fault."""
+        """Whether another program may have ended it."""
         return self.exit_code in OUTSIDE_SIGNALS
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class Death(NamedTuple):
 
 
 class WorkerDied(Exception):
-    """A worker ended without an answer."""
+    """A worker process ended before it answered."""
 
     def __init__(self, death: Death) -> None:
         super().__init__(death)
@@ -97,17 +97,17 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.setup = setup
         self.began = False
-        self.board = context.RawArray("d", IDLE)
+        self.state = context.RawArray("d", IDLE)
         self.pipe, theirs = context.Pipe()
         with theirs:
             self.process = SpawnProcess(
-                target=serve, args=(theirs, self.board, stop, setup.timeout_s), daemon=True
+                target=serve, args=(theirs, self.state, stop, setup.timeout_s), daemon=True
             )
-            with _undisturbed():
+            with _clean_start():
                 self.process.start()
 
     def call(self, function: Callable[..., R], args: tuple[Any, ...]) -> R:
-        """Call a function in the process, the first time after the caller's initializer."""
+        """Call a function in the process; before the first one, call the initializer."""
         if not self.began and self.setup.initializer is not None:
             self._ask(self.setup.initializer, self.setup.initargs)
         self.began = True
@@ -125,28 +125,28 @@ class _Worker:
         return reply.result
 
     def _death(self) -> Death:
-        in_hand, deadline = self.board
+        position, deadline = self.state
         late = time.monotonic() >= deadline
-        connection.wait([self.process.sentinel], LAST_BREATH_S)
+        connection.wait([self.process.sentinel], EXIT_WAIT_S)
         self.end()
         code = self.process.exitcode
         timed_out = late and code == WATCHDOG_EXIT_CODE
-        return Death(int(in_hand) if in_hand >= 0 else None, code, timed_out, self.began)
+        return Death(int(position) if position >= 0 else None, code, timed_out, self.began)
 
     def is_alive(self) -> bool:
-        """Whether the process can be called."""
+        """Return whether the process still runs."""
         return not connection.wait([self.process.sentinel], timeout=0)
 
     def kill(self) -> None:
         """End the process now."""
-        with _starting:
+        with _process_lock:
             self.process.kill()
 
     def end(self) -> None:
-        """End the process and see it gone; whoever comes second finds nothing to do."""
-        with _starting:
+        """End the process and wait for it; does nothing the second time."""
+        with _process_lock:
             self.process.kill()
-            self.process.join(LAST_BREATH_S)
+            self.process.join(EXIT_WAIT_S)
             if not self.pipe.closed:
                 self.pipe.close()
 
@@ -155,8 +155,8 @@ class Processes(ThreadPoolExecutor):
     """Makes calls in processes, as many at once as there are workers.
 
     A call whose worker dies raises `WorkerDied`; the next call gets a new worker. Workers never
-    import the caller's ``__main__``, are deaf to the terminal's signals, and end when this
-    process does, however it does.
+    import the caller's ``__main__``, ignore signals of the terminal, and end when this process
+    ends, even if it is killed.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class Processes(ThreadPoolExecutor):
         try:
             result = worker.call(function, args)
         except WorkerDied:
-            self._bury(worker)
+            self._remove(worker)
             raise
         self._idle.append(worker)
         return result
@@ -203,10 +203,10 @@ class Processes(ThreadPoolExecutor):
                 worker = self._idle.pop()
                 if worker.is_alive():
                     return worker
-                self._bury(worker)
+                self._remove(worker)
         return None
 
-    def _bury(self, worker: _Worker) -> None:
+    def _remove(self, worker: _Worker) -> None:
         worker.end()
         self._workers.discard(worker)
 
@@ -222,7 +222,7 @@ class Processes(ThreadPoolExecutor):
         return worker
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End all workers; those at work get `GRACE_S` to return what they have."""
+        """End all workers; busy ones get `GRACE_S` to return what they have."""
         super().shutdown(wait=False, cancel_futures=cancel_futures)
         self._stop.value = 1
         try:
@@ -238,26 +238,26 @@ class Processes(ThreadPoolExecutor):
 
 
 def _fill_standard_streams() -> None:
-    """Open nothing in the place of closed streams: a pipe to a worker would get their number."""
+    """Open /dev/null in place of closed standard streams, so that no pipe gets their numbers."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let a process start that never hears the terminal nor sees the caller's ``__main__``."""
-    with _deaf(), _starting, _hidden_main():
+def _clean_start() -> Iterator[None]:
+    """Start processes without the terminal's signals, ``__main__`` and a deleted folder."""
+    with _blocked_signals(), _process_lock, _hidden_main(), _existing_folder():
         yield
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Block the terminal's signals in this thread: a process that it starts inherits that."""
+def _blocked_signals() -> Iterator[None]:
+    """Block the terminal's signals in this thread: a process started here inherits that."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # would be started with the process, and unblock them
+    resource_tracker.ensure_running()  # else it starts with the process and unblocks the signals
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
@@ -266,18 +266,40 @@ def _deaf() -> Iterator[None]:
 
 
 @contextmanager
+def _existing_folder() -> Iterator[None]:
+    """Go to the root folder meanwhile if the current folder was deleted: spawn asks for its name.
+
+    No relative path can be used in a deleted folder, so no other thread of this process loses one.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        pass
+    else:
+        yield
+        return
+    deleted = os.open(os.curdir, os.O_RDONLY)
+    try:
+        os.chdir(os.sep)
+        yield
+    finally:
+        os.fchdir(deleted)
+        os.close(deleted)
+
+
+@contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Hide where ``__main__`` came from, so that a spawned process does not run it again."""
+    """Hide the file of ``__main__``, so that a spawned process does not run it again."""
     main = sys.modules["__main__"]
-    sys.modules["__main__"] = _Anonymous(main)
+    sys.modules["__main__"] = _NoFile(main)
     try:
         yield
     finally:
         sys.modules["__main__"] = main
 
 
-class _Anonymous(types.ModuleType):
-    """A module without origin that otherwise is another one, for threads that look at it."""
+class _NoFile(types.ModuleType):
+    """A stand-in for a module that has its attributes, but no file."""
 
     def __init__(self, module: types.ModuleType) -> None:
         super().__init__(module.__name__)

@@ -3,7 +3,7 @@
 import cv2
 from make_sample import photo
 
-from imgdup.output.html import Entry, Group
+from imgdup.output.page import Entry, Group
 
 EVIL = "<img src=x onerror=alert(1)>.jpg"
 ENDS_THE_SCRIPT = "</script><script>alert(1)</script>"

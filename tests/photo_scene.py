@@ -6,7 +6,7 @@ from pathlib import Path
 
 from array_rows import File, rows_of
 from imgdup.apply import apply_plan, make_options
-from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, sealed
+from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 
 CONTENTS = {
     "a/1.jpg": b"the picture, large" * 50,
@@ -88,7 +88,7 @@ def _plan(rows):
     best, copy, near = (_facts(rows, row) for row in (0, 1, 2))
     removals = [Removal(copy, best, 0, "same-bytes"), Removal(near, best, 3, "edited")]
     n_bytes = copy.size + near.size
-    header = Header(rows.digest, rows.roots, 31, None, ("largest",), (), 4, 1, 2, n_bytes)
+    header = PlanHeader(rows.digest, rows.roots, 31, None, ("largest",), (), 4, 1, 2, n_bytes)
     return Plan(sealed(header), removals)
 
 

@@ -46,10 +46,10 @@ HOMES = {
     "numba": {"search.kernels"},
     "click": {"cli"},
     "tqdm": {"cli.progress"},
-    "matplotlib": {"output.histogram"},
     "send2trash": {"apply.actions"},
     "vptree": {"query.check_index"},
-    "pyarrow": {"output.tabular"},
+    "pyarrow": {"output.codecs"},
+    "rich": {"output.tables"},
 }
 
 

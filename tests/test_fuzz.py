@@ -26,7 +26,7 @@ from imgdup.apply.journal import Journal, Step
 from imgdup.apply.past import read_journal
 from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
-from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, read_plan, write_plan
+from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, read_plan, write_plan
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.images.decode import init_worker
 from imgdup.index import folder, store
@@ -239,7 +239,7 @@ def test_fuzz_a_damaged_current_is_refused_or_names_a_generation(place, copy, da
 
 
 PLAN = Plan(
-    Header("ab" * 16, (b"/data", b"/\xff"), 31, None, ("largest",), (b"/keep",), 9, 1, 1, 7),
+    PlanHeader("ab" * 16, (b"/data", b"/\xff"), 31, None, ("largest",), (b"/keep",), 9, 1, 1, 7),
     [
         Removal(
             FileFacts(1, b"/data/caf\xe9.jpg", 10, 11, b"r" * 16),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from imgdup.build import update as indexing
 from imgdup.build.settings import Progress, Settings
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
-from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.keep import DEFAULT_RULES, parse_keep
 from imgdup.dedupe.plan import Plan
 from imgdup.hashing import PDQ_MAX_DISTANCE
@@ -282,7 +282,7 @@ class ImageIndex:
         ValueError
             If `max_distance` is not from 0 to 256.
         """
-        options = DedupeOptions(parse_keep(self, keep, protect), Rule(max_distance))
+        options = DedupeOptions(parse_keep(self, keep, protect), MatchRule(max_distance))
         return find_duplicates(self, options)
 
     def plan(self, max_distance: int = PDQ_MAX_DISTANCE, **options: Any) -> Plan:

@@ -21,8 +21,8 @@ from imgdup import __main__, cli
 from imgdup.cli.build import HASHES
 from imgdup.cli.search import EXPORTS
 from imgdup.hashing import HASHERS
+from imgdup.output.codecs import tsv_fields
 from imgdup.output.export import FORMATS
-from imgdup.output.lines import tsv_fields
 from imgdup.system.limits import THREAD_VARIABLES
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs signals, pipes or names of POSIX")

@@ -64,7 +64,7 @@ def test_the_summary_for_people_says_the_same(photos, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("7 images, 3 groups, 4 removable files, ")
     assert lines[1].split()[:2] == ["same-bytes", "1"]
-    assert lines[-1] == "  chains: 7 files in 3, the longest of 3"
+    assert lines[-1] == "  chains: 7 files in 3 chains, at most 3 in one"
 
 
 def test_lists_of_what_stays_and_goes_are_relative_to_the_root(photos, tmp_path):
@@ -96,7 +96,7 @@ def test_a_name_with_a_newline_ends_no_line_of_a_list(photos, tmp_path, capsys):
     arguments = ["dedupe", "photos", "--plan", "p", "--keep-list", "k"]
 
     assert cli.main(arguments) == 1
-    assert "'a\\nb.jpg' holds a newline" in capsys.readouterr().err.replace("\\\\", "\\")
+    assert "'a\\nb.jpg' contains a newline" in capsys.readouterr().err.replace("\\\\", "\\")
     assert not (tmp_path / "p").exists()
     assert not (tmp_path / "k").exists()
     assert cli.main([*arguments, "--null"]) == 0
@@ -155,7 +155,7 @@ def test_check_and_apply_say_by_which_rule_a_plan_was_made(photos, capsys):
     arguments = ["--by", "search", "--max-dist", "9", "--protect", "photos", "--plan", "p.jsonl"]
     cli.main(["dedupe", "photos", *arguments])
     capsys.readouterr()
-    told = f"duplicates within 31 bits and 9 of the search hash, protected: {photos}\n"
+    told = f"duplicates within 31 bits, and within 9 bits of the search hash, protected: {photos}\n"
 
     cli.main(["check", "p.jsonl"])
     assert capsys.readouterr().err.endswith(told)

@@ -10,7 +10,7 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal
 from imgdup import cli
-from imgdup.output.lines import tsv_fields
+from imgdup.output.codecs import tsv_fields
 from imgdup.system.jsonl import path_from_json
 
 
@@ -195,7 +195,7 @@ def test_split_leaves_no_list_of_another_split_beside_its_own(sets, capsys):
     code = cli.main(["split", ".", "--ratios", "train=0.5,test=0.5", "--out", "lists"])
 
     assert code == 2
-    assert "--out lists holds val.txt" in capsys.readouterr().err
+    assert "--out lists contains val.txt" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in (sets / "lists").iterdir()} == before
 
 
@@ -205,7 +205,7 @@ def test_split_writes_all_lists_or_none(sets, capsys):
     code = cli.main(["split", "test", "--ratios", "a=0.5,b=0.5", "--out", "lists"])
 
     assert code == 1
-    assert "holds a newline" in capsys.readouterr().err
+    assert "contains a newline" in capsys.readouterr().err
     assert not (sets / "lists").exists()
 
 

@@ -9,7 +9,7 @@ from make_sample import encode, photo
 
 from imgdup import cli
 from imgdup.cli.search import STRATEGIES
-from imgdup.output.lines import tsv_fields
+from imgdup.output.codecs import tsv_fields
 from imgdup.search.planner import STRATEGIES as KNOWN_STRATEGIES
 
 

@@ -30,7 +30,7 @@ from cli_runs import (
 from imgdup import cli
 from imgdup.api import ImageIndex
 from imgdup.cli import progress
-from imgdup.output.lines import tsv_fields, unescape
+from imgdup.output.codecs import tsv_fields, unescape
 from imgdup.query.check_index import check_deep
 from imgdup.system.jsonl import path_from_json
 

@@ -16,7 +16,7 @@ from test_groups import files_strategy
 import imgdup.dedupe.check_plan
 from array_rows import File, rows_of
 from imgdup.dedupe import DedupeOptions, find_duplicates
-from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.check_plan import check_plan, faults
 from imgdup.dedupe.keep import Keep
 from imgdup.dedupe.plan import sealed
@@ -48,7 +48,7 @@ def row(rows, name):
 )
 def test_every_plan_that_is_made_is_true(files, max_distance, search_distance, protect):
     rows = rows_of(files)
-    options = DedupeOptions(Keep(protect=protect), Rule(max_distance, search_distance))
+    options = DedupeOptions(Keep(protect=protect), MatchRule(max_distance, search_distance))
 
     plan = find_duplicates(rows, options).plan()
 

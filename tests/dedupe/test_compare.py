@@ -7,8 +7,8 @@ from test_groups import files_strategy
 
 import oracles_dedupe
 from array_rows import File, rows_of
-from imgdup.dedupe.candidates import Rule
-from imgdup.dedupe.compare import Part, compare
+from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.compare import ImageSet, compare
 from imgdup.dedupe.labels import folder_labels
 from imgdup.errors import UsageError
 from imgdup.index.rows import images
@@ -18,7 +18,7 @@ def part(files, labels=None, root=b"/data", rows=None, folders=()):
     rows = rows or rows_of(files, roots=(root,))
     selected = images(rows, folders)
     named = [(labels or {}).get(rows.path(row)) for row in selected.tolist()]
-    return Part(rows, selected, named)
+    return ImageSet(rows, selected, named)
 
 
 def found(leaks):
@@ -35,7 +35,7 @@ def test_leaks_equal_looking_at_every_pair(consistent, data, max_distance):
     names = st.sampled_from([None, "x", "y", "z"])
     labels = {file.path: data.draw(names) for file in {f.path: f for f in [*a, *b]}.values()}
 
-    leaks = compare(part(a, labels), part(b, labels), Rule(max_distance))
+    leaks = compare(part(a, labels), part(b, labels), MatchRule(max_distance))
 
     expected = oracles_dedupe.leaks(a, b, max_distance, labels)
     assert found(leaks) == expected
@@ -57,7 +57,7 @@ TEST = [
 
 def test_a_leak_says_where_how_near_and_whose_label_disagrees():
     a, b = rows_of(TRAIN, roots=(b"/train",)), rows_of(TEST, roots=(b"/test",))
-    parts = [Part(rows, images(rows), folder_labels(rows, images(rows))) for rows in (a, b)]
+    parts = [ImageSet(rows, images(rows), folder_labels(rows, images(rows))) for rows in (a, b)]
 
     leaks = list(compare(*parts).each())
 

@@ -8,7 +8,7 @@ from test_groups import files_strategy
 import oracles_dedupe
 from array_rows import File, rows_of
 from imgdup.dedupe import DedupeOptions, find_duplicates
-from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.components import chains, component_labels
 from imgdup.index.rows import images
 
@@ -22,7 +22,7 @@ def test_components_equal_joining_pair_by_pair(files, max_distance, search_dista
     rows = rows_of(files)
     selected = images(rows)
 
-    labels = component_labels(rows, selected, Rule(max_distance, search_distance))
+    labels = component_labels(rows, selected, MatchRule(max_distance, search_distance))
 
     members = {}
     for row, label in zip(selected.tolist(), labels.tolist(), strict=True):
@@ -35,7 +35,7 @@ def test_numbers_are_by_first_appearance():
     pictures = [5, 9, 5, 7, 9]
     rows = rows_of([File(b"/data/%d" % i, pdq=p << p * 8) for i, p in enumerate(pictures)])
 
-    labels = component_labels(rows, images(rows), Rule(0))
+    labels = component_labels(rows, images(rows), MatchRule(0))
 
     assert labels.tolist() == [0, 1, 0, 2, 1]
 
@@ -44,7 +44,7 @@ def test_two_components_that_a_later_image_joins_are_one():
     files = [File(b"/data/1", pdq=0b00), File(b"/data/2", pdq=0b11), File(b"/data/3", pdq=0b01)]
     rows = rows_of(files)
 
-    labels = component_labels(rows, images(rows), Rule(1))
+    labels = component_labels(rows, images(rows), MatchRule(1))
 
     assert labels.tolist() == [0, 0, 0]
 
@@ -53,7 +53,7 @@ def test_a_long_chain_is_one_component():
     n = 3000
     rows = rows_of([File(b"/data/%04d" % i, pdq=(1 << i % 257) - 1) for i in range(n)])
 
-    labels = component_labels(rows, images(rows), Rule(1))
+    labels = component_labels(rows, images(rows), MatchRule(1))
 
     assert set(labels.tolist()) == {0}
 
@@ -64,7 +64,7 @@ def test_chains_are_counted_by_size():
         for i, pdq in enumerate([0, 1, 3, 2**99 - 1, 2**250 - 2**150])
     ]
 
-    found = chains(find_duplicates(rows_of(files), DedupeOptions(rule=Rule(1))))
+    found = chains(find_duplicates(rows_of(files), DedupeOptions(rule=MatchRule(1))))
 
     assert dict(found) == {3: 1}
 

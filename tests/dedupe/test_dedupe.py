@@ -7,7 +7,7 @@ import pytest
 
 from array_rows import File, rows_of
 from imgdup.dedupe import DedupeOptions, Saving, find_duplicates
-from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.keep import Keep, parse_keep
 
 FILES = [
@@ -58,14 +58,14 @@ def test_lists_drop_all_names_of_a_file_and_a_plan_none():
 def test_what_stays_is_listed_relative_to_the_only_root():
     found = find_duplicates(rows_of(FILES))
 
-    assert list(found.listed(found.stays())) == [b"a/best.jpg", b"b/other.jpg"]
+    assert list(found.listed(found.kept())) == [b"a/best.jpg", b"b/other.jpg"]
 
 
 @pytest.mark.parametrize("roots", [(b"/data/a", b"/data/b"), (b"",)], ids=["two", "single files"])
 def test_what_stays_is_listed_by_absolute_paths_otherwise(roots):
     found = find_duplicates(rows_of(FILES, roots=roots))
 
-    assert list(found.listed(found.stays())) == [b"/data/a/best.jpg", b"/data/b/other.jpg"]
+    assert list(found.listed(found.kept())) == [b"/data/a/best.jpg", b"/data/b/other.jpg"]
 
 
 def test_only_the_named_folders_are_looked_at():
@@ -90,7 +90,9 @@ def test_case_123_protected_folders_that_hold_all_copies_lose_none():
 def test_a_protected_file_wins_against_every_rule():
     rows = rows_of(FILES)
 
-    found = find_duplicates(rows, DedupeOptions(parse_keep(rows, "largest", ["/data/b"]), Rule(2)))
+    found = find_duplicates(
+        rows, DedupeOptions(parse_keep(rows, "largest", ["/data/b"]), MatchRule(2))
+    )
 
     assert paths(rows, found.groups.removed) == [b"/data/a/best.jpg", b"/data/a/small.jpg"]
 
@@ -111,7 +113,7 @@ def test_an_empty_index_has_an_empty_plan():
 
     assert found.plan().removals == []
     assert found.savings() == {}
-    assert found.stays().tolist() == []
+    assert found.kept().tolist() == []
 
 
 def test_relations_and_groups_go_together():

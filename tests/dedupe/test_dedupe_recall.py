@@ -12,7 +12,7 @@ import pytest
 
 from array_rows import File, rows_of
 from imgdup.dedupe import DedupeOptions, find_duplicates
-from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.candidates import MatchRule
 from imgdup.hashing import fingerprint
 from imgdup.images.decode import decode
 from imgdup.system.files import read_file
@@ -49,7 +49,7 @@ def hashed(name):
 
 
 def n_found(label, max_distance):
-    options = DedupeOptions(rule=Rule(max_distance))
+    options = DedupeOptions(rule=MatchRule(max_distance))
     return sum(
         len(
             find_duplicates(rows_of([hashed(pair["a"]), hashed(pair["b"])]), options).groups.removed

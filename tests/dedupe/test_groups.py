@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import oracles_dedupe
 from array_rows import File, rows_of
-from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.groups import star_groups
 from imgdup.dedupe.keep import DEFAULT_RULES, Keep
 from imgdup.index.rows import images
@@ -75,14 +75,14 @@ def test_groups_equal_visiting_the_files_one_by_one(consistent, data):
     protect = data.draw(st.sampled_from([(), (b"/data/keep",), (b"/data/a",)]))
     rules = data.draw(st.permutations(DEFAULT_RULES))
 
-    result = grouped(files, Keep(tuple(rules), protect), Rule(max_distance))
+    result = grouped(files, Keep(tuple(rules), protect), MatchRule(max_distance))
 
     assert result == oracles_dedupe.star_groups(files, rules, protect, max_distance)
 
 
 @given(files=files_strategy(), search_distance=st.integers(0, 2), max_distance=st.integers(0, 6))
 def test_a_search_distance_narrows_the_pairs(files, search_distance, max_distance):
-    result = grouped(files, rule=Rule(max_distance, search_distance))
+    result = grouped(files, rule=MatchRule(max_distance, search_distance))
 
     expected = oracles_dedupe.star_groups(files, DEFAULT_RULES, (), max_distance, search_distance)
     assert result == expected
@@ -92,14 +92,14 @@ def test_a_search_distance_narrows_the_pairs(files, search_distance, max_distanc
 def test_the_numbering_of_the_rows_does_not_matter(files, data):
     shuffled = data.draw(st.permutations(files))
 
-    result = grouped(shuffled, rule=Rule(3), in_path_order=False)
+    result = grouped(shuffled, rule=MatchRule(3), in_path_order=False)
 
-    assert result == grouped(files, rule=Rule(3))
+    assert result == grouped(files, rule=MatchRule(3))
 
 
 @given(files=files_strategy(consistent=True), max_distance=st.integers(0, 6))
 def test_no_two_files_that_stay_are_duplicates(files, max_distance):
-    gone = grouped(files, rule=Rule(max_distance))
+    gone = grouped(files, rule=MatchRule(max_distance))
 
     staying = [f for f in files if f.path not in gone and f.status == 0]
     for i, a in enumerate(staying):
@@ -110,7 +110,7 @@ def test_no_two_files_that_stay_are_duplicates(files, max_distance):
 
 @given(files=files_strategy(max_size=10))
 def test_all_names_of_a_file_share_its_fate(files):
-    gone = grouped(files, rule=Rule(3))
+    gone = grouped(files, rule=MatchRule(3))
 
     names = [f.path for f in files if f.inode == 7 and f.status == 0]
     assert len({gone.get(name) for name in names}) <= 1
@@ -120,16 +120,16 @@ def test_all_names_of_a_file_share_its_fate(files):
 def test_threads_do_not_matter(files, threads):
     rows = rows_of(files)
 
-    result = star_groups(rows, images(rows), Keep(), Rule(3), threads=threads)
+    result = star_groups(rows, images(rows), Keep(), MatchRule(3), threads=threads)
 
-    assert decided(rows, result) == grouped(files, rule=Rule(3))
+    assert decided(rows, result) == grouped(files, rule=MatchRule(3))
 
 
 @given(files=files_strategy())
 def test_groups_come_best_first_and_in_each_the_nearest_first(files):
     rows = rows_of(files)
 
-    groups = star_groups(rows, images(rows), Keep(), Rule(4))
+    groups = star_groups(rows, images(rows), Keep(), MatchRule(4))
 
     order = [f.path for f in oracles_dedupe.keep_order(files, DEFAULT_RULES)]
     keepers = [order.index(rows.path(row)) for row in groups.keepers.tolist()]
@@ -206,9 +206,9 @@ def test_no_pair_no_group(files):
 @pytest.mark.parametrize("distance", [-1, 257])
 def test_a_distance_outside_the_hash_is_refused(distance):
     with pytest.raises(ValueError, match=f"0 to 256, got {distance}"):
-        Rule(distance)
+        MatchRule(distance)
 
 
 def test_a_negative_search_distance_is_refused():
     with pytest.raises(ValueError, match="0 or more, got -1"):
-        Rule(31, -1)
+        MatchRule(31, -1)

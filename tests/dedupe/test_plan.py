@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from file_facts import facts, paths
 from imgdup.dedupe.plan import (
     FileFacts,
-    Header,
     Plan,
+    PlanHeader,
     Removal,
     plan_lines,
     read_plan,
@@ -29,7 +29,7 @@ removals = st.builds(Removal, facts, facts, st.integers(0, 256), st.sampled_from
 
 
 def plan_of(each, roots=(b"/data",), protect=()):
-    header = Header("ab" * 16, roots, 31, None, ("largest",), protect, 9, 2, len(each), 7)
+    header = PlanHeader("ab" * 16, roots, 31, None, ("largest",), protect, 9, 2, len(each), 7)
     return Plan(sealed(header), each)
 
 

@@ -12,7 +12,7 @@ from imgdup.dedupe.components import component_labels
 from imgdup.dedupe.split import parse_ratios, split
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.rows import images
-from imgdup.output.lists import write_split
+from imgdup.output.cleaning import save_split
 
 RATIOS = {"train": 0.7, "val": 0.2, "test": 0.1}
 
@@ -116,7 +116,7 @@ def test_no_image_is_split_into_empty_lists(tmp_path):
     rows = rows_of([])
 
     result = split(rows, images(rows), RATIOS)
-    written = write_split(tmp_path / "out", rows, result)
+    written = save_split(tmp_path / "out", rows, result)
 
     assert [path.name for path in written] == ["train.txt", "val.txt", "test.txt"]
     assert {path.read_bytes() for path in written} == {b""}
@@ -125,7 +125,7 @@ def test_no_image_is_split_into_empty_lists(tmp_path):
 def test_lists_hold_the_paths_below_the_root(tmp_path):
     rows = rows_of(pictures([1, 1, 1, 1]))
 
-    written = write_split(tmp_path, rows, split(rows, images(rows), {"a": 0.5, "b": 0.5}))
+    written = save_split(tmp_path, rows, split(rows, images(rows), {"a": 0.5, "b": 0.5}))
 
     lines = [path.read_bytes().splitlines() for path in written]
     assert [len(each) for each in lines] == [2, 2]
@@ -137,9 +137,9 @@ def test_a_newline_in_a_name_asks_for_null(tmp_path):
     rows = rows_of([File(b"/data/a\nb.jpg")])
     result = split(rows, images(rows), {"a": 1.0})
 
-    with pytest.raises(ImgdupError, match="end paths by NUL with --null"):
-        write_split(tmp_path, rows, result)
-    assert write_split(tmp_path, rows, result, b"\0")[0].read_bytes() == b"a\nb.jpg\0"
+    with pytest.raises(ImgdupError, match="use --null to end paths with NUL"):
+        save_split(tmp_path, rows, result)
+    assert save_split(tmp_path, rows, result, b"\0")[0].read_bytes() == b"a\nb.jpg\0"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
@@ -147,7 +147,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     rows = rows_of([])
 
     with pytest.raises(ImgdupError, match=r"--out .*; nothing was written"):
-        write_split(tmp_path / "file" / "out", rows, split(rows, images(rows), RATIOS))
+        save_split(tmp_path / "file" / "out", rows, split(rows, images(rows), RATIOS))
 
 
 def test_ratios_are_read():

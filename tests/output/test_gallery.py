@@ -4,12 +4,12 @@ import re
 
 import pytest
 from make_sample import encode, photo
-from test_html_report import data_of
+from test_page import data_of
 
 from array_rows import File, rows_of
 from imgdup.dedupe import find_duplicates
-from imgdup.dedupe.candidates import Rule
-from imgdup.dedupe.compare import Part, compare
+from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.compare import ImageSet, compare
 from imgdup.index.rows import images
 from imgdup.output.gallery import entry, page_groups, save_duplicates, save_leaks
 
@@ -57,12 +57,12 @@ def leaks(tmp_path):
     for name, label in (("a/cat", "cat"), ("b/\x1bdog", "\x1bdog")):
         root = bytes(tmp_path / name.partition("/")[0])
         rows = rows_of([File(bytes(tmp_path / name / "1.jpg"), content=b"same")], roots=(root,))
-        parts.append(Part(rows, images(rows), [label]))
+        parts.append(ImageSet(rows, images(rows), [label]))
     return compare(*parts)
 
 
 def test_the_page_of_leaks_shows_labels_and_conflicts(leaks, tmp_path):
-    save_leaks(tmp_path / "page.html", leaks, Rule())
+    save_leaks(tmp_path / "page.html", leaks, MatchRule())
 
     page = (tmp_path / "page.html").read_text()
     [[[*_, label_a, no_conflict], [[path, *_, label_b, conflict]]]] = data_of(page)["groups"]

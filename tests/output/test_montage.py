@@ -21,7 +21,7 @@ from imgdup.output.montage import (
     draw_tile,
     save_montage,
 )
-from imgdup.output.rows import MatchRow
+from imgdup.output.results import MatchRow
 
 RED = (200, 30, 40)
 EDGE = montage.MARGIN  # pixels to a frame

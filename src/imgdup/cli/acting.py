@@ -13,7 +13,7 @@ import click
 
 from imgdup.cli.common import find_index, index_option, note, write_text
 from imgdup.errors import UsageError
-from imgdup.output.lines import counted
+from imgdup.output.codecs import counted
 
 if TYPE_CHECKING:
     from imgdup.apply.recheck import Skipped
@@ -49,7 +49,7 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
     from imgdup.apply.past import check_earlier
     from imgdup.cli.progress import Bar
     from imgdup.dedupe.plan import read_plan
-    from imgdup.output.cleaning import terms_text
+    from imgdup.output.cleaning import plan_rule_text
 
     action = _action(options)
     place = find_index(index_folder)
@@ -60,7 +60,7 @@ def apply(plan: Path, index_folder: Path | None, **options: Any) -> int:
     check_earlier(plan)
     if not loaded.removals:
         note(f"nothing to do: {plan} has no removals; make another with: imgdup dedupe --plan FILE")
-    note(f"{plan}: {terms_text(loaded.header)}")
+    note(f"{plan}: {plan_rule_text(loaded.header)}")
     journal = free_journal_path(plan)
     with _told_what_is_noted(journal, action):
         with closing(Bar(quiet=False)) as bar:
@@ -107,7 +107,7 @@ def _told_what_is_noted(journal: Path, action: str) -> Iterator[None]:
 
 
 def _list_skipped(skipped: "list[Skipped]") -> None:
-    from imgdup.output.lines import shown
+    from imgdup.output.codecs import shown
 
     for each in skipped[:N_LISTED]:
         path = shown(each.path, sys.stderr.encoding)

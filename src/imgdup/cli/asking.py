@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from imgdup.cli.common import note
 from imgdup.errors import ImageError
-from imgdup.output.lines import counted
+from imgdup.output.codecs import counted
 
 if TYPE_CHECKING:
     from imgdup.api import ImageIndex
-    from imgdup.output.rows import MatchRow
+    from imgdup.output.results import MatchRow
     from imgdup.query.matches import Match
     from imgdup.query.probe import Probe
     from imgdup.search.bands import JoinStats
@@ -84,7 +84,7 @@ class Asked:
         return self.index.look_up_many(probes, limit, k, strategy=strategy, effort=effort)
 
     def _rows(self, file: bytes, found: "list[Match]") -> "Iterator[MatchRow]":
-        from imgdup.output.rows import MatchRow
+        from imgdup.output.results import MatchRow
         from imgdup.system.paths import absolute
 
         itself = absolute(file)
@@ -95,7 +95,7 @@ class Asked:
             yield MatchRow(itself, path, *match[1:6], path == itself, turned)
 
     def _fail(self, file: bytes, error: ImageError) -> None:
-        from imgdup.output.lines import shown
+        from imgdup.output.codecs import shown
 
         self.failures.append(f"{shown(file, sys.stderr.encoding)}: {error}")
 

@@ -121,7 +121,7 @@ def _settings(options: dict[str, Any]) -> Any:
 
 def _tell(outcome: "Outcome", options: dict[str, Any]) -> None:
     """Print the summary and the failures, as asked."""
-    from imgdup.output import rows as report
+    from imgdup.output import results
 
     if options["errors"]:
         _write_errors(options["errors"], outcome.failures)
@@ -143,13 +143,13 @@ def _tell(outcome: "Outcome", options: dict[str, Any]) -> None:
         extra = {"unlisted": len(outcome.unlisted), "generation": outcome.generation}
         write_text([json_line({**summary, **extra, "written": outcome.written})])
     elif not options["quiet"]:
-        write_text([report.summary_line(summary) + "\n"])
+        write_text([results.index_summary(summary) + "\n"])
         if not outcome.seen:
             note("no images found")
 
 
 def _write_errors(path: Path, failures: Iterable["Failure"]) -> None:
-    from imgdup.output.rows import failure_json
+    from imgdup.output.results import failure_json
     from imgdup.system.atomic import replacing
 
     lines = [failure_json(f.path, f.reason, f.detail).encode() for f in failures]
@@ -159,7 +159,7 @@ def _write_errors(path: Path, failures: Iterable["Failure"]) -> None:
 
 def _list_failures(outcome: "Outcome") -> None:
     """Name the first new failures on stderr."""
-    from imgdup.output.lines import shown
+    from imgdup.output.codecs import shown
 
     encoding = sys.stderr.encoding
     for folder, reason in outcome.unlisted:
@@ -203,7 +203,7 @@ def info(index_folder: Path | None, as_json: bool) -> None:
     imgdup info
     """
     from imgdup.api import ImageIndex
-    from imgdup.output.terminal import facts_table
+    from imgdup.output.tables import facts_table
     from imgdup.system.jsonl import json_line, json_paths
 
     facts = ImageIndex.open(find_index(index_folder)).info()

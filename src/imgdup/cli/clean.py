@@ -21,14 +21,14 @@ from imgdup.cli.common import (
     write_text,
 )
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.output.lines import counted
+from imgdup.output.codecs import counted
 
 if TYPE_CHECKING:
     from imgdup.api import ImageIndex
     from imgdup.dedupe import DedupeOptions, Duplicates
 
 PATH = click.Path(path_type=Path)
-ENDINGS = (".csv", ".jsonl", ".parquet", ".png")  # a test compares them with report.groups
+ENDINGS = (".csv", ".jsonl", ".parquet", ".png")  # a test compares them with output.cleaning
 RULES = "largest,lossless,most-bytes,oldest,first"
 
 
@@ -103,7 +103,7 @@ def _dedupe_options(
     index: "ImageIndex", folders: Iterable[str], options: dict[str, Any]
 ) -> "DedupeOptions":
     from imgdup.dedupe import DedupeOptions
-    from imgdup.dedupe.candidates import Rule
+    from imgdup.dedupe.candidates import MatchRule
     from imgdup.dedupe.keep import parse_keep
     from imgdup.hashing import PDQ_BITS
     from imgdup.query.matches import default_distance
@@ -113,40 +113,33 @@ def _dedupe_options(
     if options["by"] == "search":
         check_range(distance, index.bits)
         limit = default_distance(index.generation) if distance is None else distance
-        rule = Rule(search_distance=limit)
+        rule = MatchRule(search_distance=limit)
     else:
         check_range(distance, PDQ_BITS)
-        rule = Rule() if distance is None else Rule(distance)
+        rule = MatchRule() if distance is None else MatchRule(distance)
     keep = parse_keep(index, options["keep"], options["protect"])
     return DedupeOptions(keep, rule, tuple(absolute(folder) for folder in folders))
 
 
 def _write_files(duplicates: "Duplicates", options: dict[str, Any]) -> None:
     """Write what was asked for: plan, lists, page."""
-    import numpy as np
-
     from imgdup.dedupe.plan import write_plan
-    from imgdup.output.lists import NEWLINE, NUL, list_data, write_lists
+    from imgdup.output.cleaning import save_groups, save_lists
+    from imgdup.output.codecs import NEWLINE, NUL
 
-    end = NUL if options["null"] else NEWLINE
-    lists = {
-        options[name]: list_data(duplicates.listed(rows), end)
-        for name, rows in (
-            ("keep_list", duplicates.stays()),
-            ("remove_list", np.sort(duplicates.groups.removed)),
-        )
-        if options[name]
-    }
+    save_lists(
+        duplicates,
+        keep_list=options["keep_list"],
+        remove_list=options["remove_list"],
+        end=NUL if options["null"] else NEWLINE,
+    )
     if options["plan"]:
         write_plan(options["plan"], duplicates.plan())
-    write_lists(lists)
     if options["report"]:
         from imgdup.output.gallery import save_duplicates
 
         save_duplicates(options["report"], duplicates)
     if options["groups"]:
-        from imgdup.output.groups import save_groups
-
         save_groups(options["groups"], duplicates)
 
 
@@ -187,12 +180,12 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> int:
     if plan is not None:
         from imgdup.dedupe.check_plan import check_plan
         from imgdup.dedupe.plan import read_plan
-        from imgdup.output.cleaning import terms_text
+        from imgdup.output.cleaning import plan_rule_text
 
         loaded = read_plan(plan)
         check_plan(loaded, index)
         write_text([f"{plan}: proved, {len(loaded.removals):,} removals\n"])
-        note(f"{plan}: {terms_text(loaded.header)}")
+        note(f"{plan}: {plan_rule_text(loaded.header)}")
         return 0
     findings = [*check_structure(index), *(check_deep(index) if deep else [])]
     for finding in findings[:-1]:

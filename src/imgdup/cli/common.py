@@ -12,7 +12,7 @@ import click
 
 from imgdup.errors import UsageError
 from imgdup.images.formats import MARKED_BYTES, is_foreign_image
-from imgdup.output.lines import shown
+from imgdup.output.codecs import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -26,8 +26,8 @@ from imgdup.errors import ImgdupError, UsageError
 
 if TYPE_CHECKING:
     from imgdup.api import ImageIndex
-    from imgdup.dedupe.candidates import Rule
-    from imgdup.dedupe.compare import Leaks, Part
+    from imgdup.dedupe.candidates import MatchRule
+    from imgdup.dedupe.compare import ImageSet, Leaks
 
 PATH = click.Path(path_type=Path)
 GATE = 4  # exit code: more leaks than --max-leaks
@@ -84,16 +84,16 @@ def compare(a: str, b: str, index_folder: Path | None, **options: Any) -> int:
     return code
 
 
-def _rule(max_distance: int) -> "Rule":
-    from imgdup.dedupe.candidates import Rule
+def _rule(max_distance: int) -> "MatchRule":
+    from imgdup.dedupe.candidates import MatchRule
 
     try:
-        return Rule(max_distance)
+        return MatchRule(max_distance)
     except ValueError as error:
         raise UsageError(f"--max-dist {max_distance}: {error}") from error
 
 
-def _parts_of_one(place: Path, folders: Sequence[str], labels: Path | None) -> "list[Part]":
+def _parts_of_one(place: Path, folders: Sequence[str], labels: Path | None) -> "list[ImageSet]":
     from imgdup.api import ImageIndex
     from imgdup.index.rows import folder_of_index
 
@@ -106,7 +106,7 @@ def _parts_of_one(place: Path, folders: Sequence[str], labels: Path | None) -> "
 
 def _two_parts(
     sets: Sequence[str], places: Sequence[Path | None], options: dict[str, Any]
-) -> "tuple[list[Part], int]":
+) -> "tuple[list[ImageSet], int]":
     """Open each set, indexing it if it is a folder of images; and the exit code of that."""
     from imgdup.api import ImageIndex
     from imgdup.index.folder import CURRENT
@@ -137,9 +137,9 @@ def _own_place(name: str) -> Path:
     return place_of(None, True) / SETS / f"{os.path.basename(os.fsdecode(path))}-{digest}"
 
 
-def _part(index: "ImageIndex", name: str, folders: list[bytes], labels: Path | None) -> "Part":
+def _part(index: "ImageIndex", name: str, folders: list[bytes], labels: Path | None) -> "ImageSet":
     """Return the images of a set with their labels; a set without images proves nothing."""
-    from imgdup.dedupe.compare import Part
+    from imgdup.dedupe.compare import ImageSet
     from imgdup.dedupe.labels import folder_labels, read_labels, table_labels
     from imgdup.index.rows import images
 
@@ -150,10 +150,10 @@ def _part(index: "ImageIndex", name: str, folders: list[bytes], labels: Path | N
             "failed with: imgdup index --errors FILE"
         )
     if labels is None:
-        return Part(index, selected, folder_labels(index, selected, folders))
+        return ImageSet(index, selected, folder_labels(index, selected, folders))
     found = table_labels(read_labels(labels), index, selected, folders)
     _tell_unlabelled(found, name, labels)
-    return Part(index, selected, found)
+    return ImageSet(index, selected, found)
 
 
 def _tell_unlabelled(found: "Sequence[str | None]", name: str, labels: Path) -> None:
@@ -169,20 +169,20 @@ def _tell_unlabelled(found: "Sequence[str | None]", name: str, labels: Path) -> 
 
 
 def _print_leaks(leaks: "Leaks", options: dict[str, Any]) -> None:
-    from imgdup.output import leaks as report
+    from imgdup.output import results
 
     if options["as_json"]:
-        write_text(report.leak_json(leaks.each()))
+        write_text(results.leak_json(leaks.each()))
     elif sys.stdout.isatty():
         near = (
             leak._replace(path=from_here(leak.path), duplicate_of=from_here(leak.duplicate_of))
             for leak in leaks.each()
         )
         width = shutil.get_terminal_size().columns
-        write_text(report.leak_rows(near, sys.stdout.encoding, width))
+        write_text(results.leak_table(near, width=width, encoding=sys.stdout.encoding))
     else:
-        write_bytes(report.leak_lines(leaks.each()))
-    note(report.leak_summary(leaks))
+        write_bytes(results.leak_lines(leaks.each()))
+    note(results.leaks_summary(leaks))
 
 
 @click.command()
@@ -208,8 +208,8 @@ def split(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
     from imgdup.api import ImageIndex
     from imgdup.dedupe.split import parse_ratios
     from imgdup.dedupe.split import split as divide
-    from imgdup.output.lines import cell_text
-    from imgdup.output.lists import write_split
+    from imgdup.output.cleaning import save_split
+    from imgdup.output.codecs import cell_text
     from imgdup.system.paths import absolute
 
     ratios, rule = parse_ratios(options["ratios"]), _rule(options["max_dist"])
@@ -220,7 +220,7 @@ def split(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
     part = _part(index, named, [absolute(folder) for folder in folders], options["labels"])
     labels = part.labels if options["stratify"] else None
     division = divide(index, part.images, ratios, labels, seed=options["seed"], rule=rule)
-    write_split(options["out"], index, division, b"\0" if options["null"] else b"\n")
+    save_split(options["out"], index, division, b"\0" if options["null"] else b"\n")
     for share in division.shares:
         label = "" if share.label is None else f"  {cell_text(share.label, sys.stdout.encoding)}"
         line = (

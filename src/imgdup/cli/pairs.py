@@ -26,7 +26,7 @@ from imgdup.cli.common import (
 if TYPE_CHECKING:
     from imgdup.api import ImageIndex
     from imgdup.cli.progress import Bar
-    from imgdup.output.pairs import Pair
+    from imgdup.output.results import Pair
     from imgdup.query.row_pairs import RowPairs, Side
 
 
@@ -51,6 +51,7 @@ def pairs(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
     """
     from imgdup.cli.progress import Bar
     from imgdup.index.rows import check_apart
+    from imgdup.output.results import pairs_summary
     from imgdup.query.row_pairs import iter_row_pairs
     from imgdup.search.bands import JoinStats
 
@@ -64,7 +65,7 @@ def pairs(folders: tuple[str, ...], index_folder: Path | None, **options: Any) -
         blocks = iter_row_pairs(left, right, max_distance, by=options["by"], effort=effort)
         counted = _Counted(_cleared(blocks, bar))
         _print_pairs(_named(counted, left, right or left), options)
-    note(f"{counted.n_within:,} within, {counted.n_duplicates:,} duplicates")
+    note(pairs_summary(counted.n_within, counted.n_duplicates, max_distance))
     return code
 
 
@@ -142,7 +143,7 @@ def _max_distance(options: dict[str, Any], index: "ImageIndex") -> int:
 
 
 def _named(blocks: "Iterable[RowPairs]", left: "Side", right: "Side") -> "Iterator[Pair]":
-    from imgdup.output.pairs import Pair
+    from imgdup.output.results import Pair
 
     for block in blocks:
         columns = [column.tolist() for column in block]
@@ -151,15 +152,15 @@ def _named(blocks: "Iterable[RowPairs]", left: "Side", right: "Side") -> "Iterat
 
 
 def _print_pairs(found: "Iterable[Pair]", options: dict[str, Any]) -> None:
-    from imgdup.output import pairs as report
+    from imgdup.output import results
 
     if options["as_json"]:
-        write_text(report.pair_json(found))
+        write_text(results.pair_json(found))
     elif options["null"]:
-        write_bytes(report.pair_nulls(found))
+        write_bytes(results.pair_nulls(found))
     elif sys.stdout.isatty():
         near = (pair._replace(a=from_here(pair.a), b=from_here(pair.b)) for pair in found)
         width = shutil.get_terminal_size().columns
-        write_text(report.pair_rows(near, sys.stdout.encoding, width))
+        write_text(results.pair_table(near, width=width, encoding=sys.stdout.encoding))
     else:
-        write_bytes(report.pair_lines(found))
+        write_bytes(results.pair_lines(found))

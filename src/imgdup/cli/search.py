@@ -26,11 +26,11 @@ from imgdup.cli.common import (
     write_text,
 )
 from imgdup.errors import UsageError
-from imgdup.output.lines import counted, shown
+from imgdup.output.codecs import counted, shown
 
 if TYPE_CHECKING:
     from imgdup.build.sources import Tally
-    from imgdup.output.rows import MatchRow
+    from imgdup.output.results import MatchRow
 
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
 EXPORTS = ("pickle", "json", "csv", "parquet")  # a test compares them with export.FORMATS
@@ -126,18 +126,18 @@ def _files_of(path: bytes, tally: "Tally") -> Iterator[bytes]:
 
 
 def _print_matches(matches: "Iterable[MatchRow]", options: dict[str, Any]) -> None:
-    from imgdup.output import rows as report
+    from imgdup.output import results
 
     if options["as_json"]:
-        write_text(report.match_json(matches))
+        write_text(results.match_json(matches))
     elif options["null"]:
-        write_bytes(report.match_nulls(matches))
+        write_bytes(results.match_nulls(matches))
     elif sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
         near = [match._replace(path=from_here(match.path)) for match in matches]
-        write_text([report.match_table(near, width=width, encoding=sys.stdout.encoding)])
+        write_text([results.match_table(near, width=width, encoding=sys.stdout.encoding)])
     else:
-        write_bytes(report.match_lines(matches))
+        write_bytes(results.match_lines(matches))
 
 
 @click.command()

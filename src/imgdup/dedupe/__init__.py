@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.groups import Groups, star_groups
 from imgdup.dedupe.keep import Keep
-from imgdup.dedupe.plan import FileFacts, Header, Plan, Removal, sealed
+from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 from imgdup.dedupe.relations import RELATIONS, relate
 from imgdup.index.rows import RowNumbers, Rows, has_other_names, images, listed_paths
 from imgdup.system.paths import absolute, join
@@ -25,7 +25,7 @@ class DedupeOptions:
     Attributes
     ----------
     keep : Keep
-    rule : Rule
+    rule : MatchRule
     folders : tuple of bytes
         Absolute folders or files to look at; none means the whole index.
     threads : int, optional
@@ -33,7 +33,7 @@ class DedupeOptions:
     """
 
     keep: Keep = field(default_factory=Keep)
-    rule: Rule = field(default_factory=Rule)
+    rule: MatchRule = field(default_factory=MatchRule)
     folders: tuple[bytes, ...] = ()
     threads: int | None = None
 
@@ -66,9 +66,13 @@ class Duplicates:
     groups: Groups
     relations: npt.NDArray[np.uint8]
 
-    def stays(self) -> RowNumbers:
-        """Return the rows that stay, ascending."""
+    def kept(self) -> RowNumbers:
+        """Return the rows that are kept, ascending."""
         return np.setdiff1d(self.images, self.groups.removed, assume_unique=True)
+
+    def removed(self) -> RowNumbers:
+        """Return the rows that are removed, ascending: all names of each file."""
+        return np.sort(self.groups.removed)
 
     def removable(self) -> npt.NDArray[np.bool_]:
         """Tell which of ``groups.removed`` a plan removes: those without other names."""
@@ -93,9 +97,9 @@ class Duplicates:
         ]
         return Plan(self._header(removals), removals)
 
-    def _header(self, removals: Sequence[Removal]) -> Header:
+    def _header(self, removals: Sequence[Removal]) -> PlanHeader:
         rule, keep = self.options.rule, self.options.keep
-        header = Header(
+        header = PlanHeader(
             self.rows.digest,
             tuple(self.rows.roots),
             rule.max_distance,

@@ -23,7 +23,7 @@ Words = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Rule:
+class MatchRule:
     """What counts as a duplicate.
 
     Attributes
@@ -56,7 +56,7 @@ class Hashes(NamedTuple):
         return Hashes(self.pdq[which], self.search[which])
 
 
-def hashes_of(rows: Rows, selected: RowNumbers, rule: Rule) -> Hashes:
+def hashes_of(rows: Rows, selected: RowNumbers, rule: MatchRule) -> Hashes:
     """Return the hashes of rows that the rule looks at."""
     pdq: Words = rows.column("pdq")[selected]
     if rule.search_distance is None:
@@ -65,7 +65,7 @@ def hashes_of(rows: Rows, selected: RowNumbers, rule: Rule) -> Hashes:
 
 
 def near(
-    hashes: Hashes, rule: Rule, *, other: Hashes | None = None, threads: int | None = None
+    hashes: Hashes, rule: MatchRule, *, other: Hashes | None = None, threads: int | None = None
 ) -> Iterator[Pairs]:
     """Stream the pairs within the rule's distances, as `imgdup.search.pairs.iter_pairs` does.
 
@@ -76,7 +76,7 @@ def near(
     ----------
     hashes : Hashes
         Distinct, or nearly so: each pair of equal ones is a pair.
-    rule : Rule
+    rule : MatchRule
     other : Hashes, optional
         A second set; without it, the pairs i < j of one.
     threads : int, optional
@@ -134,7 +134,7 @@ def class_numbers(keys: Words) -> RowNumbers:
 
 
 def with_duplicates(
-    rows: Rows, selected: RowNumbers, rule: Rule, threads: int | None = None
+    rows: Rows, selected: RowNumbers, rule: MatchRule, threads: int | None = None
 ) -> RowNumbers:
     """Find the rows that are a duplicate of another one; `selected` has one row a file.
 

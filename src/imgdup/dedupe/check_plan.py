@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.plan import FileFacts, Header, Plan, sealed
+from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, sealed
 from imgdup.errors import PlanError
 from imgdup.index.rows import Rows
 from imgdup.search.hamming import distances
@@ -31,7 +31,7 @@ Numbers = npt.NDArray[np.int64]
 class _Claims(NamedTuple):
     """What a plan says, one entry a removal; rows are known to be rows of the index."""
 
-    header: Header
+    header: PlanHeader
     remove: Numbers
     keep: Numbers
     distance: Numbers

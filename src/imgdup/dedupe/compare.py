@@ -6,7 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.candidates import NO_CLASS, Rule, class_numbers, hash_classes, hashes_of, near
+from imgdup.dedupe.candidates import (
+    NO_CLASS,
+    MatchRule,
+    class_numbers,
+    hash_classes,
+    hashes_of,
+    near,
+)
 from imgdup.dedupe.relations import RELATIONS, relate
 from imgdup.index.rows import RowNumbers, Rows, byte_keys, check_apart
 
@@ -15,7 +22,7 @@ FAR = np.int64(1 << 62)  # no match
 NO_LABEL = -1
 
 
-class Part(NamedTuple):
+class ImageSet(NamedTuple):
     """A set of images: rows of an index, ascending, and the label of each, if it has one."""
 
     rows: Rows
@@ -58,7 +65,7 @@ class Leaks(NamedTuple):
 
     Attributes
     ----------
-    a, b : Part
+    a, b : ImageSet
     places_b, places_a : ndarray of int64, shape (n,)
         Places in ``b.images`` and, of the nearest duplicate, in ``a.images``.
     distances : ndarray of uint16, shape (n,)
@@ -68,8 +75,8 @@ class Leaks(NamedTuple):
         Place in ``a.images`` of the nearest duplicate with another label, or -1.
     """
 
-    a: Part
-    b: Part
+    a: ImageSet
+    b: ImageSet
     places_b: RowNumbers
     places_a: RowNumbers
     distances: npt.NDArray[np.uint16]
@@ -108,14 +115,16 @@ class _Best(NamedTuple):
     otherwise: RowNumbers
 
 
-def compare(a: Part, b: Part, rule: Rule | None = None, *, threads: int | None = None) -> Leaks:
+def compare(
+    a: ImageSet, b: ImageSet, rule: MatchRule | None = None, *, threads: int | None = None
+) -> Leaks:
     """Find the images of one set that have a duplicate in another.
 
     Parameters
     ----------
-    a, b : Part
+    a, b : ImageSet
         What is there already, and what should not be in it: training set, test set.
-    rule : Rule, optional
+    rule : MatchRule, optional
     threads : int, optional
         For the join; all cores by default.
 
@@ -125,7 +134,7 @@ def compare(a: Part, b: Part, rule: Rule | None = None, *, threads: int | None =
         If the two have images in common.
     """
     check_apart(a.rows, a.images, b.rows, b.images)
-    rule = rule or Rule()
+    rule = rule or MatchRule()
     codes_a, codes_b = _label_codes(a, b)
     by_hash, by_bytes = _by_hash(a, b, codes_a, rule, threads), _by_bytes(a, b, codes_a)
     nearest = np.where(by_bytes.nearest < FAR, by_bytes.nearest, by_hash.nearest)
@@ -141,7 +150,7 @@ def compare(a: Part, b: Part, rule: Rule | None = None, *, threads: int | None =
     return Leaks(a, b, found, places[found], near_bits, relations, conflicts)
 
 
-def _label_codes(a: Part, b: Part) -> tuple[RowNumbers, RowNumbers]:
+def _label_codes(a: ImageSet, b: ImageSet) -> tuple[RowNumbers, RowNumbers]:
     """Write the labels of both sets as numbers, alike; -1 for none."""
     numbers: dict[str | None, int] = {None: NO_LABEL}
     codes = [
@@ -151,7 +160,9 @@ def _label_codes(a: Part, b: Part) -> tuple[RowNumbers, RowNumbers]:
     return codes[0], codes[1]
 
 
-def _by_hash(a: Part, b: Part, labels: RowNumbers, rule: Rule, threads: int | None) -> _Best:
+def _by_hash(
+    a: ImageSet, b: ImageSet, labels: RowNumbers, rule: MatchRule, threads: int | None
+) -> _Best:
     """Match by hash: classes of equal ones first, then these across the sets."""
     sides = [hashes_of(part.rows, part.images, rule) for part in (a, b)]
     numbers = [
@@ -180,7 +191,7 @@ def _keys(places: RowNumbers, distance: RowNumbers | int = 0) -> RowNumbers:
     return keys
 
 
-def _by_bytes(a: Part, b: Part, labels: RowNumbers) -> _Best:
+def _by_bytes(a: ImageSet, b: ImageSet, labels: RowNumbers) -> _Best:
     keys = [byte_keys(part.rows, part.images) for part in (a, b)]
     numbers = class_numbers(np.concatenate(keys))
     n_classes = int(numbers.max(initial=-1)) + 1

@@ -5,7 +5,14 @@ from collections import Counter
 import numpy as np
 
 from imgdup.dedupe import Duplicates
-from imgdup.dedupe.candidates import NO_CLASS, Rule, byte_classes, hash_classes, hashes_of, near
+from imgdup.dedupe.candidates import (
+    NO_CLASS,
+    MatchRule,
+    byte_classes,
+    hash_classes,
+    hashes_of,
+    near,
+)
 from imgdup.index.rows import RowNumbers, Rows
 
 
@@ -18,7 +25,7 @@ def chains(duplicates: Duplicates) -> Counter[int]:
 
 
 def component_labels(
-    rows: Rows, selected: RowNumbers, rule: Rule | None = None, *, threads: int | None = None
+    rows: Rows, selected: RowNumbers, rule: MatchRule | None = None, *, threads: int | None = None
 ) -> RowNumbers:
     """Give each image the number of its connected component.
 
@@ -30,7 +37,7 @@ def component_labels(
     rows : Rows
     selected : ndarray of int64
         Rows of images.
-    rule : Rule, optional
+    rule : MatchRule, optional
     threads : int, optional
         For the join; all cores by default.
 
@@ -39,7 +46,7 @@ def component_labels(
     ndarray of int64, shape of `selected`
         The number of each one's component, by first appearance from 0.
     """
-    rule = rule or Rule()
+    rule = rule or MatchRule()
     hashes = hashes_of(rows, selected, rule)
     by_hash = hash_classes(hashes, rows.column("quality")[selected])
     parent = np.arange(len(selected))

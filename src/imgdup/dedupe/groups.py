@@ -21,7 +21,7 @@ import numpy.typing as npt
 from imgdup.dedupe.candidates import (
     NO_CLASS,
     Hashes,
-    Rule,
+    MatchRule,
     byte_classes,
     hash_classes,
     hashes_of,
@@ -84,7 +84,7 @@ def star_groups(
     rows: Rows,
     selected: RowNumbers,
     keep: Keep,
-    rule: Rule | None = None,
+    rule: MatchRule | None = None,
     *,
     threads: int | None = None,
 ) -> Groups:
@@ -98,7 +98,7 @@ def star_groups(
     selected : ndarray of int64
         Rows of images; see `imgdup.index.rows.images`.
     keep : Keep
-    rule : Rule, optional
+    rule : MatchRule, optional
     threads : int, optional
         For the join; all cores by default.
 
@@ -106,7 +106,7 @@ def star_groups(
     -------
     Groups
     """
-    rule = rule or Rule()
+    rule = rule or MatchRule()
     number = file_numbers(rows)
     _, first = np.unique(number[selected], return_index=True)
     matched = with_duplicates(rows, selected[first], rule, threads)
@@ -118,7 +118,7 @@ def star_groups(
     return _groups(names, rank_of_name, files.protected, _keepers(files, rule, threads))
 
 
-def _files(rows: Rows, ranked: RowNumbers, keep: Keep, rule: Rule) -> _Files:
+def _files(rows: Rows, ranked: RowNumbers, keep: Keep, rule: MatchRule) -> _Files:
     """Bring together what is known of the files of `ranked`, one row each, best first."""
     hashes = hashes_of(rows, ranked, rule)
     hash_class = hash_classes(hashes, rows.column("quality")[ranked])
@@ -157,7 +157,7 @@ def _heads(hash_class: RowNumbers, byte_class: RowNumbers, split: Flags) -> RowN
     return first[same.reshape(-1)]
 
 
-def _keepers(files: _Files, rule: Rule, threads: int | None) -> RowNumbers:
+def _keepers(files: _Files, rule: MatchRule, threads: int | None) -> RowNumbers:
     """Find for each file the nearest file that stays and was visited before it.
 
     Returns
@@ -180,7 +180,7 @@ def _keepers(files: _Files, rule: Rule, threads: int | None) -> RowNumbers:
 
 
 def _visit(
-    files: _Files, rule: Rule, threads: int | None, best: RowNumbers, missed: Flags
+    files: _Files, rule: MatchRule, threads: int | None, best: RowNumbers, missed: Flags
 ) -> dict[int, int]:
     """Visit the heads, best first, and tell those on their right what became of them.
 
@@ -232,7 +232,7 @@ def _runs(
 
 
 def _look_again(
-    files: _Files, rule: Rule, threads: int | None, best: RowNumbers, missed: Flags
+    files: _Files, rule: MatchRule, threads: int | None, best: RowNumbers, missed: Flags
 ) -> None:
     """Tell the twins of heads that go of the keepers which come between head and twin."""
     twins = np.argsort(files.head, kind="stable")

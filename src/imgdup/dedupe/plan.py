@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import PlanError, UsageError
 from imgdup.system import records
-from imgdup.system.atomic import replacing
+from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.jsonl import json_line
 from imgdup.system.records import Record
 
@@ -48,7 +48,7 @@ class Removal(NamedTuple):
     relation: str
 
 
-class Header(NamedTuple):
+class PlanHeader(NamedTuple):
     """What a plan was made from, and how.
 
     Attributes
@@ -87,7 +87,7 @@ class Header(NamedTuple):
 class Plan(NamedTuple):
     """A header and the removals, group by group."""
 
-    header: Header
+    header: PlanHeader
     removals: list[Removal]
 
 
@@ -104,14 +104,14 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield json_line(removal_record(removal))
 
 
-def _header_record(header: Header) -> dict[str, Any]:
+def _header_record(header: PlanHeader) -> dict[str, Any]:
     record = {"plan": KIND, "version": VERSION, **header._asdict()}
     for key in ("roots", "protect"):
         record[key] = records.path_list(record[key])
     return record
 
 
-def sealed(header: Header) -> Header:
+def sealed(header: PlanHeader) -> PlanHeader:
     """Return a header with the digest of what it says, so that an edited one gives itself away.
 
     It guards against a hand that raises a distance or empties a list of protected folders, not
@@ -152,7 +152,8 @@ def write_plan(path: Path, plan: Plan) -> None:
     """
     paths_bytes = sum(len(r.remove.path) + len(r.keep.path) for r in plan.removals)
     needed_bytes = paths_bytes + LINE_BYTES * (1 + len(plan.removals))
-    with replacing(path, needed_bytes=needed_bytes) as file:
+    mode = common_mode(facts.path for r in plan.removals for facts in (r.remove, r.keep))
+    with replacing(path, needed_bytes=needed_bytes, mode=mode) as file:
         file.writelines(line.encode("ascii") for line in plan_lines(plan))
 
 
@@ -193,12 +194,12 @@ def _checked(path: Path, number: int, line: bytes, made: Callable[[Record], T]) 
         raise PlanError(f"{path}, line {number}: {error}") from error
 
 
-def _header(record: Record) -> Header:
+def _header(record: Record) -> PlanHeader:
     if record.get("plan") != KIND:
         raise ValueError('not a removal plan: the first line has no "plan": "imgdup"')
     records.check_version(record, "plan", VERSION)
     search_distance = record.get("search_distance")
-    return Header(
+    return PlanHeader(
         records.text(record, "generation"),
         tuple(records.paths(record, "roots")),
         records.number(record, "max_distance", MAX_BITS),

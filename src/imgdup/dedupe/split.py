@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.components import component_labels
 from imgdup.errors import UsageError
 from imgdup.index.rows import RowNumbers, Rows
@@ -102,7 +102,7 @@ def split(
     labels: Sequence[str | None] | None = None,
     *,
     seed: int = 0,
-    rule: Rule | None = None,
+    rule: MatchRule | None = None,
 ) -> Split:
     """Divide images so that no chain of duplicates is divided.
 
@@ -118,7 +118,7 @@ def split(
     labels : sequence of str or None, optional
         One an image; where given, the ratios are met for each label (stratified).
     seed : int
-    rule : Rule, optional
+    rule : MatchRule, optional
 
     Returns
     -------

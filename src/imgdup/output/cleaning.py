@@ -1,14 +1,60 @@
-"""Duplicates, or the plan made from them -> what commands print of them."""
+"""Duplicates, plans and splits -> the summary that commands print and the files that they write."""
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from imgdup.dedupe import Duplicates
-from imgdup.dedupe.plan import Header
-from imgdup.output.lines import counted
+from imgdup.dedupe.plan import PlanHeader
+from imgdup.dedupe.relations import RELATIONS
+from imgdup.dedupe.split import Split
+from imgdup.errors import ImgdupError, UsageError
+from imgdup.index.rows import Rows, listed_paths
+from imgdup.output.codecs import NEWLINE, WRITERS, counted, list_data
+from imgdup.output.results import MatchRow
+from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.jsonl import json_line
+
+GROUP_COLUMNS = {
+    "group": "int64",
+    "role": "text",
+    "path": "path",
+    "duplicate_of": "path",
+    "distance": "int64",
+    "relation": "text",
+    "width": "uint32",
+    "height": "uint32",
+    "size": "int64",
+}
+TABLES = {".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
+PICTURE = ".png"
+
+
+def summary_json(duplicates: Duplicates, chains: Counter[int] | None = None) -> str:
+    """Write the summary as one JSON object."""
+    facts = _facts(duplicates)
+    if chains is not None:
+        facts["chains"] = {str(size): n for size, n in sorted(chains.items())}
+    return json_line(facts)
+
+
+def summary_text(duplicates: Duplicates, chains: Counter[int] | None = None) -> str:
+    """Write the summary for people: how much a plan removes, by relation."""
+    facts = _facts(duplicates)
+    nouns = {"images": "image", "groups": "group", "removable": "removable file", "bytes": "byte"}
+    lines = [", ".join(counted(facts[name], noun) for name, noun in nouns.items())]
+    for name, saving in facts["relations"].items():
+        lines.append(f"  {name:<12} {saving['files']:>9,} files {saving['bytes']:>15,} bytes")
+    if chains is not None:
+        n_files = sum(size * n for size, n in chains.items())
+        longest = max(chains, default=0)
+        lines.append(
+            f"  chains: {counted(n_files, 'file')} in {counted(chains.total(), 'chain')}, "
+            f"at most {longest:,} in one"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _facts(duplicates: Duplicates) -> dict[str, Any]:
@@ -25,42 +71,165 @@ def _facts(duplicates: Duplicates) -> dict[str, Any]:
     }
 
 
-def summary_json(duplicates: Duplicates, chains: Counter[int] | None = None) -> str:
-    """Write the summary as one JSON object."""
-    facts = _facts(duplicates)
-    if chains is not None:
-        facts["chains"] = {str(size): n for size, n in sorted(chains.items())}
-    return json_line(facts)
+def plan_rule_text(header: PlanHeader) -> str:
+    """Write what a plan counts as a duplicate, and what it protects."""
+    return match_rule_text(header.max_distance, header.search_distance, header.protect)
 
 
-def summary_text(duplicates: Duplicates, chains: Counter[int] | None = None) -> str:
-    """Write the summary for people: what goes, by relation."""
-    facts = _facts(duplicates)
-    nouns = {"images": "image", "groups": "group", "removable": "removable file", "bytes": "byte"}
-    lines = [", ".join(counted(facts[name], noun) for name, noun in nouns.items())]
-    for name, saving in facts["relations"].items():
-        lines.append(f"  {name:<12} {saving['files']:>9,} files {saving['bytes']:>15,} bytes")
-    if chains is not None:
-        n_files = sum(size * n for size, n in chains.items())
-        longest = max(chains, default=0)
-        lines.append(
-            f"  chains: {n_files:,} files in {chains.total():,}, the longest of {longest:,}"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def terms_text(header: Header) -> str:
-    """Say by which rule a plan was made: what counts as a duplicate, and what is protected."""
-    return rule_text(header.max_distance, header.search_distance, header.protect)
-
-
-def rule_text(
+def match_rule_text(
     max_distance: int, search_distance: int | None, protect: Sequence[bytes] | None = None
 ) -> str:
-    """Say what counts as a duplicate and, where files are to go, what is protected."""
-    text = f"duplicates within {max_distance:,} bits"
+    """Write what counts as a duplicate and, where files are to be removed, what is protected.
+
+    Examples
+    --------
+    >>> match_rule_text(31, None, [b"/photos/best"])
+    'duplicates within 31 bits, protected: /photos/best'
+    """
+    text = f"duplicates within {counted(max_distance, 'bit')}"
     if search_distance is not None:
-        text += f" and {search_distance:,} of the search hash"
+        text += f", and within {counted(search_distance, 'bit')} of the search hash"
     if protect is None:
         return text
     return f"{text}, protected: {', '.join(map(os.fsdecode, protect)) or 'nothing'}"
+
+
+def save_groups(file: Path, duplicates: Duplicates) -> None:
+    """Write all groups, in the format that the suffix of the file names.
+
+    Parameters
+    ----------
+    file : Path
+        Its suffix is one of `TABLES`, or ``.png`` for a montage.
+    duplicates : Duplicates
+        From `imgdup.dedupe.find_duplicates`.
+
+    Raises
+    ------
+    ImgdupError
+        If the file cannot be written, a package is missing, or there is no group to draw.
+    """
+    if file.suffix == PICTURE:
+        from imgdup.output.montage import save_montage  # OpenCV and imutils, 0.2 s
+
+        save_montage(file, _match_rows(duplicates), word="keep")
+        return
+    mode = common_mode(record["path"] for record in group_records(duplicates))
+    with replacing(file, sync=False, mode=mode) as out:
+        WRITERS[TABLES[file.suffix]](group_records(duplicates), GROUP_COLUMNS, out)
+
+
+def group_records(duplicates: Duplicates) -> Iterator[dict[str, Any]]:
+    """Yield one record per file, group by group: the file that is kept, then those removed.
+
+    ``role`` is ``keep`` or ``remove``; ``distance`` is that of the PDQ hashes to the file that is
+    kept, in bits.
+    """
+    groups = duplicates.groups
+    bounds = zip(groups.offsets[:-1].tolist(), groups.offsets[1:].tolist(), strict=True)
+    for number, (keeper, (start, stop)) in enumerate(
+        zip(groups.keepers.tolist(), bounds, strict=True), start=1
+    ):
+        kept = duplicates.rows.path(keeper)
+        yield _record(duplicates, keeper, (number, "keep", kept, b"", 0, ""))
+        for i in range(start, stop):
+            row, relation = int(groups.removed[i]), RELATIONS[duplicates.relations[i]]
+            path, distance = duplicates.rows.path(row), int(groups.distances[i])
+            yield _record(duplicates, row, (number, "remove", path, kept, distance, relation))
+
+
+def _record(duplicates: Duplicates, row: int, facts: tuple[Any, ...]) -> dict[str, Any]:
+    sizes = (int(duplicates.rows.column(name)[row]) for name in ("width", "height", "size"))
+    return dict(zip(GROUP_COLUMNS, (*facts, *sizes), strict=True))
+
+
+def _match_rows(duplicates: Duplicates) -> Iterator[MatchRow]:
+    """Yield each removed file as a match of the file that is kept, for a montage."""
+    for record in group_records(duplicates):
+        if record["role"] == "remove":
+            sides = record["width"], record["height"]
+            kept, path = record["duplicate_of"], record["path"]
+            yield MatchRow(kept, path, record["distance"], None, True, *sides, False)
+
+
+def save_lists(
+    duplicates: Duplicates,
+    *,
+    keep_list: Path | None = None,
+    remove_list: Path | None = None,
+    end: bytes = NEWLINE,
+) -> None:
+    r"""Write the paths of the images that are kept and of those that are removed.
+
+    Parameters
+    ----------
+    duplicates : Duplicates
+        From `imgdup.dedupe.find_duplicates`.
+    keep_list, remove_list : Path, optional
+        The files to write.
+    end : bytes
+        Ends each path: a newline, or NUL.
+
+    Raises
+    ------
+    ImgdupError
+        If a list cannot be written, or paths end with a newline and one contains a newline; then
+        no list is written.
+    """
+    chosen = ((keep_list, duplicates.kept()), (remove_list, duplicates.removed()))
+    lists = [
+        (file, list_data(duplicates.listed(rows), end), rows)
+        for file, rows in chosen
+        if file is not None
+    ]
+    for file, data, rows in lists:
+        mode = common_mode(map(duplicates.rows.path, rows.tolist()))
+        with replacing(file, needed_bytes=len(data), sync=False, mode=mode) as out:
+            out.write(data)
+
+
+def save_split(folder: Path, rows: Rows, division: Split, end: bytes = NEWLINE) -> list[Path]:
+    """Write one list of paths per split: ``NAME.txt``, in path order.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist.
+    rows : Rows
+    division : Split
+    end : bytes
+        Ends each path: a newline, or NUL.
+
+    Raises
+    ------
+    ImgdupError
+        If a list cannot be written, or paths end with a newline and one contains a newline.
+    UsageError
+        If the folder holds a list of another split.
+    """
+    lists = {
+        folder / f"{name}.txt": list_data(
+            listed_paths(rows, division.images[division.places == place]), end
+        )
+        for place, name in enumerate(division.names)
+    }
+    _check_folder(folder, lists)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImgdupError(f"--out {folder}: {error.strerror}; nothing was written") from error
+    mode = common_mode(map(rows.path, division.images.tolist()))
+    for file, data in lists.items():
+        with replacing(file, needed_bytes=len(data), sync=False, mode=mode) as out:
+            out.write(data)
+    return list(lists)
+
+
+def _check_folder(folder: Path, lists: Container[Path]) -> None:
+    """Refuse a folder with other lists: those of an earlier split would share pictures."""
+    for file in sorted(folder.glob("*.txt")):
+        if file not in lists:
+            raise UsageError(
+                f"--out {folder} contains {file.name}, which is not one of these lists: delete "
+                "it, or choose another folder"
+            )

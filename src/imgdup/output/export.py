@@ -1,4 +1,4 @@
-"""An index -> files that other programs read: pickle, JSON lines, CSV, Parquet."""
+"""An index -> a file that other programs read: pickle, JSON lines, CSV, Parquet."""
 
 import os
 import pickle
@@ -12,9 +12,9 @@ import numpy as np
 from imgdup.api import ImageIndex
 from imgdup.images.formats import format_of, reason_of
 from imgdup.index.rows import same_file
-from imgdup.output.tabular import WRITERS
+from imgdup.output.codecs import WRITERS
 from imgdup.search.hamming import to_hex
-from imgdup.system.atomic import replacing
+from imgdup.system.atomic import common_mode, replacing
 
 BLOCK_ROWS = 1 << 14  # rows turned into text at a time
 COLUMNS = {
@@ -47,19 +47,23 @@ def export(index: ImageIndex, form: str, file: Path) -> int:
     Returns
     -------
     int
-        How many images were written.
+        The number of images written.
 
     Raises
     ------
     ImgdupError
         If it cannot be written, or a package is missing.
     """
-    with replacing(file, sync=False) as out:
+    mode = common_mode(map(index.path, range(len(index))))
+    with replacing(file, sync=False, mode=mode) as out:
         return FORMATS[form](index, out)
 
 
 def export_pickle(index: ImageIndex, out: BinaryIO) -> int:
-    """Write the hash dictionary as the tutorial has it: ``{hash: [paths]}``, builtins only."""
+    """Write the hash dictionary of the tutorial, ``{hash: [paths]}``; return the number of paths.
+
+    It consists of builtins only.
+    """
     generation = index.generation
     rows = generation.checked_rows(generation.class_rows).tolist()
     table: dict[int, list[str]] = {}
@@ -72,7 +76,7 @@ def export_pickle(index: ImageIndex, out: BinaryIO) -> int:
 
 
 def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
-    """Yield what is known of each file, in path order; the keys are `COLUMNS`, paths are bytes.
+    """Yield the facts of each file, in path order; the keys are `COLUMNS`, paths are bytes.
 
     Hashes and digests are hexadecimal text; ``same_file_as`` is the first path of the same file,
     or empty.
@@ -97,7 +101,7 @@ def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
 
 
 def _export_records(form: str) -> Callable[[ImageIndex, BinaryIO], int]:
-    """Return what writes the records of an index in a form of `imgdup.output.tabular`."""
+    """Return a function that writes the records of an index in a format of `WRITERS`."""
     return lambda index, out: WRITERS[form](records(index), COLUMNS, out)
 
 

@@ -1,4 +1,4 @@
-"""Groups of duplicates -> what the HTML page shows of them, with thumbnails.
+"""Duplicates, or leaks -> the HTML page of them, with thumbnails and the permissions of pictures.
 
 Thumbnails are decoded in worker processes, like everything that comes from a file.
 """
@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from imgdup.dedupe import Duplicates
-from imgdup.dedupe.candidates import Rule
+from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leak, Leaks
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.index.rows import Rows
-from imgdup.output.cleaning import rule_text
-from imgdup.output.html import Entry, Group, Wording, save_report
-from imgdup.output.lines import shown
+from imgdup.output.cleaning import match_rule_text
+from imgdup.output.codecs import shown
+from imgdup.output.page import Entry, Group, Wording, save_page
 from imgdup.output.thumbnails import Thumbnail, make_thumbnails
+from imgdup.system.atomic import common_mode
 from imgdup.system.limits import Limits
 from imgdup.system.paths import is_below, join
 
@@ -27,23 +28,26 @@ LEAKS = Wording(
     order="nearest first",
     saves="",
     none="No image of B has a duplicate in A.",
-    about="Each image of B is a duplicate of the image of A that stands before it.",
+    about="Each image of B is shown after the image of A that it is a duplicate of.",
 )
 MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most come first
 
 
 def save_duplicates(file: Path, duplicates: Duplicates, limits: Limits | None = None) -> None:
-    """Write the HTML page of `imgdup dedupe`: what its plan removes, and by which rule."""
+    """Write the HTML page of `imgdup dedupe`: what its plan removes, and by which rules."""
     rule, keep = duplicates.options.rule, duplicates.options.keep
     wording = Wording(
         facts=(("images", f"{len(duplicates.images):,}"),),
         rule=_sentence(rule, keep.protect, f", kept first: {', '.join(keep.rules)}"),
     )
-    save_report(file, page_groups(duplicates, limits), wording)
+    rows, groups = duplicates.rows, duplicates.groups
+    drawn = [*groups.keepers.tolist(), *groups.removed.tolist()]
+    mode = common_mode(map(rows.path, drawn))
+    save_page(file, page_groups(duplicates, limits), wording, mode=mode)
 
 
 def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterator[Group]:
-    """Yield the groups for `imgdup.output.html`, those that save most with thumbnails.
+    """Yield the groups of the page, those that save most with thumbnails.
 
     Files with other names (hard links) are left out, as a plan leaves them out.
 
@@ -62,8 +66,7 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
     order = sorted(filter(members.__getitem__, range(len(members))), key=lambda i: -savings[i])
     keepers = groups.keepers.tolist()
     wanted = _wanted([[keepers[i], *groups.removed[members[i]].tolist()] for i in order])
-    paths = [rows.path(row) for row in wanted]
-    pictures = make_thumbnails(paths, limits or Limits())
+    pictures = make_thumbnails([rows.path(row) for row in wanted], limits or Limits())
     for i in order:
         yield Group(
             entry(rows, keepers[i], 0, "", pictures),
@@ -80,8 +83,18 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
         )
 
 
-def save_leaks(file: Path, leaks: Leaks, rule: Rule, limits: Limits | None = None) -> None:
-    """Write the HTML page of `imgdup compare`: each image of A with those of B that equal it."""
+def _wanted(groups: Iterable[Sequence[int]]) -> list[int]:
+    """Return the rows to draw: whole groups, until there are enough."""
+    wanted: dict[int, None] = {}
+    for members in groups:
+        if len(wanted) + len(members) > MAX_THUMBNAILS:
+            break
+        wanted.update(dict.fromkeys(members))
+    return list(wanted)
+
+
+def save_leaks(file: Path, leaks: Leaks, rule: MatchRule, limits: Limits | None = None) -> None:
+    """Write the HTML page of `imgdup compare`: each image of A with its duplicates in B."""
     a, b = leaks.a, leaks.b
     by_keeper: dict[int, list[tuple[int, Leak]]] = {}
     places = zip(leaks.places_a.tolist(), leaks.places_b.tolist(), leaks.each(), strict=True)
@@ -104,11 +117,13 @@ def save_leaks(file: Path, leaks: Leaks, rule: Rule, limits: Limits | None = Non
         ("images of B", f"{len(b.images):,}"),
         ("label conflicts", f"{leaks.n_conflicts:,}"),
     )
-    save_report(file, groups, LEAKS._replace(facts=facts, rule=_sentence(rule)))
+    wording = LEAKS._replace(facts=facts, rule=_sentence(rule))
+    named = [*paths, *(leak.conflict for leak in leaks.each() if leak.conflict)]
+    save_page(file, groups, wording, mode=common_mode(named))
 
 
-def _sentence(rule: Rule, protect: Sequence[bytes] | None = None, more: str = "") -> str:
-    text = rule_text(rule.max_distance, rule.search_distance, protect)
+def _sentence(rule: MatchRule, protect: Sequence[bytes] | None = None, more: str = "") -> str:
+    text = match_rule_text(rule.max_distance, rule.search_distance, protect)
     return f"{text[0].upper()}{text[1:]}{more}."
 
 
@@ -116,38 +131,28 @@ def _leaked(rows: Rows, row: int, leak: Leak, pictures: Mapping[bytes, Thumbnail
     conflict = ""
     if leak.conflict is not None:
         conflict = f"but {_label(leak.conflict_label)} in A: {shown(leak.conflict)}"
-    told = entry(rows, row, leak.distance, leak.relation, pictures)
-    return told._replace(label=_label(leak.label), conflict=conflict)
+    plain = entry(rows, row, leak.distance, leak.relation, pictures)
+    return plain._replace(label=_label(leak.label), conflict=conflict)
 
 
 def _label(label: str | None) -> str:
     return "" if label is None else shown(os.fsencode(label))
 
 
-def _wanted(groups: Iterable[Sequence[int]]) -> list[int]:
-    """Return the rows to draw, whole groups, until there are enough."""
-    wanted: dict[int, None] = {}
-    for members in groups:
-        if len(wanted) + len(members) > MAX_THUMBNAILS:
-            break
-        wanted.update(dict.fromkeys(members))
-    return list(wanted)
-
-
 def entry(
     rows: Rows, row: int, distance: int, relation: str, pictures: Mapping[bytes, Thumbnail]
 ) -> Entry:
-    """Tell the page what it shows of one file."""
+    """Return what the page shows of one file."""
     width, height, size = (int(rows.column(name)[row]) for name in ("width", "height", "size"))
     path = rows.path(row)
-    hidden = len(shown(_above(rows.roots, path)))
+    hidden = len(shown(_common_start(rows.roots, path)))
     picture = pictures.get(path)
     jpeg = picture if isinstance(picture, bytes) else None
     return Entry(shown(path), distance, relation, width, height, size, jpeg, hidden)
 
 
-def _above(roots: Sequence[bytes], path: bytes) -> bytes:
-    """Return what all paths of a root begin with; the root's name is left where there are more."""
+def _common_start(roots: Sequence[bytes], path: bytes) -> bytes:
+    """Return how all paths of a root begin; of several roots the name is not part of it."""
     root = max((root for root in roots if root and is_below(path, root)), key=len, default=b"")
     if len(roots) > 1:
         root = os.path.dirname(root)

@@ -15,17 +15,17 @@ from imutils import build_montages
 
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import MONTAGE_MARK
-from imgdup.output.lines import counted
-from imgdup.output.rows import MatchRow
+from imgdup.output.codecs import counted
+from imgdup.output.results import MatchRow
 from imgdup.output.thumbnails import Thumbnail, make_thumbnails
-from imgdup.system.atomic import replacing
+from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.limits import Limits
 
 Pixels = npt.NDArray[np.uint8]  # RGB (height, width, 3)
 Colour = tuple[int, int, int]
 
 THUMBNAIL = 232  # pixels, the longest side of a picture
-JPEG_QUALITY = 92  # of the pictures on their way from the worker processes
+JPEG_QUALITY = 92  # of the thumbnails that the worker processes send
 MARGIN = 8  # pixels around a card
 PADDING = 8  # pixels inside a card
 CAPTION = 66  # pixels under a picture: three lines
@@ -56,7 +56,7 @@ class Tile(NamedTuple):
     pixels: Pixels | None
     """RGB of any size; None draws a gray field instead."""
     captions: Sequence[str]
-    """Up to three lines, the first one bright; shortened where they are too long."""
+    """Up to three lines, the first one bright; too long ones are shortened in the middle."""
     role: str
     """A key of `ROLES`: the colour of the frame."""
     reason: str = ""
@@ -78,10 +78,10 @@ def save_montage(
     path : Path
         The file to make or to replace.
     matches : iterable of MatchRow
-        Each probe's nearest first; the probe's own row is left out.
+        Each probe's nearest first; the row of the probe itself is left out.
     probes : iterable of bytes
-        Paths of probes in the order of drawing, those without a match too; a probe that has
-        matches need not be among them.
+        Paths of probes in the order of drawing, including those without a match; a probe that
+        has matches may be left out.
     limits : Limits, optional
         What one picture may cost; a picture that cannot be read is a gray field with the reason.
     word : str
@@ -98,22 +98,23 @@ def save_montage(
     if not results:
         raise ImgdupError(f"{path} was not drawn: there is no probe and no match to draw")
     cards = _cards(results, word)
-    pictures = _pictures(cards, limits or Limits())
+    paths = list(dict.fromkeys(card.path for group in cards for card in group if card.path))
+    pictures = make_thumbnails(paths, limits or Limits(), side=THUMBNAIL, quality=JPEG_QUALITY)
     tiles = draw_montage([[_tile(card, pictures) for card in group] for group in cards])
     png = _marked(cv2.imencode(".png", tiles[..., ::-1])[1].tobytes())
-    with replacing(path, needed_bytes=len(png), sync=False) as file:
+    with replacing(path, needed_bytes=len(png), sync=False, mode=common_mode(paths)) as file:
         file.write(png)
 
 
 def _marked(png: bytes) -> bytes:
-    """Put the chunk behind the header by which a montage is known as ours."""
+    """Insert the chunk that tells imgdup's own montages from other pictures."""
     length = struct.pack(">I", len(MONTAGE_MARK) - 4)
     checksum = struct.pack(">I", zlib.crc32(MONTAGE_MARK))
     return png[:PNG_HEADER_END] + length + MONTAGE_MARK + checksum + png[PNG_HEADER_END:]
 
 
 def draw_montage(groups: Sequence[Sequence[Tile]]) -> Pixels:
-    """Draw groups of tiles, each group from a new row on.
+    """Draw groups of tiles; each group starts a new row.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ def draw_tile(tile: Tile) -> Pixels:
 
 
 class _Card(NamedTuple):
-    """A tile before its picture is read; without a path it is a note."""
+    """A tile whose picture is not read yet; without a path it is a note."""
 
     path: bytes | None
     captions: Sequence[str]
@@ -180,7 +181,7 @@ class _Card(NamedTuple):
 
 
 def _cards(results: Mapping[bytes, Sequence[MatchRow]], word: str) -> list[list[_Card]]:
-    """Choose what is drawn of all probes and matches, up to `MAX_TILES`."""
+    """Choose the cards of all probes and matches, up to `MAX_TILES`."""
     room = MAX_TILES
     groups: list[list[_Card]] = []
     for n_done, (probe, matches) in enumerate(results.items()):
@@ -192,7 +193,7 @@ def _cards(results: Mapping[bytes, Sequence[MatchRow]], word: str) -> list[list[
 
 
 def _group(probe: bytes, matches: Sequence[MatchRow], room: int, word: str) -> list[_Card]:
-    """Choose what is drawn of a probe and its matches, as many as there is room for."""
+    """Choose the cards of a probe and its matches, as many as there is room for."""
     others = [match for match in matches if not match.is_probe]
     n_drawn = len(others) if len(others) < room else max(0, room - 2)
     note = word if others else f"{word}: no match"
@@ -214,14 +215,8 @@ def _match_card(match: MatchRow) -> _Card:
     return _Card(match.path, (f"distance {match.distance}", facts, _name(match.path)), role)
 
 
-def _pictures(groups: Sequence[Sequence[_Card]], limits: Limits) -> dict[bytes, Thumbnail]:
-    """Read each file once, in worker processes."""
-    paths = dict.fromkeys(card.path for group in groups for card in group if card.path)
-    return make_thumbnails(list(paths), limits, side=THUMBNAIL, quality=JPEG_QUALITY)
-
-
 def _tile(card: _Card, pictures: Mapping[bytes, Thumbnail]) -> Tile:
-    """Give a card its picture, or the reason why there is none."""
+    """Return the tile of a card: its picture, or the reason why there is none."""
     if card.path is None:
         return Tile(None, card.captions, card.role, "not drawn")
     found = pictures[card.path]
@@ -232,7 +227,7 @@ def _tile(card: _Card, pictures: Mapping[bytes, Thumbnail]) -> Tile:
 
 
 def _n_columns(sizes: Sequence[int]) -> int:
-    """Choose how many tiles stand side by side, for a picture somewhat wider than high."""
+    """Choose the number of tiles per row, for a montage somewhat wider than high."""
     if not sizes:
         raise ValueError("a montage needs at least one probe, got none")
     wanted = math.ceil(math.sqrt(1.6 * max(sizes))) if len(sizes) == 1 else max(sizes)
@@ -262,7 +257,7 @@ def _write(card: Pixels, text: str, corner: tuple[int, int], scale: float, colou
 
 
 def _shortened(text: str, scale: float) -> str:
-    """Take characters out of the middle until a text is not wider than a picture."""
+    """Remove characters from the middle until a text is not wider than a picture."""
     n_kept, fitted = len(text), text
     while n_kept > 2 and cv2.getTextSize(fitted, FONT, scale, 1)[0][0] > THUMBNAIL:
         n_kept -= 1
@@ -271,7 +266,7 @@ def _shortened(text: str, scale: float) -> str:
 
 
 def _name(path: bytes) -> str:
-    """Write a file's name with the letters that OpenCV can draw: ASCII."""
+    """Write a file's name with the characters that OpenCV can draw: ASCII."""
     text = path.rpartition(b"/")[2].decode("utf-8", "replace")
     letters = unicodedata.normalize("NFKD", text)
     plain = "".join(each for each in letters if not unicodedata.combining(each))

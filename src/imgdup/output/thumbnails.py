@@ -16,7 +16,7 @@ Thumbnail = bytes | ImageError
 def make_thumbnails(
     paths: Sequence[bytes], limits: Limits, *, side: int = THUMBNAIL, quality: int = JPEG_QUALITY
 ) -> dict[bytes, Thumbnail]:
-    """Encode the pictures of files anew, small, so that nothing of the files is passed on.
+    """Make small new JPEG files of pictures; nothing else of the files is copied into them.
 
     Parameters
     ----------

@@ -6,7 +6,8 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -15,6 +16,7 @@ from imgdup.errors import ImgdupError, IndexFormatError
 TEMPORARY_SUFFIX = ".tmp"
 TOKEN_BYTES = 4  # of the random part of a temporary name, written in hex
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+PUBLIC, PRIVATE = 0o666, 0o600  # modes of a new file, before the umask
 NO_SYNC = (errno.EINVAL, getattr(errno, "ENOTSUP", errno.EINVAL))  # file systems without fsync
 # Windows refuses to replace a file that a reader holds open for a moment.
 REPLACE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if os.name == "nt" else ()
@@ -22,7 +24,7 @@ REPLACE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if os.name == "nt" else ()
 
 @contextlib.contextmanager
 def replacing(
-    path: Path, *, needed_bytes: int | None = None, sync: bool = True
+    path: Path, *, needed_bytes: int | None = None, sync: bool = True, mode: int = PUBLIC
 ) -> Iterator[BinaryIO]:
     """Open a new content for a file; it takes the file's place when all is written.
 
@@ -38,6 +40,8 @@ def replacing(
         Size of the new content, where it is known, for the message when there is no room.
     sync : bool
         Whether to wait until the disk has it; without, only a power cut can lose it.
+    mode : int
+        Permissions of the new file, from its first byte on; the umask applies. See `common_mode`.
 
     Yields
     ------
@@ -66,7 +70,7 @@ def replacing(
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(TOKEN_BYTES)}{TEMPORARY_SUFFIX}")
     try:
         _check_place(path)
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
             yield file
             file.flush()
             if sync:
@@ -80,6 +84,31 @@ def replacing(
     except BaseException:
         _remove(temporary)
         raise
+
+
+def common_mode(paths: Iterable[bytes]) -> int:
+    """Return the mode for a file about other files: nobody may read it who may not read them all.
+
+    The group counts only where it is that of this process, which the new file gets. A file that
+    does not exist has nothing to protect.
+
+    Examples
+    --------
+    >>> oct(common_mode([]))
+    '0o666'
+    """
+    mode = PUBLIC
+    group = os.getegid() if hasattr(os, "getegid") else 0
+    for path in paths:
+        try:
+            facts = os.stat(path)
+        except (OSError, ValueError):  # a forged name may contain a NUL
+            continue
+        others = stat.S_IMODE(facts.st_mode) & 0o006
+        mode &= (facts.st_mode if facts.st_gid == group else others << 3) & 0o060 | others | PRIVATE
+        if mode == PRIVATE:
+            break
+    return mode
 
 
 def _check_place(path: Path) -> None:

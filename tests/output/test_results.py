@@ -2,15 +2,15 @@
 
 import json
 
-from imgdup.output.lines import tsv_fields
-from imgdup.output.rows import (
+from imgdup.output.codecs import tsv_fields
+from imgdup.output.results import (
     MatchRow,
     failure_json,
+    index_summary,
     match_json,
     match_lines,
     match_nulls,
     match_table,
-    summary_line,
 )
 from imgdup.system.jsonl import path_from_json
 
@@ -95,6 +95,6 @@ def test_the_summary_adds_up_for_people():
         "images_per_second": 175.0,
     }
 
-    assert summary_line(summary) == (
+    assert index_summary(summary) == (
         "10 seen: 7 hashed, 2 unchanged, 1 failed; 0 removed, 1,200 ignored; 0.0 s, 175 images/s"
     )

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from chromium import browser
-from imgdup.output.html import Group, save_report
+from imgdup.output.page import Group, save_page
 from painted_groups import ENDS_THE_SCRIPT, EVIL, entry, jpeg, many_groups
 
 READY_MS = 2000
@@ -21,7 +21,7 @@ def report(tmp_path_factory):
     picture = jpeg()
     evil = Group(entry(EVIL, 0, "", 1, picture), [entry(ENDS_THE_SCRIPT, 31, "edited", 10**9)])
     path = tmp_path_factory.mktemp("report") / "report.html"
-    save_report(path, [*many_groups(2000, picture), evil])
+    save_page(path, [*many_groups(2000, picture), evil])
     return path
 
 
@@ -125,7 +125,7 @@ def test_distances_can_be_limited(fresh):
     assert distances == {30, 31}
 
 
-def test_nothing_that_fits_is_said(fresh):
+def test_filters_that_fit_no_group_are_reported(fresh):
     fresh.type("#search", "no such file")
     wait_for(fresh, "document.querySelector('.empty')")
 

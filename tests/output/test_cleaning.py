@@ -1,4 +1,4 @@
-"""Groups as tables and as a montage: every file of every group once, what stays before what goes.
+"""Groups as tables and as a montage: every file of every group once, the kept one first.
 
 Oracle: the groups themselves, walked with plain loops.
 """
@@ -13,7 +13,7 @@ from array_rows import File, rows_of
 from imgdup import cli
 from imgdup.cli.clean import ENDINGS
 from imgdup.dedupe import find_duplicates
-from imgdup.output.groups import PICTURE, TABLES, group_records, save_groups
+from imgdup.output.cleaning import PICTURE, TABLES, group_records, save_groups
 from imgdup.system.jsonl import path_from_json
 
 

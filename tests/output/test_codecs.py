@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgdup.output.lines import cell_text, escape, null_line, shown, tsv_fields, tsv_line, unescape
+from imgdup.output.codecs import cell_text, escape, null_line, shown, tsv_fields, tsv_line, unescape
 
 RTL_OVERRIDE = "\u202e"
 ODD = [

@@ -1,8 +1,8 @@
 """Groups of duplicates -> one self-contained HTML page for people to look through.
 
-The page loads nothing from anywhere and says so to the browser: a content security policy admits
-only its own script and style, by their hashes, and embedded pictures. File names reach it as JSON
-that cannot end its element, and are only ever shown as text.
+The page loads nothing, and a content security policy tells the browser so: it allows only the
+page's own script and style, by their hashes, and embedded pictures. File names reach the page as
+JSON that cannot end its element, and are only shown as text.
 """
 
 import base64
@@ -17,24 +17,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imgdup import __version__
-from imgdup.output.histogram import distance_histogram
-from imgdup.system.atomic import replacing
+from imgdup.system.atomic import PUBLIC, replacing
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 MAX_EMBEDDED_BYTES = 100_000_000  # of thumbnails; a browser opens such a page in a few seconds
 WORDS = ("keeper", "removal", "counted", "saves", "none")  # that the page's script uses
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
+# The histogram, in units of SVG: the figure, its margins, where it has room for labels.
+FIGURE_WIDTH, FIGURE_HEIGHT = 420, 150
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 14, 36
+MAX_LABELS = 8  # on the axis of distances
+INK, BAR = "#7d8694", "#4f8ef7"  # read well on white and on black
+
 
 class Entry(NamedTuple):
     """A file in a group."""
 
     path: str
-    """As text, written by `imgdup.output.lines.shown`."""
+    """As text, written by `imgdup.output.codecs.shown`."""
     distance: int
-    """To the keeper, in bits; of the keeper itself 0."""
+    """To the keeper, in bits; 0 for the keeper itself."""
     relation: str
-    """To the keeper, such as ``resized``; of the keeper itself empty."""
+    """To the keeper, such as ``resized``; empty for the keeper itself."""
     width: int
     """In pixels."""
     height: int
@@ -44,39 +49,39 @@ class Entry(NamedTuple):
     thumbnail: bytes | None = None
     """A small JPEG; None where there is none."""
     n_hidden: int = 0
-    """So many characters of the path, the root's, are not repeated in each caption."""
+    """Number of characters of the path, those of the root, that captions leave out."""
     label: str = ""
     """Of the image, where sets are compared; empty if it has none."""
     conflict: str = ""
-    """Where the labels of duplicates disagree, the other one and whose it is."""
+    """Where the labels of duplicates disagree: the other label, and the path that has it."""
 
 
 class Group(NamedTuple):
-    """A file that stays and those that go in its favour."""
+    """A file that is kept and the files removed in favour of it."""
 
     keeper: Entry
     removals: Sequence[Entry]
 
 
 class Wording(NamedTuple):
-    """What the page calls things: removals by default, leaks of one set into another else."""
+    """What the page calls things: by default it speaks of files to remove."""
 
     title: str = "Duplicates"
     keeper: str = "keep"
     removal: str = "remove"
     counted: str = "to remove"
-    """What follows the number of those, as in ``60 to remove``."""
+    """Follows the number of removals, as in ``60 to remove``."""
     order: str = "largest saving first"
-    """How the groups are sorted at first; as given, where nothing is to be saved."""
+    """How the groups are sorted at first; as given, where nothing is saved."""
     saves: str = "saves"
-    """Empty where nothing is to be saved."""
+    """Empty where nothing is saved."""
     none: str = "No duplicates were found."
     about: str = (
-        "One file of each group stays; each of the others is a duplicate of that file itself, not "
-        "of one another in a chain. Nothing was changed by making this page."
+        "One file of each group is kept; every other file is a duplicate of that very file. "
+        "Making this page changed nothing."
     )
     rule: str = ""
-    """What counts as a duplicate and which file stays, if the page is to say it."""
+    """What counts as a duplicate and which file is kept, if the page should say so."""
     facts: tuple[tuple[str, str], ...] = ()
     """More figures for the top, as names and values."""
 
@@ -84,7 +89,13 @@ class Wording(NamedTuple):
 DEFAULT_WORDING = Wording()
 
 
-def save_report(path: Path, groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> None:
+def save_page(
+    path: Path,
+    groups: Iterable[Group],
+    wording: Wording = DEFAULT_WORDING,
+    *,
+    mode: int = PUBLIC,
+) -> None:
     """Write the page into a file, which appears whole or not at all.
 
     Parameters
@@ -92,45 +103,36 @@ def save_report(path: Path, groups: Iterable[Group], wording: Wording = DEFAULT_
     path : Path
         The file to make or to replace.
     groups : iterable of Group
-        Those that save the most come first in the page; where nothing is saved, as given.
+        Those that save most come first; where nothing is saved, in the given order.
     wording : Wording
         What the page calls things.
+    mode : int
+        Permissions of the file, which contains thumbnails: those of the pictures.
 
     Raises
     ------
     ImgdupError
         If the file cannot be written.
     """
-    page = report_page(groups, wording).encode("utf-8")
-    with replacing(path, needed_bytes=len(page), sync=False) as file:
+    page = page_html(groups, wording).encode("utf-8")
+    with replacing(path, needed_bytes=len(page), sync=False, mode=mode) as file:
         file.write(page)
 
 
-def report_page(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> str:
-    """Write the page.
-
-    Parameters
-    ----------
-    groups : iterable of Group
-        Those that save the most come first in the page; where nothing is saved, as given.
-    wording : Wording
-        What the page calls things.
-
-    Returns
-    -------
-    str
-        A whole HTML document; the same groups give the same text.
+def page_html(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> str:
+    """Return the page, a whole HTML document; the same groups give the same text.
 
     Examples
     --------
     >>> keeper = Entry("a.jpg", 0, "", 640, 480, 90_000)
     >>> copy = Entry("b.jpg", 4, "resized", 320, 240, 20_000)
-    >>> "saves" in report_page([Group(keeper, [copy])])
+    >>> "saves" in page_html([Group(keeper, [copy])])
     True
     """
     ranked = sorted(groups, key=lambda group: -saving_bytes(group) if wording.saves else 0)
-    relations = Counter(entry.relation for group in ranked for entry in group.removals)
-    style, script = _page_file("report.css"), _page_file("report.js")
+    removals = [entry for group in ranked for entry in group.removals]
+    relations = Counter(entry.relation for entry in removals)
+    style, script = _template("page.css"), _template("page.js")
     parts = {
         "title": html.escape(wording.title),
         "style": style,
@@ -138,44 +140,23 @@ def report_page(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> 
         "script": script,
         "script_hash": _source_hash(script),
         "summary": _summary(ranked, wording),
-        "histogram": _histogram([entry.distance for group in ranked for entry in group.removals]),
+        "histogram": _histogram([entry.distance for entry in removals]),
         "about": html.escape(wording.about),
         "rule": html.escape(wording.rule),
         "order": html.escape(wording.order),
         "footer": html.escape(f"Made by imgdup {__version__}"),
         "data": _data(ranked, [name for name, _ in relations.most_common()], wording),
     }
-    return PLACEHOLDER.sub(lambda match: parts[match[1]], _page_file("report.html"))
+    return PLACEHOLDER.sub(lambda match: parts[match[1]], _template("page.html"))
 
 
 def saving_bytes(group: Group) -> int:
-    """Sum the sizes of the files of a group that go.
-
-    Parameters
-    ----------
-    group : Group
-        The group.
-
-    Returns
-    -------
-    int
-        In bytes.
-    """
+    """Sum the sizes of the files of a group that are removed."""
     return sum(entry.size_bytes for entry in group.removals)
 
 
 def size_text(n_bytes: float) -> str:
-    """Write a size for people, in decimal units.
-
-    Parameters
-    ----------
-    n_bytes : float
-        In bytes.
-
-    Returns
-    -------
-    str
-        Two or three digits and the unit.
+    """Write a size in decimal units, with two or three digits.
 
     Examples
     --------
@@ -188,13 +169,55 @@ def size_text(n_bytes: float) -> str:
     return f"{value:.1f} {UNITS[unit]}" if unit and value < 9.95 else f"{value:.0f} {UNITS[unit]}"
 
 
-def _page_file(name: str) -> str:
-    """Read one of the page's sources."""
-    return (files("imgdup.output") / "page_files" / name).read_text("utf-8")
+def histogram_svg(distances: Sequence[int]) -> str:
+    """Draw how many files there are at each distance, as an SVG document.
+
+    Parameters
+    ----------
+    distances : sequence of int
+        In bits; at least one.
+
+    Returns
+    -------
+    str
+        One bar per distance that occurs, as high as its number of files, over an axis from 0 to
+        the largest distance; the background is transparent.
+    """
+    counts, most = Counter(distances), max(Counter(distances).values())
+    n_bits = max(distances) + 1
+    step = (FIGURE_WIDTH - LEFT - RIGHT) / n_bits
+    floor = FIGURE_HEIGHT - BOTTOM
+    drawn = [
+        f'<rect fill="{BAR}" x="{LEFT + bits * step + 0.075 * step:.2f}" width="{0.85 * step:.2f}" '
+        f'y="{floor - height:.2f}" height="{height:.2f}"/>'
+        for bits, count in sorted(counts.items())
+        for height in [(floor - TOP) * count / most]
+    ]
+    ticks = range(0, n_bits, -(-n_bits // MAX_LABELS))
+    drawn += [_svg_text(LEFT + (bits + 0.5) * step, floor + 13, f"{bits}") for bits in ticks]
+    drawn += [
+        _svg_text(LEFT - 6, TOP + 4, f"{most:,}", "end"),
+        _svg_text(LEFT - 6, floor, "0", "end"),
+    ]
+    middle = (LEFT + FIGURE_WIDTH - RIGHT) / 2
+    drawn += [_svg_text(middle, FIGURE_HEIGHT - 6, "distance in bits"), _svg_text(LEFT, 8, "files")]
+    axes = f'<path fill="none" stroke="{INK}" d="M{LEFT} {TOP}V{floor}H{FIGURE_WIDTH - RIGHT}"/>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {FIGURE_WIDTH} {FIGURE_HEIGHT}" '
+        f'font-family="sans-serif" font-size="11" fill="{INK}">{"".join(drawn)}{axes}</svg>'
+    )
+
+
+def _svg_text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    return f'<text x="{x:.2f}" y="{y:.2f}" text-anchor="{anchor}">{text}</text>'
+
+
+def _template(name: str) -> str:
+    return (files("imgdup.output") / "page_template" / name).read_text("utf-8")
 
 
 def _source_hash(source: str) -> str:
-    """Name an inline source in a content security policy."""
+    """Return what a content security policy calls an inline source."""
     return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
@@ -215,13 +238,10 @@ def _summary(groups: Sequence[Group], wording: Wording) -> str:
 
 
 def _histogram(distances: Sequence[int]) -> str:
-    """Embed the histogram of distances, or say how to get one."""
+    """Embed the histogram; nothing where there is no distance."""
     if not distances:
         return ""
-    svg = distance_histogram(distances)
-    if svg is None:
-        return "<figcaption>For a histogram of distances: pip install matplotlib</figcaption>"
-    source = base64.b64encode(svg).decode()
+    source = base64.b64encode(histogram_svg(distances).encode()).decode()
     return f'<img alt="Histogram of distances" src="data:image/svg+xml;base64,{source}">'
 
 
@@ -247,5 +267,5 @@ def _row(entry: Entry, numbers: Mapping[str, int], *, with_thumbnail: bool) -> l
     picture = base64.b64encode(thumbnail).decode() if thumbnail else ""
     relation = numbers.get(entry.relation, 0)
     facts = entry.width, entry.height, entry.size_bytes
-    told = entry.n_hidden, entry.label, entry.conflict
-    return [entry.path, int(entry.distance), relation, *map(int, facts), picture, *told]
+    more = entry.n_hidden, entry.label, entry.conflict
+    return [entry.path, int(entry.distance), relation, *map(int, facts), picture, *more]

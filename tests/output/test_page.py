@@ -1,26 +1,36 @@
-"""The page of groups: complete, quiet, and deaf to what file names say.
+"""The page of groups: complete, self-contained, and safe from what file names contain.
 
-Here is what the page holds, as text; what it does in a browser is in test_html_page.py.
+Here is the page as text; test_page_in_browser.py opens it in a browser.
 """
 
 import base64
 import html.parser
 import json
 import re
-import sys
+import stat
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from make_sample import photo
 
 from imgdup.errors import ImgdupError
-from imgdup.output import html as html_report
+from imgdup.output import page as report
 from imgdup.output import thumbnails
-from imgdup.output.histogram import distance_histogram
-from imgdup.output.html import Group, Wording, report_page, save_report, size_text
+from imgdup.output.page import (
+    FIGURE_WIDTH,
+    LEFT,
+    RIGHT,
+    Group,
+    Wording,
+    histogram_svg,
+    page_html,
+    save_page,
+    size_text,
+)
 from imgdup.output.thumbnails import THUMBNAIL, thumbnail
 from imgdup.system.limits import Limits
 from painted_groups import ENDS_THE_SCRIPT, EVIL, entry, jpeg, many_groups
@@ -50,12 +60,11 @@ class Outline(html.parser.HTMLParser):
         self.tags.append((tag, dict(attributes)))
 
 
-@settings(max_examples=25)  # where matplotlib is installed, each draws a figure
 @given(name=NAMES)
 def test_no_name_can_change_the_page(name):
-    plain = report_page([Group(entry("keeper"), [entry("copy")])])
+    plain = page_html([Group(entry("keeper"), [entry("copy")])])
 
-    page = report_page([Group(entry(name), [entry(name, relation="edited")])])
+    page = page_html([Group(entry(name), [entry(name, relation="edited")])])
 
     assert [tag for tag, _ in Outline(page).tags] == [tag for tag, _ in Outline(plain).tags]
     assert data_of(page)["groups"][0][0][0] == name
@@ -63,15 +72,15 @@ def test_no_name_can_change_the_page(name):
 
 @given(title=NAMES)
 def test_no_title_can_change_the_page(title):
-    plain = report_page([], Wording(title="plain"))
+    plain = page_html([], Wording(title="plain"))
 
-    page = report_page([], Wording(title=title, about=title, none=title))
+    page = page_html([], Wording(title=title, about=title, none=title))
 
     assert [tag for tag, _ in Outline(page).tags] == [tag for tag, _ in Outline(plain).tags]
 
 
-def test_the_page_asks_for_nothing():
-    page = report_page([Group(entry("a", thumbnail=jpeg()), [entry("b")])])
+def test_the_page_loads_nothing():
+    page = page_html([Group(entry("a", thumbnail=jpeg()), [entry("b")])])
 
     links = [value for _, each in Outline(page).tags for key, value in each.items()
              if key in ("src", "href", "action")]  # fmt: skip
@@ -83,7 +92,7 @@ def test_groups_that_save_most_come_first():
     small = Group(entry("a"), [entry("b", size_bytes=10)])
     large = Group(entry("c"), [entry("d", size_bytes=6), entry("e", size_bytes=6)])
 
-    keepers = [keeper[0] for keeper, _ in data_of(report_page([small, large]))["groups"]]
+    keepers = [keeper[0] for keeper, _ in data_of(page_html([small, large]))["groups"]]
 
     assert keepers == ["c", "a"]
 
@@ -91,11 +100,11 @@ def test_groups_that_save_most_come_first():
 def test_the_same_groups_give_the_same_page():
     groups = many_groups(5, jpeg())
 
-    assert report_page(groups) == report_page(iter(groups))
+    assert page_html(groups) == page_html(iter(groups))
 
 
 def test_the_summary_counts_and_adds_up():
-    page = report_page(many_groups(3, None))
+    page = page_html(many_groups(3, None))
 
     facts = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page)
     assert facts == [("groups", "3"), ("to remove", "6"), ("saves", "60 MB")]
@@ -104,7 +113,7 @@ def test_the_summary_counts_and_adds_up():
 def test_wording_can_speak_of_leaks():
     wording = Wording("Leaks", "train", "test", counted="in test", saves="", none="No leak.")
 
-    page = report_page([Group(entry("a"), [entry("b")])], wording)
+    page = page_html([Group(entry("a"), [entry("b")])], wording)
 
     assert "<title>Leaks</title>" in page
     assert re.findall(r"<dt>(.*?)</dt>", page) == ["groups", "in test"]
@@ -113,46 +122,91 @@ def test_wording_can_speak_of_leaks():
 def test_where_nothing_is_saved_groups_come_as_given():
     groups = [Group(entry("a"), [entry("b", size_bytes=1)]), Group(entry("c"), [entry("d")])]
 
-    page = report_page(groups, Wording(saves="", order="nearest first"))
+    page = page_html(groups, Wording(saves="", order="nearest first"))
 
     assert [keeper[0] for keeper, _ in data_of(page)["groups"]] == ["a", "c"]
     assert '<option value="first">nearest first</option>' in page
 
 
 def test_the_page_says_by_which_rule_and_of_how_many():
-    page = report_page([], Wording(rule="Within <31> bits.", facts=(("images", "1,234"),)))
+    page = page_html([], Wording(rule="Within <31> bits.", facts=(("images", "1,234"),)))
 
     assert "Within &lt;31&gt; bits." in page
     assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page)[0] == ("images", "1,234")
 
 
 def test_too_many_thumbnails_are_left_out(monkeypatch):
-    monkeypatch.setattr(html_report, "MAX_EMBEDDED_BYTES", 5)
+    monkeypatch.setattr(report, "MAX_EMBEDDED_BYTES", 5)
     groups = [Group(entry("a", thumbnail=b"1234"), [entry("b")]) for _ in range(3)]
 
-    pictures = [keeper[THUMBNAIL_AT] for keeper, _ in data_of(report_page(groups))["groups"]]
+    pictures = [keeper[THUMBNAIL_AT] for keeper, _ in data_of(page_html(groups))["groups"]]
 
     assert [base64.b64decode(picture) for picture in pictures] == [b"1234", b"", b""]
 
 
-def test_a_page_without_matplotlib_says_which_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-
-    assert "pip install matplotlib" in report_page(many_groups(1, None))
+SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_the_histogram_is_an_svg_without_a_clock():
-    pytest.importorskip("matplotlib", reason="the extra `plot` is not installed")
+@given(distances=st.lists(st.integers(0, 256), min_size=1, max_size=50))
+def test_the_histogram_has_one_bar_per_distance_as_high_as_its_count(distances):
+    svg = ElementTree.fromstring(histogram_svg(distances))
 
-    drawn = distance_histogram([0, 3, 3, 31])
+    bars = [
+        {name: float(bar.get(name)) for name in ("x", "y", "width", "height")}
+        for bar in svg.iter(f"{SVG}rect")
+    ]
+    counts = [distances.count(bits) for bits in sorted(set(distances))]
+    tallest = max(bar["height"] for bar in bars)
+    assert [bar["height"] for bar in bars] == pytest.approx(
+        [tallest * count / max(counts) for count in counts], abs=0.01
+    )
+    assert len({round(bar["y"] + bar["height"], 1) for bar in bars}) == 1
+    step = (FIGURE_WIDTH - LEFT - RIGHT) / (max(distances) + 1)
+    middles = [(bar["x"] + bar["width"] / 2 - LEFT) / step - 0.5 for bar in bars]
+    assert middles == pytest.approx(sorted(set(distances)), abs=0.1)
+    assert all(LEFT <= bar["x"] <= bar["x"] + bar["width"] <= FIGURE_WIDTH - RIGHT for bar in bars)
 
-    assert b"<svg" in drawn
-    assert drawn == distance_histogram([0, 3, 3, 31])
+
+def test_the_axes_of_the_histogram_are_labelled():
+    svg = ElementTree.fromstring(histogram_svg([0, 3, 3, 31]))
+
+    texts = [element.text for element in svg.iter(f"{SVG}text")]
+    assert texts == [
+        "0",
+        "4",
+        "8",
+        "12",
+        "16",
+        "20",
+        "24",
+        "28",
+        "2",
+        "0",
+        "distance in bits",
+        "files",
+    ]
+
+
+def test_the_page_embeds_the_histogram_of_its_distances():
+    page = page_html([Group(entry("a"), [entry("b", distance=4), entry("c", distance=9)])])
+
+    [source] = re.findall(r'src="data:image/svg\+xml;base64,(.*?)"', page)
+    assert base64.b64decode(source).decode() == histogram_svg([4, 9])
+
+
+def test_a_page_without_duplicates_has_no_histogram():
+    assert "image/svg" not in page_html([])
+
+
+def test_a_page_has_the_mode_that_it_is_given(tmp_path):
+    save_page(tmp_path / "page.html", [], mode=0o600)
+
+    assert stat.S_IMODE((tmp_path / "page.html").stat().st_mode) == 0o600
 
 
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(ImgdupError, match="cannot write"):
-        save_report(tmp_path / "none" / "report.html", [])
+        save_page(tmp_path / "none" / "report.html", [])
 
 
 @pytest.mark.parametrize(

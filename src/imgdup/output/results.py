@@ -1,0 +1,256 @@
+"""Results -> what commands print: a table on a terminal, lines in a pipe, NUL, JSON lines.
+
+Pure functions from data to text. The caller chooses by its output: ``..._table`` for a terminal,
+``..._lines`` for a pipe, ``..._nulls`` for ``--null``, ``..._json`` for ``--json``.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from imgdup.output.codecs import Cell, counted, null_line, shown, tsv_line
+from imgdup.system.jsonl import json_line
+
+if TYPE_CHECKING:
+    from imgdup.dedupe.compare import Leak, Leaks
+
+MATCH_HEADER = ("dist", "pdq", "dup", "size", "path")
+PAIR_HEADER = ("dist", "pdq", "dup", "pair")
+LEAK_HEADER = ("dist", "relation", "image, and its duplicate")
+
+
+class MatchRow(NamedTuple):
+    """An indexed image near a probe; paths are absolute."""
+
+    probe: bytes
+    path: bytes
+    distance: int  # bits, of the search hash
+    pdq_distance: int | None  # bits; None where there is no PDQ hash to compare
+    duplicate: bool
+    width: int  # pixels
+    height: int  # pixels
+    is_probe: bool  # the row of the probe itself
+    orientation: str | None = None  # how the probe was rotated; None where that was not asked for
+
+
+class Pair(NamedTuple):
+    """Two images within a distance; paths are absolute."""
+
+    a: bytes
+    b: bytes
+    distance: int  # bits, of the search hashes
+    pdq_distance: int  # bits
+    duplicate: bool
+
+
+def match_table(matches: Iterable[MatchRow], *, width: int = 80, encoding: str = "utf-8") -> str:
+    """Lay out the matches of probes: one table per probe, under its name if there are several.
+
+    Examples
+    --------
+    >>> match = MatchRow(b"/a.jpg", b"/b.jpg", 3, 12, True, 640, 480, False)
+    >>> print(match_table([match]), end="")
+    dist  pdq  dup  size     path
+       3   12  yes  640x480  /b.jpg
+    """
+    from imgdup.output.tables import fold, table  # rich takes 0.1 s, and a pipe needs no table
+
+    groups = [list(group) for _, group in groupby(matches, key=lambda match: match.probe)]
+    tables = []
+    for group in groups:
+        extra = ["orientation"] if group[0].orientation else []
+        header = [*MATCH_HEADER[:-1], *extra, MATCH_HEADER[-1]]
+        rows = map(_match_cells, group)
+        tables.append("".join(table(header, rows, width=width, encoding=encoding)))
+    if len(groups) < 2:
+        return "".join(tables)
+    titles = ["\n".join(fold(shown(group[0].probe, encoding), width)) for group in groups]
+    return "\n".join(f"{title}\n{text}" for title, text in zip(titles, tables, strict=True))
+
+
+def match_lines(matches: Iterable[MatchRow]) -> Iterator[bytes]:
+    r"""Write ``distance, pdq_distance, duplicate, size, path, probe`` separated by tabs.
+
+    Where the probe was rotated, the orientation is in front of the path.
+
+    Examples
+    --------
+    >>> match = MatchRow(b"/a.jpg", b"/b\n.jpg", 3, 12, True, 640, 480, False)
+    >>> list(match_lines([match]))
+    [b'3\t12\tyes\t640x480\t/b\\n.jpg\t/a.jpg\n']
+    """
+    for match in matches:
+        yield tsv_line([*_match_cells(match), match.probe])
+
+
+def match_nulls(matches: Iterable[MatchRow]) -> Iterator[bytes]:
+    """Write the paths of matches as raw bytes, each ended by NUL."""
+    return (null_line(match.path) for match in matches)
+
+
+def match_json(matches: Iterable[MatchRow]) -> Iterator[str]:
+    """Write ``probe path distance pdq_distance duplicate width height is_probe`` as JSON lines.
+
+    ``orientation`` is there where the probe was looked up in all of them.
+
+    Examples
+    --------
+    >>> next(match_json([MatchRow(b"/a", b"/b", 3, 12, True, 8, 9, False)]))[:43]
+    '{"probe": "/a", "path": "/b", "distance": 3'
+    """
+    for match in matches:
+        yield json_line({k: v for k, v in match._asdict().items() if k != "orientation" or v})
+
+
+def _match_cells(match: MatchRow) -> list[Cell]:
+    """Return the fields of a match, up to its path."""
+    duplicate: Cell = "self" if match.is_probe else match.duplicate
+    size = f"{match.width}x{match.height}"
+    extra: list[Cell] = [match.orientation] if match.orientation else []
+    return [match.distance, match.pdq_distance, duplicate, size, *extra, match.path]
+
+
+def pair_table(pairs: Iterable[Pair], *, width: int = 80, encoding: str = "utf-8") -> Iterator[str]:
+    """Lay out pairs as they come, the two paths under one another.
+
+    Examples
+    --------
+    >>> print("".join(pair_table([Pair(b"a.jpg", b"b.jpg", 3, 12, True)])), end="")
+    dist  pdq  dup  pair
+       3   12  yes  a.jpg
+                    b.jpg
+    """
+    from imgdup.output.tables import table  # as in match_table
+
+    rows = ((pair.distance, pair.pdq_distance, pair.duplicate, (pair.a, pair.b)) for pair in pairs)
+    return table(PAIR_HEADER, rows, width=width, encoding=encoding)
+
+
+def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:
+    r"""Write ``distance pdq_distance duplicate path path`` separated by tabs.
+
+    Examples
+    --------
+    >>> list(pair_lines([Pair(b"/a.jpg", b"/b.jpg", 3, 12, True)]))
+    [b'3\t12\tyes\t/a.jpg\t/b.jpg\n']
+    """
+    for pair in pairs:
+        yield tsv_line([pair.distance, pair.pdq_distance, pair.duplicate, pair.a, pair.b])
+
+
+def pair_nulls(pairs: Iterable[Pair]) -> Iterator[bytes]:
+    """Write the two paths of each pair as raw bytes, each ended by NUL."""
+    return (null_line(pair.a) + null_line(pair.b) for pair in pairs)
+
+
+def pair_json(pairs: Iterable[Pair]) -> Iterator[str]:
+    """Write ``a b distance pdq_distance duplicate`` as JSON lines.
+
+    Examples
+    --------
+    >>> next(pair_json([Pair(b"/a.jpg", b"/b.jpg", 3, 12, True)]))[:32]
+    '{"a": "/a.jpg", "b": "/b.jpg", "'
+    """
+    return (json_line(pair._asdict()) for pair in pairs)
+
+
+def pairs_summary(n_pairs: int, n_duplicates: int, max_distance: int) -> str:
+    """Write how many pairs were found, and how many of them are duplicates.
+
+    Examples
+    --------
+    >>> pairs_summary(567, 567, 31)
+    '567 pairs within 31 bits, all duplicates'
+    >>> pairs_summary(21, 4, 10)
+    '21 pairs within 10 bits, 4 duplicates'
+    >>> pairs_summary(0, 0, 31)
+    'no pairs within 31 bits'
+    """
+    within = f"{counted(n_pairs, 'pair') if n_pairs else 'no pairs'} within "
+    within += counted(max_distance, "bit")
+    if not n_pairs:
+        return within
+    if n_pairs == n_duplicates:
+        return f"{within}, {'all duplicates' if n_pairs > 1 else 'a duplicate'}"
+    return f"{within}, {counted(n_duplicates, 'duplicate') if n_duplicates else 'no duplicates'}"
+
+
+def leak_table(
+    leaks: "Iterable[Leak]", *, width: int = 80, encoding: str = "utf-8"
+) -> Iterator[str]:
+    """Lay out leaks as they come: two paths, and a label that disagrees."""
+    from imgdup.output.tables import table  # as in match_table
+
+    rows = ((leak.distance, leak.relation, _leak_texts(leak)) for leak in leaks)
+    return table(LEAK_HEADER, rows, width=width, encoding=encoding)
+
+
+def _leak_texts(leak: "Leak") -> list[Cell]:
+    texts: list[Cell] = [leak.path, leak.duplicate_of]
+    if leak.conflict is not None:
+        own, other = (os.fsencode(label or "") for label in (leak.label, leak.conflict_label))
+        texts.append(b"label " + own + b", but " + other + b": " + leak.conflict)
+    return texts
+
+
+def leak_lines(leaks: "Iterable[Leak]") -> Iterator[bytes]:
+    """Write leaks separated by tabs, in the order of the JSON keys; an empty field is null."""
+    return (tsv_line(_leak_values(leak).values()) for leak in leaks)
+
+
+def leak_json(leaks: "Iterable[Leak]") -> Iterator[str]:
+    """Write leaks as JSON lines.
+
+    Keys: ``path duplicate_of distance relation label label_of conflict conflict_label``; a path or
+    a label that is not Unicode has its bytes beside it under ``..._b64``.
+    """
+    return (json_line(_leak_values(leak)) for leak in leaks)
+
+
+def _leak_values(leak: "Leak") -> dict[str, Any]:
+    """Return the fields of a leak; labels as bytes, since they may be names of folders."""
+    return {k: os.fsencode(v) if isinstance(v, str) else v for k, v in leak._asdict().items()}
+
+
+def leaks_summary(leaks: "Leaks") -> str:
+    """Write how many images of the second set are in the first."""
+    n_leaks, n_images = len(leaks.places_b), len(leaks.b.images)
+    labelled = all(any(label is not None for label in part.labels) for part in (leaks.a, leaks.b))
+    conflicts = counted(leaks.n_conflicts, "label conflict") if labelled else "no labels to compare"
+    return f"{n_leaks:,} of {counted(n_images, 'image')} leak, {conflicts}"
+
+
+def failure_json(path: bytes, reason: str, detail: str) -> str:
+    r"""Write a file that has no hash as a JSON line: ``path reason detail``.
+
+    Examples
+    --------
+    >>> failure_json(b"/a.jpg", "damaged", "ends early")
+    '{"path": "/a.jpg", "reason": "damaged", "detail": "ends early"}\n'
+    """
+    return json_line({"path": path, "reason": reason, "detail": detail})
+
+
+def index_summary(summary: Mapping[str, float]) -> str:
+    """Write the counts of an indexing run as one line.
+
+    Parameters
+    ----------
+    summary : mapping
+        ``seen hashed unchanged failed removed ignored seconds images_per_second``.
+
+    Examples
+    --------
+    >>> index_summary(dict(seen=9146, hashed=9144, unchanged=0, failed=2, removed=0, ignored=3,
+    ...                    seconds=2.14, images_per_second=4273.8))
+    '9,146 seen: 9,144 hashed, 0 unchanged, 2 failed; 0 removed, 3 ignored; 2.1 s, 4,274 images/s'
+    """
+    parts = _counts(summary, "hashed", "unchanged", "failed")
+    others = _counts(summary, "removed", "ignored")
+    rate = f"{summary['seconds']:.1f} s, {summary['images_per_second']:,.0f} images/s"
+    return f"{_counts(summary, 'seen')}: {parts}; {others}; {rate}"
+
+
+def _counts(summary: Mapping[str, float], *names: str) -> str:
+    return ", ".join(f"{summary[name]:,} {name}" for name in names)

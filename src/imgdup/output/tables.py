@@ -1,0 +1,201 @@
+"""Rows of fields -> a table for a terminal: aligned, folded to its width, never cut.
+
+rich measures characters and lays the columns out. It prints plain text: no colour, and no markup
+or emoji code that a file name may contain is interpreted.
+"""
+
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+
+from rich.cells import cell_len, chop_cells
+from rich.console import Console, ConsoleOptions
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from imgdup.output.codecs import Cell, cell_text
+
+GAP = 2  # columns of the terminal between two columns of a table
+MIN_FOLDED = 24  # columns; if the last column is narrower, each field gets its own line
+WIDEST_CHARACTER = 2  # columns
+BLOCK_ROWS = 500  # laid out at a time: a long table appears while it is made
+
+Field = Cell | Sequence[Cell]
+"""Of a row: the last one may be several cells, which are printed under one another."""
+
+
+class _Folded:
+    """Texts under one another, folded between any two characters at the width of their column."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for line in chain.from_iterable(fold(text, options.max_width) for text in self.texts):
+            yield Segment(line)
+            yield Segment.line()
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(WIDEST_CHARACTER, max(map(cell_len, self.texts)))
+
+
+def fold(text: str, width: int) -> list[str]:
+    """Break one line of text into lines of at most `width` columns, which is at least 2.
+
+    Examples
+    --------
+    >>> fold("/photos/a.jpg", 8)
+    ['/photos/', 'a.jpg']
+    """
+    lines = chop_cells(text, max(width, WIDEST_CHARACTER)) or [""]
+    lines[-1] += text[sum(map(len, lines)) :]  # rich drops marks without a width at the end
+    return lines
+
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[Field]],
+    *,
+    width: int = 80,
+    encoding: str = "utf-8",
+) -> Iterator[str]:
+    r"""Lay out rows under a header, a block of them at a time.
+
+    Numbers are aligned to the right. The last column is folded where the terminal is too narrow;
+    where that leaves too little room, each field gets its own line.
+
+    Parameters
+    ----------
+    header : sequence of str
+        One title per column.
+    rows : iterable of sequences of fields
+        One field per column; bytes are a path, escaped as `imgdup.output.codecs.shown` does.
+    width : int
+        Of the terminal, in columns; from 20 up.
+    encoding : str
+        Of the stream that the text is written to.
+
+    Yields
+    ------
+    str
+        Lines, each with its newline; nothing if there are no rows.
+
+    Raises
+    ------
+    ValueError
+        If a row does not have one field per column.
+
+    Examples
+    --------
+    >>> print("".join(table(["dist", "path"], [[3, b"a.jpg"], [10, b"b\t.jpg"]])), end="")
+    dist  path
+       3  a.jpg
+      10  b\t.jpg
+    """
+    widths = [cell_len(title) for title in header]
+    rest = iter(rows)
+    is_first = True
+    while block := list(islice(rest, BLOCK_ROWS)):
+        texts = [[_texts(field, encoding) for field in row] for row in block]
+        _widen(widths, texts)
+        if width - _left(widths) < min(MIN_FOLDED, widths[-1]):
+            stacked = "\n".join(_names_and_values(header, row, width) for row in texts)
+            yield stacked if is_first else "\n" + stacked
+        else:
+            numeric = [all(map(_is_number, column)) for column in zip(*block, strict=True)]
+            titles = header if is_first else ()
+            yield _printed(_grid(texts, widths, numeric, titles), width)
+        is_first = False
+
+
+def _widen(widths: list[int], rows: Sequence[Sequence[Sequence[str]]]) -> None:
+    """Let each column be as wide as its widest text so far."""
+    for row in rows:
+        if len(row) != len(widths):
+            raise ValueError(f"expected {len(widths)} fields per row, got {len(row)}")
+        for i, texts in enumerate(row):
+            widths[i] = max(widths[i], *map(cell_len, texts))
+
+
+def _left(widths: Sequence[int]) -> int:
+    """Return the columns of the terminal to the left of the last column."""
+    return sum(widths[:-1]) + GAP * (len(widths) - 1)
+
+
+def facts_table(
+    facts: Mapping[str, Cell | Sequence[Cell]], *, width: int = 80, encoding: str = "utf-8"
+) -> str:
+    """Lay out facts, one name and value per line; each cell of a sequence gets its own line.
+
+    Examples
+    --------
+    >>> print(facts_table({"images": 9144, "roots": [b"/photos", b"/more"]}), end="")
+    images  9,144
+    roots   /photos
+            /more
+    """
+    values = [_texts(value, encoding) for value in facts.values()]
+    return _names_and_values(list(facts), values, width)
+
+
+def _texts(field: Field, encoding: str) -> list[str]:
+    cells: Sequence[Cell] = [field] if isinstance(field, Cell) else field
+    return [cell_text(cell, encoding) for cell in cells] or ["-"]
+
+
+def _is_number(field: Field) -> bool:
+    return field is None or (isinstance(field, int | float) and not isinstance(field, bool))
+
+
+def _grid(
+    rows: Sequence[Sequence[Sequence[str]]],
+    widths: Sequence[int],
+    numeric: Sequence[bool],
+    titles: Sequence[str],
+) -> Table:
+    """Lay out a block of rows; without titles it continues the table of the block before."""
+    grid = Table(
+        box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="", show_header=bool(titles)
+    )
+    last = len(widths) - 1
+    for i, least in enumerate(widths):
+        grid.add_column(
+            Text(titles[i]) if titles else "",
+            justify="right" if numeric[i] else "left",
+            no_wrap=i < last,
+            min_width=least if i < last or numeric[i] else None,
+        )
+    for row in rows:
+        end = Text(row[-1][0]) if numeric[-1] else _Folded(row[-1])
+        grid.add_row(*(Text(texts[0]) for texts in row[:-1]), end)
+    return grid
+
+
+def _names_and_values(names: Sequence[str], values: Sequence[Sequence[str]], width: int) -> str:
+    """Lay out names on the left and their values on the right."""
+    grid = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for name, texts in zip(names, values, strict=True):
+        grid.add_row(Text(name), _Folded(texts))
+    return _printed(grid, width)
+
+
+def _printed(grid: Table, width: int) -> str:
+    """Return what rich prints on something that is no terminal, without blanks at line ends."""
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        height=1,
+        color_system=None,
+        force_terminal=False,
+        force_jupyter=False,
+        legacy_windows=False,
+        _environ={},  # COLUMNS, FORCE_COLOR and their like change nothing
+    )
+    with console.capture() as captured:
+        console.print(grid)
+    lines = captured.get().splitlines() if grid.rows else []
+    return "".join(f"{line.rstrip()}\n" for line in lines)

@@ -2,24 +2,29 @@
 
 The tree::
 
-    ImgdupError            done nothing, exit code 1
-    ├── UsageError         the call itself is wrong: a path that is not there (exit code 2)
-    ├── ImageError         one image could not be read: reason and detail; a result, not an end
-    ├── IndexFormatError   not an index, damaged, forged, or of another version
+    ImgdupError            nothing was changed; exit code 1
+    ├── UsageError         a wrong argument, such as a path that does not exist; exit code 2
+    ├── ImageError         one image could not be read; the run goes on
+    ├── IndexFormatError   not an index file, damaged, forged, or of another version
     ├── LockedError        another process is writing the index
     ├── TooManyPairsError  the pairs would not fit in memory
-    └── PlanError          a removal plan that is false, stale or of another index
+    └── PlanError          a removal plan or journal that is invalid, outdated or of another index
+
+A wrong argument is a `ValueError`, also where it is a `UsageError`: this is both.
 """
+
+import errno
+import os
 
 
 class ImgdupError(Exception):
-    """Base of all errors that imgdup raises on purpose; the text names the thing and the remedy."""
+    """The base of all errors that imgdup raises on purpose; the text says what helps."""
 
     exit_code = 1
 
 
-class UsageError(ImgdupError):
-    """The caller named something that cannot be meant, such as a folder that is not there."""
+class UsageError(ImgdupError, ValueError):
+    """An argument is wrong: a path that does not exist, or a number out of range."""
 
     exit_code = 2
 
@@ -32,7 +37,7 @@ class ImageError(ImgdupError):
     reason : str
         One of ``imgdup.images.formats.REASONS`` except ``"ok"``.
     detail : str
-        What was found, for people; one line.
+        One line that says what was found.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -42,6 +47,41 @@ class ImageError(ImgdupError):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
+
+
+class IndexFormatError(ImgdupError):
+    """A file is not an index file that this version can read."""
+
+
+class LockedError(ImgdupError):
+    """Another process holds the lock of the index folder."""
+
+
+class TooManyPairsError(ImgdupError):
+    """There are more pairs than the caller allowed.
+
+    Parameters
+    ----------
+    n_pairs : int
+        How many pairs there are; they were only counted.
+    max_pairs : int
+        How many the caller allowed.
+    """
+
+    def __init__(self, n_pairs: int, max_pairs: int) -> None:
+        super().__init__(n_pairs, max_pairs)
+        self.n_pairs = n_pairs
+        self.max_pairs = max_pairs
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_pairs:,} pairs are more than max_pairs={self.max_pairs:,}: "
+            "lower max_distance, raise max_pairs, or read them in blocks with iter_pairs"
+        )
+
+
+class PlanError(ImgdupError):
+    """A removal plan or a journal must not be carried out."""
 
 
 def as_image_error(error: Exception) -> ImageError:
@@ -61,36 +101,67 @@ def as_image_error(error: Exception) -> ImageError:
     return ImageError("crashed", f"{type(error).__name__}: {error}")
 
 
-class IndexFormatError(ImgdupError):
-    """A file that is not a sound index file of a version that this program reads."""
+MORE_MEMORY = "free some memory, or raise the limit, as in: ulimit -v unlimited"
+NO_MEMORY_TEXTS = (  # what the loaders of Linux and macOS print, without an error number
+    "failed to map segment",
+    "cannot allocate memory",
+    "out of memory",
+)
 
 
-class LockedError(ImgdupError):
-    """Another process holds the lock of the index folder."""
-
-
-class TooManyPairsError(ImgdupError):
-    """More pairs than the caller allowed.
+def library_problem(error: ImportError) -> str:
+    """Describe in one line why a library cannot be loaded, and what helps.
 
     Parameters
     ----------
-    n_pairs : int
-        How many pairs there are, from a counting pass.
-    max_pairs : int
-        How many the caller allowed.
+    error : ImportError
+        Its causes count too: NumPy, for one, wraps the reason in a page of advice.
+
+    Examples
+    --------
+    >>> library_problem(ModuleNotFoundError("No module named 'cv2'", name="cv2"))
+    "the library cv2 is not installed (No module named 'cv2'); install it with pip"
     """
-
-    def __init__(self, n_pairs: int, max_pairs: int) -> None:
-        super().__init__(n_pairs, max_pairs)
-        self.n_pairs = n_pairs
-        self.max_pairs = max_pairs
-
-    def __str__(self) -> str:
-        return (
-            f"{self.n_pairs:,} pairs are more than max_pairs={self.max_pairs:,}: "
-            "lower max_distance, raise max_pairs, or take them in blocks with iter_pairs"
-        )
+    causes = _causes(error)
+    library = next(filter(None, map(_library, reversed(causes))), "that is needed")
+    reason = " ".join(str(causes[-1]).strip().rpartition("\n")[2].split())
+    if isinstance(causes[-1], ModuleNotFoundError):
+        return f"the library {library} is not installed ({reason}); install it with pip"
+    if any(map(_is_out_of_memory, causes)):
+        return f"there is no memory to load the library {library} ({reason}); {MORE_MEMORY}"
+    return f"cannot load the library {library} ({reason}); install it again with pip"
 
 
-class PlanError(ImgdupError):
-    """A removal plan or journal that must not be carried out."""
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an exception, what caused it, what caused that, and so on."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+        causes.append(cause)
+    return causes
+
+
+def _library(error: BaseException) -> str:
+    """Return the name of the package that could not be imported; empty if unknown."""
+    if not isinstance(error, ImportError):
+        return ""
+    _, installed, path = (error.path or "").rpartition(f"site-packages{os.sep}")
+    package = path.split(os.sep)[0] if installed else error.name or ""
+    return package.partition(".")[0]
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory was short; a file system without execution looks the same."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    said = any(words in str(error).lower() for words in NO_MEMORY_TEXTS)
+    return said and not _is_not_executable(getattr(error, "path", None))
+
+
+def _is_not_executable(path: str | None) -> bool:
+    """Return whether a file lies on a file system that is mounted without execution."""
+    if not path or not hasattr(os, "ST_NOEXEC"):
+        return False
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
+    except OSError:
+        return False

@@ -80,3 +80,27 @@ def test_a_worker_that_several_threads_end_is_ended_once():
                 ended.result()
 
     assert worker.pipe.n_closed == 1
+
+
+def test_processes_start_in_a_deleted_folder_and_leave_it_as_it_is(tmp_path):
+    script = (
+        "import os\n"
+        "from imgdup.workers.process import Processes, Setup\n"
+        "os.rmdir(os.getcwd())\n"
+        "with Processes(Setup(workers=1, timeout_s=60.0)) as executor:\n"
+        "    print(executor.submit(len, 'four').result())\n"
+        "print(os.path.exists('.'), os.listdir('.'))\n"
+        "try:\n"
+        "    os.getcwd()\n"
+        "except FileNotFoundError:\n"
+        "    print('still deleted')\n"
+    )
+    folder = tmp_path / "gone"
+    folder.mkdir()
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.stderr == ""
+    assert done.stdout == "4\nTrue []\nstill deleted\n"

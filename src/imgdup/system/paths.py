@@ -1,38 +1,57 @@
-"""Paths as imgdup keeps them: bytes, absolute, ``/`` between parts on every system."""
+"""Paths as imgdup stores them: bytes, absolute, ``/`` between parts on every system."""
 
 import os
+from pathlib import Path
 
 from imgdup.errors import UsageError
 
 
 def path_key(path: bytes) -> bytes:
-    """Return what sorts paths by their parts (no name holds a NUL)."""
+    """Return a key that sorts paths part by part (no name holds a NUL)."""
     return path.replace(b"/", b"\0")
 
 
 def join(root: bytes, relative: bytes) -> bytes:
-    """Return the absolute path; files that were named one by one have the root ``b""``."""
+    """Join a root and a relative path; files that were named one by one have the root ``b""``."""
     return root + relative if root.endswith(b"/") or not root else root + b"/" + relative
 
 
 def is_below(path: bytes, folder: bytes) -> bool:
-    """Tell whether `path` is `folder` or lies in it."""
+    """Return whether `path` is `folder` or lies in it."""
     return not folder or path == folder or path.startswith(join(folder, b""))
 
 
-def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
-    """Return a path as imgdup keeps it: absolute, links of folders resolved, ``/`` between parts.
-
-    The last part of a path to a file stays as it is, so that a link keeps its own name.
+def current_folder() -> Path:
+    """Return the current folder.
 
     Raises
     ------
     UsageError
-        If the path is empty.
+        If it was deleted: then only absolute paths can be used.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "the current folder was deleted: go to another one, or use absolute paths only"
+        ) from error
+
+
+def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
+    """Return a path as imgdup stores it, with the links of its folders resolved.
+
+    If the last part of the path is a link to a file, it keeps its own name.
+
+    Raises
+    ------
+    UsageError
+        If the path is empty, or relative to a folder that was deleted.
     """
     text = os.fsdecode(path)
     if not text:
-        raise UsageError("an empty name means nothing: say . for the current folder")
+        raise UsageError("an empty path names nothing: use . for the current folder")
+    if not os.path.isabs(text):
+        text = os.path.join(current_folder(), text)
     if os.path.isdir(text):
         return _slashes(os.path.realpath(text))
     folder, name = os.path.split(os.path.abspath(text))
@@ -44,15 +63,15 @@ def _slashes(path: str) -> bytes:
 
 
 def check_exists(path: str | bytes | os.PathLike[str]) -> None:
-    """Raise UsageError where there is neither file nor folder."""
+    """Raise UsageError if there is neither a file nor a folder at the path."""
     if not os.path.lexists(path):
         raise UsageError(f"{os.fsdecode(path)!r}: no such file or folder")
 
 
 def identity(path: bytes) -> tuple[int, int]:
-    """Return device and inode of the file or folder that a path leads to, zeros if it does not."""
+    """Return device and inode of a file or folder, links followed; zeros if there is none."""
     try:
         facts = os.stat(path)
-    except (OSError, ValueError):  # of a forged name with a NUL in it
+    except (OSError, ValueError):  # ValueError: a forged name with a NUL in it
         return (0, 0)
     return (facts.st_dev, facts.st_ino)

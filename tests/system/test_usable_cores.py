@@ -14,7 +14,7 @@ from imgdup.system.limits import usable_cores
 UNLIMITED = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def paint_groups(root, lines, files):
+def write_groups(root, lines, files):
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_text("\n".join(lines))
     for name, text in files.items():
@@ -41,8 +41,8 @@ def paint_groups(root, lines, files):
     ],
     ids=["v2", "v2 half a core", "v2 parent", "v2 outside", "v1", "v1 container"],
 )
-def test_53_a_cgroup_of_one_core_gives_one_worker(tmp_path, lines, files):
-    paint_groups(tmp_path, lines, files)
+def test_a_cgroup_of_one_core_gives_one_worker(tmp_path, lines, files):
+    write_groups(tmp_path, lines, files)
 
     cores = usable_cores(tmp_path)
 
@@ -62,22 +62,22 @@ def test_53_a_cgroup_of_one_core_gives_one_worker(tmp_path, lines, files):
     ],
     ids=["v2 max", "v2 nonsense", "v2 no period", "v2 much", "v1 none", "v1 other", "no groups"],
 )
-def test_53_without_a_quota_the_affinity_mask_counts(tmp_path, lines, files):
-    paint_groups(tmp_path, lines, files)
+def test_without_a_quota_the_affinity_mask_counts(tmp_path, lines, files):
+    write_groups(tmp_path, lines, files)
 
     cores = usable_cores(tmp_path)
 
     assert cores == UNLIMITED
 
 
-def test_53_a_system_without_control_groups_has_no_quota(tmp_path):
+def test_a_system_without_control_groups_has_no_quota(tmp_path):
     cores = usable_cores(tmp_path)
 
     assert cores == UNLIMITED
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity masks here")
-def test_53_an_affinity_mask_of_one_core_gives_one_worker():
+def test_an_affinity_mask_of_one_core_gives_one_worker():
     script = (
         "import os\n"
         "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"

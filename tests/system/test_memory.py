@@ -1,6 +1,6 @@
-"""Confinement of a process: its memory.
+"""The memory limit of a process.
 
-Each test has a process of its own, since a cap cannot be taken back.
+Each test has a process of its own, since a limit cannot be undone.
 """
 
 import subprocess

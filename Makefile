@@ -57,6 +57,14 @@ peers: install
 	$(BIN)/python benchmarks/peers_pdqhash.py --images $(DATA)/caltech-101
 	$(BIN)/python benchmarks/peers_imagededup.py --images $(DATA)/caltech-101
 
+# The C sources without warnings, under the sanitizers for addresses and undefined behaviour.
+sanitize: install
+	$(BIN)/python backend/sanitize.py build/sanitize
+
+# A wheel for each system, in dist/; those that run here are installed and tested.
+wheels: install
+	$(BIN)/python backend/wheels.py dist
+
 fuzz: install
 	IMGDUP_FUZZ=600 IMGDUP_FUZZ_HEADS=500000 $(BIN)/pytest --timeout 3600 -k "fuzz or forged"
 
@@ -67,4 +75,4 @@ soak: install
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: all install format lint typecheck test demo bench peers fuzz soak clean
+.PHONY: all install format lint typecheck test demo bench peers sanitize wheels fuzz soak clean

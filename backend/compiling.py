@@ -5,18 +5,21 @@ package ``ziglang``, which also compiles for other systems.
 """
 
 import importlib.util
+import json
 import os
 import platform
 import shlex
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 SOURCES = Path(__file__).parents[1] / "src" / "imgdup" / "native"
 ZIG = "ziglang"
+CHECKSUMS = "checksums.json"  # CRC-32 of each library by its file name, beside the libraries
 
 # The same results everywhere: no contraction of a product and a sum, no reordering of sums.
 FLAGS = (
@@ -103,14 +106,20 @@ def _compiler(target: Target) -> list[str]:
             "imgdup needs a C compiler to be built: install one (cc), set CC to it, "
             f"or install the package {ZIG}, which holds one: python -m pip install {ZIG}"
         )
-    command = [sys.executable, "-m", ZIG, "cc"]
+    command = [
+        sys.executable,
+        "-m",
+        ZIG,
+        "cc",
+        "-mcpu=baseline",
+    ]  # not what only this processor has
     return [*command, "-target", target.zig] if target.zig else command
 
 
 def compile_libraries(
     folder: Path, target: Target | None = None, extra: Sequence[str] = ()
 ) -> list[Path]:
-    """Compile the library of each level.
+    """Compile the library of each level, and write down their checksums; returns the libraries.
 
     Parameters
     ----------
@@ -138,6 +147,8 @@ def compile_libraries(
         _run([*compiler, *FLAGS, *position, *flags, *extra, *sources, "-shared", "-o", str(fresh)])
         os.replace(fresh, library)  # a process that uses the old one keeps it
         made.append(library)
+    checksums = {library.name: zlib.crc32(library.read_bytes()) for library in made}
+    (folder / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
     return made
 
 
@@ -151,7 +162,3 @@ def _run(command: Sequence[str]) -> None:
         ) from error
     except subprocess.CalledProcessError as error:
         raise CompileError(f"the C compiler failed: {shlex.join(command)}") from error
-
-
-if __name__ == "__main__":  # python backend/compiling.py FOLDER [FLAG...]
-    compile_libraries(Path(sys.argv[1]), extra=sys.argv[2:])

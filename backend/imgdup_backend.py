@@ -10,10 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from compiling import SOURCES, Target, compile_libraries, needs_zig
+from compiling import SOURCES, CompileError, compile_libraries, needs_zig
 from hatchling import build as hatchling
 from hatchling.build import build_editable, build_sdist, build_wheel
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from targets import TARGET, TARGETS
 
 __all__ = [
     "CustomHook",
@@ -24,19 +25,6 @@ __all__ = [
     "get_requires_for_build_sdist",
     "get_requires_for_build_wheel",
 ]
-
-TARGET = "IMGDUP_TARGET"  # a key of TARGETS: the system that the wheel is for; this one if unset
-
-# By platform tag of the wheel; it may be installed by any Python 3 that runs there.
-TARGETS = {
-    "manylinux_2_17_x86_64.manylinux2014_x86_64": Target(True, ".so", "x86_64-linux-gnu.2.17"),
-    "manylinux_2_17_aarch64.manylinux2014_aarch64": Target(False, ".so", "aarch64-linux-gnu.2.17"),
-    "musllinux_1_2_x86_64": Target(True, ".so", "x86_64-linux-musl"),
-    "musllinux_1_2_aarch64": Target(False, ".so", "aarch64-linux-musl"),
-    "macosx_11_0_arm64": Target(False, ".dylib", "aarch64-macos.11.0"),
-    "macosx_10_13_x86_64": Target(True, ".dylib", "x86_64-macos.10.13"),
-    "win_amd64": Target(True, ".dll", "x86_64-windows-gnu"),
-}
 
 
 def _requirements() -> list[str]:
@@ -66,12 +54,16 @@ class CustomHook(BuildHookInterface):
         tag = os.environ.get(TARGET) or _this_platform()
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{tag}"
-        if version == "editable":
-            compile_libraries(SOURCES)
-            return
-        self._made = tempfile.TemporaryDirectory()
-        for library in compile_libraries(Path(self._made.name), TARGETS.get(tag)):
-            build_data["force_include"][str(library)] = f"imgdup/native/{library.name}"
+        try:
+            if version == "editable":
+                compile_libraries(SOURCES)
+                return
+            self._made = tempfile.TemporaryDirectory()
+            compile_libraries(Path(self._made.name), TARGETS.get(tag))
+            for file in Path(self._made.name).iterdir():
+                build_data["force_include"][str(file)] = f"imgdup/native/{file.name}"
+        except CompileError as error:
+            self.app.abort(str(error))
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove what was compiled for the wheel, which holds it now."""

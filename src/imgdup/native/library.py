@@ -7,9 +7,11 @@ one instead, as a level or as the path of a library. All of them give the same r
 """
 
 import ctypes
+import json
 import os
 import platform
 import sys
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +22,8 @@ LEVELS = ("v2", "v3", "v4")  # of x86-64, each of which includes those before it
 BASELINE = "baseline"  # of all other processors
 INTERFACE = 1  # that of `imgdup.h`
 FOLDER = Path(__file__).parent
-REMEDY = "install imgdup again: python -m pip install --force-reinstall --no-deps imgdup"
+CHECKSUMS = "checksums.json"  # CRC-32 by file name; a damaged library could end the process
+REMEDY = "install imgdup again, from where it came"
 
 _ENDINGS = {"win32": ".dll", "cygwin": ".dll", "darwin": ".dylib"}
 
@@ -39,12 +42,14 @@ def library() -> ctypes.CDLL:
     ImgdupError
         If there is none for this processor, it cannot be loaded, or ``IMGDUP_NATIVE`` names none.
     """
-    return _load(_chosen(os.environ.get(VARIABLE, "")))
+    asked = os.environ.get(VARIABLE, "")
+    return _load(Path(asked)) if _is_path(asked) else _load_own(library_name(_supported(asked)))
 
 
 def level() -> str:
     """Return the level that is used, such as ``"v3"``, or the path that the variable names."""
-    return os.environ.get(VARIABLE, "") or best_level()
+    asked = os.environ.get(VARIABLE, "")
+    return asked if _is_path(asked) else _supported(asked)
 
 
 @cache
@@ -58,17 +63,20 @@ def best_level() -> str:
     """
     if platform.machine().lower() not in {"x86_64", "amd64"}:
         return BASELINE
-    lowest = _load(FOLDER / library_name(LEVELS[0]))
+    lowest = _load_own(library_name(LEVELS[0]))
     found = int(lowest.imgdup_processor_level())
     if found < int(LEVELS[0][1:]):
         raise ImgdupError("this processor lacks SSE 4.2 and POPCNT, which imgdup needs")
     return f"v{found}"
 
 
-def _chosen(asked: str) -> Path:
-    """Find the library that the variable asks for, or the best one where it asks for none."""
-    if os.sep in asked or "/" in asked:
-        return Path(asked)
+def _is_path(asked: str) -> bool:
+    """Whether the variable names a file instead of a level."""
+    return "/" in asked or os.sep in asked
+
+
+def _supported(asked: str) -> str:
+    """Return the level that is asked for, the best one where none is."""
     best = best_level()
     supported = LEVELS[: LEVELS.index(best) + 1] if best in LEVELS else (BASELINE,)
     if asked and asked not in supported:
@@ -76,21 +84,32 @@ def _chosen(asked: str) -> Path:
             f"{VARIABLE}={asked}, but this processor supports {', '.join(supported)}: "
             "set it to one of them, or unset it"
         )
-    return FOLDER / library_name(asked or best)
+    return asked or best
 
 
 @cache
+def _load_own(name: str) -> ctypes.CDLL:
+    """Load a library that was installed with imgdup, if it is as it was then."""
+    path = FOLDER / name
+    try:
+        checksums = json.loads((FOLDER / CHECKSUMS).read_text(encoding="utf-8"))
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ImgdupError(f"the library {path} cannot be used ({error}): {REMEDY}") from error
+    if zlib.crc32(content) != checksums.get(name):
+        raise ImgdupError(f"the library {path} is damaged: {REMEDY}")
+    return _load(path)
+
+
 def _load(path: Path) -> ctypes.CDLL:
     """Load a library file and see whether it is of this version."""
-    if not path.is_file():
-        raise ImgdupError(f"there is no library {path}: {REMEDY}")
     try:
         loaded = ctypes.CDLL(os.fspath(path))
         found = int(loaded.imgdup_interface())
     except (OSError, AttributeError) as error:
-        raise ImgdupError(f"the library {path} is broken ({error}): {REMEDY}") from error
+        raise ImgdupError(f"the library {path} cannot be used ({error}): {REMEDY}") from error
     if found != INTERFACE:
         raise ImgdupError(
-            f"the library {path} has interface {found}, this imgdup needs {INTERFACE}: {REMEDY}"
+            f"the library {path} has interface {found}, but {INTERFACE} is needed: {REMEDY}"
         )
     return loaded

@@ -1,0 +1,52 @@
+"""Compile the library for finding faults, and run the tests of `imgdup.native` with it.
+
+    python backend/sanitize.py FOLDER
+
+Warnings are errors; each level that this processor has is tested.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from compiling import compile_libraries
+
+from imgdup.native.library import LEVELS, VARIABLE, best_level
+
+FLAGS = (
+    *("-Wall", "-Wextra", "-Werror"),
+    *("-g", "-fno-omit-frame-pointer"),
+    *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+)
+
+
+def main(folder: Path) -> int:
+    """Test all libraries that run here; returns the first exit code that is not 0."""
+    libraries = compile_libraries(folder, extra=FLAGS)
+    if best_level() in LEVELS:
+        libraries = libraries[: LEVELS.index(best_level()) + 1]
+    codes = [_test(library) for library in libraries]
+    return next((code for code in codes if code), 0)
+
+
+def _test(library: Path) -> int:
+    """Run the tests with a library; Python itself knows nothing of the sanitizer, so preload it."""
+    print(f"testing {library}", flush=True)
+    compiler = os.environ.get("CC", "cc").split()
+    preload = [
+        subprocess.check_output([*compiler, f"-print-file-name={name}"], text=True).strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    environment = {
+        **os.environ,
+        VARIABLE: str(library.resolve()),
+        "LD_PRELOAD": " ".join(preload),
+        "ASAN_OPTIONS": "detect_leaks=0",  # those of Python
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "tests/native"]
+    return subprocess.run(command, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -45,11 +45,10 @@ HOMES = {
     "imutils": {"output.montage"},
     "numba": {"search.kernels"},
     "click": {"cli"},
-    "tqdm": {"cli.progress"},
     "send2trash": {"apply.actions"},
     "vptree": {"query.check_index"},
     "pyarrow": {"output.codecs"},
-    "rich": {"output.tables"},
+    "rich": {"output.tables", "cli.progress"},
 }
 
 

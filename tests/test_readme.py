@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import imgdup
-from imgdup.cli.app import COMMANDS
+from imgdup.cli.main import COMMANDS
 
 pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
 

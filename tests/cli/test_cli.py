@@ -18,8 +18,8 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal, with_a_closed_pipe
 from imgdup import __main__, cli
-from imgdup.cli.build import HASHES
-from imgdup.cli.search import EXPORTS
+from imgdup.cli.export import EXPORTS
+from imgdup.cli.index import HASHES
 from imgdup.hashing import HASHERS
 from imgdup.output.codecs import tsv_fields
 from imgdup.output.export import FORMATS
@@ -122,7 +122,7 @@ def test_forget_takes_a_folder_out(indexed, capsys):
     code = cli.main(["forget", "photos"])
 
     assert code == 0
-    assert capsys.readouterr().out == "4 images left the index\n"
+    assert capsys.readouterr().out == "removed 4 images from the index\n"
 
 
 def test_export_writes_the_dictionary_of_the_tutorial(indexed, tmp_path, capsys):
@@ -378,7 +378,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("name", ["imgdup.cli", "imgdup.build.update"])
+@pytest.mark.parametrize("name", ["imgdup.cli", "imgdup.cli.indexing"])
 def test_an_interruption_while_modules_load_is_one_line(photos, monkeypatch, capsys, name):
     for variable in THREAD_VARIABLES:
         monkeypatch.setenv(variable, "1")

@@ -139,15 +139,16 @@ def test_an_index_of_a_folder_above_is_named(photos, tmp_path, monkeypatch, caps
     cli.main(["dedupe"])
 
     assert at_home == ""
-    told = f"looking at the whole index {tmp_path / '.imgdup'}, which has: {photos}\n"
-    assert capsys.readouterr().err == told
+    named, roots = capsys.readouterr().err.splitlines()
+    assert named == f"using the index {tmp_path / '.imgdup'}"
+    assert roots.endswith(f"also outside of this folder: {photos}")
 
 
-def test_check_proves_the_plan(plan, capsys):
+def test_check_verifies_the_plan(plan, capsys):
     assert cli.main(["check", str(plan)]) == 0
 
     out, err = capsys.readouterr()
-    assert out.endswith("plan.jsonl: proved, 4 removals\n")
+    assert out == "OK: 4 removals verified\n"
     assert err.endswith("plan.jsonl: duplicates within 31 bits, protected: nothing\n")
 
 
@@ -212,7 +213,7 @@ def test_apply_moves_and_undo_brings_back(plan, photos, tmp_path, capsys):
     assert sorted(left) == kept
     assert contents(photos) == before
     assert out[0].startswith("4 files removed, ")
-    assert out[1] == "4 files restored, 0 in place already"
+    assert out[1] == "4 files restored, 0 already in place"
 
 
 def test_a_dry_run_verifies_and_changes_nothing(plan, photos, tmp_path, capsys):
@@ -244,9 +245,9 @@ def test_a_file_that_changed_since_is_skipped_and_told(plan, photos, capsys):
     ("args", "words"),
     [
         (["apply", "plan.jsonl"], "--move-to FOLDER, --trash"),
-        (["apply", "plan.jsonl", "--trash", "--move-to", "x"], "say one of"),
-        (["apply", "plan.jsonl", "--hardlink", "--delete"], "say one of"),
-        (["apply", "plan.jsonl", "--trash", "--delete", "--symlink"], "say one of"),
+        (["apply", "plan.jsonl", "--trash", "--move-to", "x"], "give exactly one of"),
+        (["apply", "plan.jsonl", "--hardlink", "--delete"], "give exactly one of"),
+        (["apply", "plan.jsonl", "--trash", "--delete", "--symlink"], "give exactly one of"),
         (["apply", "plan.jsonl", "--move-to", "photos/in"], "lies in the indexed folder"),
         (["dedupe", "--keep", "prettiest"], "largest"),
         (["dedupe", "--max-dist", "300"], "--max-dist 300: expected 0 to 256"),
@@ -290,7 +291,7 @@ def test_a_journal_whose_disk_fills_ends_the_run_and_is_named(plan, photos, monk
     assert code == 3
     assert out.startswith("2 files removed, ")
     assert "no room to write plan.journal-1.jsonl" in err
-    assert err.splitlines()[-1] == "to take it back: imgdup undo plan.journal-1.jsonl"
+    assert err.splitlines()[-1] == "to undo: imgdup undo plan.journal-1.jsonl"
     assert cli.main(["undo", "plan.journal-1.jsonl"]) == 0
     assert contents(photos) == before
 
@@ -314,7 +315,9 @@ def test_what_is_deleted_is_not_said_to_come_back(plan, capsys):
     assert cli.main(["apply", "plan.jsonl", "--delete"]) == 0
 
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last == "what went is noted in plan.journal-1.jsonl; imgdup cannot bring it back"
+    assert (
+        last == "the removed files are listed in plan.journal-1.jsonl; imgdup cannot restore them"
+    )
 
 
 def test_an_interrupted_run_names_its_journal(plan, photos, monkeypatch, capsys):
@@ -331,7 +334,7 @@ def test_an_interrupted_run_names_its_journal(plan, photos, monkeypatch, capsys)
         code = cli.main(["apply", "plan.jsonl", "--move-to", "gone"])
 
     assert code == 130
-    assert "to take it back: imgdup undo plan.journal-1.jsonl" in capsys.readouterr().err
+    assert "to undo: imgdup undo plan.journal-1.jsonl" in capsys.readouterr().err
     assert cli.main(["apply", "plan.jsonl", "--move-to", "gone"]) == 3
     for number in (2, 1):
         assert cli.main(["undo", f"plan.journal-{number}.jsonl"]) == 0
@@ -386,12 +389,12 @@ def test_apply_and_undo_show_on_a_terminal_how_far_they_are(plan):
     assert b"4/4" in undone
 
 
-def test_check_of_an_index(photos, capsys):
+def test_check_verifies_an_index(photos, tmp_path, capsys):
     cli.main(["index", "photos", "--quiet"])
 
     assert cli.main(["check", "--deep"]) == 0
 
-    assert capsys.readouterr().out.endswith("sound, 7 files\n")
+    assert capsys.readouterr().out == f"OK: 7 files in {tmp_path / '.imgdup'}\n"
 
 
 def test_check_names_the_damage_and_fails(photos, tmp_path, capsys):

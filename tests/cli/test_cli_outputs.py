@@ -5,8 +5,7 @@ from make_sample import encode, photo
 
 from imgdup import cli
 from imgdup.apply.journal import FIRST_BYTES
-from imgdup.cli import common
-from imgdup.index import folder
+from imgdup.cli import options
 
 WRITERS = {
     "index --errors": ["index", "photos", "--errors"],
@@ -70,5 +69,4 @@ def test_nothing_is_written_into_an_index_folder(indexed, capsys):
 
 
 def test_the_names_that_are_looked_for_are_those_that_are_written():
-    assert FIRST_BYTES == common.JOURNAL_HEAD
-    assert folder.CURRENT == common.CURRENT
+    assert FIRST_BYTES == options.JOURNAL_HEAD

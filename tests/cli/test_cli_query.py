@@ -8,7 +8,7 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup import cli
-from imgdup.cli.search import STRATEGIES
+from imgdup.cli.query import STRATEGIES
 from imgdup.output.codecs import tsv_fields
 from imgdup.search.planner import STRATEGIES as KNOWN_STRATEGIES
 

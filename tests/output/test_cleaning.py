@@ -11,7 +11,7 @@ from make_sample import encode, photo
 
 from array_rows import File, rows_of
 from imgdup import cli
-from imgdup.cli.clean import ENDINGS
+from imgdup.cli.options import GROUP_FILES
 from imgdup.dedupe import find_duplicates
 from imgdup.output.cleaning import PICTURE, TABLES, group_records, save_groups
 from imgdup.system.jsonl import path_from_json
@@ -95,7 +95,7 @@ def test_a_montage_shows_what_stays_first(photos):
 
 
 def test_the_endings_offered_are_those_there_are():
-    assert sorted(ENDINGS) == sorted([*TABLES, PICTURE])
+    assert sorted(GROUP_FILES) == sorted([*TABLES, PICTURE])
 
 
 def test_an_ending_that_means_nothing_is_refused_before_the_work(photos, capsys):

@@ -1,8 +1,8 @@
 """The command line: parse, one library call, print.
 
-Heavy modules are imported inside the commands, so that ``-h`` and usage errors come at once.
+Heavy modules are imported inside the commands, so that ``-h`` and usage errors are printed at once.
 """
 
-from imgdup.cli.app import main
+from imgdup.cli.main import main
 
 __all__ = ["main"]

@@ -1,79 +1,149 @@
-"""A progress bar on stderr, where that is a terminal that can move its cursor."""
+"""A progress display on stderr, if that is a terminal that can move its cursor."""
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Never
+import time
+from typing import IO, TYPE_CHECKING, cast
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+PAUSE_S = 0.1  # between two updates of the display
+DUMB_TERMINALS = ("dumb", "unknown")  # values of TERM; their cursor cannot be moved
+WHOLE = 1000  # steps of the bar for a share
 
 
 class Bar:
-    """Shows images a second and the time left; nothing where no one watches.
+    """Shows what happens now, how many files are done, and the time left.
 
-    A terminal that goes away ends the showing and not the run.
+    Prints nothing where stderr is not a terminal. If the terminal goes away, the run goes on.
     """
 
     def __init__(self, *, quiet: bool) -> None:
-        self.shown = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._bar: tqdm[Never] | None = None
+        can_move = sys.stderr.isatty() and os.environ.get("TERM") not in DUMB_TERMINALS
+        self.shown = not quiet and can_move
+        self._progress: Progress | None = None
+        self._is_share = False
+        self._drawn_s = 0.0
+
+    def say(self, what: str) -> None:
+        """Show what happens now, until something else is shown."""
+        self._show(f"{what} ...", [])
 
     def start(self, n_files: int) -> None:
-        """Begin to count."""
-        if self.shown and n_files:
-            with self._watched():
-                self._bar = tqdm(total=n_files, unit=" images", dynamic_ncols=True, file=sys.stderr)
+        """Show a bar for so many files."""
+        if n_files:
+            texts = ["{task.completed:,.0f}/{task.total:,.0f}", "{task.fields[rate]}"]
+            self._show("", texts, n_files)
 
     def advance(self, n_files: int) -> None:
-        """Count on."""
-        if self._bar is not None:
-            with self._watched():
-                self._bar.update(n_files)
+        """Count more files as done."""
+        if self._progress is not None:
+            task = self._progress.tasks[0]
+            self._progress.update(task.id, advance=n_files, rate=f"{task.speed or 0:,.0f}/s")
+            self._draw()
 
     def count(self, n_seen: int, n_files: int) -> None:
-        """Begin to count with the first file, and count on by one with each."""
+        """Count one file as done; the first one starts the bar."""
         if n_seen == 1:
             self.start(n_files)
         self.advance(1)
 
     def share(self, done: float) -> None:
-        """Show how much of something is done, 0 to 1."""
-        self._show(f"comparing {done:4.0%}")
-
-    def say(self, what: str) -> None:
-        """Say what happens now, for as long as it happens."""
-        self.close()
-        self._show(f"{what} ...")
+        """Show which share of a comparison is done, from 0 to 1."""
+        if not self._is_share:
+            self._show("comparing", [], WHOLE)
+            self._is_share = True
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], completed=done * WHOLE)
+            self._draw()
 
     def close(self) -> None:
-        """Leave a clean line."""
-        if self._bar is None:
-            self._show("")
-            return
-        with self._watched():
-            self._bar.close()
-        self._bar = None
+        """Remove the display."""
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress, self._is_share = None, False
 
     def end(self) -> None:
-        """Leave a clean line, and show nothing more."""
+        """Remove the display and show nothing more."""
         self.close()
         self.shown = False
 
-    def _show(self, text: str) -> None:
-        """Write one line that the next one takes the place of."""
-        if self.shown:
-            with self._watched():
-                columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-                sys.stderr.write(f"\r\x1b[K{text[: columns - 1]}\r")
-                sys.stderr.flush()
+    def _show(self, what: str, texts: list[str], total: int | None = None) -> None:
+        """Replace the display: a text, then, if there is something to count, a bar."""
+        self.close()
+        if not self.shown:
+            return
+        self._progress = _display(texts, has_bar=total is not None)
+        self._progress.add_task(what, total=total, rate="")
+        self._progress.start()
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError:
-            self.shown = False
-            if self._bar is not None:
-                self._bar.disable = True
-                self._bar = None
+    def _draw(self) -> None:
+        """Update the display, but not too often, and always at the end."""
+        now = time.monotonic()
+        if self._progress and (self._progress.finished or now - self._drawn_s >= PAUSE_S):
+            self._progress.refresh()
+            self._drawn_s = now
+
+
+def _display(texts: list[str], *, has_bar: bool) -> "Progress":
+    """Make a display that starts no thread and uses no colours."""
+    from rich import progress
+    from rich.console import Console
+    from rich.table import Column
+
+    console = Console(
+        file=cast(IO[str], _Terminal()),
+        force_terminal=True,
+        force_jupyter=False,
+        color_system=None,
+        legacy_windows=False,
+    )
+
+    def column() -> Column:
+        return Column(no_wrap=True, overflow="crop")  # the other ways need more than ASCII
+
+    def text(form: str) -> progress.TextColumn:
+        return progress.TextColumn(form, table_column=column())
+
+    columns: list[progress.ProgressColumn] = [text("{task.description}")]
+    if has_bar:
+        columns += [progress.BarColumn(), text("{task.percentage:>3.0f}%"), *map(text, texts)]
+        columns.append(progress.TimeRemainingColumn(table_column=column()))
+    return progress.Progress(
+        *columns,
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+class _Terminal:
+    """The stream stderr, without its errors: if the terminal goes away, text is dropped."""
+
+    def __init__(self) -> None:
+        self.encoding = sys.stderr.encoding
+        self._is_gone = False
+
+    def write(self, text: str) -> int:
+        """Write to the terminal while it is there."""
+        if not self._is_gone:
+            try:
+                sys.stderr.write(text)
+                sys.stderr.flush()
+            except OSError:
+                self._is_gone = True
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: `write` has flushed."""
+
+    def isatty(self) -> bool:
+        """Return True: nothing else is given a display."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor of stderr."""
+        return sys.stderr.fileno()

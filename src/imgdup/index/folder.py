@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,33 +49,66 @@ class Current(NamedTuple):
 
 
 def find(start: Path, explicit: Path | None = None) -> Path:
-    """Find the index folder that a command means.
+    """Find the index folder to use, as `look_for` does; raise ImgdupError if there is none."""
+    found = look_for(start, explicit)
+    if found is None:
+        raise ImgdupError(
+            f"no index in {start.absolute()} or above it; make one with: imgdup index DIR"
+        )
+    return found
+
+
+def look_for(start: Path, explicit: Path | None = None) -> Path | None:
+    """Look for the index folder to use.
 
     Parameters
     ----------
     start : Path
-        Where the user is; ``.imgdup`` is looked for here and in the folders above.
+        The current folder; ``.imgdup`` is looked for here and in the folders above.
     explicit : Path, optional
-        What the user named (``--index``); else the environment variable ``IMGDUP_INDEX`` counts.
+        The folder that the user named (``--index``). Without it, the environment variable
+        ``IMGDUP_INDEX`` is used if it is set.
 
     Returns
     -------
-    Path
-        What was named, be it there or not; else the nearest ``.imgdup``.
+    Path or None
+        The folder that was named, even if it does not exist; else the nearest ``.imgdup``, or
+        None if there is none in `start` or above it.
 
     Raises
     ------
     ImgdupError
-        If nothing was named and there is none in `start` or above it.
+        If the nearest ``.imgdup`` belongs to another user: anyone who may write in a folder above,
+        such as ``/tmp``, could have put it there.
     """
     named = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
         return Path(named)
     start = start.absolute()
     for above in (start, *start.parents):
-        if os.path.isdir(above / FOLDER_NAME):  # False where it must not be looked at
+        if os.path.isdir(above / FOLDER_NAME):  # False where it may not be looked at
+            _check_owner(above / FOLDER_NAME)
             return above / FOLDER_NAME
-    raise ImgdupError(f"no index in {start} or above it; make one with: imgdup index DIR")
+    return None
+
+
+def _check_owner(folder: Path) -> None:
+    """Refuse an index folder, or a link to one, of another user, as git does with repositories.
+
+    Under sudo, the user who called it is no stranger.
+    """
+    if not hasattr(os, "geteuid"):  # Windows
+        return
+    known = {os.geteuid()}
+    caller = os.environ.get("SUDO_UID", "")
+    if os.geteuid() == 0 and caller.isascii() and caller.isdigit():
+        known.add(int(caller))
+    owners = {os.lstat(folder).st_uid, os.stat(folder).st_uid}
+    if not owners <= known:
+        raise ImgdupError(
+            f"{folder} belongs to another user (uid {min(owners - known)}): if you trust it, name "
+            f"it with --index {shlex.quote(str(folder))}; if not, name another one"
+        )
 
 
 def prepare(folder: Path) -> None:

@@ -1,0 +1,117 @@
+"""The command apply: carry out a removal plan."""
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imgdup.cli.inputs import find_index
+from imgdup.cli.options import PATH, index_option
+from imgdup.cli.printing import note, note_skipped, write_text
+from imgdup.cli.progress import Bar
+from imgdup.errors import UsageError
+from imgdup.output.codecs import counted
+
+if TYPE_CHECKING:
+    from imgdup.apply import Outcome
+
+PERMANENT = ("trash", "delete")  # actions that undo cannot take back
+LINKING = ("hardlink", "symlink")  # actions that leave a link in the place of a file
+
+
+@click.command()
+@click.argument("plan", type=PATH)
+@index_option
+@click.option("--move-to", type=PATH, metavar="FOLDER", help="Move the files, keeping their paths.")
+@click.option("--trash", is_flag=True, help="Put the files in the trash.")
+@click.option("--delete", is_flag=True, help="Delete the files permanently.")
+@click.option("--hardlink", is_flag=True, help="Replace files of equal bytes by hard links.")
+@click.option("--symlink", is_flag=True, help="Replace files of equal bytes by symbolic links.")
+@click.option("--dry-run", is_flag=True, help="Verify everything, change nothing.")
+def apply(
+    plan: Path,
+    index_folder: Path | None,
+    move_to: Path | None,
+    trash: bool,
+    delete: bool,
+    hardlink: bool,
+    symlink: bool,
+    dry_run: bool,
+) -> int:
+    """Carry out a plan of dedupe, verifying every file again.
+
+    A file is removed only if the file that stays is there, readable and unchanged. A journal is
+    written beside the plan.
+
+    \b
+    imgdup apply plan.jsonl --move-to ../duplicates
+    """
+    from imgdup import apply as applying
+    from imgdup.api import ImageIndex
+    from imgdup.apply.journal import free_journal_path
+    from imgdup.apply.past import check_earlier
+    from imgdup.dedupe.plan import read_plan
+    from imgdup.output.cleaning import plan_rule_text
+
+    chosen = {"trash": trash, "delete": delete, "hardlink": hardlink, "symlink": symlink}
+    action = _one_action(move=move_to is not None, **chosen)
+    place = find_index(index_folder)
+    loaded = read_plan(plan)
+    options = applying.make_options(loaded, action, move_to, index_folder=place, dry_run=dry_run)
+    check_earlier(plan)
+    if not loaded.removals:
+        note(f"nothing to do: {plan} has no removals; make another with: imgdup dedupe --plan FILE")
+    note(f"{plan}: {plan_rule_text(loaded.header)}")
+    journal = free_journal_path(plan)
+    with _journal_named(journal, action):
+        with closing(Bar(quiet=False)) as bar:
+            outcome = applying.apply_plan(
+                loaded,
+                ImageIndex.open(place),
+                options,
+                index_folder=place,
+                journal=journal,
+                progress=bar.count,
+            )
+        _print_outcome(outcome, action, dry_run=dry_run)
+    return outcome.exit_code
+
+
+def _one_action(**chosen: bool) -> str:
+    """Return the one action that was chosen."""
+    actions = [name for name, is_chosen in chosen.items() if is_chosen]
+    if len(actions) != 1:
+        ways = "--move-to FOLDER, --trash, --delete, --hardlink, --symlink"
+        raise UsageError(f"give exactly one of {ways}")
+    return actions[0]
+
+
+@contextmanager
+def _journal_named(journal: Path, action: str) -> Iterator[None]:
+    """Name the journal at the end, if there is one, however the run ends."""
+    try:
+        yield
+    finally:
+        if os.path.lexists(journal):
+            name = shlex.quote(str(journal))
+            if action in PERMANENT:
+                note(f"the removed files are listed in {name}; imgdup cannot restore them")
+            else:
+                note(f"to undo: imgdup undo {name}")
+
+
+def _print_outcome(outcome: "Outcome", action: str, *, dry_run: bool) -> None:
+    """Print what was done, what was skipped, and why the run stopped if it did."""
+    note_skipped(outcome.skipped)
+    if outcome.stopped:
+        note(f"imgdup: {outcome.stopped}")
+    verb = "replaced by links" if action in LINKING else "removed"
+    would_be = "would be " if dry_run else ""
+    n_files, n_bytes = counted(outcome.n_done, "file"), counted(outcome.n_bytes, "byte")
+    write_text([f"{n_files} {would_be}{verb}, {n_bytes}\n"])
+    if outcome.n_done and not dry_run and action not in LINKING:
+        note("to remove them from the index, too: imgdup index --allow-removals")

@@ -1,0 +1,47 @@
+"""The command check: verify the index, or a removal plan."""
+
+from pathlib import Path
+
+import click
+
+from imgdup.cli.inputs import find_index
+from imgdup.cli.options import PATH, index_option
+from imgdup.cli.printing import note, write_text
+from imgdup.errors import ImgdupError
+from imgdup.output.codecs import counted
+
+
+@click.command()
+@click.argument("plan", type=PATH, required=False)
+@index_option
+@click.option(
+    "--deep", is_flag=True, help="Also verify checksums, hash a sample again, and test the tree."
+)
+def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
+    """Verify the index, or verify a removal PLAN against it.
+
+    \b
+    imgdup check --deep
+    imgdup check plan.jsonl
+    """
+    from imgdup.api import ImageIndex
+
+    index = ImageIndex.open(find_index(index_folder))
+    if plan is not None:
+        from imgdup.dedupe.check_plan import check_plan
+        from imgdup.dedupe.plan import read_plan
+        from imgdup.output.cleaning import plan_rule_text
+
+        loaded = read_plan(plan)
+        check_plan(loaded, index)
+        write_text([f"OK: {counted(len(loaded.removals), 'removal')} verified\n"])
+        note(f"{plan}: {plan_rule_text(loaded.header)}")
+        return
+    from imgdup.query.check_index import check_deep, check_structure
+
+    findings = [*check_structure(index), *(check_deep(index) if deep else [])]
+    for finding in findings[:-1]:
+        note(f"imgdup: {finding}")
+    if findings:
+        raise ImgdupError(findings[-1])
+    write_text([f"OK: {counted(len(index), 'file')} in {index.folder}\n"])

@@ -1,0 +1,87 @@
+"""The command dedupe: find duplicates and plan which files to remove."""
+
+from pathlib import Path
+
+import click
+
+from imgdup.cli.options import (
+    GROUP_FILES,
+    Distance,
+    OutputFile,
+    by_option,
+    index_option,
+    json_option,
+    page_option,
+    removals_option,
+)
+from imgdup.system.paths import absolute
+
+RULES = "largest,lossless,most-bytes,oldest,first"
+
+
+@click.command()
+@click.argument("folders", nargs=-1, metavar="[FOLDER]...")
+@index_option
+@click.option("--max-dist", type=Distance(), help="Default: 31 for PDQ, 10 with --by search.")
+@by_option
+@click.option(
+    "--keep", default=RULES, show_default=True, help="Which file stays: the first rule to differ."
+)
+@click.option("--protect", multiple=True, metavar="FOLDER", help="Never remove files from there.")
+@click.option("--plan", type=OutputFile(), metavar="FILE", help="Write the removal plan.")
+@page_option
+@click.option("--keep-list", type=OutputFile(), metavar="FILE", help="Write the paths that stay.")
+@click.option("--remove-list", type=OutputFile(), metavar="FILE", help="Write the paths to remove.")
+@click.option("--null", is_flag=True, help="End the paths of the lists with NUL.")
+@click.option(
+    "--groups",
+    type=OutputFile(),
+    metavar="FILE",
+    help=f"Write the groups; the name ends in {' '.join(GROUP_FILES)}.",
+)
+@removals_option
+@click.option("--chains", is_flag=True, help="Count the connected components, too.")
+@json_option
+def dedupe(
+    folders: tuple[str, ...],
+    index_folder: Path | None,
+    max_dist: int | None,
+    by: str,
+    keep: str,
+    protect: tuple[str, ...],
+    plan: Path | None,
+    report: Path | None,
+    keep_list: Path | None,
+    remove_list: Path | None,
+    null: bool,
+    groups: Path | None,
+    allow_removals: bool,
+    chains: bool,
+    as_json: bool,
+) -> int:
+    """Find duplicates and plan which files to remove; changes nothing.
+
+    FOLDERs are indexed first; without one, the whole index is compared. Keep rules: largest,
+    smallest, most-bytes, oldest, newest, lossless, shortest-path, first, under:FOLDER.
+
+    \b
+    imgdup dedupe photos --plan plan.jsonl --report report.html
+    """
+    from imgdup.cli import prepare
+    from imgdup.cli.dedupe_files import DedupeFiles, note_next_step, print_summary
+    from imgdup.dedupe import DedupeOptions, find_duplicates
+    from imgdup.dedupe.keep import parse_keep
+    from imgdup.dedupe.pixels import look_at_pixels
+
+    files = DedupeFiles(plan, report, keep_list, remove_list, groups, null)
+    files.check()
+    index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
+    rule = prepare.duplicate_rule(index, by, max_dist)
+    keeping = parse_keep(index, keep, protect)
+    named = tuple(absolute(folder) for folder in folders)
+    duplicates = look_at_pixels(find_duplicates(index, DedupeOptions(keeping, rule, named)))
+    files.write(duplicates)
+    print_summary(duplicates, with_chains=chains, as_json=as_json)
+    if plan is not None and not as_json:
+        note_next_step(plan, duplicates)
+    return code

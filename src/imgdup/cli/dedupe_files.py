@@ -1,0 +1,68 @@
+"""Duplicates -> the files that dedupe writes, and what it prints."""
+
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+from imgdup.cli.options import GROUP_FILES
+from imgdup.cli.printing import note, write_text
+from imgdup.dedupe import Duplicates
+from imgdup.dedupe.components import chains
+from imgdup.dedupe.plan import write_plan
+from imgdup.errors import UsageError
+from imgdup.output.cleaning import save_groups, save_lists, summary_json, summary_text
+from imgdup.output.codecs import NEWLINE, NUL
+from imgdup.output.gallery import save_duplicates
+
+
+class DedupeFiles(NamedTuple):
+    """The files that were asked for; `null` ends the paths of the lists with NUL."""
+
+    plan: Path | None
+    report: Path | None
+    keep_list: Path | None
+    remove_list: Path | None
+    groups: Path | None
+    null: bool
+
+    def check(self) -> None:
+        """Raise UsageError for a file that is named twice, and for an unknown kind of file."""
+        if self.groups and self.groups.suffix not in GROUP_FILES:
+            raise UsageError(
+                f"--groups {self.groups}: expected a name that ends in {', '.join(GROUP_FILES)}"
+            )
+        options: dict[Path, str] = {}
+        for name, file in self._asdict().items():
+            if isinstance(file, Path):
+                option = f"--{name.replace('_', '-')}"
+                first = options.setdefault(file.resolve(), option)
+                if first != option:
+                    raise UsageError(f"{first} and {option} name one file: {file}")
+
+    def write(self, duplicates: Duplicates) -> None:
+        """Write the files; if a path does not fit into a list, none is written."""
+        end = NUL if self.null else NEWLINE
+        save_lists(duplicates, keep_list=self.keep_list, remove_list=self.remove_list, end=end)
+        if self.plan:
+            write_plan(self.plan, duplicates.plan())
+        if self.report:
+            save_duplicates(self.report, duplicates)
+        if self.groups:
+            save_groups(self.groups, duplicates)
+
+
+def print_summary(duplicates: Duplicates, *, with_chains: bool, as_json: bool) -> None:
+    """Print how many files can be removed, and why some cannot."""
+    sizes = chains(duplicates) if with_chains else None
+    write_text([(summary_json if as_json else summary_text)(duplicates, sizes)])
+    n_linked = int((~duplicates.removable()).sum())
+    if n_linked:
+        note(f"{n_linked:,} more have other names (hard links): in the lists, not in the plan")
+
+
+def note_next_step(plan: Path, duplicates: Duplicates) -> None:
+    """Print how to carry out the plan."""
+    if duplicates.removable().any():
+        note(f"look at {plan}, then: imgdup apply {shlex.quote(str(plan))} --move-to FOLDER")
+    else:
+        note(f"nothing to remove: {plan} is empty; a larger --max-dist finds more")

@@ -1,0 +1,49 @@
+"""The command export: write the index for other programs."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from imgdup.cli.inputs import find_index
+from imgdup.cli.options import OutputFile, index_option
+from imgdup.cli.printing import discard_output, note, on_terminal
+from imgdup.errors import UsageError
+from imgdup.output.codecs import counted, shown
+
+EXPORTS = ("pickle", "json", "csv", "parquet")  # a test compares them with export.FORMATS
+BINARY = ("pickle", "parquet")
+
+
+@click.command()
+@index_option
+@click.option("--format", "form", type=click.Choice(EXPORTS), required=True)
+@click.option("--output", "-o", type=OutputFile(), metavar="FILE", help="Default: stdout.")
+def export(index_folder: Path | None, form: str, output: Path | None) -> None:
+    """Write what the index holds for other programs.
+
+    pickle is a dictionary {hash: [paths]} of built-in types only; json, csv and parquet have one
+    row per file with all that is known of it. parquet needs pyarrow.
+
+    \b
+    imgdup export --format csv > files.csv
+    imgdup export --format pickle -o hashes.pickle
+    """
+    from imgdup.api import ImageIndex
+    from imgdup.output import export as exporting
+
+    if output is None and form in BINARY and on_terminal():
+        raise UsageError(
+            f"{form} cannot be shown on a terminal: name a file, as in -o hashes.{form}"
+        )
+    index = ImageIndex.open(find_index(index_folder))
+    if output is not None:
+        n_files = exporting.export(index, form, output)
+        note(f"{counted(n_files, 'file')} written to {shown(os.fsencode(output))}")
+        return
+    try:
+        exporting.FORMATS[form](index, sys.stdout.buffer)
+        sys.stdout.flush()
+    except BrokenPipeError:  # click would call it a failure
+        discard_output()

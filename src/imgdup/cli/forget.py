@@ -1,0 +1,27 @@
+"""The command forget: remove a folder from the index."""
+
+from pathlib import Path
+
+import click
+
+from imgdup.cli.inputs import find_index
+from imgdup.cli.options import index_option
+from imgdup.cli.printing import write_text
+from imgdup.output.codecs import counted
+
+
+@click.command()
+@click.argument("path", metavar="DIR")
+@index_option
+def forget(path: str, index_folder: Path | None) -> None:
+    """Remove a folder, or a file that was indexed by its own name, from the index.
+
+    No image is touched.
+
+    \b
+    imgdup forget photos/old
+    """
+    from imgdup.build import update
+
+    outcome = update.forget(find_index(index_folder), path)
+    write_text([f"removed {counted(outcome.removed, 'image')} from the index\n"])

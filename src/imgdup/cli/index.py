@@ -1,0 +1,91 @@
+"""The command index: build, update or resume an index."""
+
+from pathlib import Path
+
+import click
+
+from imgdup.cli.inputs import find_index, find_or_new_index, named_or_listed
+from imgdup.cli.options import (
+    OutputFile,
+    index_option,
+    json_option,
+    limit_options,
+    limits_of,
+    removals_option,
+)
+
+HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing.HASHERS
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[DIR]...")
+@index_option
+@click.option("--hash", "hasher", type=click.Choice(HASHES), help="Search hash. Default: dhash.")
+@click.option(
+    "--bits", type=click.Choice(["64", "256"]), help="Length of the hash. Default: 64, pdq 256."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes. Default: all usable cores.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Skip files and folders with such names or paths; '' skips none again.",
+)
+@click.option("--follow-symlinks/--no-follow-symlinks", default=None, help="Follow links.")
+@click.option("--hidden/--no-hidden", default=None, help="Include names that begin with a dot.")
+@click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL-separated.")
+@removals_option
+@click.option("--errors", type=OutputFile(), metavar="FILE", help="Write failures as JSON lines.")
+@json_option
+@click.option("--quiet", is_flag=True, help="Print only errors and warnings.")
+@click.option("--strict", is_flag=True, help="Exit with 3 also for failures already known.")
+@limit_options
+def index(
+    paths: tuple[str, ...],
+    index_folder: Path | None,
+    hasher: str | None,
+    bits: str | None,
+    workers: int | None,
+    exclude: tuple[str, ...],
+    follow_symlinks: bool | None,
+    hidden: bool | None,
+    null: bool,
+    allow_removals: bool,
+    errors: Path | None,
+    as_json: bool,
+    quiet: bool,
+    strict: bool,
+    max_pixels: int,
+    max_file_size: int,
+    timeout: float,
+    worker_memory: int,
+) -> int:
+    """Build, update or resume an index: the same command for all three.
+
+    DIR is a folder, an image, or - for a list on stdin. Without DIR, all indexed folders are
+    scanned again. Files that did not change are not read.
+
+    \b
+    imgdup index photos
+    imgdup index                        update: new, changed and deleted files
+    """
+    from imgdup.build.roots import OptionChanges
+    from imgdup.build.settings import Settings
+    from imgdup.cli import indexing
+
+    named = named_or_listed(paths, null)
+    if paths and not named:
+        return 0
+    place = find_or_new_index(index_folder) if paths else find_index(index_folder)
+    excluded = tuple(glob for glob in exclude if glob) if exclude else None
+    changes = OptionChanges(excluded, follow_symlinks, hidden)
+    limits = limits_of(max_pixels, max_file_size, timeout, worker_memory)
+    n_bits = int(bits) if bits else None
+    settings = Settings(hasher, n_bits, workers, limits, changes, allow_removals)
+    outcome = indexing.update(place, named, settings, quiet=quiet)
+    if errors:
+        indexing.write_failures(errors, outcome.failures)
+    if not quiet:
+        indexing.note_failures(outcome)
+    indexing.print_outcome(outcome, as_json=as_json, quiet=quiet)
+    return indexing.exit_code(outcome, strict=strict)

@@ -1,0 +1,76 @@
+"""Folders -> their index, with a progress display, and what is printed of the run."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from imgdup.build.settings import Failure, Outcome, Settings
+from imgdup.build.update import update_index
+from imgdup.cli.printing import note, note_path, write_text
+from imgdup.cli.progress import Bar
+from imgdup.output.results import failure_json, index_summary
+from imgdup.system.atomic import replacing
+from imgdup.system.jsonl import json_line
+
+N_LISTED = 10  # failures that are named on stderr; --errors writes all
+
+
+def update(
+    index_folder: Path, paths: Sequence[str | bytes], settings: Settings, *, quiet: bool
+) -> Outcome:
+    """Build or update an index, with a progress display."""
+    with closing(Bar(quiet=quiet)) as bar:
+        return update_index(index_folder, paths, settings, bar)
+
+
+def index_first(index_folder: Path, paths: Sequence[str], *, allow_removals: bool) -> int:
+    """Index the folders that another command names; return the exit code, 0 or 3."""
+    settings = Settings(allow_removals=allow_removals)
+    outcome = update(index_folder, paths, settings, quiet=False)
+    note_failures(outcome)
+    return exit_code(outcome, strict=False)
+
+
+def exit_code(outcome: Outcome, *, strict: bool) -> int:
+    """Return 3 if files failed, with `strict` known failures too, or folders were not listed."""
+    n_failed = outcome.failed if strict else outcome.n_new_failures
+    return 3 if n_failed or outcome.unlisted else 0
+
+
+def print_outcome(outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
+    """Print the counts of a run: as JSON, or as a line unless `quiet`."""
+    summary = {
+        "seen": outcome.seen,
+        "hashed": outcome.hashed,
+        "unchanged": outcome.unchanged,
+        "failed": outcome.failed,
+        "removed": outcome.removed,
+        "ignored": outcome.ignored,
+        "seconds": round(outcome.seconds, 3),
+        "images_per_second": round(outcome.images_per_second, 1),
+    }
+    if as_json:
+        extra = {"unlisted": len(outcome.unlisted), "generation": outcome.generation}
+        write_text([json_line({**summary, **extra, "written": outcome.written})])
+    elif not quiet:
+        write_text([index_summary(summary) + "\n"])
+        if not outcome.seen:
+            note("no images found")
+
+
+def write_failures(file: Path, failures: Sequence[Failure]) -> None:
+    """Write the files that failed as JSON lines."""
+    lines = [failure_json(f.path, f.reason, f.detail).encode() for f in failures]
+    with replacing(file, needed_bytes=sum(map(len, lines)), sync=False) as out:
+        out.writelines(lines)
+
+
+def note_failures(outcome: Outcome) -> None:
+    """Name on stderr the folders that were not scanned and the first new failures."""
+    for folder, reason in outcome.unlisted:
+        note_path(folder, f"not scanned ({reason}); its entries stay")
+    new = [failure for failure in outcome.failures if not failure.known]
+    for failure in new[:N_LISTED]:
+        note_path(failure.path, f"{failure.reason} ({failure.detail})")
+    if len(new) > N_LISTED:
+        note(f"... and {len(new) - N_LISTED:,} more; --errors FILE lists all")

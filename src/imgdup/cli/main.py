@@ -1,0 +1,197 @@
+"""The command group, and the one place where exceptions become messages and exit codes."""
+
+import errno
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from imgdup import __version__
+from imgdup.cli.apply import apply
+from imgdup.cli.check import check
+from imgdup.cli.compare import compare
+from imgdup.cli.dedupe import dedupe
+from imgdup.cli.export import export
+from imgdup.cli.forget import forget
+from imgdup.cli.index import index
+from imgdup.cli.info import info
+from imgdup.cli.pairs import pairs
+from imgdup.cli.printing import discard_output, note
+from imgdup.cli.query import query
+from imgdup.cli.split import split
+from imgdup.cli.undo import undo
+from imgdup.errors import ImageError, ImgdupError
+
+INTERRUPTED = 128 + signal.SIGINT
+ENDING = ("SIGTERM", "SIGHUP")  # signals that end a run; Windows has no SIGHUP
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+# Words of the system's loader where memory is short.
+NO_MEMORY = ("failed to map segment", "annot allocate memory", "Not enough memory")
+MORE_MEMORY = "free some memory, or raise the limit, as in: ulimit -v unlimited"
+REMEDIES = {
+    errno.EMFILE: "use fewer --workers, or raise the limit, as in: ulimit -n 1024",
+    errno.ENFILE: "too many files are open on this machine",
+}
+
+COMMANDS = (
+    index,
+    query,
+    pairs,
+    dedupe,
+    apply,
+    undo,
+    compare,
+    split,
+    info,
+    forget,
+    check,
+    export,
+)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=True,
+)
+@click.version_option(__version__, prog_name="imgdup")
+def imgdup() -> None:
+    """Find near-duplicate images: exact, fast, and safe for your files.
+
+    \b
+    imgdup index photos                 hash every image in a folder
+    imgdup query photo.jpg              find where else you have it
+    """
+
+
+for command in COMMANDS:
+    imgdup.add_command(command)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 done; 1 failed, nothing was changed; 2 usage; 3 done, but some inputs failed; 4 a gate was
+    not met; 130 interrupted. SIGTERM and SIGHUP raise SystemExit of 128 + signal.
+    """
+    _fill_closed_streams()
+    with _ending_on_signals():
+        try:
+            code = imgdup.main(args, prog_name="imgdup", standalone_mode=False)
+            sys.stdout.flush()
+            return code if isinstance(code, int) else 0
+        except (click.Abort, KeyboardInterrupt):
+            return _fail("interrupted; run the same command again to continue", INTERRUPTED)
+        except BrokenPipeError:
+            discard_output()
+            return 0
+        except (click.ClickException, ImgdupError) as error:
+            return _refused(error)
+        except (OSError, ImportError, MemoryError) as error:
+            return _failed(error)
+
+
+def _refused(error: click.ClickException | ImgdupError) -> int:
+    """Print what imgdup or click refuses to do."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return 2
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "imgdup"
+        return _fail(f"{_one_line(error)} (see: {path} --help)", 2)
+    if isinstance(error, click.ClickException):
+        return _fail(_one_line(error), 1)
+    remedies = "" if isinstance(error, ImageError) else _remedies(error)
+    return _fail(f"{error}{remedies}", error.exit_code)
+
+
+def _failed(error: OSError | ImportError | MemoryError) -> int:
+    """Print what the system refused."""
+    if isinstance(error, OSError):
+        discard_output()
+        return _fail(f"{_where(error)}{error.strerror or error}{_remedies(error)}", 1)
+    if isinstance(error, ImportError):
+        return _fail(_import_failure(error), 1)
+    return _fail(f"not enough memory; {MORE_MEMORY}", 1)
+
+
+def _one_line(error: click.ClickException) -> str:
+    return " ".join(error.format_message().split())
+
+
+def _where(error: OSError) -> str:
+    """Return what could not be read or written."""
+    if isinstance(error.filename, str | bytes) and error.filename:
+        return f"{os.fsdecode(error.filename)}: "
+    if isinstance(error, FileNotFoundError) and not _has_current_folder():
+        return "the current folder was deleted, go to another one with cd: "
+    return "cannot write the output: " if error.errno in WRITE_ERRORS else ""
+
+
+def _has_current_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _import_failure(error: ImportError) -> str:
+    """Return which library cannot be loaded, and what helps: memory, or a new installation."""
+    text = str(error).strip().rpartition("\n")[2]  # NumPy writes a page before it
+    is_memory = any(words in text for words in NO_MEMORY) and "static TLS" not in text
+    remedy = MORE_MEMORY if is_memory else "install imgdup and its dependencies again"
+    return f"cannot load a library ({text}); {remedy}"
+
+
+def _remedies(error: BaseException | None) -> str:
+    """Return the remedies for an error and its causes, if the system's words name none."""
+    text = ""
+    while error is not None:
+        remedy = REMEDIES.get(getattr(error, "errno", None) or 0)
+        text += f"; {remedy}" if remedy else ""
+        error = error.__cause__
+    return text
+
+
+def _fail(message: str, code: int) -> int:
+    note(f"imgdup: {message}")
+    return code
+
+
+def _fill_closed_streams() -> None:
+    """Open the null device for each closed stream, before an index file gets its number."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(null, True)  # for worker processes, which need them open, too
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(null, mode, encoding="utf-8", errors="surrogateescape"))
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a run as Ctrl-C does: workers ended, finished work kept.
+
+    A program that calls `main` gets its own handlers back.
+    """
+    replaced = []
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        for number in filter(None, (getattr(signal, name, None) for name in ENDING)):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, _terminate)
+                replaced.append(number)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

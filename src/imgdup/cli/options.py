@@ -1,0 +1,173 @@
+"""Options that several commands share, as decorators, and the types of their values."""
+
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from imgdup.errors import UsageError
+from imgdup.images.formats import MARKED_BYTES, is_foreign_image
+from imgdup.index.folder import CURRENT
+from imgdup.output.codecs import shown
+from imgdup.system.limits import Limits
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SIZE = re.compile("0*[1-9][0-9]{0,17}", re.ASCII)
+JOURNAL_HEAD = b'{"journal": "imgdup"'  # a test compares it with that of apply.journal
+GROUP_FILES = (".csv", ".jsonl", ".parquet", ".png")  # a test compares them with what is written
+PATH = click.Path(path_type=Path)
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class Bytes(click.ParamType[int]):
+    """A number of bytes, as ``1G`` or ``500M``."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().upper().removesuffix("B").removesuffix("I")
+        number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS and text else (text, "")
+        if not SIZE.fullmatch(number):
+            self.fail(
+                f"{value!r} is not a size; give a number of bytes, as in 500M or 1G", param, ctx
+            )
+        return int(number) * UNITS[unit]
+
+
+class Distance(click.ParamType[int]):
+    """A number of bits; `check_range` compares it with those of the hash."""
+
+    name = "bits"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bits."""
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not a distance; give a whole number of bits, from 0 to 64, "
+                "or to 256 for hashes of 256 bits",
+                param,
+                ctx,
+            )
+
+
+class OutputFile(click.Path):
+    """A file to write, checked before any work is done.
+
+    A mistake such as ``--errors *.jpg`` must not overwrite a picture.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path; fail if it cannot be written, or if an image would be overwritten."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        name = shown(os.fsencode(path))
+        if path.is_dir():
+            self.fail(f"{name} is a folder; name a file in it", param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"there is no folder {shown(os.fsencode(path.parent))}", param, ctx)
+        if not os.access(path.parent, os.W_OK):
+            self.fail(f"the folder {shown(os.fsencode(path.parent))} cannot be written", param, ctx)
+        head = _head(path)
+        for would_be_lost, what in (
+            (is_foreign_image(head), "an image"),
+            (head.startswith(JOURNAL_HEAD), "the journal of apply, which undo needs,"),
+        ):
+            if would_be_lost:
+                self.fail(f"{name} is {what} and would be lost; name another file", param, ctx)
+        if (path.parent / CURRENT).is_file():
+            self.fail(f"{name} would lie in an index folder; name another file", param, ctx)
+        return path
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a regular file; none if it cannot be read."""
+    if not path.is_file():
+        return b""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(MARKED_BYTES)
+    return b""
+
+
+index_option = click.option(
+    "--index",
+    "index_folder",
+    type=PATH,
+    metavar="FOLDER",
+    help="The index folder. Default: IMGDUP_INDEX, or the nearest .imgdup, here or in a folder "
+    "above.",
+)
+removals_option = click.option(
+    "--allow-removals",
+    is_flag=True,
+    help="Allow the update even if most files of a folder are gone (normally treated as an "
+    "unmounted drive).",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line."
+)
+by_option = click.option(
+    "--by",
+    type=click.Choice(["pdq", "search"]),
+    default="pdq",
+    show_default=True,
+    help="The hash to compare.",
+)
+pdq_distance_option = click.option(
+    "--max-dist",
+    type=Distance(),
+    default=31,
+    show_default=True,
+    help="Largest PDQ distance in bits, inclusive.",
+)
+labels_option = click.option(
+    "--labels",
+    type=PATH,
+    metavar="FILE.csv",
+    help="A table of paths and labels. Default: the label is the first folder of a path.",
+)
+page_option = click.option(
+    "--report", type=OutputFile(), metavar="FILE.html", help="Write an HTML page with pictures."
+)
+
+
+def limit_options(function: F) -> F:
+    """Add the options that `limits_of` turns into `Limits`."""
+    options = [
+        click.option("--max-pixels", type=click.IntRange(min=1), default=200_000_000,
+                     show_default=True, help="Largest picture, in pixels, by its header."),
+        click.option("--max-file-size", type=Bytes(), default="1G", show_default=True,
+                     help="Largest file."),
+        click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0,
+                     show_default=True, metavar="SECONDS", help="Longest time for one file."),
+        click.option("--worker-memory", type=Bytes(), default="2G", show_default=True,
+                     help="Most memory that a decoding process may use for one file."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def limits_of(max_pixels: int, max_file_size: int, timeout: float, worker_memory: int) -> Limits:
+    """Return the limits; raise UsageError if one is out of range."""
+    try:
+        return Limits(max_pixels, max_file_size, timeout, worker_memory)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def check_range(value: int | None, bits: int) -> None:
+    """Raise UsageError for a distance that no two hashes can have."""
+    if value is not None and not 0 <= value <= bits:
+        raise UsageError(f"--max-dist {value}: expected 0 to {bits}, the bits of the hash")

@@ -1,0 +1,171 @@
+"""Folders, indexes and options that a command names -> what its library call takes.
+
+Folders are indexed first, as `imgdup index` does.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from imgdup.api import ImageIndex
+from imgdup.cli.indexing import index_first
+from imgdup.cli.inputs import find_index, find_or_new_index, is_above
+from imgdup.cli.options import check_range
+from imgdup.cli.printing import note
+from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.compare import ImageSet
+from imgdup.dedupe.labels import folder_labels, read_labels, table_labels
+from imgdup.errors import ImgdupError, UsageError
+from imgdup.hashing import PDQ_BITS, PDQ_MAX_DISTANCE
+from imgdup.index.folder import CURRENT, SETS
+from imgdup.index.rows import check_apart, folder_of_index, images
+from imgdup.query.matches import default_distance
+from imgdup.query.row_pairs import Side
+from imgdup.system.paths import absolute, check_exists
+
+
+def open_index(
+    folders: Sequence[str], index_folder: Path | None, *, allow_removals: bool
+) -> tuple[ImageIndex, int]:
+    """Index the folders, if any, and open the index; also return the exit code, 0 or 3."""
+    if not folders:
+        index = ImageIndex.open(find_index(index_folder))
+        if is_above(index.folder, index_folder):
+            roots = ", ".join(os.fsdecode(root) for root in index.roots if root) or "single files"
+            note(f"comparing all images of this index, also outside of this folder: {roots}")
+        return index, 0
+    place = find_or_new_index(index_folder)
+    code = index_first(place, folders, allow_removals=allow_removals)
+    return ImageIndex.open(place), code
+
+
+def is_index(name: str) -> bool:
+    """Return whether a name is that of an index folder."""
+    return (Path(name) / CURRENT).is_file()
+
+
+def distance_of(index: ImageIndex, by: str, max_distance: int | None) -> int:
+    """Return the distance that was given, or else the default of the hash that `by` names."""
+    check_range(max_distance, PDQ_BITS if by == "pdq" else index.bits)
+    if max_distance is not None:
+        return max_distance
+    return PDQ_MAX_DISTANCE if by == "pdq" else default_distance(index.generation)
+
+
+def duplicate_rule(index: ImageIndex, by: str, max_distance: int | None) -> MatchRule:
+    """Return what counts as a duplicate."""
+    distance = distance_of(index, by, max_distance)
+    return MatchRule(distance) if by == "pdq" else MatchRule(search_distance=distance)
+
+
+def pdq_rule(max_distance: int) -> MatchRule:
+    """Return the rule that images are duplicates within a PDQ distance."""
+    check_range(max_distance, PDQ_BITS)
+    return MatchRule(max_distance)
+
+
+class Sides(NamedTuple):
+    """The images to compare, with the index of `left` and the exit code of its update, 0 or 3."""
+
+    opened: ImageIndex
+    left: Side
+    right: Side | None
+    code: int
+
+
+def two_sides(
+    folders: Sequence[str], other: str | None, index_folder: Path | None, *, allow_removals: bool
+) -> Sides:
+    """Open the images of some folders, and the others that `other` names: a folder or an index."""
+    named = [*folders] if other is None or is_index(other) else [*folders, other]
+    index, code = open_index(named, index_folder, allow_removals=allow_removals)
+    left = Side(index, images(index, [absolute(folder) for folder in folders]))
+    if other is None:
+        return Sides(index, left, None, code)
+    if is_index(other):
+        second = ImageIndex.open(other)
+        _check_same_hash(index, second)
+        right = Side(second, images(second))
+    else:
+        right = Side(index, images(index, [absolute(other)]))
+    check_apart(left.index, left.rows, right.index, right.rows)
+    return Sides(index, left, right, code)
+
+
+def _check_same_hash(left: ImageIndex, right: ImageIndex) -> None:
+    mine, theirs = (index.generation.parameters for index in (left, right))
+    if mine != theirs:
+        raise ImgdupError(
+            f"{right.folder} holds {theirs['hash']} {theirs['bits']}, {left.folder} holds "
+            f"{mine['hash']} {mine['bits']}: index one of them again with the other's --hash"
+        )
+
+
+def two_parts(
+    names: Sequence[str],
+    index_folders: Sequence[Path | None],
+    labels: Path | None,
+    *,
+    allow_removals: bool,
+) -> tuple[list[ImageSet], int]:
+    """Index two sets, and return the images of each with their labels, and the exit code, 0 or 3.
+
+    `index_folders` names one index for both, that of the first, and that of the second; each may
+    be None.
+    """
+    both, *own_places = index_folders
+    if both is not None:
+        index, code = open_index(names, both, allow_removals=allow_removals)
+        folders = [folder_of_index(index, *each) for each in zip(names, "AB", strict=True)]
+        named = zip(names, folders, strict=True)
+        return [labelled_part(index, name, [folder], labels) for name, folder in named], code
+    parts, code = [], 0
+    opened: dict[Path, ImageIndex] = {}  # so that a set is never compared with itself
+    for name, own_place in zip(names, own_places, strict=True):
+        if is_index(name):
+            place = Path(name)
+        else:
+            place = own_place or _own_place(name)
+            code = max(code, index_first(place, [name], allow_removals=allow_removals))
+        index = opened.setdefault(place.resolve(), ImageIndex.open(place))
+        parts.append(labelled_part(index, name, [], labels))
+    return parts, code
+
+
+def _own_place(name: str) -> Path:
+    """Return where the index of a set is kept: in the index folder, named after the set."""
+    check_exists(name)
+    path = absolute(name)
+    digest = hashlib.blake2b(path, digest_size=4).hexdigest()
+    return find_or_new_index(None) / SETS / f"{os.path.basename(os.fsdecode(path))}-{digest}"
+
+
+def labelled_part(
+    index: ImageIndex, name: str, folders: Sequence[bytes], labels: Path | None
+) -> ImageSet:
+    """Return the images of a set with their labels; raise ImgdupError if it has no image."""
+    selected = images(index, folders)
+    if not len(selected):
+        raise ImgdupError(
+            f"{name} holds no image that could be read: name a folder that does, or see what "
+            "failed with: imgdup index --errors FILE"
+        )
+    if labels is None:
+        return ImageSet(index, selected, folder_labels(index, selected, folders))
+    found = table_labels(read_labels(labels), index, selected, folders)
+    _note_unlabelled(found, name, labels)
+    return ImageSet(index, selected, found)
+
+
+def _note_unlabelled(found: Sequence[str | None], name: str, labels: Path) -> None:
+    """Print how many images have no label in a table; raise UsageError if none has one."""
+    n_missing = found.count(None)
+    if n_missing == len(found):
+        raise UsageError(
+            f"--labels {labels} names none of the {len(found):,} images of {name}: it must name "
+            "paths below that folder, or absolute ones"
+        )
+    if n_missing:
+        note(f"{n_missing:,} of {len(found):,} images of {name} have no label in {labels}")

@@ -1,0 +1,142 @@
+"""The command query: indexed images near others."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imgdup.cli.inputs import find_index, named_or_listed
+from imgdup.cli.options import Distance, OutputFile, check_range, index_option, json_option
+from imgdup.cli.printing import (
+    from_here,
+    note,
+    on_terminal,
+    terminal_width,
+    write_bytes,
+    write_text,
+)
+from imgdup.errors import UsageError
+from imgdup.output.codecs import shown
+from imgdup.output.results import MatchRow, match_json, match_lines, match_nulls, match_table
+from imgdup.system.paths import absolute, check_exists
+
+if TYPE_CHECKING:
+    from imgdup.build.sources import Tally
+    from imgdup.cli.asking import Asked
+
+STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
+
+
+@click.command()
+@click.argument("probes", nargs=-1, required=True, metavar="PROBE...")
+@index_option
+@click.option(
+    "--max-dist",
+    type=Distance(),
+    help="Largest distance in bits, inclusive. Default: 10 for 64 bits, 31 for 256.",
+)
+@click.option(
+    "-k",
+    type=click.IntRange(min=1),
+    help="Find the k nearest, regardless of distance, unless --max-dist is given.",
+)
+@json_option
+@click.option("--orientations", is_flag=True, help="Also look up each PROBE rotated and mirrored.")
+@click.option("--null", is_flag=True, help="Print paths only, NUL-separated; also for - as PROBE.")
+@click.option("--montage", type=OutputFile(), metavar="FILE.png", help="Draw the matches.")
+@click.option(
+    "--strategy", type=click.Choice(STRATEGIES), help="How to search; the result is the same."
+)
+@click.option(
+    "--explain", is_flag=True, help="Print the estimated cost of each strategy, and the real one."
+)
+def query(
+    probes: tuple[str, ...],
+    index_folder: Path | None,
+    max_dist: int | None,
+    k: int | None,
+    as_json: bool,
+    orientations: bool,
+    null: bool,
+    montage: Path | None,
+    strategy: str | None,
+    explain: bool,
+) -> int:
+    """Find the indexed images near each PROBE: an image, a folder, or - for a list on stdin.
+
+    Prints distance, PDQ distance, duplicate or not, size and path, nearest first.
+
+    \b
+    imgdup query photo.jpg --max-dist 10
+    """
+    from imgdup.api import ImageIndex
+    from imgdup.build.sources import Tally
+    from imgdup.cli.asking import Asked, QueryOptions
+
+    index = ImageIndex.open(find_index(index_folder))
+    check_range(max_dist, index.bits)
+    if k and (strategy or explain):
+        raise UsageError("-k always uses the tree: leave out --strategy and --explain")
+    tally = Tally()
+    asked = Asked(index, QueryOptions(max_dist, k, strategy, orientations, explain))
+    matches: Iterable[MatchRow] = asked.matches(_probe_files(probes, null, tally))
+    if montage or on_terminal():
+        matches = list(matches)
+    _print_matches(matches, as_json=as_json, null=null)
+    if on_terminal() and asked.read and not matches:
+        note("no match")
+    if montage:
+        from imgdup.output.montage import save_montage
+
+        save_montage(montage, matches, probes=asked.read)
+    return _exit_code(asked, tally)
+
+
+def _probe_files(probes: Sequence[str], null: bool, tally: "Tally") -> Iterator[bytes]:
+    """Return the files that the probes name; of a folder, those that would be indexed."""
+    for probe in probes:
+        if probe != "-":
+            check_exists(probe)
+    return chain.from_iterable(_files_of(path, tally) for path in named_or_listed(probes, null))
+
+
+def _files_of(path: bytes, tally: "Tally") -> Iterator[bytes]:
+    """Yield a file, or the images in a folder; a missing file fails when it is read."""
+    from imgdup.build.sources import walk
+    from imgdup.index.generation import ScanOptions
+
+    if not os.path.isdir(path):
+        yield path
+        return
+    folder = absolute(path)
+    yield from (found.path for found in walk(folder, folder, ScanOptions(), b"", tally))
+
+
+def _print_matches(matches: Iterable[MatchRow], *, as_json: bool, null: bool) -> None:
+    """Print matches in the form that was asked for, or that fits stdout."""
+    if as_json:
+        write_text(match_json(matches))
+    elif null:
+        write_bytes(match_nulls(matches))
+    elif on_terminal():
+        near = [match._replace(path=from_here(match.path)) for match in matches]
+        encoding = sys.stdout.encoding
+        write_text([match_table(near, width=terminal_width(), encoding=encoding)])
+    else:
+        write_bytes(match_lines(matches))
+
+
+def _exit_code(asked: "Asked", tally: "Tally") -> int:
+    """Name what could not be read; return 3 if some could, 1 if none could, 0 if all could."""
+    encoding = sys.stderr.encoding
+    for path, error in asked.failures:
+        note(f"imgdup: {shown(path, encoding)}: {error}")
+    for folder, reason in tally.unlisted:
+        note(f"imgdup: {shown(folder, encoding)}: not searched ({reason})")
+    if asked.failures or tally.unlisted:
+        return 3 if asked.read else 1
+    return 0

@@ -1,0 +1,78 @@
+"""The command split: lists for training and testing that share no picture."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imgdup.cli.options import (
+    PATH,
+    index_option,
+    labels_option,
+    pdq_distance_option,
+    removals_option,
+)
+from imgdup.cli.printing import note, write_text
+from imgdup.output.codecs import NEWLINE, NUL, cell_text
+from imgdup.system.paths import absolute
+
+if TYPE_CHECKING:
+    from imgdup.dedupe.split import Share
+
+
+@click.command()
+@click.argument("folders", nargs=-1, metavar="[FOLDER]...")
+@index_option
+@click.option(
+    "--ratios", required=True, metavar="NAME=RATIO,...", help="For example train=0.8,test=0.2."
+)
+@click.option("--stratify", type=click.Choice(["label"]), help="Meet the ratios for each label.")
+@labels_option
+@click.option("--seed", type=int, default=0, show_default=True)
+@removals_option
+@pdq_distance_option
+@click.option("--out", type=PATH, required=True, metavar="FOLDER", help="Where to write the lists.")
+@click.option("--null", is_flag=True, help="End the paths with NUL.")
+def split(
+    folders: tuple[str, ...],
+    index_folder: Path | None,
+    ratios: str,
+    stratify: str | None,
+    labels: Path | None,
+    seed: int,
+    allow_removals: bool,
+    max_dist: int,
+    out: Path,
+    null: bool,
+) -> int:
+    """Divide images into lists for training and testing; no chain of duplicates is divided.
+
+    FOLDERs are indexed first; without one, the whole index is divided. The same images and seed
+    give the same lists.
+
+    \b
+    imgdup split photos --ratios train=0.8,val=0.1,test=0.1 --out splits
+    """
+    from imgdup.cli import prepare
+    from imgdup.dedupe.split import parse_ratios
+    from imgdup.dedupe.split import split as divide
+    from imgdup.output.cleaning import save_split
+
+    parsed, rule = parse_ratios(ratios), prepare.pdq_rule(max_dist)
+    index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
+    name = ", ".join(folders) or str(index.folder)
+    part = prepare.labelled_part(index, name, [absolute(folder) for folder in folders], labels)
+    strata = part.labels if stratify else None
+    division = divide(index, part.images, parsed, strata, seed=seed, rule=rule)
+    save_split(out, index, division, NUL if null else NEWLINE)
+    write_text(map(_share_line, division.shares))
+    note(f"{division.n_chained:,} images in {division.n_chains:,} chains, none divided")
+    return code
+
+
+def _share_line(share: "Share") -> str:
+    """Write how many images a list has, and which share of all that is."""
+    label = "" if share.label is None else f"  {cell_text(share.label, sys.stdout.encoding)}"
+    ratio = f"{share.share:7.2%} of {share.asked:.2%}"
+    return f"{share.name:<8} {share.n_images:>9,} images  {ratio}{label}\n"

@@ -91,10 +91,12 @@ def as_image_error(error: Exception) -> ImageError:
     ------
     ImgdupError
         If the error is one that imgdup raised on purpose and that does not concern one image.
+    ImportError
+        If a library cannot be loaded: no image is to blame.
     """
     if isinstance(error, ImageError):
         return error
-    if isinstance(error, ImgdupError):
+    if isinstance(error, ImgdupError | ImportError):
         raise error
     if isinstance(error, MemoryError):
         return ImageError("too-large", "needs more memory than --worker-memory allows")

@@ -378,7 +378,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("name", ["imgdup.cli", "imgdup.cli.indexing"])
+@pytest.mark.parametrize("name", ["imgdup.cli", "imgdup.build.roots"])
 def test_an_interruption_while_modules_load_is_one_line(photos, monkeypatch, capsys, name):
     for variable in THREAD_VARIABLES:
         monkeypatch.setenv(variable, "1")

@@ -801,7 +801,7 @@ def test_case_90_a_worker_that_can_decode_nothing_is_told_and_no_file_blamed(pho
     done = run("index", "photos", "--workers", "1", "--worker-memory", "10M")
 
     assert done.code == 1
-    assert done.err.startswith(b"imgdup: a decoding process may not take even 64 MB more memory")
+    assert done.err.startswith(b"imgdup: a decoding process cannot get 64 MB of memory")
     assert done.err.count(b"\n") == 1
 
 

@@ -96,3 +96,8 @@ def test_a_lack_of_memory_for_one_file_is_too_large_and_other_faults_are_crashes
     assert as_image_error(error) is error
     with pytest.raises(UsageError):
         as_image_error(UsageError("not of one file"))
+
+
+def test_a_library_that_cannot_be_loaded_is_not_the_fault_of_a_file():
+    with pytest.raises(ImportError):
+        as_image_error(ImportError("libGL.so.1: cannot open shared object file"))

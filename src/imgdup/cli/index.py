@@ -10,9 +10,9 @@ from imgdup.cli.options import (
     index_option,
     json_option,
     limit_options,
-    limits_of,
     removals_option,
 )
+from imgdup.system.limits import Limits
 
 HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing.HASHERS
 
@@ -79,7 +79,7 @@ def index(
     place = find_or_new_index(index_folder) if paths else find_index(index_folder)
     excluded = tuple(glob for glob in exclude if glob) if exclude else None
     changes = OptionChanges(excluded, follow_symlinks, hidden)
-    limits = limits_of(max_pixels, max_file_size, timeout, worker_memory)
+    limits = Limits(max_pixels, max_file_size, timeout, worker_memory)
     n_bits = int(bits) if bits else None
     settings = Settings(hasher, n_bits, workers, limits, changes, allow_removals)
     outcome = indexing.update(place, named, settings, quiet=quiet)

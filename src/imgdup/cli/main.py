@@ -26,14 +26,11 @@ from imgdup.cli.printing import discard_output, note
 from imgdup.cli.query import query
 from imgdup.cli.split import split
 from imgdup.cli.undo import undo
-from imgdup.errors import ImageError, ImgdupError
+from imgdup.errors import MORE_MEMORY, ImageError, ImgdupError, library_problem
 
 INTERRUPTED = 128 + signal.SIGINT
 ENDING = ("SIGTERM", "SIGHUP")  # signals that end a run; Windows has no SIGHUP
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-# Words of the system's loader where memory is short.
-NO_MEMORY = ("failed to map segment", "annot allocate memory", "Not enough memory")
-MORE_MEMORY = "free some memory, or raise the limit, as in: ulimit -v unlimited"
 REMEDIES = {
     errno.EMFILE: "use fewer --workers, or raise the limit, as in: ulimit -n 1024",
     errno.ENFILE: "too many files are open on this machine",
@@ -116,7 +113,7 @@ def _failed(error: OSError | ImportError | MemoryError) -> int:
         discard_output()
         return _fail(f"{_where(error)}{error.strerror or error}{_remedies(error)}", 1)
     if isinstance(error, ImportError):
-        return _fail(_import_failure(error), 1)
+        return _fail(library_problem(error), 1)
     return _fail(f"not enough memory; {MORE_MEMORY}", 1)
 
 
@@ -139,14 +136,6 @@ def _has_current_folder() -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _import_failure(error: ImportError) -> str:
-    """Return which library cannot be loaded, and what helps: memory, or a new installation."""
-    text = str(error).strip().rpartition("\n")[2]  # NumPy writes a page before it
-    is_memory = any(words in text for words in NO_MEMORY) and "static TLS" not in text
-    remedy = MORE_MEMORY if is_memory else "install imgdup and its dependencies again"
-    return f"cannot load a library ({text}); {remedy}"
 
 
 def _remedies(error: BaseException | None) -> str:

@@ -13,7 +13,6 @@ from imgdup.errors import UsageError
 from imgdup.images.formats import MARKED_BYTES, is_foreign_image
 from imgdup.index.folder import CURRENT
 from imgdup.output.codecs import shown
-from imgdup.system.limits import Limits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -143,7 +142,7 @@ page_option = click.option(
 
 
 def limit_options(function: F) -> F:
-    """Add the options that `limits_of` turns into `Limits`."""
+    """Add the options that limit what one file may cost."""
     options = [
         click.option("--max-pixels", type=click.IntRange(min=1), default=200_000_000,
                      show_default=True, help="Largest picture, in pixels, by its header."),
@@ -157,14 +156,6 @@ def limit_options(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
-
-
-def limits_of(max_pixels: int, max_file_size: int, timeout: float, worker_memory: int) -> Limits:
-    """Return the limits; raise UsageError if one is out of range."""
-    try:
-        return Limits(max_pixels, max_file_size, timeout, worker_memory)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def check_range(value: int | None, bits: int) -> None:

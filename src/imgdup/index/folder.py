@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.system import lock
 from imgdup.system.atomic import TEMPORARY_SUFFIX, TOKEN_BYTES, open_regular, replacing
+from imgdup.system.paths import current_folder
 
 FOLDER_NAME = ".imgdup"
 ENVIRONMENT_VARIABLE = "IMGDUP_INDEX"
@@ -53,7 +54,7 @@ def find(start: Path, explicit: Path | None = None) -> Path:
     found = look_for(start, explicit)
     if found is None:
         raise ImgdupError(
-            f"no index in {start.absolute()} or above it; make one with: imgdup index DIR"
+            f"no index in {_from_root(start)} or above it; make one with: imgdup index DIR"
         )
     return found
 
@@ -84,12 +85,17 @@ def look_for(start: Path, explicit: Path | None = None) -> Path | None:
     named = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
         return Path(named)
-    start = start.absolute()
+    start = _from_root(start)
     for above in (start, *start.parents):
         if os.path.isdir(above / FOLDER_NAME):  # False where it may not be looked at
             _check_owner(above / FOLDER_NAME)
             return above / FOLDER_NAME
     return None
+
+
+def _from_root(path: Path) -> Path:
+    """Make a path absolute; raise UsageError if it is relative to a folder that was deleted."""
+    return path if path.is_absolute() else current_folder() / path
 
 
 def _check_owner(folder: Path) -> None:

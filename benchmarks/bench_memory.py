@@ -29,7 +29,7 @@ def name(i: int) -> bytes:
 
 
 def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator) -> None:
-    from imgdup.build.checkpoints import write_part
+    from imgdup.build.checkpoints import write_checkpoint
     from imgdup.hashing import PARAMETERS_VERSION
     from imgdup.index import folder
     from imgdup.index.columns import empty_columns
@@ -46,19 +46,19 @@ def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator
         columns["pdq"][:] = rng.integers(0, 2**64, (n, 4), np.uint64)
         columns["digest"][:] = rng.integers(0, 256, (n, 16), np.uint8)
         paths = [root + b"/" + name(i) for i in range(start, start + n)]
-        write_part(place / "parts", {**head, "hashed_ns": time.time_ns()}, paths, columns, {})
+        write_checkpoint(place / "parts", {**head, "hashed_ns": time.time_ns()}, paths, columns, {})
 
 
 def merge(place: Path, root: bytes, n_files: int) -> None:
     """Run the program's own update on the parts, and print what it took."""
     import resource
 
-    from imgdup.build import listing as survey
+    from imgdup.build import listing
     from imgdup.build.sources import Candidate
     from imgdup.build.update import update_index
 
-    survey.walk = lambda *_: (
-        Candidate(root + b"/" + name(i), i, MTIME_NS, 0, 0) for i in range(n_files)
+    listing.walk = lambda *_: (
+        Candidate(root + b"/" + name(i), i, MTIME_NS, 1, i + 1) for i in range(n_files)
     )
     started = time.perf_counter()
     outcome = update_index(place, [root])

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from imgdup import __version__
-from imgdup.build.checkpoints import write_part
+from imgdup.build.checkpoints import write_checkpoint
 from imgdup.build.listing import Listing
+from imgdup.build.sources import Candidate
 from imgdup.build.write import Facts, write_generation
 from imgdup.hashing import PARAMETERS_VERSION
 from imgdup.index import folder
@@ -26,11 +27,13 @@ def write(place: Path, hashes: np.ndarray, pdq: np.ndarray) -> None:
     paths = [b"%s/%05d/%09d.jpg" % (ROOT, row // FOLDER_FILES, row) for row in range(n)]
 
     folder.prepare(place)
-    part = write_part(place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, {})
-    survey = Listing([ROOT], part_names=["", part])
+    checkpoint = write_checkpoint(
+        place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, {}
+    )
+    listing = Listing([ROOT], checkpoint_names=["", checkpoint])
     for row, path in enumerate(paths):
-        survey.add(ROOT, path, 1, row, 0, 0)
-    facts = Facts(survey, None, place / "parts", parameters)
+        listing.add(ROOT, Candidate(path, 0, 0, 0, 0), 1, row)
+    facts = Facts(listing, None, place / "parts", parameters)
     write_generation(folder.generation_path(place, 1), facts, {ROOT: ScanOptions()})
-    (place / "parts" / part).unlink()
+    (place / "parts" / checkpoint).unlink()
     folder.commit(place, folder.Current(1, "2000-01-01T00:00:00+00:00", __version__, {}))

@@ -3,22 +3,23 @@
     python data/make_frozen.py
 
 They are committed and opened by tests for ever, so that no later version forgets how to read them
-or how to say that it cannot: ``store``, one file of arrays, and ``index``, an index folder of
-pictures that are not there. What they hold depends on nothing but this script.
+or how to say that it cannot: ``store``, one file of arrays, and ``index-with-identity``, an index
+folder of pictures that are not there. What they hold depends on nothing but this script.
+``index`` is older: it has no column of identities, and one of limits that is not read any more.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from imgdup.build.checkpoints import write_part
+from imgdup.build.checkpoints import write_checkpoint
 from imgdup.build.listing import Listing
+from imgdup.build.sources import Candidate
 from imgdup.build.write import Facts, write_generation
 from imgdup.images.formats import REASONS
 from imgdup.index import folder, store
-from imgdup.index.columns import Why, empty_columns
+from imgdup.index.columns import empty_columns
 from imgdup.index.generation import ScanOptions
-from imgdup.index.terms import Terms
 
 ROOT = b"/photos"
 
@@ -44,7 +45,7 @@ def path() -> Path:
 
 def index_path() -> Path:
     """Name the index folder of the current format version."""
-    return path().with_name("index")
+    return path().with_name("index-with-identity")
 
 
 def write_index(place: Path) -> None:
@@ -62,15 +63,17 @@ def write_index(place: Path) -> None:
     columns["quality"][:] = [100, 90, 90, 0, 49, 50]
     columns["status"][:] = [0, 0, 0, REASONS.index("truncated"), 0, 0]
     columns["digest"][:] = np.arange(16 * len(paths)).reshape(-1, 16)
-    why = Why("the JPEG file ends within its data", Terms(200_000_000, 1 << 30, 30_000, 1 << 31, 0))
-    part = write_part(place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, {3: why})
-    survey = Listing([ROOT], part_names=["", part])
+    details = {3: "the JPEG file ends within its data"}
+    checkpoint = write_checkpoint(
+        place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, details
+    )
+    listing = Listing([ROOT], checkpoint_names=["", checkpoint])
     for row, name in enumerate(paths):
-        survey.add(ROOT, name, 1, row, 1000 + row, 1000 + row)
-    survey.linked.extend([(1, 7, 7), (2, 7, 7)])
-    facts = Facts(survey, None, place / "parts", parameters)
+        inode = 7 if row in (1, 2) else 100 + row
+        listing.add(ROOT, Candidate(name, 1000 + row, 1000 + row, 3, inode), 1, row)
+    facts = Facts(listing, None, place / "parts", parameters)
     write_generation(folder.generation_path(place, 1), facts, {ROOT: ScanOptions()})
-    (place / "parts" / part).unlink()
+    (place / "parts" / checkpoint).unlink()
     folder.commit(place, folder.Current(1, "2026-01-01T00:00:00+00:00", "0.1.0", {}))
 
 

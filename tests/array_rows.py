@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imgdup.images.formats import FORMATS
-from imgdup.system.paths import path_key
+from imgdup.system.paths import is_below, path_key
 
 GENERATIONS = itertools.count()  # each has a digest of its own
 
@@ -50,6 +50,10 @@ class ArrayRows:
 
     def path(self, row):
         return self.paths[row]
+
+    def rows_below(self, folder):
+        inside = [row for row, path in enumerate(self.paths) if is_below(path, folder)]
+        return np.array(inside, np.int64)
 
     def column(self, name):
         return self.columns[name]

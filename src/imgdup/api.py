@@ -18,8 +18,8 @@ from imgdup.dedupe.plan import Plan
 from imgdup.hashing import PDQ_MAX_DISTANCE
 from imgdup.images.formats import OK, reason_of
 from imgdup.index import folder
+from imgdup.index.columns import images
 from imgdup.index.generation import Generation, open_generation
-from imgdup.index.rows import images
 from imgdup.query import matches as lookup
 from imgdup.query.matches import Match
 from imgdup.query.row_pairs import RowPairs, Side, iter_row_pairs
@@ -120,6 +120,10 @@ class ImageIndex:
     def path(self, row: int) -> bytes:
         """Return the absolute path of a row, with ``/`` between parts."""
         return self.generation.paths[row]
+
+    def rows_below(self, folder: bytes) -> npt.NDArray[np.int64]:
+        """Return the rows that are an absolute folder or lie in it, ascending; by bisection."""
+        return self.generation.paths.rows_below(folder)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return a column of facts, read-only, one row a path.

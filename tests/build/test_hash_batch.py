@@ -4,7 +4,7 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup.build import hash_batch as module
-from imgdup.build.checkpoints import Item, Job, load_part
+from imgdup.build.checkpoints import BatchSettings, FileToHash, load_checkpoint
 from imgdup.build.hash_batch import TOGETHER, hash_batch
 from imgdup.images.decode import decode, read_file
 from imgdup.images.formats import REASONS
@@ -20,31 +20,31 @@ def items(tmp_path):
     paths = [tmp_path / f"{i:02}.jpg" for i in range(N_FILES)]
     for i, path in enumerate(paths):
         path.write_bytes(encode(photo(i, 120, 90), ".jpg"))
-    return [Item(i, bytes(path), path.stat().st_size, 0, b"") for i, path in enumerate(paths)]
+    return [FileToHash(i, bytes(path), path.stat().st_size, 0, b"") for i, path in enumerate(paths)]
 
 
 @pytest.fixture
-def job(tmp_path):
+def shared(tmp_path):
     (tmp_path / "parts").mkdir()
-    return Job(tmp_path / "parts", PARAMETERS, Limits())
+    return BatchSettings(tmp_path / "parts", PARAMETERS, Limits())
 
 
-def part_of(job, items, before_item=lambda position: None):
-    result = hash_batch(job, items, before_item)
-    return result, load_part(job.parts_folder, result.part).arrays
+def rows_of(shared, items, before_item=lambda position: None):
+    result = hash_batch(shared, items, before_item)
+    return result, load_checkpoint(shared.checkpoints_folder, result.checkpoint).arrays
 
 
-def test_all_files_have_the_hashes_that_each_has_alone(job, items):
-    _, together = part_of(job, items)
+def test_all_files_have_the_hashes_that_each_has_alone(shared, items):
+    _, together = rows_of(shared, items)
 
-    alone = [part_of(job, [item])[1] for item in items]
+    alone = [rows_of(shared, [item])[1] for item in items]
 
     for name in ("hashes", "pdq", "quality"):
         assert together[name].tolist() == [arrays[name][0].tolist() for arrays in alone]
 
 
-def test_what_goes_wrong_in_hashing_is_the_answer_for_that_file_alone(job, items, monkeypatch):
-    expected = part_of(job, items)[1]
+def test_what_goes_wrong_in_hashing_is_the_answer_for_that_file_alone(shared, items, monkeypatch):
+    expected = rows_of(shared, items)[1]
     fingerprints = module.fingerprints
     culprit = decode(read_file(items[4].path, Limits()).data, Limits()).gray.pixels.sum()
 
@@ -55,7 +55,7 @@ def test_what_goes_wrong_in_hashing_is_the_answer_for_that_file_alone(job, items
 
     monkeypatch.setattr(module, "fingerprints", short_of_memory)
 
-    result, found = part_of(job, items)
+    result, found = rows_of(shared, items)
 
     assert [REASONS[status] for status in result.statuses] == [
         "too-large" if i == 4 else "ok" for i in range(N_FILES)
@@ -64,8 +64,10 @@ def test_what_goes_wrong_in_hashing_is_the_answer_for_that_file_alone(job, items
     assert found["pdq"][others].tolist() == expected["pdq"][others].tolist()
 
 
-def test_pictures_that_cannot_be_hashed_in_one_call_are_hashed_one_by_one(job, items, monkeypatch):
-    expected = part_of(job, items)[1]
+def test_pictures_that_cannot_be_hashed_in_one_call_are_hashed_one_by_one(
+    shared, items, monkeypatch
+):
+    expected = rows_of(shared, items)[1]
     fingerprints = module.fingerprints
 
     def only_one(pictures, name, bits):
@@ -75,21 +77,21 @@ def test_pictures_that_cannot_be_hashed_in_one_call_are_hashed_one_by_one(job, i
 
     monkeypatch.setattr(module, "fingerprints", only_one)
 
-    result, found = part_of(job, items)
+    result, found = rows_of(shared, items)
 
     assert set(result.statuses) == {0}
     assert found["hashes"].tolist() == expected["hashes"].tolist()
 
 
 @pytest.mark.parametrize("n_done", [1, TOGETHER - 1, TOGETHER, TOGETHER + 1])
-def test_what_was_decoded_before_a_stop_has_its_hashes(job, items, n_done):
-    expected = part_of(job, items)[1]
+def test_what_was_decoded_before_a_stop_has_its_hashes(shared, items, n_done):
+    expected = rows_of(shared, items)[1]
 
     def stop(position):
         if position == n_done:
             raise Stopped
 
-    result, found = part_of(job, items, stop)
+    result, found = rows_of(shared, items, stop)
 
     assert len(result.statuses) == n_done
     assert found["hashes"].tolist() == expected["hashes"][:n_done].tolist()

@@ -1,11 +1,10 @@
-"""Scopes: what a command names, and the roots there are, decide what is scanned."""
+"""Scans: what a command names, and the roots there are, decide what is scanned."""
 
 import os
 
 import pytest
 
-from imgdup.build.listing import Scope
-from imgdup.build.roots import OptionChanges, named_paths, plan_forgetting, plan_scan
+from imgdup.build.roots import OptionChanges, Scan, named_paths, plan_forgetting, plan_scan
 from imgdup.errors import UsageError
 from imgdup.index.generation import ScanOptions
 
@@ -16,84 +15,84 @@ NO_CHANGES = OptionChanges()
 def test_nothing_named_scans_all_roots_and_single_files():
     roots = {b"": PLAIN, b"/a": PLAIN, b"/b": ScanOptions(hidden=True)}
 
-    task = plan_scan(roots, [], [], NO_CHANGES, single_files=[b"/z.jpg"])
+    plan = plan_scan(roots, [], [], NO_CHANGES, single_files=[b"/z.jpg"])
 
-    assert task.roots == roots
-    assert task.scopes == [
-        Scope(b"/a", b"/a", PLAIN),
-        Scope(b"/b", b"/b", ScanOptions(hidden=True)),
-        Scope(b"", b"", PLAIN, frozenset([b"/z.jpg"])),
+    assert plan.roots == roots
+    assert plan.scans == [
+        Scan(b"/a", b"/a", PLAIN),
+        Scan(b"/b", b"/b", ScanOptions(hidden=True)),
+        Scan(b"", b"", PLAIN, frozenset([b"/z.jpg"])),
     ]
 
 
 def test_a_new_folder_is_a_new_root_in_path_order():
-    task = plan_scan({b"/b": PLAIN}, [b"/a"], [], NO_CHANGES)
+    plan = plan_scan({b"/b": PLAIN}, [b"/a"], [], NO_CHANGES)
 
-    assert list(task.roots) == [b"/a", b"/b"]
-    assert task.scopes == [Scope(b"/a", b"/a", PLAIN)]
+    assert list(plan.roots) == [b"/a", b"/b"]
+    assert plan.scans == [Scan(b"/a", b"/a", PLAIN)]
 
 
 def test_a_folder_in_a_root_is_scanned_with_the_options_of_the_root():
     roots = {b"/a": ScanOptions(exclude=("thumbs",))}
 
-    task = plan_scan(roots, [b"/a/b"], [], NO_CHANGES)
+    plan = plan_scan(roots, [b"/a/b"], [], NO_CHANGES)
 
-    assert task.roots == roots
-    assert task.scopes == [Scope(b"/a/b", b"/a", ScanOptions(exclude=("thumbs",)))]
+    assert plan.roots == roots
+    assert plan.scans == [Scan(b"/a/b", b"/a", ScanOptions(exclude=("thumbs",)))]
 
 
 def test_a_folder_that_holds_roots_takes_their_place():
-    task = plan_scan({b"/a/b": PLAIN, b"/a/c": PLAIN, b"/ab": PLAIN}, [b"/a"], [], NO_CHANGES)
+    plan = plan_scan({b"/a/b": PLAIN, b"/a/c": PLAIN, b"/ab": PLAIN}, [b"/a"], [], NO_CHANGES)
 
-    assert list(task.roots) == [b"/a", b"/ab"]
+    assert list(plan.roots) == [b"/a", b"/ab"]
 
 
 def test_nested_and_repeated_folders_are_scanned_once():
-    task = plan_scan({}, [b"/a/b", b"/a", b"/a", b"/a-b"], [], NO_CHANGES)
+    plan = plan_scan({}, [b"/a/b", b"/a", b"/a", b"/a-b"], [], NO_CHANGES)
 
-    assert [scope.folder for scope in task.scopes] == [b"/a", b"/a-b"]
+    assert [scan.folder for scan in plan.scans] == [b"/a", b"/a-b"]
 
 
 def test_named_options_replace_those_of_the_root_and_are_remembered():
     changes = OptionChanges(exclude=("x",))
 
-    task = plan_scan({b"/a": ScanOptions(hidden=True)}, [b"/a"], [], changes)
+    plan = plan_scan({b"/a": ScanOptions(hidden=True)}, [b"/a"], [], changes)
 
-    assert task.roots == {b"/a": ScanOptions(exclude=("x",), hidden=True)}
+    assert plan.roots == {b"/a": ScanOptions(exclude=("x",), hidden=True)}
 
 
 def test_a_file_in_a_root_makes_no_root_of_its_own():
-    task = plan_scan({b"/a": PLAIN}, [], [b"/a/x.jpg"], NO_CHANGES)
+    plan = plan_scan({b"/a": PLAIN}, [], [b"/a/x.jpg"], NO_CHANGES)
 
-    assert list(task.roots) == [b"/a"]
-    assert task.scopes[0].files == {b"/a/x.jpg"}
+    assert list(plan.roots) == [b"/a"]
+    assert plan.scans[0].files == {b"/a/x.jpg"}
 
 
 @pytest.mark.parametrize("path", [b"/a/.x.jpg", b"/a/.b/x.jpg", b"/a/thumbs/x.jpg", b"/a/@eaDir/x"])
 def test_a_file_that_its_folder_does_not_reach_joins_the_single_files(path):
     roots = {b"/a": ScanOptions(exclude=("thumbs/",))}
 
-    task = plan_scan(roots, [], [path, b"/a/y.jpg"], NO_CHANGES)
+    plan = plan_scan(roots, [], [path, b"/a/y.jpg"], NO_CHANGES)
 
-    assert list(task.roots) == [b"", b"/a"]
-    assert [(scope.root, scope.files) for scope in task.scopes] == [
+    assert list(plan.roots) == [b"", b"/a"]
+    assert [(scan.root, scan.files) for scan in plan.scans] == [
         (b"", {path}), (b"/a", {b"/a/y.jpg"}),
     ]  # fmt: skip
 
 
 def test_a_folder_that_no_root_reaches_is_a_root_of_its_own():
-    task = plan_scan({b"/a": PLAIN}, [b"/a/.b", b"/a"], [b"/a/.b/x.jpg"], NO_CHANGES)
+    plan = plan_scan({b"/a": PLAIN}, [b"/a/.b", b"/a"], [b"/a/.b/x.jpg"], NO_CHANGES)
 
-    assert list(task.roots) == [b"/a", b"/a/.b"]
-    assert [scope.root for scope in task.scopes] == [b"/a", b"/a/.b"]
+    assert list(plan.roots) == [b"/a", b"/a/.b"]
+    assert [scan.root for scan in plan.scans] == [b"/a", b"/a/.b"]
 
 
 def test_a_root_that_comes_to_reach_another_takes_its_place():
     changes = OptionChanges(hidden=True)
 
-    task = plan_scan({b"/a": PLAIN, b"/a/.b": PLAIN}, [b"/a"], [], changes)
+    plan = plan_scan({b"/a": PLAIN, b"/a/.b": PLAIN}, [b"/a"], [], changes)
 
-    assert task.roots == {b"/a": ScanOptions(hidden=True)}
+    assert plan.roots == {b"/a": ScanOptions(hidden=True)}
 
 
 @pytest.mark.parametrize(
@@ -114,15 +113,15 @@ def test_options_of_a_root_that_gives_way_are_not_dropped_in_silence(options, wo
 def test_the_command_says_which_options_count_when_a_root_gives_way(hidden):
     changes = OptionChanges(hidden=hidden)
 
-    task = plan_scan({b"/a/b": ScanOptions(hidden=True)}, [b"/a"], [], changes)
+    plan = plan_scan({b"/a/b": ScanOptions(hidden=True)}, [b"/a"], [], changes)
 
-    assert task.roots == {b"/a": ScanOptions(hidden=hidden)}
+    assert plan.roots == {b"/a": ScanOptions(hidden=hidden)}
 
 
 def test_a_file_elsewhere_joins_the_single_files():
-    task = plan_scan({b"/a": PLAIN}, [], [b"/z.jpg"], NO_CHANGES)
+    plan = plan_scan({b"/a": PLAIN}, [], [b"/z.jpg"], NO_CHANGES)
 
-    assert list(task.roots) == [b"", b"/a"]
+    assert list(plan.roots) == [b"", b"/a"]
 
 
 def test_forgetting_refuses_what_is_neither_root_nor_single_file():

@@ -176,7 +176,7 @@ def test_a_file_that_may_have_changed_within_a_clock_tick_is_read_but_not_decode
     age(photos / "p0.jpg", seconds=-AN_HOUR)
     update_index(place, [str(photos)], settings())
     opened.clear()
-    monkeypatch.setattr("imgdup.build.hash_batch.decode", None)
+    monkeypatch.setattr("imgdup.images.decode.decode", None)
 
     outcome = update_index(place, (), settings())
 
@@ -265,46 +265,29 @@ def test_failures_are_listed_once_and_not_read_again_until_they_change(photos, p
     assert counts(third) == (7, 1, 6, 0, 0)
 
 
-def test_a_failure_by_a_limit_is_tried_again_when_the_limit_has_risen(photos, place, opened):
-    def run(max_pixels):
+def test_known_failures_are_read_again_when_the_command_says_so(photos, place, opened):
+    def run(max_pixels, retry_failed):
         opened.clear()
-        outcome = update_index(place, [str(photos)], settings(limits=Limits(max_pixels)))
+        chosen = settings(limits=Limits(max_pixels), retry_failed=retry_failed)
+        outcome = update_index(place, [str(photos)], chosen)
         return outcome.failed, outcome.n_new_failures, sum(opened.values())
 
-    found = [run(1000), run(1000), run(500), run(2000), run(2000), run(160 * 120), run(1000)]
+    runs = [(1000, False), (9999, False), (9999, True), (160 * 120, False), (160 * 120, True)]
+    found = [run(*options) for options in [*runs, (1000, True)]]
 
     assert found == [
-        (6, 6, 6), (6, 0, 0), (6, 0, 0), (6, 6, 6), (6, 0, 0), (0, 0, 6), (0, 0, 0),
+        (6, 6, 6), (6, 0, 0), (6, 0, 6), (6, 0, 0), (0, 0, 6), (0, 0, 0),
     ]  # fmt: skip
 
 
-def test_a_failure_for_want_of_a_package_is_tried_again_when_it_is_there(
-    photos, place, opened, monkeypatch
+def test_failures_of_an_interrupted_run_are_read_again_when_the_command_says_so(
+    photos, place, monkeypatch
 ):
-    def decode(data, limits):
-        raise images.ImageError("unsupported", "HEIC needs one more package")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("imgdup.index.terms.find_spec", lambda _: None)
-        patch.setattr("imgdup.build.hash_batch.decode", decode)
-        first = update_index(place, [str(photos)], settings())
-        again = update_index(place, (), settings())
-    monkeypatch.setattr("imgdup.index.terms.find_spec", lambda _: "found")
-
-    then = update_index(place, (), settings())
-
-    assert [counts(outcome)[1:4] for outcome in (first, again, then)] == [
-        (0, 0, 6), (0, 0, 6), (6, 0, 0),
-    ]  # fmt: skip
-    assert opened["p0.jpg"] == 2
-
-
-def test_a_failure_by_a_limit_in_an_interrupted_run_is_tried_again(photos, place, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         interrupt_after(patch, 3)
         update_index(place, [str(photos)], settings(limits=Limits(1000)))
 
-    outcome = update_index(place, [str(photos)], settings())
+    outcome = update_index(place, [str(photos)], settings(retry_failed=True))
 
     assert counts(outcome) == (6, 6, 0, 0, 0)
 
@@ -354,7 +337,7 @@ def test_a_fault_nobody_foresaw_is_the_answer_of_that_file_alone(photos, place, 
             raise ZeroDivisionError("of the decoder")
         return real(data, limits)
 
-    monkeypatch.setattr("imgdup.build.hash_batch.decode", decode)
+    monkeypatch.setattr("imgdup.images.decode.decode", decode)
 
     outcome = update_index(place, [str(photos)], settings())
 
@@ -922,7 +905,7 @@ def test_case_73_a_part_damaged_while_the_run_goes_on_says_to_run_again(photos, 
 
     def read_files(facts, *rest):
         real(facts, *rest)
-        for part in facts.parts_folder.iterdir():
+        for part in facts.checkpoints_folder.iterdir():
             part.write_bytes(b"damaged")
 
     with monkeypatch.context() as patch, pytest.raises(ImgdupError, match="run the same command"):

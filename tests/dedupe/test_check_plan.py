@@ -182,5 +182,5 @@ def test_the_checker_imports_nothing_of_the_maker():
         "imgdup.errors",
         "imgdup.search.hamming",
         "imgdup.dedupe.plan",
-        "imgdup.index.rows",
+        "imgdup.index.columns",
     }

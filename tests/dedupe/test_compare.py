@@ -11,7 +11,7 @@ from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import ImageSet, compare
 from imgdup.dedupe.labels import folder_labels
 from imgdup.errors import UsageError
-from imgdup.index.rows import images
+from imgdup.index.columns import images
 
 
 def part(files, labels=None, root=b"/data", rows=None, folders=()):

@@ -10,7 +10,7 @@ from array_rows import File, rows_of
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.components import chains, component_labels
-from imgdup.index.rows import images
+from imgdup.index.columns import images
 
 
 @given(

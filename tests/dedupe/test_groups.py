@@ -20,7 +20,7 @@ from array_rows import File, rows_of
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.groups import star_groups
 from imgdup.dedupe.keep import DEFAULT_RULES, Keep
-from imgdup.index.rows import images
+from imgdup.index.columns import images
 
 NAMES = [b"/data/" + name for name in (b"a", b"a/b", b"a-b", b"keep/x", b"keep/y", b"z")]
 

@@ -7,7 +7,7 @@ import pytest
 from array_rows import File, rows_of
 from imgdup.dedupe.labels import folder_labels, read_labels, table_labels
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.index.rows import images
+from imgdup.index.columns import images
 
 FILES = [
     File(b"/data/cat/1.jpg"),

@@ -11,7 +11,7 @@ from array_rows import File, rows_of
 from imgdup.dedupe.components import component_labels
 from imgdup.dedupe.split import parse_ratios, split
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.index.rows import images
+from imgdup.index.columns import images
 from imgdup.output.cleaning import save_split
 
 RATIOS = {"train": 0.7, "val": 0.2, "test": 0.1}

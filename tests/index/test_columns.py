@@ -8,19 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgdup.images.formats import REASONS
 from imgdup.index.columns import (
-    UNKNOWN,
-    PathsBuilder,
     TextBuilder,
-    Why,
     empty_columns,
     failure_arrays,
-    failure_of,
-    hopeful_rows,
-    merge_sorted,
+    failure_detail,
 )
-from imgdup.index.terms import Terms
+from imgdup.index.paths import PathsBuilder, merge_sorted
 from imgdup.system.paths import is_below, join, path_key
 
 NAMES = st.binary(min_size=1, max_size=3).filter(
@@ -131,35 +125,8 @@ def test_empty_columns_have_the_width_of_the_hash():
 
 
 def test_failures_come_back_by_row():
-    failures = {
-        7: Why("ends early", Terms(1, 2, 3, 4, 5)),
-        2: Why("über \udcff", Terms(6, 7, 8, 9, 0)),
-    }
+    details = {7: "ends early", 2: "über \udcff"}
 
-    arrays = failure_arrays(failures)
+    arrays = failure_arrays(details)
 
-    assert [failure_of(arrays, row) for row in (2, 7, 5)] == [failures[2], failures[7], UNKNOWN]
-
-
-@pytest.mark.parametrize(
-    ("reason", "now", "hopeful"),
-    [
-        ("too-large", Terms(6, 5, 5, 5, 0), True),
-        ("too-large", Terms(5, 6, 5, 5, 0), True),
-        ("too-large", Terms(5, 5, 5, 6, 0), True),
-        ("too-large", Terms(4, 5, 9, 5, 1), False),
-        ("timed-out", Terms(5, 5, 6, 5, 0), True),
-        ("timed-out", Terms(9, 9, 5, 9, 1), False),
-        ("crashed", Terms(5, 5, 5, 6, 0), True),
-        ("unsupported", Terms(5, 5, 5, 5, 1), True),
-        ("unsupported", Terms(9, 9, 9, 9, 0), False),
-        ("damaged", Terms(9, 9, 9, 9, 1), False),
-    ],
-)
-def test_a_failure_is_hopeful_when_a_limit_that_decided_it_has_risen(reason, now, hopeful):
-    arrays = failure_arrays({1: Why("", Terms(5, 5, 5, 5, 0))})
-    arrays["status"] = np.array([0, REASONS.index(reason)], np.uint8)
-
-    found = hopeful_rows(arrays, now)
-
-    assert found == ({1} if hopeful else set())
+    assert [failure_detail(arrays, row) for row in (2, 7, 5)] == [details[2], details[7], ""]

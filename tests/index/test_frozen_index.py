@@ -1,4 +1,4 @@
-"""An index of format version 1, written once by data/make_frozen.py, is read for ever."""
+"""Indexes of format version 1, written once by data/make_frozen.py, are read for ever."""
 
 import os
 import shutil
@@ -12,12 +12,18 @@ from imgdup.index import folder, store
 from imgdup.query import check_index as check
 from imgdup.query.probe import Probe
 
-VERSION_1 = make_frozen.path().parents[1] / "1" / "index"
+VERSION_1 = make_frozen.path().parents[1] / "1"
+FROZEN = [VERSION_1 / "index", VERSION_1 / "index-with-identity"]
+
+
+@pytest.fixture(scope="module", params=FROZEN, ids=lambda place: place.name)
+def frozen(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def index():
-    return ImageIndex.open(VERSION_1)
+def index(frozen):
+    return ImageIndex.open(frozen)
 
 
 def test_it_holds_what_was_written(index):
@@ -53,13 +59,13 @@ def test_it_is_what_is_written_today(tmp_path):
     make_frozen.write_index(tmp_path / "index")
 
     today = folder.generation_path(tmp_path / "index", 1)
-    assert today.read_bytes() == folder.generation_path(VERSION_1, 1).read_bytes()
+    assert today.read_bytes() == folder.generation_path(make_frozen.index_path(), 1).read_bytes()
 
 
-def test_an_update_of_a_copy_writes_a_new_generation(tmp_path):
+def test_an_update_of_a_copy_writes_a_new_generation(frozen, tmp_path):
     from imgdup.build.update import update_index
 
-    shutil.copytree(VERSION_1, tmp_path / "index")
+    shutil.copytree(frozen, tmp_path / "index")
     (tmp_path / "photos").mkdir()
 
     update_index(tmp_path / "index", [str(tmp_path / "photos")])

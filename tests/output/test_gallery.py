@@ -10,7 +10,7 @@ from array_rows import File, rows_of
 from imgdup.dedupe import find_duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import ImageSet, compare
-from imgdup.index.rows import images
+from imgdup.index.columns import images
 from imgdup.output.gallery import entry, page_groups, save_duplicates, save_leaks
 
 

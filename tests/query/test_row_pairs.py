@@ -11,7 +11,7 @@ from make_sample import encode, photo
 
 from imgdup import ImageIndex
 from imgdup.build.settings import Settings
-from imgdup.index.rows import images
+from imgdup.index.columns import images
 from imgdup.query.row_pairs import Side, iter_row_pairs
 from imgdup.workers.pool import inline
 

@@ -18,7 +18,7 @@ from imgdup.dedupe.check_plan import check_plan
 from imgdup.dedupe.plan import Plan, Removal
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index import folder
-from imgdup.index.rows import Rows
+from imgdup.index.columns import Rows
 from imgdup.system.paths import absolute
 
 

@@ -1,7 +1,7 @@
-"""Results of one batch <-> one part file, so that a killed run loses next to nothing.
+"""Results of one batch <-> one checkpoint file, so that a killed run loses next to nothing.
 
-Part names mean nothing. What counts as done is found out file by file, so a run resumes after
-files were added, and with another number of workers.
+The names of checkpoints mean nothing. What counts as done is found out file by file, so a run
+resumes after files were added, and with another number of workers.
 """
 
 import heapq
@@ -17,29 +17,25 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from imgdup.errors import ImgdupError
-from imgdup.images.formats import REASONS
 from imgdup.index import store
-from imgdup.index.columns import TextBuilder, TextColumn, Why, failure_arrays, hopeful_rows
-from imgdup.index.terms import Terms
+from imgdup.index.columns import TextBuilder, TextColumn, failure_arrays
 from imgdup.system.limits import Limits
 from imgdup.system.paths import path_key
 
 log = logging.getLogger(__name__)
 
 NAME_BYTES = 8
-PART_NAME = re.compile(f"[0-9a-f]{{{2 * NAME_BYTES}}}")
+CHECKPOINT_NAME = re.compile(f"[0-9a-f]{{{2 * NAME_BYTES}}}")
 
-OPEN_PARTS = 64  # at a time; each column is gathered from all parts, and opening takes 1 ms
+# At a time; each column is gathered from all checkpoints, and opening one takes 1 ms.
+OPEN_CHECKPOINTS = 64
 
-# A status byte of parts alone: the file was read again and its bytes are those that the old
+# A status byte of checkpoints alone: the file was read again and its bytes are those that the old
 # generation knows, so nothing was decoded and the old row stays.
 SAME_BYTES = 255
 
-# Failures that say something of the moment, not of the file: tried again at every run.
-PASSING = frozenset(REASONS.index(r) for r in ("unreadable", "changed", "missing"))
-
-# A file may change within one tick of its clock without a new mtime. Whole seconds are taken
-# for a clock of 2 s (FAT), others for one of 20 ms (the kernel's tick, with room).
+# A file may change within one tick of its clock without a new mtime. Whole seconds suggest a
+# clock of 2 s (FAT), others one of 20 ms (the kernel's tick, with room).
 COARSE_TICK_NS = 2_000_000_000
 FINE_TICK_NS = 20_000_000
 
@@ -50,8 +46,8 @@ def is_settled(mtime_ns: int, seen_ns: int) -> bool:
     return mtime_ns < seen_ns - tick_ns
 
 
-class Item(NamedTuple):
-    """A file to hash; `digest` is that of the row that may still be true, or empty."""
+class FileToHash(NamedTuple):
+    """A file to hash; `digest` is that of the old row that may still be true, or empty."""
 
     row: int
     path: bytes
@@ -60,10 +56,10 @@ class Item(NamedTuple):
     digest: bytes
 
 
-class Job(NamedTuple):
+class BatchSettings(NamedTuple):
     """What all batches of a run share."""
 
-    parts_folder: Path
+    checkpoints_folder: Path
     parameters: dict[str, Any]
     limits: Limits
 
@@ -73,45 +69,44 @@ class Job(NamedTuple):
         return int(self.parameters["bits"]) // 64
 
 
-class Result(NamedTuple):
-    """The name of the part ("" where nothing had to be written) and the status of each row."""
+class BatchResult(NamedTuple):
+    """The name of the checkpoint ("" where nothing had to be written); the status of each row."""
 
-    part: str
+    checkpoint: str
     statuses: bytes
 
 
-class Done(NamedTuple):
-    """A file that a part has the answer for; `hopeful` if it could end otherwise now."""
+class CheckpointRow(NamedTuple):
+    """The answer for one file, in a checkpoint."""
 
-    part: str
+    checkpoint: str
     row: int
     size: int
     mtime_ns: int
     hashed_ns: int
     status: int
-    hopeful: bool
 
 
-def write_part(
+def write_checkpoint(
     folder: Path,
     head: Mapping[str, Any],
     paths: Sequence[bytes],
     columns: Mapping[str, npt.NDArray[Any]],
-    failures: Mapping[int, Why],
+    failures: Mapping[int, str],
 ) -> str:
-    """Write one part and return its name.
+    """Write one checkpoint and return its name.
 
     Parameters
     ----------
     folder : Path
-        Where parts lie.
+        Where checkpoints lie.
     head : mapping
-        The hash parameters (`Job.parameters`) and ``hashed_ns``, when the batch began.
+        The hash parameters (`BatchSettings.parameters`) and ``hashed_ns``, when the batch began.
     paths : sequence of bytes
         The absolute path of each row, in path order.
     columns : mapping of ndarray
-        The fields of `imgdup.index.columns`, one row a path.
-    failures : mapping of int to Why
+        The fields of `imgdup.index.columns`, one row per path.
+    failures : mapping of int to str
         What went wrong, by row, for rows whose status is not ok.
     """
     texts = TextBuilder()
@@ -129,17 +124,16 @@ def write_part(
     return name
 
 
-class Parts:
-    """The part files of an interrupted run that fit the hash parameters of this one.
+class Checkpoints:
+    """The checkpoints of an interrupted run that have the hash parameters of this one.
 
-    Damaged parts, and those of other parameters, are left out: their files are done again.
+    Damaged ones, and those of other parameters, are left out: their files are hashed again.
     """
 
-    def __init__(self, folder: Path, parameters: Mapping[str, Any], terms: Terms) -> None:
+    def __init__(self, folder: Path, parameters: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.terms = terms
         self._first_keys: list[tuple[bytes, str]] = []
-        for name in filter(PART_NAME.fullmatch, sorted(os.listdir(folder))):
+        for name in filter(CHECKPOINT_NAME.fullmatch, sorted(os.listdir(folder))):
             key = self._first_key(name, parameters)
             if key is not None:
                 self._first_keys.append((key, name))
@@ -147,57 +141,58 @@ class Parts:
 
     def _first_key(self, name: str, parameters: Mapping[str, Any]) -> bytes | None:
         try:
-            part = store.load(self.folder / name, verify=True)
-            fits = all(part.head.get(key) == value for key, value in parameters.items())
-            paths = TextColumn(part.arrays["path_offsets"], part.arrays["path_blob"])
+            found = store.load(self.folder / name, verify=True)
+            fits = all(found.head.get(key) == value for key, value in parameters.items())
+            paths = TextColumn(found.arrays["path_offsets"], found.arrays["path_blob"])
             return path_key(paths[0]) if fits and len(paths) else None
         except (ImgdupError, OSError, KeyError) as error:
-            log.warning("a damaged part is done again: %s", str(error).partition(";")[0])
+            reason = str(error).partition(";")[0]
+            log.warning("a checkpoint is damaged, its files are hashed again: %s", reason)
             (self.folder / name).unlink(missing_ok=True)
             return None
 
     def __len__(self) -> int:
-        """Count the usable parts."""
+        """Count the usable checkpoints."""
         return len(self._first_keys)
 
-    def done(self) -> Iterator[tuple[bytes, Done]]:
-        """Yield ``(path_key, Done)`` of each row of each part, in path order.
+    def rows(self) -> Iterator[tuple[bytes, CheckpointRow]]:
+        """Yield ``(path_key, CheckpointRow)`` of each row of each checkpoint, in path order.
 
-        A part is opened when the walk comes to its first path, so only parts that overlap are
-        open at a time.
+        A checkpoint is opened when the walk comes to its first path, so only those that overlap
+        are open at a time.
         """
         waiting = list(reversed(self._first_keys))
-        open_rows: list[tuple[bytes, str, Done, Iterator[tuple[bytes, Done]]]] = []
+        open_rows: list[_OpenRows] = []
         while waiting or open_rows:
             while waiting and (not open_rows or waiting[-1][0] <= open_rows[0][0]):
-                _push(open_rows, self._rows(waiting.pop()[1]))
-            key, _, done, rows = heapq.heappop(open_rows)
-            yield key, done
-            _push(open_rows, rows)
+                _push(open_rows, self._rows_of(waiting.pop()[1]))
+            key, _, row, rest = heapq.heappop(open_rows)
+            yield key, row
+            _push(open_rows, rest)
 
-    def _rows(self, name: str) -> Iterator[tuple[bytes, Done]]:
-        part = load_part(self.folder, name)
-        paths = TextColumn(part.arrays["path_offsets"], part.arrays["path_blob"])
-        facts = zip(*(part.arrays[f].tolist() for f in ("size", "mtime_ns", "status")), strict=True)
-        hopeful, hashed_ns = hopeful_rows(part.arrays, self.terms), int(part.head["hashed_ns"])
+    def _rows_of(self, name: str) -> Iterator[tuple[bytes, CheckpointRow]]:
+        found = load_checkpoint(self.folder, name)
+        arrays, hashed_ns = found.arrays, int(found.head["hashed_ns"])
+        paths = TextColumn(arrays["path_offsets"], arrays["path_blob"])
+        facts = zip(*(arrays[f].tolist() for f in ("size", "mtime_ns", "status")), strict=True)
         for row, (size, mtime_ns, status) in enumerate(facts):
-            done = Done(name, row, size, mtime_ns, hashed_ns, status, row in hopeful)
-            yield path_key(paths[row]), done
+            yield path_key(paths[row]), CheckpointRow(name, row, size, mtime_ns, hashed_ns, status)
 
 
-def _push(
-    heap: list[tuple[bytes, str, Done, Iterator[tuple[bytes, Done]]]],
-    rows: Iterator[tuple[bytes, Done]],
-) -> None:
+# The next row of a checkpoint with its key and the checkpoint's name, and the rows behind it.
+_OpenRows = tuple[bytes, str, CheckpointRow, Iterator[tuple[bytes, CheckpointRow]]]
+
+
+def _push(heap: list[_OpenRows], rows: Iterator[tuple[bytes, CheckpointRow]]) -> None:
     following = next(rows, None)
     if following is not None:
-        key, done = following
-        heapq.heappush(heap, (key, done.part, done, rows))
+        key, row = following
+        heapq.heappush(heap, (key, row.checkpoint, row, rows))
 
 
-@lru_cache(maxsize=OPEN_PARTS)
-def load_part(folder: Path, name: str) -> store.Stored:
-    """Open a part that was sound when this run began; some stay open until `sweep_parts`.
+@lru_cache(maxsize=OPEN_CHECKPOINTS)
+def load_checkpoint(folder: Path, name: str) -> store.Stored:
+    """Open a checkpoint that was valid when this run began; some stay open until they are swept.
 
     Raises
     ------
@@ -213,8 +208,8 @@ def load_part(folder: Path, name: str) -> store.Stored:
         ) from error
 
 
-def sweep_parts(folder: Path) -> None:
-    """Delete all parts: their rows are in a generation, or of no use."""
-    load_part.cache_clear()  # what is mapped cannot be deleted on Windows
-    for name in filter(PART_NAME.fullmatch, os.listdir(folder)):
+def sweep_checkpoints(folder: Path) -> None:
+    """Delete all checkpoints: their rows are in a generation, or of no use."""
+    load_checkpoint.cache_clear()  # what is mapped cannot be deleted on Windows
+    for name in filter(CHECKPOINT_NAME.fullmatch, os.listdir(folder)):
         (folder / name).unlink(missing_ok=True)

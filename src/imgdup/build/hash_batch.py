@@ -1,6 +1,7 @@
-"""One batch of files -> one part: what a worker process does.
+"""One batch of files -> one checkpoint: what a worker process does.
 
 Every file gives a row, whatever is in it: its facts and hashes, or the reason why there are none.
+The parent imports this module to name the function, so the decoders are imported at the first use.
 """
 
 import time
@@ -8,14 +9,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from imgdup.build.checkpoints import SAME_BYTES, Item, Job, Result, write_part
+from imgdup.build.checkpoints import (
+    SAME_BYTES,
+    BatchResult,
+    BatchSettings,
+    FileToHash,
+    write_checkpoint,
+)
 from imgdup.errors import ImageError, as_image_error
 from imgdup.hashing import fingerprints
-from imgdup.images.decode import content_digest, decode, read_file
 from imgdup.images.formats import FORMATS, REASONS
 from imgdup.images.gray import GrayImage
-from imgdup.index.columns import Why, empty_columns
-from imgdup.index.terms import terms_of
+from imgdup.index.columns import empty_columns
+from imgdup.system.files import content_digest, read_file
 from imgdup.workers.pool import Stopped
 
 # So many pictures are decoded, then hashed in one call: few enough to be found in the cache still.
@@ -26,55 +32,57 @@ FORMAT_BYTES = {name: i for i, name in enumerate(FORMATS)}
 STATUS_BYTES = {reason: i for i, reason in enumerate(REASONS)}
 
 
-def hash_batch(job: Job, items: Sequence[Item], before_item: Callable[[int], None]) -> Result:
-    """Hash the files of one batch and write their part.
+def hash_batch(
+    settings: BatchSettings, files: Sequence[FileToHash], before_item: Callable[[int], None]
+) -> BatchResult:
+    """Hash the files of one batch and write their checkpoint.
 
     Parameters
     ----------
-    job : Job
-        Hash parameters, limits, and where the part goes.
-    items : sequence of Item
-        The files, in path order.
+    settings : BatchSettings
+        Hash parameters, limits, and where the checkpoint goes.
+    files : sequence of FileToHash
+        In path order.
     before_item : callable
         Is called with the position of each file before it is touched; it may raise `Stopped`,
         then what is finished is written.
     """
     hashed_ns = time.time_ns()
-    sheet = _Sheet(job, len(items))
+    rows = _BatchRows(settings, len(files))
     n_done = 0
     try:
-        for i, item in enumerate(items):
+        for i, file in enumerate(files):
             before_item(i)
-            sheet.fill(i, item)
+            rows.fill(i, file)
             n_done = i + 1
     except Stopped:
         pass
-    sheet.hash_waiting()
-    statuses = sheet.columns["status"][:n_done]
+    rows.hash_waiting()
+    statuses = rows.columns["status"][:n_done]
     name = ""
     if np.any(statuses != SAME_BYTES):
-        paths = [item.path for item in items[:n_done]]
-        head = {**job.parameters, "hashed_ns": hashed_ns}
-        name = write_part(job.parts_folder, head, paths, sheet.columns, sheet.failures)
-    return Result(name, statuses.tobytes())
+        paths = [file.path for file in files[:n_done]]
+        head = {**settings.parameters, "hashed_ns": hashed_ns}
+        folder = settings.checkpoints_folder
+        name = write_checkpoint(folder, head, paths, rows.columns, rows.failures)
+    return BatchResult(name, statuses.tobytes())
 
 
-class _Sheet:
+class _BatchRows:
     """The rows of a batch as they fill; hashes come some pictures later than the other facts."""
 
-    def __init__(self, job: Job, n_rows: int) -> None:
-        self.columns = empty_columns(n_rows, job.words)
-        self.failures: dict[int, Why] = {}
-        self._job = job
-        self._terms = terms_of(job.limits)
+    def __init__(self, settings: BatchSettings, n_rows: int) -> None:
+        self.columns = empty_columns(n_rows, settings.words)
+        self.failures: dict[int, str] = {}
+        self._settings = settings
         self._waiting: list[tuple[int, GrayImage]] = []
         self._waiting_bytes = 0
 
-    def fill(self, i: int, item: Item) -> None:
+    def fill(self, i: int, file: FileToHash) -> None:
         """Fill row `i` with what the file holds, or with why it gave nothing."""
-        self.columns["size"][i], self.columns["mtime_ns"][i] = item.size, item.mtime_ns
+        self.columns["size"][i], self.columns["mtime_ns"][i] = file.size, file.mtime_ns
         try:
-            self._read(i, item)
+            self._read(i, file)
         except Exception as error:  # whatever it is, it is the answer for this file
             self._fail(i, as_image_error(error))
         if len(self._waiting) == TOGETHER or self._waiting_bytes > TOGETHER_BYTES:
@@ -82,14 +90,16 @@ class _Sheet:
 
     def _fail(self, i: int, error: ImageError) -> None:
         self.columns["status"][i] = STATUS_BYTES[error.reason]
-        self.failures[i] = Why(error.detail, self._terms)
+        self.failures[i] = error.detail
 
-    def _read(self, i: int, item: Item) -> None:
-        columns, limits = self.columns, self._job.limits
-        content = read_file(item.path, limits)
+    def _read(self, i: int, file: FileToHash) -> None:
+        from imgdup.images.decode import decode  # OpenCV, which the parent need not import
+
+        columns, limits = self.columns, self._settings.limits
+        content = read_file(file.path, limits)
         columns["size"][i], columns["mtime_ns"][i] = content.size, content.mtime_ns
         digest = content_digest(content.data)
-        if digest == item.digest:
+        if digest == file.digest:
             columns["status"][i] = SAME_BYTES
             return
         columns["digest"][i] = np.frombuffer(digest, np.uint8)
@@ -115,7 +125,7 @@ class _Sheet:
         """Hash some pictures, or none of them."""
         if waiting:
             columns, rows = self.columns, [i for i, _ in waiting]
-            parameters = self._job.parameters
+            parameters = self._settings.parameters
             found = fingerprints(
                 [gray for _, gray in waiting], parameters["hash"], parameters["bits"]
             )

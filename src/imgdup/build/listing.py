@@ -1,53 +1,72 @@
-"""The disk, the old generation and the parts -> one listing that says what must be read.
+"""The disk, the old generation and the checkpoints -> one listing that says what must be read.
 
 Three streams in path order become one: files on the disk, rows of the old generation, rows of
-parts that an interrupted run left. Nothing is held but the listing itself.
+checkpoints that an interrupted run left. Nothing is held but the listing itself.
 """
 
-import os
 from array import array
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from imgdup.build.checkpoints import PASSING, SAME_BYTES, Done, is_settled
-from imgdup.build.losses import Losses
-from imgdup.build.old_rows import OldRow
-from imgdup.build.sources import Candidate, Tally, reaches, stat_files, walk
-from imgdup.images.formats import OK
-from imgdup.index.columns import Paths, PathsBuilder, merge_sorted
-from imgdup.index.generation import ScanOptions
+from imgdup.build.checkpoints import SAME_BYTES, CheckpointRow, is_settled
+from imgdup.build.roots import Scan, UnmountGuard
+from imgdup.build.sources import Candidate, Tally, stat_files, walk
+from imgdup.images.formats import OK, REASONS
+from imgdup.index.paths import Paths, PathsBuilder, merge_sorted
 from imgdup.system.paths import is_below, path_key
 
 TO_READ = -1  # origin of a row that no one has the answer for
-OLD = 0  # origin of a row of the old generation; part k has the origin k >= 1
+OLD = 0  # origin of a row of the old generation; checkpoint k has the origin k >= 1
+
+# Failures that may be over the next time: tried again at every run.
+PASSING = frozenset(REASONS.index(r) for r in ("unreadable", "changed", "missing"))
+
+BLOCK_ROWS = 1 << 16  # of the old generation, turned into Python numbers at a time
 
 
-class Scope(NamedTuple):
-    """A folder to scan, or single files; rows of the old generation elsewhere stay."""
+class OldRow(NamedTuple):
+    """What the old generation knows of a path; `scanned_ns` is when its root was scanned."""
 
-    folder: bytes
+    row: int
     root: bytes
-    options: ScanOptions
-    files: frozenset[bytes] = frozenset()
-
-    @property
-    def where(self) -> str:
-        """Name it for people."""
-        return os.fsdecode(self.folder) or "files named one by one"
-
-    def covers(self, path: bytes, root: bytes) -> bool:
-        """Tell whether the scan would have found the file of a row that lies in a root."""
-        if self.files:
-            return path in self.files
-        is_ours = root == self.root or reaches(self.root, self.options, path)
-        return is_below(path, self.folder) and is_ours
+    size: int
+    mtime_ns: int
+    status: int
+    scanned_ns: int
 
 
-class Found(NamedTuple):
-    """A file on the disk, and the root of the scope that found it."""
+def old_row_stream(
+    paths: Paths, columns: Mapping[str, Any], scanned_ns: Mapping[bytes, int]
+) -> Iterator[tuple[bytes, OldRow]]:
+    """Yield ``(path_key, OldRow)`` of each row of a generation, in path order."""
+    return merge_sorted(
+        [_old_rows(paths, columns, scanned_ns, spans) for spans in paths.sorted_spans]
+    )
+
+
+def _old_rows(
+    paths: Paths,
+    columns: Mapping[str, Any],
+    scanned_ns: Mapping[bytes, int],
+    spans: Sequence[tuple[int, int]],
+) -> Iterator[tuple[bytes, OldRow]]:
+    names = ("size", "mtime_ns", "status")
+    for begin, end in spans:
+        for start in range(begin, end, BLOCK_ROWS):
+            stop = min(start + BLOCK_ROWS, end)
+            facts = (columns[name][start:stop].tolist() for name in names)
+            block = zip(paths.between(start, stop), *facts, strict=True)
+            for row, (path, size, mtime_ns, status) in enumerate(block, start):
+                root = paths.root_of(row)
+                seen_ns = scanned_ns.get(root, 0)
+                yield path_key(path), OldRow(row, root, size, mtime_ns, status, seen_ns)
+
+
+class FoundFile(NamedTuple):
+    """A file on the disk, and the root of the scan that found it."""
 
     root: bytes
     file: Candidate
@@ -55,22 +74,23 @@ class Found(NamedTuple):
 
 @dataclass
 class Listing:
-    """The listing: one row a path, in path order, and where its facts come from.
+    """The listing: one row per path, in path order, and where its facts come from.
 
     Attributes
     ----------
     origin, origin_row : array of int
-        ``TO_READ``, or ``OLD`` and the row of the old generation, or the number of a part in
-        ``part_names`` and its row.
+        ``TO_READ``, or ``OLD`` and the row of the old generation, or the number of a checkpoint
+        in ``checkpoint_names`` and its row.
     size, mtime_ns : array of int
         As the scan found them.
-    linked : list of (row, device, inode)
-        Scanned files that may have other names.
-    doubtful : dict
+    device, inode : array of int
+        Which file each row names: a number in ``devices``, and its inode; zeros where it was not
+        scanned.
+    recheck : dict
         Row -> old row of files that could have changed within a tick of the clock.
     failed_before : dict
         Row -> old row of failures that are tried again and may be what they were.
-    kept : list of int
+    kept : array of int
         Rows that were not looked at.
     kept_ns : dict
         Root -> the oldest scan that its kept rows go back to.
@@ -81,11 +101,13 @@ class Listing:
     origin_row: "array[int]" = field(default_factory=lambda: array("q"))
     size: "array[int]" = field(default_factory=lambda: array("q"))
     mtime_ns: "array[int]" = field(default_factory=lambda: array("q"))
-    part_names: list[str] = field(default_factory=lambda: [""])
-    linked: list[tuple[int, int, int]] = field(default_factory=list)
-    doubtful: dict[int, int] = field(default_factory=dict)
+    device: "array[int]" = field(default_factory=lambda: array("I"))
+    inode: "array[int]" = field(default_factory=lambda: array("Q"))
+    devices: list[int] = field(default_factory=lambda: [0])
+    checkpoint_names: list[str] = field(default_factory=lambda: [""])
+    recheck: dict[int, int] = field(default_factory=dict)
     failed_before: dict[int, OldRow] = field(default_factory=dict)
-    kept: list[int] = field(default_factory=list)
+    kept: "array[int]" = field(default_factory=lambda: array("q"))
     kept_ns: dict[bytes, int] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     n_seen: int = 0
@@ -94,7 +116,8 @@ class Listing:
     def __post_init__(self) -> None:
         """Prepare what grows with the listing and what only the making needs."""
         self._paths = PathsBuilder(self.roots)
-        self._part_numbers: dict[str, int] = {}
+        self._checkpoint_numbers: dict[str, int] = {}
+        self._device_numbers = {device: number for number, device in enumerate(self.devices)}
 
     @property
     def paths(self) -> Paths:
@@ -105,121 +128,133 @@ class Listing:
         """Count the rows."""
         return len(self.origin)
 
-    def add(
-        self, root: bytes, path: bytes, origin: int, origin_row: int, size: int, mtime_ns: int
-    ) -> None:
+    def add(self, root: bytes, file: Candidate, origin: int, origin_row: int) -> None:
         """Add the next row in path order."""
-        self._paths.append(root, path)
+        self._paths.append(root, file.path)
         self.origin.append(origin)
         self.origin_row.append(origin_row)
-        self.size.append(size)
-        self.mtime_ns.append(mtime_ns)
+        self.size.append(file.size)
+        self.mtime_ns.append(file.mtime_ns)
+        self.device.append(self._device_number(file.device))
+        self.inode.append(file.inode)
 
     def keep(self, root: bytes, path: bytes, old: OldRow) -> None:
         """Add the next row as it was: its file was not looked at."""
         self.kept.append(len(self))
-        self.add(root, path, OLD, old.row, old.size, old.mtime_ns)
+        self.add(root, Candidate(path, old.size, old.mtime_ns, 0, 0), OLD, old.row)
         self.kept_ns[root] = min(old.scanned_ns, self.kept_ns.get(root, old.scanned_ns))
 
     def without(self, gone: Container[int]) -> "Listing":
         """Return the listing less some rows that vanished meanwhile.
 
-        All its rows have an answer: what was in doubt is not taken over.
+        All its rows have an answer: what was to be checked again is not taken over.
         """
-        rest = Listing(self.roots, part_names=self.part_names, tally=self.tally)
+        rest = Listing(self.roots, checkpoint_names=self.checkpoint_names, tally=self.tally)
         rest.kept_ns = self.kept_ns
         rest.n_seen, rest.n_removed = self.n_seen, self.n_removed
-        new_row, paths = {}, self.paths
-        columns = (paths, self.origin, self.origin_row, self.size, self.mtime_ns)
-        for row, values in enumerate(zip(*columns, strict=True)):
+        kept, paths = set(self.kept), self.paths
+        columns = (paths, self.size, self.mtime_ns, self.device, self.inode)
+        for row, (path, size, mtime_ns, device, inode) in enumerate(zip(*columns, strict=True)):
             if row not in gone:
-                new_row[row] = len(rest)
-                rest.add(paths.root_of(row), *values)
-        rest.linked = [(new_row[r], d, i) for r, d, i in self.linked if r in new_row]
-        rest.kept = [new_row[r] for r in self.kept]
+                if row in kept:
+                    rest.kept.append(len(rest))
+                file = Candidate(path, size, mtime_ns, self.devices[device], inode)
+                rest.add(paths.root_of(row), file, self.origin[row], self.origin_row[row])
         return rest
 
-    def part_number(self, name: str) -> int:
-        """Return the origin that stands for a part."""
-        if name not in self._part_numbers:
-            self._part_numbers[name] = len(self.part_names)
-            self.part_names.append(name)
-        return self._part_numbers[name]
+    def checkpoint_number(self, name: str) -> int:
+        """Return the origin that stands for a checkpoint."""
+        if name not in self._checkpoint_numbers:
+            self._checkpoint_numbers[name] = len(self.checkpoint_names)
+            self.checkpoint_names.append(name)
+        return self._checkpoint_numbers[name]
+
+    def _device_number(self, device: int) -> int:
+        if device not in self._device_numbers:
+            self._device_numbers[device] = len(self.devices)
+            self.devices.append(device)
+        return self._device_numbers[device]
+
+
+class ListingOptions(NamedTuple):
+    """What a listing is made for.
+
+    ``forgotten`` are roots, and single files, whose rows leave; ``allow_removals`` says that a
+    scan may lose all or most of its files; ``retry_failed`` that all failures are tried again.
+    """
+
+    forgotten: Container[bytes] = frozenset()
+    allow_removals: bool = False
+    retry_failed: bool = False
 
 
 def build_listing(
-    scopes: Sequence[Scope],
-    roots: Sequence[bytes],
+    scans: Sequence[Scan],
+    listing: Listing,
     index_folder: bytes,
-    old_rows: Iterable[tuple[bytes, OldRow]],
-    done_rows: Iterable[tuple[bytes, Done]],
-    *,
-    forgotten: Container[bytes] = (),
-    allow_removals: bool = False,
+    known: Sequence[Iterable[tuple[bytes, OldRow | CheckpointRow]]],
+    options: ListingOptions,
 ) -> Listing:
     """List all files of the next generation and say where the facts of each come from.
 
     Parameters
     ----------
-    scopes : sequence of Scope
+    scans : sequence of Scan
         What to scan, disjoint.
-    roots : sequence of bytes
-        All roots of the next generation; one that is new takes the rows of those in it that left.
+    listing : Listing
+        An empty one, with all roots of the next generation; a root that is new takes the rows of
+        those in it that left.
     index_folder : bytes
         Absolute path of the index, which is not scanned.
-    old_rows, done_rows : iterable of (path_key, row)
-        The old generation and the parts, in path order.
-    forgotten : container of bytes
-        Roots, and single files, whose rows leave.
-    allow_removals : bool
-        Whether a scope may lose all or most of its files.
+    known : sequence of iterables of (path_key, row)
+        The old generation and the checkpoints, each in path order.
+    options : ListingOptions
+
+    Returns
+    -------
+    Listing
+        `listing`, filled.
 
     Raises
     ------
     ImgdupError
-        If a scope lost all that was known in it, or over half of more than 100 files.
+        If a scan lost all that was known in it, or most of it; see `UnmountGuard`.
     """
-    survey = Listing(roots)
-    scanned = _scan(scopes, index_folder, survey.tally)
-    losses = [(scope, Losses(scope.where)) for scope in scopes]
-    streams: list[Iterator[tuple[bytes, Any]]] = [scanned, iter(old_rows), iter(done_rows)]
+    guards = [(scan, UnmountGuard(scan)) for scan in scans]
+    files = [_found_files(scan, index_folder, listing.tally) for scan in scans]
+    streams: list[Iterator[tuple[bytes, Any]]] = [merge_sorted(files), *map(iter, known)]
     for key, group in groupby(merge_sorted(streams), key=itemgetter(0)):
         found, old, done = _sort_out(row for _, row in group)
         path = key.replace(b"\0", b"/")
         if found is not None:
-            _add_found(survey, found, old, done)
-        if old is not None and (path in forgotten or old.root in forgotten):
-            survey.n_removed += 1
+            _add_found(listing, found, old, done, retry_failed=options.retry_failed)
+        if old is not None and (path in options.forgotten or old.root in options.forgotten):
+            listing.n_removed += 1
         elif old is not None:
-            _account(survey, path, old, losses, found=found is not None)
-    if not allow_removals:
-        for _, loss in losses:
-            loss.check()
-    return survey
+            _account(listing, path, old, guards, found=found is not None)
+    if not options.allow_removals:
+        for _, guard in guards:
+            guard.check()
+    return listing
 
 
-def _scan(
-    scopes: Sequence[Scope], index_folder: bytes, tally: Tally
-) -> Iterator[tuple[bytes, Found]]:
-    """Yield what the scopes hold, in path order; what several hold, the first one's first."""
-    return merge_sorted([_found(scope, index_folder, tally) for scope in scopes])
-
-
-def _found(scope: Scope, index_folder: bytes, tally: Tally) -> Iterator[tuple[bytes, Found]]:
-    if scope.files:
-        files = stat_files(scope.files, tally)
+def _found_files(
+    scan: Scan, index_folder: bytes, tally: Tally
+) -> Iterator[tuple[bytes, FoundFile]]:
+    if scan.files:
+        files = stat_files(scan.files, tally)
     else:
-        files = walk(scope.folder, scope.root, scope.options, index_folder, tally)
-    return ((path_key(file.path), Found(scope.root, file)) for file in files)
+        files = walk(scan.folder, scan.root, scan.options, index_folder, tally)
+    return ((path_key(file.path), FoundFile(scan.root, file)) for file in files)
 
 
 def _sort_out(
-    rows: Iterable[Found | OldRow | Done],
-) -> tuple[Found | None, OldRow | None, list[Done]]:
+    rows: Iterable[FoundFile | OldRow | CheckpointRow],
+) -> tuple[FoundFile | None, OldRow | None, list[CheckpointRow]]:
     """Part the rows of one path by the stream they came from."""
     found, old, done = None, None, []
     for row in rows:
-        if isinstance(row, Found):
+        if isinstance(row, FoundFile):
             found = found or row
         elif isinstance(row, OldRow):
             old = row
@@ -228,56 +263,66 @@ def _sort_out(
     return found, old, done
 
 
-def _add_found(survey: Listing, there: Found, old: OldRow | None, done: list[Done]) -> None:
+def _add_found(
+    listing: Listing,
+    found: FoundFile,
+    old: OldRow | None,
+    done: list[CheckpointRow],
+    *,
+    retry_failed: bool,
+) -> None:
     """Add a file that is on the disk, with the best answer there is for it."""
-    root, found = there
-    survey.n_seen += 1
-    row = len(survey)
-    if found.inode:
-        survey.linked.append((row, found.device, found.inode))
+    root, file = found
+    row = len(listing)
+    listing.n_seen += 1
     origin, origin_row = TO_READ, 0
-    if old is not None and _agrees(old, found):
-        if _stands(old, found, old.scanned_ns):
+    if old is not None and _agrees(old, file):
+        if _is_final(old, old.scanned_ns, retry_failed=retry_failed):
             origin, origin_row = OLD, old.row
         elif old.status == OK:
-            survey.doubtful[row] = old.row
-        elif not old.hopeful:
-            survey.failed_before[row] = old
+            listing.recheck[row] = old.row
+        else:
+            listing.failed_before[row] = old
     if origin == TO_READ:
-        answer = next((d for d in done if _is_answer(d, found)), None)
-        if answer is not None:
-            origin, origin_row = survey.part_number(answer.part), answer.row
-    survey.add(root, found.path, origin, origin_row, found.size, found.mtime_ns)
+        for each in done:
+            if _is_answer(each, file, retry_failed=retry_failed):
+                origin, origin_row = listing.checkpoint_number(each.checkpoint), each.row
+                break
+    listing.add(root, file, origin, origin_row)
 
 
-def _agrees(known: OldRow | Done, found: Candidate) -> bool:
-    return (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
+def _agrees(known: OldRow | CheckpointRow, file: Candidate) -> bool:
+    return (known.size, known.mtime_ns) == (file.size, file.mtime_ns)
 
 
-def _stands(known: OldRow | Done, found: Candidate, seen_ns: int) -> bool:
+def _is_final(known: OldRow | CheckpointRow, seen_ns: int, *, retry_failed: bool) -> bool:
     """Tell whether an answer for a file that agrees is still the one that reading would give."""
-    may_pass = known.status in PASSING or known.hopeful
-    return not may_pass and is_settled(found.mtime_ns, seen_ns)
+    is_tried_again = known.status in PASSING or (retry_failed and known.status != OK)
+    return not is_tried_again and is_settled(known.mtime_ns, seen_ns)
 
 
-def _is_answer(done: Done, found: Candidate) -> bool:
-    is_one = _agrees(done, found) and done.status != SAME_BYTES
-    return is_one and _stands(done, found, done.hashed_ns)
+def _is_answer(done: CheckpointRow, file: Candidate, *, retry_failed: bool) -> bool:
+    is_one = _agrees(done, file) and done.status != SAME_BYTES
+    return is_one and _is_final(done, done.hashed_ns, retry_failed=retry_failed)
 
 
 def _account(
-    survey: Listing, path: bytes, old: OldRow, losses: list[tuple[Scope, Losses]], *, found: bool
+    listing: Listing,
+    path: bytes,
+    old: OldRow,
+    guards: Sequence[tuple[Scan, UnmountGuard]],
+    *,
+    found: bool,
 ) -> None:
-    """Keep an old row that was not looked at; tell those who looked whether it stays."""
-    root = _root_now(path, old.root, survey.roots)
-    looking = [loss for scope, loss in losses if scope.covers(path, root)]
-    unlisted = any(is_below(path, folder) for folder, _ in survey.tally.unlisted)
-    stays = found or unlisted or not looking
+    """Keep an old row that was not looked at; tell the guards of the scans whether it stays."""
+    root = _root_now(path, old.root, listing.roots)
+    covering = [guard for scan, guard in guards if scan.covers(path, root)]
+    stays = found or not covering or listing.tally.is_unlisted(path)
     if stays and not found:
-        survey.keep(root, path, old)
-    survey.n_removed += not stays
-    for loss in looking:
-        loss.count(stays=stays)
+        listing.keep(root, path, old)
+    listing.n_removed += not stays
+    for guard in covering:
+        guard.count(path, stays=stays)
 
 
 def _root_now(path: bytes, root: bytes, roots: Sequence[bytes]) -> bytes:

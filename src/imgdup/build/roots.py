@@ -1,16 +1,18 @@
-"""The folders and files that a command names, and the roots of the index -> what to scan."""
+"""The folders and files that a command names, and the roots of the index -> what to scan.
+
+Also here: the guard that refuses a scan which lost too many files to be believed.
+"""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from imgdup.build.listing import Scope
 from imgdup.build.sources import reaches
-from imgdup.errors import UsageError
-from imgdup.index.columns import Paths
+from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.generation import ScanOptions
-from imgdup.system.paths import absolute, check_exists, is_below, path_key
+from imgdup.index.paths import Paths
+from imgdup.system.paths import absolute, check_exists, is_below, join, path_key
 
 SINGLE_FILES = b""  # the root of files that were named one by one
 OPTION_WORDS = {  # of the command line, by the names in ScanOptions
@@ -36,12 +38,33 @@ class OptionChanges:
         return replace(options, **named)
 
 
-class Task(NamedTuple):
+class Scan(NamedTuple):
+    """A folder to scan, or single files; rows of the old generation elsewhere stay."""
+
+    folder: bytes
+    root: bytes
+    options: ScanOptions
+    files: frozenset[bytes] = frozenset()
+
+    def covers(self, path: bytes, root: bytes) -> bool:
+        """Tell whether the scan would have found the file of a row that lies in a root."""
+        if self.files:
+            return path in self.files
+        is_ours = root == self.root or reaches(self.root, self.options, path)
+        return is_below(path, self.folder) and is_ours
+
+
+class ScanPlan(NamedTuple):
     """The roots of the next generation, what to scan for it, and what is to be forgotten."""
 
     roots: dict[bytes, ScanOptions]
-    scopes: list[Scope]
+    scans: list[Scan]
     forgotten: frozenset[bytes] = frozenset()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all roots are scanned."""
+        return set(self.roots) <= {scan.root for scan in self.scans if scan.folder == scan.root}
 
 
 def plan_scan(
@@ -50,7 +73,7 @@ def plan_scan(
     files: Sequence[bytes],
     changes: OptionChanges,
     single_files: Sequence[bytes] = (),
-) -> Task:
+) -> ScanPlan:
     """Say which folders and files to scan, and which roots the index has afterwards.
 
     Parameters
@@ -74,39 +97,38 @@ def plan_scan(
     """
     if not folders and not files:
         roots = {root: changes.applied_to(options) for root, options in old_roots.items()}
-        return Task(roots, _whole(roots, single_files))
+        return ScanPlan(roots, _whole(roots, single_files))
     roots = dict(old_roots)
-    scopes: list[Scope] = []
+    scans: list[Scan] = []
     for folder in sorted(set(folders), key=path_key):
-        if not _is_in(folder, scopes):
+        if not _is_in(folder, scans):
             root = _root_of(folder, roots)
             root = folder if root is None else root
             _take_over(roots, root, changes)
-            scopes.append(Scope(folder, root, roots[root]))
+            scans.append(Scan(folder, root, roots[root]))
     by_root: dict[bytes, set[bytes]] = {}
     for file in files:
-        if not _is_in(file, scopes):
+        if not _is_in(file, scans):
             by_root.setdefault(_root_of(file, roots) or SINGLE_FILES, set()).add(file)
     if SINGLE_FILES in by_root:
         roots[SINGLE_FILES] = ScanOptions()
-    scopes += [_single(root, inside) for root, inside in by_root.items()]
-    return Task(in_order(roots), scopes)
+    scans += [_single(root, inside) for root, inside in by_root.items()]
+    return ScanPlan(in_order(roots), scans)
 
 
-def _whole(roots: Roots, single_files: Sequence[bytes]) -> list[Scope]:
-    scopes = [Scope(root, root, options) for root, options in roots.items() if root]
-    return [*scopes, _single(SINGLE_FILES, single_files)] if single_files else scopes
+def _whole(roots: Roots, single_files: Sequence[bytes]) -> list[Scan]:
+    scans = [Scan(root, root, options) for root, options in roots.items() if root]
+    return [*scans, _single(SINGLE_FILES, single_files)] if single_files else scans
 
 
-def _single(root: bytes, files: Iterable[bytes]) -> Scope:
-    return Scope(SINGLE_FILES, root, ScanOptions(), frozenset(files))
+def _single(root: bytes, files: Iterable[bytes]) -> Scan:
+    return Scan(SINGLE_FILES, root, ScanOptions(), frozenset(files))
 
 
-def _is_in(path: bytes, scopes: Sequence[Scope]) -> bool:
+def _is_in(path: bytes, scans: Sequence[Scan]) -> bool:
     """Tell whether a path is scanned already."""
     return any(
-        is_below(path, scope.folder) and reaches(scope.root, scope.options, path)
-        for scope in scopes
+        is_below(path, scan.folder) and reaches(scan.root, scan.options, path) for scan in scans
     )
 
 
@@ -142,7 +164,7 @@ def in_order(roots: Roots) -> dict[bytes, ScanOptions]:
     return {root: roots[root] for root in sorted(roots, key=path_key)}
 
 
-def plan_forgetting(old_roots: Roots, single_files: Sequence[bytes], path: bytes) -> Task:
+def plan_forgetting(old_roots: Roots, single_files: Sequence[bytes], path: bytes) -> ScanPlan:
     """Say which roots and single files are left when one of them goes; nothing is scanned.
 
     Raises
@@ -151,7 +173,7 @@ def plan_forgetting(old_roots: Roots, single_files: Sequence[bytes], path: bytes
         If `path` is none of them; the text lists the folders.
     """
     if path in old_roots:
-        return Task(_without(old_roots, path), [], frozenset([path]))
+        return ScanPlan(_without(old_roots, path), [], frozenset([path]))
     if path not in single_files:
         known = ", ".join(os.fsdecode(root) for root in old_roots if root) or "none"
         raise UsageError(
@@ -160,7 +182,7 @@ def plan_forgetting(old_roots: Roots, single_files: Sequence[bytes], path: bytes
         )
     is_last = len(single_files) == 1
     roots = _without(old_roots, SINGLE_FILES) if is_last else dict(old_roots)
-    return Task(roots, [], frozenset([path]))
+    return ScanPlan(roots, [], frozenset([path]))
 
 
 def _without(roots: Roots, gone: bytes) -> dict[bytes, ScanOptions]:
@@ -189,3 +211,64 @@ def named_paths(
         is_folder = os.path.isdir(path) or (was_folder and not os.path.lexists(path))
         (folders if is_folder else files).append(place)
     return folders, files
+
+
+FEW_FILES = 100  # a scan that lost more than half of more than this many is not believed
+FEW_IN_FOLDER = 10  # one that lost all of a first-level folder with more than this many neither
+
+
+class UnmountGuard:
+    """Counts how many of the rows that were known in a place are still there.
+
+    Rows are counted for the whole place and for each folder on its first level, where a second
+    drive may be mounted. They come in path order, so that one folder is counted at a time.
+    """
+
+    def __init__(self, scan: Scan) -> None:
+        self._place = os.fsdecode(scan.folder) or "files named one by one"
+        self._prefix = len(join(scan.folder, b"")) if scan.folder else None
+        self._n_old = self._n_lost = 0
+        self._folder = b""
+        self._n_old_before = self._n_lost_before = 0
+        self._losses: list[str] = []
+
+    def count(self, path: bytes, *, stays: bool) -> None:
+        """Count one old row, in path order."""
+        folder = b"" if self._prefix is None else path[self._prefix :].rpartition(b"/")[0]
+        folder = folder.partition(b"/")[0]
+        if folder != self._folder:
+            self._end_folder()
+            self._folder = folder
+        self._n_old += 1
+        self._n_lost += not stays
+
+    def _end_folder(self) -> None:
+        """Judge the folder that was counted last."""
+        n_old = self._n_old - self._n_old_before
+        n_lost = self._n_lost - self._n_lost_before
+        lost_all = n_lost == n_old > FEW_IN_FOLDER
+        if self._folder and (lost_all or _lost_most(n_lost, n_old)):
+            place = os.path.join(self._place, os.fsdecode(self._folder))
+            self._losses.append(f"{place}: {n_lost:,} of {n_old:,} indexed files are gone")
+        self._n_old_before, self._n_lost_before = self._n_old, self._n_lost
+
+    def check(self) -> None:
+        """Raise ImgdupError if all or most rows of the place, or of a folder in it, are gone.
+
+        New files do not make up for them.
+        """
+        self._end_folder()
+        lost_all = self._n_lost > 0 and self._n_lost == self._n_old
+        if lost_all or _lost_most(self._n_lost, self._n_old):
+            counts = f"{self._n_lost:,} of {self._n_old:,} indexed files are gone"
+            self._losses.insert(0, f"{self._place}: {counts}")
+        if self._losses:
+            raise ImgdupError(
+                f"{self._losses[0]}; is a drive not mounted? Nothing was changed. If the folder "
+                "has another name now: imgdup index --moved OLD NEW, or imgdup index NEW and "
+                "imgdup forget OLD. If the files are meant to be gone: --allow-removals"
+            )
+
+
+def _lost_most(n_lost: int, n_old: int) -> bool:
+    return n_old > FEW_FILES and n_lost * 2 > n_old

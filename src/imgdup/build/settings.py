@@ -1,4 +1,4 @@
-"""What a run is told and what it tells: settings, progress, the outcome."""
+"""What an indexing run is given and what it gives back: settings, progress, the outcome."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -13,20 +13,20 @@ from imgdup.workers.process import Setup
 
 
 class Progress(Protocol):
-    """What is told how far a run has come."""
+    """Shows how far a run has come."""
 
     def start(self, n_files: int) -> None:
-        """Say how many files will be read."""
+        """Note how many files will be read."""
 
     def advance(self, n_files: int) -> None:
-        """Say that so many more are done."""
+        """Note that so many more are done."""
 
     def say(self, what: str) -> None:
-        """Say what happens now."""
+        """Note what happens now."""
 
 
 class Silent:
-    """Tells no one."""
+    """Shows nothing."""
 
     def start(self, n_files: int) -> None:
         """Do nothing."""
@@ -49,7 +49,11 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: ``seen = hashed + unchanged + failed``."""
+    """What a run did: ``seen = hashed + unchanged + failed``.
+
+    ``unlisted`` are the folders that could not be scanned, with the reason; ``set_aside`` the
+    files that an interrupted ``imgdup apply`` left under a name of its own.
+    """
 
     seen: int
     hashed: int
@@ -60,6 +64,7 @@ class Outcome:
     seconds: float
     failures: Sequence[Failure]
     unlisted: Sequence[tuple[bytes, str]]
+    set_aside: Sequence[bytes]
     generation: int
     written: bool
 
@@ -90,6 +95,8 @@ class Settings:
         Scan options to apply, and to remember, for the roots that are scanned.
     allow_removals : bool
         Whether a root may lose all or most of its files.
+    retry_failed : bool
+        Whether files that failed before are read again, as after a limit was raised.
     engine : callable
         Makes the executor that batches are submitted to: processes of this machine.
 
@@ -105,6 +112,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     changes: OptionChanges = field(default_factory=OptionChanges)
     allow_removals: bool = False
+    retry_failed: bool = False
     engine: Callable[[Setup], Executor] = local
 
     def __post_init__(self) -> None:

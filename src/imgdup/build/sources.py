@@ -4,6 +4,7 @@ A candidate is a regular file with an image extension, or whose first bytes are 
 Nothing is decoded here.
 """
 
+import errno
 import os
 import re
 import stat
@@ -11,17 +12,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from imgdup.build.ignored import IgnoredFiles
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
 from imgdup.index.generation import ScanOptions
-from imgdup.system.paths import identity, is_below, join, path_key
+from imgdup.system.files import stat_size_mtime
+from imgdup.system.paths import as_uint64, identity, is_below, join, path_key
 
 # Folders and files that no one means: version control, thumbnails of network drives,
-# resource forks of macOS.
-ALWAYS_SKIPPED = re.compile(rb"\.git|@eaDir|\._.*", re.DOTALL)
+# resource forks of macOS, and what `imgdup apply` makes beside a file while it works.
+ALWAYS_SKIPPED = re.compile(
+    rb"\.git|@eaDir|\._.*|\.imgdup-[0-9a-f]+-[0-9]+\.(?:aside|link|part)", re.DOTALL
+)
+SET_ASIDE = re.compile(rb"\.imgdup-[0-9a-f]+-[0-9]+\.aside")
 
 
 class Candidate(NamedTuple):
-    """A file that may be an image; `device` and `inode` are 0 unless it may have other names."""
+    """A file that may be an image.
+
+    `device` and `inode` say which file it is; an inode of 0 means that the system does not tell.
+    """
 
     path: bytes
     size: int
@@ -32,10 +41,42 @@ class Candidate(NamedTuple):
 
 @dataclass
 class Tally:
-    """What a scan met beside the candidates: ignored files, and what could not be looked at."""
+    """What a scan met beside the candidates.
+
+    Attributes
+    ----------
+    ignored : int
+        How many files are no images, or links that are not followed.
+    set_aside : list of bytes
+        Files that an interrupted ``imgdup apply`` left under a name of its own.
+    known : IgnoredFiles
+        The files that are known to be no images, and need not be opened.
+    """
 
     ignored: int = 0
-    unlisted: list[tuple[bytes, str]] = field(default_factory=list)
+    set_aside: list[bytes] = field(default_factory=list)
+    known: IgnoredFiles = field(default_factory=IgnoredFiles)
+    _unlisted: dict[bytes, str] = field(default_factory=dict)
+
+    @property
+    def unlisted(self) -> list[tuple[bytes, str]]:
+        """Folders, and single files, that could not be looked at, each once with the reason."""
+        return list(self._unlisted.items())
+
+    def add_unlisted(self, path: bytes, error: OSError) -> None:
+        """Note that a folder or file could not be looked at."""
+        self._unlisted.setdefault(path, error.strerror or str(error))
+
+    def is_unlisted(self, path: bytes) -> bool:
+        """Tell whether a path lies in a folder that could not be looked at."""
+        if not self._unlisted:
+            return False
+        while path not in self._unlisted:
+            above = os.path.dirname(path)
+            if above == path:
+                return False
+            path = above
+        return True
 
 
 def reaches(root: bytes, options: ScanOptions, path: bytes) -> bool:
@@ -86,6 +127,8 @@ def walk(
             continue
         path = join(parents[-1][0], name)
         if path == skip or _is_skipped(name, options) or excluded(path[prefix:]):
+            if SET_ASIDE.fullmatch(name):
+                tally.set_aside.append(path)
             continue
         facts = _stat(path, options, tally)
         if facts is None:
@@ -97,8 +140,8 @@ def walk(
                 continue
             levels.append(_names(path, tally))
             parents.append((path, this))
-        elif is_candidate(path, facts.st_mode):
-            yield _candidate(path, facts, options.follow_symlinks)
+        elif is_candidate(path, facts, root, tally):
+            yield _candidate(path, facts)
         else:
             tally.ignored += 1
 
@@ -113,27 +156,34 @@ def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
         facts = _stat(path, ScanOptions(follow_symlinks=True), tally)
         if facts is None:
             continue
-        if is_candidate(path, facts.st_mode):
-            yield _candidate(path, facts, True)
+        if is_candidate(path, facts, b"", tally):
+            yield _candidate(path, facts)
         else:
             tally.ignored += 1
 
 
-def is_candidate(path: bytes, mode: int) -> bool:
-    """Tell whether a file of this mode counts as an image, by extension or by content.
+def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) -> bool:
+    """Tell whether a file counts as an image, by extension or by content.
 
-    A link that cannot be followed (one that can has the mode of its target) counts by its
-    extension, so that reading it tells what is wrong.
+    A link that cannot be followed (one that can has the facts of its target) counts by its
+    extension, so that reading it tells what is wrong. A file that was opened before, and is known
+    to be no image, is not opened again.
     """
-    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+    if not (stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode)):
         return False
     if os.path.splitext(os.fsdecode(path))[1].lower() in IMAGE_EXTENSIONS:
         return True
+    name = (root, path[len(join(root, b"")) :], *stat_size_mtime(facts))
+    if tally.known.holds(*name):
+        return False
     try:
         with open(path, "rb", buffering=0) as file:
-            return sniff(file.read(SNIFF_BYTES)) != "unknown"
+            is_image = sniff(file.read(SNIFF_BYTES)) != "unknown"
     except OSError:
         return False
+    if not is_image:
+        tally.known.add(*name)
+    return is_image
 
 
 def _names(folder: bytes, tally: Tally) -> Iterator[bytes]:
@@ -144,7 +194,7 @@ def _names(folder: bytes, tally: Tally) -> Iterator[bytes]:
     except (FileNotFoundError, NotADirectoryError):
         return iter(())
     except OSError as error:
-        tally.unlisted.append((folder, error.strerror or str(error)))
+        tally.add_unlisted(folder, error)
         return iter(())
 
 
@@ -155,13 +205,17 @@ def _is_skipped(name: bytes, options: ScanOptions) -> bool:
 
 
 def _stat(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result | None:
-    """Return what stat says, of a link that cannot be followed itself; what fails is noted."""
+    """Return what stat says, of a link that cannot be followed itself; what fails is noted.
+
+    A folder that may be listed and not entered refuses each of its files: it is noted once.
+    """
     try:
         facts = os.lstat(path)
     except FileNotFoundError:
         return None
     except OSError as error:
-        tally.unlisted.append((path, error.strerror or str(error)))
+        is_closed = error.errno == errno.EACCES
+        tally.add_unlisted(os.path.dirname(path) if is_closed else path, error)
         return None
     if not stat.S_ISLNK(facts.st_mode):
         return facts
@@ -180,8 +234,6 @@ def _target(path: bytes, link: os.stat_result) -> os.stat_result | None:
         return link
 
 
-def _candidate(path: bytes, facts: os.stat_result, may_be_link: bool) -> Candidate:
-    """Make the candidate; a file with one name only needs no identity."""
-    shared = facts.st_ino != 0 and (facts.st_nlink > 1 or may_be_link)
-    device, inode = (facts.st_dev, facts.st_ino) if shared else (0, 0)
-    return Candidate(path, facts.st_size, facts.st_mtime_ns, device, inode)
+def _candidate(path: bytes, facts: os.stat_result) -> Candidate:
+    device, inode = as_uint64(facts.st_dev), as_uint64(facts.st_ino)
+    return Candidate(path, *stat_size_mtime(facts), device, inode)

@@ -1,12 +1,13 @@
-"""Folders -> a listing -> batches -> an executor -> parts -> the next generation.
+"""Folders -> a listing -> batches -> an executor -> checkpoints -> the next generation.
 
 The same call builds an index, resumes an interrupted build, and updates. Files whose answer is
-known, from the old generation or from parts, are not opened.
+known, from the old generation or from checkpoints, are not opened.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,20 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import __version__
-from imgdup.build.checkpoints import Parts, sweep_parts
-from imgdup.build.links import same_file
-from imgdup.build.listing import OLD, Listing, build_listing
-from imgdup.build.old_rows import old_row_stream
+from imgdup.build.checkpoints import Checkpoints, sweep_checkpoints
+from imgdup.build.identities import same_files
+from imgdup.build.ignored import IgnoredFiles, load_known
+from imgdup.build.listing import OLD, Listing, ListingOptions, build_listing, old_row_stream
 from imgdup.build.read import read_files
-from imgdup.build.roots import SINGLE_FILES, Task, named_paths, plan_forgetting, plan_scan
+from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan
 from imgdup.build.settings import Failure, Outcome, Progress, Settings, Silent
+from imgdup.build.sources import Tally
 from imgdup.build.write import Facts, drop_missing, write_generation
 from imgdup.errors import ImgdupError, UsageError
+from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 from imgdup.images.formats import OK, reason_of
 from imgdup.index import folder
-from imgdup.index.columns import fields
-from imgdup.index.generation import Generation, open_generation
-from imgdup.index.terms import terms_of
+from imgdup.index.columns import IDENTITY, fields
+from imgdup.index.generation import Generation, ScanOptions, open_generation
+from imgdup.index.paths import stored_root
 from imgdup.system.paths import absolute
 
 DEFAULT_HASH = "dhash"
@@ -85,7 +88,7 @@ def update_index(
         old = folder.open_generation(index_folder, open_generation)[1]
     folders, files = named_paths(paths, old.paths if old else None)
 
-    def task_of(state: _State) -> Task:
+    def plan_of(state: _State) -> ScanPlan:
         roots = state.old.roots if state.old else {}
         if not roots and not folders and not files:
             raise ImgdupError(
@@ -94,7 +97,7 @@ def update_index(
         single = [] if folders or files else _single_files(state.old)
         return plan_scan(roots, folders, files, settings.changes, single)
 
-    return _run(index_folder, task_of, settings, progress or Silent())
+    return _run(index_folder, plan_of, settings, progress or Silent())
 
 
 def forget(index_folder: Path, path: str | bytes) -> Outcome:
@@ -107,16 +110,16 @@ def forget(index_folder: Path, path: str | bytes) -> Outcome:
     """
     folder.open_generation(index_folder, open_generation)  # raises before a folder is made
 
-    def task_of(state: _State) -> Task:
+    def plan_of(state: _State) -> ScanPlan:
         roots = state.old.roots if state.old else {}
         return plan_forgetting(roots, _single_files(state.old), absolute(path))
 
-    return _run(index_folder, task_of, Settings(), Silent())
+    return _run(index_folder, plan_of, Settings(), Silent())
 
 
 def _run(
     index_folder: Path,
-    task_of: Callable[[_State], Task],
+    plan_of: Callable[[_State], ScanPlan],
     settings: Settings,
     progress: Progress,
 ) -> Outcome:
@@ -126,19 +129,18 @@ def _run(
     with folder.locked(index_folder):
         folder.sweep(index_folder)
         state = _read_state(index_folder, settings)
-        task = task_of(state)
+        plan = plan_of(state)
         progress.say("looking for images")
-        survey = _survey(state, task, settings)
-        facts = Facts(survey, state.old, index_folder / "parts", state.parameters)
+        listing = _listing(state, plan, settings, scanned_ns)
+        facts = Facts(listing, state.old, index_folder / folder.PARTS, state.parameters)
         read_files(facts, settings, progress)
         progress.say("writing the index")
-        return _finish(state, task, facts, scanned_ns, started)
+        outcome = _finish(state, plan, facts, scanned_ns)
+        return replace(outcome, seconds=time.monotonic() - started)
 
 
 def _check_hash(settings: Settings) -> None:
     """Raise UsageError for a hash that there is not, before a folder is made for it."""
-    from imgdup.hashing import HASHERS
-
     name, bits = settings.hasher or DEFAULT_HASH, settings.bits
     if name not in HASHERS:
         raise UsageError(f"there is no hash {name!r}; there are: {', '.join(HASHERS)}")
@@ -150,8 +152,6 @@ def _check_hash(settings: Settings) -> None:
 
 def _read_state(index_folder: Path, settings: Settings) -> _State:
     """Open what there is, and refuse another hash than the stored one."""
-    from imgdup.hashing import HASHERS, PARAMETERS_VERSION
-
     current, old = folder.read_current(index_folder), None
     if current is not None:
         current, old = folder.open_generation(index_folder, open_generation)
@@ -176,65 +176,87 @@ def _single_files(old: Generation | None) -> list[bytes]:
     return [] if old is None else list(old.paths.of_root(SINGLE_FILES))
 
 
-def _survey(state: _State, task: Task, settings: Settings) -> Listing:
-    terms = terms_of(settings.limits)
-    old_rows: Iterator[Any] = iter(())
+def _listing(state: _State, plan: ScanPlan, settings: Settings, scanned_ns: int) -> Listing:
+    """List the files of the next generation."""
+    place = absolute(state.folder)
+    stored = {root: stored_root(root, place) for root in plan.roots}
+    known: list[Iterable[tuple[bytes, Any]]] = [
+        Checkpoints(state.folder / folder.PARTS, state.parameters).rows()
+    ]
     if state.old is not None and state.current is not None:
-        scanned = {os.fsencode(r): ns for r, ns in state.current.scanned_ns.items()}
-        old_rows = old_row_stream(state.old.paths, state.old.arrays, scanned, terms)
-    parts = Parts(state.folder / "parts", state.parameters, terms)
+        times = _old_scan_times(state.old, state.current)
+        known.append(old_row_stream(state.old.paths, state.old.arrays, times))
+    ignored = IgnoredFiles(load_known(state.folder), stored, scanned_ns)
     return build_listing(
-        task.scopes,
-        list(task.roots),
-        absolute(state.folder),
-        old_rows,
-        parts.done(),
-        forgotten=task.forgotten,
-        allow_removals=settings.allow_removals,
+        plan.scans,
+        Listing(list(plan.roots), tally=Tally(known=ignored)),
+        place,
+        known,
+        ListingOptions(plan.forgotten, settings.allow_removals, settings.retry_failed),
     )
 
 
-def _finish(state: _State, task: Task, facts: Facts, scanned_ns: int, started: float) -> Outcome:
+def _old_scan_times(old: Generation, current: folder.Current) -> dict[bytes, int]:
+    """Return when each root, by its path of now, was scanned, in nanoseconds."""
+    by_stored = {os.fsencode(root): ns for root, ns in current.scanned_ns.items()}
+    pairs = zip(old.roots, old.stored_roots, strict=True)
+    return {root: by_stored[stored] for root, stored in pairs if stored in by_stored}
+
+
+def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Outcome:
     """Write the next generation, if it differs from the old one, and count."""
     status = facts.gather("status")
-    failures = _failures(facts, status)
-    counts = _counts(facts.survey, status)
-    was_doubtful = bool(facts.survey.doubtful)
-    facts = facts._replace(survey=drop_missing(facts))
-    times = _scan_times(facts.survey, scanned_ns)
-    written = _differs(state, task, facts)
+    failures, counts = _failures(facts, status), _counts(facts.listing, status)
+    was_rechecked = bool(facts.listing.recheck)
+    facts = replace(facts, listing=drop_missing(facts))
+    listing, tally = facts.listing, facts.listing.tally
+    times = _scan_times(listing, scanned_ns, absolute(state.folder))
+    written = _differs(state, plan, facts)
     number = state.current.generation if state.current else 0
     if written:
-        number = folder.next_generation(state.folder)
-        write_generation(folder.generation_path(state.folder, number), facts, task.roots)
-        built = datetime.now(UTC).isoformat(timespec="seconds")
-        folder.commit(state.folder, folder.Current(number, built, __version__, times))
-    elif was_doubtful and state.current:
+        number = commit_generation(state.folder, facts, plan.roots, times)
+    elif was_rechecked and state.current:
         folder.commit(state.folder, state.current._replace(scanned_ns=times))
-    sweep_parts(facts.parts_folder)
+    tally.known.save(state.folder, is_whole=plan.is_whole)
+    sweep_checkpoints(facts.checkpoints_folder)
     return Outcome(
-        seen=facts.survey.n_seen,
-        removed=facts.survey.n_removed,
-        ignored=facts.survey.tally.ignored,
-        seconds=time.monotonic() - started,
+        seen=listing.n_seen,
+        removed=listing.n_removed,
+        ignored=tally.ignored,
+        seconds=0.0,
         failures=failures,
-        unlisted=facts.survey.tally.unlisted,
+        unlisted=tally.unlisted,
+        set_aside=tally.set_aside,
         generation=number,
         written=written,
         **counts,
     )
 
 
-def _scan_times(survey: Listing, scanned_ns: int) -> dict[str, int]:
+def commit_generation(
+    place: Path, facts: Facts, roots: Mapping[bytes, ScanOptions], times: Mapping[str, int]
+) -> int:
+    """Write the next generation, make it the one that counts, and return its number."""
+    number = folder.next_generation(place)
+    write_generation(folder.generation_path(place, number), facts, roots)
+    built = datetime.now(UTC).isoformat(timespec="seconds")
+    folder.commit(place, folder.Current(number, built, __version__, dict(times)))
+    return number
+
+
+def _scan_times(listing: Listing, scanned_ns: int, place: bytes) -> dict[str, int]:
     """Say since when all rows of each root are known; those not looked at make it older."""
-    return {os.fsdecode(root): survey.kept_ns.get(root, scanned_ns) for root in survey.roots}
+    return {
+        os.fsdecode(stored_root(root, place)): listing.kept_ns.get(root, scanned_ns)
+        for root in listing.roots
+    }
 
 
-def _counts(survey: Listing, status: npt.NDArray[Any]) -> dict[str, int]:
-    seen = np.ones(len(survey), bool)
-    seen[survey.kept] = False
+def _counts(listing: Listing, status: npt.NDArray[Any]) -> dict[str, int]:
+    seen = np.ones(len(listing), bool)
+    seen[np.frombuffer(listing.kept, np.int64)] = False
     ok = seen & (status == OK)
-    old = np.frombuffer(survey.origin, np.int32) == OLD
+    old = np.frombuffer(listing.origin, np.int32) == OLD
     return {
         "hashed": int((ok & ~old).sum()),
         "unchanged": int((ok & old).sum()),
@@ -244,24 +266,30 @@ def _counts(survey: Listing, status: npt.NDArray[Any]) -> dict[str, int]:
 
 def _failures(facts: Facts, status: npt.NDArray[Any]) -> list[Failure]:
     """List the files without a hash, those that were not looked at left out."""
-    paths, kept = facts.survey.paths, set(facts.survey.kept)
+    listing, kept = facts.listing, set(facts.listing.kept)
+    paths = listing.paths
     return [
-        Failure(paths[row], reason_of(status[row]), why.detail, facts.survey.origin[row] == OLD)
-        for row, why in sorted(facts.failures(status).items())
+        Failure(paths[row], reason_of(status[row]), detail, listing.origin[row] == OLD)
+        for row, detail in sorted(facts.failures(status).items())
         if row not in kept
     ]
 
 
-def _differs(state: _State, task: Task, facts: Facts) -> bool:
+def _differs(state: _State, plan: ScanPlan, facts: Facts) -> bool:
     """Tell whether the next generation would hold anything but the old one."""
-    old, survey = state.old, facts.survey
-    if old is None or len(survey) != len(old) or survey.n_removed or old.roots != task.roots:
+    old, listing = state.old, facts.listing
+    if old is None or len(listing) != len(old) or listing.n_removed or old.roots != plan.roots:
         return True
-    if np.any(np.frombuffer(survey.origin, np.int32) != OLD):
+    place = absolute(state.folder)
+    if old.stored_roots != [stored_root(root, place) for root in plan.roots]:
         return True
-    rows = np.frombuffer(survey.origin_row, np.int64)
-    moved = np.flatnonzero(rows != np.arange(len(rows)))  # names of a file, told by one of them
+    if np.any(np.frombuffer(listing.origin, np.int32) != OLD):
+        return True
+    rows = np.frombuffer(listing.origin_row, np.int64)
+    moved = np.flatnonzero(rows != np.arange(len(rows)))  # names of a file, known by one of them
     columns = (old.arrays[name] for name in fields(facts.words))
     if not all(np.array_equal(column[rows[moved]], column[moved]) for column in columns):
         return True
-    return not np.array_equal(same_file(survey, old), old.arrays["same_file"])
+    if IDENTITY not in old.arrays or not same_files(facts.identities, old.arrays[IDENTITY]):
+        return True
+    return not np.array_equal(facts.same_file, old.arrays["same_file"])

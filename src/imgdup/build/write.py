@@ -5,22 +5,26 @@ of one column.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.build.checkpoints import load_part
-from imgdup.build.links import same_file
+from imgdup.build.checkpoints import load_checkpoint
+from imgdup.build.identities import Identities, row_identities, same_file
 from imgdup.build.listing import OLD, Listing
 from imgdup.images.formats import OK, REASONS
 from imgdup.index import store
-from imgdup.index.columns import Why, failure_arrays, failure_of, fields
+from imgdup.index.columns import IDENTITY, RowNumbers, failure_arrays, failure_detail, fields
 from imgdup.index.generation import TREE_PREFIX, Generation, ScanOptions
+from imgdup.index.paths import stored_root
 from imgdup.search.bands import choose
 from imgdup.search.equal import group_equal
 from imgdup.search.vptree import VPTree
+from imgdup.system.paths import absolute
 
 Array = npt.NDArray[Any]
 
@@ -30,12 +34,13 @@ SKEW_DISTANCES = {1: 10, 4: 31}
 MISSING = REASONS.index("missing")
 
 
-class Facts(NamedTuple):
-    """Where the facts of a listing are: the old generation, the parts, the hash parameters."""
+@dataclass(frozen=True)
+class Facts:
+    """Where the facts of a listing are: the old generation, the checkpoints, the parameters."""
 
-    survey: Listing
+    listing: Listing
     old: Generation | None
-    parts_folder: Path
+    checkpoints_folder: Path
     parameters: Mapping[str, Any]
 
     @property
@@ -43,13 +48,25 @@ class Facts(NamedTuple):
         """Width of the search hash."""
         return int(self.parameters["bits"]) // 64
 
+    @cached_property
+    def identities(self) -> Identities:
+        """Device and inode of the file of each row; the disk may be asked for some."""
+        return row_identities(self.listing, self.old)
+
+    @cached_property
+    def same_file(self) -> RowNumbers:
+        """For each row the first row of the same file, or -1 where it is the first itself."""
+        return same_file(self.listing, self.old, self.identities)
+
     def sources(self) -> Iterator[tuple[Array, Array, Mapping[str, Array]]]:
         """Yield rows, the rows of their source, and its arrays, for each source."""
-        origin = np.frombuffer(self.survey.origin, np.int32)
-        origin_row = np.frombuffer(self.survey.origin_row, np.int64)
+        origin = np.frombuffer(self.listing.origin, np.int32)
+        origin_row = np.frombuffer(self.listing.origin_row, np.int64)
         order = np.argsort(origin, kind="stable")
-        bounds = np.searchsorted(origin, np.arange(len(self.survey.part_names) + 1), sorter=order)
-        for number, name in enumerate(self.survey.part_names):
+        bounds = np.searchsorted(
+            origin, np.arange(len(self.listing.checkpoint_names) + 1), sorter=order
+        )
+        for number, name in enumerate(self.listing.checkpoint_names):
             rows = order[bounds[number] : bounds[number + 1]]
             if len(rows):
                 yield rows, origin_row[rows], self._arrays(number, name)
@@ -57,49 +74,51 @@ class Facts(NamedTuple):
     def _arrays(self, number: int, name: str) -> Mapping[str, Array]:
         if number == OLD and self.old is not None:
             return self.old.arrays
-        return load_part(self.parts_folder, name).arrays
+        return load_checkpoint(self.checkpoints_folder, name).arrays
 
     def gather(self, field: str) -> Array:
         """Bring one field together, in row order; rows without a source are zero."""
         dtype, shape = fields(self.words)[field]
-        column = np.zeros((len(self.survey), *shape), dtype)
+        column = np.zeros((len(self.listing), *shape), dtype)
         for rows, source_rows, arrays in self.sources():
             column[rows] = arrays[field][source_rows]
         return column
 
-    def failures(self, status: Array) -> dict[int, Why]:
+    def failures(self, status: Array) -> dict[int, str]:
         """Return what went wrong, by row, for rows whose status is not ok."""
         found = {}
         for rows, source_rows, arrays in self.sources():
             failed = np.flatnonzero(status[rows] != OK)
             for row, source_row in zip(rows[failed], source_rows[failed], strict=True):
-                found[int(row)] = failure_of(arrays, int(source_row))
+                found[int(row)] = failure_detail(arrays, int(source_row))
         return found
 
 
 def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions]) -> None:
     """Write the next generation; its bytes depend on nothing but the listing and the facts."""
-    survey, status = facts.survey, facts.gather("status")
-    paths = survey.paths
+    listing, status = facts.listing, facts.gather("status")
+    paths = listing.paths
     arrays: dict[str, Array | store.Column] = {
         "run_rows": paths.run_rows,
         "run_roots": paths.run_roots,
         "path_offsets": paths.relative.offsets,
         "path_blob": paths.relative.blob,
         "status": status,
-        "same_file": same_file(survey, facts.old),
+        IDENTITY: facts.identities,
+        "same_file": facts.same_file,
         **failure_arrays(facts.failures(status)),
     }
     dictionary, skew = _dictionary(facts.gather("hashes"), status)
     arrays |= dictionary
     for name, (dtype, shape) in fields(facts.words).items():
         if name != "status":
-            arrays[name] = store.Column(dtype, (len(survey), *shape), _late(facts, name))
+            arrays[name] = store.Column(dtype, (len(listing), *shape), _late(facts, name))
+    place = absolute(file.parent)
     head = {
         "kind": "index",
         **facts.parameters,
         "band_skew_thousandths": round(1000 * skew),
-        "roots": [_root(*root) for root in roots.items()],
+        "roots": [_root(stored_root(root, place), options) for root, options in roots.items()],
     }
     store.save(file, head, arrays)
 
@@ -136,8 +155,8 @@ def _dictionary(hashes: Array, status: Array) -> tuple[dict[str, Array], float]:
 
 def drop_missing(facts: Facts) -> Listing:
     """Return the listing without the files that vanished between listing and reading."""
-    survey = facts.survey
+    listing = facts.listing
     gone = set(np.flatnonzero(facts.gather("status") == MISSING).tolist())
     if not gone:
-        return survey
-    return survey.without(gone)
+        return listing
+    return listing.without(gone)

@@ -19,8 +19,8 @@ from imgdup.dedupe.compare import ImageSet
 from imgdup.dedupe.labels import folder_labels, read_labels, table_labels
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import PDQ_BITS, PDQ_MAX_DISTANCE
+from imgdup.index.columns import check_apart, folder_of_index, images
 from imgdup.index.folder import CURRENT, SETS
-from imgdup.index.rows import check_apart, folder_of_index, images
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import Side
 from imgdup.system.paths import absolute, check_exists

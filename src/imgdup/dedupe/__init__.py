@@ -14,7 +14,7 @@ from imgdup.dedupe.groups import Groups, star_groups
 from imgdup.dedupe.keep import Keep
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 from imgdup.dedupe.relations import RELATIONS, relate
-from imgdup.index.rows import RowNumbers, Rows, has_other_names, images, listed_paths
+from imgdup.index.columns import RowNumbers, Rows, has_other_names, images, listed_paths
 from imgdup.system.paths import absolute, join
 
 
@@ -125,7 +125,7 @@ class Duplicates:
         }
 
     def listed(self, selected: RowNumbers) -> Iterator[bytes]:
-        """Yield the paths of rows for a list; see `imgdup.index.rows.listed_paths`."""
+        """Yield the paths of rows for a list; see `imgdup.index.columns.listed_paths`."""
         return listed_paths(self.rows, selected)
 
     def kept_indices(self, paths: Iterable[str | bytes | os.PathLike[str]]) -> list[int]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.hashing import PDQ_BITS, PDQ_MAX_DISTANCE, PDQ_MIN_QUALITY
-from imgdup.index.rows import RowNumbers, Rows, byte_keys
+from imgdup.index.columns import RowNumbers, Rows, byte_keys
 from imgdup.search.hamming import distances
 from imgdup.search.pairs import Pairs, group_equal, iter_pairs
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, sealed
 from imgdup.errors import PlanError
-from imgdup.index.rows import Rows
+from imgdup.index.columns import Rows
 from imgdup.search.hamming import distances
 
 STRUCTURE = 50  # PDQ quality from which a hash tells pictures apart

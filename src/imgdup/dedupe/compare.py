@@ -15,7 +15,7 @@ from imgdup.dedupe.candidates import (
     near,
 )
 from imgdup.dedupe.relations import RELATIONS, relate
-from imgdup.index.rows import RowNumbers, Rows, byte_keys, check_apart
+from imgdup.index.columns import RowNumbers, Rows, byte_keys, check_apart
 
 PLACE_BITS = 40  # a match is one number: its distance above, its place in A below
 FAR = np.int64(1 << 62)  # no match

@@ -13,7 +13,7 @@ from imgdup.dedupe.candidates import (
     hashes_of,
     near,
 )
-from imgdup.index.rows import RowNumbers, Rows
+from imgdup.index.columns import RowNumbers, Rows
 
 
 def chains(duplicates: Duplicates) -> Counter[int]:

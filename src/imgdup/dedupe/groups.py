@@ -29,7 +29,7 @@ from imgdup.dedupe.candidates import (
     with_duplicates,
 )
 from imgdup.dedupe.keep import Keep, keep_order
-from imgdup.index.rows import RowNumbers, Rows, file_numbers
+from imgdup.index.columns import RowNumbers, Rows, file_numbers
 from imgdup.search.pairs import Pairs
 
 RANK_BITS = 40  # a keeper is one number: its distance above, its rank below
@@ -96,7 +96,7 @@ def star_groups(
     ----------
     rows : Rows
     selected : ndarray of int64
-        Rows of images; see `imgdup.index.rows.images`.
+        Rows of images; see `imgdup.index.columns.images`.
     keep : Keep
     rule : MatchRule, optional
     threads : int, optional

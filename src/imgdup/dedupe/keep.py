@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from imgdup.errors import UsageError
 from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
-from imgdup.index.rows import RowNumbers, Rows, folder_of_index
+from imgdup.index.columns import RowNumbers, Rows, folder_of_index
 from imgdup.system.paths import is_below, path_key
 
 UNDER = "under:"

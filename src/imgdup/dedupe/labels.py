@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.index.rows import RowNumbers, Rows
+from imgdup.index.columns import RowNumbers, Rows
 from imgdup.system.paths import is_below, join
 
 HEADINGS = ("path", "file", "filename", "image")  # of the first column, if it has one

@@ -16,7 +16,7 @@ from imgdup.dedupe import Duplicates
 from imgdup.dedupe.relations import RE_ENCODED, SAME_PIXELS
 from imgdup.errors import ImageError
 from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
-from imgdup.index.rows import RowNumbers, Rows
+from imgdup.index.columns import RowNumbers, Rows
 from imgdup.system.files import content_digest, read_file
 from imgdup.system.limits import Limits
 from imgdup.workers.decode import decode_each, decoding_pool

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.index.rows import RowNumbers, Rows, byte_keys, file_numbers
+from imgdup.index.columns import RowNumbers, Rows, byte_keys, file_numbers
 
 RELATIONS = ("same-file", "same-bytes", "same-pixels", "resized", "re-encoded", "edited")
 """From the closest to the loosest; a relation is a position here.

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.components import component_labels
 from imgdup.errors import UsageError
-from imgdup.index.rows import RowNumbers, Rows
+from imgdup.index.columns import RowNumbers, Rows
 
 ROUNDING = 1e-6  # by how much a sum of ratios may miss 1
 

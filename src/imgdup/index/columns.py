@@ -1,21 +1,20 @@
-"""The table of an index: one row a file, in path order, as plain columns.
+"""The table of an index, one row per file in path order: its columns, and questions to it."""
 
-Path order is the order of the path's parts: ``a/b`` comes before ``a-b``, as a sorted walk
-of the folders finds them. So an update is a merge of two sorted streams.
-"""
-
-import heapq
+import os
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.index.terms import Terms, could_end_otherwise
+from imgdup.errors import IndexFormatError, UsageError
+from imgdup.images.formats import OK
 from imgdup.system.files import DIGEST_BYTES
-from imgdup.system.paths import join, path_key
+from imgdup.system.paths import absolute, join
+
+RowNumbers = npt.NDArray[np.int64]
 
 PDQ_WORDS = 4
 
@@ -32,6 +31,11 @@ FIELDS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "digest": ("|u1", (DIGEST_BYTES,)),
     "pdq": ("<u8", (PDQ_WORDS,)),
 }
+
+# Device and inode of each file as it was scanned; zeros where the system does not tell. Indexes
+# that were written before this column was introduced do not have it.
+IDENTITY = "identity"
+IDENTITY_FORM: tuple[str, tuple[int, ...]] = ("<u8", (2,))
 
 
 def fields(words: int) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -79,162 +83,156 @@ class TextBuilder:
         )
 
 
-class Why(NamedTuple):
-    """Why a file gave no hash: what was found, for people, and the terms on which it was read."""
-
-    detail: str
-    terms: Terms
-
-
-UNKNOWN = Why("", Terms(0, 0, 0, 0, 0))  # as a forged index has it
-
-
-def failure_arrays(failures: Mapping[int, Why]) -> dict[str, npt.NDArray[Any]]:
-    """Return failures by row as four arrays, rows ascending."""
-    texts, rows = TextBuilder(), sorted(failures)
+def failure_arrays(details: Mapping[int, str]) -> dict[str, npt.NDArray[Any]]:
+    """Return what went wrong, by row, as three arrays, rows ascending."""
+    texts, rows = TextBuilder(), sorted(details)
     for row in rows:
-        texts.append(failures[row].detail.encode("utf-8", "surrogateescape"))
+        texts.append(details[row].encode("utf-8", "surrogateescape"))
     column = texts.column()
-    terms = np.array([failures[row].terms for row in rows], np.int64)
     return {
         "failed_rows": np.array(rows, np.int64),
-        "failed_terms": terms.reshape(len(rows), len(Terms._fields)),
         "detail_offsets": column.offsets,
         "detail_blob": column.blob,
     }
 
 
-def failure_of(arrays: Mapping[str, npt.NDArray[Any]], row: int) -> Why:
-    """Return what went wrong with `row`."""
+def failure_detail(arrays: Mapping[str, npt.NDArray[Any]], row: int) -> str:
+    """Return what went wrong with the file of a row; empty where nothing is stored."""
     rows = arrays["failed_rows"]
     i = int(np.searchsorted(rows, row))
     if i == len(rows) or rows[i] != row:
-        return UNKNOWN
+        return ""
     texts = TextColumn(arrays["detail_offsets"], arrays["detail_blob"])
-    terms = Terms(*arrays["failed_terms"][i].tolist())
-    return Why(texts[i].decode("utf-8", "surrogateescape"), terms)
+    return texts[i].decode("utf-8", "surrogateescape")
 
 
-def hopeful_rows(arrays: Mapping[str, npt.NDArray[Any]], now: Terms) -> frozenset[int]:
-    """Return the failed rows that could end otherwise on the terms of now."""
-    rows, status = arrays["failed_rows"], arrays["status"]
-    there = np.flatnonzero((rows >= 0) & (rows < len(status)))
-    hopeful = could_end_otherwise(status[rows[there]], arrays["failed_terms"][there], now)
-    return frozenset(rows[there[hopeful]].tolist())
+class Rows(Protocol):
+    """One generation of an index, seen as rows in path order.
+
+    The columns are those of `fields` and ``same_file``: the first row that
+    names the same file, or -1 where it is the first itself.
+    """
+
+    @property
+    def roots(self) -> Sequence[bytes]:
+        """Absolute folders; ``b""`` stands for files that were named one by one."""
+
+    @property
+    def digest(self) -> str:
+        """What tells this generation from any other, in hex."""
+
+    def __len__(self) -> int:
+        """Count the rows, failed files included."""
+
+    def path(self, row: int) -> bytes:
+        """Return the absolute path of a row."""
+
+    def rows_below(self, folder: bytes) -> RowNumbers:
+        """Return the rows that are a folder or lie in it, ascending, by bisection."""
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column, one entry a row."""
 
 
-class Paths:
-    """The absolute paths of all rows, kept relative to the roots.
+def images(rows: Rows, folders: Sequence[bytes] = ()) -> RowNumbers:
+    """Return the rows that have a hash, of the whole index or of some folders.
 
     Parameters
     ----------
-    roots : sequence of bytes
-        Absolute folders, with ``/`` between parts; ``b""`` holds files named one by one.
-    run_rows, run_roots : ndarray of int64, shape (n_runs,)
-        Rows ``run_rows[i]`` up to the next run lie in root ``run_roots[i]``.
-    relative : TextColumn
-        One path a row.
+    rows : Rows
+    folders : sequence of bytes
+        Absolute folders or files; none means all.
+
+    Returns
+    -------
+    ndarray of int64
+        Ascending.
     """
-
-    def __init__(
-        self,
-        roots: Sequence[bytes],
-        run_rows: npt.NDArray[np.int64],
-        run_roots: npt.NDArray[np.int64],
-        relative: TextColumn,
-    ) -> None:
-        self.roots = list(roots)
-        self.run_rows = run_rows
-        self.run_roots = run_roots
-        self.relative = relative
-
-    def __len__(self) -> int:
-        """Count the rows."""
-        return len(self.relative)
-
-    def root_of(self, row: int) -> bytes:
-        """Return the root in which `row` lies."""
-        run = int(np.searchsorted(self.run_rows, row, side="right")) - 1
-        return self.roots[int(self.run_roots[run])]
-
-    def __getitem__(self, row: int) -> bytes:
-        """Return the absolute path of `row`."""
-        if not 0 <= row < len(self):
-            raise IndexError(f"row {row} of a table of {len(self)}")
-        return join(self.root_of(row), self.relative[row])
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the absolute path of each row."""
-        return self.between(0, len(self))
-
-    def of_root(self, root: bytes) -> Iterator[bytes]:
-        """Yield the absolute paths of the rows that lie in a root."""
-        bounds = [*self.run_rows.tolist(), len(self)]
-        for run, number in enumerate(self.run_roots.tolist()):
-            if self.roots[number] == root:
-                yield from self.between(bounds[run], bounds[run + 1])
-
-    def between(self, start: int, stop: int) -> Iterator[bytes]:
-        """Yield the absolute paths of the rows from `start` up to `stop`."""
-        bounds = [*self.run_rows.tolist(), len(self)]
-        for run, root in enumerate(self.run_roots.tolist()):
-            prefix = join(self.roots[root], b"")
-            for row in range(max(start, bounds[run]), min(stop, bounds[run + 1])):
-                yield prefix + self.relative[row]
-
-    def find(self, path: bytes) -> int | None:
-        """Return the row of an absolute path, by bisection, or None."""
-        row = self._first_from(path_key(path))
-        return row if row < len(self) and self[row] == path else None
-
-    def holds(self, folder: bytes) -> bool:
-        """Tell, by bisection, whether any row lies in a folder."""
-        inside = join(folder, b"")
-        row = self._first_from(path_key(inside))
-        return row < len(self) and self[row].startswith(inside)
-
-    def _first_from(self, key: bytes) -> int:
-        """Return the first row whose key is not less than `key`."""
-        low, high = 0, len(self)
-        while low < high:
-            middle = (low + high) // 2
-            if path_key(self[middle]) < key:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+    good: RowNumbers = np.flatnonzero(rows.column("status") == OK)
+    if not folders:
+        return good
+    inside = np.zeros(len(rows), bool)
+    for folder in folders:
+        inside[rows.rows_below(folder)] = True
+    return good[inside[good]]
 
 
-class PathsBuilder:
-    """Collects absolute paths, in path order, into `Paths`."""
-
-    def __init__(self, roots: Sequence[bytes]) -> None:
-        self._roots = list(roots)
-        self._numbers = {root: number for number, root in enumerate(roots)}
-        self._run_rows = array("q")
-        self._run_roots = array("q")
-        self._relative = TextBuilder()
-        self._n_rows = 0
-
-    def append(self, root: bytes, path: bytes) -> None:
-        """Add the path of the next row, which lies in a root."""
-        number = self._numbers[root]
-        if not self._run_roots or self._run_roots[-1] != number:
-            self._run_rows.append(self._n_rows)
-            self._run_roots.append(number)
-        self._relative.append(path[len(join(root, b"")) :])
-        self._n_rows += 1
-
-    def paths(self) -> Paths:
-        """Return what was added."""
-        return Paths(
-            self._roots,
-            np.array(self._run_rows, np.int64),
-            np.array(self._run_roots, np.int64),
-            self._relative.column(),
-        )
+def check_apart(a: Rows, images_a: RowNumbers, b: Rows, images_b: RowNumbers) -> None:
+    """Raise UsageError if two selections of images, of one index or of two, have some in common."""
+    if a.digest == b.digest and len(np.intersect1d(images_a, images_b)):
+        raise UsageError("the two sets have files in common: name folders that lie apart")
 
 
-def merge_sorted(streams: Iterable[Iterator[tuple[bytes, Any]]]) -> Iterator[tuple[bytes, Any]]:
-    """Merge streams of ``(path_key, value)``, each sorted by the key, into one."""
-    return heapq.merge(*streams, key=lambda pair: pair[0])
+def byte_keys(rows: Rows, selected: RowNumbers) -> npt.NDArray[np.uint64]:
+    """Return size and content digest as words, shape (n, 3)."""
+    digest = np.ascontiguousarray(rows.column("digest")[selected]).view(np.uint64)
+    size = rows.column("size")[selected].astype(np.int64).view(np.uint64)
+    return np.column_stack([digest, size])
+
+
+def same_file(rows: Rows) -> RowNumbers:
+    """Return for each row the first row of its file, or -1 where it is the first itself.
+
+    Raises
+    ------
+    IndexFormatError
+        If the index, which may be forged, names rows that it does not have.
+    """
+    first: RowNumbers = rows.column("same_file")
+    if len(first) and not -1 <= first.min() <= first.max() < len(rows):
+        raise IndexFormatError("the index names rows that it does not have; index again")
+    return first
+
+
+def file_numbers(rows: Rows) -> RowNumbers:
+    """Return for each row the first row of the file that it names."""
+    first = same_file(rows)
+    numbers: RowNumbers = np.where(first < 0, np.arange(len(rows)), first)
+    return numbers
+
+
+def has_other_names(rows: Rows) -> npt.NDArray[np.bool_]:
+    """Tell for each row whether its file has other names (hard links) in the index."""
+    first = same_file(rows)
+    linked = np.array(first >= 0)
+    linked[first[linked]] = True
+    return linked
+
+
+def listed_paths(rows: Rows, selected: RowNumbers) -> Iterator[bytes]:
+    """Yield paths for a list: relative to the root where there is one, else absolute."""
+    roots = rows.roots
+    skip = len(join(roots[0], b"")) if len(roots) == 1 else 0
+    for row in selected.tolist():
+        yield rows.path(row)[skip:]
+
+
+def folder_of_index(rows: Rows, folder: str | bytes | os.PathLike[str], option: str) -> bytes:
+    """Return a folder as the index writes it.
+
+    Parameters
+    ----------
+    rows : Rows
+    folder : str, bytes or path
+        As the user named it.
+    option : str
+        What named it, for the message.
+
+    Returns
+    -------
+    bytes
+        Absolute, links resolved, ``/`` between parts.
+
+    Raises
+    ------
+    UsageError
+        If it is no root and no row lies in it: a mistyped one would have no effect, which the
+        user would believe it had.
+    """
+    path = absolute(folder)
+    if path in rows.roots or len(rows.rows_below(path)):
+        return path
+    known = ", ".join(os.fsdecode(root) for root in rows.roots if root) or "single files only"
+    raise UsageError(
+        f"{option} {os.fsdecode(folder)}: no file of this index lies there; it has: {known}"
+    )

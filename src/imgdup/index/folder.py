@@ -1,8 +1,9 @@
 """An index folder: which generation counts, who may write, and what may go.
 
 The folder holds ``index.<n>`` (a generation: complete, immutable), ``current`` (small JSON: which
-generation counts), ``lock`` and ``parts/``. A generation is written and durable before
-``current`` is replaced, and nothing that a reader may have open is ever changed.
+generation counts), ``lock``, ``parts/`` (the checkpoints of a run) and ``ignored`` (files that are
+no images). A generation is written and durable before ``current`` is replaced, and nothing that a
+reader may have open is ever changed.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from imgdup.system.paths import current_folder
 FOLDER_NAME = ".imgdup"
 ENVIRONMENT_VARIABLE = "IMGDUP_INDEX"
 CURRENT, LOCK, PARTS = "current", "lock", "parts"
+IGNORED = "ignored"  # files that were opened and are no images
 SETS = "sets"  # holds index folders of their own: those that compare makes of two sets
 MAX_CURRENT_BYTES = 1 << 20
 GENERATION = re.compile(r"index\.([1-9][0-9]{0,17})", re.ASCII)
@@ -314,7 +316,7 @@ def _check_ours(folder: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    known = name in (CURRENT, LOCK, f"{LOCK}.held", PARTS, SETS)
+    known = name in (CURRENT, LOCK, f"{LOCK}.held", PARTS, IGNORED, SETS)
     return known or bool(GENERATION.fullmatch(name) or TEMPORARY.fullmatch(name))
 
 

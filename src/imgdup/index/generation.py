@@ -20,9 +20,10 @@ import numpy.typing as npt
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 from imgdup.index import store
-from imgdup.index.columns import Paths, TextColumn, failure_of, fields
-from imgdup.index.terms import Terms
+from imgdup.index.columns import IDENTITY, IDENTITY_FORM, TextColumn, failure_detail, fields
+from imgdup.index.paths import Paths, resolved_root
 from imgdup.search.vptree import VPTree
+from imgdup.system.paths import absolute
 
 TREE_PREFIX = "tree_"
 
@@ -110,11 +111,20 @@ class Generation:
 
     @cached_property
     def roots(self) -> dict[bytes, ScanOptions]:
-        """The roots, in path order, and what counts in each."""
-        return {
-            root["path"].encode("utf-8", "surrogateescape"): _scan_options(root)
-            for root in self.head["roots"]
-        }
+        """The roots, absolute, and what counts in each; in path order when they were stored."""
+        options = [_scan_options(root) for root in self.head["roots"]]
+        folder = absolute(self.file.parent)
+        roots = [resolved_root(stored, folder) for stored in self.stored_roots]
+        return dict(zip(roots, options, strict=True))
+
+    @cached_property
+    def stored_roots(self) -> list[bytes]:
+        """The roots as they are stored: relative to the index folder where it lies in them."""
+        return [root["path"].encode("utf-8", "surrogateescape") for root in self.head["roots"]]
+
+    def missing_roots(self) -> list[bytes]:
+        """Return the roots that are not there now: renamed, deleted or not mounted."""
+        return [root for root in self.roots if root and not os.path.isdir(root)]
 
     @cached_property
     def paths(self) -> Paths:
@@ -157,7 +167,7 @@ class Generation:
 
     def detail(self, row: int) -> str:
         """Return what went wrong with the file of `row`."""
-        return failure_of(self.arrays, row).detail
+        return failure_detail(self.arrays, row)
 
     @property
     def bits(self) -> int:
@@ -206,6 +216,8 @@ def _check(generation: Generation) -> None:
     n = len(arrays["status"])
     for name, (dtype, shape) in fields(head["bits"] // 64).items():
         _check_form(arrays[name], name, dtype, (n, *shape))
+    if IDENTITY in arrays:
+        _check_form(arrays[IDENTITY], IDENTITY, IDENTITY_FORM[0], (n, *IDENTITY_FORM[1]))
     for name, dtype in STRUCTURE.items():
         _check_form(arrays[name], name, dtype, (len(arrays[name]),))
     _check_lengths(generation, n)
@@ -222,11 +234,12 @@ def _check_lengths(generation: Generation, n: int) -> None:
     if len(arrays["path_offsets"]) != n + 1 or len(arrays["same_file"]) != n:
         raise ValueError("columns of unequal length")
     n_failed = len(arrays["failed_rows"])
-    _check_form(arrays["failed_terms"], "failed_terms", "<i8", (n_failed, len(Terms._fields)))
     if len(arrays["detail_offsets"]) != n_failed + 1:
         raise ValueError("failures that do not fit what is told of them")
     rows, roots = arrays["run_rows"], arrays["run_roots"]
-    if len(rows) != len(roots) or (n and (rows[0] != 0 or np.any(rows[1:] <= rows[:-1]))):
+    if len(rows) != len(roots) or (len(rows) > 0) != (n > 0):
+        raise ValueError("runs of roots that do not fit the rows")
+    if n and (rows[0] != 0 or rows[-1] >= n or np.any(rows[1:] <= rows[:-1])):
         raise ValueError("runs of roots that do not rise from row 0")
     if n and not 0 <= roots.min() <= roots.max() < len(generation.roots):
         raise ValueError("a root that is not listed")

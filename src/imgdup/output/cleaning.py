@@ -11,7 +11,7 @@ from imgdup.dedupe.plan import PlanHeader
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.dedupe.split import Split
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.index.rows import Rows, listed_paths
+from imgdup.index.columns import Rows, listed_paths
 from imgdup.output.codecs import NEWLINE, WRITERS, counted, list_data
 from imgdup.output.results import MatchRow
 from imgdup.system.atomic import common_mode, replacing

@@ -11,7 +11,7 @@ import numpy as np
 
 from imgdup.api import ImageIndex
 from imgdup.images.formats import format_of, reason_of
-from imgdup.index.rows import same_file
+from imgdup.index.columns import same_file
 from imgdup.output.codecs import WRITERS
 from imgdup.search.hamming import to_hex
 from imgdup.system.atomic import common_mode, replacing

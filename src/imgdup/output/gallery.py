@@ -11,7 +11,7 @@ from imgdup.dedupe import Duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leak, Leaks
 from imgdup.dedupe.relations import RELATIONS
-from imgdup.index.rows import Rows
+from imgdup.index.columns import Rows
 from imgdup.output.cleaning import match_rule_text
 from imgdup.output.codecs import shown
 from imgdup.output.page import Entry, Group, Wording, save_page

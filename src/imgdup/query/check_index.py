@@ -10,8 +10,8 @@ import numpy.typing as npt
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import OK, REASONS
 from imgdup.index import store
+from imgdup.index.columns import Rows, images
 from imgdup.index.generation import Generation
-from imgdup.index.rows import Rows, images
 from imgdup.query.matches import within
 from imgdup.query.probe import Probe, probe_files
 from imgdup.search.hamming import Matches, scan_within, to_hex

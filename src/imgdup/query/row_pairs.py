@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.hashing import PDQ_MIN_QUALITY
-from imgdup.index.rows import RowNumbers, Rows
+from imgdup.index.columns import RowNumbers, Rows
 from imgdup.query.matches import are_duplicates
 from imgdup.search.bands import JoinStats
 from imgdup.search.equal import expand, group_equal

@@ -9,6 +9,7 @@ from imgdup.errors import ImageError
 from imgdup.system.limits import Limits
 
 DIGEST_BYTES = 16  # of the content, blake2b
+MAX_INT64 = (1 << 63) - 1
 
 # Non-blocking, so that a FIFO or a device does not hold up the opening.
 _OPEN_FLAGS = (
@@ -59,6 +60,15 @@ def read_file(path: bytes | str, limits: Limits) -> FileBytes:
     raise ImageError("changed", "the file changed while it was read")
 
 
+def stat_size_mtime(facts: os.stat_result) -> tuple[int, int]:
+    """Return size and mtime in nanoseconds, each brought into the range of int64.
+
+    A file may have any time: of the year 2262 or later, or before 1677.
+    """
+    size, mtime_ns = facts.st_size, facts.st_mtime_ns
+    return max(0, min(size, MAX_INT64)), max(-MAX_INT64 - 1, min(mtime_ns, MAX_INT64))
+
+
 def content_digest(data: bytes) -> bytes:
     """Return 16 bytes of BLAKE2b: equal for equal contents, and for nothing else.
 
@@ -85,8 +95,8 @@ def _read_unchanged(path: bytes | str, limits: Limits) -> FileBytes | None:
         after = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-    facts = before.st_size, before.st_mtime_ns
-    if facts != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
+    facts = stat_size_mtime(before)
+    if facts != stat_size_mtime(after) or len(data) != before.st_size:
         return None
     return FileBytes(data, *facts)
 

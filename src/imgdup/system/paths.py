@@ -74,4 +74,9 @@ def identity(path: bytes) -> tuple[int, int]:
         facts = os.stat(path)
     except (OSError, ValueError):  # ValueError: a forged name with a NUL in it
         return (0, 0)
-    return (facts.st_dev, facts.st_ino)
+    return (as_uint64(facts.st_dev), as_uint64(facts.st_ino))
+
+
+def as_uint64(number: int) -> int:
+    """Return the low 64 bits of a device or inode number, which some systems make longer."""
+    return number & 0xFFFF_FFFF_FFFF_FFFF

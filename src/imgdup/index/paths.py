@@ -1,0 +1,205 @@
+"""Absolute paths in path order <-> columns of an index: each path is kept relative to its root.
+
+Path order is the order of the path's parts: ``a/b`` comes before ``a-b``, as a sorted walk
+of the folders finds them. So an update is a merge of two sorted streams.
+"""
+
+import heapq
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.index.columns import RowNumbers, TextBuilder, TextColumn
+from imgdup.system.paths import is_below, join, path_key
+
+
+class Paths:
+    """The absolute paths of all rows, kept relative to the roots.
+
+    Parameters
+    ----------
+    roots : sequence of bytes
+        Absolute folders, with ``/`` between parts; ``b""`` holds files named one by one.
+    run_rows, run_roots : ndarray of int64, shape (n_runs,)
+        Rows ``run_rows[i]`` up to the next run lie in root ``run_roots[i]``.
+    relative : TextColumn
+        One path a row.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[bytes],
+        run_rows: npt.NDArray[np.int64],
+        run_roots: npt.NDArray[np.int64],
+        relative: TextColumn,
+    ) -> None:
+        self.roots = list(roots)
+        self.run_rows = run_rows
+        self.run_roots = run_roots
+        self.relative = relative
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.relative)
+
+    def root_of(self, row: int) -> bytes:
+        """Return the root in which `row` lies."""
+        run = int(np.searchsorted(self.run_rows, row, side="right")) - 1
+        return self.roots[int(self.run_roots[run])]
+
+    def __getitem__(self, row: int) -> bytes:
+        """Return the absolute path of `row`."""
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of a table of {len(self)}")
+        return join(self.root_of(row), self.relative[row])
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the absolute path of each row."""
+        return self.between(0, len(self))
+
+    def of_root(self, root: bytes) -> Iterator[bytes]:
+        """Yield the absolute paths of the rows that lie in a root."""
+        for start, stop, number in self._runs():
+            if self.roots[number] == root:
+                yield from self.between(start, stop)
+
+    def between(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the absolute paths of the rows from `start` up to `stop`."""
+        for first, last, number in self._runs():
+            prefix = join(self.roots[number], b"")
+            for row in range(max(start, first), min(stop, last)):
+                yield prefix + self.relative[row]
+
+    def find(self, path: bytes) -> int | None:
+        """Return the row of an absolute path, by bisection, or None."""
+        key = path_key(path)
+        for start, stop in chain.from_iterable(self.sorted_spans):
+            row = self._first_from(key, start, stop)
+            if row < stop and self[row] == path:
+                return row
+        return None
+
+    def below(self, folder: bytes) -> list[tuple[int, int]]:
+        """Return the spans of rows that are a folder or lie in it, by bisection: start, stop."""
+        if not folder:
+            return [(0, len(self))]
+        key = path_key(join(folder, b""))[:-1]
+        spans = [
+            (self._first_from(key, start, stop), self._first_from(key + b"\1", start, stop))
+            for start, stop in chain.from_iterable(self.sorted_spans)
+        ]
+        return [(start, stop) for start, stop in spans if start < stop]
+
+    def rows_below(self, folder: bytes) -> RowNumbers:
+        """Return the rows that are a folder or lie in it, ascending."""
+        spans = [np.arange(start, stop, dtype=np.int64) for start, stop in self.below(folder)]
+        return np.concatenate([np.zeros(0, np.int64), *spans])
+
+    def holds(self, folder: bytes) -> bool:
+        """Tell, by bisection, whether any row lies in a folder."""
+        return any(stop - start > 1 or self[start] != folder for start, stop in self.below(folder))
+
+    @cached_property
+    def sorted_spans(self) -> list[list[tuple[int, int]]]:
+        """The rows as lists of spans, start and stop; the paths of each list ascend.
+
+        One span of all rows as a rule. If a root was renamed since the index was written, its
+        place among the roots may be another one: then there is one list per root.
+        """
+        runs = list(self._runs())
+        ends = ((path_key(self[start - 1]), path_key(self[start])) for start, _, _ in runs[1:])
+        if all(last < first for last, first in ends):
+            return [[(0, len(self))]]
+        spans: list[list[tuple[int, int]]] = [[] for _ in self.roots]
+        for start, stop, number in runs:
+            spans[number].append((start, stop))
+        return spans
+
+    def _runs(self) -> Iterator[tuple[int, int, int]]:
+        """Yield start, stop and number of the root of each run of rows in one root."""
+        starts = self.run_rows.tolist()
+        stops = [*starts[1:], *([len(self)] if starts else [])]
+        return zip(starts, stops, self.run_roots.tolist(), strict=True)
+
+    def _first_from(self, key: bytes, low: int, high: int) -> int:
+        """Return the first row of a sorted span whose key is not less than `key`, or its end."""
+        while low < high:
+            middle = (low + high) // 2
+            if path_key(self[middle]) < key:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+
+class PathsBuilder:
+    """Collects absolute paths, in path order, into `Paths`."""
+
+    def __init__(self, roots: Sequence[bytes]) -> None:
+        self._roots = list(roots)
+        self._numbers = {root: number for number, root in enumerate(roots)}
+        self._run_rows = array("q")
+        self._run_roots = array("q")
+        self._relative = TextBuilder()
+        self._n_rows = 0
+
+    def append(self, root: bytes, path: bytes) -> None:
+        """Add the path of the next row, which lies in a root."""
+        number = self._numbers[root]
+        if not self._run_roots or self._run_roots[-1] != number:
+            self._run_rows.append(self._n_rows)
+            self._run_roots.append(number)
+        self._relative.append(path[len(join(root, b"")) :])
+        self._n_rows += 1
+
+    def paths(self) -> Paths:
+        """Return what was added."""
+        return Paths(
+            self._roots,
+            np.array(self._run_rows, np.int64),
+            np.array(self._run_roots, np.int64),
+            self._relative.column(),
+        )
+
+
+def merge_sorted(streams: Iterable[Iterator[tuple[bytes, Any]]]) -> Iterator[tuple[bytes, Any]]:
+    """Merge streams of ``(path_key, value)``, each sorted by the key, into one."""
+    return heapq.merge(*streams, key=lambda pair: pair[0])
+
+
+UP = b".."
+
+
+def stored_root(root: bytes, index_folder: bytes) -> bytes:
+    """Return a root as the index stores it.
+
+    A root inside which the index lies is stored relative to the index folder, as in ``../..``, so
+    that it may be renamed or mounted elsewhere; any other root stays absolute.
+    """
+    if not root or root == index_folder or not is_below(index_folder, root):
+        return root
+    inside = index_folder[len(join(root, b"")) :]
+    return b"/".join(UP for _ in inside.split(b"/"))
+
+
+def resolved_root(stored: bytes, index_folder: bytes) -> bytes:
+    """Return the absolute path of a root that `stored_root` made.
+
+    Raises
+    ------
+    ValueError
+        If a forged one leads above the top folder.
+    """
+    names = stored.split(b"/")
+    if set(names) != {UP}:
+        return stored
+    parts = index_folder.split(b"/")[: -len(names)]
+    if not parts:
+        raise ValueError("a root above the top folder")
+    above = b"/".join(parts)
+    return above if b"/" in above else above + b"/"

@@ -4,6 +4,17 @@ import itertools
 import os
 from pathlib import Path
 
+from imgdup.system import atomic
+
+
+def opening_as(monkeypatch, wrap):
+    """Give what `wrap` makes of a file, and its path, in place of each file opened for writing."""
+
+    def wrapped(path, mode, **options):
+        return wrap(open(path, mode, **options), Path(path))
+
+    monkeypatch.setattr(atomic, "open", wrapped, raising=False)
+
 
 class FullDisk:
     """A file that takes `room` bytes and then says what the operating system says."""
@@ -34,9 +45,9 @@ class RecordingDisk:
         self.calls = []
         for name in ("fsync", "replace"):
             monkeypatch.setattr(os, name, self._recorded(name, getattr(os, name)))
-        unlink, open_path = Path.unlink, Path.open
+        unlink = Path.unlink
         monkeypatch.setattr(Path, "unlink", lambda p, **k: (self._note("unlink", p), unlink(p))[1])
-        monkeypatch.setattr(Path, "open", lambda p, mode: _Spy(open_path(p, mode), p, self))
+        opening_as(monkeypatch, lambda file, path: _Spy(file, path, self))
 
     def _note(self, call, *paths):
         self.calls.append((call, *(Path(path).name for path in paths)))

@@ -250,4 +250,4 @@ def test_a_set_that_was_cleaned_may_lose_its_files_with_a_word(sets, capsys, com
     allowed = cli.main([*command, "--allow-removals"])
 
     assert (refused, allowed) == (1, 0)
-    assert "say --allow-removals" in err
+    assert "--allow-removals" in err

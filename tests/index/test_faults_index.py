@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disks import FullDisk, RecordingDisk, after_power_cut, squeezed
+from disks import FullDisk, RecordingDisk, after_power_cut, opening_as, squeezed
 from forgeries import (
     ATTACKS,
     HEADS,
@@ -253,8 +253,7 @@ def test_case_58_no_room_at_any_size_leaves_the_old_file_and_names_the_bytes_nee
 @pytest.mark.parametrize("code", sorted(set(atomic.NO_ROOM)), ids=errno.errorcode.get)
 @pytest.mark.parametrize("room", [0, 1, 3200, 8200, 8192 + 4999])
 def test_case_58_full_disk_and_quota_leave_the_old_file(path, monkeypatch, room, code):
-    open_path = Path.open
-    monkeypatch.setattr(Path, "open", lambda p, mode: FullDisk(open_path(p, mode), room, code))
+    opening_as(monkeypatch, lambda file, path: FullDisk(file, room, code))
 
     with pytest.raises(ImgdupError, match=r"^no room to write .* needs 16,384 bytes \(.*\): free "):
         fill(path, 2)

@@ -63,6 +63,8 @@ sanitize: install
 
 # A wheel for each system, in dist/; those that run here are installed and tested.
 wheels: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check ziglang
+	$(BIN)/pytest tests/native/test_compiling.py
 	$(BIN)/python backend/wheels.py dist
 
 fuzz: install

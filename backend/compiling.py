@@ -96,8 +96,8 @@ def needs_zig() -> bool:
     return not compiler_of_this_system()
 
 
-def _compiler(target: Target) -> list[str]:
-    """Find the compiler for a system."""
+def compiler_for(target: Target) -> list[str]:
+    """Return the command of the compiler for a system."""
     command = [] if target.zig else compiler_of_this_system()
     if command:
         return command
@@ -136,7 +136,7 @@ def compile_libraries(
         If there is no compiler, or it fails.
     """
     target = target or this_system()
-    compiler = _compiler(target)
+    compiler = compiler_for(target)
     sources = sorted(map(str, SOURCES.glob("*.c")))
     position = () if target.ending == ".dll" else ("-fPIC",)
     folder.mkdir(parents=True, exist_ok=True)

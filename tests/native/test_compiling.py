@@ -1,0 +1,98 @@
+"""How the library is compiled, and that other processors compute what this one does.
+
+The latter needs ``ziglang``, which compiles for them, and QEMU, which is one of them:
+``apt-get install qemu-user-static``.
+"""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import zlib
+from pathlib import Path
+
+import compiling
+import pytest
+from compiling import CompileError, Target, compile_libraries
+
+PRINT_HASHES = Path(__file__).with_name("print_hashes.c")
+QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+
+needs_cc = pytest.mark.skipif(not compiling.compiler_of_this_system(), reason="no C compiler")
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+
+
+def test_the_variable_names_the_compiler(monkeypatch):
+    monkeypatch.setenv("CC", "ccache 'my cc'")
+
+    assert compiling.compiler_of_this_system() == ["ccache", "my cc"]
+    assert not compiling.needs_zig()
+
+
+def test_without_a_compiler_the_package_that_holds_one_is_asked_for(no_compiler):
+    assert compiling.needs_zig()
+
+
+def test_without_any_compiler_one_line_names_what_to_install(no_compiler, monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(CompileError, match=r"^imgdup needs a C compiler.*pip install ziglang$"):
+        compile_libraries(tmp_path)
+
+
+def test_a_compiler_that_is_not_there_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("CC", "nonesuch")
+
+    with pytest.raises(CompileError, match=r"^there is no compiler nonesuch: set CC"):
+        compile_libraries(tmp_path)
+
+
+@needs_cc
+def test_a_compiler_that_fails_leaves_the_library_as_it_was(tmp_path):
+    target = compiling.this_system()
+    old = tmp_path / f"imgdup-{next(iter(target.levels))}{target.ending}"
+    old.write_bytes(b"old")
+
+    with pytest.raises(CompileError, match=r"the C compiler failed: .* --no-such-flag"):
+        compile_libraries(tmp_path, extra=["--no-such-flag"])
+
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
+
+
+@needs_cc
+def test_each_level_gets_a_library_and_a_checksum(tmp_path):
+    made = compile_libraries(tmp_path)
+
+    assert [file.name for file in made] == [
+        f"imgdup-{level}{compiling.this_system().ending}"
+        for level in compiling.this_system().levels
+    ]
+    checksums = json.loads((tmp_path / "checksums.json").read_text("utf-8"))
+    assert checksums == {file.name: zlib.crc32(file.read_bytes()) for file in made}
+
+
+@needs_cc
+@pytest.mark.skipif(
+    not importlib.util.find_spec("ziglang") or not QEMU, reason="needs ziglang and QEMU"
+)
+def test_an_arm64_processor_computes_the_same_hashes(tmp_path):
+    arm64 = Target(is_x86_64=False, ending=".so", zig="aarch64-linux-musl")
+    sources = [PRINT_HASHES, compiling.SOURCES / "hash.c"]
+    include = f"-I{compiling.SOURCES}"
+    printed = []
+
+    for target, run in [(None, []), (arm64, [QEMU])]:
+        program = tmp_path / f"print-{len(printed)}"
+        command = compiling.compiler_for(target or compiling.this_system())
+        static = ["-static"] if target else []
+        arguments = [*compiling.FLAGS, *static, include, *sources, "-o", program]
+        subprocess.run([*command, *arguments], check=True)
+        printed.append(subprocess.check_output([*run, program], text=True).splitlines())
+
+    assert len(set(printed[0])) > 250
+    assert printed[1] == printed[0]

@@ -225,11 +225,6 @@ def run(arguments: list[str]) -> bytes:
     return result.stderr
 
 
-def imports_numba(place: Path, probe: Path) -> bool:
-    command = ["-X", "importtime", "-m", "imgdup", "query", str(probe), "--index", str(place)]
-    return b"numba" in run(command)
-
-
 def paint_probe(file: Path) -> None:
     import cv2
 
@@ -250,7 +245,6 @@ def report_process(n: int, n_rounds: int, rng: np.random.Generator, scratch: Pat
     rows = [(name, measure.median(times, "{:.3f}")) for name, times in results.items()]
     print(f"## imgdup query, whole process, index of {n:,}\n")
     print(measure.table(["command", "s"], rows))
-    print(f"Imports numba: {'**yes**' if imports_numba(place, probe) else 'no'}.\n")
     slowest = zip(results["query at 10"], results["numpy and cv2"], strict=True)
     return [query - imports for query, imports in slowest]
 

@@ -16,9 +16,9 @@ import numpy as np
 import synthetic
 
 from imgdup.search import costs
-from imgdup.search.bands import Band, JoinStats, Layout, deal
-from imgdup.search.costs import Task
-from imgdup.search.pairs import iter_pairs
+from imgdup.search.bands import Band, Layout, deal_bits
+from imgdup.search.costs import Workload
+from imgdup.search.join import JoinStats, iter_pairs
 
 UNITS = ("BUILD_S", "BUCKET_S", "LOOK_S", "BEGIN_S", "FETCH_S", "COMPARE_S", "FIND_S")
 SHAPES = {  # bits, distance: numbers of bands and their widths
@@ -48,29 +48,29 @@ def joins(n: int, bits: int, max_distance: int, rng: np.random.Generator) -> Ite
     for n_bands, widths in SHAPES[bits, max_distance]:
         for width in widths:
             if n < LARGE or width >= 14:
-                dealt = deal(sample, [width] * n_bands)
+                dealt = deal_bits(sample, [width] * n_bands)
                 pairs = zip(dealt, radii(n_bands, max_distance), strict=True)
                 yield joined(hashes, [Band(*pair) for pair in pairs], max_distance)
 
 
 def joined(hashes: np.ndarray, bands: list[Band], max_distance: int) -> Join:
     n, words = hashes.shape
-    effort = JoinStats(layout=Layout(tuple(bands), 0, 0.0, 1.0, 1e-9))
+    stats = JoinStats(layout=Layout(tuple(bands), 0, 0.0, 1.0, 1e-9))
     start = time.process_time()
-    blocks = iter_pairs(hashes, max_distance, threads=1, effort=effort)
+    blocks = iter_pairs(hashes, max_distance, threads=1, stats=stats)
     n_pairs = sum(len(block.left) for block in blocks)
     seconds = time.process_time() - start
-    task = Task(n, n, words, max_distance, True)
-    task = task._replace(near_share=n_pairs / task.n_pairs)
-    shares = effort.n_compared / task.n_pairs / len(bands)
+    work = Workload(n, n, words, max_distance, True)
+    work = work._replace(near_share=n_pairs / work.n_pairs)
+    shares = stats.n_compared / work.n_pairs / len(bands)
     shapes = [(len(band.bits), band.radius) for band in bands]
-    counts = [units(task, width, radius, shares) for width, radius in shapes]
+    counts = [units(work, width, radius, shares) for width, radius in shapes]
     width, radius = shapes[0]
     name = f"{n:,} of {64 * words} bits at {max_distance}: {len(bands)} x {width}, radius {radius}"
     return Join(name, seconds, np.sum(counts, axis=0).tolist())
 
 
-def units(task: Task, width: int, radius: int, share: float) -> list[float]:
+def units(work: Workload, width: int, radius: int, share: float) -> list[float]:
     """What `band_s` would be with one unit cost at 1 and the others at 0."""
     saved = {name: getattr(costs, name) for name in UNITS}
     found = []
@@ -78,7 +78,7 @@ def units(task: Task, width: int, radius: int, share: float) -> list[float]:
         for unit in UNITS:
             for name in UNITS:
                 setattr(costs, name, float(name == unit))
-            found.append(costs.band_s(task, width, radius, share))
+            found.append(costs.band_s(work, width, radius, share))
     finally:
         for name, value in saved.items():
             setattr(costs, name, value)
@@ -104,10 +104,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
-    for words, distance in ((1, 10), (4, 31)):
-        list(iter_pairs(np.zeros((9, words), np.uint64), distance))  # compiles
-    tasks = [(n, *kind) for n in options.sizes for kind in SHAPES if n < LARGE or kind != (64, 10)]
-    measured = [join for task in tasks for join in joins(*task, rng)]
+    sets = [(n, *kind) for n in options.sizes for kind in SHAPES if n < LARGE or kind != (64, 10)]
+    measured = [join for each in sets for join in joins(*each, rng)]
     values = fitted(measured)
     print(f"# fit_costs\n\n{measure.surroundings()}\nSeed {options.seed}.\n")
     rows = [

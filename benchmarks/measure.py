@@ -16,7 +16,7 @@ except ImportError:  # Windows
 
 T = TypeVar("T")
 
-PACKAGES = ("imgdup", "numpy", "opencv-python-headless", "Pillow", "numba", "ImageHash")
+PACKAGES = ("imgdup", "numpy", "opencv-python-headless", "Pillow", "faiss-cpu", "ImageHash")
 
 
 class Cost(NamedTuple):

@@ -18,7 +18,7 @@ import numpy as np
 import synthetic
 import vptree as package
 
-from imgdup.search.pairs import iter_pairs
+from imgdup.search.join import iter_pairs
 
 try:
     import faiss
@@ -130,7 +130,6 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     sizes = [n for n in SIZES if n <= options.largest]
-    ours(sizes[:1], options.threads, rng)  # compiles
     lines = [
         Line("imgdup", ours(sizes, options.threads, rng), "#1a6fdf", "o", False),
         Line("faiss flat", theirs(sizes, options.threads, rng), "#c75000", "s", True),

@@ -23,7 +23,7 @@ from imgdup.index.generation import Generation, open_generation
 from imgdup.query import matches as lookup
 from imgdup.query.matches import Match
 from imgdup.query.row_pairs import RowPairs, Side, iter_row_pairs
-from imgdup.search.bands import JoinStats
+from imgdup.search.join import JoinStats
 
 if TYPE_CHECKING:
     from imgdup.query.probe import Image, Probe
@@ -212,11 +212,11 @@ class ImageIndex:
         k: int | None = None,
         *,
         strategy: str | None = None,
-        effort: JoinStats | None = None,
+        stats: JoinStats | None = None,
     ) -> list[list[Match]]:
         """Do as `look_up` for many probes at once; see `imgdup.query.matches.look_up_many`."""
         return lookup.look_up_many(
-            self.generation, probes, max_distance, k, strategy=strategy, effort=effort
+            self.generation, probes, max_distance, k, strategy=strategy, stats=stats
         )
 
     def look_up_turned(

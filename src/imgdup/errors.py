@@ -7,7 +7,6 @@ The tree::
     ├── ImageError         one image could not be read; the run goes on
     ├── IndexFormatError   not an index file, damaged, forged, or of another version
     ├── LockedError        another process is writing the index
-    ├── TooManyPairsError  the pairs would not fit in memory
     └── PlanError          a removal plan or journal that is invalid, outdated or of another index
 
 A wrong argument is a `ValueError`, also where it is a `UsageError`: this is both.
@@ -55,29 +54,6 @@ class IndexFormatError(ImgdupError):
 
 class LockedError(ImgdupError):
     """Another process holds the lock of the index folder."""
-
-
-class TooManyPairsError(ImgdupError):
-    """There are more pairs than the caller allowed.
-
-    Parameters
-    ----------
-    n_pairs : int
-        How many pairs there are; they were only counted.
-    max_pairs : int
-        How many the caller allowed.
-    """
-
-    def __init__(self, n_pairs: int, max_pairs: int) -> None:
-        super().__init__(n_pairs, max_pairs)
-        self.n_pairs = n_pairs
-        self.max_pairs = max_pairs
-
-    def __str__(self) -> str:
-        return (
-            f"{self.n_pairs:,} pairs are more than max_pairs={self.max_pairs:,}: "
-            "lower max_distance, raise max_pairs, or read them in blocks with iter_pairs"
-        )
 
 
 class PlanError(ImgdupError):

@@ -228,7 +228,7 @@ def test_the_words_offered_are_those_there_are():
 
 
 def test_help_and_usage_errors_import_nothing_heavy(photos):
-    heavy = "cv2 numba numpy PIL".split()
+    heavy = "cv2 numpy PIL".split()
     script = (
         "import sys; from imgdup.cli import main; main(sys.argv[1:]);"
         f"print([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
@@ -241,10 +241,10 @@ def test_help_and_usage_errors_import_nothing_heavy(photos):
         assert result.stderr.splitlines()[-1] == "[]", args
 
 
-def test_other_errors_come_without_opencv_and_numba(photos):
+def test_other_errors_come_without_opencv(photos):
     script = (
         "import sys; from imgdup.cli import main; main(sys.argv[1:]);"
-        "print([m for m in ('cv2', 'numba') if m in sys.modules], file=sys.stderr)"
+        "print([m for m in ('cv2',) if m in sys.modules], file=sys.stderr)"
     )
 
     for args in (["query", "x.jpg"], ["info"], ["index"], ["index", "nowhere"]):
@@ -252,19 +252,6 @@ def test_other_errors_come_without_opencv_and_numba(photos):
             [sys.executable, "-c", script, *args], capture_output=True, text=True
         )
         assert result.stderr.splitlines()[-1] == "[]", args
-
-
-def test_a_query_needs_no_numba(indexed):
-    script = (
-        "import sys; from imgdup.cli import main; main(sys.argv[1:]);"
-        "print('numba' in sys.modules, file=sys.stderr)"
-    )
-
-    result = subprocess.run(
-        [sys.executable, "-c", script, "query", "photos/p0.jpg"], capture_output=True, text=True
-    )
-
-    assert result.stderr == "False\n"
 
 
 @needs_posix

@@ -21,15 +21,12 @@ from imgdup.index import store
 from imgdup.index.columns import IDENTITY, RowNumbers, failure_arrays, failure_detail, fields
 from imgdup.index.generation import TREE_PREFIX, Generation, ScanOptions
 from imgdup.index.paths import stored_root
-from imgdup.search.bands import choose
+from imgdup.search.bands import choose_layout, typical_distance
 from imgdup.search.equal import group_equal
 from imgdup.search.vptree import VPTree
 from imgdup.system.paths import absolute
 
 Array = npt.NDArray[Any]
-
-# The distance at which the skew of bands is measured, by words: the default of a query, in bits.
-SKEW_DISTANCES = {1: 10, 4: 31}
 
 MISSING = REASONS.index("missing")
 
@@ -150,7 +147,7 @@ def _dictionary(hashes: Array, status: Array) -> tuple[dict[str, Array], float]:
         "class_rows": ok[classes.members],
         **{TREE_PREFIX + name: array for name, array in tree.arrays().items()},
     }
-    return dictionary, choose(distinct, None, SKEW_DISTANCES[distinct.shape[1]]).skew
+    return dictionary, choose_layout(distinct, None, typical_distance(distinct.shape[1])).skew
 
 
 def drop_missing(facts: Facts) -> Listing:

@@ -12,7 +12,7 @@ from imgdup.output.codecs import counted
 from imgdup.output.results import MatchRow
 from imgdup.query.matches import Match, best_matches, default_distance, plan_within
 from imgdup.query.probe import Probe, probe_files
-from imgdup.search.bands import JoinStats
+from imgdup.search.join import JoinStats
 from imgdup.search.planner import explain
 from imgdup.system.paths import absolute
 
@@ -68,24 +68,24 @@ class Asked:
             yield file, best_matches(islice(found, len(probes)), self.options.k)
 
     def _look_up(self, probes: list[Probe]) -> list[list[Match]]:
-        """Look up probes; with `explain`, print the plan before and the effort after."""
+        """Look up probes; with `explain`, print the plan before and the statistics after."""
         if not self.options.explain:
             return self._found(probes, None)
         self._explain(len(probes))
-        effort = JoinStats()
+        stats = JoinStats()
         started = time.perf_counter()
-        found = self._found(probes, effort)
+        found = self._found(probes, stats)
         seconds = time.perf_counter() - started
         n_matches = sum(map(len, found))
         note(
-            f"{effort.n_compared:,} hashes visited, {counted(n_matches, 'match', 'matches')} of "
+            f"{stats.n_compared:,} hashes visited, {counted(n_matches, 'match', 'matches')} of "
             f"{counted(len(found), 'probe')}, {seconds:.6f} s"
         )
         return found
 
-    def _found(self, probes: list[Probe], effort: JoinStats | None) -> list[list[Match]]:
+    def _found(self, probes: list[Probe], stats: JoinStats | None) -> list[list[Match]]:
         limit, k, strategy, *_ = self.options
-        return self.index.look_up_many(probes, limit, k, strategy=strategy, effort=effort)
+        return self.index.look_up_many(probes, limit, k, strategy=strategy, stats=stats)
 
     def _rows(self, file: bytes, found: list[Match]) -> Iterator[MatchRow]:
         itself = absolute(file)

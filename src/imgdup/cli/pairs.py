@@ -57,7 +57,7 @@ def pairs(
     """
     from imgdup.cli import prepare
     from imgdup.query.row_pairs import iter_row_pairs
-    from imgdup.search.bands import JoinStats
+    from imgdup.search.join import JoinStats
 
     index, left, right, code = prepare.two_sides(
         folders, other, index_folder, allow_removals=allow_removals
@@ -65,8 +65,8 @@ def pairs(
     limit = prepare.distance_of(index, by, max_dist)
     with closing(Bar(quiet=on_terminal())) as bar:
         bar.say("comparing")
-        effort = JoinStats(on_progress=bar.share)
-        blocks = iter_row_pairs(left, right, limit, by=by, effort=effort)
+        stats = JoinStats(on_progress=bar.share)
+        blocks = iter_row_pairs(left, right, limit, by=by, stats=stats)
         found = _Counted(blocks, bar)
         _print_pairs(_with_paths(found, left, right or left), as_json=as_json, null=null)
     note(pairs_summary(found.n_pairs, found.n_duplicates, limit))

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from imgdup.hashing import PDQ_BITS, PDQ_MAX_DISTANCE, PDQ_MIN_QUALITY
 from imgdup.index.columns import RowNumbers, Rows, byte_keys
+from imgdup.search.equal import Pairs, group_equal
 from imgdup.search.hamming import distances
-from imgdup.search.pairs import Pairs, group_equal, iter_pairs
+from imgdup.search.join import iter_pairs
 
 NO_CLASS = -1
 
@@ -67,7 +68,7 @@ def hashes_of(rows: Rows, selected: RowNumbers, rule: MatchRule) -> Hashes:
 def near(
     hashes: Hashes, rule: MatchRule, *, other: Hashes | None = None, threads: int | None = None
 ) -> Iterator[Pairs]:
-    """Stream the pairs within the rule's distances, as `imgdup.search.pairs.iter_pairs` does.
+    """Stream the pairs within the rule's distances, as `imgdup.search.join.iter_pairs` does.
 
     By the search hash, too, the join is that of the PDQ hashes: the pairs within both distances
     are the same whichever is looked at first, and PDQ hashes are the more evenly spread ones.

@@ -30,7 +30,7 @@ from imgdup.dedupe.candidates import (
 )
 from imgdup.dedupe.keep import Keep, keep_order
 from imgdup.index.columns import RowNumbers, Rows, file_numbers
-from imgdup.search.pairs import Pairs
+from imgdup.search.equal import Pairs
 
 RANK_BITS = 40  # a keeper is one number: its distance above, its rank below
 FAR = np.int64(1 << 62)  # no keeper

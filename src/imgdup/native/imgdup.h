@@ -1,4 +1,4 @@
-/* What the library offers: hashes of pictures, and which processor it needs.
+/* What the library offers: hashes of pictures, their pairs, and which processor it needs.
  *
  * All arrays are contiguous unless a stride is named, and belong to the caller; nothing is checked
  * here and nothing is allocated. The Python face checks dtypes, shapes and bounds.
@@ -22,7 +22,7 @@
 #endif
 
 /* Changes when any function or structure does; the Python face has the same number. */
-enum { IMGDUP_INTERFACE = 1 };
+enum { IMGDUP_INTERFACE = 2 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -58,5 +58,96 @@ IMGDUP_EXPORT int64_t imgdup_hash_scratch(int64_t rows_and_columns);
  * 0 to 255, give hashes that mean nothing. */
 IMGDUP_EXPORT void imgdup_hash(const ImgdupPicture *pictures, int64_t n,
                                const ImgdupHashes *hashes, void *scratch);
+
+/* Pairs: a hash is a row of an array (n, words), 64 bits a word; distances are in bits. */
+
+enum {
+    JOIN_MAX_WORDS = 16,   /* hashes of up to 1,024 bits */
+    JOIN_MAX_MASKS = 4096, /* neighbours of one value of a band */
+    JOIN_LANES = 16,       /* hashes compared at once: columns have room for so many more */
+    JOIN_TILE = 2048,      /* hashes that stay in the cache while some rows are compared with them */
+    JOIN_RUN = 512,        /* slots that a thread reserves at a time */
+};
+
+/* What the words of `control` count: a request to stop, the slots in use, then rows dealt out. */
+enum { JOIN_STOP = 0, JOIN_USED = 1, JOIN_FIRST_COUNTER = 2 };
+
+/* Marks a reserved slot that stayed free. */
+#define JOIN_FREE UINT64_MAX
+
+/* Rows of some hashes, sorted by the value of one band. */
+typedef struct {
+    const uint64_t *hashes;  /* (n_hashes, words): all hashes, by row */
+    const uint64_t *columns; /* (n_first, n + JOIN_LANES): the words compared first, sorted */
+    const uint32_t *rows;    /* (n,): the row at each position, ascending within a bucket */
+    const uint32_t *starts;  /* (n_buckets + 1,): where the bucket of each value begins */
+    int64_t n, n_buckets;
+} JoinTable;
+
+/* What makes a pair of one band, and where the pairs go. */
+typedef struct {
+    JoinTable left, right;
+    int64_t is_self;           /* both tables are one: each pair of positions is compared once */
+    int64_t words;             /* of a hash */
+    int64_t n_first;           /* words compared first; if all, the columns are in their order */
+    int64_t max_distance;      /* over all words, inclusive */
+    const int64_t *masks;      /* (n_masks,): what the band's values of a pair may differ in */
+    int64_t n_masks;           /* at most JOIN_MAX_MASKS */
+    const uint64_t *earlier;   /* (n_earlier, words): bits of the bands that come before, ... */
+    const uint64_t *radii;     /* (n_earlier,): ... and the distance that makes a pair theirs */
+    int64_t n_earlier;
+    int64_t first_row;         /* a packed pair holds left row - first_row << left_shift, ... */
+    int64_t left_shift;
+    int64_t right_shift;       /* ... right row << right_shift, ... */
+    int64_t distance_shift;    /* ... and distance << distance_shift */
+    int64_t *control;          /* shared by all threads, see JOIN_STOP */
+    uint64_t *slots;           /* (n_slots,): packed pairs, as far as control[JOIN_USED] says */
+    int64_t n_slots;           /* at least JOIN_RUN */
+} JoinCall;
+
+/* Gather a band's bits, and count how often each value comes.
+ * hashes (n, words), bits (n_bits,) ascending, values (n,): bit k of a value is bit bits[k] of the
+ * hash; counts (2 ** n_bits,), added to. */
+IMGDUP_EXPORT void imgdup_count_values(const uint64_t *hashes, int64_t n, int64_t words,
+                                       const int64_t *bits, int64_t n_bits, uint32_t *values,
+                                       uint32_t *counts);
+
+/* Sort rows first_row, first_row + 1, ... by their values (n,): places (2 ** n_bits,) say where
+ * the first row of each value goes, and are advanced. */
+IMGDUP_EXPORT void imgdup_place_rows(const uint32_t *values, int64_t n, int64_t first_row,
+                                     uint32_t *places, uint32_t *rows);
+
+/* Copy the words `first` (n_first,) of the hashes at positions start..stop of `rows` to
+ * columns (n_first, stride). */
+IMGDUP_EXPORT void imgdup_copy_columns(const uint64_t *hashes, int64_t words,
+                                       const int64_t *first, int64_t n_first,
+                                       const uint32_t *rows, int64_t start, int64_t stop,
+                                       int64_t stride, uint64_t *columns);
+
+/* Find this thread's share of a band's pairs; several threads make the same call.
+ * Left rows are dealt out by control[counter]. Where no slot is left, control[JOIN_STOP] is set;
+ * the caller may set it, too. Returns how many pairs of hashes were compared. */
+IMGDUP_EXPORT int64_t imgdup_join(const JoinCall *call, int64_t counter);
+
+/* Count the packed pairs (n,) of each part, packed >> shift, in counts (n_parts,), added to. */
+IMGDUP_EXPORT void imgdup_count_parts(const uint64_t *packed, int64_t n, int64_t shift,
+                                      int64_t *counts);
+
+/* Move the packed pairs (n,) of parts first_part, first_part + 1, ... to out[places[0]...],
+ * out[places[1]...], ...; places (n_parts,) are advanced. */
+IMGDUP_EXPORT void imgdup_scatter(const uint64_t *packed, int64_t n, int64_t shift,
+                                  int64_t first_part, int64_t n_parts, int64_t *places,
+                                  uint64_t *out);
+
+/* Find what lies within max_distance of a probe (words,) in some ranges of hashes (n, words).
+ * runs (n_runs, 2) holds where each begins and ends; positions and distances (capacity,).
+ * Returns how many there are; only the first `capacity` are written. */
+IMGDUP_EXPORT int64_t imgdup_scan(const uint64_t *hashes, int64_t words, const int64_t *runs,
+                                  int64_t n_runs, const uint64_t *probe, int64_t max_distance,
+                                  int64_t *positions, int64_t *distances, int64_t capacity);
+
+/* Compare n hashes with a probe (words,): distances (n,). */
+IMGDUP_EXPORT void imgdup_distances(const uint64_t *hashes, int64_t n, int64_t words,
+                                    const uint64_t *probe, uint16_t *distances);
 
 #endif

@@ -20,7 +20,7 @@ from imgdup.errors import ImgdupError
 VARIABLE = "IMGDUP_NATIVE"
 LEVELS = ("v2", "v3", "v4")  # of x86-64, each of which includes those before it
 BASELINE = "baseline"  # of all other processors
-INTERFACE = 1  # that of `imgdup.h`
+INTERFACE = 2  # that of `imgdup.h`
 FOLDER = Path(__file__).parent
 CHECKSUMS = "checksums.json"  # CRC-32 by file name; a damaged library could end the process
 REMEDY = "install imgdup again, from where it came"

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from imgdup.hashing import HASHERS, PDQ_MAX_DISTANCE, PDQ_MIN_QUALITY
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.generation import Generation
-from imgdup.search.bands import JoinStats
 from imgdup.search.hamming import WORD_BITS, Matches, check_max_distance, distances
+from imgdup.search.join import JoinStats, find_within
 from imgdup.search.planner import Choice, plan
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def look_up_many(
     k: int | None = None,
     *,
     strategy: str | None = None,
-    effort: JoinStats | None = None,
+    stats: JoinStats | None = None,
 ) -> list[list[Match]]:
     """Find the indexed images near each of some probes.
 
@@ -93,8 +93,8 @@ def look_up_many(
         How many at most.
     strategy : str, optional
         ``"tree"``, ``"bands"`` or ``"scan"``; all give the same. By default the planner chooses.
-    effort : JoinStats, optional
-        Is told how many hashes were compared; not for `k`.
+    stats : JoinStats, optional
+        Counts the hashes that are compared; not for `k`.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def look_up_many(
     hashes = np.concatenate([probe.hashes for probe in probes])
     if k is None:
         limit = default_distance(generation) if max_distance is None else max_distance
-        found = within(generation, hashes, limit, strategy, effort)
+        found = within(generation, hashes, limit, strategy, stats)
         return [_as_matches(generation, p, _one(found, i)) for i, p in enumerate(probes)]
     nearest = generation.tree.nearest(hashes, k, max_distance=max_distance)
     return [
@@ -128,19 +128,17 @@ def within(
     hashes: npt.NDArray[np.uint64],
     max_distance: int,
     strategy: str | None,
-    effort: JoinStats | None = None,
+    stats: JoinStats | None = None,
 ) -> Matches:
     """Find the classes of equal hashes within a distance of each hash, in the way that is asked."""
     strategy = strategy or plan_within(generation, len(hashes), max_distance).strategy
     tree = generation.tree
     if strategy == "bands":
-        from imgdup.search.pairs import find_within
-
-        return find_within(tree.by_row(), hashes, max_distance, effort=effort)
-    if effort is not None:
+        return find_within(tree.by_row(), hashes, max_distance, stats=stats)
+    if stats is not None:
         everything = len(tree) * len(hashes)
         is_tree = strategy == "tree"
-        effort.n_compared += tree.n_visited(hashes, max_distance) if is_tree else everything
+        stats.n_compared += tree.n_visited(hashes, max_distance) if is_tree else everything
     return tree.within(hashes, max_distance, strategy=strategy)
 
 

@@ -10,10 +10,9 @@ import numpy.typing as npt
 from imgdup.hashing import PDQ_MIN_QUALITY
 from imgdup.index.columns import RowNumbers, Rows
 from imgdup.query.matches import are_duplicates
-from imgdup.search.bands import JoinStats
 from imgdup.search.equal import expand, group_equal
 from imgdup.search.hamming import distances
-from imgdup.search.pairs import iter_pairs
+from imgdup.search.join import JoinStats, iter_pairs
 
 COLUMNS: Mapping[str, str] = {"pdq": "pdq", "search": "hashes"}
 
@@ -61,7 +60,7 @@ def iter_row_pairs(
     *,
     by: str = "pdq",
     threads: int | None = None,
-    effort: JoinStats | None = None,
+    stats: JoinStats | None = None,
 ) -> Iterator[RowPairs]:
     """Find all pairs of images within a distance; exact, in bounded memory.
 
@@ -78,8 +77,8 @@ def iter_row_pairs(
         are left out.
     threads : int, optional
         How many threads compare; without it, one for each usable core.
-    effort : JoinStats, optional
-        Is told what is done.
+    stats : JoinStats, optional
+        Updated while the join runs.
 
     Yields
     ------
@@ -98,13 +97,13 @@ def iter_row_pairs(
     sides = [left] if right is None else [left, right]
     hashes = [np.ascontiguousarray(s.column(COLUMNS[by]), np.uint64) for s in sides]
     classes = [group_equal(each) for each in hashes]
-    distinct = [h[c.rows] for h, c in zip(hashes, classes, strict=True)]
+    distinct = [c.distinct(h) for h, c in zip(hashes, classes, strict=True)]
     blocks = iter_pairs(
         distinct[0],
         max_distance,
         other=None if right is None else distinct[1],
         threads=threads,
-        effort=effort,
+        stats=stats,
     )
     other = None if right is None else classes[1]
     for block in expand(classes[0], blocks, other=other):

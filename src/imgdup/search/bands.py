@@ -18,14 +18,12 @@ References
 import functools
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.search.costs import Shape, Task, band_s, best_shape, chance, shape_s
+from imgdup.search.costs import Shape, Workload, band_s, best_shape, chance, shape_s
 from imgdup.search.hamming import WORD_BITS, Hashes, Integers
 
 SAMPLE = 512  # hashes of either side whose distances stand for all: half a millisecond a band
@@ -81,25 +79,6 @@ class Layout(NamedTuple):
         return len(self.bands[0].bits) == 0
 
 
-@dataclass
-class JoinStats:
-    """What a join does, told while it runs.
-
-    Parameters
-    ----------
-    on_progress : callable, optional
-        Called now and then, in the caller's thread, with the share that is done: 0 to 1.
-    layout : Layout or None
-        The bands in use, once they are chosen.
-    n_compared : int
-        Pairs of hashes compared so far, over all bands.
-    """
-
-    on_progress: Callable[[float], None] | None = None
-    layout: Layout | None = None
-    n_compared: int = 0
-
-
 class Sample(NamedTuple):
     """The bits of a few hashes of either side, shape (n, bits)."""
 
@@ -117,7 +96,7 @@ class Sample(NamedTuple):
         return int(np.count_nonzero(distances <= radius)) - n_same, distances.size - n_same
 
 
-def choose(left: Hashes, right: Hashes | None, max_distance: int) -> Layout:
+def choose_layout(left: Hashes, right: Hashes | None, max_distance: int) -> Layout:
     """Choose the bands that should find all pairs soonest.
 
     Parameters
@@ -135,26 +114,34 @@ def choose(left: Hashes, right: Hashes | None, max_distance: int) -> Layout:
         The same for the same hashes, on any machine.
     """
     others = left if right is None else right
-    task = Task(len(left), len(others), left.shape[1], max_distance, right is None)
-    if task.n_pairs <= SMALL:
-        return scan(task, pair_share=1.0)
+    work = Workload(len(left), len(others), left.shape[1], max_distance, right is None)
+    if work.n_pairs <= SMALL:
+        return scan_layout(work, pair_share=1.0)
     sample = Sample(_sampled(left), _sampled(others), right is None)
-    n_near, n_looked = sample.n_near(np.arange(WORD_BITS * task.words), max_distance)
-    task, pair_share = task._replace(near_share=n_near / n_looked), upper_share(n_near, n_looked)
-    best, skew = scan(task, pair_share), 1.0
+    n_near, n_looked = sample.n_near(np.arange(WORD_BITS * work.words), max_distance)
+    work, pair_share = work._replace(near_share=n_near / n_looked), upper_share(n_near, n_looked)
+    best, skew = scan_layout(work, pair_share), 1.0
     for _ in range(MAX_TRIALS):
-        shape = best_shape(task, skew)
-        if shape is None or shape_s(task, shape, skew) > WORTH_TRYING * best.cost_s:
+        shape = best_shape(work, skew)
+        if shape is None or shape_s(work, shape, skew) > WORTH_TRYING * best.cost_s:
             break
-        tried = _measured(task, shape, sample, pair_share)
+        tried = _measured(work, shape, sample, pair_share)
         best, skew = min(best, tried, key=lambda layout: layout.cost_s), tried.skew
     return best
+
+
+def typical_distance(words: int) -> int:
+    """Return the distance at which the skew of stored hashes is measured, in bits.
+
+    It is the default of a query where the width is a usual one: 10 of 64 bits, 31 of 256.
+    """
+    return 10 if words == 1 else 31 * words // 4
 
 
 def band_skew(hashes: Hashes) -> float:
     """Measure how much more bands compare of these hashes than of uniform ones.
 
-    A number to store with an index: `imgdup.search.planner` estimates from it without the hashes.
+    A number to store with an index: `imgdup.planner` estimates from it without the hashes.
 
     Parameters
     ----------
@@ -170,15 +157,15 @@ def band_skew(hashes: Hashes) -> float:
     if len(hashes) < 2:
         return 1.0
     sample = Sample(_sampled(hashes), _sampled(hashes), is_self=True)
-    dealt = deal(sample.left, [SKEW_WIDTH] * (WORD_BITS * hashes.shape[1] // SKEW_WIDTH))
+    dealt = deal_bits(sample.left, [SKEW_WIDTH] * (WORD_BITS * hashes.shape[1] // SKEW_WIDTH))
     shares = [n_near / n_pairs for n_near, n_pairs in (sample.n_near(bits, 1) for bits in dealt)]
     return max(1.0, sum(shares) / len(shares) / chance(SKEW_WIDTH, 1))
 
 
-def scan(task: Task, pair_share: float) -> Layout:
+def scan_layout(work: Workload, pair_share: float) -> Layout:
     """Make the layout that compares everything with everything."""
     everything = Band(np.empty(0, np.int64), 0)
-    return Layout((everything,), task.n_pairs, task.scan_s, 1.0, pair_share)
+    return Layout((everything,), work.n_pairs, work.scan_s, 1.0, pair_share)
 
 
 def upper_share(n_found: int, n_looked: int) -> float:
@@ -186,23 +173,25 @@ def upper_share(n_found: int, n_looked: int) -> float:
     return min(1.0, (n_found + math.sqrt(n_found) + 1) / max(1, n_looked))
 
 
-def _measured(task: Task, shape: Shape, sample: Sample, pair_share: float) -> Layout:
+def _measured(work: Workload, shape: Shape, sample: Sample, pair_share: float) -> Layout:
     """Make the layout of a shape for these hashes; its comparisons and costs are the sample's."""
-    dealt = deal(np.concatenate([sample.left, sample.right]), [width for width, _ in shape.bands])
+    dealt = deal_bits(
+        np.concatenate([sample.left, sample.right]), [width for width, _ in shape.bands]
+    )
     bands = [Band(bits, radius) for bits, (_, radius) in zip(dealt, shape.bands, strict=True)]
     shares = []
     for bits, radius in bands:
         n_near, n_pairs = sample.n_near(bits, radius)
         shares.append(max(n_near / n_pairs, chance(len(bits), radius)))
     cost_s = sum(
-        band_s(task, len(bits), radius, share)
+        band_s(work, len(bits), radius, share)
         for (bits, radius), share in zip(bands, shares, strict=True)
     )
     skew = sum(shares) / shape.share
-    return Layout(tuple(bands), int(task.n_pairs * sum(shares)), cost_s, skew, pair_share)
+    return Layout(tuple(bands), int(work.n_pairs * sum(shares)), cost_s, skew, pair_share)
 
 
-def deal(sample: Bits, widths: list[int]) -> list[Integers]:
+def deal_bits(sample: Bits, widths: list[int]) -> list[Integers]:
     """Deal bits to bands such that those which go together part.
 
     The most even bits are dealt, those that go together with most others first; each goes to the
@@ -220,9 +209,8 @@ def deal(sample: Bits, widths: list[int]) -> list[Integers]:
     list of ndarray of int64
         The positions of each band's bits.
     """
-    signs = sample.astype(np.float32) * 2 - 1
-    together = (signs.T @ signs / np.float32(len(signs))) ** 2  # sums are whole: exact
-    evenness = np.abs(signs.sum(axis=0))
+    together = _agreement(sample) ** 2
+    evenness = np.abs(2 * sample.sum(axis=0, dtype=np.int64) - len(sample))
     chosen = np.argsort(evenness, kind="stable")[: sum(widths)]
     company = together[np.ix_(chosen, chosen)].sum(axis=0)
     room = np.array(widths, np.float64)
@@ -237,6 +225,22 @@ def deal(sample: Bits, widths: list[int]) -> list[Integers]:
         room[owner] -= 1
         load[owner] += together[bit]
     return [np.sort(chosen[owners == owner]) for owner in range(len(widths))]
+
+
+def _agreement(sample: Bits) -> npt.NDArray[np.float32]:
+    """How often any two bits agree rather than differ: 1 always, 0 by chance, -1 never.
+
+    Counted in packed columns. A product of matrices would wake the threads of BLAS, which then
+    take the processor from the join's for longer than all of this.
+    """
+    packed = np.packbits(sample, axis=0)
+    columns = np.zeros((sample.shape[1], -(-len(packed) // 8) * 8), np.uint8)
+    columns[:, : len(packed)] = packed.T
+    words = columns.view(np.uint64)
+    n_differing = np.zeros((len(words), len(words)), np.int64)
+    for word in words.T:
+        n_differing += np.bitwise_count(word[:, None] ^ word)
+    return (len(sample) - 2 * n_differing).astype(np.float32) / np.float32(len(sample))
 
 
 def _sampled(hashes: Hashes) -> Bits:
@@ -256,7 +260,7 @@ def _values(bits: Bits) -> npt.NDArray[np.unsignedinteger]:
 
 
 @functools.cache
-def masks(width: int, radius: int) -> Integers:
+def near_masks(width: int, radius: int) -> Integers:
     """List what two values of `width` bits within `radius` may differ in, ascending."""
     flips = (
         sum(1 << bit for bit in bits)

@@ -1,8 +1,8 @@
-"""How much is to be compared in; the best number, widths and radii of bands out, in seconds.
+"""How much is to be compared in; the number, widths and radii of the cheapest bands out.
 
 Unit costs were fitted by ``benchmarks/fit_costs.py`` on an AMD EPYC (Zen 5) with AVX-512.
-They foretell most joins within a fifth; the best is flat, so that a choice is hardly ever wrong
-by more.
+They predict most joins within a fifth. Shapes near the best cost nearly the same, so a choice is
+hardly ever wrong by more.
 """
 
 import functools
@@ -27,7 +27,7 @@ FIND_S = 1.6e-8  # look closer at one pair that is near, in each band that finds
 NEARNESS = ((1 << 20, 1.0), (1 << 24, 2.0), (1 << 26, 4.0), (1 << 62, 8.0))  # bytes: factor
 
 
-class Task(NamedTuple):
+class Workload(NamedTuple):
     """How much there is to compare: `n_left` hashes with `n_right`, or one set with itself."""
 
     n_left: int
@@ -43,7 +43,7 @@ class Task(NamedTuple):
         return self.n_left * (self.n_left - 1) // 2 if self.is_self else self.n_left * self.n_right
 
     @property
-    def n_filters(self) -> int:
+    def n_first(self) -> int:
         """Words that are compared first: so few that one unrelated hash in 1,000 gets past them.
 
         The distance of unrelated hashes is about 32 bits a word, with a deviation of 4.
@@ -54,7 +54,7 @@ class Task(NamedTuple):
     @property
     def scan_s(self) -> float:
         """Seconds to compare everything with everything."""
-        return self.n_pairs * (self.n_filters * COMPARE_S + self.near_share * FIND_S)
+        return self.n_pairs * (self.n_first * COMPARE_S + self.near_share * FIND_S)
 
 
 class Shape(NamedTuple):
@@ -88,12 +88,12 @@ def chance(width: int, radius: int) -> float:
     return math.ldexp(n_masks(width, radius), -width)
 
 
-def band_s(task: Task, width: int, radius: int, share: float) -> float:
+def band_s(work: Workload, width: int, radius: int, share: float) -> float:
     """Estimate the seconds of one thread for one band.
 
     Parameters
     ----------
-    task : Task
+    work : Workload
         How much there is to compare.
     width, radius : int
         Of the band, in bits.
@@ -107,17 +107,17 @@ def band_s(task: Task, width: int, radius: int, share: float) -> float:
         closer at what is near.
     """
     n_buckets, n_neighbours = 1 << width, n_masks(width, radius)
-    n_values = _occupied(task.n_left, n_buckets)
-    n_met = n_neighbours * _occupied(task.n_right, n_buckets) / n_buckets
-    if task.is_self:
+    n_values = _occupied(work.n_left, n_buckets)
+    n_met = n_neighbours * _occupied(work.n_right, n_buckets) / n_buckets
+    if work.is_self:
         n_met = (n_met + 1) / 2
     looks = n_values * n_neighbours * LOOK_S * _nearness(4 * n_buckets)
-    begins = task.n_left * n_met * BEGIN_S
-    fetches = n_values * n_met * FETCH_S * _nearness(8 * task.n_filters * task.n_right)
-    compares = task.n_pairs * min(1.0, share) * task.n_filters * COMPARE_S
-    finds = task.n_pairs * task.near_share * _found(task, width, radius) * FIND_S
-    n_sorted = task.n_right if task.is_self else task.n_left + task.n_right
-    build = n_sorted * (1 + task.n_filters) * BUILD_S + n_buckets * BUCKET_S
+    begins = work.n_left * n_met * BEGIN_S
+    fetches = n_values * n_met * FETCH_S * _nearness(8 * work.n_first * work.n_right)
+    compares = work.n_pairs * min(1.0, share) * work.n_first * COMPARE_S
+    finds = work.n_pairs * work.near_share * _found(work, width, radius) * FIND_S
+    n_sorted = work.n_right if work.is_self else work.n_left + work.n_right
+    build = n_sorted * (1 + work.n_first) * BUILD_S + n_buckets * BUCKET_S
     return build + looks + begins + fetches + compares + finds
 
 
@@ -126,9 +126,9 @@ def _occupied(n: int, n_buckets: int) -> float:
     return -n_buckets * math.expm1(-n / n_buckets)
 
 
-def _found(task: Task, width: int, radius: int) -> float:
+def _found(work: Workload, width: int, radius: int) -> float:
     """How often a band finds a pair of the largest distance, its bits anywhere."""
-    n_bits, distance = WORD_BITS * task.words, task.max_distance
+    n_bits, distance = WORD_BITS * work.words, work.max_distance
     ways = sum(
         math.comb(width, inside) * math.comb(n_bits - width, distance - inside)
         for inside in range(min(width, radius, distance) + 1)
@@ -141,17 +141,17 @@ def _nearness(n_bytes: int) -> float:
     return next(factor for limit, factor in NEARNESS if n_bytes <= limit)
 
 
-def shape_s(task: Task, shape: Shape, skew: float) -> float:
+def shape_s(work: Workload, shape: Shape, skew: float) -> float:
     """Seconds of one thread for all bands of a shape; `skew` as for `best_shape`."""
-    return sum(band_s(task, *band, skew * chance(*band)) for band in shape.bands)
+    return sum(band_s(work, *band, skew * chance(*band)) for band in shape.bands)
 
 
-def best_shape(task: Task, skew: float) -> Shape | None:
+def best_shape(work: Workload, skew: float) -> Shape | None:
     """Find the cheapest bands for hashes of known skew.
 
     Parameters
     ----------
-    task : Task
+    work : Workload
         How much there is to compare.
     skew : float
         How many times more comparisons the hashes need than uniform ones.
@@ -164,7 +164,7 @@ def best_shape(task: Task, skew: float) -> Shape | None:
 
     @functools.cache
     def cost_s(width: int, radius: int) -> float:
-        return band_s(task, width, radius, skew * chance(width, radius))
+        return band_s(work, width, radius, skew * chance(width, radius))
 
     @functools.cache
     def best_width(room: int, radius: int) -> int:
@@ -174,14 +174,14 @@ def best_shape(task: Task, skew: float) -> Shape | None:
         wide_s, narrow_s = cost_s(shape.wide, shape.radius), cost_s(shape.narrow, shape.radius - 1)
         return shape.n_wide * wide_s + shape.n_narrow * narrow_s
 
-    return min(_shapes(task, best_width), key=total_s, default=None)
+    return min(_shapes(work, best_width), key=total_s, default=None)
 
 
-def _shapes(task: Task, best_width: Callable[[int, int], int]) -> Iterator[Shape]:
+def _shapes(work: Workload, best_width: Callable[[int, int], int]) -> Iterator[Shape]:
     """Every number of bands and width of the wide ones, with the best width for the others."""
-    bits = WORD_BITS * task.words
-    for n_bands in range(1, min(task.max_distance + 1, MAX_BANDS, bits) + 1):
-        radius, n_wide = divmod(task.max_distance + 1, n_bands)
+    bits = WORD_BITS * work.words
+    for n_bands in range(1, min(work.max_distance + 1, MAX_BANDS, bits) + 1):
+        radius, n_wide = divmod(work.max_distance + 1, n_bands)
         n_narrow = n_bands - n_wide
         if radius > MAX_RADIUS:
             continue

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.search.hamming import Hashes, Integers, check_hashes
+from imgdup.search.hamming import Hash, Hashes, Integers, check_hashes
 
 # Odd numbers without pattern, one a word and used again: the golden ratio's and two of splitmix64's
 MULTIPLIERS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+BLOCK = 1 << 16  # rows looked at a time: little memory beside the order
 EXPANDED_PAIRS = 1 << 22  # pairs of rows in one block of `expand`: 75 MB
 
 
@@ -41,6 +42,10 @@ class Classes(NamedTuple):
     def has_shared(self) -> bool:
         """Whether any class has several rows."""
         return len(self.rows) < len(self.members)
+
+    def distinct(self, hashes: Hashes) -> Hashes:
+        """Return one hash of each class, in their order; not a copy if all are distinct."""
+        return hashes[self.rows] if self.has_shared else hashes
 
 
 class Pairs(NamedTuple):
@@ -84,13 +89,11 @@ def group_equal(hashes: Hashes) -> Classes:
     Classes(rows=array([0, 1]), offsets=array([0, 2, 3]), members=array([0, 2, 1]))
     """
     check_hashes("hashes", hashes)
-    order = _equals_together(hashes)
-    is_new = np.ones(len(hashes), np.bool_)
-    np.any(hashes[order[1:]] != hashes[order[:-1]], axis=1, out=is_new[1:])
+    order, is_new = _equals_together(hashes)
     starts = np.flatnonzero(is_new)
     if len(starts) == len(hashes):
-        rows = np.arange(len(hashes))
-        return Classes(rows, np.arange(len(hashes) + 1), rows)
+        numbers = np.arange(len(hashes) + 1)
+        return Classes(numbers[:-1], numbers, numbers[:-1])
     first_rows = np.minimum.reduceat(order, starts)
     numbers = np.empty(len(starts), np.int64)
     numbers[np.argsort(first_rows)] = np.arange(len(starts))
@@ -101,22 +104,40 @@ def group_equal(hashes: Hashes) -> Classes:
     return Classes(np.sort(first_rows), offsets, np.argsort(class_of, kind="stable"))
 
 
-def _equals_together(hashes: Hashes) -> Integers:
-    """Order rows such that equal hashes are neighbours: by one number made of all words.
+def _equals_together(hashes: Hashes) -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """Order rows such that equal hashes are neighbours; say of each whether it is a new one.
 
-    Sorting by all words takes several times as long; it is done where two hashes share the number.
+    They are sorted by one number made of all words. Sorting by all words takes several times as
+    long; it is done where two hashes share the number.
     """
-    mixed = np.zeros(len(hashes), np.uint64)
-    for word in range(hashes.shape[1]):
-        mixed ^= mixed >> np.uint64(29)
-        mixed += hashes[:, word]
-        mixed *= np.uint64(MULTIPLIERS[word % len(MULTIPLIERS)])
+    mixed = _mixed(hashes)
     order: Integers = np.argsort(mixed)
-    is_same = mixed[order[1:]] == mixed[order[:-1]]
-    above, below = order[:-1][is_same], order[1:][is_same]
-    if np.array_equal(hashes[above], hashes[below]):
-        return order
-    return np.lexsort(hashes.T)
+    is_new = np.ones(len(hashes), np.bool_)
+    _mark_changes(mixed[:, None], order, is_new)
+    below = np.flatnonzero(~is_new)
+    if not np.array_equal(hashes[order[below - 1]], hashes[order[below]]):
+        order = np.lexsort(hashes.T)
+        _mark_changes(hashes, order, is_new)
+    return order, is_new
+
+
+def _mixed(hashes: Hashes) -> Hash:
+    """Make one number of all words of each hash."""
+    mixed = np.zeros(len(hashes), np.uint64)
+    for start in range(0, len(hashes), BLOCK):
+        part = mixed[start : start + BLOCK]
+        for word in range(hashes.shape[1]):
+            part ^= part >> np.uint64(29)
+            part += hashes[start : start + BLOCK, word]
+            part *= np.uint64(MULTIPLIERS[word % len(MULTIPLIERS)])
+    return mixed
+
+
+def _mark_changes(numbers: Hashes, order: Integers, is_new: npt.NDArray[np.bool_]) -> None:
+    """Set where a row of numbers, in this order, differs from the one before it."""
+    for start in range(1, len(order), BLOCK):
+        rows = numbers[order[start - 1 : start + BLOCK]]
+        is_new[start : start + BLOCK] = (rows[1:] != rows[:-1]).any(axis=1)
 
 
 def expand(

@@ -3,27 +3,26 @@
 A packed pair holds the left row (counted from the first of its block) in its highest bits, then
 the right row and the distance in the order of the sort. The highest bit of all is free: only
 slots that were reserved and not used have it.
+
+Sorting takes the packed pairs some at a time, those of ascending left rows, so that it needs little
+memory beside them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.search import kernels as _kernels
+from imgdup.native.join import Packing, Words, count_parts, scatter
 from imgdup.search.equal import Pairs
 from imgdup.search.hamming import Integers
-from imgdup.search.kernels import Packing
+from imgdup.search.tables import CallAll
 
 KEY_BITS = 63
 PART_PAIRS = 1 << 15  # pairs sorted at a time: they stay in the cache
-YIELDED_PAIRS = 1 << 23  # pairs taken apart at a time: 150 MB
+SORTED_PAIRS = 3 << 20  # pairs taken out and apart at a time: 82 MB
 MAX_SHARES = 32  # calls to sort these
-
-Packed: TypeAlias = npt.NDArray[np.uint64]
-Run: TypeAlias = Callable[[Sequence[Callable[[], Any]]], list[Any]]  # calls in threads: results
 
 
 def packing(first_row: int, n_right: int, max_distance: int, *, nearest_first: bool) -> Packing:
@@ -41,7 +40,7 @@ def packing(first_row: int, n_right: int, max_distance: int, *, nearest_first: b
     Returns
     -------
     Packing
-        For `_kernels.join` and `part`.
+        For the compiled join and `SortedPairs`.
     """
     row_bits, distance_bits = max(1, (n_right - 1).bit_length()), max(1, max_distance.bit_length())
     if nearest_first:
@@ -50,58 +49,70 @@ def packing(first_row: int, n_right: int, max_distance: int, *, nearest_first: b
 
 
 def max_rows(packing: Packing) -> int:
-    """Tell how many left rows a block may have."""
+    """Return how many left rows a block may have."""
     return 1 << min(32, KEY_BITS - packing.left_shift)
 
 
-class Parts(NamedTuple):
-    """Packed pairs cut in parts of ascending left rows, each in any order.
-
-    Parameters
-    ----------
-    keys : ndarray of uint64, shape (n_pairs,)
-        The packed pairs.
-    bounds : ndarray of int64, shape (n_parts + 1,)
-        Where the parts begin and end.
-    packing : Packing
-        How they are packed.
-    """
-
-    keys: Packed
-    bounds: Integers
-    packing: Packing
-
-
-def part(packed: Packed, packing: Packing, n_rows: int, run: Run, threads: int) -> Parts:
-    """Cut packed pairs in parts small enough to be sorted in the cache.
+class SortedPairs:
+    """Packed pairs, counted by parts of ascending left rows; iterated, they come sorted.
 
     Parameters
     ----------
     packed : ndarray of uint64, shape (n_slots,)
-        The pairs, with sentinels between them.
+        The pairs, with free slots between them.
     packing : Packing
         How they are packed.
     n_rows : int
         How many left rows there are.
-    run : callable
+    call_all : callable
         Makes calls in threads.
     threads : int
-        How many pieces to cut at a time.
-
-    Returns
-    -------
-    Parts
-        The same pairs, without sentinels.
+        How many there are.
     """
-    rows_shift = max(0, (n_rows - 1).bit_length() - (len(packed) // PART_PAIRS).bit_length())
-    shift, n_parts = packing.left_shift + rows_shift, ((n_rows - 1) >> rows_shift) + 1
-    pieces = np.array_split(packed, threads)
-    counts = run([partial(_kernels.count_parts, piece, shift, n_parts) for piece in pieces])
-    places, bounds = _places(np.array(counts))
-    keys = np.empty(bounds[-1], np.uint64)
-    jobs = zip(pieces, places, strict=True)
-    run([partial(_kernels.scatter, piece, shift, place, keys) for piece, place in jobs])
-    return Parts(keys, bounds, packing)
+
+    def __init__(
+        self, packed: Words, packing: Packing, n_rows: int, call_all: CallAll, threads: int
+    ) -> None:
+        self._packing, self._call_all = packing, call_all
+        n_parts = (len(packed) // PART_PAIRS).bit_length()
+        rows_shift = max(0, (n_rows - 1).bit_length() - n_parts)
+        self._shift = packing.left_shift + rows_shift
+        self._pieces = np.array_split(packed, threads)
+        n_parts = ((n_rows - 1) >> rows_shift) + 1
+        counting = [partial(count_parts, piece, self._shift, n_parts) for piece in self._pieces]
+        self._counts: Integers = np.array(call_all(counting))
+        self._ends: Integers = np.cumsum(self._counts.sum(axis=0))
+
+    def __len__(self) -> int:
+        """Count the pairs."""
+        return int(self._ends[-1])
+
+    def __iter__(self) -> Iterator[Pairs]:
+        """Yield about ``SORTED_PAIRS`` at a time, sorted; those of a left row together."""
+        start, n_before = 0, 0
+        while n_before < len(self):
+            wanted = n_before + SORTED_PAIRS
+            stop = max(start + 1, int(np.searchsorted(self._ends, wanted, side="right")))
+            n_pairs = int(self._ends[stop - 1]) - n_before
+            if n_pairs:
+                yield self._sorted(range(start, stop), n_pairs)
+            start, n_before = stop, n_before + n_pairs
+
+    def _sorted(self, parts: range, n_pairs: int) -> Pairs:
+        """Take the pairs of some parts out, sort them and write their fields."""
+        counts = self._counts[:, parts.start : parts.stop]
+        places, bounds = _places(counts)
+        keys = np.empty(n_pairs, np.uint64)
+        pieces = zip(self._pieces, places, strict=True)
+        self._call_all([partial(scatter, p, self._shift, parts, own, keys) for p, own in pieces])
+        pairs = Pairs(
+            np.empty(n_pairs, np.int64), np.empty(n_pairs, np.int64), np.empty(n_pairs, np.uint16)
+        )
+        shares = np.array_split(np.arange(len(parts)), min(MAX_SHARES, len(parts)))
+        self._call_all(
+            [partial(_finish, keys, bounds, share, self._packing, pairs) for share in shares]
+        )
+        return pairs
 
 
 def _places(counts: Integers) -> tuple[Integers, Integers]:
@@ -111,57 +122,25 @@ def _places(counts: Integers) -> tuple[Integers, Integers]:
     return np.ascontiguousarray((ends - counts.T).T), bounds
 
 
-def unpack(parts: Parts, run: Run) -> Iterator[Pairs]:
-    """Sort parts and take their pairs apart.
-
-    Parameters
-    ----------
-    parts : Parts
-        The pairs; sorted in place.
-    run : callable
-        Makes calls in threads.
-
-    Yields
-    ------
-    Pairs
-        About ``YIELDED_PAIRS`` at a time, sorted as the packing says; those of a left row
-        together.
-    """
-    start, n_parts = 0, len(parts.bounds) - 1
-    while start < n_parts:
-        wanted = parts.bounds[start] + YIELDED_PAIRS
-        stop = max(start + 1, int(np.searchsorted(parts.bounds, wanted, side="right")) - 1)
-        n_pairs = parts.bounds[stop] - parts.bounds[start]
-        if n_pairs:
-            pairs = Pairs(
-                np.empty(n_pairs, np.int64),
-                np.empty(n_pairs, np.int64),
-                np.empty(n_pairs, np.uint16),
-            )
-            shares = np.array_split(np.arange(start, stop), MAX_SHARES)
-            run([partial(_finish, parts, start, share, pairs) for share in shares if len(share)])
-            yield pairs
-        start = stop
-
-
-def _finish(parts: Parts, first: int, numbers: Integers, pairs: Pairs) -> None:
-    """Sort some parts and write their fields; `first` is the first part in `pairs`."""
-    packing, offset = parts.packing, parts.bounds[first]
-    for number in numbers:
-        keys = parts.keys[parts.bounds[number] : parts.bounds[number + 1]]
-        keys.sort()
-        where = slice(parts.bounds[number] - offset, parts.bounds[number + 1] - offset)
+def _finish(keys: Words, bounds: Integers, parts: Integers, packing: Packing, pairs: Pairs) -> None:
+    """Sort some parts and write their fields."""
+    for number in parts:
+        where = slice(bounds[number], bounds[number + 1])
+        part = keys[where]
+        part.sort()
         left, right = pairs.left[where].view(np.uint64), pairs.right[where].view(np.uint64)
-        np.right_shift(keys, np.uint64(packing.left_shift), out=left)
+        np.right_shift(part, np.uint64(packing.left_shift), out=left)
         left += np.uint64(packing.first_row)
-        _field(keys, packing.right_shift, packing, right)
-        pairs.distances[where] = _field(keys, packing.distance_shift, packing)
+        _field(part, packing.right_shift, packing, right)
+        pairs.distances[where] = _field(part, packing.distance_shift, packing)
 
 
-def _field(keys: Packed, shift: int, packing: Packing, out: Packed | None = None) -> Packed:
+def _field(
+    keys: Words, shift: int, packing: Packing, out: Words | None = None
+) -> npt.NDArray[np.uint64]:
     """Take the bits from `shift` to the next field."""
     shifts = (packing.right_shift, packing.distance_shift, packing.left_shift)
     end = min(other for other in shifts if other > shift)
-    field: Packed = np.right_shift(keys, np.uint64(shift), out=out)
+    field: Words = np.right_shift(keys, np.uint64(shift), out=out)
     field &= np.uint64((1 << (end - shift)) - 1)
     return field

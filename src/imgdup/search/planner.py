@@ -8,7 +8,7 @@ Tree and scan cost nearly the same where the choice between them turns.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from imgdup.search.costs import Task, best_shape, shape_s
+from imgdup.search.costs import Workload, best_shape, shape_s
 
 SCAN_S = 5.5e-10  # compare the first word of one hash with a probe, by NumPy in blocks
 WORD_S = 1.05e-9  # and each other word: wide hashes are read with gaps
@@ -78,18 +78,18 @@ def plan(
     tree_s = PROBE_S + LEAVES_S + min(MOST, LEAST + DEARER * share) * scan_s
     tree = Estimate("tree", int(n * share) * n_probes, n_probes * tree_s)
     scan = Estimate("scan", n * n_probes, n_probes * (PROBE_S + scan_s))
-    bands = _bands(Task(n_probes, n, words, max_distance, is_self=False), band_skew)
+    bands = _bands(Workload(n_probes, n, words, max_distance, is_self=False), band_skew)
     estimates = sorted([tree, bands, scan], key=lambda estimate: estimate.seconds)
     return Choice(estimates[0].strategy, tuple(estimates))
 
 
-def _bands(task: Task, skew: float) -> Estimate:
+def _bands(work: Workload, skew: float) -> Estimate:
     """Estimate the join; without bands that fit it compares everything, in compiled code."""
-    shape = best_shape(task, skew) if task.n_pairs else None
+    shape = best_shape(work, skew) if work.n_pairs else None
     if shape is None:
-        return Estimate("bands", task.n_pairs, COMPILED_S + task.scan_s)
-    seconds = min(shape_s(task, shape, skew), task.scan_s)
-    n_compared = min(int(task.n_pairs * min(1.0, skew * shape.share)), task.n_pairs)
+        return Estimate("bands", work.n_pairs, COMPILED_S + work.scan_s)
+    seconds = min(shape_s(work, shape, skew), work.scan_s)
+    n_compared = min(int(work.n_pairs * min(1.0, skew * shape.share)), work.n_pairs)
     return Estimate("bands", n_compared, COMPILED_S + seconds)
 
 

@@ -1,128 +1,129 @@
-"""The rows of a block, what they are compared with, and bands in; calls of the compiled join out.
+"""Rows of hashes and bands in; tables of buckets out, each made by several threads.
 
-Each band sorts both sides into a table of buckets. The calls for a band are the same for every
-thread: they take rows from a shared counter until there are no more.
+A table holds rows by the value of a band, and beside them only the words that are compared first:
+the others are read from the hashes themselves, where these words are near. Values are counted,
+rows placed and words copied by pieces of rows, which a counting sort keeps in their order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from imgdup.search import kernels as _kernels
-from imgdup.search.bands import Band, Layout, masks
-from imgdup.search.costs import Task
-from imgdup.search.hamming import WORD_BITS, Hashes
-from imgdup.search.kernels import FIRST_COUNTER, LANES, Output, Rule, Table
+from imgdup.native.join import LANES, Rows, Table, copy_columns, count_values, place_rows
+from imgdup.search.hamming import Hashes, Integers
 
-TABLE_BYTES = 1 << 30  # tables that exist at a time
+PIECE = 1 << 16  # rows at least in a piece
 
-
-class Side(NamedTuple):
-    """Rows ``first..last`` of some hashes."""
-
-    hashes: Hashes
-    first: int
-    last: int
-
-    @property
-    def n_rows(self) -> int:
-        """How many rows these are."""
-        return self.last - self.first
+# Makes calls in threads, and returns their results in order.
+CallAll: TypeAlias = Callable[[Sequence[Callable[[], Any]]], list[Any]]
 
 
-class Sides(NamedTuple):
-    """A block of rows and what they are compared with: `others`, and themselves if `is_self`."""
-
-    block: Side
-    others: Side
-    is_self: bool
-
-
-def groups(layout: Layout, sides: Sides) -> list[range]:
-    """Group the bands whose tables may exist at a time, by their numbers."""
-    n_rows, words = sides.block.n_rows + sides.others.n_rows, sides.block.hashes.shape[1]
-    widest = max(len(band.bits) for band in layout.bands)
-    n_bytes = n_rows * (8 * words + 8) + 8 * 2**widest
-    n_bands, at_a_time = len(layout.bands), max(1, TABLE_BYTES // n_bytes)
-    return [range(n, min(n + at_a_time, n_bands)) for n in range(0, n_bands, at_a_time)]
-
-
-def makers(bands: tuple[Band, ...], sides: Sides) -> list[Callable[[], Table]]:
-    """List the calls that make the tables of some bands: the block's, then the others'."""
-    return [partial(_table, side, band) for band in bands for side in (sides.block, sides.others)]
-
-
-def joiners(
-    layout: Layout, task: Task, number: int, tables: list[Table], output: Output
-) -> list[Callable[[], int]]:
-    """List the calls that join one band, one of each kind; every thread makes them all.
+@dataclass(frozen=True)
+class TablePlan:
+    """What goes into a table.
 
     Parameters
     ----------
-    layout : Layout
-        All bands.
-    task : Task
-        How hashes are compared.
-    number : int
-        Which band.
-    tables : list of Table
-        Its tables: the block's and the others'.
-    output : Output
-        Where pairs go. The counters of joins that there is nothing to do for are set to the end.
+    hashes : ndarray of uint64, shape (n, words)
+        All hashes.
+    rows : range
+        Those of the table.
+    bits : ndarray of int64, shape (width,)
+        The bits of the band, ascending.
+    first : ndarray of int64, shape (n_first,)
+        The words that are compared first.
+    """
+
+    hashes: Hashes
+    rows: range
+    bits: Integers
+    first: Integers
+
+
+def table_bytes(n_rows: int, width: int, n_first: int) -> int:
+    """How much memory a table takes, while it is made."""
+    return n_rows * (8 * n_first + 8) + (8 << width)
+
+
+def make_tables(plans: Sequence[TablePlan], call_all: CallAll, threads: int) -> list[Table]:
+    """Make some tables at once.
+
+    Parameters
+    ----------
+    plans : sequence of TablePlan
+        What goes into each.
+    call_all : callable
+        Makes calls in threads.
+    threads : int
+        How many there are.
 
     Returns
     -------
-    list of callable
-        Each returns how many pairs of hashes its thread compared.
+    list of Table
+        One for each plan.
     """
-    block, others = tables
-    rule, counter = _rule(layout, task, number), FIRST_COUNTER + 2 * number
-    output.control[counter : counter + 2] = len(block.rows)
-    calls: list[Callable[[], int]] = []
-    if len(others.rows):
-        calls.append(partial(_kernels.join, block, others, rule, output, counter))
-        output.control[counter] = 0
-    if task.is_self:
-        inside = rule._replace(is_self=True)
-        calls.append(partial(_kernels.join, block, block, inside, output, counter + 1))
-        output.control[counter + 1] = 0
-    return calls
+    makers = [_Maker(plan, threads if len(plans) < threads else 1) for plan in plans]
+    call_all(_joined(maker.counting() for maker in makers))
+    call_all(_joined(maker.placing() for maker in makers))
+    call_all(_joined(maker.copying() for maker in makers))
+    return [maker.table for maker in makers]
 
 
-def _table(side: Side, band: Band) -> Table:
-    hashes = side.hashes[side.first : side.last]
-    table = Table(
-        np.empty((hashes.shape[1], len(hashes) + LANES), np.uint64),
-        np.empty(len(hashes), np.uint32),
-        np.empty(2 ** len(band.bits) + 1, np.uint32),
-    )
-    values = np.empty(len(hashes), np.uint32)
-    _kernels.band_values(hashes, band.bits, values)
-    _kernels.fill_table(hashes, side.first, values, table)
-    return table
+class _Maker:
+    """A table that is being made: three rounds of calls, one for each piece of its rows."""
+
+    def __init__(self, plan: TablePlan, threads: int) -> None:
+        n, n_buckets = len(plan.rows), 1 << len(plan.bits)
+        n_pieces = max(1, min(threads, n // max(PIECE, n_buckets)))
+        self._plan = plan
+        self._pieces = [range(k * n // n_pieces, (k + 1) * n // n_pieces) for k in range(n_pieces)]
+        self._values = np.empty(n, np.uint32)
+        self._counts = np.zeros((n_pieces, n_buckets), np.uint32)
+        columns = np.empty((len(plan.first), n + LANES), np.uint64)
+        columns[:, n:] = 0
+        starts = np.zeros(n_buckets + 1, np.uint32)
+        self.table = Table(plan.hashes, columns, np.empty(n, np.uint32), starts)
+
+    def counting(self) -> list[Callable[[], None]]:
+        """List the calls that find each row's value."""
+        hashes = self._plan.hashes[self._plan.rows.start : self._plan.rows.stop]
+        pieces = ((hashes[_slice(p)], self._values[_slice(p)]) for p in self._pieces)
+        return [
+            partial(count_values, part, self._plan.bits, values, counts)
+            for (part, values), counts in zip(pieces, self._counts, strict=True)
+        ]
+
+    def placing(self) -> list[Callable[[], None]]:
+        """List the calls that sort the rows by value."""
+        np.cumsum(self._counts.sum(axis=0), out=self.table.starts[1:], dtype=np.uint32)
+        places = _places(self._counts, self.table.starts[:-1])
+        first_row = self._plan.rows.start
+        return [
+            partial(place_rows, self._values[_slice(p)], first_row + p.start, own, self.table.rows)
+            for p, own in zip(self._pieces, places, strict=True)
+        ]
+
+    def copying(self) -> list[Callable[[], None]]:
+        """List the calls that copy the words compared first."""
+        del self._values, self._counts
+        return [partial(copy_columns, self.table, self._plan.first, p) for p in self._pieces]
 
 
-def _rule(layout: Layout, task: Task, number: int) -> Rule:
-    """Say what a pair of this band is, where the tables differ."""
-    band, before = layout.bands[number], layout.bands[:number]
-    earlier = np.zeros((number, task.words), np.uint64)
-    for k, other in enumerate(before):
-        for bit in other.bits.tolist():
-            earlier[k, bit // WORD_BITS] |= np.uint64(1 << bit % WORD_BITS)
-    return Rule(
-        _filters(band, task),
-        tuple(range(task.words)),
-        masks(len(band.bits), band.radius),
-        earlier,
-        np.array([other.radius for other in before], np.uint64),
-        task.max_distance,
-        False,
-    )
+def _places(counts: Rows, starts: Rows) -> Rows:
+    """Find where each piece puts its first row of each value, shape (n_pieces, n_buckets)."""
+    places = np.empty_like(counts)
+    places[0] = starts
+    np.cumsum(counts[:-1], axis=0, out=places[1:], dtype=np.uint32)
+    places[1:] += starts
+    return places
 
 
-def _filters(band: Band, task: Task) -> tuple[int, ...]:
-    """Choose the words to compare first: other bits than the band's tell more."""
-    counts = np.bincount(band.bits // WORD_BITS, minlength=task.words)
-    return tuple(np.argsort(counts, kind="stable")[: task.n_filters].tolist())
+def _slice(rows: range) -> slice:
+    return slice(rows.start, rows.stop)
+
+
+def _joined(lists: Iterable[list[Callable[[], None]]]) -> list[Callable[[], None]]:
+    return [each for some in lists for each in some]

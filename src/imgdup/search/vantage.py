@@ -19,16 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import IndexFormatError
-from imgdup.search.hamming import (
-    MAX_WORDS,
-    WORD_BITS,
-    Counts,
-    Hash,
-    Hashes,
-    Integers,
-    Scanner,
-    blocks,
-)
+from imgdup.native.join import distances_from
+from imgdup.search.hamming import MAX_WORDS, WORD_BITS, Hash, Hashes, Integers
 
 Spans: TypeAlias = npt.NDArray[np.uint16]  # (n_points, 2, 2): child near or far; least, greatest
 
@@ -60,22 +52,19 @@ def arrange(hashes: Hashes, rows: Integers) -> tuple[Hashes, Spans]:
     n_points = (1 << (max(n - 1, 0) // LEAF).bit_length()) - 1
     points = np.empty((n_points, words), np.uint64)
     spans = np.empty((n_points, 2, 2), np.uint16)
-    scanner = Scanner(words)
     for node in range(n_points):
         n_children = 1 << (node + 1).bit_length()  # of the whole level
         child = 2 * (node + 1) - n_children
         start, middle, stop = ((child + i) * n // n_children for i in range(3))
         part = slice(start, stop)
-        points[node], spans[node] = _split(hashes[part], rows[part], middle - start, scanner)
+        points[node], spans[node] = _split(hashes[part], rows[part], middle - start)
     return points, spans
 
 
-def _split(
-    hashes: Hashes, rows: Integers, half: int, scanner: Scanner
-) -> tuple[Hash, npt.NDArray[np.integer]]:
+def _split(hashes: Hashes, rows: Integers, half: int) -> tuple[Hash, npt.NDArray[np.uint16]]:
     """Sort one node by the distance from its vantage point, and span its two children."""
     point = _vantage_point(hashes)
-    distances = _distances(hashes, point, scanner)
+    distances = distances_from(hashes, point)
     order = distances.argsort(kind="stable")  # a radix sort; ties stay in the order of rows
     for column in (rows, *hashes.T):  # one column at a time takes less memory
         column[:] = column[order]
@@ -104,9 +93,7 @@ def leaf_edges(n: int, n_leaves: int) -> Integers:
     return np.arange(n_leaves + 1) * n // n_leaves
 
 
-def leaf_bounds(
-    points: Hashes, spans: Spans, probe: Hash, scanner: Scanner
-) -> npt.NDArray[np.int32]:
+def leaf_bounds(points: Hashes, spans: Spans, probe: Hash) -> npt.NDArray[np.int32]:
     """Bound the distance of each leaf's hashes from a probe.
 
     Parameters
@@ -115,8 +102,6 @@ def leaf_bounds(
         As `arrange` returned them.
     probe : ndarray of uint64, shape (words,)
         The hash that is looked up.
-    scanner : Scanner
-        One for this width.
 
     Returns
     -------
@@ -124,21 +109,13 @@ def leaf_bounds(
         No hash of the leaf is nearer to the probe than this, in bits: 0 or more, by the triangle
         inequality over the vantage points above it.
     """
-    to_points = _distances(points, probe, scanner).astype(np.int32)[:, None]
+    to_points = distances_from(points, probe).astype(np.int32)[:, None]
     gaps = np.maximum(spans[:, :, 0] - to_points, to_points - spans[:, :, 1]).ravel()
     bounds = np.zeros(1, np.int32)
     while len(bounds) <= len(points):  # level by level: a child inherits its parent's bound
         children = slice(2 * len(bounds) - 2, 4 * len(bounds) - 2)
         bounds = np.maximum(bounds.repeat(2), gaps[children])
     return bounds
-
-
-def _distances(hashes: Hashes, probe: Hash, scanner: Scanner) -> Counts:
-    """Distances of any number of hashes."""
-    distances = np.empty(len(hashes), scanner.dtype)
-    for start, stop in blocks(0, len(hashes)):
-        distances[start:stop] = scanner.distances(hashes[start:stop], probe)
-    return distances
 
 
 def visited_fractions(hashes: Hashes, points: Hashes, spans: Spans) -> npt.NDArray[np.float64]:
@@ -156,11 +133,11 @@ def visited_fractions(hashes: Hashes, points: Hashes, spans: Spans) -> npt.NDArr
         included: the mean over up to 64 members. 1 where there are no hashes.
     """
     n, words = hashes.shape
-    probes, scanner = _spaced(hashes, N_SAMPLES), Scanner(words)
+    probes = _spaced(hashes, N_SAMPLES)
     sizes = np.diff(leaf_edges(n, len(points) + 1))
     visited = np.full(WORD_BITS * words + 1, len(points) * len(probes), np.int64)
     for probe in probes:  # a leaf is compared from its bound on
-        bounds = leaf_bounds(points, spans, probe, scanner)
+        bounds = leaf_bounds(points, spans, probe)
         visited += np.bincount(bounds, sizes, len(visited)).cumsum().astype(np.int64)
     return visited / (n * len(probes)) if n else np.ones(len(visited))
 

@@ -1,7 +1,7 @@
 """Hashes in, a vantage-point tree out: exact search by Hamming distance over flat arrays.
 
 How the arrays make a tree is told in `imgdup.search.vantage`. A search bounds the distance of every
-leaf at once, then compares the leaves that remain, a run of neighbours at a time.
+leaf at once, then compares the leaves that remain, neighbours in one go.
 """
 
 import operator
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import IndexFormatError
+from imgdup.native.join import scan
 from imgdup.search.hamming import (
     WORD_BITS,
     Hash,
@@ -20,9 +21,7 @@ from imgdup.search.hamming import (
     Integers,
     Matches,
     Near,
-    Scanner,
     as_matches,
-    blocks,
     check_hashes,
     check_max_distance,
     iter_near,
@@ -249,8 +248,7 @@ class VPTree:
         limit = check_max_distance(limit, words)
         if operator.index(k) < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        scanner = Scanner(words)
-        best = (_nearest(self, scanner, probe, k, limit) for probe in probes)
+        best = (_nearest(self, probe, k, limit) for probe in np.ascontiguousarray(probes))
         return as_matches([Near(i, *near) for i, near in enumerate(best)], len(probes))
 
     def n_visited(self, probes: Hashes, max_distance: int) -> int:
@@ -279,18 +277,16 @@ class VPTree:
         check_hashes("probes", probes, self.hashes.shape[1])
         max_distance = check_max_distance(max_distance, self.hashes.shape[1])
         sizes = np.diff(leaf_edges(len(self), len(self.points) + 1))
-        scanner = Scanner(self.hashes.shape[1])
-        reached = (leaf_bounds(self.points, self.spans, p, scanner) <= max_distance for p in probes)
+        probes = np.ascontiguousarray(probes)
+        reached = (leaf_bounds(self.points, self.spans, p) <= max_distance for p in probes)
         return sum(len(self.points) + int(sizes[leaves].sum()) for leaves in reached)
 
 
 def _descend(tree: VPTree, probes: Hashes, max_distance: int) -> Iterator[Near]:
     """Compare the leaves that may hold a match."""
-    scanner = Scanner(tree.hashes.shape[1])
-    for number, probe in enumerate(probes):
-        reached = leaf_bounds(tree.points, tree.spans, probe, scanner) <= max_distance
-        for rows, distances in _in_leaves(tree, scanner, reached, probe, max_distance):
-            yield Near(number, rows, distances)
+    for number, probe in enumerate(np.ascontiguousarray(probes)):
+        reached = leaf_bounds(tree.points, tree.spans, probe) <= max_distance
+        yield Near(number, *_in_leaves(tree, reached, probe, max_distance))
 
 
 def _scan(tree: VPTree, probes: Hashes, max_distance: int) -> Iterator[Near]:
@@ -306,36 +302,27 @@ STRATEGIES: dict[str, Callable[[VPTree, Hashes, int], Iterator[Near]]] = {
 
 
 def _in_leaves(
-    tree: VPTree,
-    scanner: Scanner,
-    reached: npt.NDArray[np.bool_],
-    probe: Hash,
-    max_distance: int,
-) -> Iterator[tuple[Integers, Integers]]:
-    """Rows and distances of the matches in some leaves; neighbouring leaves are one run."""
+    tree: VPTree, reached: npt.NDArray[np.bool_], probe: Hash, max_distance: int
+) -> tuple[Integers, Integers]:
+    """Rows and distances of the matches in some leaves; neighbouring leaves are one range."""
     fenced = np.zeros(len(reached) + 2, np.bool_)
     fenced[1:-1] = reached
     edges = (fenced[1:] != fenced[:-1]).nonzero()[0] * len(tree) // len(reached)
-    for run in edges.reshape(-1, 2).tolist():
-        for start, stop in blocks(*run):
-            positions, distances = scanner.near(tree.hashes[start:stop], probe, max_distance)
-            if len(positions):
-                yield _rows(tree, start + positions), distances
+    positions, distances = scan(tree.hashes, edges.reshape(-1, 2), probe, max_distance)
+    return _rows(tree, positions), distances
 
 
 def _rows(tree: VPTree, positions: Integers) -> Integers:
     """Rows of these hashes; they come from a file, so they are looked at before use."""
     rows = tree.rows[positions]
-    if rows.min() < 0 or rows.max() >= len(tree):
+    if len(rows) and (rows.min() < 0 or rows.max() >= len(tree)):
         raise IndexFormatError(f"the tree is damaged: rows outside 0..{len(tree) - 1}")
     return rows
 
 
-def _nearest(
-    tree: VPTree, scanner: Scanner, probe: Hash, k: int, max_distance: int
-) -> tuple[Integers, Integers]:
+def _nearest(tree: VPTree, probe: Hash, k: int, max_distance: int) -> tuple[Integers, Integers]:
     """Rows and distances of the `k` best: leaves by bound, more and more of them at a time."""
-    bounds = leaf_bounds(tree.points, tree.spans, probe, scanner)
+    bounds = leaf_bounds(tree.points, tree.spans, probe)
     order = bounds.argsort(kind="stable")
     rows = distances = np.empty(0, np.int64)
     start, count = 0, 1 + k * len(order) // max(len(tree), 1)
@@ -343,7 +330,7 @@ def _nearest(
         reached = np.zeros(len(order), np.bool_)
         reached[order[start : start + count]] = True
         reached &= bounds <= max_distance
-        found = [(rows, distances), *_in_leaves(tree, scanner, reached, probe, max_distance)]
+        found = [(rows, distances), _in_leaves(tree, reached, probe, max_distance)]
         rows, distances = _best(found, k)
         if len(rows) == k:
             max_distance = int(distances[-1])

@@ -19,8 +19,6 @@ Changed by hand in turn, each of these made tests of this file fail:
 - many probes sorted by row instead of distance; threads that run on after an interrupt
 """
 
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -28,12 +26,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imgdup.errors import TooManyPairsError
-from imgdup.search import bands, join, packed, pairs, tables
-from imgdup.search import equal as classes
-from imgdup.search import kernels as _kernels
-from imgdup.search.bands import Band, JoinStats, Layout
-from imgdup.search.join import Stretch
+from imgdup.native import join as native
+from imgdup.search import bands, blocks, equal, packed, tables
+from imgdup.search import join as pairs
+from imgdup.search.bands import Band, Layout
+from imgdup.search.blocks import RowBlock
+from imgdup.search.join import JoinStats
 from oracles_pairs import (
     bucket_products,
     classes_of,
@@ -75,6 +73,19 @@ def as_tuples(found):
     return list(zip(*columns, strict=True))
 
 
+def find_pairs(hashes, max_distance, other=None):
+    """All pairs of rows, sorted: equal hashes are grouped, joined and expanded."""
+    classes = equal.group_equal(hashes)
+    others = None if other is None else equal.group_equal(other)
+    distinct = None if other is None else others.distinct(other)
+    blocks = pairs.iter_pairs(classes.distinct(hashes), max_distance, other=distinct)
+    found = list(equal.expand(classes, blocks, other=others))
+    columns = zip(*found, strict=True) if found else [[], [], []]
+    left, right, distances = (np.concatenate([np.empty(0, np.int64), *c]) for c in columns)
+    order = np.lexsort((right, left))
+    return equal.Pairs(left[order], right[order], distances[order])
+
+
 def in_one(blocks):
     return [pair for block in blocks for pair in as_tuples(block)]
 
@@ -102,7 +113,7 @@ def test_iter_pairs_equals_the_scan_of_all_pairs_whatever_the_bands(words, data)
     max_distance = data.draw(st.integers(0, 5) | st.integers(0, 64 * words))
     layout = data.draw(layouts(words, max_distance))
 
-    found = in_one(pairs.iter_pairs(hashes, max_distance, effort=JoinStats(layout=layout)))
+    found = in_one(pairs.iter_pairs(hashes, max_distance, stats=JoinStats(layout=layout)))
 
     assert found == pairs_inside(hashes, max_distance)
 
@@ -113,9 +124,9 @@ def test_iter_pairs_equals_the_scan_of_all_pairs_whatever_the_bands(words, data)
 def test_iter_pairs_across_two_sets_equals_the_scan_whatever_the_bands(words, data):
     left, right = data.draw(clustered(words)), data.draw(clustered(words))
     max_distance = data.draw(st.integers(0, 5) | st.integers(0, 64 * words))
-    effort = JoinStats(layout=data.draw(layouts(words, max_distance)))
+    stats = JoinStats(layout=data.draw(layouts(words, max_distance)))
 
-    found = in_one(pairs.iter_pairs(left, max_distance, other=right, effort=effort))
+    found = in_one(pairs.iter_pairs(left, max_distance, other=right, stats=stats))
 
     assert found == pairs_across(left, right, max_distance)
 
@@ -127,9 +138,9 @@ def test_the_bands_that_are_chosen_find_all_pairs(words, data, monkeypatch):
     monkeypatch.setattr(bands, "SMALL", 0)
     hashes = data.draw(clustered(words))
     max_distance = data.draw(st.integers(0, 12))
-    effort = JoinStats()
+    stats = JoinStats()
 
-    found = in_one(pairs.iter_pairs(hashes, max_distance, effort=effort))
+    found = in_one(pairs.iter_pairs(hashes, max_distance, stats=stats))
 
     assert found == pairs_inside(hashes, max_distance)
 
@@ -139,8 +150,8 @@ def test_the_bands_that_are_chosen_find_all_pairs(words, data, monkeypatch):
 def test_one_set_against_another_is_the_cross_part_of_both_joined(left, right, max_distance):
     n_left = len(left)
 
-    across = pairs.find_pairs(left, max_distance, other=right)
-    inside = pairs.find_pairs(np.concatenate([left, right]), max_distance)
+    across = find_pairs(left, max_distance, other=right)
+    inside = find_pairs(np.concatenate([left, right]), max_distance)
 
     is_cross = (inside.left < n_left) & (inside.right >= n_left)
     assert across.left.tolist() == inside.left[is_cross].tolist()
@@ -154,11 +165,11 @@ def test_planted_pairs_are_found_at_the_distance_and_not_one_bit_farther(words, 
     for k in range(100):
         hashes[5_000 + k] = flipped(hashes[k], max_distance, seed=k)
         hashes[5_500 + k] = flipped(hashes[1_000 + k], max_distance + 1, seed=k)
-    effort = JoinStats()
+    stats = JoinStats()
 
-    found = in_one(pairs.iter_pairs(hashes, max_distance, effort=effort))
+    found = in_one(pairs.iter_pairs(hashes, max_distance, stats=stats))
 
-    assert effort.layout.is_scan == (words == 16)
+    assert stats.layout.is_scan == (words == 16)
     assert found == [(k, 5_000 + k, max_distance) for k in range(100)]
 
 
@@ -168,44 +179,47 @@ def test_sets_of_no_hash_one_and_two_are_answered(n, n_other):
     hashes = np.zeros((n, 1), np.uint64)
     other = None if n_other is None else np.zeros((n_other, 1), np.uint64)
 
-    found = as_tuples(pairs.find_pairs(hashes, 0, other=other))
+    found = as_tuples(find_pairs(hashes, 0, other=other))
 
     every = pairs_inside(hashes, 0) if other is None else pairs_across(hashes, other, 0)
     assert found == every
 
 
-# --- blocks, threads, effort
+# --- blocks, threads, stats
 
 
 @by_width
 @patient
 @given(data=st.data())
 def test_blocks_are_sorted_disjoint_and_no_longer_than_they_may_be(words, data, monkeypatch):
-    monkeypatch.setattr(join, "BLOCK_PAIRS", 16)
-    monkeypatch.setattr(tables, "TABLE_BYTES", 1)
+    monkeypatch.setattr(blocks, "BLOCK_PAIRS", 16)
+    monkeypatch.setattr(blocks, "TABLE_BYTES", 1)
+    monkeypatch.setattr(tables, "PIECE", 1)
     monkeypatch.setattr(packed, "PART_PAIRS", 8)
-    monkeypatch.setattr(packed, "YIELDED_PAIRS", 12)
+    monkeypatch.setattr(packed, "SORTED_PAIRS", 12)
     hashes = data.draw(clustered(words))
     max_distance = data.draw(st.integers(0, 4))
-    effort = JoinStats(layout=data.draw(layouts(words, max_distance)))
+    stats = JoinStats(layout=data.draw(layouts(words, max_distance)))
 
-    blocks = list(pairs.iter_pairs(hashes, max_distance, effort=effort))
+    found = list(pairs.iter_pairs(hashes, max_distance, stats=stats))
 
-    assert in_one(blocks) == pairs_inside(hashes, max_distance)
-    assert all(0 < len(block.left) <= max(16, len(hashes)) for block in blocks)
-    lefts = [set(block.left.tolist()) for block in blocks]
+    assert in_one(found) == pairs_inside(hashes, max_distance)
+    assert all(0 < len(block.left) <= max(16, len(hashes)) for block in found)
+    lefts = [set(block.left.tolist()) for block in found]
     assert sum(map(len, lefts)) == len(set().union(*lefts))
 
 
 @pytest.mark.parametrize("is_scan", [True, False])
 def test_any_number_of_threads_gives_the_same_blocks(is_scan, monkeypatch):
-    monkeypatch.setattr(join, "BLOCK_PAIRS", 1_000)
+    monkeypatch.setattr(blocks, "BLOCK_PAIRS", 1_000)
+    monkeypatch.setattr(blocks, "TABLE_BYTES", 1)
+    monkeypatch.setattr(tables, "PIECE", 100)
     hashes = random_hashes(2_000, 1) & np.uint64(0x0F0F0F0F0F)
     bits = np.arange(0) if is_scan else np.array([0, 9, 18, 27])
     layout = Layout((Band(bits, 0), Band(bits + 2, 0), Band(bits + 1, 1)), 0, 0.0, 1.0, 1.0)
 
     runs = [
-        list(pairs.iter_pairs(hashes, 3, threads=threads, effort=JoinStats(layout=layout)))
+        list(pairs.iter_pairs(hashes, 3, threads=threads, stats=JoinStats(layout=layout)))
         for threads in (1, 2, 7)
     ]
 
@@ -219,32 +233,32 @@ def test_any_number_of_threads_gives_the_same_blocks(is_scan, monkeypatch):
 @given(data=st.data())
 def test_the_comparisons_are_the_products_of_neighbouring_buckets(data):
     left, right = data.draw(clustered(1)), data.draw(clustered(1))
-    effort = JoinStats(layout=data.draw(layouts(1, 3)))
+    stats = JoinStats(layout=data.draw(layouts(1, 3)))
 
-    list(pairs.iter_pairs(left, 3, other=right, effort=effort))
+    list(pairs.iter_pairs(left, 3, other=right, stats=stats))
 
-    assert effort.n_compared == bucket_products(left, right, effort.layout.bands)
+    assert stats.n_compared == bucket_products(left, right, stats.layout.bands)
 
 
 def test_a_bucket_of_more_hashes_than_a_tile_is_compared_whole():
-    n = 2 * _kernels.TILE + _kernels.LANES + 3
+    n = 2 * native.TILE + native.LANES + 3
     hashes = np.arange(n, dtype=np.uint64)[:, None] << np.uint64(20)
-    effort = JoinStats(layout=Layout((Band(np.arange(8), 1),), 0, 0.0, 1.0, 1.0))
+    stats = JoinStats(layout=Layout((Band(np.arange(8), 1),), 0, 0.0, 1.0, 1.0))
 
-    found = in_one(pairs.iter_pairs(hashes, 1, effort=effort))
+    found = in_one(pairs.iter_pairs(hashes, 1, stats=stats))
 
     one_bit_apart = [
         (i, i | 1 << bit, 1) for i in range(n) for bit in range(14) if not i >> bit & 1
     ]
     assert found == sorted(pair for pair in one_bit_apart if pair[1] < n)
-    assert effort.n_compared == n * (n - 1) // 2
+    assert stats.n_compared == n * (n - 1) // 2
 
 
 def test_progress_rises_to_the_end():
     told = []
-    effort = JoinStats(on_progress=told.append)
+    stats = JoinStats(on_progress=told.append)
 
-    list(pairs.iter_pairs(random_hashes(20_000, 4), 31, effort=effort))
+    list(pairs.iter_pairs(random_hashes(20_000, 4), 31, stats=stats))
 
     assert told == sorted(told)
     assert told[-1] == pytest.approx(1.0)
@@ -257,17 +271,17 @@ def test_an_exception_in_the_callers_thread_stops_the_threads_at_once(monkeypatc
 
     stretches = []
     monkeypatch.setattr(
-        join, "Stretch", lambda *args: stretches.append(Stretch(*args)) or stretches[-1]
+        blocks, "RowBlock", lambda *args: stretches.append(RowBlock(*args)) or stretches[-1]
     )
-    effort = JoinStats(on_progress=give_up, layout=Layout((Band(np.arange(0), 0),), 0, 0, 1, 1e-9))
+    stats = JoinStats(on_progress=give_up, layout=Layout((Band(np.arange(0), 0),), 0, 0, 1, 1e-9))
     before = set(threading.enumerate())
 
     with pytest.raises(KeyboardInterrupt):
-        list(pairs.iter_pairs(random_hashes(1_000_000, 1), 10, effort=effort))
+        list(pairs.iter_pairs(random_hashes(1_000_000, 1), 10, stats=stats))
 
     assert set(threading.enumerate()) <= before
     (stretch,) = stretches
-    n_dealt = stretch.control[_kernels.FIRST_COUNTER :].min()
+    n_dealt = stretch.control[native.FIRST_COUNTER :].min()
     assert n_dealt < stretch.stop - stretch.start
 
 
@@ -280,7 +294,7 @@ def test_an_exception_in_the_callers_thread_stops_the_threads_at_once(monkeypatc
 def test_classes_hold_the_rows_of_equal_hashes_by_first_row(words, data):
     hashes = data.draw(clustered(words))
 
-    found = pairs.group_equal(hashes)
+    found = equal.group_equal(hashes)
 
     rows = np.split(found.members, found.offsets[1:-1])
     expected = classes_of(hashes)
@@ -289,10 +303,10 @@ def test_classes_hold_the_rows_of_equal_hashes_by_first_row(words, data):
 
 
 def test_hashes_that_share_their_mixed_number_are_told_apart(monkeypatch):
-    monkeypatch.setattr(classes, "MULTIPLIERS", (0,))
+    monkeypatch.setattr(equal, "MULTIPLIERS", (0,))
     hashes = random_hashes(10, 2)[[0, 1, 0, 2, 1, 1]]
 
-    found = pairs.group_equal(hashes)
+    found = equal.group_equal(hashes)
 
     assert found.rows.tolist() == [0, 1, 3]
     assert found.members.tolist() == [0, 2, 1, 4, 5, 3]
@@ -302,11 +316,11 @@ def test_hashes_that_share_their_mixed_number_are_told_apart(monkeypatch):
 @patient
 @given(data=st.data())
 def test_find_pairs_equals_the_scan_of_all_rows(words, data, monkeypatch):
-    monkeypatch.setattr(classes, "EXPANDED_PAIRS", 7)
+    monkeypatch.setattr(equal, "EXPANDED_PAIRS", 7)
     hashes = data.draw(clustered(words, max_size=40))
     max_distance = data.draw(st.integers(0, 5) | st.integers(0, 64 * words))
 
-    found = pairs.find_pairs(hashes, max_distance)
+    found = find_pairs(hashes, max_distance)
 
     assert as_tuples(found) == pairs_inside(hashes, max_distance)
 
@@ -314,10 +328,10 @@ def test_find_pairs_equals_the_scan_of_all_rows(words, data, monkeypatch):
 @patient
 @given(clustered(2), st.integers(0, 6))
 def test_expand_streams_each_pair_of_rows_once(hashes, max_distance):
-    grouped = pairs.group_equal(hashes)
+    grouped = equal.group_equal(hashes)
     found = pairs.iter_pairs(hashes[grouped.rows], max_distance)
 
-    rows = in_one(pairs.expand(grouped, found))
+    rows = in_one(equal.expand(grouped, found))
 
     assert sorted(rows) == pairs_inside(hashes, max_distance)
 
@@ -325,29 +339,10 @@ def test_expand_streams_each_pair_of_rows_once(hashes, max_distance):
 def test_a_hundred_thousand_equal_hashes_are_one_class():
     hashes = np.full((100_000, 4), 5, np.uint64)
 
-    found = pairs.group_equal(hashes)
+    found = equal.group_equal(hashes)
 
     assert found.rows.tolist() == [0]
     assert list(pairs.iter_pairs(hashes[found.rows], 31)) == []
-
-
-def test_too_many_pairs_are_counted_before_memory_is_taken():
-    hashes = np.full((100_000, 4), 5, np.uint64)
-
-    with pytest.raises(TooManyPairsError) as caught:
-        pairs.find_pairs(hashes, 31)
-
-    assert caught.value.n_pairs == 100_000 * 99_999 // 2
-
-
-def test_max_pairs_itself_is_not_too_many():
-    hashes = np.array([[0], [1], [3], [3]], np.uint64)
-
-    found = pairs.find_pairs(hashes, 1, max_pairs=4)
-
-    assert as_tuples(found) == pairs_inside(hashes, 1)
-    with pytest.raises(TooManyPairsError, match="4 pairs are more than max_pairs=3"):
-        pairs.find_pairs(hashes, 1, max_pairs=3)
 
 
 # --- skew
@@ -358,7 +353,7 @@ def test_bits_that_go_together_are_dealt_to_different_bands():
     half = rng.integers(0, 2, (500, 16), dtype=np.uint8)
     sample = np.concatenate([half, half], axis=1)  # bit k + 16 repeats bit k
 
-    dealt = bands.deal(sample, [16, 16])
+    dealt = bands.deal_bits(sample, [16, 16])
 
     assert sorted(np.concatenate(dealt).tolist()) == list(range(32))
     assert [len(set((bits % 16).tolist())) for bits in dealt] == [16, 16]
@@ -368,7 +363,7 @@ def test_bits_that_hardly_vary_are_dealt_last():
     sample = random_hashes(300, 1, seed=3).view(np.uint8)[:, :8] & 1
     sample[:, [2, 5]] = 1
 
-    dealt = bands.deal(sample, [3, 3])
+    dealt = bands.deal_bits(sample, [3, 3])
 
     assert sorted(np.concatenate(dealt).tolist()) == [0, 1, 3, 4, 6, 7]
 
@@ -376,18 +371,18 @@ def test_bits_that_hardly_vary_are_dealt_last():
 def test_hashes_of_which_a_third_share_half_their_bits_are_joined_exactly():
     hashes = random_hashes(30_000, 1)
     hashes[::3] &= np.uint64(0xFFFFFFFF)
-    effort = JoinStats()
+    stats = JoinStats()
 
-    found = in_one(pairs.iter_pairs(hashes, 8, effort=effort))
+    found = in_one(pairs.iter_pairs(hashes, 8, stats=stats))
 
-    assert not effort.layout.is_scan
+    assert not stats.layout.is_scan
     near = np.argwhere(np.triu(hamming_matrix(hashes[:900], hashes) <= 8, 1))
     assert [[i, j] for i, j, _ in found if i < 900] == near.tolist()
 
 
 @pytest.mark.parametrize(("max_distance", "is_scan"), [(10, False), (30, True)])
 def test_the_scan_is_chosen_where_bands_do_not_pay(max_distance, is_scan):
-    layout = bands.choose(random_hashes(50_000, 1), None, max_distance)
+    layout = bands.choose_layout(random_hashes(50_000, 1), None, max_distance)
 
     assert layout.is_scan == is_scan
 
@@ -395,7 +390,7 @@ def test_the_scan_is_chosen_where_bands_do_not_pay(max_distance, is_scan):
 @patient
 @given(st.integers(0, 60), st.sampled_from(WORDS), st.floats(1, 50))
 def test_bands_never_lose_a_pair_by_their_number(max_distance, words, skew):
-    task = bands.Task(10**6, 10**6, words, max_distance, True)
+    task = bands.Workload(10**6, 10**6, words, max_distance, True)
 
     shape = bands.best_shape(task, skew)
 
@@ -414,9 +409,9 @@ def test_bands_never_lose_a_pair_by_their_number(max_distance, words, skew):
 def test_find_within_equals_the_scan_nearest_first_ties_by_index(words, data):
     hashes, probes = data.draw(clustered(words)), data.draw(clustered(words, max_size=20))
     max_distance = data.draw(st.integers(0, 64 * words))
-    effort = JoinStats(layout=data.draw(layouts(words, max_distance)))
+    stats = JoinStats(layout=data.draw(layouts(words, max_distance)))
 
-    found = pairs.find_within(hashes, probes, max_distance, effort=effort)
+    found = pairs.find_within(hashes, probes, max_distance, stats=stats)
 
     assert found.offsets.dtype == found.indices.dtype == found.distances.dtype == np.int64
     rows = zip(found.distances.tolist(), found.indices.tolist(), strict=True)
@@ -428,7 +423,7 @@ def test_find_within_equals_the_scan_nearest_first_ties_by_index(words, data):
 # --- refusals and costs
 
 
-@pytest.mark.parametrize("call", [pairs.find_pairs, pairs.iter_pairs])
+@pytest.mark.parametrize("call", [pairs.iter_pairs])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -458,30 +453,3 @@ def test_arguments_that_cannot_be_meant_are_refused_at_once(call, arguments, mes
 def test_probes_that_do_not_fit_are_refused(probes, threads, message):
     with pytest.raises(ValueError, match=message):
         pairs.find_within(np.zeros((2, 1), np.uint64), probes, 3, threads=threads)
-
-
-def test_numba_is_imported_by_the_first_join_only():
-    script = """
-import sys
-import numpy as np
-from imgdup.search import pairs, planner
-pairs.group_equal(np.zeros((3, 1), np.uint64))
-assert "numba" not in sys.modules
-list(pairs.iter_pairs(np.zeros((3, 1), np.uint64), 0))
-assert "numba" in sys.modules
-"""
-
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-
-    assert ran.returncode == 0, ran.stderr
-
-
-def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
-    def njit(**options):
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda loop: loop
-
-    monkeypatch.setattr(_kernels, "njit", njit)
-
-    assert _kernels.compiled(len) is len

@@ -1,0 +1,376 @@
+/* The join of two tables of hashes, by one band, and what goes before and after; see imgdup.h. */
+#include "imgdup.h"
+#include "near.h"
+
+#include <string.h>
+
+enum {
+    BLOCK = 2048,         /* hashes whose bits are gathered at a time */
+    CHUNK = 64,           /* left rows that a thread takes at a time */
+    TILE_HITS = JOIN_TILE / JOIN_LANES, /* most hits that one row has in a tile */
+    MAX_HITS = 2048,      /* hits that a thread remembers */
+    AHEAD = 16,           /* how many steps before it is needed memory is asked for */
+};
+
+/* Left position, the first of 16 right positions, and which of these are near. */
+typedef struct {
+    uint32_t left, right, lanes;
+} Hit;
+
+/* What one thread works in. */
+typedef struct {
+    uint32_t starts[JOIN_MAX_MASKS], stops[JOIN_MAX_MASKS]; /* neighbouring buckets */
+    Hit hits[MAX_HITS];
+    int64_t n_hits;
+    int64_t slot, end; /* the next free slot and the end of the reserved ones */
+} Scratch;
+
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+void imgdup_count_values(const uint64_t *hashes, int64_t n, int64_t words, const int64_t *bits,
+                         int64_t n_bits, uint32_t *values, uint32_t *counts) {
+    uint64_t column[BLOCK], gathered[BLOCK];
+    for (int64_t start = 0; start < n; start += BLOCK) {
+        int64_t m = smaller(BLOCK, n - start), word = -1;
+        memset(gathered, 0, sizeof gathered);
+        for (int64_t k = 0; k < n_bits; k++) {
+            if (bits[k] / 64 != word) {
+                word = bits[k] / 64;
+                for (int64_t i = 0; i < m; i++)
+                    column[i] = hashes[(start + i) * words + word];
+            }
+            int right = (int)(bits[k] % 64), left = (int)k;
+            for (int64_t i = 0; i < m; i++)
+                gathered[i] |= (column[i] >> right & 1) << left;
+        }
+        for (int64_t i = 0; i < m; i++) {
+            values[start + i] = (uint32_t)gathered[i];
+            counts[gathered[i]]++;
+        }
+    }
+}
+
+void imgdup_place_rows(const uint32_t *values, int64_t n, int64_t first_row, uint32_t *places,
+                       uint32_t *rows) {
+    for (int64_t i = 0; i < n; i++)
+        rows[places[values[i]]++] = (uint32_t)(first_row + i);
+}
+
+/* The same for a number of columns that the compiler knows. */
+static ALWAYS_INLINE void copy_some(const uint64_t *hashes, int64_t words, const int64_t *first,
+                                    int64_t n_first, const uint32_t *rows, int64_t start,
+                                    int64_t stop, int64_t stride, uint64_t *columns) {
+    for (int64_t position = start; position < stop; position++) {
+        if (position + AHEAD < stop)
+            __builtin_prefetch(hashes + rows[position + AHEAD] * words);
+        const uint64_t *hash = hashes + rows[position] * words;
+        for (int64_t w = 0; w < n_first; w++)
+            columns[w * stride + position] = hash[first[w]];
+    }
+}
+
+void imgdup_copy_columns(const uint64_t *hashes, int64_t words, const int64_t *first,
+                         int64_t n_first, const uint32_t *rows, int64_t start, int64_t stop,
+                         int64_t stride, uint64_t *columns) {
+    if (n_first == 1)
+        copy_some(hashes, words, first, 1, rows, start, stop, stride, columns);
+    else if (n_first == 2)
+        copy_some(hashes, words, first, 2, rows, start, stop, stride, columns);
+    else
+        copy_some(hashes, words, first, n_first, rows, start, stop, stride, columns);
+}
+
+/* Take the next free slots; where there are none, stop all threads and take used ones. */
+static int64_t reserve(const JoinCall *call) {
+    int64_t slot = __atomic_fetch_add(&call->control[JOIN_USED], JOIN_RUN, __ATOMIC_RELAXED);
+    if (slot + JOIN_RUN > call->n_slots) {
+        __atomic_fetch_add(&call->control[JOIN_STOP], 1, __ATOMIC_RELAXED);
+        return 0;
+    }
+    return slot;
+}
+
+/* Pack a pair, the smaller row first where both are of one set. */
+static uint64_t packed(const JoinCall *call, int64_t a, int64_t b, uint64_t distance) {
+    int64_t left = call->is_self ? smaller(a, b) : a, right = call->is_self ? larger(a, b) : b;
+    return (uint64_t)(left - call->first_row) << call->left_shift |
+           (uint64_t)right << call->right_shift | distance << call->distance_shift;
+}
+
+/* Whether no earlier band finds a pair that differs in these bits. */
+static ALWAYS_INLINE int is_ours(const JoinCall *call, const uint64_t *differing, int64_t words) {
+    int found_earlier = 0;
+    for (int64_t e = 0; e < call->n_earlier; e++) {
+        uint64_t in_band = 0;
+        for (int64_t w = 0; w < words; w++)
+            in_band += (uint64_t)__builtin_popcountll(differing[w] & call->earlier[e * words + w]);
+        found_earlier |= in_band <= call->radii[e];
+        if (words > 1 && found_earlier) /* for one word, a wrong guess takes longer than the rest */
+            break;
+    }
+    return !found_earlier;
+}
+
+/* Write a pair of positions that is near over all words, unless an earlier band finds it. */
+static ALWAYS_INLINE void keep_pair(const JoinCall *call, int64_t i, int64_t j, int64_t words,
+                                    int has_all, Scratch *scratch) {
+    const JoinTable *left = &call->left, *right = &call->right;
+    int64_t a = left->rows[i], b = right->rows[j];
+    uint64_t differing[JOIN_MAX_WORDS], distance = 0;
+    for (int64_t w = 0; w < words; w++) {
+        differing[w] = has_all ? left->columns[w * (left->n + JOIN_LANES) + i] ^
+                                     right->columns[w * (right->n + JOIN_LANES) + j]
+                               : left->hashes[a * words + w] ^ right->hashes[b * words + w];
+        distance += (uint64_t)__builtin_popcountll(differing[w]);
+    }
+    if (!has_all && distance > (uint64_t)call->max_distance)
+        return;
+    if (scratch->slot == scratch->end) {
+        scratch->slot = reserve(call);
+        scratch->end = scratch->slot + JOIN_RUN;
+    }
+    call->slots[scratch->slot] = packed(call, a, b, distance);
+    scratch->slot += is_ours(call, differing, words);
+}
+
+/* Ask for the hashes of a hit before they are needed; the first lane stands for all. */
+static ALWAYS_INLINE void prefetch(const JoinCall *call, const Hit *hit) {
+    uint32_t j = hit->right + (uint32_t)__builtin_ctz(hit->lanes);
+    __builtin_prefetch(call->left.hashes + call->left.rows[hit->left] * call->words);
+    __builtin_prefetch(call->right.hashes + call->right.rows[j] * call->words);
+}
+
+/* Write those hits that are near over all words and that no earlier band finds. */
+static ALWAYS_INLINE void keep_hits(const JoinCall *call, int64_t words, int has_all,
+                                    Scratch *scratch) {
+    for (int64_t h = 0; h < scratch->n_hits; h++) {
+        const Hit *hit = &scratch->hits[h];
+        if (!has_all && h + AHEAD < scratch->n_hits)
+            prefetch(call, hit + AHEAD);
+        for (uint32_t lanes = hit->lanes; lanes != 0; lanes &= lanes - 1)
+            keep_pair(call, hit->left, hit->right + (uint32_t)__builtin_ctz(lanes), words, has_all,
+                      scratch);
+    }
+    scratch->n_hits = 0;
+}
+
+static void keep(const JoinCall *call, Scratch *scratch) {
+    int has_all = call->n_first == call->words;
+    if (call->words == 1)
+        keep_hits(call, 1, 1, scratch);
+    else if (call->words == 4 && !has_all)
+        keep_hits(call, 4, 0, scratch);
+    else
+        keep_hits(call, call->words, has_all, scratch);
+}
+
+/* List the buckets near `value` that hold anything, without a branch to guess. */
+static int64_t find_spans(const JoinCall *call, int64_t value, Scratch *scratch) {
+    const uint32_t *starts = call->right.starts;
+    int64_t n_spans = 0, lowest = call->is_self ? value : 0;
+    for (int64_t k = 0; k < call->n_masks; k++) {
+        int64_t near_value = value ^ call->masks[k];
+        uint32_t start = starts[near_value], stop = starts[near_value + 1];
+        scratch->starts[n_spans] = start;
+        scratch->stops[n_spans] = stop;
+        n_spans += (stop > start) & (near_value >= lowest);
+    }
+    return n_spans;
+}
+
+/* Compare one left position with right positions first..last, at most a tile of them. */
+static ALWAYS_INLINE void compare_row(const JoinCall *call, int64_t i, int64_t first,
+                                      int64_t last, int64_t n_first, Scratch *scratch) {
+    const uint64_t *columns = call->right.columns;
+    int64_t stride = call->right.n + JOIN_LANES, n_hits = scratch->n_hits;
+    uint64_t one[JOIN_MAX_WORDS], limit = (uint64_t)call->max_distance;
+    for (int64_t w = 0; w < n_first; w++)
+        one[w] = call->left.columns[w * (call->left.n + JOIN_LANES) + i];
+    for (int64_t j = first; j < last; j += JOIN_LANES) {
+        uint32_t found = near16(columns, stride, j, one, n_first, limit);
+        if (n_first > 1 && found == 0) /* one word alone is near too often to be guessed */
+            continue;
+        found &= (1U << smaller(last - j, JOIN_LANES)) - 1;
+        scratch->hits[n_hits] = (Hit){(uint32_t)i, (uint32_t)j, found};
+        n_hits += found != 0;
+    }
+    scratch->n_hits = n_hits;
+}
+
+/* Compare left positions start..stop, all of one value, with their neighbours. */
+static ALWAYS_INLINE int64_t compare_bucket(const JoinCall *call, int64_t value, int64_t start,
+                                            int64_t stop, int64_t n_first, Scratch *scratch) {
+    int64_t n_compared = 0, n_spans = find_spans(call, value, scratch);
+    for (int64_t s = 0; s < n_spans; s++) {
+        int64_t span_stop = scratch->stops[s];
+        for (int64_t tile = scratch->starts[s]; tile < span_stop; tile += JOIN_TILE) {
+            int64_t last = smaller(tile + JOIN_TILE, span_stop);
+            for (int64_t i = start; i < stop; i++) {
+                int64_t first = call->is_self ? larger(tile, i + 1) : tile;
+                n_compared += larger(0, last - first);
+                compare_row(call, i, first, last, n_first, scratch);
+                if (scratch->n_hits > MAX_HITS - TILE_HITS - 1)
+                    keep(call, scratch);
+            }
+        }
+    }
+    return n_compared;
+}
+
+/* Find the value of the bucket that holds a position. */
+static int64_t value_at(const JoinTable *table, int64_t position) {
+    int64_t low = 0, high = table->n_buckets; /* starts[low] <= position < starts[high] */
+    while (high - low > 1) {
+        int64_t middle = (low + high) / 2;
+        if (table->starts[middle] <= position)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Compare left positions start..stop with their neighbours. */
+static ALWAYS_INLINE int64_t compare_rows(const JoinCall *call, int64_t start, int64_t stop,
+                                          int64_t n_first, Scratch *scratch) {
+    const uint32_t *starts = call->left.starts;
+    int64_t n_compared = 0, value = value_at(&call->left, start);
+    while (start < stop) {
+        while (starts[value + 1] <= start)
+            value++;
+        int64_t end = smaller(stop, starts[value + 1]);
+        n_compared += compare_bucket(call, value, start, end, n_first, scratch);
+        start = end;
+    }
+    return n_compared;
+}
+
+/* The same, compiled once for each number of words that is usual. */
+static int64_t compare_chunk(const JoinCall *call, int64_t start, int64_t stop, Scratch *scratch) {
+    switch (call->n_first) {
+    case 1:
+        return compare_rows(call, start, stop, 1, scratch);
+    case 2:
+        return compare_rows(call, start, stop, 2, scratch);
+    case 4:
+        return compare_rows(call, start, stop, 4, scratch);
+    default:
+        return compare_rows(call, start, stop, call->n_first, scratch);
+    }
+}
+
+int64_t imgdup_join(const JoinCall *call, int64_t counter) {
+    Scratch scratch;
+    int64_t *control = call->control, n_rows = call->left.n, n_compared = 0;
+    scratch.n_hits = scratch.slot = scratch.end = 0;
+    while (__atomic_load_n(&control[JOIN_STOP], __ATOMIC_RELAXED) == 0) {
+        int64_t start = __atomic_fetch_add(&control[counter], CHUNK, __ATOMIC_RELAXED);
+        if (start >= n_rows)
+            break;
+        n_compared += compare_chunk(call, start, smaller(start + CHUNK, n_rows), &scratch);
+    }
+    keep(call, &scratch);
+    for (int64_t slot = scratch.slot; slot < scratch.end; slot++)
+        call->slots[slot] = JOIN_FREE;
+    return n_compared;
+}
+
+void imgdup_count_parts(const uint64_t *packed, int64_t n, int64_t shift, int64_t *counts) {
+    for (int64_t i = 0; i < n; i++)
+        if (packed[i] != JOIN_FREE)
+            counts[packed[i] >> shift]++;
+}
+
+void imgdup_scatter(const uint64_t *packed, int64_t n, int64_t shift, int64_t first_part,
+                    int64_t n_parts, int64_t *places, uint64_t *out) {
+    for (int64_t i = 0; i < n; i++) { /* the part of a free slot is beyond all others */
+        uint64_t part = (packed[i] >> shift) - (uint64_t)first_part;
+        if (part < (uint64_t)n_parts)
+            out[places[part]++] = packed[i];
+    }
+}
+
+static ALWAYS_INLINE int64_t distance_of(const uint64_t *hash, const uint64_t *probe,
+                                         int64_t words) {
+    int64_t distance = 0;
+    for (int64_t w = 0; w < words; w++)
+        distance += __builtin_popcountll(hash[w] ^ probe[w]);
+    return distance;
+}
+
+typedef struct {
+    int64_t *positions, *distances;
+    int64_t capacity, n;
+} Found;
+
+static ALWAYS_INLINE void add_found(Found *found, int64_t position, int64_t distance) {
+    if (found->n < found->capacity) {
+        found->positions[found->n] = position;
+        found->distances[found->n] = distance;
+    }
+    found->n++;
+}
+
+/* Scan hashes start..stop of one word, 16 at a time. */
+static void scan_one_word(const uint64_t *hashes, int64_t start, int64_t stop,
+                          const uint64_t *probe, int64_t max_distance, Found *found) {
+    int64_t position = start;
+    for (; position + JOIN_LANES <= stop; position += JOIN_LANES) {
+        uint32_t near = near16(hashes, 0, position, probe, 1, (uint64_t)max_distance);
+        for (; near != 0; near &= near - 1) {
+            int64_t each = position + __builtin_ctz(near);
+            add_found(found, each, distance_of(hashes + each, probe, 1));
+        }
+    }
+    for (; position < stop; position++) {
+        int64_t distance = distance_of(hashes + position, probe, 1);
+        if (distance <= max_distance)
+            add_found(found, position, distance);
+    }
+}
+
+/* Scan hashes start..stop of any width, one by one. */
+static ALWAYS_INLINE void scan_words(const uint64_t *hashes, int64_t start, int64_t stop,
+                                     int64_t words, const uint64_t *probe, int64_t max_distance,
+                                     Found *found) {
+    for (int64_t position = start; position < stop; position++) {
+        int64_t distance = distance_of(hashes + position * words, probe, words);
+        if (__builtin_expect(distance <= max_distance, 0))
+            add_found(found, position, distance);
+    }
+}
+
+int64_t imgdup_scan(const uint64_t *hashes, int64_t words, const int64_t *runs, int64_t n_runs,
+                    const uint64_t *probe, int64_t max_distance, int64_t *positions,
+                    int64_t *distances, int64_t capacity) {
+    Found found = {positions, distances, capacity, 0};
+    for (int64_t run = 0; run < n_runs; run++) {
+        int64_t start = runs[2 * run], stop = runs[2 * run + 1];
+        if (words == 1)
+            scan_one_word(hashes, start, stop, probe, max_distance, &found);
+        else if (words == 4)
+            scan_words(hashes, start, stop, 4, probe, max_distance, &found);
+        else
+            scan_words(hashes, start, stop, words, probe, max_distance, &found);
+    }
+    return found.n;
+}
+
+void imgdup_distances(const uint64_t *hashes, int64_t n, int64_t words, const uint64_t *probe,
+                      uint16_t *distances) {
+    if (words == 1)
+        for (int64_t i = 0; i < n; i++)
+            distances[i] = (uint16_t)distance_of(hashes + i, probe, 1);
+    else if (words == 4)
+        for (int64_t i = 0; i < n; i++)
+            distances[i] = (uint16_t)distance_of(hashes + 4 * i, probe, 4);
+    else
+        for (int64_t i = 0; i < n; i++)
+            distances[i] = (uint16_t)distance_of(hashes + words * i, probe, words);
+}

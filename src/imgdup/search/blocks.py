@@ -1,0 +1,293 @@
+"""Two sets of hashes and a distance in; blocks of sorted pairs out, in bounded memory.
+
+Work is cut by left rows: a block takes as many as should give as many pairs as there are slots,
+and is tried again with fewer where there were more. A block is joined band by band: a table of
+buckets for either side, then the compiled join, whose rows are dealt out to threads by a shared
+counter. Which thread found a pair does not matter: blocks are sorted at the end.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imgdup.native.join import (
+    FIRST_COUNTER,
+    RUN,
+    STOP,
+    USED,
+    Join,
+    Output,
+    Packing,
+    Rule,
+    Table,
+    Words,
+)
+from imgdup.search import packed
+from imgdup.search.bands import Band, Layout, choose_layout, near_masks, upper_share
+from imgdup.search.costs import Workload
+from imgdup.search.equal import Pairs
+from imgdup.search.hamming import WORD_BITS, Hashes, Integers
+from imgdup.search.tables import CallAll, TablePlan, make_tables, table_bytes
+
+BLOCK_PAIRS = 1 << 26  # in one block, 8 bytes a pair
+FILL = 0.75  # of a block, by what the block before it gave
+TABLE_BYTES = 1 << 28  # tables that exist at a time, if they are several
+PROGRESS_S = 0.1  # between two looks at the counters
+
+
+@dataclass
+class JoinStats:
+    """What a join does, updated while it runs.
+
+    Parameters
+    ----------
+    on_progress : callable, optional
+        Called now and then, in the caller's thread, with the share that is done: 0 to 1.
+    layout : Layout or None
+        The bands in use, once they are chosen.
+    n_compared : int
+        Pairs of hashes compared so far, over all bands.
+    """
+
+    on_progress: Callable[[float], None] | None = None
+    layout: Layout | None = None
+    n_compared: int = 0
+
+
+@dataclass(frozen=True)
+class JoinPlan:
+    """What all blocks share: the hashes, how they are joined, the threads and the slots."""
+
+    left: Hashes
+    right: Hashes
+    work: Workload
+    layout: Layout
+    stats: JoinStats
+    pool: ThreadPoolExecutor
+    threads: int
+    nearest_first: bool
+    slots: Words
+
+
+class RowBlock(NamedTuple):
+    """Left rows ``start..stop``; `control` counts what is done of them."""
+
+    start: int
+    stop: int
+    n_before: int  # comparisons of a scan that earlier rows stand for
+    n_scanned: int  # and these
+    control: Integers
+
+
+def iter_blocks(
+    left: Hashes,
+    right: Hashes | None,
+    max_distance: int,
+    *,
+    threads: int,
+    stats: JoinStats,
+    nearest_first: bool = False,
+) -> Iterator[Pairs]:
+    """Find all pairs within a distance; arguments are trusted.
+
+    Parameters
+    ----------
+    left : ndarray of uint64, shape (n_left, words)
+        The hashes.
+    right : ndarray of uint64, shape (n_right, words) or None
+        What they are compared with; None: with each other, each pair once.
+    max_distance : int
+        Largest accepted distance, in bits, inclusive.
+    threads : int
+        How many threads compare.
+    stats : JoinStats
+        Updated. If it has a layout, this is used, else one is chosen and put there.
+    nearest_first : bool
+        Sort the pairs of a left row by distance, then by right row; else by right row.
+
+    Yields
+    ------
+    Pairs
+        Ascending and disjoint in `left`, each sorted, none empty.
+    """
+    if stats.layout is None:
+        stats.layout = choose_layout(left, right, max_distance)
+    left = np.require(left, requirements=["C", "A"])
+    others = left if right is None else np.require(right, requirements=["C", "A"])
+    work = Workload(len(left), len(others), left.shape[1], max_distance, right is None)
+    slots = np.empty(_n_slots(work, stats.layout, threads), np.uint64)
+    with ThreadPoolExecutor(threads) as pool:
+        yield from _blocks(
+            JoinPlan(left, others, work, stats.layout, stats, pool, threads, nearest_first, slots)
+        )
+
+
+def _capacity(work: Workload) -> int:
+    """How many pairs a block holds; at least those of one row."""
+    return min(max(BLOCK_PAIRS, work.n_right), work.n_pairs)
+
+
+def _n_slots(work: Workload, layout: Layout, threads: int) -> int:
+    """Count slots for a block's pairs, and for the reserved ones that a call leaves unused."""
+    return _capacity(work) + RUN * threads * 2 * len(layout.bands)
+
+
+def _blocks(plan: JoinPlan) -> Iterator[Pairs]:
+    """Join some left rows after the others, and yield their pairs."""
+    work, start, n_done, share = plan.work, 0, 0, plan.layout.pair_share
+    while start < work.n_left:
+        stop = start + _n_rows(plan, start, share)
+        n_scanned = _n_scanned(work, start, stop)
+        control = np.zeros(FIRST_COUNTER + 2 * len(plan.layout.bands), np.int64)
+        block = RowBlock(start, stop, n_done, n_scanned, control)
+        found = _joined(plan, block)
+        if found is None:
+            if stop - start == 1:
+                raise RuntimeError(f"row {start} has more pairs than there are rows")
+            share = min(1.0, 2 * max(share, _capacity(work) / n_scanned))
+            continue
+        yield from found
+        share = upper_share(len(found), n_scanned)
+        start, n_done = stop, n_done + n_scanned
+
+
+def _n_rows(plan: JoinPlan, start: int, share: float) -> int:
+    """How many rows from `start` on should fill a block, if `share` of their pairs are near."""
+    work, n_rest = plan.work, plan.work.n_left - start
+    n_rows = float(n_rest)
+    if _n_scanned(work, start, work.n_left) > _capacity(work):
+        n_wanted = FILL * _capacity(work) / share
+        if work.is_self:
+            n_rows -= math.sqrt(max(0.0, n_rest**2 - 2 * n_wanted))
+        else:
+            n_rows = min(n_rows, n_wanted / work.n_right)
+    return max(1, min(int(n_rows), packed.max_rows(_packing(plan, start))))
+
+
+def _n_scanned(work: Workload, start: int, stop: int) -> int:
+    """How many comparisons of a scan some left rows stand for."""
+    n_rows = stop - start
+    if not work.is_self:
+        return n_rows * work.n_right
+    return n_rows * (n_rows - 1) // 2 + n_rows * (work.n_right - stop)
+
+
+def _packing(plan: JoinPlan, start: int) -> Packing:
+    work = plan.work
+    return packed.packing(start, work.n_right, work.max_distance, nearest_first=plan.nearest_first)
+
+
+def _joined(plan: JoinPlan, block: RowBlock) -> packed.SortedPairs | None:
+    """Find the pairs of some left rows; None if they are more than a block holds."""
+    call_all = partial(_call_all, plan, block)
+    output = Output(_packing(plan, block.start), block.control, plan.slots)
+    for numbers in _band_groups(plan, block):
+        plan.stats.n_compared += _join_bands(plan, block, numbers, output, call_all)
+        if block.control[STOP]:
+            return None
+    used = plan.slots[: block.control[USED]]
+    n_rows = block.stop - block.start
+    found = packed.SortedPairs(used, output.packing, n_rows, call_all, plan.threads)
+    return found if len(found) <= _capacity(plan.work) else None
+
+
+def _band_groups(plan: JoinPlan, block: RowBlock) -> list[range]:
+    """Group the bands whose tables exist at a time, by their numbers."""
+    n_rows = block.stop - block.start + len(_others(plan, block))
+    widest = max(len(band.bits) for band in plan.layout.bands)
+    n_bytes = table_bytes(n_rows, widest, plan.work.n_first)
+    n_bands, at_a_time = len(plan.layout.bands), max(1, TABLE_BYTES // n_bytes)
+    return [range(n, min(n + at_a_time, n_bands)) for n in range(0, n_bands, at_a_time)]
+
+
+def _others(plan: JoinPlan, block: RowBlock) -> range:
+    """Right rows that a block is compared with, beside itself if there is one set."""
+    return range(block.stop if plan.work.is_self else 0, plan.work.n_right)
+
+
+def _join_bands(
+    plan: JoinPlan, block: RowBlock, numbers: range, output: Output, call_all: CallAll
+) -> int:
+    """Make the tables of some bands, join them, and count the comparisons."""
+    sides = ((plan.left, range(block.start, block.stop)), (plan.right, _others(plan, block)))
+    bands = [plan.layout.bands[number] for number in numbers]
+    tables = make_tables(
+        [
+            TablePlan(hashes, rows, band.bits, _first_words(band, plan.work))
+            for band in bands
+            for hashes, rows in sides
+        ],
+        call_all,
+        plan.threads,
+    )
+    calls: list[Callable[[], int]] = []
+    for k, number in enumerate(numbers):
+        calls += _band_joins(plan, number, tables[2 * k : 2 * k + 2], output) * plan.threads
+    return sum(call_all(calls))
+
+
+def _band_joins(plan: JoinPlan, number: int, tables: list[Table], output: Output) -> list[Join]:
+    """List the joins of one band, which every thread makes: with the others, with itself.
+
+    The counters of joins that there is nothing to do for are set to the end.
+    """
+    block, others = tables
+    rule, counter = _rule(plan, number), FIRST_COUNTER + 2 * number
+    output.control[counter : counter + 2] = len(block.rows)
+    joins = []
+    if len(others.rows):
+        joins.append(Join(block, others, rule, output, counter))
+        output.control[counter] = 0
+    if plan.work.is_self:
+        joins.append(Join(block, block, rule, output, counter + 1))
+        output.control[counter + 1] = 0
+    return joins
+
+
+def _rule(plan: JoinPlan, number: int) -> Rule:
+    """Say what a pair of this band is."""
+    band, before = plan.layout.bands[number], plan.layout.bands[:number]
+    earlier = np.zeros((number, plan.work.words), np.uint64)
+    for k, other in enumerate(before):
+        for bit in other.bits.tolist():
+            earlier[k, bit // WORD_BITS] |= np.uint64(1 << bit % WORD_BITS)
+    radii = np.array([other.radius for other in before], np.uint64)
+    masks = near_masks(len(band.bits), band.radius)
+    return Rule(masks, earlier, radii, plan.work.max_distance)
+
+
+def _first_words(band: Band, work: Workload) -> Integers:
+    """Choose the words that are compared first: other bits than the band's tell more."""
+    if work.n_first == work.words:
+        return np.arange(work.words)
+    counts = np.bincount(band.bits // WORD_BITS, minlength=work.words)
+    return np.argsort(counts, kind="stable")[: work.n_first]
+
+
+def _call_all(plan: JoinPlan, block: RowBlock, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Make calls in threads and report progress; stop them all when one fails."""
+    try:
+        futures = [plan.pool.submit(call) for call in calls]
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, PROGRESS_S, FIRST_EXCEPTION)
+            _report_progress(plan, block)
+            if any(future.exception() for future in done):
+                break
+        return [future.result() for future in futures]
+    except BaseException:  # also a keyboard interrupt: threads must not go on for minutes
+        block.control[STOP] = 1
+        raise
+
+
+def _report_progress(plan: JoinPlan, block: RowBlock) -> None:
+    """Report which share of the comparisons of a scan has been decided."""
+    if plan.stats.on_progress is not None:
+        n_rows = block.stop - block.start
+        share = float(np.minimum(block.control[FIRST_COUNTER:], n_rows).mean()) / n_rows
+        plan.stats.on_progress((block.n_before + share * block.n_scanned) / plan.work.n_pairs)

@@ -6,20 +6,11 @@ alone. The join promises the same pairs, order and distances, so every compariso
 Sets are drawn clustered, because a bound that is wrong by one shows at ties only. Small sets are
 scanned unless the test says otherwise, so bands are forced: any number, any widths, any bits.
 
-Changed by hand in turn, each of these made tests of this file fail:
-
-- bounds: ``<`` for ``<=`` in the comparison of hashes; in the first-band rule; ``>=`` for ``>`` at
-  `max_pairs`; a band's radius less by one; radii that sum up to one too little
-- the first-band rule dropped: pairs come twice
-- buckets: the last hash of a tile left out; the lanes behind the end of a bucket kept; a hash
-  paired with itself; a hash's own bucket skipped; the second look at all words dropped
-- blocks: the rest begins one row late; a full buffer not noticed; a chunk of rows cut short;
-  unused slots not left out; a pair of one set not turned so that left < right
-- classes: different hashes with the same mixed number taken for equal; a row paired with itself
-- many probes sorted by row instead of distance; threads that run on after an interrupt
+MUTANTS
 """
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -32,6 +23,7 @@ from imgdup.search import join as pairs
 from imgdup.search.bands import Band, Layout
 from imgdup.search.blocks import RowBlock
 from imgdup.search.join import JoinStats
+from native_levels import by_level, native_level
 from oracles_pairs import (
     bucket_products,
     classes_of,
@@ -43,9 +35,9 @@ from oracles_pairs import (
     varying_bits,
 )
 
-WORDS = [1, 2, 4, 16]
+WORDS = [1, 2, 3, 4, 16]
 by_width = pytest.mark.parametrize("words", WORDS, ids=[f"{64 * words}-bit" for words in WORDS])
-# The first draw may compile; patches of constants hold for all draws of a test.
+# Patches of constants hold for all draws of a test.
 patient = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -105,28 +97,32 @@ def flipped(hash_, n_bits, seed):
 # --- exactness
 
 
+@by_level
 @by_width
 @patient
 @given(data=st.data())
-def test_iter_pairs_equals_the_scan_of_all_pairs_whatever_the_bands(words, data):
+def test_iter_pairs_equals_the_scan_of_all_pairs_whatever_the_bands(level, words, data):
     hashes = data.draw(clustered(words))
     max_distance = data.draw(st.integers(0, 5) | st.integers(0, 64 * words))
     layout = data.draw(layouts(words, max_distance))
 
-    found = in_one(pairs.iter_pairs(hashes, max_distance, stats=JoinStats(layout=layout)))
+    with native_level(level):
+        found = in_one(pairs.iter_pairs(hashes, max_distance, stats=JoinStats(layout=layout)))
 
     assert found == pairs_inside(hashes, max_distance)
 
 
+@by_level
 @by_width
 @patient
 @given(data=st.data())
-def test_iter_pairs_across_two_sets_equals_the_scan_whatever_the_bands(words, data):
+def test_iter_pairs_across_two_sets_equals_the_scan_whatever_the_bands(level, words, data):
     left, right = data.draw(clustered(words)), data.draw(clustered(words))
     max_distance = data.draw(st.integers(0, 5) | st.integers(0, 64 * words))
     stats = JoinStats(layout=data.draw(layouts(words, max_distance)))
 
-    found = in_one(pairs.iter_pairs(left, max_distance, other=right, stats=stats))
+    with native_level(level):
+        found = in_one(pairs.iter_pairs(left, max_distance, other=right, stats=stats))
 
     assert found == pairs_across(left, right, max_distance)
 
@@ -159,23 +155,29 @@ def test_one_set_against_another_is_the_cross_part_of_both_joined(left, right, m
     assert across.distances.tolist() == inside.distances[is_cross].tolist()
 
 
-@pytest.mark.parametrize(("words", "max_distance"), [(1, 4), (1, 8), (4, 31), (16, 124)])
-def test_planted_pairs_are_found_at_the_distance_and_not_one_bit_farther(words, max_distance):
+@by_level
+@pytest.mark.parametrize(
+    ("words", "max_distance"), [(1, 4), (1, 8), (2, 12), (4, 31), (8, 60), (16, 124)]
+)
+def test_planted_pairs_are_found_at_the_distance_and_not_one_bit_farther(
+    level, words, max_distance
+):
     hashes = random_hashes(30_000, words)
     for k in range(100):
         hashes[5_000 + k] = flipped(hashes[k], max_distance, seed=k)
         hashes[5_500 + k] = flipped(hashes[1_000 + k], max_distance + 1, seed=k)
     stats = JoinStats()
 
-    found = in_one(pairs.iter_pairs(hashes, max_distance, stats=stats))
+    with native_level(level):
+        found = in_one(pairs.iter_pairs(hashes, max_distance, stats=stats))
 
-    assert stats.layout.is_scan == (words == 16)
+    assert stats.layout.is_scan == (words >= 8)
     assert found == [(k, 5_000 + k, max_distance) for k in range(100)]
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 @pytest.mark.parametrize("n_other", [None, 0, 1, 2])
-def test_sets_of_no_hash_one_and_two_are_answered(n, n_other):
+def test_sets_of_no_hash_one_and_two_are_joined(n, n_other):
     hashes = np.zeros((n, 1), np.uint64)
     other = None if n_other is None else np.zeros((n_other, 1), np.uint64)
 
@@ -185,7 +187,7 @@ def test_sets_of_no_hash_one_and_two_are_answered(n, n_other):
     assert found == every
 
 
-# --- blocks, threads, stats
+# --- blocks, threads, statistics
 
 
 @by_width
@@ -231,7 +233,7 @@ def test_any_number_of_threads_gives_the_same_blocks(is_scan, monkeypatch):
 
 @patient
 @given(data=st.data())
-def test_the_comparisons_are_the_products_of_neighbouring_buckets(data):
+def test_as_many_hashes_are_compared_as_lie_in_neighbouring_buckets(data):
     left, right = data.draw(clustered(1)), data.draw(clustered(1))
     stats = JoinStats(layout=data.draw(layouts(1, 3)))
 
@@ -240,18 +242,54 @@ def test_the_comparisons_are_the_products_of_neighbouring_buckets(data):
     assert stats.n_compared == bucket_products(left, right, stats.layout.bands)
 
 
-def test_a_bucket_of_more_hashes_than_a_tile_is_compared_whole():
+@by_level
+def test_a_bucket_of_more_hashes_than_a_tile_is_compared_whole(level):
     n = 2 * native.TILE + native.LANES + 3
     hashes = np.arange(n, dtype=np.uint64)[:, None] << np.uint64(20)
     stats = JoinStats(layout=Layout((Band(np.arange(8), 1),), 0, 0.0, 1.0, 1.0))
 
-    found = in_one(pairs.iter_pairs(hashes, 1, stats=stats))
+    with native_level(level):
+        found = in_one(pairs.iter_pairs(hashes, 1, stats=stats))
 
     one_bit_apart = [
         (i, i | 1 << bit, 1) for i in range(n) for bit in range(14) if not i >> bit & 1
     ]
     assert found == sorted(pair for pair in one_bit_apart if pair[1] < n)
     assert stats.n_compared == n * (n - 1) // 2
+
+
+def test_the_threads_are_as_many_as_the_usable_cores(monkeypatch):
+    monkeypatch.setattr(pairs, "usable_cores", lambda: 3)
+    pools = []
+    monkeypatch.setattr(
+        blocks, "ThreadPoolExecutor", lambda n: pools.append(n) or ThreadPoolExecutor(n)
+    )
+    hashes = random_hashes(10, 1)
+
+    list(pairs.iter_pairs(hashes, 3))
+    pairs.find_within(hashes, hashes, 3)
+    list(pairs.iter_pairs(hashes, 3, threads=2))
+
+    assert pools == [3, 3, 2]
+
+
+def test_a_table_is_the_same_whatever_the_number_of_its_pieces(monkeypatch):
+    monkeypatch.setattr(tables, "PIECE", 1)
+    hashes = random_hashes(1_000, 2) & np.uint64(0xFF)
+    plan = tables.TablePlan(hashes, range(100, 900), np.array([0, 1, 2, 65]), np.array([1, 0]))
+    with ThreadPoolExecutor(3) as pool:
+
+        def call_all(calls):
+            return [future.result() for future in [pool.submit(call) for call in calls]]
+
+        made = [tables.make_tables([plan], call_all, threads)[0] for threads in (1, 2, 7)]
+
+    values = (hashes[100:900, 0] & np.uint64(7)) | (hashes[100:900, 1] >> np.uint64(1) & 1) << 3
+    order = np.argsort(values, kind="stable")
+    for table in made:
+        assert table.rows.tolist() == (100 + order).tolist()
+        assert table.starts.tolist() == np.searchsorted(values[order], np.arange(17)).tolist()
+        assert table.columns[:, :800].tolist() == hashes[100:900][order].T[::-1].tolist()
 
 
 def test_progress_rises_to_the_end():
@@ -378,6 +416,16 @@ def test_hashes_of_which_a_third_share_half_their_bits_are_joined_exactly():
     assert not stats.layout.is_scan
     near = np.argwhere(np.triu(hamming_matrix(hashes[:900], hashes) <= 8, 1))
     assert [[i, j] for i, j, _ in found if i < 900] == near.tolist()
+
+
+@pytest.mark.parametrize("words", range(1, 17))
+def test_the_skew_of_any_width_is_measured_at_a_distance_it_has(words):
+    distance = bands.typical_distance(words)
+
+    layout = bands.choose_layout(random_hashes(12_000, words), None, distance)
+
+    assert 0 < distance < 64 * words
+    assert layout.skew >= 1.0
 
 
 @pytest.mark.parametrize(("max_distance", "is_scan"), [(10, False), (30, True)])

@@ -9,6 +9,7 @@ enum {
     CHUNK = 64,           /* left rows that a thread takes at a time */
     TILE_HITS = JOIN_TILE / JOIN_LANES, /* most hits that one row has in a tile */
     MAX_HITS = 2048,      /* hits that a thread remembers */
+    MAX_PAIRS = 128,      /* pairs whose hashes are asked for at a time */
     AHEAD = 16,           /* how many steps before it is needed memory is asked for */
 };
 
@@ -17,10 +18,16 @@ typedef struct {
     uint32_t left, right, lanes;
 } Hit;
 
+/* Rows. */
+typedef struct {
+    int64_t left, right;
+} Pair;
+
 /* What one thread works in. */
 typedef struct {
     uint32_t starts[JOIN_MAX_MASKS], stops[JOIN_MAX_MASKS]; /* neighbouring buckets */
     Hit hits[MAX_HITS];
+    Pair pairs[MAX_PAIRS];
     int64_t n_hits;
     int64_t slot, end; /* the next free slot and the end of the reserved ones */
 } Scratch;
@@ -97,8 +104,9 @@ static int64_t reserve(const JoinCall *call) {
 }
 
 /* Pack a pair, the smaller row first where both are of one set. */
-static uint64_t packed(const JoinCall *call, int64_t a, int64_t b, uint64_t distance) {
-    int64_t left = call->is_self ? smaller(a, b) : a, right = call->is_self ? larger(a, b) : b;
+static uint64_t packed(const JoinCall *call, Pair pair, uint64_t distance) {
+    int64_t left = call->is_self ? smaller(pair.left, pair.right) : pair.left;
+    int64_t right = call->is_self ? larger(pair.left, pair.right) : pair.right;
     return (uint64_t)(left - call->first_row) << call->left_shift |
            (uint64_t)right << call->right_shift | distance << call->distance_shift;
 }
@@ -117,57 +125,88 @@ static ALWAYS_INLINE int is_ours(const JoinCall *call, const uint64_t *differing
     return !found_earlier;
 }
 
-/* Write a pair of positions that is near over all words, unless an earlier band finds it. */
-static ALWAYS_INLINE void keep_pair(const JoinCall *call, int64_t i, int64_t j, int64_t words,
-                                    int has_all, Scratch *scratch) {
-    const JoinTable *left = &call->left, *right = &call->right;
-    int64_t a = left->rows[i], b = right->rows[j];
-    uint64_t differing[JOIN_MAX_WORDS], distance = 0;
-    for (int64_t w = 0; w < words; w++) {
-        differing[w] = has_all ? left->columns[w * (left->n + JOIN_LANES) + i] ^
-                                     right->columns[w * (right->n + JOIN_LANES) + j]
-                               : left->hashes[a * words + w] ^ right->hashes[b * words + w];
+/* Write a pair of rows that is near over all words, unless an earlier band finds it. */
+static ALWAYS_INLINE void keep_pair(const JoinCall *call, const uint64_t *differing, Pair pair,
+                                    int64_t words, Scratch *scratch) {
+    uint64_t distance = 0;
+    for (int64_t w = 0; w < words; w++)
         distance += (uint64_t)__builtin_popcountll(differing[w]);
-    }
-    if (!has_all && distance > (uint64_t)call->max_distance)
+    if (distance > (uint64_t)call->max_distance)
         return;
     if (scratch->slot == scratch->end) {
         scratch->slot = reserve(call);
         scratch->end = scratch->slot + JOIN_RUN;
     }
-    call->slots[scratch->slot] = packed(call, a, b, distance);
+    call->slots[scratch->slot] = packed(call, pair, distance);
     scratch->slot += is_ours(call, differing, words);
 }
 
-/* Ask for the hashes of a hit before they are needed; the first lane stands for all. */
-static ALWAYS_INLINE void prefetch(const JoinCall *call, const Hit *hit) {
-    uint32_t j = hit->right + (uint32_t)__builtin_ctz(hit->lanes);
-    __builtin_prefetch(call->left.hashes + call->left.rows[hit->left] * call->words);
-    __builtin_prefetch(call->right.hashes + call->right.rows[j] * call->words);
+/* Write the hits whose hashes the columns hold whole. */
+static ALWAYS_INLINE void keep_columns(const JoinCall *call, int64_t words, Scratch *scratch) {
+    const JoinTable *left = &call->left, *right = &call->right;
+    uint64_t differing[JOIN_MAX_WORDS];
+    for (int64_t h = 0; h < scratch->n_hits; h++) {
+        int64_t i = scratch->hits[h].left;
+        for (uint32_t lanes = scratch->hits[h].lanes; lanes != 0; lanes &= lanes - 1) {
+            int64_t j = scratch->hits[h].right + (int64_t)__builtin_ctz(lanes);
+            for (int64_t w = 0; w < words; w++)
+                differing[w] = left->columns[w * (left->n + JOIN_LANES) + i] ^
+                               right->columns[w * (right->n + JOIN_LANES) + j];
+            keep_pair(call, differing, (Pair){left->rows[i], right->rows[j]}, words, scratch);
+        }
+    }
+}
+
+/* Write those of some pairs that are near over all words, which are read from the hashes. */
+static ALWAYS_INLINE void keep_pairs(const JoinCall *call, int64_t n_pairs, int64_t words,
+                                     Scratch *scratch) {
+    uint64_t differing[JOIN_MAX_WORDS];
+    for (int64_t k = 0; k < n_pairs; k++) {
+        Pair pair = scratch->pairs[k];
+        for (int64_t w = 0; w < words; w++)
+            differing[w] = call->left.hashes[pair.left * words + w] ^
+                           call->right.hashes[pair.right * words + w];
+        keep_pair(call, differing, pair, words, scratch);
+    }
+}
+
+/* Ask for a hash before it is needed; it may lie in two lines of the cache. */
+static ALWAYS_INLINE void prefetch(const uint64_t *hash, int64_t words) {
+    __builtin_prefetch(hash);
+    __builtin_prefetch(hash + words - 1);
+}
+
+/* Write the hits whose hashes must be fetched: some pairs at a time, all asked for before. */
+static ALWAYS_INLINE void keep_rows(const JoinCall *call, int64_t words, Scratch *scratch) {
+    int64_t n_pairs = 0;
+    for (int64_t h = 0; h < scratch->n_hits; h++) {
+        Hit hit = scratch->hits[h];
+        int64_t a = call->left.rows[hit.left];
+        prefetch(call->left.hashes + a * words, words);
+        for (uint32_t lanes = hit.lanes; lanes != 0; lanes &= lanes - 1) {
+            int64_t b = call->right.rows[hit.right + (uint32_t)__builtin_ctz(lanes)];
+            prefetch(call->right.hashes + b * words, words);
+            scratch->pairs[n_pairs++] = (Pair){a, b};
+        }
+        if (n_pairs > MAX_PAIRS - JOIN_LANES) {
+            keep_pairs(call, n_pairs, words, scratch);
+            n_pairs = 0;
+        }
+    }
+    keep_pairs(call, n_pairs, words, scratch);
 }
 
 /* Write those hits that are near over all words and that no earlier band finds. */
-static ALWAYS_INLINE void keep_hits(const JoinCall *call, int64_t words, int has_all,
-                                    Scratch *scratch) {
-    for (int64_t h = 0; h < scratch->n_hits; h++) {
-        const Hit *hit = &scratch->hits[h];
-        if (!has_all && h + AHEAD < scratch->n_hits)
-            prefetch(call, hit + AHEAD);
-        for (uint32_t lanes = hit->lanes; lanes != 0; lanes &= lanes - 1)
-            keep_pair(call, hit->left, hit->right + (uint32_t)__builtin_ctz(lanes), words, has_all,
-                      scratch);
-    }
-    scratch->n_hits = 0;
-}
-
 static void keep(const JoinCall *call, Scratch *scratch) {
-    int has_all = call->n_first == call->words;
     if (call->words == 1)
-        keep_hits(call, 1, 1, scratch);
-    else if (call->words == 4 && !has_all)
-        keep_hits(call, 4, 0, scratch);
+        keep_columns(call, 1, scratch);
+    else if (call->n_first == call->words)
+        keep_columns(call, call->words, scratch);
+    else if (call->words == 4)
+        keep_rows(call, 4, scratch);
     else
-        keep_hits(call, call->words, has_all, scratch);
+        keep_rows(call, call->words, scratch);
+    scratch->n_hits = 0;
 }
 
 /* List the buckets near `value` that hold anything, without a branch to guess. */

@@ -34,7 +34,7 @@ from imgdup.search.equal import Pairs
 from imgdup.search.hamming import WORD_BITS, Hashes, Integers
 from imgdup.search.tables import CallAll, TablePlan, make_tables, table_bytes
 
-BLOCK_PAIRS = 1 << 26  # in one block, 8 bytes a pair
+BLOCK_PAIRS = 1 << 25  # in one block, 8 bytes a pair
 FILL = 0.75  # of a block, by what the block before it gave
 TABLE_BYTES = 1 << 28  # tables that exist at a time, if they are several
 PROGRESS_S = 0.1  # between two looks at the counters

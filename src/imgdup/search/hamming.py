@@ -19,7 +19,7 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 
 WORD_BITS = 64
 MAX_WORDS = 16  # hashes of up to 1,024 bits
-BLOCK = 1 << 15  # hashes that stay in the cache while all probes are compared with them
+BLOCK = 1 << 17  # hashes that stay in the cache while several probes are compared with them
 
 
 class Matches(NamedTuple):
@@ -284,10 +284,11 @@ def scan_within(hashes: Hashes, probes: Hashes, max_distance: int) -> Matches:
 def iter_near(hashes: Hashes, probes: Hashes, max_distance: int) -> Iterator[Near]:
     """Find what `scan_within` finds, unsorted, block by block; arguments are trusted."""
     probes = np.ascontiguousarray(probes)
-    for start in range(0, len(hashes), BLOCK):
-        block = np.ascontiguousarray(hashes[start : start + BLOCK])
+    step = BLOCK if len(probes) > 1 else max(1, len(hashes))
+    for start in range(0, len(hashes), step):
+        block = np.ascontiguousarray(hashes[start : start + step])
         everything = np.array([[0, len(block)]])
         for number, probe in enumerate(probes):
             positions, bits = scan(block, everything, probe, max_distance)
-            if len(positions):  # blocks outside: one stays in the cache for all probes
+            if len(positions):
                 yield Near(number, start + positions, bits)

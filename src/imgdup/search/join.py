@@ -30,7 +30,7 @@ def iter_pairs(
     """Find all pairs within a Hamming distance, block by block, in bounded memory.
 
     The search is exact. Beside the hashes it takes 24 bytes a hash (of 256 bits at 31; 16 of 64
-    bits) or a quarter of a gigabyte, if that is more, and 8 bytes a pair for at most 2**26 pairs
+    bits) or a quarter of a gigabyte, if that is more, and 8 bytes a pair for at most 2**25 pairs
     (or those of one row, if these are more).
 
     Parameters

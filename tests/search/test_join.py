@@ -5,8 +5,6 @@ alone. The join promises the same pairs, order and distances, so every compariso
 
 Sets are drawn clustered, because a bound that is wrong by one shows at ties only. Small sets are
 scanned unless the test says otherwise, so bands are forced: any number, any widths, any bits.
-
-MUTANTS
 """
 
 import threading

@@ -30,7 +30,7 @@ def test_all_ways_are_estimated_cheapest_first():
         (1_000_000, 10_000, 10, "bands"),
         (9_000, 1, 10, "scan"),
         (9_000, 1, 0, "scan"),
-        (100_000, 1, 0, "tree"),
+        (300_000, 1, 0, "tree"),
     ],
 )
 def test_the_way_fits_the_question(n, n_probes, max_distance, strategy):

@@ -10,14 +10,12 @@ from typing import NamedTuple
 
 from imgdup.search.costs import Workload, best_shape, shape_s
 
-SCAN_S = 5.5e-10  # compare the first word of one hash with a probe, by NumPy in blocks
-WORD_S = 1.05e-9  # and each other word: wide hashes are read with gaps
-PROBE_S = 2e-5  # set out to look up one probe
-LEAVES_S = 1e-5  # bound the distances of the leaves from it
-# Leaves are shorter than blocks: a tree that visits the share v takes the share LEAST + DEARER v
-# of a scan's time, up to MOST.
-LEAST, DEARER, MOST = 0.06, 1.4, 1.05
-COMPILED_S = 0.8  # load the compiled join and start it, once a process
+SCAN_S = 1.5e-10  # compare the first word of one hash with a probe
+WORD_S = 4e-10  # and each other word: wide hashes are read at the speed of memory
+PROBE_S = 2e-5  # begin to look up one probe
+LEAVES_S = 1.5e-5  # bound the distances of the leaves from it
+VISIT = 1.2  # times a scan's time for each hash that the tree visits: leaves lie apart
+START_S = 0.01  # choose bands and start threads
 STRATEGIES = ("tree", "bands", "scan")
 
 
@@ -75,7 +73,7 @@ def plan(
     """
     scan_s = n * (SCAN_S + (words - 1) * WORD_S)
     share = float(visited_fractions[max_distance])
-    tree_s = PROBE_S + LEAVES_S + min(MOST, LEAST + DEARER * share) * scan_s
+    tree_s = PROBE_S + LEAVES_S + min(1.0, VISIT * share) * scan_s
     tree = Estimate("tree", int(n * share) * n_probes, n_probes * tree_s)
     scan = Estimate("scan", n * n_probes, n_probes * (PROBE_S + scan_s))
     bands = _bands(Workload(n_probes, n, words, max_distance, is_self=False), band_skew)
@@ -84,27 +82,27 @@ def plan(
 
 
 def _bands(work: Workload, skew: float) -> Estimate:
-    """Estimate the join; without bands that fit it compares everything, in compiled code."""
+    """Estimate the join; without bands that fit it compares everything."""
     shape = best_shape(work, skew) if work.n_pairs else None
     if shape is None:
-        return Estimate("bands", work.n_pairs, COMPILED_S + work.scan_s)
+        return Estimate("bands", work.n_pairs, START_S + work.scan_s)
     seconds = min(shape_s(work, shape, skew), work.scan_s)
     n_compared = min(int(work.n_pairs * min(1.0, skew * shape.share)), work.n_pairs)
-    return Estimate("bands", n_compared, COMPILED_S + seconds)
+    return Estimate("bands", n_compared, START_S + seconds)
 
 
 def explain(chosen: Choice) -> list[str]:
-    """Tell people what was chosen, and what each way would take; one line each.
+    """Describe what was chosen and what each way would take, one line each.
 
     Examples
     --------
     >>> fractions = [d / 64 for d in range(65)]
-    >>> for line in explain(plan(100_000, 1, 1, 2, fractions, 1.0)):
+    >>> for line in explain(plan(1_000_000, 1, 1, 2, fractions, 1.0)):
     ...     print(line)
     strategy tree
-      tree            3,125 comparisons, about 0.000036 s
-      scan          100,000 comparisons, about 0.000075 s
-      bands          22,656 comparisons, about 0.800006 s
+      tree           31,250 comparisons, about 0.000041 s
+      scan        1,000,000 comparisons, about 0.000170 s
+      bands          89,843 comparisons, about 0.010060 s
     """
     lines = [f"strategy {chosen.strategy}"]
     for strategy, n_compared, seconds in chosen.estimates:

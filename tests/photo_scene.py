@@ -2,10 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from array_rows import File, rows_of
-from imgdup.apply import apply_plan, make_options
+from imgdup.apply import ApplyOptions, apply_plan, journal_header, make_options
+from imgdup.apply.check_journal import register_journal
+from imgdup.apply.journal import Journal
+from imgdup.apply.undo import undo
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 
 CONTENTS = {
@@ -35,6 +39,15 @@ class Scene:
         order = make_options(plan, action, target, dry_run=dry_run)
         places = {"index_folder": self.index, "journal": self.index / journal}
         return apply_plan(plan, self.rows, order, **places, **options)
+
+    def undo(self, journal, **options):
+        return undo(journal, self.index, **options)
+
+    def journal(self, path, action="move", target=None):
+        """A journal of a run on this index, to be written by hand, and its token."""
+        header = journal_header(self.plan, ApplyOptions(action, target and os.fsencode(target)))
+        register = partial(register_journal, self.index)
+        return Journal(path, header, register), header.token
 
     def tree(self):
         """Path -> content, of all files; links show where they lead."""

@@ -22,8 +22,8 @@ from make_sample import encode, photo
 import fuzz_seeds
 import fuzz_tasks
 from imgdup.api import ImageIndex
-from imgdup.apply.journal import Journal, Step
-from imgdup.apply.past import read_journal
+from imgdup.apply.journal import Journal, read_journal
+from imgdup.apply.steps import Header, Step
 from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, read_plan, write_plan
@@ -275,9 +275,10 @@ def test_fuzz_a_damaged_plan_is_refused_or_a_plan(tmp_path_factory, data):
 def test_fuzz_a_damaged_journal_is_refused_or_a_journal(tmp_path_factory, data):
     file = tmp_path_factory.getbasetemp() / "journal.jsonl"
     file.unlink(missing_ok=True)
-    with Journal(file, "move", "f" * 32) as book:
+    header = Header("move", "f" * 32, "0" * 16, (b"/from",), b"/to", "e" * 32)
+    with Journal(file, header, lambda journal, first_line: None) as book:
         for number, removal in enumerate(PLAN.removals * 2, start=1):
-            step = Step(book.token, number, removal.remove, removal.keep.path, b"/to/\xff")
+            step = Step(header.token, number, removal.remove, removal.keep.path, b"/to/\xff")
             book.announce(step)
             book.ended(step, "done")
     file.write_bytes(data.draw(damaged(file.read_bytes())))

@@ -1,6 +1,6 @@
-"""Taking back while others work on the same files, or when undo itself is killed: nothing is lost.
+"""Undoing while others work on the same files, or when undo itself is killed: nothing is lost.
 
-What undo does when nobody disturbs it stands in test_faults_actions.
+What undo does when nobody disturbs it is tested in test_actions.
 """
 
 import os
@@ -8,15 +8,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from imgdup.apply import moves
+from imgdup.apply import actions, copying, restore
+from imgdup.apply import journal as journals
 from imgdup.apply import undo as undoing
-from imgdup.apply.journal import Journal, Step
-from imgdup.apply.past import held_journal, read_journal
-from imgdup.apply.recheck import verify
+from imgdup.apply.check_journal import register_journal
+from imgdup.apply.journal import Journal, locked_journal, read_journal
+from imgdup.apply.recheck import check_content
+from imgdup.apply.steps import Header, Step
 from imgdup.apply.undo import undo
 from imgdup.dedupe.plan import FileFacts
 from imgdup.errors import LockedError
@@ -39,23 +42,24 @@ def moved(scene):
     return scene, scene.apply("move", scene.index.parent / "aside").journal
 
 
-def test_case_120_a_second_undo_is_refused(moved):
+def test_a_second_undo_is_refused(moved):
     scene, journal = moved
 
-    with held_journal(journal), pytest.raises(LockedError, match="in use by another process"):
-        undo(journal)
+    with locked_journal(journal), pytest.raises(LockedError, match="in use by another process"):
+        scene.undo(journal)
 
-    assert undo(journal).n_restored == 2
+    assert scene.undo(journal).n_restored == 2
     assert scene.tree() == CONTENTS
 
 
 def test_what_lies_where_a_file_had_gone_is_not_touched_by_a_second_undo(moved):
-    _scene, journal = moved
-    undo(journal)
+    scene, journal = moved
+    scene.undo(journal)
     (step, _) = read_journal(journal).steps
+    os.makedirs(os.path.dirname(step.to))
     shutil.copy(step.remove.path, step.to)  # the user's own copy, with a name of ours
 
-    again = undo(journal)
+    again = scene.undo(journal)
 
     assert (again.n_restored, again.n_in_place, again.skipped) == (0, 2, [])
     assert Path(os.fsdecode(step.to)).exists()
@@ -63,164 +67,165 @@ def test_what_lies_where_a_file_had_gone_is_not_touched_by_a_second_undo(moved):
 
 @pytest.mark.parametrize("end", ["denied", None], ids=["refused", "killed"])
 def test_a_file_that_another_run_moved_to_the_same_place_is_not_touched(moved, tmp_path, end):
-    _, other = moved
+    scene, other = moved
     (step, _) = read_journal(other).steps
-    here = tmp_path / "here.jpg"
+    here = scene.root / "here.jpg"
     shutil.copy2(os.fsdecode(step.to), here)
     facts = step.remove._replace(path=bytes(here), mtime_ns=here.stat().st_mtime_ns)
     journal = tmp_path / "journal"
-    with Journal(journal, "move", "") as book:  # it announced the place, and got no further
-        book.announce(Step(book.token, 1, facts, step.keep, step.to))
+    book, token = scene.journal(journal, target=scene.index.parent / "aside")
+    with book:  # it announced the place, and got no further
+        book.announce(Step(token, 1, facts, step.keep, step.to))
         if end:
             book.ended(read_journal(journal).steps[0], end)
 
-    undone = undo(journal)
+    undone = scene.undo(journal)
 
     assert (undone.n_restored, undone.n_in_place, undone.skipped) == (0, 1, [])
-    assert undo(other).n_restored == 2
+    assert scene.undo(other).n_restored == 2
 
 
 def test_a_refused_step_brings_nothing_back_from_its_place(moved, tmp_path):
-    _, other = moved
+    scene, other = moved
     (step, _) = read_journal(other).steps
-    facts = step.remove._replace(path=bytes(tmp_path / "gone.jpg"))
+    facts = step.remove._replace(path=scene.path("gone.jpg"))
     journal = tmp_path / "journal"
-    with Journal(journal, "move", "") as book:
-        announced = Step(book.token, 1, facts, step.keep, step.to)
+    book, token = scene.journal(journal, target=scene.index.parent / "aside")
+    with book:
+        announced = Step(token, 1, facts, step.keep, step.to)
         book.announce(announced)
         book.ended(announced, "missing")
 
-    undone = undo(journal)
+    undone = scene.undo(journal)
 
     assert [skip.reason for skip in undone.skipped] == ["missing"]
-    assert undo(other).n_restored == 2
+    assert scene.undo(other).n_restored == 2
 
 
-def test_what_a_later_run_moved_is_not_taken_back_by_an_undo_of_the_earlier(moved):
+def test_what_a_later_run_moved_is_not_undone_by_an_undo_of_the_earlier(moved):
     scene, journal = moved
-    undo(journal)
+    scene.undo(journal)
     first = journal.rename(journal.with_name("first"))
     second = scene.apply("move", scene.index.parent / "aside").journal
 
-    again = undo(first)
+    again = scene.undo(first)
 
     assert (again.n_restored, len(again.skipped)) == (0, 2)
-    assert undo(second).n_restored == 2
+    assert scene.undo(second).n_restored == 2
     assert scene.tree() == CONTENTS
 
 
-def test_what_was_skipped_is_taken_back_by_the_next_undo(moved):
+def test_what_was_skipped_is_restored_by_the_next_undo(moved):
     scene, journal = moved
     (first, _) = read_journal(journal).steps
     Path(os.fsdecode(first.remove.path)).write_bytes(b"in the way")
 
-    skipped = undo(journal)
+    skipped = scene.undo(journal)
     os.unlink(first.remove.path)
-    again = undo(journal)
+    again = scene.undo(journal)
 
     assert (skipped.n_restored, len(skipped.skipped)) == (1, 1)
     assert (again.n_restored, again.n_in_place, again.skipped) == (1, 1, [])
     assert scene.tree() == CONTENTS
 
 
-def test_a_line_that_a_kill_cut_does_not_damage_what_is_noted_behind_it(moved):
-    _scene, journal = moved
+def test_a_line_that_a_kill_cut_off_does_not_damage_the_next_one(moved):
+    scene, journal = moved
     with journal.open("ab") as file:
         file.write(b'{"step": 3, "rem')
 
-    undo(journal)
+    scene.undo(journal)
 
     again = read_journal(journal)
     assert again.damaged_lines == []
     assert again.undone == {1, 2}
 
 
-def test_a_journal_that_cannot_be_written_is_told(moved, monkeypatch):
-    _scene, journal = moved
+def test_a_journal_that_cannot_be_written_is_reported_once(moved, monkeypatch):
+    scene, journal = moved
 
-    def refuse(path, numbers):
+    def refuse(path, number):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(undoing, "note_undone", refuse)
 
-    undone = undo(journal)
+    undone = scene.undo(journal)
 
     assert undone.n_restored == 2
     assert [skip.reason for skip in undone.skipped] == ["failed"]
     assert "No space left" in undone.skipped[0].detail
 
 
-def test_case_120_undo_is_refused_while_apply_writes_the_journal(scene):
+def test_undo_is_refused_while_apply_writes_the_journal(scene):
     refused = []
 
     def meanwhile(n_seen, n_removals):
         with pytest.raises(LockedError, match="in use by another process"):
-            undo(scene.index / "journal")
+            scene.undo(scene.index / "journal")
         refused.append(n_seen)
 
     scene.apply("move", scene.index.parent / "aside", progress=meanwhile)
 
     assert refused == [1, 2]
-    assert undo(scene.index / "journal").n_restored == 2
+    assert scene.undo(scene.index / "journal").n_restored == 2
 
 
 def many_moved(folder):
-    """A journal of many small files that were moved away."""
-    journal = folder / "journal"
-    (folder / "there").mkdir()
-    (folder / "here").mkdir()
-    with Journal(journal, "move", "") as book:
-        for number in range(N_FILES):
+    """A journal of many small files that were moved away, and the folder of its index."""
+    journal, index = folder / "journal", folder / "index"
+    for name in ("there", "here", "index"):
+        (folder / name).mkdir()
+    here, there = (os.fsencode(os.path.realpath(folder / name)) for name in ("here", "there"))
+    header = Header("move", "", "0" * 16, (here,), there, "")
+    with Journal(journal, header, partial(register_journal, index)) as book:
+        for number in range(1, N_FILES + 1):
             name, content = b"%d.jpg" % number, b"picture %d" % number
-            to = os.path.join(os.fsencode(folder / "there"), name)
+            to = os.path.join(there, name)
             with open(to, "wb") as file:
                 file.write(content)
-            facts = FileFacts(
-                0,
-                os.path.join(os.fsencode(folder / "here"), name),
-                len(content),
-                os.stat(to).st_mtime_ns,
-                content_digest(content),
-            )
-            book.announce(Step(book.token, number, facts, b"/keep", to))
-    return journal
+            mtime_ns, path = os.stat(to).st_mtime_ns, os.path.join(here, name)
+            facts = FileFacts(0, path, len(content), mtime_ns, content_digest(content))
+            book.announce(Step(header.token, number, facts, here + b"/keep", to))
+    return journal, index
 
 
 @pytest.mark.parametrize("locks", [True, False], ids=["with locks", "without locks"])
-def test_case_120_two_undos_at_once_lose_no_picture(tmp_path, locks):
-    journal = many_moved(tmp_path)
+def test_two_undos_at_once_lose_no_picture(tmp_path, locks):
+    journal, index = many_moved(tmp_path)
     script = "from imgdup.index.folder import lock; from pathlib import Path; import sys;"
     script += "" if locks else "lock._take = lambda descriptor: None;"
-    script += "from imgdup.apply.undo import undo; undo(Path(sys.argv[1]))"
+    script += "from imgdup.apply.undo import undo; undo(*map(Path, sys.argv[1:]))"
     runs = [
-        subprocess.Popen([sys.executable, "-c", script, journal], stderr=subprocess.DEVNULL)
+        subprocess.Popen([sys.executable, "-c", script, journal, index], stderr=subprocess.DEVNULL)
         for _ in range(3)
     ]
 
     for run in runs:
         run.wait(60)
 
+    contents = {b"picture %d" % number for number in range(1, N_FILES + 1)}
     found = {*tree(tmp_path / "here").values(), *tree(tmp_path / "there").values()}
-    assert found == {b"picture %d" % number for number in range(N_FILES)}
-    assert undo(journal).n_restored + undo(journal).n_in_place == N_FILES
-    assert len(tree(tmp_path / "here")) == N_FILES
+    assert found == contents
+    result = undo(journal, index)
+    assert result.n_restored + result.n_in_place == N_FILES
+    assert set(tree(tmp_path / "here").values()) == contents
 
 
-def test_case_120_a_file_that_apply_sets_aside_meanwhile_stays_aside(moved, monkeypatch):
-    _, journal = moved
-    monkeypatch.setattr(undoing, "note_undone", lambda path, numbers: None)
-    undo(journal)
+def test_a_file_that_apply_sets_aside_meanwhile_stays_aside(moved, monkeypatch):
+    scene, journal = moved
+    monkeypatch.setattr(undoing, "note_undone", lambda path, number: None)
+    scene.undo(journal)
     step = read_journal(journal).steps[0]
 
-    def verified(facts, *rest):
-        status = verify(facts, *rest)
+    def checked(facts, *rest):
+        status = check_content(facts, *rest)
         if facts.path == step.remove.path:
             os.rename(facts.path, step.aside)
         return status
 
-    monkeypatch.setattr(undoing, "verify", verified)
+    monkeypatch.setattr(restore, "check_content", checked)
 
-    undone = undo(journal)
+    undone = scene.undo(journal)
 
     assert [skip.reason for skip in undone.skipped] == ["missing"]
     with open(step.aside, "rb") as file:
@@ -240,7 +245,7 @@ def other_device(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("action", ["move", "hardlink", "symlink"])
-def test_case_117_undo_killed_at_every_line_is_finished_by_the_next(
+def test_undo_killed_at_every_line_is_finished_by_the_next(
     scene, other_device, monkeypatch, action
 ):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
@@ -250,7 +255,7 @@ def test_case_117_undo_killed_at_every_line_is_finished_by_the_next(
     journal = scene.apply(action, target, plan=plan).journal
 
     def after():
-        undone = undo(journal)
+        undone = scene.undo(journal)
         assert undone.skipped == []
         assert scene.tree() == CONTENTS
         assert (scene.root / COPY).stat().st_mtime_ns == TIME_NS
@@ -260,7 +265,9 @@ def test_case_117_undo_killed_at_every_line_is_finished_by_the_next(
         scene.apply(action, target, plan=plan)
 
     n_deaths = kill_at_every_line(
-        lambda: undo(journal), after, [undoing, moves, sys.modules[__name__]]
+        lambda: scene.undo(journal),
+        after,
+        [undoing, restore, actions, copying, journals, sys.modules[__name__]],
     )
 
     assert n_deaths > 30
@@ -281,7 +288,7 @@ def test_a_copy_from_another_device_has_the_time_and_owner_of_the_file(scene, ot
     journal = scene.apply("move", other_device / "aside").journal
     os.utime(other_device / "aside" / COPY, (7, 7))  # as a device that keeps whole seconds
 
-    undo(journal)
+    scene.undo(journal)
 
     status = (scene.root / COPY).stat()
     assert (status.st_mtime_ns, status.st_uid, status.st_gid) == (TIME_NS, 65534, 65534)
@@ -298,7 +305,7 @@ def test_a_file_that_a_link_replaced_gets_its_rights_back(scene, action):
     plan = scene.plan._replace(removals=scene.plan.removals[:1])
     journal = scene.apply(action, plan=plan).journal
 
-    undo(journal)
+    scene.undo(journal)
 
     after = path.stat()
     assert (after.st_mode, after.st_uid, after.st_gid) == (

@@ -11,7 +11,7 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal, pty
 from imgdup import cli
-from imgdup.apply.past import read_journal
+from imgdup.apply.journal import read_journal
 from imgdup.system.jsonl import path_from_json
 
 
@@ -355,7 +355,7 @@ def test_what_a_killed_run_left_aside_must_be_taken_back_first(plan, photos, cap
     err = capsys.readouterr().err
     assert code == 1
     assert os.path.basename(os.fsdecode(step.aside)) in err
-    assert err.endswith(f"take it back first: imgdup undo {journal}\n")
+    assert err.endswith(f"undo it first: imgdup undo {journal}\n")
     assert cli.main(["undo", str(journal)]) == 0
     assert cli.main(["apply", str(plan), "--move-to", "gone"]) == 0
 

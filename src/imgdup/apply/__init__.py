@@ -1,4 +1,4 @@
-"""A plan -> carried out: certified first, each file verified again, each step in the journal.
+"""A plan -> carried out: checked first, each file checked again, each step in the journal.
 
 What cannot be done is skipped and reported, the rest is done. A journal line is on the disk before
 its step begins, so whatever kills the run, `imgdup.apply.undo` finds every file.
@@ -7,23 +7,25 @@ its step begins, so whatever kills the run, `imgdup.apply.undo` finds every file
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from imgdup.apply.actions import ACTIONS, LINKS, check_bytes, trash_function
-from imgdup.apply.journal import DONE, Journal, Rights, Step
-from imgdup.apply.moves import free_name
-from imgdup.apply.recheck import NO_ROOM, Skip, Skipped, verify_two
-from imgdup.apply.target import check_target, destination, prepare
+from imgdup.apply.check_journal import register_journal
+from imgdup.apply.journal import DONE, Journal
+from imgdup.apply.recheck import NO_ROOM, Recheck, SkipFile, SkippedFile
+from imgdup.apply.steps import Header, Rights, Step, new_token
+from imgdup.apply.target import check_target, destination, free_name, prepare
 from imgdup.dedupe.check_plan import check_plan
 from imgdup.dedupe.plan import Plan, Removal
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index import folder
 from imgdup.index.columns import Rows
-from imgdup.system.paths import absolute
+from imgdup.system.paths import absolute, is_below
 
 
 @dataclass(frozen=True)
-class Order:
+class ApplyOptions:
     """How to carry out a plan.
 
     Attributes
@@ -33,7 +35,7 @@ class Order:
     target : bytes, optional
         Absolute folder, for ``move``; made by `make_options`.
     dry_run : bool
-        Verify everything, change nothing.
+        Check everything, change nothing.
     """
 
     action: str
@@ -42,14 +44,14 @@ class Order:
 
 
 @dataclass
-class Outcome:
+class ApplyResult:
     """What became of a plan.
 
     Attributes
     ----------
     n_done, n_bytes : int
         Files removed, or that would be, and their bytes.
-    skipped : list of Skipped
+    skipped : list of SkippedFile
         Files that were left alone.
     journal : Path or None
         What to give to undo; None if nothing was begun.
@@ -59,7 +61,7 @@ class Outcome:
 
     n_done: int = 0
     n_bytes: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
     journal: Path | None = None
     stopped: str = ""
 
@@ -76,7 +78,7 @@ def make_options(
     *,
     index_folder: Path | None = None,
     dry_run: bool = False,
-) -> Order:
+) -> ApplyOptions:
     """Check how a plan is to be carried out, before anything is changed.
 
     Raises
@@ -93,29 +95,29 @@ def make_options(
     if action == "trash":
         trash_function()
     if target is None:
-        return Order(action, None, dry_run)
+        return ApplyOptions(action, None, dry_run)
     place = absolute(target)
     check_target(plan, place, None if index_folder is None else absolute(index_folder))
-    return Order(action, place, dry_run)
+    return ApplyOptions(action, place, dry_run)
 
 
 def apply_plan(
     plan: Plan,
     rows: Rows,
-    order: Order,
+    options: ApplyOptions,
     *,
     index_folder: Path,
     journal: Path,
     progress: Callable[[int, int], None] = lambda n_seen, n_removals: None,
-) -> Outcome:
-    """Carry out a plan, as far as target and journal take it.
+) -> ApplyResult:
+    """Carry out a plan, as far as target and journal allow it.
 
     Parameters
     ----------
     plan : Plan
     rows : Rows
         The index that it was made from.
-    order : Order
+    options : ApplyOptions
         From `make_options`.
     index_folder : Path
         Locked meanwhile, so that no two runs remove the copies of each other.
@@ -126,7 +128,7 @@ def apply_plan(
 
     Returns
     -------
-    Outcome
+    ApplyResult
 
     Raises
     ------
@@ -139,68 +141,93 @@ def apply_plan(
         was changed then.
     """
     check_plan(plan, rows)
-    outcome = Outcome()
+    result = ApplyResult()
+    header = journal_header(plan, options)
     with (
         folder.locked(index_folder),
-        Journal(journal, order.action, plan.header.generation) as book,
+        Journal(journal, header, partial(register_journal, index_folder)) as book,
     ):
-        if order.target is not None and not order.dry_run:
-            prepare(plan, order.target)
-        outcome.stopped = _carry_out_all(plan, order, book, outcome, progress)
-        outcome.journal = journal if book.exists else None
-    n_seen = outcome.n_done + len(outcome.skipped)
-    outcome.skipped += [
-        Skipped(removal.remove.path, "not-reached", outcome.stopped)
+        if options.target is not None and not options.dry_run:
+            prepare(plan, options.target)
+        run = _Run(plan, options, header, book, result)
+        result.stopped = _carry_out_all(run, progress)
+        result.journal = journal if book.exists else None
+    n_seen = result.n_done + len(result.skipped)
+    result.skipped += [
+        SkippedFile(removal.remove.path, "not-reached", result.stopped)
         for removal in plan.removals[n_seen:]
     ]
-    return outcome
+    return result
 
 
-def _carry_out_all(
-    plan: Plan,
-    order: Order,
-    book: Journal,
-    outcome: Outcome,
-    progress: Callable[[int, int], None],
-) -> str:
-    """Do one removal after the other; return why not all, where that is so."""
-    for number, removal in enumerate(plan.removals, start=1):
-        step = _step(plan, order, book.token, number, removal)
+def journal_header(plan: Plan, options: ApplyOptions) -> Header:
+    """Say which run is about to be, and where it may change files: what undo goes by."""
+    header = plan.header
+    roots = [root for root in header.roots if root]
+    named = {facts.path for removal in plan.removals for facts in (removal.remove, removal.keep)}
+    loose = (path for path in sorted(named) if not any(is_below(path, root) for root in roots))
+    places = (*roots, *loose)
+    return Header(
+        options.action, header.generation, new_token(), places, options.target, header.seal
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all steps of a run need."""
+
+    plan: Plan
+    options: ApplyOptions
+    header: Header
+    journal: Journal
+    result: ApplyResult
+    recheck: Recheck = field(default_factory=Recheck)
+
+
+def _carry_out_all(run: _Run, progress: Callable[[int, int], None]) -> str:
+    """Do one removal after the other; return why the run stopped early, if it did."""
+    removals, result = run.plan.removals, run.result
+    for number, removal in enumerate(removals, start=1):
         try:
-            _carry_out(step, removal, order, book, outcome)
+            _carry_out(run, number, removal)
         except ImgdupError as error:
-            if not outcome.n_done:
+            if not result.n_done:
                 raise
             return str(error)
-        progress(number, len(plan.removals))
-        if outcome.skipped and outcome.skipped[-1].reason == NO_ROOM:
+        progress(number, len(removals))
+        if result.skipped and result.skipped[-1].reason == NO_ROOM:
             return "the target is full; what was moved until now stays there"
     return ""
 
 
-def _carry_out(step: Step, removal: Removal, order: Order, book: Journal, outcome: Outcome) -> None:
+def _carry_out(run: _Run, number: int, removal: Removal) -> None:
     """Do one removal, or note why it is not done; what the system refuses is a reason."""
-    result = DONE
+    options, outcome = run.options, DONE
+    step = _step(run, number, removal)
     try:
-        if order.action in LINKS:
+        if options.action in LINKS:
             check_bytes(removal)
-        verify_two(removal.remove, removal.keep)
-        if not order.dry_run:
-            book.announce(step)
-            ACTIONS[order.action](step, removal.keep)
-    except (Skip, OSError) as error:
-        skip = error if isinstance(error, Skip) else Skip.of(error)
-        result = skip.reason
-        outcome.skipped.append(Skipped(removal.remove.path, skip.reason, skip.detail))
+        run.recheck.check_both(removal.remove, removal.keep)
+        if not options.dry_run:
+            run.journal.announce(step)
+            ACTIONS[options.action](step, removal.keep, run.recheck)
+    except (SkipFile, OSError) as error:
+        skip = error if isinstance(error, SkipFile) else SkipFile.of(error)
+        outcome = skip.reason
+        run.result.skipped.append(SkippedFile(removal.remove.path, skip.reason, skip.detail))
     else:
-        outcome.n_done += 1
-        outcome.n_bytes += removal.remove.size
-    book.ended(step, result)
+        run.result.n_done += 1
+        run.result.n_bytes += removal.remove.size
+    run.recheck.forget(removal.remove)
+    run.journal.ended(step, outcome)
 
 
-def _step(plan: Plan, order: Order, token: str, number: int, removal: Removal) -> Step:
-    to = None
-    if order.target is not None:
-        to = free_name(destination(plan.header.roots, removal.remove.path, order.target))
-    rights = Rights.of(removal.remove.path)
-    return Step(token, number, removal.remove, removal.keep.path, to, rights)
+def _step(run: _Run, number: int, removal: Removal) -> Step:
+    path, to = removal.remove.path, None
+    if run.options.target is not None:
+        to = free_name(destination(run.plan.header.roots, path, run.options.target))
+    try:
+        rights = Rights.of(os.lstat(path))
+    except OSError:  # the check that follows says why
+        rights = None
+    return Step(run.header.token, number, removal.remove, removal.keep.path, to, rights)

@@ -1,8 +1,9 @@
-"""One removal of a certified plan -> done: moved, trashed, deleted, or replaced by a link.
+"""One removal of a checked plan -> done: moved, trashed, deleted, or replaced by a link.
 
-A file that is to go first gets a name of ours beside its own, and is looked at again under that
+The file that goes is first renamed to a temporary name beside its own and checked again under that
 name, as is the file that stays. So a file that changes at the last moment, or that turns out to be
-the very file that should stay, is put back. Only then comes what cannot be taken back.
+the very file that should stay, is put back. Only then follows what cannot be undone. Nothing is
+ever overwritten, and nothing is only half there.
 """
 
 import contextlib
@@ -10,70 +11,85 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
-from imgdup.apply import moves
-from imgdup.apply.journal import Step
-from imgdup.apply.recheck import Skip, verify, verify_two
+from imgdup.apply.copying import NEW_FILE, Copy, copied
+from imgdup.apply.recheck import Recheck, SkipFile
+from imgdup.apply.steps import Step
 from imgdup.dedupe.plan import FileFacts, Removal
 from imgdup.errors import UsageError
+from imgdup.system.atomic import sync_folder
 
-Action = Callable[[Step, FileFacts], None]
+Action = Callable[[Step, FileFacts, Recheck], None]
+
+NO_LINKS = {
+    getattr(errno, name)
+    for name in ("EPERM", "EACCES", "EMLINK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP")
+    if hasattr(errno, name)
+}
 
 
-def delete(step: Step, keep: FileFacts) -> None:
+def delete(step: Step, keep: FileFacts, recheck: Recheck) -> None:
     """Delete the file for good."""
-    with _set_aside(step, keep):
+    with _set_aside(step, keep, recheck):
         os.unlink(step.aside)
-    moves.settle(step.aside)
+    sync_parent_if_possible(step.aside)
 
 
-def move_away(step: Step, keep: FileFacts) -> None:
+def move_away(step: Step, keep: FileFacts, recheck: Recheck) -> None:
     """Move the file to ``step.to``; to another device it is copied before it goes."""
     if step.to is None:
         raise ValueError("a step that moves a file must say where to")
-    moves.make_folder(os.path.dirname(step.to))
-    if os.stat(os.path.dirname(step.to)).st_dev != os.lstat(step.remove.path).st_dev:
-        moves.copy(step.remove.path, step.part, step.remove.digest)
-    try:
-        with _set_aside(step, keep):
-            _place(step, step.to)
-    except BaseException:
-        moves.remove(step.part)
-        raise
-    moves.settle(step.aside)
+    make_folder(os.path.dirname(step.to))
+    with contextlib.ExitStack() as copying:
+        copy = None
+        if os.stat(os.path.dirname(step.to)).st_dev != os.lstat(step.remove.path).st_dev:
+            made = copied(step.remove.path, step.part, step.remove.digest)
+            copy = copying.enter_context(made)
+        with _set_aside(step, keep, recheck):
+            _move_to_target(step, step.to, copy)
+    sync_parent_if_possible(step.aside)
 
 
-def _place(step: Step, to: bytes) -> None:
-    """Move the file, or its copy, to its new place; nothing is left aside."""
-    if not os.path.lexists(step.part):
-        try:
-            return moves.move(step.aside, to)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-        moves.copy(step.aside, step.part, step.remove.digest)
-    moves.move(step.part, to)
+def _move_to_target(step: Step, to: bytes, copy: Copy | None) -> None:
+    """Move the file that was set aside, or its copy, to its new place."""
+    if copy:
+        return _move_copy(step, to, copy)
     try:
+        move(step.aside, to)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with copied(step.aside, step.part, step.remove.digest) as copy:
+            _move_copy(step, to, copy)
+
+
+def _move_copy(step: Step, to: bytes, copy: Copy) -> None:
+    """Move a copy to its place; the original goes only when the copy is there."""
+    move(copy.path, to)
+    try:
+        copy.check_at(to)
         os.unlink(step.aside)
     except OSError:
-        if os.path.lexists(step.aside):  # else the copy is all that there is
-            moves.remove(to)
+        if os.path.lexists(step.aside):  # otherwise the copy is all that there is
+            copy.remove(to)
             raise
+        copy.check_at(to)
 
 
-def trash(step: Step, keep: FileFacts) -> None:
+def trash(step: Step, keep: FileFacts, recheck: Recheck) -> None:
     """Put the file into the system's trash, from where the system restores it."""
     try:
         trash_function()(os.fsdecode(step.remove.path))
     except OSError as error:
-        raise Skip("failed", f"the trash refused it: {error}") from error
+        raise SkipFile("failed", f"the trash refused it: {error}") from error
     if os.path.lexists(step.remove.path):
-        raise Skip("failed", "the trash left it where it was")
+        raise SkipFile("failed", "the trash left it where it was")
     try:
-        verify(keep)
-    except Skip as skip:
-        detail = f"it is in the trash, take it back: the file that stays: {skip.detail}"
-        raise Skip(skip.reason, detail) from skip
+        recheck.check_keep(keep)
+    except SkipFile as skip:
+        detail = f"it is in the trash and must be restored from there: {skip.detail}"
+        raise SkipFile(skip.reason, detail) from skip
 
 
 def trash_function() -> Callable[[str], None]:
@@ -92,14 +108,16 @@ def trash_function() -> Callable[[str], None]:
     return function
 
 
-def hardlink(step: Step, keep: FileFacts) -> None:
+def hardlink(step: Step, keep: FileFacts, recheck: Recheck) -> None:
     """Make the file's name another name of the file that stays."""
-    _replace_by_link(step, keep, lambda: os.link(keep.path, step.link, follow_symlinks=False))
+    _replace_by_link(
+        step, keep, recheck, lambda: os.link(keep.path, step.link, follow_symlinks=False)
+    )
 
 
-def symlink(step: Step, keep: FileFacts) -> None:
+def symlink(step: Step, keep: FileFacts, recheck: Recheck) -> None:
     """Make the file's name a symbolic link to the file that stays."""
-    _replace_by_link(step, keep, lambda: os.symlink(keep.path, step.link))
+    _replace_by_link(step, keep, recheck, lambda: os.symlink(keep.path, step.link))
 
 
 ACTIONS: Mapping[str, Action] = {
@@ -113,79 +131,75 @@ LINKS = ("hardlink", "symlink")
 
 
 def check_bytes(removal: Removal) -> None:
-    """Raise Skip unless both files of a removal have equal bytes by the plan."""
+    """Raise SkipFile unless both files of a removal have equal bytes by the plan."""
     remove, keep = removal.remove, removal.keep
     if (remove.size, remove.digest) != (keep.size, keep.digest):
-        raise Skip("different-bytes", "only files of equal bytes are replaced by links")
+        raise SkipFile("different-bytes", "only files of equal bytes are replaced by links")
 
 
 @contextlib.contextmanager
-def _set_aside(step: Step, keep: FileFacts) -> Iterator[None]:
-    """Rename the file, and look again at both; after any exception it is where it was."""
+def _set_aside(step: Step, keep: FileFacts, recheck: Recheck) -> Iterator[None]:
+    """Rename the file and check both again; after any exception it has its name back."""
+    recheck.check_both(step.remove, keep)
     try:
         os.rename(step.remove.path, step.aside)
-        verify_two(step.remove, keep, step.aside)
+        recheck.check_renamed(step.remove, step.aside)
+        recheck.check_keep(keep)
         yield
     except BaseException:
-        put_back(step)
+        _put_back(step)
         raise
 
 
-def put_back(step: Step) -> None:
-    """Give a file that was set aside its own name again.
-
-    Raises
-    ------
-    Skip
-        If another file has taken the name; the file stays aside.
-    """
+def _put_back(step: Step) -> None:
+    """Give a file that was set aside its own name again; SkipFile if that is occupied."""
     if not os.path.lexists(step.aside):
         return
     try:
-        moves.move(step.aside, step.remove.path)
+        move(step.aside, step.remove.path)
     except OSError as error:
         where = os.fsdecode(step.aside)
-        raise Skip(
-            Skip.of(error).reason, f"it could not be put back, and is now {where}"
+        raise SkipFile(
+            SkipFile.of(error).reason, f"it could not be put back, and is now {where}"
         ) from error
 
 
-def _replace_by_link(step: Step, keep: FileFacts, make_link: Callable[[], None]) -> None:
-    """Put a link in the file's place at one stroke; its name is there at every moment."""
+def _replace_by_link(
+    step: Step, keep: FileFacts, recheck: Recheck, make_link: Callable[[], None]
+) -> None:
+    """Replace the file by a link in one step; its name is there at every moment."""
     path = step.remove.path
+    recheck.check_both(step.remove, keep)
     try:
         os.link(path, step.aside, follow_symlinks=False)
+        recheck.check_keep(keep)
         make_link()
-        _check_link(step, keep)
+        recheck.check_link(keep, step.link)
+        if not are_names_of_one_file(path, step.aside):
+            raise SkipFile("changed", "another file took its name")
         os.replace(step.link, path)
         if os.path.lexists(step.link):  # POSIX replaces nothing by another name of itself
-            raise Skip("same-file", f"it is {os.fsdecode(keep.path)} under another name")
-        verify_two(step.remove, keep, step.aside)
-        moves.sync_parent(path)
+            raise SkipFile("same-file", f"it is {os.fsdecode(keep.path)} under another name")
+        recheck.check_renamed(step.remove, step.aside)
+        recheck.check_link(keep, path)
+        recheck.check_keep(keep)
+        sync_parent(path)
         os.unlink(step.aside)
     except BaseException:
-        take_back_link(step)
+        _restore_replaced(step)
         raise
 
 
-def _check_link(step: Step, keep: FileFacts) -> None:
-    """Make sure that the link leads to the file that stays, and that nobody took the name."""
-    if not os.path.samestat(os.stat(step.link), verify(keep)):
-        raise Skip("changed", "the file that stays was replaced")
-    if not os.path.samestat(os.lstat(step.remove.path), os.lstat(step.aside)):
-        raise Skip("changed", "another file took its name")
-
-
-def take_back_link(step: Step) -> None:
-    """Give the file that a link replaced, or was about to, its own name again."""
-    moves.remove(step.link)
+def _restore_replaced(step: Step) -> None:
+    """Give the file that a link replaced, or was about to replace, its own name again."""
+    remove(step.link)
     if not os.path.lexists(step.aside):
         return
     if not os.path.lexists(step.remove.path):
-        moves.move(step.aside, step.remove.path)
+        move(step.aside, step.remove.path)
     elif is_link_to_keeper(step):
         os.replace(step.aside, step.remove.path)
-    moves.remove(step.aside)  # it has the name again, or a program put another file there
+    remove(step.aside)  # it has the name again, or a program put another file there
 
 
 def is_link_to_keeper(step: Step) -> bool:
@@ -194,3 +208,81 @@ def is_link_to_keeper(step: Step) -> bool:
     if stat.S_ISLNK(status.st_mode):
         return os.readlink(step.remove.path) == step.keep
     return os.path.lexists(step.keep) and os.path.samestat(status, os.lstat(step.keep))
+
+
+def move(source: bytes, target: bytes) -> None:
+    """Give a file another name on the same device, unless that name is occupied.
+
+    The new name is durable before the old one goes, so that a power cut leaves one of them. If
+    somebody else removes the old name meanwhile, the new one is the only one, and stays.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something at `target`.
+    OSError
+        If the system refuses; the file is then where it was.
+    """
+    if os.name == "nt":
+        os.rename(source, target)  # does not replace there
+        return
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        _move_over_placeholder(source, target)
+        return
+    try:
+        sync_parent(target)
+        os.unlink(source)
+    except OSError:
+        if are_names_of_one_file(source, target):
+            os.unlink(target)
+            raise
+
+
+def are_names_of_one_file(source: bytes, target: bytes) -> bool:
+    """Tell whether both names are there and belong to one file."""
+    try:
+        return os.path.samestat(os.lstat(source), os.lstat(target))
+    except FileNotFoundError:
+        return False
+
+
+def _move_over_placeholder(source: bytes, target: bytes) -> None:
+    """Create an empty file of that name, then replace it; for disks without hard links."""
+    os.close(os.open(target, os.O_WRONLY | NEW_FILE, 0o600))
+    try:
+        os.replace(source, target)
+    except BaseException:
+        if os.path.lexists(source):  # otherwise it was replaced after all: the target is the file
+            os.unlink(target)
+        raise
+
+
+def make_folder(path: bytes) -> None:
+    """Make a folder and those above it, each durable before the next."""
+    if os.path.isdir(path):
+        return
+    make_folder(os.path.dirname(path))
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
+    sync_parent(path)
+
+
+def remove(path: bytes) -> None:
+    """Delete a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def sync_parent(path: bytes) -> None:
+    """Make the names in a file's folder durable."""
+    sync_folder(Path(os.fsdecode(os.path.dirname(path))))
+
+
+def sync_parent_if_possible(path: bytes) -> None:
+    """Make the names in a file's folder durable if that can be; nothing depends on it."""
+    with contextlib.suppress(OSError):
+        sync_parent(path)

@@ -1,117 +1,56 @@
-"""What is about to be done -> lines on the disk before it is done; `imgdup.apply.past` reads them.
+"""Steps that are about to be done -> lines on the disk; a journal -> its steps, to be undone.
 
-The first line says which run this is. Each step's line is on the disk before the step begins, and
-holds all that is needed to take it back; a line after it says how it ended. A run that was killed
-leaves a last line that may be cut off: what it would have announced was not begun.
+The first line says which run wrote the journal. Each step's line is on the disk before the step
+begins and holds all that is needed to undo it; a line after it says how the step ended. If a run is
+killed, the last line may be cut off: the step that it would have announced was not begun.
 """
 
 import contextlib
 import itertools
 import os
-import secrets
-import stat
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
-from imgdup.dedupe.plan import FileFacts
-from imgdup.system import lock
-from imgdup.system.atomic import sync_folder, write_error
+from imgdup.apply.steps import (
+    FIRST_BYTES,
+    Header,
+    Step,
+    header_record,
+    parsed_header,
+    parsed_step,
+    step_record,
+)
+from imgdup.errors import ImgdupError, PlanError, UsageError
+from imgdup.system import lock, records
+from imgdup.system.atomic import open_regular, sync_folder, write_error
 from imgdup.system.jsonl import json_line
+from imgdup.system.records import Record
 
-KIND = "imgdup"  # value of the key "journal"
-VERSION = 1
-ACTIONS = ("move", "trash", "delete", "hardlink", "symlink")
-TOKEN_BYTES = 8
-DONE = "done"  # how a step ended that was carried out; else the reason why it was not
+DONE = "done"  # how a step ended that was carried out; otherwise the reason why it was not
 LINE_BYTES = 4096  # of a step, about
-FIRST_BYTES = b'{"journal": "imgdup"'
-
-
-class Rights(NamedTuple):
-    """Who may do what with a file: its permissions, and the numbers of its owner and group."""
-
-    mode: int
-    owner: int
-    group: int
-
-    @classmethod
-    def of(cls, path: bytes) -> "Rights | None":
-        """Ask the disk; None where there is no such file."""
-        try:
-            status = os.lstat(path)
-        except OSError:
-            return None
-        return cls(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
-
-
-class Step(NamedTuple):
-    """One removal of a run, and the names of ours that it may use.
-
-    Attributes
-    ----------
-    token : str
-        Of the run, in hex.
-    number : int
-        From 1.
-    remove : FileFacts
-    keep : bytes
-        Path of the file that stays.
-    to : bytes or None
-        Where the file goes, if it is moved.
-    rights : Rights or None
-        Whose the file is; None where that is not known.
-    """
-
-    token: str
-    number: int
-    remove: FileFacts
-    keep: bytes
-    to: bytes | None
-    rights: "Rights | None" = None
-
-    @property
-    def aside(self) -> bytes:
-        """A name beside the file, under which it waits while it is looked at again."""
-        return self._ours(self.remove.path, b"aside")
-
-    @property
-    def link(self) -> bytes:
-        """A name beside the file, for the link that takes its place, or a copy that undo makes."""
-        return self._ours(self.remove.path, b"link")
-
-    @property
-    def names(self) -> tuple[bytes, ...]:
-        """All names of ours that the step may use."""
-        return self.aside, self.link, self.part
-
-    @property
-    def part(self) -> bytes:
-        """A name beside the place where the file goes, for a copy in the making."""
-        return self._ours(self.to or self.remove.path, b"part")
-
-    def _ours(self, path: bytes, ending: bytes) -> bytes:
-        name = b".imgdup-%s-%d.%s" % (self.token.encode(), self.number, ending)
-        return os.path.join(os.path.dirname(path), name)
 
 
 class Journal:
     """A journal being written; the file is made with the first step, and never overwritten.
 
-    It is locked for as long, so that nobody takes back what is being done.
+    It is locked meanwhile, so that nobody undoes what is being done.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make.
+    header : Header
+    register : callable
+        Is called with the first line before the first step is announced.
     """
 
-    def __init__(self, path: Path, action: str, generation: str) -> None:
+    def __init__(self, path: Path, header: Header, register: Callable[[Path, bytes], None]) -> None:
         self.path = path
-        self.token = secrets.token_hex(TOKEN_BYTES)
-        self._header = {
-            "journal": KIND,
-            "version": VERSION,
-            "action": action,
-            "generation": generation,
-            "token": self.token,
-        }
+        self._header = header
+        self._register = register
         self._descriptor = -1
         self._announced = 0  # number of the last step
 
@@ -138,34 +77,36 @@ class Journal:
         Raises
         ------
         ImgdupError
-            If it cannot be written: then the step must not be done, and none after it.
+            If it cannot be written: then neither this step nor any after it may be done.
         """
         try:
             if self._descriptor < 0:
                 self._create()
-            self._write(_record(step))
+            _write_all(self._descriptor, json_line(step_record(step)))
             os.fsync(self._descriptor)
-        except OSError as error:
-            self._withdraw()
+        except (OSError, ImgdupError) as error:
+            self._delete_if_empty()
+            if isinstance(error, ImgdupError):
+                raise
             raise write_error(self.path, error, LINE_BYTES) from error
         self._announced = step.number
 
     def ended(self, step: Step, result: str) -> None:
-        """Note how a step that was announced ended: `DONE`, or the reason why it was not.
+        """Note how an announced step ended: `DONE`, or the reason why it was not done.
 
         Raises
         ------
         ImgdupError
-            If it cannot be written: then no other step must follow.
+            If it cannot be written: then no other step may follow.
         """
         if step.number != self._announced:
             return
         try:
-            self._write({"end": step.number, "result": result})
+            _write_all(self._descriptor, json_line({"end": step.number, "result": result}))
         except OSError as error:
             raise write_error(self.path, error, LINE_BYTES) from error
 
-    def _withdraw(self) -> None:
+    def _delete_if_empty(self) -> None:
         """Leave no journal that announces nothing."""
         if self._descriptor >= 0 and not self._announced:
             with contextlib.suppress(OSError):
@@ -174,28 +115,164 @@ class Journal:
     def _create(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(self.path, flags, 0o666)
-        lock.take(self._descriptor, named(self.path))
-        self._write(self._header)
+        lock.take(self._descriptor, describe(self.path))
+        line = json_line(header_record(self._header))
+        _write_all(self._descriptor, line)
         sync_folder(self.path.parent)
-
-    def _write(self, record: Mapping[str, Any]) -> None:
-        line = json_line(record).encode("ascii")
-        while line:
-            line = line[os.write(self._descriptor, line) :]
+        self._register(self.path, line.encode("ascii"))
 
 
-def _record(step: Step) -> dict[str, Any]:
-    facts = step.remove
-    return {
-        "step": step.number,
-        "remove": facts.path,
-        "keep": step.keep,
-        "to": step.to,
-        "size": facts.size,
-        "mtime_ns": facts.mtime_ns,
-        "digest": facts.digest.hex(),
-        **(step.rights._asdict() if step.rights else {}),
-    }
+def _write_all(descriptor: int, text: str) -> None:
+    """Write all of a text, also where the system takes it in pieces."""
+    line = text.encode("ascii")
+    while line:
+        line = line[os.write(descriptor, line) :]
+
+
+class PastRun(NamedTuple):
+    """A journal that was read.
+
+    Attributes
+    ----------
+    header : Header or None
+        None if the run was killed before its first line was whole; then there are no steps.
+    first_line : bytes
+    steps : list of Step
+    results : dict of int to str
+        Number of a step -> how it ended, for those whose end was noted.
+    undone : set of int
+        Numbers of the steps that were undone.
+    damaged_lines : list of int
+        Numbers of the lines that could not be read.
+    """
+
+    header: Header | None
+    first_line: bytes
+    steps: list[Step]
+    results: dict[int, str]
+    undone: set[int]
+    damaged_lines: list[int]
+
+
+@contextlib.contextmanager
+def locked_journal(path: Path) -> Iterator[PastRun]:
+    """Read a journal and lock it: meanwhile no other process writes it or undoes its steps.
+
+    Raises
+    ------
+    LockedError
+        If another process has locked it.
+    UsageError, PlanError
+        As `read_journal` does.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(FileNotFoundError):  # read_journal reports it
+            file = stack.enter_context(open_regular(path))
+            lock.take(file.fileno(), describe(path))
+        yield read_journal(path)
+
+
+def read_journal(path: Path) -> PastRun:
+    """Read a journal.
+
+    A last line that cannot be read was being written when the run ended, and is ignored.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file.
+    PlanError
+        If it is not a journal, or of a newer version.
+    """
+    try:
+        lines = list(records.lines_of(path))
+    except FileNotFoundError as error:
+        raise UsageError(f"no journal at {path}; imgdup apply prints where it wrote it") from error
+    first = lines[0] if lines else b""
+    run = PastRun(None, first, [], {}, set(), [])
+    if len(lines) <= 1 and not first.endswith(b"\n") and _begins_journal(first):
+        return run  # killed before the first step was announced
+    try:
+        run = run._replace(header=parsed_header(records.parsed(first)))
+    except (ValueError, PlanError) as error:
+        raise PlanError(f"{path}, line 1: {error}") from error
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            _add_line(run, records.parsed(line))
+        except ValueError:
+            run.damaged_lines.append(number)
+    if run.damaged_lines[-1:] == [len(lines)]:
+        run.damaged_lines.pop()
+    return run
+
+
+def _begins_journal(line: bytes) -> bool:
+    return FIRST_BYTES.startswith(line[: len(FIRST_BYTES)])
+
+
+def _add_line(run: PastRun, record: Record) -> None:
+    """Add what a line after the first says; ValueError if it is damaged."""
+    if "end" in record:
+        result = record.get("result")
+        run.results[records.number(record, "end")] = result if isinstance(result, str) else ""
+    elif "undone" in record:
+        run.undone.add(records.number(record, "undone"))
+    elif run.header is not None:
+        run.steps.append(parsed_step(run.header, record))
+
+
+def note_undone(path: Path, number: int) -> None:
+    """Note in a journal that a step was undone, so that nothing of it is touched again.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    append_line(path, json_line({"undone": number}).encode("ascii"))
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Write a line at the end of a file, and wait until the disk has it.
+
+    A line before it that was cut off, because its writer was killed, is removed.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags, 0o666), "r+b") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        if file.read(1) not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(1 + file.read().rfind(b"\n"))
+            file.seek(0, os.SEEK_END)
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check_earlier_runs(plan: Path) -> None:
+    """Raise if an earlier run of a plan, or an undo of it, was killed in the middle of a step.
+
+    Raises
+    ------
+    ImgdupError
+        Names what the run left, and the command that undoes it.
+    LockedError
+        If the earlier run goes on, or is being undone.
+    """
+    for path in earlier_journals(plan):
+        with contextlib.suppress(PlanError), locked_journal(path) as run:
+            steps = (step for step in run.steps if step.number not in run.undone)
+            left = (name for step in steps for name in step.temporary_names)
+            for name in filter(os.path.lexists, left):
+                raise ImgdupError(
+                    f"an earlier run was killed and left {os.fsdecode(name)}: undo it first: "
+                    f"imgdup undo {shlex.quote(str(path))}"
+                )
 
 
 def free_journal_path(plan: Path) -> Path:
@@ -213,6 +290,6 @@ def _journal_path(plan: Path, number: int) -> Path:
     return plan.with_name(f"{plan.stem}.journal-{number}.jsonl")
 
 
-def named(path: Path) -> str:
+def describe(path: Path) -> str:
     """Name a journal in a message."""
     return f"the journal {path}"

@@ -1,4 +1,8 @@
-"""A file as a plan describes it -> certainty that it is so now, or why to leave it alone."""
+"""A file as a plan describes it -> certainty that it is so now, or why to leave it alone.
+
+The content of each file is read once in a run. After that a file counts as the same while its
+device, inode, size and times are those that it had then.
+"""
 
 import errno
 import hashlib
@@ -11,6 +15,7 @@ from imgdup.system.files import DIGEST_BYTES
 
 READ_BYTES = 1 << 20
 NO_ROOM = "no-room"
+OCCUPIED = "occupied"
 SKIP_REASONS = {
     "missing": (errno.ENOENT, errno.ENOTDIR),
     "other-device": (errno.EXDEV,),
@@ -21,17 +26,17 @@ SKIP_REASONS = {
         getattr(errno, "EOPNOTSUPP", errno.ENOSYS),
     ),
     "denied": (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY),
-    "taken": (errno.EEXIST,),
+    OCCUPIED: (errno.EEXIST,),
     NO_ROOM: (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)),
 }
 
-_FLAGS = os.O_RDONLY
+READ_FLAGS = os.O_RDONLY
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
-    _FLAGS |= getattr(os, _name, 0)
+    READ_FLAGS |= getattr(os, _name, 0)
 
 
-class Skip(Exception):
-    """Leave this file alone.
+class SkipFile(Exception):
+    """Leave this file alone and go on with the next.
 
     Parameters
     ----------
@@ -48,30 +53,112 @@ class Skip(Exception):
         self.detail = detail
 
     @classmethod
-    def of(cls, error: OSError) -> "Skip":
-        """Return the word for what the operating system refused."""
+    def of(cls, error: OSError) -> "SkipFile":
+        """Return the reason for what the operating system refused."""
         for reason, codes in SKIP_REASONS.items():
             if error.errno in codes:
                 return cls(reason, error.strerror or str(error))
         return cls("failed", error.strerror or str(error))
 
 
-class Skipped(NamedTuple):
-    """A file that was left alone, and why."""
+class SkippedFile(NamedTuple):
+    """A file that was left alone, and why; see `SkipFile`."""
 
     path: bytes
     reason: str
     detail: str
 
 
-def verify(facts: FileFacts, path: bytes | None = None) -> os.stat_result:
-    """Make sure that a path still names the file that a plan describes.
+class _Seen(NamedTuple):
+    """What a file was when its content was read."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "_Seen":
+        return cls(
+            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        )
+
+
+class Recheck:
+    """The files that one run has checked, so that the content of each is read once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, _Seen] = {}
+
+    def check_both(self, remove: FileFacts, keep: FileFacts) -> None:
+        """Make sure that both files of a removal are as described, and are two files.
+
+        Raises
+        ------
+        SkipFile
+            If not; the detail says which of the two it is about.
+        """
+        going = self._check(remove)
+        self.check_keep(keep)
+        staying = self._seen[keep.path]
+        if may_be_one_file((going.device, going.inode), (staying.device, staying.inode)):
+            raise SkipFile("same-file", f"it is {os.fsdecode(keep.path)} under another name")
+
+    def check_keep(self, keep: FileFacts) -> None:
+        """Make sure that the file that stays is as described; SkipFile if not."""
+        try:
+            self._check(keep)
+        except SkipFile as skip:
+            name = os.fsdecode(keep.path)
+            raise SkipFile(skip.reason, f"the file that stays, {name}: {skip.detail}") from skip
+
+    def check_renamed(self, remove: FileFacts, path: bytes) -> None:
+        """Make sure that a file that was checked now has another name, and is unchanged.
+
+        Renaming a file changes its ctime on most systems, so that is not compared.
+        """
+        seen = self._seen[remove.path]
+        now = _Seen.of(_regular(path))
+        if (now.device, now.inode) != (seen.device, seen.inode):
+            raise SkipFile("changed", "another file took its name")
+        if now[:-1] != seen[:-1]:
+            raise SkipFile("changed", "its size or time is different")
+
+    def check_link(self, keep: FileFacts, link: bytes) -> None:
+        """Make sure that a link leads to the file that stays.
+
+        Making or renaming a hard link changes the ctime of that file; the new one is remembered.
+        """
+        seen, now = self._seen[keep.path], _Seen.of(os.stat(link))
+        if now[:-1] != seen[:-1]:
+            raise SkipFile("changed", "the file that stays was replaced")
+        if not os.path.islink(link):
+            self._seen[keep.path] = now
+
+    def forget(self, facts: FileFacts) -> None:
+        """Forget a file that is not needed any more in this run."""
+        self._seen.pop(facts.path, None)
+
+    def _check(self, facts: FileFacts) -> _Seen:
+        """Check a file at its own path; read it if it is new, or was touched since."""
+        try:
+            seen = _Seen.of(os.lstat(facts.path))
+            if self._seen.get(facts.path) != seen:
+                seen = self._seen[facts.path] = _Seen.of(check_content(facts))
+        except OSError as error:
+            raise SkipFile.of(error) from error
+        return seen
+
+
+def check_content(facts: FileFacts, path: bytes | None = None) -> os.stat_result:
+    """Read a file and make sure that it is the one that a plan describes.
 
     Parameters
     ----------
     facts : FileFacts
     path : bytes, optional
-        Where the file is now; without it, where the plan says.
+        Where the file is now; if not given, where the plan says.
 
     Returns
     -------
@@ -80,72 +167,56 @@ def verify(facts: FileFacts, path: bytes | None = None) -> os.stat_result:
 
     Raises
     ------
-    Skip
-        If it is missing, no regular file, unreadable, or differs in size, time or content.
+    SkipFile
+        If it is missing, not a regular file, unreadable, or differs in size, time or content.
     """
     path = facts.path if path is None else path
     try:
-        return _verified(facts, path)
+        _regular(path)
+        descriptor = os.open(path, READ_FLAGS)
+        try:
+            _check_facts(facts, os.fstat(descriptor))
+            if digest_of(descriptor) != facts.digest:
+                raise SkipFile("changed", "its content is different")
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        _check_facts(facts, status)
+        if not os.path.samestat(status, os.lstat(path)):
+            raise SkipFile("changed", "another file took its name")
     except OSError as error:
-        raise Skip.of(error) from error
+        raise SkipFile.of(error) from error
+    return status
 
 
-def _verified(facts: FileFacts, path: bytes) -> os.stat_result:
-    _check_regular(os.lstat(path))
-    descriptor = os.open(path, _FLAGS)
-    try:
-        _check_facts(facts, os.fstat(descriptor))
-        if digest_of(descriptor) != facts.digest:
-            raise Skip("changed", "its content is another")
-        status = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-    _check_facts(facts, status)
-    if not os.path.samestat(status, os.lstat(path)):
-        raise Skip("changed", "another file took its name")
+def _regular(path: bytes) -> os.stat_result:
+    """Look at a path without following links; SkipFile if it is not a regular file."""
+    status = os.lstat(path)
+    _check_regular(status)
     return status
 
 
 def _check_regular(status: os.stat_result) -> None:
     if stat.S_ISLNK(status.st_mode):
-        raise Skip("not-regular", "a symbolic link")
+        raise SkipFile("not-regular", "a symbolic link")
     if not stat.S_ISREG(status.st_mode):
-        raise Skip("not-regular", "not a regular file")
+        raise SkipFile("not-regular", "not a regular file")
 
 
 def _check_facts(facts: FileFacts, status: os.stat_result) -> None:
     _check_regular(status)
     if (status.st_size, status.st_mtime_ns) != (facts.size, facts.mtime_ns):
-        raise Skip("changed", "its size or time is another")
+        raise SkipFile("changed", "its size or time is different")
 
 
 def digest_of(descriptor: int) -> bytes:
-    """Return the content digest of an open file."""
+    """Return the content digest of an open file, read from where it stands."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     while data := os.read(descriptor, READ_BYTES):
         digest.update(data)
     return digest.digest()
 
 
-def verify_two(remove: FileFacts, keep: FileFacts, remove_path: bytes | None = None) -> None:
-    """Make sure that both files are as described, and two.
-
-    Raises
-    ------
-    Skip
-        As `verify` does; the detail says which of the two it is about.
-    """
-    going = verify(remove, remove_path)
-    try:
-        staying = verify(keep)
-    except Skip as skip:
-        raise Skip(
-            skip.reason, f"the file that stays, {os.fsdecode(keep.path)}: {skip.detail}"
-        ) from skip
-    if are_one(going, staying):
-        raise Skip("same-file", f"it is {os.fsdecode(keep.path)} under another name")
-
-
-def are_one(going: os.stat_result, staying: os.stat_result) -> bool:
-    """Tell whether two paths name one file, or may for all that the file system says."""
-    return os.path.samestat(going, staying) or 0 in (going.st_ino, staying.st_ino)
+def may_be_one_file(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Tell whether two paths lead to one file: equal device and inode, or an unknown inode."""
+    return one == other or 0 in (one[1], other[1])

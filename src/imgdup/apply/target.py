@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 
-from imgdup.apply.moves import make_folder
+from imgdup.apply.actions import make_folder
 from imgdup.dedupe.plan import Plan
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.system.paths import is_below, join
@@ -28,6 +28,16 @@ def destination(roots: Sequence[bytes], path: bytes, target: bytes) -> bytes:
     name = os.path.basename(root) or b"root"
     unique = name if names.count(name) == 1 else b"%s-%d" % (name, roots.index(root) + 1)
     return join(target, join(unique, relative))
+
+
+def free_name(path: bytes) -> bytes:
+    """Return the path, or with ``~1``, ``~2`` before its ending the first one that is free."""
+    stem, ending = os.path.splitext(path)
+    number = 0
+    while os.path.lexists(path):
+        number += 1
+        path = stem + b"~%d" % number + ending
+    return path
 
 
 def check_target(plan: Plan, target: bytes, index_folder: bytes | None) -> None:

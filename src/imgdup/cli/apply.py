@@ -17,9 +17,9 @@ from imgdup.errors import UsageError
 from imgdup.output.codecs import counted
 
 if TYPE_CHECKING:
-    from imgdup.apply import Outcome
+    from imgdup.apply import ApplyResult
 
-PERMANENT = ("trash", "delete")  # actions that undo cannot take back
+PERMANENT = ("trash", "delete")  # actions that undo cannot reverse
 LINKING = ("hardlink", "symlink")  # actions that leave a link in the place of a file
 
 
@@ -45,15 +45,15 @@ def apply(
     """Carry out a plan of dedupe, verifying every file again.
 
     A file is removed only if the file that stays is there, readable and unchanged. A journal is
-    written beside the plan.
+    written beside the plan. Moves and links can be undone. Trashed files must be restored from the
+    trash. Deletions are permanent.
 
     \b
     imgdup apply plan.jsonl --move-to ../duplicates
     """
     from imgdup import apply as applying
     from imgdup.api import ImageIndex
-    from imgdup.apply.journal import free_journal_path
-    from imgdup.apply.past import check_earlier
+    from imgdup.apply.journal import check_earlier_runs, free_journal_path
     from imgdup.dedupe.plan import read_plan
     from imgdup.output.cleaning import plan_rule_text
 
@@ -62,14 +62,14 @@ def apply(
     place = find_index(index_folder)
     loaded = read_plan(plan)
     options = applying.make_options(loaded, action, move_to, index_folder=place, dry_run=dry_run)
-    check_earlier(plan)
+    check_earlier_runs(plan)
     if not loaded.removals:
         note(f"nothing to do: {plan} has no removals; make another with: imgdup dedupe --plan FILE")
     note(f"{plan}: {plan_rule_text(loaded.header)}")
     journal = free_journal_path(plan)
-    with _journal_named(journal, action):
+    with _journal_named(journal, action, index_folder):
         with closing(Bar(quiet=False)) as bar:
-            outcome = applying.apply_plan(
+            result = applying.apply_plan(
                 loaded,
                 ImageIndex.open(place),
                 options,
@@ -77,8 +77,8 @@ def apply(
                 journal=journal,
                 progress=bar.count,
             )
-        _print_outcome(outcome, action, dry_run=dry_run)
-    return outcome.exit_code
+        _print_result(result, action, dry_run=dry_run)
+    return result.exit_code
 
 
 def _one_action(**chosen: bool) -> str:
@@ -91,7 +91,7 @@ def _one_action(**chosen: bool) -> str:
 
 
 @contextmanager
-def _journal_named(journal: Path, action: str) -> Iterator[None]:
+def _journal_named(journal: Path, action: str, index_folder: Path | None) -> Iterator[None]:
     """Name the journal at the end, if there is one, however the run ends."""
     try:
         yield
@@ -101,17 +101,18 @@ def _journal_named(journal: Path, action: str) -> Iterator[None]:
             if action in PERMANENT:
                 note(f"the removed files are listed in {name}; imgdup cannot restore them")
             else:
-                note(f"to undo: imgdup undo {name}")
+                index = f" --index {shlex.quote(str(index_folder))}" if index_folder else ""
+                note(f"to undo: imgdup undo {name}{index}")
 
 
-def _print_outcome(outcome: "Outcome", action: str, *, dry_run: bool) -> None:
+def _print_result(result: "ApplyResult", action: str, *, dry_run: bool) -> None:
     """Print what was done, what was skipped, and why the run stopped if it did."""
-    note_skipped(outcome.skipped)
-    if outcome.stopped:
-        note(f"imgdup: {outcome.stopped}")
+    note_skipped(result.skipped)
+    if result.stopped:
+        note(f"imgdup: {result.stopped}")
     verb = "replaced by links" if action in LINKING else "removed"
     would_be = "would be " if dry_run else ""
-    n_files, n_bytes = counted(outcome.n_done, "file"), counted(outcome.n_bytes, "byte")
+    n_files, n_bytes = counted(result.n_done, "file"), counted(result.n_bytes, "byte")
     write_text([f"{n_files} {would_be}{verb}, {n_bytes}\n"])
-    if outcome.n_done and not dry_run and action not in LINKING:
+    if result.n_done and not dry_run and action not in LINKING:
         note("to remove them from the index, too: imgdup index --allow-removals")

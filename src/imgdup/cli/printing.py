@@ -12,7 +12,7 @@ import click
 from imgdup.output.codecs import shown
 
 if TYPE_CHECKING:
-    from imgdup.apply.recheck import Skipped
+    from imgdup.apply.recheck import SkippedFile
 
 N_LISTED = 10  # skipped files that are named on stderr
 
@@ -83,7 +83,7 @@ def from_here(path: bytes) -> bytes:
     return path.removeprefix(here)
 
 
-def note_skipped(skipped: "Sequence[Skipped]") -> None:
+def note_skipped(skipped: "Sequence[SkippedFile]") -> None:
     """Name on stderr the first files that were skipped."""
     for each in skipped[:N_LISTED]:
         note_path(each.path, f"skipped ({each.reason}: {each.detail})")

@@ -1,11 +1,13 @@
-"""The command undo: take back what apply did."""
+"""The command undo: undo what apply did."""
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
 
-from imgdup.cli.options import PATH
+from imgdup.cli.inputs import find_index
+from imgdup.cli.options import PATH, index_option
 from imgdup.cli.printing import note_skipped, write_text
 from imgdup.cli.progress import Bar
 from imgdup.output.codecs import counted
@@ -13,17 +15,24 @@ from imgdup.output.codecs import counted
 
 @click.command()
 @click.argument("journal", type=PATH)
-def undo(journal: Path) -> int:
+@index_option
+def undo(journal: Path, index_folder: Path | None) -> int:
     """Undo what apply did; never overwrites a file.
+
+    The index knows the journals of the plans that were applied to it. If it does not know JOURNAL,
+    name the index; the plan must then lie beside the journal, and both must fit that index.
 
     \b
     imgdup undo plan.journal-1.jsonl
     """
+    from imgdup.api import ImageIndex
     from imgdup.apply import undo as undoing
 
+    place = find_index(index_folder)
+    open_rows = partial(ImageIndex.open, place) if index_folder else None
     with closing(Bar(quiet=False)) as bar:
-        undone = undoing.undo(journal, bar.count)
-    note_skipped(undone.skipped)
-    restored = counted(undone.n_restored, "file")
-    write_text([f"{restored} restored, {undone.n_in_place:,} already in place\n"])
-    return undone.exit_code
+        result = undoing.undo(journal, place, open_rows=open_rows, progress=bar.count)
+    note_skipped(result.skipped)
+    restored = counted(result.n_restored, "file")
+    write_text([f"{restored} restored, {result.n_in_place:,} already in place\n"])
+    return result.exit_code

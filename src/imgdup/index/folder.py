@@ -26,6 +26,7 @@ from imgdup.system.paths import current_folder
 FOLDER_NAME = ".imgdup"
 ENVIRONMENT_VARIABLE = "IMGDUP_INDEX"
 CURRENT, LOCK, PARTS = "current", "lock", "parts"
+JOURNALS = "journals"  # which journals the runs of apply on this index wrote
 IGNORED = "ignored"  # files that were opened and are no images
 SETS = "sets"  # holds index folders of their own: those that compare makes of two sets
 MAX_CURRENT_BYTES = 1 << 20
@@ -316,7 +317,7 @@ def _check_ours(folder: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    known = name in (CURRENT, LOCK, f"{LOCK}.held", PARTS, IGNORED, SETS)
+    known = name in (CURRENT, LOCK, f"{LOCK}.held", PARTS, IGNORED, SETS, JOURNALS)
     return known or bool(GENERATION.fullmatch(name) or TEMPORARY.fullmatch(name))
 
 

@@ -5,9 +5,11 @@ import os
 
 import pytest
 
-from imgdup.apply import actions, moves
-from imgdup.apply.journal import Step
+from imgdup.apply import actions
+from imgdup.apply.copying import copied
+from imgdup.apply.steps import Step
 from imgdup.dedupe.plan import FileFacts
+from imgdup.system.files import content_digest
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_a_new_name_stays_when_somebody_took_the_old_one_away(names, monkeypatch
     source, target = names
     before(monkeypatch, "unlink", lambda: os.remove(source))
 
-    moves.move(source, target)
+    actions.move(source, target)
 
     assert content(target) == b"picture"
 
@@ -63,23 +65,23 @@ def test_a_new_name_stays_when_the_old_one_became_another_file(names, monkeypatc
 
     monkeypatch.setattr(os, "unlink", replaced)
 
-    moves.move(source, target)
+    actions.move(source, target)
 
     assert (content(source), content(target)) == (b"another", b"picture")
 
 
 def test_a_new_name_goes_when_the_old_one_cannot(names, monkeypatch):
     source, target = names
-    sync_parent = moves.sync_parent
+    sync_parent = actions.sync_parent
 
     def tired(path):
-        monkeypatch.setattr(moves, "sync_parent", sync_parent)
+        monkeypatch.setattr(actions, "sync_parent", sync_parent)
         raise OSError(errno.EIO, "the disk is tired")
 
-    monkeypatch.setattr(moves, "sync_parent", tired)
+    monkeypatch.setattr(actions, "sync_parent", tired)
 
     with pytest.raises(OSError, match="tired"):
-        moves.move(source, target)
+        actions.move(source, target)
 
     assert content(source) == b"picture"
     assert not os.path.lexists(target)
@@ -97,26 +99,26 @@ def test_without_hard_links_an_interruption_after_the_move_loses_nothing(names, 
     monkeypatch.setattr(os, "replace", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
-        moves.move(source, target)
+        actions.move(source, target)
 
     assert content(target) == b"picture"
 
 
 def test_a_copy_stays_when_somebody_took_the_original_away(tmp_path, monkeypatch):
-    facts = FileFacts(0, os.fsencode(tmp_path / "photo"), 7, 0, b"")
+    facts = FileFacts(0, os.fsencode(tmp_path / "photo"), 7, 0, content_digest(b"picture"))
     step = Step("0" * 16, 1, facts, b"", os.fsencode(tmp_path / "to"))
-    for name in (step.aside, step.part):
-        with open(name, "wb") as file:
-            file.write(b"picture")
-    move = moves.move
+    with open(step.aside, "wb") as file:
+        file.write(b"picture")
+    move = actions.move
 
     def moved(source, target):
         move(source, target)
         os.remove(step.aside)
 
-    monkeypatch.setattr(moves, "move", moved)
+    monkeypatch.setattr(actions, "move", moved)
 
-    actions._place(step, step.to)
+    with copied(step.aside, step.part, facts.digest) as copy:
+        actions._move_copy(step, step.to, copy)
 
     assert content(step.to) == b"picture"
 
@@ -125,8 +127,7 @@ def test_a_copy_stays_when_somebody_took_the_original_away(tmp_path, monkeypatch
 def test_a_copy_of_what_is_gone_leaves_nothing_open(tmp_path):
     before = len(os.listdir("/proc/self/fd"))
 
-    with pytest.raises(FileNotFoundError):
-        moves.copy(bytes(tmp_path / "gone"), bytes(tmp_path / "copy"), b"")
+    with pytest.raises(FileNotFoundError), copied(bytes(tmp_path / "gone"), bytes(tmp_path), b""):
+        pass
 
     assert len(os.listdir("/proc/self/fd")) == before
-    assert not (tmp_path / "copy").exists()

@@ -1,0 +1,168 @@
+"""A journal and an index -> certainty that a run on this index wrote it, or why not to undo it.
+
+Undoing moves files to wherever a journal says, so a journal that somebody made up must not be
+undone. Each run of apply therefore notes in the index folder which first line its journal has; that
+line names the folders in which the run may have changed files. A journal without such a note, as
+of an older imgdup, must fit the plan beside it, and the plan must fit an index that the user named.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shlex
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from imgdup.apply.journal import PastRun, append_line
+from imgdup.apply.steps import Header, Step
+from imgdup.dedupe.check_plan import check_plan
+from imgdup.dedupe.plan import Plan, Removal, read_plan, sealed
+from imgdup.errors import ImgdupError, PlanError
+from imgdup.index.columns import Rows
+from imgdup.index.folder import JOURNALS
+from imgdup.system import records
+from imgdup.system.atomic import write_error
+from imgdup.system.jsonl import json_line
+from imgdup.system.paths import is_below
+
+LINE_DIGEST_BYTES = 32
+NOTE_BYTES = 400  # of a journal in the index folder, about
+JOURNAL_NAME = re.compile(r"(.+)\.journal-[0-9]+\.jsonl")
+NUMBER_IN_NAME = re.compile(rb"~[0-9]+(?=\.[^./]*\Z|\Z)")  # see `imgdup.apply.target.free_name`
+
+
+def register_journal(index_folder: Path, journal: Path, first_line: bytes) -> None:
+    """Note in an index folder that a run on this index writes a journal with this first line.
+
+    Raises
+    ------
+    ImgdupError
+        If it cannot be written.
+    """
+    path = index_folder / JOURNALS
+    note = {"journal": os.fsencode(journal.absolute()), "first_line": _digest(first_line)}
+    try:
+        append_line(path, json_line(note).encode("ascii"))
+    except OSError as error:
+        raise write_error(path, error, NOTE_BYTES) from error
+
+
+def registered_journals(index_folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the digest of its first line and the path of each journal that an index knows."""
+    with contextlib.suppress(FileNotFoundError):
+        for line in records.lines_of(index_folder / JOURNALS):
+            with contextlib.suppress(ValueError):  # a line that was being written at a kill
+                record = records.parsed(line)
+                path = os.fsdecode(records.absolute_path(record, "journal"))
+                yield records.text(record, "first_line"), Path(path)
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.blake2b(line, digest_size=LINE_DIGEST_BYTES).hexdigest()
+
+
+def check_journal(
+    journal: Path, run: PastRun, index_folder: Path, open_rows: Callable[[], Rows] | None
+) -> None:
+    """Raise unless a run on an index wrote a journal, and changed only what belongs to that run.
+
+    Parameters
+    ----------
+    journal : Path
+    run : PastRun
+        What was read from it.
+    index_folder : Path
+    open_rows : callable or None
+        Opens the index, if the user named it.
+
+    Raises
+    ------
+    PlanError
+        Nothing was changed.
+    """
+    if run.header is None or not run.steps:
+        return
+    known = {digest for digest, _ in registered_journals(index_folder)}
+    if run.header.roots is not None and _digest(run.first_line) in known:
+        _check_places(journal, run.header, run.header.roots, run.steps)
+    elif open_rows is None:
+        raise PlanError(
+            f"the index {index_folder} knows no such journal as {journal}; nothing was changed: "
+            "name the index that its plan was applied to: "
+            f"imgdup undo {shlex.quote(str(journal))} --index FOLDER"
+        )
+    else:
+        _check_plan(journal, run, open_rows())
+
+
+def _check_places(
+    journal: Path, header: Header, roots: tuple[bytes, ...], steps: list[Step]
+) -> None:
+    """Raise unless every path lies in a root, or in the target where a file was moved."""
+    places = dict.fromkeys(roots)  # in order, folders first; single files are found at once
+    for step in steps:
+        inside = [(path, _is_in(path, places)) for path in (step.remove.path, step.keep)]
+        if step.to is not None:
+            inside.append((step.to, header.target is not None and is_below(step.to, header.target)))
+        for path in (path for path, is_inside in inside if not is_inside):
+            raise PlanError(
+                f"{journal} names {os.fsdecode(path)!r}, which lies neither in an indexed folder "
+                "nor in the folder that the files were moved to; nothing was changed"
+            )
+
+
+def _is_in(path: bytes, roots: Collection[bytes]) -> bool:
+    """Tell whether a path is one of some files and folders, or lies in one of them."""
+    return path in roots or any(root and is_below(path, root) for root in roots)
+
+
+def _check_plan(journal: Path, run: PastRun, rows: Rows) -> None:
+    """Raise unless every step carries out a removal of the plan beside a journal."""
+    plan = _plan_beside(journal, run)
+    roots = tuple(rows.roots)
+    if plan is None or plan.header.roots != roots:
+        raise PlanError(
+            f"the index knows no such journal as {journal}, and beside it there is no plan that "
+            "fits both; nothing was changed: put the plan that was applied beside the journal"
+        )
+    if plan.header.generation == rows.digest:
+        check_plan(plan, rows)
+    removals = {
+        removal.remove.path: removal
+        for removal in plan.removals
+        if _is_in(removal.remove.path, roots) and _is_in(removal.keep.path, roots)
+    }
+    for step in run.steps:
+        removal = removals.get(step.remove.path)
+        if removal is None or not _carries_out(step, removal, roots):
+            raise PlanError(
+                f"{journal}: step {step.number} is not a removal of the plan beside it; "
+                "nothing was changed"
+            )
+
+
+def _plan_beside(journal: Path, run: PastRun) -> Plan | None:
+    """Read the plan of a journal's name and generation; None if there is none."""
+    match = JOURNAL_NAME.fullmatch(journal.name)
+    if match is None or run.header is None:
+        return None
+    for path in sorted(journal.parent.iterdir()):
+        if path.stem == match[1] or path.name == match[1]:
+            with contextlib.suppress(ImgdupError):
+                plan = read_plan(path)
+                if plan.header == sealed(plan.header):
+                    if plan.header.generation == run.header.generation:
+                        return plan
+    return None
+
+
+def _carries_out(step: Step, removal: Removal, roots: tuple[bytes, ...]) -> bool:
+    """Tell whether a step does what a plan says, and keeps the path that a file has in its root."""
+    remove = removal.remove
+    if step.remove[1:] != remove[1:] or step.keep != removal.keep.path:
+        return False
+    root = max((root for root in roots if is_below(remove.path, root)), key=len)
+    ending = b"/" + remove.path[len(root) :].lstrip(b"/")
+    to = step.to or ending
+    return to.endswith(ending) or NUMBER_IN_NAME.sub(b"", to).endswith(ending)

@@ -1,0 +1,154 @@
+"""A file -> a copy with its rights and times under a new name, which is the copy to the end.
+
+Where the copy is made, others may be allowed to write: they could put a link in its place at any
+moment. So everything is done to the open file, never to its name, and whoever renames the copy can
+ask afterwards whether the new name leads to it.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from imgdup.apply.recheck import READ_FLAGS, SkipFile, digest_of
+from imgdup.apply.steps import Rights
+from imgdup.system.atomic import sync_folder
+
+NEW_FILE = os.O_CREAT | os.O_EXCL
+for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
+    NEW_FILE |= getattr(os, _name, 0)
+PERMISSIONS = 0o777  # of a mode; the bits that change who a program runs as are never copied
+NO_ATTRIBUTES = tuple(
+    getattr(errno, name)
+    for name in ("ENOTSUP", "EOPNOTSUPP", "ENODATA", "EINVAL", "EPERM", "EACCES")
+    if hasattr(errno, name)
+)
+
+
+class Copy(NamedTuple):
+    """A copy that was just made: its first name, and what tells it from any other file."""
+
+    path: bytes
+    status: os.stat_result
+
+    def is_at(self, path: bytes) -> bool:
+        """Tell whether a name leads to the copy, and not through a link."""
+        try:
+            return os.path.samestat(self.status, os.lstat(path))
+        except FileNotFoundError:
+            return False
+
+    def check_at(self, path: bytes) -> None:
+        """Raise SkipFile unless a name leads to the copy."""
+        if not self.is_at(path):
+            name = os.fsdecode(path)
+            raise SkipFile("changed", f"{name} was replaced while the file was copied")
+
+    def remove(self, path: bytes) -> None:
+        """Remove a name of the copy; a name that others have taken is theirs."""
+        if self.is_at(path):
+            os.unlink(path)
+
+
+@contextlib.contextmanager
+def copied(
+    source: bytes,
+    target: bytes,
+    digest: bytes,
+    *,
+    rights: Rights | None = None,
+    mtime_ns: int | None = None,
+) -> Iterator[Copy]:
+    """Copy a file with its permissions, owner and times, and wait until the disk has it.
+
+    The owner stays that of the process if it may not give files away. The file stays open inside
+    the ``with`` block. After an exception, the copy is gone if it still has its first name.
+
+    Parameters
+    ----------
+    source, target : bytes
+        Neither is followed if it is a symbolic link.
+    digest : bytes
+        Of the content.
+    rights : Rights, optional
+        For the copy, in place of those of the source.
+    mtime_ns : int, optional
+        For the copy, in place of that of the source.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something at `target`.
+    SkipFile
+        If the copy's content is not that of `digest`, or its name was taken meanwhile.
+    OSError
+        If the system refuses.
+    """
+    with contextlib.ExitStack() as opened:
+        original = os.open(source, READ_FLAGS)
+        opened.callback(os.close, original)
+        descriptor = os.open(target, os.O_RDWR | NEW_FILE, 0o600)
+        opened.callback(os.close, descriptor)
+        copy = Copy(target, os.fstat(descriptor))
+        try:
+            status = os.fstat(original)
+            _copy_content(original, descriptor, digest)
+            _set_rights(descriptor, rights or Rights.of(status))
+            _copy_attributes(original, descriptor)
+            time_ns = status.st_mtime_ns if mtime_ns is None else mtime_ns
+            _set_times(descriptor, target, (status.st_atime_ns, time_ns))
+            os.fsync(descriptor)
+            copy.check_at(target)
+            sync_folder(Path(os.fsdecode(os.path.dirname(target))))
+            if os.name == "nt":
+                opened.close()  # an open file cannot be renamed there
+            yield copy
+        except BaseException:
+            if os.name == "nt":
+                opened.close()
+            copy.remove(target)
+            raise
+
+
+def _copy_content(original: int, descriptor: int, digest: bytes) -> None:
+    """Copy the bytes, then read them back; SkipFile if they are not what they should be."""
+    if not stat.S_ISREG(os.fstat(original).st_mode):
+        raise SkipFile("not-regular", "not a regular file")
+    with open(original, "rb", closefd=False) as file, open(descriptor, "wb", closefd=False) as new:
+        shutil.copyfileobj(file, new)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    if digest_of(descriptor) != digest:
+        raise SkipFile("changed", "its content changed while it was copied")
+
+
+def _set_rights(descriptor: int, rights: Rights) -> None:
+    """Set owner, then mode: a change of owner may clear bits of the mode."""
+    if hasattr(os, "fchown"):
+        with contextlib.suppress(OSError):  # only root may give files away
+            os.fchown(descriptor, rights.owner, rights.group)
+        os.fchmod(descriptor, rights.mode & PERMISSIONS)
+
+
+def _copy_attributes(original: int, descriptor: int) -> None:
+    """Copy what users attached to a file, such as tags, where the system keeps such things."""
+    if not hasattr(os, "listxattr"):
+        return
+    try:
+        for name in os.listxattr(original):
+            if name.startswith("user."):
+                os.setxattr(descriptor, name, os.getxattr(original, name))
+    except OSError as error:
+        if error.errno not in NO_ATTRIBUTES:
+            raise
+
+
+def _set_times(descriptor: int, path: bytes, times_ns: tuple[int, int]) -> None:
+    """Set the times of access and change; by name only where no open file will do (Windows)."""
+    if os.utime in os.supports_fd:
+        os.utime(descriptor, ns=times_ns)
+    else:
+        os.utime(path, ns=times_ns)

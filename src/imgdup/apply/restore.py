@@ -1,0 +1,243 @@
+"""One step of a journal -> undone: the file in its place again, and nothing overwritten.
+
+Not the journal but the files decide what there is to do, so a step that was killed at any moment
+can be undone, and so can an undo that was killed itself. A file in the target is touched only if it
+belongs to the step: the original is gone or set aside, or is in its place and this is its second
+name. Each function tells whether the file had to be restored; if not, it was in its place.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from imgdup.apply.actions import (
+    are_names_of_one_file,
+    is_link_to_keeper,
+    make_folder,
+    move,
+    remove,
+    sync_parent_if_possible,
+)
+from imgdup.apply.copying import Copy, copied
+from imgdup.apply.recheck import OCCUPIED, SkipFile, check_content
+from imgdup.apply.steps import Step
+
+
+def _is_placeholder(step: Step, path: bytes) -> bool:
+    """Tell the empty file that `move` makes on disks without hard links from one with content."""
+    if not os.path.lexists(path):
+        return False
+    status = os.lstat(path)
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0 < step.remove.size
+
+
+def _waits_elsewhere(step: Step) -> bool:
+    """Tell whether the file may be under another name of the step."""
+    names = (step.aside, step.part, step.to)
+    return any(os.path.lexists(name) for name in names if name)
+
+
+def _in_place(step: Step) -> os.stat_result | None:
+    """Look whether the file is where it was; SkipFile if another one is there."""
+    path = step.remove.path
+    if not os.path.lexists(path) or (_is_placeholder(step, path) and _waits_elsewhere(step)):
+        return None
+    try:
+        return check_content(step.remove)
+    except SkipFile as skip:
+        detail = f"a different file now exists at the original path ({skip.detail})"
+        raise SkipFile(OCCUPIED, detail) from skip
+
+
+def _was_in_place(step: Step) -> bool:
+    """Tell whether the file is in its place; if so, remove its second name beside it.
+
+    That name is removed only while the file still has its own: it may be the file itself.
+    """
+    status = _in_place(step)
+    if status is None:
+        return False
+    if os.path.lexists(step.aside):
+        if not os.path.samestat(os.lstat(step.remove.path), status):
+            raise SkipFile("changed", "another file took its name")
+        remove(step.aside)
+    return True
+
+
+def _put_in_place(step: Step, source: bytes) -> None:
+    """Give the file its own name again; an empty file that only holds that name goes first."""
+    if _is_placeholder(step, step.remove.path):
+        remove(step.remove.path)
+    make_folder(os.path.dirname(step.remove.path))
+    move(source, step.remove.path)
+
+
+def _restore_from_aside(step: Step) -> bool:
+    """Put back what was set aside when the run ended: whatever it is, it was there before."""
+    if not os.path.lexists(step.aside):
+        return False
+    _put_in_place(step, step.aside)
+    return True
+
+
+def check_still_there(step: Step) -> bool:
+    """Do nothing for a file that was restored before; SkipFile if it is not there now."""
+    if not _in_place(step):
+        raise SkipFile("missing", "it was restored before, and is gone since")
+    return False
+
+
+def undo_refused(step: Step) -> bool:
+    """Clean up after a step that was not carried out: the file was at most set aside."""
+    was_in_place = _was_in_place(step)
+    if not was_in_place and not _restore_from_aside(step):
+        raise SkipFile("missing", "this run did not remove it, and it is not there")
+    for name in step.temporary_names:
+        remove(name)
+    return not was_in_place
+
+
+def _undo_delete(step: Step) -> bool:
+    if _was_in_place(step):
+        return False
+    if _restore_from_aside(step):
+        return True
+    raise SkipFile("cannot-undo", f"it was deleted; {os.fsdecode(step.keep)} was kept instead")
+
+
+def _undo_trash(step: Step) -> bool:
+    if _was_in_place(step):
+        return False
+    raise SkipFile("cannot-undo", "it is in the trash: restore it from there")
+
+
+def _undo_move(step: Step) -> bool:
+    """Undo a move that may have been killed anywhere."""
+    to = step.to or b""
+    was_in_place = _was_in_place(step)
+    if was_in_place:
+        if are_names_of_one_file(step.remove.path, to):
+            _remove_from_target(step, to)
+    elif os.path.lexists(step.aside):
+        _remove_copy(step, to)
+        _restore_from_aside(step)
+    elif os.path.lexists(to):
+        _bring_back(step, to)
+    else:
+        _bring_back_copy(step)
+    remove(step.part)
+    remove(step.link)
+    return not was_in_place
+
+
+def _remove_from_target(step: Step, to: bytes) -> None:
+    """Remove what the step left in the target, unless it is the file itself by another path."""
+    remove(step.part)  # if it is a second name of the file, renaming to it would do nothing
+    os.rename(to, step.part)
+    if os.path.lexists(step.remove.path):
+        remove(step.part)
+    else:
+        move(step.part, to)
+
+
+def _bring_back(step: Step, to: bytes) -> None:
+    """Move the file back from the target; from another device, or another owner, copy it."""
+    status = _check_any_time(step, to)
+    if step.rights is None or status.st_uid == step.rights.owner:
+        try:
+            _put_in_place(step, to)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        else:
+            return _check_is(step, to, status)
+    os.rename(to, step.part)
+    _bring_back_copy(step)
+
+
+def _check_is(step: Step, to: bytes, status: os.stat_result) -> None:
+    """Make sure that what was moved back is the file that was checked; if not, it goes back."""
+    if not os.path.samestat(os.lstat(step.remove.path), status):
+        move(step.remove.path, to)
+        raise SkipFile("changed", f"{os.fsdecode(to)} was replaced while it was moved back")
+
+
+def _bring_back_copy(step: Step) -> None:
+    """Copy the file back from its temporary name in the target."""
+    make_folder(os.path.dirname(step.remove.path))
+    with _new_copy(step, step.part) as copy:
+        _put_in_place(step, copy.path)
+        copy.check_at(step.remove.path)
+
+
+@contextmanager
+def _new_copy(step: Step, source: bytes) -> Iterator[Copy]:
+    """Make a copy of the file beside its place, with the rights that the file had.
+
+    The time is that of the plan: another device may have rounded it.
+    """
+    remove(step.link)  # half a copy, of an undo that was killed
+    with copied(
+        source,
+        step.link,
+        step.remove.digest,
+        rights=step.rights,
+        mtime_ns=step.remove.mtime_ns,
+    ) as copy:
+        yield copy
+
+
+def _check_any_time(step: Step, path: bytes) -> os.stat_result:
+    """Make sure of size and content; another device may have rounded the time."""
+    time_ns = os.lstat(path).st_mtime_ns
+    return check_content(step.remove._replace(mtime_ns=time_ns), path)
+
+
+def _remove_copy(step: Step, copy: bytes) -> None:
+    """Remove what the run had brought to the target while the file still waits aside.
+
+    It first gets a temporary name. If that makes the file vanish from aside, it was the file itself
+    by another path.
+    """
+    if not os.path.lexists(copy):
+        return
+    if _is_placeholder(step, copy):
+        return remove(copy)
+    _check_any_time(step, copy)
+    remove(step.part)  # perhaps another name of the copy: then renaming would do nothing
+    os.rename(copy, step.part)
+    if not os.path.lexists(step.aside):
+        move(step.part, copy)
+        raise SkipFile("same-file", f"{os.fsdecode(copy)} is the file itself")
+
+
+def _undo_link(step: Step) -> bool:
+    """Put the file back in place of the link; if it is gone, a copy of the file that stayed."""
+    path = step.remove.path
+    remove(step.link)
+    if os.path.lexists(path) and is_link_to_keeper(step):
+        if os.path.lexists(step.aside):
+            os.replace(step.aside, path)
+            remove(step.aside)
+        else:
+            with _new_copy(step, step.keep) as copy:
+                os.replace(copy.path, path)
+                copy.check_at(path)
+        sync_parent_if_possible(path)
+        return True
+    if _was_in_place(step):
+        return False
+    if _restore_from_aside(step):
+        return True
+    raise SkipFile("missing", "the link is not there any more")
+
+
+UNDOING: Mapping[str, Callable[[Step], bool]] = {
+    "move": _undo_move,
+    "trash": _undo_trash,
+    "delete": _undo_delete,
+    "hardlink": _undo_link,
+    "symlink": _undo_link,
+}

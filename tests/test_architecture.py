@@ -122,7 +122,7 @@ def test_outside_packages_stay_in_their_homes(name):
 
 
 def test_public_names_resolve_and_are_all():
-    assert sorted(imgdup.__all__) == sorted(imgdup._HOMES)
+    assert sorted(imgdup.__all__) == sorted(imgdup._MODULES)
     for name in imgdup.__all__:
         assert getattr(imgdup, name).__name__ == name
 

@@ -1,4 +1,4 @@
-"""Find near-duplicate images: exactly, fast, and without losing one."""
+"""Find near-duplicate images: exactly, fast, and without losing a file."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from imgdup.api import ImageIndex
     from imgdup.build.settings import Settings
     from imgdup.errors import ImageError, ImgdupError
-    from imgdup.query.matches import Match
+    from imgdup.query.match import Match
     from imgdup.query.probe import hash_image
     from imgdup.system.limits import Limits
 
@@ -23,19 +23,24 @@ __all__ = [
     "hash_image",
 ]
 
-_HOMES = {
+_MODULES = {
     "ImageError": "errors",
     "ImageIndex": "api",
     "ImgdupError": "errors",
     "Limits": "system.limits",
-    "Match": "query.matches",
+    "Match": "query.match",
     "Settings": "build.settings",
     "hash_image": "query.probe",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``imgdup --help`` stays light."""
-    if name not in _HOMES:
+    """Import a public name when it is first used, so that ``imgdup --help`` starts at once."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'imgdup' has no attribute {name!r}")
-    return getattr(import_module(f"imgdup.{_HOMES[name]}"), name)
+    return getattr(import_module(f"imgdup.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names too, which may not be imported yet."""
+    return sorted({*globals(), *__all__})

@@ -7,10 +7,10 @@ from imgdup.system.limits import THREAD_VARIABLES
 
 
 def main() -> int:
-    """Run the command line in a process that it has for itself."""
+    """Run the command line in a process of its own, and return the exit code."""
     os.environ.update({name: "1" for name in THREAD_VARIABLES if name not in os.environ})
     try:
-        from imgdup.cli import main as run  # takes long enough for Ctrl-C to fall into it
+        from imgdup.cli import main as run  # inside the try: Ctrl-C may come during the import
 
         return run()
     except KeyboardInterrupt:

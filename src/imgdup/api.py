@@ -1,4 +1,4 @@
-"""The object that library users hold: an opened index, asked with images."""
+"""The object that library users hold: an opened index that answers questions about images."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.build import update as indexing
 from imgdup.build.settings import Progress, Settings
+from imgdup.build.update import update_index
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.keep import DEFAULT_RULES, parse_keep
 from imgdup.dedupe.plan import Plan
 from imgdup.hashing import PDQ_MAX_DISTANCE
-from imgdup.images.formats import OK, reason_of
 from imgdup.index import folder
 from imgdup.index.columns import images
-from imgdup.index.generation import Generation, open_generation
-from imgdup.query import matches as lookup
-from imgdup.query.matches import Match
+from imgdup.index.generation import Generation, describe, open_generation
+from imgdup.query.match import Match
+from imgdup.query.matches import QueryOptions, look_up
 from imgdup.query.row_pairs import RowPairs, Side, iter_row_pairs
-from imgdup.search.join import JoinStats
 
 if TYPE_CHECKING:
     from imgdup.query.probe import Image, Probe
@@ -34,8 +32,8 @@ DEFAULT_KEEP = ",".join(DEFAULT_RULES)
 class ImageIndex:
     """An index folder, opened for reading.
 
-    Use `open` or `build`; the generation that was current then is used as long as the object
-    lives, also when another process updates the index meanwhile.
+    Use `open` or `build`. The object keeps the generation that was current at that time, also when
+    another process updates the index.
     """
 
     def __init__(self, path: Path, current: folder.Current, generation: Generation) -> None:
@@ -46,11 +44,6 @@ class ImageIndex:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """Open an index folder; takes about a millisecond, whatever its size.
-
-        Parameters
-        ----------
-        path : path
-            The index folder, as ``.imgdup``.
 
         Raises
         ------
@@ -71,35 +64,34 @@ class ImageIndex:
         settings: Settings | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Index folders, or bring their index up to date, and open it.
+        """Index folders, or update their index, and open it.
 
-        Works in a script without a ``__main__`` guard, in a notebook and from standard input.
+        Works without a ``__main__`` guard, in a notebook and from standard input.
 
         Parameters
         ----------
         folders : path or sequence of paths
-            What to index; also single files.
+            Folders, or single files.
         path : path
-            The index folder to make or to update.
+            The index folder to create or to update.
         settings : Settings, optional
             Hash, workers, limits.
         progress : Progress, optional
-            Is told how far the run has come.
+            Is told how many files are done.
 
         Raises
         ------
         UsageError
-            If a folder is not there.
+            If a folder does not exist.
         ImgdupError
             As `imgdup.build.update.update_index` does.
         """
         several = [folders] if isinstance(folders, str | os.PathLike) else folders
-        named = [os.fspath(each) for each in several]
-        indexing.update_index(Path(path), named, settings, progress)
+        update_index(Path(path), [os.fspath(each) for each in several], settings, progress)
         return cls.open(path)
 
     def __len__(self) -> int:
-        """Count the rows: one a path, those of failed files included."""
+        """Return the number of rows: one per path, those of failed files included."""
         return len(self.generation)
 
     @property
@@ -109,12 +101,12 @@ class ImageIndex:
 
     @property
     def digest(self) -> str:
-        """A name of the generation's content, 32 hex digits."""
+        """A digest of the generation's content, 32 hex digits."""
         return self.generation.digest
 
     @property
     def bits(self) -> int:
-        """Length of the search hash."""
+        """The length of the search hash."""
         return self.generation.bits
 
     def path(self, row: int) -> bytes:
@@ -126,20 +118,26 @@ class ImageIndex:
         return self.generation.paths.rows_below(folder)
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """Return a column of facts, read-only, one row a path.
-
-        The names are those of `imgdup.index.columns`.
-        """
+        """Return a column of `imgdup.index.columns`, read-only, one entry per row."""
         return self.generation.arrays[name]
 
     def probe(self, image: "Image") -> "Probe":
         """Hash an image with the search hash of this index."""
-        from imgdup.query.probe import make_probe  # OpenCV, which most errors need not wait for
+        return self._probes(image, False)[0]
+
+    def _probes(self, image: "Image", orientations: bool) -> "list[Probe]":
+        """Hash an image, once or in its eight orientations."""
+        from imgdup.query.probe import make_oriented_probes, make_probe  # they load OpenCV
 
         parameters = self.generation.probe_parameters
-        return make_probe(image, parameters["hash"], parameters["bits"])
+        name, bits = parameters["hash"], parameters["bits"]
+        if orientations:
+            return make_oriented_probes(image, name, bits)
+        return [make_probe(image, name, bits)]
 
-    def within(self, image: "Image", max_distance: int | None = None) -> list[Match]:
+    def within(
+        self, image: "Image", max_distance: int | None = None, *, orientations: bool = False
+    ) -> list[Match]:
         """Find every indexed image within a distance of an image; exact.
 
         Parameters
@@ -150,6 +148,8 @@ class ImageIndex:
         max_distance : int, optional
             Largest accepted distance of the search hashes, in bits, inclusive. Default: that of
             the hash, 10 for 64 bits and 31 for 256.
+        orientations : bool
+            Whether to look up the image rotated and mirrored, too.
 
         Returns
         -------
@@ -163,71 +163,30 @@ class ImageIndex:
         ValueError
             If `max_distance` is not from 0 to the bits of the hash.
         """
-        return self.look_up(image, max_distance)
+        options = QueryOptions(max_distance)
+        return look_up(self.generation, self._probes(image, orientations), options)
 
-    def nearest(self, image: "Image", k: int, max_distance: int | None = None) -> list[Match]:
+    def nearest(
+        self, image: "Image", k: int, max_distance: int | None = None, *, orientations: bool = False
+    ) -> list[Match]:
         """Find the k indexed images nearest to an image; exact.
 
         Parameters
         ----------
-        image : path, bytes or ndarray
+        image, orientations
             As in `within`.
         k : int
-            How many at most, from 1.
+            How many matches at most, from 1.
         max_distance : int, optional
-            Largest accepted distance, in bits, inclusive; without it there is no limit.
+            Largest accepted distance, in bits, inclusive; by default there is no limit.
 
         Returns
         -------
         list of Match
-            Nearest first, ties in path order.
-
-        Raises
-        ------
-        ImageError, ValueError
-            As `within` does.
+            As `within` does; also the errors are the same.
         """
-        return self.look_up(image, max_distance, k)
-
-    def look_up(
-        self, image: "Image", max_distance: int | None = None, k: int | None = None
-    ) -> list[Match]:
-        """Find what is within a distance of an image, or the k nearest, or both.
-
-        Parameters
-        ----------
-        image : path, bytes or ndarray
-            As in `within`.
-        max_distance : int, optional
-            Default: that of the hash, 10 for 64 bits; none where `k` is given.
-        k : int, optional
-            How many at most.
-        """
-        return lookup.look_up(self.generation, self.probe(image), max_distance, k)
-
-    def look_up_many(
-        self,
-        probes: Sequence["Probe"],
-        max_distance: int | None = None,
-        k: int | None = None,
-        *,
-        strategy: str | None = None,
-        stats: JoinStats | None = None,
-    ) -> list[list[Match]]:
-        """Do as `look_up` for many probes at once; see `imgdup.query.matches.look_up_many`."""
-        return lookup.look_up_many(
-            self.generation, probes, max_distance, k, strategy=strategy, stats=stats
-        )
-
-    def look_up_turned(
-        self, image: "Image", max_distance: int | None = None, k: int | None = None
-    ) -> list[Match]:
-        """Do as `look_up` for the eight orientations of an image; each match comes once."""
-        from imgdup.query.probe import make_oriented_probes
-
-        parameters = self.generation.probe_parameters
-        probes = make_oriented_probes(image, parameters["hash"], parameters["bits"])
-        return lookup.look_up_turned(self.generation, probes, max_distance, k)
+        options = QueryOptions(max_distance, k)
+        return look_up(self.generation, self._probes(image, orientations), options)
 
     def pairs(
         self, max_distance: int = PDQ_MAX_DISTANCE, *, by: str = "pdq", other: Self | None = None
@@ -241,17 +200,17 @@ class ImageIndex:
         by : str
             ``"pdq"`` or ``"search"``: which hash is compared.
         other : ImageIndex, optional
-            An index of the same hash; then pairs are across the two.
+            An index of the same hash; then each pair has one image of each index.
 
         Yields
         ------
         RowPairs
-            Rows of the one and of the other, distances, and which are duplicates.
+            Rows of both sides, distances, and which pairs are duplicates.
 
         Raises
         ------
         ValueError
-            If `max_distance` is out of range or `by` is another word.
+            If `max_distance` is out of range or `by` is unknown.
         """
         right = None if other is None else Side(other, images(other))
         return iter_row_pairs(Side(self, images(self)), right, max_distance, by=by)
@@ -263,7 +222,7 @@ class ImageIndex:
         keep: str = DEFAULT_KEEP,
         protect: Sequence[str | os.PathLike[str]] = (),
     ) -> Duplicates:
-        """Find the duplicates and decide which file of each group stays; changes nothing.
+        """Find the duplicates and decide which file of each group to keep; changes nothing.
 
         Parameters
         ----------
@@ -272,7 +231,7 @@ class ImageIndex:
         keep : str
             Rules, the first difference decides; as ``imgdup dedupe --keep``.
         protect : sequence of paths
-            Folders whose files always stay.
+            Folders whose files are always kept.
 
         Returns
         -------
@@ -282,7 +241,7 @@ class ImageIndex:
         Raises
         ------
         UsageError
-            If there is no such rule, or a folder is not in the index.
+            If a rule is unknown, or a folder is not in the index.
         ValueError
             If `max_distance` is not from 0 to 256.
         """
@@ -290,23 +249,13 @@ class ImageIndex:
         return find_duplicates(self, options)
 
     def plan(self, max_distance: int = PDQ_MAX_DISTANCE, **options: Any) -> Plan:
-        """Plan the removal of duplicates: what `groups` decides, as data for `imgdup apply`."""
+        """Plan the removal of duplicates: what `groups` decides, as data for ``imgdup apply``."""
         return self.groups(max_distance, **options).plan()
 
     def info(self) -> dict[str, Any]:
-        """Tell what the index holds; the keys are those of ``imgdup info --json``."""
-        status = self.column("status")
-        reasons, counts = np.unique(status[status != OK], return_counts=True)
-        failed = {reason_of(r): n for r, n in zip(reasons.tolist(), counts.tolist(), strict=True)}
-        head = self.generation.head
+        """Return what the index holds; the keys are those of ``imgdup info --json``."""
         return {
-            "images": int((status == OK).sum()),
-            "distinct_hashes": len(self.generation.tree),
-            "hash": head["hash"],
-            "bits": head["bits"],
-            "parameters": head["parameters"],
-            "roots": [os.fsdecode(root) for root in self.roots if root],
-            "failed": failed,
+            **describe(self.generation),
             "bytes": sum(f.stat().st_size for f in self.folder.rglob("*") if f.is_file()),
             "built": datetime.fromisoformat(self.current.built).isoformat(),
             "version": self.current.version,

@@ -10,6 +10,7 @@ import pytest
 from imgdup import ImageIndex
 from imgdup.index import folder, store
 from imgdup.query import check_index as check
+from imgdup.query.matches import QueryOptions, look_up
 from imgdup.query.probe import Probe
 
 VERSION_1 = make_frozen.path().parents[1] / "1"
@@ -40,7 +41,7 @@ def test_it_answers(index, strategy):
     pdq = np.zeros((1, 4), np.uint64)
     probe = Probe(np.array([[1]], np.uint64), pdq, 100, b"")
 
-    (matches,) = index.look_up_many([probe], 2, strategy=strategy)
+    matches = look_up(index.generation, [probe], QueryOptions(2, strategy=strategy))
 
     assert [(m.distance, m.row, m.duplicate) for m in matches] == [
         (0, 1, True), (0, 2, True), (1, 0, True), (2, 4, False), (2, 5, True),

@@ -168,13 +168,13 @@ def test_other_hashes_are_indexed_and_found(photos, tmp_path, name, bits):
 
 
 @pytest.mark.parametrize("turn", range(1, 8))
-def test_a_turned_picture_is_found_and_how_it_was_turned_is_told(index, photos, turn):
+def test_a_rotated_picture_is_found_and_its_orientation_is_given(index, photos, turn):
     pixels = cv2.imread(str(photos / "q07.png"))[..., ::-1]
-    turned = np.rot90(pixels, turn % 4)
-    turned = np.ascontiguousarray(turned[:, ::-1] if turn >= 4 else turned)
+    rotated = np.rot90(pixels, turn % 4)
+    rotated = np.ascontiguousarray(rotated[:, ::-1] if turn >= 4 else rotated)
 
-    plain = index.look_up(turned, 4)
-    matches = index.look_up_turned(turned, 4)
+    plain = index.within(rotated, 4)
+    matches = index.within(rotated, 4, orientations=True)
 
     assert "q07.png" not in [m.path.name for m in plain]
     match = next(m for m in matches if m.path.name == "q07.png")
@@ -211,21 +211,3 @@ def test_groups_and_the_plan_agree_and_filter_a_data_set(index, photos):
     assert len(plan.removals) == len(found.groups.removed)
     assert {name for name in kept if name.startswith("q")} == {f"q{i:02}.png" for i in range(12)}
     assert len(kept) + len(plan.removals) == len(paths)
-
-
-@pytest.mark.parametrize("strategy", ["tree", "bands", "scan", None])
-def test_many_probes_find_what_each_finds_alone(index, photos, strategy):
-    paths = sorted(photos.iterdir())
-    probes = [index.probe(path) for path in paths]
-
-    together = index.look_up_many(probes, 12, strategy=strategy)
-
-    assert together == [index.look_up(path, 12) for path in paths]
-
-
-def test_many_probes_find_their_nearest(index, photos):
-    paths = sorted(photos.iterdir())[:5]
-    probes = [index.probe(path) for path in paths]
-
-    assert index.look_up_many(probes, k=3) == [index.nearest(path, 3) for path in paths]
-    assert index.look_up_many([]) == []

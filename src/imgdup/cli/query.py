@@ -19,14 +19,15 @@ from imgdup.cli.printing import (
     write_bytes,
     write_text,
 )
-from imgdup.errors import UsageError
+from imgdup.errors import ImageError, UsageError
 from imgdup.output.codecs import shown
 from imgdup.output.results import MatchRow, match_json, match_lines, match_nulls, match_table
 from imgdup.system.paths import absolute, check_exists
 
 if TYPE_CHECKING:
+    from imgdup.api import ImageIndex
     from imgdup.build.sources import Tally
-    from imgdup.cli.asking import Asked
+    from imgdup.query.matches import FileMatches
 
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
 
@@ -75,25 +76,58 @@ def query(
     """
     from imgdup.api import ImageIndex
     from imgdup.build.sources import Tally
-    from imgdup.cli.asking import Asked, QueryOptions
+    from imgdup.query.matches import QueryOptions, query_files
 
     index = ImageIndex.open(find_index(index_folder))
     check_range(max_dist, index.bits)
     if k and (strategy or explain):
         raise UsageError("-k always uses the tree: leave out --strategy and --explain")
-    tally = Tally()
-    asked = Asked(index, QueryOptions(max_dist, k, strategy, orientations, explain))
-    matches: Iterable[MatchRow] = asked.matches(_probe_files(probes, null, tally))
+    tally, seen = Tally(), _Seen(index, orientations)
+    files = _probe_files(probes, null, tally)
+    options = QueryOptions(max_dist, k, strategy, orientations)
+    answers = query_files(index.generation, files, options, report=note if explain else None)
+    matches: Iterable[MatchRow] = seen.rows(answers)
     if montage or on_terminal():
         matches = list(matches)
     _print_matches(matches, as_json=as_json, null=null)
-    if on_terminal() and asked.read and not matches:
+    if on_terminal() and seen.read and not matches:
         note("no match")
     if montage:
         from imgdup.output.montage import save_montage
 
-        save_montage(montage, matches, probes=asked.read)
-    return _exit_code(asked, tally)
+        save_montage(montage, matches, probes=seen.read)
+    return _exit_code(seen, tally)
+
+
+class _Seen:
+    """Which probes were read and which were not, noted while their matches pass.
+
+    Attributes
+    ----------
+    read : list of bytes
+        Absolute paths of the probes that could be read.
+    failures : list of (bytes, ImageError)
+        The other probes, and why they could not be read.
+    """
+
+    def __init__(self, index: "ImageIndex", orientations: bool) -> None:
+        self.read: list[bytes] = []
+        self.failures: list[tuple[bytes, ImageError]] = []
+        self._index = index
+        self._orientations = orientations
+
+    def rows(self, answers: "Iterable[FileMatches]") -> Iterator[MatchRow]:
+        """Yield the matches of each probe, as rows to print."""
+        for answer in answers:
+            if answer.error is not None:
+                self.failures.append((answer.file, answer.error))
+                continue
+            probe = absolute(answer.file)
+            self.read.append(probe)
+            for match in answer.matches:
+                path = self._index.path(match.row)
+                orientation = match.orientation if self._orientations else None
+                yield MatchRow(probe, path, *match[1:6], path == probe, orientation)
 
 
 def _probe_files(probes: Sequence[str], null: bool, tally: "Tally") -> Iterator[bytes]:
@@ -130,13 +164,13 @@ def _print_matches(matches: Iterable[MatchRow], *, as_json: bool, null: bool) ->
         write_bytes(match_lines(matches))
 
 
-def _exit_code(asked: "Asked", tally: "Tally") -> int:
+def _exit_code(seen: _Seen, tally: "Tally") -> int:
     """Name what could not be read; return 3 if some could, 1 if none could, 0 if all could."""
     encoding = sys.stderr.encoding
-    for path, error in asked.failures:
+    for path, error in seen.failures:
         note(f"imgdup: {shown(path, encoding)}: {error}")
     for folder, reason in tally.unlisted:
         note(f"imgdup: {shown(folder, encoding)}: not searched ({reason})")
-    if asked.failures or tally.unlisted:
-        return 3 if asked.read else 1
+    if seen.failures or tally.unlisted:
+        return 3 if seen.read else 1
     return 0

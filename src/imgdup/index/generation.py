@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.hashing import HASHERS, PARAMETERS_VERSION
+from imgdup.images.formats import OK, reason_of
 from imgdup.index import store
 from imgdup.index.columns import IDENTITY, IDENTITY_FORM, TextColumn, failure_detail, fields
 from imgdup.index.paths import Paths, resolved_root
@@ -196,6 +197,20 @@ def open_generation(file: Path) -> Generation:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise IndexFormatError(f"{file}: damaged or forged ({error!r}); index again") from error
     return generation
+
+
+def describe(generation: Generation) -> dict[str, Any]:
+    """Return counts and parameters, by the keys of ``imgdup info --json``."""
+    status = generation.arrays["status"]
+    reasons, counts = np.unique(status[status != OK], return_counts=True)
+    failed = {reason_of(r): n for r, n in zip(reasons.tolist(), counts.tolist(), strict=True)}
+    return {
+        "images": int((status == OK).sum()),
+        "distinct_hashes": len(generation.tree),
+        **generation.parameters,
+        "roots": [os.fsdecode(root) for root in generation.roots if root],
+        "failed": failed,
+    }
 
 
 def _scan_options(root: Mapping[str, Any]) -> ScanOptions:

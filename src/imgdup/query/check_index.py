@@ -12,9 +12,9 @@ from imgdup.images.formats import OK, REASONS
 from imgdup.index import store
 from imgdup.index.columns import Rows, images
 from imgdup.index.generation import Generation
-from imgdup.query.matches import within
+from imgdup.query.nearby import iter_within
 from imgdup.query.probe import Probe, probe_files
-from imgdup.search.hamming import Matches, scan_within, to_hex
+from imgdup.search.hamming import Hashes, Matches, scan_within, to_hex
 from imgdup.search.planner import STRATEGIES
 from imgdup.system.limits import Limits
 from imgdup.system.paths import path_key
@@ -132,13 +132,25 @@ def _check_answers(index: CheckedIndex) -> Iterator[str]:
     for max_distance in DISTANCES:
         expected = scan_within(by_row, probes, max_distance)
         for strategy in STRATEGIES:
-            found = within(index.generation, probes, max_distance, strategy)
+            found = _within(index.generation, probes, max_distance, strategy)
             if not _equal(found, expected):
                 yield f"the {strategy} misses matches at distance {max_distance}; index again"
         if len(tree) <= MAX_PEER_HASHES and not _peer_agrees(
             by_row, probes, expected, max_distance
         ):
             yield f"the vptree package finds other matches at distance {max_distance}"
+
+
+def _within(generation: Generation, probes: Hashes, max_distance: int, strategy: str) -> Matches:
+    """Look up the probes, and sort the matches of each as a scan does."""
+    each = [
+        (near.indices[order], near.distances[order])
+        for near in iter_within(generation, probes, max_distance, strategy)
+        for order in [np.lexsort((near.indices, near.distances))]
+    ]
+    offsets = np.cumsum([0, *(len(indices) for indices, _ in each)])
+    indices, bits = (np.concatenate(columns) for columns in zip(*each, strict=True))
+    return Matches(offsets, indices, bits)
 
 
 def _equal(left: Matches, right: Matches) -> bool:

@@ -1,248 +1,235 @@
-"""A generation and a probe -> the indexed images near it, nearest first, ties in path order."""
+"""An index and files or probes -> the indexed images near each picture, streamed.
 
-import os
-from collections.abc import Iterable, Sequence
-from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+Pictures are looked up thousands at a time, because some strategies need many, but the matches of
+only one picture at a time exist as `Match`.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from imgdup.hashing import HASHERS, PDQ_MAX_DISTANCE, PDQ_MIN_QUALITY
+from imgdup.errors import ImageError
+from imgdup.hashing import HASHERS
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.generation import Generation
-from imgdup.search.hamming import WORD_BITS, Matches, check_max_distance, distances
-from imgdup.search.join import JoinStats, find_within
-from imgdup.search.planner import Choice, plan
+from imgdup.query.match import Match, matches_of, near_rows
+from imgdup.query.nearby import Nearby, iter_nearest, iter_within, plan_within
+from imgdup.search.join import JoinStats
+from imgdup.search.planner import explain
 
 if TYPE_CHECKING:
-    from imgdup.query.probe import Probe
+    from imgdup.query.probe import Probe, Probes
+    from imgdup.workers.pool import Pool
 
-Rows = npt.NDArray[np.int64]
+MAX_PROBES = 10_000  # looked up at once: enough for bands to pay, few enough to wait for
 
 
-class Match(NamedTuple):
-    """An indexed image near a probe.
+@dataclass(frozen=True)
+class QueryOptions:
+    """What to look for.
 
-    Parameters
+    Attributes
     ----------
-    path : Path
-        Absolute.
-    distance : int
-        Hamming distance of the search hashes, in bits.
-    pdq_distance : int
-        Hamming distance of the PDQ hashes, in bits of 256.
-    duplicate : bool
-        Whether it is the same picture: PDQ distance at most 31 and both qualities at least 50,
-        or the same bytes.
-    width, height : int
-        In pixels, upright.
-    row : int
-        Its row in the index.
-    orientation : str
-        How the probe was turned to match, one of `imgdup.images.gray.ORIENTATIONS`.
+    max_distance : int, optional
+        Largest accepted distance, in bits, inclusive. Default: that of the hash, as in
+        `imgdup.hashing.HASHERS`; none where `k` is given.
+    k : int, optional
+        How many matches of each picture at most.
+    strategy : str, optional
+        ``"tree"``, ``"bands"`` or ``"scan"``; by default the planner chooses. The matches are the
+        same. With `k` it is always the tree.
+    orientations : bool
+        Whether `query_files` looks up each picture in its eight orientations.
     """
 
-    path: Path
-    distance: int
-    pdq_distance: int
-    duplicate: bool
-    width: int
-    height: int
-    row: int
-    orientation: str = ORIENTATIONS[0]
+    max_distance: int | None = None
+    k: int | None = None
+    strategy: str | None = None
+    orientations: bool = False
+
+
+@dataclass
+class QueryStats:
+    """What a look-up has done so far.
+
+    Attributes
+    ----------
+    n_probes, n_matches : int
+    compared : JoinStats
+        Counts the hashes that were compared; not with `QueryOptions.k`.
+    seconds : float
+        Spent on the search, without decoding and printing.
+    """
+
+    n_probes: int = 0
+    n_matches: int = 0
+    compared: JoinStats = field(default_factory=JoinStats)
+    seconds: float = 0.0
+
+
+class FileMatches(NamedTuple):
+    """The answer for one file: its matches, or why it could not be read."""
+
+    file: bytes
+    matches: Iterator[Match]
+    error: ImageError | None = None
 
 
 def default_distance(generation: Generation) -> int:
-    """Return the largest distance that a query accepts unless told otherwise, in bits."""
+    """Return the largest distance that a query accepts by default, in bits."""
     return HASHERS[generation.head["hash"]].max_distance[generation.bits]
 
 
-def look_up(
+def query_files(
     generation: Generation,
-    probe: "Probe",
-    max_distance: int | None = None,
-    k: int | None = None,
-) -> list[Match]:
-    """Find the indexed images near a probe; see `look_up_many`."""
-    return look_up_many(generation, [probe], max_distance, k)[0]
-
-
-def look_up_many(
-    generation: Generation,
-    probes: Sequence["Probe"],
-    max_distance: int | None = None,
-    k: int | None = None,
+    files: Iterable[bytes],
+    options: QueryOptions | None = None,
     *,
-    strategy: str | None = None,
-    stats: JoinStats | None = None,
-) -> list[list[Match]]:
-    """Find the indexed images near each of some probes.
+    pool: "Pool | None" = None,
+    report: Callable[[str], None] | None = None,
+) -> Iterator[FileMatches]:
+    """Find the indexed images near each of many files.
 
     Parameters
     ----------
     generation : Generation
         The opened index.
-    probes : sequence of Probe
-        From `imgdup.query.probe`.
-    max_distance : int, optional
-        Largest accepted distance, in bits, inclusive. Default: that of the hash, as in
-        `imgdup.hashing.HASHERS`; none where `k` is given.
-    k : int, optional
-        How many at most.
-    strategy : str, optional
-        ``"tree"``, ``"bands"`` or ``"scan"``; all give the same. By default the planner chooses.
-    stats : JoinStats, optional
-        Counts the hashes that are compared; not for `k`.
+    files : iterable of bytes
+        Paths; read as they are needed.
+    options : QueryOptions, optional
+        What to look for.
+    pool : Pool, optional
+        Processes that decode, as for `imgdup.query.probe.probe_files`.
+    report : callable, optional
+        Is called with lines of text that tell the plan, and what the search has cost.
 
-    Returns
-    -------
-    list of list of Match
-        For each probe, nearest first, ties in path order.
+    Yields
+    ------
+    FileMatches
+        One answer for each file, in the order of the files.
+
+    Raises
+    ------
+    ValueError, IndexFormatError
+        As `look_up_each` does.
+    """
+    from imgdup.query.probe import probe_files
+
+    options = options or QueryOptions()
+    n_files = MAX_PROBES // (len(ORIENTATIONS) if options.orientations else 1)
+    rest = iter(files)
+    while block := list(islice(rest, n_files)):
+        parameters, orientations = generation.probe_parameters, options.orientations
+        answers = list(probe_files(block, parameters, orientations=orientations, pool=pool))
+        pictures = [answer for answer in answers if not isinstance(answer, ImageError)]
+        found = look_up_each(generation, pictures, options, report=report)
+        for file, answer in zip(block, answers, strict=True):
+            if isinstance(answer, ImageError):
+                yield FileMatches(file, iter(()), answer)
+            else:
+                yield FileMatches(file, next(found))
+        next(found, None)  # lets it report
+
+
+def look_up(
+    generation: Generation, probes: "Probes", options: QueryOptions | None = None
+) -> list[Match]:
+    """Find the indexed images near one picture; see `look_up_each`."""
+    return list(chain.from_iterable(look_up_each(generation, [probes], options)))
+
+
+def look_up_each(
+    generation: Generation,
+    pictures: Sequence["Probes"],
+    options: QueryOptions | None = None,
+    *,
+    report: Callable[[str], None] | None = None,
+) -> Iterator[Iterator[Match]]:
+    """Find the indexed images near each of some pictures.
+
+    Parameters
+    ----------
+    generation : Generation
+        The opened index.
+    pictures : sequence of lists of Probe
+        The probes of each picture: one, or one for each of its orientations.
+    options : QueryOptions, optional
+        What to look for.
+    report : callable, optional
+        As for `query_files`.
+
+    Yields
+    ------
+    iterator of Match
+        For each picture its matches, nearest first, ties in path order. An image that matches in
+        several orientations comes once, in the one that is nearest.
 
     Raises
     ------
     ValueError
-        If `max_distance` is not from 0 to the bits of the hash, `k` is less than 1, or
-        `strategy` is another word.
+        If `max_distance` is not from 0 to the bits of the hash, `k` is less than 1, or the
+        strategy is unknown.
     IndexFormatError
-        If the index names rows that it does not have.
+        If the index, which may be forged, names rows that it does not have.
     """
+    options = options or QueryOptions()
+    probes = [probe for picture in pictures for probe in picture]
     if not probes:
-        return []
+        return
+    stats = QueryStats(len(probes))
+    if report is not None:
+        _report_plan(generation, options, len(probes), report)
+    found = _search(generation, probes, options, stats if report else None)
+    for picture in pictures:
+        started = time.perf_counter()
+        near = near_rows(generation, list(islice(found, len(picture))), options.k)
+        stats.seconds += time.perf_counter() - started
+        stats.n_matches += len(near.rows)
+        yield matches_of(generation, picture, near)
+    next(found, None)  # there is none: the search ends and releases what it holds
+    if report is not None:
+        _report_stats(stats, report)
+
+
+def _search(
+    generation: Generation,
+    probes: Sequence["Probe"],
+    options: QueryOptions,
+    stats: QueryStats | None,
+) -> Iterator[Nearby]:
+    """Find the distinct hashes near each probe."""
     hashes = np.concatenate([probe.hashes for probe in probes])
-    if k is None:
-        limit = default_distance(generation) if max_distance is None else max_distance
-        found = within(generation, hashes, limit, strategy, stats)
-        return [_as_matches(generation, p, _one(found, i)) for i, p in enumerate(probes)]
-    nearest = generation.tree.nearest(hashes, k, max_distance=max_distance)
-    return [
-        _as_matches(generation, p, _with_ties(generation, p, _one(nearest, i), k))[:k]
-        for i, p in enumerate(probes)
-    ]
+    if options.k is not None:
+        return iter_nearest(generation, hashes, options.k, options.max_distance)
+    limit = options.max_distance
+    if limit is None:
+        limit = default_distance(generation)
+    compared = None if stats is None else stats.compared
+    return iter_within(generation, hashes, limit, options.strategy, compared)
 
 
-def within(
-    generation: Generation,
-    hashes: npt.NDArray[np.uint64],
-    max_distance: int,
-    strategy: str | None,
-    stats: JoinStats | None = None,
-) -> Matches:
-    """Find the classes of equal hashes within a distance of each hash, in the way that is asked."""
-    strategy = strategy or plan_within(generation, len(hashes), max_distance).strategy
-    tree = generation.tree
-    if strategy == "bands":
-        return find_within(tree.by_row(), hashes, max_distance, stats=stats)
-    if stats is not None:
-        everything = len(tree) * len(hashes)
-        is_tree = strategy == "tree"
-        stats.n_compared += tree.n_visited(hashes, max_distance) if is_tree else everything
-    return tree.within(hashes, max_distance, strategy=strategy)
+def _report_plan(
+    generation: Generation, options: QueryOptions, n_probes: int, report: Callable[[str], None]
+) -> None:
+    """Report what each strategy would cost, and which one is used."""
+    limit = options.max_distance
+    if limit is None:
+        limit = default_distance(generation)
+    for line in explain(plan_within(generation, n_probes, limit)):
+        report(line)
+    if options.strategy:
+        report(f"strategy {options.strategy} was asked for")
 
 
-def plan_within(generation: Generation, n_probes: int, max_distance: int) -> Choice:
-    """Plan a look-up of so many probes; `max_distance` is checked."""
-    tree = generation.tree
-    words = generation.bits // WORD_BITS
-    max_distance = check_max_distance(max_distance, words)
-    skew = generation.band_skew
-    visited = tree.visited_fractions.tolist()
-    return plan(len(tree), words, n_probes, max_distance, visited, skew)
-
-
-def _one(found: Matches, i: int) -> Matches:
-    """Return the matches of probe `i` alone."""
-    start, stop = found.offsets[i : i + 2].tolist()
-    return Matches(found.offsets[:2] * 0, found.indices[start:stop], found.distances[start:stop])
-
-
-def _with_ties(generation: Generation, probe: "Probe", nearest: Matches, k: int) -> Matches:
-    """Add what is as near as the last of k, since ties are broken by path."""
-    if len(nearest.distances) < k:
-        return nearest
-    return generation.tree.within(probe.hashes, int(nearest.distances[-1]))
-
-
-def look_up_turned(
-    generation: Generation,
-    probes: Iterable["Probe"],
-    max_distance: int | None = None,
-    k: int | None = None,
-) -> list[Match]:
-    """Find the images near any orientation of a probe; each once, as it matches best.
-
-    Parameters are those of `look_up`; the probes come from `make_oriented_probes`.
-    """
-    return best_matches(look_up_many(generation, list(probes), max_distance, k), k)
-
-
-def best_matches(found: Iterable[Sequence[Match]], k: int | None = None) -> list[Match]:
-    """Merge the matches of several probes of one picture: each image once, as it matches best."""
-    best: dict[int, Match] = {}
-    for match in chain.from_iterable(found):
-        if match.row not in best or match.distance < best[match.row].distance:
-            best[match.row] = match
-    return sorted(best.values(), key=lambda match: (match.distance, match.row))[:k]
-
-
-def _as_matches(generation: Generation, probe: "Probe", found: Matches) -> list[Match]:
-    """Turn the matches of one probe in the tree into indexed images."""
-    rows, bits = _rows(generation, found)
-    order = np.lexsort((rows, bits))
-    rows, bits = rows[order], bits[order]
-    arrays = generation.arrays
-    pdq = distances(arrays["pdq"][rows], probe.pdq)
-    facts: list[Any] = [
-        [Path(os.fsdecode(generation.paths[row])) for row in rows.tolist()],
-        bits.tolist(),
-        pdq.tolist(),
-        _are_duplicates(generation, probe, rows, pdq).tolist(),
-        arrays["width"][rows].tolist(),
-        arrays["height"][rows].tolist(),
-        rows.tolist(),
-        [probe.orientation] * len(rows),
-    ]
-    return [Match(*values) for values in zip(*facts, strict=True)]
-
-
-def _rows(generation: Generation, found: Matches) -> tuple[Rows, Rows]:
-    """Expand classes of equal hashes to rows and the distance of each."""
-    offsets, class_rows = generation.class_offsets, generation.class_rows
-    starts, stops = offsets[found.indices], offsets[found.indices + 1]
-    pieces = [class_rows[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-    rows = generation.checked_rows(np.concatenate([np.zeros(0, np.int64), *pieces]))
-    return rows, np.repeat(found.distances, [len(piece) for piece in pieces]).astype(np.int64)
-
-
-def _are_duplicates(
-    generation: Generation, probe: "Probe", rows: Rows, pdq: Rows
-) -> npt.NDArray[np.bool_]:
-    same = np.zeros(len(rows), bool)
-    if probe.digest:
-        digest = np.frombuffer(probe.digest, np.uint8)
-        same = (generation.arrays["digest"][rows] == digest).all(axis=1)
-    quality = np.minimum(generation.arrays["quality"][rows], probe.quality)
-    return are_duplicates(pdq, quality, same)
-
-
-def are_duplicates(
-    pdq_distances: npt.NDArray[Any], quality: npt.NDArray[Any], same_bytes: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
-    """Tell of pairs whether they are the same picture.
-
-    Parameters
-    ----------
-    pdq_distances : ndarray of int
-        In bits.
-    quality : ndarray of int
-        PDQ quality of the worse of each two.
-    same_bytes : ndarray of bool
-
-    Returns
-    -------
-    ndarray of bool
-    """
-    near = (pdq_distances <= PDQ_MAX_DISTANCE) & (quality >= PDQ_MIN_QUALITY)
-    return np.asarray(near | same_bytes)
+def _report_stats(stats: QueryStats, report: Callable[[str], None]) -> None:
+    """Report what the search has cost."""
+    matches = "match" if stats.n_matches == 1 else "matches"
+    probes = "probe" if stats.n_probes == 1 else "probes"
+    report(
+        f"{stats.compared.n_compared:,} hashes visited, {stats.n_matches:,} {matches} of "
+        f"{stats.n_probes:,} {probes}, {stats.seconds:.6f} s"
+    )

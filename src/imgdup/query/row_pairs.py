@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from imgdup.hashing import PDQ_MIN_QUALITY
 from imgdup.index.columns import RowNumbers, Rows
-from imgdup.query.matches import are_duplicates
+from imgdup.query.match import are_duplicates
 from imgdup.search.equal import expand, group_equal
 from imgdup.search.hamming import distances
 from imgdup.search.join import JoinStats, iter_pairs

@@ -1,0 +1,224 @@
+"""Looking up many pictures: the matches of each, streamed, the same for each strategy.
+
+Oracle: `matches_by_loops`, two loops that compare integers and share no code with the search.
+"""
+
+import tracemalloc
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from make_sample import encode, photo
+
+from imgdup import ImageIndex
+from imgdup.build.settings import Settings
+from imgdup.errors import IndexFormatError
+from imgdup.query import match as matching
+from imgdup.query import matches, nearby
+from imgdup.query.matches import QueryOptions, look_up, look_up_each, query_files
+from imgdup.workers.pool import inline
+from made_generation import a_probe, made_generation
+
+STRATEGIES = ("tree", "bands", "scan")
+HASHES = st.lists(st.integers(0, 63), min_size=1, max_size=40)  # few bits: many ties
+ORIENTATIONS = ("none", "rotate-90", "rotate-180")
+
+
+def matches_by_loops(hashes, failed, picture, max_distance, k):
+    """(distance, row, orientation) of the nearest rows of one picture."""
+    found = []
+    for row, value in enumerate(hashes):
+        if row not in failed:
+            distance, number = min((((value ^ p).bit_count()), i) for i, p in enumerate(picture))
+            if distance <= max_distance:
+                found.append((distance, row, ORIENTATIONS[number]))
+    return sorted(found)[:k]
+
+
+def as_probes(picture):
+    return [
+        a_probe(value, orientation=orientation)
+        for value, orientation in zip(picture, ORIENTATIONS, strict=False)
+    ]
+
+
+@given(
+    hashes=HASHES,
+    pictures=st.lists(st.lists(st.integers(0, 63), min_size=1, max_size=3), max_size=5),
+    max_distance=st.integers(0, 7),
+    k=st.none() | st.integers(1, 50),
+    strategy=st.sampled_from([None, *STRATEGIES]),
+    data=st.data(),
+)
+def test_matches_of_many_pictures_equal_two_loops(
+    hashes, pictures, max_distance, k, strategy, data
+):
+    failed = data.draw(st.sets(st.integers(0, len(hashes) - 1), max_size=3))
+    generation = made_generation(hashes, failed=failed)
+    options = QueryOptions(max_distance, k, strategy)
+
+    found = [
+        [(match.distance, match.row, match.orientation) for match in each]
+        for each in look_up_each(generation, [as_probes(p) for p in pictures], options)
+    ]
+
+    assert found == [matches_by_loops(hashes, failed, p, max_distance, k) for p in pictures]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("held", [1, 7, 1 << 22])
+def test_matches_do_not_depend_on_how_many_are_held(monkeypatch, strategy, held):
+    monkeypatch.setattr(nearby, "MAX_HELD", held)
+    monkeypatch.setattr(matching, "ROWS_TOGETHER", 3)
+    values = [number * 37 % 64 for number in range(50)]
+    pictures = [[value] for value in values]
+
+    found = look_up_each(
+        made_generation(values), map_probes(pictures), QueryOptions(3, strategy=strategy)
+    )
+
+    assert [[(m.distance, m.row) for m in each] for each in found] == [
+        [(d, row) for d, row, _ in matches_by_loops(values, (), p, 3, None)] for p in pictures
+    ]
+
+
+def map_probes(pictures):
+    return [as_probes(picture) for picture in pictures]
+
+
+def peak_of_a_query(n_rows, n_probes, options):
+    """Number of matches, and the most memory that was taken at once, in bytes."""
+    generation = made_generation(list(range(n_rows)))
+    pictures = map_probes([[number % n_rows] for number in range(n_probes)])
+    list(islice(next(look_up_each(generation, pictures[:1], options)), 1))  # loads what is lazy
+    tracemalloc.start()
+    n_matches = sum(1 for each in look_up_each(generation, pictures, options) for _ in each)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return n_matches, peak
+
+
+@pytest.mark.parametrize(
+    "options", [QueryOptions(64, strategy="tree"), QueryOptions(64, strategy="scan"),
+                QueryOptions(k=800)],
+    ids=["tree", "scan", "nearest"],
+)  # fmt: skip
+def test_memory_does_not_grow_with_the_number_of_matches(monkeypatch, options):
+    monkeypatch.setattr(nearby, "MAX_HELD", 1 << 13)
+
+    n_matches, peak = peak_of_a_query(800, 640, options)
+
+    assert n_matches == 800 * 640
+    assert peak < 16 * n_matches  # the bare numbers of all matches would take more
+
+
+def test_matches_by_bands_are_held_as_numbers_only():
+    n_matches, peak = peak_of_a_query(800, 320, QueryOptions(64, strategy="bands"))
+
+    assert n_matches == 800 * 320
+    assert peak < 100 * n_matches  # as matches they would take over 400 bytes each
+
+
+def test_a_duplicate_has_near_pdq_hashes_and_structure_or_the_same_bytes():
+    generation = made_generation(
+        [0] * 5, pdq=[0, (1 << 31) - 1, (1 << 32) - 1, 0, (1 << 40) - 1],
+        quality=[50, 100, 100, 49, 0],
+    )  # fmt: skip
+    same_bytes = generation.arrays["digest"][4].tobytes()
+
+    found = look_up(generation, [a_probe(0, pdq=0, digest=same_bytes)], QueryOptions(0))
+
+    assert [m.duplicate for m in found] == [True, True, False, False, True]
+    assert [m.pdq_distance for m in found] == [0, 31, 32, 0, 40]
+    assert [(m.width, m.height) for m in found] == [(row + 1, row + 2) for row in range(5)]
+    assert [str(m.path) for m in found] == [f"/000{row}.jpg" for row in range(5)]
+
+
+def test_a_rotated_picture_does_not_have_the_bytes_of_its_file():
+    generation = made_generation([0], quality=[0])
+    digest = generation.arrays["digest"][0].tobytes()
+    rotated = a_probe(0, orientation="rotate-90")
+
+    (match,) = look_up(generation, [a_probe(1, digest=digest), rotated], QueryOptions(0))
+
+    assert match.orientation == "rotate-90"
+    assert not match.duplicate
+
+
+@pytest.mark.parametrize("strategy", [None, *STRATEGIES])
+def test_a_distance_outside_the_hash_is_refused_by_each_strategy(strategy):
+    for distance in (-1, 65):
+        with pytest.raises(ValueError, match="64"):
+            look_up(made_generation([0]), [a_probe(0)], QueryOptions(distance, strategy=strategy))
+
+
+def test_forged_row_numbers_are_refused():
+    generation = made_generation([0])
+    generation.arrays["class_rows"][0] = 7
+
+    with pytest.raises(IndexFormatError, match="forged"):
+        look_up(generation, [a_probe(0)])
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("matches") / "photos"
+    folder.mkdir()
+    for seed in range(6):
+        (folder / f"{seed}.jpg").write_bytes(encode(photo(seed, 160, 120), ".jpg"))
+    (folder / "copy.jpg").write_bytes((folder / "0.jpg").read_bytes())
+    settings = Settings(workers=1, engine=inline)
+    return ImageIndex.build(folder, path=folder.parent / "index", settings=settings)
+
+
+def files_of(index):
+    """The indexed files, a broken one and a missing one among them."""
+    broken = index.folder.parent / "broken.jpg"
+    broken.write_bytes(b"nonsense")
+    paths = [index.path(row) for row in range(len(index))]
+    return [*paths[:3], bytes(broken), *paths[3:], bytes(broken.with_name("missing.jpg"))]
+
+
+@pytest.mark.parametrize("together", [1, 3, 10_000])
+def test_each_file_gets_its_matches_or_the_reason_why_there_are_none(index, monkeypatch, together):
+    monkeypatch.setattr(matches, "MAX_PROBES", together)
+    files = files_of(index)
+
+    answers = list(query_files(index.generation, iter(files)))
+
+    assert [answer.file for answer in answers] == files
+    for answer in answers:
+        if answer.error is None:
+            assert list(answer.matches) == index.within(answer.file.decode())
+        else:
+            assert list(answer.matches) == []
+    reasons = [answer.error and answer.error.reason for answer in answers]
+    assert reasons == [None, None, None, "not-an-image", *[None] * 4, "missing"]
+
+
+def test_files_are_read_as_they_are_needed(index, monkeypatch):
+    monkeypatch.setattr(matches, "MAX_PROBES", 2)
+    taken = []
+    files = (taken.append(file) or file for file in files_of(index))
+
+    next(query_files(index.generation, files))
+
+    assert len(taken) == 2
+
+
+def test_a_query_reports_its_plan_and_what_it_has_cost(index):
+    lines = []
+    options = QueryOptions(64, strategy="scan")
+
+    answers = list(query_files(index.generation, files_of(index), options, report=lines.append))
+
+    assert len(answers) == 9
+    assert lines[0].startswith("strategy ")
+    assert lines[4] == "strategy scan was asked for"
+    assert lines[5].startswith("42 hashes visited, 49 matches of 7 probes, ")
+    assert len(lines) == 6
+
+
+def test_no_files_have_no_answers_and_no_report(index):
+    assert list(query_files(index.generation, [], report=pytest.fail)) == []

@@ -212,7 +212,7 @@ def test_split_writes_all_lists_or_none(sets, capsys):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["split", "train", "--ratios", "Train=0.8,train=0.2", "--out", "x"], "stands twice"),
+        (["split", "train", "--ratios", "Train=0.8,train=0.2", "--out", "x"], "given twice"),
         (["compare", "train", "nowhere"], "no such file or folder"),
         (["compare", "train", "train"], "in common"),
         (["compare", "train", "test", "--max-dist", "300"], "--max-dist 300"),

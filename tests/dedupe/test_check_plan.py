@@ -1,7 +1,7 @@
-"""The certificate: every plan that the library makes passes, and every false one fails.
+"""The checker of plans: every plan that the library makes passes, and every false one fails.
 
-A true plan is drawn as in test_groups; one fact of it is then made false in each way that a hand
-could, and the checker must say so. That checker and maker share no code is a test, too.
+Plans are drawn as in test_groups; then one fact is made false in each way that an edit could, and
+the checker must find it. A test verifies that the checker shares no code with the maker of plans.
 """
 
 import ast
@@ -46,7 +46,7 @@ def row(rows, name):
     search_distance=st.sampled_from([None, 0, 1]),
     protect=st.sampled_from([(), (b"/data/keep",), (b"/data/a",)]),
 )
-def test_every_plan_that_is_made_is_true(files, max_distance, search_distance, protect):
+def test_every_plan_that_is_made_passes(files, max_distance, search_distance, protect):
     rows = rows_of(files)
     options = DedupeOptions(Keep(protect=protect), MatchRule(max_distance, search_distance))
 
@@ -83,36 +83,42 @@ def facts_of(rows, name):
 
 ROWS = rows_of(FILES)
 FALSE_PLANS = {
-    "another distance": ({"distance": 2}, "the distance is another"),
-    "another relation": ({"relation": "same-bytes"}, "the relation is another"),
-    "one file under two names": ({"relation": "same-file"}, "the relation is another"),
-    "another size": ({"remove": {"size": 21}}, "size, time or digest"),
-    "another time": ({"keep": {"mtime_ns": 1}}, "size, time or digest"),
-    "another digest": ({"keep": {"digest": b"x" * 16}}, "size, time or digest"),
-    "a row outside": ({"keep": {"row": 10}}, "'/data/best' is not in that row"),
-    "another path": ({"remove": {"path": b"/data/x"}}, "'/data/x' is not in that row"),
+    "another distance": ({"distance": 2}, "the distance is not as stated"),
+    "another relation": ({"relation": "same-bytes"}, "the relation is not as stated"),
+    "one file under two names": ({"relation": "same-file"}, "the relation is not as stated"),
+    "another size": ({"remove": {"size": 21}}, "another size, time or digest"),
+    "another time": ({"keep": {"mtime_ns": 1}}, "another size, time or digest"),
+    "another digest": ({"keep": {"digest": b"x" * 16}}, "another size, time or digest"),
+    "a row outside": ({"keep": {"row": 10}}, "row 10 of the index is not '/data/best'"),
+    "another path": ({"remove": {"path": b"/data/x"}}, "of the index is not '/data/x'"),
     "a file in favour of itself": (
         {"keep": facts_of(ROWS, b"near"), "distance": 0},
-        "the file that should stay goes too",
+        "the file to keep is removed, too",
     ),
-    "a file that goes too": ({"keep": facts_of(ROWS, b"same")}, "should stay goes too"),
-    "a file that goes twice": ({"remove": facts_of(ROWS, b"same")}, "a file goes twice"),
-    "too far": ({"keep": facts_of(ROWS, b"far"), "distance": 37}, "no duplicates"),
-    "too flat": ({"keep": facts_of(ROWS, b"flat")}, "no duplicates"),
-    "no image": ({"keep": facts_of(ROWS, b"broken")}, "no image"),
+    "a file that is removed, too": (
+        {"keep": facts_of(ROWS, b"same")},
+        "the file to keep is removed, too",
+    ),
+    "a file that is removed twice": (
+        {"remove": facts_of(ROWS, b"same")},
+        "a file is removed twice",
+    ),
+    "too far": ({"keep": facts_of(ROWS, b"far"), "distance": 37}, "not duplicates"),
+    "too flat": ({"keep": facts_of(ROWS, b"flat")}, "not duplicates"),
+    "no image": ({"keep": facts_of(ROWS, b"broken")}, "not an image"),
     "several names": ({"remove": facts_of(ROWS, b"linked")}, "has other names"),
     "several names, the other row": ({"remove": facts_of(ROWS, b"linked2")}, "other names"),
     "protected": ({"header": {"protect": (b"/data/near",)}}, "is protected"),
     "protected folder": ({"header": {"protect": (b"/data",)}}, "is protected"),
-    "a smaller distance asked": ({"header": {"max_distance": 2}}, "no duplicates"),
-    "a search distance asked": ({"header": {"search_distance": 1}}, "no duplicates"),
+    "a smaller distance asked": ({"header": {"max_distance": 2}}, "not duplicates"),
+    "a search distance asked": ({"header": {"search_distance": 1}}, "not duplicates"),
     "another index": ({"header": {"generation": "1" * 32}}, "made from another index"),
     "other roots": ({"header": {"roots": (b"/data", b"/more")}}, "made from another index"),
 }
 
 
 @pytest.mark.parametrize("name", FALSE_PLANS)
-def test_case_122_a_false_or_foreign_plan_is_refused(name):
+def test_a_false_or_foreign_plan_is_refused(name):
     changes, message = FALSE_PLANS[name]
     plan, rows = made(b"near", **changes)
 
@@ -127,7 +133,7 @@ def test_case_122_a_false_or_foreign_plan_is_refused(name):
     [{"max_distance": 256}, {"protect": ()}, {"search_distance": None}, {"keep": ("smallest",)},
      {"n_removals": 9}, {"seal": ""}],
 )  # fmt: skip
-def test_case_107_an_edited_header_is_refused(edited):
+def test_an_edited_header_is_refused(edited):
     asked = {"protect": (b"/data/other",), "search_distance": 5}
     plan, rows = made(b"near", header=asked)
     check_plan(plan, rows)
@@ -144,25 +150,25 @@ def test_the_true_plan_of_these_files_passes():
     assert {r.remove.path for r in plan.removals} == {b"/data/near", b"/data/same", b"/data/twin"}
 
 
-def test_a_plan_without_removals_is_true():
+def test_a_plan_without_removals_passes():
     plan, rows = made(b"near")
     plan.removals.clear()
 
     check_plan(plan, rows)
 
 
-def test_case_107_a_plan_that_removes_all_copies_is_refused():
+def test_a_plan_that_removes_all_copies_is_refused():
     plan, rows = made(b"near")
     best, near = facts_of(rows, b"best"), facts_of(rows, b"near")
     removal = plan.removals[0]
     kind = type(removal.remove)
     plan.removals.append(removal._replace(remove=kind(**best), keep=kind(**near), distance=3))
 
-    with pytest.raises(PlanError, match="should stay goes too, in 4 removals"):
+    with pytest.raises(PlanError, match=r"the file to keep is removed, too \(removals: 4,"):
         check_plan(plan, rows)
 
 
-def test_low_quality_in_either_file_is_no_duplicate():
+def test_files_of_low_quality_are_not_duplicates():
     rows = rows_of([File(b"/data/a", width=900), File(b"/data/b")])
     plan = find_duplicates(rows).plan()
 
@@ -170,7 +176,7 @@ def test_low_quality_in_either_file_is_no_duplicate():
         quality = np.array([100, 100], np.uint8)
         quality[place] = 49
         flat = dataclasses.replace(rows, columns={**rows.columns, "quality": quality})
-        assert "no duplicates" in next(faults(plan, flat))
+        assert "not duplicates" in next(faults(plan, flat))
 
 
 def test_the_checker_imports_nothing_of_the_maker():

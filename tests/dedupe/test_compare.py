@@ -55,7 +55,7 @@ TEST = [
 ]
 
 
-def test_a_leak_says_where_how_near_and_whose_label_disagrees():
+def test_a_leak_has_its_duplicate_distance_and_labels():
     a, b = rows_of(TRAIN, roots=(b"/train",)), rows_of(TEST, roots=(b"/test",))
     parts = [ImageSet(rows, images(rows), folder_labels(rows, images(rows))) for rows in (a, b)]
 
@@ -86,7 +86,7 @@ def test_a_conflict_may_be_farther_than_the_nearest_duplicate():
     assert result == {b"/data/4": (b"/data/1", 0, b"/data/3")}
 
 
-def test_two_parts_of_one_index_are_compared_and_a_hard_link_is_one_file():
+def test_two_folders_of_one_index_are_compared_and_a_hard_link_is_the_same_file():
     files = [File(b"/data/a/1.jpg", inode=1), File(b"/data/b/1.jpg", inode=1)]
     rows = rows_of(files)
 
@@ -100,7 +100,28 @@ def test_two_parts_of_one_index_are_compared_and_a_hard_link_is_one_file():
     assert [(leak.path, leak.relation) for leak in leaks] == [(b"/data/b/1.jpg", "same-file")]
 
 
-def test_parts_that_overlap_are_refused():
+def test_the_same_file_comes_before_a_copy_with_an_earlier_name():
+    files = [
+        File(b"/data/a/0-copy.jpg", content=b"same"),
+        File(b"/data/a/1.jpg", content=b"same", inode=1),
+        File(b"/data/b/1.jpg", content=b"same", inode=1),
+    ]
+    rows = rows_of(files)
+    sets = [part(files, rows=rows, folders=(folder,)) for folder in (b"/data/a", b"/data/b")]
+
+    [leak] = compare(*sets).each()
+
+    assert (leak.duplicate_of, leak.relation, leak.distance) == (b"/data/a/1.jpg", "same-file", 0)
+
+
+def test_rows_of_two_indexes_are_not_taken_for_one_file():
+    a = [File(b"/data/1.jpg", inode=1), File(b"/data/2.jpg", inode=1)]
+    b = [File(b"/data/3.jpg", pdq=2**200 - 1), File(b"/data/4.jpg", pdq=2**100 - 1)]
+
+    assert found(compare(part(a), part(b))) == {}
+
+
+def test_sets_that_overlap_are_refused():
     rows = rows_of(TRAIN, roots=(b"/train",))
     whole = part(TRAIN, rows=rows)
 

@@ -69,7 +69,21 @@ def test_chains_are_counted_by_size():
     assert dict(found) == {3: 1}
 
 
-def test_no_image_no_chain():
+def test_several_names_of_one_file_count_once():
+    files = [
+        File(b"/data/1", pdq=0, inode=1),
+        File(b"/data/2", pdq=0, inode=1),
+        File(b"/data/3", pdq=1),
+        File(b"/data/4", pdq=2**99 - 1, inode=2),
+        File(b"/data/5", pdq=2**99 - 1, inode=2),
+    ]
+
+    found = chains(find_duplicates(rows_of(files), DedupeOptions(rule=MatchRule(1))))
+
+    assert dict(found) == {2: 1}
+
+
+def test_without_images_there_are_no_chains():
     rows = rows_of([])
 
     assert component_labels(rows, images(rows)).tolist() == []

@@ -25,7 +25,7 @@ def paths(rows, selected):
     return [rows.path(row) for row in selected.tolist()]
 
 
-def test_a_plan_names_what_goes_and_for_what():
+def test_a_plan_names_each_removed_file_and_the_kept_one():
     found = find_duplicates(rows_of(FILES))
 
     plan = found.plan()
@@ -44,31 +44,31 @@ def test_savings_are_counted_by_relation():
     assert found.savings() == {"same-bytes": Saving(1, 90), "resized": Saving(1, 40)}
 
 
-def test_lists_drop_all_names_of_a_file_and_a_plan_none():
+def test_lists_leave_out_all_names_of_a_removed_file_and_a_plan_none():
     rows = rows_of(FILES)
     found = find_duplicates(rows)
 
-    goes = paths(rows, found.groups.removed)
+    removed = paths(rows, found.groups.removed)
 
-    assert goes[1:3] == [b"/data/b/linked.jpg", b"/data/b/linked2.jpg"]
+    assert removed[1:3] == [b"/data/b/linked.jpg", b"/data/b/linked2.jpg"]
     assert found.removable().tolist() == [True, False, False, True]
-    assert not {r.remove.path for r in found.plan().removals} & set(goes[1:3])
+    assert not {r.remove.path for r in found.plan().removals} & set(removed[1:3])
 
 
-def test_what_stays_is_listed_relative_to_the_only_root():
+def test_kept_files_are_listed_relative_to_the_only_root():
     found = find_duplicates(rows_of(FILES))
 
     assert list(found.listed(found.kept())) == [b"a/best.jpg", b"b/other.jpg"]
 
 
 @pytest.mark.parametrize("roots", [(b"/data/a", b"/data/b"), (b"",)], ids=["two", "single files"])
-def test_what_stays_is_listed_by_absolute_paths_otherwise(roots):
+def test_kept_files_are_listed_by_absolute_paths_otherwise(roots):
     found = find_duplicates(rows_of(FILES, roots=roots))
 
     assert list(found.listed(found.kept())) == [b"/data/a/best.jpg", b"/data/b/other.jpg"]
 
 
-def test_only_the_named_folders_are_looked_at():
+def test_only_the_named_folders_are_compared():
     rows = rows_of(FILES)
 
     found = find_duplicates(rows, DedupeOptions(folders=(b"/data/b",)))
@@ -78,7 +78,7 @@ def test_only_the_named_folders_are_looked_at():
     assert paths(rows, found.groups.removed) == [b"/data/b/linked.jpg", b"/data/b/linked2.jpg"]
 
 
-def test_case_123_protected_folders_that_hold_all_copies_lose_none():
+def test_protected_folders_that_hold_all_copies_lose_none():
     rows = rows_of(FILES)
 
     found = find_duplicates(rows, DedupeOptions(parse_keep(rows, protect=["/data"])))
@@ -121,3 +121,36 @@ def test_relations_and_groups_go_together():
 
     assert len(found.relations) == len(found.groups.removed) == found.groups.offsets[-1]
     assert found.relations.dtype == np.uint8
+
+
+SPELLINGS = [
+    File(b"/data/a/1.jpg", size=9, inode=1),
+    File(b"/data/a/2.jpg", pdq=2**200 - 1, size=9, inode=2),
+    File(b"/data/mirror/1.jpg", size=9, inode=1),
+    File(b"/data/mirror/2.jpg", pdq=2**200 - 1, size=9, inode=2),
+]
+
+
+def test_two_names_of_one_file_are_no_duplicates_in_any_group_list_plan_or_count():
+    rows = rows_of(SPELLINGS)
+
+    found = find_duplicates(rows)
+
+    assert found.groups.keepers.tolist() == []
+    assert found.removed().tolist() == []
+    assert found.kept().tolist() == [0, 1, 2, 3]
+    assert found.plan().removals == []
+    assert found.savings() == {}
+    assert found.kept_indices(rows.paths) == [0, 1, 2, 3]
+
+
+def test_no_list_names_all_rows_of_a_file_as_removable_in_favour_of_each_other():
+    copy = File(b"/data/other/1.jpg", size=9, width=50)
+    rows = rows_of([*SPELLINGS, copy])
+
+    found = find_duplicates(rows)
+
+    assert paths(rows, found.removed()) == [b"/data/other/1.jpg"]
+    number = {file.path: file.inode for file in SPELLINGS}
+    keepers = paths(rows, found.groups.keeper_of_each())
+    assert [number[path] for path in keepers] == [1]

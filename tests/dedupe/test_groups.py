@@ -1,13 +1,13 @@
-"""Star groups: who stays, who goes, in favour of whom.
+"""Star groups: which file is kept, which is removed, and in favour of which.
 
 Oracle: ``oracles_dedupe.star_groups`` visits the files one by one with plain loops. Files are
 drawn from few hashes a few bits apart, few contents and few names, so that ties, equal hashes,
 chains, hard links, protected folders and low quality meet each other. Contents may disagree with
 hashes, as in an index that two versions of a decoder filled.
 
-Checked by hand, each makes a test here fail: visiting in row order; ``<`` for ``<=`` in the join's
-distance; leaving out `_look_again`; leaving out the split files; taking the first keeper for the
-nearest; counting a file that goes among the keepers; letting protected files go.
+Checked by hand, each makes a test here fail: visiting in row order; ``<`` for ``<=`` in the
+distance of the pairs; leaving out `_look_again`; leaving out the split files; using the first
+keeper instead of the nearest; using a removed file as a keeper; removing protected files.
 """
 
 import numpy as np
@@ -43,7 +43,7 @@ def files_strategy(max_size=14, *, consistent=False):
 
 
 def _named(drawn, consistent):
-    """Give each a path; names of one file have its facts, and, if asked, equal bytes one hash."""
+    """Add paths; names of one file share its facts and, if asked, equal bytes share a hash."""
     files, by_inode, by_content = [], {}, {}
     for number, facts in enumerate(drawn):
         facts = by_inode.setdefault(facts["inode"], facts) if facts["inode"] else facts
@@ -98,7 +98,7 @@ def test_the_numbering_of_the_rows_does_not_matter(files, data):
 
 
 @given(files=files_strategy(consistent=True), max_distance=st.integers(0, 6))
-def test_no_two_files_that_stay_are_duplicates(files, max_distance):
+def test_no_two_kept_files_are_duplicates(files, max_distance):
     gone = grouped(files, rule=MatchRule(max_distance))
 
     staying = [f for f in files if f.path not in gone and f.status == 0]
@@ -109,7 +109,7 @@ def test_no_two_files_that_stay_are_duplicates(files, max_distance):
 
 
 @given(files=files_strategy(max_size=10))
-def test_all_names_of_a_file_share_its_fate(files):
+def test_all_names_of_a_file_are_kept_or_removed_together(files):
     gone = grouped(files, rule=MatchRule(3))
 
     names = [f.path for f in files if f.inode == 7 and f.status == 0]
@@ -139,7 +139,7 @@ def test_groups_come_best_first_and_in_each_the_nearest_first(files):
         assert groups.distances[a:b].tolist() == sorted(groups.distances[a:b].tolist())
 
 
-def test_case_112_a_chain_removes_only_what_is_near_the_file_that_stays():
+def test_a_chain_removes_only_files_near_the_kept_file():
     best, middle, far = (
         File(b"/data/1", pdq=0, width=300),
         File(b"/data/2", pdq=(1 << 20) - 1, width=200),
@@ -151,12 +151,12 @@ def test_case_112_a_chain_removes_only_what_is_near_the_file_that_stays():
     assert result == {b"/data/2": (b"/data/1", 20)}
 
 
-def test_a_twin_goes_in_favour_of_the_nearest_file_that_stayed_before_it():
+def test_a_twin_is_removed_in_favour_of_the_nearest_kept_file_before_it():
     files = [
         File(b"/data/1", pdq=0, width=500),
-        File(b"/data/2", pdq=(1 << 30) - 1, width=400),  # goes in favour of 1
-        File(b"/data/3", pdq=(1 << 32) - 1, width=300),  # too far from 1: stays
-        File(b"/data/4", pdq=(1 << 30) - 1, width=200),  # as 2, but 3 stays by now
+        File(b"/data/2", pdq=(1 << 30) - 1, width=400),  # removed in favour of 1
+        File(b"/data/3", pdq=(1 << 32) - 1, width=300),  # too far from 1: kept
+        File(b"/data/4", pdq=(1 << 30) - 1, width=200),  # as 2, but 3 is kept by now
     ]
 
     result = grouped(files)
@@ -164,11 +164,11 @@ def test_a_twin_goes_in_favour_of_the_nearest_file_that_stayed_before_it():
     assert result == {b"/data/2": (b"/data/1", 30), b"/data/4": (b"/data/3", 2)}
 
 
-def test_a_twin_never_goes_in_favour_of_a_nearer_file_that_goes():
+def test_a_twin_is_never_removed_in_favour_of_a_removed_file():
     files = [
         File(b"/data/1", pdq=0, width=500),
-        File(b"/data/2", pdq=(1 << 20) - 1, width=400),  # goes in favour of 1
-        File(b"/data/3", pdq=(1 << 21) - 1, width=300),  # goes in favour of 1
+        File(b"/data/2", pdq=(1 << 20) - 1, width=400),  # removed in favour of 1
+        File(b"/data/3", pdq=(1 << 21) - 1, width=300),  # removed in favour of 1
         File(b"/data/4", pdq=(1 << 20) - 1, width=200),  # as 2, with 3 nearest
     ]
 
@@ -194,7 +194,7 @@ def test_a_hundred_thousand_equal_hashes_are_one_group():
 
 
 @pytest.mark.parametrize("files", [[], [File(b"/data/1")]], ids=["none", "one"])
-def test_no_pair_no_group(files):
+def test_without_pairs_there_are_no_groups(files):
     rows = rows_of(files)
 
     groups = star_groups(rows, images(rows), Keep())

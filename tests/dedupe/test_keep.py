@@ -1,4 +1,4 @@
-"""Keep rules: the order in which files would rather stay.
+"""Keep rules: the order in which files are kept, best first.
 
 Oracle: ``oracles_dedupe.keep_order``, one sort by a tuple of keys.
 """
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import oracles_dedupe
 from array_rows import File, rows_of
-from imgdup.dedupe.keep import DEFAULT_RULES, RULES, Keep, keep_order, parse_keep
+from imgdup.dedupe.keep import DEFAULT_RULES, RULES, Keep, keep_order, lie_in, parse_keep
 from imgdup.errors import UsageError
 
 FOLDERS = (b"/data/a", b"/data/a-b", b"/data/a/b", b"/data")
@@ -43,9 +43,8 @@ files_strategy = st.lists(
     protect=st.sampled_from([(), (b"/data/a",), (b"/data/a-b", b"/data/a/b")]),
     data=st.data(),
 )
-def test_order_is_that_of_one_sort_whatever_the_numbering(files, rules, protect, data):
-    shuffled = data.draw(st.permutations(files))
-    rows = rows_of(shuffled, in_path_order=False)
+def test_the_order_is_that_of_one_sort_whatever_the_numbering(files, rules, protect, data):
+    rows = rows_of(data.draw(st.permutations(files)), in_path_order=False)
 
     order = keep_order(rows, np.arange(len(rows)), Keep(tuple(rules), protect))
 
@@ -53,30 +52,40 @@ def test_order_is_that_of_one_sort_whatever_the_numbering(files, rules, protect,
     assert [rows.path(row) for row in order.tolist()] == [file.path for file in expected]
 
 
-def test_paths_are_asked_for_ties_only():
-    asked = []
+def test_only_paths_of_tied_rows_are_read():
+    read = []
     rows = rows_of([File(b"/data/%d" % n, size=n // 2, width=n // 4) for n in range(8)])
-    object.__setattr__(rows, "paths", _Asked(rows.paths, asked))
+    object.__setattr__(rows, "paths", _Spied(rows.paths, read))
 
     keep_order(rows, np.arange(8), parse_keep(rows, "largest,first"))
 
-    assert sorted(asked) == list(range(8))
-    asked.clear()
+    assert sorted(read) == list(range(8))
+    read.clear()
 
     keep_order(rows, np.arange(4), parse_keep(rows, "most-bytes,largest,first"))
 
-    assert sorted(asked) == [0, 1, 2, 3]
+    assert sorted(read) == [0, 1, 2, 3]
 
 
-class _Asked(tuple):
-    def __new__(cls, paths, asked):
+class _Spied(tuple):
+    def __new__(cls, paths, read):
         self = super().__new__(cls, paths)
-        self.asked = asked
+        self.read = read
         return self
 
     def __getitem__(self, row):
-        self.asked.append(row)
+        self.read.append(row)
         return super().__getitem__(row)
+
+
+def test_protected_folders_and_folder_rules_read_no_path(monkeypatch):
+    rows = rows_of([File(b"/data/%d/%d" % (n // 4, n), size=n) for n in range(8)])
+    keep = Keep(("under:/data/1", "most-bytes"), (b"/data/1",))
+    monkeypatch.setattr(type(rows), "path", lambda rows, row: pytest.fail("a path was read"))
+
+    order = keep_order(rows, np.arange(8), keep)
+
+    assert order.tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
 
 
 def test_rules_are_read_in_order_and_folders_as_the_index_writes_them(tmp_path):
@@ -101,8 +110,8 @@ def test_the_default_rules_are_those_of_the_manual():
 @pytest.mark.parametrize(
     ("rules", "protect", "message"),
     [
-        ("bigest", (), "--keep knows no rule 'bigest': did you mean 'largest'? the rules are"),
-        ("", (), "--keep knows no rule '': the rules are largest, smallest"),
+        ("bigest", (), "--keep has no rule 'bigest': did you mean 'largest'? the rules are"),
+        ("", (), "--keep has no rule '': the rules are largest, smallest"),
         ("first,first", (), "--keep names 'first' twice"),
         (
             "under:/elsewhere",
@@ -124,7 +133,7 @@ def test_the_default_rules_are_those_of_the_manual():
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_one_line_with_a_remedy(rules, protect, message):
+def test_a_wrong_rule_or_folder_is_refused_in_one_line_with_a_remedy(rules, protect, message):
     with pytest.raises(UsageError) as caught:
         parse_keep(FOLDERS, rules, protect)
 
@@ -149,8 +158,9 @@ def test_a_folder_of_files_named_one_by_one_is_known():
         parse_keep(rows, "first", ["/other"])
 
 
-def test_protection_is_by_whole_names():
-    keep = Keep(protect=(b"/data/a",))
+def test_a_folder_protects_what_lies_in_it_and_no_longer_name():
+    rows = rows_of([File(b"/data/a"), File(b"/data/a/1.jpg"), File(b"/data/ab/1.jpg")])
 
-    assert keep.protects(b"/data/a/1.jpg")
-    assert not keep.protects(b"/data/ab/1.jpg")
+    inside = lie_in(rows, np.arange(3), [b"/data/a"])
+
+    assert [rows.path(row) for row in np.flatnonzero(inside)] == [b"/data/a", b"/data/a/1.jpg"]

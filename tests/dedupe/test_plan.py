@@ -33,7 +33,7 @@ def plan_of(each, roots=(b"/data",), protect=()):
     return Plan(sealed(header), each)
 
 
-FREE = ("generation", "roots", "protect", "seal")  # for the certificate to judge
+FREE = ("generation", "roots", "protect", "seal")  # checked by check_plan
 
 SMALL = plan_of(
     [
@@ -58,7 +58,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, each, roots, protect):
     assert read_plan(file) == plan
 
 
-def test_a_line_says_what_goes_and_what_stays():
+def test_a_line_names_the_file_to_remove_and_the_kept_one():
     line = json.loads(list(plan_lines(SMALL))[1])
 
     assert line == {
@@ -78,7 +78,7 @@ def test_a_line_says_what_goes_and_what_stays():
     }
 
 
-def test_lines_may_be_taken_out(tmp_path):
+def test_lines_may_be_deleted(tmp_path):
     file = tmp_path / "plan.jsonl"
     file.write_text(next(plan_lines(SMALL)))
 
@@ -90,7 +90,7 @@ def test_lines_may_not_be_added(tmp_path):
     file = tmp_path / "plan.jsonl"
     file.write_text(header + line + line)
 
-    with pytest.raises(PlanError, match="has 2 removals and names 1"):
+    with pytest.raises(PlanError, match="has 2 removals, its first line states 1"):
         read_plan(file)
 
 
@@ -160,7 +160,7 @@ def test_paths_that_could_mean_another_file_are_refused(tmp_path, path):
         (b" " * (1 << 21), "has a line of more than 1,048,576 bytes"),
     ],
 )
-def test_what_is_no_plan_is_refused_in_one_line(tmp_path, text, message):
+def test_a_file_that_is_not_a_plan_is_refused_in_one_line(tmp_path, text, message):
     file = tmp_path / "plan.jsonl"
     file.write_bytes(text)
 

@@ -95,7 +95,22 @@ def test_chains_are_counted():
     assert len(result.shares) == 3
 
 
-def test_one_chain_goes_where_most_is_lacking():
+def test_the_names_of_one_file_are_no_chain_and_are_not_divided():
+    files = [
+        File(b"/data/%d-%d.jpg" % (number, name), pdq=_far(number), inode=number + 1)
+        for number in range(40)
+        for name in range(2)
+    ]
+    rows = rows_of(files)
+
+    result = split(rows, images(rows), {"a": 0.5, "b": 0.5})
+
+    assert (result.n_chains, result.n_chained) == (0, 0)
+    assert (result.places[0::2] == result.places[1::2]).all()
+    assert [share.n_images for share in result.shares] == [40, 40]
+
+
+def test_one_chain_is_assigned_to_the_split_that_lacks_most():
     rows = rows_of(pictures([7]))
 
     result = split(rows, images(rows), RATIOS)

@@ -1,7 +1,7 @@
-"""The page of groups in a real headless Chromium: quick, quiet, and at the user's hand.
+"""The page of groups in a headless Chromium, used with mouse and keyboard.
 
-Each test works with the mouse and the keyboard; all are skipped, saying so, where there is no
-Chromium. The page is shared, and starts each test with nothing filtered.
+All tests are skipped where there is no Chromium. They share one page, without filters at the start
+of each test.
 """
 
 import json
@@ -11,8 +11,6 @@ import pytest
 from chromium import browser
 from imgdup.output.page import Group, save_page
 from painted_groups import ENDS_THE_SCRIPT, EVIL, entry, jpeg, many_groups
-
-READY_MS = 2000
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +48,6 @@ def wait_for(page, condition):
     )
 
 
-def ready_ms(page):
-    return int(page.evaluate("document.documentElement.dataset.ready"))
-
-
 def where(page):
     return page.evaluate("document.querySelector('.where').textContent")
 
@@ -64,13 +58,7 @@ def texts(page, selector):
     )
 
 
-def test_two_thousand_groups_are_ready_in_two_seconds(fresh, report):
-    took_ms = [ready_ms(fresh)]
-    while min(took_ms) >= READY_MS and len(took_ms) < 3:  # others may have been in the way
-        fresh.open(report)
-        took_ms.append(ready_ms(fresh))
-
-    assert min(took_ms) < READY_MS
+def test_a_page_of_two_thousand_groups_shows_the_first_hundred(fresh):
     assert where(fresh) == "2,001 groups, 4,000 to remove \u00b7 page 1 of 21"
     assert fresh.evaluate("document.querySelectorAll('.group').length") == 100
 
@@ -197,7 +185,7 @@ def test_facts_stay_whole_and_names_break_behind_a_slash_on_a_phone(fresh):
     assert breaks == "2/<wbr>keeper.jpg<wbr>"
 
 
-def test_the_browser_has_nothing_to_complain_of(fresh, report):
+def test_the_browser_reports_no_error_and_loads_only_the_page(fresh, report):
     assert fresh.complaints == []
     asked = [url for url in fresh.requests if not url.startswith("data:")]
     assert asked == [report.resolve().as_uri()]

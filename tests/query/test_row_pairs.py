@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from make_sample import encode, photo
 
+from array_rows import File, rows_of
 from imgdup import ImageIndex
 from imgdup.build.settings import Settings
 from imgdup.index.columns import images
@@ -109,3 +110,30 @@ def test_a_pair_is_a_duplicate_by_pdq_and_structure_or_by_its_bytes(index):
 def test_another_word_for_the_hash_raises(index):
     with pytest.raises(ValueError, match="'pdq', 'search'"):
         next(iter_row_pairs(Side(index, images(index)), None, 10, by="dhash"))
+
+
+@pytest.mark.parametrize("by", ["pdq", "search"])
+def test_two_rows_of_one_file_are_no_pair(by):
+    rows = rows_of(
+        [
+            File(b"/data/a/1.jpg", inode=1),
+            File(b"/data/a/2.jpg", pdq=0b1, search=0b1),
+            File(b"/data/mirror/1.jpg", inode=1),
+        ]
+    )
+
+    blocks = list(iter_row_pairs(Side(rows, images(rows)), None, 10, by=by))
+    across = list(
+        iter_row_pairs(Side(rows, np.array([0])), Side(rows, np.array([1, 2])), 10, by=by)
+    )
+
+    assert found(blocks, "distances") == [(0, 1, 1), (1, 2, 1)]
+    assert found(across, "distances") == [(0, 1, 1)]
+
+
+def test_rows_of_two_indexes_are_pairs_whatever_their_numbers():
+    a, b = (rows_of([File(b"/data/%s.jpg" % name)]) for name in (b"1", b"2"))
+
+    blocks = list(iter_row_pairs(Side(a, images(a)), Side(b, images(b)), 10))
+
+    assert found(blocks, "distances") == [(0, 0, 0)]

@@ -1,4 +1,4 @@
-"""An index and the user's options -> groups, the removal plan, and lists of what stays and goes."""
+"""An index and the user's options -> groups of duplicates, and the plan to remove them."""
 
 import functools
 import os
@@ -20,16 +20,16 @@ from imgdup.system.paths import absolute, join
 
 @dataclass(frozen=True)
 class DedupeOptions:
-    """What to look at, what counts as a duplicate, and what stays.
+    """Which images to look at, what counts as a duplicate, and which file is kept.
 
     Attributes
     ----------
     keep : Keep
     rule : MatchRule
     folders : tuple of bytes
-        Absolute folders or files to look at; none means the whole index.
+        Absolute folders or files to look at; empty for the whole index.
     threads : int, optional
-        For the join; all cores by default.
+        Of the search for pairs; all cores by default.
     """
 
     keep: Keep = field(default_factory=Keep)
@@ -39,7 +39,7 @@ class DedupeOptions:
 
 
 class Saving(NamedTuple):
-    """How many files go, and what they take on the disk."""
+    """The number of files that a plan removes, and their size."""
 
     n_files: int
     n_bytes: int
@@ -47,14 +47,14 @@ class Saving(NamedTuple):
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Made by `find_duplicates`: groups with their relations, and what follows from them.
+    """Groups of duplicates with their relations, from `find_duplicates`.
 
     Attributes
     ----------
     rows : Rows
     options : DedupeOptions
     images : ndarray of int64
-        The rows that were looked at.
+        The rows of the images that were compared.
     groups : Groups
     relations : ndarray of uint8
         Of each entry of ``groups.removed`` to its keeper, a position in ``RELATIONS``.
@@ -75,15 +75,15 @@ class Duplicates:
         return np.sort(self.groups.removed)
 
     def removable(self) -> npt.NDArray[np.bool_]:
-        """Tell which of ``groups.removed`` a plan removes: those without other names."""
+        """Return a mask over ``groups.removed``: the files that a plan removes.
+
+        These are the files with one name in the index. To remove a single hard link frees no
+        space, and somebody linked the file on purpose.
+        """
         return ~has_other_names(self.rows)[self.groups.removed]
 
     def plan(self) -> Plan:
-        """Return the removal plan.
-
-        Files under several names are not in it: lists drop them, but to remove one of the names
-        frees nothing, and somebody linked them on purpose.
-        """
+        """Return the plan that removes the files of `removable`."""
         which = np.flatnonzero(self.removable())
         keepers = self.groups.keeper_of_each()
         removals = [
@@ -114,7 +114,7 @@ class Duplicates:
         return sealed(header)
 
     def savings(self) -> dict[str, Saving]:
-        """Count what a plan removes, by relation, the closest first; none is left out."""
+        """Count the files that a plan removes by relation, the closest first; no zeros."""
         which = self.removable()
         relations = self.relations[which]
         sizes = self.rows.column("size")[self.groups.removed[which]]
@@ -125,32 +125,31 @@ class Duplicates:
         }
 
     def listed(self, selected: RowNumbers) -> Iterator[bytes]:
-        """Yield the paths of rows for a list; see `imgdup.index.columns.listed_paths`."""
+        """Yield the paths of rows for a list: relative if the index has one root."""
         return listed_paths(self.rows, selected)
 
     def kept_indices(self, paths: Iterable[str | bytes | os.PathLike[str]]) -> list[int]:
-        """Return the places of those paths whose files stay.
+        """Return the positions of the paths that are kept, also of those not in the index.
 
-        A path that the index does not know stays. For a PyTorch ``Subset`` or ``select`` of a
-        Hugging Face data set.
+        For a PyTorch ``Subset``, or ``select`` of a Hugging Face data set.
 
         Parameters
         ----------
         paths : iterable of paths
             Absolute, or relative to the current folder.
         """
-        goes = {self.rows.path(row) for row in self.groups.removed.tolist()}
+        removed = {self.rows.path(row) for row in self.groups.removed.tolist()}
         folder = functools.cache(absolute)
-        split = (os.path.split(os.fsdecode(path)) for path in paths)
+        parts = (os.path.split(os.fsdecode(path)) for path in paths)
         return [
             i
-            for i, (above, name) in enumerate(split)
-            if join(folder(above or os.curdir), os.fsencode(name)) not in goes
+            for i, (parent, name) in enumerate(parts)
+            if join(folder(parent or os.curdir), os.fsencode(name)) not in removed
         ]
 
 
 def find_duplicates(rows: Rows, options: DedupeOptions | None = None) -> Duplicates:
-    """Find the duplicates of an index and decide which stay.
+    """Find the duplicates of an index and decide which file of each group is kept.
 
     Parameters
     ----------

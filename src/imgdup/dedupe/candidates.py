@@ -1,8 +1,8 @@
-"""What counts as a duplicate, and who is one: classes of equal rows, blocks of near pairs.
+"""A rule for duplicates, and images -> classes of equal images, and blocks of near pairs.
 
-Two images are duplicates when their PDQ hashes lie within a distance and both have structure
-enough to be told by it (quality), or when their bytes are equal, whatever the quality. Nothing
-here expands a list of pairs: equal hashes are one class, near ones come in blocks.
+Two images are duplicates if their PDQ hashes are within a distance and both have enough structure
+to be compared (quality), or if their bytes are equal. Equal hashes are one class and near ones
+come in blocks, so a list of all pairs is never expanded.
 """
 
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ Words = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class MatchRule:
-    """What counts as a duplicate.
+    """Which two images count as duplicates.
 
     Attributes
     ----------
     max_distance : int
         Largest distance of the PDQ hashes, in bits, inclusive.
     search_distance : int, optional
-        Where given, the search hashes must lie within this distance too.
+        If given, the search hashes must be within this distance, too.
     """
 
     max_distance: int = PDQ_MAX_DISTANCE
@@ -47,18 +47,18 @@ class MatchRule:
 
 
 class Hashes(NamedTuple):
-    """The hashes of some files: ``pdq`` (n, 4); ``search`` (n, words), words 0 if not needed."""
+    """Hashes of some files: ``pdq`` (n, 4) and ``search`` (n, words), 0 words if not used."""
 
     pdq: Words
     search: Words
 
-    def take(self, which: RowNumbers) -> "Hashes":
-        """Return the hashes of some of the files."""
+    def select(self, which: RowNumbers) -> "Hashes":
+        """Return the hashes of some of the files, by position."""
         return Hashes(self.pdq[which], self.search[which])
 
 
 def hashes_of(rows: Rows, selected: RowNumbers, rule: MatchRule) -> Hashes:
-    """Return the hashes of rows that the rule looks at."""
+    """Return the hashes of rows that the rule compares."""
     pdq: Words = rows.column("pdq")[selected]
     if rule.search_distance is None:
         return Hashes(pdq, np.zeros((len(pdq), 0), np.uint64))
@@ -68,24 +68,26 @@ def hashes_of(rows: Rows, selected: RowNumbers, rule: MatchRule) -> Hashes:
 def near(
     hashes: Hashes, rule: MatchRule, *, other: Hashes | None = None, threads: int | None = None
 ) -> Iterator[Pairs]:
-    """Stream the pairs within the rule's distances, as `imgdup.search.join.iter_pairs` does.
+    """Find the pairs within the distances of a rule, in blocks.
 
-    By the search hash, too, the join is that of the PDQ hashes: the pairs within both distances
-    are the same whichever is looked at first, and PDQ hashes are the more evenly spread ones.
+    The search compares PDQ hashes and then filters by the search hash, if the rule has a search
+    distance: PDQ hashes are spread more evenly, and the result is the same.
 
     Parameters
     ----------
     hashes : Hashes
-        Distinct, or nearly so: each pair of equal ones is a pair.
+        Mostly distinct: two equal ones are a pair, too.
     rule : MatchRule
     other : Hashes, optional
-        A second set; without it, the pairs i < j of one.
+        A second set; without it, the pairs i < j within `hashes`.
     threads : int, optional
+        All cores by default.
 
     Yields
     ------
     Pairs
-        Blocks, ascending and disjoint in ``left``.
+        As `imgdup.search.join.iter_pairs`: ``left`` ascends from block to block, and no two
+        blocks share a value of it.
     """
     across = hashes if other is None else other
     if len(hashes.pdq) == 0 or len(across.pdq) == 0:
@@ -101,7 +103,7 @@ def near(
 
 
 def hash_classes(hashes: Hashes, quality: npt.NDArray[np.uint8]) -> RowNumbers:
-    """Give each file the number of its class of equal hashes.
+    """Return the class of equal hashes of each file.
 
     Parameters
     ----------
@@ -111,21 +113,21 @@ def hash_classes(hashes: Hashes, quality: npt.NDArray[np.uint8]) -> RowNumbers:
     Returns
     -------
     ndarray of int64, shape (n,)
-        The class of each, from 0; -1 where the quality is too low to match.
+        From 0; -1 for files whose quality is too low to match by hash.
     """
     numbers = np.full(len(quality), NO_CLASS, np.int64)
     good = np.flatnonzero(quality >= PDQ_MIN_QUALITY)
-    numbers[good] = class_numbers(np.hstack(hashes.take(good)))
+    numbers[good] = class_numbers(np.hstack(hashes.select(good)))
     return numbers
 
 
 def byte_classes(rows: Rows, selected: RowNumbers) -> RowNumbers:
-    """Give each file the number of its class of equal bytes: size and content digest."""
+    """Return the class of equal bytes (size and content digest) of each file, from 0."""
     return class_numbers(byte_keys(rows, selected))
 
 
 def class_numbers(keys: Words) -> RowNumbers:
-    """Give each key, shape (n, words), the number of its class of equal ones, from 0."""
+    """Return the class of equal keys of each key, from 0; `keys` has the shape (n, words)."""
     numbers = np.empty(len(keys), np.int64)
     if len(keys):
         classes = group_equal(np.ascontiguousarray(keys))
@@ -137,26 +139,20 @@ def class_numbers(keys: Words) -> RowNumbers:
 def with_duplicates(
     rows: Rows, selected: RowNumbers, rule: MatchRule, threads: int | None = None
 ) -> RowNumbers:
-    """Find the rows that are a duplicate of another one; `selected` has one row a file.
-
-    Returns
-    -------
-    ndarray of int64
-        In the order of `selected`.
-    """
+    """Return the rows that have a duplicate; `selected`, whose order is kept, has one per file."""
     hashes = hashes_of(rows, selected, rule)
     classes = hash_classes(hashes, rows.column("quality")[selected])
     found = _shared(byte_classes(rows, selected)) | (_shared(classes) & (classes != NO_CLASS))
     numbers, first = np.unique(classes, return_index=True)
     first = first[numbers != NO_CLASS]
     paired = np.zeros(len(first), bool)
-    for block in near(hashes.take(first), rule, threads=threads):
+    for block in near(hashes.select(first), rule, threads=threads):
         paired[block.left] = paired[block.right] = True
-    matched = np.append(paired, False)[classes]  # class -1 is the one at the end
+    matched = np.append(paired, False)[classes]  # class -1 is the last entry
     return np.compress(found | matched, selected)
 
 
 def _shared(classes: RowNumbers) -> npt.NDArray[np.bool_]:
-    """Tell which entries share their class with another one."""
+    """Return a mask of the entries that share their class with another entry."""
     counts = np.bincount(classes + 1)
     return np.asarray(counts[classes + 1] > 1)

@@ -1,15 +1,15 @@
-"""A plan and the index it names -> proof that it removes nothing without a stay, or what is wrong.
+"""A plan and the index that it names -> nothing if every removal is safe, else what is wrong.
 
-This is the independent checker: it shares no code with what makes groups and plans, and believes
-nothing that a plan says about files; what the user asked for stands in its header, which is sealed.
-What it proves of every removal: both files are images of this very generation and as it describes
-them; the one goes once and stays for no other; the other does not go; the two are two files, are
-duplicates by the index's own hashes or bytes, and lie as far apart as stated; and the one that goes
-is not protected.
+This checker shares no code with the code that makes groups and plans, and does not trust what a
+plan says about files; only the user's options come from its header, which is sealed. It verifies
+of each removal that both files are images of this generation and as the index describes them; that
+the removed file is removed once, is not protected, has no other name in the index, and is kept for
+no other removal; that the two are duplicates by the hashes or bytes of the index, at the stated
+distance and with the stated relation.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,16 +20,16 @@ from imgdup.errors import PlanError
 from imgdup.index.columns import Rows
 from imgdup.search.hamming import distances
 
-STRUCTURE = 50  # PDQ quality from which a hash tells pictures apart
+STRUCTURE = 50  # the least PDQ quality of a hash that can tell pictures apart
 SAME_BYTES = "same-bytes"
-OF_ONE_FILE = "same-file"
+SAME_FILE = "same-file"
 
 Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
 
 class _Claims(NamedTuple):
-    """What a plan says, one entry a removal; rows are known to be rows of the index."""
+    """The statements of a plan, one entry per removal; the rows exist in the index."""
 
     header: PlanHeader
     remove: Numbers
@@ -39,40 +39,40 @@ class _Claims(NamedTuple):
 
 
 def check_plan(plan: Plan, rows: Rows) -> None:
-    """Raise unless a plan is true.
+    """Raise unless every removal of a plan is safe.
 
     Parameters
     ----------
     plan : Plan
     rows : Rows
-        The index that it is about to be carried out on.
+        The index that the plan is to be applied to.
 
     Raises
     ------
     PlanError
-        Names the first fault, and how many removals have it.
+        Names the first fault, and the number of removals that have it.
     """
     for fault in faults(plan, rows):
         raise PlanError(f"{fault}; nothing was changed, make a new plan with imgdup dedupe")
 
 
 def faults(plan: Plan, rows: Rows) -> Iterator[str]:
-    """Find what is false in a plan.
+    """Find the faults of a plan.
 
     Parameters
     ----------
     plan : Plan
     rows : Rows
-        The index that it says it was made from.
+        The index that the plan should be made from.
 
     Yields
     ------
     str
-        One line for each kind of fault, with the first path that has it.
+        One line per kind of fault, with the first path that has it.
     """
-    stranger = _stranger(plan, rows)
-    if stranger:
-        yield stranger
+    mismatch = _mismatch(plan, rows)
+    if mismatch:
+        yield mismatch
         return
     claims = _Claims(
         plan.header,
@@ -81,15 +81,15 @@ def faults(plan: Plan, rows: Rows) -> Iterator[str]:
         np.array([removal.distance for removal in plan.removals], np.int64),
         [removal.relation for removal in plan.removals],
     )
-    for what, wrong in _checks(claims, rows):
-        places = np.flatnonzero(wrong)
+    for what, check in CHECKS:
+        places = np.flatnonzero(check(claims, rows))
         if len(places):
             first = os.fsdecode(plan.removals[int(places[0])].remove.path)
-            yield f"the plan is false: {what}, in {len(places):,} removals, the first of {first!r}"
+            yield f"the plan is wrong: {what} (removals: {len(places):,}, the first: {first!r})"
 
 
-def _stranger(plan: Plan, rows: Rows) -> str | None:
-    """Say why a plan is not about these rows, or None."""
+def _mismatch(plan: Plan, rows: Rows) -> str | None:
+    """Return why a plan does not belong to this index, or None."""
     header = plan.header
     if header != sealed(header):
         return "the first line of the plan was edited"
@@ -101,15 +101,17 @@ def _stranger(plan: Plan, rows: Rows) -> str | None:
     for removal in plan.removals:
         for facts in (removal.remove, removal.keep):
             if facts.row >= len(rows) or rows.path(facts.row) != facts.path:
-                return f"the plan is false: {os.fsdecode(facts.path)!r} is not in that row"
-    wrong = _other_facts(plan, rows)
-    return f"the plan is false: size, time or digest of {wrong!r} is another" if wrong else None
+                path = os.fsdecode(facts.path)
+                return f"the plan is wrong: row {facts.row} of the index is not {path!r}"
+    wrong = _wrong_facts(plan, rows)
+    if wrong is None:
+        return None
+    return f"the plan is wrong: the index has another size, time or digest for {wrong!r}"
 
 
-def _other_facts(plan: Plan, rows: Rows) -> str | None:
-    """Name the first file whose facts are not the index's."""
-    sides: Iterable[tuple[FileFacts, ...]] = ((r.remove, r.keep) for r in plan.removals)
-    named = [facts for side in sides for facts in side]
+def _wrong_facts(plan: Plan, rows: Rows) -> str | None:
+    """Return the first file whose facts in the plan differ from those in the index."""
+    named: list[FileFacts] = [facts for r in plan.removals for facts in (r.remove, r.keep)]
     places = np.array([facts.row for facts in named], np.int64)
     stated = np.frombuffer(b"".join(facts.digest for facts in named), np.uint8).reshape(-1, 16)
     wrong = (rows.column("digest")[places] != stated).any(axis=1)
@@ -119,24 +121,19 @@ def _other_facts(plan: Plan, rows: Rows) -> str | None:
     return os.fsdecode(named[first[0]].path) if first else None
 
 
-def _checks(claims: _Claims, rows: Rows) -> Iterator[tuple[str, Flags]]:
-    for what, check in CHECKS:
-        yield what, check(claims, rows)
-
-
 def _not_an_image(claims: _Claims, rows: Rows) -> Flags:
     status = rows.column("status")
     return np.asarray((status[claims.remove] != 0) | (status[claims.keep] != 0))
 
 
-def _goes_twice(claims: _Claims, rows: Rows) -> Flags:
+def _removed_twice(claims: _Claims, rows: Rows) -> Flags:
     _, first = np.unique(claims.remove, return_index=True)
     again = np.ones(len(claims.remove), bool)
     again[first] = False
     return again
 
 
-def _keeper_goes(claims: _Claims, rows: Rows) -> Flags:
+def _keeper_removed(claims: _Claims, rows: Rows) -> Flags:
     return np.isin(claims.keep, claims.remove)
 
 
@@ -165,15 +162,15 @@ def _not_duplicates(claims: _Claims, rows: Rows) -> Flags:
     return ~(near | _same_bytes(claims, rows))
 
 
-def _other_distance(claims: _Claims, rows: Rows) -> Flags:
+def _wrong_distance(claims: _Claims, rows: Rows) -> Flags:
     pdq = rows.column("pdq")
     true = distances(pdq[claims.remove], pdq[claims.keep])
     return np.asarray(np.where(_same_bytes(claims, rows), 0, true) != claims.distance)
 
 
-def _other_relation(claims: _Claims, rows: Rows) -> Flags:
+def _wrong_relation(claims: _Claims, rows: Rows) -> Flags:
     same_bytes = np.array([relation == SAME_BYTES for relation in claims.relations], bool)
-    same_file = np.array([relation == OF_ONE_FILE for relation in claims.relations], bool)
+    same_file = np.array([relation == SAME_FILE for relation in claims.relations], bool)
     return np.asarray(same_file | (same_bytes != _same_bytes(claims, rows)))
 
 
@@ -184,12 +181,12 @@ def _same_bytes(claims: _Claims, rows: Rows) -> Flags:
 
 
 CHECKS: tuple[tuple[str, Callable[[_Claims, Rows], Flags]], ...] = (
-    ("a file of them is no image", _not_an_image),
-    ("a file goes twice", _goes_twice),
-    ("the file that should stay goes too", _keeper_goes),
+    ("one of the files is not an image", _not_an_image),
+    ("a file is removed twice", _removed_twice),
+    ("the file to keep is removed, too", _keeper_removed),
     ("the file has other names (hard links)", _has_other_names),
     ("the file is protected", _is_protected),
-    ("the two are no duplicates", _not_duplicates),
-    ("the distance is another", _other_distance),
-    ("the relation is another", _other_relation),
+    ("the two files are not duplicates", _not_duplicates),
+    ("the distance is not as stated", _wrong_distance),
+    ("the relation is not as stated", _wrong_relation),
 )

@@ -1,4 +1,4 @@
-"""Two sets of images -> what of the second is in the first already, and whose labels disagree."""
+"""Two sets of images -> the images of the second that are in the first, and label conflicts."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,15 +15,15 @@ from imgdup.dedupe.candidates import (
     near,
 )
 from imgdup.dedupe.relations import RELATIONS, relate
-from imgdup.index.columns import RowNumbers, Rows, byte_keys, check_apart
+from imgdup.index.columns import RowNumbers, Rows, byte_keys, check_apart, file_numbers
 
-PLACE_BITS = 40  # a match is one number: its distance above, its place in A below
+PLACE_BITS = 40  # a match is one number: its distance in the high bits, its place in A in the low
 FAR = np.int64(1 << 62)  # no match
 NO_LABEL = -1
 
 
 class ImageSet(NamedTuple):
-    """A set of images: rows of an index, ascending, and the label of each, if it has one."""
+    """Images of an index: their rows, ascending, and the label of each, None without one."""
 
     rows: Rows
     images: RowNumbers
@@ -38,16 +38,17 @@ class Leak(NamedTuple):
     path : bytes
         In B.
     duplicate_of : bytes
-        The nearest in A, the first of equally near ones; one of equal bytes before all others.
+        The nearest in A: the same file under another name, else the first of equal bytes, else
+        the first of the nearest.
     distance : int
         PDQ distance of the two, in bits; 0 where the bytes are equal.
     relation : str
     label, label_of : str or None
         Of the image, and of its nearest duplicate.
     conflict : bytes or None
-        The nearest duplicate in A whose label is another, if there is one.
+        The nearest duplicate in A with a different label, if there is one.
     conflict_label : str or None
-        The label of that one.
+        The label of that duplicate.
     """
 
     path: bytes
@@ -67,12 +68,12 @@ class Leaks(NamedTuple):
     ----------
     a, b : ImageSet
     places_b, places_a : ndarray of int64, shape (n,)
-        Places in ``b.images`` and, of the nearest duplicate, in ``a.images``.
+        Positions in ``b.images`` and, of the nearest duplicate, in ``a.images``.
     distances : ndarray of uint16, shape (n,)
     relations : ndarray of uint8, shape (n,)
         Positions in ``RELATIONS``.
     conflicts : ndarray of int64, shape (n,)
-        Place in ``a.images`` of the nearest duplicate with another label, or -1.
+        Position in ``a.images`` of the nearest duplicate with a different label, or -1.
     """
 
     a: ImageSet
@@ -85,11 +86,11 @@ class Leaks(NamedTuple):
 
     @property
     def n_conflicts(self) -> int:
-        """How many images have a duplicate whose label is another."""
+        """The number of images that have a duplicate with a different label."""
         return int((self.conflicts >= 0).sum())
 
     def each(self) -> Iterator[Leak]:
-        """Yield what is known of each leak, in order."""
+        """Yield the leaks, in order."""
         (a, images_a, labels_a), (b, images_b, labels_b) = self.a, self.b
         columns = (self.places_b, self.places_a, self.distances, self.relations, self.conflicts)
         for here, there, distance, relation, conflict in zip(
@@ -108,7 +109,7 @@ class Leaks(NamedTuple):
 
 
 class _Best(NamedTuple):
-    """For each of some images, the best match of all and the best with each of two labels."""
+    """Of each image the best match, the best with a label, and the best with another label."""
 
     nearest: RowNumbers
     labelled: RowNumbers
@@ -120,10 +121,13 @@ def compare(
 ) -> Leaks:
     """Find the images of one set that have a duplicate in another.
 
+    A file that is in both sets under two names (hard links, a second mount) is a leak as well; its
+    relation is ``same-file``.
+
     Parameters
     ----------
     a, b : ImageSet
-        What is there already, and what should not be in it: training set, test set.
+        The images that are known, and those that should be new: training set and test set.
     rule : MatchRule, optional
     threads : int, optional
         For the join; all cores by default.
@@ -138,6 +142,8 @@ def compare(
     codes_a, codes_b = _label_codes(a, b)
     by_hash, by_bytes = _by_hash(a, b, codes_a, rule, threads), _by_bytes(a, b, codes_a)
     nearest = np.where(by_bytes.nearest < FAR, by_bytes.nearest, by_hash.nearest)
+    same_file = _same_file(a, b)
+    nearest = np.where(same_file >= 0, same_file, nearest)
     found = np.flatnonzero(nearest < FAR)
     places, distances = nearest & ((1 << PLACE_BITS) - 1), nearest >> PLACE_BITS
     found = found[np.lexsort((found, distances[found]))]
@@ -151,11 +157,11 @@ def compare(
 
 
 def _label_codes(a: ImageSet, b: ImageSet) -> tuple[RowNumbers, RowNumbers]:
-    """Write the labels of both sets as numbers, alike; -1 for none."""
+    """Replace the labels of both sets by numbers; -1 for none."""
     numbers: dict[str | None, int] = {None: NO_LABEL}
     codes = [
-        np.array([numbers.setdefault(label, len(numbers) - 1) for label in part.labels], np.int64)
-        for part in (a, b)
+        np.array([numbers.setdefault(label, len(numbers) - 1) for label in each.labels], np.int64)
+        for each in (a, b)
     ]
     return codes[0], codes[1]
 
@@ -163,25 +169,25 @@ def _label_codes(a: ImageSet, b: ImageSet) -> tuple[RowNumbers, RowNumbers]:
 def _by_hash(
     a: ImageSet, b: ImageSet, labels: RowNumbers, rule: MatchRule, threads: int | None
 ) -> _Best:
-    """Match by hash: classes of equal ones first, then these across the sets."""
-    sides = [hashes_of(part.rows, part.images, rule) for part in (a, b)]
+    """Match the images of B by hash: classes of equal hashes, compared across the sets."""
+    hashes = [hashes_of(each.rows, each.images, rule) for each in (a, b)]
     numbers = [
-        hash_classes(hashes, part.rows.column("quality")[part.images])
-        for hashes, part in zip(sides, (a, b), strict=True)
+        hash_classes(own, each.rows.column("quality")[each.images])
+        for own, each in zip(hashes, (a, b), strict=True)
     ]
     in_class = _first_of_classes(numbers[0], labels)
     heads = [_heads(each) for each in numbers]
     best = _Best(*(np.full(len(heads[1]) + 1, FAR) for _ in range(3)))
-    left, right = sides[1].take(heads[1]), sides[0].take(heads[0])
+    left, right = hashes[1].select(heads[1]), hashes[0].select(heads[0])
     for block in near(left, rule, other=right, threads=threads):
         distance = block.distances.astype(np.int64) << PLACE_BITS
         candidates = _Best(*(_keys(each[block.right], distance) for each in in_class))
-        _settle(best, block.left, candidates, labels)
-    return _Best(*(each[numbers[1]] for each in best))  # class -1 is the one at the end
+        _choose(best, block.left, candidates, labels)
+    return _Best(*(each[numbers[1]] for each in best))  # class -1 is the last entry
 
 
 def _heads(classes: RowNumbers) -> RowNumbers:
-    """Return the first place of each class, -1 left out."""
+    """Return the first position of each class, without class -1."""
     numbers, first = np.unique(classes, return_index=True)
     return np.compress(numbers != NO_CLASS, first)
 
@@ -192,17 +198,28 @@ def _keys(places: RowNumbers, distance: RowNumbers | int = 0) -> RowNumbers:
 
 
 def _by_bytes(a: ImageSet, b: ImageSet, labels: RowNumbers) -> _Best:
-    keys = [byte_keys(part.rows, part.images) for part in (a, b)]
+    """Match the images of B with those of equal bytes."""
+    keys = [byte_keys(each.rows, each.images) for each in (a, b)]
     numbers = class_numbers(np.concatenate(keys))
     n_classes = int(numbers.max(initial=-1)) + 1
     in_class = _first_of_classes(numbers[: len(a.images)], labels, n_classes)
     return _Best(*(_keys(each[numbers[len(a.images) :]]) for each in in_class))
 
 
+def _same_file(a: ImageSet, b: ImageSet) -> RowNumbers:
+    """Return of each image of B the first position in A of the same file, or -1."""
+    if a.rows.digest != b.rows.digest:
+        return np.full(len(b.images), -1)
+    number = file_numbers(a.rows)
+    first = np.full(len(number), -1)
+    first[number[a.images[::-1]]] = np.arange(len(a.images))[::-1]  # the last one written is first
+    return first[number[b.images]]
+
+
 def _first_of_classes(
     classes: RowNumbers, labels: RowNumbers, n_classes: int | None = None
 ) -> tuple[RowNumbers, RowNumbers, RowNumbers]:
-    """Return of each class the first place, the first with a label, and with another label."""
+    """Return the first position of each class, the first with a label, and with another label."""
     n_classes = int(classes.max(initial=NO_CLASS)) + 1 if n_classes is None else n_classes
     in_class = classes != NO_CLASS
     first = _first(classes, in_class, n_classes)
@@ -213,15 +230,15 @@ def _first_of_classes(
 
 
 def _first(classes: RowNumbers, which: npt.NDArray[np.bool_], n_classes: int) -> RowNumbers:
-    """Return the first place of each class among some, or -1."""
+    """Return the first position of each class under a mask, or -1."""
     first = np.full(n_classes + 1, -1)
     places = np.flatnonzero(which)[::-1]
-    first[classes[places]] = places  # the last write is the first place
+    first[classes[places]] = places  # the last one written is the first
     return first
 
 
-def _settle(best: _Best, owners: RowNumbers, candidates: _Best, labels: RowNumbers) -> None:
-    """Keep the best of all candidates for each owner, whose candidates are all here."""
+def _choose(best: _Best, owners: RowNumbers, candidates: _Best, labels: RowNumbers) -> None:
+    """Choose the best candidate of each owner; all candidates of an owner come in one call."""
     np.minimum.at(best.nearest, owners, candidates.nearest)
     np.minimum.at(best.labelled, owners, candidates.labelled)
     theirs = _labels_of(best.labelled, labels)
@@ -236,7 +253,7 @@ def _labels_of(keys: RowNumbers, labels: RowNumbers) -> RowNumbers:
 
 
 def _other_label(best: _Best, labels: RowNumbers, own: RowNumbers) -> RowNumbers:
-    """Return for each image the nearest match whose label is not its own; FAR if it has none."""
+    """Return the nearest match with a different label of each image; FAR without one."""
     differs = _labels_of(best.labelled, labels) != own
     other = np.where(differs, best.labelled, best.otherwise)
     return np.where(own == NO_LABEL, FAR, other)

@@ -1,4 +1,7 @@
-"""Duplicates -> connected components, the chains A~B~C: no removal rests on them."""
+"""Duplicates -> connected components, the chains A~B~C, which are shown and never removed by.
+
+A split of a data set must not divide them: that is what their labels are for.
+"""
 
 from collections import Counter
 
@@ -13,24 +16,30 @@ from imgdup.dedupe.candidates import (
     hashes_of,
     near,
 )
-from imgdup.index.columns import RowNumbers, Rows
+from imgdup.index.columns import RowNumbers, Rows, file_numbers
 
 
 def chains(duplicates: Duplicates) -> Counter[int]:
-    """Count the connected components by their number of paths, those of one path left out."""
+    """Count the connected components of two or more files by their number of files."""
     rows, options = duplicates.rows, duplicates.options
     labels = component_labels(rows, duplicates.images, options.rule, threads=options.threads)
-    sizes = np.bincount(labels)
+    sizes = files_per_component(rows, duplicates.images, labels)
     return Counter(sizes[sizes > 1].tolist())
+
+
+def files_per_component(rows: Rows, selected: RowNumbers, labels: RowNumbers) -> RowNumbers:
+    """Count the files of each component; several names of one file (hard links) count once."""
+    _, first = np.unique(file_numbers(rows)[selected], return_index=True)
+    return np.bincount(labels[first], minlength=int(labels.max(initial=-1)) + 1)
 
 
 def component_labels(
     rows: Rows, selected: RowNumbers, rule: MatchRule | None = None, *, threads: int | None = None
 ) -> RowNumbers:
-    """Give each image the number of its connected component.
+    """Find the connected component of each image.
 
-    Two images are in one component if a chain of duplicates leads from one to the other; so the
-    names of one file (hard links), whose bytes are equal, always are.
+    Two images are in one component if a chain of duplicates leads from one to the other. The
+    names of one file (hard links) have equal bytes, so they always are.
 
     Parameters
     ----------
@@ -44,7 +53,7 @@ def component_labels(
     Returns
     -------
     ndarray of int64, shape of `selected`
-        The number of each one's component, by first appearance from 0.
+        The component of each image, numbered from 0 by first appearance.
     """
     rule = rule or MatchRule()
     hashes = hashes_of(rows, selected, rule)
@@ -54,20 +63,20 @@ def component_labels(
         _unite(parent, *_members_and_first(classes))
     classes, heads = np.unique(by_hash, return_index=True)
     heads = heads[classes != NO_CLASS]
-    for block in near(hashes.take(heads), rule, threads=threads):
+    for block in near(hashes.select(heads), rule, threads=threads):
         _unite(parent, heads[block.left], heads[block.right])
     return np.unique(parent, return_inverse=True)[1].reshape(-1)
 
 
 def _members_and_first(classes: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
-    """Pair each member of a class with its first one."""
+    """Pair each member of a class with the first member."""
     _, first, same = np.unique(classes, return_index=True, return_inverse=True)
     members = np.flatnonzero(classes != NO_CLASS)
     return members, first[same.reshape(-1)[members]]
 
 
 def _unite(parent: RowNumbers, left: RowNumbers, right: RowNumbers) -> None:
-    """Join the components of each pair; each ends up with its least member as the root of all."""
+    """Join the components of each pair; the least member of each becomes the root of all."""
     while len(left):
         left, right = parent[left], parent[right]
         apart = left != right
@@ -77,7 +86,7 @@ def _unite(parent: RowNumbers, left: RowNumbers, right: RowNumbers) -> None:
 
 
 def _flatten(parent: RowNumbers) -> None:
-    """Let each member point at its root, in as many rounds as the depth has bits."""
+    """Let each member point at its root; takes as many rounds as the depth has bits."""
     while True:
         above = parent[parent]
         if np.array_equal(above, parent):

@@ -1,12 +1,13 @@
-"""Duplicates -> star groups: each file that goes has a duplicate that stays, and which.
+"""Duplicates -> star groups: each removed file with the file that is kept in favour of it.
 
-Files are visited best first. A file stays unless a file that already stays is a duplicate of it;
-then it goes in favour of the nearest such file, the best of the nearest. So no two files that stay
-are duplicates (but protected ones, which always stay), and nothing rests on a chain.
+Files are visited best first. A file is kept unless a file that is already kept is a duplicate of
+it; then it is removed in favour of the nearest such file, and of the best among equally near ones.
+So no two kept files are duplicates (except protected ones, which are always kept), and no removal
+rests on a chain.
 
-The pairs are streamed with the better file on the left, in the order of the visits. When a file
-comes up on the left its fate is known, and what it says to the files on its right is all that is
-remembered: one number a file, whatever the number of pairs.
+Pairs come with the better file on the left, in the order of the visits. When a file comes up on
+the left, it is known whether it is kept; then only one number is stored for each file on its
+right, whatever the number of pairs.
 """
 
 import heapq
@@ -28,11 +29,11 @@ from imgdup.dedupe.candidates import (
     near,
     with_duplicates,
 )
-from imgdup.dedupe.keep import Keep, keep_order
+from imgdup.dedupe.keep import Keep, keep_order, lie_in
 from imgdup.index.columns import RowNumbers, Rows, file_numbers
 from imgdup.search.equal import Pairs
 
-RANK_BITS = 40  # a keeper is one number: its distance above, its rank below
+RANK_BITS = 40  # a keeper is one number: its distance in the high bits, its rank in the low ones
 FAR = np.int64(1 << 62)  # no keeper
 
 Flags = npt.NDArray[np.bool_]
@@ -44,11 +45,11 @@ class Groups(NamedTuple):
     Attributes
     ----------
     keepers : ndarray of int64, shape (n_groups,)
-        The file of each group that stays; best first.
+        The file of each group that is kept; best first.
     offsets : ndarray of int64, shape (n_groups + 1,)
     removed : ndarray of int64
-        The files that go in favour of the keeper, nearest first, the better first of equally near
-        ones. All names of such a file (hard links) stand here, one after another.
+        The files removed in favour of the keeper, nearest first, the better first of equally
+        near ones. All names of such a file (hard links) are here, one after another.
     distances : ndarray of uint16
         PDQ distance of each to its keeper, in bits; 0 where the bytes are equal.
     """
@@ -64,16 +65,16 @@ class Groups(NamedTuple):
 
 
 class _Files(NamedTuple):
-    """Files that have duplicates, best first; a file's place here is its rank.
+    """Files that have duplicates, best first; the position of a file is its rank.
 
-    Twins are files of one class of hashes and one class of bytes: what decides for the best of
-    them, their head, decides for all. A file is split off where files of equal bytes have
-    different hashes (an index filled by two versions of a decoder): its bytes then say more than
-    its hash does, and it is visited even if the join never meets it.
+    Twins are files with the same duplicates: of equal hashes, or of equal bytes where there is no
+    usable hash. What is found for their head, the best of them, holds for all. A file is `split`
+    if its bytes equal those of a file with another hash (an index filled by two versions of a
+    decoder): its twins agree in both, and it is visited even if the search for pairs misses it.
     """
 
     hashes: Hashes
-    has_hash: Flags  # its quality is good enough to match by hash
+    has_hash: Flags  # the quality is good enough to match by hash
     byte_class: RowNumbers
     head: RowNumbers
     split: Flags
@@ -88,9 +89,7 @@ def star_groups(
     *,
     threads: int | None = None,
 ) -> Groups:
-    """Decide which images stay and which go.
-
-    The result depends neither on the numbering of the rows nor on the threads.
+    """Decide which images are kept and which are removed, whatever the number of threads.
 
     Parameters
     ----------
@@ -119,24 +118,23 @@ def star_groups(
 
 
 def _files(rows: Rows, ranked: RowNumbers, keep: Keep, rule: MatchRule) -> _Files:
-    """Bring together what is known of the files of `ranked`, one row each, best first."""
+    """Collect the facts of the files of `ranked`, one row each, best first."""
     hashes = hashes_of(rows, ranked, rule)
     hash_class = hash_classes(hashes, rows.column("quality")[ranked])
     byte_class = byte_classes(rows, ranked)
     split = _split(hash_class, byte_class)
-    protected = [bool(keep.protect) and keep.protects(rows.path(row)) for row in ranked.tolist()]
     return _Files(
         hashes,
         hash_class != NO_CLASS,
         byte_class,
         _heads(hash_class, byte_class, split),
         split,
-        np.array(protected, bool),
+        lie_in(rows, ranked, keep.protect),
     )
 
 
 def _split(hash_class: RowNumbers, byte_class: RowNumbers) -> Flags:
-    """Tell which files have equal bytes with a file of another hash."""
+    """Return a mask of the files whose bytes equal those of a file with another hash."""
     n_classes = int(byte_class.max(initial=-1)) + 1
     least = np.full(n_classes, np.iinfo(np.int64).max)
     most = np.full(n_classes, np.iinfo(np.int64).min)
@@ -146,7 +144,7 @@ def _split(hash_class: RowNumbers, byte_class: RowNumbers) -> Flags:
 
 
 def _heads(hash_class: RowNumbers, byte_class: RowNumbers, split: Flags) -> RowNumbers:
-    """Return the rank of each file's head: the best of its twins, perhaps itself."""
+    """Return the rank of the head of each file: the best of its twins, perhaps itself."""
     width = int(byte_class.max(initial=0)) + 1
     n_hash_classes = int(hash_class.max(initial=NO_CLASS)) + 1
     by_hash = hash_class * width
@@ -158,62 +156,54 @@ def _heads(hash_class: RowNumbers, byte_class: RowNumbers, split: Flags) -> RowN
 
 
 def _keepers(files: _Files, rule: MatchRule, threads: int | None) -> RowNumbers:
-    """Find for each file the nearest file that stays and was visited before it.
+    """Find for each file the nearest kept file that was visited before it, or FAR.
 
-    Returns
-    -------
-    ndarray of int64
-        ``distance << RANK_BITS | rank``, or FAR.
+    A keeper is the number ``distance << RANK_BITS | rank``.
     """
     ranks = np.arange(len(files.head))
     best = np.full(len(ranks), FAR)
     missed = np.zeros(len(ranks), bool)
-    stays_by_bytes = _visit(files, rule, threads, best, missed)
-    stays = files.protected | (best == FAR)
-    has_stayed = stays[files.head] & (files.head != ranks)
-    best = np.minimum(best[files.head], np.where(has_stayed, files.head, FAR))
+    kept_by_bytes = _visit(files, rule, threads, best, missed)
+    kept = files.protected | (best == FAR)
+    head_is_kept = kept[files.head] & (files.head != ranks)
+    best = np.minimum(best[files.head], np.where(head_is_kept, files.head, FAR))
     for rank in np.flatnonzero(files.split).tolist():
-        twin = stays_by_bytes.get(int(files.byte_class[rank]), rank)
+        twin = kept_by_bytes.get(int(files.byte_class[rank]), rank)
         best[rank] = min(best[rank], twin if twin < rank else FAR)
-    _look_again(files, rule, threads, best, stays & missed)
+    _look_again(files, rule, threads, best, kept & missed)
     return best
 
 
 def _visit(
     files: _Files, rule: MatchRule, threads: int | None, best: RowNumbers, missed: Flags
 ) -> dict[int, int]:
-    """Visit the heads, best first, and tell those on their right what became of them.
+    """Visit the heads, best first; return by class of bytes the split file that is kept.
 
-    Sets `best` of the heads, and `missed` of those that are worse than a neighbour that goes and
-    has twins: the twins behind it have not heard of them.
-
-    Returns
-    -------
-    dict
-        Class of bytes -> rank of the split file of it that stays.
+    Sets `best` for the files on the right of a kept head, and `missed` for those on the right of a
+    removed head with twins: they may be the nearest keeper of such a twin.
     """
-    stays_by_bytes: dict[int, int] = {}
+    kept_by_bytes: dict[int, int] = {}
     is_head = files.head == np.arange(len(files.head))
     has_twins = np.bincount(files.head, minlength=len(best)) > 1
     with_hash = np.flatnonzero(is_head & files.has_hash)
-    blocks = near(files.hashes.take(with_hash), rule, threads=threads)
+    blocks = near(files.hashes.select(with_hash), rule, threads=threads)
     for rank, others, keys in _visits(blocks, with_hash, np.flatnonzero(is_head & files.split)):
         if files.split[rank]:
-            twin = stays_by_bytes.get(int(files.byte_class[rank]), rank)
+            twin = kept_by_bytes.get(int(files.byte_class[rank]), rank)
             best[rank] = min(best[rank], FAR if twin == rank else twin)
         if files.protected[rank] or best[rank] == FAR:
             best[others] = np.minimum(best[others], keys | rank)
             if files.split[rank]:
-                stays_by_bytes.setdefault(int(files.byte_class[rank]), rank)
+                kept_by_bytes.setdefault(int(files.byte_class[rank]), rank)
         elif has_twins[rank]:
             missed[others] = True
-    return stays_by_bytes
+    return kept_by_bytes
 
 
 def _visits(
     blocks: Iterable[Pairs], ranks: RowNumbers, alone: RowNumbers
 ) -> Iterator[tuple[int, RowNumbers, RowNumbers]]:
-    """Yield ``(rank, others, keys)`` by rank; each of `alone` comes once without others too."""
+    """Yield ``(rank, others, keys)`` by rank; each rank of `alone` also once without others."""
     none = np.zeros(0, np.int64)
     by_themselves = ((rank, none, none) for rank in alone.tolist())
     return heapq.merge(by_themselves, _runs(blocks, ranks, ranks), key=itemgetter(0))
@@ -222,7 +212,7 @@ def _visits(
 def _runs(
     blocks: Iterable[Pairs], ranks: RowNumbers, other_ranks: RowNumbers
 ) -> Iterator[tuple[int, RowNumbers, RowNumbers]]:
-    """Yield for each left file its rank, the ranks on its right, and their distances as keys."""
+    """Yield of each left file its rank, the ranks on its right, and their distances as keys."""
     for block in blocks:
         bounds = np.flatnonzero(np.diff(block.left, prepend=-1, append=-1))
         left, right = ranks[block.left], other_ranks[block.right]
@@ -234,29 +224,29 @@ def _runs(
 def _look_again(
     files: _Files, rule: MatchRule, threads: int | None, best: RowNumbers, missed: Flags
 ) -> None:
-    """Tell the twins of heads that go of the keepers which come between head and twin."""
+    """Let the twins of removed heads choose among the keepers ranked between head and twin."""
     twins = np.argsort(files.head, kind="stable")
     bounds = np.searchsorted(files.head[twins], np.arange(len(best) + 1))
-    goes = files.has_hash & ~files.protected & (best != FAR) & (np.diff(bounds) > 1)
-    lefts, others = np.flatnonzero(goes), np.flatnonzero(missed)
+    removed = files.has_hash & ~files.protected & (best != FAR) & (np.diff(bounds) > 1)
+    lefts, others = np.flatnonzero(removed), np.flatnonzero(missed)
     hashes = files.hashes
-    blocks = near(hashes.take(lefts), rule, other=hashes.take(others), threads=threads)
+    blocks = near(hashes.select(lefts), rule, other=hashes.select(others), threads=threads)
     for rank, keepers, keys in _runs(blocks, lefts, others):
         mine = twins[bounds[rank] : bounds[rank + 1]]
         order = np.argsort(keepers)
         nearest = np.minimum.accumulate((keys | keepers)[order])
         n_before = np.searchsorted(keepers[order], mine)
-        told = mine[n_before > 0]
-        best[told] = np.minimum(best[told], nearest[n_before[n_before > 0] - 1])
+        later = mine[n_before > 0]
+        best[later] = np.minimum(best[later], nearest[n_before[n_before > 0] - 1])
 
 
 def _groups(
     names: RowNumbers, rank_of_name: RowNumbers, protected: Flags, best: RowNumbers
 ) -> Groups:
-    """Write what was decided for ranks as groups of rows."""
+    """Turn the keepers of ranks into groups of rows."""
     ranked = names[np.sort(np.unique(rank_of_name, return_index=True)[1])]
-    goes = ~protected & (best != FAR)
-    which = np.flatnonzero(goes[rank_of_name])
+    removed = ~protected & (best != FAR)
+    which = np.flatnonzero(removed[rank_of_name])
     key = best[rank_of_name[which]]
     keeper, distance = key & ((1 << RANK_BITS) - 1), key >> RANK_BITS
     order = np.lexsort((which, rank_of_name[which], distance, keeper))

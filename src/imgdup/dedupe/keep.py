@@ -1,9 +1,9 @@
-"""Keep rules and protected folders -> the order in which files would rather stay, best first."""
+"""Keep rules and protected folders -> files in the order in which to keep them, best first."""
 
 import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,30 +15,26 @@ from imgdup.index.columns import RowNumbers, Rows, folder_of_index
 from imgdup.system.paths import is_below, path_key
 
 UNDER = "under:"
-LAST = "first"  # the rule that leaves no tie
+LAST = "first"  # the rule that leaves no tie: path order
 DEFAULT_RULES = ("largest", "lossless", "most-bytes", "oldest", LAST)
 
-Key = npt.NDArray[Any]  # one entry a row; the least is the best
+Key = npt.NDArray[Any]  # one entry per row; the least is the best
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Which file of a group stays; made by `parse_keep`.
+    """Which file of a group is kept; made by `parse_keep`.
 
     Attributes
     ----------
     rules : tuple of str
         The first rule in which two files differ decides; path order decides last.
     protect : tuple of bytes
-        Folders as the index writes them. Files there are never removed, and come first.
+        Folders, as in the index. Files there are never removed, and come first.
     """
 
     rules: tuple[str, ...] = DEFAULT_RULES
-    protect: tuple[bytes, ...] = field(default=())
-
-    def protects(self, path: bytes) -> bool:
-        """Tell whether the file of an absolute path must stay."""
-        return any(is_below(path, folder) for folder in self.protect)
+    protect: tuple[bytes, ...] = ()
 
 
 def parse_keep(
@@ -53,15 +49,15 @@ def parse_keep(
     rows : Rows
         The index that they are for.
     rules : str
-        Names from ``RULES``, or ``under:FOLDER``, separated by commas.
+        Keys of ``RULES``, or ``under:FOLDER``, separated by commas.
     protect : sequence of paths
         Folders.
 
     Raises
     ------
     UsageError
-        For an unknown or repeated rule, for a folder that has nothing to do with the index, and
-        for an ``under:`` that says the opposite of the protection.
+        For an unknown or repeated rule, for a folder without a file of the index, and for an
+        ``under:`` that contradicts the protected folders.
     """
     protected = tuple(folder_of_index(rows, folder, "--protect") for folder in protect)
     names = tuple(_checked(rows, name.strip(), protected) for name in rules.split(","))
@@ -72,7 +68,7 @@ def parse_keep(
 
 
 def _checked(rows: Rows, name: str, protected: Sequence[bytes]) -> str:
-    """Check one rule and write its folder as the index does."""
+    """Check one rule; write its folder as the index does."""
     if name.startswith(UNDER):
         folder = folder_of_index(rows, name.removeprefix(UNDER), f"--keep {UNDER}")
         _check_agrees(folder, protected)
@@ -81,7 +77,7 @@ def _checked(rows: Rows, name: str, protected: Sequence[bytes]) -> str:
         near = difflib.get_close_matches(name, RULES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         known = ", ".join((*RULES, f"{UNDER}FOLDER"))
-        raise UsageError(f"--keep knows no rule {name!r}: {hint}the rules are {known}")
+        raise UsageError(f"--keep has no rule {name!r}: {hint}the rules are {known}")
     return name
 
 
@@ -96,10 +92,10 @@ def _check_agrees(folder: bytes, protected: Sequence[bytes]) -> None:
 
 
 def keep_order(rows: Rows, selected: RowNumbers, keep: Keep) -> RowNumbers:
-    """Sort rows, best first.
+    """Sort rows, best first; rows that are equal by all rules are sorted by path.
 
-    The order is total and does not depend on how the rows are numbered: what the rules leave
-    equal is sorted by path.
+    The order does not depend on the numbering of the rows, which is not path order where a root
+    was renamed since it was indexed.
 
     Parameters
     ----------
@@ -113,12 +109,12 @@ def keep_order(rows: Rows, selected: RowNumbers, keep: Keep) -> RowNumbers:
     ndarray of int64, shape of `selected`
         The same rows, sorted.
     """
-    keys = [_under(rows, selected, keep.protect)] if keep.protect else []
+    keys: list[Key] = [~lie_in(rows, selected, keep.protect)]
     for rule in keep.rules:
         if rule == LAST:
             break
         keys.append(_key(rows, selected, rule))
-    order = np.lexsort(keys[::-1]) if keys else np.arange(len(selected))
+    order = np.lexsort(keys[::-1])
     tied = np.ones(max(len(selected) - 1, 0), bool)
     for key in keys:
         tied &= key[order[1:]] == key[order[:-1]]
@@ -126,7 +122,7 @@ def keep_order(rows: Rows, selected: RowNumbers, keep: Keep) -> RowNumbers:
 
 
 def _by_path_where_tied(rows: Rows, ordered: RowNumbers, tied: npt.NDArray[np.bool_]) -> RowNumbers:
-    """Sort each run of rows by path; ``tied[i]`` says that row i + 1 is in the run of row i."""
+    """Sort runs of tied rows by path; ``tied[i]`` means that row i + 1 ties with row i."""
     in_run = np.append(tied, False) | np.append(False, tied)[: len(ordered)]
     places = np.flatnonzero(in_run[: len(ordered)])
     run = np.cumsum(~np.append(False, tied))[places]
@@ -138,16 +134,18 @@ def _by_path_where_tied(rows: Rows, ordered: RowNumbers, tied: npt.NDArray[np.bo
     return result
 
 
+def lie_in(rows: Rows, selected: RowNumbers, folders: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+    """Return a mask of the selected rows that lie in one of some folders, without a path read."""
+    inside = np.zeros(len(rows), bool)
+    for folder in folders:
+        inside[rows.rows_below(folder)] = True
+    return np.asarray(inside[selected])
+
+
 def _key(rows: Rows, selected: RowNumbers, rule: str) -> Key:
     if rule.startswith(UNDER):
-        return _under(rows, selected, (os.fsencode(rule.removeprefix(UNDER)),))
+        return ~lie_in(rows, selected, (os.fsencode(rule.removeprefix(UNDER)),))
     return RULES[rule](rows, selected)
-
-
-def _under(rows: Rows, selected: RowNumbers, folders: Sequence[bytes]) -> Key:
-    """0 for the files in the folders, 1 for the others."""
-    keep = Keep(protect=tuple(folders))
-    return np.array([not keep.protects(rows.path(row)) for row in selected.tolist()], bool)
 
 
 def _pixels(rows: Rows, selected: RowNumbers) -> Key:
@@ -181,7 +179,7 @@ def _shortest_path(rows: Rows, selected: RowNumbers) -> Key:
 
 
 def _first(rows: Rows, selected: RowNumbers) -> Key:
-    """Nothing to add: path order is what decides last."""
+    """Return equal keys: path order decides last anyway."""
     return np.zeros(len(selected), bool)
 
 

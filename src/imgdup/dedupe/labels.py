@@ -1,4 +1,4 @@
-"""Rows -> the label of each image: the first folder below a root, or what a table says."""
+"""Rows -> the label of each image: the first folder below a root, or an entry of a table."""
 
 import csv
 import os
@@ -9,13 +9,13 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.columns import RowNumbers, Rows
 from imgdup.system.paths import is_below, join
 
-HEADINGS = ("path", "file", "filename", "image")  # of the first column, if it has one
+HEADINGS = ("path", "file", "filename", "image")  # of the first column, if there is a heading
 
 
 def folder_labels(
     rows: Rows, selected: RowNumbers, bases: Sequence[bytes] = ()
 ) -> list[str | None]:
-    """Take the first folder below a base for the label of each image.
+    """Return as the label of each image the first folder below a base.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def folder_labels(
     Returns
     -------
     list of str or None
-        None for an image that lies in a base itself.
+        None for an image that lies directly in a base.
     """
     return [_folder_of(relative) for _, relative in _placed(rows, selected, bases)]
 
@@ -40,7 +40,7 @@ def _folder_of(relative: bytes) -> str | None:
 def _placed(
     rows: Rows, selected: RowNumbers, bases: Sequence[bytes]
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each path, absolute and below its base."""
+    """Yield each path twice: absolute, and relative to its base."""
     bases = sorted(bases or [root for root in rows.roots if root], key=len, reverse=True)
     for row in selected.tolist():
         path = rows.path(row)
@@ -56,14 +56,14 @@ def table_labels(
     Parameters
     ----------
     table : mapping
-        Of `read_labels`.
+        From `read_labels`.
     rows, selected, bases
-        As in `folder_labels`; the table names paths below a base, or absolute ones.
+        As in `folder_labels`; the table has paths relative to a base, or absolute ones.
 
     Returns
     -------
     list of str or None
-        None for an image that the table does not name.
+        None for an image that is not in the table.
     """
     placed = _placed(rows, selected, bases)
     return [table.get(path, table.get(relative)) for path, relative in placed]
@@ -75,12 +75,12 @@ def read_labels(path: Path) -> dict[bytes, str]:
     Returns
     -------
     dict
-        Path, as it stands there with ``/`` between parts -> label.
+        Path as written in the file, with ``/`` between parts -> label.
 
     Raises
     ------
     UsageError
-        If there is no such file, a line has not two fields or more, or a path has two labels.
+        If there is no such file, a line has fewer than two fields, or a path has two labels.
     ImgdupError
         If it cannot be read.
     """

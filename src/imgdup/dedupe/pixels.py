@@ -1,7 +1,7 @@
-"""Duplicates of one size with other bytes -> which of them decode to the very same picture.
+"""Duplicates of one size with different bytes -> those that decode to the very same picture.
 
-An index does not tell, so the files are read again and decoded in full, in worker processes, as
-far as a budget of pixels goes. Only pairs are looked at whose hashes let it be.
+An index does not hold pixels, so the files are read again and decoded in full, in worker
+processes, up to a budget of pixels. Only pairs whose hashes allow equal pixels are decoded.
 """
 
 import hashlib
@@ -31,21 +31,21 @@ Flags = npt.NDArray[np.bool_]
 def look_at_pixels(
     duplicates: Duplicates, limits: Limits | None = None, budget: int = BUDGET_PIXELS
 ) -> Duplicates:
-    """Tell which of the re-encoded duplicates have the same pixels as their keeper.
+    """Find the re-encoded duplicates that have the same pixels as their keeper.
 
     Parameters
     ----------
     duplicates : Duplicates
     limits : Limits, optional
-        What one picture may cost; one that cannot be decoded stays re-encoded.
+        The limits for each file; one that cannot be decoded remains ``re-encoded``.
     budget : int
-        How many pixels to decode at most; the groups come in their order, and what the budget
-        does not reach stays re-encoded.
+        The largest number of pixels to decode; the first groups are decoded first, and files
+        beyond the budget remain ``re-encoded``.
 
     Returns
     -------
     Duplicates
-        With ``same-pixels`` where it is so.
+        With the relation ``same-pixels`` where it was found.
     """
     rows, removed = duplicates.rows, duplicates.groups.removed
     keepers = duplicates.groups.keeper_of_each()
@@ -64,10 +64,10 @@ def look_at_pixels(
 def may_be_same(
     rows: Rows, left: RowNumbers, right: RowNumbers, relations: npt.NDArray[np.uint8]
 ) -> Flags:
-    """Tell the pairs that may have equal pixels for all that the index says.
+    """Return a mask of the pairs whose pixels may be equal, as far as the index knows.
 
-    Equal pixels give equal hashes, unless one file is a JPEG, which is hashed from a small decode,
-    and the other is not; then only a lossless one can have its pixels.
+    Equal pixels have equal hashes, unless one file is a JPEG, which is hashed from a small decode,
+    and the other is not; then only a lossless file can have its pixels.
     """
     jpeg = FORMATS.index("jpeg")
     lossless = np.array([name in LOSSLESS_FORMATS for name in FORMATS])
@@ -83,7 +83,7 @@ def may_be_same(
 
 
 def _within(rows: Rows, selected: RowNumbers, budget: int) -> Flags:
-    """Tell which come before two pictures of the size of each use the budget up."""
+    """Return a mask of the files that the budget reaches, at two pictures of their size each."""
     width, height = (rows.column(name)[selected].astype(np.float64) for name in ("width", "height"))
     return np.asarray(np.cumsum(2 * width * height) <= budget)
 

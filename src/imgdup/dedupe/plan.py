@@ -1,7 +1,7 @@
-"""A removal plan as data: a header and one line a removal, written and read as JSON lines.
+"""A removal plan as data: a header and one line per removal, written and read as JSON lines.
 
-A plan comes from a file that anyone may have edited, so reading it takes nothing for granted;
-whether it is true is for `imgdup.dedupe.check_plan` to say.
+Anyone may have edited the file of a plan, so every member is checked when it is read. Whether the
+plan fits its index is checked by `imgdup.dedupe.check_plan`.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from imgdup.system.records import Record
 
 KIND = "imgdup"  # value of the key "plan"
 VERSION = 1
-LINE_BYTES = 400  # of a removal, about, beside its two paths
+LINE_BYTES = 400  # of a removal, about, without its two paths
 MAX_BITS = 1024
 SEAL_BYTES = 16
 
@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 
 class FileFacts(NamedTuple):
-    """A file as the index knows it: what must still be so when it is acted upon.
+    """The facts of a file in the index, which must still hold when the plan is applied.
 
-    ``row`` is its row in the generation that the header names, ``digest`` 16 bytes of blake2b.
+    ``row`` is its row in the generation that the header names, ``digest`` that of its content.
     """
 
     row: int
@@ -40,7 +40,7 @@ class FileFacts(NamedTuple):
 
 
 class Removal(NamedTuple):
-    """A file that goes, the file that stays for it, their distance in bits and their relation."""
+    """A file to remove, the file that is kept for it, their distance in bits, their relation."""
 
     remove: FileFacts
     keep: FileFacts
@@ -49,7 +49,7 @@ class Removal(NamedTuple):
 
 
 class PlanHeader(NamedTuple):
-    """What a plan was made from, and how.
+    """The index and the options that a plan was made from.
 
     Attributes
     ----------
@@ -60,15 +60,15 @@ class PlanHeader(NamedTuple):
     max_distance : int
         Of the PDQ hashes, in bits, inclusive.
     search_distance : int or None
-        Of the search hashes, where these had to be near, too.
+        Of the search hashes, if these had to be near, too.
     keep : tuple of str
-        The rules.
+        The keep rules.
     protect : tuple of bytes
-        Folders whose files stay.
+        Folders whose files are never removed.
     n_images, n_groups, n_removals, n_bytes : int
-        Images looked at, groups, lines that follow, bytes that these free.
+        Images compared, groups, lines that follow, bytes that these free.
     seal : str
-        Digest of all this, in hex; see `sealed`.
+        Digest of all other members, in hex; see `sealed`.
     """
 
     generation: str
@@ -92,13 +92,7 @@ class Plan(NamedTuple):
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
-    """Write a plan as lines of JSON: the header, then the removals.
-
-    Yields
-    ------
-    str
-        A line, with its newline.
-    """
+    """Yield a plan as lines of JSON, each with its newline: the header, then the removals."""
     yield json_line(_header_record(plan.header))
     for removal in plan.removals:
         yield json_line(removal_record(removal))
@@ -112,17 +106,17 @@ def _header_record(header: PlanHeader) -> dict[str, Any]:
 
 
 def sealed(header: PlanHeader) -> PlanHeader:
-    """Return a header with the digest of what it says, so that an edited one gives itself away.
+    """Return a header with the digest of its members, which shows whether it was edited.
 
-    It guards against a hand that raises a distance or empties a list of protected folders, not
-    against one that wants to deceive: whoever can edit a plan can compute the digest, too.
+    It detects a distance that was raised or a protected folder that was deleted by hand. It is no
+    defence against an attacker, who can compute the digest, too.
     """
     line = json_line(_header_record(header._replace(seal="")))
     return header._replace(seal=hashlib.blake2b(line.encode(), digest_size=SEAL_BYTES).hexdigest())
 
 
 def removal_record(removal: Removal) -> dict[str, Any]:
-    """Return a removal as a flat record for `imgdup.system.jsonl.json_line`."""
+    """Return a removal as a flat record, ready for `json_line`."""
     return {
         "remove": removal.remove.path,
         "keep": removal.keep.path,
@@ -143,7 +137,9 @@ def _facts_record(which: str, facts: FileFacts) -> dict[str, Any]:
 
 
 def write_plan(path: Path, plan: Plan) -> None:
-    """Write a plan to a file, whole or not at all.
+    """Write a plan into a file, which appears whole or not at all.
+
+    Nobody can read the plan who cannot read all files that it names.
 
     Raises
     ------
@@ -160,14 +156,14 @@ def write_plan(path: Path, plan: Plan) -> None:
 def read_plan(path: Path) -> Plan:
     """Read a plan.
 
-    Lines that were taken out are no fault: these files then stay.
+    Lines may have been deleted: these files are then kept.
 
     Raises
     ------
     UsageError
         If there is no such file.
     PlanError
-        If it is no plan, of a newer version, or damaged; the text names the line.
+        If it is not a plan, of a newer version, or damaged; the message names the line.
     """
     try:
         return _read(path)
@@ -182,14 +178,15 @@ def _read(path: Path) -> Plan:
         header = _checked(path, number, line, _header)
         removals = [_checked(path, number, line, _removal) for number, line in lines]
     if len(removals) > header.n_removals:
-        raise PlanError(f"{path} has {len(removals):,} removals and names {header.n_removals:,}")
+        stated = f"its first line states {header.n_removals:,}"
+        raise PlanError(f"{path} has {len(removals):,} removals, {stated}")
     return Plan(header, removals)
 
 
-def _checked(path: Path, number: int, line: bytes, made: Callable[[Record], T]) -> T:
-    """Read one line; whatever is wrong with it is named with its number."""
+def _checked(path: Path, number: int, line: bytes, read: Callable[[Record], T]) -> T:
+    """Read one line; an error names its number."""
     try:
-        return made(records.parsed(line))
+        return read(records.parsed(line))
     except (ValueError, PlanError) as error:
         raise PlanError(f"{path}, line {number}: {error}") from error
 
@@ -217,7 +214,7 @@ def _header(record: Record) -> PlanHeader:
 def _removal(record: Record) -> Removal:
     relation = records.text(record, "relation")
     if relation not in RELATIONS:
-        raise ValueError(f"no relation {relation!r}; there are {', '.join(RELATIONS)}")
+        raise ValueError(f"expected a relation out of {', '.join(RELATIONS)}, got {relation!r}")
     return Removal(
         _facts(record, "remove"),
         _facts(record, "keep"),

@@ -1,4 +1,4 @@
-"""Two duplicates -> in what they differ, as far as an index tells."""
+"""Pairs of duplicates -> how the two differ, as far as the index knows."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,12 +6,12 @@ import numpy.typing as npt
 from imgdup.index.columns import RowNumbers, Rows, byte_keys, file_numbers
 
 RELATIONS = ("same-file", "same-bytes", "same-pixels", "resized", "re-encoded", "edited")
-"""From the closest to the loosest; a relation is a position here.
+"""From the closest to the loosest; a relation is a position in this tuple.
 
-``same-file`` is one file under two names, ``same-bytes`` equal content, ``same-pixels`` other
-bytes that decode to the same picture (`imgdup.dedupe.pixels` looks). ``resized`` has the same shape
-and another size, ``re-encoded`` the same size and a hash as near as saving again leaves it,
-``edited`` is the rest: cropped, stretched, retouched, written on.
+``same-file``: one file under two names. ``same-bytes``: equal content. ``same-pixels``: different
+bytes that decode to the same picture (see `imgdup.dedupe.pixels`). ``resized``: the same shape and
+another size. ``re-encoded``: the same size, and a hash as near as saving again leaves it.
+``edited``: the rest, such as cropped, stretched, retouched, written on.
 """
 
 SAME_FILE, SAME_BYTES, SAME_PIXELS, RESIZED, RE_ENCODED, EDITED = range(len(RELATIONS))
@@ -28,17 +28,17 @@ def relate(
     right_rows: RowNumbers,
     distances: npt.NDArray[np.uint16],
 ) -> npt.NDArray[np.uint8]:
-    """Tell the relation of each pair of duplicates.
+    """Return the relation of each pair of duplicates.
 
-    A slight change of brightness leaves hash and size as saving again does; it counts as
-    ``re-encoded``.
+    A slight change of brightness changes hash and size no more than saving again does, and so
+    counts as ``re-encoded``.
 
     Parameters
     ----------
     left, right : Rows
         Two indexes, or one twice.
     left_rows, right_rows : ndarray of int64, shape (n,)
-        Entry i of the one and of the other are a pair.
+        Entry i of one and entry i of the other are a pair.
     distances : ndarray of uint16, shape (n,)
         PDQ distances, in bits.
 
@@ -52,7 +52,7 @@ def relate(
         right.column(name)[right_rows].astype(np.int64) for name in ("width", "height")
     )
     same_size = (width == other_width) & (height == other_height)
-    # A side that was rounded to a pixel may be off by half of one.
+    # Each side was rounded to a pixel, so it may be off by half a pixel.
     slack = np.maximum(np.maximum(width, height), np.maximum(other_width, other_height))
     same_shape = np.abs(width * other_height - other_width * height) <= slack
     same_bytes = (byte_keys(left, left_rows) == byte_keys(right, right_rows)).all(axis=1)
@@ -68,7 +68,7 @@ def relate(
 def _same_file(
     left: Rows, left_rows: RowNumbers, right: Rows, right_rows: RowNumbers
 ) -> npt.NDArray[np.bool_]:
-    """Two names of one file where the index knows, one path anywhere."""
+    """Return a mask of the pairs that are one file: by identity in one index, else by path."""
     if left is right:
         return np.asarray(file_numbers(left)[left_rows] == file_numbers(left)[right_rows])
     pairs = zip(left_rows.tolist(), right_rows.tolist(), strict=True)

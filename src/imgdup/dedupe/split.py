@@ -1,7 +1,7 @@
-"""Images and ratios -> lists for training, validation, test that share no picture.
+"""Images and ratios -> splits for training, validation and test that share no picture.
 
-Chains of duplicates are never divided: each is given, the largest first, to the split that lacks
-most of its labels. Images without a duplicate then fill each label up to its ratios.
+A chain of duplicates is never divided: each, the largest first, is assigned to the split that
+lacks most images of its labels. Images without a duplicate then fill each label up to its ratios.
 """
 
 import math
@@ -13,18 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.components import component_labels
+from imgdup.dedupe.components import component_labels, files_per_component
 from imgdup.errors import UsageError
 from imgdup.index.columns import RowNumbers, Rows
 
-ROUNDING = 1e-6  # by how much a sum of ratios may miss 1
+ROUNDING = 1e-6  # the largest accepted difference of the sum of ratios from 1
 
 Counts = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 
 
 class Share(NamedTuple):
-    """What a split got, of all images or of those with one label."""
+    """The part of all images, or of those with one label, that a split contains."""
 
     name: str
     label: str | None
@@ -34,7 +34,7 @@ class Share(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Made by `split`.
+    """Images assigned to splits, by `split`.
 
     Attributes
     ----------
@@ -43,11 +43,11 @@ class Split(NamedTuple):
     images : ndarray of int64
         Rows.
     places : ndarray of int64, shape (n_images,)
-        Place in `names` of the split that each image is in.
+        Position in `names` of the split of each image.
     shares : list of Share
-        Of all images, and of each label where these were asked for.
+        Of all images, and of each label if there are several.
     n_chains, n_chained : int
-        Chains of several images, and the images in them.
+        Chains of two or more files, and the files in them; several names of one file count once.
     """
 
     names: tuple[str, ...]
@@ -77,7 +77,9 @@ def parse_ratios(text: str) -> dict[str, float]:
         if not equals or not name or name in ratios or not re.fullmatch(r"[\w-]+", name):
             raise UsageError(f"--ratios: cannot read {part.strip()!r}; write train=0.8,test=0.2")
         if name.casefold() in map(str.casefold, ratios):
-            raise UsageError(f"--ratios: {name!r} stands twice where case does not count")
+            raise UsageError(
+                f"--ratios: {name!r} is given twice; upper and lower case are the same"
+            )
         ratios[name] = _ratio(name, number)
     total = sum(ratios.values())
     if abs(total - 1) > ROUNDING:
@@ -116,7 +118,7 @@ def split(
     ratios : mapping
         Name -> share; see `parse_ratios`.
     labels : sequence of str or None, optional
-        One an image; where given, the ratios are met for each label (stratified).
+        One per image; if given, the ratios are met for each label (stratified).
     seed : int
     rule : MatchRule, optional
 
@@ -127,7 +129,7 @@ def split(
     rng = np.random.default_rng(seed)
     names, codes = _numbered(labels, len(images))
     chains = component_labels(rows, images, rule)
-    sizes = np.bincount(chains, minlength=1)
+    sizes = files_per_component(rows, images, chains)
     asked = np.array(list(ratios.values()))
     wanted = np.outer(asked, np.bincount(codes, minlength=len(names)))
     places = np.full(len(images), -1)
@@ -139,7 +141,7 @@ def split(
 
 
 def _numbered(labels: Sequence[str | None] | None, n: int) -> tuple[list[str | None], Counts]:
-    """Return the distinct labels, sorted, and the number of each image's."""
+    """Return the distinct labels, sorted, and the position in them of each image's label."""
     if labels is None:
         return [None], np.zeros(n, np.int64)
     names = sorted(set(labels), key=lambda name: (name is None, name or ""))
@@ -150,7 +152,7 @@ def _numbered(labels: Sequence[str | None] | None, n: int) -> tuple[list[str | N
 def _place_chains(
     places: Counts, wanted: Reals, chains: Counts, codes: Counts, rng: np.random.Generator
 ) -> None:
-    """Give each chain, the largest first, to the split that lacks most of its labels."""
+    """Assign each chain, the largest first, to the split that lacks most of its labels."""
     sizes = np.bincount(chains, minlength=1)
     order = np.lexsort((rng.permutation(len(sizes)), -sizes))
     members = np.argsort(chains, kind="stable")
@@ -166,7 +168,7 @@ def _place_chains(
 def _fill_up(
     places: Counts, wanted: Reals, codes: Counts, asked: Reals, rng: np.random.Generator
 ) -> None:
-    """Divide the single images of each label; what rounding leaves over goes to the next label."""
+    """Divide the single images of each label; rounding errors carry over to the next label."""
     single = np.flatnonzero(places < 0)
     single = single[np.argsort(codes[single], kind="stable")]
     bounds = np.searchsorted(codes[single], np.arange(wanted.shape[1] + 1))
@@ -196,7 +198,7 @@ def _shares(
     codes: Counts,
     places: Counts,
 ) -> list[Share]:
-    """Count what each split got, of all and, if there are several, of each label."""
+    """Count the images of each split: all and, if there are several labels, those of each."""
     table = np.bincount(places * len(labels) + codes, minlength=len(names) * len(labels))
     table = table.reshape(len(names), len(labels))
     shares = []

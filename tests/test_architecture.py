@@ -39,9 +39,11 @@ ROOMS = (
 
 # Outside packages and the modules that may import them; a room stands for all of its modules.
 HOMES = {
-    "cv2": {"images.decoders", "output.montage", "output.thumbnails"},
-    "PIL": {"images.decoders"},
-    "pillow_heif": {"images.decoders"},
+    "cv2": {"images.opencv", "output.montage", "output.thumbnails"},
+    "PIL": {"images.pillow"},
+    "pillow_heif": {"images.pillow"},
+    "pillow_jxl": {"images.pillow"},
+    "simplejpeg": {"images.jpeg"},
     "imutils": {"output.montage"},
     "click": {"cli"},
     "send2trash": {"apply.actions"},

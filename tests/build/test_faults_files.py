@@ -93,6 +93,9 @@ def scan(folder, **options):
     return [candidate.path[len(root) + 1 :] for candidate in found], tally
 
 
+CUT = {"truncated", "damaged"}  # the header of a format may say how long the file was
+
+
 def test_01_an_empty_file_is_not_an_image():
     status = status_of(b"")
 
@@ -120,23 +123,25 @@ def test_03_a_cut_progressive_jpeg_is_truncated(percent):
 
 @pytest.mark.parametrize("percent", [30, 60, 90, 99])
 @pytest.mark.parametrize("name", sorted(name for name in HONEST if not name.endswith(".jpg")))
-def test_04_a_cut_file_of_any_other_format_is_truncated(name, percent):
+def test_04_a_cut_file_of_any_other_format_has_no_hash(name, percent):
     data = HONEST[name]
 
     status = status_of(data[: len(data) * percent // 100])
 
     first_frame_may_be_whole = name.startswith("moving")
-    assert status == "truncated" or (first_frame_may_be_whole and status == "ok")
+    assert status in CUT or (first_frame_may_be_whole and status == "ok")
 
 
 @pytest.mark.parametrize("name", sorted(HONEST))
-def test_04_a_file_cut_by_one_byte_is_truncated_or_lacks_nothing_of_the_picture(name):
+def test_04_a_file_cut_by_one_byte_has_no_hash_or_lacks_nothing_of_the_picture(name):
     data = HONEST[name]
 
     status = status_of(data[:-1])
 
-    only_a_trailer_or_a_frame_is_missing = name.endswith(".gif") or name.startswith("moving")
-    assert status == "truncated" or (only_a_trailer_or_a_frame_is_missing and status == "ok")
+    only_a_trailer_or_a_frame_is_missing = name.endswith((".gif", ".jpg")) or name.startswith(
+        "moving"
+    )
+    assert status in CUT or (only_a_trailer_or_a_frame_is_missing and status == "ok")
 
 
 def test_05_a_flipped_byte_in_png_data_is_damage():
@@ -427,8 +432,8 @@ def test_23_directories_of_a_tiff_behind_the_first_are_not_followed(cost, make):
     assert n_bytes < 100 * MIB
 
 
-@pytest.mark.parametrize("extension", [".jp2", ".hdr", ".ppm", ".ras", ".pfm"])
-def test_24_formats_whose_decoders_are_not_trusted_are_recognised_and_refused(extension):
+@pytest.mark.parametrize("extension", [".hdr", ".ras", ".pfm"])
+def test_24_formats_that_are_not_decoded_are_recognised_and_refused(extension):
     pixels = hostile.photo()
     if extension in (".hdr", ".pfm"):
         pixels = pixels.astype(np.float32)

@@ -20,7 +20,7 @@ from encoded import blank_png, jpeg_claiming, jpeg_with_exif, photo, png, png_ch
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
 from imgdup.images import decode as images
-from imgdup.images import decoders
+from imgdup.images import jpeg, opencv, pillow
 from imgdup.images.decode import decode, picture_from_array
 from imgdup.images.formats import REASONS
 from imgdup.system.limits import Limits
@@ -30,6 +30,7 @@ LIMITS = Limits()
 RGB = photo()
 GRAY = RGB[:, :, 0]
 CUTS = (0.1, 0.5, 0.9, 0.99)
+MORE_NAMES = ("ppm", "jpeg2000", "tga", "ico", "dds")  # as Pillow calls them
 
 
 def dhash_distance(a, b):
@@ -66,10 +67,14 @@ def test_a_cut_jpeg_is_truncated(share, side, progressive, mode):
 
 
 @pytest.mark.parametrize("share", CUTS)
+def test_a_cut_png_is_truncated_by_its_chunk_lengths(share):
+    assert failure(cut(save(RGB, "png"), share)).reason == "truncated"
+
+
+@pytest.mark.parametrize("share", CUTS)
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("png", {}),
         ("webp", {}),
         ("webp", {"lossless": True}),
         ("tiff", {}),
@@ -77,10 +82,16 @@ def test_a_cut_jpeg_is_truncated(share, side, progressive, mode):
         ("bmp", {}),
         ("gif", {}),
         ("avif", {}),
+        ("ppm", {}),
+        ("jpeg2000", {}),
+        ("tga", {}),
+        ("tga", {"compression": "tga_rle"}),
+        ("dds", {}),
+        ("ico", {"sizes": [(64, 48)]}),
     ],
 )
-def test_any_other_cut_file_is_truncated(share, name, options):
-    assert failure(cut(save(RGB, name, **options), share)).reason == "truncated"
+def test_any_other_cut_file_has_no_hash(share, name, options):
+    assert failure(cut(save(RGB, name, **options), share)).reason in ("truncated", "damaged")
 
 
 @pytest.mark.parametrize("colour", [2, 6])
@@ -137,10 +148,27 @@ def test_other_content_is_not_an_image(data):
 
 @pytest.mark.parametrize(
     "data",
-    [b"P6 2 2 255 abcabcabcabc", b"\0\0\0\x0cjP  \r\n\x87\n", b"#?RADIANCE\n", b"\x59\xa6\x6a\x95"],
+    [
+        b"#?RADIANCE\n",
+        b"\x59\xa6\x6a\x95",
+        b"\x76\x2f\x31\x01",
+        b"P7\nWIDTH 2\n",
+        b"8BPS\0\2" + bytes(30),
+        b"qoif\0\0\0\x10",
+        b"\xff\xd8\xff\xf7\0\x0b\x08\0\x10\0\x10\1\1\x11\0\xff\xda",
+    ],
 )
-def test_formats_that_are_not_decoded_are_unsupported(data):
+def test_pictures_of_a_format_that_is_not_decoded_are_unsupported(data):
     assert failure(data).reason == "unsupported"
+
+
+def test_jpeg_xl_without_its_package_names_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+
+    error = failure(b"\xff\x0a\x0f\0" + bytes(100))
+
+    assert error.reason == "unsupported"
+    assert "pip install pillow-jxl-plugin" in error.detail
 
 
 def test_heic_without_its_package_names_the_remedy(monkeypatch):
@@ -159,7 +187,7 @@ def test_whatever_pillow_raises_is_damage(monkeypatch, error):
     def fail(file):
         raise error("a surprise")
 
-    monkeypatch.setitem(decoders._PLUGINS, "bmp", lambda: fail)
+    monkeypatch.setitem(pillow._PLUGINS, "bmp", lambda: fail)
 
     assert failure(save(RGB, "bmp")).reason == "damaged"
 
@@ -168,7 +196,7 @@ def test_what_opencv_raises_is_damage(monkeypatch):
     def fail(data, flag):
         raise cv2.error("a surprise")
 
-    monkeypatch.setattr(decoders.cv2, "imdecode", fail)
+    monkeypatch.setattr(opencv.cv2, "imdecode", fail)
 
     assert failure(save(RGB, "png")).reason == "damaged"
 
@@ -178,10 +206,20 @@ def test_memory_that_lacks_is_too_large(monkeypatch, name):
     def fail(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr(decoders.cv2, "imdecode", fail)
-    monkeypatch.setitem(decoders._PLUGINS, "bmp", lambda: fail)
+    monkeypatch.setattr(opencv.cv2, "imdecode", fail)
+    monkeypatch.setattr(jpeg.simplejpeg, "decode_jpeg", fail)
+    monkeypatch.setitem(pillow._PLUGINS, "bmp", lambda: fail)
 
     assert failure(save(RGB, name)).reason == "too-large"
+
+
+def test_memory_that_libjpeg_lacks_is_too_large(monkeypatch):
+    def fail(*arguments, **options):
+        raise ValueError("Insufficient memory (case 4)")
+
+    monkeypatch.setattr(jpeg.simplejpeg, "decode_jpeg", fail)
+
+    assert failure(save(RGB, "jpeg")).reason == "too-large"
 
 
 # Claims and bombs
@@ -301,7 +339,7 @@ def test_bytes_behind_the_end_do_not_matter():
 
 def test_mutants_give_a_picture_or_a_reason():
     rng = np.random.default_rng(0)
-    names = ("jpeg", "png", "webp", "bmp", "gif", "tiff", "avif")
+    names = ("jpeg", "png", "webp", "bmp", "gif", "tiff", "avif", *MORE_NAMES)
 
     for name, _ in itertools.product(names, range(40)):
         data = bytearray(save(photo(20, 30), name))

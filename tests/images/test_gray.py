@@ -82,7 +82,7 @@ def test_luma_by_bands_is_luma(monkeypatch):
     rgb = np.random.default_rng(0).integers(0, 256, (41, 50, 3), dtype=np.uint8)
     whole = luma(rgb)
 
-    monkeypatch.setattr(gray, "LUMA_ROWS", 120)
+    monkeypatch.setattr(gray, "ROWS_PIXELS", 120)
 
     assert np.array_equal(luma(rgb), whole)
 

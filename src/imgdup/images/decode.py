@@ -1,7 +1,7 @@
 """A file's bytes, or an array -> gray pixels and facts.
 
-The header is read first and held against the limits; then OpenCV decodes what it gets right and
-fast (JPEG, PNG, plain lossy WebP), and Pillow decodes the rest.
+The header is read first and held against the limits. Then libjpeg-turbo decodes JPEG, OpenCV what
+it gets right and fast (PNG, plain lossy WebP), and Pillow the rest.
 """
 
 import math
@@ -13,43 +13,31 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import ImageError
-from imgdup.images.decoders import (
-    Pixels,
-    Turned,
-    by_opencv,
-    by_opencv_on_white,
-    by_pillow,
-    shrink,
-    use_one_thread,
-)
-from imgdup.images.endings import ends_early
-from imgdup.images.formats import SNIFF_BYTES, refused_name, sniff
-from imgdup.images.gray import GrayImage, to_gray, upright
+from imgdup.images import opencv, pillow
+from imgdup.images.exif import UPRIGHT
+from imgdup.images.formats import SNIFF_BYTES, sniff, undecoded_name
+from imgdup.images.gray import GrayImage, Pixels, to_gray, upright
 from imgdup.images.headers import (
-    UPRIGHT,
-    jpeg_ends,
-    jpeg_header,
+    jxl_size,
     png_first_frame,
     png_header,
     tiff_directory,
     webp_header,
+    webp_is_cut,
 )
+from imgdup.images.jpeg import decode_jpeg
+from imgdup.images.jpeg_header import jpeg_header
+from imgdup.images.opencv import decode_on_white_with_opencv, decode_with_opencv, shrink
+from imgdup.images.pillow import Decoded, decode_with_pillow
 from imgdup.system.files import FileBytes as FileBytes
 from imgdup.system.files import content_digest as content_digest
 from imgdup.system.files import read_file as read_file
 from imgdup.system.limits import CAN_CAP_MEMORY, cap_memory, require_memory
 from imgdup.system.limits import Limits as Limits
-from imgdup.system.streams import chatter, heard, silence_libraries
 
 MIN_REDUCED_SIDE = 96  # pixels that a reduced decode leaves of the shorter side
 MAX_SIDE = 1 << 17  # pixels; twice what a JPEG can have
-_OF_CUT_FILES = ("damaged", "unsupported")  # what decoders take a cut file for, too
 MAX_PIXELS_UNCAPPED = 64_000_000  # where memory cannot be capped; baseline JPEG needs little
-
-
-# What libjpeg prints when the data of a picture end too early or make no sense. Of 9,355 sound
-# photos none makes it say so; of photos that lost 4 KiB or an end 97 % do.
-_JPEG_DAMAGE = (b"premature end", b"bad Huffman code", b"Inconsistent progression")
 
 
 class Picture(NamedTuple):
@@ -61,7 +49,7 @@ class Picture(NamedTuple):
     format: str
 
 
-class _Wanted(NamedTuple):
+class _Request(NamedTuple):
     """What is asked for; `min_side` is what a reduction must leave of the shorter side."""
 
     limits: Limits
@@ -69,7 +57,7 @@ class _Wanted(NamedTuple):
     min_side: float
 
 
-class _Decoded(NamedTuple):
+class _Stored(NamedTuple):
     """Gray or RGB pixels, and the full size: both as stored."""
 
     pixels: Pixels
@@ -98,9 +86,9 @@ def decode(data: bytes, limits: Limits, *, full: bool = False) -> Picture:
     ImageError
         Whatever is wrong with the file, with the reason.
     """
-    wanted = _Wanted(limits, full, math.inf if full else MIN_REDUCED_SIDE)
-    name, decoded = _decode_any(data, wanted)
-    return _picture(decoded, name)
+    request = _Request(limits, full, math.inf if full else MIN_REDUCED_SIDE)
+    name, stored = _decode_any(data, request)
+    return _picture(stored, name)
 
 
 def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
@@ -124,11 +112,11 @@ def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
     ImageError
         As `decode` does.
     """
-    _, decoded = _decode_any(data, _Wanted(limits, colour=True, min_side=max_side))
-    pixels = shrink(decoded.pixels, max_side)
+    _, stored = _decode_any(data, _Request(limits, colour=True, min_side=max_side))
+    pixels = shrink(stored.pixels, max_side)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(upright(pixels, decoded.orientation))
+    return np.ascontiguousarray(upright(pixels, stored.orientation))
 
 
 def picture_from_array(array: npt.NDArray[np.uint8]) -> Picture:
@@ -150,11 +138,11 @@ def picture_from_array(array: npt.NDArray[np.uint8]) -> Picture:
             "an image must be uint8 of shape (height, width) or, in RGB, (height, width, 3), "
             f"got {array.dtype} of shape {array.shape}"
         )
-    return _picture(_Decoded(array, array.shape[0], array.shape[1]), "unknown")
+    return _picture(_Stored(array, array.shape[0], array.shape[1]), "unknown")
 
 
 def init_worker(limits: Limits) -> None:
-    """Prepare this process for decoding alone: one thread, capped memory, silent libraries.
+    """Prepare this process for nothing but decoding: one thread, capped memory.
 
     Parameters
     ----------
@@ -165,43 +153,36 @@ def init_worker(limits: Limits) -> None:
     ImgdupError
         If the limits leave too little memory to decode anything.
     """
-    use_one_thread()
-    silence_libraries()
+    opencv.use_one_thread()
+    pillow.use_one_thread()
     cap_memory(limits.worker_memory_bytes)
     require_memory()
 
 
-def _picture(decoded: _Decoded, name: str) -> Picture:
+def _picture(stored: _Stored, name: str) -> Picture:
     """Turn a decoder's pixels into upright gray ones."""
-    pixels, height, width, reduction, orientation = decoded
+    pixels, height, width, reduction, orientation = stored
     gray = to_gray(pixels, (height, width), reduction, orientation)
     return Picture(gray, gray.width, gray.height, name)
 
 
-def _decode_any(data: bytes, wanted: _Wanted) -> tuple[str, _Decoded]:
-    """Name the format and let its decoder work."""
+def _decode_any(data: bytes, request: _Request) -> tuple[str, _Stored]:
+    """Name the format and call its decoder."""
     head = data[:SNIFF_BYTES]
     name = sniff(head)
     if name == "unknown":
         raise _not_decoded(head)
     decoder = _DECODERS.get(name) or partial(_decode_other, name)
-    chatter()  # of the file before
     try:
-        return name, decoder(data, wanted)
+        return name, decoder(data, request)
     except MemoryError as error:
         raise ImageError("too-large", "the picture needs more memory than there is") from error
-    except ImageError as error:
-        if error.reason in _OF_CUT_FILES and ends_early(name, data):
-            raise ImageError(
-                "truncated", f"the file ends before it says; {error.detail}"
-            ) from error
-        raise
 
 
 def _not_decoded(head: bytes) -> ImageError:
-    """Say why a file of no known beginning is not decoded."""
-    if refused := refused_name(head):
-        return ImageError("unsupported", f"{refused} is not decoded")
+    """Say why a file whose first bytes are those of no decoded format is not decoded."""
+    if name := undecoded_name(head):
+        return ImageError("unsupported", f"{name} is not decoded")
     what = "no image format begins like this" if head else "the file is empty"
     return ImageError("not-an-image", what)
 
@@ -226,70 +207,76 @@ def _require_memory(n_bytes: int) -> None:
     np.empty(n_bytes, dtype=np.uint8)
 
 
-def _decode_jpeg(data: bytes, wanted: _Wanted) -> _Decoded:
-    """Decode JPEG; by Pillow if in CMYK or its like."""
+def _decode_jpeg(data: bytes, request: _Request) -> _Stored:
+    """Decode JPEG at the smallest size that leaves enough of the shorter side."""
     header = jpeg_header(data)
     height, width = header.height, header.width
-    _check_size(wanted.limits, height, width, lean=not header.progressive)
-    if not jpeg_ends(data, header.scan):  # decoders fill up the rest, some versions silently
-        raise ImageError("truncated", "the JPEG file ends within its data")
+    _check_size(request.limits, height, width, lean=header.one_scan)
     reduction = 8
-    while reduction > 1 and min(height, width) < wanted.min_side * reduction:
+    while reduction > 1 and min(height, width) < request.min_side * reduction:
         reduction //= 2
-    if header.components == 4:
-        pixels = _by_pillow("jpeg", data, wanted, reduction).pixels
-    else:
-        pixels = _by_libjpeg(data, wanted, reduction)
-    return _Decoded(pixels, height, width, reduction, header.orientation)
+    pixels = decode_jpeg(data, header, colour=request.colour, reduction=reduction)
+    return _Stored(pixels, height, width, reduction, header.orientation)
 
 
-def _by_libjpeg(data: bytes, wanted: _Wanted, reduction: int) -> Pixels:
-    """Decode JPEG by OpenCV, and listen to what libjpeg says of it."""
-    decode = partial(by_opencv, data, colour=wanted.colour, reduction=reduction)
-    pixels, said = heard(decode)
-    if any(words in said for words in _JPEG_DAMAGE):
-        raise ImageError("damaged", f"libjpeg: {said.decode('ascii', 'replace').splitlines()[0]}")
-    return pixels
-
-
-def _decode_png(data: bytes, wanted: _Wanted) -> _Decoded:
-    """Decode PNG, of an animation the first frame."""
+def _decode_png(data: bytes, request: _Request) -> _Stored:
+    """Decode PNG, of an animation the first frame; OpenCV gets no chunk that it could warn of."""
     header = png_header(data)
-    _check_size(wanted.limits, header.height, header.width)
+    _check_size(request.limits, header.height, header.width)
     _require_memory(header.height * header.width * header.depth)  # twice four channels
-    if header.animated:
+    if not header.bare:
         data = png_first_frame(data)
     if header.transparent or header.depth > 8:
-        pixels = by_opencv_on_white(data)
+        pixels = decode_on_white_with_opencv(data)
     else:
-        pixels = by_opencv(data, colour=not header.gray)
-    return _Decoded(pixels, header.height, header.width, 1, header.orientation)
+        pixels = decode_with_opencv(data, colour=not header.gray)
+    return _Stored(pixels, header.height, header.width, 1, header.orientation)
 
 
-def _decode_webp(data: bytes, wanted: _Wanted) -> _Decoded:
+def _decode_webp(data: bytes, request: _Request) -> _Stored:
     """Decode WebP; Pillow takes memory before it can be asked for the size."""
     header = webp_header(data)
-    _check_size(wanted.limits, header.height, header.width)
-    if header.plain:
-        return _Decoded(by_opencv(data, colour=True), header.height, header.width)
-    return _decode_other("webp", data, wanted)
+    _check_size(request.limits, header.height, header.width)
+    try:
+        if header.plain:
+            return _Stored(decode_with_opencv(data, colour=True), header.height, header.width)
+        return _decode_other("webp", data, request)
+    except ImageError as error:
+        if error.reason == "damaged" and webp_is_cut(data):
+            raise ImageError("truncated", f"the WebP file is cut; {error.detail}") from error
+        raise
 
 
-def _decode_other(name: str, data: bytes, wanted: _Wanted) -> _Decoded:
+def _decode_tiff(data: bytes, request: _Request) -> _Stored:
+    """Decode TIFF, if its first directory lies in the file."""
+    tiff_directory(data)
+    return _decode_other("tiff", data, request)
+
+
+def _decode_jxl(data: bytes, request: _Request) -> _Stored:
+    """Decode JPEG XL, whose decoder takes memory before it can be asked for the size."""
+    _check_size(request.limits, *jxl_size(data))
+    return _decode_other("jxl", data, request)
+
+
+def _decode_other(name: str, data: bytes, request: _Request) -> _Stored:
     """Decode by Pillow alone."""
-    if name == "tiff":
-        tiff_directory(data)  # raises where it is not in the file
-    pixels, orientation = _by_pillow(name, data, wanted)
-    return _Decoded(pixels, pixels.shape[0], pixels.shape[1], 1, orientation)
+    limits = request.limits
+    check_size = partial(_check_size, limits)
+    decoded = decode_with_pillow(name, data, check_size, _most_pixels(limits))
+    return _stored_whole(decoded)
 
 
-def _by_pillow(name: str, data: bytes, wanted: _Wanted, reduction: int = 1) -> Turned:
-    check_size = partial(_check_size, wanted.limits)
-    return by_pillow(name, data, check_size, _most_pixels(wanted.limits), reduction)
+def _stored_whole(decoded: Decoded) -> _Stored:
+    """Note that a picture was decoded at its full size."""
+    height, width = decoded.pixels.shape[:2]
+    return _Stored(decoded.pixels, height, width, 1, decoded.orientation)
 
 
-_DECODERS: dict[str, Callable[[bytes, _Wanted], _Decoded]] = {
+_DECODERS: dict[str, Callable[[bytes, _Request], _Stored]] = {
     "jpeg": _decode_jpeg,
     "png": _decode_png,
     "webp": _decode_webp,
+    "tiff": _decode_tiff,
+    "jxl": _decode_jxl,
 }

@@ -1,5 +1,9 @@
 """The first bytes of a file -> the name of its format; the words for formats and for failures."""
 
+import posixpath
+import re
+import struct
+
 REASONS = (
     "ok",
     "truncated",
@@ -17,17 +21,68 @@ REASONS = (
 
 OK = REASONS.index("ok")
 
-FORMATS = ("unknown", "jpeg", "png", "webp", "bmp", "gif", "tiff", "avif", "heif")
+FORMATS = (
+    *("unknown", "jpeg", "png", "webp", "bmp", "gif", "tiff", "avif", "heif"),
+    *("pnm", "jpeg2000", "tga", "ico", "psd", "dds", "jxl"),
+)
 """Formats that are decoded. The position is the format byte in an index: only append."""
 
-LOSSLESS_FORMATS = frozenset({"png", "bmp", "gif", "tiff"})
+LOSSLESS_FORMATS = frozenset({"png", "bmp", "gif", "tiff", "pnm", "tga", "psd"})
 """Formats that keep the pixels they are given, as a rule."""
 
 IMAGE_EXTENSIONS = frozenset(
     """.jpg .jpeg .jpe .jfif .png .apng .webp .bmp .dib .gif .tif .tiff .avif .avifs .heic .heif
-    .hif""".split()
+    .hif .pbm .pgm .ppm .pnm .jp2 .j2k .j2c .jpc .jpf .jpx .tga .icb .vda .vst .ico .psd .dds
+    .jxl""".split()
 )
 """Lower-case endings of names that promise an image of one of the formats."""
+
+UNDECODED_EXTENSIONS = {
+    ".hdr": "Radiance HDR",
+    ".rgbe": "Radiance HDR",
+    ".exr": "OpenEXR",
+    ".ras": "Sun raster",
+    ".sun": "Sun raster",
+    ".pam": "PAM",
+    ".pfm": "PFM",
+    ".psb": "Photoshop large document",
+    ".xcf": "GIMP",
+    ".qoi": "QOI",
+    ".pcx": "PCX",
+    ".dcx": "PCX",
+    ".sgi": "SGI",
+    ".rgb": "SGI",
+    ".bw": "SGI",
+    ".cur": "Windows cursor",
+    ".icns": "Apple icon",
+    ".xbm": "XBM",
+    ".xpm": "XPM",
+    ".fits": "FITS",
+    ".jxr": "JPEG XR",
+    ".wdp": "JPEG XR",
+    ".jls": "JPEG-LS",
+    ".djvu": "DjVu",
+    ".bpg": "BPG",
+    ".flif": "FLIF",
+    ".mng": "MNG",
+    ".jng": "JNG",
+    ".wmf": "Windows metafile",
+    ".emf": "Windows metafile",
+    ".svg": "SVG",
+    ".dng": "raw",
+    ".cr2": "raw",
+    ".cr3": "raw",
+    ".crw": "raw",
+    ".nef": "raw",
+    ".arw": "raw",
+    ".raf": "raw",
+    ".orf": "raw",
+    ".rw2": "raw",
+    ".pef": "raw",
+    ".srw": "raw",
+    ".x3f": "raw",
+}
+"""Lower-case endings of names that promise a picture of a format that is not decoded."""
 
 SNIFF_BYTES = 32  # enough for every signature below
 
@@ -50,26 +105,50 @@ _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"GIF87a", "gif"),
     (b"GIF89a", "gif"),
+    (b"8BPS\0\1", "psd"),
+    (b"DDS \x7c\0\0\0", "dds"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "jpeg2000"),
+    (b"\xff\x4f\xff\x51", "jpeg2000"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
+    (b"\xff\x0a", "jxl"),
     (b"II*\0", "tiff"),
     (b"MM\0*", "tiff"),
     (b"II+\0", "tiff"),
     (b"MM\0+", "tiff"),
 )
-_REFUSED = (
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
-    (b"\xff\x0a", "JPEG XL"),
+_UNDECODED = (
     (b"#?RADIANCE", "Radiance HDR"),
     (b"#?RGBE", "Radiance HDR"),
-    (b"\x59\xa6\x6a\x95", "Sun raster"),
     (b"\x76\x2f\x31\x01", "OpenEXR"),
-    (b"8BPS", "Photoshop"),
-    *((b"P%d\n" % n, "PNM") for n in range(1, 8)),
-    *((b"P%d " % n, "PNM") for n in range(1, 8)),
+    (b"\x59\xa6\x6a\x95", "Sun raster"),
+    (b"P7\n", "PAM"),
     (b"PF\n", "PFM"),
     (b"Pf\n", "PFM"),
+    (b"8BPS\0\2", "Photoshop large document"),
+    (b"gimp xcf ", "GIMP"),
+    (b"qoif", "QOI"),
+    (b"\x01\xda\0\1", "SGI"),
+    (b"\x01\xda\1\1", "SGI"),
+    (b"\0\0\2\0\1\0", "Windows cursor"),
+    (b"icns", "Apple icon"),
+    (b"/* XPM */", "XPM"),
+    (b"SIMPLE  =", "FITS"),
+    (b"II\xbc\1", "JPEG XR"),
+    (b"AT&TFORM", "DjVu"),
+    (b"BPG\xfb", "BPG"),
+    (b"FLIF", "FLIF"),
+    (b"\x8aMNG\r\n\x1a\n", "MNG"),
+    (b"\x8bJNG\r\n\x1a\n", "JNG"),
+    (b"\xd7\xcd\xc6\x9a", "Windows metafile"),
+    (b"FUJIFILMCCD-RAW", "raw of Fujifilm"),
+    (b"IIRO", "raw of Olympus"),
+    (b"IIU\0", "raw of Panasonic"),
+    (b"FOVb", "raw of Sigma"),
 )
+_PNM = re.compile(rb"P[1-6]\s+(?:#|\d+\s+(?:#|\d+\s))")  # the first numbers are the size
+_ICO_BITS = frozenset({0, 1, 4, 8, 16, 24, 32})
+_TGA_TYPES = {1: {1, 9}, 0: {2, 3, 10, 11}}  # of the pixels, by the type of the colour map
+_TGA_BITS = frozenset({1, 8, 15, 16, 24, 32})
 
 
 def reason_of(status: int) -> str:
@@ -114,15 +193,13 @@ def sniff(head: bytes) -> str:
         return "webp"
     if head[4:8] == b"ftyp":
         return _iso_format(head)
-    if head[:2] == b"BM" and head[15:18] == b"\0\0\0" and 12 <= head[14]:
-        return "bmp"
-    return "unknown"
+    return next((name for name, fits in _BY_FIELDS.items() if fits(head)), "unknown")
 
 
-def refused_name(head: bytes) -> str | None:
+def undecoded_name(head: bytes) -> str | None:
     r"""Name an image format that is recognised and not decoded, or None.
 
-    Such decoders have a history of faults, or give no 8-bit pixels.
+    Such decoders have a history of faults, or give no 8-bit pixels, or there is none.
 
     Parameters
     ----------
@@ -131,10 +208,56 @@ def refused_name(head: bytes) -> str | None:
 
     Examples
     --------
-    >>> refused_name(b"P6\n640 480\n255\n")
-    'PNM'
+    >>> undecoded_name(b"#?RADIANCE\n")
+    'Radiance HDR'
     """
-    return next((name for signature, name in _REFUSED if head.startswith(signature)), None)
+    if head[4:12] == b"ftypcrx ":
+        return "raw of Canon"
+    return next((name for signature, name in _UNDECODED if head.startswith(signature)), None)
+
+
+def undecoded_extension(name: str) -> str | None:
+    """Name the format of a picture that is not decoded, by the ending of the file's name, or None.
+
+    Examples
+    --------
+    >>> undecoded_extension("studio/lamp.EXR")
+    'OpenEXR'
+    """
+    return UNDECODED_EXTENSIONS.get(posixpath.splitext(name)[1].lower())
+
+
+def _is_bmp(head: bytes) -> bool:
+    """Look at the size of the second header, which has been 12 to 124 bytes."""
+    return head[:2] == b"BM" and head[15:18] == b"\0\0\0" and head[14] >= 12
+
+
+def _is_pnm(head: bytes) -> bool:
+    return _PNM.match(head) is not None
+
+
+def _is_ico(head: bytes) -> bool:
+    """Look at the first entry of the directory."""
+    if len(head) < 22 or head[:4] != b"\0\0\1\0":
+        return False
+    n_entries, reserved, planes, bits, size, offset = struct.unpack_from("<4xH3xBHHII", head)
+    looks_right = n_entries > 0 and reserved == 0 and planes <= 1 and bits in _ICO_BITS
+    return bool(looks_right and size > 0 and offset >= 6 + 16 * n_entries)
+
+
+def _is_tga(head: bytes) -> bool:
+    """Look whether all fields of the header fit together, for want of a signature."""
+    if len(head) < 18:
+        return False
+    map_type, pixel_type, map_start, map_length, map_bits = struct.unpack_from("<xBBHHB", head)
+    width, height, bits, descriptor = struct.unpack_from("<12xHHBB", head)
+    has_map = map_type == 1 and map_length > 0 and map_bits in _TGA_BITS
+    no_map = map_type == 0 and not (map_start or map_length or map_bits)
+    fits = pixel_type in _TGA_TYPES.get(map_type, ()) and bits in _TGA_BITS and descriptor < 64
+    return bool((has_map or no_map) and fits and width and height)
+
+
+_BY_FIELDS = {"bmp": _is_bmp, "pnm": _is_pnm, "ico": _is_ico, "tga": _is_tga}
 
 
 def _iso_format(head: bytes) -> str:

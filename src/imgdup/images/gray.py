@@ -1,7 +1,7 @@
 """What a hash is computed from: upright gray pixels with their true extent.
 
 In goes a decoder's array, out comes a ``GrayImage``: luma of colour pixels, turned upright, and the
-knowledge of where a reduced picture's partial blocks lie.
+knowledge of where a reduced picture's partial blocks lie. Transparent colours are laid on white.
 """
 
 from typing import NamedTuple, TypeVar
@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 LUMA_THOUSANDTHS = np.array([299, 587, 114], dtype=np.float32)  # R, G, B; ITU-R BT.601
-LUMA_ROWS = 1 << 20  # pixels turned into luma at a time, so that temporaries stay small
+ROWS_PIXELS = 1 << 20  # worked on at a time, so that temporaries stay small
 
 Pixel = TypeVar("Pixel", bound=np.generic)
+Pixels = npt.NDArray[np.uint8]
 Shades = npt.NDArray[np.uint8 | np.float32]
 
 
-# How a picture may be turned, by EXIF orientation minus 1; degrees are clockwise.
+# How a picture may be rotated or mirrored, by EXIF orientation minus 1; degrees are clockwise.
 ORIENTATIONS = (
     "none",
     "mirror",
@@ -78,11 +79,20 @@ def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """
     height, width, _ = rgb.shape
     gray = np.empty((height, width), dtype=np.float32)
-    step = max(1, LUMA_ROWS // width)
+    step = max(1, ROWS_PIXELS // width)
     for top in range(0, height, step):
         band = rgb[top : top + step].astype(np.float32)
         np.divide(band @ LUMA_THOUSANDTHS, np.float32(1000), out=gray[top : top + step])
     return gray
+
+
+def on_white(rgba: Pixels) -> Pixels:
+    """Mix each colour with white by its alpha: c a + 255 (255 - a), divided by 255, rounded."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    mixed = rgba[..., :3] * alpha
+    mixed += 255 * (255 - alpha) + 128
+    mixed += mixed >> 8  # with the shift below, an exact division by 255
+    return (mixed >> 8).astype(np.uint8)
 
 
 def upright(pixels: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
@@ -103,7 +113,7 @@ def upright(pixels: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
     return pixels
 
 
-def turned(gray: GrayImage, orientation: int) -> GrayImage:
+def rotated(gray: GrayImage, orientation: int) -> GrayImage:
     """Turn or mirror an upright picture, as `upright` does a stored one.
 
     Parameters
@@ -115,7 +125,7 @@ def turned(gray: GrayImage, orientation: int) -> GrayImage:
     Examples
     --------
     >>> gray = GrayImage(np.array([[1, 2], [3, 4]], dtype=np.uint8), 2, 2)
-    >>> turned(gray, 6).pixels
+    >>> rotated(gray, 6).pixels
     array([[3, 1],
            [4, 2]], dtype=uint8)
     """

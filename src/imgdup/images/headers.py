@@ -4,59 +4,24 @@ What a header claims is checked here first: each walk is bounded by the length o
 number of segments, and takes no memory to speak of.
 """
 
-import re
 import struct
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from imgdup.errors import ImageError
+from imgdup.images.exif import UPRIGHT, exif_orientation
 
-MAX_SEGMENTS = 200_000  # of a JPEG header, or chunks of a PNG; real files have some thousands
-
-UPRIGHT = 1  # EXIF orientation of a picture that is stored as it is shown
-_ORIENTATION_TAG = 0x0112  # CIPA DC-008 (EXIF), section 4.6.4
-_EXIF_PREFIX = b"Exif\0\0"
-
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]")  # fill bytes may stand before it
-_JPEG_END = b"\xff\xd9"
-_JPEG_LONE = frozenset({0x01, *range(0xD0, 0xD9)})  # no length follows
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_DECODED = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
-_JPEG_PROGRESSIVE = 0xC2
-_JPEG_SCAN = frozenset({0xD9, 0xDA})
-_JPEG_APP1 = 0xE1
+MAX_CHUNKS = 200_000  # of a PNG file; real ones have some thousands
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"})  # for the first frame
 _PNG_LONGEST = (1 << 31) - 1  # bytes of a chunk: PNG specification, section 5.3
-_PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
-
-class JpegHeader(NamedTuple):
-    """What the segments before the first scan of a JPEG file say.
-
-    Attributes
-    ----------
-    height, width : int
-        As stored, in pixels.
-    orientation : int
-        By EXIF, 1 to 8.
-    components : int
-        1 for gray, 3 for colour, 4 for CMYK and its like.
-    progressive : bool
-        Whether a decoder must hold all coefficients in memory.
-    scan : int
-        Where the first scan begins.
-    """
-
-    height: int
-    width: int
-    orientation: int
-    components: int
-    progressive: bool
-    scan: int
+MAX_BOXES = 10_000  # of a JPEG XL file; real ones have some ten
+_JXL_CODESTREAM = b"\xff\x0a"
+_JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width : height
 
 
 class PngHeader(NamedTuple):
@@ -72,7 +37,8 @@ class PngHeader(NamedTuple):
         Bits of a sample.
     gray : bool
     transparent : bool
-    animated : bool
+    bare : bool
+        Whether the file holds no chunk but those that its (first) picture needs.
     """
 
     height: int
@@ -81,95 +47,23 @@ class PngHeader(NamedTuple):
     depth: int
     gray: bool
     transparent: bool
-    animated: bool
+    bare: bool
 
 
 class WebpHeader(NamedTuple):
-    """Size of a WebP canvas in pixels, and whether the file is one plain opaque lossy picture."""
+    """What the first chunk of a WebP file says.
+
+    Attributes
+    ----------
+    height, width : int
+        Of the canvas, in pixels.
+    plain : bool
+        Whether the file is one plain opaque lossy picture.
+    """
 
     height: int
     width: int
     plain: bool
-
-
-def jpeg_header(data: bytes) -> JpegHeader:
-    """Read the segments of a JPEG file up to its first scan.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-
-    Raises
-    ------
-    ImageError
-        ``truncated`` if the file ends before its first scan; ``damaged`` if there is no sensible
-        frame header; ``unsupported`` for codings that are not decoded (lossless, arithmetic,
-        12 bits).
-    """
-    frame: tuple[int, ...] | None = None
-    orientation, at = UPRIGHT, 2
-    for _ in range(MAX_SEGMENTS):
-        found = _JPEG_MARKER.search(data, at)
-        if found is None:
-            raise ImageError("truncated", "the JPEG file ends before its first scan")
-        at = found.end()
-        marker = data[at - 1]
-        if marker in _JPEG_LONE:
-            continue
-        if marker in _JPEG_SCAN:
-            break
-        end = at + max(2, int.from_bytes(data[at : at + 2], "big"))
-        if marker in _JPEG_FRAMES and at + 8 <= min(end, len(data)):
-            frame = (marker, *struct.unpack_from(">BHHB", data, at + 2))
-        elif marker == _JPEG_APP1 and data.startswith(_EXIF_PREFIX, at + 2):
-            orientation = exif_orientation(data[at + 2 : end])
-        at = end
-    return _checked_frame(frame, orientation, at)
-
-
-def _checked_frame(frame: tuple[int, ...] | None, orientation: int, scan: int) -> JpegHeader:
-    """Refuse a frame header that no decoder can use."""
-    if frame is None:
-        raise ImageError("damaged", "the JPEG file has no frame header before its first scan")
-    marker, depth, height, width, components = frame
-    if marker not in _JPEG_DECODED or depth != 8:
-        raise ImageError("unsupported", f"JPEG of coding SOF{marker - 0xC0} with {depth} bits")
-    if not (height and width and components):
-        raise ImageError("damaged", f"a JPEG header of {width} x {height} pixels")
-    progressive = marker == _JPEG_PROGRESSIVE
-    return JpegHeader(height, width, orientation, components, progressive, scan)
-
-
-def jpeg_ends(data: bytes, scan: int) -> bool:
-    """Tell whether a JPEG file has an end marker behind the start of its first scan."""
-    return data.endswith(_JPEG_END) or data.find(_JPEG_END, scan) >= 0
-
-
-def exif_orientation(exif: bytes) -> int:
-    r"""Read the orientation, 1 to 8, from EXIF data; whatever makes no sense is upright.
-
-    Only the first directory is read: no pointer is followed but the one to it.
-
-    Examples
-    --------
-    >>> exif_orientation(b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0")
-    6
-    """
-    tiff = exif.removeprefix(_EXIF_PREFIX)
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
-    if order is None or len(tiff) < 10:
-        return UPRIGHT
-    (at,) = struct.unpack_from(order + "I", tiff, 4)
-    if at + 2 > len(tiff):
-        return UPRIGHT
-    (count,) = struct.unpack_from(order + "H", tiff, at)
-    start = at + 2
-    end = start + 12 * min(count, (len(tiff) - start) // 12)
-    for tag, value in struct.iter_unpack(order + "H6xH2x", tiff[start:end]):
-        if tag == _ORIENTATION_TAG:
-            return value if 1 <= value <= 8 else UPRIGHT
-    return UPRIGHT
 
 
 def png_header(data: bytes) -> PngHeader:
@@ -187,21 +81,42 @@ def png_header(data: bytes) -> PngHeader:
         cannot be, a checksum is wrong, or a chunk that must be there is not.
     """
     view = memoryview(data)
-    orientation, kinds = UPRIGHT, set()
+    orientation: int | None = None
+    kinds = set()
     for kind, start, end in _png_chunks(data):
         kinds.add(kind)
-        if kind in _PNG_CRITICAL:
+        if not kind.isalpha():
+            raise ImageError("damaged", f"a PNG chunk of the impossible type {kind!r}")
+        if _is_critical(kind):
             _check_sum(view[start - 4 : end + 4], kind)
-        elif kind == b"eXIf":
+        elif kind == b"eXIf" and orientation is None:
             orientation = exif_orientation(data[start:end])
-    if not kinds >= {b"IHDR", b"IDAT", b"IEND"} or data[12:16] != b"IHDR":
-        raise ImageError("damaged", "a PNG file without its header, data or end")
+    _check_kinds(kinds)
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
-    if not (height and width) or depth not in _PNG_DEPTHS.get(colour, ()):
+    if data[12:16] != b"IHDR" or not (height and width) or depth not in _PNG_DEPTHS.get(colour, ()):
         raise ImageError("damaged", f"a PNG header of {width} x {height} pixels, type {colour}")
-    transparent = b"tRNS" in kinds or colour in (4, 6)
-    gray = colour in (0, 4)
-    return PngHeader(height, width, orientation, depth, gray, transparent, b"acTL" in kinds)
+    return PngHeader(
+        height,
+        width,
+        orientation or UPRIGHT,
+        depth,
+        gray=colour in (0, 4),
+        transparent=b"tRNS" in kinds or colour in (4, 6),
+        bare=kinds <= _PNG_NEEDED,
+    )
+
+
+def _is_critical(kind: bytes) -> bool:
+    """Tell whether a picture cannot be shown without the chunk: its first letter is upper-case."""
+    return kind[0] & 0x20 == 0
+
+
+def _check_kinds(kinds: set[bytes]) -> None:
+    """Refuse a PNG file that lacks a critical chunk, or holds an unknown one."""
+    if not kinds >= {b"IHDR", b"IDAT", b"IEND"}:
+        raise ImageError("damaged", "a PNG file without its header, data or end")
+    if unknown := sorted(filter(_is_critical, kinds - _PNG_NEEDED)):
+        raise ImageError("unsupported", f"PNG with the critical chunk {unknown[0].decode()}")
 
 
 def png_first_frame(data: bytes) -> bytes:
@@ -214,7 +129,7 @@ def png_first_frame(data: bytes) -> bytes:
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind of each chunk, and where its content begins and ends."""
     at = len(_PNG_SIGNATURE)
-    for _ in range(MAX_SEGMENTS):
+    for _ in range(MAX_CHUNKS):
         if at + 12 > len(data):
             raise ImageError("truncated", "the PNG file ends before its last chunk")
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -227,7 +142,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         if kind == b"IEND":
             return
         at = end + 4
-    raise ImageError("damaged", f"a PNG file of more than {MAX_SEGMENTS:,} chunks")
+    raise ImageError("damaged", f"a PNG file of more than {MAX_CHUNKS:,} chunks")
 
 
 def _check_sum(chunk: memoryview, kind: bytes) -> None:
@@ -247,19 +162,26 @@ def webp_header(data: bytes) -> WebpHeader:
     Raises
     ------
     ImageError
-        ``damaged`` if the first chunk is none that a WebP file can begin with.
+        ``truncated`` if the file ends within the first chunk's header; ``damaged`` if that chunk is
+        none that a WebP file can begin with.
     """
-    kind = data[12:16]
-    if len(data) >= 30 and kind == b"VP8 ":
+    kind, n_bytes = data[12:16], len(data)
+    if kind == b"VP8 " and n_bytes >= 30:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
         return WebpHeader(height, width, plain=True)
-    if len(data) >= 30 and kind == b"VP8L":
+    if kind == b"VP8L" and n_bytes >= 25:
         (sides,) = struct.unpack_from("<I", data, 21)
         return WebpHeader((sides >> 14 & 0x3FFF) + 1, (sides & 0x3FFF) + 1, plain=False)
-    if len(data) >= 30 and kind == b"VP8X":
+    if kind == b"VP8X" and n_bytes >= 30:
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
         return WebpHeader(height, width, plain=False)
-    raise ImageError("damaged", "the WebP file does not begin with a picture")
+    reason = "truncated" if webp_is_cut(data) else "damaged"
+    raise ImageError(reason, "the WebP file does not begin with a picture")
+
+
+def webp_is_cut(data: bytes) -> bool:
+    """Tell whether a WebP file is shorter than its header says; some writers miscount."""
+    return 8 + int.from_bytes(data[4:8], "little") > len(data)
 
 
 class TiffDirectory(NamedTuple):
@@ -297,3 +219,67 @@ def tiff_directory(data: bytes) -> TiffDirectory:
     if end > len(data):
         raise ImageError("truncated", "the TIFF file ends within its first directory")
     return TiffDirectory(order, big, start, end)
+
+
+def jxl_size(data: bytes) -> tuple[int, int]:
+    r"""Read height and width, in pixels, from a JPEG XL file.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file: a codestream, or boxes that hold one.
+
+    Raises
+    ------
+    ImageError
+        ``damaged`` if there is no codestream.
+
+    References
+    ----------
+    ISO/IEC 18181-1, SizeHeader; ISO/IEC 18181-2, boxes.
+
+    Examples
+    --------
+    >>> jxl_size(b"\xff\x0a\x0f\x00")
+    (64, 64)
+    """
+    start = 0 if data.startswith(_JXL_CODESTREAM) else _jxl_codestream(data)
+    return _jxl_size(int.from_bytes(data[start + 2 : start + 2 + 16], "little"))
+
+
+def _jxl_codestream(data: bytes) -> int:
+    """Find the codestream in the boxes of a file."""
+    at = 0
+    for _ in range(MAX_BOXES):
+        n_bytes, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        content = at + 8
+        if n_bytes == 1:
+            n_bytes, content = int.from_bytes(data[at + 8 : at + 16], "big"), at + 16
+        start = content + (4 if kind == b"jxlp" else 0)  # which has a number first
+        if kind in (b"jxlc", b"jxlp") and data.startswith(_JXL_CODESTREAM, start):
+            return start
+        if n_bytes < 8:  # 0: up to the end of the file
+            break
+        at += n_bytes
+    raise ImageError("damaged", "the JPEG XL file holds no codestream")
+
+
+def _jxl_size(bits: int) -> tuple[int, int]:
+    """Read the SizeHeader from the bits of a codestream, the lowest first."""
+
+    def take(n: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << n) - 1)
+        bits >>= n
+        return value
+
+    is_small = take(1)
+
+    def take_side() -> int:
+        return 8 * (take(5) + 1) if is_small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    height = take_side()
+    if ratio := take(3):
+        numerator, denominator = _JXL_RATIOS[ratio - 1]
+        return height, height * numerator // denominator
+    return height, take_side()

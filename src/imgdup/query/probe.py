@@ -14,9 +14,8 @@ import numpy.typing as npt
 
 from imgdup import hashing
 from imgdup.errors import ImageError, as_image_error
-from imgdup.images.gray import ORIENTATIONS, GrayImage, turned
+from imgdup.images.gray import ORIENTATIONS, GrayImage, rotated
 from imgdup.system.limits import Limits, require_memory
-from imgdup.system.streams import quiet_libraries
 from imgdup.workers.decode import decode_each, decoding_pool
 from imgdup.workers.pool import Pool
 
@@ -85,7 +84,7 @@ def make_oriented_probes(
     """
     gray, digest = _gray_and_digest(image, limits or Limits())
     return [
-        _probe(turned(gray, i), b"" if i > 1 else digest, name, bits, orientation)
+        _probe(rotated(gray, i), b"" if i > 1 else digest, name, bits, orientation)
         for i, orientation in enumerate(ORIENTATIONS, start=1)
     ]
 
@@ -136,8 +135,7 @@ def probe_files(
     else:
         for path in paths:
             try:
-                with quiet_libraries():
-                    answer: Probes | ImageError = hash_one(path)
+                answer: Probes | ImageError = hash_one(path)
             except Exception as error:
                 answer = as_image_error(error)
             yield answer

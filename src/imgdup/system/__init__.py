@@ -1,1 +1,1 @@
-"""Files, locks, limits and streams: what the operating system gives."""
+"""Files, locks and limits: what the operating system gives."""

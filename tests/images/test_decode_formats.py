@@ -21,7 +21,7 @@ from encoded import (
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
 from imgdup.images import decode as images
-from imgdup.images import decoders
+from imgdup.images import opencv, pillow
 from imgdup.images.decode import decode, decode_rgb, picture_from_array
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
@@ -198,7 +198,8 @@ def test_alpha_by_bands_is_alpha(monkeypatch):
     files = [save(pixels, "png"), save(pixels, "tiff")]
     whole = [decode(data, LIMITS) for data in files]
 
-    monkeypatch.setattr(decoders, "ROWS_PIXELS", 1000)
+    monkeypatch.setattr(opencv, "ROWS_PIXELS", 1000)
+    monkeypatch.setattr(pillow, "ROWS_PIXELS", 1000)
 
     for data, expected in zip(files, whole, strict=True):
         assert same(decode(data, LIMITS), expected)

@@ -1,0 +1,99 @@
+"""PNG and WebP by OpenCV: a file's bytes -> pixels as stored; and pictures made smaller.
+
+Transparent pictures are laid on white, the paper of most viewers, so that hidden colours do not
+count. Nothing is printed.
+"""
+
+import os
+
+# OpenCV reads this when it is imported; the limit that counts is ours, on the header.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 40))
+
+import cv2
+import numpy as np
+
+from imgdup.errors import ImageError
+from imgdup.images.gray import ROWS_PIXELS, Pixels, on_white
+
+_TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}  # by the number of channels
+
+if "OPENCV_LOG_LEVEL" not in os.environ:  # it logs what it raises, too
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def decode_with_opencv(data: bytes, *, colour: bool) -> Pixels:
+    """Decode a lossy WebP or an opaque PNG of 8 bits by OpenCV, ignoring the orientation.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    colour : bool
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width) or, in RGB, (height, width, 3)
+
+    Raises
+    ------
+    ImageError
+        ``damaged``; OpenCV does not say more.
+    """
+    return _imdecode(data, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)
+
+
+def decode_on_white_with_opencv(data: bytes) -> Pixels:
+    """Decode a PNG of any depth and transparency by OpenCV, laid on white.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width) or, in RGB, (height, width, 3)
+
+    Raises
+    ------
+    ImageError
+        ``damaged``.
+    """
+    pixels = _imdecode(data, cv2.IMREAD_UNCHANGED)
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return pixels
+    laid = np.empty((*pixels.shape[:2], 3), dtype=np.uint8)
+    step = max(1, ROWS_PIXELS // pixels.shape[1])
+    for top in range(0, len(pixels), step):
+        laid[top : top + step] = on_white(pixels[top : top + step])
+    return laid
+
+
+def _imdecode(data: bytes, flag: int) -> Pixels:
+    """Decode to gray, RGB or RGBA of 8 bits."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise ImageError("damaged", f"OpenCV: {error.err}") from error
+    if pixels is None:
+        raise ImageError("damaged", "OpenCV cannot decode the data to their end")
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, _TO_RGB[pixels.shape[2]])
+    if pixels.dtype == np.uint16:
+        pixels = np.right_shift(pixels, 8, dtype=np.uint16)
+    return pixels.astype(np.uint8, copy=False)
+
+
+def shrink(pixels: Pixels, max_side: int) -> Pixels:
+    """Reduce a picture by area until its longer side is at most so many pixels."""
+    scale = max_side / max(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return small.astype(np.uint8, copy=False)
+
+
+def use_one_thread() -> None:
+    """Let OpenCV work in the calling thread."""
+    cv2.setNumThreads(1)

@@ -1,0 +1,262 @@
+"""All formats but PNG and JPEG by Pillow: a file's bytes -> pixels as stored.
+
+Whatever the bytes do to Pillow comes out as an `ImageError`. Transparent pictures are laid on
+white. Nothing is printed.
+"""
+
+import ctypes
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    DdsImagePlugin,
+    GifImagePlugin,
+    IcoImagePlugin,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PpmImagePlugin,
+    PsdImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+    _imaging,
+)
+
+from imgdup.errors import ImageError
+from imgdup.images.exif import ORIENTATION_TAG, UPRIGHT, exif_orientation
+from imgdup.images.gray import ROWS_PIXELS, Pixels, on_white
+
+MAX_JPEG_PIXELS = 65535**2  # that a header can claim; it was held against the limit before
+
+_REASON_WORDS = (  # in what Pillow says, in small letters
+    ("truncated", "truncated"),
+    ("unknown pixel mode", "unsupported"),
+    ("unsupported", "unsupported"),
+    ("not supported", "unsupported"),
+    ("not available", "unsupported"),
+)
+
+Plugin = Callable[[BytesIO], ImageFile.ImageFile]
+
+
+class Decoded(NamedTuple):
+    """Gray or RGB pixels as stored, and the EXIF orientation that turns them upright."""
+
+    pixels: Pixels
+    orientation: int
+
+
+def decode_with_pillow(
+    name: str, data: bytes, check_size: Callable[[int, int], None], max_pixels: int
+) -> Decoded:
+    """Decode the first frame by Pillow, laid on white.
+
+    Parameters
+    ----------
+    name : str
+        Of the format.
+    data : bytes
+        The whole file.
+    check_size : callable
+        Called with height and width before memory is taken for them; raises if they are too large.
+    max_pixels : int
+        Most pixels of what Pillow makes before it can be asked for the size.
+
+    Raises
+    ------
+    ImageError
+        ``truncated``, ``unsupported``, ``damaged`` or ``too-large``.
+    """
+    with _opened_by_pillow(name, data, max_pixels) as image:
+        check_size(image.height, image.width)
+        orientation = _orientation(name, image)
+        image.load()
+        return Decoded(_flattened(image), orientation)
+
+
+def decode_jpeg_with_pillow(data: bytes, *, colour: bool, reduction: int) -> Pixels:
+    """Decode JPEG by Pillow, which takes any sampling of the colours, but hides libjpeg's warnings.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    colour : bool
+    reduction : int
+        1, 2, 4 or 8.
+
+    Raises
+    ------
+    ImageError
+        ``truncated`` or ``damaged``.
+    """
+    with _opened_by_pillow("jpeg", data, MAX_JPEG_PIXELS) as image:
+        size = (max(1, image.width // reduction), max(1, image.height // reduction))
+        image.draft("RGB" if colour else "L", size)
+        image.load()
+        return _flattened(image)
+
+
+@contextmanager
+def _opened_by_pillow(name: str, data: bytes, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
+    """Open a picture; whatever goes wrong with it is an `ImageError`."""
+    plugin = _PLUGINS[name]()
+    try:
+        with _pillow_settings(max_pixels), plugin(BytesIO(data)) as image:
+            yield image
+    except (ImageError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError("too-large", str(error)) from error
+    except Exception as error:  # a plugin raises whatever hostile bytes lead it to
+        message = f"Pillow: {type(error).__name__}: {error}"
+        reasons = (reason for word, reason in _REASON_WORDS if word in str(error).lower())
+        raise ImageError(next(reasons, "damaged"), message) from error
+
+
+def _orientation(name: str, image: ImageFile.ImageFile) -> int:
+    """Return how the pixels that Pillow will give are to be turned."""
+    if name == "tiff":  # Pillow turns it, unless the orientation is stored as a BYTE
+        value = getattr(image, "tag_v2", {}).get(ORIENTATION_TAG)
+        if isinstance(value, bytes) and len(value) == 1 and 1 <= value[0] <= 8:
+            return value[0]
+        return UPRIGHT
+    if name == "jxl" and not getattr(image, "jpeg", False):  # libjxl turns it
+        return UPRIGHT
+    return exif_orientation(image.info.get("exif") or b"")
+
+
+_lock = threading.Lock()  # of the three that follow; all threads share Pillow's settings
+_n_decoding = 0
+_changed = ExitStack()  # takes the changes back
+
+
+@contextmanager
+def _pillow_settings(max_pixels: int) -> Iterator[None]:
+    """Let Pillow warn of nothing and refuse frames of more pixels, while any thread decodes.
+
+    A GIF file makes Pillow take memory for as many pixels as it claims when it is opened.
+    """
+    global _n_decoding
+    with _lock:
+        if _n_decoding == 0:
+            _changed.enter_context(warnings.catch_warnings(action="ignore"))
+            _changed.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = max_pixels // 2  # it warns beyond that, and refuses twice that
+        _n_decoding += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _n_decoding -= 1
+            if _n_decoding == 0:
+                _changed.close()
+
+
+def _forget_other_threads() -> None:
+    """Take the changes back in a child process, whose only thread does not decode now."""
+    global _n_decoding
+    _n_decoding = 0
+    _changed.close()
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire,
+        after_in_parent=_lock.release,
+        after_in_child=_forget_other_threads,
+    )
+
+
+def _flattened(image: Image.Image) -> Pixels:
+    """Bring an image of any mode to 8 bits of gray or RGB, on white."""
+    is_wide = image.mode == "I" and image.format == "PPM"  # 16 bits, kept in 32
+    if image.mode.startswith("I;16") or is_wide:
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    if image.mode in ("I", "F"):
+        raise ImageError("unsupported", "samples of 32 bits")
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    width, height = image.size
+    laid = np.empty((height, width, 3), dtype=np.uint8)
+    step = max(1, ROWS_PIXELS // width)
+    for top in range(0, height, step):
+        rows = image.crop((0, top, width, min(top + step, height)))
+        laid[top : top + step] = on_white(np.asarray(rows.convert("RGBA")))
+    return laid
+
+
+def _heif() -> Plugin:
+    """Return the plugin of an optional package."""
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        remedy = "HEIC needs one more package: pip install pillow-heif"
+        raise ImageError("unsupported", remedy) from error
+    plugin: Plugin = HeifImageFile
+    return plugin
+
+
+def _jxl() -> Plugin:
+    """Return the plugin of an optional package; it decodes when a file is opened."""
+    try:
+        from pillow_jxl import JpegXLImagePlugin
+    except ImportError as error:
+        remedy = "JPEG XL needs one more package: pip install pillow-jxl-plugin"
+        raise ImageError("unsupported", remedy) from error
+    JpegXLImagePlugin.DECODE_THREADS = 0  # the calling one
+    plugin: Plugin = JpegXLImagePlugin.JXLImageFile
+    return plugin
+
+
+_PLUGINS: dict[str, Callable[[], Plugin]] = {
+    "jpeg": lambda: JpegImagePlugin.JpegImageFile,
+    "webp": lambda: WebPImagePlugin.WebPImageFile,
+    "bmp": lambda: BmpImagePlugin.BmpImageFile,
+    "gif": lambda: GifImagePlugin.GifImageFile,
+    "tiff": lambda: TiffImagePlugin.TiffImageFile,
+    "avif": lambda: AvifImagePlugin.AvifImageFile,
+    "heif": _heif,
+    "pnm": lambda: PpmImagePlugin.PpmImageFile,
+    "jpeg2000": lambda: Jpeg2KImagePlugin.Jpeg2KImageFile,
+    "tga": lambda: TgaImagePlugin.TgaImageFile,
+    "ico": lambda: IcoImagePlugin.IcoImageFile,
+    "psd": lambda: PsdImagePlugin.PsdImageFile,
+    "dds": lambda: DdsImagePlugin.DdsImageFile,
+    "jxl": _jxl,
+}
+
+
+def rgb_of_cmyk(cmyk: Pixels) -> Pixels:
+    """Turn CMYK pixels, 0 for no ink, into RGB as Pillow does."""
+    return np.asarray(Image.fromarray(cmyk, "CMYK").convert("RGB"))
+
+
+def use_one_thread() -> None:
+    """Let libavif work in the calling thread."""
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+
+def _print_nothing() -> None:
+    """Let Pillow and its libtiff print nothing about broken files: the errors are enough."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints warnings
+    with suppress(AttributeError, OSError):  # where libtiff is a part of Pillow's own module
+        library = ctypes.CDLL(_imaging.__file__)
+        for set_handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            set_handler(None)
+
+
+_print_nothing()

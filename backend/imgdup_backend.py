@@ -46,7 +46,7 @@ def get_requires_for_build_sdist(settings: dict[str, Any] | None = None) -> list
     return hatchling.get_requires_for_build_sdist(settings)
 
 
-class CustomHook(BuildHookInterface):
+class CustomHook(BuildHookInterface[Any]):
     """Compiles, and puts the libraries where they belong."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

@@ -83,9 +83,9 @@ def failing(wheel: Path) -> list[str]:
         return []
     with tempfile.TemporaryDirectory() as environment:
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        python = Path(environment) / ("Scripts" if os.name == "nt" else "bin") / "python"
+        python = str(Path(environment) / ("Scripts" if os.name == "nt" else "bin") / "python")
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, wheel, *NEEDED_FOR_TESTS], check=True)
+        subprocess.run([*install, str(wheel), *NEEDED_FOR_TESTS], check=True)
         tests = [python, "-m", "pytest", "-q", "tests/native"]
         code = subprocess.run(tests, cwd=ROOT).returncode
     return [f"its tests end with {code}"] if code else []

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from imgdup.native.library import level
+
 try:
     import resource
 except ImportError:  # Windows
@@ -87,7 +89,7 @@ def surroundings() -> str:
     versions = [f"{name} {version}" for name in PACKAGES if (version := version_of(name))]
     return (
         f"{datetime.date.today()}, {cpu_name()}, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, {', '.join(versions)}. "
+        f"compiled library {level()}, Python {platform.python_version()}, {', '.join(versions)}. "
         f"Command: `python {Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}`\n"
     )
 

@@ -76,6 +76,16 @@ def test_failures_are_named_written_and_told_by_the_exit_code(photos, capsys, tm
     assert json.loads(line)["reason"] == "not-an-image"
 
 
+def test_known_failures_are_read_again_on_demand(photos, capsys):
+    def hashed(*options):
+        cli.main(["index", "photos", "--workers", "1", "--json", *options])
+        return json.loads(capsys.readouterr().out)["hashed"]
+
+    counts = [hashed("--max-pixels", "20000"), hashed(), hashed("--retry-failed"), hashed()]
+
+    assert counts == [1, 0, 3, 0]
+
+
 def test_a_list_of_files_comes_from_stdin(photos):
     names = b"photos/p1.jpg\r\n\nphotos/p0.jpg\nphotos/p1.jpg\n"
 

@@ -10,6 +10,7 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal
 from imgdup import cli
+from imgdup.api import ImageIndex
 from imgdup.output.codecs import tsv_fields
 from imgdup.system.jsonl import path_from_json
 
@@ -85,6 +86,31 @@ def test_index_folders_and_parts_of_one_index_give_the_same(sets, capsys):
 
     assert two == parts
     assert two.count("\n") == 2
+
+
+def test_compare_makes_the_index_that_it_names(sets, capsys):
+    code = cli.main(["compare", "train", "test", "--index", "new", "--json"])
+    made = capsys.readouterr().out
+    again = cli.main(["compare", "train", "test", "--index", "new", "--json"])
+
+    assert (code, again) == (0, 0)
+    assert made == capsys.readouterr().out
+    assert made.count("\n") == 2
+    assert sorted(map(os.path.basename, ImageIndex.open("new").roots)) == [b"test", b"train"]
+
+
+def test_compare_brings_the_index_that_it_names_up_to_date(sets, capsys):
+    cli.main(["compare", "train", "test", "--index", "new"])
+    shutil.copy("train/cat/0.jpg", "test/cat/0.jpg")
+    (sets / "test" / "bad.jpg").write_bytes(b"no picture")
+    capsys.readouterr()
+
+    code = cli.main(["compare", "train", "test", "--index", "new"])
+
+    out, err = capsys.readouterr()
+    assert code == 3
+    assert out.count("\n") == 3
+    assert "bad.jpg: not-an-image" in err
 
 
 def test_labels_come_from_a_table(sets, capsys):

@@ -35,6 +35,9 @@ HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing
 @click.option("--hidden/--no-hidden", default=None, help="Include names that begin with a dot.")
 @click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL-separated.")
 @removals_option
+@click.option(
+    "--retry-failed", is_flag=True, help="Read files again that failed before, unchanged as well."
+)
 @click.option("--errors", type=OutputFile(), metavar="FILE", help="Write failures as JSON lines.")
 @json_option
 @click.option("--quiet", is_flag=True, help="Print only errors and warnings.")
@@ -51,6 +54,7 @@ def index(
     hidden: bool | None,
     null: bool,
     allow_removals: bool,
+    retry_failed: bool,
     errors: Path | None,
     as_json: bool,
     quiet: bool,
@@ -81,7 +85,7 @@ def index(
     changes = OptionChanges(excluded, follow_symlinks, hidden)
     limits = Limits(max_pixels, max_file_size, timeout, worker_memory)
     n_bits = int(bits) if bits else None
-    settings = Settings(hasher, n_bits, workers, limits, changes, allow_removals)
+    settings = Settings(hasher, n_bits, workers, limits, changes, allow_removals, retry_failed)
     outcome = indexing.update(place, named, settings, quiet=quiet)
     if errors:
         indexing.write_failures(errors, outcome.failures)

@@ -66,7 +66,7 @@ def write_failures(file: Path, failures: Sequence[Failure]) -> None:
 
 
 def note_failures(outcome: Outcome) -> None:
-    """Name on stderr the folders that were not scanned and the first new failures."""
+    """Name on stderr the folders that were not scanned, the first new failures, and leftovers."""
     for folder, reason in outcome.unlisted:
         note_path(folder, f"not scanned ({reason}); its entries stay")
     new = [failure for failure in outcome.failures if not failure.known]
@@ -74,3 +74,5 @@ def note_failures(outcome: Outcome) -> None:
         note_path(failure.path, f"{failure.reason} ({failure.detail})")
     if len(new) > N_LISTED:
         note(f"... and {len(new) - N_LISTED:,} more; --errors FILE lists all")
+    for file in outcome.set_aside:
+        note_path(file, "left by an interrupted imgdup apply; undo it with its journal")

@@ -129,6 +129,14 @@ def test_public_names_resolve_and_are_all():
         assert getattr(imgdup, name).__name__ == name
 
 
+def test_public_names_are_listed_before_they_are_imported():
+    script = "import imgdup; print(sorted(set(imgdup.__all__) - set(dir(imgdup))))"
+
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert result.stdout == "[]\n"
+
+
 def test_a_name_that_is_not_public_raises():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         imgdup.nonsense  # noqa: B018

@@ -52,9 +52,7 @@ class ImageIndex:
         IndexFormatError
             If it is damaged, forged, or of another version.
         """
-        place = Path(path)
-        current, generation = folder.open_generation(place, open_generation)
-        return cls(place, current, generation)
+        return cls(Path(path), *folder.open_generation(Path(path), open_generation))
 
     @classmethod
     def build(
@@ -74,17 +72,8 @@ class ImageIndex:
             Folders, or single files.
         path : path
             The index folder to create or to update.
-        settings : Settings, optional
-            Hash, workers, limits.
-        progress : Progress, optional
-            Is told how many files are done.
-
-        Raises
-        ------
-        UsageError
-            If a folder does not exist.
-        ImgdupError
-            As `imgdup.build.update.update_index` does.
+        settings, progress
+            As for `imgdup.build.update.update_index`; the errors are the same, too.
         """
         several = [folders] if isinstance(folders, str | os.PathLike) else folders
         update_index(Path(path), [os.fspath(each) for each in several], settings, progress)
@@ -127,13 +116,10 @@ class ImageIndex:
 
     def _probes(self, image: "Image", orientations: bool) -> "list[Probe]":
         """Hash an image, once or in its eight orientations."""
-        from imgdup.query.probe import make_oriented_probes, make_probe  # they load OpenCV
+        from imgdup.query.probe import make_probes  # loads OpenCV
 
         parameters = self.generation.probe_parameters
-        name, bits = parameters["hash"], parameters["bits"]
-        if orientations:
-            return make_oriented_probes(image, name, bits)
-        return [make_probe(image, name, bits)]
+        return make_probes(image, parameters["hash"], parameters["bits"], orientations=orientations)
 
     def within(
         self, image: "Image", max_distance: int | None = None, *, orientations: bool = False
@@ -240,10 +226,9 @@ class ImageIndex:
 
         Raises
         ------
-        UsageError
-            If a rule is unknown, or a folder is not in the index.
         ValueError
-            If `max_distance` is not from 0 to 256.
+            If a rule is unknown, a folder is not in the index, or `max_distance` is not from 0
+            to 256.
         """
         options = DedupeOptions(parse_keep(self, keep, protect), MatchRule(max_distance))
         return find_duplicates(self, options)

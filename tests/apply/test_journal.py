@@ -78,7 +78,7 @@ def test_each_member_of_a_step_is_checked(tmp_path, lines):
     ("change", "message"),
     [
         ({"journal": "x"}, 'not a journal: the first line has no "journal": "imgdup"'),
-        ({"version": 2}, "a journal of version 2, and this imgdup reads version 1"),
+        ({"version": 2}, "a journal of version 2, but this imgdup reads version 1"),
         ({"action": "shred"}, "no action 'shred'; there are move, trash, delete"),
         ({"token": "../../../../etc"}, "line 1"),
         ({"token": "01 23 45 67 89 ab cd ef"}, "'token' is damaged"),

@@ -378,7 +378,7 @@ def test_case_85_an_output_file_never_takes_the_place_of_a_device_or_pipe(here, 
     ):
         code, err = fails(capsys, *args)
         assert code == 1
-        assert "what is there is not a regular file" in err
+        assert "it exists and is not a regular file" in err
 
 
 @posix

@@ -151,11 +151,11 @@ def test_paths_that_could_mean_another_file_are_refused(tmp_path, path):
         (b"[" * 100_000, "line 1: not JSON"),
         (b"[]", "line 1: not a JSON object"),
         (b"{}", 'line 1: not a removal plan: the first line has no "plan": "imgdup"'),
-        (b'{"plan": "imgdup", "plan": "imgdup"}', "a key stands twice in one object"),
+        (b'{"plan": "imgdup", "plan": "imgdup"}', "an object has the same key twice"),
         (b'{"plan": "imgdup", "version": 1' + b"0" * 5000 + b"}", "line 1: not JSON"),
         (
             b'{"plan": "imgdup", "version": 2}',
-            "line 1: a plan of version 2, and this imgdup reads version 1: use the imgdup that",
+            "line 1: this is a plan of version 2, but this imgdup reads version 1: use the",
         ),
         (b" " * (1 << 21), "has a line of more than 1,048,576 bytes"),
     ],

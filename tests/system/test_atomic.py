@@ -127,7 +127,7 @@ def test_what_is_not_a_regular_file_is_never_replaced(tmp_path, make):
     make(tmp_path / "place")
     before = os.lstat(tmp_path / "place")
 
-    with pytest.raises(ImgdupError, match="place: what is there is not a regular file"):
+    with pytest.raises(ImgdupError, match="place: it exists and is not a regular file"):
         write(tmp_path / "place")
 
     assert os.lstat(tmp_path / "place") == before

@@ -39,7 +39,7 @@ def test_a_path_is_always_valid_unicode(path):
 
 
 @given(path=PATHS)
-def test_base64_stands_beside_only_what_loses_bytes(path):
+def test_base64_is_added_only_where_bytes_would_be_lost(path):
     record = json_path("path", path)
 
     assert ("path_b64" in record) == (record["path"].encode() != path)
@@ -53,7 +53,7 @@ def test_a_line_is_one_line_of_ascii(path):
     assert line.splitlines() == [line[:-1]]
 
 
-def test_base64_counts_where_both_are_there():
+def test_base64_is_read_where_both_are_there():
     record = {"keep": "other", "keep_b64": base64.b64encode(b"\xff").decode()}
 
     assert path_from_json(record, "keep") == b"\xff"
@@ -79,10 +79,10 @@ def test_numpy_numbers_are_numbers():
     assert json.loads(json_line(record)) == {"distance": 3, "duplicate": True, "seconds": 0.5}
 
 
-def test_what_json_cannot_say_is_refused():
+def test_what_json_cannot_hold_is_refused():
     with pytest.raises(ValueError):
         json_line({"seconds": float("nan")})
-    with pytest.raises(TypeError, match="no form for set"):
+    with pytest.raises(TypeError, match="JSON cannot hold a set"):
         json_line({"names": {"a"}})
 
 

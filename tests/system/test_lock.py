@@ -142,7 +142,7 @@ def dead_note():
 
 @pytest.mark.parametrize("before", [str, dead_note])
 def test_a_holder_that_has_not_written_its_note_yet_is_waited_for(path, monkeypatch, before):
-    monkeypatch.setattr(lock, "NOTE_S", 30)
+    monkeypatch.setattr(lock, "NOTE_WAIT_S", 30)
     with another_holder(path) as process:
         note = path.read_text()
         path.write_text(before())
@@ -182,7 +182,7 @@ def test_a_lock_file_deleted_while_it_is_being_locked_is_no_lock(path, monkeypat
 
 
 def test_a_holder_that_never_says_its_name_is_another_process(path, monkeypatch):
-    monkeypatch.setattr(lock, "NOTE_S", 0.05)
+    monkeypatch.setattr(lock, "NOTE_WAIT_S", 0.05)
     with another_holder(path):
         path.write_text("")
 

@@ -51,9 +51,9 @@ def register_journal(index_folder: Path, journal: Path, first_line: bytes) -> No
 def registered_journals(index_folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield the digest of its first line and the path of each journal that an index knows."""
     with contextlib.suppress(FileNotFoundError):
-        for line in records.lines_of(index_folder / JOURNALS):
+        for line in records.read_lines(index_folder / JOURNALS):
             with contextlib.suppress(ValueError):  # a line that was being written at a kill
-                record = records.parsed(line)
+                record = records.parse_line(line)
                 path = os.fsdecode(records.absolute_path(record, "journal"))
                 yield records.text(record, "first_line"), Path(path)
 

@@ -185,7 +185,7 @@ def read_journal(path: Path) -> PastRun:
         If it is not a journal, or of a newer version.
     """
     try:
-        lines = list(records.lines_of(path))
+        lines = list(records.read_lines(path))
     except FileNotFoundError as error:
         raise UsageError(f"no journal at {path}; imgdup apply prints where it wrote it") from error
     first = lines[0] if lines else b""
@@ -193,12 +193,12 @@ def read_journal(path: Path) -> PastRun:
     if len(lines) <= 1 and not first.endswith(b"\n") and _begins_journal(first):
         return run  # killed before the first step was announced
     try:
-        run = run._replace(header=parsed_header(records.parsed(first)))
+        run = run._replace(header=parsed_header(records.parse_line(first)))
     except (ValueError, PlanError) as error:
         raise PlanError(f"{path}, line 1: {error}") from error
     for number, line in enumerate(lines[1:], start=2):
         try:
-            _add_line(run, records.parsed(line))
+            _add_line(run, records.parse_line(line))
         except ValueError:
             run.damaged_lines.append(number)
     if run.damaged_lines[-1:] == [len(lines)]:

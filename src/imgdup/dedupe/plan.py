@@ -172,7 +172,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def _read(path: Path) -> Plan:
-    with closing(records.lines_of(path)) as file:
+    with closing(records.read_lines(path)) as file:
         lines = enumerate(file, start=1)
         number, line = next(lines, (1, b""))
         header = _checked(path, number, line, _header)
@@ -186,7 +186,7 @@ def _read(path: Path) -> Plan:
 def _checked(path: Path, number: int, line: bytes, read: Callable[[Record], T]) -> T:
     """Read one line; an error names its number."""
     try:
-        return read(records.parsed(line))
+        return read(records.parse_line(line))
     except (ValueError, PlanError) as error:
         raise PlanError(f"{path}, line {number}: {error}") from error
 

@@ -75,13 +75,15 @@ def make_probe(image: Image, name: str, bits: int, limits: Limits | None = None)
     return _probe(gray, digest, name, bits, ORIENTATIONS[0])
 
 
-def make_oriented_probes(
-    image: Image, name: str, bits: int, limits: Limits | None = None
+def make_probes(
+    image: Image, name: str, bits: int, *, limits: Limits | None = None, orientations: bool = False
 ) -> Probes:
-    """Hash an image in its eight orientations; the first is the image as it is.
+    """Hash an image once, or in its eight orientations; the first is the image as it is.
 
-    Parameters and errors are those of `make_probe`.
+    The other parameters and the errors are those of `make_probe`.
     """
+    if not orientations:
+        return [make_probe(image, name, bits, limits)]
     gray, digest = _gray_and_digest(image, limits or Limits())
     return [
         _probe(rotated(gray, i), b"" if i > 1 else digest, name, bits, orientation)
@@ -141,12 +143,9 @@ def probe_files(
             yield answer
 
 
-def _hash_file(path: bytes, *, name: str, bits: int, limits: Limits, orientations: bool) -> Probes:
-    """Hash one file, once or in its eight orientations."""
-    file = os.fsdecode(path)
-    if orientations:
-        return make_oriented_probes(file, name, bits, limits)
-    return [make_probe(file, name, bits, limits)]
+def _hash_file(path: bytes, **options: Any) -> Probes:
+    """Hash one file, as `make_probes` does."""
+    return make_probes(os.fsdecode(path), **options)
 
 
 def _gray_and_digest(image: Image, limits: Limits) -> tuple[GrayImage, bytes]:

@@ -1,4 +1,4 @@
-"""A file's new content in, the file on disk out: whole and durable, or as it was before."""
+"""A new content in, a file on disk out: written whole and durably, or left as it was."""
 
 import contextlib
 import errno
@@ -26,20 +26,20 @@ REPLACE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if os.name == "nt" else ()
 def replacing(
     path: Path, *, needed_bytes: int | None = None, sync: bool = True, mode: int = PUBLIC
 ) -> Iterator[BinaryIO]:
-    """Open a new content for a file; it takes the file's place when all is written.
+    """Open a temporary file that replaces a file when it is closed.
 
-    The content goes to a temporary file in the same folder. The order is write, flush, fsync,
-    replace, fsync of the folder [1]_, so that a reader, a crash or a power cut meets the old
-    content or the new one, never a part of either. After an exception the old one stays.
+    The temporary file is in the same folder. The order is write, flush, fsync, replace, fsync of
+    the folder [1]_: a reader, also after a crash or a power cut, sees the old content or the new
+    one, never a part of either. After an exception the old content stays.
 
     Parameters
     ----------
     path : Path
-        The file to make or to replace; its folder must exist.
+        The file to create or to replace; its folder must exist.
     needed_bytes : int, optional
-        Size of the new content, where it is known, for the message when there is no room.
+        Size of the new content, if known, for the message when the disk is full.
     sync : bool
-        Whether to wait until the disk has it; without, only a power cut can lose it.
+        Whether to wait until it is on the disk; if not, only a power cut can lose it.
     mode : int
         Permissions of the new file, from its first byte on; the umask applies. See `common_mode`.
 
@@ -51,8 +51,8 @@ def replacing(
     Raises
     ------
     ImgdupError
-        When the operating system refuses; the text names the file and, on a full disk or
-        quota, the bytes needed. Also when what is there is not a regular file.
+        If the operating system refuses; the text names the file and, if a disk or quota is full,
+        the bytes needed. Also if there is something else than a regular file.
 
     References
     ----------
@@ -112,14 +112,14 @@ def common_mode(paths: Iterable[bytes]) -> int:
 
 
 def _check_place(path: Path) -> None:
-    """Refuse to put a file in the place of a device, a pipe or a link: /dev/null must stay."""
+    """Refuse to replace a device, a pipe or a link, such as /dev/null."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise ImgdupError(f"cannot write {path}: what is there is not a regular file")
+            raise ImgdupError(f"cannot write {path}: it exists and is not a regular file")
 
 
 def write_error(path: Path, error: OSError, needed_bytes: int | None = None) -> ImgdupError:
-    """Say in one line why a file could not be written, and what would help."""
+    """Describe in one line why a file could not be written, and what helps."""
     reason = error.strerror or str(error)
     if error.errno in NO_ROOM:
         needs = "" if needed_bytes is None else f", which needs {needed_bytes:,} bytes"
@@ -131,7 +131,7 @@ def write_error(path: Path, error: OSError, needed_bytes: int | None = None) -> 
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; does nothing where folders cannot be synced."""
+    """Make new names in a folder durable, where the system can sync folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -145,7 +145,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _replace(source: Path, target: Path) -> None:
-    """os.replace, tried again while a reader holds the target on Windows."""
+    """Replace a file; on Windows try again while a reader has it open."""
     for pause_s in REPLACE_PAUSES_S:
         try:
             return os.replace(source, target)
@@ -160,16 +160,16 @@ def _remove(temporary: Path) -> None:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading, unbuffered; never wait for a pipe or a device.
+    """Open a regular file for reading, unbuffered, without waiting for a pipe or a device.
 
     Raises
     ------
     FileNotFoundError
-        If it is not there.
+        If it does not exist.
     IndexFormatError
         If it is not a regular file.
     ImgdupError
-        If it must not be read.
+        If it cannot be opened.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:

@@ -11,7 +11,7 @@ from imgdup.system.limits import Limits
 DIGEST_BYTES = 16  # of the content, blake2b
 MAX_INT64 = (1 << 63) - 1
 
-# Non-blocking, so that a FIFO or a device does not hold up the opening.
+# Non-blocking, so that opening a FIFO or a device does not wait.
 _OPEN_FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_NONBLOCK", 0)
@@ -31,7 +31,7 @@ class FileBytes(NamedTuple):
 
 
 def read_file(path: bytes | str, limits: Limits) -> FileBytes:
-    """Read a regular file, once more if it changed meanwhile.
+    """Read a regular file; if it changed while it was read, read it again.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def content_digest(data: bytes) -> bytes:
 
 
 def _words(error: OSError) -> str:
-    """Say what the system says, without the path."""
+    """Return the reason that the system gives, without the path."""
     return error.strerror or str(error)
 
 
@@ -102,7 +102,7 @@ def _read_unchanged(path: bytes | str, limits: Limits) -> FileBytes | None:
 
 
 def _check(status: os.stat_result, limits: Limits) -> None:
-    """Refuse what is not a regular file, or too large a one."""
+    """Refuse a file that is not regular, or too large."""
     if not stat.S_ISREG(status.st_mode):
         raise ImageError("unreadable", "not a regular file")
     if status.st_size > limits.max_file_bytes:

@@ -1,4 +1,4 @@
-"""Records with paths -> lines of JSON, and back: valid Unicode, and no byte of a path is lost."""
+"""Records with paths -> lines of JSON: valid Unicode, and no byte of a path is lost."""
 
 import base64
 import json
@@ -19,8 +19,8 @@ def json_path(key: str, path: bytes) -> dict[str, str]:
     Returns
     -------
     dict
-        ``key``: valid Unicode always. Where that loses bytes, ``key_b64`` stands beside it: the
-        path in Base64, which counts.
+        ``key``: the path as valid Unicode. If that loses bytes, there is also ``key_b64``, the
+        path in Base64; readers must use it.
 
     Examples
     --------
@@ -49,8 +49,8 @@ def json_paths(key: str, paths: Sequence[bytes]) -> dict[str, list[str]]:
     Returns
     -------
     dict
-        ``key``: a list of valid Unicode. Where that loses bytes of any path, ``key_b64`` stands
-        beside it: all of them in Base64, which counts.
+        ``key``: a list of valid Unicode. If that loses bytes of any path, there is also
+        ``key_b64``, all of them in Base64; readers must use it.
 
     Examples
     --------
@@ -103,9 +103,9 @@ def json_line(record: Mapping[str, Any]) -> str:
     Parameters
     ----------
     record : mapping
-        Keys in the order in which they are written. Values: what JSON knows, NumPy numbers,
-        lists and mappings of such values, and paths: bytes, written as `json_path` does (inside
-        a mapping only, since a list has no place for ``_b64``).
+        The keys are written in their order. Values are those that JSON knows, NumPy numbers,
+        lists and mappings of such values, and paths as bytes, which `json_path` writes (not
+        directly in a list, which has no place for ``_b64``).
 
     Returns
     -------
@@ -115,9 +115,9 @@ def json_line(record: Mapping[str, Any]) -> str:
     Raises
     ------
     ValueError
-        If a number is not finite: JSON has no word for it.
+        If a number is not finite, which JSON cannot hold.
     TypeError
-        If a value has no form in JSON.
+        If JSON cannot hold a value.
 
     Examples
     --------
@@ -145,5 +145,5 @@ def _value(value: Any) -> Any:
 def _plain_number(value: Any) -> Any:
     """Return Python's number for NumPy's."""
     if not hasattr(value, "item"):
-        raise TypeError(f"JSON has no form for {type(value).__name__}")
+        raise TypeError(f"JSON cannot hold a {type(value).__name__}")
     return value.item()

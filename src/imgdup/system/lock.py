@@ -1,9 +1,13 @@
-"""A lock file in, the right to write out: one writer at a time, freed when it dies.
+"""A lock file in, the right to write out: one writer at a time, and free when the writer dies.
 
-The lock is the operating system's (flock, or locking on Windows), so a dead holder's frees itself
-and of two who take over at once only one wins. The note in the file only says who holds it.
-Where a file system has no such locks, a file beside it is created exclusively; that one must be
-deleted by hand after a crash, because nothing tells for sure that its maker is dead.
+The operating system locks the file (flock, or locking on Windows), so the lock of a dead process is
+free at once, and only one of several waiting processes gets it. The file holds a note that names
+the holder. Where a file system has no locks, a second file is created exclusively; after a crash
+the user must delete it, because nobody can know for sure that its creator is dead.
+
+The package ``filelock`` (4.3) is not used: of the file systems without locks it knows only those
+that return ENOSYS (Lustre returns ENOLCK, some FUSE systems EOPNOTSUPP), it locks a named pipe, and
+on Windows it locks the first byte, so that nobody can read the note.
 """
 
 import contextlib
@@ -43,8 +47,8 @@ else:
 
 
 MAX_NOTE_BYTES = 4096
-WINDOWS_LOCK_AT = 1 << 30  # a byte far behind the note, which others may go on reading
-NOTE_S, NOTE_PAUSE_S = 1.0, 0.02  # how long a new holder may take to write its note
+WINDOWS_LOCK_AT = 1 << 30  # a byte far behind the note, which stays readable
+NOTE_WAIT_S, NOTE_PAUSE_S = 1.0, 0.02  # how long a new holder may take to write its note
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
@@ -59,22 +63,22 @@ class Holder(NamedTuple):
 
 @contextlib.contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a file, or raise at once.
+    """Hold the lock of a file, or raise without waiting.
 
     Parameters
     ----------
     path : Path
-        The lock file, made if it is not there. It stays when the lock is given back, because
-        deleting it would let two in: one with the deleted file, one with a new one.
+        The lock file, created if it does not exist. It is not deleted afterwards: else one
+        process could lock the deleted file and another one a new file.
     what : str
         What is locked, for the message.
 
     Raises
     ------
     LockedError
-        If another process, or this one, holds it; the text says which, where and since when.
+        If another process, or this one, holds it; the text names its pid, host and start.
     ImgdupError
-        If the file cannot be made.
+        If the file cannot be created.
 
     Examples
     --------
@@ -106,9 +110,9 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 def take(descriptor: int, what: str) -> None:
-    """Lock an open file until it is closed; nothing is written into it.
+    """Lock an open file until it is closed, without a note.
 
-    Where the file system has no locks, or none for files open for reading, nothing is locked.
+    Nothing is locked where the file system has no locks, or none for files open for reading.
 
     Parameters
     ----------
@@ -133,7 +137,7 @@ def take(descriptor: int, what: str) -> None:
 
 
 def holder(path: Path) -> Holder | None:
-    """Read who says to hold a lock; None if nobody does."""
+    """Read the note of a lock file; None if there is no valid one."""
     try:
         with open_regular(path) as file:
             fields = json.loads(file.read(MAX_NOTE_BYTES))
@@ -147,11 +151,11 @@ def holder(path: Path) -> Holder | None:
 
 
 def _acquired(path: Path) -> int | None:
-    """Open and lock the file; None if somebody else holds it.
+    """Open and lock the file; return None if another process holds it.
 
-    The note of a dead holder is waited out for a moment: a new one may be about to write its own.
+    If the note names a dead process, wait a moment: the new holder may be writing its own.
     """
-    deadline = time.monotonic() + NOTE_S
+    deadline = time.monotonic() + NOTE_WAIT_S
     while (descriptor := _try_once(path)) is None:
         if _may_be_alive(holder(path)) or time.monotonic() > deadline:
             break
@@ -174,7 +178,7 @@ def _try_once(path: Path) -> int | None:
 
 
 def _open(path: Path) -> int:
-    """Open the lock file itself: a link could lead to a file that is not ours to write in."""
+    """Open the lock file, but do not follow a link: it could lead to a file of the user."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -184,7 +188,7 @@ def _open(path: Path) -> int:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is still the one of that name: a deleted one locks nobody out."""
+    """Return whether the open file still has its name: locking a deleted one is of no use."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -201,7 +205,7 @@ def _created(path: Path) -> int | None:
 
 
 def _write_note(descriptor: int) -> None:
-    """Say who holds the lock; on a full disk the lock holds without."""
+    """Write who holds the lock; if the disk is full, the lock holds without a note."""
     since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     note = json.dumps(Holder(socket.gethostname(), os.getpid(), since)._asdict())
     with contextlib.suppress(OSError):
@@ -218,7 +222,7 @@ def _release(descriptor: int) -> None:
 
 
 def _may_be_alive(found: Holder | None) -> bool:
-    """Whether somebody is named who is elsewhere, or is a process of this host."""
+    """Return whether the note names a process of another host, or one that runs here."""
     if found is None:
         return False
     if found.host != socket.gethostname() or sys.platform == "win32":

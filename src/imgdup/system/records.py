@@ -1,4 +1,7 @@
-"""Lines of JSON that may come from anyone -> records, and their members checked one by one."""
+"""Lines of JSON from an untrusted file -> records, whose members are checked one by one.
+
+`imgdup.system.jsonl` writes them.
+"""
 
 import json
 import os
@@ -17,15 +20,17 @@ MAX_INT = (1 << 63) - 1
 Record = Mapping[str, Any]
 
 
-def lines_of(path: Path) -> Generator[bytes, None, None]:
-    """Yield the lines of a regular file, each with its newline; close it if you stop early.
+def read_lines(path: Path) -> Generator[bytes, None, None]:
+    """Yield the lines of a regular file, each with its newline.
+
+    Close the generator if you do not read to the end.
 
     Raises
     ------
     FileNotFoundError
-        If it is not there.
+        If it does not exist.
     PlanError
-        If a line is too long to be one of ours.
+        If a line is longer than any that imgdup writes.
     ImgdupError
         If it cannot be read.
     """
@@ -36,13 +41,13 @@ def lines_of(path: Path) -> Generator[bytes, None, None]:
             yield line
 
 
-def parsed(line: bytes) -> Record:
-    """Read one line of JSON.
+def parse_line(line: bytes) -> Record:
+    """Parse one line of JSON.
 
     Raises
     ------
     ValueError
-        If it is not JSON, or not an object without repeated keys.
+        If it is not a JSON object, or has a key twice.
     """
     try:
         record = json.loads(line, object_pairs_hook=_without_repeats)
@@ -56,22 +61,22 @@ def parsed(line: bytes) -> Record:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("an object has the same key twice")
     return record
 
 
 def check_version(record: Record, kind: str, version: int) -> None:
-    """Raise PlanError if a file is of a version that this program does not read."""
+    """Raise PlanError if this version of imgdup cannot read a file of such a version."""
     found = number(record, "version")
     if found != version:
         raise PlanError(
-            f"a {kind} of version {found}, and this imgdup reads version {version}: "
+            f"this is a {kind} of version {found}, but this imgdup reads version {version}: "
             "use the imgdup that wrote it, or a newer one"
         )
 
 
 def number(record: Record, key: str, most: int = MAX_INT, least: int = 0) -> int:
-    """Return an integer of a record; ValueError if it is none or out of range."""
+    """Return an integer of a record; raise ValueError if it is not one, or out of range."""
     value = record.get(key)
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{key!r} must be an integer from {least} to {most}")
@@ -79,7 +84,7 @@ def number(record: Record, key: str, most: int = MAX_INT, least: int = 0) -> int
 
 
 def text(record: Record, key: str) -> str:
-    """Return a text of a record; ValueError if it is none."""
+    """Return a text of a record; raise ValueError if it is not one."""
     value = record.get(key)
     if type(value) is not str:
         raise ValueError(f"{key!r} must be a text")
@@ -87,7 +92,7 @@ def text(record: Record, key: str) -> str:
 
 
 def digest(record: Record, key: str) -> bytes:
-    """Return a content digest of a record; ValueError if it is none."""
+    """Return a content digest of a record; raise ValueError if it is not one."""
     value = bytes.fromhex(text(record, key))
     if len(value) != DIGEST_BYTES:
         raise ValueError(f"{key!r} must be {2 * DIGEST_BYTES} hex digits")
@@ -95,7 +100,7 @@ def digest(record: Record, key: str) -> bytes:
 
 
 def absolute_path(record: Record, key: str) -> bytes:
-    """Return an absolute path of a record, without ``.`` and ``..``; ValueError if it is none."""
+    """Return an absolute path without ``.`` and ``..``; raise ValueError if it is not one."""
     path = path_from_json(record, key)
     drive, within = os.path.splitdrive(os.fsdecode(path))
     parts = within.split("/")
@@ -105,7 +110,7 @@ def absolute_path(record: Record, key: str) -> bytes:
 
 
 def texts(record: Record, key: str) -> Iterator[str]:
-    """Yield the texts of a list; ValueError if it is none."""
+    """Yield the texts of a list; raise ValueError if it is not one."""
     for value in _list(record, key):
         if type(value) is not str:
             raise ValueError(f"{key!r} must be a list of texts")
@@ -113,7 +118,7 @@ def texts(record: Record, key: str) -> Iterator[str]:
 
 
 def paths(record: Record, key: str) -> Iterator[bytes]:
-    """Yield the paths of a list of objects that `path_list` wrote; ValueError if it is none."""
+    """Yield the paths of a list that `path_list` wrote; raise ValueError if it is not one."""
     for value in _list(record, key):
         if type(value) is not dict:
             raise ValueError(f"{key!r} must be a list of objects with a path")
@@ -121,7 +126,7 @@ def paths(record: Record, key: str) -> Iterator[bytes]:
 
 
 def path_list(values: Iterable[bytes]) -> list[dict[str, str]]:
-    """Write paths as a list that JSON can hold without losing a byte."""
+    """Return paths as a list of objects that JSON can hold without losing a byte."""
     return [json_path("path", value) for value in values]
 
 

@@ -1,11 +1,19 @@
 """Scans: what a command names, and the roots there are, decide what is scanned."""
 
 import os
+import re
 
 import pytest
 
-from imgdup.build.roots import OptionChanges, Scan, named_paths, plan_forgetting, plan_scan
-from imgdup.errors import UsageError
+from imgdup.build.roots import (
+    OptionChanges,
+    Scan,
+    UnmountGuard,
+    named_paths,
+    plan_forgetting,
+    plan_scan,
+)
+from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.generation import ScanOptions
 
 PLAIN = ScanOptions()
@@ -147,3 +155,45 @@ def test_named_paths_parts_folders_from_files(tmp_path):
     real = os.fsencode(os.path.realpath(tmp_path))
     assert folders == [real]
     assert files == [real + b"/x.jpg"]
+
+
+def counted(n_in_folders, lost, folder=b"/r"):
+    """A guard that counted rows: how many there are in each first-level folder, and lost ones."""
+    guard = UnmountGuard(Scan(folder, folder, PLAIN))
+    for name, n_rows in n_in_folders.items():
+        for i in range(n_rows):
+            guard.count(b"/r/%s%06d.jpg" % (name, i), stays=i >= lost.get(name, 0))
+    return guard
+
+
+@pytest.mark.parametrize(
+    ("n_in_folders", "lost", "words"),
+    [
+        ({b"": 3}, {b"": 3}, "/r: 3 of 3 indexed files are gone"),
+        ({b"": 101}, {b"": 51}, "/r: 51 of 101 indexed files are gone"),
+        ({b"a/": 100, b"b/": 60}, {b"b/": 60}, "/r/b: 60 of 60 indexed files are gone"),
+        ({b"a/x/": 11, b"b/": 60}, {b"a/x/": 11}, "/r/a: 11 of 11 indexed files are gone"),
+        ({b"a/": 300, b"b/": 101}, {b"b/": 51}, "/r/b: 51 of 101 indexed files are gone"),
+        ({b"a/x/": 6, b"a/y/": 6, b"b/": 60}, {b"a/x/": 6, b"a/y/": 6}, "/r/a: 12 of 12"),
+    ],
+)
+def test_a_scan_that_lost_a_drive_is_refused_with_its_place(n_in_folders, lost, words):
+    guard = counted(n_in_folders, lost)
+
+    with pytest.raises(ImgdupError, match=re.escape(words)):
+        guard.check()
+
+
+@pytest.mark.parametrize(
+    ("n_in_folders", "lost"),
+    [
+        ({b"a/": 100}, {}),
+        ({b"": 100}, {b"": 99}),
+        ({b"a/": 100, b"b/": 10}, {b"b/": 10}),
+        ({b"a/": 100, b"b/": 100}, {b"b/": 99}),
+        ({b"a/": 300, b"b/": 101}, {b"b/": 50}),
+        ({b"": 60, b"a/": 60}, {b"": 60}),
+    ],
+)
+def test_a_scan_that_lost_few_files_is_believed(n_in_folders, lost):
+    counted(n_in_folders, lost).check()

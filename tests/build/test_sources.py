@@ -3,11 +3,13 @@
 The pictures are files with the first bytes of an image: nothing is decoded here.
 """
 
+import errno
 import os
 import sys
 
 import pytest
 
+from imgdup.build import sources
 from imgdup.build.sources import Tally, reaches, stat_files, walk
 from imgdup.errors import UsageError
 from imgdup.index.generation import ScanOptions
@@ -183,6 +185,71 @@ def test_a_folder_that_fails_to_list_is_noted(tmp_path, monkeypatch):
 
     assert found == ["b.png"]
     assert tally.unlisted == [(absolute(tmp_path / "broken"), "Input/output error")]
+
+
+@pytest.fixture
+def closed_folder(tmp_path, monkeypatch):
+    """A folder that may be listed and not entered, of 4,000 files; and how often stat was asked."""
+    (tmp_path / "closed").mkdir()
+    closed, asked, lstat = absolute(tmp_path / "closed"), [], os.lstat
+    names = [b"%04d.png" % i for i in range(4000)]
+    real = sources._names
+    monkeypatch.setattr(
+        sources, "_names", lambda f, tally: iter(names) if f == closed else real(f, tally)
+    )
+
+    def refuse(path):
+        if os.path.dirname(path) == closed:
+            asked.append(path)
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", refuse)
+    return closed, asked
+
+
+def test_a_folder_that_may_be_listed_and_not_entered_is_noted_once(tmp_path, closed_folder):
+    make(tmp_path, "b.png")
+    closed, asked = closed_folder
+
+    found, tally = scan(tmp_path)
+
+    assert found == ["b.png"]
+    assert tally.unlisted == [(closed, "Permission denied")]
+    assert len(asked) == 4000
+    assert tally.is_unlisted(closed + b"/0001.png")
+    assert tally.is_unlisted(closed + b"/sub/x.png")
+    assert not tally.is_unlisted(closed + b"-2/x.png")
+
+
+def test_many_unlisted_folders_are_looked_up_by_the_folders_above_a_path():
+    class Counting(dict):
+        n_asked = 0
+
+        def __contains__(self, key):
+            Counting.n_asked += 1
+            return super().__contains__(key)
+
+    tally = Tally()
+    for i in range(4000):
+        tally.add_unlisted(b"/r/%04d" % i, PermissionError(13, "Permission denied"))
+    tally._unlisted = Counting(tally._unlisted)
+
+    found = [tally.is_unlisted(b"/r/%04d/x.jpg" % i) for i in range(3999, 4001)]
+
+    assert found == [True, False]
+    assert Counting.n_asked <= 6
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_what_an_interrupted_removal_set_aside_is_named_and_no_image(tmp_path, hidden):
+    make(tmp_path, "a/.imgdup-0123abcd-7.aside", "a/.imgdup-0123abcd-8.link", "b.png")
+    make(tmp_path, ".imgdup-0123abcd-9.part")
+
+    found, tally = scan(tmp_path, hidden=hidden)
+
+    assert found == ["b.png"]
+    assert tally.set_aside == [absolute(tmp_path / "a" / ".imgdup-0123abcd-7.aside")]
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from make_sample import encode, photo
 
+from imgdup import cli
 from imgdup.api import ImageIndex
 from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
@@ -635,6 +636,34 @@ def test_new_files_do_not_make_up_for_the_loss_of_all_old_ones(photos, place, n_
 
     with pytest.raises(ImgdupError, match="6 of 6 indexed files are gone"):
         update_index(place, (), settings())
+
+
+def test_half_of_two_drives_below_one_root_is_missed(tmp_path, place):
+    data = encode(photo(1, 160, 120), ".jpg")
+    for i in range(32):
+        path = tmp_path / "drives" / ("first" if i < 20 else "second") / f"{i:02}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    update_index(place, [str(tmp_path / "drives")], settings())
+    for file in (tmp_path / "drives" / "second").iterdir():
+        file.unlink()
+
+    with pytest.raises(ImgdupError, match=r"drives/second: 12 of 12 indexed files are gone"):
+        update_index(place, (), settings())
+    outcome = update_index(place, (), settings(allow_removals=True))
+
+    assert counts(outcome) == (20, 0, 20, 0, 12)
+
+
+def test_files_that_an_interrupted_removal_set_aside_are_named(photos, place, capsys):
+    aside = photos / ".imgdup-00ff-3.aside"
+    (photos / "p0.jpg").rename(aside)
+
+    outcome = update_index(place, [str(photos)], settings())
+    cli.main(["index", "--index", str(place)])
+
+    assert list(outcome.set_aside) == [os.fsencode(aside)]
+    assert f"{aside}: left by an interrupted imgdup apply" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_listed_keeps_its_entries(photos, place, monkeypatch):

@@ -59,6 +59,31 @@ def test_paths_of_several_roots_come_back_and_are_found(relative, data):
     assert not table.holds(b"/not/there")
 
 
+@given(st.lists(RELATIVE, unique=True, max_size=20), st.data())
+def test_rows_below_a_folder_are_found_whatever_the_order_of_the_roots(relative, data):
+    prefixes = [b"/photos/", b"/photos-2/", b"/z/"]
+    paths = sorted({data.draw(st.sampled_from(prefixes)) + r for r in relative}, key=path_key)
+    roots = [b"/photos", b"/photos-2", b"/z"]
+    builder = PathsBuilder(roots)
+    for path in paths:
+        builder.append(next(root for root in reversed(roots) if is_below(path, root)), path)
+    table = builder.paths()
+    table.roots = data.draw(st.permutations([b"/y", b"/photos", b"/a/b"]))  # renamed since
+    renamed = list(table)
+    folders = [*renamed, *(path.rpartition(b"/")[0] for path in renamed), b"/a", b"/no", b"", b"/"]
+
+    found = {folder: table.rows_below(folder).tolist() for folder in folders}
+
+    assert found == {
+        folder: [row for row, path in enumerate(renamed) if is_below(path, folder)]
+        for folder in folders
+    }
+    assert [table.find(path) for path in renamed] == list(range(len(renamed)))
+    assert sorted(row for spans in table.sorted_spans for a, b in spans for row in range(a, b)) == (
+        list(range(len(renamed)))
+    )
+
+
 def test_holds_knows_the_folders_of_rows_and_no_namesakes():
     builder = PathsBuilder([b"/p"])
     for path in (b"/p/a/b.jpg", b"/p/a-b/c.jpg"):

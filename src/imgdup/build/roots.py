@@ -102,14 +102,14 @@ def plan_scan(
     scans: list[Scan] = []
     for folder in sorted(set(folders), key=path_key):
         if not _is_in(folder, scans):
-            root = _root_of(folder, roots)
+            root = root_of(folder, roots)
             root = folder if root is None else root
-            _take_over(roots, root, changes)
+            add_root(roots, root, changes.applied_to(roots.get(root, ScanOptions())), changes)
             scans.append(Scan(folder, root, roots[root]))
     by_root: dict[bytes, set[bytes]] = {}
     for file in files:
         if not _is_in(file, scans):
-            by_root.setdefault(_root_of(file, roots) or SINGLE_FILES, set()).add(file)
+            by_root.setdefault(root_of(file, roots) or SINGLE_FILES, set()).add(file)
     if SINGLE_FILES in by_root:
         roots[SINGLE_FILES] = ScanOptions()
     scans += [_single(root, inside) for root, inside in by_root.items()]
@@ -132,15 +132,25 @@ def _is_in(path: bytes, scans: Sequence[Scan]) -> bool:
     )
 
 
-def _root_of(path: bytes, roots: Roots) -> bytes | None:
+def root_of(path: bytes, roots: Roots) -> bytes | None:
     """Return the root that reaches a path."""
     reaching = (root for root, options in roots.items() if root and reaches(root, options, path))
     return max(reaching, key=len, default=None)
 
 
-def _take_over(roots: dict[bytes, ScanOptions], root: bytes, changes: OptionChanges) -> None:
-    """Give a root its options, and let those that it reaches go."""
-    options = changes.applied_to(roots.get(root, ScanOptions()))
+def add_root(
+    roots: dict[bytes, ScanOptions],
+    root: bytes,
+    options: ScanOptions,
+    changes: OptionChanges = OptionChanges(),
+) -> None:
+    """Add a root, or give it other options, and remove those that it reaches.
+
+    Raises
+    ------
+    UsageError
+        If one that it reaches has other options, and `changes` does not say which count.
+    """
     for inner in [r for r in roots if r and r != root and reaches(root, options, r)]:
         _check_agreed(inner, roots.pop(inner), root, options, changes)
     roots[root] = options
@@ -213,6 +223,10 @@ def named_paths(
     return folders, files
 
 
+IF_MOVED = (
+    "If the folder has another name now: imgdup index --moved OLD NEW, "
+    "or imgdup index NEW and imgdup forget OLD"
+)
 FEW_FILES = 100  # a scan that lost more than half of more than this many is not believed
 FEW_IN_FOLDER = 10  # one that lost all of a first-level folder with more than this many neither
 
@@ -264,9 +278,8 @@ class UnmountGuard:
             self._losses.insert(0, f"{self._place}: {counts}")
         if self._losses:
             raise ImgdupError(
-                f"{self._losses[0]}; is a drive not mounted? Nothing was changed. If the folder "
-                "has another name now: imgdup index --moved OLD NEW, or imgdup index NEW and "
-                "imgdup forget OLD. If the files are meant to be gone: --allow-removals"
+                f"{self._losses[0]}; is a drive not mounted? Nothing was changed. {IF_MOVED}. "
+                "If the files are meant to be gone: --allow-removals"
             )
 
 

@@ -184,7 +184,7 @@ def _listing(state: _State, plan: ScanPlan, settings: Settings, scanned_ns: int)
         Checkpoints(state.folder / folder.PARTS, state.parameters).rows()
     ]
     if state.old is not None and state.current is not None:
-        times = _old_scan_times(state.old, state.current)
+        times = scan_times(state.old, state.current)
         known.append(old_row_stream(state.old.paths, state.old.arrays, times))
     ignored = IgnoredFiles(load_known(state.folder), stored, scanned_ns)
     return build_listing(
@@ -196,7 +196,7 @@ def _listing(state: _State, plan: ScanPlan, settings: Settings, scanned_ns: int)
     )
 
 
-def _old_scan_times(old: Generation, current: folder.Current) -> dict[bytes, int]:
+def scan_times(old: Generation, current: folder.Current) -> dict[bytes, int]:
     """Return when each root, by its path of now, was scanned, in nanoseconds."""
     by_stored = {os.fsencode(root): ns for root, ns in current.scanned_ns.items()}
     pairs = zip(old.roots, old.stored_roots, strict=True)
@@ -210,12 +210,12 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
     was_rechecked = bool(facts.listing.recheck)
     facts = replace(facts, listing=drop_missing(facts))
     listing, tally = facts.listing, facts.listing.tally
-    times = _scan_times(listing, scanned_ns, absolute(state.folder))
     written = _differs(state, plan, facts)
     number = state.current.generation if state.current else 0
     if written:
-        number = commit_generation(state.folder, facts, plan.roots, times)
+        number = commit_generation(state.folder, facts, plan.roots, scanned_ns=scanned_ns)
     elif was_rechecked and state.current:
+        times = _stored_times(listing, scanned_ns, absolute(state.folder))
         folder.commit(state.folder, state.current._replace(scanned_ns=times))
     tally.known.save(state.folder, is_whole=plan.is_whole)
     sweep_checkpoints(facts.checkpoints_folder)
@@ -234,17 +234,21 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
 
 
 def commit_generation(
-    place: Path, facts: Facts, roots: Mapping[bytes, ScanOptions], times: Mapping[str, int]
+    place: Path, facts: Facts, roots: Mapping[bytes, ScanOptions], *, scanned_ns: int
 ) -> int:
-    """Write the next generation, make it the one that counts, and return its number."""
+    """Write the next generation, make it the one that counts, and return its number.
+
+    `scanned_ns` is when those roots were scanned that have no older rows.
+    """
     number = folder.next_generation(place)
     write_generation(folder.generation_path(place, number), facts, roots)
     built = datetime.now(UTC).isoformat(timespec="seconds")
-    folder.commit(place, folder.Current(number, built, __version__, dict(times)))
+    times = _stored_times(facts.listing, scanned_ns, absolute(place))
+    folder.commit(place, folder.Current(number, built, __version__, times))
     return number
 
 
-def _scan_times(listing: Listing, scanned_ns: int, place: bytes) -> dict[str, int]:
+def _stored_times(listing: Listing, scanned_ns: int, place: bytes) -> dict[str, int]:
     """Say since when all rows of each root are known; those not looked at make it older."""
     return {
         os.fsdecode(stored_root(root, place)): listing.kept_ns.get(root, scanned_ns)

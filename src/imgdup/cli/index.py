@@ -33,6 +33,17 @@ HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing
 )
 @click.option("--follow-symlinks/--no-follow-symlinks", default=None, help="Follow links.")
 @click.option("--hidden/--no-hidden", default=None, help="Include names that begin with a dot.")
+@click.option(
+    "--moved",
+    nargs=2,
+    metavar="OLD NEW",
+    help="Give the images of a moved folder their new paths; nothing is hashed.",
+)
+@click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="Read files that failed before again, as after raising a limit.",
+)
 @click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL-separated.")
 @removals_option
 @click.option(
@@ -52,6 +63,8 @@ def index(
     exclude: tuple[str, ...],
     follow_symlinks: bool | None,
     hidden: bool | None,
+    moved: tuple[str, str] | None,
+    retry_failed: bool,
     null: bool,
     allow_removals: bool,
     retry_failed: bool,
@@ -72,11 +85,14 @@ def index(
     \b
     imgdup index photos
     imgdup index                        update: new, changed and deleted files
+    imgdup index --moved OLD NEW        a folder was renamed or is mounted elsewhere
     """
     from imgdup.build.roots import OptionChanges
     from imgdup.build.settings import Settings
     from imgdup.cli import indexing
 
+    if moved:
+        return indexing.relocate(find_index(index_folder), moved, paths, as_json=as_json)
     named = named_or_listed(paths, null)
     if paths and not named:
         return 0

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from imgdup.build.relocate import relocate as move_rows
 from imgdup.build.settings import Failure, Outcome, Settings
 from imgdup.build.update import update_index
 from imgdup.cli.printing import note, note_path, write_text
 from imgdup.cli.progress import Bar
+from imgdup.errors import UsageError
 from imgdup.output.results import failure_json, index_summary
 from imgdup.system.atomic import replacing
 from imgdup.system.jsonl import json_line
@@ -29,6 +31,20 @@ def index_first(index_folder: Path, paths: Sequence[str], *, allow_removals: boo
     outcome = update(index_folder, paths, settings, quiet=False)
     note_failures(outcome)
     return exit_code(outcome, strict=False)
+
+
+def relocate(
+    index_folder: Path, moved: tuple[str, str], paths: Sequence[str], *, as_json: bool
+) -> int:
+    """Give the images of a moved folder their new paths; print how many, and return 0."""
+    if paths:
+        raise UsageError("--moved OLD NEW stands alone: leave out DIR, then run imgdup index again")
+    n_moved = move_rows(index_folder, *moved)
+    if as_json:
+        write_text([json_line({"moved": n_moved})])
+    else:
+        write_text([f"gave {n_moved:,} images their new paths\n"])
+    return 0
 
 
 def exit_code(outcome: Outcome, *, strict: bool) -> int:
@@ -69,6 +85,8 @@ def note_failures(outcome: Outcome) -> None:
     """Name on stderr the folders that were not scanned, the first new failures, and leftovers."""
     for folder, reason in outcome.unlisted:
         note_path(folder, f"not scanned ({reason}); its entries stay")
+    for path in outcome.set_aside:
+        note_path(path, "left by an interrupted imgdup apply: undo it, or rename the file by hand")
     new = [failure for failure in outcome.failures if not failure.known]
     for failure in new[:N_LISTED]:
         note_path(failure.path, f"{failure.reason} ({failure.detail})")

@@ -14,6 +14,7 @@ from imgdup.cli.options import Distance, OutputFile, check_range, index_option, 
 from imgdup.cli.printing import (
     from_here,
     note,
+    note_path,
     on_terminal,
     terminal_width,
     write_bytes,
@@ -75,10 +76,13 @@ def query(
     imgdup query photo.jpg --max-dist 10
     """
     from imgdup.api import ImageIndex
+    from imgdup.build.roots import IF_MOVED
     from imgdup.build.sources import Tally
     from imgdup.query.matches import QueryOptions, query_files
 
     index = ImageIndex.open(find_index(index_folder))
+    for root in index.generation.missing_roots():
+        note_path(root, f"this indexed folder is not there now. {IF_MOVED}")
     check_range(max_dist, index.bits)
     if k and (strategy or explain):
         raise UsageError("-k always uses the tree: leave out --strategy and --explain")

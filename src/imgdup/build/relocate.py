@@ -1,0 +1,125 @@
+"""A folder that was renamed or is mounted elsewhere -> the same rows under its new path.
+
+No image is read: the next update finds by size and mtime that nothing changed.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from imgdup.build.listing import Listing, OldRow, old_row_stream
+from imgdup.build.roots import SINGLE_FILES, Roots, add_root, in_order, root_of
+from imgdup.build.update import commit_generation, scan_times
+from imgdup.build.write import Facts
+from imgdup.errors import UsageError
+from imgdup.index import folder
+from imgdup.index.generation import Generation, ScanOptions, open_generation
+from imgdup.index.paths import merge_sorted
+from imgdup.system.paths import absolute, is_below, path_key
+
+
+class _Move(NamedTuple):
+    """What moves where, the roots afterwards, and the new root by the old one, moved or not."""
+
+    old: bytes
+    new: bytes
+    roots: dict[bytes, ScanOptions]
+    root_of_moved: Mapping[bytes, bytes]
+    root_of_others: Mapping[bytes, bytes]
+
+    def path(self, path: bytes) -> bytes:
+        """Return the new path of a file below the old folder."""
+        return self.new + path[len(self.old) :]
+
+
+def relocate(index_folder: Path, old: str | bytes, new: str | bytes) -> int:
+    """Give the rows of a folder that was moved their new paths; nothing is hashed.
+
+    Parameters
+    ----------
+    index_folder : Path
+        The index.
+    old : str or bytes
+        The former path of the folder: a root, a folder in one, or one that holds roots. Rows of
+        files that are indexed under their new path already leave.
+    new : str or bytes
+        Where it is now. Where a root of the index reaches it, the options of that root count.
+
+    Returns
+    -------
+    int
+        How many rows have a new path.
+
+    Raises
+    ------
+    UsageError
+        If `new` is no folder, or no row of the index lies in `old`.
+    """
+    folder.open_generation(index_folder, open_generation)  # raises before a folder is made
+    before, after = absolute(old), absolute(new)
+    if not os.path.isdir(new) or before == after:
+        raise UsageError(f"{os.fsdecode(new)!r} is not the new place of a folder that was moved")
+    folder.prepare(index_folder)
+    with folder.locked(index_folder):
+        folder.sweep(index_folder)
+        current, generation = folder.open_generation(index_folder, open_generation)
+        move = _planned(generation, before, after)
+        listing = Listing(list(move.roots))
+        n_moved = _fill(listing, generation, scan_times(generation, current), move)
+        place = index_folder / folder.PARTS
+        facts = Facts(listing, generation, place, generation.probe_parameters)
+        commit_generation(index_folder, facts, move.roots, scanned_ns=0)
+    return n_moved
+
+
+def _planned(generation: Generation, old: bytes, new: bytes) -> _Move:
+    """Say which roots there are afterwards, and which rows lie in which."""
+    before, roots = generation.roots, dict(generation.roots)
+    if not generation.paths.below(old):
+        known = ", ".join(os.fsdecode(root) for root in before if root) or "single files only"
+        raise UsageError(f"{os.fsdecode(old)!r} is not in this index; it has: {known}")
+    moving = {root: new + root[len(old) :] for root in before if root and is_below(root, old)}
+    for root in moving:
+        del roots[root]
+    for root, place in sorted(moving.items(), key=lambda pair: path_key(pair[1])):
+        add_root(roots, place, before[root])
+    holder = root_of(old, before)
+    if holder is not None and holder not in moving:
+        add_root(roots, new, before[holder])
+    moved = {root: _root_at(moving.get(root, new), root, roots) for root in before}
+    others = {root: _root_at(root, root, roots) for root in before if root not in moving}
+    return _Move(old, new, in_order(roots), moved, others)
+
+
+def _root_at(place: bytes, old_root: bytes, roots: Roots) -> bytes:
+    """Return the root of the rows that lie in a place now; single files may stay such."""
+    if old_root == SINGLE_FILES and place == SINGLE_FILES:
+        return SINGLE_FILES
+    inside = [root for root in roots if root and is_below(place, root)]
+    return max(inside, key=len, default=SINGLE_FILES)
+
+
+def _fill(listing: Listing, generation: Generation, times: Mapping[bytes, int], move: _Move) -> int:
+    """Fill a listing with the rows of a generation, and count those that moved."""
+    streams = [_rows(generation, times, move, moving=moving) for moving in (False, True)]
+    n_moved = 0
+    for _, group in groupby(merge_sorted(streams), key=itemgetter(0)):
+        root, path, old, is_moved = next(group)[1]  # of two, the one that was there already
+        listing.keep(root, path, old)
+        n_moved += is_moved
+    return n_moved
+
+
+def _rows(
+    generation: Generation, times: Mapping[bytes, int], move: _Move, *, moving: bool
+) -> Iterator[tuple[bytes, tuple[bytes, bytes, OldRow, bool]]]:
+    """Yield the rows that move, or those that do not, by their new path, in its order."""
+    for key, old in old_row_stream(generation.paths, generation.arrays, times):
+        path = key.replace(b"\0", b"/")
+        if is_below(path, move.old) == moving:
+            roots = move.root_of_moved if moving else move.root_of_others
+            path = move.path(path) if moving else path
+            yield path_key(path), (roots[old.root], path, old, moving)

@@ -1,0 +1,247 @@
+"""Which rows name one file: whatever way leads to it, it is one file in the index.
+
+Oracle: files grouped in a dictionary by what `os.stat` says of each row.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import make_frozen
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from make_sample import encode, photo
+
+from imgdup import ImageIndex
+from imgdup.build.identities import linked_rows, row_identities, same_file, same_files
+from imgdup.build.listing import Listing
+from imgdup.build.roots import OptionChanges
+from imgdup.build.settings import Settings
+from imgdup.build.sources import Candidate
+from imgdup.build.update import update_index
+from imgdup.index import folder, store
+from imgdup.workers.pool import inline
+
+INLINE = Settings(workers=1, engine=inline)
+MANY_INODES = st.sampled_from([0, 1, 2, 3, 2**63, 2**64 - 1])
+
+posix = pytest.mark.skipif(os.name == "nt", reason="needs links of POSIX")
+
+
+def paint(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode(photo(seed, 120, 90), ".jpg"))
+    then = time.time() - 3600
+    os.utime(path, (then, then))
+
+
+def listing_of(identities):
+    listing = Listing([b"/p"])
+    for row, (device, inode) in enumerate(identities):
+        listing.add(b"/p", Candidate(b"/p/%06d" % row, 1, 1, device, inode), 0, row)
+    return listing
+
+
+def first_rows(identities):
+    """The slow twin of `same_file`."""
+    first = {}
+    found = []
+    for row, (device, inode) in enumerate(identities):
+        leader = first.setdefault((device, inode), row) if inode else row
+        found.append(-1 if leader == row else leader)
+    return found
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 5, 2**64 - 1]), MANY_INODES), max_size=30))
+def test_rows_of_equal_device_and_inode_are_one_file(identities):
+    listing = listing_of(identities)
+
+    found = row_identities(listing, None)
+
+    assert found.tolist() == [list(pair) for pair in identities]
+    assert same_file(listing, None, found).tolist() == first_rows(identities)
+
+
+def test_a_reading_is_shared_only_if_size_and_time_agree_too():
+    listing = Listing([b"/p"])
+    for row, (size, mtime_ns) in enumerate([(1, 1), (1, 2), (2, 1), (1, 1)]):
+        listing.add(b"/p", Candidate(b"/p/%d" % row, size, mtime_ns, 1, 7), -1, 0)
+
+    groups = [rows.tolist() for rows in linked_rows(listing)]
+
+    assert groups == [[0, 3]]
+
+
+@pytest.mark.parametrize(
+    ("before", "same"),
+    [
+        ([[1, 5], [2, 6]], True),
+        ([[8, 5], [9, 6]], True),
+        ([[8, 5], [8, 6]], False),
+        ([[1, 6], [2, 5]], False),
+    ],
+)
+def test_devices_may_have_other_numbers_one_for_one(before, same):
+    now = np.array([[1, 5], [2, 6]], np.uint64)
+
+    assert same_files(now, np.array(before, np.uint64)) is same
+
+
+def stated(index):
+    """For each row the first row of the same file, as `os.stat` has it."""
+    facts = [os.stat(index.path(row)) for row in range(len(index))]
+    return first_rows([(each.st_dev, each.st_ino) for each in facts])
+
+
+@posix
+def test_every_row_keeps_which_file_it_names(tmp_path):
+    for seed, name in enumerate(["a.jpg", "b/c.jpg"]):
+        paint(tmp_path / "photos" / name, seed)
+    update_index(tmp_path / "index", [str(tmp_path / "photos")], INLINE)
+
+    index = ImageIndex.open(tmp_path / "index")
+
+    facts = [os.stat(index.path(row)) for row in range(len(index))]
+    assert index.column("identity").tolist() == [[each.st_dev, each.st_ino] for each in facts]
+
+
+@pytest.fixture
+def bind_mount(tmp_path):
+    """A folder, and another path that leads to the same folder."""
+    for seed in range(3):
+        paint(tmp_path / "photos" / f"p{seed}.jpg", seed)
+    (tmp_path / "mounted").mkdir()
+    if sys.platform != "linux" or shutil.which("mount") is None:
+        pytest.skip("needs bind mounts of Linux")
+    command = ["mount", "--bind", str(tmp_path / "photos"), str(tmp_path / "mounted")]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("this process may not mount")
+    yield tmp_path / "photos", tmp_path / "mounted"
+    subprocess.run(["umount", str(tmp_path / "mounted")], check=True)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_folder_and_a_bind_mount_of_it_hold_the_same_files(bind_mount, tmp_path, at_once):
+    photos, mounted = map(str, bind_mount)
+    for named in [[photos, mounted]] if at_once else [[photos], [mounted]]:
+        update_index(tmp_path / "index", named, INLINE)
+
+    index = ImageIndex.open(tmp_path / "index")
+
+    assert len(index) == 6
+    assert index.column("same_file").tolist() == [-1, -1, -1, 0, 1, 2] == stated(index)
+
+
+@posix
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_second_spelling_of_a_folder_holds_the_same_files(tmp_path, at_once, monkeypatch):
+    """As a file system without case has it; here links stand for the second spelling."""
+    for seed in range(3):
+        paint(tmp_path / "Photos" / f"p{seed}.jpg", seed)
+    (tmp_path / "photos").symlink_to("Photos")
+    monkeypatch.setattr(os.path, "realpath", os.path.abspath)
+    spellings = [str(tmp_path / "Photos"), str(tmp_path / "photos")]
+    for named in [spellings] if at_once else [[each] for each in spellings]:
+        update_index(tmp_path / "index", named, INLINE)
+
+    index = ImageIndex.open(tmp_path / "index")
+
+    assert len(index) == 6
+    assert index.column("same_file").tolist() == [-1, -1, -1, 0, 1, 2] == stated(index)
+
+
+@posix
+def test_links_that_are_followed_name_the_file_that_they_lead_to(tmp_path):
+    paint(tmp_path / "photos" / "real" / "a.jpg", 1)
+    (tmp_path / "photos" / "link.jpg").symlink_to("real/a.jpg")
+    (tmp_path / "photos" / "folder").symlink_to("real")
+    changes = OptionChanges(follow_symlinks=True)
+    chosen = Settings(workers=1, engine=inline, changes=changes)
+
+    outcome = update_index(tmp_path / "index", [str(tmp_path / "photos")], chosen)
+
+    index = ImageIndex.open(tmp_path / "index")
+    assert outcome.hashed == 3
+    assert index.column("same_file").tolist() == [-1, 0, 0] == stated(index)
+
+
+def without_identity(place):
+    """Make the index one of those that were written before identities were kept."""
+    generation = ImageIndex.open(place).generation
+    arrays = {name: np.array(a) for name, a in generation.arrays.items() if name != "identity"}
+    arrays["failed_terms"] = np.zeros((len(arrays["failed_rows"]), 5), np.int64)
+    store.save(generation.file, dict(generation.head), arrays)
+
+
+@posix
+def test_an_index_without_identities_gets_them_at_its_next_update(tmp_path):
+    for seed in range(2):
+        paint(tmp_path / "photos" / f"p{seed}.jpg", seed)
+    os.link(tmp_path / "photos" / "p0.jpg", tmp_path / "photos" / "p9.jpg")
+    place = tmp_path / "index"
+    update_index(place, [str(tmp_path / "photos")], INLINE)
+    whole = folder.generation_path(place, 1).read_bytes()
+    without_identity(place)
+
+    outcome = update_index(place, (), INLINE)
+
+    assert (outcome.hashed, outcome.written) == (0, True)
+    assert folder.generation_path(place, 2).read_bytes() == whole
+
+
+@posix
+def test_rows_without_identity_that_are_not_scanned_are_asked_on_the_disk(tmp_path):
+    for seed, name in enumerate(["x/a.jpg", "y/b.jpg", "z/c.jpg"]):
+        paint(tmp_path / name, seed)
+    os.link(tmp_path / "x" / "a.jpg", tmp_path / "y" / "a.jpg")
+    place = tmp_path / "index"
+    update_index(place, [str(tmp_path / name) for name in "xy"], INLINE)
+    without_identity(place)
+
+    update_index(place, [str(tmp_path / "z")], INLINE)
+
+    index = ImageIndex.open(place)
+    assert index.column("same_file").tolist() == [-1, 0, -1, -1] == stated(index)
+
+
+@posix
+def test_rows_of_a_drive_that_is_not_there_stay_with_those_they_were_with(tmp_path):
+    for seed, name in enumerate(["x/a.jpg", "z/c.jpg"]):
+        paint(tmp_path / name, seed)
+    os.link(tmp_path / "x" / "a.jpg", tmp_path / "x" / "b.jpg")
+    place = tmp_path / "index"
+    update_index(place, [str(tmp_path / "x")], INLINE)
+    without_identity(place)
+    (tmp_path / "x").rename(tmp_path / "unplugged")
+
+    update_index(place, [str(tmp_path / "z")], INLINE)
+
+    index = ImageIndex.open(place)
+    assert index.column("same_file").tolist() == [-1, 0, -1]
+    assert index.column("identity")[:2].tolist() == [[0, 0], [0, 0]]
+
+
+def test_the_frozen_index_of_before_has_no_identities():
+    index = ImageIndex.open(make_frozen.path().parents[1] / "1" / "index")
+
+    assert "identity" not in index.generation.arrays
+    assert index.column("same_file").tolist() == [-1, -1, 1, -1, -1, -1]
+
+
+@posix
+def test_an_index_is_not_written_again_when_a_device_has_another_number(tmp_path):
+    paint(tmp_path / "photos" / "a.jpg", 1)
+    place = tmp_path / "index"
+    update_index(place, [str(tmp_path / "photos")], INLINE)
+    generation = ImageIndex.open(place).generation
+    arrays = {name: np.array(a) for name, a in generation.arrays.items()}
+    arrays["identity"][:, 0] += np.uint64(1)
+    store.save(generation.file, dict(generation.head), arrays)
+
+    outcome = update_index(place, (), INLINE)
+
+    assert not outcome.written

@@ -130,3 +130,24 @@ def test_odd_devices_inodes_and_sizes_end_no_run(photos, tmp_path, monkeypatch, 
     assert (outcome.hashed, outcome.failed) == (3, 0)
     assert (again.seen, again.failed) == (3, 0)
     assert ImageIndex.open(place).column("same_file").tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("mtime_ns", [2**63 + 10**9, 2**62])
+def test_a_duplicate_of_any_year_is_removed_and_put_back(photos, tmp_path, mtime_ns):
+    copy = photos / "p1-copy.jpg"
+    copy.write_bytes((photos / "p1.jpg").read_bytes())
+    os.utime(copy, ns=(mtime_ns, mtime_ns))
+    index, plan = str(tmp_path / "index"), tmp_path / "plan.jsonl"
+    commands = [
+        ["index", str(photos), "--index", index],
+        ["dedupe", "--index", index, "--plan", str(plan)],
+        ["apply", str(plan), "--index", index, "--move-to", str(tmp_path / "removed")],
+    ]
+
+    codes = [cli.main(command) for command in commands]
+    n_left = len(list(photos.iterdir()))
+    journal = next(tmp_path.glob("*.journal*"))
+    codes.append(cli.main(["undo", str(journal), "--index", index]))
+
+    assert (codes, n_left) == ([0] * 4, 3)
+    assert len(list(photos.iterdir())) == 4

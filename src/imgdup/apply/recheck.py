@@ -11,7 +11,7 @@ import stat
 from typing import NamedTuple
 
 from imgdup.dedupe.plan import FileFacts
-from imgdup.system.files import DIGEST_BYTES
+from imgdup.system.files import DIGEST_BYTES, stat_size_mtime
 
 READ_BYTES = 1 << 20
 NO_ROOM = "no-room"
@@ -205,7 +205,7 @@ def _check_regular(status: os.stat_result) -> None:
 
 def _check_facts(facts: FileFacts, status: os.stat_result) -> None:
     _check_regular(status)
-    if (status.st_size, status.st_mtime_ns) != (facts.size, facts.mtime_ns):
+    if stat_size_mtime(status) != (facts.size, facts.mtime_ns):
         raise SkipFile("changed", "its size or time is different")
 
 

@@ -23,6 +23,7 @@ from imgdup.apply.actions import (
 from imgdup.apply.copying import Copy, copied
 from imgdup.apply.recheck import OCCUPIED, SkipFile, check_content
 from imgdup.apply.steps import Step
+from imgdup.system.files import stat_size_mtime
 
 
 def _is_placeholder(step: Step, path: bytes) -> bool:
@@ -191,7 +192,7 @@ def _new_copy(step: Step, source: bytes) -> Iterator[Copy]:
 
 def _check_any_time(step: Step, path: bytes) -> os.stat_result:
     """Make sure of size and content; another device may have rounded the time."""
-    time_ns = os.lstat(path).st_mtime_ns
+    _, time_ns = stat_size_mtime(os.lstat(path))
     return check_content(step.remove._replace(mtime_ns=time_ns), path)
 
 

@@ -16,6 +16,7 @@ from imgdup.query.nearby import iter_within
 from imgdup.query.probe import Probe, probe_files
 from imgdup.search.hamming import Hashes, Matches, scan_within, to_hex
 from imgdup.search.planner import STRATEGIES
+from imgdup.system.files import stat_size_mtime
 from imgdup.system.limits import Limits
 from imgdup.system.paths import path_key
 from imgdup.workers.decode import decoding_pool
@@ -117,7 +118,7 @@ def _is_unchanged(index: CheckedIndex, row: int) -> bool:
         facts = os.stat(os.fsdecode(index.path(row)))
     except (OSError, ValueError):  # the latter of a forged name with a NUL in it
         return False
-    return (facts.st_size, facts.st_mtime_ns) == (
+    return stat_size_mtime(facts) == (
         int(index.column("size")[row]),
         int(index.column("mtime_ns")[row]),
     )

@@ -46,9 +46,6 @@ HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing
 )
 @click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL-separated.")
 @removals_option
-@click.option(
-    "--retry-failed", is_flag=True, help="Read files again that failed before, unchanged as well."
-)
 @click.option("--errors", type=OutputFile(), metavar="FILE", help="Write failures as JSON lines.")
 @json_option
 @click.option("--quiet", is_flag=True, help="Print only errors and warnings.")
@@ -67,7 +64,6 @@ def index(
     retry_failed: bool,
     null: bool,
     allow_removals: bool,
-    retry_failed: bool,
     errors: Path | None,
     as_json: bool,
     quiet: bool,

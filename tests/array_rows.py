@@ -74,7 +74,9 @@ def rows_of(files, roots=(b"/data",), *, in_path_order=True):
     for row, file in enumerate(files):
         leader = first.setdefault(file.inode or -row - 1, row)
         same_file.append(-1 if leader == row else leader)
+    ids = [[1, file.inode] if file.inode else [0, 0] for file in files]
     columns = {
+        "identity": np.array(ids, np.uint64).reshape(len(files), 2),
         "size": np.array([f.size for f in files], np.int64),
         "mtime_ns": np.array([f.mtime_ns for f in files], np.int64),
         "width": np.array([f.width for f in files], np.uint32),

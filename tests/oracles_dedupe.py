@@ -15,6 +15,10 @@ def same_bytes(a, b):
     return (a.content, a.size) == (b.content, b.size)
 
 
+def same_file(a, b):
+    return a.inode == b.inode != 0 and same_bytes(a, b)
+
+
 def are_duplicates(a, b, max_distance=31, search_distance=None):
     if same_bytes(a, b):
         return True
@@ -74,14 +78,14 @@ def star_groups(files, rules, protect=(), max_distance=31, search_distance=None)
     """Return {path that goes: (path that stays, distance)}, by visiting the files one by one."""
     names = one_name_each(keep_order([f for f in files if f.status == 0], rules, protect))
     staying, gone = [], {}
-    for same_file in names.values():
-        file = same_file[0]
+    for paths in names.values():
+        file = paths[0]
         near = [k for k in staying if are_duplicates(k, file, max_distance, search_distance)]
         if not near or any(below(file.path, folder) for folder in protect):
             staying.append(file)
             continue
         keeper = min(near, key=lambda k: (stated_distance(k, file), staying.index(k)))
-        gone |= {f.path: (keeper.path, stated_distance(keeper, file)) for f in same_file}
+        gone |= {f.path: (keeper.path, stated_distance(keeper, file)) for f in paths}
     return gone
 
 
@@ -105,7 +109,8 @@ def leaks(a_files, b_files, max_distance=31, labels=None):
     found = {}
     for b in sorted(b_files, key=lambda file: parts(file.path)):
         near = [a for a in a_files if are_duplicates(a, b, max_distance)]
-        near.sort(key=lambda a: (not same_bytes(a, b), stated_distance(a, b), parts(a.path)))
+        near.sort(key=lambda a: (not same_file(a, b), not same_bytes(a, b),
+                                 stated_distance(a, b), parts(a.path)))  # fmt: skip
         if not near:
             continue
         mine = labels.get(b.path)

@@ -114,11 +114,34 @@ def test_the_same_file_comes_before_a_copy_with_an_earlier_name():
     assert (leak.duplicate_of, leak.relation, leak.distance) == (b"/data/a/1.jpg", "same-file", 0)
 
 
-def test_rows_of_two_indexes_are_not_taken_for_one_file():
-    a = [File(b"/data/1.jpg", inode=1), File(b"/data/2.jpg", inode=1)]
-    b = [File(b"/data/3.jpg", pdq=2**200 - 1), File(b"/data/4.jpg", pdq=2**100 - 1)]
+def test_one_file_in_two_indexes_is_the_same_file_whatever_its_path():
+    a = [File(b"/data/0-copy.jpg", content=b"same"), File(b"/data/1.jpg", content=b"same", inode=1)]
+    b = [File(b"/mnt/1.jpg", content=b"same", inode=1), File(b"/mnt/2.jpg", content=b"same")]
 
-    assert found(compare(part(a), part(b))) == {}
+    leaks = list(compare(part(a), part(b, root=b"/mnt")).each())
+
+    assert [(leak.path, leak.duplicate_of, leak.relation) for leak in leaks] == [
+        (b"/mnt/1.jpg", b"/data/1.jpg", "same-file"),
+        (b"/mnt/2.jpg", b"/data/0-copy.jpg", "same-bytes"),
+    ]
+
+
+def test_an_inode_that_was_used_again_is_another_file():
+    a, b = [File(b"/data/1.jpg", inode=1)], [File(b"/mnt/2.jpg", inode=1)]
+
+    [leak] = compare(part(a), part(b, root=b"/mnt")).each()
+
+    assert leak.relation == "re-encoded"
+
+
+def test_indexes_without_identities_are_compared_by_path():
+    sets = [part([File(b"/data/1.jpg"), File(b"/data/2.jpg", pdq=2**200 - 1)]) for _ in range(2)]
+    for each in sets:
+        del each.rows.columns["identity"]
+
+    leaks = list(compare(*sets).each())
+
+    assert [leak.relation for leak in leaks] == ["same-file", "same-file"]
 
 
 def test_sets_that_overlap_are_refused():

@@ -14,6 +14,8 @@ import oracles_dedupe
 from array_rows import File, rows_of
 from imgdup.dedupe.keep import DEFAULT_RULES, RULES, Keep, keep_order, lie_in, parse_keep
 from imgdup.errors import UsageError
+from imgdup.index.columns import images
+from imgdup.index.paths import Paths, PathsBuilder
 
 FOLDERS = (b"/data/a", b"/data/a-b", b"/data/a/b", b"/data")
 RULE_NAMES = [*RULES, "under:/data/a", "under:/data/a-b"]
@@ -164,3 +166,46 @@ def test_a_folder_protects_what_lies_in_it_and_no_longer_name():
     inside = lie_in(rows, np.arange(3), [b"/data/a"])
 
     assert [rows.path(row) for row in np.flatnonzero(inside)] == [b"/data/a", b"/data/a/1.jpg"]
+
+
+class LargeRows:
+    """What an index of 131,072 rows gives: real paths in 512 folders, and only their status."""
+
+    roots = (b"/data",)
+    digest = "0" * 32
+
+    def __init__(self):
+        builder = PathsBuilder(self.roots)
+        for row in range(len(self)):
+            builder.append(b"/data", b"/data/%03d/%03d.jpg" % divmod(row, 256))
+        self.paths = builder.paths()
+        self.rows_below = self.paths.rows_below
+
+    def __len__(self):
+        return 512 * 256
+
+    def path(self, row):
+        return self.paths[row]
+
+    def column(self, name):
+        return np.zeros(len(self), np.uint8)
+
+
+def test_folders_of_a_large_index_are_found_by_reading_a_few_paths(monkeypatch):
+    rows, n_read = LargeRows(), 0
+    read = Paths.__getitem__
+
+    def counted(paths, row):
+        nonlocal n_read
+        n_read += 1
+        return read(paths, row)
+
+    monkeypatch.setattr(Paths, "__getitem__", counted)
+
+    keep = parse_keep(rows, "under:/data/300", ["/data/300", "/data/301"])
+    selected = images(rows, [b"/data/300", b"/data/400/255.jpg"])
+    inside = lie_in(rows, np.arange(len(rows)), keep.protect)
+
+    assert selected.tolist() == [*range(300 * 256, 301 * 256), 400 * 256 + 255]
+    assert np.flatnonzero(inside).tolist() == list(range(300 * 256, 302 * 256))
+    assert n_read < 500

@@ -131,9 +131,11 @@ def test_two_rows_of_one_file_are_no_pair(by):
     assert found(across, "distances") == [(0, 1, 1)]
 
 
-def test_rows_of_two_indexes_are_pairs_whatever_their_numbers():
-    a, b = (rows_of([File(b"/data/%s.jpg" % name)]) for name in (b"1", b"2"))
+def test_one_file_in_two_indexes_is_no_pair_and_another_file_is():
+    a = rows_of([File(b"/data/1.jpg", content=b"same", inode=1)])
+    files = [File(b"/mnt/1.jpg", content=b"same", inode=1), File(b"/mnt/2.jpg", content=b"same")]
+    b = rows_of([*files, File(b"/mnt/3.jpg", inode=1)], roots=(b"/mnt",))
 
     blocks = list(iter_row_pairs(Side(a, images(a)), Side(b, images(b)), 10))
 
-    assert found(blocks, "distances") == [(0, 0, 0)]
+    assert found(blocks, "distances") == [(0, 1, 0), (0, 2, 0)]

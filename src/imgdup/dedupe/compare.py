@@ -15,7 +15,7 @@ from imgdup.dedupe.candidates import (
     near,
 )
 from imgdup.dedupe.relations import RELATIONS, relate
-from imgdup.index.columns import RowNumbers, Rows, byte_keys, check_apart, file_numbers
+from imgdup.index.columns import RowNumbers, Rows, byte_keys, check_apart, file_numbers, identities
 
 PLACE_BITS = 40  # a match is one number: its distance in the high bits, its place in A in the low
 FAR = np.int64(1 << 62)  # no match
@@ -208,12 +208,17 @@ def _by_bytes(a: ImageSet, b: ImageSet, labels: RowNumbers) -> _Best:
 
 def _same_file(a: ImageSet, b: ImageSet) -> RowNumbers:
     """Return of each image of B the first position in A of the same file, or -1."""
-    if a.rows.digest != b.rows.digest:
-        return np.full(len(b.images), -1)
-    number = file_numbers(a.rows)
-    first = np.full(len(number), -1)
-    first[number[a.images[::-1]]] = np.arange(len(a.images))[::-1]  # the last one written is first
-    return first[number[b.images]]
+    if a.rows.digest == b.rows.digest:
+        number = file_numbers(a.rows)
+        numbers = number[np.concatenate([a.images, b.images])]
+        known = np.ones(len(numbers), bool)
+    else:
+        ids = np.concatenate([identities(each.rows)[each.images] for each in (a, b)])
+        keys = np.concatenate([byte_keys(each.rows, each.images) for each in (a, b)])
+        numbers, known = class_numbers(np.hstack([keys, ids])), (ids != 0).any(axis=1)
+    n_a, n_files = len(a.images), int(numbers.max(initial=-1)) + 1
+    first = _first(numbers[:n_a], known[:n_a], n_files)
+    return np.where(known[n_a:], first[numbers[n_a:]], -1)
 
 
 def _first_of_classes(

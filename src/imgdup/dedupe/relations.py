@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.index.columns import RowNumbers, Rows, byte_keys, file_numbers
+from imgdup.index.columns import RowNumbers, Rows, byte_keys, one_file_test
 
 RELATIONS = ("same-file", "same-bytes", "same-pixels", "resized", "re-encoded", "edited")
 """From the closest to the loosest; a relation is a position in this tuple.
@@ -57,19 +57,9 @@ def relate(
     same_shape = np.abs(width * other_height - other_width * height) <= slack
     same_bytes = (byte_keys(left, left_rows) == byte_keys(right, right_rows)).all(axis=1)
     choices = [
-        (SAME_FILE, _same_file(left, left_rows, right, right_rows)),
+        (SAME_FILE, one_file_test(left, right)(left_rows, right_rows)),
         (SAME_BYTES, same_bytes),
         (RE_ENCODED, same_size & (distances <= RE_ENCODED_DISTANCE)),
         (RESIZED, same_shape & ~same_size),
     ]
     return np.select([c for _, c in choices], [r for r, _ in choices], EDITED).astype(np.uint8)
-
-
-def _same_file(
-    left: Rows, left_rows: RowNumbers, right: Rows, right_rows: RowNumbers
-) -> npt.NDArray[np.bool_]:
-    """Return a mask of the pairs that are one file: by identity in one index, else by path."""
-    if left is right:
-        return np.asarray(file_numbers(left)[left_rows] == file_numbers(left)[right_rows])
-    pairs = zip(left_rows.tolist(), right_rows.tolist(), strict=True)
-    return np.array([left.path(a) == right.path(b) for a, b in pairs], bool)

@@ -2,7 +2,7 @@
 
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -189,6 +189,37 @@ def file_numbers(rows: Rows) -> RowNumbers:
     first = same_file(rows)
     numbers: RowNumbers = np.where(first < 0, np.arange(len(rows)), first)
     return numbers
+
+
+def identities(rows: Rows) -> npt.NDArray[np.uint64]:
+    """Return device and inode of the file of each row; zeros where they are not known."""
+    try:
+        found: npt.NDArray[np.uint64] = rows.column(IDENTITY)
+    except KeyError:  # an older index
+        return np.zeros((len(rows), 2), np.uint64)
+    return found
+
+
+def one_file_test(a: Rows, b: Rows) -> Callable[[RowNumbers, RowNumbers], npt.NDArray[np.bool_]]:
+    """Return a function from rows of `a` and rows of `b` to a mask of the pairs that are one file.
+
+    In one index the column ``same_file`` decides. In two, one file has the same bytes and the same
+    path, or the same bytes, device and inode.
+    """
+    if a.digest == b.digest:
+        numbers = file_numbers(a)
+        return lambda left, right: np.asarray(numbers[left] == numbers[right])
+    ids_a, ids_b = identities(a), identities(b)
+
+    def in_two_indexes(left: RowNumbers, right: RowNumbers) -> npt.NDArray[np.bool_]:
+        same = (byte_keys(a, left) == byte_keys(b, right)).all(axis=1)
+        for i in np.flatnonzero(same).tolist():
+            row_a, row_b = int(left[i]), int(right[i])
+            is_one = bool(ids_a[row_a].any()) and np.array_equal(ids_a[row_a], ids_b[row_b])
+            same[i] = is_one or a.path(row_a) == b.path(row_b)
+        return np.asarray(same)
+
+    return in_two_indexes
 
 
 def has_other_names(rows: Rows) -> npt.NDArray[np.bool_]:

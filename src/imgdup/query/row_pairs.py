@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.hashing import PDQ_MIN_QUALITY
-from imgdup.index.columns import RowNumbers, Rows, file_numbers
+from imgdup.index.columns import RowNumbers, Rows, one_file_test
 from imgdup.query.match import are_duplicates
 from imgdup.search.equal import expand, group_equal
 from imgdup.search.hamming import distances
@@ -108,18 +108,10 @@ def iter_row_pairs(
         stats=stats,
     )
     other = None if right is None else classes[1]
-    files = _file_numbers(left, right or left)
+    are_one_file = one_file_test(left.index, (right or left).index)
     for block in expand(classes[0], blocks, other=other):
-        two_files = files[0][block.left] != files[1][block.right]
-        yield _described(left, right or left, block.left[two_files], block.right[two_files])
-
-
-def _file_numbers(left: Side, right: Side) -> tuple[RowNumbers, RowNumbers]:
-    """Return file numbers of two sides, which are equal for two rows of one file."""
-    numbers = file_numbers(left.index)[left.rows]
-    if left.index.digest == right.index.digest:
-        return numbers, file_numbers(right.index)[right.rows]
-    return numbers, np.full(len(right.rows), -1)
+        one_file = are_one_file(left.rows[block.left], (right or left).rows[block.right])
+        yield _described(left, right or left, block.left[~one_file], block.right[~one_file])
 
 
 def _described(left: Side, right: Side, i: RowNumbers, j: RowNumbers) -> RowPairs:

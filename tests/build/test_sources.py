@@ -146,6 +146,19 @@ def test_every_file_has_an_identity(tmp_path):
     assert found[0].inode == found[2].inode != found[1].inode
 
 
+def test_pictures_of_other_formats_are_ignored_and_listed_unless_they_are_named(tmp_path):
+    make(tmp_path, "a.EXR", "notes.txt", "sub/b.cr3", content=b"\x76\x2f\x31\x01" + bytes(60))
+    (tmp_path / "folder.exr").mkdir()
+    names = [absolute(tmp_path / name) for name in ("a.EXR", "notes.txt", "sub/b.cr3")]
+
+    found, tally = scan(tmp_path)
+    named = [file.path for file in stat_files(names, Tally())]
+
+    assert (found, tally.ignored) == ([], 3)
+    assert tally.undecoded == [names[0], names[2]]
+    assert named == [names[0], names[2]]
+
+
 @needs_posix
 def test_pipes_and_devices_are_ignored_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")

@@ -5,6 +5,7 @@ has tests of its own. Files get an mtime of an hour ago, so that no clock tick i
 """
 
 import contextlib
+import json
 import os
 import shutil
 import time
@@ -653,6 +654,25 @@ def test_half_of_two_drives_below_one_root_is_missed(tmp_path, place):
     outcome = update_index(place, (), settings(allow_removals=True))
 
     assert counts(outcome) == (20, 0, 20, 0, 12)
+
+
+def test_a_picture_of_another_format_is_listed_as_unsupported_and_fails_if_it_is_named(
+    photos, place, tmp_path, capsys
+):
+    picture, errors = photos / "lamp.exr", tmp_path / "errors.jsonl"
+    picture.write_bytes(b"\x76\x2f\x31\x01" + bytes(60))
+    chosen = ["--index", str(place), "--workers", "1", "--errors", str(errors)]
+
+    in_folder = cli.main(["index", str(photos), *chosen])
+    listed = json.loads(errors.read_text())
+    by_itself = cli.main(["index", str(picture), "--index", str(tmp_path / "other"), *chosen[2:]])
+    named = json.loads(errors.read_text())
+
+    assert (in_folder, by_itself) == (0, 3)
+    assert listed == {
+        "path": str(picture), "reason": "unsupported", "detail": "OpenEXR is not decoded; ignored",
+    }  # fmt: skip
+    assert (named["path"], named["reason"]) == (str(picture), "unsupported")
 
 
 def test_files_that_an_interrupted_removal_set_aside_are_named(photos, place, capsys):

@@ -52,7 +52,8 @@ class Outcome:
     """What a run did: ``seen = hashed + unchanged + failed``.
 
     ``unlisted`` are the folders that could not be scanned, with the reason; ``set_aside`` the
-    files that an interrupted ``imgdup apply`` left under a name of its own.
+    files that an interrupted ``imgdup apply`` left under a name of its own; ``undecoded`` those
+    of the ignored files that are pictures, by their extension, of formats that are not decoded.
     """
 
     seen: int
@@ -65,6 +66,7 @@ class Outcome:
     failures: Sequence[Failure]
     unlisted: Sequence[tuple[bytes, str]]
     set_aside: Sequence[bytes]
+    undecoded: Sequence[bytes]
     generation: int
     written: bool
 

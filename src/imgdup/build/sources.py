@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from imgdup.build.ignored import IgnoredFiles
-from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff
+from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
 from imgdup.index.generation import ScanOptions
 from imgdup.system.files import stat_size_mtime
 from imgdup.system.paths import as_uint64, identity, is_below, join, path_key
@@ -47,6 +47,8 @@ class Tally:
     ----------
     ignored : int
         How many files are no images, or links that are not followed.
+    undecoded : list of bytes
+        The ignored files that are pictures by their extension, of formats that are not decoded.
     set_aside : list of bytes
         Files that an interrupted ``imgdup apply`` left under a name of its own.
     known : IgnoredFiles
@@ -54,6 +56,7 @@ class Tally:
     """
 
     ignored: int = 0
+    undecoded: list[bytes] = field(default_factory=list)
     set_aside: list[bytes] = field(default_factory=list)
     known: IgnoredFiles = field(default_factory=IgnoredFiles)
     _unlisted: dict[bytes, str] = field(default_factory=dict)
@@ -144,10 +147,15 @@ def walk(
             yield _candidate(path, facts)
         else:
             tally.ignored += 1
+            if stat.S_ISREG(facts.st_mode) and undecoded_extension(os.fsdecode(path)):
+                tally.undecoded.append(path)
 
 
 def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
-    """Yield the candidates among single files, in path order, each once; links are followed."""
+    """Yield the candidates among single files, in path order, each once; links are followed.
+
+    A picture of a format that is not decoded is one of them: reading it tells so.
+    """
     previous = None
     for path in sorted(paths, key=path_key):
         if path == previous:
@@ -156,7 +164,8 @@ def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
         facts = _stat(path, ScanOptions(follow_symlinks=True), tally)
         if facts is None:
             continue
-        if is_candidate(path, facts, b"", tally):
+        is_picture = stat.S_ISREG(facts.st_mode) and undecoded_extension(os.fsdecode(path))
+        if is_picture or is_candidate(path, facts, b"", tally):
             yield _candidate(path, facts)
         else:
             tally.ignored += 1

@@ -227,6 +227,7 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
         failures=failures,
         unlisted=tally.unlisted,
         set_aside=tally.set_aside,
+        undecoded=tally.undecoded,
         generation=number,
         written=written,
         **counts,

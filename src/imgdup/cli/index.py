@@ -100,7 +100,7 @@ def index(
     settings = Settings(hasher, n_bits, workers, limits, changes, allow_removals, retry_failed)
     outcome = indexing.update(place, named, settings, quiet=quiet)
     if errors:
-        indexing.write_failures(errors, outcome.failures)
+        indexing.write_failures(errors, outcome)
     if not quiet:
         indexing.note_failures(outcome)
     indexing.print_outcome(outcome, as_json=as_json, quiet=quiet)

@@ -1,15 +1,17 @@
 """Folders -> their index, with a progress display, and what is printed of the run."""
 
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 from imgdup.build.relocate import relocate as move_rows
-from imgdup.build.settings import Failure, Outcome, Settings
+from imgdup.build.settings import Outcome, Settings
 from imgdup.build.update import update_index
 from imgdup.cli.printing import note, note_path, write_text
 from imgdup.cli.progress import Bar
 from imgdup.errors import UsageError
+from imgdup.images.formats import undecoded_extension
 from imgdup.output.results import failure_json, index_summary
 from imgdup.system.atomic import replacing
 from imgdup.system.jsonl import json_line
@@ -74,9 +76,14 @@ def print_outcome(outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
             note("no images found")
 
 
-def write_failures(file: Path, failures: Sequence[Failure]) -> None:
-    """Write the files that failed as JSON lines."""
-    lines = [failure_json(f.path, f.reason, f.detail).encode() for f in failures]
+def write_failures(file: Path, outcome: Outcome) -> None:
+    """Write as JSON lines the files that failed, and ignored pictures of other formats."""
+    failed = [(f.path, f.reason, f.detail) for f in outcome.failures]
+    ignored = [
+        (path, "unsupported", f"{undecoded_extension(os.fsdecode(path))} is not decoded; ignored")
+        for path in outcome.undecoded
+    ]
+    lines = [failure_json(*each).encode() for each in [*failed, *ignored]]
     with replacing(file, needed_bytes=sum(map(len, lines)), sync=False) as out:
         out.writelines(lines)
 

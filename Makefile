@@ -71,7 +71,7 @@ fuzz: install
 	IMGDUP_FUZZ=600 IMGDUP_FUZZ_HEADS=500000 $(BIN)/pytest --timeout 3600 -k "fuzz or forged"
 
 soak: install
-	IMGDUP_EVERY_LINE=1 $(BIN)/pytest --timeout 3600 -k every_line
+	IMGDUP_EVERY_LINE=1 $(BIN)/pytest --timeout 3600 -k "every_line or kill_series"
 	$(BIN)/python benchmarks/soak.py
 
 clean:

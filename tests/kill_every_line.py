@@ -18,16 +18,17 @@ def kill_at_every_line(action, after, modules, *, stride=STRIDE):
     `action` runs from the same state each time if `after` restores it. The last child gets
     through and is not counted. With a `stride`, only one of so many lines is tried.
     """
-    files = {module.__file__ for module in modules}
     n_deaths = 0
-    while not _gets_through(action, n_deaths * stride + 1, files):
+    while not gets_through(action, n_deaths * stride + 1, modules):
         n_deaths += 1
         after()
     after()
     return n_deaths * stride
 
 
-def _gets_through(action, nth, files):
+def gets_through(action, nth, modules):
+    """Call `action()` in a child that is killed at its n-th line; tell whether it ended before."""
+    files = {module.__file__ for module in modules}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # fork beside NumPy's idle threads
         pid = os.fork()

@@ -8,7 +8,7 @@ from pathlib import Path
 from array_rows import File, rows_of
 from imgdup.apply import ApplyOptions, apply_plan, journal_header, make_options
 from imgdup.apply.check_journal import register_journal
-from imgdup.apply.journal import Journal
+from imgdup.apply.journal import Journal, read_journal
 from imgdup.apply.undo import undo
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 
@@ -42,6 +42,9 @@ class Scene:
 
     def undo(self, journal, **options):
         return undo(journal, self.index, **options)
+
+    def steps(self, journal):
+        return read_journal(journal).steps
 
     def journal(self, path, action="move", target=None):
         """A journal of a run on this index, to be written by hand, and its token."""

@@ -397,6 +397,37 @@ def test_check_verifies_an_index(photos, tmp_path, capsys):
     assert capsys.readouterr().out == f"OK: 7 files in {tmp_path / '.imgdup'}\n"
 
 
+def test_check_names_what_a_killed_run_left(plan, photos, capsys):
+    cli.main(["apply", str(plan), "--move-to", "gone"])
+    journal = plan.with_name("plan.journal-1.jsonl")
+    step = read_journal(journal).steps[-1]
+    os.rename(step.to, step.aside)
+    capsys.readouterr()
+
+    assert cli.main(["check"]) == 0
+
+    assert f"to clean up: imgdup undo {journal}" in capsys.readouterr().err
+
+
+def test_undo_of_a_journal_that_the_index_does_not_know_is_refused(plan, photos, capsys):
+    cli.main(["apply", str(plan), "--move-to", "gone"])
+    (plan.parent / ".imgdup" / "journals").unlink()
+    left = contents(photos)
+    capsys.readouterr()
+
+    assert cli.main(["undo", "plan.journal-1.jsonl"]) == 1
+    assert capsys.readouterr().err.endswith("imgdup undo plan.journal-1.jsonl --index FOLDER\n")
+    assert contents(photos) == left
+    assert cli.main(["undo", "plan.journal-1.jsonl", "--index", ".imgdup"]) == 0
+
+
+def test_the_command_that_undoes_names_the_index_that_was_named(plan, photos, capsys):
+    cli.main(["apply", str(plan), "--move-to", "gone", "--index", ".imgdup"])
+
+    command = capsys.readouterr().err.splitlines()[-1].partition(": ")[2]
+    assert command == f"imgdup undo {plan.with_name('plan.journal-1.jsonl')} --index .imgdup"
+
+
 def test_check_names_the_damage_and_fails(photos, tmp_path, capsys):
     cli.main(["index", "photos", "--quiet"])
     file = tmp_path / ".imgdup" / "index.1"

@@ -1,0 +1,77 @@
+"""An index -> the temporary files that killed runs of apply and undo left in its folders.
+
+While its journal is there, undo removes such a file. If the journal is lost, only the user can tell
+where a file that was set aside belongs, so imgdup only reports it.
+"""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from imgdup.apply.check_journal import registered_journals
+from imgdup.apply.journal import read_journal
+from imgdup.errors import ImgdupError
+from imgdup.index.columns import Rows
+from imgdup.system.paths import TEMPORARY_NAME
+
+
+def find_leftovers(rows: Rows, index_folder: Path) -> Iterator[str]:
+    """Yield one line for each file that a killed run left, with what to do about it.
+
+    Parameters
+    ----------
+    rows : Rows
+        The folders of its files are looked at, and its roots.
+    index_folder : Path
+        It knows the journals of its runs.
+    """
+    journals: Mapping[bytes, Path] | None = None
+    for path, token in _temporary_files(_folders(rows)):
+        if journals is None:
+            journals = _journals_by_token(index_folder)
+        yield f"{os.fsdecode(path)}: {_advice(path, token, journals)}"
+
+
+def _folders(rows: Rows) -> list[bytes]:
+    """List the folders that hold files of an index, and its roots."""
+    folders = {os.path.dirname(rows.path(row)) for row in range(len(rows))}
+    return sorted(folders.union(root for root in rows.roots if root))
+
+
+def _temporary_files(folders: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the temporary files of apply in some folders, each with the token of its run."""
+    for folder in folders:
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:  # gone, or not for us: imgdup index reports that
+            continue
+        for name in names:
+            if match := TEMPORARY_NAME.fullmatch(name):
+                yield os.path.join(folder, name), match[1]
+
+
+def _journals_by_token(index_folder: Path) -> Mapping[bytes, Path]:
+    """Read which run wrote which of the journals that an index knows and that are still there."""
+    found = {}
+    for _, path in registered_journals(index_folder):
+        try:
+            header = read_journal(path).header
+        except ImgdupError:  # lost
+            continue
+        if header:
+            found[header.token.encode()] = path
+    return found
+
+
+def _advice(path: bytes, token: bytes, journals: Mapping[bytes, Path]) -> str:
+    """Say what a temporary file is, and what to do about it."""
+    if token in journals:
+        command = f"imgdup undo {shlex.quote(str(journals[token]))}"
+        return f"left by a run of apply or undo that was killed; to clean up: {command}"
+    if path.endswith(b".aside"):
+        return (
+            "a picture that a run of apply set aside before it was killed, and the journal of that "
+            "run is lost: rename it, or delete it if you have it elsewhere"
+        )
+    return "left by a run of apply whose journal is lost: it may be deleted"

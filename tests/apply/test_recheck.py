@@ -1,0 +1,149 @@
+"""Reading in a run of apply: each file once, however many removals name it; again if touched."""
+
+import os
+
+import pytest
+
+from array_rows import File, rows_of
+from imgdup.apply import apply_plan, make_options, recheck
+from imgdup.apply.recheck import Recheck, SkipFile, check_content
+from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
+from imgdup.system.files import content_digest
+from photo_scene import TIME_NS, tree
+
+N_COPIES = 100
+CONTENT = b"the picture"
+
+
+@pytest.fixture
+def copies(tmp_path):
+    """Rows over a file and many copies of it, and the plan to remove all copies."""
+    root = os.fsencode(os.path.realpath(tmp_path)) + b"/photos"
+    os.mkdir(root)
+    paths = [root + b"/%03d.jpg" % number for number in range(N_COPIES + 1)]
+    for path in paths:
+        with open(path, "wb") as file:
+            file.write(CONTENT)
+        os.utime(path, ns=(TIME_NS, TIME_NS))
+    size = len(CONTENT)
+    files = [File(p, pdq=0, content=CONTENT, size=size, mtime_ns=TIME_NS) for p in paths]
+    rows = rows_of(files, roots=(root,))
+    digest = content_digest(CONTENT)
+    keep, *others = (FileFacts(row, p, size, TIME_NS, digest) for row, p in enumerate(paths))
+    removals = [Removal(each, keep, 0, "same-bytes") for each in others]
+    n_bytes = size * N_COPIES
+    header = PlanHeader(
+        rows.digest, rows.roots, 31, None, ("first",), (), N_COPIES + 1, 1, N_COPIES, n_bytes
+    )
+    return rows, Plan(sealed(header), removals)
+
+
+@pytest.fixture
+def n_reads(monkeypatch):
+    """Inode -> how often its digest was computed."""
+    counts, digest_of = {}, recheck.digest_of
+
+    def counted(descriptor):
+        inode = os.fstat(descriptor).st_ino
+        counts[inode] = counts.get(inode, 0) + 1
+        return digest_of(descriptor)
+
+    monkeypatch.setattr(recheck, "digest_of", counted)
+    return counts
+
+
+@pytest.mark.parametrize("action", ["move", "delete", "hardlink", "symlink"])
+def test_the_content_of_each_file_is_read_once_in_a_run(
+    copies, n_reads, tmp_path, monkeypatch, action
+):
+    rows, plan = copies
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    inodes = {os.stat(rows.path(row)).st_ino for row in range(N_COPIES + 1)}
+    (tmp_path / "index").mkdir()
+    options = make_options(plan, action, tmp_path / "target" if action == "move" else None)
+
+    result = apply_plan(
+        plan, rows, options, index_folder=tmp_path / "index", journal=tmp_path / "journal"
+    )
+
+    assert (result.n_done, result.skipped) == (N_COPIES, [])
+    assert n_reads == dict.fromkeys(inodes, 1)
+    assert set(tree(tmp_path / "photos").values()) <= {
+        CONTENT,
+        ("->", str(tmp_path / "photos/000.jpg")),
+    }
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Two files of equal content as a plan describes them."""
+    found = []
+    for name in ("going", "staying"):
+        path = tmp_path / name
+        path.write_bytes(CONTENT)
+        digest, mtime_ns = content_digest(CONTENT), path.stat().st_mtime_ns
+        found.append(FileFacts(0, bytes(path), len(CONTENT), mtime_ns, digest))
+    return found
+
+
+def test_a_file_that_was_touched_is_read_again(two, n_reads):
+    going, staying = two
+    checked = Recheck()
+    checked.check_both(going, staying)
+    os.chmod(going.path, 0o600)
+
+    checked.check_both(going, staying)
+
+    assert n_reads == {os.stat(going.path).st_ino: 2, os.stat(staying.path).st_ino: 1}
+
+
+def test_another_file_under_the_name_is_read_before_it_counts(two, tmp_path):
+    going, staying = two
+    checked = Recheck()
+    checked.check_both(going, staying)
+    (tmp_path / "new").write_bytes(b"the picturE")
+    os.utime(tmp_path / "new", ns=(staying.mtime_ns, staying.mtime_ns))
+    os.replace(tmp_path / "new", staying.path)
+
+    with pytest.raises(SkipFile, match=r"the file that stays, .*: its content is different"):
+        checked.check_both(going, staying)
+
+
+def test_a_renamed_file_must_be_the_same_file_of_the_same_size_and_time(two, tmp_path):
+    going, staying = two
+    checked = Recheck()
+    checked.check_both(going, staying)
+    aside = bytes(tmp_path / "aside")
+    os.rename(going.path, aside)
+
+    checked.check_renamed(going, aside)
+    with pytest.raises(SkipFile, match="another file took its name"):
+        checked.check_renamed(going, staying.path)
+    os.utime(aside, ns=(0, 0))
+    with pytest.raises(SkipFile, match="its size or time is different"):
+        checked.check_renamed(going, aside)
+
+
+def test_a_link_must_lead_to_the_file_that_stays(two, tmp_path):
+    going, staying = two
+    checked = Recheck()
+    checked.check_both(going, staying)
+    os.symlink(going.path, tmp_path / "link")
+
+    with pytest.raises(SkipFile, match="the file that stays was replaced"):
+        checked.check_link(staying, bytes(tmp_path / "link"))
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_trusted(two, monkeypatch):
+    going, _ = two
+    digest_of = recheck.digest_of
+
+    def meanwhile(descriptor):
+        digest = digest_of(descriptor)
+        os.utime(going.path, ns=(0, 0))
+        return digest
+
+    monkeypatch.setattr(recheck, "digest_of", meanwhile)
+
+    with pytest.raises(SkipFile, match="its size or time is different"):
+        check_content(going)

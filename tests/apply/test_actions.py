@@ -327,7 +327,7 @@ def test_a_plan_edited_so_that_all_copies_go_is_refused(scene):
     best, copy = scene.plan.removals[0].keep, scene.plan.removals[0].remove
     scene.plan.removals.append(Removal(best, copy, 0, "same-bytes"))
 
-    with pytest.raises(PlanError, match="should stay goes too"):
+    with pytest.raises(PlanError, match="the file to keep is removed, too"):
         scene.apply("delete")
 
     assert scene.tree() == CONTENTS

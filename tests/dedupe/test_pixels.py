@@ -92,7 +92,7 @@ def test_files_that_all_went_have_not_the_same_pixels(tmp_path):
     assert relations(files) == {"1.png": "re-encoded"}
 
 
-def test_what_the_budget_does_not_reach_stays_re_encoded(tmp_path):
+def test_files_beyond_the_budget_remain_re_encoded(tmp_path):
     files = [row_of(noted(tmp_path, f"{i}.png")) for i in range(3)]
 
     found = relations(files, budget=2 * 32 * 24)

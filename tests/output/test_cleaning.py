@@ -87,7 +87,7 @@ def photos(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_montage_shows_what_stays_first(photos):
+def test_a_montage_shows_the_kept_file_first(photos):
     code = cli.main(["dedupe", "photos", "--groups", "groups.png"])
 
     assert code == 0

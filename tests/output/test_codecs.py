@@ -73,7 +73,7 @@ def test_tab_separated_fields_come_back(cells):
     assert tsv_fields(line) == cells
 
 
-def test_a_plain_name_stays_as_it_is():
+def test_a_plain_name_is_not_changed():
     name = "Größe 写真 'a'.jpg"
 
     assert escape(name.encode()) == name.encode()

@@ -143,12 +143,12 @@ def test_too_many_probes_end_in_a_note(tmp_path, monkeypatch):
     assert roles(read(tmp_path / "montage.png")) == ["probe", "probe", "probe", "note"]
 
 
-def test_nothing_to_draw_is_said_in_one_line(tmp_path):
+def test_an_empty_montage_is_an_error_of_one_line(tmp_path):
     with pytest.raises(ImgdupError, match="no probe and no match"):
         save_montage(tmp_path / "montage.png", [])
 
 
-def test_a_folder_that_is_not_there_is_said_in_one_line(tmp_path):
+def test_a_missing_folder_is_an_error_of_one_line(tmp_path):
     with pytest.raises(ImgdupError, match="cannot write"):
         save_montage(tmp_path / "none" / "montage.png", [], probes=[b"a.png"])
 

@@ -112,7 +112,7 @@ def _match_cells(match: MatchRow) -> list[Cell]:
 
 
 def pair_table(pairs: Iterable[Pair], *, width: int = 80, encoding: str = "utf-8") -> Iterator[str]:
-    """Lay out pairs as they come, the two paths under one another.
+    """Lay out pairs in blocks, the two paths under one another.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def pairs_summary(n_pairs: int, n_duplicates: int, max_distance: int) -> str:
 def leak_table(
     leaks: "Iterable[Leak]", *, width: int = 80, encoding: str = "utf-8"
 ) -> Iterator[str]:
-    """Lay out leaks as they come: two paths, and a label that disagrees."""
+    """Lay out leaks in blocks: two paths, and a label that disagrees."""
     from imgdup.output.tables import table  # as in match_table
 
     rows = ((leak.distance, leak.relation, _leak_texts(leak)) for leak in leaks)

@@ -7,7 +7,7 @@ import pytest
 from make_sample import encode, photo
 
 from array_rows import File, rows_of
-from imgdup import ImageIndex
+from imgdup import ImageIndex, cli
 from imgdup.build.settings import Settings
 from imgdup.dedupe import find_duplicates
 from imgdup.dedupe.candidates import MatchRule
@@ -158,3 +158,16 @@ def test_a_private_file_is_private_from_its_first_byte(tmp_path):
         assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
 
     assert mode_of(tmp_path / "old") == 0o600
+
+
+def test_a_list_of_failures_is_as_private_as_the_files(pictures, tmp_path):
+    (pictures / "b" / "2.jpg").write_bytes(b"nonsense")
+    (pictures / "b" / "2.jpg").chmod(0o600)
+
+    code = cli.main(
+        ["index", str(pictures), "--index", str(tmp_path / "i"), "--errors", str(tmp_path / "e")]
+    )
+
+    assert code == 3
+    assert b"2.jpg" in (tmp_path / "e").read_bytes()
+    assert mode_of(tmp_path / "e") == 0o600

@@ -13,7 +13,7 @@ from imgdup.cli.progress import Bar
 from imgdup.errors import UsageError
 from imgdup.images.formats import undecoded_extension
 from imgdup.output.results import failure_json, index_summary
-from imgdup.system.atomic import replacing
+from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.jsonl import json_line
 
 N_LISTED = 10  # failures that are named on stderr; --errors writes all
@@ -84,7 +84,8 @@ def write_failures(file: Path, outcome: Outcome) -> None:
         for path in outcome.undecoded
     ]
     lines = [failure_json(*each).encode() for each in [*failed, *ignored]]
-    with replacing(file, needed_bytes=sum(map(len, lines)), sync=False) as out:
+    mode = common_mode(path for path, _, _ in [*failed, *ignored])
+    with replacing(file, needed_bytes=sum(map(len, lines)), sync=False, mode=mode) as out:
         out.writelines(lines)
 
 

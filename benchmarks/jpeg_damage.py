@@ -6,7 +6,7 @@ FOLDER holds caltech-101, near-duplicates and hostile/exif-orientation (default:
 photos of CALTECH-101, three times as large, each kind of file is made, and each loses 4 kB of its
 entropy-coded data in one place: taken out, or replaced by zeros or by random bytes. Photos as
 cameras and editors wrote them lose theirs as they are. Baseline: libjpeg as OpenCV uses it, which
-returns a picture for nearly every one of them.
+returns a picture for nearly every one of them, and prints a line on stderr for each.
 """
 
 import argparse

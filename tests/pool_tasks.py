@@ -123,6 +123,8 @@ def nap_until_stopped(items, before_item):
             before_item(i)
             time.sleep(0.01)
             n_done += 1
+            if items[-1] != "nap":
+                Path(items[-1], f"{os.getpid()}.begun").touch()
     except Stopped:
         Path(items[-1], f"{os.getpid()}.part").write_text(str(n_done))
     return n_done

@@ -73,7 +73,7 @@ def test_within_equals_a_scan_of_all_rows(index, photos, max_distance):
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 1000])
-def test_nearest_is_the_beginning_of_a_scan(index, photos, k):
+def test_nearest_equals_the_first_rows_of_a_scan(index, photos, k):
     matches = index.nearest(photos / "p00.jpg", k)
 
     everything = scan_rows(index, hash_image(photos / "p00.jpg"), 64)
@@ -94,7 +94,7 @@ def test_an_array_finds_the_lossless_file_with_its_pixels(index, photos):
     assert photos / "q04.png" in [m.path for m in matches]
 
 
-def test_a_match_tells_what_it_is(index, photos):
+def test_a_match_has_the_facts_of_its_file(index, photos):
     small = next(m for m in index.within(photos / "p01.jpg") if m.path.name == "q01.png")
 
     assert (small.width, small.height) == (160, 120)
@@ -150,7 +150,7 @@ def test_an_index_can_be_copied_and_used_elsewhere(photos, index, tmp_path):
     assert ImageIndex.open(copy).within(photos / "p00.jpg") == index.within(photos / "p00.jpg")
 
 
-def test_hash_image_refuses_a_hash_that_is_not():
+def test_hash_image_refuses_an_unknown_hash():
     with pytest.raises(ValueError, match="dhash"):
         hash_image(np.zeros((9, 9), np.uint8), "md5")
 

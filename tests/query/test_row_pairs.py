@@ -107,13 +107,13 @@ def test_a_pair_is_a_duplicate_by_pdq_and_structure_or_by_its_bytes(index):
         assert duplicate == bool((near and structure) or same)
 
 
-def test_another_word_for_the_hash_raises(index):
+def test_an_unknown_hash_raises(index):
     with pytest.raises(ValueError, match="'pdq', 'search'"):
         next(iter_row_pairs(Side(index, images(index)), None, 10, by="dhash"))
 
 
 @pytest.mark.parametrize("by", ["pdq", "search"])
-def test_two_rows_of_one_file_are_no_pair(by):
+def test_two_rows_of_one_file_are_not_a_pair(by):
     rows = rows_of(
         [
             File(b"/data/a/1.jpg", inode=1),

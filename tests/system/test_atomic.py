@@ -34,7 +34,7 @@ def test_the_new_content_replaces_the_old(path):
     assert state(path) == (b"new", ["file"])
 
 
-def test_a_new_file_is_readable_as_the_umask_says(tmp_path):
+def test_a_new_file_has_the_mode_that_the_umask_allows(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
 
     write(tmp_path / "file")
@@ -43,7 +43,7 @@ def test_a_new_file_is_readable_as_the_umask_says(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, ImgdupError])
-def test_an_exception_while_writing_leaves_the_old_content_and_passes(path, error):
+def test_an_exception_while_writing_leaves_the_old_content_and_is_raised(path, error):
     with pytest.raises(error), replacing(path, needed_bytes=3) as file:
         file.write(b"new")
         raise error
@@ -63,7 +63,7 @@ def test_a_failing_call_leaves_the_old_content_and_names_the_file(path, monkeypa
     assert state(path) == (b"old", ["file"])
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+def test_a_folder_that_does_not_exist_gives_one_line(tmp_path):
     with pytest.raises(ImgdupError, match=r"^cannot write .*: No such file or directory$"):
         write(tmp_path / "missing" / "file")
 
@@ -86,7 +86,7 @@ def test_a_file_system_that_cannot_sync_folders_is_no_error(path, monkeypatch):
     atomic.sync_folder(path.parent)
 
 
-def test_a_target_that_a_reader_holds_for_a_moment_is_waited_for(path, monkeypatch):
+def test_a_file_that_a_reader_has_open_for_a_moment_is_waited_for(path, monkeypatch):
     refusals = [PermissionError(errno.EACCES, "held"), PermissionError(errno.EACCES, "held")]
     replace = os.replace
 
@@ -116,7 +116,7 @@ def test_a_folder_is_refused(tmp_path):
         open_regular(tmp_path)
 
 
-def test_a_missing_file_is_the_callers_business(tmp_path):
+def test_a_missing_file_raises_for_the_caller_to_handle(tmp_path):
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "missing")
 

@@ -48,7 +48,7 @@ def test_any_size_is_read_whole(tmp_path, size):
 
 @posix
 @pytest.mark.skipif(sys.platform == "darwin", reason="APFS admits valid UTF-8 only")
-def test_a_name_that_is_no_text_is_read(tmp_path):
+def test_a_name_that_is_not_utf8_is_read(tmp_path):
     path = os.fsencode(tmp_path) + b"/\xff\n.jpg"
     with open(path, "wb") as out:
         out.write(b"x")
@@ -56,7 +56,7 @@ def test_a_name_that_is_no_text_is_read(tmp_path):
     assert read_file(path, Limits()).data == read_file(os.fsdecode(path), Limits()).data == b"x"
 
 
-def test_what_is_not_there_is_missing(file):
+def test_a_file_that_does_not_exist_is_missing(file):
     assert reason(str(file.parent / "b.jpg")) == "missing"
     assert reason(str(file / "below-a-file")) == "missing"
     assert reason("a\0b") == "missing"
@@ -77,7 +77,7 @@ def test_a_loop_of_links_is_unreadable(tmp_path):
 
 
 @posix
-def test_what_is_no_regular_file_is_unreadable_and_does_not_block(tmp_path, monkeypatch):
+def test_a_file_that_is_not_regular_is_unreadable_and_does_not_block(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "fifo.jpg")
     with socket.socket(socket.AF_UNIX) as server:
         monkeypatch.chdir(tmp_path)  # a socket's path must be short
@@ -96,7 +96,7 @@ def test_a_file_without_permission_is_unreadable(file):
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EACCES])
-def test_errors_of_the_system_come_in_its_words(file, monkeypatch, code):
+def test_an_error_keeps_the_words_of_the_system(file, monkeypatch, code):
     def fail(descriptor, size):
         raise OSError(code, os.strerror(code))
 
@@ -108,13 +108,13 @@ def test_errors_of_the_system_come_in_its_words(file, monkeypatch, code):
     assert (caught.value.reason, caught.value.detail) == ("unreadable", os.strerror(code))
 
 
-def test_a_file_over_the_cap_is_too_large_and_not_read(file, monkeypatch):
+def test_a_file_over_the_limit_is_too_large_and_not_read(file, monkeypatch):
     monkeypatch.setattr(os, "read", None)
 
     assert reason(str(file), Limits(max_file_bytes=6)) == "too-large"
 
 
-def test_a_file_at_the_cap_is_read(file):
+def test_a_file_at_the_limit_is_read(file):
     assert read_file(str(file), Limits(max_file_bytes=7)).size == 7
 
 
@@ -130,7 +130,7 @@ def test_a_sparse_terabyte_is_too_large(tmp_path):
     assert reason(str(path)) == "too-large"
 
 
-def test_memory_that_lacks_is_too_large(file, monkeypatch):
+def test_a_file_that_does_not_fit_in_memory_is_too_large(file, monkeypatch):
     def fail(descriptor, size):
         raise MemoryError
 
@@ -193,7 +193,7 @@ def test_no_descriptor_stays_open(file, monkeypatch):
             os.fstat(descriptor)
 
 
-def test_a_digest_tells_contents_apart():
+def test_different_contents_have_different_digests():
     digests = {content_digest(data) for data in (b"", b"a", b"b", b"ab", bytes(1000))}
 
     assert len(digests) == 5

@@ -68,7 +68,7 @@ def path(tmp_path):
     return tmp_path / "lock"
 
 
-def test_the_second_is_told_who_holds_it_where_and_since_when(path):
+def test_a_second_process_is_told_the_pid_host_and_start_of_the_holder(path):
     with another_holder(path) as process:
         since = holder(path).since
         with pytest.raises(LockedError) as caught, locked(path, "the index /data/.imgdup"):
@@ -82,12 +82,12 @@ def test_the_second_is_told_who_holds_it_where_and_since_when(path):
     assert since.endswith(" UTC")
 
 
-def test_the_second_in_the_same_process_is_told_too(path):
+def test_a_second_lock_in_the_same_process_is_refused_too(path):
     with locked(path, "the index"), pytest.raises(LockedError, match=f"by pid {os.getpid()} on "):
         locked(path, "the index").__enter__()
 
 
-def test_it_can_be_taken_again_when_given_back(path):
+def test_a_released_lock_can_be_taken_again(path):
     for _ in range(2):
         with locked(path, "the index"):
             pass
@@ -95,7 +95,7 @@ def test_it_can_be_taken_again_when_given_back(path):
     assert holder(path) is None
 
 
-def test_it_is_given_back_after_an_exception(path):
+def test_the_lock_is_released_after_an_exception(path):
     with pytest.raises(KeyError), locked(path, "the index"):
         raise KeyError
 
@@ -104,7 +104,7 @@ def test_it_is_given_back_after_an_exception(path):
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
-def test_that_of_a_dead_holder_is_taken_over_at_once(path, name):
+def test_the_lock_of_a_dead_process_is_free_at_once(path, name):
     with another_holder(path) as process:
         process.send_signal(getattr(signal, name, signal.SIGTERM))
         process.wait()
@@ -113,7 +113,7 @@ def test_that_of_a_dead_holder_is_taken_over_at_once(path, name):
             assert holder(path).pid == os.getpid()
 
 
-def test_no_two_of_many_who_take_over_at_once_are_in(path):
+def test_only_one_of_many_waiting_processes_gets_the_lock_of_a_dead_one(path):
     with another_holder(path) as process:
         contenders = [start(CONTEND, str(path)) for _ in range(6)]
         process.kill()
@@ -124,7 +124,7 @@ def test_no_two_of_many_who_take_over_at_once_are_in(path):
     assert codes == [0] * 6
 
 
-def test_a_lock_file_that_was_deleted_locks_nobody_out(path):
+def test_a_deleted_lock_file_does_not_lock_anybody_out(path):
     with another_holder(path):
         path.unlink()
 
@@ -163,7 +163,7 @@ def test_a_holder_that_may_be_alive_is_not_waited_for(path, monkeypatch, host):
             locked(path, "the index").__enter__()
 
 
-def test_a_lock_file_deleted_while_it_is_being_locked_is_no_lock(path, monkeypatch):
+def test_a_lock_file_that_is_deleted_while_it_is_locked_does_not_count(path, monkeypatch):
     taken = []
     take = lock._take
 
@@ -181,7 +181,7 @@ def test_a_lock_file_deleted_while_it_is_being_locked_is_no_lock(path, monkeypat
     assert len(taken) == 2
 
 
-def test_a_holder_that_never_says_its_name_is_another_process(path, monkeypatch):
+def test_a_holder_without_a_note_is_called_another_process(path, monkeypatch):
     monkeypatch.setattr(lock, "NOTE_WAIT_S", 0.05)
     with another_holder(path):
         path.write_text("")
@@ -211,7 +211,7 @@ def test_a_damaged_or_forged_note_names_nobody(path, note):
     assert holder(path) is None
 
 
-def test_a_note_says_who_holds_the_lock(path):
+def test_a_note_names_the_holder_of_the_lock(path):
     path.write_text(json.dumps({"since": "2026-01-01 00:00:00 UTC", "pid": 7, "host": "a"}))
 
     assert holder(path) == Holder("a", 7, "2026-01-01 00:00:00 UTC")
@@ -235,7 +235,7 @@ def test_a_pipe_is_refused_and_not_waited_for(path):
         locked(path, "the index").__enter__()
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+def test_a_folder_that_does_not_exist_gives_one_line(tmp_path):
     with pytest.raises(ImgdupError, match=r"^cannot lock .*: No such file or directory$"):
         locked(tmp_path / "missing" / "lock", "the index").__enter__()
 
@@ -250,7 +250,7 @@ def no_locks(monkeypatch):
     monkeypatch.setattr(lock, "_take", refuse)
 
 
-def test_without_locks_a_file_made_exclusively_stands_for_one(path, no_locks):
+def test_without_locks_a_file_that_is_created_exclusively_replaces_one(path, no_locks):
     with locked(path, "the index"):
         with pytest.raises(LockedError) as caught:
             locked(path, "the index").__enter__()
@@ -261,7 +261,7 @@ def test_without_locks_a_file_made_exclusively_stands_for_one(path, no_locks):
     assert not path.with_name("lock.held").exists()
 
 
-def test_without_locks_that_of_a_dead_holder_must_be_deleted_by_hand(path, no_locks):
+def test_without_locks_the_file_of_a_dead_process_must_be_deleted_by_hand(path, no_locks):
     path.with_name("lock.held").write_text('{"host": "a", "pid": 7, "since": "once"}')
 
     with pytest.raises(LockedError, match="by pid 7 on a since once"):

@@ -19,7 +19,7 @@ def run(script):
 
 
 @needs_cap
-def test_memory_within_the_cap_is_given_and_beyond_it_refused():
+def test_memory_below_the_limit_is_given_and_above_it_refused():
     result = run(
         "import numpy as np\n"
         "from imgdup.system.limits import cap_memory\n"
@@ -35,7 +35,7 @@ def test_memory_within_the_cap_is_given_and_beyond_it_refused():
 
 
 @needs_cap
-def test_a_lower_limit_stays():
+def test_a_lower_limit_stays_in_force():
     result = run(
         "import resource\n"
         "from imgdup.system.limits import cap_memory\n"

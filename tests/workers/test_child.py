@@ -56,7 +56,7 @@ def test_the_state_is_idle_after_a_batch_even_if_it_fails(worker):
     assert worker.armed[-1] == "off"
 
 
-def test_a_process_without_room_for_a_watchdog_ends(worker, monkeypatch):
+def test_a_process_without_memory_for_a_watchdog_ends(worker, monkeypatch):
     def refuse(*_, **__):
         raise RuntimeError("unable to start watchdog thread")
 
@@ -70,7 +70,7 @@ def test_a_process_without_room_for_a_watchdog_ends(worker, monkeypatch):
         run_batch(lambda items, before_item: None, [])
 
 
-def test_the_watchdog_is_armed_at_most_once_a_second(worker):
+def test_the_watchdog_is_set_at_most_once_a_second(worker):
     def task(items, before_item):
         for i in items:
             before_item(i)
@@ -105,14 +105,14 @@ def test_a_stop_takes_effect_before_the_next_item(worker):
     assert done == [0, 1, 2]
 
 
-def test_a_batch_is_not_begun_after_a_stop(worker):
+def test_no_batch_starts_after_a_stop(worker):
     worker.stop.value = 1
 
     with pytest.raises(Stopped):
         run_batch(lambda items, before_item: pytest.fail("begun"), [1])
 
 
-def test_outside_a_worker_a_batch_is_simply_done():
+def test_a_batch_also_runs_outside_a_worker():
     def task(items, before_item):
         for i, _ in enumerate(items):
             before_item(i)

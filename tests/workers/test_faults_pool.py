@@ -1,7 +1,7 @@
-"""Faults of worker processes, cases 45 to 55: real signals, real hangs, real kills.
+"""Faults of worker processes: real signals, real hangs, real kills.
 
-What each case promises: every item is answered once, the culprit by name and nobody else; the
-run ends; nothing of it stays behind.
+In each case every item is answered once, the item to blame is named and no other, the run ends,
+and no process is left.
 """
 
 import multiprocessing.connection
@@ -23,7 +23,7 @@ from imgdup.workers.pool import Died, Pool, Setup, answers
 from imgdup.workers.process import Processes
 
 TIMEOUT_S = 0.5
-ENDED_S = 3.0  # within which orphans must be gone
+ENDED_S = 20.0  # how long to wait for processes to end, on a busy machine too
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as on Unix")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
@@ -92,7 +92,7 @@ def test_a_name_that_kills_the_decoder_costs_only_its_own_answer():
 
 
 @posix
-def test_kills_from_outside_blame_nobody_and_lose_nothing():
+def test_when_workers_are_killed_no_item_is_blamed_or_lost():
     items = list(range(400))
     batches = [["nap", *items[i : i + 10]] for i in range(0, 400, 10)]
 
@@ -127,15 +127,13 @@ def test_a_worker_that_is_killed_while_idle_is_replaced_unnoticed():
 
 
 @pytest.mark.parametrize("word", ["hang", pytest.param("hang with lock", marks=posix)])
-def test_a_hang_is_timed_out_and_named(word):
+def test_an_item_that_hangs_is_timed_out_and_named(word):
     items, batches = with_bad_ones(word)
-    started = time.monotonic()
 
     got = outcomes(batches)
 
     assert_each_answered_once(got, items)
     assert culprits(got) == [(word, "timed-out")]
-    assert time.monotonic() - started < 2 * TIMEOUT_S + ENDED_S
 
 
 def test_a_batch_may_take_longer_than_the_limit_of_one_item():
@@ -156,14 +154,19 @@ def test_a_worker_may_be_idle_for_longer_than_the_limit():
     assert len(set(got)) == 1
 
 
-def test_a_single_item_has_only_one_try_at_the_time_limit():
-    patience_s = 3.0  # far longer than a worker takes to start, on a busy machine too
-    started = time.monotonic()
+def test_a_single_item_is_tried_only_once_at_the_time_limit():
+    submitted = []
 
-    got = outcomes([["hang"]], workers=1, timeout_s=patience_s)
+    class Counted(Processes):
+        def submit(self, function, /, *args):
+            submitted.append(args)
+            return super().submit(function, *args)
 
-    assert culprits(got) == [("hang", "timed-out")]
-    assert time.monotonic() - started < 2 * patience_s
+    with Pool(Setup(workers=1, timeout_s=3.0), Counted) as pool:
+        ((items, answer),) = answers(pool_tasks.act, [["hang"]], pool)
+
+    assert (items, answer.reason) == (["hang"], "timed-out")
+    assert len(submitted) == 1
 
 
 def test_three_bad_items_in_one_batch_are_each_named():
@@ -179,7 +182,7 @@ def test_three_bad_items_in_one_batch_are_each_named():
     ]
 
 
-def test_a_run_of_bad_items_only_comes_to_its_end():
+def test_a_run_of_only_bad_items_ends():
     items = ["segfault", "_exit(3)", "exit(1)", "hang", "sys.exit(1)", "segfault", "_exit(3)"]
 
     got = outcomes([items[:4], items[4:]], timeout_s=0.5)
@@ -194,13 +197,13 @@ def test_a_task_that_dies_between_two_items_is_tried_item_by_item():
     assert sorted(got) == [(1, 1), (2, 4), (3, 9)]
 
 
-def test_a_task_that_always_dies_between_two_items_comes_to_its_end():
+def test_a_run_whose_task_always_dies_between_two_items_ends():
     got = outcomes([[1, 2]], task=pool_tasks.die_before_first_item)
 
     assert culprits(got) == [(1, "crashed"), (2, "crashed")]
 
 
-def test_workers_that_die_while_they_start_end_the_run_and_blame_nobody():
+def test_workers_that_die_while_they_start_end_the_run_and_no_item_is_blamed():
     with pytest.raises(Exception, match=r"die while they start \(exit code 5\)"):
         outcomes([[1], [2]], initializer=pool_tasks.die_while_beginning)
 
@@ -275,7 +278,7 @@ def worker_numbers(process):
 
 
 def is_running(pid):
-    """Whether a process exists and is not only waiting to be buried."""
+    """Return whether a process exists and is not a zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -294,12 +297,6 @@ def all_gone(pids, within_s):
     return not any(map(is_running, pids))
 
 
-def start_of_python_s():
-    started = time.monotonic()
-    subprocess.run([sys.executable, "-c", "pass"], check=True)
-    return time.monotonic() - started
-
-
 @posix
 @pytest.mark.parametrize(
     "signals, exit_code",
@@ -311,18 +308,16 @@ def start_of_python_s():
     ],
     ids=["Ctrl-C", "Ctrl-C twice", "SIGTERM", "SIGHUP"],
 )
-def test_an_interrupt_ends_everything_within_two_seconds(run_script, signals, exit_code):
+def test_an_interrupt_ends_the_parent_and_all_workers(run_script, signals, exit_code):
     process = run_script(INTERRUPTED, "act", "hang with lock")
     workers = worker_numbers(process)
-    started = time.monotonic()
 
     send(process, signals)
     _, errors = process.communicate(timeout=20)
 
     assert process.returncode == exit_code
     assert errors == ""
-    assert all_gone(workers, within_s=1)
-    assert time.monotonic() - started < 2 + 3 * start_of_python_s()
+    assert all_gone(workers, ENDED_S)
 
 
 @posix
@@ -343,14 +338,15 @@ def test_an_interrupt_while_workers_start_leaves_no_trace(run_script, delay_s):
 def test_what_is_done_when_the_interrupt_comes_is_kept(run_script, tmp_path):
     process = run_script(INTERRUPTED, "nap_until_stopped", str(tmp_path))
     workers = worker_numbers(process)
+    while not (begun := {int(file.stem) for file in tmp_path.glob("*.begun")}):
+        time.sleep(0.01)
 
     send(process, [signal.SIGINT])
     process.communicate(timeout=20)
 
-    parts = {int(part.stem): int(part.read_text()) for part in tmp_path.iterdir()}
-    assert parts.keys() <= set(workers)
-    assert len(parts) > 0
-    assert all(n_done > 0 for n_done in parts.values())
+    done = {int(part.stem): int(part.read_text()) for part in tmp_path.glob("*.part")}
+    assert begun <= done.keys() <= set(workers)
+    assert all(done[worker] > 0 for worker in begun)
 
 
 FORGOTTEN = """
@@ -464,7 +460,7 @@ DAEMONIC = """
 
 
 @posix
-def test_a_daemonic_process_that_may_have_no_children_does_the_work_itself(run_script):
+def test_a_daemonic_process_which_may_not_have_children_does_the_work_itself(run_script):
     process = run_script(DAEMONIC)
 
     output, errors = process.communicate(timeout=60)

@@ -184,7 +184,7 @@ def test_a_process_that_dies_between_two_calls_is_replaced():
     assert len(after) == 2
 
 
-def test_a_bad_item_of_one_call_costs_the_next_call_nothing():
+def test_a_bad_item_of_one_call_does_not_affect_the_next_call():
     with a_pool() as pool:
         first = list(answers(pool_tasks.act, [["segfault"]], pool))
         second = list(answers(pool_tasks.act, [[3]], pool))
@@ -206,7 +206,7 @@ def test_threads_can_share_one_pool():
     assert n_workers == 2
 
 
-def test_a_call_that_is_given_up_leaves_the_pool_to_others():
+def test_a_call_that_is_abandoned_leaves_the_pool_usable():
     with a_pool(workers=1) as pool:
         abandoned = answers(pool_tasks.act, [["nap"]] * 100, pool)
         next(abandoned)
@@ -276,7 +276,7 @@ STILLBIRTH = Death(None, 5, began=False)
         ([LOSS] * 5, "crashed"),
     ],
 )
-def test_an_item_is_guilty_when_the_evidence_suffices(deaths, reason):
+def test_an_item_that_ends_its_worker_often_enough_is_blamed(deaths, reason):
     got = all_answers(pool_tasks.act, [[3]], workers=1, engine=dying(*deaths))
 
     assert [(item, died.reason) for item, died in got] == [(3, reason)]
@@ -285,7 +285,7 @@ def test_an_item_is_guilty_when_the_evidence_suffices(deaths, reason):
 @pytest.mark.parametrize(
     "deaths", [[CRASH], [KILL, KILL], [LOSS] * 4, [STILLBIRTH] * 4, [CRASH, KILL]]
 )
-def test_an_item_is_innocent_when_the_evidence_does_not_suffice(deaths):
+def test_an_item_that_ends_its_worker_less_often_is_not_blamed(deaths):
     got = all_answers(pool_tasks.act, [[3]], workers=1, engine=dying(*deaths))
 
     assert got == [(3, 9)]
@@ -293,7 +293,7 @@ def test_an_item_is_innocent_when_the_evidence_does_not_suffice(deaths):
 
 @pytest.mark.parametrize("death", [CRASH, TIMEOUT, KILL, LOSS, STILLBIRTH])
 @pytest.mark.parametrize("position", [0, 2, 4])
-def test_one_death_in_a_batch_convicts_nobody_and_loses_nothing(death, position):
+def test_after_one_death_in_a_batch_no_item_is_blamed_or_lost(death, position):
     if death.position is not None:
         death = death._replace(position=position)
 
@@ -302,19 +302,19 @@ def test_one_death_in_a_batch_convicts_nobody_and_loses_nothing(death, position)
     assert got == [(n, n * n) for n in [1, 2, 3, 4, 5]]
 
 
-def test_a_batch_that_is_lost_again_and_again_is_done_item_by_item():
+def test_a_batch_that_loses_its_worker_repeatedly_is_done_item_by_item():
     with a_pool(workers=1, engine=dying(*[LOSS] * 5)) as pool:
         got = list(answers(pool_tasks.act, [[1, 2]], pool))
 
     assert sorted(got) == [([1], [(1, 1)]), ([2], [(2, 4)])]
 
 
-def test_workers_that_never_begin_are_an_error_and_blame_no_item():
+def test_workers_that_never_start_are_an_error_and_no_item_is_blamed():
     with pytest.raises(ImgdupError, match=r"die while they start \(exit code 5\)"):
         all_answers(pool_tasks.act, [[1]], engine=dying(*[STILLBIRTH] * 5))
 
 
-def test_a_suspect_of_a_kill_is_tried_while_nothing_else_runs():
+def test_an_item_whose_worker_was_killed_is_tried_while_nothing_else_runs():
     beside = []
     submitted = []
 
@@ -339,13 +339,13 @@ def test_a_suspect_of_a_kill_is_tried_while_nothing_else_runs():
     "exit_code, shown",
     [(-11, "SIGSEGV"), (3, "exit code 3"), (None, "exit code None"), (-99, "signal 99")],
 )
-def test_a_death_says_how_the_process_ended(exit_code, shown):
+def test_a_death_describes_how_the_process_ended(exit_code, shown):
     death = Death(None, exit_code)
 
     assert str(death) == shown
 
 
-def test_the_answer_for_a_culprit_says_how_it_died():
+def test_the_answer_for_a_blamed_item_describes_the_death():
     with a_pool(workers=1) as pool:
         [(items, died)] = answers(pool_tasks.act, [["_exit(3)"]], pool)
 

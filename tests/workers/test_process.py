@@ -70,7 +70,7 @@ class CountedPipe:
         self._pipe.close()
 
 
-def test_a_worker_that_several_threads_end_is_ended_once():
+def test_a_worker_that_is_ended_by_several_threads_is_closed_once():
     with Processes(Setup(workers=1, timeout_s=20.0)) as executor:
         (worker,) = executor._workers
         worker.pipe = CountedPipe(worker.pipe)

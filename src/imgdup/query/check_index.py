@@ -1,4 +1,4 @@
-"""An index -> what is wrong with it: structure in a moment, everything else on demand."""
+"""An index -> what is wrong with it: its structure at once, its content on demand."""
 
 import os
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ from imgdup.system.limits import Limits
 from imgdup.system.paths import path_key
 from imgdup.workers.decode import decoding_pool
 
-N_PROBES = 200  # members that are looked up in every way
+N_PROBES = 200  # indexed hashes that are looked up by each strategy
 N_FILES = 200  # files that are hashed again
-MAX_PEER_HASHES = 5000  # the vptree package builds by recursion
+MAX_PEER_HASHES = 5000  # the vptree package recurses, so it cannot build larger trees
 DISTANCES = (0, 2, 4, 10)  # bits
 
 
@@ -36,21 +36,22 @@ class CheckedIndex(Rows, Protocol):
 
 
 def check_structure(index: CheckedIndex) -> Iterator[str]:
-    """Yield what is wrong with the numbers that hold an index together, one line each.
+    """Yield what is wrong with the structure of an index, one line each.
 
-    Reads the offsets, the dictionary and the path order; not the pictures, not the checksums.
+    Checks the offsets, the hash dictionary and the order of the paths; reads no checksums and no
+    pictures.
     """
     arrays = index.generation.arrays
     for name in ("path_offsets", "class_offsets", "detail_offsets"):
         if not _rises(arrays[name]):
-            yield f"{name}: offsets that do not rise"
+            yield f"{name}: the offsets do not rise"
     n, rows = len(index), index.generation.class_rows
     ok = np.flatnonzero(index.column("status") == OK)
     if not np.array_equal(np.sort(rows), ok):
-        yield "class_rows: the dictionary does not hold each image once"
+        yield "class_rows: the hash dictionary does not contain each image once"
     first = index.column("same_file")
     if n and not (first.min() >= -1 and bool(np.all(first < np.arange(n)))):
-        yield "same_file: a row that names itself or a later one as the first"
+        yield "same_file: a row names itself or a later row as the first one of its file"
     if index.column("status").max(initial=0) >= len(REASONS):
         yield "status: an unknown number"
     keys = map(path_key, index.generation.paths)
@@ -71,11 +72,11 @@ def _neighbours(keys: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def check_deep(index: CheckedIndex) -> Iterator[str]:
-    """Yield what is wrong with the content: checksums, hashes of a sample, answers of the tree.
+    """Yield what is wrong with the content of an index, one line each.
 
-    Every array's checksum is compared; up to 200 files are hashed again; up to 200 members are
-    looked up by tree, by bands and by scan, and, where there are at most 5,000 distinct hashes, by
-    the independent ``vptree`` package. The samples are evenly spaced, so a run can be repeated.
+    Compares the checksum of every array, hashes up to 200 files again, and looks up to 200 hashes
+    up by tree, bands and scan, and by the independent ``vptree`` package if there are at most
+    5,000 distinct hashes. The samples are evenly spaced, so every run checks the same ones.
     """
     try:
         store.load(index.generation.file, verify=True)
@@ -87,12 +88,12 @@ def check_deep(index: CheckedIndex) -> Iterator[str]:
 
 
 def _spread(n: int, n_wanted: int) -> npt.NDArray[np.int64]:
-    """Choose so many of n, evenly spaced."""
+    """Choose some of n positions, evenly spaced."""
     return np.unique(np.linspace(0, n - 1, min(n, n_wanted)).astype(np.int64))
 
 
 def _check_files(index: CheckedIndex) -> Iterator[str]:
-    """Hash some files again, in worker processes, since they may come from anyone."""
+    """Hash some files again, in worker processes, since they may be hostile."""
     rows = images(index)
     chosen = [r for r in rows[_spread(len(rows), N_FILES)].tolist() if _is_unchanged(index, r)]
     paths = [index.path(row) for row in chosen]
@@ -113,10 +114,10 @@ def _differences(index: CheckedIndex, row: int, probe: Probe) -> Iterator[str]:
 
 
 def _is_unchanged(index: CheckedIndex, row: int) -> bool:
-    """Tell whether a file has the size and the time that the index knows."""
+    """Return whether a file has the size and the time that are in the index."""
     try:
         facts = os.stat(os.fsdecode(index.path(row)))
-    except (OSError, ValueError):  # the latter of a forged name with a NUL in it
+    except (OSError, ValueError):  # ValueError: a forged name with a NUL in it
         return False
     return stat_size_mtime(facts) == (
         int(index.column("size")[row]),
@@ -164,7 +165,10 @@ def _peer_agrees(
     expected: Matches,
     max_distance: int,
 ) -> bool:
-    """Compare with the vptree package: its bound is strict, and it turns integers into floats."""
+    """Compare with the vptree package.
+
+    Its largest distance is exclusive, and it would turn integers into floats: texts are compared.
+    """
     import vptree
 
     texts = to_hex(hashes)

@@ -29,7 +29,7 @@ class Side:
         return self.index.column(name)[self.rows]
 
     def with_structure(self) -> "Side":
-        """Leave out pictures of too little structure to be near-duplicates: flat, blank, tiny."""
+        """Return the rows whose pictures are not too flat, blank or tiny for near-duplicates."""
         return Side(self.index, self.rows[self.column("quality") >= PDQ_MIN_QUALITY])
 
 
@@ -39,7 +39,7 @@ class RowPairs(NamedTuple):
     Parameters
     ----------
     left, right : ndarray of int64, shape (n_pairs,)
-        Rows of the one index and of the other, or of the same.
+        Rows of the two indexes, or of the same one.
     distances, pdq_distances : ndarray of int64, shape (n_pairs,)
         Of the search hashes and of the PDQ hashes, in bits.
     duplicate : ndarray of bool, shape (n_pairs,)
@@ -64,7 +64,7 @@ def iter_row_pairs(
 ) -> Iterator[RowPairs]:
     """Find all pairs of images within a distance; exact, in bounded memory.
 
-    Two rows of one file (hard links, a second mount) are no pair.
+    Two rows of one file (hard links, a second mount) are not a pair.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def iter_row_pairs(
         ``"pdq"`` or ``"search"``: which hash is compared. By PDQ, pictures of a quality below 50
         are left out.
     threads : int, optional
-        How many threads compare; without it, one for each usable core.
+        How many threads compare; one for each usable core by default.
     stats : JoinStats, optional
         Updated while the join runs.
 
@@ -90,7 +90,7 @@ def iter_row_pairs(
     Raises
     ------
     ValueError
-        If `max_distance` or `threads` is out of range, or `by` is another word.
+        If `max_distance` or `threads` is out of range, or `by` is unknown.
     """
     if by not in COLUMNS:
         raise ValueError(f"by must be one of {sorted(COLUMNS)}, got {by!r}")
@@ -115,7 +115,7 @@ def iter_row_pairs(
 
 
 def _described(left: Side, right: Side, i: RowNumbers, j: RowNumbers) -> RowPairs:
-    """Say of pairs how far apart they are, and whether they are duplicates."""
+    """Return the distances of pairs, and which are duplicates."""
     a, b = Side(left.index, left.rows[i]), Side(right.index, right.rows[j])
     search, pdq = (_between(a, b, name) for name in ("hashes", "pdq"))
     quality = np.minimum(a.column("quality"), b.column("quality"))

@@ -16,7 +16,7 @@ from imgdup.build.ignored import IgnoredFiles
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
 from imgdup.index.generation import ScanOptions
 from imgdup.system.files import stat_size_mtime
-from imgdup.system.paths import as_uint64, identity, is_below, join, path_key
+from imgdup.system.paths import absolute, as_uint64, identity, is_below, join, path_key
 
 # Folders and files that no one means: version control, thumbnails of network drives,
 # resource forks of macOS, and what `imgdup apply` makes beside a file while it works.
@@ -149,6 +149,15 @@ def walk(
             tally.ignored += 1
             if stat.S_ISREG(facts.st_mode) and undecoded_extension(os.fsdecode(path)):
                 tally.undecoded.append(path)
+
+
+def files_named_by(path: bytes, tally: Tally) -> Iterator[bytes]:
+    """Yield the images of a folder, as indexing finds them, or the path of a file."""
+    if not os.path.isdir(path):
+        yield path
+        return
+    folder = absolute(path)
+    yield from (found.path for found in walk(folder, folder, ScanOptions(), b"", tally))
 
 
 def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:

@@ -23,6 +23,7 @@ from imgdup.cli.printing import (
     write_bytes,
     write_text,
 )
+from imgdup.output.results import leak_json, leak_lines, leak_table, leaks_summary
 
 if TYPE_CHECKING:
     from imgdup.dedupe.compare import Leaks
@@ -83,17 +84,15 @@ def compare(
 
 def _print_leaks(leaks: "Leaks", *, as_json: bool) -> None:
     """Print leaks in the form that was asked for, or that fits stdout, and their number."""
-    from imgdup.output import results
-
     if as_json:
-        write_text(results.leak_json(leaks.each()))
+        write_text(leak_json(leaks.each()))
     elif on_terminal():
         near = (
             leak._replace(path=from_here(leak.path), duplicate_of=from_here(leak.duplicate_of))
             for leak in leaks.each()
         )
         width = terminal_width()
-        write_text(results.leak_table(near, width=width, encoding=sys.stdout.encoding))
+        write_text(leak_table(near, width=width, encoding=sys.stdout.encoding))
     else:
-        write_bytes(results.leak_lines(leaks.each()))
-    note(results.leaks_summary(leaks))
+        write_bytes(leak_lines(leaks.each()))
+    note(leaks_summary(leaks))

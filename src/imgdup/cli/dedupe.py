@@ -14,7 +14,6 @@ from imgdup.cli.options import (
     page_option,
     removals_option,
 )
-from imgdup.system.paths import absolute
 
 RULES = "largest,lossless,most-bytes,oldest,first"
 
@@ -69,17 +68,15 @@ def dedupe(
     """
     from imgdup.cli import prepare
     from imgdup.cli.dedupe_files import DedupeFiles, note_next_step, print_summary
-    from imgdup.dedupe import DedupeOptions, find_duplicates
-    from imgdup.dedupe.keep import parse_keep
+    from imgdup.dedupe import find_duplicates
     from imgdup.dedupe.pixels import look_at_pixels
 
     files = DedupeFiles(plan, report, keep_list, remove_list, groups, null)
     files.check()
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     rule = prepare.duplicate_rule(index, by, max_dist)
-    keeping = parse_keep(index, keep, protect)
-    named = tuple(absolute(folder) for folder in folders)
-    duplicates = look_at_pixels(find_duplicates(index, DedupeOptions(keeping, rule, named)))
+    options = prepare.dedupe_options(index, folders, rule, keep=keep, protect=protect)
+    duplicates = look_at_pixels(find_duplicates(index, options))
     files.write(duplicates)
     print_summary(duplicates, with_chains=chains, as_json=as_json)
     if plan is not None and not as_json:

@@ -14,8 +14,10 @@ from imgdup.cli.indexing import index_first
 from imgdup.cli.inputs import find_index, find_or_new_index, is_above
 from imgdup.cli.options import check_range
 from imgdup.cli.printing import note
+from imgdup.dedupe import DedupeOptions
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import ImageSet
+from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import folder_labels, read_labels, table_labels
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import PDQ_BITS, PDQ_MAX_DISTANCE
@@ -58,6 +60,19 @@ def duplicate_rule(index: ImageIndex, by: str, max_distance: int | None) -> Matc
     """Return what counts as a duplicate."""
     distance = distance_of(index, by, max_distance)
     return MatchRule(distance) if by == "pdq" else MatchRule(search_distance=distance)
+
+
+def dedupe_options(
+    index: ImageIndex,
+    folders: Sequence[str],
+    rule: MatchRule,
+    *,
+    keep: str,
+    protect: Sequence[str],
+) -> DedupeOptions:
+    """Return what to compare, what counts as a duplicate, and which files stay."""
+    keeping = parse_keep(index, keep, protect)
+    return DedupeOptions(keeping, rule, tuple(absolute(folder) for folder in folders))
 
 
 def pdq_rule(max_distance: int) -> MatchRule:

@@ -88,11 +88,9 @@ class Bar:
 
 def _display(texts: list[str], *, has_bar: bool) -> "Progress":
     """Make a display that starts no thread and uses no colours."""
-    from rich import progress
-    from rich.console import Console
-    from rich.table import Column
+    from rich import console, progress, table  # takes 0.1 s, and only a terminal needs it
 
-    console = Console(
+    terminal = console.Console(
         file=cast(IO[str], _Terminal()),
         force_terminal=True,
         force_jupyter=False,
@@ -100,8 +98,8 @@ def _display(texts: list[str], *, has_bar: bool) -> "Progress":
         legacy_windows=False,
     )
 
-    def column() -> Column:
-        return Column(no_wrap=True, overflow="crop")  # the other ways need more than ASCII
+    def column() -> table.Column:
+        return table.Column(no_wrap=True, overflow="crop")  # the other ways need more than ASCII
 
     def text(form: str) -> progress.TextColumn:
         return progress.TextColumn(form, table_column=column())
@@ -112,7 +110,7 @@ def _display(texts: list[str], *, has_bar: bool) -> "Progress":
         columns.append(progress.TimeRemainingColumn(table_column=column()))
     return progress.Progress(
         *columns,
-        console=console,
+        console=terminal,
         auto_refresh=False,
         transient=True,
         redirect_stdout=False,

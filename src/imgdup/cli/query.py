@@ -1,8 +1,7 @@
 """The command query: indexed images near others."""
 
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ from imgdup.system.paths import absolute, check_exists
 
 if TYPE_CHECKING:
     from imgdup.api import ImageIndex
-    from imgdup.build.sources import Tally
+    from imgdup.build.sources import Tally, files_named_by
     from imgdup.query.matches import FileMatches
 
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
@@ -87,7 +86,11 @@ def query(
     if k and (strategy or explain):
         raise UsageError("-k always uses the tree: leave out --strategy and --explain")
     tally, seen = Tally(), _Seen(index, orientations)
-    files = _probe_files(probes, null, tally)
+    for probe in probes:
+        if probe != "-":
+            check_exists(probe)
+    named = named_or_listed(probes, null)
+    files = chain.from_iterable(files_named_by(path, tally) for path in named)
     options = QueryOptions(max_dist, k, strategy, orientations)
     answers = query_files(index.generation, files, options, report=note if explain else None)
     matches: Iterable[MatchRow] = seen.rows(answers)
@@ -132,26 +135,6 @@ class _Seen:
                 path = self._index.path(match.row)
                 orientation = match.orientation if self._orientations else None
                 yield MatchRow(probe, path, *match[1:6], path == probe, orientation)
-
-
-def _probe_files(probes: Sequence[str], null: bool, tally: "Tally") -> Iterator[bytes]:
-    """Return the files that the probes name; of a folder, those that would be indexed."""
-    for probe in probes:
-        if probe != "-":
-            check_exists(probe)
-    return chain.from_iterable(_files_of(path, tally) for path in named_or_listed(probes, null))
-
-
-def _files_of(path: bytes, tally: "Tally") -> Iterator[bytes]:
-    """Yield a file, or the images in a folder; a missing file fails when it is read."""
-    from imgdup.build.sources import walk
-    from imgdup.index.generation import ScanOptions
-
-    if not os.path.isdir(path):
-        yield path
-        return
-    folder = absolute(path)
-    yield from (found.path for found in walk(folder, folder, ScanOptions(), b"", tally))
 
 
 def _print_matches(matches: Iterable[MatchRow], *, as_json: bool, null: bool) -> None:

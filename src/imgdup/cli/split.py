@@ -55,16 +55,15 @@ def split(
     imgdup split photos --ratios train=0.8,val=0.1,test=0.1 --out splits
     """
     from imgdup.cli import prepare
-    from imgdup.dedupe.split import parse_ratios
-    from imgdup.dedupe.split import split as divide
+    from imgdup.dedupe import split as splitting
     from imgdup.output.cleaning import save_split
 
-    parsed, rule = parse_ratios(ratios), prepare.pdq_rule(max_dist)
+    parsed, rule = splitting.parse_ratios(ratios), prepare.pdq_rule(max_dist)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     name = ", ".join(folders) or str(index.folder)
     part = prepare.labelled_part(index, name, [absolute(folder) for folder in folders], labels)
     strata = part.labels if stratify else None
-    division = divide(index, part.images, parsed, strata, seed=seed, rule=rule)
+    division = splitting.split(index, part.images, parsed, strata, seed=seed, rule=rule)
     save_split(out, index, division, NUL if null else NEWLINE)
     write_text(map(_share_line, division.shares))
     note(f"{division.n_chained:,} images in {division.n_chains:,} chains, none divided")

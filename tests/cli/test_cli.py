@@ -61,7 +61,7 @@ def test_index_without_a_folder_updates(indexed, capsys):
     assert capsys.readouterr().out.startswith("4 seen: 0 hashed, 4 unchanged, 0 failed")
 
 
-def test_failures_are_named_written_and_told_by_the_exit_code(photos, capsys, tmp_path):
+def test_failures_are_named_written_and_counted_in_the_exit_code(photos, capsys, tmp_path):
     (photos / "bad.jpg").write_bytes(b"nonsense")
     os.utime(photos / "bad.jpg", (1_600_000_000, 1_600_000_000))
 
@@ -128,7 +128,7 @@ def test_info_for_people_names_the_same(indexed, capsys):
     assert os.path.realpath(indexed) in out
 
 
-def test_forget_takes_a_folder_out(indexed, capsys):
+def test_forget_removes_a_folder(indexed, capsys):
     code = cli.main(["forget", "photos"])
 
     assert code == 0

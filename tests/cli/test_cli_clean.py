@@ -1,4 +1,4 @@
-"""Cleaning by commands: dedupe changes nothing, apply removes what is proved, undo restores."""
+"""Cleaning by commands: dedupe changes nothing, apply removes what was verified, undo restores."""
 
 import errno
 import json
@@ -45,7 +45,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
-def test_dedupe_changes_nothing_and_tells_what_could_go(photos, capsys):
+def test_dedupe_changes_nothing_and_prints_what_could_be_removed(photos, capsys):
     before = contents(photos)
 
     code = cli.main(["dedupe", "photos", "--json", "--chains"])
@@ -58,7 +58,7 @@ def test_dedupe_changes_nothing_and_tells_what_could_go(photos, capsys):
     assert summary["chains"] == {"2": 2, "3": 1}
 
 
-def test_the_summary_for_people_says_the_same(photos, capsys):
+def test_the_summary_for_people_has_the_same_numbers(photos, capsys):
     cli.main(["dedupe", "photos", "--chains"])
 
     lines = capsys.readouterr().out.splitlines()
@@ -227,7 +227,7 @@ def test_a_dry_run_verifies_and_changes_nothing(plan, photos, tmp_path, capsys):
     assert not (tmp_path / "plan.journal-1.jsonl").exists()
 
 
-def test_a_file_that_changed_since_is_skipped_and_told(plan, photos, capsys):
+def test_a_file_that_changed_is_skipped_and_named(plan, photos, capsys):
     changed = path_from_json(removals(plan)[0], "remove")
     with open(changed, "ab") as file:
         file.write(b"more")
@@ -311,7 +311,7 @@ def test_a_journal_that_announced_nothing_is_not_left(plan, tmp_path, photos, mo
     assert "undo" not in capsys.readouterr().err
 
 
-def test_what_is_deleted_is_not_said_to_come_back(plan, capsys):
+def test_deleted_files_are_not_said_to_be_restorable(plan, capsys):
     assert cli.main(["apply", "plan.jsonl", "--delete"]) == 0
 
     last = capsys.readouterr().err.splitlines()[-1]
@@ -341,7 +341,7 @@ def test_an_interrupted_run_names_its_journal(plan, photos, monkeypatch, capsys)
     assert contents(photos) == before
 
 
-def test_what_a_killed_run_left_aside_must_be_taken_back_first(plan, photos, capsys):
+def test_what_a_killed_run_set_aside_must_be_restored_first(plan, photos, capsys):
     cli.main(["apply", str(plan), "--move-to", "gone"])
     journal = plan.with_name("plan.journal-1.jsonl")
     lines = journal.read_text().splitlines(keepends=True)
@@ -360,7 +360,7 @@ def test_what_a_killed_run_left_aside_must_be_taken_back_first(plan, photos, cap
     assert cli.main(["apply", str(plan), "--move-to", "gone"]) == 0
 
 
-def test_the_command_that_takes_back_can_be_pasted(photos, tmp_path, capsys):
+def test_the_undo_command_can_be_pasted(photos, tmp_path, capsys):
     name = "my plan; it's new.jsonl"
     cli.main(["dedupe", "photos", "--plan", name])
 
@@ -372,7 +372,7 @@ def test_the_command_that_takes_back_can_be_pasted(photos, tmp_path, capsys):
     assert journal.exists()
 
 
-def test_links_are_said_to_replace_files(plan, capsys):
+def test_links_replace_files_in_the_summary(plan, capsys):
     assert cli.main(["apply", str(plan), "--hardlink"]) == 3
 
     out, err = capsys.readouterr()

@@ -183,7 +183,7 @@ def test_labels_are_escaped_on_a_terminal(odd_label, sets):
     assert b"\x1b[31m" not in compared + split
 
 
-def test_labels_that_are_no_unicode_lose_nothing_in_json(odd_label, sets, capsys):
+def test_labels_that_are_not_unicode_lose_nothing_in_json(odd_label, sets, capsys):
     cli.main(["compare", "train", "test", "--json"])
 
     leaks = list(map(json.loads, capsys.readouterr().out.splitlines()))
@@ -265,7 +265,7 @@ def test_errors_are_one_line(sets, capsys, args, words):
     ],
     ids=lambda command: command[0],
 )
-def test_a_set_that_was_cleaned_may_lose_its_files_with_a_word(sets, capsys, command):
+def test_a_cleaned_set_may_lose_its_files_with_allow_removals(sets, capsys, command):
     cli.main(command)
     for folder in ("cat", "dog"):
         shutil.rmtree(sets / "train" / folder)

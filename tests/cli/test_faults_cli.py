@@ -1,4 +1,4 @@
-"""Faults of the command line, cases 81 to 91: every end is one line and the right exit code.
+"""Faults of the command line: every end is one line and the right exit code.
 
 Commands run in this process through `main`; what is about streams, limits and terminals runs
 ``python -m imgdup`` as a shell would.
@@ -117,12 +117,12 @@ def fails(capsys, *args):
     return code, err
 
 
-# ---- 81: options out of range
+# ---- options out of range
 
 
 @pytest.mark.parametrize("value", ["-1", "65", "1.5", "abc", "", "1e3", "0x10"])
 @pytest.mark.parametrize("command", [["query", "photos/p0.jpg"], ["pairs", "--by", "search"]])
-def test_case_81_a_distance_that_cannot_be_is_refused_with_the_range(here, capsys, command, value):
+def test_an_impossible_distance_is_refused_with_the_range(here, capsys, command, value):
     code, err = fails(capsys, *command, f"--max-dist={value}")
 
     assert code == 2
@@ -150,7 +150,7 @@ def test_case_81_a_distance_that_cannot_be_is_refused_with_the_range(here, capsy
         (["\x1b[31m"], "No such command '\\x1b[31m'"),
     ],
 )
-def test_case_81_other_options_are_refused_with_what_they_may_be(here, capsys, args, words):
+def test_other_wrong_options_are_refused_with_what_they_may_be(here, capsys, args, words):
     code, err = fails(capsys, *args)
 
     assert code == 2
@@ -167,9 +167,7 @@ def test_case_81_other_options_are_refused_with_what_they_may_be(here, capsys, a
         (["--worker-memory", "99999999999T"], "worker_memory_bytes must be above 0 and at most"),
     ],
 )
-def test_case_81_options_that_cannot_be_together_or_at_all_make_no_index(
-    photos, capsys, args, words
-):
+def test_impossible_options_make_no_index(photos, capsys, args, words):
     code, err = fails(capsys, "index", "photos", *args)
 
     assert code == 2
@@ -177,7 +175,7 @@ def test_case_81_options_that_cannot_be_together_or_at_all_make_no_index(
     assert not os.path.exists(".imgdup")
 
 
-# ---- 82: no index
+# ---- no index
 
 COMMANDS = [
     ["query", "photos/p0.jpg"],
@@ -192,7 +190,9 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_case_82_a_missing_index_is_not_made_and_the_remedy_told(here, tmp_path, capsys, command):
+def test_a_missing_index_is_not_made_and_the_error_names_the_remedy(
+    here, tmp_path, capsys, command
+):
     (tmp_path / "empty").mkdir()
 
     places = [str(tmp_path / name) for name in ("nowhere", "empty")]
@@ -208,7 +208,7 @@ def test_case_82_a_missing_index_is_not_made_and_the_remedy_told(here, tmp_path,
 @pytest.mark.parametrize(
     "command", [*COMMANDS, ["index", "photos"]], ids=lambda command: " ".join(command)
 )
-def test_case_82_a_file_is_no_index_folder(here, capsys, command, place):
+def test_a_file_is_no_index_folder(here, capsys, command, place):
     code, err = fails(capsys, *command, "--index", place)
 
     assert code == 1
@@ -227,7 +227,7 @@ def test_case_82_a_file_is_no_index_folder(here, capsys, command, place):
     ids=["current is garbage", "current is short", "text", "truncated", "no generation"],
 )
 @pytest.mark.parametrize("command", [["info"], ["index"], ["index", "photos"]], ids=" ".join)
-def test_case_82_what_is_not_an_index_is_named_with_the_remedy(
+def test_a_damaged_index_is_named_with_the_remedy(
     indexed, photos, tmp_path, capsys, command, damage, words
 ):
     shutil.copytree(indexed / ".imgdup", tmp_path / ".imgdup")
@@ -240,10 +240,10 @@ def test_case_82_what_is_not_an_index_is_named_with_the_remedy(
     assert "imgdup index again" in err
 
 
-# ---- 83: nothing there
+# ---- nothing there
 
 
-def test_case_83_an_empty_folder_is_done_with_a_note(photos, tmp_path, capsys):
+def test_an_empty_folder_is_done_with_a_note(photos, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "readme.txt").write_text("no image")
@@ -256,17 +256,17 @@ def test_case_83_an_empty_folder_is_done_with_a_note(photos, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["index", "query", "pairs", "dedupe"])
-def test_case_83_a_path_that_is_not_there_is_a_usage_error(here, capsys, command):
+def test_a_path_that_is_not_there_is_a_usage_error(here, capsys, command):
     code, err = fails(capsys, command, "nowhere")
 
     assert code == 2
     assert "'nowhere': no such file or folder" in err
 
 
-# ---- 84: a probe that cannot be read
+# ---- a probe that cannot be read
 
 
-def test_case_84_a_bad_probe_fails_with_the_words_of_indexing(photos, capsys):
+def test_a_bad_probe_fails_with_the_words_of_indexing(photos, capsys):
     (photos / "text.jpg").write_text("text")
     (photos / "cut.jpg").write_bytes((photos / "p0.jpg").read_bytes()[:2000])
     flipped = bytearray((photos / "small.png").read_bytes())
@@ -286,7 +286,7 @@ def test_case_84_a_bad_probe_fails_with_the_words_of_indexing(photos, capsys):
     assert {failure["reason"] for failure in failures} == {"not-an-image", "truncated", "damaged"}
 
 
-# ---- 85: output that no one takes
+# ---- output that no one takes
 
 OUTPUTS = [
     ["query", "photos", "-k", "4"],
@@ -302,7 +302,7 @@ OUTPUTS = [
 
 @posix
 @pytest.mark.parametrize("args", OUTPUTS, ids=" ".join)
-def test_case_85_a_closed_pipe_ends_quietly(here, args):
+def test_a_closed_pipe_ends_quietly(here, args):
     done = with_a_closed_pipe(*args)
 
     assert done.code == 0
@@ -311,7 +311,7 @@ def test_case_85_a_closed_pipe_ends_quietly(here, args):
 
 
 @posix
-def test_case_85_a_closed_pipe_leaves_the_exit_code_true(photos):
+def test_a_closed_pipe_leaves_the_exit_code_true(photos):
     (photos / "bad.jpg").write_text("text")
 
     done = with_a_closed_pipe("index", "photos", "--workers", "1")
@@ -321,13 +321,13 @@ def test_case_85_a_closed_pipe_leaves_the_exit_code_true(photos):
 
 
 @posix
-def test_case_85_help_into_a_closed_pipe_says_nothing():
+def test_help_into_a_closed_pipe_says_nothing():
     assert shell("imgdup -h | true").err == b""
 
 
 @needs_full
 @pytest.mark.parametrize("args", [*OUTPUTS, ["-h"], ["--version"]], ids=" ".join)
-def test_case_85_a_full_device_is_an_error(here, args):
+def test_a_full_device_is_an_error(here, args):
     done = with_a_full_device(*args)
 
     errors = [line for line in done.err.splitlines() if line.startswith(b"imgdup: ")]
@@ -336,7 +336,7 @@ def test_case_85_a_full_device_is_an_error(here, args):
 
 
 @needs_full
-def test_case_85_the_process_ends_as_quietly(here):
+def test_the_process_ends_as_quietly(here):
     closed = shell("imgdup query photos photos photos photos -k 4 | head -1")
     full = shell("imgdup query photos >/dev/full")
 
@@ -346,7 +346,7 @@ def test_case_85_the_process_ends_as_quietly(here):
 
 
 @needs_full
-def test_case_85_messages_that_cannot_be_written_change_no_exit_code(here, capsys):
+def test_messages_that_cannot_be_written_change_no_exit_code(here, capsys):
     with open("/dev/full", "wb") as full, stream("stderr", full.fileno()):
         codes = [cli.main(args) for args in (["query", "nowhere"], ["check"], ["nonsense"])]
 
@@ -355,7 +355,7 @@ def test_case_85_messages_that_cannot_be_written_change_no_exit_code(here, capsy
 
 @posix
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
-def test_case_85_closed_streams_stop_nothing_and_no_file_takes_their_place(photos, closed):
+def test_closed_streams_stop_nothing_and_no_file_takes_their_place(photos, closed):
     (photos / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))  # libpng complains
 
     done = shell(f"imgdup index photos --workers 1 {closed}")
@@ -367,7 +367,7 @@ def test_case_85_closed_streams_stop_nothing_and_no_file_takes_their_place(photo
 
 
 @posix
-def test_case_85_an_output_file_never_takes_the_place_of_a_device_or_pipe(here, capsys, tmp_path):
+def test_an_output_file_never_takes_the_place_of_a_device_or_pipe(here, capsys, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     pipe = str(tmp_path / "pipe")
 
@@ -382,7 +382,7 @@ def test_case_85_an_output_file_never_takes_the_place_of_a_device_or_pipe(here, 
 
 
 @posix
-def test_case_85_a_terminal_that_goes_away_stops_nothing(photos):
+def test_a_terminal_that_goes_away_stops_nothing(photos):
     ours, theirs = terminal(80)
     command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *IMGDUP, "index", "photos"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs)
@@ -395,7 +395,7 @@ def test_case_85_a_terminal_that_goes_away_stops_nothing(photos):
     assert out.startswith(b"4 seen: 4 hashed")
 
 
-# ---- 86: terminals of all kinds
+# ---- terminals of all kinds
 
 ESCAPE = b"\x1b"
 
@@ -416,7 +416,7 @@ def term(monkeypatch):
 
 
 @posix
-def test_case_86_without_a_terminal_there_are_plain_lines(photos):
+def test_without_a_terminal_there_are_plain_lines(photos):
     done = in_process("index", "photos", "--workers", "1")
 
     assert done.code == 0
@@ -425,7 +425,7 @@ def test_case_86_without_a_terminal_there_are_plain_lines(photos):
 
 
 @posix
-def test_case_86_a_dumb_terminal_gets_no_control_codes(photos, term):
+def test_a_dumb_terminal_gets_no_control_codes(photos, term):
     term("TERM", "dumb")
 
     code, written = on_a_terminal("pairs", "photos")  # indexes them, too
@@ -436,7 +436,7 @@ def test_case_86_a_dumb_terminal_gets_no_control_codes(photos, term):
 
 
 @posix
-def test_case_86_no_colour_is_used_with_or_without_no_color(photos, term):
+def test_no_colour_is_used_with_or_without_no_color(photos, term):
     code, written = on_a_terminal("index", "photos", "--workers", "1")
     term("NO_COLOR", "1")
     again, rewritten = on_a_terminal("query", "photos")
@@ -447,7 +447,7 @@ def test_case_86_no_colour_is_used_with_or_without_no_color(photos, term):
 
 
 @posix
-def test_case_86_on_twenty_columns_nothing_is_cut_and_no_line_is_longer(here, term):
+def test_on_twenty_columns_nothing_is_cut_and_no_line_is_longer(here, term):
     code, written = on_a_terminal("query", "photos/p0.jpg", "--max-dist", "10", columns=20)
 
     lines = written.decode().split("\n")
@@ -461,7 +461,7 @@ def test_case_86_on_twenty_columns_nothing_is_cut_and_no_line_is_longer(here, te
 @pytest.mark.parametrize(
     "command", [["pairs"], ["compare", "photos", "copy"]], ids=["pairs", "compare"]
 )
-def test_case_86_pairs_and_leaks_are_folded_to_forty_columns(photos, term, command):
+def test_pairs_and_leaks_are_folded_to_forty_columns(photos, term, command):
     shutil.copytree(photos, photos.with_name("copy"))
     for folder in ("photos", "copy"):
         in_process("index", folder, "--workers", "1", "--quiet")
@@ -477,7 +477,7 @@ def test_case_86_pairs_and_leaks_are_folded_to_forty_columns(photos, term, comma
 
 @posix
 @pytest.mark.parametrize("columns", [1, 20])
-def test_case_86_progress_fits_into_the_columns(here, term, columns):
+def test_progress_fits_into_the_columns(here, term, columns):
     code, written = on_a_terminal("index", columns=columns)
 
     shown = re.split(rb"[\r\n]|\x1b\[[0-9;?]*[A-Za-z]", written.partition(b"4 seen")[0])
@@ -487,7 +487,7 @@ def test_case_86_progress_fits_into_the_columns(here, term, columns):
 
 
 @posix
-def test_case_86_a_terminal_of_no_size_is_taken_for_80_columns(here, term):
+def test_a_terminal_of_no_size_gets_80_columns(here, term):
     code, written = on_a_terminal("query", "photos/p0.jpg", columns=0)
 
     assert code == 0
@@ -496,7 +496,7 @@ def test_case_86_a_terminal_of_no_size_is_taken_for_80_columns(here, term):
 
 @posix
 @pytest.mark.parametrize("args", [["query", "photos", "-k", "2"], ["info"], ["check"], ["pairs"]])
-def test_case_86_in_ascii_all_is_written_and_escaped(odd, monkeypatch, term, args):
+def test_in_ascii_everything_is_printed_and_escaped(odd, monkeypatch, term, args):
     monkeypatch.chdir(odd)
     term("PYTHONIOENCODING", "ascii")
 
@@ -507,7 +507,7 @@ def test_case_86_in_ascii_all_is_written_and_escaped(odd, monkeypatch, term, arg
 
 
 @posix
-def test_case_86_in_ascii_failures_are_named_and_escaped(photos):
+def test_in_ascii_failures_are_named_and_escaped(photos):
     for name in ODD_NAMES:
         with open(os.path.join(os.fsencode(photos), name), "wb") as file:
             file.write(b"text")
@@ -521,14 +521,14 @@ def test_case_86_in_ascii_failures_are_named_and_escaped(photos):
     assert named == sorted(os.path.join(folder, name) for name in ODD_NAMES)[:10]
 
 
-def test_case_86_a_name_in_an_error_cannot_command_the_terminal(here, capsys):
+def test_a_name_in_an_error_cannot_command_the_terminal(here, capsys):
     code, err = fails(capsys, "query", "\x1b]0;title\x07\u202e\n.jpg")
 
     assert code == 2
     assert err.replace("\n", "").isprintable()
 
 
-def test_case_86_the_bar_is_not_drawn_on_a_dumb_terminal(monkeypatch):
+def test_the_bar_is_not_drawn_on_a_dumb_terminal(monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
 
     shown = {}
@@ -539,7 +539,7 @@ def test_case_86_the_bar_is_not_drawn_on_a_dumb_terminal(monkeypatch):
     assert shown == {"dumb": False, "xterm": True}
 
 
-# ---- 87: JSON
+# ---- JSON
 
 
 def json_records(out):
@@ -564,7 +564,7 @@ def json_records(out):
     ],
     ids=["query", "pairs"],
 )
-def test_case_87_odd_names_come_back_from_json(odd, capsysbinary, monkeypatch, args, keys):
+def test_odd_names_come_back_from_json(odd, capsysbinary, monkeypatch, args, keys):
     monkeypatch.chdir(odd)
 
     code = cli.main(args)
@@ -577,7 +577,7 @@ def test_case_87_odd_names_come_back_from_json(odd, capsysbinary, monkeypatch, a
 
 
 @posix
-def test_case_87_failures_come_back_from_json(photos, capsysbinary):
+def test_failures_come_back_from_json(photos, capsysbinary):
     for name in ODD_NAMES:
         with open(os.path.join(os.fsencode(photos), name), "wb") as file:
             file.write(b"text")
@@ -595,7 +595,7 @@ def test_case_87_failures_come_back_from_json(photos, capsysbinary):
 
 
 @posix
-def test_case_87_an_odd_root_comes_back_from_json(tmp_path, capsysbinary, monkeypatch):
+def test_an_odd_root_comes_back_from_json(tmp_path, capsysbinary, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = os.path.join(os.fsencode(os.path.realpath(tmp_path)), b"\xffroot\n")
     os.mkdir(root)
@@ -614,7 +614,7 @@ def test_case_87_an_odd_root_comes_back_from_json(tmp_path, capsysbinary, monkey
 
 
 @posix
-def test_case_87_a_plan_of_odd_names_is_proved(odd, capsysbinary, monkeypatch, tmp_path):
+def test_a_plan_of_odd_names_is_verified(odd, capsysbinary, monkeypatch, tmp_path):
     monkeypatch.chdir(odd)
     plan = str(tmp_path / "plan.jsonl")
 
@@ -629,7 +629,7 @@ def test_case_87_a_plan_of_odd_names_is_proved(odd, capsysbinary, monkeypatch, t
 
 
 @posix
-def test_case_87_odd_names_come_back_from_lines_and_nul_and_go_in_again(odd, tmp_path, monkeypatch):
+def test_odd_names_come_back_from_lines_and_nul_and_go_in_again(odd, tmp_path, monkeypatch):
     monkeypatch.chdir(odd)
 
     lines = in_process("query", "photos/-leading dash.jpg", "--max-dist", "0").out
@@ -648,7 +648,7 @@ def paths_of(place):
     return [index.path(row) for row in range(len(index))]
 
 
-# ---- 88: lists on standard input
+# ---- lists on standard input
 
 
 def listed(monkeypatch, data):
@@ -666,7 +666,7 @@ def listed(monkeypatch, data):
     ],
     ids=["blank lines and duplicates", "CRLF", "other ways to say it", "NULs"],
 )
-def test_case_88_each_listed_file_counts_once(photos, monkeypatch, capsys, data, options):
+def test_each_listed_file_counts_once(photos, monkeypatch, capsys, data, options):
     listed(monkeypatch, data)
 
     code = cli.main(["index", "-", "--workers", "1", "--json", *options])
@@ -677,7 +677,7 @@ def test_case_88_each_listed_file_counts_once(photos, monkeypatch, capsys, data,
     assert paths_of(".imgdup") == [folder + b"/p0.jpg", folder + b"/p1.jpg"]
 
 
-def test_case_88_a_list_of_probes_is_read_alike(here, monkeypatch, capsysbinary):
+def test_a_list_of_probes_is_read_alike(here, monkeypatch, capsysbinary):
     listed(monkeypatch, b"photos/p0.jpg\r\n\nphotos/p1.jpg")
 
     code = cli.main(["query", "-", "-k", "1", "--json"])
@@ -688,9 +688,7 @@ def test_case_88_a_list_of_probes_is_read_alike(here, monkeypatch, capsysbinary)
 
 
 @pytest.mark.parametrize("command", ["index", "query"])
-def test_case_88_a_list_separated_by_nul_without_saying_so_is_told(
-    here, monkeypatch, capsys, command
-):
+def test_a_list_separated_by_nul_needs_the_option_null(here, monkeypatch, capsys, command):
     listed(monkeypatch, b"photos/p0.jpg\0photos/p1.jpg\0")
 
     code, err = fails(capsys, command, "-")
@@ -701,7 +699,7 @@ def test_case_88_a_list_separated_by_nul_without_saying_so_is_told(
 
 @pytest.mark.parametrize("command", ["index", "query"])
 @pytest.mark.parametrize("data", [b"", b"\n\r\n\n"])
-def test_case_88_an_empty_list_is_done_with_a_note(here, monkeypatch, capsys, command, data):
+def test_an_empty_list_is_done_with_a_note(here, monkeypatch, capsys, command, data):
     listed(monkeypatch, data)
 
     code = cli.main([command, "-"])
@@ -710,7 +708,7 @@ def test_case_88_an_empty_list_is_done_with_a_note(here, monkeypatch, capsys, co
     assert "the list on stdin is empty" in capsys.readouterr().err
 
 
-# ---- 89: the same folder by several names
+# ---- the same folder by several names
 
 
 @pytest.mark.parametrize(
@@ -722,7 +720,7 @@ def test_case_88_an_empty_list_is_done_with_a_note(here, monkeypatch, capsys, co
     ],
     ids=" ".join,
 )
-def test_case_89_each_file_counts_once(photos, capsys, names):
+def test_each_file_counts_once(photos, capsys, names):
     (photos / "sub").mkdir()
     (photos / "p2.jpg").rename(photos / "sub" / "p2.jpg")
 
@@ -737,7 +735,7 @@ def test_case_89_each_file_counts_once(photos, capsys, names):
 
 
 @posix
-def test_case_89_a_link_to_a_folder_is_that_folder(photos, tmp_path, capsys):
+def test_a_link_to_a_folder_is_that_folder(photos, tmp_path, capsys):
     (tmp_path / "link").symlink_to("photos")
 
     cli.main(["index", "photos", "link", "--workers", "1", "--json"])
@@ -746,7 +744,7 @@ def test_case_89_a_link_to_a_folder_is_that_folder(photos, tmp_path, capsys):
     assert len(ImageIndex.open(".imgdup").roots) == 1
 
 
-def test_case_89_the_index_in_the_folder_is_not_indexed(photos, monkeypatch, capsys):
+def test_the_index_in_the_folder_is_not_indexed(photos, monkeypatch, capsys):
     monkeypatch.chdir(photos)
     cli.main(["index", ".", "--hidden", "--quiet", "--workers", "1"])
     (photos / ".imgdup" / "trap.jpg").write_bytes((photos / "p0.jpg").read_bytes())
@@ -756,11 +754,11 @@ def test_case_89_the_index_in_the_folder_is_not_indexed(photos, monkeypatch, cap
     assert json.loads(capsys.readouterr().out)["seen"] == 4
 
 
-# ---- 90: a process at its limits
+# ---- a process at its limits
 
 
 @posix
-def test_case_90_few_open_files_are_enough(photos):
+def test_few_open_files_are_enough(photos):
     done = shell("ulimit -n 64; imgdup index photos --workers 2")
 
     assert done.code == 0
@@ -768,7 +766,7 @@ def test_case_90_few_open_files_are_enough(photos):
 
 
 @linux
-def test_case_90_too_few_open_files_are_told_with_the_remedy(photos):
+def test_too_few_open_files_are_an_error_with_the_remedy(photos):
     done = shell("ulimit -n 8; imgdup index photos --workers 2 --index other")
 
     *_, error = done.err.splitlines()
@@ -779,7 +777,7 @@ def test_case_90_too_few_open_files_are_told_with_the_remedy(photos):
 
 @linux
 @pytest.mark.parametrize("kilobytes", [60_000, 150_000, 320_000])
-def test_case_90_with_too_little_memory_nothing_is_written_and_no_file_blamed(photos, kilobytes):
+def test_with_too_little_memory_nothing_is_written_and_no_file_is_blamed(photos, kilobytes):
     done = shell(f"ulimit -v {kilobytes}; imgdup index photos --workers 1")
 
     assert done.code == 1
@@ -788,7 +786,7 @@ def test_case_90_with_too_little_memory_nothing_is_written_and_no_file_blamed(ph
 
 
 @linux
-def test_case_90_a_query_with_too_little_memory_says_so(here):
+def test_a_query_with_too_little_memory_says_so(here):
     done = shell("ulimit -v 250000; imgdup query photos/p0.jpg")
 
     assert done.code == 1
@@ -797,7 +795,7 @@ def test_case_90_a_query_with_too_little_memory_says_so(here):
 
 
 @linux
-def test_case_90_a_worker_that_can_decode_nothing_is_told_and_no_file_blamed(photos):
+def test_a_worker_without_memory_is_an_error_and_no_file_is_blamed(photos):
     done = run("index", "photos", "--workers", "1", "--worker-memory", "10M")
 
     assert done.code == 1
@@ -805,10 +803,10 @@ def test_case_90_a_worker_that_can_decode_nothing_is_told_and_no_file_blamed(pho
     assert done.err.count(b"\n") == 1
 
 
-# ---- 91: what needs no decoder waits for none
+# ---- what needs no decoder waits for none
 
 
-def test_case_91_help_and_usage_need_neither_numpy_nor_decoders(here):
+def test_help_and_usage_need_neither_numpy_nor_decoders(here):
     commands = [
         ["-h"],
         ["--version"],
@@ -822,7 +820,7 @@ def test_case_91_help_and_usage_need_neither_numpy_nor_decoders(here):
     assert imported(commands, "numpy cv2 PIL rich multiprocessing") == {}
 
 
-def test_case_91_other_errors_and_updates_of_nothing_need_no_decoder(here):
+def test_other_errors_and_unchanged_updates_need_no_decoder(here):
     commands = [
         ["index", "nowhere"],
         ["index", "--index", "nowhere"],

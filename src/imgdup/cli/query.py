@@ -26,7 +26,7 @@ from imgdup.system.paths import absolute, check_exists
 
 if TYPE_CHECKING:
     from imgdup.api import ImageIndex
-    from imgdup.build.sources import Tally, files_named_by
+    from imgdup.build.sources import Tally
     from imgdup.query.matches import FileMatches
 
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
@@ -76,7 +76,7 @@ def query(
     """
     from imgdup.api import ImageIndex
     from imgdup.build.roots import IF_MOVED
-    from imgdup.build.sources import Tally
+    from imgdup.build.sources import Tally, files_named_by
     from imgdup.query.matches import QueryOptions, query_files
 
     index = ImageIndex.open(find_index(index_folder))

@@ -15,6 +15,7 @@ from imgdup.dedupe.compare import ImageSet, compare
 from imgdup.dedupe.plan import write_plan
 from imgdup.dedupe.split import split
 from imgdup.index.columns import images
+from imgdup.index.folder import prepare
 from imgdup.output.cleaning import save_groups, save_lists, save_split
 from imgdup.output.export import export
 from imgdup.output.gallery import save_duplicates, save_leaks
@@ -107,7 +108,7 @@ def test_one_private_picture_makes_private_what_shows_it_and_nothing_else(pictur
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(0o600, 0o600), (0o644, 0o644)])
-def test_an_export_is_as_private_as_the_pictures(pictures, tmp_path, mode, expected):
+def test_an_index_and_its_export_are_as_private_as_the_pictures(pictures, tmp_path, mode, expected):
     (pictures / "b" / "2.jpg").chmod(mode)
     settings = Settings(workers=1, engine=inline)
     index = ImageIndex.build(pictures, path=tmp_path / "index", settings=settings)
@@ -115,6 +116,7 @@ def test_an_export_is_as_private_as_the_pictures(pictures, tmp_path, mode, expec
     export(index, "csv", tmp_path / "files.csv")
 
     assert mode_of(tmp_path / "files.csv") == expected
+    assert mode_of(tmp_path / "index" / "index.1") == expected
 
 
 @pytest.mark.parametrize(
@@ -171,3 +173,9 @@ def test_a_list_of_failures_is_as_private_as_the_files(pictures, tmp_path):
     assert code == 3
     assert b"2.jpg" in (tmp_path / "e").read_bytes()
     assert mode_of(tmp_path / "e") == 0o600
+
+
+def test_what_an_interrupted_run_leaves_is_private(tmp_path):
+    prepare(tmp_path / "index")
+
+    assert mode_of(tmp_path / "index" / "parts") == 0o700

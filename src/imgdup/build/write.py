@@ -24,6 +24,7 @@ from imgdup.index.paths import stored_root
 from imgdup.search.bands import choose_layout, typical_distance
 from imgdup.search.equal import group_equal
 from imgdup.search.vptree import VPTree
+from imgdup.system.atomic import common_mode
 from imgdup.system.paths import absolute
 
 Array = npt.NDArray[Any]
@@ -92,7 +93,10 @@ class Facts:
 
 
 def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions]) -> None:
-    """Write the next generation; its bytes depend on nothing but the listing and the facts."""
+    """Write the next generation; its bytes depend on nothing but the listing and the facts.
+
+    Nobody can read it who cannot read all files that it knows.
+    """
     listing, status = facts.listing, facts.gather("status")
     paths = listing.paths
     arrays: dict[str, Array | store.Column] = {
@@ -117,7 +121,7 @@ def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions
         "band_skew_thousandths": round(1000 * skew),
         "roots": [_root(stored_root(root, place), options) for root, options in roots.items()],
     }
-    store.save(file, head, arrays)
+    store.save(file, head, arrays, mode=common_mode(paths))
 
 
 def _late(facts: Facts, field: str) -> Iterator[Array]:

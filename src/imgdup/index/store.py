@@ -17,7 +17,7 @@ import numpy.typing as npt
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.index import layout, plain
 from imgdup.index.layout import MAX_ARRAYS, Front, Span, padded
-from imgdup.system.atomic import open_regular, replacing
+from imgdup.system.atomic import PUBLIC, open_regular, replacing
 
 FORMAT_VERSION = layout.FORMAT_VERSION
 MAX_DIMENSIONS = 4
@@ -56,6 +56,7 @@ def save(
     arrays: Mapping[str, Array | Column],
     *,
     sync: bool = True,
+    mode: int = PUBLIC,
 ) -> None:
     """Write a dict and its arrays to one file, whole or not at all.
 
@@ -72,6 +73,8 @@ def save(
         At most 256, of one to four dimensions, of the types ``DTYPES`` in any byte order.
     sync : bool
         Whether to wait until the disk has it.
+    mode : int
+        Permissions of the file; the umask applies.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def save(
     pickled = plain.dumps({"head": head, "arrays": _descriptions(columns)})
     data_start = padded(layout.front_bytes(len(columns), len(pickled)))
     total = data_start + sum(padded(_n_bytes(column)) for column in columns.values())
-    with replacing(path, needed_bytes=total, sync=sync) as file:
+    with replacing(path, needed_bytes=total, sync=sync, mode=mode) as file:
         file.seek(data_start)
         spans = [_write_column(file, name, column) for name, column in columns.items()]
         file.seek(0)

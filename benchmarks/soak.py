@@ -2,10 +2,10 @@
 
     python benchmarks/soak.py [--images 50000] [--ends 30] [--seed 1] [--scratch FOLDER]
 
-A collection is indexed while an adversary kills workers and the program itself, interrupts it,
-lets it run out of disk, damages parts, and changes, removes and adds pictures. After each end the
-same command is given again, until the adversary has ended it `--ends` times and then lets it
-finish. The generation must be the same, byte for byte, as that of an index built in one go.
+A collection is indexed while workers and the program itself are killed, it is interrupted, the disk
+is full, parts are damaged, and pictures are changed, removed and added. After each end the same
+command is run again, until it was ended `--ends` times; the last run is left alone. The generation
+must be the same, byte for byte, as that of an index built without disturbance.
 
 Needs a Unix system. Exit code 1 if anything was not as promised.
 """
@@ -41,7 +41,7 @@ BAD = {  # one file in so many is of this kind, and what it holds
     401: lambda data: b"<html></html>",
 }
 ODD_NAME = "p\udcff\n%d.jpg"  # not UTF-8, and two lines
-PAUSE_S = (0.3, 1.5)  # between two misdeeds
+PAUSE_S = (0.3, 1.5)  # between two faults
 QUOTA_BLOCKS = (8, 64, 512)  # of 512 bytes a file: too small for a part, a generation, neither
 CHANGED = 50  # one picture in so many, after each run that was done
 ORPHANS_S = 3.0
@@ -51,12 +51,12 @@ ENDED = (-signal.SIGKILL, 130, -signal.SIGINT, 143, -signal.SIGTERM, 1)
 
 
 class Trial(NamedTuple):
-    """A collection, its index, and the adversary: a source of chance and a list of misdeeds."""
+    """A collection, its index, random numbers, and how often each fault was caused."""
 
     pictures: Path
     index: Path
     rng: random.Random
-    misdeeds: Counter[str]
+    faults: Counter[str]
 
 
 def paint(folder: Path, n_pictures: int) -> None:
@@ -140,14 +140,14 @@ ENDS: dict[Callable[[Trial, subprocess.Popen[str]], None], int] = {
     interrupt: 1,
     terminate: 1,
 }
-MISDEEDS = ENDS | {kill_worker: 8, damage_part: 4, change_pictures: 2}
+FAULTS = ENDS | {kill_worker: 8, damage_part: 4, change_pictures: 2}
 
 
 def run(trial: Trial, *, disturbed: bool) -> int:
-    """Give the command once; its exit code."""
+    """Run the command once; its exit code."""
     prefix = []
     if disturbed and trial.rng.random() < 0.2:
-        trial.misdeeds["disk quota"] += 1
+        trial.faults["disk quota"] += 1
         blocks = trial.rng.choice(QUOTA_BLOCKS)
         prefix = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh"]
     process = subprocess.Popen(
@@ -166,7 +166,7 @@ def run(trial: Trial, *, disturbed: bool) -> int:
 
 
 def disturb(trial: Trial, process: subprocess.Popen[str]) -> list[int]:
-    """Commit misdeeds until the program has ended; the workers that it had last."""
+    """Cause faults until the program has ended; the workers that it had last."""
     workers: list[int] = []
     while True:
         try:
@@ -174,15 +174,15 @@ def disturb(trial: Trial, process: subprocess.Popen[str]) -> list[int]:
             return workers
         except subprocess.TimeoutExpired:
             workers = workers_of(process) or workers
-        [misdeed] = trial.rng.choices(list(MISDEEDS), list(MISDEEDS.values()))
-        trial.misdeeds[misdeed.__name__.replace("_", " ")] += 1
-        misdeed(trial, process)
+        [fault] = trial.rng.choices(list(FAULTS), list(FAULTS.values()))
+        trial.faults[fault.__name__.replace("_", " ")] += 1
+        fault(trial, process)
 
 
 def check_end(
     trial: Trial, process: subprocess.Popen[str], workers: list[int], output: str, errors: str
 ) -> None:
-    """Hold an end against the promises; leave with what is wrong."""
+    """Check how a run ended; exit with what is wrong."""
     wrong = []
     if process.returncode not in (*DONE, *ENDED):
         wrong.append(f"exit code {process.returncode}")
@@ -194,7 +194,7 @@ def check_end(
         info = [sys.executable, "-m", "imgdup", "check", "--index", str(trial.index)]
         checked = subprocess.run(info, capture_output=True, text=True)
         if checked.returncode != 0:
-            wrong.append(f"the index is not sound: {checked.stderr}{checked.stdout}")
+            wrong.append(f"the index is damaged: {checked.stderr}{checked.stdout}")
     if wrong:
         sys.exit(f"{trial.index}: {', '.join(wrong)}\n{output}{errors}")
 
@@ -209,21 +209,21 @@ def all_gone(pids: list[int]) -> bool:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process lives; one that only waits to be buried does not."""
+    """Whether a process runs; one that has ended and waits for its parent does not."""
     shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
     return shown.returncode == 0 and not shown.stdout.startswith("Z")
 
 
 def disturb_until_done(trial: Trial, n_ends: int, n_changes: int) -> int:
-    """Run until the program has been ended so often, then once in peace; how many runs it took.
+    """Run until the program was ended so often, then once undisturbed; how many runs it took.
 
-    Whenever it has got to its end, so many pictures are changed.
+    Whenever a run is done, so many pictures are changed.
     """
     n_ended = 0
     for n_runs in itertools.count(1):
         code = run(trial, disturbed=n_ended < n_ends)
         n_ended += code not in DONE
-        trial.misdeeds[f"exit code {code}"] += 1
+        trial.faults[f"exit code {code}"] += 1
         if n_ended >= n_ends and code in DONE:
             return n_runs
         if code in DONE:
@@ -240,25 +240,25 @@ def generation(index: Path) -> bytes:
 
 
 def soak(scratch: Path, n_images: int, n_ends: int, seed: int) -> None:
-    """Do it all and print what happened, as Markdown."""
+    """Run everything and print what happened, as Markdown."""
     trial = Trial(scratch / "pictures", scratch / "tried", random.Random(seed), Counter())
     paint(trial.pictures, n_images)
     started = time.perf_counter()
     n_runs = disturb_until_done(trial, n_ends, n_images // CHANGED)
     tried_s = time.perf_counter() - started
-    peaceful = trial._replace(index=scratch / "peaceful")
+    undisturbed = trial._replace(index=scratch / "undisturbed")
     started = time.perf_counter()
-    run(peaceful, disturbed=False)
-    peaceful_s = time.perf_counter() - started
-    same = generation(trial.index) == generation(peaceful.index)
+    run(undisturbed, disturbed=False)
+    undisturbed_s = time.perf_counter() - started
+    same = generation(trial.index) == generation(undisturbed.index)
     print(measure.surroundings())
-    rows = [(name, f"{count:,}") for name, count in sorted(trial.misdeeds.items())]
+    rows = [(name, f"{count:,}") for name, count in sorted(trial.faults.items())]
     rows += [
         ("runs", f"{n_runs:,}"),
         ("seconds", f"{tried_s:,.0f}"),
-        ("seconds of one run in peace", f"{peaceful_s:,.0f}"),
+        ("seconds of one undisturbed run", f"{undisturbed_s:,.0f}"),
         ("bytes of the generation", f"{len(generation(trial.index)):,}"),
-        ("same bytes as in peace", "yes" if same else "**no**"),
+        ("same bytes as undisturbed", "yes" if same else "**no**"),
     ]
     print(measure.table((f"{n_images:,} pictures", "times"), rows))
     if not same:

@@ -83,9 +83,7 @@ def test_a_step_that_was_added_to_a_true_journal_reaches_no_other_folder(
     change_line(moved, 1, **{place: str(known)})
     before = tree(tmp_path)
 
-    with pytest.raises(
-        PlanError, match=r"known\.txt', which lies neither in an indexed folder nor"
-    ):
+    with pytest.raises(PlanError, match=r"known\.txt', which is neither in an indexed folder nor"):
         scene.undo(moved)
 
     assert tree(tmp_path) == before

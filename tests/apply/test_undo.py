@@ -243,6 +243,28 @@ def other_device(tmp_path):
     shutil.rmtree(place)
 
 
+def test_a_file_that_is_swapped_while_it_is_moved_back_goes_back(moved, monkeypatch):
+    """Somebody may write into the target, and puts another file there after the check."""
+    scene, journal = moved
+    (step, _) = read_journal(journal).steps
+    put_in_place = restore._put_in_place
+
+    def swapped(step, source):
+        monkeypatch.setattr(restore, "_put_in_place", put_in_place)
+        os.unlink(source)
+        Path(os.fsdecode(source)).write_bytes(b"theirs")
+        put_in_place(step, source)
+
+    monkeypatch.setattr(restore, "_put_in_place", swapped)
+
+    result = scene.undo(journal)
+
+    assert [skip.reason for skip in result.skipped] == ["changed"]
+    assert COPY not in scene.tree()
+    with open(step.to, "rb") as file:
+        assert file.read() == b"theirs"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("action", ["move", "hardlink", "symlink"])
 def test_undo_killed_at_every_line_is_finished_by_the_next(
@@ -264,13 +286,13 @@ def test_undo_killed_at_every_line_is_finished_by_the_next(
         write_scene(scene.root)
         scene.apply(action, target, plan=plan)
 
-    n_deaths = kill_at_every_line(
+    n_lines = kill_at_every_line(
         lambda: scene.undo(journal),
         after,
         [undoing, restore, actions, copying, journals, sys.modules[__name__]],
     )
 
-    assert n_deaths > 30
+    assert n_lines > 30
 
 
 def _slowly(source, target):

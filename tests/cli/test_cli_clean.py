@@ -248,7 +248,7 @@ def test_a_file_that_changed_is_skipped_and_named(plan, photos, capsys):
         (["apply", "plan.jsonl", "--trash", "--move-to", "x"], "give exactly one of"),
         (["apply", "plan.jsonl", "--hardlink", "--delete"], "give exactly one of"),
         (["apply", "plan.jsonl", "--trash", "--delete", "--symlink"], "give exactly one of"),
-        (["apply", "plan.jsonl", "--move-to", "photos/in"], "lies in the indexed folder"),
+        (["apply", "plan.jsonl", "--move-to", "photos/in"], "is in the indexed folder"),
         (["dedupe", "--keep", "prettiest"], "largest"),
         (["dedupe", "--max-dist", "300"], "--max-dist 300: expected 0 to 256"),
         (["dedupe", "--by", "search", "--max-dist", "65"], "--max-dist 65: expected 0 to 64"),

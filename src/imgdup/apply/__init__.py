@@ -84,8 +84,8 @@ def make_options(
     Raises
     ------
     UsageError
-        If the target or the place of any file in it lies in a root of the index, where it would
-        be found again, or in the index folder; if the target is no folder; if the trash needs a
+        If the target, or the place of any file in it, is in the index folder or in a root of the
+        index, where it would be found again; if the target is not a folder; if the trash needs a
         package.
     """
     if action not in ACTIONS:
@@ -161,7 +161,7 @@ def apply_plan(
 
 
 def journal_header(plan: Plan, options: ApplyOptions) -> Header:
-    """Say which run is about to be, and where it may change files: what undo goes by."""
+    """Describe a run: what it is about to do, and in which folders and files undo may work."""
     header = plan.header
     roots = [root for root in header.roots if root]
     named = {facts.path for removal in plan.removals for facts in (removal.remove, removal.keep)}
@@ -228,6 +228,6 @@ def _step(run: _Run, number: int, removal: Removal) -> Step:
         to = free_name(destination(run.plan.header.roots, path, run.options.target))
     try:
         rights = Rights.of(os.lstat(path))
-    except OSError:  # the check that follows says why
+    except OSError:  # the check that follows gives the reason
         rights = None
     return Step(run.header.token, number, removal.remove, removal.keep.path, to, rights)

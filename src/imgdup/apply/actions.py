@@ -39,7 +39,7 @@ def delete(step: Step, keep: FileFacts, recheck: Recheck) -> None:
 def move_away(step: Step, keep: FileFacts, recheck: Recheck) -> None:
     """Move the file to ``step.to``; to another device it is copied before it goes."""
     if step.to is None:
-        raise ValueError("a step that moves a file must say where to")
+        raise ValueError("a step that moves a file needs a target")
     make_folder(os.path.dirname(step.to))
     with contextlib.ExitStack() as copying:
         copy = None
@@ -203,7 +203,7 @@ def _restore_replaced(step: Step) -> None:
 
 
 def is_link_to_keeper(step: Step) -> bool:
-    """Tell whether the file's name is now a link to the file that stays."""
+    """Return whether the file's name is now a link to the file that stays."""
     status = os.lstat(step.remove.path)
     if stat.S_ISLNK(status.st_mode):
         return os.readlink(step.remove.path) == step.keep
@@ -243,7 +243,7 @@ def move(source: bytes, target: bytes) -> None:
 
 
 def are_names_of_one_file(source: bytes, target: bytes) -> bool:
-    """Tell whether both names are there and belong to one file."""
+    """Return whether both names are there and belong to one file."""
     try:
         return os.path.samestat(os.lstat(source), os.lstat(target))
     except FileNotFoundError:

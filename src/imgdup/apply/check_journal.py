@@ -1,9 +1,9 @@
 """A journal and an index -> certainty that a run on this index wrote it, or why not to undo it.
 
-Undoing moves files to wherever a journal says, so a journal that somebody made up must not be
-undone. Each run of apply therefore notes in the index folder which first line its journal has; that
-line names the folders in which the run may have changed files. A journal without such a note, as
-of an older imgdup, must fit the plan beside it, and the plan must fit an index that the user named.
+undo moves files to the places that a journal names, so a journal that somebody made up must be
+refused. Each run of apply therefore notes in the index folder which first line its journal has;
+that line names the folders in which the run may have changed files. A journal without such a note,
+as of an older imgdup, must fit the plan beside it, and the plan an index that the user named.
 """
 
 import contextlib
@@ -99,7 +99,7 @@ def check_journal(
 def _check_places(
     journal: Path, header: Header, roots: tuple[bytes, ...], steps: list[Step]
 ) -> None:
-    """Raise unless every path lies in a root, or in the target where a file was moved."""
+    """Raise unless every path is in a root, or in the target if a file was moved there."""
     places = dict.fromkeys(roots)  # in order, folders first; single files are found at once
     for step in steps:
         inside = [(path, _is_in(path, places)) for path in (step.remove.path, step.keep)]
@@ -107,13 +107,13 @@ def _check_places(
             inside.append((step.to, header.target is not None and is_below(step.to, header.target)))
         for path in (path for path, is_inside in inside if not is_inside):
             raise PlanError(
-                f"{journal} names {os.fsdecode(path)!r}, which lies neither in an indexed folder "
+                f"{journal} names {os.fsdecode(path)!r}, which is neither in an indexed folder "
                 "nor in the folder that the files were moved to; nothing was changed"
             )
 
 
 def _is_in(path: bytes, roots: Collection[bytes]) -> bool:
-    """Tell whether a path is one of some files and folders, or lies in one of them."""
+    """Return whether a path is one of some files and folders, or is below one of them."""
     return path in roots or any(root and is_below(path, root) for root in roots)
 
 
@@ -158,7 +158,7 @@ def _plan_beside(journal: Path, run: PastRun) -> Plan | None:
 
 
 def _carries_out(step: Step, removal: Removal, roots: tuple[bytes, ...]) -> bool:
-    """Tell whether a step does what a plan says, and keeps the path that a file has in its root."""
+    """Return whether a step is a removal of a plan, and keeps the path below the root."""
     remove = removal.remove
     if step.remove[1:] != remove[1:] or step.keep != removal.keep.path:
         return False

@@ -30,13 +30,13 @@ NO_ATTRIBUTES = tuple(
 
 
 class Copy(NamedTuple):
-    """A copy that was just made: its first name, and what tells it from any other file."""
+    """A copy that was just made: its first name, and its device and inode."""
 
     path: bytes
     status: os.stat_result
 
     def is_at(self, path: bytes) -> bool:
-        """Tell whether a name leads to the copy, and not through a link."""
+        """Return whether a name leads to the copy, and not through a link."""
         try:
             return os.path.samestat(self.status, os.lstat(path))
         except FileNotFoundError:
@@ -49,7 +49,7 @@ class Copy(NamedTuple):
             raise SkipFile("changed", f"{name} was replaced while the file was copied")
 
     def remove(self, path: bytes) -> None:
-        """Remove a name of the copy; a name that others have taken is theirs."""
+        """Remove a name of the copy; leave it if others gave it to another file."""
         if self.is_at(path):
             os.unlink(path)
 
@@ -84,7 +84,7 @@ def copied(
     FileExistsError
         If there is something at `target`.
     SkipFile
-        If the copy's content is not that of `digest`, or its name was taken meanwhile.
+        If the copy's content is not that of `digest`, or its name leads to another file.
     OSError
         If the system refuses.
     """

@@ -1,8 +1,8 @@
 """Steps that are about to be done -> lines on the disk; a journal -> its steps, to be undone.
 
-The first line says which run wrote the journal. Each step's line is on the disk before the step
-begins and holds all that is needed to undo it; a line after it says how the step ended. If a run is
-killed, the last line may be cut off: the step that it would have announced was not begun.
+The first line describes the run. Each step's line is on the disk before the step begins and holds
+all that is needed to undo it; a line after it notes how the step ended. If a run is killed, the
+last line may be cut off: the step that it would have announced was not begun.
 """
 
 import contextlib
@@ -123,7 +123,7 @@ class Journal:
 
 
 def _write_all(descriptor: int, text: str) -> None:
-    """Write all of a text, also where the system takes it in pieces."""
+    """Write all of a text; the system may accept less than that at a time."""
     line = text.encode("ascii")
     while line:
         line = line[os.write(descriptor, line) :]
@@ -211,7 +211,7 @@ def _begins_journal(line: bytes) -> bool:
 
 
 def _add_line(run: PastRun, record: Record) -> None:
-    """Add what a line after the first says; ValueError if it is damaged."""
+    """Add the content of a line after the first; ValueError if it is damaged."""
     if "end" in record:
         result = record.get("result")
         run.results[records.number(record, "end")] = result if isinstance(result, str) else ""

@@ -1,6 +1,6 @@
 """An index -> the temporary files that killed runs of apply and undo left in its folders.
 
-While its journal is there, undo removes such a file. If the journal is lost, only the user can tell
+While its journal is there, undo removes such a file. If the journal is lost, only the user knows
 where a file that was set aside belongs, so imgdup only reports it.
 """
 
@@ -65,7 +65,7 @@ def _journals_by_token(index_folder: Path) -> Mapping[bytes, Path]:
 
 
 def _advice(path: bytes, token: bytes, journals: Mapping[bytes, Path]) -> str:
-    """Say what a temporary file is, and what to do about it."""
+    """Describe a temporary file, and what to do about it."""
     if token in journals:
         command = f"imgdup undo {shlex.quote(str(journals[token]))}"
         return f"left by a run of apply or undo that was killed; to clean up: {command}"

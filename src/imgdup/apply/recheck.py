@@ -97,7 +97,7 @@ class Recheck:
         Raises
         ------
         SkipFile
-            If not; the detail says which of the two it is about.
+            If not; the detail names the file that stays if it is about that one.
         """
         going = self._check(remove)
         self.check_keep(keep)
@@ -158,7 +158,7 @@ def check_content(facts: FileFacts, path: bytes | None = None) -> os.stat_result
     ----------
     facts : FileFacts
     path : bytes, optional
-        Where the file is now; if not given, where the plan says.
+        Where the file is now; by default the path in the plan.
 
     Returns
     -------
@@ -218,5 +218,5 @@ def digest_of(descriptor: int) -> bytes:
 
 
 def may_be_one_file(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Tell whether two paths lead to one file: equal device and inode, or an unknown inode."""
+    """Return whether two paths lead to one file: equal device and inode, or an unknown inode."""
     return one == other or 0 in (one[1], other[1])

@@ -3,7 +3,7 @@
 Not the journal but the files decide what there is to do, so a step that was killed at any moment
 can be undone, and so can an undo that was killed itself. A file in the target is touched only if it
 belongs to the step: the original is gone or set aside, or is in its place and this is its second
-name. Each function tells whether the file had to be restored; if not, it was in its place.
+name. Each function returns whether the file had to be restored; if not, it was in its place.
 """
 
 import errno
@@ -27,7 +27,7 @@ from imgdup.system.files import stat_size_mtime
 
 
 def _is_placeholder(step: Step, path: bytes) -> bool:
-    """Tell the empty file that `move` makes on disks without hard links from one with content."""
+    """Return whether a file is the empty one that `move` makes on disks without hard links."""
     if not os.path.lexists(path):
         return False
     status = os.lstat(path)
@@ -35,7 +35,7 @@ def _is_placeholder(step: Step, path: bytes) -> bool:
 
 
 def _waits_elsewhere(step: Step) -> bool:
-    """Tell whether the file may be under another name of the step."""
+    """Return whether the file may be under another name of the step."""
     names = (step.aside, step.part, step.to)
     return any(os.path.lexists(name) for name in names if name)
 
@@ -53,7 +53,7 @@ def _in_place(step: Step) -> os.stat_result | None:
 
 
 def _was_in_place(step: Step) -> bool:
-    """Tell whether the file is in its place; if so, remove its second name beside it.
+    """Return whether the file is in its place; if so, remove its second name beside it.
 
     That name is removed only while the file still has its own: it may be the file itself.
     """

@@ -1,7 +1,7 @@
 """A plan and the folder to move files to -> where each goes, and certainty that it may go there.
 
 Each file keeps its path below its root, under the root's name if there are several roots. None may
-come to lie where the next indexing would find it again, be it through a link or a mounted folder.
+end up where the next indexing would find it again, not even through a link or a mounted folder.
 """
 
 import os
@@ -46,7 +46,7 @@ def check_target(plan: Plan, target: bytes, index_folder: bytes | None) -> None:
     Raises
     ------
     UsageError
-        If it is no folder, or if it or the place of any file lies in a root or in the index.
+        If it is not a folder, or if it or the new place of any file is in a root or in the index.
     """
     if os.path.lexists(target) and not os.path.isdir(target):
         name = os.fsdecode(target)
@@ -58,13 +58,13 @@ def check_target(plan: Plan, target: bytes, index_folder: bytes | None) -> None:
     for folder, hit in _hits(sorted(folders), forbidden):
         what = "index folder" if hit == index_folder else "indexed folder"
         raise UsageError(
-            f"--move-to {os.fsdecode(target)}: {os.fsdecode(folder)} lies in the {what} "
+            f"--move-to {os.fsdecode(target)}: {os.fsdecode(folder)} is in the {what} "
             f"{os.fsdecode(hit)}, where the files would be found again: name a folder outside of it"
         )
 
 
 def _hits(folders: Iterable[bytes], forbidden: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the folders that lie in a forbidden one by name or by identity, and which."""
+    """Yield the folders that are in a forbidden one, by path or by identity, and which one."""
     identities = {found: each for each in forbidden if (found := _identity(each))}
     seen: set[bytes] = set()
     for folder in folders:
@@ -88,7 +88,7 @@ def _upwards(path: bytes) -> Iterator[bytes]:
 
 
 def _identity(folder: bytes) -> Identity | None:
-    """Return what tells a folder from any other, whatever its path; None where nothing does."""
+    """Return device and inode of a folder; None if the system gives none."""
     try:
         status = os.stat(folder)
     except OSError:

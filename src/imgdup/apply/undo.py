@@ -89,7 +89,7 @@ def undo(
 
 
 def _undo_step(run: PastRun, step: Step, result: UndoResult) -> bool:
-    """Undo one step; tell whether the file is in its place now."""
+    """Undo one step; return whether the file is in its place now."""
     try:
         if _undoing(run, step)(step):
             result.n_restored += 1
@@ -103,7 +103,7 @@ def _undo_step(run: PastRun, step: Step, result: UndoResult) -> bool:
 
 
 def _undoing(run: PastRun, step: Step) -> Callable[[Step], bool]:
-    """Choose how to undo a step; the function tells whether the file had to be restored."""
+    """Choose how to undo a step; the function returns whether the file had to be restored."""
     done = run.results.get(step.number)
     if step.number in run.undone:
         return check_still_there

@@ -21,7 +21,7 @@ from imgdup.apply.actions import (
     sync_parent_if_possible,
 )
 from imgdup.apply.copying import Copy, copied
-from imgdup.apply.recheck import OCCUPIED, SkipFile, check_content
+from imgdup.apply.recheck import OCCUPIED, READ_FLAGS, SkipFile, check_content
 from imgdup.apply.steps import Step
 from imgdup.system.files import stat_size_mtime
 
@@ -145,17 +145,33 @@ def _remove_from_target(step: Step, to: bytes) -> None:
 
 def _bring_back(step: Step, to: bytes) -> None:
     """Move the file back from the target; from another device, or another owner, copy it."""
-    status = _check_any_time(step, to)
-    if step.rights is None or status.st_uid == step.rights.owner:
-        try:
-            _put_in_place(step, to)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-        else:
-            return _check_is(step, to, status)
+    with _kept_open(to) as descriptor:
+        status = _check_any_time(step, to)
+        if descriptor is not None and not os.path.samestat(os.fstat(descriptor), status):
+            raise SkipFile("changed", f"{os.fsdecode(to)} was replaced while it was checked")
+        if step.rights is None or status.st_uid == step.rights.owner:
+            try:
+                _put_in_place(step, to)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+            else:
+                return _check_is(step, to, status)
     os.rename(to, step.part)
     _bring_back_copy(step)
+
+
+@contextmanager
+def _kept_open(path: bytes) -> Iterator[int | None]:
+    """Keep a file open, so that no other file can get its inode while that is compared."""
+    if os.name == "nt" or os.path.islink(path):  # Windows renames no open file
+        yield None
+        return
+    descriptor = os.open(path, READ_FLAGS)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _check_is(step: Step, to: bytes, status: os.stat_result) -> None:

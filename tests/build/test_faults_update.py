@@ -1,7 +1,7 @@
-"""Faults while an index is updated; the numbers are those of the list of faults.
+"""Faults while an index is updated.
 
-Cases that concern a single file of the index stand in test_faults_index.py, those of single
-images in test_faults_files.py.
+Those of a single file of the index are in test_faults_index.py, those of single images in
+test_faults_files.py.
 """
 
 import os
@@ -58,7 +58,7 @@ def widths_and_hashes(place):
     return [int(value) for value in index.column("hashes")[:, 0]]
 
 
-def test_case_56_killed_at_every_line_of_an_update_the_index_is_old_or_new(place, tmp_path):
+def test_killed_at_every_line_of_an_update_the_index_is_old_or_new(place, tmp_path):
     saved = tmp_path / "saved"
     shutil.copytree(place, saved)
     old = widths_and_hashes(place)
@@ -92,7 +92,7 @@ def test_case_56_killed_at_every_line_of_an_update_the_index_is_old_or_new(place
 
 
 @pytest.mark.parametrize("limit", [0, 100, 5000, 20_000])
-def test_case_58_no_room_leaves_the_old_index_and_names_the_bytes_needed(place, limit):
+def test_no_room_leaves_the_old_index_and_names_the_bytes_needed(place, limit):
     import resource
     import signal
 
@@ -122,7 +122,7 @@ def test_case_58_no_room_leaves_the_old_index_and_names_the_bytes_needed(place, 
         ("class_offsets", lambda a: a + 1000),
     ],
 )
-def test_case_69_forged_numbers_give_an_error_or_nothing_at_use(place, photos, name, forge):
+def test_forged_numbers_give_an_error_or_nothing_at_use(place, photos, name, forge):
     generation = ImageIndex.open(place).generation
     arrays = {key: np.array(value) for key, value in generation.arrays.items()}
     arrays[name] = forge(arrays[name])
@@ -244,7 +244,7 @@ def use_forged(linked, tmp_path, monkeypatch, capsys, forge):
 
 
 @pytest.mark.parametrize(("name", "forge"), FORGED_COLUMNS)
-def test_case_69_a_forged_column_gives_every_command_an_error_or_nothing(
+def test_a_forged_column_gives_every_command_an_error_or_nothing(
     linked, tmp_path, monkeypatch, capsys, name, forge
 ):
     found = use_forged(
@@ -256,7 +256,7 @@ def test_case_69_a_forged_column_gives_every_command_an_error_or_nothing(
 
 
 @pytest.mark.parametrize(("key", "value"), FORGED_HEADS)
-def test_case_69_a_forged_head_is_refused_by_every_command(
+def test_a_forged_head_is_refused_by_every_command(
     linked, tmp_path, monkeypatch, capsys, key, value
 ):
     found = use_forged(linked, tmp_path, monkeypatch, capsys, lambda h, _: h.update({key: value}))
@@ -264,13 +264,13 @@ def test_case_69_a_forged_head_is_refused_by_every_command(
     assert [answer for answer in found if answer[1:] != (1, True)] == []
 
 
-def test_case_65_hashes_of_another_version_are_not_compared(linked, tmp_path, monkeypatch, capsys):
+def test_hashes_of_another_version_are_not_compared(linked, tmp_path, monkeypatch, capsys):
     found = use_forged(linked, tmp_path, monkeypatch, capsys, lambda h, _: h.update(parameters=7))
 
     assert {(c, code) for c, code, _ in found if code} == {("query", 1), ("check", 1), ("index", 1)}
 
 
-def test_case_65_hashes_of_another_version_are_told_with_both_and_a_remedy_that_helps(
+def test_hashes_of_another_version_are_told_with_both_and_a_remedy_that_helps(
     linked, tmp_path, monkeypatch, capsys
 ):
     use_forged(linked, tmp_path, monkeypatch, capsys, lambda h, _: h.update(parameters=7))
@@ -283,7 +283,7 @@ def test_case_65_hashes_of_another_version_are_told_with_both_and_a_remedy_that_
         assert "leave out" not in err
 
 
-def test_case_75_changed_added_and_removed_files_are_seen(place, photos):
+def test_changed_added_and_removed_files_are_seen(place, photos):
     paint(photos / "new.jpg", 20)
     (photos / "p2.jpg").unlink()
 
@@ -292,14 +292,14 @@ def test_case_75_changed_added_and_removed_files_are_seen(place, photos):
     assert (outcome.hashed, outcome.unchanged, outcome.removed) == (2, 1, 1)
 
 
-def test_case_76_a_moved_data_set_is_said_to_be_gone(place, photos):
+def test_a_moved_data_set_is_said_to_be_gone(place, photos):
     photos.rename(photos.with_name("moved"))
 
     with pytest.raises(ImgdupError, match="not mounted"):
         update_index(place, (), INLINE)
 
 
-def test_case_79_an_mtime_in_the_future_is_settled_by_the_content(place, photos):
+def test_an_mtime_in_the_future_is_settled_by_the_content(place, photos):
     future = time.time() + 10_000
     os.utime(photos / "p0.jpg", (future, future))
     update_index(place, (), INLINE)

@@ -368,7 +368,7 @@ def interrupt_after(monkeypatch, n_noted):
 
 
 @pytest.mark.parametrize("n_noted", [1, 3, 6])
-def test_case_74_an_interrupted_run_resumes_with_other_workers_and_new_files(
+def test_an_interrupted_run_resumes_with_other_workers_and_new_files(
     photos, place, tmp_path, opened, monkeypatch, n_noted
 ):
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -387,7 +387,7 @@ def test_case_74_an_interrupted_run_resumes_with_other_workers_and_new_files(
     assert list((place / "parts").iterdir()) == []
 
 
-def test_case_73_a_damaged_part_is_done_again(photos, place, opened, monkeypatch):
+def test_a_damaged_part_is_done_again(photos, place, opened, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         interrupt_after(patch, 3)
         update_index(place, [str(photos)], settings())
@@ -947,7 +947,7 @@ def test_an_open_index_goes_on_reading_its_generation(photos, place):
     assert len(ImageIndex.open(place)) == 7
 
 
-def test_case_73_a_part_damaged_while_the_run_goes_on_says_to_run_again(photos, place, monkeypatch):
+def test_a_part_damaged_while_the_run_goes_on_says_to_run_again(photos, place, monkeypatch):
     from imgdup.build import update as indexing
 
     real = indexing.read_files
@@ -965,7 +965,7 @@ def test_case_73_a_part_damaged_while_the_run_goes_on_says_to_run_again(photos, 
 
 
 @needs_links
-def test_case_29_a_dangling_link_that_is_followed_is_ignored_at_every_run(photos, place):
+def test_a_dangling_link_that_is_followed_is_ignored_at_every_run(photos, place):
     (photos / "dangling.jpg").symlink_to("nowhere")
     changes = OptionChanges(follow_symlinks=True)
 

@@ -1,4 +1,4 @@
-"""What can go wrong with an index, by the numbers of the list of faults: cases 56 to 80.
+"""What can go wrong with an index, from a kill to an attack.
 
 A file is old or new, never half; what is not sound is refused in one line; nothing in a file runs.
 The cases that need pictures are tested with the index as a whole.
@@ -130,7 +130,7 @@ def assert_harmless(stored, size):
         array.sum()
 
 
-# 56: kill -9
+# Kill -9
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def no_sync(monkeypatch):
 
 
 @posix
-def test_case_56_killed_at_every_line_of_save_the_file_is_old_or_new(path, no_sync):
+def test_killed_at_every_line_of_save_the_file_is_old_or_new(path, no_sync):
     found = []
 
     def after():
@@ -155,7 +155,7 @@ def test_case_56_killed_at_every_line_of_save_the_file_is_old_or_new(path, no_sy
 
 
 @posix
-def test_case_56_killed_at_every_line_of_commit_the_index_is_old_or_new(place, no_sync):
+def test_killed_at_every_line_of_commit_the_index_is_old_or_new(place, no_sync):
     found = []
 
     def after():
@@ -172,14 +172,14 @@ def test_case_56_killed_at_every_line_of_commit_the_index_is_old_or_new(place, n
     assert found == sorted(found)
 
 
-# 57: order of the calls
+# Order of the calls
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="names descriptors by /proc")
 
 
 @linux
-def test_case_57_write_flush_fsync_replace_fsync_folder_in_this_order(place, monkeypatch):
+def test_write_flush_fsync_replace_fsync_folder_in_this_order(place, monkeypatch):
     disk = RecordingDisk(monkeypatch)
 
     commit(place, 2)
@@ -205,7 +205,7 @@ def states_after_power_cuts(calls, place):
 
 
 @linux
-def test_case_57_a_power_cut_after_any_call_leaves_a_whole_generation(place, monkeypatch):
+def test_a_power_cut_after_any_call_leaves_a_whole_generation(place, monkeypatch):
     disk = RecordingDisk(monkeypatch)
     commit(place, 2)
 
@@ -217,7 +217,7 @@ def test_case_57_a_power_cut_after_any_call_leaves_a_whole_generation(place, mon
 
 @linux
 @pytest.mark.parametrize("nth", range(4))
-def test_case_57_without_any_of_its_fsyncs_a_power_cut_could_lose_the_index(
+def test_without_any_of_its_fsyncs_a_power_cut_could_lose_the_index(
     place, monkeypatch, nth
 ):
     disk = RecordingDisk(monkeypatch)
@@ -230,11 +230,11 @@ def test_case_57_without_any_of_its_fsyncs_a_power_cut_could_lose_the_index(
     assert not all(state.get(state["current"]) == "rows" for state in states)
 
 
-# 58: no room
+# No room
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no limits on file sizes here")
-def test_case_58_no_room_at_any_size_leaves_the_old_file_and_names_the_bytes_needed(path):
+def test_no_room_at_any_size_leaves_the_old_file_and_names_the_bytes_needed(path):
     resource = importlib.import_module("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     total = path.stat().st_size
@@ -252,7 +252,7 @@ def test_case_58_no_room_at_any_size_leaves_the_old_file_and_names_the_bytes_nee
 
 @pytest.mark.parametrize("code", sorted(set(atomic.NO_ROOM)), ids=errno.errorcode.get)
 @pytest.mark.parametrize("room", [0, 1, 3200, 8200, 8192 + 4999])
-def test_case_58_full_disk_and_quota_leave_the_old_file(path, monkeypatch, room, code):
+def test_full_disk_and_quota_leave_the_old_file(path, monkeypatch, room, code):
     opening_as(monkeypatch, lambda file, path: FullDisk(file, room, code))
 
     with pytest.raises(ImgdupError, match=r"^no room to write .* needs 16,384 bytes \(.*\): free "):
@@ -263,7 +263,7 @@ def test_case_58_full_disk_and_quota_leave_the_old_file(path, monkeypatch, room,
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_case_58_no_room_found_out_late_leaves_the_old_file(path, monkeypatch, call):
+def test_no_room_found_out_late_leaves_the_old_file(path, monkeypatch, call):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -276,7 +276,7 @@ def test_case_58_no_room_found_out_late_leaves_the_old_file(path, monkeypatch, c
     assert (value_of(path), os.listdir(path.parent)) == (1, ["index.1"])
 
 
-def test_case_58_no_room_for_current_leaves_the_old_generation(place, monkeypatch):
+def test_no_room_for_current_leaves_the_old_generation(place, monkeypatch):
     replace = os.replace
 
     def fail(source, target):
@@ -292,7 +292,7 @@ def test_case_58_no_room_for_current_leaves_the_old_generation(place, monkeypatc
     assert folder.open_generation(place, value_of)[1] == 1
 
 
-# 59: places that cannot be written
+# Places that cannot be written
 
 UNPRIVILEGED = """
 import os, sys
@@ -328,7 +328,7 @@ def open_way(tmp_path):
 
 @posix
 @pytest.mark.parametrize("protected", ["", "index", "index/parts"])
-def test_case_59_a_folder_that_cannot_be_written_is_found_out_at_once(open_way, protected):
+def test_a_folder_that_cannot_be_written_is_found_out_at_once(open_way, protected):
     place = open_way / "index"
     (place / "parts").mkdir(parents=True)
     for each in ("", "index", "index/parts"):
@@ -345,7 +345,7 @@ def test_case_59_a_folder_that_cannot_be_written_is_found_out_at_once(open_way, 
     )
 
 
-def test_case_59_a_file_in_the_way_is_found_out_at_once(tmp_path):
+def test_a_file_in_the_way_is_found_out_at_once(tmp_path):
     (tmp_path / "file").write_bytes(b"")
 
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
@@ -354,7 +354,7 @@ def test_case_59_a_file_in_the_way_is_found_out_at_once(tmp_path):
                 use(place)
 
 
-def test_case_59_a_read_only_file_system_is_found_out_at_once(place, monkeypatch):
+def test_a_read_only_file_system_is_found_out_at_once(place, monkeypatch):
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
@@ -364,17 +364,17 @@ def test_case_59_a_read_only_file_system_is_found_out_at_once(place, monkeypatch
         folder.prepare(place)
 
 
-# 60 to 64: damaged files
+# Damaged files
 
 
-def test_case_60_every_flipped_byte_of_the_head_is_refused(path):
+def test_every_flipped_byte_of_the_head_is_refused(path):
     for position in range(PAGE):
         for mask in (0x01, 0x80, 0xFF):
             with damaged(path, position, mask), pytest.raises(IndexFormatError):
                 store.load(path)
 
 
-def test_case_61_every_flipped_byte_of_an_array_or_its_padding_is_found_and_named(path):
+def test_every_flipped_byte_of_an_array_or_its_padding_is_found_and_named(path):
     names = ["rows"] + ["bytes"] * 2
 
     for position in range(PAGE, path.stat().st_size, 17):
@@ -385,7 +385,7 @@ def test_case_61_every_flipped_byte_of_an_array_or_its_padding_is_found_and_name
             assert store.load(path).head == {"value": 1}
 
 
-def test_case_62_a_file_cut_at_any_length_is_refused_and_says_so(path):
+def test_a_file_cut_at_any_length_is_refused_and_says_so(path):
     total = path.stat().st_size
 
     for size in range(total - 1, -1, -1):
@@ -395,7 +395,7 @@ def test_case_62_a_file_cut_at_any_length_is_refused_and_says_so(path):
             store.load(path)
 
 
-def test_case_62_one_byte_more_is_refused(path):
+def test_one_byte_more_is_refused(path):
     with path.open("ab") as file:
         file.write(b"\0")
 
@@ -403,7 +403,7 @@ def test_case_62_one_byte_more_is_refused(path):
 
 
 @posix
-def test_case_63_a_reader_finishes_on_the_generation_that_it_opened(place):
+def test_a_reader_finishes_on_the_generation_that_it_opened(place):
     _, old = folder.open_generation(place, store.load)
     rows = old.arrays["rows"]
 
@@ -415,7 +415,7 @@ def test_case_63_a_reader_finishes_on_the_generation_that_it_opened(place):
 
 
 @posix
-def test_case_63_a_reader_finishes_on_a_file_that_is_replaced(path):
+def test_a_reader_finishes_on_a_file_that_is_replaced(path):
     rows = store.load(path).arrays["rows"]
 
     fill(path, 2, n_rows=1)
@@ -425,7 +425,7 @@ def test_case_63_a_reader_finishes_on_a_file_that_is_replaced(path):
 
 
 @posix
-def test_case_64_saving_never_changes_a_file_in_place(path):
+def test_saving_never_changes_a_file_in_place(path):
     inode, whole = path.stat().st_ino, path.read_bytes()
     os.link(path, path.with_name("old"))
 
@@ -435,7 +435,7 @@ def test_case_64_saving_never_changes_a_file_in_place(path):
     assert path.with_name("old").read_bytes() == whole
 
 
-# 65, 66: other versions, other machines
+# Other versions, other machines
 
 
 def with_version(path, version):
@@ -452,13 +452,13 @@ def with_version(path, version):
     ],
     ids=["newer", "older", "big-endian"],
 )
-def test_case_65_another_version_is_refused_with_both_and_the_remedy(path, version, message):
+def test_another_version_is_refused_with_both_and_the_remedy(path, version, message):
     with_version(path, version)
 
     assert_refused(path, rf"index\.1: {message}$")
 
 
-def test_case_66_arrays_of_a_big_endian_machine_are_converted(path):
+def test_arrays_of_a_big_endian_machine_are_converted(path):
     store.save(path, {}, {"rows": np.array([1, 2], ">u8"), "times": np.array([-1], ">i8")})
 
     arrays = store.load(path).arrays
@@ -467,7 +467,7 @@ def test_case_66_arrays_of_a_big_endian_machine_are_converted(path):
     assert (arrays["rows"].tolist(), arrays["times"].tolist()) == ([1, 2], [-1])
 
 
-def test_case_66_a_big_endian_preamble_is_refused(path):
+def test_a_big_endian_preamble_is_refused(path):
     fields = layout.PREAMBLE.unpack(path.read_bytes()[: layout.PREAMBLE.size])
     swapped = struct.pack(layout.PREAMBLE.format.replace("<", ">"), *fields)
 
@@ -476,11 +476,11 @@ def test_case_66_a_big_endian_preamble_is_refused(path):
     assert_refused(path, "format version 16777216")
 
 
-# 67, 68, 80: attacks
+# Attacks
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_case_67_a_malicious_pickle_is_refused_and_nothing_runs(tmp_path, monkeypatch, attack):
+def test_a_malicious_pickle_is_refused_and_nothing_runs(tmp_path, monkeypatch, attack):
     monkeypatch.chdir(tmp_path)
     said, make = ATTACKS[attack]
     pickled = make(tmp_path)
@@ -494,7 +494,7 @@ def test_case_67_a_malicious_pickle_is_refused_and_nothing_runs(tmp_path, monkey
 
 
 @pytest.mark.parametrize("attack", ["os.system, protocol 0", "os.system, protocol 5", "eval"])
-def test_case_67_a_malicious_pickle_as_the_file_is_refused(tmp_path, attack):
+def test_a_malicious_pickle_as_the_file_is_refused(tmp_path, attack):
     (tmp_path / "index.1").write_bytes(ATTACKS[attack][1](tmp_path))
 
     assert_refused(tmp_path / "index.1", "not an imgdup index file")
@@ -502,25 +502,25 @@ def test_case_67_a_malicious_pickle_as_the_file_is_refused(tmp_path, attack):
 
 
 @pytest.mark.parametrize("attack", ["os.system, protocol 0", "os.system, protocol 5", "eval"])
-def test_case_67_the_attacks_would_work_on_a_plain_pickle_load(tmp_path, attack):
+def test_the_attacks_would_work_on_a_plain_pickle_load(tmp_path, attack):
     pickle.loads(ATTACKS[attack][1](tmp_path))
 
     assert (tmp_path / "ran").exists()
 
 
-def test_case_67_the_bombs_would_work_on_a_plain_pickle_load():
+def test_the_bombs_would_work_on_a_plain_pickle_load():
     assert pickle.loads(doubling(2)) == [[[1, 1]] * 2] * 2
     assert pickle.loads(nested_key(2)) == {(((), ()), ((), ())): 1}
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_case_67_arrays_that_claim_what_they_are_not_are_refused(tmp_path, name):
+def test_arrays_that_claim_what_they_are_not_are_refused(tmp_path, name):
     (tmp_path / "index.1").write_bytes(forged(plain.dumps(HEADS[name]), bytes(16)))
 
     assert_refused(tmp_path / "index.1", "damaged head")
 
 
-def test_case_67_the_forgery_is_what_it_would_be_without_the_lie(tmp_path):
+def test_the_forgery_is_what_it_would_be_without_the_lie(tmp_path):
     (tmp_path / "index.1").write_bytes(forged(plain.dumps(described()), bytes(16)))
 
     assert store.load(tmp_path / "index.1", verify=True).arrays["rows"].tolist() == [0, 0]
@@ -540,7 +540,7 @@ def test_case_67_the_forgery_is_what_it_would_be_without_the_lie(tmp_path):
     ],
     ids=str,
 )
-def test_case_67_arrays_that_do_not_fill_the_file_are_refused(tmp_path, spans):
+def test_arrays_that_do_not_fill_the_file_are_refused(tmp_path, spans):
     pickled = plain.dumps(described())
     total = layout.padded(layout.front_bytes(len(spans), len(pickled))) + PAGE
     front = layout.pack(total, [layout.Span(*span) for span in spans], pickled)
@@ -550,7 +550,7 @@ def test_case_67_arrays_that_do_not_fill_the_file_are_refused(tmp_path, spans):
     assert_refused(tmp_path / "index.1", "damaged head")
 
 
-def test_case_67_pages_that_belong_to_no_array_are_refused(tmp_path):
+def test_pages_that_belong_to_no_array_are_refused(tmp_path):
     pickled = plain.dumps(described())
     front = layout.pack(3 * PAGE, [layout.Span(16, 0)], pickled)
 
@@ -559,7 +559,7 @@ def test_case_67_pages_that_belong_to_no_array_are_refused(tmp_path):
     assert_refused(tmp_path / "index.1", "the arrays do not fill the file")
 
 
-def test_case_67_more_arrays_than_are_ever_written_are_refused(tmp_path):
+def test_more_arrays_than_are_ever_written_are_refused(tmp_path):
     fields = described()["arrays"]["rows"]
     pickled = plain.dumps({"head": {}, "arrays": {f"rows {n}": fields for n in range(257)}})
 
@@ -569,7 +569,7 @@ def test_case_67_more_arrays_than_are_ever_written_are_refused(tmp_path):
 
 
 @posix
-def test_case_67_a_head_of_gigabytes_is_refused_before_it_is_read(tmp_path):
+def test_a_head_of_gigabytes_is_refused_before_it_is_read(tmp_path):
     fields = (layout.MAGIC, layout.FORMAT_VERSION, 1 << 32, (1 << 32) - PAGE, 1, 0)
     (tmp_path / "index.1").write_bytes(layout.PREAMBLE.pack(*fields))
     os.truncate(tmp_path / "index.1", 1 << 32)
@@ -577,7 +577,7 @@ def test_case_67_a_head_of_gigabytes_is_refused_before_it_is_read(tmp_path):
     assert_refused(tmp_path / "index.1", "damaged head .sizes")
 
 
-def test_case_68_forged_heads_with_right_checksums_are_refused_or_harmless(tmp_path):
+def test_forged_heads_with_right_checksums_are_refused_or_harmless(tmp_path):
     rng = random.Random(68)
     path = tmp_path / "index.1"
     head = {"bits": 64, "roots": [{"path": "/photos", "exclude": ["*.gif"]}], "n": 1 << 40}
@@ -600,12 +600,12 @@ def test_case_68_forged_heads_with_right_checksums_are_refused_or_harmless(tmp_p
     assert worst_s < MAX_REFUSAL_S
 
 
-def test_case_80_a_plain_pickle_load_of_the_file_is_inert(path):
+def test_a_plain_pickle_load_of_the_file_is_inert(path):
     with path.open("rb") as file, pytest.raises(pickle.UnpicklingError, match="invalid load key"):
         pickle.load(file)
 
 
-def test_case_80_a_plain_pickle_load_of_the_head_is_inert(path):
+def test_a_plain_pickle_load_of_the_head_is_inert(path):
     with path.open("rb") as file:
         head = layout.read(path, file).pickled
 
@@ -613,7 +613,7 @@ def test_case_80_a_plain_pickle_load_of_the_head_is_inert(path):
         pickle.load(io.BytesIO(head))
 
 
-# 70 to 72: several at once
+# Several at once
 
 WRITER = """
 import sys, time
@@ -625,7 +625,7 @@ with folder.locked(Path(sys.argv[1])):
 """
 
 
-def test_case_70_the_second_writer_is_told_who_writes_and_takes_over_when_it_dies(place):
+def test_the_second_writer_is_told_who_writes_and_takes_over_when_it_dies(place):
     command = [sys.executable, "-c", WRITER, str(place)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
         assert writer.stdout.readline() == b"writing\n"
@@ -640,7 +640,7 @@ def test_case_70_the_second_writer_is_told_who_writes_and_takes_over_when_it_die
     assert folder.open_generation(place, value_of)[1] == 2
 
 
-def test_case_71_a_hundred_readers_during_writes_always_see_a_whole_generation(place, no_sync):
+def test_a_hundred_readers_during_writes_always_see_a_whole_generation(place, no_sync):
     seen, failures, done = [], [], threading.Event()
 
     def read():
@@ -669,7 +669,7 @@ def test_case_71_a_hundred_readers_during_writes_always_see_a_whole_generation(p
     assert len(seen) == 100 and max(seen) == 19
 
 
-def test_case_72_stray_files_of_a_crash_are_not_read_and_swept(place):
+def test_stray_files_of_a_crash_are_not_read_and_swept(place):
     for stray in ["index.2.0badcafe.tmp", "current.0badcafe.tmp", "parts/a.0badcafe.tmp"]:
         (place / stray).write_bytes(b"half")
     fill(place / "index.2", 2)
@@ -681,10 +681,10 @@ def test_case_72_stray_files_of_a_crash_are_not_read_and_swept(place):
     assert sorted(p.name for p in place.rglob("*")) == ["current", "index.1", "parts"]
 
 
-# 77 to 79
+# What changed meanwhile
 
 
-def test_case_77_a_copied_and_moved_index_opens_and_nothing_is_written(place, tmp_path):
+def test_a_copied_and_moved_index_opens_and_nothing_is_written(place, tmp_path):
     shutil.copytree(place, tmp_path / "elsewhere")
     shutil.rmtree(place)
     for each in [*(tmp_path / "elsewhere").iterdir(), tmp_path / "elsewhere"]:
@@ -699,7 +699,7 @@ def test_case_77_a_copied_and_moved_index_opens_and_nothing_is_written(place, tm
 
 
 @pytest.mark.parametrize("n_rows", [0, 1])
-def test_case_78_an_index_of_none_or_one_opens(path, n_rows):
+def test_an_index_of_none_or_one_opens(path, n_rows):
     store.save(path, {"bits": 64}, {"hashes": np.zeros((n_rows, 1), "<u8"), "blob": b_of(0)})
 
     stored = store.load(path, verify=True)
@@ -712,13 +712,13 @@ def b_of(n_bytes):
     return np.zeros(n_bytes, "u1")
 
 
-def test_case_78_an_index_of_no_arrays_opens(path):
+def test_an_index_of_no_arrays_opens(path):
     store.save(path, {}, {})
 
     assert store.load(path, verify=True)[:2] == ({}, {})
 
 
-def test_case_79_a_clock_that_jumps_back_changes_nothing(place):
+def test_a_clock_that_jumps_back_changes_nothing(place):
     fill(place / "index.2", 2)
 
     folder.commit(place, Current(2, "1970-01-01T00:00:00+00:00", "0.1.0", {"/photos": -1}))

@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 from make_sample import encode, photo
 
 from imgdup import ImageIndex
-from imgdup.build.identities import linked_rows, row_identities, same_file, same_files
+from imgdup.build.identities import (
+    identity_blocks,
+    linked_rows,
+    row_identities,
+    same_file,
+    same_files,
+)
 from imgdup.build.listing import Listing
 from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
@@ -63,7 +69,8 @@ def test_rows_of_equal_device_and_inode_are_one_file(identities):
     found = row_identities(listing, None)
 
     assert found.tolist() == [list(pair) for pair in identities]
-    assert same_file(listing, None, found).tolist() == first_rows(identities)
+    assert np.concatenate([found[:0], *identity_blocks(listing, None)]).tolist() == found.tolist()
+    assert same_file(listing, None).tolist() == first_rows(identities)
 
 
 def test_a_reading_is_shared_only_if_size_and_time_agree_too():

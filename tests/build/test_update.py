@@ -639,6 +639,33 @@ def test_new_files_do_not_make_up_for_the_loss_of_all_old_ones(photos, place, n_
         update_index(place, (), settings())
 
 
+def mode_of(place):
+    current = folder.read_current(place)
+    return folder.generation_path(place, current.generation).stat().st_mode & 0o777
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs permissions of POSIX")
+def test_the_index_gets_the_permissions_of_the_most_private_picture(photos, place):
+    paint(photos / "sub" / "s.jpg", 41)
+    umask = os.umask(0o022)
+    try:
+        for picture in photos.rglob("*.jpg"):
+            picture.chmod(0o644)
+        update_index(place, [str(photos)], settings())
+        modes = [mode_of(place)]
+        (photos / "p3.jpg").chmod(0o600)
+        outcome = update_index(place, (), settings())
+        modes.append(mode_of(place))
+        paint(photos / "sub" / "new.jpg", 42)
+        update_index(place, [str(photos / "sub")], settings())
+        modes.append(mode_of(place))
+    finally:
+        os.umask(umask)
+
+    assert not outcome.written
+    assert modes == [0o644, 0o600, 0o600]
+
+
 def test_half_of_two_drives_below_one_root_is_missed(tmp_path, place):
     data = encode(photo(1, 160, 120), ".jpg")
     for i in range(32):

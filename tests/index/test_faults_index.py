@@ -217,9 +217,7 @@ def test_a_power_cut_after_any_call_leaves_a_whole_generation(place, monkeypatch
 
 @linux
 @pytest.mark.parametrize("nth", range(4))
-def test_without_any_of_its_fsyncs_a_power_cut_could_lose_the_index(
-    place, monkeypatch, nth
-):
+def test_without_any_of_its_fsyncs_a_power_cut_could_lose_the_index(place, monkeypatch, nth):
     disk = RecordingDisk(monkeypatch)
     commit(place, 2)
     positions = [i for i, call in enumerate(disk.calls) if call[0] == "fsync"]

@@ -4,7 +4,7 @@ A file may have several rows: hard links, symbolic links that are followed, a fo
 mount of it, a second spelling of a folder. Device and inode tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from imgdup.system.paths import identity
 
 Identities = npt.NDArray[np.uint64]
 
+BLOCK_ROWS = 1 << 16  # of identities, made at a time
+
 NOWHERE = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # in place of a device, for files that cannot be asked
 
 
@@ -26,10 +28,7 @@ def row_identities(listing: Listing, old: Generation | None) -> Identities:
     Rows that were not scanned have what the old generation says, unless their size and mtime are
     those of a row that was scanned: then the disk is asked.
     """
-    found = np.empty((len(listing), 2), np.uint64)
-    devices = np.array(listing.devices, np.uint64)
-    found[:, 0] = devices[np.frombuffer(listing.device, np.uint32)]
-    found[:, 1] = np.frombuffer(listing.inode, np.uint64)
+    found = _scanned(listing, 0, len(listing))
     kept = np.array(listing.kept, np.int64)
     if old is None or not len(kept):
         return found
@@ -40,6 +39,24 @@ def row_identities(listing: Listing, old: Generation | None) -> Identities:
         now = identity(paths[row])
         if now != (0, 0):
             found[row] = now
+    return found
+
+
+def identity_blocks(listing: Listing, old: Generation | None) -> Iterator[Identities]:
+    """Yield what `row_identities` returns, in blocks; in one where rows were not scanned."""
+    if old is not None and len(listing.kept):
+        yield row_identities(listing, old)
+        return
+    for start in range(0, len(listing), BLOCK_ROWS):
+        yield _scanned(listing, start, min(start + BLOCK_ROWS, len(listing)))
+
+
+def _scanned(listing: Listing, start: int, stop: int) -> Identities:
+    """Return device and inode as the scan found them, of the rows from `start` up to `stop`."""
+    found = np.empty((stop - start, 2), np.uint64)
+    devices = np.array(listing.devices, np.uint64)
+    found[:, 0] = devices[np.frombuffer(listing.device, np.uint32)[start:stop]]
+    found[:, 1] = np.frombuffer(listing.inode, np.uint64)[start:stop]
     return found
 
 
@@ -62,20 +79,18 @@ def _rows_to_ask(listing: Listing, kept: RowNumbers, *, all_rows: bool) -> RowNu
     return np.sort(rows)
 
 
-def same_file(listing: Listing, old: Generation | None, found: Identities) -> RowNumbers:
+def same_file(listing: Listing, old: Generation | None) -> RowNumbers:
     """Return for each row the first row of the same file, or -1 where it is the first itself.
 
-    Parameters
-    ----------
-    listing : Listing
-    old : Generation or None
-        Rows whose file cannot be asked stay with those that they were with.
-    found : ndarray of uint64, shape (n, 2)
-        What `row_identities` returned.
+    Rows whose file cannot be asked stay with those that they were with in the old generation.
     """
+    device: npt.NDArray[Any] = np.frombuffer(listing.device, np.uint32)
+    inode = np.frombuffer(listing.inode, np.uint64)
+    if old is not None and len(listing.kept):
+        found = _with_old_groups(listing, old, row_identities(listing, old))
+        device, inode = found.T
     first = np.full(len(listing), -1, np.int64)
-    found = _with_old_groups(listing, old, found)
-    for rows in _groups(found[:, 1], [found[:, 0]]):
+    for rows in _groups(inode, [device]):
         first[rows[1:]] = rows[0]
     return first
 
@@ -109,13 +124,10 @@ def linked_rows(listing: Listing) -> list[RowNumbers]:
     return _groups(inode, columns)
 
 
-def _with_old_groups(listing: Listing, old: Generation | None, found: Identities) -> Identities:
+def _with_old_groups(listing: Listing, old: Generation, found: Identities) -> Identities:
     """Give kept rows without identity one that they share with the rows they were with."""
     kept = np.array(listing.kept, np.int64)
     unknown = kept[found[kept, 1] == 0]
-    if old is None or not len(unknown):
-        return found
-    found = found.copy()
     first = old.arrays["same_file"]
     old_rows = np.frombuffer(listing.origin_row, np.int64)[unknown]
     leaders = np.where(first[old_rows] < 0, old_rows, first[old_rows])

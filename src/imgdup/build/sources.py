@@ -15,6 +15,7 @@ from typing import NamedTuple
 from imgdup.build.ignored import IgnoredFiles
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
 from imgdup.index.generation import ScanOptions
+from imgdup.system.atomic import PUBLIC, narrowed_mode
 from imgdup.system.files import stat_size_mtime
 from imgdup.system.paths import absolute, as_uint64, identity, is_below, join, path_key
 
@@ -51,6 +52,8 @@ class Tally:
         The ignored files that are pictures by their extension, of formats that are not decoded.
     set_aside : list of bytes
         Files that an interrupted ``imgdup apply`` left under a name of its own.
+    mode : int
+        The permissions that all candidates have in common, for the index that describes them.
     known : IgnoredFiles
         The files that are known to be no images, and need not be opened.
     """
@@ -58,6 +61,7 @@ class Tally:
     ignored: int = 0
     undecoded: list[bytes] = field(default_factory=list)
     set_aside: list[bytes] = field(default_factory=list)
+    mode: int = PUBLIC
     known: IgnoredFiles = field(default_factory=IgnoredFiles)
     _unlisted: dict[bytes, str] = field(default_factory=dict)
 
@@ -144,7 +148,7 @@ def walk(
             levels.append(_names(path, tally))
             parents.append((path, this))
         elif is_candidate(path, facts, root, tally):
-            yield _candidate(path, facts)
+            yield _candidate(path, facts, tally)
         else:
             tally.ignored += 1
             if stat.S_ISREG(facts.st_mode) and undecoded_extension(os.fsdecode(path)):
@@ -175,7 +179,7 @@ def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
             continue
         is_picture = stat.S_ISREG(facts.st_mode) and undecoded_extension(os.fsdecode(path))
         if is_picture or is_candidate(path, facts, b"", tally):
-            yield _candidate(path, facts)
+            yield _candidate(path, facts, tally)
         else:
             tally.ignored += 1
 
@@ -252,6 +256,7 @@ def _target(path: bytes, link: os.stat_result) -> os.stat_result | None:
         return link
 
 
-def _candidate(path: bytes, facts: os.stat_result) -> Candidate:
+def _candidate(path: bytes, facts: os.stat_result, tally: Tally) -> Candidate:
+    tally.mode = narrowed_mode(tally.mode, facts)
     device, inode = as_uint64(facts.st_dev), as_uint64(facts.st_ino)
     return Candidate(path, *stat_size_mtime(facts), device, inode)

@@ -4,7 +4,9 @@ The same call builds an index, resumes an interrupted build, and updates. Files 
 known, from the old generation or from checkpoints, are not opened.
 """
 
+import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +19,7 @@ import numpy.typing as npt
 
 from imgdup import __version__
 from imgdup.build.checkpoints import Checkpoints, sweep_checkpoints
-from imgdup.build.identities import same_files
+from imgdup.build.identities import row_identities, same_files
 from imgdup.build.ignored import IgnoredFiles, load_known
 from imgdup.build.listing import OLD, Listing, ListingOptions, build_listing, old_row_stream
 from imgdup.build.read import read_files
@@ -33,6 +35,8 @@ from imgdup.index.columns import IDENTITY, fields
 from imgdup.index.generation import Generation, ScanOptions, open_generation
 from imgdup.index.paths import stored_root
 from imgdup.system.paths import absolute
+
+log = logging.getLogger(__name__)
 
 DEFAULT_HASH = "dhash"
 
@@ -210,6 +214,7 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
     was_rechecked = bool(facts.listing.recheck)
     facts = replace(facts, listing=drop_missing(facts))
     listing, tally = facts.listing, facts.listing.tally
+    mode = facts.mode  # before the old generation goes
     written = _differs(state, plan, facts)
     number = state.current.generation if state.current else 0
     if written:
@@ -217,6 +222,7 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
     elif was_rechecked and state.current:
         times = _stored_times(listing, scanned_ns, absolute(state.folder))
         folder.commit(state.folder, state.current._replace(scanned_ns=times))
+    _keep_private(folder.generation_path(state.folder, number), mode)
     tally.known.save(state.folder, is_whole=plan.is_whole)
     sweep_checkpoints(facts.checkpoints_folder)
     return Outcome(
@@ -232,6 +238,16 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
         written=written,
         **counts,
     )
+
+
+def _keep_private(file: Path, mode: int) -> None:
+    """Take permissions from the index that some of its pictures do not have any more."""
+    now = stat.S_IMODE(os.stat(file).st_mode)
+    if now & ~mode:
+        try:
+            os.chmod(file, now & mode)
+        except OSError as error:
+            log.warning("%s may be read by more users than its pictures: %s", file, error.strerror)
 
 
 def commit_generation(
@@ -295,6 +311,8 @@ def _differs(state: _State, plan: ScanPlan, facts: Facts) -> bool:
     columns = (old.arrays[name] for name in fields(facts.words))
     if not all(np.array_equal(column[rows[moved]], column[moved]) for column in columns):
         return True
-    if IDENTITY not in old.arrays or not same_files(facts.identities, old.arrays[IDENTITY]):
+    if IDENTITY not in old.arrays:
+        return True
+    if not same_files(row_identities(listing, old), old.arrays[IDENTITY]):
         return True
     return not np.array_equal(facts.same_file, old.arrays["same_file"])

@@ -4,6 +4,7 @@ Columns are brought together one at a time, so that the memory taken beside the 
 of one column.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,17 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.build.checkpoints import load_checkpoint
-from imgdup.build.identities import Identities, row_identities, same_file
+from imgdup.build.identities import identity_blocks, same_file
 from imgdup.build.listing import OLD, Listing
 from imgdup.images.formats import OK, REASONS
 from imgdup.index import store
-from imgdup.index.columns import IDENTITY, RowNumbers, failure_arrays, failure_detail, fields
+from imgdup.index.columns import (
+    IDENTITY,
+    IDENTITY_FORM,
+    RowNumbers,
+    failure_arrays,
+    failure_detail,
+    fields,
+)
 from imgdup.index.generation import TREE_PREFIX, Generation, ScanOptions
 from imgdup.index.paths import stored_root
 from imgdup.search.bands import choose_layout, typical_distance
 from imgdup.search.equal import group_equal
 from imgdup.search.vptree import VPTree
-from imgdup.system.atomic import common_mode
 from imgdup.system.paths import absolute
 
 Array = npt.NDArray[Any]
@@ -47,14 +54,19 @@ class Facts:
         return int(self.parameters["bits"]) // 64
 
     @cached_property
-    def identities(self) -> Identities:
-        """Device and inode of the file of each row; the disk may be asked for some."""
-        return row_identities(self.listing, self.old)
-
-    @cached_property
     def same_file(self) -> RowNumbers:
         """For each row the first row of the same file, or -1 where it is the first itself."""
-        return same_file(self.listing, self.old, self.identities)
+        return same_file(self.listing, self.old)
+
+    @cached_property
+    def mode(self) -> int:
+        """Permissions of the index: nobody may read it who may not read all the pictures.
+
+        Those of pictures that were not looked at are in the permissions of the old generation.
+        """
+        mode = self.listing.tally.mode
+        is_kept = self.old is not None and len(self.listing.kept)
+        return mode & os.stat(self.old.file).st_mode if self.old and is_kept else mode
 
     def sources(self) -> Iterator[tuple[Array, Array, Mapping[str, Array]]]:
         """Yield rows, the rows of their source, and its arrays, for each source."""
@@ -98,14 +110,14 @@ def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions
     Nobody can read it who cannot read all files that it knows.
     """
     listing, status = facts.listing, facts.gather("status")
-    paths = listing.paths
+    paths, (dtype, shape) = listing.paths, IDENTITY_FORM
     arrays: dict[str, Array | store.Column] = {
         "run_rows": paths.run_rows,
         "run_roots": paths.run_roots,
         "path_offsets": paths.relative.offsets,
         "path_blob": paths.relative.blob,
         "status": status,
-        IDENTITY: facts.identities,
+        IDENTITY: store.Column(dtype, (len(listing), *shape), identity_blocks(listing, facts.old)),
         "same_file": facts.same_file,
         **failure_arrays(facts.failures(status)),
     }
@@ -121,7 +133,7 @@ def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions
         "band_skew_thousandths": round(1000 * skew),
         "roots": [_root(stored_root(root, place), options) for root, options in roots.items()],
     }
-    store.save(file, head, arrays, mode=common_mode(paths))
+    store.save(file, head, arrays, mode=facts.mode)
 
 
 def _late(facts: Facts, field: str) -> Iterator[Array]:

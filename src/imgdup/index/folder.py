@@ -132,9 +132,8 @@ def prepare(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _check_ours(folder)
-        (folder / PARTS).mkdir(
-            mode=0o700, exist_ok=True
-        )  # facts of pictures that others may not read
+        # Checkpoints may describe pictures that others may not read.
+        (folder / PARTS).mkdir(mode=0o700, exist_ok=True)
         for place in (folder / PARTS, folder):
             probe = place / f"probe.{secrets.token_hex(TOKEN_BYTES)}{TEMPORARY_SUFFIX}"
             probe.touch(exist_ok=False)

@@ -7,7 +7,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -98,17 +98,28 @@ def common_mode(paths: Iterable[bytes]) -> int:
     '0o666'
     """
     mode = PUBLIC
-    group = os.getegid() if hasattr(os, "getegid") else 0
     for path in paths:
         try:
-            facts = os.stat(path)
+            mode = narrowed_mode(mode, os.stat(path))
         except (OSError, ValueError):  # a forged name may contain a NUL
             continue
-        others = stat.S_IMODE(facts.st_mode) & 0o006
-        mode &= (facts.st_mode if facts.st_gid == group else others << 3) & 0o060 | others | PRIVATE
         if mode == PRIVATE:
             break
     return mode
+
+
+def narrowed_mode(mode: int, facts: os.stat_result) -> int:
+    """Return what is left of a mode if a file of these facts counts too; see `common_mode`."""
+    if mode == PRIVATE:
+        return mode
+    others = facts.st_mode & 0o006
+    group = facts.st_mode if facts.st_gid == _own_group() else others << 3
+    return mode & (group & 0o060 | others | PRIVATE)
+
+
+@cache
+def _own_group() -> int:
+    return os.getegid() if hasattr(os, "getegid") else 0
 
 
 def _check_place(path: Path) -> None:

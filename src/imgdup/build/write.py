@@ -1,7 +1,7 @@
 """A finished listing and where its facts come from -> the file of the next generation.
 
-Columns are brought together one at a time, so that the memory taken beside the listing is that
-of one column.
+Columns are brought together one at a time and in blocks, so that little memory is taken beside
+the listing.
 """
 
 import os
@@ -36,6 +36,8 @@ from imgdup.system.paths import absolute
 
 Array = npt.NDArray[Any]
 
+BLOCK_ROWS = 1 << 18  # of a column, gathered at a time
+
 MISSING = REASONS.index("missing")
 
 
@@ -68,17 +70,18 @@ class Facts:
         is_kept = self.old is not None and len(self.listing.kept)
         return mode & os.stat(self.old.file).st_mode if self.old and is_kept else mode
 
-    def sources(self) -> Iterator[tuple[Array, Array, Mapping[str, Array]]]:
-        """Yield rows, the rows of their source, and its arrays, for each source."""
-        origin = np.frombuffer(self.listing.origin, np.int32)
+    def sources(
+        self, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[RowNumbers, RowNumbers, Mapping[str, Array]]]:
+        """Yield rows, the rows of their source, and its arrays, for each source of some rows."""
+        origin = np.frombuffer(self.listing.origin, np.int32)[start:stop]
         origin_row = np.frombuffer(self.listing.origin_row, np.int64)
         order = np.argsort(origin, kind="stable")
-        bounds = np.searchsorted(
-            origin, np.arange(len(self.listing.checkpoint_names) + 1), sorter=order
-        )
-        for number, name in enumerate(self.listing.checkpoint_names):
-            rows = order[bounds[number] : bounds[number + 1]]
-            if len(rows):
+        numbers, starts = np.unique(origin[order], return_index=True)
+        for number, rows in zip(numbers.tolist(), np.split(order, starts[1:]), strict=False):
+            if number >= OLD:
+                rows = rows + start
+                name = self.listing.checkpoint_names[number]
                 yield rows, origin_row[rows], self._arrays(number, name)
 
     def _arrays(self, number: int, name: str) -> Mapping[str, Array]:
@@ -86,12 +89,13 @@ class Facts:
             return self.old.arrays
         return load_checkpoint(self.checkpoints_folder, name).arrays
 
-    def gather(self, field: str) -> Array:
-        """Bring one field together, in row order; rows without a source are zero."""
+    def gather(self, field: str, start: int = 0, stop: int | None = None) -> Array:
+        """Bring one field of some rows together, in row order; rows without a source are zero."""
         dtype, shape = fields(self.words)[field]
-        column = np.zeros((len(self.listing), *shape), dtype)
-        for rows, source_rows, arrays in self.sources():
-            column[rows] = arrays[field][source_rows]
+        stop = len(self.listing) if stop is None else stop
+        column = np.zeros((stop - start, *shape), dtype)
+        for rows, source_rows, arrays in self.sources(start, stop):
+            column[rows - start] = arrays[field][source_rows]
         return column
 
     def failures(self, status: Array) -> dict[int, str]:
@@ -137,8 +141,10 @@ def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions
 
 
 def _late(facts: Facts, field: str) -> Iterator[Array]:
-    """Gather a column when it is written, not before."""
-    yield facts.gather(field)
+    """Gather a column when it is written, and in blocks."""
+    n_rows = len(facts.listing)
+    for start in range(0, n_rows, BLOCK_ROWS):
+        yield facts.gather(field, start, min(start + BLOCK_ROWS, n_rows))
 
 
 def _root(path: bytes, options: ScanOptions) -> dict[str, Any]:

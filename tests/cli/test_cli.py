@@ -76,6 +76,30 @@ def test_failures_are_named_written_and_counted_in_the_exit_code(photos, capsys,
     assert json.loads(line)["reason"] == "not-an-image"
 
 
+@pytest.mark.parametrize("command", ["index", "query"])
+def test_a_picture_of_a_format_that_is_not_decoded_is_unsupported(
+    indexed, tmp_path, capsys, command
+):
+    (tmp_path / "lamp.exr").write_bytes(b"v/1\x01" + bytes(100))
+
+    code = cli.main([command, "lamp.exr"])
+
+    err = capsys.readouterr().err
+    assert code == (3 if command == "index" else 1)  # a query of nothing that can be read fails
+    assert "lamp.exr: unsupported" in err
+    assert "OpenEXR is not decoded" in err
+
+
+def test_a_file_that_is_no_picture_is_ignored_and_no_failure(photos, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("no picture")
+
+    code = cli.main(["index", "notes.txt"])
+
+    out, err = capsys.readouterr()
+    assert (code, err) == (0, "no images found\n")
+    assert "1 ignored" in out
+
+
 def test_known_failures_are_read_again_on_demand(photos, capsys):
     def hashed(*options):
         cli.main(["index", "photos", "--workers", "1", "--json", *options])

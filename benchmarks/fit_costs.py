@@ -1,4 +1,4 @@
-"""Fit the unit costs of `imgdup.search.costs` to joins of many shapes.
+"""Fit the unit costs of `imgdup.search.planner` to joins of many shapes.
 
     python benchmarks/fit_costs.py [--sizes 200000 1000000] [--seed 1]
 
@@ -15,10 +15,10 @@ import measure
 import numpy as np
 import synthetic
 
-from imgdup.search import costs
+from imgdup.search import planner as costs
 from imgdup.search.bands import Band, Layout, deal_bits
-from imgdup.search.costs import Workload
 from imgdup.search.join import JoinStats, iter_pairs
+from imgdup.search.planner import Workload
 
 UNITS = ("BUILD_S", "BUCKET_S", "LOOK_S", "BEGIN_S", "FETCH_S", "COMPARE_S", "FIND_S")
 SHAPES = {  # bits, distance: numbers of bands and their widths

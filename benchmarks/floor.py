@@ -8,7 +8,7 @@ from measure import Cost
 
 from imgdup.errors import ImageError
 from imgdup.images.decode import MIN_REDUCED_SIDE
-from imgdup.images.jpeg_header import jpeg_header
+from imgdup.images.jpeg import jpeg_header
 
 FLAGS = {
     1: cv2.IMREAD_GRAYSCALE,

@@ -20,7 +20,7 @@ from PIL import Image
 
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode
-from imgdup.images.jpeg_header import jpeg_header
+from imgdup.images.jpeg import jpeg_header
 from imgdup.system.limits import Limits
 
 LOST_BYTES = 4096

@@ -340,7 +340,7 @@ def test_odd_names_come_back_through_json_lines_and_null(photos, tmp_path):
     back = imgdup("query", "-", "--null", "-k", "1", input=raw, cwd=tmp_path)
 
     real = os.fsencode(os.path.realpath(photos)) + b"/" + os.path.basename(name)
-    from imgdup.system.jsonl import path_from_json
+    from imgdup.system.records import path_from_json
 
     assert real in [path_from_json(json.loads(line)) for line in as_json.splitlines()]
     assert real in [tsv_fields(line)[4] for line in as_lines.splitlines()]

@@ -12,7 +12,7 @@ from make_sample import encode, photo
 from cli_runs import on_a_terminal, pty
 from imgdup import cli
 from imgdup.apply.journal import read_journal
-from imgdup.system.jsonl import path_from_json
+from imgdup.system.records import path_from_json
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from cli_runs import on_a_terminal
 from imgdup import cli
 from imgdup.api import ImageIndex
 from imgdup.output.codecs import tsv_fields
-from imgdup.system.jsonl import path_from_json
+from imgdup.system.records import path_from_json
 
 
 @pytest.fixture

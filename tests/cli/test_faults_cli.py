@@ -32,7 +32,7 @@ from imgdup.api import ImageIndex
 from imgdup.cli import progress
 from imgdup.output.codecs import tsv_fields, unescape
 from imgdup.query.check_index import check_deep
-from imgdup.system.jsonl import path_from_json
+from imgdup.system.records import path_from_json
 
 OLD = (1_600_000_000, 1_600_000_000)
 ODD_NAMES = [

@@ -16,8 +16,7 @@ from encoded import jpeg_with_exif, photo, save
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode
 from imgdup.images.gray import luma
-from imgdup.images.jpeg import decode_jpeg
-from imgdup.images.jpeg_header import jpeg_header
+from imgdup.images.jpeg import decode_jpeg, jpeg_header
 from imgdup.system.limits import Limits
 from real_pictures import DATA, needs_data
 

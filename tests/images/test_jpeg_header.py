@@ -8,7 +8,7 @@ from PIL import Image
 
 from encoded import jpeg_claiming, photo, save
 from imgdup.errors import ImageError
-from imgdup.images.jpeg_header import jpeg_header, picture_end
+from imgdup.images.jpeg import jpeg_header, picture_end
 
 
 def reason(function, data):

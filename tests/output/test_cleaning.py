@@ -14,7 +14,7 @@ from imgdup import cli
 from imgdup.cli.options import GROUP_FILES
 from imgdup.dedupe import find_duplicates
 from imgdup.output.cleaning import PICTURE, TABLES, group_records, save_groups
-from imgdup.system.jsonl import path_from_json
+from imgdup.system.records import path_from_json
 
 
 @pytest.fixture

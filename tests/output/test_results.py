@@ -12,7 +12,7 @@ from imgdup.output.results import (
     match_nulls,
     match_table,
 )
-from imgdup.system.jsonl import path_from_json
+from imgdup.system.records import path_from_json
 
 NEAR = MatchRow(b"/a.jpg", b"/b\n\xff.jpg", 3, 12, True, 640, 480, False)
 FAR = NEAR._replace(path=b"/c.jpg", distance=10, pdq_distance=None, duplicate=False)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgdup.system.jsonl import json_line, json_path, path_from_json
+from imgdup.system.records import json_line, json_path, path_from_json
 
 PATHS = st.one_of(
     st.sampled_from(

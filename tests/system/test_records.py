@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from imgdup.errors import ImgdupError, PlanError
 from imgdup.system import records
-from imgdup.system.jsonl import json_line
+from imgdup.system.records import json_line
 
 NAMES = st.binary(min_size=1, max_size=20).filter(
     lambda name: not set(b"/\0") & set(name) and name not in (b".", b"..")

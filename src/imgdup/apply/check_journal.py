@@ -23,8 +23,8 @@ from imgdup.index.columns import Rows
 from imgdup.index.folder import JOURNALS
 from imgdup.system import records
 from imgdup.system.atomic import write_error
-from imgdup.system.jsonl import json_line
 from imgdup.system.paths import is_below
+from imgdup.system.records import json_line
 
 LINE_DIGEST_BYTES = 32
 NOTE_BYTES = 400  # of a journal in the index folder, about

@@ -26,8 +26,7 @@ from imgdup.apply.steps import (
 from imgdup.errors import ImgdupError, PlanError, UsageError
 from imgdup.system import lock, records
 from imgdup.system.atomic import open_regular, sync_folder, write_error
-from imgdup.system.jsonl import json_line
-from imgdup.system.records import Record
+from imgdup.system.records import Record, json_line
 
 DONE = "done"  # how a step ended that was carried out; otherwise the reason why it was not
 LINE_BYTES = 4096  # of a step, about

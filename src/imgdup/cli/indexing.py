@@ -14,7 +14,7 @@ from imgdup.errors import UsageError
 from imgdup.images.formats import undecoded_extension
 from imgdup.output.results import failure_json, index_summary
 from imgdup.system.atomic import common_mode, replacing
-from imgdup.system.jsonl import json_line
+from imgdup.system.records import json_line
 
 N_LISTED = 10  # failures that are named on stderr; --errors writes all
 

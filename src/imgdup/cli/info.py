@@ -9,7 +9,7 @@ import click
 from imgdup.cli.inputs import find_index
 from imgdup.cli.options import index_option, json_option
 from imgdup.cli.printing import on_terminal, terminal_width, write_text
-from imgdup.system.jsonl import json_line, json_paths
+from imgdup.system.records import json_line, json_paths
 
 
 @click.command()

@@ -14,8 +14,7 @@ from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import PlanError, UsageError
 from imgdup.system import records
 from imgdup.system.atomic import common_mode, replacing
-from imgdup.system.jsonl import json_line
-from imgdup.system.records import Record
+from imgdup.system.records import Record, json_line
 
 KIND = "imgdup"  # value of the key "plan"
 VERSION = 1

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from imgdup.errors import ImageError
 from imgdup.images import opencv, pillow
-from imgdup.images.exif import UPRIGHT
 from imgdup.images.formats import SNIFF_BYTES, sniff, undecoded_name
 from imgdup.images.gray import GrayImage, Pixels, to_gray, upright
 from imgdup.images.headers import (
+    UPRIGHT,
     jxl_size,
     png_first_frame,
     png_header,
@@ -25,8 +25,7 @@ from imgdup.images.headers import (
     webp_header,
     webp_is_cut,
 )
-from imgdup.images.jpeg import decode_jpeg
-from imgdup.images.jpeg_header import jpeg_header
+from imgdup.images.jpeg import decode_jpeg, jpeg_header
 from imgdup.images.opencv import decode_on_white_with_opencv, decode_with_opencv, shrink
 from imgdup.images.pillow import Decoded, decode_with_pillow
 from imgdup.system.files import FileBytes as FileBytes

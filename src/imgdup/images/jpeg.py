@@ -1,24 +1,220 @@
-"""A JPEG file's bytes -> its pixels, or the reason why they are not all there.
+"""A JPEG file's bytes -> the facts of its header, and its pixels or why they are not all there.
 
 libjpeg makes a picture of whatever it is given: where data are lost, it fills up with gray and
 warns. Here every warning counts, unless what libjpeg warns of is not the picture: then the picture
-alone is decoded once more, without a warning.
+alone is decoded once more, without a warning. Each walk over markers and segments (ITU-T T.81,
+annex B) is bounded by the length of the file and by a number of segments.
 """
 
 import re
+import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import simplejpeg
 
 from imgdup.errors import ImageError
 from imgdup.images.gray import Pixels
-from imgdup.images.jpeg_header import (
-    EOI,
-    JpegHeader,
-    picture_alone,
-    picture_end,
-)
+from imgdup.images.headers import EXIF_PREFIX, UPRIGHT, exif_orientation
 from imgdup.images.pillow import decode_jpeg_with_pillow, rgb_of_cmyk
+
+MAX_SEGMENTS = 200_000  # real files have some thousands
+
+SOI = b"\xff\xd8"
+EOI = b"\xff\xd9"
+_MARKER = re.compile(rb"\xff[^\x00\xff]")  # fill bytes may precede it
+_MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # restart markers belong to the scan
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # 0xF7: JPEG-LS
+_DECODED_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
+_PROGRESSIVE = 0xC2
+_START, _END, _SCAN = 0xD8, 0xD9, 0xDA
+_APP0, _APP1, _APP14 = 0xE0, 0xE1, 0xEE
+_TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})  # Huffman, arithmetic, quantization, restart interval
+_BETWEEN_SCANS = _TABLES | {_SCAN, 0xDC, *range(0xE0, 0xF0), 0xFE}
+_COEFFICIENTS = 64  # of a block
+
+
+class JpegHeader(NamedTuple):
+    """What the segments before the first scan of a JPEG file say.
+
+    Attributes
+    ----------
+    height, width : int
+        As stored, in pixels.
+    orientation : int
+        By EXIF, 1 to 8.
+    components : int
+        1 for gray, 3 for colour, 4 for CMYK and its like.
+    progressive : bool
+    one_scan : bool
+        Whether a decoder need not keep the whole picture in memory.
+    scan : int
+        Offset of the first scan's parameters, behind its marker.
+    """
+
+    height: int
+    width: int
+    orientation: int
+    components: int
+    progressive: bool
+    one_scan: bool
+    scan: int
+
+
+class PictureEnd(NamedTuple):
+    """Where the picture in a JPEG file ends.
+
+    Attributes
+    ----------
+    at : int
+        Offset behind the data of the last scan.
+    marked : bool
+        Whether the file has the end marker of this picture.
+    complete : bool
+        Whether the scans before it hold all components, in full precision.
+    """
+
+    at: int
+    marked: bool
+    complete: bool
+
+
+def jpeg_header(data: bytes) -> JpegHeader:
+    """Read the segments of a JPEG file up to its first scan.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Raises
+    ------
+    ImageError
+        ``truncated`` if the file ends before its first scan; ``damaged`` if there is no sensible
+        frame header; ``unsupported`` for codings that are not decoded (lossless, arithmetic,
+        12 bits).
+    """
+    frame: tuple[int, ...] | None = None
+    orientation: int | None = None
+    for marker, start, end in _segments(data):
+        if marker in (_SCAN, _END):
+            return _checked_header(frame, orientation or UPRIGHT, data, start)
+        if marker in _FRAMES and start + 8 <= min(end, len(data)):
+            frame = (marker, *struct.unpack_from(">BHHB", data, start + 2))
+        elif marker == _APP1 and orientation is None and data.startswith(EXIF_PREFIX, start + 2):
+            orientation = exif_orientation(data[start + 2 : end])
+    raise ImageError("damaged", f"a JPEG header of more than {MAX_SEGMENTS:,} segments")
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the marker of each segment up to the first scan, and where its content lies."""
+    at = len(SOI)
+    for _ in range(MAX_SEGMENTS):
+        found = _MARKER.search(data, at)
+        if found is None:
+            raise ImageError("truncated", "the JPEG file ends before its first scan")
+        at = found.end()
+        marker = data[at - 1]
+        if marker in _WITHOUT_LENGTH:
+            continue
+        end = at + max(2, int.from_bytes(data[at : at + 2], "big"))
+        yield marker, at, end
+        at = end
+
+
+def _checked_header(
+    frame: tuple[int, ...] | None, orientation: int, data: bytes, scan: int
+) -> JpegHeader:
+    """Refuse a frame header that no decoder can use."""
+    if frame is None:
+        raise ImageError("damaged", "the JPEG file has no frame header before its first scan")
+    marker, depth, height, width, components = frame
+    if marker not in _DECODED_FRAMES or depth != 8:
+        raise ImageError("unsupported", f"JPEG of coding SOF{marker - 0xC0} with {depth} bits")
+    if not (height and width and components):
+        raise ImageError("damaged", f"a JPEG header of {width} x {height} pixels")
+    progressive = marker == _PROGRESSIVE
+    one_scan = not progressive and data[scan + 2 : scan + 3] == bytes([components])
+    return JpegHeader(height, width, orientation, components, progressive, one_scan, scan)
+
+
+def picture_alone(data: bytes, header: JpegHeader, end: int) -> bytes:
+    """Return what a decoder needs of a JPEG file, without an end marker.
+
+    Bytes between segments, metadata, unknown version numbers and useless parameters of a scan, of
+    which libjpeg warns, do not change the picture: they are left out or made right.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    header : JpegHeader
+        What `jpeg_header` says of it.
+    end : int
+        Where its picture ends.
+    """
+    kept = [SOI]
+    for marker, start, stop in _segments(data):
+        if marker in (_SCAN, _END):
+            break
+        segment = data[start - 2 : stop]
+        if marker in _TABLES or marker in _FRAMES:
+            kept.append(segment)
+        elif marker == _APP0 and segment[4:9] == b"JFIF\0":
+            kept.append(segment[:9] + b"\1\2" + segment[11:])  # version 1.02
+        elif marker == _APP14 and segment[4:9] == b"Adobe" and segment[15:16] in (b"\0", b"\1"):
+            kept.append(segment)
+    scans = bytearray(data[header.scan - 2 : end])
+    if header.one_scan:
+        parameters = 2 + 2 + 1 + 2 * header.components
+        scans[parameters : parameters + 3] = b"\0\x3f\0"
+    return b"".join([*kept, scans])
+
+
+def picture_end(data: bytes, header: JpegHeader) -> PictureEnd:
+    """Find the end of the picture: the first marker that is no part of it.
+
+    Without an end marker that is the end of the file, or somewhere in what follows the picture.
+    """
+    marker, at = _SCAN, header.scan
+    precision: dict[int, bytearray] = {}
+    complete = False
+    for _ in range(MAX_SEGMENTS):
+        end = at + max(2, int.from_bytes(data[at : at + 2], "big"))
+        if marker == _SCAN:
+            _note_scan(precision, data[at + 2 : end], header.progressive)
+            complete = len(precision) >= header.components and not any(map(any, precision.values()))
+        found = _MARKER_AFTER_SCAN.search(data, end)
+        if found is None:
+            return PictureEnd(len(data), False, complete)
+        marker, at = data[found.end() - 1], found.end()
+        if complete or marker not in _BETWEEN_SCANS:
+            return PictureEnd(found.start(), _is_marked(data, found.start(), marker), complete)
+    return PictureEnd(len(data), False, complete)
+
+
+def _is_marked(data: bytes, at: int, marker: int) -> bool:
+    """Tell whether a picture has an end marker: here, or behind damage that looks like a marker.
+
+    The end marker of another JPEG file, which may follow the picture, is not its own.
+    """
+    return marker == _END or (marker != _START and data.find(EOI, at) >= 0)
+
+
+def _note_scan(precision: dict[int, bytearray], scan: bytes, progressive: bool) -> None:
+    """Note for each coefficient of the components of a scan how many low bits are yet missing."""
+    count = scan[0] if scan else 0
+    if len(scan) < 4 + 2 * count:
+        return
+    first, last, bits = scan[-3], min(scan[-2], _COEFFICIENTS - 1), scan[-1]
+    for component in scan[1 : 1 + 2 * count : 2]:
+        missing = precision.setdefault(component, bytearray(b"\xff" * _COEFFICIENTS))
+        if progressive:
+            missing[first : last + 1] = bytes([bits & 15]) * (last + 1 - first)
+        else:
+            missing[:] = bytes(_COEFFICIENTS)
+
 
 MAX_CUTS = 4  # of what follows a picture without an end marker; two are enough as a rule
 

@@ -34,8 +34,8 @@ from PIL import (
 )
 
 from imgdup.errors import ImageError
-from imgdup.images.exif import ORIENTATION_TAG, UPRIGHT, exif_orientation
 from imgdup.images.gray import ROWS_PIXELS, Pixels, on_white
+from imgdup.images.headers import ORIENTATION_TAG, UPRIGHT, exif_orientation
 
 MAX_JPEG_PIXELS = 65535**2  # that a header can claim; it was held against the limit before
 

@@ -15,7 +15,7 @@ from imgdup.index.columns import Rows, listed_paths
 from imgdup.output.codecs import NEWLINE, WRITERS, counted, list_data
 from imgdup.output.results import MatchRow
 from imgdup.system.atomic import common_mode, replacing
-from imgdup.system.jsonl import json_line
+from imgdup.system.records import json_line
 
 GROUP_COLUMNS = {
     "group": "int64",

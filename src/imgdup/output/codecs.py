@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO
 
 from imgdup.errors import ImgdupError
-from imgdup.system.jsonl import json_line
+from imgdup.system.records import json_line
 
 SPECIAL = re.compile(
     rb"[\x00-\x1f\x7f\\]"  # control characters, backslash

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgdup.output.codecs import Cell, counted, null_line, shown, tsv_line
-from imgdup.system.jsonl import json_line
+from imgdup.system.records import json_line
 
 if TYPE_CHECKING:
     from imgdup.dedupe.compare import Leak, Leaks

@@ -12,7 +12,7 @@ from imgdup.images.formats import OK, REASONS
 from imgdup.index import store
 from imgdup.index.columns import Rows, images
 from imgdup.index.generation import Generation
-from imgdup.query.nearby import iter_within
+from imgdup.query.match import iter_within
 from imgdup.query.probe import Probe, probe_files
 from imgdup.search.hamming import Hashes, Matches, scan_within, to_hex
 from imgdup.search.planner import STRATEGIES

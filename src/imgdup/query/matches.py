@@ -16,8 +16,15 @@ from imgdup.errors import ImageError
 from imgdup.hashing import HASHERS
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.generation import Generation
-from imgdup.query.match import Match, matches_of, near_rows
-from imgdup.query.nearby import Nearby, iter_nearest, iter_within, plan_within
+from imgdup.query.match import (
+    Match,
+    Nearby,
+    iter_nearest,
+    iter_within,
+    matches_of,
+    near_rows,
+    plan_within,
+)
 from imgdup.search.join import JoinStats
 from imgdup.search.planner import explain
 

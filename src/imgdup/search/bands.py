@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.search.costs import Shape, Workload, band_s, best_shape, chance, shape_s
 from imgdup.search.hamming import WORD_BITS, Hashes, Integers
+from imgdup.search.planner import Shape, Workload, band_s, best_shape, chance, shape_s
 
 SAMPLE = 512  # hashes of either side whose distances stand for all: half a millisecond a band
 SKEW_WIDTH = 16  # bits of the bands whose skew is measured

@@ -29,9 +29,9 @@ from imgdup.native.join import (
 )
 from imgdup.search import packed
 from imgdup.search.bands import Band, Layout, choose_layout, near_masks, upper_share
-from imgdup.search.costs import Workload
 from imgdup.search.equal import Pairs
 from imgdup.search.hamming import WORD_BITS, Hashes, Integers
+from imgdup.search.planner import Workload
 from imgdup.search.tables import CallAll, TablePlan, make_tables, table_bytes
 
 BLOCK_PAIRS = 1 << 25  # in one block, 8 bytes a pair

@@ -1,14 +1,197 @@
-"""How many probes, how many hashes, how far -> which way to look them up, and what each would cost.
+"""How much is to be compared -> the cheapest bands for it, and whether tree, scan or bands win.
 
-All ways are exact and give the same matches; they differ in the comparisons they need. Unit costs
-are those of the machine that `imgdup.search.costs` was fitted on (``benchmarks/bench_planner.py``).
-Tree and scan cost nearly the same where the choice between them turns.
+All ways are exact and give the same matches; they differ in the comparisons they need. The unit
+costs are in seconds on an AMD EPYC (Zen 5) with AVX-512: those of bands were fitted by
+``benchmarks/fit_costs.py``, those of tree and scan measured by ``benchmarks/bench_planner.py``.
+They predict most joins within a fifth, and choices near the best cost nearly the same.
 """
 
-from collections.abc import Sequence
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from imgdup.search.costs import Workload, best_shape, shape_s
+from imgdup.search.hamming import WORD_BITS
+
+MAX_BANDS = 64
+MAX_WIDTH = 24  # bits of a band: the table of its buckets takes 4 bytes * 2**width
+MAX_RADIUS = 6  # beyond, a band has too many neighbours, or too few bits to tell hashes apart
+MAX_MASKS = 4096  # neighbours of one value of a band
+
+BUILD_S = 1.3e-8  # sort one hash by one band, and as much again for each word compared first
+BUCKET_S = 1e-8  # make one bucket of a table
+LOOK_S = 8e-10  # see whether one neighbouring bucket holds anything, once for a bucket of hashes
+BEGIN_S = 4.5e-9  # begin to compare one hash with one bucket
+FETCH_S = 3e-10  # fetch the beginning of one bucket, once for a bucket of hashes
+COMPARE_S = 6e-11  # compare one word of two hashes
+FIND_S = 1.6e-8  # look closer at one pair that is near, in each band that finds it
+NEARNESS = ((1 << 20, 1.0), (1 << 24, 2.0), (1 << 26, 4.0), (1 << 62, 8.0))  # bytes: factor
+
+
+class Workload(NamedTuple):
+    """How much there is to compare: `n_left` hashes with `n_right`, or one set with itself."""
+
+    n_left: int
+    n_right: int
+    words: int
+    max_distance: int
+    is_self: bool
+    near_share: float = 0.0  # of the pairs, those within the distance, as far as it is known
+
+    @property
+    def n_pairs(self) -> int:
+        """Comparisons of a scan."""
+        return self.n_left * (self.n_left - 1) // 2 if self.is_self else self.n_left * self.n_right
+
+    @property
+    def n_first(self) -> int:
+        """Words that are compared first: so few that one unrelated hash in 1,000 gets past them.
+
+        The distance of unrelated hashes is about 32 bits a word, with a deviation of 4.
+        """
+        counts = (n for n in (1, 2, 4, 8) if 32 * n - 12 * math.sqrt(n) > self.max_distance)
+        return min(next(counts, self.words), self.words)
+
+    @property
+    def scan_s(self) -> float:
+        """Seconds to compare everything with everything."""
+        return self.n_pairs * (self.n_first * COMPARE_S + self.near_share * FIND_S)
+
+
+class Shape(NamedTuple):
+    """Widths and radii of bands: some of `radius`, the others of one less."""
+
+    n_wide: int
+    wide: int
+    n_narrow: int
+    narrow: int
+    radius: int
+
+    @property
+    def bands(self) -> list[tuple[int, int]]:
+        """Width and radius of each band."""
+        wide, narrow = (self.wide, self.radius), (self.narrow, self.radius - 1)
+        return [wide] * self.n_wide + [narrow] * self.n_narrow
+
+    @property
+    def share(self) -> float:
+        """Share of the pairs that are compared where hashes are uniform, summed over the bands."""
+        return sum(chance(width, radius) for width, radius in self.bands)
+
+
+def n_masks(width: int, radius: int) -> int:
+    """Count the values that differ in at most `radius` of `width` bits."""
+    return sum(math.comb(width, distance) for distance in range(min(width, radius) + 1))
+
+
+def chance(width: int, radius: int) -> float:
+    """How often two uniform values of `width` bits are within `radius`."""
+    return math.ldexp(n_masks(width, radius), -width)
+
+
+def band_s(work: Workload, width: int, radius: int, share: float) -> float:
+    """Estimate the seconds of one thread for one band.
+
+    Parameters
+    ----------
+    work : Workload
+        How much there is to compare.
+    width, radius : int
+        Of the band, in bits.
+    share : float
+        Share of all pairs whose values are within the radius.
+
+    Returns
+    -------
+    float
+        To build the tables, look for neighbouring buckets, compare what they hold and look
+        closer at what is near.
+    """
+    n_buckets, n_neighbours = 1 << width, n_masks(width, radius)
+    n_values = _occupied(work.n_left, n_buckets)
+    n_met = n_neighbours * _occupied(work.n_right, n_buckets) / n_buckets
+    if work.is_self:
+        n_met = (n_met + 1) / 2
+    looks = n_values * n_neighbours * LOOK_S * _nearness(4 * n_buckets)
+    begins = work.n_left * n_met * BEGIN_S
+    fetches = n_values * n_met * FETCH_S * _nearness(8 * work.n_first * work.n_right)
+    compares = work.n_pairs * min(1.0, share) * work.n_first * COMPARE_S
+    finds = work.n_pairs * work.near_share * _found(work, width, radius) * FIND_S
+    n_sorted = work.n_right if work.is_self else work.n_left + work.n_right
+    build = n_sorted * (1 + work.n_first) * BUILD_S + n_buckets * BUCKET_S
+    return build + looks + begins + fetches + compares + finds
+
+
+def _occupied(n: int, n_buckets: int) -> float:
+    """How many buckets hold any of `n` uniform values."""
+    return -n_buckets * math.expm1(-n / n_buckets)
+
+
+def _found(work: Workload, width: int, radius: int) -> float:
+    """How often a band finds a pair of the largest distance, its bits anywhere."""
+    n_bits, distance = WORD_BITS * work.words, work.max_distance
+    ways = sum(
+        math.comb(width, inside) * math.comb(n_bits - width, distance - inside)
+        for inside in range(min(width, radius, distance) + 1)
+    )
+    return ways / math.comb(n_bits, distance)
+
+
+def _nearness(n_bytes: int) -> float:
+    """How much dearer a look is where it hardly ever finds what it needs in the nearest cache."""
+    return next(factor for limit, factor in NEARNESS if n_bytes <= limit)
+
+
+def shape_s(work: Workload, shape: Shape, skew: float) -> float:
+    """Seconds of one thread for all bands of a shape; `skew` as for `best_shape`."""
+    return sum(band_s(work, *band, skew * chance(*band)) for band in shape.bands)
+
+
+def best_shape(work: Workload, skew: float) -> Shape | None:
+    """Find the cheapest bands for hashes of known skew.
+
+    Parameters
+    ----------
+    work : Workload
+        How much there is to compare.
+    skew : float
+        How many times more comparisons the hashes need than uniform ones.
+
+    Returns
+    -------
+    Shape or None
+        None where no bands within the limits find all pairs.
+    """
+
+    @functools.cache
+    def cost_s(width: int, radius: int) -> float:
+        return band_s(work, width, radius, skew * chance(width, radius))
+
+    @functools.cache
+    def best_width(room: int, radius: int) -> int:
+        return min(range(1, min(room, MAX_WIDTH) + 1), key=lambda width: cost_s(width, radius))
+
+    def total_s(shape: Shape) -> float:
+        wide_s, narrow_s = cost_s(shape.wide, shape.radius), cost_s(shape.narrow, shape.radius - 1)
+        return shape.n_wide * wide_s + shape.n_narrow * narrow_s
+
+    return min(_shapes(work, best_width), key=total_s, default=None)
+
+
+def _shapes(work: Workload, best_width: Callable[[int, int], int]) -> Iterator[Shape]:
+    """Every number of bands and width of the wide ones, with the best width for the others."""
+    bits = WORD_BITS * work.words
+    for n_bands in range(1, min(work.max_distance + 1, MAX_BANDS, bits) + 1):
+        radius, n_wide = divmod(work.max_distance + 1, n_bands)
+        n_narrow = n_bands - n_wide
+        if radius > MAX_RADIUS:
+            continue
+        widest = min(MAX_WIDTH, (bits - n_narrow) // n_wide) if n_wide else 0
+        for wide in range(min(1, n_wide), widest + 1):
+            narrow = best_width((bits - n_wide * wide) // n_narrow, radius - 1)
+            if n_masks(wide, radius) <= MAX_MASKS:
+                yield Shape(n_wide, wide, n_narrow, narrow, radius)
+
 
 SCAN_S = 1.5e-10  # compare the first word of one hash with a probe
 WORD_S = 4e-10  # and each other word: wide hashes are read at the speed of memory

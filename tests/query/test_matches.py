@@ -15,7 +15,7 @@ from imgdup import ImageIndex
 from imgdup.build.settings import Settings
 from imgdup.errors import IndexFormatError
 from imgdup.query import match as matching
-from imgdup.query import match, matches
+from imgdup.query import matches
 from imgdup.query.matches import QueryOptions, look_up, look_up_each, query_files
 from imgdup.workers.pool import inline
 from made_generation import a_probe, made_generation
@@ -69,7 +69,7 @@ def test_matches_of_many_pictures_equal_two_loops(
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("held", [1, 7, 1 << 22])
 def test_matches_do_not_depend_on_how_many_are_held(monkeypatch, strategy, held):
-    monkeypatch.setattr(match, "MAX_HELD", held)
+    monkeypatch.setattr(matching, "MAX_HELD", held)
     monkeypatch.setattr(matching, "ROWS_TOGETHER", 3)
     values = [number * 37 % 64 for number in range(50)]
     pictures = [[value] for value in values]
@@ -105,7 +105,7 @@ def peak_of_a_query(n_rows, n_probes, options):
     ids=["tree", "scan", "nearest"],
 )  # fmt: skip
 def test_memory_does_not_grow_with_the_number_of_matches(monkeypatch, options):
-    monkeypatch.setattr(match, "MAX_HELD", 1 << 13)
+    monkeypatch.setattr(matching, "MAX_HELD", 1 << 13)
 
     n_matches, peak = peak_of_a_query(800, 640, options)
 

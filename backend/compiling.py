@@ -1,4 +1,4 @@
-"""C sources -> the libraries of `imgdup.native`, one for each level of the processor.
+"""Compile the libraries of `imgdup.native`, one for each level of the processor.
 
 Needs nothing but the standard library and a C compiler: ``$CC``, or ``cc``, or the one in the
 package ``ziglang``, which also compiles for other systems.
@@ -21,7 +21,7 @@ SOURCES = Path(__file__).parents[1] / "src" / "imgdup" / "native"
 ZIG = "ziglang"
 CHECKSUMS = "checksums.json"  # CRC-32 of each library by its file name, beside the libraries
 
-# The same results everywhere: no contraction of a product and a sum, no reordering of sums.
+# For the same results everywhere: no fused product and sum, no reordered sums.
 FLAGS = (
     "-std=c11",
     "-O3",
@@ -34,11 +34,11 @@ STRICT = (
     "-Wall",
     "-Wextra",
     "-Werror",
-)  # for those who work on imgdup, not for those who install it
+)  # for developers of imgdup, not for its installation
 SANITIZE = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *STRICT)
 
-# By name of the level: each holds what those before it hold. Named one by one, because compilers
-# before GCC 11 and Clang 12 know no x86-64-v2.
+# Each level includes the previous ones. The instructions are named one by one, because compilers
+# before GCC 11 and Clang 12 do not know x86-64-v2.
 _V2 = ("-msse3", "-mssse3", "-msse4.1", "-msse4.2", "-mpopcnt", "-mcx16", "-msahf")
 _V3 = (*_V2, "-mavx", "-mavx2", "-mbmi", "-mbmi2", "-mf16c", "-mfma", "-mlzcnt", "-mmovbe")
 _V4 = (
@@ -55,11 +55,11 @@ class Target(NamedTuple):
     Parameters
     ----------
     is_x86_64 : bool
-        Otherwise there is one level, the least that its processors have.
+        Otherwise there is one level, for all processors of the system.
     ending : str
-        Of the file name of a shared library.
+        The ending of the file name of a shared library.
     zig : str
-        What zig calls the system; empty for this one.
+        The name of the system for zig; empty for this system.
     """
 
     is_x86_64: bool
@@ -73,7 +73,7 @@ class Target(NamedTuple):
 
 
 class CompileError(RuntimeError):
-    """There is no compiler, or it failed; the text says what to do."""
+    """There is no compiler, or it failed; the message names the remedy."""
 
 
 def this_system() -> Target:
@@ -85,14 +85,14 @@ def this_system() -> Target:
 
 
 def compiler_of_this_system() -> list[str]:
-    """Return the command of the C compiler, empty if there is none."""
+    """Return the command of the C compiler; empty if there is none."""
     if os.environ.get("CC"):
         return shlex.split(os.environ["CC"])
     return ["cc"] if shutil.which("cc") else []
 
 
 def needs_zig() -> bool:
-    """Whether the package ``ziglang`` must be there to compile."""
+    """Return whether the package ``ziglang`` is needed to compile."""
     return not compiler_of_this_system()
 
 
@@ -103,8 +103,8 @@ def compiler_for(target: Target) -> list[str]:
         return command
     if importlib.util.find_spec(ZIG) is None:
         raise CompileError(
-            "imgdup needs a C compiler to be built: install one (cc), set CC to it, "
-            f"or install the package {ZIG}, which holds one: python -m pip install {ZIG}"
+            "building imgdup needs a C compiler: install one (cc), set CC to it, "
+            f"or install the package {ZIG}, which contains one: python -m pip install {ZIG}"
         )
     command = [
         sys.executable,
@@ -112,23 +112,23 @@ def compiler_for(target: Target) -> list[str]:
         ZIG,
         "cc",
         "-mcpu=baseline",
-    ]  # not what only this processor has
+    ]  # without the instructions that only this processor has
     return [*command, "-target", target.zig] if target.zig else command
 
 
 def compile_libraries(
     folder: Path, target: Target | None = None, extra: Sequence[str] = ()
 ) -> list[Path]:
-    """Compile the library of each level, and write down their checksums; returns the libraries.
+    """Compile the library of each level and write their checksums; return the libraries.
 
     Parameters
     ----------
     folder : Path
-        Where the libraries go.
+        Receives the libraries.
     target : Target, optional
-        This system unless given.
+        By default this system.
     extra : sequence of str
-        More flags.
+        More compiler flags.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def compile_libraries(
         library = folder / f"imgdup-{level}{target.ending}"
         fresh = library.with_name(f"{library.name}.{os.getpid()}")
         _run([*compiler, *FLAGS, *position, *flags, *extra, *sources, "-shared", "-o", str(fresh)])
-        os.replace(fresh, library)  # a process that uses the old one keeps it
+        os.replace(fresh, library)  # a running process keeps the old one
         made.append(library)
     checksums = {library.name: zlib.crc32(library.read_bytes()) for library in made}
     (folder / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
@@ -153,12 +153,12 @@ def compile_libraries(
 
 
 def _run(command: Sequence[str]) -> None:
-    """Run the compiler; what it says against the sources is the error."""
+    """Run the compiler, which prints its own errors."""
     try:
         subprocess.run(command, check=True)
     except FileNotFoundError as error:
         raise CompileError(
-            f"there is no compiler {command[0]}: set CC to one, or unset it"
+            f"the compiler {command[0]} does not exist: set CC to a compiler, or unset it"
         ) from error
     except subprocess.CalledProcessError as error:
         raise CompileError(f"the C compiler failed: {shlex.join(command)}") from error

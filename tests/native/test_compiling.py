@@ -41,14 +41,14 @@ def test_without_a_compiler_the_package_that_holds_one_is_asked_for(no_compiler)
 def test_without_any_compiler_one_line_names_what_to_install(no_compiler, monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
-    with pytest.raises(CompileError, match=r"^imgdup needs a C compiler.*pip install ziglang$"):
+    with pytest.raises(CompileError, match=r"^building imgdup needs a C compiler.*ziglang$"):
         compile_libraries(tmp_path)
 
 
 def test_a_compiler_that_is_not_there_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CC", "nonesuch")
 
-    with pytest.raises(CompileError, match=r"^there is no compiler nonesuch: set CC"):
+    with pytest.raises(CompileError, match=r"^the compiler nonesuch does not exist: set CC"):
         compile_libraries(tmp_path)
 
 

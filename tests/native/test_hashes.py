@@ -143,7 +143,7 @@ def test_no_pictures_have_no_hashes():
 
 
 def test_an_unknown_hash_is_refused():
-    with pytest.raises(ValueError, match="expected a hash and its bits out of"):
+    with pytest.raises(ValueError, match="expected a hash and its bits from"):
         hash_pictures([], [("dhash", 128)])
 
 

@@ -114,7 +114,7 @@ def test_a_broken_library_is_an_error_of_one_line(folder, damage):
         library()
 
     assert str(path) in str(caught.value)
-    assert str(caught.value).endswith(": install imgdup again, from where it came")
+    assert str(caught.value).endswith(": install imgdup again from its source")
     assert "\n" not in str(caught.value)
 
 

@@ -1,6 +1,6 @@
-"""Gray pixels -> perceptual hashes, uint64 words, and qualities.
+"""Compute perceptual hashes (uint64 words) and qualities of gray pictures.
 
-``HASHERS`` says which hashes there are; `imgdup.native.hashes` computes them. Bit ``i`` of a hash
+``HASHERS`` lists the hashes; `imgdup.native.hashes` computes them. Bit ``i`` of a hash
 as an integer is the ``i``-th comparison, row by row; word ``w`` holds bits ``64 * w`` to
 ``64 * w + 63``.
 
@@ -23,11 +23,11 @@ import numpy.typing as npt
 from imgdup.images.gray import GrayImage
 from imgdup.native import hashes as native
 
-PARAMETERS_VERSION = 1  # changes whenever any picture's hash does
+PARAMETERS_VERSION = 1  # change it whenever the hash of any picture changes
 
 PDQ_BITS = 256
-PDQ_MAX_DISTANCE = 31  # bits at which the authors of PDQ take two pictures for the same
-PDQ_MIN_QUALITY = 50  # below it a picture has too little structure to be compared
+PDQ_MAX_DISTANCE = 31  # bits up to which the authors of PDQ consider two pictures the same
+PDQ_MIN_QUALITY = 50  # below it, a picture has too little structure to be compared
 
 Words = npt.NDArray[np.uint64]
 
@@ -39,8 +39,8 @@ class Hasher(NamedTuple):
     ----------
     name : str
     max_distance : mapping of int to int
-        By its length in bits, the default first: the distance in bits up to which a search finds,
-        unless the user says otherwise.
+        The default distance of a search, in bits, for each length of the hash in bits. The first
+        length is the default.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Hasher(NamedTuple):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Lengths that it comes in, in bits, the default first."""
+        """The available lengths in bits, the default first."""
         return tuple(self.max_distance)
 
 
@@ -95,14 +95,14 @@ def hash_pictures(pictures: Sequence[GrayImage], name: str, bits: int) -> Words:
 def fingerprints(pictures: Sequence[GrayImage], name: str, bits: int) -> Fingerprints:
     """Compute the search hash, the PDQ hash and the quality of each picture.
 
-    The quality is that of PDQ, but 0 if a side is shorter than 16 pixels: it holds too little to
-    compare.
+    The quality is the one that PDQ defines, but 0 if a side is shorter than 16 pixels, because
+    such a picture has too little structure to be compared.
 
     Parameters
     ----------
     pictures : sequence of GrayImage
     name : str
-        Of the search hash, a key of ``HASHERS``.
+        Name of the search hash, a key of ``HASHERS``.
     bits : int
         Length of the search hash, one of the hasher's ``widths``.
     """
@@ -112,7 +112,7 @@ def fingerprints(pictures: Sequence[GrayImage], name: str, bits: int) -> Fingerp
 
 
 def fingerprint(picture: GrayImage, name: str, bits: int) -> Fingerprint:
-    """Compute the fingerprint of one picture, as `fingerprints` does that of many.
+    """Compute the fingerprint of one picture, as `fingerprints` does for many.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 /* Gray pixels -> perceptual hashes and quality; see imgdup.h.
  *
- * Every hash compares numbers of a grid, and a grid is `rows * pixels * columns^T`: first the rows
- * of the picture are weighed (a strip a line of the grid), then the columns. The picture is taken
- * in tiles of some columns, so that all that is worked on stays in the cache.
+ * Every hash compares the numbers of a grid. The grid is `rows * pixels * columns^T`: first the
+ * rows of the picture are weighted (each line of the grid has a strip of rows), then the columns.
+ * The picture is processed in tiles of some columns, so that the data stays in the cache.
  */
 #include "imgdup.h"
 #include "lines.h"
@@ -12,7 +12,7 @@
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-/* Numbers that are added and multiplied each for itself: as many as a register holds. */
+/* As many numbers as a register holds, added and multiplied independently. */
 #if defined(__AVX__)
 typedef double Vector __attribute__((vector_size(32)));
 #else
@@ -20,19 +20,19 @@ typedef double Vector __attribute__((vector_size(16)));
 #endif
 
 enum {
-    TILE = 64,          /* columns of the picture that are weighed at a time, at most */
-    BLOCK = 32,         /* columns of a tile that are weighed in one go */
-    WAVES = 16,         /* lines that are multiplied with a wave in one go */
+    TILE = 64,          /* most columns of the picture weighted at a time */
+    BLOCK = 32,         /* columns of a tile weighted at once */
+    WAVES = 16,         /* lines multiplied with a wave at once */
     LANES = sizeof(Vector) / sizeof(double),
-    TURNED = 8,         /* strips that are turned at a time */
+    TURNED = 8,         /* strips transposed at a time */
     MAX_SIDE = 16,      /* of the square that 256 bits fill */
-    TINY_SIDE = 16,     /* pixels; a shorter side holds too little to have a quality */
+    TINY_SIDE = 16,     /* pixels; with a shorter side, the quality is 0 */
     MAX_QUALITY = 100,
-    PDQ_GRADIENTS = 90, /* sum of differences, in whole percents, that makes a point of quality */
+    PDQ_GRADIENTS = 90, /* sum of differences, in whole percent, for one point of quality */
 };
 
 static const double PERCENT = 100.0 / 255 * (1 + 1e-9); /* whole percents survive rounding */
-static const double HALF = 0.5 + 1e-5; /* gray levels: what is so close to a half is rounded up */
+static const double HALF = 0.5 + 1e-5; /* gray levels: values this close to a half are rounded up */
 static const double PER_UNIT = 1e6;    /* coefficients equal to a millionth are equal */
 
 /* cos(i * pi / 128) for i from 0 to 64. */
@@ -42,7 +42,7 @@ static const double COSINES[65] = {
 
 typedef struct {
     Lines rows, columns;
-    float *row_weights;                  /* those of rows, if they are whole */
+    float *row_weights;                  /* the weights of rows, if they are whole numbers */
     double *slopes;
     double row_scales[MAX_LINES];
     double turned[TILE][MAX_LINES];      /* (columns of a tile, lines of rows) */
@@ -53,8 +53,8 @@ typedef struct {
     double waves[2][MAX_SIDE][MAX_LINES / 2]; /* of 32 lines and of 64, (frequencies, lines) */
 } Work;
 
-/* Add up the weighed rows of one line in n columns: sums (n,). Blocks of columns, whose number the
- * compiler knows, stay in registers; the last one may overlap the one before it. */
+/* Add up the weighted rows of one line in n columns: sums (n,). Blocks of columns of constant size
+ * stay in registers; the last block may overlap the previous one. */
 #define DEFINE_WEIGH(NAME, PIXEL, SUM)                                                             \
     static ALWAYS_INLINE void NAME##_columns(                                                       \
         const char *pixels, int64_t row_stride, const SUM *weights, int64_t n_rows, int n,         \
@@ -88,7 +88,7 @@ DEFINE_WEIGH(weigh_bytes, uint8_t, float)
 DEFINE_WEIGH(weigh_bytes_long, uint8_t, double)
 DEFINE_WEIGH(weigh_floats, float, double)
 
-/* Weigh the rows of n columns from `left` on: work->turned[0 to n - 1]. */
+/* Weight the rows of n columns from `left` on: work->turned[0 to n - 1]. */
 #define DEFINE_TILE(NAME, WEIGH, PIXEL, SUM, WEIGHTS)                                              \
     static void NAME(Work *work, const ImgdupPicture *picture, int n_lines, int64_t left, int n) { \
         SUM sums[TURNED][TILE];                                                                    \
@@ -111,7 +111,7 @@ DEFINE_TILE(tile_of_bytes, weigh_bytes, uint8_t, float, work->row_weights)
 DEFINE_TILE(tile_of_bytes_long, weigh_bytes_long, uint8_t, double, work->rows.weights)
 DEFINE_TILE(tile_of_floats, weigh_floats, float, double, work->rows.weights)
 
-/* Add the columns of a tile, from `left` to `right` - 1, to the lines of the grid that weigh them. */
+/* Add the columns of a tile, `left` to `right` - 1, to the lines of the grid that contain them. */
 static void add_tile(Work *work, int n_rows, int n_columns, int64_t left, int64_t right) {
     const Lines *columns = &work->columns;
     for (int j = 0; j < n_columns; j++) {
@@ -128,7 +128,7 @@ static void add_tile(Work *work, int n_rows, int n_columns, int64_t left, int64_
     }
 }
 
-/* Weigh the rows, then the columns, by the lines of work: work->grid (n_columns, n_rows). */
+/* Weight the rows, then the columns, by the lines of work: work->grid (n_columns, n_rows). */
 static void fill_grid(Work *work, const ImgdupPicture *picture, int n_rows, int n_columns) {
     int64_t width = (picture->width + picture->reduction - 1) / picture->reduction;
     int whole = work->rows.whole && !picture->is_float;
@@ -152,7 +152,7 @@ static void fill_grid(Work *work, const ImgdupPicture *picture, int n_rows, int 
     }
 }
 
-/* Weights that sum up to 1, so that the grid is one of means. */
+/* Make the weights of a line sum up to 1, so that the grid holds means. */
 static void divide_weights(Work *work, int n_rows, int n_columns) {
     Lines *columns = &work->columns;
     for (int i = 0; i < n_rows; i++)
@@ -201,7 +201,7 @@ static void pdq_grid(Work *work, const ImgdupPicture *picture) {
         memset(work->grid, 0, sizeof work->grid);
 }
 
-/* Tell where a level is below its right neighbour: the dHash. */
+/* Set the bits where a level is below its right neighbour: the dHash. */
 static void compare_neighbours(const Work *work, int side, uint64_t *words) {
     memset(words, 0, (size_t)(side * side / 8));
     for (int i = 0, bit = 0; i < side; i++)
@@ -209,7 +209,7 @@ static void compare_neighbours(const Work *work, int side, uint64_t *words) {
             words[bit / 64] |= (uint64_t)(work->grid[j][i] < work->grid[j + 1][i]) << bit % 64;
 }
 
-/* Tell where a level is above the mean of all: the aHash. */
+/* Set the bits where a level is above the mean of all levels: the aHash. */
 static void compare_mean(const Work *work, int side, uint64_t *words) {
     double sum = 0;
     for (int j = 0; j < side; j++)
@@ -221,21 +221,21 @@ static void compare_mean(const Work *work, int side, uint64_t *words) {
             words[bit / 64] |= (uint64_t)(work->grid[j][i] * (side * side) > sum) << bit % 64;
 }
 
-/* The cosine of i quarter turns over 64. */
+/* The cosine of i / 64 of a quarter turn. */
 static double cosine(int i) {
     i %= 256;
     i = i > 128 ? 256 - i : i;
     return i > 64 ? -COSINES[128 - i] : COSINES[i];
 }
 
-/* Tell where a coefficient is above the lower median of all. */
+/* Set the bits where a coefficient is above the lower median of all. */
 static void compare_median(const double *coefficients, int n, uint64_t *words) {
     double low = coefficients[0], high = coefficients[0];
     for (int i = 1; i < n; i++) {
         low = coefficients[i] < low ? coefficients[i] : low;
         high = coefficients[i] > high ? coefficients[i] : high;
     }
-    /* They are whole numbers: halve the range in which the median lies until one is left. */
+    /* They are whole numbers: halve the range of the median until one number is left. */
     for (int step = 0; step < 64 && low < high; step++) {
         double middle = floor((low + high) / 2);
         int64_t n_up_to = 0;
@@ -253,7 +253,7 @@ static void compare_median(const double *coefficients, int n, uint64_t *words) {
     }
 }
 
-/* Weigh n_lines lines of WAVES numbers by a wave and add them up: sums (WAVES,). */
+/* Multiply n_lines lines of WAVES numbers by a wave and add them up: sums (WAVES,). */
 static void add_lines(const double *wave, const double *lines, int n_lines, int stride,
                       double *sums) {
     Vector totals[WAVES / LANES], line;
@@ -269,8 +269,8 @@ static void add_lines(const double *wave, const double *lines, int n_lines, int 
 
 /* Compute coefficients (1, 1) to (side, side) of the two-dimensional DCT-II of the grid, which is
  * 4 side x 4 side, in units of 1 / PER_UNIT. A wave of even frequency is its own mirror image, one
- * of odd frequency its negative; so each is multiplied with the sums or the differences of lines
- * that lie opposite each other, half as many. */
+ * of odd frequency its negative; so each is multiplied with the sums or the differences of
+ * opposite lines, of which there are half as many. */
 static void transform(Work *work, int side, double *coefficients) {
     int n = 4 * side, middle = n / 2;
     double sums[WAVES];
@@ -307,7 +307,7 @@ static void compare_frequencies(Work *work, int side, uint64_t *words) {
     compare_median(coefficients, side * side, words);
 }
 
-/* The first halves of the waves of 32 and of 64 lines. */
+/* Compute the first halves of the waves of 32 and of 64 lines. */
 static void fill_waves(Work *work) {
     for (int k = 0; k < MAX_SIDE; k++)
         for (int i = 0; i < MAX_LINES / 2; i++) {
@@ -316,7 +316,7 @@ static void fill_waves(Work *work) {
         }
 }
 
-/* Add up, in whole percents, the differences between n neighbours. */
+/* Add up, in whole percent, the differences between n neighbours. */
 static int percents(const double *a, const double *b, int n) {
     int total = 0;
     for (int i = 0; i < n; i++) {
@@ -364,7 +364,7 @@ static void hash_one(Work *work, const ImgdupPicture *picture, const ImgdupHashe
         to->quality[i] = quality_of(work, picture);
 }
 
-/* Bytes rounded up to whole cache lines. */
+/* Round a number of bytes up to whole cache lines. */
 static int64_t padded(int64_t bytes) {
     return (bytes + 63) / 64 * 64;
 }

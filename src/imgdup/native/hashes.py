@@ -1,4 +1,4 @@
-"""Gray pictures -> hashes and qualities: the face of ``hash.c``."""
+"""Compute hashes and qualities of gray pictures, by calling ``hash.c``."""
 
 import ctypes
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ KINDS: tuple[Kind, ...] = (  # in the order of ImgdupHashes
 
 
 class Picture(Protocol):
-    """What `hash_pictures` reads of a picture, as `imgdup.images.gray.GrayImage` explains it."""
+    """The attributes that `hash_pictures` reads; `imgdup.images.gray.GrayImage` explains them."""
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8 | np.float32]:
@@ -35,23 +35,23 @@ class Picture(Protocol):
 
     @property
     def height(self) -> int:
-        """In full pixels."""
+        """Height of the full picture, in pixels."""
 
     @property
     def width(self) -> int:
-        """In full pixels."""
+        """Width of the full picture, in pixels."""
 
     @property
     def reduction(self) -> int:
-        """1, 2, 4 or 8."""
+        """By how much the picture was reduced: 1, 2, 4 or 8."""
 
     @property
     def short_first(self) -> tuple[bool, bool]:
-        """Whether the rows, the columns, begin with a partial block."""
+        """Whether the rows begin with a partial block, and whether the columns do."""
 
 
 class Hashed(NamedTuple):
-    """Hashes, uint64 (n, bits // 64) by kind, and PDQ's qualities, uint8 (n,), 0 to 100."""
+    """Hashes by kind, uint64 (n, bits // 64), and qualities of PDQ from 0 to 100, uint8 (n,)."""
 
     hashes: Mapping[Kind, npt.NDArray[np.uint64]]
     qualities: npt.NDArray[np.uint8]
@@ -75,22 +75,22 @@ class _Picture(ctypes.Structure):
 def hash_pictures(
     pictures: Sequence[Picture], kinds: Iterable[Kind], *, with_quality: bool = True
 ) -> Hashed:
-    """Hash pictures, each kind of hash for all of them.
+    """Compute each kind of hash for all pictures.
 
     Parameters
     ----------
     pictures : sequence of Picture
-        Pixels of uint8 or float32; any strides, but other than C-contiguous rows are copied.
+        Pixels of uint8 or float32 with any strides; rows that are not C-contiguous are copied.
     kinds : iterable of (str, int)
-        Of ``KINDS``.
+        Elements of ``KINDS``.
     with_quality : bool
-        Whether to compute the qualities too; they are 0 otherwise, and where a side is shorter
-        than 16 pixels.
+        Whether to compute the qualities too. Otherwise they are 0. They are always 0 if a side is
+        shorter than 16 pixels.
 
     Raises
     ------
     ValueError
-        If there is no such kind, or pixels, size and reduction do not go together.
+        If a kind is unknown, or if pixels, size and reduction do not match.
     TypeError
         If pixels are neither uint8 nor float32.
 
@@ -129,7 +129,7 @@ class _Functions(NamedTuple):
 
 @cache
 def _functions() -> _Functions:
-    """Tell ctypes what the functions take."""
+    """Set the argument types of the functions."""
     hash_all, scratch_bytes = library().imgdup_hash, library().imgdup_hash_scratch
     hash_all.restype = None
     hash_all.argtypes = (
@@ -145,12 +145,12 @@ def _functions() -> _Functions:
 def _words(kind: Kind) -> int:
     """Length of a hash in 64-bit words."""
     if kind not in KINDS:
-        raise ValueError(f"expected a hash and its bits out of {KINDS}, got {kind!r}")
+        raise ValueError(f"expected a hash and its bits from {KINDS}, got {kind!r}")
     return kind[1] // 64
 
 
 def _checked(picture: Picture) -> npt.NDArray[Any]:
-    """See that a picture is one, and return its pixels, those of a row side by side."""
+    """Check a picture, and return its pixels so that those of a row are adjacent."""
     pixels, reduction = picture.pixels, picture.reduction
     height, width = picture.height, picture.width
     if pixels.dtype != np.uint8 and pixels.dtype != np.float32:
@@ -185,6 +185,6 @@ def _described(picture: Picture, pixels: npt.NDArray[Any]) -> _Picture:
 
 
 def _address(array: npt.NDArray[Any]) -> int:
-    """Where an array begins."""
+    """Return the address of an array."""
     address: int = array.__array_interface__["data"][0]
     return address

@@ -1,14 +1,14 @@
-/* What the library offers: hashes of pictures, their pairs, and which processor it needs.
+/* The functions of the library: hashes of pictures, pairs of hashes, and the processor level.
  *
- * All arrays are contiguous unless a stride is named, and belong to the caller; nothing is checked
- * here and nothing is allocated. The Python face checks dtypes, shapes and bounds.
+ * All arrays are contiguous unless a stride is given, and belong to the caller. Nothing is checked
+ * or allocated here; the Python modules check dtypes, shapes and bounds.
  *
  * The same input gives the same bits on every processor and at every level. Averages of 8-bit
- * pixels are sums of whole numbers that their type holds exactly, in whatever order they are
- * added, and one division. All other sums have one order, which the source gives: vectors run
- * along independent sums, never along one. Compilers are told neither to contract a product and a
- * sum (-ffp-contract=off) nor to reorder them (no -ffast-math). No function of a mathematical
- * library is called but rounding, which is exact.
+ * pixels are sums of whole numbers, which their type holds exactly in any order of addition, and
+ * one division. All other sums are added in the order of the source: a vector holds several
+ * independent sums, never parts of one sum. Compilers may neither fuse a product and a sum
+ * (-ffp-contract=off) nor reorder sums (no -ffast-math). The only function of the mathematical
+ * library that is called is rounding, which is exact.
  */
 #ifndef IMGDUP_H
 #define IMGDUP_H
@@ -21,7 +21,7 @@
 #define IMGDUP_EXPORT __attribute__((visibility("default")))
 #endif
 
-/* Changes when any function or structure does; the Python face has the same number. */
+/* Change it with any function or structure; imgdup.native.library has the same number. */
 enum { IMGDUP_INTERFACE = 2 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
@@ -33,29 +33,29 @@ IMGDUP_EXPORT int imgdup_processor_level(void);
 /* Upright gray pixels of a picture, perhaps at a reduced size. */
 typedef struct {
     const void *pixels;    /* (ceil(height / reduction), ceil(width / reduction)) */
-    int64_t row_stride;    /* bytes from a row to the next, perhaps negative; columns touch */
+    int64_t row_stride;    /* bytes from one row to the next, may be negative; columns adjoin */
     int64_t height, width; /* full size, in pixels; at least 1, at most 2^31 */
-    int32_t reduction;     /* full pixels a side of what one pixel is the mean of: 1, 2, 4, 8 */
-    int32_t rows_short_first;    /* whether the first row is the one that is not full, ... */
-    int32_t columns_short_first; /* ... and the first column, instead of the last */
+    int32_t reduction;     /* one pixel is the mean of so many full pixels squared: 1, 2, 4, 8 */
+    int32_t rows_short_first;    /* whether the first row, not the last, is a partial block, ... */
+    int32_t columns_short_first; /* ... and the same for columns */
     int32_t is_float;            /* pixels are float, 0 to 255, instead of uint8_t */
 } ImgdupPicture;
 
-/* Where the hashes of n pictures go; a null pointer is a hash that nobody asked for.
+/* Where to write the hashes of n pictures; a null pointer skips that hash.
  * Bit i of a hash as an integer is the i-th comparison, row by row. */
 typedef struct {
     uint64_t *dhash64, *dhash256; /* (n, 1), (n, 4) */
     uint64_t *ahash64, *ahash256; /* (n, 1), (n, 4) */
     uint64_t *phash64, *phash256; /* (n, 1), (n, 4) */
     uint64_t *pdq;                /* (n, 4) */
-    uint8_t *quality;             /* (n,): that of PDQ, from 0 (flat, or a side under 16) to 100 */
+    uint8_t *quality;             /* (n,): of PDQ, from 0 (flat, or a side under 16) to 100 */
 } ImgdupHashes;
 
-/* Bytes of scratch memory for pictures of at most so many rows and columns together. */
+/* Bytes of scratch memory for pictures whose rows and columns add up to at most this number. */
 IMGDUP_EXPORT int64_t imgdup_hash_scratch(int64_t rows_and_columns);
 
-/* Hash n pictures; scratch is aligned to 64 bytes. Pixels that are no number, or far outside
- * 0 to 255, give hashes that mean nothing. */
+/* Hash n pictures; scratch is aligned to 64 bytes. Pixels that are NaN or far outside 0 to 255
+ * give meaningless hashes. */
 IMGDUP_EXPORT void imgdup_hash(const ImgdupPicture *pictures, int64_t n,
                                const ImgdupHashes *hashes, void *scratch);
 
@@ -64,56 +64,56 @@ IMGDUP_EXPORT void imgdup_hash(const ImgdupPicture *pictures, int64_t n,
 enum {
     JOIN_MAX_WORDS = 16,   /* hashes of up to 1,024 bits */
     JOIN_MAX_MASKS = 4096, /* neighbours of one value of a band */
-    JOIN_LANES = 16,       /* hashes compared at once: columns have room for so many more */
-    JOIN_TILE = 2048,      /* hashes that stay in the cache while some rows are compared with them */
+    JOIN_LANES = 16,       /* hashes compared at once: columns have room for that many more */
+    JOIN_TILE = 2048,      /* hashes that fit in the cache while some rows are compared with them */
     JOIN_RUN = 512,        /* slots that a thread reserves at a time */
 };
 
-/* What the words of `control` count: a request to stop, the slots in use, then rows dealt out. */
+/* The words of `control`: a request to stop, the slots in use, then one row counter per join. */
 enum { JOIN_STOP = 0, JOIN_USED = 1, JOIN_FIRST_COUNTER = 2 };
 
-/* Marks a reserved slot that stayed free. */
+/* The value of a reserved slot that is not used. */
 #define JOIN_FREE UINT64_MAX
 
 /* Rows of some hashes, sorted by the value of one band. */
 typedef struct {
     const uint64_t *hashes;  /* (n_hashes, words): all hashes, by row */
-    const uint64_t *columns; /* (n_first, n + JOIN_LANES): the words compared first, sorted */
+    const uint64_t *columns; /* (n_first, n + JOIN_LANES): the words to compare first, sorted */
     const uint32_t *rows;    /* (n,): the row at each position, ascending within a bucket */
     const uint32_t *starts;  /* (n_buckets + 1,): where the bucket of each value begins */
     int64_t n, n_buckets;
 } JoinTable;
 
-/* What makes a pair of one band, and where the pairs go. */
+/* The condition for a pair of one band, and where to write the pairs. */
 typedef struct {
     JoinTable left, right;
-    int64_t is_self;           /* both tables are one: each pair of positions is compared once */
+    int64_t is_self;           /* both tables are the same: compare each pair of positions once */
     int64_t words;             /* of a hash */
-    int64_t n_first;           /* words compared first; if all, the columns are in their order */
+    int64_t n_first;           /* words to compare first; if all, the columns are in their order */
     int64_t max_distance;      /* over all words, inclusive */
-    const int64_t *masks;      /* (n_masks,): what the band's values of a pair may differ in */
+    const int64_t *masks;      /* (n_masks,): how the values of the band may differ in a pair */
     int64_t n_masks;           /* at most JOIN_MAX_MASKS */
-    const uint64_t *earlier;   /* (n_earlier, words): bits of the bands that come before, ... */
-    const uint64_t *radii;     /* (n_earlier,): ... and the distance that makes a pair theirs */
+    const uint64_t *earlier;   /* (n_earlier, words): bits of the earlier bands, ... */
+    const uint64_t *radii;     /* (n_earlier,): ... and the distance in which they find a pair */
     int64_t n_earlier;
     int64_t first_row;         /* a packed pair holds left row - first_row << left_shift, ... */
     int64_t left_shift;
     int64_t right_shift;       /* ... right row << right_shift, ... */
     int64_t distance_shift;    /* ... and distance << distance_shift */
     int64_t *control;          /* shared by all threads, see JOIN_STOP */
-    uint64_t *slots;           /* (n_slots,): packed pairs, as far as control[JOIN_USED] says */
+    uint64_t *slots;           /* (n_slots,): packed pairs; control[JOIN_USED] are in use */
     int64_t n_slots;           /* at least JOIN_RUN */
 } JoinCall;
 
-/* Gather a band's bits, and count how often each value comes.
+/* Gather the bits of a band into values, and count how often each value occurs.
  * hashes (n, words), bits (n_bits,) ascending, values (n,): bit k of a value is bit bits[k] of the
- * hash; counts (2 ** n_bits,), added to. */
+ * hash; the counts (2 ** n_bits,) are added to. */
 IMGDUP_EXPORT void imgdup_count_values(const uint64_t *hashes, int64_t n, int64_t words,
                                        const int64_t *bits, int64_t n_bits, uint32_t *values,
                                        uint32_t *counts);
 
-/* Sort rows first_row, first_row + 1, ... by their values (n,): places (2 ** n_bits,) say where
- * the first row of each value goes, and are advanced. */
+/* Sort rows first_row, first_row + 1, ... by their values (n,): places (2 ** n_bits,) hold the
+ * position of the next row of each value, and are advanced. */
 IMGDUP_EXPORT void imgdup_place_rows(const uint32_t *values, int64_t n, int64_t first_row,
                                      uint32_t *places, uint32_t *rows);
 
@@ -124,12 +124,12 @@ IMGDUP_EXPORT void imgdup_copy_columns(const uint64_t *hashes, int64_t words,
                                        const uint32_t *rows, int64_t start, int64_t stop,
                                        int64_t stride, uint64_t *columns);
 
-/* Find this thread's share of a band's pairs; several threads make the same call.
- * Left rows are dealt out by control[counter]. Where no slot is left, control[JOIN_STOP] is set;
- * the caller may set it, too. Returns how many pairs of hashes were compared. */
+/* Find a share of the pairs of a band; several threads make the same call.
+ * Each thread takes left rows from control[counter]. If no slot is left, control[JOIN_STOP] is set;
+ * the caller may also set it. Returns how many pairs of hashes were compared. */
 IMGDUP_EXPORT int64_t imgdup_join(const JoinCall *call, int64_t counter);
 
-/* Count the packed pairs (n,) of each part, packed >> shift, in counts (n_parts,), added to. */
+/* Count the packed pairs (n,) of each part, packed >> shift; counts (n_parts,) are added to. */
 IMGDUP_EXPORT void imgdup_count_parts(const uint64_t *packed, int64_t n, int64_t shift,
                                       int64_t *counts);
 
@@ -139,9 +139,9 @@ IMGDUP_EXPORT void imgdup_scatter(const uint64_t *packed, int64_t n, int64_t shi
                                   int64_t first_part, int64_t n_parts, int64_t *places,
                                   uint64_t *out);
 
-/* Find what lies within max_distance of a probe (words,) in some ranges of hashes (n, words).
- * runs (n_runs, 2) holds where each begins and ends; positions and distances (capacity,).
- * Returns how many there are; only the first `capacity` are written. */
+/* Find the hashes (n, words) within max_distance of a probe (words,) in some ranges.
+ * runs (n_runs, 2) holds where each range begins and ends; positions and distances (capacity,).
+ * Returns the number of matches; only the first `capacity` are written. */
 IMGDUP_EXPORT int64_t imgdup_scan(const uint64_t *hashes, int64_t words, const int64_t *runs,
                                   int64_t n_runs, const uint64_t *probe, int64_t max_distance,
                                   int64_t *positions, int64_t *distances, int64_t capacity);

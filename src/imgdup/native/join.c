@@ -1,4 +1,5 @@
-/* The join of two tables of hashes, by one band, and what goes before and after; see imgdup.h. */
+/* The join of two tables of hashes by one band, its preparation and the sorting after it; see
+ * imgdup.h. */
 #include "imgdup.h"
 #include "near.h"
 
@@ -7,10 +8,10 @@
 enum {
     BLOCK = 2048,         /* hashes whose bits are gathered at a time */
     CHUNK = 64,           /* left rows that a thread takes at a time */
-    TILE_HITS = JOIN_TILE / JOIN_LANES, /* most hits that one row has in a tile */
-    MAX_HITS = 2048,      /* hits that a thread remembers */
-    MAX_PAIRS = 128,      /* pairs whose hashes are asked for at a time */
-    AHEAD = 16,           /* how many steps before it is needed memory is asked for */
+    TILE_HITS = JOIN_TILE / JOIN_LANES, /* most hits of one row in a tile */
+    MAX_HITS = 2048,      /* hits that a thread collects */
+    MAX_PAIRS = 128,      /* pairs whose hashes are prefetched at a time */
+    AHEAD = 16,           /* how many steps ahead memory is prefetched */
 };
 
 /* Left position, the first of 16 right positions, and which of these are near. */
@@ -23,7 +24,7 @@ typedef struct {
     int64_t left, right;
 } Pair;
 
-/* What one thread works in. */
+/* The memory of one thread. */
 typedef struct {
     uint32_t starts[JOIN_MAX_MASKS], stops[JOIN_MAX_MASKS]; /* neighbouring buckets */
     Hit hits[MAX_HITS];
@@ -69,7 +70,7 @@ void imgdup_place_rows(const uint32_t *values, int64_t n, int64_t first_row, uin
         rows[places[values[i]]++] = (uint32_t)(first_row + i);
 }
 
-/* The same for a number of columns that the compiler knows. */
+/* The same for a constant number of columns. */
 static ALWAYS_INLINE void copy_some(const uint64_t *hashes, int64_t words, const int64_t *first,
                                     int64_t n_first, const uint32_t *rows, int64_t start,
                                     int64_t stop, int64_t stride, uint64_t *columns) {
@@ -93,7 +94,7 @@ void imgdup_copy_columns(const uint64_t *hashes, int64_t words, const int64_t *f
         copy_some(hashes, words, first, n_first, rows, start, stop, stride, columns);
 }
 
-/* Take the next free slots; where there are none, stop all threads and take used ones. */
+/* Reserve the next free slots; if there are none, stop all threads and reuse slots. */
 static int64_t reserve(const JoinCall *call) {
     int64_t slot = __atomic_fetch_add(&call->control[JOIN_USED], JOIN_RUN, __ATOMIC_RELAXED);
     if (slot + JOIN_RUN > call->n_slots) {
@@ -103,7 +104,7 @@ static int64_t reserve(const JoinCall *call) {
     return slot;
 }
 
-/* Pack a pair, the smaller row first where both are of one set. */
+/* Pack a pair; if both rows are of one set, the smaller row is first. */
 static uint64_t packed(const JoinCall *call, Pair pair, uint64_t distance) {
     int64_t left = call->is_self ? smaller(pair.left, pair.right) : pair.left;
     int64_t right = call->is_self ? larger(pair.left, pair.right) : pair.right;
@@ -111,7 +112,7 @@ static uint64_t packed(const JoinCall *call, Pair pair, uint64_t distance) {
            (uint64_t)right << call->right_shift | distance << call->distance_shift;
 }
 
-/* Whether no earlier band finds a pair that differs in these bits. */
+/* Return whether no earlier band finds a pair that differs in these bits. */
 static ALWAYS_INLINE int is_ours(const JoinCall *call, const uint64_t *differing, int64_t words) {
     int found_earlier = 0;
     for (int64_t e = 0; e < call->n_earlier; e++) {
@@ -119,13 +120,13 @@ static ALWAYS_INLINE int is_ours(const JoinCall *call, const uint64_t *differing
         for (int64_t w = 0; w < words; w++)
             in_band += (uint64_t)__builtin_popcountll(differing[w] & call->earlier[e * words + w]);
         found_earlier |= in_band <= call->radii[e];
-        if (words > 1 && found_earlier) /* for one word, a wrong guess takes longer than the rest */
+        if (words > 1 && found_earlier) /* for one word, a wrong prediction takes longer */
             break;
     }
     return !found_earlier;
 }
 
-/* Write a pair of rows that is near over all words, unless an earlier band finds it. */
+/* Write a pair of rows that is near in all words, unless an earlier band finds it. */
 static ALWAYS_INLINE void keep_pair(const JoinCall *call, const uint64_t *differing, Pair pair,
                                     int64_t words, Scratch *scratch) {
     uint64_t distance = 0;
@@ -141,7 +142,7 @@ static ALWAYS_INLINE void keep_pair(const JoinCall *call, const uint64_t *differ
     scratch->slot += is_ours(call, differing, words);
 }
 
-/* Write the hits whose hashes the columns hold whole. */
+/* Write the hits whose whole hashes are in the columns. */
 static ALWAYS_INLINE void keep_columns(const JoinCall *call, int64_t words, Scratch *scratch) {
     const JoinTable *left = &call->left, *right = &call->right;
     uint64_t differing[JOIN_MAX_WORDS];
@@ -157,7 +158,7 @@ static ALWAYS_INLINE void keep_columns(const JoinCall *call, int64_t words, Scra
     }
 }
 
-/* Write those of some pairs that are near over all words, which are read from the hashes. */
+/* Write those of some pairs that are near in all words; the words are read from the hashes. */
 static ALWAYS_INLINE void keep_pairs(const JoinCall *call, int64_t n_pairs, int64_t words,
                                      Scratch *scratch) {
     uint64_t differing[JOIN_MAX_WORDS];
@@ -170,13 +171,13 @@ static ALWAYS_INLINE void keep_pairs(const JoinCall *call, int64_t n_pairs, int6
     }
 }
 
-/* Ask for a hash before it is needed; it may lie in two lines of the cache. */
+/* Prefetch a hash; it may be in two lines of the cache. */
 static ALWAYS_INLINE void prefetch(const uint64_t *hash, int64_t words) {
     __builtin_prefetch(hash);
     __builtin_prefetch(hash + words - 1);
 }
 
-/* Write the hits whose hashes must be fetched: some pairs at a time, all asked for before. */
+/* Write the hits whose hashes must be fetched: prefetch the hashes of some pairs at a time. */
 static ALWAYS_INLINE void keep_rows(const JoinCall *call, int64_t words, Scratch *scratch) {
     int64_t n_pairs = 0;
     for (int64_t h = 0; h < scratch->n_hits; h++) {
@@ -196,7 +197,7 @@ static ALWAYS_INLINE void keep_rows(const JoinCall *call, int64_t words, Scratch
     keep_pairs(call, n_pairs, words, scratch);
 }
 
-/* Write those hits that are near over all words and that no earlier band finds. */
+/* Write the hits that are near in all words and that no earlier band finds. */
 static void keep(const JoinCall *call, Scratch *scratch) {
     if (call->words == 1)
         keep_columns(call, 1, scratch);
@@ -209,7 +210,7 @@ static void keep(const JoinCall *call, Scratch *scratch) {
     scratch->n_hits = 0;
 }
 
-/* List the buckets near `value` that hold anything, without a branch to guess. */
+/* List the buckets near `value` that are not empty, without a branch to predict. */
 static int64_t find_spans(const JoinCall *call, int64_t value, Scratch *scratch) {
     const uint32_t *starts = call->right.starts;
     int64_t n_spans = 0, lowest = call->is_self ? value : 0;
@@ -233,7 +234,7 @@ static ALWAYS_INLINE void compare_row(const JoinCall *call, int64_t i, int64_t f
         one[w] = call->left.columns[w * (call->left.n + JOIN_LANES) + i];
     for (int64_t j = first; j < last; j += JOIN_LANES) {
         uint32_t found = near16(columns, stride, j, one, n_first, limit);
-        if (n_first > 1 && found == 0) /* one word alone is near too often to be guessed */
+        if (n_first > 1 && found == 0) /* for one word, hits are too frequent to predict */
             continue;
         found &= (1U << smaller(last - j, JOIN_LANES)) - 1;
         scratch->hits[n_hits] = (Hit){(uint32_t)i, (uint32_t)j, found};
@@ -242,7 +243,7 @@ static ALWAYS_INLINE void compare_row(const JoinCall *call, int64_t i, int64_t f
     scratch->n_hits = n_hits;
 }
 
-/* Compare left positions start..stop, all of one value, with their neighbours. */
+/* Compare left positions start..stop, which have the same value, with their neighbours. */
 static ALWAYS_INLINE int64_t compare_bucket(const JoinCall *call, int64_t value, int64_t start,
                                             int64_t stop, int64_t n_first, Scratch *scratch) {
     int64_t n_compared = 0, n_spans = find_spans(call, value, scratch);
@@ -290,7 +291,7 @@ static ALWAYS_INLINE int64_t compare_rows(const JoinCall *call, int64_t start, i
     return n_compared;
 }
 
-/* The same, compiled once for each number of words that is usual. */
+/* The same, compiled once for each usual number of words. */
 static int64_t compare_chunk(const JoinCall *call, int64_t start, int64_t stop, Scratch *scratch) {
     switch (call->n_first) {
     case 1:
@@ -328,7 +329,7 @@ void imgdup_count_parts(const uint64_t *packed, int64_t n, int64_t shift, int64_
 
 void imgdup_scatter(const uint64_t *packed, int64_t n, int64_t shift, int64_t first_part,
                     int64_t n_parts, int64_t *places, uint64_t *out) {
-    for (int64_t i = 0; i < n; i++) { /* the part of a free slot is beyond all others */
+    for (int64_t i = 0; i < n; i++) { /* the part of a free slot is larger than all others */
         uint64_t part = (packed[i] >> shift) - (uint64_t)first_part;
         if (part < (uint64_t)n_parts)
             out[places[part]++] = packed[i];

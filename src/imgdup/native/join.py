@@ -1,6 +1,7 @@
-"""Arrays in, arrays out: the typed face of ``join.c``, which says what its functions do.
+"""Typed functions over arrays that call ``join.c``; ``imgdup.h`` describes what they do.
 
-Arrays are checked here, once; the library trusts them. Every call releases the interpreter's lock.
+This module checks the arrays once; the library does not. Every call releases the interpreter's
+lock.
 """
 
 import ctypes
@@ -13,10 +14,10 @@ import numpy.typing as npt
 
 from imgdup.native.library import library
 
-# as in imgdup.h.
+# The same as in imgdup.h.
 LANES, TILE, RUN = 16, 2048, 512
-STOP, USED, FIRST_COUNTER = 0, 1, 2  # the words of `control`; one counter for each join then
-FOUND = 1024  # finds of a scan that there is room for at first
+STOP, USED, FIRST_COUNTER = 0, 1, 2  # the words of `control`; then one counter per join
+FOUND = 1024  # matches that a scan has room for at first
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -31,7 +32,7 @@ class Table(NamedTuple):
     hashes : ndarray of uint64, shape (n_hashes, words)
         All hashes, by row.
     columns : ndarray of uint64, shape (n_first, n + LANES)
-        The words that are compared first, sorted.
+        The words to compare first, sorted.
     rows : ndarray of uint32, shape (n,)
         The row at each position, ascending within a bucket.
     starts : ndarray of uint32, shape (n_buckets + 1,)
@@ -45,16 +46,16 @@ class Table(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What makes a pair of one band.
+    """The condition for a pair of one band.
 
     Parameters
     ----------
     masks : ndarray of int64, shape (n_masks,)
-        What the band's values of a pair may differ in.
+        The masks by which the values of the band may differ in a pair.
     earlier : ndarray of uint64, shape (n_earlier, words)
-        The bits of the bands that come before, ...
+        The bits of the earlier bands, ...
     radii : ndarray of uint64, shape (n_earlier,)
-        ... and the distance within which a pair is theirs.
+        ... and the distance within which they find a pair.
     max_distance : int
         Largest accepted distance over all words, inclusive.
     """
@@ -66,7 +67,7 @@ class Rule(NamedTuple):
 
 
 class Packing(NamedTuple):
-    """Where row, row and distance go in the 64 bits of a pair: left - first_row is highest."""
+    """Where rows and distance are in the 64 bits of a pair; left - first_row is highest."""
 
     first_row: int
     left_shift: int
@@ -75,7 +76,7 @@ class Packing(NamedTuple):
 
 
 class Output(NamedTuple):
-    """Where all threads write.
+    """The arrays that all threads write to.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ class Output(NamedTuple):
     control : ndarray of int64
         Counters that the threads share: STOP, USED, and one for each join.
     slots : ndarray of uint64, shape (n_slots,)
-        The packed pairs, as far as ``control[USED]`` says.
+        The packed pairs; the first ``control[USED]`` slots are in use.
     """
 
     packing: Packing
@@ -154,7 +155,7 @@ _COUNTS = ("imgdup_join", "imgdup_scan")  # these return a number, the others no
 
 @cache
 def _functions() -> ctypes.CDLL:
-    """Return the library, once it is told what its functions take."""
+    """Return the library, with the argument types of its functions set."""
     loaded = library()
     for name, arguments in _ARGUMENTS.items():
         function = getattr(loaded, name)
@@ -164,18 +165,18 @@ def _functions() -> ctypes.CDLL:
 
 
 def count_values(hashes: Words, bits: Integers, values: Rows, counts: Rows) -> None:
-    """Gather the bits of a band, and count how often each value comes.
+    """Gather the bits of a band into values, and count how often each value occurs.
 
     Parameters
     ----------
     hashes : ndarray of uint64, shape (n, words)
         The hashes.
     bits : ndarray of int64, shape (width,)
-        Their bits that make a value, ascending, at most 32.
+        The bits that form a value, ascending, at most 32.
     values : ndarray of uint32, shape (n,)
-        Where the values go.
+        Receives the values.
     counts : ndarray of uint32, shape (2 ** width,)
-        Added to.
+        The counts are added to it.
     """
     _functions().imgdup_count_values(
         _address(hashes, np.uint64),
@@ -215,16 +216,16 @@ def copy_columns(table: Table, first: Integers, positions: range) -> None:
 
 @dataclass(frozen=True)
 class Join:
-    """The join of two tables by one band: every thread calls it, and takes its share of rows.
+    """The join of two tables by one band: every thread calls it and processes a share of the rows.
 
     Parameters
     ----------
     left, right : Table
         Tables of one band. If they are one object, each pair of rows counts once.
     rule : Rule
-        What makes a pair.
+        The condition for a pair.
     output : Output
-        Where pairs go.
+        Receives the pairs.
     counter : int
         The word of ``output.control`` that deals out the rows of `left`.
     """
@@ -280,7 +281,7 @@ def count_parts(packed: Words, shift: int, n_parts: int) -> Integers:
 
 
 def scatter(packed: Words, shift: int, parts: range, places: Integers, out: Words) -> None:
-    """Move the packed pairs of each of some parts to ``out[place:]``; places are advanced."""
+    """Move the packed pairs of some parts to ``out[place:]``, and advance the places."""
     _functions().imgdup_scatter(
         _address(packed, np.uint64),
         len(packed),
@@ -295,14 +296,14 @@ def scatter(packed: Words, shift: int, parts: range, places: Integers, out: Word
 def scan(
     hashes: Words, ranges: Integers, probe: Words, max_distance: int
 ) -> tuple[Integers, Integers]:
-    """Find what lies within a distance of one probe, in some ranges of hashes.
+    """Find the hashes within a distance of one probe in some ranges.
 
     Parameters
     ----------
     hashes : ndarray of uint64, shape (n, words)
         The hashes.
     ranges : ndarray of int64, shape (n_ranges, 2)
-        First position of each range and the one after its last: ascending, none overlapping.
+        First position of each range and the position after its last. Ascending, not overlapping.
     probe : ndarray of uint64, shape (words,)
         The hash that is looked up.
     max_distance : int
@@ -318,7 +319,7 @@ def scan(
     if len(ranges) and not 0 <= ranges[0, 0] <= ranges[-1, 1] <= len(hashes):
         raise ValueError(f"ranges must lie in 0..{len(hashes)}, got {ranges[0]} to {ranges[-1]}")
     n_found, capacity = FOUND, 0
-    while n_found > capacity:  # at most twice: what did not fit is counted
+    while n_found > capacity:  # at most twice: the scan also counts the matches that do not fit
         capacity = n_found
         positions, distances = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
         n_found = _functions().imgdup_scan(
@@ -349,7 +350,7 @@ def distances_from(hashes: Words, probe: Words) -> npt.NDArray[np.uint16]:
 
 
 def _address(array: npt.NDArray[Any], dtype: type[np.generic]) -> int:
-    """Return where an array begins, if it is contiguous and of this dtype."""
+    """Return the address of an array; refuse one that is not contiguous or has another dtype."""
     if array.dtype != dtype or not (array.flags.c_contiguous and array.flags.aligned):
         raise ValueError(f"expected a contiguous array of {np.dtype(dtype)}, got {array.dtype}")
     address: int = array.__array_interface__["data"][0]

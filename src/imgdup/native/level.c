@@ -1,4 +1,4 @@
-/* Which instructions this processor and its system support, asked of the processor itself. */
+/* Find out from the processor which instructions it and the system support. */
 #include "imgdup.h"
 
 int imgdup_interface(void) {
@@ -21,7 +21,7 @@ enum {
     /* Leaf 0x80000001, ECX: LAHF; then LZCNT. */
     V2_EXTENDED = 1 << 0,
     V3_EXTENDED = 1 << 5,
-    /* What the system saves of a thread: SSE and AVX registers; then those of AVX-512. */
+    /* The registers that the system saves for a thread: SSE and AVX, then AVX-512. */
     SAVES_AVX = 0x6,
     SAVES_AVX512 = 0xe6,
 };

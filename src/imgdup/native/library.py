@@ -1,9 +1,9 @@
-"""The compiled library for this processor -> its functions.
+"""Load the compiled library for this processor.
 
-A library is compiled for each level of x86-64: ``v2`` (SSE 4.2, every processor since 2009), ``v3``
-(AVX2) and ``v4`` (AVX-512 with VPOPCNTDQ); elsewhere there is one, ``baseline``. The best that the
-processor and its system support is loaded. The environment variable ``IMGDUP_NATIVE`` says which
-one instead, as a level or as the path of a library. All of them give the same results.
+There is one library for each level of x86-64: ``v2`` (SSE 4.2, every processor since 2009), ``v3``
+(AVX2) and ``v4`` (AVX-512 with VPOPCNTDQ). Other processors have one library, ``baseline``. The
+best one that the processor and its system support is loaded. The environment variable
+``IMGDUP_NATIVE`` selects another one, by level or by path. All of them give the same results.
 """
 
 import ctypes
@@ -18,12 +18,12 @@ from pathlib import Path
 from imgdup.errors import ImgdupError
 
 VARIABLE = "IMGDUP_NATIVE"
-LEVELS = ("v2", "v3", "v4")  # of x86-64, each of which includes those before it
-BASELINE = "baseline"  # of all other processors
-INTERFACE = 2  # that of `imgdup.h`
+LEVELS = ("v2", "v3", "v4")  # of x86-64; each includes the previous ones
+BASELINE = "baseline"  # the level of all other processors
+INTERFACE = 2  # the same as in `imgdup.h`
 FOLDER = Path(__file__).parent
 CHECKSUMS = "checksums.json"  # CRC-32 by file name; a damaged library could end the process
-REMEDY = "install imgdup again, from where it came"
+REMEDY = "install imgdup again from its source"
 
 _ENDINGS = {"win32": ".dll", "cygwin": ".dll", "darwin": ".dylib"}
 
@@ -40,14 +40,15 @@ def library() -> ctypes.CDLL:
     Raises
     ------
     ImgdupError
-        If there is none for this processor, it cannot be loaded, or ``IMGDUP_NATIVE`` names none.
+        If there is no library for this processor, it cannot be loaded, or ``IMGDUP_NATIVE`` is
+        wrong.
     """
     asked = os.environ.get(VARIABLE, "")
     return _load(Path(asked)) if _is_path(asked) else _load_own(library_name(_supported(asked)))
 
 
 def level() -> str:
-    """Return the level that is used, such as ``"v3"``, or the path that the variable names."""
+    """Return the level in use, such as ``"v3"``, or the path in the environment variable."""
     asked = os.environ.get(VARIABLE, "")
     return asked if _is_path(asked) else _supported(asked)
 
@@ -59,7 +60,7 @@ def best_level() -> str:
     Raises
     ------
     ImgdupError
-        If it supports none, or the library that knows cannot be loaded.
+        If it supports none, or the library that detects it cannot be loaded.
     """
     if platform.machine().lower() not in {"x86_64", "amd64"}:
         return BASELINE
@@ -71,12 +72,12 @@ def best_level() -> str:
 
 
 def _is_path(asked: str) -> bool:
-    """Whether the variable names a file instead of a level."""
+    """Return whether the variable is a path instead of a level."""
     return "/" in asked or os.sep in asked
 
 
 def _supported(asked: str) -> str:
-    """Return the level that is asked for, the best one where none is."""
+    """Return the requested level, or the best one if none is requested."""
     best = best_level()
     supported = LEVELS[: LEVELS.index(best) + 1] if best in LEVELS else (BASELINE,)
     if asked and asked not in supported:
@@ -89,7 +90,7 @@ def _supported(asked: str) -> str:
 
 @cache
 def _load_own(name: str) -> ctypes.CDLL:
-    """Load a library that was installed with imgdup, if it is as it was then."""
+    """Load a library that was installed with imgdup; refuse it if its checksum differs."""
     path = FOLDER / name
     try:
         checksums = json.loads((FOLDER / CHECKSUMS).read_text(encoding="utf-8"))
@@ -102,7 +103,7 @@ def _load_own(name: str) -> ctypes.CDLL:
 
 
 def _load(path: Path) -> ctypes.CDLL:
-    """Load a library file and see whether it is of this version."""
+    """Load a library file and check that it belongs to this version."""
     try:
         loaded = ctypes.CDLL(os.fspath(path))
         found = int(loaded.imgdup_interface())

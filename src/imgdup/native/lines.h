@@ -1,8 +1,8 @@
 /* The weights of the lines of a grid along one axis of a picture: area averages, or PDQ samples.
  *
- * A line is a weighted mean of neighbouring blocks, of which one is a pixel of the reduced picture.
- * On all but very long axes the weights are whole numbers over a divisor, so small that sums of
- * them times 8-bit pixels are exact in float.
+ * A line is a weighted mean of neighbouring blocks; a block is a pixel of the reduced picture.
+ * Except on very long axes, the weights are whole numbers over a divisor, and so small that float
+ * holds the sums of their products with 8-bit pixels exactly.
  */
 #ifndef IMGDUP_LINES_H
 #define IMGDUP_LINES_H
@@ -11,12 +11,12 @@
 
 enum {
     MAX_LINES = 64,
-    PDQ_BOXES = 128,     /* a side holds so many boxes of PDQ's filter */
-    PDQ_MIN_LENGTH = 5,  /* pixels; PDQ sees nothing in a shorter side */
-    PDQ_WHOLE_BOX = 6,   /* pixels; the weights of longer boxes are no small whole numbers */
+    PDQ_BOXES = 128,     /* number of boxes of PDQ's filter along a side */
+    PDQ_MIN_LENGTH = 5,  /* pixels; PDQ does not hash a shorter side */
+    PDQ_WHOLE_BOX = 6,   /* pixels; longer boxes have no small whole numbers as weights */
     BOX_MULTIPLE = 60,   /* a multiple of every number up to PDQ_WHOLE_BOX */
-    MAX_WHOLE = 65793,   /* the largest sum of weights that, times 255, float holds exactly */
-    SPARE_WEIGHTS = 256, /* an axis has so many weights more than blocks, at most */
+    MAX_WHOLE = 65793,   /* largest sum of weights whose product with 255 float holds exactly */
+    SPARE_WEIGHTS = 256, /* most weights of an axis beyond the number of its blocks */
 };
 
 /* One axis of a picture, in full pixels. */
@@ -30,8 +30,8 @@ typedef struct {
     int64_t first[MAX_LINES], n[MAX_LINES]; /* blocks */
     int64_t start[MAX_LINES];               /* of the weights of each line */
     double divisor[MAX_LINES];              /* the sum of the weights of each line */
-    int whole;                              /* weights are whole numbers, see above */
-    double *weights;                        /* as many as there are blocks, and SPARE_WEIGHTS */
+    int whole;                              /* whether weights are whole numbers, see above */
+    double *weights;                        /* as many as blocks, plus SPARE_WEIGHTS */
 } Lines;
 
 static inline int64_t smaller(int64_t a, int64_t b) {
@@ -49,7 +49,7 @@ static inline Axis axis_of(int64_t length, int reduction, int short_first) {
     return axis;
 }
 
-/* Let line i hold the blocks that hold pixels low to high - 1; returns where its weights begin. */
+/* Give line i the blocks that contain pixels low to high - 1; return where its weights begin. */
 static inline double *begin_line(Lines *lines, Axis axis, int i, int64_t low, int64_t high) {
     lines->first[i] = (low + axis.overhang) >> axis.shift;
     int64_t stop = ((high + axis.overhang - 1) >> axis.shift) + 1;
@@ -58,7 +58,7 @@ static inline double *begin_line(Lines *lines, Axis axis, int i, int64_t low, in
     return lines->weights + lines->start[i];
 }
 
-/* Share an axis out equally; weights are in parts of a pixel, `n_lines` to the pixel. */
+/* Divide an axis equally; a weight of `n_lines` is a whole pixel. */
 static void area_lines(Lines *lines, Axis axis, int n_lines) {
     int64_t length = axis.length, block = (int64_t)n_lines << axis.shift;
     int64_t low = 0, low_pixel = 0, low_rest = 0; /* low is n_lines * low_pixel + low_rest */
@@ -84,11 +84,11 @@ static void area_lines(Lines *lines, Axis axis, int n_lines) {
     }
 }
 
-/* Sample what two passes of PDQ's box filter make of an axis.
+/* Compute the weights of PDQ's samples of an axis after two passes of its box filter.
  *
- * Around each sample lies a box, and around each of its pixels another; both are cut off at the
- * ends of the axis, and each averages what it holds. So the weight of a pixel is a sum of shares,
- * one for each box that holds it. `slopes` has room for length / 64 + 4 numbers. */
+ * There is a box around each sample, and another box around each pixel of that box. Boxes end at
+ * the ends of the axis, and each box is the mean of its content. So the weight of a pixel is a sum
+ * of shares, one for each box that contains it. `slopes` has room for length / 64 + 4 numbers. */
 static void pdq_lines(Lines *lines, Axis axis, double *slopes) {
     static const double whole_share[PDQ_WHOLE_BOX + 1] = {0, 60, 30, 20, 15, 12, 10};
     int64_t length = axis.length, box = (length + PDQ_BOXES - 1) / PDQ_BOXES;

@@ -1,8 +1,7 @@
-/* Which of 16 hashes are near one hash: one function for each kind of processor, same answer.
+/* Find which of 16 hashes are near one hash: one function per kind of processor, same result.
  *
- * Compilers do not make the best of a generic popcount of vectors: GCC counts word by word where
- * there is no instruction for it. So each level says what its processors have; everything else
- * in join.c is plain C.
+ * Compilers compile a generic popcount of vectors badly: without an instruction for it, GCC counts
+ * word by word. So each level has its own function; everything else in join.c is plain C.
  */
 #ifndef IMGDUP_NEAR_H
 #define IMGDUP_NEAR_H
@@ -42,7 +41,7 @@ static ALWAYS_INLINE uint32_t near16(const uint64_t *columns, int64_t stride, in
 
 #elif defined(__AVX2__)
 
-/* Ones of each byte, by a table of the 16 half bytes [W. Mula, "SSSE3: fast popcount", 2008]. */
+/* Count the ones of each byte by a table of 16 half bytes [W. Mula, "SSSE3: fast popcount", 2008]. */
 static ALWAYS_INLINE __m256i byte_ones(__m256i bytes) {
     const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
                                            0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);

@@ -1,1 +1,1 @@
-"""Arrays of hashes -> matches and pairs, exactly: usable alone."""
+"""Exact search in arrays of hashes: matches and pairs. Usable without the rest of imgdup."""

@@ -1,12 +1,13 @@
-"""Two sets of hashes and a distance in; the bits to sort them by out, and what that will cost.
+"""Choose the bands of bits by which two sets of hashes are joined, and estimate the cost.
 
 Multi-index hashing [1]_: choose bands of bits with radii such that ``sum(radius + 1)`` exceeds
 `max_distance`. Two hashes within `max_distance` are then within the radius in at least one band,
-so that only hashes with neighbouring values of a band need be compared. Bits in no band do no harm.
+so only hashes with neighbouring values of a band need to be compared. Bits may be in no band.
 
-Hashes of photos are skewed: some bits go together, and a third of a collection may share the value
-of a careless band. So bits that go together are dealt to different bands, and layouts are judged
-by a sample of the very hashes ([2]_ has the same aim and fits the radii); the plain scan is one.
+Hashes of photos are skewed: some bits are correlated, and in a badly chosen band a third of a
+collection may share one value. So correlated bits are put in different bands, and each layout is
+measured on a sample of the hashes ([2]_ has the same aim and fits the radii). The plain scan is one
+of the layouts.
 
 References
 ----------
@@ -26,22 +27,22 @@ import numpy.typing as npt
 from imgdup.search.hamming import WORD_BITS, Hashes, Integers
 from imgdup.search.planner import Shape, Workload, band_s, best_shape, chance, shape_s
 
-SAMPLE = 512  # hashes of either side whose distances stand for all: half a millisecond a band
+SAMPLE = 512  # hashes of each side that represent all: half a millisecond per band
 SKEW_WIDTH = 16  # bits of the bands whose skew is measured
-MAX_TRIALS = 5  # layouts measured on the sample
-WORTH_TRYING = 0.9  # times the cost of the best layout so far, by what is known of the skew
-SMALL = 1 << 26  # comparisons that a scan makes before a layout is chosen
+MAX_TRIALS = 5  # layouts to measure on the sample
+WORTH_TRYING = 0.9  # largest estimated cost of a layout to measure, relative to the best so far
+SMALL = 1 << 26  # comparisons up to which a scan is used without choosing bands
 
 Bits = npt.NDArray[np.uint8]
 
 
 class Band(NamedTuple):
-    """Bits by which hashes are sorted, and by how much the values of a pair may differ.
+    """The bits by which hashes are sorted, and how far the values of a pair may differ.
 
     Parameters
     ----------
     bits : ndarray of int64, shape (width,)
-        Positions in the hash. Without any, all hashes are neighbours.
+        Positions in the hash. If there are none, all hashes are neighbours.
     radius : int
         Largest distance within the band, in bits, inclusive.
     """
@@ -51,20 +52,20 @@ class Band(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Bands that find all pairs, and what they should cost.
+    """Bands that find all pairs, and their estimated cost.
 
     Parameters
     ----------
     bands : tuple of Band
-        ``sum(radius + 1)`` exceeds the distance; the scan is one band without bits.
+        ``sum(radius + 1)`` exceeds the distance. A scan is one band without bits.
     n_expected : int
-        Comparisons, by the sample.
+        Comparisons, estimated from the sample.
     cost_s : float
-        Seconds of one thread on the machine that the unit costs come from.
+        Seconds of one thread on the machine where the unit costs were measured.
     skew : float
         How many times more comparisons than uniform random hashes would need.
     pair_share : float
-        Share of all pairs that lie within the distance: an upper estimate.
+        Share of all pairs that are within the distance: an upper estimate.
     """
 
     bands: tuple[Band, ...]
@@ -75,19 +76,19 @@ class Layout(NamedTuple):
 
     @property
     def is_scan(self) -> bool:
-        """Whether every hash is compared with every other one."""
+        """Whether every hash is compared with every other hash."""
         return len(self.bands[0].bits) == 0
 
 
 class Sample(NamedTuple):
-    """The bits of a few hashes of either side, shape (n, bits)."""
+    """The bits of some hashes of each side, shape (n, bits)."""
 
     left: Bits
     right: Bits
     is_self: bool
 
     def n_near(self, bits: Integers, radius: int) -> tuple[int, int]:
-        """How many of the sampled pairs are within `radius` over some bits, and out of how many."""
+        """Count the sampled pairs within `radius` over some bits, and all sampled pairs."""
         left, right = _values(self.left[:, bits]), _values(self.right[:, bits])
         distances = np.zeros((len(left), len(right)), np.uint16)
         for word in range(left.shape[1]):
@@ -97,21 +98,21 @@ class Sample(NamedTuple):
 
 
 def choose_layout(left: Hashes, right: Hashes | None, max_distance: int) -> Layout:
-    """Choose the bands that should find all pairs soonest.
+    """Choose the bands that should find all pairs fastest.
 
     Parameters
     ----------
     left : ndarray of uint64, shape (n_left, words)
         The hashes.
     right : ndarray of uint64, shape (n_right, words) or None
-        What they are compared with; None: with each other.
+        The hashes to compare them with; None compares them with each other.
     max_distance : int
         Largest accepted distance, in bits, inclusive.
 
     Returns
     -------
     Layout
-        The same for the same hashes, on any machine.
+        The same on any machine for the same hashes.
     """
     others = left if right is None else right
     work = Workload(len(left), len(others), left.shape[1], max_distance, right is None)
@@ -133,15 +134,15 @@ def choose_layout(left: Hashes, right: Hashes | None, max_distance: int) -> Layo
 def typical_distance(words: int) -> int:
     """Return the distance at which the skew of stored hashes is measured, in bits.
 
-    It is the default of a query where the width is a usual one: 10 of 64 bits, 31 of 256.
+    For the usual widths it is the default of a query: 10 for 64 bits, 31 for 256.
     """
     return 10 if words == 1 else 31 * words // 4
 
 
 def band_skew(hashes: Hashes) -> float:
-    """Measure how much more bands compare of these hashes than of uniform ones.
+    """Measure how many more comparisons bands need on these hashes than on uniform ones.
 
-    A number to store with an index: `imgdup.planner` estimates from it without the hashes.
+    An index stores this number, so that `imgdup.search.planner` can estimate without the hashes.
 
     Parameters
     ----------
@@ -151,8 +152,8 @@ def band_skew(hashes: Hashes) -> float:
     Returns
     -------
     float
-        How many times more pairs are within 1 bit over a band of 16, by a sample of 512 hashes:
-        1 for uniform hashes and for fewer than two, about 3 for the dHash of photos.
+        How many times more pairs are within 1 bit over a band of 16 bits, in a sample of 512
+        hashes: 1 for uniform hashes and for fewer than two, about 3 for the dHash of photos.
     """
     if len(hashes) < 2:
         return 1.0
@@ -163,18 +164,18 @@ def band_skew(hashes: Hashes) -> float:
 
 
 def scan_layout(work: Workload, pair_share: float) -> Layout:
-    """Make the layout that compares everything with everything."""
+    """Make the layout that compares every hash with every other hash."""
     everything = Band(np.empty(0, np.int64), 0)
     return Layout((everything,), work.n_pairs, work.scan_s, 1.0, pair_share)
 
 
 def upper_share(n_found: int, n_looked: int) -> float:
-    """Bound a share from above by one deviation: too low costs one more try, too high blocks."""
+    """Return a share plus one deviation: too low costs a repeated block, too high more blocks."""
     return min(1.0, (n_found + math.sqrt(n_found) + 1) / max(1, n_looked))
 
 
 def _measured(work: Workload, shape: Shape, sample: Sample, pair_share: float) -> Layout:
-    """Make the layout of a shape for these hashes; its comparisons and costs are the sample's."""
+    """Make the layout of a shape for these hashes; estimate its cost from the sample."""
     dealt = deal_bits(
         np.concatenate([sample.left, sample.right]), [width for width, _ in shape.bands]
     )
@@ -192,22 +193,22 @@ def _measured(work: Workload, shape: Shape, sample: Sample, pair_share: float) -
 
 
 def deal_bits(sample: Bits, widths: list[int]) -> list[Integers]:
-    """Deal bits to bands such that those which go together part.
+    """Assign bits to bands so that correlated bits are in different bands.
 
-    The most even bits are dealt, those that go together with most others first; each goes to the
-    band with whose bits it agrees (or disagrees) least often, which keeps a band's values many.
+    Uses the bits that are most often 0 and 1 equally. Assigns the most correlated bits first, each
+    to the band with whose bits it is least correlated, so that a band has many different values.
 
     Parameters
     ----------
     sample : ndarray of uint8, shape (n, bits)
-        Bits of some hashes, each 0 or 1; n < 2**24.
+        The bits of some hashes, each 0 or 1; n < 2**24.
     widths : list of int
-        How many bits each band takes; together at most all.
+        The number of bits of each band; in sum at most the number of bits of a hash.
 
     Returns
     -------
     list of ndarray of int64
-        The positions of each band's bits.
+        The positions of the bits of each band.
     """
     together = _agreement(sample) ** 2
     evenness = np.abs(2 * sample.sum(axis=0, dtype=np.int64) - len(sample))
@@ -228,10 +229,10 @@ def deal_bits(sample: Bits, widths: list[int]) -> list[Integers]:
 
 
 def _agreement(sample: Bits) -> npt.NDArray[np.float32]:
-    """How often any two bits agree rather than differ: 1 always, 0 by chance, -1 never.
+    """Return the correlation of any two bits: 1 if they always agree, -1 if they never do.
 
-    Counted in packed columns. A product of matrices would wake the threads of BLAS, which then
-    take the processor from the join's for longer than all of this.
+    Counts in packed columns. A matrix product would wake the threads of BLAS, which then compete
+    with the threads of the join for longer than this function takes.
     """
     packed = np.packbits(sample, axis=0)
     columns = np.zeros((sample.shape[1], -(-len(packed) // 8) * 8), np.uint8)
@@ -244,13 +245,13 @@ def _agreement(sample: Bits) -> npt.NDArray[np.float32]:
 
 
 def _sampled(hashes: Hashes) -> Bits:
-    """Unpack the bits of hashes at even steps."""
+    """Unpack the bits of evenly spaced hashes."""
     rows = np.linspace(0, len(hashes) - 1, min(SAMPLE, len(hashes))).astype(np.int64)
     return np.unpackbits(hashes[rows].astype("<u8").view(np.uint8), axis=1, bitorder="little")
 
 
 def _values(bits: Bits) -> npt.NDArray[np.unsignedinteger]:
-    """Pack bits in words as narrow as will do: shape (n, words)."""
+    """Pack bits in the narrowest words that hold them: shape (n, words)."""
     packed = np.packbits(bits, axis=1)
     size = next(size for size in (1, 2, 4, 8) if size >= min(8, packed.shape[1]))
     padded = np.zeros((len(bits), -(-packed.shape[1] // size) * size), np.uint8)
@@ -261,7 +262,7 @@ def _values(bits: Bits) -> npt.NDArray[np.unsignedinteger]:
 
 @functools.cache
 def near_masks(width: int, radius: int) -> Integers:
-    """List what two values of `width` bits within `radius` may differ in, ascending."""
+    """List, ascending, the masks by which two values of `width` bits within `radius` may differ."""
     flips = (
         sum(1 << bit for bit in bits)
         for distance in range(radius + 1)

@@ -1,9 +1,9 @@
-"""Two sets of hashes and a distance in; blocks of sorted pairs out, in bounded memory.
+"""Find all pairs of two sets of hashes within a distance: sorted blocks, in bounded memory.
 
-Work is cut by left rows: a block takes as many as should give as many pairs as there are slots,
-and is tried again with fewer where there were more. A block is joined band by band: a table of
-buckets for either side, then the compiled join, whose rows are dealt out to threads by a shared
-counter. Which thread found a pair does not matter: blocks are sorted at the end.
+The left rows are divided into blocks. A block has as many rows as should give as many pairs as
+there are slots; if it gives more, it is repeated with fewer rows. A block is joined band by band:
+first a table of buckets for each side, then the compiled join. Threads take rows from a shared
+counter. It does not matter which thread finds a pair, because blocks are sorted at the end.
 """
 
 import math
@@ -34,24 +34,24 @@ from imgdup.search.hamming import WORD_BITS, Hashes, Integers
 from imgdup.search.planner import Workload
 from imgdup.search.tables import CallAll, TablePlan, make_tables, table_bytes
 
-BLOCK_PAIRS = 1 << 25  # in one block, 8 bytes a pair
-FILL = 0.75  # of a block, by what the block before it gave
-TABLE_BYTES = 1 << 28  # tables that exist at a time, if they are several
-PROGRESS_S = 0.1  # between two looks at the counters
+BLOCK_PAIRS = 1 << 25  # in one block, 8 bytes per pair
+FILL = 0.75  # share of the slots to fill, estimated from the previous block
+TABLE_BYTES = 1 << 28  # of the tables that exist at a time, if there are several
+PROGRESS_S = 0.1  # between two progress reports
 
 
 @dataclass
 class JoinStats:
-    """What a join does, updated while it runs.
+    """Progress and statistics of a join, updated while it runs.
 
     Parameters
     ----------
     on_progress : callable, optional
-        Called now and then, in the caller's thread, with the share that is done: 0 to 1.
+        Called regularly in the caller's thread with the share that is done, from 0 to 1.
     layout : Layout or None
         The bands in use, once they are chosen.
     n_compared : int
-        Pairs of hashes compared so far, over all bands.
+        Pairs of hashes compared so far, in all bands.
     """
 
     on_progress: Callable[[float], None] | None = None
@@ -61,7 +61,7 @@ class JoinStats:
 
 @dataclass(frozen=True)
 class JoinPlan:
-    """What all blocks share: the hashes, how they are joined, the threads and the slots."""
+    """What all blocks have in common: the hashes, the layout, the threads and the slots."""
 
     left: Hashes
     right: Hashes
@@ -75,12 +75,12 @@ class JoinPlan:
 
 
 class RowBlock(NamedTuple):
-    """Left rows ``start..stop``; `control` counts what is done of them."""
+    """Left rows ``start..stop``; `control` counts how many of them are done."""
 
     start: int
     stop: int
-    n_before: int  # comparisons of a scan that earlier rows stand for
-    n_scanned: int  # and these
+    n_before: int  # comparisons that a scan makes for earlier rows
+    n_scanned: int  # comparisons that a scan makes for these rows
     control: Integers
 
 
@@ -93,27 +93,27 @@ def iter_blocks(
     stats: JoinStats,
     nearest_first: bool = False,
 ) -> Iterator[Pairs]:
-    """Find all pairs within a distance; arguments are trusted.
+    """Find all pairs within a distance; arguments are not checked.
 
     Parameters
     ----------
     left : ndarray of uint64, shape (n_left, words)
         The hashes.
     right : ndarray of uint64, shape (n_right, words) or None
-        What they are compared with; None: with each other, each pair once.
+        The hashes to compare them with; None compares them with each other, each pair once.
     max_distance : int
         Largest accepted distance, in bits, inclusive.
     threads : int
         How many threads compare.
     stats : JoinStats
-        Updated. If it has a layout, this is used, else one is chosen and put there.
+        Updated. Its layout is used if it has one; otherwise one is chosen and stored there.
     nearest_first : bool
         Sort the pairs of a left row by distance, then by right row; else by right row.
 
     Yields
     ------
     Pairs
-        Ascending and disjoint in `left`, each sorted, none empty.
+        Each block is sorted and not empty; `left` ascends from block to block.
     """
     if stats.layout is None:
         stats.layout = choose_layout(left, right, max_distance)
@@ -128,17 +128,17 @@ def iter_blocks(
 
 
 def _capacity(work: Workload) -> int:
-    """How many pairs a block holds; at least those of one row."""
+    """Return how many pairs a block holds: at least those of one row."""
     return min(max(BLOCK_PAIRS, work.n_right), work.n_pairs)
 
 
 def _n_slots(work: Workload, layout: Layout, threads: int) -> int:
-    """Count slots for a block's pairs, and for the reserved ones that a call leaves unused."""
+    """Return the number of slots: for the pairs of a block, and reserved ones that stay unused."""
     return _capacity(work) + RUN * threads * 2 * len(layout.bands)
 
 
 def _blocks(plan: JoinPlan) -> Iterator[Pairs]:
-    """Join some left rows after the others, and yield their pairs."""
+    """Join the left rows block by block, and yield their pairs."""
     work, start, n_done, share = plan.work, 0, 0, plan.layout.pair_share
     while start < work.n_left:
         stop = start + _n_rows(plan, start, share)
@@ -157,7 +157,7 @@ def _blocks(plan: JoinPlan) -> Iterator[Pairs]:
 
 
 def _n_rows(plan: JoinPlan, start: int, share: float) -> int:
-    """How many rows from `start` on should fill a block, if `share` of their pairs are near."""
+    """Return how many rows from `start` on should fill a block, if `share` of the pairs match."""
     work, n_rest = plan.work, plan.work.n_left - start
     n_rows = float(n_rest)
     if _n_scanned(work, start, work.n_left) > _capacity(work):
@@ -170,7 +170,7 @@ def _n_rows(plan: JoinPlan, start: int, share: float) -> int:
 
 
 def _n_scanned(work: Workload, start: int, stop: int) -> int:
-    """How many comparisons of a scan some left rows stand for."""
+    """Return how many comparisons a scan makes for some left rows."""
     n_rows = stop - start
     if not work.is_self:
         return n_rows * work.n_right
@@ -183,7 +183,7 @@ def _packing(plan: JoinPlan, start: int) -> Packing:
 
 
 def _joined(plan: JoinPlan, block: RowBlock) -> packed.SortedPairs | None:
-    """Find the pairs of some left rows; None if they are more than a block holds."""
+    """Find the pairs of some left rows; None if a block cannot hold them."""
     call_all = partial(_call_all, plan, block)
     output = Output(_packing(plan, block.start), block.control, plan.slots)
     for numbers in _band_groups(plan, block):
@@ -197,7 +197,7 @@ def _joined(plan: JoinPlan, block: RowBlock) -> packed.SortedPairs | None:
 
 
 def _band_groups(plan: JoinPlan, block: RowBlock) -> list[range]:
-    """Group the bands whose tables exist at a time, by their numbers."""
+    """Group the bands, by number, whose tables exist at the same time."""
     n_rows = block.stop - block.start + len(_others(plan, block))
     widest = max(len(band.bits) for band in plan.layout.bands)
     n_bytes = table_bytes(n_rows, widest, plan.work.n_first)
@@ -206,7 +206,7 @@ def _band_groups(plan: JoinPlan, block: RowBlock) -> list[range]:
 
 
 def _others(plan: JoinPlan, block: RowBlock) -> range:
-    """Right rows that a block is compared with, beside itself if there is one set."""
+    """Return the right rows to compare a block with, apart from the block itself."""
     return range(block.stop if plan.work.is_self else 0, plan.work.n_right)
 
 
@@ -232,9 +232,9 @@ def _join_bands(
 
 
 def _band_joins(plan: JoinPlan, number: int, tables: list[Table], output: Output) -> list[Join]:
-    """List the joins of one band, which every thread makes: with the others, with itself.
+    """List the joins of one band, with the others and with itself; every thread makes them.
 
-    The counters of joins that there is nothing to do for are set to the end.
+    Counters of joins with nothing to do are set to the end.
     """
     block, others = tables
     rule, counter = _rule(plan, number), FIRST_COUNTER + 2 * number
@@ -250,7 +250,7 @@ def _band_joins(plan: JoinPlan, number: int, tables: list[Table], output: Output
 
 
 def _rule(plan: JoinPlan, number: int) -> Rule:
-    """Say what a pair of this band is."""
+    """Make the rule by which this band finds pairs."""
     band, before = plan.layout.bands[number], plan.layout.bands[:number]
     earlier = np.zeros((number, plan.work.words), np.uint64)
     for k, other in enumerate(before):
@@ -262,7 +262,7 @@ def _rule(plan: JoinPlan, number: int) -> Rule:
 
 
 def _first_words(band: Band, work: Workload) -> Integers:
-    """Choose the words that are compared first: other bits than the band's tell more."""
+    """Choose the words to compare first: the fewer bits of the band they hold, the better."""
     if work.n_first == work.words:
         return np.arange(work.words)
     counts = np.bincount(band.bits // WORD_BITS, minlength=work.words)
@@ -270,7 +270,7 @@ def _first_words(band: Band, work: Workload) -> Integers:
 
 
 def _call_all(plan: JoinPlan, block: RowBlock, calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Make calls in threads and report progress; stop them all when one fails."""
+    """Make calls in threads and report progress; stop all of them if one fails."""
     try:
         futures = [plan.pool.submit(call) for call in calls]
         pending = set(futures)
@@ -280,13 +280,13 @@ def _call_all(plan: JoinPlan, block: RowBlock, calls: Sequence[Callable[[], Any]
             if any(future.exception() for future in done):
                 break
         return [future.result() for future in futures]
-    except BaseException:  # also a keyboard interrupt: threads must not go on for minutes
+    except BaseException:  # also on Ctrl-C: threads must not continue for minutes
         block.control[STOP] = 1
         raise
 
 
 def _report_progress(plan: JoinPlan, block: RowBlock) -> None:
-    """Report which share of the comparisons of a scan has been decided."""
+    """Report the share of the comparisons of a scan that is done."""
     if plan.stats.on_progress is not None:
         n_rows = block.stop - block.start
         share = float(np.minimum(block.control[FIRST_COUNTER:], n_rows).mean()) / n_rows

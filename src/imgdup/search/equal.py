@@ -1,4 +1,4 @@
-"""Hashes in, classes of equal ones out; pairs of classes in, pairs of rows out."""
+"""Group equal hashes into classes, and expand pairs of classes into pairs of rows."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -8,16 +8,16 @@ import numpy.typing as npt
 
 from imgdup.search.hamming import Hash, Hashes, Integers, check_hashes
 
-# Odd numbers without pattern, one a word and used again: the golden ratio's and two of splitmix64's
+# Odd numbers without a pattern, used in turn for the words: of the golden ratio and of splitmix64
 MULTIPLIERS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-BLOCK = 1 << 16  # rows looked at a time: little memory beside the order
+BLOCK = 1 << 16  # rows to process at a time, to use little memory
 EXPANDED_PAIRS = 1 << 22  # pairs of rows in one block of `expand`: 75 MB
 
 
 class Classes(NamedTuple):
-    """Rows by hash: a class is all rows that have the same one.
+    """Rows grouped by hash: a class holds all rows with the same hash.
 
-    Classes are numbered by their first row, so that ``hashes[rows]`` are the distinct hashes.
+    Classes are numbered in the order of their first rows; ``hashes[rows]`` are the distinct hashes.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Classes(NamedTuple):
     offsets : ndarray of int64, shape (n_classes + 1,)
         Where the members of each class begin.
     members : ndarray of int64, shape (n,)
-        All rows: those of class ``c`` are ``members[offsets[c]:offsets[c + 1]]``, ascending.
+        All rows. The rows of class ``c`` are ``members[offsets[c]:offsets[c + 1]]``, ascending.
     """
 
     rows: Integers
@@ -54,7 +54,7 @@ class Pairs(NamedTuple):
     Parameters
     ----------
     left, right : ndarray of int64, shape (n_pairs,)
-        Rows: ``left < right`` in one set; across two, of the first and of the second.
+        Rows. In one set, ``left < right``; across two sets, rows of the first and the second.
     distances : ndarray of uint16, shape (n_pairs,)
         Hamming distances, in bits.
     """
@@ -105,10 +105,10 @@ def group_equal(hashes: Hashes) -> Classes:
 
 
 def _equals_together(hashes: Hashes) -> tuple[Integers, npt.NDArray[np.bool_]]:
-    """Order rows such that equal hashes are neighbours; say of each whether it is a new one.
+    """Order rows so that equal hashes are neighbours; mark each row with a new hash.
 
-    They are sorted by one number made of all words. Sorting by all words takes several times as
-    long; it is done where two hashes share the number.
+    Sorts by one number computed from all words. Sorting by all words takes several times as long;
+    it is only done if two different hashes have the same number.
     """
     mixed = _mixed(hashes)
     order: Integers = np.argsort(mixed)
@@ -122,7 +122,7 @@ def _equals_together(hashes: Hashes) -> tuple[Integers, npt.NDArray[np.bool_]]:
 
 
 def _mixed(hashes: Hashes) -> Hash:
-    """Make one number of all words of each hash."""
+    """Compute one number from all words of each hash."""
     mixed = np.zeros(len(hashes), np.uint64)
     for start in range(0, len(hashes), BLOCK):
         part = mixed[start : start + BLOCK]
@@ -134,7 +134,7 @@ def _mixed(hashes: Hashes) -> Hash:
 
 
 def _mark_changes(numbers: Hashes, order: Integers, is_new: npt.NDArray[np.bool_]) -> None:
-    """Set where a row of numbers, in this order, differs from the one before it."""
+    """Mark where a row of numbers, in this order, differs from the previous row."""
     for start in range(1, len(order), BLOCK):
         rows = numbers[order[start - 1 : start + BLOCK]]
         is_new[start : start + BLOCK] = (rows[1:] != rows[:-1]).any(axis=1)
@@ -148,18 +148,18 @@ def expand(
     Parameters
     ----------
     classes : Classes
-        What the left rows of `pairs` number, and the right ones too without `other`.
+        The classes that the left rows of `pairs` number, and without `other` the right rows too.
     pairs : iterable of Pairs
-        What `iter_pairs` found among the distinct hashes.
+        The pairs that `iter_pairs` found among the distinct hashes.
     other : Classes, optional
-        What the right rows of `pairs` number, across two sets.
+        The classes that the right rows of `pairs` number, for two sets.
 
     Yields
     ------
     Pairs
-        At most ``EXPANDED_PAIRS`` at a time, in the order of the classes: in one set the pairs
-        inside a class come before those with later ones. Rows of a pair are ``left < right``
-        in one set, but `left` need not ascend where a class has several rows.
+        At most ``EXPANDED_PAIRS`` at a time, in the order of the classes. In one set, the pairs
+        inside a class precede its pairs with later classes, and ``left < right`` in each pair;
+        `left` need not ascend if a class has several rows.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def _with_insides(classes: Classes, blocks: Iterable[Pairs]) -> Iterator[Pairs]:
 
 
 def _expanded(classes: Classes, block: Pairs, other: Classes | None) -> Iterator[Pairs]:
-    """Make all pairs of members, from their number in the block."""
+    """Make all pairs of members; each is computed from its number in the block."""
     others = classes if other is None else other
     widths = others.sizes[block.right]
     n_members = classes.sizes[block.left] * widths

@@ -1,7 +1,7 @@
-"""Hash words in, distances in bits out: hexadecimal text, distance by row, the scan of all.
+"""Hashes as arrays of words: hexadecimal text, Hamming distances, and a scan of all hashes.
 
 A hash of ``64 * words`` bits is a row of a ``uint64 (n, words)`` array; bit i of its integer is
-bit ``i % 64`` of word ``i // 64``. Arrays of hashes are 2-D, also for one hash or one word.
+bit ``i % 64`` of word ``i // 64``. Arrays of hashes are always 2-D, even for one hash or one word.
 """
 
 import operator
@@ -19,11 +19,11 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 
 WORD_BITS = 64
 MAX_WORDS = 16  # hashes of up to 1,024 bits
-BLOCK = 1 << 17  # hashes that stay in the cache while several probes are compared with them
+BLOCK = 1 << 17  # hashes that fit in the cache while several probes are compared with them
 
 
 class Matches(NamedTuple):
-    """What was found for each probe, nearest first, ties by index.
+    """The matches of each probe, nearest first, ties by index.
 
     The matches of probe ``i`` are the slice ``offsets[i]:offsets[i + 1]`` of the other two.
 
@@ -43,7 +43,7 @@ class Matches(NamedTuple):
 
 
 class Near(NamedTuple):
-    """One probe's finds in one block of hashes, in no promised order."""
+    """The matches of one probe in one block of hashes, in any order."""
 
     probe: int
     indices: Integers
@@ -51,23 +51,23 @@ class Near(NamedTuple):
 
 
 def check_hashes(name: str, hashes: Hashes, words: int | None = None) -> None:
-    """Refuse what is not a 2-D array of hashes.
+    """Check that an argument is a 2-D array of hashes.
 
     Parameters
     ----------
     name : str
-        What the caller calls the array, for the message.
+        The name of the argument, for the message.
     hashes : ndarray of uint64, shape (n, words)
-        The array in question.
+        The array to check.
     words : int, optional
-        The width it must have; without it any from 1 to ``MAX_WORDS``.
+        The required width; by default any width from 1 to ``MAX_WORDS``.
 
     Raises
     ------
     TypeError
         If `hashes` is not an ndarray.
     ValueError
-        If its dtype or shape is another one; the message says what was expected and found.
+        If its dtype or shape is wrong; the message names the expected and the actual one.
     """
     if not isinstance(hashes, np.ndarray):
         raise TypeError(f"{name} must be an ndarray of uint64, got {type(hashes).__name__}")
@@ -90,7 +90,7 @@ def check_max_distance(max_distance: int, words: int) -> int:
     max_distance : int
         Largest accepted distance, in bits.
     words : int
-        Width of the hashes; ``64 * words`` is the largest distance there is.
+        Width of the hashes; ``64 * words`` is the largest possible distance.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def check_max_distance(max_distance: int, words: int) -> int:
     TypeError
         If it is not an integer.
     ValueError
-        If it lies outside ``0..64 * words``.
+        If it is outside ``0..64 * words``.
     """
     bits = words * WORD_BITS
     distance = operator.index(max_distance)
@@ -154,7 +154,7 @@ def from_hex(texts: Sequence[str], bits: int) -> Hashes:
     Raises
     ------
     ValueError
-        If `bits` is not such a length, or a text is not such a number; the message names it.
+        If `bits` is not such a length, or a text is not such a number; the message gives it.
 
     Examples
     --------
@@ -169,7 +169,7 @@ def from_hex(texts: Sequence[str], bits: int) -> Hashes:
 
 
 def _hex_bytes(text: str, n_bytes: int) -> bytes:
-    """Exactly `n_bytes`; ``bytes.fromhex`` alone would skip blanks."""
+    """Convert a text to exactly `n_bytes`; ``bytes.fromhex`` alone would skip blanks."""
     try:
         packed = bytes.fromhex(text)
     except ValueError:
@@ -195,7 +195,7 @@ def distances(left: Hashes, right: Hashes) -> Integers:
     Raises
     ------
     ValueError
-        If dtype, width or number of rows do not fit.
+        If dtypes, widths or numbers of rows do not match.
 
     Examples
     --------
@@ -213,19 +213,19 @@ def distances(left: Hashes, right: Hashes) -> Integers:
 
 
 def as_matches(found: Iterable[Near], n_probes: int) -> Matches:
-    """Sort the finds of all blocks by probe, distance and index.
+    """Sort the matches of all blocks by probe, distance and index.
 
     Parameters
     ----------
     found : iterable of Near
-        Finds in any order; no hash may occur twice for one probe.
+        Matches in any order; a hash may occur only once per probe.
     n_probes : int
-        How many probes there were; those that found nothing get an empty slice.
+        The number of probes; those without a match get an empty slice.
 
     Returns
     -------
     Matches
-        The same finds, ordered.
+        The same matches, sorted.
     """
     finds = list(found)
     sizes = [len(near.indices) for near in finds]
@@ -243,10 +243,10 @@ def _joined(pieces: list[Integers]) -> Integers:
 
 
 def scan_within(hashes: Hashes, probes: Hashes, max_distance: int) -> Matches:
-    """Find every hash within a Hamming distance of each probe by comparing them all.
+    """Find every hash within a Hamming distance of each probe by comparing all of them.
 
-    The cost is one comparison for each hash and probe, at the speed of memory: about
-    0.3 ms for a million 64-bit hashes.
+    The cost is one comparison per hash and probe, limited by memory bandwidth: about 0.3 ms for a
+    million 64-bit hashes.
 
     Parameters
     ----------
@@ -265,8 +265,8 @@ def scan_within(hashes: Hashes, probes: Hashes, max_distance: int) -> Matches:
     Raises
     ------
     ValueError
-        If an array is not uint64 of two dimensions, the widths differ, or `max_distance` lies
-        outside ``0..64 * words``.
+        If an array is not 2-D uint64, the widths differ, or `max_distance` is outside
+        ``0..64 * words``.
 
     Examples
     --------
@@ -282,7 +282,7 @@ def scan_within(hashes: Hashes, probes: Hashes, max_distance: int) -> Matches:
 
 
 def iter_near(hashes: Hashes, probes: Hashes, max_distance: int) -> Iterator[Near]:
-    """Find what `scan_within` finds, unsorted, block by block; arguments are trusted."""
+    """Find the same as `scan_within`, unsorted, block by block; arguments are not checked."""
     probes = np.ascontiguousarray(probes)
     step = BLOCK if len(probes) > 1 else max(1, len(hashes))
     for start in range(0, len(hashes), step):

@@ -1,7 +1,8 @@
-"""Hashes in, all pairs within a distance out, or all hashes within a distance of many probes.
+"""Find all pairs of hashes within a distance, or all hashes within a distance of many probes.
 
-`imgdup.search.bands` chooses how to join two sets, `imgdup.search.blocks` joins them. Both compare
-equal hashes one by one: `imgdup.search.equal` groups them before and expands the pairs after.
+`imgdup.search.bands` chooses how to join two sets, and `imgdup.search.blocks` joins them. Both
+treat equal hashes like different ones; use `imgdup.search.equal` to group them before, and to
+expand the pairs afterwards.
 """
 
 import operator
@@ -16,7 +17,7 @@ from imgdup.system.limits import usable_cores
 
 __all__ = ["JoinStats", "find_within", "iter_pairs"]
 
-WORTH_SHARING = 0.7  # share of distinct probes above which equal ones are looked up one by one
+WORTH_SHARING = 0.7  # share of distinct probes above which equal probes are not grouped
 
 
 def iter_pairs(
@@ -29,29 +30,29 @@ def iter_pairs(
 ) -> Iterator[Pairs]:
     """Find all pairs within a Hamming distance, block by block, in bounded memory.
 
-    The search is exact. Beside the hashes it takes 24 bytes a hash (of 256 bits at 31; 16 of 64
-    bits) or a quarter of a gigabyte, if that is more, and 8 bytes a pair for at most 2**25 pairs
-    (or those of one row, if these are more).
+    The search is exact. In addition to the hashes it needs the larger of 24 bytes per hash (of 256
+    bits at 31; 16 bytes for 64 bits) and a quarter of a gigabyte, and 8 bytes per pair for at most
+    2**25 pairs (or the pairs of one row, if these are more).
 
     Parameters
     ----------
     distinct : ndarray of uint64, shape (n, words)
-        The hashes. Equal ones are allowed, but each pair of them counts: `group_equal` first.
+        The hashes. Equal hashes are allowed, but each pair of them counts; use `group_equal` first.
     max_distance : int
         Largest accepted distance, in bits, **inclusive**; ``64 * words`` accepts all.
     other : ndarray of uint64, shape (n_other, words), optional
-        Hashes to compare with; without them, `distinct` is compared with itself.
+        The hashes to compare with; by default `distinct` is compared with itself.
     threads : int, optional
-        How many threads compare; by default one for each usable core. The pairs are the same
-        for any number.
+        The number of threads; by default one per usable core. The pairs are the same for any
+        number.
     stats : JoinStats, optional
         Updated while the join runs. If it has a layout, that is used.
 
     Yields
     ------
     Pairs
-        Each block sorted by left, then right row; blocks ascending and disjoint in `left`, so
-        that their concatenation is sorted. None is empty.
+        Blocks sorted by left row, then right row, none of them empty; their concatenation is
+        sorted too.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def _iter_pairs(
 
 
 def _checked_threads(threads: int | None) -> int:
-    """Return a number of threads: the caller's, or that of the usable cores."""
+    """Return the given number of threads, or by default the number of usable cores."""
     if threads is None:
         return usable_cores()
     number = operator.index(threads)
@@ -110,19 +111,19 @@ def find_within(
 ) -> Matches:
     """Find every hash within a Hamming distance of each of many probes.
 
-    The matches are those of `scan_within` and ``VPTree.within``. Tables are built first, so this
-    is faster for some hundreds of probes or more.
+    The matches equal those of `scan_within` and ``VPTree.within``. This function builds tables
+    first, so it is faster only for several hundred probes or more.
 
     Parameters
     ----------
     hashes : ndarray of uint64, shape (n, words)
         The hashes to search.
     probes : ndarray of uint64, shape (n_probes, words)
-        The hashes to look up; equal ones are looked up once.
+        The hashes to look up; equal hashes are looked up once.
     max_distance : int
         Largest accepted distance, in bits, **inclusive**.
     threads : int, optional
-        How many threads compare; by default one for each usable core.
+        The number of threads; by default one per usable core.
     stats : JoinStats, optional
         Updated while the join runs. If it has a layout, that is used.
 
@@ -158,7 +159,7 @@ def find_within(
 def _matches(
     probes: Hashes, hashes: Hashes, max_distance: int, threads: int, stats: JoinStats
 ) -> Matches:
-    """Join probes with hashes, the nearest of a probe first."""
+    """Join probes with hashes, the nearest match of a probe first."""
     offsets = np.zeros(len(probes) + 1, np.int64)
     blocks: list[Pairs] = []
     if len(hashes) and len(probes):
@@ -176,7 +177,7 @@ def _matches(
 
 
 def _shared(classes: Classes, matches: Matches) -> Matches:
-    """Give each probe the matches of its class."""
+    """Copy the matches of each class to its probes."""
     class_of = np.empty(len(classes.members), np.int64)
     class_of[classes.members] = np.repeat(np.arange(len(classes.rows)), classes.sizes)
     n_found = np.diff(matches.offsets)[class_of]

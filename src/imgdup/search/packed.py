@@ -1,11 +1,10 @@
-"""Pairs packed in 64 bits each, in any order, in; sorted arrays of rows and distances out.
+"""Sort pairs that are packed in 64 bits each, and unpack them into rows and distances.
 
 A packed pair holds the left row (counted from the first of its block) in its highest bits, then
-the right row and the distance in the order of the sort. The highest bit of all is free: only
-slots that were reserved and not used have it.
+the right row and the distance in the order of the sort. The highest bit of all is set only in slots
+that were reserved and not used.
 
-Sorting takes the packed pairs some at a time, those of ascending left rows, so that it needs little
-memory beside them.
+The pairs are sorted in parts of ascending left rows, so that sorting needs little more memory.
 """
 
 from collections.abc import Iterator
@@ -20,27 +19,27 @@ from imgdup.search.hamming import Integers
 from imgdup.search.tables import CallAll
 
 KEY_BITS = 63
-PART_PAIRS = 1 << 15  # pairs sorted at a time: they stay in the cache
-SORTED_PAIRS = 3 << 20  # pairs taken out and apart at a time: 82 MB
-MAX_SHARES = 32  # calls to sort these
+PART_PAIRS = 1 << 15  # pairs to sort at a time: they fit in the cache
+SORTED_PAIRS = 3 << 20  # pairs to sort and unpack at a time: 82 MB
+MAX_SHARES = 32  # calls among which these are divided
 
 
 def packing(first_row: int, n_right: int, max_distance: int, *, nearest_first: bool) -> Packing:
-    """Lay out a packed pair.
+    """Choose the layout of a packed pair.
 
     Parameters
     ----------
     first_row : int
         The smallest left row.
     n_right, max_distance : int
-        How many right rows there are, and the largest distance.
+        The number of right rows and the largest distance.
     nearest_first : bool
-        Whether the pairs of a left row are sorted by distance before row.
+        Whether the pairs of a left row are sorted by distance, then row.
 
     Returns
     -------
     Packing
-        For the compiled join and `SortedPairs`.
+        The layout, for the compiled join and `SortedPairs`.
     """
     row_bits, distance_bits = max(1, (n_right - 1).bit_length()), max(1, max_distance.bit_length())
     if nearest_first:
@@ -49,12 +48,12 @@ def packing(first_row: int, n_right: int, max_distance: int, *, nearest_first: b
 
 
 def max_rows(packing: Packing) -> int:
-    """Return how many left rows a block may have."""
+    """Return the largest number of left rows of a block."""
     return 1 << min(32, KEY_BITS - packing.left_shift)
 
 
 class SortedPairs:
-    """Packed pairs, counted by parts of ascending left rows; iterated, they come sorted.
+    """Packed pairs, counted by parts of ascending left rows; iteration yields them sorted.
 
     Parameters
     ----------
@@ -63,11 +62,11 @@ class SortedPairs:
     packing : Packing
         How they are packed.
     n_rows : int
-        How many left rows there are.
+        The number of left rows.
     call_all : callable
         Makes calls in threads.
     threads : int
-        How many there are.
+        The number of threads.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class SortedPairs:
         return int(self._ends[-1])
 
     def __iter__(self) -> Iterator[Pairs]:
-        """Yield about ``SORTED_PAIRS`` at a time, sorted; those of a left row together."""
+        """Yield about ``SORTED_PAIRS`` sorted pairs at a time, those of one left row together."""
         start, n_before = 0, 0
         while n_before < len(self):
             wanted = n_before + SORTED_PAIRS
@@ -99,7 +98,7 @@ class SortedPairs:
             start, n_before = stop, n_before + n_pairs
 
     def _sorted(self, parts: range, n_pairs: int) -> Pairs:
-        """Take the pairs of some parts out, sort them and write their fields."""
+        """Collect the pairs of some parts, sort them and unpack their fields."""
         counts = self._counts[:, parts.start : parts.stop]
         places, bounds = _places(counts)
         keys = np.empty(n_pairs, np.uint64)
@@ -116,14 +115,14 @@ class SortedPairs:
 
 
 def _places(counts: Integers) -> tuple[Integers, Integers]:
-    """Find where each piece puts its pairs of each part, and where the parts begin."""
+    """Compute where each piece writes its pairs of each part, and where the parts begin."""
     ends = np.cumsum(counts.T).reshape(counts.T.shape)
     bounds = np.concatenate([np.zeros(1, np.int64), ends[:, -1]])
     return np.ascontiguousarray((ends - counts.T).T), bounds
 
 
 def _finish(keys: Words, bounds: Integers, parts: Integers, packing: Packing, pairs: Pairs) -> None:
-    """Sort some parts and write their fields."""
+    """Sort some parts and unpack their fields."""
     for number in parts:
         where = slice(bounds[number], bounds[number + 1])
         part = keys[where]
@@ -138,7 +137,7 @@ def _finish(keys: Words, bounds: Integers, parts: Integers, packing: Packing, pa
 def _field(
     keys: Words, shift: int, packing: Packing, out: Words | None = None
 ) -> npt.NDArray[np.uint64]:
-    """Take the bits from `shift` to the next field."""
+    """Extract the bits from `shift` to the next field."""
     shifts = (packing.right_shift, packing.distance_shift, packing.left_shift)
     end = min(other for other in shifts if other > shift)
     field: Words = np.right_shift(keys, np.uint64(shift), out=out)

@@ -1,9 +1,9 @@
-"""How much is to be compared -> the cheapest bands for it, and whether tree, scan or bands win.
+"""Estimate what tree, scan and bands cost; choose the cheapest bands and the cheapest strategy.
 
-All ways are exact and give the same matches; they differ in the comparisons they need. The unit
-costs are in seconds on an AMD EPYC (Zen 5) with AVX-512: those of bands were fitted by
-``benchmarks/fit_costs.py``, those of tree and scan measured by ``benchmarks/bench_planner.py``.
-They predict most joins within a fifth, and choices near the best cost nearly the same.
+All strategies are exact and give the same matches; they differ in the comparisons they need. The
+unit costs are seconds on an AMD EPYC (Zen 5) with AVX-512. ``benchmarks/fit_costs.py`` fitted those
+of the bands, and ``benchmarks/bench_planner.py`` measured those of tree and scan. They predict the
+time of most joins within 20 %. Choices near the best one cost nearly the same.
 """
 
 import functools
@@ -15,28 +15,28 @@ from imgdup.search.hamming import WORD_BITS
 
 MAX_BANDS = 64
 MAX_WIDTH = 24  # bits of a band: the table of its buckets takes 4 bytes * 2**width
-MAX_RADIUS = 6  # beyond, a band has too many neighbours, or too few bits to tell hashes apart
+MAX_RADIUS = 6  # above it, a band has too many neighbours or too few bits to separate hashes
 MAX_MASKS = 4096  # neighbours of one value of a band
 
-BUILD_S = 1.3e-8  # sort one hash by one band, and as much again for each word compared first
+BUILD_S = 1.3e-8  # sort one hash by one band, and the same for each word compared first
 BUCKET_S = 1e-8  # make one bucket of a table
-LOOK_S = 8e-10  # see whether one neighbouring bucket holds anything, once for a bucket of hashes
+LOOK_S = 8e-10  # check whether one neighbouring bucket is empty, once per bucket of hashes
 BEGIN_S = 4.5e-9  # begin to compare one hash with one bucket
-FETCH_S = 3e-10  # fetch the beginning of one bucket, once for a bucket of hashes
+FETCH_S = 3e-10  # fetch the beginning of one bucket, once per bucket of hashes
 COMPARE_S = 6e-11  # compare one word of two hashes
-FIND_S = 1.6e-8  # look closer at one pair that is near, in each band that finds it
+FIND_S = 1.6e-8  # compare one near pair in full, in each band that finds it
 NEARNESS = ((1 << 20, 1.0), (1 << 24, 2.0), (1 << 26, 4.0), (1 << 62, 8.0))  # bytes: factor
 
 
 class Workload(NamedTuple):
-    """How much there is to compare: `n_left` hashes with `n_right`, or one set with itself."""
+    """The amount of work: compare `n_left` hashes with `n_right`, or one set with itself."""
 
     n_left: int
     n_right: int
     words: int
     max_distance: int
     is_self: bool
-    near_share: float = 0.0  # of the pairs, those within the distance, as far as it is known
+    near_share: float = 0.0  # share of the pairs within the distance, if known
 
     @property
     def n_pairs(self) -> int:
@@ -45,21 +45,21 @@ class Workload(NamedTuple):
 
     @property
     def n_first(self) -> int:
-        """Words that are compared first: so few that one unrelated hash in 1,000 gets past them.
+        """Words to compare first: as few as still exclude 999 of 1,000 unrelated hashes.
 
-        The distance of unrelated hashes is about 32 bits a word, with a deviation of 4.
+        The distance of unrelated hashes is about 32 bits per word, with a standard deviation of 4.
         """
         counts = (n for n in (1, 2, 4, 8) if 32 * n - 12 * math.sqrt(n) > self.max_distance)
         return min(next(counts, self.words), self.words)
 
     @property
     def scan_s(self) -> float:
-        """Seconds to compare everything with everything."""
+        """Seconds to compare every hash with every other hash."""
         return self.n_pairs * (self.n_first * COMPARE_S + self.near_share * FIND_S)
 
 
 class Shape(NamedTuple):
-    """Widths and radii of bands: some of `radius`, the others of one less."""
+    """Widths and radii of bands: some have `radius`, the others one less."""
 
     n_wide: int
     wide: int
@@ -75,7 +75,7 @@ class Shape(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Share of the pairs that are compared where hashes are uniform, summed over the bands."""
+        """Share of the pairs that are compared if hashes are uniform, summed over the bands."""
         return sum(chance(width, radius) for width, radius in self.bands)
 
 
@@ -85,7 +85,7 @@ def n_masks(width: int, radius: int) -> int:
 
 
 def chance(width: int, radius: int) -> float:
-    """How often two uniform values of `width` bits are within `radius`."""
+    """Return the probability that two uniform values of `width` bits are within `radius`."""
     return math.ldexp(n_masks(width, radius), -width)
 
 
@@ -95,7 +95,7 @@ def band_s(work: Workload, width: int, radius: int, share: float) -> float:
     Parameters
     ----------
     work : Workload
-        How much there is to compare.
+        The amount of work.
     width, radius : int
         Of the band, in bits.
     share : float
@@ -104,8 +104,8 @@ def band_s(work: Workload, width: int, radius: int, share: float) -> float:
     Returns
     -------
     float
-        To build the tables, look for neighbouring buckets, compare what they hold and look
-        closer at what is near.
+        The time to build the tables, find neighbouring buckets, compare their hashes and compare
+        near pairs in full.
     """
     n_buckets, n_neighbours = 1 << width, n_masks(width, radius)
     n_values = _occupied(work.n_left, n_buckets)
@@ -123,12 +123,12 @@ def band_s(work: Workload, width: int, radius: int, share: float) -> float:
 
 
 def _occupied(n: int, n_buckets: int) -> float:
-    """How many buckets hold any of `n` uniform values."""
+    """Return how many buckets hold at least one of `n` uniform values."""
     return -n_buckets * math.expm1(-n / n_buckets)
 
 
 def _found(work: Workload, width: int, radius: int) -> float:
-    """How often a band finds a pair of the largest distance, its bits anywhere."""
+    """Return the probability that a band finds a pair of the largest distance."""
     n_bits, distance = WORD_BITS * work.words, work.max_distance
     ways = sum(
         math.comb(width, inside) * math.comb(n_bits - width, distance - inside)
@@ -138,12 +138,12 @@ def _found(work: Workload, width: int, radius: int) -> float:
 
 
 def _nearness(n_bytes: int) -> float:
-    """How much dearer a look is where it hardly ever finds what it needs in the nearest cache."""
+    """Return how many times longer memory access takes for an array that exceeds the caches."""
     return next(factor for limit, factor in NEARNESS if n_bytes <= limit)
 
 
 def shape_s(work: Workload, shape: Shape, skew: float) -> float:
-    """Seconds of one thread for all bands of a shape; `skew` as for `best_shape`."""
+    """Estimate the seconds of one thread for all bands of a shape; `skew` as in `best_shape`."""
     return sum(band_s(work, *band, skew * chance(*band)) for band in shape.bands)
 
 
@@ -153,14 +153,14 @@ def best_shape(work: Workload, skew: float) -> Shape | None:
     Parameters
     ----------
     work : Workload
-        How much there is to compare.
+        The amount of work.
     skew : float
-        How many times more comparisons the hashes need than uniform ones.
+        How many times more comparisons these hashes need than uniform ones.
 
     Returns
     -------
     Shape or None
-        None where no bands within the limits find all pairs.
+        None if no bands within the limits find all pairs.
     """
 
     @functools.cache
@@ -179,7 +179,7 @@ def best_shape(work: Workload, skew: float) -> Shape | None:
 
 
 def _shapes(work: Workload, best_width: Callable[[int, int], int]) -> Iterator[Shape]:
-    """Every number of bands and width of the wide ones, with the best width for the others."""
+    """Yield each number of bands and width of the wide ones, with the best width of the others."""
     bits = WORD_BITS * work.words
     for n_bands in range(1, min(work.max_distance + 1, MAX_BANDS, bits) + 1):
         radius, n_wide = divmod(work.max_distance + 1, n_bands)
@@ -194,16 +194,16 @@ def _shapes(work: Workload, best_width: Callable[[int, int], int]) -> Iterator[S
 
 
 SCAN_S = 1.5e-10  # compare the first word of one hash with a probe
-WORD_S = 4e-10  # and each other word: wide hashes are read at the speed of memory
+WORD_S = 4e-10  # compare each further word: limited by memory bandwidth
 PROBE_S = 2e-5  # begin to look up one probe
-LEAVES_S = 1.5e-5  # bound the distances of the leaves from it
-VISIT = 1.2  # times a scan's time for each hash that the tree visits: leaves lie apart
+LEAVES_S = 1.5e-5  # bound the distances between the probe and the leaves
+VISIT = 1.2  # time per hash that the tree visits, relative to a scan: leaves are scattered
 START_S = 0.01  # choose bands and start threads
 STRATEGIES = ("tree", "bands", "scan")
 
 
 class Estimate(NamedTuple):
-    """What one way would take."""
+    """The estimated cost of one strategy."""
 
     strategy: str
     n_compared: int  # pairs of hashes
@@ -211,7 +211,7 @@ class Estimate(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The way that is taken, and the estimates of all, cheapest first."""
+    """The chosen strategy, and the estimates of all strategies, cheapest first."""
 
     strategy: str
     estimates: tuple[Estimate, ...]
@@ -225,18 +225,18 @@ def plan(
     visited_fractions: Sequence[float],
     band_skew: float,
 ) -> Choice:
-    """Choose how to find everything within a distance of some probes.
+    """Choose the strategy to find everything within a distance of some probes.
 
     Parameters
     ----------
     n, words : int
         Number and width of the indexed distinct hashes.
     n_probes : int
-        How many probes are looked up at once.
+        The number of probes that are looked up at once.
     max_distance : int
         In bits, inclusive.
     visited_fractions : sequence of float
-        What share of the hashes the tree visits, by distance; `VPTree.visited_fractions`.
+        Share of the hashes that the tree visits, by distance; `VPTree.visited_fractions`.
     band_skew : float
         How many times more comparisons bands need on these hashes than on uniform ones;
         `imgdup.search.bands.band_skew`, stored with the index.
@@ -244,7 +244,7 @@ def plan(
     Returns
     -------
     Choice
-        The cheapest way by the estimates; ties go to the tree.
+        The strategy with the lowest estimate; ties go to the tree.
 
     Examples
     --------
@@ -265,7 +265,7 @@ def plan(
 
 
 def _bands(work: Workload, skew: float) -> Estimate:
-    """Estimate the join; without bands that fit it compares everything."""
+    """Estimate the join; without suitable bands it compares everything."""
     shape = best_shape(work, skew) if work.n_pairs else None
     if shape is None:
         return Estimate("bands", work.n_pairs, START_S + work.scan_s)
@@ -275,7 +275,7 @@ def _bands(work: Workload, skew: float) -> Estimate:
 
 
 def explain(chosen: Choice) -> list[str]:
-    """Describe what was chosen and what each way would take, one line each.
+    """Describe the chosen strategy and the estimate of each strategy, one per line.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Rows of hashes and bands in; tables of buckets out, each made by several threads.
+"""Make tables that hold the rows of hashes in buckets, by the value of a band, in several threads.
 
-A table holds rows by the value of a band, and beside them only the words that are compared first:
-the others are read from the hashes themselves, where these words are near. Values are counted,
-rows placed and words copied by pieces of rows, which a counting sort keeps in their order.
+A table also holds the words that are compared first. The other words are read from the hashes
+themselves, and only if the first words are near. Each thread counts values, places rows and copies
+words for a piece of the rows; a counting sort keeps the order of the rows.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from imgdup.native.join import LANES, Rows, Table, copy_columns, count_values, place_rows
 from imgdup.search.hamming import Hashes, Integers
 
-PIECE = 1 << 16  # rows at least in a piece
+PIECE = 1 << 16  # smallest number of rows in a piece
 
 # Makes calls in threads, and returns their results in order.
 CallAll: TypeAlias = Callable[[Sequence[Callable[[], Any]]], list[Any]]
@@ -23,14 +23,14 @@ CallAll: TypeAlias = Callable[[Sequence[Callable[[], Any]]], list[Any]]
 
 @dataclass(frozen=True)
 class TablePlan:
-    """What goes into a table.
+    """The content of a table.
 
     Parameters
     ----------
     hashes : ndarray of uint64, shape (n, words)
         All hashes.
     rows : range
-        Those of the table.
+        The rows of the table.
     bits : ndarray of int64, shape (width,)
         The bits of the band, ascending.
     first : ndarray of int64, shape (n_first,)
@@ -44,26 +44,26 @@ class TablePlan:
 
 
 def table_bytes(n_rows: int, width: int, n_first: int) -> int:
-    """How much memory a table takes, while it is made."""
+    """Return the memory that a table needs while it is made."""
     return n_rows * (8 * n_first + 8) + (8 << width)
 
 
 def make_tables(plans: Sequence[TablePlan], call_all: CallAll, threads: int) -> list[Table]:
-    """Make some tables at once.
+    """Make several tables at once.
 
     Parameters
     ----------
     plans : sequence of TablePlan
-        What goes into each.
+        The content of each table.
     call_all : callable
         Makes calls in threads.
     threads : int
-        How many there are.
+        The number of threads.
 
     Returns
     -------
     list of Table
-        One for each plan.
+        One table per plan.
     """
     makers = [_Maker(plan, threads if len(plans) < threads else 1) for plan in plans]
     call_all(_joined(maker.counting() for maker in makers))
@@ -73,7 +73,7 @@ def make_tables(plans: Sequence[TablePlan], call_all: CallAll, threads: int) -> 
 
 
 class _Maker:
-    """A table that is being made: three rounds of calls, one for each piece of its rows."""
+    """A table that is being made: three rounds of calls, each with one call per piece of rows."""
 
     def __init__(self, plan: TablePlan, threads: int) -> None:
         n, n_buckets = len(plan.rows), 1 << len(plan.bits)
@@ -88,7 +88,7 @@ class _Maker:
         self.table = Table(plan.hashes, columns, np.empty(n, np.uint32), starts)
 
     def counting(self) -> list[Callable[[], None]]:
-        """List the calls that find each row's value."""
+        """List the calls that compute the value of each row."""
         hashes = self._plan.hashes[self._plan.rows.start : self._plan.rows.stop]
         pieces = ((hashes[_slice(p)], self._values[_slice(p)]) for p in self._pieces)
         return [
@@ -107,13 +107,13 @@ class _Maker:
         ]
 
     def copying(self) -> list[Callable[[], None]]:
-        """List the calls that copy the words compared first."""
+        """List the calls that copy the words to compare first."""
         del self._values, self._counts
         return [partial(copy_columns, self.table, self._plan.first, p) for p in self._pieces]
 
 
 def _places(counts: Rows, starts: Rows) -> Rows:
-    """Find where each piece puts its first row of each value, shape (n_pieces, n_buckets)."""
+    """Compute where each piece writes its first row of each value: (n_pieces, n_buckets)."""
     places = np.empty_like(counts)
     places[0] = starts
     np.cumsum(counts[:-1], axis=0, out=places[1:], dtype=np.uint32)

@@ -1,10 +1,10 @@
-"""Hashes in, their order in a vantage-point tree out, and from it how near each leaf can be.
+"""Sort hashes into the order of a vantage-point tree, and bound the distance of each leaf.
 
-A tree over ``n`` hashes has no pointers. Node ``j`` of level ``l`` is the range
-``j * n >> l`` to ``(j + 1) * n >> l`` of the ordered hashes, and its children are the two halves
-of that range, the hashes nearer to its vantage point first. Nodes are numbered level by level, so
-the ``2 ** depth - 1`` vantage points, and the distances that each child spans, are all there is to
-store. Halves are cut by rank: a thousand equal hashes are cut like any others.
+A tree over ``n`` hashes has no pointers. Node ``j`` of level ``l`` is the range ``j * n >> l`` to
+``(j + 1) * n >> l`` of the ordered hashes, and its children are the two halves of that range, the
+hashes nearer to its vantage point first. Nodes are numbered level by level, so only the ``2 **
+depth - 1`` vantage points and the range of distances of each child are stored. Nodes are halved by
+rank, so a thousand equal hashes are halved like any others.
 
 References
 ----------
@@ -24,10 +24,10 @@ from imgdup.search.hamming import MAX_WORDS, WORD_BITS, Hash, Hashes, Integers
 
 Spans: TypeAlias = npt.NDArray[np.uint16]  # (n_points, 2, 2): child near or far; least, greatest
 
-LEAF = 1 << 12  # hashes in a leaf at most: comparing them takes as long as one step in Python
-N_CANDIDATES = 32  # hashes tried as vantage point of a node
-N_OTHERS = 128  # hashes that each of these is tried on
-N_SAMPLES = 64  # members looked up to measure what a search visits
+LEAF = 1 << 12  # most hashes in a leaf: comparing them takes as long as one step in Python
+N_CANDIDATES = 32  # hashes to try as the vantage point of a node
+N_OTHERS = 128  # hashes to compare each candidate with
+N_SAMPLES = 64  # hashes to look up to measure how much a search visits
 
 
 def arrange(hashes: Hashes, rows: Integers) -> tuple[Hashes, Spans]:
@@ -38,7 +38,7 @@ def arrange(hashes: Hashes, rows: Integers) -> tuple[Hashes, Spans]:
     hashes : ndarray of uint64, shape (n, words)
         The hashes, C-contiguous; reordered.
     rows : ndarray of int64, shape (n,)
-        Reordered alike.
+        Reordered in the same way.
 
     Returns
     -------
@@ -62,11 +62,11 @@ def arrange(hashes: Hashes, rows: Integers) -> tuple[Hashes, Spans]:
 
 
 def _split(hashes: Hashes, rows: Integers, half: int) -> tuple[Hash, npt.NDArray[np.uint16]]:
-    """Sort one node by the distance from its vantage point, and span its two children."""
+    """Sort one node by distance from its vantage point; return the point and the two ranges."""
     point = _vantage_point(hashes)
     distances = distances_from(hashes, point)
-    order = distances.argsort(kind="stable")  # a radix sort; ties stay in the order of rows
-    for column in (rows, *hashes.T):  # one column at a time takes less memory
+    order = distances.argsort(kind="stable")  # a radix sort; ties keep the order of the rows
+    for column in (rows, *hashes.T):  # one column at a time needs less memory
         column[:] = column[order]
     return point, distances[order[[0, half - 1, half, -1]]].reshape(2, 2)
 
@@ -82,19 +82,19 @@ def _vantage_point(hashes: Hashes) -> Hash:
 
 
 def _spaced(hashes: Hashes, count: int) -> Hashes:
-    """Copy `count` hashes, evenly spaced; all, if there are fewer."""
+    """Copy `count` evenly spaced hashes, or all if there are fewer."""
     count = min(count, len(hashes))
     middles = 2 * np.arange(count) + 1
     return hashes[middles * len(hashes) // max(2 * count, 1)]
 
 
 def leaf_edges(n: int, n_leaves: int) -> Integers:
-    """Where each leaf begins, and where the last one ends."""
+    """Return where each leaf begins and where the last one ends."""
     return np.arange(n_leaves + 1) * n // n_leaves
 
 
 def leaf_bounds(points: Hashes, spans: Spans, probe: Hash) -> npt.NDArray[np.int32]:
-    """Bound the distance of each leaf's hashes from a probe.
+    """Return a lower bound of the distance between a probe and the hashes of each leaf.
 
     Parameters
     ----------
@@ -106,8 +106,8 @@ def leaf_bounds(points: Hashes, spans: Spans, probe: Hash) -> npt.NDArray[np.int
     Returns
     -------
     ndarray of int32, shape (2 ** depth,)
-        No hash of the leaf is nearer to the probe than this, in bits: 0 or more, by the triangle
-        inequality over the vantage points above it.
+        The bounds in bits, 0 or more, from the triangle inequality at the vantage points above
+        each leaf.
     """
     to_points = distances_from(points, probe).astype(np.int32)[:, None]
     gaps = np.maximum(spans[:, :, 0] - to_points, to_points - spans[:, :, 1]).ravel()
@@ -119,7 +119,7 @@ def leaf_bounds(points: Hashes, spans: Spans, probe: Hash) -> npt.NDArray[np.int
 
 
 def visited_fractions(hashes: Hashes, points: Hashes, spans: Spans) -> npt.NDArray[np.float64]:
-    """Measure how much of the tree a search visits.
+    """Measure the fraction of the tree that a search visits.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ def visited_fractions(hashes: Hashes, points: Hashes, spans: Spans) -> npt.NDArr
     Returns
     -------
     ndarray of float64, shape (64 * words + 1,)
-        For each ``max_distance`` the fraction of the hashes that are compared, vantage points
-        included: the mean over up to 64 members. 1 where there are no hashes.
+        For each ``max_distance``, the fraction of the hashes that are compared, including the
+        vantage points: the mean over up to 64 indexed hashes. 1 if there are no hashes.
     """
     n, words = hashes.shape
     probes = _spaced(hashes, N_SAMPLES)
@@ -143,7 +143,7 @@ def visited_fractions(hashes: Hashes, points: Hashes, spans: Spans) -> npt.NDArr
 
 
 def check_forms(arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
-    """Refuse arrays whose dtypes and shapes are not those of one tree.
+    """Refuse arrays whose dtypes and shapes do not fit one tree.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def check_forms(arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
     Raises
     ------
     IndexFormatError
-        If one does not fit; the message names it, what it must be and what was found.
+        If one does not fit; the message names it, the expected form and the actual one.
     """
     n, words, n_points = _sizes(arrays["hashes"], arrays["points"])
     forms = {
@@ -175,7 +175,7 @@ def check_forms(arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
 def _sizes(
     hashes: npt.NDArray[np.generic], points: npt.NDArray[np.generic]
 ) -> tuple[int, int, int]:
-    """Numbers of hashes, words and vantage points, where these can be a tree's."""
+    """Return the numbers of hashes, words and vantage points; refuse impossible ones."""
     if hashes.ndim != 2 or points.ndim != 2 or not 1 <= hashes.shape[1] <= MAX_WORDS:
         raise IndexFormatError(
             f"hashes and points must have shape (n, 1 to {MAX_WORDS}), "

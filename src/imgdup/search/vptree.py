@@ -1,7 +1,8 @@
-"""Hashes in, a vantage-point tree out: exact search by Hamming distance over flat arrays.
+"""A vantage-point tree over hashes: exact search by Hamming distance in flat arrays.
 
-How the arrays make a tree is told in `imgdup.search.vantage`. A search bounds the distance of every
-leaf at once, then compares the leaves that remain, neighbours in one go.
+`imgdup.search.vantage` describes how the arrays form a tree. A search bounds the distances of all
+leaves at once, then compares the hashes of the remaining leaves; neighbouring leaves are compared
+in one call.
 """
 
 import operator
@@ -35,21 +36,21 @@ from imgdup.search.vantage import (
     visited_fractions,
 )
 
-# Fraction of the hashes. A search that visits half of a million 64-bit hashes takes 0.7 of a
-# scan's time, one that visits 3 / 4 as much as a scan (benchmarks/bench_query.py).
+# Fraction of the hashes. A search that visits half of a million 64-bit hashes takes 0.7 times as
+# long as a scan; one that visits three quarters takes as long (benchmarks/bench_query.py).
 SCAN_ABOVE = 0.65
 
 
 @dataclass(frozen=True, eq=False)
 class VPTree:
-    """A vantage-point tree: made by `build` or `from_arrays`, asked by `within` and `nearest`.
+    """A vantage-point tree, made by `build` or `from_arrays`, searched by `within` and `nearest`.
 
     Parameters
     ----------
     hashes : ndarray of uint64, shape (n, words)
         The hashes in the order of the tree.
     rows : ndarray of int64, shape (n,)
-        Row of each of them in the array that the tree was built from.
+        The row of each hash in the array that the tree was built from.
     points : ndarray of uint64, shape (2 ** depth - 1, words)
         Vantage points, level by level.
     spans : ndarray of uint16, shape (2 ** depth - 1, 2, 2)
@@ -57,7 +58,7 @@ class VPTree:
         of the far child.
     visited_fractions : ndarray of float64, shape (64 * words + 1,)
         Fraction of the hashes that a search of the tree visits, for each ``max_distance``: the
-        mean over up to 64 members, measured by `build`.
+        mean over up to 64 indexed hashes, measured by `build`.
     """
 
     hashes: Hashes
@@ -70,19 +71,19 @@ class VPTree:
     def build(cls, hashes: Hashes) -> Self:
         """Build the tree of some hashes.
 
-        Vantage points are chosen by rule, not by chance: the same hashes in the same order give
-        the same tree, on any machine.
+        Vantage points are not chosen at random: the same hashes in the same order give the same
+        tree on any machine.
 
         Parameters
         ----------
         hashes : ndarray of uint64, shape (n, words)
-            The hashes, of 64 to 1,024 bits (1 to 16 words). Any number of them may be equal, and
-            there may be none. They are copied.
+            The hashes, of 64 to 1,024 bits (1 to 16 words). Any number of them may be equal. The
+            array may be empty. It is copied.
 
         Returns
         -------
         VPTree
-            The tree. Matches speak of the rows of `hashes`.
+            The tree. The indices of matches are rows of `hashes`.
 
         Raises
         ------
@@ -91,7 +92,7 @@ class VPTree:
 
         Notes
         -----
-        Memory, beside the input and the tree itself: 20 bytes a hash.
+        Needs 20 bytes per hash in addition to the input and the tree itself.
         """
         check_hashes("hashes", hashes)
         ordered = np.array(hashes, order="C")
@@ -102,15 +103,15 @@ class VPTree:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Self:
-        """Take a tree from stored arrays, which need not come from a friend.
+        """Make a tree from stored arrays, which need not be trusted.
 
-        Only dtypes and shapes are looked at, so the cost does not depend on the number of hashes.
-        Forged contents can give wrong matches, but no access outside the arrays.
+        Only dtypes and shapes are checked, so the cost does not depend on the number of hashes.
+        Forged contents can give wrong matches, but cause no access outside the arrays.
 
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            What `arrays` returned; they may be read-only memory maps, and are not copied.
+            The result of `arrays`. They may be read-only memory maps. They are not copied.
 
         Returns
         -------
@@ -120,7 +121,7 @@ class VPTree:
         Raises
         ------
         IndexFormatError
-            If an array is missing, unknown, or of another dtype or shape than the others require.
+            If an array is missing or unknown, or if its dtype or shape does not fit the others.
         """
         names = sorted(field.name for field in fields(cls))
         found = sorted(name for name, array in arrays.items() if isinstance(array, np.ndarray))
@@ -130,7 +131,7 @@ class VPTree:
         return cls(**arrays)  # type: ignore[arg-type]  # checked in the line above
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return the arrays that `from_arrays` takes, by name; not copies."""
+        """Return the arrays for `from_arrays` by name, without copying them."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def by_row(self) -> Hashes:
@@ -163,8 +164,8 @@ class VPTree:
             Largest accepted distance, in bits, **inclusive**; 0 finds exact matches only,
             ``64 * words`` finds everything.
         strategy : {"tree", "scan"}, optional
-            Descend the tree, or compare every hash. By default the tree, unless it is known to
-            visit more than 65 % of the hashes at this distance. The result is the same.
+            Search the tree, or compare every hash. By default the tree is used unless it is known
+            to visit more than 65 % of the hashes at this distance. The result is the same.
 
         Returns
         -------
@@ -176,16 +177,17 @@ class VPTree:
         Raises
         ------
         ValueError
-            If `probes` is not a 2-D uint64 array as wide as the tree, `max_distance` lies outside
-            ``0..64 * words``, or `strategy` is another word.
+            If `probes` is not a 2-D uint64 array as wide as the tree, `max_distance` is outside
+            ``0..64 * words``, or `strategy` is unknown.
         IndexFormatError
             If a stored row number is forged.
 
         Notes
         -----
         A subtree is skipped when the triangle inequality excludes it [1]_. The gain fades as
-        `max_distance` grows: of a million 64-bit hashes distributed like photos', a search visits
-        4 % at 2 bits, 12 % at 4, 23 % at 6 and half at 10; of ten million 1, 5, 13 and 39 %.
+        `max_distance` grows. Among a million 64-bit hashes distributed like those of photos, a
+        search visits 4 % at 2 bits, 12 % at 4, 23 % at 6 and half at 10; among ten million it
+        visits 1, 5, 13 and 39 %.
 
         References
         ----------
@@ -218,7 +220,7 @@ class VPTree:
         probes : ndarray of uint64, shape (n_probes, words)
             Hashes to look up; ``words`` is that of the tree (bits / 64).
         k : int
-            How many to find, at least 1; all, if the tree holds fewer.
+            The number of hashes to find, at least 1; all hashes are found if there are fewer.
         max_distance : int, optional
             Largest accepted distance, in bits, inclusive. By default there is no limit.
 
@@ -254,8 +256,8 @@ class VPTree:
     def n_visited(self, probes: Hashes, max_distance: int) -> int:
         """Count the hashes that the tree compares with the probes at `max_distance`.
 
-        This is the cost of ``within(..., strategy="tree")``, known without paying it; a scan
-        compares ``len(tree) * n_probes``.
+        This is the cost of ``within(..., strategy="tree")``, computed without the search. A scan
+        compares ``len(tree) * n_probes`` hashes.
 
         Parameters
         ----------
@@ -283,14 +285,14 @@ class VPTree:
 
 
 def _descend(tree: VPTree, probes: Hashes, max_distance: int) -> Iterator[Near]:
-    """Compare the leaves that may hold a match."""
+    """Compare the hashes of the leaves that may hold a match."""
     for number, probe in enumerate(np.ascontiguousarray(probes)):
         reached = leaf_bounds(tree.points, tree.spans, probe) <= max_distance
         yield Near(number, *_in_leaves(tree, reached, probe, max_distance))
 
 
 def _scan(tree: VPTree, probes: Hashes, max_distance: int) -> Iterator[Near]:
-    """Compare everything."""
+    """Compare all hashes."""
     for near in iter_near(tree.hashes, probes, max_distance):
         yield near._replace(indices=_rows(tree, near.indices))
 
@@ -304,7 +306,7 @@ STRATEGIES: dict[str, Callable[[VPTree, Hashes, int], Iterator[Near]]] = {
 def _in_leaves(
     tree: VPTree, reached: npt.NDArray[np.bool_], probe: Hash, max_distance: int
 ) -> tuple[Integers, Integers]:
-    """Rows and distances of the matches in some leaves; neighbouring leaves are one range."""
+    """Return the rows and distances of the matches in some leaves; join neighbouring leaves."""
     fenced = np.zeros(len(reached) + 2, np.bool_)
     fenced[1:-1] = reached
     edges = (fenced[1:] != fenced[:-1]).nonzero()[0] * len(tree) // len(reached)
@@ -313,7 +315,7 @@ def _in_leaves(
 
 
 def _rows(tree: VPTree, positions: Integers) -> Integers:
-    """Rows of these hashes; they come from a file, so they are looked at before use."""
+    """Return the rows of some hashes; check them, because they are from a file."""
     rows = tree.rows[positions]
     if len(rows) and (rows.min() < 0 or rows.max() >= len(tree)):
         raise IndexFormatError(f"the tree is damaged: rows outside 0..{len(tree) - 1}")
@@ -321,7 +323,7 @@ def _rows(tree: VPTree, positions: Integers) -> Integers:
 
 
 def _nearest(tree: VPTree, probe: Hash, k: int, max_distance: int) -> tuple[Integers, Integers]:
-    """Rows and distances of the `k` best: leaves by bound, more and more of them at a time."""
+    """Find the `k` nearest: search leaves in the order of their bounds, ever more at a time."""
     bounds = leaf_bounds(tree.points, tree.spans, probe)
     order = bounds.argsort(kind="stable")
     rows = distances = np.empty(0, np.int64)
@@ -339,9 +341,9 @@ def _nearest(tree: VPTree, probe: Hash, k: int, max_distance: int) -> tuple[Inte
 
 
 def _best(found: list[tuple[Integers, Integers]], k: int) -> tuple[Integers, Integers]:
-    """Join rows and distances and keep the first `k` by distance, then row."""
+    """Merge rows and distances and keep the first `k` by distance, then row."""
     rows, distances = (np.concatenate(column) for column in zip(*found, strict=True))
-    if len(rows) > k:  # most are farther than the k-th, and need no sorting
+    if len(rows) > k:  # most are farther than the k-th and need not be sorted
         near = distances <= np.partition(distances, k - 1)[k - 1]
         rows, distances = rows[near], distances[near]
     order = np.lexsort((rows, distances))[:k]

@@ -282,7 +282,7 @@ def jxl_size(data: bytes) -> tuple[int, int]:
 
     Examples
     --------
-    >>> jxl_size(b"\xff\x0a\x0f\x00")
+    >>> jxl_size(b"\xff\x0a\x4f\x00")
     (64, 64)
     """
     start = 0 if data.startswith(_JXL_CODESTREAM) else _jxl_codestream(data)

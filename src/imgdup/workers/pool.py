@@ -78,7 +78,7 @@ class Pool:
     >>> def square(items, before_item):
     ...     return [item * item for item in items]
     >>> with Pool(Setup(workers=1, timeout_s=30.0), inline) as pool:
-    ...     list(answers(square, [[1, 2], [3]], pool))
+    ...     sorted(answers(square, [[1, 2], [3]], pool))
     [([1, 2], [1, 4]), ([3], [9])]
     """
 

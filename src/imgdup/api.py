@@ -233,9 +233,15 @@ class ImageIndex:
         options = DedupeOptions(parse_keep(self, keep, protect), MatchRule(max_distance))
         return find_duplicates(self, options)
 
-    def plan(self, max_distance: int = PDQ_MAX_DISTANCE, **options: Any) -> Plan:
+    def plan(
+        self,
+        max_distance: int = PDQ_MAX_DISTANCE,
+        *,
+        keep: str = DEFAULT_KEEP,
+        protect: Sequence[str | os.PathLike[str]] = (),
+    ) -> Plan:
         """Plan the removal of duplicates: what `groups` decides, as data for ``imgdup apply``."""
-        return self.groups(max_distance, **options).plan()
+        return self.groups(max_distance, keep=keep, protect=protect).plan()
 
     def info(self) -> dict[str, Any]:
         """Return what the index holds; the keys are those of ``imgdup info --json``."""

@@ -125,10 +125,7 @@ def probe_files(
         If this process has no memory left to decode anything.
     """
     limits = limits or Limits()
-    hash_one = partial(
-        _hash_file, name=parameters["hash"], bits=parameters["bits"], limits=limits,
-        orientations=orientations,
-    )  # fmt: skip
+    hash_one = partial(_hash_file, parameters["hash"], parameters["bits"], limits, orientations)
     if pool is not None:
         yield from decode_each(hash_one, paths, pool)
     elif len(paths) > FEW_FILES:
@@ -143,9 +140,9 @@ def probe_files(
             yield answer
 
 
-def _hash_file(path: bytes, **options: Any) -> Probes:
+def _hash_file(name: str, bits: int, limits: Limits, orientations: bool, path: bytes) -> Probes:
     """Hash one file, as `make_probes` does."""
-    return make_probes(os.fsdecode(path), **options)
+    return make_probes(os.fsdecode(path), name, bits, limits=limits, orientations=orientations)
 
 
 def _gray_and_digest(image: Image, limits: Limits) -> tuple[GrayImage, bytes]:

@@ -5,7 +5,7 @@ bit ``i % 64`` of word ``i // 64``. Arrays of hashes are always 2-D, even for on
 """
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -134,49 +134,6 @@ def to_hex(hashes: Hashes) -> list[str]:
     digits = hashes[:, ::-1].astype(">u8").tobytes().hex()
     step = 16 * hashes.shape[1]
     return [digits[start : start + step] for start in range(0, len(digits), step)]
-
-
-def from_hex(texts: Sequence[str], bits: int) -> Hashes:
-    """Read hashes that `to_hex` or a public hash list wrote.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        Hexadecimal numbers of ``bits / 4`` digits, upper or lower case.
-    bits : int
-        Length of the hashes: a multiple of 64, at most 1,024.
-
-    Returns
-    -------
-    ndarray of uint64, shape (len(texts), bits / 64)
-        The hashes.
-
-    Raises
-    ------
-    ValueError
-        If `bits` is not such a length, or a text is not such a number; the message gives it.
-
-    Examples
-    --------
-    >>> from_hex(["000000000000000100000000000000ab"], bits=128)
-    array([[171,   1]], dtype=uint64)
-    """
-    words = bits // WORD_BITS
-    if bits % WORD_BITS or not 1 <= words <= MAX_WORDS:
-        raise ValueError(f"bits must be a multiple of 64 from 64 to 1024, got {bits}")
-    packed = b"".join(_hex_bytes(text, bits // 8) for text in texts)
-    return np.frombuffer(packed, ">u8").reshape(-1, words)[:, ::-1].astype(np.uint64)
-
-
-def _hex_bytes(text: str, n_bytes: int) -> bytes:
-    """Convert a text to exactly `n_bytes`; ``bytes.fromhex`` alone would skip blanks."""
-    try:
-        packed = bytes.fromhex(text)
-    except ValueError:
-        packed = b""
-    if len(packed) != n_bytes or len(text) != 2 * n_bytes:
-        raise ValueError(f"a hash must be {2 * n_bytes} hexadecimal digits, got {text!r}")
-    return packed
 
 
 def distances(left: Hashes, right: Hashes) -> Integers:

@@ -73,7 +73,7 @@ def test_mutants_are_made_again_from_their_numbers():
 
 
 @pytest.mark.timeout(0 if FUZZ_S else 300)
-def test_case_44_fuzz_mutants_of_pictures_get_one_answer_each_in_bounded_time_and_memory():
+def test_fuzz_mutants_of_pictures_get_one_answer_each_in_bounded_time_and_memory():
     kinds = [name for name, _ in fuzz_tasks.seeds()]
     found, died, slow, peak = defaultdict(Counter), {}, {}, 0
 

@@ -23,6 +23,7 @@ from measure import median, surroundings, table
 MIN_QUALITY = 50
 PDQ_BITS = 256
 DISTANCES = (31, 40)
+HASH = {"hash": "dhash", "bits": 64, "digest_kind": "blake3"}
 
 
 def labelled(data: Path) -> str:
@@ -37,7 +38,7 @@ def labelled(data: Path) -> str:
         for row in csv.DictReader(file):
             totals[row["label"]] += 1
             try:
-                a, b = (make_probe(data / row[side], "dhash", 64) for side in ("a", "b"))
+                a, b = (make_probe(data / row[side], HASH) for side in ("a", "b"))
             except ImageError as error:
                 print(f"{row['a']}, {row['b']}: {error}", file=sys.stderr)
                 continue

@@ -33,9 +33,15 @@ def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator
     from imgdup.hashing import PARAMETERS_VERSION
     from imgdup.index import folder
     from imgdup.index.columns import empty_columns
+    from imgdup.system.files import NEW_DIGEST_KIND
 
     folder.prepare(place)
-    head = {"hash": "dhash", "bits": 64, "parameters": PARAMETERS_VERSION}
+    head = {
+        "hash": "dhash",
+        "bits": 64,
+        "parameters": PARAMETERS_VERSION,
+        "digest_kind": NEW_DIGEST_KIND,
+    }
     for start in range(0, n_files, PART_FILES):
         n = min(PART_FILES, n_files - start)
         columns = empty_columns(n, 1)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
 from imgdup.images.decode import content_digest, decode, read_file
+from imgdup.system.files import NEW_DIGEST_KIND
 from imgdup.system.limits import Limits
 
 LIMITS = Limits()
@@ -38,7 +39,7 @@ def status_of(path):
     """Read, decode and hash one file; "ok" or the reason why not."""
     try:
         data = read_file(path, LIMITS).data
-        content_digest(data)
+        content_digest(data, NEW_DIGEST_KIND)
         fingerprint(decode(data, LIMITS).gray, "dhash", 64)
     except ImageError as error:
         return error.reason

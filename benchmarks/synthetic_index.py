@@ -13,6 +13,7 @@ from imgdup.hashing import PARAMETERS_VERSION
 from imgdup.index import folder
 from imgdup.index.columns import empty_columns
 from imgdup.index.generation import ScanOptions
+from imgdup.system.files import NEW_DIGEST_KIND
 
 ROOT = b"/photos"
 FOLDER_FILES = 1000
@@ -21,7 +22,12 @@ FOLDER_FILES = 1000
 def write(place: Path, hashes: np.ndarray, pdq: np.ndarray) -> None:
     """Write an index with these 64-bit and PDQ hashes, one a row, by the program's own code."""
     n = len(hashes)
-    parameters = {"hash": "dhash", "bits": 64, "parameters": PARAMETERS_VERSION}
+    parameters = {
+        "hash": "dhash",
+        "bits": 64,
+        "parameters": PARAMETERS_VERSION,
+        "digest_kind": NEW_DIGEST_KIND,
+    }
     columns = empty_columns(n, 1) | {"hashes": hashes, "pdq": pdq}
     columns["quality"][:] = 100
     paths = [b"%s/%05d/%09d.jpg" % (ROOT, row // FOLDER_FILES, row) for row in range(n)]

@@ -5,10 +5,15 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from blake3 import blake3
 
 from imgdup.images.formats import FORMATS
 from imgdup.system.paths import is_below, path_key
 
+DIGESTS = {
+    "blake2b": lambda content: hashlib.blake2b(content, digest_size=16).digest(),
+    "blake3": lambda content: blake3(content).digest(16),
+}
 GENERATIONS = itertools.count()  # each has a digest of its own
 
 
@@ -44,6 +49,7 @@ class ArrayRows:
     paths: tuple
     roots: tuple = (b"/data",)
     digest: str = "0" * 32
+    digest_kind: str = "blake3"
 
     def __len__(self):
         return len(self.paths)
@@ -66,10 +72,10 @@ def words(values, n_words):
     ).reshape(len(values), n_words)
 
 
-def rows_of(files, roots=(b"/data",), *, in_path_order=True):
+def rows_of(files, roots=(b"/data",), *, in_path_order=True, digest_kind="blake3"):
     """Make rows of `File`s, sorted by path unless a test wants another numbering."""
     files = sorted(files, key=lambda file: path_key(file.path)) if in_path_order else list(files)
-    digests = [hashlib.blake2b(f.content, digest_size=16).digest() for f in files]
+    digests = [DIGESTS[digest_kind](f.content) for f in files]
     first, same_file = {}, []
     for row, file in enumerate(files):
         leader = first.setdefault(file.inode or -row - 1, row)
@@ -90,4 +96,4 @@ def rows_of(files, roots=(b"/data",), *, in_path_order=True):
         "same_file": np.array(same_file, np.int64),
     }
     paths = tuple(f.path for f in files)
-    return ArrayRows(columns, paths, tuple(roots), f"{next(GENERATIONS):032x}")
+    return ArrayRows(columns, paths, tuple(roots), f"{next(GENERATIONS):032x}", digest_kind)

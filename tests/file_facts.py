@@ -15,4 +15,5 @@ facts = st.builds(
     st.integers(0, 2**63 - 1),
     st.integers(-(2**63) + 1, 2**63 - 1),
     st.binary(min_size=16, max_size=16),
+    st.just("blake3"),
 )

@@ -79,7 +79,7 @@ def write_scene(root):
         os.utime(path, ns=(TIME_NS, TIME_NS))
 
 
-def make_scene(folder):
+def make_scene(folder, digest_kind="blake3"):
     root, index = Path(os.path.realpath(folder)) / "photos", folder / "index"
     root.mkdir(parents=True)
     index.mkdir()
@@ -95,7 +95,7 @@ def make_scene(folder):
         )
         for name, content in CONTENTS.items()
     ]
-    rows = rows_of(files, roots=(os.fsencode(root),))
+    rows = rows_of(files, roots=(os.fsencode(root),), digest_kind=digest_kind)
     return Scene(root, index, rows, _plan(rows))
 
 
@@ -104,10 +104,14 @@ def _plan(rows):
     best, copy, near = (_facts(rows, row) for row in (0, 1, 2))
     removals = [Removal(copy, best, 0, "same-bytes"), Removal(near, best, 3, "edited")]
     n_bytes = copy.size + near.size
-    header = PlanHeader(rows.digest, rows.roots, 31, None, ("largest",), (), 4, 1, 2, n_bytes)
+    header = PlanHeader(
+        rows.digest, rows.roots, 31, None, ("largest",), (), 4, 1, 2, n_bytes,
+        digest_kind=rows.digest_kind,
+    )  # fmt: skip
     return Plan(sealed(header), removals)
 
 
 def _facts(rows, row):
     digest = rows.column("digest")[row].tobytes()
-    return FileFacts(row, rows.path(row), int(rows.column("size")[row]), TIME_NS, digest)
+    size = int(rows.column("size")[row])
+    return FileFacts(row, rows.path(row), size, TIME_NS, digest, rows.digest_kind)

@@ -39,6 +39,7 @@ ROOMS = (
 
 # Outside packages and the modules that may import them; a room stands for all of its modules.
 HOMES = {
+    "blake3": {"system.files"},
     "cv2": {"images.opencv", "output.montage", "output.thumbnails"},
     "PIL": {"images.pillow"},
     "pillow_heif": {"images.pillow"},

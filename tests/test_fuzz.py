@@ -239,11 +239,23 @@ def test_fuzz_a_damaged_current_is_refused_or_names_a_generation(place, copy, da
 
 
 PLAN = Plan(
-    PlanHeader("ab" * 16, (b"/data", b"/\xff"), 31, None, ("largest",), (b"/keep",), 9, 1, 1, 7),
+    PlanHeader(
+        "ab" * 16,
+        (b"/data", b"/\xff"),
+        31,
+        None,
+        ("largest",),
+        (b"/keep",),
+        9,
+        1,
+        1,
+        7,
+        digest_kind="blake3",
+    ),
     [
         Removal(
-            FileFacts(1, b"/data/caf\xe9.jpg", 10, 11, b"r" * 16),
-            FileFacts(0, b"/data/a.jpg", 20, 21, b"k" * 16),
+            FileFacts(1, b"/data/caf\xe9.jpg", 10, 11, b"r" * 16, "blake3"),
+            FileFacts(0, b"/data/a.jpg", 20, 21, b"k" * 16, "blake3"),
             3,
             "resized",
         )
@@ -275,7 +287,7 @@ def test_fuzz_a_damaged_plan_is_refused_or_a_plan(tmp_path_factory, data):
 def test_fuzz_a_damaged_journal_is_refused_or_a_journal(tmp_path_factory, data):
     file = tmp_path_factory.getbasetemp() / "journal.jsonl"
     file.unlink(missing_ok=True)
-    header = Header("move", "f" * 32, "0" * 16, (b"/from",), b"/to", "e" * 32)
+    header = Header("move", "f" * 32, "0" * 16, (b"/from",), b"/to", "e" * 32, "blake3")
     with Journal(file, header, lambda journal, first_line: None) as book:
         for number, removal in enumerate(PLAN.removals * 2, start=1):
             step = Step(header.token, number, removal.remove, removal.keep.path, b"/to/\xff")

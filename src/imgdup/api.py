@@ -94,6 +94,11 @@ class ImageIndex:
         return self.generation.digest
 
     @property
+    def digest_kind(self) -> str:
+        """How the contents of the files were digested: blake3, or blake2b in older indexes."""
+        return self.generation.digest_kind
+
+    @property
     def bits(self) -> int:
         """The length of the search hash."""
         return self.generation.bits
@@ -118,8 +123,7 @@ class ImageIndex:
         """Hash an image, once or in its eight orientations."""
         from imgdup.query.probe import make_probes  # loads OpenCV
 
-        parameters = self.generation.probe_parameters
-        return make_probes(image, parameters["hash"], parameters["bits"], orientations=orientations)
+        return make_probes(image, self.generation.probe_parameters, orientations=orientations)
 
     def within(
         self, image: "Image", max_distance: int | None = None, *, orientations: bool = False

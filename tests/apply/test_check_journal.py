@@ -36,7 +36,8 @@ def moved(scene, target):
 
 
 def facts_of(path, content):
-    return FileFacts(0, os.fsencode(path), len(content), TIME_NS, content_digest(content))
+    digest = content_digest(content, "blake3")
+    return FileFacts(0, os.fsencode(path), len(content), TIME_NS, digest, "blake3")
 
 
 def as_of_an_older_imgdup(journal):

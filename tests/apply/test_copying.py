@@ -14,6 +14,7 @@ import pytest
 from imgdup.apply.copying import copied
 from imgdup.apply.recheck import SkipFile
 from imgdup.apply.steps import Rights
+from imgdup.dedupe.plan import FileFacts
 from imgdup.system.files import content_digest
 from photo_scene import CONTENTS, make_scene, tree
 
@@ -168,6 +169,10 @@ def test_a_file_of_somebody_else_in_the_target_is_not_moved_back_but_copied(scen
     assert tree(target) == {}
 
 
+def facts_of(content):
+    return FileFacts(0, b"", len(content), 0, content_digest(content, "blake3"), "blake3")
+
+
 def test_a_copy_has_rights_times_and_tags_of_its_source(tmp_path, other_device):
     source, target = tmp_path / "source", other_device / "target"
     source.write_bytes(b"picture")
@@ -175,7 +180,7 @@ def test_a_copy_has_rights_times_and_tags_of_its_source(tmp_path, other_device):
     os.utime(source, ns=(5, 7))
     tagged = _tag(source) and _tag(other_device)
 
-    with copied(bytes(source), bytes(target), content_digest(b"picture")) as copy:
+    with copied(bytes(source), bytes(target), facts_of(b"picture")) as copy:
         assert copy.is_at(bytes(target))
 
     status = target.stat()
@@ -198,7 +203,7 @@ def test_bits_that_change_who_a_program_runs_as_are_not_copied(tmp_path):
     Path(os.fsdecode(source)).write_bytes(b"picture")
     rights = Rights(0o6755, os.getuid(), os.getgid())
 
-    with copied(source, target, content_digest(b"picture"), rights=rights, mtime_ns=7):
+    with copied(source, target, facts_of(b"picture"), rights=rights, mtime_ns=7):
         pass
 
     assert os.stat(target).st_mode & 0o7777 == 0o755
@@ -215,7 +220,7 @@ def test_no_link_is_followed_at_either_end(tmp_path, secret, end):
     else:
         target.symlink_to(tmp_path / "made")
 
-    with pytest.raises(OSError), copied(bytes(source), bytes(target), content_digest(b"secret")):
+    with pytest.raises(OSError), copied(bytes(source), bytes(target), facts_of(b"secret")):
         pass
 
     assert not (tmp_path / "made").exists()
@@ -227,7 +232,7 @@ def test_a_name_that_others_took_is_not_removed(tmp_path):
 
     with (
         pytest.raises(SkipFile),
-        copied(bytes(source), bytes(target), content_digest(b"picture")) as copy,
+        copied(bytes(source), bytes(target), facts_of(b"picture")) as copy,
     ):
         target.rename(tmp_path / "elsewhere")
         target.write_bytes(b"theirs")

@@ -15,7 +15,7 @@ from imgdup.dedupe.plan import FileFacts
 from imgdup.errors import ImgdupError, PlanError, UsageError
 
 TOKEN = "0123456789abcdef"
-HEADER = Header("move", "f" * 32, TOKEN, (b"/a", b"/caf\xe9"), b"/t/\xff", "e" * 32)
+HEADER = Header("move", "f" * 32, TOKEN, (b"/a", b"/caf\xe9"), b"/t/\xff", "e" * 32, "blake3")
 
 
 def forget(journal, first_line):
@@ -53,7 +53,7 @@ def test_what_is_announced_is_read_back(tmp_path_factory, steps):
 @pytest.fixture
 def lines(tmp_path):
     """The lines of a journal of one step, as records."""
-    step = Step(TOKEN, 1, FileFacts(0, b"/a/\xff", 5, 6, b"d" * 16), b"/a/k", b"/t/\xff")
+    step = Step(TOKEN, 1, FileFacts(0, b"/a/\xff", 5, 6, b"d" * 16, "blake3"), b"/a/k", b"/t/\xff")
     written(tmp_path / "journal", [step])
     return [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
 
@@ -86,6 +86,8 @@ def test_each_member_of_a_step_is_checked(tmp_path, lines):
         ({"target_b64": None, "target": "/a/../b"}, "'target' must be an absolute path"),
         ({"roots": "/"}, "'roots' must be a list"),
         ({"plan": None}, "'plan' must be a text"),
+        ({"digest_kind": "md5"}, "'digest_kind' must be one of blake2b, blake3"),
+        ({"digest_kind": ["blake3"]}, "'digest_kind' must be one of blake2b, blake3"),
     ],
 )
 def test_each_member_of_the_first_line_is_checked(tmp_path, lines, change, message):
@@ -94,7 +96,7 @@ def test_each_member_of_the_first_line_is_checked(tmp_path, lines, change, messa
 
 
 def test_temporary_names_lie_beside_the_file_and_hold_the_token():
-    step = Step(TOKEN, 7, FileFacts(0, b"/a/b.jpg", 0, 0, b""), b"/k", b"/t/b.jpg")
+    step = Step(TOKEN, 7, FileFacts(0, b"/a/b.jpg", 0, 0, b"", "blake3"), b"/k", b"/t/b.jpg")
 
     assert step.aside == b"/a/.imgdup-0123456789abcdef-7.aside"
     assert step.link == b"/a/.imgdup-0123456789abcdef-7.link"
@@ -102,13 +104,13 @@ def test_temporary_names_lie_beside_the_file_and_hold_the_token():
 
 
 def test_a_journal_of_an_older_version_is_read(tmp_path, lines):
-    for key in ("roots", "target", "target_b64", "plan"):
+    for key in ("roots", "target", "target_b64", "plan", "digest_kind"):
         del lines[0][key]
 
     run = read(tmp_path, lines)
 
     assert run.header == Header("move", "f" * 32, TOKEN)
-    assert len(run.steps) == 1
+    assert [step.remove.digest_kind for step in run.steps] == ["blake2b"]
 
 
 def test_a_line_is_never_appended_to_one_that_was_cut_off(tmp_path):
@@ -171,4 +173,4 @@ def test_a_full_disk_stops_before_the_step(tmp_path, monkeypatch):
         Journal(tmp_path / "journal", HEADER, forget) as book,
         pytest.raises(ImgdupError, match="no room to write"),
     ):
-        book.announce(Step(TOKEN, 1, FileFacts(0, b"/a", 0, 0, b"d" * 16), b"/k", None))
+        book.announce(Step(TOKEN, 1, FileFacts(0, b"/a", 0, 0, b"d" * 16, "blake3"), b"/k", None))

@@ -28,27 +28,30 @@ def copies(tmp_path):
     size = len(CONTENT)
     files = [File(p, pdq=0, content=CONTENT, size=size, mtime_ns=TIME_NS) for p in paths]
     rows = rows_of(files, roots=(root,))
-    digest = content_digest(CONTENT)
-    keep, *others = (FileFacts(row, p, size, TIME_NS, digest) for row, p in enumerate(paths))
+    digest = content_digest(CONTENT, "blake3")
+    keep, *others = (
+        FileFacts(row, path, size, TIME_NS, digest, "blake3") for row, path in enumerate(paths)
+    )
     removals = [Removal(each, keep, 0, "same-bytes") for each in others]
     n_bytes = size * N_COPIES
     header = PlanHeader(
-        rows.digest, rows.roots, 31, None, ("first",), (), N_COPIES + 1, 1, N_COPIES, n_bytes
-    )
+        rows.digest, rows.roots, 31, None, ("first",), (), N_COPIES + 1, 1, N_COPIES, n_bytes,
+        digest_kind="blake3",
+    )  # fmt: skip
     return rows, Plan(sealed(header), removals)
 
 
 @pytest.fixture
 def n_reads(monkeypatch):
     """Inode -> how often its digest was computed."""
-    counts, digest_of = {}, recheck.digest_of
+    counts, file_digest = {}, recheck.file_digest
 
-    def counted(descriptor):
+    def counted(descriptor, kind):
         inode = os.fstat(descriptor).st_ino
         counts[inode] = counts.get(inode, 0) + 1
-        return digest_of(descriptor)
+        return file_digest(descriptor, kind)
 
-    monkeypatch.setattr(recheck, "digest_of", counted)
+    monkeypatch.setattr(recheck, "file_digest", counted)
     return counts
 
 
@@ -81,8 +84,8 @@ def two(tmp_path):
     for name in ("going", "staying"):
         path = tmp_path / name
         path.write_bytes(CONTENT)
-        digest, mtime_ns = content_digest(CONTENT), path.stat().st_mtime_ns
-        found.append(FileFacts(0, bytes(path), len(CONTENT), mtime_ns, digest))
+        digest, mtime_ns = content_digest(CONTENT, "blake3"), path.stat().st_mtime_ns
+        found.append(FileFacts(0, bytes(path), len(CONTENT), mtime_ns, digest, "blake3"))
     return found
 
 
@@ -136,14 +139,14 @@ def test_a_link_must_lead_to_the_file_that_stays(two, tmp_path):
 
 def test_a_file_that_changes_while_it_is_read_is_not_trusted(two, monkeypatch):
     going, _ = two
-    digest_of = recheck.digest_of
+    file_digest = recheck.file_digest
 
-    def meanwhile(descriptor):
-        digest = digest_of(descriptor)
+    def meanwhile(descriptor, kind):
+        digest = file_digest(descriptor, kind)
         os.utime(going.path, ns=(0, 0))
         return digest
 
-    monkeypatch.setattr(recheck, "digest_of", meanwhile)
+    monkeypatch.setattr(recheck, "file_digest", meanwhile)
 
     with pytest.raises(SkipFile, match="its size or time is different"):
         check_content(going)

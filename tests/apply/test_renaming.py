@@ -105,7 +105,8 @@ def test_without_hard_links_an_interruption_after_the_move_loses_nothing(names, 
 
 
 def test_a_copy_stays_when_somebody_took_the_original_away(tmp_path, monkeypatch):
-    facts = FileFacts(0, os.fsencode(tmp_path / "photo"), 7, 0, content_digest(b"picture"))
+    digest = content_digest(b"picture", "blake3")
+    facts = FileFacts(0, os.fsencode(tmp_path / "photo"), 7, 0, digest, "blake3")
     step = Step("0" * 16, 1, facts, b"", os.fsencode(tmp_path / "to"))
     with open(step.aside, "wb") as file:
         file.write(b"picture")
@@ -117,7 +118,7 @@ def test_a_copy_stays_when_somebody_took_the_original_away(tmp_path, monkeypatch
 
     monkeypatch.setattr(actions, "move", moved)
 
-    with copied(step.aside, step.part, facts.digest) as copy:
+    with copied(step.aside, step.part, facts) as copy:
         actions._move_copy(step, step.to, copy)
 
     assert content(step.to) == b"picture"
@@ -127,7 +128,10 @@ def test_a_copy_stays_when_somebody_took_the_original_away(tmp_path, monkeypatch
 def test_a_copy_of_what_is_gone_leaves_nothing_open(tmp_path):
     before = len(os.listdir("/proc/self/fd"))
 
-    with pytest.raises(FileNotFoundError), copied(bytes(tmp_path / "gone"), bytes(tmp_path), b""):
+    gone = bytes(tmp_path / "gone")
+    facts = FileFacts(0, gone, 7, 0, b"", "blake3")
+
+    with pytest.raises(FileNotFoundError), copied(gone, bytes(tmp_path), facts):
         pass
 
     assert len(os.listdir("/proc/self/fd")) == before

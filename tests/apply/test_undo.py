@@ -176,7 +176,7 @@ def many_moved(folder):
     for name in ("there", "here", "index"):
         (folder / name).mkdir()
     here, there = (os.fsencode(os.path.realpath(folder / name)) for name in ("here", "there"))
-    header = Header("move", "", "0" * 16, (here,), there, "")
+    header = Header("move", "", "0" * 16, (here,), there, "", "blake3")
     with Journal(journal, header, partial(register_journal, index)) as book:
         for number in range(1, N_FILES + 1):
             name, content = b"%d.jpg" % number, b"picture %d" % number
@@ -184,7 +184,8 @@ def many_moved(folder):
             with open(to, "wb") as file:
                 file.write(content)
             mtime_ns, path = os.stat(to).st_mtime_ns, os.path.join(here, name)
-            facts = FileFacts(0, path, len(content), mtime_ns, content_digest(content))
+            digest = content_digest(content, "blake3")
+            facts = FileFacts(0, path, len(content), mtime_ns, digest, "blake3")
             book.announce(Step(header.token, number, facts, here + b"/keep", to))
     return journal, index
 

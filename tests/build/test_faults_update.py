@@ -198,6 +198,8 @@ FORGED_HEADS = [
     ("bits", 256),
     ("bits", 63),
     ("parameters", "1"),
+    ("digest_kind", "md5"),
+    ("digest_kind", ["blake3"]),
     ("band_skew_thousandths", "x"),
     ("roots", [{**ROOT, "exclude": [7]}]),
     ("roots", [{**ROOT, "exclude": {"a": 1}}]),

@@ -11,7 +11,7 @@ from imgdup.images.formats import REASONS
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Stopped
 
-PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1}
+PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3"}
 N_FILES = TOGETHER + 3
 
 

@@ -78,6 +78,7 @@ def facts_of(rows, name):
         "size": int(rows.column("size")[number]),
         "mtime_ns": 0,
         "digest": rows.column("digest")[number].tobytes(),
+        "digest_kind": rows.digest_kind,
     }
 
 
@@ -148,6 +149,13 @@ def test_the_true_plan_of_these_files_passes():
     check_plan(plan, rows)
 
     assert {r.remove.path for r in plan.removals} == {b"/data/near", b"/data/same", b"/data/twin"}
+
+
+def test_a_plan_with_digests_of_another_kind_is_refused():
+    plan, rows = made(b"near", header={"digest_kind": "blake2b"})
+
+    with pytest.raises(PlanError, match="the plan has blake2b digests, its index blake3"):
+        check_plan(plan, rows)
 
 
 def test_a_plan_without_removals_passes():

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -105,7 +106,7 @@ def test_no_process_starts_where_there_is_nothing_to_look_at(monkeypatch):
     files = [File(b"/data/1.jpg", content=b"x"), File(b"/data/2.jpg", content=b"x")]
 
     assert relations(files) == {"2.jpg": "same-bytes"}
-    assert pixel_digests([], Limits()) == {}
+    assert pixel_digests([], "blake3", Limits()) == {}
 
 
 @pytest.mark.parametrize(
@@ -130,12 +131,16 @@ def test_only_pairs_that_may_be_the_same_are_looked_at(one, other, relation, exp
     assert found.tolist() == [expected]
 
 
-def test_a_digest_is_that_of_shape_and_pixels(tmp_path):
+@pytest.mark.parametrize("kind", ["blake2b", "blake3"])
+def test_a_digest_is_that_of_shape_and_pixels(tmp_path, kind):
     path = written(tmp_path, "a.png")
     data = path.read_bytes()
-    content = hashlib.blake2b(data, digest_size=16).digest()
+    content = {
+        "blake2b": hashlib.blake2b(data, digest_size=16).digest(),
+        "blake3": blake3(data).digest(16),
+    }[kind]
 
-    found = pixel_digests([(os.fsencode(path), content)], Limits())
+    found = pixel_digests([(os.fsencode(path), content)], kind, Limits())
 
     shown = repr(PIXELS.shape).encode() + PIXELS.tobytes()
     assert found == {os.fsencode(path): hashlib.blake2b(shown, digest_size=16).digest()}

@@ -28,8 +28,10 @@ from imgdup.errors import ImgdupError, PlanError, UsageError
 removals = st.builds(Removal, facts, facts, st.integers(0, 256), st.sampled_from(RELATIONS))
 
 
-def plan_of(each, roots=(b"/data",), protect=()):
-    header = PlanHeader("ab" * 16, roots, 31, None, ("largest",), protect, 9, 2, len(each), 7)
+def plan_of(each, roots=(b"/data",), protect=(), kind="blake3"):
+    header = PlanHeader(
+        "ab" * 16, roots, 31, None, ("largest",), protect, 9, 2, len(each), 7, digest_kind=kind
+    )
     return Plan(sealed(header), each)
 
 
@@ -38,8 +40,8 @@ FREE = ("generation", "roots", "protect", "seal")  # checked by check_plan
 SMALL = plan_of(
     [
         Removal(
-            FileFacts(1, b"/data/caf\xe9.jpg", 10, 11, b"r" * 16),
-            FileFacts(0, b"/data/a.jpg", 20, 21, b"k" * 16),
+            FileFacts(1, b"/data/caf\xe9.jpg", 10, 11, b"r" * 16, "blake3"),
+            FileFacts(0, b"/data/a.jpg", 20, 21, b"k" * 16, "blake3"),
             3,
             "resized",
         )
@@ -198,3 +200,16 @@ def test_random_bytes_are_never_a_plan(tmp_path_factory, data):
 
     with pytest.raises(PlanError):
         read_plan(file)
+
+
+def test_a_plan_of_an_older_index_is_written_and_sealed_as_it_always_was(tmp_path):
+    """The seal was computed by the version that knew only one kind of digest."""
+    older = plan_of(SMALL.removals, protect=(b"/data/\xff",), kind="blake2b")
+
+    write_plan(tmp_path / "plan.jsonl", older)
+
+    assert "digest_kind" not in (tmp_path / "plan.jsonl").read_text()
+    assert older.header.seal == "67bf409dbf0656dae5994aaaef92d22e"
+    read = read_plan(tmp_path / "plan.jsonl")
+    assert read.header == sealed(read.header) == older.header
+    assert {removal.remove.digest_kind for removal in read.removals} == {"blake2b"}

@@ -10,7 +10,7 @@ from imgdup.query.probe import probe_files
 from imgdup.system.limits import Limits
 from imgdup.workers.decode import decoding_pool
 
-PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1}
+PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3"}
 
 
 @pytest.fixture
@@ -65,10 +65,10 @@ def test_a_probe_has_the_shape_that_a_search_takes(paths):
 def test_an_unforeseen_fault_is_the_answer_for_its_file_alone(paths, monkeypatch):
     hash_image = probes.make_probe
 
-    def faulty(image, name, bits, limits):
+    def faulty(image, parameters, limits):
         if image.endswith("1.jpg"):
             raise RuntimeError("what no decoder did before")
-        return hash_image(image, name, bits, limits)
+        return hash_image(image, parameters, limits)
 
     monkeypatch.setattr(probes, "make_probe", faulty)
 

@@ -9,7 +9,7 @@ import pytest
 
 from imgdup.errors import ImageError
 from imgdup.system import files
-from imgdup.system.files import content_digest, read_file
+from imgdup.system.files import DIGEST_KINDS, content_digest, file_digest, read_file
 from imgdup.system.limits import Limits
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
@@ -193,8 +193,38 @@ def test_no_descriptor_stays_open(file, monkeypatch):
             os.fstat(descriptor)
 
 
-def test_different_contents_have_different_digests():
-    digests = {content_digest(data) for data in (b"", b"a", b"b", b"ab", bytes(1000))}
+@pytest.mark.parametrize("kind", DIGEST_KINDS)
+def test_different_contents_have_different_digests(kind):
+    digests = {content_digest(data, kind) for data in (b"", b"a", b"b", b"ab", bytes(1000))}
 
     assert len(digests) == 5
     assert {len(digest) for digest in digests} == {16}
+
+
+# Of the bytes 0 to 250 over and over, as the authors of BLAKE3 give them for their test vectors
+# (test_vectors.json), the first 16 bytes; and of BLAKE2b with 16 bytes by Python's own module.
+FROZEN = [
+    ("blake3", 0, "af1349b9f5f9a1a6a0404dea36dcc949"),
+    ("blake3", 1, "2d3adedff11b61f14c886e35afa03673"),
+    ("blake3", 1024, "42214739f095a406f3fc83deb889744a"),
+    ("blake2b", 0, "cae66941d9efbd404e4d88758ea67670"),
+]
+
+
+@pytest.mark.parametrize(("kind", "n_bytes", "expected"), FROZEN)
+def test_digests_are_those_that_were_published(kind, n_bytes, expected):
+    data = bytes(i % 251 for i in range(n_bytes))
+
+    assert content_digest(data, kind).hex() == expected
+
+
+@pytest.mark.parametrize("kind", DIGEST_KINDS)
+@pytest.mark.parametrize("n_bytes", [0, 1, files.READ_BYTES, 2 * files.READ_BYTES + 7])
+def test_an_open_file_has_the_digest_of_its_bytes(tmp_path, kind, n_bytes):
+    data = bytes(i % 251 for i in range(n_bytes))
+    (tmp_path / "file").write_bytes(data)
+
+    with open(tmp_path / "file", "rb") as file:
+        found = file_digest(file.fileno(), kind)
+
+    assert found == content_digest(data, kind)

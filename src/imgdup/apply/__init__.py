@@ -168,7 +168,13 @@ def journal_header(plan: Plan, options: ApplyOptions) -> Header:
     loose = (path for path in sorted(named) if not any(is_below(path, root) for root in roots))
     places = (*roots, *loose)
     return Header(
-        options.action, header.generation, new_token(), places, options.target, header.seal
+        options.action,
+        header.generation,
+        new_token(),
+        places,
+        options.target,
+        header.seal,
+        header.digest_kind,
     )
 
 

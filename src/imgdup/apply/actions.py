@@ -44,7 +44,7 @@ def move_away(step: Step, keep: FileFacts, recheck: Recheck) -> None:
     with contextlib.ExitStack() as copying:
         copy = None
         if os.stat(os.path.dirname(step.to)).st_dev != os.lstat(step.remove.path).st_dev:
-            made = copied(step.remove.path, step.part, step.remove.digest)
+            made = copied(step.remove.path, step.part, step.remove)
             copy = copying.enter_context(made)
         with _set_aside(step, keep, recheck):
             _move_to_target(step, step.to, copy)
@@ -60,7 +60,7 @@ def _move_to_target(step: Step, to: bytes, copy: Copy | None) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with copied(step.aside, step.part, step.remove.digest) as copy:
+        with copied(step.aside, step.part, step.remove) as copy:
             _move_copy(step, to, copy)
 
 

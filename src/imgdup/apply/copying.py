@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from imgdup.apply.recheck import READ_FLAGS, SkipFile, digest_of
+from imgdup.apply.recheck import READ_FLAGS, SkipFile
 from imgdup.apply.steps import Rights
+from imgdup.dedupe.plan import FileFacts
 from imgdup.system.atomic import sync_folder
+from imgdup.system.files import file_digest
 
 NEW_FILE = os.O_CREAT | os.O_EXCL
 for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
@@ -58,7 +60,7 @@ class Copy(NamedTuple):
 def copied(
     source: bytes,
     target: bytes,
-    digest: bytes,
+    facts: FileFacts,
     *,
     rights: Rights | None = None,
     mtime_ns: int | None = None,
@@ -72,8 +74,8 @@ def copied(
     ----------
     source, target : bytes
         Neither is followed if it is a symbolic link.
-    digest : bytes
-        Of the content.
+    facts : FileFacts
+        Those of the file; the content of the copy must be as they say.
     rights : Rights, optional
         For the copy, in place of those of the source.
     mtime_ns : int, optional
@@ -84,7 +86,7 @@ def copied(
     FileExistsError
         If there is something at `target`.
     SkipFile
-        If the copy's content is not that of `digest`, or its name leads to another file.
+        If the copy's content is not that of `facts`, or its name leads to another file.
     OSError
         If the system refuses.
     """
@@ -96,7 +98,7 @@ def copied(
         copy = Copy(target, os.fstat(descriptor))
         try:
             status = os.fstat(original)
-            _copy_content(original, descriptor, digest)
+            _copy_content(original, descriptor, facts)
             _set_rights(descriptor, rights or Rights.of(status))
             _copy_attributes(original, descriptor)
             time_ns = status.st_mtime_ns if mtime_ns is None else mtime_ns
@@ -114,14 +116,14 @@ def copied(
             raise
 
 
-def _copy_content(original: int, descriptor: int, digest: bytes) -> None:
+def _copy_content(original: int, descriptor: int, facts: FileFacts) -> None:
     """Copy the bytes, then read them back; SkipFile if they are not what they should be."""
     if not stat.S_ISREG(os.fstat(original).st_mode):
         raise SkipFile("not-regular", "not a regular file")
     with open(original, "rb", closefd=False) as file, open(descriptor, "wb", closefd=False) as new:
         shutil.copyfileobj(file, new)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    if digest_of(descriptor) != digest:
+    if file_digest(descriptor, facts.digest_kind) != facts.digest:
         raise SkipFile("changed", "its content changed while it was copied")
 
 

@@ -5,15 +5,13 @@ device, inode, size and times are those that it had then.
 """
 
 import errno
-import hashlib
 import os
 import stat
 from typing import NamedTuple
 
 from imgdup.dedupe.plan import FileFacts
-from imgdup.system.files import DIGEST_BYTES, stat_size_mtime
+from imgdup.system.files import file_digest, stat_size_mtime
 
-READ_BYTES = 1 << 20
 NO_ROOM = "no-room"
 OCCUPIED = "occupied"
 SKIP_REASONS = {
@@ -176,7 +174,7 @@ def check_content(facts: FileFacts, path: bytes | None = None) -> os.stat_result
         descriptor = os.open(path, READ_FLAGS)
         try:
             _check_facts(facts, os.fstat(descriptor))
-            if digest_of(descriptor) != facts.digest:
+            if file_digest(descriptor, facts.digest_kind) != facts.digest:
                 raise SkipFile("changed", "its content is different")
             status = os.fstat(descriptor)
         finally:
@@ -207,14 +205,6 @@ def _check_facts(facts: FileFacts, status: os.stat_result) -> None:
     _check_regular(status)
     if stat_size_mtime(status) != (facts.size, facts.mtime_ns):
         raise SkipFile("changed", "its size or time is different")
-
-
-def digest_of(descriptor: int) -> bytes:
-    """Return the content digest of an open file, read from where it stands."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    while data := os.read(descriptor, READ_BYTES):
-        digest.update(data)
-    return digest.digest()
 
 
 def may_be_one_file(one: tuple[int, int], other: tuple[int, int]) -> bool:

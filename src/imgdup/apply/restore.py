@@ -199,7 +199,7 @@ def _new_copy(step: Step, source: bytes) -> Iterator[Copy]:
     with copied(
         source,
         step.link,
-        step.remove.digest,
+        step.remove,
         rights=step.rights,
         mtime_ns=step.remove.mtime_ns,
     ) as copy:

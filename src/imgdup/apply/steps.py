@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from imgdup.dedupe.plan import FileFacts
 from imgdup.system import records
+from imgdup.system.files import FIRST_DIGEST_KIND
 from imgdup.system.records import Record
 
 KIND = "imgdup"  # value of the key "journal"
@@ -50,6 +51,9 @@ class Header(NamedTuple):
         The folder that files are moved to.
     plan : str
         Seal of the plan; empty in old journals.
+    digest_kind : str
+        How the contents of the files were digested, a key of `DIGEST_KINDS`; journals that name
+        none have that of the first version.
     """
 
     action: str
@@ -58,6 +62,7 @@ class Header(NamedTuple):
     roots: tuple[bytes, ...] | None = None
     target: bytes | None = None
     plan: str = ""
+    digest_kind: str = FIRST_DIGEST_KIND
 
 
 class Step(NamedTuple):
@@ -148,12 +153,12 @@ def parsed_header(record: Record) -> Header:
         raise ValueError(f"no action {action!r}; there are {', '.join(ACTIONS)}")
     if len(bytes.fromhex(token)) != TOKEN_BYTES or not token.isalnum():
         raise ValueError("'token' is damaged")
-    generation = records.text(record, "generation")
+    generation, kind = records.text(record, "generation"), records.digest_kind(record)
     if "roots" not in record:
-        return Header(action, generation, token)
+        return Header(action, generation, token, digest_kind=kind)
     roots = tuple(records.paths(record, "roots"))
     target = None if record.get("target") is None else records.absolute_path(record, "target")
-    return Header(action, generation, token, roots, target, records.text(record, "plan"))
+    return Header(action, generation, token, roots, target, records.text(record, "plan"), kind)
 
 
 def parsed_step(header: Header, record: Record) -> Step:
@@ -164,6 +169,7 @@ def parsed_step(header: Header, record: Record) -> Step:
         records.number(record, "size"),
         records.number(record, "mtime_ns", least=-records.MAX_INT),
         records.digest(record, "digest"),
+        header.digest_kind,
     )
     to = records.absolute_path(record, "to") if header.action == "move" else None
     keep = records.absolute_path(record, "keep")

@@ -98,7 +98,7 @@ class _BatchRows:
         columns, limits = self.columns, self._settings.limits
         content = read_file(file.path, limits)
         columns["size"][i], columns["mtime_ns"][i] = content.size, content.mtime_ns
-        digest = content_digest(content.data)
+        digest = content_digest(content.data, self._settings.parameters["digest_kind"])
         if digest == file.digest:
             columns["status"][i] = SAME_BYTES
             return

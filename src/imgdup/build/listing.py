@@ -180,12 +180,14 @@ class ListingOptions(NamedTuple):
     """What a listing is made for.
 
     ``forgotten`` are roots, and single files, whose rows leave; ``allow_removals`` says that a
-    scan may lose all or most of its files; ``retry_failed`` that all failures are tried again.
+    scan may lose all or most of its files; ``retry_failed`` that all failures are tried again;
+    ``rehash`` that the old generation answers for no file that is found.
     """
 
     forgotten: Container[bytes] = frozenset()
     allow_removals: bool = False
     retry_failed: bool = False
+    rehash: bool = False
 
 
 def build_listing(
@@ -227,7 +229,8 @@ def build_listing(
         found, old, done = _sort_out(row for _, row in group)
         path = key.replace(b"\0", b"/")
         if found is not None:
-            _add_found(listing, found, old, done, retry_failed=options.retry_failed)
+            known_row = None if options.rehash else old
+            _add_found(listing, found, known_row, done, retry_failed=options.retry_failed)
         if old is not None and (path in options.forgotten or old.root in options.forgotten):
             listing.n_removed += 1
         elif old is not None:

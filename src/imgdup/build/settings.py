@@ -101,6 +101,9 @@ class Settings:
         Whether files that failed before are read again, as after a limit was raised.
     engine : callable
         Makes the executor that batches are submitted to: processes of this machine.
+    rehash : bool
+        Whether all files are read again, also those that did not change. This gives an index of
+        an older version the digests of today; without it, an index keeps its kind of digests.
 
     Raises
     ------
@@ -116,6 +119,7 @@ class Settings:
     allow_removals: bool = False
     retry_failed: bool = False
     engine: Callable[[Setup], Executor] = local
+    rehash: bool = False
 
     def __post_init__(self) -> None:
         """Check the number of workers; the hash is checked where hashes are known."""

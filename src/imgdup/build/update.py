@@ -34,6 +34,7 @@ from imgdup.index import folder
 from imgdup.index.columns import IDENTITY, fields
 from imgdup.index.generation import Generation, ScanOptions, open_generation
 from imgdup.index.paths import stored_root
+from imgdup.system.files import NEW_DIGEST_KIND
 from imgdup.system.paths import absolute
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,8 @@ def update_index(
         If a path is neither there nor in the index, or there is no such hash.
     ImgdupError
         If no path is named and there is no index, or one without roots; if the index folder cannot
-        be written, has another hash than `settings` names, or a root lost its files.
+        be written, has another hash than `settings` names, or a root lost its files; if all files
+        are to be read again, and some cannot be found.
         Nothing is changed then.
     LockedError
         If another process is writing the index.
@@ -136,6 +138,8 @@ def _run(
         plan = plan_of(state)
         progress.say("looking for images")
         listing = _listing(state, plan, settings, scanned_ns)
+        if settings.rehash:
+            _check_all_found(listing)
         facts = Facts(listing, state.old, index_folder / folder.PARTS, state.parameters)
         read_files(facts, settings, progress)
         progress.say("writing the index")
@@ -160,14 +164,17 @@ def _read_state(index_folder: Path, settings: Settings) -> _State:
     if current is not None:
         current, old = folder.open_generation(index_folder, open_generation)
     known = old.probe_parameters if old else {}
+    kind = known.get("digest_kind", NEW_DIGEST_KIND)
     hasher = settings.hasher or known.get("hash", DEFAULT_HASH)
     bits = settings.bits or known.get("bits") or HASHERS[hasher].widths[0]
-    wanted = {"hash": hasher, "bits": bits, "parameters": PARAMETERS_VERSION}
+    wanted = {"hash": hasher, "bits": bits, "parameters": PARAMETERS_VERSION, "digest_kind": kind}
     if old and wanted != known:
         raise ImgdupError(
             f"{index_folder} holds {_words(known)} hashes, not {_words(wanted)}: leave out --hash "
             "and --bits to keep them, or choose another index with --index"
         )
+    if settings.rehash:
+        wanted["digest_kind"] = NEW_DIGEST_KIND
     return _State(index_folder, old, current, wanted)
 
 
@@ -196,8 +203,21 @@ def _listing(state: _State, plan: ScanPlan, settings: Settings, scanned_ns: int)
         Listing(list(plan.roots), tally=Tally(known=ignored)),
         place,
         known,
-        ListingOptions(plan.forgotten, settings.allow_removals, settings.retry_failed),
+        ListingOptions(
+            plan.forgotten, settings.allow_removals, settings.retry_failed, settings.rehash
+        ),
     )
+
+
+def _check_all_found(listing: Listing) -> None:
+    """Raise if the listing has files that were not looked at, so that their digests would stay."""
+    if listing.kept:
+        first = os.fsdecode(listing.paths[listing.kept[0]])
+        raise ImgdupError(
+            f"--rehash reads all files of the index, but {len(listing.kept):,} could not be read, "
+            f"the first: {first!r}; nothing was changed: run imgdup index --rehash without DIR "
+            "when all indexed folders can be read"
+        )
 
 
 def scan_times(old: Generation, current: folder.Current) -> dict[bytes, int]:

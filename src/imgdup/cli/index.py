@@ -44,6 +44,11 @@ HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing
     is_flag=True,
     help="Read files that failed before again, as after raising a limit.",
 )
+@click.option(
+    "--rehash",
+    is_flag=True,
+    help="Read all files again; an index of an older version gets the digests of today.",
+)
 @click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL-separated.")
 @removals_option
 @click.option("--errors", type=OutputFile(), metavar="FILE", help="Write failures as JSON lines.")
@@ -62,6 +67,7 @@ def index(
     hidden: bool | None,
     moved: tuple[str, str] | None,
     retry_failed: bool,
+    rehash: bool,
     null: bool,
     allow_removals: bool,
     errors: Path | None,
@@ -97,7 +103,9 @@ def index(
     changes = OptionChanges(excluded, follow_symlinks, hidden)
     limits = Limits(max_pixels, max_file_size, timeout, worker_memory)
     n_bits = int(bits) if bits else None
-    settings = Settings(hasher, n_bits, workers, limits, changes, allow_removals, retry_failed)
+    settings = Settings(
+        hasher, n_bits, workers, limits, changes, allow_removals, retry_failed, rehash=rehash
+    )
     outcome = indexing.update(place, named, settings, quiet=quiet)
     if errors:
         indexing.write_failures(errors, outcome)

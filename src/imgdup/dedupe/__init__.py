@@ -110,6 +110,7 @@ class Duplicates:
             len(self.groups.keepers),
             len(removals),
             sum(removal.remove.size for removal in removals),
+            digest_kind=self.rows.digest_kind,
         )
         return sealed(header)
 
@@ -167,4 +168,5 @@ def find_duplicates(rows: Rows, options: DedupeOptions | None = None) -> Duplica
 
 def _facts(rows: Rows, row: int) -> FileFacts:
     size, mtime_ns = (int(rows.column(name)[row]) for name in ("size", "mtime_ns"))
-    return FileFacts(row, rows.path(row), size, mtime_ns, rows.column("digest")[row].tobytes())
+    digest = rows.column("digest")[row].tobytes()
+    return FileFacts(row, rows.path(row), size, mtime_ns, digest, rows.digest_kind)

@@ -98,6 +98,8 @@ def _mismatch(plan: Plan, rows: Rows) -> str | None:
             "the plan was made from another index, or from this one before it was updated "
             f"({header.generation[:12]} there, {rows.digest[:12]} here)"
         )
+    if header.digest_kind != rows.digest_kind:
+        return f"the plan has {header.digest_kind} digests, its index {rows.digest_kind}"
     for removal in plan.removals:
         for facts in (removal.remove, removal.keep):
             if facts.row >= len(rows) or rows.path(facts.row) != facts.path:

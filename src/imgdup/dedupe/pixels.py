@@ -53,7 +53,8 @@ def look_at_pixels(
     places = places[_within(rows, removed[places], budget)]
     pairs = list(zip(removed[places].tolist(), keepers[places].tolist(), strict=True))
     wanted = sorted({row for pair in pairs for row in pair})
-    found = pixel_digests([_file(rows, row) for row in wanted], limits or Limits())
+    files = [_file(rows, row) for row in wanted]
+    found = pixel_digests(files, rows.digest_kind, limits or Limits())
     digests = {row: found.get(rows.path(row)) for row in wanted}
     same = [digests[a] is not None and digests[a] == digests[b] for a, b in pairs]
     relations = duplicates.relations.copy()
@@ -92,13 +93,17 @@ def _file(rows: Rows, row: int) -> File:
     return rows.path(row), rows.column("digest")[row].tobytes()
 
 
-def pixel_digests(files: Sequence[File], limits: Limits) -> Mapping[bytes, bytes | None]:
+def pixel_digests(
+    files: Sequence[File], digest_kind: str, limits: Limits
+) -> Mapping[bytes, bytes | None]:
     """Decode files in worker processes.
 
     Parameters
     ----------
     files : sequence of (bytes, bytes)
         Path, and content digest by the index.
+    digest_kind : str
+        How the index digests contents.
     limits : Limits
 
     Returns
@@ -107,20 +112,20 @@ def pixel_digests(files: Sequence[File], limits: Limits) -> Mapping[bytes, bytes
         Path -> digest of shape and pixels; None for a file that changed or cannot be decoded.
     """
     with decoding_pool(limits) as pool:
-        found = decode_each(partial(_digest, limits), files, pool)
+        found = decode_each(partial(_digest, limits, digest_kind), files, pool)
         return {
             path: None if isinstance(answer, ImageError) else answer
             for (path, _), answer in zip(files, found, strict=True)
         }
 
 
-def _digest(limits: Limits, file: File) -> bytes | None:
+def _digest(limits: Limits, digest_kind: str, file: File) -> bytes | None:
     """Digest shape and pixels of a file; None if its content is not that of the index."""
     from imgdup.images.decode import decode_rgb
 
     path, content = file
     data = read_file(path, limits).data
-    if content_digest(data) != content:
+    if content_digest(data, digest_kind) != content:
         return None
     pixels = decode_rgb(data, limits, limits.max_pixels)
     shape = repr(pixels.shape).encode()

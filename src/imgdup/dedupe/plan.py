@@ -7,6 +7,7 @@ plan fits its index is checked by `imgdup.dedupe.check_plan`.
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +15,7 @@ from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import PlanError, UsageError
 from imgdup.system import records
 from imgdup.system.atomic import common_mode, replacing
+from imgdup.system.files import FIRST_DIGEST_KIND
 from imgdup.system.records import Record, json_line
 
 KIND = "imgdup"  # value of the key "plan"
@@ -28,7 +30,8 @@ T = TypeVar("T")
 class FileFacts(NamedTuple):
     """The facts of a file in the index, which must still hold when the plan is applied.
 
-    ``row`` is its row in the generation that the header names, ``digest`` that of its content.
+    ``row`` is its row in the generation that the header names, ``digest`` that of its content,
+    of the kind that the header names.
     """
 
     row: int
@@ -36,6 +39,7 @@ class FileFacts(NamedTuple):
     size: int
     mtime_ns: int
     digest: bytes
+    digest_kind: str
 
 
 class Removal(NamedTuple):
@@ -68,6 +72,9 @@ class PlanHeader(NamedTuple):
         Images compared, groups, lines that follow, bytes that these free.
     seal : str
         Digest of all other members, in hex; see `sealed`.
+    digest_kind : str
+        How the contents of the files were digested, a key of `DIGEST_KINDS`. Plans that name none
+        have that of the first version, and those of this kind name none still.
     """
 
     generation: str
@@ -81,6 +88,7 @@ class PlanHeader(NamedTuple):
     n_removals: int
     n_bytes: int
     seal: str = ""
+    digest_kind: str = FIRST_DIGEST_KIND
 
 
 class Plan(NamedTuple):
@@ -101,6 +109,8 @@ def _header_record(header: PlanHeader) -> dict[str, Any]:
     record = {"plan": KIND, "version": VERSION, **header._asdict()}
     for key in ("roots", "protect"):
         record[key] = records.path_list(record[key])
+    if header.digest_kind == FIRST_DIGEST_KIND:
+        del record["digest_kind"]  # so that the seals of older plans stay true
     return record
 
 
@@ -175,7 +185,8 @@ def _read(path: Path) -> Plan:
         lines = enumerate(file, start=1)
         number, line = next(lines, (1, b""))
         header = _checked(path, number, line, _header)
-        removals = [_checked(path, number, line, _removal) for number, line in lines]
+        read_removal = partial(_removal, digest_kind=header.digest_kind)
+        removals = [_checked(path, number, line, read_removal) for number, line in lines]
     if len(removals) > header.n_removals:
         stated = f"its first line states {header.n_removals:,}"
         raise PlanError(f"{path} has {len(removals):,} removals, {stated}")
@@ -207,26 +218,28 @@ def _header(record: Record) -> PlanHeader:
         records.number(record, "n_removals"),
         records.number(record, "n_bytes"),
         records.text(record, "seal"),
+        records.digest_kind(record),
     )
 
 
-def _removal(record: Record) -> Removal:
+def _removal(record: Record, digest_kind: str) -> Removal:
     relation = records.text(record, "relation")
     if relation not in RELATIONS:
         raise ValueError(f"expected a relation out of {', '.join(RELATIONS)}, got {relation!r}")
     return Removal(
-        _facts(record, "remove"),
-        _facts(record, "keep"),
+        _facts(record, "remove", digest_kind),
+        _facts(record, "keep", digest_kind),
         records.number(record, "distance", MAX_BITS),
         relation,
     )
 
 
-def _facts(record: Record, which: str) -> FileFacts:
+def _facts(record: Record, which: str, digest_kind: str) -> FileFacts:
     return FileFacts(
         records.number(record, f"{which}_row"),
         records.absolute_path(record, which),
         records.number(record, f"{which}_size"),
         records.number(record, f"{which}_mtime_ns", least=-records.MAX_INT),
         records.digest(record, f"{which}_digest"),
+        digest_kind,
     )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from imgdup.errors import IndexFormatError, UsageError
 from imgdup.images.formats import OK
-from imgdup.system.files import DIGEST_BYTES
+from imgdup.system.files import DIGEST_BYTES, FIRST_DIGEST_KIND
 from imgdup.system.paths import absolute, join
 
 RowNumbers = npt.NDArray[np.int64]
@@ -121,6 +121,10 @@ class Rows(Protocol):
     def digest(self) -> str:
         """What tells this generation from any other, in hex."""
 
+    @property
+    def digest_kind(self) -> str:
+        """How the contents of the files were digested, a key of `DIGEST_KINDS`."""
+
     def __len__(self) -> int:
         """Count the rows, failed files included."""
 
@@ -158,9 +162,23 @@ def images(rows: Rows, folders: Sequence[bytes] = ()) -> RowNumbers:
 
 
 def check_apart(a: Rows, images_a: RowNumbers, b: Rows, images_b: RowNumbers) -> None:
-    """Raise UsageError if two selections of images, of one index or of two, have some in common."""
+    """Raise UsageError if two selections of images have some in common, or cannot be compared.
+
+    They are of one index or of two.
+    """
+    check_digest_kinds(a, b)
     if a.digest == b.digest and len(np.intersect1d(images_a, images_b)):
         raise UsageError("the two sets have files in common: name folders that lie apart")
+
+
+def check_digest_kinds(a: Rows, b: Rows) -> None:
+    """Raise UsageError if two indexes digest files differently: equal bytes would not be found."""
+    if a.digest_kind != b.digest_kind:
+        raise UsageError(
+            f"one index has {a.digest_kind} digests of its files, the other {b.digest_kind}, so "
+            "files of equal bytes cannot be found: run imgdup index --rehash on the index that "
+            f"has {FIRST_DIGEST_KIND}"
+        )
 
 
 def byte_keys(rows: Rows, selected: RowNumbers) -> npt.NDArray[np.uint64]:
@@ -204,11 +222,12 @@ def one_file_test(a: Rows, b: Rows) -> Callable[[RowNumbers, RowNumbers], npt.ND
     """Return a function from rows of `a` and rows of `b` to a mask of the pairs that are one file.
 
     In one index the column ``same_file`` decides. In two, one file has the same bytes and the same
-    path, or the same bytes, device and inode.
+    path, or the same bytes, device and inode; UsageError if their digests are of different kinds.
     """
     if a.digest == b.digest:
         numbers = file_numbers(a)
         return lambda left, right: np.asarray(numbers[left] == numbers[right])
+    check_digest_kinds(a, b)
     ids_a, ids_b = identities(a), identities(b)
 
     def in_two_indexes(left: RowNumbers, right: RowNumbers) -> npt.NDArray[np.bool_]:

@@ -24,6 +24,7 @@ from imgdup.index import store
 from imgdup.index.columns import IDENTITY, IDENTITY_FORM, TextColumn, failure_detail, fields
 from imgdup.index.paths import Paths, resolved_root
 from imgdup.search.vptree import VPTree
+from imgdup.system.files import DIGEST_KINDS, FIRST_DIGEST_KIND
 from imgdup.system.paths import absolute
 
 TREE_PREFIX = "tree_"
@@ -90,8 +91,14 @@ class Generation:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The hash parameters: name, bits and version of the definition."""
-        return {key: self.head[key] for key in ("hash", "bits", "parameters")}
+        """The hash parameters: name, bits and version of the definition; the kind of digests."""
+        named = {key: self.head[key] for key in ("hash", "bits", "parameters")}
+        return {**named, "digest_kind": self.digest_kind}
+
+    @property
+    def digest_kind(self) -> str:
+        """How the contents of the files were digested, a key of `DIGEST_KINDS`."""
+        return str(self.head.get("digest_kind", FIRST_DIGEST_KIND))
 
     @property
     def probe_parameters(self) -> dict[str, Any]:
@@ -228,6 +235,8 @@ def _check(generation: Generation) -> None:
         raise ValueError(f"no hash {head['hash']} of {head['bits']} bits")
     if type(head["parameters"]) is not int or not generation.band_skew > 0:
         raise ValueError("numbers that cannot be")
+    if head.get("digest_kind", FIRST_DIGEST_KIND) not in DIGEST_KINDS:
+        raise ValueError(f"digests of the unknown kind {head['digest_kind']!r}")
     n = len(arrays["status"])
     for name, (dtype, shape) in fields(head["bits"] // 64).items():
         _check_form(arrays[name], name, dtype, (n, *shape))

@@ -5,7 +5,7 @@ does not need it.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from imgdup import hashing
 from imgdup.errors import ImageError, as_image_error
 from imgdup.images.gray import ORIENTATIONS, GrayImage, rotated
+from imgdup.system.files import NEW_DIGEST_KIND
 from imgdup.system.limits import Limits, require_memory
 from imgdup.workers.decode import decode_each, decoding_pool
 from imgdup.workers.pool import Pool
@@ -49,7 +50,7 @@ class Probe(NamedTuple):
     orientation: str = ORIENTATIONS[0]
 
 
-def make_probe(image: Image, name: str, bits: int, limits: Limits | None = None) -> Probe:
+def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | None = None) -> Probe:
     """Hash an image as indexing does.
 
     Parameters
@@ -57,8 +58,9 @@ def make_probe(image: Image, name: str, bits: int, limits: Limits | None = None)
     image : path, bytes or ndarray
         A file by its path (text or `Path`); the content of a file (bytes); or pixels, uint8 of
         shape (height, width) gray or (height, width, 3) RGB.
-    name, bits : str, int
-        The search hash, one of `imgdup.hashing.HASHERS`, and its length.
+    parameters : mapping
+        ``hash`` and ``bits``, the search hash, one of `imgdup.hashing.HASHERS`, and its length;
+        ``digest_kind``, how contents are digested: `Generation.probe_parameters` of the index.
     limits : Limits, optional
         The limits for the file.
 
@@ -71,29 +73,33 @@ def make_probe(image: Image, name: str, bits: int, limits: Limits | None = None)
     ValueError
         If the array is not such a picture.
     """
-    gray, digest = _gray_and_digest(image, limits or Limits())
-    return _probe(gray, digest, name, bits, ORIENTATIONS[0])
+    gray, digest = _gray_and_digest(image, parameters["digest_kind"], limits or Limits())
+    return _probe(gray, digest, parameters, ORIENTATIONS[0])
 
 
 def make_probes(
-    image: Image, name: str, bits: int, *, limits: Limits | None = None, orientations: bool = False
+    image: Image,
+    parameters: Mapping[str, Any],
+    *,
+    limits: Limits | None = None,
+    orientations: bool = False,
 ) -> Probes:
     """Hash an image once, or in its eight orientations; the first is the image as it is.
 
     The other parameters and the errors are those of `make_probe`.
     """
     if not orientations:
-        return [make_probe(image, name, bits, limits)]
-    gray, digest = _gray_and_digest(image, limits or Limits())
+        return [make_probe(image, parameters, limits)]
+    gray, digest = _gray_and_digest(image, parameters["digest_kind"], limits or Limits())
     return [
-        _probe(rotated(gray, i), b"" if i > 1 else digest, name, bits, orientation)
+        _probe(rotated(gray, i), b"" if i > 1 else digest, parameters, orientation)
         for i, orientation in enumerate(ORIENTATIONS, start=1)
     ]
 
 
 def probe_files(
     paths: Sequence[bytes],
-    parameters: dict[str, Any],
+    parameters: Mapping[str, Any],
     *,
     limits: Limits | None = None,
     orientations: bool = False,
@@ -105,8 +111,8 @@ def probe_files(
     ----------
     paths : sequence of bytes
         The files. Up to 16 are hashed in this process, unless a pool is given.
-    parameters : dict
-        The hash parameters of the index: `imgdup.index.generation.Generation.parameters`.
+    parameters : mapping
+        As in `make_probe`.
     limits : Limits, optional
         The limits for each file.
     orientations : bool
@@ -125,7 +131,7 @@ def probe_files(
         If this process has no memory left to decode anything.
     """
     limits = limits or Limits()
-    hash_one = partial(_hash_file, parameters["hash"], parameters["bits"], limits, orientations)
+    hash_one = partial(_hash_file, dict(parameters), limits, orientations)
     if pool is not None:
         yield from decode_each(hash_one, paths, pool)
     elif len(paths) > FEW_FILES:
@@ -140,12 +146,14 @@ def probe_files(
             yield answer
 
 
-def _hash_file(name: str, bits: int, limits: Limits, orientations: bool, path: bytes) -> Probes:
+def _hash_file(
+    parameters: Mapping[str, Any], limits: Limits, orientations: bool, path: bytes
+) -> Probes:
     """Hash one file, as `make_probes` does."""
-    return make_probes(os.fsdecode(path), name, bits, limits=limits, orientations=orientations)
+    return make_probes(os.fsdecode(path), parameters, limits=limits, orientations=orientations)
 
 
-def _gray_and_digest(image: Image, limits: Limits) -> tuple[GrayImage, bytes]:
+def _gray_and_digest(image: Image, digest_kind: str, limits: Limits) -> tuple[GrayImage, bytes]:
     """Return the gray pixels of an image, and the digest of its file."""
     from imgdup.images import decode as images
 
@@ -153,11 +161,13 @@ def _gray_and_digest(image: Image, limits: Limits) -> tuple[GrayImage, bytes]:
     if isinstance(image, np.ndarray):
         return images.picture_from_array(image).gray, b""
     data = image if isinstance(image, bytes) else images.read_file(os.fsencode(image), limits).data
-    return images.decode(data, limits).gray, images.content_digest(data)
+    return images.decode(data, limits).gray, images.content_digest(data, digest_kind)
 
 
-def _probe(gray: GrayImage, digest: bytes, name: str, bits: int, orientation: str) -> Probe:
-    hashes, pdq, quality = hashing.fingerprint(gray, name, bits)
+def _probe(
+    gray: GrayImage, digest: bytes, parameters: Mapping[str, Any], orientation: str
+) -> Probe:
+    hashes, pdq, quality = hashing.fingerprint(gray, parameters["hash"], parameters["bits"])
     return Probe(hashes[np.newaxis], pdq[np.newaxis], quality, digest, orientation)
 
 
@@ -195,4 +205,5 @@ def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray
     if name not in hashing.HASHERS or bits not in hashing.HASHERS[name].widths:
         known = ", ".join(f"{n} {hasher.widths}" for n, hasher in hashing.HASHERS.items())
         raise ValueError(f"expected a hash and its bits out of {known}, got {name!r}, {bits}")
-    return make_probe(image, name, bits).hashes
+    parameters = {"hash": name, "bits": bits, "digest_kind": NEW_DIGEST_KIND}
+    return make_probe(image, parameters).hashes

@@ -3,12 +3,16 @@
 import hashlib
 import os
 import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
+
+from blake3 import blake3
 
 from imgdup.errors import ImageError
 from imgdup.system.limits import Limits
 
-DIGEST_BYTES = 16  # of the content, blake2b
+DIGEST_BYTES = 16  # of the content
+READ_BYTES = 1 << 20  # of an open file at a time
 MAX_INT64 = (1 << 63) - 1
 
 # Non-blocking, so that opening a FIFO or a device does not wait.
@@ -69,15 +73,56 @@ def stat_size_mtime(facts: os.stat_result) -> tuple[int, int]:
     return max(0, min(size, MAX_INT64)), max(-MAX_INT64 - 1, min(mtime_ns, MAX_INT64))
 
 
-def content_digest(data: bytes) -> bytes:
-    """Return 16 bytes of BLAKE2b: equal for equal contents, and for nothing else.
+def _blake2b(parts: Iterable[bytes]) -> bytes:
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
+
+
+def _blake3(parts: Iterable[bytes]) -> bytes:
+    digest = blake3()
+    for part in parts:
+        digest.update(part)
+    return digest.digest(DIGEST_BYTES)
+
+
+# How the content of a file is digested, by the name that indexes, plans and journals give it.
+# Where they name none, they were written when there was only the first.
+FIRST_DIGEST_KIND = "blake2b"
+NEW_DIGEST_KIND = "blake3"  # of new indexes: six times as fast
+DIGEST_KINDS: Mapping[str, Callable[[Iterable[bytes]], bytes]] = {
+    FIRST_DIGEST_KIND: _blake2b,
+    NEW_DIGEST_KIND: _blake3,
+}
+
+
+def content_digest(data: bytes, kind: str) -> bytes:
+    """Return 16 bytes: equal for equal contents, and for nothing else.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole content of a file.
+    kind : str
+        A key of `DIGEST_KINDS`.
 
     Examples
     --------
-    >>> content_digest(b"").hex()
-    'cae66941d9efbd404e4d88758ea67670'
+    >>> content_digest(b"", "blake3").hex()
+    'af1349b9f5f9a1a6a0404dea36dcc949'
     """
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+    return DIGEST_KINDS[kind]((data,))
+
+
+def file_digest(descriptor: int, kind: str) -> bytes:
+    """Return the content digest of an open file, read from where it stands."""
+    return DIGEST_KINDS[kind](_parts(descriptor))
+
+
+def _parts(descriptor: int) -> Iterator[bytes]:
+    while part := os.read(descriptor, READ_BYTES):
+        yield part
 
 
 def _words(error: OSError) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from imgdup.errors import PlanError
 from imgdup.system.atomic import open_regular
-from imgdup.system.files import DIGEST_BYTES
+from imgdup.system.files import DIGEST_BYTES, DIGEST_KINDS, FIRST_DIGEST_KIND
 
 
 def json_path(key: str, path: bytes) -> dict[str, str]:
@@ -238,6 +238,14 @@ def digest(record: Record, key: str) -> bytes:
     if len(value) != DIGEST_BYTES:
         raise ValueError(f"{key!r} must be {2 * DIGEST_BYTES} hex digits")
     return value
+
+
+def digest_kind(record: Record) -> str:
+    """Return the kind of a record's content digests; raise ValueError if there is no such kind."""
+    kind = record.get("digest_kind", FIRST_DIGEST_KIND)
+    if type(kind) is not str or kind not in DIGEST_KINDS:
+        raise ValueError(f"'digest_kind' must be one of {', '.join(DIGEST_KINDS)}")
+    return kind
 
 
 def absolute_path(record: Record, key: str) -> bytes:

@@ -101,22 +101,22 @@ def peak_of_a_query(n_rows, n_probes, options):
 
 @pytest.mark.parametrize(
     "options", [QueryOptions(64, strategy="tree"), QueryOptions(64, strategy="scan"),
-                QueryOptions(k=800)],
+                QueryOptions(k=400)],
     ids=["tree", "scan", "nearest"],
 )  # fmt: skip
 def test_memory_does_not_grow_with_the_number_of_matches(monkeypatch, options):
-    monkeypatch.setattr(matching, "MAX_HELD", 1 << 13)
+    monkeypatch.setattr(matching, "MAX_HELD", 1 << 12)
 
-    n_matches, peak = peak_of_a_query(800, 640, options)
+    n_matches, peak = peak_of_a_query(400, 480, options)
 
-    assert n_matches == 800 * 640
+    assert n_matches == 400 * 480
     assert peak < 16 * n_matches  # the bare numbers of all matches would take more
 
 
 def test_matches_by_bands_are_held_as_numbers_only():
-    n_matches, peak = peak_of_a_query(800, 320, QueryOptions(64, strategy="bands"))
+    n_matches, peak = peak_of_a_query(400, 160, QueryOptions(64, strategy="bands"))
 
-    assert n_matches == 800 * 320
+    assert n_matches == 400 * 160
     assert peak < 100 * n_matches  # as matches they would take over 400 bytes each
 
 

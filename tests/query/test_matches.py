@@ -101,15 +101,15 @@ def peak_of_a_query(n_rows, n_probes, options):
 
 @pytest.mark.parametrize(
     "options", [QueryOptions(64, strategy="tree"), QueryOptions(64, strategy="scan"),
-                QueryOptions(k=400)],
+                QueryOptions(k=500)],
     ids=["tree", "scan", "nearest"],
 )  # fmt: skip
 def test_memory_does_not_grow_with_the_number_of_matches(monkeypatch, options):
-    monkeypatch.setattr(matching, "MAX_HELD", 1 << 12)
+    monkeypatch.setattr(matching, "MAX_HELD", 1 << 13)
 
-    n_matches, peak = peak_of_a_query(400, 480, options)
+    n_matches, peak = peak_of_a_query(500, 640, options)
 
-    assert n_matches == 400 * 480
+    assert n_matches == 500 * 640
     assert peak < 16 * n_matches  # the bare numbers of all matches would take more
 
 

@@ -1,7 +1,7 @@
-"""The build backend: hatchling's, with the compiled libraries in the wheel.
+"""The build backend: hatchling, plus the compiled libraries in the wheel.
 
-Where there is no C compiler the package ``ziglang``, which holds one, is asked for. A wheel fits
-every Python 3 of one system, because the libraries know nothing of Python.
+If there is no C compiler, the build requires the package ``ziglang``, which contains one. A wheel
+fits every Python 3 of one system, because the libraries do not use the API of Python.
 """
 
 import os
@@ -32,25 +32,25 @@ def _requirements() -> list[str]:
 
 
 def get_requires_for_build_wheel(settings: dict[str, Any] | None = None) -> list[str]:
-    """Name what must be installed before a wheel is built (PEP 517)."""
+    """Return the packages that are needed to build a wheel (PEP 517)."""
     return [*hatchling.get_requires_for_build_wheel(settings), *_requirements()]
 
 
 def get_requires_for_build_editable(settings: dict[str, Any] | None = None) -> list[str]:
-    """Name what must be installed before an editable installation (PEP 660)."""
+    """Return the packages that are needed for an editable installation (PEP 660)."""
     return [*hatchling.get_requires_for_build_editable(settings), *_requirements()]
 
 
 def get_requires_for_build_sdist(settings: dict[str, Any] | None = None) -> list[str]:
-    """Name what a source distribution needs: nothing is compiled for it."""
+    """Return the packages that a source distribution needs; nothing is compiled for it."""
     return hatchling.get_requires_for_build_sdist(settings)
 
 
 class CustomHook(BuildHookInterface[Any]):
-    """Compiles, and puts the libraries where they belong."""
+    """Compiles the libraries and adds them to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile into the wheel, or beside the sources if these are what is installed."""
+        """Compile into the wheel, or beside the sources for an editable installation."""
         tag = os.environ.get(TARGET) or _this_platform()
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{tag}"
@@ -66,11 +66,11 @@ class CustomHook(BuildHookInterface[Any]):
             self.app.abort(str(error))
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Remove what was compiled for the wheel, which holds it now."""
+        """Remove the compiled files, which are now in the wheel."""
         if version != "editable":
             self._made.cleanup()
 
 
 def _this_platform() -> str:
-    """Platform tag of this system: a wheel built on it may need all of it."""
+    """Return the platform tag of this system."""
     return sysconfig.get_platform().replace("-", "_").replace(".", "_")

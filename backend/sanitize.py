@@ -1,8 +1,8 @@
-"""Compile the library for finding faults, and run the tests of `imgdup.native` with it.
+"""Compile the library with sanitizers, and run the tests of `imgdup.native` with it.
 
     python backend/sanitize.py FOLDER
 
-Warnings are errors; each level that this processor has is tested.
+Warnings are errors. Every level that this processor supports is tested.
 """
 
 import os
@@ -22,7 +22,7 @@ FLAGS = (
 
 
 def main(folder: Path) -> int:
-    """Test all libraries that run here; returns the first exit code that is not 0."""
+    """Test all libraries that run here; return the first exit code that is not 0."""
     libraries = compile_libraries(folder, extra=FLAGS)
     if best_level() in LEVELS:
         libraries = libraries[: LEVELS.index(best_level()) + 1]
@@ -31,7 +31,7 @@ def main(folder: Path) -> int:
 
 
 def _test(library: Path) -> int:
-    """Run the tests with a library; Python itself knows nothing of the sanitizer, so preload it."""
+    """Run the tests with a library; preload the sanitizer, because Python is not linked to it."""
     print(f"testing {library}", flush=True)
     compiler = os.environ.get("CC", "cc").split()
     preload = [
@@ -42,9 +42,9 @@ def _test(library: Path) -> int:
         **os.environ,
         VARIABLE: str(library.resolve()),
         "LD_PRELOAD": " ".join(preload),
-        "ASAN_OPTIONS": "detect_leaks=0",  # those of Python
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python itself leaks
     }
-    compiles = "tests/native/test_compiling.py"  # runs compilers, which are not to be tested
+    compiles = "tests/native/test_compiling.py"  # runs compilers without sanitizer
     command = [sys.executable, "-m", "pytest", "-q", "tests/native", f"--ignore={compiles}"]
     return subprocess.run(command, env=environment).returncode
 

@@ -2,9 +2,9 @@
 
 from compiling import Target
 
-TARGET = "IMGDUP_TARGET"  # variable that names a key of TARGETS; unset, a wheel is for this system
+TARGET = "IMGDUP_TARGET"  # variable with a key of TARGETS; if unset, build for this system
 
-# By platform tag of the wheel, which any Python 3 of that system may install.
+# By platform tag of the wheel, which every Python 3 of that system can install.
 TARGETS = {
     "manylinux_2_17_x86_64.manylinux2014_x86_64": Target(True, ".so", "x86_64-linux-gnu.2.17"),
     "manylinux_2_17_aarch64.manylinux2014_aarch64": Target(False, ".so", "aarch64-linux-gnu.2.17"),

@@ -1,9 +1,8 @@
-"""Build a wheel for each system, see that it holds what it must, and test those that run here.
+"""Build a wheel for each system, check its contents, and test the wheels that run here.
 
     python backend/wheels.py FOLDER
 
-All but the source tree comes from the package ``ziglang``, a C compiler for every system, which the
-build fetches.
+The build downloads the package ``ziglang``, a C compiler for every system.
 """
 
 import os
@@ -19,7 +18,7 @@ from packaging.tags import parse_tag, sys_tags
 from targets import TARGET, TARGETS
 
 ROOT = Path(__file__).parents[1]
-# How a shared library begins, by the ending of its name and whether it is for x86-64.
+# The first bytes of a shared library, by the ending of its name and whether it is for x86-64.
 MAGIC = {
     (".so", True): re.compile(rb"\x7fELF\x02\x01.{10}\x03\0\x3e\0", re.DOTALL),
     (".so", False): re.compile(rb"\x7fELF\x02\x01.{10}\x03\0\xb7\0", re.DOTALL),
@@ -27,23 +26,23 @@ MAGIC = {
     (".dylib", False): re.compile(rb"\xcf\xfa\xed\xfe\x0c\0\0\x01"),
     (".dll", True): re.compile(rb"MZ"),
 }
-OLDEST_GLIBC = (2, 17)  # that of manylinux2014
+OLDEST_GLIBC = (2, 17)  # the glibc of manylinux2014
 NEEDED_FOR_TESTS = ("hypothesis", "pytest", "pytest-timeout")
 
 
 def main(folder: Path) -> int:
-    """Build, check and test; returns 1 if any wheel is not what it must be."""
+    """Build, check and test all wheels; return 1 if any wheel has a fault."""
     faults = []
     for tag, target in TARGETS.items():
         wheel = build(folder, tag)
         found = [*missing(wheel, tag, target), *failing(wheel)]
-        print(f"{wheel.name}: {'; '.join(found) or 'sound'}", flush=True)
+        print(f"{wheel.name}: {'; '.join(found) or 'OK'}", flush=True)
         faults += found
     return 1 if faults else 0
 
 
 def build(folder: Path, tag: str) -> Path:
-    """Build the wheel of one system; returns its path."""
+    """Build the wheel of one system; return its path."""
     with tempfile.TemporaryDirectory() as made:
         subprocess.run(
             [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", made, str(ROOT)],
@@ -56,19 +55,19 @@ def build(folder: Path, tag: str) -> Path:
 
 
 def missing(wheel: Path, tag: str, target: Target) -> list[str]:
-    """Say what a wheel lacks: its tag, and for each level a library of the right kind."""
-    faults = [] if wheel.name.endswith(f"-py3-none-{tag}.whl") else ["its tag is another"]
+    """List the faults of a wheel: a wrong tag, missing libraries, libraries of another system."""
+    faults = [] if wheel.name.endswith(f"-py3-none-{tag}.whl") else ["its tag is wrong"]
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if name.startswith("imgdup/native/imgdup-")}
         if f"imgdup/native/{CHECKSUMS}" not in archive.namelist():
-            faults.append(f"it lacks {CHECKSUMS}")
+            faults.append(f"{CHECKSUMS} is missing")
         wanted = {f"imgdup/native/imgdup-{level}{target.ending}" for level in target.levels}
         if names != wanted:
-            faults.append(f"it holds {sorted(names)} instead of {sorted(wanted)}")
+            faults.append(f"it contains {sorted(names)} instead of {sorted(wanted)}")
         for name in sorted(names & wanted):
             content = archive.read(name)
             if not MAGIC[target.ending, target.is_x86_64].match(content):
-                faults.append(f"{name} is no library of that system")
+                faults.append(f"{name} is not a library for this system")
             versions = re.findall(rb"GLIBC_(\d+)\.(\d+)", content)
             if any((int(major), int(minor)) > OLDEST_GLIBC for major, minor in versions):
                 faults.append(f"{name} needs a newer glibc")
@@ -76,7 +75,7 @@ def missing(wheel: Path, tag: str, target: Target) -> list[str]:
 
 
 def failing(wheel: Path) -> list[str]:
-    """Install a wheel in an environment of its own and run the tests of the library."""
+    """Install a wheel in a new environment and run the tests of the library."""
     tags = parse_tag("-".join(wheel.stem.split("-")[2:]))
     if tags.isdisjoint(sys_tags()):
         print(f"{wheel.name}: does not run here, not tested", flush=True)
@@ -88,7 +87,7 @@ def failing(wheel: Path) -> list[str]:
         subprocess.run([*install, str(wheel), *NEEDED_FOR_TESTS], check=True)
         tests = [python, "-m", "pytest", "-q", "tests/native"]
         code = subprocess.run(tests, cwd=ROOT).returncode
-    return [f"its tests end with {code}"] if code else []
+    return [f"its tests exit with {code}"] if code else []
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ HASH = {"hash": "dhash", "bits": 64, "digest_kind": "blake3"}
 
 
 def labelled(data: Path) -> str:
-    """How many pairs of each label are duplicates at 31 and at 40 bits."""
+    """Count the pairs of each label that are duplicates at 31 and at 40 bits."""
     from imgdup.errors import ImageError
     from imgdup.query.probe import make_probe
     from imgdup.search.hamming import distances
@@ -55,7 +55,7 @@ def labelled(data: Path) -> str:
 
 
 def whole_process(data: Path, n_rounds: int) -> str:
-    """Seconds of `imgdup dedupe` on an index of CALTECH-101 that is there."""
+    """Measure the seconds of `imgdup dedupe` on an existing index of CALTECH-101."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "imgdup"]
         run([*command, "index", str(data / "caltech-101"), "--index", scratch, "--quiet"])
@@ -73,7 +73,7 @@ def run(command: list[str]) -> float:
 
 
 class SyntheticRows:
-    """A million files in memory: columns and paths as an index has them."""
+    """A million files in memory, with the columns and paths of an index."""
 
     roots = (b"/data",)
     digest = "0" * 32
@@ -114,7 +114,7 @@ class SyntheticRows:
 
 
 def synthetic(n_rows: int, seed: int) -> str:
-    """Seconds of the join alone, of groups and plan, and the memory beside the rows."""
+    """Measure the join, groups and plan in seconds, and the memory in addition to the rows."""
     import resource
 
     from imgdup.dedupe import find_duplicates

@@ -1,4 +1,4 @@
-"""How fast is `imgdup index`, beside the floor, the tutorial's pipeline and imagehash?
+"""How fast is `imgdup index`, compared with the floor, the tutorial's pipeline and imagehash?
 
     python benchmarks/bench_index.py --images DIR [--rounds 5] [--scratch FOLDER]
 
@@ -30,7 +30,7 @@ PART = 5  # every fifth file is in the part that steady state subtracts
 
 
 class Bars(NamedTuple):
-    """What is to be reached on a collection; None where nothing is asked."""
+    """The targets for a collection; None where there is no target."""
 
     steady: float | None = None  # of the floor
     scaling: float | None = None  # of the floor's own
@@ -39,7 +39,7 @@ class Bars(NamedTuple):
 
 
 def speed_rows(results, most):
-    """Images a second, and milliseconds of CPU an image, of each case."""
+    """Return images per second and CPU milliseconds per image for each case."""
     names = {
         "floor 1": "(a) floor: read and decode as indexing does, 1 process",
         "floor at 1/1": "floor at full size, 1 process",
@@ -63,7 +63,7 @@ def speed_rows(results, most):
 
 
 def ratio_rows(results, most, bars):
-    """What was asked, the ratios, and what is to be reached."""
+    """Return the name, the ratio and the target of each comparison."""
     rates = {name: [speed.per_s for speed in speeds] for name, speeds in results.items()}
     cpu = {name: [speed.cpu_ms for speed in speeds] for name, speeds in results.items()}
     of = measure.ratio
@@ -109,7 +109,7 @@ def report_memory(collection, scratch, n_workers):
 
 
 def collect(name, folder, scratch):
-    """List a collection's files, copy every fifth into a folder of its own, warm the cache."""
+    """List the files of a collection, copy every fifth to another folder, and warm the cache."""
     files = sorted(str(path) for path in folder.rglob("*") if path.is_file())
     part = scratch / "part" / folder.name
     part.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ def collect(name, folder, scratch):
 
 
 def collections(arguments, scratch):
-    """The collections that were asked for, and what is to be reached on each."""
+    """Return the requested collections with their targets."""
     if arguments.images:
         bars = Bars(steady=0.70, scaling=0.93, tutorial=1.0, imagehash=4.0)
         yield collect(arguments.images.name, arguments.images, scratch), bars
@@ -134,7 +134,7 @@ def collections(arguments, scratch):
 
 
 def warm_pools(workers):
-    """Pools of processes that have imported what the floor needs."""
+    """Make pools of processes that have imported the modules of the floor."""
     context = multiprocessing.get_context("spawn")
     pools = {n_workers: context.Pool(n_workers) for n_workers in workers}
     for n_workers, pool in pools.items():

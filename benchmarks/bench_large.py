@@ -1,4 +1,4 @@
-"""Ten million hashes: do all pairs come to an end, in how much memory, and how does time grow?
+"""All pairs of ten million hashes: how much memory do they need, and how does the time grow?
 
     python benchmarks/bench_large.py [--n 10000000] [--threads 2] [--seed 1]
 
@@ -44,7 +44,7 @@ def run_apart(case: Case, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def join_here(case: Case, seed: int, threads: int) -> dict[str, Any]:
-    """One join, and the peak memory of this process."""
+    """Run one join; return its figures and the peak memory of this process."""
     hashes = made(case, seed)
     start = time.perf_counter()
     n_pairs, stats = joined(hashes, case.max_distance, threads)

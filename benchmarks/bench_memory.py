@@ -1,4 +1,4 @@
-"""How much memory does the parent take for millions of files?
+"""How much memory does the parent process need for millions of files?
 
 Synthetic parts stand for the workers' answers and a synthetic walk for the disk; the listing, the
 merge, the assembly and the tree are the program's own. Each size runs in a process of its own.
@@ -23,7 +23,7 @@ BASE_MB, BYTES_A_FILE = 150, 150  # the bar: parent <= 150 MB + 150 bytes a file
 
 
 def name(i: int) -> bytes:
-    """A path of about 40 bytes, like ImageNet's; rising with i."""
+    """Return a path of about 40 bytes, as in ImageNet; it ascends with i."""
     folder = i // FOLDER_FILES
     return b"n%08d/n%08d_%010d_image.JPEG" % (folder, folder, i)
 
@@ -56,7 +56,7 @@ def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator
 
 
 def merge(place: Path, root: bytes, n_files: int) -> None:
-    """Run the program's own update on the parts, and print what it took."""
+    """Run the update of the program on the checkpoints, and print time and memory."""
     import resource
 
     from imgdup.build import listing

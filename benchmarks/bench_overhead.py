@@ -31,7 +31,7 @@ CASES = {
 
 
 def one_round(folder, n_workers, scratch):
-    """What each kind of run costs, once."""
+    """Measure each kind of run once."""
     costs = {}
     for name, switched_off in CASES.items():
         place = scratch / "index"
@@ -44,7 +44,7 @@ def one_round(folder, n_workers, scratch):
 
 
 def rows(results):
-    """Seconds, and ratios to a run without protection, of each kind of run."""
+    """Return seconds, and ratios to a run without protection, for each kind of run."""
     for name, costs in results.items():
         wall = measure.ratio([c.wall_s for c in costs], [c.wall_s for c in results["none"]])
         cpu = measure.ratio([c.cpu_s for c in costs], [c.cpu_s for c in results["none"]])
@@ -58,7 +58,7 @@ def rows(results):
 
 
 def report(results):
-    """Print the table, and whether the bar is reached."""
+    """Print the table and whether the target is reached."""
     header = ["protections", "s", "/ none", "CPU s", "/ none"]
     print("Medians (least to most).\n")
     print(measure.table(header, rows(results)))

@@ -1,4 +1,4 @@
-"""How fast are all pairs, and many probes, beside faiss' flat range search?
+"""How fast are all pairs and many probes, compared with the flat range search of faiss?
 
     python benchmarks/bench_pairs.py [--images DIR] [--threads 2] [--rounds 3]
 
@@ -37,7 +37,7 @@ SCALING_BAR, FIRST_BAR, IMAGES_BAR = 0.9, 0.05, 0.2  # share, s, s
 
 
 class Case(NamedTuple):
-    """A join and how many times faster than faiss it is to be."""
+    """A join, and how many times faster than faiss it should be."""
 
     bits: int
     n: int
@@ -54,7 +54,7 @@ CASES = (
 
 
 def made(case: Case, seed: int) -> np.ndarray:
-    """Hashes like photos', with neighbours at `max_distance` and one bit beyond."""
+    """Make hashes like those of photos, with neighbours at `max_distance` and one bit beyond."""
     rng = np.random.default_rng(seed)
     hashes = synthetic.GENERATORS[case.bits](case.n, rng)
     synthetic.plant(hashes, planted_distances(case), rng)
@@ -72,7 +72,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def joined(hashes: np.ndarray, max_distance: int, threads: int) -> tuple[int, JoinStats]:
-    """Run through all pairs of the distinct hashes, and count them."""
+    """Find all pairs of the distinct hashes and count them."""
     stats = JoinStats()
     distinct = group_equal(hashes).distinct(hashes)
     blocks = iter_pairs(distinct, max_distance, threads=threads, stats=stats)
@@ -80,7 +80,7 @@ def joined(hashes: np.ndarray, max_distance: int, threads: int) -> tuple[int, Jo
 
 
 def find_pairs(hashes: np.ndarray, max_distance: int, threads: int) -> Pairs:
-    """All pairs of rows, equal hashes too, in no promised order."""
+    """Return all pairs of rows, including equal hashes, in any order."""
     classes = group_equal(hashes)
     blocks = iter_pairs(classes.distinct(hashes), max_distance, threads=threads)
     found = [np.zeros((3, 0), np.int64)]
@@ -89,7 +89,7 @@ def find_pairs(hashes: np.ndarray, max_distance: int, threads: int) -> Pairs:
 
 
 def faiss_s(hashes: np.ndarray, probes: np.ndarray, max_distance: int, threads: int) -> float:
-    """Seconds of faiss' flat range search for some probes; its bound is exclusive."""
+    """Measure the flat range search of faiss for some probes; its bound is exclusive."""
     faiss.omp_set_num_threads(threads)
     index = faiss.IndexBinaryFlat(64 * hashes.shape[1])
     index.add(hashes.view(np.uint8))
@@ -97,7 +97,7 @@ def faiss_s(hashes: np.ndarray, probes: np.ndarray, max_distance: int, threads: 
 
 
 def check_planted(case: Case, seed: int, threads: int) -> None:
-    """All planted pairs at the distance are found, and none beyond."""
+    """Check that all planted pairs at the distance are found, and none beyond."""
     rng = np.random.default_rng(seed)
     hashes = synthetic.GENERATORS[case.bits](case.n, rng)
     distances = planted_distances(case)
@@ -140,7 +140,7 @@ def beside_faiss(results: dict[str, list[float]], bar: float | None) -> list[str
 
 
 def shape(stats: JoinStats) -> str:
-    """The bands in words: widths and radii."""
+    """Describe the widths and radii of the bands."""
     kinds = [(len(band.bits), band.radius) for band in stats.layout.bands]
     if stats.layout.is_scan:
         return "scan"
@@ -167,7 +167,7 @@ def within_rows(options: argparse.Namespace) -> Iterator[list[str]]:
 
 
 def popcounts(threads: int) -> None:
-    """A pure popcount loop: the ones of arrays that stay in the cache, dealt out to threads."""
+    """Run a pure popcount loop over arrays that fit in the cache, divided among threads."""
     words = np.random.default_rng(0).integers(0, 2**64, 1 << 15, dtype=np.uint64)
 
     def count(n_times: int) -> None:
@@ -180,7 +180,7 @@ def popcounts(threads: int) -> None:
 
 
 def scaling_rows(options: argparse.Namespace) -> Iterator[list[str]]:
-    """How much faster threads are than one, beside the loop that nothing but cores can speed up."""
+    """Compare several threads with one, for the join and for a loop limited only by the cores."""
     for case in (CASES[0], CASES[-1]):
         hashes = made(case, options.seed)
 
@@ -203,7 +203,7 @@ def scaling_rows(options: argparse.Namespace) -> Iterator[list[str]]:
 
 
 def first_row() -> list[str]:
-    """Seconds of the first join of either width in a new process, imports not included."""
+    """Measure the first join of each width in a new process, without imports."""
     script = (
         "import time, numpy as np; from imgdup.search.join import iter_pairs\n"
         "a = np.zeros((9, 1), np.uint64); b = np.zeros((9, 4), np.uint64)\n"

@@ -30,7 +30,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def medians(tree: VPTree, probes: np.ndarray, distance: int) -> dict[str, float]:
-    """Median milliseconds of either strategy, in turn for each probe."""
+    """Return the median milliseconds of both strategies, which take turns for each probe."""
     times: dict[str, list[float]] = {"tree": [], "scan": []}
     for probe in np.split(probes, len(probes)):
         for name, each in times.items():

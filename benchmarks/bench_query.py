@@ -1,4 +1,4 @@
-"""How fast is a probe, beside one NumPy scan and beside the vptree package?
+"""How fast is a probe, compared with a NumPy scan and with the vptree package?
 
     python benchmarks/bench_query.py [--sizes 1000000 10000000] [--rounds 5] [--images DIR]
 
@@ -31,10 +31,10 @@ from imgdup.search.vptree import VPTree
 BLOCK = 1 << 16
 DISTANCES = (0, 2, 4, 6, 8, 10)
 NEIGHBOURS = (1, 10)
-N_PROBES = 30  # a round
-WHOLE_PROCESS = 10**6  # hashes in the index that `imgdup query` is asked
+N_PROBES = 30  # per round
+WHOLE_PROCESS = 10**6  # hashes in the index that `imgdup query` searches
 N_COPIES = 20  # of them with the probe's hash
-# What is to be reached: hashes, what, at most.
+# The targets: hashes, measurement, largest value.
 BARS = {
     (10**6, "within 2 / scan"): 0.30,
     (10**7, "within 2 / scan"): 0.12,
@@ -48,7 +48,7 @@ BARS = {
 
 
 def numpy_scan(hashes: np.ndarray) -> Callable[[np.uint64, int], list[np.ndarray]]:
-    """The baseline: nothing but the comparing; its matches are not even sorted."""
+    """Run the baseline: only the comparisons, without sorting the matches."""
     column = hashes[:, 0]
     xor, near = np.empty(BLOCK, np.uint64), np.empty(BLOCK, bool)
     count = np.empty(BLOCK, np.uint8)
@@ -75,7 +75,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def probes_like(hashes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Members with 0, 1 or 2 bits changed: what a recompressed copy of a picture has."""
+    """Return indexed hashes with 0, 1 or 2 changed bits, as recompressed copies have."""
     probes = hashes[rng.integers(0, len(hashes), N_PROBES)]
     for probe, n_changed in zip(probes, rng.integers(0, 3, N_PROBES), strict=True):
         for bit in rng.choice(64, n_changed, replace=False).tolist():
@@ -84,7 +84,7 @@ def probes_like(hashes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def stored(tree: VPTree, file: Path) -> tuple[VPTree, float]:
-    """Write a tree, open the file, and take the tree from it; the median time of that, in ms."""
+    """Write a tree to a file; return the median time to open it, in ms."""
     store.save(file, {}, tree.arrays())
     seconds = [timed(lambda: VPTree.from_arrays(store.load(file).arrays)) for _ in range(9)]
     return VPTree.from_arrays(store.load(file).arrays), 1e3 * statistics.median(seconds)
@@ -93,7 +93,7 @@ def stored(tree: VPTree, file: Path) -> tuple[VPTree, float]:
 def cases(
     tree: VPTree, scan: Callable[[np.uint64, int], object]
 ) -> Iterator[tuple[str, Callable[[np.ndarray], object]]]:
-    """What each probe, of shape (1, 1), is put through; a scan goes before each search."""
+    """Run all cases for each probe of shape (1, 1); a scan precedes each search."""
     for r in DISTANCES:
         yield f"scan {r}", lambda probe, r=r: scan(probe[0, 0], r)
         yield f"within {r}", lambda probe, r=r: tree.within(probe, r)
@@ -105,7 +105,7 @@ def cases(
 
 
 def one_round(n: int, hashes: np.ndarray, file: Path, rng: np.random.Generator) -> dict[str, float]:
-    """Build, open, and ask some probes everything; seconds, but for what the name says."""
+    """Build and open a tree and look up probes; return seconds unless the name gives a unit."""
     built: list[VPTree] = []
     values = {"build, s a million": timed(lambda: built.append(VPTree.build(hashes))) * 1e6 / n}
     tree, values["open, ms"] = stored(built.pop(), file)
@@ -121,7 +121,7 @@ def one_round(n: int, hashes: np.ndarray, file: Path, rng: np.random.Generator) 
 
 
 def build_bytes(hashes: np.ndarray) -> float:
-    """Peak memory of building, beside the input, a hash."""
+    """Return the peak memory of building per hash, without the input."""
     tracemalloc.start()
     VPTree.build(hashes)
     peak = tracemalloc.get_traced_memory()[1]
@@ -130,7 +130,7 @@ def build_bytes(hashes: np.ndarray) -> float:
 
 
 def with_ratios(results: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """The results and, for each distance, what the cases cost in scans."""
+    """Return the results, and for each distance the cost of the cases relative to a scan."""
     every = {name: list(values) for name, values in results.items()}
     for distance in DISTANCES:
         for case in ("within", "tree"):
@@ -168,7 +168,7 @@ def bar_table(every: Mapping[tuple[int, str], Sequence[float]]) -> str:
 
 
 def package_round(hashes: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
-    """The vptree package and ours on the same distinct hashes, with the same probes."""
+    """Compare the vptree package with imgdup on the same distinct hashes and probes."""
     sys.setrecursionlimit(10**5)
     numbers = np.unique(hashes).tolist()
     theirs: list[package.VPTree] = []
@@ -207,7 +207,7 @@ def package_table(results: Mapping[str, Sequence[float]]) -> str:
 
 
 def process_round(place: Path, probe: Path) -> dict[str, float]:
-    """The command from start to exit, and what importing numpy and cv2 takes."""
+    """Measure the command from start to exit, and the import of numpy and cv2."""
     query = ["-m", "imgdup", "query", str(probe), "--index", str(place), "--max-dist"]
     commands = {
         "numpy and cv2": ["-c", "import numpy, cv2"],
@@ -218,7 +218,7 @@ def process_round(place: Path, probe: Path) -> dict[str, float]:
 
 
 def run(arguments: list[str]) -> bytes:
-    """Run Python to its end and return what it wrote to stderr."""
+    """Run Python and return its stderr."""
     result = subprocess.run([sys.executable, *arguments], capture_output=True)
     if result.returncode:
         raise SystemExit(f"{' '.join(arguments)}\n{result.stderr.decode(errors='replace')}")
@@ -293,7 +293,7 @@ def main() -> None:
             every[arguments.process, "whole process, s more"] = more
     finally:
         shutil.rmtree(scratch)
-    print(f"## What is to be reached\n\n{bar_table(every)}")
+    print(f"## Targets\n\n{bar_table(every)}")
 
 
 SUMMARY = (

@@ -1,4 +1,4 @@
-"""Do two threads of one process hash faster than one? Decoding holds no lock of the interpreter.
+"""Do two threads of one process hash faster than one? Decoding releases the interpreter's lock.
 
     python benchmarks/bench_threads.py [--data FOLDER] [--files N] [--runs N]
 
@@ -22,7 +22,7 @@ def hash_all(files):
 
 
 def hash_by(n_threads, files):
-    """Seconds that so many threads take for all files."""
+    """Measure the seconds that this number of threads needs for all files."""
     shares = [files[i::n_threads] for i in range(n_threads)]
     threads = [threading.Thread(target=hash_all, args=(share,)) for share in shares]
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What bench_index.py compares: the floor, `imgdup index`, the tutorial's pipeline, imagehash."""
+"""The cases of bench_index.py: the floor, `imgdup index`, the tutorial's pipeline, imagehash."""
 
 import json
 import shutil
@@ -20,12 +20,12 @@ class Collection(NamedTuple):
     folder: Path
     part: Path  # a folder with copies of some of the files
     files: list[str]
-    flags: list[int]  # of cv2.imdecode, for the reduction that indexing takes
+    flags: list[int]  # of cv2.imdecode, for the reduction that indexing uses
     n_part: int
 
 
 def one_round(collection, pools, scratch):
-    """The speed of all cases, once, one after the other."""
+    """Measure all cases once, one after the other."""
     files = collection.files
     speeds = {}
     for n_workers, pool in pools.items():
@@ -42,7 +42,7 @@ def one_round(collection, pools, scratch):
 
 
 def indexing(collection, scratch, n_workers):
-    """`imgdup index`: whole process, steady state, and once more with nothing changed."""
+    """Measure `imgdup index`: whole process, steady state, and an update without changes."""
     whole, again = new_index(collection.folder, scratch, n_workers)
     part, _ = new_index(collection.part, scratch, n_workers)
     n_images = len(collection.files)
@@ -54,7 +54,7 @@ def indexing(collection, scratch, n_workers):
 
 
 def new_index(folder, scratch, n_workers):
-    """What making an index costs, and what finding it unchanged costs."""
+    """Measure building an index, and an update that finds nothing changed."""
     index = scratch / "index"
     shutil.rmtree(index, ignore_errors=True)
     command = index_command(folder, index, n_workers)
@@ -78,7 +78,7 @@ def tutorial(collection, scratch, n_workers):
 
 
 def imagehash(files):
-    """imagehash.dhash on one core; None where it is not installed."""
+    """Measure imagehash.dhash on one core; None if it is not installed."""
     try:
         import imagehash
         from PIL import Image
@@ -94,7 +94,7 @@ def imagehash(files):
 
 
 def run(command):
-    """What a command costs from start to exit, and its stdout."""
+    """Measure a command from start to exit; also return its stdout."""
     start, cpu = time.perf_counter(), children_cpu_s()
     result = subprocess.run(command, capture_output=True)
     cost = Cost(time.perf_counter() - start, children_cpu_s() - cpu)
@@ -104,7 +104,7 @@ def run(command):
 
 
 def peak_memory(command):
-    """Peak of the parent, and of all its processes together, in MB; None without psutil."""
+    """Return the peak memory of the parent and of all its processes, in MB; None without psutil."""
     try:
         import psutil
     except ImportError:

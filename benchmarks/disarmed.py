@@ -1,4 +1,4 @@
-"""Indexing with some of its protections switched off, for bench_overhead.py alone.
+"""Indexing with some protections switched off, only for bench_overhead.py.
 
 They are replaced in each worker before its first file; imgdup itself has no such switch.
 """
@@ -11,7 +11,7 @@ from imgdup.workers.pool import local
 
 
 def no_watchdog():
-    """Files may take for ever."""
+    """Set no time limit for files."""
     from imgdup.workers import child as workers
 
     workers._Watchdog.arm = lambda self, now: setattr(self, "due", float("inf"))
@@ -19,14 +19,14 @@ def no_watchdog():
 
 
 def no_caps():
-    """A process may take all memory."""
+    """Set no memory limit for processes."""
     from imgdup.images import decode as images
 
     images.cap_memory = lambda more_bytes: None
 
 
 def no_digests():
-    """Equal bytes are not noticed."""
+    """Compute no content digests."""
     from imgdup.build import hash_batch as batch
 
     batch.content_digest = lambda data, kind: bytes(16)
@@ -36,14 +36,14 @@ PROTECTIONS = {"watchdog": no_watchdog, "caps": no_caps, "digests": no_digests}
 
 
 def begin(switched_off, initializer, initargs):
-    """Switch off in this process what was asked for, then begin as usual."""
+    """Switch off the given protections in this process, then start as usual."""
     for name in switched_off:
         PROTECTIONS[name]()
     initializer(*initargs)
 
 
 def index(folder, place, n_workers, switched_off):
-    """Index a folder with some protections off; how many pictures were hashed."""
+    """Index a folder with some protections off; return the number of hashed pictures."""
 
     def engine(setup):
         initargs = (switched_off, setup.initializer, setup.initargs)

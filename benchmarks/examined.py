@@ -1,4 +1,4 @@
-"""What one file comes to in a worker, as indexing treats it, and what it costs."""
+"""Read, decode and hash one file in a worker as indexing does, and measure the cost."""
 
 import time
 from pathlib import Path
@@ -23,7 +23,7 @@ class Examined(NamedTuple):
 
 
 def examine(items, before_item):
-    """Examine files one after the other; memory is 0 where the system does not tell."""
+    """Examine files one after the other; memory is 0 if the system does not report it."""
     found = []
     for i, path in enumerate(items):
         before_item(i)
@@ -36,7 +36,7 @@ def examine(items, before_item):
 
 
 def status_of(path):
-    """Read, decode and hash one file; "ok" or the reason why not."""
+    """Read, decode and hash one file; return "ok" or the reason for the failure."""
     try:
         data = read_file(path, LIMITS).data
         content_digest(data, NEW_DIGEST_KIND)

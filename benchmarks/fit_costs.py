@@ -30,7 +30,7 @@ LARGE = 500_000  # hashes from which only bands of at least 14 bits are tried
 
 
 class Join(NamedTuple):
-    """One join: its name, its CPU time, and how often each unit cost was due."""
+    """One join: its name, its CPU time, and how often each unit cost applies."""
 
     name: str
     seconds: float
@@ -71,7 +71,7 @@ def joined(hashes: np.ndarray, bands: list[Band], max_distance: int) -> Join:
 
 
 def units(work: Workload, width: int, radius: int, share: float) -> list[float]:
-    """What `band_s` would be with one unit cost at 1 and the others at 0."""
+    """Return `band_s` with one unit cost set to 1 and the others to 0."""
     saved = {name: getattr(costs, name) for name in UNITS}
     found = []
     try:
@@ -86,7 +86,7 @@ def units(work: Workload, width: int, radius: int, share: float) -> list[float]:
 
 
 def fitted(measured: list[Join]) -> np.ndarray:
-    """Least relative squares without negative costs, by projected gradients."""
+    """Solve for least relative squares without negative costs, by projected gradients."""
     matrix = np.array([join.counts for join in measured])
     matrix /= np.array([[join.seconds] for join in measured])
     scale = matrix.max(axis=0)

@@ -16,12 +16,12 @@ FLAGS = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-MAX_BATCH = 64  # files a task
-TASKS = 64  # at least, where there are so many files: then no worker waits long for another
+MAX_BATCH = 64  # files per task
+TASKS = 64  # smallest number of tasks if there are enough files, so that no worker waits long
 
 
 def reduction(data):
-    """The reduction that indexing takes: the shorter side stays at 96 pixels or more."""
+    """Return the reduction that indexing uses: the shorter side keeps at least 96 pixels."""
     try:
         header = jpeg_header(data)
     except ImageError:
@@ -31,7 +31,7 @@ def reduction(data):
 
 
 def read_and_decode(task):
-    """Read and decode some files, (path, flag) each; the processor's seconds that it took."""
+    """Read and decode files, each given as (path, flag); return the CPU seconds."""
     cv2.setNumThreads(1)
     start = time.process_time()
     for path, flag in task:
@@ -42,7 +42,7 @@ def read_and_decode(task):
 
 
 def cost(pool, files, flags):
-    """What reading and decoding all files costs, all workers at it."""
+    """Measure reading and decoding all files with all workers."""
     pairs = list(zip(files, flags, strict=True))
     batch = min(MAX_BATCH, -(-len(pairs) // TASKS))
     tasks = [pairs[i : i + batch] for i in range(0, len(pairs), batch)]

@@ -1,4 +1,4 @@
-"""What becomes of every file of a folder of hostile files, set by set?
+"""Which status does each file in a folder of hostile files get, set by set?
 
     python benchmarks/hostile_statuses.py --data FOLDER [--workers N]
 
@@ -25,7 +25,7 @@ BARS = {"seconds": 5.0, "bytes": Limits().worker_memory_bytes}
 
 
 def examine_all(paths, n_workers):
-    """The answer for each path, whatever becomes of its worker."""
+    """Return the answer for each path, even if its worker ends."""
     found = {}
     with decoding_pool(Limits(), n_workers) as pool:
         for items, answer in answers(examine, batched(paths, BATCH), pool):
@@ -50,7 +50,7 @@ def row(name, found, reasons):
 
 
 def sets(folder):
-    """The files of each set, by its name."""
+    """Return the files of each set by its name."""
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         files = sorted(path for path in place.rglob("*") if path.is_file())
         if files:
@@ -58,7 +58,7 @@ def sets(folder):
 
 
 def verdict(found):
-    """Whether each file has one answer, in bounded time and memory."""
+    """Check that each file has one answer, in bounded time and memory."""
     slow = sum(each.seconds > BARS["seconds"] for each in found.values())
     large = sum(each.peak_bytes - each.before_bytes > BARS["bytes"] for each in found.values())
     dead = sum(each.status in ("crashed", "timed-out") for each in found.values())

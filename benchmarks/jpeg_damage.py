@@ -1,4 +1,4 @@
-"""How often is it noticed that a JPEG file lost data, and how often is a whole file refused?
+"""How often is a JPEG file that lost data reported, and how often is a whole file refused?
 
     python benchmarks/jpeg_damage.py [--data FOLDER] [--photos N] [--seed N]
 
@@ -41,7 +41,7 @@ LOSSES = {
 
 
 def encode(path, mode="RGB", **options):
-    """An enlarged photo as a JPEG file of a kind."""
+    """Return an enlarged photo as a JPEG file of a kind."""
     with Image.open(path) as image:
         large = image.convert(mode).resize((image.width * ENLARGED, image.height * ENLARGED))
     file = io.BytesIO()
@@ -50,7 +50,7 @@ def encode(path, mode="RGB", **options):
 
 
 def damage(data, loss, rng):
-    """The file with 4 kB of its picture gone, or None if it is too small for that."""
+    """Return the file without 4 kB of its picture, or None if it is too small."""
     first, last = jpeg_header(data).scan + 16, len(data) - LOST_BYTES - 2
     if last <= first:
         return None
@@ -71,7 +71,7 @@ def is_noticed_by_opencv(data):
 
 
 def count_noticed(name, files, seed):
-    """Print how many of some files are noticed to be damaged, for each kind of loss."""
+    """Print how many files are reported as damaged, for each kind of loss."""
     rng = np.random.default_rng(seed)
     for loss in LOSSES:
         damaged = [each for data in files if (each := damage(data, loss, rng)) is not None]
@@ -81,7 +81,7 @@ def count_noticed(name, files, seed):
 
 
 def jpeg_files(folder):
-    """The JPEG files of a folder, whatever they are called."""
+    """Return the JPEG files of a folder, whatever their names are."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and (data := path.read_bytes())[:3] == b"\xff\xd8\xff":
             yield data

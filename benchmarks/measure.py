@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved rounds, medians with their spread, Markdown tables."""
+"""Helpers of the benchmarks: interleaved rounds, medians with their spread, Markdown tables."""
 
 import datetime
 import importlib.metadata
@@ -22,7 +22,7 @@ PACKAGES = ("imgdup", "numpy", "opencv-python-headless", "Pillow", "faiss-cpu", 
 
 
 class Cost(NamedTuple):
-    """Seconds by the clock, and of the processor in all processes."""
+    """Wall seconds, and CPU seconds of all processes."""
 
     wall_s: float
     cpu_s: float
@@ -32,7 +32,7 @@ class Cost(NamedTuple):
 
 
 class Speed(NamedTuple):
-    """Images a second, and the processor's milliseconds an image."""
+    """Images per second, and CPU milliseconds per image."""
 
     per_s: float
     cpu_ms: float
@@ -43,7 +43,7 @@ class Speed(NamedTuple):
 
 
 def children_cpu_s():
-    """The processor's time of all processes that ended below this one; 0 on Windows."""
+    """Return the CPU time of all ended child processes; 0 on Windows."""
     if resource is None:
         return 0.0
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -51,7 +51,7 @@ def children_cpu_s():
 
 
 def rounds(n_rounds: int, one_round: Callable[[], Mapping[str, T]]) -> dict[str, list[T]]:
-    """Run all cases in turn, several times: a busy moment of the machine hits them all."""
+    """Run all cases in turn, several times, so that a busy moment affects all of them."""
     results = {}
     for number in range(n_rounds):
         print(f"round {number + 1} of {n_rounds}", file=sys.stderr)
@@ -61,12 +61,12 @@ def rounds(n_rounds: int, one_round: Callable[[], Mapping[str, T]]) -> dict[str,
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Ratios round by round: what slows down both leaves them alone."""
+    """Return the ratios of each round, which do not change if both cases slow down."""
     return [a / b if b else float("nan") for a, b in zip(above, below, strict=True)]
 
 
 def median(values: Sequence[float], form: str = "{:,.0f}") -> str:
-    """The median, and the smallest and the largest value."""
+    """Format the median, the smallest and the largest value."""
     shown = [form.format(each) for each in (statistics.median(values), min(values), max(values))]
     return f"{shown[0]} ({shown[1]} to {shown[2]})"
 
@@ -78,7 +78,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def verdict(values: Sequence[float], bar: float | None) -> str:
-    """Whether the median reaches a bar, if there is one."""
+    """State whether the median reaches the target, if there is one."""
     if bar is None:
         return ""
     return f"{bar:g}: " + ("reached" if statistics.median(values) >= bar else "**missed**")
@@ -95,7 +95,7 @@ def surroundings() -> str:
 
 
 def version_of(package: str) -> str | None:
-    """The version of a package, or None where it is not installed."""
+    """Return the version of a package, or None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -103,7 +103,7 @@ def version_of(package: str) -> str | None:
 
 
 def cpu_name() -> str:
-    """The processor's name as far as the system tells."""
+    """Return the name of the processor if the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

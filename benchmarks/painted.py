@@ -1,4 +1,4 @@
-"""Collections that are painted for the benchmarks: large photos, and pictures of many sizes."""
+"""Paint collections for the benchmarks: large photos, and pictures of many sizes."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from make_sample import encode, photo
 
 MEGAPIXELS_12 = (4000, 3000)
-N_SCENES = 40  # of which pictures of other sizes are cut
+N_SCENES = 40  # from which pictures of other sizes are cut
 LARGEST = 640  # pixels
 SENSOR_NOISE = 8.0  # of 255; makes files of about 4 MB, as phones do
 
@@ -33,7 +33,7 @@ def noisy(picture, seed):
 
 
 def paint_sizes(folder: Path, n_pictures: int) -> None:
-    """As many pictures as sizes, 100 to 640 pixels a side, JPEG, quality 90."""
+    """Paint pictures of all different sizes, 100 to 640 pixels per side, JPEG, quality 90."""
     folder.mkdir(parents=True, exist_ok=True)
     if len(list(folder.iterdir())) == n_pictures:
         return

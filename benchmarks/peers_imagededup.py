@@ -1,4 +1,4 @@
-"""How fast is the search for all pairs beside imagededup's `find_duplicates`, and do both agree?
+"""Is the search for all pairs faster than `find_duplicates` of imagededup, and do both agree?
 
     python benchmarks/peers_imagededup.py --images DIR [--rounds 3] [--bk-tree]
 
@@ -32,7 +32,7 @@ PROCESSES = 2
 
 
 class StandIns:
-    """Imports torch and torchvision as modules that have anything and do nothing."""
+    """Replaces torch and torchvision by modules with any attribute that do nothing."""
 
     def find_spec(self, name, path=None, target=None):
         is_ours = name.split(".")[0] in ("torch", "torchvision")
@@ -46,7 +46,7 @@ class StandIns:
 
 
 def imagededup_dhash():
-    """imagededup's dHash; None where the package is not installed."""
+    """imagededup's dHash; None if the package is not installed."""
     if importlib.util.find_spec("torch") is None:
         sys.meta_path.insert(0, StandIns())
     try:

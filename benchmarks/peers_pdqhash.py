@@ -62,7 +62,7 @@ def ours(data, full):
 
 
 def compare(folder, names, full):
-    """Their results by name, our distances in bits and differences in quality."""
+    """Return the results of pdqhash by name, with the distances and quality differences."""
     results, distances, qualities = {}, [], Counter()
     for name in names:
         data = (folder / name).read_bytes()

@@ -1,13 +1,13 @@
-"""Does an index come out right after everything has gone wrong, again and again?
+"""Is an index correct after many faults, again and again?
 
     python benchmarks/soak.py [--images 50000] [--ends 30] [--seed 1] [--scratch FOLDER]
 
-A collection is indexed while workers and the program itself are killed, it is interrupted, the disk
-is full, parts are damaged, and pictures are changed, removed and added. After each end the same
-command is run again, until it was ended `--ends` times; the last run is left alone. The generation
-must be the same, byte for byte, as that of an index built without disturbance.
+Indexes a collection while it kills workers and the program itself, interrupts the program, fills
+the disk, damages checkpoints, and changes, removes and adds pictures. After each run that ends
+early, the same command runs again, until `--ends` runs have ended early; the last run is not
+disturbed. Its generation must equal that of an index built without faults, byte for byte.
 
-Needs a Unix system. Exit code 1 if anything was not as promised.
+Needs a Unix system. Exits with 1 if a check fails.
 """
 
 import argparse
@@ -31,11 +31,11 @@ from painted import encode, photo
 
 from imgdup.index.folder import generation_path, read_current
 
-N_SCENES = 200  # of which the pictures are cut
+N_SCENES = 200  # from which the pictures are cut
 SCENE = (320, 240)  # pixels, width and height
 PICTURE = (128, 96)
 FOLDER_FILES = 500
-BAD = {  # one file in so many is of this kind, and what it holds
+BAD = {  # one file in this many is of this kind; its contents
     151: lambda data: data[: len(data) // 2],
     307: lambda data: b"",
     401: lambda data: b"<html></html>",
@@ -72,7 +72,7 @@ def paint(folder: Path, n_pictures: int) -> None:
 
 
 def content(scene: np.ndarray, number: int, rng: np.random.Generator) -> bytes:
-    """A file of a random part of a scene, or what is left of one."""
+    """Return an image file of a random part of a scene, or a damaged one."""
     width, height = PICTURE
     left, top = rng.integers(0, np.subtract(SCENE, PICTURE))
     data = encode(scene[top : top + height, left : left + width], ".jpg")
@@ -144,7 +144,7 @@ FAULTS = ENDS | {kill_worker: 8, damage_part: 4, change_pictures: 2}
 
 
 def run(trial: Trial, *, disturbed: bool) -> int:
-    """Run the command once; its exit code."""
+    """Run the command once; return its exit code."""
     prefix = []
     if disturbed and trial.rng.random() < 0.2:
         trial.faults["disk quota"] += 1
@@ -166,7 +166,7 @@ def run(trial: Trial, *, disturbed: bool) -> int:
 
 
 def disturb(trial: Trial, process: subprocess.Popen[str]) -> list[int]:
-    """Cause faults until the program has ended; the workers that it had last."""
+    """Cause faults until the program has ended; return its last workers."""
     workers: list[int] = []
     while True:
         try:
@@ -182,7 +182,7 @@ def disturb(trial: Trial, process: subprocess.Popen[str]) -> list[int]:
 def check_end(
     trial: Trial, process: subprocess.Popen[str], workers: list[int], output: str, errors: str
 ) -> None:
-    """Check how a run ended; exit with what is wrong."""
+    """Check how a run ended; exit with a message if it is wrong."""
     wrong = []
     if process.returncode not in (*DONE, *ENDED):
         wrong.append(f"exit code {process.returncode}")

@@ -106,7 +106,7 @@ def library_problem(error: ImportError) -> str:
     if isinstance(causes[-1], ModuleNotFoundError):
         return f"the library {library} is not installed ({reason}); install it with pip"
     if any(map(_is_out_of_memory, causes)):
-        return f"there is no memory to load the library {library} ({reason}); {MORE_MEMORY}"
+        return f"there is not enough memory to load the library {library} ({reason}); {MORE_MEMORY}"
     return f"cannot load the library {library} ({reason}); install it again with pip"
 
 

@@ -26,7 +26,7 @@ def test_a_leftover_is_reported_with_the_command_that_cleans_up(killed):
     (line,) = find_leftovers(scene.rows, scene.index)
 
     assert line == (
-        f"{os.fsdecode(step.aside)}: left by a run of apply or undo that was killed; "
+        f"{os.fsdecode(step.aside)}: left by an apply or undo that was killed; "
         f"to clean up: imgdup undo {journal}"
     )
     scene.undo(journal)

@@ -120,7 +120,7 @@ def test_a_renamed_file_must_be_the_same_file_of_the_same_size_and_time(two, tmp
     os.rename(going.path, aside)
 
     checked.check_renamed(going, aside)
-    with pytest.raises(SkipFile, match="another file took its name"):
+    with pytest.raises(SkipFile, match="another file now has its name"):
         checked.check_renamed(going, staying.path)
     os.utime(aside, ns=(0, 0))
     with pytest.raises(SkipFile, match="its size or time is different"):
@@ -133,7 +133,7 @@ def test_a_link_must_lead_to_the_file_that_stays(two, tmp_path):
     checked.check_both(going, staying)
     os.symlink(going.path, tmp_path / "link")
 
-    with pytest.raises(SkipFile, match="the file that stays was replaced"):
+    with pytest.raises(SkipFile, match="the kept file was replaced"):
         checked.check_link(staying, bytes(tmp_path / "link"))
 
 

@@ -222,7 +222,7 @@ def test_the_command_relocates_and_says_how_many(photos, tmp_path, capsys):
     code = cli.main(["index", "--index", str(place), "--moved", str(photos), str(moved)])
 
     assert code == 0
-    assert capsys.readouterr().out == "gave 4 images their new paths\n"
+    assert capsys.readouterr().out == "4 images have new paths\n"
     assert paths(place) == files_below(moved)
 
 

@@ -291,7 +291,7 @@ def test_a_journal_whose_disk_fills_ends_the_run_and_is_named(plan, photos, monk
     assert code == 3
     assert out.startswith("2 files removed, ")
     assert "no room to write plan.journal-1.jsonl" in err
-    assert err.splitlines()[-1] == "to undo: imgdup undo plan.journal-1.jsonl"
+    assert err.splitlines()[-1] == "to undo, run: imgdup undo plan.journal-1.jsonl"
     assert cli.main(["undo", "plan.journal-1.jsonl"]) == 0
     assert contents(photos) == before
 
@@ -334,7 +334,7 @@ def test_an_interrupted_run_names_its_journal(plan, photos, monkeypatch, capsys)
         code = cli.main(["apply", "plan.jsonl", "--move-to", "gone"])
 
     assert code == 130
-    assert "to undo: imgdup undo plan.journal-1.jsonl" in capsys.readouterr().err
+    assert "to undo, run: imgdup undo plan.journal-1.jsonl" in capsys.readouterr().err
     assert cli.main(["apply", "plan.jsonl", "--move-to", "gone"]) == 3
     for number in (2, 1):
         assert cli.main(["undo", f"plan.journal-{number}.jsonl"]) == 0
@@ -377,7 +377,7 @@ def test_links_replace_files_in_the_summary(plan, capsys):
 
     out, err = capsys.readouterr()
     assert out.startswith("1 file replaced by links, ")
-    assert "skipped (different-bytes: only files of equal bytes are replaced by links)" in err
+    assert "skipped (different-bytes: links can only replace files with equal bytes)" in err
 
 
 @pytest.mark.skipif(pty is None, reason="needs a pseudo-terminal")

@@ -211,7 +211,7 @@ def test_split_divides_no_chain_and_is_the_same_again(sets, capsys):
         assert lists[name] == (sets / "two" / f"{name}.txt").read_text().split()
         assert ("train/cat/2.jpg" in lists[name]) == ("test/dog/2.jpg" in lists[name])
         assert ("train/cat/3.jpg" in lists[name]) == ("test/cat/3.jpg" in lists[name])
-    assert "4 images in 2 chains, none divided" in capsys.readouterr().err
+    assert "4 images in 2 chains; no chain is divided" in capsys.readouterr().err
 
 
 def test_split_leaves_no_list_of_another_split_beside_its_own(sets, capsys):

@@ -114,7 +114,7 @@ def test_turned_probes_take_every_strategy_and_explain_it(indexed, capsysbinary)
         options = ["--orientations", "--strategy", strategy, "--explain"]
         assert cli.main(["query", "photos", *options]) == 0
         printed[strategy], err = capsysbinary.readouterr()
-        assert f"strategy {strategy} was asked for".encode() in err
+        assert f"strategy {strategy} was requested".encode() in err
         assert b"of 32 probes" in err
 
     assert len(set(printed.values())) == 1

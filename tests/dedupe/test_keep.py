@@ -118,12 +118,12 @@ def test_the_default_rules_are_those_of_the_manual():
         (
             "under:/elsewhere",
             (),
-            "--keep under: /elsewhere: no file of this index lies there; it has: /data",
+            "--keep under: /elsewhere: no indexed file is there; the indexed folders are: /data",
         ),
         (
             "first",
             ("/elsewhere",),
-            "--protect /elsewhere: no file of this index lies there; it has: /data",
+            "--protect /elsewhere: no indexed file is there; the indexed folders are: /data",
         ),
         ("under:/data/bb", (), "--keep under: /data/bb: no file of this index lies there"),
         ("first", ("/data/a/typo",), "--protect /data/a/typo: no file of this index lies there"),

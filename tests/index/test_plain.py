@@ -93,7 +93,7 @@ def test_what_holds_itself_is_refused():
     ],
 )
 def test_what_is_too_large_is_refused_when_written(value, message):
-    with pytest.raises(ValueError, match=f"^too much for the head of a file: .*{message}"):
+    with pytest.raises(ValueError, match=f"^too much data for the head of a file: .*{message}"):
         dumps(value)
 
 

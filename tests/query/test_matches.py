@@ -215,7 +215,7 @@ def test_a_query_reports_its_plan_and_what_it_has_cost(index):
 
     assert len(answers) == 9
     assert lines[0].startswith("strategy ")
-    assert lines[4] == "strategy scan was asked for"
+    assert lines[4] == "strategy scan was requested"
     assert lines[5].startswith("42 hashes visited, 49 matches of 7 probes, ")
     assert len(lines) == 6
 

@@ -57,7 +57,7 @@ def test_a_broken_library_is_named_and_memory_is_not_mentioned():
 def test_a_library_without_room_asks_for_memory_even_if_the_reason_is_wrapped(cause):
     text = library_problem(caused(ImportError("a page of\n\nadvice", name="numpy"), cause))
 
-    assert text.startswith("there is no memory to load the library numpy (")
+    assert text.startswith("there is not enough memory to load the library numpy (")
     assert text.endswith("free some memory, or raise the limit, as in: ulimit -v unlimited")
 
 
@@ -85,7 +85,7 @@ def test_a_real_lack_of_memory_names_the_library():
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
-    assert done.stdout.startswith("there is no memory to load the library numpy (")
+    assert done.stdout.startswith("there is not enough memory to load the library numpy (")
     assert len(done.stdout.splitlines()) == 1
 
 

@@ -189,7 +189,9 @@ def test_a_bad_item_of_one_call_does_not_affect_the_next_call():
         first = list(answers(pool_tasks.act, [["segfault"]], pool))
         second = list(answers(pool_tasks.act, [[3]], pool))
 
-    assert first == [(["segfault"], Died("crashed", "ended its worker process each time: SIGSEGV"))]
+    assert first == [
+        (["segfault"], Died("crashed", "it ended its worker process each time: SIGSEGV"))
+    ]
     assert second == [([3], [(3, 9)])]
 
 
@@ -350,4 +352,4 @@ def test_the_answer_for_a_blamed_item_describes_the_death():
         [(items, died)] = answers(pool_tasks.act, [["_exit(3)"]], pool)
 
     assert items == ["_exit(3)"]
-    assert died == Died("crashed", "ended its worker process each time: exit code 3")
+    assert died == Died("crashed", "it ended its worker process each time: exit code 3")

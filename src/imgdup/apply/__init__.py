@@ -91,7 +91,9 @@ def make_options(
     if action not in ACTIONS:
         raise ValueError(f"action must be one of {', '.join(ACTIONS)}, got {action!r}")
     if (action == "move") != (target is not None):
-        raise UsageError("--move-to names the folder to move files to; no other action has one")
+        raise UsageError(
+            "--move-to names the folder to move files to; no other action takes a folder"
+        )
     if action == "trash":
         trash_function()
     if target is None:
@@ -202,7 +204,7 @@ def _carry_out_all(run: _Run, progress: Callable[[int, int], None]) -> str:
             return str(error)
         progress(number, len(removals))
         if result.skipped and result.skipped[-1].reason == NO_ROOM:
-            return "the target is full; what was moved until now stays there"
+            return "the target is full; the files moved so far stay there"
     return ""
 
 

@@ -82,9 +82,9 @@ def trash(step: Step, keep: FileFacts, recheck: Recheck) -> None:
     try:
         trash_function()(os.fsdecode(step.remove.path))
     except OSError as error:
-        raise SkipFile("failed", f"the trash refused it: {error}") from error
+        raise SkipFile("failed", f"the trash rejected it: {error}") from error
     if os.path.lexists(step.remove.path):
-        raise SkipFile("failed", "the trash left it where it was")
+        raise SkipFile("failed", "the trash did not remove it")
     try:
         recheck.check_keep(keep)
     except SkipFile as skip:
@@ -134,7 +134,7 @@ def check_bytes(removal: Removal) -> None:
     """Raise SkipFile unless both files of a removal have equal bytes by the plan."""
     remove, keep = removal.remove, removal.keep
     if (remove.size, remove.digest) != (keep.size, keep.digest):
-        raise SkipFile("different-bytes", "only files of equal bytes are replaced by links")
+        raise SkipFile("different-bytes", "links can only replace files with equal bytes")
 
 
 @contextlib.contextmanager
@@ -176,7 +176,7 @@ def _replace_by_link(
         make_link()
         recheck.check_link(keep, step.link)
         if not are_names_of_one_file(path, step.aside):
-            raise SkipFile("changed", "another file took its name")
+            raise SkipFile("changed", "another file now has its name")
         os.replace(step.link, path)
         if os.path.lexists(step.link):  # POSIX replaces nothing by another name of itself
             raise SkipFile("same-file", f"it is {os.fsdecode(keep.path)} under another name")

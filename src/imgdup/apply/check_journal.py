@@ -88,7 +88,7 @@ def check_journal(
         _check_places(journal, run.header, run.header.roots, run.steps)
     elif open_rows is None:
         raise PlanError(
-            f"the index {index_folder} knows no such journal as {journal}; nothing was changed: "
+            f"the index {index_folder} does not know the journal {journal}; nothing was changed: "
             "name the index that its plan was applied to: "
             f"imgdup undo {shlex.quote(str(journal))} --index FOLDER"
         )
@@ -123,8 +123,8 @@ def _check_plan(journal: Path, run: PastRun, rows: Rows) -> None:
     roots = tuple(rows.roots)
     if plan is None or plan.header.roots != roots:
         raise PlanError(
-            f"the index knows no such journal as {journal}, and beside it there is no plan that "
-            "fits both; nothing was changed: put the plan that was applied beside the journal"
+            f"the index does not know the journal {journal}, and no plan beside it fits both; "
+            "nothing was changed: put the plan that was applied beside the journal"
         )
     if plan.header.generation == rows.digest:
         check_plan(plan, rows)

@@ -186,7 +186,9 @@ def read_journal(path: Path) -> PastRun:
     try:
         lines = list(records.read_lines(path))
     except FileNotFoundError as error:
-        raise UsageError(f"no journal at {path}; imgdup apply prints where it wrote it") from error
+        raise UsageError(
+            f"no journal at {path}; imgdup apply prints the path of its journal"
+        ) from error
     first = lines[0] if lines else b""
     run = PastRun(None, first, [], {}, set(), [])
     if len(lines) <= 1 and not first.endswith(b"\n") and _begins_journal(first):

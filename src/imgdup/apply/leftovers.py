@@ -68,10 +68,10 @@ def _advice(path: bytes, token: bytes, journals: Mapping[bytes, Path]) -> str:
     """Describe a temporary file, and what to do about it."""
     if token in journals:
         command = f"imgdup undo {shlex.quote(str(journals[token]))}"
-        return f"left by a run of apply or undo that was killed; to clean up: {command}"
+        return f"left by an apply or undo that was killed; to clean up: {command}"
     if path.endswith(b".aside"):
         return (
-            "a picture that a run of apply set aside before it was killed, and the journal of that "
-            "run is lost: rename it, or delete it if you have it elsewhere"
+            "a picture that a killed apply set aside, and its journal is lost: rename the picture, "
+            "or delete it if you have a copy"
         )
-    return "left by a run of apply whose journal is lost: it may be deleted"
+    return "left by an apply whose journal is lost: you may delete it"

@@ -109,7 +109,7 @@ class Recheck:
             self._check(keep)
         except SkipFile as skip:
             name = os.fsdecode(keep.path)
-            raise SkipFile(skip.reason, f"the file that stays, {name}: {skip.detail}") from skip
+            raise SkipFile(skip.reason, f"the kept file, {name}: {skip.detail}") from skip
 
     def check_renamed(self, remove: FileFacts, path: bytes) -> None:
         """Make sure that a file that was checked now has another name, and is unchanged.
@@ -119,7 +119,7 @@ class Recheck:
         seen = self._seen[remove.path]
         now = _Seen.of(_regular(path))
         if (now.device, now.inode) != (seen.device, seen.inode):
-            raise SkipFile("changed", "another file took its name")
+            raise SkipFile("changed", "another file now has its name")
         if now[:-1] != seen[:-1]:
             raise SkipFile("changed", "its size or time is different")
 
@@ -130,7 +130,7 @@ class Recheck:
         """
         seen, now = self._seen[keep.path], _Seen.of(os.stat(link))
         if now[:-1] != seen[:-1]:
-            raise SkipFile("changed", "the file that stays was replaced")
+            raise SkipFile("changed", "the kept file was replaced")
         if not os.path.islink(link):
             self._seen[keep.path] = now
 
@@ -181,7 +181,7 @@ def check_content(facts: FileFacts, path: bytes | None = None) -> os.stat_result
             os.close(descriptor)
         _check_facts(facts, status)
         if not os.path.samestat(status, os.lstat(path)):
-            raise SkipFile("changed", "another file took its name")
+            raise SkipFile("changed", "another file now has its name")
     except OSError as error:
         raise SkipFile.of(error) from error
     return status

@@ -62,7 +62,7 @@ def _was_in_place(step: Step) -> bool:
         return False
     if os.path.lexists(step.aside):
         if not os.path.samestat(os.lstat(step.remove.path), status):
-            raise SkipFile("changed", "another file took its name")
+            raise SkipFile("changed", "another file now has its name")
         remove(step.aside)
     return True
 
@@ -86,7 +86,7 @@ def _restore_from_aside(step: Step) -> bool:
 def check_still_there(step: Step) -> bool:
     """Do nothing for a file that was restored before; SkipFile if it is not there now."""
     if not _in_place(step):
-        raise SkipFile("missing", "it was restored before, and is gone since")
+        raise SkipFile("missing", "it was restored earlier and is now missing")
     return False
 
 
@@ -94,7 +94,7 @@ def undo_refused(step: Step) -> bool:
     """Clean up after a step that was not carried out: the file was at most set aside."""
     was_in_place = _was_in_place(step)
     if not was_in_place and not _restore_from_aside(step):
-        raise SkipFile("missing", "this run did not remove it, and it is not there")
+        raise SkipFile("missing", "it is missing, but this run did not remove it")
     for name in step.temporary_names:
         remove(name)
     return not was_in_place
@@ -248,7 +248,7 @@ def _undo_link(step: Step) -> bool:
         return False
     if _restore_from_aside(step):
         return True
-    raise SkipFile("missing", "the link is not there any more")
+    raise SkipFile("missing", "the link is missing")
 
 
 UNDOING: Mapping[str, Callable[[Step], bool]] = {

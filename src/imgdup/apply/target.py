@@ -50,7 +50,7 @@ def check_target(plan: Plan, target: bytes, index_folder: bytes | None) -> None:
     """
     if os.path.lexists(target) and not os.path.isdir(target):
         name = os.fsdecode(target)
-        raise UsageError(f"--move-to {name}: not a folder; name one, or one that is not there yet")
+        raise UsageError(f"--move-to {name}: not a folder; name a folder, or a new one")
     roots = plan.header.roots
     forbidden = [root for root in roots if root] + ([index_folder] if index_folder else [])
     places = (destination(roots, removal.remove.path, target) for removal in plan.removals)
@@ -59,7 +59,7 @@ def check_target(plan: Plan, target: bytes, index_folder: bytes | None) -> None:
         what = "index folder" if hit == index_folder else "indexed folder"
         raise UsageError(
             f"--move-to {os.fsdecode(target)}: {os.fsdecode(folder)} is in the {what} "
-            f"{os.fsdecode(hit)}, where the files would be found again: name a folder outside of it"
+            f"{os.fsdecode(hit)}, so the files would be indexed again: name a folder outside it"
         )
 
 

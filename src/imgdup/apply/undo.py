@@ -78,7 +78,7 @@ def undo(
             return result
         check_journal(journal, run, index_folder, open_rows)
         for line in run.damaged_lines:
-            detail = f"line {line} is damaged: what it announced is not undone"
+            detail = f"line {line} is damaged: the step that it announced is not undone"
             result.skipped.append(SkippedFile(os.fsencode(journal), "failed", detail))
         for number, step in enumerate(run.steps, start=1):
             if _undo_step(run, step, result):
@@ -122,7 +122,7 @@ def _note(journal: Path, run: PastRun, step: Step, result: UndoResult) -> None:
     except OSError as error:
         path = os.fsencode(journal)
         if all(skip.path != path for skip in result.skipped):
-            detail = f"files were restored, but that cannot be noted in it: {error.strerror}"
+            detail = f"files were restored, but the journal cannot be updated: {error.strerror}"
             result.skipped.append(SkippedFile(path, "failed", detail))
 
 

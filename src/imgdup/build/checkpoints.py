@@ -147,7 +147,7 @@ class Checkpoints:
             return path_key(paths[0]) if fits and len(paths) else None
         except (ImgdupError, OSError, KeyError) as error:
             reason = str(error).partition(";")[0]
-            log.warning("a checkpoint is damaged, its files are hashed again: %s", reason)
+            log.warning("a checkpoint is damaged; its files are hashed again: %s", reason)
             (self.folder / name).unlink(missing_ok=True)
             return None
 

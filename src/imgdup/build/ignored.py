@@ -93,6 +93,6 @@ def load_known(folder: Path) -> Keys:
     except FileNotFoundError:
         return np.zeros(0, np.uint64)
     except (ImgdupError, KeyError, ValueError) as error:
-        log.warning("files that are no images are opened again: %s", str(error).partition(";")[0])
+        log.warning("files that are not images are opened again: %s", str(error).partition(";")[0])
         return np.zeros(0, np.uint64)
     return np.unique(keys)

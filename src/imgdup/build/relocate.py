@@ -61,7 +61,9 @@ def relocate(index_folder: Path, old: str | bytes, new: str | bytes) -> int:
     folder.open_generation(index_folder, open_generation)  # raises before a folder is made
     before, after = absolute(old), absolute(new)
     if not os.path.isdir(new) or before == after:
-        raise UsageError(f"{os.fsdecode(new)!r} is not the new place of a folder that was moved")
+        raise UsageError(
+            f"NEW must be a folder that exists and is not OLD, got {os.fsdecode(new)!r}"
+        )
     folder.prepare(index_folder)
     with folder.locked(index_folder):
         folder.sweep(index_folder)
@@ -80,7 +82,9 @@ def _planned(generation: Generation, old: bytes, new: bytes) -> _Move:
     before, roots = generation.roots, dict(generation.roots)
     if not generation.paths.below(old):
         known = ", ".join(os.fsdecode(root) for root in before if root) or "single files only"
-        raise UsageError(f"{os.fsdecode(old)!r} is not in this index; it has: {known}")
+        raise UsageError(
+            f"{os.fsdecode(old)!r} is not in this index; the indexed folders are: {known}"
+        )
     moving = {root: new + root[len(old) :] for root in before if root and is_below(root, old)}
     for root in moving:
         del roots[root]

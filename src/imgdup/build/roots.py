@@ -165,7 +165,7 @@ def _check_agreed(
         if unsaid and getattr(of_inner, name) != getattr(options, name):
             raise UsageError(
                 f"{os.fsdecode(inner)} was indexed with another choice of {words} than "
-                f"{os.fsdecode(root)} would be: say which counts for both"
+                f"{os.fsdecode(root)} would be: give the option for both"
             )
 
 
@@ -187,8 +187,8 @@ def plan_forgetting(old_roots: Roots, single_files: Sequence[bytes], path: bytes
     if path not in single_files:
         known = ", ".join(os.fsdecode(root) for root in old_roots if root) or "none"
         raise UsageError(
-            f"{os.fsdecode(path)!r} is not a root of this index; it has: {known}; "
-            "a file can be forgotten if it was indexed by its own name"
+            f"{os.fsdecode(path)!r} is not an indexed folder; the indexed folders are: {known}; "
+            "a file can be removed only if it was indexed by its own name"
         )
     is_last = len(single_files) == 1
     roots = _without(old_roots, SINGLE_FILES) if is_last else dict(old_roots)
@@ -224,11 +224,11 @@ def named_paths(
 
 
 IF_MOVED = (
-    "If the folder has another name now: imgdup index --moved OLD NEW, "
+    "If the folder was renamed, run: imgdup index --moved OLD NEW, "
     "or imgdup index NEW and imgdup forget OLD"
 )
-FEW_FILES = 100  # a scan that lost more than half of more than this many is not believed
-FEW_IN_FOLDER = 10  # one that lost all of a first-level folder with more than this many neither
+FEW_FILES = 100  # losing more than half of more files than this is treated as an unmounted drive
+FEW_IN_FOLDER = 10  # so is losing all files of a first-level folder with more files than this
 
 
 class UnmountGuard:
@@ -279,7 +279,7 @@ class UnmountGuard:
         if self._losses:
             raise ImgdupError(
                 f"{self._losses[0]}; is a drive not mounted? Nothing was changed. {IF_MOVED}. "
-                "If the files are meant to be gone: --allow-removals"
+                "If the files were removed on purpose, add --allow-removals"
             )
 
 

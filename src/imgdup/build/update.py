@@ -155,7 +155,7 @@ def _check_hash(settings: Settings) -> None:
     widths = HASHERS[name].widths
     if bits is not None and bits not in widths:
         lengths = " or ".join(map(str, widths))
-        raise UsageError(f"{name} of {bits} bits is not made; it has {lengths} bits")
+        raise UsageError(f"{name} of {bits} bits does not exist; its lengths are {lengths} bits")
 
 
 def _read_state(index_folder: Path, settings: Settings) -> _State:
@@ -170,7 +170,7 @@ def _read_state(index_folder: Path, settings: Settings) -> _State:
     wanted = {"hash": hasher, "bits": bits, "parameters": PARAMETERS_VERSION, "digest_kind": kind}
     if old and wanted != known:
         raise ImgdupError(
-            f"{index_folder} holds {_words(known)} hashes, not {_words(wanted)}: leave out --hash "
+            f"{index_folder} holds {_words(known)} hashes, not {_words(wanted)}: omit --hash "
             "and --bits to keep them, or choose another index with --index"
         )
     if settings.rehash:
@@ -267,7 +267,7 @@ def _keep_private(file: Path, mode: int) -> None:
         try:
             os.chmod(file, now & mode)
         except OSError as error:
-            log.warning("%s may be read by more users than its pictures: %s", file, error.strerror)
+            log.warning("%s can be read by more users than its pictures: %s", file, error.strerror)
 
 
 def commit_generation(

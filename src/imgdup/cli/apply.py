@@ -31,7 +31,7 @@ LINKING = ("hardlink", "symlink")  # actions that leave a link in the place of a
 @click.option("--delete", is_flag=True, help="Delete the files permanently.")
 @click.option("--hardlink", is_flag=True, help="Replace files of equal bytes by hard links.")
 @click.option("--symlink", is_flag=True, help="Replace files of equal bytes by symbolic links.")
-@click.option("--dry-run", is_flag=True, help="Verify everything, change nothing.")
+@click.option("--dry-run", is_flag=True, help="Verify everything, but change nothing.")
 def apply(
     plan: Path,
     index_folder: Path | None,
@@ -44,7 +44,7 @@ def apply(
 ) -> int:
     """Carry out a plan of dedupe, verifying every file again.
 
-    A file is removed only if the file that stays is there, readable and unchanged. A journal is
+    A file is removed only if the kept file exists, is readable and is unchanged. A journal is
     written beside the plan. Moves and links can be undone. Trashed files must be restored from the
     trash. Deletions are permanent.
 
@@ -102,7 +102,7 @@ def _journal_named(journal: Path, action: str, index_folder: Path | None) -> Ite
                 note(f"the removed files are listed in {name}; imgdup cannot restore them")
             else:
                 index = f" --index {shlex.quote(str(index_folder))}" if index_folder else ""
-                note(f"to undo: imgdup undo {name}{index}")
+                note(f"to undo, run: imgdup undo {name}{index}")
 
 
 def _print_result(result: "ApplyResult", action: str, *, dry_run: bool) -> None:
@@ -115,4 +115,4 @@ def _print_result(result: "ApplyResult", action: str, *, dry_run: bool) -> None:
     n_files, n_bytes = counted(result.n_done, "file"), counted(result.n_bytes, "byte")
     write_text([f"{n_files} {would_be}{verb}, {n_bytes}\n"])
     if result.n_done and not dry_run and action not in LINKING:
-        note("to remove them from the index, too: imgdup index --allow-removals")
+        note("to remove them from the index as well, run: imgdup index --allow-removals")

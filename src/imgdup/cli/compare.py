@@ -1,4 +1,4 @@
-"""The command compare: images of one set that another set holds already."""
+"""The command compare: images of one set that have a duplicate in another set."""
 
 import sys
 from pathlib import Path
@@ -35,10 +35,12 @@ GATE = 4  # exit code: more leaks than --max-leaks
 @click.argument("a")
 @click.argument("b")
 @index_option
-@click.option("--index-a", type=PATH, metavar="FOLDER", help="Where the index of A is kept.")
-@click.option("--index-b", type=PATH, metavar="FOLDER", help="Where the index of B is kept.")
+@click.option("--index-a", type=PATH, metavar="FOLDER", help="The index folder of A.")
+@click.option("--index-b", type=PATH, metavar="FOLDER", help="The index folder of B.")
 @pdq_distance_option
-@click.option("--max-leaks", type=click.IntRange(min=0), help="Exit with 4 if there are more.")
+@click.option(
+    "--max-leaks", type=click.IntRange(min=0), help="Exit with 4 if there are more leaks."
+)
 @labels_option
 @page_option
 @removals_option
@@ -58,8 +60,8 @@ def compare(
 ) -> int:
     """List every image of B that has a duplicate in A: leaks of a training set into a test set.
 
-    A and B are folders, which are indexed first, or index folders. Each folder gets an index of
-    its own; with --index, both go into that index. Differing labels are shown.
+    A and B are folders, which are indexed first, or index folders. Each folder gets its own index,
+    unless --index names one index for both. Duplicates with different labels are shown too.
 
     \b
     imgdup compare train test --max-leaks 0
@@ -83,7 +85,7 @@ def compare(
 
 
 def _print_leaks(leaks: "Leaks", *, as_json: bool) -> None:
-    """Print leaks in the form that was asked for, or that fits stdout, and their number."""
+    """Print leaks in the requested form, or the one that suits stdout, and their number."""
     if as_json:
         write_text(leak_json(leaks.each()))
     elif on_terminal():

@@ -21,15 +21,24 @@ RULES = "largest,lossless,most-bytes,oldest,first"
 @click.command()
 @click.argument("folders", nargs=-1, metavar="[FOLDER]...")
 @index_option
-@click.option("--max-dist", type=Distance(), help="Default: 31 for PDQ, 10 with --by search.")
+@click.option(
+    "--max-dist",
+    type=Distance(),
+    help="Largest distance in bits, inclusive. Default: 31 for PDQ, 10 with --by search.",
+)
 @by_option
 @click.option(
-    "--keep", default=RULES, show_default=True, help="Which file stays: the first rule to differ."
+    "--keep",
+    default=RULES,
+    show_default=True,
+    help="Rules that decide which file to keep; the first rule by which two files differ decides.",
 )
-@click.option("--protect", multiple=True, metavar="FOLDER", help="Never remove files from there.")
+@click.option(
+    "--protect", multiple=True, metavar="FOLDER", help="Never remove files from this folder."
+)
 @click.option("--plan", type=OutputFile(), metavar="FILE", help="Write the removal plan.")
 @page_option
-@click.option("--keep-list", type=OutputFile(), metavar="FILE", help="Write the paths that stay.")
+@click.option("--keep-list", type=OutputFile(), metavar="FILE", help="Write the paths to keep.")
 @click.option("--remove-list", type=OutputFile(), metavar="FILE", help="Write the paths to remove.")
 @click.option("--null", is_flag=True, help="End the paths of the lists with NUL.")
 @click.option(
@@ -39,7 +48,9 @@ RULES = "largest,lossless,most-bytes,oldest,first"
     help=f"Write the groups; the name ends in {' '.join(GROUP_FILES)}.",
 )
 @removals_option
-@click.option("--chains", is_flag=True, help="Count the connected components, too.")
+@click.option(
+    "--chains", is_flag=True, help="Also count chains: connected components of duplicates."
+)
 @json_option
 def dedupe(
     folders: tuple[str, ...],
@@ -60,8 +71,8 @@ def dedupe(
 ) -> int:
     """Find duplicates and plan which files to remove; changes nothing.
 
-    FOLDERs are indexed first; without one, the whole index is compared. Keep rules: largest,
-    smallest, most-bytes, oldest, newest, lossless, shortest-path, first, under:FOLDER.
+    FOLDERs are indexed first; without FOLDER, the whole index is compared. Rules for --keep:
+    largest, smallest, most-bytes, oldest, newest, lossless, shortest-path, first, under:FOLDER.
 
     \b
     imgdup dedupe photos --plan plan.jsonl --report report.html

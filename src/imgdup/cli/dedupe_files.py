@@ -1,4 +1,4 @@
-"""Duplicates -> the files that dedupe writes, and what it prints."""
+"""The files that dedupe writes, and the text that it prints."""
 
 import shlex
 from pathlib import Path
@@ -16,7 +16,7 @@ from imgdup.output.gallery import save_duplicates
 
 
 class DedupeFiles(NamedTuple):
-    """The files that were asked for; `null` ends the paths of the lists with NUL."""
+    """The requested files; `null` ends the paths of the lists with NUL."""
 
     plan: Path | None
     report: Path | None
@@ -26,7 +26,7 @@ class DedupeFiles(NamedTuple):
     null: bool
 
     def check(self) -> None:
-        """Raise UsageError for a file that is named twice, and for an unknown kind of file."""
+        """Raise UsageError if a file is named twice or is of an unknown kind."""
         if self.groups and self.groups.suffix not in GROUP_FILES:
             raise UsageError(
                 f"--groups {self.groups}: expected a name that ends in {', '.join(GROUP_FILES)}"
@@ -40,7 +40,7 @@ class DedupeFiles(NamedTuple):
                     raise UsageError(f"{first} and {option} name one file: {file}")
 
     def write(self, duplicates: Duplicates) -> None:
-        """Write the files; if a path does not fit into a list, none is written."""
+        """Write the files; if a path cannot be written to a list, write none."""
         end = NUL if self.null else NEWLINE
         save_lists(duplicates, keep_list=self.keep_list, remove_list=self.remove_list, end=end)
         if self.plan:
@@ -57,12 +57,15 @@ def print_summary(duplicates: Duplicates, *, with_chains: bool, as_json: bool) -
     write_text([(summary_json if as_json else summary_text)(duplicates, sizes)])
     n_linked = int((~duplicates.removable()).sum())
     if n_linked:
-        note(f"{n_linked:,} more have other names (hard links): in the lists, not in the plan")
+        note(
+            f"{n_linked:,} more duplicates have other names (hard links): they are in the lists, "
+            "but not in the plan"
+        )
 
 
 def note_next_step(plan: Path, duplicates: Duplicates) -> None:
     """Print how to carry out the plan."""
     if duplicates.removable().any():
-        note(f"look at {plan}, then: imgdup apply {shlex.quote(str(plan))} --move-to FOLDER")
+        note(f"review {plan}, then run: imgdup apply {shlex.quote(str(plan))} --move-to FOLDER")
     else:
         note(f"nothing to remove: {plan} is empty; a larger --max-dist finds more")

@@ -21,10 +21,10 @@ BINARY = ("pickle", "parquet")
 @click.option("--format", "form", type=click.Choice(EXPORTS), required=True)
 @click.option("--output", "-o", type=OutputFile(), metavar="FILE", help="Default: stdout.")
 def export(index_folder: Path | None, form: str, output: Path | None) -> None:
-    """Write what the index holds for other programs.
+    """Write the contents of the index for other programs.
 
-    pickle is a dictionary {hash: [paths]} of built-in types only; json, csv and parquet have one
-    row per file with all that is known of it. parquet needs pyarrow.
+    pickle writes a dictionary {hash: [paths]} of built-in types. json, csv and parquet write one
+    row per file with all its columns. parquet needs pyarrow.
 
     \b
     imgdup export --format csv > files.csv

@@ -29,9 +29,9 @@ HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing
     "--exclude",
     multiple=True,
     metavar="GLOB",
-    help="Skip files and folders with such names or paths; '' skips none again.",
+    help="Skip files and folders with matching names or paths; '' removes all patterns.",
 )
-@click.option("--follow-symlinks/--no-follow-symlinks", default=None, help="Follow links.")
+@click.option("--follow-symlinks/--no-follow-symlinks", default=None, help="Follow symbolic links.")
 @click.option("--hidden/--no-hidden", default=None, help="Include names that begin with a dot.")
 @click.option(
     "--moved",
@@ -42,7 +42,7 @@ HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing
 @click.option(
     "--retry-failed",
     is_flag=True,
-    help="Read files that failed before again, as after raising a limit.",
+    help="Read failed files again, for example after raising a limit.",
 )
 @click.option(
     "--rehash",
@@ -54,7 +54,9 @@ HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing
 @click.option("--errors", type=OutputFile(), metavar="FILE", help="Write failures as JSON lines.")
 @json_option
 @click.option("--quiet", is_flag=True, help="Print only errors and warnings.")
-@click.option("--strict", is_flag=True, help="Exit with 3 also for failures already known.")
+@click.option(
+    "--strict", is_flag=True, help="Also exit with 3 for failures that are already known."
+)
 @limit_options
 def index(
     paths: tuple[str, ...],
@@ -79,7 +81,7 @@ def index(
     timeout: float,
     worker_memory: int,
 ) -> int:
-    """Build, update or resume an index: the same command for all three.
+    """Build, update or resume an index.
 
     DIR is a folder, an image, or - for a list on stdin. Without DIR, all indexed folders are
     scanned again. Files that did not change are not read.

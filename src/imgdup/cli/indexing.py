@@ -1,4 +1,4 @@
-"""Folders -> their index, with a progress display, and what is printed of the run."""
+"""Index folders with a progress display, and print the result of the run."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from imgdup.output.results import failure_json, index_summary
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.records import json_line
 
-N_LISTED = 10  # failures that are named on stderr; --errors writes all
+N_LISTED = 10  # failures to print on stderr; --errors writes all of them
 
 
 def update(
@@ -40,12 +40,12 @@ def relocate(
 ) -> int:
     """Give the images of a moved folder their new paths; print how many, and return 0."""
     if paths:
-        raise UsageError("--moved OLD NEW stands alone: leave out DIR, then run imgdup index again")
+        raise UsageError("--moved OLD NEW excludes DIR: leave out DIR, then run imgdup index again")
     n_moved = move_rows(index_folder, *moved)
     if as_json:
         write_text([json_line({"moved": n_moved})])
     else:
-        write_text([f"gave {n_moved:,} images their new paths\n"])
+        write_text([f"{n_moved:,} images have new paths\n"])
     return 0
 
 
@@ -77,7 +77,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
 
 
 def write_failures(file: Path, outcome: Outcome) -> None:
-    """Write as JSON lines the files that failed, and ignored pictures of other formats."""
+    """Write the files that failed and the ignored pictures of other formats as JSON lines."""
     failed = [(f.path, f.reason, f.detail) for f in outcome.failures]
     ignored = [
         (path, "unsupported", f"{undecoded_extension(os.fsdecode(path))} is not decoded; ignored")
@@ -90,15 +90,13 @@ def write_failures(file: Path, outcome: Outcome) -> None:
 
 
 def note_failures(outcome: Outcome) -> None:
-    """Name on stderr the folders that were not scanned, the first new failures, and leftovers."""
+    """Print the folders that were not scanned, leftovers, and the first new failures on stderr."""
     for folder, reason in outcome.unlisted:
-        note_path(folder, f"not scanned ({reason}); its entries stay")
+        note_path(folder, f"not scanned ({reason}); its entries are kept")
     for path in outcome.set_aside:
-        note_path(path, "left by an interrupted imgdup apply: undo it, or rename the file by hand")
+        note_path(path, "left by an interrupted imgdup apply: undo its journal, or rename it")
     new = [failure for failure in outcome.failures if not failure.known]
     for failure in new[:N_LISTED]:
         note_path(failure.path, f"{failure.reason} ({failure.detail})")
     if len(new) > N_LISTED:
         note(f"... and {len(new) - N_LISTED:,} more; --errors FILE lists all")
-    for file in outcome.set_aside:
-        note_path(file, "left by an interrupted imgdup apply; undo it with its journal")

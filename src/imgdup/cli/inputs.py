@@ -1,4 +1,4 @@
-"""Arguments of a command -> the index folder and the paths that they mean."""
+"""Find the index folder and the paths that the arguments of a command name."""
 
 import os
 import sys
@@ -22,14 +22,14 @@ def find_or_new_index(explicit: Path | None) -> Path:
 
 
 def _announced(found: Path, explicit: Path | None) -> Path:
-    """Name an index on stderr that was found in a folder above: the user may not know of it."""
+    """Print the path of an index in a folder above on stderr, since the user may not know it."""
     if is_above(found, explicit):
         note(f"using the index {found}")
     return found
 
 
 def is_above(index_folder: Path, explicit: Path | None) -> bool:
-    """Return whether an index was not named, but found in a folder above the current one."""
+    """Return whether an index was not named but found in a folder above the current one."""
     named = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
     return not named and index_folder.parent != Path().absolute()
 
@@ -40,7 +40,7 @@ def read_list(null: bool) -> list[bytes]:
     if null:
         return [path for path in data.split(b"\0") if path]
     if b"\0" in data:
-        raise UsageError("the list on stdin is separated by NUL: add --null")
+        raise UsageError("the list on stdin is NUL-separated: add --null")
     return [path for path in (line.rstrip(b"\r") for line in data.split(b"\n")) if path]
 
 

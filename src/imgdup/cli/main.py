@@ -62,7 +62,7 @@ def imgdup() -> None:
 
     \b
     imgdup index photos                 hash every image in a folder
-    imgdup query photo.jpg              find where else you have it
+    imgdup query photo.jpg              find its near-duplicates
     """
 
 
@@ -73,8 +73,8 @@ for command in COMMANDS:
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done; 1 failed, nothing was changed; 2 usage; 3 done, but some inputs failed; 4 a gate was
-    not met; 130 interrupted. SIGTERM and SIGHUP raise SystemExit of 128 + signal.
+    0 done; 1 failed, nothing was changed; 2 wrong usage; 3 done, but some inputs failed; 4 a limit
+    was exceeded; 130 interrupted. SIGTERM and SIGHUP raise SystemExit of 128 + signal.
     """
     _fill_closed_streams()
     with _ending_on_signals():
@@ -94,7 +94,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _refused(error: click.ClickException | ImgdupError) -> int:
-    """Print what imgdup or click refuses to do."""
+    """Print an error of imgdup or click, and return its exit code."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
         return 2
@@ -108,7 +108,7 @@ def _refused(error: click.ClickException | ImgdupError) -> int:
 
 
 def _failed(error: OSError | ImportError | MemoryError) -> int:
-    """Print what the system refused."""
+    """Print an error of the system, and return its exit code."""
     if isinstance(error, OSError):
         discard_output()
         return _fail(f"{_where(error)}{error.strerror or error}{_remedies(error)}", 1)
@@ -122,11 +122,11 @@ def _one_line(error: click.ClickException) -> str:
 
 
 def _where(error: OSError) -> str:
-    """Return what could not be read or written."""
+    """Return the name of what could not be read or written."""
     if isinstance(error.filename, str | bytes) and error.filename:
         return f"{os.fsdecode(error.filename)}: "
     if isinstance(error, FileNotFoundError) and not _has_current_folder():
-        return "the current folder was deleted, go to another one with cd: "
+        return "the current folder was deleted; change to another one: "
     return "cannot write the output: " if error.errno in WRITE_ERRORS else ""
 
 
@@ -139,7 +139,7 @@ def _has_current_folder() -> bool:
 
 
 def _remedies(error: BaseException | None) -> str:
-    """Return the remedies for an error and its causes, if the system's words name none."""
+    """Return the known remedies for an error and its causes."""
     text = ""
     while error is not None:
         remedy = REMEDIES.get(getattr(error, "errno", None) or 0)
@@ -154,7 +154,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def _fill_closed_streams() -> None:
-    """Open the null device for each closed stream, before an index file gets its number."""
+    """Open the null device for each closed stream, so that no index file gets its number."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)
@@ -165,12 +165,12 @@ def _fill_closed_streams() -> None:
 
 @contextmanager
 def _ending_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a run as Ctrl-C does: workers ended, finished work kept.
+    """Let SIGTERM and SIGHUP end a run like Ctrl-C: end the workers, keep the finished work.
 
     A program that calls `main` gets its own handlers back.
     """
     replaced = []
-    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+    if threading.current_thread() is threading.main_thread():  # only this thread may set handlers
         for number in filter(None, (getattr(signal, name, None) for name in ENDING)):
             if signal.getsignal(number) == signal.SIG_DFL:
                 signal.signal(number, _terminate)

@@ -42,7 +42,7 @@ class Bytes(click.ParamType[int]):
 
 
 class Distance(click.ParamType[int]):
-    """A number of bits; `check_range` compares it with those of the hash."""
+    """A number of bits; `check_range` compares it with the length of the hash."""
 
     name = "bits"
 
@@ -84,9 +84,11 @@ class OutputFile(click.Path):
             (head.startswith(JOURNAL_HEAD), "the journal of apply, which undo needs,"),
         ):
             if would_be_lost:
-                self.fail(f"{name} is {what} and would be lost; name another file", param, ctx)
+                self.fail(
+                    f"{name} is {what} and would be overwritten; name another file", param, ctx
+                )
         if (path.parent / CURRENT).is_file():
-            self.fail(f"{name} would lie in an index folder; name another file", param, ctx)
+            self.fail(f"{name} is in an index folder; name another file", param, ctx)
         return path
 
 
@@ -142,16 +144,16 @@ page_option = click.option(
 
 
 def limit_options(function: F) -> F:
-    """Add the options that limit what one file may cost."""
+    """Add the options that limit the size, time and memory of one file."""
     options = [
         click.option("--max-pixels", type=click.IntRange(min=1), default=200_000_000,
-                     show_default=True, help="Largest picture, in pixels, by its header."),
+                     show_default=True, help="Largest picture in pixels, from its header."),
         click.option("--max-file-size", type=Bytes(), default="1G", show_default=True,
                      help="Largest file."),
         click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0,
                      show_default=True, metavar="SECONDS", help="Longest time for one file."),
         click.option("--worker-memory", type=Bytes(), default="2G", show_default=True,
-                     help="Most memory that a decoding process may use for one file."),
+                     help="Most memory that a worker may use for one file."),
     ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -159,6 +161,6 @@ def limit_options(function: F) -> F:
 
 
 def check_range(value: int | None, bits: int) -> None:
-    """Raise UsageError for a distance that no two hashes can have."""
+    """Raise UsageError for a distance that is out of range."""
     if value is not None and not 0 <= value <= bits:
         raise UsageError(f"--max-dist {value}: expected 0 to {bits}, the bits of the hash")

@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("folders", nargs=-1, metavar="[FOLDER]...")
 @index_option
-@click.option("--with", "other", metavar="OTHER", help="Compare with a folder, or another index.")
+@click.option("--with", "other", metavar="OTHER", help="Compare with a folder or another index.")
 @by_option
 @click.option(
-    "--max-dist", type=Distance(), help="Inclusive. Default: 31 for PDQ, 10 with --by search."
+    "--max-dist",
+    type=Distance(),
+    help="Largest distance in bits, inclusive. Default: 31 for PDQ, 10 with --by search.",
 )
 @removals_option
 @json_option
-@click.option("--null", is_flag=True, help="Print paths only, NUL-separated, two per pair.")
+@click.option("--null", is_flag=True, help="Print only paths, NUL-separated, two per pair.")
 def pairs(
     folders: tuple[str, ...],
     index_folder: Path | None,
@@ -47,9 +49,9 @@ def pairs(
 ) -> int:
     """Find all pairs of images within a distance, in one set or across two.
 
-    FOLDERs are indexed first; without one, the whole index is compared. With --by pdq, pictures
-    of too little structure to be compared (quality below 50) are left out; --by search includes
-    all.
+    FOLDERs are indexed first; without FOLDER, the whole index is compared. With --by pdq, pictures
+    with too little structure to be compared (quality below 50) are left out; --by search includes
+    them.
 
     \b
     imgdup pairs photos
@@ -74,7 +76,7 @@ def pairs(
 
 
 class _Counted:
-    """Blocks of pairs, counted as they pass; the first one ends the progress display."""
+    """Iterates over blocks of pairs and counts them; the first one ends the progress display."""
 
     def __init__(self, blocks: "Iterable[RowPairs]", bar: Bar) -> None:
         self.blocks = blocks
@@ -98,7 +100,7 @@ def _with_paths(blocks: "Iterable[RowPairs]", left: "Side", right: "Side") -> It
 
 
 def _print_pairs(found: Iterable[Pair], *, as_json: bool, null: bool) -> None:
-    """Print pairs in the form that was asked for, or that fits stdout."""
+    """Print pairs in the requested form, or the one that suits stdout."""
     if as_json:
         write_text(pair_json(found))
     elif null:

@@ -1,4 +1,4 @@
-"""Folders, indexes and options that a command names -> what its library call takes.
+"""Turn the folders, indexes and options of a command into the arguments of its library call.
 
 Folders are indexed first, as `imgdup index` does.
 """
@@ -36,7 +36,10 @@ def open_index(
         index = ImageIndex.open(find_index(index_folder))
         if is_above(index.folder, index_folder):
             roots = ", ".join(os.fsdecode(root) for root in index.roots if root) or "single files"
-            note(f"comparing all images of this index, also outside of this folder: {roots}")
+            note(
+                "comparing all images of this index, including those outside the current folder: "
+                f"{roots}"
+            )
         return index, 0
     place = find_or_new_index(index_folder)
     code = index_first(place, folders, allow_removals=allow_removals)
@@ -49,7 +52,7 @@ def is_index(name: str) -> bool:
 
 
 def distance_of(index: ImageIndex, by: str, max_distance: int | None) -> int:
-    """Return the distance that was given, or else the default of the hash that `by` names."""
+    """Return the given distance, or the default distance of the hash that `by` names."""
     check_range(max_distance, PDQ_BITS if by == "pdq" else index.bits)
     if max_distance is not None:
         return max_distance
@@ -114,7 +117,7 @@ def _check_same_hash(left: ImageIndex, right: ImageIndex) -> None:
     if mine != theirs:
         raise ImgdupError(
             f"{right.folder} holds {theirs['hash']} {theirs['bits']}, {left.folder} holds "
-            f"{mine['hash']} {mine['bits']}: index one of them again with the other's --hash"
+            f"{mine['hash']} {mine['bits']}: index one of them again with the --hash of the other"
         )
 
 
@@ -164,7 +167,7 @@ def labelled_part(
     selected = images(index, folders)
     if not len(selected):
         raise ImgdupError(
-            f"{name} holds no image that could be read: name a folder that does, or see what "
+            f"{name} contains no readable image: name another folder, or see what "
             "failed with: imgdup index --errors FILE"
         )
     if labels is None:

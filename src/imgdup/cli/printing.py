@@ -1,4 +1,4 @@
-"""Results -> stdout, messages -> stderr, in what each stream can take."""
+"""Print results to stdout and messages to stderr, in the encoding of each stream."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ N_LISTED = 10  # skipped files that are named on stderr
 
 
 def write_bytes(lines: Iterable[bytes]) -> None:
-    """Write result lines to stdout one by one, until nobody reads them any more."""
+    """Write result lines to stdout one by one; stop if the reader has closed the pipe."""
     try:
         for line in lines:
             sys.stdout.buffer.write(line)
@@ -28,7 +28,7 @@ def write_bytes(lines: Iterable[bytes]) -> None:
 
 
 def write_text(lines: Iterable[str]) -> None:
-    """Write result text, which stdout can encode, until nobody reads it any more."""
+    """Write result text that stdout can encode; stop if the reader has closed the pipe."""
     try:
         for line in lines:
             sys.stdout.write(line)
@@ -38,7 +38,7 @@ def write_text(lines: Iterable[str]) -> None:
 
 
 def discard_output() -> None:
-    """Send the rest of stdout nowhere, so that Python does not report a broken pipe at exit."""
+    """Discard the rest of stdout, so that Python does not report a broken pipe at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
@@ -47,12 +47,12 @@ def discard_output() -> None:
 def note(message: str) -> None:
     """Print a message on stderr: one line, without control characters.
 
-    A stderr that is full or closed is ignored; the exit code still tells the result.
+    A full or closed stderr is ignored; the exit code still gives the result.
     """
     encoding = getattr(sys.stderr, "encoding", None) or "ascii"
     try:
         data = message.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+    except UnicodeEncodeError:  # a lone surrogate that does not represent a byte
         data = message.encode("utf-8", "backslashreplace")
     pieces = data.split(b"\\")  # some names are escaped already
     with suppress(OSError):
@@ -65,7 +65,7 @@ def note_path(path: bytes, message: str) -> None:
 
 
 def on_terminal() -> bool:
-    """Return whether stdout is a terminal, which gets tables instead of tab-separated lines."""
+    """Return whether stdout is a terminal; then tables replace tab-separated lines."""
     return sys.stdout.isatty()
 
 
@@ -84,7 +84,7 @@ def from_here(path: bytes) -> bytes:
 
 
 def note_skipped(skipped: "Sequence[SkippedFile]") -> None:
-    """Name on stderr the first files that were skipped."""
+    """Print the first skipped files on stderr."""
     for each in skipped[:N_LISTED]:
         note_path(each.path, f"skipped ({each.reason}: {each.detail})")
     if len(skipped) > N_LISTED:

@@ -14,9 +14,9 @@ WHOLE = 1000  # steps of the bar for a share
 
 
 class Bar:
-    """Shows what happens now, how many files are done, and the time left.
+    """Shows the current step, the number of finished files, and the remaining time.
 
-    Prints nothing where stderr is not a terminal. If the terminal goes away, the run goes on.
+    Prints nothing if stderr is not a terminal. If the terminal is closed, the run continues.
     """
 
     def __init__(self, *, quiet: bool) -> None:
@@ -27,7 +27,7 @@ class Bar:
         self._drawn_s = 0.0
 
     def say(self, what: str) -> None:
-        """Show what happens now, until something else is shown."""
+        """Show the current step until something else is shown."""
         self._show(f"{what} ...", [])
 
     def start(self, n_files: int) -> None:
@@ -50,7 +50,7 @@ class Bar:
         self.advance(1)
 
     def share(self, done: float) -> None:
-        """Show which share of a comparison is done, from 0 to 1."""
+        """Show the share of a comparison that is done, from 0 to 1."""
         if not self._is_share:
             self._show("comparing", [], WHOLE)
             self._is_share = True
@@ -70,7 +70,7 @@ class Bar:
         self.shown = False
 
     def _show(self, what: str, texts: list[str], total: int | None = None) -> None:
-        """Replace the display: a text, then, if there is something to count, a bar."""
+        """Replace the display by a text and, if there is something to count, a bar."""
         self.close()
         if not self.shown:
             return
@@ -79,7 +79,7 @@ class Bar:
         self._progress.start()
 
     def _draw(self) -> None:
-        """Update the display, but not too often, and always at the end."""
+        """Update the display, but not too often; always update it at the end."""
         now = time.monotonic()
         if self._progress and (self._progress.finished or now - self._drawn_s >= PAUSE_S):
             self._progress.refresh()
@@ -88,7 +88,7 @@ class Bar:
 
 def _display(texts: list[str], *, has_bar: bool) -> "Progress":
     """Make a display that starts no thread and uses no colours."""
-    from rich import console, progress, table  # takes 0.1 s, and only a terminal needs it
+    from rich import console, progress, table  # the import takes 0.1 s and only a terminal needs it
 
     terminal = console.Console(
         file=cast(IO[str], _Terminal()),
@@ -99,7 +99,7 @@ def _display(texts: list[str], *, has_bar: bool) -> "Progress":
     )
 
     def column() -> table.Column:
-        return table.Column(no_wrap=True, overflow="crop")  # the other ways need more than ASCII
+        return table.Column(no_wrap=True, overflow="crop")  # the other modes need more than ASCII
 
     def text(form: str) -> progress.TextColumn:
         return progress.TextColumn(form, table_column=column())
@@ -119,7 +119,7 @@ def _display(texts: list[str], *, has_bar: bool) -> "Progress":
 
 
 class _Terminal:
-    """The stream stderr, without its errors: if the terminal goes away, text is dropped."""
+    """The stream stderr without errors: if the terminal is closed, text is dropped."""
 
     def __init__(self) -> None:
         self.encoding = sys.stderr.encoding
@@ -139,7 +139,7 @@ class _Terminal:
         """Do nothing: `write` has flushed."""
 
     def isatty(self) -> bool:
-        """Return True: nothing else is given a display."""
+        """Return True, since only a terminal has a display."""
         return True
 
     def fileno(self) -> int:

@@ -43,17 +43,23 @@ STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRA
 @click.option(
     "-k",
     type=click.IntRange(min=1),
-    help="Find the k nearest, regardless of distance, unless --max-dist is given.",
+    help="Find the k nearest, regardless of distance unless --max-dist is given.",
 )
 @json_option
 @click.option("--orientations", is_flag=True, help="Also look up each PROBE rotated and mirrored.")
-@click.option("--null", is_flag=True, help="Print paths only, NUL-separated; also for - as PROBE.")
+@click.option(
+    "--null",
+    is_flag=True,
+    help="Print only paths, NUL-separated; with - as PROBE, the list is NUL-separated too.",
+)
 @click.option("--montage", type=OutputFile(), metavar="FILE.png", help="Draw the matches.")
 @click.option(
-    "--strategy", type=click.Choice(STRATEGIES), help="How to search; the result is the same."
+    "--strategy", type=click.Choice(STRATEGIES), help="Search strategy; the result is the same."
 )
 @click.option(
-    "--explain", is_flag=True, help="Print the estimated cost of each strategy, and the real one."
+    "--explain",
+    is_flag=True,
+    help="Print the estimated cost of each strategy, and the actual cost.",
 )
 def query(
     probes: tuple[str, ...],
@@ -69,7 +75,8 @@ def query(
 ) -> int:
     """Find the indexed images near each PROBE: an image, a folder, or - for a list on stdin.
 
-    Prints distance, PDQ distance, duplicate or not, size and path, nearest first.
+    Prints the distance, the PDQ distance, whether it is a duplicate, the size and the path of each
+    match, nearest first.
 
     \b
     imgdup query photo.jpg --max-dist 10
@@ -81,10 +88,10 @@ def query(
 
     index = ImageIndex.open(find_index(index_folder))
     for root in index.generation.missing_roots():
-        note_path(root, f"this indexed folder is not there now. {IF_MOVED}")
+        note_path(root, f"this indexed folder is missing. {IF_MOVED}")
     check_range(max_dist, index.bits)
     if k and (strategy or explain):
-        raise UsageError("-k always uses the tree: leave out --strategy and --explain")
+        raise UsageError("-k always uses the tree: remove --strategy and --explain")
     tally, seen = Tally(), _Seen(index, orientations)
     for probe in probes:
         if probe != "-":
@@ -107,12 +114,12 @@ def query(
 
 
 class _Seen:
-    """Which probes were read and which were not, noted while their matches pass.
+    """The probes that could and could not be read, collected while their matches are printed.
 
     Attributes
     ----------
     read : list of bytes
-        Absolute paths of the probes that could be read.
+        Absolute paths of the readable probes.
     failures : list of (bytes, ImageError)
         The other probes, and why they could not be read.
     """
@@ -138,7 +145,7 @@ class _Seen:
 
 
 def _print_matches(matches: Iterable[MatchRow], *, as_json: bool, null: bool) -> None:
-    """Print matches in the form that was asked for, or that fits stdout."""
+    """Print matches in the requested form, or the one that suits stdout."""
     if as_json:
         write_text(match_json(matches))
     elif null:

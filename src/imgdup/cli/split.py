@@ -48,7 +48,7 @@ def split(
 ) -> int:
     """Divide images into lists for training and testing; no chain of duplicates is divided.
 
-    FOLDERs are indexed first; without one, the whole index is divided. The same images and seed
+    FOLDERs are indexed first; without FOLDER, the whole index is divided. The same images and seed
     give the same lists.
 
     \b
@@ -66,12 +66,12 @@ def split(
     division = splitting.split(index, part.images, parsed, strata, seed=seed, rule=rule)
     save_split(out, index, division, NUL if null else NEWLINE)
     write_text(map(_share_line, division.shares))
-    note(f"{division.n_chained:,} images in {division.n_chains:,} chains, none divided")
+    note(f"{division.n_chained:,} images in {division.n_chains:,} chains; no chain is divided")
     return code
 
 
 def _share_line(share: "Share") -> str:
-    """Write how many images a list has, and which share of all that is."""
+    """Format the number of images of a list and its share of all images."""
     label = "" if share.label is None else f"  {cell_text(share.label, sys.stdout.encoding)}"
     ratio = f"{share.share:7.2%} of {share.asked:.2%}"
     return f"{share.name:<8} {share.n_images:>9,} images  {ratio}{label}\n"

@@ -19,8 +19,8 @@ from imgdup.output.codecs import counted
 def undo(journal: Path, index_folder: Path | None) -> int:
     """Undo what apply did; never overwrites a file.
 
-    The index knows the journals of the plans that were applied to it. If it does not know JOURNAL,
-    name the index; the plan must then lie beside the journal, and both must fit that index.
+    The index remembers the journals of the plans that were applied to it. For another journal, name
+    the index with --index: the plan must then be beside the journal, and both must fit the index.
 
     \b
     imgdup undo plan.journal-1.jsonl

@@ -225,7 +225,7 @@ def _header(record: Record) -> PlanHeader:
 def _removal(record: Record, digest_kind: str) -> Removal:
     relation = records.text(record, "relation")
     if relation not in RELATIONS:
-        raise ValueError(f"expected a relation out of {', '.join(RELATIONS)}, got {relation!r}")
+        raise ValueError(f"expected a relation from {', '.join(RELATIONS)}, got {relation!r}")
     return Removal(
         _facts(record, "remove", digest_kind),
         _facts(record, "keep", digest_kind),

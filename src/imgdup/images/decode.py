@@ -175,14 +175,14 @@ def _decode_any(data: bytes, request: _Request) -> tuple[str, _Stored]:
     try:
         return name, decoder(data, request)
     except MemoryError as error:
-        raise ImageError("too-large", "the picture needs more memory than there is") from error
+        raise ImageError("too-large", "the picture needs more memory than is available") from error
 
 
 def _not_decoded(head: bytes) -> ImageError:
     """Say why a file whose first bytes are those of no decoded format is not decoded."""
     if name := undecoded_name(head):
         return ImageError("unsupported", f"{name} is not decoded")
-    what = "no image format begins like this" if head else "the file is empty"
+    what = "the content is not that of a known image format" if head else "the file is empty"
     return ImageError("not-an-image", what)
 
 
@@ -242,7 +242,7 @@ def _decode_webp(data: bytes, request: _Request) -> _Stored:
         return _decode_other("webp", data, request)
     except ImageError as error:
         if error.reason == "damaged" and webp_is_cut(data):
-            raise ImageError("truncated", f"the WebP file is cut; {error.detail}") from error
+            raise ImageError("truncated", f"the WebP file is truncated; {error.detail}") from error
         raise
 
 

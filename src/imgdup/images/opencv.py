@@ -76,7 +76,7 @@ def _imdecode(data: bytes, flag: int) -> Pixels:
     except cv2.error as error:
         raise ImageError("damaged", f"OpenCV: {error.err}") from error
     if pixels is None:
-        raise ImageError("damaged", "OpenCV cannot decode the data to their end")
+        raise ImageError("damaged", "OpenCV cannot decode all of the data")
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, _TO_RGB[pixels.shape[2]])
     if pixels.dtype == np.uint16:

@@ -168,7 +168,7 @@ def check_apart(a: Rows, images_a: RowNumbers, b: Rows, images_b: RowNumbers) ->
     """
     check_digest_kinds(a, b)
     if a.digest == b.digest and len(np.intersect1d(images_a, images_b)):
-        raise UsageError("the two sets have files in common: name folders that lie apart")
+        raise UsageError("the two sets have files in common: name folders that do not overlap")
 
 
 def check_digest_kinds(a: Rows, b: Rows) -> None:
@@ -198,7 +198,7 @@ def same_file(rows: Rows) -> RowNumbers:
     """
     first: RowNumbers = rows.column("same_file")
     if len(first) and not -1 <= first.min() <= first.max() < len(rows):
-        raise IndexFormatError("the index names rows that it does not have; index again")
+        raise IndexFormatError("the index refers to missing rows; index again")
     return first
 
 
@@ -284,5 +284,6 @@ def folder_of_index(rows: Rows, folder: str | bytes | os.PathLike[str], option: 
         return path
     known = ", ".join(os.fsdecode(root) for root in rows.roots if root) or "single files only"
     raise UsageError(
-        f"{option} {os.fsdecode(folder)}: no file of this index lies there; it has: {known}"
+        f"{option} {os.fsdecode(folder)}: no indexed file is there; the indexed folders are: "
+        f"{known}"
     )

@@ -314,7 +314,7 @@ def _check_ours(folder: Path) -> None:
             "name an empty folder, or one that is not there yet"
         )
     if (folder / PARTS).is_symlink():
-        raise ImgdupError(f"{folder / PARTS} is a link: delete it, what it leads to is not ours")
+        raise ImgdupError(f"{folder / PARTS} is a link: delete it; imgdup does not use its target")
 
 
 def _is_ours(name: str) -> bool:

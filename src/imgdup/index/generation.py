@@ -224,7 +224,7 @@ def _scan_options(root: Mapping[str, Any]) -> ScanOptions:
     exclude, flags = root["exclude"], (root["follow_symlinks"], root["hidden"])
     texts = type(exclude) is list and all(type(glob) is str for glob in exclude)
     if "\0" in root["path"] or not texts or not all(flag in (0, 1) for flag in flags):
-        raise ValueError("a root that cannot be")
+        raise ValueError("an impossible root")
     return ScanOptions(tuple(exclude), *map(bool, flags))
 
 
@@ -234,7 +234,7 @@ def _check(generation: Generation) -> None:
     if type(head["bits"]) is not int or head["bits"] not in HASHERS[head["hash"]].widths:
         raise ValueError(f"no hash {head['hash']} of {head['bits']} bits")
     if type(head["parameters"]) is not int or not generation.band_skew > 0:
-        raise ValueError("numbers that cannot be")
+        raise ValueError("impossible numbers")
     if head.get("digest_kind", FIRST_DIGEST_KIND) not in DIGEST_KINDS:
         raise ValueError(f"digests of the unknown kind {head['digest_kind']!r}")
     n = len(arrays["status"])
@@ -259,18 +259,18 @@ def _check_lengths(generation: Generation, n: int) -> None:
         raise ValueError("columns of unequal length")
     n_failed = len(arrays["failed_rows"])
     if len(arrays["detail_offsets"]) != n_failed + 1:
-        raise ValueError("failures that do not fit what is told of them")
+        raise ValueError("failures that do not match their details")
     rows, roots = arrays["run_rows"], arrays["run_roots"]
     if len(rows) != len(roots) or (len(rows) > 0) != (n > 0):
         raise ValueError("runs of roots that do not fit the rows")
     if n and (rows[0] != 0 or rows[-1] >= n or np.any(rows[1:] <= rows[:-1])):
-        raise ValueError("runs of roots that do not rise from row 0")
+        raise ValueError("runs of roots that do not ascend from row 0")
     if n and not 0 <= roots.min() <= roots.max() < len(generation.roots):
-        raise ValueError("a root that is not listed")
+        raise ValueError("an unlisted root")
     if len(generation.class_offsets) != len(tree) + 1:
         raise ValueError("a dictionary that does not fit the tree")
     if tree.hashes.shape[1] * 64 != generation.bits:
         raise ValueError("a tree of other hashes")
     # A vantage point is visited as such, and once more in its leaf: somewhat over 1 can be.
     if not np.all((tree.visited_fractions >= 0) & (tree.visited_fractions <= 2)):
-        raise ValueError("a tree that visits what cannot be")
+        raise ValueError("a tree with impossible visited fractions")

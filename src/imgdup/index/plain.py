@@ -60,7 +60,7 @@ def dumps(value: dict[str, Any]) -> bytes:
     try:
         _check_opcodes(stream.getvalue())
     except ValueError as error:
-        raise ValueError(f"too much for the head of a file: {error}") from error
+        raise ValueError(f"too much data for the head of a file: {error}") from error
     return stream.getvalue()
 
 
@@ -120,7 +120,7 @@ def _check_plain(value: object, where: str, buffers: Sequence[object], depth: in
 def _check_opcodes(data: bytes) -> None:
     """Raise ValueError unless a pickle has only admitted opcodes, few enough, up to its end."""
     if len(data) > MAX_BYTES:
-        raise ValueError(f"{len(data):,} bytes, {MAX_BYTES:,} are admitted")
+        raise ValueError(f"{len(data):,} bytes, at most {MAX_BYTES:,} are allowed")
     position = -1
     for count, (opcode, argument, place) in enumerate(pickletools.genops(data)):
         if opcode.name not in OPCODES:

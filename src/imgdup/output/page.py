@@ -77,8 +77,8 @@ class Wording(NamedTuple):
     """Empty where nothing is saved."""
     none: str = "No duplicates were found."
     about: str = (
-        "One file of each group is kept; every other file is a duplicate of that very file. "
-        "Making this page changed nothing."
+        "One file of each group is kept; every other file is a duplicate of that file. "
+        "Nothing was changed."
     )
     rule: str = ""
     """What counts as a duplicate and which file is kept, if the page should say so."""

@@ -44,14 +44,14 @@ def check_structure(index: CheckedIndex) -> Iterator[str]:
     arrays = index.generation.arrays
     for name in ("path_offsets", "class_offsets", "detail_offsets"):
         if not _rises(arrays[name]):
-            yield f"{name}: the offsets do not rise"
+            yield f"{name}: the offsets do not ascend"
     n, rows = len(index), index.generation.class_rows
     ok = np.flatnonzero(index.column("status") == OK)
     if not np.array_equal(np.sort(rows), ok):
         yield "class_rows: the hash dictionary does not contain each image once"
     first = index.column("same_file")
     if n and not (first.min() >= -1 and bool(np.all(first < np.arange(n)))):
-        yield "same_file: a row names itself or a later row as the first one of its file"
+        yield "same_file: a row names itself or a later row as the first row of its file"
     if index.column("status").max(initial=0) >= len(REASONS):
         yield "status: an unknown number"
     keys = map(path_key, index.generation.paths)
@@ -140,7 +140,7 @@ def _check_answers(index: CheckedIndex) -> Iterator[str]:
         if len(tree) <= MAX_PEER_HASHES and not _peer_agrees(
             by_row, probes, expected, max_distance
         ):
-            yield f"the vptree package finds other matches at distance {max_distance}"
+            yield f"the vptree package finds different matches at distance {max_distance}"
 
 
 def _within(generation: Generation, probes: Hashes, max_distance: int, strategy: str) -> Matches:

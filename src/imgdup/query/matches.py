@@ -229,7 +229,7 @@ def _report_plan(
     for line in explain(plan_within(generation, n_probes, limit)):
         report(line)
     if options.strategy:
-        report(f"strategy {options.strategy} was asked for")
+        report(f"strategy {options.strategy} was requested")
 
 
 def _report_stats(stats: QueryStats, report: Callable[[str], None]) -> None:

@@ -204,6 +204,6 @@ def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray
     """
     if name not in hashing.HASHERS or bits not in hashing.HASHERS[name].widths:
         known = ", ".join(f"{n} {hasher.widths}" for n, hasher in hashing.HASHERS.items())
-        raise ValueError(f"expected a hash and its bits out of {known}, got {name!r}, {bits}")
+        raise ValueError(f"expected a hash and its bits from {known}, got {name!r}, {bits}")
     parameters = {"hash": name, "bits": bits, "digest_kind": NEW_DIGEST_KIND}
     return make_probe(image, parameters).hashes

@@ -60,7 +60,7 @@ def read_file(path: bytes | str, limits: Limits) -> FileBytes:
     except ValueError as error:
         raise ImageError("missing", f"no file can have this name: {error}") from error
     except MemoryError as error:
-        raise ImageError("too-large", "the file needs more memory than there is") from error
+        raise ImageError("too-large", "the file needs more memory than is available") from error
     raise ImageError("changed", "the file changed while it was read")
 
 

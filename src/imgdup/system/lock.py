@@ -131,7 +131,7 @@ def take(descriptor: int, what: str) -> None:
         _take(descriptor)
     except OSError as error:
         if error.errno in BUSY:
-            raise LockedError(f"{what} is in use by another process; wait for it") from error
+            raise LockedError(f"{what} is in use by another process; wait until it ends") from error
         if error.errno not in NO_LOCKS | {errno.EBADF}:
             raise ImgdupError(f"cannot lock {what}: {error.strerror}") from error
 

@@ -38,7 +38,7 @@ def current_folder() -> Path:
         return Path.cwd()
     except FileNotFoundError as error:
         raise UsageError(
-            "the current folder was deleted: go to another one, or use absolute paths only"
+            "the current folder was deleted: change to another one, or use only absolute paths"
         ) from error
 
 
@@ -54,7 +54,7 @@ def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
     """
     text = os.fsdecode(path)
     if not text:
-        raise UsageError("an empty path names nothing: use . for the current folder")
+        raise UsageError("a path is empty: use . for the current folder")
     if not os.path.isabs(text):
         text = os.path.join(current_folder(), text)
     if os.path.isdir(text):

@@ -221,10 +221,10 @@ def _after_loss(batch: _Batch[T], death: Death) -> Died | _Retry[T]:
     if batch.losses + 1 < MAX_LOSSES:
         return _Retry([replace(batch, losses=batch.losses + 1)])
     if not death.began:
-        raise ImgdupError(f"worker processes die while they start ({death})")
+        raise ImgdupError(f"worker processes end while they start ({death})")
     if len(batch.items) > 1:
         return _Retry([_Batch([item]) for item in batch.items])
-    return Died("crashed", f"ended its worker process each time: {death}")
+    return Died("crashed", f"it ended its worker process each time: {death}")
 
 
 def _isolate(batch: _Batch[T], death: Death, position: int) -> _Retry[T]:
@@ -242,4 +242,4 @@ def _judge(batch: _Batch[T], death: Death, timeout_s: float) -> Died | _Retry[T]
         return _Retry([replace(batch, alone=True)])
     if batch.crashes + 1 < MAX_CRASHES:
         return _Retry([replace(batch, crashes=batch.crashes + 1)])
-    return Died("crashed", f"ended its worker process each time: {death}")
+    return Died("crashed", f"it ended its worker process each time: {death}")

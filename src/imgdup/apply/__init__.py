@@ -1,7 +1,7 @@
-"""A plan -> carried out: checked first, each file checked again, each step in the journal.
+"""Carry out a plan: check the plan, check each file again, and record each step in a journal.
 
-What cannot be done is skipped and reported, the rest is done. A journal line is on the disk before
-its step begins, so whatever kills the run, `imgdup.apply.undo` finds every file.
+Steps that fail are skipped and reported; the others are carried out. A journal line is on the disk
+before its step begins, so `imgdup.apply.undo` finds every file even if the run is killed.
 """
 
 import os
@@ -35,7 +35,7 @@ class ApplyOptions:
     target : bytes, optional
         Absolute folder, for ``move``; made by `make_options`.
     dry_run : bool
-        Check everything, change nothing.
+        Check everything, but change nothing.
     """
 
     action: str
@@ -45,18 +45,18 @@ class ApplyOptions:
 
 @dataclass
 class ApplyResult:
-    """What became of a plan.
+    """The result of carrying out a plan.
 
     Attributes
     ----------
     n_done, n_bytes : int
-        Files removed, or that would be, and their bytes.
+        Files removed, or to be removed in a dry run, and their bytes.
     skipped : list of SkippedFile
-        Files that were left alone.
+        Files that were not changed.
     journal : Path or None
-        What to give to undo; None if nothing was begun.
+        The journal for undo; None if no step began.
     stopped : str
-        Why the run ended before the plan did; empty if it did not.
+        Why the run ended early; empty if it did not.
     """
 
     n_done: int = 0
@@ -163,7 +163,7 @@ def apply_plan(
 
 
 def journal_header(plan: Plan, options: ApplyOptions) -> Header:
-    """Describe a run: what it is about to do, and in which folders and files undo may work."""
+    """Describe a run: its action, and the folders and files that undo may change."""
     header = plan.header
     roots = [root for root in header.roots if root]
     named = {facts.path for removal in plan.removals for facts in (removal.remove, removal.keep)}
@@ -182,7 +182,7 @@ def journal_header(plan: Plan, options: ApplyOptions) -> Header:
 
 @dataclass(frozen=True)
 class _Run:
-    """What all steps of a run need."""
+    """The data that all steps of a run need."""
 
     plan: Plan
     options: ApplyOptions
@@ -193,7 +193,7 @@ class _Run:
 
 
 def _carry_out_all(run: _Run, progress: Callable[[int, int], None]) -> str:
-    """Do one removal after the other; return why the run stopped early, if it did."""
+    """Carry out all removals in turn; return why the run stopped early, if it did."""
     removals, result = run.plan.removals, run.result
     for number, removal in enumerate(removals, start=1):
         try:
@@ -209,7 +209,7 @@ def _carry_out_all(run: _Run, progress: Callable[[int, int], None]) -> str:
 
 
 def _carry_out(run: _Run, number: int, removal: Removal) -> None:
-    """Do one removal, or note why it is not done; what the system refuses is a reason."""
+    """Carry out one removal, or record why not; a refusal by the system is a reason."""
     options, outcome = run.options, DONE
     step = _step(run, number, removal)
     try:

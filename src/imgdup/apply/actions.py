@@ -1,9 +1,9 @@
-"""One removal of a checked plan -> done: moved, trashed, deleted, or replaced by a link.
+"""Carry out one removal of a checked plan: move, trash, delete, or replace by a link.
 
-The file that goes is first renamed to a temporary name beside its own and checked again under that
-name, as is the file that stays. So a file that changes at the last moment, or that turns out to be
-the very file that should stay, is put back. Only then follows what cannot be undone. Nothing is
-ever overwritten, and nothing is only half there.
+The file to remove is first renamed to a temporary name beside its own. Then both this file and the
+kept file are checked again. A file that changed at the last moment, or that is the kept file
+itself, is put back. Only then is the action carried out. Nothing is ever overwritten or left half
+written.
 """
 
 import contextlib
@@ -30,14 +30,14 @@ NO_LINKS = {
 
 
 def delete(step: Step, keep: FileFacts, recheck: Recheck) -> None:
-    """Delete the file for good."""
+    """Delete the file permanently."""
     with _set_aside(step, keep, recheck):
         os.unlink(step.aside)
     sync_parent_if_possible(step.aside)
 
 
 def move_away(step: Step, keep: FileFacts, recheck: Recheck) -> None:
-    """Move the file to ``step.to``; to another device it is copied before it goes."""
+    """Move the file to ``step.to``; on another device, copy it before it is deleted."""
     if step.to is None:
         raise ValueError("a step that moves a file needs a target")
     make_folder(os.path.dirname(step.to))
@@ -65,20 +65,20 @@ def _move_to_target(step: Step, to: bytes, copy: Copy | None) -> None:
 
 
 def _move_copy(step: Step, to: bytes, copy: Copy) -> None:
-    """Move a copy to its place; the original goes only when the copy is there."""
+    """Move a copy to its place; delete the original only once the copy is there."""
     move(copy.path, to)
     try:
         copy.check_at(to)
         os.unlink(step.aside)
     except OSError:
-        if os.path.lexists(step.aside):  # otherwise the copy is all that there is
+        if os.path.lexists(step.aside):  # otherwise only the copy exists
             copy.remove(to)
             raise
         copy.check_at(to)
 
 
 def trash(step: Step, keep: FileFacts, recheck: Recheck) -> None:
-    """Put the file into the system's trash, from where the system restores it."""
+    """Put the file in the trash of the system, from which the system can restore it."""
     try:
         trash_function()(os.fsdecode(step.remove.path))
     except OSError as error:
@@ -109,14 +109,14 @@ def trash_function() -> Callable[[str], None]:
 
 
 def hardlink(step: Step, keep: FileFacts, recheck: Recheck) -> None:
-    """Make the file's name another name of the file that stays."""
+    """Replace the file by a hard link to the kept file."""
     _replace_by_link(
         step, keep, recheck, lambda: os.link(keep.path, step.link, follow_symlinks=False)
     )
 
 
 def symlink(step: Step, keep: FileFacts, recheck: Recheck) -> None:
-    """Make the file's name a symbolic link to the file that stays."""
+    """Replace the file by a symbolic link to the kept file."""
     _replace_by_link(step, keep, recheck, lambda: os.symlink(keep.path, step.link))
 
 
@@ -131,7 +131,7 @@ LINKS = ("hardlink", "symlink")
 
 
 def check_bytes(removal: Removal) -> None:
-    """Raise SkipFile unless both files of a removal have equal bytes by the plan."""
+    """Raise SkipFile unless the plan states that both files of a removal have equal bytes."""
     remove, keep = removal.remove, removal.keep
     if (remove.size, remove.digest) != (keep.size, keep.digest):
         raise SkipFile("different-bytes", "links can only replace files with equal bytes")
@@ -139,7 +139,7 @@ def check_bytes(removal: Removal) -> None:
 
 @contextlib.contextmanager
 def _set_aside(step: Step, keep: FileFacts, recheck: Recheck) -> Iterator[None]:
-    """Rename the file and check both again; after any exception it has its name back."""
+    """Rename the file and check both files again; after an exception, restore its name."""
     recheck.check_both(step.remove, keep)
     try:
         os.rename(step.remove.path, step.aside)
@@ -152,7 +152,7 @@ def _set_aside(step: Step, keep: FileFacts, recheck: Recheck) -> Iterator[None]:
 
 
 def _put_back(step: Step) -> None:
-    """Give a file that was set aside its own name again; SkipFile if that is occupied."""
+    """Restore the name of a file that was set aside; SkipFile if the name is occupied."""
     if not os.path.lexists(step.aside):
         return
     try:
@@ -167,7 +167,7 @@ def _put_back(step: Step) -> None:
 def _replace_by_link(
     step: Step, keep: FileFacts, recheck: Recheck, make_link: Callable[[], None]
 ) -> None:
-    """Replace the file by a link in one step; its name is there at every moment."""
+    """Replace the file by a link in one step, so that its name always exists."""
     path = step.remove.path
     recheck.check_both(step.remove, keep)
     try:
@@ -191,7 +191,7 @@ def _replace_by_link(
 
 
 def _restore_replaced(step: Step) -> None:
-    """Give the file that a link replaced, or was about to replace, its own name again."""
+    """Restore the name of a file that a link replaced or was about to replace."""
     remove(step.link)
     if not os.path.lexists(step.aside):
         return
@@ -203,7 +203,7 @@ def _restore_replaced(step: Step) -> None:
 
 
 def is_link_to_keeper(step: Step) -> bool:
-    """Return whether the file's name is now a link to the file that stays."""
+    """Return whether the name of the file is now a link to the kept file."""
     status = os.lstat(step.remove.path)
     if stat.S_ISLNK(status.st_mode):
         return os.readlink(step.remove.path) == step.keep
@@ -213,8 +213,8 @@ def is_link_to_keeper(step: Step) -> bool:
 def move(source: bytes, target: bytes) -> None:
     """Give a file another name on the same device, unless that name is occupied.
 
-    The new name is durable before the old one goes, so that a power cut leaves one of them. If
-    somebody else removes the old name meanwhile, the new one is the only one, and stays.
+    The new name is durable before the old one is removed, so that a power failure leaves at least
+    one of them. If another program removes the old name meanwhile, the new name is kept.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def move(source: bytes, target: bytes) -> None:
 
 
 def are_names_of_one_file(source: bytes, target: bytes) -> bool:
-    """Return whether both names are there and belong to one file."""
+    """Return whether both names exist and belong to one file."""
     try:
         return os.path.samestat(os.lstat(source), os.lstat(target))
     except FileNotFoundError:
@@ -283,6 +283,6 @@ def sync_parent(path: bytes) -> None:
 
 
 def sync_parent_if_possible(path: bytes) -> None:
-    """Make the names in a file's folder durable if that can be; nothing depends on it."""
+    """Make the names in a file's folder durable if possible; nothing depends on it."""
     with contextlib.suppress(OSError):
         sync_parent(path)

@@ -1,9 +1,9 @@
-"""A journal and an index -> certainty that a run on this index wrote it, or why not to undo it.
+"""Check that a run on an index wrote a journal; otherwise refuse to undo it.
 
-undo moves files to the places that a journal names, so a journal that somebody made up must be
-refused. Each run of apply therefore notes in the index folder which first line its journal has;
-that line names the folders in which the run may have changed files. A journal without such a note,
-as of an older imgdup, must fit the plan beside it, and the plan an index that the user named.
+undo moves files to the places that a journal names, so a forged journal must be refused. Therefore
+each run of apply records the first line of its journal in the index folder; that line names the
+folders in which the run may change files. A journal without such a record, as of an older imgdup,
+must fit the plan beside it, and the plan must fit an index that the user named.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ NUMBER_IN_NAME = re.compile(rb"~[0-9]+(?=\.[^./]*\Z|\Z)")  # see `imgdup.apply.t
 
 
 def register_journal(index_folder: Path, journal: Path, first_line: bytes) -> None:
-    """Note in an index folder that a run on this index writes a journal with this first line.
+    """Record in an index folder that a run on this index writes a journal with this first line.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def register_journal(index_folder: Path, journal: Path, first_line: bytes) -> No
 
 
 def registered_journals(index_folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the digest of its first line and the path of each journal that an index knows."""
+    """Yield the digest of the first line and the path of each journal that an index knows."""
     with contextlib.suppress(FileNotFoundError):
         for line in records.read_lines(index_folder / JOURNALS):
             with contextlib.suppress(ValueError):  # a line that was being written at a kill
@@ -113,7 +113,7 @@ def _check_places(
 
 
 def _is_in(path: bytes, roots: Collection[bytes]) -> bool:
-    """Return whether a path is one of some files and folders, or is below one of them."""
+    """Return whether a path is one of these files and folders, or below one of them."""
     return path in roots or any(root and is_below(path, root) for root in roots)
 
 

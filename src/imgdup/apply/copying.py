@@ -1,8 +1,8 @@
-"""A file -> a copy with its rights and times under a new name, which is the copy to the end.
+"""Copy a file with its rights and times to a new name, safely in folders of other users.
 
-Where the copy is made, others may be allowed to write: they could put a link in its place at any
-moment. So everything is done to the open file, never to its name, and whoever renames the copy can
-ask afterwards whether the new name leads to it.
+Other users may be allowed to write to the folder of the copy and could replace it by a link at any
+moment. So all operations use the open file, not its name. After renaming the copy, a caller can
+check whether the new name still refers to it.
 """
 
 import contextlib
@@ -32,26 +32,26 @@ NO_ATTRIBUTES = tuple(
 
 
 class Copy(NamedTuple):
-    """A copy that was just made: its first name, and its device and inode."""
+    """A new copy: its first name, device and inode."""
 
     path: bytes
     status: os.stat_result
 
     def is_at(self, path: bytes) -> bool:
-        """Return whether a name leads to the copy, and not through a link."""
+        """Return whether a name refers to the copy, and not through a link."""
         try:
             return os.path.samestat(self.status, os.lstat(path))
         except FileNotFoundError:
             return False
 
     def check_at(self, path: bytes) -> None:
-        """Raise SkipFile unless a name leads to the copy."""
+        """Raise SkipFile unless a name refers to the copy."""
         if not self.is_at(path):
             name = os.fsdecode(path)
             raise SkipFile("changed", f"{name} was replaced while the file was copied")
 
     def remove(self, path: bytes) -> None:
-        """Remove a name of the copy; leave it if others gave it to another file."""
+        """Remove a name of the copy, unless it now belongs to another file."""
         if self.is_at(path):
             os.unlink(path)
 
@@ -65,9 +65,9 @@ def copied(
     rights: Rights | None = None,
     mtime_ns: int | None = None,
 ) -> Iterator[Copy]:
-    """Copy a file with its permissions, owner and times, and wait until the disk has it.
+    """Copy a file with its permissions, owner and times, and sync it to the disk.
 
-    The owner stays that of the process if it may not give files away. The file stays open inside
+    The owner is that of the process if the process may not change it. The file stays open inside
     the ``with`` block. After an exception, the copy is gone if it still has its first name.
 
     Parameters
@@ -130,13 +130,13 @@ def _copy_content(original: int, descriptor: int, facts: FileFacts) -> None:
 def _set_rights(descriptor: int, rights: Rights) -> None:
     """Set owner, then mode: a change of owner may clear bits of the mode."""
     if hasattr(os, "fchown"):
-        with contextlib.suppress(OSError):  # only root may give files away
+        with contextlib.suppress(OSError):  # only root may change the owner
             os.fchown(descriptor, rights.owner, rights.group)
         os.fchmod(descriptor, rights.mode & PERMISSIONS)
 
 
 def _copy_attributes(original: int, descriptor: int) -> None:
-    """Copy what users attached to a file, such as tags, where the system keeps such things."""
+    """Copy extended attributes, such as tags, if the system supports them."""
     if not hasattr(os, "listxattr"):
         return
     try:
@@ -149,7 +149,7 @@ def _copy_attributes(original: int, descriptor: int) -> None:
 
 
 def _set_times(descriptor: int, path: bytes, times_ns: tuple[int, int]) -> None:
-    """Set the times of access and change; by name only where no open file will do (Windows)."""
+    """Set the access and modification times; by name only if necessary (Windows)."""
     if os.utime in os.supports_fd:
         os.utime(descriptor, ns=times_ns)
     else:

@@ -1,8 +1,8 @@
-"""Steps that are about to be done -> lines on the disk; a journal -> its steps, to be undone.
+"""Write the journal of a run before each step, and read it to undo the steps.
 
-The first line describes the run. Each step's line is on the disk before the step begins and holds
-all that is needed to undo it; a line after it notes how the step ended. If a run is killed, the
-last line may be cut off: the step that it would have announced was not begun.
+The first line describes the run. The line of each step is on the disk before the step begins and
+holds everything that undo needs; another line records how the step ended. If a run is killed, the
+last line may be incomplete; the step that it announces did not begin.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ LINE_BYTES = 4096  # of a step, about
 class Journal:
     """A journal being written; the file is made with the first step, and never overwritten.
 
-    It is locked meanwhile, so that nobody undoes what is being done.
+    The file is locked, so that no other process undoes the run meanwhile.
 
     Parameters
     ----------
@@ -71,12 +71,12 @@ class Journal:
         return self._announced > 0
 
     def announce(self, step: Step) -> None:
-        """Write what a step is about to do, and wait until the disk has it.
+        """Write what a step is about to do, and sync it to the disk.
 
         Raises
         ------
         ImgdupError
-            If it cannot be written: then neither this step nor any after it may be done.
+            If it cannot be written; then neither this step nor a later one may begin.
         """
         try:
             if self._descriptor < 0:
@@ -91,12 +91,12 @@ class Journal:
         self._announced = step.number
 
     def ended(self, step: Step, result: str) -> None:
-        """Note how an announced step ended: `DONE`, or the reason why it was not done.
+        """Record how an announced step ended: `DONE`, or the reason why it failed.
 
         Raises
         ------
         ImgdupError
-            If it cannot be written: then no other step may follow.
+            If it cannot be written; then no other step may begin.
         """
         if step.number != self._announced:
             return
@@ -106,7 +106,7 @@ class Journal:
             raise write_error(self.path, error, LINE_BYTES) from error
 
     def _delete_if_empty(self) -> None:
-        """Leave no journal that announces nothing."""
+        """Delete the journal if it has no step."""
         if self._descriptor >= 0 and not self._announced:
             with contextlib.suppress(OSError):
                 self.path.unlink()
@@ -122,7 +122,7 @@ class Journal:
 
 
 def _write_all(descriptor: int, text: str) -> None:
-    """Write all of a text; the system may accept less than that at a time."""
+    """Write a whole text; the system may accept only a part at a time."""
     line = text.encode("ascii")
     while line:
         line = line[os.write(descriptor, line) :]
@@ -134,11 +134,11 @@ class PastRun(NamedTuple):
     Attributes
     ----------
     header : Header or None
-        None if the run was killed before its first line was whole; then there are no steps.
+        None if the run was killed before its first line was complete; then there are no steps.
     first_line : bytes
     steps : list of Step
     results : dict of int to str
-        Number of a step -> how it ended, for those whose end was noted.
+        How each step ended, by its number, if that was recorded.
     undone : set of int
         Numbers of the steps that were undone.
     damaged_lines : list of int
@@ -155,7 +155,7 @@ class PastRun(NamedTuple):
 
 @contextlib.contextmanager
 def locked_journal(path: Path) -> Iterator[PastRun]:
-    """Read a journal and lock it: meanwhile no other process writes it or undoes its steps.
+    """Read a journal and lock it, so that no other process writes it or undoes its steps.
 
     Raises
     ------
@@ -174,14 +174,14 @@ def locked_journal(path: Path) -> Iterator[PastRun]:
 def read_journal(path: Path) -> PastRun:
     """Read a journal.
 
-    A last line that cannot be read was being written when the run ended, and is ignored.
+    An unreadable last line is ignored: it was being written when the run ended.
 
     Raises
     ------
     UsageError
         If there is no such file.
     PlanError
-        If it is not a journal, or of a newer version.
+        If it is not a journal, or has a newer version.
     """
     try:
         lines = list(records.read_lines(path))
@@ -223,7 +223,7 @@ def _add_line(run: PastRun, record: Record) -> None:
 
 
 def note_undone(path: Path, number: int) -> None:
-    """Note in a journal that a step was undone, so that nothing of it is touched again.
+    """Record in a journal that a step was undone, so that undo does not touch it again.
 
     Raises
     ------
@@ -234,9 +234,9 @@ def note_undone(path: Path, number: int) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Write a line at the end of a file, and wait until the disk has it.
+    """Append a line to a file and sync it to the disk.
 
-    A line before it that was cut off, because its writer was killed, is removed.
+    An incomplete line before it, whose writer was killed, is removed.
 
     Raises
     ------
@@ -261,9 +261,9 @@ def check_earlier_runs(plan: Path) -> None:
     Raises
     ------
     ImgdupError
-        Names what the run left, and the command that undoes it.
+        Names the files that the run left and the command that undoes it.
     LockedError
-        If the earlier run goes on, or is being undone.
+        If the earlier run continues, or is being undone.
     """
     for path in earlier_journals(plan):
         with contextlib.suppress(PlanError), locked_journal(path) as run:
@@ -277,7 +277,7 @@ def check_earlier_runs(plan: Path) -> None:
 
 
 def free_journal_path(plan: Path) -> Path:
-    """Return a name beside a plan that no journal has: ``NAME.journal-1.jsonl`` and so on."""
+    """Return an unused name beside a plan: ``NAME.journal-1.jsonl`` and so on."""
     return _journal_path(plan, 1 + len(earlier_journals(plan)))
 
 

@@ -1,7 +1,7 @@
-"""An index -> the temporary files that killed runs of apply and undo left in its folders.
+"""Find the temporary files that killed runs of apply and undo left in the indexed folders.
 
-While its journal is there, undo removes such a file. If the journal is lost, only the user knows
-where a file that was set aside belongs, so imgdup only reports it.
+undo removes such a file if the journal exists. If the journal is lost, only the user knows where
+the file belongs, so imgdup only reports it.
 """
 
 import os
@@ -40,7 +40,7 @@ def _folders(rows: Rows) -> list[bytes]:
 
 
 def _temporary_files(folders: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the temporary files of apply in some folders, each with the token of its run."""
+    """Yield the temporary files of apply in these folders, each with the token of its run."""
     for folder in folders:
         try:
             names = sorted(os.listdir(folder))
@@ -52,7 +52,7 @@ def _temporary_files(folders: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _journals_by_token(index_folder: Path) -> Mapping[bytes, Path]:
-    """Read which run wrote which of the journals that an index knows and that are still there."""
+    """Map the tokens of runs to the existing journals that an index knows."""
     found = {}
     for _, path in registered_journals(index_folder):
         try:
@@ -65,7 +65,7 @@ def _journals_by_token(index_folder: Path) -> Mapping[bytes, Path]:
 
 
 def _advice(path: bytes, token: bytes, journals: Mapping[bytes, Path]) -> str:
-    """Describe a temporary file, and what to do about it."""
+    """Describe a temporary file and the remedy."""
     if token in journals:
         command = f"imgdup undo {shlex.quote(str(journals[token]))}"
         return f"left by an apply or undo that was killed; to clean up: {command}"

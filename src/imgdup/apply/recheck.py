@@ -1,7 +1,7 @@
-"""A file as a plan describes it -> certainty that it is so now, or why to leave it alone.
+"""Check that a file is still as its plan describes it; otherwise give the reason to skip it.
 
-The content of each file is read once in a run. After that a file counts as the same while its
-device, inode, size and times are those that it had then.
+The content of each file is read once per run. After that, a file is considered unchanged as long as
+its device, inode, size and times are the same.
 """
 
 import errno
@@ -34,7 +34,7 @@ for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
 
 
 class SkipFile(Exception):
-    """Leave this file alone and go on with the next.
+    """Raised to skip this file and continue with the next.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class SkipFile(Exception):
 
 
 class SkippedFile(NamedTuple):
-    """A file that was left alone, and why; see `SkipFile`."""
+    """A skipped file and the reason; see `SkipFile`."""
 
     path: bytes
     reason: str
@@ -68,7 +68,7 @@ class SkippedFile(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What a file was when its content was read."""
+    """The facts of a file when its content was read."""
 
     device: int
     inode: int
@@ -95,7 +95,7 @@ class Recheck:
         Raises
         ------
         SkipFile
-            If not; the detail names the file that stays if it is about that one.
+            If not; the detail names the kept file if it is the reason.
         """
         going = self._check(remove)
         self.check_keep(keep)
@@ -104,7 +104,7 @@ class Recheck:
             raise SkipFile("same-file", f"it is {os.fsdecode(keep.path)} under another name")
 
     def check_keep(self, keep: FileFacts) -> None:
-        """Make sure that the file that stays is as described; SkipFile if not."""
+        """Check that the kept file is as described; SkipFile if not."""
         try:
             self._check(keep)
         except SkipFile as skip:
@@ -124,7 +124,7 @@ class Recheck:
             raise SkipFile("changed", "its size or time is different")
 
     def check_link(self, keep: FileFacts, link: bytes) -> None:
-        """Make sure that a link leads to the file that stays.
+        """Check that a link leads to the kept file.
 
         Making or renaming a hard link changes the ctime of that file; the new one is remembered.
         """
@@ -135,11 +135,11 @@ class Recheck:
             self._seen[keep.path] = now
 
     def forget(self, facts: FileFacts) -> None:
-        """Forget a file that is not needed any more in this run."""
+        """Forget a file that this run does not need any more."""
         self._seen.pop(facts.path, None)
 
     def _check(self, facts: FileFacts) -> _Seen:
-        """Check a file at its own path; read it if it is new, or was touched since."""
+        """Check a file at its own path; read it if it is new or was changed since."""
         try:
             seen = _Seen.of(os.lstat(facts.path))
             if self._seen.get(facts.path) != seen:

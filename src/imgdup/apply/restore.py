@@ -1,7 +1,7 @@
-"""One step of a journal -> undone: the file in its place again, and nothing overwritten.
+"""Undo one step of a journal: put the file back in its place, and overwrite nothing.
 
-Not the journal but the files decide what there is to do, so a step that was killed at any moment
-can be undone, and so can an undo that was killed itself. A file in the target is touched only if it
+The files, not the journal, decide what is to be done. So a step that was killed at any moment can
+be undone, and an undo that was killed can be repeated. A file in the target is touched only if it
 belongs to the step: the original is gone or set aside, or is in its place and this is its second
 name. Each function returns whether the file had to be restored; if not, it was in its place.
 """

@@ -1,9 +1,9 @@
-"""Files that were opened and are no images <-> a small file in the index folder.
+"""Remember in a small file which files are not images, so that they are not opened again.
 
-A name without an image extension says nothing, so such a file is opened once. It is remembered by
-8 bytes, a digest of its name, size and mtime, and not opened again while these stay: a folder of
-20,000 labels costs 160 kB. Among a million such files, one whose digest is by chance that of
-another comes up once in 30 million runs.
+A file without an image extension must be opened once to find out whether it is an image. After that
+an 8-byte digest of its name, size and mtime is stored, and the file is not opened again until one
+of these changes. A folder of 20,000 labels takes 160 kB. Among a million such files, two have the
+same digest by chance in one of 30 million runs.
 """
 
 import hashlib

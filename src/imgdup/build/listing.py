@@ -1,7 +1,7 @@
-"""The disk, the old generation and the checkpoints -> one listing that says what must be read.
+"""Merge the disk, the old generation and the checkpoints into a listing of what must be read.
 
-Three streams in path order become one: files on the disk, rows of the old generation, rows of
-checkpoints that an interrupted run left. Nothing is held but the listing itself.
+Three streams in path order are merged: the files on the disk, the rows of the old generation, and
+the rows of checkpoints that an interrupted run left. Only the listing itself is kept in memory.
 """
 
 from array import array
@@ -18,17 +18,17 @@ from imgdup.images.formats import OK, REASONS
 from imgdup.index.paths import Paths, PathsBuilder, merge_sorted
 from imgdup.system.paths import is_below, path_key
 
-TO_READ = -1  # origin of a row that no one has the answer for
+TO_READ = -1  # origin of a row whose file must be read
 OLD = 0  # origin of a row of the old generation; checkpoint k has the origin k >= 1
 
-# Failures that may be over the next time: tried again at every run.
+# Failures that may be temporary: such files are read again in every run.
 PASSING = frozenset(REASONS.index(r) for r in ("unreadable", "changed", "missing"))
 
 BLOCK_ROWS = 1 << 16  # of the old generation, turned into Python numbers at a time
 
 
 class OldRow(NamedTuple):
-    """What the old generation knows of a path; `scanned_ns` is when its root was scanned."""
+    """The row of a path in the old generation; `scanned_ns` is when its root was scanned."""
 
     row: int
     root: bytes
@@ -114,7 +114,7 @@ class Listing:
     n_removed: int = 0
 
     def __post_init__(self) -> None:
-        """Prepare what grows with the listing and what only the making needs."""
+        """Prepare the columns that grow with the listing."""
         self._paths = PathsBuilder(self.roots)
         self._checkpoint_numbers: dict[str, int] = {}
         self._device_numbers = {device: number for number, device in enumerate(self.devices)}
@@ -139,15 +139,15 @@ class Listing:
         self.inode.append(file.inode)
 
     def keep(self, root: bytes, path: bytes, old: OldRow) -> None:
-        """Add the next row as it was: its file was not looked at."""
+        """Add the next row unchanged: its file was not scanned."""
         self.kept.append(len(self))
         self.add(root, Candidate(path, old.size, old.mtime_ns, 0, 0), OLD, old.row)
         self.kept_ns[root] = min(old.scanned_ns, self.kept_ns.get(root, old.scanned_ns))
 
     def without(self, gone: Container[int]) -> "Listing":
-        """Return the listing less some rows that vanished meanwhile.
+        """Return the listing without rows whose files vanished meanwhile.
 
-        All its rows have an answer: what was to be checked again is not taken over.
+        All its rows have an answer; the rows to check again are not copied.
         """
         rest = Listing(self.roots, checkpoint_names=self.checkpoint_names, tally=self.tally)
         rest.kept_ns = self.kept_ns
@@ -163,7 +163,7 @@ class Listing:
         return rest
 
     def checkpoint_number(self, name: str) -> int:
-        """Return the origin that stands for a checkpoint."""
+        """Return the origin number of a checkpoint."""
         if name not in self._checkpoint_numbers:
             self._checkpoint_numbers[name] = len(self.checkpoint_names)
             self.checkpoint_names.append(name)
@@ -197,7 +197,7 @@ def build_listing(
     known: Sequence[Iterable[tuple[bytes, OldRow | CheckpointRow]]],
     options: ListingOptions,
 ) -> Listing:
-    """List all files of the next generation and say where the facts of each come from.
+    """List all files of the next generation, and where the facts of each come from.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def _found_files(
 def _sort_out(
     rows: Iterable[FoundFile | OldRow | CheckpointRow],
 ) -> tuple[FoundFile | None, OldRow | None, list[CheckpointRow]]:
-    """Part the rows of one path by the stream they came from."""
+    """Separate the rows of one path by the stream they came from."""
     found, old, done = None, None, []
     for row in rows:
         if isinstance(row, FoundFile):
@@ -274,7 +274,7 @@ def _add_found(
     *,
     retry_failed: bool,
 ) -> None:
-    """Add a file that is on the disk, with the best answer there is for it."""
+    """Add a file on the disk, with the best known answer for it."""
     root, file = found
     row = len(listing)
     listing.n_seen += 1
@@ -329,7 +329,7 @@ def _account(
 
 
 def _root_now(path: bytes, root: bytes, roots: Sequence[bytes]) -> bytes:
-    """Return the root of a row: the one it had, or the one that took its place."""
+    """Return the root of a row: the old root, or the one that replaced it."""
     if root in roots:
         return root
     return max((each for each in roots if each and is_below(path, each)), key=len)

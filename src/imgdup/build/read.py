@@ -1,4 +1,4 @@
-"""Rows without an answer -> batches -> an executor -> checkpoints, noted in the listing."""
+"""Hash the files of a listing in batches, and record their checkpoints in the listing."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -25,13 +25,13 @@ from imgdup.system.limits import usable_cores
 from imgdup.workers.decode import decoding_pool
 from imgdup.workers.pool import Died, answers
 
-BATCHES_PER_WORKER = 12  # so that the last batch of one worker keeps the others waiting briefly
+BATCHES_PER_WORKER = 12  # so that other workers wait only briefly for the last batch
 MAX_BATCH_FILES = 1000
-MAX_BATCH_BYTES = 64 << 20  # about half a second of large photos: what a kill can lose
+MAX_BATCH_BYTES = 64 << 20  # about half a second of large photos: the most that a kill can lose
 
 
 def read_files(facts: Facts, settings: Settings, progress: Progress) -> None:
-    """Hash what no one has the answer for, and note in the listing where each answer is."""
+    """Hash the files without an answer, and record in the listing where each answer is."""
     listing = facts.listing
     first_of = _first_names(listing)
     rows = [row for row in _rows_to_read(listing) if first_of.get(row, row) == row]
@@ -50,7 +50,7 @@ def _rows_to_read(listing: Listing) -> list[int]:
 
 
 def _first_names(listing: Listing) -> dict[int, int]:
-    """Say for each row of a file with several names, if it is to be read, which name is read."""
+    """Choose which name of each file with several names is read."""
     first_of = {}
     for rows in linked_rows(listing):
         names = rows.tolist()
@@ -77,7 +77,7 @@ def _hash_rows(facts: Facts, rows: list[int], settings: Settings, progress: Prog
 
 
 def _batches(facts: Facts, rows: list[int], workers: int) -> Iterator[list[FileToHash]]:
-    """Cut the rows into batches by number and by bytes."""
+    """Divide the rows into batches by number and by bytes."""
     listing, paths = facts.listing, facts.listing.paths
     n_files = min(MAX_BATCH_FILES, max(1, len(rows) // (BATCHES_PER_WORKER * workers)))
     batch: list[FileToHash] = []
@@ -112,7 +112,7 @@ def _record_death(shared: BatchSettings, file: FileToHash, died: Died) -> BatchR
 
 
 def _note(listing: Listing, files: Sequence[FileToHash], result: BatchResult) -> None:
-    """Note in the listing where the answers of one batch are."""
+    """Record in the listing where the answers of one batch are."""
     number = listing.checkpoint_number(result.checkpoint) if result.checkpoint else OLD
     for i, (file, status) in enumerate(zip(files, result.statuses, strict=True)):
         before = listing.failed_before.get(file.row)

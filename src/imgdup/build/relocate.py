@@ -1,6 +1,6 @@
-"""A folder that was renamed or is mounted elsewhere -> the same rows under its new path.
+"""Give the rows of a renamed or remounted folder their new paths.
 
-No image is read: the next update finds by size and mtime that nothing changed.
+No image is read; the next update finds that sizes and mtimes are unchanged.
 """
 
 import os
@@ -22,7 +22,7 @@ from imgdup.system.paths import absolute, is_below, path_key
 
 
 class _Move(NamedTuple):
-    """What moves where, the roots afterwards, and the new root by the old one, moved or not."""
+    """The old and the new folder, the roots afterwards, and the new root of each old root."""
 
     old: bytes
     new: bytes
@@ -56,7 +56,7 @@ def relocate(index_folder: Path, old: str | bytes, new: str | bytes) -> int:
     Raises
     ------
     UsageError
-        If `new` is no folder, or no row of the index lies in `old`.
+        If `new` is not a folder, or no row of the index is in `old`.
     """
     folder.open_generation(index_folder, open_generation)  # raises before a folder is made
     before, after = absolute(old), absolute(new)
@@ -78,7 +78,7 @@ def relocate(index_folder: Path, old: str | bytes, new: str | bytes) -> int:
 
 
 def _planned(generation: Generation, old: bytes, new: bytes) -> _Move:
-    """Say which roots there are afterwards, and which rows lie in which."""
+    """Compute the roots afterwards, and the new root of each old root."""
     before, roots = generation.roots, dict(generation.roots)
     if not generation.paths.below(old):
         known = ", ".join(os.fsdecode(root) for root in before if root) or "single files only"
@@ -99,7 +99,7 @@ def _planned(generation: Generation, old: bytes, new: bytes) -> _Move:
 
 
 def _root_at(place: bytes, old_root: bytes, roots: Roots) -> bytes:
-    """Return the root of the rows that lie in a place now; single files may stay such."""
+    """Return the root of the rows in a place; single files may remain single files."""
     if old_root == SINGLE_FILES and place == SINGLE_FILES:
         return SINGLE_FILES
     inside = [root for root in roots if root and is_below(place, root)]
@@ -120,7 +120,7 @@ def _fill(listing: Listing, generation: Generation, times: Mapping[bytes, int], 
 def _rows(
     generation: Generation, times: Mapping[bytes, int], move: _Move, *, moving: bool
 ) -> Iterator[tuple[bytes, tuple[bytes, bytes, OldRow, bool]]]:
-    """Yield the rows that move, or those that do not, by their new path, in its order."""
+    """Yield the rows that move, or those that do not, in the order of their new paths."""
     for key, old in old_row_stream(generation.paths, generation.arrays, times):
         path = key.replace(b"\0", b"/")
         if is_below(path, move.old) == moving:

@@ -1,6 +1,6 @@
-"""The folders and files that a command names, and the roots of the index -> what to scan.
+"""Decide what to scan from the folders and files of a command and the roots of the index.
 
-Also here: the guard that refuses a scan which lost too many files to be believed.
+Also holds the guard that refuses an update if a scan lost too many files.
 """
 
 import os
@@ -15,7 +15,7 @@ from imgdup.index.paths import Paths
 from imgdup.system.paths import absolute, check_exists, is_below, join, path_key
 
 SINGLE_FILES = b""  # the root of files that were named one by one
-OPTION_WORDS = {  # of the command line, by the names in ScanOptions
+OPTION_WORDS = {  # options of the command line, by the names in ScanOptions
     "exclude": "--exclude GLOB",
     "follow_symlinks": "--follow-symlinks or --no-follow-symlinks",
     "hidden": "--hidden or --no-hidden",
@@ -26,7 +26,7 @@ Roots = Mapping[bytes, ScanOptions]
 
 @dataclass(frozen=True)
 class OptionChanges:
-    """Scan options that the command names; those it leaves out stay as the root has them."""
+    """Scan options of the command; those it does not name keep the value that the root has."""
 
     exclude: tuple[str, ...] | None = None
     follow_symlinks: bool | None = None
@@ -39,7 +39,7 @@ class OptionChanges:
 
 
 class Scan(NamedTuple):
-    """A folder to scan, or single files; rows of the old generation elsewhere stay."""
+    """A folder to scan, or single files; rows of the old generation elsewhere are kept."""
 
     folder: bytes
     root: bytes
@@ -47,7 +47,7 @@ class Scan(NamedTuple):
     files: frozenset[bytes] = frozenset()
 
     def covers(self, path: bytes, root: bytes) -> bool:
-        """Tell whether the scan would have found the file of a row that lies in a root."""
+        """Return whether the scan would find the file of a row in a root."""
         if self.files:
             return path in self.files
         is_ours = root == self.root or reaches(self.root, self.options, path)
@@ -55,7 +55,7 @@ class Scan(NamedTuple):
 
 
 class ScanPlan(NamedTuple):
-    """The roots of the next generation, what to scan for it, and what is to be forgotten."""
+    """The roots of the next generation, what to scan for it, and what to forget."""
 
     roots: dict[bytes, ScanOptions]
     scans: list[Scan]
@@ -74,7 +74,7 @@ def plan_scan(
     changes: OptionChanges,
     single_files: Sequence[bytes] = (),
 ) -> ScanPlan:
-    """Say which folders and files to scan, and which roots the index has afterwards.
+    """Decide which folders and files to scan, and which roots the index has afterwards.
 
     Parameters
     ----------
@@ -126,14 +126,14 @@ def _single(root: bytes, files: Iterable[bytes]) -> Scan:
 
 
 def _is_in(path: bytes, scans: Sequence[Scan]) -> bool:
-    """Tell whether a path is scanned already."""
+    """Return whether a path is already scanned."""
     return any(
         is_below(path, scan.folder) and reaches(scan.root, scan.options, path) for scan in scans
     )
 
 
 def root_of(path: bytes, roots: Roots) -> bytes | None:
-    """Return the root that reaches a path."""
+    """Return the root that contains a path."""
     reaching = (root for root, options in roots.items() if root and reaches(root, options, path))
     return max(reaching, key=len, default=None)
 
@@ -144,12 +144,12 @@ def add_root(
     options: ScanOptions,
     changes: OptionChanges = OptionChanges(),
 ) -> None:
-    """Add a root, or give it other options, and remove those that it reaches.
+    """Add a root, or change its options, and remove the roots inside it.
 
     Raises
     ------
     UsageError
-        If one that it reaches has other options, and `changes` does not say which count.
+        If a root inside it has other options, and `changes` does not give these options.
     """
     for inner in [r for r in roots if r and r != root and reaches(root, options, r)]:
         _check_agreed(inner, roots.pop(inner), root, options, changes)
@@ -159,7 +159,7 @@ def add_root(
 def _check_agreed(
     inner: bytes, of_inner: ScanOptions, root: bytes, options: ScanOptions, changes: OptionChanges
 ) -> None:
-    """Raise UsageError where options of a root would be lost without a word."""
+    """Raise UsageError if options of a root would be lost silently."""
     for name, words in OPTION_WORDS.items():
         unsaid = getattr(changes, name) is None
         if unsaid and getattr(of_inner, name) != getattr(options, name):
@@ -170,17 +170,17 @@ def _check_agreed(
 
 
 def in_order(roots: Roots) -> dict[bytes, ScanOptions]:
-    """Sort roots as a walk meets them."""
+    """Sort roots in the order of a walk."""
     return {root: roots[root] for root in sorted(roots, key=path_key)}
 
 
 def plan_forgetting(old_roots: Roots, single_files: Sequence[bytes], path: bytes) -> ScanPlan:
-    """Say which roots and single files are left when one of them goes; nothing is scanned.
+    """Compute the roots and single files that remain when one is forgotten; scan nothing.
 
     Raises
     ------
     UsageError
-        If `path` is none of them; the text lists the folders.
+        If `path` is none of them; the message lists the folders.
     """
     if path in old_roots:
         return ScanPlan(_without(old_roots, path), [], frozenset([path]))
@@ -202,14 +202,14 @@ def _without(roots: Roots, gone: bytes) -> dict[bytes, ScanOptions]:
 def named_paths(
     paths: Sequence[str | bytes], old: Paths | None = None
 ) -> tuple[list[bytes], list[bytes]]:
-    """Part what the user named into folders and files, as absolute paths.
+    """Separate the named paths into folders and files, as absolute paths.
 
-    What is not there but in the index is taken for what it was, so that its loss is noticed.
+    A path that does not exist but is in the index keeps its kind, so that its loss is noticed.
 
     Raises
     ------
     UsageError
-        If one is neither there nor in the index.
+        If one neither exists nor is in the index.
     """
     folders: list[bytes] = []
     files: list[bytes] = []
@@ -232,10 +232,10 @@ FEW_IN_FOLDER = 10  # so is losing all files of a first-level folder with more f
 
 
 class UnmountGuard:
-    """Counts how many of the rows that were known in a place are still there.
+    """Counts how many of the known rows in a place still exist.
 
-    Rows are counted for the whole place and for each folder on its first level, where a second
-    drive may be mounted. They come in path order, so that one folder is counted at a time.
+    Counts rows for the whole place and for each folder on its first level, where a second drive may
+    be mounted. Rows are in path order, so that one folder is counted at a time.
     """
 
     def __init__(self, scan: Scan) -> None:
@@ -257,7 +257,7 @@ class UnmountGuard:
         self._n_lost += not stays
 
     def _end_folder(self) -> None:
-        """Judge the folder that was counted last."""
+        """Check the folder that was counted last."""
         n_old = self._n_old - self._n_old_before
         n_lost = self._n_lost - self._n_lost_before
         lost_all = n_lost == n_old > FEW_IN_FOLDER
@@ -269,7 +269,7 @@ class UnmountGuard:
     def check(self) -> None:
         """Raise ImgdupError if all or most rows of the place, or of a folder in it, are gone.
 
-        New files do not make up for them.
+        New files do not compensate for them.
         """
         self._end_folder()
         lost_all = self._n_lost > 0 and self._n_lost == self._n_old

@@ -1,4 +1,4 @@
-"""What an indexing run is given and what it gives back: settings, progress, the outcome."""
+"""The settings of an indexing run, its progress display and its outcome."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -13,16 +13,16 @@ from imgdup.workers.process import Setup
 
 
 class Progress(Protocol):
-    """Shows how far a run has come."""
+    """Shows the progress of a run."""
 
     def start(self, n_files: int) -> None:
         """Note how many files will be read."""
 
     def advance(self, n_files: int) -> None:
-        """Note that so many more are done."""
+        """Add to the number of finished files."""
 
     def say(self, what: str) -> None:
-        """Note what happens now."""
+        """Show what happens now."""
 
 
 class Silent:
@@ -39,7 +39,7 @@ class Silent:
 
 
 class Failure(NamedTuple):
-    """A file that gave no hash; `known` if it failed alike in an earlier run."""
+    """A file without a hash; `known` if it failed in the same way in an earlier run."""
 
     path: bytes
     reason: str
@@ -49,7 +49,7 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: ``seen = hashed + unchanged + failed``.
+    """The result of a run: ``seen = hashed + unchanged + failed``.
 
     ``unlisted`` are the folders that could not be scanned, with the reason; ``set_aside`` the
     files that an interrupted ``imgdup apply`` left under a name of its own; ``undecoded`` those
@@ -72,7 +72,7 @@ class Outcome:
 
     @property
     def images_per_second(self) -> float:
-        """Files hashed a second, over the whole run."""
+        """Files hashed per second, over the whole run."""
         return self.hashed / self.seconds if self.seconds else 0.0
 
     @property
@@ -122,6 +122,6 @@ class Settings:
     rehash: bool = False
 
     def __post_init__(self) -> None:
-        """Check the number of workers; the hash is checked where hashes are known."""
+        """Check the number of workers; the hash is checked elsewhere."""
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"workers must be at least 1, or None for all, got {self.workers}")

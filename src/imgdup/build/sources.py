@@ -1,6 +1,6 @@
-"""What the user named -> candidate files with their stat facts, in path order.
+"""Find the candidate files in the named folders and files, with their stat facts, in path order.
 
-A candidate is a regular file with an image extension, or whose first bytes are an image's.
+A candidate is a regular file that has an image extension or begins like an image.
 Nothing is decoded here.
 """
 
@@ -19,8 +19,8 @@ from imgdup.system.atomic import PUBLIC, narrowed_mode
 from imgdup.system.files import stat_size_mtime
 from imgdup.system.paths import absolute, as_uint64, identity, is_below, join, path_key
 
-# Folders and files that no one means: version control, thumbnails of network drives,
-# resource forks of macOS, and what `imgdup apply` makes beside a file while it works.
+# Folders and files to skip: version control, thumbnails of network drives, resource forks of
+# macOS, and the temporary files of `imgdup apply`.
 ALWAYS_SKIPPED = re.compile(
     rb"\.git|@eaDir|\._.*|\.imgdup-[0-9a-f]+-[0-9]+\.(?:aside|link|part)", re.DOTALL
 )
@@ -30,7 +30,7 @@ SET_ASIDE = re.compile(rb"\.imgdup-[0-9a-f]+-[0-9]+\.aside")
 class Candidate(NamedTuple):
     """A file that may be an image.
 
-    `device` and `inode` say which file it is; an inode of 0 means that the system does not tell.
+    `device` and `inode` identify the file; an inode of 0 is unknown.
     """
 
     path: bytes
@@ -42,12 +42,12 @@ class Candidate(NamedTuple):
 
 @dataclass
 class Tally:
-    """What a scan met beside the candidates.
+    """What a scan found apart from the candidates.
 
     Attributes
     ----------
     ignored : int
-        How many files are no images, or links that are not followed.
+        How many files are not images, or are links that are not followed.
     undecoded : list of bytes
         The ignored files that are pictures by their extension, of formats that are not decoded.
     set_aside : list of bytes
@@ -55,7 +55,7 @@ class Tally:
     mode : int
         The permissions that all candidates have in common, for the index that describes them.
     known : IgnoredFiles
-        The files that are known to be no images, and need not be opened.
+        The files that are known not to be images and need not be opened.
     """
 
     ignored: int = 0
@@ -167,7 +167,7 @@ def files_named_by(path: bytes, tally: Tally) -> Iterator[bytes]:
 def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
     """Yield the candidates among single files, in path order, each once; links are followed.
 
-    A picture of a format that is not decoded is one of them: reading it tells so.
+    A picture of a format that is not decoded is a candidate: reading it reports the format.
     """
     previous = None
     for path in sorted(paths, key=path_key):
@@ -188,8 +188,8 @@ def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) 
     """Tell whether a file counts as an image, by extension or by content.
 
     A link that cannot be followed (one that can has the facts of its target) counts by its
-    extension, so that reading it tells what is wrong. A file that was opened before, and is known
-    to be no image, is not opened again.
+    extension, so that reading it reports the error. A file that is known not to be an image is not
+    opened again.
     """
     if not (stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode)):
         return False
@@ -209,7 +209,7 @@ def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) 
 
 
 def _names(folder: bytes, tally: Tally) -> Iterator[bytes]:
-    """Return the sorted names in a folder; none if it is gone, a note if it cannot be listed."""
+    """Return the sorted names in a folder; record it if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return iter(sorted(entry.name for entry in entries))
@@ -227,9 +227,9 @@ def _is_skipped(name: bytes, options: ScanOptions) -> bool:
 
 
 def _stat(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result | None:
-    """Return what stat says, of a link that cannot be followed itself; what fails is noted.
+    """Return the stat result, for a broken link that of the link itself; record failures.
 
-    A folder that may be listed and not entered refuses each of its files: it is noted once.
+    A folder that can be listed but not entered refuses each of its files; it is recorded once.
     """
     try:
         facts = os.lstat(path)
@@ -247,12 +247,12 @@ def _stat(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result | N
 
 
 def _target(path: bytes, link: os.stat_result) -> os.stat_result | None:
-    """Return what stat says of what a link leads to; None if that is nothing."""
+    """Return the stat result of the target of a link; None if there is no target."""
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError:  # round and round, or through a closed folder: reading it tells
+    except OSError:  # a loop, or a folder without permission: reading the file reports it
         return link
 
 

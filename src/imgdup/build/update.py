@@ -1,7 +1,7 @@
-"""Folders -> a listing -> batches -> an executor -> checkpoints -> the next generation.
+"""Build, resume or update an index: list the files, hash the new ones, write a generation.
 
-The same call builds an index, resumes an interrupted build, and updates. Files whose answer is
-known, from the old generation or from checkpoints, are not opened.
+The same call does all three. Files whose answer is known from the old generation or from
+checkpoints are not opened.
 """
 
 import logging
@@ -43,7 +43,7 @@ DEFAULT_HASH = "dhash"
 
 
 class _State(NamedTuple):
-    """An index folder as a run finds it."""
+    """The state of an index folder at the start of a run."""
 
     folder: Path
     old: Generation | None
@@ -107,12 +107,12 @@ def update_index(
 
 
 def forget(index_folder: Path, path: str | bytes) -> Outcome:
-    """Take a root and its rows, or one single file, out of an index; no image is touched.
+    """Remove a root and its rows, or a single file, from an index; no image is touched.
 
     Raises
     ------
     UsageError
-        If `path` is neither a root of the index nor a file that was named by itself.
+        If `path` is neither a root of the index nor a file that was indexed by its own name.
     """
     folder.open_generation(index_folder, open_generation)  # raises before a folder is made
 
@@ -148,7 +148,7 @@ def _run(
 
 
 def _check_hash(settings: Settings) -> None:
-    """Raise UsageError for a hash that there is not, before a folder is made for it."""
+    """Raise UsageError for an unknown hash, before a folder is made for it."""
     name, bits = settings.hasher or DEFAULT_HASH, settings.bits
     if name not in HASHERS:
         raise UsageError(f"there is no hash {name!r}; there are: {', '.join(HASHERS)}")
@@ -159,7 +159,7 @@ def _check_hash(settings: Settings) -> None:
 
 
 def _read_state(index_folder: Path, settings: Settings) -> _State:
-    """Open what there is, and refuse another hash than the stored one."""
+    """Open the existing index, and refuse a hash other than the stored one."""
     current, old = folder.read_current(index_folder), None
     if current is not None:
         current, old = folder.open_generation(index_folder, open_generation)
@@ -221,14 +221,14 @@ def _check_all_found(listing: Listing) -> None:
 
 
 def scan_times(old: Generation, current: folder.Current) -> dict[bytes, int]:
-    """Return when each root, by its path of now, was scanned, in nanoseconds."""
+    """Return when each root, by its current path, was scanned, in nanoseconds."""
     by_stored = {os.fsencode(root): ns for root, ns in current.scanned_ns.items()}
     pairs = zip(old.roots, old.stored_roots, strict=True)
     return {root: by_stored[stored] for root, stored in pairs if stored in by_stored}
 
 
 def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Outcome:
-    """Write the next generation, if it differs from the old one, and count."""
+    """Write the next generation if it differs from the old one, and count the files."""
     status = facts.gather("status")
     failures, counts = _failures(facts, status), _counts(facts.listing, status)
     was_rechecked = bool(facts.listing.recheck)
@@ -261,7 +261,7 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
 
 
 def _keep_private(file: Path, mode: int) -> None:
-    """Take permissions from the index that some of its pictures do not have any more."""
+    """Remove permissions from the index that some of its pictures no longer have."""
     now = stat.S_IMODE(os.stat(file).st_mode)
     if now & ~mode:
         try:
@@ -273,9 +273,9 @@ def _keep_private(file: Path, mode: int) -> None:
 def commit_generation(
     place: Path, facts: Facts, roots: Mapping[bytes, ScanOptions], *, scanned_ns: int
 ) -> int:
-    """Write the next generation, make it the one that counts, and return its number.
+    """Write the next generation, make it the current one, and return its number.
 
-    `scanned_ns` is when those roots were scanned that have no older rows.
+    `scanned_ns` is the time of the scan for roots without older rows.
     """
     number = folder.next_generation(place)
     write_generation(folder.generation_path(place, number), facts, roots)
@@ -306,7 +306,7 @@ def _counts(listing: Listing, status: npt.NDArray[Any]) -> dict[str, int]:
 
 
 def _failures(facts: Facts, status: npt.NDArray[Any]) -> list[Failure]:
-    """List the files without a hash, those that were not looked at left out."""
+    """List the files without a hash, except those that were not scanned."""
     listing, kept = facts.listing, set(facts.listing.kept)
     paths = listing.paths
     return [
@@ -317,7 +317,7 @@ def _failures(facts: Facts, status: npt.NDArray[Any]) -> list[Failure]:
 
 
 def _differs(state: _State, plan: ScanPlan, facts: Facts) -> bool:
-    """Tell whether the next generation would hold anything but the old one."""
+    """Return whether the next generation differs from the old one."""
     old, listing = state.old, facts.listing
     if old is None or len(listing) != len(old) or listing.n_removed or old.roots != plan.roots:
         return True

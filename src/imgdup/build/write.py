@@ -1,7 +1,6 @@
-"""A finished listing and where its facts come from -> the file of the next generation.
+"""Write the file of the next generation from a finished listing and the sources of its facts.
 
-Columns are brought together one at a time and in blocks, so that little memory is taken beside
-the listing.
+Columns are gathered one at a time and in blocks, to need little memory in addition to the listing.
 """
 
 import os
@@ -43,7 +42,7 @@ MISSING = REASONS.index("missing")
 
 @dataclass(frozen=True)
 class Facts:
-    """Where the facts of a listing are: the old generation, the checkpoints, the parameters."""
+    """The sources of the facts of a listing: the old generation, checkpoints, parameters."""
 
     listing: Listing
     old: Generation | None
@@ -57,14 +56,14 @@ class Facts:
 
     @cached_property
     def same_file(self) -> RowNumbers:
-        """For each row the first row of the same file, or -1 where it is the first itself."""
+        """For each row, the first row of the same file, or -1 if it is that row itself."""
         return same_file(self.listing, self.old)
 
     @cached_property
     def mode(self) -> int:
-        """Permissions of the index: nobody may read it who may not read all the pictures.
+        """Permissions of the index: those that all its pictures have in common.
 
-        Those of pictures that were not looked at are in the permissions of the old generation.
+        The permissions of the old generation represent pictures that were not scanned.
         """
         mode = self.listing.tally.mode
         is_kept = self.old is not None and len(self.listing.kept)
@@ -90,7 +89,7 @@ class Facts:
         return load_checkpoint(self.checkpoints_folder, name).arrays
 
     def gather(self, field: str, start: int = 0, stop: int | None = None) -> Array:
-        """Bring one field of some rows together, in row order; rows without a source are zero."""
+        """Gather one field of some rows, in row order; rows without a source are zero."""
         dtype, shape = fields(self.words)[field]
         stop = len(self.listing) if stop is None else stop
         column = np.zeros((stop - start, *shape), dtype)
@@ -111,7 +110,7 @@ class Facts:
 def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions]) -> None:
     """Write the next generation; its bytes depend on nothing but the listing and the facts.
 
-    Nobody can read it who cannot read all files that it knows.
+    Its permissions are those that all its pictures have in common.
     """
     listing, status = facts.listing, facts.gather("status")
     paths, (dtype, shape) = listing.paths, IDENTITY_FORM

@@ -1,4 +1,4 @@
-"""The object that library users hold: an opened index that answers questions about images."""
+"""The main object of the library: an opened index that can be searched."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -85,7 +85,7 @@ class ImageIndex:
 
     @property
     def roots(self) -> list[bytes]:
-        """The indexed folders, absolute; ``b""`` stands for files named one by one."""
+        """The indexed folders, absolute; ``b""`` is the root of files named one by one."""
         return list(self.generation.roots)
 
     @property
@@ -244,11 +244,11 @@ class ImageIndex:
         keep: str = DEFAULT_KEEP,
         protect: Sequence[str | os.PathLike[str]] = (),
     ) -> Plan:
-        """Plan the removal of duplicates: what `groups` decides, as data for ``imgdup apply``."""
+        """Plan the removal of duplicates: the result of `groups` as data for ``imgdup apply``."""
         return self.groups(max_distance, keep=keep, protect=protect).plan()
 
     def info(self) -> dict[str, Any]:
-        """Return what the index holds; the keys are those of ``imgdup info --json``."""
+        """Return the facts of the index; the keys are those of ``imgdup info --json``."""
         return {
             **describe(self.generation),
             "bytes": sum(f.stat().st_size for f in self.folder.rglob("*") if f.is_file()),

@@ -17,7 +17,7 @@ import os
 
 
 class ImgdupError(Exception):
-    """The base of all errors that imgdup raises on purpose; the text says what helps."""
+    """The base of all errors that imgdup raises on purpose; the message names the remedy."""
 
     exit_code = 1
 

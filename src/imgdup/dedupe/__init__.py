@@ -77,8 +77,8 @@ class Duplicates:
     def removable(self) -> npt.NDArray[np.bool_]:
         """Return a mask over ``groups.removed``: the files that a plan removes.
 
-        These are the files with one name in the index. To remove a single hard link frees no
-        space, and somebody linked the file on purpose.
+        These are the files with one name in the index. Removing a single hard link frees no
+        space, and the user linked the file on purpose.
         """
         return ~has_other_names(self.rows)[self.groups.removed]
 

@@ -1,10 +1,10 @@
 """A plan and the index that it names -> nothing if every removal is safe, else what is wrong.
 
 This checker shares no code with the code that makes groups and plans, and does not trust what a
-plan says about files; only the user's options come from its header, which is sealed. It verifies
-of each removal that both files are images of this generation and as the index describes them; that
-the removed file is removed once, is not protected, has no other name in the index, and is kept for
-no other removal; that the two are duplicates by the hashes or bytes of the index, at the stated
+plan states about files; only the user's options come from its header, which is sealed. For each
+removal it verifies that both files are images of this generation and as the index describes them;
+that the removed file is removed once, is not protected, has no other name in the index, and is kept
+for no other removal; that the two are duplicates by the hashes or bytes of the index, at the stated
 distance and with the stated relation.
 """
 

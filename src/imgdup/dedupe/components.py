@@ -1,6 +1,6 @@
-"""Duplicates -> connected components, the chains A~B~C, which are shown and never removed by.
+"""Find the connected components of duplicates: chains A~B~C, which never justify a removal.
 
-A split of a data set must not divide them: that is what their labels are for.
+A split of a data set uses them, because it must not divide a chain.
 """
 
 from collections import Counter

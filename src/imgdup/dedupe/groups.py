@@ -67,8 +67,8 @@ class Groups(NamedTuple):
 class _Files(NamedTuple):
     """Files that have duplicates, best first; the position of a file is its rank.
 
-    Twins are files with the same duplicates: of equal hashes, or of equal bytes where there is no
-    usable hash. What is found for their head, the best of them, holds for all. A file is `split`
+    Twins are files with the same duplicates: of equal hashes, or of equal bytes if there is no
+    usable hash. The result for their head, the best of them, applies to all. A file is `split`
     if its bytes equal those of a file with another hash (an index filled by two versions of a
     decoder): its twins agree in both, and it is visited even if the search for pairs misses it.
     """

@@ -1,4 +1,4 @@
-"""Duplicates of one size with different bytes -> those that decode to the very same picture.
+"""Find the duplicates of equal size but different bytes that decode to the same pixels.
 
 An index does not hold pixels, so the files are read again and decoded in full, in worker
 processes, up to a budget of pixels. Only pairs whose hashes allow equal pixels are decoded.

@@ -146,7 +146,7 @@ def _facts_record(which: str, facts: FileFacts) -> dict[str, Any]:
 
 
 def write_plan(path: Path, plan: Plan) -> None:
-    """Write a plan into a file, which appears whole or not at all.
+    """Write a plan to a file, either completely or not at all.
 
     Nobody can read the plan who cannot read all files that it names.
 

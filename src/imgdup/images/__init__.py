@@ -1,1 +1,1 @@
-"""A file's bytes -> upright gray pixels and facts."""
+"""Decode the bytes of a file to upright gray pixels and facts."""

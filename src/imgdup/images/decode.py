@@ -1,6 +1,6 @@
 """A file's bytes, or an array -> gray pixels and facts.
 
-The header is read first and held against the limits. Then libjpeg-turbo decodes JPEG, OpenCV what
+The header is read first and compared with the limits. Then libjpeg-turbo decodes JPEG, OpenCV what
 it gets right and fast (PNG, plain lossy WebP), and Pillow the rest.
 """
 
@@ -179,7 +179,7 @@ def _decode_any(data: bytes, request: _Request) -> tuple[str, _Stored]:
 
 
 def _not_decoded(head: bytes) -> ImageError:
-    """Say why a file whose first bytes are those of no decoded format is not decoded."""
+    """Return the error for a file whose content is not of a decoded format."""
     if name := undecoded_name(head):
         return ImageError("unsupported", f"{name} is not decoded")
     what = "the content is not that of a known image format" if head else "the file is empty"
@@ -187,7 +187,7 @@ def _not_decoded(head: bytes) -> ImageError:
 
 
 def _check_size(limits: Limits, height: int, width: int, *, lean: bool = False) -> None:
-    """Refuse too large a picture; a lean decoder needs no memory for the whole of it."""
+    """Refuse a picture that is too large; a lean decoder needs no memory for all of it."""
     most = _most_pixels(limits, lean=lean)
     if height * width > most:
         raise ImageError("too-large", f"{width} x {height} pixels are more than {most:,}")

@@ -17,7 +17,7 @@ REASONS = (
     "timed-out",
     "crashed",
 )
-"""What became of a file. The position is the status byte in an index: only append."""
+"""The status of a file. The position is the status byte in an index: only append."""
 
 OK = REASONS.index("ok")
 
@@ -28,14 +28,14 @@ FORMATS = (
 """Formats that are decoded. The position is the format byte in an index: only append."""
 
 LOSSLESS_FORMATS = frozenset({"png", "bmp", "gif", "tiff", "pnm", "tga", "psd"})
-"""Formats that keep the pixels they are given, as a rule."""
+"""Formats that usually store pixels without loss."""
 
 IMAGE_EXTENSIONS = frozenset(
     """.jpg .jpeg .jpe .jfif .png .apng .webp .bmp .dib .gif .tif .tiff .avif .avifs .heic .heif
     .hif .pbm .pgm .ppm .pnm .jp2 .j2k .j2c .jpc .jpf .jpx .tga .icb .vda .vst .ico .psd .dds
     .jxl""".split()
 )
-"""Lower-case endings of names that promise an image of one of the formats."""
+"""Lower-case extensions of the formats."""
 
 UNDECODED_EXTENSIONS = {
     ".hdr": "Radiance HDR",
@@ -82,7 +82,7 @@ UNDECODED_EXTENSIONS = {
     ".srw": "raw",
     ".x3f": "raw",
 }
-"""Lower-case endings of names that promise a picture of a format that is not decoded."""
+"""Lower-case extensions of picture formats that are not decoded."""
 
 SNIFF_BYTES = 32  # enough for every signature below
 
@@ -157,7 +157,7 @@ def reason_of(status: int) -> str:
 
 
 def is_foreign_image(head: bytes) -> bool:
-    """Tell whether a file that begins like this is an image, and none of our montages."""
+    """Return whether a file that begins like this is an image, but not a montage of imgdup."""
     return sniff(head[:SNIFF_BYTES]) != "unknown" and MONTAGE_MARK not in head
 
 
@@ -167,7 +167,7 @@ def format_of(number: int) -> str:
 
 
 def sniff(head: bytes) -> str:
-    r"""Tell the format of a file from its first bytes.
+    r"""Return the format of a file from its first bytes.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def sniff(head: bytes) -> str:
 def undecoded_name(head: bytes) -> str | None:
     r"""Name an image format that is recognised and not decoded, or None.
 
-    Such decoders have a history of faults, or give no 8-bit pixels, or there is none.
+    Their decoders have a history of faults, do not give 8-bit pixels, or do not exist.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a hash is computed from: upright gray pixels with their true extent.
+"""Upright gray pixels with their true extent, from which hashes are computed.
 
 In goes a decoder's array, out comes a ``GrayImage``: luma of colour pixels, turned upright, and the
 knowledge of where a reduced picture's partial blocks lie. Transparent colours are laid on white.

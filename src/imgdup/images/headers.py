@@ -67,7 +67,7 @@ _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # wid
 
 
 class PngHeader(NamedTuple):
-    """What the chunks of a PNG file say.
+    """The facts in the chunks of a PNG file.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class PngHeader(NamedTuple):
 
 
 class WebpHeader(NamedTuple):
-    """What the first chunk of a WebP file says.
+    """The facts in the first chunk of a WebP file.
 
     Attributes
     ----------
@@ -222,7 +222,7 @@ def webp_header(data: bytes) -> WebpHeader:
 
 
 def webp_is_cut(data: bytes) -> bool:
-    """Tell whether a WebP file is shorter than its header says; some writers miscount."""
+    """Return whether a WebP file is shorter than its header states; some writers miscount."""
     return 8 + int.from_bytes(data[4:8], "little") > len(data)
 
 

@@ -1,9 +1,9 @@
 """A JPEG file's bytes -> the facts of its header, and its pixels or why they are not all there.
 
-libjpeg makes a picture of whatever it is given: where data are lost, it fills up with gray and
-warns. Here every warning counts, unless what libjpeg warns of is not the picture: then the picture
-alone is decoded once more, without a warning. Each walk over markers and segments (ITU-T T.81,
-annex B) is bounded by the length of the file and by a number of segments.
+libjpeg decodes any data: it fills lost parts with gray and gives a warning. Here every warning
+counts as damage, unless it is not about the picture itself: then the picture alone is decoded again
+and must give no warning. Each walk over markers and segments (ITU-T T.81, annex B) is bounded by
+the length of the file and by a number of segments.
 """
 
 import re
@@ -36,7 +36,7 @@ _COEFFICIENTS = 64  # of a block
 
 
 class JpegHeader(NamedTuple):
-    """What the segments before the first scan of a JPEG file say.
+    """The facts in the segments before the first scan of a JPEG file.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ def picture_alone(data: bytes, header: JpegHeader, end: int) -> bytes:
     data : bytes
         The whole file.
     header : JpegHeader
-        What `jpeg_header` says of it.
+        The result of `jpeg_header`.
     end : int
         Where its picture ends.
     """
@@ -232,7 +232,7 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, colour: bool, reduction: int
     data : bytes
         The whole file.
     header : JpegHeader
-        What `jpeg_header` says of it.
+        The result of `jpeg_header`.
     colour : bool
     reduction : int
         1, 2, 4 or 8.

@@ -1,6 +1,6 @@
 """All formats but PNG and JPEG by Pillow: a file's bytes -> pixels as stored.
 
-Whatever the bytes do to Pillow comes out as an `ImageError`. Transparent pictures are laid on
+Any error of Pillow becomes an `ImageError`. Transparent pictures are laid on
 white. Nothing is printed.
 """
 
@@ -39,7 +39,7 @@ from imgdup.images.headers import ORIENTATION_TAG, UPRIGHT, exif_orientation
 
 MAX_JPEG_PIXELS = 65535**2  # that a header can claim; it was held against the limit before
 
-_REASON_WORDS = (  # in what Pillow says, in small letters
+_REASON_WORDS = (  # in the messages of Pillow, in lower case
     ("truncated", "truncated"),
     ("unknown pixel mode", "unsupported"),
     ("unsupported", "unsupported"),

@@ -1,4 +1,4 @@
-"""The table of an index, one row per file in path order: its columns, and questions to it."""
+"""The table of an index, one row per path in path order: its columns and functions over them."""
 
 import os
 from array import array
@@ -18,8 +18,8 @@ RowNumbers = npt.NDArray[np.int64]
 
 PDQ_WORDS = 4
 
-# What is known of a file: dtype on disk and shape of one row. ``hashes`` is as wide as the
-# search hash and stands beside these.
+# The facts of a file: dtype on disk and shape of one row. The column ``hashes``, as wide as the
+# search hash, is added to these.
 FIELDS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "size": ("<i8", ()),
     "mtime_ns": ("<i8", ()),
@@ -115,11 +115,11 @@ class Rows(Protocol):
 
     @property
     def roots(self) -> Sequence[bytes]:
-        """Absolute folders; ``b""`` stands for files that were named one by one."""
+        """Absolute folders; ``b""`` is the root of files that were named one by one."""
 
     @property
     def digest(self) -> str:
-        """What tells this generation from any other, in hex."""
+        """The digest of this generation, in hex."""
 
     @property
     def digest_kind(self) -> str:

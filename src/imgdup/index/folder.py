@@ -1,4 +1,4 @@
-"""An index folder: which generation counts, who may write, and what may go.
+"""An index folder: its current generation, its writer, and the files that may be deleted.
 
 The folder holds ``index.<n>`` (a generation: complete, immutable), ``current`` (small JSON: which
 generation counts), ``lock``, ``parts/`` (the checkpoints of a run) and ``ignored`` (files that are
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class Current(NamedTuple):
-    """What the file ``current`` says.
+    """The content of the file ``current``.
 
     ``generation`` counts from 1; ``built`` is ISO 8601 in UTC; ``version`` is that of imgdup;
     ``scanned_ns`` maps a root to the start of the scan that recorded it (ns since 1970).
@@ -104,7 +104,7 @@ def _from_root(path: Path) -> Path:
 def _check_owner(folder: Path) -> None:
     """Refuse an index folder, or a link to one, of another user, as git does with repositories.
 
-    Under sudo, the user who called it is no stranger.
+    Under sudo, the calling user is trusted too.
     """
     if not hasattr(os, "geteuid"):  # Windows
         return
@@ -121,7 +121,7 @@ def _check_owner(folder: Path) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Make an index folder and its ``parts``, and find out now whether they can be written.
+    """Make an index folder and its ``parts``, and check that they can be written.
 
     Raises
     ------
@@ -156,13 +156,13 @@ def generation_path(folder: Path, generation: int) -> Path:
 
 
 def next_generation(folder: Path) -> int:
-    """Return a number that no generation has, was it committed or not."""
+    """Return a number that no generation has, whether committed or not."""
     current = read_current(folder)
     return max(0 if current is None else current.generation, *_generations(folder), 0) + 1
 
 
 def read_current(folder: Path) -> Current | None:
-    """Read which generation counts; None if none was ever finished.
+    """Read which generation is current; None if none was ever finished.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def read_current(folder: Path) -> Current | None:
 
 
 def open_generation(folder: Path, load: Callable[[Path], T]) -> tuple[Current, T]:
-    """Load the generation that counts, also while a writer replaces it.
+    """Load the current generation, even while a writer replaces it.
 
     Parameters
     ----------
@@ -217,9 +217,9 @@ def open_generation(folder: Path, load: Callable[[Path], T]) -> tuple[Current, T
 
 
 def commit(folder: Path, current: Current) -> None:
-    """Make a generation, already written, the one that counts, and delete the others.
+    """Make a written generation the current one, and delete the others.
 
-    Readers that have another one open go on reading it: its bytes stay until they let go.
+    Readers that have another generation open continue to read it until they close it.
     Only the holder of the lock may call this.
 
     Raises
@@ -239,7 +239,7 @@ def commit(folder: Path, current: Current) -> None:
 
 
 def sweep(folder: Path) -> int:
-    """Delete what a crash left behind: temporary files, and generations that do not count.
+    """Delete what a crash left behind: temporary files, and generations that are not current.
 
     Only the holder of the lock may call this.
 
@@ -258,14 +258,14 @@ def sweep(folder: Path) -> int:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a file or device where an index folder, or one that shall hold it, would be."""
+    """Refuse a file or device at the path of an index folder or of a folder above it."""
     there = next((place for place in (folder, *folder.parents) if os.path.exists(place)), folder)
     if os.path.exists(there) and not os.path.isdir(there):
         raise ImgdupError(f"{there} is a file, not an index folder; name one with --index FOLDER")
 
 
 def _existing(folder: Path) -> Current:
-    """Read which generation counts, or say that and why there is none."""
+    """Read which generation is current; raise ImgdupError if there is none."""
     current = read_current(folder)
     if current is None:
         raise ImgdupError(f"no index in {folder}; make one with: imgdup index DIR")
@@ -273,7 +273,7 @@ def _existing(folder: Path) -> Current:
 
 
 def _parsed(text: bytes) -> Current:
-    """Take nothing for granted: the file may come from anywhere."""
+    """Parse and check the content; the file is not trusted."""
     if len(text) > MAX_CURRENT_BYTES:
         raise ValueError(f"longer than {MAX_CURRENT_BYTES:,} bytes")
     fields = json.loads(text)
@@ -305,7 +305,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _check_ours(folder: Path) -> None:
-    """Refuse a folder with files of the user's own: what lies in an index may be deleted."""
+    """Refuse a folder with other files, since files in an index folder may be deleted."""
     names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
     foreign = [name for name in names if not _is_ours(name)]
     if foreign and CURRENT not in names:
@@ -339,7 +339,7 @@ def _delete_others(folder: Path, generation: int) -> int:
 
 
 def _deleted(path: Path) -> bool:
-    """Delete a file; what cannot go now, as a mapped one on Windows, goes the next time."""
+    """Delete a file; one that cannot be deleted now (mapped on Windows) is deleted next time."""
     try:
         path.unlink()
     except OSError:

@@ -53,7 +53,7 @@ class ScanOptions:
     ----------
     exclude : tuple of str
         Glob patterns. One without ``/`` is held against every name, one with it against the
-        path relative to the root; ``*`` matches ``/`` too. A ``/`` at the end says nothing.
+        path relative to the root; ``*`` matches ``/`` too. A ``/`` at the end has no effect.
     follow_symlinks : bool
         Whether links to files and folders are followed; else they are ignored.
     hidden : bool
@@ -65,7 +65,7 @@ class ScanOptions:
     hidden: bool = False
 
     def excludes(self) -> Callable[[bytes], bool]:
-        """Return the test that tells whether a relative path is excluded."""
+        """Return a function that returns whether a relative path is excluded."""
         if not self.exclude:
             return lambda _: False
         globs = [glob.rstrip("/") for glob in self.exclude]
@@ -253,7 +253,7 @@ def _check_form(array: npt.NDArray[Any], name: str, dtype: str, shape: tuple[int
 
 
 def _check_lengths(generation: Generation, n: int) -> None:
-    """Check what columns say of each other."""
+    """Check that the columns fit each other."""
     arrays, tree = generation.arrays, generation.tree
     if len(arrays["path_offsets"]) != n + 1 or len(arrays["same_file"]) != n:
         raise ValueError("columns of unequal length")

@@ -7,9 +7,9 @@ The file, all numbers little-endian::
     pickle     texts, numbers, and the names, types and shapes of the arrays
     arrays     one after the other, each from a page boundary, padded with zeros
 
-There are no offsets: an array lies where the one before it ends. The CRC32 of the preamble
-covers all up to the first array but itself, that of an array covers its padding too, so no byte
-is unwatched.
+There are no offsets: an array lies where the one before it ends. The CRC32 of the preamble covers
+everything before the first array except itself, and the CRC32 of an array covers its padding, so
+every byte is checked.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class Span(NamedTuple):
 
 
 class Front(NamedTuple):
-    """What lies before the arrays; ``digest`` names it, hence all, by 32 hex digits."""
+    """The bytes before the arrays; ``digest`` (32 hex digits) identifies them and so the file."""
 
     spans: list[Span]
     pickled: bytes

@@ -1,8 +1,8 @@
 """A dict of texts, integers, lists, dicts and buffer marks <-> a pickle that can only be data.
 
 The pickle is protocol 5 with buffers out of band [1]_. Written without memo it names no callable
-and shares no object, so that 17 opcodes do. Reading admits these alone, before anything is
-loaded, so there is nothing to run and nothing that grows: each byte makes at most one object.
+and shares no object, so 17 opcodes suffice. Reading first checks that there are no others, so
+nothing can run and nothing can grow: each byte makes at most one object.
 
 References
 ----------
@@ -29,14 +29,14 @@ BUFFER = pickle.PickleBuffer(bytearray())
 
 
 class _DataUnpickler(pickle.Unpickler):
-    """The second lock: the list of opcodes holds none that could ask for a name."""
+    """A second protection: the allowed opcodes cannot refer to a name."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise ValueError(f"it asks for {module}.{name}")
 
 
 def dumps(value: dict[str, Any]) -> bytes:
-    """Pickle plain data; ``BUFFER`` stands where ``loads`` shall put the next buffer.
+    """Pickle plain data; ``BUFFER`` marks where ``loads`` puts the next buffer.
 
     Equal values give equal bytes: without a memo nothing depends on which texts are one object.
 

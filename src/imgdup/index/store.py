@@ -60,7 +60,7 @@ def save(
 ) -> None:
     """Write a dict and its arrays to one file, whole or not at all.
 
-    Equal input gives equal bytes: nothing of the clock or the process gets into the file.
+    Equal input gives equal bytes: the file contains no time and no data of the process.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def save(
 def load(path: Path, *, verify: bool = False) -> Stored:
     """Open a file that ``save`` wrote; takes the same time whatever its size.
 
-    Nothing in the file is trusted and nothing in it can run; a file that is not sound is refused.
+    Nothing in the file is trusted and nothing in it can run; an invalid file is refused.
     The arrays are read from the disk when they are used. Should another program cut the file
     short while it is mapped, using it ends the process (SIGBUS); ``save`` never does that.
 
@@ -122,7 +122,7 @@ def load(path: Path, *, verify: bool = False) -> Stored:
     -------
     Stored
         ``head`` as saved; ``arrays`` by name, read-only and little-endian; ``digest``, 32 hex
-        digits, equal for equal files. It tells files apart; it is no proof against a forger.
+        digits, equal for equal files. It distinguishes files, but does not protect against forgery.
 
     Raises
     ------

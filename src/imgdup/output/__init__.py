@@ -1,1 +1,1 @@
-"""Results -> what people and other programs read."""
+"""Write results for people and for other programs."""

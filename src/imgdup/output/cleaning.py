@@ -1,4 +1,4 @@
-"""Duplicates, plans and splits -> the summary that commands print and the files that they write."""
+"""The summaries and files that commands make of duplicates, plans and splits."""
 
 import os
 from collections import Counter
@@ -122,8 +122,7 @@ def save_groups(file: Path, duplicates: Duplicates) -> None:
 def group_records(duplicates: Duplicates) -> Iterator[dict[str, Any]]:
     """Yield one record per file, group by group: the file that is kept, then those removed.
 
-    ``role`` is ``keep`` or ``remove``; ``distance`` is that of the PDQ hashes to the file that is
-    kept, in bits.
+    ``role`` is ``keep`` or ``remove``; ``distance`` is the PDQ distance to the kept file, in bits.
     """
     groups = duplicates.groups
     bounds = zip(groups.offsets[:-1].tolist(), groups.offsets[1:].tolist(), strict=True)
@@ -159,7 +158,7 @@ def save_lists(
     remove_list: Path | None = None,
     end: bytes = NEWLINE,
 ) -> None:
-    r"""Write the paths of the images that are kept and of those that are removed.
+    r"""Write the paths of the kept images and those of the removed images.
 
     Parameters
     ----------
@@ -226,7 +225,7 @@ def save_split(folder: Path, rows: Rows, division: Split, end: bytes = NEWLINE) 
 
 
 def _check_folder(folder: Path, lists: Container[Path]) -> None:
-    """Refuse a folder with other lists: those of an earlier split would share pictures."""
+    """Refuse a folder with other lists: lists of an earlier split may share pictures."""
     for file in sorted(folder.glob("*.txt")):
         if file not in lists:
             raise UsageError(

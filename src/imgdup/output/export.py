@@ -1,4 +1,4 @@
-"""An index -> a file that other programs read: pickle, JSON lines, CSV, Parquet."""
+"""Export an index for other programs: pickle, JSON lines, CSV, Parquet."""
 
 import os
 import pickle
@@ -34,7 +34,7 @@ COLUMNS = {
 
 
 def export(index: ImageIndex, form: str, file: Path) -> int:
-    """Write what an index holds into a file, which appears whole or not at all.
+    """Write the contents of an index to a file, either completely or not at all.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def export(index: ImageIndex, form: str, file: Path) -> int:
 def export_pickle(index: ImageIndex, out: BinaryIO) -> int:
     """Write the hash dictionary of the tutorial, ``{hash: [paths]}``; return the number of paths.
 
-    It consists of builtins only.
+    It uses only built-in types.
     """
     generation = index.generation
     rows = generation.checked_rows(generation.class_rows).tolist()

@@ -1,4 +1,4 @@
-"""Probes and their matches -> one PNG to look at: each picture with its distance and its name."""
+"""Draw probes and their matches in a PNG, each picture with its distance and name."""
 
 import math
 import struct
@@ -51,7 +51,7 @@ ROLES: dict[str, Colour] = {
 
 
 class Tile(NamedTuple):
-    """What one card of a montage shows."""
+    """The content of one card of a montage."""
 
     pixels: Pixels | None
     """RGB of any size; None draws a gray field instead."""
@@ -71,7 +71,7 @@ def save_montage(
     limits: Limits | None = None,
     word: str = "probe",
 ) -> None:
-    """Draw probes and their matches into a PNG file, which appears whole or not at all.
+    """Draw probes and their matches to a PNG file, either completely or not at all.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def save_montage(
 
 
 def _marked(png: bytes) -> bytes:
-    """Insert the chunk that tells imgdup's own montages from other pictures."""
+    """Insert the chunk that marks a montage of imgdup."""
     length = struct.pack(">I", len(MONTAGE_MARK) - 4)
     checksum = struct.pack(">I", zlib.crc32(MONTAGE_MARK))
     return png[:PNG_HEADER_END] + length + MONTAGE_MARK + checksum + png[PNG_HEADER_END:]

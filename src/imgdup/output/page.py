@@ -1,8 +1,8 @@
-"""Groups of duplicates -> one self-contained HTML page for people to look through.
+"""Make a self-contained HTML page of groups of duplicates, for people to review.
 
-The page loads nothing, and a content security policy tells the browser so: it allows only the
-page's own script and style, by their hashes, and embedded pictures. File names reach the page as
-JSON that cannot end its element, and are only shown as text.
+The page loads nothing. Its content security policy allows only its own script and style, by their
+hashes, and embedded pictures. File names are in the page as JSON that cannot end its element, and
+are shown only as text.
 """
 
 import base64
@@ -64,7 +64,7 @@ class Group(NamedTuple):
 
 
 class Wording(NamedTuple):
-    """What the page calls things: by default it speaks of files to remove."""
+    """The words on the page; by default they describe files to remove."""
 
     title: str = "Duplicates"
     keeper: str = "keep"
@@ -96,7 +96,7 @@ def save_page(
     *,
     mode: int = PUBLIC,
 ) -> None:
-    """Write the page into a file, which appears whole or not at all.
+    """Write the page to a file, either completely or not at all.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def _template(name: str) -> str:
 
 
 def _source_hash(source: str) -> str:
-    """Return what a content security policy calls an inline source."""
+    """Return the hash of an inline source for a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
@@ -238,7 +238,7 @@ def _summary(groups: Sequence[Group], wording: Wording) -> str:
 
 
 def _histogram(distances: Sequence[int]) -> str:
-    """Embed the histogram; nothing where there is no distance."""
+    """Embed the histogram, if there is any distance."""
     if not distances:
         return ""
     source = base64.b64encode(histogram_svg(distances).encode()).decode()

@@ -1,4 +1,4 @@
-"""Results -> what commands print: a table on a terminal, lines in a pipe, NUL, JSON lines.
+"""Format results as tables for a terminal, lines for a pipe, NUL-separated paths, or JSON lines.
 
 Pure functions from data to text. The caller chooses by its output: ``..._table`` for a terminal,
 ``..._lines`` for a pipe, ``..._nulls`` for ``--null``, ``..._json`` for ``--json``.
@@ -31,7 +31,7 @@ class MatchRow(NamedTuple):
     width: int  # pixels
     height: int  # pixels
     is_probe: bool  # the row of the probe itself
-    orientation: str | None = None  # how the probe was rotated; None where that was not asked for
+    orientation: str | None = None  # how the probe was rotated; None if this was not requested
 
 
 class Pair(NamedTuple):
@@ -92,7 +92,7 @@ def match_nulls(matches: Iterable[MatchRow]) -> Iterator[bytes]:
 def match_json(matches: Iterable[MatchRow]) -> Iterator[str]:
     """Write ``probe path distance pdq_distance duplicate width height is_probe`` as JSON lines.
 
-    ``orientation`` is there where the probe was looked up in all of them.
+    ``orientation`` is included if the probe was looked up in all orientations.
 
     Examples
     --------

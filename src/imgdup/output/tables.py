@@ -1,4 +1,4 @@
-"""Rows of fields -> a table for a terminal: aligned, folded to its width, never cut.
+"""Format rows of fields as a table for a terminal: aligned, folded to its width, never cut.
 
 rich measures characters and lays the columns out. It prints plain text: no colour, and no markup
 or emoji code that a file name may contain is interpreted.
@@ -184,7 +184,7 @@ def _names_and_values(names: Sequence[str], values: Sequence[Sequence[str]], wid
 
 
 def _printed(grid: Table, width: int) -> str:
-    """Return what rich prints on something that is no terminal, without blanks at line ends."""
+    """Return what rich prints to a file, without blanks at line ends."""
     console = Console(
         file=io.StringIO(),
         width=width,
@@ -193,7 +193,7 @@ def _printed(grid: Table, width: int) -> str:
         force_terminal=False,
         force_jupyter=False,
         legacy_windows=False,
-        _environ={},  # COLUMNS, FORCE_COLOR and their like change nothing
+        _environ={},  # COLUMNS, FORCE_COLOR and similar variables have no effect
     )
     with console.capture() as captured:
         console.print(grid)

@@ -1,1 +1,1 @@
-"""Probes and an index -> matches and pairs of rows."""
+"""Search an index: matches of probes, and pairs of rows."""

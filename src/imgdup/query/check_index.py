@@ -1,4 +1,4 @@
-"""An index -> what is wrong with it: its structure at once, its content on demand."""
+"""Check an index: its structure quickly, its content on demand."""
 
 import os
 from collections.abc import Iterator
@@ -167,7 +167,7 @@ def _peer_agrees(
 ) -> bool:
     """Compare with the vptree package.
 
-    Its largest distance is exclusive, and it would turn integers into floats: texts are compared.
+    Its largest distance is exclusive, and it converts integers to floats, so texts are used.
     """
     import vptree
 

@@ -1,6 +1,7 @@
-"""Hashes to look up -> the distinct hashes near each -> rows of the index -> matches.
+"""Look up hashes: find the distinct hashes near each, their rows in the index, and the matches.
 
-One probe comes after the other, so the memory does not depend on the number of matches in all.
+Probes are processed one after the other, so the memory does not depend on the total number of
+matches.
 """
 
 import os
@@ -25,7 +26,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class Nearby(NamedTuple):
-    """What is near one probe.
+    """The distinct hashes near one probe.
 
     Parameters
     ----------

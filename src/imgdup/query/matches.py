@@ -37,7 +37,7 @@ MAX_PROBES = 10_000  # looked up at once: enough for bands to pay, few enough to
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """What to look for.
+    """The options of a query.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class QueryOptions:
 
 @dataclass
 class QueryStats:
-    """What a look-up has done so far.
+    """Statistics of a look-up so far.
 
     Attributes
     ----------

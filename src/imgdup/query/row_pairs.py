@@ -1,4 +1,4 @@
-"""Rows of one or two indexes -> pairs of rows within a distance, streamed, with what they are."""
+"""Find the pairs of rows of one or two indexes within a distance, as a stream."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

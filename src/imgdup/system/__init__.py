@@ -1,1 +1,1 @@
-"""Files, locks and limits: what the operating system gives."""
+"""Files, locks and limits of the operating system."""

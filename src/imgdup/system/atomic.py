@@ -1,4 +1,4 @@
-"""A new content in, a file on disk out: written whole and durably, or left as it was."""
+"""Write files durably and as a whole, or leave them unchanged."""
 
 import contextlib
 import errno
@@ -87,7 +87,7 @@ def replacing(
 
 
 def common_mode(paths: Iterable[bytes]) -> int:
-    """Return the mode for a file about other files: nobody may read it who may not read them all.
+    """Return the mode for a file about other files: the permissions that all of them share.
 
     The group counts only where it is that of this process, which the new file gets. A file that
     does not exist has nothing to protect.
@@ -109,7 +109,7 @@ def common_mode(paths: Iterable[bytes]) -> int:
 
 
 def narrowed_mode(mode: int, facts: os.stat_result) -> int:
-    """Return what is left of a mode if a file of these facts counts too; see `common_mode`."""
+    """Return a mode without the permissions that a file of these facts lacks."""
     if mode == PRIVATE:
         return mode
     others = facts.st_mode & 0o006
@@ -130,7 +130,7 @@ def _check_place(path: Path) -> None:
 
 
 def write_error(path: Path, error: OSError, needed_bytes: int | None = None) -> ImgdupError:
-    """Describe in one line why a file could not be written, and what helps."""
+    """Describe in one line why a file could not be written, with the remedy."""
     reason = error.strerror or str(error)
     if error.errno in NO_ROOM:
         needs = "" if needed_bytes is None else f", which needs {needed_bytes:,} bytes"

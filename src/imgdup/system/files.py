@@ -1,4 +1,4 @@
-"""A path -> the bytes of a regular file that did not change while it was read, and their digest."""
+"""Read a regular file that does not change while it is read, and compute its digest."""
 
 import hashlib
 import os

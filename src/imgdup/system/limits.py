@@ -19,8 +19,8 @@ MAX_TIMEOUT_S = 1_000_000
 MIN_FREE_BYTES = 64 << 20  # with less, OpenBLAS ends the process: it takes 32 MiB for a product
 CAN_CAP_MEMORY = resource is not None and sys.platform != "darwin"  # macOS ignores the limit
 
-# What tells the libraries how many threads to use. Set to 1, since there is one process per core:
-# the threads that OpenBLAS starts cost time and memory, and end the process when memory is short.
+# The variables that set the number of threads of libraries. They are set to 1, since there is one
+# process per core: threads of OpenBLAS need time and memory, and end the process if memory is low.
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -75,7 +75,7 @@ def cap_memory(more_bytes: int) -> None:
 
 
 def _mapped_bytes() -> int:
-    """Return the size of this process's address space; 0 where the system does not say."""
+    """Return the size of the address space of this process; 0 if it is unknown."""
     try:
         with open("/proc/self/statm", "rb") as statm:
             return int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -134,7 +134,7 @@ def _quota_cores(root: Path) -> float:
 def _group_quota(root: Path, controllers: str, group: str) -> float:
     """Return the quota of one group and of the groups above it, whichever is less.
 
-    In a container the path may be that of the host; folders that do not exist are passed over.
+    In a container the path may be that of the host; missing folders are skipped.
     """
     if controllers and "cpu" not in controllers.split(","):
         return math.inf

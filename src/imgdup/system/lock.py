@@ -1,13 +1,13 @@
-"""A lock file in, the right to write out: one writer at a time, and free when the writer dies.
+"""Lock files: one writer at a time; the lock is free when the writer dies.
 
 The operating system locks the file (flock, or locking on Windows), so the lock of a dead process is
 free at once, and only one of several waiting processes gets it. The file holds a note that names
 the holder. Where a file system has no locks, a second file is created exclusively; after a crash
-the user must delete it, because nobody can know for sure that its creator is dead.
+the user must delete it, because it is not certain that its creator is dead.
 
 The package ``filelock`` (4.3) is not used: of the file systems without locks it knows only those
 that return ENOSYS (Lustre returns ENOLCK, some FUSE systems EOPNOTSUPP), it locks a named pipe, and
-on Windows it locks the first byte, so that nobody can read the note.
+on Windows it locks the first byte, so that the note cannot be read.
 """
 
 import contextlib
@@ -188,7 +188,7 @@ def _open(path: Path) -> int:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Return whether the open file still has its name: locking a deleted one is of no use."""
+    """Return whether the open file still has its name; locking a deleted file is useless."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:

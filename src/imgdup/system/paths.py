@@ -6,7 +6,7 @@ from pathlib import Path
 
 from imgdup.errors import UsageError
 
-# Names that apply and undo give to files for a moment; one that is left shows a killed run.
+# Temporary names of files in apply and undo; a file that is left was left by a killed run.
 # The hex digits are those of the run, the number is that of the step in its journal.
 TEMPORARY_NAME = re.compile(rb"\.imgdup-([0-9a-f]{16})-[0-9]+\.(?:aside|link|part)")
 

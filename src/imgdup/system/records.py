@@ -1,4 +1,4 @@
-"""Records with paths <-> lines of JSON: no byte of a path is lost, and no line read is trusted."""
+"""Write records with paths as lines of JSON without losing a byte, and read untrusted lines."""
 
 import base64
 import json

@@ -1,1 +1,1 @@
-"""Batches of files -> one answer for each file, from processes that may die."""
+"""Process batches of files in worker processes that may die: one answer for each file."""

@@ -1,4 +1,4 @@
-"""Calls from a pipe -> replies into it: what runs in a worker process.
+"""The code of a worker process: receive calls from a pipe and send replies.
 
 Nothing heavy is imported here, so that the process is set up before NumPy and OpenCV are loaded.
 """
@@ -32,7 +32,7 @@ class Stopped(Exception):
 
 
 class State(NamedTuple):
-    """What a worker tells its parent in shared memory, which is still there when the worker dies.
+    """The state of a worker in shared memory, which the parent can read even after it dies.
 
     ``position`` is that of the item being worked on, or NO_ITEM; ``deadline`` is when the watchdog
     ends the process, in seconds of the monotonic clock.
@@ -70,7 +70,7 @@ class _Watchdog:
         self.sink = open(os.devnull, "w")
 
     def before_item(self, position: int) -> None:
-        """Note which item is next, and start its time."""
+        """Record the next item, and start its time limit."""
         if self.stop.value:
             raise Stopped
         now = time.monotonic()
@@ -119,7 +119,7 @@ def _unwatched(position: int) -> None:
 
 
 def serve(pipe: Connection, state: MutableSequence[float], stop: Flag, timeout_s: float) -> None:
-    """Make every call that comes through the pipe, until it is closed.
+    """Make every call that arrives through the pipe, until it is closed.
 
     A call names functions, whose modules are imported when it is received: by then this process
     is set up.
@@ -163,7 +163,7 @@ def _reply(pipe: Connection) -> Reply:
 
 
 def _failure(error: Exception) -> Reply:
-    """Add to an exception where it was raised, for the parent to show."""
+    """Add the traceback to an exception, for the parent to show."""
     error.add_note("Raised in a worker process:\n" + "".join(traceback.format_exception(error)))
     return Reply(None, error)
 

@@ -1,4 +1,4 @@
-"""Batches of items in, one answer for each item out, even if worker processes die.
+"""Process batches of items: one answer for each item, even if worker processes die.
 
 The work is done by an executor: anything with the ``submit`` and ``shutdown`` of
 ``concurrent.futures``. It may run processes of this machine, this process itself, or a cluster.
@@ -22,7 +22,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 Task = Callable[[Sequence[T], Callable[[int], None]], R]
 
-MAX_CRASHES = 2  # an item that ends its worker so often, alone in its batch, is to blame
+MAX_CRASHES = 2  # an item that ends its worker this often, alone in its batch, is to blame
 MAX_LOSSES = 5  # how often a batch may lose its worker between two items
 BATCHES_PER_WORKER = 2  # submitted at once: one that is worked on, one that waits
 
@@ -96,7 +96,7 @@ class Pool:
         return self._executor.submit(function, *args)
 
     def close(self) -> None:
-        """Give busy workers a second to return what they have, then stop all workers."""
+        """Give busy workers a second to return their results, then stop all workers."""
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
 
@@ -217,7 +217,7 @@ def _outcome(batch: _Batch[T], future: Future[R], timeout_s: float) -> R | Died 
 
 
 def _after_loss(batch: _Batch[T], death: Death) -> Died | _Retry[T]:
-    """Decide what to do after a death that no item can be blamed for."""
+    """Decide what to do after a death that no item caused."""
     if batch.losses + 1 < MAX_LOSSES:
         return _Retry([replace(batch, losses=batch.losses + 1)])
     if not death.began:

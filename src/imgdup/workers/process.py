@@ -1,4 +1,4 @@
-"""Calls in, futures out: an executor whose processes may die without harm to the others.
+"""An executor whose processes may die without harm to the other processes.
 
 One thread and one pipe belong to each process, so it is known which call a process died of, and
 its death does not disturb the others. (``ProcessPoolExecutor`` loses every running call when one
@@ -267,7 +267,7 @@ def _blocked_signals() -> Iterator[None]:
 
 @contextmanager
 def _existing_folder() -> Iterator[None]:
-    """Go to the root folder meanwhile if the current folder was deleted: spawn asks for its name.
+    """Change to the root folder meanwhile if the current folder was deleted: spawn needs its name.
 
     No relative path can be used in a deleted folder, so no other thread of this process loses one.
     """

@@ -227,9 +227,9 @@ def test_a_target_inside_a_root_is_refused(scene, tmp_path):
     (tmp_path / "link").symlink_to(scene.root)
 
     for target in (scene.root, scene.root / "new", scene.root / "a" / ".." / "b"):
-        with pytest.raises(UsageError, match="would be found again: name a folder outside"):
+        with pytest.raises(UsageError, match="would be indexed again: name a folder outside"):
             make_options(scene.plan, "move", target)
-    with pytest.raises(UsageError, match="would be found again"):
+    with pytest.raises(UsageError, match="would be indexed again"):
         make_options(scene.plan, "move", tmp_path / "link" / "new")
 
 
@@ -269,7 +269,7 @@ def test_a_target_inside_the_index_folder_is_refused(scene):
 def test_a_target_that_is_a_file_is_refused(scene):
     (scene.index / "file").touch()
 
-    with pytest.raises(UsageError, match="not a folder; name one"):
+    with pytest.raises(UsageError, match="not a folder; name a folder"):
         make_options(scene.plan, "move", scene.index / "file")
 
 
@@ -417,7 +417,7 @@ def test_a_file_that_should_stay_and_changed_keeps_all_others(scene, action, cha
 
     assert outcome.n_done == 0
     assert reasons(outcome)[COPY] == CHANGES[change]
-    assert "the file that stays" in outcome.skipped[0].detail
+    assert "the kept file" in outcome.skipped[0].detail
     assert scene.tree() == before
 
 

@@ -66,7 +66,7 @@ def test_a_journal_that_somebody_made_up_plants_no_file(scene, tmp_path):
     with book:
         book.announce(Step(token, 1, facts_of(planted, EVIL), scene.path(BEST), bytes(evil)))
 
-    with pytest.raises(PlanError, match=r"knows no such journal .* --index FOLDER"):
+    with pytest.raises(PlanError, match=r"does not know the journal .* --index FOLDER"):
         scene.undo(tmp_path / "forged.jsonl")
     with pytest.raises(PlanError, match="beside it there is no plan"):
         scene.undo(tmp_path / "forged.jsonl", open_rows=lambda: scene.rows)
@@ -105,7 +105,7 @@ def test_a_first_line_that_was_edited_is_not_known(scene, moved, key):
     value = {"roots": [{"path": "/"}], "token": "0" * 16}.get(key, "/x")
     change_line(moved, 0, **{key: value})
 
-    with pytest.raises(PlanError, match="knows no such journal"):
+    with pytest.raises(PlanError, match="does not know the journal"):
         scene.undo(moved)
 
 
@@ -119,7 +119,7 @@ def test_a_journal_that_was_moved_elsewhere_is_known(scene, moved, tmp_path):
 def test_another_index_does_not_know_the_journal(scene, moved, tmp_path):
     other = make_scene(tmp_path / "other")
 
-    with pytest.raises(PlanError, match="knows no such journal"):
+    with pytest.raises(PlanError, match="does not know the journal"):
         other.undo(moved)
 
 

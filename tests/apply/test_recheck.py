@@ -108,7 +108,7 @@ def test_another_file_under_the_name_is_read_before_it_counts(two, tmp_path):
     os.utime(tmp_path / "new", ns=(staying.mtime_ns, staying.mtime_ns))
     os.replace(tmp_path / "new", staying.path)
 
-    with pytest.raises(SkipFile, match=r"the file that stays, .*: its content is different"):
+    with pytest.raises(SkipFile, match=r"the kept file, .*: its content is different"):
         checked.check_both(going, staying)
 
 

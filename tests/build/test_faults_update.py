@@ -282,7 +282,7 @@ def test_hashes_of_another_version_are_told_with_both_and_a_remedy_that_helps(
         err = capsys.readouterr().err
         assert "holds hashes of version 7, this imgdup makes version 1" in err
         assert "another --index FOLDER" in err
-        assert "leave out" not in err
+        assert "omit --hash" not in err
 
 
 def test_changed_added_and_removed_files_are_seen(place, photos):

@@ -208,9 +208,11 @@ def test_what_is_not_indexed_or_not_there_is_refused(photos, tmp_path):
     place = tmp_path / "index"
     update_index(place, [str(photos)], INLINE)
 
-    with pytest.raises(UsageError, match=f"'{tmp_path}/other' is not in this index; it has:"):
+    with pytest.raises(
+        UsageError, match=f"'{tmp_path}/other' is not in this index; the indexed folders are:"
+    ):
         relocate(place, str(tmp_path / "other"), str(tmp_path))
-    with pytest.raises(UsageError, match="is not the new place"):
+    with pytest.raises(UsageError, match="NEW must be a folder"):
         relocate(place, str(photos), str(tmp_path / "nowhere"))
 
 

@@ -133,7 +133,9 @@ def test_a_file_elsewhere_joins_the_single_files():
 
 
 def test_forgetting_refuses_what_is_neither_root_nor_single_file():
-    with pytest.raises(UsageError, match="'/b' is not a root of this index; it has: /a"):
+    with pytest.raises(
+        UsageError, match="'/b' is not an indexed folder; the indexed folders are: /a"
+    ):
         plan_forgetting({b"": PLAIN, b"/a": PLAIN}, [b"/z.jpg"], b"/b")
 
 

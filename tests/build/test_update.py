@@ -563,7 +563,9 @@ def test_a_row_of_an_inner_root_stays_where_the_outer_one_cannot_be_listed(
 def test_forget_of_no_root_names_the_roots(photos, place):
     update_index(place, [str(photos)], settings())
 
-    with pytest.raises(UsageError, match=r"not a root of this index; it has: .*photos"):
+    with pytest.raises(
+        UsageError, match=r"not an indexed folder; the indexed folders are: .*photos"
+    ):
         forget(place, str(photos / "p0.jpg"))
 
 

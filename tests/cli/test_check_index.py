@@ -48,7 +48,7 @@ def test_an_empty_index_passes(tmp_path):
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("class_offsets", lambda a: a[::-1].copy(), "do not rise"),
+        ("class_offsets", lambda a: a[::-1].copy(), "do not ascend"),
         ("class_rows", lambda a: np.full_like(a, a[0]), "each image once"),
         ("same_file", lambda a: np.arange(len(a)), "names itself"),
         ("status", lambda a: np.full_like(a, 99), "unknown number"),

@@ -160,7 +160,7 @@ def test_a_gate_does_not_pass_on_a_set_without_images(sets, capsys, content, ord
     code = cli.main(["compare", *["nothing", "test"][::order], "--max-leaks", "0"])
 
     assert code == 1
-    assert "nothing holds no image that could be read" in capsys.readouterr().err
+    assert "nothing contains no readable image" in capsys.readouterr().err
 
 
 @pytest.fixture

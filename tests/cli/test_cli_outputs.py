@@ -30,7 +30,7 @@ def test_an_image_is_never_overwritten(indexed, capsys, command):
 
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")
-    assert "photos/precious.png is an image and would be lost" in err
+    assert "photos/precious.png is an image and would be overwritten" in err
     assert (indexed / "precious.png").read_bytes() == picture
 
 
@@ -57,14 +57,17 @@ def test_a_journal_is_never_overwritten(indexed, tmp_path, capsys):
     code = cli.main(["dedupe", "--plan", "plan.journal-1.jsonl"])
 
     assert code == 2
-    assert "is the journal of apply, which undo needs, and would be lost" in capsys.readouterr().err
+    assert (
+        "is the journal of apply, which undo needs, and would be overwritten"
+        in capsys.readouterr().err
+    )
 
 
 def test_nothing_is_written_into_an_index_folder(indexed, capsys):
     code = cli.main(["export", "--format", "csv", "-o", ".imgdup/current"])
 
     assert code == 2
-    assert "would lie in an index folder" in capsys.readouterr().err
+    assert "is in an index folder" in capsys.readouterr().err
     assert cli.main(["info"]) == 0
 
 

@@ -132,7 +132,7 @@ def test_the_nearest_are_not_planned(indexed, capsys, option):
 
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")
-    assert "leave out --strategy and --explain" in err
+    assert "remove --strategy and --explain" in err
 
 
 def test_a_montage_may_be_drawn_anew(indexed, tmp_path, capsys):

@@ -148,7 +148,7 @@ def test_sets_that_overlap_are_refused():
     rows = rows_of(TRAIN, roots=(b"/train",))
     whole = part(TRAIN, rows=rows)
 
-    with pytest.raises(UsageError, match="files in common: name folders that lie apart"):
+    with pytest.raises(UsageError, match="files in common: name folders that do not overlap"):
         compare(whole, part(TRAIN, rows=rows, folders=(b"/train/cat",)))
 
 

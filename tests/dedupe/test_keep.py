@@ -125,8 +125,8 @@ def test_the_default_rules_are_those_of_the_manual():
             ("/elsewhere",),
             "--protect /elsewhere: no indexed file is there; the indexed folders are: /data",
         ),
-        ("under:/data/bb", (), "--keep under: /data/bb: no file of this index lies there"),
-        ("first", ("/data/a/typo",), "--protect /data/a/typo: no file of this index lies there"),
+        ("under:/data/bb", (), "--keep under: /data/bb: no indexed file is there"),
+        ("first", ("/data/a/typo",), "--protect /data/a/typo: no indexed file is there"),
         (
             "under:/data/a",
             ("/data/b",),

@@ -241,7 +241,9 @@ def test_a_place_inside_a_root_is_refused_though_the_target_is_outside(scene):
     path = scene.path("photos/b/1.jpg")
     removals = [removal._replace(remove=removal.remove._replace(path=path))]
 
-    with pytest.raises(UsageError, match=r"photos/b is in the indexed folder .*/photos, where"):
+    with pytest.raises(
+        UsageError, match=r"photos/b is in the indexed folder .*/photos, so the files"
+    ):
         make_options(scene.plan._replace(removals=removals), "move", scene.root.parent)
 
 

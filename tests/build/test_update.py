@@ -425,8 +425,8 @@ def test_other_hash_parameters_are_refused_with_both_named(photos, place):
     ("options", "words"),
     [
         ({"hasher": "nope"}, "no hash 'nope'; there are: dhash, ahash, phash, pdq"),
-        ({"bits": 128}, "dhash of 128 bits is not made; it has 64 or 256 bits"),
-        ({"hasher": "pdq", "bits": 64}, "pdq of 64 bits is not made; it has 256 bits"),
+        ({"bits": 128}, "dhash of 128 bits does not exist; choose 64 or 256 bits"),
+        ({"hasher": "pdq", "bits": 64}, "pdq of 64 bits does not exist; choose 256 bits"),
     ],
 )
 def test_a_hash_that_is_not_made_is_refused_before_anything_is(photos, place, options, words):

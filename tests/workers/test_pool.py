@@ -312,7 +312,7 @@ def test_a_batch_that_loses_its_worker_repeatedly_is_done_item_by_item():
 
 
 def test_workers_that_never_start_are_an_error_and_no_item_is_blamed():
-    with pytest.raises(ImgdupError, match=r"die while they start \(exit code 5\)"):
+    with pytest.raises(ImgdupError, match=r"end while they start \(exit code 5\)"):
         all_answers(pool_tasks.act, [[1]], engine=dying(*[STILLBIRTH] * 5))
 
 

@@ -155,7 +155,7 @@ def _check_hash(settings: Settings) -> None:
     widths = HASHERS[name].widths
     if bits is not None and bits not in widths:
         lengths = " or ".join(map(str, widths))
-        raise UsageError(f"{name} of {bits} bits does not exist; its lengths are {lengths} bits")
+        raise UsageError(f"{name} of {bits} bits does not exist; choose {lengths} bits")
 
 
 def _read_state(index_folder: Path, settings: Settings) -> _State:

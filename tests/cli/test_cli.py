@@ -311,7 +311,7 @@ def test_an_empty_name_is_not_the_current_folder(indexed, capsys, command):
     code = cli.main([command, ""])
 
     assert code == 2
-    assert "an empty path names nothing" in capsys.readouterr().err
+    assert "a path is empty: use ." in capsys.readouterr().err
 
 
 @needs_full

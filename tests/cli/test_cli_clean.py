@@ -141,7 +141,7 @@ def test_an_index_of_a_folder_above_is_named(photos, tmp_path, monkeypatch, caps
     assert at_home == ""
     named, roots = capsys.readouterr().err.splitlines()
     assert named == f"using the index {tmp_path / '.imgdup'}"
-    assert roots.endswith(f"also outside of this folder: {photos}")
+    assert roots.endswith(f"including those outside the current folder: {photos}")
 
 
 def test_check_verifies_the_plan(plan, capsys):

@@ -161,7 +161,7 @@ def test_other_wrong_options_are_refused_with_what_they_may_be(here, capsys, arg
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["--hash", "pdq", "--bits", "64"], "pdq of 64 bits is not made; it has 256 bits"),
+        (["--hash", "pdq", "--bits", "64"], "pdq of 64 bits does not exist; choose 256 bits"),
         (["--timeout", "nan"], "timeout_s must be above 0 and at most 1,000,000"),
         (["--timeout", "1e300"], "timeout_s must be above 0 and at most 1,000,000"),
         (["--worker-memory", "99999999999T"], "worker_memory_bytes must be above 0 and at most"),

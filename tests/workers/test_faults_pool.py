@@ -204,7 +204,7 @@ def test_a_run_whose_task_always_dies_between_two_items_ends():
 
 
 def test_workers_that_die_while_they_start_end_the_run_and_no_item_is_blamed():
-    with pytest.raises(Exception, match=r"die while they start \(exit code 5\)"):
+    with pytest.raises(Exception, match=r"end while they start \(exit code 5\)"):
         outcomes([[1], [2]], initializer=pool_tasks.die_while_beginning)
 
 

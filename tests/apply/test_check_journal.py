@@ -68,7 +68,7 @@ def test_a_journal_that_somebody_made_up_plants_no_file(scene, tmp_path):
 
     with pytest.raises(PlanError, match=r"does not know the journal .* --index FOLDER"):
         scene.undo(tmp_path / "forged.jsonl")
-    with pytest.raises(PlanError, match="beside it there is no plan"):
+    with pytest.raises(PlanError, match="no plan beside it fits both"):
         scene.undo(tmp_path / "forged.jsonl", open_rows=lambda: scene.rows)
 
     assert evil.read_bytes() == EVIL
@@ -145,8 +145,8 @@ def test_an_old_journal_without_its_plan_is_refused(scene, moved):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"generation": "f" * 32}, "beside it there is no plan"),
-        ({"roots": (b"/",)}, "beside it there is no plan"),
+        ({"generation": "f" * 32}, "no plan beside it fits both"),
+        ({"roots": (b"/",)}, "no plan beside it fits both"),
         ({"n_images": 5}, "is not a removal of the plan"),
     ],
     ids=["another generation", "other roots", "fewer removals"],

@@ -39,8 +39,8 @@ def test_a_picture_whose_journal_is_lost_is_reported(killed):
 
     (line,) = find_leftovers(scene.rows, scene.index)
 
-    assert line.startswith(f"{os.fsdecode(step.aside)}: a picture that a run of apply set aside")
-    assert "journal of that run is lost" in line
+    assert line.startswith(f"{os.fsdecode(step.aside)}: a picture that a killed apply set aside")
+    assert "its journal is lost" in line
 
 
 @pytest.mark.parametrize("ending", ["link", "part"])
@@ -51,7 +51,7 @@ def test_other_temporary_files_whose_journal_is_lost_may_be_deleted(killed, endi
 
     (line,) = find_leftovers(scene.rows, scene.index)
 
-    assert line.endswith("whose journal is lost: it may be deleted")
+    assert line.endswith("whose journal is lost: you may delete it")
 
 
 @pytest.mark.parametrize("name", [".imgdup", ".imgdup-0-1.aside", "imgdup-aside", "x.aside"])

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from array_rows import File, rows_of
-from imgdup.dedupe.components import component_labels
-from imgdup.dedupe.split import parse_ratios, split
+from imgdup.dedupe.split import component_labels, parse_ratios, split
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.columns import images
 from imgdup.output.cleaning import save_split

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from imgdup.cli.options import GROUP_FILES
 from imgdup.cli.printing import note, write_text
 from imgdup.dedupe import Duplicates
-from imgdup.dedupe.components import chains
 from imgdup.dedupe.plan import write_plan
+from imgdup.dedupe.split import chains
 from imgdup.errors import UsageError
 from imgdup.output.cleaning import save_groups, save_lists, summary_json, summary_text
 from imgdup.output.codecs import NEWLINE, NUL

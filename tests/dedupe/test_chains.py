@@ -9,7 +9,7 @@ import oracles_dedupe
 from array_rows import File, rows_of
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.components import chains, component_labels
+from imgdup.dedupe.split import chains, component_labels
 from imgdup.index.columns import images
 
 

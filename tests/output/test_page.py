@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from make_sample import photo
 
 from imgdup.errors import ImgdupError
+from imgdup.output import gallery
 from imgdup.output import page as report
-from imgdup.output import thumbnails
+from imgdup.output.gallery import THUMBNAIL, thumbnail
 from imgdup.output.page import (
     FIGURE_WIDTH,
     LEFT,
@@ -31,7 +32,6 @@ from imgdup.output.page import (
     save_page,
     size_text,
 )
-from imgdup.output.thumbnails import THUMBNAIL, thumbnail
 from imgdup.system.limits import Limits
 from painted_groups import ENDS_THE_SCRIPT, EVIL, entry, jpeg, many_groups
 
@@ -230,7 +230,7 @@ def test_a_thumbnail_is_a_small_jpeg_of_its_own(tmp_path):
 def test_an_unreadable_file_has_no_thumbnail(tmp_path):
     path = bytes(tmp_path / "none.jpg")
 
-    assert thumbnails.make_thumbnails([path], Limits())[path].reason == "missing"
+    assert gallery.make_thumbnails([path], Limits())[path].reason == "missing"
 
 
 def test_each_path_gets_its_own_thumbnail_or_the_reason_why_there_is_none(tmp_path):
@@ -238,7 +238,7 @@ def test_each_path_gets_its_own_thumbnail_or_the_reason_why_there_is_none(tmp_pa
     (tmp_path / "b.jpg").write_bytes(b"nonsense")
     paths = [bytes(tmp_path / name) for name in ("b.jpg", "a.jpg")]
 
-    found = thumbnails.make_thumbnails(paths, Limits())
+    found = gallery.make_thumbnails(paths, Limits())
 
     assert found[paths[0]].reason == "not-an-image"
     assert found[paths[1]] == thumbnail(paths[1], Limits())

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgdup.cli.inputs import find_index
-from imgdup.cli.options import PATH, index_option
+from imgdup.cli.options import PATH, find_index, index_option
 from imgdup.cli.printing import note, note_skipped, write_text
 from imgdup.cli.progress import Bar
 from imgdup.errors import UsageError
 from imgdup.output.codecs import counted
+from imgdup.output.results import plan_rule_text
 
 if TYPE_CHECKING:
     from imgdup.apply import ApplyResult
@@ -55,7 +55,6 @@ def apply(
     from imgdup.api import ImageIndex
     from imgdup.apply.journal import check_earlier_runs, free_journal_path
     from imgdup.dedupe.plan import read_plan
-    from imgdup.output.cleaning import plan_rule_text
 
     chosen = {"trash": trash, "delete": delete, "hardlink": hardlink, "symlink": symlink}
     action = _one_action(move=move_to is not None, **chosen)

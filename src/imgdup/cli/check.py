@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.inputs import find_index
-from imgdup.cli.options import PATH, index_option
+from imgdup.cli.options import PATH, find_index, index_option
 from imgdup.cli.printing import note, write_text
 from imgdup.errors import ImgdupError
 from imgdup.output.codecs import counted
+from imgdup.output.results import plan_rule_text
 
 
 @click.command()
@@ -30,7 +30,6 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
     if plan is not None:
         from imgdup.dedupe.check_plan import check_plan
         from imgdup.dedupe.plan import read_plan
-        from imgdup.output.cleaning import plan_rule_text
 
         loaded = read_plan(plan)
         check_plan(loaded, index)

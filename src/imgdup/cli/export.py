@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.inputs import find_index
-from imgdup.cli.options import OutputFile, index_option
+from imgdup.cli.options import OutputFile, find_index, index_option
 from imgdup.cli.printing import discard_output, note, on_terminal
 from imgdup.errors import UsageError
 from imgdup.output.codecs import counted, shown

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.inputs import find_index
-from imgdup.cli.options import index_option
+from imgdup.cli.options import find_index, index_option
 from imgdup.cli.printing import write_text
 from imgdup.output.codecs import counted
 

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.inputs import find_index, find_or_new_index, named_or_listed
 from imgdup.cli.options import (
     OutputFile,
+    find_index,
+    find_or_new_index,
     index_option,
     json_option,
     limit_options,
+    named_or_listed,
     removals_option,
 )
 from imgdup.system.limits import Limits

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.inputs import find_index
-from imgdup.cli.options import index_option, json_option
+from imgdup.cli.options import find_index, index_option, json_option
 from imgdup.cli.printing import on_terminal, terminal_width, write_text
 from imgdup.system.records import json_line, json_paths
 

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from imgdup.api import ImageIndex
 from imgdup.cli.indexing import index_first
-from imgdup.cli.inputs import find_index, find_or_new_index, is_above
-from imgdup.cli.options import check_range
+from imgdup.cli.options import check_range, find_index, find_or_new_index, is_above
 from imgdup.cli.printing import note
 from imgdup.dedupe import DedupeOptions
 from imgdup.dedupe.candidates import MatchRule

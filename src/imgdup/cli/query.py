@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgdup.cli.inputs import find_index, named_or_listed
-from imgdup.cli.options import Distance, OutputFile, check_range, index_option, json_option
+from imgdup.cli.options import (
+    Distance,
+    OutputFile,
+    check_range,
+    find_index,
+    index_option,
+    json_option,
+    named_or_listed,
+)
 from imgdup.cli.printing import (
     from_here,
     note,

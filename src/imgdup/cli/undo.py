@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.inputs import find_index
-from imgdup.cli.options import PATH, index_option
+from imgdup.cli.options import PATH, find_index, index_option
 from imgdup.cli.printing import note_skipped, write_text
 from imgdup.cli.progress import Bar
 from imgdup.output.codecs import counted

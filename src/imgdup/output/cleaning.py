@@ -1,13 +1,11 @@
 """The summaries and files that commands make of duplicates, plans and splits."""
 
-import os
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 from imgdup.dedupe import Duplicates
-from imgdup.dedupe.plan import PlanHeader
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.dedupe.split import Split
 from imgdup.errors import ImgdupError, UsageError
@@ -69,29 +67,6 @@ def _facts(duplicates: Duplicates) -> dict[str, Any]:
             for name, saving in savings.items()
         },
     }
-
-
-def plan_rule_text(header: PlanHeader) -> str:
-    """Write what a plan counts as a duplicate, and what it protects."""
-    return match_rule_text(header.max_distance, header.search_distance, header.protect)
-
-
-def match_rule_text(
-    max_distance: int, search_distance: int | None, protect: Sequence[bytes] | None = None
-) -> str:
-    """Write what counts as a duplicate and, where files are to be removed, what is protected.
-
-    Examples
-    --------
-    >>> match_rule_text(31, None, [b"/photos/best"])
-    'duplicates within 31 bits, protected: /photos/best'
-    """
-    text = f"duplicates within {counted(max_distance, 'bit')}"
-    if search_distance is not None:
-        text += f", and within {counted(search_distance, 'bit')} of the search hash"
-    if protect is None:
-        return text
-    return f"{text}, protected: {', '.join(map(os.fsdecode, protect)) or 'nothing'}"
 
 
 def save_groups(file: Path, duplicates: Duplicates) -> None:

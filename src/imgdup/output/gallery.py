@@ -1,25 +1,30 @@
-"""Duplicates, or leaks -> the HTML page of them, with thumbnails and the permissions of pictures.
+"""Make the HTML page of duplicates, or of leaks, with thumbnails of the pictures.
 
-Thumbnails are decoded in worker processes, like everything that comes from a file.
+Thumbnails are decoded in worker processes, like everything that comes from a file. The page gets
+the permissions of the most private picture.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leak, Leaks
 from imgdup.dedupe.relations import RELATIONS
+from imgdup.errors import ImageError
 from imgdup.index.columns import Rows
-from imgdup.output.cleaning import match_rule_text
 from imgdup.output.codecs import shown
 from imgdup.output.page import Entry, Group, Wording, save_page
-from imgdup.output.thumbnails import Thumbnail, make_thumbnails
+from imgdup.output.results import match_rule_text
 from imgdup.system.atomic import common_mode
 from imgdup.system.limits import Limits
 from imgdup.system.paths import is_below, join
+from imgdup.workers.decode import decode_each, decoding_pool
 
+THUMBNAIL = 220  # pixels, the longer side
+JPEG_QUALITY = 72
 LEAKS = Wording(
     title="Leaks",
     keeper="in A",
@@ -31,6 +36,8 @@ LEAKS = Wording(
     about="Each image of B is shown after the image of A that it duplicates.",
 )
 MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most come first
+
+Thumbnail = bytes | ImageError
 
 
 def save_duplicates(file: Path, duplicates: Duplicates, limits: Limits | None = None) -> None:
@@ -157,3 +164,48 @@ def _common_start(roots: Sequence[bytes], path: bytes) -> bytes:
     if len(roots) > 1:
         root = os.path.dirname(root)
     return join(root, b"") if root and path != root else b""
+
+
+def make_thumbnails(
+    paths: Sequence[bytes], limits: Limits, *, side: int = THUMBNAIL, quality: int = JPEG_QUALITY
+) -> dict[bytes, Thumbnail]:
+    """Make small new JPEG files of pictures; nothing else of the files is copied into them.
+
+    Parameters
+    ----------
+    paths : sequence of bytes
+        The files.
+    limits : Limits
+        The limits for each file.
+    side : int
+        Longest side, in pixels; smaller pictures keep their size.
+    quality : int
+        JPEG quality, 0 to 100.
+
+    Returns
+    -------
+    dict of bytes to bytes or ImageError
+        For each path a JPEG file, or why there is none.
+    """
+    draw = partial(thumbnail, limits=limits, side=side, quality=quality)
+    with decoding_pool(limits) as pool:
+        return dict(zip(paths, decode_each(draw, paths, pool), strict=True))
+
+
+def thumbnail(
+    path: bytes, limits: Limits, side: int = THUMBNAIL, quality: int = JPEG_QUALITY
+) -> bytes:
+    """Encode one file's picture in this process; see `make_thumbnails`.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read or decoded.
+    """
+    import cv2
+
+    from imgdup.images.decode import decode_rgb, read_file
+
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    pixels = decode_rgb(read_file(path, limits).data, limits, side)
+    return cv2.imencode(".jpg", pixels[..., ::-1], options)[1].tobytes()

@@ -16,8 +16,8 @@ from imutils import build_montages
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import MONTAGE_MARK
 from imgdup.output.codecs import counted
+from imgdup.output.gallery import Thumbnail, make_thumbnails
 from imgdup.output.results import MatchRow
-from imgdup.output.thumbnails import Thumbnail, make_thumbnails
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.limits import Limits
 

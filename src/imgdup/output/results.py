@@ -5,7 +5,7 @@ Pure functions from data to text. The caller chooses by its output: ``..._table`
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +14,7 @@ from imgdup.system.records import json_line
 
 if TYPE_CHECKING:
     from imgdup.dedupe.compare import Leak, Leaks
+    from imgdup.dedupe.plan import PlanHeader
 
 MATCH_HEADER = ("dist", "pdq", "dup", "size", "path")
 PAIR_HEADER = ("dist", "pdq", "dup", "pair")
@@ -254,3 +255,26 @@ def index_summary(summary: Mapping[str, float]) -> str:
 
 def _counts(summary: Mapping[str, float], *names: str) -> str:
     return ", ".join(f"{summary[name]:,} {name}" for name in names)
+
+
+def match_rule_text(
+    max_distance: int, search_distance: int | None, protect: Sequence[bytes] | None = None
+) -> str:
+    """Write what counts as a duplicate and, where files are to be removed, what is protected.
+
+    Examples
+    --------
+    >>> match_rule_text(31, None, [b"/photos/best"])
+    'duplicates within 31 bits, protected: /photos/best'
+    """
+    text = f"duplicates within {counted(max_distance, 'bit')}"
+    if search_distance is not None:
+        text += f", and within {counted(search_distance, 'bit')} of the search hash"
+    if protect is None:
+        return text
+    return f"{text}, protected: {', '.join(map(os.fsdecode, protect)) or 'nothing'}"
+
+
+def plan_rule_text(header: "PlanHeader") -> str:
+    """Write what a plan counts as a duplicate, and what it protects."""
+    return match_rule_text(header.max_distance, header.search_distance, header.protect)

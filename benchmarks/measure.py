@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from imgdup.native.library import level
+from imgdup.native.loader import level
 
 try:
     import resource

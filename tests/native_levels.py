@@ -4,26 +4,26 @@ import contextlib
 
 import pytest
 
-from imgdup.native import join, library
+from imgdup.native import join, loader
 
 
 def supported_levels():
-    best = library.best_level()
-    return library.LEVELS[: library.LEVELS.index(best) + 1] if best in library.LEVELS else (best,)
+    best = loader.best_level()
+    return loader.LEVELS[: loader.LEVELS.index(best) + 1] if best in loader.LEVELS else (best,)
 
 
 @contextlib.contextmanager
 def native_level(level):
     """Use the library of a level inside this block."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(library.VARIABLE, level)
+        patch.setenv(loader.VARIABLE, level)
         _forget()
         yield
     _forget()
 
 
 def _forget():
-    library.library.cache_clear()
+    loader.library.cache_clear()
     join._functions.cache_clear()
 
 

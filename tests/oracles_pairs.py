@@ -66,13 +66,3 @@ def bucket_products(left, right, bands):
             mask[bit // 64] |= np.uint64(1 << bit % 64)
         total += int(np.count_nonzero(hamming_matrix(left & mask, right & mask) <= radius))
     return total
-
-
-def matches_of(hashes, probes, max_distance):
-    """Matches of each probe: lists of (distance, index), sorted."""
-    return [
-        sorted(
-            (int(distance), row) for row, distance in enumerate(line) if distance <= max_distance
-        )
-        for line in hamming_matrix(probes, hashes)
-    ]

@@ -16,18 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgdup.native import join as native
-from imgdup.search import bands, blocks, equal, packed, tables
-from imgdup.search import join as pairs
+from imgdup.search import bands, equal, join, sorting
 from imgdup.search.bands import Band, Layout
-from imgdup.search.blocks import RowBlock
-from imgdup.search.join import JoinStats
+from imgdup.search.join import JoinStats, RowBlock
 from native_levels import by_level, native_level
 from oracles_pairs import (
     bucket_products,
     classes_of,
     clustered,
     hamming_matrix,
-    matches_of,
     pairs_across,
     pairs_inside,
     varying_bits,
@@ -68,7 +65,7 @@ def find_pairs(hashes, max_distance, other=None):
     classes = equal.group_equal(hashes)
     others = None if other is None else equal.group_equal(other)
     distinct = None if other is None else others.distinct(other)
-    blocks = pairs.iter_pairs(classes.distinct(hashes), max_distance, other=distinct)
+    blocks = join.iter_pairs(classes.distinct(hashes), max_distance, other=distinct)
     found = list(equal.expand(classes, blocks, other=others))
     columns = zip(*found, strict=True) if found else [[], [], []]
     left, right, distances = (np.concatenate([np.empty(0, np.int64), *c]) for c in columns)
@@ -105,7 +102,7 @@ def test_iter_pairs_equals_the_scan_of_all_pairs_whatever_the_bands(level, words
     layout = data.draw(layouts(words, max_distance))
 
     with native_level(level):
-        found = in_one(pairs.iter_pairs(hashes, max_distance, stats=JoinStats(layout=layout)))
+        found = in_one(join.iter_pairs(hashes, max_distance, stats=JoinStats(layout=layout)))
 
     assert found == pairs_inside(hashes, max_distance)
 
@@ -120,7 +117,7 @@ def test_iter_pairs_across_two_sets_equals_the_scan_whatever_the_bands(level, wo
     stats = JoinStats(layout=data.draw(layouts(words, max_distance)))
 
     with native_level(level):
-        found = in_one(pairs.iter_pairs(left, max_distance, other=right, stats=stats))
+        found = in_one(join.iter_pairs(left, max_distance, other=right, stats=stats))
 
     assert found == pairs_across(left, right, max_distance)
 
@@ -134,7 +131,7 @@ def test_the_bands_that_are_chosen_find_all_pairs(words, data, monkeypatch):
     max_distance = data.draw(st.integers(0, 12))
     stats = JoinStats()
 
-    found = in_one(pairs.iter_pairs(hashes, max_distance, stats=stats))
+    found = in_one(join.iter_pairs(hashes, max_distance, stats=stats))
 
     assert found == pairs_inside(hashes, max_distance)
 
@@ -167,7 +164,7 @@ def test_planted_pairs_are_found_at_the_distance_and_not_one_bit_farther(
     stats = JoinStats()
 
     with native_level(level):
-        found = in_one(pairs.iter_pairs(hashes, max_distance, stats=stats))
+        found = in_one(join.iter_pairs(hashes, max_distance, stats=stats))
 
     assert stats.layout.is_scan == (words >= 8)
     assert found == [(k, 5_000 + k, max_distance) for k in range(100)]
@@ -192,16 +189,16 @@ def test_sets_of_no_hash_one_and_two_are_joined(n, n_other):
 @patient
 @given(data=st.data())
 def test_blocks_are_sorted_disjoint_and_no_longer_than_they_may_be(words, data, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_PAIRS", 16)
-    monkeypatch.setattr(blocks, "TABLE_BYTES", 1)
-    monkeypatch.setattr(tables, "PIECE", 1)
-    monkeypatch.setattr(packed, "PART_PAIRS", 8)
-    monkeypatch.setattr(packed, "SORTED_PAIRS", 12)
+    monkeypatch.setattr(join, "BLOCK_PAIRS", 16)
+    monkeypatch.setattr(join, "TABLE_BYTES", 1)
+    monkeypatch.setattr(sorting, "PIECE", 1)
+    monkeypatch.setattr(sorting, "PART_PAIRS", 8)
+    monkeypatch.setattr(sorting, "SORTED_PAIRS", 12)
     hashes = data.draw(clustered(words))
     max_distance = data.draw(st.integers(0, 4))
     stats = JoinStats(layout=data.draw(layouts(words, max_distance)))
 
-    found = list(pairs.iter_pairs(hashes, max_distance, stats=stats))
+    found = list(join.iter_pairs(hashes, max_distance, stats=stats))
 
     assert in_one(found) == pairs_inside(hashes, max_distance)
     assert all(0 < len(block.left) <= max(16, len(hashes)) for block in found)
@@ -211,15 +208,15 @@ def test_blocks_are_sorted_disjoint_and_no_longer_than_they_may_be(words, data, 
 
 @pytest.mark.parametrize("is_scan", [True, False])
 def test_any_number_of_threads_gives_the_same_blocks(is_scan, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_PAIRS", 1_000)
-    monkeypatch.setattr(blocks, "TABLE_BYTES", 1)
-    monkeypatch.setattr(tables, "PIECE", 100)
+    monkeypatch.setattr(join, "BLOCK_PAIRS", 1_000)
+    monkeypatch.setattr(join, "TABLE_BYTES", 1)
+    monkeypatch.setattr(sorting, "PIECE", 100)
     hashes = random_hashes(2_000, 1) & np.uint64(0x0F0F0F0F0F)
     bits = np.arange(0) if is_scan else np.array([0, 9, 18, 27])
     layout = Layout((Band(bits, 0), Band(bits + 2, 0), Band(bits + 1, 1)), 0, 0.0, 1.0, 1.0)
 
     runs = [
-        list(pairs.iter_pairs(hashes, 3, threads=threads, stats=JoinStats(layout=layout)))
+        list(join.iter_pairs(hashes, 3, threads=threads, stats=JoinStats(layout=layout)))
         for threads in (1, 2, 7)
     ]
 
@@ -235,7 +232,7 @@ def test_as_many_hashes_are_compared_as_lie_in_neighbouring_buckets(data):
     left, right = data.draw(clustered(1)), data.draw(clustered(1))
     stats = JoinStats(layout=data.draw(layouts(1, 3)))
 
-    list(pairs.iter_pairs(left, 3, other=right, stats=stats))
+    list(join.iter_pairs(left, 3, other=right, stats=stats))
 
     assert stats.n_compared == bucket_products(left, right, stats.layout.bands)
 
@@ -247,7 +244,7 @@ def test_a_bucket_of_more_hashes_than_a_tile_is_compared_whole(level):
     stats = JoinStats(layout=Layout((Band(np.arange(8), 1),), 0, 0.0, 1.0, 1.0))
 
     with native_level(level):
-        found = in_one(pairs.iter_pairs(hashes, 1, stats=stats))
+        found = in_one(join.iter_pairs(hashes, 1, stats=stats))
 
     one_bit_apart = [
         (i, i | 1 << bit, 1) for i in range(n) for bit in range(14) if not i >> bit & 1
@@ -257,30 +254,30 @@ def test_a_bucket_of_more_hashes_than_a_tile_is_compared_whole(level):
 
 
 def test_the_threads_are_as_many_as_the_usable_cores(monkeypatch):
-    monkeypatch.setattr(pairs, "usable_cores", lambda: 3)
+    monkeypatch.setattr(join, "usable_cores", lambda: 3)
     pools = []
     monkeypatch.setattr(
-        blocks, "ThreadPoolExecutor", lambda n: pools.append(n) or ThreadPoolExecutor(n)
+        join, "ThreadPoolExecutor", lambda n: pools.append(n) or ThreadPoolExecutor(n)
     )
     hashes = random_hashes(10, 1)
 
-    list(pairs.iter_pairs(hashes, 3))
-    pairs.find_within(hashes, hashes, 3)
-    list(pairs.iter_pairs(hashes, 3, threads=2))
+    list(join.iter_pairs(hashes, 3))
+    list(join.iter_pairs(hashes, 3, other=hashes))
+    list(join.iter_pairs(hashes, 3, threads=2))
 
     assert pools == [3, 3, 2]
 
 
 def test_a_table_is_the_same_whatever_the_number_of_its_pieces(monkeypatch):
-    monkeypatch.setattr(tables, "PIECE", 1)
+    monkeypatch.setattr(sorting, "PIECE", 1)
     hashes = random_hashes(1_000, 2) & np.uint64(0xFF)
-    plan = tables.TablePlan(hashes, range(100, 900), np.array([0, 1, 2, 65]), np.array([1, 0]))
+    plan = sorting.TablePlan(hashes, range(100, 900), np.array([0, 1, 2, 65]), np.array([1, 0]))
     with ThreadPoolExecutor(3) as pool:
 
         def call_all(calls):
             return [future.result() for future in [pool.submit(call) for call in calls]]
 
-        made = [tables.make_tables([plan], call_all, threads)[0] for threads in (1, 2, 7)]
+        made = [sorting.make_tables([plan], call_all, threads)[0] for threads in (1, 2, 7)]
 
     values = (hashes[100:900, 0] & np.uint64(7)) | (hashes[100:900, 1] >> np.uint64(1) & 1) << 3
     order = np.argsort(values, kind="stable")
@@ -294,7 +291,7 @@ def test_progress_rises_to_the_end():
     told = []
     stats = JoinStats(on_progress=told.append)
 
-    list(pairs.iter_pairs(random_hashes(20_000, 4), 31, stats=stats))
+    list(join.iter_pairs(random_hashes(20_000, 4), 31, stats=stats))
 
     assert told == sorted(told)
     assert told[-1] == pytest.approx(1.0)
@@ -307,13 +304,13 @@ def test_an_exception_in_the_callers_thread_stops_the_threads_at_once(monkeypatc
 
     stretches = []
     monkeypatch.setattr(
-        blocks, "RowBlock", lambda *args: stretches.append(RowBlock(*args)) or stretches[-1]
+        join, "RowBlock", lambda *args: stretches.append(RowBlock(*args)) or stretches[-1]
     )
     stats = JoinStats(on_progress=give_up, layout=Layout((Band(np.arange(0), 0),), 0, 0, 1, 1e-9))
     before = set(threading.enumerate())
 
     with pytest.raises(KeyboardInterrupt):
-        list(pairs.iter_pairs(random_hashes(1_000_000, 1), 10, stats=stats))
+        list(join.iter_pairs(random_hashes(1_000_000, 1), 10, stats=stats))
 
     assert set(threading.enumerate()) <= before
     (stretch,) = stretches
@@ -365,7 +362,7 @@ def test_find_pairs_equals_the_scan_of_all_rows(words, data, monkeypatch):
 @given(clustered(2), st.integers(0, 6))
 def test_expand_streams_each_pair_of_rows_once(hashes, max_distance):
     grouped = equal.group_equal(hashes)
-    found = pairs.iter_pairs(hashes[grouped.rows], max_distance)
+    found = join.iter_pairs(hashes[grouped.rows], max_distance)
 
     rows = in_one(equal.expand(grouped, found))
 
@@ -378,7 +375,7 @@ def test_a_hundred_thousand_equal_hashes_are_one_class():
     found = equal.group_equal(hashes)
 
     assert found.rows.tolist() == [0]
-    assert list(pairs.iter_pairs(hashes[found.rows], 31)) == []
+    assert list(join.iter_pairs(hashes[found.rows], 31)) == []
 
 
 # --- skew
@@ -409,7 +406,7 @@ def test_hashes_of_which_a_third_share_half_their_bits_are_joined_exactly():
     hashes[::3] &= np.uint64(0xFFFFFFFF)
     stats = JoinStats()
 
-    found = in_one(pairs.iter_pairs(hashes, 8, stats=stats))
+    found = in_one(join.iter_pairs(hashes, 8, stats=stats))
 
     assert not stats.layout.is_scan
     near = np.argwhere(np.triu(hamming_matrix(hashes[:900], hashes) <= 8, 1))
@@ -446,30 +443,9 @@ def test_bands_never_lose_a_pair_by_their_number(max_distance, words, skew):
         assert all(width > 0 and radius >= 0 for width, radius in shape.bands)
 
 
-# --- many probes
-
-
-@by_width
-@patient
-@given(data=st.data())
-def test_find_within_equals_the_scan_nearest_first_ties_by_index(words, data):
-    hashes, probes = data.draw(clustered(words)), data.draw(clustered(words, max_size=20))
-    max_distance = data.draw(st.integers(0, 64 * words))
-    stats = JoinStats(layout=data.draw(layouts(words, max_distance)))
-
-    found = pairs.find_within(hashes, probes, max_distance, stats=stats)
-
-    assert found.offsets.dtype == found.indices.dtype == found.distances.dtype == np.int64
-    rows = zip(found.distances.tolist(), found.indices.tolist(), strict=True)
-    listed = list(rows)
-    spans = zip(found.offsets[:-1], found.offsets[1:], strict=True)
-    assert [listed[a:b] for a, b in spans] == matches_of(hashes, probes, max_distance)
-
-
 # --- refusals and costs
 
 
-@pytest.mark.parametrize("call", [pairs.iter_pairs])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -479,23 +455,12 @@ def test_find_within_equals_the_scan_nearest_first_ties_by_index(words, data):
         ({"max_distance": -1}, "0 to 64 bits, got -1"),
         ({"max_distance": 65}, "0 to 64 bits, got 65"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
+        ({"threads": -3}, "threads must be at least 1, got -3"),
     ],
 )
-def test_arguments_that_cannot_be_meant_are_refused_at_once(call, arguments, message):
+def test_arguments_that_cannot_be_meant_are_refused_at_once(arguments, message):
     arguments = {"hashes": np.zeros((2, 1), np.uint64), "max_distance": 3} | arguments
     hashes, max_distance = arguments.pop("hashes"), arguments.pop("max_distance")
 
     with pytest.raises(ValueError, match=message):
-        call(hashes, max_distance, **arguments)
-
-
-@pytest.mark.parametrize(
-    ("probes", "threads", "message"),
-    [
-        (np.zeros((1, 2), np.uint64), 1, r"probes must be uint64 of shape \(n, 1\)"),
-        (np.zeros((1, 1), np.uint64), -3, "threads must be at least 1, got -3"),
-    ],
-)
-def test_probes_that_do_not_fit_are_refused(probes, threads, message):
-    with pytest.raises(ValueError, match=message):
-        pairs.find_within(np.zeros((2, 1), np.uint64), probes, 3, threads=threads)
+        join.iter_pairs(hashes, max_distance, **arguments)

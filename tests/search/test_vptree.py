@@ -9,7 +9,7 @@ of 64 bits, as in uniform random hashes, never exercise the ties and the boundar
 goes wrong. Leaves are made small enough for such sets to have several levels.
 
 Checked by hand: 30 of 30 mutants die here. In hamming: `<` for `<=`, last word left out, ties by
-chance. In vantage: each of the four ends of a span and both gaps off by one, a child that ignores
+chance. In the tree: each of the four ends of a span and both gaps off by one, a child that ignores
 its parent's bound or takes another's, halves off by one, one word or the rows left in place. In
 vptree: `<` for each `<=` on a bound, first leaf left out, runs cut at rounded leaf sizes, positions
 of the run for positions of the tree, row limits off by one; in nearest: radius less by one, or
@@ -29,25 +29,25 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from imgdup.errors import IndexFormatError
-from imgdup.search import vantage
+from imgdup.search import vptree
 from imgdup.search.vptree import VPTree
 from oracles_vptree import as_pairs, descend, hamming_matrix, hash_sets, scan_nearest, scan_within
 
 WIDTHS = [1, 2, 4, 16]
-FULL_LEAF = vantage.LEAF
+FULL_LEAF = vptree.LEAF
 every_width = pytest.mark.parametrize("words", WIDTHS, ids=[f"{64 * w}-bit" for w in WIDTHS])
 
 
 @pytest.fixture(autouse=True, scope="module")
 def leaves_of_four():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vantage, "LEAF", 4)
+        patch.setattr(vptree, "LEAF", 4)
         yield
 
 
 @pytest.fixture
 def full_leaves(monkeypatch):
-    monkeypatch.setattr(vantage, "LEAF", FULL_LEAF)
+    monkeypatch.setattr(vptree, "LEAF", FULL_LEAF)
 
 
 @pytest.fixture

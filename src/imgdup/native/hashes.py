@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.library import library
+from imgdup.native.loader import library
 
 MAX_SIDE = 1 << 31  # pixels
 REDUCTIONS = (1, 2, 4, 8)

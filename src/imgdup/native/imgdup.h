@@ -21,8 +21,8 @@
 #define IMGDUP_EXPORT __attribute__((visibility("default")))
 #endif
 
-/* Change it with any function or structure; imgdup.native.library has the same number. */
-enum { IMGDUP_INTERFACE = 2 };
+/* Change it with any function or structure; imgdup.native.loader has the same number. */
+enum { IMGDUP_INTERFACE = 3 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -98,8 +98,7 @@ typedef struct {
     int64_t n_earlier;
     int64_t first_row;         /* a packed pair holds left row - first_row << left_shift, ... */
     int64_t left_shift;
-    int64_t right_shift;       /* ... right row << right_shift, ... */
-    int64_t distance_shift;    /* ... and distance << distance_shift */
+    int64_t right_shift;       /* ... right row << right_shift, and the distance */
     int64_t *control;          /* shared by all threads, see JOIN_STOP */
     uint64_t *slots;           /* (n_slots,): packed pairs; control[JOIN_USED] are in use */
     int64_t n_slots;           /* at least JOIN_RUN */

@@ -109,7 +109,7 @@ static uint64_t packed(const JoinCall *call, Pair pair, uint64_t distance) {
     int64_t left = call->is_self ? smaller(pair.left, pair.right) : pair.left;
     int64_t right = call->is_self ? larger(pair.left, pair.right) : pair.right;
     return (uint64_t)(left - call->first_row) << call->left_shift |
-           (uint64_t)right << call->right_shift | distance << call->distance_shift;
+           (uint64_t)right << call->right_shift | distance;
 }
 
 /* Return whether no earlier band finds a pair that differs in these bits. */

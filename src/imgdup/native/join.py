@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.library import library
+from imgdup.native.loader import library
 
 # The same as in imgdup.h.
 LANES, TILE, RUN = 16, 2048, 512
@@ -67,12 +67,11 @@ class Rule(NamedTuple):
 
 
 class Packing(NamedTuple):
-    """Where rows and distance are in the 64 bits of a pair; left - first_row is highest."""
+    """Where the rows are in the 64 bits of a pair: left - first_row, right, then the distance."""
 
     first_row: int
     left_shift: int
     right_shift: int
-    distance_shift: int
 
 
 class Output(NamedTuple):
@@ -124,7 +123,6 @@ class _Call(ctypes.Structure):
         ("first_row", ctypes.c_int64),
         ("left_shift", ctypes.c_int64),
         ("right_shift", ctypes.c_int64),
-        ("distance_shift", ctypes.c_int64),
         ("control", ctypes.c_void_p),
         ("slots", ctypes.c_void_p),
         ("n_slots", ctypes.c_int64),

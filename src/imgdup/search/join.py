@@ -1,23 +1,308 @@
-"""Find all pairs of hashes within a distance, or all hashes within a distance of many probes.
+"""Find all pairs of hashes within a distance: sorted blocks, in bounded memory.
 
-`imgdup.search.bands` chooses how to join two sets, and `imgdup.search.blocks` joins them. Both
-treat equal hashes like different ones; use `imgdup.search.equal` to group them before, and to
+Equal hashes are treated like different ones; use `imgdup.search.equal` to group them before, and to
 expand the pairs afterwards.
+
+The left rows are divided into blocks. A block has as many rows as should give as many pairs as
+there are slots; if it gives more, it is repeated with fewer rows. A block is joined band by band:
+first a table of buckets for each side, then the compiled join. Threads take rows from a shared
+counter. It does not matter which thread finds a pair, because blocks are sorted at the end.
 """
 
+import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from imgdup.search.blocks import JoinStats, iter_blocks
-from imgdup.search.equal import Classes, Pairs, group_equal
-from imgdup.search.hamming import Hashes, Matches, check_hashes, check_max_distance
+from imgdup.native.join import (
+    FIRST_COUNTER,
+    RUN,
+    STOP,
+    USED,
+    Join,
+    Output,
+    Packing,
+    Rule,
+    Table,
+    Words,
+)
+from imgdup.search.bands import Band, Layout, choose_layout, near_masks, upper_share
+from imgdup.search.equal import Pairs
+from imgdup.search.hamming import (
+    WORD_BITS,
+    Hashes,
+    Integers,
+    check_hashes,
+    check_max_distance,
+)
+from imgdup.search.planner import Workload
+from imgdup.search.sorting import (
+    CallAll,
+    SortedPairs,
+    TablePlan,
+    make_tables,
+    max_rows,
+    packing,
+    table_bytes,
+)
 from imgdup.system.limits import usable_cores
 
-__all__ = ["JoinStats", "find_within", "iter_pairs"]
+BLOCK_PAIRS = 1 << 25  # in one block, 8 bytes per pair
+FILL = 0.75  # share of the slots to fill, estimated from the previous block
+TABLE_BYTES = 1 << 28  # of the tables that exist at a time, if there are several
+PROGRESS_S = 0.1  # between two progress reports
 
-WORTH_SHARING = 0.7  # share of distinct probes above which equal probes are not grouped
+
+@dataclass
+class JoinStats:
+    """Progress and statistics of a join, updated while it runs.
+
+    Parameters
+    ----------
+    on_progress : callable, optional
+        Called regularly in the caller's thread with the share that is done, from 0 to 1.
+    layout : Layout or None
+        The bands in use, once they are chosen.
+    n_compared : int
+        Pairs of hashes compared so far, in all bands.
+    """
+
+    on_progress: Callable[[float], None] | None = None
+    layout: Layout | None = None
+    n_compared: int = 0
+
+
+@dataclass(frozen=True)
+class JoinPlan:
+    """What all blocks have in common: the hashes, the layout, the threads and the slots."""
+
+    left: Hashes
+    right: Hashes
+    work: Workload
+    layout: Layout
+    stats: JoinStats
+    pool: ThreadPoolExecutor
+    threads: int
+    slots: Words
+
+
+class RowBlock(NamedTuple):
+    """Left rows ``start..stop``; `control` counts how many of them are done."""
+
+    start: int
+    stop: int
+    n_before: int  # comparisons that a scan makes for earlier rows
+    n_scanned: int  # comparisons that a scan makes for these rows
+    control: Integers
+
+
+def iter_blocks(
+    left: Hashes,
+    right: Hashes | None,
+    max_distance: int,
+    *,
+    threads: int,
+    stats: JoinStats,
+) -> Iterator[Pairs]:
+    """Find all pairs within a distance; arguments are not checked.
+
+    Parameters
+    ----------
+    left : ndarray of uint64, shape (n_left, words)
+        The hashes.
+    right : ndarray of uint64, shape (n_right, words) or None
+        The hashes to compare them with; None compares them with each other, each pair once.
+    max_distance : int
+        Largest accepted distance, in bits, inclusive.
+    threads : int
+        How many threads compare.
+    stats : JoinStats
+        Updated. Its layout is used if it has one; otherwise one is chosen and stored there.
+
+    Yields
+    ------
+    Pairs
+        Each block is sorted and not empty; `left` ascends from block to block.
+    """
+    if stats.layout is None:
+        stats.layout = choose_layout(left, right, max_distance)
+    left = np.require(left, requirements=["C", "A"])
+    others = left if right is None else np.require(right, requirements=["C", "A"])
+    work = Workload(len(left), len(others), left.shape[1], max_distance, right is None)
+    slots = np.empty(_n_slots(work, stats.layout, threads), np.uint64)
+    with ThreadPoolExecutor(threads) as pool:
+        yield from _blocks(JoinPlan(left, others, work, stats.layout, stats, pool, threads, slots))
+
+
+def _capacity(work: Workload) -> int:
+    """Return how many pairs a block holds: at least those of one row."""
+    return min(max(BLOCK_PAIRS, work.n_right), work.n_pairs)
+
+
+def _n_slots(work: Workload, layout: Layout, threads: int) -> int:
+    """Return the number of slots: for the pairs of a block, and reserved ones that stay unused."""
+    return _capacity(work) + RUN * threads * 2 * len(layout.bands)
+
+
+def _blocks(plan: JoinPlan) -> Iterator[Pairs]:
+    """Join the left rows block by block, and yield their pairs."""
+    work, start, n_done, share = plan.work, 0, 0, plan.layout.pair_share
+    while start < work.n_left:
+        stop = start + _n_rows(plan, start, share)
+        n_scanned = _n_scanned(work, start, stop)
+        control = np.zeros(FIRST_COUNTER + 2 * len(plan.layout.bands), np.int64)
+        block = RowBlock(start, stop, n_done, n_scanned, control)
+        found = _joined(plan, block)
+        if found is None:
+            if stop - start == 1:
+                raise RuntimeError(f"row {start} has more pairs than there are rows")
+            share = min(1.0, 2 * max(share, _capacity(work) / n_scanned))
+            continue
+        yield from found
+        share = upper_share(len(found), n_scanned)
+        start, n_done = stop, n_done + n_scanned
+
+
+def _n_rows(plan: JoinPlan, start: int, share: float) -> int:
+    """Return how many rows from `start` on should fill a block, if `share` of the pairs match."""
+    work, n_rest = plan.work, plan.work.n_left - start
+    n_rows = float(n_rest)
+    if _n_scanned(work, start, work.n_left) > _capacity(work):
+        n_wanted = FILL * _capacity(work) / share
+        if work.is_self:
+            n_rows -= math.sqrt(max(0.0, n_rest**2 - 2 * n_wanted))
+        else:
+            n_rows = min(n_rows, n_wanted / work.n_right)
+    return max(1, min(int(n_rows), max_rows(_packing(plan, start))))
+
+
+def _n_scanned(work: Workload, start: int, stop: int) -> int:
+    """Return how many comparisons a scan makes for some left rows."""
+    n_rows = stop - start
+    if not work.is_self:
+        return n_rows * work.n_right
+    return n_rows * (n_rows - 1) // 2 + n_rows * (work.n_right - stop)
+
+
+def _packing(plan: JoinPlan, start: int) -> Packing:
+    work = plan.work
+    return packing(start, work.n_right, work.max_distance)
+
+
+def _joined(plan: JoinPlan, block: RowBlock) -> SortedPairs | None:
+    """Find the pairs of some left rows; None if a block cannot hold them."""
+    call_all = partial(_call_all, plan, block)
+    output = Output(_packing(plan, block.start), block.control, plan.slots)
+    for numbers in _band_groups(plan, block):
+        plan.stats.n_compared += _join_bands(plan, block, numbers, output, call_all)
+        if block.control[STOP]:
+            return None
+    used = plan.slots[: block.control[USED]]
+    n_rows = block.stop - block.start
+    found = SortedPairs(used, output.packing, n_rows, call_all, plan.threads)
+    return found if len(found) <= _capacity(plan.work) else None
+
+
+def _band_groups(plan: JoinPlan, block: RowBlock) -> list[range]:
+    """Group the bands, by number, whose tables exist at the same time."""
+    n_rows = block.stop - block.start + len(_others(plan, block))
+    widest = max(len(band.bits) for band in plan.layout.bands)
+    n_bytes = table_bytes(n_rows, widest, plan.work.n_first)
+    n_bands, at_a_time = len(plan.layout.bands), max(1, TABLE_BYTES // n_bytes)
+    return [range(n, min(n + at_a_time, n_bands)) for n in range(0, n_bands, at_a_time)]
+
+
+def _others(plan: JoinPlan, block: RowBlock) -> range:
+    """Return the right rows to compare a block with, apart from the block itself."""
+    return range(block.stop if plan.work.is_self else 0, plan.work.n_right)
+
+
+def _join_bands(
+    plan: JoinPlan, block: RowBlock, numbers: range, output: Output, call_all: CallAll
+) -> int:
+    """Make the tables of some bands, join them, and count the comparisons."""
+    sides = ((plan.left, range(block.start, block.stop)), (plan.right, _others(plan, block)))
+    bands = [plan.layout.bands[number] for number in numbers]
+    tables = make_tables(
+        [
+            TablePlan(hashes, rows, band.bits, _first_words(band, plan.work))
+            for band in bands
+            for hashes, rows in sides
+        ],
+        call_all,
+        plan.threads,
+    )
+    calls: list[Callable[[], int]] = []
+    for k, number in enumerate(numbers):
+        calls += _band_joins(plan, number, tables[2 * k : 2 * k + 2], output) * plan.threads
+    return sum(call_all(calls))
+
+
+def _band_joins(plan: JoinPlan, number: int, tables: list[Table], output: Output) -> list[Join]:
+    """List the joins of one band, with the others and with itself; every thread makes them.
+
+    Counters of joins with nothing to do are set to the end.
+    """
+    block, others = tables
+    rule, counter = _rule(plan, number), FIRST_COUNTER + 2 * number
+    output.control[counter : counter + 2] = len(block.rows)
+    joins = []
+    if len(others.rows):
+        joins.append(Join(block, others, rule, output, counter))
+        output.control[counter] = 0
+    if plan.work.is_self:
+        joins.append(Join(block, block, rule, output, counter + 1))
+        output.control[counter + 1] = 0
+    return joins
+
+
+def _rule(plan: JoinPlan, number: int) -> Rule:
+    """Make the rule by which this band finds pairs."""
+    band, before = plan.layout.bands[number], plan.layout.bands[:number]
+    earlier = np.zeros((number, plan.work.words), np.uint64)
+    for k, other in enumerate(before):
+        for bit in other.bits.tolist():
+            earlier[k, bit // WORD_BITS] |= np.uint64(1 << bit % WORD_BITS)
+    radii = np.array([other.radius for other in before], np.uint64)
+    masks = near_masks(len(band.bits), band.radius)
+    return Rule(masks, earlier, radii, plan.work.max_distance)
+
+
+def _first_words(band: Band, work: Workload) -> Integers:
+    """Choose the words to compare first: the fewer bits of the band they hold, the better."""
+    if work.n_first == work.words:
+        return np.arange(work.words)
+    counts = np.bincount(band.bits // WORD_BITS, minlength=work.words)
+    return np.argsort(counts, kind="stable")[: work.n_first]
+
+
+def _call_all(plan: JoinPlan, block: RowBlock, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Make calls in threads and report progress; stop all of them if one fails."""
+    try:
+        futures = [plan.pool.submit(call) for call in calls]
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, PROGRESS_S, FIRST_EXCEPTION)
+            _report_progress(plan, block)
+            if any(future.exception() for future in done):
+                break
+        return [future.result() for future in futures]
+    except BaseException:  # also on Ctrl-C: threads must not continue for minutes
+        block.control[STOP] = 1
+        raise
+
+
+def _report_progress(plan: JoinPlan, block: RowBlock) -> None:
+    """Report the share of the comparisons of a scan that is done."""
+    if plan.stats.on_progress is not None:
+        n_rows = block.stop - block.start
+        share = float(np.minimum(block.control[FIRST_COUNTER:], n_rows).mean()) / n_rows
+        plan.stats.on_progress((block.n_before + share * block.n_scanned) / plan.work.n_pairs)
 
 
 def iter_pairs(
@@ -99,90 +384,3 @@ def _checked_threads(threads: int | None) -> int:
     if number < 1:
         raise ValueError(f"threads must be at least 1, got {number}")
     return number
-
-
-def find_within(
-    hashes: Hashes,
-    probes: Hashes,
-    max_distance: int,
-    *,
-    threads: int | None = None,
-    stats: JoinStats | None = None,
-) -> Matches:
-    """Find every hash within a Hamming distance of each of many probes.
-
-    The matches equal those of `scan_within` and ``VPTree.within``. This function builds tables
-    first, so it is faster only for several hundred probes or more.
-
-    Parameters
-    ----------
-    hashes : ndarray of uint64, shape (n, words)
-        The hashes to search.
-    probes : ndarray of uint64, shape (n_probes, words)
-        The hashes to look up; equal hashes are looked up once.
-    max_distance : int
-        Largest accepted distance, in bits, **inclusive**.
-    threads : int, optional
-        The number of threads; by default one per usable core.
-    stats : JoinStats, optional
-        Updated while the join runs. If it has a layout, that is used.
-
-    Returns
-    -------
-    Matches
-        Nearest first, ties by index.
-
-    Raises
-    ------
-    ValueError
-        If an array is not 2-D uint64, the widths differ, `max_distance` lies outside
-        ``0..64 * words`` or `threads` is less than 1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> hashes = np.array([[0b0000], [0b0001], [0b0111]], dtype=np.uint64)
-    >>> find_within(hashes, hashes[1:2], max_distance=2)
-    Matches(offsets=array([0, 3]), indices=array([1, 0, 2]), distances=array([0, 1, 2]))
-    """
-    check_hashes("hashes", hashes)
-    check_hashes("probes", probes, hashes.shape[1])
-    max_distance = check_max_distance(max_distance, hashes.shape[1])
-    threads, stats = _checked_threads(threads), stats or JoinStats()
-    classes = group_equal(probes)
-    if len(classes.rows) > WORTH_SHARING * len(probes):
-        return _matches(probes, hashes, max_distance, threads, stats)
-    distinct = probes[classes.rows]
-    return _shared(classes, _matches(distinct, hashes, max_distance, threads, stats))
-
-
-def _matches(
-    probes: Hashes, hashes: Hashes, max_distance: int, threads: int, stats: JoinStats
-) -> Matches:
-    """Join probes with hashes, the nearest match of a probe first."""
-    offsets = np.zeros(len(probes) + 1, np.int64)
-    blocks: list[Pairs] = []
-    if len(hashes) and len(probes):
-        for block in iter_blocks(
-            probes, hashes, max_distance, threads=threads, stats=stats, nearest_first=True
-        ):
-            offsets[1:] += np.bincount(block.left, minlength=len(probes))
-            blocks.append(block)
-    np.cumsum(offsets, out=offsets)
-    indices, distances = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.int64)
-    if blocks:
-        np.concatenate([block.right for block in blocks], out=indices)
-        np.concatenate([block.distances for block in blocks], out=distances)
-    return Matches(offsets, indices, distances)
-
-
-def _shared(classes: Classes, matches: Matches) -> Matches:
-    """Copy the matches of each class to its probes."""
-    class_of = np.empty(len(classes.members), np.int64)
-    class_of[classes.members] = np.repeat(np.arange(len(classes.rows)), classes.sizes)
-    n_found = np.diff(matches.offsets)[class_of]
-    offsets = np.zeros(len(class_of) + 1, np.int64)
-    np.cumsum(n_found, out=offsets[1:])
-    shifts = matches.offsets[class_of] - offsets[:-1]
-    where = np.repeat(shifts, n_found) + np.arange(offsets[-1])
-    return Matches(offsets, matches.indices[where], matches.distances[where])

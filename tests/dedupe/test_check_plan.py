@@ -158,6 +158,15 @@ def test_a_plan_with_digests_of_another_kind_is_refused():
         check_plan(plan, rows)
 
 
+def test_a_plan_of_an_older_imgdup_is_refused():
+    rows = rows_of(FILES)
+    plan = find_duplicates(rows).plan()
+    header = sealed(plan.header._replace(version=1))
+
+    with pytest.raises(PlanError, match="nothing shows whether its lines were edited"):
+        check_plan(plan._replace(header=header), rows)
+
+
 def test_a_plan_without_removals_passes():
     plan, rows = made(b"near")
     plan.removals.clear()

@@ -4,6 +4,7 @@ Damage is tried at every place of a small plan: every line cut at every byte, ev
 and of every type that JSON has; all must raise one line that names the file and the place.
 """
 
+import hashlib
 import json
 import os
 
@@ -25,6 +26,21 @@ from imgdup.dedupe.plan import (
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import ImgdupError, PlanError, UsageError
 
+
+def digest(record, key=""):
+    data = json.dumps(record).encode() + b"\n"
+    return hashlib.blake2b(data, key=key.encode(), digest_size=16).hexdigest()
+
+
+def resealed(lines):
+    """Give edited lines the seals that fit them, as somebody could who knows how."""
+    seal = digest(lines[0] | {"seal": ""})
+    yield lines[0] | {"seal": seal}
+    for line in lines[1:]:
+        rest = {key: value for key, value in line.items() if key != "seal"}
+        yield rest | {"seal": digest(rest, seal)}
+
+
 removals = st.builds(Removal, facts, facts, st.integers(0, 256), st.sampled_from(RELATIONS))
 
 
@@ -35,7 +51,7 @@ def plan_of(each, roots=(b"/data",), protect=(), kind="blake3"):
     return Plan(sealed(header), each)
 
 
-FREE = ("generation", "roots", "protect", "seal")  # checked by check_plan
+FREE = ("generation", "roots", "protect")  # checked by check_plan
 
 SMALL = plan_of(
     [
@@ -77,7 +93,9 @@ def test_a_line_names_the_file_to_remove_and_the_kept_one():
         "keep_size": 20,
         "keep_mtime_ns": 21,
         "keep_digest": "6b" * 16,
+        "seal": line["seal"],
     }
+    assert len(bytes.fromhex(line["seal"])) == 16
 
 
 def test_lines_may_be_deleted(tmp_path):
@@ -85,6 +103,86 @@ def test_lines_may_be_deleted(tmp_path):
     file.write_text(next(plan_lines(SMALL)))
 
     assert read_plan(file) == Plan(SMALL.header, [])
+
+
+THREE = plan_of(
+    [
+        Removal(
+            FileFacts(row, b"/data/%d.jpg" % row, row, 0, b"r" * 16, "blake3"),
+            FileFacts(0, b"/data/a.jpg", 20, 21, b"k" * 16, "blake3"),
+            row,
+            "same-bytes",
+        )
+        for row in (1, 2, 3)
+    ]
+)
+
+
+def test_any_lines_may_be_deleted_and_the_others_put_in_another_order(tmp_path):
+    header, *lines = plan_lines(THREE)
+    file = tmp_path / "plan.jsonl"
+
+    file.write_text(header + lines[2] + lines[0])
+
+    assert read_plan(file) == Plan(THREE.header, [THREE.removals[2], THREE.removals[0]])
+
+
+def swap(line):
+    """Exchange the file to remove and the kept file, with all that is known of them."""
+    other = {"remove": "keep", "keep": "remove"}
+    return {
+        (other[word] + rest if (word := key.partition("_")[0]) in other else key): value
+        for key, value in line.items()
+        for rest in [key[len(key.partition("_")[0]) :]]
+    }
+
+
+EDITS = {
+    "kept and removed files swapped": swap,
+    "a smaller distance": lambda line: line | {"distance": 0},
+    "another relation": lambda line: line | {"relation": "same-pixels"},
+    "another file to remove": lambda line: line | {"remove": "/data/9.jpg"},
+    "another member": lambda line: line | {"note": "checked by hand"},
+    "the seal of another line": lambda line: (
+        line | {"seal": json.loads(list(plan_lines(THREE))[1])["seal"]}
+    ),
+    "no seal": lambda line: {key: line[key] for key in line if key != "seal"},
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_a_line_that_was_edited_is_refused(tmp_path, edit):
+    lines = list(plan_lines(THREE))
+    lines[2] = json.dumps(edit(json.loads(lines[2]))) + "\n"
+    file = tmp_path / "plan.jsonl"
+    file.write_text("".join(lines))
+
+    with pytest.raises(PlanError, match=r"line 3: (this line was edited|'seal' must be a text)"):
+        read_plan(file)
+
+
+def test_a_line_of_another_plan_is_refused(tmp_path):
+    other = plan_of(THREE.removals, protect=(b"/data/best",))
+    header, line = next(plan_lines(THREE)), list(plan_lines(other))[1]
+    file = tmp_path / "plan.jsonl"
+    file.write_text(header + line)
+
+    with pytest.raises(PlanError, match="line 2: this line was edited"):
+        read_plan(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"protect": []}, {"max_distance": 200}, {"n_removals": 99}, {"seal": "0" * 32}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_first_line_that_was_edited_is_refused(tmp_path, change):
+    header, line = plan_lines(SMALL)
+    file = tmp_path / "plan.jsonl"
+    file.write_text(json.dumps(json.loads(header) | change) + "\n" + line)
+
+    with pytest.raises(PlanError, match="line 1: this line was edited"):
+        read_plan(file)
 
 
 def test_lines_may_not_be_added(tmp_path):
@@ -126,7 +224,8 @@ def test_each_member_is_checked(tmp_path, number):
             damaged = [dict(line) for line in lines]
             damaged[number].pop(f"{key}_b64", None)
             damaged[number][key] = value
-            file.write_text("".join(json.dumps(line) + "\n" for line in damaged))
+            edited = damaged if key == "seal" else resealed(damaged)
+            file.write_text("".join(json.dumps(line) + "\n" for line in edited))
             with pytest.raises(PlanError, match=rf"line {number + 1}: "):
                 read_plan(file)
 
@@ -139,9 +238,9 @@ def test_paths_that_could_mean_another_file_are_refused(tmp_path, path):
     lines = [json.loads(line) for line in plan_lines(SMALL)]
     lines[1]["keep"] = path
     file = tmp_path / "plan.jsonl"
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    file.write_text("".join(json.dumps(line) + "\n" for line in resealed(lines)))
 
-    with pytest.raises(PlanError, match="line 2: "):
+    with pytest.raises(PlanError, match=r"line 2: ('keep' must be an absolute path|.*surrog)"):
         read_plan(file)
 
 
@@ -154,10 +253,10 @@ def test_paths_that_could_mean_another_file_are_refused(tmp_path, path):
         (b"[]", "line 1: not a JSON object"),
         (b"{}", 'line 1: not a removal plan: the first line has no "plan": "imgdup"'),
         (b'{"plan": "imgdup", "plan": "imgdup"}', "an object has the same key twice"),
-        (b'{"plan": "imgdup", "version": 1' + b"0" * 5000 + b"}", "line 1: not JSON"),
+        (b'{"plan": "imgdup", "version": 2' + b"0" * 5000 + b"}", "line 1: not JSON"),
         (
-            b'{"plan": "imgdup", "version": 2}',
-            "line 1: this is a plan of version 2, but this imgdup reads version 1: use the",
+            b'{"plan": "imgdup", "version": 3}',
+            "line 1: this is a plan of version 3, but this imgdup reads version 2: use the",
         ),
         (b" " * (1 << 21), "has a line of more than 1,048,576 bytes"),
     ],
@@ -203,12 +302,16 @@ def test_random_bytes_are_never_a_plan(tmp_path_factory, data):
 
 
 def test_a_plan_of_an_older_index_is_written_and_sealed_as_it_always_was(tmp_path):
-    """The seal was computed by the version that knew only one kind of digest."""
+    """The seal was computed by the version that knew one kind of digest and no other seals."""
     older = plan_of(SMALL.removals, protect=(b"/data/\xff",), kind="blake2b")
+    older = older._replace(header=sealed(older.header._replace(version=1)))
+    lines = [json.loads(line) for line in plan_lines(older)]
+    del lines[1]["seal"]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
 
-    write_plan(tmp_path / "plan.jsonl", older)
+    (tmp_path / "plan.jsonl").write_text(text)
 
-    assert "digest_kind" not in (tmp_path / "plan.jsonl").read_text()
+    assert "digest_kind" not in text
     assert older.header.seal == "67bf409dbf0656dae5994aaaef92d22e"
     read = read_plan(tmp_path / "plan.jsonl")
     assert read.header == sealed(read.header) == older.header

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from imgdup.apply.journal import PastRun, append_line
 from imgdup.apply.steps import Header, Step
-from imgdup.dedupe.check_plan import check_plan
-from imgdup.dedupe.plan import Plan, Removal, read_plan, sealed
+from imgdup.dedupe.check_plan import faults
+from imgdup.dedupe.plan import Plan, Removal, read_plan
 from imgdup.errors import ImgdupError, PlanError
 from imgdup.index.columns import Rows
 from imgdup.index.folder import JOURNALS
@@ -127,7 +127,8 @@ def _check_plan(journal: Path, run: PastRun, rows: Rows) -> None:
             "nothing was changed: put the plan that was applied beside the journal"
         )
     if plan.header.generation == rows.digest:
-        check_plan(plan, rows)
+        for fault in faults(plan, rows):
+            raise PlanError(f"{journal}: {fault}; nothing was changed")
     removals = {
         removal.remove.path: removal
         for removal in plan.removals
@@ -151,9 +152,8 @@ def _plan_beside(journal: Path, run: PastRun) -> Plan | None:
         if path.stem == match[1] or path.name == match[1]:
             with contextlib.suppress(ImgdupError):
                 plan = read_plan(path)
-                if plan.header == sealed(plan.header):
-                    if plan.header.generation == run.header.generation:
-                        return plan
+                if plan.header.generation == run.header.generation:
+                    return plan
     return None
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, sealed
+from imgdup.dedupe.plan import UNSEALED_VERSION, FileFacts, Plan, PlanHeader, sealed
 from imgdup.errors import PlanError
 from imgdup.index.columns import Rows
 from imgdup.search.hamming import distances
@@ -52,6 +52,11 @@ def check_plan(plan: Plan, rows: Rows) -> None:
     PlanError
         Names the first fault, and the number of removals that have it.
     """
+    if plan.header.version == UNSEALED_VERSION:
+        raise PlanError(
+            "the plan was made by an older imgdup, so nothing shows whether its lines were edited; "
+            "nothing was changed, make a new plan with imgdup dedupe"
+        )
     for fault in faults(plan, rows):
         raise PlanError(f"{fault}; nothing was changed, make a new plan with imgdup dedupe")
 

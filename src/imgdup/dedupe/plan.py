@@ -1,7 +1,9 @@
 """A removal plan as data: a header and one line per removal, written and read as JSON lines.
 
-Anyone may have edited the file of a plan, so every member is checked when it is read. Whether the
-plan fits its index is checked by `imgdup.dedupe.check_plan`.
+Anyone may have edited the file of a plan, so every member is checked when it is read. Each line
+has a seal, the digest of its other members; those of the removals depend on that of the header. So
+lines may be deleted, but neither edited nor taken from another plan. Whether the plan fits its
+index is checked by `imgdup.dedupe.check_plan`.
 """
 
 import hashlib
@@ -19,7 +21,8 @@ from imgdup.system.files import FIRST_DIGEST_KIND
 from imgdup.system.records import Record, json_line
 
 KIND = "imgdup"  # value of the key "plan"
-VERSION = 1
+VERSION = 2
+UNSEALED_VERSION = 1  # of older plans, whose removals have no seals
 LINE_BYTES = 400  # of a removal, about, without its two paths
 MAX_BITS = 1024
 SEAL_BYTES = 16
@@ -75,6 +78,8 @@ class PlanHeader(NamedTuple):
     digest_kind : str
         How the contents of the files were digested, a key of `DIGEST_KINDS`. Plans that name none
         have that of the first version, and those of this kind name none still.
+    version : int
+        Of the plan's format.
     """
 
     generation: str
@@ -89,6 +94,7 @@ class PlanHeader(NamedTuple):
     n_bytes: int
     seal: str = ""
     digest_kind: str = FIRST_DIGEST_KIND
+    version: int = VERSION
 
 
 class Plan(NamedTuple):
@@ -102,11 +108,12 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     """Yield a plan as lines of JSON, each with its newline: the header, then the removals."""
     yield json_line(_header_record(plan.header))
     for removal in plan.removals:
-        yield json_line(removal_record(removal))
+        record = removal_record(removal)
+        yield json_line({**record, "seal": _line_seal(record, plan.header)})
 
 
 def _header_record(header: PlanHeader) -> dict[str, Any]:
-    record = {"plan": KIND, "version": VERSION, **header._asdict()}
+    record = {"plan": KIND, "version": header.version, **header._asdict()}
     for key in ("roots", "protect"):
         record[key] = records.path_list(record[key])
     if header.digest_kind == FIRST_DIGEST_KIND:
@@ -120,8 +127,18 @@ def sealed(header: PlanHeader) -> PlanHeader:
     It detects a distance that was raised or a protected folder that was deleted by hand. It is no
     defence against an attacker, who can compute the digest, too.
     """
-    line = json_line(_header_record(header._replace(seal="")))
-    return header._replace(seal=hashlib.blake2b(line.encode(), digest_size=SEAL_BYTES).hexdigest())
+    return header._replace(seal=_digest(_header_record(header._replace(seal=""))))
+
+
+def _line_seal(record: Record, header: PlanHeader) -> str:
+    """Return the seal of a removal, whose record does not hold it."""
+    return _digest(record, header.seal)
+
+
+def _digest(record: Record, key: str = "") -> str:
+    """Return the digest of a record, in hex; with another key it is another digest."""
+    line = json_line(record).encode()
+    return hashlib.blake2b(line, digest_size=SEAL_BYTES, key=key.encode()).hexdigest()
 
 
 def removal_record(removal: Removal) -> dict[str, Any]:
@@ -165,14 +182,14 @@ def write_plan(path: Path, plan: Plan) -> None:
 def read_plan(path: Path) -> Plan:
     """Read a plan.
 
-    Lines may have been deleted: these files are then kept.
+    Lines may have been deleted: these files are then kept. The seals are checked.
 
     Raises
     ------
     UsageError
         If there is no such file.
     PlanError
-        If it is not a plan, of a newer version, or damaged; the message names the line.
+        If it is not a plan, of a newer version, damaged or edited; the message names the line.
     """
     try:
         return _read(path)
@@ -185,7 +202,7 @@ def _read(path: Path) -> Plan:
         lines = enumerate(file, start=1)
         number, line = next(lines, (1, b""))
         header = _checked(path, number, line, _header)
-        read_removal = partial(_removal, digest_kind=header.digest_kind)
+        read_removal = partial(_removal, header=header)
         removals = [_checked(path, number, line, read_removal) for number, line in lines]
     if len(removals) > header.n_removals:
         stated = f"its first line states {header.n_removals:,}"
@@ -204,9 +221,10 @@ def _checked(path: Path, number: int, line: bytes, read: Callable[[Record], T]) 
 def _header(record: Record) -> PlanHeader:
     if record.get("plan") != KIND:
         raise ValueError('not a removal plan: the first line has no "plan": "imgdup"')
-    records.check_version(record, "plan", VERSION)
+    if record.get("version") != UNSEALED_VERSION:
+        records.check_version(record, "plan", VERSION)
     search_distance = record.get("search_distance")
-    return PlanHeader(
+    header = PlanHeader(
         records.text(record, "generation"),
         tuple(records.paths(record, "roots")),
         records.number(record, "max_distance", MAX_BITS),
@@ -219,16 +237,24 @@ def _header(record: Record) -> PlanHeader:
         records.number(record, "n_bytes"),
         records.text(record, "seal"),
         records.digest_kind(record),
+        records.number(record, "version"),
     )
+    if header != sealed(header):
+        raise ValueError("this line was edited; only lines of removals may be deleted")
+    return header
 
 
-def _removal(record: Record, digest_kind: str) -> Removal:
+def _removal(record: Record, header: PlanHeader) -> Removal:
+    if header.version != UNSEALED_VERSION:
+        others = {key: value for key, value in record.items() if key != "seal"}
+        if records.text(record, "seal") != _line_seal(others, header):
+            raise ValueError("this line was edited; it may be deleted, but not changed")
     relation = records.text(record, "relation")
     if relation not in RELATIONS:
         raise ValueError(f"expected a relation from {', '.join(RELATIONS)}, got {relation!r}")
     return Removal(
-        _facts(record, "remove", digest_kind),
-        _facts(record, "keep", digest_kind),
+        _facts(record, "remove", header.digest_kind),
+        _facts(record, "keep", header.digest_kind),
         records.number(record, "distance", MAX_BITS),
         relation,
     )

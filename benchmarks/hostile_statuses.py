@@ -17,8 +17,7 @@ from examined import Examined, examine
 
 from imgdup.images.formats import REASONS
 from imgdup.system.limits import Limits, usable_cores
-from imgdup.workers.decode import batched, decoding_pool
-from imgdup.workers.pool import Died, answers
+from imgdup.workers.pool import Died, answers, batched, decoding_pool
 
 BATCH = 8
 BARS = {"seconds": 5.0, "bytes": Limits().worker_memory_bytes}

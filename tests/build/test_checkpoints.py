@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgdup.build.checkpoints import (
-    COARSE_TICK_NS,
-    FINE_TICK_NS,
-    Checkpoints,
-    is_settled,
-    sweep_checkpoints,
-    write_checkpoint,
-)
+from imgdup.build.checkpoints import Checkpoints, sweep_checkpoints, write_checkpoint
+from imgdup.build.sources import COARSE_TICK_NS, FINE_TICK_NS, is_settled
 from imgdup.index import store
 from imgdup.index.columns import empty_columns
 from imgdup.system.paths import path_key

@@ -17,18 +17,12 @@ from hypothesis import strategies as st
 from make_sample import encode, photo
 
 from imgdup import ImageIndex
-from imgdup.build.identities import (
-    identity_blocks,
-    linked_rows,
-    row_identities,
-    same_file,
-    same_files,
-)
 from imgdup.build.listing import Listing
 from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
 from imgdup.build.sources import Candidate
 from imgdup.build.update import update_index
+from imgdup.build.write import identity_blocks, linked_rows, row_identities, same_file, same_files
 from imgdup.index import folder, store
 from imgdup.workers.pool import inline
 

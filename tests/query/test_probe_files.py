@@ -8,7 +8,7 @@ from imgdup.errors import ImageError
 from imgdup.query import probe as probes
 from imgdup.query.probe import probe_files
 from imgdup.system.limits import Limits
-from imgdup.workers.decode import decoding_pool
+from imgdup.workers.pool import decoding_pool
 
 PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3"}
 

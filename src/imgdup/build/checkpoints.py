@@ -34,17 +34,6 @@ OPEN_CHECKPOINTS = 64
 # generation knows, so nothing was decoded and the old row stays.
 SAME_BYTES = 255
 
-# A file may change within one tick of its clock without a new mtime. Whole seconds suggest a
-# clock of 2 s (FAT), others one of 20 ms (the kernel's tick, with room).
-COARSE_TICK_NS = 2_000_000_000
-FINE_TICK_NS = 20_000_000
-
-
-def is_settled(mtime_ns: int, seen_ns: int) -> bool:
-    """Tell whether a file with this mtime could not have changed unseen after `seen_ns`."""
-    tick_ns = FINE_TICK_NS if mtime_ns % 1_000_000_000 else COARSE_TICK_NS
-    return mtime_ns < seen_ns - tick_ns
-
 
 class FileToHash(NamedTuple):
     """A file to hash; `digest` is that of the old row that may still be true, or empty."""

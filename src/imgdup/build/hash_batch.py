@@ -22,7 +22,7 @@ from imgdup.images.formats import FORMATS, REASONS
 from imgdup.images.gray import GrayImage
 from imgdup.index.columns import empty_columns
 from imgdup.system.files import content_digest, read_file
-from imgdup.workers.pool import Stopped
+from imgdup.workers.child import Stopped
 
 # So many pictures are decoded, then hashed in one call: few enough to be found in the cache still.
 TOGETHER = 8

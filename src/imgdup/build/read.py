@@ -15,15 +15,13 @@ from imgdup.build.checkpoints import (
     write_checkpoint,
 )
 from imgdup.build.hash_batch import hash_batch
-from imgdup.build.identities import linked_rows
 from imgdup.build.listing import OLD, TO_READ, Listing
 from imgdup.build.settings import Progress, Settings
-from imgdup.build.write import Facts
+from imgdup.build.write import Facts, linked_rows
 from imgdup.images.formats import OK, REASONS
 from imgdup.index.columns import empty_columns
 from imgdup.system.limits import usable_cores
-from imgdup.workers.decode import decoding_pool
-from imgdup.workers.pool import Died, answers
+from imgdup.workers.pool import Died, answers, decoding_pool
 
 BATCHES_PER_WORKER = 12  # so that other workers wait only briefly for the last batch
 MAX_BATCH_FILES = 1000

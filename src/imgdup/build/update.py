@@ -19,14 +19,12 @@ import numpy.typing as npt
 
 from imgdup import __version__
 from imgdup.build.checkpoints import Checkpoints, sweep_checkpoints
-from imgdup.build.identities import row_identities, same_files
-from imgdup.build.ignored import IgnoredFiles, load_known
 from imgdup.build.listing import OLD, Listing, ListingOptions, build_listing, old_row_stream
 from imgdup.build.read import read_files
 from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan
 from imgdup.build.settings import Failure, Outcome, Progress, Settings, Silent
-from imgdup.build.sources import Tally
-from imgdup.build.write import Facts, drop_missing, write_generation
+from imgdup.build.sources import IgnoredFiles, Tally, load_known
+from imgdup.build.write import Facts, drop_missing, row_identities, same_files, write_generation
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 from imgdup.images.formats import OK, reason_of

@@ -19,7 +19,7 @@ from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
 from imgdup.index.columns import RowNumbers, Rows
 from imgdup.system.files import content_digest, read_file
 from imgdup.system.limits import Limits
-from imgdup.workers.decode import decode_each, decoding_pool
+from imgdup.workers.pool import decode_each, decoding_pool
 
 BUDGET_PIXELS = 1_000_000_000  # decoded in about 10 s by one core
 DIGEST_BYTES = 16

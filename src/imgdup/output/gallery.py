@@ -21,7 +21,7 @@ from imgdup.output.results import match_rule_text
 from imgdup.system.atomic import common_mode
 from imgdup.system.limits import Limits
 from imgdup.system.paths import is_below, join
-from imgdup.workers.decode import decode_each, decoding_pool
+from imgdup.workers.pool import decode_each, decoding_pool
 
 THUMBNAIL = 220  # pixels, the longer side
 JPEG_QUALITY = 72

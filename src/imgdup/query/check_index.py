@@ -19,7 +19,7 @@ from imgdup.search.planner import STRATEGIES
 from imgdup.system.files import stat_size_mtime
 from imgdup.system.limits import Limits
 from imgdup.system.paths import path_key
-from imgdup.workers.decode import decoding_pool
+from imgdup.workers.pool import decoding_pool
 
 N_PROBES = 200  # indexed hashes that are looked up by each strategy
 N_FILES = 200  # files that are hashed again

@@ -17,8 +17,7 @@ from imgdup.errors import ImageError, as_image_error
 from imgdup.images.gray import ORIENTATIONS, GrayImage, rotated
 from imgdup.system.files import NEW_DIGEST_KIND
 from imgdup.system.limits import Limits, require_memory
-from imgdup.workers.decode import decode_each, decoding_pool
-from imgdup.workers.pool import Pool
+from imgdup.workers.pool import Pool, decode_each, decoding_pool
 
 Image = str | bytes | os.PathLike[str] | npt.NDArray[np.uint8]
 Probes = list["Probe"]  # of one picture: one, or one for each of its orientations
@@ -118,7 +117,7 @@ def probe_files(
     orientations : bool
         Whether to hash each picture in its eight orientations; else it has one probe.
     pool : Pool, optional
-        The processes to use, from `imgdup.workers.decode.decoding_pool`; else new ones.
+        The processes to use, from `imgdup.workers.pool.decoding_pool`; else new ones.
 
     Yields
     ------

@@ -2,6 +2,7 @@
 
 The work is done by an executor: anything with the ``submit`` and ``shutdown`` of
 ``concurrent.futures``. It may run processes of this machine, this process itself, or a cluster.
+`decode_each` is the form for files: it calls a function on each and yields the answers in order.
 """
 
 import logging
@@ -9,14 +10,29 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
-from imgdup.errors import ImgdupError
-from imgdup.workers.child import Stopped, run_batch
+from imgdup.errors import ImageError, ImgdupError, as_image_error
+from imgdup.system.limits import Limits, usable_cores
+from imgdup.workers.child import Stopped, is_worker, run_batch
 from imgdup.workers.process import Death, Processes, Setup, WorkerDied
 
-__all__ = ["Died", "Pool", "Setup", "Stopped", "answers", "inline", "local"]
+__all__ = [
+    "Died",
+    "Pool",
+    "Setup",
+    "Stopped",
+    "answers",
+    "batched",
+    "decode_each",
+    "decoding_pool",
+    "inline",
+    "local",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,6 +40,7 @@ Task = Callable[[Sequence[T], Callable[[int], None]], R]
 
 MAX_CRASHES = 2  # an item that ends its worker this often, alone in its batch, is to blame
 MAX_LOSSES = 5  # how often a batch may lose its worker between two items
+BATCH_FILES = 32  # a file takes milliseconds, a batch a millisecond to send
 BATCHES_PER_WORKER = 2  # submitted at once: one that is worked on, one that waits
 
 _log = logging.getLogger(__name__)
@@ -243,3 +260,108 @@ def _judge(batch: _Batch[T], death: Death, timeout_s: float) -> Died | _Retry[T]
     if batch.crashes + 1 < MAX_CRASHES:
         return _Retry([replace(batch, crashes=batch.crashes + 1)])
     return Died("crashed", f"it ended its worker process each time: {death}")
+
+
+def decoding_pool(
+    limits: Limits,
+    workers: int | None = None,
+    engine: Callable[[Setup], Executor] = local,
+) -> Pool:
+    """Return a pool of processes that decode files; they start at the first file.
+
+    Parameters
+    ----------
+    limits : Limits
+        The limits for each file and each process.
+    workers : int, optional
+        Number of processes; one for each usable core by default.
+    engine : callable
+        Makes the executor.
+    """
+    return Pool(
+        Setup(workers or usable_cores(), limits.timeout_s, _init_worker, (limits,)),
+        engine,
+    )
+
+
+def decode_each(
+    function: Callable[[T], R],
+    files: Iterable[T],
+    pool: Pool,
+    *,
+    batch_files: int = BATCH_FILES,
+) -> Generator[R | ImageError, None, None]:
+    """Call a function on each file in the workers of a pool.
+
+    Parameters
+    ----------
+    function : callable
+        A function of a module, or a `functools.partial` of one. It takes one file.
+    files : iterable
+        Paths, or other picklable values that name a file; read as workers become free.
+    pool : Pool
+        From `decoding_pool`. It can be used for many calls.
+    batch_files : int
+        How many files to send to a worker at once.
+
+    Yields
+    ------
+    object or ImageError
+        One answer for each file, in the order of the files: what the function returned, or why
+        there is no result. A file that ends its process is ``crashed`` or ``timed-out``.
+
+    Raises
+    ------
+    ImgdupError
+        If the function raises one that is not an `ImageError`, or no worker can start.
+    """
+    task = partial(_decode_batch, function)
+    batches = batched(enumerate(files), batch_files)
+    early: dict[int, R | ImageError] = {}  # answers that came before that of an earlier file
+    n_given = 0
+    with closing(answers(task, batches, pool)) as answered:
+        for batch, found in answered:
+            if isinstance(found, Died):
+                early[batch[0][0]] = ImageError(found.reason, found.detail)
+            else:
+                early.update(zip((number for number, _ in batch), found, strict=True))
+            while n_given in early:
+                yield early.pop(n_given)
+                n_given += 1
+
+
+def batched(items: Iterable[T], n: int) -> Iterator[list[T]]:
+    """Cut items into lists of at most `n`.
+
+    Examples
+    --------
+    >>> list(batched("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    rest = iter(items)
+    while batch := list(islice(rest, n)):
+        yield batch
+
+
+def _decode_batch(
+    function: Callable[[T], R],
+    batch: Sequence[tuple[int, T]],
+    before_item: Callable[[int], None],
+) -> list[R | ImageError]:
+    """Call the function on each file of a batch, in a worker."""
+    found: list[R | ImageError] = []
+    for i, (_, file) in enumerate(batch):
+        before_item(i)
+        try:
+            found.append(function(file))
+        except Exception as error:
+            found.append(as_image_error(error))
+    return found
+
+
+def _init_worker(limits: Limits) -> None:
+    """Prepare a worker; OpenCV is loaded there, so that the parent need not load it."""
+    if is_worker():
+        from imgdup.images.decode import init_worker
+
+        init_worker(limits)

@@ -9,8 +9,7 @@ import pytest
 import pool_tasks
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.system.limits import Limits
-from imgdup.workers.decode import decode_each, decoding_pool
-from imgdup.workers.pool import inline
+from imgdup.workers.pool import decode_each, decoding_pool, inline
 
 WORDS = ["a", "raise", "b", "memory error", "unreadable", "c"]
 EXPECTED = ["A", "crashed", "B", "too-large", "unreadable", "C"]

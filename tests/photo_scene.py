@@ -7,8 +7,8 @@ from pathlib import Path
 
 from array_rows import File, rows_of
 from imgdup.apply import ApplyOptions, apply_plan, journal_header, make_options
-from imgdup.apply.check_journal import register_journal
 from imgdup.apply.journal import Journal, read_journal
+from imgdup.apply.registry import register_journal
 from imgdup.apply.undo import undo
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 

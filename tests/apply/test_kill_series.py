@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from imgdup import apply
-from imgdup.apply import actions, copying, journal, restore, undo
+from imgdup.apply import actions, copying, journal, undo
 from imgdup.apply.journal import check_earlier_runs, earlier_journals, free_journal_path
 from imgdup.errors import ImgdupError
 from kill_every_line import gets_through
@@ -25,7 +25,7 @@ from photo_scene import CONTENTS, make_scene, tree
 N_SERIES = 100 if os.environ.get("IMGDUP_EVERY_LINE") else 4
 WAYS = ("move", "move to another device", "move without hard links", "hardlink", "symlink")
 N_LINES = 350  # an apply or undo of two files has about as many
-MODULES = [apply, actions, copying, journal, restore, undo]
+MODULES = [apply, actions, copying, journal, undo]
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from imgdup.apply import actions, copying, restore
+from imgdup.apply import actions, copying
 from imgdup.apply import journal as journals
 from imgdup.apply import undo as undoing
-from imgdup.apply.check_journal import register_journal
-from imgdup.apply.journal import Journal, locked_journal, read_journal
+from imgdup.apply.journal import Header, Journal, Step, locked_journal, read_journal
 from imgdup.apply.recheck import check_content
-from imgdup.apply.steps import Header, Step
+from imgdup.apply.registry import register_journal
 from imgdup.apply.undo import undo
 from imgdup.dedupe.plan import FileFacts
 from imgdup.errors import LockedError
@@ -224,7 +223,7 @@ def test_a_file_that_apply_sets_aside_meanwhile_stays_aside(moved, monkeypatch):
             os.rename(facts.path, step.aside)
         return status
 
-    monkeypatch.setattr(restore, "check_content", checked)
+    monkeypatch.setattr(undoing, "check_content", checked)
 
     undone = scene.undo(journal)
 
@@ -248,15 +247,15 @@ def test_a_file_that_is_swapped_while_it_is_moved_back_goes_back(moved, monkeypa
     """Somebody may write into the target, and puts another file there after the check."""
     scene, journal = moved
     (step, _) = read_journal(journal).steps
-    put_in_place = restore._put_in_place
+    put_in_place = undoing._put_in_place
 
     def swapped(step, source):
-        monkeypatch.setattr(restore, "_put_in_place", put_in_place)
+        monkeypatch.setattr(undoing, "_put_in_place", put_in_place)
         os.unlink(source)
         Path(os.fsdecode(source)).write_bytes(b"theirs")
         put_in_place(step, source)
 
-    monkeypatch.setattr(restore, "_put_in_place", swapped)
+    monkeypatch.setattr(undoing, "_put_in_place", swapped)
 
     result = scene.undo(journal)
 
@@ -290,7 +289,7 @@ def test_undo_killed_at_every_line_is_finished_by_the_next(
     n_lines = kill_at_every_line(
         lambda: scene.undo(journal),
         after,
-        [undoing, restore, actions, copying, journals, sys.modules[__name__]],
+        [undoing, actions, copying, journals, sys.modules[__name__]],
     )
 
     assert n_lines > 30

@@ -174,7 +174,7 @@ def test_a_plan_whose_header_was_edited_is_refused(photos, capsys):
 
     assert cli.main(["apply", "p.jsonl", "--delete"]) == 1
 
-    assert "the first line of the plan was edited" in capsys.readouterr().err
+    assert "line 1: this line was edited" in capsys.readouterr().err
 
 
 def test_an_edited_plan_is_refused(plan, photos, capsys):
@@ -188,7 +188,7 @@ def test_an_edited_plan_is_refused(plan, photos, capsys):
     assert cli.main(["apply", str(plan), "--delete"]) == 1
 
     assert contents(photos) == before
-    assert "nothing was changed" in capsys.readouterr().err
+    assert "line 2: this line was edited" in capsys.readouterr().err
 
 
 def test_a_plan_of_another_generation_is_refused(plan, photos, capsys):

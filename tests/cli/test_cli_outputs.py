@@ -4,7 +4,7 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup import cli
-from imgdup.apply.steps import FIRST_BYTES
+from imgdup.apply.journal import FIRST_BYTES
 from imgdup.cli import options
 
 WRITERS = {

@@ -11,10 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from imgdup.apply.actions import ACTIONS, LINKS, check_bytes, trash_function
-from imgdup.apply.check_journal import register_journal
-from imgdup.apply.journal import DONE, Journal
+from imgdup.apply.journal import DONE, Header, Journal, Rights, Step, new_token
 from imgdup.apply.recheck import NO_ROOM, Recheck, SkipFile, SkippedFile
-from imgdup.apply.steps import Header, Rights, Step, new_token
+from imgdup.apply.registry import register_journal
 from imgdup.apply.target import check_target, destination, free_name, prepare
 from imgdup.dedupe.check_plan import check_plan
 from imgdup.dedupe.plan import Plan, Removal

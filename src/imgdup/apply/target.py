@@ -1,4 +1,4 @@
-"""A plan and the folder to move files to -> where each goes, and certainty that it may go there.
+"""Choose the place of each file in the folder that files are moved to, and check that it is safe.
 
 Each file keeps its path below its root, under the root's name if there are several roots. None may
 end up where the next indexing would find it again, not even through a link or a mounted folder.

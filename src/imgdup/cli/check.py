@@ -36,7 +36,7 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
         write_text([f"OK: {counted(len(loaded.removals), 'removal')} verified\n"])
         note(f"{plan}: {plan_rule_text(loaded.header)}")
         return
-    from imgdup.apply.leftovers import find_leftovers
+    from imgdup.apply.registry import find_leftovers
     from imgdup.query.check_index import check_deep, check_structure
 
     for leftover in find_leftovers(index, Path(index.folder)):

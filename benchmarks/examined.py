@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
-from imgdup.images.decode import content_digest, decode, read_file
-from imgdup.system.files import NEW_DIGEST_KIND
+from imgdup.images.decode import decode
+from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
 from imgdup.system.limits import Limits
 
 LIMITS = Limits()

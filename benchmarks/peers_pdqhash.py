@@ -18,8 +18,9 @@ import numpy as np
 
 from imgdup.errors import ImageError
 from imgdup.hashing import PDQ_MIN_QUALITY, fingerprint
-from imgdup.images.decode import Limits, decode
+from imgdup.images.decode import decode
 from imgdup.search.hamming import to_hex
+from imgdup.system.limits import Limits
 
 try:
     import pdqhash

@@ -160,7 +160,8 @@ def real_hashes(folder: Path) -> dict[int, np.ndarray]:
     """dHash and PDQ hash of every picture below a folder, as indexing makes them."""
     from imgdup.errors import ImageError
     from imgdup.hashing import fingerprint
-    from imgdup.images.decode import decode, read_file
+    from imgdup.images.decode import decode
+    from imgdup.system.files import read_file
     from imgdup.system.limits import Limits
 
     found = []

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
-from imgdup.images.decode import decode, read_file
+from imgdup.images.decode import decode
 from imgdup.system import files
+from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
 
 

@@ -13,7 +13,8 @@ import pytest
 from make_sample import paint_sample, photo
 
 from imgdup.hashing import fingerprint
-from imgdup.images.decode import Limits, decode, picture_from_array
+from imgdup.images.decode import decode, picture_from_array
+from imgdup.system.limits import Limits
 
 MAX_DHASH = 10  # bits, the default of `imgdup query`
 MAX_PDQ = 31  # bits

@@ -31,9 +31,10 @@ from imgdup.build import sources
 from imgdup.build.sources import Tally, walk
 from imgdup.errors import ImageError
 from imgdup.hashing import PDQ_MIN_QUALITY, fingerprint
-from imgdup.images.decode import decode, init_worker, picture_from_array, read_file
+from imgdup.images.decode import decode, init_worker, picture_from_array
 from imgdup.index.generation import ScanOptions
 from imgdup.system import files
+from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Died, Pool, Setup, answers
 from imgdup.workers.process import Processes

@@ -6,8 +6,9 @@ from make_sample import encode, photo
 from imgdup.build import hash_batch as module
 from imgdup.build.checkpoints import BatchSettings, FileToHash, load_checkpoint
 from imgdup.build.hash_batch import TOGETHER, hash_batch
-from imgdup.images.decode import decode, read_file
+from imgdup.images.decode import decode
 from imgdup.images.formats import REASONS
+from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Stopped
 

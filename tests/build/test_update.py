@@ -21,9 +21,10 @@ from imgdup.api import ImageIndex
 from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
 from imgdup.build.update import forget, update_index
-from imgdup.errors import ImgdupError, LockedError, UsageError
-from imgdup.images import decode as images
+from imgdup.errors import ImageError, ImgdupError, LockedError, UsageError
+from imgdup.images import decode as decoding
 from imgdup.index import folder
+from imgdup.system import files
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import inline
 
@@ -72,7 +73,7 @@ def place(tmp_path):
 def opened(monkeypatch):
     """Counts how often each file is read."""
     counts = Counter()
-    real = images.read_file
+    real = files.read_file
 
     def read_file(path, limits):
         counts[os.path.basename(os.fsdecode(path))] += 1
@@ -117,7 +118,7 @@ def test_every_image_gets_its_facts(photos, place):
     assert index.column("width").tolist() == [160] * 6
     assert index.column("height").tolist() == [120] * 6
     assert index.column("size").tolist() == [p.stat().st_size for p in sorted(photos.iterdir())]
-    assert index.column("digest")[0].tobytes() == images.content_digest(
+    assert index.column("digest")[0].tobytes() == files.content_digest(
         (photos / "p0.jpg").read_bytes(), "blake3"
     )
     assert (index.column("quality") >= 50).all()
@@ -178,7 +179,7 @@ def test_a_file_that_may_have_changed_within_a_clock_tick_is_read_but_not_decode
     age(photos / "p0.jpg", seconds=-AN_HOUR)
     update_index(place, [str(photos)], settings())
     opened.clear()
-    monkeypatch.setattr("imgdup.images.decode.decode", None)
+    monkeypatch.setattr("imgdup.build.hash_batch.decode", None)
 
     outcome = update_index(place, (), settings())
 
@@ -295,11 +296,11 @@ def test_failures_of_an_interrupted_run_are_read_again_when_the_command_says_so(
 
 
 def test_an_unreadable_file_is_tried_again_but_fails_only_once(photos, place, monkeypatch):
-    real = images.read_file
+    real = files.read_file
 
     def read_file(path, limits):
         if path.endswith(b"p0.jpg"):
-            raise images.ImageError("unreadable", "Permission denied")
+            raise ImageError("unreadable", "Permission denied")
         return real(path, limits)
 
     monkeypatch.setattr("imgdup.build.hash_batch.read_file", read_file)
@@ -314,7 +315,7 @@ def test_an_unreadable_file_is_tried_again_but_fails_only_once(photos, place, mo
 
 
 def test_a_file_that_vanishes_before_it_is_read_is_no_row(photos, place, monkeypatch):
-    real = images.read_file
+    real = files.read_file
 
     def read_file(path, limits):
         if path.endswith(b"p0.jpg"):
@@ -332,14 +333,14 @@ def test_a_file_that_vanishes_before_it_is_read_is_no_row(photos, place, monkeyp
 
 
 def test_a_fault_nobody_foresaw_is_the_answer_of_that_file_alone(photos, place, monkeypatch):
-    real = images.decode
+    real = decoding.decode
 
     def decode(data, limits):
         if data == (photos / "p3.jpg").read_bytes():
             raise ZeroDivisionError("of the decoder")
         return real(data, limits)
 
-    monkeypatch.setattr("imgdup.images.decode.decode", decode)
+    monkeypatch.setattr("imgdup.build.hash_batch.decode", decode)
 
     outcome = update_index(place, [str(photos)], settings())
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 import oracles_hashing as oracles
 from imgdup.hashing import HASHERS, fingerprint, fingerprints, hash_pictures
-from imgdup.images.decode import Limits, decode
+from imgdup.images.decode import decode
 from imgdup.images.gray import GrayImage, luma
 from imgdup.search.hamming import to_hex
+from imgdup.system.limits import Limits
 from real_pictures import DATA, needs_data
 
 TWINS = {

@@ -13,7 +13,8 @@ import pytest
 
 from imgdup.errors import ImageError
 from imgdup.hashing import hash_pictures
-from imgdup.images.decode import Limits, decode
+from imgdup.images.decode import decode
+from imgdup.system.limits import Limits
 from real_pictures import DATA, needs_data
 
 pytestmark = needs_data

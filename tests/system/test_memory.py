@@ -48,6 +48,39 @@ def test_a_lower_limit_stays_in_force():
 
 
 @needs_cap
+def test_a_library_that_is_loaded_late_does_not_count_and_the_limit_stays():
+    result = run(
+        "import numpy as np\n"
+        "from imgdup.system.limits import cap_memory, import_uncapped\n"
+        "cap_memory(100_000_000)\n"
+        "import_uncapped('cv2')\n"
+        "np.ones(80_000_000, dtype=np.uint8)\n"
+        "try:\n"
+        "    np.ones(130_000_000, dtype=np.uint8)\n"
+        "except MemoryError:\n"
+        "    print('refused')\n"
+    )
+
+    assert (result.stdout, result.stderr) == ("refused\n", "")
+
+
+@needs_cap
+def test_loading_a_library_does_not_lift_the_limit_that_the_process_was_started_with():
+    result = run(
+        "import resource\n"
+        "from imgdup.system.limits import cap_memory, import_uncapped\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (200_000_000, 10**10))\n"
+        "cap_memory(10_000_000)\n"
+        "try:\n"
+        "    import_uncapped('cv2')\n"
+        "except (ImportError, MemoryError):\n"
+        "    print('refused', resource.getrlimit(resource.RLIMIT_AS)[0] <= 200_000_000)\n"
+    )
+
+    assert result.stdout == "refused True\n"
+
+
+@needs_cap
 @pytest.mark.parametrize(("megabytes", "said"), [(60, "60 MB: refused\n"), (100, "100 MB: done\n")])
 def test_a_process_that_could_decode_nothing_says_so_at_once(megabytes, said):
     result = run(

@@ -18,6 +18,7 @@ from imgdup.build.checkpoints import (
 )
 from imgdup.errors import ImageError, as_image_error
 from imgdup.hashing import fingerprints
+from imgdup.images.decode import decode
 from imgdup.images.formats import FORMATS, REASONS
 from imgdup.images.gray import GrayImage
 from imgdup.index.columns import empty_columns
@@ -93,8 +94,6 @@ class _BatchRows:
         self.failures[i] = error.detail
 
     def _read(self, i: int, file: FileToHash) -> None:
-        from imgdup.images.decode import decode  # OpenCV, which the parent need not import
-
         columns, limits = self.columns, self._settings.limits
         content = read_file(file.path, limits)
         columns["size"][i], columns["mtime_ns"][i] = content.size, content.mtime_ns

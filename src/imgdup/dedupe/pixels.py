@@ -15,6 +15,7 @@ import numpy.typing as npt
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.relations import RE_ENCODED, SAME_PIXELS
 from imgdup.errors import ImageError
+from imgdup.images.decode import decode_rgb
 from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
 from imgdup.index.columns import RowNumbers, Rows
 from imgdup.system.files import content_digest, read_file
@@ -121,8 +122,6 @@ def pixel_digests(
 
 def _digest(limits: Limits, digest_kind: str, file: File) -> bytes | None:
     """Digest shape and pixels of a file; None if its content is not that of the index."""
-    from imgdup.images.decode import decode_rgb
-
     path, content = file
     data = read_file(path, limits).data
     if content_digest(data, digest_kind) != content:

@@ -1,7 +1,8 @@
-"""A file's bytes, or an array -> gray pixels and facts.
+"""Decode the bytes of a file, or take an array, to gray or RGB pixels, size and format.
 
 The header is read first and compared with the limits. Then libjpeg-turbo decodes JPEG, OpenCV what
-it gets right and fast (PNG, plain lossy WebP), and Pillow the rest.
+it gets right and fast (PNG, plain lossy WebP), and Pillow the rest. OpenCV and Pillow are imported
+when a file first needs them.
 """
 
 import math
@@ -13,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import ImageError
-from imgdup.images import opencv, pillow
 from imgdup.images.formats import SNIFF_BYTES, sniff, undecoded_name
 from imgdup.images.gray import GrayImage, Pixels, to_gray, upright
 from imgdup.images.headers import (
@@ -26,13 +26,13 @@ from imgdup.images.headers import (
     webp_is_cut,
 )
 from imgdup.images.jpeg import decode_jpeg, jpeg_header
-from imgdup.images.opencv import decode_on_white_with_opencv, decode_with_opencv, shrink
-from imgdup.images.pillow import Decoded, decode_with_pillow
-from imgdup.system.files import FileBytes as FileBytes
-from imgdup.system.files import content_digest as content_digest
-from imgdup.system.files import read_file as read_file
-from imgdup.system.limits import CAN_CAP_MEMORY, cap_memory, require_memory
-from imgdup.system.limits import Limits as Limits
+from imgdup.system.limits import (
+    CAN_CAP_MEMORY,
+    Limits,
+    cap_memory,
+    import_uncapped,
+    require_memory,
+)
 
 MIN_REDUCED_SIDE = 96  # pixels that a reduced decode leaves of the shorter side
 MAX_SIDE = 1 << 17  # pixels; twice what a JPEG can have
@@ -112,7 +112,9 @@ def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
         As `decode` does.
     """
     _, stored = _decode_any(data, _Request(limits, colour=True, min_side=max_side))
-    pixels = shrink(stored.pixels, max_side)
+    pixels = stored.pixels
+    if max(pixels.shape[:2]) > max_side:
+        pixels = _shrunk(pixels, max_side)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     return np.ascontiguousarray(upright(pixels, stored.orientation))
@@ -141,7 +143,7 @@ def picture_from_array(array: npt.NDArray[np.uint8]) -> Picture:
 
 
 def init_worker(limits: Limits) -> None:
-    """Prepare this process for nothing but decoding: one thread, capped memory.
+    """Prepare this process for nothing but decoding: cap its memory.
 
     Parameters
     ----------
@@ -152,8 +154,6 @@ def init_worker(limits: Limits) -> None:
     ImgdupError
         If the limits leave too little memory to decode anything.
     """
-    opencv.use_one_thread()
-    pillow.use_one_thread()
     cap_memory(limits.worker_memory_bytes)
     require_memory()
 
@@ -225,10 +225,8 @@ def _decode_png(data: bytes, request: _Request) -> _Stored:
     _require_memory(header.height * header.width * header.depth)  # twice four channels
     if not header.bare:
         data = png_first_frame(data)
-    if header.transparent or header.depth > 8:
-        pixels = decode_on_white_with_opencv(data)
-    else:
-        pixels = decode_with_opencv(data, colour=not header.gray)
+    is_plain = header.depth <= 8 and not header.transparent
+    pixels = _decode_with_opencv(data, colour=not header.gray, plain=is_plain)
     return _Stored(pixels, header.height, header.width, 1, header.orientation)
 
 
@@ -238,12 +236,29 @@ def _decode_webp(data: bytes, request: _Request) -> _Stored:
     _check_size(request.limits, header.height, header.width)
     try:
         if header.plain:
-            return _Stored(decode_with_opencv(data, colour=True), header.height, header.width)
+            pixels = _decode_with_opencv(data, colour=True)
+            return _Stored(pixels, header.height, header.width)
         return _decode_other("webp", data, request)
     except ImageError as error:
         if error.reason == "damaged" and webp_is_cut(data):
             raise ImageError("truncated", f"the WebP file is truncated; {error.detail}") from error
         raise
+
+
+def _decode_with_opencv(data: bytes, *, colour: bool, plain: bool = True) -> Pixels:
+    """Decode by OpenCV; what is not plain is transparent or has more than 8 bits."""
+    import_uncapped("imgdup.images.opencv")
+    from imgdup.images.opencv import decode_on_white_with_opencv, decode_with_opencv
+
+    return decode_with_opencv(data, colour=colour) if plain else decode_on_white_with_opencv(data)
+
+
+def _shrunk(pixels: Pixels, max_side: int) -> Pixels:
+    """Reduce a picture by area, with OpenCV."""
+    import_uncapped("imgdup.images.opencv")
+    from imgdup.images.opencv import shrink
+
+    return shrink(pixels, max_side)
 
 
 def _decode_tiff(data: bytes, request: _Request) -> _Stored:
@@ -260,16 +275,14 @@ def _decode_jxl(data: bytes, request: _Request) -> _Stored:
 
 def _decode_other(name: str, data: bytes, request: _Request) -> _Stored:
     """Decode by Pillow alone."""
+    import_uncapped("imgdup.images.pillow")
+    from imgdup.images.pillow import decode_with_pillow
+
     limits = request.limits
     check_size = partial(_check_size, limits)
-    decoded = decode_with_pillow(name, data, check_size, _most_pixels(limits))
-    return _stored_whole(decoded)
-
-
-def _stored_whole(decoded: Decoded) -> _Stored:
-    """Note that a picture was decoded at its full size."""
-    height, width = decoded.pixels.shape[:2]
-    return _Stored(decoded.pixels, height, width, 1, decoded.orientation)
+    pixels, orientation = decode_with_pillow(name, data, check_size, _most_pixels(limits))
+    height, width = pixels.shape[:2]
+    return _Stored(pixels, height, width, 1, orientation)
 
 
 _DECODERS: dict[str, Callable[[bytes, _Request], _Stored]] = {

@@ -95,6 +95,24 @@ def on_white(rgba: Pixels) -> Pixels:
     return (mixed >> 8).astype(np.uint8)
 
 
+def rgb_of_cmyk(cmyk: Pixels) -> Pixels:
+    """Turn CMYK pixels, 0 for no ink, into RGB: (255 - c) (255 - k) / 255, rounded as Pillow does.
+
+    Parameters
+    ----------
+    cmyk : ndarray of uint8, shape (height, width, 4)
+    """
+    rgb = np.empty((*cmyk.shape[:2], 3), dtype=np.uint8)
+    step = max(1, ROWS_PIXELS // cmyk.shape[1])
+    for top in range(0, len(cmyk), step):
+        rows = cmyk[top : top + step]
+        bright = 255 - rows[..., 3:].astype(np.uint16)
+        absorbed = rows[..., :3] * bright + np.uint16(128)
+        absorbed += absorbed >> 8
+        rgb[top : top + step] = bright - (absorbed >> 8)
+    return rgb
+
+
 def upright(pixels: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
     """Return a view of a stored picture as it is shown.
 

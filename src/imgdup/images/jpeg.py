@@ -14,9 +14,9 @@ from typing import NamedTuple
 import simplejpeg
 
 from imgdup.errors import ImageError
-from imgdup.images.gray import Pixels
+from imgdup.images.gray import Pixels, rgb_of_cmyk
 from imgdup.images.headers import EXIF_PREFIX, UPRIGHT, exif_orientation
-from imgdup.images.pillow import decode_jpeg_with_pillow, rgb_of_cmyk
+from imgdup.system.limits import import_uncapped
 
 MAX_SEGMENTS = 200_000  # real files have some thousands
 
@@ -313,6 +313,9 @@ def _decode_alone(picture: bytes, reading: _Reading, *, may_have_trailer: bool) 
             if left is None or not may_have_trailer or attempt == MAX_CUTS:
                 raise
             picture = picture[: -int(left[1])]
+    import_uncapped("imgdup.images.pillow")
+    from imgdup.images.pillow import decode_jpeg_with_pillow
+
     return decode_jpeg_with_pillow(
         picture + EOI, colour=reading.colour, reduction=reading.reduction
     )

@@ -1,4 +1,4 @@
-"""PNG and WebP by OpenCV: a file's bytes -> pixels as stored; and pictures made smaller.
+"""Decode PNG and WebP with OpenCV, make pictures smaller, and encode JPEG.
 
 Transparent pictures are laid on white, the paper of most viewers, so that hidden colours do not
 count. Nothing is printed.
@@ -94,6 +94,14 @@ def shrink(pixels: Pixels, max_side: int) -> Pixels:
     return small.astype(np.uint8, copy=False)
 
 
-def use_one_thread() -> None:
-    """Let OpenCV work in the calling thread."""
-    cv2.setNumThreads(1)
+def encode_jpeg(rgb: Pixels, quality: int) -> bytes:
+    """Encode RGB pixels as a JPEG file.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, shape (height, width, 3)
+    quality : int
+        1 to 100.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    return cv2.imencode(".jpg", rgb[..., ::-1], options)[1].tobytes()

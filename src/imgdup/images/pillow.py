@@ -36,6 +36,7 @@ from PIL import (
 from imgdup.errors import ImageError
 from imgdup.images.gray import ROWS_PIXELS, Pixels, on_white
 from imgdup.images.headers import ORIENTATION_TAG, UPRIGHT, exif_orientation
+from imgdup.system.limits import import_uncapped
 
 MAX_JPEG_PIXELS = 65535**2  # that a header can claim; it was held against the limit before
 
@@ -146,6 +147,7 @@ _changed = ExitStack()  # takes the changes back
 def _pillow_settings(max_pixels: int) -> Iterator[None]:
     """Let Pillow warn of nothing and refuse frames of more pixels, while any thread decodes.
 
+    libavif works in the calling thread.
     A GIF file makes Pillow take memory for as many pixels as it claims when it is opened.
     """
     global _n_decoding
@@ -153,6 +155,9 @@ def _pillow_settings(max_pixels: int) -> Iterator[None]:
         if _n_decoding == 0:
             _changed.enter_context(warnings.catch_warnings(action="ignore"))
             _changed.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            threads = AvifImagePlugin.DEFAULT_MAX_THREADS
+            _changed.callback(setattr, AvifImagePlugin, "DEFAULT_MAX_THREADS", threads)
+            AvifImagePlugin.DEFAULT_MAX_THREADS = 1
         Image.MAX_IMAGE_PIXELS = max_pixels // 2  # it warns beyond that, and refuses twice that
         _n_decoding += 1
     try:
@@ -201,6 +206,7 @@ def _flattened(image: Image.Image) -> Pixels:
 def _heif() -> Plugin:
     """Return the plugin of an optional package."""
     try:
+        import_uncapped("pillow_heif")
         from pillow_heif import HeifImageFile
     except ImportError as error:
         remedy = "HEIC needs one more package: pip install pillow-heif"
@@ -212,6 +218,7 @@ def _heif() -> Plugin:
 def _jxl() -> Plugin:
     """Return the plugin of an optional package; it decodes when a file is opened."""
     try:
+        import_uncapped("pillow_jxl")
         from pillow_jxl import JpegXLImagePlugin
     except ImportError as error:
         remedy = "JPEG XL needs one more package: pip install pillow-jxl-plugin"
@@ -237,16 +244,6 @@ _PLUGINS: dict[str, Callable[[], Plugin]] = {
     "dds": lambda: DdsImagePlugin.DdsImageFile,
     "jxl": _jxl,
 }
-
-
-def rgb_of_cmyk(cmyk: Pixels) -> Pixels:
-    """Turn CMYK pixels, 0 for no ink, into RGB as Pillow does."""
-    return np.asarray(Image.fromarray(cmyk, "CMYK").convert("RGB"))
-
-
-def use_one_thread() -> None:
-    """Let libavif work in the calling thread."""
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 def _print_nothing() -> None:

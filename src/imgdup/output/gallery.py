@@ -14,12 +14,14 @@ from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leak, Leaks
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import ImageError
+from imgdup.images.decode import decode_rgb
 from imgdup.index.columns import Rows
 from imgdup.output.codecs import shown
 from imgdup.output.page import Entry, Group, Wording, save_page
 from imgdup.output.results import match_rule_text
 from imgdup.system.atomic import common_mode
-from imgdup.system.limits import Limits
+from imgdup.system.files import read_file
+from imgdup.system.limits import Limits, import_uncapped
 from imgdup.system.paths import is_below, join
 from imgdup.workers.pool import decode_each, decoding_pool
 
@@ -202,10 +204,8 @@ def thumbnail(
     ImageError
         If the file cannot be read or decoded.
     """
-    import cv2
+    import_uncapped("imgdup.images.opencv")
+    from imgdup.images.opencv import encode_jpeg
 
-    from imgdup.images.decode import decode_rgb, read_file
-
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     pixels = decode_rgb(read_file(path, limits).data, limits, side)
-    return cv2.imencode(".jpg", pixels[..., ::-1], options)[1].tobytes()
+    return encode_jpeg(pixels, quality)

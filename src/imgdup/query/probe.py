@@ -1,8 +1,4 @@
-"""An image, or files -> probes: the hashes to look up in an index.
-
-OpenCV is imported when the first image is decoded in this process: the parent of worker processes
-does not need it.
-"""
+"""An image, or files -> probes: the hashes to look up in an index."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +10,9 @@ import numpy.typing as npt
 
 from imgdup import hashing
 from imgdup.errors import ImageError, as_image_error
+from imgdup.images.decode import decode, picture_from_array
 from imgdup.images.gray import ORIENTATIONS, GrayImage, rotated
-from imgdup.system.files import NEW_DIGEST_KIND
+from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
 from imgdup.system.limits import Limits, require_memory
 from imgdup.workers.pool import Pool, decode_each, decoding_pool
 
@@ -154,13 +151,11 @@ def _hash_file(
 
 def _gray_and_digest(image: Image, digest_kind: str, limits: Limits) -> tuple[GrayImage, bytes]:
     """Return the gray pixels of an image, and the digest of its file."""
-    from imgdup.images import decode as images
-
     require_memory()
     if isinstance(image, np.ndarray):
-        return images.picture_from_array(image).gray, b""
-    data = image if isinstance(image, bytes) else images.read_file(os.fsencode(image), limits).data
-    return images.decode(data, limits).gray, images.content_digest(data, digest_kind)
+        return picture_from_array(image).gray, b""
+    data = image if isinstance(image, bytes) else read_file(os.fsencode(image), limits).data
+    return decode(data, limits).gray, content_digest(data, digest_kind)
 
 
 def _probe(

@@ -1,5 +1,6 @@
 """Limits for one file and for a process that decodes: pixels, bytes, seconds, memory, cores."""
 
+import importlib
 import math
 import mmap
 import os
@@ -21,7 +22,12 @@ CAN_CAP_MEMORY = resource is not None and sys.platform != "darwin"  # macOS igno
 
 # The variables that set the number of threads of libraries. They are set to 1, since there is one
 # process per core: threads of OpenBLAS need time and memory, and end the process if memory is low.
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,37 @@ def cap_memory(more_bytes: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     in_force = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_AS, (min([cap, *in_force]), hard))
+    global _uncapped
+    _uncapped = soft if _uncapped is None else _uncapped
+
+
+_uncapped: int | None = None  # the limit of the address space before `cap_memory`, if it set one
+
+
+def import_uncapped(module: str) -> None:
+    """Import a module now if it is not loaded; the memory that its code takes does not count.
+
+    A capped process can so load a decoder when it first needs it: the cap rises by what was mapped.
+
+    Parameters
+    ----------
+    module : str
+        Its full name.
+    """
+    if module in sys.modules:
+        return
+    if _uncapped is None:
+        importlib.import_module(module)
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = _mapped_bytes()
+    resource.setrlimit(resource.RLIMIT_AS, (_uncapped, hard))
+    try:
+        importlib.import_module(module)
+    finally:
+        cap = soft + _mapped_bytes() - mapped
+        limits = [cap, *(each for each in (_uncapped, hard) if each != resource.RLIM_INFINITY)]
+        resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
 
 
 def _mapped_bytes() -> int:

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from imgdup.errors import ImageError, ImgdupError, as_image_error
+from imgdup.images.decode import init_worker
 from imgdup.system.limits import Limits, usable_cores
 from imgdup.workers.child import Stopped, is_worker, run_batch
 from imgdup.workers.process import Death, Processes, Setup, WorkerDied
@@ -360,8 +361,6 @@ def _decode_batch(
 
 
 def _init_worker(limits: Limits) -> None:
-    """Prepare a worker; OpenCV is loaded there, so that the parent need not load it."""
+    """Cap the memory of a worker, but not that of the host process."""
     if is_worker():
-        from imgdup.images.decode import init_worker
-
         init_worker(limits)

@@ -136,15 +136,230 @@ def test_packed_pairs_are_dealt_to_their_parts_without_free_slots(numbers, first
     assert out.tolist() == [number for part in parts for number in by_part[part]]
 
 
+# --- arguments that the library must never see
+
+
+def zeros(dtype, *shape):
+    return np.zeros(shape, dtype)
+
+
+def table():
+    """Three hashes of two words in one of four buckets."""
+    columns, starts = zeros(np.uint64, 1, 3 + join.LANES), zeros(np.uint32, 5)
+    starts[1:] = 3
+    return join.Table(zeros(np.uint64, 3, 2), columns, np.arange(3, dtype=np.uint32), starts)
+
+
+def joined(**parts):
+    """Join a table with another one."""
+    left, rule, packing = (
+        kind(*(parts[name] for name in kind._fields))
+        for kind in (join.Table, join.Rule, join.Packing)
+    )
+    output = join.Output(packing, parts["control"], parts["slots"])
+    return join.Join(left, table(), rule, output, parts["counter"])()
+
+
+def copied(first, positions, hashes, columns, rows):
+    made = join.Table(hashes, columns, rows, zeros(np.uint32, 5))
+    join.copy_columns(made, first, positions)
+
+
+# Each function, and arguments that it takes.
+CALLS = {
+    join.count_values: lambda: {
+        "hashes": zeros(np.uint64, 3, 2),
+        "bits": np.array([0, 127]),
+        "values": zeros(np.uint32, 3),
+        "counts": zeros(np.uint32, 4),
+    },
+    join.place_rows: lambda: {
+        "values": zeros(np.uint32, 3),
+        "first_row": 0,
+        "places": zeros(np.uint32, 4),
+        "rows": zeros(np.uint32, 3),
+    },
+    copied: lambda: {
+        "first": np.array([1]),
+        "positions": range(3),
+        "hashes": zeros(np.uint64, 3, 2),
+        "columns": zeros(np.uint64, 1, 3 + join.LANES),
+        "rows": zeros(np.uint32, 3),
+    },
+    joined: lambda: {
+        **table()._asdict(),
+        "masks": zeros(np.int64, 2),
+        "earlier": zeros(np.uint64, 2, 2),
+        "radii": zeros(np.uint64, 2),
+        "max_distance": 3,
+        "first_row": 0,
+        "left_shift": 32,
+        "right_shift": 16,
+        "control": zeros(np.int64, 3),
+        "slots": zeros(np.uint64, 2 * join.RUN),
+        "counter": 2,
+    },
+    join.count_parts: lambda: {"packed": zeros(np.uint64, 3), "shift": 8, "n_parts": 2},
+    join.scatter: lambda: {
+        "packed": np.array([0, 256, 512], np.uint64),
+        "shift": 8,
+        "parts": range(1, 3),
+        "places": np.array([0, 1]),
+        "out": zeros(np.uint64, 3),
+    },
+    join.scan: lambda: {
+        "hashes": zeros(np.uint64, 3, 2),
+        "ranges": np.array([[0, 1], [2, 3]]),
+        "probe": zeros(np.uint64, 2),
+        "max_distance": 3,
+    },
+    join.distances_from: lambda: {
+        "hashes": zeros(np.uint64, 3, 2),
+        "probe": zeros(np.uint64, 2),
+    },
+}
+WRITTEN = ("values", "counts", "places", "columns", "control", "slots", "out")
+
+
+def unaligned(array):
+    return np.frombuffer(bytearray(array.nbytes + 1), np.uint8)[1:].view(array.dtype)
+
+
+def read_only(array):
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+SPOILERS = {
+    "a list": np.ndarray.tolist,
+    "no array": lambda array: None,
+    "floats": lambda array: array.astype(np.float64),
+    "another size of integers": lambda array: array.astype(np.uint16),
+    "the other order of bytes": lambda array: array.astype(array.dtype.newbyteorder()),
+    "one dimension more": lambda array: array[None],
+    "no dimension": lambda array: array.reshape(-1)[0],
+    "gaps": lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
+    "backwards": lambda array: array[..., ::-1],
+    "columns first": np.asfortranarray,
+    "unaligned": lambda array: unaligned(array).reshape(array.shape),
+}
+
+
+ARRAYS = [
+    pytest.param(call, name, id=f"{call.__name__}-{name}")
+    for call, arguments in CALLS.items()
+    for name, value in arguments().items()
+    if isinstance(value, np.ndarray)
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+def test_arguments_that_fit_are_taken(call):
+    call(**CALLS[call]())
+
+
+@pytest.mark.parametrize("how", SPOILERS)
+@pytest.mark.parametrize(("call", "name"), ARRAYS)
+def test_arrays_that_the_library_cannot_read_are_refused(call, name, how):
+    arguments = CALLS[call]()
+    spoilt = SPOILERS[how](arguments[name])
+    if isinstance(spoilt, np.ndarray) and spoilt.ndim == arguments[name].ndim:
+        flags = spoilt.flags
+        if spoilt.dtype == arguments[name].dtype and flags.c_contiguous and flags.aligned:
+            pytest.skip("an array of one element or column has no other layout")
+
+    with pytest.raises((TypeError, ValueError)):
+        call(**{**arguments, name: spoilt})
+
+
+@pytest.mark.parametrize(("call", "name"), [each for each in ARRAYS if each.values[1] in WRITTEN])
+def test_arrays_that_must_not_be_written_are_refused(call, name):
+    arguments = CALLS[call]()
+    if (call is join.place_rows and name == "values") or (call is joined and name == "columns"):
+        pytest.skip("this array is only read")
+
+    with pytest.raises(ValueError, match="cannot write to a read-only array"):
+        call(**{**arguments, name: read_only(arguments[name])})
+
+
 @pytest.mark.parametrize(
-    "hashes",
+    ("call", "changed"),
     [
-        np.zeros((4, 1), np.int64),
-        np.zeros((4, 2), np.uint64)[:, :1],
-        np.frombuffer(bytes(33), np.uint64, count=4, offset=1).reshape(4, 1),
+        (join.count_values, {"values": zeros(np.uint32, 2)}),
+        (join.count_values, {"counts": zeros(np.uint32, 3)}),
+        (join.count_values, {"bits": np.array([0, 128])}),
+        (join.count_values, {"bits": np.array([-1, 3])}),
+        (join.count_values, {"bits": np.arange(33)}),
+        (join.count_values, {"hashes": zeros(np.uint64, 3, 0)}),
+        (join.count_values, {"hashes": zeros(np.uint64, 3, 17)}),
+        (join.place_rows, {"rows": zeros(np.uint32, 2)}),
+        (join.place_rows, {"values": np.array([0, 4, 0], np.uint32)}),
+        (join.place_rows, {"first_row": -1}),
+        (join.place_rows, {"first_row": 1 << 32}),
+        (copied, {"first": np.array([2])}),
+        (copied, {"first": np.array([-1])}),
+        (copied, {"first": np.array([0, 1])}),
+        (copied, {"positions": range(4)}),
+        (copied, {"positions": range(-1, 2)}),
+        (copied, {"columns": zeros(np.uint64, 1, 3)}),
+        (joined, {"hashes": zeros(np.uint64, 3, 1)}),
+        (joined, {"columns": zeros(np.uint64, 0, 3 + join.LANES)}),
+        (joined, {"columns": zeros(np.uint64, 1, 3)}),
+        (joined, {"columns": zeros(np.uint64, 2, 3 + join.LANES)}),
+        (joined, {"rows": zeros(np.uint32, 4)}),
+        (joined, {"starts": zeros(np.uint32, 1)}),
+        (joined, {"starts": zeros(np.uint32, 4)}),
+        (joined, {"masks": np.array([0, 4])}),
+        (joined, {"masks": np.array([-1, 0])}),
+        (joined, {"masks": zeros(np.int64, join.MAX_MASKS + 1)}),
+        (joined, {"earlier": zeros(np.uint64, 1, 2)}),
+        (joined, {"earlier": zeros(np.uint64, 2, 1)}),
+        (joined, {"max_distance": -1}),
+        (joined, {"max_distance": 129}),
+        (joined, {"first_row": -1}),
+        (joined, {"left_shift": 64}),
+        (joined, {"right_shift": -1}),
+        (joined, {"control": zeros(np.int64, 2)}),
+        (joined, {"counter": 1}),
+        (joined, {"counter": 3}),
+        (joined, {"slots": zeros(np.uint64, join.RUN - 1)}),
+        (join.count_parts, {"shift": 64}),
+        (join.count_parts, {"n_parts": -1}),
+        (join.scatter, {"places": zeros(np.int64, 1)}),
+        (join.scatter, {"parts": range(-1, 1)}),
+        (join.scatter, {"shift": -1}),
+        (join.scan, {"probe": zeros(np.uint64, 3)}),
+        (join.scan, {"ranges": np.array([[0, 1], [2, 9], [2, 3]])}),
+        (join.scan, {"ranges": zeros(np.int64, 2, 3)}),
+        (join.scan, {"max_distance": -1}),
+        (join.scan, {"max_distance": 1 << 70}),
+        (join.distances_from, {"probe": zeros(np.uint64, 1)}),
+        (join.distances_from, {"hashes": zeros(np.uint64, 3, 17), "probe": zeros(np.uint64, 17)}),
     ],
-    ids=["another dtype", "with gaps", "not aligned"],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value.__name__,
 )
-def test_arrays_that_the_library_cannot_read_are_refused(hashes):
-    with pytest.raises(ValueError, match="contiguous array of uint64"):
-        join.distances_from(hashes, np.zeros(1, np.uint64))
+def test_sizes_and_numbers_that_do_not_fit_are_refused(call, changed):
+    with pytest.raises(ValueError, match=r"must be from|must lie in|expected a contiguous|power"):
+        call(**{**CALLS[call](), **changed})
+
+
+@pytest.mark.parametrize("wrong", [1.5, None, "3"])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        pytest.param(call, name, id=f"{call.__name__}-{name}")
+        for call, arguments in CALLS.items()
+        for name, value in arguments().items()
+        if isinstance(value, int)
+    ],
+)
+def test_what_is_no_whole_number_is_refused(call, name, wrong):
+    with pytest.raises(TypeError):
+        call(**{**CALLS[call](), name: wrong})
+
+
+def test_pairs_of_no_part_are_not_counted():
+    packed = np.array([0, 2 << 8, 2**63, 2**64 - 1], np.uint64)
+
+    assert join.count_parts(packed, 8, 2).tolist() == [1, 0]

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native.loader has the same number. */
-enum { IMGDUP_INTERFACE = 3 };
+enum { IMGDUP_INTERFACE = 4 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -130,7 +130,7 @@ IMGDUP_EXPORT int64_t imgdup_join(const JoinCall *call, int64_t counter);
 
 /* Count the packed pairs (n,) of each part, packed >> shift; counts (n_parts,) are added to. */
 IMGDUP_EXPORT void imgdup_count_parts(const uint64_t *packed, int64_t n, int64_t shift,
-                                      int64_t *counts);
+                                      int64_t n_parts, int64_t *counts);
 
 /* Move the packed pairs (n,) of parts first_part, first_part + 1, ... to out[places[0]...],
  * out[places[1]...], ...; places (n_parts,) are advanced. */

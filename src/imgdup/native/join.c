@@ -321,15 +321,18 @@ int64_t imgdup_join(const JoinCall *call, int64_t counter) {
     return n_compared;
 }
 
-void imgdup_count_parts(const uint64_t *packed, int64_t n, int64_t shift, int64_t *counts) {
-    for (int64_t i = 0; i < n; i++)
-        if (packed[i] != JOIN_FREE)
-            counts[packed[i] >> shift]++;
+void imgdup_count_parts(const uint64_t *packed, int64_t n, int64_t shift, int64_t n_parts,
+                        int64_t *counts) {
+    for (int64_t i = 0; i < n; i++) { /* the part of a free slot is larger than all others */
+        uint64_t part = packed[i] >> shift;
+        if (part < (uint64_t)n_parts)
+            counts[part]++;
+    }
 }
 
 void imgdup_scatter(const uint64_t *packed, int64_t n, int64_t shift, int64_t first_part,
                     int64_t n_parts, int64_t *places, uint64_t *out) {
-    for (int64_t i = 0; i < n; i++) { /* the part of a free slot is larger than all others */
+    for (int64_t i = 0; i < n; i++) {
         uint64_t part = (packed[i] >> shift) - (uint64_t)first_part;
         if (part < (uint64_t)n_parts)
             out[places[part]++] = packed[i];

@@ -1,10 +1,12 @@
 """Typed functions over arrays that call ``join.c``; ``imgdup.h`` describes what they do.
 
-This module checks the arrays once; the library does not. Every call releases the interpreter's
-lock.
+The library checks nothing, so this module checks each number, and the dtype, shape and layout of
+each array. It trusts what its own functions wrote: places, rows, and where buckets begin. Every
+call releases the interpreter's lock.
 """
 
 import ctypes
+import operator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
@@ -15,6 +17,7 @@ import numpy.typing as npt
 from imgdup.native.loader import library
 
 # The same as in imgdup.h.
+MAX_WORDS, MAX_MASKS = 16, 4096
 LANES, TILE, RUN = 16, 2048, 512
 STOP, USED, FIRST_COUNTER = 0, 1, 2  # the words of `control`; then one counter per join
 FOUND = 1024  # matches that a scan has room for at first
@@ -22,6 +25,7 @@ FOUND = 1024  # matches that a scan has room for at first
 Words: TypeAlias = npt.NDArray[np.uint64]
 Integers: TypeAlias = npt.NDArray[np.int64]
 Rows: TypeAlias = npt.NDArray[np.uint32]
+Shape: TypeAlias = tuple[int | None, ...]  # None is any length
 
 
 class Table(NamedTuple):
@@ -140,7 +144,7 @@ _ARGUMENTS = {
         *(_INTEGER, _ADDRESS),
     ),
     "imgdup_join": (_ADDRESS, _INTEGER),
-    "imgdup_count_parts": (_ADDRESS, _INTEGER, _INTEGER, _ADDRESS),
+    "imgdup_count_parts": (_ADDRESS, _INTEGER, _INTEGER, _INTEGER, _ADDRESS),
     "imgdup_scatter": (*(_ADDRESS, _INTEGER, _INTEGER, _INTEGER, _INTEGER, _ADDRESS, _ADDRESS),),
     "imgdup_scan": (
         *(_ADDRESS, _INTEGER, _ADDRESS, _INTEGER, _ADDRESS, _INTEGER),
@@ -176,39 +180,46 @@ def count_values(hashes: Words, bits: Integers, values: Rows, counts: Rows) -> N
     counts : ndarray of uint32, shape (2 ** width,)
         The counts are added to it.
     """
+    address, n, words = _hashes(hashes)
+    bits_address, width = _address(bits, np.int64, (None,)), _number("width", len(bits), 0, 32)
+    for bit in bits.tolist():
+        _number("bit", bit, 0, 64 * words - 1)
     _functions().imgdup_count_values(
-        _address(hashes, np.uint64),
-        *hashes.shape,
-        _address(bits, np.int64),
-        len(bits),
-        _address(values, np.uint32),
-        _address(counts, np.uint32),
+        *(address, n, words, bits_address, width),
+        _output(values, np.uint32, (n,)),
+        _output(counts, np.uint32, (1 << width,)),
     )
 
 
 def place_rows(values: Rows, first_row: int, places: Rows, rows: Rows) -> None:
     """Write row ``first_row + i`` to ``rows[places[values[i]]]``, and advance that place."""
+    values_address = _address(values, np.uint32, (None,))
+    _number("value", int(values.max(initial=0)), 0, len(places) - 1)
     _functions().imgdup_place_rows(
-        _address(values, np.uint32),
-        len(values),
-        first_row,
-        _address(places, np.uint32),
-        _address(rows, np.uint32),
+        values_address,
+        _number("number of values", len(values), 0, len(rows)),
+        _number("first_row", first_row, 0, (1 << 32) - len(values)),
+        _output(places, np.uint32, (None,)),
+        _output(rows, np.uint32, (None,)),
     )
 
 
 def copy_columns(table: Table, first: Integers, positions: range) -> None:
     """Fill columns of a table at some positions; `first`, int64 (n_first,), are the words."""
+    address, _, words = _hashes(table.hashes)
+    first_address, rows_address = (
+        _address(first, np.int64, (None,)),
+        _address(table.rows, np.uint32, (None,)),
+    )
+    n = len(table.rows)
+    for word in first.tolist():
+        _number("word", word, 0, words - 1)
     _functions().imgdup_copy_columns(
-        _address(table.hashes, np.uint64),
-        table.hashes.shape[1],
-        _address(first, np.int64),
-        len(first),
-        _address(table.rows, np.uint32),
-        positions.start,
-        positions.stop,
-        table.columns.shape[1],
-        _address(table.columns, np.uint64),
+        *(address, words, first_address, len(first), rows_address),
+        _number("first position", positions.start, 0, n),
+        _number("last position", positions.stop, 0, n),
+        n + LANES,
+        _output(table.columns, np.uint64, (len(first), n + LANES)),
     )
 
 
@@ -236,44 +247,69 @@ class Join:
 
     def __call__(self) -> int:
         """Write pairs to the output; return how many pairs of hashes this thread compared."""
-        left, right, rule, output = self.left, self.right, self.rule, self.output
+        left, right, (packing, control, slots) = self.left, self.right, self.output
+        (_, _, words), n_first = _hashes(left.hashes), len(left.columns)
         call = _Call(
-            _table(left),
-            _table(right),
+            _table(left, words, n_first),
+            _table(right, words, n_first),
             left is right,
-            left.hashes.shape[1],
-            len(left.columns),
-            rule.max_distance,
-            _address(rule.masks, np.int64),
-            len(rule.masks),
-            _address(rule.earlier, np.uint64),
-            _address(rule.radii, np.uint64),
-            len(rule.radii),
-            *output.packing,
-            _address(output.control, np.int64),
-            _address(output.slots, np.uint64),
-            len(output.slots),
+            words,
+            _number("number of first words", n_first, 1, words),
+            *_rule(self.rule, words, min(len(left.starts), len(right.starts)) - 1),
+            _number("first_row", packing.first_row, 0, 1 << 32),
+            _number("left_shift", packing.left_shift, 0, 63),
+            _number("right_shift", packing.right_shift, 0, 63),
+            _output(control, np.int64, (None,)),
+            _output(slots, np.uint64, (None,)),
+            _number("number of slots", len(slots), RUN, 1 << 62),
         )
-        n_compared: int = _functions().imgdup_join(ctypes.byref(call), self.counter)
+        counter = _number("counter", self.counter, FIRST_COUNTER, len(control) - 1)
+        n_compared: int = _functions().imgdup_join(ctypes.byref(call), counter)
         return n_compared
 
 
-def _table(table: Table) -> _Table:
+def _table(table: Table, words: int, n_first: int) -> _Table:
+    """Describe a table to the library."""
+    n = len(table.rows)
+    n_buckets = _number("number of buckets", len(table.starts) - 1, 1, 1 << 32)
     return _Table(
-        _address(table.hashes, np.uint64),
-        _address(table.columns, np.uint64),
-        _address(table.rows, np.uint32),
-        _address(table.starts, np.uint32),
-        len(table.rows),
-        len(table.starts) - 1,
+        _address(table.hashes, np.uint64, (None, words)),
+        _address(table.columns, np.uint64, (n_first, n + LANES)),
+        _address(table.rows, np.uint32, (n,)),
+        _address(table.starts, np.uint32, (n_buckets + 1,)),
+        n,
+        n_buckets,
+    )
+
+
+def _rule(rule: Rule, words: int, n_buckets: int) -> tuple[int, ...]:
+    """Return what the library reads of a rule; a value that a mask changes is a bucket too."""
+    masks = _address(rule.masks, np.int64, (None,))
+    if n_buckets.bit_count() != 1:
+        raise ValueError(f"the number of buckets must be a power of 2, got {n_buckets}")
+    if len(rule.masks):
+        _number("smallest mask", int(rule.masks.min()), 0, n_buckets - 1)
+        _number("largest mask", int(rule.masks.max()), 0, n_buckets - 1)
+    n_earlier = len(rule.radii)
+    return (
+        _number("max_distance", rule.max_distance, 0, 64 * words),
+        masks,
+        _number("number of masks", len(rule.masks), 0, MAX_MASKS),
+        _address(rule.earlier, np.uint64, (n_earlier, words)),
+        _address(rule.radii, np.uint64, (n_earlier,)),
+        n_earlier,
     )
 
 
 def count_parts(packed: Words, shift: int, n_parts: int) -> Integers:
     """Count the packed pairs of each part ``packed >> shift``; free slots are in none."""
-    counts = np.zeros(n_parts, np.int64)
+    counts = np.zeros(_number("number of parts", n_parts, 0, 1 << 32), np.int64)
     _functions().imgdup_count_parts(
-        _address(packed, np.uint64), len(packed), shift, _address(counts, np.int64)
+        _address(packed, np.uint64, (None,)),
+        len(packed),
+        _number("shift", shift, 0, 63),
+        n_parts,
+        _address(counts, np.int64, (n_parts,)),
     )
     return counts
 
@@ -281,13 +317,13 @@ def count_parts(packed: Words, shift: int, n_parts: int) -> Integers:
 def scatter(packed: Words, shift: int, parts: range, places: Integers, out: Words) -> None:
     """Move the packed pairs of some parts to ``out[place:]``, and advance the places."""
     _functions().imgdup_scatter(
-        _address(packed, np.uint64),
+        _address(packed, np.uint64, (None,)),
         len(packed),
-        shift,
-        parts.start,
+        _number("shift", shift, 0, 63),
+        _number("first part", parts.start, 0, 1 << 32),
         len(parts),
-        _address(places, np.int64),
-        _address(out, np.uint64),
+        _output(places, np.int64, (len(parts),)),
+        _output(out, np.uint64, (None,)),
     )
 
 
@@ -314,21 +350,23 @@ def scan(
     distances : ndarray of int64, shape (n_found,)
         In bits.
     """
-    if len(ranges) and not 0 <= ranges[0, 0] <= ranges[-1, 1] <= len(hashes):
-        raise ValueError(f"ranges must lie in 0..{len(hashes)}, got {ranges[0]} to {ranges[-1]}")
+    address, n, words = _hashes(hashes)
+    ranges_address = _address(ranges, np.int64, (None, 2))
+    if len(ranges) and ranges.view(np.uint64).max() > n:  # a negative number becomes a large one
+        raise ValueError(f"ranges must lie in 0..{n}, got {ranges.min()} to {ranges.max()}")
+    inputs = (
+        *(address, words, ranges_address, len(ranges)),
+        _address(probe, np.uint64, (words,)),
+        _number("max_distance", max_distance, 0, 64 * words),
+    )
     n_found, capacity = FOUND, 0
     while n_found > capacity:  # at most twice: the scan also counts the matches that do not fit
         capacity = n_found
         positions, distances = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
         n_found = _functions().imgdup_scan(
-            _address(hashes, np.uint64),
-            hashes.shape[1],
-            _address(ranges, np.int64),
-            len(ranges),
-            _address(probe, np.uint64),
-            max_distance,
-            _address(positions, np.int64),
-            _address(distances, np.int64),
+            *inputs,
+            _address(positions, np.int64, (capacity,)),
+            _address(distances, np.int64, (capacity,)),
             capacity,
         )
     return positions[:n_found], distances[:n_found]
@@ -336,20 +374,54 @@ def scan(
 
 def distances_from(hashes: Words, probe: Words) -> npt.NDArray[np.uint16]:
     """Compare every hash (n, words) with a probe (words,): distances in bits, shape (n,)."""
-    distances = np.empty(len(hashes), np.uint16)
+    address, n, words = _hashes(hashes)
+    probe_address = _address(probe, np.uint64, (words,))
+    distances = np.empty(n, np.uint16)
     _functions().imgdup_distances(
-        _address(hashes, np.uint64),
-        len(hashes),
-        hashes.shape[1],
-        _address(probe, np.uint64),
-        _address(distances, np.uint16),
+        address, n, words, probe_address, _address(distances, np.uint16, (n,))
     )
     return distances
 
 
-def _address(array: npt.NDArray[Any], dtype: type[np.generic]) -> int:
-    """Return the address of an array; refuse one that is not contiguous or has another dtype."""
-    if array.dtype != dtype or not (array.flags.c_contiguous and array.flags.aligned):
-        raise ValueError(f"expected a contiguous array of {np.dtype(dtype)}, got {array.dtype}")
+def _hashes(hashes: Words) -> tuple[int, int, int]:
+    """Return the address of some hashes, their number and their width in words."""
+    address = _address(hashes, np.uint64, (None, None))
+    return address, len(hashes), _number("words", hashes.shape[1], 1, MAX_WORDS)
+
+
+def _output(array: npt.NDArray[Any], dtype: type[np.generic], shape: Shape) -> int:
+    """Return the address of an array to write to; refuse one that must not be written."""
+    address = _address(array, dtype, shape)
+    if not array.flags.writeable:
+        raise ValueError(f"cannot write to a read-only array of shape {array.shape}")
+    return address
+
+
+def _address(array: npt.NDArray[Any], dtype: type[np.generic], shape: Shape) -> int:
+    """Return the address of an array; refuse another dtype, shape or layout."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"expected an ndarray of {np.dtype(dtype)}, got {type(array).__name__}")
+    fits = (
+        array.dtype == dtype
+        and array.flags.c_contiguous
+        and array.flags.aligned
+        and array.ndim == len(shape)
+    )
+    for wanted, found in zip(shape, array.shape, strict=False):
+        fits = fits and wanted in (found, None)
+    if not fits:
+        wanted_shape = ", ".join("any" if side is None else str(side) for side in shape)
+        raise ValueError(
+            f"expected a contiguous array of {np.dtype(dtype)} of shape ({wanted_shape}), "
+            f"got {array.dtype} of shape {array.shape} and strides {array.strides}"
+        )
     address: int = array.__array_interface__["data"][0]
     return address
+
+
+def _number(name: str, value: int, least: int, greatest: int) -> int:
+    """Return a whole number; refuse one that is out of range."""
+    number = operator.index(value)
+    if not least <= number <= greatest:
+        raise ValueError(f"the {name} must be from {least} to {greatest}, got {number}")
+    return number

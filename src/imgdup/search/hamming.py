@@ -11,14 +11,13 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.join import scan
+from imgdup.native.join import MAX_WORDS, scan
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Hash: TypeAlias = npt.NDArray[np.uint64]  # one row of Hashes: shape (words,)
 Integers: TypeAlias = npt.NDArray[np.int64]
 
 WORD_BITS = 64
-MAX_WORDS = 16  # hashes of up to 1,024 bits
 BLOCK = 1 << 17  # hashes that fit in the cache while several probes are compared with them
 
 

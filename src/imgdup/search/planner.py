@@ -11,12 +11,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from imgdup.native.join import MAX_MASKS
 from imgdup.search.hamming import WORD_BITS
 
 MAX_BANDS = 64
 MAX_WIDTH = 24  # bits of a band: the table of its buckets takes 4 bytes * 2**width
 MAX_RADIUS = 6  # above it, a band has too many neighbours or too few bits to separate hashes
-MAX_MASKS = 4096  # neighbours of one value of a band
 
 BUILD_S = 1.3e-8  # sort one hash by one band, and the same for each word compared first
 BUCKET_S = 1e-8  # make one bucket of a table

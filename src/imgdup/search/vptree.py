@@ -24,9 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import IndexFormatError
-from imgdup.native.join import distances_from, scan
+from imgdup.native.join import MAX_WORDS, distances_from, scan
 from imgdup.search.hamming import (
-    MAX_WORDS,
     WORD_BITS,
     Hash,
     Hashes,

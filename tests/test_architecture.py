@@ -49,7 +49,7 @@ HOMES = {
     "click": {"cli"},
     "send2trash": {"apply.actions"},
     "vptree": {"query.check_index"},
-    "pyarrow": {"output.codecs"},
+    "pyarrow": {"output.export"},
     "rich": {"output.tables", "cli.progress"},
 }
 

@@ -98,7 +98,7 @@ def test_the_python_examples_run_unguarded(folder):
 
 def test_all_commands_are_in_the_readme():
     for command in COMMANDS:
-        assert f"imgdup {command.name}" in TEXT, command.name
+        assert f"imgdup {command}" in TEXT, command
 
 
 def test_all_public_names_are_in_the_readme():

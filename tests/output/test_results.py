@@ -5,6 +5,7 @@ import json
 from imgdup.output.codecs import tsv_fields
 from imgdup.output.results import (
     MatchRow,
+    facts_lines,
     failure_json,
     index_summary,
     match_json,
@@ -12,6 +13,7 @@ from imgdup.output.results import (
     match_nulls,
     match_table,
 )
+from imgdup.output.tables import facts_table
 from imgdup.system.records import path_from_json
 
 NEAR = MatchRow(b"/a.jpg", b"/b\n\xff.jpg", 3, 12, True, 640, 480, False)
@@ -98,3 +100,9 @@ def test_the_summary_adds_up_for_people():
     assert index_summary(summary) == (
         "10 seen: 7 hashed, 2 unchanged, 1 failed; 0 removed, 1,200 ignored; 0.0 s, 175 images/s"
     )
+
+
+def test_facts_in_a_pipe_have_the_layout_of_a_wide_terminal():
+    facts = {"images": 9144, "roots": [b"/photos", b"/caf\xe9"], "failed": [], "hash": "dhash"}
+
+    assert "".join(facts_lines(facts)) == facts_table(facts, width=200)

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -76,7 +77,7 @@ def test_a_second_process_is_told_the_pid_host_and_start_of_the_holder(path):
 
     assert str(caught.value) == (
         f"the index /data/.imgdup is being written by pid {process.pid} "
-        f"on {lock.socket.gethostname()} since {since}; "
+        f"on {socket.gethostname()} since {since}; "
         f"wait for it or, if that machine is gone, delete {path}"
     )
     assert since.endswith(" UTC")
@@ -137,7 +138,7 @@ def dead_note():
     process = start("pass")
     process.wait()
     process.stdout.close()
-    return json.dumps(Holder(lock.socket.gethostname(), process.pid, "once")._asdict())
+    return json.dumps(Holder(socket.gethostname(), process.pid, "once")._asdict())
 
 
 @pytest.mark.parametrize("before", [str, dead_note])

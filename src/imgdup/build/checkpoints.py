@@ -8,7 +8,6 @@ import heapq
 import logging
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -108,7 +107,7 @@ def write_checkpoint(
         **{name: column[: len(paths)] for name, column in columns.items()},
         **failure_arrays(failures),
     }
-    name = secrets.token_hex(NAME_BYTES)
+    name = os.urandom(NAME_BYTES).hex()
     store.save(folder / name, dict(head), arrays, sync=False)
     return name
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgdup.cli.options import PATH, find_index, index_option
+from imgdup.cli.options import PATH, find_index, index_option, open_found
 from imgdup.cli.printing import note, note_skipped, write_text
 from imgdup.cli.progress import Bar
 from imgdup.errors import UsageError
@@ -52,7 +52,6 @@ def apply(
     imgdup apply plan.jsonl --move-to ../duplicates
     """
     from imgdup import apply as applying
-    from imgdup.api import ImageIndex
     from imgdup.apply.journal import check_earlier_runs, free_journal_path
     from imgdup.dedupe.plan import read_plan
 
@@ -70,7 +69,7 @@ def apply(
         with closing(Bar(quiet=False)) as bar:
             result = applying.apply_plan(
                 loaded,
-                ImageIndex.open(place),
+                open_found(place),
                 options,
                 index_folder=place,
                 journal=journal,

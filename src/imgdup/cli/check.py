@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.options import PATH, find_index, index_option
+from imgdup.cli.options import PATH, index_option, open_found
 from imgdup.cli.printing import note, write_text
 from imgdup.errors import ImgdupError
 from imgdup.output.codecs import counted
@@ -24,9 +24,7 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
     imgdup check --deep
     imgdup check plan.jsonl
     """
-    from imgdup.api import ImageIndex
-
-    index = ImageIndex.open(find_index(index_folder))
+    index = open_found(index_folder)
     if plan is not None:
         from imgdup.dedupe.check_plan import check_plan
         from imgdup.dedupe.plan import read_plan

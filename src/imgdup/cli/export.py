@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.options import OutputFile, find_index, index_option
+from imgdup.cli.options import OutputFile, index_option, open_found
 from imgdup.cli.printing import discard_output, note, on_terminal
 from imgdup.errors import UsageError
 from imgdup.output.codecs import counted, shown
@@ -29,14 +29,13 @@ def export(index_folder: Path | None, form: str, output: Path | None) -> None:
     imgdup export --format csv > files.csv
     imgdup export --format pickle -o hashes.pickle
     """
-    from imgdup.api import ImageIndex
     from imgdup.output import export as exporting
 
     if output is None and form in BINARY and on_terminal():
         raise UsageError(
             f"{form} cannot be shown on a terminal: name a file, as in -o hashes.{form}"
         )
-    index = ImageIndex.open(find_index(index_folder))
+    index = open_found(index_folder)
     if output is not None:
         n_files = exporting.export(index, form, output)
         note(f"{counted(n_files, 'file')} written to {shown(os.fsencode(output))}")

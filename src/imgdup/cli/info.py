@@ -6,9 +6,17 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.options import find_index, index_option, json_option
+from imgdup.cli.options import index_option, json_option, open_found
 from imgdup.cli.printing import on_terminal, terminal_width, write_text
+from imgdup.output.results import facts_lines
 from imgdup.system.records import json_line, json_paths
+
+NAMES = {  # for people, where they differ from the keys of --json
+    "parameters": "hash version",
+    "digest_kind": "content digests",
+    "version": "imgdup version",
+    "digest": "index digest",
+}
 
 
 @click.command()
@@ -20,16 +28,18 @@ def info(index_folder: Path | None, as_json: bool) -> None:
     \b
     imgdup info
     """
-    from imgdup.api import ImageIndex
-    from imgdup.output.tables import facts_table
-
-    facts = ImageIndex.open(find_index(index_folder)).info()
+    facts = open_found(index_folder).info()
     roots = [os.fsencode(root) for root in facts.pop("roots")]
     if as_json:
         write_text([json_line({**facts, **json_paths("roots", roots)})])
         return
     failed = ", ".join(f"{n:,} {reason}" for reason, n in facts.pop("failed").items()) or "none"
-    lines = {key.replace("_", " "): value for key, value in facts.items()}
-    width = terminal_width() if on_terminal() else sys.maxsize
-    table = {**lines, "failed": failed, "roots": roots}
-    write_text([facts_table(table, width=width, encoding=sys.stdout.encoding)])
+    lines = {NAMES.get(key, key.replace("_", " ")): value for key, value in facts.items()}
+    lines |= {"failed": failed, "folders": roots}
+    if on_terminal():
+        from imgdup.output.tables import facts_table  # rich takes 0.02 s, and a pipe needs no table
+
+        width, encoding = terminal_width(), sys.stdout.encoding
+        write_text([facts_table(lines, width=width, encoding=encoding)])
+    else:
+        write_text(facts_lines(lines, encoding=sys.stdout.encoding))

@@ -7,25 +7,14 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
 import click
 
 from imgdup import __version__
-from imgdup.cli.apply import apply
-from imgdup.cli.check import check
-from imgdup.cli.compare import compare
-from imgdup.cli.dedupe import dedupe
-from imgdup.cli.export import export
-from imgdup.cli.forget import forget
-from imgdup.cli.index import index
-from imgdup.cli.info import info
-from imgdup.cli.pairs import pairs
 from imgdup.cli.printing import discard_output, note
-from imgdup.cli.query import query
-from imgdup.cli.split import split
-from imgdup.cli.undo import undo
 from imgdup.errors import MORE_MEMORY, ImageError, ImgdupError, library_problem
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -36,23 +25,44 @@ REMEDIES = {
     errno.ENFILE: "too many files are open on this machine",
 }
 
-COMMANDS = (
-    index,
-    query,
-    pairs,
-    dedupe,
-    apply,
-    undo,
-    compare,
-    split,
-    info,
-    forget,
-    check,
-    export,
-)
+COMMANDS = {  # the module of each in imgdup.cli has its name; in the order in which they are used
+    "index": "Build, update or resume an index.",
+    "query": "Find the indexed images near an image.",
+    "pairs": "Find all pairs of images within a distance.",
+    "dedupe": "Find duplicates and plan which files to remove.",
+    "apply": "Carry out a removal plan.",
+    "undo": "Undo what apply did.",
+    "compare": "Find the images of one set that have a duplicate in another set.",
+    "split": "Make lists for training and testing that share no picture.",
+    "info": "Show what the index holds.",
+    "forget": "Remove a folder from the index.",
+    "check": "Verify the index or a removal plan.",
+    "export": "Write the contents of the index for other programs.",
+}
+
+
+class Commands(click.Group):
+    """The commands, whose modules are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"imgdup.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of the commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=True,
 )
@@ -64,10 +74,6 @@ def imgdup() -> None:
     imgdup index photos                 hash every image in a folder
     imgdup query photo.jpg              find its near-duplicates
     """
-
-
-for command in COMMANDS:
-    imgdup.add_command(command)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,6 +15,9 @@ from imgdup.errors import UsageError
 from imgdup.images.formats import MARKED_BYTES, is_foreign_image
 from imgdup.index.folder import CURRENT, ENVIRONMENT_VARIABLE, FOLDER_NAME, find, look_for
 from imgdup.output.codecs import shown
+
+if TYPE_CHECKING:
+    from imgdup.api import ImageIndex
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -171,6 +174,13 @@ def check_range(value: int | None, bits: int) -> None:
 def find_index(explicit: Path | None) -> Path:
     """Return the index folder to use; raise ImgdupError if there is none."""
     return _announced(find(Path(), explicit), explicit)
+
+
+def open_found(explicit: Path | None) -> "ImageIndex":
+    """Open the index to use."""
+    from imgdup.api import ImageIndex  # NumPy takes 0.1 s, which `-h` and usage errors do not need
+
+    return ImageIndex.open(find_index(explicit))
 
 
 def find_or_new_index(explicit: Path | None) -> Path:

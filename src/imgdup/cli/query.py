@@ -12,10 +12,10 @@ from imgdup.cli.options import (
     Distance,
     OutputFile,
     check_range,
-    find_index,
     index_option,
     json_option,
     named_or_listed,
+    open_found,
 )
 from imgdup.cli.printing import (
     from_here,
@@ -88,12 +88,11 @@ def query(
     \b
     imgdup query photo.jpg --max-dist 10
     """
-    from imgdup.api import ImageIndex
     from imgdup.build.roots import IF_MOVED
     from imgdup.build.sources import Tally, files_named_by
     from imgdup.query.matches import QueryOptions, query_files
 
-    index = ImageIndex.open(find_index(index_folder))
+    index = open_found(index_folder)
     for root in index.generation.missing_roots():
         note_path(root, f"this indexed folder is missing. {IF_MOVED}")
     check_range(max_dist, index.bits)

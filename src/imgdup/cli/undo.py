@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.options import PATH, find_index, index_option
+from imgdup.cli.options import PATH, find_index, index_option, open_found
 from imgdup.cli.printing import note_skipped, write_text
 from imgdup.cli.progress import Bar
 from imgdup.output.codecs import counted
@@ -24,11 +24,10 @@ def undo(journal: Path, index_folder: Path | None) -> int:
     \b
     imgdup undo plan.journal-1.jsonl
     """
-    from imgdup.api import ImageIndex
     from imgdup.apply import undo as undoing
 
     place = find_index(index_folder)
-    open_rows = partial(ImageIndex.open, place) if index_folder else None
+    open_rows = partial(open_found, place) if index_folder else None
     with closing(Bar(quiet=False)) as bar:
         result = undoing.undo(journal, place, open_rows=open_rows, progress=bar.count)
     note_skipped(result.skipped)

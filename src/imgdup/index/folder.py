@@ -11,7 +11,6 @@ import datetime
 import json
 import os
 import re
-import secrets
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -135,7 +134,7 @@ def prepare(folder: Path) -> None:
         # Checkpoints may describe pictures that others may not read.
         (folder / PARTS).mkdir(mode=0o700, exist_ok=True)
         for place in (folder / PARTS, folder):
-            probe = place / f"probe.{secrets.token_hex(TOKEN_BYTES)}{TEMPORARY_SUFFIX}"
+            probe = place / f"probe.{os.urandom(TOKEN_BYTES).hex()}{TEMPORARY_SUFFIX}"
             probe.touch(exist_ok=False)
             probe.unlink()
     except OSError as error:

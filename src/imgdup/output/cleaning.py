@@ -10,7 +10,8 @@ from imgdup.dedupe.relations import RELATIONS
 from imgdup.dedupe.split import Split
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.columns import Rows, listed_paths
-from imgdup.output.codecs import NEWLINE, WRITERS, counted, list_data
+from imgdup.output.codecs import NEWLINE, counted, list_data
+from imgdup.output.export import WRITERS
 from imgdup.output.results import MatchRow
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.records import json_line

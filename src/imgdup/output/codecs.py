@@ -1,4 +1,4 @@
-r"""Fields, paths and records -> text for people, lines and tables for other programs, and back.
+r"""Write fields and paths as text for people or as lines for other programs, and read the lines.
 
 A path is bytes and may hold anything but NUL. One rule escapes it everywhere: a backslash is
 ``\\``; tab, newline and carriage return are ``\t``, ``\n`` and ``\r``; each byte of any other
@@ -6,19 +6,13 @@ control character, of a line separator, or of a character that reorders text (th
 ``gpj.exe`` read as ``exe.jpg``) is ``\xNN``. Lines for a pipe hold all other bytes unchanged.
 Text for a terminal also has ``\xNN`` for bytes that are not UTF-8 and for characters that the
 terminal's encoding lacks. `unescape` undoes both.
-
-A record is a dict. In JSON a path that is not Unicode has its bytes beside it under ``..._b64``,
-in CSV such bytes are written as ``\udcff``, in Parquet paths are binary columns.
 """
 
-import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Iterable
 
 from imgdup.errors import ImgdupError
-from imgdup.system.records import json_line
 
 SPECIAL = re.compile(
     rb"[\x00-\x1f\x7f\\]"  # control characters, backslash
@@ -33,12 +27,6 @@ NEWLINE, NUL = b"\n", b"\0"
 
 Cell = str | bytes | int | float | None
 """A field: a path is bytes, a yes or no is a bool, an unknown value is None."""
-
-Record = Mapping[str, Any]
-Columns = Mapping[str, str]
-"""Name -> kind: ``path`` (bytes), ``text``, or the name of an integer type such as ``uint32``."""
-
-_ARROW_KINDS = {"path": "binary", "text": "string"}
 
 
 def escape(path: bytes) -> bytes:
@@ -191,62 +179,3 @@ def list_data(paths: Iterable[bytes], end: bytes = NEWLINE) -> bytes:
             name = os.fsdecode(line)
             raise ImgdupError(f"{name!r} contains a newline: use --null to end paths with NUL")
     return b"".join(line + end for line in lines)
-
-
-def write_json(records: Iterable[Record], columns: Columns, out: BinaryIO) -> int:
-    """Write one JSON object per line; return the number of records."""
-    del columns
-    n_records = 0
-    for record in records:
-        out.write(json_line(record).encode())
-        n_records += 1
-    return n_records
-
-
-def write_csv(records: Iterable[Record], columns: Columns, out: BinaryIO) -> int:
-    """Write a table in UTF-8 with a header; return the number of records."""
-    writer = csv.DictWriter(_Encoded(out), list(columns))
-    writer.writeheader()
-    n_records = 0
-    for record in records:
-        writer.writerow({k: os.fsdecode(v) if type(v) is bytes else v for k, v in record.items()})
-        n_records += 1
-    return n_records
-
-
-class _Encoded:
-    """Passes the text of a CSV writer on as UTF-8; unlike io.TextIOWrapper it never closes."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
-
-    def write(self, text: str) -> int:
-        return self._out.write(text.encode("utf-8", "backslashreplace"))
-
-
-def write_parquet(records: Iterable[Record], columns: Columns, out: BinaryIO) -> int:
-    """Write a Parquet file; return the number of records.
-
-    Raises
-    ------
-    ImgdupError
-        If pyarrow is not installed.
-    """
-    try:
-        import pyarrow  # an extra, and 0.3 s of start-up
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImgdupError("Parquet needs pyarrow: pip install pyarrow, or use CSV") from error
-    types = [
-        (name, getattr(pyarrow, _ARROW_KINDS.get(kind, kind))()) for name, kind in columns.items()
-    ]
-    table = pyarrow.Table.from_pylist(list(records), schema=pyarrow.schema(types))
-    pyarrow.parquet.write_table(table, out)
-    return int(table.num_rows)
-
-
-WRITERS: Mapping[str, Callable[[Iterable[Record], Columns, BinaryIO], int]] = {
-    "json": write_json,
-    "csv": write_csv,
-    "parquet": write_parquet,
-}

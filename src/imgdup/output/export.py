@@ -1,8 +1,13 @@
-"""Export an index for other programs: pickle, JSON lines, CSV, Parquet."""
+r"""Write an index, or other records, for other programs: pickle, JSON lines, CSV, Parquet.
 
+A record is a dict. In JSON a path that is not Unicode has its bytes beside it under ``..._b64``,
+in CSV such bytes are written as ``\udcff``, in Parquet paths are binary columns.
+"""
+
+import csv
 import os
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,11 +15,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from imgdup.api import ImageIndex
+from imgdup.errors import ImgdupError
 from imgdup.images.formats import format_of, reason_of
 from imgdup.index.columns import same_file
-from imgdup.output.codecs import WRITERS
 from imgdup.search.hamming import to_hex
 from imgdup.system.atomic import common_mode, replacing
+from imgdup.system.records import json_line
 
 BLOCK_ROWS = 1 << 14  # rows turned into text at a time
 COLUMNS = {
@@ -30,6 +36,70 @@ COLUMNS = {
     "hash": "text",
     "pdq": "text",
     "same_file_as": "path",
+}
+_ARROW_KINDS = {"path": "binary", "text": "string"}
+
+Record = Mapping[str, Any]
+Columns = Mapping[str, str]
+"""Name -> kind: ``path`` (bytes), ``text``, or the name of an integer type such as ``uint32``."""
+
+
+def write_json(records: Iterable[Record], columns: Columns, out: BinaryIO) -> int:
+    """Write one JSON object per line; return the number of records."""
+    del columns
+    n_records = 0
+    for record in records:
+        out.write(json_line(record).encode())
+        n_records += 1
+    return n_records
+
+
+def write_csv(records: Iterable[Record], columns: Columns, out: BinaryIO) -> int:
+    """Write a table in UTF-8 with a header; return the number of records."""
+    writer = csv.DictWriter(_Encoded(out), list(columns))
+    writer.writeheader()
+    n_records = 0
+    for record in records:
+        writer.writerow({k: os.fsdecode(v) if type(v) is bytes else v for k, v in record.items()})
+        n_records += 1
+    return n_records
+
+
+class _Encoded:
+    """Passes the text of a CSV writer on as UTF-8; unlike io.TextIOWrapper it never closes."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        return self._out.write(text.encode("utf-8", "backslashreplace"))
+
+
+def write_parquet(records: Iterable[Record], columns: Columns, out: BinaryIO) -> int:
+    """Write a Parquet file; return the number of records.
+
+    Raises
+    ------
+    ImgdupError
+        If pyarrow is not installed.
+    """
+    try:
+        import pyarrow  # an extra, and 0.3 s of start-up
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImgdupError("Parquet needs pyarrow: pip install pyarrow, or use CSV") from error
+    types = [
+        (name, getattr(pyarrow, _ARROW_KINDS.get(kind, kind))()) for name, kind in columns.items()
+    ]
+    table = pyarrow.Table.from_pylist(list(records), schema=pyarrow.schema(types))
+    pyarrow.parquet.write_table(table, out)
+    return int(table.num_rows)
+
+
+WRITERS: Mapping[str, Callable[[Iterable[Record], Columns, BinaryIO], int]] = {
+    "json": write_json,
+    "csv": write_csv,
+    "parquet": write_parquet,
 }
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -67,7 +66,7 @@ def replacing(
     >>> target.read_bytes()
     b'hello'
     """
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(TOKEN_BYTES)}{TEMPORARY_SUFFIX}")
+    temporary = path.with_name(f"{path.name}.{os.urandom(TOKEN_BYTES).hex()}{TEMPORARY_SUFFIX}")
     try:
         _check_place(path)
         with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:

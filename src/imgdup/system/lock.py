@@ -15,7 +15,6 @@ import datetime
 import errno
 import json
 import os
-import socket
 import stat
 import sys
 import time
@@ -207,7 +206,7 @@ def _created(path: Path) -> int | None:
 def _write_note(descriptor: int) -> None:
     """Write who holds the lock; if the disk is full, the lock holds without a note."""
     since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    note = json.dumps(Holder(socket.gethostname(), os.getpid(), since)._asdict())
+    note = json.dumps(Holder(_host(), os.getpid(), since)._asdict())
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -221,11 +220,16 @@ def _release(descriptor: int) -> None:
     os.close(descriptor)
 
 
+def _host() -> str:
+    """Return the name of this machine, without loading the network functions."""
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+
+
 def _may_be_alive(found: Holder | None) -> bool:
     """Return whether the note names a process of another host, or one that runs here."""
     if found is None:
         return False
-    if found.host != socket.gethostname() or sys.platform == "win32":
+    if found.host != _host() or sys.platform == "win32":
         return True  # on Windows os.kill(pid, 0) would send Ctrl-C
     try:
         os.kill(found.pid, 0)

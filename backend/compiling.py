@@ -30,13 +30,6 @@ FLAGS = (
     "-fno-trapping-math",
     "-fvisibility=hidden",
 )
-STRICT = (
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-)  # for developers of imgdup, not for its installation
-SANITIZE = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *STRICT)
-
 # Each level includes the previous ones. The instructions are named one by one, because compilers
 # before GCC 11 and Clang 12 do not know x86-64-v2.
 _V2 = ("-msse3", "-mssse3", "-msse4.1", "-msse4.2", "-mpopcnt", "-mcx16", "-msahf")
@@ -106,13 +99,8 @@ def compiler_for(target: Target) -> list[str]:
             "building imgdup needs a C compiler: install one (cc), set CC to it, "
             f"or install the package {ZIG}, which contains one: python -m pip install {ZIG}"
         )
-    command = [
-        sys.executable,
-        "-m",
-        ZIG,
-        "cc",
-        "-mcpu=baseline",
-    ]  # without the instructions that only this processor has
+    # The baseline lacks the instructions that only this processor has.
+    command = [sys.executable, "-m", ZIG, "cc", "-mcpu=baseline"]
     return [*command, "-target", target.zig] if target.zig else command
 
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from compiling import SOURCES, CompileError, compile_libraries, needs_zig
+from compiling import CHECKSUMS, SOURCES, CompileError, compile_libraries, needs_zig
 from hatchling import build as hatchling
 from hatchling.build import build_editable, build_sdist, build_wheel
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -59,8 +59,9 @@ class CustomHook(BuildHookInterface[Any]):
                 compile_libraries(SOURCES)
                 return
             self._made = tempfile.TemporaryDirectory()
-            compile_libraries(Path(self._made.name), TARGETS.get(tag))
-            for file in Path(self._made.name).iterdir():
+            folder = Path(self._made.name)
+            made = compile_libraries(folder, TARGETS.get(tag))
+            for file in [*made, folder / CHECKSUMS]:  # and not what else a compiler writes
                 build_data["force_include"][str(file)] = f"imgdup/native/{file.name}"
         except CompileError as error:
             self.app.abort(str(error))

@@ -1,4 +1,4 @@
-"""Compile the library with sanitizers, and run the tests of `imgdup.native` with it.
+"""Compile the library with sanitizers, and run the tests of all compiled functions with it.
 
     python backend/sanitize.py FOLDER
 
@@ -45,7 +45,8 @@ def _test(library: Path) -> int:
         "ASAN_OPTIONS": "detect_leaks=0",  # Python itself leaks
     }
     compiles = "tests/native/test_compiling.py"  # runs compilers without sanitizer
-    command = [sys.executable, "-m", "pytest", "-q", "tests/native", f"--ignore={compiles}"]
+    tests = ["tests/native", "tests/search", f"--ignore={compiles}"]
+    command = [sys.executable, "-m", "pytest", "-q", *tests]
     return subprocess.run(command, env=environment).returncode
 
 

@@ -1,6 +1,10 @@
-"""The compiled library at each level that this processor supports, for tests."""
+"""The compiled library at each level that this processor supports, for tests.
+
+If ``IMGDUP_NATIVE`` is the path of a library, such as one with sanitizers, that one is tested.
+"""
 
 import contextlib
+import os
 
 import pytest
 
@@ -8,6 +12,9 @@ from imgdup.native import join, loader
 
 
 def supported_levels():
+    asked = os.environ.get(loader.VARIABLE, "")
+    if os.sep in asked:
+        return (asked,)
     best = loader.best_level()
     return loader.LEVELS[: loader.LEVELS.index(best) + 1] if best in loader.LEVELS else (best,)
 
@@ -27,4 +34,4 @@ def _forget():
     join._functions.cache_clear()
 
 
-by_level = pytest.mark.parametrize("level", supported_levels())
+by_level = pytest.mark.parametrize("level", supported_levels(), ids=os.path.basename)

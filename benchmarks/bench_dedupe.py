@@ -21,7 +21,7 @@ import numpy as np
 from measure import median, surroundings, table
 
 MIN_QUALITY = 50
-PDQ_BITS = 256
+MATCH_BITS = 256
 DISTANCES = (31, 40)
 HASH = {"hash": "dhash", "bits": 64, "digest_kind": "blake3"}
 
@@ -42,7 +42,7 @@ def labelled(data: Path) -> str:
             except ImageError as error:
                 print(f"{row['a']}, {row['b']}: {error}", file=sys.stderr)
                 continue
-            distance = int(distances(a.pdq, b.pdq)[0])
+            distance = int(distances(a.match, b.match)[0])
             structure = min(a.quality, b.quality) >= MIN_QUALITY
             for limit in DISTANCES:
                 same = (distance <= limit and structure) or a.digest == b.digest
@@ -81,17 +81,17 @@ class SyntheticRows:
     def __init__(self, n_rows: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
         n_copies = n_rows // 10
-        pdq = rng.integers(0, 2**64, (n_rows, 4), np.uint64)
+        match = rng.integers(0, 2**64, (n_rows, 4), np.uint64)
         originals = rng.integers(0, n_rows - n_copies, n_copies)
-        copies = pdq[originals]
+        copies = match[originals]
         for _ in range(10):  # up to ten bits of 256 differ
-            bits = rng.integers(0, PDQ_BITS, n_copies)
+            bits = rng.integers(0, MATCH_BITS, n_copies)
             copies[np.arange(n_copies), bits // 64] ^= np.uint64(1) << (bits % 64).astype(np.uint64)
-        pdq[n_rows - n_copies :] = copies
+        match[n_rows - n_copies :] = copies
         order = rng.permutation(n_rows)
         self.columns = {
-            "pdq": pdq[order],
-            "hashes": pdq[order][:, :1].copy(),
+            "match": match[order],
+            "hashes": match[order][:, :1].copy(),
             "size": rng.integers(10_000, 5_000_000, n_rows),
             "mtime_ns": rng.integers(0, 2**60, n_rows),
             "width": rng.integers(100, 4000, n_rows).astype(np.uint32),
@@ -104,7 +104,7 @@ class SyntheticRows:
         }
 
     def __len__(self) -> int:
-        return len(self.columns["pdq"])
+        return len(self.columns["match"])
 
     def column(self, name: str) -> np.ndarray:
         return self.columns[name]
@@ -121,10 +121,10 @@ def synthetic(n_rows: int, seed: int) -> str:
     from imgdup.search.join import iter_pairs
 
     rows = SyntheticRows(n_rows, seed)
-    list(iter_pairs(rows.column("pdq")[:1000], 31))
+    list(iter_pairs(rows.column("match")[:1000], 31))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
-    n_pairs = sum(len(block.left) for block in iter_pairs(rows.column("pdq"), 31))
+    n_pairs = sum(len(block.left) for block in iter_pairs(rows.column("match"), 31))
     joined = time.perf_counter()
     plan = find_duplicates(rows).plan()
     planned = time.perf_counter()

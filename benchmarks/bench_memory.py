@@ -49,7 +49,7 @@ def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator
         columns["mtime_ns"][:] = MTIME_NS
         columns["quality"][:] = 100
         columns["hashes"][:] = rng.integers(0, 2**64, (n, 1), np.uint64)
-        columns["pdq"][:] = rng.integers(0, 2**64, (n, 4), np.uint64)
+        columns["match"][:] = rng.integers(0, 2**64, (n, 4), np.uint64)
         columns["digest"][:] = rng.integers(0, 256, (n, 16), np.uint8)
         paths = [root + b"/" + name(i) for i in range(start, start + n)]
         write_checkpoint(place / "parts", {**head, "hashed_ns": time.time_ns()}, paths, columns, {})

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from imgdup.errors import ImageError
-from imgdup.hashing import PDQ_MIN_QUALITY, fingerprint
+from imgdup.hashing import fingerprint
 from imgdup.images.decode import decode
 from imgdup.search.hamming import to_hex
 from imgdup.system.limits import Limits
@@ -27,6 +27,7 @@ try:
 except ImportError:
     pdqhash = None
 
+MIN_QUALITY = 50  # of pictures whose hashes are compared, as PDQ recommends
 ENDINGS = {".jpg", ".jpeg", ".png"}
 HEADER = """\
 # PDQ hashes and qualities by the package pdqhash, from full-colour decodes by OpenCV {version}.
@@ -59,7 +60,7 @@ def ours(data, full):
     except ImageError:
         return None
     result = fingerprint(gray, "pdq", 256)
-    return to_hex(result.pdq[None])[0], result.quality
+    return to_hex(result.hashes[None])[0], result.quality
 
 
 def compare(folder, names, full):
@@ -72,7 +73,7 @@ def compare(folder, names, full):
             continue
         results[name] = reference
         qualities[result[1] - reference[1]] += 1
-        if reference[1] >= PDQ_MIN_QUALITY:
+        if reference[1] >= MIN_QUALITY:
             distances.append((int(reference[0], 16) ^ int(result[0], 16)).bit_count())
     return results, np.array(distances, dtype=int), qualities
 
@@ -89,9 +90,7 @@ def main():
     names = listed(options.images, options.list)
     results, distances, qualities = compare(options.images, names, not options.reduced)
     print(f"{len(results)} of {len(names)} pictures decoded by both, OpenCV {cv2.__version__}")
-    print(
-        f"{len(distances)} of quality {PDQ_MIN_QUALITY} or more: mean {distances.mean():.2f} bits"
-    )
+    print(f"{len(distances)} of quality {MIN_QUALITY} or more: mean {distances.mean():.2f} bits")
     for most in (0, 4, 16, 31):
         agree = int((distances <= most).sum())
         print(f"  within {most:2} bits: {agree} ({agree / len(distances):.2%})")

@@ -172,7 +172,7 @@ def real_hashes(folder: Path) -> dict[int, np.ndarray]:
             print(f"{path}: {error}", file=sys.stderr)
             continue
         found.append(fingerprint(picture.gray, "dhash", 64))
-    return {64: np.array([f.hashes for f in found]), 256: np.array([f.pdq for f in found])}
+    return {64: np.array([f.hashes for f in found]), 256: np.array([f.match for f in found])}
 
 
 def calibrations(rng: np.random.Generator, images: Path | None = None) -> str:

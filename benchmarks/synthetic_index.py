@@ -19,8 +19,8 @@ ROOT = b"/photos"
 FOLDER_FILES = 1000
 
 
-def write(place: Path, hashes: np.ndarray, pdq: np.ndarray) -> None:
-    """Write an index with these 64-bit and PDQ hashes, one a row, by the program's own code."""
+def write(place: Path, hashes: np.ndarray, match: np.ndarray) -> None:
+    """Write an index with these 64-bit and match hashes, one a row, by the program's own code."""
     n = len(hashes)
     parameters = {
         "hash": "dhash",
@@ -28,7 +28,7 @@ def write(place: Path, hashes: np.ndarray, pdq: np.ndarray) -> None:
         "parameters": PARAMETERS_VERSION,
         "digest_kind": NEW_DIGEST_KIND,
     }
-    columns = empty_columns(n, 1) | {"hashes": hashes, "pdq": pdq}
+    columns = empty_columns(n, 1) | {"hashes": hashes, "match": match}
     columns["quality"][:] = 100
     paths = [b"%s/%05d/%09d.jpg" % (ROOT, row // FOLDER_FILES, row) for row in range(n)]
 

@@ -56,7 +56,7 @@ def write_index(place: Path) -> None:
     paths = [ROOT + b"/" + name for name in names]
     columns = empty_columns(len(paths), 1)
     columns["hashes"][:, 0] = [0, 1, 1, 0, 0b111, 1 << 63]
-    columns["pdq"][:, 0] = [0, 3, 3, 0, 7, 1 << 40]
+    columns["match"][:, 0] = [0, 3, 3, 0, 7, 1 << 40]
     columns["size"][:] = columns["mtime_ns"][:] = range(1000, 1006)
     columns["width"][:], columns["height"][:] = 640, 480
     columns["format"][:] = [1, 2, 2, 0, 1, 3]

@@ -19,13 +19,13 @@ GENERATIONS = itertools.count()  # each has a digest of its own
 
 @dataclass(frozen=True)
 class File:
-    """One row. ``pdq`` and ``search`` are integers; equal ``inode`` means the same file.
+    """One row. ``match`` and ``search`` are integers; equal ``inode`` means the same file.
 
     Without a content, the bytes are like no other file's.
     """
 
     path: bytes
-    pdq: int = 0
+    match: int = 0
     quality: int = 100
     content: bytes = b""
     size: int = 0
@@ -91,7 +91,7 @@ def rows_of(files, roots=(b"/data",), *, in_path_order=True, digest_kind="blake3
         "quality": np.array([f.quality for f in files], np.uint8),
         "status": np.array([f.status for f in files], np.uint8),
         "digest": np.frombuffer(b"".join(digests), np.uint8).reshape(len(files), 16),
-        "pdq": words([f.pdq for f in files], 4),
+        "match": words([f.match for f in files], 4),
         "hashes": words([f.search for f in files], 1),
         "same_file": np.array(same_file, np.int64),
     }

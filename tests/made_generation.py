@@ -11,12 +11,12 @@ from imgdup.query.probe import Probe
 from imgdup.search.vptree import VPTree
 
 
-def made_generation(hashes, pdq=None, quality=None, failed=()):
+def made_generation(hashes, match=None, quality=None, failed=()):
     """An index of files /0000.jpg, /0001.jpg, ... with these 64-bit hashes, some of them failed."""
     n = len(hashes)
     columns = empty_columns(n, 1)
     columns["hashes"][:, 0] = hashes
-    columns["pdq"][:, 0] = hashes if pdq is None else pdq
+    columns["match"][:, 0] = hashes if match is None else match
     columns["quality"][:] = 100 if quality is None else quality
     columns["width"][:], columns["height"][:] = range(1, n + 1), range(2, n + 2)
     columns["digest"][:, 0] = np.arange(n) % 256
@@ -44,8 +44,8 @@ def made_generation(hashes, pdq=None, quality=None, failed=()):
     return Generation(Path("index.1"), head, arrays, "0" * 32)
 
 
-def a_probe(value, pdq=None, quality=100, digest=b"", orientation="none"):
+def a_probe(value, match=None, quality=100, digest=b"", orientation="none"):
     """A probe with these hashes, written as integers."""
     hashes = np.array([[value]], np.uint64)
-    words = np.array([[value if pdq is None else pdq, 0, 0, 0]], np.uint64)
+    words = np.array([[value if match is None else match, 0, 0, 0]], np.uint64)
     return Probe(hashes, words, quality, digest, orientation)

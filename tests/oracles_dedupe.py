@@ -7,8 +7,8 @@ README says it, file by file and pair by pair.
 LOSSLESS = {"png", "bmp", "gif", "tiff"}
 
 
-def pdq_distance(a, b):
-    return (a.pdq ^ b.pdq).bit_count()
+def match_distance(a, b):
+    return (a.match ^ b.match).bit_count()
 
 
 def same_bytes(a, b):
@@ -22,14 +22,14 @@ def same_file(a, b):
 def are_duplicates(a, b, max_distance=31, search_distance=None):
     if same_bytes(a, b):
         return True
-    if min(a.quality, b.quality) < 50 or pdq_distance(a, b) > max_distance:
+    if min(a.quality, b.quality) < 50 or match_distance(a, b) > max_distance:
         return False
     return search_distance is None or (a.search ^ b.search).bit_count() <= search_distance
 
 
 def stated_distance(a, b):
     """Equal bytes are distance 0, whatever two versions of a decoder made of them."""
-    return 0 if same_bytes(a, b) else pdq_distance(a, b)
+    return 0 if same_bytes(a, b) else match_distance(a, b)
 
 
 def parts(path):

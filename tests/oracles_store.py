@@ -22,7 +22,7 @@ def read_store(data):
     table = [struct.unpack("<QI", data[32 + 12 * i : 44 + 12 * i]) for i in range(n_arrays)]
     table_end = 32 + 12 * n_arrays
     start = pages(table_end + pickle_bytes)
-    assert (magic, version, total) == (b"\xffimgdup\n", 1, len(data))
+    assert (magic, version, total) == (b"\xffimgdup\n", 2, len(data))
     assert zlib.crc32(data[:28] + data[32:start]) == checksum
     buffers = []
     for n_bytes, checksum in table:

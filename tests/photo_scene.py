@@ -18,7 +18,7 @@ CONTENTS = {
     "c/near.jpg": b"the picture, small",
     "c/other.jpg": b"something else",
 }
-PDQ = {"a/1.jpg": 0, "b/1.jpg": 0, "c/near.jpg": 0b111, "c/other.jpg": 2**200 - 1}
+MATCH = {"a/1.jpg": 0, "b/1.jpg": 0, "c/near.jpg": 0b111, "c/other.jpg": 2**200 - 1}
 TIME_NS = 1_600_000_000_123_456_789
 
 
@@ -87,7 +87,7 @@ def make_scene(folder, digest_kind="blake3"):
     files = [
         File(
             os.fsencode(root / name),
-            pdq=PDQ[name],
+            match=MATCH[name],
             content=content,
             size=len(content),
             mtime_ns=TIME_NS,

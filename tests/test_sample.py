@@ -17,7 +17,7 @@ from imgdup.images.decode import decode, picture_from_array
 from imgdup.system.limits import Limits
 
 MAX_DHASH = 10  # bits, the default of `imgdup query`
-MAX_PDQ = 31  # bits
+MATCH_MAX_DISTANCE = 31  # bits
 MIN_QUALITY = 50
 
 
@@ -46,7 +46,10 @@ def distance(a, b):
 
 
 def is_duplicate(a, b):
-    return min(a.quality, b.quality) >= MIN_QUALITY and distance(a.pdq, b.pdq) <= MAX_PDQ
+    return (
+        min(a.quality, b.quality) >= MIN_QUALITY
+        and distance(a.match, b.match) <= MATCH_MAX_DISTANCE
+    )
 
 
 def pairs_expected(truth, expected):
@@ -128,10 +131,10 @@ def test_photos_of_different_seeds_are_far_apart_and_rich():
         for seed in range(90)
     ]
     apart = [
-        (distance(a.hashes, b.hashes), distance(a.pdq, b.pdq))
+        (distance(a.hashes, b.hashes), distance(a.match, b.match))
         for a, b in itertools.combinations(prints, 2)
     ]
 
     assert min(near for near, _ in apart) > MAX_DHASH
-    assert min(near for _, near in apart) > 2 * MAX_PDQ
+    assert min(near for _, near in apart) > 2 * MATCH_MAX_DISTANCE
     assert min(each.quality for each in prints) >= MIN_QUALITY

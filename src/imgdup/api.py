@@ -15,7 +15,7 @@ from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.keep import DEFAULT_RULES, parse_keep
 from imgdup.dedupe.plan import Plan
-from imgdup.hashing import PDQ_MAX_DISTANCE
+from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index import folder
 from imgdup.index.columns import images
 from imgdup.index.generation import Generation, describe, open_generation
@@ -179,7 +179,11 @@ class ImageIndex:
         return look_up(self.generation, self._probes(image, orientations), options)
 
     def pairs(
-        self, max_distance: int = PDQ_MAX_DISTANCE, *, by: str = "pdq", other: Self | None = None
+        self,
+        max_distance: int = MATCH_MAX_DISTANCE,
+        *,
+        by: str = "match",
+        other: Self | None = None,
     ) -> Iterator[RowPairs]:
         """Find all pairs of indexed images within a distance, in blocks; exact.
 
@@ -188,7 +192,7 @@ class ImageIndex:
         max_distance : int
             Largest accepted distance, in bits, inclusive.
         by : str
-            ``"pdq"`` or ``"search"``: which hash is compared.
+            ``"match"`` or ``"search"``: which hash is compared.
         other : ImageIndex, optional
             An index of the same hash; then each pair has one image of each index.
 
@@ -207,7 +211,7 @@ class ImageIndex:
 
     def groups(
         self,
-        max_distance: int = PDQ_MAX_DISTANCE,
+        max_distance: int = MATCH_MAX_DISTANCE,
         *,
         keep: str = DEFAULT_KEEP,
         protect: Sequence[str | os.PathLike[str]] = (),
@@ -217,7 +221,7 @@ class ImageIndex:
         Parameters
         ----------
         max_distance : int
-            Largest PDQ distance of duplicates, in bits, inclusive.
+            Largest match distance of duplicates, in bits, inclusive.
         keep : str
             Rules, the first difference decides; as ``imgdup dedupe --keep``.
         protect : sequence of paths
@@ -239,7 +243,7 @@ class ImageIndex:
 
     def plan(
         self,
-        max_distance: int = PDQ_MAX_DISTANCE,
+        max_distance: int = MATCH_MAX_DISTANCE,
         *,
         keep: str = DEFAULT_KEEP,
         protect: Sequence[str | os.PathLike[str]] = (),

@@ -26,7 +26,7 @@ def copies(tmp_path):
             file.write(CONTENT)
         os.utime(path, ns=(TIME_NS, TIME_NS))
     size = len(CONTENT)
-    files = [File(p, pdq=0, content=CONTENT, size=size, mtime_ns=TIME_NS) for p in paths]
+    files = [File(p, match=0, content=CONTENT, size=size, mtime_ns=TIME_NS) for p in paths]
     rows = rows_of(files, roots=(root,))
     digest = content_digest(CONTENT, "blake3")
     keep, *others = (

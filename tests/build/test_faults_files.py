@@ -30,7 +30,7 @@ from file_tasks import status_of
 from imgdup.build import sources
 from imgdup.build.sources import Tally, walk
 from imgdup.errors import ImageError
-from imgdup.hashing import PDQ_MIN_QUALITY, fingerprint
+from imgdup.hashing import MATCH_MIN_QUALITY, fingerprint
 from imgdup.images.decode import decode, init_worker, picture_from_array
 from imgdup.index.generation import ScanOptions
 from imgdup.system import files
@@ -208,7 +208,7 @@ def test_a_tiny_picture_is_read_and_its_quality_says_that_it_cannot_be_compared(
     status, quality = status_of(data), prints(data).quality
 
     assert status == "ok"
-    assert quality < PDQ_MIN_QUALITY
+    assert quality < MATCH_MIN_QUALITY
 
 
 @linux
@@ -270,7 +270,7 @@ def test_what_transparency_hides_does_not_count(format):
     first, second = (prints(hostile.saved(pixels, format, **options)) for pixels in hidden)
 
     assert first.hashes.tolist() == second.hashes.tolist()
-    assert first.pdq.tolist() == second.pdq.tolist()
+    assert first.match.tolist() == second.match.tolist()
 
 
 def jpeg_of_twelve_bits():
@@ -450,7 +450,7 @@ def test_a_jpeg_whose_header_lies_never_looks_like_a_good_picture():
 
     status = status_of(data)
 
-    assert status in {"damaged", "truncated"} or prints(data).quality < PDQ_MIN_QUALITY
+    assert status in {"damaged", "truncated"} or prints(data).quality < MATCH_MIN_QUALITY
 
 
 def test_blank_pictures_of_any_colour_have_no_quality():

@@ -40,7 +40,7 @@ def test_all_files_have_the_hashes_that_each_has_alone(shared, items):
 
     alone = [rows_of(shared, [item])[1] for item in items]
 
-    for name in ("hashes", "pdq", "quality"):
+    for name in ("hashes", "match", "quality"):
         assert together[name].tolist() == [arrays[name][0].tolist() for arrays in alone]
 
 
@@ -62,7 +62,7 @@ def test_what_goes_wrong_in_hashing_is_the_answer_for_that_file_alone(shared, it
         "too-large" if i == 4 else "ok" for i in range(N_FILES)
     ]
     others = [i for i in range(N_FILES) if i != 4]
-    assert found["pdq"][others].tolist() == expected["pdq"][others].tolist()
+    assert found["match"][others].tolist() == expected["match"][others].tolist()
 
 
 def test_pictures_that_cannot_be_hashed_in_one_call_are_hashed_one_by_one(
@@ -96,4 +96,4 @@ def test_what_was_decoded_before_a_stop_has_its_hashes(shared, items, n_done):
 
     assert len(result.statuses) == n_done
     assert found["hashes"].tolist() == expected["hashes"][:n_done].tolist()
-    assert found["pdq"].tolist() == expected["pdq"][:n_done].tolist()
+    assert found["match"].tolist() == expected["match"][:n_done].tolist()

@@ -84,7 +84,7 @@ def test_pairs_as_json_have_the_documented_keys(photos, capsys):
 
     pairs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(pairs) == 4
-    assert list(pairs[0]) == ["a", "b", "distance", "pdq_distance", "duplicate"]
+    assert list(pairs[0]) == ["a", "b", "distance", "match_distance", "duplicate", "pdq_distance"]
     assert all(os.path.isabs(path_from_json(pair, "a")) for pair in pairs)
 
 
@@ -96,7 +96,7 @@ def test_pairs_by_the_search_hash_have_another_limit(photos, capsysbinary):
     assert err.splitlines()[-1].startswith(b"21 pairs within 64 bits, ")
 
 
-@pytest.mark.parametrize(("by", "value"), [("pdq", "257"), ("search", "65"), ("pdq", "-1")])
+@pytest.mark.parametrize(("by", "value"), [("match", "257"), ("search", "65"), ("match", "-1")])
 def test_a_distance_outside_the_range_is_a_usage_error(photos, capsys, by, value):
     cli.main(["index", "new", "--quiet"])
 

@@ -28,7 +28,8 @@ def test_query_as_json_has_the_documented_keys(indexed, capsys):
 
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert list(first) == [
-        "probe", "path", "distance", "pdq_distance", "duplicate", "width", "height", "is_probe",
+        "probe", "path", "distance", "match_distance", "duplicate", "width", "height", "is_probe",
+        "pdq_distance",
     ]  # fmt: skip
     assert (first["is_probe"], second["is_probe"]) == (True, False)
     assert os.path.isabs(second["path"])

@@ -145,7 +145,7 @@ def test_an_impossible_distance_is_refused_with_the_range(here, capsys, command,
         (["index", "x", "--max-file-size", "9" * 5000], "as in 500M or 1G"),
         (["index", "x", "--worker-memory", "-1G"], "as in 500M or 1G"),
         (["export", "--format", "xml", "-o", "x"], "'pickle'"),
-        (["pairs", "--by", "name"], "'pdq', 'search'"),
+        (["pairs", "--by", "name"], "'match', 'search'"),
         (["index", "x", "--depth", "3"], "No such option"),
         (["\x1b[31m"], "No such command '\\x1b[31m'"),
     ],
@@ -491,7 +491,7 @@ def test_a_terminal_of_no_size_gets_80_columns(here, term):
     code, written = on_a_terminal("query", "photos/p0.jpg", columns=0)
 
     assert code == 0
-    assert b"dist  pdq  dup" in written
+    assert b"dist  match  dup" in written
 
 
 @posix

@@ -33,7 +33,7 @@ def test_components_equal_joining_pair_by_pair(files, max_distance, search_dista
 
 def test_numbers_are_by_first_appearance():
     pictures = [5, 9, 5, 7, 9]
-    rows = rows_of([File(b"/data/%d" % i, pdq=p << p * 8) for i, p in enumerate(pictures)])
+    rows = rows_of([File(b"/data/%d" % i, match=p << p * 8) for i, p in enumerate(pictures)])
 
     labels = component_labels(rows, images(rows), MatchRule(0))
 
@@ -41,7 +41,11 @@ def test_numbers_are_by_first_appearance():
 
 
 def test_two_components_that_a_later_image_joins_are_one():
-    files = [File(b"/data/1", pdq=0b00), File(b"/data/2", pdq=0b11), File(b"/data/3", pdq=0b01)]
+    files = [
+        File(b"/data/1", match=0b00),
+        File(b"/data/2", match=0b11),
+        File(b"/data/3", match=0b01),
+    ]
     rows = rows_of(files)
 
     labels = component_labels(rows, images(rows), MatchRule(1))
@@ -51,7 +55,7 @@ def test_two_components_that_a_later_image_joins_are_one():
 
 def test_a_long_chain_is_one_component():
     n = 3000
-    rows = rows_of([File(b"/data/%04d" % i, pdq=(1 << i % 257) - 1) for i in range(n)])
+    rows = rows_of([File(b"/data/%04d" % i, match=(1 << i % 257) - 1) for i in range(n)])
 
     labels = component_labels(rows, images(rows), MatchRule(1))
 
@@ -60,8 +64,8 @@ def test_a_long_chain_is_one_component():
 
 def test_chains_are_counted_by_size():
     files = [
-        File(b"/data/%d" % i, pdq=pdq)
-        for i, pdq in enumerate([0, 1, 3, 2**99 - 1, 2**250 - 2**150])
+        File(b"/data/%d" % i, match=match)
+        for i, match in enumerate([0, 1, 3, 2**99 - 1, 2**250 - 2**150])
     ]
 
     found = chains(find_duplicates(rows_of(files), DedupeOptions(rule=MatchRule(1))))
@@ -71,11 +75,11 @@ def test_chains_are_counted_by_size():
 
 def test_several_names_of_one_file_count_once():
     files = [
-        File(b"/data/1", pdq=0, inode=1),
-        File(b"/data/2", pdq=0, inode=1),
-        File(b"/data/3", pdq=1),
-        File(b"/data/4", pdq=2**99 - 1, inode=2),
-        File(b"/data/5", pdq=2**99 - 1, inode=2),
+        File(b"/data/1", match=0, inode=1),
+        File(b"/data/2", match=0, inode=1),
+        File(b"/data/3", match=1),
+        File(b"/data/4", match=2**99 - 1, inode=2),
+        File(b"/data/5", match=2**99 - 1, inode=2),
     ]
 
     found = chains(find_duplicates(rows_of(files), DedupeOptions(rule=MatchRule(1))))

@@ -23,15 +23,15 @@ from imgdup.dedupe.plan import sealed
 from imgdup.errors import PlanError
 
 FILES = [
-    File(b"/data/best", pdq=0, width=300, size=30, search=0),
-    File(b"/data/near", pdq=0b111, width=200, size=20, search=0b11),
-    File(b"/data/same", pdq=0, width=100, size=10, content=b"1"),
-    File(b"/data/twin", pdq=0, width=100, size=10, content=b"1"),
-    File(b"/data/far", pdq=2**40 - 1, size=5),
-    File(b"/data/flat", pdq=0, quality=10),
-    File(b"/data/linked", pdq=2**100 - 1, inode=1),
-    File(b"/data/linked2", pdq=2**100 - 1, inode=1),
-    File(b"/data/other", pdq=2**100 - 1, width=500),
+    File(b"/data/best", match=0, width=300, size=30, search=0),
+    File(b"/data/near", match=0b111, width=200, size=20, search=0b11),
+    File(b"/data/same", match=0, width=100, size=10, content=b"1"),
+    File(b"/data/twin", match=0, width=100, size=10, content=b"1"),
+    File(b"/data/far", match=2**40 - 1, size=5),
+    File(b"/data/flat", match=0, quality=10),
+    File(b"/data/linked", match=2**100 - 1, inode=1),
+    File(b"/data/linked2", match=2**100 - 1, inode=1),
+    File(b"/data/other", match=2**100 - 1, width=500),
     File(b"/data/broken", status=2),
 ]
 

@@ -44,14 +44,14 @@ def test_leaks_equal_looking_at_every_pair(consistent, data, max_distance):
 
 
 TRAIN = [
-    File(b"/train/cat/1.jpg", pdq=0, width=100),
-    File(b"/train/dog/2.jpg", pdq=0b1, width=100),
-    File(b"/train/cat/3.jpg", pdq=2**200 - 1, content=b"same"),
+    File(b"/train/cat/1.jpg", match=0, width=100),
+    File(b"/train/dog/2.jpg", match=0b1, width=100),
+    File(b"/train/cat/3.jpg", match=2**200 - 1, content=b"same"),
 ]
 TEST = [
-    File(b"/test/dog/1.jpg", pdq=0, width=200, height=200),
-    File(b"/test/cat/2.jpg", pdq=2**200 - 1, content=b"same"),
-    File(b"/test/cat/new.jpg", pdq=2**100 - 1),
+    File(b"/test/dog/1.jpg", match=0, width=200, height=200),
+    File(b"/test/cat/2.jpg", match=2**200 - 1, content=b"same"),
+    File(b"/test/cat/new.jpg", match=2**100 - 1),
 ]
 
 
@@ -77,8 +77,8 @@ def test_a_leak_has_its_duplicate_distance_and_labels():
 
 
 def test_a_conflict_may_be_farther_than_the_nearest_duplicate():
-    train = [File(b"/data/1", pdq=0), File(b"/data/2", pdq=0b11), File(b"/data/3", pdq=0b1)]
-    test = [File(b"/data/4", pdq=0)]
+    train = [File(b"/data/1", match=0), File(b"/data/2", match=0b11), File(b"/data/3", match=0b1)]
+    test = [File(b"/data/4", match=0)]
     labels = {b"/data/1": "x", b"/data/2": "y", b"/data/3": "z", b"/data/4": "x"}
 
     result = found(compare(part(train, labels), part(test, labels)))
@@ -135,7 +135,7 @@ def test_an_inode_that_was_used_again_is_another_file():
 
 
 def test_indexes_without_identities_are_compared_by_path():
-    sets = [part([File(b"/data/1.jpg"), File(b"/data/2.jpg", pdq=2**200 - 1)]) for _ in range(2)]
+    sets = [part([File(b"/data/1.jpg"), File(b"/data/2.jpg", match=2**200 - 1)]) for _ in range(2)]
     for each in sets:
         del each.rows.columns["identity"]
 

@@ -11,12 +11,12 @@ from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.keep import Keep, parse_keep
 
 FILES = [
-    File(b"/data/a/best.jpg", pdq=0, width=300, height=300, size=90),
-    File(b"/data/a/small.jpg", pdq=0b111, width=150, height=150, size=40),
-    File(b"/data/b/copy.jpg", pdq=0, width=300, height=300, size=90, content=b"/data/a/best.jpg"),
-    File(b"/data/b/linked.jpg", pdq=0b11, width=10, height=10, size=5, inode=1),
-    File(b"/data/b/linked2.jpg", pdq=0b11, width=10, height=10, size=5, inode=1),
-    File(b"/data/b/other.jpg", pdq=2**200 - 1),
+    File(b"/data/a/best.jpg", match=0, width=300, height=300, size=90),
+    File(b"/data/a/small.jpg", match=0b111, width=150, height=150, size=40),
+    File(b"/data/b/copy.jpg", match=0, width=300, height=300, size=90, content=b"/data/a/best.jpg"),
+    File(b"/data/b/linked.jpg", match=0b11, width=10, height=10, size=5, inode=1),
+    File(b"/data/b/linked2.jpg", match=0b11, width=10, height=10, size=5, inode=1),
+    File(b"/data/b/other.jpg", match=2**200 - 1),
     File(b"/data/b/broken.jpg", status=1),
 ]
 
@@ -126,9 +126,9 @@ def test_relations_and_groups_go_together():
 
 SPELLINGS = [
     File(b"/data/a/1.jpg", size=9, inode=1),
-    File(b"/data/a/2.jpg", pdq=2**200 - 1, size=9, inode=2),
+    File(b"/data/a/2.jpg", match=2**200 - 1, size=9, inode=2),
     File(b"/data/mirror/1.jpg", size=9, inode=1),
-    File(b"/data/mirror/2.jpg", pdq=2**200 - 1, size=9, inode=2),
+    File(b"/data/mirror/2.jpg", match=2**200 - 1, size=9, inode=2),
 ]
 
 

@@ -35,10 +35,10 @@ def hashed(name):
     data = read_file(os.fsencode(DATA / name), Limits()).data
     picture = decode(data, Limits())
     found = fingerprint(picture.gray, "dhash", 64)
-    pdq = sum(int(word) << (64 * i) for i, word in enumerate(found.pdq))
+    match = sum(int(word) << (64 * i) for i, word in enumerate(found.match))
     return File(
         b"/data/" + os.fsencode(name),
-        pdq=pdq,
+        match=match,
         quality=found.quality,
         content=data,
         size=len(data),

@@ -28,7 +28,7 @@ NAMES = [b"/data/" + name for name in (b"a", b"a/b", b"a-b", b"keep/x", b"keep/y
 def files_strategy(max_size=14, *, consistent=False):
     """Files whose hashes are sums of a few bits: distances 0 to 6, many ties."""
     fields = {
-        "pdq": st.integers(0, 63).map(lambda n: n * ((1 << 250) + 1)),
+        "match": st.integers(0, 63).map(lambda n: n * ((1 << 250) + 1)),
         "quality": st.sampled_from([49, 50, 100]),
         "content": st.sampled_from([b"1", b"2", b"3", b"4", b"5", b"6"]),
         "size": st.sampled_from([1, 2]),
@@ -49,7 +49,7 @@ def _named(drawn, consistent):
         facts = by_inode.setdefault(facts["inode"], facts) if facts["inode"] else facts
         if consistent:
             twin = by_content.setdefault((facts["content"], facts["size"]), facts)
-            facts = {**facts, **{name: twin[name] for name in ("pdq", "quality", "search")}}
+            facts = {**facts, **{name: twin[name] for name in ("match", "quality", "search")}}
         path = NAMES[number % len(NAMES)] + b"/%d.jpg" % (number // len(NAMES))
         files.append(File(path, **facts))
     return files
@@ -141,9 +141,9 @@ def test_groups_come_best_first_and_in_each_the_nearest_first(files):
 
 def test_a_chain_removes_only_files_near_the_kept_file():
     best, middle, far = (
-        File(b"/data/1", pdq=0, width=300),
-        File(b"/data/2", pdq=(1 << 20) - 1, width=200),
-        File(b"/data/3", pdq=(1 << 40) - 1, width=100),
+        File(b"/data/1", match=0, width=300),
+        File(b"/data/2", match=(1 << 20) - 1, width=200),
+        File(b"/data/3", match=(1 << 40) - 1, width=100),
     )
 
     result = grouped([best, middle, far])
@@ -153,10 +153,10 @@ def test_a_chain_removes_only_files_near_the_kept_file():
 
 def test_a_twin_is_removed_in_favour_of_the_nearest_kept_file_before_it():
     files = [
-        File(b"/data/1", pdq=0, width=500),
-        File(b"/data/2", pdq=(1 << 30) - 1, width=400),  # removed in favour of 1
-        File(b"/data/3", pdq=(1 << 32) - 1, width=300),  # too far from 1: kept
-        File(b"/data/4", pdq=(1 << 30) - 1, width=200),  # as 2, but 3 is kept by now
+        File(b"/data/1", match=0, width=500),
+        File(b"/data/2", match=(1 << 30) - 1, width=400),  # removed in favour of 1
+        File(b"/data/3", match=(1 << 32) - 1, width=300),  # too far from 1: kept
+        File(b"/data/4", match=(1 << 30) - 1, width=200),  # as 2, but 3 is kept by now
     ]
 
     result = grouped(files)
@@ -166,10 +166,10 @@ def test_a_twin_is_removed_in_favour_of_the_nearest_kept_file_before_it():
 
 def test_a_twin_is_never_removed_in_favour_of_a_removed_file():
     files = [
-        File(b"/data/1", pdq=0, width=500),
-        File(b"/data/2", pdq=(1 << 20) - 1, width=400),  # removed in favour of 1
-        File(b"/data/3", pdq=(1 << 21) - 1, width=300),  # removed in favour of 1
-        File(b"/data/4", pdq=(1 << 20) - 1, width=200),  # as 2, with 3 nearest
+        File(b"/data/1", match=0, width=500),
+        File(b"/data/2", match=(1 << 20) - 1, width=400),  # removed in favour of 1
+        File(b"/data/3", match=(1 << 21) - 1, width=300),  # removed in favour of 1
+        File(b"/data/4", match=(1 << 20) - 1, width=200),  # as 2, with 3 nearest
     ]
 
     result = grouped(files)

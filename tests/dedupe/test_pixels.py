@@ -70,7 +70,7 @@ def test_a_png_of_a_jpeg_has_its_pixels_even_if_its_hash_is_a_little_off(tmp_pat
     jpeg = written(tmp_path, "1.jpg", quality=100)
     png = written(tmp_path, "2.png", decode_rgb(jpeg.read_bytes(), Limits(), 32))
 
-    found = relations([row_of(jpeg), row_of(png, pdq=0b11)])
+    found = relations([row_of(jpeg), row_of(png, match=0b11)])
 
     assert list(found.values()) == ["same-pixels"]
 
@@ -114,13 +114,13 @@ def test_no_process_starts_where_there_is_nothing_to_look_at(monkeypatch):
     [
         ({}, {}, RE_ENCODED, True),
         ({}, {}, SAME_BYTES, False),
-        ({}, {"pdq": 1}, RE_ENCODED, False),
+        ({}, {"match": 1}, RE_ENCODED, False),
         ({}, {"search": 1}, RE_ENCODED, False),
-        ({}, {"pdq": 1, "format": "png"}, RE_ENCODED, True),
-        ({"format": "bmp"}, {"pdq": 1}, RE_ENCODED, True),
+        ({}, {"match": 1, "format": "png"}, RE_ENCODED, True),
+        ({"format": "bmp"}, {"match": 1}, RE_ENCODED, True),
         ({}, {"format": "webp"}, RE_ENCODED, False),
         ({"format": "webp"}, {"format": "png"}, RE_ENCODED, True),
-        ({"format": "webp"}, {"format": "png", "pdq": 1}, RE_ENCODED, False),
+        ({"format": "webp"}, {"format": "png", "match": 1}, RE_ENCODED, False),
     ],
 )
 def test_only_pairs_that_may_be_the_same_are_looked_at(one, other, relation, expected):

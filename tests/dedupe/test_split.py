@@ -19,7 +19,7 @@ RATIOS = {"train": 0.7, "val": 0.2, "test": 0.1}
 def pictures(counts):
     """Files in chains of so many equal pictures each."""
     return [
-        File(b"/data/%03d-%03d.jpg" % (chain, i), pdq=_far(chain))
+        File(b"/data/%03d-%03d.jpg" % (chain, i), match=_far(chain))
         for chain, n in enumerate(counts)
         for i in range(n)
     ]
@@ -96,7 +96,7 @@ def test_chains_are_counted():
 
 def test_the_names_of_one_file_are_no_chain_and_are_not_divided():
     files = [
-        File(b"/data/%d-%d.jpg" % (number, name), pdq=_far(number), inode=number + 1)
+        File(b"/data/%d-%d.jpg" % (number, name), match=_far(number), inode=number + 1)
         for number in range(40)
         for name in range(2)
     ]

@@ -207,14 +207,14 @@ def test_turned_and_mirrored_views_hash_as_copies_do(name, bits):
 
 
 @each_hash
-def test_a_fingerprint_holds_the_search_hash_and_pdq(name, bits):
+def test_a_fingerprint_holds_the_search_hash_and_the_match_hash(name, bits):
     gray = to_gray(formula_picture())
 
-    hashes, pdq, quality = fingerprint(gray, name, bits)
+    hashes, match, quality = fingerprint(gray, name, bits)
 
-    assert hashes.dtype == pdq.dtype == np.uint64
+    assert hashes.dtype == match.dtype == np.uint64
     assert hashes.tolist() == compute(name, bits, gray).tolist()
-    assert pdq.tolist() == compute("pdq", 256, gray).tolist()
+    assert match.tolist() == compute("pdq", 256, gray).tolist()
     assert quality == 100
 
 
@@ -247,7 +247,7 @@ def test_many_fingerprints_are_those_of_each(name, bits):
 
     each = [fingerprint(gray, name, bits) for gray in grays]
     assert found.hashes.tolist() == [one.hashes.tolist() for one in each]
-    assert found.pdq.tolist() == [one.pdq.tolist() for one in each]
+    assert found.match.tolist() == [one.match.tolist() for one in each]
     assert found.qualities.tolist() == [one.quality for one in each]
 
 
@@ -271,9 +271,9 @@ def test_tiny_pictures_have_quality_zero(size):
 def test_pdq_sees_nothing_in_a_side_under_five_pixels(size):
     pixels = blotches(0, *size)
 
-    _, pdq, _ = fingerprint(to_gray(pixels), "dhash", 64)
+    _, match, _ = fingerprint(to_gray(pixels), "dhash", 64)
 
-    assert integer(pdq) == 0 == oracles.pdq(pixels.tolist())[0]
+    assert integer(match) == 0 == oracles.pdq(pixels.tolist())[0]
 
 
 def test_default_widths_and_distances():
@@ -290,7 +290,7 @@ def test_pdq_of_full_decodes_is_that_of_the_package_pdqhash():
         gray = decode((DATA / name).read_bytes(), Limits(), full=True).gray
         result = fingerprint(gray, "pdq", 256)
 
-        assert (name, to_hex(result.pdq[None])[0], result.quality) == (name, text, quality)
+        assert (name, to_hex(result.match[None])[0], result.quality) == (name, text, quality)
 
     assert len(lines) == 240
 
@@ -305,7 +305,7 @@ def test_pdq_of_indexing_decodes_stays_close_to_full_ones():
         full = fingerprint(decode(data, Limits(), full=True).gray, "pdq", 256)
         if full.quality >= 50:
             small = fingerprint(decode(data, Limits()).gray, "pdq", 256)
-            distances.append(distance(small.pdq, full.pdq))
+            distances.append(distance(small.match, full.match))
 
     assert len(distances) > 500
     assert np.mean(distances) <= 4

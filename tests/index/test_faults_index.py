@@ -444,9 +444,15 @@ def with_version(path, version):
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        (struct.pack("<I", 2), "format version 2, this imgdup reads 1: upgrade imgdup"),
-        (struct.pack("<I", 0), "format version 0, this imgdup reads 1: run imgdup index again"),
-        (struct.pack(">I", 1), "format version 16777216, this imgdup reads 1: upgrade imgdup"),
+        (struct.pack("<I", 3), "format version 3, this imgdup reads 1 and 2: upgrade imgdup"),
+        (
+            struct.pack("<I", 0),
+            "format version 0, this imgdup reads 1 and 2: run imgdup index again",
+        ),
+        (
+            struct.pack(">I", 1),
+            "format version 16777216, this imgdup reads 1 and 2: upgrade imgdup",
+        ),
     ],
     ids=["newer", "older", "big-endian"],
 )
@@ -471,7 +477,7 @@ def test_a_big_endian_preamble_is_refused(path):
 
     path.write_bytes(swapped + path.read_bytes()[len(swapped) :])
 
-    assert_refused(path, "format version 16777216")
+    assert_refused(path, "format version 33554432")
 
 
 # Attacks

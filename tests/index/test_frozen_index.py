@@ -38,8 +38,8 @@ def test_it_holds_what_was_written(index):
 
 @pytest.mark.parametrize("strategy", ["tree", "bands", "scan"])
 def test_it_answers(index, strategy):
-    pdq = np.zeros((1, 4), np.uint64)
-    probe = Probe(np.array([[1]], np.uint64), pdq, 100, b"")
+    match = np.zeros((1, 4), np.uint64)
+    probe = Probe(np.array([[1]], np.uint64), match, 100, b"")
 
     matches = look_up(index.generation, [probe], QueryOptions(2, strategy=strategy))
 

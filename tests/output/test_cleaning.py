@@ -23,11 +23,11 @@ def duplicates():
     return find_duplicates(
         rows_of(
             [
-                File(b"/data/a.jpg", pdq=0, width=500, size=9),
-                File(b"/data/b\xff.jpg", pdq=0b11, size=5),
-                File(b"/data/c.jpg", pdq=0, size=4),
-                File(b"/data/x.jpg", pdq=2**200 - 1, size=3),
-                File(b"/data/y.jpg", pdq=2**200 - 1, width=900, size=7),
+                File(b"/data/a.jpg", match=0, width=500, size=9),
+                File(b"/data/b\xff.jpg", match=0b11, size=5),
+                File(b"/data/c.jpg", match=0, size=4),
+                File(b"/data/x.jpg", match=2**200 - 1, size=3),
+                File(b"/data/y.jpg", match=2**200 - 1, width=900, size=7),
             ]
         )
     )

@@ -29,9 +29,9 @@ def test_the_page_shows_what_the_plan_removes_and_no_hard_links(tmp_path):
             File(b"/data/copy", size=10),
             File(b"/data/linked", size=10, inode=1),
             File(b"/data/linked2", size=10, inode=1),
-            File(b"/data/x-best", pdq=2**200 - 1, width=500, size=50),
-            File(b"/data/x-linked", pdq=2**200 - 1, size=10, inode=2),
-            File(b"/data/x-linked2", pdq=2**200 - 1, size=10, inode=2),
+            File(b"/data/x-best", match=2**200 - 1, width=500, size=50),
+            File(b"/data/x-linked", match=2**200 - 1, size=10, inode=2),
+            File(b"/data/x-linked2", match=2**200 - 1, size=10, inode=2),
         ]
     )
     duplicates = find_duplicates(rows)

@@ -158,7 +158,7 @@ def test_a_missing_folder_is_an_error_of_one_line(tmp_path):
 def test_any_name_is_drawn_within_its_card(name):
     text = montage._name(b"/photos/" + name)
 
-    tile = draw_tile(Tile(None, ["distance 3", "PDQ 12", text], "similar", "missing"))
+    tile = draw_tile(Tile(None, ["distance 3", "match 12", text], "similar", "missing"))
 
     assert text.isascii()
     assert tile[TILE[1] // 2, -EDGE - 1].tolist() == list(ROLES["similar"])

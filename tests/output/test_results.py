@@ -17,29 +17,29 @@ from imgdup.output.tables import facts_table
 from imgdup.system.records import path_from_json
 
 NEAR = MatchRow(b"/a.jpg", b"/b\n\xff.jpg", 3, 12, True, 640, 480, False)
-FAR = NEAR._replace(path=b"/c.jpg", distance=10, pdq_distance=None, duplicate=False)
-OWN = NEAR._replace(path=b"/a.jpg", distance=0, pdq_distance=0, is_probe=True)
+FAR = NEAR._replace(path=b"/c.jpg", distance=10, match_distance=None, duplicate=False)
+OWN = NEAR._replace(path=b"/a.jpg", distance=0, match_distance=0, is_probe=True)
 OTHER = NEAR._replace(probe=b"/z.jpg", path=b"/y.jpg")
 
 
 def test_a_table_shows_matches_in_their_order():
     assert match_table([OWN, NEAR, FAR]) == (
-        "dist  pdq  dup   size     path\n"
-        "   0    0  self  640x480  /a.jpg\n"
-        "   3   12  yes   640x480  /b\\n\\xff.jpg\n"
-        "  10    -  no    640x480  /c.jpg\n"
+        "dist  match  dup   size     path\n"
+        "   0      0  self  640x480  /a.jpg\n"
+        "   3     12  yes   640x480  /b\\n\\xff.jpg\n"
+        "  10      -  no    640x480  /c.jpg\n"
     )
 
 
 def test_several_probes_get_a_titled_table_each():
     assert match_table([NEAR, OTHER]) == (
         "/a.jpg\n"
-        "dist  pdq  dup  size     path\n"
-        "   3   12  yes  640x480  /b\\n\\xff.jpg\n"
+        "dist  match  dup  size     path\n"
+        "   3     12  yes  640x480  /b\\n\\xff.jpg\n"
         "\n"
         "/z.jpg\n"
-        "dist  pdq  dup  size     path\n"
-        "   3   12  yes  640x480  /y.jpg\n"
+        "dist  match  dup  size     path\n"
+        "   3     12  yes  640x480  /y.jpg\n"
     )
 
 
@@ -66,9 +66,19 @@ def test_json_has_the_promised_keys_in_order():
     record = json.loads(next(match_json([FAR])))
 
     assert list(record) == [
-        *("probe", "path", "distance", "pdq_distance", "duplicate", "width", "height", "is_probe")
+        *(
+            "probe",
+            "path",
+            "distance",
+            "match_distance",
+            "duplicate",
+            "width",
+            "height",
+            "is_probe",
+        ),
+        "pdq_distance",
     ]
-    assert record["pdq_distance"] is None
+    assert record["match_distance"] is None
 
 
 def test_json_keeps_paths_whole():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from imgdup.output.codecs import shown
 from imgdup.output.tables import BLOCK_ROWS, facts_table, fold, table
 
-HEADER = ["dist", "pdq", "dup", "size", "path"]
+HEADER = ["dist", "match", "dup", "size", "path"]
 ROW = [3, 12, True, "640x480", b"/photos/2024/summer/beach/IMG_0001 (copy).jpg"]
 NAMES = st.text(
     st.one_of(
@@ -80,9 +80,9 @@ def test_columns_are_aligned_and_numbers_stand_right():
 
 
 def test_an_unknown_number_does_not_move_its_column():
-    text = printed(["pdq", "path"], [[None, b"x"], [12, b"y"]])
+    text = printed(["match", "path"], [[None, b"x"], [12, b"y"]])
 
-    assert text == "pdq  path\n  -  x\n 12  y\n"
+    assert text == "match  path\n    -  x\n   12  y\n"
 
 
 def test_wide_characters_count_twice():
@@ -95,9 +95,9 @@ def test_a_long_name_is_folded_under_its_column():
     text = printed(HEADER, [ROW], width=60)
 
     assert text == (
-        "dist  pdq  dup  size     path\n"
-        "   3   12  yes  640x480  /photos/2024/summer/beach/IMG_0001\n"
-        "                         (copy).jpg\n"
+        "dist  match  dup  size     path\n"
+        "   3     12  yes  640x480  /photos/2024/summer/beach/IMG_000\n"
+        "                           1 (copy).jpg\n"
     )
 
 
@@ -105,14 +105,14 @@ def test_a_narrow_terminal_gets_a_line_a_field():
     text = printed(HEADER, [ROW], width=20)
 
     assert text == (
-        "dist  3\n"
-        "pdq   12\n"
-        "dup   yes\n"
-        "size  640x480\n"
-        "path  /photos/2024/s\n"
-        "      ummer/beach/IM\n"
-        "      G_0001 (copy).\n"
-        "      jpg\n"
+        "dist   3\n"
+        "match  12\n"
+        "dup    yes\n"
+        "size   640x480\n"
+        "path   /photos/2024/\n"
+        "       summer/beach/\n"
+        "       IMG_0001 (cop\n"
+        "       y).jpg\n"
     )
 
 

@@ -99,7 +99,7 @@ def test_a_match_has_the_facts_of_its_file(index, photos):
 
     assert (small.width, small.height) == (160, 120)
     assert small.duplicate
-    assert small.pdq_distance <= 31
+    assert small.match_distance <= 31
     assert os.fsencode(small.path) == index.path(small.row)
 
 
@@ -187,13 +187,13 @@ def test_a_rotated_picture_is_found_and_its_orientation_is_given(index, photos, 
 
 
 def test_pairs_are_those_of_two_loops(index):
-    pdq = [int.from_bytes(row.tobytes(), "little") for row in index.column("pdq")]
+    match = [int.from_bytes(row.tobytes(), "little") for row in index.column("match")]
     structure = index.column("quality") >= 50
     expected = {
         (i, j)
         for i in range(len(index))
         for j in range(i)
-        if structure[i] and structure[j] and (pdq[i] ^ pdq[j]).bit_count() <= 31
+        if structure[i] and structure[j] and (match[i] ^ match[j]).bit_count() <= 31
     }
 
     blocks = list(index.pairs())

@@ -134,17 +134,17 @@ def test_matches_by_bands_are_held_as_numbers_only():
     assert peak < 100 * n_matches  # as matches they would take over 400 bytes each
 
 
-def test_a_duplicate_has_near_pdq_hashes_and_structure_or_the_same_bytes():
+def test_a_duplicate_has_near_match_hashes_and_structure_or_the_same_bytes():
     generation = made_generation(
-        [0] * 5, pdq=[0, (1 << 31) - 1, (1 << 32) - 1, 0, (1 << 40) - 1],
+        [0] * 5, match=[0, (1 << 31) - 1, (1 << 32) - 1, 0, (1 << 40) - 1],
         quality=[50, 100, 100, 49, 0],
     )  # fmt: skip
     same_bytes = generation.arrays["digest"][4].tobytes()
 
-    found = look_up(generation, [a_probe(0, pdq=0, digest=same_bytes)], QueryOptions(0))
+    found = look_up(generation, [a_probe(0, match=0, digest=same_bytes)], QueryOptions(0))
 
     assert [m.duplicate for m in found] == [True, True, False, False, True]
-    assert [m.pdq_distance for m in found] == [0, 31, 32, 0, 40]
+    assert [m.match_distance for m in found] == [0, 31, 32, 0, 40]
     assert [(m.width, m.height) for m in found] == [(row + 1, row + 2) for row in range(5)]
     assert [str(m.path) for m in found] == [f"/000{row}.jpg" for row in range(5)]
 

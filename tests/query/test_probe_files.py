@@ -26,7 +26,7 @@ def values(answers):
     return [
         answer.reason
         if isinstance(answer, ImageError)
-        else [(p.hashes.tolist(), p.pdq.tolist(), p.quality, p.orientation) for p in answer]
+        else [(p.hashes.tolist(), p.match.tolist(), p.quality, p.orientation) for p in answer]
         for answer in answers
     ]
 
@@ -59,7 +59,7 @@ def test_a_probe_has_the_shape_that_a_search_takes(paths):
 
     assert probe.hashes.shape == (1, 1)
     assert probe.hashes.dtype == np.uint64
-    assert probe.pdq.shape == (1, 4)
+    assert probe.match.shape == (1, 4)
 
 
 def test_an_unforeseen_fault_is_the_answer_for_its_file_alone(paths, monkeypatch):

@@ -63,13 +63,13 @@ def found(blocks, field):
 
 
 @pytest.mark.parametrize("max_distance", [0, 31, 100])
-def test_pairs_by_pdq_equal_two_loops_over_pictures_with_structure(index, max_distance):
+def test_pairs_by_match_hash_equal_two_loops_over_pictures_with_structure(index, max_distance):
     rows = images(index)
 
     blocks = iter_row_pairs(Side(index, rows), None, max_distance, threads=1)
 
-    expected = all_pairs(index, "pdq", max_distance, rows.tolist(), min_quality=50)
-    assert found(blocks, "pdq_distances") == expected
+    expected = all_pairs(index, "match", max_distance, rows.tolist(), min_quality=50)
+    assert found(blocks, "match_distances") == expected
 
 
 @pytest.mark.parametrize("max_distance", [0, 10, 30])
@@ -86,12 +86,12 @@ def test_pairs_across_two_parts_equal_two_loops(index):
 
     blocks = iter_row_pairs(Side(index, a), Side(index, b), 31, threads=1)
 
-    expected = all_pairs(index, "pdq", 31, a.tolist(), b.tolist(), min_quality=50)
-    assert found(blocks, "pdq_distances") == expected
+    expected = all_pairs(index, "match", 31, a.tolist(), b.tolist(), min_quality=50)
+    assert found(blocks, "match_distances") == expected
     assert len(expected) >= 4
 
 
-def test_a_pair_is_a_duplicate_by_pdq_and_structure_or_by_its_bytes(index):
+def test_a_pair_is_a_duplicate_by_match_hash_and_structure_or_by_its_bytes(index):
     rows = images(index)
 
     told = {
@@ -101,23 +101,23 @@ def test_a_pair_is_a_duplicate_by_pdq_and_structure_or_by_its_bytes(index):
     }
 
     for (i, j), duplicate in told.items():
-        near = (number(index, "pdq", i) ^ number(index, "pdq", j)).bit_count() <= 31
+        near = (number(index, "match", i) ^ number(index, "match", j)).bit_count() <= 31
         structure = min(index.column("quality")[[i, j]]) >= 50
         same = np.array_equal(index.column("digest")[i], index.column("digest")[j])
         assert duplicate == bool((near and structure) or same)
 
 
 def test_an_unknown_hash_raises(index):
-    with pytest.raises(ValueError, match="'pdq', 'search'"):
+    with pytest.raises(ValueError, match="'match', 'search'"):
         next(iter_row_pairs(Side(index, images(index)), None, 10, by="dhash"))
 
 
-@pytest.mark.parametrize("by", ["pdq", "search"])
+@pytest.mark.parametrize("by", ["match", "search"])
 def test_two_rows_of_one_file_are_not_a_pair(by):
     rows = rows_of(
         [
             File(b"/data/a/1.jpg", inode=1),
-            File(b"/data/a/2.jpg", pdq=0b1, search=0b1),
+            File(b"/data/a/2.jpg", match=0b1, search=0b1),
             File(b"/data/mirror/1.jpg", inode=1),
         ]
     )

@@ -131,6 +131,7 @@ class Checkpoints:
         try:
             found = store.load(self.folder / name, verify=True)
             fits = all(found.head.get(key) == value for key, value in parameters.items())
+            fits &= found.version == store.FORMAT_VERSION
             paths = TextColumn(found.arrays["path_offsets"], found.arrays["path_blob"])
             return path_key(paths[0]) if fits and len(paths) else None
         except (ImgdupError, OSError, KeyError) as error:

@@ -128,4 +128,4 @@ class _BatchRows:
             found = fingerprints(
                 [gray for _, gray in waiting], parameters["hash"], parameters["bits"]
             )
-            columns["hashes"][rows], columns["pdq"][rows], columns["quality"][rows] = found
+            columns["hashes"][rows], columns["match"][rows], columns["quality"][rows] = found

@@ -11,8 +11,8 @@ from imgdup.cli.options import (
     index_option,
     json_option,
     labels_option,
+    match_distance_option,
     page_option,
-    pdq_distance_option,
     removals_option,
 )
 from imgdup.cli.printing import (
@@ -37,7 +37,7 @@ GATE = 4  # exit code: more leaks than --max-leaks
 @index_option
 @click.option("--index-a", type=PATH, metavar="FOLDER", help="The index folder of A.")
 @click.option("--index-b", type=PATH, metavar="FOLDER", help="The index folder of B.")
-@pdq_distance_option
+@match_distance_option
 @click.option(
     "--max-leaks", type=click.IntRange(min=0), help="Exit with 4 if there are more leaks."
 )
@@ -70,7 +70,7 @@ def compare(
     from imgdup.dedupe.compare import compare as find_leaks
 
     places = (index_folder, index_a, index_b)
-    rule = prepare.pdq_rule(max_dist)
+    rule = prepare.match_rule(max_dist)
     (in_a, in_b), code = prepare.two_parts((a, b), places, labels, allow_removals=allow_removals)
     leaks = find_leaks(in_a, in_b, rule)
     _print_leaks(leaks, as_json=as_json)

@@ -24,7 +24,7 @@ RULES = "largest,lossless,most-bytes,oldest,first"
 @click.option(
     "--max-dist",
     type=Distance(),
-    help="Largest distance in bits, inclusive. Default: 31 for PDQ, 10 with --by search.",
+    help="Largest distance in bits, inclusive. Default: 31, 10 with --by search.",
 )
 @by_option
 @click.option(

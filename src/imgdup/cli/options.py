@@ -125,17 +125,17 @@ json_option = click.option(
 )
 by_option = click.option(
     "--by",
-    type=click.Choice(["pdq", "search"]),
-    default="pdq",
+    type=click.Choice(["match", "search"]),
+    default="match",
     show_default=True,
     help="The hash to compare.",
 )
-pdq_distance_option = click.option(
+match_distance_option = click.option(
     "--max-dist",
     type=Distance(),
     default=31,
     show_default=True,
-    help="Largest PDQ distance in bits, inclusive.",
+    help="Largest match distance in bits, inclusive.",
 )
 labels_option = click.option(
     "--labels",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-dist",
     type=Distance(),
-    help="Largest distance in bits, inclusive. Default: 31 for PDQ, 10 with --by search.",
+    help="Largest distance in bits, inclusive. Default: 31, 10 with --by search.",
 )
 @removals_option
 @json_option
@@ -49,9 +49,9 @@ def pairs(
 ) -> int:
     """Find all pairs of images within a distance, in one set or across two.
 
-    FOLDERs are indexed first; without FOLDER, the whole index is compared. With --by pdq, pictures
-    with too little structure to be compared (quality below 50) are left out; --by search includes
-    them.
+    FOLDERs are indexed first; without FOLDER, the whole index is compared. With --by match,
+    pictures with too little structure to be compared (quality below 50) are left out; --by search
+    includes them.
 
     \b
     imgdup pairs photos
@@ -95,8 +95,8 @@ def _with_paths(blocks: "Iterable[RowPairs]", left: "Side", right: "Side") -> It
     """Turn blocks of rows into pairs of paths."""
     for block in blocks:
         columns = [column.tolist() for column in block]
-        for i, j, distance, pdq, duplicate in zip(*columns, strict=True):
-            yield Pair(left.index.path(i), right.index.path(j), distance, pdq, duplicate)
+        for i, j, distance, match, duplicate in zip(*columns, strict=True):
+            yield Pair(left.index.path(i), right.index.path(j), distance, match, duplicate)
 
 
 def _print_pairs(found: Iterable[Pair], *, as_json: bool, null: bool) -> None:

@@ -19,7 +19,7 @@ from imgdup.dedupe.compare import ImageSet
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import folder_labels, read_labels, table_labels
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.hashing import PDQ_BITS, PDQ_MAX_DISTANCE
+from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.index.columns import check_apart, folder_of_index, images
 from imgdup.index.folder import CURRENT, SETS
 from imgdup.query.matches import default_distance
@@ -52,16 +52,16 @@ def is_index(name: str) -> bool:
 
 def distance_of(index: ImageIndex, by: str, max_distance: int | None) -> int:
     """Return the given distance, or the default distance of the hash that `by` names."""
-    check_range(max_distance, PDQ_BITS if by == "pdq" else index.bits)
+    check_range(max_distance, MATCH_BITS if by == "match" else index.bits)
     if max_distance is not None:
         return max_distance
-    return PDQ_MAX_DISTANCE if by == "pdq" else default_distance(index.generation)
+    return MATCH_MAX_DISTANCE if by == "match" else default_distance(index.generation)
 
 
 def duplicate_rule(index: ImageIndex, by: str, max_distance: int | None) -> MatchRule:
     """Return what counts as a duplicate."""
     distance = distance_of(index, by, max_distance)
-    return MatchRule(distance) if by == "pdq" else MatchRule(search_distance=distance)
+    return MatchRule(distance) if by == "match" else MatchRule(search_distance=distance)
 
 
 def dedupe_options(
@@ -77,9 +77,9 @@ def dedupe_options(
     return DedupeOptions(keeping, rule, tuple(absolute(folder) for folder in folders))
 
 
-def pdq_rule(max_distance: int) -> MatchRule:
-    """Return the rule that images are duplicates within a PDQ distance."""
-    check_range(max_distance, PDQ_BITS)
+def match_rule(max_distance: int) -> MatchRule:
+    """Return the rule that images are duplicates within a match distance."""
+    check_range(max_distance, MATCH_BITS)
     return MatchRule(max_distance)
 
 

@@ -82,8 +82,8 @@ def query(
 ) -> int:
     """Find the indexed images near each PROBE: an image, a folder, or - for a list on stdin.
 
-    Prints the distance, the PDQ distance, whether it is a duplicate, the size and the path of each
-    match, nearest first.
+    Prints the distance, the match distance, whether it is a duplicate, the size and the path of
+    each match, nearest first.
 
     \b
     imgdup query photo.jpg --max-dist 10

@@ -10,7 +10,7 @@ from imgdup.cli.options import (
     PATH,
     index_option,
     labels_option,
-    pdq_distance_option,
+    match_distance_option,
     removals_option,
 )
 from imgdup.cli.printing import note, write_text
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @labels_option
 @click.option("--seed", type=int, default=0, show_default=True)
 @removals_option
-@pdq_distance_option
+@match_distance_option
 @click.option("--out", type=PATH, required=True, metavar="FOLDER", help="Where to write the lists.")
 @click.option("--null", is_flag=True, help="End the paths with NUL.")
 def split(
@@ -58,7 +58,7 @@ def split(
     from imgdup.dedupe import split as splitting
     from imgdup.output.cleaning import save_split
 
-    parsed, rule = splitting.parse_ratios(ratios), prepare.pdq_rule(max_dist)
+    parsed, rule = splitting.parse_ratios(ratios), prepare.match_rule(max_dist)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     name = ", ".join(folders) or str(index.folder)
     part = prepare.labelled_part(index, name, [absolute(folder) for folder in folders], labels)

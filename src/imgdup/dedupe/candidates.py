@@ -1,6 +1,6 @@
 """A rule for duplicates, and images -> classes of equal images, and blocks of near pairs.
 
-Two images are duplicates if their PDQ hashes are within a distance and both have enough structure
+Two images are duplicates if their match hashes are within a distance and both have enough structure
 to be compared (quality), or if their bytes are equal. Equal hashes are one class and near ones
 come in blocks, so a list of all pairs is never expanded.
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.hashing import PDQ_BITS, PDQ_MAX_DISTANCE, PDQ_MIN_QUALITY
+from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE, MATCH_MIN_QUALITY
 from imgdup.index.columns import RowNumbers, Rows, byte_keys
 from imgdup.search.equal import Pairs, group_equal
 from imgdup.search.hamming import distances
@@ -30,39 +30,39 @@ class MatchRule:
     Attributes
     ----------
     max_distance : int
-        Largest distance of the PDQ hashes, in bits, inclusive.
+        Largest distance of the match hashes, in bits, inclusive.
     search_distance : int, optional
         If given, the search hashes must be within this distance, too.
     """
 
-    max_distance: int = PDQ_MAX_DISTANCE
+    max_distance: int = MATCH_MAX_DISTANCE
     search_distance: int | None = None
 
     def __post_init__(self) -> None:
         """Check the distances."""
-        if not 0 <= self.max_distance <= PDQ_BITS:
-            raise ValueError(f"max_distance must be 0 to {PDQ_BITS}, got {self.max_distance}")
+        if not 0 <= self.max_distance <= MATCH_BITS:
+            raise ValueError(f"max_distance must be 0 to {MATCH_BITS}, got {self.max_distance}")
         if self.search_distance is not None and self.search_distance < 0:
             raise ValueError(f"search_distance must be 0 or more, got {self.search_distance}")
 
 
 class Hashes(NamedTuple):
-    """Hashes of some files: ``pdq`` (n, 4) and ``search`` (n, words), 0 words if not used."""
+    """Hashes of some files: ``match`` (n, 4) and ``search`` (n, words), 0 words if not used."""
 
-    pdq: Words
+    match: Words
     search: Words
 
     def select(self, which: RowNumbers) -> "Hashes":
         """Return the hashes of some of the files, by position."""
-        return Hashes(self.pdq[which], self.search[which])
+        return Hashes(self.match[which], self.search[which])
 
 
 def hashes_of(rows: Rows, selected: RowNumbers, rule: MatchRule) -> Hashes:
     """Return the hashes of rows that the rule compares."""
-    pdq: Words = rows.column("pdq")[selected]
+    match: Words = rows.column("match")[selected]
     if rule.search_distance is None:
-        return Hashes(pdq, np.zeros((len(pdq), 0), np.uint64))
-    return Hashes(pdq, rows.column("hashes")[selected])
+        return Hashes(match, np.zeros((len(match), 0), np.uint64))
+    return Hashes(match, rows.column("hashes")[selected])
 
 
 def near(
@@ -70,8 +70,8 @@ def near(
 ) -> Iterator[Pairs]:
     """Find the pairs within the distances of a rule, in blocks.
 
-    The search compares PDQ hashes and then filters by the search hash, if the rule has a search
-    distance: PDQ hashes are spread more evenly, and the result is the same.
+    The search compares match hashes and then filters by the search hash, if the rule has a search
+    distance: match hashes are spread more evenly, and the result is the same.
 
     Parameters
     ----------
@@ -90,10 +90,10 @@ def near(
         blocks share a value of it.
     """
     across = hashes if other is None else other
-    if len(hashes.pdq) == 0 or len(across.pdq) == 0:
+    if len(hashes.match) == 0 or len(across.match) == 0:
         return
-    second = None if other is None else other.pdq
-    for block in iter_pairs(hashes.pdq, rule.max_distance, other=second, threads=threads):
+    second = None if other is None else other.match
+    for block in iter_pairs(hashes.match, rule.max_distance, other=second, threads=threads):
         if rule.search_distance is None:
             yield block
             continue
@@ -116,7 +116,7 @@ def hash_classes(hashes: Hashes, quality: npt.NDArray[np.uint8]) -> RowNumbers:
         From 0; -1 for files whose quality is too low to match by hash.
     """
     numbers = np.full(len(quality), NO_CLASS, np.int64)
-    good = np.flatnonzero(quality >= PDQ_MIN_QUALITY)
+    good = np.flatnonzero(quality >= MATCH_MIN_QUALITY)
     numbers[good] = class_numbers(np.hstack(hashes.select(good)))
     return numbers
 

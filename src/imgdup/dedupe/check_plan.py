@@ -20,7 +20,7 @@ from imgdup.errors import PlanError
 from imgdup.index.columns import Rows
 from imgdup.search.hamming import distances
 
-STRUCTURE = 50  # the least PDQ quality of a hash that can tell pictures apart
+STRUCTURE = 50  # the least quality of a match hash that can tell pictures apart
 SAME_BYTES = "same-bytes"
 SAME_FILE = "same-file"
 
@@ -158,8 +158,8 @@ def _is_protected(claims: _Claims, rows: Rows) -> Flags:
 
 
 def _not_duplicates(claims: _Claims, rows: Rows) -> Flags:
-    pdq, quality = rows.column("pdq"), rows.column("quality")
-    near = distances(pdq[claims.remove], pdq[claims.keep]) <= claims.header.max_distance
+    match, quality = rows.column("match"), rows.column("quality")
+    near = distances(match[claims.remove], match[claims.keep]) <= claims.header.max_distance
     near &= quality[claims.remove] >= STRUCTURE
     near &= quality[claims.keep] >= STRUCTURE
     if claims.header.search_distance is not None:
@@ -170,8 +170,8 @@ def _not_duplicates(claims: _Claims, rows: Rows) -> Flags:
 
 
 def _wrong_distance(claims: _Claims, rows: Rows) -> Flags:
-    pdq = rows.column("pdq")
-    true = distances(pdq[claims.remove], pdq[claims.keep])
+    match = rows.column("match")
+    true = distances(match[claims.remove], match[claims.keep])
     return np.asarray(np.where(_same_bytes(claims, rows), 0, true) != claims.distance)
 
 

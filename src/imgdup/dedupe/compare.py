@@ -41,7 +41,7 @@ class Leak(NamedTuple):
         The nearest in A: the same file under another name, else the first of equal bytes, else
         the first of the nearest.
     distance : int
-        PDQ distance of the two, in bits; 0 where the bytes are equal.
+        Match distance of the two, in bits; 0 where the bytes are equal.
     relation : str
     label, label_of : str or None
         Of the image, and of its nearest duplicate.

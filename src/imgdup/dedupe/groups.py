@@ -51,7 +51,7 @@ class Groups(NamedTuple):
         The files removed in favour of the keeper, nearest first, the better first of equally
         near ones. All names of such a file (hard links) are here, one after another.
     distances : ndarray of uint16
-        PDQ distance of each to its keeper, in bits; 0 where the bytes are equal.
+        Match distance of each to its keeper, in bits; 0 where the bytes are equal.
     """
 
     keepers: RowNumbers

@@ -77,7 +77,7 @@ def may_be_same(
     known = (a < len(FORMATS)) & (b < len(FORMATS))
     other = np.where(a == jpeg, b, a)
     equal = np.ones(len(left), bool)
-    for name in ("pdq", "hashes"):
+    for name in ("match", "hashes"):
         equal &= (rows.column(name)[left] == rows.column(name)[right]).all(axis=1)
     one_is_jpeg = (a == jpeg) != (b == jpeg)
     possible = np.where(one_is_jpeg, lossless[np.minimum(other, len(FORMATS) - 1)], equal)

@@ -64,7 +64,7 @@ class PlanHeader(NamedTuple):
     roots : tuple of bytes
         Of the index.
     max_distance : int
-        Of the PDQ hashes, in bits, inclusive.
+        Of the match hashes, in bits, inclusive.
     search_distance : int or None
         Of the search hashes, if these had to be near, too.
     keep : tuple of str

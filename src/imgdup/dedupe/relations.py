@@ -16,8 +16,8 @@ another size. ``re-encoded``: the same size, and a hash as near as saving again 
 
 SAME_FILE, SAME_BYTES, SAME_PIXELS, RESIZED, RE_ENCODED, EDITED = range(len(RELATIONS))
 
-# Bits of PDQ. 200 CALTECH-101 photos saved again at JPEG quality 30, WebP 80 and as PNG moved by
-# at most 14, 99 % of them by at most 12.
+# Bits of the match hash. 200 CALTECH-101 photos saved again at JPEG quality 30, WebP 80 and as PNG
+# moved by at most 14, 99 % of them by at most 12.
 RE_ENCODED_DISTANCE = 12
 
 
@@ -40,7 +40,7 @@ def relate(
     left_rows, right_rows : ndarray of int64, shape (n,)
         Entry i of one and entry i of the other are a pair.
     distances : ndarray of uint16, shape (n,)
-        PDQ distances, in bits.
+        Distances of the match hashes, in bits.
 
     Returns
     -------

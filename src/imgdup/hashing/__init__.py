@@ -25,9 +25,10 @@ from imgdup.native import hashes as native
 
 PARAMETERS_VERSION = 1  # change it whenever the hash of any picture changes
 
-PDQ_BITS = 256
-PDQ_MAX_DISTANCE = 31  # bits up to which the authors of PDQ consider two pictures the same
-PDQ_MIN_QUALITY = 50  # below it, a picture has too little structure to be compared
+# The match hash, which proposes duplicates; the search hash is what a query looks up.
+MATCH_BITS = 256
+MATCH_MAX_DISTANCE = 31  # bits up to which two pictures are considered the same
+MATCH_MIN_QUALITY = 50  # below it, a picture has too little structure to be compared
 
 Words = npt.NDArray[np.uint64]
 
@@ -58,23 +59,23 @@ HASHERS: Mapping[str, Hasher] = {
     "dhash": Hasher("dhash", _DISTANCES),  # is an average darker than its right neighbour?
     "ahash": Hasher("ahash", _DISTANCES),  # is an average brighter than the mean of all?
     "phash": Hasher("phash", _DISTANCES),  # is a low frequency above the median of the low ones?
-    "pdq": Hasher("pdq", {PDQ_BITS: PDQ_MAX_DISTANCE}),  # the same, of other averages
+    "pdq": Hasher("pdq", {256: 31}),  # the same, of other averages
 }
 
 
 class Fingerprints(NamedTuple):
-    """Search hashes, uint64 (n, words); PDQ hashes, uint64 (n, 4); qualities, uint8 (n,)."""
+    """Search hashes, uint64 (n, words); match hashes, uint64 (n, 4); qualities, uint8 (n,)."""
 
     hashes: Words
-    pdq: Words
+    match: Words
     qualities: npt.NDArray[np.uint8]
 
 
 class Fingerprint(NamedTuple):
-    """A picture's search hash, uint64 (words,), PDQ hash, uint64 (4,), and quality, 0 to 100."""
+    """A picture's search hash, uint64 (words,), match hash, uint64 (4,), and quality, 0 to 100."""
 
     hashes: Words
-    pdq: Words
+    match: Words
     quality: int
 
 
@@ -93,7 +94,7 @@ def hash_pictures(pictures: Sequence[GrayImage], name: str, bits: int) -> Words:
 
 
 def fingerprints(pictures: Sequence[GrayImage], name: str, bits: int) -> Fingerprints:
-    """Compute the search hash, the PDQ hash and the quality of each picture.
+    """Compute the search hash, the match hash and the quality of each picture.
 
     The quality is the one that PDQ defines, but 0 if a side is shorter than 16 pixels, because
     such a picture has too little structure to be compared.
@@ -106,9 +107,9 @@ def fingerprints(pictures: Sequence[GrayImage], name: str, bits: int) -> Fingerp
     bits : int
         Length of the search hash, one of the hasher's ``widths``.
     """
-    pdq = ("pdq", PDQ_BITS)
-    found = native.hash_pictures(pictures, [(name, bits), pdq])
-    return Fingerprints(found.hashes[name, bits], found.hashes[pdq], found.qualities)
+    match = ("pdq", MATCH_BITS)
+    found = native.hash_pictures(pictures, [(name, bits), match])
+    return Fingerprints(found.hashes[name, bits], found.hashes[match], found.qualities)
 
 
 def fingerprint(picture: GrayImage, name: str, bits: int) -> Fingerprint:
@@ -117,9 +118,9 @@ def fingerprint(picture: GrayImage, name: str, bits: int) -> Fingerprint:
     Examples
     --------
     >>> ramp = np.arange(0, 192, 2, dtype=np.uint8).reshape(1, 96).repeat(64, axis=0)
-    >>> hashes, pdq, quality = fingerprint(GrayImage(ramp, 64, 96), "dhash", 64)
+    >>> hashes, match, quality = fingerprint(GrayImage(ramp, 64, 96), "dhash", 64)
     >>> hex(hashes[0]), quality
     ('0xffffffffffffffff', 22)
     """
-    hashes, pdq, qualities = fingerprints([picture], name, bits)
-    return Fingerprint(hashes[0], pdq[0], int(qualities[0]))
+    hashes, match, qualities = fingerprints([picture], name, bits)
+    return Fingerprint(hashes[0], match[0], int(qualities[0]))

@@ -16,7 +16,7 @@ from imgdup.system.paths import absolute, join
 
 RowNumbers = npt.NDArray[np.int64]
 
-PDQ_WORDS = 4
+MATCH_WORDS = 4
 
 # The facts of a file: dtype on disk and shape of one row. The column ``hashes``, as wide as the
 # search hash, is added to these.
@@ -29,7 +29,7 @@ FIELDS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "quality": ("|u1", ()),
     "status": ("|u1", ()),
     "digest": ("|u1", (DIGEST_BYTES,)),
-    "pdq": ("<u8", (PDQ_WORDS,)),
+    "match": ("<u8", (MATCH_WORDS,)),
 }
 
 # Device and inode of each file as it was scanned; zeros where the system does not tell. Indexes

@@ -198,7 +198,10 @@ def open_generation(file: Path) -> Generation:
     stored = store.load(file)
     if stored.head.get("kind") != "index":
         raise IndexFormatError(f"{file}: not an index file")
-    generation = Generation(file, stored.head, stored.arrays, stored.digest)
+    arrays = stored.arrays
+    if stored.version == 1:
+        arrays = {"match" if name == "pdq" else name: array for name, array in arrays.items()}
+    generation = Generation(file, stored.head, arrays, stored.digest)
     try:
         _check(generation)
     except (LookupError, TypeError, ValueError, AttributeError) as error:

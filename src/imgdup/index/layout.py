@@ -23,7 +23,8 @@ from typing import BinaryIO, NamedTuple
 from imgdup.errors import IndexFormatError
 from imgdup.index import plain
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # of files that are written
+READABLE_VERSIONS = (1, 2)
 MAGIC = b"\xffimgdup\n"  # no text and no pickle begins so; a change of line ends shows
 PREAMBLE = struct.Struct("<8sIQIII")
 TABLE_ROW = struct.Struct("<QI")
@@ -42,6 +43,7 @@ class Span(NamedTuple):
 class Front(NamedTuple):
     """The bytes before the arrays; ``digest`` (32 hex digits) identifies them and so the file."""
 
+    version: int
     spans: list[Span]
     pickled: bytes
     digest: str
@@ -89,12 +91,12 @@ def read(path: Path, file: BinaryIO) -> Front:
     ValueError
         If the file is of another kind, truncated, too long or damaged; the text says which.
     IndexFormatError
-        If its format version is not ``FORMAT_VERSION``; the text names both.
+        If its format version is none of ``READABLE_VERSIONS``; the text names it and them.
     """
     preamble = file.read(PREAMBLE.size)
     size = os.fstat(file.fileno()).st_size
     _check_begin(path, preamble, size)
-    _, _, total_bytes, pickle_bytes, n_arrays, checksum = PREAMBLE.unpack(preamble)
+    _, version, total_bytes, pickle_bytes, n_arrays, checksum = PREAMBLE.unpack(preamble)
     if size < total_bytes:
         raise ValueError(f"truncated: {size} of {total_bytes} bytes")
     if size > total_bytes:
@@ -105,7 +107,7 @@ def read(path: Path, file: BinaryIO) -> Front:
     rest = file.read(padded(end) - PREAMBLE.size)
     if _checksum(preamble, rest) != checksum:
         raise ValueError("damaged head (checksum)")
-    return _front(rest[: end - PREAMBLE.size], TABLE_ROW.size * n_arrays)
+    return _front(version, rest[: end - PREAMBLE.size], TABLE_ROW.size * n_arrays)
 
 
 def _check_begin(path: Path, preamble: bytes, size: int) -> None:
@@ -115,17 +117,18 @@ def _check_begin(path: Path, preamble: bytes, size: int) -> None:
     if len(preamble) < PREAMBLE.size:
         raise ValueError(f"truncated: {size} of at least {PAGE_BYTES} bytes")
     version = PREAMBLE.unpack(preamble)[1]
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
+        readable = " and ".join(map(str, READABLE_VERSIONS))
         remedy = "upgrade imgdup" if version > FORMAT_VERSION else "run imgdup index again"
         raise IndexFormatError(
-            f"{path}: format version {version}, this imgdup reads {FORMAT_VERSION}: {remedy}"
+            f"{path}: format version {version}, this imgdup reads {readable}: {remedy}"
         )
 
 
-def _front(data: bytes, table_bytes: int) -> Front:
+def _front(version: int, data: bytes, table_bytes: int) -> Front:
     spans = [Span(*row) for row in TABLE_ROW.iter_unpack(data[:table_bytes])]
     digest = hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
-    return Front(spans, data[table_bytes:], digest)
+    return Front(version, spans, data[table_bytes:], digest)
 
 
 def _checksum(preamble: bytes, rest: bytes) -> int:

@@ -43,11 +43,15 @@ class Column(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What a file holds; ``arrays`` are read-only views of the map, ``digest`` names it all."""
+    """What a file holds; ``arrays`` are read-only views of the map, ``digest`` names it all.
+
+    ``version`` is that of its format.
+    """
 
     head: dict[str, Any]
     arrays: dict[str, Array]
     digest: str
+    version: int = FORMAT_VERSION
 
 
 def save(
@@ -128,7 +132,7 @@ def load(path: Path, *, verify: bool = False) -> Stored:
     ------
     IndexFormatError
         If the file is not an index file, is truncated, damaged or forged, or its format version
-        is not ``FORMAT_VERSION``; with `verify` the text names the damaged array.
+        is unknown; with `verify` the text names the damaged array.
     ImgdupError
         If it cannot be read.
     FileNotFoundError
@@ -144,7 +148,7 @@ def load(path: Path, *, verify: bool = False) -> Stored:
                 _verify(front, mapped, arrays)
         except ValueError as error:
             raise IndexFormatError(f"{path}: {error}; {REMEDY}") from error
-    return Stored(head, arrays, front.digest)
+    return Stored(head, arrays, front.digest, front.version)
 
 
 def digest(path: Path) -> str:

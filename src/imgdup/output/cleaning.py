@@ -98,7 +98,8 @@ def save_groups(file: Path, duplicates: Duplicates) -> None:
 def group_records(duplicates: Duplicates) -> Iterator[dict[str, Any]]:
     """Yield one record per file, group by group: the file that is kept, then those removed.
 
-    ``role`` is ``keep`` or ``remove``; ``distance`` is the PDQ distance to the kept file, in bits.
+    ``role`` is ``keep`` or ``remove``; ``distance`` is that of the match hashes of a file and the
+    kept one, in bits.
     """
     groups = duplicates.groups
     bounds = zip(groups.offsets[:-1].tolist(), groups.offsets[1:].tolist(), strict=True)

@@ -34,7 +34,7 @@ COLUMNS = {
     "status": "text",
     "digest": "text",
     "hash": "text",
-    "pdq": "text",
+    "match": "text",
     "same_file_as": "path",
 }
 _ARROW_KINDS = {"path": "binary", "text": "string"}
@@ -155,7 +155,7 @@ def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
         rows = range(start, min(start + BLOCK_ROWS, len(index)))
         block = slice(rows.start, rows.stop)
         facts = [index.column(n)[block].tolist() for n in ("size", "mtime_ns", "width", "height")]
-        texts = [to_hex(np.asarray(index.column(name)[block])) for name in ("hashes", "pdq")]
+        texts = [to_hex(np.asarray(index.column(name)[block])) for name in ("hashes", "match")]
         digests = (row.tobytes().hex() for row in index.column("digest")[block])
         others = [index.column(n)[block].tolist() for n in ("format", "quality", "status")]
         first = same_file(index)[block].tolist()

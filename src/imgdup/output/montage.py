@@ -210,8 +210,8 @@ def _more(number: int, noun: str, several: str = "") -> _Card:
 
 def _match_card(match: MatchRow) -> _Card:
     role = "duplicate" if match.duplicate else "similar"
-    pdq = "" if match.pdq_distance is None else f"PDQ {match.pdq_distance}, "
-    facts = f"{pdq}{role}, {match.width} x {match.height}"
+    near = "" if match.match_distance is None else f"match {match.match_distance}, "
+    facts = f"{near}{role}, {match.width} x {match.height}"
     return _Card(match.path, (f"distance {match.distance}", facts, _name(match.path)), role)
 
 

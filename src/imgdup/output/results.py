@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from imgdup.dedupe.compare import Leak, Leaks
     from imgdup.dedupe.plan import PlanHeader
 
-MATCH_HEADER = ("dist", "pdq", "dup", "size", "path")
-PAIR_HEADER = ("dist", "pdq", "dup", "pair")
+MATCH_HEADER = ("dist", "match", "dup", "size", "path")
+PAIR_HEADER = ("dist", "match", "dup", "pair")
 LEAK_HEADER = ("dist", "relation", "image, and its duplicate")
 
 
@@ -27,7 +27,7 @@ class MatchRow(NamedTuple):
     probe: bytes
     path: bytes
     distance: int  # bits, of the search hash
-    pdq_distance: int | None  # bits; None where there is no PDQ hash to compare
+    match_distance: int | None  # bits; None where there is no match hash to compare
     duplicate: bool
     width: int  # pixels
     height: int  # pixels
@@ -41,7 +41,7 @@ class Pair(NamedTuple):
     a: bytes
     b: bytes
     distance: int  # bits, of the search hashes
-    pdq_distance: int  # bits
+    match_distance: int  # bits
     duplicate: bool
 
 
@@ -52,8 +52,8 @@ def match_table(matches: Iterable[MatchRow], *, width: int = 80, encoding: str =
     --------
     >>> match = MatchRow(b"/a.jpg", b"/b.jpg", 3, 12, True, 640, 480, False)
     >>> print(match_table([match]), end="")
-    dist  pdq  dup  size     path
-       3   12  yes  640x480  /b.jpg
+    dist  match  dup  size     path
+       3     12  yes  640x480  /b.jpg
     """
     from imgdup.output.tables import fold, table  # rich takes 0.1 s, and a pipe needs no table
 
@@ -71,7 +71,7 @@ def match_table(matches: Iterable[MatchRow], *, width: int = 80, encoding: str =
 
 
 def match_lines(matches: Iterable[MatchRow]) -> Iterator[bytes]:
-    r"""Write ``distance, pdq_distance, duplicate, size, path, probe`` separated by tabs.
+    r"""Write ``distance, match_distance, duplicate, size, path, probe`` separated by tabs.
 
     Where the probe was rotated, the orientation is in front of the path.
 
@@ -91,7 +91,7 @@ def match_nulls(matches: Iterable[MatchRow]) -> Iterator[bytes]:
 
 
 def match_json(matches: Iterable[MatchRow]) -> Iterator[str]:
-    """Write ``probe path distance pdq_distance duplicate width height is_probe`` as JSON lines.
+    """Write ``probe path distance match_distance duplicate width height is_probe`` as JSON lines.
 
     ``orientation`` is included if the probe was looked up in all orientations.
 
@@ -101,7 +101,8 @@ def match_json(matches: Iterable[MatchRow]) -> Iterator[str]:
     '{"probe": "/a", "path": "/b", "distance": 3'
     """
     for match in matches:
-        yield json_line({k: v for k, v in match._asdict().items() if k != "orientation" or v})
+        record = {**match._asdict(), "pdq_distance": match.match_distance}
+        yield json_line({k: v for k, v in record.items() if k != "orientation" or v})
 
 
 def _match_cells(match: MatchRow) -> list[Cell]:
@@ -109,7 +110,7 @@ def _match_cells(match: MatchRow) -> list[Cell]:
     duplicate: Cell = "self" if match.is_probe else match.duplicate
     size = f"{match.width}x{match.height}"
     extra: list[Cell] = [match.orientation] if match.orientation else []
-    return [match.distance, match.pdq_distance, duplicate, size, *extra, match.path]
+    return [match.distance, match.match_distance, duplicate, size, *extra, match.path]
 
 
 def pair_table(pairs: Iterable[Pair], *, width: int = 80, encoding: str = "utf-8") -> Iterator[str]:
@@ -118,18 +119,20 @@ def pair_table(pairs: Iterable[Pair], *, width: int = 80, encoding: str = "utf-8
     Examples
     --------
     >>> print("".join(pair_table([Pair(b"a.jpg", b"b.jpg", 3, 12, True)])), end="")
-    dist  pdq  dup  pair
-       3   12  yes  a.jpg
-                    b.jpg
+    dist  match  dup  pair
+       3     12  yes  a.jpg
+                      b.jpg
     """
     from imgdup.output.tables import table  # as in match_table
 
-    rows = ((pair.distance, pair.pdq_distance, pair.duplicate, (pair.a, pair.b)) for pair in pairs)
+    rows = (
+        (pair.distance, pair.match_distance, pair.duplicate, (pair.a, pair.b)) for pair in pairs
+    )
     return table(PAIR_HEADER, rows, width=width, encoding=encoding)
 
 
 def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:
-    r"""Write ``distance pdq_distance duplicate path path`` separated by tabs.
+    r"""Write ``distance match_distance duplicate path path`` separated by tabs.
 
     Examples
     --------
@@ -137,7 +140,7 @@ def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:
     [b'3\t12\tyes\t/a.jpg\t/b.jpg\n']
     """
     for pair in pairs:
-        yield tsv_line([pair.distance, pair.pdq_distance, pair.duplicate, pair.a, pair.b])
+        yield tsv_line([pair.distance, pair.match_distance, pair.duplicate, pair.a, pair.b])
 
 
 def pair_nulls(pairs: Iterable[Pair]) -> Iterator[bytes]:
@@ -146,14 +149,14 @@ def pair_nulls(pairs: Iterable[Pair]) -> Iterator[bytes]:
 
 
 def pair_json(pairs: Iterable[Pair]) -> Iterator[str]:
-    """Write ``a b distance pdq_distance duplicate`` as JSON lines.
+    """Write ``a b distance match_distance duplicate`` as JSON lines.
 
     Examples
     --------
     >>> next(pair_json([Pair(b"/a.jpg", b"/b.jpg", 3, 12, True)]))[:32]
     '{"a": "/a.jpg", "b": "/b.jpg", "'
     """
-    return (json_line(pair._asdict()) for pair in pairs)
+    return (json_line({**p._asdict(), "pdq_distance": p.match_distance}) for p in pairs)
 
 
 def pairs_summary(n_pairs: int, n_duplicates: int, max_distance: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.hashing import PDQ_MAX_DISTANCE, PDQ_MIN_QUALITY
+from imgdup.hashing import MATCH_MAX_DISTANCE, MATCH_MIN_QUALITY
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.generation import Generation
 from imgdup.search.hamming import WORD_BITS, Hashes, Matches, check_max_distance, distances
@@ -166,10 +166,10 @@ class Match(NamedTuple):
         Absolute.
     distance : int
         Hamming distance of the search hashes, in bits.
-    pdq_distance : int
-        Hamming distance of the PDQ hashes, in bits of 256.
+    match_distance : int
+        Hamming distance of the match hashes, in bits of 256.
     duplicate : bool
-        Whether it is the same picture: PDQ distance at most 31 and both qualities at least 50,
+        Whether it is the same picture: match distance at most 31 and both qualities at least 50,
         or the same bytes.
     width, height : int
         In pixels, upright.
@@ -181,7 +181,7 @@ class Match(NamedTuple):
 
     path: Path
     distance: int
-    pdq_distance: int
+    match_distance: int
     duplicate: bool
     width: int
     height: int
@@ -231,14 +231,16 @@ def matches_of(generation: Generation, picture: "Probes", near: NearRows) -> Ite
 def _described(generation: Generation, picture: "Probes", near: NearRows) -> list[Match]:
     """Look up the facts of some rows."""
     arrays, rows = generation.arrays, near.rows
-    pdq = distances(arrays["pdq"][rows], np.concatenate([p.pdq for p in picture])[near.probes])
+    match = distances(
+        arrays["match"][rows], np.concatenate([p.match for p in picture])[near.probes]
+    )
     qualities = np.array([probe.quality for probe in picture])[near.probes]
     facts: list[Any] = [
         [Path(os.fsdecode(generation.paths[row])) for row in rows.tolist()],
         near.distances.tolist(),
-        pdq.tolist(),
+        match.tolist(),
         are_duplicates(
-            pdq,
+            match,
             np.minimum(arrays["quality"][rows], qualities),
             _have_same_bytes(arrays["digest"][rows], picture, near.probes),
         ).tolist(),
@@ -263,21 +265,21 @@ def _have_same_bytes(
 
 
 def are_duplicates(
-    pdq_distances: npt.NDArray[Any], quality: npt.NDArray[Any], same_bytes: npt.NDArray[np.bool_]
+    match_distances: npt.NDArray[Any], quality: npt.NDArray[Any], same_bytes: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
     """Return which pairs are the same picture.
 
     Parameters
     ----------
-    pdq_distances : ndarray of int
+    match_distances : ndarray of int
         In bits.
     quality : ndarray of int
-        PDQ quality of the worse one of each pair.
+        Quality of the worse one of each pair.
     same_bytes : ndarray of bool
 
     Returns
     -------
     ndarray of bool
     """
-    near = (pdq_distances <= PDQ_MAX_DISTANCE) & (quality >= PDQ_MIN_QUALITY)
+    near = (match_distances <= MATCH_MAX_DISTANCE) & (quality >= MATCH_MIN_QUALITY)
     return np.asarray(near | same_bytes)

@@ -29,10 +29,10 @@ class Probe(NamedTuple):
     ----------
     hashes : ndarray of uint64, shape (1, words)
         Its search hash.
-    pdq : ndarray of uint64, shape (1, 4)
-        Its PDQ hash.
+    match : ndarray of uint64, shape (1, 4)
+        Its match hash.
     quality : int
-        PDQ quality, 0 to 100.
+        Quality, 0 to 100.
     digest : bytes
         Digest of the file's content; empty for an array, and for a rotated picture.
     orientation : str
@@ -40,7 +40,7 @@ class Probe(NamedTuple):
     """
 
     hashes: npt.NDArray[np.uint64]
-    pdq: npt.NDArray[np.uint64]
+    match: npt.NDArray[np.uint64]
     quality: int
     digest: bytes
     orientation: str = ORIENTATIONS[0]
@@ -161,8 +161,8 @@ def _gray_and_digest(image: Image, digest_kind: str, limits: Limits) -> tuple[Gr
 def _probe(
     gray: GrayImage, digest: bytes, parameters: Mapping[str, Any], orientation: str
 ) -> Probe:
-    hashes, pdq, quality = hashing.fingerprint(gray, parameters["hash"], parameters["bits"])
-    return Probe(hashes[np.newaxis], pdq[np.newaxis], quality, digest, orientation)
+    hashes, match, quality = hashing.fingerprint(gray, parameters["hash"], parameters["bits"])
+    return Probe(hashes[np.newaxis], match[np.newaxis], quality, digest, orientation)
 
 
 def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray[np.uint64]:

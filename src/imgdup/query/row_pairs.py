@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.hashing import PDQ_MIN_QUALITY
+from imgdup.hashing import MATCH_MIN_QUALITY
 from imgdup.index.columns import RowNumbers, Rows, one_file_test
 from imgdup.query.match import are_duplicates
 from imgdup.search.equal import expand, group_equal
 from imgdup.search.hamming import distances
 from imgdup.search.join import JoinStats, iter_pairs
 
-COLUMNS: Mapping[str, str] = {"pdq": "pdq", "search": "hashes"}
+COLUMNS: Mapping[str, str] = {"match": "match", "search": "hashes"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Side:
 
     def with_structure(self) -> "Side":
         """Return the rows whose pictures are not too flat, blank or tiny for near-duplicates."""
-        return Side(self.index, self.rows[self.column("quality") >= PDQ_MIN_QUALITY])
+        return Side(self.index, self.rows[self.column("quality") >= MATCH_MIN_QUALITY])
 
 
 class RowPairs(NamedTuple):
@@ -40,16 +40,16 @@ class RowPairs(NamedTuple):
     ----------
     left, right : ndarray of int64, shape (n_pairs,)
         Rows of the two indexes, or of the same one.
-    distances, pdq_distances : ndarray of int64, shape (n_pairs,)
-        Of the search hashes and of the PDQ hashes, in bits.
+    distances, match_distances : ndarray of int64, shape (n_pairs,)
+        Of the search hashes and of the match hashes, in bits.
     duplicate : ndarray of bool, shape (n_pairs,)
-        PDQ distance at most 31 and both qualities at least 50, or the same bytes.
+        match distance at most 31 and both qualities at least 50, or the same bytes.
     """
 
     left: RowNumbers
     right: RowNumbers
     distances: RowNumbers
-    pdq_distances: RowNumbers
+    match_distances: RowNumbers
     duplicate: npt.NDArray[np.bool_]
 
 
@@ -58,7 +58,7 @@ def iter_row_pairs(
     right: Side | None,
     max_distance: int,
     *,
-    by: str = "pdq",
+    by: str = "match",
     threads: int | None = None,
     stats: JoinStats | None = None,
 ) -> Iterator[RowPairs]:
@@ -75,8 +75,8 @@ def iter_row_pairs(
     max_distance : int
         Largest accepted distance, in bits, inclusive.
     by : str
-        ``"pdq"`` or ``"search"``: which hash is compared. By PDQ, pictures of a quality below 50
-        are left out.
+        ``"match"`` or ``"search"``: which hash is compared. By match hash, pictures of a quality
+        below 50 are left out.
     threads : int, optional
         How many threads compare; one for each usable core by default.
     stats : JoinStats, optional
@@ -94,7 +94,7 @@ def iter_row_pairs(
     """
     if by not in COLUMNS:
         raise ValueError(f"by must be one of {sorted(COLUMNS)}, got {by!r}")
-    if by == "pdq":
+    if by == "match":
         left, right = left.with_structure(), right and right.with_structure()
     sides = [left] if right is None else [left, right]
     hashes = [np.ascontiguousarray(s.column(COLUMNS[by]), np.uint64) for s in sides]
@@ -117,10 +117,10 @@ def iter_row_pairs(
 def _described(left: Side, right: Side, i: RowNumbers, j: RowNumbers) -> RowPairs:
     """Return the distances of pairs, and which are duplicates."""
     a, b = Side(left.index, left.rows[i]), Side(right.index, right.rows[j])
-    search, pdq = (_between(a, b, name) for name in ("hashes", "pdq"))
+    search, match = (_between(a, b, name) for name in ("hashes", "match"))
     quality = np.minimum(a.column("quality"), b.column("quality"))
     same_bytes = np.all(a.column("digest") == b.column("digest"), axis=1)
-    return RowPairs(a.rows, b.rows, search, pdq, are_duplicates(pdq, quality, same_bytes))
+    return RowPairs(a.rows, b.rows, search, match, are_duplicates(match, quality, same_bytes))
 
 
 def _between(a: Side, b: Side, name: str) -> RowNumbers:

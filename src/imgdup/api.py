@@ -1,4 +1,7 @@
-"""The main object of the library: an opened index that can be searched."""
+"""The main object of the library: an opened index that can be searched.
+
+Its methods import what they need, since each command needs only one or two of them.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,24 +12,20 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.build.settings import Progress, Settings
-from imgdup.build.update import update_index
-from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
-from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.keep import DEFAULT_RULES, parse_keep
-from imgdup.dedupe.plan import Plan
 from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index import folder
 from imgdup.index.columns import images
 from imgdup.index.generation import Generation, describe, open_generation
-from imgdup.query.match import Match
-from imgdup.query.matches import QueryOptions, look_up
-from imgdup.query.row_pairs import RowPairs, Side, iter_row_pairs
 
 if TYPE_CHECKING:
+    from imgdup.build.settings import Progress, Settings
+    from imgdup.dedupe import Duplicates
+    from imgdup.dedupe.plan import Plan
+    from imgdup.query.match import Match
     from imgdup.query.probe import Image, Probe
+    from imgdup.query.row_pairs import RowPairs
 
-DEFAULT_KEEP = ",".join(DEFAULT_RULES)
+DEFAULT_KEEP = "largest,lossless,most-bytes,oldest,first"  # a test compares it with dedupe.keep
 
 
 class ImageIndex:
@@ -59,8 +58,8 @@ class ImageIndex:
         cls,
         folders: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
         path: str | os.PathLike[str] = ".imgdup",
-        settings: Settings | None = None,
-        progress: Progress | None = None,
+        settings: "Settings | None" = None,
+        progress: "Progress | None" = None,
     ) -> Self:
         """Index folders, or update their index, and open it.
 
@@ -75,6 +74,8 @@ class ImageIndex:
         settings, progress
             As for `imgdup.build.update.update_index`; the errors are the same, too.
         """
+        from imgdup.build.update import update_index
+
         several = [folders] if isinstance(folders, str | os.PathLike) else folders
         update_index(Path(path), [os.fspath(each) for each in several], settings, progress)
         return cls.open(path)
@@ -127,7 +128,7 @@ class ImageIndex:
 
     def within(
         self, image: "Image", max_distance: int | None = None, *, orientations: bool = False
-    ) -> list[Match]:
+    ) -> "list[Match]":
         """Find every indexed image within a distance of an image; exact.
 
         Parameters
@@ -153,12 +154,11 @@ class ImageIndex:
         ValueError
             If `max_distance` is not from 0 to the bits of the hash.
         """
-        options = QueryOptions(max_distance)
-        return look_up(self.generation, self._probes(image, orientations), options)
+        return self._look_up(image, None, max_distance, orientations)
 
     def nearest(
         self, image: "Image", k: int, max_distance: int | None = None, *, orientations: bool = False
-    ) -> list[Match]:
+    ) -> "list[Match]":
         """Find the k indexed images nearest to an image; exact.
 
         Parameters
@@ -175,6 +175,14 @@ class ImageIndex:
         list of Match
             As `within` does; also the errors are the same.
         """
+        return self._look_up(image, k, max_distance, orientations)
+
+    def _look_up(
+        self, image: "Image", k: int | None, max_distance: int | None, orientations: bool
+    ) -> "list[Match]":
+        """Find all images within a distance of an image, or the k nearest."""
+        from imgdup.query.matches import QueryOptions, look_up
+
         options = QueryOptions(max_distance, k)
         return look_up(self.generation, self._probes(image, orientations), options)
 
@@ -184,7 +192,7 @@ class ImageIndex:
         *,
         by: str = "match",
         other: Self | None = None,
-    ) -> Iterator[RowPairs]:
+    ) -> "Iterator[RowPairs]":
         """Find all pairs of indexed images within a distance, in blocks; exact.
 
         Parameters
@@ -206,6 +214,8 @@ class ImageIndex:
         ValueError
             If `max_distance` is out of range or `by` is unknown.
         """
+        from imgdup.query.row_pairs import Side, iter_row_pairs
+
         right = None if other is None else Side(other, images(other))
         return iter_row_pairs(Side(self, images(self)), right, max_distance, by=by)
 
@@ -215,7 +225,7 @@ class ImageIndex:
         *,
         keep: str = DEFAULT_KEEP,
         protect: Sequence[str | os.PathLike[str]] = (),
-    ) -> Duplicates:
+    ) -> "Duplicates":
         """Find the duplicates and decide which file of each group to keep; changes nothing.
 
         Parameters
@@ -238,6 +248,10 @@ class ImageIndex:
             If a rule is unknown, a folder is not in the index, or `max_distance` is not from 0
             to 256.
         """
+        from imgdup.dedupe import DedupeOptions, find_duplicates
+        from imgdup.dedupe.candidates import MatchRule
+        from imgdup.dedupe.keep import parse_keep
+
         options = DedupeOptions(parse_keep(self, keep, protect), MatchRule(max_distance))
         return find_duplicates(self, options)
 
@@ -247,7 +261,7 @@ class ImageIndex:
         *,
         keep: str = DEFAULT_KEEP,
         protect: Sequence[str | os.PathLike[str]] = (),
-    ) -> Plan:
+    ) -> "Plan":
         """Plan the removal of duplicates: the result of `groups` as data for ``imgdup apply``."""
         return self.groups(max_distance, keep=keep, protect=protect).plan()
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 import oracles_dedupe
 from array_rows import File, rows_of
+from imgdup.api import DEFAULT_KEEP
+from imgdup.cli.dedupe import KEEP
 from imgdup.dedupe.keep import DEFAULT_RULES, RULES, Keep, keep_order, lie_in, parse_keep
 from imgdup.errors import UsageError
 from imgdup.index.columns import images
@@ -106,6 +108,10 @@ FOLDERS = rows_of([File(b"/data/a/b/1.jpg"), File(b"/data/b/2.jpg")])
 
 def test_the_default_rules_are_those_of_the_manual():
     assert parse_keep(rows_of([])).rules == DEFAULT_RULES
+
+
+def test_the_library_and_the_command_line_have_the_same_default_rules():
+    assert DEFAULT_KEEP == KEEP == ",".join(DEFAULT_RULES)
     assert ",".join(DEFAULT_RULES) == "largest,lossless,most-bytes,oldest,first"
 
 

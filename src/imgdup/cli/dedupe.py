@@ -15,7 +15,7 @@ from imgdup.cli.options import (
     removals_option,
 )
 
-RULES = "largest,lossless,most-bytes,oldest,first"
+KEEP = "largest,lossless,most-bytes,oldest,first"  # a test compares it with DEFAULT_RULES
 
 
 @click.command()
@@ -29,7 +29,7 @@ RULES = "largest,lossless,most-bytes,oldest,first"
 @by_option
 @click.option(
     "--keep",
-    default=RULES,
+    default=KEEP,
     show_default=True,
     help="Rules that decide which file to keep; the first rule by which two files differ decides.",
 )

@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from imgdup import cli
-from imgdup.index import folder
+from imgdup.index.find import find
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs owners of files")
 
@@ -142,4 +142,4 @@ def test_under_sudo_the_index_of_the_caller_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("SUDO_UID", "1000")
 
-    assert folder.find(tmp_path) == tmp_path / ".imgdup"
+    assert find(tmp_path) == tmp_path / ".imgdup"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from imgdup.errors import ImgdupError, IndexFormatError, LockedError
 from imgdup.index import folder
+from imgdup.index.find import find
 from imgdup.index.folder import Current
 
 CURRENT = Current(1, "2026-01-02T03:04:05+00:00", "0.1.0", {"/photos": 1_767_323_045_000_000_000})
@@ -45,7 +46,7 @@ def test_the_index_is_in_the_nearest_folder_above(tmp_path):
     (tmp_path / ".imgdup").mkdir()
     (tmp_path / "a" / ".imgdup").mkdir()
 
-    assert folder.find(below) == tmp_path / "a" / ".imgdup"
+    assert find(below) == tmp_path / "a" / ".imgdup"
 
 
 def test_what_is_named_counts_before_the_environment_and_that_before_the_search(
@@ -54,15 +55,15 @@ def test_what_is_named_counts_before_the_environment_and_that_before_the_search(
     (tmp_path / ".imgdup").mkdir()
     monkeypatch.setenv("IMGDUP_INDEX", str(tmp_path / "environment"))
 
-    assert folder.find(tmp_path, tmp_path / "named") == tmp_path / "named"
-    assert folder.find(tmp_path) == tmp_path / "environment"
+    assert find(tmp_path, tmp_path / "named") == tmp_path / "named"
+    assert find(tmp_path) == tmp_path / "environment"
 
 
 def test_no_index_anywhere_says_how_to_make_one(tmp_path, monkeypatch):
     monkeypatch.delenv("IMGDUP_INDEX", raising=False)
 
     with pytest.raises(ImgdupError, match=r"^no index in .* or above it; .*: imgdup index DIR$"):
-        folder.find(tmp_path)
+        find(tmp_path)
 
 
 def test_a_folder_above_that_must_not_be_looked_at_is_passed_over(tmp_path, monkeypatch):
@@ -74,7 +75,7 @@ def test_a_folder_above_that_must_not_be_looked_at_is_passed_over(tmp_path, monk
     monkeypatch.setattr(os, "stat", refuse)
 
     with pytest.raises(ImgdupError, match=r"^no index in "):
-        folder.find(tmp_path)
+        find(tmp_path)
 
 
 # current

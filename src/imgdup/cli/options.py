@@ -13,7 +13,7 @@ import click
 from imgdup.cli.printing import note
 from imgdup.errors import UsageError
 from imgdup.images.formats import MARKED_BYTES, is_foreign_image
-from imgdup.index.folder import CURRENT, ENVIRONMENT_VARIABLE, FOLDER_NAME, find, look_for
+from imgdup.index.find import ENVIRONMENT_VARIABLE, FOLDER_NAME, find, is_index, look_for
 from imgdup.output.codecs import shown
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class OutputFile(click.Path):
                 self.fail(
                     f"{name} is {what} and would be overwritten; name another file", param, ctx
                 )
-        if (path.parent / CURRENT).is_file():
+        if is_index(path.parent):
             self.fail(f"{name} is in an index folder; name another file", param, ctx)
         return path
 

@@ -21,7 +21,8 @@ from imgdup.dedupe.labels import folder_labels, read_labels, table_labels
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.index.columns import check_apart, folder_of_index, images
-from imgdup.index.folder import CURRENT, SETS
+from imgdup.index.find import is_index
+from imgdup.index.folder import SETS
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import Side
 from imgdup.system.paths import absolute, check_exists
@@ -43,11 +44,6 @@ def open_index(
     place = find_or_new_index(index_folder)
     code = index_first(place, folders, allow_removals=allow_removals)
     return ImageIndex.open(place), code
-
-
-def is_index(name: str) -> bool:
-    """Return whether a name is that of an index folder."""
-    return (Path(name) / CURRENT).is_file()
 
 
 def distance_of(index: ImageIndex, by: str, max_distance: int | None) -> int:
@@ -96,12 +92,12 @@ def two_sides(
     folders: Sequence[str], other: str | None, index_folder: Path | None, *, allow_removals: bool
 ) -> Sides:
     """Open the images of some folders, and the others that `other` names: a folder or an index."""
-    named = [*folders] if other is None or is_index(other) else [*folders, other]
+    named = [*folders] if other is None or is_index(Path(other)) else [*folders, other]
     index, code = open_index(named, index_folder, allow_removals=allow_removals)
     left = Side(index, images(index, [absolute(folder) for folder in folders]))
     if other is None:
         return Sides(index, left, None, code)
-    if is_index(other):
+    if is_index(Path(other)):
         second = ImageIndex.open(other)
         _check_same_hash(index, second)
         right = Side(second, images(second))
@@ -141,7 +137,7 @@ def two_parts(
     parts, code = [], 0
     opened: dict[Path, ImageIndex] = {}  # so that a set is never compared with itself
     for name, own_place in zip(names, own_places, strict=True):
-        if is_index(name):
+        if is_index(Path(name)):
             place = Path(name)
         else:
             place = own_place or _own_place(name)

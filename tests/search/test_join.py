@@ -152,11 +152,22 @@ def test_one_set_against_another_is_the_cross_part_of_both_joined(left, right, m
 
 @by_level
 @pytest.mark.parametrize(
-    ("words", "max_distance"), [(1, 4), (1, 8), (2, 12), (4, 31), (8, 60), (16, 124)]
+    ("words", "max_distance", "is_scan"),
+    [
+        (1, 4, False),
+        (1, 8, False),
+        (2, 12, False),
+        (4, 31, False),
+        (8, 60, False),
+        (8, 60, True),
+        (16, 124, False),
+        (16, 124, True),
+    ],
 )
 def test_planted_pairs_are_found_at_the_distance_and_not_one_bit_farther(
-    level, words, max_distance
+    level, words, max_distance, is_scan, monkeypatch
 ):
+    monkeypatch.setattr(bands, "SMALL", 10**9 if is_scan else 0)
     hashes = random_hashes(30_000, words)
     for k in range(100):
         hashes[5_000 + k] = flipped(hashes[k], max_distance, seed=k)
@@ -166,7 +177,7 @@ def test_planted_pairs_are_found_at_the_distance_and_not_one_bit_farther(
     with native_level(level):
         found = in_one(join.iter_pairs(hashes, max_distance, stats=stats))
 
-    assert stats.layout.is_scan == (words >= 8)
+    assert stats.layout.is_scan == is_scan
     assert found == [(k, 5_000 + k, max_distance) for k in range(100)]
 
 

@@ -1,9 +1,10 @@
 """Estimate what tree, scan and bands cost; choose the cheapest bands and the cheapest strategy.
 
 All strategies are exact and give the same matches; they differ in the comparisons they need. The
-unit costs are seconds on an AMD EPYC (Zen 5) with AVX-512. ``benchmarks/fit_costs.py`` fitted those
-of the bands, and ``benchmarks/bench_planner.py`` measured those of tree and scan. They predict the
-time of most joins within 20 %. Choices near the best one cost nearly the same.
+unit costs are seconds on an AMD EPYC (Zen 5). ``benchmarks/fit_costs.py`` fitted those of the bands
+with AVX-512 and with AVX2. They lie between both, so a join takes 0.7 to 1.4 times as long as
+estimated. ``benchmarks/bench_planner.py`` measured those of tree and scan. Choices near the best
+one cost nearly the same.
 """
 
 import functools
@@ -18,13 +19,13 @@ MAX_BANDS = 64
 MAX_WIDTH = 24  # bits of a band: the table of its buckets takes 4 bytes * 2**width
 MAX_RADIUS = 6  # above it, a band has too many neighbours or too few bits to separate hashes
 
-BUILD_S = 1.3e-8  # sort one hash by one band, and the same for each word compared first
+BUILD_S = 4e-9  # sort one hash by one band, and the same for each word compared first
 BUCKET_S = 1e-8  # make one bucket of a table
-LOOK_S = 8e-10  # check whether one neighbouring bucket is empty, once per bucket of hashes
-BEGIN_S = 4.5e-9  # begin to compare one hash with one bucket
-FETCH_S = 3e-10  # fetch the beginning of one bucket, once per bucket of hashes
-COMPARE_S = 6e-11  # compare one word of two hashes
-FIND_S = 1.6e-8  # compare one near pair in full, in each band that finds it
+LOOK_S = 6e-10  # check whether one neighbouring bucket is empty, once per bucket of hashes
+BEGIN_S = 4e-9  # begin to compare one hash with one bucket
+FETCH_S = 2.7e-10  # fetch the beginning of one bucket, once per bucket of hashes
+COMPARE_S = 1e-10  # compare one word of two hashes
+FIND_S = 1.3e-8  # compare one near pair in full, in each band that finds it
 NEARNESS = ((1 << 20, 1.0), (1 << 24, 2.0), (1 << 26, 4.0), (1 << 62, 8.0))  # bytes: factor
 
 
@@ -199,6 +200,7 @@ PROBE_S = 2e-5  # begin to look up one probe
 LEAVES_S = 1.5e-5  # bound the distances between the probe and the leaves
 VISIT = 1.2  # time per hash that the tree visits, relative to a scan: leaves are scattered
 START_S = 0.01  # choose bands and start threads
+ROW_S = 6e-9  # bring one word of a hash from the order of the tree into that of the rows
 STRATEGIES = ("tree", "bands", "scan")
 
 
@@ -267,11 +269,12 @@ def plan(
 def _bands(work: Workload, skew: float) -> Estimate:
     """Estimate the join; without suitable bands it compares everything."""
     shape = best_shape(work, skew) if work.n_pairs else None
+    before_s = START_S + work.n_right * work.words * ROW_S
     if shape is None:
-        return Estimate("bands", work.n_pairs, START_S + work.scan_s)
+        return Estimate("bands", work.n_pairs, before_s + work.scan_s)
     seconds = min(shape_s(work, shape, skew), work.scan_s)
     n_compared = min(int(work.n_pairs * min(1.0, skew * shape.share)), work.n_pairs)
-    return Estimate("bands", n_compared, START_S + seconds)
+    return Estimate("bands", n_compared, before_s + seconds)
 
 
 def explain(chosen: Choice) -> list[str]:
@@ -285,7 +288,7 @@ def explain(chosen: Choice) -> list[str]:
     strategy tree
       tree           31,250 comparisons, about 0.000041 s
       scan        1,000,000 comparisons, about 0.000170 s
-      bands          89,843 comparisons, about 0.010060 s
+      bands          89,843 comparisons, about 0.016100 s
     """
     lines = [f"strategy {chosen.strategy}"]
     for strategy, n_compared, seconds in chosen.estimates:

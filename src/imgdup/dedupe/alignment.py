@@ -1,0 +1,174 @@
+"""Find where one picture lies within another: cropped, framed, shifted or slightly rotated.
+
+A search over scales on reduced pictures gives a first place; least squares refine it to a fraction
+of a pixel (Baker and Matthews, "Lucas-Kanade 20 years on", IJCV 2004).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.images.gray import Pixels
+from imgdup.images.planes import Plane, best_place, luma, resized, warped
+
+Matrix = npt.NDArray[np.float64]
+
+SEARCH_SIDE = 96  # pixels, of the picture that is searched
+SCALES = 0.96 ** np.arange(24)  # of the largest size that fits; down to 0.39
+LEAST_CORRELATION = 0.6
+REFINE_SIDES = (96, 256)  # pixels
+ROUNDS = 5
+LEAST_OVERLAP = 0.5  # of the part
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom; shares of the picture
+
+
+class Place(NamedTuple):
+    """How one picture, the part, lies in another, the whole.
+
+    Attributes
+    ----------
+    part_is_second : bool
+        Which of both pictures is the part.
+    matrix : ndarray, shape (2, 3)
+        Takes (x, y, 1) of the part to (x, y) of the whole; both from 0 to 1.
+    """
+
+    part_is_second: bool
+    matrix: Matrix
+
+
+def find_place(first: Pixels, second: Pixels) -> Place | None:
+    """Find how one of two pictures lies in the other; None if there is no likely place."""
+    gray = [each if each.ndim == 2 else luma(each) for each in (first, second)]
+    found = [_search(gray[0], gray[1]), _search(gray[1], gray[0])]
+    better = int(found[1][0] > found[0][0])
+    correlation, matrix = found[better]
+    if correlation < LEAST_CORRELATION:
+        return None
+    whole, part = (gray[1], gray[0]) if better else (gray[0], gray[1])
+    for side in REFINE_SIDES:
+        matrix = _refined(whole, part, matrix, side)
+    return Place(better == 0, matrix)
+
+
+def box_in_whole(matrix: Matrix) -> Box:
+    """Return the box that a part covers in the whole."""
+    corners = matrix @ np.array([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]])
+    low, high = np.clip(corners.min(axis=1), 0, 1), np.clip(corners.max(axis=1), 0, 1)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def is_unmoved(matrix: Matrix, shape: tuple[int, ...]) -> bool:
+    """Return whether all corners stay within a pixel of their place."""
+    corners = np.array([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]])
+    moves = np.abs(matrix @ corners - corners[:2])
+    return bool(np.all(moves[0] * shape[1] <= 1) and np.all(moves[1] * shape[0] <= 1))
+
+
+def cut_out(whole: Pixels, part: Pixels, matrix: Matrix) -> tuple[Pixels, Pixels] | None:
+    """Return the part and what the whole shows in its place, at one size.
+
+    Pixels of the part that lie outside the whole are equal in both. None if the overlap is small.
+    """
+    left, top, right, bottom = box_in_whole(matrix)
+    width = min(part.shape[1], max(1, round((right - left) * whole.shape[1])))
+    height = min(part.shape[0], max(1, round((bottom - top) * whole.shape[0])))
+    part = resized(part, height, width)
+    factors = (height / max(1e-6, bottom - top), width / max(1e-6, right - left))
+    size = [min(w, max(1, round(f))) for w, f in zip(whole.shape[:2], factors, strict=True)]
+    whole = resized(whole, size[0], size[1])
+    taken = warped(whole, _in_pixels(matrix, whole.shape, part.shape), height, width)
+    inside = _inside(matrix, height, width)
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if np.mean(inside) < LEAST_OVERLAP:
+        return None
+    taken[~inside] = part[~inside]
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.ascontiguousarray(taken[box]), np.ascontiguousarray(part[box])
+
+
+def _search(whole: Pixels, part: Pixels) -> tuple[float, Matrix]:
+    """Search the part at many scales in the reduced whole."""
+    scale = min(1.0, SEARCH_SIDE / max(whole.shape))
+    height, width = (max(1, round(side * scale)) for side in whole.shape)
+    small = resized(whole, height, width)
+    fit = min(height / part.shape[0], width / part.shape[1])
+    best = (-1.0, np.eye(2, 3))
+    for share in SCALES:
+        size = [max(1, round(side * fit * share)) for side in part.shape]
+        if min(size) < 8 or max(size) > 4 * max(part.shape):
+            break
+        template = resized(part, min(size[0], height), min(size[1], width))
+        found, x, y = best_place(small.astype(np.float32), template.astype(np.float32))
+        if np.isfinite(found) and found > best[0] + 1e-6:
+            rows, columns = template.shape
+            matrix = [[columns / width, 0, x / width], [0, rows / height, y / height]]
+            best = (found, np.array(matrix, np.float64))
+    return best
+
+
+def _refined(whole: Pixels, part: Pixels, matrix: Matrix, side: int) -> Matrix:
+    """Refine a place by weighted least squares on pictures of at most this side."""
+    scale = min(1.0, side / max(part.shape))
+    size = [max(1, round(each * scale)) for each in part.shape]
+    goal = resized(part, size[0], size[1])
+    left, top, right, bottom = box_in_whole(matrix)
+    extent = (max(1e-3, bottom - top), max(1e-3, right - left))
+    full = [min(w, max(1, round(s / e))) for w, s, e in zip(whole.shape, size, extent, strict=True)]
+    source = resized(whole, full[0], full[1])
+    y, x = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
+    x, y = (x + np.float32(0.5)) / size[1], (y + np.float32(0.5)) / size[0]
+    for _ in range(ROUNDS):
+        taken = warped(source, _in_pixels(matrix, source.shape, goal.shape), *size)
+        step = _step(taken.astype(np.float32), goal.astype(np.float32), x, y)
+        if step is None:
+            break
+        square = np.vstack([step, [0, 0, 1]])
+        matrix = matrix @ square
+        if np.abs(step - np.eye(2, 3)).max() * max(size) < 0.02:
+            break
+    return matrix
+
+
+def _step(taken: Plane, goal: Plane, x: Plane, y: Plane) -> Matrix | None:
+    """Return the small movement, brightness and contrast that take one plane to another."""
+    if min(taken.shape) < 8:
+        return None
+    rows, columns = np.gradient(taken)
+    gx, gy = columns * taken.shape[1], rows * taken.shape[0]
+    parts = (gx * x, gx * y, gx, gy * x, gy * y, gy, taken, np.ones_like(taken))
+    design = np.stack([each.ravel() for each in parts])
+    off = np.abs(goal - taken).ravel()
+    spread = max(4.0, 2 * float(np.median(off)))
+    weights = (1 / (1 + (off / np.float32(spread)) ** 2)).astype(np.float32)
+    weighted = design * weights
+    products = (weighted @ design.T).astype(np.float64)
+    wanted = (weighted @ goal.ravel()).astype(np.float64)
+    damping = 1e-6 * np.diag(np.diag(products)) + 1e-9 * np.eye(8)
+    found = np.linalg.solve(products + damping, wanted)
+    gain = found[6]
+    if not np.all(np.isfinite(found)) or abs(gain) < 0.1:
+        return None
+    step = found[:6].reshape(2, 3) / gain
+    if np.abs(step).max() > 0.2:
+        return None
+    return np.asarray(step + np.eye(2, 3), np.float64)
+
+
+def _in_pixels(matrix: Matrix, whole: tuple[int, ...], part: tuple[int, ...]) -> Matrix:
+    """Turn shares of pictures into places of pixels, whose centres lie at 0, 1, 2, ..."""
+    to_shares = np.array(
+        [[1 / part[1], 0, 0.5 / part[1]], [0, 1 / part[0], 0.5 / part[0]], [0, 0, 1]]
+    )
+    from_shares = np.array([[whole[1], 0, -0.5], [0, whole[0], -0.5]])
+    return np.asarray(from_shares @ np.vstack([matrix, [0, 0, 1]]) @ to_shares)
+
+
+def _inside(matrix: Matrix, height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Mark the pixels of a part that lie in the whole."""
+    x, y = (np.arange(width) + 0.5) / width, ((np.arange(height) + 0.5) / height)[:, np.newaxis]
+    u, v = (row[0] * x + row[1] * y + row[2] for row in matrix)
+    slack = 0.25 / max(height, width)
+    return np.asarray((u >= -slack) & (u <= 1 + slack) & (v >= -slack) & (v <= 1 + slack))

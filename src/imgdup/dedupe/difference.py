@@ -1,0 +1,190 @@
+"""Decide from the pixels of two pictures how they are related.
+
+A copy may have another size, tone curve, sharpness, noise or compression: then it shows the same
+picture. Otherwise a colour, a region, the frame or the orientation differs, or everything does.
+Where the pixels leave a doubt, the answer is never ``same-picture``.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.dedupe.alignment import box_in_whole, cut_out, find_place, is_unmoved
+from imgdup.dedupe.evidence import Evidence, measure
+from imgdup.images.gray import ORIENTATIONS, Pixels, upright
+from imgdup.images.planes import Plane, largest_near, luma, region_around, resized
+
+VERDICT_VERSION = 1  # verdicts of another version are not comparable
+
+SAME_PICTURE = "same-picture"
+RECOLOURED = "recoloured"
+EDITED = "edited"
+CROPPED = "cropped"
+TURNED = "turned"
+DIFFERENT = "different"
+
+MIN_SIDE = 8  # pixels; smaller pictures are the same only if they are equal
+LEAST_AGREEMENT = 0.5  # share of the structured area that agrees in an edited picture
+STRUCTURE_SHARE = 0.02  # of the differing area; recoloured pictures differ less in structure
+ALIKE = 0.9  # share of the structured area that agrees in a recoloured picture
+LIKELY_TURN = 0.7  # correlation of the reduced pictures
+TURN_SIDE = 32  # pixels
+
+Box = tuple[int, int, int, int]
+WHOLE: Box = (0, 0, 1000, 1000)
+
+
+class Verdict(NamedTuple):
+    """How two pictures are related.
+
+    Attributes
+    ----------
+    relation : str
+        ``same-picture``, ``recoloured``, ``edited``, ``cropped``, ``turned`` or ``different``.
+    peak : float
+        Largest local difference that copying does not explain, in gray levels from 0 to 255.
+    box : (x, y, width, height), or None
+        Where, in thousandths of the first picture: the region that differs most or, of cropped
+        pictures, what both show.
+    """
+
+    relation: str
+    peak: float
+    box: Box | None
+
+
+def same_pixels(first: Pixels, second: Pixels) -> bool:
+    """Return whether two fully decoded pictures have the same size and pixels; gray equals RGB."""
+    if first.shape[:2] != second.shape[:2]:
+        return False
+    if first.ndim == second.ndim:
+        return bool(np.array_equal(first, second))
+    gray, colour = (first, second) if first.ndim == 2 else (second, first)
+    return all(np.array_equal(gray, colour[:, :, i]) for i in range(3))
+
+
+def compare_pictures(first: Pixels, second: Pixels, *, orientations: bool = False) -> Verdict:
+    """Compare two pictures, each reduced to at most about 1,024 pixels on its longer side.
+
+    Parameters
+    ----------
+    first, second : ndarray of uint8, shape (height, width, 3) or (height, width)
+        RGB or gray, upright.
+    orientations : bool
+        Whether to try the second picture rotated and mirrored too.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    ValueError
+        For any other dtype or shape, or a picture without pixels.
+    """
+    _check(first)
+    _check(second)
+    if same_pixels(first, second):
+        return Verdict(SAME_PICTURE, 0.0, None)
+    verdict = _compare_upright(first, second)
+    if orientations and verdict.relation in (DIFFERENT, EDITED, CROPPED):
+        return _compare_turned(first, second) or verdict
+    return verdict
+
+
+def _check(pixels: Pixels) -> None:
+    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+    if pixels.dtype != np.uint8 or not fits or pixels.size == 0:
+        raise ValueError(
+            "a picture must be uint8 of shape (height, width) or (height, width, 3), "
+            f"got {pixels.dtype} of shape {pixels.shape}"
+        )
+
+
+def _compare_upright(first: Pixels, second: Pixels) -> Verdict:
+    """Compare two pictures that are not equal, without turning one."""
+    if min(*first.shape[:2], *second.shape[:2]) < MIN_SIDE:
+        return Verdict(DIFFERENT, 255.0, WHOLE)
+    height, width = (min(sides) for sides in zip(first.shape[:2], second.shape[:2], strict=True))
+    direct = measure(resized(first, height, width), resized(second, height, width))
+    verdict = _judge(direct)
+    if verdict.relation in (SAME_PICTURE, RECOLOURED):
+        return verdict
+    return _compare_aligned(first, second, verdict, direct.agreement)
+
+
+def _compare_aligned(first: Pixels, second: Pixels, direct: Verdict, agreement: float) -> Verdict:
+    """Find how one picture lies in the other and compare what both show."""
+    place = find_place(first, second)
+    if place is not None:
+        whole, part = (first, second) if place.part_is_second else (second, first)
+        shared = cut_out(whole, part, place.matrix)
+        if shared is not None and min(shared[0].shape[:2]) >= MIN_SIDE:
+            evidence = measure(*(shared if place.part_is_second else shared[::-1]))
+            aligned = _judge(evidence)
+            if aligned.relation == SAME_PICTURE:
+                if is_unmoved(place.matrix, part.shape):
+                    return aligned
+                box = _thousandths(box_in_whole(place.matrix)) if place.part_is_second else WHOLE
+                return Verdict(CROPPED, aligned.peak, box)
+            if evidence.agreement > agreement:
+                if aligned.relation == RECOLOURED:
+                    return aligned
+                agreement = evidence.agreement
+    if agreement >= LEAST_AGREEMENT:
+        return direct
+    return Verdict(DIFFERENT, direct.peak, direct.box)
+
+
+def _compare_turned(first: Pixels, second: Pixels) -> Verdict | None:
+    """Compare with the second picture in its most likely orientation, if it is likely."""
+    target = _small(first)
+    likeness = [
+        float(np.mean(target * _small(upright(second, orientation))))
+        for orientation in range(1, len(ORIENTATIONS) + 1)
+    ]
+    best = int(np.argmax(likeness))
+    if best == 0 or likeness[best] < LIKELY_TURN:
+        return None
+    turned = np.ascontiguousarray(upright(second, best + 1))
+    if same_pixels(first, turned):
+        return Verdict(TURNED, 0.0, None)
+    verdict = _compare_upright(first, turned)
+    return None if verdict.relation == DIFFERENT else verdict._replace(relation=TURNED)
+
+
+def _small(pixels: Pixels) -> npt.NDArray[np.float64]:
+    """Reduce a picture to a small square with mean 0 and variance 1."""
+    gray = pixels if pixels.ndim == 2 else luma(pixels)
+    small = resized(gray, TURN_SIDE, TURN_SIDE).astype(np.float64)
+    return np.asarray((small - small.mean()) / max(1e-6, float(small.std())))
+
+
+def _judge(evidence: Evidence) -> Verdict:
+    """Tell same pictures, recoloured and edited ones apart."""
+    differs = evidence.excess > 0
+    if not differs.any():
+        if evidence.recoloured:
+            return Verdict(RECOLOURED, 0.0, WHOLE)
+        return Verdict(SAME_PICTURE, 0.0, None)
+    peak, box = float(evidence.excess.max()), _box(evidence.excess)
+    structure = np.count_nonzero(evidence.structure_excess)
+    if structure <= STRUCTURE_SHARE * np.count_nonzero(differs) and evidence.agreement > ALIKE:
+        return Verdict(RECOLOURED, peak, box)
+    return Verdict(EDITED, peak, box)
+
+
+def _box(excess: Plane) -> Box:
+    """Return the box of the connected region with the largest excess."""
+    rows, columns = excess.shape
+    marks = (largest_near(excess, 3) > 0).astype(np.uint8)
+    row, column = divmod(int(np.argmax(excess)), columns)
+    x, y, width, height = region_around(marks, row, column)
+    return _thousandths((x / columns, y / rows, (x + width) / columns, (y + height) / rows))
+
+
+def _thousandths(box: tuple[float, float, float, float]) -> Box:
+    """Turn shares (left, top, right, bottom) into x, y, width, height in thousandths."""
+    left, top, right, bottom = (round(1000 * each) for each in box)
+    return left, top, max(1, right - left), max(1, bottom - top)

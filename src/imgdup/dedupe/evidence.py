@@ -1,0 +1,378 @@
+"""Measure how two pictures of one size differ locally, beyond what copying explains.
+
+Copies of a picture may have another tone curve, be blurred or sharpened, and carry noise or
+compression artefacts. A tone curve and a filter are fitted to the whole picture; what remains is
+compared, window by window, with what remains in windows of similar texture in the same picture.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.images.gray import Pixels
+from imgdup.images.planes import (
+    Plane,
+    block_means,
+    blurred,
+    largest_near,
+    luma,
+    luma_and_chroma,
+    mapped,
+    resized,
+    window_means,
+)
+
+BLOCK = 4  # pixels; windows are squares of blocks
+NEAR = 5  # blocks; the texture of a window is the largest within this distance
+
+
+class Limits(NamedTuple):
+    """How large a remainder may be that still counts as explained, for one size of window.
+
+    Attributes
+    ----------
+    squares, mean : float
+        How often the mean of the squared remainders, and the square of their mean, may exceed
+        what is usual in the picture.
+    most_noise : float
+        The most that is explained where there is no texture, in gray levels squared.
+    most_share : float
+        The most that is explained by texture, as a share of its variance.
+    """
+
+    squares: float
+    mean: float
+    most_noise: float
+    most_share: float
+
+
+# By the side of the window, in blocks.
+LUMA_LIMITS = {
+    1: Limits(90, 70, 1200, 2.0),
+    2: Limits(40, 35, 1200, 1.5),
+    4: Limits(24, 16, 600, 0.8),
+    8: Limits(15, 9, 500, 0.6),
+}
+CHROMA_LIMITS = {
+    1: Limits(150, 150, 1200, 2.0),
+    2: Limits(60, 60, 800, 1.5),
+    4: Limits(36, 36, 300, 1.0),
+    8: Limits(18, 16, 120, 0.6),
+}
+
+USUAL = 0.75  # quantile of the remainders that counts as usual
+LEAST_NOISE = 3.0  # mean square, gray levels squared
+STRUCTURED = 40.0  # variance of the luma in a window with something to see
+CORRELATED = 0.4  # squared correlation of windows that agree
+AGREEMENT_SIDE = 4  # blocks
+UNLIKE_SHARE = 0.35  # of the variance; more than copying changes
+LEAST_TEXTURE_NOISE = 0.01  # as a share of the variance
+
+CURVE_SIDE = 128  # pixels; the tone curve is fitted on a picture of this size
+CURVE_SIGMA = 6.0  # gray levels
+NEUTRAL = 6.0  # chroma up to which a picture is gray
+COLOUR_SIDE = 32  # pixels; colours are compared as a whole on pictures of this size
+CHROMA_SHIFT = 3.0  # levels; copies shift the mean of Cb and Cr by up to 2.5
+CHROMA_CHANGE = 7.5  # levels; root mean square, copies change up to 6.3
+CHROMA_FACTORS = (0.65, 1.1)  # how much weaker or stronger copies make colours
+CHROMA_POWER = 30.0  # mean square of Cb and Cr from which the factor is known
+FILTER_SIGMAS = (1.0, 2.5)  # pixels
+BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
+SMALLEST = 64  # pixels; smaller pictures are not halved
+IDENTITY_FACTOR = 1.5  # no curve is used unless it lowers the mean square so much
+MOST_MISSED = 0.5  # share of the variance; curves that miss more explain nothing
+FEW_TONES = 8  # of 32; a curve through fewer tones may explain a changed object
+
+
+class Evidence(NamedTuple):
+    """What was measured about two pictures of one size, on a grid of blocks.
+
+    Attributes
+    ----------
+    excess : Plane
+        By how many gray levels (root mean square) luma or chroma differ beyond what copying
+        explains; 0 where nothing is unexplained.
+    luma_excess : Plane
+        The same for luma alone.
+    structure_excess : Plane
+        The same for the part of the luma that no local change of brightness and contrast explains.
+    agreement : float
+        Share of the area with structure in which both pictures correlate.
+    recoloured : bool
+        Whether colours differ everywhere, or tones by a curve that could hide a changed object.
+    """
+
+    excess: Plane
+    luma_excess: Plane
+    structure_excess: Plane
+    agreement: float
+    recoloured: bool
+
+
+class _Moments(NamedTuple):
+    """Means of two planes over blocks or windows."""
+
+    a: Plane
+    b: Plane
+    aa: Plane
+    bb: Plane
+    ab: Plane
+    dd: Plane  # of the squared difference
+
+    def windows(self, side: int) -> "_Moments":
+        return self if side == 1 else _Moments(*(window_means(each, side) for each in self))
+
+
+def measure(first: Pixels, second: Pixels) -> Evidence:
+    """Measure the local differences of two pictures of one size, both RGB or gray."""
+    first, second, neutral_change = _gray_if_either_is(first, second)
+    first, second, doubtful = _with_equal_tones(first, second)
+    if first.ndim == 3:
+        first, second = luma_and_chroma(first), luma_and_chroma(second)
+        doubtful = doubtful or _colours_differ_everywhere(first, second)
+    first, second = _at_common_sharpness(first, second)
+    a, b = _with_equal_filter(_plane(first, 0), _plane(second, 0))
+    luma_moments = _moments(a, b, BLOCK)
+    chroma = []
+    if first.ndim == 3:
+        size = (max(1, first.shape[0] // 2), max(1, first.shape[1] // 2))
+        halves = (resized(first, *size), resized(second, *size))
+        chroma = [_moments(_plane(halves[0], i), _plane(halves[1], i), BLOCK // 2) for i in (1, 2)]
+        chroma = [_cut_to(each, luma_moments.a.shape) for each in chroma]
+    luma_excess, structure = _luma_excess(luma_moments)
+    excess = luma_excess
+    if chroma:
+        excess = np.maximum(excess, _chroma_excess(luma_moments, chroma))
+    agreement = _agreement(luma_moments.windows(AGREEMENT_SIDE))
+    return Evidence(excess, luma_excess, structure, agreement, doubtful or neutral_change)
+
+
+def _gray_if_either_is(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, bool]:
+    """Take the luma of both if one is gray; and whether the other has little colour itself."""
+    shares = [_colour_share(each) for each in (first, second)]
+    if min(shares) > 0:
+        return first, second, False
+    gray = [each if each.ndim == 2 else luma(each) for each in (first, second)]
+    return gray[0], gray[1], 0 < max(shares) < 0.03
+
+
+def _colour_share(pixels: Pixels) -> float:
+    """Return the share of a reduced picture that has colour; 0 for gray pictures."""
+    if pixels.ndim == 2:
+        return 0.0
+    height, width = pixels.shape[:2]
+    small = resized(pixels, min(64, height), min(64, width)).astype(np.int16)
+    chroma = small.max(axis=2) - small.min(axis=2)
+    return float(np.mean(chroma > 2 * NEUTRAL))
+
+
+def _with_equal_tones(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, bool]:
+    """Apply to one picture the monotone curve that takes it nearest to the other."""
+    height, width = first.shape[:2]
+    scale = min(1.0, CURVE_SIDE / max(height, width))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    a, b = resized(first, *size), resized(second, *size)
+    to_second, error = _curve(a, b)
+    to_first, other_error = _curve(b, a)
+    unchanged = float(np.mean((a.astype(np.float32) - b) ** 2))
+    least = min(error * _spread(b), other_error * _spread(a))
+    if unchanged <= IDENTITY_FACTOR * least + 1 or min(error, other_error) > MOST_MISSED:
+        return first, second, False
+    forward = error <= other_error
+    curve, source = (to_second, a) if forward else (to_first, b)
+    counts = np.bincount(source.ravel(), minlength=256)
+    moves = np.abs(curve - np.arange(256))[counts > 0.002 * source.size]
+    doubtful = bool(moves.size and moves.max() > 6) and min(_tones(a), _tones(b)) < FEW_TONES
+    levels = np.rint(curve).astype(np.uint8)
+    if forward:
+        return mapped(first, levels), second, doubtful
+    return first, mapped(second, levels), doubtful
+
+
+def _curve(a: Pixels, b: Pixels) -> tuple[npt.NDArray[np.float64], float]:
+    """Fit a smooth monotone curve of levels from a to b; and the share of b that it misses."""
+    x, y = a.ravel(), b.ravel()
+    counts = np.bincount(x, minlength=256).astype(np.float64)
+    moves = np.bincount(x, weights=y, minlength=256) - counts * np.arange(256)
+    kernel = np.exp(-0.5 * (np.arange(-16, 17) / CURVE_SIGMA) ** 2)
+    weights = np.convolve(counts, kernel, "same") + 1e-9 * len(x)
+    smooth = np.arange(256) + np.convolve(moves, kernel, "same") / weights
+    curve = np.clip(_monotone(smooth, weights), 0, 255)
+    missed = float(np.mean((curve[x] - y) ** 2))
+    return curve, missed / _spread(b)
+
+
+def _colours_differ_everywhere(first: Pixels, second: Pixels) -> bool:
+    """Return whether chroma is shifted, weaker or stronger in the reduced pictures."""
+    height, width = (min(COLOUR_SIDE, side) for side in first.shape[:2])
+    a, b = (
+        resized(each, height, width)[:, :, 1:].astype(np.float64) - 128 for each in (first, second)
+    )
+    shift = float(np.abs((b - a).mean(axis=(0, 1))).max())
+    power = float(np.mean(a * a))
+    factor = float(np.mean(a * b)) / max(1.0, power)
+    off = float(np.sqrt(2 * np.mean((b - a) ** 2)))
+    low, high = CHROMA_FACTORS
+    return (
+        shift > CHROMA_SHIFT
+        or off > CHROMA_CHANGE
+        or (power > CHROMA_POWER and not low <= factor <= high)
+    )
+
+
+def _spread(pixels: Pixels) -> float:
+    """Return the variance of all levels, at least 1."""
+    return max(1.0, float(pixels.var()))
+
+
+def _monotone(
+    values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the nearest ascending values: pool adjacent violators (Barlow et al. 1972)."""
+    pools: list[tuple[float, float, int]] = []  # mean, weight, length
+    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
+        mean, total, length = value, weight, 1
+        while pools and pools[-1][0] >= mean:
+            before, its_weight, its_length = pools.pop()
+            mean = (before * its_weight + mean * total) / (its_weight + total)
+            total, length = total + its_weight, length + its_length
+        pools.append((mean, total, length))
+    return np.repeat([each[0] for each in pools], [each[2] for each in pools])
+
+
+def _tones(pixels: Pixels) -> int:
+    """Count the ranges of 8 levels that hold at least 0.4 % of the values."""
+    counts = np.bincount(pixels.ravel() >> 3, minlength=32)
+    return int(np.sum(counts >= 0.004 * pixels.size))
+
+
+def _at_common_sharpness(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
+    """Halve both pictures while one lacks nearly all of the other's fine detail."""
+    for _ in range(3):
+        details = [_detail(_plane(each, 0)) for each in (first, second)]
+        height, width = first.shape[:2]
+        if min(details) >= BLURRED_SHARE * max(details) or min(height, width) < SMALLEST:
+            break
+        first = resized(first, height // 2, width // 2)
+        second = resized(second, height // 2, width // 2)
+    return first, second
+
+
+def _detail(plane: Plane) -> float:
+    """Return the root mean square of the finest detail."""
+    return float(np.sqrt(np.mean((plane - blurred(plane, 0.8)) ** 2)))
+
+
+def _with_equal_filter(a: Plane, b: Plane) -> tuple[Plane, Plane]:
+    """Filter the sharper plane by the sum of blurs that takes it nearest to the other."""
+    if _detail(a) >= _detail(b):
+        return _filtered(a, b), b
+    return a, _filtered(b, a)
+
+
+def _filtered(a: Plane, b: Plane) -> Plane:
+    """Add to a the least-squares multiples of what two blurs change, and a constant."""
+    changes = [blurred(a, sigma) - a for sigma in FILTER_SIGMAS]
+    design = np.stack([*(each.ravel() for each in changes), np.ones(a.size, np.float32)])
+    weight = 1e-3 * a.size  # prefers the unfiltered plane if nothing is to be gained
+    products = (design @ design.T).astype(np.float64) + weight * np.eye(len(design))
+    wanted = (design @ (b - a).ravel()).astype(np.float64)
+    factors = np.linalg.solve(products, wanted).astype(np.float32)
+    return a + (factors @ design).reshape(a.shape)
+
+
+def _moments(a: Plane, b: Plane, side: int) -> _Moments:
+    products = (a, b, a * a, b * b, a * b, (b - a) ** 2)
+    return _Moments(*(block_means(each, side) for each in products))
+
+
+def _luma_excess(moments: _Moments) -> tuple[Plane, Plane]:
+    """Return the excess, and that of the structure, for each block."""
+    shape = moments.a.shape
+    excess, structure = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for side, limits in LUMA_LIMITS.items():
+        windows = moments.windows(side)
+        va, vb = _variances(windows)
+        near = largest_near(np.minimum(va, vb), NEAR)
+        mean = windows.b - windows.a
+        np.maximum(excess, _beyond(windows.dd, near, limits.squares, limits), out=excess)
+        np.maximum(excess, _beyond(mean * mean, near, limits.mean, limits), out=excess)
+        if side in (2, 4):
+            larger = np.maximum(va, vb)
+            unlike = larger * (1 - _shared(windows))
+            np.maximum(structure, _unlike(unlike, larger, limits), out=structure)
+    return excess, structure
+
+
+def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments]) -> Plane:
+    excess = np.zeros(luma_moments.a.shape, np.float32)
+    for side, limits in CHROMA_LIMITS.items():
+        va, vb = _variances(luma_moments.windows(side))
+        windows = [each.windows(side) for each in chroma]
+        own = [sum(planes) for planes in zip(*(_variances(w) for w in windows), strict=True)]
+        near = largest_near(np.minimum(*own) + 0.1 * np.minimum(va, vb), NEAR)
+        square = windows[0].dd + windows[1].dd
+        mean = np.asarray(sum((w.b - w.a) ** 2 for w in windows), np.float32)
+        np.maximum(excess, _beyond(square, near, limits.squares, limits), out=excess)
+        np.maximum(excess, _beyond(mean, near, limits.mean, limits), out=excess)
+    return excess
+
+
+def _beyond(squares: Plane, texture: Plane, factor: float, limits: Limits) -> Plane:
+    """Return the root of squares that exceed so many times what is usual for their texture."""
+    order = np.argsort(texture, axis=None, kind="stable")
+    third = max(1, len(order) // 3)
+    flat, rich = order[:third], order[-third:]
+    values, textures = squares.ravel(), texture.ravel()
+    noise = max(LEAST_NOISE, float(np.quantile(values[flat], USUAL)))
+    shares = np.maximum(0, values[rich] - noise) / (textures[rich] + 1)
+    share = max(LEAST_TEXTURE_NOISE, float(np.quantile(shares, USUAL)))
+    allowed = np.float32(min(factor * noise, limits.most_noise)) + texture * np.float32(
+        min(factor * share, limits.most_share)
+    )
+    return np.where(squares > allowed, np.sqrt(squares), np.float32(0))
+
+
+def _shared(windows: _Moments) -> Plane:
+    """Return the squared correlation of both planes in each window."""
+    va, vb = _variances(windows)
+    covariance = windows.ab - windows.a * windows.b
+    shared = covariance * covariance / (va * vb + np.float32(1e-3))
+    return np.asarray(np.minimum(1, shared), np.float32)
+
+
+def _agreement(windows: _Moments) -> float:
+    """Return in which share of the windows with structure both planes correlate."""
+    texture = np.maximum(*_variances(windows))
+    structured = texture > max(STRUCTURED, 0.25 * float(texture.mean()))
+    if not structured.any():
+        return 0.0
+    return float(np.mean(_shared(windows)[structured] > CORRELATED))
+
+
+def _unlike(unlike: Plane, texture: Plane, limits: Limits) -> Plane:
+    """Return the root of the variance that the other picture does not share, where it is much."""
+    flat = texture <= np.quantile(texture, 1 / 3)
+    noise = max(LEAST_NOISE, float(np.quantile(unlike[flat], USUAL)))
+    allowed = min(limits.squares * noise, limits.most_noise) + UNLIKE_SHARE * texture
+    return np.where(unlike > allowed, np.sqrt(unlike), np.float32(0))
+
+
+def _variances(moments: _Moments) -> tuple[Plane, Plane]:
+    return (
+        np.maximum(0, moments.aa - moments.a * moments.a),
+        np.maximum(0, moments.bb - moments.b * moments.b),
+    )
+
+
+def _cut_to(moments: _Moments, shape: tuple[int, ...]) -> _Moments:
+    """Repeat or leave out the last row or column, so that the grids are equal."""
+    rows = np.minimum(np.arange(shape[0]), moments.a.shape[0] - 1)
+    columns = np.minimum(np.arange(shape[1]), moments.a.shape[1] - 1)
+    return _Moments(*(each[np.ix_(rows, columns)] for each in moments))
+
+
+def _plane(pixels: Pixels, channel: int) -> Plane:
+    """Return one channel as a plane."""
+    return (pixels if pixels.ndim == 2 else pixels[:, :, channel]).astype(np.float32)

@@ -106,9 +106,10 @@ def terminal(columns):
     return ours, theirs
 
 
-def on_a_terminal(*args, columns=80):
+def on_a_terminal(*args, columns=80, typed=b""):
     """Run imgdup in this process on a terminal; the exit code and all that it wrote there."""
     ours, theirs = terminal(columns)
+    os.write(ours, typed)
     written = []
     reader = threading.Thread(target=_drain, args=(ours, written))
     reader.start()

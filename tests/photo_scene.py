@@ -79,6 +79,15 @@ def write_scene(root):
         os.utime(path, ns=(TIME_NS, TIME_NS))
 
 
+def add_companions_and_links(root):
+    """Give the files that go a caption each, and one of them links that lead to it."""
+    (root / "b" / "1.txt").write_text("caption of the copy")
+    (root / "c" / "near.jpg.xmp").write_text("edits of the small picture")
+    (root / "d").mkdir()
+    (root / "d" / "relative").symlink_to("../b/1.jpg")
+    (root / "d" / "absolute").symlink_to(root / "b" / "1.jpg")
+
+
 def make_scene(folder, digest_kind="blake3"):
     root, index = Path(os.path.realpath(folder)) / "photos", folder / "index"
     root.mkdir(parents=True)

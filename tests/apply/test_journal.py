@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 
 from file_facts import facts, paths
 from imgdup.apply import actions, undo
-from imgdup.apply.journal import (
-    ACTIONS,
-    Header,
-    Journal,
-    Rights,
-    Step,
-    append_line,
-    free_journal_path,
-    read_journal,
-)
+from imgdup.apply.journal import ACTIONS, Header, Journal, Rights, Step, append_line, read_journal
+from imgdup.apply.registry import free_journal_path
 from imgdup.dedupe.plan import FileFacts
 from imgdup.errors import ImgdupError, PlanError, UsageError
 
@@ -40,7 +32,18 @@ def written(file, steps):
 
 number = st.integers(0, 2**32 - 1)
 rights = st.none() | st.builds(Rights, number, number, number)
-any_step = st.builds(Step, st.just(TOKEN), st.integers(1, 2**40), facts, paths, paths, rights)
+links = st.lists(st.tuples(paths, paths, paths), max_size=2).map(tuple)
+any_step = st.builds(
+    Step,
+    st.just(TOKEN),
+    st.integers(1, 2**40),
+    facts,
+    paths,
+    paths,
+    rights,
+    st.none() | paths,
+    links,
+)
 
 
 @given(st.lists(any_step, max_size=4))

@@ -241,7 +241,7 @@ def test_a_plan_is_applied_and_undone_with_the_digests_of_its_index(tmp_path, ph
 
     planned = run(capsys, "dedupe", "--index", index, "--plan", plan)
     header = json.loads(plan.read_text().splitlines()[0])
-    applied = run(capsys, "apply", plan, "--index", index, "--move-to", tmp_path / "aside")
+    applied = run(capsys, "apply", plan, "--index", index, "--move-to", tmp_path / "aside", "--yes")
     journal = tmp_path / "plan.journal-1.jsonl"
     written = json.loads(journal.read_text().splitlines()[0])
     n_left = len(list(photos.iterdir()))

@@ -10,7 +10,7 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup import ImageIndex, cli
-from imgdup.build.relocate import relocate
+from imgdup.build.relocate import drop_rows, relocate
 from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
@@ -244,3 +244,33 @@ def test_a_query_and_an_update_say_that_a_root_is_not_there_and_what_helps(
         assert str(photos) in text
         for remedy in ("--moved OLD NEW", "imgdup index NEW", "imgdup forget OLD"):
             assert remedy in text
+
+
+def generation_bytes(place):
+    (file,) = place.glob("index.*")
+    return file.read_bytes()
+
+
+def test_an_index_without_some_rows_equals_one_that_was_made_without_their_files(photos, tmp_path):
+    os.link(photos / "a.jpg", photos / "link.jpg")
+    update_index(tmp_path / "index", [str(photos)], INLINE)
+    gone = [photos / "m" / "b.jpg", photos / "z.jpg"]
+    for path in gone:
+        path.unlink()
+
+    n_dropped = drop_rows(tmp_path / "index", {*map(os.fsencode, gone), b"/not/indexed"})
+
+    assert n_dropped == 2
+    assert paths(tmp_path / "index") == files_below(photos)
+    update_index(tmp_path / "new", [str(photos)], INLINE)
+    assert generation_bytes(tmp_path / "index") == generation_bytes(tmp_path / "new")
+    outcome = update_index(tmp_path / "index", (), INLINE)
+    assert (outcome.removed, outcome.hashed, outcome.written) == (0, 0, False)
+
+
+def test_an_index_that_has_none_of_the_rows_is_not_written_again(photos, tmp_path):
+    update_index(tmp_path / "index", [str(photos)], INLINE)
+
+    assert drop_rows(tmp_path / "index", {b"/not/indexed"}) == 0
+
+    assert [file.name for file in (tmp_path / "index").glob("index.*")] == ["index.1"]

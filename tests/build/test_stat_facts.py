@@ -141,7 +141,7 @@ def test_a_duplicate_of_any_year_is_removed_and_put_back(photos, tmp_path, mtime
     commands = [
         ["index", str(photos), "--index", index],
         ["dedupe", "--index", index, "--plan", str(plan)],
-        ["apply", str(plan), "--index", index, "--move-to", str(tmp_path / "removed")],
+        ["apply", str(plan), "--index", index, "--move-to", str(tmp_path / "removed"), "--yes"],
     ]
 
     codes = [cli.main(command) for command in commands]

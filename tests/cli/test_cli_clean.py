@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from make_sample import encode, photo
 
 from cli_runs import on_a_terminal, pty
+from imgdup import apply as applying
 from imgdup import cli
 from imgdup.apply.journal import read_journal
+from imgdup.errors import LockedError
 from imgdup.system.records import path_from_json
 
 
@@ -121,7 +124,7 @@ def test_the_report_is_one_page_with_pictures(photos, tmp_path):
 def test_a_plan_without_removals_says_that_there_is_nothing_to_do(photos, capsys):
     cli.main(["dedupe", "photos", "--protect", "photos", "--plan", "p.jsonl"])
     planned = capsys.readouterr().err
-    code = cli.main(["apply", "p.jsonl", "--move-to", "gone"])
+    code = cli.main(["apply", "p.jsonl", "--move-to", "gone", "--yes"])
 
     out, err = capsys.readouterr()
     assert planned == "nothing to remove: p.jsonl is empty; a larger --max-dist finds more\n"
@@ -172,7 +175,7 @@ def test_a_plan_whose_header_was_edited_is_refused(photos, capsys):
     with open("p.jsonl", "w") as file:
         file.write(json.dumps(header) + "\n")
 
-    assert cli.main(["apply", "p.jsonl", "--delete"]) == 1
+    assert cli.main(["apply", "p.jsonl", "--delete", "--yes"]) == 1
 
     assert "line 1: this line was edited" in capsys.readouterr().err
 
@@ -185,7 +188,7 @@ def test_an_edited_plan_is_refused(plan, photos, capsys):
     before = contents(photos)
 
     assert cli.main(["check", str(plan)]) == 1
-    assert cli.main(["apply", str(plan), "--delete"]) == 1
+    assert cli.main(["apply", str(plan), "--delete", "--yes"]) == 1
 
     assert contents(photos) == before
     assert "line 2: this line was edited" in capsys.readouterr().err
@@ -195,7 +198,7 @@ def test_a_plan_of_another_generation_is_refused(plan, photos, capsys):
     (photos / "new.jpg").write_bytes(encode(photo(9, 320, 240), ".jpg"))
     cli.main(["index", "--quiet"])
 
-    assert cli.main(["apply", str(plan), "--delete"]) == 1
+    assert cli.main(["apply", str(plan), "--delete", "--yes"]) == 1
 
     assert "imgdup dedupe" in capsys.readouterr().err
 
@@ -204,7 +207,7 @@ def test_apply_moves_and_undo_brings_back(plan, photos, tmp_path, capsys):
     before = contents(photos)
     kept = sorted({os.path.basename(path_from_json(r, "keep")).decode() for r in removals(plan)})
 
-    applied = cli.main(["apply", str(plan), "--move-to", "gone"])
+    applied = cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
     left = contents(photos)
     undone = cli.main(["undo", str(tmp_path / "plan.journal-1.jsonl")])
 
@@ -232,7 +235,7 @@ def test_a_file_that_changed_is_skipped_and_named(plan, photos, capsys):
     with open(changed, "ab") as file:
         file.write(b"more")
 
-    code = cli.main(["apply", str(plan), "--delete"])
+    code = cli.main(["apply", str(plan), "--delete", "--yes"])
 
     out, err = capsys.readouterr()
     assert code == 3
@@ -269,7 +272,7 @@ def test_errors_are_one_line(plan, capsys, args, words):
 def test_of_two_actions_none_is_chosen(plan, photos):
     before = contents(photos)
 
-    assert cli.main(["apply", str(plan), "--hardlink", "--delete"]) == 2
+    assert cli.main(["apply", str(plan), "--hardlink", "--delete", "--yes"]) == 2
 
     assert contents(photos) == before
 
@@ -285,7 +288,7 @@ def test_a_journal_whose_disk_fills_ends_the_run_and_is_named(plan, photos, monk
     before = contents(photos)
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        code = cli.main(["apply", "plan.jsonl", "--move-to", "gone"])
+        code = cli.main(["apply", "plan.jsonl", "--move-to", "gone", "--yes"])
 
     out, err = capsys.readouterr()
     assert code == 3
@@ -304,7 +307,7 @@ def test_a_journal_that_announced_nothing_is_not_left(plan, tmp_path, photos, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", tired)
-        assert cli.main(["apply", "plan.jsonl", "--delete"]) == 1
+        assert cli.main(["apply", "plan.jsonl", "--delete", "--yes"]) == 1
 
     assert contents(photos) == before
     assert not (tmp_path / "plan.journal-1.jsonl").exists()
@@ -312,7 +315,7 @@ def test_a_journal_that_announced_nothing_is_not_left(plan, tmp_path, photos, mo
 
 
 def test_deleted_files_are_not_said_to_be_restorable(plan, capsys):
-    assert cli.main(["apply", "plan.jsonl", "--delete"]) == 0
+    assert cli.main(["apply", "plan.jsonl", "--delete", "--yes"]) == 0
 
     last = capsys.readouterr().err.splitlines()[-1]
     assert (
@@ -331,40 +334,219 @@ def test_an_interrupted_run_names_its_journal(plan, photos, monkeypatch, capsys)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", interrupted)
-        code = cli.main(["apply", "plan.jsonl", "--move-to", "gone"])
+        code = cli.main(["apply", "plan.jsonl", "--move-to", "gone", "--yes"])
 
     assert code == 130
     assert "to undo, run: imgdup undo plan.journal-1.jsonl" in capsys.readouterr().err
-    assert cli.main(["apply", "plan.jsonl", "--move-to", "gone"]) == 3
-    for number in (2, 1):
-        assert cli.main(["undo", f"plan.journal-{number}.jsonl"]) == 0
+    assert cli.main(["apply", "plan.jsonl", "--move-to", "gone", "--yes"]) == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"2 files removed, [0-9,]+ bytes, 2 already done\n", out)
+    assert err.splitlines()[-1] == "to undo, run: imgdup undo plan.journal-1.jsonl"
+    assert not os.path.exists("plan.journal-2.jsonl")
+    assert cli.main(["undo", "plan.journal-1.jsonl"]) == 0
     assert contents(photos) == before
 
 
-def test_what_a_killed_run_set_aside_must_be_restored_first(plan, photos, capsys):
-    cli.main(["apply", str(plan), "--move-to", "gone"])
+def killed_in_the_last_step(plan, photos, capsys):
+    """Apply a plan, then let it look as if the run had been killed in its last step."""
+    cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
+    cli.main(["undo", "plan.journal-1.jsonl"])
+    cli.main(["index", "--quiet"])
     journal = plan.with_name("plan.journal-1.jsonl")
+    journal.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(applying, "drop_removed_rows", lambda result, index_folder: 0)
+        cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:-1]))
     step = read_journal(journal).steps[-1]
     os.rename(step.to, step.aside)
     capsys.readouterr()
+    return journal, step
 
-    code = cli.main(["apply", str(plan), "--move-to", "gone"])
+
+def test_a_run_that_was_killed_goes_on_with_its_journal(plan, photos, capsys):
+    before = contents(photos)
+    journal, _ = killed_in_the_last_step(plan, photos, capsys)
+
+    code = cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
+
+    assert code == 0
+    assert capsys.readouterr().out.endswith(" bytes, 3 already done\n")
+    assert cli.main(["undo", str(journal)]) == 0
+    assert contents(photos) == before
+    assert not os.path.exists("gone")
+
+
+def test_what_a_killed_run_set_aside_must_be_restored_before_another_action(plan, photos, capsys):
+    before = contents(photos)
+    journal, step = killed_in_the_last_step(plan, photos, capsys)
+
+    code = cli.main(["apply", str(plan), "--delete", "--yes"])
 
     err = capsys.readouterr().err
     assert code == 1
     assert os.path.basename(os.fsdecode(step.aside)) in err
     assert err.endswith(f"undo it first: imgdup undo {journal}\n")
     assert cli.main(["undo", str(journal)]) == 0
-    assert cli.main(["apply", str(plan), "--move-to", "gone"]) == 0
+    assert contents(photos) == before
+
+
+def test_a_plan_that_was_carried_out_has_nothing_left_to_do(plan, photos, capsys):
+    cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
+    left = contents(photos)
+    capsys.readouterr()
+
+    assert cli.main(["apply", str(plan), "--move-to", "gone", "--yes"]) == 0
+
+    assert capsys.readouterr().out == "0 files removed, 0 bytes, 4 already done\n"
+    assert contents(photos) == left
+
+
+def test_removed_files_leave_the_index_and_come_back_after_undo(plan, photos, capsys):
+    cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
+    capsys.readouterr()
+
+    assert cli.main(["info", "--json"]) == 0
+    applied = json.loads(capsys.readouterr().out)
+    assert cli.main(["index", "--quiet"]) == 0  # and not: most files are gone
+    cli.main(["undo", "plan.journal-1.jsonl"])
+    assert "imgdup index" in capsys.readouterr().err
+    cli.main(["index", "--quiet"])
+    cli.main(["info", "--json"])
+    undone = json.loads(capsys.readouterr().out)
+
+    assert (applied["images"], undone["images"]) == (3, 7)
+
+
+def test_an_index_that_is_being_written_keeps_its_rows_and_the_command_is_named(
+    plan, photos, monkeypatch, capsys
+):
+    def busy(result, index_folder):
+        raise LockedError("the index is being written by process 7")
+
+    monkeypatch.setattr(applying, "drop_removed_rows", busy)
+
+    assert cli.main(["apply", str(plan), "--move-to", "gone", "--yes"]) == 0
+
+    assert "by process 7; to remove the files from it, run: imgdup index" in capsys.readouterr().err
+
+
+REASONS = {
+    "--delete": "it deletes files permanently",
+    "--move-to=gone": "it removes 4 of 7 images",
+    "--trash": "it removes 4 of 7 images",
+}
+
+
+@pytest.mark.parametrize("action", REASONS)
+def test_without_a_terminal_a_plan_that_removes_much_needs_yes(
+    plan, photos, capsys, monkeypatch, action
+):
+    monkeypatch.setattr(applying, "trash_function", lambda: None)  # as if the package were there
+    before = contents(photos)
+
+    code = cli.main(["apply", "plan.jsonl", action])
+
+    err = capsys.readouterr().err.splitlines()
+    assert code == 2
+    assert REASONS[action] in err[-1]
+    assert "confirm with --yes" in err[-1]
+    assert contents(photos) == before
+    assert not os.path.exists("plan.journal-1.jsonl")
+
+
+@pytest.mark.parametrize("action", ["--hardlink", "--symlink"])
+def test_links_are_made_without_a_question(plan, action, capsys):
+    assert cli.main(["apply", "plan.jsonl", action]) == 3
+
+    assert capsys.readouterr().out.startswith("1 file replaced by links")
+
+
+def test_a_plan_that_removes_little_is_moved_without_a_question(photos, capsys):
+    for seed in range(10, 14):
+        (photos / f"p{seed}.jpg").write_bytes(encode(photo(seed, 320, 240), ".jpg"))
+    cli.main(["dedupe", "photos", "--plan", "plan.jsonl"])
+    lines = Path("plan.jsonl").read_text().splitlines(keepends=True)
+    Path("plan.jsonl").write_text("".join(lines[:3]))  # 2 of 11 images
+
+    assert cli.main(["apply", "plan.jsonl", "--move-to", "gone"]) == 0
+    assert cli.main(["apply", "plan.jsonl", "--delete"]) == 2
+
+
+@pytest.mark.skipif(pty is None, reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 1), (b"\n", 1), (b"y\n", 0)])
+def test_on_a_terminal_a_person_is_asked(plan, photos, answer, code):
+    before = contents(photos)
+
+    found, written = on_a_terminal("apply", "plan.jsonl", "--delete", typed=answer)
+
+    assert found == code
+    assert b"plan.jsonl: it deletes files permanently" in written
+    assert b"plan.jsonl: it removes 4 of 7 images" in written
+    assert b"Continue? [y/N]: " in written
+    assert (contents(photos) == before) == (code == 1)
+    assert (b"nothing was changed" in written) == (code == 1)
+
+
+@pytest.mark.skipif(pty is None, reason="needs a pseudo-terminal")
+def test_a_dry_run_and_yes_ask_nothing_on_a_terminal(plan):
+    tried = on_a_terminal("apply", "plan.jsonl", "--delete", "--dry-run")
+    done = on_a_terminal("apply", "plan.jsonl", "--delete", "--yes")
+
+    assert (tried[0], done[0]) == (0, 0)
+    assert b"Continue?" not in tried[1] + done[1]
+
+
+def test_companions_are_moved_and_come_back(plan, photos, capsys):
+    removed = [Path(os.fsdecode(path_from_json(r, "remove"))) for r in removals(plan)]
+    for path in removed:
+        path.with_suffix(".json").write_text(f"caption of {path.name}")
+    before = contents(photos)
+
+    cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
+    out, err = capsys.readouterr()
+
+    assert out.startswith("4 files removed, ")
+    assert "4 files that belong to them moved, too" in err
+    assert all((Path("gone") / path.with_suffix(".json").name).exists() for path in removed)
+    cli.main(["undo", "plan.journal-1.jsonl"])
+    assert contents(photos) == before
+    assert not os.path.exists("gone")
+
+
+def test_companions_are_named_before_files_are_deleted(plan, photos, capsys):
+    removed = [Path(os.fsdecode(path_from_json(r, "remove"))) for r in removals(plan)]
+    caption = removed[0].with_suffix(".json")
+    caption.write_text("caption")
+
+    code = cli.main(["apply", "plan.jsonl", "--delete"])
+    refused = capsys.readouterr().err.splitlines()
+    cli.main(["apply", "plan.jsonl", "--delete", "--yes"])
+
+    assert code == 2
+    assert refused[-2] == f"{caption}: belongs to a file of the plan, and is not removed"
+    assert caption.read_text() == "caption"
+    assert not removed[0].exists()
+
+
+def test_links_to_removed_files_lead_to_the_kept_files(plan, photos, capsys):
+    paths = [(path_from_json(r, "remove"), path_from_json(r, "keep")) for r in removals(plan)]
+    for number, (removed, _) in enumerate(paths):
+        os.symlink(os.path.basename(removed), os.fsencode(photos / f"link{number}"))
+
+    cli.main(["apply", str(plan), "--delete", "--yes"])
+
+    assert "4 links to them now lead to the kept files" in capsys.readouterr().err
+    for number, (_, kept) in enumerate(paths):
+        assert os.path.samefile(photos / f"link{number}", kept)
 
 
 def test_the_undo_command_can_be_pasted(photos, tmp_path, capsys):
     name = "my plan; it's new.jsonl"
     cli.main(["dedupe", "photos", "--plan", name])
 
-    cli.main(["apply", name, "--move-to", "gone"])
+    cli.main(["apply", name, "--move-to", "gone", "--yes"])
 
     command = capsys.readouterr().err.splitlines()[-1].partition(": ")[2]
     journal = tmp_path / "my plan; it's new.journal-1.jsonl"
@@ -373,7 +555,7 @@ def test_the_undo_command_can_be_pasted(photos, tmp_path, capsys):
 
 
 def test_links_replace_files_in_the_summary(plan, capsys):
-    assert cli.main(["apply", str(plan), "--hardlink"]) == 3
+    assert cli.main(["apply", str(plan), "--hardlink", "--yes"]) == 3
 
     out, err = capsys.readouterr()
     assert out.startswith("1 file replaced by links, ")
@@ -382,7 +564,7 @@ def test_links_replace_files_in_the_summary(plan, capsys):
 
 @pytest.mark.skipif(pty is None, reason="needs a pseudo-terminal")
 def test_apply_and_undo_show_on_a_terminal_how_far_they_are(plan):
-    applied = on_a_terminal("apply", str(plan), "--move-to", "gone")[1]
+    applied = on_a_terminal("apply", str(plan), "--move-to", "gone", "--yes")[1]
     undone = on_a_terminal("undo", "plan.journal-1.jsonl")[1]
 
     assert b"4/4" in applied
@@ -398,11 +580,7 @@ def test_check_verifies_an_index(photos, tmp_path, capsys):
 
 
 def test_check_names_what_a_killed_run_left(plan, photos, capsys):
-    cli.main(["apply", str(plan), "--move-to", "gone"])
-    journal = plan.with_name("plan.journal-1.jsonl")
-    step = read_journal(journal).steps[-1]
-    os.rename(step.to, step.aside)
-    capsys.readouterr()
+    journal, _ = killed_in_the_last_step(plan, photos, capsys)
 
     assert cli.main(["check"]) == 0
 
@@ -410,7 +588,7 @@ def test_check_names_what_a_killed_run_left(plan, photos, capsys):
 
 
 def test_undo_of_a_journal_that_the_index_does_not_know_is_refused(plan, photos, capsys):
-    cli.main(["apply", str(plan), "--move-to", "gone"])
+    cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
     (plan.parent / ".imgdup" / "journals").unlink()
     left = contents(photos)
     capsys.readouterr()
@@ -422,7 +600,7 @@ def test_undo_of_a_journal_that_the_index_does_not_know_is_refused(plan, photos,
 
 
 def test_the_command_that_undoes_names_the_index_that_was_named(plan, photos, capsys):
-    cli.main(["apply", str(plan), "--move-to", "gone", "--index", ".imgdup"])
+    cli.main(["apply", str(plan), "--move-to", "gone", "--index", ".imgdup", "--yes"])
 
     command = capsys.readouterr().err.splitlines()[-1].partition(": ")[2]
     assert command == f"imgdup undo {plan.with_name('plan.journal-1.jsonl')} --index .imgdup"

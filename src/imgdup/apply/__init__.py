@@ -1,26 +1,45 @@
 """Carry out a plan: check the plan, check each file again, and record each step in a journal.
 
 Steps that fail are skipped and reported; the others are carried out. A journal line is on the disk
-before its step begins, so `imgdup.apply.undo` finds every file even if the run is killed.
+before its step begins, so `imgdup.apply.undo` finds every file even if the run is killed. A run
+that was interrupted goes on with the same journal.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from imgdup.apply.actions import ACTIONS, LINKS, check_bytes, trash_function
+from imgdup.apply.actions import ACTIONS, LINKS, check_bytes, is_link_to_keeper, trash_function
+from imgdup.apply.companions import (
+    Companions,
+    companion_facts,
+    companion_target,
+    companions_of_all,
+)
 from imgdup.apply.journal import DONE, Header, Journal, Rights, Step, new_token
+from imgdup.apply.links import changes, links_to, pointed_to_keeper
 from imgdup.apply.recheck import NO_ROOM, Recheck, SkipFile, SkippedFile
 from imgdup.apply.registry import register_journal
-from imgdup.apply.target import check_target, destination, free_name, prepare
+from imgdup.apply.target import (
+    check_target,
+    check_writable,
+    destination,
+    free_name,
+    uppermost_missing,
+)
+from imgdup.apply.undo import undo_unfinished
+from imgdup.build.relocate import drop_rows
 from imgdup.dedupe.check_plan import check_plan
-from imgdup.dedupe.plan import Plan, Removal
+from imgdup.dedupe.plan import FileFacts, Plan, Removal
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index import folder
 from imgdup.index.columns import Rows
 from imgdup.system.paths import absolute, is_below
+
+MAX_PERCENT = 20  # of a collection that a plan removes without asking
+MAX_DISTANCE = 64  # in bits, of files that a plan removes without asking
 
 
 @dataclass(frozen=True)
@@ -50,6 +69,14 @@ class ApplyResult:
     ----------
     n_done, n_bytes : int
         Files removed, or to be removed in a dry run, and their bytes.
+    n_already : int
+        Files that an earlier, interrupted run had removed.
+    n_companions : int
+        Files that were moved because they belong to a moved file.
+    n_links : int
+        Links to removed files that now lead to the kept files.
+    removed : list of bytes
+        Paths of the removed files, also of those of an earlier run.
     skipped : list of SkippedFile
         Files that were not changed.
     journal : Path or None
@@ -60,6 +87,10 @@ class ApplyResult:
 
     n_done: int = 0
     n_bytes: int = 0
+    n_already: int = 0
+    n_companions: int = 0
+    n_links: int = 0
+    removed: list[bytes] = field(default_factory=list)
     skipped: list[SkippedFile] = field(default_factory=list)
     journal: Path | None = None
     stopped: str = ""
@@ -68,6 +99,30 @@ class ApplyResult:
     def exit_code(self) -> int:
         """0, or 3 when something was skipped."""
         return 3 if self.skipped or self.stopped else 0
+
+
+def reasons_to_ask(plan: Plan, action: str) -> list[str]:
+    """Return why a person should confirm that a plan is to be carried out; mostly nothing.
+
+    Examples
+    --------
+    >>> from imgdup.dedupe.plan import PlanHeader
+    >>> header = PlanHeader("", (), 31, None, (), (), 10, 0, 0, 0)
+    >>> reasons_to_ask(Plan(header, []), "delete")
+    []
+    """
+    n_files, n_images = len(plan.removals), plan.header.n_images
+    if action in LINKS or not n_files:
+        return []
+    reasons = []
+    if action == "delete":
+        reasons.append("it deletes files permanently")
+    if 100 * n_files > MAX_PERCENT * n_images:
+        reasons.append(f"it removes {n_files:,} of {n_images:,} images")
+    farthest = max(removal.distance for removal in plan.removals)
+    if farthest > MAX_DISTANCE:
+        reasons.append(f"it removes files that differ by {farthest} bits from the kept file")
+    return reasons
 
 
 def make_options(
@@ -123,7 +178,7 @@ def apply_plan(
     index_folder : Path
         Locked meanwhile, so that no two runs remove the copies of each other.
     journal : Path
-        A file to make, see `imgdup.apply.journal.free_journal_path`.
+        A file to make, see `imgdup.apply.registry.free_journal_path`.
     progress : callable
         Is called with the number of removals looked at, and of all.
 
@@ -134,31 +189,40 @@ def apply_plan(
     Raises
     ------
     PlanError
-        If the plan is false, or of another index.
+        If the plan is wrong, or of another index; if the journal is that of another run.
     LockedError
         If the index is being written, or another plan carried out.
     ImgdupError
         If the target cannot be written or has no room, or the journal cannot be written; nothing
         was changed then.
     """
-    check_plan(plan, rows)
-    result = ApplyResult()
     header = journal_header(plan, options)
-    with (
-        folder.locked(index_folder),
-        Journal(journal, header, partial(register_journal, index_folder)) as book,
-    ):
-        if options.target is not None and not options.dry_run:
-            prepare(plan, options.target)
-        run = _Run(plan, options, header, book, result)
+    register = partial(register_journal, index_folder)
+    with folder.locked(index_folder), Journal(journal, header, register) as book:
+        run = _Run(plan, options, book)
+        _start(run, rows)
+        result = run.result
         result.stopped = _carry_out_all(run, progress)
         result.journal = journal if book.exists else None
-    n_seen = result.n_done + len(result.skipped)
     result.skipped += [
         SkippedFile(removal.remove.path, "not-reached", result.stopped)
-        for removal in plan.removals[n_seen:]
+        for removal in plan.removals[run.n_seen :]
     ]
     return result
+
+
+def drop_removed_rows(result: ApplyResult, index_folder: Path) -> int:
+    """Remove the rows of removed files from the index, and return how many there were.
+
+    So the next update of the index does not take them for files of a missing drive.
+
+    Raises
+    ------
+    LockedError
+        If the index is being written.
+    """
+    gone = {path for path in result.removed if not os.path.lexists(path)}
+    return drop_rows(index_folder, gone) if gone else 0
 
 
 def journal_header(plan: Plan, options: ApplyOptions) -> Header:
@@ -179,62 +243,167 @@ def journal_header(plan: Plan, options: ApplyOptions) -> Header:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Run:
-    """The data that all steps of a run need."""
+    """The data that all steps of a run need.
+
+    ``done`` holds the steps of an earlier run that goes on, by the path of the removed file;
+    ``links`` the symbolic links to each file that is to be removed.
+    """
 
     plan: Plan
     options: ApplyOptions
-    header: Header
     journal: Journal
-    result: ApplyResult
+    result: ApplyResult = field(default_factory=ApplyResult)
     recheck: Recheck = field(default_factory=Recheck)
+    companions: Companions = field(default_factory=Companions)
+    done: Mapping[bytes, Step] = field(default_factory=dict)
+    links: Mapping[bytes, list[bytes]] = field(default_factory=dict)
+    n_seen: int = 0
+
+
+def _start(run: _Run, rows: Rows) -> None:
+    """Check the plan and the target, and find what an earlier run did, before the first step."""
+    plan, options = run.plan, run.options
+    run.done = _done_before(run)
+    rest = [r.remove.path for r in plan.removals if r.remove.path not in run.done]
+    if rest or not plan.removals:
+        check_plan(plan, rows)
+    if options.target is not None and not options.dry_run:
+        check_writable(plan, options.target)
+    if options.dry_run:
+        moved = rest if options.action == "move" else []
+        run.result.n_companions = len(companions_of_all(moved))
+        return
+    _settle_unfinished(run)
+    if options.action not in LINKS:
+        run.links = links_to(rest, plan.header.roots)
+
+
+def _done_before(run: _Run) -> dict[bytes, Step]:
+    """Return the steps of an earlier run that were carried out and still are, by path."""
+    past = run.journal.past
+    done = {}
+    for step in past.steps:
+        if past.results.get(step.number) == DONE and step.number not in past.undone:
+            path = step.remove.path
+            if run.options.action in LINKS:
+                is_done = os.path.lexists(path) and is_link_to_keeper(step)
+            else:
+                is_done = not os.path.lexists(path)
+            if is_done:
+                done[path] = step
+    return done
+
+
+def _settle_unfinished(run: _Run) -> None:
+    """Undo the step that an earlier run was killed in, or record that it was carried out."""
+    past, action = run.journal.past, run.options.action
+    unfinished = past.unfinished
+    for step in past.steps:
+        if step.number in unfinished:
+            try:
+                was_undone = undo_unfinished(action, step)
+            except (SkipFile, OSError) as error:
+                raise ImgdupError(
+                    f"an earlier run was killed while it removed {os.fsdecode(step.remove.path)}, "
+                    f"which cannot be undone: {_skip(error).detail}"
+                ) from error
+            if was_undone:
+                run.journal.undone(step)
+            else:
+                run.journal.ended(step, DONE)
+                run.done = {**run.done, step.remove.path: step}
+
+
+def _skip(error: SkipFile | OSError) -> SkipFile:
+    return error if isinstance(error, SkipFile) else SkipFile.of(error)
 
 
 def _carry_out_all(run: _Run, progress: Callable[[int, int], None]) -> str:
     """Carry out all removals in turn; return why the run stopped early, if it did."""
     removals, result = run.plan.removals, run.result
-    for number, removal in enumerate(removals, start=1):
+    for removal in removals:
         try:
-            _carry_out(run, number, removal)
+            _carry_out(run, removal)
         except ImgdupError as error:
             if not result.n_done:
                 raise
             return str(error)
-        progress(number, len(removals))
+        run.n_seen += 1
+        progress(run.n_seen, len(removals))
         if result.skipped and result.skipped[-1].reason == NO_ROOM:
             return "the target is full; the files moved so far stay there"
     return ""
 
 
-def _carry_out(run: _Run, number: int, removal: Removal) -> None:
-    """Carry out one removal, or record why not; a refusal by the system is a reason."""
-    options, outcome = run.options, DONE
-    step = _step(run, number, removal)
+def _carry_out(run: _Run, removal: Removal) -> None:
+    """Carry out one removal, unless an earlier run did, and move the companions of the file."""
+    result, path = run.result, removal.remove.path
+    done = run.done.get(path)
+    if done is not None:
+        result.n_already += 1
+    else:
+        done = _step(run, removal.remove, removal.keep.path, _place(run, path))
+        if not _perform(run, done, removal):
+            return
+        result.n_done += 1
+        result.n_bytes += removal.remove.size
+    result.removed.append(path)
+    if done.to is not None and not run.options.dry_run:
+        for companion in run.companions.of(path):
+            _move_companion(run, companion, companion_target(path, done.to, companion), removal)
+
+
+def _move_companion(run: _Run, path: bytes, to: bytes, removal: Removal) -> None:
+    """Move a file that belongs to a picture that was moved."""
     try:
-        if options.action in LINKS:
+        facts = companion_facts(path, removal.remove.digest_kind)
+    except (SkipFile, OSError) as error:
+        skip = _skip(error)
+        if skip.reason != "missing":
+            run.result.skipped.append(SkippedFile(path, skip.reason, skip.detail))
+        return
+    if facts is not None:
+        step = _step(run, facts, removal.keep.path, free_name(to))
+        run.result.n_companions += _perform(run, step, removal._replace(remove=facts))
+
+
+def _perform(run: _Run, step: Step, removal: Removal) -> bool:
+    """Carry out a step, or record why not; a refusal by the system is a reason."""
+    action, path = run.options.action, removal.remove.path
+    try:
+        if action in LINKS:
             check_bytes(removal)
         run.recheck.check_both(removal.remove, removal.keep)
-        if not options.dry_run:
+        if not run.options.dry_run:
+            step = step._replace(links=changes(run.links.get(path, ()), path, removal.keep.path))
             run.journal.announce(step)
-            ACTIONS[options.action](step, removal.keep, run.recheck)
+            with pointed_to_keeper(step):
+                ACTIONS[action](step, removal.keep, run.recheck)
     except (SkipFile, OSError) as error:
-        skip = error if isinstance(error, SkipFile) else SkipFile.of(error)
-        outcome = skip.reason
-        run.result.skipped.append(SkippedFile(removal.remove.path, skip.reason, skip.detail))
-    else:
-        run.result.n_done += 1
-        run.result.n_bytes += removal.remove.size
+        skip = _skip(error)
+        run.result.skipped.append(SkippedFile(path, skip.reason, skip.detail))
+        run.recheck.forget(removal.remove)
+        run.journal.ended(step, skip.reason)
+        return False
     run.recheck.forget(removal.remove)
-    run.journal.ended(step, outcome)
+    run.journal.ended(step, DONE)
+    run.result.n_links += len(step.links)
+    return True
 
 
-def _step(run: _Run, number: int, removal: Removal) -> Step:
-    path, to = removal.remove.path, None
-    if run.options.target is not None:
-        to = free_name(destination(run.plan.header.roots, path, run.options.target))
+def _place(run: _Run, path: bytes) -> bytes | None:
+    """Return where a file is moved to; None if it is not moved."""
+    target = run.options.target
+    return None if target is None else free_name(destination(run.plan.header.roots, path, target))
+
+
+def _step(run: _Run, facts: FileFacts, keep: bytes, to: bytes | None) -> Step:
     try:
-        rights = Rights.of(os.lstat(path))
+        rights = Rights.of(os.lstat(facts.path))
     except OSError:  # the check that follows gives the reason
         rights = None
-    return Step(run.header.token, number, removal.remove, removal.keep.path, to, rights)
+    made = None if to is None else uppermost_missing(os.path.dirname(to))
+    token, number = run.journal.header.token, run.journal.next_number
+    return Step(token, number, facts, keep, to, rights, made)

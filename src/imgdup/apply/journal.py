@@ -7,9 +7,7 @@ journal, so every member is checked when it is read.
 """
 
 import contextlib
-import itertools
 import os
-import shlex
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +28,7 @@ TOKEN_BYTES = 8
 FIRST_BYTES = b'{"journal": "imgdup"'
 DONE = "done"  # how a step ended that was carried out; otherwise the reason why it was not
 LINE_BYTES = 4096  # of a step, about
+LINK_KEYS = ("path", "old", "new")
 MAX_ID = (1 << 32) - 1  # of owners and groups
 
 
@@ -77,6 +76,20 @@ class Header(NamedTuple):
     digest_kind: str = FIRST_DIGEST_KIND
 
 
+class ChangedLink(NamedTuple):
+    """A symbolic link to a file that is removed; it is pointed to the kept file.
+
+    ``old`` and ``new`` are what it contains before and after. ``spare`` and ``waiting`` are
+    temporary names beside it, for the new link and the old one.
+    """
+
+    path: bytes
+    old: bytes
+    new: bytes
+    spare: bytes
+    waiting: bytes
+
+
 class Step(NamedTuple):
     """One removal as a journal announces it, and the temporary names that it may use.
 
@@ -93,6 +106,10 @@ class Step(NamedTuple):
         Where the file goes, if it is moved.
     rights : Rights or None
         Those of the file; None if they are not known.
+    made : bytes or None
+        The uppermost folder that has to be made for ``to``; None if all folders are there.
+    links : tuple of (path, old, new)
+        The links to the file; see `changed_links`.
     """
 
     token: str
@@ -101,6 +118,22 @@ class Step(NamedTuple):
     keep: bytes
     to: bytes | None
     rights: Rights | None = None
+    made: bytes | None = None
+    links: tuple[tuple[bytes, bytes, bytes], ...] = ()
+
+    @property
+    def changed_links(self) -> list[ChangedLink]:
+        """The symbolic links to the file, each with temporary names of its own."""
+        return [
+            ChangedLink(
+                path,
+                old,
+                new,
+                self._temporary(path, b"link", b"-%d" % number),
+                self._temporary(path, b"old", b"-%d" % number),
+            )
+            for number, (path, old, new) in enumerate(self.links, start=1)
+        ]
 
     @property
     def aside(self) -> bytes:
@@ -119,11 +152,11 @@ class Step(NamedTuple):
 
     @property
     def temporary_names(self) -> tuple[bytes, ...]:
-        """All temporary names that the step may use."""
+        """All temporary names that the step may use for its file."""
         return self.aside, self.link, self.part
 
-    def _temporary(self, path: bytes, ending: bytes) -> bytes:
-        name = b".imgdup-%s-%d.%s" % (self.token.encode(), self.number, ending)
+    def _temporary(self, path: bytes, ending: bytes, which: bytes = b"") -> bytes:
+        name = b".imgdup-%s-%d%s.%s" % (self.token.encode(), self.number, which, ending)
         return os.path.join(os.path.dirname(path), name)
 
 
@@ -143,6 +176,7 @@ def header_record(header: Header) -> dict[str, Any]:
 def step_record(step: Step) -> dict[str, Any]:
     """Return the line that announces a step as a record."""
     facts = step.remove
+    links = [dict(zip(LINK_KEYS, link, strict=True)) for link in step.links]
     return {
         "step": step.number,
         "remove": facts.path,
@@ -152,6 +186,8 @@ def step_record(step: Step) -> dict[str, Any]:
         "mtime_ns": facts.mtime_ns,
         "digest": facts.digest.hex(),
         **(step.rights._asdict() if step.rights else {}),
+        **({"made": step.made} if step.made else {}),
+        **({"links": links} if links else {}),
     }
 
 
@@ -184,8 +220,23 @@ def parsed_step(header: Header, record: Record) -> Step:
         header.digest_kind,
     )
     to = records.absolute_path(record, "to") if header.action == "move" else None
-    keep = records.absolute_path(record, "keep")
-    return Step(header.token, records.number(record, "step"), facts, keep, to, _rights(record))
+    return Step(
+        header.token,
+        records.number(record, "step"),
+        facts,
+        records.absolute_path(record, "keep"),
+        to,
+        _rights(record),
+        records.absolute_path(record, "made") if "made" in record else None,
+        tuple(
+            _link(each) for each in (records.objects(record, "links") if "links" in record else ())
+        ),
+    )
+
+
+def _link(record: Record) -> tuple[bytes, bytes, bytes]:
+    old, new = (records.path_from_json(record, key) for key in ("old", "new"))
+    return records.absolute_path(record, "path"), old, new
 
 
 def _rights(record: Record) -> Rights | None:
@@ -197,25 +248,41 @@ def _rights(record: Record) -> Rights | None:
 class Journal:
     """A journal being written; the file is made with the first step, and never overwritten.
 
-    The file is locked, so that no other process undoes the run meanwhile.
+    If the file exists, the run that it describes goes on. The file is locked, so that no other
+    process undoes the run meanwhile.
 
     Parameters
     ----------
     path : Path
-        The file to make.
+        The file to make, or to continue.
     header : Header
     register : callable
         Is called with the first line before the first step is announced.
+
+    Attributes
+    ----------
+    past : PastRun
+        The run to continue; without steps if it is a new one.
+    header : Header
+        Of the run; its token is that of the run to continue.
     """
 
     def __init__(self, path: Path, header: Header, register: Callable[[Path, bytes], None]) -> None:
         self.path = path
-        self._header = header
+        self.header = header
+        self.past = PastRun(None, b"", [], {}, set(), [])
         self._register = register
         self._descriptor = -1
         self._announced = 0  # number of the last step
+        self._may_be_cut = False  # whether its last line may be incomplete
 
     def __enter__(self) -> Self:
+        if os.path.lexists(self.path):
+            try:
+                self._open()
+            except BaseException:
+                self._close()
+                raise
         return self
 
     def __exit__(
@@ -224,13 +291,17 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        self._close()
 
     @property
     def exists(self) -> bool:
-        """Whether a step was announced."""
+        """Whether a step was announced, in this run or an earlier one that it continues."""
         return self._announced > 0
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next step to announce."""
+        return self._announced + 1
 
     def announce(self, step: Step) -> None:
         """Write what a step is about to do, and sync it to the disk.
@@ -243,7 +314,7 @@ class Journal:
         try:
             if self._descriptor < 0:
                 self._create()
-            _write_all(self._descriptor, json_line(step_record(step)))
+            self._append(step_record(step))
             os.fsync(self._descriptor)
         except (OSError, ImgdupError) as error:
             self._delete_if_empty()
@@ -260,12 +331,24 @@ class Journal:
         ImgdupError
             If it cannot be written; then no other step may begin.
         """
-        if step.number != self._announced:
-            return
+        if step.number <= self._announced:
+            self._note({"end": step.number, "result": result})
+
+    def undone(self, step: Step) -> None:
+        """Record that an announced step, which was killed, was undone; raises as `ended` does."""
+        self._note({"undone": step.number})
+
+    def _note(self, record: dict[str, Any]) -> None:
         try:
-            _write_all(self._descriptor, json_line({"end": step.number, "result": result}))
+            self._append(record)
         except OSError as error:
             raise write_error(self.path, error, LINE_BYTES) from error
+
+    def _append(self, record: dict[str, Any]) -> None:
+        if self._may_be_cut:
+            cut_incomplete_line(self._descriptor)
+            self._may_be_cut = False
+        _write_all(self._descriptor, json_line(record).encode("ascii"))
 
     def _delete_if_empty(self) -> None:
         """Delete the journal if it has no step."""
@@ -277,15 +360,45 @@ class Journal:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(self.path, flags, 0o666)
         lock.take(self._descriptor, describe(self.path))
-        line = json_line(header_record(self._header))
+        line = json_line(header_record(self.header)).encode("ascii")
         _write_all(self._descriptor, line)
         sync_folder(self.path.parent)
-        self._register(self.path, line.encode("ascii"))
+        self._register(self.path, line)
+
+    def _open(self) -> None:
+        """Open an existing journal, to continue its run."""
+        past = read_journal(self.path)
+        if past.header is None or not continues(self.header, past.header):
+            raise PlanError(f"{self.path} is the journal of another run; it is not overwritten")
+        flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        try:
+            self._descriptor = os.open(self.path, flags | getattr(os, "O_NOFOLLOW", 0))
+        except OSError as error:
+            raise write_error(self.path, error, LINE_BYTES) from error
+        lock.take(self._descriptor, describe(self.path))
+        self.past = past = read_journal(self.path)
+        if past.header is None:
+            raise PlanError(f"{self.path} was changed while it was opened")
+        self.header = past.header
+        self._announced = max((step.number for step in past.steps), default=0)
+        self._may_be_cut = True
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
-def _write_all(descriptor: int, text: str) -> None:
-    """Write a whole text; the system may accept only a part at a time."""
-    line = text.encode("ascii")
+def continues(header: Header, past: Header) -> bool:
+    """Return whether a run would only continue another one: same plan, action and target."""
+    same = ("action", "generation", "target", "plan", "digest_kind")
+    if any(getattr(header, name) != getattr(past, name) for name in same):
+        return False
+    return bool(header.plan) and set(header.roots or ()) <= set(past.roots or ())
+
+
+def _write_all(descriptor: int, line: bytes) -> None:
+    """Write a whole line; the system may accept only a part at a time."""
     while line:
         line = line[os.write(descriptor, line) :]
 
@@ -313,6 +426,11 @@ class PastRun(NamedTuple):
     results: dict[int, str]
     undone: set[int]
     damaged_lines: list[int]
+
+    @property
+    def unfinished(self) -> set[int]:
+        """Numbers of the steps that were announced, and neither ended nor undone."""
+        return {step.number for step in self.steps} - self.undone - set(self.results)
 
 
 @contextlib.contextmanager
@@ -405,52 +523,28 @@ def append_line(path: Path, line: bytes) -> None:
     OSError
         If it cannot be written.
     """
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags, 0o666), "r+b") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-        if file.read(1) not in (b"", b"\n"):
-            file.seek(0)
-            file.truncate(1 + file.read().rfind(b"\n"))
-            file.seek(0, os.SEEK_END)
-        file.write(line)
-        file.flush()
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags, 0o666), "rb", buffering=0) as file:
+        cut_incomplete_line(file.fileno())
+        _write_all(file.fileno(), line)
         os.fsync(file.fileno())
 
 
-def check_earlier_runs(plan: Path) -> None:
-    """Raise if an earlier run of a plan, or an undo of it, was killed in the middle of a step.
-
-    Raises
-    ------
-    ImgdupError
-        Names the files that the run left and the command that undoes it.
-    LockedError
-        If the earlier run continues, or is being undone.
-    """
-    for path in earlier_journals(plan):
-        with contextlib.suppress(PlanError), locked_journal(path) as run:
-            steps = (step for step in run.steps if step.number not in run.undone)
-            left = (name for step in steps for name in step.temporary_names)
-            for name in filter(os.path.lexists, left):
-                raise ImgdupError(
-                    f"an earlier run was killed and left {os.fsdecode(name)}: undo it first: "
-                    f"imgdup undo {shlex.quote(str(path))}"
-                )
-
-
-def free_journal_path(plan: Path) -> Path:
-    """Return an unused name beside a plan: ``NAME.journal-1.jsonl`` and so on."""
-    return _journal_path(plan, 1 + len(earlier_journals(plan)))
-
-
-def earlier_journals(plan: Path) -> list[Path]:
-    """Return the journals beside a plan, the oldest first."""
-    numbered = (_journal_path(plan, number) for number in itertools.count(1))
-    return list(itertools.takewhile(os.path.lexists, numbered))
-
-
-def _journal_path(plan: Path, number: int) -> Path:
-    return plan.with_name(f"{plan.stem}.journal-{number}.jsonl")
+def cut_incomplete_line(descriptor: int) -> None:
+    """Remove the incomplete last line of an open file, whose writer was killed."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    length = end
+    while length:
+        start = max(0, length - LINE_BYTES)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        piece = os.read(descriptor, length - start)
+        newline = piece.rfind(b"\n")
+        length = start + newline + 1 if newline >= 0 else start
+        if newline >= 0:
+            break
+    if length < end:
+        os.ftruncate(descriptor, length)
+    os.lseek(descriptor, 0, os.SEEK_END)
 
 
 def describe(path: Path) -> str:

@@ -11,13 +11,22 @@ the user knows where such a file belongs, so imgdup only reports it.
 
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from pathlib import Path
 
-from imgdup.apply.journal import Header, PastRun, Step, append_line, read_journal
+from imgdup.apply.journal import (
+    Header,
+    PastRun,
+    Step,
+    append_line,
+    continues,
+    locked_journal,
+    read_journal,
+)
 from imgdup.dedupe.check_plan import faults
 from imgdup.dedupe.plan import Plan, Removal, read_plan
 from imgdup.errors import ImgdupError, PlanError
@@ -104,7 +113,8 @@ def _check_places(
     """Raise unless every path is in a root, or in the target if a file was moved there."""
     places = dict.fromkeys(roots)  # in order, folders first; single files are found at once
     for step in steps:
-        inside = [(path, _is_in(path, places)) for path in (step.remove.path, step.keep)]
+        links = (link.path for link in step.changed_links)
+        inside = [(path, _is_in(path, places)) for path in (step.remove.path, step.keep, *links)]
         if step.to is not None:
             inside.append((step.to, header.target is not None and is_below(step.to, header.target)))
         for path in (path for path, is_inside in inside if not is_inside):
@@ -229,3 +239,75 @@ def _advice(path: bytes, token: bytes, journals: Mapping[bytes, Path]) -> str:
             "or delete it if you have a copy"
         )
     return "left by an apply whose journal is lost: you may delete it"
+
+
+def check_earlier_runs(plan: Path, continued: Path | None = None) -> None:
+    """Raise if an earlier run of a plan, or an undo of it, was killed in the middle of a step.
+
+    Parameters
+    ----------
+    plan : Path
+    continued : Path, optional
+        The journal of a run that goes on: it may have been killed, but no undo of it.
+
+    Raises
+    ------
+    ImgdupError
+        Names the files that the run left and the command that undoes it.
+    LockedError
+        If the earlier run continues, or is being undone.
+    """
+    for path in earlier_journals(plan):
+        with contextlib.suppress(PlanError), locked_journal(path) as run:
+            ended = run.undone if path != continued else run.undone | run.unfinished
+            for name in filter(os.path.lexists, _names_left(run, ended)):
+                raise ImgdupError(
+                    f"an earlier run was killed and left {os.fsdecode(name)}: undo it first: "
+                    f"imgdup undo {shlex.quote(str(path))}"
+                )
+
+
+def _names_left(run: PastRun, ended: Container[int]) -> Iterator[bytes]:
+    """Yield the temporary names of all steps but those that ended."""
+    for step in run.steps:
+        if step.number not in ended:
+            yield from step.temporary_names
+            for link in step.changed_links:
+                yield from (link.spare, link.waiting)
+
+
+def journal_to_write(plan: Path, header: Header, index_folder: Path) -> Path:
+    """Choose the journal of a run: that of a run which this one continues, or an unused name.
+
+    Parameters
+    ----------
+    plan : Path
+        The journals are beside it.
+    header : Header
+        Describes the run.
+    index_folder : Path
+        Only a journal that it knows is continued, and only if it was not undone as a whole.
+    """
+    for path in reversed(earlier_journals(plan)):
+        with contextlib.suppress(PlanError):
+            run = read_journal(path)
+            if run.header and continues(header, run.header):
+                if any(step.number not in run.undone for step in run.steps):
+                    check_journal(path, run, index_folder, None)
+                    return path
+    return free_journal_path(plan)
+
+
+def free_journal_path(plan: Path) -> Path:
+    """Return an unused name beside a plan: ``NAME.journal-1.jsonl`` and so on."""
+    return _journal_path(plan, 1 + len(earlier_journals(plan)))
+
+
+def earlier_journals(plan: Path) -> list[Path]:
+    """Return the journals beside a plan, the oldest first."""
+    numbered = (_journal_path(plan, number) for number in itertools.count(1))
+    return list(itertools.takewhile(os.path.lexists, numbered))
+
+
+def _journal_path(plan: Path, number: int) -> Path:
+    return plan.with_name(f"{plan.stem}.journal-{number}.jsonl")

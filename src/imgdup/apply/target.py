@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 
-from imgdup.apply.actions import make_folder
 from imgdup.dedupe.plan import Plan
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.system.paths import is_below, join
@@ -96,28 +95,39 @@ def _identity(folder: bytes) -> Identity | None:
     return (status.st_dev, status.st_ino) if status.st_ino else None
 
 
-def prepare(plan: Plan, target: bytes) -> None:
-    """Make sure that the target can be written and has room, then make it.
+def uppermost_missing(folder: bytes) -> bytes | None:
+    """Return the uppermost folder that must be made so that a folder exists; None if it does."""
+    missing = None
+    while not os.path.lexists(folder):
+        missing, folder = folder, os.path.dirname(folder)
+    return missing
+
+
+def check_writable(plan: Plan, target: bytes) -> None:
+    """Raise unless the target can be written, or made, and has room; changes nothing.
 
     Raises
     ------
     ImgdupError
-        If it cannot; nothing was made then.
+        Names the remedy.
     """
-    name = os.fsdecode(target)
+    name, there = os.fsdecode(target), _nearest_folder(target)
+    if not os.path.isdir(there):
+        raise ImgdupError(
+            f"--move-to {name}: {os.fsdecode(there)} is not a folder; nothing was changed"
+        )
     try:
-        _check_room(plan, target)
-        make_folder(target)
+        _check_room(plan, target, there)
     except OSError as error:
         raise ImgdupError(f"--move-to {name}: {error.strerror}; nothing was changed") from error
-    if not os.access(target, os.W_OK | os.X_OK):
+    if not os.access(there, os.W_OK | os.X_OK):
         raise ImgdupError(f"--move-to {name} cannot be written; nothing was changed")
 
 
-def _check_room(plan: Plan, target: bytes) -> None:
-    there = _nearest_folder(target)
+def _check_room(plan: Plan, target: bytes, there: bytes) -> None:
     device = os.stat(there).st_dev
-    needed = sum(r.remove.size for r in plan.removals if _device(r.remove.path) != device)
+    elsewhere = (r for r in plan.removals if _device(r.remove.path) not in (None, device))
+    needed = sum(removal.remove.size for removal in elsewhere)
     free = shutil.disk_usage(there).free
     if needed > free:
         raise ImgdupError(

@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,11 +27,15 @@ from imgdup.apply.actions import (
     sync_parent_if_possible,
 )
 from imgdup.apply.copying import Copy, copied
-from imgdup.apply.journal import DONE, Header, PastRun, Step, locked_journal, note_undone
+from imgdup.apply.journal import DONE, PastRun, Step, locked_journal, note_undone
+from imgdup.apply.links import restore_links
 from imgdup.apply.recheck import OCCUPIED, READ_FLAGS, SkipFile, SkippedFile, check_content
 from imgdup.apply.registry import check_journal
 from imgdup.index.columns import Rows
 from imgdup.system.files import stat_size_mtime
+from imgdup.system.paths import is_below
+
+CANNOT_UNDO = "cannot-undo"
 
 
 @dataclass
@@ -96,21 +100,41 @@ def undo(
         for line in run.damaged_lines:
             detail = f"line {line} is damaged: the step that it announced is not undone"
             result.skipped.append(SkippedFile(os.fsencode(journal), "failed", detail))
-        for number, step in enumerate(run.steps, start=1):
-            if _undo_step(run, step, result):
+        last = {step.remove.path: step.number for step in run.steps}
+        for n_seen, step in enumerate(reversed(run.steps), start=1):
+            is_repeated = step.number in run.undone and step.number != last[step.remove.path]
+            if not is_repeated and _undo_step(run, step, result):
                 _note(journal, run, step, result)
-            progress(number, len(run.steps))
-        _remove_empty_folders(run.header, run.steps)
+            progress(n_seen, len(run.steps))
+        _remove_empty_folders(run.steps)
     return result
+
+
+def undo_unfinished(action: str, step: Step) -> bool:
+    """Undo a step that was killed; return False if it was carried out and cannot be undone.
+
+    Raises
+    ------
+    SkipFile, OSError
+        If it is unknown what became of the file.
+    """
+    try:
+        UNDOING[action](step)
+    except SkipFile as skip:
+        if skip.reason == CANNOT_UNDO:
+            return False
+        raise
+    restore_links(step)
+    return True
 
 
 def _undo_step(run: PastRun, step: Step, result: UndoResult) -> bool:
     """Undo one step; return whether the file is in its place now."""
     try:
-        if _undoing(run, step)(step):
-            result.n_restored += 1
-        else:
-            result.n_in_place += 1
+        was_restored = _undoing(run, step)(step)
+        restore_links(step)
+        result.n_restored += was_restored
+        result.n_in_place += not was_restored
     except (OSError, SkipFile) as error:
         skip = error if isinstance(error, SkipFile) else SkipFile.of(error)
         result.skipped.append(SkippedFile(step.remove.path, skip.reason, skip.detail))
@@ -142,14 +166,13 @@ def _note(journal: Path, run: PastRun, step: Step, result: UndoResult) -> None:
             result.skipped.append(SkippedFile(path, "failed", detail))
 
 
-def _remove_empty_folders(header: Header, steps: list[Step]) -> None:
-    """Remove the folders below the target that hold nothing any more."""
-    for folder in sorted({os.path.dirname(step.to) for step in steps if step.to}, reverse=True):
-        while header.target and folder.startswith(header.target.rstrip(b"/") + b"/"):
-            try:
+def _remove_empty_folders(steps: list[Step]) -> None:
+    """Remove the folders that the run made, if they are empty."""
+    for step in reversed(steps):
+        folder = os.path.dirname(step.to or b"")
+        while step.made and is_below(folder, step.made):
+            with suppress(OSError):  # it is gone, or not empty
                 os.rmdir(folder)
-            except OSError:  # not empty, or gone
-                break
             folder = os.path.dirname(folder)
 
 
@@ -232,13 +255,13 @@ def _undo_delete(step: Step) -> bool:
         return False
     if _restore_from_aside(step):
         return True
-    raise SkipFile("cannot-undo", f"it was deleted; {os.fsdecode(step.keep)} was kept instead")
+    raise SkipFile(CANNOT_UNDO, f"it was deleted; {os.fsdecode(step.keep)} was kept instead")
 
 
 def _undo_trash(step: Step) -> bool:
     if _was_in_place(step):
         return False
-    raise SkipFile("cannot-undo", "it is in the trash: restore it from there")
+    raise SkipFile(CANNOT_UNDO, "it is in the trash: restore it from there")
 
 
 def _undo_move(step: Step) -> bool:

@@ -1,10 +1,10 @@
-"""Give the rows of a renamed or remounted folder their new paths.
+"""Give the rows of a renamed or remounted folder their new paths, or remove rows from an index.
 
 No image is read; the next update finds that sizes and mtimes are unchanged.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -71,10 +71,44 @@ def relocate(index_folder: Path, old: str | bytes, new: str | bytes) -> int:
         move = _planned(generation, before, after)
         listing = Listing(list(move.roots))
         n_moved = _fill(listing, generation, scan_times(generation, current), move)
-        place = index_folder / folder.PARTS
-        facts = Facts(listing, generation, place, generation.probe_parameters)
-        commit_generation(index_folder, facts, move.roots, scanned_ns=0)
+        _commit(index_folder, listing, generation, move.roots)
     return n_moved
+
+
+def drop_rows(index_folder: Path, paths: Container[bytes]) -> int:
+    """Remove the rows of some files from an index, and return how many there were.
+
+    Raises
+    ------
+    LockedError
+        If another process is writing the index.
+    """
+    folder.open_generation(index_folder, open_generation)  # raises before a folder is made
+    folder.prepare(index_folder)
+    with folder.locked(index_folder):
+        folder.sweep(index_folder)
+        current, generation = folder.open_generation(index_folder, open_generation)
+        listing, times = Listing(list(generation.roots)), scan_times(generation, current)
+        for key, old in old_row_stream(generation.paths, generation.arrays, times):
+            path = key.replace(b"\0", b"/")
+            if path not in paths:
+                listing.keep(old.root, path, old)
+        n_dropped = len(generation) - len(listing)
+        if n_dropped:
+            _commit(index_folder, listing, generation, generation.roots)
+    return n_dropped
+
+
+def _commit(
+    index_folder: Path,
+    listing: Listing,
+    generation: Generation,
+    roots: Mapping[bytes, ScanOptions],
+) -> None:
+    """Make the rows of a listing, all of them of one generation, the next one."""
+    place = index_folder / folder.PARTS
+    facts = Facts(listing, generation, place, generation.probe_parameters)
+    commit_generation(index_folder, facts, roots, scanned_ns=0)
 
 
 def _planned(generation: Generation, old: bytes, new: bytes) -> _Move:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from imgdup.cli.options import PATH, find_index, index_option, open_found
-from imgdup.cli.printing import note, note_skipped, write_text
+from imgdup.cli.printing import N_LISTED, note, note_path, note_skipped, write_text
 from imgdup.cli.progress import Bar
-from imgdup.errors import UsageError
+from imgdup.errors import ImgdupError, LockedError, UsageError
 from imgdup.output.codecs import counted
 from imgdup.output.results import plan_rule_text
 
 if TYPE_CHECKING:
     from imgdup.apply import ApplyResult
+    from imgdup.dedupe.plan import Plan
 
 PERMANENT = ("trash", "delete")  # actions that undo cannot reverse
 LINKING = ("hardlink", "symlink")  # actions that leave a link in the place of a file
@@ -32,6 +34,7 @@ LINKING = ("hardlink", "symlink")  # actions that leave a link in the place of a
 @click.option("--hardlink", is_flag=True, help="Replace files of equal bytes by hard links.")
 @click.option("--symlink", is_flag=True, help="Replace files of equal bytes by symbolic links.")
 @click.option("--dry-run", is_flag=True, help="Verify everything, but change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before many files are removed, or deleted.")
 def apply(
     plan: Path,
     index_folder: Path | None,
@@ -41,18 +44,19 @@ def apply(
     hardlink: bool,
     symlink: bool,
     dry_run: bool,
+    yes: bool,
 ) -> int:
     """Carry out a plan of dedupe, verifying every file again.
 
     A file is removed only if the kept file exists, is readable and is unchanged. A journal is
     written beside the plan. Moves and links can be undone. Trashed files must be restored from the
-    trash. Deletions are permanent.
+    trash. Deletions are permanent. An interrupted run continues if you run the same command again.
 
     \b
     imgdup apply plan.jsonl --move-to ../duplicates
     """
     from imgdup import apply as applying
-    from imgdup.apply.journal import check_earlier_runs, free_journal_path
+    from imgdup.apply.registry import check_earlier_runs, journal_to_write
     from imgdup.dedupe.plan import read_plan
 
     chosen = {"trash": trash, "delete": delete, "hardlink": hardlink, "symlink": symlink}
@@ -60,11 +64,14 @@ def apply(
     place = find_index(index_folder)
     loaded = read_plan(plan)
     options = applying.make_options(loaded, action, move_to, index_folder=place, dry_run=dry_run)
-    check_earlier_runs(plan)
+    journal = journal_to_write(plan, applying.journal_header(loaded, options), place)
+    check_earlier_runs(plan, journal)
     if not loaded.removals:
         note(f"nothing to do: {plan} has no removals; make another with: imgdup dedupe --plan FILE")
     note(f"{plan}: {plan_rule_text(loaded.header)}")
-    journal = free_journal_path(plan)
+    _note_companions(loaded, action)
+    if not (dry_run or yes):
+        _ask(applying.reasons_to_ask(loaded, action), plan)
     with _journal_named(journal, action, index_folder):
         with closing(Bar(quiet=False)) as bar:
             result = applying.apply_plan(
@@ -76,6 +83,8 @@ def apply(
                 progress=bar.count,
             )
         _print_result(result, action, dry_run=dry_run)
+        if not dry_run and not result.stopped and action not in LINKING:
+            _drop_rows(result, place)
     return result.exit_code
 
 
@@ -86,6 +95,30 @@ def _one_action(**chosen: bool) -> str:
         ways = "--move-to FOLDER, --trash, --delete, --hardlink, --symlink"
         raise UsageError(f"give exactly one of {ways}")
     return actions[0]
+
+
+def _note_companions(plan: "Plan", action: str) -> None:
+    """Name the files that belong to pictures which are deleted; they are not deleted."""
+    from imgdup.apply.companions import companions_of_all
+
+    if action in PERMANENT:
+        companions = companions_of_all(removal.remove.path for removal in plan.removals)
+        for path in companions[:N_LISTED]:
+            note_path(path, "belongs to a file of the plan, and is not removed")
+        if len(companions) > N_LISTED:
+            note(f"... and {len(companions) - N_LISTED:,} more belong to files of the plan")
+
+
+def _ask(reasons: list[str], plan: Path) -> None:
+    """Ask on the terminal whether to go on; without a terminal, refuse."""
+    if not reasons:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(f"{plan}: {', and '.join(reasons)}: confirm with --yes")
+    for reason in reasons:
+        note(f"{plan}: {reason}")
+    if not click.confirm("Continue?", err=True):
+        raise ImgdupError("nothing was changed")
 
 
 @contextmanager
@@ -108,9 +141,22 @@ def _print_result(result: "ApplyResult", action: str, *, dry_run: bool) -> None:
     note_skipped(result.skipped)
     if result.stopped:
         note(f"imgdup: {result.stopped}")
-    verb = "replaced by links" if action in LINKING else "removed"
     would_be = "would be " if dry_run else ""
+    if result.n_companions:
+        note(f"{counted(result.n_companions, 'file')} that belong to them {would_be}moved, too")
+    if result.n_links:
+        note(f"{counted(result.n_links, 'link')} to them now lead to the kept files")
+    verb = "replaced by links" if action in LINKING else "removed"
     n_files, n_bytes = counted(result.n_done, "file"), counted(result.n_bytes, "byte")
-    write_text([f"{n_files} {would_be}{verb}, {n_bytes}\n"])
-    if result.n_done and not dry_run and action not in LINKING:
-        note("to remove them from the index as well, run: imgdup index --allow-removals")
+    already = f", {result.n_already:,} already done" if result.n_already else ""
+    write_text([f"{n_files} {would_be}{verb}, {n_bytes}{already}\n"])
+
+
+def _drop_rows(result: "ApplyResult", index_folder: Path) -> None:
+    """Remove the rows of the removed files from the index."""
+    from imgdup.apply import drop_removed_rows
+
+    try:
+        drop_removed_rows(result, index_folder)
+    except LockedError as error:
+        note(f"{error}; to remove the files from it, run: imgdup index --allow-removals")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from imgdup.cli.options import PATH, find_index, index_option, open_found
-from imgdup.cli.printing import note_skipped, write_text
+from imgdup.cli.printing import note, note_skipped, write_text
 from imgdup.cli.progress import Bar
 from imgdup.output.codecs import counted
 
@@ -33,4 +33,6 @@ def undo(journal: Path, index_folder: Path | None) -> int:
     note_skipped(result.skipped)
     restored = counted(result.n_restored, "file")
     write_text([f"{restored} restored, {result.n_in_place:,} already in place\n"])
+    if result.n_restored:
+        note("to add the files to the index again, run: imgdup index")
     return result.exit_code

@@ -7,8 +7,9 @@ from pathlib import Path
 from imgdup.errors import UsageError
 
 # Temporary names of files in apply and undo; a file that is left was left by a killed run.
-# The hex digits are those of the run, the number is that of the step in its journal.
-TEMPORARY_NAME = re.compile(rb"\.imgdup-([0-9a-f]{16})-[0-9]+\.(?:aside|link|part)")
+# The hex digits are those of the run, the number is that of the step in its journal; a second
+# number is that of a link which the step changes.
+TEMPORARY_NAME = re.compile(rb"\.imgdup-([0-9a-f]{16})-[0-9]+(?:-[0-9]+)?\.(?:aside|link|part|old)")
 
 
 def path_key(path: bytes) -> bytes:

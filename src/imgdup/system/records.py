@@ -268,10 +268,16 @@ def texts(record: Record, key: str) -> Iterator[str]:
 
 def paths(record: Record, key: str) -> Iterator[bytes]:
     """Yield the paths of a list that `path_list` wrote; raise ValueError if it is not one."""
+    for value in objects(record, key):
+        yield path_from_json(value)
+
+
+def objects(record: Record, key: str) -> Iterator[Record]:
+    """Yield the objects of a list; raise ValueError if it is not one."""
     for value in _list(record, key):
         if type(value) is not dict:
-            raise ValueError(f"{key!r} must be a list of objects with a path")
-        yield path_from_json(value)
+            raise ValueError(f"{key!r} must be a list of objects")
+        yield value
 
 
 def path_list(values: Iterable[bytes]) -> list[dict[str, str]]:

@@ -1,0 +1,158 @@
+"""Find the symbolic links to files that are removed, and point them to the files that are kept.
+
+Without this, the links that an earlier ``apply --symlink`` made would lead nowhere. Each change is
+part of the step that removes the file, so undo restores the link with the file.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from imgdup.apply.actions import move, remove, sync_parent_if_possible
+from imgdup.apply.journal import ChangedLink, Step
+from imgdup.apply.recheck import OCCUPIED, SkipFile
+from imgdup.system.paths import is_below
+
+
+def links_to(files: Iterable[bytes], roots: Sequence[bytes]) -> Mapping[bytes, list[bytes]]:
+    """Find the symbolic links in some folders that lead to files.
+
+    Parameters
+    ----------
+    files : iterable of bytes
+        Paths of regular files; they are looked at only if the folders hold any links to files.
+    roots : sequence of bytes
+        Folders; all that is in them is listed once, and no link is followed.
+
+    Returns
+    -------
+    mapping of bytes to list of bytes
+        The links to each file that has any. Of links that lead to it through another link in these
+        folders, only the last one.
+    """
+    identities = {}
+    for link in _symbolic_links(roots):
+        with contextlib.suppress(OSError):  # it leads nowhere, or to where we may not look
+            status = os.stat(link)
+            if status.st_ino and stat.S_ISREG(status.st_mode):
+                identities[link] = (status.st_dev, status.st_ino)
+    found: dict[tuple[int, int], list[bytes]] = {}
+    for link, identity in identities.items():
+        if _target(link) not in identities:
+            found.setdefault(identity, []).append(link)
+    links = {}
+    for path in files if found else ():
+        with contextlib.suppress(OSError):  # it is missing: the check of the file reports that
+            status = os.lstat(path)
+            if (status.st_dev, status.st_ino) in found:
+                links[path] = found[status.st_dev, status.st_ino]
+    return links
+
+
+def _symbolic_links(roots: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the symbolic links in some folders; folders that cannot be listed are left out."""
+    named = [root for root in roots if root]
+    folders = [root for root in named if not any(r != root and is_below(root, r) for r in named)]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    yield entry.path
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+
+
+def _target(link: bytes) -> bytes:
+    """Return the path that a link contains, absolute and with the links of its folders resolved."""
+    path = os.path.join(os.path.dirname(link), os.readlink(link))
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def changes(
+    links: Sequence[bytes], path: bytes, keep: bytes
+) -> tuple[tuple[bytes, bytes, bytes], ...]:
+    """Return each link to a file with what it contains, and what it shall contain.
+
+    A relative link stays relative.
+
+    Raises
+    ------
+    OSError
+        If a link vanished since it was found.
+    """
+    found = []
+    for link in links:
+        old = os.readlink(link)
+        if _leads_to(link, old, path):
+            folder = os.path.dirname(link)
+            found.append((link, old, keep if os.path.isabs(old) else os.path.relpath(keep, folder)))
+    return tuple(found)
+
+
+def _leads_to(link: bytes, content: bytes, path: bytes) -> bool:
+    """Return whether a link with this content leads to a file that exists."""
+    try:
+        there = os.stat(os.path.join(os.path.dirname(link), content))
+        return os.path.samestat(there, os.lstat(path))
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def pointed_to_keeper(step: Step) -> Iterator[None]:
+    """Point the links of a step to the kept file; after an exception, point them back."""
+    try:
+        for link in step.changed_links:
+            _exchange(link, link.old, link.new)
+        yield
+    except BaseException:
+        restore_links(step)
+        raise
+
+
+def restore_links(step: Step) -> None:
+    """Point the links of a step to its file again, if that is in its place.
+
+    Links that were changed by someone else stay as they are.
+
+    Raises
+    ------
+    SkipFile
+        If something else now has the name of a link.
+    """
+    for link in step.changed_links:
+        _finish_exchange(link)
+        is_ours = os.path.islink(link.path) and os.readlink(link.path) == link.new
+        if is_ours and _leads_to(link.path, link.old, step.remove.path):
+            _exchange(link, link.new, link.old)
+
+
+def _exchange(link: ChangedLink, before: bytes, after: bytes) -> None:
+    """Replace a link by one with another content, and never anything else by it."""
+    os.symlink(after, link.spare)
+    os.rename(link.path, link.waiting)
+    if not os.path.islink(link.waiting) or os.readlink(link.waiting) != before:
+        move(link.waiting, link.path)
+        remove(link.spare)
+        raise SkipFile("changed", f"{os.fsdecode(link.path)}, a link to it, was changed")
+    move(link.spare, link.path)
+    os.unlink(link.waiting)
+    sync_parent_if_possible(link.path)
+
+
+def _finish_exchange(link: ChangedLink) -> None:
+    """Clean up after an exchange that was killed: the link has its old content or its new one."""
+    remove(link.spare)
+    if not os.path.lexists(link.waiting):
+        return
+    if os.path.islink(link.path) and os.readlink(link.path) in (link.old, link.new):
+        return remove(link.waiting)
+    if os.path.lexists(link.path) and os.lstat(link.path).st_size == 0:
+        remove(link.path)  # made by `move` on a disk without hard links
+    try:
+        move(link.waiting, link.path)
+    except FileExistsError as error:
+        name = os.fsdecode(link.path)
+        raise SkipFile(OCCUPIED, f"{name}, a link to it, was replaced") from error

@@ -108,9 +108,7 @@ def test_imports_inside_a_room_run_in_one_direction(room):
         if room_of(name) == room
     }
 
-    order = list(graphlib.TopologicalSorter(graph).static_order())
-
-    assert set(graph) <= set(order)
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError if they run in a circle
 
 
 @pytest.mark.parametrize("name", list(MODULES))

@@ -1,4 +1,4 @@
-"""Broken, false and hostile files: each gives a picture or a reason, soon and in little memory.
+"""Broken, false and hostile files: each gives a picture or a reason, in little memory.
 
 Files are made in memory by Pillow and forged by hand (``encoded``); the last test decodes those of
 IMGDUP_DATA that fuzzers of other projects found.
@@ -8,7 +8,6 @@ import itertools
 import struct
 import subprocess
 import sys
-import time
 import zlib
 
 import cv2
@@ -23,7 +22,7 @@ from imgdup.images import decode as images
 from imgdup.images import jpeg, opencv, pillow
 from imgdup.images.decode import decode, picture_from_array
 from imgdup.images.formats import REASONS
-from imgdup.system.limits import Limits
+from imgdup.system.limits import CAN_CAP_MEMORY, Limits
 from real_pictures import DATA, needs_data
 
 LIMITS = Limits()
@@ -245,12 +244,8 @@ def test_memory_that_libjpeg_lacks_is_too_large(monkeypatch):
     ],
     ids=["png", "jpeg", "progressive", "progressive-largest", "gif", "webp", "bmp"],
 )
-def test_sizes_are_held_against_the_limit_before_memory_is_taken(data):
-    start = time.process_time()
-
+def test_sizes_are_compared_with_the_limit_before_anything_is_decoded(data, no_decoder):
     assert failure(data).reason == "too-large"
-
-    assert time.process_time() - start < 1
 
 
 def test_the_limit_counts_pixels():
@@ -288,17 +283,29 @@ def test_a_chunk_length_beyond_the_file_is_damage():
     assert failure(data).reason == "damaged"
 
 
+@pytest.mark.skipif(not CAN_CAP_MEMORY, reason="needs a limit of the memory of a process")
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
 @pytest.mark.parametrize("colour", [2, 6])
-def test_text_bombs_are_not_unpacked(kind, colour):
+def test_text_bombs_are_not_unpacked(kind, colour, tmp_path):
+    """The picture is decoded by a process that has less memory than the text needs."""
+    script = (
+        "import pathlib, sys\n"
+        "from imgdup.images.decode import decode, init_worker\n"
+        "from imgdup.system.limits import Limits\n"
+        "limits = Limits(worker_memory_bytes=80 << 20)\n"
+        "data = pathlib.Path(sys.argv[1]).read_bytes()\n"
+        "init_worker(limits)\n"
+        "print(decode(data, limits).width)\n"
+    )
     bomb = png_chunk(kind, b"x\0\0" + zlib.compress(bytes(100_000_000), 9))
     rows = zlib.compress(bytes((1 + 20 * {2: 3, 6: 4}[colour]) * 20))
-    start = time.process_time()
+    (tmp_path / "bomb.png").write_bytes(png(20, 20, rows, colour, extra=bomb * 5))
 
-    picture = decode(png(20, 20, rows, colour, extra=bomb * 5), LIMITS)
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "bomb.png")], capture_output=True, text=True
+    )
 
-    assert picture.width == 20
-    assert time.process_time() - start < 5
+    assert (result.stdout, result.stderr) == ("20\n", "")
 
 
 @pytest.mark.parametrize("n_pages", [1, 50_000], ids=["loop", "pages"])
@@ -352,9 +359,9 @@ def test_mutants_give_a_picture_or_a_reason():
 
 
 @needs_data
-def test_every_hostile_file_gives_a_picture_or_a_reason_soon():
+def test_every_hostile_file_gives_a_picture_or_a_reason():
     script = (
-        "import sys, time, pathlib\n"
+        "import sys, pathlib\n"
         "from imgdup.errors import ImageError\n"
         "from imgdup.hashing import fingerprint\n"
         "from imgdup.images.decode import decode, init_worker\n"
@@ -363,21 +370,19 @@ def test_every_hostile_file_gives_a_picture_or_a_reason_soon():
         "limits = Limits(worker_memory_bytes=1 << 30)\n"
         "init_worker(limits)\n"
         "for path in sorted(p for p in pathlib.Path(sys.argv[1]).rglob('*') if p.is_file()):\n"
-        "    start = time.process_time()\n"
         "    try:\n"
         "        picture = decode(read_file(str(path), limits).data, limits)\n"
         "        word = 'ok' if fingerprint(picture.gray, 'dhash', 64) else ''\n"
         "    except ImageError as error:\n"
         "        word = error.reason\n"
-        "    print(word, time.process_time() - start)\n"
+        "    print(word)\n"
     )
     folder = DATA / "hostile"
     command = [sys.executable, "-W", "error", "-c", script, str(folder)]
 
     result = subprocess.run(command, capture_output=True, text=True, timeout=250)
 
-    lines = [line.split() for line in result.stdout.splitlines()]
+    words = result.stdout.splitlines()
     assert (result.returncode, result.stderr) == (0, "")
-    assert len(lines) == sum(path.is_file() for path in folder.rglob("*"))
-    assert {word for word, _ in lines} <= set(REASONS)
-    assert max(float(seconds) for _, seconds in lines) < 5
+    assert len(words) == sum(path.is_file() for path in folder.rglob("*"))
+    assert set(words) <= set(REASONS)

@@ -1,7 +1,5 @@
 """The header of a JPEG file, and where its picture ends: whole, forged, cut and flooded files."""
 
-import time
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -70,12 +68,9 @@ def test_a_jpeg_of_twelve_bits_is_unsupported():
     [b"\xff" * 20_000_000, b"\0" * 20_000_000, b"\xff\xe1\0\2" * 5_000_000, b"\xff\0" * 10_000_000],
     ids=["fill", "zeros", "segments", "stuffing"],
 )
-def test_a_flooded_jpeg_header_ends_soon(flood):
-    start = time.process_time()
-
+@pytest.mark.timeout(60)  # a search that is not linear takes hours
+def test_a_flooded_jpeg_header_is_read_in_linear_time(flood):
     assert reason(jpeg_header, b"\xff\xd8" + flood) in ("truncated", "damaged")
-
-    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])

@@ -3,7 +3,6 @@
 import struct
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -153,12 +152,8 @@ def jxl_claiming(height, width):
     ],
     ids=["pnm", "tga", "psd", "dds", "ico", "jxl"],
 )
-def test_sizes_are_held_against_the_limit_before_memory_is_taken(data):
-    start = time.process_time()
-
+def test_sizes_are_compared_with_the_limit_before_anything_is_decoded(data, no_decoder):
     assert failure(data).reason == "too-large"
-
-    assert time.process_time() - start < 1
 
 
 def test_a_jpeg_2000_size_is_held_against_the_limit():

@@ -14,6 +14,7 @@ from imgdup.build.sources import Tally, reaches, stat_files, walk
 from imgdup.errors import UsageError
 from imgdup.index.generation import ScanOptions
 from imgdup.system.paths import absolute, check_exists
+from real_pictures import DATA, needs_data
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(24)
 
@@ -55,6 +56,42 @@ def test_version_control_thumbnails_and_hidden_files_are_skipped(tmp_path):
 
     assert scan(tmp_path)[0] == ["f.png"]
     assert scan(tmp_path, hidden=True)[0] == [".e.png", ".hidden/d.png", "f.png"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("$RECYCLE.BIN", "$Recycle.Bin", "RECYCLER", "#recycle", "@Recycle", ".Trashes", ".Trash"),
+        *(".Trash-1000", "@Recently-Snapshot", "#snapshot", ".snapshots", ".snapshot", ".zfs"),
+        *("@GMT-2026.11.27-10.00.00", "System Volume Information"),
+    ],
+)
+def test_recycle_bins_and_snapshots_are_skipped_unless_they_are_named(tmp_path, name):
+    make(tmp_path, f"a/{name}/b.png", "a/c.png")
+
+    assert scan(tmp_path, hidden=True)[0] == ["a/c.png"]
+    assert scan(tmp_path / "a" / name, hidden=True)[0] == ["b.png"]
+
+
+def test_folders_whose_names_only_resemble_those_of_recycle_bins_are_read(tmp_path):
+    make(tmp_path, "recycle/a.png", "my #recycle/a.png", "Recycler 2/a.png", "snapshots/a.png")
+
+    assert len(scan(tmp_path)[0]) == 4
+
+
+@needs_data
+def test_the_copy_in_the_recycle_bin_of_the_odd_files_is_not_found():
+    assert scan(DATA / "odd-files/bin")[0] == ["holiday/IMG_1.jpg"]
+
+
+def test_a_raw_photo_is_listed_as_a_picture_that_is_not_decoded(tmp_path):
+    make(tmp_path, "DSC_1.NEF", "b.CR2", content=b"II*\0" + bytes(40))
+    make(tmp_path, "a.tif", content=b"II*\0" + bytes(40))
+
+    found, tally = scan(tmp_path)
+
+    assert found == ["a.tif"]
+    assert [path.rpartition(b"/")[2] for path in tally.undecoded] == [b"DSC_1.NEF", b"b.CR2"]
 
 
 def test_the_index_folder_is_skipped(tmp_path):

@@ -4,6 +4,7 @@ Files are made in memory by Pillow (``encoded``). Equality is asked where a form
 small distance between hashes where it does not. Broken files are in ``test_faults_images``.
 """
 
+import struct
 import subprocess
 import sys
 
@@ -372,6 +373,83 @@ def test_a_thin_picture_has_a_thumbnail(size):
 def test_a_broken_picture_has_no_thumbnail():
     with pytest.raises(ImageError, match="truncated"):
         decode_rgb(save(RGB, "jpeg")[:2000], LIMITS, 100)
+
+
+# Values that fill a part of their range
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+@pytest.mark.parametrize("name", ["png", "tiff", "ppm"])
+def test_values_of_few_bits_in_16_are_scaled_to_what_they_show(name, bits):
+    values = photo()[:, :, 0].astype(np.uint16) << (bits - 8)
+    values[0, 0] = (1 << bits) - 1
+
+    pixels = decode(save(Image.fromarray(values), name), LIMITS).gray.pixels
+
+    assert np.array_equal(pixels.ravel()[1:], GRAY.ravel()[1:])
+
+
+@pytest.mark.parametrize("name", ["png", "tiff"])
+def test_values_of_16_bits_keep_their_brightness(name):
+    values = GRAY.astype(np.uint16) << 7  # half as bright
+
+    pixels = decode(save(Image.fromarray(values), name), LIMITS).gray.pixels
+
+    assert np.array_equal(pixels, GRAY >> 1)
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_colours_of_few_bits_in_16_are_scaled_whatever_the_alpha_is(bits):
+    values = RGB.astype(np.uint16) << (bits - 8)
+    values[0, 0] = (1 << bits) - 1
+    alpha = np.full(GRAY.shape, 65535, dtype=np.uint16)
+    for deep in (values, np.dstack([values, alpha])):
+        swapped = deep[..., [2, 1, 0, 3][: deep.shape[2]]]
+        data = cv2.imencode(".png", swapped)[1].tobytes()
+
+        assert np.array_equal(decode_rgb(data, LIMITS, 1000)[1:], RGB[1:])
+
+
+@pytest.mark.parametrize("depth", [8, 10, 12])
+def test_an_avif_of_any_depth_shows_the_same(depth):
+    options = [cv2.IMWRITE_AVIF_DEPTH, depth, cv2.IMWRITE_AVIF_QUALITY, 95]
+    deep = RGB[..., ::-1] if depth == 8 else RGB[..., ::-1].astype(np.uint16) << (depth - 8)
+    data = cv2.imencode(".avif", deep, options)[1].tobytes()
+
+    shown = decode_rgb(data, LIMITS, 1000)
+
+    assert np.abs(shown.astype(int) - RGB).mean() < 4
+
+
+@pytest.mark.parametrize("name", ["bmp", "tga"])
+def test_an_alpha_of_zero_everywhere_is_none(name):
+    hidden = np.dstack([RGB, np.zeros(GRAY.shape, dtype=np.uint8)])
+    data = rgba_bmp(hidden) if name == "bmp" else save(hidden, "tga")
+
+    assert np.array_equal(decode_rgb(data, LIMITS, 1000), RGB)
+
+
+@pytest.mark.parametrize("name", ["bmp", "tga"])
+def test_an_alpha_that_hides_a_part_hides_it(name):
+    half = RGBA.copy()
+    half[:50, :, 3] = 0
+    data = rgba_bmp(half) if name == "bmp" else save(half, "tga")
+
+    assert (decode_rgb(data, LIMITS, 1000)[:50] == 255).all()
+
+
+def rgba_bmp(rgba):
+    """A BMP file with masks for four channels (BITMAPV4HEADER)."""
+    height, width = rgba.shape[:2]
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    head = struct.pack("<IiiHHIIiiII", 108, width, -height, 1, 32, 3, 0, 0, 0, 0, 0)
+    head += masks + b"BGRs" + bytes(48)
+    pixels = rgba[..., [2, 1, 0, 3]].tobytes()
+    return (
+        struct.pack("<2sIII", b"BM", 14 + len(head) + len(pixels), 0, 14 + len(head))
+        + head
+        + pixels
+    )
 
 
 # Workers

@@ -6,8 +6,9 @@ import pytest
 
 from encoded import jpeg_with_exif, photo, png, png_chunk, save, with_orientation
 from imgdup.images.decode import decode
-from imgdup.images.headers import exif_orientation, png_header
+from imgdup.images.headers import png_header
 from imgdup.images.jpeg import jpeg_header
+from imgdup.images.tiff import exif_orientation
 from imgdup.system.limits import Limits
 
 

@@ -20,9 +20,9 @@ from imgdup.images.headers import (
     jxl_size,
     png_first_frame,
     png_header,
-    tiff_directory,
     webp_header,
 )
+from imgdup.images.tiff import check_tiff
 from imgdup.system.limits import Limits
 
 
@@ -138,28 +138,28 @@ def test_a_webp_without_a_picture_is_damaged(data):
     assert reason(webp_header, data) == "damaged"
 
 
-def test_a_cut_tiff_directory_is_truncated():
+def test_a_cut_check_tiff_is_truncated():
     data = save(photo(20, 30), "tiff", compression="tiff_lzw")  # its directory comes last
-    tiff_directory(data)
+    check_tiff(data)
 
     for length in (4, 7, 20, len(data) // 2):
-        assert reason(tiff_directory, data[:length]) == "truncated"
+        assert reason(check_tiff, data[:length]) == "truncated"
 
 
-def test_a_big_tiff_directory_is_looked_at():
+def test_a_big_check_tiff_is_looked_at():
     data = save(photo(20, 30), "tiff", big_tiff=True)
-    tiff_directory(data)
+    check_tiff(data)
 
-    assert reason(tiff_directory, data[:30]) == "truncated"
+    assert reason(check_tiff, data[:30]) == "truncated"
 
 
 def test_a_directory_beyond_all_memory_is_not_in_the_file():
-    assert reason(tiff_directory, b"II+\0\x08\0\0\0" + b"\xff" * 8) == "truncated"
+    assert reason(check_tiff, b"II+\0\x08\0\0\0" + b"\xff" * 8) == "truncated"
 
 
 def test_random_bytes_give_facts_or_an_image_error():
     rng = np.random.default_rng(1)
-    functions = [png_header, webp_header, tiff_directory, jxl_size]
+    functions = [png_header, webp_header, check_tiff, jxl_size]
 
     for _, function in itertools.product(range(300), functions):
         try:

@@ -30,10 +30,16 @@ from imgdup.system.paths import absolute, as_uint64, identity, is_below, join, p
 
 log = logging.getLogger(__name__)
 
-# Folders and files to skip: version control, thumbnails of network drives, resource forks of
-# macOS, and the temporary files of `imgdup apply`.
+# Folders and files to skip, unless they are named themselves: they hold no pictures of their own.
 ALWAYS_SKIPPED = re.compile(
-    rb"\.git|@eaDir|\._.*|\.imgdup-[0-9a-f]+-[0-9]+\.(?:aside|link|part)", re.DOTALL
+    rb"\.git"
+    rb"|@eaDir|\.@__thumb"  # thumbnails of network drives
+    rb"|\._.*"  # resource forks of macOS
+    rb"|\.imgdup-[0-9a-f]+-[0-9]+\.(?:aside|link|part)"  # temporary files of `imgdup apply`
+    rb"|(?i:\$RECYCLE\.BIN|RECYCLER|RECYCLED|#recycle|@Recycle|\.Trash(?:es|-\d+)?)"
+    rb"|(?i:@Recently-Snapshot|#snapshot|\.snapshots?|\.zfs|@GMT-[-.\d]+)"  # older states of files
+    rb"|(?i:System Volume Information)",
+    re.DOTALL,
 )
 SET_ASIDE = re.compile(rb"\.imgdup-[0-9a-f]+-[0-9]+\.aside")
 
@@ -302,9 +308,11 @@ def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) 
         return False
     try:
         with open(path, "rb", buffering=0) as file:
-            is_image = sniff(file.read(SNIFF_BYTES)) != "unknown"
+            found = sniff(file.read(SNIFF_BYTES))
     except OSError:
         return False
+    is_raw = found == "tiff" and undecoded_extension(os.fsdecode(path)) == "raw"
+    is_image = found != "unknown" and not is_raw
     if not is_image:
         tally.known.add(*name)
     return is_image

@@ -17,15 +17,14 @@ from imgdup.errors import ImageError
 from imgdup.images.formats import SNIFF_BYTES, sniff, undecoded_name
 from imgdup.images.gray import GrayImage, Pixels, to_gray, upright
 from imgdup.images.headers import (
-    UPRIGHT,
     jxl_size,
     png_first_frame,
     png_header,
-    tiff_directory,
     webp_header,
     webp_is_cut,
 )
 from imgdup.images.jpeg import decode_jpeg, jpeg_header
+from imgdup.images.tiff import UPRIGHT, check_tiff
 from imgdup.system.limits import (
     CAN_CAP_MEMORY,
     Limits,
@@ -64,6 +63,7 @@ class _Stored(NamedTuple):
     width: int
     reduction: int = 1
     orientation: int = UPRIGHT
+    transparent: bool = False
 
 
 def decode(data: bytes, limits: Limits, *, full: bool = False) -> Picture:
@@ -160,7 +160,7 @@ def init_worker(limits: Limits) -> None:
 
 def _picture(stored: _Stored, name: str) -> Picture:
     """Turn a decoder's pixels into upright gray ones."""
-    pixels, height, width, reduction, orientation = stored
+    pixels, height, width, reduction, orientation, _ = stored
     gray = to_gray(pixels, (height, width), reduction, orientation)
     return Picture(gray, gray.width, gray.height, name)
 
@@ -226,8 +226,8 @@ def _decode_png(data: bytes, request: _Request) -> _Stored:
     if not header.bare:
         data = png_first_frame(data)
     is_plain = header.depth <= 8 and not header.transparent
-    pixels = _decode_with_opencv(data, colour=not header.gray, plain=is_plain)
-    return _Stored(pixels, header.height, header.width, 1, header.orientation)
+    pixels, transparent = _decode_with_opencv(data, colour=not header.gray, plain=is_plain)
+    return _Stored(pixels, header.height, header.width, 1, header.orientation, transparent)
 
 
 def _decode_webp(data: bytes, request: _Request) -> _Stored:
@@ -236,7 +236,7 @@ def _decode_webp(data: bytes, request: _Request) -> _Stored:
     _check_size(request.limits, header.height, header.width)
     try:
         if header.plain:
-            pixels = _decode_with_opencv(data, colour=True)
+            pixels, _ = _decode_with_opencv(data, colour=True)
             return _Stored(pixels, header.height, header.width)
         return _decode_other("webp", data, request)
     except ImageError as error:
@@ -245,12 +245,17 @@ def _decode_webp(data: bytes, request: _Request) -> _Stored:
         raise
 
 
-def _decode_with_opencv(data: bytes, *, colour: bool, plain: bool = True) -> Pixels:
-    """Decode by OpenCV; what is not plain is transparent or has more than 8 bits."""
+def _decode_with_opencv(data: bytes, *, colour: bool, plain: bool = True) -> tuple[Pixels, bool]:
+    """Decode by OpenCV, and tell whether any pixel is transparent.
+
+    A picture that is not plain has alpha or more than 8 bits.
+    """
     import_uncapped("imgdup.images.opencv")
     from imgdup.images.opencv import decode_on_white_with_opencv, decode_with_opencv
 
-    return decode_with_opencv(data, colour=colour) if plain else decode_on_white_with_opencv(data)
+    if plain:
+        return decode_with_opencv(data, colour=colour), False
+    return decode_on_white_with_opencv(data)
 
 
 def _shrunk(pixels: Pixels, max_side: int) -> Pixels:
@@ -262,8 +267,8 @@ def _shrunk(pixels: Pixels, max_side: int) -> Pixels:
 
 
 def _decode_tiff(data: bytes, request: _Request) -> _Stored:
-    """Decode TIFF, if its first directory lies in the file."""
-    tiff_directory(data)
+    """Decode TIFF, unless it is cut or a raw photo."""
+    check_tiff(data)
     return _decode_other("tiff", data, request)
 
 
@@ -280,9 +285,9 @@ def _decode_other(name: str, data: bytes, request: _Request) -> _Stored:
 
     limits = request.limits
     check_size = partial(_check_size, limits)
-    pixels, orientation = decode_with_pillow(name, data, check_size, _most_pixels(limits))
-    height, width = pixels.shape[:2]
-    return _Stored(pixels, height, width, 1, orientation)
+    decoded = decode_with_pillow(name, data, check_size, _most_pixels(limits))
+    height, width = decoded.pixels.shape[:2]
+    return _Stored(decoded.pixels, height, width, 1, decoded.orientation, decoded.transparent)
 
 
 _DECODERS: dict[str, Callable[[bytes, _Request], _Stored]] = {

@@ -86,6 +86,21 @@ def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return gray
 
 
+def eight_bits(values: npt.NDArray[np.uint16]) -> Pixels:
+    """Scale values of 16 bits to 8; those that fill only 8, 10 or 12 bits count as so many.
+
+    Cameras, scanners and medical devices store such values without scaling them.
+
+    Examples
+    --------
+    >>> eight_bits(np.array([0, 512, 1023], dtype=np.uint16))
+    array([  0, 128, 255], dtype=uint8)
+    """
+    highest = int(values.max(initial=0))
+    bits = next((bits for bits in (8, 10, 12) if highest < 1 << bits), 16)
+    return np.right_shift(values, bits - 8, dtype=np.uint16).astype(np.uint8)
+
+
 def on_white(rgba: Pixels) -> Pixels:
     """Mix each colour with white by its alpha: c a + 255 (255 - a), divided by 255, rounded."""
     alpha = rgba[..., 3:].astype(np.uint16)

@@ -10,49 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from imgdup.errors import ImageError
-
-EXIF_PREFIX = b"Exif\0\0"
-ORIENTATION_TAG = 0x0112  # CIPA DC-008 (EXIF), section 4.6.4
-UPRIGHT = 1  # the orientation of a picture that is stored as it is shown
-
-_INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF 6.0, section 2
-_ENTRY_BYTES = 12
-
-
-def exif_orientation(exif: bytes) -> int:
-    r"""Read the orientation, 1 to 8, from EXIF data; whatever makes no sense is upright.
-
-    EXIF prescribes a SHORT; files of some writers hold a LONG or a BYTE. Only the first directory
-    is read: no pointer is followed but the one to it.
-
-    Examples
-    --------
-    >>> exif_orientation(b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0")
-    6
-    """
-    tiff = exif.removeprefix(EXIF_PREFIX)
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
-    if order is None or len(tiff) < 10:
-        return UPRIGHT
-    (at,) = struct.unpack_from(order + "I", tiff, 4)
-    if at + 2 > len(tiff):
-        return UPRIGHT
-    (count,) = struct.unpack_from(order + "H", tiff, at)
-    start = at + 2
-    end = start + _ENTRY_BYTES * min(count, (len(tiff) - start) // _ENTRY_BYTES)
-    for tag, kind, value in struct.iter_unpack(order + "HH4x4s", tiff[start:end]):
-        if tag == ORIENTATION_TAG:
-            return _checked_orientation(order, kind, value)
-    return UPRIGHT
-
-
-def _checked_orientation(order: str, kind: int, value: bytes) -> int:
-    """Read the value of an entry by its type."""
-    if kind not in _INTEGER_TYPES:
-        return UPRIGHT
-    orientation: int = struct.unpack_from(order + _INTEGER_TYPES[kind], value)[0]
-    return orientation if 1 <= orientation <= 8 else UPRIGHT
-
+from imgdup.images.tiff import UPRIGHT, exif_orientation
 
 MAX_CHUNKS = 200_000  # of a PNG file; real ones have some thousands
 
@@ -224,43 +182,6 @@ def webp_header(data: bytes) -> WebpHeader:
 def webp_is_cut(data: bytes) -> bool:
     """Return whether a WebP file is shorter than its header states; some writers miscount."""
     return 8 + int.from_bytes(data[4:8], "little") > len(data)
-
-
-class TiffDirectory(NamedTuple):
-    """Byte order (of `struct`), whether in BigTIFF, and where the entries begin and end."""
-
-    order: str
-    big: bool
-    start: int
-    end: int
-
-
-def tiff_directory(data: bytes) -> TiffDirectory:
-    """Find the first directory of a TIFF file.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-
-    Raises
-    ------
-    ImageError
-        ``truncated`` if it does not lie inside the file.
-    """
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
-    offset, count, entry_bytes = ("8xQ", "Q", 20) if big else ("4xI", "H", 12)
-    try:
-        (at,) = struct.unpack_from(order + offset, data)
-        (n_entries,) = struct.unpack_from(order + count, data, at)
-    except (struct.error, OverflowError) as error:
-        raise ImageError("truncated", "the TIFF file ends before its first directory") from error
-    start = at + struct.calcsize(order + count)
-    end = start + n_entries * entry_bytes
-    if end > len(data):
-        raise ImageError("truncated", "the TIFF file ends within its first directory")
-    return TiffDirectory(order, big, start, end)
 
 
 def jxl_size(data: bytes) -> tuple[int, int]:

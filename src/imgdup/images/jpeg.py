@@ -15,7 +15,7 @@ import simplejpeg
 
 from imgdup.errors import ImageError
 from imgdup.images.gray import Pixels, rgb_of_cmyk
-from imgdup.images.headers import EXIF_PREFIX, UPRIGHT, exif_orientation
+from imgdup.images.tiff import EXIF_PREFIX, UPRIGHT, exif_orientation
 from imgdup.system.limits import import_uncapped
 
 MAX_SEGMENTS = 200_000  # real files have some thousands

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from imgdup.errors import ImageError
-from imgdup.images.gray import ROWS_PIXELS, Pixels, on_white
+from imgdup.images.gray import ROWS_PIXELS, Pixels, eight_bits, on_white
 
 _TO_RGB = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}  # by the number of channels
 
@@ -42,7 +42,7 @@ def decode_with_opencv(data: bytes, *, colour: bool) -> Pixels:
     return _imdecode(data, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)
 
 
-def decode_on_white_with_opencv(data: bytes) -> Pixels:
+def decode_on_white_with_opencv(data: bytes) -> tuple[Pixels, bool]:
     """Decode a PNG of any depth and transparency by OpenCV, laid on white.
 
     Parameters
@@ -52,7 +52,9 @@ def decode_on_white_with_opencv(data: bytes) -> Pixels:
 
     Returns
     -------
-    ndarray of uint8, shape (height, width) or, in RGB, (height, width, 3)
+    (ndarray of uint8, bool)
+        Pixels of shape (height, width) or, in RGB, (height, width, 3), and whether white shows
+        through any of them.
 
     Raises
     ------
@@ -61,12 +63,12 @@ def decode_on_white_with_opencv(data: bytes) -> Pixels:
     """
     pixels = _imdecode(data, cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 2 or pixels.shape[2] == 3:
-        return pixels
+        return pixels, False
     laid = np.empty((*pixels.shape[:2], 3), dtype=np.uint8)
     step = max(1, ROWS_PIXELS // pixels.shape[1])
     for top in range(0, len(pixels), step):
         laid[top : top + step] = on_white(pixels[top : top + step])
-    return laid
+    return laid, bool(pixels[..., 3].min() < 255)
 
 
 def _imdecode(data: bytes, flag: int) -> Pixels:
@@ -79,9 +81,12 @@ def _imdecode(data: bytes, flag: int) -> Pixels:
         raise ImageError("damaged", "OpenCV cannot decode all of the data")
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, _TO_RGB[pixels.shape[2]])
-    if pixels.dtype == np.uint16:
-        pixels = np.right_shift(pixels, 8, dtype=np.uint16)
-    return pixels.astype(np.uint8, copy=False)
+    if pixels.dtype != np.uint16:
+        return pixels.astype(np.uint8, copy=False)
+    deep = pixels.astype(np.uint16, copy=False)
+    if deep.ndim == 2 or deep.shape[2] == 3:
+        return eight_bits(deep)
+    return np.dstack([eight_bits(deep[..., :3]), (deep[..., 3] >> 8).astype(np.uint8)])
 
 
 def shrink(pixels: Pixels, max_side: int) -> Pixels:

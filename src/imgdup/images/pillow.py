@@ -34,8 +34,8 @@ from PIL import (
 )
 
 from imgdup.errors import ImageError
-from imgdup.images.gray import ROWS_PIXELS, Pixels, on_white
-from imgdup.images.headers import ORIENTATION_TAG, UPRIGHT, exif_orientation
+from imgdup.images.gray import ROWS_PIXELS, Pixels, eight_bits, on_white
+from imgdup.images.tiff import ORIENTATION, UPRIGHT, exif_orientation
 from imgdup.system.limits import import_uncapped
 
 MAX_JPEG_PIXELS = 65535**2  # that a header can claim; it was held against the limit before
@@ -52,10 +52,11 @@ Plugin = Callable[[BytesIO], ImageFile.ImageFile]
 
 
 class Decoded(NamedTuple):
-    """Gray or RGB pixels as stored, and the EXIF orientation that turns them upright."""
+    """Gray or RGB pixels as stored, their EXIF orientation, and whether any were transparent."""
 
     pixels: Pixels
     orientation: int
+    transparent: bool
 
 
 def decode_with_pillow(
@@ -83,7 +84,8 @@ def decode_with_pillow(
         check_size(image.height, image.width)
         orientation = _orientation(name, image)
         image.load()
-        return Decoded(_flattened(image), orientation)
+        pixels, transparent = _flattened(image)
+        return Decoded(pixels, orientation, transparent)
 
 
 def decode_jpeg_with_pillow(data: bytes, *, colour: bool, reduction: int) -> Pixels:
@@ -106,7 +108,7 @@ def decode_jpeg_with_pillow(data: bytes, *, colour: bool, reduction: int) -> Pix
         size = (max(1, image.width // reduction), max(1, image.height // reduction))
         image.draft("RGB" if colour else "L", size)
         image.load()
-        return _flattened(image)
+        return _flattened(image)[0]
 
 
 @contextmanager
@@ -129,7 +131,7 @@ def _opened_by_pillow(name: str, data: bytes, max_pixels: int) -> Iterator[Image
 def _orientation(name: str, image: ImageFile.ImageFile) -> int:
     """Return how the pixels that Pillow will give are to be turned."""
     if name == "tiff":  # Pillow turns it, unless the orientation is stored as a BYTE
-        value = getattr(image, "tag_v2", {}).get(ORIENTATION_TAG)
+        value = getattr(image, "tag_v2", {}).get(ORIENTATION)
         if isinstance(value, bytes) and len(value) == 1 and 1 <= value[0] <= 8:
             return value[0]
         return UPRIGHT
@@ -185,22 +187,31 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def _flattened(image: Image.Image) -> Pixels:
-    """Bring an image of any mode to 8 bits of gray or RGB, on white."""
+def _flattened(image: Image.Image) -> tuple[Pixels, bool]:
+    """Bring an image of any mode to 8 bits of gray or RGB, on white; tell whether that shows."""
     is_wide = image.mode == "I" and image.format == "PPM"  # 16 bits, kept in 32
     if image.mode.startswith("I;16") or is_wide:
-        return (np.asarray(image) >> 8).astype(np.uint8)
+        return eight_bits(np.asarray(image).astype(np.uint16)), False
     if image.mode in ("I", "F"):
         raise ImageError("unsupported", "samples of 32 bits")
-    if not image.has_transparency_data:
-        return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    if not image.has_transparency_data or _has_unused_alpha(image):
+        return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB")), False
     width, height = image.size
     laid = np.empty((height, width, 3), dtype=np.uint8)
-    step = max(1, ROWS_PIXELS // width)
+    step, transparent = max(1, ROWS_PIXELS // width), False
     for top in range(0, height, step):
         rows = image.crop((0, top, width, min(top + step, height)))
-        laid[top : top + step] = on_white(np.asarray(rows.convert("RGBA")))
-    return laid
+        rgba = np.asarray(rows.convert("RGBA"))
+        laid[top : top + step] = on_white(rgba)
+        transparent = transparent or bool(rgba[..., 3].min() < 255)
+    return laid, transparent
+
+
+def _has_unused_alpha(image: Image.Image) -> bool:
+    """Tell whether a BMP or TGA has alpha 0 everywhere: its writer did not mean it."""
+    if image.format not in ("BMP", "TGA") or image.mode != "RGBA":
+        return False
+    return image.getchannel("A").getextrema() == (0, 0)
 
 
 def _heif() -> Plugin:

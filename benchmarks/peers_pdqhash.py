@@ -10,14 +10,13 @@ wheel (a C++ compiler, ``pip install pdqhash``); without it this says so and end
 
 import argparse
 import sys
-from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from imgdup.errors import ImageError
-from imgdup.hashing import fingerprint
+from imgdup.hashing import hash_pictures
 from imgdup.images.decode import decode
 from imgdup.search.hamming import to_hex
 from imgdup.system.limits import Limits
@@ -54,28 +53,26 @@ def theirs(data):
 
 
 def ours(data, full):
-    """The same by imgdup; None if it refuses the file."""
+    """Our hash in hex; None if imgdup refuses the file."""
     try:
         gray = decode(data, Limits(), full=full).gray
     except ImageError:
         return None
-    result = fingerprint(gray, "pdq", 256)
-    return to_hex(result.hashes[None])[0], result.quality
+    return to_hex(hash_pictures([gray], "pdq", 256))[0]
 
 
 def compare(folder, names, full):
-    """Return the results of pdqhash by name, with the distances and quality differences."""
-    results, distances, qualities = {}, [], Counter()
+    """Return the results of pdqhash by name, with the distances of ours from them."""
+    results, distances = {}, []
     for name in names:
         data = (folder / name).read_bytes()
         reference, result = theirs(data), ours(data, full)
         if reference is None or result is None:
             continue
         results[name] = reference
-        qualities[result[1] - reference[1]] += 1
         if reference[1] >= MIN_QUALITY:
-            distances.append((int(reference[0], 16) ^ int(result[0], 16)).bit_count())
-    return results, np.array(distances, dtype=int), qualities
+            distances.append((int(reference[0], 16) ^ int(result, 16)).bit_count())
+    return results, np.array(distances, dtype=int)
 
 
 def main():
@@ -88,13 +85,12 @@ def main():
     if pdqhash is None:
         sys.exit("the package pdqhash is not installed: pip install pdqhash (needs a C++ compiler)")
     names = listed(options.images, options.list)
-    results, distances, qualities = compare(options.images, names, not options.reduced)
+    results, distances = compare(options.images, names, not options.reduced)
     print(f"{len(results)} of {len(names)} pictures decoded by both, OpenCV {cv2.__version__}")
     print(f"{len(distances)} of quality {MIN_QUALITY} or more: mean {distances.mean():.2f} bits")
     for most in (0, 4, 16, 31):
         agree = int((distances <= most).sum())
         print(f"  within {most:2} bits: {agree} ({agree / len(distances):.2%})")
-    print(f"quality, ours minus theirs: {dict(sorted(qualities.items()))}")
     if options.write:
         lines = [f"{name}\t{text}\t{quality}\n" for name, (text, quality) in results.items()]
         text = HEADER.format(version=cv2.__version__) + "".join(lines)

@@ -69,14 +69,15 @@ def ahash(pixels, side):
     return as_integer(level > mean for level in levels)
 
 
-def cosine_transform(grid, side):
-    """Coefficients (1, 1) to (side, side) of the orthonormal DCT-II of a square grid."""
+def cosine_transform(grid, side, first=1):
+    """Coefficients (first, first) and the following of the orthonormal DCT-II of a square grid."""
     size = len(grid)
 
     def wave(frequency, place):
-        return math.sqrt(2 / size) * math.cos(math.pi / 2 / size * frequency * (2 * place + 1))
+        scale = math.sqrt((2 if frequency else 1) / size)
+        return scale * math.cos(math.pi / 2 / size * frequency * (2 * place + 1))
 
-    waves = [[wave(f, place) for place in range(size)] for f in range(1, side + 1)]
+    waves = [[wave(f, place) for place in range(size)] for f in range(first, first + side)]
     half = [
         [sum(a * float(b) for a, b in zip(waves[j], row, strict=True)) for row in grid]
         for j in range(side)
@@ -125,7 +126,17 @@ def pdq_samples(pixels):
     return [[rows[y][x] for x in xs] for y in ys]
 
 
-def pdq_quality(samples):
+def match_hash(pixels):
+    """The match hash as an integer, and the quality."""
+    grid = area_averages(pixels, 64, 64)
+    flat = [round(c, 6) for row in cosine_transform(grid, 16, first=0) for c in row]
+    flat[0] = 0  # of the mean brightness
+    n_clear = sum(abs(c) >= 1 for c in flat)
+    says_nothing = min(len(pixels), len(pixels[0])) < 16 or n_clear < 96
+    return as_integer(c > 0 for c in flat), 0 if says_nothing else quality(grid)
+
+
+def quality(samples):
     """Whole percents of all differences between neighbours, 90 of them a point, 100 at most."""
     total = 0
     for grid in (samples, transposed(samples)):
@@ -137,8 +148,7 @@ def pdq_quality(samples):
 
 
 def pdq(pixels):
-    """PDQ hash as an integer, and quality; a picture with a side under 5 has neither."""
+    """PDQ hash as an integer; that of a picture with a side under 5 is 0."""
     if min(len(pixels), len(pixels[0])) < 5:
-        return 0, 0
-    samples = pdq_samples(pixels)
-    return above_median(cosine_transform(samples, 16)), pdq_quality(samples)
+        return 0
+    return above_median(cosine_transform(pdq_samples(pixels), 16))

@@ -97,11 +97,27 @@ def pdq(gray, side):
     return above_median(grid(gray, pdq_weights, 4 * side, 4 * side), side)
 
 
+def low_frequencies(gray):
+    """Coefficients (0, 0) to (15, 15) of the orthonormal DCT-II of 64 x 64 area averages."""
+    means = grid(gray, area_weights, 64, 64) / (gray.height * gray.width)
+    basis = np.cos(np.arange(16)[:, None] * (2 * np.arange(64) + 1) * (np.pi / 2 / 64))
+    basis *= np.sqrt(2 / 64)
+    basis[0] /= np.sqrt(2)
+    found = np.rint(basis @ means @ basis.T / COEFFICIENT_UNIT) * COEFFICIENT_UNIT
+    found[0, 0] = 0  # the mean brightness says nothing
+    return found
+
+
+def match(gray):
+    return packed(low_frequencies(gray) > 0)
+
+
 def quality(gray):
-    if min(gray.height, gray.width) < 16:
+    n_clear = np.sum(np.abs(low_frequencies(gray)) > 1 - COEFFICIENT_UNIT / 2)
+    if min(gray.height, gray.width) < 16 or n_clear < 96:
         return 0
-    samples = grid(gray, pdq_weights, 64, 64)
-    steps = [np.abs(np.diff(samples, axis=axis)) * PERCENT for axis in (0, 1)]
+    means = grid(gray, area_weights, 64, 64) / (gray.height * gray.width)
+    steps = [np.abs(np.diff(means, axis=axis)) * PERCENT for axis in (0, 1)]
     return min(int(sum(np.floor(each).sum() for each in steps)) // 90, 100)
 
 
@@ -113,4 +129,5 @@ OPERATORS = {
     ("phash", 64): lambda gray: phash(gray, 8),
     ("phash", 256): lambda gray: phash(gray, 16),
     ("pdq", 256): lambda gray: pdq(gray, 16),
+    ("match", 256): match,
 }

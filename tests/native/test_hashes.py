@@ -129,7 +129,7 @@ def test_unused_pixels_between_rows_are_not_read():
 def test_only_what_is_asked_for_is_given():
     picture = GrayImage(np.random.default_rng(1).integers(0, 256, (64, 64), np.uint8), 64, 64)
 
-    found = hash_pictures([picture], [("ahash", 64)], with_quality=False)
+    found = hash_pictures([picture], [("ahash", 64)])
 
     assert list(found.hashes) == [("ahash", 64)]
     assert found.qualities.tolist() == [0]

@@ -30,9 +30,9 @@ ORIENTATIONS = (
 )
 
 # By EXIF orientation; a transposed picture is transposed first, then flipped.
-_TRANSPOSED = frozenset({5, 6, 7, 8})
-_FLIPPED_ROWS = frozenset({3, 4, 7, 8})
-_FLIPPED_COLUMNS = frozenset({2, 3, 6, 7})
+TRANSPOSED = frozenset({5, 6, 7, 8})
+FLIPPED_ROWS = frozenset({3, 4, 7, 8})
+FLIPPED_COLUMNS = frozenset({2, 3, 6, 7})
 
 
 class GrayImage(NamedTuple):
@@ -137,11 +137,11 @@ def upright(pixels: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
     orientation : int
         EXIF orientation, 1 to 8 (CIPA DC-008, tag 0x0112).
     """
-    if orientation in _TRANSPOSED:
+    if orientation in TRANSPOSED:
         pixels = pixels.swapaxes(0, 1)
-    if orientation in _FLIPPED_ROWS:
+    if orientation in FLIPPED_ROWS:
         pixels = pixels[::-1]
-    if orientation in _FLIPPED_COLUMNS:
+    if orientation in FLIPPED_COLUMNS:
         pixels = pixels[:, ::-1]
     return pixels
 
@@ -164,12 +164,12 @@ def rotated(gray: GrayImage, orientation: int) -> GrayImage:
     """
     height, width = gray.height, gray.width
     rows_short, columns_short = gray.short_first
-    if orientation in _TRANSPOSED:
+    if orientation in TRANSPOSED:
         height, width = width, height
         rows_short, columns_short = columns_short, rows_short
     short_first = (
-        rows_short ^ (orientation in _FLIPPED_ROWS),
-        columns_short ^ (orientation in _FLIPPED_COLUMNS),
+        rows_short ^ (orientation in FLIPPED_ROWS),
+        columns_short ^ (orientation in FLIPPED_COLUMNS),
     )
     return GrayImage(upright(gray.pixels, orientation), height, width, gray.reduction, short_first)
 
@@ -193,9 +193,9 @@ def to_gray(
         EXIF orientation, 1 to 8.
     """
     shades: Shades = stored if stored.ndim == 2 else luma(stored)
-    height, width = size[::-1] if orientation in _TRANSPOSED else size
+    height, width = size[::-1] if orientation in TRANSPOSED else size
     short_first = (
-        orientation in _FLIPPED_ROWS and height % reduction > 0,
-        orientation in _FLIPPED_COLUMNS and width % reduction > 0,
+        orientation in FLIPPED_ROWS and height % reduction > 0,
+        orientation in FLIPPED_COLUMNS and width % reduction > 0,
     )
     return GrayImage(upright(shades, orientation), height, width, reduction, short_first)

@@ -29,11 +29,13 @@ enum {
     TINY_SIDE = 16,     /* pixels; with a shorter side, the quality is 0 */
     MAX_QUALITY = 100,
     PDQ_GRADIENTS = 90, /* sum of differences, in whole percent, for one point of quality */
+    CLEAR = 96,         /* least number of clear coefficients; with fewer, the quality is 0 */
 };
 
 static const double PERCENT = 100.0 / 255 * (1 + 1e-9); /* whole percents survive rounding */
 static const double HALF = 0.5 + 1e-5; /* gray levels: values this close to a half are rounded up */
 static const double PER_UNIT = 1e6;    /* coefficients equal to a millionth are equal */
+static const double CLEAR_LEVEL = 1;   /* gray levels; rounding pixels changes a coefficient less */
 
 /* cos(i * pi / 128) for i from 0 to 64. */
 static const double COSINES[65] = {
@@ -50,7 +52,7 @@ typedef struct {
     double folded[2][MAX_LINES / 2][MAX_LINES];
     double half[MAX_LINES][MAX_SIDE];
     double folded_half[2][MAX_LINES / 2][MAX_SIDE];
-    double waves[2][MAX_SIDE][MAX_LINES / 2]; /* of 32 lines and of 64, (frequencies, lines) */
+    double waves[2][MAX_SIDE + 1][MAX_LINES / 2]; /* of 32 lines and of 64, (frequencies, lines) */
 } Work;
 
 /* Add up the weighted rows of one line in n columns: sums (n,). Blocks of columns of constant size
@@ -267,11 +269,11 @@ static void add_lines(const double *wave, const double *lines, int n_lines, int 
     memcpy(sums, totals, sizeof totals);
 }
 
-/* Compute coefficients (1, 1) to (side, side) of the two-dimensional DCT-II of the grid, which is
- * 4 side x 4 side, in units of 1 / PER_UNIT. A wave of even frequency is its own mirror image, one
- * of odd frequency its negative; so each is multiplied with the sums or the differences of
- * opposite lines, of which there are half as many. */
-static void transform(Work *work, int side, double *coefficients) {
+/* Compute side x side coefficients of the two-dimensional DCT-II of the grid, which is
+ * 4 side x 4 side, in units of 1 / PER_UNIT; `low` is the lowest frequency. A wave of even
+ * frequency is its own mirror image, one of odd frequency its negative; so each is multiplied with
+ * the sums or the differences of opposite lines, of which there are half as many. */
+static void transform(Work *work, int side, int low, double *coefficients) {
     int n = 4 * side, middle = n / 2;
     double sums[WAVES];
     memset(work->half, 0, sizeof work->half);
@@ -282,8 +284,8 @@ static void transform(Work *work, int side, double *coefficients) {
         }
     for (int k = 0; k < side; k++)
         for (int first = 0; first < n; first += WAVES) {
-            add_lines(work->waves[n / 32 - 1][k], &work->folded[(k + 1) % 2][0][first], middle,
-                      MAX_LINES, sums);
+            add_lines(work->waves[n / 32 - 1][low + k], &work->folded[(low + k) % 2][0][first],
+                      middle, MAX_LINES, sums);
             for (int i = 0; i < WAVES; i++)
                 work->half[first + i][k] = sums[i];
         }
@@ -293,7 +295,7 @@ static void transform(Work *work, int side, double *coefficients) {
             work->folded_half[1][i][k] = work->half[i][k] - work->half[n - 1 - i][k];
         }
     for (int k = 0; k < side; k++) {
-        add_lines(work->waves[n / 32 - 1][k], work->folded_half[(k + 1) % 2][0], middle,
+        add_lines(work->waves[n / 32 - 1][low + k], work->folded_half[(low + k) % 2][0], middle,
                   MAX_SIDE, sums);
         for (int l = 0; l < side; l++)
             coefficients[k * side + l] = rint(sums[l] * (2 * PER_UNIT / n));
@@ -303,17 +305,36 @@ static void transform(Work *work, int side, double *coefficients) {
 /* Compare the low frequencies of the grid with their median: the pHash, and PDQ. */
 static void compare_frequencies(Work *work, int side, uint64_t *words) {
     double coefficients[MAX_SIDE * MAX_SIDE];
-    transform(work, side, coefficients);
+    transform(work, side, 1, coefficients);
     compare_median(coefficients, side * side, words);
 }
 
-/* Compute the first halves of the waves of 32 and of 64 lines. */
-static void fill_waves(Work *work) {
-    for (int k = 0; k < MAX_SIDE; k++)
-        for (int i = 0; i < MAX_LINES / 2; i++) {
-            work->waves[0][k][i] = cosine((k + 1) * (2 * i + 1) * 2);
-            work->waves[1][k][i] = cosine((k + 1) * (2 * i + 1));
+/* Set the bits where a low frequency of the grid is positive, except that of the mean brightness:
+ * the match hash. Return how many frequencies are clear: rounding cannot change their sign. */
+static int compare_zero(Work *work, uint64_t *words) {
+    double coefficients[MAX_SIDE * MAX_SIDE];
+    int n_clear = 0;
+    transform(work, MAX_SIDE, 0, coefficients);
+    coefficients[0] = 0;
+    for (int w = 0; w < MAX_SIDE * MAX_SIDE / 64; w++) {
+        words[w] = 0;
+        for (int i = 0; i < 64; i++) {
+            words[w] |= (uint64_t)(coefficients[w * 64 + i] > 0) << i;
+            n_clear += fabs(coefficients[w * 64 + i]) >= CLEAR_LEVEL * PER_UNIT;
         }
+    }
+    return n_clear;
+}
+
+/* Compute the first halves of the waves of 32 and of 64 lines, to be scaled by sqrt(2 / lines). */
+static void fill_waves(Work *work) {
+    for (int i = 0; i < MAX_LINES / 2; i++) {
+        work->waves[0][0][i] = work->waves[1][0][i] = cosine(32); /* sqrt(1 / 2) */
+        for (int k = 1; k <= MAX_SIDE; k++) {
+            work->waves[0][k][i] = cosine(k * (2 * i + 1) * 2);
+            work->waves[1][k][i] = cosine(k * (2 * i + 1));
+        }
+    }
 }
 
 /* Add up, in whole percent, the differences between n neighbours. */
@@ -356,12 +377,15 @@ static void hash_one(Work *work, const ImgdupPicture *picture, const ImgdupHashe
             compare_frequencies(work, side, phash + i * words);
         }
     }
-    if (to->pdq || to->quality)
+    if (to->pdq) {
         pdq_grid(work, picture);
-    if (to->pdq)
         compare_frequencies(work, MAX_SIDE, to->pdq + i * 4);
-    if (to->quality)
-        to->quality[i] = quality_of(work, picture);
+    }
+    if (to->match) {
+        area_grid(work, picture, MAX_LINES);
+        int n_clear = compare_zero(work, to->match + i * 4);
+        to->quality[i] = n_clear < CLEAR ? 0 : quality_of(work, picture);
+    }
 }
 
 /* Round a number of bytes up to whole cache lines. */

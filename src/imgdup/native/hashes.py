@@ -15,6 +15,7 @@ REDUCTIONS = (1, 2, 4, 8)
 ALIGNMENT = 64  # bytes; a cache line
 
 Kind = tuple[str, int]  # name and bits of a hash
+MATCH: Kind = ("match", 256)  # comes with the qualities
 KINDS: tuple[Kind, ...] = (  # in the order of ImgdupHashes
     ("dhash", 64),
     ("dhash", 256),
@@ -23,6 +24,7 @@ KINDS: tuple[Kind, ...] = (  # in the order of ImgdupHashes
     ("phash", 64),
     ("phash", 256),
     ("pdq", 256),
+    MATCH,
 )
 
 
@@ -51,7 +53,10 @@ class Picture(Protocol):
 
 
 class Hashed(NamedTuple):
-    """Hashes by kind, uint64 (n, bits // 64), and qualities of PDQ from 0 to 100, uint8 (n,)."""
+    """Hashes by kind, uint64 (n, bits // 64), and qualities from 0 to 100, uint8 (n,).
+
+    The qualities are 0 without the match hash.
+    """
 
     hashes: Mapping[Kind, npt.NDArray[np.uint64]]
     qualities: npt.NDArray[np.uint8]
@@ -72,9 +77,7 @@ class _Picture(ctypes.Structure):
     )
 
 
-def hash_pictures(
-    pictures: Sequence[Picture], kinds: Iterable[Kind], *, with_quality: bool = True
-) -> Hashed:
+def hash_pictures(pictures: Sequence[Picture], kinds: Iterable[Kind]) -> Hashed:
     """Compute each kind of hash for all pictures.
 
     Parameters
@@ -82,10 +85,7 @@ def hash_pictures(
     pictures : sequence of Picture
         Pixels of uint8 or float32 with any strides; rows that are not C-contiguous are copied.
     kinds : iterable of (str, int)
-        Elements of ``KINDS``.
-    with_quality : bool
-        Whether to compute the qualities too. Otherwise they are 0. They are always 0 if a side is
-        shorter than 16 pixels.
+        Elements of ``KINDS``. The match hash gives the qualities, too.
 
     Raises
     ------
@@ -99,14 +99,14 @@ def hash_pictures(
     >>> from imgdup.images.gray import GrayImage
     >>> ramp = np.arange(0, 180, 2, dtype=np.uint8)[np.newaxis].repeat(80, axis=0)
     >>> found = hash_pictures([GrayImage(ramp, 80, 90)], [("dhash", 64)])
-    >>> found.hashes["dhash", 64] == 2**64 - 1, found.qualities
-    (array([[ True]]), array([18], dtype=uint8))
+    >>> found.hashes["dhash", 64] == 2**64 - 1
+    array([[ True]])
     """
     n = len(pictures)
     hashes = {kind: np.zeros((n, _words(kind)), dtype=np.uint64) for kind in kinds}
     qualities = np.zeros(n, dtype=np.uint8)
     wanted: list[npt.NDArray[Any] | None] = [hashes.get(kind) for kind in KINDS]
-    wanted.append(qualities if with_quality else None)
+    wanted.append(qualities)
     pixels = [_checked(each) for each in pictures]
     functions = _functions()
     n_scratch = functions.scratch_bytes(max((sum(each.shape) for each in pixels), default=0))

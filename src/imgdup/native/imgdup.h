@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native.loader has the same number. */
-enum { IMGDUP_INTERFACE = 4 };
+enum { IMGDUP_INTERFACE = 5 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -48,7 +48,8 @@ typedef struct {
     uint64_t *ahash64, *ahash256; /* (n, 1), (n, 4) */
     uint64_t *phash64, *phash256; /* (n, 1), (n, 4) */
     uint64_t *pdq;                /* (n, 4) */
-    uint8_t *quality;             /* (n,): of PDQ, from 0 (flat, or a side under 16) to 100 */
+    uint64_t *match;              /* (n, 4) */
+    uint8_t *quality;             /* (n,): with match; from 0 (says nothing) to 100 */
 } ImgdupHashes;
 
 /* Bytes of scratch memory for pictures whose rows and columns add up to at most this number. */

@@ -23,7 +23,7 @@ from measure import median, surroundings, table
 MIN_QUALITY = 50
 MATCH_BITS = 256
 DISTANCES = (31, 40)
-HASH = {"hash": "dhash", "bits": 64, "digest_kind": "blake3"}
+HASH = {"hash": "dhash", "bits": 64, "digest_kind": "blake3", "with_pdq": 0}
 
 
 def labelled(data: Path) -> str:

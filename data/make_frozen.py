@@ -3,9 +3,8 @@
     python data/make_frozen.py
 
 They are committed and opened by tests for ever, so that no later version forgets how to read them
-or how to say that it cannot: ``store``, one file of arrays, and ``index-with-identity``, an index
-folder of pictures that are not there. What they hold depends on nothing but this script.
-``index`` is older: it has no column of identities, and one of limits that is not read any more.
+or how to say that it cannot: ``store``, one file of arrays, and ``index``, an index folder of
+pictures that are not there. What they hold depends on nothing but this script.
 """
 
 from pathlib import Path
@@ -45,18 +44,21 @@ def path() -> Path:
 
 def index_path() -> Path:
     """Name the index folder of the current format version."""
-    return path().with_name("index-with-identity")
+    return path().with_name("index")
 
 
 def write_index(place: Path) -> None:
     """Write an index of six files: two of one hash, one under two names, one that failed."""
     folder.prepare(place)
-    parameters = {"hash": "dhash", "bits": 64, "parameters": 1}
+    parameters = {
+        "hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3", "with_pdq": 1,
+    }  # fmt: skip
     names = [b"a.jpg", b"b/c.png", b"b/link.png", b"broken.jpg", b"odd-\xff.jpg", b"z.webp"]
     paths = [ROOT + b"/" + name for name in names]
-    columns = empty_columns(len(paths), 1)
+    columns = empty_columns(len(paths), 1, with_pdq=True)
     columns["hashes"][:, 0] = [0, 1, 1, 0, 0b111, 1 << 63]
     columns["match"][:, 0] = [0, 3, 3, 0, 7, 1 << 40]
+    columns["pdq"][:, 1] = [0, 5, 5, 0, 9, 1 << 50]
     columns["size"][:] = columns["mtime_ns"][:] = range(1000, 1006)
     columns["width"][:], columns["height"][:] = 640, 480
     columns["format"][:] = [1, 2, 2, 0, 1, 3]

@@ -41,7 +41,7 @@ def made_generation(hashes, match=None, quality=None, failed=()):
         "hash": "dhash", "bits": 64, "parameters": 1, "band_skew_thousandths": 1000,
         "roots": [root],
     }  # fmt: skip
-    return Generation(Path("index.1"), head, arrays, "0" * 32)
+    return Generation(Path("index.1"), head, arrays, "0" * 32, 2, {})
 
 
 def a_probe(value, match=None, quality=100, digest=b"", orientation="none"):

@@ -116,6 +116,19 @@ class ImageIndex:
         """Return a column of `imgdup.index.columns`, read-only, one entry per row."""
         return self.generation.arrays[name]
 
+    def check_before_decision(self) -> Self:
+        """Check what a decision rests on, and return the index.
+
+        Raises
+        ------
+        IndexFormatError
+            If an array of the index is damaged.
+        ImgdupError
+            If the index is of format version 1, which has no match hashes.
+        """
+        self.generation.check_before_decision()
+        return self
+
     def probe(self, image: "Image") -> "Probe":
         """Hash an image with the search hash of this index."""
         return self._probes(image, False)[0]
@@ -217,6 +230,9 @@ class ImageIndex:
         from imgdup.query.row_pairs import Side, iter_row_pairs
 
         right = None if other is None else Side(other, images(other))
+        for index in (self, other):
+            if index is not None:
+                index.check_before_decision()
         return iter_row_pairs(Side(self, images(self)), right, max_distance, by=by)
 
     def groups(
@@ -253,7 +269,7 @@ class ImageIndex:
         from imgdup.dedupe.keep import parse_keep
 
         options = DedupeOptions(parse_keep(self, keep, protect), MatchRule(max_distance))
-        return find_duplicates(self, options)
+        return find_duplicates(self.check_before_decision(), options)
 
     def plan(
         self,

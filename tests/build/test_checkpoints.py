@@ -13,7 +13,7 @@ from imgdup.index import store
 from imgdup.index.columns import empty_columns
 from imgdup.system.paths import path_key
 
-PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3"}
+PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3", "with_pdq": 0}
 SECOND = 1_000_000_000
 
 

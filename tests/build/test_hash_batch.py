@@ -12,7 +12,7 @@ from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Stopped
 
-PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3"}
+PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3", "with_pdq": 0}
 N_FILES = TOGETHER + 3
 
 
@@ -49,10 +49,10 @@ def test_what_goes_wrong_in_hashing_is_the_answer_for_that_file_alone(shared, it
     fingerprints = module.fingerprints
     culprit = decode(read_file(items[4].path, Limits()).data, Limits()).gray.pixels.sum()
 
-    def short_of_memory(pictures, name, bits):
+    def short_of_memory(pictures, name, bits, **options):
         if any(each.pixels.sum() == culprit for each in pictures):
             raise MemoryError
-        return fingerprints(pictures, name, bits)
+        return fingerprints(pictures, name, bits, **options)
 
     monkeypatch.setattr(module, "fingerprints", short_of_memory)
 
@@ -71,10 +71,10 @@ def test_pictures_that_cannot_be_hashed_in_one_call_are_hashed_one_by_one(
     expected = rows_of(shared, items)[1]
     fingerprints = module.fingerprints
 
-    def only_one(pictures, name, bits):
+    def only_one(pictures, name, bits, **options):
         if len(pictures) > 1:
             raise MemoryError
-        return fingerprints(pictures, name, bits)
+        return fingerprints(pictures, name, bits, **options)
 
     monkeypatch.setattr(module, "fingerprints", only_one)
 

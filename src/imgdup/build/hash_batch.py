@@ -21,7 +21,7 @@ from imgdup.hashing import fingerprints
 from imgdup.images.decode import decode
 from imgdup.images.formats import FORMATS, REASONS
 from imgdup.images.gray import GrayImage
-from imgdup.index.columns import empty_columns
+from imgdup.index.columns import PDQ
 from imgdup.system.files import content_digest, read_file
 from imgdup.workers.child import Stopped
 
@@ -73,7 +73,7 @@ class _BatchRows:
     """The rows of a batch as they fill; hashes come some pictures later than the other facts."""
 
     def __init__(self, settings: BatchSettings, n_rows: int) -> None:
-        self.columns = empty_columns(n_rows, settings.words)
+        self.columns = settings.empty_columns(n_rows)
         self.failures: dict[int, str] = {}
         self._settings = settings
         self._waiting: list[tuple[int, GrayImage]] = []
@@ -125,7 +125,12 @@ class _BatchRows:
         if waiting:
             columns, rows = self.columns, [i for i, _ in waiting]
             parameters = self._settings.parameters
+            pictures = [gray for _, gray in waiting]
+            with_pdq = PDQ in columns
             found = fingerprints(
-                [gray for _, gray in waiting], parameters["hash"], parameters["bits"]
+                pictures, parameters["hash"], parameters["bits"], with_pdq=with_pdq
             )
-            columns["hashes"][rows], columns["match"][rows], columns["quality"][rows] = found
+            columns["hashes"][rows], columns["match"][rows] = found.hashes, found.match
+            columns["quality"][rows] = found.qualities
+            if with_pdq:
+                columns[PDQ][rows] = found.pdq

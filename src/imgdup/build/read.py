@@ -19,7 +19,6 @@ from imgdup.build.listing import OLD, TO_READ, Listing
 from imgdup.build.settings import Progress, Settings
 from imgdup.build.write import Facts, linked_rows
 from imgdup.images.formats import OK, REASONS
-from imgdup.index.columns import empty_columns
 from imgdup.system.limits import usable_cores
 from imgdup.workers.pool import Died, answers, decoding_pool
 
@@ -100,7 +99,7 @@ def _old_digest(facts: Facts, old_row: int | None) -> bytes:
 
 def _record_death(shared: BatchSettings, file: FileToHash, died: Died) -> BatchResult:
     """Write the checkpoint for a file that ended its worker."""
-    columns = empty_columns(1, shared.words)
+    columns = shared.empty_columns(1)
     columns["size"][0], columns["mtime_ns"][0] = file.size, file.mtime_ns
     columns["status"][0] = REASONS.index(died.reason)
     head = {**shared.parameters, "hashed_ns": time.time_ns()}

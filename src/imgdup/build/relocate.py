@@ -68,6 +68,7 @@ def relocate(index_folder: Path, old: str | bytes, new: str | bytes) -> int:
     with folder.locked(index_folder):
         folder.sweep(index_folder)
         current, generation = folder.open_generation(index_folder, open_generation)
+        generation.require_match()
         move = _planned(generation, before, after)
         listing = Listing(list(move.roots))
         n_moved = _fill(listing, generation, scan_times(generation, current), move)

@@ -104,6 +104,8 @@ class Settings:
     rehash : bool
         Whether all files are read again, also those that did not change. This gives an index of
         an older version the digests of today; without it, an index keeps its kind of digests.
+    with_pdq : bool
+        Whether PDQ hashes are stored, too. An index that has them keeps them.
 
     Raises
     ------
@@ -120,6 +122,7 @@ class Settings:
     retry_failed: bool = False
     engine: Callable[[Setup], Executor] = local
     rehash: bool = False
+    with_pdq: bool = False
 
     def __post_init__(self) -> None:
         """Check the number of workers; the hash is checked elsewhere."""

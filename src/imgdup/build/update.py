@@ -29,7 +29,7 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 from imgdup.images.formats import OK, reason_of
 from imgdup.index import folder
-from imgdup.index.columns import IDENTITY, fields
+from imgdup.index.columns import IDENTITY
 from imgdup.index.generation import Generation, ScanOptions, open_generation
 from imgdup.index.paths import stored_root
 from imgdup.system.files import NEW_DIGEST_KIND
@@ -47,6 +47,7 @@ class _State(NamedTuple):
     old: Generation | None
     current: folder.Current | None
     parameters: dict[str, Any]
+    needs_rehash: bool  # whether no hash of the old generation can stay
 
 
 def update_index(
@@ -112,7 +113,8 @@ def forget(index_folder: Path, path: str | bytes) -> Outcome:
     UsageError
         If `path` is neither a root of the index nor a file that was indexed by its own name.
     """
-    folder.open_generation(index_folder, open_generation)  # raises before a folder is made
+    old = folder.open_generation(index_folder, open_generation)[1]
+    old.require_match()  # before a folder is made
 
     def plan_of(state: _State) -> ScanPlan:
         roots = state.old.roots if state.old else {}
@@ -133,10 +135,15 @@ def _run(
     with folder.locked(index_folder):
         folder.sweep(index_folder)
         state = _read_state(index_folder, settings)
+        if state.old is not None and not state.old.has_match:
+            log.warning(
+                "%s is of format version %d: all files are read again to bring it up to date",
+                index_folder, state.old.version,
+            )  # fmt: skip
         plan = plan_of(state)
         progress.say("looking for images")
         listing = _listing(state, plan, settings, scanned_ns)
-        if settings.rehash:
+        if state.needs_rehash:
             _check_all_found(listing)
         facts = Facts(listing, state.old, index_folder / folder.PARTS, state.parameters)
         read_files(facts, settings, progress)
@@ -162,6 +169,7 @@ def _read_state(index_folder: Path, settings: Settings) -> _State:
     if current is not None:
         current, old = folder.open_generation(index_folder, open_generation)
     known = old.probe_parameters if old else {}
+    had_pdq = bool(known.pop("with_pdq", 0)) and old is not None and old.has_match
     kind = known.get("digest_kind", NEW_DIGEST_KIND)
     hasher = settings.hasher or known.get("hash", DEFAULT_HASH)
     bits = settings.bits or known.get("bits") or HASHERS[hasher].widths[0]
@@ -171,9 +179,11 @@ def _read_state(index_folder: Path, settings: Settings) -> _State:
             f"{index_folder} holds {_words(known)} hashes, not {_words(wanted)}: omit --hash "
             "and --bits to keep them, or choose another index with --index"
         )
-    if settings.rehash:
+    lacks_hashes = old is not None and (not old.has_match or settings.with_pdq > had_pdq)
+    if settings.rehash or lacks_hashes:
         wanted["digest_kind"] = NEW_DIGEST_KIND
-    return _State(index_folder, old, current, wanted)
+    wanted["with_pdq"] = int(settings.with_pdq or had_pdq)
+    return _State(index_folder, old, current, wanted, settings.rehash or lacks_hashes)
 
 
 def _words(parameters: dict[str, Any]) -> str:
@@ -202,7 +212,7 @@ def _listing(state: _State, plan: ScanPlan, settings: Settings, scanned_ns: int)
         place,
         known,
         ListingOptions(
-            plan.forgotten, settings.allow_removals, settings.retry_failed, settings.rehash
+            plan.forgotten, settings.allow_removals, settings.retry_failed, state.needs_rehash
         ),
     )
 
@@ -212,9 +222,9 @@ def _check_all_found(listing: Listing) -> None:
     if listing.kept:
         first = os.fsdecode(listing.paths[listing.kept[0]])
         raise ImgdupError(
-            f"--rehash reads all files of the index, but {len(listing.kept):,} could not be read, "
-            f"the first: {first!r}; nothing was changed: run imgdup index --rehash without DIR "
-            "when all indexed folders can be read"
+            f"all files of the index must be read again, but {len(listing.kept):,} could not be "
+            f"read, the first: {first!r}; nothing was changed: run imgdup index without DIR when "
+            "all indexed folders can be read"
         )
 
 
@@ -317,6 +327,8 @@ def _failures(facts: Facts, status: npt.NDArray[Any]) -> list[Failure]:
 def _differs(state: _State, plan: ScanPlan, facts: Facts) -> bool:
     """Return whether the next generation differs from the old one."""
     old, listing = state.old, facts.listing
+    if state.needs_rehash:
+        return True
     if old is None or len(listing) != len(old) or listing.n_removed or old.roots != plan.roots:
         return True
     place = absolute(state.folder)
@@ -326,7 +338,7 @@ def _differs(state: _State, plan: ScanPlan, facts: Facts) -> bool:
         return True
     rows = np.frombuffer(listing.origin_row, np.int64)
     moved = np.flatnonzero(rows != np.arange(len(rows)))  # names of a file, known by one of them
-    columns = (old.arrays[name] for name in fields(facts.words))
+    columns = (old.arrays[name] for name in facts.fields)
     if not all(np.array_equal(column[rows[moved]], column[moved]) for column in columns):
         return True
     if IDENTITY not in old.arrays:

@@ -53,9 +53,10 @@ class Facts:
     parameters: Mapping[str, Any]
 
     @property
-    def words(self) -> int:
-        """Width of the search hash."""
-        return int(self.parameters["bits"]) // 64
+    def fields(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Dtype and row shape of each column."""
+        with_pdq = bool(self.parameters["with_pdq"])
+        return fields(int(self.parameters["bits"]) // 64, with_pdq=with_pdq)
 
     @cached_property
     def same_file(self) -> RowNumbers:
@@ -93,7 +94,7 @@ class Facts:
 
     def gather(self, field: str, start: int = 0, stop: int | None = None) -> Array:
         """Gather one field of some rows, in row order; rows without a source are zero."""
-        dtype, shape = fields(self.words)[field]
+        dtype, shape = self.fields[field]
         stop = len(self.listing) if stop is None else stop
         column = np.zeros((stop - start, *shape), dtype)
         for rows, source_rows, arrays in self.sources(start, stop):
@@ -129,7 +130,7 @@ def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions
     }
     dictionary, skew = _dictionary(facts.gather("hashes"), status)
     arrays |= dictionary
-    for name, (dtype, shape) in fields(facts.words).items():
+    for name, (dtype, shape) in facts.fields.items():
         if name != "status":
             arrays[name] = store.Column(dtype, (len(listing), *shape), _late(facts, name))
     place = absolute(file.parent)

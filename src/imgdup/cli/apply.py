@@ -76,7 +76,7 @@ def apply(
         with closing(Bar(quiet=False)) as bar:
             result = applying.apply_plan(
                 loaded,
-                open_found(place),
+                open_found(place).check_before_decision(),
                 options,
                 index_folder=place,
                 journal=journal,

@@ -30,7 +30,7 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
         from imgdup.dedupe.plan import read_plan
 
         loaded = read_plan(plan)
-        check_plan(loaded, index)
+        check_plan(loaded, index.check_before_decision())
         write_text([f"OK: {counted(len(loaded.removals), 'removal')} verified\n"])
         note(f"{plan}: {plan_rule_text(loaded.header)}")
         return

@@ -26,6 +26,12 @@ HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing
 @click.option(
     "--bits", type=click.Choice(["64", "256"]), help="Length of the hash. Default: 64, pdq 256."
 )
+@click.option(
+    "--with",
+    "extra",
+    type=click.Choice(["pdq"]),
+    help="Also store the PDQ hash of each picture; an index that has it keeps it.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes. Default: all usable cores.")
 @click.option(
     "--exclude",
@@ -65,6 +71,7 @@ def index(
     index_folder: Path | None,
     hasher: str | None,
     bits: str | None,
+    extra: str | None,
     workers: int | None,
     exclude: tuple[str, ...],
     follow_symlinks: bool | None,
@@ -108,8 +115,9 @@ def index(
     limits = Limits(max_pixels, max_file_size, timeout, worker_memory)
     n_bits = int(bits) if bits else None
     settings = Settings(
-        hasher, n_bits, workers, limits, changes, allow_removals, retry_failed, rehash=rehash
-    )
+        hasher, n_bits, workers, limits, changes, allow_removals, retry_failed,
+        rehash=rehash, with_pdq=extra == "pdq",
+    )  # fmt: skip
     outcome = indexing.update(place, named, settings, quiet=quiet)
     if errors:
         indexing.write_failures(errors, outcome)

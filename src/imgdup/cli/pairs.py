@@ -94,9 +94,10 @@ class _Counted:
 def _with_paths(blocks: "Iterable[RowPairs]", left: "Side", right: "Side") -> Iterator[Pair]:
     """Turn blocks of rows into pairs of paths."""
     for block in blocks:
-        columns = [column.tolist() for column in block]
-        for i, j, distance, match, duplicate in zip(*columns, strict=True):
-            yield Pair(left.index.path(i), right.index.path(j), distance, match, duplicate)
+        nothing = [None] * len(block.left)
+        columns = [nothing if column is None else column.tolist() for column in block]
+        for i, j, *facts in zip(*columns, strict=True):
+            yield Pair(left.index.path(i), right.index.path(j), *facts)
 
 
 def _print_pairs(found: Iterable[Pair], *, as_json: bool, null: bool) -> None:

@@ -33,7 +33,7 @@ def open_index(
 ) -> tuple[ImageIndex, int]:
     """Index the folders, if any, and open the index; also return the exit code, 0 or 3."""
     if not folders:
-        index = ImageIndex.open(find_index(index_folder))
+        index = ImageIndex.open(find_index(index_folder)).check_before_decision()
         if is_above(index.folder, index_folder):
             roots = ", ".join(os.fsdecode(root) for root in index.roots if root) or "single files"
             note(
@@ -43,7 +43,7 @@ def open_index(
         return index, 0
     place = find_or_new_index(index_folder)
     code = index_first(place, folders, allow_removals=allow_removals)
-    return ImageIndex.open(place), code
+    return ImageIndex.open(place).check_before_decision(), code
 
 
 def distance_of(index: ImageIndex, by: str, max_distance: int | None) -> int:
@@ -98,7 +98,7 @@ def two_sides(
     if other is None:
         return Sides(index, left, None, code)
     if is_index(Path(other)):
-        second = ImageIndex.open(other)
+        second = ImageIndex.open(other).check_before_decision()
         _check_same_hash(index, second)
         right = Side(second, images(second))
     else:
@@ -142,7 +142,7 @@ def two_parts(
         else:
             place = own_place or _own_place(name)
             code = max(code, index_first(place, [name], allow_removals=allow_removals))
-        index = opened.setdefault(place.resolve(), ImageIndex.open(place))
+        index = opened.setdefault(place.resolve(), ImageIndex.open(place).check_before_decision())
         parts.append(labelled_part(index, name, [], labels))
     return parts, code
 

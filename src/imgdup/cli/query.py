@@ -147,7 +147,8 @@ class _Seen:
             for match in answer.matches:
                 path = self._index.path(match.row)
                 orientation = match.orientation if self._orientations else None
-                yield MatchRow(probe, path, *match[1:6], path == probe, orientation)
+                is_probe = path == probe
+                yield MatchRow(probe, path, *match[1:6], is_probe, orientation, match.pdq_distance)
 
 
 def _print_matches(matches: Iterable[MatchRow], *, as_json: bool, null: bool) -> None:

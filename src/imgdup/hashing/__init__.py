@@ -36,6 +36,7 @@ MATCH_BITS = 256
 MATCH_MAX_DISTANCE = 31  # bits up to which two pictures are considered the same
 MATCH_MIN_QUALITY = 50  # below it, a picture has too little structure to be compared
 
+_PDQ = ("pdq", 256)
 _ODD = 0xAAAA  # the bits of odd horizontal frequencies in 16 bits of a match hash
 
 Words = npt.NDArray[np.uint64]
@@ -72,11 +73,15 @@ HASHERS: Mapping[str, Hasher] = {
 
 
 class Fingerprints(NamedTuple):
-    """Search hashes, uint64 (n, words); match hashes, uint64 (n, 4); qualities, uint8 (n,)."""
+    """Search hashes, uint64 (n, words); match hashes, uint64 (n, 4); qualities, uint8 (n,).
+
+    PDQ hashes, uint64 (n, 4), if they were requested.
+    """
 
     hashes: Words
     match: Words
     qualities: npt.NDArray[np.uint8]
+    pdq: Words | None
 
 
 class Fingerprint(NamedTuple):
@@ -101,7 +106,9 @@ def hash_pictures(pictures: Sequence[GrayImage], name: str, bits: int) -> Words:
     return native.hash_pictures(pictures, [(name, bits)]).hashes[name, bits]
 
 
-def fingerprints(pictures: Sequence[GrayImage], name: str, bits: int) -> Fingerprints:
+def fingerprints(
+    pictures: Sequence[GrayImage], name: str, bits: int, *, with_pdq: bool = False
+) -> Fingerprints:
     """Compute the search hash, the match hash and the quality of each picture.
 
     Both the match hash and the quality are made of 64 x 64 area averages. Bit ``16 * u + v`` of the
@@ -120,9 +127,13 @@ def fingerprints(pictures: Sequence[GrayImage], name: str, bits: int) -> Fingerp
         Name of the search hash, a key of ``HASHERS``.
     bits : int
         Length of the search hash, one of the hasher's ``widths``.
+    with_pdq : bool
+        Whether to compute the PDQ hash, too.
     """
-    found = native.hash_pictures(pictures, [(name, bits), native.MATCH])
-    return Fingerprints(found.hashes[name, bits], found.hashes[native.MATCH], found.qualities)
+    kinds = [(name, bits), native.MATCH, *([_PDQ] if with_pdq else [])]
+    hashes, qualities = native.hash_pictures(pictures, kinds)
+    pdq = hashes[_PDQ] if with_pdq else None
+    return Fingerprints(hashes[name, bits], hashes[native.MATCH], qualities, pdq)
 
 
 def fingerprint(picture: GrayImage, name: str, bits: int) -> Fingerprint:
@@ -135,7 +146,7 @@ def fingerprint(picture: GrayImage, name: str, bits: int) -> Fingerprint:
     >>> hex(hashes[0]), quality
     ('0xffffffffffffffff', 0)
     """
-    hashes, match, qualities = fingerprints([picture], name, bits)
+    hashes, match, qualities, _ = fingerprints([picture], name, bits)
     return Fingerprint(hashes[0], match[0], int(qualities[0]))
 
 

@@ -32,20 +32,24 @@ FIELDS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "match": ("<u8", (MATCH_WORDS,)),
 }
 
+PDQ = "pdq"  # the column of PDQ hashes, which an index has if it was requested
+
 # Device and inode of each file as it was scanned; zeros where the system does not tell. Indexes
 # that were written before this column was introduced do not have it.
 IDENTITY = "identity"
 IDENTITY_FORM: tuple[str, tuple[int, ...]] = ("<u8", (2,))
 
 
-def fields(words: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+def fields(words: int, *, with_pdq: bool = False) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return dtype and row shape of each column of a table whose search hash has `words`."""
-    return {**FIELDS, "hashes": ("<u8", (words,))}
+    pdq = {PDQ: FIELDS["match"]} if with_pdq else {}
+    return {**FIELDS, "hashes": ("<u8", (words,)), **pdq}
 
 
-def empty_columns(n: int, words: int) -> dict[str, npt.NDArray[Any]]:
+def empty_columns(n: int, words: int, *, with_pdq: bool = False) -> dict[str, npt.NDArray[Any]]:
     """Return a zeroed column of `n` rows for each field."""
-    return {name: np.zeros((n, *shape), dtype) for name, (dtype, shape) in fields(words).items()}
+    forms = fields(words, with_pdq=with_pdq)
+    return {name: np.zeros((n, *shape), dtype) for name, (dtype, shape) in forms.items()}
 
 
 @dataclass(frozen=True, eq=False)

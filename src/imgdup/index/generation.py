@@ -21,7 +21,14 @@ from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 from imgdup.images.formats import OK, reason_of
 from imgdup.index import store
-from imgdup.index.columns import IDENTITY, IDENTITY_FORM, TextColumn, failure_detail, fields
+from imgdup.index.columns import (
+    IDENTITY,
+    IDENTITY_FORM,
+    PDQ,
+    TextColumn,
+    failure_detail,
+    fields,
+)
 from imgdup.index.paths import Paths, resolved_root
 from imgdup.search.vptree import VPTree
 from imgdup.system.files import DIGEST_KINDS, FIRST_DIGEST_KIND
@@ -88,6 +95,8 @@ class Generation:
     head: Mapping[str, Any]
     arrays: Mapping[str, npt.NDArray[Any]]
     digest: str
+    version: int
+    spans: Mapping[str, tuple[npt.NDArray[np.uint8], int]]
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -115,7 +124,45 @@ class Generation:
                 f"version {PARAMETERS_VERSION}: index again with another --index FOLDER, or use "
                 "the imgdup that wrote it"
             )
-        return self.parameters
+        return {**self.parameters, "with_pdq": int(self.has_pdq)}
+
+    @property
+    def has_match(self) -> bool:
+        """Whether there are match hashes; indexes of format version 1 have PDQ hashes instead."""
+        return "match" in self.arrays
+
+    @property
+    def has_pdq(self) -> bool:
+        """Whether there are PDQ hashes."""
+        return PDQ in self.arrays
+
+    def require_match(self) -> None:
+        """Raise ImgdupError if there are no match hashes."""
+        if not self.has_match:
+            raise ImgdupError(
+                f"{self.file} is of format version {self.version}, which has no match hashes: "
+                "run imgdup index to bring it up to date"
+            )
+
+    def check_before_decision(self) -> None:
+        """Check what a decision rests on: that there are match hashes, and every array.
+
+        Each array is read once per process and compared with its checksum.
+
+        Raises
+        ------
+        ImgdupError
+            If there are no match hashes.
+        IndexFormatError
+            If an array is damaged; the text names the file, the array and the remedy.
+        """
+        self.require_match()
+        _ = self._checked
+
+    @cached_property
+    def _checked(self) -> bool:
+        store.check_arrays(self.file, self.spans)
+        return True
 
     @cached_property
     def roots(self) -> dict[bytes, ScanOptions]:
@@ -198,10 +245,7 @@ def open_generation(file: Path) -> Generation:
     stored = store.load(file)
     if stored.head.get("kind") != "index":
         raise IndexFormatError(f"{file}: not an index file")
-    arrays = stored.arrays
-    if stored.version == 1:
-        arrays = {"match" if name == "pdq" else name: array for name, array in arrays.items()}
-    generation = Generation(file, stored.head, arrays, stored.digest)
+    generation = Generation(file, *stored)
     try:
         _check(generation)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -218,6 +262,8 @@ def describe(generation: Generation) -> dict[str, Any]:
         "images": int((status == OK).sum()),
         "distinct_hashes": len(generation.tree),
         **generation.parameters,
+        "format": generation.version,
+        "with_pdq": generation.has_pdq,
         "roots": [os.fsdecode(root) for root in generation.roots if root],
         "failed": failed,
     }
@@ -241,7 +287,10 @@ def _check(generation: Generation) -> None:
     if head.get("digest_kind", FIRST_DIGEST_KIND) not in DIGEST_KINDS:
         raise ValueError(f"digests of the unknown kind {head['digest_kind']!r}")
     n = len(arrays["status"])
-    for name, (dtype, shape) in fields(head["bits"] // 64).items():
+    forms = fields(head["bits"] // 64, with_pdq=generation.has_pdq)
+    if generation.version == 1:
+        del forms["match"]
+    for name, (dtype, shape) in forms.items():
         _check_form(arrays[name], name, dtype, (n, *shape))
     if IDENTITY in arrays:
         _check_form(arrays[IDENTITY], IDENTITY, IDENTITY_FORM[0], (n, *IDENTITY_FORM[1]))

@@ -8,6 +8,7 @@ import math
 import mmap
 import zlib
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -45,13 +46,15 @@ class Column(NamedTuple):
 class Stored(NamedTuple):
     """What a file holds; ``arrays`` are read-only views of the map, ``digest`` names it all.
 
-    ``version`` is that of its format.
+    ``version`` is that of its format; ``spans`` are the bytes of each array with its padding, and
+    their CRC32, for `check_arrays`.
     """
 
     head: dict[str, Any]
     arrays: dict[str, Array]
     digest: str
-    version: int = FORMAT_VERSION
+    version: int
+    spans: Mapping[str, tuple[Bytes, int]]
 
 
 def save(
@@ -144,11 +147,15 @@ def load(path: Path, *, verify: bool = False) -> Stored:
             mapped = np.frombuffer(_mapped(path, file), dtype=np.uint8)
             spans = _spans(front, mapped)
             head, arrays = _interpreted(front, spans)
-            if verify:
-                _verify(front, mapped, arrays)
         except ValueError as error:
             raise IndexFormatError(f"{path}: {error}; {REMEDY}") from error
-    return Stored(head, arrays, front.digest, front.version)
+    edges = pairwise(layout.starts(front))
+    padded_spans = [mapped[start:stop] for start, stop in edges]
+    checksums = [span.checksum for span in front.spans]
+    checked = dict(zip(arrays, zip(padded_spans, checksums, strict=True), strict=True))
+    if verify:
+        check_arrays(path, checked)
+    return Stored(head, arrays, front.digest, front.version, checked)
 
 
 def digest(path: Path) -> str:
@@ -272,8 +279,14 @@ def _dict_of(value: object, *keys: str) -> dict[str, Any]:
     return value
 
 
-def _verify(front: Front, mapped: Bytes, names: Iterable[str]) -> None:
-    """Compare the checksum of every array, with its padding."""
-    for name, span, start in zip(names, front.spans, layout.starts(front), strict=False):
-        if zlib.crc32(mapped[start : start + padded(span.n_bytes)].data) != span.checksum:
-            raise ValueError(f"array {name!r} is damaged (checksum)")
+def check_arrays(path: Path, spans: Mapping[str, tuple[Bytes, int]]) -> None:
+    """Compare the arrays of an opened file with their checksums, see `Stored`.
+
+    Raises
+    ------
+    IndexFormatError
+        If one differs; the text names the file, the array and the remedy.
+    """
+    for name, (content, checksum) in spans.items():
+        if zlib.crc32(content.data) != checksum:
+            raise IndexFormatError(f"{path}: array {name!r} is damaged (checksum); {REMEDY}")

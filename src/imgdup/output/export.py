@@ -17,7 +17,7 @@ import numpy as np
 from imgdup.api import ImageIndex
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import format_of, reason_of
-from imgdup.index.columns import same_file
+from imgdup.index.columns import PDQ, same_file
 from imgdup.search.hamming import to_hex
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.records import json_line
@@ -36,6 +36,7 @@ COLUMNS = {
     "hash": "text",
     "match": "text",
     "same_file_as": "path",
+    "pdq": "text",
 }
 _ARROW_KINDS = {"path": "binary", "text": "string"}
 
@@ -148,26 +149,33 @@ def export_pickle(index: ImageIndex, out: BinaryIO) -> int:
 def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
     """Yield the facts of each file, in path order; the keys are `COLUMNS`, paths are bytes.
 
-    Hashes and digests are hexadecimal text; ``same_file_as`` is the first path of the same file,
-    or empty.
+    Hashes and digests are hexadecimal text, empty where there are none; ``same_file_as`` is the
+    first path of the same file, or empty.
     """
     for start in range(0, len(index), BLOCK_ROWS):
         rows = range(start, min(start + BLOCK_ROWS, len(index)))
         block = slice(rows.start, rows.stop)
         facts = [index.column(n)[block].tolist() for n in ("size", "mtime_ns", "width", "height")]
-        texts = [to_hex(np.asarray(index.column(name)[block])) for name in ("hashes", "match")]
+        h, match, pdq = (_texts(index, name, block) for name in ("hashes", "match", PDQ))
         digests = (row.tobytes().hex() for row in index.column("digest")[block])
         others = [index.column(n)[block].tolist() for n in ("format", "quality", "status")]
         first = same_file(index)[block].tolist()
-        for row, a, (form, quality, status), digest, h, p, same in zip(
-            rows, zip(*facts, strict=True), zip(*others, strict=True), digests, *texts, first,
-            strict=True,
+        for row, a, (form, quality, status), digest, texts, same in zip(
+            rows, zip(*facts, strict=True), zip(*others, strict=True), digests,
+            zip(h, match, pdq, strict=True), first, strict=True,
         ):  # fmt: skip
             values = (
-                index.path(row), *a, format_of(form), quality, reason_of(status), digest, h, p,
-                index.path(same) if same >= 0 else b"",
+                index.path(row), *a, format_of(form), quality, reason_of(status), digest,
+                *texts[:2], index.path(same) if same >= 0 else b"", texts[2],
             )  # fmt: skip
             yield dict(zip(COLUMNS, values, strict=True))
+
+
+def _texts(index: ImageIndex, name: str, block: slice) -> list[str]:
+    """Return hashes as hexadecimal text, empty where the index does not have them."""
+    if name not in index.generation.arrays:
+        return [""] * len(index.column("status")[block])
+    return to_hex(np.asarray(index.column(name)[block]))
 
 
 def _export_records(form: str) -> Callable[[ImageIndex, BinaryIO], int]:

@@ -33,6 +33,7 @@ class MatchRow(NamedTuple):
     height: int  # pixels
     is_probe: bool  # the row of the probe itself
     orientation: str | None = None  # how the probe was rotated; None if this was not requested
+    pdq_distance: int | None = None  # bits; None where there is no PDQ hash to compare
 
 
 class Pair(NamedTuple):
@@ -43,6 +44,7 @@ class Pair(NamedTuple):
     distance: int  # bits, of the search hashes
     match_distance: int  # bits
     duplicate: bool
+    pdq_distance: int | None = None  # bits; None where there is no PDQ hash to compare
 
 
 def match_table(matches: Iterable[MatchRow], *, width: int = 80, encoding: str = "utf-8") -> str:
@@ -101,8 +103,7 @@ def match_json(matches: Iterable[MatchRow]) -> Iterator[str]:
     '{"probe": "/a", "path": "/b", "distance": 3'
     """
     for match in matches:
-        record = {**match._asdict(), "pdq_distance": match.match_distance}
-        yield json_line({k: v for k, v in record.items() if k != "orientation" or v})
+        yield json_line({k: v for k, v in match._asdict().items() if k != "orientation" or v})
 
 
 def _match_cells(match: MatchRow) -> list[Cell]:
@@ -156,7 +157,7 @@ def pair_json(pairs: Iterable[Pair]) -> Iterator[str]:
     >>> next(pair_json([Pair(b"/a.jpg", b"/b.jpg", 3, 12, True)]))[:32]
     '{"a": "/a.jpg", "b": "/b.jpg", "'
     """
-    return (json_line({**p._asdict(), "pdq_distance": p.match_distance}) for p in pairs)
+    return (json_line(pair._asdict()) for pair in pairs)
 
 
 def pairs_summary(n_pairs: int, n_duplicates: int, max_distance: int) -> str:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.hashing import MATCH_MAX_DISTANCE, MATCH_MIN_QUALITY
+from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE, MATCH_MIN_QUALITY
 from imgdup.images.gray import ORIENTATIONS
+from imgdup.index.columns import PDQ
 from imgdup.index.generation import Generation
 from imgdup.search.hamming import WORD_BITS, Hashes, Matches, check_max_distance, distances
 from imgdup.search.join import JoinStats, iter_pairs
@@ -166,8 +167,8 @@ class Match(NamedTuple):
         Absolute.
     distance : int
         Hamming distance of the search hashes, in bits.
-    match_distance : int
-        Hamming distance of the match hashes, in bits of 256.
+    match_distance : int or None
+        Hamming distance of the match hashes, in bits of 256; None in an index of format version 1.
     duplicate : bool
         Whether it is the same picture: match distance at most 31 and both qualities at least 50,
         or the same bytes.
@@ -177,16 +178,19 @@ class Match(NamedTuple):
         Its row in the index.
     orientation : str
         How the picture was rotated to match, one of `imgdup.images.gray.ORIENTATIONS`.
+    pdq_distance : int or None
+        Hamming distance of the PDQ hashes, in bits of 256; None if the index has none.
     """
 
     path: Path
     distance: int
-    match_distance: int
+    match_distance: int | None
     duplicate: bool
     width: int
     height: int
     row: int
     orientation: str = ORIENTATIONS[0]
+    pdq_distance: int | None = None
 
 
 class NearRows(NamedTuple):
@@ -231,16 +235,17 @@ def matches_of(generation: Generation, picture: "Probes", near: NearRows) -> Ite
 def _described(generation: Generation, picture: "Probes", near: NearRows) -> list[Match]:
     """Look up the facts of some rows."""
     arrays, rows = generation.arrays, near.rows
-    match = distances(
-        arrays["match"][rows], np.concatenate([p.match for p in picture])[near.probes]
-    )
+    match = _bits_between(arrays.get("match"), rows, [p.match for p in picture], near.probes)
+    pdq = _bits_between(arrays.get(PDQ), rows, [p.pdq for p in picture], near.probes)
+    deciding = pdq if match is None else match  # format version 1 has PDQ hashes
+    nothing = [None] * len(rows)
     qualities = np.array([probe.quality for probe in picture])[near.probes]
     facts: list[Any] = [
         [Path(os.fsdecode(generation.paths[row])) for row in rows.tolist()],
         near.distances.tolist(),
-        match.tolist(),
+        nothing if match is None else match.tolist(),
         are_duplicates(
-            match,
+            np.full(len(rows), MATCH_BITS) if deciding is None else deciding,
             np.minimum(arrays["quality"][rows], qualities),
             _have_same_bytes(arrays["digest"][rows], picture, near.probes),
         ).tolist(),
@@ -248,8 +253,19 @@ def _described(generation: Generation, picture: "Probes", near: NearRows) -> lis
         arrays["height"][rows].tolist(),
         rows.tolist(),
         [picture[probe].orientation for probe in near.probes.tolist()],
+        nothing if pdq is None else pdq.tolist(),
     ]
     return [Match(*values) for values in zip(*facts, strict=True)]
+
+
+def _bits_between(
+    column: Hashes | None, rows: Integers, hashes: Sequence[Hashes | None], probes: Integers
+) -> Integers | None:
+    """Return the distances between some rows and the probes they match; None without hashes."""
+    known = [each for each in hashes if each is not None]
+    if column is None or len(known) < len(hashes):
+        return None
+    return distances(column[rows], np.concatenate(known)[probes])
 
 
 def _have_same_bytes(

@@ -37,6 +37,8 @@ class Probe(NamedTuple):
         Digest of the file's content; empty for an array, and for a rotated picture.
     orientation : str
         How the image was rotated before it was hashed, one of `imgdup.images.gray.ORIENTATIONS`.
+    pdq : ndarray of uint64, shape (1, 4), optional
+        Its PDQ hash, for an index that has PDQ hashes.
     """
 
     hashes: npt.NDArray[np.uint64]
@@ -44,6 +46,7 @@ class Probe(NamedTuple):
     quality: int
     digest: bytes
     orientation: str = ORIENTATIONS[0]
+    pdq: npt.NDArray[np.uint64] | None = None
 
 
 def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | None = None) -> Probe:
@@ -56,7 +59,8 @@ def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | Non
         shape (height, width) gray or (height, width, 3) RGB.
     parameters : mapping
         ``hash`` and ``bits``, the search hash, one of `imgdup.hashing.HASHERS`, and its length;
-        ``digest_kind``, how contents are digested: `Generation.probe_parameters` of the index.
+        ``digest_kind``, how contents are digested; ``with_pdq``, whether the PDQ hash is needed:
+        `Generation.probe_parameters` of the index.
     limits : Limits, optional
         The limits for the file.
 
@@ -161,8 +165,11 @@ def _gray_and_digest(image: Image, digest_kind: str, limits: Limits) -> tuple[Gr
 def _probe(
     gray: GrayImage, digest: bytes, parameters: Mapping[str, Any], orientation: str
 ) -> Probe:
-    hashes, match, quality = hashing.fingerprint(gray, parameters["hash"], parameters["bits"])
-    return Probe(hashes[np.newaxis], match[np.newaxis], quality, digest, orientation)
+    found = hashing.fingerprints(
+        [gray], parameters["hash"], parameters["bits"], with_pdq=bool(parameters["with_pdq"])
+    )
+    quality = int(found.qualities[0])
+    return Probe(found.hashes, found.match, quality, digest, orientation, found.pdq)
 
 
 def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray[np.uint64]:
@@ -199,5 +206,5 @@ def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray
     if name not in hashing.HASHERS or bits not in hashing.HASHERS[name].widths:
         known = ", ".join(f"{n} {hasher.widths}" for n, hasher in hashing.HASHERS.items())
         raise ValueError(f"expected a hash and its bits from {known}, got {name!r}, {bits}")
-    parameters = {"hash": name, "bits": bits, "digest_kind": NEW_DIGEST_KIND}
+    parameters = {"hash": name, "bits": bits, "digest_kind": NEW_DIGEST_KIND, "with_pdq": 0}
     return make_probe(image, parameters).hashes

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.hashing import MATCH_MIN_QUALITY
-from imgdup.index.columns import RowNumbers, Rows, one_file_test
+from imgdup.index.columns import PDQ, RowNumbers, Rows, one_file_test
 from imgdup.query.match import are_duplicates
 from imgdup.search.equal import expand, group_equal
 from imgdup.search.hamming import distances
@@ -28,6 +28,14 @@ class Side:
         """Return a column of these rows."""
         return self.index.column(name)[self.rows]
 
+    def has_pdq(self) -> bool:
+        """Return whether the index has PDQ hashes."""
+        try:
+            self.index.column(PDQ)
+        except KeyError:
+            return False
+        return True
+
     def with_structure(self) -> "Side":
         """Return the rows whose pictures are not too flat, blank or tiny for near-duplicates."""
         return Side(self.index, self.rows[self.column("quality") >= MATCH_MIN_QUALITY])
@@ -43,7 +51,9 @@ class RowPairs(NamedTuple):
     distances, match_distances : ndarray of int64, shape (n_pairs,)
         Of the search hashes and of the match hashes, in bits.
     duplicate : ndarray of bool, shape (n_pairs,)
-        match distance at most 31 and both qualities at least 50, or the same bytes.
+        Match distance at most 31 and both qualities at least 50, or the same bytes.
+    pdq_distances : ndarray of int64, shape (n_pairs,), or None
+        Of the PDQ hashes, in bits; None if an index has none.
     """
 
     left: RowNumbers
@@ -51,6 +61,7 @@ class RowPairs(NamedTuple):
     distances: RowNumbers
     match_distances: RowNumbers
     duplicate: npt.NDArray[np.bool_]
+    pdq_distances: RowNumbers | None
 
 
 def iter_row_pairs(
@@ -120,7 +131,8 @@ def _described(left: Side, right: Side, i: RowNumbers, j: RowNumbers) -> RowPair
     search, match = (_between(a, b, name) for name in ("hashes", "match"))
     quality = np.minimum(a.column("quality"), b.column("quality"))
     same_bytes = np.all(a.column("digest") == b.column("digest"), axis=1)
-    return RowPairs(a.rows, b.rows, search, match, are_duplicates(match, quality, same_bytes))
+    pdq = _between(a, b, PDQ) if left.has_pdq() and right.has_pdq() else None
+    return RowPairs(a.rows, b.rows, search, match, are_duplicates(match, quality, same_bytes), pdq)
 
 
 def _between(a: Side, b: Side, name: str) -> RowNumbers:

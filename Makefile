@@ -45,6 +45,7 @@ bench: install
 	$(BIN)/python benchmarks/bench_large.py
 	$(BIN)/python benchmarks/bench_planner.py
 	$(BIN)/python benchmarks/plot_pairs.py
+	$(BIN)/python benchmarks/match_hash.py --images $(DATA)/caltech-101
 	$(BIN)/python benchmarks/bench_dedupe.py --data $(DATA)
 	$(BIN)/python benchmarks/bench_memory.py
 	$(BIN)/python benchmarks/bench_overhead.py --images $(DATA)/caltech-101

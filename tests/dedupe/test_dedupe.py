@@ -34,7 +34,7 @@ def test_a_plan_names_each_removed_file_and_the_kept_one():
         (b"/data/b/copy.jpg", b"/data/a/best.jpg", 0, "same-bytes"),
         (b"/data/a/small.jpg", b"/data/a/best.jpg", 3, "resized"),
     ]
-    assert plan.header[5:-2] == ((), 6, 1, 2, 130)
+    assert plan.header[5:-3] == ((), 6, 1, 2, 130)
     assert plan.header.digest_kind == "blake3"
     assert plan.header.keep == Keep().rules
 

@@ -25,6 +25,8 @@ TURNED = "turned"
 DIFFERENT = "different"
 
 MIN_SIDE = 8  # pixels; smaller pictures are the same only if they are equal
+LOCAL_SHARE = 0.05  # of the area; if less differs, ...
+LOCAL_AGREEMENT = 0.9  # ... and so much agrees, the pictures lie on each other
 LEAST_AGREEMENT = 0.5  # share of the structured area that agrees in an edited picture
 STRUCTURE_SHARE = 0.02  # of the differing area; recoloured pictures differ less in structure
 ALIKE = 0.9  # share of the structured area that agrees in a recoloured picture
@@ -109,9 +111,15 @@ def _compare_upright(first: Pixels, second: Pixels) -> Verdict:
     height, width = (min(sides) for sides in zip(first.shape[:2], second.shape[:2], strict=True))
     direct = measure(resized(first, height, width), resized(second, height, width))
     verdict = _judge(direct)
-    if verdict.relation in (SAME_PICTURE, RECOLOURED):
+    if verdict.relation == SAME_PICTURE or not _may_be_moved(direct):
         return verdict
     return _compare_aligned(first, second, verdict, direct.agreement)
+
+
+def _may_be_moved(evidence: Evidence) -> bool:
+    """Return whether the luma differs in more than a small region."""
+    differs = float(np.mean(evidence.luma_excess > 0))
+    return differs > LOCAL_SHARE or (differs > 0 and evidence.agreement < LOCAL_AGREEMENT)
 
 
 def _compare_aligned(first: Pixels, second: Pixels, direct: Verdict, agreement: float) -> Verdict:
@@ -132,7 +140,7 @@ def _compare_aligned(first: Pixels, second: Pixels, direct: Verdict, agreement: 
                 if aligned.relation == RECOLOURED:
                     return aligned
                 agreement = evidence.agreement
-    if agreement >= LEAST_AGREEMENT:
+    if direct.relation == RECOLOURED or agreement >= LEAST_AGREEMENT:
         return direct
     return Verdict(DIFFERENT, direct.peak, direct.box)
 

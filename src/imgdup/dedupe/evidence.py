@@ -62,16 +62,25 @@ CHROMA_LIMITS = {
 }
 
 USUAL = 0.75  # quantile of the remainders that counts as usual
-LEAST_NOISE = 3.0  # mean square, gray levels squared
+SAMPLES = 6000  # windows from which the usual remainders are taken
+BARE = 1.0  # variance of windows that say nothing about noise
+MANY_BARE = 0.05  # use them too if fewer windows than this share have texture
+LEAST_NOISE = 3.0  # mean square that counts as usual at least, gray levels squared
+LEAST_SHARE = 0.01  # of the variance that counts as usual at least
+CLEAN = 0.2  # factor of both, for pairs with nearly equal pixels almost everywhere
 STRUCTURED = 40.0  # variance of the luma in a window with something to see
+TEXTURED = 25.0  # variance from which a window is not smooth
+SMOOTH_SHARE = 0.06  # of textured windows, below which a picture is smooth
+SMOOTH_CHANGE = 1.5  # levels, root mean square
 CORRELATED = 0.4  # squared correlation of windows that agree
 AGREEMENT_SIDE = 4  # blocks
 UNLIKE_SHARE = 0.35  # of the variance; more than copying changes
-LEAST_TEXTURE_NOISE = 0.01  # as a share of the variance
 
 CURVE_SIDE = 128  # pixels; the tone curve is fitted on a picture of this size
 CURVE_SIGMA = 6.0  # gray levels
-NEUTRAL = 6.0  # chroma up to which a picture is gray
+NEUTRAL = 6  # levels between the channels of a gray picture, at most
+FEW_COLOURED = 0.03  # share of the area
+TINTED = 1.5  # levels, root mean square
 COLOUR_SIDE = 32  # pixels; colours are compared as a whole on pictures of this size
 CHROMA_SHIFT = 3.0  # levels; copies shift the mean of Cb and Cr by up to 2.5
 CHROMA_CHANGE = 7.5  # levels; root mean square, copies change up to 6.3
@@ -82,7 +91,8 @@ BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare
 SMALLEST = 64  # pixels; smaller pictures are not halved
 IDENTITY_FACTOR = 1.5  # no curve is used unless it lowers the mean square so much
 MOST_MISSED = 0.5  # share of the variance; curves that miss more explain nothing
-FEW_TONES = 8  # of 32; a curve through fewer tones may explain a changed object
+MOVED = 6  # levels
+FEW_TONES = 5.0  # of 32; a curve that moves fewer tones may explain a changed object
 
 
 class Evidence(NamedTuple):
@@ -127,7 +137,10 @@ class _Moments(NamedTuple):
 def measure(first: Pixels, second: Pixels) -> Evidence:
     """Measure the local differences of two pictures of one size, both RGB or gray."""
     first, second, neutral_change = _gray_if_either_is(first, second)
-    first, second, doubtful = _with_equal_tones(first, second)
+    if _is_smooth(first) or _is_smooth(second):
+        doubtful = False
+    else:
+        first, second, doubtful = _with_equal_tones(first, second)
     if first.ndim == 3:
         first, second = luma_and_chroma(first), luma_and_chroma(second)
         doubtful = doubtful or _colours_differ_everywhere(first, second)
@@ -144,17 +157,33 @@ def measure(first: Pixels, second: Pixels) -> Evidence:
     excess = luma_excess
     if chroma:
         excess = np.maximum(excess, _chroma_excess(luma_moments, chroma))
+    doubtful = doubtful or _differs_smoothly(luma_moments, chroma)
     agreement = _agreement(luma_moments.windows(AGREEMENT_SIDE))
     return Evidence(excess, luma_excess, structure, agreement, doubtful or neutral_change)
 
 
 def _gray_if_either_is(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, bool]:
-    """Take the luma of both if one is gray; and whether the other has little colour itself."""
+    """Take the luma of both if only one has colour; and tell whether that leaves a doubt.
+
+    There is a doubt if hardly any of the other picture has colour, or if its colour depends only
+    on the luma: then it was added to a gray picture, as by a sepia filter.
+    """
     shares = [_colour_share(each) for each in (first, second)]
-    if min(shares) > 0:
+    if first.ndim == second.ndim == 3 and (min(shares) > 0 or max(shares) == 0):
         return first, second, False
+    coloured = first if shares[0] > shares[1] else second
+    doubtful = max(shares) > 0 and (max(shares) < FEW_COLOURED or _is_tinted(coloured))
     gray = [each if each.ndim == 2 else luma(each) for each in (first, second)]
-    return gray[0], gray[1], 0 < max(shares) < 0.03
+    return gray[0], gray[1], doubtful
+
+
+def _is_tinted(pixels: Pixels) -> bool:
+    """Return whether the chroma of a reduced picture is a quadratic function of its luma."""
+    height, width = (min(COLOUR_SIDE, side) for side in pixels.shape[:2])
+    small = luma_and_chroma(resized(pixels, height, width)).reshape(-1, 3).astype(np.float64)
+    design = np.vander(small[:, 0] / 255, 3)
+    fitted = design @ np.linalg.lstsq(design, small[:, 1:], rcond=None)[0]
+    return float(np.sqrt(np.mean((small[:, 1:] - fitted) ** 2))) < TINTED
 
 
 def _colour_share(pixels: Pixels) -> float:
@@ -164,7 +193,7 @@ def _colour_share(pixels: Pixels) -> float:
     height, width = pixels.shape[:2]
     small = resized(pixels, min(64, height), min(64, width)).astype(np.int16)
     chroma = small.max(axis=2) - small.min(axis=2)
-    return float(np.mean(chroma > 2 * NEUTRAL))
+    return float(np.mean(chroma > NEUTRAL))
 
 
 def _with_equal_tones(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, bool]:
@@ -181,13 +210,19 @@ def _with_equal_tones(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, bo
         return first, second, False
     forward = error <= other_error
     curve, source = (to_second, a) if forward else (to_first, b)
-    counts = np.bincount(source.ravel(), minlength=256)
-    moves = np.abs(curve - np.arange(256))[counts > 0.002 * source.size]
-    doubtful = bool(moves.size and moves.max() > 6) and min(_tones(a), _tones(b)) < FEW_TONES
+    doubtful = _tones(source, np.abs(curve - np.arange(256)) > MOVED) < FEW_TONES
     levels = np.rint(curve).astype(np.uint8)
     if forward:
         return mapped(first, levels), second, doubtful
     return first, mapped(second, levels), doubtful
+
+
+def _is_smooth(pixels: Pixels) -> bool:
+    """Return whether a picture has no texture, as gradients and areas of one colour."""
+    plane = _plane(pixels, 1)
+    side = AGREEMENT_SIDE * BLOCK
+    variance = block_means(plane * plane, side) - block_means(plane, side) ** 2
+    return float(np.mean(variance > TEXTURED)) < SMOOTH_SHARE
 
 
 def _curve(a: Pixels, b: Pixels) -> tuple[npt.NDArray[np.float64], float]:
@@ -241,10 +276,17 @@ def _monotone(
     return np.repeat([each[0] for each in pools], [each[2] for each in pools])
 
 
-def _tones(pixels: Pixels) -> int:
-    """Count the ranges of 8 levels that hold at least 0.4 % of the values."""
-    counts = np.bincount(pixels.ravel() >> 3, minlength=32)
-    return int(np.sum(counts >= 0.004 * pixels.size))
+def _tones(pixels: Pixels, moved: npt.NDArray[np.bool_]) -> float:
+    """Return among how many ranges of 8 levels the moved levels are spread evenly, or would be.
+
+    This is the exponential of the entropy of their shares; 32 if too few pixels move to matter.
+    """
+    counts = np.where(moved, np.bincount(pixels.ravel(), minlength=256), 0)
+    if counts.sum() < 0.002 * pixels.size:
+        return 32.0
+    shares = counts.reshape(32, 8).sum(axis=1) / counts.sum()
+    shares = shares[shares > 0]
+    return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
 def _at_common_sharpness(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
@@ -321,17 +363,36 @@ def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments]) -> Plane:
 
 def _beyond(squares: Plane, texture: Plane, factor: float, limits: Limits) -> Plane:
     """Return the root of squares that exceed so many times what is usual for their texture."""
-    order = np.argsort(texture, axis=None, kind="stable")
-    third = max(1, len(order) // 3)
-    flat, rich = order[:third], order[-third:]
-    values, textures = squares.ravel(), texture.ravel()
-    noise = max(LEAST_NOISE, float(np.quantile(values[flat], USUAL)))
-    shares = np.maximum(0, values[rich] - noise) / (textures[rich] + 1)
-    share = max(LEAST_TEXTURE_NOISE, float(np.quantile(shares, USUAL)))
+    noise, share = _usual(squares, texture)
     allowed = np.float32(min(factor * noise, limits.most_noise)) + texture * np.float32(
         min(factor * share, limits.most_share)
     )
     return np.where(squares > allowed, np.sqrt(squares), np.float32(0))
+
+
+def _usual(squares: Plane, texture: Plane) -> tuple[float, float]:
+    """Return the usual squares where there is no texture, and their usual share of texture.
+
+    Both come from a third of the windows, those with the least and with the most texture.
+    """
+    step = max(1, squares.size // SAMPLES)
+    values, textures = squares.ravel()[::step], texture.ravel()[::step]
+    some = textures > BARE
+    if np.count_nonzero(some) > MANY_BARE * len(some):
+        values, textures = values[some], textures[some]
+    third = max(1, len(values) // 3)
+    order = np.argpartition(textures, (third - 1, len(values) - third))
+    flat, rich = order[:third], order[-third:]
+    noise = _quantile(values[flat])
+    share = _quantile(np.maximum(0, values[rich] - max(noise, LEAST_NOISE)) / (textures[rich] + 1))
+    unclean = max(CLEAN, min(1.0, max(noise / LEAST_NOISE, share / LEAST_SHARE) * 5))
+    return max(noise, unclean * LEAST_NOISE), max(share, unclean * LEAST_SHARE)
+
+
+def _quantile(values: npt.NDArray[np.float32]) -> float:
+    """Return the smallest value that is not below the usual share of all."""
+    place = int(USUAL * (len(values) - 1))
+    return float(np.partition(values, place)[place])
 
 
 def _shared(windows: _Moments) -> Plane:
@@ -349,6 +410,18 @@ def _agreement(windows: _Moments) -> float:
     if not structured.any():
         return 0.0
     return float(np.mean(_shared(windows)[structured] > CORRELATED))
+
+
+def _differs_smoothly(luma_moments: _Moments, chroma: list[_Moments]) -> bool:
+    """Return whether nearly textureless pictures differ slightly: gradients, areas of one colour.
+
+    No curve or noise explains that, because there is nothing else to tell such pictures apart.
+    """
+    windows = luma_moments.windows(AGREEMENT_SIDE)
+    if np.mean(np.maximum(*_variances(windows)) > TEXTURED) >= SMOOTH_SHARE:
+        return False
+    changes = [(each.b - each.a) ** 2 for each in (windows, *chroma)]
+    return float(np.mean(sum(changes))) > SMOOTH_CHANGE**2
 
 
 def _unlike(unlike: Plane, texture: Plane, limits: Limits) -> Plane:

@@ -29,19 +29,22 @@ def name(i: int) -> bytes:
 
 
 def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator) -> None:
-    from imgdup.build.checkpoints import write_checkpoint
+    from imgdup.build.checkpoints import BatchSettings, append_rows
     from imgdup.hashing import PARAMETERS_VERSION
     from imgdup.index import folder
     from imgdup.index.columns import empty_columns
     from imgdup.system.files import NEW_DIGEST_KIND
+    from imgdup.system.limits import Limits
 
     folder.prepare(place)
-    head = {
+    parameters = {
         "hash": "dhash",
         "bits": 64,
         "parameters": PARAMETERS_VERSION,
         "digest_kind": NEW_DIGEST_KIND,
+        "with_pdq": 0,
     }
+    settings = BatchSettings(place / "parts", parameters, Limits())
     for start in range(0, n_files, PART_FILES):
         n = min(PART_FILES, n_files - start)
         columns = empty_columns(n, 1)
@@ -52,7 +55,7 @@ def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator
         columns["match"][:] = rng.integers(0, 2**64, (n, 4), np.uint64)
         columns["digest"][:] = rng.integers(0, 256, (n, 16), np.uint8)
         paths = [root + b"/" + name(i) for i in range(start, start + n)]
-        write_checkpoint(place / "parts", {**head, "hashed_ns": time.time_ns()}, paths, columns, {})
+        append_rows(settings, time.time_ns(), paths, columns, {})
 
 
 def merge(place: Path, root: bytes, n_files: int) -> None:

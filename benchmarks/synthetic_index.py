@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from imgdup import __version__
-from imgdup.build.checkpoints import write_checkpoint
+from imgdup.build.checkpoints import BatchSettings, Checkpoints, append_rows
 from imgdup.build.listing import Listing
 from imgdup.build.sources import Candidate
 from imgdup.build.write import Facts, write_generation
@@ -14,6 +14,7 @@ from imgdup.index import folder
 from imgdup.index.columns import empty_columns
 from imgdup.index.generation import ScanOptions
 from imgdup.system.files import NEW_DIGEST_KIND
+from imgdup.system.limits import Limits
 
 ROOT = b"/photos"
 FOLDER_FILES = 1000
@@ -27,19 +28,25 @@ def write(place: Path, hashes: np.ndarray, match: np.ndarray) -> None:
         "bits": 64,
         "parameters": PARAMETERS_VERSION,
         "digest_kind": NEW_DIGEST_KIND,
+        "with_pdq": 0,
     }
-    columns = empty_columns(n, 1) | {"hashes": hashes, "match": match}
-    columns["quality"][:] = 100
-    paths = [b"%s/%05d/%09d.jpg" % (ROOT, row // FOLDER_FILES, row) for row in range(n)]
-
     folder.prepare(place)
-    checkpoint = write_checkpoint(
-        place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, {}
-    )
-    listing = Listing([ROOT], checkpoint_names=["", checkpoint])
-    for row, path in enumerate(paths):
-        listing.add(ROOT, Candidate(path, 0, 0, 0, 0), 1, row)
-    facts = Facts(listing, None, place / "parts", parameters)
+    settings = BatchSettings(place / "parts", parameters, Limits())
+    listing = Listing([ROOT])
+    for start in range(0, n, FOLDER_FILES):
+        rows = range(start, min(start + FOLDER_FILES, n))
+        paths = [b"%s/%05d/%09d.jpg" % (ROOT, row // FOLDER_FILES, row) for row in rows]
+        columns = empty_columns(len(rows), 1)
+        columns |= {
+            "hashes": hashes[rows.start : rows.stop],
+            "match": match[rows.start : rows.stop],
+        }
+        columns["quality"][:] = 100
+        name, first_row = append_rows(settings, 0, paths, columns, {})
+        number = listing.checkpoint_number(name)
+        for i, path in enumerate(paths):
+            listing.add(ROOT, Candidate(path, 0, 0, 0, 0), number, first_row + i)
+    facts = Facts(listing, None, Checkpoints(place / "parts", parameters), parameters)
     write_generation(folder.generation_path(place, 1), facts, {ROOT: ScanOptions()})
-    (place / "parts" / checkpoint).unlink()
+    facts.checkpoints.sweep()
     folder.commit(place, folder.Current(1, "2000-01-01T00:00:00+00:00", __version__, {}))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imgdup.build.checkpoints import write_checkpoint
+from imgdup.build.checkpoints import BatchSettings, Checkpoints, append_rows
 from imgdup.build.listing import Listing
 from imgdup.build.sources import Candidate
 from imgdup.build.write import Facts, write_generation
@@ -19,6 +19,7 @@ from imgdup.images.formats import REASONS
 from imgdup.index import folder, store
 from imgdup.index.columns import empty_columns
 from imgdup.index.generation import ScanOptions
+from imgdup.system.limits import Limits
 
 ROOT = b"/photos"
 
@@ -66,16 +67,16 @@ def write_index(place: Path) -> None:
     columns["status"][:] = [0, 0, 0, REASONS.index("truncated"), 0, 0]
     columns["digest"][:] = np.arange(16 * len(paths)).reshape(-1, 16)
     details = {3: "the JPEG file ends within its data"}
-    checkpoint = write_checkpoint(
-        place / "parts", {**parameters, "hashed_ns": 0}, paths, columns, details
-    )
-    listing = Listing([ROOT], checkpoint_names=["", checkpoint])
-    for row, name in enumerate(paths):
+    settings = BatchSettings(place / "parts", parameters, Limits())
+    name, first_row = append_rows(settings, 0, paths, columns, details)
+    listing = Listing([ROOT], checkpoint_names=["", name])
+    for row, file in enumerate(paths):
         inode = 7 if row in (1, 2) else 100 + row
-        listing.add(ROOT, Candidate(name, 1000 + row, 1000 + row, 3, inode), 1, row)
-    facts = Facts(listing, None, place / "parts", parameters)
+        candidate = Candidate(file, 1000 + row, 1000 + row, 3, inode)
+        listing.add(ROOT, candidate, 1, first_row + row)
+    facts = Facts(listing, None, Checkpoints(place / "parts", parameters), parameters)
     write_generation(folder.generation_path(place, 1), facts, {ROOT: ScanOptions()})
-    (place / "parts" / checkpoint).unlink()
+    facts.checkpoints.sweep()
     folder.commit(place, folder.Current(1, "2026-01-01T00:00:00+00:00", "0.1.0", {}))
 
 

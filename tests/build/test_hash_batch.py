@@ -1,10 +1,11 @@
 """One batch: whatever goes wrong with a file is its own answer, and costs no other file's."""
 
+import numpy as np
 import pytest
 from make_sample import encode, photo
 
 from imgdup.build import hash_batch as module
-from imgdup.build.checkpoints import BatchSettings, FileToHash, load_checkpoint
+from imgdup.build.checkpoints import BatchSettings, Checkpoints, FileToHash
 from imgdup.build.hash_batch import TOGETHER, hash_batch
 from imgdup.images.decode import decode
 from imgdup.images.formats import REASONS
@@ -32,7 +33,10 @@ def shared(tmp_path):
 
 def rows_of(shared, items, before_item=lambda position: None):
     result = hash_batch(shared, items, before_item)
-    return result, load_checkpoint(shared.checkpoints_folder, result.checkpoint).arrays
+    numbers = np.arange(result.first_row, result.first_row + len(result.statuses))
+    checkpoints = Checkpoints(shared.checkpoints_folder, PARAMETERS)
+    columns = checkpoints.columns(result.checkpoint, numbers)
+    return result, {name: column[numbers] for name, column in columns.items()}
 
 
 def test_all_files_have_the_hashes_that_each_has_alone(shared, items):

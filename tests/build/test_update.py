@@ -18,6 +18,7 @@ from make_sample import encode, photo
 
 from imgdup import cli, hash_image
 from imgdup.api import ImageIndex
+from imgdup.build.checkpoints import Checkpoints
 from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
 from imgdup.build.update import forget, update_index
@@ -353,7 +354,7 @@ class Killed(BaseException):
 
 
 def interrupt_after(monkeypatch, n_noted):
-    """Let the run end abruptly when so many parts have been noted."""
+    """Let the run end abruptly when so many batches have been noted."""
     from imgdup.build import read as reading
 
     real, noted = reading._note, []
@@ -368,6 +369,14 @@ def interrupt_after(monkeypatch, n_noted):
     monkeypatch.setattr(reading, "MAX_BATCH_FILES", 1)
 
 
+def n_checkpointed(place):
+    kinds = {"digest_kind": "blake3", "with_pdq": 0}
+    parameters = {"hash": "dhash", "bits": 64, "parameters": 1, **kinds}
+    n_rows = len(list(Checkpoints(place / "parts", parameters).rows()))
+    assert n_rows > 0
+    return n_rows
+
+
 @pytest.mark.parametrize("n_noted", [1, 3, 6])
 def test_an_interrupted_run_resumes_with_other_workers_and_new_files(
     photos, place, tmp_path, opened, monkeypatch, n_noted
@@ -375,36 +384,37 @@ def test_an_interrupted_run_resumes_with_other_workers_and_new_files(
     with monkeypatch.context() as patch, pytest.raises(Killed):
         interrupt_after(patch, n_noted)
         update_index(place, [str(photos)], settings())
-    n_parts = len(list((place / "parts").iterdir()))
+    n_kept = n_checkpointed(place)
     opened.clear()
     paint(photos / "a-new.jpg", 30)
 
     outcome = update_index(place, [str(photos)], settings())
     update_index(tmp_path / "undisturbed", [str(photos)], Settings(workers=2))
 
-    assert sum(opened.values()) == 7 - n_parts
+    assert sum(opened.values()) == 7 - n_kept
     assert counts(outcome) == (7, 7, 0, 0, 0)
     assert generation_bytes(place) == generation_bytes(tmp_path / "undisturbed")
     assert list((place / "parts").iterdir()) == []
 
 
-def test_a_damaged_part_is_done_again(photos, place, opened, monkeypatch):
+def test_files_whose_checkpoint_is_damaged_are_read_again(photos, place, opened, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         interrupt_after(patch, 3)
         update_index(place, [str(photos)], settings())
-    parts = sorted((place / "parts").iterdir())
-    data = bytearray(parts[0].read_bytes())
-    data[-5000] ^= 255
-    parts[0].write_bytes(data)
+    n_kept = n_checkpointed(place) - 1
+    (part,) = (place / "parts").iterdir()
+    data = bytearray(part.read_bytes())
+    data[-1] ^= 255
+    part.write_bytes(data)
     opened.clear()
 
     outcome = update_index(place, [str(photos)], settings())
 
-    assert sum(opened.values()) == 6 - len(parts) + 1
+    assert sum(opened.values()) == 6 - n_kept
     assert outcome.hashed == 6
 
 
-def test_parts_of_another_hash_do_not_count(photos, place, opened, monkeypatch):
+def test_checkpoints_of_another_hash_do_not_count(photos, place, opened, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         interrupt_after(patch, 3)
         update_index(place, [str(photos)], settings())
@@ -977,14 +987,14 @@ def test_an_open_index_goes_on_reading_its_generation(photos, place):
     assert len(ImageIndex.open(place)) == 7
 
 
-def test_a_part_damaged_while_the_run_goes_on_says_to_run_again(photos, place, monkeypatch):
+def test_a_checkpoint_damaged_while_the_run_goes_on_says_to_run_again(photos, place, monkeypatch):
     from imgdup.build import update as indexing
 
     real = indexing.read_files
 
     def read_files(facts, *rest):
         real(facts, *rest)
-        for part in facts.checkpoints_folder.iterdir():
+        for part in facts.checkpoints.folder.iterdir():
             part.write_bytes(b"damaged")
 
     with monkeypatch.context() as patch, pytest.raises(ImgdupError, match="run the same command"):

@@ -1,23 +1,36 @@
-"""Results of one batch <-> one checkpoint file, so that a killed run loses next to nothing.
+"""Keep the answers of a run in files, so that a killed run loses next to nothing.
 
-The names of checkpoints mean nothing. What counts as done is found out file by file, so a run
-resumes after files were added, and with another number of workers.
+Each worker appends blocks of rows to a file of its own: one block per batch, with a checksum. A
+file is read from its beginning up to the first block that is not whole. The names of the files mean
+nothing: what counts as done is found out row by row, so a run can be resumed after files were added
+and with another number of workers.
+
+A file is a sequence of records of equal size, so that a row is found by its number. A block begins
+with a head and a compressed text, which fill whole records; then one record per row follows.
 """
 
 import heapq
+import json
 import logging
+import mmap
 import os
 import re
+import struct
+import threading
+import zlib
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import ImgdupError
-from imgdup.index import store
-from imgdup.index.columns import TextBuilder, TextColumn, empty_columns, failure_arrays
+from imgdup.index.columns import empty_columns, fields
+from imgdup.system.atomic import PRIVATE, open_regular, write_error
+from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 from imgdup.system.limits import Limits
 from imgdup.system.paths import path_key
 
@@ -26,12 +39,22 @@ log = logging.getLogger(__name__)
 NAME_BYTES = 8
 CHECKPOINT_NAME = re.compile(f"[0-9a-f]{{{2 * NAME_BYTES}}}")
 
-# At a time; each column is gathered from all checkpoints, and opening one takes 1 ms.
-OPEN_CHECKPOINTS = 64
+MAGIC = b"imgdupc2"
+RECORD_ALIGNMENT = 8  # bytes
+MAX_TEXT_BYTES = 1 << 26  # of a block, before it is compressed; real ones have some kilobytes
+
+# Of a block: the magic, the size of a record in bytes, how many records head and text fill, how
+# many rows follow, the size of the compressed text in bytes, and when the batch began. Then the
+# checksum of everything else in the block.
+_HEAD = struct.Struct("<8sIIIIq")
+_CHECKSUM_BYTES = 16
+_TEXT_START = _HEAD.size + _CHECKSUM_BYTES
 
 # A status byte of checkpoints alone: the file was read again and its bytes are those that the old
 # generation knows, so nothing was decoded and the old row stays.
 SAME_BYTES = 255
+
+Columns = Mapping[str, npt.NDArray[Any]]
 
 
 class FileToHash(NamedTuple):
@@ -45,22 +68,24 @@ class FileToHash(NamedTuple):
 
 
 class BatchSettings(NamedTuple):
-    """What all batches of a run share."""
+    """What all batches of a run share; `run` is a name that no other run has."""
 
     checkpoints_folder: Path
     parameters: dict[str, Any]
     limits: Limits
+    run: str = ""
 
     def empty_columns(self, n_rows: int) -> dict[str, npt.NDArray[Any]]:
         """Return a zeroed column for each fact and hash of a file."""
-        words = int(self.parameters["bits"]) // 64
-        return empty_columns(n_rows, words, with_pdq=bool(self.parameters["with_pdq"]))
+        words, with_pdq = _form(self.parameters)
+        return empty_columns(n_rows, words, with_pdq=with_pdq)
 
 
 class BatchResult(NamedTuple):
-    """The name of the checkpoint ("" where nothing had to be written); the status of each row."""
+    """The checkpoint file ("" if nothing was written), its first row, and the status of each."""
 
     checkpoint: str
+    first_row: int
     statuses: bytes
 
 
@@ -75,130 +100,287 @@ class CheckpointRow(NamedTuple):
     status: int
 
 
-def write_checkpoint(
-    folder: Path,
-    head: Mapping[str, Any],
+def _form(parameters: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return the width of the search hash, and whether there are PDQ hashes."""
+    return int(parameters["bits"]) // 64, bool(parameters["with_pdq"])
+
+
+@cache
+def _record(words: int, with_pdq: bool) -> np.dtype[np.void]:
+    """Return the type of a row: its fields without gaps, then padding."""
+    forms = fields(words, with_pdq=with_pdq)
+    packed = np.dtype([(name, *form) for name, form in sorted(forms.items())])
+    names = list(packed.names or ())
+    return np.dtype(
+        {
+            "names": names,
+            "formats": [packed[name] for name in names],
+            "offsets": [packed.fields[name][1] for name in names] if packed.fields else [],
+            "itemsize": -(-packed.itemsize // RECORD_ALIGNMENT) * RECORD_ALIGNMENT,
+        }
+    )
+
+
+class _OwnFile(threading.local):
+    """The file that this thread appends to, and the run, folder and process that it is for."""
+
+    name = ""
+    owner: tuple[str, Path, int] | None = None
+
+
+_own_file = _OwnFile()
+
+
+def append_rows(
+    settings: BatchSettings,
+    hashed_ns: int,
     paths: Sequence[bytes],
-    columns: Mapping[str, npt.NDArray[Any]],
+    columns: Columns,
     failures: Mapping[int, str],
-) -> str:
-    """Write one checkpoint and return its name.
+) -> tuple[str, int]:
+    """Append a block to the checkpoint file of this worker.
 
     Parameters
     ----------
-    folder : Path
-        Where checkpoints lie.
-    head : mapping
-        The hash parameters (`BatchSettings.parameters`) and ``hashed_ns``, when the batch began.
+    settings : BatchSettings
+    hashed_ns : int
+        When the batch began.
     paths : sequence of bytes
         The absolute path of each row, in path order.
     columns : mapping of ndarray
-        The fields of `imgdup.index.columns`, one row per path.
+        The fields of `imgdup.index.columns`, at least one row per path.
     failures : mapping of int to str
         What went wrong, by row, for rows whose status is not ok.
+
+    Returns
+    -------
+    name : str
+        The name of the file.
+    first_row : int
+        The number of the first record; the others follow it.
+
+    Raises
+    ------
+    ImgdupError
+        If the file cannot be written.
     """
-    texts = TextBuilder()
-    for path in paths:
-        texts.append(path)
-    relative = texts.column()
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "path_offsets": relative.offsets,
-        "path_blob": relative.blob,
-        **{name: column[: len(paths)] for name, column in columns.items()},
-        **failure_arrays(failures),
-    }
-    name = os.urandom(NAME_BYTES).hex()
-    store.save(folder / name, dict(head), arrays, sync=False)
-    return name
+    record = _record(*_form(settings.parameters))
+    block = _block(settings, hashed_ns, paths, columns, failures)
+    owner = (settings.run, settings.checkpoints_folder, os.getpid())
+    if _own_file.owner != owner:
+        _own_file.owner, _own_file.name = owner, os.urandom(NAME_BYTES).hex()
+    file = settings.checkpoints_folder / _own_file.name
+    try:
+        end = _append(file, block)
+    except OSError as error:
+        _own_file.owner = None  # what follows half of a block could not be read
+        raise write_error(file, error, len(block)) from error
+    return file.name, end // record.itemsize - len(paths)
+
+
+def _block(
+    settings: BatchSettings,
+    hashed_ns: int,
+    paths: Sequence[bytes],
+    columns: Columns,
+    failures: Mapping[int, str],
+) -> bytes:
+    record = _record(*_form(settings.parameters))
+    rows = np.zeros(len(paths), record)
+    for name in record.names or ():
+        rows[name] = columns[name][: len(paths)]
+    facts = {"parameters": settings.parameters, "failures": failures}
+    lengths = array("I", map(len, paths)).tobytes()
+    text = zlib.compress(b"".join([json.dumps(facts).encode(), b"\n", lengths, *paths]), level=1)
+    n_text_records = -(-(_TEXT_START + len(text)) // record.itemsize)
+    head = _HEAD.pack(MAGIC, record.itemsize, n_text_records, len(paths), len(text), hashed_ns)
+    body = text.ljust(n_text_records * record.itemsize - _TEXT_START, b"\0") + rows.tobytes()
+    return b"".join([head, content_digest(head + body, NEW_DIGEST_KIND), body])
+
+
+def _append(file: Path, block: bytes) -> int:
+    """Append a block to a file, which is made if it is not there; return its size then."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(file, flags, PRIVATE)
+    try:
+        rest = memoryview(block)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+class _Block(NamedTuple):
+    """A whole block: the number of its first row, how many there are, and the compressed text."""
+
+    first_row: int
+    n_rows: int
+    hashed_ns: int
+    text: memoryview
+
+    def facts(self) -> tuple[dict[str, Any], memoryview]:
+        """Return parameters and failures, and the rest of the text."""
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(self.text, MAX_TEXT_BYTES)
+        line_end = text.index(b"\n")
+        facts: dict[str, Any] = json.loads(text[:line_end])
+        return facts, memoryview(text)[line_end + 1 :]
+
+    def paths(self) -> list[bytes]:
+        """Return the path of each row."""
+        _, rest = self.facts()
+        lengths, blob = rest[: 4 * self.n_rows].cast("I"), rest[4 * self.n_rows :]
+        ends = np.cumsum(lengths, dtype=np.int64).tolist()
+        return [bytes(blob[end - n : end]) for end, n in zip(ends, lengths, strict=True)]
+
+
+class _Checkpoint:
+    """A checkpoint file, mapped and read once: its records, and the blocks that are whole."""
+
+    def __init__(self, file: Path, record: np.dtype[np.void]) -> None:
+        self.name = file.name
+        with open_regular(file) as opened:
+            size = os.fstat(opened.fileno()).st_size
+            self._data = memoryview(
+                mmap.mmap(opened.fileno(), size, access=mmap.ACCESS_READ) if size else b""
+            )
+        self.records: npt.NDArray[np.void] = np.frombuffer(
+            self._data, record, len(self._data) // record.itemsize
+        )
+        self.blocks = list(self._whole_blocks(record.itemsize))
+        last = self.blocks[-1] if self.blocks else None
+        self.end = last.first_row + last.n_rows if last else 0
+
+    def _whole_blocks(self, record_bytes: int) -> Iterator[_Block]:
+        data, at = self._data, 0
+        while at + _TEXT_START <= len(data):
+            magic, size, n_text_records, n_rows, n_text, hashed_ns = _HEAD.unpack_from(data, at)
+            rows_start = at + n_text_records * size
+            if magic != MAGIC or size == 0 or _TEXT_START + n_text > rows_start - at:
+                _warn(self.name)
+                return
+            if size != record_bytes:  # of a run with another hash
+                return
+            stop = rows_start + n_rows * size
+            if stop > len(data):  # the worker was killed while it wrote
+                return
+            checked = b"".join([data[at : at + _HEAD.size], data[at + _TEXT_START : stop]])
+            if data[at + _HEAD.size : at + _TEXT_START] != content_digest(checked, NEW_DIGEST_KIND):
+                _warn(self.name)
+                return
+            text = data[at + _TEXT_START : at + _TEXT_START + n_text]
+            yield _Block(rows_start // size, n_rows, hashed_ns, text)
+            at = stop
+
+    def rows_of(self, block: _Block) -> Iterator[tuple[bytes, CheckpointRow]]:
+        """Yield the rows of a block with the keys of their paths."""
+        rows = self.records[block.first_row : block.first_row + block.n_rows]
+        columns = (rows[name].tolist() for name in ("size", "mtime_ns", "status"))
+        facts = zip(block.paths(), *columns, strict=True)
+        for row, (path, size, mtime_ns, status) in enumerate(facts, block.first_row):
+            found = CheckpointRow(self.name, row, size, mtime_ns, block.hashed_ns, status)
+            yield path_key(path), found
+
+
+def _warn(name: str) -> None:
+    log.warning("the checkpoint %s is damaged; some files are hashed again", name)
 
 
 class Checkpoints:
-    """The checkpoints of an interrupted run that have the hash parameters of this one.
+    """The checkpoints of a run, and of interrupted runs that had the same hash parameters.
 
-    Damaged ones, and those of other parameters, are left out: their files are hashed again.
+    Each file is opened once.
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, Any]) -> None:
         self.folder = folder
-        self._first_keys: list[tuple[bytes, str]] = []
-        for name in filter(CHECKPOINT_NAME.fullmatch, sorted(os.listdir(folder))):
-            key = self._first_key(name, parameters)
-            if key is not None:
-                self._first_keys.append((key, name))
-        self._first_keys.sort()
-
-    def _first_key(self, name: str, parameters: Mapping[str, Any]) -> bytes | None:
-        try:
-            found = store.load(self.folder / name, verify=True)
-            fits = all(found.head.get(key) == value for key, value in parameters.items())
-            fits &= found.version == store.FORMAT_VERSION
-            paths = TextColumn(found.arrays["path_offsets"], found.arrays["path_blob"])
-            return path_key(paths[0]) if fits and len(paths) else None
-        except (ImgdupError, OSError, KeyError) as error:
-            reason = str(error).partition(";")[0]
-            log.warning("a checkpoint is damaged; its files are hashed again: %s", reason)
-            (self.folder / name).unlink(missing_ok=True)
-            return None
-
-    def __len__(self) -> int:
-        """Count the usable checkpoints."""
-        return len(self._first_keys)
+        self._parameters = dict(parameters)
+        self._record = _record(*_form(parameters))
+        self._opened: dict[str, _Checkpoint] = {}
 
     def rows(self) -> Iterator[tuple[bytes, CheckpointRow]]:
-        """Yield ``(path_key, CheckpointRow)`` of each row of each checkpoint, in path order.
+        """Yield ``(path_key, CheckpointRow)`` of each row that earlier runs left, in path order.
 
-        A checkpoint is opened when the walk comes to its first path, so only those that overlap
-        are open at a time.
+        A block is unpacked when the walk comes to its first path. Blocks of other parameters, and
+        what is damaged, are left out: their files are hashed again.
         """
-        waiting = list(reversed(self._first_keys))
+        waiting = sorted(
+            (
+                (path_key(block.paths()[0]), checkpoint.name, block)
+                for checkpoint in self._of_earlier_runs()
+                for block in checkpoint.blocks
+                if block.n_rows and block.facts()[0]["parameters"] == self._parameters
+            ),
+            key=lambda each: (each[0], each[1], each[2].first_row),
+            reverse=True,
+        )
         open_rows: list[_OpenRows] = []
         while waiting or open_rows:
             while waiting and (not open_rows or waiting[-1][0] <= open_rows[0][0]):
-                _push(open_rows, self._rows_of(waiting.pop()[1]))
-            key, _, row, rest = heapq.heappop(open_rows)
+                _, name, block = waiting.pop()
+                _push(open_rows, self._opened[name].rows_of(block))
+            key, *_, row, rest = heapq.heappop(open_rows)
             yield key, row
             _push(open_rows, rest)
 
-    def _rows_of(self, name: str) -> Iterator[tuple[bytes, CheckpointRow]]:
-        found = load_checkpoint(self.folder, name)
-        arrays, hashed_ns = found.arrays, int(found.head["hashed_ns"])
-        paths = TextColumn(arrays["path_offsets"], arrays["path_blob"])
-        facts = zip(*(arrays[f].tolist() for f in ("size", "mtime_ns", "status")), strict=True)
-        for row, (size, mtime_ns, status) in enumerate(facts):
-            yield path_key(paths[row]), CheckpointRow(name, row, size, mtime_ns, hashed_ns, status)
+    def _of_earlier_runs(self) -> list[_Checkpoint]:
+        names = sorted(filter(CHECKPOINT_NAME.fullmatch, os.listdir(self.folder)))
+        return [self._open(name) for name in names]
+
+    def _open(self, name: str) -> _Checkpoint:
+        if name not in self._opened:
+            self._opened[name] = _Checkpoint(self.folder / name, self._record)
+        return self._opened[name]
+
+    def columns(self, name: str, rows: npt.NDArray[np.int64]) -> Columns:
+        """Return the columns of a checkpoint that holds some rows.
+
+        Raises
+        ------
+        ImgdupError
+            If it was damaged after the rows were written.
+        """
+        records = self._holding(name, rows)
+        return {field: records[field] for field in records.dtype.names or ()}
+
+    def _holding(self, name: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
+        try:
+            checkpoint = self._open(name)
+        except (ImgdupError, OSError) as error:
+            reason = str(error).partition(";")[0]
+            raise ImgdupError(
+                f"{reason}: run the same command again, its files are read again"
+            ) from error
+        if len(rows) and rows.max() >= checkpoint.end:
+            raise ImgdupError(
+                f"the checkpoint {self.folder / name} is damaged: run the same command again, "
+                "its files are read again"
+            )
+        return checkpoint.records
+
+    def failures(self, name: str) -> dict[int, str]:
+        """Return what went wrong, by row of a checkpoint."""
+        return {
+            block.first_row + int(row): detail
+            for block in self._open(name).blocks
+            for row, detail in block.facts()[0]["failures"].items()
+        }
+
+    def sweep(self) -> None:
+        """Delete all checkpoints: their rows are in a generation, or of no use."""
+        self._opened.clear()  # what is mapped cannot be deleted on Windows
+        for name in filter(CHECKPOINT_NAME.fullmatch, os.listdir(self.folder)):
+            (self.folder / name).unlink(missing_ok=True)
 
 
-# The next row of a checkpoint with its key and the checkpoint's name, and the rows behind it.
-_OpenRows = tuple[bytes, str, CheckpointRow, Iterator[tuple[bytes, CheckpointRow]]]
+# The next row of a block with its key, the checkpoint's name and its number there, and the rows
+# behind it.
+_OpenRows = tuple[bytes, str, int, CheckpointRow, Iterator[tuple[bytes, CheckpointRow]]]
 
 
 def _push(heap: list[_OpenRows], rows: Iterator[tuple[bytes, CheckpointRow]]) -> None:
     following = next(rows, None)
     if following is not None:
         key, row = following
-        heapq.heappush(heap, (key, row.checkpoint, row, rows))
-
-
-@lru_cache(maxsize=OPEN_CHECKPOINTS)
-def load_checkpoint(folder: Path, name: str) -> store.Stored:
-    """Open a checkpoint that was valid when this run began; some stay open until they are swept.
-
-    Raises
-    ------
-    ImgdupError
-        If it is damaged now.
-    """
-    try:
-        return store.load(folder / name)
-    except (ImgdupError, OSError) as error:
-        found = str(error).partition(";")[0]
-        raise ImgdupError(
-            f"{found}: run the same command again, its files are read again"
-        ) from error
-
-
-def sweep_checkpoints(folder: Path) -> None:
-    """Delete all checkpoints: their rows are in a generation, or of no use."""
-    load_checkpoint.cache_clear()  # what is mapped cannot be deleted on Windows
-    for name in filter(CHECKPOINT_NAME.fullmatch, os.listdir(folder)):
-        (folder / name).unlink(missing_ok=True)
+        heapq.heappush(heap, (key, row.checkpoint, row.row, row, rows))

@@ -1,4 +1,4 @@
-"""One batch of files -> one checkpoint: what a worker process does.
+"""Hash one batch of files in a worker process, and keep the answers in a checkpoint.
 
 Every file gives a row, whatever is in it: its facts and hashes, or the reason why there are none.
 The parent imports this module to name the function, so the decoders are imported at the first use.
@@ -14,7 +14,7 @@ from imgdup.build.checkpoints import (
     BatchResult,
     BatchSettings,
     FileToHash,
-    write_checkpoint,
+    append_rows,
 )
 from imgdup.errors import ImageError, as_image_error
 from imgdup.hashing import fingerprints
@@ -36,12 +36,12 @@ STATUS_BYTES = {reason: i for i, reason in enumerate(REASONS)}
 def hash_batch(
     settings: BatchSettings, files: Sequence[FileToHash], before_item: Callable[[int], None]
 ) -> BatchResult:
-    """Hash the files of one batch and write their checkpoint.
+    """Hash the files of one batch and append the answers to a checkpoint.
 
     Parameters
     ----------
     settings : BatchSettings
-        Hash parameters, limits, and where the checkpoint goes.
+        Hash parameters, limits, and where the checkpoints are.
     files : sequence of FileToHash
         In path order.
     before_item : callable
@@ -60,13 +60,11 @@ def hash_batch(
         pass
     rows.hash_waiting()
     statuses = rows.columns["status"][:n_done]
-    name = ""
+    name, first_row = "", 0
     if np.any(statuses != SAME_BYTES):
         paths = [file.path for file in files[:n_done]]
-        head = {**settings.parameters, "hashed_ns": hashed_ns}
-        folder = settings.checkpoints_folder
-        name = write_checkpoint(folder, head, paths, rows.columns, rows.failures)
-    return BatchResult(name, statuses.tobytes())
+        name, first_row = append_rows(settings, hashed_ns, paths, rows.columns, rows.failures)
+    return BatchResult(name, first_row, statuses.tobytes())
 
 
 class _BatchRows:

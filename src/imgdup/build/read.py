@@ -1,5 +1,6 @@
 """Hash the files of a listing in batches, and record their checkpoints in the listing."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -12,7 +13,7 @@ from imgdup.build.checkpoints import (
     BatchResult,
     BatchSettings,
     FileToHash,
-    write_checkpoint,
+    append_rows,
 )
 from imgdup.build.hash_batch import hash_batch
 from imgdup.build.listing import OLD, TO_READ, Listing
@@ -23,6 +24,7 @@ from imgdup.system.limits import usable_cores
 from imgdup.workers.pool import Died, answers, decoding_pool
 
 BATCHES_PER_WORKER = 12  # so that other workers wait only briefly for the last batch
+RUN_BYTES = 8  # of the name of a run
 MAX_BATCH_FILES = 1000
 MAX_BATCH_BYTES = 64 << 20  # about half a second of large photos: the most that a kill can lose
 
@@ -59,7 +61,8 @@ def _first_names(listing: Listing) -> dict[int, int]:
 
 def _hash_rows(facts: Facts, rows: list[int], settings: Settings, progress: Progress) -> None:
     workers = settings.workers or usable_cores()
-    shared = BatchSettings(facts.checkpoints_folder, dict(facts.parameters), settings.limits)
+    run = os.urandom(RUN_BYTES).hex()
+    shared = BatchSettings(facts.checkpoints.folder, dict(facts.parameters), settings.limits, run)
     with (
         decoding_pool(settings.limits, workers, settings.engine) as pool,
         closing(
@@ -98,14 +101,12 @@ def _old_digest(facts: Facts, old_row: int | None) -> bytes:
 
 
 def _record_death(shared: BatchSettings, file: FileToHash, died: Died) -> BatchResult:
-    """Write the checkpoint for a file that ended its worker."""
+    """Append the answer for a file that ended its worker."""
     columns = shared.empty_columns(1)
     columns["size"][0], columns["mtime_ns"][0] = file.size, file.mtime_ns
     columns["status"][0] = REASONS.index(died.reason)
-    head = {**shared.parameters, "hashed_ns": time.time_ns()}
-    folder = shared.checkpoints_folder
-    name = write_checkpoint(folder, head, [file.path], columns, {0: died.detail})
-    return BatchResult(name, columns["status"].tobytes())
+    where = append_rows(shared, time.time_ns(), [file.path], columns, {0: died.detail})
+    return BatchResult(*where, columns["status"].tobytes())
 
 
 def _note(listing: Listing, files: Sequence[FileToHash], result: BatchResult) -> None:
@@ -119,4 +120,5 @@ def _note(listing: Listing, files: Sequence[FileToHash], result: BatchResult) ->
         elif before is not None and before.status == status:
             listing.origin[file.row], listing.origin_row[file.row] = OLD, before.row
         else:
-            listing.origin[file.row], listing.origin_row[file.row] = number, i
+            listing.origin[file.row] = number
+            listing.origin_row[file.row] = result.first_row + i

@@ -10,6 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from imgdup.build.checkpoints import Checkpoints
 from imgdup.build.listing import Listing, OldRow, old_row_stream
 from imgdup.build.roots import SINGLE_FILES, Roots, add_root, in_order, root_of
 from imgdup.build.update import commit_generation, scan_times
@@ -107,8 +108,9 @@ def _commit(
     roots: Mapping[bytes, ScanOptions],
 ) -> None:
     """Make the rows of a listing, all of them of one generation, the next one."""
-    place = index_folder / folder.PARTS
-    facts = Facts(listing, generation, place, generation.probe_parameters)
+    parameters = generation.probe_parameters
+    checkpoints = Checkpoints(index_folder / folder.PARTS, parameters)
+    facts = Facts(listing, generation, checkpoints, parameters)
     commit_generation(index_folder, facts, roots, scanned_ns=0)
 
 

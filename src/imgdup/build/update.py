@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import __version__
-from imgdup.build.checkpoints import Checkpoints, sweep_checkpoints
+from imgdup.build.checkpoints import Checkpoints
 from imgdup.build.listing import OLD, Listing, ListingOptions, build_listing, old_row_stream
 from imgdup.build.read import read_files
 from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan
@@ -142,10 +142,11 @@ def _run(
             )  # fmt: skip
         plan = plan_of(state)
         progress.say("looking for images")
-        listing = _listing(state, plan, settings, scanned_ns)
+        checkpoints = Checkpoints(index_folder / folder.PARTS, state.parameters)
+        listing = _listing(state, plan, settings, scanned_ns, checkpoints)
         if state.needs_rehash:
             _check_all_found(listing)
-        facts = Facts(listing, state.old, index_folder / folder.PARTS, state.parameters)
+        facts = Facts(listing, state.old, checkpoints, state.parameters)
         read_files(facts, settings, progress)
         progress.say("writing the index")
         outcome = _finish(state, plan, facts, scanned_ns)
@@ -195,13 +196,17 @@ def _single_files(old: Generation | None) -> list[bytes]:
     return [] if old is None else list(old.paths.of_root(SINGLE_FILES))
 
 
-def _listing(state: _State, plan: ScanPlan, settings: Settings, scanned_ns: int) -> Listing:
+def _listing(
+    state: _State,
+    plan: ScanPlan,
+    settings: Settings,
+    scanned_ns: int,
+    checkpoints: Checkpoints,
+) -> Listing:
     """List the files of the next generation."""
     place = absolute(state.folder)
     stored = {root: stored_root(root, place) for root in plan.roots}
-    known: list[Iterable[tuple[bytes, Any]]] = [
-        Checkpoints(state.folder / folder.PARTS, state.parameters).rows()
-    ]
+    known: list[Iterable[tuple[bytes, Any]]] = [checkpoints.rows()]
     if state.old is not None and state.current is not None:
         times = scan_times(state.old, state.current)
         known.append(old_row_stream(state.old.paths, state.old.arrays, times))
@@ -252,7 +257,7 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
         folder.commit(state.folder, state.current._replace(scanned_ns=times))
     _keep_private(folder.generation_path(state.folder, number), mode)
     tally.known.save(state.folder, is_whole=plan.is_whole)
-    sweep_checkpoints(facts.checkpoints_folder)
+    facts.checkpoints.sweep()
     return Outcome(
         seen=listing.n_seen,
         removed=listing.n_removed,

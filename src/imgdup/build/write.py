@@ -6,16 +6,16 @@ and a bind mount of it, a second spelling of a folder. Device and inode tell.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.build.checkpoints import load_checkpoint
+from imgdup.build.checkpoints import Checkpoints
 from imgdup.build.listing import OLD, Listing
 from imgdup.images.formats import OK, REASONS
 from imgdup.index import store
@@ -49,7 +49,7 @@ class Facts:
 
     listing: Listing
     old: Generation | None
-    checkpoints_folder: Path
+    checkpoints: Checkpoints
     parameters: Mapping[str, Any]
 
     @property
@@ -75,8 +75,8 @@ class Facts:
 
     def sources(
         self, start: int = 0, stop: int | None = None
-    ) -> Iterator[tuple[RowNumbers, RowNumbers, Mapping[str, Array]]]:
-        """Yield rows, the rows of their source, and its arrays, for each source of some rows."""
+    ) -> Iterator[tuple[RowNumbers, RowNumbers, int]]:
+        """Yield rows, the rows of their source, and its number, for each source of some rows."""
         origin = np.frombuffer(self.listing.origin, np.int32)[start:stop]
         origin_row = np.frombuffer(self.listing.origin_row, np.int64)
         order = np.argsort(origin, kind="stable")
@@ -84,31 +84,40 @@ class Facts:
         for number, rows in zip(numbers.tolist(), np.split(order, starts[1:]), strict=False):
             if number >= OLD:
                 rows = rows + start
-                name = self.listing.checkpoint_names[number]
-                yield rows, origin_row[rows], self._arrays(number, name)
+                yield rows, origin_row[rows], number
 
-    def _arrays(self, number: int, name: str) -> Mapping[str, Array]:
+    def _columns(self, number: int, source_rows: RowNumbers) -> Mapping[str, Array]:
+        """Return the columns of a source, which holds some rows."""
         if number == OLD and self.old is not None:
             return self.old.arrays
-        return load_checkpoint(self.checkpoints_folder, name).arrays
+        return self.checkpoints.columns(self.listing.checkpoint_names[number], source_rows)
 
     def gather(self, field: str, start: int = 0, stop: int | None = None) -> Array:
         """Gather one field of some rows, in row order; rows without a source are zero."""
         dtype, shape = self.fields[field]
         stop = len(self.listing) if stop is None else stop
         column = np.zeros((stop - start, *shape), dtype)
-        for rows, source_rows, arrays in self.sources(start, stop):
-            column[rows - start] = arrays[field][source_rows]
+        for rows, source_rows, number in self.sources(start, stop):
+            column[rows - start] = self._columns(number, source_rows)[field][source_rows]
         return column
 
     def failures(self, status: Array) -> dict[int, str]:
         """Return what went wrong, by row, for rows whose status is not ok."""
         found = {}
-        for rows, source_rows, arrays in self.sources():
+        for rows, source_rows, number in self.sources():
             failed = np.flatnonzero(status[rows] != OK)
-            for row, source_row in zip(rows[failed], source_rows[failed], strict=True):
-                found[int(row)] = failure_detail(arrays, int(source_row))
+            if len(failed):
+                detail = self._details(number)
+                for row, source_row in zip(rows[failed], source_rows[failed], strict=True):
+                    found[int(row)] = detail(int(source_row))
         return found
+
+    def _details(self, number: int) -> Callable[[int], str]:
+        """Return a function that says what went wrong with the file of a row of a source."""
+        if number == OLD and self.old is not None:
+            return partial(failure_detail, self.old.arrays)
+        known = self.checkpoints.failures(self.listing.checkpoint_names[number])
+        return lambda row: known.get(row, "")
 
 
 def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions]) -> None:

@@ -6,7 +6,7 @@ when a file first needs them.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ from imgdup.system.limits import (
 
 MIN_REDUCED_SIDE = 96  # pixels that a reduced decode leaves of the shorter side
 MAX_SIDE = 1 << 17  # pixels; twice what a JPEG can have
+FORMATS_WITH_FRAMES = frozenset({"png", "gif", "tiff", "webp", "avif", "heif"})
 MAX_PIXELS_UNCAPPED = 64_000_000  # where memory cannot be capped; baseline JPEG needs little
 
 
@@ -115,9 +116,79 @@ def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
     pixels = stored.pixels
     if max(pixels.shape[:2]) > max_side:
         pixels = _shrunk(pixels, max_side)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(upright(pixels, stored.orientation))
+    return np.ascontiguousarray(upright(_in_colour(pixels), stored.orientation))
+
+
+def _in_colour(pixels: Pixels) -> Pixels:
+    """Give gray pixels three channels."""
+    return np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+def each_frame(data: bytes, limits: Limits) -> Iterator[Pixels]:
+    """Decode every page of a document, or frame of an animation, one at a time.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    limits : Limits
+        Each page must keep within them.
+
+    Yields
+    ------
+    ndarray of uint8, shape (height, width, 3)
+        RGB, upright, on white, at full size. An animated PNG has its frames alone.
+
+    Raises
+    ------
+    ImageError
+        As `decode` does.
+    """
+    name = sniff(data[:SNIFF_BYTES])
+    if name not in FORMATS_WITH_FRAMES or inspect(data, limits)[0] == 1:
+        yield decode_rgb(data, limits, MAX_SIDE)
+        return
+    import_uncapped("imgdup.images.pillow")
+    from imgdup.images.pillow import frames_with_pillow
+
+    frames = frames_with_pillow(name, data, partial(_check_size, limits), _most_pixels(limits))
+    try:
+        for pixels, orientation, _ in frames:
+            yield upright(_in_colour(pixels), orientation)
+    except MemoryError as error:
+        raise ImageError("too-large", "a page needs more memory than is available") from error
+
+
+def inspect(data: bytes, limits: Limits) -> tuple[int, bytes]:
+    """Count the pages, frames or layers of a file, and return its EXIF data, by Pillow.
+
+    Nothing is decoded but what Pillow must decode to count.
+
+    Raises
+    ------
+    ImageError
+        As `decode` does.
+    """
+    import_uncapped("imgdup.images.pillow")
+    from imgdup.images.pillow import inspect_with_pillow
+
+    name = sniff(data[:SNIFF_BYTES])
+    try:
+        return inspect_with_pillow(name, data, _most_pixels(limits))
+    except MemoryError as error:
+        raise ImageError("too-large", "the file needs more memory than is available") from error
+
+
+def decode_whole(data: bytes, limits: Limits) -> tuple[Pixels, bool]:
+    """Decode a picture in full size and colour, as stored, and tell whether it is transparent.
+
+    Raises
+    ------
+    ImageError
+        As `decode` does.
+    """
+    _, stored = _decode_any(data, _Request(limits, colour=True, min_side=math.inf))
+    return stored.pixels, stored.transparent
 
 
 def picture_from_array(array: npt.NDArray[np.uint8]) -> Picture:

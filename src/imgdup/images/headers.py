@@ -83,7 +83,7 @@ def png_header(data: bytes) -> PngHeader:
     view = memoryview(data)
     orientation: int | None = None
     kinds = set()
-    for kind, start, end in _png_chunks(data):
+    for kind, start, end in png_chunks(data):
         kinds.add(kind)
         if not kind.isalpha():
             raise ImageError("damaged", f"a PNG chunk of the impossible type {kind!r}")
@@ -121,12 +121,12 @@ def _check_kinds(kinds: set[bytes]) -> None:
 
 def png_first_frame(data: bytes) -> bytes:
     """Return a sound PNG file without the chunks that its (first) picture does not need."""
-    chunks = _png_chunks(data)
+    chunks = png_chunks(data)
     needed = [data[start - 8 : end + 4] for kind, start, end in chunks if kind in _PNG_NEEDED]
     return b"".join([_PNG_SIGNATURE, *needed])
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind of each chunk, and where its content begins and ends."""
     at = len(_PNG_SIGNATURE)
     for _ in range(MAX_CHUNKS):

@@ -97,7 +97,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
     """
     frame: tuple[int, ...] | None = None
     orientation: int | None = None
-    for marker, start, end in _segments(data):
+    for marker, start, end in segments(data):
         if marker in (_SCAN, _END):
             return _checked_header(frame, orientation or UPRIGHT, data, start)
         if marker in _FRAMES and start + 8 <= min(end, len(data)):
@@ -107,7 +107,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
     raise ImageError("damaged", f"a JPEG header of more than {MAX_SEGMENTS:,} segments")
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield the marker of each segment up to the first scan, and where its content lies."""
     at = len(SOI)
     for _ in range(MAX_SEGMENTS):
@@ -155,7 +155,7 @@ def picture_alone(data: bytes, header: JpegHeader, end: int) -> bytes:
         Where its picture ends.
     """
     kept = [SOI]
-    for marker, start, stop in _segments(data):
+    for marker, start, stop in segments(data):
         if marker in (_SCAN, _END):
             break
         segment = data[start - 2 : stop]

@@ -25,6 +25,7 @@ from PIL import (
     ImageFile,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
+    PngImagePlugin,
     PpmImagePlugin,
     PsdImagePlugin,
     TgaImagePlugin,
@@ -86,6 +87,39 @@ def decode_with_pillow(
         image.load()
         pixels, transparent = _flattened(image)
         return Decoded(pixels, orientation, transparent)
+
+
+def frames_with_pillow(
+    name: str, data: bytes, check_size: Callable[[int, int], None], max_pixels: int
+) -> Iterator[Decoded]:
+    """Decode every page or frame by Pillow, one at a time, as `decode_with_pillow` does the first.
+
+    Raises
+    ------
+    ImageError
+        As `decode_with_pillow` does, for any frame.
+    """
+    with _opened_by_pillow(name, data, max_pixels) as image:
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            check_size(image.height, image.width)
+            orientation = _orientation(name, image)
+            image.load()
+            pixels, transparent = _flattened(image)
+            yield Decoded(pixels, orientation, transparent)
+
+
+def inspect_with_pillow(name: str, data: bytes, max_pixels: int) -> tuple[int, bytes]:
+    """Count the pages, frames or layers of a file, and return its EXIF data, without decoding it.
+
+    Raises
+    ------
+    ImageError
+        As `decode_with_pillow` does.
+    """
+    with _opened_by_pillow(name, data, max_pixels) as image:
+        exif = image.info.get("exif") or b""
+        return getattr(image, "n_frames", 1), exif if isinstance(exif, bytes) else b""
 
 
 def decode_jpeg_with_pillow(data: bytes, *, colour: bool, reduction: int) -> Pixels:
@@ -241,6 +275,7 @@ def _jxl() -> Plugin:
 
 _PLUGINS: dict[str, Callable[[], Plugin]] = {
     "jpeg": lambda: JpegImagePlugin.JpegImageFile,
+    "png": lambda: PngImagePlugin.PngImageFile,
     "webp": lambda: WebPImagePlugin.WebPImageFile,
     "bmp": lambda: BmpImagePlugin.BmpImageFile,
     "gif": lambda: GifImagePlugin.GifImageFile,

@@ -1,0 +1,337 @@
+"""Describe what the bytes of a picture file hold: pages, further contents, depth, colours, origin.
+
+A hash and a decoded picture show only a part of a file. Whoever wants to remove one of two files
+compares these facts, and `contents_digest`, which covers every page and frame.
+"""
+
+import calendar
+import hashlib
+import re
+import struct
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.images.decode import FORMATS_WITH_FRAMES, decode_whole, each_frame, inspect
+from imgdup.images.formats import LOSSLESS_FORMATS, SNIFF_BYTES, sniff
+from imgdup.images.gray import Pixels
+from imgdup.images.headers import png_chunks
+from imgdup.images.jpeg import EOI, jpeg_header, picture_end, segments
+from imgdup.images.tiff import (
+    BITS_PER_SAMPLE,
+    COMPRESSION,
+    EXIF_DIRECTORY,
+    EXIF_PREFIX,
+    MAKE,
+    MODEL,
+    PHOTOMETRIC,
+    Tiff,
+    directories,
+    directory_at,
+    integer,
+    integers,
+    open_tiff,
+    pages,
+    text,
+)
+from imgdup.system.limits import Limits
+
+DIGEST_BYTES = 16
+COLOURS = ("one-bit", "gray", "palette", "colour")
+MIN_DATA_BYTES = 64  # behind a picture; less is padding
+MAX_GRAY_CHROMA = 3  # levels between the channels of a gray picture, after JPEG
+
+_DATE_TAGS = (0x9003, 0x9004)  # when it was taken, and digitized
+_DATE = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)")
+_FILM = re.compile(rb"ftyp(?:mp4|iso|qt  |avc|3gp|M4V|MSNV)|MotionPhoto_Data")
+_RAW = (b"@BRCM", b"BRCMo", b"BRCMn")  # of Raspberry Pi cameras, behind the JPEG
+_LOSSY_TIFF = frozenset({6, 7, 33003, 33005, 34712, 50001})  # compressions
+_WEBP_FRAME_BYTES = 16  # before the chunks of a frame
+_PALETTE = 3  # the photometric interpretation of TIFF, and the colour type of PNG
+
+# Annex K.1 of ITU-T T.81: the luminance table that libjpeg scales, in rows.
+_STANDARD_TABLE = np.array(
+    [
+        *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
+        *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
+        *(18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
+        *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
+    ]
+)
+
+
+class ImageFacts(NamedTuple):
+    """What a file holds.
+
+    Attributes
+    ----------
+    n_pages : int
+        Pages of a document, frames of an animation, sizes of an icon; 1 for a single picture.
+    holds : frozenset of str
+        What there is beside its pages: ``pictures`` (a second view, a gain map), ``film`` (of a
+        motion photo), ``raw`` (values of the sensor), ``layers``, ``alpha`` (transparent pixels),
+        ``data`` (bytes of unknown meaning behind the picture).
+    bit_depth : int
+        Bits of a channel, as stored; of a palette, those of its colours.
+    colour : str
+        One of `COLOURS`, by what the first page shows.
+    taken_s : int or None
+        When the photo was taken by the camera's clock, in seconds since 1970 as if in UTC.
+    camera : str or None
+        Make and model.
+    jpeg_quality : int or None
+        1 to 100, on the scale of libjpeg, of a JPEG file.
+    lossless : bool
+        Whether the file stores its pixels without loss.
+    """
+
+    n_pages: int
+    holds: frozenset[str]
+    bit_depth: int
+    colour: str
+    taken_s: int | None
+    camera: str | None
+    jpeg_quality: int | None
+    lossless: bool
+
+
+def image_facts(data: bytes, limits: Limits) -> ImageFacts:
+    """Describe what a file holds; its first page is decoded at full size.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    limits : Limits
+
+    Raises
+    ------
+    ImageError
+        As `imgdup.images.decode.decode` does.
+    """
+    name = sniff(data[:SNIFF_BYTES])
+    pixels, transparent = decode_whole(data, limits)
+    n_found, exif = (1, _jpeg_exif(data)) if name == "jpeg" else inspect(data, limits)
+    holds = _extras(name, data) | ({"alpha"} if transparent else set())
+    if name == "psd" and n_found > 1:
+        holds.add("layers")
+    taken_s, camera = _origin(open_tiff(data if name == "tiff" else exif.removeprefix(EXIF_PREFIX)))
+    return ImageFacts(
+        n_pages=_n_pages(name, data, n_found),
+        holds=frozenset(holds),
+        bit_depth=_bit_depth(name, data),
+        colour=_colour(pixels, has_palette=_has_palette(name, data)),
+        taken_s=taken_s,
+        camera=camera,
+        jpeg_quality=_jpeg_quality(data) if name == "jpeg" else None,
+        lossless=_is_lossless(name, data),
+    )
+
+
+def contents_digest(data: bytes, limits: Limits) -> bytes:
+    """Digest the pixels of all pages and frames, and what else a file holds.
+
+    Two files of equal digest have equally many pages, and each page has the same pixels, whatever
+    Two files of equal digest have equally many pages, and each page has the same pixels, whatever
+    the format. Files with more than 8 bits of a channel are equal only if all their bytes are.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    limits : Limits
+        Each page must keep within them; one page is in memory at a time.
+
+    Returns
+    -------
+    bytes
+        `DIGEST_BYTES` of them.
+
+    Raises
+    ------
+    ImageError
+        If any page cannot be decoded.
+    """
+    name = sniff(data[:SNIFF_BYTES])
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for pixels in each_frame(data, limits):
+        digest.update(repr(pixels.shape).encode())
+        digest.update(np.ascontiguousarray(pixels).data)
+    if _bit_depth(name, data) > 8:
+        digest.update(data)
+    digest.update(_behind(name, data))
+    return digest.digest()
+
+
+def _n_pages(name: str, data: bytes, n_found: int) -> int:
+    """Count pages without previews, masks and layers."""
+    tiff = open_tiff(data) if name == "tiff" else None
+    if tiff is not None:
+        return len(pages(tiff))
+    if name == "ico":
+        return max(1, int.from_bytes(data[4:6], "little"))
+    return n_found if name in FORMATS_WITH_FRAMES or name == "jxl" else 1
+
+
+def _behind(name: str, data: bytes) -> bytes:
+    """Return the bytes behind the picture in a JPEG or PNG file, without padding."""
+    if name == "jpeg":
+        end = picture_end(data, jpeg_header(data))
+        rest = data[end.at :].lstrip(b"\xff").removeprefix(EOI[1:]) if end.marked else b""
+    elif name == "png":
+        rest = data[max(stop for _, _, stop in png_chunks(data)) + 4 :]
+    else:
+        return b""
+    rest = rest.strip(b"\0")
+    return rest if len(rest) >= MIN_DATA_BYTES else b""
+
+
+def _extras(name: str, data: bytes) -> set[str]:
+    """Name what a file holds behind its picture, or in boxes of its own."""
+    if name in ("heif", "avif"):
+        return {"film"} if b"mpvd" in data or b"MotionPhoto_Data" in data else set()
+    rest = _behind(name, data)
+    found = set()
+    if b"\xff\xd8\xff" in rest:
+        found.add("pictures")
+    if _FILM.search(rest):
+        found.add("film")
+    if rest.startswith(_RAW):
+        found.add("raw")
+    return found or ({"data"} if rest else set())
+
+
+def _bit_depth(name: str, data: bytes) -> int:
+    """Read the bits of a channel from the header; 8 where formats have no choice."""
+    if name == "png":
+        return 8 if data[25] == _PALETTE else data[24]
+    if name == "psd":
+        return int.from_bytes(data[22:24], "big")
+    if name == "pnm":
+        return _pnm_depth(data)
+    if name == "jpeg2000":
+        at = data.find(b"\xff\x51") + 40  # the first component in the SIZ segment
+        return (data[at] & 0x7F) + 1 if at < len(data) else 8
+    if name in ("avif", "heif"):
+        at = data.find(b"pixi") + 9  # behind version, flags and number of channels
+        return data[at] if 9 <= at < len(data) else 8
+    tiff = open_tiff(data) if name == "tiff" else None
+    if tiff is not None and not _has_palette(name, data):
+        return max(integers(tiff, next(directories(tiff), {}), BITS_PER_SAMPLE), default=1)
+    return 8
+
+
+def _pnm_depth(data: bytes) -> int:
+    """Read the largest value of a PNM file, its third number, which a bitmap lacks."""
+    if data[1:2] in b"14":
+        return 1
+    words = re.sub(rb"#[^\n]*", b" ", data[:1024]).split(maxsplit=4)
+    return max(1, int(words[3]).bit_length()) if len(words) > 3 and words[3].isdigit() else 8
+
+
+def _has_palette(name: str, data: bytes) -> bool:
+    if name == "png":
+        return data[25] == _PALETTE
+    if name == "bmp":
+        return int.from_bytes(data[28:30], "little") <= 8
+    tiff = open_tiff(data) if name == "tiff" else None
+    if tiff is not None:
+        return integer(tiff, next(directories(tiff), {}), PHOTOMETRIC) == _PALETTE
+    return name == "gif"
+
+
+def _colour(pixels: Pixels, *, has_palette: bool) -> str:
+    """Name the colours that are shown, whatever the file could store."""
+    if pixels.ndim == 3:
+        low, high = pixels.min(axis=2), pixels.max(axis=2)
+        if int((high - low).max()) > MAX_GRAY_CHROMA:
+            return "palette" if has_palette else "colour"
+        pixels = pixels[..., 1]
+    n_levels = np.count_nonzero(np.bincount(pixels.ravel(), minlength=256))
+    return "one-bit" if n_levels <= 2 else "gray"
+
+
+def _jpeg_exif(data: bytes) -> bytes:
+    """Return the first EXIF segment before the picture."""
+    for marker, start, end in segments(data):
+        if marker == 0xDA:
+            break
+        if marker == 0xE1 and data.startswith(EXIF_PREFIX, start + 2):
+            return data[start + 2 : end]
+    return b""
+
+
+def _origin(tiff: Tiff | None) -> tuple[int | None, str | None]:
+    """Return when and with what a photo was taken, as EXIF data say."""
+    if tiff is None:
+        return None, None
+    first = next(directories(tiff), {})
+    inner = directory_at(tiff, integer(tiff, first, EXIF_DIRECTORY, len(tiff.data)))
+    dates = (_seconds(text(tiff, inner, tag)) for tag in _DATE_TAGS)
+    make, model = text(tiff, first, MAKE), text(tiff, first, MODEL)
+    camera = model if model.startswith(make) else f"{make} {model}".strip()
+    return next((each for each in dates if each is not None), None), camera or None
+
+
+def _seconds(date: str) -> int | None:
+    """Read a date of EXIF; None if there is no such day."""
+    found = _DATE.match(date)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second = map(int, found.groups())
+    fits = year >= 1 and 1 <= month <= 12 and hour < 24 and minute < 60 and second < 61
+    if not (fits and 1 <= day <= calendar.monthrange(year, month)[1]):
+        return None
+    return calendar.timegm((year, month, day, hour, minute, second))
+
+
+def _jpeg_quality(data: bytes) -> int | None:
+    """Find the quality whose luminance table, scaled as libjpeg does, is nearest to the file's."""
+    table = _luminance_table(data)
+    if table is None:
+        return None
+    qualities = np.arange(1, 101)
+    scales = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
+    tables = np.clip((np.sort(_STANDARD_TABLE) * scales[:, None] + 50) // 100, 1, 255)
+    distances = np.abs(tables - np.sort(np.minimum(table, 255))).sum(axis=1)
+    return int(qualities[100 - 1 - int(np.argmin(distances[::-1]))])
+
+
+def _luminance_table(data: bytes) -> npt.NDArray[np.int64] | None:
+    """Return the 64 numbers of quantization table 0, in any order."""
+    for marker, start, end in segments(data):
+        if marker == 0xDA:
+            break
+        at = start + 2
+        while marker == 0xDB and at < min(end, len(data)):
+            form = ">64H" if data[at] >> 4 else ">64B"
+            if at + 1 + struct.calcsize(form) > len(data):
+                break
+            if data[at] & 15 == 0:
+                return np.array(struct.unpack_from(form, data, at + 1))
+            at += 1 + struct.calcsize(form)
+    return None
+
+
+def _is_lossless(name: str, data: bytes) -> bool:
+    if name == "webp":
+        return b"VP8 " not in _webp_kinds(data)
+    if name == "jpeg2000":
+        at = data.find(b"\xff\x52") + 13  # the wavelet transform in the COD segment
+        return at < len(data) and data[at] == 1
+    tiff = open_tiff(data) if name == "tiff" else None
+    if tiff is not None:
+        found = {integer(tiff, each, COMPRESSION, 1) for each in directories(tiff)}
+        return not found & _LOSSY_TIFF
+    return name in LOSSLESS_FORMATS or name == "ico"
+
+
+def _webp_kinds(data: bytes) -> set[bytes]:
+    """Return the kinds of the chunks of a WebP file, also of those inside its frames."""
+    at, kinds = 12, set()
+    while at + 8 <= len(data):
+        kind, n_bytes = struct.unpack_from("<4sI", data, at)
+        kinds.add(kind)
+        at += 8 + (_WEBP_FRAME_BYTES if kind == b"ANMF" else n_bytes + n_bytes % 2)
+    return kinds

@@ -6,6 +6,7 @@ given by a formula; and, for PDQ, what the package ``pdqhash`` says of real phot
 (``pdqhash_frozen.txt``, made by ``benchmarks/peers_pdqhash.py``).
 """
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -407,3 +408,17 @@ def test_match_hashes_of_small_jpegs_stay_close_to_those_of_the_photos():
 
 def match_hashes(files):
     return hash_pictures([decode(data, Limits()).gray for data in files], "match", 256)
+
+
+@needs_data
+def test_rotated_and_mirrored_photos_are_near_in_one_orientation():
+    with open(DATA / "near-duplicates" / "pairs.csv", newline="") as file:
+        pairs = [(row["a"], row["b"]) for row in csv.DictReader(file) if row["label"] == "dihedral"]
+
+    for names in pairs:
+        a, b = match_hashes((DATA / name).read_bytes() for name in names)
+        bits = np.bitwise_count(dihedral_hashes(a[np.newaxis])[:, 0] ^ b).sum(axis=1)
+
+        assert (bits <= 31).sum() == 1, (names, bits)
+
+    assert len(pairs) == 9

@@ -69,7 +69,7 @@ def test_every_damaged_array_is_refused_with_the_remedy(indexed, tmp_path):
     "command",
     [
         "dedupe", "pairs", "compare .imgdup .imgdup", "split --ratios a=0.5,b=0.5 --out lists",
-        "check plan.jsonl", "apply plan.jsonl --delete --yes",
+        "check", "check --deep", "check plan.jsonl", "apply plan.jsonl --delete --yes",
     ],
 )  # fmt: skip
 def test_no_command_decides_by_a_damaged_array(

@@ -15,7 +15,7 @@ from imgdup.output.results import plan_rule_text
 @click.argument("plan", type=PATH, required=False)
 @index_option
 @click.option(
-    "--deep", is_flag=True, help="Also verify checksums, hash a sample again, and test the tree."
+    "--deep", is_flag=True, help="Also hash a sample of the files again, and test the tree."
 )
 def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
     """Verify the index, or verify a removal PLAN against it.
@@ -40,7 +40,9 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
     for leftover in find_leftovers(index, Path(index.folder)):
         note(leftover)
 
-    findings = [*check_structure(index), *(check_deep(index) if deep else [])]
+    findings = [*check_structure(index)]
+    if deep and not findings:
+        findings += check_deep(index)
     for finding in findings[:-1]:
         note(f"imgdup: {finding}")
     if findings:

@@ -144,25 +144,33 @@ class Generation:
                 "run imgdup index to bring it up to date"
             )
 
+    def check_arrays(self) -> None:
+        """Compare every array with its checksum, the first time this is called.
+
+        Raises
+        ------
+        IndexFormatError
+            If an array is damaged; the text names the file, the array and the remedy.
+        """
+        _ = self._are_checked
+
+    @cached_property
+    def _are_checked(self) -> bool:
+        store.check_arrays(self.file, self.spans)
+        return True
+
     def check_before_decision(self) -> None:
         """Check what a decision rests on: that there are match hashes, and every array.
-
-        Each array is read once per process and compared with its checksum.
 
         Raises
         ------
         ImgdupError
             If there are no match hashes.
         IndexFormatError
-            If an array is damaged; the text names the file, the array and the remedy.
+            If an array is damaged, as in `check_arrays`.
         """
         self.require_match()
-        _ = self._checked
-
-    @cached_property
-    def _checked(self) -> bool:
-        store.check_arrays(self.file, self.spans)
-        return True
+        self.check_arrays()
 
     @cached_property
     def roots(self) -> dict[bytes, ScanOptions]:

@@ -17,8 +17,10 @@ Matrix = npt.NDArray[np.float64]
 SEARCH_SIDE = 96  # pixels, of the picture that is searched
 SCALES = 0.96 ** np.arange(24)  # of the largest size that fits; down to 0.39
 LEAST_CORRELATION = 0.6
+NEARLY_AS_LIKELY = 0.15  # correlation below the best
 REFINE_SIDES = (96, 256)  # pixels
 ROUNDS = 5
+EDGE = 16  # pixels; a block of chroma in most JPEG files
 LEAST_OVERLAP = 0.5  # of the part
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom; shares of the picture
@@ -39,18 +41,20 @@ class Place(NamedTuple):
     matrix: Matrix
 
 
-def find_place(first: Pixels, second: Pixels) -> Place | None:
-    """Find how one of two pictures lies in the other; None if there is no likely place."""
+def find_places(first: Pixels, second: Pixels) -> list[Place]:
+    """Find how one of two pictures lies in the other: at most one place each way."""
     gray = [each if each.ndim == 2 else luma(each) for each in (first, second)]
-    found = [_search(gray[0], gray[1]), _search(gray[1], gray[0])]
-    better = int(found[1][0] > found[0][0])
-    correlation, matrix = found[better]
-    if correlation < LEAST_CORRELATION:
-        return None
-    whole, part = (gray[1], gray[0]) if better else (gray[0], gray[1])
-    for side in REFINE_SIDES:
-        matrix = _refined(whole, part, matrix, side)
-    return Place(better == 0, matrix)
+    found = [(*_search(gray[0], gray[1]), True), (*_search(gray[1], gray[0]), False)]
+    found.sort(key=lambda each: -each[0])
+    least = max(LEAST_CORRELATION, found[0][0] - NEARLY_AS_LIKELY)
+    places = []
+    for correlation, matrix, part_is_second in found:
+        if correlation >= least:
+            whole, part = (gray[0], gray[1]) if part_is_second else (gray[1], gray[0])
+            for side in REFINE_SIDES:
+                matrix = _refined(whole, part, matrix, side)
+            places.append(Place(part_is_second, matrix))
+    return places
 
 
 def box_in_whole(matrix: Matrix) -> Box:
@@ -70,7 +74,8 @@ def is_unmoved(matrix: Matrix, shape: tuple[int, ...]) -> bool:
 def cut_out(whole: Pixels, part: Pixels, matrix: Matrix) -> tuple[Pixels, Pixels] | None:
     """Return the part and what the whole shows in its place, at one size.
 
-    Pixels of the part that lie outside the whole are equal in both. None if the overlap is small.
+    Pixels of the part that lie outside the whole are equal in both, and the outermost pixels are
+    left out. None if the overlap is small.
     """
     left, top, right, bottom = box_in_whole(matrix)
     width = min(part.shape[1], max(1, round((right - left) * whole.shape[1])))
@@ -86,7 +91,14 @@ def cut_out(whole: Pixels, part: Pixels, matrix: Matrix) -> tuple[Pixels, Pixels
         return None
     taken[~inside] = part[~inside]
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return np.ascontiguousarray(taken[box]), np.ascontiguousarray(part[box])
+    return _without_edges(taken[box]), _without_edges(part[box])
+
+
+def _without_edges(pixels: Pixels) -> Pixels:
+    """Cut off the edges, where compression mixes in what lies beyond."""
+    height, width = pixels.shape[:2]
+    y, x = (min(EDGE, side // 16) for side in (height, width))
+    return np.ascontiguousarray(pixels[y : height - y, x : width - x])
 
 
 def _search(whole: Pixels, part: Pixels) -> tuple[float, Matrix]:

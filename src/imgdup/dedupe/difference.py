@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.alignment import box_in_whole, cut_out, find_place, is_unmoved
+from imgdup.dedupe.alignment import box_in_whole, cut_out, find_places, is_unmoved
 from imgdup.dedupe.evidence import Evidence, measure
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.planes import Plane, largest_near, luma, region_around, resized
@@ -124,24 +124,24 @@ def _may_be_moved(evidence: Evidence) -> bool:
 
 def _compare_aligned(first: Pixels, second: Pixels, direct: Verdict, agreement: float) -> Verdict:
     """Find how one picture lies in the other and compare what both show."""
-    place = find_place(first, second)
-    if place is not None:
+    verdict = direct
+    for place in find_places(first, second):
         whole, part = (first, second) if place.part_is_second else (second, first)
         shared = cut_out(whole, part, place.matrix)
-        if shared is not None and min(shared[0].shape[:2]) >= MIN_SIDE:
-            evidence = measure(*(shared if place.part_is_second else shared[::-1]))
-            aligned = _judge(evidence)
-            if aligned.relation == SAME_PICTURE:
-                if is_unmoved(place.matrix, part.shape):
-                    return aligned
-                box = _thousandths(box_in_whole(place.matrix)) if place.part_is_second else WHOLE
-                return Verdict(CROPPED, aligned.peak, box)
-            if evidence.agreement > agreement:
-                if aligned.relation == RECOLOURED:
-                    return aligned
-                agreement = evidence.agreement
-    if direct.relation == RECOLOURED or agreement >= LEAST_AGREEMENT:
-        return direct
+        if shared is None or min(shared[0].shape[:2]) < MIN_SIDE:
+            continue
+        evidence = measure(*(shared if place.part_is_second else shared[::-1]))
+        aligned = _judge(evidence)
+        if aligned.relation == SAME_PICTURE:
+            if is_unmoved(place.matrix, part.shape):
+                return direct  # the edges differ
+            box = _thousandths(box_in_whole(place.matrix)) if place.part_is_second else WHOLE
+            return Verdict(CROPPED, aligned.peak, box)
+        if evidence.agreement > agreement:
+            agreement = evidence.agreement
+            verdict = direct if aligned.relation == EDITED else aligned
+    if verdict.relation == RECOLOURED or agreement >= LEAST_AGREEMENT:
+        return verdict
     return Verdict(DIFFERENT, direct.peak, direct.box)
 
 

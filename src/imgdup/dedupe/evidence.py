@@ -13,7 +13,6 @@ import numpy.typing as npt
 from imgdup.images.gray import Pixels
 from imgdup.images.planes import (
     Plane,
-    block_means,
     blurred,
     largest_near,
     luma,
@@ -22,6 +21,7 @@ from imgdup.images.planes import (
     resized,
     window_means,
 )
+from imgdup.native.difference import block_moments, filter_sums
 
 BLOCK = 4  # pixels; windows are squares of blocks
 NEAR = 5  # blocks; the texture of a window is the largest within this distance
@@ -62,7 +62,7 @@ CHROMA_LIMITS = {
 }
 
 USUAL = 0.75  # quantile of the remainders that counts as usual
-SAMPLES = 6000  # windows from which the usual remainders are taken
+SAMPLES = 3000  # windows from which the usual remainders are taken
 BARE = 1.0  # variance of windows that say nothing about noise
 MANY_BARE = 0.05  # use them too if fewer windows than this share have texture
 LEAST_NOISE = 3.0  # mean square that counts as usual at least, gray levels squared
@@ -136,17 +136,21 @@ class _Moments(NamedTuple):
 
 def measure(first: Pixels, second: Pixels) -> Evidence:
     """Measure the local differences of two pictures of one size, both RGB or gray."""
-    first, second, neutral_change = _gray_if_either_is(first, second)
+    a, b = _reduced(first, CURVE_SIDE), _reduced(second, CURVE_SIDE)
+    is_gray, neutral_change = _is_gray_pair(a, b)
+    if is_gray:
+        first, second, a, b = (_gray(each) for each in (first, second, a, b))
     if _is_smooth(first) or _is_smooth(second):
         doubtful = False
     else:
-        first, second, doubtful = _with_equal_tones(first, second)
+        first, second, doubtful = _with_equal_tones(first, second, a, b)
     if first.ndim == 3:
         first, second = luma_and_chroma(first), luma_and_chroma(second)
         doubtful = doubtful or _colours_differ_everywhere(first, second)
-    first, second = _at_common_sharpness(first, second)
-    a, b = _with_equal_filter(_plane(first, 0), _plane(second, 0))
-    luma_moments = _moments(a, b, BLOCK)
+    first, second, sharper = _at_common_sharpness(first, second)
+    y, z = _plane(first, 0), _plane(second, 0)
+    y, z = (_filtered(y, z), z) if sharper == 0 else (y, _filtered(z, y))
+    luma_moments = _moments(y, z, BLOCK)
     chroma = []
     if first.ndim == 3:
         size = (max(1, first.shape[0] // 2), max(1, first.shape[1] // 2))
@@ -162,19 +166,28 @@ def measure(first: Pixels, second: Pixels) -> Evidence:
     return Evidence(excess, luma_excess, structure, agreement, doubtful or neutral_change)
 
 
-def _gray_if_either_is(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, bool]:
-    """Take the luma of both if only one has colour; and tell whether that leaves a doubt.
+def _reduced(pixels: Pixels, side: int) -> Pixels:
+    """Reduce a picture to at most this side."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return resized(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+
+
+def _gray(pixels: Pixels) -> Pixels:
+    return pixels if pixels.ndim == 2 else luma(pixels)
+
+
+def _is_gray_pair(first: Pixels, second: Pixels) -> tuple[bool, bool]:
+    """Tell whether only one of two reduced pictures has colour, and whether that leaves a doubt.
 
     There is a doubt if hardly any of the other picture has colour, or if its colour depends only
     on the luma: then it was added to a gray picture, as by a sepia filter.
     """
     shares = [_colour_share(each) for each in (first, second)]
     if first.ndim == second.ndim == 3 and (min(shares) > 0 or max(shares) == 0):
-        return first, second, False
+        return False, False
     coloured = first if shares[0] > shares[1] else second
-    doubtful = max(shares) > 0 and (max(shares) < FEW_COLOURED or _is_tinted(coloured))
-    gray = [each if each.ndim == 2 else luma(each) for each in (first, second)]
-    return gray[0], gray[1], doubtful
+    return True, max(shares) > 0 and (max(shares) < FEW_COLOURED or _is_tinted(coloured))
 
 
 def _is_tinted(pixels: Pixels) -> bool:
@@ -190,18 +203,18 @@ def _colour_share(pixels: Pixels) -> float:
     """Return the share of a reduced picture that has colour; 0 for gray pictures."""
     if pixels.ndim == 2:
         return 0.0
-    height, width = pixels.shape[:2]
-    small = resized(pixels, min(64, height), min(64, width)).astype(np.int16)
+    small = pixels.astype(np.int16)
     chroma = small.max(axis=2) - small.min(axis=2)
     return float(np.mean(chroma > NEUTRAL))
 
 
-def _with_equal_tones(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, bool]:
-    """Apply to one picture the monotone curve that takes it nearest to the other."""
-    height, width = first.shape[:2]
-    scale = min(1.0, CURVE_SIDE / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    a, b = resized(first, *size), resized(second, *size)
+def _with_equal_tones(
+    first: Pixels, second: Pixels, a: Pixels, b: Pixels
+) -> tuple[Pixels, Pixels, bool]:
+    """Apply to one picture the monotone curve that takes it nearest to the other.
+
+    The curve is fitted to the reduced pictures a and b. Also return whether it leaves a doubt.
+    """
     to_second, error = _curve(a, b)
     to_first, other_error = _curve(b, a)
     unchanged = float(np.mean((a.astype(np.float32) - b) ** 2))
@@ -220,9 +233,8 @@ def _with_equal_tones(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, bo
 def _is_smooth(pixels: Pixels) -> bool:
     """Return whether a picture has no texture, as gradients and areas of one colour."""
     plane = _plane(pixels, 1)
-    side = AGREEMENT_SIDE * BLOCK
-    variance = block_means(plane * plane, side) - block_means(plane, side) ** 2
-    return float(np.mean(variance > TEXTURED)) < SMOOTH_SHARE
+    mean, _, square, *_ = block_moments(plane, plane, AGREEMENT_SIDE * BLOCK)
+    return float(np.mean(square - mean * mean > TEXTURED)) < SMOOTH_SHARE
 
 
 def _curve(a: Pixels, b: Pixels) -> tuple[npt.NDArray[np.float64], float]:
@@ -240,9 +252,8 @@ def _curve(a: Pixels, b: Pixels) -> tuple[npt.NDArray[np.float64], float]:
 
 def _colours_differ_everywhere(first: Pixels, second: Pixels) -> bool:
     """Return whether chroma is shifted, weaker or stronger in the reduced pictures."""
-    height, width = (min(COLOUR_SIDE, side) for side in first.shape[:2])
     a, b = (
-        resized(each, height, width)[:, :, 1:].astype(np.float64) - 128 for each in (first, second)
+        _reduced(each, COLOUR_SIDE)[:, :, 1:].astype(np.float64) - 128 for each in (first, second)
     )
     shift = float(np.abs((b - a).mean(axis=(0, 1))).max())
     power = float(np.mean(a * a))
@@ -289,8 +300,11 @@ def _tones(pixels: Pixels, moved: npt.NDArray[np.bool_]) -> float:
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
-def _at_common_sharpness(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
-    """Halve both pictures while one lacks nearly all of the other's fine detail."""
+def _at_common_sharpness(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, int]:
+    """Halve both pictures while one lacks nearly all of the other's fine detail.
+
+    Also return which picture is sharper, 0 or 1.
+    """
     for _ in range(3):
         details = [_detail(_plane(each, 0)) for each in (first, second)]
         height, width = first.shape[:2]
@@ -298,7 +312,7 @@ def _at_common_sharpness(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]
             break
         first = resized(first, height // 2, width // 2)
         second = resized(second, height // 2, width // 2)
-    return first, second
+    return first, second, int(details[0] < details[1])
 
 
 def _detail(plane: Plane) -> float:
@@ -306,27 +320,22 @@ def _detail(plane: Plane) -> float:
     return float(np.sqrt(np.mean((plane - blurred(plane, 0.8)) ** 2)))
 
 
-def _with_equal_filter(a: Plane, b: Plane) -> tuple[Plane, Plane]:
-    """Filter the sharper plane by the sum of blurs that takes it nearest to the other."""
-    if _detail(a) >= _detail(b):
-        return _filtered(a, b), b
-    return a, _filtered(b, a)
-
-
 def _filtered(a: Plane, b: Plane) -> Plane:
-    """Add to a the least-squares multiples of what two blurs change, and a constant."""
-    changes = [blurred(a, sigma) - a for sigma in FILTER_SIGMAS]
-    design = np.stack([*(each.ravel() for each in changes), np.ones(a.size, np.float32)])
-    weight = 1e-3 * a.size  # prefers the unfiltered plane if nothing is to be gained
-    products = (design @ design.T).astype(np.float64) + weight * np.eye(len(design))
-    wanted = (design @ (b - a).ravel()).astype(np.float64)
-    factors = np.linalg.solve(products, wanted).astype(np.float32)
-    return a + (factors @ design).reshape(a.shape)
+    """Add to a the multiples of what two blurs change, and a constant, that come nearest to b."""
+    fine, coarse = (blurred(a, sigma) for sigma in FILTER_SIGMAS)
+    sums = filter_sums(a, fine, coarse, b)
+    n = float(a.size)
+    products = np.array(
+        [[sums.xx, sums.xz, sums.x], [sums.xz, sums.zz, sums.z], [sums.x, sums.z, n]]
+    )
+    damping = 1e-3 * n * np.eye(3)  # prefers the unfiltered plane if nothing is to be gained
+    found = np.linalg.solve(products + damping, np.array([sums.xy, sums.zy, sums.y]))
+    x, z, constant = found.astype(np.float32)
+    return np.asarray(a * (1 - x - z) + fine * x + (coarse * z + constant), np.float32)
 
 
 def _moments(a: Plane, b: Plane, side: int) -> _Moments:
-    products = (a, b, a * a, b * b, a * b, (b - a) ** 2)
-    return _Moments(*(block_means(each, side) for each in products))
+    return _Moments(*block_moments(a, b, side))
 
 
 def _luma_excess(moments: _Moments) -> tuple[Plane, Plane]:
@@ -336,7 +345,7 @@ def _luma_excess(moments: _Moments) -> tuple[Plane, Plane]:
     for side, limits in LUMA_LIMITS.items():
         windows = moments.windows(side)
         va, vb = _variances(windows)
-        near = largest_near(np.minimum(va, vb), NEAR)
+        near = _texture(np.minimum(va, vb))
         mean = windows.b - windows.a
         np.maximum(excess, _beyond(windows.dd, near, limits.squares, limits), out=excess)
         np.maximum(excess, _beyond(mean * mean, near, limits.mean, limits), out=excess)
@@ -353,7 +362,7 @@ def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments]) -> Plane:
         va, vb = _variances(luma_moments.windows(side))
         windows = [each.windows(side) for each in chroma]
         own = [sum(planes) for planes in zip(*(_variances(w) for w in windows), strict=True)]
-        near = largest_near(np.minimum(*own) + 0.1 * np.minimum(va, vb), NEAR)
+        near = _texture(np.minimum(*own) + np.float32(0.1) * np.minimum(va, vb))
         square = windows[0].dd + windows[1].dd
         mean = np.asarray(sum((w.b - w.a) ** 2 for w in windows), np.float32)
         np.maximum(excess, _beyond(square, near, limits.squares, limits), out=excess)
@@ -361,30 +370,42 @@ def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments]) -> Plane:
     return excess
 
 
-def _beyond(squares: Plane, texture: Plane, factor: float, limits: Limits) -> Plane:
+class _Texture(NamedTuple):
+    """The texture near each window, and some windows with the least and with the most of it."""
+
+    near: Plane
+    flat: npt.NDArray[np.intp]
+    rich: npt.NDArray[np.intp]
+
+
+def _texture(variances: Plane) -> _Texture:
+    """Find the largest variance near each window, and the thirds with least and most of it."""
+    near = largest_near(variances, NEAR)
+    places = np.arange(0, near.size, max(1, near.size // SAMPLES))
+    values = near.ravel()[places]
+    some = values > BARE
+    if np.count_nonzero(some) > MANY_BARE * len(some):
+        places, values = places[some], values[some]
+    third = max(1, len(places) // 3)
+    order = places[np.argpartition(values, (third - 1, len(places) - third))]
+    return _Texture(near, order[:third], order[-third:])
+
+
+def _beyond(squares: Plane, texture: _Texture, factor: float, limits: Limits) -> Plane:
     """Return the root of squares that exceed so many times what is usual for their texture."""
     noise, share = _usual(squares, texture)
-    allowed = np.float32(min(factor * noise, limits.most_noise)) + texture * np.float32(
+    allowed = np.float32(min(factor * noise, limits.most_noise)) + texture.near * np.float32(
         min(factor * share, limits.most_share)
     )
     return np.where(squares > allowed, np.sqrt(squares), np.float32(0))
 
 
-def _usual(squares: Plane, texture: Plane) -> tuple[float, float]:
-    """Return the usual squares where there is no texture, and their usual share of texture.
-
-    Both come from a third of the windows, those with the least and with the most texture.
-    """
-    step = max(1, squares.size // SAMPLES)
-    values, textures = squares.ravel()[::step], texture.ravel()[::step]
-    some = textures > BARE
-    if np.count_nonzero(some) > MANY_BARE * len(some):
-        values, textures = values[some], textures[some]
-    third = max(1, len(values) // 3)
-    order = np.argpartition(textures, (third - 1, len(values) - third))
-    flat, rich = order[:third], order[-third:]
-    noise = _quantile(values[flat])
-    share = _quantile(np.maximum(0, values[rich] - max(noise, LEAST_NOISE)) / (textures[rich] + 1))
+def _usual(squares: Plane, texture: _Texture) -> tuple[float, float]:
+    """Return the usual squares where there is little texture, and their usual share of texture."""
+    values = squares.ravel()
+    noise = _quantile(values[texture.flat])
+    beyond = np.maximum(0, values[texture.rich] - max(noise, LEAST_NOISE))
+    share = _quantile(beyond / (texture.near.ravel()[texture.rich] + 1))
     unclean = max(CLEAN, min(1.0, max(noise / LEAST_NOISE, share / LEAST_SHARE) * 5))
     return max(noise, unclean * LEAST_NOISE), max(share, unclean * LEAST_SHARE)
 

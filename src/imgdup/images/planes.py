@@ -44,16 +44,6 @@ def blurred(plane: Plane, sigma: float) -> Plane:
     return _float32(cv2.GaussianBlur(plane, (side, side), sigma))
 
 
-def block_means(plane: Plane, side: int) -> Plane:
-    """Return the means of square blocks; the last row and column are repeated to fill blocks."""
-    height, width = plane.shape
-    rows, columns = -(-height // side), -(-width // side)
-    missing = (rows * side - height, columns * side - width)
-    if any(missing):
-        plane = np.pad(plane, ((0, missing[0]), (0, missing[1])), mode="edge")
-    return _float32(cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_AREA))
-
-
 def window_means(plane: Plane, side: int) -> Plane:
     """Return the mean of the square window around each element."""
     return _float32(cv2.blur(plane, (side, side), borderType=cv2.BORDER_REPLICATE))

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native.loader has the same number. */
-enum { IMGDUP_INTERFACE = 5 };
+enum { IMGDUP_INTERFACE = 6 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -149,5 +149,21 @@ IMGDUP_EXPORT int64_t imgdup_scan(const uint64_t *hashes, int64_t words, const i
 /* Compare n hashes with a probe (words,): distances (n,). */
 IMGDUP_EXPORT void imgdup_distances(const uint64_t *hashes, int64_t n, int64_t words,
                                     const uint64_t *probe, uint16_t *distances);
+
+/* Comparing two pictures: a plane is one channel as float (height, width), levels 0 to 255. */
+
+enum { DIFFERENCE_SUMS = 8, DIFFERENCE_MOMENTS = 6 };
+
+/* Add up products over n pixels: with x = fine - a, z = coarse - a and y = b - a, the sums (8,)
+ * are those of xx, xz, zz, x, z, xy, zy, y. */
+IMGDUP_EXPORT void imgdup_filter_sums(const float *a, const float *fine, const float *coarse,
+                                      const float *b, int64_t n, double *sums);
+
+/* Write the means over blocks of side x side pixels, fewer at the right and lower edge:
+ * moments (6, ceil(height / side), ceil(width / side)) of a, b, aa, bb, ab and (b - a) squared.
+ * columns (6, width) is scratch memory. */
+IMGDUP_EXPORT void imgdup_block_moments(const float *a, const float *b, int64_t height,
+                                        int64_t width, int64_t side, float *columns,
+                                        float *moments);
 
 #endif

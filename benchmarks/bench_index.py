@@ -123,14 +123,14 @@ def collect(name, folder, scratch):
 def collections(arguments, scratch):
     """Return the requested collections with their targets."""
     if arguments.images:
-        bars = Bars(steady=0.70, scaling=0.93, tutorial=1.0, imagehash=4.0)
+        bars = Bars(steady=0.75, scaling=0.93, tutorial=1.3, imagehash=3.5)
         yield collect(arguments.images.name, arguments.images, scratch), bars
     if arguments.photos:
         painted.paint_large(scratch / "large", arguments.photos)
-        yield collect("12-megapixel photos", scratch / "large", scratch), Bars(steady=0.90)
+        yield collect("12-megapixel photos", scratch / "large", scratch), Bars(steady=0.93)
     if arguments.sizes:
         painted.paint_sizes(scratch / "sizes", arguments.sizes)
-        yield collect("as many sizes as pictures", scratch / "sizes", scratch), Bars()
+        yield collect("as many sizes as pictures", scratch / "sizes", scratch), Bars(tutorial=1.3)
 
 
 def warm_pools(workers):

@@ -2,9 +2,10 @@
 
 All strategies are exact and give the same matches; they differ in the comparisons they need. The
 unit costs are seconds on an AMD EPYC (Zen 5). ``benchmarks/fit_costs.py`` fitted those of the bands
-with AVX-512 and with AVX2. They lie between both, so a join takes 0.7 to 1.4 times as long as
-estimated. ``benchmarks/bench_planner.py`` measured those of tree and scan. Choices near the best
-one cost nearly the same.
+with AVX-512 and with AVX2; they lie between both. ``COMPARE_S`` is near AVX-512: a higher one makes
+bands too wide for ten million hashes, where memory is slower than estimated.
+``benchmarks/bench_planner.py`` measured those of tree and scan. Choices near the best one cost
+nearly the same.
 """
 
 import functools
@@ -24,7 +25,7 @@ BUCKET_S = 1e-8  # make one bucket of a table
 LOOK_S = 6e-10  # check whether one neighbouring bucket is empty, once per bucket of hashes
 BEGIN_S = 4e-9  # begin to compare one hash with one bucket
 FETCH_S = 2.7e-10  # fetch the beginning of one bucket, once per bucket of hashes
-COMPARE_S = 1e-10  # compare one word of two hashes
+COMPARE_S = 6e-11  # compare one word of two hashes
 FIND_S = 1.3e-8  # compare one near pair in full, in each band that finds it
 NEARNESS = ((1 << 20, 1.0), (1 << 24, 2.0), (1 << 26, 4.0), (1 << 62, 8.0))  # bytes: factor
 
@@ -288,7 +289,7 @@ def explain(chosen: Choice) -> list[str]:
     strategy tree
       tree           31,250 comparisons, about 0.000041 s
       scan        1,000,000 comparisons, about 0.000170 s
-      bands          89,843 comparisons, about 0.016100 s
+      bands          89,843 comparisons, about 0.016060 s
     """
     lines = [f"strategy {chosen.strategy}"]
     for strategy, n_compared, seconds in chosen.estimates:

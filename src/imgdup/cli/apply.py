@@ -143,9 +143,10 @@ def _print_result(result: "ApplyResult", action: str, *, dry_run: bool) -> None:
         note(f"imgdup: {result.stopped}")
     would_be = "would be " if dry_run else ""
     if result.n_companions:
-        note(f"{counted(result.n_companions, 'file')} that belong to them {would_be}moved, too")
+        also = "would also move" if dry_run else "also moved"
+        note(f"{also} {counted(result.n_companions, 'file')} that belong to them")
     if result.n_links:
-        note(f"{counted(result.n_links, 'link')} to them now lead to the kept files")
+        note(f"pointed {counted(result.n_links, 'link')} to the kept files")
     verb = "replaced by links" if action in LINKING else "removed"
     n_files, n_bytes = counted(result.n_done, "file"), counted(result.n_bytes, "byte")
     already = f", {result.n_already:,} already done" if result.n_already else ""

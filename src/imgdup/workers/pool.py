@@ -17,7 +17,6 @@ from itertools import islice
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from imgdup.errors import ImageError, ImgdupError, as_image_error
-from imgdup.images.decode import init_worker
 from imgdup.system.limits import Limits, usable_cores
 from imgdup.workers.child import Stopped, is_worker, run_batch
 from imgdup.workers.process import Death, Processes, Setup, WorkerDied
@@ -363,4 +362,6 @@ def _decode_batch(
 def _init_worker(limits: Limits) -> None:
     """Cap the memory of a worker, but not that of the host process."""
     if is_worker():
+        from imgdup.images.decode import init_worker  # NumPy, which the parent may not need
+
         init_worker(limits)

@@ -3,12 +3,12 @@
     python benchmarks/bench_index.py --images DIR [--rounds 5] [--scratch FOLDER]
 
 The floor is reading each file and decoding it to gray at exactly the reduction that indexing
-takes: no program that looks at every picture this way can be faster. Every ratio is one of two
-figures of the same round; shown are medians, smallest and largest. Files come from the page cache.
+uses: no program that looks at every picture this way can be faster. Every ratio is one of two
+figures of the same round; medians, smallest and largest are printed. Files are in the page cache.
 
 Whole process is the command from start to exit. Steady state is what one more picture costs: the
 whole collection less a fifth of it, copied, both from start to exit. CPU is the processor's time
-of all processes together: it tells the same where other programs keep the machine busy.
+of all processes together: it hardly depends on what else the machine does.
 """
 
 import argparse

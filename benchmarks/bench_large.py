@@ -2,8 +2,8 @@
 
     python benchmarks/bench_large.py [--n 10000000] [--threads 2] [--seed 1]
 
-Each join runs in a process of its own, so that its peak memory can be told; making the hashes is
-included in the memory and not in the time.
+Each join runs in a process of its own, so that its peak memory can be measured; making the
+hashes is included in the memory and not in the time.
 """
 
 import argparse

@@ -5,8 +5,8 @@
 Every run is a process of its own that indexes the whole folder, from start to exit, with all
 protections, without one of them, or without any (`disarmed.py`); all kinds of run in turn, so that
 a busy moment hits them all. A ratio is one of two figures of the same round. CPU is the processor's
-time of all processes together: it tells the same where other programs keep the machine busy.
-Files come from the page cache.
+time of all processes together: it hardly depends on what else the machine does.
+Files are in the page cache.
 """
 
 import argparse

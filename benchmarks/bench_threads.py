@@ -46,11 +46,11 @@ def main():
     hash_by(1, files[:50])
     times = {1: [], 2: []}
     for _ in range(options.runs):
-        for n_threads, taken in times.items():
-            taken.append(hash_by(n_threads, files))
-    for n_threads, taken in times.items():
-        spread = f"{min(taken):.2f} to {max(taken):.2f}"
-        print(f"{n_threads} thread(s): {statistics.median(taken):.2f} s ({spread})")
+        for n_threads, times_s in times.items():
+            times_s.append(hash_by(n_threads, files))
+    for n_threads, times_s in times.items():
+        spread = f"{min(times_s):.2f} to {max(times_s):.2f}"
+        print(f"{n_threads} thread(s): {statistics.median(times_s):.2f} s ({spread})")
     ratio = statistics.median(times[1]) / statistics.median(times[2])
     print(f"{len(files)} files, {options.runs} runs: two threads are {ratio:.2f} times as fast")
 

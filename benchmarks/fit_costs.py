@@ -3,7 +3,7 @@
     python benchmarks/fit_costs.py [--sizes 200000 1000000] [--seed 1]
 
 Each join runs on one thread; its CPU time is laid out as a sum of counts times unit costs, none
-negative, such that the relative errors are least. The last table shows how far that goes.
+negative, such that the relative errors are least. The last table shows the remaining errors.
 """
 
 import argparse

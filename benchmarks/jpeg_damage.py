@@ -4,7 +4,7 @@
 
 FOLDER holds caltech-101, near-duplicates and hostile/exif-orientation (default: $IMGDUP_DATA). Of N
 photos of CALTECH-101, three times as large, each kind of file is made, and each loses 4 kB of its
-entropy-coded data in one place: taken out, or replaced by zeros or by random bytes. Photos as
+entropy-coded data in one place: cut out, or replaced by zeros or by random bytes. Photos as
 cameras and editors wrote them lose theirs as they are. Baseline: libjpeg as OpenCV uses it, which
 returns a picture for nearly every one of them, and prints a line on stderr for each.
 """
@@ -34,7 +34,7 @@ KINDS = {
     "gray": {"mode": "L"},
 }
 LOSSES = {
-    "taken out": lambda rng: b"",
+    "cut out": lambda rng: b"",
     "zeros": lambda rng: bytes(LOST_BYTES),
     "random bytes": lambda rng: rng.bytes(LOST_BYTES),
 }

@@ -5,8 +5,8 @@
 Both get the same dHashes of the pictures below DIR and find all pairs within 10 bits; imagededup
 by its compiled brute force with two processes (``--bk-tree``: by its default tree, which takes
 minutes). It is installed without what its neural network needs (``pip install --no-deps
-imagededup``, then PyWavelets and scikit-learn): torch and torchvision are stood in for by empty
-modules, as nothing of them is called. Without the package this says so and ends.
+imagededup``, then PyWavelets and scikit-learn): empty modules replace torch and torchvision, as
+nothing of them is called. Without the package, this prints a message and ends.
 """
 
 import argparse

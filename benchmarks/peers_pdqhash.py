@@ -5,7 +5,7 @@
 Both see each picture of DIR in full colour, as OpenCV decodes it; ``--reduced`` lets ours see what
 indexing sees. ``--list`` names the pictures: the first column of a file such as
 ``tests/pdqhash_frozen.txt``, which ``--write`` makes. The package must be built where it has no
-wheel (a C++ compiler, ``pip install pdqhash``); without it this says so and ends.
+wheel (a C++ compiler, ``pip install pdqhash``); without it, this prints a message and ends.
 """
 
 import argparse

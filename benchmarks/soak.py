@@ -160,8 +160,8 @@ def run(trial: Trial, *, disturbed: bool) -> int:
     workers = disturb(trial, process) if disturbed else []
     output, errors = process.communicate()
     check_end(trial, process, workers, output, errors)
-    said = (errors.splitlines() or [""])[-1]
-    print(f"exit code {process.returncode} {said}", file=sys.stderr)
+    last_line = (errors.splitlines() or [""])[-1]
+    print(f"exit code {process.returncode} {last_line}", file=sys.stderr)
     return process.returncode
 
 

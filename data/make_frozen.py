@@ -2,8 +2,8 @@
 
     python data/make_frozen.py
 
-They are committed and opened by tests for ever, so that no later version forgets how to read them
-or how to say that it cannot: ``store``, one file of arrays, and ``index``, an index folder of
+They are committed, and tests open them for ever, so that every later version can read them
+or reports that it cannot: ``store``, one file of arrays, and ``index``, an index folder of
 pictures that are not there. What they hold depends on nothing but this script.
 """
 

@@ -2,10 +2,10 @@
 
     python data/make_sample.py FOLDER
 
-``originals/`` holds photos; ``copies/`` holds what becomes of photos: resized, recompressed,
+``originals/`` holds photos; ``copies/`` holds changed copies of them: resized, recompressed,
 brighter, blurred, watermarked, cropped, saved as PNG or WebP, rotated, copied; ``look-alikes/``
 holds pictures that only look alike: goods on white, pages of text, blank frames. ``truth.csv``
-says of pairs of them (a, b, relation) what is expected: same, different or rotated.
+lists pairs of them (a, b, relation) with what is expected: same, different or rotated.
 The same versions of NumPy, OpenCV and Pillow paint the same bytes.
 """
 
@@ -45,7 +45,7 @@ class Pair(NamedTuple):
 
 
 def encode(picture: Picture, suffix: str, quality: int = QUALITY) -> bytes:
-    """The bytes of an image file of the kind that the suffix says."""
+    """Return the bytes of an image file, in the format of the suffix."""
     kind = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}[suffix]
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind, quality=quality)
@@ -202,7 +202,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     truth = paint_sample(folder)
     names = {name for pair in truth for name in (pair.a, pair.b)}
-    print(f"{len(names)} pictures painted in {folder}; truth.csv says which are the same")
+    print(f"{len(names)} pictures painted in {folder}; truth.csv lists which are the same")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Numbers in 0..1 -> paint: noise, colours, smooth shapes and text on a float canvas."""
+"""Paint noise, colours, smooth shapes and text on a canvas of numbers from 0 to 1."""
 
 import colorsys
 
@@ -42,7 +42,7 @@ def colour(hue: float, saturation: float, value: float) -> Field:
 
 
 def between(start: Field, end: Field, weight: Field) -> Field:
-    """Colours or shades from start to end as weight, an array (height, width), goes from 0 to 1."""
+    """Mix start and end, colours or shades, by weight: an array (height, width), from 0 to 1."""
     weight = np.clip(weight, 0, 1)[..., None]
     return start * (1 - weight) + end * weight
 

@@ -1,4 +1,4 @@
-"""Seed -> photo-like picture: six kinds of scene made of noise, gradients, shapes and text.
+"""Paint a photo-like picture from a seed: noise, gradients, shapes and text in six kinds of scene.
 
 The same seed gives the same scene at any size. Pictures of different seeds differ in what every
 perceptual hash looks at, the light and dark of large areas, and have plenty of structure.

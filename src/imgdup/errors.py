@@ -4,7 +4,7 @@ The tree::
 
     ImgdupError            nothing was changed; exit code 1
     ├── UsageError         a wrong argument, such as a path that does not exist; exit code 2
-    ├── ImageError         one image could not be read; the run goes on
+    ├── ImageError         one image could not be read; the run continues
     ├── IndexFormatError   not an index file, damaged, forged, or of another version
     ├── LockedError        another process is writing the index
     └── PlanError          a removal plan or journal that is invalid, outdated or of another index
@@ -36,7 +36,7 @@ class ImageError(ImgdupError):
     reason : str
         One of ``imgdup.images.formats.REASONS`` except ``"ok"``.
     detail : str
-        One line that says what was found.
+        One line that describes what was found.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -131,8 +131,8 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory was short; a file system without execution looks the same."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
-    said = any(words in str(error).lower() for words in NO_MEMORY_TEXTS)
-    return said and not _is_not_executable(getattr(error, "path", None))
+    is_named = any(words in str(error).lower() for words in NO_MEMORY_TEXTS)
+    return is_named and not _is_not_executable(getattr(error, "path", None))
 
 
 def _is_not_executable(path: str | None) -> bool:

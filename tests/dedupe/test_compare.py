@@ -8,8 +8,8 @@ from test_groups import files_strategy
 import oracles_dedupe
 from array_rows import File, rows_of
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.compare import ImageSet, compare
-from imgdup.dedupe.labels import folder_labels
+from imgdup.dedupe.compare import compare
+from imgdup.dedupe.labels import ImageSet, folder_labels
 from imgdup.errors import UsageError
 from imgdup.index.columns import images
 

@@ -1,4 +1,4 @@
-"""Splits that no chain of duplicates crosses, and how near they come to their ratios."""
+"""Splits that no chain of duplicates crosses, and how well they meet their ratios."""
 
 import collections
 
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from array_rows import File, rows_of
+from imgdup.dedupe.labels import ImageSet
 from imgdup.dedupe.split import component_labels, parse_ratios, split
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.columns import images
@@ -23,6 +24,11 @@ def pictures(counts):
         for chain, n in enumerate(counts)
         for i in range(n)
     ]
+
+
+def all_of(rows, labels=()):
+    """All images of an index, with their labels."""
+    return ImageSet(rows, images(rows), labels)
 
 
 def _far(number):
@@ -41,14 +47,14 @@ def test_no_chain_is_divided_and_ratios_miss_by_no_more_than_a_chain(counts, lab
     selected = images(rows)
     drawn = [data.draw(st.sampled_from("abcd"[:labels])) for _ in selected]
 
-    result = split(rows, selected, RATIOS, drawn, seed=seed)
+    result = split(ImageSet(rows, selected, drawn), RATIOS, stratify=True, seed=seed)
 
     chains = component_labels(rows, selected)
     assert all(len(set(result.places[chains == c].tolist())) == 1 for c in chains)
     assert set(result.places.tolist()) <= {0, 1, 2}
     n = len(selected)
     for share in result.shares[:3]:
-        assert abs(share.n_images - share.asked * n) <= max(counts, default=0) + labels
+        assert abs(share.n_images - share.ratio * n) <= max(counts, default=0) + labels
 
 
 @given(
@@ -59,19 +65,20 @@ def test_without_duplicates_each_label_and_the_whole_are_met_to_the_image(n_by_l
     labels = [f"{label:02}" for label, n in enumerate(n_by_label) for _ in range(n)]
     rows = rows_of(pictures([1] * len(labels)))
 
-    result = split(rows, images(rows), RATIOS, labels, seed=seed)
+    result = split(all_of(rows, labels), RATIOS, stratify=True, seed=seed)
 
     for share in result.shares:
         n = len(labels) if share.label is None else labels.count(share.label)
         slack = 1 if share.label is None else 2
-        assert abs(share.n_images - share.asked * n) <= slack
+        assert abs(share.n_images - share.ratio * n) <= slack
 
 
 def test_many_small_labels_still_add_up_to_the_ratios():
     labels = [f"{i // 3:03}" for i in range(300)]
     rows = rows_of(pictures([1] * 300))
+    ratios = {"train": 0.8, "val": 0.1, "test": 0.1}
 
-    result = split(rows, images(rows), {"train": 0.8, "val": 0.1, "test": 0.1}, labels)
+    result = split(all_of(rows, labels), ratios, stratify=True)
 
     assert [share.n_images for share in result.shares[:3]] == [240, 30, 30]
 
@@ -79,7 +86,7 @@ def test_many_small_labels_still_add_up_to_the_ratios():
 def test_the_same_seed_gives_the_same_split_and_another_another():
     rows = rows_of(pictures([3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1]))
 
-    first, again, other = (split(rows, images(rows), RATIOS, seed=s).places for s in (1, 1, 2))
+    first, again, other = (split(all_of(rows), RATIOS, seed=s).places for s in (1, 1, 2))
 
     assert first.tolist() == again.tolist()
     assert first.tolist() != other.tolist()
@@ -88,7 +95,7 @@ def test_the_same_seed_gives_the_same_split_and_another_another():
 def test_chains_are_counted():
     rows = rows_of(pictures([3, 2, 1]))
 
-    result = split(rows, images(rows), RATIOS)
+    result = split(all_of(rows), RATIOS)
 
     assert (result.n_chains, result.n_chained) == (2, 5)
     assert len(result.shares) == 3
@@ -102,7 +109,7 @@ def test_the_names_of_one_file_are_no_chain_and_are_not_divided():
     ]
     rows = rows_of(files)
 
-    result = split(rows, images(rows), {"a": 0.5, "b": 0.5})
+    result = split(all_of(rows), {"a": 0.5, "b": 0.5})
 
     assert (result.n_chains, result.n_chained) == (0, 0)
     assert (result.places[0::2] == result.places[1::2]).all()
@@ -112,24 +119,25 @@ def test_the_names_of_one_file_are_no_chain_and_are_not_divided():
 def test_one_chain_is_assigned_to_the_split_that_lacks_most():
     rows = rows_of(pictures([7]))
 
-    result = split(rows, images(rows), RATIOS)
+    result = split(all_of(rows), RATIOS)
 
     assert result.places.tolist() == [0] * 7
 
 
 def test_images_without_a_label_are_a_kind_of_their_own():
     rows = rows_of(pictures([1] * 4))
+    labels = ["x", None, "x", None]
 
-    result = split(rows, images(rows), {"a": 0.5, "b": 0.5}, ["x", None, "x", None])
+    result = split(all_of(rows, labels), {"a": 0.5, "b": 0.5}, stratify=True)
 
-    counts = collections.Counter(zip(result.places.tolist(), ["x", None, "x", None], strict=True))
+    counts = collections.Counter(zip(result.places.tolist(), labels, strict=True))
     assert set(counts.values()) == {1}
 
 
 def test_no_image_is_split_into_empty_lists(tmp_path):
     rows = rows_of([])
 
-    result = split(rows, images(rows), RATIOS)
+    result = split(all_of(rows), RATIOS)
     written = save_split(tmp_path / "out", rows, result)
 
     assert [path.name for path in written] == ["train.txt", "val.txt", "test.txt"]
@@ -139,7 +147,7 @@ def test_no_image_is_split_into_empty_lists(tmp_path):
 def test_lists_hold_the_paths_below_the_root(tmp_path):
     rows = rows_of(pictures([1, 1, 1, 1]))
 
-    written = save_split(tmp_path, rows, split(rows, images(rows), {"a": 0.5, "b": 0.5}))
+    written = save_split(tmp_path, rows, split(all_of(rows), {"a": 0.5, "b": 0.5}))
 
     lines = [path.read_bytes().splitlines() for path in written]
     assert [len(each) for each in lines] == [2, 2]
@@ -149,7 +157,7 @@ def test_lists_hold_the_paths_below_the_root(tmp_path):
 
 def test_a_newline_in_a_name_asks_for_null(tmp_path):
     rows = rows_of([File(b"/data/a\nb.jpg")])
-    result = split(rows, images(rows), {"a": 1.0})
+    result = split(all_of(rows), {"a": 1.0})
 
     with pytest.raises(ImgdupError, match="use --null to end paths with NUL"):
         save_split(tmp_path, rows, result)
@@ -161,7 +169,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     rows = rows_of([])
 
     with pytest.raises(ImgdupError, match=r"--out .*; nothing was written"):
-        save_split(tmp_path / "file" / "out", rows, split(rows, images(rows), RATIOS))
+        save_split(tmp_path / "file" / "out", rows, split(all_of(rows), RATIOS))
 
 
 def test_ratios_are_read():

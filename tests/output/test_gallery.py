@@ -9,7 +9,8 @@ from test_page import data_of
 from array_rows import File, rows_of
 from imgdup.dedupe import find_duplicates
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.compare import ImageSet, compare
+from imgdup.dedupe.compare import compare
+from imgdup.dedupe.labels import ImageSet
 from imgdup.index.columns import images
 from imgdup.output.gallery import entry, page_groups, save_duplicates, save_leaks
 

@@ -11,7 +11,8 @@ from imgdup import ImageIndex, cli
 from imgdup.build.settings import Settings
 from imgdup.dedupe import find_duplicates
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.compare import ImageSet, compare
+from imgdup.dedupe.compare import compare
+from imgdup.dedupe.labels import ImageSet
 from imgdup.dedupe.plan import write_plan
 from imgdup.dedupe.split import split
 from imgdup.index.columns import images
@@ -67,7 +68,7 @@ def all_files(folder, out):
     save_lists(duplicates, keep_list=out / "kept", remove_list=out / "removed")
     for name in ("groups.csv", "groups.png"):
         save_groups(out / name, duplicates)
-    save_split(out / "splits", rows, split(rows, images(rows), {"x": 1.0}))
+    save_split(out / "splits", rows, split(ImageSet(rows, images(rows), []), {"x": 1.0}))
     paths = [rows.path(row) for row in range(len(rows))]
     matches = [MatchRow(paths[0], path, 0, 0, True, 64, 48, False) for path in paths]
     save_montage(out / "montage.png", matches)

@@ -96,7 +96,7 @@ def companion_facts(path: bytes, digest_kind: str) -> FileFacts | None:
 
 
 def companion_target(picture: bytes, to: bytes, companion: bytes) -> bytes:
-    """Return where a companion goes, beside its picture and named like it.
+    """Return where a companion is moved to: beside its picture, and named like it.
 
     Examples
     --------

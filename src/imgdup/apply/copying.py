@@ -75,7 +75,7 @@ def copied(
     source, target : bytes
         Neither is followed if it is a symbolic link.
     facts : FileFacts
-        Those of the file; the content of the copy must be as they say.
+        Those of the file; the content of the copy must match them.
     rights : Rights, optional
         For the copy, in place of those of the source.
     mtime_ns : int, optional

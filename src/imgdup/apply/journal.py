@@ -103,7 +103,7 @@ class Step(NamedTuple):
     keep : bytes
         Path of the file that stays.
     to : bytes or None
-        Where the file goes, if it is moved.
+        Where the file is moved to, if it is moved.
     rights : Rights or None
         Those of the file; None if they are not known.
     made : bytes or None
@@ -147,7 +147,7 @@ class Step(NamedTuple):
 
     @property
     def part(self) -> bytes:
-        """A name beside the place where the file goes, for an unfinished copy."""
+        """A name beside the place that the file is moved to, for an unfinished copy."""
         return self._temporary(self.to or self.remove.path, b"part")
 
     @property
@@ -248,7 +248,7 @@ def _rights(record: Record) -> Rights | None:
 class Journal:
     """A journal being written; the file is made with the first step, and never overwritten.
 
-    If the file exists, the run that it describes goes on. The file is locked, so that no other
+    If the file exists, the run that it describes is continued. The file is locked, so that no other
     process undoes the run meanwhile.
 
     Parameters

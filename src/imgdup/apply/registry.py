@@ -248,7 +248,7 @@ def check_earlier_runs(plan: Path, continued: Path | None = None) -> None:
     ----------
     plan : Path
     continued : Path, optional
-        The journal of a run that goes on: it may have been killed, but no undo of it.
+        The journal of the run to continue: the run may have been killed, but no undo of it.
 
     Raises
     ------

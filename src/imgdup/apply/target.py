@@ -16,7 +16,7 @@ Identity = tuple[int, int]  # device and inode
 
 
 def destination(roots: Sequence[bytes], path: bytes, target: bytes) -> bytes:
-    """Return where a file goes."""
+    """Return where a file is moved to."""
     root = max((root for root in roots if is_below(path, root)), key=len, default=b"")
     if not root:
         return join(target, path.split(b"/", 1)[1])

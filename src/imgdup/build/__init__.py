@@ -1,1 +1,1 @@
-"""Folders of images -> a new generation of the index."""
+"""Build an index of folders of images, or update it: write its next generation."""

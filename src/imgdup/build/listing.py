@@ -74,7 +74,7 @@ class FoundFile(NamedTuple):
 
 @dataclass
 class Listing:
-    """The listing: one row per path, in path order, and where its facts come from.
+    """The listing: one row per path, in path order, and the source of its facts.
 
     Attributes
     ----------
@@ -197,7 +197,7 @@ def build_listing(
     known: Sequence[Iterable[tuple[bytes, OldRow | CheckpointRow]]],
     options: ListingOptions,
 ) -> Listing:
-    """List all files of the next generation, and where the facts of each come from.
+    """List all files of the next generation, and the source of the facts of each.
 
     Parameters
     ----------
@@ -299,7 +299,7 @@ def _agrees(known: OldRow | CheckpointRow, file: Candidate) -> bool:
 
 
 def _is_final(known: OldRow | CheckpointRow, seen_ns: int, *, retry_failed: bool) -> bool:
-    """Tell whether an answer for a file that agrees is still the one that reading would give."""
+    """Return whether an answer for a file that agrees is still the one that reading would give."""
     is_tried_again = known.status in PASSING or (retry_failed and known.status != OK)
     return not is_tried_again and is_settled(known.mtime_ns, seen_ns)
 
@@ -317,7 +317,7 @@ def _account(
     *,
     found: bool,
 ) -> None:
-    """Keep an old row that was not looked at; tell the guards of the scans whether it stays."""
+    """Keep an old row that was not looked at; the guards of the scans count it."""
     root = _root_now(path, old.root, listing.roots)
     covering = [guard for scan, guard in guards if scan.covers(path, root)]
     stays = found or not covering or listing.tally.is_unlisted(path)

@@ -93,7 +93,7 @@ def plan_scan(
     Raises
     ------
     UsageError
-        If a root that gives way has options of its own, and the command does not say which count.
+        If a root that is replaced has other options, and the command does not choose between them.
     """
     if not folders and not files:
         roots = {root: changes.applied_to(options) for root, options in old_roots.items()}

@@ -21,8 +21,8 @@ class Progress(Protocol):
     def advance(self, n_files: int) -> None:
         """Add to the number of finished files."""
 
-    def say(self, what: str) -> None:
-        """Show what happens now."""
+    def log(self, step: str) -> None:
+        """Show the current step."""
 
 
 class Silent:
@@ -34,7 +34,7 @@ class Silent:
     def advance(self, n_files: int) -> None:
         """Do nothing."""
 
-    def say(self, what: str) -> None:
+    def log(self, step: str) -> None:
         """Do nothing."""
 
 

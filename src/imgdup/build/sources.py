@@ -55,7 +55,7 @@ Keys = npt.NDArray[np.uint64]
 
 
 def is_settled(mtime_ns: int, seen_ns: int) -> bool:
-    """Tell whether a file with this mtime could not have changed unseen after `seen_ns`."""
+    """Return whether a file with this mtime could not have changed unseen after `seen_ns`."""
     tick_ns = FINE_TICK_NS if mtime_ns % 1_000_000_000 else COARSE_TICK_NS
     return mtime_ns < seen_ns - tick_ns
 
@@ -90,7 +90,7 @@ class IgnoredFiles:
         self._found = array("Q")
 
     def holds(self, root: bytes, relative: bytes, size: int, mtime_ns: int) -> bool:
-        """Tell whether a file is known to be no image; then it stays known."""
+        """Return whether a file is known to be no image; then it stays known."""
         key = self._key(root, relative, size, mtime_ns)
         i = int(np.searchsorted(self._known, key))
         is_known = i < len(self._known) and int(self._known[i]) == key
@@ -111,7 +111,7 @@ class IgnoredFiles:
     def save(self, folder: Path, *, is_whole: bool) -> None:
         """Store the keys in the index folder if they changed.
 
-        `is_whole` says that all roots were scanned: what was not met is then forgotten.
+        `is_whole` means that all roots were scanned: what was not found is then forgotten.
         """
         keys = np.unique(np.array(self._found, np.uint64))
         if not is_whole:
@@ -183,7 +183,7 @@ class Tally:
         self._unlisted.setdefault(path, error.strerror or str(error))
 
     def is_unlisted(self, path: bytes) -> bool:
-        """Tell whether a path lies in a folder that could not be looked at."""
+        """Return whether a path lies in a folder that could not be looked at."""
         if not self._unlisted:
             return False
         while path not in self._unlisted:
@@ -195,7 +195,7 @@ class Tally:
 
 
 def reaches(root: bytes, options: ScanOptions, path: bytes) -> bool:
-    """Tell whether a walk of a root would come to a path, as far as names and links say."""
+    """Return whether a walk of a root would reach a path, judging by names and links only."""
     if path == root or not is_below(path, root):
         return path == root
     excluded, top, inner = options.excludes(), len(join(root, b"")), root
@@ -224,7 +224,7 @@ def walk(
     skip : bytes
         Absolute path of a folder to leave out: the index itself.
     tally : Tally
-        Is told of what is ignored and of folders that cannot be listed.
+        Counts what is ignored, and records folders that cannot be listed.
 
     Notes
     -----
@@ -293,7 +293,7 @@ def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
 
 
 def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) -> bool:
-    """Tell whether a file counts as an image, by extension or by content.
+    """Return whether a file counts as an image, by extension or by content.
 
     A link that cannot be followed (one that can has the facts of its target) counts by its
     extension, so that reading it reports the error. A file that is known not to be an image is not

@@ -67,7 +67,7 @@ def update_index(
     settings : Settings, optional
         How to index.
     progress : Progress, optional
-        Is told how far the run has come.
+        Shows the progress of the run.
 
     Returns
     -------
@@ -141,14 +141,14 @@ def _run(
                 index_folder, state.old.version,
             )  # fmt: skip
         plan = plan_of(state)
-        progress.say("looking for images")
+        progress.log("looking for images")
         checkpoints = Checkpoints(index_folder / folder.PARTS, state.parameters)
         listing = _listing(state, plan, settings, scanned_ns, checkpoints)
         if state.needs_rehash:
             _check_all_found(listing)
         facts = Facts(listing, state.old, checkpoints, state.parameters)
         read_files(facts, settings, progress)
-        progress.say("writing the index")
+        progress.log("writing the index")
         outcome = _finish(state, plan, facts, scanned_ns)
         return replace(outcome, seconds=time.monotonic() - started)
 
@@ -247,7 +247,7 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
     was_rechecked = bool(facts.listing.recheck)
     facts = replace(facts, listing=drop_missing(facts))
     listing, tally = facts.listing, facts.listing.tally
-    mode = facts.mode  # before the old generation goes
+    mode = facts.mode  # before the old generation is deleted
     written = _differs(state, plan, facts)
     number = state.current.generation if state.current else 0
     if written:
@@ -299,7 +299,7 @@ def commit_generation(
 
 
 def _stored_times(listing: Listing, scanned_ns: int, place: bytes) -> dict[str, int]:
-    """Say since when all rows of each root are known; those not looked at make it older."""
+    """Return since when all rows of each root are known; unscanned rows make it older."""
     return {
         os.fsdecode(stored_root(root, place)): listing.kept_ns.get(root, scanned_ns)
         for root in listing.roots

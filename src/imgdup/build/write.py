@@ -2,7 +2,7 @@
 
 Columns are gathered one at a time and in blocks, to need little memory in addition to the listing.
 Also finds which rows name the same file: hard links, symbolic links that are followed, a folder
-and a bind mount of it, a second spelling of a folder. Device and inode tell.
+and a bind mount of it, a second spelling of a folder. Such rows have the same device and inode.
 """
 
 import os
@@ -38,7 +38,7 @@ Identities = npt.NDArray[np.uint64]
 Array = npt.NDArray[Any]
 
 BLOCK_ROWS = 1 << 18  # of a column, gathered at a time
-NOWHERE = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # in place of a device, for files that cannot be asked
+NOWHERE = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # the device of files whose identity cannot be read
 
 MISSING = REASONS.index("missing")
 
@@ -196,8 +196,8 @@ def drop_missing(facts: Facts) -> Listing:
 def row_identities(listing: Listing, old: Generation | None) -> Identities:
     """Return device and inode of the file of each row, shape (n, 2); zeros where unknown.
 
-    Rows that were not scanned have what the old generation says, unless their size and mtime are
-    those of a row that was scanned: then the disk is asked.
+    Rows that were not scanned keep the identity of the old generation, unless their size and mtime
+    are those of a row that was scanned: then the identity is read from the disk.
     """
     found = _scanned(listing, 0, len(listing))
     kept = np.array(listing.kept, np.int64)
@@ -206,7 +206,7 @@ def row_identities(listing: Listing, old: Generation | None) -> Identities:
     if IDENTITY in old.arrays:
         found[kept] = old.arrays[IDENTITY][np.frombuffer(listing.origin_row, np.int64)[kept]]
     paths = listing.paths
-    for row in _rows_to_ask(listing, kept, all_rows=IDENTITY not in old.arrays).tolist():
+    for row in _rows_to_stat(listing, kept, all_rows=IDENTITY not in old.arrays).tolist():
         now = identity(paths[row])
         if now != (0, 0):
             found[row] = now
@@ -214,7 +214,7 @@ def row_identities(listing: Listing, old: Generation | None) -> Identities:
 
 
 def identity_blocks(listing: Listing, old: Generation | None) -> Iterator[Identities]:
-    """Yield what `row_identities` returns, in blocks; in one where rows were not scanned."""
+    """Yield what `row_identities` returns, in blocks; if some rows were not scanned, in one."""
     if old is not None and len(listing.kept):
         yield row_identities(listing, old)
         return
@@ -231,8 +231,8 @@ def _scanned(listing: Listing, start: int, stop: int) -> Identities:
     return found
 
 
-def _rows_to_ask(listing: Listing, kept: RowNumbers, *, all_rows: bool) -> RowNumbers:
-    """Return kept rows of the size and mtime of a scanned row, or of any other row."""
+def _rows_to_stat(listing: Listing, kept: RowNumbers, *, all_rows: bool) -> RowNumbers:
+    """Return the kept rows that have the size and mtime of a scanned row, or of any other row."""
     size = np.frombuffer(listing.size, np.int64)
     mtime_ns = np.frombuffer(listing.mtime_ns, np.int64)
     is_kept = np.zeros(len(listing), bool)
@@ -243,17 +243,17 @@ def _rows_to_ask(listing: Listing, kept: RowNumbers, *, all_rows: bool) -> RowNu
     starts[1:] |= np.diff(mtime_ns[order]) != 0
     group = np.cumsum(starts) - 1
     if all_rows:
-        asked = np.bincount(group)[group] > 1
+        may_share = np.bincount(group)[group] > 1
     else:
-        asked = ~is_kept[order][starts][group]
-    rows: RowNumbers = order[asked & is_kept[order]]
+        may_share = ~is_kept[order][starts][group]
+    rows: RowNumbers = order[may_share & is_kept[order]]
     return np.sort(rows)
 
 
 def same_file(listing: Listing, old: Generation | None) -> RowNumbers:
     """Return for each row the first row of the same file, or -1 where it is the first itself.
 
-    Rows whose file cannot be asked stay with those that they were with in the old generation.
+    Rows whose identity cannot be read stay in the group that they have in the old generation.
     """
     device: npt.NDArray[Any] = np.frombuffer(listing.device, np.uint32)
     inode = np.frombuffer(listing.inode, np.uint64)
@@ -267,10 +267,10 @@ def same_file(listing: Listing, old: Generation | None) -> RowNumbers:
 
 
 def same_files(found: Identities, before: Identities) -> bool:
-    """Tell whether rows name the files that they named before.
+    """Return whether rows name the same files as before.
 
-    Some devices get another number when they are mounted again: it does not count which one it
-    is, if it is one for one.
+    A device may get another number when it is mounted again. So device numbers may differ, as long
+    as each old number corresponds to one new number.
     """
     if not np.array_equal(found[:, 1], before[:, 1]):
         return False
@@ -282,9 +282,9 @@ def same_files(found: Identities, before: Identities) -> bool:
 
 
 def linked_rows(listing: Listing) -> list[RowNumbers]:
-    """Return the rows of each scanned file that has several, ascending; they need one reading.
+    """Return the rows of each scanned file that has several, ascending; it is read only once.
 
-    Some file systems invent inode numbers, so size and mtime must agree, too.
+    Some file systems invent inode numbers, so size and mtime must be equal, too.
     """
     inode = np.frombuffer(listing.inode, np.uint64)
     columns: list[npt.NDArray[Any]] = [
@@ -296,7 +296,7 @@ def linked_rows(listing: Listing) -> list[RowNumbers]:
 
 
 def _with_old_groups(listing: Listing, old: Generation, found: Identities) -> Identities:
-    """Give kept rows without identity one that they share with the rows they were with."""
+    """Give the kept rows of unknown identity an invented one, the same for each old group."""
     kept = np.array(listing.kept, np.int64)
     unknown = kept[found[kept, 1] == 0]
     first = old.arrays["same_file"]
@@ -308,7 +308,7 @@ def _with_old_groups(listing: Listing, old: Generation, found: Identities) -> Id
 
 
 def _groups(inode: npt.NDArray[np.uint64], columns: Sequence[npt.NDArray[Any]]) -> list[RowNumbers]:
-    """Return the rows that agree in inode and columns, ascending; an inode of 0 is none."""
+    """Return the groups of rows with equal inode and columns, ascending; inode 0 is unknown."""
     rows = _repeated(inode)
     keys = [inode[rows], *(column[rows] for column in columns)]
     order = np.lexsort(keys)
@@ -319,7 +319,7 @@ def _groups(inode: npt.NDArray[np.uint64], columns: Sequence[npt.NDArray[Any]]) 
 
 
 def _repeated(inode: npt.NDArray[np.uint64]) -> RowNumbers:
-    """Return the rows whose inode is another row's, too, ascending; few as a rule."""
+    """Return the rows whose inode occurs more than once, ascending; usually only a few."""
     order = np.argsort(inode, kind="stable")
     ascending = inode[order]
     repeats = ascending[1:] == ascending[:-1]

@@ -66,7 +66,7 @@ def pairs(
     )
     limit = prepare.distance_of(index, by, max_dist)
     with closing(Bar(quiet=on_terminal())) as bar:
-        bar.say("comparing")
+        bar.log("comparing")
         stats = JoinStats(on_progress=bar.share)
         blocks = iter_row_pairs(left, right, limit, by=by, stats=stats)
         found = _Counted(blocks, bar)

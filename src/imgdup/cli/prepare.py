@@ -15,9 +15,8 @@ from imgdup.cli.options import check_range, find_index, find_or_new_index, is_ab
 from imgdup.cli.printing import note
 from imgdup.dedupe import DedupeOptions
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.compare import ImageSet
 from imgdup.dedupe.keep import parse_keep
-from imgdup.dedupe.labels import folder_labels, read_labels, table_labels
+from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.index.columns import check_apart, folder_of_index, images

@@ -26,9 +26,9 @@ class Bar:
         self._is_share = False
         self._drawn_s = 0.0
 
-    def say(self, what: str) -> None:
+    def log(self, step: str) -> None:
         """Show the current step until something else is shown."""
-        self._show(f"{what} ...", [])
+        self._show(f"{step} ...", [])
 
     def start(self, n_files: int) -> None:
         """Show a bar for so many files."""
@@ -69,13 +69,13 @@ class Bar:
         self.close()
         self.shown = False
 
-    def _show(self, what: str, texts: list[str], total: int | None = None) -> None:
+    def _show(self, step: str, texts: list[str], total: int | None = None) -> None:
         """Replace the display by a text and, if there is something to count, a bar."""
         self.close()
         if not self.shown:
             return
         self._progress = _display(texts, has_bar=total is not None)
-        self._progress.add_task(what, total=total, rate="")
+        self._progress.add_task(step, total=total, rate="")
         self._progress.start()
 
     def _draw(self) -> None:

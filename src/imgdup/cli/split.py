@@ -62,8 +62,7 @@ def split(
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     name = ", ".join(folders) or str(index.folder)
     part = prepare.labelled_part(index, name, [absolute(folder) for folder in folders], labels)
-    strata = part.labels if stratify else None
-    division = splitting.split(index, part.images, parsed, strata, seed=seed, rule=rule)
+    division = splitting.split(part, parsed, stratify=bool(stratify), seed=seed, rule=rule)
     save_split(out, index, division, NUL if null else NEWLINE)
     write_text(map(_share_line, division.shares))
     note(f"{division.n_chained:,} images in {division.n_chains:,} chains; no chain is divided")
@@ -73,5 +72,5 @@ def split(
 def _share_line(share: "Share") -> str:
     """Format the number of images of a list and its share of all images."""
     label = "" if share.label is None else f"  {cell_text(share.label, sys.stdout.encoding)}"
-    ratio = f"{share.share:7.2%} of {share.asked:.2%}"
+    ratio = f"{share.share:7.2%} of {share.ratio:.2%}"
     return f"{share.name:<8} {share.n_images:>9,} images  {ratio}{label}\n"

@@ -1,4 +1,4 @@
-"""An index and the user's options -> groups of duplicates, and the plan to remove them."""
+"""Find groups of duplicates in an index by the user's options, and plan which to remove."""
 
 import functools
 import os

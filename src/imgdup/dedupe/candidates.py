@@ -1,4 +1,4 @@
-"""A rule for duplicates, and images -> classes of equal images, and blocks of near pairs.
+"""Find the classes of equal images, and the pairs of images near each other, in blocks.
 
 Two images are duplicates if their match hashes are within a distance and both have enough structure
 to be compared (quality), or if their bytes are equal. Equal hashes are one class and near ones

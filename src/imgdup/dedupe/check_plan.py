@@ -1,7 +1,7 @@
-"""A plan and the index that it names -> nothing if every removal is safe, else what is wrong.
+"""Check that every removal of a plan is safe by the index that the plan was made from.
 
 This checker shares no code with the code that makes groups and plans, and does not trust what a
-plan states about files; only the user's options come from its header, which is sealed. For each
+plan states about files; only the user's options are read from its header, which is sealed. For each
 removal it verifies that both files are images of this generation and as the index describes them;
 that the removed file is removed once, is not protected, has no other name in the index, and is kept
 for no other removal; that the two are duplicates by the hashes or bytes of the index, at the stated

@@ -1,6 +1,6 @@
-"""Two sets of images -> the images of the second that are in the first, and label conflicts."""
+"""Find the images of one set that have a duplicate in another set, and conflicts of labels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,20 +14,13 @@ from imgdup.dedupe.candidates import (
     hashes_of,
     near,
 )
+from imgdup.dedupe.labels import ImageSet
 from imgdup.dedupe.relations import RELATIONS, relate
-from imgdup.index.columns import RowNumbers, Rows, byte_keys, check_apart, file_numbers, identities
+from imgdup.index.columns import RowNumbers, byte_keys, check_apart, file_numbers, identities
 
 PLACE_BITS = 40  # a match is one number: its distance in the high bits, its place in A in the low
 FAR = np.int64(1 << 62)  # no match
 NO_LABEL = -1
-
-
-class ImageSet(NamedTuple):
-    """Images of an index: their rows, ascending, and the label of each, None without one."""
-
-    rows: Rows
-    images: RowNumbers
-    labels: Sequence[str | None]
 
 
 class Leak(NamedTuple):
@@ -243,7 +236,7 @@ def _first(classes: RowNumbers, which: npt.NDArray[np.bool_], n_classes: int) ->
 
 
 def _choose(best: _Best, owners: RowNumbers, candidates: _Best, labels: RowNumbers) -> None:
-    """Choose the best candidate of each owner; all candidates of an owner come in one call."""
+    """Choose the best candidate of each owner; one call gets all candidates of an owner."""
     np.minimum.at(best.nearest, owners, candidates.nearest)
     np.minimum.at(best.labelled, owners, candidates.labelled)
     theirs = _labels_of(best.labelled, labels)

@@ -178,7 +178,7 @@ def _gray(pixels: Pixels) -> Pixels:
 
 
 def _is_gray_pair(first: Pixels, second: Pixels) -> tuple[bool, bool]:
-    """Tell whether only one of two reduced pictures has colour, and whether that leaves a doubt.
+    """Return whether only one of two reduced pictures has colour, and whether that leaves a doubt.
 
     There is a doubt if hardly any of the other picture has colour, or if its colour depends only
     on the luma: then it was added to a gray picture, as by a sepia filter.

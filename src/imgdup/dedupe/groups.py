@@ -1,4 +1,4 @@
-"""Duplicates -> star groups: each removed file with the file that is kept in favour of it.
+"""Divide duplicates into groups: one file that is kept, and those removed in favour of it.
 
 Files are visited best first. A file is kept unless a file that is already kept is a duplicate of
 it; then it is removed in favour of the nearest such file, and of the best among equally near ones.

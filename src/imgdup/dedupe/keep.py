@@ -1,4 +1,4 @@
-"""Keep rules and protected folders -> files in the order in which to keep them, best first."""
+"""Sort files by the rules that decide which to keep, best first; protect folders."""
 
 import difflib
 import os
@@ -30,7 +30,7 @@ class Keep:
     rules : tuple of str
         The first rule in which two files differ decides; path order decides last.
     protect : tuple of bytes
-        Folders, as in the index. Files there are never removed, and come first.
+        Folders, as in the index. Their files are never removed, and are sorted first.
     """
 
     rules: tuple[str, ...] = DEFAULT_RULES

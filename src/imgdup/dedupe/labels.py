@@ -1,15 +1,24 @@
-"""Rows -> the label of each image: the first folder below a root, or an entry of a table."""
+"""Label images: by the first folder below a root, or by an entry of a table."""
 
 import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.columns import RowNumbers, Rows
 from imgdup.system.paths import is_below, join
 
 HEADINGS = ("path", "file", "filename", "image")  # of the first column, if there is a heading
+
+
+class ImageSet(NamedTuple):
+    """Images of an index: their rows, ascending, and the label of each, None without one."""
+
+    rows: Rows
+    images: RowNumbers
+    labels: Sequence[str | None]
 
 
 def folder_labels(

@@ -1,4 +1,4 @@
-"""Pairs of duplicates -> how the two differ, as far as the index knows."""
+"""Describe how the two files of each pair of duplicates differ, as far as the index knows."""
 
 import numpy as np
 import numpy.typing as npt

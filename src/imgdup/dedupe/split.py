@@ -1,4 +1,4 @@
-"""Images and ratios -> splits for training, validation and test that share no picture.
+"""Divide images into splits for training, validation and test that share no picture.
 
 A chain A~B~C of duplicates (a connected component) never justifies a removal, but a split must not
 divide it. Each chain, the largest first, is assigned to the split that lacks most images of its
@@ -23,6 +23,7 @@ from imgdup.dedupe.candidates import (
     hashes_of,
     near,
 )
+from imgdup.dedupe.labels import ImageSet
 from imgdup.errors import UsageError
 from imgdup.index.columns import RowNumbers, Rows, file_numbers
 
@@ -114,7 +115,7 @@ class Share(NamedTuple):
     label: str | None
     n_images: int
     share: float
-    asked: float
+    ratio: float
 
 
 class Split(NamedTuple):
@@ -182,11 +183,10 @@ def _ratio(name: str, number: str) -> float:
 
 
 def split(
-    rows: Rows,
-    images: RowNumbers,
+    images: ImageSet,
     ratios: Mapping[str, float],
-    labels: Sequence[str | None] | None = None,
     *,
+    stratify: bool = False,
     seed: int = 0,
     rule: MatchRule | None = None,
 ) -> Split:
@@ -196,13 +196,11 @@ def split(
 
     Parameters
     ----------
-    rows : Rows
-    images : ndarray of int64
-        Rows of images, ascending.
+    images : ImageSet
     ratios : mapping
-        Name -> share; see `parse_ratios`.
-    labels : sequence of str or None, optional
-        One per image; if given, the ratios are met for each label (stratified).
+        The share of each split, by its name; see `parse_ratios`.
+    stratify : bool
+        Whether the ratios are met for each label. If not, labels are ignored.
     seed : int
     rule : MatchRule, optional
 
@@ -211,17 +209,18 @@ def split(
     Split
     """
     rng = np.random.default_rng(seed)
-    names, codes = _numbered(labels, len(images))
-    chains = component_labels(rows, images, rule)
-    sizes = files_per_component(rows, images, chains)
-    asked = np.array(list(ratios.values()))
-    wanted = np.outer(asked, np.bincount(codes, minlength=len(names)))
-    places = np.full(len(images), -1)
+    rows, selected, labels = images
+    names, codes = _numbered(labels if stratify else None, len(selected))
+    chains = component_labels(rows, selected, rule)
+    sizes = files_per_component(rows, selected, chains)
+    wanted_shares = np.array(list(ratios.values()))
+    wanted = np.outer(wanted_shares, np.bincount(codes, minlength=len(names)))
+    places = np.full(len(selected), -1)
     _place_chains(places, wanted, chains, codes, rng)
-    _fill_up(places, wanted, codes, asked, rng)
-    shares = _shares(tuple(ratios), asked, names, codes, places)
+    _fill_up(places, wanted, codes, wanted_shares, rng)
+    shares = _shares(tuple(ratios), wanted_shares, names, codes, places)
     n_chained = int(sizes[sizes > 1].sum())
-    return Split(tuple(ratios), images, places, shares, int((sizes > 1).sum()), n_chained)
+    return Split(tuple(ratios), selected, places, shares, int((sizes > 1).sum()), n_chained)
 
 
 def _numbered(labels: Sequence[str | None] | None, n: int) -> tuple[list[str | None], Counts]:
@@ -250,25 +249,25 @@ def _place_chains(
 
 
 def _fill_up(
-    places: Counts, wanted: Reals, codes: Counts, asked: Reals, rng: np.random.Generator
+    places: Counts, wanted: Reals, codes: Counts, ratios: Reals, rng: np.random.Generator
 ) -> None:
     """Divide the single images of each label; rounding errors carry over to the next label."""
     single = np.flatnonzero(places < 0)
     single = single[np.argsort(codes[single], kind="stable")]
     bounds = np.searchsorted(codes[single], np.arange(wanted.shape[1] + 1))
-    carried = np.zeros(len(asked))
+    carried = np.zeros(len(ratios))
     for label in range(wanted.shape[1]):
         images = rng.permutation(single[bounds[label] : bounds[label + 1]])
-        counts = _whole(wanted[:, label] + carried, len(images), asked)
-        places[images] = np.repeat(np.arange(len(asked)), counts)
+        counts = _whole(wanted[:, label] + carried, len(images), ratios)
+        places[images] = np.repeat(np.arange(len(ratios)), counts)
         carried += wanted[:, label] - counts
 
 
-def _whole(wanted: Reals, n: int, asked: Reals) -> Counts:
+def _whole(wanted: Reals, n: int, ratios: Reals) -> Counts:
     """Round to whole numbers that add up to `n`, by the largest remainders."""
     wanted = np.maximum(wanted, 0)
     total = wanted.sum()
-    exact = (wanted / total if total > ROUNDING else asked / asked.sum()) * n
+    exact = (wanted / total if total > ROUNDING else ratios / ratios.sum()) * n
     counts: Counts = np.floor(exact + ROUNDING).astype(np.int64)
     rest = np.argsort(counts - exact, kind="stable")[: n - int(counts.sum())]
     counts[rest] += 1
@@ -277,7 +276,7 @@ def _whole(wanted: Reals, n: int, asked: Reals) -> Counts:
 
 def _shares(
     names: tuple[str, ...],
-    asked: Reals,
+    ratios: Reals,
     labels: list[str | None],
     codes: Counts,
     places: Counts,
@@ -290,6 +289,6 @@ def _shares(
         total = max(int(counts.sum()), 1)
         shares += [
             Share(name, label, int(count), int(count) / total, float(ratio))
-            for name, count, ratio in zip(names, counts, asked, strict=True)
+            for name, count, ratio in zip(names, counts, ratios, strict=True)
         ]
     return shares if len(labels) > 1 else shares[: len(names)]

@@ -116,7 +116,7 @@ def fingerprints(
     bottom and v from left to right is positive; bit 0, of the mean brightness, is always 0.
     The quality is the sum of differences between neighbours that PDQ defines [4]_, from 0 to 100.
 
-    The quality is 0 where the match hash says nothing: if a side is shorter than 16 pixels, and if
+    The quality is 0 if the match hash is meaningless: if a side is shorter than 16 pixels, and if
     fewer than 96 of the 255 coefficients are a gray level or more. Smaller ones may be rounding
     errors. A picture that varies in one direction only, such as a barcode, has at most 15.
 

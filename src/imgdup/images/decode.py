@@ -49,7 +49,7 @@ class Picture(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """What is asked for; `min_side` is what a reduction must leave of the shorter side."""
+    """What to decode; `min_side` is what a reduction must leave of the shorter side."""
 
     limits: Limits
     colour: bool
@@ -180,7 +180,7 @@ def inspect(data: bytes, limits: Limits) -> tuple[int, bytes]:
 
 
 def decode_whole(data: bytes, limits: Limits) -> tuple[Pixels, bool]:
-    """Decode a picture in full size and colour, as stored, and tell whether it is transparent.
+    """Decode a picture in full size and colour, as stored, and return whether it is transparent.
 
     Raises
     ------
@@ -302,7 +302,7 @@ def _decode_png(data: bytes, request: _Request) -> _Stored:
 
 
 def _decode_webp(data: bytes, request: _Request) -> _Stored:
-    """Decode WebP; Pillow takes memory before it can be asked for the size."""
+    """Decode WebP; Pillow allocates memory before it knows the size."""
     header = webp_header(data)
     _check_size(request.limits, header.height, header.width)
     try:
@@ -317,7 +317,7 @@ def _decode_webp(data: bytes, request: _Request) -> _Stored:
 
 
 def _decode_with_opencv(data: bytes, *, colour: bool, plain: bool = True) -> tuple[Pixels, bool]:
-    """Decode by OpenCV, and tell whether any pixel is transparent.
+    """Decode by OpenCV, and return whether any pixel is transparent.
 
     A picture that is not plain has alpha or more than 8 bits.
     """
@@ -344,7 +344,7 @@ def _decode_tiff(data: bytes, request: _Request) -> _Stored:
 
 
 def _decode_jxl(data: bytes, request: _Request) -> _Stored:
-    """Decode JPEG XL, whose decoder takes memory before it can be asked for the size."""
+    """Decode JPEG XL, whose decoder allocates memory before it knows the size."""
     _check_size(request.limits, *jxl_size(data))
     return _decode_other("jxl", data, request)
 

@@ -1,4 +1,4 @@
-"""The first bytes of a file -> the name of its format; the words for formats and for failures."""
+"""Recognise the format of a file by its first bytes; the names of formats and of failures."""
 
 import posixpath
 import re

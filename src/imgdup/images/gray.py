@@ -1,7 +1,7 @@
 """Upright gray pixels with their true extent, from which hashes are computed.
 
-In goes a decoder's array, out comes a ``GrayImage``: luma of colour pixels, turned upright, and the
-knowledge of where a reduced picture's partial blocks lie. Transparent colours are laid on white.
+A decoder's array becomes a ``GrayImage``: the luma of colour pixels, turned upright, and where the
+partial blocks of a reduced picture are. Transparent colours are laid on white.
 """
 
 from typing import NamedTuple, TypeVar
@@ -61,8 +61,8 @@ class GrayImage(NamedTuple):
 def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return 0.299 R + 0.587 G + 0.114 B, not rounded to integers.
 
-    The sum is taken in thousandths, which float32 holds exactly, so that no order of summation
-    and no processor gives another result.
+    The sum is computed in thousandths, which float32 represents exactly, so that no order of
+    summation and no processor gives another result.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""A file's bytes -> the facts of its header, before any decoder is asked.
+"""Read the header of a PNG, WebP or JPEG XL file, before any decoder sees it.
 
 What a header claims is checked here first: each walk is bounded by the length of the file and by a
-number of segments, and takes no memory to speak of.
+number of segments, and needs almost no memory.
 """
 
 import struct
@@ -107,7 +107,7 @@ def png_header(data: bytes) -> PngHeader:
 
 
 def _is_critical(kind: bytes) -> bool:
-    """Tell whether a picture cannot be shown without the chunk: its first letter is upper-case."""
+    """Return whether a decoder needs the chunk: its first letter is upper-case."""
     return kind[0] & 0x20 == 0
 
 

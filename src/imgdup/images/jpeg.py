@@ -1,4 +1,4 @@
-"""A JPEG file's bytes -> the facts of its header, and its pixels or why they are not all there.
+"""Read the header of a JPEG file, and decode its pixels or find out why some are missing.
 
 libjpeg decodes any data: it fills lost parts with gray and gives a warning. Here every warning
 counts as damage, unless it is not about the picture itself: then the picture alone is decoded again
@@ -195,7 +195,7 @@ def picture_end(data: bytes, header: JpegHeader) -> PictureEnd:
 
 
 def _is_marked(data: bytes, at: int, marker: int) -> bool:
-    """Tell whether a picture has an end marker: here, or behind damage that looks like a marker.
+    """Return whether a picture has an end marker: here, or behind damage that looks like a marker.
 
     The end marker of another JPEG file, which may follow the picture, is not its own.
     """
@@ -240,7 +240,7 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, colour: bool, reduction: int
     Returns
     -------
     ndarray of uint8, shape (ceil(height / reduction), ceil(width / reduction)) or, in RGB, (..., 3)
-        CMYK is RGB whatever is asked for.
+        CMYK always becomes RGB.
 
     Raises
     ------

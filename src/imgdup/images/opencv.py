@@ -37,7 +37,7 @@ def decode_with_opencv(data: bytes, *, colour: bool) -> Pixels:
     Raises
     ------
     ImageError
-        ``damaged``; OpenCV does not say more.
+        ``damaged``; OpenCV gives no other reason.
     """
     return _imdecode(data, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)
 

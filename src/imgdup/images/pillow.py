@@ -1,4 +1,4 @@
-"""All formats but PNG and JPEG by Pillow: a file's bytes -> pixels as stored.
+"""Decode the bytes of a file with Pillow, which reads all formats but PNG and JPEG.
 
 Any error of Pillow becomes an `ImageError`. Transparent pictures are laid on
 white. Nothing is printed.
@@ -72,9 +72,9 @@ def decode_with_pillow(
     data : bytes
         The whole file.
     check_size : callable
-        Called with height and width before memory is taken for them; raises if they are too large.
+        Called with height and width before memory is allocated; raises if they are too large.
     max_pixels : int
-        Most pixels of what Pillow makes before it can be asked for the size.
+        Most pixels of what Pillow decodes before it knows the size.
 
     Raises
     ------
@@ -222,7 +222,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _flattened(image: Image.Image) -> tuple[Pixels, bool]:
-    """Bring an image of any mode to 8 bits of gray or RGB, on white; tell whether that shows."""
+    """Bring an image of any mode to 8 bits of gray or RGB, on white; return whether that shows."""
     is_wide = image.mode == "I" and image.format == "PPM"  # 16 bits, kept in 32
     if image.mode.startswith("I;16") or is_wide:
         return eight_bits(np.asarray(image).astype(np.uint16)), False
@@ -242,7 +242,7 @@ def _flattened(image: Image.Image) -> tuple[Pixels, bool]:
 
 
 def _has_unused_alpha(image: Image.Image) -> bool:
-    """Tell whether a BMP or TGA has alpha 0 everywhere: its writer did not mean it."""
+    """Return whether a BMP or TGA has alpha 0 everywhere: its writer did not mean it."""
     if image.format not in ("BMP", "TGA") or image.mode != "RGBA":
         return False
     return image.getchannel("A").getextrema() == (0, 0)

@@ -1,7 +1,8 @@
 """Read the directories of TIFF files, and of EXIF and MPF data, which are built alike.
 
-What a directory says is checked against the length of the data: each walk is bounded, takes little
-memory, and ends where the data make no sense (TIFF 6.0, section 2; BigTIFF has wider fields).
+What a directory states is checked against the length of the data: each walk is bounded, needs
+little memory, and ends where the data make no sense (TIFF 6.0, section 2; BigTIFF has wider
+fields).
 """
 
 import struct
@@ -206,7 +207,7 @@ def check_tiff(data: bytes) -> None:
 
 
 def is_raw(tiff: Tiff) -> bool:
-    """Tell whether a TIFF file is a raw photo, such as NEF, CR2, ARW or DNG.
+    """Return whether a TIFF file is a raw photo, such as NEF, CR2, ARW or DNG.
 
     So it is if any of its pictures, also those that its directories contain, holds the values of a
     sensor, or if the first one is a preview of one that it contains.
@@ -232,7 +233,7 @@ def pages(tiff: Tiff) -> list[int]:
 
 
 def _is_extra(tiff: Tiff, directory: Directory) -> bool:
-    """Tell whether a picture is a preview or a mask of another."""
+    """Return whether a picture is a preview or a mask of another."""
     return bool(integer(tiff, directory, SUBFILE_TYPE) & (_REDUCED | _MASK))
 
 

@@ -34,7 +34,7 @@ FIELDS: Mapping[str, tuple[str, tuple[int, ...]]] = {
 
 PDQ = "pdq"  # the column of PDQ hashes, which an index has if it was requested
 
-# Device and inode of each file as it was scanned; zeros where the system does not tell. Indexes
+# Device and inode of each file as it was scanned; zeros where they are unknown. Indexes
 # that were written before this column was introduced do not have it.
 IDENTITY = "identity"
 IDENTITY_FORM: tuple[str, tuple[int, ...]] = ("<u8", (2,))
@@ -246,7 +246,7 @@ def one_file_test(a: Rows, b: Rows) -> Callable[[RowNumbers, RowNumbers], npt.ND
 
 
 def has_other_names(rows: Rows) -> npt.NDArray[np.bool_]:
-    """Tell for each row whether its file has other names (hard links) in the index."""
+    """Return for each row whether its file has other names (hard links) in the index."""
     first = same_file(rows)
     linked = np.array(first >= 0)
     linked[first[linked]] = True

@@ -155,7 +155,7 @@ def commit(folder: Path, current: Current) -> None:
     ValueError
         If `current` is not well formed or its generation is not there: nothing is changed then.
     ImgdupError
-        If the folder cannot be written; the old generation goes on counting.
+        If the folder cannot be written; the old generation remains current.
     """
     text = json.dumps(current._asdict(), indent=1).encode()
     _parsed(text)

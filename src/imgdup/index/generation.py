@@ -217,7 +217,7 @@ class Generation:
         return self.arrays["class_rows"]
 
     def checked_rows(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return row numbers that come from the file, which may be forged, if they are rows.
+        """Return row numbers that were read from the file, which may be forged, if rows exist.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The bytes of an index file before its arrays <-> their meaning, checked.
+"""Write and check the first bytes of an index file, which describe its arrays.
 
 The file, all numbers little-endian::
 
@@ -89,7 +89,7 @@ def read(path: Path, file: BinaryIO) -> Front:
     Raises
     ------
     ValueError
-        If the file is of another kind, truncated, too long or damaged; the text says which.
+        If the file is of another kind, truncated, too long or damaged; the text names the fault.
     IndexFormatError
         If its format version is none of ``READABLE_VERSIONS``; the text names it and them.
     """

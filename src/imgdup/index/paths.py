@@ -1,6 +1,6 @@
-"""Absolute paths in path order <-> columns of an index: each path is kept relative to its root.
+"""Store absolute paths in columns of an index, each relative to its root, in path order.
 
-Path order is the order of the path's parts: ``a/b`` comes before ``a-b``, as a sorted walk
+Path order is the order of the path's parts: ``a/b`` precedes ``a-b``, as a sorted walk
 of the folders finds them. So an update is a merge of two sorted streams.
 """
 
@@ -101,7 +101,7 @@ class Paths:
         return np.concatenate([np.zeros(0, np.int64), *spans])
 
     def holds(self, folder: bytes) -> bool:
-        """Tell, by bisection, whether any row lies in a folder."""
+        """Return whether any row is in a folder, by bisection."""
         return any(stop - start > 1 or self[start] != folder for start, stop in self.below(folder))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""A dict of texts, integers, lists, dicts and buffer marks <-> a pickle that can only be data.
+"""Pickle texts, integers, lists, dicts and buffer marks so that reading can run no code.
 
 The pickle is protocol 5 with buffers out of band [1]_. Written without memo it names no callable
 and shares no object, so 17 opcodes suffice. Reading first checks that there are no others, so
@@ -18,7 +18,7 @@ from typing import Any
 MAX_BYTES = 1 << 20
 MAX_OPCODES = 20_000  # checked in about 15 ms
 MAX_DEPTH = 16
-MAX_REASON = 100  # characters of what pickletools says, which may quote the file
+MAX_REASON = 100  # characters of the message of pickletools, which may quote the file
 MIN_INTEGER, MAX_INTEGER = -(1 << 63), (1 << 64) - 1
 OPCODES = frozenset(
     "PROTO FRAME STOP MARK EMPTY_DICT SETITEM SETITEMS EMPTY_LIST APPEND APPENDS "
@@ -72,7 +72,7 @@ def loads(data: bytes, buffers: Sequence[object]) -> dict[str, Any]:
     data : bytes
         The pickle; forged or damaged ones are expected.
     buffers : sequence
-        What stands in the places of ``BUFFER``, in order, each at most once. They should not be
+        The objects to put in the places of ``BUFFER``, in order. They should not be
         hashable: a forger can make one the key of a dict, and hashing a map reads all of it.
 
     Returns

@@ -1,4 +1,4 @@
-"""One dict of texts and numbers with named arrays <-> one file that can only be data.
+"""Store one dict of texts and numbers with named arrays in one file, which can run no code.
 
 The file is that of ``imgdup.index.layout``; its pickle (``imgdup.index.plain``) is
 ``{"head": the dict, "arrays": {name: {"dtype", "shape", "data"}}}``.
@@ -32,7 +32,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 class Column(NamedTuple):
-    """An array that is written as it comes, so that it need not fit in memory.
+    """An array that is written chunk by chunk, so that it need not fit in memory.
 
     ``dtype`` is one of ``DTYPES``; ``chunks`` are arrays of that type whose rows, in order,
     make up ``shape``.
@@ -242,7 +242,7 @@ def _spans(front: Front, mapped: Bytes) -> list[Bytes]:
 def _interpreted(front: Front, spans: list[Bytes]) -> tuple[dict[str, Any], dict[str, Array]]:
     """Load the pickle, and give each span the type and shape of its description.
 
-    As each description holds its own span and no span comes twice, none is left for the head.
+    Each description uses one span and no span is used twice, so none is left for the head.
     """
     content = _dict_of(plain.loads(front.pickled, spans), "head", "arrays")
     head, described = content["head"], content["arrays"]

@@ -15,7 +15,7 @@ REDUCTIONS = (1, 2, 4, 8)
 ALIGNMENT = 64  # bytes; a cache line
 
 Kind = tuple[str, int]  # name and bits of a hash
-MATCH: Kind = ("match", 256)  # comes with the qualities
+MATCH: Kind = ("match", 256)  # computed together with the qualities
 KINDS: tuple[Kind, ...] = (  # in the order of ImgdupHashes
     ("dhash", 64),
     ("dhash", 256),

@@ -43,14 +43,18 @@ def library() -> ctypes.CDLL:
         If there is no library for this processor, it cannot be loaded, or ``IMGDUP_NATIVE`` is
         wrong.
     """
-    asked = os.environ.get(VARIABLE, "")
-    return _load(Path(asked)) if _is_path(asked) else _load_own(library_name(_supported(asked)))
+    requested = os.environ.get(VARIABLE, "")
+    return (
+        _load(Path(requested))
+        if _is_path(requested)
+        else _load_own(library_name(_supported(requested)))
+    )
 
 
 def level() -> str:
     """Return the level in use, such as ``"v3"``, or the path in the environment variable."""
-    asked = os.environ.get(VARIABLE, "")
-    return asked if _is_path(asked) else _supported(asked)
+    requested = os.environ.get(VARIABLE, "")
+    return requested if _is_path(requested) else _supported(requested)
 
 
 @cache
@@ -71,21 +75,21 @@ def best_level() -> str:
     return f"v{found}"
 
 
-def _is_path(asked: str) -> bool:
+def _is_path(requested: str) -> bool:
     """Return whether the variable is a path instead of a level."""
-    return "/" in asked or os.sep in asked
+    return "/" in requested or os.sep in requested
 
 
-def _supported(asked: str) -> str:
+def _supported(requested: str) -> str:
     """Return the requested level, or the best one if none is requested."""
     best = best_level()
     supported = LEVELS[: LEVELS.index(best) + 1] if best in LEVELS else (BASELINE,)
-    if asked and asked not in supported:
+    if requested and requested not in supported:
         raise ImgdupError(
-            f"{VARIABLE}={asked}, but this processor supports {', '.join(supported)}: "
+            f"{VARIABLE}={requested}, but this processor supports {', '.join(supported)}: "
             "set it to one of them, or unset it"
         )
-    return asked or best
+    return requested or best
 
 
 @cache

@@ -42,7 +42,7 @@ _ARROW_KINDS = {"path": "binary", "text": "string"}
 
 Record = Mapping[str, Any]
 Columns = Mapping[str, str]
-"""Name -> kind: ``path`` (bytes), ``text``, or the name of an integer type such as ``uint32``."""
+"""The kind of each column: ``path`` (bytes), ``text``, or an integer type such as ``uint32``."""
 
 
 def write_json(records: Iterable[Record], columns: Columns, out: BinaryIO) -> int:

@@ -37,7 +37,7 @@ LEAKS = Wording(
     none="No image of B has a duplicate in A.",
     about="Each image of B is shown after the image of A that it duplicates.",
 )
-MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most come first
+MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most are shown first
 
 Thumbnail = bytes | ImageError
 

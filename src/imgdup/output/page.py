@@ -81,7 +81,7 @@ class Wording(NamedTuple):
         "Nothing was changed."
     )
     rule: str = ""
-    """What counts as a duplicate and which file is kept, if the page should say so."""
+    """What counts as a duplicate and which file is kept, if the page should state it."""
     facts: tuple[tuple[str, str], ...] = ()
     """More figures for the top, as names and values."""
 
@@ -103,7 +103,7 @@ def save_page(
     path : Path
         The file to make or to replace.
     groups : iterable of Group
-        Those that save most come first; where nothing is saved, in the given order.
+        Sorted by the bytes that they save, most first; ties keep the given order.
     wording : Wording
         What the page calls things.
     mode : int

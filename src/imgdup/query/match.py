@@ -140,7 +140,7 @@ def _each(found: Matches) -> Iterator[Nearby]:
 def _by_bands(
     hashes: Hashes, probes: Hashes, max_distance: int, stats: JoinStats | None
 ) -> Iterator[Nearby]:
-    """Join the probes with all hashes; the pairs come in blocks, sorted by probe."""
+    """Join the probes with all hashes; the pairs are found in blocks, sorted by probe."""
     n_done = 0
     for pairs in iter_pairs(probes, max_distance, other=hashes, stats=stats):
         n_after = int(pairs.left[-1]) + 1

@@ -1,4 +1,4 @@
-"""An index and files or probes -> the indexed images near each picture, streamed.
+"""Find the indexed images near each of many files or probes, as a stream.
 
 Pictures are looked up thousands at a time, because some strategies need many, but the matches of
 only one picture at a time exist as `Match`.
@@ -112,7 +112,7 @@ def query_files(
     pool : Pool, optional
         Processes that decode, as for `imgdup.query.probe.probe_files`.
     report : callable, optional
-        Is called with lines of text that tell the plan, and what the search has cost.
+        Is called with lines of text about the plan and the actual cost of the search.
 
     Yields
     ------
@@ -173,7 +173,7 @@ def look_up_each(
     ------
     iterator of Match
         For each picture its matches, nearest first, ties in path order. An image that matches in
-        several orientations comes once, in the one that is nearest.
+        several orientations is given once, in the nearest one.
 
     Raises
     ------

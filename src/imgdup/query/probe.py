@@ -1,4 +1,4 @@
-"""An image, or files -> probes: the hashes to look up in an index."""
+"""Make probes, the hashes to look up in an index, from an image or from files."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence

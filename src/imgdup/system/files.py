@@ -116,7 +116,7 @@ def content_digest(data: bytes, kind: str) -> bytes:
 
 
 def file_digest(descriptor: int, kind: str) -> bytes:
-    """Return the content digest of an open file, read from where it stands."""
+    """Return the content digest of an open file, from its current position to its end."""
     return DIGEST_KINDS[kind](_parts(descriptor))
 
 

@@ -179,7 +179,7 @@ def answers(
     ImgdupError
         If worker processes die while they start.
     Exception
-        What the task or the initializer raised, with a note that says where.
+        What the task or the initializer raised, with a note that names the place.
 
     Notes
     -----

@@ -2,7 +2,7 @@
 
 One thread and one pipe belong to each process, so it is known which call a process died of, and
 its death does not disturb the others. (``ProcessPoolExecutor`` loses every running call when one
-process dies, does not say which process died, and has locks whose holder may die.)
+process dies, does not report which process died, and has locks whose holder may die.)
 """
 
 import multiprocessing

@@ -1,7 +1,8 @@
 """How much memory does the parent process need for millions of files?
 
 Synthetic checkpoints replace the answers of the workers, and a synthetic walk the disk; the
-listing, the merge, the writing and the tree are the program's own. Each size runs in a process of its own.
+listing, the merge, the writing and the tree are the program's own. Each size
+runs in a process of its own.
 
     python benchmarks/bench_memory.py --files 1000000 5000000
 """

@@ -74,18 +74,51 @@ def one_name_each(ordered):
     return names
 
 
-def star_groups(files, rules, protect=(), max_distance=31, search_distance=None):
-    """Return {path that goes: (path that stays, distance)}, by visiting the files one by one."""
+REMOVABLE = ("same-bytes", "same-pixels", "same-picture")
+
+
+def content_of(file, search_distance=None):
+    """Files of one content have equal bytes and equal hashes, as far as hashes count."""
+    hashes = (file.match, file.search if search_distance is not None else 0)
+    return (file.content, file.size, hashes if file.quality >= 50 else None)
+
+
+def nearness(a, b):
+    return (0, 0) if same_bytes(a, b) else (match_distance(a, b), (a.search ^ b.search).bit_count())
+
+
+def star_groups(files, rules, protect=(), max_distance=31, search_distance=None, *,
+                relation=lambda a, b: "same-picture", most=64, of_many=16):  # fmt: skip
+    """Return {path that goes: (path that stays, distance)}, by visiting contents one by one.
+
+    ``relation(a, b)`` is what a comparison of two pictures finds, the better one first.
+    """
     names = one_name_each(keep_order([f for f in files if f.status == 0], rules, protect))
-    staying, gone = [], {}
+    contents, keeper, gone = {}, {}, {}
     for paths in names.values():
-        file = paths[0]
-        near = [k for k in staying if are_duplicates(k, file, max_distance, search_distance)]
-        if not near or any(below(file.path, folder) for folder in protect):
-            staying.append(file)
+        contents.setdefault(content_of(paths[0], search_distance), []).append(paths)
+    ranked = [each[0][0] for each in contents.values()]
+    for rank, file in enumerate(ranked):
+        keeper[file.path] = file
+        if any(below(file.path, folder) for folder in protect):
             continue
-        keeper = min(near, key=lambda k: (stated_distance(k, file), staying.index(k)))
-        gone |= {f.path: (keeper.path, stated_distance(keeper, file)) for f in paths}
+        better = [k for k in ranked[:rank] if are_duplicates(k, file, max_distance,
+                                                             search_distance)]  # fmt: skip
+        near = sorted(better, key=lambda k: (stated_distance(k, file), ranked.index(k)))[:most]
+        kept = {keeper[k.path].path: keeper[k.path] for k in near}.values()
+        kept = [k for k in kept if are_duplicates(k, file, max_distance, search_distance)]
+        kept.sort(key=lambda k: (*nearness(k, file), ranked.index(k)))
+        for k in kept if len(near) < most else kept[:of_many]:
+            if ((same_bytes(k, file) and "same-bytes") or relation(k, file)) in REMOVABLE:
+                keeper[file.path] = k
+                break
+    for each in contents.values():
+        head = each[0][0]
+        keep = keeper[head.path]
+        for paths in each:
+            protected = any(below(paths[0].path, folder) for folder in protect)
+            if not protected and (keep is not head or paths[0] is not head):
+                gone |= {f.path: (keep.path, stated_distance(keep, paths[0])) for f in paths}
     return gone
 
 

@@ -256,7 +256,7 @@ PLAN = Plan(
             FileFacts(1, b"/data/caf\xe9.jpg", 10, 11, b"r" * 16, "blake3"),
             FileFacts(0, b"/data/a.jpg", 20, 21, b"k" * 16, "blake3"),
             3,
-            "resized",
+            "same-picture",
         )
     ],
 )

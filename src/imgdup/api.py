@@ -4,7 +4,7 @@ Its methods import what they need, since each command needs only one or two of t
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +19,7 @@ from imgdup.index.generation import Generation, describe, open_generation
 
 if TYPE_CHECKING:
     from imgdup.build.settings import Progress, Settings
-    from imgdup.dedupe import Duplicates
+    from imgdup.dedupe import DedupeOptions, Duplicates
     from imgdup.dedupe.plan import Plan
     from imgdup.query.match import Match
     from imgdup.query.probe import Image, Probe
@@ -264,12 +264,38 @@ class ImageIndex:
             If a rule is unknown, a folder is not in the index, or `max_distance` is not from 0
             to 256.
         """
-        from imgdup.dedupe import DedupeOptions, find_duplicates
+        from imgdup.dedupe import DedupeOptions
         from imgdup.dedupe.candidates import MatchRule
         from imgdup.dedupe.keep import parse_keep
 
         options = DedupeOptions(parse_keep(self, keep, protect), MatchRule(max_distance))
-        return find_duplicates(self.check_before_decision(), options)
+        return self.duplicates(options)
+
+    def duplicates(
+        self,
+        options: "DedupeOptions",
+        *,
+        verify: bool = True,
+        progress: Callable[[int, int], None] = lambda n_decided, n_files: None,
+    ) -> "Duplicates":
+        """Find duplicates and compare their pictures; changes nothing but the kept verdicts.
+
+        Parameters
+        ----------
+        options : DedupeOptions
+        verify : bool
+            Whether to compare the pictures; if not, duplicates are ``unverified``.
+        progress : callable
+            Is called with the number of files that are decided, and of all that have candidates.
+        """
+        from imgdup.dedupe import find_duplicates
+        from imgdup.dedupe.verify import Verifier
+
+        self.check_before_decision()
+        if not verify:
+            return find_duplicates(self, options, progress=progress)
+        with Verifier(self.folder) as verifier:
+            return find_duplicates(self, options, verifier.judge(self), progress)
 
     def plan(
         self,

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from array_rows import same_picture
 from imgdup import apply
 from imgdup.apply import actions, copying, journal, links, make_options, recheck
 from imgdup.apply.target import destination
@@ -360,7 +361,7 @@ def test_a_plan_of_another_index_is_refused(scene):
 def test_protected_folders_that_hold_all_copies_lose_none(scene):
     options = DedupeOptions(Keep(protect=(os.fsencode(scene.root),)))
 
-    plan = find_duplicates(scene.rows, options).plan()
+    plan = find_duplicates(scene.rows, options, same_picture).plan()
 
     assert plan.removals == []
     assert scene.apply("delete", plan=plan).n_done == 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from test_groups import files_strategy
 
 import imgdup.dedupe.check_plan
-from array_rows import File, rows_of
+from array_rows import File, rows_of, same_picture
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.check_plan import check_plan, faults
@@ -50,7 +50,7 @@ def test_every_plan_that_is_made_passes(files, max_distance, search_distance, pr
     rows = rows_of(files)
     options = DedupeOptions(Keep(protect=protect), MatchRule(max_distance, search_distance))
 
-    plan = find_duplicates(rows, options).plan()
+    plan = find_duplicates(rows, options, same_picture).plan()
 
     assert list(faults(plan, rows)) == []
 
@@ -58,7 +58,7 @@ def test_every_plan_that_is_made_passes(files, max_distance, search_distance, pr
 def made(name, remove=(), keep=(), rows=None, header=(), **members):
     """The plan of FILES with the removal of one file changed."""
     rows = rows or rows_of(FILES)
-    plan = find_duplicates(rows).plan()
+    plan = find_duplicates(rows, judge=same_picture).plan()
     place = [r.remove.path for r in plan.removals].index(b"/data/" + name)
     removal = plan.removals[place]
     removal = removal._replace(
@@ -113,6 +113,11 @@ FALSE_PLANS = {
     "protected folder": ({"header": {"protect": (b"/data",)}}, "is protected"),
     "a smaller distance asked": ({"header": {"max_distance": 2}}, "not duplicates"),
     "a search distance asked": ({"header": {"search_distance": 1}}, "not duplicates"),
+    "an edited picture": ({"relation": "edited"}, "files of this relation are not removed"),
+    "different pictures": (
+        {"relation": "different", "header": {"removable": ("different",)}},
+        "files of this relation are not removed",
+    ),
     "another index": ({"header": {"generation": "1" * 32}}, "made from another index"),
     "other roots": ({"header": {"roots": (b"/data", b"/more")}}, "made from another index"),
 }
@@ -160,7 +165,7 @@ def test_a_plan_with_digests_of_another_kind_is_refused():
 
 def test_a_plan_of_an_older_imgdup_is_refused():
     rows = rows_of(FILES)
-    plan = find_duplicates(rows).plan()
+    plan = find_duplicates(rows, judge=same_picture).plan()
     header = sealed(plan.header._replace(version=1))
 
     with pytest.raises(PlanError, match="nothing shows whether its lines were edited"):
@@ -187,7 +192,7 @@ def test_a_plan_that_removes_all_copies_is_refused():
 
 def test_files_of_low_quality_are_not_duplicates():
     rows = rows_of([File(b"/data/a", width=900), File(b"/data/b")])
-    plan = find_duplicates(rows).plan()
+    plan = find_duplicates(rows, judge=same_picture).plan()
 
     for place in (0, 1):
         quality = np.array([100, 100], np.uint8)

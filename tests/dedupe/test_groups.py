@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles_dedupe
-from array_rows import File, rows_of
+from array_rows import File, rows_of, same_picture
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.groups import star_groups
+from imgdup.dedupe.groups import DedupeOptions, star_groups
 from imgdup.dedupe.keep import DEFAULT_RULES, Keep
 from imgdup.index.columns import images
 
@@ -64,7 +64,12 @@ def decided(rows, groups):
 
 def grouped(files, keep=None, rule=None, **options):
     rows = rows_of(files, **options)
-    return decided(rows, star_groups(rows, images(rows), keep or Keep(), rule))
+    return decided(rows, groups_of(rows, keep, rule))
+
+
+def groups_of(rows, keep=None, rule=None, judge=same_picture, **options):
+    given = DedupeOptions(keep or Keep(), rule or MatchRule(), **options)
+    return star_groups(rows, images(rows), given, judge=judge)
 
 
 @pytest.mark.parametrize("consistent", [True, False], ids=["consistent", "drifted"])
@@ -120,7 +125,7 @@ def test_all_names_of_a_file_are_kept_or_removed_together(files):
 def test_threads_do_not_matter(files, threads):
     rows = rows_of(files)
 
-    result = star_groups(rows, images(rows), Keep(), MatchRule(3), threads=threads)
+    result = groups_of(rows, rule=MatchRule(3), threads=threads)
 
     assert decided(rows, result) == grouped(files, rule=MatchRule(3))
 
@@ -129,7 +134,7 @@ def test_threads_do_not_matter(files, threads):
 def test_groups_come_best_first_and_in_each_the_nearest_first(files):
     rows = rows_of(files)
 
-    groups = star_groups(rows, images(rows), Keep(), MatchRule(4))
+    groups = groups_of(rows, rule=MatchRule(4))
 
     order = [f.path for f in oracles_dedupe.keep_order(files, DEFAULT_RULES)]
     keepers = [order.index(rows.path(row)) for row in groups.keepers.tolist()]
@@ -187,7 +192,7 @@ def test_a_hundred_thousand_equal_hashes_are_one_group():
     paths = tuple(b"/data/%06d" % row for row in range(n))
     rows = type(rows)(columns, paths)
 
-    groups = star_groups(rows, images(rows), Keep())
+    groups = groups_of(rows)
 
     assert groups.keepers.tolist() == [0]
     assert groups.removed.tolist() == list(range(1, n))
@@ -197,7 +202,7 @@ def test_a_hundred_thousand_equal_hashes_are_one_group():
 def test_without_pairs_there_are_no_groups(files):
     rows = rows_of(files)
 
-    groups = star_groups(rows, images(rows), Keep())
+    groups = groups_of(rows)
 
     assert groups.offsets.tolist() == [0]
     assert groups.keepers.tolist() == groups.removed.tolist() == []

@@ -6,7 +6,7 @@ import pytest
 from make_sample import encode, photo
 from test_page import data_of
 
-from array_rows import File, rows_of
+from array_rows import File, rows_of, same_picture
 from imgdup.dedupe import find_duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import compare
@@ -35,7 +35,7 @@ def test_the_page_shows_what_the_plan_removes_and_no_hard_links(tmp_path):
             File(b"/data/x-linked2", match=2**200 - 1, size=10, inode=2),
         ]
     )
-    duplicates = find_duplicates(rows)
+    duplicates = find_duplicates(rows, judge=same_picture)
 
     groups = list(page_groups(duplicates))
     save_duplicates(tmp_path / "page.html", duplicates)

@@ -6,7 +6,7 @@ import stat
 import pytest
 from make_sample import encode, photo
 
-from array_rows import File, rows_of
+from array_rows import File, rows_of, same_picture
 from imgdup import ImageIndex, cli
 from imgdup.build.settings import Settings
 from imgdup.dedupe import find_duplicates
@@ -61,7 +61,7 @@ def sets_of(rows, folder):
 def all_files(folder, out):
     """Write everything that commands write about these pictures; yield the paths."""
     rows = rows_of_pictures(folder)
-    duplicates = find_duplicates(rows)
+    duplicates = find_duplicates(rows, judge=same_picture)
     write_plan(out / "plan.jsonl", duplicates.plan())
     save_duplicates(out / "report.html", duplicates)
     save_leaks(out / "leaks.html", compare(*sets_of(rows, folder)), MatchRule())

@@ -1,5 +1,7 @@
 """The command dedupe: find duplicates and plan which files to remove."""
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,6 +16,8 @@ from imgdup.cli.options import (
     page_option,
     removals_option,
 )
+from imgdup.cli.progress import Bar
+from imgdup.errors import UsageError
 
 KEEP = "largest,lossless,most-bytes,oldest,first"  # a test compares it with DEFAULT_RULES
 
@@ -35,6 +39,26 @@ KEEP = "largest,lossless,most-bytes,oldest,first"  # a test compares it with DEF
 )
 @click.option(
     "--protect", multiple=True, metavar="FOLDER", help="Never remove files from this folder."
+)
+@click.option(
+    "--remove",
+    "more",
+    default="",
+    metavar="RELATIONS",
+    help="Also remove files of these relations: recoloured, edited, cropped, turned.",
+)
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    help="Compare the pictures of duplicates. Without this, a file is removed because its hash is "
+    "near that of another, whatever the pictures show; --max-dist must then be given.",
+)
+@click.option(
+    "--max-candidates",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Most candidates to look at per file; what lies beyond is kept.",
 )
 @click.option("--plan", type=OutputFile(), metavar="FILE", help="Write the removal plan.")
 @page_option
@@ -59,6 +83,9 @@ def dedupe(
     by: str,
     keep: str,
     protect: tuple[str, ...],
+    more: str,
+    verify: bool,
+    max_candidates: int,
     plan: Path | None,
     report: Path | None,
     keep_list: Path | None,
@@ -79,15 +106,20 @@ def dedupe(
     """
     from imgdup.cli import prepare
     from imgdup.cli.dedupe_files import DedupeFiles, note_next_step, print_summary
-    from imgdup.dedupe import find_duplicates
-    from imgdup.dedupe.pixels import look_at_pixels
+    from imgdup.dedupe.decide import Policy
+    from imgdup.dedupe.relations import removable
 
     files = DedupeFiles(plan, report, keep_list, remove_list, groups, null)
     files.check()
+    if not verify and max_dist is None:
+        raise UsageError("--no-verify needs --max-dist: only the distance of the hashes decides")
+    policy = Policy(removable(more, verify=verify), max_candidates)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     rule = prepare.duplicate_rule(index, by, max_dist)
     options = prepare.dedupe_options(index, folders, rule, keep=keep, protect=protect)
-    duplicates = look_at_pixels(find_duplicates(index, options))
+    options = replace(options, policy=policy)
+    with closing(Bar(quiet=False)) as bar:
+        duplicates = index.duplicates(options, verify=verify, progress=bar.compared)
     files.write(duplicates)
     print_summary(duplicates, with_chains=chains, as_json=as_json)
     if plan is not None and not as_json:

@@ -24,6 +24,7 @@ class Bar:
         self.shown = not quiet and can_move
         self._progress: Progress | None = None
         self._is_share = False
+        self._n_compared: int | None = None
         self._drawn_s = 0.0
 
     def log(self, step: str) -> None:
@@ -48,6 +49,13 @@ class Bar:
         if n_seen == 1:
             self.start(n_files)
         self.advance(1)
+
+    def compared(self, n_decided: int, n_files: int) -> None:
+        """Show how many files were decided by a comparison of their pictures."""
+        if self._n_compared is None:
+            self._show("comparing pictures", ["{task.completed:,.0f}/{task.total:,.0f}"], n_files)
+        self.advance(n_decided - (self._n_compared or 0))
+        self._n_compared = n_decided
 
     def share(self, done: float) -> None:
         """Show the share of a comparison that is done, from 0 to 1."""

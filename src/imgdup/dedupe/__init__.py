@@ -2,40 +2,22 @@
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.groups import Groups, star_groups
-from imgdup.dedupe.keep import Keep
+from imgdup.dedupe.decide import Judge
+from imgdup.dedupe.groups import DedupeOptions, Groups, Progress, star_groups, unverified
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
-from imgdup.dedupe.relations import RELATIONS, relate
+from imgdup.dedupe.relations import RELATIONS
 from imgdup.index.columns import RowNumbers, Rows, has_other_names, images, listed_paths
 from imgdup.system.paths import absolute, join
 
-
-@dataclass(frozen=True)
-class DedupeOptions:
-    """Which images to look at, what counts as a duplicate, and which file is kept.
-
-    Attributes
-    ----------
-    keep : Keep
-    rule : MatchRule
-    folders : tuple of bytes
-        Absolute folders or files to look at; empty for the whole index.
-    threads : int, optional
-        Of the search for pairs; all cores by default.
-    """
-
-    keep: Keep = field(default_factory=Keep)
-    rule: MatchRule = field(default_factory=MatchRule)
-    folders: tuple[bytes, ...] = ()
-    threads: int | None = None
+__all__ = ["DedupeOptions", "Duplicates", "Saving", "find_duplicates"]
 
 
 class Saving(NamedTuple):
@@ -47,7 +29,7 @@ class Saving(NamedTuple):
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Groups of duplicates with their relations, from `find_duplicates`.
+    """Groups of duplicates, from `find_duplicates`.
 
     Attributes
     ----------
@@ -56,15 +38,17 @@ class Duplicates:
     images : ndarray of int64
         The rows of the images that were compared.
     groups : Groups
-    relations : ndarray of uint8
-        Of each entry of ``groups.removed`` to its keeper, a position in ``RELATIONS``.
     """
 
     rows: Rows
     options: DedupeOptions
     images: RowNumbers
     groups: Groups
-    relations: npt.NDArray[np.uint8]
+
+    @property
+    def relations(self) -> list[str]:
+        """The relation of each entry of ``groups.removed`` to its keeper."""
+        return [verdict.relation for verdict in self.groups.verdicts]
 
     def kept(self) -> RowNumbers:
         """Return the rows that are kept, ascending."""
@@ -91,7 +75,7 @@ class Duplicates:
                 _facts(self.rows, int(self.groups.removed[i])),
                 _facts(self.rows, int(keepers[i])),
                 int(self.groups.distances[i]),
-                RELATIONS[self.relations[i]],
+                *self.groups.verdicts[i],
             )
             for i in which.tolist()
         ]
@@ -110,20 +94,25 @@ class Duplicates:
             len(self.groups.keepers),
             len(removals),
             sum(removal.remove.size for removal in removals),
+            removable=self.options.policy.removable,
             digest_kind=self.rows.digest_kind,
         )
         return sealed(header)
 
     def savings(self) -> dict[str, Saving]:
         """Count the files that a plan removes by relation, the closest first; no zeros."""
-        which = self.removable()
-        relations = self.relations[which]
-        sizes = self.rows.column("size")[self.groups.removed[which]]
-        return {
-            name: Saving(int((relations == i).sum()), int(sizes[relations == i].sum()))
-            for i, name in enumerate(RELATIONS)
-            if (relations == i).any()
-        }
+        sizes = self.rows.column("size")[self.groups.removed].tolist()
+        found: dict[str, Saving] = {}
+        for relation, size, counts in zip(self.relations, sizes, self.removable(), strict=True):
+            if counts:
+                n_files, n_bytes = found.get(relation, (0, 0))
+                found[relation] = Saving(n_files + 1, n_bytes + size)
+        return {name: found[name] for name in RELATIONS if name in found}
+
+    def only_shown(self) -> dict[str, int]:
+        """Count the duplicates that are kept, by relation, the closest first; no zeros."""
+        found = Counter(shown.verdict.relation for shown in self.groups.shown)
+        return {name: found[name] for name in RELATIONS if found[name]}
 
     def listed(self, selected: RowNumbers) -> Iterator[bytes]:
         """Yield the paths of rows for a list: relative if the index has one root."""
@@ -149,7 +138,12 @@ class Duplicates:
         ]
 
 
-def find_duplicates(rows: Rows, options: DedupeOptions | None = None) -> Duplicates:
+def find_duplicates(
+    rows: Rows,
+    options: DedupeOptions | None = None,
+    judge: Judge = unverified,
+    progress: Progress = lambda n_decided, n_files: None,
+) -> Duplicates:
     """Find the duplicates of an index and decide which file of each group is kept.
 
     Parameters
@@ -157,13 +151,16 @@ def find_duplicates(rows: Rows, options: DedupeOptions | None = None) -> Duplica
     rows : Rows
         An opened index.
     options : DedupeOptions, optional
+    judge : callable
+        Compares the pictures of pairs of rows; that of `imgdup.dedupe.verify.Verifier`. By default
+        no pictures are compared, and only files of equal bytes are removed.
+    progress : callable
+        Is called with the number of files that are decided, and of all that have candidates.
     """
     options = options or DedupeOptions()
     selected = images(rows, options.folders)
-    groups = star_groups(rows, selected, options.keep, options.rule, threads=options.threads)
-    keepers = groups.keeper_of_each()
-    relations = relate(rows, groups.removed, rows, keepers, groups.distances)
-    return Duplicates(rows, options, selected, groups, relations)
+    groups = star_groups(rows, selected, options, judge=judge, progress=progress)
+    return Duplicates(rows, options, selected, groups)
 
 
 def _facts(rows: Rows, row: int) -> FileFacts:

@@ -1,13 +1,14 @@
-"""Find the classes of equal images, and the pairs of images near each other, in blocks.
+"""Find the pairs of images that may be duplicates by a rule: the candidates.
 
-Two images are duplicates if their match hashes are within a distance and both have enough structure
+Two images are candidates if their match hashes are within a distance and both have enough structure
 to be compared (quality), or if their bytes are equal. Equal hashes are one class and near ones
 come in blocks, so a list of all pairs is never expanded.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,10 @@ from imgdup.search.hamming import distances
 from imgdup.search.join import iter_pairs
 
 NO_CLASS = -1
+# A candidate is one number: the rank of the content, the distance, the rank of the better one.
+RANK_BITS, DISTANCE_BITS = 27, 10
+DISTANCE_SHIFT, CONTENT_SHIFT = np.uint64(RANK_BITS), np.uint64(RANK_BITS + DISTANCE_BITS)
+BUFFERED = 1 << 22  # candidates that are kept before the farthest are dropped
 
 Words = npt.NDArray[np.uint64]
 
@@ -136,23 +141,201 @@ def class_numbers(keys: Words) -> RowNumbers:
     return numbers
 
 
-def with_duplicates(
-    rows: Rows, selected: RowNumbers, rule: MatchRule, threads: int | None = None
+def component_labels(
+    rows: Rows, selected: RowNumbers, rule: MatchRule | None = None, *, threads: int | None = None
 ) -> RowNumbers:
-    """Return the rows that have a duplicate; `selected`, whose order is kept, has one per file."""
+    """Find the connected component of each image.
+
+    Two images are in one component if a chain of duplicates leads from one to the other. The
+    names of one file (hard links) have equal bytes, so they always are.
+
+    Parameters
+    ----------
+    rows : Rows
+    selected : ndarray of int64
+        Rows of images.
+    rule : MatchRule, optional
+    threads : int, optional
+        For the join; all cores by default.
+
+    Returns
+    -------
+    ndarray of int64, shape of `selected`
+        The component of each image, numbered from 0 by first appearance.
+    """
+    rule = rule or MatchRule()
     hashes = hashes_of(rows, selected, rule)
-    classes = hash_classes(hashes, rows.column("quality")[selected])
-    found = _shared(byte_classes(rows, selected)) | (_shared(classes) & (classes != NO_CLASS))
-    numbers, first = np.unique(classes, return_index=True)
-    first = first[numbers != NO_CLASS]
-    paired = np.zeros(len(first), bool)
-    for block in near(hashes.select(first), rule, threads=threads):
-        paired[block.left] = paired[block.right] = True
-    matched = np.append(paired, False)[classes]  # class -1 is the last entry
-    return np.compress(found | matched, selected)
+    by_hash = hash_classes(hashes, rows.column("quality")[selected])
+    parent = np.arange(len(selected))
+    for classes in (by_hash, byte_classes(rows, selected)):
+        unite(parent, *_members_and_first(classes))
+    classes, heads = np.unique(by_hash, return_index=True)
+    heads = heads[classes != NO_CLASS]
+    for block in near(hashes.select(heads), rule, threads=threads):
+        unite(parent, heads[block.left], heads[block.right])
+    return np.unique(parent, return_inverse=True)[1].reshape(-1)
 
 
-def _shared(classes: RowNumbers) -> npt.NDArray[np.bool_]:
-    """Return a mask of the entries that share their class with another entry."""
-    counts = np.bincount(classes + 1)
-    return np.asarray(counts[classes + 1] > 1)
+def _members_and_first(classes: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
+    """Pair each member of a class with the first member."""
+    _, first, same = np.unique(classes, return_index=True, return_inverse=True)
+    members = np.flatnonzero(classes != NO_CLASS)
+    return members, first[same.reshape(-1)[members]]
+
+
+class Better(NamedTuple):
+    """Of each content its nearest better candidates; contents are numbered by rank, best first.
+
+    Those of content ``i`` are the slice ``offsets[i]:offsets[i + 1]`` of the other two, nearest
+    first, the better first of equally near ones.
+    """
+
+    offsets: RowNumbers
+    others: RowNumbers
+    distances: RowNumbers
+
+
+def nearest_better(
+    hashes: Hashes,
+    hash_class: RowNumbers,
+    byte_class: RowNumbers,
+    rule: MatchRule,
+    most: int,
+    *,
+    threads: int | None = None,
+) -> Better:
+    """Find for each content the nearest candidates among those that are ranked before it.
+
+    Parameters
+    ----------
+    hashes : Hashes
+        Of each content, best first.
+    hash_class, byte_class : ndarray of int64, shape (n,)
+        From `hash_classes` and `byte_classes`; equal bytes are at distance 0.
+    rule : MatchRule
+    most : int
+        How many to return for each content.
+    threads : int, optional
+        All cores by default.
+    """
+    nearest = _Nearest(len(hash_class), most)
+    numbers, heads = np.unique(hash_class, return_index=True)
+    heads = heads[numbers != NO_CLASS]
+    by_hash = _Members.of(hash_class)
+    for block in near(hashes.select(heads), rule, threads=threads):
+        left, right = hash_class[heads[block.left]], hash_class[heads[block.right]]
+        nearest.add_classes(by_hash, left, right, block.distances)
+        nearest.add_classes(by_hash, right, left, block.distances)
+    for members in (by_hash, _Members.of(byte_class)):
+        shared = np.flatnonzero(np.diff(members.bounds) > 1)
+        nearest.add_classes(members, shared, shared, np.zeros(len(shared), np.int64))
+    return nearest.result()
+
+
+class _Members(NamedTuple):
+    """The contents of class i, best first: ``ranks[bounds[i]:bounds[i + 1]]``."""
+
+    ranks: RowNumbers
+    bounds: RowNumbers
+
+    @classmethod
+    def of(cls, classes: RowNumbers) -> "_Members":
+        """Sort contents by class; those without a class are left out."""
+        ranks = np.argsort(classes, kind="stable")[np.count_nonzero(classes == NO_CLASS) :]
+        n_classes = int(classes.max(initial=NO_CLASS)) + 1
+        return cls(ranks, np.searchsorted(classes[ranks], np.arange(n_classes + 1)))
+
+
+class _Nearest:
+    """Collects candidates and keeps the nearest of each content, in bounded memory."""
+
+    def __init__(self, n_contents: int, most: int) -> None:
+        if n_contents >> RANK_BITS:
+            raise ValueError(f"at most {1 << RANK_BITS:,} different contents, got {n_contents:,}")
+        self.n_contents = n_contents
+        self.most = most
+        self._keys: list[npt.NDArray[np.uint64]] = []
+        self._n_buffered, self._room = 0, BUFFERED
+
+    def add_classes(
+        self,
+        members: _Members,
+        better: RowNumbers,
+        classes: RowNumbers,
+        distances: npt.NDArray[np.integer[Any]],
+    ) -> None:
+        """Add the best members of one class as candidates for all members of another class."""
+        first, last = members.bounds[better], members.bounds[better + 1]
+        n_better = np.minimum(last - first, self.most)
+        start, n_members = members.bounds[classes], np.diff(members.bounds)[classes]
+        ends = np.cumsum(n_better * n_members)
+        cuts = np.searchsorted(ends, np.arange(0, int(ends[-1]) if len(ends) else 0, BUFFERED))
+        for a, b in pairwise([*np.unique(cuts).tolist(), len(ends)]):
+            part = slice(a, b)
+            pair, number = _numbered(n_better[part] * n_members[part])
+            row, place = np.divmod(number, n_better[part][pair])
+            source = members.ranks[first[part][pair] + place]
+            target = members.ranks[start[part][pair] + row]
+            self._add(source, target, distances[part][pair])
+
+    def _add(
+        self, better: RowNumbers, contents: RowNumbers, distances: npt.NDArray[np.integer[Any]]
+    ) -> None:
+        """Add pairs of contents, those whose first is really better."""
+        kept = better < contents
+        parts = (each[kept].astype(np.uint64) for each in (contents, distances, better))
+        content, distance, rank = parts
+        self._keys.append(content << CONTENT_SHIFT | distance << DISTANCE_SHIFT | rank)
+        self._n_buffered += len(rank)
+        if self._n_buffered > self._room:
+            self._drop_far()
+
+    def _drop_far(self) -> None:
+        """Sort the candidates of each content, and drop all but the nearest."""
+        keys = np.sort(np.concatenate([np.zeros(0, np.uint64), *self._keys]))
+        keys = np.compress(np.diff(keys, prepend=~keys[:1]) != 0, keys)
+        contents = keys >> CONTENT_SHIFT
+        starts = np.searchsorted(contents, np.arange(self.n_contents, dtype=np.uint64))
+        place = np.arange(len(keys)) - starts[contents.astype(np.int64)]
+        self._keys = [keys[place < self.most]]
+        self._n_buffered = len(self._keys[0])
+        self._room = 2 * self._n_buffered + BUFFERED
+
+    def result(self) -> Better:
+        """Return the nearest candidates of each content."""
+        self._drop_far()
+        keys = self._keys[0]
+        numbers = np.arange(self.n_contents + 1, dtype=np.uint64)
+        bounds = np.searchsorted(keys >> CONTENT_SHIFT, numbers)
+        distances = keys >> DISTANCE_SHIFT & np.uint64((1 << DISTANCE_BITS) - 1)
+        others = keys & np.uint64((1 << RANK_BITS) - 1)
+        return Better(bounds, others.astype(np.int64), distances.astype(np.int64))
+
+
+def _numbered(counts: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
+    """Return each position as often as it counts, and the number of each repetition."""
+    place = np.repeat(np.arange(len(counts)), counts)
+    starts = np.cumsum(counts) - counts
+    return place, np.arange(len(place)) - starts[place]
+
+
+def unite(parent: RowNumbers, left: RowNumbers, right: RowNumbers) -> None:
+    """Join the components of each pair; the least member of each becomes the root of all.
+
+    ``parent`` is changed: at first it is ``arange(n)``, in the end each entry is its root.
+    """
+    while len(left):
+        left, right = parent[left], parent[right]
+        apart = left != right
+        left, right = left[apart], right[apart]
+        np.minimum.at(parent, np.maximum(left, right), np.minimum(left, right))
+        _flatten(parent)
+
+
+def _flatten(parent: RowNumbers) -> None:
+    """Let each member point at its root; takes as many rounds as the depth has bits."""
+    while True:
+        above = parent[parent]
+        if np.array_equal(above, parent):
+            return
+        parent[:] = above

@@ -5,7 +5,8 @@ plan states about files; only the user's options are read from its header, which
 removal it verifies that both files are images of this generation and as the index describes them;
 that the removed file is removed once, is not protected, has no other name in the index, and is kept
 for no other removal; that the two are duplicates by the hashes or bytes of the index, at the stated
-distance and with the stated relation.
+distance and with the stated relation, which is one that the user lets a plan remove. What the
+pictures show is verified by `imgdup.dedupe.verify.check_pictures`.
 """
 
 import os
@@ -22,6 +23,7 @@ from imgdup.search.hamming import distances
 
 STRUCTURE = 50  # the least quality of a match hash that can tell pictures apart
 SAME_BYTES = "same-bytes"
+NEVER_REMOVED = ("same-file", "different")
 SAME_FILE = "same-file"
 
 Flags = npt.NDArray[np.bool_]
@@ -181,6 +183,11 @@ def _wrong_relation(claims: _Claims, rows: Rows) -> Flags:
     return np.asarray(same_file | (same_bytes != _same_bytes(claims, rows)))
 
 
+def _may_not_go(claims: _Claims, rows: Rows) -> Flags:
+    asked = set(claims.header.removable) - set(NEVER_REMOVED)
+    return np.array([relation not in asked for relation in claims.relations], bool)
+
+
 def _same_bytes(claims: _Claims, rows: Rows) -> Flags:
     digest, size = rows.column("digest"), rows.column("size")
     same = (digest[claims.remove] == digest[claims.keep]).all(axis=1)
@@ -196,4 +203,5 @@ CHECKS: tuple[tuple[str, Callable[[_Claims, Rows], Flags]], ...] = (
     ("the two files are not duplicates", _not_duplicates),
     ("the distance is not as stated", _wrong_distance),
     ("the relation is not as stated", _wrong_relation),
+    ("files of this relation are not removed", _may_not_go),
 )

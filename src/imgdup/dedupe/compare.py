@@ -15,8 +15,15 @@ from imgdup.dedupe.candidates import (
     near,
 )
 from imgdup.dedupe.labels import ImageSet
-from imgdup.dedupe.relations import RELATIONS, relate
-from imgdup.index.columns import RowNumbers, byte_keys, check_apart, file_numbers, identities
+from imgdup.dedupe.relations import SAME_BYTES, SAME_FILE, UNVERIFIED
+from imgdup.index.columns import (
+    RowNumbers,
+    byte_keys,
+    check_apart,
+    file_numbers,
+    identities,
+    one_file_test,
+)
 
 PLACE_BITS = 40  # a match is one number: its distance in the high bits, its place in A in the low
 FAR = np.int64(1 << 62)  # no match
@@ -63,8 +70,8 @@ class Leaks(NamedTuple):
     places_b, places_a : ndarray of int64, shape (n,)
         Positions in ``b.images`` and, of the nearest duplicate, in ``a.images``.
     distances : ndarray of uint16, shape (n,)
-    relations : ndarray of uint8, shape (n,)
-        Positions in ``RELATIONS``.
+    relations : list of str
+        See ``RELATIONS``.
     conflicts : ndarray of int64, shape (n,)
         Position in ``a.images`` of the nearest duplicate with a different label, or -1.
     """
@@ -74,7 +81,7 @@ class Leaks(NamedTuple):
     places_b: RowNumbers
     places_a: RowNumbers
     distances: npt.NDArray[np.uint16]
-    relations: npt.NDArray[np.uint8]
+    relations: list[str]
     conflicts: RowNumbers
 
     @property
@@ -85,15 +92,15 @@ class Leaks(NamedTuple):
     def each(self) -> Iterator[Leak]:
         """Yield the leaks, in order."""
         (a, images_a, labels_a), (b, images_b, labels_b) = self.a, self.b
-        columns = (self.places_b, self.places_a, self.distances, self.relations, self.conflicts)
-        for here, there, distance, relation, conflict in zip(
-            *(column.tolist() for column in columns), strict=True
+        columns = (self.places_b, self.places_a, self.distances, self.conflicts)
+        for here, there, distance, conflict, relation in zip(
+            *(column.tolist() for column in columns), self.relations, strict=True
         ):
             yield Leak(
                 b.path(int(images_b[here])),
                 a.path(int(images_a[there])),
                 distance,
-                RELATIONS[relation],
+                relation,
                 labels_b[here],
                 labels_a[there],
                 a.path(int(images_a[conflict])) if conflict >= 0 else None,
@@ -144,9 +151,20 @@ def compare(
         _other_label(by_hash, codes_a, codes_b), _other_label(by_bytes, codes_a, codes_b)
     )[found]
     near_bits = distances[found].astype(np.uint16)
-    relations = relate(a.rows, a.images[places[found]], b.rows, b.images[found], near_bits)
+    relations = _relations(a, b, places[found], found)
     conflicts = np.where(conflict < FAR, conflict & ((1 << PLACE_BITS) - 1), -1)
     return Leaks(a, b, found, places[found], near_bits, relations, conflicts)
+
+
+def _relations(a: ImageSet, b: ImageSet, in_a: RowNumbers, in_b: RowNumbers) -> list[str]:
+    """Return the relation of pairs of images as far as the index knows it."""
+    rows_a, rows_b = a.images[in_a], b.images[in_b]
+    one_file = one_file_test(a.rows, b.rows)(rows_a, rows_b)
+    same_bytes = (byte_keys(a.rows, rows_a) == byte_keys(b.rows, rows_b)).all(axis=1)
+    return [
+        SAME_FILE if is_one else SAME_BYTES if is_equal else UNVERIFIED
+        for is_one, is_equal in zip(one_file.tolist(), same_bytes.tolist(), strict=True)
+    ]
 
 
 def _label_codes(a: ImageSet, b: ImageSet) -> tuple[RowNumbers, RowNumbers]:

@@ -1,42 +1,83 @@
 """Divide duplicates into groups: one file that is kept, and those removed in favour of it.
 
-Files are visited best first. A file is kept unless a file that is already kept is a duplicate of
-it; then it is removed in favour of the nearest such file, and of the best among equally near ones.
-So no two kept files are duplicates (except protected ones, which are always kept), and no removal
-rests on a chain.
+Files are visited best first. A file is kept unless it is a duplicate of a file that is already
+kept: a candidate by its hash, and removable by what a comparison of the two pictures found. It is
+removed in favour of the nearest such file. So no removal rests on a chain.
 
-Pairs come with the better file on the left, in the order of the visits. When a file comes up on
-the left, it is known whether it is kept; then only one number is stored for each file on its
-right, whatever the number of pairs.
+Files of equal bytes are one content, which is compared once. Components of candidates do not
+influence each other, so a few of them at a time are decided: as many as have room in memory.
 """
 
-import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
-from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe.candidates import (
-    NO_CLASS,
     Hashes,
     MatchRule,
     byte_classes,
+    class_numbers,
+    component_labels,
     hash_classes,
     hashes_of,
-    near,
-    with_duplicates,
+    nearest_better,
 )
+from imgdup.dedupe.decide import Contents, Decisions, Judge, Pair, Policy, decide
+from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.keep import Keep, keep_order, lie_in
+from imgdup.dedupe.relations import SAME_BYTES, UNVERIFIED
 from imgdup.index.columns import RowNumbers, Rows, file_numbers
-from imgdup.search.equal import Pairs
 
-RANK_BITS = 40  # a keeper is one number: its distance in the high bits, its rank in the low ones
-FAR = np.int64(1 << 62)  # no keeper
+MAX_SIDE = 1024  # pixels of the longer side of a picture that is compared
+CHANNELS = 3
+PART_BYTES = 256 << 20  # of decoded pictures that are compared with each other
 
-Flags = npt.NDArray[np.bool_]
+Progress = Callable[[int, int], None]  # files decided, files that have candidates
+
+
+@dataclass(frozen=True)
+class DedupeOptions:
+    """Which images to look at, what counts as a duplicate, and which file is kept.
+
+    Attributes
+    ----------
+    keep : Keep
+    rule : MatchRule
+    folders : tuple of bytes
+        Absolute folders or files to look at; empty for the whole index.
+    policy : Policy
+        Which duplicates are removed, and how many candidates of a file are looked at.
+    threads : int, optional
+        Of the search for pairs; all cores by default.
+    """
+
+    keep: Keep = field(default_factory=Keep)
+    rule: MatchRule = field(default_factory=MatchRule)
+    folders: tuple[bytes, ...] = ()
+    policy: Policy = field(default_factory=Policy)
+    threads: int | None = None
+
+
+class Removed(NamedTuple):
+    """A row that is removed in favour of another, and why; `distance` is that of the hashes."""
+
+    keeper: int
+    row: int
+    distance: int
+    verdict: Verdict
+
+
+class Shown(NamedTuple):
+    """A row that is kept although it is a duplicate of a better row, as far as is known."""
+
+    better: int
+    row: int
+    distance: int
+    verdict: Verdict
 
 
 class Groups(NamedTuple):
@@ -52,42 +93,41 @@ class Groups(NamedTuple):
         near ones. All names of such a file (hard links) are here, one after another.
     distances : ndarray of uint16
         Match distance of each to its keeper, in bits; 0 where the bytes are equal.
+    verdicts : list of Verdict
+        What the comparison of each with its keeper found.
+    shown : list of Shown
+        Duplicates that are kept, in path order.
+    n_compared, n_beyond : int
+        Pairs of pictures that were compared, and files that are kept although they have more
+        candidates than were compared.
     """
 
     keepers: RowNumbers
     offsets: RowNumbers
     removed: RowNumbers
     distances: npt.NDArray[np.uint16]
+    verdicts: list[Verdict]
+    shown: list[Shown]
+    n_compared: int
+    n_beyond: int
 
     def keeper_of_each(self) -> RowNumbers:
         """Return the keeper's row for each entry of ``removed``."""
         return np.repeat(self.keepers, np.diff(self.offsets))
 
 
-class _Files(NamedTuple):
-    """Files that have duplicates, best first; the position of a file is its rank.
-
-    Twins are files with the same duplicates: of equal hashes, or of equal bytes if there is no
-    usable hash. The result for their head, the best of them, applies to all. A file is `split`
-    if its bytes equal those of a file with another hash (an index filled by two versions of a
-    decoder): its twins agree in both, and it is visited even if the search for pairs misses it.
-    """
-
-    hashes: Hashes
-    has_hash: Flags  # the quality is good enough to match by hash
-    byte_class: RowNumbers
-    head: RowNumbers
-    split: Flags
-    protected: Flags
+def unverified(pairs: Sequence[Pair]) -> list[Verdict]:
+    """Judge pairs without a look at their pictures."""
+    return [Verdict(UNVERIFIED, 0.0, None)] * len(pairs)
 
 
 def star_groups(
     rows: Rows,
     selected: RowNumbers,
-    keep: Keep,
-    rule: MatchRule | None = None,
+    options: DedupeOptions,
     *,
-    threads: int | None = None,
+    judge: Judge = unverified,
+    progress: Progress = lambda n_decided, n_files: None,
 ) -> Groups:
     """Decide which images are kept and which are removed, whatever the number of threads.
 
@@ -96,164 +136,172 @@ def star_groups(
     rows : Rows
     selected : ndarray of int64
         Rows of images; see `imgdup.index.columns.images`.
-    keep : Keep
-    rule : MatchRule, optional
-    threads : int, optional
-        For the join; all cores by default.
-
-    Returns
-    -------
-    Groups
+    options : DedupeOptions
+    judge : callable
+        Compares the pictures of pairs of rows, the better one first.
+    progress : callable
+        Is called with the number of rows that are decided, and of all that have candidates.
     """
-    rule = rule or MatchRule()
-    number = file_numbers(rows)
-    _, first = np.unique(number[selected], return_index=True)
-    matched = with_duplicates(rows, selected[first], rule, threads)
-    is_matched = np.isin(number[selected], number[matched])
-    names = keep_order(rows, selected[is_matched], keep)
-    _, best_name, same = np.unique(number[names], return_index=True, return_inverse=True)
-    rank_of_name = np.argsort(np.argsort(best_name))[same]
-    files = _files(rows, names[np.sort(best_name)], keep, rule)
-    return _groups(names, rank_of_name, files.protected, _keepers(files, rule, threads))
+    parts = _parts(rows, selected, options)
+    n_files, n_decided = sum(map(len, parts)), 0
+    removed: list[Removed] = []
+    shown: list[Shown] = []
+    n_compared = n_beyond = 0
+    for part in parts:
+        names = keep_order(rows, part, options.keep)
+        files = _files(rows, names, options)
+        found = _decide(rows, files, options, judge)
+        removed += _removed(rows, names, files, found)
+        shown += _shown(files, found)
+        n_compared += found.n_compared
+        n_beyond += found.n_beyond
+        n_decided += len(part)
+        progress(n_decided, n_files)
+    shown.sort(key=lambda each: each.row)
+    return _groups(rows, options.keep, removed, (shown, n_compared, n_beyond))
 
 
-def _files(rows: Rows, ranked: RowNumbers, keep: Keep, rule: MatchRule) -> _Files:
-    """Collect the facts of the files of `ranked`, one row each, best first."""
-    hashes = hashes_of(rows, ranked, rule)
+def _parts(rows: Rows, selected: RowNumbers, options: DedupeOptions) -> list[RowNumbers]:
+    """Return the rows of components of candidates; components with few pictures share a part."""
+    number = file_numbers(rows)[selected]
+    _, first, file_of_row = np.unique(number, return_index=True, return_inverse=True)
+    labels = component_labels(rows, selected[first], options.rule, threads=options.threads)
+    sizes = np.bincount(labels, picture_bytes(rows, selected[first]))
+    part_of = np.full(len(sizes), -1)
+    part, n_bytes = 0, 0.0
+    for component in np.flatnonzero(np.bincount(labels) > 1).tolist():
+        if n_bytes and n_bytes + sizes[component] > PART_BYTES:
+            part, n_bytes = part + 1, 0.0
+        part_of[component] = part
+        n_bytes += sizes[component]
+    part_of_row = part_of[labels[file_of_row.reshape(-1)]]
+    order = np.argsort(part_of_row, kind="stable")
+    bounds = np.searchsorted(part_of_row[order], np.arange(part + 2))
+    found = [selected[order[a:b]] for a, b in pairwise(bounds.tolist())]
+    return [each for each in found if len(each)]
+
+
+def picture_bytes(rows: Rows, selected: RowNumbers) -> npt.NDArray[np.float64]:
+    """Return about how much memory the decoded picture of each row takes."""
+    width, height = (rows.column(name)[selected].astype(np.float64) for name in ("width", "height"))
+    scale = np.minimum(1, MAX_SIDE / np.maximum(np.maximum(width, height), 1))
+    return np.asarray(CHANNELS * width * height * scale**2)
+
+
+class _Files(NamedTuple):
+    """Files by their best names, best first, and contents, numbered by their best files.
+
+    Files are of one content if their bytes and their hashes are equal.
+    """
+
+    rows: RowNumbers
+    of_name: RowNumbers
+    content: RowNumbers
+    heads: RowNumbers
+    protected: npt.NDArray[np.bool_]
+    hashes: Hashes
+    hash_class: RowNumbers
+    byte_class: RowNumbers
+
+
+def _files(rows: Rows, names: RowNumbers, options: DedupeOptions) -> _Files:
+    """Collect the files and contents of rows that are in keep order."""
+    number = file_numbers(rows)[names]
+    _, first, same = np.unique(number, return_index=True, return_inverse=True)
+    of_name = np.argsort(np.argsort(first))[same.reshape(-1)]
+    ranked = names[np.sort(first)]
+    hashes = hashes_of(rows, ranked, options.rule)
     hash_class = hash_classes(hashes, rows.column("quality")[ranked])
     byte_class = byte_classes(rows, ranked)
-    split = _split(hash_class, byte_class)
+    keys = np.column_stack([hash_class, byte_class]).astype(np.uint64)
+    _, heads, content = np.unique(class_numbers(keys), return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(heads))
     return _Files(
+        ranked,
+        of_name,
+        rank[content.reshape(-1)],
+        np.sort(heads),
+        lie_in(rows, ranked, options.keep.protect),
         hashes,
-        hash_class != NO_CLASS,
+        hash_class,
         byte_class,
-        _heads(hash_class, byte_class, split),
-        split,
-        lie_in(rows, ranked, keep.protect),
     )
 
 
-def _split(hash_class: RowNumbers, byte_class: RowNumbers) -> Flags:
-    """Return a mask of the files whose bytes equal those of a file with another hash."""
-    n_classes = int(byte_class.max(initial=-1)) + 1
-    least = np.full(n_classes, np.iinfo(np.int64).max)
-    most = np.full(n_classes, np.iinfo(np.int64).min)
-    np.minimum.at(least, byte_class, hash_class)
-    np.maximum.at(most, byte_class, hash_class)
-    return np.asarray((least != most)[byte_class])
+def _decide(rows: Rows, files: _Files, options: DedupeOptions, judge: Judge) -> Decisions:
+    """Decide about the contents of some files."""
+    heads, rule = files.heads, options.rule
+    hashes, hash_class = files.hashes.select(heads), files.hash_class[heads]
+    better = nearest_better(
+        hashes,
+        hash_class,
+        files.byte_class[heads],
+        rule,
+        options.policy.max_candidates,
+        threads=options.threads,
+    )
+    contents = Contents(
+        _integers(hashes.match),
+        _integers(rows.column("hashes")[files.rows[heads]]),
+        (hash_class >= 0).tolist(),
+        files.byte_class[heads].tolist(),
+        files.protected[heads].tolist(),
+    )
+    row_of = files.rows[heads].tolist()
+
+    def judge_contents(pairs: Sequence[Pair]) -> Sequence[Verdict]:
+        return judge([(row_of[a], row_of[b]) for a, b in pairs])
+
+    return decide(better, contents, rule, judge_contents, options.policy)
 
 
-def _heads(hash_class: RowNumbers, byte_class: RowNumbers, split: Flags) -> RowNumbers:
-    """Return the rank of the head of each file: the best of its twins, perhaps itself."""
-    width = int(byte_class.max(initial=0)) + 1
-    n_hash_classes = int(hash_class.max(initial=NO_CLASS)) + 1
-    by_hash = hash_class * width
-    by_both = by_hash + byte_class  # negative where there is no hash: then the bytes decide
-    whole = np.where(hash_class == NO_CLASS, by_both, by_hash)
-    twins = np.where(split, by_both + (n_hash_classes + 1) * width, whole)
-    _, first, same = np.unique(twins, return_index=True, return_inverse=True)
-    return first[same.reshape(-1)]
+def _integers(hashes: npt.NDArray[np.uint64]) -> list[int]:
+    """Return each hash as one integer."""
+    data, width = np.ascontiguousarray(hashes, "<u8").tobytes(), 8 * hashes.shape[1]
+    return [int.from_bytes(data[i : i + width], "little") for i in range(0, len(data), width)]
 
 
-def _keepers(files: _Files, rule: MatchRule, threads: int | None) -> RowNumbers:
-    """Find for each file the nearest kept file that was visited before it, or FAR.
-
-    A keeper is the number ``distance << RANK_BITS | rank``.
-    """
-    ranks = np.arange(len(files.head))
-    best = np.full(len(ranks), FAR)
-    missed = np.zeros(len(ranks), bool)
-    kept_by_bytes = _visit(files, rule, threads, best, missed)
-    kept = files.protected | (best == FAR)
-    head_is_kept = kept[files.head] & (files.head != ranks)
-    best = np.minimum(best[files.head], np.where(head_is_kept, files.head, FAR))
-    for rank in np.flatnonzero(files.split).tolist():
-        twin = kept_by_bytes.get(int(files.byte_class[rank]), rank)
-        best[rank] = min(best[rank], twin if twin < rank else FAR)
-    _look_again(files, rule, threads, best, kept & missed)
-    return best
-
-
-def _visit(
-    files: _Files, rule: MatchRule, threads: int | None, best: RowNumbers, missed: Flags
-) -> dict[int, int]:
-    """Visit the heads, best first; return by class of bytes the split file that is kept.
-
-    Sets `best` for the files on the right of a kept head, and `missed` for those on the right of a
-    removed head with twins: they may be the nearest keeper of such a twin.
-    """
-    kept_by_bytes: dict[int, int] = {}
-    is_head = files.head == np.arange(len(files.head))
-    has_twins = np.bincount(files.head, minlength=len(best)) > 1
-    with_hash = np.flatnonzero(is_head & files.has_hash)
-    blocks = near(files.hashes.select(with_hash), rule, threads=threads)
-    for rank, others, keys in _visits(blocks, with_hash, np.flatnonzero(is_head & files.split)):
-        if files.split[rank]:
-            twin = kept_by_bytes.get(int(files.byte_class[rank]), rank)
-            best[rank] = min(best[rank], FAR if twin == rank else twin)
-        if files.protected[rank] or best[rank] == FAR:
-            best[others] = np.minimum(best[others], keys | rank)
-            if files.split[rank]:
-                kept_by_bytes.setdefault(int(files.byte_class[rank]), rank)
-        elif has_twins[rank]:
-            missed[others] = True
-    return kept_by_bytes
+def _removed(rows: Rows, names: RowNumbers, files: _Files, found: Decisions) -> list[Removed]:
+    """Return the rows that are removed, the best first."""
+    row_of, heads = files.rows.tolist(), files.heads.tolist()
+    same_bytes = Verdict(SAME_BYTES, 0.0, None)
+    removed = []
+    for name, file in zip(names.tolist(), files.of_name.tolist(), strict=True):
+        content = int(files.content[file])
+        finding = found.removed.get(content)
+        if files.protected[file]:
+            continue
+        if finding is not None:
+            keeper = row_of[heads[finding.better]]
+            removed.append(Removed(keeper, name, finding.distance, finding.verdict))
+        elif file != heads[content]:
+            removed.append(Removed(row_of[heads[content]], name, 0, same_bytes))
+    return removed
 
 
-def _visits(
-    blocks: Iterable[Pairs], ranks: RowNumbers, alone: RowNumbers
-) -> Iterator[tuple[int, RowNumbers, RowNumbers]]:
-    """Yield ``(rank, others, keys)`` by rank; each rank of `alone` also once without others."""
-    none = np.zeros(0, np.int64)
-    by_themselves = ((rank, none, none) for rank in alone.tolist())
-    return heapq.merge(by_themselves, _runs(blocks, ranks, ranks), key=itemgetter(0))
-
-
-def _runs(
-    blocks: Iterable[Pairs], ranks: RowNumbers, other_ranks: RowNumbers
-) -> Iterator[tuple[int, RowNumbers, RowNumbers]]:
-    """Yield of each left file its rank, the ranks on its right, and their distances as keys."""
-    for block in blocks:
-        bounds = np.flatnonzero(np.diff(block.left, prepend=-1, append=-1))
-        left, right = ranks[block.left], other_ranks[block.right]
-        keys = block.distances.astype(np.int64) << RANK_BITS
-        for a, b in pairwise(bounds.tolist()):
-            yield int(left[a]), right[a:b], keys[a:b]
-
-
-def _look_again(
-    files: _Files, rule: MatchRule, threads: int | None, best: RowNumbers, missed: Flags
-) -> None:
-    """Let the twins of removed heads choose among the keepers ranked between head and twin."""
-    twins = np.argsort(files.head, kind="stable")
-    bounds = np.searchsorted(files.head[twins], np.arange(len(best) + 1))
-    removed = files.has_hash & ~files.protected & (best != FAR) & (np.diff(bounds) > 1)
-    lefts, others = np.flatnonzero(removed), np.flatnonzero(missed)
-    hashes = files.hashes
-    blocks = near(hashes.select(lefts), rule, other=hashes.select(others), threads=threads)
-    for rank, keepers, keys in _runs(blocks, lefts, others):
-        mine = twins[bounds[rank] : bounds[rank + 1]]
-        order = np.argsort(keepers)
-        nearest = np.minimum.accumulate((keys | keepers)[order])
-        n_before = np.searchsorted(keepers[order], mine)
-        later = mine[n_before > 0]
-        best[later] = np.minimum(best[later], nearest[n_before[n_before > 0] - 1])
+def _shown(files: _Files, found: Decisions) -> list[Shown]:
+    row_of = files.rows[files.heads].tolist()
+    return [
+        Shown(row_of[finding.better], row_of[content], finding.distance, finding.verdict)
+        for content, finding in found.shown.items()
+    ]
 
 
 def _groups(
-    names: RowNumbers, rank_of_name: RowNumbers, protected: Flags, best: RowNumbers
+    rows: Rows, keep: Keep, removed: Sequence[Removed], more: tuple[list[Shown], int, int]
 ) -> Groups:
-    """Turn the keepers of ranks into groups of rows."""
-    ranked = names[np.sort(np.unique(rank_of_name, return_index=True)[1])]
-    removed = ~protected & (best != FAR)
-    which = np.flatnonzero(removed[rank_of_name])
-    key = best[rank_of_name[which]]
-    keeper, distance = key & ((1 << RANK_BITS) - 1), key >> RANK_BITS
-    order = np.lexsort((which, rank_of_name[which], distance, keeper))
-    keepers, counts = np.unique(keeper, return_counts=True)
+    """Sort removed rows, each part of which is sorted best first, into groups."""
+    every = np.array([each.keeper for each in removed], np.int64)
+    keepers = keep_order(rows, np.unique(every), keep)
+    place = np.empty(len(rows) if len(every) else 0, np.int64)
+    place[keepers] = np.arange(len(keepers))
+    bits = np.array([each.distance for each in removed], np.int64)
+    order = np.lexsort((bits, place[every])).tolist()
     return Groups(
-        ranked[keepers],
-        np.concatenate([[0], np.cumsum(counts)]),
-        names[which[order]],
-        distance[order].astype(np.uint16),
+        keepers,
+        np.searchsorted(place[every[order]], np.arange(len(keepers) + 1)),
+        np.array([removed[i].row for i in order], np.int64),
+        bits[order].astype(np.uint16),
+        [removed[i].verdict for i in order],
+        *more,
     )

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from imgdup.dedupe.relations import RELATIONS
+from imgdup.dedupe.relations import OLD_RELATIONS, RELATIONS, REMOVABLE
 from imgdup.errors import PlanError, UsageError
 from imgdup.system import records
 from imgdup.system.atomic import common_mode, replacing
@@ -26,6 +26,8 @@ UNSEALED_VERSION = 1  # of older plans, whose removals have no seals
 LINE_BYTES = 400  # of a removal, about, without its two paths
 MAX_BITS = 1024
 SEAL_BYTES = 16
+MAX_PEAK = 255
+MAX_BOX = 1000  # thousandths of a picture
 
 T = TypeVar("T")
 
@@ -46,12 +48,28 @@ class FileFacts(NamedTuple):
 
 
 class Removal(NamedTuple):
-    """A file to remove, the file that is kept for it, their distance in bits, their relation."""
+    """A file to remove, and why.
+
+    Attributes
+    ----------
+    remove, keep : FileFacts
+        The file to remove, and the file that is kept for it.
+    distance : int
+        Of the two hashes, in bits.
+    relation : str
+        See ``RELATIONS``.
+    peak : float
+        The largest difference between the two pictures, from 0 to 255; 0 if none was looked for.
+    box : tuple of int, optional
+        Where that difference is; see `imgdup.dedupe.difference.Verdict`.
+    """
 
     remove: FileFacts
     keep: FileFacts
     distance: int
     relation: str
+    peak: float = 0.0
+    box: tuple[int, int, int, int] | None = None
 
 
 class PlanHeader(NamedTuple):
@@ -73,6 +91,8 @@ class PlanHeader(NamedTuple):
         Folders whose files are never removed.
     n_images, n_groups, n_removals, n_bytes : int
         Images compared, groups, lines that follow, bytes that these free.
+    removable : tuple of str
+        Relations of files that may be removed.
     seal : str
         Digest of all other members, in hex; see `sealed`.
     digest_kind : str
@@ -92,6 +112,7 @@ class PlanHeader(NamedTuple):
     n_groups: int
     n_removals: int
     n_bytes: int
+    removable: tuple[str, ...] = REMOVABLE
     seal: str = ""
     digest_kind: str = FIRST_DIGEST_KIND
     version: int = VERSION
@@ -118,6 +139,8 @@ def _header_record(header: PlanHeader) -> dict[str, Any]:
         record[key] = records.path_list(record[key])
     if header.digest_kind == FIRST_DIGEST_KIND:
         del record["digest_kind"]  # so that the seals of older plans stay true
+    if header.version == UNSEALED_VERSION:
+        del record["removable"]
     return record
 
 
@@ -148,6 +171,8 @@ def removal_record(removal: Removal) -> dict[str, Any]:
         "keep": removal.keep.path,
         "distance": removal.distance,
         "relation": removal.relation,
+        "peak": removal.peak,
+        "box": None if removal.box is None else list(removal.box),
         **_facts_record("remove", removal.remove),
         **_facts_record("keep", removal.keep),
     }
@@ -235,6 +260,7 @@ def _header(record: Record) -> PlanHeader:
         records.number(record, "n_groups"),
         records.number(record, "n_removals"),
         records.number(record, "n_bytes"),
+        _removable(record),
         records.text(record, "seal"),
         records.digest_kind(record),
         records.number(record, "version"),
@@ -249,15 +275,50 @@ def _removal(record: Record, header: PlanHeader) -> Removal:
         others = {key: value for key, value in record.items() if key != "seal"}
         if records.text(record, "seal") != _line_seal(others, header):
             raise ValueError("this line was edited; it may be deleted, but not changed")
-    relation = records.text(record, "relation")
-    if relation not in RELATIONS:
-        raise ValueError(f"expected a relation from {', '.join(RELATIONS)}, got {relation!r}")
+        more = _peak(record), _box(record)
+    else:
+        more = 0.0, None
     return Removal(
         _facts(record, "remove", header.digest_kind),
         _facts(record, "keep", header.digest_kind),
         records.number(record, "distance", MAX_BITS),
-        relation,
+        _relation(records.text(record, "relation"), header.version),
+        *more,
     )
+
+
+def _removable(record: Record) -> tuple[str, ...]:
+    """Read the relations that may be removed; older plans name none."""
+    if record.get("version") == UNSEALED_VERSION:
+        return REMOVABLE
+    return tuple(_relation(name, VERSION) for name in records.texts(record, "removable"))
+
+
+def _relation(name: str, version: int) -> str:
+    known = (*RELATIONS, *OLD_RELATIONS) if version == UNSEALED_VERSION else RELATIONS
+    if name not in known:
+        raise ValueError(f"expected a relation from {', '.join(known)}, got {name!r}")
+    return name
+
+
+def _peak(record: Record) -> float:
+    peak = record.get("peak")
+    if not isinstance(peak, float) or not 0 <= peak <= MAX_PEAK:
+        raise ValueError(f"expected a number from 0 to {MAX_PEAK} for peak, got {peak!r}")
+    return peak
+
+
+def _box(record: Record) -> tuple[int, int, int, int] | None:
+    box = record.get("box")
+    if box is None:
+        return None
+    is_box = type(box) is list and len(box) == 4
+    if not is_box or not all(type(side) is int and 0 <= side <= MAX_BOX for side in box):
+        raise ValueError(
+            f"expected null or four numbers from 0 to {MAX_BOX:,} for box, got {box!r}"
+        )
+    x, y, width, height = box
+    return x, y, width, height
 
 
 def _facts(record: Record, which: str, digest_kind: str) -> FileFacts:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from imgdup.dedupe import Duplicates
-from imgdup.dedupe.relations import RELATIONS
 from imgdup.dedupe.split import Split
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.columns import Rows, listed_paths
@@ -46,6 +45,8 @@ def summary_text(duplicates: Duplicates, chains: Counter[int] | None = None) -> 
     lines = [", ".join(counted(facts[name], noun) for name, noun in nouns.items())]
     for name, saving in facts["relations"].items():
         lines.append(f"  {name:<12} {saving['files']:>9,} files {saving['bytes']:>15,} bytes")
+    for name, n_files in facts["shown"].items():
+        lines.append(f"  {name:<12} {n_files:>9,} files only shown")
     if chains is not None:
         n_files = sum(size * n for size, n in chains.items())
         longest = max(chains, default=0)
@@ -67,6 +68,9 @@ def _facts(duplicates: Duplicates) -> dict[str, Any]:
             name: {"files": saving.n_files, "bytes": saving.n_bytes}
             for name, saving in savings.items()
         },
+        "shown": duplicates.only_shown(),
+        "compared": duplicates.groups.n_compared,
+        "beyond": duplicates.groups.n_beyond,
     }
 
 
@@ -101,7 +105,7 @@ def group_records(duplicates: Duplicates) -> Iterator[dict[str, Any]]:
     ``role`` is ``keep`` or ``remove``; ``distance`` is that of the match hashes of a file and the
     kept one, in bits.
     """
-    groups = duplicates.groups
+    groups, relations = duplicates.groups, duplicates.relations
     bounds = zip(groups.offsets[:-1].tolist(), groups.offsets[1:].tolist(), strict=True)
     for number, (keeper, (start, stop)) in enumerate(
         zip(groups.keepers.tolist(), bounds, strict=True), start=1
@@ -109,7 +113,7 @@ def group_records(duplicates: Duplicates) -> Iterator[dict[str, Any]]:
         kept = duplicates.rows.path(keeper)
         yield _record(duplicates, keeper, (number, "keep", kept, b"", 0, ""))
         for i in range(start, stop):
-            row, relation = int(groups.removed[i]), RELATIONS[duplicates.relations[i]]
+            row, relation = int(groups.removed[i]), relations[i]
             path, distance = duplicates.rows.path(row), int(groups.distances[i])
             yield _record(duplicates, row, (number, "remove", path, kept, distance, relation))
 

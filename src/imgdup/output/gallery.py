@@ -12,7 +12,6 @@ from pathlib import Path
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leak, Leaks
-from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
 from imgdup.index.columns import Rows
@@ -73,7 +72,7 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
     members = [[i for i in range(a, b) if removable[i]] for a, b in spans]
     savings = [int(sizes[groups.removed[which]].sum()) for which in members]
     order = sorted(filter(members.__getitem__, range(len(members))), key=lambda i: -savings[i])
-    keepers = groups.keepers.tolist()
+    keepers, relations = groups.keepers.tolist(), duplicates.relations
     wanted = _wanted([[keepers[i], *groups.removed[members[i]].tolist()] for i in order])
     pictures = make_thumbnails([rows.path(row) for row in wanted], limits or Limits())
     for i in order:
@@ -84,7 +83,7 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
                     rows,
                     int(groups.removed[j]),
                     int(groups.distances[j]),
-                    RELATIONS[duplicates.relations[j]],
+                    relations[j],
                     pictures,
                 )
                 for j in members[i]

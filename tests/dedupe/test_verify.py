@@ -6,12 +6,12 @@ import os
 import numpy as np
 import pytest
 from blake3 import blake3
+from imgdup.dedupe.pixels import look_at_pixels, may_be_same, pixel_digests
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from array_rows import File, rows_of
 from imgdup.dedupe import find_duplicates
-from imgdup.dedupe.pixels import look_at_pixels, may_be_same, pixel_digests
 from imgdup.dedupe.relations import RE_ENCODED, RELATIONS, SAME_BYTES
 from imgdup.images.decode import decode_rgb
 from imgdup.system.limits import Limits

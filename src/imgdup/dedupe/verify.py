@@ -1,0 +1,286 @@
+"""Pairs of files -> verdicts: what a comparison of their pictures finds.
+
+Files are read and decoded in worker processes, with the limits of memory and time that `Limits`
+gives; each is decoded once as long as its picture has room in memory. Verdicts of earlier runs are
+used again. A file that cannot be read any more, that changed, or that ends its worker gives the
+verdict ``unverified``.
+"""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.dedupe.decide import Judge, Pair
+from imgdup.dedupe.difference import Verdict, compare_pictures, same_pixels
+from imgdup.dedupe.groups import CHANNELS, MAX_SIDE, PART_BYTES
+from imgdup.dedupe.relations import SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
+from imgdup.dedupe.verdicts import Verdicts
+from imgdup.errors import ImageError
+from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
+from imgdup.index.columns import Rows
+from imgdup.system.files import content_digest, read_file
+from imgdup.system.limits import Limits, usable_cores
+from imgdup.workers.pool import decode_each, decoding_pool
+
+VERDICTS = "verdicts"  # the file in an index folder
+BATCH_FILES = 4  # a picture is up to 3 MB
+SAVE_S = 30.0  # between two writes of the verdicts
+FULL_PIXELS = 1_000_000_000  # decoded at full size to find equal pixels; about 10 s on one core
+DIGEST_BYTES = 16
+PEAK_DIGITS = 2
+
+Pixels = npt.NDArray[np.uint8]
+
+SAME = Verdict(SAME_BYTES, 0.0, None)
+EQUAL_PIXELS = Verdict(SAME_PIXELS, 0.0, None)
+
+
+class File(NamedTuple):
+    """A file as an index describes it: absolute path, content digest and its kind, size, format."""
+
+    path: bytes
+    digest: bytes
+    digest_kind: str
+    width: int
+    height: int
+    format: str
+
+
+def file_of_row(rows: Rows, row: int) -> File:
+    """Return what an index knows of a file."""
+    width, height, code = (int(rows.column(name)[row]) for name in ("width", "height", "format"))
+    name = FORMATS[code] if code < len(FORMATS) else "unknown"
+    digest = rows.column("digest")[row].tobytes()
+    return File(rows.path(row), digest, rows.digest_kind, width, height, name)
+
+
+def verify_pair(keep: File, remove: File, limits: Limits | None = None) -> Verdict:
+    """Compare two files; of many pairs, a `Verifier` decodes each file once."""
+    with Verifier(limits=limits, workers=1) as verifier:
+        return verifier.compare([(keep, remove)])[0]
+
+
+class Verifier:
+    """Compares the pictures of pairs of files; use it in a ``with`` block.
+
+    Parameters
+    ----------
+    index_folder : Path, optional
+        Where verdicts are kept for the next run.
+    limits : Limits, optional
+        The limits for each file.
+    workers : int, optional
+        Processes that decode; one for each usable core by default.
+    """
+
+    def __init__(
+        self,
+        index_folder: Path | None = None,
+        *,
+        limits: Limits | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._pool = decoding_pool(self._limits, workers)
+        self._threads = ThreadPoolExecutor(workers or usable_cores())
+        self._verdicts = Verdicts(index_folder and index_folder / VERDICTS)
+        self._pictures: OrderedDict[File, Pixels | ImageError] = OrderedDict()
+        self._full_pixels = 0
+        self._saved_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        self._pool.close()
+        self._verdicts.save()
+
+    def judge(self, left: Rows, right: Rows | None = None) -> Judge:
+        """Return a function that compares pairs of rows, the second of `right` if that is given."""
+        second = left if right is None else right
+
+        def judge_rows(pairs: Sequence[Pair]) -> list[Verdict]:
+            return self.compare([(file_of_row(left, a), file_of_row(second, b)) for a, b in pairs])
+
+        return judge_rows
+
+    def compare(self, pairs: Sequence[tuple[File, File]]) -> list[Verdict]:
+        """Compare the pictures of pairs of files, the better one first."""
+        found: dict[bytes, Verdict] = {}
+        missing: dict[bytes, tuple[File, File]] = {}
+        keys = [a.digest + b.digest for a, b in pairs]
+        for key, (a, b) in zip(keys, pairs, strict=True):
+            known = SAME if a.digest == b.digest else self._verdicts.find(key)
+            if known is None:
+                missing[key] = a, b
+            else:
+                found[key] = known
+        for batch in _batches(list(missing.values())):
+            for (a, b), verdict in zip(batch, self._compare_batch(batch), strict=True):
+                found[a.digest + b.digest] = verdict
+                if verdict.relation != UNVERIFIED:
+                    self._verdicts.add(a.digest + b.digest, verdict)
+        if time.monotonic() - self._saved_s > SAVE_S:
+            self._verdicts.save()
+            self._saved_s = time.monotonic()
+        return [found[key] for key in keys]
+
+    def _compare_batch(self, pairs: Sequence[tuple[File, File]]) -> list[Verdict]:
+        """Decode the files of some pairs, whose pictures have room in memory, and compare these."""
+        files = list(dict.fromkeys(file for pair in pairs for file in pair))
+        self._make_room(files)
+        futures: dict[int, Future[_Found]] = {}
+        waiting: dict[File, list[int]] = {}
+        for number, pair in enumerate(pairs):
+            for file in pair:
+                waiting.setdefault(file, []).append(number)
+        n_missing = [len(set(pair)) for pair in pairs]
+        for file in self._decoded(files):
+            for number in waiting[file]:
+                n_missing[number] -= 1
+                if not n_missing[number]:
+                    futures[number] = self._submit(*pairs[number])
+        found = [futures[number].result() for number in range(len(pairs))]
+        return self._with_equal_pixels(pairs, found)
+
+    def _submit(self, first: File, second: File) -> "Future[_Found]":
+        """Let a thread compare two pictures."""
+        pictures = self._pictures[first], self._pictures[second]
+        return self._threads.submit(_compare, (first, second), pictures)
+
+    def _decoded(self, files: Sequence[File]) -> Iterator[File]:
+        """Yield files as soon as their pictures are in memory: first those that are already."""
+        for file in files:
+            if file in self._pictures:
+                self._pictures.move_to_end(file)
+                yield file
+        missing = [file for file in files if file not in self._pictures]
+        answers = decode_each(
+            partial(_picture, self._limits), missing, self._pool, batch_files=BATCH_FILES
+        )
+        for file, answer in zip(missing, answers, strict=True):
+            self._pictures[file] = answer
+            yield file
+
+    def _make_room(self, files: Sequence[File]) -> None:
+        """Drop the pictures that were not used for longest, but none of these files."""
+        needed = set(files)
+        room = PART_BYTES - sum(map(_picture_bytes, needed))
+        others = [file for file in self._pictures if file not in needed]
+        n_bytes = sum(map(_picture_bytes, others))
+        for file in others:
+            if n_bytes <= room:
+                return
+            n_bytes -= _picture_bytes(file)
+            del self._pictures[file]
+
+    def _with_equal_pixels(
+        self, pairs: Sequence[tuple[File, File]], found: Sequence["_Found"]
+    ) -> list[Verdict]:
+        """Decode pairs at full size that may have equal pixels, as far as the budget goes."""
+        wanted: dict[File, None] = {}
+        for pair, each in zip(pairs, found, strict=True):
+            if each.may_have_equal_pixels and self._full_pixels < FULL_PIXELS:
+                wanted.update(dict.fromkeys(file for file in pair))
+                self._full_pixels += sum(file.width * file.height for file in pair)
+        digest = partial(_pixel_digest, self._limits)
+        answers = decode_each(digest, wanted, self._pool, batch_files=1)
+        digests = dict(zip(wanted, answers, strict=True))
+        verdicts = []
+        for (a, b), each in zip(pairs, found, strict=True):
+            one, other = digests.get(a), digests.get(b)
+            is_equal = isinstance(one, bytes) and one == other and each.may_have_equal_pixels
+            verdicts.append(EQUAL_PIXELS if is_equal else each.verdict)
+        return verdicts
+
+
+class _Found(NamedTuple):
+    """A verdict, and whether a look at the pictures at their full size may improve it."""
+
+    verdict: Verdict
+    may_have_equal_pixels: bool = False
+
+
+def _batches(pairs: Sequence[tuple[File, File]]) -> Iterator[list[tuple[File, File]]]:
+    """Yield pairs, as many at a time as have room in memory with all of their pictures."""
+    batch: list[tuple[File, File]] = []
+    files: set[File] = set()
+    n_bytes = 0.0
+    for pair in pairs:
+        more = sum(_picture_bytes(file) for file in set(pair) - files)
+        if batch and n_bytes + more > PART_BYTES:
+            yield batch
+            batch, files, n_bytes = [], set(), 0.0
+            more = sum(map(_picture_bytes, set(pair)))
+        batch.append(pair)
+        files.update(pair)
+        n_bytes += more
+    if batch:
+        yield batch
+
+
+def _picture_bytes(file: File) -> float:
+    """Return about how much memory the decoded picture of a file takes."""
+    scale = min(1.0, MAX_SIDE / max(file.width, file.height, 1))
+    return CHANNELS * file.width * file.height * scale**2
+
+
+def _compare(
+    files: tuple[File, File], pictures: tuple[Pixels | ImageError, Pixels | ImageError]
+) -> _Found:
+    """Compare two decoded pictures."""
+    (a, b), (first, second) = files, pictures
+    if isinstance(first, ImageError) or isinstance(second, ImageError):
+        return _Found(Verdict(UNVERIFIED, 0.0, None))
+    same_size = (a.width, a.height) == (b.width, b.height)
+    is_equal = same_size and same_pixels(first, second)
+    is_whole = first.shape[:2] == (a.height, a.width)
+    if is_equal and is_whole:
+        return _Found(EQUAL_PIXELS)
+    relation, peak, box = compare_pictures(first, second)
+    verdict = Verdict(relation, round(peak, PEAK_DIGITS), box)
+    may_be_equal = relation == SAME_PICTURE and same_size and not is_whole
+    return _Found(verdict, may_be_equal and (is_equal or _only_one_is_reduced(a.format, b.format)))
+
+
+def _only_one_is_reduced(first: str, second: str) -> bool:
+    """Return whether pictures of these formats may be equal although their small copies are not.
+
+    JPEG is made smaller while it is decoded, so that its small copy differs a little from that of
+    a lossless file with the same pixels.
+    """
+    formats = {first, second}
+    return "jpeg" in formats and bool(formats & LOSSLESS_FORMATS)
+
+
+def _picture(limits: Limits, file: File) -> Pixels:
+    """Decode a file, in a worker."""
+    from imgdup.images.decode import decode_rgb  # OpenCV, which only workers need
+
+    return decode_rgb(_content(limits, file), limits, MAX_SIDE)
+
+
+def _pixel_digest(limits: Limits, file: File) -> bytes:
+    """Digest shape and pixels of a file at its full size, in a worker."""
+    from imgdup.images.decode import decode_rgb
+
+    pixels = decode_rgb(_content(limits, file), limits, limits.max_pixels)
+    shape = repr(pixels.shape).encode()
+    return hashlib.blake2b(shape + pixels.tobytes(), digest_size=DIGEST_BYTES).digest()
+
+
+def _content(limits: Limits, file: File) -> bytes:
+    """Read a file; raise ImageError unless its content is that of the index."""
+    data = read_file(file.path, limits).data
+    if content_digest(data, file.digest_kind) != file.digest:
+        raise ImageError("changed", "the content is not that of the index")
+    return data

@@ -1,23 +1,40 @@
-"""Which duplicates decode to the same picture: real files, written here, decoded in workers."""
+"""Verdicts about real files, written here, and how long verdicts are kept."""
 
-import hashlib
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
-from blake3 import blake3
-from imgdup.dedupe.pixels import look_at_pixels, may_be_same, pixel_digests
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from array_rows import File, rows_of
-from imgdup.dedupe import find_duplicates
-from imgdup.dedupe.relations import RE_ENCODED, RELATIONS, SAME_BYTES
+from imgdup.dedupe import DedupeOptions, find_duplicates, verify
+from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.decide import Policy
+from imgdup.dedupe.relations import ON_REQUEST, REMOVABLE, removable
+from imgdup.dedupe.verify import VERDICTS, Verifier, file_of_row, verify_pair
+from imgdup.errors import UsageError
 from imgdup.images.decode import decode_rgb
 from imgdup.system.limits import Limits
 
 RNG = np.random.default_rng(5)
-PIXELS = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+def scene(seed, height=96, width=128):
+    """A smooth picture with a few shapes, unlike that of every other seed."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / 128
+    waves = [np.sin(a * x + b * y + c) for a, b, c in rng.uniform(1, 9, (3, 3))]
+    pixels = np.stack(waves, axis=2) * 60 + 120
+    for left, top, level in rng.integers(0, 80, (5, 3)):
+        pixels[top : top + 20, left : left + 30] = level * 3
+    return pixels.astype(np.uint8)
+
+
+PIXELS = scene(1)
 
 
 def written(folder, name, pixels=PIXELS, **options):
@@ -35,19 +52,24 @@ def noted(folder, name):
 
 def row_of(path, **facts):
     data = path.read_bytes()
+    with Image.open(path) as image:
+        facts = {"width": image.width, "height": image.height, **facts}
     kind = {".jpg": "jpeg"}.get(path.suffix, path.suffix[1:])
-    return File(
-        os.fsencode(path), content=data, size=len(data), width=32, height=24, format=kind, **facts
-    )
+    return File(os.fsencode(path), content=data, size=len(data), format=kind, **facts)
 
 
-def relations(files, **options):
+def found_in(rows, options=None, **verifier):
+    with Verifier(**verifier) as each:
+        return find_duplicates(rows, options, each.judge(rows))
+
+
+def relations(files, **verifier):
+    """Relation by name, of the removed files and of those that are only shown."""
     rows = rows_of(files)
-    found = look_at_pixels(find_duplicates(rows), **options)
-    return {
-        os.path.basename(rows.path(row)).decode(): RELATIONS[relation]
-        for row, relation in zip(found.groups.removed.tolist(), found.relations, strict=True)
-    }
+    found = found_in(rows, **verifier)
+    pairs = [*zip(found.groups.removed.tolist(), found.relations, strict=True)]
+    pairs += [(shown.row, shown.verdict.relation) for shown in found.groups.shown]
+    return {os.path.basename(rows.path(row)).decode(): relation for row, relation in pairs}
 
 
 def test_a_picture_saved_anew_without_loss_has_the_same_pixels(tmp_path):
@@ -61,86 +83,223 @@ def test_a_picture_saved_anew_without_loss_has_the_same_pixels(tmp_path):
 
     found = relations([row_of(path) for path in files])
 
-    assert found["5.png"] == "re-encoded"
-    same = {name for name, relation in found.items() if relation == "same-pixels"}
-    assert len(same) == 3 and "5.png" not in same
+    assert found.pop("5.png") == "same-picture"
+    assert list(found.values()) == ["same-pixels"] * 3
 
 
-def test_a_png_of_a_jpeg_has_its_pixels_even_if_its_hash_is_a_little_off(tmp_path):
-    jpeg = written(tmp_path, "1.jpg", quality=100)
-    png = written(tmp_path, "2.png", decode_rgb(jpeg.read_bytes(), Limits(), 32))
+def test_large_pictures_have_the_same_pixels_only_if_they_are_equal_at_full_size(tmp_path):
+    large = scene(2, 1500, 2000)
+    changed = large.copy()
+    changed[700, 900] ^= 1
+    files = [written(tmp_path, "1.bmp", large), written(tmp_path, "2.png", large)]
+    files.append(written(tmp_path, "3.png", changed))
+
+    found = relations([row_of(path) for path in files])
+
+    assert found == {"2.png": "same-pixels", "3.png": "same-picture"}
+
+
+def test_a_png_of_a_large_jpeg_has_its_pixels_although_the_jpeg_is_reduced_otherwise(tmp_path):
+    jpeg = written(tmp_path, "1.jpg", scene(3, 2100, 2100), quality=95)
+    png = written(tmp_path, "2.png", decode_rgb(jpeg.read_bytes(), Limits(), 2100))
 
     found = relations([row_of(jpeg), row_of(png, match=0b11)])
 
-    assert list(found.values()) == ["same-pixels"]
+    assert set(found.values()) == {"same-pixels"}
 
 
-def test_files_that_changed_or_went_stay_re_encoded(tmp_path):
+def test_files_beyond_the_budget_remain_the_same_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(verify, "FULL_PIXELS", 1)
+    large = scene(2, 1500, 2000)
+    files = [written(tmp_path, "1.bmp", large), written(tmp_path, "2.png", large)]
+    files += [written(tmp_path, "3.png", large, compress_level=0)]
+
+    found = relations([row_of(path) for path in files])
+
+    assert sorted(found.values()) == ["same-picture", "same-pixels"]
+
+
+def test_files_that_changed_went_or_cannot_be_decoded_are_unverified_and_stay(tmp_path):
     files = [row_of(noted(tmp_path, f"{i}.png")) for i in range(3)]
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes())
     (tmp_path / "2.png").unlink()
+    broken = tmp_path / "3.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    files.append(File(os.fsencode(broken), content=broken.read_bytes(), format="png"))
 
-    found = relations(files)
+    found = relations(files, index_folder=tmp_path)
 
-    assert set(found.values()) == {"re-encoded"}
-
-
-def test_files_that_all_went_have_not_the_same_pixels(tmp_path):
-    files = [row_of(noted(tmp_path, f"{i}.png")) for i in range(2)]
-    for path in tmp_path.iterdir():
-        path.unlink()
-
-    assert relations(files) == {"1.png": "re-encoded"}
+    assert len(found) == 3
+    assert set(found.values()) == {"unverified"}
+    assert not (tmp_path / VERDICTS).exists()
 
 
-def test_files_beyond_the_budget_remain_re_encoded(tmp_path):
-    files = [row_of(noted(tmp_path, f"{i}.png")) for i in range(3)]
-
-    found = relations(files, budget=2 * 32 * 24)
-
-    assert sorted(found.values()) == ["re-encoded", "same-pixels"]
-
-
-def test_no_process_starts_where_there_is_nothing_to_look_at(monkeypatch):
+def test_files_of_equal_bytes_are_not_decoded(monkeypatch):
     monkeypatch.setattr("imgdup.workers.pool.Processes", None)
     files = [File(b"/data/1.jpg", content=b"x"), File(b"/data/2.jpg", content=b"x")]
 
     assert relations(files) == {"2.jpg": "same-bytes"}
-    assert pixel_digests([], "blake3", Limits()) == {}
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "relation", "expected"),
-    [
-        ({}, {}, RE_ENCODED, True),
-        ({}, {}, SAME_BYTES, False),
-        ({}, {"match": 1}, RE_ENCODED, False),
-        ({}, {"search": 1}, RE_ENCODED, False),
-        ({}, {"match": 1, "format": "png"}, RE_ENCODED, True),
-        ({"format": "bmp"}, {"match": 1}, RE_ENCODED, True),
-        ({}, {"format": "webp"}, RE_ENCODED, False),
-        ({"format": "webp"}, {"format": "png"}, RE_ENCODED, True),
-        ({"format": "webp"}, {"format": "png", "match": 1}, RE_ENCODED, False),
-    ],
-)
-def test_only_pairs_that_may_be_the_same_are_looked_at(one, other, relation, expected):
-    rows = rows_of([File(b"/data/1", **one), File(b"/data/2", **other)])
+def test_the_next_run_decodes_nothing_and_finds_the_same(tmp_path, monkeypatch):
+    files = [row_of(written(tmp_path, f"{i}.png", PIXELS ^ i)) for i in range(4)]
+    rows = rows_of(files)
+    first = found_in(rows, index_folder=tmp_path).plan()
+    monkeypatch.setattr("imgdup.workers.pool.Processes", None)
 
-    found = may_be_same(rows, np.array([0]), np.array([1]), np.array([relation], np.uint8))
+    second = found_in(rows, index_folder=tmp_path).plan()
 
-    assert found.tolist() == [expected]
+    assert second == first
+    assert len(second.removals) == 3
 
 
-@pytest.mark.parametrize("kind", ["blake2b", "blake3"])
-def test_a_digest_is_that_of_shape_and_pixels(tmp_path, kind):
-    path = written(tmp_path, "a.png")
-    data = path.read_bytes()
-    content = {
-        "blake2b": hashlib.blake2b(data, digest_size=16).digest(),
-        "blake3": blake3(data).digest(16),
-    }[kind]
+@pytest.mark.parametrize("place", [0, 3, 20, 40, 60, -1])
+def test_verdicts_that_were_damaged_are_not_used(tmp_path, place):
+    files = [row_of(written(tmp_path, f"{i}.png", PIXELS ^ i)) for i in range(3)]
+    rows = rows_of(files)
+    first = found_in(rows, index_folder=tmp_path).plan()
+    path = tmp_path / VERDICTS
+    data = bytearray(path.read_bytes())
+    data[place] ^= 8
+    path.write_bytes(data)
+    for file in files:
+        Path(os.fsdecode(file.path)).unlink()
 
-    found = pixel_digests([(os.fsencode(path), content)], kind, Limits())
+    found = found_in(rows, index_folder=tmp_path)
 
-    shown = repr(PIXELS.shape).encode() + PIXELS.tobytes()
-    assert found == {os.fsencode(path): hashlib.blake2b(shown, digest_size=16).digest()}
+    assert len(first.removals) == 2
+    assert found.plan().removals == []
+
+
+def test_verdicts_of_another_version_are_not_used(tmp_path, monkeypatch):
+    files = [row_of(written(tmp_path, f"{i}.png", PIXELS ^ i)) for i in range(3)]
+    rows = rows_of(files)
+    found_in(rows, index_folder=tmp_path)
+    head = verdicts_head()
+    monkeypatch.setattr("imgdup.dedupe.verdicts.HEAD", head.replace(b" 1 ", b" 2 "))
+    for file in files:
+        Path(os.fsdecode(file.path)).unlink()
+
+    assert found_in(rows, index_folder=tmp_path).plan().removals == []
+
+
+def verdicts_head():
+    from imgdup.dedupe.verdicts import HEAD
+
+    assert HEAD.count(b" 1 ") == 1
+    return HEAD
+
+
+def test_a_place_where_nothing_can_be_written_is_no_error(tmp_path, caplog):
+    files = [row_of(written(tmp_path, f"{i}.png", PIXELS ^ i)) for i in range(2)]
+
+    found = found_in(rows_of(files), index_folder=tmp_path / "missing")
+
+    assert len(found.plan().removals) == 1
+    assert "the verdicts are not kept for the next run" in caplog.text
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_neither_workers_nor_room_for_pictures_change_a_plan(tmp_path, monkeypatch, workers):
+    files = [row_of(written(tmp_path, f"{i}.png", PIXELS ^ (i % 3))) for i in range(3)]
+    files += [row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(3, 9)]
+    rows = rows_of(files)
+    expected = found_in(rows).plan()
+    monkeypatch.setattr(verify, "PART_BYTES", 100_000)  # two pictures
+
+    found = found_in(rows, workers=workers).plan()
+
+    assert found == expected
+    assert [r.relation for r in found.removals] == ["same-picture"] * 2
+
+
+def test_each_file_is_decoded_once(tmp_path, monkeypatch):
+    decoded = []
+    decode_each = verify.decode_each
+
+    def noted_each(function, files, pool, **options):
+        decoded.extend(files)
+        return decode_each(function, decoded[len(decoded) - len(list(files)) :], pool, **options)
+
+    monkeypatch.setattr(verify, "decode_each", noted_each)
+    files = [row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(9)]
+
+    found = found_in(rows_of(files))
+
+    assert found.groups.n_compared == 9 * 8 / 2
+    assert sorted(file.path for file in decoded) == sorted(file.path for file in files)
+
+
+@given(data=st.data())
+@settings(max_examples=10, deadline=None)
+def test_forged_hashes_remove_nothing_that_is_different(tmp_path_factory, data):
+    """Whatever the hashes say, the pictures decide."""
+    folder = tmp_path_factory.getbasetemp() / "forged"
+    folder.mkdir(exist_ok=True)
+    numbers = data.draw(st.lists(st.integers(0, 3), min_size=2, max_size=7))
+    files = []
+    for i, number in enumerate(numbers):
+        path = written(folder, f"{i}.png", scene(number))
+        files.append(row_of(path, match=data.draw(st.integers(0, 3)), search=i))
+    rows = rows_of(files)
+
+    plan = found_in(rows).plan()
+
+    shown = dict(zip((file.path for file in files), numbers, strict=True))
+    for removal in plan.removals:
+        assert shown[removal.remove.path] == shown[removal.keep.path]
+    assert len(plan.removals) == len(numbers) - len(set(numbers))
+
+
+def test_an_edited_picture_is_removed_only_if_the_user_says_so(tmp_path):
+    edited = PIXELS.copy()
+    edited[30:60, 40:80] = 255 - edited[30:60, 40:80]
+    rows = rows_of([row_of(written(tmp_path, "1.png")), row_of(written(tmp_path, "2.png", edited))])
+
+    shown = found_in(rows)
+    asked = found_in(rows, DedupeOptions(policy=Policy(removable("edited"))))
+
+    assert shown.plan().removals == []
+    assert shown.only_shown() == {"edited": 1}
+    [removal] = asked.plan().removals
+    assert removal.relation == "edited"
+    assert removal.peak > 0
+    assert len(removal.box) == 4
+    assert asked.plan().header.removable == (*REMOVABLE, "edited")
+
+
+def test_without_a_comparison_only_equal_bytes_are_removed():
+    files = [File(b"/data/1", content=b"x"), File(b"/data/2", content=b"x"), File(b"/data/3")]
+    rows = rows_of(files)
+
+    safe = find_duplicates(rows)
+    asked = find_duplicates(rows, DedupeOptions(policy=Policy(removable(verify=False))))
+
+    assert [r.relation for r in safe.plan().removals] == ["same-bytes"]
+    assert safe.only_shown() == {"unverified": 1}
+    assert [r.relation for r in asked.plan().removals] == ["same-bytes", "unverified"]
+
+
+@pytest.mark.parametrize("name", ["same-bytes", "different", "unverified", "edit"])
+def test_an_unknown_relation_to_remove_is_refused(name):
+    with pytest.raises(UsageError, match=f"no relation '{name}'.*{ON_REQUEST[0]}"):
+        removable(f"edited,{name}")
+
+
+def test_two_files_can_be_compared_by_themselves(tmp_path):
+    rows = rows_of([row_of(written(tmp_path, f"{i}.png", PIXELS ^ i)) for i in range(2)])
+
+    verdict = verify_pair(file_of_row(rows, 0), file_of_row(rows, 1))
+
+    assert verdict.relation == "same-picture"
+
+
+def test_the_distance_of_the_rule_still_counts(tmp_path):
+    rows = rows_of(
+        [row_of(written(tmp_path, f"{i}.png", PIXELS ^ i), match=i * 0b1111) for i in range(2)]
+    )
+
+    found = found_in(rows, DedupeOptions(rule=MatchRule(3)))
+
+    assert found.groups.n_compared == 0
+    assert found.plan().removals == []

@@ -57,7 +57,7 @@ def test_dedupe_changes_nothing_and_prints_what_could_be_removed(photos, capsys)
     assert code == 0
     assert contents(photos) == before
     assert (summary["images"], summary["groups"], summary["removable"]) == (7, 3, 4)
-    assert set(summary["relations"]) == {"same-bytes", "resized"}
+    assert set(summary["relations"]) == {"same-bytes", "same-picture"}
     assert summary["chains"] == {"2": 2, "3": 1}
 
 

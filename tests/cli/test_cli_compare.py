@@ -43,7 +43,7 @@ def test_compare_lists_leaks_and_labels_that_disagree(sets, capsys):
     assert sorted(leaks) == ["2.jpg", "3.jpg"]
     assert (leaks["2.jpg"]["label"], leaks["2.jpg"]["conflict_label"]) == ("dog", "cat")
     assert leaks["3.jpg"]["conflict"] is None
-    assert leaks["3.jpg"]["relation"] == "resized"
+    assert leaks["3.jpg"]["relation"] == "same-picture"
     assert err.splitlines()[-1] == "2 of 4 images leak, 1 label conflict"
 
 

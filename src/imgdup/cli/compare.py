@@ -41,6 +41,12 @@ GATE = 4  # exit code: more leaks than --max-leaks
 @click.option(
     "--max-leaks", type=click.IntRange(min=0), help="Exit with 4 if there are more leaks."
 )
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    help="Compare the pictures, and list only those that are not different. Without this, all "
+    "images with near hashes are listed.",
+)
 @labels_option
 @page_option
 @removals_option
@@ -53,6 +59,7 @@ def compare(
     index_b: Path | None,
     max_dist: int,
     max_leaks: int | None,
+    verify: bool,
     labels: Path | None,
     report: Path | None,
     allow_removals: bool,
@@ -68,11 +75,16 @@ def compare(
     """
     from imgdup.cli import prepare
     from imgdup.dedupe.compare import compare as find_leaks
+    from imgdup.dedupe.leaks import verified
+    from imgdup.dedupe.verify import Verifier
 
     places = (index_folder, index_a, index_b)
     rule = prepare.match_rule(max_dist)
     (in_a, in_b), code = prepare.two_parts((a, b), places, labels, allow_removals=allow_removals)
     leaks = find_leaks(in_a, in_b, rule)
+    if verify:
+        with Verifier() as verifier:
+            leaks = verified(leaks, rule, verifier.judge(in_a.rows, in_b.rows))
     _print_leaks(leaks, as_json=as_json)
     if report is not None:
         from imgdup.output.gallery import save_leaks

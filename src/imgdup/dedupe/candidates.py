@@ -5,7 +5,7 @@ to be compared (quality), or if their bytes are equal. Equal hashes are one clas
 come in blocks, so a list of all pairs is never expanded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -218,17 +218,57 @@ def nearest_better(
     threads : int, optional
         All cores by default.
     """
-    nearest = _Nearest(len(hash_class), most)
+    nearest = _Nearest(len(hash_class), most, in_order=True)
     numbers, heads = np.unique(hash_class, return_index=True)
     heads = heads[numbers != NO_CLASS]
     by_hash = _Members.of(hash_class)
     for block in near(hashes.select(heads), rule, threads=threads):
         left, right = hash_class[heads[block.left]], hash_class[heads[block.right]]
-        nearest.add_classes(by_hash, left, right, block.distances)
-        nearest.add_classes(by_hash, right, left, block.distances)
+        nearest.add_classes((by_hash, left), (by_hash, right), block.distances)
+        nearest.add_classes((by_hash, right), (by_hash, left), block.distances)
     for members in (by_hash, _Members.of(byte_class)):
         shared = np.flatnonzero(np.diff(members.bounds) > 1)
-        nearest.add_classes(members, shared, shared, np.zeros(len(shared), np.int64))
+        both = members, shared
+        nearest.add_classes(both, both, np.zeros(len(shared), np.int64))
+    return nearest.result()
+
+
+def nearest_across(
+    sides: Sequence[tuple[Hashes, RowNumbers]],
+    rule: MatchRule,
+    most: int,
+    *,
+    threads: int | None = None,
+) -> Better:
+    """Find for each image of a second set the nearest candidates by hash in a first set.
+
+    Parameters
+    ----------
+    sides : sequence of (Hashes, ndarray of int64)
+        The hashes and classes of both sets, from `hashes_of` and `hash_classes`.
+    rule : MatchRule
+    most : int
+        How many to return for each image.
+    threads : int, optional
+        All cores by default.
+
+    Returns
+    -------
+    Better
+        The others are positions in the first set, nearest first, ties by position.
+    """
+    heads = []
+    for _, classes in sides:
+        numbers, first = np.unique(classes, return_index=True)
+        heads.append(first[numbers != NO_CLASS])
+    (hashes_a, classes_a), (hashes_b, classes_b) = sides
+    members_a, members_b = _Members.of(classes_a), _Members.of(classes_b)
+    nearest = _Nearest(max(len(classes_a), len(classes_b)), most, in_order=False)
+    left, right = hashes_b.select(heads[1]), hashes_a.select(heads[0])
+    for block in near(left, rule, other=right, threads=threads):
+        in_b = members_b, classes_b[heads[1][block.left]]
+        in_a = members_a, classes_a[heads[0][block.right]]
+        nearest.add_classes(in_a, in_b, block.distances)
     return nearest.result()
 
 
@@ -249,40 +289,40 @@ class _Members(NamedTuple):
 class _Nearest:
     """Collects candidates and keeps the nearest of each content, in bounded memory."""
 
-    def __init__(self, n_contents: int, most: int) -> None:
+    def __init__(self, n_contents: int, most: int, *, in_order: bool) -> None:
         if n_contents >> RANK_BITS:
             raise ValueError(f"at most {1 << RANK_BITS:,} different contents, got {n_contents:,}")
         self.n_contents = n_contents
         self.most = most
+        self.in_order = in_order  # whether candidates must be ranked before the content
         self._keys: list[npt.NDArray[np.uint64]] = []
         self._n_buffered, self._room = 0, BUFFERED
 
     def add_classes(
         self,
-        members: _Members,
-        better: RowNumbers,
-        classes: RowNumbers,
+        better: tuple["_Members", RowNumbers],
+        others: tuple["_Members", RowNumbers],
         distances: npt.NDArray[np.integer[Any]],
     ) -> None:
-        """Add the best members of one class as candidates for all members of another class."""
-        first, last = members.bounds[better], members.bounds[better + 1]
-        n_better = np.minimum(last - first, self.most)
-        start, n_members = members.bounds[classes], np.diff(members.bounds)[classes]
+        """Add the best members of classes as candidates for all members of other classes."""
+        (sources, source), (targets, target) = better, others
+        first = sources.bounds[source]
+        n_better = np.minimum(sources.bounds[source + 1] - first, self.most)
+        start, n_members = targets.bounds[target], np.diff(targets.bounds)[target]
         ends = np.cumsum(n_better * n_members)
         cuts = np.searchsorted(ends, np.arange(0, int(ends[-1]) if len(ends) else 0, BUFFERED))
         for a, b in pairwise([*np.unique(cuts).tolist(), len(ends)]):
             part = slice(a, b)
             pair, number = _numbered(n_better[part] * n_members[part])
             row, place = np.divmod(number, n_better[part][pair])
-            source = members.ranks[first[part][pair] + place]
-            target = members.ranks[start[part][pair] + row]
-            self._add(source, target, distances[part][pair])
+            best = sources.ranks[first[part][pair] + place]
+            self._add(best, targets.ranks[start[part][pair] + row], distances[part][pair])
 
     def _add(
         self, better: RowNumbers, contents: RowNumbers, distances: npt.NDArray[np.integer[Any]]
     ) -> None:
-        """Add pairs of contents, those whose first is really better."""
-        kept = better < contents
+        """Add candidates; those that are not better do not count."""
+        kept = better < contents if self.in_order else np.ones(len(better), bool)
         parts = (each[kept].astype(np.uint64) for each in (contents, distances, better))
         content, distance, rank = parts
         self._keys.append(content << CONTENT_SHIFT | distance << DISTANCE_SHIFT | rank)

@@ -1,0 +1,120 @@
+"""Leaks by hash and a judge of pictures -> the leaks that the pictures confirm.
+
+The images of A that are near an image of B are compared with it, nearest first, until one is a
+duplicate. If the labels disagree, it is looked for a duplicate with another label as well.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from imgdup.dedupe.candidates import MatchRule, hash_classes, hashes_of, nearest_across
+from imgdup.dedupe.compare import Leaks
+from imgdup.dedupe.decide import MAX_CANDIDATES, Judge
+from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.relations import DIFFERENT, UNVERIFIED
+
+
+@dataclass
+class _Image:
+    """An image of B with its candidates in A, and what was found."""
+
+    place: int
+    label: str | None
+    candidates: Iterator[tuple[int, int]]  # places in A and distances
+    nearest: list[tuple[int, int]] = field(default_factory=list)  # one at most
+    relation: str = DIFFERENT
+    conflict: int = -1
+
+
+def verified(
+    leaks: Leaks, rule: MatchRule, judge: Judge, *, max_candidates: int = MAX_CANDIDATES
+) -> Leaks:
+    """Return the leaks whose pictures are not different, with their relations.
+
+    Parameters
+    ----------
+    leaks : Leaks
+        From `imgdup.dedupe.compare.compare`.
+    rule : MatchRule
+        By which they were found.
+    judge : callable
+        Compares the pictures of pairs of rows, the first of A and the second of B.
+    max_candidates : int
+        Most images of A to compare with an image of B.
+    """
+    images = list(_images(leaks, rule, max_candidates))
+    waiting = [(image, pair) for image in images if (pair := _next(image, leaks))]
+    while waiting:
+        rows = [
+            (int(leaks.a.images[place]), int(leaks.b.images[image.place]))
+            for image, (place, _) in waiting
+        ]
+        for (image, pair), verdict in zip(waiting, judge(rows), strict=True):
+            _note(image, pair, verdict, leaks.a.labels)
+        waiting = [(image, pair) for image, _ in waiting if (pair := _next(image, leaks))]
+    found = sorted(
+        (distance, image.place, in_a, image.relation, image.conflict)
+        for image in images
+        for in_a, distance in image.nearest
+    )
+    return leaks._replace(
+        places_b=np.array([place for _, place, _, _, _ in found], np.int64),
+        places_a=np.array([in_a for _, _, in_a, _, _ in found], np.int64),
+        distances=np.array([distance for distance, _, _, _, _ in found], np.uint16),
+        relations=[relation for _, _, _, relation, _ in found],
+        conflicts=np.array([conflict for _, _, _, _, conflict in found], np.int64),
+    )
+
+
+def _images(leaks: Leaks, rule: MatchRule, most: int) -> Iterator[_Image]:
+    """Yield the images of B that have candidates; of equal bytes no picture is compared."""
+    sides = []
+    for each, images in ((leaks.a, leaks.a.images), (leaks.b, leaks.b.images[leaks.places_b])):
+        hashes = hashes_of(each.rows, images, rule)
+        sides.append((hashes, hash_classes(hashes, each.rows.column("quality")[images])))
+    near = nearest_across(sides, rule, most)
+    for i, (place, relation) in enumerate(
+        zip(leaks.places_b.tolist(), leaks.relations, strict=True)
+    ):
+        span = slice(int(near.offsets[i]), int(near.offsets[i + 1]))
+        pairs = zip(near.others[span].tolist(), near.distances[span].tolist(), strict=True)
+        image = _Image(place, leaks.b.labels[place], pairs)
+        if relation != UNVERIFIED:
+            in_a = int(leaks.places_a[i])
+            image.nearest, image.relation = [(in_a, int(leaks.distances[i]))], relation
+            equal = [in_a, int(leaks.conflicts[i])]
+            image.conflict = next((each for each in equal if _is_conflict(image, each, leaks)), -1)
+        yield image
+
+
+def _is_conflict(image: _Image, in_a: int, leaks: Leaks) -> bool:
+    """Return whether an image of A has the same bytes and another label."""
+    if in_a < 0 or leaks.a.labels[in_a] in (None, image.label) or image.label is None:
+        return False
+    rows = (leaks.a, int(leaks.a.images[in_a])), (leaks.b, int(leaks.b.images[image.place]))
+    one, other = (each.rows.column("digest")[row].tobytes() for each, row in rows)
+    return bool(one == other)
+
+
+def _next(image: _Image, leaks: Leaks) -> tuple[int, int] | None:
+    """Return the next candidate to compare; None if nothing is left to find."""
+    for place, distance in image.candidates:
+        label = leaks.a.labels[place]
+        may_conflict = image.label is not None and label not in (None, image.label)
+        if not image.nearest or (may_conflict and image.conflict < 0):
+            return place, distance
+    return None
+
+
+def _note(
+    image: _Image, pair: tuple[int, int], verdict: Verdict, labels: Sequence[str | None]
+) -> None:
+    """Note what the comparison of a candidate found."""
+    if verdict.relation == DIFFERENT:
+        return
+    if not image.nearest:
+        image.nearest, image.relation = [pair], verdict.relation
+    if image.label is not None and labels[pair[0]] not in (None, image.label):
+        image.conflict = pair[0] if image.conflict < 0 else image.conflict

@@ -136,12 +136,16 @@ def chains(files, max_distance=31, search_distance=None):
     return {frozenset(c) for c in component.values() if len(c) > 1}
 
 
-def leaks(a_files, b_files, max_distance=31, labels=None):
-    """Return {path in B: (path in A, distance, conflict path or None)}, nearest first."""
+def leaks(a_files, b_files, max_distance=31, labels=None, is_different=lambda a, b: False):
+    """Return {path in B: (path in A, distance, conflict path or None)}, nearest first.
+
+    ``is_different(a, b)`` is whether the pictures of two files of unequal bytes differ.
+    """
     labels = labels or {}
     found = {}
     for b in sorted(b_files, key=lambda file: parts(file.path)):
         near = [a for a in a_files if are_duplicates(a, b, max_distance)]
+        near = [a for a in near if same_bytes(a, b) or not is_different(a, b)]
         near.sort(key=lambda a: (not same_file(a, b), not same_bytes(a, b),
                                  stated_distance(a, b), parts(a.path)))  # fmt: skip
         if not near:

@@ -1,5 +1,7 @@
 """Leaks of one set into another. Oracle: ``oracles_dedupe.leaks``, every pair one by one."""
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,9 @@ import oracles_dedupe
 from array_rows import File, rows_of
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import compare
+from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.labels import ImageSet, folder_labels
+from imgdup.dedupe.leaks import verified
 from imgdup.errors import UsageError
 from imgdup.index.columns import images
 
@@ -170,3 +174,32 @@ def test_threads_do_not_matter(threads):
     assert found(compare(part(TRAIN), part(TEST), threads=threads)) == found(
         compare(part(TRAIN), part(TEST))
     )
+
+
+def is_different(a, b):
+    """Whether the pictures of two contents differ; by chance, but always the same."""
+    return zlib.crc32(a.content + b"/" + b.content) % 3 == 0
+
+
+@given(data=st.data(), max_distance=st.integers(0, 4))
+def test_verified_leaks_equal_looking_at_the_pictures_of_every_pair(data, max_distance):
+    strategy = files_strategy(10, consistent=True).map(
+        lambda files: [file for file in files if file.status == 0]
+    )
+    a, b = data.draw(strategy), data.draw(strategy)
+    names = st.sampled_from([None, "x", "y", "z"])
+    labels = {file.path: data.draw(names) for file in {f.path: f for f in [*a, *b]}.values()}
+    rule = MatchRule(max_distance)
+    parts = part(a, labels), part(b, labels)
+
+    def judge(pairs):
+        by_path = [{file.path: file for file in files} for files in (a, b)]
+        files = [[by_path[i][parts[i].rows.path(pair[i])] for i in (0, 1)] for pair in pairs]
+        words = {True: "different", False: "edited"}
+        return [Verdict(words[is_different(*pair)], 9.0, None) for pair in files]
+
+    leaks = verified(compare(*parts, rule), rule, judge)
+
+    expected = oracles_dedupe.leaks(a, b, max_distance, labels, is_different)
+    assert found(leaks) == expected
+    assert list(found(leaks)) == list(expected)

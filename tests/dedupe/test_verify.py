@@ -15,9 +15,10 @@ from imgdup.dedupe import DedupeOptions, find_duplicates, verify
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import Policy
 from imgdup.dedupe.relations import ON_REQUEST, REMOVABLE, removable
-from imgdup.dedupe.verify import VERDICTS, Verifier, file_of_row, verify_pair
+from imgdup.dedupe.verify import Verifier, check_pictures, file_of_row, verify_pair
 from imgdup.errors import UsageError
 from imgdup.images.decode import decode_rgb
+from imgdup.index.folder import VERDICTS
 from imgdup.system.limits import Limits
 
 RNG = np.random.default_rng(5)
@@ -292,6 +293,23 @@ def test_two_files_can_be_compared_by_themselves(tmp_path):
     verdict = verify_pair(file_of_row(rows, 0), file_of_row(rows, 1))
 
     assert verdict.relation == "same-picture"
+
+
+def test_a_plan_is_compared_again_with_the_files(tmp_path):
+    files = [row_of(written(tmp_path, f"{i}.png", PIXELS ^ i)) for i in range(3)]
+    rows = rows_of(files)
+    plan = found_in(rows).plan()
+    with Verifier() as verifier:
+        before = list(check_pictures(plan, rows, verifier))
+    (tmp_path / "1.png").unlink()
+
+    with Verifier() as verifier:
+        after = list(check_pictures(plan, rows, verifier))
+
+    assert before == []
+    assert [text.partition(" and not ")[0] for text in after] == [
+        f"{str(tmp_path / '1.png')!r} is unverified"
+    ]
 
 
 def test_the_distance_of_the_rule_still_counts(tmp_path):

@@ -1,28 +1,38 @@
 """The command check: verify the index, or a removal plan."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from imgdup.cli.options import PATH, index_option, open_found
 from imgdup.cli.printing import note, write_text
-from imgdup.errors import ImgdupError
+from imgdup.errors import ImgdupError, PlanError
 from imgdup.output.codecs import counted
 from imgdup.output.results import plan_rule_text
+
+if TYPE_CHECKING:
+    from imgdup.api import ImageIndex
+    from imgdup.dedupe.plan import Plan
+
+N_LISTED = 10  # removals to print
 
 
 @click.command()
 @click.argument("plan", type=PATH, required=False)
 @index_option
 @click.option(
-    "--deep", is_flag=True, help="Also hash a sample of the files again, and test the tree."
+    "--deep",
+    is_flag=True,
+    help="Also hash a sample of the files again, and test the tree; of a PLAN, compare the "
+    "pictures again.",
 )
 def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
     """Verify the index, or verify a removal PLAN against it.
 
     \b
     imgdup check --deep
-    imgdup check plan.jsonl
+    imgdup check plan.jsonl --deep
     """
     index = open_found(index_folder)
     if plan is not None:
@@ -31,6 +41,8 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
 
         loaded = read_plan(plan)
         check_plan(loaded, index.check_before_decision())
+        if deep:
+            _check_pictures(loaded, index)
         write_text([f"OK: {counted(len(loaded.removals), 'removal')} verified\n"])
         note(f"{plan}: {plan_rule_text(loaded.header)}")
         return
@@ -48,3 +60,18 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
     if findings:
         raise ImgdupError(findings[-1])
     write_text([f"OK: {counted(len(index), 'file')} in {index.folder}\n"])
+
+
+def _check_pictures(plan: "Plan", index: "ImageIndex") -> None:
+    """Print the removals whose pictures are not as the plan states; raise if there is one."""
+    from imgdup.dedupe.verify import Verifier, check_pictures
+
+    with Verifier() as verifier:
+        findings = list(check_pictures(plan, index, verifier))
+    for finding in findings[:N_LISTED]:
+        note(finding)
+    if findings:
+        raise PlanError(
+            f"the pictures of {counted(len(findings), 'removal')} are not as the plan states; "
+            "make a new plan with imgdup dedupe"
+        )

@@ -7,6 +7,7 @@ verdict ``unverified``.
 """
 
 import hashlib
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -21,16 +22,17 @@ import numpy.typing as npt
 from imgdup.dedupe.decide import Judge, Pair
 from imgdup.dedupe.difference import Verdict, compare_pictures, same_pixels
 from imgdup.dedupe.groups import CHANNELS, MAX_SIDE, PART_BYTES
+from imgdup.dedupe.plan import Plan
 from imgdup.dedupe.relations import SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
 from imgdup.dedupe.verdicts import Verdicts
 from imgdup.errors import ImageError
 from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
 from imgdup.index.columns import Rows
+from imgdup.index.folder import VERDICTS
 from imgdup.system.files import content_digest, read_file
 from imgdup.system.limits import Limits, usable_cores
 from imgdup.workers.pool import decode_each, decoding_pool
 
-VERDICTS = "verdicts"  # the file in an index folder
 BATCH_FILES = 4  # a picture is up to 3 MB
 SAVE_S = 30.0  # between two writes of the verdicts
 FULL_PIXELS = 1_000_000_000  # decoded at full size to find equal pixels; about 10 s on one core
@@ -201,6 +203,31 @@ class Verifier:
             is_equal = isinstance(one, bytes) and one == other and each.may_have_equal_pixels
             verdicts.append(EQUAL_PIXELS if is_equal else each.verdict)
         return verdicts
+
+
+def check_pictures(plan: Plan, rows: Rows, verifier: Verifier) -> Iterator[str]:
+    """Compare the pictures of all removals of a plan again.
+
+    Parameters
+    ----------
+    plan : Plan
+    rows : Rows
+        The index that it was made from.
+    verifier : Verifier
+        One without the verdicts of earlier runs.
+
+    Yields
+    ------
+    str
+        One line for each removal whose pictures are not as the plan states.
+    """
+    pairs = [(removal.keep.row, removal.remove.row) for removal in plan.removals]
+    for removal, verdict in zip(plan.removals, verifier.judge(rows)(pairs), strict=True):
+        if verdict.relation not in plan.header.removable:
+            yield (
+                f"{os.fsdecode(removal.remove.path)!r} is {verdict.relation} and not "
+                f"{removal.relation}, compared with {os.fsdecode(removal.keep.path)!r}"
+            )
 
 
 class _Found(NamedTuple):

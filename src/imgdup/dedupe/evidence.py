@@ -49,16 +49,16 @@ class Limits(NamedTuple):
 
 # By the side of the window, in blocks.
 LUMA_LIMITS = {
-    1: Limits(90, 70, 1200, 2.0),
-    2: Limits(40, 35, 1200, 1.5),
-    4: Limits(24, 16, 600, 0.8),
-    8: Limits(15, 9, 500, 0.6),
+    1: Limits(110, 85, 1500, 2.5),
+    2: Limits(48, 42, 1500, 1.8),
+    4: Limits(29, 20, 800, 0.9),
+    8: Limits(18, 11, 600, 0.65),
 }
 CHROMA_LIMITS = {
-    1: Limits(150, 150, 1200, 2.0),
-    2: Limits(60, 60, 800, 1.5),
-    4: Limits(36, 36, 300, 1.0),
-    8: Limits(18, 16, 120, 0.6),
+    1: Limits(200, 200, 1800, 3.0),
+    2: Limits(80, 80, 1200, 2.2),
+    4: Limits(48, 48, 500, 1.5),
+    8: Limits(25, 22, 200, 0.9),
 }
 
 USUAL = 0.75  # quantile of the remainders that counts as usual
@@ -67,7 +67,8 @@ BARE = 1.0  # variance of windows that say nothing about noise
 MANY_BARE = 0.05  # use them too if fewer windows than this share have texture
 LEAST_NOISE = 3.0  # mean square that counts as usual at least, gray levels squared
 LEAST_SHARE = 0.01  # of the variance that counts as usual at least
-CLEAN = 0.2  # factor of both, for pairs with nearly equal pixels almost everywhere
+CLEAN = 0.2  # factor of both, for pairs with nearly equal pixels almost everywhere ...
+UNFILTERED = 0.05  # ... and a weaker filter than this
 STRUCTURED = 40.0  # variance of the luma in a window with something to see
 TEXTURED = 25.0  # variance from which a window is not smooth
 SMOOTH_SHARE = 0.06  # of textured windows, below which a picture is smooth
@@ -76,15 +77,15 @@ CORRELATED = 0.4  # squared correlation of windows that agree
 AGREEMENT_SIDE = 4  # blocks
 UNLIKE_SHARE = 0.35  # of the variance; more than copying changes
 
-CURVE_SIDE = 128  # pixels; the tone curve is fitted on a picture of this size
+CURVE_SIDE = 96  # pixels; the tone curve is fitted on a picture of this size
 CURVE_SIGMA = 6.0  # gray levels
 NEUTRAL = 6  # levels between the channels of a gray picture, at most
-FEW_COLOURED = 0.03  # share of the area
-TINTED = 1.5  # levels, root mean square
+FEW_COLOURED = 0.004  # share of the area
+TINTED = 0.7  # levels, root mean square
 COLOUR_SIDE = 32  # pixels; colours are compared as a whole on pictures of this size
 CHROMA_SHIFT = 3.0  # levels; copies shift the mean of Cb and Cr by up to 2.5
-CHROMA_CHANGE = 7.5  # levels; root mean square, copies change up to 6.3
-CHROMA_FACTORS = (0.65, 1.1)  # how much weaker or stronger copies make colours
+CHROMA_CHANGE = 10.0  # levels; root mean square, copies change up to 6.3
+CHROMA_FACTORS = (0.5, 1.15)  # how much weaker or stronger copies make colours
 CHROMA_POWER = 30.0  # mean square of Cb and Cr from which the factor is known
 FILTER_SIGMAS = (1.0, 2.5)  # pixels
 BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
@@ -92,7 +93,7 @@ SMALLEST = 64  # pixels; smaller pictures are not halved
 IDENTITY_FACTOR = 1.5  # no curve is used unless it lowers the mean square so much
 MOST_MISSED = 0.5  # share of the variance; curves that miss more explain nothing
 MOVED = 6  # levels
-FEW_TONES = 5.0  # of 32; a curve that moves fewer tones may explain a changed object
+FEW_TONES = 3.0  # of 32; a curve that moves fewer tones may explain a changed object
 
 
 class Evidence(NamedTuple):
@@ -149,7 +150,8 @@ def measure(first: Pixels, second: Pixels) -> Evidence:
         doubtful = doubtful or _colours_differ_everywhere(first, second)
     first, second, sharper = _at_common_sharpness(first, second)
     y, z = _plane(first, 0), _plane(second, 0)
-    y, z = (_filtered(y, z), z) if sharper == 0 else (y, _filtered(z, y))
+    y, z, strength = _with_equal_filter(y, z, sharper)
+    clean = CLEAN if strength < UNFILTERED else 1.0
     luma_moments = _moments(y, z, BLOCK)
     chroma = []
     if first.ndim == 3:
@@ -157,10 +159,10 @@ def measure(first: Pixels, second: Pixels) -> Evidence:
         halves = (resized(first, *size), resized(second, *size))
         chroma = [_moments(_plane(halves[0], i), _plane(halves[1], i), BLOCK // 2) for i in (1, 2)]
         chroma = [_cut_to(each, luma_moments.a.shape) for each in chroma]
-    luma_excess, structure = _luma_excess(luma_moments)
+    luma_excess, structure = _luma_excess(luma_moments, clean)
     excess = luma_excess
     if chroma:
-        excess = np.maximum(excess, _chroma_excess(luma_moments, chroma))
+        excess = np.maximum(excess, _chroma_excess(luma_moments, chroma, clean))
     doubtful = doubtful or _differs_smoothly(luma_moments, chroma)
     agreement = _agreement(luma_moments.windows(AGREEMENT_SIDE))
     return Evidence(excess, luma_excess, structure, agreement, doubtful or neutral_change)
@@ -320,8 +322,32 @@ def _detail(plane: Plane) -> float:
     return float(np.sqrt(np.mean((plane - blurred(plane, 0.8)) ** 2)))
 
 
-def _filtered(a: Plane, b: Plane) -> Plane:
-    """Add to a the multiples of what two blurs change, and a constant, that come nearest to b."""
+def _with_equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]:
+    """Filter one plane so that it comes nearest to the other; also return how strongly.
+
+    The sharper plane is blurred, unless sharpening the other one comes nearer.
+    """
+    planes = [a, b]
+    fitted, strength = _filtered(planes[sharper], planes[1 - sharper])
+    if strength >= UNFILTERED:
+        sharpened, other_strength = _filtered(planes[1 - sharper], planes[sharper])
+        if _error(sharpened, planes[sharper]) < _error(fitted, planes[1 - sharper]):
+            fitted, strength, sharper = sharpened, other_strength, 1 - sharper
+    planes[sharper] = fitted
+    return planes[0], planes[1], strength
+
+
+def _error(a: Plane, b: Plane) -> float:
+    """Return the mean squared difference."""
+    difference = (a - b).ravel()
+    return float(np.dot(difference, difference)) / difference.size
+
+
+def _filtered(a: Plane, b: Plane) -> tuple[Plane, float]:
+    """Add to a the multiples of what two blurs change, and a constant, that come nearest to b.
+
+    Also return how strong the filter is: the sum of the multiples.
+    """
     fine, coarse = (blurred(a, sigma) for sigma in FILTER_SIGMAS)
     sums = filter_sums(a, fine, coarse, b)
     n = float(a.size)
@@ -331,21 +357,22 @@ def _filtered(a: Plane, b: Plane) -> Plane:
     damping = 1e-3 * n * np.eye(3)  # prefers the unfiltered plane if nothing is to be gained
     found = np.linalg.solve(products + damping, np.array([sums.xy, sums.zy, sums.y]))
     x, z, constant = found.astype(np.float32)
-    return np.asarray(a * (1 - x - z) + fine * x + (coarse * z + constant), np.float32)
+    filtered = a * (1 - x - z) + fine * x + (coarse * z + constant)
+    return np.clip(filtered, 0, 255), float(abs(x) + abs(z))
 
 
 def _moments(a: Plane, b: Plane, side: int) -> _Moments:
     return _Moments(*block_moments(a, b, side))
 
 
-def _luma_excess(moments: _Moments) -> tuple[Plane, Plane]:
+def _luma_excess(moments: _Moments, clean: float) -> tuple[Plane, Plane]:
     """Return the excess, and that of the structure, for each block."""
     shape = moments.a.shape
     excess, structure = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for side, limits in LUMA_LIMITS.items():
         windows = moments.windows(side)
         va, vb = _variances(windows)
-        near = _texture(np.minimum(va, vb))
+        near = _texture(np.minimum(va, vb), clean)
         mean = windows.b - windows.a
         np.maximum(excess, _beyond(windows.dd, near, limits.squares, limits), out=excess)
         np.maximum(excess, _beyond(mean * mean, near, limits.mean, limits), out=excess)
@@ -356,13 +383,13 @@ def _luma_excess(moments: _Moments) -> tuple[Plane, Plane]:
     return excess, structure
 
 
-def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments]) -> Plane:
+def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments], clean: float) -> Plane:
     excess = np.zeros(luma_moments.a.shape, np.float32)
     for side, limits in CHROMA_LIMITS.items():
         va, vb = _variances(luma_moments.windows(side))
         windows = [each.windows(side) for each in chroma]
         own = [sum(planes) for planes in zip(*(_variances(w) for w in windows), strict=True)]
-        near = _texture(np.minimum(*own) + np.float32(0.1) * np.minimum(va, vb))
+        near = _texture(np.minimum(*own) + np.float32(0.1) * np.minimum(va, vb), clean)
         square = windows[0].dd + windows[1].dd
         mean = np.asarray(sum((w.b - w.a) ** 2 for w in windows), np.float32)
         np.maximum(excess, _beyond(square, near, limits.squares, limits), out=excess)
@@ -376,9 +403,10 @@ class _Texture(NamedTuple):
     near: Plane
     flat: npt.NDArray[np.intp]
     rich: npt.NDArray[np.intp]
+    clean: float  # the least factor of what counts as usual at least
 
 
-def _texture(variances: Plane) -> _Texture:
+def _texture(variances: Plane, clean: float) -> _Texture:
     """Find the largest variance near each window, and the thirds with least and most of it."""
     near = largest_near(variances, NEAR)
     places = np.arange(0, near.size, max(1, near.size // SAMPLES))
@@ -388,7 +416,7 @@ def _texture(variances: Plane) -> _Texture:
         places, values = places[some], values[some]
     third = max(1, len(places) // 3)
     order = places[np.argpartition(values, (third - 1, len(places) - third))]
-    return _Texture(near, order[:third], order[-third:])
+    return _Texture(near, order[:third], order[-third:], clean)
 
 
 def _beyond(squares: Plane, texture: _Texture, factor: float, limits: Limits) -> Plane:
@@ -406,7 +434,7 @@ def _usual(squares: Plane, texture: _Texture) -> tuple[float, float]:
     noise = _quantile(values[texture.flat])
     beyond = np.maximum(0, values[texture.rich] - max(noise, LEAST_NOISE))
     share = _quantile(beyond / (texture.near.ravel()[texture.rich] + 1))
-    unclean = max(CLEAN, min(1.0, max(noise / LEAST_NOISE, share / LEAST_SHARE) * 5))
+    unclean = max(texture.clean, min(1.0, max(noise / LEAST_NOISE, share / LEAST_SHARE) * 5))
     return max(noise, unclean * LEAST_NOISE), max(share, unclean * LEAST_SHARE)
 
 

@@ -67,8 +67,9 @@ BARE = 1.0  # variance of windows that say nothing about noise
 MANY_BARE = 0.05  # use them too if fewer windows than this share have texture
 LEAST_NOISE = 3.0  # mean square that counts as usual at least, gray levels squared
 LEAST_SHARE = 0.01  # of the variance that counts as usual at least
-CLEAN = 0.2  # factor of both, for pairs with nearly equal pixels almost everywhere ...
-UNFILTERED = 0.05  # ... and a weaker filter than this
+UNFILTERED = 0.05  # a weaker filter than this changes nothing
+# Factor of both by the strength of the fitted filter; without one, pixels may be nearly equal.
+CLEAN = {0.4: 2.0, UNFILTERED: 1.0, 0.0: 0.2}
 STRUCTURED = 40.0  # variance of the luma in a window with something to see
 TEXTURED = 25.0  # variance from which a window is not smooth
 SMOOTH_SHARE = 0.06  # of textured windows, below which a picture is smooth
@@ -90,7 +91,7 @@ CHROMA_POWER = 30.0  # mean square of Cb and Cr from which the factor is known
 FILTER_SIGMAS = (1.0, 2.5)  # pixels
 BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
 SMALLEST = 64  # pixels; smaller pictures are not halved
-IDENTITY_FACTOR = 1.5  # no curve is used unless it lowers the mean square so much
+IDENTITY_FACTOR = 2.5  # no curve is used unless it lowers the mean square so much
 MOST_MISSED = 0.5  # share of the variance; curves that miss more explain nothing
 MOVED = 6  # levels
 FEW_TONES = 3.0  # of 32; a curve that moves fewer tones may explain a changed object
@@ -151,7 +152,7 @@ def measure(first: Pixels, second: Pixels) -> Evidence:
     first, second, sharper = _at_common_sharpness(first, second)
     y, z = _plane(first, 0), _plane(second, 0)
     y, z, strength = _with_equal_filter(y, z, sharper)
-    clean = CLEAN if strength < UNFILTERED else 1.0
+    clean = next(factor for least, factor in CLEAN.items() if strength >= least)
     luma_moments = _moments(y, z, BLOCK)
     chroma = []
     if first.ndim == 3:
@@ -425,7 +426,7 @@ def _beyond(squares: Plane, texture: _Texture, factor: float, limits: Limits) ->
     allowed = np.float32(min(factor * noise, limits.most_noise)) + texture.near * np.float32(
         min(factor * share, limits.most_share)
     )
-    return np.where(squares > allowed, np.sqrt(squares), np.float32(0))
+    return np.where(squares > allowed, np.sqrt(np.maximum(squares, 0)), np.float32(0))
 
 
 def _usual(squares: Plane, texture: _Texture) -> tuple[float, float]:

@@ -1,10 +1,15 @@
 """compare_pictures on painted pictures: one test for each relation, and hostile sizes."""
 
+from itertools import combinations
+
 import cv2
 import numpy as np
 import pytest
 
-from imgdup.dedupe.difference import compare_pictures
+from imgdup.dedupe.difference import compare_pictures, same_pixels
+from imgdup.images.decode import decode_rgb
+from imgdup.system.limits import Limits
+from real_pictures import DATA, needs_data
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +106,74 @@ def test_tiny_pictures_get_a_verdict(shape, other):
     verdict = compare_pictures(first, second, orientations=True)
 
     assert verdict.relation == ("same-picture" if np.array_equal(first, second) else "different")
+
+
+@pytest.mark.parametrize("name", [*COPIES, "other colours"])
+def test_the_relation_does_not_depend_on_the_order(scene, name):
+    other = COPIES[name](scene) if name in COPIES else np.ascontiguousarray(scene[..., ::-1])
+
+    assert compare_pictures(scene, other).relation == compare_pictures(other, scene).relation
+
+
+def test_the_same_pictures_give_the_same_verdict_again(scene):
+    copy = jpeg(scene[10:200], 50)
+
+    assert compare_pictures(scene, copy) == compare_pictures(scene.copy(), copy.copy())
+
+
+def test_gray_and_rgb_with_equal_levels_are_the_same_picture(scene):
+    gray = cv2.cvtColor(scene, cv2.COLOR_RGB2GRAY)
+
+    verdict = compare_pictures(gray, np.repeat(gray[..., None], 3, axis=2))
+
+    assert verdict == ("same-picture", 0.0, None)
+
+
+def test_areas_of_two_colours_are_not_the_same_picture():
+    first, second = (np.full((60, 80, 3), level, np.uint8) for level in (100, 110))
+
+    assert compare_pictures(first, second).relation != "same-picture"
+
+
+def test_a_gray_object_of_another_tone_is_not_the_same_picture():
+    first, second = (np.full((200, 200, 3), 255, np.uint8) for _ in range(2))
+    first[50:150, 50:150], second[50:150, 50:150] = 90, 140
+
+    assert compare_pictures(jpeg(first), jpeg(second)).relation != "same-picture"
+
+
+def test_same_pixels_compares_gray_with_rgb(scene):
+    gray = scene[..., 0]
+    as_rgb = np.repeat(gray[..., None], 3, axis=2)
+
+    assert same_pixels(gray, as_rgb)
+    assert not same_pixels(scene, as_rgb)
+    assert not same_pixels(gray, gray[1:])
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 5, 4), (5,)], ids=str)
+def test_what_is_no_picture_is_refused(scene, shape):
+    with pytest.raises(ValueError, match="a picture must be uint8"):
+        compare_pictures(scene, np.zeros(shape, np.uint8))
+
+
+@needs_data
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_pictures_that_differ_in_what_matters_are_never_the_same(kind):
+    files = sorted((DATA / "different" / kind).iterdir())[:4]
+    pictures = [decode_rgb(file.read_bytes(), Limits(), 1024) for file in files]
+
+    relations = {compare_pictures(a, b).relation for a, b in combinations(pictures, 2)}
+
+    assert "same-picture" not in relations
+
+
+@needs_data
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+def test_copies_of_photos_show_the_same_picture(copy):
+    files = sorted((DATA / "caltech-101").glob("*/*.jpg"))[::900]
+    photos = [decode_rgb(file.read_bytes(), Limits(), 1024) for file in files]
+
+    relations = [compare_pictures(photo, copy(photo)).relation for photo in photos]
+
+    assert relations.count("same-picture") >= len(relations) - 1

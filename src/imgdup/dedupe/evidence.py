@@ -345,20 +345,17 @@ def _error(a: Plane, b: Plane) -> float:
 
 
 def _filtered(a: Plane, b: Plane) -> tuple[Plane, float]:
-    """Add to a the multiples of what two blurs change, and a constant, that come nearest to b.
+    """Add to a the multiples of what two blurs change that come nearest to b.
 
     Also return how strong the filter is: the sum of the multiples.
     """
     fine, coarse = (blurred(a, sigma) for sigma in FILTER_SIGMAS)
     sums = filter_sums(a, fine, coarse, b)
-    n = float(a.size)
-    products = np.array(
-        [[sums.xx, sums.xz, sums.x], [sums.xz, sums.zz, sums.z], [sums.x, sums.z, n]]
-    )
-    damping = 1e-3 * n * np.eye(3)  # prefers the unfiltered plane if nothing is to be gained
-    found = np.linalg.solve(products + damping, np.array([sums.xy, sums.zy, sums.y]))
-    x, z, constant = found.astype(np.float32)
-    filtered = a * (1 - x - z) + fine * x + (coarse * z + constant)
+    products = np.array([[sums.xx, sums.xz], [sums.xz, sums.zz]])
+    damping = 1e-3 * a.size * np.eye(2)  # prefers the unfiltered plane if nothing is to be gained
+    found = np.linalg.solve(products + damping, np.array([sums.xy, sums.zy]))
+    x, z = found.astype(np.float32)
+    filtered = a * (1 - x - z) + fine * x + coarse * z
     return np.clip(filtered, 0, 255), float(abs(x) + abs(z))
 
 

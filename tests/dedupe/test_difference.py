@@ -94,6 +94,7 @@ def test_another_picture_is_different(scene):
     assert compare_pictures(scene, cv2.resize(other, (320, 240))).relation == "different"
 
 
+FOLDERS = sorted(folder.name for folder in (DATA / "different").iterdir()) if DATA else []
 SHAPES = [(1, 1), (1, 50), (50, 1), (7, 9), (8, 8), (33, 9)]
 
 

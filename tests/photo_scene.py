@@ -10,6 +10,7 @@ from imgdup.apply import ApplyOptions, apply_plan, journal_header, make_options
 from imgdup.apply.journal import Journal, read_journal
 from imgdup.apply.registry import register_journal
 from imgdup.apply.undo import undo
+from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 
 CONTENTS = {
@@ -20,6 +21,11 @@ CONTENTS = {
 }
 MATCH = {"a/1.jpg": 0, "b/1.jpg": 0, "c/near.jpg": 0b111, "c/other.jpg": 2**200 - 1}
 TIME_NS = 1_600_000_000_123_456_789
+
+
+def alike(pairs):
+    """A judge who finds no difference, since the files of a scene are no real pictures."""
+    return [Verdict("same-picture", 0.0, None) for _ in pairs]
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Scene:
         plan = plan or self.plan
         order = make_options(plan, action, target, dry_run=dry_run)
         places = {"index_folder": self.index, "journal": self.index / journal}
+        options = {"judge": alike, **options}
         return apply_plan(plan, self.rows, order, **places, **options)
 
     def undo(self, journal, **options):

@@ -14,6 +14,8 @@ from cli_runs import on_a_terminal, pty
 from imgdup import apply as applying
 from imgdup import cli
 from imgdup.apply.journal import read_journal
+from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.verify import Verifier
 from imgdup.errors import LockedError
 from imgdup.system.records import path_from_json
 
@@ -528,6 +530,26 @@ def test_companions_are_named_before_files_are_deleted(plan, photos, capsys):
     assert refused[-2] == f"{caption}: belongs to a file of the plan, and is not removed"
     assert caption.read_text() == "caption"
     assert not removed[0].exists()
+
+
+def test_a_plan_with_wrong_verdicts_removes_no_other_picture(photos, monkeypatch, capsys):
+    """As from a damaged index: the plan fits it, and only the pictures show the error."""
+    same = Verdict("same-picture", 0.0, None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Verifier, "compare", lambda self, pairs: [same] * len(pairs))
+        cli.main(["dedupe", "photos", "--max-dist", "256", "--plan", "plan.jsonl"])
+    before = contents(photos)
+    assert len(removals(Path("plan.jsonl"))) == 6  # all but one picture
+    assert cli.main(["check", "plan.jsonl"]) == 0
+    capsys.readouterr()
+
+    code = cli.main(["apply", "plan.jsonl", "--delete", "--yes"])
+
+    assert code == 3
+    assert "different-picture: the pictures were compared again" in capsys.readouterr().err
+    left = contents(photos)
+    assert {"p1.jpg", "p2.jpg"} <= set(left)
+    assert left.items() <= before.items()
 
 
 def test_links_to_removed_files_lead_to_the_kept_files(plan, photos, capsys):

@@ -6,7 +6,7 @@ that was interrupted goes on with the same journal.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,9 @@ from imgdup.apply.target import (
 from imgdup.apply.undo import undo_unfinished
 from imgdup.build.relocate import drop_rows
 from imgdup.dedupe.check_plan import check_plan
+from imgdup.dedupe.decide import Judge
 from imgdup.dedupe.plan import FileFacts, Plan, Removal
+from imgdup.dedupe.relations import UNVERIFIED
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index import folder
 from imgdup.index.columns import Rows
@@ -40,6 +42,7 @@ from imgdup.system.paths import absolute, is_below
 
 MAX_PERCENT = 20  # of a collection that a plan removes without asking
 MAX_DISTANCE = 64  # in bits, of files that a plan removes without asking
+COMPARED_AT_ONCE = 64  # pairs of pictures, so that all workers have something to do
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ def apply_plan(
     rows: Rows,
     options: ApplyOptions,
     *,
+    judge: Judge,
     index_folder: Path,
     journal: Path,
     progress: Callable[[int, int], None] = lambda n_seen, n_removals: None,
@@ -175,6 +179,10 @@ def apply_plan(
         The index that it was made from.
     options : ApplyOptions
         From `make_options`.
+    judge : callable
+        Compares the pictures of pairs of rows; see `imgdup.dedupe.verify.Verifier.judge`. It is
+        asked again for each pair whose files have different bytes, since an index or the verdicts
+        in it may be damaged.
     index_folder : Path
         Locked meanwhile, so that no two runs remove the copies of each other.
     journal : Path
@@ -199,7 +207,7 @@ def apply_plan(
     header = journal_header(plan, options)
     register = partial(register_journal, index_folder)
     with folder.locked(index_folder), Journal(journal, header, register) as book:
-        run = _Run(plan, options, book)
+        run = _Run(plan, options, book, judge)
         _start(run, rows)
         result = run.result
         result.stopped = _carry_out_all(run, progress)
@@ -248,17 +256,20 @@ class _Run:
     """The data that all steps of a run need.
 
     ``done`` holds the steps of an earlier run that goes on, by the path of the removed file;
-    ``links`` the symbolic links to each file that is to be removed.
+    ``links`` the symbolic links to each file that is to be removed; ``refused`` the relation of
+    each file whose picture is not as the plan requires.
     """
 
     plan: Plan
     options: ApplyOptions
     journal: Journal
+    judge: Judge
     result: ApplyResult = field(default_factory=ApplyResult)
     recheck: Recheck = field(default_factory=Recheck)
     companions: Companions = field(default_factory=Companions)
     done: Mapping[bytes, Step] = field(default_factory=dict)
     links: Mapping[bytes, list[bytes]] = field(default_factory=dict)
+    refused: Mapping[bytes, str] = field(default_factory=dict)
     n_seen: int = 0
 
 
@@ -323,7 +334,9 @@ def _skip(error: SkipFile | OSError) -> SkipFile:
 def _carry_out_all(run: _Run, progress: Callable[[int, int], None]) -> str:
     """Carry out all removals in turn; return why the run stopped early, if it did."""
     removals, result = run.plan.removals, run.result
-    for removal in removals:
+    for number, removal in enumerate(removals):
+        if number % COMPARED_AT_ONCE == 0:
+            run.refused = _refused(run, removals[number : number + COMPARED_AT_ONCE])
         try:
             _carry_out(run, removal)
         except ImgdupError as error:
@@ -335,6 +348,27 @@ def _carry_out_all(run: _Run, progress: Callable[[int, int], None]) -> str:
         if result.skipped and result.skipped[-1].reason == NO_ROOM:
             return "the target is full; the files moved so far stay there"
     return ""
+
+
+def _refused(run: _Run, removals: Sequence[Removal]) -> dict[bytes, str]:
+    """Compare the pictures of removals again; return the relation of those that must not go.
+
+    Files of equal bytes need no comparison, nor do those that the user chose not to compare.
+    """
+    compared = [
+        removal
+        for removal in removals
+        if run.options.action not in LINKS
+        and removal.remove.path not in run.done
+        and removal.remove.digest != removal.keep.digest
+        and removal.relation != UNVERIFIED
+    ]
+    verdicts = run.judge([(removal.keep.row, removal.remove.row) for removal in compared])
+    return {
+        removal.remove.path: verdict.relation
+        for removal, verdict in zip(compared, verdicts, strict=True)
+        if verdict.relation not in run.plan.header.removable
+    }
 
 
 def _carry_out(run: _Run, removal: Removal) -> None:
@@ -376,6 +410,9 @@ def _perform(run: _Run, step: Step, removal: Removal) -> bool:
         if action in LINKS:
             check_bytes(removal)
         run.recheck.check_both(removal.remove, removal.keep)
+        if path in run.refused:
+            detail = f"the pictures were compared again, with the result: {run.refused[path]}"
+            raise SkipFile("different-picture", detail)
         if not run.options.dry_run:
             step = step._replace(links=changes(run.links.get(path, ()), path, removal.keep.path))
             run.journal.announce(step)

@@ -40,7 +40,7 @@ class SkipFile(Exception):
     ----------
     reason : str
         A word: a key of ``SKIP_REASONS``, ``changed``, ``not-regular``, ``same-file``,
-        ``different-bytes``, ``failed``, ``not-reached``, ``cannot-undo``.
+        ``different-bytes``, ``different-picture``, ``failed``, ``not-reached``, ``cannot-undo``.
     detail : str
         What was found, for people; one line.
     """

@@ -58,6 +58,7 @@ def apply(
     from imgdup import apply as applying
     from imgdup.apply.registry import check_earlier_runs, journal_to_write
     from imgdup.dedupe.plan import read_plan
+    from imgdup.dedupe.verify import Verifier
 
     chosen = {"trash": trash, "delete": delete, "hardlink": hardlink, "symlink": symlink}
     action = _one_action(move=move_to is not None, **chosen)
@@ -73,11 +74,13 @@ def apply(
     if not (dry_run or yes):
         _ask(applying.reasons_to_ask(loaded, action), plan)
     with _journal_named(journal, action, index_folder):
-        with closing(Bar(quiet=False)) as bar:
+        with closing(Bar(quiet=False)) as bar, Verifier() as verifier:
+            rows = open_found(place).check_before_decision()
             result = applying.apply_plan(
                 loaded,
-                open_found(place).check_before_decision(),
+                rows,
                 options,
+                judge=verifier.judge(rows),
                 index_folder=place,
                 journal=journal,
                 progress=bar.count,

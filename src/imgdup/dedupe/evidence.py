@@ -57,8 +57,8 @@ LUMA_LIMITS = {
 CHROMA_LIMITS = {
     1: Limits(200, 200, 1800, 3.0),
     2: Limits(80, 80, 1200, 2.2),
-    4: Limits(48, 48, 500, 1.5),
-    8: Limits(25, 22, 200, 0.9),
+    4: Limits(48, 48, 300, 1.5),
+    8: Limits(25, 22, 120, 0.9),
 }
 
 USUAL = 0.75  # quantile of the remainders that counts as usual
@@ -94,7 +94,8 @@ SMALLEST = 64  # pixels; smaller pictures are not halved
 IDENTITY_FACTOR = 2.5  # no curve is used unless it lowers the mean square so much
 MOST_MISSED = 0.5  # share of the variance; curves that miss more explain nothing
 MOVED = 6  # levels
-FEW_TONES = 3.0  # of 32; a curve that moves fewer tones may explain a changed object
+# Of 32: a curve that moves fewer tones of gray, or of colour, may explain a changed object.
+FEW_TONES = {2: 3.0, 3: 6.5}
 
 
 class Evidence(NamedTuple):
@@ -226,7 +227,7 @@ def _with_equal_tones(
         return first, second, False
     forward = error <= other_error
     curve, source = (to_second, a) if forward else (to_first, b)
-    doubtful = _tones(source, np.abs(curve - np.arange(256)) > MOVED) < FEW_TONES
+    doubtful = _tones(source, np.abs(curve - np.arange(256)) > MOVED) < FEW_TONES[source.ndim]
     levels = np.rint(curve).astype(np.uint8)
     if forward:
         return mapped(first, levels), second, doubtful

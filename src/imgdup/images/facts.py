@@ -14,6 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.decode import FORMATS_WITH_FRAMES, decode_whole, each_frame, inspect
+from imgdup.images.detail import (
+    UPSCALED,
+    central_luma,
+    detail_share,
+    standard_tables,
+    trace_quality,
+)
 from imgdup.images.formats import LOSSLESS_FORMATS, SNIFF_BYTES, sniff
 from imgdup.images.gray import Pixels
 from imgdup.images.headers import png_chunks
@@ -50,16 +57,6 @@ _LOSSY_TIFF = frozenset({6, 7, 33003, 33005, 34712, 50001})  # compressions
 _WEBP_FRAME_BYTES = 16  # before the chunks of a frame
 _PALETTE = 3  # the photometric interpretation of TIFF, and the colour type of PNG
 
-# Annex K.1 of ITU-T T.81: the luminance table that libjpeg scales, in rows.
-_STANDARD_TABLE = np.array(
-    [
-        *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
-        *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
-        *(18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
-        *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
-    ]
-)
-
 
 class ImageFacts(NamedTuple):
     """What a file holds.
@@ -84,6 +81,11 @@ class ImageFacts(NamedTuple):
         1 to 100, on the scale of libjpeg, of a JPEG file.
     lossless : bool
         Whether the file stores its pixels without loss.
+    trace_quality : int or None
+        Of a lossless file: the quality of the JPEG file that its pixels were decoded from, an
+        estimate; None if there is no trace of one.
+    detail : float
+        The share of its resolution, along a side, that shows detail: over 0, at most 1.
     """
 
     n_pages: int
@@ -94,6 +96,13 @@ class ImageFacts(NamedTuple):
     camera: str | None
     jpeg_quality: int | None
     lossless: bool
+    trace_quality: int | None
+    detail: float
+
+    @property
+    def is_upscaled(self) -> bool:
+        """Whether the picture shows so little detail as one that was enlarged."""
+        return self.detail < UPSCALED
 
 
 def image_facts(data: bytes, limits: Limits) -> ImageFacts:
@@ -117,6 +126,7 @@ def image_facts(data: bytes, limits: Limits) -> ImageFacts:
     if name == "psd" and n_found > 1:
         holds.add("layers")
     taken_s, camera = _origin(open_tiff(data if name == "tiff" else exif.removeprefix(EXIF_PREFIX)))
+    lossless = _is_lossless(name, data)
     return ImageFacts(
         n_pages=_n_pages(name, data, n_found),
         holds=frozenset(holds),
@@ -125,14 +135,15 @@ def image_facts(data: bytes, limits: Limits) -> ImageFacts:
         taken_s=taken_s,
         camera=camera,
         jpeg_quality=_jpeg_quality(data) if name == "jpeg" else None,
-        lossless=_is_lossless(name, data),
+        lossless=lossless,
+        trace_quality=trace_quality(pixels) if lossless else None,
+        detail=detail_share(central_luma(pixels)),
     )
 
 
 def contents_digest(data: bytes, limits: Limits) -> bytes:
     """Digest the pixels of all pages and frames, and what else a file holds.
 
-    Two files of equal digest have equally many pages, and each page has the same pixels, whatever
     Two files of equal digest have equally many pages, and each page has the same pixels, whatever
     the format. Files with more than 8 bits of a channel are equal only if all their bytes are.
 
@@ -291,11 +302,9 @@ def _jpeg_quality(data: bytes) -> int | None:
     table = _luminance_table(data)
     if table is None:
         return None
-    qualities = np.arange(1, 101)
-    scales = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
-    tables = np.clip((np.sort(_STANDARD_TABLE) * scales[:, None] + 50) // 100, 1, 255)
+    tables = np.sort(standard_tables())
     distances = np.abs(tables - np.sort(np.minimum(table, 255))).sum(axis=1)
-    return int(qualities[100 - 1 - int(np.argmin(distances[::-1]))])
+    return 100 - int(np.argmin(distances[::-1]))
 
 
 def _luminance_table(data: bytes) -> npt.NDArray[np.int64] | None:

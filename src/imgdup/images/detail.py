@@ -1,0 +1,232 @@
+"""Estimate from pixels whether a picture was enlarged, and whether it has been a JPEG file.
+
+In goes full-size luma; out come the share of the frequencies that hold detail, and the quality of
+a JPEG file that the pixels were decoded from.
+
+Both look at the discrete cosine transform of 8 pixels in a row, or of 8 x 8, on the grid of JPEG:
+what JPEG sets to zero stays zero there, and compression adds no detail of its own.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.images.gray import Pixels, luma
+
+BLOCK = 8  # pixels, the side of a block of JPEG
+MAX_SIDE = 2048  # of the centre that is looked at
+MIN_SIDE = 32  # below it nothing is said
+UPSCALED = 0.8  # less detail than this is that of an enlarged picture, or of a blurred one
+
+_LEAST_SHARE = 0.3  # of the detail in the best low frequency; less counts in proportion
+_ROUNDING = 1 / 12  # variance of pixels that are rounded to integers
+_LEAST_VARIANCE = 0.5  # of the lowest frequencies, in levels squared; less is a flat picture
+
+_DARK, _BRIGHT = 0, 255  # what colours beyond are set to
+_TOLERANCE = 1.5  # levels by which rounding moves a coefficient
+_MIN_STEP = 5  # of a quantization that is found
+_MIN_COEFFICIENTS = 12  # other than zero, of a frequency that is judged
+_MIN_ON_STEPS = 0.8  # of the coefficients, of a quantized frequency
+_MIN_FREQUENCIES = 4  # that are quantized in what was a JPEG file
+_MAX_BLOCKS = 1 << 14
+
+# Annex K.1 of ITU-T T.81: the luminance table that libjpeg scales, in rows.
+_STANDARD_TABLE = np.array(
+    [
+        *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
+        *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
+        *(18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
+        *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
+    ]
+)
+
+Pixel = TypeVar("Pixel", bound=np.generic)
+Plane = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+
+def standard_tables() -> npt.NDArray[np.int64]:
+    """Return the luminance tables of libjpeg for the qualities 1 to 100, shape (100, 64)."""
+    qualities = np.arange(1, 101)
+    scales = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
+    return np.asarray(np.clip((_STANDARD_TABLE * scales[:, None] + 50) // 100, 1, 255))
+
+
+def central_luma(pixels: Pixels) -> Plane:
+    """Return the luma of the centre of a picture, at most `MAX_SIDE` a side, on the grid of JPEG.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (height, width) or (height, width, 3)
+    """
+    centre = _centre(pixels)
+    return centre.astype(np.float32) if centre.ndim == 2 else luma(centre)
+
+
+def _centre(pixels: Pixels) -> Pixels:
+    starts = (max(0, side - MAX_SIDE) // 2 // BLOCK * BLOCK for side in pixels.shape[:2])
+    top, left = starts
+    return pixels[top : top + MAX_SIDE, left : left + MAX_SIDE]
+
+
+def _clipped(pixels: Pixels) -> Flags:
+    """Return a mask of the centre's pixels with a channel that JPEG has cut off, or may have."""
+    centre = _centre(pixels)
+    extreme = (centre <= _DARK) | (centre >= _BRIGHT)
+    return extreme if extreme.ndim == 2 else np.asarray(extreme.any(axis=2))
+
+
+def detail_share(gray: Plane) -> float:
+    """Estimate the share of a picture's resolution, along a side, that shows detail.
+
+    An enlarged picture holds as little in its upper frequencies as before; a photo holds about as
+    much in each octave.
+
+    Parameters
+    ----------
+    gray : ndarray of float32, shape (height, width)
+        Full-size luma.
+
+    Returns
+    -------
+    float
+        Over 0, at most 1: 1 for a sharp picture and for one that is too small or too flat to
+        tell; about 0.5 for a sharp one that was enlarged to twice its size.
+    """
+    share = 1.0
+    top, left = _grid_start(gray)
+    gray = gray[top:, left:]
+    while min(gray.shape) >= MIN_SIDE:
+        found = _share_of_octave(gray)
+        if found >= UPSCALED:
+            return share * found
+        share /= 2
+        gray = _halved(gray)
+    return share
+
+
+def _share_of_octave(gray: Plane) -> float:
+    """Return the share of the frequencies with detail, without looking for less than a quarter."""
+    powers = np.maximum(_powers(gray) - _ROUNDING, 0)
+    if powers[:2].sum() < _LEAST_VARIANCE:
+        return 1.0
+    details = powers * np.arange(1, BLOCK) ** 2  # photos hold as much in each frequency
+    shares = details / details[:3].max()
+    return float(np.minimum(shares / _LEAST_SHARE, 1)[1:].mean())
+
+
+def _powers(gray: Plane) -> npt.NDArray[np.float64]:
+    """Return the mean power of each frequency but 0 in rows and columns of 8 pixels, shape (7,)."""
+    height, width = (side // BLOCK * BLOCK for side in gray.shape)
+    whole = gray[:height, :width]
+    transform = _cosines()
+    powers = np.zeros(BLOCK)
+    for plane in (whole, np.ascontiguousarray(whole.T)):
+        found = plane.reshape(-1, BLOCK) @ transform.T
+        powers += np.einsum("ij,ij->j", found, found) / len(found)
+    return powers[1:] / 2
+
+
+def _cosines() -> Plane:
+    """Return the orthonormal discrete cosine transform of 8 values."""
+    places = (2 * np.arange(BLOCK) + 1) * np.arange(BLOCK)[:, None]
+    transform = np.cos(np.pi / (2 * BLOCK) * places) / 2
+    transform[0] /= np.sqrt(2)
+    return np.asarray(transform, dtype=np.float32)
+
+
+def _halved(gray: Plane) -> Plane:
+    """Average squares of two pixels a side."""
+    height, width = (side // 2 * 2 for side in gray.shape)
+    rows = gray[0:height:2] + gray[1:height:2]
+    return np.asarray((rows[:, 0:width:2] + rows[:, 1:width:2]) / 4, dtype=np.float32)
+
+
+def trace_quality(pixels: Pixels) -> int | None:
+    """Estimate the quality of the JPEG file that pixels were decoded from.
+
+    Decoded coefficients lie on multiples of their quantization step, which is read off for each
+    low frequency; the quality is that of the table of libjpeg with the nearest steps.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (height, width) or (height, width, 3)
+        Gray or RGB, of a file that is stored without loss.
+
+    Returns
+    -------
+    int or None
+        1 to about 85; None if there is no trace, as after resizing, or with finer steps.
+    """
+    gray = central_luma(pixels)
+    top, left = _grid_start(gray)
+    steps = _steps(_coefficients(gray[top:, left:], _clipped(pixels)[top:, left:]))
+    known = steps > 0
+    if np.count_nonzero(known) < _MIN_FREQUENCIES:
+        return None
+    misfits = np.abs(np.log(standard_tables()[:, known] / steps[known]))
+    return int(np.argmin(np.median(misfits, axis=1))) + 1
+
+
+def _grid_start(gray: Plane) -> tuple[int, int]:
+    """Return the row and the column, 0 to 7, where the pixels change most between blocks."""
+    return _first_edge(gray.T), _first_edge(gray)
+
+
+def _first_edge(gray: Plane) -> int:
+    """Return the first column that differs more from the one before than its neighbours do."""
+    if gray.shape[1] < MIN_SIDE:
+        return 0
+    changes = np.abs(np.diff(gray, axis=1))
+    excess = 2 * changes[:, 1:-1] - changes[:, :-2] - changes[:, 2:]  # at columns 2, 3, ...
+    means = np.maximum(excess, 0).mean(axis=0)
+    return int(np.argmax([means[(first - 2) % BLOCK :: BLOCK].mean() for first in range(BLOCK)]))
+
+
+def _coefficients(gray: Plane, clipped: Flags) -> Plane:
+    """Return the cosine transforms of blocks of 8 x 8 pixels, none of which is clipped.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, 64)
+        At most about `_MAX_BLOCKS`, evenly chosen.
+    """
+    whole = ~_blocks(clipped).any(axis=(1, 2))
+    blocks = _blocks(gray)[whole]
+    blocks = blocks[:: max(1, len(blocks) // _MAX_BLOCKS)]
+    transform = _cosines()
+    found = transform @ blocks @ transform.T
+    return np.asarray(found.reshape(-1, BLOCK * BLOCK), dtype=np.float32)
+
+
+def _blocks(plane: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
+    """Cut a plane into blocks, shape (n, 8, 8), without what is left over at its end."""
+    rows, columns = (side // BLOCK for side in plane.shape)
+    cut = plane[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
+    return cut.swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
+
+
+def _steps(coefficients: Plane) -> npt.NDArray[np.int64]:
+    """Return the quantization step of each frequency, shape (64,); 0 where none is found."""
+    steps = np.zeros(BLOCK * BLOCK, dtype=np.int64)
+    for frequency in range(1, BLOCK * BLOCK):
+        values = np.abs(coefficients[:, frequency])
+        values = values[values > _TOLERANCE]
+        if len(values) >= _MIN_COEFFICIENTS:
+            steps[frequency] = _step(values)
+    return steps
+
+
+def _step(values: Plane) -> int:
+    """Return the step on whose multiples, but 0, most values lie; 0 if there is none."""
+    middle = float(np.quantile(values, 0.2))  # near the step itself, or one of its multiples
+    best, found = _MIN_ON_STEPS, 0
+    for step in range(_MIN_STEP, min(255, round(middle + 2 * _TOLERANCE)) + 1):
+        multiples = np.round(values / step)
+        tolerance = min(_TOLERANCE, step / 5)
+        on_steps = (np.abs(values - multiples * step) <= tolerance) & (multiples > 0)
+        share = float(np.mean(on_steps))
+        if share >= best:
+            best, found = share, step
+    return found

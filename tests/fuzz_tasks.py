@@ -1,6 +1,5 @@
 """What a worker does with mutants, which it makes itself from their numbers."""
 
-import time
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,15 +13,14 @@ from imgdup.images.decode import decode
 from imgdup.system.limits import Limits
 from mutations import mutant
 
-# Fewer pixels than by default, so that what takes time is a fault and not a size.
+# Fewer pixels than by default, so that no mutant is slow because of its size alone.
 LIMITS = Limits(max_pixels=16_000_000)
 
 
 class Answers(NamedTuple):
-    """Status and seconds of each mutant, and the most memory that the process has had."""
+    """The status of each mutant, and the most memory that the process has had."""
 
     statuses: list
-    seconds: list
     peak_bytes: int
 
 
@@ -40,18 +38,16 @@ def made(seed, number):
 
 def decode_mutants(seed, numbers, before_item):
     """Decode and hash mutants as indexing would."""
-    statuses, seconds = [], []
+    statuses = []
     for i, number in enumerate(numbers):
         before_item(i)
         _, data = made(seed, number)
-        started = time.process_time()
         statuses.append(status_of(data))
-        seconds.append(time.process_time() - started)
-    return Answers(statuses, seconds, peak_bytes())
+    return Answers(statuses, peak_bytes())
 
 
 def status_of(data):
-    """What becomes of a file: "ok" or the reason why not."""
+    """The status of a file: "ok", or the reason why it has no hash."""
     try:
         fingerprint(decode(data, LIMITS).gray, "dhash", 64)
     except ImageError as error:
@@ -60,7 +56,7 @@ def status_of(data):
 
 
 def peak_bytes():
-    """Most memory that this process has had; 0 where the system does not tell."""
+    """Most memory that this process has had; 0 where it is unknown."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

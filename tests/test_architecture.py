@@ -53,6 +53,8 @@ HOMES = {
     "rich": {"output.tables", "cli.progress"},
 }
 
+MAX_LATE_IMPORTS = 60
+
 
 def modules():
     for file in sorted(SOURCE.rglob("*.py")):
@@ -61,7 +63,7 @@ def modules():
 
 
 def imported(file):
-    """Full names of what a file imports, wherever the statement stands."""
+    """Full names of what a file imports, at the top of the file and inside functions."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -88,7 +90,7 @@ def room_of(module):
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "__init__"])
 def test_a_module_imports_only_from_its_room_and_the_rooms_above(name):
-    assert room_of(name) in ROOMS, f"{name} lies in no room of the table"
+    assert room_of(name) in ROOMS, f"{name} is in no room of the table"
     above = ROOMS[: ROOMS.index(room_of(name)) + 1]
 
     below = {
@@ -122,6 +124,20 @@ def test_outside_packages_stay_in_their_homes(name):
     assert strangers == set()
 
 
+def test_fewer_than_60_imports_are_inside_functions():
+    """Each is there for the time to start; every other import belongs at the top of its file."""
+    found = [
+        f"{name}:{statement.lineno}"
+        for name, file in modules()
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef)
+        for statement in ast.walk(function)
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+    ]
+
+    assert len(set(found)) < MAX_LATE_IMPORTS, sorted(set(found))
+
+
 def test_public_names_resolve_and_are_all():
     assert sorted(imgdup.__all__) == sorted(imgdup._MODULES)
     for name in imgdup.__all__:
@@ -150,7 +166,7 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 def test_what_makes_a_duplicate_is_written_down_once():
-    """But for the checker of plans, which shares nothing with their maker."""
+    """But for the checker of plans, which shares no code with what makes them."""
     thresholds = re.compile(r"^\w*(?:DISTANCE|QUALITY|BITS) = (?:31|50|256)\b", re.MULTILINE)
 
     found = [name for name, file in modules() if thresholds.search(file.read_text("utf-8"))]

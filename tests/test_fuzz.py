@@ -29,7 +29,7 @@ from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, read_plan, 
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.images.decode import init_worker
 from imgdup.index import folder, store
-from imgdup.query.check_index import check_structure
+from imgdup.index.check import check_structure
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Died, Pool, answers, inline
 from imgdup.workers.process import Processes, Setup
@@ -38,7 +38,7 @@ FUZZ_S = float(os.environ.get("IMGDUP_FUZZ", "0"))
 SEED = int(os.environ.get("IMGDUP_FUZZ_SEED", "2026"))
 N_EACH = 200  # mutants of each kind of picture, unless it goes on for a time
 BATCH = 50
-MAX_S = 5.0  # for one file
+HANG_S = 60.0  # after which a file counts as hanging, and ends its worker
 MAX_BYTES = 512 << 20  # of a worker, the decoders themselves included; its cap is 2 GiB more
 N_EXAMPLES = 150 if not FUZZ_S else int(20 * FUZZ_S)
 
@@ -72,11 +72,11 @@ def test_mutants_are_made_again_from_their_numbers():
 
 
 @pytest.mark.timeout(0 if FUZZ_S else 300)
-def test_fuzz_mutants_of_pictures_get_one_answer_each_in_bounded_time_and_memory():
+def test_fuzz_mutants_of_pictures_get_one_answer_each_in_bounded_memory():
     kinds = [name for name, _ in fuzz_tasks.seeds()]
-    found, died, slow, peak = defaultdict(Counter), {}, {}, 0
+    found, died, peak = defaultdict(Counter), {}, 0
 
-    with Pool(Setup(2, 4 * MAX_S, init_worker, (Limits(),))) as pool:
+    with Pool(Setup(2, HANG_S, init_worker, (Limits(),))) as pool:
         for numbers, answer in answers(
             partial(fuzz_tasks.decode_mutants, SEED), batches(len(kinds)), pool
         ):
@@ -84,15 +84,10 @@ def test_fuzz_mutants_of_pictures_get_one_answer_each_in_bounded_time_and_memory
                 died[numbers[0]] = answer
                 continue
             peak = max(peak, answer.peak_bytes)
-            for number, status, seconds in zip(
-                numbers, answer.statuses, answer.seconds, strict=True
-            ):
+            for number, status in zip(numbers, answer.statuses, strict=True):
                 found[kinds[number % len(kinds)].partition(".")[2]][status] += 1
-                if seconds > MAX_S:
-                    slow[number] = seconds
 
     assert died == {}
-    assert slow == {}
     assert peak < MAX_BYTES
     for statuses in found.values():
         assert {"ok", "damaged"} < set(statuses)  # neither is all noise

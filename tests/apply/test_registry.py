@@ -10,9 +10,10 @@ import pytest
 
 from imgdup.apply import ApplyOptions, journal_header
 from imgdup.apply.journal import Step
-from imgdup.apply.registry import find_leftovers, register_journal, registered_journals
+from imgdup.apply.registry import describe_leftovers, register_journal, registered_journals
 from imgdup.dedupe.plan import FileFacts, sealed, write_plan
 from imgdup.errors import PlanError
+from imgdup.index.check import temporary_files
 from imgdup.index.folder import JOURNALS
 from imgdup.system.files import content_digest
 from photo_scene import CONTENTS, TIME_NS, make_scene, tree
@@ -226,24 +227,29 @@ def killed(tmp_path):
     return scene, journal, step
 
 
+def leftovers(scene):
+    """The lines about temporary files, as check prints them."""
+    return describe_leftovers(temporary_files(scene.rows), scene.index)
+
+
 def test_a_leftover_is_reported_with_the_command_that_cleans_up(killed):
     scene, journal, step = killed
 
-    (line,) = find_leftovers(scene.rows, scene.index)
+    (line,) = leftovers(scene)
 
     assert line == (
         f"{os.fsdecode(step.aside)}: left by an apply or undo that was killed; "
         f"to clean up: imgdup undo {journal}"
     )
     scene.undo(journal)
-    assert list(find_leftovers(scene.rows, scene.index)) == []
+    assert list(leftovers(scene)) == []
 
 
 def test_a_picture_whose_journal_is_lost_is_reported(killed):
     scene, journal, step = killed
     journal.unlink()
 
-    (line,) = find_leftovers(scene.rows, scene.index)
+    (line,) = leftovers(scene)
 
     assert line.startswith(f"{os.fsdecode(step.aside)}: a picture that a killed apply set aside")
     assert "its journal is lost" in line
@@ -255,7 +261,7 @@ def test_other_temporary_files_whose_journal_is_lost_may_be_deleted(killed, endi
     journal.unlink()
     os.rename(step.aside, step.aside.replace(b".aside", b"." + ending.encode()))
 
-    (line,) = find_leftovers(scene.rows, scene.index)
+    (line,) = leftovers(scene)
 
     assert line.endswith("whose journal is lost: you may delete it")
 
@@ -265,11 +271,11 @@ def test_other_names_are_not_reported(tmp_path, name):
     scene = make_scene(tmp_path)
     (scene.root / "b" / name).touch()
 
-    assert list(find_leftovers(scene.rows, scene.index)) == []
+    assert list(leftovers(scene)) == []
 
 
 def test_folders_that_are_gone_are_passed_over(tmp_path):
     scene = make_scene(tmp_path)
     scene.root.rename(tmp_path / "elsewhere")
 
-    assert list(find_leftovers(scene.rows, scene.index)) == []
+    assert list(leftovers(scene)) == []

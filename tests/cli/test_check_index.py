@@ -10,6 +10,7 @@ from make_sample import encode, photo
 
 from imgdup import ImageIndex
 from imgdup.build.settings import Settings
+from imgdup.index.check import check_structure
 from imgdup.query import check_index as check
 from imgdup.workers.pool import inline
 
@@ -32,7 +33,7 @@ def forged(index, **arrays):
 
 
 def test_a_sound_index_passes(index):
-    assert list(check.check_structure(index)) == []
+    assert list(check_structure(index)) == []
     assert list(check.check_deep(index)) == []
 
 
@@ -41,7 +42,7 @@ def test_an_empty_index_passes(tmp_path):
     settings = Settings(workers=1, engine=inline)
     index = ImageIndex.build(tmp_path / "empty", path=tmp_path / "index", settings=settings)
 
-    assert list(check.check_structure(index)) == []
+    assert list(check_structure(index)) == []
     assert list(check.check_deep(index)) == []
 
 
@@ -55,7 +56,7 @@ def test_an_empty_index_passes(tmp_path):
     ],
 )
 def test_what_does_not_fit_together_is_named(index, name, change, words):
-    findings = list(check.check_structure(forged(index, **{name: change(index.column(name))})))
+    findings = list(check_structure(forged(index, **{name: change(index.column(name))})))
 
     assert any(words in finding for finding in findings)
 
@@ -66,7 +67,7 @@ def test_a_flipped_byte_in_the_body_is_found_and_its_array_named(index):
     data[-8] ^= 1
     file.write_bytes(data)
 
-    (finding,) = check.check_structure(ImageIndex.open(index.folder))
+    (finding,) = check_structure(ImageIndex.open(index.folder))
 
     assert "checksum" in finding
     assert "'" in finding

@@ -15,7 +15,7 @@ import itertools
 import os
 import re
 import shlex
-from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from imgdup.apply.journal import (
@@ -34,7 +34,7 @@ from imgdup.index.columns import Rows
 from imgdup.index.folder import JOURNALS
 from imgdup.system import records
 from imgdup.system.atomic import write_error
-from imgdup.system.paths import TEMPORARY_NAME, is_below
+from imgdup.system.paths import is_below
 from imgdup.system.records import json_line
 
 LINE_DIGEST_BYTES = 32
@@ -180,39 +180,19 @@ def _carries_out(step: Step, removal: Removal, roots: tuple[bytes, ...]) -> bool
     return to.endswith(ending) or NUMBER_IN_NAME.sub(b"", to).endswith(ending)
 
 
-def find_leftovers(rows: Rows, index_folder: Path) -> Iterator[str]:
+def describe_leftovers(files: Iterable[tuple[bytes, bytes]], index_folder: Path) -> Iterator[str]:
     """Yield one line for each file that a killed run left, with what to do about it.
 
     Parameters
     ----------
-    rows : Rows
-        The folders of its files are looked at, and its roots.
+    files : iterable of (path, token)
+        As from `imgdup.index.check.temporary_files`.
     index_folder : Path
         It knows the journals of its runs.
     """
-    journals: Mapping[bytes, Path] | None = None
-    for path, token in _temporary_files(_folders(rows)):
-        if journals is None:
-            journals = _journals_by_token(index_folder)
+    journals = _journals_by_token(index_folder)
+    for path, token in files:
         yield f"{os.fsdecode(path)}: {_advice(path, token, journals)}"
-
-
-def _folders(rows: Rows) -> list[bytes]:
-    """List the folders that hold files of an index, and its roots."""
-    folders = {os.path.dirname(rows.path(row)) for row in range(len(rows))}
-    return sorted(folders.union(root for root in rows.roots if root))
-
-
-def _temporary_files(folders: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the temporary files of apply in these folders, each with the token of its run."""
-    for folder in folders:
-        try:
-            names = sorted(os.listdir(folder))
-        except OSError:  # gone, or not for us: imgdup index reports that
-            continue
-        for name in names:
-            if match := TEMPORARY_NAME.fullmatch(name):
-                yield os.path.join(folder, name), match[1]
 
 
 def _journals_by_token(index_folder: Path) -> Mapping[bytes, Path]:

@@ -46,14 +46,13 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
         write_text([f"OK: {counted(len(loaded.removals), 'removal')} verified\n"])
         note(f"{plan}: {plan_rule_text(loaded.header)}")
         return
-    from imgdup.apply.registry import find_leftovers
-    from imgdup.query.check_index import check_deep, check_structure
+    from imgdup.index.check import check_structure, temporary_files
 
-    for leftover in find_leftovers(index, Path(index.folder)):
-        note(leftover)
-
+    _note_leftovers(list(temporary_files(index)), Path(index.folder))
     findings = [*check_structure(index)]
     if deep and not findings:
+        from imgdup.query.check_index import check_deep
+
         findings += check_deep(index)
     for finding in findings[:-1]:
         note(f"imgdup: {finding}")
@@ -75,3 +74,12 @@ def _check_pictures(plan: "Plan", index: "ImageIndex") -> None:
             f"the pictures of {counted(len(findings), 'removal')} are not as the plan states; "
             "make a new plan with imgdup dedupe"
         )
+
+
+def _note_leftovers(files: list[tuple[bytes, bytes]], index_folder: Path) -> None:
+    """Name the files that a killed apply or undo left, and what to do about them."""
+    if files:
+        from imgdup.apply.registry import describe_leftovers  # imports all of apply
+
+        for line in describe_leftovers(files, index_folder):
+            note(line)

@@ -1,6 +1,8 @@
 """The command index: build, update or resume an index."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,15 +10,53 @@ from imgdup.cli.options import (
     OutputFile,
     find_index,
     find_or_new_index,
+    gathered,
     index_option,
     json_option,
-    limit_options,
+    limit_parameters,
     named_or_listed,
     removals_option,
 )
 from imgdup.system.limits import Limits
 
+if TYPE_CHECKING:
+    from imgdup.build.settings import Settings
+
 HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing.HASHERS
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The parameters that decide which files are indexed, and how."""
+
+    hasher: str | None
+    bits: str | None
+    extra: str | None
+    workers: int | None
+    exclude: tuple[str, ...]
+    follow_symlinks: bool | None
+    hidden: bool | None
+    retry_failed: bool
+    rehash: bool
+    allow_removals: bool
+    limits: Limits
+
+    def settings(self) -> "Settings":
+        """Return the settings of the run."""
+        from imgdup.build import roots, settings
+
+        exclude = tuple(glob for glob in self.exclude if glob) if self.exclude else None
+        return settings.Settings(
+            hasher=self.hasher,
+            bits=int(self.bits) if self.bits else None,
+            workers=self.workers,
+            limits=self.limits,
+            changes=roots.OptionChanges(exclude, self.follow_symlinks, self.hidden),
+            allow_removals=self.allow_removals,
+            retry_failed=self.retry_failed,
+            rehash=self.rehash,
+            with_pdq=self.extra == "pdq",
+        )
 
 
 @click.command()
@@ -65,30 +105,18 @@ HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing
 @click.option(
     "--strict", is_flag=True, help="Also exit with 3 for failures that are already known."
 )
-@limit_options
+@limit_parameters
+@gathered(Chosen, "chosen")
 def index(
     paths: tuple[str, ...],
     index_folder: Path | None,
-    hasher: str | None,
-    bits: str | None,
-    extra: str | None,
-    workers: int | None,
-    exclude: tuple[str, ...],
-    follow_symlinks: bool | None,
-    hidden: bool | None,
     moved: tuple[str, str] | None,
-    retry_failed: bool,
-    rehash: bool,
     null: bool,
-    allow_removals: bool,
     errors: Path | None,
     as_json: bool,
     quiet: bool,
     strict: bool,
-    max_pixels: int,
-    max_file_size: int,
-    timeout: float,
-    worker_memory: int,
+    chosen: Chosen,
 ) -> int:
     """Build, update or resume an index.
 
@@ -100,8 +128,6 @@ def index(
     imgdup index                        update: new, changed and deleted files
     imgdup index --moved OLD NEW        a folder was renamed or is mounted elsewhere
     """
-    from imgdup.build.roots import OptionChanges
-    from imgdup.build.settings import Settings
     from imgdup.cli import indexing
 
     if moved:
@@ -110,15 +136,7 @@ def index(
     if paths and not named:
         return 0
     place = find_or_new_index(index_folder) if paths else find_index(index_folder)
-    excluded = tuple(glob for glob in exclude if glob) if exclude else None
-    changes = OptionChanges(excluded, follow_symlinks, hidden)
-    limits = Limits(max_pixels, max_file_size, timeout, worker_memory)
-    n_bits = int(bits) if bits else None
-    settings = Settings(
-        hasher, n_bits, workers, limits, changes, allow_removals, retry_failed,
-        rehash=rehash, with_pdq=extra == "pdq",
-    )  # fmt: skip
-    outcome = indexing.update(place, named, settings, quiet=quiet)
+    outcome = indexing.update(place, named, chosen.settings(), quiet=quiet)
     if errors:
         indexing.write_failures(errors, outcome)
     if not quiet:

@@ -1,12 +1,14 @@
-"""Options and arguments that several commands share: decorators, types, and what they name."""
+"""Parameters that several commands share: decorators, their types, and what they name."""
 
+import dataclasses
+import functools
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -15,8 +17,11 @@ from imgdup.errors import UsageError
 from imgdup.images.formats import MARKED_BYTES, is_foreign_image
 from imgdup.index.find import ENVIRONMENT_VARIABLE, FOLDER_NAME, find, is_index, look_for
 from imgdup.output.codecs import shown
+from imgdup.system.limits import Limits
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from imgdup.api import ImageIndex
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -148,21 +153,37 @@ page_option = click.option(
 )
 
 
-def limit_options(function: F) -> F:
-    """Add the options that limit the size, time and memory of one file."""
-    options = [
+def limit_parameters(function: F) -> F:
+    """Add the parameters that limit the size, time and memory of one file, as one `Limits`."""
+    parameters = [
         click.option("--max-pixels", type=click.IntRange(min=1), default=200_000_000,
                      show_default=True, help="Largest picture in pixels, from its header."),
-        click.option("--max-file-size", type=Bytes(), default="1G", show_default=True,
-                     help="Largest file."),
-        click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0,
+        click.option("--max-file-size", "max_file_bytes", type=Bytes(), default="1G",
+                     show_default=True, help="Largest file."),
+        click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=30.0,
                      show_default=True, metavar="SECONDS", help="Longest time for one file."),
-        click.option("--worker-memory", type=Bytes(), default="2G", show_default=True,
-                     help="Most memory that a worker may use for one file."),
+        click.option("--worker-memory", "worker_memory_bytes", type=Bytes(), default="2G",
+                     show_default=True, help="Most memory that a worker may use for one file."),
     ]  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
+    function = gathered(Limits, "limits")(function)
+    for parameter in reversed(parameters):
+        function = parameter(function)
     return function
+
+
+def gathered(kind: "type[DataclassInstance]", name: str) -> Callable[[F], F]:
+    """Pass the parameters that are the fields of a dataclass to a command as one object."""
+    fields = [field.name for field in dataclasses.fields(kind)]
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def with_object(**parameters: Any) -> Any:
+            values = {field: parameters.pop(field) for field in fields}
+            return function(**parameters, **{name: kind(**values)})
+
+        return cast(F, with_object)
+
+    return decorate
 
 
 def check_range(value: int | None, bits: int) -> None:

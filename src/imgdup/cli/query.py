@@ -88,22 +88,21 @@ def query(
     \b
     imgdup query photo.jpg --max-dist 10
     """
-    from imgdup.build.roots import IF_MOVED
-    from imgdup.build.sources import Tally, files_named_by
+    from imgdup.build import roots, sources
     from imgdup.query.matches import QueryOptions, query_files
 
     index = open_found(index_folder)
     for root in index.generation.missing_roots():
-        note_path(root, f"this indexed folder is missing. {IF_MOVED}")
+        note_path(root, f"this indexed folder is missing. {roots.IF_MOVED}")
     check_range(max_dist, index.bits)
     if k and (strategy or explain):
         raise UsageError("-k always uses the tree: remove --strategy and --explain")
-    tally, seen = Tally(), _Seen(index, orientations)
+    tally, seen = sources.Tally(), _Seen(index, orientations)
     for probe in probes:
         if probe != "-":
             check_exists(probe)
     named = named_or_listed(probes, null)
-    files = chain.from_iterable(files_named_by(path, tally) for path in named)
+    files = chain.from_iterable(sources.files_named_by(path, tally) for path in named)
     options = QueryOptions(max_dist, k, strategy, orientations)
     answers = query_files(index.generation, files, options, report=note if explain else None)
     matches: Iterable[MatchRow] = seen.rows(answers)

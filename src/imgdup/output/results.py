@@ -15,6 +15,7 @@ from imgdup.system.records import json_line
 if TYPE_CHECKING:
     from imgdup.dedupe.compare import Leak, Leaks
     from imgdup.dedupe.plan import PlanHeader
+    from imgdup.output.tables import Field
 
 MATCH_HEADER = ("dist", "match", "dup", "size", "path")
 PAIR_HEADER = ("dist", "match", "dup", "pair")
@@ -124,12 +125,19 @@ def pair_table(pairs: Iterable[Pair], *, width: int = 80, encoding: str = "utf-8
        3     12  yes  a.jpg
                       b.jpg
     """
-    from imgdup.output.tables import table  # as in match_table
-
     rows = (
         (pair.distance, pair.match_distance, pair.duplicate, (pair.a, pair.b)) for pair in pairs
     )
-    return table(PAIR_HEADER, rows, width=width, encoding=encoding)
+    return _table(PAIR_HEADER, rows, width, encoding)
+
+
+def _table(
+    header: Sequence[str], rows: "Iterable[Sequence[Field]]", width: int, encoding: str
+) -> Iterator[str]:
+    """Lay out a table, as `imgdup.output.tables.table` does."""
+    from imgdup.output.tables import table  # as in match_table
+
+    return table(header, rows, width=width, encoding=encoding)
 
 
 def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:
@@ -185,10 +193,8 @@ def leak_table(
     leaks: "Iterable[Leak]", *, width: int = 80, encoding: str = "utf-8"
 ) -> Iterator[str]:
     """Lay out leaks in blocks: two paths, and a label that disagrees."""
-    from imgdup.output.tables import table  # as in match_table
-
     rows = ((leak.distance, leak.relation, _leak_texts(leak)) for leak in leaks)
-    return table(LEAK_HEADER, rows, width=width, encoding=encoding)
+    return _table(LEAK_HEADER, rows, width, encoding)
 
 
 def _leak_texts(leak: "Leak") -> list[Cell]:

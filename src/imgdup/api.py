@@ -264,11 +264,11 @@ class ImageIndex:
             If a rule is unknown, a folder is not in the index, or `max_distance` is not from 0
             to 256.
         """
-        from imgdup.dedupe import DedupeOptions
-        from imgdup.dedupe.candidates import MatchRule
+        from imgdup.dedupe import DedupeOptions, candidates
         from imgdup.dedupe.keep import parse_keep
 
-        options = DedupeOptions(parse_keep(self, keep, protect), MatchRule(max_distance))
+        rule = candidates.MatchRule(max_distance)
+        options = DedupeOptions(parse_keep(self, keep, protect), rule)
         return self.duplicates(options)
 
     def duplicates(
@@ -288,13 +288,12 @@ class ImageIndex:
         progress : callable
             Is called with the number of files that are decided, and of all that have candidates.
         """
-        from imgdup.dedupe import find_duplicates
-        from imgdup.dedupe.verify import Verifier
+        from imgdup.dedupe import find_duplicates, verify as verifying
 
         self.check_before_decision()
         if not verify:
             return find_duplicates(self, options, progress=progress)
-        with Verifier(self.folder) as verifier:
+        with verifying.Verifier(self.folder) as verifier:
             return find_duplicates(self, options, verifier.judge(self), progress)
 
     def plan(

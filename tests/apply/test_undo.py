@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from imgdup.apply import actions, copying
-from imgdup.apply import journal as journals
-from imgdup.apply import undo as undoing
+from imgdup.apply import actions, copying, journal as journals, undo as undoing
 from imgdup.apply.journal import Header, Journal, Step, locked_journal, read_journal
 from imgdup.apply.recheck import check_content
 from imgdup.apply.registry import register_journal

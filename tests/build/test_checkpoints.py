@@ -10,8 +10,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from imgdup.build.checkpoints import BatchSettings, Checkpoints, append_rows
 from imgdup.build.sources import COARSE_TICK_NS, FINE_TICK_NS, is_settled

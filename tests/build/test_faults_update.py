@@ -13,8 +13,7 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup import ImageIndex, cli
-from imgdup.build import update as indexing
-from imgdup.build import write as assembly
+from imgdup.build import update as indexing, write as assembly
 from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
 from imgdup.errors import ImgdupError, IndexFormatError

@@ -12,8 +12,7 @@ import time
 import make_frozen
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from make_sample import encode, photo
 
 from imgdup import ImageIndex

@@ -11,8 +11,7 @@ import pytest
 from make_sample import encode, photo
 
 from cli_runs import on_a_terminal, pty
-from imgdup import apply as applying
-from imgdup import cli
+from imgdup import apply as applying, cli
 from imgdup.apply.journal import read_journal
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.verify import Verifier

@@ -1,8 +1,7 @@
 """Chains of duplicates. Oracle: ``oracles_dedupe.chains`` joins sets of paths, pair by pair."""
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from test_groups import files_strategy
 
 import oracles_dedupe

@@ -9,8 +9,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from test_groups import files_strategy
 
 import imgdup.dedupe.check_plan

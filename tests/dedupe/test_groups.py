@@ -12,8 +12,7 @@ keeper instead of the nearest; using a removed file as a keeper; removing protec
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import oracles_dedupe
 from array_rows import File, rows_of, same_picture

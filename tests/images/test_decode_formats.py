@@ -21,8 +21,7 @@ from encoded import (
 )
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
-from imgdup.images import decode as images
-from imgdup.images import opencv, pillow
+from imgdup.images import decode as images, opencv, pillow
 from imgdup.images.decode import decode, decode_rgb, picture_from_array
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits

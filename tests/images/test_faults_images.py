@@ -18,8 +18,7 @@ from PIL import Image
 from encoded import blank_png, jpeg_claiming, jpeg_with_exif, photo, png, png_chunk, save
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
-from imgdup.images import decode as images
-from imgdup.images import jpeg, opencv, pillow
+from imgdup.images import decode as images, jpeg, opencv, pillow
 from imgdup.images.decode import decode, picture_from_array
 from imgdup.images.formats import REASONS
 from imgdup.system.limits import CAN_CAP_MEMORY, Limits

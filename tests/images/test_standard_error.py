@@ -11,8 +11,7 @@ import pytest
 from make_sample import encode, photo
 
 from cli_runs import shell
-from encoded import photo as smooth_photo
-from encoded import png_chunk, save
+from encoded import photo as smooth_photo, png_chunk, save
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a shell or fork")
 

@@ -5,8 +5,7 @@ Oracle: sorting tuples of parts, and plain lists of absolute paths.
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from imgdup.index.columns import (
     TextBuilder,

@@ -8,8 +8,7 @@ import pickle
 import pickletools
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from imgdup.index import plain
 from imgdup.index.plain import BUFFER, dumps, loads

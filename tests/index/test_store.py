@@ -10,8 +10,7 @@ import tracemalloc
 import make_frozen
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from imgdup.errors import IndexFormatError

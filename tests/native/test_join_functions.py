@@ -6,8 +6,7 @@ together, `tests/search/test_join.py` compares with a look at every pair.
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from imgdup.native import join
 from native_levels import by_level, native_level

@@ -7,8 +7,7 @@ that look like escapes, text that reorders itself, bytes that are not UTF-8, lon
 import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from imgdup.output.codecs import cell_text, escape, null_line, shown, tsv_fields, tsv_line, unescape
 

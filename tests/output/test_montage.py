@@ -7,8 +7,7 @@ whole and in its colours, and that no file and no name can break the drawing.
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import imgdup.output.montage as montage
 from imgdup.errors import ImgdupError

@@ -13,13 +13,11 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from make_sample import photo
 
 from imgdup.errors import ImgdupError
-from imgdup.output import gallery
-from imgdup.output import page as report
+from imgdup.output import gallery, page as report
 from imgdup.output.gallery import THUMBNAIL, thumbnail
 from imgdup.output.page import (
     FIGURE_WIDTH,

@@ -7,8 +7,7 @@ exactly its fields. Widths are counted by Python's own Unicode tables.
 import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from imgdup.output.codecs import shown
 from imgdup.output.tables import BLOCK_ROWS, facts_table, fold, table

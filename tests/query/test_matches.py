@@ -10,15 +10,13 @@ import tracemalloc
 from itertools import islice
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from make_sample import encode, photo
 
 from imgdup import ImageIndex
 from imgdup.build.settings import Settings
 from imgdup.errors import IndexFormatError
-from imgdup.query import match as matching
-from imgdup.query import matches
+from imgdup.query import match as matching, matches
 from imgdup.query.matches import QueryOptions, look_up, look_up_each, query_files
 from imgdup.workers.pool import inline
 from made_generation import a_probe, made_generation

@@ -6,8 +6,7 @@ NumPy, and ``oracles_vptree.scan_within``, a scan without blocks or buffers.
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from imgdup.search import hamming
 from oracles_vptree import as_pairs, hash_sets, scan_within

@@ -24,8 +24,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import vptree as reference
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from imgdup.errors import IndexFormatError

@@ -14,8 +14,7 @@ import pytest
 
 import pool_tasks
 from imgdup.errors import ImgdupError
-from imgdup.workers import pool as executors
-from imgdup.workers import process as processes
+from imgdup.workers import pool as executors, process as processes
 from imgdup.workers.pool import Died, Pool, answers, inline, local
 from imgdup.workers.process import Death, Processes, Setup, WorkerDied
 

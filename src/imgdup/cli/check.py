@@ -36,11 +36,10 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
     """
     index = open_found(index_folder)
     if plan is not None:
-        from imgdup.dedupe.check_plan import check_plan
-        from imgdup.dedupe.plan import read_plan
+        from imgdup.dedupe import check_plan as checking, plan as planning
 
-        loaded = read_plan(plan)
-        check_plan(loaded, index.check_before_decision())
+        loaded = planning.read_plan(plan)
+        checking.check_plan(loaded, index.check_before_decision())
         if deep:
             _check_pictures(loaded, index)
         write_text([f"OK: {counted(len(loaded.removals), 'removal')} verified\n"])

@@ -74,17 +74,15 @@ def compare(
     imgdup compare train test --max-leaks 0
     """
     from imgdup.cli import prepare
-    from imgdup.dedupe.compare import compare as find_leaks
-    from imgdup.dedupe.leaks import verified
-    from imgdup.dedupe.verify import Verifier
+    from imgdup.dedupe import compare as comparing, leaks as confirming, verify as verifying
 
     places = (index_folder, index_a, index_b)
     rule = prepare.match_rule(max_dist)
     (in_a, in_b), code = prepare.two_parts((a, b), places, labels, allow_removals=allow_removals)
-    leaks = find_leaks(in_a, in_b, rule)
+    leaks = comparing.compare(in_a, in_b, rule)
     if verify:
-        with Verifier() as verifier:
-            leaks = verified(leaks, rule, verifier.judge(in_a.rows, in_b.rows))
+        with verifying.Verifier() as verifier:
+            leaks = confirming.verified(leaks, rule, verifier.judge(in_a.rows, in_b.rows))
     _print_leaks(leaks, as_json=as_json)
     if report is not None:
         from imgdup.output.gallery import save_leaks

@@ -106,14 +106,13 @@ def dedupe(
     """
     from imgdup.cli import prepare
     from imgdup.cli.dedupe_files import DedupeFiles, note_next_step, print_summary
-    from imgdup.dedupe.decide import Policy
-    from imgdup.dedupe.relations import removable
+    from imgdup.dedupe import decide, relations
 
     files = DedupeFiles(plan, report, keep_list, remove_list, groups, null)
     files.check()
     if not verify and max_dist is None:
         raise UsageError("--no-verify needs --max-dist: only the distance of the hashes decides")
-    policy = Policy(removable(more, verify=verify), max_candidates)
+    policy = decide.Policy(relations.removable(more, verify=verify), max_candidates)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     rule = prepare.duplicate_rule(index, by, max_dist)
     options = prepare.dedupe_options(index, folders, rule, keep=keep, protect=protect)

@@ -1,4 +1,4 @@
-"""Pairs of files -> verdicts: what a comparison of their pictures finds.
+"""Compare the pictures of pairs of files, and give a verdict on each pair.
 
 Files are read and decoded in worker processes, with the limits of memory and time that `Limits`
 gives; each is decoded once as long as its picture has room in memory. Verdicts of earlier runs are
@@ -26,6 +26,7 @@ from imgdup.dedupe.plan import Plan
 from imgdup.dedupe.relations import SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
 from imgdup.dedupe.verdicts import Verdicts
 from imgdup.errors import ImageError
+from imgdup.images.decode import decode_rgb
 from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
 from imgdup.index.columns import Rows
 from imgdup.index.folder import VERDICTS
@@ -291,15 +292,11 @@ def _only_one_is_reduced(first: str, second: str) -> bool:
 
 def _picture(limits: Limits, file: File) -> Pixels:
     """Decode a file, in a worker."""
-    from imgdup.images.decode import decode_rgb  # OpenCV, which only workers need
-
     return decode_rgb(_content(limits, file), limits, MAX_SIDE)
 
 
 def _pixel_digest(limits: Limits, file: File) -> bytes:
     """Digest shape and pixels of a file at its full size, in a worker."""
-    from imgdup.images.decode import decode_rgb
-
     pixels = decode_rgb(_content(limits, file), limits, limits.max_pixels)
     shape = repr(pixels.shape).encode()
     return hashlib.blake2b(shape + pixels.tobytes(), digest_size=DIGEST_BYTES).digest()

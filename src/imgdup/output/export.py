@@ -85,8 +85,7 @@ def write_parquet(records: Iterable[Record], columns: Columns, out: BinaryIO) ->
         If pyarrow is not installed.
     """
     try:
-        import pyarrow  # an extra, and 0.3 s of start-up
-        import pyarrow.parquet
+        import pyarrow.parquet  # an extra, and 0.3 s of start-up
     except ImportError as error:
         raise ImgdupError("Parquet needs pyarrow: pip install pyarrow, or use CSV") from error
     types = [

@@ -58,19 +58,15 @@ def match_table(matches: Iterable[MatchRow], *, width: int = 80, encoding: str =
     dist  match  dup  size     path
        3     12  yes  640x480  /b.jpg
     """
-    from imgdup.output.tables import fold, table  # rich takes 0.1 s, and a pipe needs no table
-
     groups = [list(group) for _, group in groupby(matches, key=lambda match: match.probe)]
     tables = []
     for group in groups:
         extra = ["orientation"] if group[0].orientation else []
         header = [*MATCH_HEADER[:-1], *extra, MATCH_HEADER[-1]]
         rows = map(_match_cells, group)
-        tables.append("".join(table(header, rows, width=width, encoding=encoding)))
-    if len(groups) < 2:
-        return "".join(tables)
-    titles = ["\n".join(fold(shown(group[0].probe, encoding), width)) for group in groups]
-    return "\n".join(f"{title}\n{text}" for title, text in zip(titles, tables, strict=True))
+        title = group[0].probe if len(groups) > 1 else None
+        tables.append("".join(_table(header, rows, width, encoding, title)))
+    return "\n".join(tables)
 
 
 def match_lines(matches: Iterable[MatchRow]) -> Iterator[bytes]:
@@ -132,12 +128,18 @@ def pair_table(pairs: Iterable[Pair], *, width: int = 80, encoding: str = "utf-8
 
 
 def _table(
-    header: Sequence[str], rows: "Iterable[Sequence[Field]]", width: int, encoding: str
+    header: Sequence[str],
+    rows: "Iterable[Sequence[Field]]",
+    width: int,
+    encoding: str,
+    title: bytes | None = None,
 ) -> Iterator[str]:
-    """Lay out a table, as `imgdup.output.tables.table` does."""
-    from imgdup.output.tables import table  # as in match_table
+    """Lay out a table, as `imgdup.output.tables.table` does, under a path as its title."""
+    from imgdup.output.tables import fold, table  # rich takes 0.1 s, and a pipe needs no table
 
-    return table(header, rows, width=width, encoding=encoding)
+    if title is not None:
+        yield "".join(f"{line}\n" for line in fold(shown(title, encoding), width))
+    yield from table(header, rows, width=width, encoding=encoding)
 
 
 def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:

@@ -213,13 +213,13 @@ def test_neither_workers_nor_room_for_pictures_change_a_plan(tmp_path, monkeypat
     assert [r.relation for r in found.removals] == ["same-picture"] * 2
 
 
-def test_each_file_is_decoded_once(tmp_path, monkeypatch):
+def test_each_picture_is_decoded_once_to_compare_it_with_all_others(tmp_path, monkeypatch):
     decoded = []
     decode_each = verify.decode_each
 
     def noted_each(function, files, pool, **options):
-        decoded.extend(files)
-        return decode_each(function, decoded[len(decoded) - len(list(files)) :], pool, **options)
+        decoded.extend(files if function.func is verify._picture else ())
+        return decode_each(function, files, pool, **options)
 
     monkeypatch.setattr(verify, "decode_each", noted_each)
     files = [row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(9)]
@@ -292,6 +292,58 @@ def test_two_files_can_be_compared_by_themselves(tmp_path):
     verdict = verify_pair(file_of_row(rows, 0), file_of_row(rows, 1))
 
     assert verdict.relation == "same-picture"
+
+
+def paged(folder, name, *pages, **options):
+    first, *others = map(Image.fromarray, pages)
+    first.save(folder / name, save_all=True, append_images=others, **options)
+    return folder / name
+
+
+def test_a_file_with_more_pages_is_not_removed_and_removes_none(tmp_path):
+    files = [
+        paged(tmp_path, "1.tiff", PIXELS, scene(2), scene(3)),
+        written(tmp_path, "2.png"),
+        paged(tmp_path, "3.tiff", PIXELS, scene(2)),
+        paged(tmp_path, "4.tiff", PIXELS, scene(2), scene(4)),
+    ]
+
+    found = relations([row_of(path) for path in files])
+
+    assert set(found.values()) == {"unverified"}
+
+
+def test_files_whose_pages_are_all_equal_have_the_same_pixels(tmp_path):
+    pages = PIXELS, scene(2), scene(3)
+    files = [paged(tmp_path, "1.tiff", *pages)]
+    files.append(paged(tmp_path, "2.tiff", *pages, compression="tiff_lzw"))
+
+    found = relations([row_of(path) for path in files])
+
+    assert list(found.values()) == ["same-pixels"]
+
+
+def test_a_picture_with_transparent_pixels_stays_beside_one_without(tmp_path):
+    alpha = np.full((*PIXELS.shape[:2], 1), 255, np.uint8)
+    alpha[:9] = 200
+    shown = written(tmp_path, "1.png", np.concatenate([PIXELS, alpha], axis=2))
+    flat = written(tmp_path, "2.png", decode_rgb(shown.read_bytes(), Limits(), 1024))
+
+    without = relations([row_of(flat, mtime_ns=1, width=129), row_of(shown)])
+    kept = relations([row_of(flat), row_of(shown, width=129)])
+
+    assert without == {"1.png": "unverified"}
+    assert set(kept) == {"2.png"}
+    assert kept["2.png"] in REMOVABLE
+
+
+def test_pictures_of_16_bits_that_differ_below_8_have_not_the_same_pixels(tmp_path):
+    deep = PIXELS[:, :, 0].astype(np.uint16) << 8
+    files = [written(tmp_path, f"{i}.png", deep + i) for i in (0, 1)]
+
+    found = relations([row_of(path) for path in files])
+
+    assert list(found.values()) == ["same-picture"]
 
 
 def test_a_plan_is_compared_again_with_the_files(tmp_path):

@@ -23,7 +23,7 @@ from imgdup.dedupe.decide import Judge, Pair
 from imgdup.dedupe.difference import Verdict, compare_pictures, same_pixels
 from imgdup.dedupe.groups import CHANNELS, MAX_SIDE, PART_BYTES
 from imgdup.dedupe.plan import Plan
-from imgdup.dedupe.relations import SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
+from imgdup.dedupe.relations import DIFFERENT, SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
 from imgdup.dedupe.verdicts import Verdicts
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
@@ -44,6 +44,7 @@ Pixels = npt.NDArray[np.uint8]
 
 SAME = Verdict(SAME_BYTES, 0.0, None)
 EQUAL_PIXELS = Verdict(SAME_PIXELS, 0.0, None)
+UNKNOWN = Verdict(UNVERIFIED, 0.0, None)
 
 
 class File(NamedTuple):
@@ -97,6 +98,7 @@ class Verifier:
         self._verdicts = Verdicts(index_folder and index_folder / VERDICTS)
         self._pictures: OrderedDict[File, Pixels | ImageError] = OrderedDict()
         self._full_pixels = 0
+        self._contents: dict[File, _Contents | ImageError] = {}
         self._saved_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -153,7 +155,7 @@ class Verifier:
                 if not n_missing[number]:
                     futures[number] = self._submit(*pairs[number])
         found = [futures[number].result() for number in range(len(pairs))]
-        return self._with_equal_pixels(pairs, found)
+        return self._with_all_contents(pairs, self._with_equal_pixels(pairs, found))
 
     def _submit(self, first: File, second: File) -> "Future[_Found]":
         """Let a thread compare two pictures."""
@@ -185,6 +187,24 @@ class Verifier:
                 return
             n_bytes -= _picture_bytes(file)
             del self._pictures[file]
+
+    def _with_all_contents(
+        self, pairs: Sequence[tuple[File, File]], verdicts: Sequence[Verdict]
+    ) -> list[Verdict]:
+        """Compare what else the files of duplicates hold: pages, further pictures, film."""
+        wanted = {
+            file: None
+            for pair, verdict in zip(pairs, verdicts, strict=True)
+            for file in pair
+            if verdict.relation not in (DIFFERENT, UNVERIFIED) and file not in self._contents
+        }
+        describe = partial(_describe, self._limits)
+        answers = decode_each(describe, wanted, self._pool, batch_files=BATCH_FILES)
+        self._contents.update(zip(wanted, answers, strict=True))
+        return [
+            _with_contents(verdict, self._contents.get(a), self._contents.get(b))
+            for (a, b), verdict in zip(pairs, verdicts, strict=True)
+        ]
 
     def _with_equal_pixels(
         self, pairs: Sequence[tuple[File, File]], found: Sequence["_Found"]
@@ -238,6 +258,45 @@ class _Found(NamedTuple):
     may_have_equal_pixels: bool = False
 
 
+class _Contents(NamedTuple):
+    """What a file holds; the digest is that of all its pages, if there are several."""
+
+    n_pages: int
+    holds: frozenset[str]
+    bit_depth: int
+    digest: bytes
+
+
+def _with_contents(
+    verdict: Verdict, keep: "_Contents | ImageError | None", remove: "_Contents | ImageError | None"
+) -> Verdict:
+    """Return a verdict that all contents of two files allow.
+
+    A file that holds more than its first page may only be removed if the other holds all of it.
+    """
+    if verdict.relation in (DIFFERENT, UNVERIFIED):
+        return verdict
+    if not isinstance(keep, _Contents) or not isinstance(remove, _Contents):
+        return UNKNOWN
+    if (keep.n_pages, keep.digest) != (remove.n_pages, remove.digest):
+        return UNKNOWN
+    if not remove.holds <= keep.holds:
+        return UNKNOWN
+    if verdict == EQUAL_PIXELS and max(keep.bit_depth, remove.bit_depth) > 8:
+        return verdict._replace(relation=SAME_PICTURE)  # only 8 bits were compared
+    return verdict
+
+
+def _describe(limits: Limits, file: File) -> _Contents:
+    """Find what a file holds, in a worker."""
+    from imgdup.images.facts import contents_digest, image_facts
+
+    data = _content(limits, file)
+    facts = image_facts(data, limits)
+    digest = contents_digest(data, limits) if facts.n_pages > 1 else b""
+    return _Contents(facts.n_pages, facts.holds, facts.bit_depth, digest)
+
+
 def _batches(pairs: Sequence[tuple[File, File]]) -> Iterator[list[tuple[File, File]]]:
     """Yield pairs, as many at a time as have room in memory with all of their pictures."""
     batch: list[tuple[File, File]] = []
@@ -268,7 +327,7 @@ def _compare(
     """Compare two decoded pictures."""
     (a, b), (first, second) = files, pictures
     if isinstance(first, ImageError) or isinstance(second, ImageError):
-        return _Found(Verdict(UNVERIFIED, 0.0, None))
+        return _Found(UNKNOWN)
     same_size = (a.width, a.height) == (b.width, b.height)
     is_equal = same_size and same_pixels(first, second)
     is_whole = first.shape[:2] == (a.height, a.width)

@@ -398,15 +398,53 @@ def test_values_of_16_bits_keep_their_brightness(name):
 
 
 @pytest.mark.parametrize("bits", [10, 12])
-def test_colours_of_few_bits_in_16_are_scaled_whatever_the_alpha_is(bits):
+@pytest.mark.parametrize("name", ["png", "tiff"])
+def test_colours_of_few_bits_in_16_are_scaled_whatever_the_alpha_is(name, bits):
     values = RGB.astype(np.uint16) << (bits - 8)
     values[0, 0] = (1 << bits) - 1
     alpha = np.full(GRAY.shape, 65535, dtype=np.uint16)
     for deep in (values, np.dstack([values, alpha])):
         swapped = deep[..., [2, 1, 0, 3][: deep.shape[2]]]
-        data = cv2.imencode(".png", swapped)[1].tobytes()
+        data = cv2.imencode(f".{name}", swapped)[1].tobytes()
 
         assert np.array_equal(decode_rgb(data, LIMITS, 1000)[1:], RGB[1:])
+
+
+@pytest.mark.parametrize("compression", [1, 5, 8], ids=["none", "lzw", "deflate"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_tiff_colours_of_any_bits_show_the_same_however_they_are_packed(bits, compression):
+    values = RGB.astype(np.uint16) << (bits - 8)
+    values[0, 0] = (1 << bits) - 1
+    options = [cv2.IMWRITE_TIFF_COMPRESSION, compression]
+    data = cv2.imencode(".tiff", values[..., ::-1], options)[1].tobytes()
+
+    assert np.array_equal(decode_rgb(data, LIMITS, 1000)[1:], RGB[1:])
+
+
+def test_tiff_colours_in_both_byte_orders_are_scaled():
+    values = RGB.astype(np.uint16) << 4
+    for order in "<>":
+        data = tiff_of_16_bits(values, order)
+
+        assert np.array_equal(decode_rgb(data, LIMITS, 1000), RGB)
+
+
+def tiff_of_16_bits(rgb, order):
+    """An uncompressed TIFF file in a byte order, written by hand."""
+    height, width, _ = rgb.shape
+    pixels = rgb.astype(f"{order}u2").tobytes()
+    depths = struct.pack(f"{order}3H", 16, 16, 16)
+    fields = [(256, width), (257, height), (258, 8), (259, 1), (262, 2), (273, 14)]
+    fields += [(277, 3), (278, height), (279, len(pixels))]
+    entries = b"".join(
+        struct.pack(f"{order}HHII", tag, 3, 3, value)
+        if tag == 258
+        else struct.pack(f"{order}HHII", tag, 4, 1, value)
+        for tag, value in fields
+    )
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    directory = struct.pack(f"{order}H", len(fields)) + entries + bytes(4)
+    return head + struct.pack(f"{order}I", 14 + len(pixels)) + depths + pixels + directory
 
 
 @pytest.mark.parametrize("depth", [8, 10, 12])

@@ -14,6 +14,7 @@ from encoded import photo, save
 from imgdup.errors import ImageError
 from imgdup.images import tiff
 from imgdup.images.decode import decode
+from imgdup.images.facts import contents_digest, image_facts
 from imgdup.system.limits import Limits
 from real_pictures import DATA, needs_data
 
@@ -112,6 +113,22 @@ def test_a_tiff_with_a_smaller_copy_of_its_picture_is_decoded():
     data = tiff_file(picture(), inner=[picture(4, 3, t254=[1])])
 
     assert decode(data, Limits()).width == 8
+
+
+def test_the_first_page_is_decoded_and_not_a_preview_before_it():
+    data = tiff_file(picture(4, 3, t254=[1]), picture(8, 6))
+
+    assert decode(data, Limits()).width == 8
+    assert image_facts(data, Limits()).n_pages == 1
+
+
+def test_previews_and_masks_are_no_pages_of_the_contents():
+    page = tiff_file(picture(8, 6))
+    with_preview = tiff_file(picture(4, 3, t254=[1]), picture(8, 6), picture(8, 6, t254=[4]))
+    twice = tiff_file(picture(8, 6), picture(8, 6))
+
+    assert contents_digest(with_preview, Limits()) == contents_digest(page, Limits())
+    assert contents_digest(twice, Limits()) != contents_digest(page, Limits())
 
 
 @needs_data

@@ -17,7 +17,7 @@ from imgdup.images.gray import Pixels, luma
 BLOCK = 8  # pixels, the side of a block of JPEG
 MAX_SIDE = 2048  # of the centre that is looked at
 MIN_SIDE = 32  # below it nothing is said
-UPSCALED = 0.8  # less detail than this is that of an enlarged picture, or of a blurred one
+UPSCALED = 0.75  # less detail than this is that of an enlarged picture, or of a blurred one
 
 _LEAST_SHARE = 0.3  # of the detail in the best low frequency; less counts in proportion
 _ROUNDING = 1 / 12  # variance of pixels that are rounded to integers

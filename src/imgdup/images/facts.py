@@ -36,6 +36,7 @@ from imgdup.images.tiff import (
     Tiff,
     directories,
     directory_at,
+    first_page,
     integer,
     integers,
     open_tiff,
@@ -229,7 +230,7 @@ def _bit_depth(name: str, data: bytes) -> int:
         return data[at] if 9 <= at < len(data) else 8
     tiff = open_tiff(data) if name == "tiff" else None
     if tiff is not None and not _has_palette(name, data):
-        return max(integers(tiff, next(directories(tiff), {}), BITS_PER_SAMPLE), default=1)
+        return max(integers(tiff, first_page(tiff), BITS_PER_SAMPLE), default=1)
     return 8
 
 
@@ -248,7 +249,7 @@ def _has_palette(name: str, data: bytes) -> bool:
         return int.from_bytes(data[28:30], "little") <= 8
     tiff = open_tiff(data) if name == "tiff" else None
     if tiff is not None:
-        return integer(tiff, next(directories(tiff), {}), PHOTOMETRIC) == _PALETTE
+        return integer(tiff, first_page(tiff), PHOTOMETRIC) == _PALETTE
     return name == "gif"
 
 

@@ -7,9 +7,10 @@ white. Nothing is printed.
 import ctypes
 import logging
 import os
+import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from typing import NamedTuple
@@ -36,7 +37,7 @@ from PIL import (
 
 from imgdup.errors import ImageError
 from imgdup.images.gray import ROWS_PIXELS, Pixels, eight_bits, on_white
-from imgdup.images.tiff import ORIENTATION, UPRIGHT, exif_orientation
+from imgdup.images.tiff import ORIENTATION, UPRIGHT, exif_orientation, open_tiff, pages
 from imgdup.system.limits import import_uncapped
 
 MAX_JPEG_PIXELS = 65535**2  # that a header can claim; it was held against the limit before
@@ -63,7 +64,7 @@ class Decoded(NamedTuple):
 def decode_with_pillow(
     name: str, data: bytes, check_size: Callable[[int, int], None], max_pixels: int
 ) -> Decoded:
-    """Decode the first frame by Pillow, laid on white.
+    """Decode the first frame by Pillow, laid on white; of a TIFF file the first page.
 
     Parameters
     ----------
@@ -82,11 +83,7 @@ def decode_with_pillow(
         ``truncated``, ``unsupported``, ``damaged`` or ``too-large``.
     """
     with _opened_by_pillow(name, data, max_pixels) as image:
-        check_size(image.height, image.width)
-        orientation = _orientation(name, image)
-        image.load()
-        pixels, transparent = _flattened(image)
-        return Decoded(pixels, orientation, transparent)
+        return _decoded(name, data, image, _frames(name, data, image)[0], check_size)
 
 
 def frames_with_pillow(
@@ -100,13 +97,36 @@ def frames_with_pillow(
         As `decode_with_pillow` does, for any frame.
     """
     with _opened_by_pillow(name, data, max_pixels) as image:
-        for number in range(getattr(image, "n_frames", 1)):
-            image.seek(number)
-            check_size(image.height, image.width)
-            orientation = _orientation(name, image)
-            image.load()
-            pixels, transparent = _flattened(image)
-            yield Decoded(pixels, orientation, transparent)
+        for number in _frames(name, data, image, all_frames=True):
+            yield _decoded(name, data, image, number, check_size)
+
+
+def _frames(
+    name: str, data: bytes, image: ImageFile.ImageFile, *, all_frames: bool = False
+) -> Sequence[int]:
+    """Return the numbers of the frames to decode; previews and masks in a TIFF file are none."""
+    tiff = open_tiff(data) if name == "tiff" else None
+    if tiff is not None:
+        return pages(tiff)
+    return range(getattr(image, "n_frames", 1) if all_frames else 1)
+
+
+def _decoded(
+    name: str,
+    data: bytes,
+    image: ImageFile.ImageFile,
+    number: int,
+    check_size: Callable[[int, int], None],
+) -> Decoded:
+    """Decode one frame of a file that is open."""
+    if number != image.tell():
+        image.seek(number)
+    check_size(image.height, image.width)
+    orientation = _orientation(name, image)
+    is_deep = name == "tiff" and bool(_of_lower_bytes(image.tile))
+    image.load()
+    pixels, transparent = _flattened(_with_all_bits(image, data, number) if is_deep else image)
+    return Decoded(pixels, orientation, transparent)
 
 
 def inspect_with_pillow(name: str, data: bytes, max_pixels: int) -> tuple[int, bytes]:
@@ -172,6 +192,37 @@ def _orientation(name: str, image: ImageFile.ImageFile) -> int:
     if name == "jxl" and not getattr(image, "jpeg", False):  # libjxl turns it
         return UPRIGHT
     return exif_orientation(image.info.get("exif") or b"")
+
+
+_LOWER_BYTE = {  # how Pillow is asked for the lower byte of 16 bits; it gives the upper one
+    f"{mode};16{order}": f"{mode};16{lower}"
+    for mode in ("RGB", "RGBA", "RGBX")
+    for order, lower in (("L", "B"), ("B", "L"), ("N", "B" if sys.byteorder == "little" else "L"))
+}
+
+
+def _of_lower_bytes(tiles: Sequence[ImageFile._Tile]) -> list[ImageFile._Tile]:
+    """Return the tiles of a picture in colours of 16 bits for their lower bytes; else none."""
+    found = []
+    for tile in tiles:
+        mode, *rest = tile.args if isinstance(tile.args, tuple) and tile.args else ("",)
+        if mode in _LOWER_BYTE:
+            found.append(tile._replace(args=(_LOWER_BYTE[mode], *rest)))
+    return found
+
+
+def _with_all_bits(image: ImageFile.ImageFile, data: bytes, number: int) -> Image.Image:
+    """Return a page in colours of 16 bits; those that fill only 8, 10 or 12 are scaled."""
+    upper = np.asarray(image)
+    if int(upper[..., :3].max()) > 15:
+        return image
+    with TiffImagePlugin.TiffImageFile(BytesIO(data)) as again:
+        again.seek(number)
+        again.tile = _of_lower_bytes(again.tile)
+        again.load()
+        lower = np.asarray(again)
+    colours = eight_bits((upper[..., :3].astype(np.uint16) << 8) | lower[..., :3])
+    return Image.fromarray(np.dstack([colours, upper[..., 3:]]))
 
 
 _lock = threading.Lock()  # of the three that follow; all threads share Pillow's settings

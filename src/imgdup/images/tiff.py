@@ -5,6 +5,7 @@ little memory, and ends where the data make no sense (TIFF 6.0, section 2; BigTI
 fields).
 """
 
+import itertools
 import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -230,6 +231,11 @@ def pages(tiff: Tiff) -> list[int]:
     """
     chain = enumerate(directories(tiff))
     return [number for number, each in chain if not _is_extra(tiff, each)] or [0]
+
+
+def first_page(tiff: Tiff) -> Directory:
+    """Return the directory of the first page; it is empty if there is none."""
+    return next(itertools.islice(directories(tiff), pages(tiff)[0], None), {})
 
 
 def _is_extra(tiff: Tiff, directory: Directory) -> bool:

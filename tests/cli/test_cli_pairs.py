@@ -11,6 +11,7 @@ from imgdup import cli
 from imgdup.cli.progress import Bar
 from imgdup.output.codecs import tsv_fields
 from imgdup.system.records import path_from_json
+from patchworks import save_patchworks
 
 
 @pytest.fixture
@@ -139,3 +140,28 @@ def test_the_progress_line_ends_before_the_first_pair(photos, capsysbinary, monk
     cli.main(["pairs", "new", "old"])
 
     assert told[-1] == "end"
+
+
+def test_pairs_with_a_number_of_false_pairs_prints_the_distance(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IMGDUP_INDEX", raising=False)
+    save_patchworks(tmp_path / "many", range(60))
+    cli.main(["index", "many", "--quiet"])
+
+    by_distance = {}
+    for budget in (0.01, 1, 50):
+        assert cli.main(["pairs", "--by", "search", "--max-false-pairs", str(budget)]) == 0
+        out, err = capsys.readouterr()
+        said = next(line for line in err.splitlines() if "by chance" in line)
+        by_distance[budget] = int(said.split(" bits")[0].split()[-1])
+        cli.main(["pairs", "--by", "search", "--max-dist", str(by_distance[budget])])
+        assert capsys.readouterr().out == out
+    assert sorted(by_distance.values()) == list(by_distance.values())
+    assert by_distance[0.01] < by_distance[50]
+
+
+def test_pairs_by_a_distance_and_a_number_of_false_pairs_is_refused(photos, capsys):
+    code = cli.main(["pairs", "new", "--max-dist", "3", "--max-false-pairs", "1"])
+
+    assert code == 2
+    assert "exclude each other" in capsys.readouterr().err

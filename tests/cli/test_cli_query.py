@@ -11,6 +11,7 @@ from imgdup import cli
 from imgdup.cli.query import STRATEGIES
 from imgdup.output.codecs import tsv_fields
 from imgdup.search.planner import STRATEGIES as KNOWN_STRATEGIES
+from patchworks import save_patchworks
 
 
 def test_query_finds_the_copy_and_itself(indexed, capsysbinary):
@@ -199,3 +200,30 @@ def test_a_folder_that_cannot_be_searched_is_named(indexed, capsys, monkeypatch)
 
     assert code == 3
     assert "closed: not searched (Permission denied)" in capsys.readouterr().err
+
+
+def test_query_with_a_number_of_false_pairs_refuses_a_small_index(indexed, capsys):
+    code = cli.main(["query", "photos/p0.jpg", "--max-false-pairs", "1"])
+
+    assert code == 2
+    assert "too few different images" in capsys.readouterr().err
+
+
+def test_query_with_a_number_of_false_pairs_finds_what_its_distance_finds(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("IMGDUP_INDEX", raising=False)
+    save_patchworks(tmp_path / "many", range(60))
+    cli.main(["index", "many", "--quiet"])
+
+    code = cli.main(["query", "many/001.png", "--max-false-pairs", "0.5"])
+    out, err = capsys.readouterr()
+    turned_code = cli.main(["query", "many/001.png", "--max-false-pairs", "0.5", "--orientations"])
+    turned = capsys.readouterr().err
+
+    distance, turned_distance = (int(said.split(" bits")[0].split()[-1]) for said in (err, turned))
+    cli.main(["query", "many/001.png", "--max-dist", str(distance)])
+    assert (code, turned_code) == (0, 0)
+    assert capsys.readouterr().out == out
+    assert turned_distance < distance

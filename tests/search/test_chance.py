@@ -68,11 +68,11 @@ def test_a_sample_predicts_the_pairs_of_a_collection_whose_bits_depend_on_each_o
     chance = estimate(count_distances(hashes[sample_rows(len(hashes))]))
 
     distances = [d for d in range(65) if 50 <= seen[d] <= 5_000]
-    assert min(distances) < chance.fitted[0] < max(distances)
+    assert min(distances) <= chance.fitted[0] < max(distances)
     for distance in distances:
         expected = chance.shares[distance] * seen[-1]
         upper = chance.upper[distance] * seen[-1]
-        assert expected / 2 < seen[distance] < 1.2 * upper
+        assert expected / 2 < seen[distance] < 1.3 * upper
         assert upper < 4 * seen[distance]
 
 
@@ -140,11 +140,11 @@ def test_a_larger_budget_never_gives_a_smaller_distance():
     [
         np.zeros((0, 1), np.uint64),
         uniform(1, 64),
-        uniform(20, 64),
+        uniform(6, 64),
         np.zeros((500, 1), np.uint64),
         np.repeat(uniform(2, 64), 250, axis=0),
     ],
-    ids=["none", "one", "twenty", "equal", "two different ones"],
+    ids=["none", "one", "six", "equal", "two different ones"],
 )
 def test_too_few_or_too_uniform_hashes_give_no_estimate(hashes):
     assert estimate(count_distances(hashes)) is None

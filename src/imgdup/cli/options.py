@@ -135,6 +135,13 @@ by_option = click.option(
     show_default=True,
     help="The hash to compare.",
 )
+false_pairs_option = click.option(
+    "--max-false-pairs",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="F",
+    help="Instead of --max-dist: the largest distance within which at most F pairs of different "
+    "images are expected by chance.",
+)
 match_distance_option = click.option(
     "--max-dist",
     type=Distance(),

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgdup.cli.options import Distance, by_option, index_option, json_option, removals_option
+from imgdup.cli.options import (
+    Distance,
+    by_option,
+    false_pairs_option,
+    index_option,
+    json_option,
+    removals_option,
+)
 from imgdup.cli.printing import (
     from_here,
     note,
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     type=Distance(),
     help="Largest distance in bits, inclusive. Default: 31, 10 with --by search.",
 )
+@false_pairs_option
 @removals_option
 @json_option
 @click.option("--null", is_flag=True, help="Print only paths, NUL-separated, two per pair.")
@@ -43,6 +51,7 @@ def pairs(
     other: str | None,
     by: str,
     max_dist: int | None,
+    max_false_pairs: float | None,
     allow_removals: bool,
     as_json: bool,
     null: bool,
@@ -61,10 +70,9 @@ def pairs(
     from imgdup.query.row_pairs import iter_row_pairs
     from imgdup.search.join import JoinStats
 
-    index, left, right, code = prepare.two_sides(
-        folders, other, index_folder, allow_removals=allow_removals
-    )
-    limit = prepare.distance_of(index, by, max_dist)
+    sides = prepare.two_sides(folders, other, index_folder, allow_removals=allow_removals)
+    _, left, right, code = sides
+    limit = prepare.pairs_distance(sides, by, max_dist, max_false_pairs)
     with closing(Bar(quiet=on_terminal())) as bar:
         bar.log("comparing")
         stats = JoinStats(on_progress=bar.share)

@@ -19,9 +19,11 @@ from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
+from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import check_apart, folder_of_index, images
 from imgdup.index.find import is_index
 from imgdup.index.folder import SETS
+from imgdup.query.false_pairs import distance_for
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import Side
 from imgdup.system.paths import absolute, check_exists
@@ -51,6 +53,39 @@ def distance_of(index: ImageIndex, by: str, max_distance: int | None) -> int:
     if max_distance is not None:
         return max_distance
     return MATCH_MAX_DISTANCE if by == "match" else default_distance(index.generation)
+
+
+def pairs_distance(
+    sides: "Sides", by: str, max_distance: int | None, max_false_pairs: float | None
+) -> int:
+    """Return the distance of `imgdup pairs`, by --max-dist, --max-false-pairs or the default."""
+    index, left, right, _ = sides
+    if max_false_pairs is None:
+        return distance_of(index, by, max_distance)
+    _check_one(max_distance)
+    return _noted(max_false_pairs, distance_for(max_false_pairs, left, right, by=by))
+
+
+def query_distance(
+    index: ImageIndex, max_distance: int | None, max_false_pairs: float, n_files: int, turned: bool
+) -> int:
+    """Return the distance within which a query of so many files finds few pairs by chance."""
+    _check_one(max_distance)
+    side = Side(index.check_before_decision(), images(index))
+    n_probes = n_files * (len(ORIENTATIONS) if turned else 1)
+    found = distance_for(max_false_pairs, side, by="search", n_probes=n_probes)
+    return _noted(max_false_pairs, found)
+
+
+def _check_one(max_distance: int | None) -> None:
+    if max_distance is not None:
+        raise UsageError("--max-dist and --max-false-pairs exclude each other: leave out one")
+
+
+def _noted(max_false_pairs: float, distance: int) -> int:
+    """Print the distance that --max-false-pairs stands for on stderr, and return it."""
+    note(f"pairs expected by chance within {distance} bits: at most {max_false_pairs:g}")
+    return distance
 
 
 def duplicate_rule(index: ImageIndex, by: str, max_distance: int | None) -> MatchRule:

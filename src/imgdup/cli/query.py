@@ -12,6 +12,7 @@ from imgdup.cli.options import (
     Distance,
     OutputFile,
     check_range,
+    false_pairs_option,
     index_option,
     json_option,
     named_or_listed,
@@ -47,6 +48,7 @@ STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRA
     type=Distance(),
     help="Largest distance in bits, inclusive. Default: 10 for 64 bits, 31 for 256.",
 )
+@false_pairs_option
 @click.option(
     "-k",
     type=click.IntRange(min=1),
@@ -72,6 +74,7 @@ def query(
     probes: tuple[str, ...],
     index_folder: Path | None,
     max_dist: int | None,
+    max_false_pairs: float | None,
     k: int | None,
     as_json: bool,
     orientations: bool,
@@ -102,7 +105,14 @@ def query(
         if probe != "-":
             check_exists(probe)
     named = named_or_listed(probes, null)
-    files = chain.from_iterable(sources.files_named_by(path, tally) for path in named)
+    files: Iterable[bytes] = chain.from_iterable(
+        sources.files_named_by(path, tally) for path in named
+    )
+    if max_false_pairs is not None:
+        from imgdup.cli.prepare import query_distance
+
+        files = list(files)
+        max_dist = query_distance(index, max_dist, max_false_pairs, len(files), orientations)
     options = QueryOptions(max_dist, k, strategy, orientations)
     answers = query_files(index.generation, files, options, report=note if explain else None)
     matches: Iterable[MatchRow] = seen.rows(answers)

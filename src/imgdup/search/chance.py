@@ -29,8 +29,10 @@ from imgdup.search.hamming import WORD_BITS, Hashes, check_hashes
 
 SAMPLE = 3_000  # hashes that are compared with each other: 4.5 million pairs
 SEED = 1
-LOWER_END = 0.05  # share of the pairs, the nearest ones, whose distances are fitted
-MIN_PAIRS = 30  # the fit begins at the distance within which the sample has so many
+LOWER_END = 0.05  # share of the pairs, the nearest ones, whose distances are fitted, ...
+ENOUGH_PAIRS = 1_000  # ... or so many pairs of a small sample, ...
+QUARTER = 0.25  # ... but never more than this share
+MIN_PAIRS = 10  # the fit begins at the distance within which the sample has so many
 MIN_BINS = 5  # distances that the fit needs
 CONFIDENCE = 1.645  # standard deviations: the upper bound holds in 95 % of the cases
 MAX_STEPS = 50  # of Newton's method; it needs about five
@@ -164,9 +166,10 @@ def _window(pairs: Reals, first: int) -> Counts:
     long as the counts decrease: copies that are no known duplicates may add a second peak.
     """
     within = np.cumsum(pairs)
-    if within[-1] * LOWER_END < MIN_PAIRS:
+    n_fitted = max(LOWER_END * within[-1], min(QUARTER * within[-1], ENOUGH_PAIRS))
+    if n_fitted < MIN_PAIRS:
         return np.empty(0, np.int64)
-    low = high = int(np.searchsorted(within, LOWER_END * within[-1], side="right"))
+    low = high = int(np.searchsorted(within, n_fitted, side="right"))
     while low > first and within[low - 1] >= MIN_PAIRS:
         if pairs[low - 1] > pairs[low] + 2 * math.sqrt(pairs[low]):
             break

@@ -8,7 +8,8 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup import cli
-from imgdup.cli.query import STRATEGIES
+from imgdup.cli.query import N_ORIENTATIONS, STRATEGIES
+from imgdup.images.gray import ORIENTATIONS
 from imgdup.output.codecs import tsv_fields
 from imgdup.search.planner import STRATEGIES as KNOWN_STRATEGIES
 from patchworks import save_patchworks
@@ -227,3 +228,7 @@ def test_query_with_a_number_of_false_pairs_finds_what_its_distance_finds(
     assert (code, turned_code) == (0, 0)
     assert capsys.readouterr().out == out
     assert turned_distance < distance
+
+
+def test_the_command_knows_how_many_orientations_there_are():
+    assert len(ORIENTATIONS) == N_ORIENTATIONS

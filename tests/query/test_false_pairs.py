@@ -13,7 +13,12 @@ import pytest
 
 from array_rows import File, rows_of
 from imgdup.errors import UsageError
-from imgdup.query.false_pairs import Pictures, distance_for, known_duplicates
+from imgdup.query.false_pairs import (
+    Pictures,
+    known_duplicates,
+    pairs_distance,
+    query_distance,
+)
 from imgdup.query.row_pairs import Side
 
 
@@ -42,19 +47,19 @@ def binomial_distance(bits, n_pairs, max_false_pairs):
 
 @pytest.mark.parametrize(("by", "bits"), [("match", 256), ("search", 64)])
 def test_the_distance_for_one_set_is_that_of_the_binomial_or_one_less(by, bits):
-    found = distance_for(1, side(1000), by=by)
+    found = pairs_distance(1, side(1000), by=by)
 
     assert binomial_distance(bits, 1000 * 999 // 2, 1) - found in (0, 1)
 
 
 def test_two_sides_have_as_many_pairs_as_the_product_of_their_sizes():
-    found = distance_for(10, side(900), side(300, seed=1), by="match")
+    found = pairs_distance(10, side(900), side(300, seed=1), by="match")
 
     assert binomial_distance(256, 900 * 300, 10) - found in (0, 1)
 
 
 def test_a_query_has_as_many_pairs_as_probes_times_images():
-    found = [distance_for(1, side(1000), by="search", n_probes=n) for n in (1, 10**6)]
+    found = [query_distance(side(1000).index, 1, n) for n in (1, 10**6)]
 
     expected = [binomial_distance(64, 1000 * n, 1) for n in (1, 10**6)]
     assert [e - f in (0, 1) for e, f in zip(expected, found, strict=True)] == [True, True]
@@ -72,13 +77,13 @@ def test_copies_in_the_collection_do_not_count_as_pairs_by_chance():
     ]
 
     for by, bits in (("match", 256), ("search", 64)):
-        found = distance_for(1, Side(rows_of(files), np.arange(1000)), by=by)
+        found = pairs_distance(1, Side(rows_of(files), np.arange(1000)), by=by)
         assert binomial_distance(bits, 1000 * 999 // 2, 1) - found in (0, 1, 2)
 
 
 def test_pictures_without_structure_are_no_sample_for_the_match_hash():
     with pytest.raises(UsageError, match="too few different images"):
-        distance_for(1, side(1000, quality=10), by="match")
+        pairs_distance(1, side(1000, quality=10), by="match")
 
 
 def test_equal_search_hashes_of_blank_pictures_leave_no_distance():
@@ -88,13 +93,13 @@ def test_equal_search_hashes_of_blank_pictures_leave_no_distance():
             File(os.fsencode(f"/data/{i:04}"), search=random.Random(i).getrandbits(64), quality=0)
             for i in range(900)
         ]
-        distance_for(1, Side(rows_of([*others, *blank]), np.arange(1000)), by="search")
+        pairs_distance(1, Side(rows_of([*others, *blank]), np.arange(1000)), by="search")
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 6])
 def test_too_few_images_are_refused(n):
     with pytest.raises(UsageError, match="too few different images"):
-        distance_for(1, side(n), by="match")
+        pairs_distance(1, side(n), by="match")
 
 
 def test_known_duplicates_are_near_with_structure_or_have_equal_bytes():

@@ -199,6 +199,17 @@ def check_range(value: int | None, bits: int) -> None:
         raise UsageError(f"--max-dist {value}: expected 0 to {bits}, the bits of the hash")
 
 
+def check_one_limit(max_distance: int | None, max_false_pairs: float | None) -> None:
+    """Raise UsageError if both --max-dist and --max-false-pairs are given."""
+    if max_distance is not None and max_false_pairs is not None:
+        raise UsageError("--max-dist and --max-false-pairs exclude each other: leave out one")
+
+
+def note_false_pairs(distance: int, max_false_pairs: float) -> None:
+    """Print the distance that --max-false-pairs stands for on stderr."""
+    note(f"pairs expected by chance within {distance} bits: at most {max_false_pairs:g}")
+
+
 def find_index(explicit: Path | None) -> Path:
     """Return the index folder to use; raise ImgdupError if there is none."""
     return _announced(find(Path(), explicit), explicit)

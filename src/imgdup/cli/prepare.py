@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 from imgdup.api import ImageIndex
 from imgdup.cli.indexing import index_first
-from imgdup.cli.options import check_range, find_index, find_or_new_index, is_above
+from imgdup.cli.options import (
+    check_one_limit,
+    check_range,
+    find_index,
+    find_or_new_index,
+    is_above,
+    note_false_pairs,
+)
 from imgdup.cli.printing import note
 from imgdup.dedupe import DedupeOptions
 from imgdup.dedupe.candidates import MatchRule
@@ -19,11 +26,10 @@ from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
-from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import check_apart, folder_of_index, images
 from imgdup.index.find import is_index
 from imgdup.index.folder import SETS
-from imgdup.query.false_pairs import distance_for
+from imgdup.query import false_pairs
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import Side
 from imgdup.system.paths import absolute, check_exists
@@ -60,32 +66,12 @@ def pairs_distance(
 ) -> int:
     """Return the distance of `imgdup pairs`, by --max-dist, --max-false-pairs or the default."""
     index, left, right, _ = sides
+    check_one_limit(max_distance, max_false_pairs)
     if max_false_pairs is None:
         return distance_of(index, by, max_distance)
-    _check_one(max_distance)
-    return _noted(max_false_pairs, distance_for(max_false_pairs, left, right, by=by))
-
-
-def query_distance(
-    index: ImageIndex, max_distance: int | None, max_false_pairs: float, n_files: int, turned: bool
-) -> int:
-    """Return the distance within which a query of so many files finds few pairs by chance."""
-    _check_one(max_distance)
-    side = Side(index.check_before_decision(), images(index))
-    n_probes = n_files * (len(ORIENTATIONS) if turned else 1)
-    found = distance_for(max_false_pairs, side, by="search", n_probes=n_probes)
-    return _noted(max_false_pairs, found)
-
-
-def _check_one(max_distance: int | None) -> None:
-    if max_distance is not None:
-        raise UsageError("--max-dist and --max-false-pairs exclude each other: leave out one")
-
-
-def _noted(max_false_pairs: float, distance: int) -> int:
-    """Print the distance that --max-false-pairs stands for on stderr, and return it."""
-    note(f"pairs expected by chance within {distance} bits: at most {max_false_pairs:g}")
-    return distance
+    found = false_pairs.pairs_distance(max_false_pairs, left, right, by=by)
+    note_false_pairs(found, max_false_pairs)
+    return found
 
 
 def duplicate_rule(index: ImageIndex, by: str, max_distance: int | None) -> MatchRule:

@@ -11,11 +11,13 @@ import click
 from imgdup.cli.options import (
     Distance,
     OutputFile,
+    check_one_limit,
     check_range,
     false_pairs_option,
     index_option,
     json_option,
     named_or_listed,
+    note_false_pairs,
     open_found,
 )
 from imgdup.cli.printing import (
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from imgdup.build.sources import Tally
     from imgdup.query.matches import FileMatches
 
+N_ORIENTATIONS = 8  # that --orientations looks up
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
 
 
@@ -92,12 +95,13 @@ def query(
     imgdup query photo.jpg --max-dist 10
     """
     from imgdup.build import roots, sources
-    from imgdup.query.matches import QueryOptions, query_files
+    from imgdup.query import false_pairs, matches
 
     index = open_found(index_folder)
     for root in index.generation.missing_roots():
         note_path(root, f"this indexed folder is missing. {roots.IF_MOVED}")
     check_range(max_dist, index.bits)
+    check_one_limit(max_dist, max_false_pairs)
     if k and (strategy or explain):
         raise UsageError("-k always uses the tree: remove --strategy and --explain")
     tally, seen = sources.Tally(), _Seen(index, orientations)
@@ -109,22 +113,26 @@ def query(
         sources.files_named_by(path, tally) for path in named
     )
     if max_false_pairs is not None:
-        from imgdup.cli.prepare import query_distance
-
         files = list(files)
-        max_dist = query_distance(index, max_dist, max_false_pairs, len(files), orientations)
-    options = QueryOptions(max_dist, k, strategy, orientations)
-    answers = query_files(index.generation, files, options, report=note if explain else None)
-    matches: Iterable[MatchRow] = seen.rows(answers)
+        n_probes = len(files) * (N_ORIENTATIONS if orientations else 1)
+        max_dist = false_pairs.query_distance(
+            index.check_before_decision(), max_false_pairs, n_probes
+        )
+        note_false_pairs(max_dist, max_false_pairs)
+    options = matches.QueryOptions(max_dist, k, strategy, orientations)
+    answers = matches.query_files(
+        index.generation, files, options, report=note if explain else None
+    )
+    found: Iterable[MatchRow] = seen.rows(answers)
     if montage or on_terminal():
-        matches = list(matches)
-    _print_matches(matches, as_json=as_json, null=null)
-    if on_terminal() and seen.read and not matches:
+        found = list(found)
+    _print_matches(found, as_json=as_json, null=null)
+    if on_terminal() and seen.read and not found:
         note("no match")
     if montage:
         from imgdup.output.montage import save_montage
 
-        save_montage(montage, matches, probes=seen.read)
+        save_montage(montage, found, probes=seen.read)
     return _exit_code(seen, tally)
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from imgdup.errors import UsageError
 from imgdup.hashing import MATCH_MAX_DISTANCE
+from imgdup.index.columns import Rows, images
 from imgdup.query.match import are_duplicates
 from imgdup.query.row_pairs import COLUMNS, Side
 from imgdup.search.chance import Chance, count_distances, estimate, sample_rows
@@ -60,8 +61,8 @@ def chance_among(pictures: Pictures, by: str) -> Chance | None:
     return estimate(count_distances(hashes, known_duplicates(pictures)), first)
 
 
-def distance_for(
-    max_false_pairs: float, left: Side, right: Side | None = None, *, by: str, n_probes: int = 0
+def pairs_distance(
+    max_false_pairs: float, left: Side, right: Side | None = None, *, by: str
 ) -> int:
     """Return the largest distance within which few enough pairs are expected by chance.
 
@@ -73,8 +74,6 @@ def distance_for(
         What is compared: the images of one side with each other, or those of two sides.
     by : str
         ``"match"`` or ``"search"``.
-    n_probes : int
-        If given, so many other images are compared with `left`.
 
     Raises
     ------
@@ -84,14 +83,24 @@ def distance_for(
     sides = [left] if right is None else [left, right]
     if by == "match":
         sides = [side.with_structure() for side in sides]
-    counts = [len(side.rows) for side in sides]
-    n_pairs = counts[0] * (counts[0] - 1) // 2 if right is None else counts[0] * counts[1]
-    chance = chance_among(_sample(sides), by)
+    n, m = len(sides[0].rows), len(sides[-1].rows)
+    n_pairs = n * (n - 1) // 2 if right is None else n * m
+    return _distance(chance_among(_sample(sides), by), n_pairs, max_false_pairs)
+
+
+def query_distance(rows: Rows, max_false_pairs: float, n_probes: int) -> int:
+    """Return that distance for so many probes, whose search hashes are looked up in an index."""
+    side = Side(rows, images(rows))
+    chance = chance_among(_sample([side]), "search")
+    return _distance(chance, n_probes * len(side.rows), max_false_pairs)
+
+
+def _distance(chance: Chance | None, n_pairs: int, max_false_pairs: float) -> int:
     if chance is None:
         raise UsageError(
             "--max-false-pairs: there are too few different images for an estimate; give --max-dist"
         )
-    found = chance.largest_distance(n_probes * counts[0] or n_pairs, max_false_pairs)
+    found = chance.largest_distance(n_pairs, max_false_pairs)
     if found is None:
         raise UsageError(
             f"--max-false-pairs {max_false_pairs:g}: even at distance 0, more pairs of different "

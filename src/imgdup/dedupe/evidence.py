@@ -68,8 +68,9 @@ MANY_BARE = 0.05  # use them too if fewer windows than this share have texture
 LEAST_NOISE = 3.0  # mean square that counts as usual at least, gray levels squared
 LEAST_SHARE = 0.01  # of the variance that counts as usual at least
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
-# Factor of both by the strength of the fitted filter; without one, pixels may be nearly equal.
-CLEAN = {0.4: 2.0, UNFILTERED: 1.0, 0.0: 0.2}
+SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...
+# ... so that both count this often; without a filter, pixels may be nearly equal.
+CLIPPED, FITTED, CLEAN = 2.0, 1.0, 0.2
 STRUCTURED = 40.0  # variance of the luma in a window with something to see
 TEXTURED = 25.0  # variance from which a window is not smooth
 SMOOTH_SHARE = 0.06  # of textured windows, below which a picture is smooth
@@ -93,7 +94,7 @@ BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare
 SMALLEST = 64  # pixels; smaller pictures are not halved
 IDENTITY_FACTOR = 2.5  # no curve is used unless it lowers the mean square so much
 MOST_MISSED = 0.5  # share of the variance; curves that miss more explain nothing
-MOVED = 6  # levels
+MOVED = 2  # levels; a shirt of nearly the same colour differs by so little
 # Of 32: a curve that moves fewer tones of gray, or of colour, may explain a changed object.
 FEW_TONES = {2: 3.0, 3: 6.5}
 
@@ -153,7 +154,7 @@ def measure(first: Pixels, second: Pixels) -> Evidence:
     first, second, sharper = _at_common_sharpness(first, second)
     y, z = _plane(first, 0), _plane(second, 0)
     y, z, strength = _with_equal_filter(y, z, sharper)
-    clean = next(factor for least, factor in CLEAN.items() if strength >= least)
+    clean = _least_factor(strength)
     luma_moments = _moments(y, z, BLOCK)
     chroma = []
     if first.ndim == 3:
@@ -324,6 +325,13 @@ def _detail(plane: Plane) -> float:
     return float(np.sqrt(np.mean((plane - blurred(plane, 0.8)) ** 2)))
 
 
+def _least_factor(strength: float) -> float:
+    """Return how much counts as usual at least, by the strength of the fitted filter."""
+    if strength <= SHARPENED:
+        return CLIPPED
+    return FITTED if abs(strength) >= UNFILTERED else CLEAN
+
+
 def _with_equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]:
     """Filter one plane so that it comes nearest to the other; also return how strongly.
 
@@ -331,7 +339,7 @@ def _with_equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, 
     """
     planes = [a, b]
     fitted, strength = _filtered(planes[sharper], planes[1 - sharper])
-    if strength >= UNFILTERED:
+    if abs(strength) >= UNFILTERED:
         sharpened, other_strength = _filtered(planes[1 - sharper], planes[sharper])
         if _error(sharpened, planes[sharper]) < _error(fitted, planes[1 - sharper]):
             fitted, strength, sharper = sharpened, other_strength, 1 - sharper
@@ -348,7 +356,7 @@ def _error(a: Plane, b: Plane) -> float:
 def _filtered(a: Plane, b: Plane) -> tuple[Plane, float]:
     """Add to a the multiples of what two blurs change that come nearest to b.
 
-    Also return how strong the filter is: the sum of the multiples.
+    Also return how strong the filter is; below 0 if it sharpens.
     """
     fine, coarse = (blurred(a, sigma) for sigma in FILTER_SIGMAS)
     sums = filter_sums(a, fine, coarse, b)
@@ -357,7 +365,7 @@ def _filtered(a: Plane, b: Plane) -> tuple[Plane, float]:
     found = np.linalg.solve(products + damping, np.array([sums.xy, sums.zy]))
     x, z = found.astype(np.float32)
     filtered = a * (1 - x - z) + fine * x + coarse * z
-    return np.clip(filtered, 0, 255), float(abs(x) + abs(z))
+    return np.clip(filtered, 0, 255), float(np.copysign(abs(x) + abs(z), x + z))
 
 
 def _moments(a: Plane, b: Plane, side: int) -> _Moments:

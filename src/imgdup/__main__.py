@@ -10,7 +10,9 @@ def main() -> int:
     """Run the command line in a process of its own, and return the exit code."""
     os.environ.update({name: "1" for name in THREAD_VARIABLES if name not in os.environ})
     try:
-        from imgdup.cli import main as run  # inside the try: Ctrl-C may come during the import
+        from imgdup.cli import (
+            main as run,  # inside the try: the user may press Ctrl-C during the import
+        )
 
         return run()
     except KeyboardInterrupt:

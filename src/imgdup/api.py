@@ -109,7 +109,7 @@ class ImageIndex:
         return self.generation.paths[row]
 
     def rows_below(self, folder: bytes) -> npt.NDArray[np.int64]:
-        """Return the rows that are an absolute folder or lie in it, ascending; by bisection."""
+        """Return the rows that are an absolute folder or are in it, ascending; by bisection."""
         return self.generation.paths.rows_below(folder)
 
     def column(self, name: str) -> npt.NDArray[Any]:

@@ -136,7 +136,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _is_not_executable(path: str | None) -> bool:
-    """Return whether a file lies on a file system that is mounted without execution."""
+    """Return whether a file is on a file system that is mounted without execution."""
     if not path or not hasattr(os, "ST_NOEXEC"):
         return False
     try:

@@ -232,3 +232,11 @@ def test_query_with_a_number_of_false_pairs_finds_what_its_distance_finds(
 
 def test_the_command_knows_how_many_orientations_there_are():
     assert len(ORIENTATIONS) == N_ORIENTATIONS
+
+
+def test_a_folder_without_images_is_done_with_a_note(indexed, capsys):
+    (indexed / "empty").mkdir()
+
+    code = cli.main(["query", "empty"])
+
+    assert (code, *capsys.readouterr()) == (0, "", "no images found\n")

@@ -2,7 +2,7 @@
 
 Steps that fail are skipped and reported; the others are carried out. A journal line is on the disk
 before its step begins, so `imgdup.apply.undo` finds every file even if the run is killed. A run
-that was interrupted goes on with the same journal.
+that was interrupted is continued with the same journal.
 """
 
 import os
@@ -255,7 +255,7 @@ def journal_header(plan: Plan, options: ApplyOptions) -> Header:
 class _Run:
     """The data that all steps of a run need.
 
-    ``done`` holds the steps of an earlier run that goes on, by the path of the removed file;
+    ``done`` holds the steps of the earlier run to continue, by the path of the removed file;
     ``links`` the symbolic links to each file that is to be removed; ``refused`` the relation of
     each file whose picture is not as the plan requires.
     """

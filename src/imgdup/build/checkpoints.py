@@ -302,7 +302,7 @@ class Checkpoints:
     def rows(self) -> Iterator[tuple[bytes, CheckpointRow]]:
         """Yield ``(path_key, CheckpointRow)`` of each row that earlier runs left, in path order.
 
-        A block is unpacked when the walk comes to its first path. Blocks of other parameters, and
+        A block is unpacked when the walk reaches its first path. Blocks of other parameters, and
         what is damaged, are left out: their files are hashed again.
         """
         waiting = sorted(

@@ -68,7 +68,7 @@ def hash_batch(
 
 
 class _BatchRows:
-    """The rows of a batch as they fill; hashes come some pictures later than the other facts."""
+    """The rows of a batch as they fill; the hashes are filled in later than the other facts."""
 
     def __init__(self, settings: BatchSettings, n_rows: int) -> None:
         self.columns = settings.empty_columns(n_rows)

@@ -179,9 +179,9 @@ class Listing:
 class ListingOptions(NamedTuple):
     """What a listing is made for.
 
-    ``forgotten`` are roots, and single files, whose rows leave; ``allow_removals`` says that a
-    scan may lose all or most of its files; ``retry_failed`` that all failures are tried again;
-    ``rehash`` that the old generation answers for no file that is found.
+    ``forgotten`` are roots, and single files, whose rows are removed; ``allow_removals`` means that
+    a scan may lose all or most of its files; ``retry_failed`` that all failures are tried again;
+    ``rehash`` that every file that is found is read again.
     """
 
     forgotten: Container[bytes] = frozenset()

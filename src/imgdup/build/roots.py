@@ -79,7 +79,7 @@ def plan_scan(
     Parameters
     ----------
     old_roots : mapping
-        The roots of the index, and what counts in each. One may lie in another that does not reach
+        The roots of the index, and what counts in each. One may be in another that does not reach
         it, because it is hidden there or excluded.
     folders, files : sequence of bytes
         Absolute paths that the command names. A folder that a root reaches means that part of it;

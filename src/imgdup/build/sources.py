@@ -183,7 +183,7 @@ class Tally:
         self._unlisted.setdefault(path, error.strerror or str(error))
 
     def is_unlisted(self, path: bytes) -> bool:
-        """Return whether a path lies in a folder that could not be looked at."""
+        """Return whether a path is in a folder that could not be looked at."""
         if not self._unlisted:
             return False
         while path not in self._unlisted:

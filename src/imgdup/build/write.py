@@ -113,7 +113,7 @@ class Facts:
         return found
 
     def _details(self, number: int) -> Callable[[int], str]:
-        """Return a function that says what went wrong with the file of a row of a source."""
+        """Return a function that describes what went wrong with the file of a row of a source."""
         if number == OLD and self.old is not None:
             return partial(failure_detail, self.old.arrays)
         known = self.checkpoints.failures(self.listing.checkpoint_names[number])

@@ -34,7 +34,7 @@ LINKING = ("hardlink", "symlink")  # actions that leave a link in the place of a
 @click.option("--hardlink", is_flag=True, help="Replace files of equal bytes by hard links.")
 @click.option("--symlink", is_flag=True, help="Replace files of equal bytes by symbolic links.")
 @click.option("--dry-run", is_flag=True, help="Verify everything, but change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask before many files are removed, or deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask before deleting files or removing many.")
 def apply(
     plan: Path,
     index_folder: Path | None,

@@ -8,6 +8,7 @@ import click
 
 from imgdup.cli.options import (
     PATH,
+    Number,
     index_option,
     json_option,
     labels_option,
@@ -38,9 +39,7 @@ GATE = 4  # exit code: more leaks than --max-leaks
 @click.option("--index-a", type=PATH, metavar="FOLDER", help="The index folder of A.")
 @click.option("--index-b", type=PATH, metavar="FOLDER", help="The index folder of B.")
 @match_distance_option
-@click.option(
-    "--max-leaks", type=click.IntRange(min=0), help="Exit with 4 if there are more leaks."
-)
+@click.option("--max-leaks", type=Number(min=0), help="Exit with 4 if more images of B leak.")
 @click.option(
     "--verify/--no-verify",
     default=True,

@@ -9,6 +9,7 @@ import click
 from imgdup.cli.options import (
     GROUP_FILES,
     Distance,
+    Number,
     OutputFile,
     by_option,
     index_option,
@@ -55,10 +56,10 @@ KEEP = "largest,lossless,most-bytes,oldest,first"  # a test compares it with DEF
 )
 @click.option(
     "--max-candidates",
-    type=click.IntRange(min=1),
+    type=Number(min=1),
     default=64,
     show_default=True,
-    help="Most candidates to look at per file; what lies beyond is kept.",
+    help="Largest number of candidates per file; further candidates are kept.",
 )
 @click.option("--plan", type=OutputFile(), metavar="FILE", help="Write the removal plan.")
 @page_option

@@ -17,7 +17,7 @@ BINARY = ("pickle", "parquet")
 
 @click.command()
 @index_option
-@click.option("--format", "form", type=click.Choice(EXPORTS), required=True)
+@click.option("--format", "form", type=click.Choice(EXPORTS), required=True, help="What to write.")
 @click.option("--output", "-o", type=OutputFile(), metavar="FILE", help="Default: stdout.")
 def export(index_folder: Path | None, form: str, output: Path | None) -> None:
     """Write the contents of the index for other programs.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imgdup.cli.options import (
+    Number,
     OutputFile,
     find_index,
     find_or_new_index,
@@ -72,7 +73,7 @@ class Chosen:
     type=click.Choice(["pdq"]),
     help="Also store the PDQ hash of each picture; an index that has it keeps it.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Processes. Default: all usable cores.")
+@click.option("--workers", type=Number(min=1), help="Processes. Default: all usable cores.")
 @click.option(
     "--exclude",
     multiple=True,
@@ -95,7 +96,7 @@ class Chosen:
 @click.option(
     "--rehash",
     is_flag=True,
-    help="Read all files again; an index of an older version gets the digests of today.",
+    help="Read all files again, and replace the digests of an older version by BLAKE3.",
 )
 @click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL-separated.")
 @removals_option

@@ -33,6 +33,22 @@ PATH = click.Path(path_type=Path)
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
+class Number(click.IntRange):
+    """A whole number, named so in the help and in messages."""
+
+    name = "number"
+
+
+class Seconds(click.FloatRange):
+    """A time in seconds, named so in the help and in messages."""
+
+    name = "number of seconds"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the name of the value in the help."""
+        return "SECONDS"
+
+
 class Bytes(click.ParamType[int]):
     """A number of bytes, as ``1G`` or ``500M``."""
 
@@ -163,12 +179,12 @@ page_option = click.option(
 def limit_parameters(function: F) -> F:
     """Add the parameters that limit the size, time and memory of one file, as one `Limits`."""
     parameters = [
-        click.option("--max-pixels", type=click.IntRange(min=1), default=200_000_000,
+        click.option("--max-pixels", type=Number(min=1), default=200_000_000,
                      show_default=True, help="Largest picture in pixels, from its header."),
         click.option("--max-file-size", "max_file_bytes", type=Bytes(), default="1G",
                      show_default=True, help="Largest file."),
-        click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=30.0,
-                     show_default=True, metavar="SECONDS", help="Longest time for one file."),
+        click.option("--timeout", "timeout_s", type=Seconds(min=0.1), default=30.0,
+                     show_default=True, help="Longest time for one file."),
         click.option("--worker-memory", "worker_memory_bytes", type=Bytes(), default="2G",
                      show_default=True, help="Most memory that a worker may use for one file."),
     ]  # fmt: skip

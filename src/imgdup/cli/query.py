@@ -10,6 +10,7 @@ import click
 
 from imgdup.cli.options import (
     Distance,
+    Number,
     OutputFile,
     check_one_limit,
     check_range,
@@ -54,7 +55,7 @@ STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRA
 @false_pairs_option
 @click.option(
     "-k",
-    type=click.IntRange(min=1),
+    type=Number(min=1),
     help="Find the k nearest, regardless of distance unless --max-dist is given.",
 )
 @json_option
@@ -127,7 +128,9 @@ def query(
     if montage or on_terminal():
         found = list(found)
     _print_matches(found, as_json=as_json, null=null)
-    if on_terminal() and seen.read and not found:
+    if not (seen.read or seen.failures):
+        note("no images found")
+    elif on_terminal() and seen.read and not found:
         note("no match")
     if montage:
         from imgdup.output.montage import save_montage

@@ -8,6 +8,7 @@ import click
 
 from imgdup.cli.options import (
     PATH,
+    Number,
     index_option,
     labels_option,
     match_distance_option,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 )
 @click.option("--stratify", type=click.Choice(["label"]), help="Meet the ratios for each label.")
 @labels_option
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", type=Number(min=0), default=0, show_default=True, help="Seed of the random choice."
+)
 @removals_option
 @match_distance_option
 @click.option("--out", type=PATH, required=True, metavar="FOLDER", help="Where to write the lists.")
@@ -72,5 +75,5 @@ def split(
 def _share_line(share: "Share") -> str:
     """Format the number of images of a list and its share of all images."""
     label = "" if share.label is None else f"  {cell_text(share.label, sys.stdout.encoding)}"
-    ratio = f"{share.share:7.2%} of {share.ratio:.2%}"
+    ratio = f"{share.share:7.2%} ({share.ratio:.2%} requested)"
     return f"{share.name:<8} {share.n_images:>9,} images  {ratio}{label}\n"

@@ -179,7 +179,7 @@ def _in_pixels(matrix: Matrix, whole: tuple[int, ...], part: tuple[int, ...]) ->
 
 
 def _inside(matrix: Matrix, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Mark the pixels of a part that lie in the whole."""
+    """Mark the pixels of a part that are in the whole."""
     x, y = (np.arange(width) + 0.5) / width, ((np.arange(height) + 0.5) / height)[:, np.newaxis]
     u, v = (row[0] * x + row[1] * y + row[2] for row in matrix)
     slack = 0.25 / max(height, width)

@@ -2,7 +2,7 @@
 
 Two images are candidates if their match hashes are within a distance and both have enough structure
 to be compared (quality), or if their bytes are equal. Equal hashes are one class and near ones
-come in blocks, so a list of all pairs is never expanded.
+are yielded in blocks, so a list of all pairs is never expanded.
 """
 
 from collections.abc import Iterator, Sequence

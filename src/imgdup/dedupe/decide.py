@@ -1,4 +1,4 @@
-"""Contents, candidates and a judge of pictures -> which contents are kept, and which are removed.
+"""Decide which contents are kept and which removed, by candidates and a judge of their pictures.
 
 Contents are visited best first. Each is compared with its candidates among those that are kept,
 nearest first, until one shows the same picture: then it is removed in favour of that one. If the

@@ -135,7 +135,7 @@ def _by_path_where_tied(rows: Rows, ordered: RowNumbers, tied: npt.NDArray[np.bo
 
 
 def lie_in(rows: Rows, selected: RowNumbers, folders: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-    """Return a mask of the selected rows that lie in one of some folders, without a path read."""
+    """Return a mask of the selected rows that are in one of some folders, without a path read."""
     inside = np.zeros(len(rows), bool)
     for folder in folders:
         inside[rows.rows_below(folder)] = True

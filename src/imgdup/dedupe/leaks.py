@@ -1,4 +1,4 @@
-"""Leaks by hash and a judge of pictures -> the leaks that the pictures confirm.
+"""Choose the leaks by hash that a comparison of the pictures confirms.
 
 The images of A that are near an image of B are compared with it, nearest first, until one is a
 duplicate. If the labels disagree, it is looked for a duplicate with another label as well.

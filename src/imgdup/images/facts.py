@@ -275,7 +275,7 @@ def _jpeg_exif(data: bytes) -> bytes:
 
 
 def _origin(tiff: Tiff | None) -> tuple[int | None, str | None]:
-    """Return when and with what a photo was taken, as EXIF data say."""
+    """Return when and with what a photo was taken, according to its EXIF data."""
     if tiff is None:
         return None, None
     first = next(directories(tiff), {})

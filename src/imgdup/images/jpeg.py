@@ -108,7 +108,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the marker of each segment up to the first scan, and where its content lies."""
+    """Yield the marker of each segment up to the first scan, and where its content is."""
     at = len(SOI)
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(data, at)

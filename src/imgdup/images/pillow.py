@@ -167,7 +167,7 @@ def decode_jpeg_with_pillow(data: bytes, *, colour: bool, reduction: int) -> Pix
 
 @contextmanager
 def _opened_by_pillow(name: str, data: bytes, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
-    """Open a picture; whatever goes wrong with it is an `ImageError`."""
+    """Open a picture; every error becomes an `ImageError`."""
     plugin = _PLUGINS[name]()
     try:
         with _pillow_settings(max_pixels), plugin(BytesIO(data)) as image:

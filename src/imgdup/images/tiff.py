@@ -193,7 +193,7 @@ def check_tiff(data: bytes) -> None:
     Raises
     ------
     ImageError
-        ``truncated`` if the first directory does not lie inside the file; ``unsupported`` if the
+        ``truncated`` if the first directory is not inside the file; ``unsupported`` if the
         file is a raw photo, whose first picture is a preview.
     """
     tiff = open_tiff(data)

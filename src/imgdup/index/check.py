@@ -1,4 +1,4 @@
-"""Check the structure of an index, and find the temporary files that lie beside its images.
+"""Check the structure of an index, and find the temporary files beside its images.
 
 What needs more than the index is checked by `imgdup.query.check_index`.
 """

@@ -136,7 +136,7 @@ class Rows(Protocol):
         """Return the absolute path of a row."""
 
     def rows_below(self, folder: bytes) -> RowNumbers:
-        """Return the rows that are a folder or lie in it, ascending, by bisection."""
+        """Return the rows that are a folder or are in it, ascending, by bisection."""
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return a column, one entry a row."""
@@ -280,7 +280,7 @@ def folder_of_index(rows: Rows, folder: str | bytes | os.PathLike[str], option: 
     Raises
     ------
     UsageError
-        If it is no root and no row lies in it: a mistyped one would have no effect, which the
+        If it is no root and no row is in it: a mistyped one would have no effect, which the
         user would believe it had.
     """
     path = absolute(folder)

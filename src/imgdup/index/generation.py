@@ -182,7 +182,7 @@ class Generation:
 
     @cached_property
     def stored_roots(self) -> list[bytes]:
-        """The roots as they are stored: relative to the index folder where it lies in them."""
+        """The roots as they are stored: relative to the index folder where it is in them."""
         return [root["path"].encode("utf-8", "surrogateescape") for root in self.head["roots"]]
 
     def missing_roots(self) -> list[bytes]:

@@ -7,7 +7,7 @@ The file, all numbers little-endian::
     pickle     texts, numbers, and the names, types and shapes of the arrays
     arrays     one after the other, each from a page boundary, padded with zeros
 
-There are no offsets: an array lies where the one before it ends. The CRC32 of the preamble covers
+There are no offsets: an array begins where the one before it ends. The CRC32 of the preamble covers
 everything before the first array except itself, and the CRC32 of an array covers its padding, so
 every byte is checked.
 """

@@ -26,7 +26,7 @@ class Paths:
     roots : sequence of bytes
         Absolute folders, with ``/`` between parts; ``b""`` holds files named one by one.
     run_rows, run_roots : ndarray of int64, shape (n_runs,)
-        Rows ``run_rows[i]`` up to the next run lie in root ``run_roots[i]``.
+        Rows ``run_rows[i]`` up to the next run are in root ``run_roots[i]``.
     relative : TextColumn
         One path a row.
     """
@@ -48,7 +48,7 @@ class Paths:
         return len(self.relative)
 
     def root_of(self, row: int) -> bytes:
-        """Return the root in which `row` lies."""
+        """Return the root in which `row` is."""
         run = int(np.searchsorted(self.run_rows, row, side="right")) - 1
         return self.roots[int(self.run_roots[run])]
 
@@ -63,7 +63,7 @@ class Paths:
         return self.between(0, len(self))
 
     def of_root(self, root: bytes) -> Iterator[bytes]:
-        """Yield the absolute paths of the rows that lie in a root."""
+        """Yield the absolute paths of the rows that are in a root."""
         for start, stop, number in self._runs():
             if self.roots[number] == root:
                 yield from self.between(start, stop)
@@ -85,7 +85,7 @@ class Paths:
         return None
 
     def below(self, folder: bytes) -> list[tuple[int, int]]:
-        """Return the spans of rows that are a folder or lie in it, by bisection: start, stop."""
+        """Return the spans of rows that are a folder or are in it, by bisection: start, stop."""
         if not folder:
             return [(0, len(self))]
         key = path_key(join(folder, b""))[:-1]
@@ -96,7 +96,7 @@ class Paths:
         return [(start, stop) for start, stop in spans if start < stop]
 
     def rows_below(self, folder: bytes) -> RowNumbers:
-        """Return the rows that are a folder or lie in it, ascending."""
+        """Return the rows that are a folder or are in it, ascending."""
         spans = [np.arange(start, stop, dtype=np.int64) for start, stop in self.below(folder)]
         return np.concatenate([np.zeros(0, np.int64), *spans])
 
@@ -149,7 +149,7 @@ class PathsBuilder:
         self._n_rows = 0
 
     def append(self, root: bytes, path: bytes) -> None:
-        """Add the path of the next row, which lies in a root."""
+        """Add the path of the next row, which is in a root."""
         number = self._numbers[root]
         if not self._run_roots or self._run_roots[-1] != number:
             self._run_rows.append(self._n_rows)
@@ -178,7 +178,7 @@ UP = b".."
 def stored_root(root: bytes, index_folder: bytes) -> bytes:
     """Return a root as the index stores it.
 
-    A root inside which the index lies is stored relative to the index folder, as in ``../..``, so
+    A root that contains the index is stored relative to the index folder, as in ``../..``, so
     that it may be renamed or mounted elsewhere; any other root stays absolute.
     """
     if not root or root == index_folder or not is_below(index_folder, root):

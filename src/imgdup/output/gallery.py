@@ -1,6 +1,6 @@
 """Make the HTML page of duplicates, or of leaks, with thumbnails of the pictures.
 
-Thumbnails are decoded in worker processes, like everything that comes from a file. The page gets
+Thumbnails are decoded in worker processes, as all files are. The page gets
 the permissions of the most private picture.
 """
 

@@ -23,7 +23,7 @@ def join(root: bytes, relative: bytes) -> bytes:
 
 
 def is_below(path: bytes, folder: bytes) -> bool:
-    """Return whether `path` is `folder` or lies in it."""
+    """Return whether `path` is `folder` or is in it."""
     return not folder or path == folder or path.startswith(join(folder, b""))
 
 

@@ -172,7 +172,7 @@ def answers(
     ------
     tuple
         A batch, or what is left of one, with the task's result; or a sequence of one item with
-        `Died`. Every item comes in exactly one of them, in any order.
+        `Died`. Every item is in exactly one of them, in any order.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def answers(
     When a worker dies, the item that it was working on is suspected and tried by itself; the
     other items of its batch are done again. The suspect is to blame if its time runs out again, or
     if it ends its worker twice more. A kill counts only while nothing else of this call runs: it
-    may come from another program, or from a lack of memory.
+    may be from another program, or because of a lack of memory.
     """
     fresh = map(_Batch, batches)
     again: deque[_Batch[T]] = deque()

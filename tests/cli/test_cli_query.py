@@ -237,6 +237,6 @@ def test_the_command_knows_how_many_orientations_there_are():
 def test_a_folder_without_images_is_done_with_a_note(indexed, capsys):
     (indexed / "empty").mkdir()
 
-    code = cli.main(["query", "empty"])
+    code = cli.main(["query", "photos/empty"])
 
     assert (code, *capsys.readouterr()) == (0, "", "no images found\n")

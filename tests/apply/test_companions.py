@@ -44,7 +44,7 @@ def test_a_companion_that_another_file_shares_stays(folder):
     assert names(Companions().of(place + b"/photo.jpg")) == ["photo.jpg.xmp"]
 
 
-def test_a_companion_goes_with_the_last_of_those_that_share_it(folder):
+def test_a_shared_companion_is_moved_with_the_last_of_its_pictures(folder):
     place = folder("photo.jpg", "photo.png", "photo.json")
     companions, first, last = Companions(), place + b"/photo.jpg", place + b"/photo.png"
 

@@ -57,7 +57,7 @@ def next_journal(scene, plan_file, action, target=None):
     return journal_to_write(plan_file, header, scene.index).name
 
 
-def test_an_interrupted_run_goes_on_and_one_undo_restores_all(scene, target, plan_file):
+def test_an_interrupted_run_continues_and_one_undo_restores_all(scene, target, plan_file):
     journal = interrupt_second_step(scene, target)
 
     assert next_journal(scene, plan_file, "move", target) == journal.name

@@ -241,7 +241,7 @@ def other_device(tmp_path):
     shutil.rmtree(place)
 
 
-def test_a_file_that_is_swapped_while_it_is_moved_back_goes_back(moved, monkeypatch):
+def test_a_file_that_is_swapped_while_it_is_moved_back_is_returned(moved, monkeypatch):
     """Somebody may write into the target, and puts another file there after the check."""
     scene, journal = moved
     (_, step) = read_journal(journal).steps  # the last step is undone first

@@ -202,7 +202,7 @@ def test_another_kind_of_file_named_like_an_image_is_listed_and_not_an_image(tmp
 
 @pytest.mark.parametrize("side", [1, 2, 8])
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF"])
-def test_a_tiny_picture_is_read_and_its_quality_says_that_it_cannot_be_compared(side, format):
+def test_a_tiny_picture_is_read_and_its_quality_is_too_low_to_compare_it(side, format):
     data = hostile.saved(hostile.photo(side, side), format)
 
     status, quality = status_of(data), prints(data).quality
@@ -758,7 +758,7 @@ def test_a_file_that_changed_once_while_read_is_read_again(unsteady):
     assert (content.size, content.mtime_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
 
 
-def test_a_file_that_goes_on_changing_is_changed(unsteady):
+def test_a_file_that_keeps_changing_is_changed(unsteady):
     path = unsteady(5)
 
     reason = reason_of(path)
@@ -799,9 +799,7 @@ def test_a_read_that_stalls_is_timed_out_and_the_rest_is_done(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.EIO, getattr(errno, "ESTALE", errno.EIO)])
-def test_an_error_while_reading_is_told_in_the_words_of_the_system(
-    photo_folder, monkeypatch, number
-):
+def test_an_error_while_reading_has_the_message_of_the_system(photo_folder, monkeypatch, number):
     def fail(descriptor, size):
         raise OSError(number, os.strerror(number))
 

@@ -271,7 +271,7 @@ def test_hashes_of_another_version_are_not_compared(linked, tmp_path, monkeypatc
     assert {(c, code) for c, code, _ in found if code} == {("query", 1), ("check", 1), ("index", 1)}
 
 
-def test_hashes_of_another_version_are_told_with_both_and_a_remedy_that_helps(
+def test_hashes_of_another_version_are_refused_with_both_versions_and_a_remedy(
     linked, tmp_path, monkeypatch, capsys
 ):
     use_forged(linked, tmp_path, monkeypatch, capsys, lambda h, _: h.update(parameters=7))
@@ -293,7 +293,7 @@ def test_changed_added_and_removed_files_are_seen(place, photos):
     assert (outcome.hashed, outcome.unchanged, outcome.removed) == (2, 1, 1)
 
 
-def test_a_moved_data_set_is_said_to_be_gone(place, photos):
+def test_a_moved_data_set_is_reported_as_missing(place, photos):
     photos.rename(photos.with_name("moved"))
 
     with pytest.raises(ImgdupError, match="not mounted"):

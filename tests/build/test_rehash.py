@@ -149,7 +149,7 @@ def test_an_update_does_not_take_what_an_interrupted_rehash_has_read(old, photos
     assert digests(old) == ("blake2b", expected(photos, blake2b_digest))
 
 
-def test_an_interrupted_rehash_goes_on_where_it_was(old, photos, monkeypatch):
+def test_an_interrupted_rehash_continues_where_it_stopped(old, photos, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(update, "_finish", None)
         with pytest.raises(TypeError):
@@ -209,7 +209,7 @@ def run(capsys, *arguments):
     return code, out, err
 
 
-def test_the_commands_say_which_kind_an_index_has_and_change_it(old, new, capsys):
+def test_info_prints_the_kind_of_digests_and_rehash_changes_it(old, new, capsys):
     compared = run(capsys, "compare", old, new)
     before = json.loads(run(capsys, "info", "--json", "--index", old)[1])["digest_kind"]
     rehashed = run(capsys, "index", "--rehash", "--index", old)

@@ -216,7 +216,7 @@ def test_what_is_not_indexed_or_not_there_is_refused(photos, tmp_path):
         relocate(place, str(photos), str(tmp_path / "nowhere"))
 
 
-def test_the_command_relocates_and_says_how_many(photos, tmp_path, capsys):
+def test_the_command_relocates_and_prints_how_many(photos, tmp_path, capsys):
     place = tmp_path / "index"
     update_index(place, [str(photos)], INLINE)
     moved = photos.rename(tmp_path / "moved")
@@ -228,9 +228,7 @@ def test_the_command_relocates_and_says_how_many(photos, tmp_path, capsys):
     assert paths(place) == files_below(moved)
 
 
-def test_a_query_and_an_update_say_that_a_root_is_not_there_and_what_helps(
-    photos, tmp_path, capsys
-):
+def test_a_query_and_an_update_name_a_missing_root_and_the_remedy(photos, tmp_path, capsys):
     place = tmp_path / "index"
     update_index(place, [str(photos)], INLINE)
     moved = photos.rename(tmp_path / "moved")

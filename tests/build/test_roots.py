@@ -118,7 +118,7 @@ def test_options_of_a_root_that_gives_way_are_not_dropped_in_silence(options, wo
 
 
 @pytest.mark.parametrize("hidden", [True, False])
-def test_the_command_says_which_options_count_when_a_root_gives_way(hidden):
+def test_the_command_chooses_the_options_when_a_root_is_replaced(hidden):
     changes = OptionChanges(hidden=hidden)
 
     plan = plan_scan({b"/a/b": ScanOptions(hidden=True)}, [b"/a"], [], changes)

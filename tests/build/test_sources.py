@@ -108,7 +108,7 @@ def test_exclude_holds_names_or_whole_paths(tmp_path):
     assert found == ["c.png"]
 
 
-def test_a_slash_at_the_end_of_an_exclude_pattern_says_nothing(tmp_path):
+def test_a_slash_at_the_end_of_an_exclude_pattern_has_no_effect(tmp_path):
     make(tmp_path, "thumbs/a.png", "d/thumbs/a.png", "d/e/a.png", "d/a.png")
 
     found, _ = scan(tmp_path, exclude=("thumbs/", "d/e/"))
@@ -118,7 +118,7 @@ def test_a_slash_at_the_end_of_an_exclude_pattern_says_nothing(tmp_path):
 
 @needs_posix
 @pytest.mark.parametrize("follow_symlinks", [True, False])
-def test_reaches_says_what_a_walk_finds(tmp_path, follow_symlinks):
+def test_reaches_is_true_for_what_a_walk_finds(tmp_path, follow_symlinks):
     names = ["a.png", ".b.png", "c/.d/e.png", "c/x.png", "thumbs/a.png", ".git/a.png", "c/._a.png"]
     make(tmp_path, *names, "real/a.png")
     (tmp_path / "link").symlink_to("real")
@@ -160,7 +160,7 @@ def test_a_loop_of_links_ends(tmp_path):
 
 
 @needs_posix
-def test_a_followed_link_tells_which_file_it_is(tmp_path):
+def test_a_followed_link_has_the_identity_of_its_target(tmp_path):
     make(tmp_path, "a.png")
     (tmp_path / "b.png").symlink_to("a.png")
     root = absolute(tmp_path)

@@ -269,7 +269,7 @@ def test_failures_are_listed_once_and_not_read_again_until_they_change(photos, p
     assert counts(third) == (7, 1, 6, 0, 0)
 
 
-def test_known_failures_are_read_again_when_the_command_says_so(photos, place, opened):
+def test_known_failures_are_read_again_on_request(photos, place, opened):
     def run(max_pixels, retry_failed):
         opened.clear()
         chosen = settings(limits=Limits(max_pixels), retry_failed=retry_failed)
@@ -284,9 +284,7 @@ def test_known_failures_are_read_again_when_the_command_says_so(photos, place, o
     ]  # fmt: skip
 
 
-def test_failures_of_an_interrupted_run_are_read_again_when_the_command_says_so(
-    photos, place, monkeypatch
-):
+def test_failures_of_an_interrupted_run_are_read_again_on_request(photos, place, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         interrupt_after(patch, 3)
         update_index(place, [str(photos)], settings(limits=Limits(1000)))
@@ -550,7 +548,7 @@ def test_forget_takes_a_single_file_out(photos, place, tmp_path):
     assert paths(place) == ["two.jpg"]
 
 
-def test_an_index_that_forgot_all_its_folders_says_so(photos, place):
+def test_an_index_without_folders_is_an_error_that_names_the_remedy(photos, place):
     update_index(place, [str(photos)], settings())
     forget(place, str(photos))
 
@@ -963,19 +961,19 @@ def test_a_missing_folder_is_a_usage_error(tmp_path, place):
     assert not place.exists()
 
 
-def test_no_folder_and_no_index_says_what_to_type(place):
+def test_without_folder_and_index_the_error_names_the_command(place):
     with pytest.raises(ImgdupError, match="imgdup index DIR"):
         update_index(place, (), settings())
 
 
-def test_a_second_writer_is_told_who_holds_the_lock(photos, place):
+def test_a_second_writer_gets_the_name_of_the_holder(photos, place):
     folder.prepare(place)
 
     with folder.locked(place), pytest.raises(LockedError, match=str(os.getpid())):
         update_index(place, [str(photos)], settings())
 
 
-def test_an_open_index_goes_on_reading_its_generation(photos, place):
+def test_an_open_index_continues_to_read_its_generation(photos, place):
     update_index(place, [str(photos)], settings())
     index = ImageIndex.open(place)
     paint(photos / "new.jpg", 97)
@@ -987,7 +985,9 @@ def test_an_open_index_goes_on_reading_its_generation(photos, place):
     assert len(ImageIndex.open(place)) == 7
 
 
-def test_a_checkpoint_damaged_while_the_run_goes_on_says_to_run_again(photos, place, monkeypatch):
+def test_a_checkpoint_damaged_during_the_run_gives_an_error_that_names_the_remedy(
+    photos, place, monkeypatch
+):
     from imgdup.build import update as indexing
 
     real = indexing.read_files

@@ -35,7 +35,7 @@ def imgdup(*args, **options):
     )
 
 
-def test_index_says_what_it_did(photos, capsys):
+def test_index_prints_the_counts_of_its_run(photos, capsys):
     code = cli.main(["index", "photos", "--workers", "1"])
 
     out, err = capsys.readouterr()
@@ -135,7 +135,7 @@ def test_a_distance_outside_the_range_is_a_usage_error(indexed, capsys, value):
     assert err.count("\n") == 1
 
 
-def test_info_tells_what_the_index_holds(indexed, capsys):
+def test_info_prints_what_the_index_holds(indexed, capsys):
     cli.main(["info", "--json"])
 
     facts = json.loads(capsys.readouterr().out)

@@ -122,7 +122,7 @@ def test_the_report_is_one_page_with_pictures(photos, tmp_path):
     assert "small1.jpg" in page
 
 
-def test_a_plan_without_removals_says_that_there_is_nothing_to_do(photos, capsys):
+def test_a_plan_without_removals_is_done_with_a_note(photos, capsys):
     cli.main(["dedupe", "photos", "--protect", "photos", "--plan", "p.jsonl"])
     planned = capsys.readouterr().err
     code = cli.main(["apply", "p.jsonl", "--move-to", "gone", "--yes"])
@@ -156,7 +156,7 @@ def test_check_verifies_the_plan(plan, capsys):
     assert err.endswith("plan.jsonl: duplicates within 31 bits, protected: nothing\n")
 
 
-def test_check_and_apply_say_by_which_rule_a_plan_was_made(photos, capsys):
+def test_check_and_apply_print_the_rule_of_a_plan(photos, capsys):
     arguments = ["--by", "search", "--max-dist", "9", "--protect", "photos", "--plan", "p.jsonl"]
     cli.main(["dedupe", "photos", *arguments])
     capsys.readouterr()
@@ -315,7 +315,7 @@ def test_a_journal_that_announced_nothing_is_not_left(plan, tmp_path, photos, mo
     assert "undo" not in capsys.readouterr().err
 
 
-def test_deleted_files_are_not_said_to_be_restorable(plan, capsys):
+def test_no_command_to_restore_deleted_files_is_printed(plan, capsys):
     assert cli.main(["apply", "plan.jsonl", "--delete", "--yes"]) == 0
 
     last = capsys.readouterr().err.splitlines()[-1]
@@ -366,7 +366,7 @@ def killed_in_the_last_step(plan, photos, capsys):
     return journal, step
 
 
-def test_a_run_that_was_killed_goes_on_with_its_journal(plan, photos, capsys):
+def test_a_killed_run_is_continued_with_its_journal(plan, photos, capsys):
     before = contents(photos)
     journal, _ = killed_in_the_last_step(plan, photos, capsys)
 

@@ -53,7 +53,7 @@ def test_query_of_a_folder_asks_for_each_image(indexed, capsysbinary):
     assert len(paths) >= 4
 
 
-def test_query_in_all_orientations_says_which_matched(indexed, tmp_path, capsys):
+def test_query_in_all_orientations_prints_which_matched(indexed, tmp_path, capsys):
     turned = np.ascontiguousarray(photo(1, 320, 240)[:, ::-1])
     (tmp_path / "mirrored.png").write_bytes(encode(turned, ".png"))
 
@@ -96,7 +96,7 @@ def test_an_unreadable_probe_fails_with_the_words_of_indexing(indexed, capsys):
     assert err.count("\n") == 1
 
 
-def test_one_bad_probe_of_several_is_told_and_the_rest_done(indexed, capsysbinary):
+def test_one_bad_probe_of_several_is_named_and_the_rest_looked_up(indexed, capsysbinary):
     (indexed / "bad.jpg").write_bytes(b"nonsense")
 
     code = cli.main(["query", "photos/bad.jpg", "photos/p1.jpg"])

@@ -323,7 +323,7 @@ def test_a_closed_pipe_leaves_the_exit_code_true(photos):
 
 
 @posix
-def test_help_into_a_closed_pipe_says_nothing():
+def test_help_into_a_closed_pipe_prints_no_error():
     assert shell("imgdup -h | true").err == b""
 
 
@@ -788,7 +788,7 @@ def test_with_too_little_memory_nothing_is_written_and_no_file_is_blamed(photos,
 
 
 @linux
-def test_a_query_with_too_little_memory_says_so(here):
+def test_a_query_with_too_little_memory_gives_one_line(here):
     done = shell("ulimit -v 250000; imgdup query photos/p0.jpg")
 
     assert done.code == 1

@@ -99,7 +99,7 @@ def test_memory_is_named_only_if_it_is_short(indexed, monkeypatch, capsys, error
     ],
     ids=["no process", "a file", "a descriptor", "a full device"],
 )
-def test_a_system_error_says_where_it_happened_and_nothing_false(
+def test_a_system_error_names_its_place_and_nothing_false(
     indexed, monkeypatch, capfd, error, words
 ):
     def fail(path):
@@ -172,7 +172,9 @@ def test_in_a_deleted_folder_the_index_may_be_named_by_the_environment(tmp_path,
     [["info"], ["index", "photos"], ["query", "p.jpg"], ["index", ".", "--index", "{place}/x"]],
     ids=" ".join,
 )
-def test_in_a_deleted_folder_a_relative_path_is_an_error_that_says_so(tmp_path, deleted, command):
+def test_in_a_deleted_folder_a_relative_path_is_an_error_that_names_the_cause(
+    tmp_path, deleted, command
+):
     done = deleted(*[each.format(place=tmp_path) for each in command])
 
     assert done.returncode in (1, 2)

@@ -251,7 +251,7 @@ def test_forged_hashes_remove_nothing_that_is_different(tmp_path_factory, data):
     assert len(plan.removals) == len(numbers) - len(set(numbers))
 
 
-def test_an_edited_picture_is_removed_only_if_the_user_says_so(tmp_path):
+def test_an_edited_picture_is_removed_only_on_request(tmp_path):
     edited = PIXELS.copy()
     edited[30:60, 40:80] = 255 - edited[30:60, 40:80]
     rows = rows_of([row_of(written(tmp_path, "1.png")), row_of(written(tmp_path, "2.png", edited))])

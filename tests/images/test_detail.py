@@ -77,7 +77,7 @@ def test_a_smaller_copy_shows_detail_in_all_its_resolution():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (31, 31), (33, 40), (400, 300)])
-def test_of_flat_and_tiny_pictures_nothing_is_said(size):
+def test_flat_and_tiny_pictures_are_not_judged(size):
     flat = np.full(size, 77, dtype=np.uint8)
 
     assert detail(Image.fromarray(flat)) == 1
@@ -121,7 +121,7 @@ def facts(image, name, **options):
 
 
 @pytest.mark.parametrize("name", ["png", "bmp", "tiff"])
-def test_facts_of_a_lossless_file_tell_that_it_was_a_poor_jpeg(name):
+def test_facts_of_a_lossless_file_show_that_it_was_a_poor_jpeg(name):
     assert facts(through_jpeg(PAINTED, 5), name).trace_quality == pytest.approx(5, abs=2)
     assert facts(PAINTED, name).trace_quality is None
     assert facts(PAINTED, "jpeg", quality=5).trace_quality is None
@@ -134,7 +134,7 @@ def test_facts_of_an_enlarged_picture_say_so(name):
 
 
 @needs_data
-def test_photos_are_told_from_enlarged_ones():
+def test_photos_are_distinguished_from_enlarged_ones():
     paths = sorted((DATA / "caltech-101").rglob("*.jpg"))[::60]
     photos = [Image.open(path).convert("RGB") for path in paths]
 

@@ -231,7 +231,7 @@ def test_the_quality_of_a_jpeg_is_that_of_its_writer(quality, mode):
         ("bmp", {}, True),
     ],
 )
-def test_lossless_files_are_told_from_lossy_ones(name, options, lossless):
+def test_lossless_files_are_distinguished_from_lossy_ones(name, options, lossless):
     found = facts(save(IMAGE, name, **options))
 
     assert found.lossless == lossless

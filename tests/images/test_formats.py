@@ -58,7 +58,7 @@ def test_a_tga_of_any_kind_is_recognised_by_its_header(mode, rle):
         (b"BM\x46\0\0\0\0\0\0\0\x1a\0\0\0\x0c\0\0\0", "bmp"),
     ],
 )
-def test_variants_of_formats_are_told(head, name):
+def test_variants_of_formats_are_distinguished(head, name):
     assert sniff(head) == name
 
 
@@ -141,5 +141,5 @@ def test_words_are_of_one_kind():
         ("folder.exr/readme", None),
     ],
 )
-def test_a_file_name_says_whether_it_is_a_picture_that_is_not_decoded(name, expected):
+def test_a_picture_format_that_is_not_decoded_is_recognised_by_the_file_name(name, expected):
     assert undecoded_extension(name) == expected

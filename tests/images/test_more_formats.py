@@ -115,7 +115,7 @@ def test_hidden_colours_do_not_count(name):
     assert one.gray.pixels[0, 150] == 255
 
 
-def test_a_jpeg_xl_file_is_shown_as_its_codestream_says():
+def test_a_jpeg_xl_file_has_the_orientation_of_its_codestream():
     """libjxl has turned the picture: EXIF data, which the standard calls a copy, do not count."""
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -401,7 +401,7 @@ def test_every_flipped_byte_of_an_array_or_its_padding_is_found_and_named(path):
             assert store.load(path).head == {"value": 1}
 
 
-def test_a_file_cut_at_any_length_is_refused_and_says_so(path):
+def test_a_file_truncated_at_any_length_is_refused_as_truncated(path):
     total = path.stat().st_size
 
     for size in range(total - 1, -1, -1):
@@ -645,7 +645,7 @@ with folder.locked(Path(sys.argv[1])):
 """
 
 
-def test_the_second_writer_is_told_who_writes_and_takes_over_when_it_dies(place):
+def test_the_second_writer_gets_the_name_of_the_first_and_follows_when_it_dies(place):
     command = [sys.executable, "-c", WRITER, str(place)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
         assert writer.stdout.readline() == b"writing\n"

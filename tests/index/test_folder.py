@@ -58,7 +58,7 @@ def test_what_is_named_counts_before_the_environment_and_that_before_the_search(
     assert find(tmp_path) == tmp_path / "environment"
 
 
-def test_no_index_anywhere_says_how_to_make_one(tmp_path, monkeypatch):
+def test_without_an_index_anywhere_the_error_names_the_remedy(tmp_path, monkeypatch):
     monkeypatch.delenv("IMGDUP_INDEX", raising=False)
 
     with pytest.raises(ImgdupError, match=r"^no index in .* or above it; .*: imgdup index DIR$"):
@@ -236,7 +236,7 @@ def test_a_generation_that_is_missing_for_good_is_one_line_with_the_remedy(place
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_folder_without_an_index_says_how_to_make_one(tmp_path, exists):
+def test_a_folder_without_an_index_is_an_error_that_names_the_remedy(tmp_path, exists):
     place = tmp_path if exists else tmp_path / "missing"
 
     with pytest.raises(ImgdupError, match=r"^no index in .*: imgdup index DIR$"):

@@ -60,7 +60,7 @@ def test_it_is_sound(index):
     assert list(check.check_deep(index)) == []
 
 
-def test_it_tells_how_far_the_other_hashes_are(index):
+def test_it_prints_how_far_the_other_hashes_are(index):
     other = np.zeros((1, 4), np.uint64)
     probe = Probe(np.array([[1]], np.uint64), other, 100, b"", pdq=other)
 
@@ -109,7 +109,7 @@ def test_an_index_of_version_1_decides_nothing(place):
         "index --moved / .",
     ],
 )  # fmt: skip
-def test_commands_say_how_to_get_match_hashes(command, tmp_path, monkeypatch, capsys):
+def test_commands_that_need_match_hashes_name_the_remedy(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(OLD[1], "INDEX")
 

@@ -82,7 +82,7 @@ def test_other_processors_have_one_level(folder, monkeypatch):
 
 
 @needs_levels
-def test_a_processor_below_all_levels_is_told_so(folder, monkeypatch):
+def test_a_processor_below_all_levels_is_refused_by_name(folder, monkeypatch):
     class Old:
         @staticmethod
         def imgdup_processor_level():
@@ -148,9 +148,7 @@ def test_a_library_of_another_version_is_an_error(folder, monkeypatch):
         library()
 
 
-def test_a_command_says_in_one_line_that_the_library_is_broken(
-    tmp_path, photos, capfd, monkeypatch
-):
+def test_a_command_reports_a_broken_library_in_one_line(tmp_path, photos, capfd, monkeypatch):
     missing = tmp_path / "nowhere" / "imgdup.so"
     monkeypatch.setenv("IMGDUP_NATIVE", str(missing))
     forget()

@@ -92,7 +92,7 @@ def test_parquet_without_its_package_names_it(index, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs hard links")
-def test_another_name_of_a_file_says_of_which(tmp_path):
+def test_another_name_of_a_file_is_reported_with_the_file(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(encode(photo(0, 160, 120), ".jpg"))
     os.link(tmp_path / "photos" / "a.jpg", tmp_path / "photos" / "b.jpg")

@@ -117,7 +117,7 @@ def test_wording_can_speak_of_leaks():
     assert re.findall(r"<dt>(.*?)</dt>", page) == ["groups", "in test"]
 
 
-def test_where_nothing_is_saved_groups_come_as_given():
+def test_where_nothing_is_saved_groups_keep_the_given_order():
     groups = [Group(entry("a"), [entry("b", size_bytes=1)]), Group(entry("c"), [entry("d")])]
 
     page = page_html(groups, Wording(saves="", order="nearest first"))
@@ -126,7 +126,7 @@ def test_where_nothing_is_saved_groups_come_as_given():
     assert '<option value="first">nearest first</option>' in page
 
 
-def test_the_page_says_by_which_rule_and_of_how_many():
+def test_the_page_names_the_rule_and_the_number_of_images():
     page = page_html([], Wording(rule="Within <31> bits.", facts=(("images", "1,234"),)))
 
     assert "Within &lt;31&gt; bits." in page

@@ -122,7 +122,7 @@ def test_a_distance_outside_the_hash_raises(index, photos, max_distance):
         index.within(photos / "p00.jpg", max_distance)
 
 
-def test_no_index_says_how_to_make_one(tmp_path):
+def test_without_an_index_the_error_names_the_remedy(tmp_path):
     with pytest.raises(ImgdupError, match="imgdup index DIR"):
         ImageIndex.open(tmp_path / "nowhere")
 

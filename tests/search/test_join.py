@@ -345,7 +345,7 @@ def test_classes_hold_the_rows_of_equal_hashes_by_first_row(words, data):
     assert found.rows.tolist() == [members[0] for members in expected]
 
 
-def test_hashes_that_share_their_mixed_number_are_told_apart(monkeypatch):
+def test_hashes_that_share_their_mixed_number_are_distinguished(monkeypatch):
     monkeypatch.setattr(equal, "MULTIPLIERS", (0,))
     hashes = random_hashes(10, 2)[[0, 1, 0, 2, 1, 1]]
 

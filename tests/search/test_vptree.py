@@ -256,7 +256,7 @@ def test_tree_agrees_with_the_vptree_package(data):
 
 @settings(max_examples=30)
 @given(data=st.data())
-def test_nearest_is_as_near_as_the_vptree_package_says(data):
+def test_nearest_gives_the_distances_of_the_vptree_package(data):
     hashes = data.draw(hash_sets(1, min_size=1, bits=16))
     probes = data.draw(hash_sets(1, min_size=1, bits=16))
     table = hamming_matrix(probes, hashes)

@@ -69,7 +69,7 @@ def path(tmp_path):
     return tmp_path / "lock"
 
 
-def test_a_second_process_is_told_the_pid_host_and_start_of_the_holder(path):
+def test_a_second_process_gets_the_pid_host_and_start_of_the_holder(path):
     with another_holder(path) as process:
         since = holder(path).since
         with pytest.raises(LockedError) as caught, locked(path, "the index /data/.imgdup"):

@@ -82,7 +82,7 @@ def test_loading_a_library_does_not_lift_the_limit_that_the_process_was_started_
 
 @needs_cap
 @pytest.mark.parametrize(("megabytes", "said"), [(60, "60 MB: refused\n"), (100, "100 MB: done\n")])
-def test_a_process_that_could_decode_nothing_says_so_at_once(megabytes, said):
+def test_a_process_that_could_decode_nothing_fails_at_once(megabytes, said):
     result = run(
         "from imgdup.system.limits import cap_memory, require_memory\n"
         "from imgdup.errors import ImgdupError\n"

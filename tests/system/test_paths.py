@@ -46,7 +46,7 @@ def test_an_absolute_path_needs_no_current_folder(deleted_folder, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["a.jpg", "."])
-def test_a_relative_path_in_a_deleted_folder_says_so(deleted_folder, path):
+def test_a_relative_path_in_a_deleted_folder_is_a_usage_error(deleted_folder, path):
     with pytest.raises(UsageError, match=r"^the current folder was deleted: "):
         absolute(path)
 

@@ -335,7 +335,7 @@ def test_an_interrupt_while_workers_start_leaves_no_trace(run_script, delay_s):
 
 
 @posix
-def test_what_is_done_when_the_interrupt_comes_is_kept(run_script, tmp_path):
+def test_what_is_done_before_an_interrupt_is_kept(run_script, tmp_path):
     process = run_script(INTERRUPTED, "nap_until_stopped", str(tmp_path))
     workers = worker_numbers(process)
     while not (begun := {int(file.stem) for file in tmp_path.glob("*.begun")}):

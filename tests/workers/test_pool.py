@@ -91,7 +91,7 @@ def test_an_exception_of_the_task_reaches_the_caller(engine):
         all_answers(pool_tasks.raise_error, [[1], [2]], engine=engine)
 
 
-def test_an_exception_in_a_worker_says_where_it_was_raised():
+def test_an_exception_in_a_worker_has_a_note_of_its_place():
     with pytest.raises(LookupError) as caught:
         all_answers(pool_tasks.raise_error, [[1]])
 

@@ -31,11 +31,11 @@ class DedupeFiles(NamedTuple):
             raise UsageError(
                 f"--groups {self.groups}: expected a name that ends in {', '.join(GROUP_FILES)}"
             )
-        options: dict[Path, str] = {}
+        named: dict[Path, str] = {}
         for name, file in self._asdict().items():
             if isinstance(file, Path):
                 option = f"--{name.replace('_', '-')}"
-                first = options.setdefault(file.resolve(), option)
+                first = named.setdefault(file.resolve(), option)
                 if first != option:
                     raise UsageError(f"{first} and {option} name one file: {file}")
 

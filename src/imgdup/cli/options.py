@@ -39,6 +39,12 @@ class Number(click.IntRange):
     name = "number"
 
 
+class Real(click.FloatRange):
+    """A number with decimals, named so in messages."""
+
+    name = "number"
+
+
 class Seconds(click.FloatRange):
     """A time in seconds, named so in the help and in messages."""
 
@@ -153,7 +159,7 @@ by_option = click.option(
 )
 false_pairs_option = click.option(
     "--max-false-pairs",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Real(min=0, min_open=True),
     metavar="F",
     help="Instead of --max-dist: the largest distance within which at most F pairs of different "
     "images are expected by chance.",

@@ -6,7 +6,7 @@ nearest better content was itself removed, its keeper takes its place.
 
 A content that has few candidates is compared with all of them. One that has as many as are looked
 at has many look-alikes, such as barcodes or the frames of one camera; then only the nearest few are
-compared, and what lies beyond is kept.
+compared, and further ones count as different.
 
 The judge gets many pairs at once, so that they can be compared in parallel: of each content that is
 not decided the next pair. The result is that of visiting the contents one by one.

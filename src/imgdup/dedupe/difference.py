@@ -170,7 +170,7 @@ def _small(pixels: Pixels) -> npt.NDArray[np.float64]:
 
 
 def _judge(evidence: Evidence) -> Verdict:
-    """Tell same pictures, recoloured and edited ones apart."""
+    """Decide whether two pictures are the same, recoloured, edited or different."""
     differs = evidence.excess > 0
     if not differs.any():
         if evidence.recoloured:

@@ -93,7 +93,7 @@ def _read(path: Path) -> npt.NDArray[np.void]:
     try:
         with open_regular(path) as file:
             content = file.read(most + 1)
-    except OSError:  # there is none, or it cannot be read; saving will tell
+    except OSError:  # there is none, or it cannot be read; then saving logs a warning
         return np.zeros(0, RECORD)
     head, data = content[: len(HEAD)], content[len(HEAD) + DIGEST_BYTES :]
     digest = content[len(HEAD) : len(HEAD) + DIGEST_BYTES]

@@ -1,7 +1,7 @@
 """Estimate from pixels whether a picture was enlarged, and whether it has been a JPEG file.
 
-In goes full-size luma; out come the share of the frequencies that hold detail, and the quality of
-a JPEG file that the pixels were decoded from.
+From the luma at full size, it computes the share of the frequencies that hold detail, and the
+quality of the JPEG file that the pixels were decoded from.
 
 Both look at the discrete cosine transform of 8 pixels in a row, or of 8 x 8, on the grid of JPEG:
 what JPEG sets to zero stays zero there, and compression adds no detail of its own.
@@ -16,7 +16,7 @@ from imgdup.images.gray import Pixels, luma
 
 BLOCK = 8  # pixels, the side of a block of JPEG
 MAX_SIDE = 2048  # of the centre that is looked at
-MIN_SIDE = 32  # below it nothing is said
+MIN_SIDE = 32  # smaller pictures are not judged
 UPSCALED = 0.75  # less detail than this is that of an enlarged picture, or of a blurred one
 
 _LEAST_SHARE = 0.3  # of the detail in the best low frequency; less counts in proportion
@@ -92,7 +92,7 @@ def detail_share(gray: Plane) -> float:
     -------
     float
         Over 0, at most 1: 1 for a sharp picture and for one that is too small or too flat to
-        tell; about 0.5 for a sharp one that was enlarged to twice its size.
+        judge; about 0.5 for a sharp one that was enlarged to twice its size.
     """
     share = 1.0
     top, left = _grid_start(gray)

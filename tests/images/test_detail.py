@@ -133,6 +133,17 @@ def test_facts_of_an_enlarged_picture_say_so(name):
     assert not facts(PAINTED, name).is_upscaled
 
 
+def test_the_quality_orders_copies_of_any_format():
+    poor_png = facts(through_jpeg(PAINTED, 20), "png")
+
+    assert facts(PAINTED, "jpeg", quality=70).quality == 70
+    assert facts(PAINTED, "png").quality == 100
+    assert poor_png.quality == poor_png.trace_quality
+    for name, options in (("webp", {}), ("avif", {"speed": 9})):
+        poor, good = (facts(PAINTED, name, quality=each, **options).quality for each in (10, 90))
+        assert 1 <= poor < good - 20 < 80
+
+
 @needs_data
 def test_photos_are_distinguished_from_enlarged_ones():
     paths = sorted((DATA / "caltech-101").rglob("*.jpg"))[::60]

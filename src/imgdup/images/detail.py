@@ -26,9 +26,11 @@ _LEAST_VARIANCE = 0.5  # of the lowest frequencies, in levels squared; less is a
 _DARK, _BRIGHT = 0, 255  # what colours beyond are set to
 _TOLERANCE = 1.5  # levels by which rounding moves a coefficient
 _MIN_STEP = 5  # of a quantization that is found
-_MIN_COEFFICIENTS = 12  # other than zero, of a frequency that is judged
+_MIN_COEFFICIENTS = 6  # other than zero, of a frequency that is judged
+_SMALL_STEP, _MIN_OF_SMALL = 20, 12  # and for steps below this one, on which more fall by chance
 _MIN_ON_STEPS = 0.8  # of the coefficients, of a quantized frequency
 _MIN_FREQUENCIES = 4  # that are quantized in what was a JPEG file
+_MAX_MISFIT = 1.15  # factor between most steps and those of the nearest table
 _MAX_BLOCKS = 1 << 14
 
 # Annex K.1 of ITU-T T.81: the luminance table that libjpeg scales, in rows.
@@ -165,8 +167,10 @@ def trace_quality(pixels: Pixels) -> int | None:
     known = steps > 0
     if np.count_nonzero(known) < _MIN_FREQUENCIES:
         return None
-    misfits = np.abs(np.log(standard_tables()[:, known] / steps[known]))
-    return int(np.argmin(np.median(misfits, axis=1))) + 1
+    factors = np.abs(np.log(standard_tables()[:, known] / steps[known]))
+    misfits = np.median(factors, axis=1)
+    nearest = int(np.argmin(misfits))
+    return nearest + 1 if misfits[nearest] <= np.log(_MAX_MISFIT) else None
 
 
 def _grid_start(gray: Plane) -> tuple[int, int]:
@@ -222,7 +226,8 @@ def _step(values: Plane) -> int:
     """Return the step on whose multiples, but 0, most values lie; 0 if there is none."""
     middle = float(np.quantile(values, 0.2))  # near the step itself, or one of its multiples
     best, found = _MIN_ON_STEPS, 0
-    for step in range(_MIN_STEP, min(255, round(middle + 2 * _TOLERANCE)) + 1):
+    first = _MIN_STEP if len(values) >= _MIN_OF_SMALL else _SMALL_STEP
+    for step in range(first, min(255, round(middle + 2 * _TOLERANCE)) + 1):
         multiples = np.round(values / step)
         tolerance = min(_TOLERANCE, step / 5)
         on_steps = (np.abs(values - multiples * step) <= tolerance) & (multiples > 0)

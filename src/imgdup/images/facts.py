@@ -87,6 +87,9 @@ class ImageFacts(NamedTuple):
         estimate; None if there is no trace of one.
     detail : float
         The share of its resolution, along a side, that shows detail: over 0, at most 1.
+    quality : int
+        1 to 100, to order copies by: `jpeg_quality` or `trace_quality`; 100 of a lossless file
+        without a trace; of other lossy files a rough value, by the bits of each pixel.
     """
 
     n_pages: int
@@ -99,6 +102,7 @@ class ImageFacts(NamedTuple):
     lossless: bool
     trace_quality: int | None
     detail: float
+    quality: int
 
     @property
     def is_upscaled(self) -> bool:
@@ -127,18 +131,24 @@ def image_facts(data: bytes, limits: Limits) -> ImageFacts:
     if name == "psd" and n_found > 1:
         holds.add("layers")
     taken_s, camera = _origin(open_tiff(data if name == "tiff" else exif.removeprefix(EXIF_PREFIX)))
+    jpeg_quality = _jpeg_quality(data) if name == "jpeg" else None
     lossless = _is_lossless(name, data)
+    trace = trace_quality(pixels) if lossless else None
+    n_pages = _n_pages(name, data, n_found)
+    n_pixels = n_pages * pixels.shape[0] * pixels.shape[1]
+    rough = 100 if lossless else _rough_quality(8 * len(data) / n_pixels)
     return ImageFacts(
-        n_pages=_n_pages(name, data, n_found),
+        n_pages=n_pages,
         holds=frozenset(holds),
         bit_depth=_bit_depth(name, data),
         colour=_colour(pixels, has_palette=_has_palette(name, data)),
         taken_s=taken_s,
         camera=camera,
-        jpeg_quality=_jpeg_quality(data) if name == "jpeg" else None,
+        jpeg_quality=jpeg_quality,
         lossless=lossless,
-        trace_quality=trace_quality(pixels) if lossless else None,
+        trace_quality=trace,
         detail=detail_share(central_luma(pixels)),
+        quality=jpeg_quality or trace or rough,
     )
 
 
@@ -306,6 +316,14 @@ def _jpeg_quality(data: bytes) -> int | None:
     tables = np.sort(standard_tables())
     distances = np.abs(tables - np.sort(np.minimum(table, 255))).sum(axis=1)
     return 100 - int(np.argmin(distances[::-1]))
+
+
+def _rough_quality(bits: float) -> int:
+    """Guess the quality of a lossy file from its bits for each pixel.
+
+    Of 14 pictures, WebP of quality 10 got 1 to 28, of quality 80 16 to 87.
+    """
+    return max(1, round(100 * bits**2 / (bits**2 + 1)))
 
 
 def _luminance_table(data: bytes) -> npt.NDArray[np.int64] | None:

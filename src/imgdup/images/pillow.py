@@ -108,7 +108,7 @@ def _frames(
     tiff = open_tiff(data) if name == "tiff" else None
     if tiff is not None:
         return pages(tiff)
-    return range(getattr(image, "n_frames", 1) if all_frames else 1)
+    return range(getattr(image, "n_frames", 1)) if all_frames else (image.tell(),)
 
 
 def _decoded(

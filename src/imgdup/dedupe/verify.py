@@ -98,7 +98,7 @@ class Verifier:
         self._verdicts = Verdicts(index_folder and index_folder / VERDICTS)
         self._pictures: OrderedDict[File, Pixels | ImageError] = OrderedDict()
         self._full_pixels = 0
-        self._contents: dict[File, _Contents | ImageError] = {}
+        self._contents: dict[File, _Contents] = {}
         self._saved_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -155,7 +155,11 @@ class Verifier:
                 if not n_missing[number]:
                     futures[number] = self._submit(*pairs[number])
         found = [futures[number].result() for number in range(len(pairs))]
-        return self._with_all_contents(pairs, self._with_equal_pixels(pairs, found))
+        verdicts = self._with_equal_pixels(pairs, found)
+        return [
+            _with_contents(verdict, self._contents.get(a), self._contents.get(b))
+            for (a, b), verdict in zip(pairs, verdicts, strict=True)
+        ]
 
     def _submit(self, first: File, second: File) -> "Future[_Found]":
         """Let a thread compare two pictures."""
@@ -170,10 +174,13 @@ class Verifier:
                 yield file
         missing = [file for file in files if file not in self._pictures]
         answers = decode_each(
-            partial(_picture, self._limits), missing, self._pool, batch_files=BATCH_FILES
+            partial(_read, self._limits), missing, self._pool, batch_files=BATCH_FILES
         )
         for file, answer in zip(missing, answers, strict=True):
-            self._pictures[file] = answer
+            if isinstance(answer, ImageError):
+                self._pictures[file] = answer
+            else:
+                self._pictures[file], self._contents[file] = answer
             yield file
 
     def _make_room(self, files: Sequence[File]) -> None:
@@ -187,24 +194,6 @@ class Verifier:
                 return
             n_bytes -= _picture_bytes(file)
             del self._pictures[file]
-
-    def _with_all_contents(
-        self, pairs: Sequence[tuple[File, File]], verdicts: Sequence[Verdict]
-    ) -> list[Verdict]:
-        """Compare what else the files of duplicates hold: pages, further pictures, film."""
-        wanted = {
-            file: None
-            for pair, verdict in zip(pairs, verdicts, strict=True)
-            for file in pair
-            if verdict.relation not in (DIFFERENT, UNVERIFIED) and file not in self._contents
-        }
-        describe = partial(_describe, self._limits)
-        answers = decode_each(describe, wanted, self._pool, batch_files=BATCH_FILES)
-        self._contents.update(zip(wanted, answers, strict=True))
-        return [
-            _with_contents(verdict, self._contents.get(a), self._contents.get(b))
-            for (a, b), verdict in zip(pairs, verdicts, strict=True)
-        ]
 
     def _with_equal_pixels(
         self, pairs: Sequence[tuple[File, File]], found: Sequence["_Found"]
@@ -268,7 +257,7 @@ class _Contents(NamedTuple):
 
 
 def _with_contents(
-    verdict: Verdict, keep: "_Contents | ImageError | None", remove: "_Contents | ImageError | None"
+    verdict: Verdict, keep: "_Contents | None", remove: "_Contents | None"
 ) -> Verdict:
     """Return a verdict that all contents of two files allow.
 
@@ -276,7 +265,7 @@ def _with_contents(
     """
     if verdict.relation in (DIFFERENT, UNVERIFIED):
         return verdict
-    if not isinstance(keep, _Contents) or not isinstance(remove, _Contents):
+    if keep is None or remove is None:
         return UNKNOWN
     if (keep.n_pages, keep.digest) != (remove.n_pages, remove.digest):
         return UNKNOWN
@@ -285,16 +274,6 @@ def _with_contents(
     if verdict == EQUAL_PIXELS and max(keep.bit_depth, remove.bit_depth) > 8:
         return verdict._replace(relation=SAME_PICTURE)  # only 8 bits were compared
     return verdict
-
-
-def _describe(limits: Limits, file: File) -> _Contents:
-    """Find what a file holds, in a worker."""
-    from imgdup.images.facts import contents_digest, image_facts
-
-    data = _content(limits, file)
-    facts = image_facts(data, limits)
-    digest = contents_digest(data, limits) if facts.n_pages > 1 else b""
-    return _Contents(facts.n_pages, facts.holds, facts.bit_depth, digest)
 
 
 def _batches(pairs: Sequence[tuple[File, File]]) -> Iterator[list[tuple[File, File]]]:
@@ -349,9 +328,14 @@ def _only_one_is_reduced(first: str, second: str) -> bool:
     return "jpeg" in formats and bool(formats & LOSSLESS_FORMATS)
 
 
-def _picture(limits: Limits, file: File) -> Pixels:
-    """Decode a file, in a worker."""
-    return decode_rgb(_content(limits, file), limits, MAX_SIDE)
+def _read(limits: Limits, file: File) -> tuple[Pixels, _Contents]:
+    """Read a file once, decode its picture, and find what else it holds; in a worker."""
+    from imgdup.images.facts import contents_digest, facts_and_picture
+
+    data = _content(limits, file)
+    facts, pixels = facts_and_picture(data, limits, MAX_SIDE)
+    digest = contents_digest(data, limits) if facts.n_pages > 1 else b""
+    return pixels, _Contents(facts.n_pages, facts.holds, facts.bit_depth, digest)
 
 
 def _pixel_digest(limits: Limits, file: File) -> bytes:

@@ -179,8 +179,20 @@ def inspect(data: bytes, limits: Limits) -> tuple[int, bytes]:
         raise ImageError("too-large", "the file needs more memory than is available") from error
 
 
-def decode_whole(data: bytes, limits: Limits) -> tuple[Pixels, bool]:
-    """Decode a picture in full size and colour, as stored, and return whether it is transparent.
+class WholePicture(NamedTuple):
+    """Gray or RGB pixels at full size as stored, EXIF orientation, and whether any is clear."""
+
+    pixels: Pixels
+    orientation: int
+    transparent: bool
+
+    def rgb(self) -> Pixels:
+        """Return the pixels as RGB, upright: what `decode_rgb` returns at full size."""
+        return np.ascontiguousarray(upright(_in_colour(self.pixels), self.orientation))
+
+
+def decode_whole(data: bytes, limits: Limits) -> WholePicture:
+    """Decode a picture in full size and colour.
 
     Raises
     ------
@@ -188,7 +200,7 @@ def decode_whole(data: bytes, limits: Limits) -> tuple[Pixels, bool]:
         As `decode` does.
     """
     _, stored = _decode_any(data, _Request(limits, colour=True, min_side=math.inf))
-    return stored.pixels, stored.transparent
+    return WholePicture(stored.pixels, stored.orientation, stored.transparent)
 
 
 def picture_from_array(array: npt.NDArray[np.uint8]) -> Picture:

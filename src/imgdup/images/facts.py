@@ -13,7 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.images.decode import FORMATS_WITH_FRAMES, decode_whole, each_frame, inspect
+from imgdup.images.decode import (
+    FORMATS_WITH_FRAMES,
+    WholePicture,
+    decode_rgb,
+    decode_whole,
+    each_frame,
+    inspect,
+)
 from imgdup.images.detail import (
     UPSCALED,
     central_luma,
@@ -48,6 +55,7 @@ from imgdup.system.limits import Limits
 DIGEST_BYTES = 16
 COLOURS = ("one-bit", "gray", "palette", "colour")
 MIN_DATA_BYTES = 64  # behind a picture; less is padding
+SAMPLED = 8  # each such row and column is looked at first, since most pictures show colour
 MAX_GRAY_CHROMA = 3  # levels between the channels of a gray picture, after JPEG
 
 _DATE_TAGS = (0x9003, 0x9004)  # when it was taken, and digitized
@@ -124,10 +132,39 @@ def image_facts(data: bytes, limits: Limits) -> ImageFacts:
     ImageError
         As `imgdup.images.decode.decode` does.
     """
+    return _facts(data, decode_whole(data, limits), limits)
+
+
+def facts_and_picture(data: bytes, limits: Limits, max_side: int) -> tuple[ImageFacts, Pixels]:
+    """Describe what a file holds, and return what `decode_rgb` does; most files decode once.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    limits : Limits
+    max_side : int
+        Longest side of the picture, in pixels. A larger file is decoded twice.
+
+    Raises
+    ------
+    ImageError
+        As `imgdup.images.decode.decode` does.
+    """
+    whole = decode_whole(data, limits)
+    facts = _facts(data, whole, limits)
+    if max(whole.pixels.shape[:2]) <= max_side:
+        return facts, whole.rgb()
+    del whole  # before there is a second one
+    return facts, decode_rgb(data, limits, max_side)
+
+
+def _facts(data: bytes, whole: WholePicture, limits: Limits) -> ImageFacts:
+    """Describe a file whose first page is decoded."""
     name = sniff(data[:SNIFF_BYTES])
-    pixels, transparent = decode_whole(data, limits)
+    pixels = whole.pixels
     n_found, exif = (1, _jpeg_exif(data)) if name == "jpeg" else inspect(data, limits)
-    holds = _extras(name, data) | ({"alpha"} if transparent else set())
+    holds = _extras(name, data) | ({"alpha"} if whole.transparent else set())
     if name == "psd" and n_found > 1:
         holds.add("layers")
     taken_s, camera = _origin(open_tiff(data if name == "tiff" else exif.removeprefix(EXIF_PREFIX)))
@@ -266,12 +303,19 @@ def _has_palette(name: str, data: bytes) -> bool:
 def _colour(pixels: Pixels, *, has_palette: bool) -> str:
     """Name the colours that are shown, whatever the file could store."""
     if pixels.ndim == 3:
-        low, high = pixels.min(axis=2), pixels.max(axis=2)
-        if int((high - low).max()) > MAX_GRAY_CHROMA:
+        if _has_colour(pixels[::SAMPLED, ::SAMPLED]) or _has_colour(pixels):
             return "palette" if has_palette else "colour"
         pixels = pixels[..., 1]
     n_levels = np.count_nonzero(np.bincount(pixels.ravel(), minlength=256))
     return "one-bit" if n_levels <= 2 else "gray"
+
+
+def _has_colour(pixels: Pixels) -> bool:
+    """Return whether the channels of any pixel differ by more than those of a gray picture."""
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    high = np.maximum(np.maximum(red, green), blue)
+    low = np.minimum(np.minimum(red, green), blue)
+    return int((high - low).max()) > MAX_GRAY_CHROMA
 
 
 def _jpeg_exif(data: bytes) -> bytes:

@@ -769,7 +769,7 @@ def test_few_open_files_are_enough(photos):
 
 @linux
 def test_too_few_open_files_are_an_error_with_the_remedy(photos):
-    done = shell("ulimit -n 8; imgdup index photos --workers 2 --index other")
+    done = shell("ulimit -n 7; imgdup index photos --workers 2 --index other")
 
     *_, error = done.err.splitlines()
     assert done.code == 1
@@ -789,7 +789,7 @@ def test_with_too_little_memory_nothing_is_written_and_no_file_is_blamed(photos,
 
 @linux
 def test_a_query_with_too_little_memory_gives_one_line(here):
-    done = shell("ulimit -v 250000; imgdup query photos/p0.jpg")
+    done = shell("ulimit -v 150000; imgdup query photos/p0.jpg")
 
     assert done.code == 1
     assert done.out == b""

@@ -11,15 +11,17 @@ from imgdup.query.probe import Probe
 from imgdup.search.vptree import VPTree
 
 
-def made_generation(hashes, match=None, quality=None, failed=()):
+def made_generation(hashes, match=None, quality=None, failed=(), *, pdq=None, digest=None):
     """An index of files /0000.jpg, /0001.jpg, ... with these 64-bit hashes, some of them failed."""
     n = len(hashes)
-    columns = empty_columns(n, 1)
+    columns = empty_columns(n, 1, with_pdq=pdq is not None)
+    if pdq is not None:
+        columns["pdq"][:, 0] = pdq
     columns["hashes"][:, 0] = hashes
     columns["match"][:, 0] = hashes if match is None else match
     columns["quality"][:] = 100 if quality is None else quality
     columns["width"][:], columns["height"][:] = range(1, n + 1), range(2, n + 2)
-    columns["digest"][:, 0] = np.arange(n) % 256
+    columns["digest"][:, 0] = np.arange(n) % 256 if digest is None else digest
     columns["status"][list(failed)] = REASONS.index("damaged")
     names = [b"%04d.jpg" % row for row in range(n)]
     classes = {}
@@ -44,8 +46,9 @@ def made_generation(hashes, match=None, quality=None, failed=()):
     return Generation(Path("index.1"), head, arrays, "0" * 32, 2, {})
 
 
-def a_probe(value, match=None, quality=100, digest=b"", orientation="none"):
+def a_probe(value, match=None, quality=100, digest=b"", orientation="none", pdq=None):
     """A probe with these hashes, written as integers."""
     hashes = np.array([[value]], np.uint64)
     words = np.array([[value if match is None else match, 0, 0, 0]], np.uint64)
-    return Probe(hashes, words, quality, digest, orientation)
+    pdq_words = None if pdq is None else np.array([[pdq, 0, 0, 0]], np.uint64)
+    return Probe(hashes, words, quality, digest, orientation, pdq_words)

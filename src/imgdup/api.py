@@ -140,9 +140,18 @@ class ImageIndex:
         return make_probes(image, self.generation.probe_parameters, orientations=orientations)
 
     def within(
-        self, image: "Image", max_distance: int | None = None, *, orientations: bool = False
+        self,
+        image: "Image",
+        max_distance: int | None = None,
+        *,
+        orientations: bool = False,
+        by: str | None = None,
     ) -> "list[Match]":
-        """Find every indexed image within a distance of an image; exact.
+        """Find every indexed image near an image; exact.
+
+        An indexed image is near if its search hash is within `max_distance`, or its match hash
+        within 31 bits; ``Match.found_by`` names the hashes. The match hash is not compared if the
+        quality of one of the pictures is below 50.
 
         Parameters
         ----------
@@ -154,23 +163,35 @@ class ImageIndex:
             the hash, 10 for 64 bits and 31 for 256.
         orientations : bool
             Whether to look up the image rotated and mirrored, too.
+        by : str, optional
+            Look up this hash alone: ``"search"``, ``"match"`` or ``"pdq"``. Then `max_distance` is
+            a distance of this hash.
 
         Returns
         -------
         list of Match
-            Nearest first, ties in path order. An image that is in the index finds itself.
+            Nearest first, ties in path order. An image that is in the index finds itself, except
+            by a match hash or PDQ hash if it has no file and a quality below 50.
 
         Raises
         ------
         ImageError
             If the image cannot be read or decoded.
+        ImgdupError
+            If the index does not have the hash that `by` names.
         ValueError
-            If `max_distance` is not from 0 to the bits of the hash.
+            If `max_distance` is not from 0 to the bits of the hash, or `by` is unknown.
         """
-        return self._look_up(image, None, max_distance, orientations)
+        return self._look_up(image, orientations, max_distance=max_distance, by=by)
 
     def nearest(
-        self, image: "Image", k: int, max_distance: int | None = None, *, orientations: bool = False
+        self,
+        image: "Image",
+        k: int,
+        max_distance: int | None = None,
+        *,
+        orientations: bool = False,
+        by: str = "search",
     ) -> "list[Match]":
         """Find the k indexed images nearest to an image; exact.
 
@@ -182,22 +203,22 @@ class ImageIndex:
             How many matches at most, from 1.
         max_distance : int, optional
             Largest accepted distance, in bits, inclusive; by default there is no limit.
+        by : str
+            The hash to compare: ``"search"``, ``"match"`` or ``"pdq"``.
 
         Returns
         -------
         list of Match
             As `within` does; also the errors are the same.
         """
-        return self._look_up(image, k, max_distance, orientations)
+        return self._look_up(image, orientations, max_distance=max_distance, k=k, by=by)
 
-    def _look_up(
-        self, image: "Image", k: int | None, max_distance: int | None, orientations: bool
-    ) -> "list[Match]":
-        """Find all images within a distance of an image, or the k nearest."""
+    def _look_up(self, image: "Image", orientations: bool, **options: Any) -> "list[Match]":
+        """Find images with these `QueryOptions`."""
         from imgdup.query.matches import QueryOptions, look_up
 
-        options = QueryOptions(max_distance, k)
-        return look_up(self.generation, self._probes(image, orientations), options)
+        probes = self._probes(image, orientations)
+        return look_up(self.generation, probes, QueryOptions(**options))
 
     def pairs(
         self,

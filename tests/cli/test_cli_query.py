@@ -8,9 +8,10 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup import cli
-from imgdup.cli.query import N_ORIENTATIONS, STRATEGIES
+from imgdup.cli.query import HASHES, N_ORIENTATIONS, STRATEGIES
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.output.codecs import tsv_fields
+from imgdup.query.match import HASHES as KNOWN_HASHES
 from imgdup.search.planner import STRATEGIES as KNOWN_STRATEGIES
 from patchworks import save_patchworks
 
@@ -31,7 +32,7 @@ def test_query_as_json_has_the_documented_keys(indexed, capsys):
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert list(first) == [
         "probe", "path", "distance", "match_distance", "duplicate", "width", "height", "is_probe",
-        "pdq_distance",
+        "pdq_distance", "found_by",
     ]  # fmt: skip
     assert (first["is_probe"], second["is_probe"]) == (True, False)
     assert os.path.isabs(second["path"])
@@ -70,7 +71,8 @@ def test_every_strategy_prints_the_same_bytes_and_explains_itself(indexed, capsy
         cli.main(["query", "photos", "--max-dist", "20", "--strategy", strategy, "--explain"])
         printed[strategy], err = capsysbinary.readouterr()
         lines = err.decode().splitlines()
-        assert lines[0].startswith("strategy ")
+        assert lines[0].startswith("search hash: strategy ")
+        assert lines[4].startswith("match hash: strategy ")
         assert {line.split()[0] for line in lines[1:4]} == {"tree", "bands", "scan"}
         assert "hashes visited" in lines[-1]
 
@@ -107,8 +109,9 @@ def test_one_bad_probe_of_several_is_named_and_the_rest_looked_up(indexed, capsy
     assert b"bad.jpg: not-an-image" in err
 
 
-def test_the_strategies_offered_are_those_there_are():
+def test_the_strategies_and_hashes_offered_are_those_there_are():
     assert sorted(STRATEGIES) == sorted(KNOWN_STRATEGIES)
+    assert HASHES == KNOWN_HASHES
 
 
 def test_turned_probes_take_every_strategy_and_explain_it(indexed, capsysbinary):

@@ -52,10 +52,28 @@ def test_lines_hold_one_match_each():
     fields = [tsv_fields(line) for line in match_lines([OWN, NEAR, FAR])]
 
     assert fields == [
-        [b"0", b"0", b"self", b"640x480", b"/a.jpg", b"/a.jpg"],
-        [b"3", b"12", b"yes", b"640x480", b"/b\n\xff.jpg", b"/a.jpg"],
-        [b"10", b"", b"no", b"640x480", b"/c.jpg", b"/a.jpg"],
+        [b"0", b"0", b"self", b"640x480", b"/a.jpg", b"/a.jpg", b"search", b""],
+        [b"3", b"12", b"yes", b"640x480", b"/b\n\xff.jpg", b"/a.jpg", b"search", b""],
+        [b"10", b"", b"no", b"640x480", b"/c.jpg", b"/a.jpg", b"search", b""],
     ]
+
+
+def test_a_line_ends_with_the_hash_that_found_it_and_the_pdq_distance():
+    both = NEAR._replace(found_by=("search", "match"), pdq_distance=20)
+    by_pdq = both._replace(found_by=("pdq",))
+
+    ends = [tsv_fields(line)[-2:] for line in match_lines([both, by_pdq])]
+
+    assert ends == [[b"both", b"20"], [b"pdq", b"20"]]
+
+
+def test_a_table_shows_by_which_hash_a_match_was_found_and_the_pdq_distance_if_requested():
+    both = OTHER._replace(found_by=("search", "match"), pdq_distance=20)
+
+    header, row = match_table([both], extra=["by", "pdq"]).splitlines()
+
+    assert header.split()[:5] == ["dist", "match", "by", "pdq", "dup"]
+    assert row.split()[:4] == ["3", "12", "both", "20"]
 
 
 def test_null_lines_hold_raw_paths():
@@ -77,8 +95,10 @@ def test_json_has_the_promised_keys_in_order():
             "is_probe",
         ),
         "pdq_distance",
+        "found_by",
     ]
     assert record["match_distance"] is None
+    assert record["found_by"] == ["search"]
 
 
 def test_json_keeps_paths_whole():

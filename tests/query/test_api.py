@@ -65,7 +65,7 @@ def scan_rows(index, probe, max_distance):
 @pytest.mark.parametrize("max_distance", [0, 4, 10, 25, 64])
 def test_within_equals_a_scan_of_all_rows(index, photos, max_distance):
     for name in ("p00.jpg", "q03.png", "flat.png"):
-        matches = index.within(photos / name, max_distance)
+        matches = index.within(photos / name, max_distance, by="search")
 
         assert [(m.distance, m.row) for m in matches] == scan_rows(
             index, hash_image(photos / name), max_distance
@@ -78,6 +78,42 @@ def test_nearest_equals_the_first_rows_of_a_scan(index, photos, k):
 
     everything = scan_rows(index, hash_image(photos / "p00.jpg"), 64)
     assert [(m.distance, m.row) for m in matches] == everything[:k]
+
+
+def test_within_finds_by_match_hash_what_a_scan_finds(index, photos):
+    for name in ("p00.jpg", "q03.png"):
+        probe = index.probe(photos / name)
+        value = int.from_bytes(probe.match.tobytes(), "little")
+        expected = sorted(
+            (distance, row)
+            for row, words in enumerate(index.column("match"))
+            for distance in [(int.from_bytes(words.tobytes(), "little") ^ value).bit_count()]
+            if distance <= 90 and index.column("quality")[row] >= 50
+        )
+
+        matches = index.within(photos / name, 90, by="match")
+
+        assert probe.quality >= 50
+        assert [(m.match_distance, m.row) for m in matches] == expected
+        assert index.nearest(photos / name, 5, by="match") == matches[:5]
+
+
+def test_a_flat_picture_finds_only_its_own_bytes_by_match_hash(index, photos):
+    copies = index.within(photos / "flat.png", by="match")
+
+    assert [match.path.name for match in copies] == ["flat-copy.png", "flat.png"]
+    assert index.within(np.full((60, 80), 90, np.uint8), by="match") == []
+
+
+def test_by_default_the_matches_of_both_hashes_are_joined(index, photos):
+    both = index.within(photos / "p00.jpg", 2)
+
+    expected = {}
+    for by, distance in (("search", 2), ("match", 31)):
+        for match in index.within(photos / "p00.jpg", distance, by=by):
+            found_by = expected[match.row].found_by if match.row in expected else ()
+            expected[match.row] = match._replace(found_by=(*found_by, by))
+    assert both == sorted(expected.values(), key=lambda match: (match.distance, match.row))
 
 
 def test_path_bytes_and_text_find_the_same(index, photos):

@@ -15,8 +15,8 @@ from make_sample import encode, photo
 
 from imgdup import ImageIndex
 from imgdup.build.settings import Settings
-from imgdup.errors import IndexFormatError
-from imgdup.query import match as matching, matches
+from imgdup.errors import ImgdupError, IndexFormatError
+from imgdup.query import match as matching, matches, nearby
 from imgdup.query.matches import QueryOptions, look_up, look_up_each, query_files
 from imgdup.workers.pool import inline
 from made_generation import a_probe, made_generation
@@ -57,7 +57,7 @@ def test_matches_of_many_pictures_equal_two_loops(
 ):
     failed = data.draw(st.sets(st.integers(0, len(hashes) - 1), max_size=3))
     generation = made_generation(hashes, failed=failed)
-    options = QueryOptions(max_distance, k, strategy)
+    options = QueryOptions(max_distance, k, strategy, by="search")
 
     found = [
         [(match.distance, match.row, match.orientation) for match in each]
@@ -67,16 +67,160 @@ def test_matches_of_many_pictures_equal_two_loops(
     assert found == [matches_by_loops(hashes, failed, p, max_distance, k) for p in pictures]
 
 
+def spread(value):
+    """Repeat each bit of a small number eight times, so that 3 bits are within 31 and 4 are not."""
+    return sum(0xFF << 8 * bit for bit in range(7) if value >> bit & 1)
+
+
+FACTS = st.fixed_dictionaries(
+    {
+        "search": st.integers(0, 31),
+        "match": st.integers(0, 63).map(spread),
+        "pdq": st.integers(0, 63).map(spread),
+        "quality": st.sampled_from([0, 49, 50, 100]),
+        "digest": st.integers(1, 3),
+    }
+)
+
+
+def distance_between(name, row, probe):
+    return (row[name] ^ probe[name]).bit_count()
+
+
+def is_near(name, row, probe, limit):
+    """Whether a hash finds a row, by the rules of the README."""
+    if name == "search" or min(row["quality"], probe["quality"]) >= 50:
+        return distance_between(name, row, probe) <= limit
+    return probe["quality"] < 50 and probe["has_bytes"] and row["digest"] == probe["digest"]
+
+
+def rows_by_loops(rows, picture, limits, k):
+    """(distance, row, orientation, hashes) of the rows near one picture."""
+    found = []
+    for number, row in enumerate(rows):
+        hits = []
+        for i, probe in enumerate(picture):
+            names = tuple(name for name in limits if is_near(name, row, probe, limits[name]))
+            if names:
+                distance = distance_between(next(iter(limits)), row, probe)
+                hits.append(("match" not in names, distance, i, names))
+        if hits and not row["failed"]:
+            _, distance, i, names = min(hits)
+            found.append((distance, number, ORIENTATIONS[i], names))
+    return sorted(found)[:k]
+
+
+def probe_of(facts, orientation):
+    """A probe; if it has no bytes, it was made of an array."""
+    digest = bytes([facts["digest"], *[0] * 15]) if facts["has_bytes"] else b""
+    names = ("search", "match", "quality")
+    search, match, quality = (facts[name] for name in names)
+    return a_probe(search, match, quality, digest, orientation, facts["pdq"])
+
+
+@given(
+    rows=st.lists(st.tuples(FACTS, st.booleans()), min_size=1, max_size=30),
+    pictures=st.lists(
+        st.lists(st.tuples(FACTS, st.booleans()), min_size=1, max_size=3), max_size=4
+    ),
+    by=st.sampled_from([None, "search", "match", "pdq"]),
+    max_distance=st.none() | st.sampled_from([0, 2, 9, 33]),
+    k=st.none() | st.integers(1, 40),
+    strategy=st.sampled_from([None, *STRATEGIES]),
+    few=st.sampled_from([0, 16]),
+)
+def test_matches_by_one_hash_or_two_equal_two_loops(
+    rows, pictures, by, max_distance, k, strategy, few
+):
+    rows = [{**facts, "failed": failed} for facts, failed in rows]
+    pictures = [[{**facts, "has_bytes": has} for facts, has in each] for each in pictures]
+    names = ("search", "match", "quality", "pdq", "digest")
+    search, match, quality, pdq, digest = ([row[name] for row in rows] for name in names)
+    failed = [number for number, row in enumerate(rows) if row["failed"]]
+    generation = made_generation(search, match, quality, failed, pdq=pdq, digest=digest)
+    default = {"search": 10, "match": 31, "pdq": 31}[by or "search"] if k is None else 256
+    limits = {by or "search": default if max_distance is None else max_distance}
+    if by is None and k is None:
+        limits["match"] = 31
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearby, "FEW_PROBES", few)
+        found = [
+            [(m.pdq_distance if by == "pdq" else m.match_distance if by == "match" else m.distance,
+              m.row, m.orientation, m.found_by) for m in each]
+            for each in look_up_each(
+                generation,
+                [list(map(probe_of, each, ORIENTATIONS[: len(each)])) for each in pictures],
+                QueryOptions(max_distance, k, strategy, by=by),
+            )
+        ]  # fmt: skip
+
+    assert found == [rows_by_loops(rows, picture, limits, k) for picture in pictures]
+
+
+def test_a_picture_that_only_the_match_hash_finds_is_a_duplicate():
+    generation = made_generation([0, (1 << 30) - 1], match=[0, 7])
+
+    found = look_up(generation, [a_probe(0)])
+
+    assert [(m.row, m.distance, m.match_distance, m.found_by) for m in found] == [
+        (0, 0, 0, ("search", "match")),
+        (1, 30, 3, ("match",)),
+    ]
+    assert [m.duplicate for m in found] == [True, True]
+
+
+def test_an_image_near_in_two_orientations_is_given_in_the_one_that_is_a_duplicate():
+    generation = made_generation([0], match=[0])
+    as_it_is = a_probe(0b1, match=(1 << 60) - 1)
+    mirrored = a_probe(0b111, match=1, orientation="mirror")
+
+    (match,) = look_up(generation, [as_it_is, mirrored])
+
+    assert (match.orientation, match.distance, match.duplicate) == ("mirror", 3, True)
+
+
+@pytest.mark.parametrize("by", ["match", "pdq"])
+def test_the_nearest_by_a_hash_without_a_tree_must_be_at_least_one(by):
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        look_up(made_generation([0], pdq=[0]), [a_probe(0, pdq=0)], QueryOptions(k=0, by=by))
+
+
+@pytest.mark.parametrize("k", [None, 3])
+@pytest.mark.parametrize("by", ["match", "pdq"])
+def test_a_distance_outside_a_hash_without_a_tree_is_refused(by, k):
+    generation = made_generation([0], pdq=[0])
+
+    for distance in (-1, 257):
+        with pytest.raises(ValueError, match="256"):
+            look_up(generation, [a_probe(0, pdq=0)], QueryOptions(distance, k, by=by))
+
+
+def test_a_hash_that_the_index_does_not_have_is_named():
+    generation = made_generation([0])
+
+    with pytest.raises(ImgdupError, match="no PDQ hashes: run imgdup index --with pdq"):
+        look_up(generation, [a_probe(0)], QueryOptions(by="pdq"))
+
+
+def test_an_unknown_hash_or_strategy_is_refused():
+    for options in (QueryOptions(by="md5"), QueryOptions(strategy="guess")):
+        with pytest.raises(ValueError, match=r"md5|guess"):
+            look_up(made_generation([0]), [a_probe(0)], options)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("held", [1, 7, 1 << 22])
 def test_matches_do_not_depend_on_how_many_are_held(monkeypatch, strategy, held):
-    monkeypatch.setattr(matching, "MAX_HELD", held)
+    monkeypatch.setattr(nearby, "MAX_HELD", held)
     monkeypatch.setattr(matching, "ROWS_TOGETHER", 3)
     values = [number * 37 % 64 for number in range(50)]
     pictures = [[value] for value in values]
 
     found = look_up_each(
-        made_generation(values), map_probes(pictures), QueryOptions(3, strategy=strategy)
+        made_generation(values),
+        map_probes(pictures),
+        QueryOptions(3, strategy=strategy, by="search"),
     )
 
     assert [[(m.distance, m.row) for m in each] for each in found] == [
@@ -103,7 +247,7 @@ def peak_of_a_query(n_rows, n_probes, options):
 def peak_in_a_new_process(n_rows, n_probes, options):
     """The same, where the table of interned names is small: its growth would count as memory."""
     script = (
-        "import test_matches as t; t.matching.MAX_HELD = 1 << 13; "
+        "import test_matches as t; t.nearby.MAX_HELD = 1 << 13; "
         f"print(*t.peak_of_a_query({n_rows}, {n_probes}, t.{options!r}))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -114,9 +258,15 @@ def peak_in_a_new_process(n_rows, n_probes, options):
 
 
 @pytest.mark.parametrize(
-    "options", [QueryOptions(64, strategy="tree"), QueryOptions(64, strategy="scan"),
-                QueryOptions(k=500)],
-    ids=["tree", "scan", "nearest"],
+    "options",
+    [
+        QueryOptions(64, strategy="tree", by="search"),
+        QueryOptions(64, strategy="scan"),
+        QueryOptions(256, strategy="scan", by="match"),
+        QueryOptions(k=500),
+        QueryOptions(k=500, by="match"),
+    ],
+    ids=["tree", "scan", "match-scan", "nearest", "match-nearest"],
 )  # fmt: skip
 def test_memory_does_not_grow_with_the_number_of_matches(options):
     n_matches, peak = peak_in_a_new_process(500, 640, options)
@@ -226,10 +376,12 @@ def test_a_query_reports_its_plan_and_what_it_has_cost(index):
     answers = list(query_files(index.generation, files_of(index), options, report=lines.append))
 
     assert len(answers) == 9
-    assert lines[0].startswith("strategy ")
-    assert lines[4] == "strategy scan was requested"
-    assert lines[5].startswith("42 hashes visited, 49 matches of 7 probes, ")
-    assert len(lines) == 6
+    assert lines[0].startswith("search hash: strategy ")
+    assert lines[4].startswith("match hash: strategy ")
+    assert [line.split()[0] for line in sorted(lines[5:7])] == ["bands", "scan"]
+    assert lines[7] == "strategy scan was requested"
+    assert lines[8].startswith("91 hashes visited, 49 matches of 7 probes, ")  # 6 x 7 and 7 x 7
+    assert len(lines) == 9
 
 
 def test_no_files_have_no_answers_and_no_report(index):

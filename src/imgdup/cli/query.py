@@ -1,7 +1,7 @@
 """The command query: indexed images near others."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 N_ORIENTATIONS = 8  # that --orientations looks up
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
+HASHES = ("search", "match", "pdq")  # and these with query.match.HASHES
 
 
 @click.command()
@@ -50,7 +51,13 @@ STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRA
 @click.option(
     "--max-dist",
     type=Distance(),
-    help="Largest distance in bits, inclusive. Default: 10 for 64 bits, 31 for 256.",
+    help="Largest distance of the search hash in bits, or with --by of that hash, inclusive. "
+    "Default: 10 for 64 bits, 31 for 256.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(HASHES),
+    help="Look up this hash alone. Default: search, and match within 31 bits; with -k, search.",
 )
 @false_pairs_option
 @click.option(
@@ -78,6 +85,7 @@ def query(
     probes: tuple[str, ...],
     index_folder: Path | None,
     max_dist: int | None,
+    by: str | None,
     max_false_pairs: float | None,
     k: int | None,
     as_json: bool,
@@ -89,8 +97,8 @@ def query(
 ) -> int:
     """Find the indexed images near each PROBE: an image, a folder, or - for a list on stdin.
 
-    Prints the distance, the match distance, whether it is a duplicate, the size and the path of
-    each match, nearest first.
+    Prints the distance, the match distance, by which hash the image was found, whether it is a
+    duplicate, the size and the path of each match, nearest first.
 
     \b
     imgdup query photo.jpg --max-dist 10
@@ -101,10 +109,9 @@ def query(
     index = open_found(index_folder)
     for root in index.generation.missing_roots():
         note_path(root, f"this indexed folder is missing. {roots.IF_MOVED}")
-    check_range(max_dist, index.bits)
+    check_range(max_dist, matches.hash_bits(index.generation, by or "search"))
     check_one_limit(max_dist, max_false_pairs)
-    if k and (strategy or explain):
-        raise UsageError("-k always uses the tree: remove --strategy and --explain")
+    _check_options(by, max_false_pairs, strategy, k=k, explain=explain)
     tally, seen = sources.Tally(), _Seen(index, orientations)
     for probe in probes:
         if probe != "-":
@@ -120,14 +127,18 @@ def query(
             index.check_before_decision(), max_false_pairs, n_probes
         )
         note_false_pairs(max_dist, max_false_pairs)
-    options = matches.QueryOptions(max_dist, k, strategy, orientations)
+    options = matches.QueryOptions(max_dist, k, strategy, orientations, by)
+    hashes = tuple(matches.looked_up(index.generation, options))
     answers = matches.query_files(
         index.generation, files, options, report=note if explain else None
     )
     found: Iterable[MatchRow] = seen.rows(answers)
     if montage or on_terminal():
         found = list(found)
-    _print_matches(found, as_json=as_json, null=null)
+    if null or as_json or not on_terminal():
+        _print_lines(found, as_json=as_json, null=null)
+    else:
+        _print_table(found, hashes)
     if not (seen.read or seen.failures):
         note("no images found")
     elif on_terminal() and seen.read and not found:
@@ -137,6 +148,23 @@ def query(
 
         save_montage(montage, found, probes=seen.read)
     return _exit_code(seen, tally)
+
+
+def _check_options(
+    by: str | None,
+    max_false_pairs: float | None,
+    strategy: str | None,
+    *,
+    k: int | None,
+    explain: bool,
+) -> None:
+    """Raise UsageError for options that exclude each other."""
+    if k and (strategy or explain):
+        raise UsageError("-k has no choice of strategies: remove --strategy and --explain")
+    if by in ("match", "pdq") and strategy == "tree":
+        raise UsageError(f"--strategy tree: the {by} hash has no tree; use scan or bands")
+    if by in ("match", "pdq") and max_false_pairs is not None:
+        raise UsageError(f"--max-false-pairs limits the search hash: remove it, or --by {by}")
 
 
 class _Seen:
@@ -168,21 +196,26 @@ class _Seen:
                 path = self._index.path(match.row)
                 orientation = match.orientation if self._orientations else None
                 is_probe = path == probe
-                yield MatchRow(probe, path, *match[1:6], is_probe, orientation, match.pdq_distance)
+                others = (is_probe, orientation, match.pdq_distance, match.found_by)
+                yield MatchRow(probe, path, *match[1:6], *others)
 
 
-def _print_matches(matches: Iterable[MatchRow], *, as_json: bool, null: bool) -> None:
-    """Print matches in the requested form, or the one that suits stdout."""
+def _print_lines(matches: Iterable[MatchRow], *, as_json: bool, null: bool) -> None:
+    """Print matches for another program."""
     if as_json:
         write_text(match_json(matches))
-    elif null:
-        write_bytes(match_nulls(matches))
-    elif on_terminal():
-        near = [match._replace(path=from_here(match.path)) for match in matches]
-        encoding = sys.stdout.encoding
-        write_text([match_table(near, width=terminal_width(), encoding=encoding)])
     else:
-        write_bytes(match_lines(matches))
+        write_bytes(match_nulls(matches) if null else match_lines(matches))
+
+
+def _print_table(matches: Iterable[MatchRow], hashes: Sequence[str]) -> None:
+    """Print matches on a terminal; `hashes` are those that were looked up."""
+    near = [match._replace(path=from_here(match.path)) for match in matches]
+    extra = ["by"] if len(hashes) > 1 else []
+    if hashes == ("pdq",):
+        extra = ["pdq"]
+    width, encoding = terminal_width(), sys.stdout.encoding
+    write_text([match_table(near, extra=extra, width=width, encoding=encoding)])
 
 
 def _exit_code(seen: _Seen, tally: "Tally") -> int:

@@ -144,6 +144,13 @@ class Generation:
                 "run imgdup index to bring it up to date"
             )
 
+    def require_pdq(self) -> None:
+        """Raise ImgdupError if there are no PDQ hashes."""
+        if not self.has_pdq:
+            raise ImgdupError(
+                f"{self.file} has no PDQ hashes: run imgdup index --with pdq to add them"
+            )
+
     def check_arrays(self) -> None:
         """Compare every array with its checksum, the first time this is called.
 

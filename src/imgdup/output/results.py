@@ -35,6 +35,7 @@ class MatchRow(NamedTuple):
     is_probe: bool  # the row of the probe itself
     orientation: str | None = None  # how the probe was rotated; None if this was not requested
     pdq_distance: int | None = None  # bits; None where there is no PDQ hash to compare
+    found_by: tuple[str, ...] = ("search",)  # the hashes that are within their distance
 
 
 class Pair(NamedTuple):
@@ -48,8 +49,17 @@ class Pair(NamedTuple):
     pdq_distance: int | None = None  # bits; None where there is no PDQ hash to compare
 
 
-def match_table(matches: Iterable[MatchRow], *, width: int = 80, encoding: str = "utf-8") -> str:
+def match_table(
+    matches: Iterable[MatchRow],
+    *,
+    extra: Sequence[str] = (),
+    width: int = 80,
+    encoding: str = "utf-8",
+) -> str:
     """Lay out the matches of probes: one table per probe, under its name if there are several.
+
+    `extra` names more columns: ``"by"``, by which hash a match was found, and ``"pdq"``, the
+    distance of the PDQ hashes.
 
     Examples
     --------
@@ -61,27 +71,28 @@ def match_table(matches: Iterable[MatchRow], *, width: int = 80, encoding: str =
     groups = [list(group) for _, group in groupby(matches, key=lambda match: match.probe)]
     tables = []
     for group in groups:
-        extra = ["orientation"] if group[0].orientation else []
-        header = [*MATCH_HEADER[:-1], *extra, MATCH_HEADER[-1]]
-        rows = map(_match_cells, group)
+        orientation = ["orientation"] if group[0].orientation else []
+        header = [*MATCH_HEADER[:2], *extra, *MATCH_HEADER[2:-1], *orientation, MATCH_HEADER[-1]]
+        rows = [_with_extra(match, extra) for match in group]
         title = group[0].probe if len(groups) > 1 else None
         tables.append("".join(_table(header, rows, width, encoding, title)))
     return "\n".join(tables)
 
 
 def match_lines(matches: Iterable[MatchRow]) -> Iterator[bytes]:
-    r"""Write ``distance, match_distance, duplicate, size, path, probe`` separated by tabs.
+    r"""Write ``distance, match_distance, duplicate, size, path, probe, by, pdq_distance``.
 
-    Where the probe was rotated, the orientation is in front of the path.
+    They are separated by tabs. ``by`` is the hash by which the match was found: search, match, pdq
+    or both. Where the probe was rotated, the orientation is in front of the path.
 
     Examples
     --------
     >>> match = MatchRow(b"/a.jpg", b"/b\n.jpg", 3, 12, True, 640, 480, False)
     >>> list(match_lines([match]))
-    [b'3\t12\tyes\t640x480\t/b\\n.jpg\t/a.jpg\n']
+    [b'3\t12\tyes\t640x480\t/b\\n.jpg\t/a.jpg\tsearch\t\n']
     """
     for match in matches:
-        yield tsv_line([*_match_cells(match), match.probe])
+        yield tsv_line([*_match_cells(match), match.probe, _by(match), match.pdq_distance])
 
 
 def match_nulls(matches: Iterable[MatchRow]) -> Iterator[bytes]:
@@ -92,6 +103,7 @@ def match_nulls(matches: Iterable[MatchRow]) -> Iterator[bytes]:
 def match_json(matches: Iterable[MatchRow]) -> Iterator[str]:
     """Write ``probe path distance match_distance duplicate width height is_probe`` as JSON lines.
 
+    They are followed by ``pdq_distance``, null where there is none, and ``found_by``, a list.
     ``orientation`` is included if the probe was looked up in all orientations.
 
     Examples
@@ -109,6 +121,17 @@ def _match_cells(match: MatchRow) -> list[Cell]:
     size = f"{match.width}x{match.height}"
     extra: list[Cell] = [match.orientation] if match.orientation else []
     return [match.distance, match.match_distance, duplicate, size, *extra, match.path]
+
+
+def _with_extra(match: MatchRow, extra: Sequence[str]) -> list[Cell]:
+    """Return the fields of a match, with some that are only shown where they differ."""
+    cells: dict[str, Cell] = {"by": _by(match), "pdq": match.pdq_distance}
+    distance, match_distance, *others = _match_cells(match)
+    return [distance, match_distance, *(cells[name] for name in extra), *others]
+
+
+def _by(match: MatchRow) -> str:
+    return match.found_by[0] if len(match.found_by) == 1 else "both"
 
 
 def pair_table(pairs: Iterable[Pair], *, width: int = 80, encoding: str = "utf-8") -> Iterator[str]:

@@ -10,7 +10,7 @@ from imgdup.errors import ImageError
 from imgdup.index.check import CheckedIndex
 from imgdup.index.columns import images
 from imgdup.index.generation import Generation
-from imgdup.query.match import iter_within
+from imgdup.query.nearby import iter_within
 from imgdup.query.probe import Probe, probe_files
 from imgdup.search.hamming import Hashes, Matches, scan_within, to_hex
 from imgdup.search.planner import STRATEGIES

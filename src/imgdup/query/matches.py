@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from imgdup.errors import ImageError
-from imgdup.hashing import HASHERS
+from imgdup.hashing import HASHERS, MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.generation import Generation
-from imgdup.query.match import (
-    Match,
+from imgdup.query.match import HASHES, Match, matches_of, near_rows
+from imgdup.query.nearby import (
     Nearby,
+    RowLookup,
     iter_nearest,
     iter_within,
-    matches_of,
-    near_rows,
     plan_within,
+    rows_with,
 )
 from imgdup.search.join import JoinStats
-from imgdup.search.planner import explain
+from imgdup.search.planner import STRATEGIES, explain
 
 if TYPE_CHECKING:
     from imgdup.query.probe import Probe, Probes
@@ -42,21 +42,27 @@ class QueryOptions:
     Attributes
     ----------
     max_distance : int, optional
-        Largest accepted distance, in bits, inclusive. Default: that of the hash, as in
-        `imgdup.hashing.HASHERS`; none where `k` is given.
+        Largest accepted distance, in bits, inclusive: of the search hash, or of the hash that `by`
+        names. Default: that of the hash, as in `default_distance`; none where `k` is given.
     k : int, optional
         How many matches of each picture at most.
     strategy : str, optional
         ``"tree"``, ``"bands"`` or ``"scan"``; by default the planner chooses. The matches are the
-        same. With `k` it is always the tree.
+        same. Only the search hash has a tree: the planner chooses for the others. With `k` it has
+        no effect.
     orientations : bool
         Whether `query_files` looks up each picture in its eight orientations.
+    by : str, optional
+        The hash to look up: ``"search"``, ``"match"`` or ``"pdq"``. By default an image matches if
+        the search hash is within `max_distance` or the match hash within 31 bits; with `k`, the
+        search hash alone is looked up.
     """
 
     max_distance: int | None = None
     k: int | None = None
     strategy: str | None = None
     orientations: bool = False
+    by: str | None = None
 
 
 @dataclass
@@ -86,9 +92,42 @@ class FileMatches(NamedTuple):
     error: ImageError | None = None
 
 
-def default_distance(generation: Generation) -> int:
-    """Return the largest distance that a query accepts by default, in bits."""
-    return HASHERS[generation.head["hash"]].max_distance[generation.bits]
+def default_distance(generation: Generation, by: str = "search") -> int:
+    """Return the largest distance of a hash that a query accepts by default, in bits."""
+    if by == "match":
+        return MATCH_MAX_DISTANCE
+    name = generation.head["hash"] if by == "search" else by
+    return HASHERS[name].max_distance[hash_bits(generation, by)]
+
+
+def hash_bits(generation: Generation, by: str) -> int:
+    """Return the length of a hash that `by` names, in bits."""
+    return generation.bits if by == "search" else MATCH_BITS
+
+
+def looked_up(generation: Generation, options: QueryOptions) -> dict[str, int | None]:
+    """Return the hashes that a query looks up, and the largest distance of each.
+
+    Raises
+    ------
+    ValueError
+        If `by` is not the name of a hash.
+    ImgdupError
+        If the index does not have it.
+    """
+    by = options.by or "search"
+    if by not in HASHES:
+        raise ValueError(f"by must be one of {sorted(HASHES)}, got {by!r}")
+    if by == "match":
+        generation.require_match()
+    if by == "pdq":
+        generation.require_pdq()
+    limit = options.max_distance
+    if limit is None and options.k is None:
+        limit = default_distance(generation, by)
+    if options.by is None and options.k is None and generation.has_match:
+        return {"search": limit, "match": MATCH_MAX_DISTANCE}
+    return {by: limit}
 
 
 def query_files(
@@ -184,20 +223,26 @@ def look_up_each(
         If the index, which may be forged, names rows that it does not have.
     """
     options = options or QueryOptions()
+    if options.strategy not in (None, *STRATEGIES):
+        raise ValueError(f"strategy must be one of {STRATEGIES}, got {options.strategy!r}")
+    limits = looked_up(generation, options)
     probes = [probe for picture in pictures for probe in picture]
     if not probes:
         return
     stats = QueryStats(len(probes))
     if report is not None:
         _report_plan(generation, options, len(probes), report)
-    found = _search(generation, probes, options, stats if report else None)
+    compared = None if report is None else stats.compared
+    found = {by: _search(generation, probes, by, options, compared) for by in limits}
     for picture in pictures:
         started = time.perf_counter()
-        near = near_rows(generation, list(islice(found, len(picture))), options.k)
+        near = {by: list(islice(each, len(picture))) for by, each in found.items()}
+        rows = near_rows(generation, picture, near, options.k)
         stats.seconds += time.perf_counter() - started
-        stats.n_matches += len(near.rows)
-        yield matches_of(generation, picture, near)
-    next(found, None)  # there is none: the search ends and releases what it holds
+        stats.n_matches += len(rows.rows)
+        yield matches_of(generation, picture, rows)
+    for each in found.values():
+        next(each, None)  # there is none: the search ends and releases what it holds
     if report is not None:
         _report_stats(stats, report)
 
@@ -205,29 +250,47 @@ def look_up_each(
 def _search(
     generation: Generation,
     probes: Sequence["Probe"],
+    by: str,
     options: QueryOptions,
-    stats: QueryStats | None,
+    compared: JoinStats | None,
 ) -> Iterator[Nearby]:
-    """Find the distinct hashes near each probe."""
+    """Find the rows near each probe by one hash."""
+    limit = looked_up(generation, options)[by]
+    if limit is None:
+        limit = hash_bits(generation, by)
+    if by != "search":
+        lookup = RowLookup(generation, by, limit)
+        if options.k is not None:
+            return lookup.nearest(probes, options.k)
+        return lookup.within(probes, _without_tree(options.strategy), compared)
     hashes = np.concatenate([probe.hashes for probe in probes])
     if options.k is not None:
-        return iter_nearest(generation, hashes, options.k, options.max_distance)
-    limit = options.max_distance
-    if limit is None:
-        limit = default_distance(generation)
-    compared = None if stats is None else stats.compared
-    return iter_within(generation, hashes, limit, options.strategy, compared)
+        near = iter_nearest(generation, hashes, options.k, limit)
+    else:
+        near = iter_within(generation, hashes, limit, options.strategy, compared)
+    return (rows_with(generation, each) for each in near)
+
+
+def _without_tree(strategy: str | None) -> str | None:
+    """Return the strategy for a hash that has no tree."""
+    return None if strategy == "tree" else strategy
 
 
 def _report_plan(
     generation: Generation, options: QueryOptions, n_probes: int, report: Callable[[str], None]
 ) -> None:
     """Report what each strategy would cost, and which one is used."""
-    limit = options.max_distance
-    if limit is None:
-        limit = default_distance(generation)
-    for line in explain(plan_within(generation, n_probes, limit)):
-        report(line)
+    for by, limit in looked_up(generation, options).items():
+        if limit is None:
+            continue
+        if by == "search":
+            choice = plan_within(generation, n_probes, limit)
+        else:
+            choice = RowLookup(generation, by, limit).plan(n_probes)
+        first, *others = explain(choice)
+        report(f"{by} hash: {first}")
+        for line in others:
+            report(line)
     if options.strategy:
         report(f"strategy {options.strategy} was requested")
 

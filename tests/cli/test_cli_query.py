@@ -3,6 +3,7 @@
 import json
 import os
 
+import cv2
 import numpy as np
 import pytest
 from make_sample import encode, photo
@@ -243,3 +244,55 @@ def test_a_folder_without_images_is_done_with_a_note(indexed, capsys):
     code = cli.main(["query", "photos/empty"])
 
     assert (code, *capsys.readouterr()) == (0, "", "no images found\n")
+
+
+def rotated_by_a_degree(seed):
+    """The picture of p0.jpg, p1.jpg, ... as from a scanner."""
+    turn = cv2.getRotationMatrix2D((160, 120), 1, 1.02)
+    return cv2.warpAffine(photo(seed, 320, 240), turn, (320, 240), borderMode=cv2.BORDER_REFLECT)
+
+
+def test_a_query_prints_what_only_the_match_hash_finds(indexed, tmp_path, capsys):
+    (tmp_path / "turned.png").write_bytes(encode(rotated_by_a_degree(1), ".png"))
+
+    cli.main(["query", "turned.png", "--max-dist", "0", "--json"])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    cli.main(["query", "turned.png", "--max-dist", "0", "--by", "search"])
+
+    assert [os.path.basename(each["path"]) for each in found] == ["p1.jpg"]
+    assert found[0]["found_by"] == ["match"]
+    assert found[0]["duplicate"]
+    assert capsys.readouterr().out == ""
+
+
+def test_max_dist_is_a_distance_of_the_hash_that_is_looked_up(indexed, capsys):
+    codes = [cli.main(["query", "photos/p0.jpg", "--max-dist", "65", *by]) for by in (
+        ["--by", "match"], ["--by", "search"], [],
+    )]  # fmt: skip
+
+    assert codes == [0, 2, 2]
+    assert "expected 0 to 64" in capsys.readouterr().err
+
+
+def test_a_query_by_pdq_needs_an_index_that_has_pdq_hashes(indexed, capsys):
+    without = cli.main(["query", "photos/p0.jpg", "--by", "pdq"])
+    out, err = capsys.readouterr()
+    cli.main(["index", "--with", "pdq"])
+    capsys.readouterr()
+
+    code = cli.main(["query", "photos/p0.jpg", "--by", "pdq", "--json"])
+
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (without, out, err.count("\n")) == (1, "", 1)
+    assert "has no PDQ hashes: run imgdup index --with pdq" in err
+    assert code == 0
+    assert [each["pdq_distance"] for each in found] == sorted(e["pdq_distance"] for e in found)
+    assert {tuple(each["found_by"]) for each in found} == {("pdq",)}
+    assert found[0]["is_probe"]
+
+
+def test_only_the_search_hash_can_be_looked_up_by_tree(indexed, capsys):
+    code = cli.main(["query", "photos/p0.jpg", "--by", "match", "--strategy", "tree"])
+
+    assert code == 2
+    assert "the match hash has no tree; use scan or bands" in capsys.readouterr().err

@@ -95,7 +95,7 @@ def test_within_finds_by_match_hash_what_a_scan_finds(index, photos):
 
         assert probe.quality >= 50
         assert [(m.match_distance, m.row) for m in matches] == expected
-        assert index.nearest(photos / name, 5, by="match") == matches[:5]
+        assert index.nearest(photos / name, 2, by="match") == matches[:2]
 
 
 def test_a_flat_picture_finds_only_its_own_bytes_by_match_hash(index, photos):

@@ -64,7 +64,7 @@ def test_it_prints_how_far_the_other_hashes_are(index):
     other = np.zeros((1, 4), np.uint64)
     probe = Probe(np.array([[1]], np.uint64), other, 100, b"", pdq=other)
 
-    matches = look_up(index.generation, [probe], QueryOptions(1))
+    matches = look_up(index.generation, [probe], QueryOptions(1, by="search"))
 
     found = [(m.match_distance, m.pdq_distance) for m in matches]
     expected = {1: [(None, 2), (None, 2), (None, 0)], 2: [(2, 2), (2, 2), (0, 0)]}

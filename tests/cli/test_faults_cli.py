@@ -493,7 +493,7 @@ def test_a_terminal_of_no_size_gets_80_columns(here, term):
     code, written = on_a_terminal("query", "photos/p0.jpg", columns=0)
 
     assert code == 0
-    assert b"dist  match  dup" in written
+    assert b"dist  match  by    dup" in written
 
 
 @posix

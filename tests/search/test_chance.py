@@ -115,7 +115,7 @@ def test_copies_that_are_left_out_do_not_change_the_estimate():
 
 
 def test_bounds_rise_with_the_distance_and_reach_one():
-    for hashes in (uniform(500, 64), uniform(500, 256), dependent(500)):
+    for hashes in (uniform(500, 64), uniform(500, 256), uniform(60, 256), dependent(500)):
         chance = estimate(count_distances(hashes))
 
         assert np.all(np.diff(chance.upper) >= 0)
@@ -157,3 +157,12 @@ def test_a_sample_has_each_row_once_and_is_the_same_each_time():
     assert len(set(rows.tolist())) == SAMPLE
     assert np.all(np.diff(rows) > 0)
     assert np.array_equal(rows, sample_rows(10**6))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_small_samples_never_give_a_distance_that_is_much_too_large(seed):
+    chance = estimate(count_distances(uniform(120, 256, seed)))
+
+    found = chance and chance.largest_distance(10**10, 1)
+
+    assert found is None or found <= binomial_distance(256, 10**10, 1) + 2

@@ -34,6 +34,7 @@ COMMANDS = {  # the module of each in imgdup.cli has its name; in the order in w
     "undo": "Undo what apply did.",
     "compare": "Find the images of one set that have a duplicate in another set.",
     "split": "Make lists for training and testing that share no picture.",
+    "evaluate": "Measure which copies are found at which distance.",
     "info": "Show what the index holds.",
     "forget": "Remove a folder from the index.",
     "check": "Verify the index or a removal plan.",

@@ -132,13 +132,13 @@ def page_html(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> st
     ranked = sorted(groups, key=lambda group: -saving_bytes(group) if wording.saves else 0)
     removals = [entry for group in ranked for entry in group.removals]
     relations = Counter(entry.relation for entry in removals)
-    style, script = _template("page.css"), _template("page.js")
+    style, script = template("page.css"), template("page.js")
     parts = {
         "title": html.escape(wording.title),
         "style": style,
-        "style_hash": _source_hash(style),
+        "style_hash": source_hash(style),
         "script": script,
-        "script_hash": _source_hash(script),
+        "script_hash": source_hash(script),
         "summary": _summary(ranked, wording),
         "histogram": _histogram([entry.distance for entry in removals]),
         "about": html.escape(wording.about),
@@ -147,7 +147,7 @@ def page_html(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> st
         "footer": html.escape(f"Made by imgdup {__version__}"),
         "data": _data(ranked, [name for name, _ in relations.most_common()], wording),
     }
-    return PLACEHOLDER.sub(lambda match: parts[match[1]], _template("page.html"))
+    return PLACEHOLDER.sub(lambda match: parts[match[1]], template("page.html"))
 
 
 def saving_bytes(group: Group) -> int:
@@ -212,11 +212,12 @@ def _svg_text(x: float, y: float, text: str, anchor: str = "middle") -> str:
     return f'<text x="{x:.2f}" y="{y:.2f}" text-anchor="{anchor}">{text}</text>'
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """Return a part of a page: a file of the folder ``page_template``."""
     return (files("imgdup.output") / "page_template" / name).read_text("utf-8")
 
 
-def _source_hash(source: str) -> str:
+def source_hash(source: str) -> str:
     """Return the hash of an inline source for a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 

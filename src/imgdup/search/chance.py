@@ -3,11 +3,11 @@
 Takes the distances between the hashes of a sample of pictures; returns the share of all pairs that
 is expected within each distance, also within distances that no pair of the sample has.
 
-The counts at distance d are fitted by ``C(bits, d) * exp(a + b d + c d^2)``: the multiplicative
-binomial distribution [1]_, which is the binomial if the bits are independent. It is fitted to the
-lower end of the distances only, as a log-linear model of counts [2]_, because the distances of real
-pictures follow no simple distribution as a whole. Pairs that share a picture depend on each other;
-the variance takes that into account [3]_.
+The counts at distance d are fitted by ``C(bits, d) * exp(a + b d + c d^2)``, c not below 0: the
+multiplicative binomial distribution [1]_, which is the binomial if the bits are independent. Only
+the lower end of the distances is fitted, by a log-linear model of counts [2]_, because distances of
+real pictures follow no simple distribution as a whole. Pairs that share a picture depend on each
+other; the variance takes that into account [3]_.
 
 References
 ----------
@@ -38,6 +38,7 @@ CONFIDENCE = 1.645  # standard deviations: the upper bound holds in 95 % of the 
 MAX_STEPS = 50  # of Newton's method; it needs about five
 PRECISION = 1e-9  # of the coefficients
 LARGEST_EXPONENT = 100.0
+SMALLEST_LOG = -600.0  # of a fitted count; exp of it is not 0
 
 Counts = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
@@ -142,21 +143,30 @@ def estimate(counts: Counts, first: int = 0) -> Chance | None:
     window = _window(pairs, first)
     if len(window) < MIN_BINS:
         return None
-    bits = counts.shape[1] - 1
-    design, binomial = _design(bits, window), _log_binomial(bits)
-    coefficients, inverse = _fit(design[window], binomial[window], pairs[window])
-    fitted = np.exp(np.minimum(binomial + design @ coefficients, math.log(within[-1])))
-    expected = fitted[window] * 2 / len(counts)  # of each hash; every pair belongs to two
-    scores = (counts[:, window] - expected) @ design[window]
-    covariance = inverse @ (scores.T @ scores) @ inverse
-    shares, upper = _cumulated(fitted, design, covariance)
+    shares, upper, curvature = _extrapolated(counts, window, n_terms=3)
+    if curvature < 0:  # thinner than a binomial tail, which dependent bits do not explain
+        shares, upper_of_binomial, _ = _extrapolated(counts, window, n_terms=2)
+        upper = np.maximum(upper, upper_of_binomial)
     spread = CONFIDENCE * np.sqrt(within)  # of what was seen
-    is_above = np.arange(bits + 1) > window[-1]
+    is_above = np.arange(len(within)) > window[-1]
     shares = np.where(is_above, within, shares)
     upper = np.where(is_above, within + spread, np.maximum(upper, within - spread))
     upper = np.minimum(np.maximum.accumulate(upper), within[-1])
     n_pairs = int(within[-1])
     return Chance(shares / n_pairs, upper / n_pairs, n_pairs, (int(window[0]), int(window[-1])))
+
+
+def _extrapolated(counts: Counts, window: Counts, *, n_terms: int) -> tuple[Reals, Reals, float]:
+    """Fit the counts of a window; return sums up to each distance, upper bounds, the last term."""
+    pairs, bits = counts.sum(axis=0) / 2, counts.shape[1] - 1
+    design, binomial = _design(bits, window)[:, :n_terms], _log_binomial(bits)
+    coefficients, inverse = _fit(design[window], binomial[window], pairs[window])
+    log_fitted = np.clip(binomial + design @ coefficients, SMALLEST_LOG, math.log(pairs.sum()))
+    fitted = np.exp(log_fitted)
+    expected = fitted[window] * 2 / len(counts)  # of each hash; every pair belongs to two
+    scores = (counts[:, window] - expected) @ design[window]
+    covariance = inverse @ (scores.T @ scores) @ inverse
+    return *_cumulated(fitted, design, covariance), float(coefficients[-1])
 
 
 def _window(pairs: Reals, first: int) -> Counts:

@@ -1,0 +1,131 @@
+"""The command evaluate: which copies are found at which distance, measured on the user's files."""
+
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from imgdup.api import ImageIndex
+from imgdup.build.sources import Tally, files_named_by
+from imgdup.cli.options import PATH, OutputFile, index_option, json_option, open_found
+from imgdup.cli.printing import note, on_terminal, terminal_width, write_text
+from imgdup.cli.progress import Bar
+from imgdup.dedupe.evaluate import (
+    EvaluateOptions,
+    Evaluation,
+    LabelledPair,
+    evaluate as evaluate_files,
+    read_pairs,
+)
+from imgdup.index.columns import images
+from imgdup.output.codecs import counted
+from imgdup.output.evaluation import (
+    evaluation_json,
+    evaluation_lines,
+    evaluation_table,
+    reasons,
+    save_evaluation,
+)
+from imgdup.system.paths import check_exists
+
+
+@click.command()
+@click.argument("folder", required=False, metavar="[DIR]")
+@index_option
+@click.option(
+    "--pairs",
+    "table",
+    type=PATH,
+    metavar="FILE.csv",
+    help="Also evaluate labelled pairs; the columns are label, a and b.",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="How many pictures to edit at most.",
+)
+@click.option(
+    "--compare",
+    "n_compared",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="Of how many of them to compare the copies with the picture.",
+)
+@click.option(
+    "--max-false-pairs",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="F",
+    help="How many pairs of different pictures to accept in the whole collection.",
+)
+@click.option(
+    "--report", type=OutputFile(), metavar="FILE.html", help="Write an HTML page with plots."
+)
+@json_option
+def evaluate(
+    folder: str | None,
+    index_folder: Path | None,
+    table: Path | None,
+    sample: int,
+    n_compared: int,
+    max_false_pairs: float,
+    report: Path | None,
+    as_json: bool,
+) -> int:
+    """Measure on your own pictures which copies are found, and choose a distance.
+
+    A sample of the pictures is edited in many ways, and the copies are hashed and compared. DIR is
+    a folder; without DIR, the pictures of the index are used. Nothing is written but the report.
+
+    \b
+    imgdup evaluate photos --report evaluation.html
+    """
+    labelled = [] if table is None else read_pairs(table)
+    files, options = _collection(folder, index_folder, labelled)
+    options = options._replace(
+        sample=sample, n_compared=n_compared, max_false_pairs=max_false_pairs
+    )
+    with closing(Bar(quiet=False)) as bar:
+        bar.start(min(len(files), sample))
+        found = evaluate_files(files, labelled, options, advance=bar.advance)
+    _print(found, as_json=as_json)
+    if report is not None:
+        save_evaluation(report, found)
+    return 3 if found.n_failed or found.n_unread else 0
+
+
+def _collection(
+    folder: str | None, index_folder: Path | None, labelled: list[LabelledPair]
+) -> tuple[list[bytes], EvaluateOptions]:
+    """Return the files to sample from, and the options with the search hash to use."""
+    if folder is not None:
+        check_exists(folder)
+        return list(files_named_by(os.fsencode(folder), Tally())), EvaluateOptions()
+    if labelled and index_folder is None:
+        return [], EvaluateOptions()
+    index: ImageIndex = open_found(index_folder)
+    head = index.generation.head
+    files = [index.path(row) for row in images(index).tolist()]
+    return files, EvaluateOptions(head["hash"], index.bits)
+
+
+def _print(found: Evaluation, *, as_json: bool) -> None:
+    """Print the result in the requested form, and the reasons for the distances."""
+    if as_json:
+        write_text([evaluation_json(found)])
+    elif on_terminal():
+        encoding = sys.stdout.encoding
+        write_text(evaluation_table(found, width=terminal_width(), encoding=encoding))
+    else:
+        write_text(evaluation_lines(found))
+    for text in reasons(found):
+        note(text)
+    for number, what in ((found.n_failed, "picture"), (found.n_unread, "labelled pair")):
+        if number:
+            note(f"{counted(number, what)} could not be read")

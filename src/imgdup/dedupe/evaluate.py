@@ -1,0 +1,395 @@
+"""Measure on the user's own pictures which copies are found at which distance, and which pairs are.
+
+Takes files; edits each picture in many ways, hashes and compares the copies as `index` and `dedupe`
+do, and returns distances and relations by edit, of different pictures, and of labelled pairs.
+"""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.dedupe.difference import compare_pictures, same_pixels
+from imgdup.dedupe.groups import MAX_SIDE
+from imgdup.dedupe.relations import SAME_BYTES, SAME_PIXELS, UNVERIFIED
+from imgdup.errors import ImageError, ImgdupError, UsageError
+from imgdup.hashing import (
+    HASHERS,
+    MATCH_BITS,
+    MATCH_MAX_DISTANCE,
+    MATCH_MIN_QUALITY,
+    Fingerprint,
+    fingerprint,
+)
+from imgdup.images.decode import decode, decode_rgb
+from imgdup.images.edits import EDITS
+from imgdup.images.gray import Pixels
+from imgdup.query.false_pairs import Pictures, chance_among, known_duplicates
+from imgdup.search.chance import Chance, sample_rows
+from imgdup.search.hamming import distances
+from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
+from imgdup.system.limits import Limits
+from imgdup.workers.pool import Pool, decode_each, decoding_pool
+
+SEED = 1  # of the order of the sample
+N_NEAREST = 100  # pairs of different pictures that are compared, for each hash
+FILES_AT_ONCE = 2  # sent to a worker; each is edited, hashed and compared many times
+NOT_FOUND = 1 << 15  # the match distance of pictures with too little structure
+COLUMNS = ("label", "a", "b")  # of a table of pairs
+BY = ("match", "search")
+
+Distances = npt.NDArray[np.int64]
+Relations: TypeAlias = Mapping[str, int]  # how many pairs have each relation
+
+
+class EvaluateOptions(NamedTuple):
+    """What to evaluate.
+
+    Attributes
+    ----------
+    hash, bits : str, int
+        The search hash and its length.
+    max_false_pairs : float
+        How many pairs of different pictures are accepted in the whole collection.
+    sample : int
+        How many pictures are edited and hashed at most.
+    n_compared : int
+        Of how many of them the copies are also compared with the picture, which takes longer.
+    limits : Limits
+        What one picture may cost.
+    """
+
+    hash: str = "dhash"
+    bits: int = 64
+    max_false_pairs: float = 1.0
+    sample: int = 1000
+    n_compared: int = 200
+    limits: Limits = Limits()
+
+
+class EditResult(NamedTuple):
+    """What became of the copies that one edit made.
+
+    Attributes
+    ----------
+    distances : mapping of str to ndarray of int64, shape (n,)
+        Between each picture and its copy, in bits, by ``"match"`` and ``"search"`` hash.
+    relations : mapping of str to int
+        What the comparison of the pictures says, and how often.
+    """
+
+    distances: Mapping[str, Distances]
+    relations: Relations
+
+
+class HashResult(NamedTuple):
+    """What is known of one hash.
+
+    Attributes
+    ----------
+    bits, default_distance : int
+    different : ndarray of int64, shape (bits + 1,)
+        The pairs of different pictures of the sample, by distance.
+    chance : Chance or None
+        Pairs by chance; None where the sample is too small for an estimate.
+    distance : int or None
+        The largest distance within which few enough pairs are expected by chance.
+    relations : mapping of str to int
+        What the comparison says of the nearest pairs of different pictures.
+    """
+
+    bits: int
+    default_distance: int
+    different: Distances
+    chance: Chance | None
+    distance: int | None
+    relations: Relations
+
+
+class Evaluation(NamedTuple):
+    """The result of `evaluate`, by edit, by hash and by label.
+
+    Attributes
+    ----------
+    n_images : int
+        Of the collection; as many pairs as they have are considered.
+    n_sampled, n_failed : int
+        Pictures that were edited, and those of the sample that could not be read.
+    max_false_pairs : float
+    hashes : mapping of str to HashResult
+        For ``"match"`` and ``"search"``.
+    edits : mapping of str to EditResult
+    labels : mapping of str to EditResult
+        The labelled pairs, by label.
+    n_unread : int
+        Labelled pairs that could not be read.
+    """
+
+    n_images: int
+    n_sampled: int
+    n_failed: int
+    max_false_pairs: float
+    hashes: Mapping[str, HashResult]
+    edits: Mapping[str, EditResult]
+    labels: Mapping[str, EditResult]
+    n_unread: int
+
+
+class LabelledPair(NamedTuple):
+    """Two files, and what the user calls them, such as ``same`` or ``different``."""
+
+    label: str
+    a: bytes
+    b: bytes
+
+
+class _Edited(NamedTuple):
+    """A picture and its copies: hashes, the picture first, and relations, if they were compared."""
+
+    digest: bytes
+    prints: Sequence[Fingerprint]
+    relations: Sequence[str]
+
+
+def evaluate(
+    files: Sequence[bytes],
+    pairs: Sequence[LabelledPair] = (),
+    options: EvaluateOptions | None = None,
+    *,
+    pool: Pool | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Evaluate the hashes and the comparison on pictures.
+
+    Parameters
+    ----------
+    files : sequence of bytes
+        The files of a collection, of which a sample is read.
+    pairs : sequence of LabelledPair
+        From `read_pairs`.
+    options : EvaluateOptions, optional
+    pool : Pool, optional
+        Where pictures are decoded; by default in processes of its own.
+    advance : callable, optional
+        Is called with 1 after each picture of the sample.
+
+    Raises
+    ------
+    ImgdupError
+        If no picture can be read.
+    """
+    options = options or EvaluateOptions()
+    chosen = [files[i] for i in sample_rows(len(files), options.sample)]
+    limits = options.limits
+    patient = replace(limits, timeout_s=limits.timeout_s * len(EDITS))
+    with pool or decoding_pool(patient) as workers:
+        task = partial(_edit, options)
+        found: list[tuple[bytes, _Edited]] = []
+        jobs = [(file, i < options.n_compared) for i, file in enumerate(_shuffled(chosen))]
+        answers = decode_each(task, jobs, workers, batch_files=FILES_AT_ONCE)
+        for (file, _), answer in zip(jobs, answers, strict=True):
+            if not isinstance(answer, ImageError):
+                found.append((file, answer))
+            if advance is not None:
+                advance(1)
+        if not found and not pairs:
+            raise ImgdupError("no picture could be read: name a folder that contains pictures")
+        edited = [each for _, each in found]
+        hashes = _hash_results([file for file, _ in found], edited, len(files), options, workers)
+        labels, n_unread = _labelled(pairs, options, workers)
+    return Evaluation(
+        len(files),
+        len(found),
+        len(chosen) - len(found),
+        options.max_false_pairs,
+        hashes,
+        _edit_results(edited),
+        labels,
+        n_unread,
+    )
+
+
+def read_pairs(path: Path) -> list[LabelledPair]:
+    """Read a CSV file of labelled pairs: its columns are ``label``, ``a``, ``b``.
+
+    Paths are relative to the folder of the file or to a folder above it, or absolute.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file, a column is missing, or a file that it names does not exist.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            lines = list(csv.DictReader(file, strict=True))
+    except OSError as error:
+        raise UsageError(f"--pairs {path}: {error.strerror}") from error
+    except csv.Error as error:
+        raise UsageError(f"--pairs {path} is not CSV: {error}") from error
+    for number, line in enumerate(lines, start=2):
+        if any(not line.get(name) for name in COLUMNS):
+            raise UsageError(f"--pairs {path}, line {number}: expected the columns label, a and b")
+    return [
+        LabelledPair(line["label"], _place(path, line["a"]), _place(path, line["b"]))
+        for line in lines
+    ]
+
+
+def _place(table: Path, name: str) -> bytes:
+    """Find a file that a table names."""
+    for folder in table.absolute().parents:
+        if (folder / name).is_file():
+            return os.fsencode(folder / name)
+    raise UsageError(f"--pairs {table}: there is no file {name} in its folder or above it")
+
+
+def _shuffled(files: Sequence[bytes]) -> list[bytes]:
+    """Return files in random order, the same each time."""
+    return [files[i] for i in np.random.default_rng(SEED).permutation(len(files))]
+
+
+def _edit(options: EvaluateOptions, job: tuple[bytes, bool]) -> _Edited:
+    """Edit a picture, hash its copies and, if this is requested, compare them; in a worker."""
+    file, is_compared = job
+    data = read_file(file, options.limits).data
+    pixels = decode_rgb(data, options.limits, MAX_SIDE)
+    prints, relations = [_fingerprint(options, data)], []
+    for edit in EDITS.values():
+        copy = edit(pixels)
+        prints.append(_fingerprint(options, copy))
+        if is_compared:
+            relations.append(_relation(pixels, decode_rgb(copy, options.limits, MAX_SIDE)))
+    return _Edited(content_digest(data, NEW_DIGEST_KIND), prints, relations)
+
+
+def _fingerprint(options: EvaluateOptions, data: bytes) -> Fingerprint:
+    return fingerprint(decode(data, options.limits).gray, options.hash, options.bits)
+
+
+def _relation(first: Pixels, second: Pixels) -> str:
+    if same_pixels(first, second):
+        return SAME_PIXELS
+    return compare_pictures(first, second, orientations=True).relation
+
+
+def _edit_results(edited: Sequence[_Edited]) -> dict[str, EditResult]:
+    """Gather the distances and relations by edit."""
+    results: dict[str, EditResult] = {}
+    for i, name in enumerate(EDITS if edited else ()):
+        originals = [each.prints[0] for each in edited]
+        copies = [each.prints[i + 1] for each in edited]
+        relations = Counter(each.relations[i] for each in edited if each.relations)
+        results[name] = EditResult(_distances(originals, copies), relations)
+    return results
+
+
+def _distances(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> dict[str, Distances]:
+    """Return the distances of pairs of pictures by each hash."""
+    if not first:
+        return {by: np.zeros(0, np.int64) for by in BY}
+    quality = np.array([min(a.quality, b.quality) for a, b in zip(first, second, strict=True)])
+    match = distances(*(np.stack([each.match for each in side]) for side in (first, second)))
+    search = distances(*(np.stack([each.hashes for each in side]) for side in (first, second)))
+    return {"match": np.where(quality >= MATCH_MIN_QUALITY, match, NOT_FOUND), "search": search}
+
+
+def _hash_results(
+    files: Sequence[bytes],
+    edited: Sequence[_Edited],
+    n_images: int,
+    options: EvaluateOptions,
+    pool: Pool,
+) -> dict[str, HashResult]:
+    """Say of each hash how far different pictures are, and which distance to choose."""
+    if not edited:
+        return {}
+    prints = [each.prints[0] for each in edited]
+    pictures = Pictures(
+        np.stack([each.hashes for each in prints]),
+        np.stack([each.match for each in prints]),
+        np.array([each.quality for each in prints], np.uint8),
+        np.stack([np.frombuffer(each.digest, np.uint8) for each in edited]),
+    )
+    defaults = {
+        "match": (MATCH_BITS, MATCH_MAX_DISTANCE),
+        "search": (options.bits, HASHERS[options.hash].max_distance[options.bits]),
+    }
+    results = {}
+    for by, (bits, default) in defaults.items():
+        considered = np.arange(len(files))
+        if by == "match":
+            considered = np.flatnonzero(pictures.quality >= MATCH_MIN_QUALITY)
+        some = _selected(pictures, considered)
+        i, j, far = _different_pairs(some.match if by == "match" else some.hashes, some)
+        nearest = np.argsort(far, kind="stable")[:N_NEAREST]
+        named = [(files[considered[i[k]]], files[considered[j[k]]]) for k in nearest]
+        relations = Counter(_relations(named, options.limits, pool))
+        chance = chance_among(some, by)
+        n = round(n_images * len(considered) / len(files))
+        distance = chance and chance.largest_distance(n * (n - 1) // 2, options.max_false_pairs)
+        different = np.bincount(far, minlength=bits + 1)
+        results[by] = HashResult(bits, default, different, chance, distance, relations)
+    return results
+
+
+def _selected(pictures: Pictures, rows: Distances) -> Pictures:
+    hashes, match, quality, digest = pictures
+    return Pictures(hashes[rows], match[rows], quality[rows], digest[rows])
+
+
+def _different_pairs(
+    hashes: npt.NDArray[np.uint64], pictures: Pictures
+) -> tuple[Distances, Distances, Distances]:
+    """Return the places and distances of all pairs that are no known duplicates."""
+    i, j = np.triu_indices(len(hashes), 1)
+    different = ~known_duplicates(pictures)[i, j]
+    i, j = i[different], j[different]
+    return i, j, distances(hashes[i], hashes[j]) if len(i) else np.zeros(0, np.int64)
+
+
+def _relations(pairs: Sequence[tuple[bytes, bytes]], limits: Limits, pool: Pool) -> Iterator[str]:
+    """Compare the pictures of pairs of files; ``unverified`` where one cannot be read."""
+    for answer in decode_each(partial(_compare, limits), pairs, pool):
+        yield UNVERIFIED if isinstance(answer, ImageError) else answer
+
+
+def _compare(limits: Limits, pair: tuple[bytes, bytes]) -> str:
+    """Compare the pictures of two files; in a worker."""
+    first, second = (read_file(file, limits).data for file in pair)
+    if first == second:
+        return SAME_BYTES
+    return _relation(*(decode_rgb(data, limits, MAX_SIDE) for data in (first, second)))
+
+
+def _labelled(
+    pairs: Sequence[LabelledPair], options: EvaluateOptions, pool: Pool
+) -> tuple[dict[str, EditResult], int]:
+    """Evaluate labelled pairs; also count those that cannot be read."""
+    files = sorted({file for pair in pairs for file in (pair.a, pair.b)})
+    hashed = dict(zip(files, decode_each(partial(_hash_file, options), files, pool), strict=True))
+    compared = list(_relations([(pair.a, pair.b) for pair in pairs], options.limits, pool))
+    groups: dict[str, list[tuple[Fingerprint, Fingerprint, str]]] = {}
+    n_unread = 0
+    for pair, relation in zip(pairs, compared, strict=True):
+        first, second = hashed[pair.a], hashed[pair.b]
+        if isinstance(first, ImageError) or isinstance(second, ImageError):
+            n_unread += 1
+            continue
+        groups.setdefault(pair.label, []).append((first, second, relation))
+    results = {}
+    for label, members in groups.items():
+        first_ones, second_ones, relations = zip(*members, strict=True)
+        results[label] = EditResult(_distances(first_ones, second_ones), Counter(relations))
+    return results, n_unread
+
+
+def _hash_file(options: EvaluateOptions, file: bytes) -> Fingerprint:
+    """Hash a file; in a worker."""
+    return _fingerprint(options, read_file(file, options.limits).data)

@@ -166,3 +166,14 @@ def test_small_samples_never_give_a_distance_that_is_much_too_large(seed):
     found = chance and chance.largest_distance(10**10, 1)
 
     assert found is None or found <= binomial_distance(256, 10**10, 1) + 2
+
+
+def test_one_pair_of_equal_hashes_in_a_sample_counts_in_a_large_collection():
+    hashes = uniform(1000, 64)
+    hashes[7] = hashes[400]
+    n_sampled = 1000 * 999 // 2
+
+    chance = estimate(count_distances(hashes))
+
+    assert chance.largest_distance(n_sampled, 1) >= 8
+    assert chance.largest_distance(100 * n_sampled, 1) is None

@@ -150,9 +150,16 @@ def reasons(found: Evaluation) -> Iterator[str]:
         if len(seen):
             text += (
                 f"The nearest of {counted(int(result.different.sum()), 'pair')} of different "
-                f"pictures in the sample: {seen[0]} bits. "
+                f"pictures in the sample: {seen[0]} bits. The nearest are compared: "
+                f"{_relation_counts(result.relations)}. "
             )
         yield text + _choice(result, found.max_false_pairs)
+
+
+def _relation_counts(relations: Mapping[str, int]) -> str:
+    """List how often each relation was found, the most frequent first."""
+    ranked = sorted(relations.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} {number:,}" for name, number in ranked)
 
 
 def _choice(result: HashResult, max_false_pairs: float) -> str:

@@ -150,10 +150,17 @@ def estimate(counts: Counts, first: int = 0) -> Chance | None:
     spread = CONFIDENCE * np.sqrt(within)  # of what was seen
     is_above = np.arange(len(within)) > window[-1]
     shares = np.where(is_above, within, shares)
-    upper = np.where(is_above, within + spread, np.maximum(upper, within - spread))
+    upper = np.where(is_above, within + spread, np.maximum(upper, _at_least(within)))
     upper = np.minimum(np.maximum.accumulate(upper), within[-1])
     n_pairs = int(within[-1])
     return Chance(shares / n_pairs, upper / n_pairs, n_pairs, (int(window[0]), int(window[-1])))
+
+
+def _at_least(counts: Reals) -> Reals:
+    """Return lower confidence bounds of Poisson counts, by the cube root of Wilson and Hilferty."""
+    some = np.maximum(counts, 1)
+    roots = 1 - 1 / (9 * some) - CONFIDENCE / (3 * np.sqrt(some))
+    return np.where(counts > 0, some * roots**3, 0.0)
 
 
 def _extrapolated(counts: Counts, window: Counts, *, n_terms: int) -> tuple[Reals, Reals, float]:

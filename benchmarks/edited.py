@@ -57,7 +57,9 @@ def with_text(picture):
     height, width = picture.shape[:2]
     place, size = (width // 20, height - height // 20), max(0.35, width / 700)
     drawn = picture.copy()
-    cv2.putText(drawn, "(c) sample", place, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255))
+    for level, weight in ((0, 3), (255, 1)):  # white with a black outline: visible everywhere
+        colour = (level, level, level)
+        cv2.putText(drawn, "(c) sample", place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, weight)
     return drawn
 
 

@@ -5,6 +5,7 @@ from itertools import combinations
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from imgdup.dedupe.difference import compare_pictures, same_pixels
 from imgdup.images.decode import decode_rgb
@@ -128,6 +129,58 @@ def test_gray_and_rgb_with_equal_levels_are_the_same_picture(scene):
     verdict = compare_pictures(gray, np.repeat(gray[..., None], 3, axis=2))
 
     assert verdict == ("same-picture", 0.0, None)
+
+
+def page_of_print(number):
+    """A page of small print, 850 x 1100, with a page number at its foot."""
+    page = Image.new("L", (850, 1100), 255)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(15)
+    rng = np.random.default_rng(1)
+    for y in range(60, 1030, 20):
+        words = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 6)) for _ in range(14)]
+        draw.text((60, y), " ".join(words), fill=0, font=font)
+    draw.text((420, 1060), str(number), fill=0, font=font)
+    return np.repeat(np.asarray(page)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("number", [36, 33, 38])
+def test_one_other_digit_on_a_page_of_print_is_found_in_a_jpeg_copy(number):
+    verdict = compare_pictures(page_of_print(35), jpeg(page_of_print(number), 75))
+
+    x, y, width, height = verdict.box
+    assert verdict.relation == "edited"
+    assert x <= 1000 * 433 / 850 <= x + width
+    assert y <= 1000 * 1068 / 1100 <= y + height
+    assert width < 100 and height < 100
+
+
+@pytest.mark.parametrize("quality", [95, 75, 50, 30])
+def test_a_jpeg_copy_of_a_page_of_print_is_the_same_picture(quality):
+    page = page_of_print(35)
+
+    assert compare_pictures(page, jpeg(page, quality)).relation == "same-picture"
+
+
+@pytest.fixture(scope="module")
+def gray_scene(scene):
+    """The scene in gray, but stored as RGB."""
+    return np.repeat(cv2.cvtColor(scene, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("deviation", [5, 6, 8])
+def test_noise_in_the_channels_of_a_gray_picture_is_no_colour(gray_scene, deviation):
+    noise = np.random.default_rng(2).normal(0, deviation, gray_scene.shape)
+    noisy = np.clip(gray_scene + noise, 0, 255).round().astype(np.uint8)
+
+    assert compare_pictures(gray_scene, noisy).relation == "same-picture"
+    assert compare_pictures(gray_scene, jpeg(noisy, 90)).relation == "same-picture"
+
+
+def test_a_small_coloured_object_in_a_gray_picture_is_found(gray_scene):
+    coloured = gray_scene.copy()
+    coloured[100:106, 150:156, 0] = 255 - gray_scene[100:106, 150:156, 0] // 2
+
+    assert compare_pictures(gray_scene, coloured).relation != "same-picture"
 
 
 def test_areas_of_two_colours_are_not_the_same_picture():

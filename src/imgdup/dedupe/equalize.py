@@ -12,10 +12,14 @@ from imgdup.images.planes import Plane, blurred, luma, luma_and_chroma, mapped, 
 from imgdup.native.difference import block_moments, filter_sums
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
+SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...
+# ... so that both count this often; without a filter, pixels may be nearly equal.
+CLIPPED, FITTED, CLEAN = 2.0, 1.0, 0.2
 CURVE_SIDE = 96  # pixels; the tone curve is fitted on a picture of this size
 CURVE_SIGMA = 6.0  # gray levels
 NEUTRAL = 6  # levels between the channels of a gray picture, at most
 FEW_COLOURED = 0.004  # share of the area
+NOISE_COLOUR = 20  # levels between the channels, at most, where only noise has colour
 TINTED = 0.7  # levels, root mean square
 COLOUR_SIDE = 32  # pixels; colours are compared as a whole on pictures of this size
 CHROMA_SHIFT = 3.0  # levels; copies shift the mean of Cb and Cr by up to 2.5
@@ -67,14 +71,20 @@ def _gray(pixels: Pixels) -> Pixels:
 def _is_gray_pair(first: Pixels, second: Pixels) -> tuple[bool, bool]:
     """Return whether only one of two reduced pictures has colour, and whether that leaves a doubt.
 
-    There is a doubt if hardly any of the other picture has colour, or if its colour depends only
-    on the luma: then it was added to a gray picture, as by a sepia filter.
+    There is a doubt if hardly any of the other picture has colour and that is more than noise, or
+    if its colour depends only on the luma: then it was added to a gray picture, as by a sepia
+    filter.
     """
-    shares = [_colour_share(each) for each in (first, second)]
+    chroma = [_colourfulness(each) for each in (first, second)]
+    shares = [float(np.mean(each > NEUTRAL)) for each in chroma]
     if first.ndim == second.ndim == 3 and (min(shares) > 0 or max(shares) == 0):
         return False, False
-    coloured = first if shares[0] > shares[1] else second
-    return True, max(shares) > 0 and (max(shares) < FEW_COLOURED or _is_tinted(coloured))
+    coloured = int(shares[0] < shares[1])
+    if shares[coloured] == 0:
+        return True, False
+    if shares[coloured] < FEW_COLOURED:
+        return True, bool(chroma[coloured].max() > NOISE_COLOUR)
+    return True, _is_tinted((first, second)[coloured])
 
 
 def _is_tinted(pixels: Pixels) -> bool:
@@ -86,13 +96,12 @@ def _is_tinted(pixels: Pixels) -> bool:
     return float(np.sqrt(np.mean((small[:, 1:] - fitted) ** 2))) < TINTED
 
 
-def _colour_share(pixels: Pixels) -> float:
-    """Return the share of a reduced picture that has colour; 0 for gray pictures."""
+def _colourfulness(pixels: Pixels) -> npt.NDArray[np.int16]:
+    """Return the largest less the smallest channel of each pixel; 0 for gray pictures."""
     if pixels.ndim == 2:
-        return 0.0
+        return np.zeros(pixels.shape, np.int16)
     small = pixels.astype(np.int16)
-    chroma = small.max(axis=2) - small.min(axis=2)
-    return float(np.mean(chroma > NEUTRAL))
+    return np.asarray(small.max(axis=2) - small.min(axis=2), np.int16)
 
 
 def _with_equal_tones(
@@ -119,8 +128,8 @@ def _with_equal_tones(
 
 def _is_smooth(pixels: Pixels) -> bool:
     """Return whether a picture has no texture, as gradients and areas of one colour."""
-    plane = plane_of(pixels, 1)
-    mean, _, square, *_ = block_moments(plane, plane, SMOOTH_SIDE)
+    plane = plane_of(pixels[::2, ::2], 1)  # every second pixel tells enough
+    mean, _, square, *_ = block_moments(plane, plane, SMOOTH_SIDE // 2)
     return float(np.mean(square - mean * mean > TEXTURED)) < SMOOTH_SHARE
 
 
@@ -220,6 +229,13 @@ def equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]
             fitted, strength, sharper = sharpened, other_strength, 1 - sharper
     planes[sharper] = fitted
     return planes[0], planes[1], strength
+
+
+def least_factor(strength: float) -> float:
+    """Return how much counts as usual at least, by the strength of the fitted filter."""
+    if strength <= SHARPENED:
+        return CLIPPED
+    return FITTED if abs(strength) >= UNFILTERED else CLEAN
 
 
 def _error(a: Plane, b: Plane) -> float:

@@ -5,6 +5,7 @@ An item is a word that says what happens, or a number, which is squared.
 
 import ctypes
 import gc
+import multiprocessing
 import os
 import signal
 import struct
@@ -17,6 +18,7 @@ from pathlib import Path
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.workers.child import THREAD_VARIABLES
 from imgdup.workers.pool import Stopped
+from imgdup.workers.start import CAN_FORK
 
 THREADS_AT_IMPORT = {name: os.environ.get(name) for name in THREAD_VARIABLES}
 ONE_GIB = 1 << 30
@@ -27,6 +29,20 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(PYTHONPATH)}  # for s
 def libc(lock_released=True):
     """The C library; its calls may hold the interpreter lock, as a decoder's may."""
     return (ctypes.CDLL if lock_released else ctypes.PyDLL)(None)
+
+
+def processes():
+    """The numbers of the processes that this one started, and that those forked."""
+    found = [child.pid for child in multiprocessing.active_children()]
+    for pid in found:
+        children = Path(f"/proc/{pid}/task/{pid}/children")  # only Linux has it, and forks
+        found += map(int, children.read_text().split()) if children.exists() else []
+    return found
+
+
+def workers():
+    """The numbers of the worker processes of this one."""
+    return processes()[len(multiprocessing.active_children()) if CAN_FORK else 0 :]
 
 
 def kill_own_process():

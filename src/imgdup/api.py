@@ -285,11 +285,10 @@ class ImageIndex:
             If a rule is unknown, a folder is not in the index, or `max_distance` is not from 0
             to 256.
         """
-        from imgdup.dedupe import DedupeOptions, candidates
-        from imgdup.dedupe.keep import parse_keep
+        from imgdup.dedupe import DedupeOptions, candidates, keep as keep_rules
 
         rule = candidates.MatchRule(max_distance)
-        options = DedupeOptions(parse_keep(self, keep, protect), rule)
+        options = DedupeOptions(keep_rules.parse_keep(self, keep, protect), rule)
         return self.duplicates(options)
 
     def duplicates(

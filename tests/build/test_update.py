@@ -18,6 +18,7 @@ from make_sample import encode, photo
 
 from imgdup import cli, hash_image
 from imgdup.api import ImageIndex
+from imgdup.build import read as reading
 from imgdup.build.checkpoints import Checkpoints
 from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
@@ -1050,3 +1051,23 @@ def test_an_index_gets_pdq_hashes_by_reading_all_files_and_keeps_them(photos, pl
     assert not outcome.written
     found, expected = pdq_hashes(place)
     assert found == expected
+
+
+@needs_links
+@pytest.mark.parametrize("n_early", [1, 4, 5, 100])
+def test_files_hashed_before_the_listing_is_complete_give_the_same_index(
+    photos, tmp_path, opened, monkeypatch, n_early
+):
+    os.link(photos / "p0.jpg", photos / "again.jpg")
+    os.link(photos / "p1.jpg", photos / "p1b.jpg")
+    os.link(photos / "p5.jpg", photos / "z.jpg")
+    monkeypatch.setattr(reading, "EARLY_FILES", 1000)
+    update_index(tmp_path / "listed first", [str(photos)], settings())
+    opened.clear()
+    monkeypatch.setattr(reading, "EARLY_FILES", n_early)
+
+    outcome = update_index(tmp_path / "early", [str(photos)], settings())
+
+    assert generation_bytes(tmp_path / "early") == generation_bytes(tmp_path / "listed first")
+    assert outcome.hashed == 9
+    assert sorted(opened.values()) == [1] * 6

@@ -407,6 +407,8 @@ def test_an_interruption_while_modules_load_is_one_line(photos, monkeypatch, cap
     monkeypatch.setattr(sys, "meta_path", [Interrupts(name), *sys.meta_path])
     for loaded in [each for each in sys.modules if each.startswith(name)]:
         monkeypatch.delitem(sys.modules, loaded)
+    package, _, module = name.rpartition(".")
+    monkeypatch.delattr(sys.modules[package], module, raising=False)
 
     code = __main__.main()
 

@@ -53,6 +53,8 @@ def test_paths_of_several_roots_come_back_and_are_found(relative, data):
 
     assert list(table) == paths
     assert [table[row] for row in range(len(table))] == paths
+    some = sorted(data.draw(st.sets(st.sampled_from(range(len(table))))) if paths else ())
+    assert list(table.of_rows(some)) == [paths[row] for row in some]
     assert [table.find(path) for path in paths] == list(range(len(paths)))
     assert table.find(b"/not/there") is None
     assert not table.holds(b"/not/there")

@@ -12,7 +12,6 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -101,17 +100,17 @@ def test_when_workers_are_killed_no_item_is_blamed_or_lost():
         for n_answers, (_, result) in enumerate(answers(pool_tasks.act, batches, pool)):
             got.extend(result)
             if n_answers % 8 == 0:
-                n_kills += kill_workers(active_children())
+                n_kills += kill_all(pool_tasks.workers())
 
     assert n_kills >= 5
     assert_each_answered_once(got, [*items, *["nap"] * 40])
     assert culprits(got) == []
 
 
-def kill_workers(workers):
-    for worker in workers:
-        os.kill(worker.pid, signal.SIGKILL)
-    return len(workers)
+def kill_all(pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    return len(pids)
 
 
 @posix
@@ -119,7 +118,8 @@ def test_a_worker_that_is_killed_while_idle_is_replaced_unnoticed():
     with Processes(Setup(workers=1, timeout_s=20.0)) as executor:
         first = executor.submit(os.getpid).result()
         os.kill(first, signal.SIGKILL)
-        multiprocessing.connection.wait([child.sentinel for child in active_children()])
+        (worker,) = executor._workers
+        multiprocessing.connection.wait([worker.process.sentinel])
 
         second = executor.submit(os.getpid).result()
 
@@ -238,7 +238,7 @@ INTERRUPTED = """
         with Pool(Setup(workers=2, timeout_s=60.0)) as pool:
             stream = answers(task, batches, pool)
             next(stream), next(stream)
-            print(*[worker.pid for worker in multiprocessing.active_children()], flush=True)
+            print(*pool_tasks.processes(), flush=True)
             for _ in stream:
                 pass
     except KeyboardInterrupt:

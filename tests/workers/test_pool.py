@@ -8,13 +8,12 @@ import logging
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import active_children
 
 import pytest
 
 import pool_tasks
 from imgdup.errors import ImgdupError
-from imgdup.workers import pool as executors, process as processes
+from imgdup.workers import pool as executors, process as processes, start
 from imgdup.workers.pool import Died, Pool, answers, inline, local
 from imgdup.workers.process import Death, Processes, Setup, WorkerDied
 
@@ -106,7 +105,7 @@ def test_an_exception_of_the_batches_reaches_the_caller_and_ends_the_workers():
     with pytest.raises(PermissionError, match="folder"):
         all_answers(pool_tasks.act, batches())
 
-    assert active_children() == []
+    assert pool_tasks.processes() == []
 
 
 def test_an_exception_of_the_initializer_reaches_the_caller():
@@ -131,28 +130,28 @@ def test_a_result_that_cannot_be_sent_is_an_error():
 def test_workers_are_gone_after_the_last_answer():
     all_answers(pool_tasks.act, [[1], [2], [3]])
 
-    assert active_children() == []
+    assert pool_tasks.processes() == []
 
 
 def test_workers_are_gone_when_the_pool_is_closed_before_the_last_answer():
     with a_pool() as pool:
         next(answers(pool_tasks.act, [["nap"]] * 100, pool))
 
-    assert active_children() == []
+    assert pool_tasks.processes() == []
 
 
 def test_no_worker_starts_before_the_first_answer_is_asked_for():
     with a_pool() as pool:
         answers(pool_tasks.act, [[1]], pool)
 
-        assert active_children() == []
+        assert pool_tasks.processes() == []
 
 
 def test_no_more_workers_start_than_there_are_batches():
     with a_pool(workers=8) as pool:
         list(answers(pool_tasks.act, [[1]], pool))
 
-        assert len(active_children()) == 1
+        assert len(pool_tasks.workers()) == 1
 
 
 def worker_pids(pool, word="nap"):
@@ -201,7 +200,7 @@ def test_threads_can_share_one_pool():
 
     with a_pool() as pool, ThreadPoolExecutor(4) as callers:
         found = list(callers.map(squares, [0, 100, 200, 300]))
-        n_workers = len(active_children())
+        n_workers = len(pool_tasks.workers())
 
     assert found == [[(n, n * n) for n in range(s, s + 20)] for s in (0, 100, 200, 300)]
     assert n_workers == 2
@@ -222,7 +221,7 @@ def test_where_no_process_can_start_the_work_is_done_here_with_a_warning(monkeyp
     def refuse(process):
         raise BlockingIOError("no more processes")
 
-    monkeypatch.setattr(processes.SpawnProcess, "start", refuse)
+    monkeypatch.setattr(start.SpawnProcess, "start", refuse)
 
     with caplog.at_level(logging.WARNING, logger="imgdup"):
         got = all_answers(pool_tasks.act, [[1], [2]])
@@ -239,7 +238,7 @@ def test_a_later_worker_that_cannot_start_ends_the_run_with_the_reason(monkeypat
         all_answers(pool_tasks.act, [["nap"], ["nap"]], engine=lambda setup: executor)
 
 
-def refuse_to_be(setup, stop):
+def refuse_to_be(*_):
     raise OSError("table full")
 
 

@@ -1,15 +1,22 @@
 """Processes: whose they are, what they see, and that nobody's ``__main__`` runs twice."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from multiprocessing import connection
 
 import pytest
 
 import pool_tasks
+from imgdup.workers import start
 from imgdup.workers.pool import Setup
-from imgdup.workers.process import Processes
+from imgdup.workers.process import Processes, WorkerDied
+
+FORKS = pytest.mark.skipif(not start.CAN_FORK, reason="workers are forked on Linux only")
 
 SCRIPT = """
 import pool_tasks
@@ -72,6 +79,7 @@ class CountedPipe:
 
 def test_a_worker_that_is_ended_by_several_threads_is_closed_once():
     with Processes(Setup(workers=1, timeout_s=20.0)) as executor:
+        executor.submit(len, "four").result()
         (worker,) = executor._workers
         worker.pipe = CountedPipe(worker.pipe)
 
@@ -104,3 +112,52 @@ def test_processes_start_in_a_deleted_folder_and_leave_it_as_it_is(tmp_path):
 
     assert done.stderr == ""
     assert done.stdout == "4\nTrue []\nstill deleted\n"
+
+
+@FORKS
+def test_after_the_process_that_starts_workers_is_killed_another_one_takes_its_place():
+    with Processes(Setup(workers=1, timeout_s=20.0)) as executor:
+        first = executor.submit(os.getpid).result()
+        for pid in pool_tasks.processes():
+            os.kill(pid, signal.SIGKILL)
+        (worker,) = executor._workers
+        for process in (executor._source._process, worker.process):
+            connection.wait([process.sentinel], timeout=20.0)
+
+        second = executor.submit(os.getpid).result()
+
+    assert second != first
+    assert pool_tasks.processes() == []
+
+
+@FORKS
+def test_a_worker_has_the_modules_that_were_imported_ahead_for_all():
+    modules = ("colorsys", "no_such_module")
+
+    with Processes(Setup(workers=1, timeout_s=20.0, preload=modules)) as executor:
+        imported = executor.submit(eval, "sorted({'colorsys'} & set(__import__('sys').modules))")
+        missing = executor.submit(import_module, "no_such_module")
+
+        assert imported.result() == ["colorsys"]
+        with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+            missing.result()
+
+
+@pytest.mark.parametrize("can_fork", [False, pytest.param(True, marks=FORKS)])
+def test_a_worker_ends_as_its_task_says_however_it_was_started(can_fork, monkeypatch):
+    monkeypatch.setattr(start, "CAN_FORK", can_fork)
+
+    with Processes(Setup(workers=1, timeout_s=20.0)) as executor:
+        codes = [code_of(executor.submit(os._exit, 7)), code_of(executor.submit(os.abort))]
+        alive = executor.submit(len, "four").result()
+
+    assert codes == [7, -signal.SIGABRT]
+    assert alive == 4
+    assert pool_tasks.processes() == []
+
+
+def code_of(call):
+    """The exit code of the worker that a call ended."""
+    with pytest.raises(WorkerDied) as died:
+        call.result()
+    return died.value.death.exit_code

@@ -190,14 +190,14 @@ class ListingOptions(NamedTuple):
     rehash: bool = False
 
 
-def build_listing(
+def list_files(
     scans: Sequence[Scan],
     listing: Listing,
     index_folder: bytes,
     known: Sequence[Iterable[tuple[bytes, OldRow | CheckpointRow]]],
     options: ListingOptions,
-) -> Listing:
-    """List all files of the next generation, and the source of the facts of each.
+) -> Iterator[tuple[int, Candidate]]:
+    """Fill a listing with all files of the next generation, and the source of the facts of each.
 
     Parameters
     ----------
@@ -212,10 +212,10 @@ def build_listing(
         The old generation and the checkpoints, each in path order.
     options : ListingOptions
 
-    Returns
-    -------
-    Listing
-        `listing`, filled.
+    Yields
+    ------
+    row, Candidate
+        Each file that must be read; the listing is complete when there are no more.
 
     Raises
     ------
@@ -231,6 +231,8 @@ def build_listing(
         if found is not None:
             known_row = None if options.rehash else old
             _add_found(listing, found, known_row, done, retry_failed=options.retry_failed)
+            if listing.origin[-1] == TO_READ:
+                yield len(listing) - 1, found.file
         if old is not None and (path in options.forgotten or old.root in options.forgotten):
             listing.n_removed += 1
         elif old is not None:
@@ -238,7 +240,6 @@ def build_listing(
     if not options.allow_removals:
         for _, guard in guards:
             guard.check()
-    return listing
 
 
 def _found_files(

@@ -2,9 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -18,25 +20,47 @@ from imgdup.build.checkpoints import (
 from imgdup.build.hash_batch import hash_batch
 from imgdup.build.listing import OLD, TO_READ, Listing
 from imgdup.build.settings import Progress, Settings
+from imgdup.build.sources import Candidate
 from imgdup.build.write import Facts, linked_rows
 from imgdup.images.formats import OK, REASONS
-from imgdup.system.limits import usable_cores
-from imgdup.workers.pool import Died, answers, decoding_pool
+from imgdup.workers.pool import BATCHES_PER_WORKER, Died, Pool, answers, decoding_pool
 
-BATCHES_PER_WORKER = 12  # so that other workers wait only briefly for the last batch
+# A batch is at most this part of the files that are left, for each worker: so the last batches are
+# small, and no worker waits long for another one.
+SHARE = 4
+MAX_BATCH_FILES = 256
+MAX_BATCH_BYTES = 16 << 20  # about 0.1 s of large photos: the most that a kill can lose
+EARLY_FILES = 768  # listed before the first go to the workers: in some milliseconds
 RUN_BYTES = 8  # of the name of a run
-MAX_BATCH_FILES = 1000
-MAX_BATCH_BYTES = 64 << 20  # about half a second of large photos: the most that a kill can lose
+PRELOAD = (hash_batch.__module__,)
 
 
-def read_files(facts: Facts, settings: Settings, progress: Progress) -> None:
-    """Hash the files without an answer, and record in the listing where each answer is."""
+def read_files(
+    facts: Facts,
+    found: Iterator[tuple[int, Candidate]],
+    settings: Settings,
+    progress: Progress,
+    pool: Pool | None = None,
+) -> None:
+    """Hash the files without an answer, and record in the listing where each answer is.
+
+    Parameters
+    ----------
+    facts : Facts
+        Its listing is complete when `found` ends.
+    found : iterator of row and Candidate
+        The files to read, from `list_files`. The first ones go to the workers before the others
+        are listed.
+    settings : Settings
+    progress : Progress
+    pool : Pool, optional
+        Workers; without them, some are started if there are such files.
+    """
     listing = facts.listing
-    first_of = _first_names(listing)
-    rows = [row for row in _rows_to_read(listing) if first_of.get(row, row) == row]
-    progress.start(len(rows))
-    if rows:
-        _hash_rows(facts, rows, settings, progress)
+    first_of: dict[int, int] = {}
+    with nullcontext(pool) if pool else _own_pool(settings) as workers:
+        batches = _all_batches(facts, found, first_of, progress, workers.setup.workers)
+        _hash(facts, batches, settings, progress, workers)
     for row, first in first_of.items():
         if listing.origin[row] == TO_READ:
             listing.origin[row] = listing.origin[first]
@@ -59,16 +83,20 @@ def _first_names(listing: Listing) -> dict[int, int]:
     return first_of
 
 
-def _hash_rows(facts: Facts, rows: list[int], settings: Settings, progress: Progress) -> None:
-    workers = settings.workers or usable_cores()
+def _own_pool(settings: Settings) -> Pool:
+    return decoding_pool(settings.limits, settings.workers, settings.engine, PRELOAD)
+
+
+def _hash(
+    facts: Facts,
+    batches: Iterator[list[FileToHash]],
+    settings: Settings,
+    progress: Progress,
+    pool: Pool,
+) -> None:
     run = os.urandom(RUN_BYTES).hex()
     shared = BatchSettings(facts.checkpoints.folder, dict(facts.parameters), settings.limits, run)
-    with (
-        decoding_pool(settings.limits, workers, settings.engine) as pool,
-        closing(
-            answers(partial(hash_batch, shared), _batches(facts, rows, workers), pool)
-        ) as answered,
-    ):
+    with closing(answers(partial(hash_batch, shared), batches, pool)) as answered:
         for files, answer in answered:
             if isinstance(answer, Died):
                 answer = _record_death(shared, files[0], answer)
@@ -76,20 +104,66 @@ def _hash_rows(facts: Facts, rows: list[int], settings: Settings, progress: Prog
             progress.advance(len(files))
 
 
-def _batches(facts: Facts, rows: list[int], workers: int) -> Iterator[list[FileToHash]]:
-    """Divide the rows into batches by number and by bytes."""
-    listing, paths = facts.listing, facts.listing.paths
-    n_files = min(MAX_BATCH_FILES, max(1, len(rows) // (BATCHES_PER_WORKER * workers)))
-    batch: list[FileToHash] = []
-    n_bytes = 0
-    for row in rows:
-        size = listing.size[row]
-        if len(batch) == n_files or (batch and n_bytes + size > MAX_BATCH_BYTES):
-            yield batch
-            batch, n_bytes = [], 0
+def _all_batches(
+    facts: Facts,
+    found: Iterator[tuple[int, Candidate]],
+    first_of: dict[int, int],
+    progress: Progress,
+    workers: int,
+) -> Iterator[list[FileToHash]]:
+    """Yield the files to read in batches, and fill `first_of` when all are listed."""
+    early: set[int] = set()
+    for batch in _early_batches(found, workers):
+        early.update(file.row for file in batch)
+        yield batch
+    deque(found, maxlen=0)  # list the other files while the workers are busy
+    first_of.update(_first_names(facts.listing))
+    rows = [row for row in _rows_to_read(facts.listing) if first_of.get(row, row) == row]
+    rows = [row for row in rows if row not in early]
+    progress.start(len(early) + len(rows))
+    yield from _batches(
+        _files_to_hash(facts, rows),
+        lambda n_before: min(MAX_BATCH_FILES, -(-(len(rows) - n_before) // (SHARE * workers))),
+    )
+
+
+def _early_batches(
+    found: Iterator[tuple[int, Candidate]], workers: int
+) -> Iterator[list[FileToHash]]:
+    """Yield a batch less than are submitted at once, if there are many files; a file only once."""
+    first = list(islice(found, EARLY_FILES))
+    if len(first) == EARLY_FILES:
+        by_identity = {(file.device, file.inode or -row): (row, file) for row, file in first[::-1]}
+        files = [
+            FileToHash(row, file.path, file.size, file.mtime_ns, b"")
+            for row, file in sorted(by_identity.values())
+        ]
+        n_batches = BATCHES_PER_WORKER * workers - 1
+        n_files = max(1, min(MAX_BATCH_FILES, EARLY_FILES // n_batches))
+        yield from islice(_batches(files, lambda _: n_files), n_batches)
+
+
+def _files_to_hash(facts: Facts, rows: list[int]) -> Iterator[FileToHash]:
+    listing = facts.listing
+    for row, path in zip(rows, listing.paths.of_rows(rows), strict=True):
         digest = _old_digest(facts, listing.recheck.get(row))
-        batch.append(FileToHash(row, paths[row], size, listing.mtime_ns[row], digest))
-        n_bytes += size
+        yield FileToHash(row, path, listing.size[row], listing.mtime_ns[row], digest)
+
+
+def _batches(
+    files: Iterable[FileToHash], most_files: Callable[[int], int]
+) -> Iterator[list[FileToHash]]:
+    """Divide files into batches, by bytes and by a number that depends on how many are before."""
+    batch: list[FileToHash] = []
+    n_bytes, n_before = 0, 0
+    for file in files:
+        is_full = len(batch) == most_files(n_before) or n_bytes + file.size > MAX_BATCH_BYTES
+        if batch and is_full:
+            yield batch
+            n_before += len(batch)
+            batch, n_bytes = [], 0
+        batch.append(file)
+        n_bytes += file.size
     if batch:
         yield batch
 

@@ -8,7 +8,8 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +20,11 @@ import numpy.typing as npt
 
 from imgdup import __version__
 from imgdup.build.checkpoints import Checkpoints
-from imgdup.build.listing import OLD, Listing, ListingOptions, build_listing, old_row_stream
+from imgdup.build.listing import OLD, Listing, ListingOptions, list_files, old_row_stream
 from imgdup.build.read import read_files
 from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan
 from imgdup.build.settings import Failure, Outcome, Progress, Settings, Silent
-from imgdup.build.sources import IgnoredFiles, Tally, load_known
+from imgdup.build.sources import Candidate, IgnoredFiles, Tally, load_known
 from imgdup.build.write import Facts, drop_missing, row_identities, same_files, write_generation
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import HASHERS, PARAMETERS_VERSION
@@ -34,6 +35,7 @@ from imgdup.index.generation import Generation, ScanOptions, open_generation
 from imgdup.index.paths import stored_root
 from imgdup.system.files import NEW_DIGEST_KIND
 from imgdup.system.paths import absolute
+from imgdup.workers.pool import Pool
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ def update_index(
     paths: Sequence[str | bytes] = (),
     settings: Settings | None = None,
     progress: Progress | None = None,
+    pool: Pool | None = None,
 ) -> Outcome:
     """Build, update or resume an index: the same call for all three.
 
@@ -68,6 +71,8 @@ def update_index(
         How to index.
     progress : Progress, optional
         Shows the progress of the run.
+    pool : Pool, optional
+        Workers that were started before; without one, they start when there are files to read.
 
     Returns
     -------
@@ -102,7 +107,7 @@ def update_index(
         single = [] if folders or files else _single_files(state.old)
         return plan_scan(roots, folders, files, settings.changes, single)
 
-    return _run(index_folder, plan_of, settings, progress or Silent())
+    return _run(index_folder, plan_of, settings, progress or Silent(), pool)
 
 
 def forget(index_folder: Path, path: str | bytes) -> Outcome:
@@ -128,6 +133,7 @@ def _run(
     plan_of: Callable[[_State], ScanPlan],
     settings: Settings,
     progress: Progress,
+    pool: Pool | None = None,
 ) -> Outcome:
     started = time.monotonic()
     scanned_ns = time.time_ns()
@@ -143,11 +149,16 @@ def _run(
         plan = plan_of(state)
         progress.log("looking for images")
         checkpoints = Checkpoints(index_folder / folder.PARTS, state.parameters)
-        listing = _listing(state, plan, settings, scanned_ns, checkpoints)
+        listing = _empty_listing(state, plan, scanned_ns)
+        found = _list_files(state, plan, settings, checkpoints, listing)
+        if (
+            state.old is not None
+        ):  # whatever is wrong with the listing is known before a file is read
+            deque(found, maxlen=0)
         if state.needs_rehash:
             _check_all_found(listing)
         facts = Facts(listing, state.old, checkpoints, state.parameters)
-        read_files(facts, settings, progress)
+        read_files(facts, found, settings, progress, pool)
         progress.log("writing the index")
         outcome = _finish(state, plan, facts, scanned_ns)
         return replace(outcome, seconds=time.monotonic() - started)
@@ -196,30 +207,26 @@ def _single_files(old: Generation | None) -> list[bytes]:
     return [] if old is None else list(old.paths.of_root(SINGLE_FILES))
 
 
-def _listing(
-    state: _State,
-    plan: ScanPlan,
-    settings: Settings,
-    scanned_ns: int,
-    checkpoints: Checkpoints,
-) -> Listing:
-    """List the files of the next generation."""
+def _empty_listing(state: _State, plan: ScanPlan, scanned_ns: int) -> Listing:
+    """Return a listing that has only its roots, and the files that are known not to be images."""
     place = absolute(state.folder)
     stored = {root: stored_root(root, place) for root in plan.roots}
+    ignored = IgnoredFiles(load_known(state.folder), stored, scanned_ns)
+    return Listing(list(plan.roots), tally=Tally(known=ignored))
+
+
+def _list_files(
+    state: _State, plan: ScanPlan, settings: Settings, checkpoints: Checkpoints, listing: Listing
+) -> Iterator[tuple[int, Candidate]]:
+    """Fill the listing of the next generation; yield the files to read, as `list_files` does."""
     known: list[Iterable[tuple[bytes, Any]]] = [checkpoints.rows()]
     if state.old is not None and state.current is not None:
         times = scan_times(state.old, state.current)
         known.append(old_row_stream(state.old.paths, state.old.arrays, times))
-    ignored = IgnoredFiles(load_known(state.folder), stored, scanned_ns)
-    return build_listing(
-        plan.scans,
-        Listing(list(plan.roots), tally=Tally(known=ignored)),
-        place,
-        known,
-        ListingOptions(
-            plan.forgotten, settings.allow_removals, settings.retry_failed, state.needs_rehash
-        ),
+    options = ListingOptions(
+        plan.forgotten, settings.allow_removals, settings.retry_failed, state.needs_rehash
     )
+    return list_files(plan.scans, listing, absolute(state.folder), known, options)
 
 
 def _check_all_found(listing: Listing) -> None:

@@ -18,11 +18,14 @@ from imgdup.cli.options import (
     named_or_listed,
     removals_option,
 )
+from imgdup.index.find import CURRENT
 from imgdup.system.limits import Limits
 
 if TYPE_CHECKING:
     from imgdup.build.settings import Settings
+    from imgdup.workers.pool import Pool
 
+HASHING = ("imgdup.build.hash_batch",)  # the module that workers need
 HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing.HASHERS
 
 
@@ -41,6 +44,18 @@ class Chosen:
     rehash: bool
     allow_removals: bool
     limits: Limits
+
+    def pool(self, *, is_needed: bool) -> "Pool":
+        """Return the pool that hashes; if it will be needed, start it while this process imports.
+
+        An update may have nothing to hash.
+        """
+        from imgdup.workers import pool
+
+        found = pool.decoding_pool(self.limits, self.workers, preload=HASHING)
+        if is_needed:
+            found.start()
+        return found
 
     def settings(self) -> "Settings":
         """Return the settings of the run."""
@@ -129,15 +144,16 @@ def index(
     imgdup index                        update: new, changed and deleted files
     imgdup index --moved OLD NEW        a folder was renamed or is mounted elsewhere
     """
-    from imgdup.cli import indexing
-
-    if moved:
-        return indexing.relocate(find_index(index_folder), moved, paths, as_json=as_json)
-    named = named_or_listed(paths, null)
-    if paths and not named:
+    named = [] if moved else named_or_listed(paths, null)
+    if paths and not (named or moved):
         return 0
-    place = find_or_new_index(index_folder) if paths else find_index(index_folder)
-    outcome = indexing.update(place, named, chosen.settings(), quiet=quiet)
+    place = find_or_new_index(index_folder) if named else find_index(index_folder)
+    with chosen.pool(is_needed=not (place / CURRENT).exists()) as pool:
+        from imgdup.cli import indexing
+
+        if moved:
+            return indexing.relocate(place, moved, paths, as_json=as_json)
+        outcome = indexing.update(place, named, chosen.settings(), quiet=quiet, pool=pool)
     if errors:
         indexing.write_failures(errors, outcome)
     if not quiet:

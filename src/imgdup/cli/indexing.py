@@ -15,16 +15,22 @@ from imgdup.images.formats import undecoded_extension
 from imgdup.output.results import failure_json, index_summary
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.records import json_line
+from imgdup.workers.pool import Pool
 
 N_LISTED = 10  # failures to print on stderr; --errors writes all of them
 
 
 def update(
-    index_folder: Path, paths: Sequence[str | bytes], settings: Settings, *, quiet: bool
+    index_folder: Path,
+    paths: Sequence[str | bytes],
+    settings: Settings,
+    *,
+    quiet: bool,
+    pool: Pool | None = None,
 ) -> Outcome:
     """Build or update an index, with a progress display."""
     with closing(Bar(quiet=quiet)) as bar:
-        return update_index(index_folder, paths, settings, bar)
+        return update_index(index_folder, paths, settings, bar, pool)
 
 
 def index_first(index_folder: Path, paths: Sequence[str], *, allow_removals: bool) -> int:

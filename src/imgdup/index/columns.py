@@ -4,6 +4,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from imgdup.system.paths import absolute, join
 RowNumbers = npt.NDArray[np.int64]
 
 MATCH_WORDS = 4
+BLOCK_TEXTS = 1 << 16  # whose offsets are turned into Python numbers at a time
 
 # The facts of a file: dtype on disk and shape of one row. The column ``hashes``, as wide as the
 # search hash, is added to these.
@@ -66,6 +68,14 @@ class TextColumn:
     def __getitem__(self, i: int) -> bytes:
         """Return string `i`; a forged offset outside the blob gives an empty string."""
         return self.blob[int(self.offsets[i]) : int(self.offsets[i + 1])].tobytes()
+
+    def between(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the strings from `start` up to `stop`, faster than one by one."""
+        blob = self.blob.data
+        for block in range(start, stop, BLOCK_TEXTS):
+            offsets = self.offsets[block : min(block + BLOCK_TEXTS, stop) + 1].tolist()
+            for begin, end in pairwise(offsets):
+                yield bytes(blob[begin:end])
 
 
 class TextBuilder:

@@ -8,7 +8,7 @@ import heapq
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,15 @@ class Paths:
         """Yield the absolute paths of the rows from `start` up to `stop`."""
         for first, last, number in self._runs():
             prefix = join(self.roots[number], b"")
-            for row in range(max(start, first), min(stop, last)):
-                yield prefix + self.relative[row]
+            for relative in self.relative.between(max(start, first), min(stop, last)):
+                yield prefix + relative
+
+    def of_rows(self, rows: Iterable[int]) -> Iterator[bytes]:
+        """Yield the absolute paths of some rows, ascending; neighbours cost little."""
+        for _, span in groupby(enumerate(rows), key=lambda pair: pair[1] - pair[0]):
+            start = next(span)[1]
+            n_more = sum(1 for _ in span)  # noqa: B031 what is left of it
+            yield from self.between(start, start + 1 + n_more)
 
     def find(self, path: bytes) -> int | None:
         """Return the row of an absolute path, by bisection, or None."""

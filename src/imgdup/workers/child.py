@@ -125,14 +125,14 @@ def serve(pipe: Connection, state: MutableSequence[float], stop: Flag, timeout_s
     is set up.
     """
     global _watchdog
-    _set_up_process()
+    set_up_process()
     _watchdog = _Watchdog(state, stop, timeout_s)
     with suppress(EOFError, OSError):
         while True:
             _send(pipe, _reply(pipe))
 
 
-def _set_up_process() -> None:
+def set_up_process() -> None:
     """Use one thread, ignore Ctrl-C, and end when the parent ends."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -41,6 +41,7 @@ Task = Callable[[Sequence[T], Callable[[int], None]], R]
 MAX_CRASHES = 2  # an item that ends its worker this often, alone in its batch, is to blame
 MAX_LOSSES = 5  # how often a batch may lose its worker between two items
 BATCH_FILES = 32  # a file takes milliseconds, a batch a millisecond to send
+PRELOAD = ("imgdup.images.decode",)
 BATCHES_PER_WORKER = 2  # submitted at once: one that is worked on, one that waits
 
 _log = logging.getLogger(__name__)
@@ -105,12 +106,16 @@ class Pool:
         self._executor: Executor | None = None
         self._lock = threading.Lock()
 
-    def submit(self, function: Callable[..., R], /, *args: Any) -> Future[R]:
-        """Let a worker call ``function(*args)``."""
+    def start(self) -> Executor:
+        """Start the workers, if they were not; they import while the caller prepares the work."""
         with self._lock:
             if self._executor is None:
                 self._executor = self._engine(self.setup)
-        return self._executor.submit(function, *args)
+        return self._executor
+
+    def submit(self, function: Callable[..., R], /, *args: Any) -> Future[R]:
+        """Let a worker call ``function(*args)``."""
+        return self.start().submit(function, *args)
 
     def close(self) -> None:
         """Give busy workers a second to return their results, then stop all workers."""
@@ -266,6 +271,7 @@ def decoding_pool(
     limits: Limits,
     workers: int | None = None,
     engine: Callable[[Setup], Executor] = local,
+    preload: tuple[str, ...] = PRELOAD,
 ) -> Pool:
     """Return a pool of processes that decode files; they start at the first file.
 
@@ -277,11 +283,11 @@ def decoding_pool(
         Number of processes; one for each usable core by default.
     engine : callable
         Makes the executor.
+    preload : tuple of str
+        The modules that the workers need.
     """
-    return Pool(
-        Setup(workers or usable_cores(), limits.timeout_s, _init_worker, (limits,)),
-        engine,
-    )
+    n_workers = workers or usable_cores()
+    return Pool(Setup(n_workers, limits.timeout_s, _init_worker, (limits,), preload), engine)
 
 
 def decode_each(

@@ -5,32 +5,31 @@ its death does not disturb the others. (``ProcessPoolExecutor`` loses every runn
 process dies, does not report which process died, and has locks whose holder may die.)
 """
 
-import multiprocessing
-import os
 import signal
-import sys
 import threading
 import time
-import types
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait as wait_for
 from contextlib import contextmanager, suppress
-from multiprocessing import connection, resource_tracker
-from multiprocessing.context import SpawnProcess
+from multiprocessing import connection
 from typing import Any, NamedTuple, TypeVar
 
 from imgdup.errors import ImgdupError
-from imgdup.workers.child import IDLE, WATCHDOG_EXIT_CODE, Flag, Reply, serve
+from imgdup.workers.child import IDLE, WATCHDOG_EXIT_CODE, Reply
+from imgdup.workers.start import (
+    EXIT_WAIT_S,
+    Source,
+    fill_standard_streams,
+    process_lock,
+    shared_memory,
+    source,
+)
 
 R = TypeVar("R")
 
 GRACE_S = 1.0  # for workers to return what they have when the executor is shut down
-EXIT_WAIT_S = 5.0  # for a process to end after its pipe was closed or it was killed
-STDERR = 2  # the last of the standard streams
 OUTSIDE_SIGNALS = (-9, -15)  # SIGKILL, SIGTERM: sent by another program, or when memory ran out
-
-_process_lock = threading.Lock()  # multiprocessing keeps one list of all processes
 
 
 class Setup(NamedTuple):
@@ -46,12 +45,15 @@ class Setup(NamedTuple):
         Called once in each worker before its first call, as ``initializer(*initargs)``.
     initargs : tuple
         Its arguments.
+    preload : tuple of str
+        Modules that workers need; where workers are forked, they are imported once for all.
     """
 
     workers: int
     timeout_s: float
     initializer: Callable[..., object] | None = None
     initargs: tuple[Any, ...] = ()
+    preload: tuple[str, ...] = ()
 
 
 class Death(NamedTuple):
@@ -92,18 +94,13 @@ class WorkerDied(Exception):
 class _Worker:
     """The parent's side of one worker process."""
 
-    def __init__(self, setup: Setup, stop: Flag) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, setup: Setup, source: Source, slot: int) -> None:
         self.setup = setup
+        self.slot = slot
         self.began = False
-        self.state = context.RawArray("d", IDLE)
-        self.pipe, theirs = context.Pipe()
-        with theirs:
-            self.process = SpawnProcess(
-                target=serve, args=(theirs, self.state, stop, setup.timeout_s), daemon=True
-            )
-            with _clean_start():
-                self.process.start()
+        self.state = source.shared.states[slot]
+        self.state[:] = IDLE
+        self.pipe, self.process = source.start(slot)
 
     def call(self, function: Callable[..., R], args: tuple[Any, ...]) -> R:
         """Call a function in the process; before the first one, call the initializer."""
@@ -133,17 +130,17 @@ class _Worker:
         return Death(int(position) if position >= 0 else None, code, timed_out, self.began)
 
     def is_alive(self) -> bool:
-        """Return whether the process still runs."""
+        """Return whether the process still runs; it must not be busy."""
         return not connection.wait([self.process.sentinel], timeout=0)
 
     def kill(self) -> None:
         """End the process now."""
-        with _process_lock:
+        with process_lock:
             self.process.kill()
 
     def end(self) -> None:
         """End the process and wait for it; does nothing the second time."""
-        with _process_lock:
+        with process_lock:
             self.process.kill()
             self.process.join(EXIT_WAIT_S)
             if not self.pipe.closed:
@@ -170,14 +167,16 @@ class Processes(ThreadPoolExecutor):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup.workers, thread_name_prefix="imgdup-worker")
-        _fill_standard_streams()
+        fill_standard_streams()
         self._setup = setup
-        self._stop = multiprocessing.get_context("spawn").RawValue("b", 0)
+        self._shared = shared_memory(setup.workers, setup.timeout_s, setup.preload)
+        self._slots = deque(range(setup.workers))  # of the states that no worker has
         self._calls: set[Future[Any]] = set()
         self._workers: set[_Worker] = set()
         self._idle: deque[_Worker] = deque()
         self._lock = threading.Lock()
-        self._idle.append(self._start())
+        with _start_errors():
+            self._source = source(self._shared)
 
     def submit(self, function: Callable[..., R], /, *args: Any) -> Future[R]:  # type: ignore[override]
         """Let a worker call ``function(*args)``."""
@@ -190,7 +189,7 @@ class Processes(ThreadPoolExecutor):
         worker = self._idle_worker() or self._start()
         try:
             result = worker.call(function, args)
-        except WorkerDied:
+        except BaseException:  # the worker may be dead, or not initialized
             self._remove(worker)
             raise
         self._idle.append(worker)
@@ -207,23 +206,28 @@ class Processes(ThreadPoolExecutor):
 
     def _remove(self, worker: _Worker) -> None:
         worker.end()
-        self._workers.discard(worker)
+        with self._lock:
+            if worker in self._workers:
+                self._workers.remove(worker)
+                self._slots.append(worker.slot)
 
     def _start(self) -> _Worker:
         with self._lock:
-            if self._stop.value:
+            if self._shared.stop.value:
                 raise RuntimeError("no worker may start after shutdown")
-            try:
-                worker = _Worker(self._setup, self._stop)
-            except (OSError, AssertionError) as error:  # the latter in a daemonic process
-                raise ImgdupError(f"cannot start a worker process: {error}") from error
+            with _start_errors():
+                if not self._source.is_alive():
+                    self._source.close()
+                    self._source = source(self._shared)
+                worker = _Worker(self._setup, self._source, self._slots[-1])
+            self._slots.pop()
             self._workers.add(worker)
         return worker
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End all workers; busy ones get `GRACE_S` to return what they have."""
         super().shutdown(wait=False, cancel_futures=cancel_futures)
-        self._stop.value = 1
+        self._shared.stop.value = 1
         try:
             wait_for(list(self._calls), timeout=GRACE_S)
         finally:
@@ -234,77 +238,13 @@ class Processes(ThreadPoolExecutor):
             super().shutdown(wait=wait)
             for worker in workers:
                 worker.end()
-
-
-def _fill_standard_streams() -> None:
-    """Open /dev/null in place of closed standard streams, so that no pipe gets their numbers."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
+            self._source.close()
 
 
 @contextmanager
-def _clean_start() -> Iterator[None]:
-    """Start processes without the terminal's signals, ``__main__`` and a deleted folder."""
-    with _blocked_signals(), _process_lock, _hidden_main(), _existing_folder():
-        yield
-
-
-@contextmanager
-def _blocked_signals() -> Iterator[None]:
-    """Block the terminal's signals in this thread: a process started here inherits that."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # else it starts with the process and unblocks the signals
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+def _start_errors() -> Iterator[None]:
+    """Turn what goes wrong while a process starts into ImgdupError."""
     try:
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-@contextmanager
-def _existing_folder() -> Iterator[None]:
-    """Change to the root folder meanwhile if the current folder was deleted: spawn needs its name.
-
-    No relative path can be used in a deleted folder, so no other thread of this process loses one.
-    """
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        pass
-    else:
-        yield
-        return
-    deleted = os.open(os.curdir, os.O_RDONLY)
-    try:
-        os.chdir(os.sep)
-        yield
-    finally:
-        os.fchdir(deleted)
-        os.close(deleted)
-
-
-@contextmanager
-def _hidden_main() -> Iterator[None]:
-    """Hide the file of ``__main__``, so that a spawned process does not run it again."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = _NoFile(main)
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-class _NoFile(types.ModuleType):
-    """A stand-in for a module that has its attributes, but no file."""
-
-    def __init__(self, module: types.ModuleType) -> None:
-        super().__init__(module.__name__)
-        self._module = module
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "__file__":
-            raise AttributeError(name)
-        return getattr(self._module, name)
+    except (OSError, AssertionError) as error:  # the latter in a daemonic process
+        raise ImgdupError(f"cannot start a worker process: {error}") from error

@@ -176,6 +176,14 @@ def test_noise_in_the_channels_of_a_gray_picture_is_no_colour(gray_scene, deviat
     assert compare_pictures(gray_scene, jpeg(noisy, 90)).relation == "same-picture"
 
 
+@pytest.mark.parametrize("factors", [(1.15, 1.0, 0.8), (0.7, 0.85, 1.2)], ids=["warm", "cold"])
+def test_a_filter_over_a_gray_picture_with_white_areas_is_recoloured(gray_scene, factors):
+    bright = levels(gray_scene, lambda x: 1.4 * x)
+    filtered = np.clip(bright * np.array(factors), 0, 255).round().astype(np.uint8)
+
+    assert compare_pictures(bright, jpeg(filtered, 90)).relation == "recoloured"
+
+
 def test_a_small_coloured_object_in_a_gray_picture_is_found(gray_scene):
     coloured = gray_scene.copy()
     coloured[100:106, 150:156, 0] = 255 - gray_scene[100:106, 150:156, 0] // 2

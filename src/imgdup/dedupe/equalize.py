@@ -20,7 +20,9 @@ CURVE_SIGMA = 6.0  # gray levels
 NEUTRAL = 6  # levels between the channels of a gray picture, at most
 FEW_COLOURED = 0.004  # share of the area
 NOISE_COLOUR = 20  # levels between the channels, at most, where only noise has colour
-TINTED = 0.7  # levels, root mean square
+TINT_TERMS = 5  # of the polynomial that takes luma to chroma in a tinted picture
+TINTED = 0.7  # levels, root mean square; a tint misses less than this, or ...
+TINTED_SHARE = 0.17  # ... than this share of the chroma; 1.4 % of coloured photos do so too
 COLOUR_SIDE = 32  # pixels; colours are compared as a whole on pictures of this size
 CHROMA_SHIFT = 3.0  # levels; copies shift the mean of Cb and Cr by up to 2.5
 CHROMA_CHANGE = 10.0  # levels; root mean square, copies change up to 6.3
@@ -88,12 +90,13 @@ def _is_gray_pair(first: Pixels, second: Pixels) -> tuple[bool, bool]:
 
 
 def _is_tinted(pixels: Pixels) -> bool:
-    """Return whether the chroma of a reduced picture is a quadratic function of its luma."""
+    """Return whether the chroma of a reduced picture is nearly a polynomial of its luma."""
     height, width = (min(COLOUR_SIDE, side) for side in pixels.shape[:2])
     small = luma_and_chroma(resized(pixels, height, width)).reshape(-1, 3).astype(np.float64)
-    design = np.vander(small[:, 0] / 255, 3)
-    fitted = design @ np.linalg.lstsq(design, small[:, 1:], rcond=None)[0]
-    return float(np.sqrt(np.mean((small[:, 1:] - fitted) ** 2))) < TINTED
+    design, chroma = np.vander(small[:, 0] / 255, TINT_TERMS), small[:, 1:] - 128
+    fitted = design @ np.linalg.lstsq(design, chroma, rcond=None)[0]
+    missed, explained = (float(np.sqrt(np.mean(each**2))) for each in (chroma - fitted, fitted))
+    return missed < max(TINTED, TINTED_SHARE * explained)
 
 
 def _colourfulness(pixels: Pixels) -> npt.NDArray[np.int16]:

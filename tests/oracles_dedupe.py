@@ -43,6 +43,10 @@ def below(path, folder):
 RULES = {
     "largest": lambda file: -file.width * file.height,
     "smallest": lambda file: file.width * file.height,
+    "colour": lambda file: 0,
+    "not-upscaled": lambda file: -file.width * file.height,
+    "metadata": lambda file: 0,
+    "quality": lambda file: 0,
     "most-bytes": lambda file: -file.size,
     "oldest": lambda file: file.mtime_ns,
     "newest": lambda file: -file.mtime_ns,

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from imgdup.query.probe import Image, Probe
     from imgdup.query.row_pairs import RowPairs
 
-DEFAULT_KEEP = "largest,lossless,most-bytes,oldest,first"  # a test compares it with dedupe.keep
+# A test compares these rules with those of imgdup.dedupe.keep.
+DEFAULT_KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
 
 
 class ImageIndex:
@@ -314,7 +315,9 @@ class ImageIndex:
         if not verify:
             return find_duplicates(self, options, progress=progress)
         with verifying.Verifier(self.folder) as verifier:
-            return find_duplicates(self, options, verifier.judge(self), progress)
+            return find_duplicates(
+                self, options, verifier.judge(self), verifier.facts(self), progress
+            )
 
     def plan(
         self,

@@ -111,7 +111,10 @@ def test_the_default_rules_are_those_of_the_manual():
 
 def test_the_library_and_the_command_line_have_the_same_default_rules():
     assert DEFAULT_KEEP == KEEP == ",".join(DEFAULT_RULES)
-    assert ",".join(DEFAULT_RULES) == "largest,lossless,most-bytes,oldest,first"
+    assert (
+        ",".join(DEFAULT_RULES)
+        == "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
+    )
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ def test_a_line_names_the_file_to_remove_and_the_kept_one():
         "distance": 3,
         "relation": "same-picture",
         "peak": 7.25,
+        "rule": "",
         "box": [1, 2, 30, 40],
         "remove_row": 1,
         "remove_size": 10,

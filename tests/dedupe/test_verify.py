@@ -60,7 +60,7 @@ def row_of(path, **facts):
 
 def found_in(rows, options=None, **verifier):
     with Verifier(**verifier) as each:
-        return find_duplicates(rows, options, each.judge(rows))
+        return find_duplicates(rows, options, each.judge(rows), each.facts(rows))
 
 
 def relations(files, **verifier):

@@ -20,7 +20,8 @@ from imgdup.cli.options import (
 from imgdup.cli.progress import Bar
 from imgdup.errors import UsageError
 
-KEEP = "largest,lossless,most-bytes,oldest,first"  # a test compares it with DEFAULT_RULES
+# A test compares these rules with DEFAULT_RULES.
+KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
 
 
 @click.command()
@@ -100,7 +101,9 @@ def dedupe(
     """Find duplicates and plan which files to remove; changes nothing.
 
     FOLDERs are indexed first; without FOLDER, the whole index is compared. Rules for --keep:
-    largest, smallest, most-bytes, oldest, newest, lossless, shortest-path, first, under:FOLDER.
+    colour, not-upscaled, metadata, quality, largest, smallest, most-bytes, oldest, newest,
+    lossless, shortest-path, first, under:FOLDER. With --no-verify no file is read, so files are
+    equal by the first four.
 
     \b
     imgdup dedupe photos --plan plan.jsonl --report report.html

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe.decide import Judge
-from imgdup.dedupe.groups import DedupeOptions, Groups, Progress, star_groups, unverified
+from imgdup.dedupe.groups import DedupeOptions, Groups, Look, Progress, star_groups, unverified
+from imgdup.dedupe.keep import FactsOf, unknown_facts
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.index.columns import RowNumbers, Rows, has_other_names, images, listed_paths
@@ -76,6 +77,7 @@ class Duplicates:
                 _facts(self.rows, int(keepers[i])),
                 int(self.groups.distances[i]),
                 *self.groups.verdicts[i],
+                self.groups.rules[i],
             )
             for i in which.tolist()
         ]
@@ -142,6 +144,7 @@ def find_duplicates(
     rows: Rows,
     options: DedupeOptions | None = None,
     judge: Judge = unverified,
+    facts_of: FactsOf = unknown_facts,
     progress: Progress = lambda n_decided, n_files: None,
 ) -> Duplicates:
     """Find the duplicates of an index and decide which file of each group is kept.
@@ -154,12 +157,14 @@ def find_duplicates(
     judge : callable
         Compares the pictures of pairs of rows; that of `imgdup.dedupe.verify.Verifier`. By default
         no pictures are compared, and only files of equal bytes are removed.
+    facts_of : callable
+        Describes the files of rows, for the keep rules; that of a `Verifier`, too.
     progress : callable
         Is called with the number of files that are decided, and of all that have candidates.
     """
     options = options or DedupeOptions()
     selected = images(rows, options.folders)
-    groups = star_groups(rows, selected, options, judge=judge, progress=progress)
+    groups = star_groups(rows, selected, options, look=Look(judge, facts_of), progress=progress)
     return Duplicates(rows, options, selected, groups)
 
 

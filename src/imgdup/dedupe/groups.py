@@ -28,7 +28,7 @@ from imgdup.dedupe.candidates import (
 )
 from imgdup.dedupe.decide import Contents, Decisions, Judge, Pair, Policy, decide
 from imgdup.dedupe.difference import Verdict
-from imgdup.dedupe.keep import Keep, keep_order, lie_in
+from imgdup.dedupe.keep import FactsOf, Keep, deciding_rules, keep_order, lie_in, unknown_facts
 from imgdup.dedupe.relations import SAME_BYTES, UNVERIFIED
 from imgdup.index.columns import RowNumbers, Rows, file_numbers
 
@@ -63,12 +63,16 @@ class DedupeOptions:
 
 
 class Removed(NamedTuple):
-    """A row that is removed in favour of another, and why; `distance` is that of the hashes."""
+    """A row that is removed in favour of another, and why; `distance` is that of the hashes.
+
+    `rule` is the keep rule that decided which of the two is kept.
+    """
 
     keeper: int
     row: int
     distance: int
     verdict: Verdict
+    rule: str = ""
 
 
 class Shown(NamedTuple):
@@ -95,6 +99,8 @@ class Groups(NamedTuple):
         Match distance of each to its keeper, in bits; 0 where the bytes are equal.
     verdicts : list of Verdict
         What the comparison of each with its keeper found.
+    rules : list of str
+        The keep rule that decided for the keeper of each.
     shown : list of Shown
         Duplicates that are kept, in path order.
     n_compared, n_beyond : int
@@ -107,6 +113,7 @@ class Groups(NamedTuple):
     removed: RowNumbers
     distances: npt.NDArray[np.uint16]
     verdicts: list[Verdict]
+    rules: list[str]
     shown: list[Shown]
     n_compared: int
     n_beyond: int
@@ -121,12 +128,30 @@ def unverified(pairs: Sequence[Pair]) -> list[Verdict]:
     return [Verdict(UNVERIFIED, 0.0, None)] * len(pairs)
 
 
+class Look(NamedTuple):
+    """How files are looked at.
+
+    Attributes
+    ----------
+    judge : callable
+        Compares the pictures of pairs of rows, the better one first.
+    facts_of : callable
+        Describes the files of rows, for the keep rules.
+    """
+
+    judge: Judge = unverified
+    facts_of: FactsOf = unknown_facts
+
+
+NO_LOOK = Look()
+
+
 def star_groups(
     rows: Rows,
     selected: RowNumbers,
     options: DedupeOptions,
     *,
-    judge: Judge = unverified,
+    look: Look = NO_LOOK,
     progress: Progress = lambda n_decided, n_files: None,
 ) -> Groups:
     """Decide which images are kept and which are removed, whatever the number of threads.
@@ -137,8 +162,7 @@ def star_groups(
     selected : ndarray of int64
         Rows of images; see `imgdup.index.columns.images`.
     options : DedupeOptions
-    judge : callable
-        Compares the pictures of pairs of rows, the better one first.
+    look : Look
     progress : callable
         Is called with the number of rows that are decided, and of all that have candidates.
     """
@@ -148,17 +172,17 @@ def star_groups(
     shown: list[Shown] = []
     n_compared = n_beyond = 0
     for part in parts:
-        names = keep_order(rows, part, options.keep)
+        names = keep_order(rows, part, options.keep, look.facts_of)
         files = _files(rows, names, options)
-        found = _decide(rows, files, options, judge)
-        removed += _removed(rows, names, files, found)
+        found = _decide(rows, files, options, look.judge)
+        removed += _with_rules(rows, options.keep, _removed(rows, names, files, found), look)
         shown += _shown(files, found)
         n_compared += found.n_compared
         n_beyond += found.n_beyond
         n_decided += len(part)
         progress(n_decided, n_files)
     shown.sort(key=lambda each: each.row)
-    return _groups(rows, options.keep, removed, (shown, n_compared, n_beyond))
+    return _groups(rows, options.keep, look, removed, (shown, n_compared, n_beyond))
 
 
 def _parts(rows: Rows, selected: RowNumbers, options: DedupeOptions) -> list[RowNumbers]:
@@ -279,6 +303,13 @@ def _removed(rows: Rows, names: RowNumbers, files: _Files, found: Decisions) -> 
     return removed
 
 
+def _with_rules(rows: Rows, keep: Keep, removed: list[Removed], look: Look) -> list[Removed]:
+    """Add to each removed row which rule decided."""
+    kept, others = (np.array([each[i] for each in removed], np.int64) for i in range(2))
+    rules = deciding_rules(rows, keep, kept, others, look.facts_of)
+    return [each._replace(rule=rule) for each, rule in zip(removed, rules, strict=True)]
+
+
 def _shown(files: _Files, found: Decisions) -> list[Shown]:
     row_of = files.rows[files.heads].tolist()
     return [
@@ -288,11 +319,15 @@ def _shown(files: _Files, found: Decisions) -> list[Shown]:
 
 
 def _groups(
-    rows: Rows, keep: Keep, removed: Sequence[Removed], more: tuple[list[Shown], int, int]
+    rows: Rows,
+    keep: Keep,
+    look: Look,
+    removed: Sequence[Removed],
+    more: tuple[list[Shown], int, int],
 ) -> Groups:
     """Sort removed rows, each part of which is sorted best first, into groups."""
     every = np.array([each.keeper for each in removed], np.int64)
-    keepers = keep_order(rows, np.unique(every), keep)
+    keepers = keep_order(rows, np.unique(every), keep, look.facts_of)
     place = np.empty(len(rows) if len(every) else 0, np.int64)
     place[keepers] = np.arange(len(keepers))
     bits = np.array([each.distance for each in removed], np.int64)
@@ -303,5 +338,6 @@ def _groups(
         np.array([removed[i].row for i in order], np.int64),
         bits[order].astype(np.uint16),
         [removed[i].verdict for i in order],
+        [removed[i].rule for i in order],
         *more,
     )

@@ -1,6 +1,7 @@
 """Sort files by the rules that decide which to keep, best first; protect folders."""
 
 import difflib
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +11,33 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import UsageError
+from imgdup.images.facts import COLOURS, ImageFacts
 from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
 from imgdup.index.columns import RowNumbers, Rows, folder_of_index
 from imgdup.system.paths import is_below, path_key
 
 UNDER = "under:"
+PROTECTED = "protect"  # decides before all rules
 LAST = "first"  # the rule that leaves no tie: path order
-DEFAULT_RULES = ("largest", "lossless", "most-bytes", "oldest", LAST)
+DEFAULT_RULES = (
+    "colour",
+    "not-upscaled",
+    "metadata",
+    "quality",
+    "largest",
+    "oldest",
+    "shortest-path",
+    LAST,
+)
+
+GOOD_QUALITY = 75  # from here on, pixels often do not show whether they were JPEG compressed
+TRACE_ERROR = 3  # of the estimated quality of a JPEG file that was saved again without loss
+ENLARGED = 0.65  # less detail than this is rarely that of a soft photo
+ENLARGED_WORTH = 1 / 3  # of the pixels that show detail, since their number is an estimate
 
 Key = npt.NDArray[Any]  # one entry per row; the least is the best
+Facts = Sequence[ImageFacts | None]  # one per row; None of a file that cannot be read
+FactsOf = Callable[[RowNumbers], Facts]
 
 
 @dataclass(frozen=True)
@@ -73,10 +92,11 @@ def _checked(rows: Rows, name: str, protected: Sequence[bytes]) -> str:
         folder = folder_of_index(rows, name.removeprefix(UNDER), f"--keep {UNDER}")
         _check_agrees(folder, protected)
         return UNDER + os.fsdecode(folder)
-    if name not in RULES:
-        near = difflib.get_close_matches(name, RULES, n=1)
+    known_rules = (*RULES, *FACT_RULES)
+    if name not in known_rules:
+        near = difflib.get_close_matches(name, known_rules, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        known = ", ".join((*RULES, f"{UNDER}FOLDER"))
+        known = ", ".join((*known_rules, f"{UNDER}FOLDER"))
         raise UsageError(f"--keep has no rule {name!r}: {hint}the rules are {known}")
     return name
 
@@ -91,7 +111,14 @@ def _check_agrees(folder: bytes, protected: Sequence[bytes]) -> None:
         )
 
 
-def keep_order(rows: Rows, selected: RowNumbers, keep: Keep) -> RowNumbers:
+def unknown_facts(selected: RowNumbers) -> Facts:
+    """Describe rows without a look at their files."""
+    return [None] * len(selected)
+
+
+def keep_order(
+    rows: Rows, selected: RowNumbers, keep: Keep, facts_of: FactsOf = unknown_facts
+) -> RowNumbers:
     """Sort rows, best first; rows that are equal by all rules are sorted by path.
 
     The order does not depend on the numbering of the rows, which is not path order where a root
@@ -103,22 +130,45 @@ def keep_order(rows: Rows, selected: RowNumbers, keep: Keep) -> RowNumbers:
     selected : ndarray of int64
         The rows to sort.
     keep : Keep
+    facts_of : callable
+        Describes the files of rows, for the rules that need this; files without facts are equal.
 
     Returns
     -------
     ndarray of int64, shape of `selected`
         The same rows, sorted.
     """
-    keys: list[Key] = [~lie_in(rows, selected, keep.protect)]
-    for rule in keep.rules:
-        if rule == LAST:
-            break
-        keys.append(_key(rows, selected, rule))
+    keys = [key for _, key in _keys(rows, selected, keep, facts_of)]
     order = np.lexsort(keys[::-1])
     tied = np.ones(max(len(selected) - 1, 0), bool)
     for key in keys:
         tied &= key[order[1:]] == key[order[:-1]]
     return _by_path_where_tied(rows, selected[order], tied)
+
+
+def _keys(rows: Rows, selected: RowNumbers, keep: Keep, facts_of: FactsOf) -> list[tuple[str, Key]]:
+    """Return the names of the rules before path order, and their keys."""
+    keys: list[tuple[str, Key]] = [(PROTECTED, ~lie_in(rows, selected, keep.protect))]
+    facts = facts_of(selected) if set(keep.rules) & set(FACT_RULES) else ()
+    for rule in keep.rules:
+        if rule == LAST:
+            break
+        if rule in FACT_RULES:
+            keys.append((rule, FACT_RULES[rule](facts, _pixels(rows, selected))))
+        else:
+            keys.append((rule, _key(rows, selected, rule)))
+    return keys
+
+
+def deciding_rules(
+    rows: Rows, keep: Keep, kept: RowNumbers, removed: RowNumbers, facts_of: FactsOf = unknown_facts
+) -> list[str]:
+    """Return for each pair of rows the first rule by which they differ, ``first`` if none does."""
+    both = np.concatenate([kept, removed])
+    rules = np.full(len(kept), LAST, object)
+    for name, key in reversed(_keys(rows, both, keep, facts_of)):
+        rules[key[: len(kept)] != key[len(kept) :]] = name
+    return [str(rule) for rule in rules.tolist()]
 
 
 def _by_path_where_tied(rows: Rows, ordered: RowNumbers, tied: npt.NDArray[np.bool_]) -> RowNumbers:
@@ -183,6 +233,41 @@ def _first(rows: Rows, selected: RowNumbers) -> Key:
     return np.zeros(len(selected), bool)
 
 
+def _colour(facts: Facts, _: Key) -> Key:
+    """Sort colour before palettes, gray and one bit."""
+    return np.array([each is not None and -COLOURS.index(each.colour) for each in facts], np.int64)
+
+
+def _not_upscaled(facts: Facts, pixels: Key) -> Key:
+    """Sort by the number of pixels that show detail; those of enlarged pictures count less."""
+    worth = np.array([1.0 if each is None else _worth(each.detail) for each in facts])
+    return np.asarray(-(pixels.astype(np.float64) * worth))
+
+
+def _worth(detail: float) -> float:
+    """Return by how much each pixel counts, in few steps, so that copies of one size are equal."""
+    if detail >= ENLARGED:
+        return 1.0
+    return ENLARGED_WORTH * float(2.0 ** round(2 * math.log2(detail)))
+
+
+def _metadata(facts: Facts, _: Key) -> Key:
+    """Sort files first that name a camera or say when the photo was taken."""
+    has_origin = [each is not None and (each.camera or each.taken_s is not None) for each in facts]
+    return ~np.array(has_origin, bool)
+
+
+def _quality(facts: Facts, _: Key) -> Key:
+    """Sort by quality, as far as pixels can show it."""
+    return np.array([each is not None and -_quality_of(each) for each in facts], np.int64)
+
+
+def _quality_of(facts: ImageFacts) -> int:
+    """Return the quality; that of a saved copy is below that of the JPEG file it was made from."""
+    is_saved_again = facts.lossless and facts.trace_quality is not None
+    return min(facts.quality, GOOD_QUALITY) - TRACE_ERROR * is_saved_again
+
+
 RULES: Mapping[str, Callable[[Rows, RowNumbers], Key]] = {
     "largest": _largest,
     "smallest": _pixels,
@@ -193,3 +278,11 @@ RULES: Mapping[str, Callable[[Rows, RowNumbers], Key]] = {
     "shortest-path": _shortest_path,
     LAST: _first,
 }
+
+FACT_RULES: Mapping[str, Callable[[Facts, Key], Key]] = {
+    "colour": _colour,
+    "not-upscaled": _not_upscaled,
+    "metadata": _metadata,
+    "quality": _quality,
+}
+"""Rules that need the facts of the files; they are given these and the numbers of pixels."""

@@ -62,6 +62,8 @@ class Removal(NamedTuple):
         The largest difference between the two pictures, from 0 to 255; 0 if none was looked for.
     box : tuple of int, optional
         Where that difference is; see `imgdup.dedupe.difference.Verdict`.
+    rule : str
+        The keep rule that decided which of the two is kept; empty in older plans.
     """
 
     remove: FileFacts
@@ -70,6 +72,7 @@ class Removal(NamedTuple):
     relation: str
     peak: float = 0.0
     box: tuple[int, int, int, int] | None = None
+    rule: str = ""
 
 
 class PlanHeader(NamedTuple):
@@ -173,6 +176,7 @@ def removal_record(removal: Removal) -> dict[str, Any]:
         "relation": removal.relation,
         "peak": removal.peak,
         "box": None if removal.box is None else list(removal.box),
+        "rule": removal.rule,
         **_facts_record("remove", removal.remove),
         **_facts_record("keep", removal.keep),
     }
@@ -275,9 +279,9 @@ def _removal(record: Record, header: PlanHeader) -> Removal:
         others = {key: value for key, value in record.items() if key != "seal"}
         if records.text(record, "seal") != _line_seal(others, header):
             raise ValueError("this line was edited; it may be deleted, but not changed")
-        more = _peak(record), _box(record)
+        more = _peak(record), _box(record), _rule(record)
     else:
-        more = 0.0, None
+        more = 0.0, None, ""
     return Removal(
         _facts(record, "remove", header.digest_kind),
         _facts(record, "keep", header.digest_kind),
@@ -319,6 +323,10 @@ def _box(record: Record) -> tuple[int, int, int, int] | None:
         )
     x, y, width, height = box
     return x, y, width, height
+
+
+def _rule(record: Record) -> str:
+    return records.text(record, "rule")
 
 
 def _facts(record: Record, which: str, digest_kind: str) -> FileFacts:

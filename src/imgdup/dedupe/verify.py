@@ -22,14 +22,17 @@ import numpy.typing as npt
 from imgdup.dedupe.decide import Judge, Pair
 from imgdup.dedupe.difference import Verdict, compare_pictures, same_pixels
 from imgdup.dedupe.groups import CHANNELS, MAX_SIDE, PART_BYTES
+from imgdup.dedupe.keep import FactsOf
+from imgdup.dedupe.known_facts import FileContents, KnownFacts
 from imgdup.dedupe.plan import Plan
 from imgdup.dedupe.relations import DIFFERENT, SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
 from imgdup.dedupe.verdicts import Verdicts
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
+from imgdup.images.facts import ImageFacts, contents_digest, facts_and_picture
 from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
-from imgdup.index.columns import Rows
-from imgdup.index.folder import VERDICTS
+from imgdup.index.columns import RowNumbers, Rows
+from imgdup.index.folder import FACTS, VERDICTS
 from imgdup.system.files import content_digest, read_file
 from imgdup.system.limits import Limits, usable_cores
 from imgdup.workers.pool import decode_each, decoding_pool
@@ -98,7 +101,7 @@ class Verifier:
         self._verdicts = Verdicts(index_folder and index_folder / VERDICTS)
         self._pictures: OrderedDict[File, Pixels | ImageError] = OrderedDict()
         self._full_pixels = 0
-        self._contents: dict[File, _Contents] = {}
+        self._contents = KnownFacts(index_folder and index_folder / FACTS)
         self._saved_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -108,6 +111,7 @@ class Verifier:
         self._threads.shutdown(cancel_futures=True)
         self._pool.close()
         self._verdicts.save()
+        self._contents.save()
 
     def judge(self, left: Rows, right: Rows | None = None) -> Judge:
         """Return a function that compares pairs of rows, the second of `right` if that is given."""
@@ -117,6 +121,23 @@ class Verifier:
             return self.compare([(file_of_row(left, a), file_of_row(second, b)) for a, b in pairs])
 
         return judge_rows
+
+    def facts(self, rows: Rows) -> FactsOf:
+        """Return a function that describes the files of rows; None where one cannot be read."""
+
+        def describe(selected: RowNumbers) -> list[ImageFacts | None]:
+            files = [file_of_row(rows, row) for row in selected.tolist()]
+            if len({each.digest for each in files}) == 1:  # no rule tells equal bytes apart
+                return [None] * len(files)
+            missing = [each for each in files if self._contents.find(each.digest) is None]
+            for batch in _batches([(each, each) for each in dict.fromkeys(missing)]):
+                wanted = [each for each, _ in batch]
+                self._make_room(wanted)
+                list(self._decoded(wanted))
+            found = (self._contents.find(each.digest) for each in files)
+            return [each and each.facts for each in found]
+
+        return describe
 
     def compare(self, pairs: Sequence[tuple[File, File]]) -> list[Verdict]:
         """Compare the pictures of pairs of files, the better one first."""
@@ -157,7 +178,7 @@ class Verifier:
         found = [futures[number].result() for number in range(len(pairs))]
         verdicts = self._with_equal_pixels(pairs, found)
         return [
-            _with_contents(verdict, self._contents.get(a), self._contents.get(b))
+            _with_contents(verdict, self._contents.find(a.digest), self._contents.find(b.digest))
             for (a, b), verdict in zip(pairs, verdicts, strict=True)
         ]
 
@@ -180,7 +201,8 @@ class Verifier:
             if isinstance(answer, ImageError):
                 self._pictures[file] = answer
             else:
-                self._pictures[file], self._contents[file] = answer
+                self._pictures[file], contents = answer
+                self._contents.add(file.digest, contents)
             yield file
 
     def _make_room(self, files: Sequence[File]) -> None:
@@ -247,17 +269,8 @@ class _Found(NamedTuple):
     may_have_equal_pixels: bool = False
 
 
-class _Contents(NamedTuple):
-    """What a file holds; the digest is that of all its pages, if there are several."""
-
-    n_pages: int
-    holds: frozenset[str]
-    bit_depth: int
-    digest: bytes
-
-
 def _with_contents(
-    verdict: Verdict, keep: "_Contents | None", remove: "_Contents | None"
+    verdict: Verdict, keep: FileContents | None, remove: FileContents | None
 ) -> Verdict:
     """Return a verdict that all contents of two files allow.
 
@@ -267,11 +280,12 @@ def _with_contents(
         return verdict
     if keep is None or remove is None:
         return UNKNOWN
-    if (keep.n_pages, keep.digest) != (remove.n_pages, remove.digest):
+    one, other = keep.facts, remove.facts
+    if (one.n_pages, keep.pages_digest) != (other.n_pages, remove.pages_digest):
         return UNKNOWN
-    if not remove.holds <= keep.holds:
+    if not other.holds <= one.holds:
         return UNKNOWN
-    if verdict == EQUAL_PIXELS and max(keep.bit_depth, remove.bit_depth) > 8:
+    if verdict == EQUAL_PIXELS and max(one.bit_depth, other.bit_depth) > 8:
         return verdict._replace(relation=SAME_PICTURE)  # only 8 bits were compared
     return verdict
 
@@ -328,14 +342,12 @@ def _only_one_is_reduced(first: str, second: str) -> bool:
     return "jpeg" in formats and bool(formats & LOSSLESS_FORMATS)
 
 
-def _read(limits: Limits, file: File) -> tuple[Pixels, _Contents]:
+def _read(limits: Limits, file: File) -> tuple[Pixels, FileContents]:
     """Read a file once, decode its picture, and find what else it holds; in a worker."""
-    from imgdup.images.facts import contents_digest, facts_and_picture
-
     data = _content(limits, file)
     facts, pixels = facts_and_picture(data, limits, MAX_SIDE)
     digest = contents_digest(data, limits) if facts.n_pages > 1 else b""
-    return pixels, _Contents(facts.n_pages, facts.holds, facts.bit_depth, digest)
+    return pixels, FileContents(facts, digest)
 
 
 def _pixel_digest(limits: Limits, file: File) -> bytes:

@@ -24,6 +24,7 @@ from imgdup.system.atomic import TEMPORARY_SUFFIX, TOKEN_BYTES, open_regular, re
 LOCK, PARTS = "lock", "parts"
 JOURNALS = "journals"  # which journals the runs of apply on this index wrote
 IGNORED = "ignored"  # files that were opened and are no images
+FACTS = "facts"  # what candidate files hold
 VERDICTS = "verdicts"  # what comparisons of pictures found
 SETS = "sets"  # holds index folders of their own: those that compare makes of two sets
 MAX_CURRENT_BYTES = 1 << 20
@@ -247,7 +248,7 @@ def _check_ours(folder: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    known = name in (CURRENT, LOCK, f"{LOCK}.held", PARTS, IGNORED, VERDICTS, SETS, JOURNALS)
+    known = name in (CURRENT, LOCK, f"{LOCK}.held", PARTS, IGNORED, FACTS, VERDICTS, SETS, JOURNALS)
     return known or bool(GENERATION.fullmatch(name) or TEMPORARY.fullmatch(name))
 
 

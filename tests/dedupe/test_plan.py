@@ -60,7 +60,7 @@ def plan_of(each, roots=(b"/data",), protect=(), kind="blake3"):
 
 
 OTHERS = (("search_distance", None), ("box", None), ("peak", 1.5))  # are right, too
-FREE = ("generation", "roots", "protect")  # checked by check_plan
+FREE = ("generation", "roots", "protect", "rule")  # checked by check_plan, if at all
 
 SMALL = plan_of(
     [

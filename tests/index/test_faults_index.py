@@ -40,17 +40,9 @@ from imgdup.index.folder import Current
 from imgdup.system import atomic
 from kill_every_line import kill_at_every_line
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
-
 PAGE = layout.PAGE_BYTES
 N_FORGED = int(os.environ.get("IMGDUP_FUZZ_HEADS", "20000"))
 MAX_CALLS = 500_000  # of functions in one load: 20,000 opcodes, and the checks of each
-MAX_FAULTS = (
-    4096  # in one load; reading a map of 4 GB, which Linux maps in groups of pages, gives 8,000
-)
 BUILT = "2026-01-02T03:04:05+00:00"
 
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -117,11 +109,8 @@ def assert_refused(path, match):
 
 @contextlib.contextmanager
 def little_work():
-    """Bound the calls of functions and the pages touched, which do not depend on the machine.
-
-    The calls bound loops; the pages bound what one call does, such as hashing a map of gigabytes.
-    """
-    n_calls, n_faults = 0, page_faults()
+    """Bound the calls of functions, which do not depend on the machine."""
+    n_calls = 0
 
     def count(frame, event, argument):
         nonlocal n_calls
@@ -134,11 +123,6 @@ def little_work():
     finally:
         sys.setprofile(before)
         assert n_calls < MAX_CALLS
-        assert page_faults() - n_faults < MAX_FAULTS
-
-
-def page_faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt if resource else 0
 
 
 def assert_harmless(stored, size):

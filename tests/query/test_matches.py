@@ -275,11 +275,12 @@ def test_memory_does_not_grow_with_the_number_of_matches(options):
     assert peak < 16 * n_matches  # the bare numbers of all matches would take more
 
 
-def test_matches_by_bands_are_held_as_numbers_only():
-    n_matches, peak = peak_of_a_query(400, 160, QueryOptions(64, strategy="bands"))
+@pytest.mark.parametrize(("by", "match_bytes"), [("search", 100), (None, 200)])
+def test_matches_by_bands_are_held_as_numbers_only(by, match_bytes):
+    n_matches, peak = peak_of_a_query(400, 160, QueryOptions(64, strategy="bands", by=by))
 
     assert n_matches == 400 * 160
-    assert peak < 100 * n_matches  # as matches they would take over 400 bytes each
+    assert peak < match_bytes * n_matches  # as matches they would take over 400 bytes each
 
 
 def test_a_duplicate_has_near_match_hashes_and_structure_or_the_same_bytes():

@@ -30,7 +30,7 @@ def native_level(level):
 
 
 def _forget():
-    loader.library.cache_clear()
+    loader.load_library.cache_clear()
     join._functions.cache_clear()
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from imgdup.errors import ImgdupError
 from imgdup.native import loader
-from imgdup.native.loader import BASELINE, LEVELS, best_level, level, library, library_name
+from imgdup.native.loader import BASELINE, LEVELS, best_level, level, library_name, load_library
 
 needs_levels = pytest.mark.skipif(best_level() not in LEVELS, reason="this processor has one level")
 
 
-CACHED = (library, best_level, loader._load_own)
+CACHED = (load_library, best_level, loader._load_own)
 
 
 def forget():
@@ -38,7 +38,7 @@ def folder(monkeypatch, tmp_path):
 
 def test_the_best_level_is_loaded(folder):
     assert level() == best_level()
-    assert library()._name == str(folder / library_name(best_level()))
+    assert load_library()._name == str(folder / library_name(best_level()))
 
 
 @needs_levels
@@ -46,7 +46,7 @@ def test_the_variable_chooses_a_level(folder, monkeypatch):
     monkeypatch.setenv("IMGDUP_NATIVE", "v2")
 
     assert level() == "v2"
-    assert library()._name == str(folder / library_name("v2"))
+    assert load_library()._name == str(folder / library_name("v2"))
 
 
 def test_the_variable_chooses_a_file(folder, monkeypatch, tmp_path):
@@ -54,7 +54,7 @@ def test_the_variable_chooses_a_file(folder, monkeypatch, tmp_path):
     shutil.copy(folder / library_name(best_level()), mine)
     monkeypatch.setenv("IMGDUP_NATIVE", str(mine))
 
-    assert library()._name == level() == str(mine)
+    assert load_library()._name == level() == str(mine)
 
 
 @pytest.mark.parametrize("asked", ["v1", "V3", "sse", " "])
@@ -62,7 +62,7 @@ def test_an_unknown_level_is_refused_with_those_that_there_are(folder, monkeypat
     monkeypatch.setenv("IMGDUP_NATIVE", asked)
 
     with pytest.raises(ImgdupError, match=f"^IMGDUP_NATIVE={asked}, but this processor supports"):
-        library()
+        load_library()
 
 
 @needs_levels
@@ -71,14 +71,14 @@ def test_a_level_above_the_processors_is_refused(folder, monkeypatch):
     monkeypatch.setenv("IMGDUP_NATIVE", "v4")
 
     with pytest.raises(ImgdupError, match="supports v2, v3: set it to one of them, or unset it"):
-        library()
+        load_library()
 
 
 def test_other_processors_have_one_level(folder, monkeypatch):
     monkeypatch.setattr(loader.platform, "machine", lambda: "riscv64")
 
     with pytest.raises(ImgdupError, match=rf"{library_name(BASELINE)} .*install imgdup again"):
-        library()
+        load_library()
 
 
 @needs_levels
@@ -111,7 +111,7 @@ def test_a_broken_library_is_an_error_of_one_line(folder, damage):
     spoil(path, damage)
 
     with pytest.raises(ImgdupError) as caught:
-        library()
+        load_library()
 
     assert str(path) in str(caught.value)
     assert str(caught.value).endswith(": install imgdup again from its source")
@@ -126,7 +126,7 @@ def test_missing_checksums_are_an_error(folder, content):
         path.write_text(content)
 
     with pytest.raises(ImgdupError, match="install imgdup again"):
-        library()
+        load_library()
 
 
 def test_a_library_of_something_else_is_an_error(folder, monkeypatch):
@@ -138,14 +138,14 @@ def test_a_library_of_something_else_is_an_error(folder, monkeypatch):
     (folder / loader.CHECKSUMS).write_text(json.dumps(checksums))
 
     with pytest.raises(ImgdupError, match=r"imgdup_interface.*install imgdup again"):
-        library()
+        load_library()
 
 
 def test_a_library_of_another_version_is_an_error(folder, monkeypatch):
     monkeypatch.setattr(loader, "INTERFACE", loader.INTERFACE + 1)
 
     with pytest.raises(ImgdupError, match=r"has interface \d+, but \d+ is needed: install"):
-        library()
+        load_library()
 
 
 def test_a_command_reports_a_broken_library_in_one_line(tmp_path, photos, capfd, monkeypatch):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.loader import library
+from imgdup.native.loader import load_library
 
 N_SUMS, N_MOMENTS = 8, 6  # the same as in imgdup.h
 
@@ -84,7 +84,7 @@ class _Functions(NamedTuple):
 def _functions() -> _Functions:
     """Set the argument types of the functions."""
     address, integer = ctypes.c_void_p, ctypes.c_int64
-    sums, moments = library().imgdup_filter_sums, library().imgdup_block_moments
+    sums, moments = load_library().imgdup_filter_sums, load_library().imgdup_block_moments
     sums.restype = moments.restype = None
     sums.argtypes = (address, address, address, address, integer, address)
     moments.argtypes = (address, address, integer, integer, integer, address, address)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.loader import library
+from imgdup.native.loader import load_library
 
 MAX_SIDE = 1 << 31  # pixels
 REDUCTIONS = (1, 2, 4, 8)
@@ -130,7 +130,7 @@ class _Functions(NamedTuple):
 @cache
 def _functions() -> _Functions:
     """Set the argument types of the functions."""
-    hash_all, scratch_bytes = library().imgdup_hash, library().imgdup_hash_scratch
+    hash_all, scratch_bytes = load_library().imgdup_hash, load_library().imgdup_hash_scratch
     hash_all.restype = None
     hash_all.argtypes = (
         ctypes.POINTER(_Picture),

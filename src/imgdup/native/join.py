@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.loader import library
+from imgdup.native.loader import load_library
 
 # The same as in imgdup.h.
 MAX_WORDS, MAX_MASKS = 16, 4096
@@ -158,7 +158,7 @@ _COUNTS = ("imgdup_join", "imgdup_scan")  # these return a number, the others no
 @cache
 def _functions() -> ctypes.CDLL:
     """Return the library, with the argument types of its functions set."""
-    loaded = library()
+    loaded = load_library()
     for name, arguments in _ARGUMENTS.items():
         function = getattr(loaded, name)
         function.argtypes = arguments

@@ -34,7 +34,7 @@ def library_name(level: str) -> str:
 
 
 @cache
-def library() -> ctypes.CDLL:
+def load_library() -> ctypes.CDLL:
     """Load the library, once.
 
     Raises

@@ -1,6 +1,7 @@
 """Leaks of one set into another. Oracle: ``oracles_dedupe.leaks``, every pair one by one."""
 
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, strategies as st
@@ -177,7 +178,7 @@ def test_threads_do_not_matter(threads):
 
 def is_different(a, b):
     """Whether the pictures of two contents differ; by chance, but always the same."""
-    return zlib.crc32(a.content + b"/" + b.content) % 3 == 0
+    return a.content != b.content and zlib.crc32(a.content + b"/" + b.content) % 3 == 0
 
 
 @given(data=st.data(), max_distance=st.integers(0, 4))
@@ -186,6 +187,8 @@ def test_verified_leaks_equal_looking_at_the_pictures_of_every_pair(data, max_di
         lambda files: [file for file in files if file.status == 0]
     )
     a, b = data.draw(strategy), data.draw(strategy)
+    known = {file.content: {"match": file.match, "quality": file.quality} for file in a}
+    b = [replace(file, **known.get(file.content, {})) for file in b]  # equal bytes hash alike
     names = st.sampled_from([None, "x", "y", "z"])
     labels = {file.path: data.draw(names) for file in {f.path: f for f in [*a, *b]}.values()}
     rule = MatchRule(max_distance)

@@ -84,13 +84,13 @@ def _images(leaks: Leaks, rule: MatchRule, most: int) -> Iterator[_Image]:
         if relation != UNVERIFIED:
             in_a = int(leaks.places_a[i])
             image.nearest, image.relation = [(in_a, int(leaks.distances[i]))], relation
-            equal = [in_a, int(leaks.conflicts[i])]
-            image.conflict = next((each for each in equal if _is_conflict(image, each, leaks)), -1)
+            first = int(leaks.conflicts[i])
+            image.conflict = first if _is_conflict(image, first, leaks) else -1
         yield image
 
 
 def _is_conflict(image: _Image, in_a: int, leaks: Leaks) -> bool:
-    """Return whether an image of A has the same bytes and another label."""
+    """Return whether an image of A has the same bytes and another label: nothing to compare."""
     if in_a < 0 or leaks.a.labels[in_a] in (None, image.label) or image.label is None:
         return False
     rows = (leaks.a, int(leaks.a.images[in_a])), (leaks.b, int(leaks.b.images[image.place]))

@@ -20,6 +20,7 @@ from imgdup.workers.child import IDLE, WATCHDOG_EXIT_CODE, Reply
 from imgdup.workers.start import (
     EXIT_WAIT_S,
     Source,
+    TemplateEndedError,
     fill_standard_streams,
     process_lock,
     shared_memory,
@@ -216,10 +217,12 @@ class Processes(ThreadPoolExecutor):
             if self._shared.stop.value:
                 raise RuntimeError("no worker may start after shutdown")
             with _start_errors():
-                if not self._source.is_alive():
+                try:
+                    worker = _Worker(self._setup, self._source, self._slots[-1])
+                except TemplateEndedError:
                     self._source.close()
                     self._source = source(self._shared)
-                worker = _Worker(self._setup, self._source, self._slots[-1])
+                    worker = _Worker(self._setup, self._source, self._slots[-1])
             self._slots.pop()
             self._workers.add(worker)
         return worker

@@ -75,10 +75,13 @@ class Source(Protocol):
     shared: Shared
 
     def start(self, slot: int) -> tuple[Connection, Process]:
-        """Start the worker that has the state of a slot; return the pipe to it, too."""
+        """Start the worker that has the state of a slot; return the pipe to it, too.
 
-    def is_alive(self) -> bool:
-        """Return whether workers can be started."""
+        Raises
+        ------
+        TemplateEndedError
+            If another source must take the place of this one.
+        """
 
     def close(self) -> None:
         """Start no more workers; those that run must have ended."""
@@ -103,6 +106,10 @@ def _spawn(function: Callable[..., None], *args: Any) -> tuple[Connection, Spawn
     return ours, process
 
 
+class TemplateEndedError(OSError):
+    """The process that workers are forked from has ended; another one can take its place."""
+
+
 class Spawner:
     """Spawns each worker."""
 
@@ -113,10 +120,6 @@ class Spawner:
         """Start the worker that has the state of a slot; return the pipe to it, too."""
         shared = self.shared
         return _spawn(serve, shared.states[slot], shared.stop, shared.timeout_s)
-
-    def is_alive(self) -> bool:
-        """Return whether workers can be started."""
-        return True
 
     def close(self) -> None:
         """Do nothing."""
@@ -149,15 +152,11 @@ class Template:
                 for pipe in pipes:
                     reduction.send_handle(self._pipe, pipe.fileno(), self._process.pid)
                 result = self._pipe.recv()
-            except EOFError:
-                raise OSError("the process that starts them has ended") from None
+            except (EOFError, ConnectionError):
+                raise TemplateEndedError("the process that starts workers has ended") from None
         if isinstance(result, OSError):
             raise result
         return result
-
-    def is_alive(self) -> bool:
-        """Return whether workers can be started."""
-        return self._process.is_alive()
 
     def close(self) -> None:
         """End the template."""

@@ -23,16 +23,14 @@ from imgdup.dedupe.decide import Judge, Pair
 from imgdup.dedupe.difference import Verdict, compare_pictures, same_pixels
 from imgdup.dedupe.groups import CHANNELS, MAX_SIDE, PART_BYTES
 from imgdup.dedupe.keep import FactsOf
-from imgdup.dedupe.known_facts import FileContents, KnownFacts
+from imgdup.dedupe.known import FileContents, known_facts, known_verdicts
 from imgdup.dedupe.plan import Plan
 from imgdup.dedupe.relations import DIFFERENT, SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
-from imgdup.dedupe.verdicts import Verdicts
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
 from imgdup.images.facts import ImageFacts, contents_digest, facts_and_picture
 from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
 from imgdup.index.columns import RowNumbers, Rows
-from imgdup.index.folder import FACTS, VERDICTS
 from imgdup.system.files import content_digest, read_file
 from imgdup.system.limits import Limits, usable_cores
 from imgdup.workers.pool import decode_each, decoding_pool
@@ -98,10 +96,10 @@ class Verifier:
         self._limits = limits or Limits()
         self._pool = decoding_pool(self._limits, workers)
         self._threads = ThreadPoolExecutor(workers or usable_cores())
-        self._verdicts = Verdicts(index_folder and index_folder / VERDICTS)
+        self._verdicts = known_verdicts(index_folder)
         self._pictures: OrderedDict[File, Pixels | ImageError] = OrderedDict()
         self._full_pixels = 0
-        self._contents = KnownFacts(index_folder and index_folder / FACTS)
+        self._contents = known_facts(index_folder)
         self._saved_s = time.monotonic()
 
     def __enter__(self) -> Self:

@@ -1,0 +1,149 @@
+"""What earlier runs found, by content digests: verdicts on pairs of pictures, facts of files.
+
+Each kind is a file in the index folder: a line of text for each entry. The files are an aid and are
+not trusted: one that is damaged, or that another version wrote, counts as empty. A file is replaced
+as a whole, so that two runs at a time cannot damage it.
+"""
+
+import json
+import logging
+from binascii import hexlify, unhexlify
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from imgdup.dedupe.difference import VERDICT_VERSION, Verdict
+from imgdup.dedupe.relations import RELATIONS
+from imgdup.errors import ImgdupError
+from imgdup.images.facts import ImageFacts
+from imgdup.index.folder import FACTS, VERDICTS
+from imgdup.system.atomic import PRIVATE, open_regular, replacing
+from imgdup.system.files import DIGEST_BYTES, NEW_DIGEST_KIND, content_digest
+
+FACTS_VERSION = 1  # raise it if the same file would give other facts
+MAX_ENTRIES = 1_000_000  # of more, those that were not used for longest are dropped
+MAX_BYTES = 512 << 20
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class FileContents(NamedTuple):
+    """The facts of a file, and the digest of all its pages, empty if there is only one."""
+
+    facts: ImageFacts
+    pages_digest: bytes
+
+
+class _Kind(NamedTuple, Generic[T]):
+    """One kind of entry: the name of its file, the first line there, and the forms of a value."""
+
+    file_name: str
+    title: str
+    head: bytes
+    to_json: Callable[[T], Any]
+    from_json: Callable[[Any], T]
+
+
+class Known(Generic[T]):
+    """Entries of one kind by their keys: the digest of a content, or those of two in a row.
+
+    Make one by `known_verdicts` or `known_facts`.
+    """
+
+    def __init__(self, kind: _Kind[T], folder: Path | None) -> None:
+        self._kind = kind
+        self._path = folder and folder / kind.file_name
+        self._lines = {} if self._path is None else _read(self._path, kind.head)
+        self._n_new = 0
+
+    def find(self, key: bytes) -> T | None:
+        """Return the entry of a key; None if there is none."""
+        line = self._lines.pop(key, None)
+        if line is None:
+            return None
+        self._lines[key] = line  # entries that were used lately are the last
+        return self._kind.from_json(json.loads(line))
+
+    def add(self, key: bytes, entry: T) -> None:
+        """Remember an entry."""
+        self._lines.pop(key, None)
+        self._lines[key] = json.dumps(self._kind.to_json(entry)).encode()
+        self._n_new += 1
+
+    def save(self) -> None:
+        """Write the file if there is anything new; if that fails, log a warning."""
+        if self._path is None or not self._n_new:
+            return
+        data = b"".join(_latest(self._lines))
+        try:
+            with replacing(self._path, needed_bytes=len(data), sync=False, mode=PRIVATE) as file:
+                file.write(self._kind.head + content_digest(data, NEW_DIGEST_KIND) + data)
+        except ImgdupError as error:
+            _log.warning("%s are not kept for the next run: %s", self._kind.title, error)
+        self._n_new = 0
+
+
+def known_verdicts(folder: Path | None = None) -> Known[Verdict]:
+    """Open the verdicts on pairs, by the digests of the better and of the other content.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        The folder of an index; without it nothing is read or written.
+    """
+    words = ("imgdup", "verdicts", VERDICT_VERSION, *Verdict._fields, *RELATIONS)
+    return Known(_Kind(VERDICTS, "the verdicts", _head(words), list, _verdict), folder)
+
+
+def known_facts(folder: Path | None = None) -> Known[FileContents]:
+    """Open the facts of files, by their content digests; `folder` as for `known_verdicts`."""
+    words = ("imgdup", "facts", FACTS_VERSION, *ImageFacts._fields)
+    kind = _Kind(FACTS, "the facts of files", _head(words), _values, _file_contents)
+    return Known(kind, folder)
+
+
+def _head(words: Iterable[object]) -> bytes:
+    """Return the first line of a file: files with any other are of another version."""
+    return " ".join(map(str, words)).encode() + b"\n"
+
+
+def _verdict(values: Any) -> Verdict:
+    relation, peak, box = values
+    return Verdict(relation, peak, box and tuple(box))
+
+
+def _values(contents: FileContents) -> list[Any]:
+    facts = contents.facts._asdict() | {"holds": sorted(contents.facts.holds)}
+    return [contents.pages_digest.hex(), *facts.values()]
+
+
+def _file_contents(values: Any) -> FileContents:
+    pages_digest, *others = values
+    facts = ImageFacts(*others)
+    return FileContents(facts._replace(holds=frozenset(facts.holds)), bytes.fromhex(pages_digest))
+
+
+def _latest(lines: dict[bytes, bytes]) -> Iterable[bytes]:
+    """Yield the lines of a file for the entries that were used last."""
+    for key, line in islice(lines.items(), max(0, len(lines) - MAX_ENTRIES), None):
+        yield b"%s %s\n" % (hexlify(key), line)
+
+
+def _read(path: Path, head: bytes) -> dict[bytes, bytes]:
+    """Read the lines by key; nothing if the file is missing, damaged or of another version."""
+    try:
+        with open_regular(path) as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ImgdupError):  # there is none, or it cannot be read; saving will tell
+        return {}
+    start = len(head) + DIGEST_BYTES
+    data = content[start:]
+    if len(content) > MAX_BYTES or not content.startswith(head):
+        return {}
+    if content_digest(data, NEW_DIGEST_KIND) != content[len(head) : start]:
+        return {}
+    parts = (line.partition(b" ") for line in data.splitlines())
+    return {unhexlify(key): line for key, _, line in parts}

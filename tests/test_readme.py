@@ -1,7 +1,7 @@
-"""The README tells the truth: its commands run and print what it shows, its example works.
+"""The README and the pages of docs tell the truth: commands print what is shown, examples run.
 
-Blocks marked ``console`` are typed in a terminal of 100 columns, in one folder, one after the
-other; ``...`` in the shown output stands for anything. Lines that begin with ``$ make``,
+Blocks marked ``console`` are typed in a terminal of 100 columns, in one folder per page, one after
+the other; ``...`` in the shown output stands for anything. Lines that begin with ``$ make``,
 ``$ pip``, ``$ git``, ``$ cd`` or ``$ python data/`` are for people.
 """
 
@@ -19,18 +19,27 @@ from imgdup.cli.main import COMMANDS
 
 pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
 
-README = Path(__file__).parents[1] / "README.md"
-TEXT = README.read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 FOR_PEOPLE = ("make ", "pip ", "git ", "cd ", "python data/")
 
 
-def blocks(kind):
-    return re.findall(rf"^```{kind}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+def text(page):
+    return page.read_text(encoding="utf-8")
 
 
-def steps():
+def blocks(page, kind):
+    return re.findall(rf"^```{kind}\n(.*?)^```$", text(page), re.MULTILINE | re.DOTALL)
+
+
+def pages_with(kind):
+    pages = [page for page in PAGES if blocks(page, kind)]
+    return pytest.mark.parametrize("page", pages, ids=lambda page: page.name)
+
+
+def steps(page):
     """Pairs of a command and the output shown under it."""
-    for block in blocks("console"):
+    for block in blocks(page, "console"):
         for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, shown = step.partition("\n")
             if not command.startswith(FOR_PEOPLE):
@@ -69,23 +78,24 @@ def matches(shown, printed):
     return re.fullmatch(pattern, printed, re.DOTALL) is not None
 
 
-@pytest.fixture(scope="module")
-def folder(painted_sample, tmp_path_factory):
-    place = tmp_path_factory.mktemp("readme")
-    shutil.copytree(painted_sample, place / "sample")
-    return place
+@pytest.fixture
+def folder(painted_sample, tmp_path):
+    shutil.copytree(painted_sample, tmp_path / "sample")
+    return tmp_path
 
 
-def test_the_commands_print_what_is_shown(folder):
-    for command, shown in steps():
+@pages_with("console")
+def test_the_commands_print_what_is_shown(page, folder):
+    for command, shown in steps(page):
         printed, error = typed(command, folder)
 
         in_order = matches(shown, printed + error) or matches(shown, error + printed)
         assert in_order, f"$ {command}\n{printed}{error}"
 
 
-def test_the_python_examples_run_unguarded(folder):
-    for example in blocks("python"):
+@pages_with("python")
+def test_the_python_examples_run_unguarded(page, folder):
+    for example in blocks(page, "python"):
         for form in ([sys.executable, "example.py"], [sys.executable, "-"]):
             (folder / "example.py").write_text(example)
             result = subprocess.run(
@@ -96,11 +106,30 @@ def test_the_python_examples_run_unguarded(folder):
             assert result.stdout.splitlines() == comments
 
 
-def test_all_commands_are_in_the_readme():
+def test_all_commands_are_listed():
+    listed = text(REPOSITORY / "docs" / "commands.md")
     for command in COMMANDS:
-        assert f"imgdup {command}" in TEXT, command
+        assert f"| `imgdup {command}" in listed, command
 
 
-def test_all_public_names_are_in_the_readme():
+def test_all_public_names_are_documented():
+    documented = "".join(text(page) for page in PAGES)
     for name in imgdup.__all__:
-        assert f"`{name}" in TEXT, name
+        assert f"`{name}" in documented, name
+
+
+def test_every_link_between_pages_leads_to_a_file_and_a_heading():
+    for page in [
+        *PAGES,
+        *(REPOSITORY / f for f in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    ]:
+        for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text(page)):
+            linked = page.parent / target if target else page
+            assert linked.exists(), f"{page.name}: {target}"
+            assert not heading or heading in headings(linked), f"{page.name}: {target}#{heading}"
+
+
+def headings(page):
+    """The anchors of the headings of a page, as GitHub and MkDocs make them."""
+    titles = re.findall(r"^#+ (.*)$", text(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}

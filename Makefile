@@ -51,6 +51,11 @@ bench: install
 	$(BIN)/python benchmarks/bench_overhead.py --images $(DATA)/caltech-101
 	$(BIN)/python benchmarks/hostile_statuses.py --data $(DATA)/hostile
 
+# The documentation site, in build/site; warnings are errors.
+docs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),docs]'
+	$(BIN)/mkdocs build
+
 peers: install
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check pdqhash
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps imagededup
@@ -78,4 +83,4 @@ soak: install
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: all install format lint typecheck test demo bench peers sanitize wheels fuzz soak clean
+.PHONY: all install format lint typecheck test demo docs bench peers sanitize wheels fuzz soak clean

@@ -31,7 +31,7 @@ ROWS_TOGETHER = 1024  # rows of one picture that become `Match` at once
 class Match(NamedTuple):
     """An indexed image near the picture that was looked up.
 
-    Parameters
+    Attributes
     ----------
     path : Path
         Absolute.

@@ -1,5 +1,7 @@
 """Slow twins of the hashes, written down from their definitions: plain loops, nothing of imgdup.
 
+`tutorial_dhash` and `tutorial_key` are the functions that the tutorial publishes.
+
 A picture is a list of rows of numbers, or an array; a hash is a Python integer whose bit ``i`` is
 the ``i``-th comparison. Grids of area averages are exact, in fractions; PDQ and the DCT are in
 Python floats.
@@ -8,6 +10,9 @@ Python floats.
 import itertools
 import math
 from fractions import Fraction
+
+import cv2
+import numpy as np
 
 TIE = Fraction(1, 100_000)  # gray levels below a half that count as a half
 
@@ -61,6 +66,22 @@ def dhash(pixels, side):
     """The tutorial's: bit i = i-th comparison, left < right, row by row."""
     levels = rounded(area_averages(pixels, side, side + 1))
     return as_integer(row[x] < row[x + 1] for row in levels for x in range(side))
+
+
+def tutorial_dhash(gray):
+    """Source: A. Rosebrock, "Building an Image Hashing Search Engine with VP-Trees and OpenCV"."""
+    resized = cv2.resize(gray, (9, 8))
+    diff = resized[:, 1:] > resized[:, :-1]
+    return sum(2**i for (i, v) in enumerate(diff.flatten()) if v)
+
+
+def tutorial_dhash_of_file(path):
+    return tutorial_dhash(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2GRAY))
+
+
+def tutorial_key(value):
+    """What the tutorial calls convert_hash: the key in its dictionary, rounded by float64."""
+    return int(np.array(value, dtype="float64"))
 
 
 def ahash(pixels, side):

@@ -31,6 +31,9 @@ TWINS = {
     ("phash", 64): lambda pixels: oracles.phash(pixels, 8),
     ("phash", 256): lambda pixels: oracles.phash(pixels, 16),
     ("pdq", 256): oracles.pdq,
+    ("dhash-tutorial", 64): lambda pixels: oracles.tutorial_dhash(
+        np.rint(np.array(pixels, np.float32)).astype(np.uint8)
+    ),
     ("match", 256): lambda pixels: oracles.match_hash(pixels)[0],
 }
 GOLDEN = {
@@ -41,6 +44,7 @@ GOLDEN = {
     ("phash", 64): "ba479f30676e4858",
     ("phash", 256): "3d3060c7ddfdb6806c3f53c56700ac574db8c945ca9fdb205267d56e5a48d158",
     ("pdq", 256): "382a62d59dfd3680487f53c5e630a8df49a88b47ca9fd320526fd56e5e48d158",
+    ("dhash-tutorial", 64): "5bb76edbb76f6fdf",
     ("match", 256): "c08abbfa6d00d87fa78ace0058af9b70128a153eb640a4cfa2dca490a2b0a490",
 }
 each_hash = pytest.mark.parametrize(("name", "bits"), sorted(TWINS))
@@ -352,7 +356,8 @@ def test_pdq_sees_nothing_in_a_side_under_five_pixels(size):
 def test_default_widths_and_distances():
     defaults = {name: (h.widths[0], h.max_distance[h.widths[0]]) for name, h in HASHERS.items()}
 
-    assert defaults == {"dhash": (64, 10), "ahash": (64, 10), "phash": (64, 10), "pdq": (256, 31)}
+    of_64_bits = ("dhash", "ahash", "phash", "dhash-tutorial")
+    assert defaults == {**dict.fromkeys(of_64_bits, (64, 10)), "pdq": (256, 31)}
 
 
 @needs_data

@@ -17,7 +17,7 @@ from imgdup.build.checkpoints import (
     append_rows,
 )
 from imgdup.errors import ImageError, as_image_error
-from imgdup.hashing import fingerprints
+from imgdup.hashing import HASHERS, fingerprints
 from imgdup.images.decode import decode
 from imgdup.images.formats import FORMATS, REASONS
 from imgdup.images.gray import GrayImage
@@ -74,6 +74,7 @@ class _BatchRows:
         self.columns = settings.empty_columns(n_rows)
         self.failures: dict[int, str] = {}
         self._settings = settings
+        self._with_opencv = HASHERS[settings.parameters["hash"]].needs_opencv
         self._waiting: list[tuple[int, GrayImage]] = []
         self._waiting_bytes = 0
 
@@ -100,11 +101,13 @@ class _BatchRows:
             columns["status"][i] = SAME_BYTES
             return
         columns["digest"][i] = np.frombuffer(digest, np.uint8)
-        picture = decode(content.data, limits)
+        picture = decode(content.data, limits, with_opencv=self._with_opencv)
         columns["format"][i] = FORMAT_BYTES[picture.format]
         columns["width"][i], columns["height"][i] = picture.width, picture.height
         self._waiting.append((i, picture.gray))
         self._waiting_bytes += picture.gray.pixels.nbytes
+        if picture.gray.opencv is not None:
+            self._waiting_bytes += picture.gray.opencv.nbytes
 
     def hash_waiting(self) -> None:
         """Hash the pictures that were decoded, and let go of them."""

@@ -57,13 +57,12 @@ def apply(
     """
     from imgdup import apply as applying
     from imgdup.apply.registry import check_earlier_runs, journal_to_write
-    from imgdup.dedupe.plan import read_plan
-    from imgdup.dedupe.verify import Verifier
+    from imgdup.dedupe import plan as planning, verify as verifying
 
     chosen = {"trash": trash, "delete": delete, "hardlink": hardlink, "symlink": symlink}
     action = _one_action(move=move_to is not None, **chosen)
     place = find_index(index_folder)
-    loaded = read_plan(plan)
+    loaded = planning.read_plan(plan)
     options = applying.make_options(loaded, action, move_to, index_folder=place, dry_run=dry_run)
     journal = journal_to_write(plan, applying.journal_header(loaded, options), place)
     check_earlier_runs(plan, journal)
@@ -74,7 +73,7 @@ def apply(
     if not (dry_run or yes):
         _ask(applying.reasons_to_ask(loaded, action), plan)
     with _journal_named(journal, action, index_folder):
-        with closing(Bar(quiet=False)) as bar, Verifier() as verifier:
+        with closing(Bar(quiet=False)) as bar, verifying.Verifier() as verifier:
             rows = open_found(place).check_before_decision()
             result = applying.apply_plan(
                 loaded,

@@ -11,8 +11,14 @@ from imgdup.cli.printing import discard_output, note, on_terminal
 from imgdup.errors import UsageError
 from imgdup.output.codecs import counted, shown
 
-EXPORTS = ("pickle", "json", "csv", "parquet")  # a test compares them with export.FORMATS
-BINARY = ("pickle", "parquet")
+EXPORTS = (
+    "pickle",
+    "tutorial-pickle",
+    "json",
+    "csv",
+    "parquet",
+)  # a test compares them with export.FORMATS
+EXTENSIONS = {"pickle": "pickle", "tutorial-pickle": "pickle", "parquet": "parquet"}
 
 
 @click.command()
@@ -22,8 +28,9 @@ BINARY = ("pickle", "parquet")
 def export(index_folder: Path | None, form: str, output: Path | None) -> None:
     """Write the contents of the index for other programs.
 
-    pickle writes a dictionary {hash: [paths]} of built-in types. json, csv and parquet write one
-    row per file with all its columns. parquet needs pyarrow.
+    pickle writes a dictionary {hash: [paths]} of built-in types. tutorial-pickle writes it with the
+    keys of the PyImageSearch tutorial, of an index that was made with --hash dhash-tutorial. json,
+    csv and parquet write one row per file with all its columns. parquet needs pyarrow.
 
     \b
     imgdup export --format csv > files.csv
@@ -31,9 +38,9 @@ def export(index_folder: Path | None, form: str, output: Path | None) -> None:
     """
     from imgdup.output import export as exporting
 
-    if output is None and form in BINARY and on_terminal():
+    if output is None and form in EXTENSIONS and on_terminal():
         raise UsageError(
-            f"{form} cannot be shown on a terminal: name a file, as in -o hashes.{form}"
+            f"{form} cannot be shown on a terminal: name a file, as in -o hashes.{EXTENSIONS[form]}"
         )
     index = open_found(index_folder)
     if output is not None:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from imgdup.workers.pool import Pool
 
 HASHING = ("imgdup.build.hash_batch",)  # the module that workers need
-HASHES = ("dhash", "ahash", "phash", "pdq")  # a test compares them with hashing.HASHERS
+# A test compares these with hashing.HASHERS.
+HASHES = ("dhash", "ahash", "phash", "pdq", "dhash-tutorial")
 
 
 @dataclass(frozen=True)

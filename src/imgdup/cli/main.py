@@ -25,7 +25,7 @@ REMEDIES = {
     errno.ENFILE: "too many files are open on this machine",
 }
 
-COMMANDS = {  # the module of each in imgdup.cli has its name; in the order in which they are used
+COMMANDS = {  # in the order in which they are used
     "index": "Build, update or resume an index.",
     "query": "Find the indexed images near an image.",
     "pairs": "Find all pairs of images within a distance.",
@@ -39,7 +39,9 @@ COMMANDS = {  # the module of each in imgdup.cli has its name; in the order in w
     "forget": "Remove a folder from the index.",
     "check": "Verify the index or a removal plan.",
     "export": "Write the contents of the index for other programs.",
+    "import": "Index the files that a pickle of the tutorial names.",
 }
+NAMES = {"import": "import_hashes"}  # of a command's module and function, where they are others
 
 
 class Commands(click.Group):
@@ -53,7 +55,8 @@ class Commands(click.Group):
         """Import a command; None if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"imgdup.cli.{cmd_name}"), cmd_name)
+        name = NAMES.get(cmd_name, cmd_name)
+        command: click.Command = getattr(import_module(f"imgdup.cli.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -270,7 +270,9 @@ def _edit(options: EvaluateOptions, job: tuple[bytes, bool]) -> _Edited:
 
 
 def _fingerprint(options: EvaluateOptions, data: bytes) -> Fingerprint:
-    return fingerprint(decode(data, options.limits).gray, options.hash, options.bits)
+    needs_opencv = HASHERS[options.hash].needs_opencv
+    gray = decode(data, options.limits, with_opencv=needs_opencv).gray
+    return fingerprint(gray, options.hash, options.bits)
 
 
 def _relation(first: Pixels, second: Pixels) -> str:

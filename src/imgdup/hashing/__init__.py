@@ -1,13 +1,15 @@
 """Compute perceptual hashes (uint64 words) and qualities of gray pictures.
 
-``HASHERS`` lists the hashes; `imgdup.native.hashes` computes them. Bit ``i`` of a hash
-as an integer is the ``i``-th comparison, row by row; word ``w`` holds bits ``64 * w`` to
-``64 * w + 63``.
+``HASHERS`` lists the hashes; `imgdup.native.hashes` computes them, but for that of the tutorial.
+Bit ``i`` of a hash as an integer is the ``i``-th comparison, row by row; word ``w`` holds bits
+``64 * w`` to ``64 * w + 63``.
 
 References
 ----------
 .. [1] N. Krawetz, "Kind of Like That", The Hacker Factor Blog, 2013: the dHash. The order of its
-   bits: A. Rosebrock, "Image hashing with OpenCV and Python", PyImageSearch, 2017.
+   bits, and the hash of the tutorial: A. Rosebrock, "Image hashing with OpenCV and Python",
+   PyImageSearch, 2017, and "Building an Image Hashing Search Engine with VP-Trees and OpenCV",
+   PyImageSearch, 2019.
 .. [2] N. Krawetz, "Looks Like It", The Hacker Factor Blog, 2011: the aHash.
 .. [3] C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010: the
    pHash of 64 bits; that of 256 bits is the same with twice the side.
@@ -51,10 +53,13 @@ class Hasher(NamedTuple):
     max_distance : mapping of int to int
         The default distance of a search, in bits, for each length of the hash in bits. The first
         length is the default.
+    needs_opencv : bool
+        Whether it is computed from `GrayImage.opencv`: what OpenCV makes of a file at full size.
     """
 
     name: str
     max_distance: Mapping[int, int]
+    needs_opencv: bool = False
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -69,6 +74,8 @@ HASHERS: Mapping[str, Hasher] = {
     "ahash": Hasher("ahash", _DISTANCES),  # is an average brighter than the mean of all?
     "phash": Hasher("phash", _DISTANCES),  # is a low frequency above the median of the low ones?
     "pdq": Hasher("pdq", {256: 31}),  # the same, of other averages
+    # is a sample of the picture darker than its right neighbour?
+    "dhash-tutorial": Hasher("dhash-tutorial", {64: 10}, needs_opencv=True),
 }
 
 
@@ -99,11 +106,25 @@ def hash_pictures(pictures: Sequence[GrayImage], name: str, bits: int) -> Words:
     ----------
     pictures : sequence of GrayImage
     name : str
-        A key of ``HASHERS``.
+        A key of ``HASHERS``, or ``"match"``.
     bits : int
-        One of the hasher's ``widths``.
+        One of the hasher's ``widths``; 256 for the match hash.
     """
+    if name in HASHERS and HASHERS[name].needs_opencv:
+        return _tutorial_hashes(pictures)
     return native.hash_pictures(pictures, [(name, bits)]).hashes[name, bits]
+
+
+def _tutorial_hashes(pictures: Sequence[GrayImage]) -> Words:
+    """Compute the dHash as the tutorial [1] does: of 9 x 8 samples by cv2.resize."""
+    from imgdup.images.opencv import resize_by_default
+
+    hashes = np.empty((len(pictures), 1), dtype="<u8")
+    for row, picture in zip(hashes, pictures, strict=True):
+        gray = np.rint(picture.pixels).astype(np.uint8)
+        small = resize_by_default(gray if picture.opencv is None else picture.opencv, 9, 8)
+        row[:] = np.packbits(small[:, 1:] > small[:, :-1], bitorder="little").view("<u8")
+    return hashes.astype(np.uint64, copy=False)
 
 
 def fingerprints(
@@ -130,10 +151,13 @@ def fingerprints(
     with_pdq : bool
         Whether to compute the PDQ hash, too.
     """
-    kinds = [(name, bits), native.MATCH, *([_PDQ] if with_pdq else [])]
-    hashes, qualities = native.hash_pictures(pictures, kinds)
-    pdq = hashes[_PDQ] if with_pdq else None
-    return Fingerprints(hashes[name, bits], hashes[native.MATCH], qualities, pdq)
+    needs_opencv = HASHERS[name].needs_opencv
+    kinds = [native.MATCH, *([_PDQ] if with_pdq else [])]
+    hashes, qualities = native.hash_pictures(
+        pictures, kinds if needs_opencv else [(name, bits), *kinds]
+    )
+    search = _tutorial_hashes(pictures) if needs_opencv else hashes[name, bits]
+    return Fingerprints(search, hashes[native.MATCH], qualities, hashes[_PDQ] if with_pdq else None)
 
 
 def fingerprint(picture: GrayImage, name: str, bits: int) -> Fingerprint:

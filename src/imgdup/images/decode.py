@@ -35,6 +35,8 @@ from imgdup.system.limits import (
 
 MIN_REDUCED_SIDE = 96  # pixels that a reduced decode leaves of the shorter side
 MAX_SIDE = 1 << 17  # pixels; twice what a JPEG can have
+OPENCV_BYTES = 16  # a pixel, at most, that OpenCV needs to decode it in 16 bits and to convert it
+OPENCV_FORMATS = frozenset({"jpeg", "png", "bmp", "tiff"})  # that imutils lists for the tutorial
 FORMATS_WITH_FRAMES = frozenset({"png", "gif", "tiff", "webp", "avif", "heif"})
 MAX_PIXELS_UNCAPPED = 64_000_000  # where memory cannot be capped; baseline JPEG needs little
 
@@ -67,7 +69,9 @@ class _Stored(NamedTuple):
     transparent: bool = False
 
 
-def decode(data: bytes, limits: Limits, *, full: bool = False) -> Picture:
+def decode(
+    data: bytes, limits: Limits, *, full: bool = False, with_opencv: bool = False
+) -> Picture:
     """Decode a picture to upright gray: its first frame, on white.
 
     JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as 96 pixels of its shorter side remain,
@@ -80,6 +84,8 @@ def decode(data: bytes, limits: Limits, *, full: bool = False) -> Picture:
     limits : Limits
     full : bool
         Decode JPEG at its full size and in colour, as the reference implementation of PDQ does.
+    with_opencv : bool
+        Also decode JPEG, PNG, BMP and TIFF as ``cv2.imread`` does, for `GrayImage.opencv`.
 
     Raises
     ------
@@ -88,7 +94,26 @@ def decode(data: bytes, limits: Limits, *, full: bool = False) -> Picture:
     """
     request = _Request(limits, full, math.inf if full else MIN_REDUCED_SIDE)
     name, stored = _decode_any(data, request)
-    return _picture(stored, name)
+    picture = _picture(stored, name)
+    if not (with_opencv and name in OPENCV_FORMATS):
+        return picture
+    return picture._replace(gray=picture.gray._replace(opencv=_gray_of_opencv(data, picture)))
+
+
+def _gray_of_opencv(data: bytes, picture: Picture) -> Pixels | None:
+    """Decode a sound file once more, as cv2.imread does; None if OpenCV cannot."""
+    from imgdup.images.opencv import gray_as_imread
+
+    orientation = UPRIGHT
+    if picture.format == "png" and not (header := png_header(data)).bare:
+        data = png_first_frame(data)  # OpenCV prints warnings about some of the other chunks
+        orientation = header.orientation
+    try:
+        _require_memory(picture.height * picture.width * OPENCV_BYTES)
+    except MemoryError as error:
+        raise ImageError("too-large", "the picture needs more memory than is available") from error
+    gray = gray_as_imread(data)
+    return None if gray is None else upright(gray, orientation)
 
 
 def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:

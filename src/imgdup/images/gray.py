@@ -49,6 +49,9 @@ class GrayImage(NamedTuple):
     short_first : (bool, bool)
         Whether the rows, the columns, begin with a partial block: so they do when a reduced
         picture whose size is no multiple of its blocks has been mirrored.
+    opencv : ndarray of uint8, shape (height, width), optional
+        What ``cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2GRAY)`` gives, if it was requested and
+        OpenCV reads the file.
     """
 
     pixels: Shades
@@ -56,6 +59,7 @@ class GrayImage(NamedTuple):
     width: int
     reduction: int = 1
     short_first: tuple[bool, bool] = (False, False)
+    opencv: Pixels | None = None
 
 
 def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -171,7 +175,10 @@ def rotated(gray: GrayImage, orientation: int) -> GrayImage:
         rows_short ^ (orientation in FLIPPED_ROWS),
         columns_short ^ (orientation in FLIPPED_COLUMNS),
     )
-    return GrayImage(upright(gray.pixels, orientation), height, width, gray.reduction, short_first)
+    pixels, opencv = upright(gray.pixels, orientation), gray.opencv
+    if opencv is not None:
+        opencv = upright(opencv, orientation)
+    return GrayImage(pixels, height, width, gray.reduction, short_first, opencv)
 
 
 def to_gray(

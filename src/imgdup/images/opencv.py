@@ -71,6 +71,30 @@ def decode_on_white_with_opencv(data: bytes) -> tuple[Pixels, bool]:
     return laid, bool(pixels[..., 3].min() < 255)
 
 
+def gray_as_imread(data: bytes) -> Pixels | None:
+    """Decode a file in colour and turn it gray: ``cv2.imread``, then ``cv2.cvtColor``.
+
+    The orientation counts; alpha does not, so hidden colours show.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width), or None
+        None if OpenCV cannot decode the file.
+    """
+    try:
+        colours = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    if colours is None:
+        return None
+    return cv2.cvtColor(colours, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
+
+
+def resize_by_default(gray: Pixels, width: int, height: int) -> Pixels:
+    """Resize by what ``cv2.resize`` does by default: bilinear interpolation, no averages."""
+    return cv2.resize(np.ascontiguousarray(gray), (width, height)).astype(np.uint8, copy=False)
+
+
 def _imdecode(data: bytes, flag: int) -> Pixels:
     """Decode to gray, RGB or RGBA of 8 bits."""
     try:

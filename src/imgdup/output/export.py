@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from imgdup.api import ImageIndex
+from imgdup.build.tutorial import TUTORIAL_HASH, tutorial_key
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import format_of, reason_of
 from imgdup.index.columns import PDQ, same_file
@@ -134,6 +135,37 @@ def export_pickle(index: ImageIndex, out: BinaryIO) -> int:
 
     It uses only built-in types.
     """
+    return _pickled(_hash_dictionary(index), out)
+
+
+def export_tutorial_pickle(index: ImageIndex, out: BinaryIO) -> int:
+    """Write the dictionary that index_images.py of the tutorial writes; return the number of paths.
+
+    Its keys are those that the tutorial's code computes: hashes that float64 rounded.
+
+    Raises
+    ------
+    ImgdupError
+        If the index holds another hash.
+    """
+    if index.generation.head["hash"] != TUTORIAL_HASH:
+        raise ImgdupError(
+            f"{index.folder} holds the hash {index.generation.head['hash']}; make an index that "
+            f"holds that of the tutorial: imgdup index DIR --hash {TUTORIAL_HASH} --index NEW"
+        )
+    table: dict[int, list[str]] = {}
+    for number, paths in _hash_dictionary(index).items():
+        table.setdefault(tutorial_key(number), []).extend(paths)
+    return _pickled(table, out)
+
+
+def _pickled(table: dict[int, list[str]], out: BinaryIO) -> int:
+    out.write(pickle.dumps(table))
+    return sum(map(len, table.values()))
+
+
+def _hash_dictionary(index: ImageIndex) -> dict[int, list[str]]:
+    """Return the paths of each hash, both sorted."""
     generation = index.generation
     rows = generation.checked_rows(generation.class_rows).tolist()
     table: dict[int, list[str]] = {}
@@ -141,8 +173,7 @@ def export_pickle(index: ImageIndex, out: BinaryIO) -> int:
     for words, (start, stop) in zip(generation.tree.by_row(), bounds, strict=True):
         number = int.from_bytes(words.tobytes(), "little")
         table[number] = [os.fsdecode(index.path(row)) for row in rows[start:stop]]
-    out.write(pickle.dumps(dict(sorted(table.items()))))
-    return sum(map(len, table.values()))
+    return dict(sorted(table.items()))
 
 
 def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
@@ -184,5 +215,6 @@ def _export_records(form: str) -> Callable[[ImageIndex, BinaryIO], int]:
 
 FORMATS: Mapping[str, Callable[[ImageIndex, BinaryIO], int]] = {
     "pickle": export_pickle,
+    "tutorial-pickle": export_tutorial_pickle,
     **{form: _export_records(form) for form in WRITERS},
 }

@@ -73,7 +73,7 @@ def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | Non
     ValueError
         If the array is not such a picture.
     """
-    gray, digest = _gray_and_digest(image, parameters["digest_kind"], limits or Limits())
+    gray, digest = _gray_and_digest(image, parameters, limits or Limits())
     return _probe(gray, digest, parameters, ORIENTATIONS[0])
 
 
@@ -90,7 +90,7 @@ def make_probes(
     """
     if not orientations:
         return [make_probe(image, parameters, limits)]
-    gray, digest = _gray_and_digest(image, parameters["digest_kind"], limits or Limits())
+    gray, digest = _gray_and_digest(image, parameters, limits or Limits())
     return [
         _probe(rotated(gray, i), b"" if i > 1 else digest, parameters, orientation)
         for i, orientation in enumerate(ORIENTATIONS, start=1)
@@ -153,13 +153,17 @@ def _hash_file(
     return make_probes(os.fsdecode(path), parameters, limits=limits, orientations=orientations)
 
 
-def _gray_and_digest(image: Image, digest_kind: str, limits: Limits) -> tuple[GrayImage, bytes]:
+def _gray_and_digest(
+    image: Image, parameters: Mapping[str, Any], limits: Limits
+) -> tuple[GrayImage, bytes]:
     """Return the gray pixels of an image, and the digest of its file."""
     require_memory()
     if isinstance(image, np.ndarray):
         return picture_from_array(image).gray, b""
     data = image if isinstance(image, bytes) else read_file(os.fsencode(image), limits).data
-    return decode(data, limits).gray, content_digest(data, digest_kind)
+    needs_opencv = hashing.HASHERS[parameters["hash"]].needs_opencv
+    gray = decode(data, limits, with_opencv=needs_opencv).gray
+    return gray, content_digest(data, parameters["digest_kind"])
 
 
 def _probe(
@@ -180,9 +184,9 @@ def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray
     image : path, bytes or ndarray
         As in `ImageIndex.within`.
     name : str
-        ``"dhash"``, ``"ahash"``, ``"phash"`` or ``"pdq"``.
+        ``"dhash"``, ``"ahash"``, ``"phash"``, ``"pdq"`` or ``"dhash-tutorial"``.
     bits : int
-        64 or 256; ``"pdq"`` has 256.
+        64 or 256; ``"pdq"`` has 256, ``"dhash-tutorial"`` 64.
 
     Returns
     -------

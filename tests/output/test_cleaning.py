@@ -12,8 +12,17 @@ from make_sample import encode, photo
 from array_rows import File, rows_of, same_picture
 from imgdup import cli
 from imgdup.cli.options import GROUP_FILES
-from imgdup.dedupe import find_duplicates
-from imgdup.output.cleaning import PICTURE, TABLES, group_records, save_groups
+from imgdup.dedupe import DedupeOptions, find_duplicates
+from imgdup.dedupe.decide import Policy
+from imgdup.dedupe.difference import Verdict
+from imgdup.output.cleaning import (
+    PICTURE,
+    TABLES,
+    group_records,
+    save_groups,
+    summary_json,
+    summary_text,
+)
 from imgdup.system.records import path_from_json
 
 
@@ -49,6 +58,45 @@ def test_the_records_are_the_groups(duplicates):
 
     assert [tuple(record.values())[:6] for record in found] == EXPECTED
     assert (found[0]["width"], found[0]["size"]) == (900, 7)
+
+
+def test_each_record_of_a_removed_file_names_the_rule_that_decided(duplicates):
+    rules = {record["path"]: record["rule"] for record in group_records(duplicates)}
+
+    assert rules == {
+        b"/data/y.jpg": "",
+        b"/data/x.jpg": "largest",
+        b"/data/a.jpg": "",
+        b"/data/c.jpg": "largest",
+        b"/data/b\xff.jpg": "largest",
+    }
+
+
+def judged(pairs):
+    """Row 2 is edited, row 4 recoloured; all others show the same picture."""
+    relations = {2: "edited", 4: "recoloured"}
+    return [Verdict(relations.get(b, "same-picture"), 0.0, None) for _, b in pairs]
+
+
+def test_the_summary_counts_each_relation_each_rule_and_what_lies_beyond():
+    files = [File(b"/data/%d" % n, width=900 - max(0, n - 1), size=10 + n) for n in range(8)]
+    options = DedupeOptions(policy=Policy(max_candidates=1))
+
+    found = find_duplicates(rows_of(files), options, judge=judged)
+
+    facts = json.loads(summary_json(found))
+    assert facts["relations"] == {"same-picture": {"files": 5, "bytes": 72}}
+    assert facts["shown"] == {"recoloured": 1, "edited": 1}
+    assert facts["rules"] == {"largest": 4, "first": 1}
+    assert (facts["compared"], facts["beyond"]) == (7, 2)
+    assert summary_text(found).splitlines()[1:] == [
+        "  same-picture         5 files              72 bytes",
+        "  recoloured           1 files only shown",
+        "  edited               1 files only shown",
+        "  decided by the keep rules: largest 4 files, first 1 file",
+        "  beyond               2 files kept, some of whose candidates were not compared "
+        "(--max-candidates 1)",
+    ]
 
 
 def test_json_lines_hold_them_all(duplicates, tmp_path):

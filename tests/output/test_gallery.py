@@ -10,9 +10,19 @@ from array_rows import File, rows_of, same_picture
 from imgdup.dedupe import find_duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import compare
+from imgdup.dedupe.difference import WHOLE, Verdict
 from imgdup.dedupe.labels import ImageSet
+from imgdup.dedupe.relations import RELATIONS
 from imgdup.index.columns import images
-from imgdup.output.gallery import entry, page_groups, save_duplicates, save_leaks
+from imgdup.output.gallery import (
+    RELATION_TEXTS,
+    comparison,
+    entry,
+    page_groups,
+    save_duplicates,
+    save_leaks,
+)
+from imgdup.output.page import Comparison
 
 
 def facts_of(page):
@@ -66,7 +76,9 @@ def test_the_page_of_leaks_shows_labels_and_conflicts(leaks, tmp_path):
     save_leaks(tmp_path / "page.html", leaks, MatchRule())
 
     page = (tmp_path / "page.html").read_text()
-    [[[*_, label_a, no_conflict], [[path, *_, label_b, conflict]]]] = data_of(page)["groups"]
+    [[[*_, label_a, no_conflict, _], [[path, *_, label_b, conflict, _]], _]] = data_of(page)[
+        "groups"
+    ]
     assert (label_a, no_conflict) == ("cat", "")
     assert label_b == r"\x1bdog"
     assert conflict == f"but cat in A: {tmp_path}/a/cat/1.jpg"
@@ -88,3 +100,61 @@ def test_captions_leave_out_what_all_paths_begin_with():
     told = [entry(rows, 0, 0, "", {}) for rows in (one, two)]
 
     assert [each.path[each.n_hidden :] for each in told] == ["1.jpg", "a/1.jpg"]
+
+
+def test_duplicates_that_are_only_shown_are_in_the_group_of_the_file_they_were_compared_with():
+    files = [File(b"/data/%s" % name, width=900 - i) for i, name in enumerate((b"a", b"b", b"c"))]
+    rows = rows_of(files)
+    box = (10, 20, 30, 40)
+    verdicts = {1: Verdict("same-picture", 0.0, None), 2: Verdict("edited", 99.0, box)}
+
+    duplicates = find_duplicates(rows, judge=lambda pairs: [verdicts[b] for _, b in pairs])
+    [group] = page_groups(duplicates)
+
+    [removed], [only_shown] = group.removals, group.shown
+    assert (group.keeper.path, removed.path, only_shown.path) == ("/data/a", "/data/b", "/data/c")
+    assert removed.comparison == Comparison(
+        "The pictures were compared, and no region differs.", 0.0, None, None, "largest"
+    )
+    assert only_shown.comparison[1:] == (99.0, box, box, "")
+
+
+def test_a_file_that_is_only_shown_has_a_group_where_nothing_is_removed():
+    rows = rows_of([File(b"/data/a", width=900), File(b"/data/b", width=800)])
+
+    duplicates = find_duplicates(
+        rows, judge=lambda pairs: [Verdict("recoloured", 5.0, None)] * len(pairs)
+    )
+    [group] = page_groups(duplicates)
+
+    assert (names(group), [each.path for each in group.shown]) == (("/data/a", []), ["/data/b"])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "in_copy", "in_keeper", "sentence"),
+    [
+        (
+            Verdict("edited", 50.0, (1, 2, 3, 4)),
+            (1, 2, 3, 4),
+            (1, 2, 3, 4),
+            "marked region differs",
+        ),
+        (Verdict("cropped", 9.0, (1, 2, 3, 4)), None, (1, 2, 3, 4), "only the marked part of the"),
+        (Verdict("cropped", 9.0, WHOLE), None, None, "other picture shows only a part"),
+        (Verdict("turned", 50.0, (1, 2, 3, 4)), None, (1, 2, 3, 4), "rotated or mirrored"),
+        (Verdict("recoloured", 0.0, WHOLE), WHOLE, WHOLE, "Only the colours"),
+        (Verdict("recoloured", 9.0, (1, 2, 3, 4)), (1, 2, 3, 4), (1, 2, 3, 4), "of the marked"),
+        (Verdict("same-pixels", 0.0, None), None, None, "all pixels are equal"),
+    ],
+)
+def test_a_region_is_marked_where_it_lies_and_a_sentence_says_what_it_is(
+    verdict, in_copy, in_keeper, sentence
+):
+    found = comparison(verdict)
+
+    assert (found.box, found.keeper_box) == (in_copy, in_keeper)
+    assert sentence in found.sentence
+
+
+def test_every_relation_has_a_sentence():
+    assert set(RELATION_TEXTS) == set(RELATIONS)

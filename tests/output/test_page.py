@@ -90,7 +90,7 @@ def test_groups_that_save_most_come_first():
     small = Group(entry("a"), [entry("b", size_bytes=10)])
     large = Group(entry("c"), [entry("d", size_bytes=6), entry("e", size_bytes=6)])
 
-    keepers = [keeper[0] for keeper, _ in data_of(page_html([small, large]))["groups"]]
+    keepers = [keeper[0] for keeper, *_ in data_of(page_html([small, large]))["groups"]]
 
     assert keepers == ["c", "a"]
 
@@ -122,7 +122,7 @@ def test_where_nothing_is_saved_groups_keep_the_given_order():
 
     page = page_html(groups, Wording(saves="", order="nearest first"))
 
-    assert [keeper[0] for keeper, _ in data_of(page)["groups"]] == ["a", "c"]
+    assert [keeper[0] for keeper, *_ in data_of(page)["groups"]] == ["a", "c"]
     assert '<option value="first">nearest first</option>' in page
 
 
@@ -137,7 +137,7 @@ def test_too_many_thumbnails_are_left_out(monkeypatch):
     monkeypatch.setattr(report, "MAX_EMBEDDED_BYTES", 5)
     groups = [Group(entry("a", thumbnail=b"1234"), [entry("b")]) for _ in range(3)]
 
-    pictures = [keeper[THUMBNAIL_AT] for keeper, _ in data_of(page_html(groups))["groups"]]
+    pictures = [keeper[THUMBNAIL_AT] for keeper, *_ in data_of(page_html(groups))["groups"]]
 
     assert [base64.b64decode(picture) for picture in pictures] == [b"1234", b"", b""]
 

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from chromium import browser
-from imgdup.output.page import Group, save_page
+from imgdup.output.page import Comparison, Group, save_page
 from painted_groups import ENDS_THE_SCRIPT, EVIL, entry, jpeg, many_groups
 
 
@@ -189,3 +189,43 @@ def test_the_browser_reports_no_error_and_loads_only_the_page(fresh, report):
     assert fresh.complaints == []
     asked = [url for url in fresh.requests if not url.startswith("data:")]
     assert asked == [report.resolve().as_uri()]
+
+
+PLACES = """[...document.querySelectorAll('.picture')].map(figure => {
+  const image = figure.querySelector('img').getBoundingClientRect();
+  return [...figure.querySelectorAll('.mark')].map(mark => {
+    const box = mark.getBoundingClientRect();
+    const sides = [box.x - image.x, box.y - image.y, box.width, box.height];
+    return sides.map(side => side / image.width);
+  });
+})"""
+
+
+def test_the_region_that_differs_is_marked_in_both_pictures(page, tmp_path):
+    """The picture of 640 x 480 pixels fills the width or the height of its field."""
+    found = Comparison("The marked region differs.", 90.4, (100, 200, 300, 500), (0, 0, 250, 125))
+    copy = entry("copy.jpg", relation="edited", thumbnail=jpeg())._replace(comparison=found)
+    save_page(tmp_path / "page.html", [Group(entry("keeper.jpg", thumbnail=jpeg()), [], [copy])])
+    page.open(tmp_path / "page.html")
+
+    places = page.evaluate(PLACES)
+    field = page.evaluate(
+        "[...document.querySelectorAll('.picture img')].map(e => [e.clientWidth, e.clientHeight])"
+    )
+    said = texts(page, ".explanation"), texts(page, ".others .badge"), texts(page, ".group h2")
+
+    for [mark], (width, height), box in zip(
+        places, field, (found.keeper_box, found.box), strict=True
+    ):
+        assert mark == pytest.approx(expected_place(box, width, height), abs=0.002)
+    assert said == (["The marked region differs."], ["only shown"], ["Group 1 \u00b7 1 only shown"])
+    assert "peak 90" in texts(page, ".others .facts span")
+
+
+def expected_place(box, width, height):
+    """Where a box of a 4:3 picture lies in the middle of its field, in widths of the field."""
+    drawn = min(width / 4, height / 3) * 4, min(width / 4, height / 3) * 3
+    left, top = (width - drawn[0]) / 2, (height - drawn[1]) / 2
+    x, y, across, down = (side / 1000 for side in box)
+    place = left + x * drawn[0], top + y * drawn[1], across * drawn[0], down * drawn[1]
+    return [side / width for side in place]

@@ -116,6 +116,12 @@ class Duplicates:
         found = Counter(shown.verdict.relation for shown in self.groups.shown)
         return {name: found[name] for name in RELATIONS if found[name]}
 
+    def deciding_rules(self) -> dict[str, int]:
+        """Count the files that a plan removes by the keep rule that decided, most first."""
+        which = np.flatnonzero(self.removable()).tolist()
+        found = Counter(self.groups.rules[i] for i in which)
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
     def listed(self, selected: RowNumbers) -> Iterator[bytes]:
         """Yield the paths of rows for a list: relative if the index has one root."""
         return listed_paths(self.rows, selected)

@@ -14,6 +14,7 @@ from imgdup.dedupe.candidates import (
     hashes_of,
     near,
 )
+from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.labels import ImageSet
 from imgdup.dedupe.relations import SAME_BYTES, SAME_FILE, UNVERIFIED
 from imgdup.index.columns import (
@@ -70,8 +71,8 @@ class Leaks(NamedTuple):
     places_b, places_a : ndarray of int64, shape (n,)
         Positions in ``b.images`` and, of the nearest duplicate, in ``a.images``.
     distances : ndarray of uint16, shape (n,)
-    relations : list of str
-        See ``RELATIONS``.
+    verdicts : list of Verdict
+        What the comparison of the two pictures found.
     conflicts : ndarray of int64, shape (n,)
         Position in ``a.images`` of the nearest duplicate with a different label, or -1.
     """
@@ -81,7 +82,7 @@ class Leaks(NamedTuple):
     places_b: RowNumbers
     places_a: RowNumbers
     distances: npt.NDArray[np.uint16]
-    relations: list[str]
+    verdicts: list[Verdict]
     conflicts: RowNumbers
 
     @property
@@ -93,14 +94,14 @@ class Leaks(NamedTuple):
         """Yield the leaks, in order."""
         (a, images_a, labels_a), (b, images_b, labels_b) = self.a, self.b
         columns = (self.places_b, self.places_a, self.distances, self.conflicts)
-        for here, there, distance, conflict, relation in zip(
-            *(column.tolist() for column in columns), self.relations, strict=True
+        for here, there, distance, conflict, verdict in zip(
+            *(column.tolist() for column in columns), self.verdicts, strict=True
         ):
             yield Leak(
                 b.path(int(images_b[here])),
                 a.path(int(images_a[there])),
                 distance,
-                relation,
+                verdict.relation,
                 labels_b[here],
                 labels_a[there],
                 a.path(int(images_a[conflict])) if conflict >= 0 else None,
@@ -151,20 +152,21 @@ def compare(
         _other_label(by_hash, codes_a, codes_b), _other_label(by_bytes, codes_a, codes_b)
     )[found]
     near_bits = distances[found].astype(np.uint16)
-    relations = _relations(a, b, places[found], found)
+    verdicts = _verdicts(a, b, places[found], found)
     conflicts = np.where(conflict < FAR, conflict & ((1 << PLACE_BITS) - 1), -1)
-    return Leaks(a, b, found, places[found], near_bits, relations, conflicts)
+    return Leaks(a, b, found, places[found], near_bits, verdicts, conflicts)
 
 
-def _relations(a: ImageSet, b: ImageSet, in_a: RowNumbers, in_b: RowNumbers) -> list[str]:
-    """Return the relation of pairs of images as far as the index knows it."""
+def _verdicts(a: ImageSet, b: ImageSet, in_a: RowNumbers, in_b: RowNumbers) -> list[Verdict]:
+    """Return what the index knows of pairs of images without a look at their pictures."""
     rows_a, rows_b = a.images[in_a], b.images[in_b]
     one_file = one_file_test(a.rows, b.rows)(rows_a, rows_b)
     same_bytes = (byte_keys(a.rows, rows_a) == byte_keys(b.rows, rows_b)).all(axis=1)
-    return [
+    relations = [
         SAME_FILE if is_one else SAME_BYTES if is_equal else UNVERIFIED
         for is_one, is_equal in zip(one_file.tolist(), same_bytes.tolist(), strict=True)
     ]
+    return [Verdict(relation, 0.0, None) for relation in relations]
 
 
 def _label_codes(a: ImageSet, b: ImageSet) -> tuple[RowNumbers, RowNumbers]:

@@ -163,11 +163,20 @@ def _keys(rows: Rows, selected: RowNumbers, keep: Keep, facts_of: FactsOf) -> li
 def deciding_rules(
     rows: Rows, keep: Keep, kept: RowNumbers, removed: RowNumbers, facts_of: FactsOf = unknown_facts
 ) -> list[str]:
-    """Return for each pair of rows the first rule by which they differ, ``first`` if none does."""
+    """Return for each pair of rows the first rule by which they differ, ``first`` if none does.
+
+    Where ``not-upscaled`` decides between files of which neither was enlarged more than the other,
+    the answer is ``largest``, since only their numbers of pixels differ.
+    """
     both = np.concatenate([kept, removed])
     rules = np.full(len(kept), LAST, object)
     for name, key in reversed(_keys(rows, both, keep, facts_of)):
         rules[key[: len(kept)] != key[len(kept) :]] = name
+    by_detail = np.flatnonzero(rules == "not-upscaled")
+    if len(by_detail):
+        worth = _worths(facts_of(both))
+        alike = worth[by_detail] == worth[by_detail + len(kept)]
+        rules[by_detail[alike]] = "largest"
     return [str(rule) for rule in rules.tolist()]
 
 
@@ -240,8 +249,11 @@ def _colour(facts: Facts, _: Key) -> Key:
 
 def _not_upscaled(facts: Facts, pixels: Key) -> Key:
     """Sort by the number of pixels that show detail; those of enlarged pictures count less."""
-    worth = np.array([1.0 if each is None else _worth(each.detail) for each in facts])
-    return np.asarray(-(pixels.astype(np.float64) * worth))
+    return np.asarray(-(pixels.astype(np.float64) * _worths(facts)))
+
+
+def _worths(facts: Facts) -> npt.NDArray[np.float64]:
+    return np.array([1.0 if each is None else _worth(each.detail) for each in facts])
 
 
 def _worth(detail: float) -> float:

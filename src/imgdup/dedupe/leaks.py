@@ -15,6 +15,8 @@ from imgdup.dedupe.decide import MAX_CANDIDATES, Judge
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.relations import DIFFERENT, UNVERIFIED
 
+NO_DUPLICATE = Verdict(DIFFERENT, 0.0, None)
+
 
 @dataclass
 class _Image:
@@ -24,14 +26,14 @@ class _Image:
     label: str | None
     candidates: Iterator[tuple[int, int]]  # places in A and distances
     nearest: list[tuple[int, int]] = field(default_factory=list)  # one at most
-    relation: str = DIFFERENT
+    verdict: Verdict = NO_DUPLICATE
     conflict: int = -1
 
 
 def verified(
     leaks: Leaks, rule: MatchRule, judge: Judge, *, max_candidates: int = MAX_CANDIDATES
 ) -> Leaks:
-    """Return the leaks whose pictures are not different, with their relations.
+    """Return the leaks whose pictures are not different, with what their comparisons found.
 
     Parameters
     ----------
@@ -54,16 +56,17 @@ def verified(
         for (image, pair), verdict in zip(waiting, judge(rows), strict=True):
             _note(image, pair, verdict, leaks.a.labels)
         waiting = [(image, pair) for image, _ in waiting if (pair := _next(image, leaks))]
-    found = sorted(
-        (distance, image.place, in_a, image.relation, image.conflict)
+    found = [
+        (distance, image.place, in_a, image.verdict, image.conflict)
         for image in images
         for in_a, distance in image.nearest
-    )
+    ]
+    found.sort(key=lambda each: each[:3])
     return leaks._replace(
         places_b=np.array([place for _, place, _, _, _ in found], np.int64),
         places_a=np.array([in_a for _, _, in_a, _, _ in found], np.int64),
         distances=np.array([distance for distance, _, _, _, _ in found], np.uint16),
-        relations=[relation for _, _, _, relation, _ in found],
+        verdicts=[verdict for _, _, _, verdict, _ in found],
         conflicts=np.array([conflict for _, _, _, _, conflict in found], np.int64),
     )
 
@@ -75,15 +78,13 @@ def _images(leaks: Leaks, rule: MatchRule, most: int) -> Iterator[_Image]:
         hashes = hashes_of(each.rows, images, rule)
         sides.append((hashes, hash_classes(hashes, each.rows.column("quality")[images])))
     near = nearest_across(sides, rule, most)
-    for i, (place, relation) in enumerate(
-        zip(leaks.places_b.tolist(), leaks.relations, strict=True)
-    ):
+    for i, (place, verdict) in enumerate(zip(leaks.places_b.tolist(), leaks.verdicts, strict=True)):
         span = slice(int(near.offsets[i]), int(near.offsets[i + 1]))
         pairs = zip(near.others[span].tolist(), near.distances[span].tolist(), strict=True)
         image = _Image(place, leaks.b.labels[place], pairs)
-        if relation != UNVERIFIED:
+        if verdict.relation != UNVERIFIED:
             in_a = int(leaks.places_a[i])
-            image.nearest, image.relation = [(in_a, int(leaks.distances[i]))], relation
+            image.nearest, image.verdict = [(in_a, int(leaks.distances[i]))], verdict
             first = int(leaks.conflicts[i])
             image.conflict = first if _is_conflict(image, first, leaks) else -1
         yield image
@@ -115,6 +116,6 @@ def _note(
     if verdict.relation == DIFFERENT:
         return
     if not image.nearest:
-        image.nearest, image.relation = [pair], verdict.relation
+        image.nearest, image.verdict = [pair], verdict
     if image.label is not None and labels[pair[0]] not in (None, image.label):
         image.conflict = pair[0] if image.conflict < 0 else image.conflict

@@ -25,6 +25,7 @@ GROUP_COLUMNS = {
     "width": "uint32",
     "height": "uint32",
     "size": "int64",
+    "rule": "text",
 }
 TABLES = {".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
 PICTURE = ".png"
@@ -39,7 +40,7 @@ def summary_json(duplicates: Duplicates, chains: Counter[int] | None = None) -> 
 
 
 def summary_text(duplicates: Duplicates, chains: Counter[int] | None = None) -> str:
-    """Write the summary for people: how much a plan removes, by relation."""
+    """Write the summary for people: how many duplicates a plan removes, and how many are kept."""
     facts = _facts(duplicates)
     nouns = {"images": "image", "groups": "group", "removable": "removable file", "bytes": "byte"}
     lines = [", ".join(counted(facts[name], noun) for name, noun in nouns.items())]
@@ -47,6 +48,15 @@ def summary_text(duplicates: Duplicates, chains: Counter[int] | None = None) -> 
         lines.append(f"  {name:<12} {saving['files']:>9,} files {saving['bytes']:>15,} bytes")
     for name, n_files in facts["shown"].items():
         lines.append(f"  {name:<12} {n_files:>9,} files only shown")
+    if facts["rules"]:
+        decided = (f"{name} {counted(n_files, 'file')}" for name, n_files in facts["rules"].items())
+        lines.append(f"  decided by the keep rules: {', '.join(decided)}")
+    if facts["beyond"]:
+        most = duplicates.options.policy.max_candidates
+        lines.append(
+            f"  {'beyond':<12} {facts['beyond']:>9,} files kept, some of whose candidates were not "
+            f"compared (--max-candidates {most:,})"
+        )
     if chains is not None:
         n_files = sum(size * n for size, n in chains.items())
         longest = max(chains, default=0)
@@ -69,6 +79,7 @@ def _facts(duplicates: Duplicates) -> dict[str, Any]:
             for name, saving in savings.items()
         },
         "shown": duplicates.only_shown(),
+        "rules": duplicates.deciding_rules(),
         "compared": duplicates.groups.n_compared,
         "beyond": duplicates.groups.n_beyond,
     }
@@ -103,7 +114,7 @@ def group_records(duplicates: Duplicates) -> Iterator[dict[str, Any]]:
     """Yield one record per file, group by group: the file that is kept, then those removed.
 
     ``role`` is ``keep`` or ``remove``; ``distance`` is that of the match hashes of a file and the
-    kept one, in bits.
+    kept one, in bits; ``rule`` is the keep rule that decided between the two.
     """
     groups, relations = duplicates.groups, duplicates.relations
     bounds = zip(groups.offsets[:-1].tolist(), groups.offsets[1:].tolist(), strict=True)
@@ -115,12 +126,15 @@ def group_records(duplicates: Duplicates) -> Iterator[dict[str, Any]]:
         for i in range(start, stop):
             row, relation = int(groups.removed[i]), relations[i]
             path, distance = duplicates.rows.path(row), int(groups.distances[i])
-            yield _record(duplicates, row, (number, "remove", path, kept, distance, relation))
+            facts = (number, "remove", path, kept, distance, relation)
+            yield _record(duplicates, row, facts, groups.rules[i])
 
 
-def _record(duplicates: Duplicates, row: int, facts: tuple[Any, ...]) -> dict[str, Any]:
+def _record(
+    duplicates: Duplicates, row: int, facts: tuple[Any, ...], rule: str = ""
+) -> dict[str, Any]:
     sizes = (int(duplicates.rows.column(name)[row]) for name in ("width", "height", "size"))
-    return dict(zip(GROUP_COLUMNS, (*facts, *sizes), strict=True))
+    return dict(zip(GROUP_COLUMNS, (*facts, *sizes, rule), strict=True))
 
 
 def _match_rows(duplicates: Duplicates) -> Iterator[MatchRow]:

@@ -7,16 +7,19 @@ the permissions of the most private picture.
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leak, Leaks
+from imgdup.dedupe.difference import CROPPED, RECOLOURED, TURNED, WHOLE, Verdict
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
 from imgdup.index.columns import Rows
 from imgdup.output.codecs import shown
-from imgdup.output.page import Entry, Group, Wording, save_page
+from imgdup.output.page import Comparison, Entry, Group, Wording, save_page
 from imgdup.output.results import match_rule_text
 from imgdup.system.atomic import common_mode
 from imgdup.system.files import read_file
@@ -36,6 +39,18 @@ LEAKS = Wording(
     none="No image of B has a duplicate in A.",
     about="Each image of B is shown after the image of A that it duplicates.",
 )
+RELATION_TEXTS = {
+    "same-file": "One file has both names.",
+    "same-bytes": "The files have equal bytes.",
+    "same-pixels": "The bytes differ, but all pixels are equal.",
+    "same-picture": "The pictures were compared, and no region differs.",
+    "recoloured": "Only the colours differ.",
+    "edited": "The marked region differs more than saving a picture again explains.",
+    "cropped": "It shows only the marked part of the other picture.",
+    "turned": "It is rotated or mirrored.",
+    "unverified": "The pictures were not compared, or could not be.",
+    "different": "The pictures show different things.",
+}
 MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most are shown first
 
 Thumbnail = bytes | ImageError
@@ -50,14 +65,16 @@ def save_duplicates(file: Path, duplicates: Duplicates, limits: Limits | None = 
     )
     rows, groups = duplicates.rows, duplicates.groups
     drawn = [*groups.keepers.tolist(), *groups.removed.tolist()]
+    drawn += [row for each in groups.shown for row in (each.better, each.row)]
     mode = common_mode(map(rows.path, drawn))
     save_page(file, page_groups(duplicates, limits), wording, mode=mode)
 
 
 def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterator[Group]:
-    """Yield the groups of the page, those that save most with thumbnails.
+    """Yield the groups of the page, those that save most first; so many have thumbnails as fit.
 
-    Files with other names (hard links) are left out, as a plan leaves them out.
+    Duplicates that are only shown are in the group of the file that they were compared with. Files
+    with other names (hard links) are left out, as a plan leaves them out.
 
     Parameters
     ----------
@@ -66,29 +83,68 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
     limits : Limits, optional
         What one picture may cost; one that cannot be read has no thumbnail.
     """
-    rows, groups = duplicates.rows, duplicates.groups
-    sizes, removable = rows.column("size"), duplicates.removable()
-    spans = zip(groups.offsets[:-1].tolist(), groups.offsets[1:].tolist(), strict=True)
-    members = [[i for i in range(a, b) if removable[i]] for a, b in spans]
-    savings = [int(sizes[groups.removed[which]].sum()) for which in members]
-    order = sorted(filter(members.__getitem__, range(len(members))), key=lambda i: -savings[i])
-    keepers, relations = groups.keepers.tolist(), duplicates.relations
-    wanted = _wanted([[keepers[i], *groups.removed[members[i]].tolist()] for i in order])
+    rows, sizes = duplicates.rows, duplicates.rows.column("size")
+    members = _members(duplicates)
+    order = sorted(members, key=lambda keeper: -sum(int(sizes[m.row]) for m in members[keeper][0]))
+    wanted = _wanted([[keeper, *(m.row for m in chain(*members[keeper]))] for keeper in order])
     pictures = make_thumbnails([rows.path(row) for row in wanted], limits or Limits())
-    for i in order:
-        yield Group(
-            entry(rows, keepers[i], 0, "", pictures),
-            [
-                entry(
-                    rows,
-                    int(groups.removed[j]),
-                    int(groups.distances[j]),
-                    relations[j],
-                    pictures,
-                )
-                for j in members[i]
-            ],
+    for keeper in order:
+        removals, shown_only = (
+            [_member_entry(rows, member, pictures) for member in some] for some in members[keeper]
         )
+        yield Group(entry(rows, keeper, 0, "", pictures), removals, shown_only)
+
+
+class _Member(NamedTuple):
+    """A file of a group, as compared with the keeper."""
+
+    row: int
+    distance: int
+    verdict: Verdict
+    rule: str = ""
+
+
+def _members(duplicates: Duplicates) -> dict[int, tuple[list[_Member], list[_Member]]]:
+    """Return for each kept row the files that are removed for it, and those that are only shown."""
+    groups, removable = duplicates.groups, duplicates.removable()
+    found: dict[int, tuple[list[_Member], list[_Member]]] = {}
+    for i, keeper in enumerate(groups.keeper_of_each().tolist()):
+        if removable[i]:
+            facts = int(groups.removed[i]), int(groups.distances[i]), groups.verdicts[i]
+            found.setdefault(keeper, ([], []))[0].append(_Member(*facts, groups.rules[i]))
+    for better, row, distance, verdict in groups.shown:
+        found.setdefault(better, ([], []))[1].append(_Member(row, distance, verdict))
+    return found
+
+
+def _member_entry(rows: Rows, member: _Member, pictures: Mapping[bytes, Thumbnail]) -> Entry:
+    plain = entry(rows, member.row, member.distance, member.verdict.relation, pictures)
+    return plain._replace(comparison=comparison(member.verdict, member.rule))
+
+
+def comparison(verdict: Verdict, rule: str = "") -> Comparison:
+    """Return what the page says about a verdict, and which regions it marks."""
+    box, keeper_box = verdict.box, verdict.box
+    if verdict.relation == CROPPED and verdict.box == WHOLE:
+        box = keeper_box = None  # the keeper is a part of the other picture; which, is not known
+    elif verdict.relation in (CROPPED, TURNED):
+        box = None  # it has this place in the keeper only
+    return Comparison(verdict_text(verdict), verdict.peak, box, keeper_box, rule)
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Write what the comparison of two pictures found, in a sentence.
+
+    Examples
+    --------
+    >>> verdict_text(Verdict("edited", 142.3, (400, 700, 200, 50)))
+    'The marked region differs more than saving a picture again explains.'
+    """
+    if verdict.relation == RECOLOURED and verdict.box not in (None, WHOLE):
+        return "The colours of the marked region differ."
+    if verdict.relation == CROPPED and verdict.box == WHOLE:
+        return "The other picture shows only a part of this one."
+    return RELATION_TEXTS[verdict.relation]
 
 
 def _wanted(groups: Iterable[Sequence[int]]) -> list[int]:
@@ -104,19 +160,19 @@ def _wanted(groups: Iterable[Sequence[int]]) -> list[int]:
 def save_leaks(file: Path, leaks: Leaks, rule: MatchRule, limits: Limits | None = None) -> None:
     """Write the HTML page of `imgdup compare`: each image of A with its duplicates in B."""
     a, b = leaks.a, leaks.b
-    by_keeper: dict[int, list[tuple[int, Leak]]] = {}
-    places = zip(leaks.places_a.tolist(), leaks.places_b.tolist(), leaks.each(), strict=True)
-    for place_a, place_b, leak in places:
-        by_keeper.setdefault(place_a, []).append((int(b.images[place_b]), leak))
+    by_keeper: dict[int, list[tuple[int, Leak, Verdict]]] = {}
+    places = zip(leaks.places_a.tolist(), leaks.places_b.tolist(), strict=True)
+    for (place_a, place_b), leak, verdict in zip(places, leaks.each(), leaks.verdicts, strict=True):
+        by_keeper.setdefault(place_a, []).append((int(b.images[place_b]), leak, verdict))
     rows_a = [int(a.images[place]) for place in by_keeper]
     paths = [a.rows.path(row) for row in rows_a]
-    paths += [leak.path for each in by_keeper.values() for _, leak in each]
+    paths += [leak.path for each in by_keeper.values() for _, leak, _ in each]
     wanted = list(dict.fromkeys(paths))[:MAX_THUMBNAILS]
     pictures = make_thumbnails(wanted, limits or Limits())
     groups = [
         Group(
             entry(a.rows, row, 0, "", pictures)._replace(label=_label(a.labels[place])),
-            [_leaked(b.rows, row_b, leak, pictures) for row_b, leak in each],
+            [_leaked(b.rows, *member, pictures) for member in each],
         )
         for row, (place, each) in zip(rows_a, by_keeper.items(), strict=True)
     ]
@@ -135,12 +191,16 @@ def _sentence(rule: MatchRule, protect: Sequence[bytes] | None = None, more: str
     return f"{text[0].upper()}{text[1:]}{more}."
 
 
-def _leaked(rows: Rows, row: int, leak: Leak, pictures: Mapping[bytes, Thumbnail]) -> Entry:
+def _leaked(
+    rows: Rows, row: int, leak: Leak, verdict: Verdict, pictures: Mapping[bytes, Thumbnail]
+) -> Entry:
     conflict = ""
     if leak.conflict is not None:
         conflict = f"but {_label(leak.conflict_label)} in A: {shown(leak.conflict)}"
     plain = entry(rows, row, leak.distance, leak.relation, pictures)
-    return plain._replace(label=_label(leak.label), conflict=conflict)
+    return plain._replace(
+        label=_label(leak.label), conflict=conflict, comparison=comparison(verdict)
+    )
 
 
 def _label(label: str | None) -> str:

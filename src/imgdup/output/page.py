@@ -21,7 +21,7 @@ from imgdup.system.atomic import PUBLIC, replacing
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 MAX_EMBEDDED_BYTES = 100_000_000  # of thumbnails; a browser opens such a page in a few seconds
-WORDS = ("keeper", "removal", "counted", "saves", "none")  # that the page's script uses
+WORDS = ("keeper", "removal", "shown", "counted", "saves", "none")  # the page's script uses these
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 # The histogram, in units of SVG: the figure, its margins, where it has room for labels.
@@ -29,6 +29,23 @@ FIGURE_WIDTH, FIGURE_HEIGHT = 420, 150
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 14, 36
 MAX_LABELS = 8  # on the axis of distances
 INK, BAR = "#7d8694", "#4f8ef7"  # read well on white and on black
+
+
+Box = tuple[int, int, int, int]  # x, y, width and height, in thousandths of a picture
+
+
+class Comparison(NamedTuple):
+    """What the comparison of a file with the keeper of its group found."""
+
+    sentence: str
+    peak: float
+    """The largest difference, in levels from 0 to 255."""
+    box: Box | None = None
+    """The region of this picture to mark: where that difference is."""
+    keeper_box: Box | None = None
+    """The same region of the keeper."""
+    rule: str = ""
+    """The keep rule that decided; empty if none had to."""
 
 
 class Entry(NamedTuple):
@@ -54,13 +71,16 @@ class Entry(NamedTuple):
     """Of the image, where sets are compared; empty if it has none."""
     conflict: str = ""
     """Where the labels of duplicates disagree: the other label, and the path that has it."""
+    comparison: Comparison | None = None
+    """With the keeper; None for the keeper itself."""
 
 
 class Group(NamedTuple):
-    """A file that is kept and the files removed in favour of it."""
+    """A file that is kept, files removed in favour of it, and duplicates that are only shown."""
 
     keeper: Entry
     removals: Sequence[Entry]
+    shown: Sequence[Entry] = ()
 
 
 class Wording(NamedTuple):
@@ -69,6 +89,7 @@ class Wording(NamedTuple):
     title: str = "Duplicates"
     keeper: str = "keep"
     removal: str = "remove"
+    shown: str = "only shown"
     counted: str = "to remove"
     """Follows the number of removals, as in ``60 to remove``."""
     order: str = "largest saving first"
@@ -78,7 +99,7 @@ class Wording(NamedTuple):
     none: str = "No duplicates were found."
     about: str = (
         "One file of each group is kept; every other file is a duplicate of that file. "
-        "Nothing was changed."
+        "Files that are only shown are kept as well. Nothing was changed."
     )
     rule: str = ""
     """What counts as a duplicate and which file is kept, if the page should state it."""
@@ -130,8 +151,8 @@ def page_html(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> st
     True
     """
     ranked = sorted(groups, key=lambda group: -saving_bytes(group) if wording.saves else 0)
-    removals = [entry for group in ranked for entry in group.removals]
-    relations = Counter(entry.relation for entry in removals)
+    others = [entry for group in ranked for entry in (*group.removals, *group.shown)]
+    relations = Counter(entry.relation for entry in others)
     style, script = template("page.css"), template("page.js")
     parts = {
         "title": html.escape(wording.title),
@@ -140,7 +161,7 @@ def page_html(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> st
         "script": script,
         "script_hash": source_hash(script),
         "summary": _summary(ranked, wording),
-        "histogram": _histogram([entry.distance for entry in removals]),
+        "histogram": _histogram([entry.distance for entry in others]),
         "about": html.escape(wording.about),
         "rule": html.escape(wording.rule),
         "order": html.escape(wording.order),
@@ -225,11 +246,14 @@ def source_hash(source: str) -> str:
 def _summary(groups: Sequence[Group], wording: Wording) -> str:
     """Write the figures at the top."""
     n_removals = sum(len(group.removals) for group in groups)
+    n_shown = sum(len(group.shown) for group in groups)
     facts = {
         **dict(wording.facts),
         "groups": f"{len(groups):,}",
         wording.counted: f"{n_removals:,}",
     }
+    if n_shown:
+        facts[wording.shown] = f"{n_shown:,}"
     if wording.saves:
         facts[wording.saves] = size_text(sum(map(saving_bytes, groups)))
     return "".join(
@@ -252,10 +276,10 @@ def _data(groups: Sequence[Group], relations: Sequence[str], wording: Wording) -
     room = MAX_EMBEDDED_BYTES
     rows: list[Any] = []
     for group in groups:
-        entries = [group.keeper, *group.removals]
+        entries = [group.keeper, *group.removals, *group.shown]
         room -= sum(len(entry.thumbnail or b"") for entry in entries)
         keeper, *others = [_row(entry, numbers, with_thumbnail=room >= 0) for entry in entries]
-        rows.append([keeper, others])
+        rows.append([keeper, others, len(group.removals)])
     words = {key: getattr(wording, key) for key in WORDS}
     data = {"words": words, "relations": relations, "groups": rows}
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
@@ -268,5 +292,5 @@ def _row(entry: Entry, numbers: Mapping[str, int], *, with_thumbnail: bool) -> l
     picture = base64.b64encode(thumbnail).decode() if thumbnail else ""
     relation = numbers.get(entry.relation, 0)
     facts = entry.width, entry.height, entry.size_bytes
-    more = entry.n_hidden, entry.label, entry.conflict
+    more = entry.n_hidden, entry.label, entry.conflict, entry.comparison
     return [entry.path, int(entry.distance), relation, *map(int, facts), picture, *more]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from imgdup.query.probe import hash_image
     from imgdup.system.limits import Limits
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ImageError",

@@ -1,0 +1,29 @@
+"""The installed distribution: its name, its version and its commands."""
+
+import importlib.metadata
+import tomllib
+from pathlib import Path
+
+import imgdup
+
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+
+
+def test_the_package_has_the_version_of_the_distribution():
+    assert imgdup.__version__ == PROJECT["version"]
+
+
+def test_two_commands_run_the_same_function():
+    installed = importlib.metadata.entry_points(group="console_scripts")
+    commands = {
+        entry.name: entry.load() for entry in installed if entry.module == "imgdup.__main__"
+    }
+
+    assert commands.keys() == {"imgdup", "neardup"}
+    assert len(set(commands.values())) == 1
+
+
+def test_the_changelog_describes_the_version():
+    changes = (Path(__file__).parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    assert f"({PROJECT['version']})" in changes or f"## {PROJECT['version']}" in changes

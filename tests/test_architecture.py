@@ -30,8 +30,8 @@ ROOMS = (
     "query",
     "dedupe",
     "apply",
-    "api",
     "output",
+    "api",
     "web",
     "cli",
     "__main__",
@@ -50,7 +50,7 @@ HOMES = {
     "send2trash": {"apply.actions"},
     "vptree": {"query.check_index"},
     "pyarrow": {"output.export"},
-    "rich": {"output.tables", "cli.progress"},
+    "rich": {"output.tables", "output.progress"},
 }
 
 MAX_LATE_IMPORTS = 60

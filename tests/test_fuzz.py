@@ -199,14 +199,14 @@ def use(index_folder, probe):
         index = ImageIndex.open(index_folder)
     except ImgdupError:
         return
-    n = len(index)
+    n = len(index.rows)
     for action in (
         lambda: index.info(),
-        lambda: [index.path(row) for row in range(n)],
+        lambda: [index.rows.path(row) for row in range(n)],
         lambda: [match.row for match in index.within(probe, 64)],
         lambda: [match.row for match in index.nearest(probe, 3)],
         lambda: [row for block in index.pairs(256) for row in block.left.tolist()],
-        lambda: list(check_structure(index)),
+        lambda: list(check_structure(index.rows)),
     ):
         try:
             found = action()

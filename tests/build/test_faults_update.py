@@ -53,7 +53,7 @@ def place(photos, tmp_path, monkeypatch):
 
 
 def widths_and_hashes(place):
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
     return [int(value) for value in index.column("hashes")[:, 0]]
 
 

@@ -103,7 +103,7 @@ def test_every_row_keeps_which_file_it_names(tmp_path):
         paint(tmp_path / "photos" / name, seed)
     update_index(tmp_path / "index", [str(tmp_path / "photos")], INLINE)
 
-    index = ImageIndex.open(tmp_path / "index")
+    index = ImageIndex.open(tmp_path / "index").rows
 
     facts = [os.stat(index.path(row)) for row in range(len(index))]
     assert index.column("identity").tolist() == [[each.st_dev, each.st_ino] for each in facts]
@@ -130,7 +130,7 @@ def test_a_folder_and_a_bind_mount_of_it_hold_the_same_files(bind_mount, tmp_pat
     for named in [[photos, mounted]] if at_once else [[photos], [mounted]]:
         update_index(tmp_path / "index", named, INLINE)
 
-    index = ImageIndex.open(tmp_path / "index")
+    index = ImageIndex.open(tmp_path / "index").rows
 
     assert len(index) == 6
     assert index.column("same_file").tolist() == [-1, -1, -1, 0, 1, 2] == stated(index)
@@ -148,7 +148,7 @@ def test_a_second_spelling_of_a_folder_holds_the_same_files(tmp_path, at_once, m
     for named in [spellings] if at_once else [[each] for each in spellings]:
         update_index(tmp_path / "index", named, INLINE)
 
-    index = ImageIndex.open(tmp_path / "index")
+    index = ImageIndex.open(tmp_path / "index").rows
 
     assert len(index) == 6
     assert index.column("same_file").tolist() == [-1, -1, -1, 0, 1, 2] == stated(index)
@@ -164,7 +164,7 @@ def test_links_that_are_followed_name_the_file_that_they_lead_to(tmp_path):
 
     outcome = update_index(tmp_path / "index", [str(tmp_path / "photos")], chosen)
 
-    index = ImageIndex.open(tmp_path / "index")
+    index = ImageIndex.open(tmp_path / "index").rows
     assert outcome.hashed == 3
     assert index.column("same_file").tolist() == [-1, 0, 0] == stated(index)
 
@@ -204,7 +204,7 @@ def test_rows_without_identity_that_are_not_scanned_are_asked_on_the_disk(tmp_pa
 
     update_index(place, [str(tmp_path / "z")], INLINE)
 
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
     assert index.column("same_file").tolist() == [-1, 0, -1, -1] == stated(index)
 
 
@@ -220,13 +220,13 @@ def test_rows_of_a_drive_that_is_not_there_stay_with_those_they_were_with(tmp_pa
 
     update_index(place, [str(tmp_path / "z")], INLINE)
 
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
     assert index.column("same_file").tolist() == [-1, 0, -1]
     assert index.column("identity")[:2].tolist() == [[0, 0], [0, 0]]
 
 
 def test_the_frozen_index_of_before_has_no_identities():
-    index = ImageIndex.open(make_frozen.path().parents[1] / "1" / "index")
+    index = ImageIndex.open(make_frozen.path().parents[1] / "1" / "index").rows
 
     assert "identity" not in index.generation.arrays
     assert index.column("same_file").tolist() == [-1, -1, 1, -1, -1, -1]

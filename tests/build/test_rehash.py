@@ -74,7 +74,7 @@ def new(tmp_path, photos):
 
 def digests(place):
     """The kind of digests, and the digest of each image by its file's name."""
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
     column = index.column("digest")
     names = (os.path.basename(os.fsdecode(index.path(row))) for row in range(len(index)))
     return index.digest_kind, {name: column[row].tobytes() for row, name in enumerate(names)}

@@ -36,7 +36,7 @@ def photos(tmp_path):
 
 
 def paths(place):
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
     return [os.fsdecode(index.path(row)) for row in range(len(index))]
 
 
@@ -96,7 +96,7 @@ def test_a_renamed_folder_may_come_to_stand_elsewhere_among_the_roots(photos, tm
     update_index(photos / ".imgdup", [str(each) for each in (photos, *others)], INLINE)
     moved = photos.rename(tmp_path / name)
     place = moved / ".imgdup"
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
 
     table = index.generation.paths
     before = [table.find(path.encode()) is not None for path in files_below(moved, *others)]
@@ -172,7 +172,7 @@ def test_all_roots_below_a_moved_folder_are_relocated_with_single_files(tmp_path
     n_moved = relocate(place, str(disk), str(moved))
 
     assert n_moved == 3
-    assert ImageIndex.open(place).roots == [b"", os.fsencode(moved / "x")]
+    assert ImageIndex.open(place).rows.roots == [b"", os.fsencode(moved / "x")]
     assert opened_again(place) == (0, 3, 0, False)
 
 
@@ -187,7 +187,7 @@ def test_ghosts_of_a_folder_that_was_indexed_again_leave(photos, tmp_path):
 
     assert n_moved == 0
     assert paths(place) == files_below(moved)
-    assert ImageIndex.open(place).roots == [os.fsencode(moved)]
+    assert ImageIndex.open(place).rows.roots == [os.fsencode(moved)]
 
 
 def test_hard_links_stay_one_file_when_they_are_relocated(photos, tmp_path):
@@ -198,7 +198,7 @@ def test_hard_links_stay_one_file_when_they_are_relocated(photos, tmp_path):
 
     relocate(place, str(photos), str(moved))
 
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
     first = index.column("same_file").tolist()
     named = {index.path(row): index.path(i) for row, i in enumerate(first) if i >= 0}
     assert named == {os.fsencode(moved / "link.jpg"): os.fsencode(moved / "a.jpg")}

@@ -107,14 +107,14 @@ def generation_bytes(place):
 
 
 def paths(place):
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
     return [os.path.basename(index.path(row)).decode() for row in range(len(index))]
 
 
 def test_every_image_gets_its_facts(photos, place):
     outcome = update_index(place, [str(photos)], settings())
 
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
     assert counts(outcome) == (6, 6, 0, 0, 0)
     assert paths(place) == [f"p{seed}.jpg" for seed in range(6)]
     assert index.column("width").tolist() == [160] * 6
@@ -468,7 +468,7 @@ def test_a_folder_in_a_root_means_that_part_only(photos, place):
 
     assert counts(outcome) == (2, 1, 1, 0, 0)
     assert "p0.jpg" in paths(place)
-    assert ImageIndex.open(place).roots == [os.fsencode(os.path.realpath(photos))]
+    assert ImageIndex.open(place).rows.roots == [os.fsencode(os.path.realpath(photos))]
 
 
 def test_a_folder_that_holds_a_root_takes_its_place(photos, place, opened):
@@ -479,7 +479,7 @@ def test_a_folder_that_holds_a_root_takes_its_place(photos, place, opened):
 
     assert counts(outcome) == (6, 0, 6, 0, 0)
     assert opened == {}
-    assert ImageIndex.open(place).roots == [os.fsencode(os.path.realpath(photos.parent))]
+    assert ImageIndex.open(place).rows.roots == [os.fsencode(os.path.realpath(photos.parent))]
 
 
 def test_several_roots_nested_and_named_twice_give_each_file_once(photos, place, tmp_path):
@@ -492,7 +492,7 @@ def test_several_roots_nested_and_named_twice_give_each_file_once(photos, place,
     )
 
     assert outcome.seen == 7
-    assert len(ImageIndex.open(place).roots) == 2
+    assert len(ImageIndex.open(place).rows.roots) == 2
 
 
 def test_single_files_are_remembered_and_rescanned(photos, place, tmp_path):
@@ -744,7 +744,7 @@ def test_hard_links_are_decoded_once_and_every_path_is_a_row(photos, place, open
 
     outcome = update_index(place, [str(photos)], settings())
 
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
     names = paths(place)
     rows = [names.index(n) for n in ("a-link.jpg", "p0.jpg", "z-link.jpg")]
     assert outcome.hashed == 8
@@ -1017,7 +1017,7 @@ def test_a_dangling_link_that_is_followed_is_ignored_at_every_run(photos, place)
 
 
 def pdq_hashes(place):
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
     expected = [
         hash_image(os.fsdecode(index.path(row)), "pdq", 256)[0] for row in range(len(index))
     ]

@@ -33,8 +33,8 @@ def forged(index, **arrays):
 
 
 def test_a_sound_index_passes(index):
-    assert list(check_structure(index)) == []
-    assert list(check.check_deep(index)) == []
+    assert list(check_structure(index.rows)) == []
+    assert list(check.check_deep(index.rows)) == []
 
 
 def test_an_empty_index_passes(tmp_path):
@@ -42,8 +42,8 @@ def test_an_empty_index_passes(tmp_path):
     settings = Settings(workers=1, engine=inline)
     index = ImageIndex.build(tmp_path / "empty", path=tmp_path / "index", settings=settings)
 
-    assert list(check_structure(index)) == []
-    assert list(check.check_deep(index)) == []
+    assert list(check_structure(index.rows)) == []
+    assert list(check.check_deep(index.rows)) == []
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_an_empty_index_passes(tmp_path):
     ],
 )
 def test_what_does_not_fit_together_is_named(index, name, change, words):
-    findings = list(check_structure(forged(index, **{name: change(index.column(name))})))
+    findings = list(check_structure(forged(index, **{name: change(index.column(name))}).rows))
 
     assert any(words in finding for finding in findings)
 
@@ -67,14 +67,14 @@ def test_a_flipped_byte_in_the_body_is_found_and_its_array_named(index):
     data[-8] ^= 1
     file.write_bytes(data)
 
-    (finding,) = check_structure(ImageIndex.open(index.folder))
+    (finding,) = check_structure(ImageIndex.open(index.folder).rows)
 
     assert "checksum" in finding
     assert "'" in finding
 
 
 def test_a_file_with_other_bytes_under_its_old_facts_is_found(index):
-    path = os.fsdecode(index.path(1))
+    path = os.fsdecode(index.rows.path(1))
     facts = os.stat(path)
     data = bytearray(Path(path).read_bytes())
     data[-30] ^= 1
@@ -82,7 +82,7 @@ def test_a_file_with_other_bytes_under_its_old_facts_is_found(index):
         file.write(data)
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
-    findings = list(check.check_deep(index))
+    findings = list(check.check_deep(index.rows))
 
     assert any("its content changed" in finding for finding in findings)
 
@@ -96,6 +96,6 @@ def test_a_tree_that_misses_matches_is_found(index, monkeypatch):
     monkeypatch.setattr(check, "DISTANCES", (30,))
     monkeypatch.setattr(type(index.generation.tree), "within", within)
 
-    findings = list(check.check_deep(index))
+    findings = list(check.check_deep(index.rows))
 
     assert findings == ["the tree misses matches at distance 30; index again"]

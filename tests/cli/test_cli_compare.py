@@ -96,7 +96,7 @@ def test_compare_makes_the_index_that_it_names(sets, capsys):
     assert (code, again) == (0, 0)
     assert made == capsys.readouterr().out
     assert made.count("\n") == 2
-    assert sorted(map(os.path.basename, ImageIndex.open("new").roots)) == [b"test", b"train"]
+    assert sorted(map(os.path.basename, ImageIndex.open("new").rows.roots)) == [b"test", b"train"]
 
 
 def test_compare_brings_the_index_that_it_names_up_to_date(sets, capsys):

@@ -29,7 +29,7 @@ from cli_runs import (
 )
 from imgdup import cli
 from imgdup.api import ImageIndex
-from imgdup.cli import progress
+from imgdup.output import progress
 from imgdup.output.codecs import tsv_fields, unescape
 from imgdup.query.check_index import check_deep
 from imgdup.system.records import path_from_json
@@ -365,7 +365,7 @@ def test_closed_streams_stop_nothing_and_no_file_takes_their_place(photos, close
     assert done.code == 3
     assert b"Traceback" not in done.err
     assert (b"4 hashed" in done.out) == (closed == "<&-")
-    assert list(check_deep(ImageIndex.open(".imgdup"))) == []
+    assert list(check_deep(ImageIndex.open(".imgdup").rows)) == []
 
 
 @posix
@@ -646,7 +646,7 @@ def test_odd_names_come_back_from_lines_and_nul_and_go_in_again(odd, tmp_path, m
 
 
 def paths_of(place):
-    index = ImageIndex.open(place)
+    index = ImageIndex.open(place).rows
     return [index.path(row) for row in range(len(index))]
 
 
@@ -743,7 +743,7 @@ def test_a_link_to_a_folder_is_that_folder(photos, tmp_path, capsys):
     cli.main(["index", "photos", "link", "--workers", "1", "--json"])
 
     assert json.loads(capsys.readouterr().out)["seen"] == 4
-    assert len(ImageIndex.open(".imgdup").roots) == 1
+    assert len(ImageIndex.open(".imgdup").rows.roots) == 1
 
 
 def test_the_index_in_the_folder_is_not_indexed(photos, monkeypatch, capsys):

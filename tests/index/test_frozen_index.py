@@ -35,7 +35,7 @@ def index(frozen):
 
 
 def test_it_holds_what_was_written(index):
-    assert [os.path.basename(index.path(row)) for row in range(len(index))] == [
+    assert [os.path.basename(index.rows.path(row)) for row in range(len(index.rows))] == [
         b"a.jpg", b"c.png", b"link.png", b"broken.jpg", b"odd-\xff.jpg", b"z.webp",
     ]  # fmt: skip
     assert index.column("same_file").tolist() == [-1, -1, 1, -1, -1, -1]
@@ -56,8 +56,8 @@ def test_it_answers(index, strategy):
 
 
 def test_it_is_sound(index):
-    assert list(check_structure(index)) == []
-    assert list(check.check_deep(index)) == []
+    assert list(check_structure(index.rows)) == []
+    assert list(check.check_deep(index.rows)) == []
 
 
 def test_it_prints_how_far_the_other_hashes_are(index):
@@ -87,7 +87,7 @@ def test_an_update_of_a_copy_writes_a_new_generation(tmp_path):
     update_index(tmp_path / "index", [str(tmp_path / "photos")])
 
     assert folder.read_current(tmp_path / "index").generation == 2
-    assert len(ImageIndex.open(tmp_path / "index")) == 6
+    assert len(ImageIndex.open(tmp_path / "index").rows) == 6
 
 
 REMEDY = r"index\.1 is of format version 1, which has no match hashes: run imgdup index to bring it"

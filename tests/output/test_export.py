@@ -34,7 +34,7 @@ def index(tmp_path_factory):
 
 
 def test_the_pickle_is_the_dictionary_of_the_tutorial(index, tmp_path):
-    n_images = export(index, "pickle", tmp_path / "out")
+    n_images = export(index.rows, "pickle", tmp_path / "out")
 
     table = pickle.loads((tmp_path / "out").read_bytes())
     assert n_images == 4
@@ -45,7 +45,7 @@ def test_the_pickle_is_the_dictionary_of_the_tutorial(index, tmp_path):
 
 
 def test_json_lines_hold_every_file_and_its_facts(index, tmp_path):
-    export(index, "json", tmp_path / "out")
+    export(index.rows, "json", tmp_path / "out")
 
     rows = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert [path_from_json(row) for row in rows] == list(index.generation.paths)
@@ -64,19 +64,19 @@ def test_json_lines_hold_every_file_and_its_facts(index, tmp_path):
 
 
 def test_csv_holds_the_same(index, tmp_path):
-    export(index, "csv", tmp_path / "out")
+    export(index.rows, "csv", tmp_path / "out")
 
     with open(tmp_path / "out", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == list(COLUMNS)
-    assert len(rows) == len(index)
+    assert len(rows) == len(index.rows)
     assert [int(row["size"]) for row in rows] == index.column("size").tolist()
 
 
 def test_parquet_holds_the_same(index, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
 
-    export(index, "parquet", tmp_path / "out")
+    export(index.rows, "parquet", tmp_path / "out")
 
     table = parquet.read_table(tmp_path / "out")
     assert table.column_names == list(COLUMNS)
@@ -88,7 +88,7 @@ def test_parquet_without_its_package_names_it(index, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
 
     with pytest.raises(ImgdupError, match="pip install pyarrow"):
-        export(index, "parquet", tmp_path / "out")
+        export(index.rows, "parquet", tmp_path / "out")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs hard links")
@@ -99,7 +99,7 @@ def test_another_name_of_a_file_is_reported_with_the_file(tmp_path):
     settings = Settings(workers=1, engine=inline)
     index = ImageIndex.build(tmp_path / "photos", path=tmp_path / "index", settings=settings)
 
-    export(index, "json", tmp_path / "out")
+    export(index.rows, "json", tmp_path / "out")
 
     a, b = map(json.loads, (tmp_path / "out").read_text().splitlines())
     assert (a["same_file_as"], b["same_file_as"]) == ("", a["path"])

@@ -114,7 +114,7 @@ def test_an_index_and_its_export_are_as_private_as_the_pictures(pictures, tmp_pa
     settings = Settings(workers=1, engine=inline)
     index = ImageIndex.build(pictures, path=tmp_path / "index", settings=settings)
 
-    export(index, "csv", tmp_path / "files.csv")
+    export(index.rows, "csv", tmp_path / "files.csv")
 
     assert mode_of(tmp_path / "files.csv") == expected
     assert mode_of(tmp_path / "index" / "index.1") == expected

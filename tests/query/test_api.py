@@ -136,7 +136,7 @@ def test_a_match_has_the_facts_of_its_file(index, photos):
     assert (small.width, small.height) == (160, 120)
     assert small.duplicate
     assert small.match_distance <= 31
-    assert os.fsencode(small.path) == index.path(small.row)
+    assert os.fsencode(small.path) == index.rows.path(small.row)
 
 
 def test_flat_pictures_are_duplicates_only_by_their_bytes(index, photos):

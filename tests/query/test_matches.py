@@ -339,7 +339,7 @@ def files_of(index):
     """The indexed files, a broken one and a missing one among them."""
     broken = index.folder.parent / "broken.jpg"
     broken.write_bytes(b"nonsense")
-    paths = [index.path(row) for row in range(len(index))]
+    paths = [index.rows.path(row) for row in range(len(index))]
     return [*paths[:3], bytes(broken), *paths[3:], bytes(broken.with_name("missing.jpg"))]
 
 

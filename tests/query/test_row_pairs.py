@@ -33,7 +33,7 @@ def index(tmp_path_factory):
         (folder / "photos" / f"flat{i}.png").write_bytes(encode(flat, ".png"))
     (folder / "photos" / "copy.jpg").write_bytes((folder / "photos" / "a" / "0.jpg").read_bytes())
     (folder / "photos" / "bad.jpg").write_bytes(b"nonsense")
-    return ImageIndex.build(folder / "photos", path=folder / "index", settings=INLINE)
+    return ImageIndex.build(folder / "photos", path=folder / "index", settings=INLINE).rows
 
 
 def number(index, name, row):

@@ -12,9 +12,9 @@ import click
 
 from imgdup.cli.options import PATH, find_index, index_option, open_found
 from imgdup.cli.printing import N_LISTED, note, note_path, note_skipped, write_text
-from imgdup.cli.progress import Bar
 from imgdup.errors import ImgdupError, LockedError, UsageError
 from imgdup.output.codecs import counted
+from imgdup.output.progress import Bar
 from imgdup.output.results import plan_rule_text
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def apply(
         _ask(applying.reasons_to_ask(loaded, action), plan)
     with _journal_named(journal, action, index_folder):
         with closing(Bar(quiet=False)) as bar, verifying.Verifier() as verifier:
-            rows = open_found(place).check_before_decision()
+            rows = open_found(place).check_before_decision().rows
             result = applying.apply_plan(
                 loaded,
                 rows,

@@ -39,7 +39,7 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
         from imgdup.dedupe import check_plan as checking, plan as planning
 
         loaded = planning.read_plan(plan)
-        checking.check_plan(loaded, index.check_before_decision())
+        checking.check_plan(loaded, index.check_before_decision().rows)
         if deep:
             _check_pictures(loaded, index)
         write_text([f"OK: {counted(len(loaded.removals), 'removal')} verified\n"])
@@ -47,17 +47,17 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
         return
     from imgdup.index.check import check_structure, temporary_files
 
-    _note_leftovers(list(temporary_files(index)), Path(index.folder))
-    findings = [*check_structure(index)]
+    _note_leftovers(list(temporary_files(index.rows)), Path(index.folder))
+    findings = [*check_structure(index.rows)]
     if deep and not findings:
         from imgdup.query.check_index import check_deep
 
-        findings += check_deep(index)
+        findings += check_deep(index.rows)
     for finding in findings[:-1]:
         note(f"imgdup: {finding}")
     if findings:
         raise ImgdupError(findings[-1])
-    write_text([f"OK: {counted(len(index), 'file')} in {index.folder}\n"])
+    write_text([f"OK: {counted(len(index.rows), 'file')} in {index.folder}\n"])
 
 
 def _check_pictures(plan: "Plan", index: "ImageIndex") -> None:
@@ -65,7 +65,7 @@ def _check_pictures(plan: "Plan", index: "ImageIndex") -> None:
     from imgdup.dedupe.verify import Verifier, check_pictures
 
     with Verifier() as verifier:
-        findings = list(check_pictures(plan, index, verifier))
+        findings = list(check_pictures(plan, index.rows, verifier))
     for finding in findings[:N_LISTED]:
         note(finding)
     if findings:

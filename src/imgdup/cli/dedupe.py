@@ -17,8 +17,8 @@ from imgdup.cli.options import (
     page_option,
     removals_option,
 )
-from imgdup.cli.progress import Bar
 from imgdup.errors import UsageError
+from imgdup.output.progress import Bar
 
 # A test compares these rules with DEFAULT_RULES.
 KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"

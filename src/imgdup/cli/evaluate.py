@@ -11,7 +11,6 @@ from imgdup.api import ImageIndex
 from imgdup.build.sources import Tally, files_named_by
 from imgdup.cli.options import PATH, OutputFile, index_option, json_option, open_found
 from imgdup.cli.printing import note, on_terminal, terminal_width, write_text
-from imgdup.cli.progress import Bar
 from imgdup.dedupe.evaluate import (
     EvaluateOptions,
     Evaluation,
@@ -28,6 +27,7 @@ from imgdup.output.evaluation import (
     reasons,
     save_evaluation,
 )
+from imgdup.output.progress import Bar
 from imgdup.system.paths import check_exists
 
 
@@ -111,7 +111,7 @@ def _collection(
         return [], EvaluateOptions()
     index: ImageIndex = open_found(index_folder)
     head = index.generation.head
-    files = [index.path(row) for row in images(index).tolist()]
+    files = [index.rows.path(row) for row in images(index.rows).tolist()]
     return files, EvaluateOptions(head["hash"], index.bits)
 
 

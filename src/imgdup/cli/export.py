@@ -44,11 +44,11 @@ def export(index_folder: Path | None, form: str, output: Path | None) -> None:
         )
     index = open_found(index_folder)
     if output is not None:
-        n_files = exporting.export(index, form, output)
+        n_files = exporting.export(index.rows, form, output)
         note(f"{counted(n_files, 'file')} written to {shown(os.fsencode(output))}")
         return
     try:
-        exporting.FORMATS[form](index, sys.stdout.buffer)
+        exporting.FORMATS[form](index.rows, sys.stdout.buffer)
         sys.stdout.flush()
     except BrokenPipeError:  # click would call it a failure
         discard_output()

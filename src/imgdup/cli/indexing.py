@@ -9,9 +9,9 @@ from imgdup.build.relocate import relocate as move_rows
 from imgdup.build.settings import Outcome, Settings
 from imgdup.build.update import update_index
 from imgdup.cli.printing import note, note_path, write_text
-from imgdup.cli.progress import Bar
 from imgdup.errors import UsageError
 from imgdup.images.formats import undecoded_extension
+from imgdup.output.progress import Bar
 from imgdup.output.results import failure_json, index_summary
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.records import json_line

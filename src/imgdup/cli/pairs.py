@@ -24,7 +24,7 @@ from imgdup.cli.printing import (
     write_bytes,
     write_text,
 )
-from imgdup.cli.progress import Bar
+from imgdup.output.progress import Bar
 from imgdup.output.results import Pair, pair_json, pair_lines, pair_nulls, pair_table, pairs_summary
 
 if TYPE_CHECKING:

@@ -42,7 +42,9 @@ def open_index(
     if not folders:
         index = ImageIndex.open(find_index(index_folder)).check_before_decision()
         if is_above(index.folder, index_folder):
-            roots = ", ".join(os.fsdecode(root) for root in index.roots if root) or "single files"
+            roots = (
+                ", ".join(os.fsdecode(root) for root in index.rows.roots if root) or "single files"
+            )
             note(
                 "comparing all images of this index, including those outside the current folder: "
                 f"{roots}"
@@ -89,7 +91,7 @@ def dedupe_options(
     protect: Sequence[str],
 ) -> DedupeOptions:
     """Return what to compare, what counts as a duplicate, and which files stay."""
-    keeping = parse_keep(index, keep, protect)
+    keeping = parse_keep(index.rows, keep, protect)
     return DedupeOptions(keeping, rule, tuple(absolute(folder) for folder in folders))
 
 
@@ -114,15 +116,15 @@ def two_sides(
     """Open the images of some folders, and the others that `other` names: a folder or an index."""
     named = [*folders] if other is None or is_index(Path(other)) else [*folders, other]
     index, code = open_index(named, index_folder, allow_removals=allow_removals)
-    left = Side(index, images(index, [absolute(folder) for folder in folders]))
+    left = Side(index.rows, images(index.rows, [absolute(folder) for folder in folders]))
     if other is None:
         return Sides(index, left, None, code)
     if is_index(Path(other)):
         second = ImageIndex.open(other).check_before_decision()
         _check_same_hash(index, second)
-        right = Side(second, images(second))
+        right = Side(second.rows, images(second.rows))
     else:
-        right = Side(index, images(index, [absolute(other)]))
+        right = Side(index.rows, images(index.rows, [absolute(other)]))
     check_apart(left.index, left.rows, right.index, right.rows)
     return Sides(index, left, right, code)
 
@@ -151,7 +153,7 @@ def two_parts(
     both, *own_places = index_folders
     if both is not None:
         index, code = open_index(names, both, allow_removals=allow_removals)
-        folders = [folder_of_index(index, *each) for each in zip(names, "AB", strict=True)]
+        folders = [folder_of_index(index.rows, *each) for each in zip(names, "AB", strict=True)]
         named = zip(names, folders, strict=True)
         return [labelled_part(index, name, [folder], labels) for name, folder in named], code
     parts, code = [], 0
@@ -179,17 +181,17 @@ def labelled_part(
     index: ImageIndex, name: str, folders: Sequence[bytes], labels: Path | None
 ) -> ImageSet:
     """Return the images of a set with their labels; raise ImgdupError if it has no image."""
-    selected = images(index, folders)
+    selected = images(index.rows, folders)
     if not len(selected):
         raise ImgdupError(
             f"{name} contains no readable image: name another folder, or see what "
             "failed with: imgdup index --errors FILE"
         )
     if labels is None:
-        return ImageSet(index, selected, folder_labels(index, selected, folders))
-    found = table_labels(read_labels(labels), index, selected, folders)
+        return ImageSet(index.rows, selected, folder_labels(index.rows, selected, folders))
+    found = table_labels(read_labels(labels), index.rows, selected, folders)
     _note_unlabelled(found, name, labels)
-    return ImageSet(index, selected, found)
+    return ImageSet(index.rows, selected, found)
 
 
 def _note_unlabelled(found: Sequence[str | None], name: str, labels: Path) -> None:

@@ -124,7 +124,7 @@ def query(
         files = list(files)
         n_probes = len(files) * (N_ORIENTATIONS if orientations else 1)
         max_dist = false_pairs.query_distance(
-            index.check_before_decision(), max_false_pairs, n_probes
+            index.check_before_decision().rows, max_false_pairs, n_probes
         )
         note_false_pairs(max_dist, max_false_pairs)
     options = matches.QueryOptions(max_dist, k, strategy, orientations, by)
@@ -193,7 +193,7 @@ class _Seen:
             probe = absolute(answer.file)
             self.read.append(probe)
             for match in answer.matches:
-                path = self._index.path(match.row)
+                path = self._index.rows.path(match.row)
                 orientation = match.orientation if self._orientations else None
                 is_probe = path == probe
                 others = (is_probe, orientation, match.pdq_distance, match.found_by)

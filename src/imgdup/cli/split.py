@@ -66,7 +66,7 @@ def split(
     name = ", ".join(folders) or str(index.folder)
     part = prepare.labelled_part(index, name, [absolute(folder) for folder in folders], labels)
     division = splitting.split(part, parsed, stratify=bool(stratify), seed=seed, rule=rule)
-    save_split(out, index, division, NUL if null else NEWLINE)
+    save_split(out, index.rows, division, NUL if null else NEWLINE)
     write_text(map(_share_line, division.shares))
     note(f"{division.n_chained:,} images in {division.n_chains:,} chains; no chain is divided")
     return code

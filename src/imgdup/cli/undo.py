@@ -3,13 +3,17 @@
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from imgdup.cli.options import PATH, find_index, index_option, open_found
 from imgdup.cli.printing import note, note_skipped, write_text
-from imgdup.cli.progress import Bar
 from imgdup.output.codecs import counted
+from imgdup.output.progress import Bar
+
+if TYPE_CHECKING:
+    from imgdup.index.columns import Rows
 
 
 @click.command()
@@ -27,7 +31,7 @@ def undo(journal: Path, index_folder: Path | None) -> int:
     from imgdup.apply import undo as undoing
 
     place = find_index(index_folder)
-    open_rows = partial(open_found, place) if index_folder else None
+    open_rows = partial(_open_rows, place) if index_folder else None
     with closing(Bar(quiet=False)) as bar:
         result = undoing.undo(journal, place, open_rows=open_rows, progress=bar.count)
     note_skipped(result.skipped)
@@ -36,3 +40,8 @@ def undo(journal: Path, index_folder: Path | None) -> int:
     if result.n_restored:
         note("to add the files to the index again, run: imgdup index")
     return result.exit_code
+
+
+def _open_rows(place: Path) -> "Rows":
+    """Open the index that the user named."""
+    return open_found(place).rows

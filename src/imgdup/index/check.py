@@ -5,7 +5,7 @@ What needs more than the index is checked by `imgdup.query.check_index`.
 
 import os
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +13,11 @@ import numpy.typing as npt
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import OK, REASONS
 from imgdup.index.columns import Rows
-from imgdup.index.generation import Generation
+from imgdup.index.generation import GenerationRows
 from imgdup.system.paths import TEMPORARY_NAME, path_key
 
 
-class CheckedIndex(Rows, Protocol):
-    """Rows, and the generation that holds them."""
-
-    @property
-    def generation(self) -> Generation:
-        """The opened index file."""
-
-
-def check_structure(index: CheckedIndex) -> Iterator[str]:
+def check_structure(index: GenerationRows) -> Iterator[str]:
     """Yield what is wrong with the structure of an index, one line each.
 
     Checks the checksum of every array, the offsets, the hash dictionary and the order of the paths;

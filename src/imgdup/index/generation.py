@@ -249,6 +249,44 @@ class Generation:
         return len(self.arrays["status"])
 
 
+class GenerationRows:
+    """A generation as a table: `imgdup.index.columns.Rows`."""
+
+    def __init__(self, generation: Generation) -> None:
+        self.generation = generation
+
+    @property
+    def roots(self) -> list[bytes]:
+        """The indexed folders, absolute; ``b""`` is the root of files named one by one."""
+        return list(self.generation.roots)
+
+    @property
+    def digest(self) -> str:
+        """The digest of the generation, in hex."""
+        return self.generation.digest
+
+    @property
+    def digest_kind(self) -> str:
+        """How the contents of the files were digested, a key of `DIGEST_KINDS`."""
+        return self.generation.digest_kind
+
+    def __len__(self) -> int:
+        """Count the rows, failed files included."""
+        return len(self.generation)
+
+    def path(self, row: int) -> bytes:
+        """Return the absolute path of a row, with ``/`` between parts."""
+        return self.generation.paths[row]
+
+    def rows_below(self, folder: bytes) -> npt.NDArray[np.int64]:
+        """Return the rows that are an absolute folder or are in it, ascending, by bisection."""
+        return self.generation.paths.rows_below(folder)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column of `imgdup.index.columns`, read-only, one entry a row."""
+        return self.generation.arrays[name]
+
+
 def open_generation(file: Path) -> Generation:
     """Open an index file by memory map, in a time that does not depend on its size.
 

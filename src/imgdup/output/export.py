@@ -14,11 +14,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from imgdup.api import ImageIndex
 from imgdup.build.tutorial import TUTORIAL_HASH, tutorial_key
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import format_of, reason_of
 from imgdup.index.columns import PDQ, same_file
+from imgdup.index.generation import GenerationRows
 from imgdup.search.hamming import to_hex
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.records import json_line
@@ -104,12 +104,13 @@ WRITERS: Mapping[str, Callable[[Iterable[Record], Columns, BinaryIO], int]] = {
 }
 
 
-def export(index: ImageIndex, form: str, file: Path) -> int:
+def export(rows: GenerationRows, form: str, file: Path) -> int:
     """Write the contents of an index to a file, either completely or not at all.
 
     Parameters
     ----------
-    index : ImageIndex
+    rows : GenerationRows
+        Of an opened index.
     form : str
         A key of `FORMATS`.
     file : Path
@@ -125,12 +126,12 @@ def export(index: ImageIndex, form: str, file: Path) -> int:
     ImgdupError
         If it cannot be written, or a package is missing.
     """
-    mode = common_mode(map(index.path, range(len(index))))
+    mode = common_mode(map(rows.path, range(len(rows))))
     with replacing(file, sync=False, mode=mode) as out:
-        return FORMATS[form](index, out)
+        return FORMATS[form](rows, out)
 
 
-def export_pickle(index: ImageIndex, out: BinaryIO) -> int:
+def export_pickle(index: GenerationRows, out: BinaryIO) -> int:
     """Write the hash dictionary of the tutorial, ``{hash: [paths]}``; return the number of paths.
 
     It uses only built-in types.
@@ -138,7 +139,7 @@ def export_pickle(index: ImageIndex, out: BinaryIO) -> int:
     return _pickled(_hash_dictionary(index), out)
 
 
-def export_tutorial_pickle(index: ImageIndex, out: BinaryIO) -> int:
+def export_tutorial_pickle(index: GenerationRows, out: BinaryIO) -> int:
     """Write the dictionary that index_images.py of the tutorial writes; return the number of paths.
 
     Its keys are those that the tutorial's code computes: hashes that float64 rounded.
@@ -150,7 +151,7 @@ def export_tutorial_pickle(index: ImageIndex, out: BinaryIO) -> int:
     """
     if index.generation.head["hash"] != TUTORIAL_HASH:
         raise ImgdupError(
-            f"{index.folder} holds the hash {index.generation.head['hash']}; make an index that "
+            f"{index.generation.file.parent} holds the hash {index.generation.head['hash']}; make an index that "
             f"holds that of the tutorial: imgdup index DIR --hash {TUTORIAL_HASH} --index NEW"
         )
     table: dict[int, list[str]] = {}
@@ -164,7 +165,7 @@ def _pickled(table: dict[int, list[str]], out: BinaryIO) -> int:
     return sum(map(len, table.values()))
 
 
-def _hash_dictionary(index: ImageIndex) -> dict[int, list[str]]:
+def _hash_dictionary(index: GenerationRows) -> dict[int, list[str]]:
     """Return the paths of each hash, both sorted."""
     generation = index.generation
     rows = generation.checked_rows(generation.class_rows).tolist()
@@ -176,7 +177,7 @@ def _hash_dictionary(index: ImageIndex) -> dict[int, list[str]]:
     return dict(sorted(table.items()))
 
 
-def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
+def records(index: GenerationRows) -> Iterator[dict[str, Any]]:
     """Yield the facts of each file, in path order; the keys are `COLUMNS`, paths are bytes.
 
     Hashes and digests are hexadecimal text, empty where there are none; ``same_file_as`` is the
@@ -201,19 +202,19 @@ def records(index: ImageIndex) -> Iterator[dict[str, Any]]:
             yield dict(zip(COLUMNS, values, strict=True))
 
 
-def _texts(index: ImageIndex, name: str, block: slice) -> list[str]:
+def _texts(index: GenerationRows, name: str, block: slice) -> list[str]:
     """Return hashes as hexadecimal text, empty where the index does not have them."""
     if name not in index.generation.arrays:
         return [""] * len(index.column("status")[block])
     return to_hex(np.asarray(index.column(name)[block]))
 
 
-def _export_records(form: str) -> Callable[[ImageIndex, BinaryIO], int]:
+def _export_records(form: str) -> Callable[[GenerationRows, BinaryIO], int]:
     """Return a function that writes the records of an index in a format of `WRITERS`."""
     return lambda index, out: WRITERS[form](records(index), COLUMNS, out)
 
 
-FORMATS: Mapping[str, Callable[[ImageIndex, BinaryIO], int]] = {
+FORMATS: Mapping[str, Callable[[GenerationRows, BinaryIO], int]] = {
     "pickle": export_pickle,
     "tutorial-pickle": export_tutorial_pickle,
     **{form: _export_records(form) for form in WRITERS},

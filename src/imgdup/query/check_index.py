@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import ImageError
-from imgdup.index.check import CheckedIndex
 from imgdup.index.columns import images
-from imgdup.index.generation import Generation
+from imgdup.index.generation import Generation, GenerationRows
 from imgdup.query.nearby import iter_within
 from imgdup.query.probe import Probe, probe_files
 from imgdup.search.hamming import Hashes, Matches, scan_within, to_hex
@@ -24,7 +23,7 @@ MAX_PEER_HASHES = 5000  # the vptree package recurses, so it cannot build larger
 DISTANCES = (0, 2, 4, 10)  # bits
 
 
-def check_deep(index: CheckedIndex) -> Iterator[str]:
+def check_deep(index: GenerationRows) -> Iterator[str]:
     """Yield what is wrong with the content of an index, one line each.
 
     Hashes up to 200 files again, and looks up to 200 hashes up by tree, bands and scan, and by the
@@ -40,7 +39,7 @@ def _spread(n: int, n_wanted: int) -> npt.NDArray[np.int64]:
     return np.unique(np.linspace(0, n - 1, min(n, n_wanted)).astype(np.int64))
 
 
-def _check_files(index: CheckedIndex) -> Iterator[str]:
+def _check_files(index: GenerationRows) -> Iterator[str]:
     """Hash some files again, in worker processes, since they may be hostile."""
     rows = images(index)
     chosen = [r for r in rows[_spread(len(rows), N_FILES)].tolist() if _is_unchanged(index, r)]
@@ -52,7 +51,7 @@ def _check_files(index: CheckedIndex) -> Iterator[str]:
                 yield from _differences(index, row, answer[0])
 
 
-def _differences(index: CheckedIndex, row: int, probe: Probe) -> Iterator[str]:
+def _differences(index: GenerationRows, row: int, probe: Probe) -> Iterator[str]:
     """Yield how a file that was hashed again differs from its row."""
     path = os.fsdecode(index.path(row))
     if not np.array_equal(probe.hashes[0], index.column("hashes")[row]):
@@ -61,7 +60,7 @@ def _differences(index: CheckedIndex, row: int, probe: Probe) -> Iterator[str]:
         yield f"{path}: its content changed, but not its size and time; touch it and index again"
 
 
-def _is_unchanged(index: CheckedIndex, row: int) -> bool:
+def _is_unchanged(index: GenerationRows, row: int) -> bool:
     """Return whether a file has the size and the time that are in the index."""
     try:
         facts = os.stat(os.fsdecode(index.path(row)))
@@ -73,7 +72,7 @@ def _is_unchanged(index: CheckedIndex, row: int) -> bool:
     )
 
 
-def _check_answers(index: CheckedIndex) -> Iterator[str]:
+def _check_answers(index: GenerationRows) -> Iterator[str]:
     tree = index.generation.tree
     if not len(tree):
         return

@@ -6,6 +6,7 @@ Its methods import what they need, since each command needs only one or two of t
 import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index import folder
 from imgdup.index.columns import images
-from imgdup.index.generation import Generation, describe, open_generation
+from imgdup.index.generation import Generation, GenerationRows, describe, open_generation
 
 if TYPE_CHECKING:
     from imgdup.build.settings import Progress, Settings
@@ -82,13 +83,27 @@ class ImageIndex:
         return cls.open(path)
 
     def __len__(self) -> int:
-        """Return the number of rows: one per path, those of failed files included."""
-        return len(self.generation)
+        """Return the number of images; files that could not be read are not counted."""
+        return len(self._images)
+
+    @cached_property
+    def rows(self) -> GenerationRows:
+        """The table of the index: one row per path, in path order, also of failed files.
+
+        It has the columns as arrays (``rows.column(name)``) and the paths as bytes
+        (``rows.path(row)``).
+        """
+        return GenerationRows(self.generation)
+
+    @cached_property
+    def _images(self) -> npt.NDArray[np.int64]:
+        """The rows that have a hash, ascending."""
+        return images(self.rows)
 
     @property
-    def roots(self) -> list[bytes]:
-        """The indexed folders, absolute; ``b""`` is the root of files named one by one."""
-        return list(self.generation.roots)
+    def roots(self) -> list[Path]:
+        """The indexed folders, absolute; files that were named one by one have none."""
+        return [Path(os.fsdecode(root)) for root in self.rows.roots if root]
 
     @property
     def digest(self) -> str:
@@ -96,26 +111,13 @@ class ImageIndex:
         return self.generation.digest
 
     @property
-    def digest_kind(self) -> str:
-        """How the contents of the files were digested: blake3, or blake2b in older indexes."""
-        return self.generation.digest_kind
-
-    @property
     def bits(self) -> int:
         """The length of the search hash."""
         return self.generation.bits
 
-    def path(self, row: int) -> bytes:
-        """Return the absolute path of a row, with ``/`` between parts."""
-        return self.generation.paths[row]
-
-    def rows_below(self, folder: bytes) -> npt.NDArray[np.int64]:
-        """Return the rows that are an absolute folder or are in it, ascending; by bisection."""
-        return self.generation.paths.rows_below(folder)
-
     def column(self, name: str) -> npt.NDArray[Any]:
-        """Return a column of `imgdup.index.columns`, read-only, one entry per row."""
-        return self.generation.arrays[name]
+        """Return a column of `imgdup.index.columns`, read-only, one entry per row of `rows`."""
+        return self.rows.column(name)
 
     def check_before_decision(self) -> Self:
         """Check what a decision rests on, and return the index.
@@ -251,11 +253,11 @@ class ImageIndex:
         """
         from imgdup.query.row_pairs import Side, iter_row_pairs
 
-        right = None if other is None else Side(other, images(other))
+        right = None if other is None else Side(other.rows, images(other.rows))
         for index in (self, other):
             if index is not None:
                 index.check_before_decision()
-        return iter_row_pairs(Side(self, images(self)), right, max_distance, by=by)
+        return iter_row_pairs(Side(self.rows, images(self.rows)), right, max_distance, by=by)
 
     def groups(
         self,
@@ -289,7 +291,7 @@ class ImageIndex:
         from imgdup.dedupe import DedupeOptions, candidates, keep as keep_rules
 
         rule = candidates.MatchRule(max_distance)
-        options = DedupeOptions(keep_rules.parse_keep(self, keep, protect), rule)
+        options = DedupeOptions(keep_rules.parse_keep(self.rows, keep, protect), rule)
         return self.duplicates(options)
 
     def duplicates(
@@ -313,10 +315,10 @@ class ImageIndex:
 
         self.check_before_decision()
         if not verify:
-            return find_duplicates(self, options, progress=progress)
+            return find_duplicates(self.rows, options, progress=progress)
         with verifying.Verifier(self.folder) as verifier:
             return find_duplicates(
-                self, options, verifier.judge(self), verifier.facts(self), progress
+                self.rows, options, verifier.judge(self.rows), verifier.facts(self.rows), progress
             )
 
     def plan(

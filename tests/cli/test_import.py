@@ -43,7 +43,7 @@ def test_import_says_how_many_bits_changed(dictionary):
         os.fsencode(os.path.abspath(p)): key for key, paths in dictionary.items() for p in paths
     }
     bits = [
-        (oracles.tutorial_key(int(value)) ^ keys[index.path(row)]).bit_count()
+        (oracles.tutorial_key(int(value)) ^ keys[index.rows.path(row)]).bit_count()
         for row, value in enumerate(index.column("hashes")[:, 0])
     ]
 

@@ -63,7 +63,7 @@ def test_an_index_holds_what_the_tutorial_computes_of_each_file(folder, tmp_path
     index = ImageIndex.build(folder, path=tmp_path / "index", settings=settings)
 
     hashes = index.column("hashes")[:, 0].tolist()
-    names = [os.path.basename(os.fsdecode(index.path(row))) for row in range(len(hashes))]
+    names = [os.path.basename(os.fsdecode(index.rows.path(row))) for row in range(len(hashes))]
     assert dict(zip(names, hashes, strict=True)) == {
         name: oracles.tutorial_dhash_of_file(folder / name) for name in _files()
     }

@@ -149,10 +149,11 @@ def export_tutorial_pickle(index: GenerationRows, out: BinaryIO) -> int:
     ImgdupError
         If the index holds another hash.
     """
-    if index.generation.head["hash"] != TUTORIAL_HASH:
+    generation = index.generation
+    if generation.head["hash"] != TUTORIAL_HASH:
         raise ImgdupError(
-            f"{index.generation.file.parent} holds the hash {index.generation.head['hash']}; make an index that "
-            f"holds that of the tutorial: imgdup index DIR --hash {TUTORIAL_HASH} --index NEW"
+            f"{generation.file.parent} holds the hash {generation.head['hash']}; make an index "
+            f"that holds that of the tutorial: imgdup index DIR --hash {TUTORIAL_HASH} --index NEW"
         )
     table: dict[int, list[str]] = {}
     for number, paths in _hash_dictionary(index).items():

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from imgdup.native import join, loader
+from imgdup.native import difference, join, loader
 
 
 def supported_levels():
@@ -32,6 +32,7 @@ def native_level(level):
 def _forget():
     loader.load_library.cache_clear()
     join._functions.cache_clear()
+    difference._functions.cache_clear()
 
 
 by_level = pytest.mark.parametrize("level", supported_levels(), ids=os.path.basename)

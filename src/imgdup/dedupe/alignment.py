@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
-from imgdup.images.planes import Plane, best_place, luma, resized, warped
+from imgdup.images.planes import best_place, luma, resized, warped
+from imgdup.native.difference import step_sums
 
 Matrix = npt.NDArray[np.float64]
 
@@ -130,11 +131,9 @@ def _refined(whole: Pixels, part: Pixels, matrix: Matrix, side: int) -> Matrix:
     extent = (max(1e-3, bottom - top), max(1e-3, right - left))
     full = [min(w, max(1, round(s / e))) for w, s, e in zip(whole.shape, size, extent, strict=True)]
     source = resized(whole, full[0], full[1])
-    y, x = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
-    x, y = (x + np.float32(0.5)) / size[1], (y + np.float32(0.5)) / size[0]
     for _ in range(ROUNDS):
         taken = warped(source, _in_pixels(matrix, source.shape, goal.shape), *size)
-        step = _step(taken.astype(np.float32), goal.astype(np.float32), x, y)
+        step = _step(taken, goal)
         if step is None:
             break
         square = np.vstack([step, [0, 0, 1]])
@@ -144,20 +143,11 @@ def _refined(whole: Pixels, part: Pixels, matrix: Matrix, side: int) -> Matrix:
     return matrix
 
 
-def _step(taken: Plane, goal: Plane, x: Plane, y: Plane) -> Matrix | None:
-    """Return the small movement, brightness and contrast that take one plane to another."""
+def _step(taken: Pixels, goal: Pixels) -> Matrix | None:
+    """Return the small movement, brightness and contrast that take one picture to another."""
     if min(taken.shape) < 8:
         return None
-    rows, columns = np.gradient(taken)
-    gx, gy = columns * taken.shape[1], rows * taken.shape[0]
-    parts = (gx * x, gx * y, gx, gy * x, gy * y, gy, taken, np.ones_like(taken))
-    design = np.stack([each.ravel() for each in parts])
-    off = np.abs(goal - taken).ravel()
-    spread = max(4.0, 2 * float(np.median(off)))
-    weights = (1 / (1 + (off / np.float32(spread)) ** 2)).astype(np.float32)
-    weighted = design * weights
-    products = (weighted @ design.T).astype(np.float64)
-    wanted = (weighted @ goal.ravel()).astype(np.float64)
+    products, wanted = step_sums(taken, goal)
     damping = 1e-6 * np.diag(np.diag(products)) + 1e-9 * np.eye(8)
     found = np.linalg.solve(products + damping, wanted)
     gain = found[6]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
 from imgdup.images.planes import Plane, blurred, luma, luma_and_chroma, mapped, resized
-from imgdup.native.difference import block_moments, filter_sums
+from imgdup.native.difference import block_moments, filter_sums, level_sums
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
 SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...
@@ -103,8 +103,9 @@ def _colourfulness(pixels: Pixels) -> npt.NDArray[np.int16]:
     """Return the largest less the smallest channel of each pixel; 0 for gray pictures."""
     if pixels.ndim == 2:
         return np.zeros(pixels.shape, np.int16)
-    small = pixels.astype(np.int16)
-    return np.asarray(small.max(axis=2) - small.min(axis=2), np.int16)
+    red, green, blue = (pixels[:, :, i].astype(np.int16) for i in range(3))
+    high = np.maximum(np.maximum(red, green), blue)
+    return high - np.minimum(np.minimum(red, green), blue)
 
 
 def _with_equal_tones(
@@ -138,14 +139,13 @@ def _is_smooth(pixels: Pixels) -> bool:
 
 def _curve(a: Pixels, b: Pixels) -> tuple[npt.NDArray[np.float64], float]:
     """Fit a smooth monotone curve of levels from a to b; and the share of b that it misses."""
-    x, y = a.ravel(), b.ravel()
-    counts = np.bincount(x, minlength=256).astype(np.float64)
-    moves = np.bincount(x, weights=y, minlength=256) - counts * np.arange(256)
+    counts, sums, squares = level_sums(a, b).astype(np.float64)
+    moves = sums - counts * np.arange(256)
     kernel = np.exp(-0.5 * (np.arange(-16, 17) / CURVE_SIGMA) ** 2)
-    weights = np.convolve(counts, kernel, "same") + 1e-9 * len(x)
+    weights = np.convolve(counts, kernel, "same") + 1e-9 * a.size
     smooth = np.arange(256) + np.convolve(moves, kernel, "same") / weights
     curve = np.clip(_monotone(smooth, weights), 0, 255)
-    missed = float(np.mean((curve[x] - y) ** 2))
+    missed = float(np.sum(counts * curve**2 - 2 * curve * sums + squares)) / a.size
     return curve, missed / _spread(b)
 
 

@@ -25,6 +25,7 @@ from imgdup.images.headers import (
 )
 from imgdup.images.jpeg import decode_jpeg, jpeg_header
 from imgdup.images.tiff import UPRIGHT, check_tiff
+from imgdup.native.difference import shrunk
 from imgdup.system.limits import (
     CAN_CAP_MEMORY,
     Limits,
@@ -138,9 +139,7 @@ def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
         As `decode` does.
     """
     _, stored = _decode_any(data, _Request(limits, colour=True, min_side=max_side))
-    pixels = stored.pixels
-    if max(pixels.shape[:2]) > max_side:
-        pixels = _shrunk(pixels, max_side)
+    pixels = _shrunk(stored.pixels, max_side)
     return np.ascontiguousarray(upright(_in_colour(pixels), stored.orientation))
 
 
@@ -367,11 +366,12 @@ def _decode_with_opencv(data: bytes, *, colour: bool, plain: bool = True) -> tup
 
 
 def _shrunk(pixels: Pixels, max_side: int) -> Pixels:
-    """Reduce a picture by area, with OpenCV."""
-    import_uncapped("imgdup.images.opencv")
-    from imgdup.images.opencv import shrink
-
-    return shrink(pixels, max_side)
+    """Reduce a picture by area until its longer side is at most so many pixels."""
+    height, width = pixels.shape[:2]
+    scale = max_side / max(height, width)
+    if scale >= 1:
+        return pixels
+    return shrunk(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def _decode_tiff(data: bytes, request: _Request) -> _Stored:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels, luma
+from imgdup.native.difference import frequency_powers
 
 BLOCK = 8  # pixels, the side of a block of JPEG
 MAX_SIDE = 2048  # of the centre that is looked at
@@ -121,13 +122,10 @@ def _share_of_octave(gray: Plane) -> float:
 def _powers(gray: Plane) -> npt.NDArray[np.float64]:
     """Return the mean power of each frequency but 0 in rows and columns of 8 pixels, shape (7,)."""
     height, width = (side // BLOCK * BLOCK for side in gray.shape)
-    whole = gray[:height, :width]
-    transform = _cosines()
-    powers = np.zeros(BLOCK)
-    for plane in (whole, np.ascontiguousarray(whole.T)):
-        found = plane.reshape(-1, BLOCK) @ transform.T
-        powers += np.einsum("ij,ij->j", found, found) / len(found)
-    return powers[1:] / 2
+    whole, transform = gray[:height, :width], _cosines()
+    n_blocks = height * width / BLOCK  # in rows, and as many in columns
+    powers = frequency_powers(whole, transform) + frequency_powers(whole.T, transform)
+    return np.asarray(powers[1:] / n_blocks / 2)
 
 
 def _cosines() -> Plane:

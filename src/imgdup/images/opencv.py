@@ -113,16 +113,6 @@ def _imdecode(data: bytes, flag: int) -> Pixels:
     return np.dstack([eight_bits(deep[..., :3]), (deep[..., 3] >> 8).astype(np.uint8)])
 
 
-def shrink(pixels: Pixels, max_side: int) -> Pixels:
-    """Reduce a picture by area until its longer side is at most so many pixels."""
-    scale = max_side / max(pixels.shape[:2])
-    if scale >= 1:
-        return pixels
-    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
-    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    return small.astype(np.uint8, copy=False)
-
-
 def encode_jpeg(rgb: Pixels, quality: int) -> bytes:
     """Encode RGB pixels as a JPEG file.
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
+from imgdup.native.difference import shrunk
 
 Plane = npt.NDArray[np.float32]
 
@@ -18,9 +19,12 @@ def resized(pixels: Pixels, height: int, width: int) -> Pixels:
     """Resize by area where both sides become shorter or stay, otherwise by interpolation."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return _uint8(cv2.resize(pixels, (width, height), interpolation=method))
+    rows, columns = pixels.shape[:2]
+    if rows < height or columns < width:
+        return _uint8(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR))
+    if (rows, columns) == (2 * height, 2 * width):  # the same as below, in a fifth of the time
+        return _uint8(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA))
+    return shrunk(pixels, height, width)
 
 
 def luma(pixels: Pixels) -> Pixels:

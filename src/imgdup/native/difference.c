@@ -1,11 +1,15 @@
-/* Sums over two pictures that are compared: the fit of a filter, and means over blocks. */
+/* Steps of the comparison of two pictures: sums from which a filter, a movement or a tone curve is
+ * fitted, means over blocks, and pictures of a smaller size. */
 #include "imgdup.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
     LANES = 16,   /* independent sums of a vector */
     CHUNK = 1024, /* pixels whose products are added in float, before the sums are added in double */
+    LEVELS = 256,
+    LEAST_SPREAD = 4, /* levels */
 };
 
 void imgdup_filter_sums(const float *a, const float *fine, const float *coarse, const float *b,
@@ -78,4 +82,178 @@ void imgdup_block_moments(const float *a, const float *b, int64_t height, int64_
             }
         }
     }
+}
+
+/* The input pixels of an output pixel: its first and last one and their weights; those between
+ * have weight n_out. The unit of weights is 1 / n_out of an input pixel. */
+typedef struct {
+    int64_t first, last, first_weight, last_weight;
+} Span;
+
+static Span span_of(int64_t n_in, int64_t n_out, int64_t i) {
+    int64_t low = i * n_in, high = low + n_in;
+    int64_t first = low / n_out, last = (high - 1) / n_out, end = (first + 1) * n_out;
+    return (Span){first, last, (end < high ? end : high) - low,
+                  last > first ? high - last * n_out : 0};
+}
+
+static void add_levels(const uint8_t *levels, int64_t n, int64_t weight, uint32_t *sums) {
+    for (int64_t x = 0; x < n; x++)
+        sums[x] += (uint32_t)weight * levels[x];
+}
+
+static void shrink_row(const uint32_t *sums, int64_t channels, double area, const Span *spans,
+                       int64_t out_width, uint8_t *out) {
+    for (int64_t i = 0; i < out_width; i++) {
+        const uint32_t *first = sums + spans[i].first * channels;
+        const uint32_t *last = sums + spans[i].last * channels;
+        for (int64_t channel = 0; channel < channels; channel++) {
+            uint64_t inner = 0;
+            for (const uint32_t *at = first + channels; at < last; at += channels)
+                inner += at[channel];
+            uint64_t total = inner * (uint64_t)out_width +
+                             (uint64_t)first[channel] * (uint64_t)spans[i].first_weight +
+                             (uint64_t)last[channel] * (uint64_t)spans[i].last_weight;
+            *out++ = (uint8_t)((double)total / area + 0.5);
+        }
+    }
+}
+
+void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t width, int64_t channels,
+                   uint8_t *out, int64_t out_height, int64_t out_width, uint32_t *sums,
+                   void *spans) {
+    Span *columns = spans;
+    int64_t row_bytes = width * channels;
+    double area = (double)height * (double)width;
+    for (int64_t i = 0; i < out_width; i++)
+        columns[i] = span_of(width, out_width, i);
+    for (int64_t i = 0; i < out_height; i++) {
+        Span rows = span_of(height, out_height, i);
+        memset(sums, 0, (size_t)row_bytes * sizeof *sums);
+        add_levels(pixels + rows.first * row_bytes, row_bytes, rows.first_weight, sums);
+        for (int64_t y = rows.first + 1; y < rows.last; y++)
+            add_levels(pixels + y * row_bytes, row_bytes, out_height, sums);
+        if (rows.last > rows.first)
+            add_levels(pixels + rows.last * row_bytes, row_bytes, rows.last_weight, sums);
+        shrink_row(sums, channels, area, columns, out_width, out + i * out_width * channels);
+    }
+}
+
+/* Return twice the median of the differences of two pictures, at least LEAST_SPREAD. */
+static float spread_of(const uint8_t *a, const uint8_t *b, int64_t n) {
+    int64_t counts[LEVELS] = {0}, below = 0;
+    for (int64_t i = 0; i < n; i++)
+        counts[abs(a[i] - b[i])]++;
+    int lower = -1, upper = -1; /* the two in the middle, or one twice */
+    for (int level = 0; upper < 0; level++) {
+        below += counts[level];
+        if (lower < 0 && below > (n - 1) / 2)
+            lower = level;
+        if (below > n / 2)
+            upper = level;
+    }
+    return lower + upper > LEAST_SPREAD ? (float)(lower + upper) : LEAST_SPREAD;
+}
+
+/* Write how a row of a picture changes by each part of a step; places are those of its pixels. */
+static void move_row(const uint8_t *taken, int64_t height, int64_t width, int64_t y,
+                     const float *places, float *parts, int64_t stride) {
+    const uint8_t *row = taken + y * width;
+    const uint8_t *above = y ? row - width : row, *under = y + 1 < height ? row + width : row;
+    float per_row = (float)height / (y && y + 1 < height ? 2 : 1), half = (float)width / 2;
+    float down = ((float)y + 0.5f) / (float)height;
+    float *gx = parts + 2 * stride, *gy = parts + 5 * stride;
+    gx[0] = (float)(row[1] - row[0]) * (float)width;
+    for (int64_t x = 1; x < width - 1; x++)
+        gx[x] = (float)(row[x + 1] - row[x - 1]) * half;
+    gx[width - 1] = (float)(row[width - 1] - row[width - 2]) * (float)width;
+    for (int64_t x = 0; x < width; x++)
+        gy[x] = (float)(under[x] - above[x]) * per_row;
+    for (int64_t x = 0; x < width; x++) {
+        parts[x] = gx[x] * places[x];
+        parts[stride + x] = gx[x] * down;
+        parts[3 * stride + x] = gy[x] * places[x];
+        parts[4 * stride + x] = gy[x] * down;
+        parts[6 * stride + x] = row[x];
+        parts[7 * stride + x] = 1;
+    }
+}
+
+/* Return the sum of products; n is a multiple of LANES. */
+static double dot(const float *a, const float *b, int64_t n) {
+    float part[LANES] = {0};
+    double sum = 0;
+    for (int64_t i = 0; i < n; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            part[lane] += a[i + lane] * b[i + lane];
+    for (int lane = 0; lane < LANES; lane++)
+        sum += (double)part[lane];
+    return sum;
+}
+
+void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height, int64_t width,
+                      int64_t stride, float *rows, double *products, double *wanted) {
+    float *parts = rows, *weighted = rows + STEP_PARTS * stride;
+    float *goals = weighted + stride, *weights = goals + stride, *places = weights + stride;
+    float weight_of[LEVELS], spread = spread_of(taken, goal, height * width);
+    for (int level = 0; level < LEVELS; level++)
+        weight_of[level] = 1 / (1 + (float)level / spread * ((float)level / spread));
+    for (int64_t x = 0; x < width; x++)
+        places[x] = ((float)x + 0.5f) / (float)width;
+    for (int64_t y = 0; y < height; y++) {
+        const uint8_t *ours = taken + y * width, *theirs = goal + y * width;
+        move_row(taken, height, width, y, places, parts, stride);
+        for (int64_t x = 0; x < width; x++) {
+            goals[x] = theirs[x];
+            weights[x] = weight_of[abs(ours[x] - theirs[x])];
+        }
+        for (int i = 0; i < STEP_PARTS; i++) {
+            for (int64_t x = 0; x < width; x++)
+                weighted[x] = weights[x] * parts[i * stride + x];
+            for (int j = i; j < STEP_PARTS; j++)
+                products[i * STEP_PARTS + j] += dot(weighted, parts + j * stride, stride);
+            wanted[i] += dot(weighted, goals, stride);
+        }
+    }
+    for (int i = 0; i < STEP_PARTS; i++)
+        for (int j = 0; j < i; j++)
+            products[i * STEP_PARTS + j] = products[j * STEP_PARTS + i];
+}
+
+void imgdup_level_sums(const uint8_t *a, const uint8_t *b, int64_t n, int64_t *sums) {
+    for (int64_t i = 0; i < n; i++) {
+        int64_t level = b[i], *of_level = sums + 3 * a[i];
+        of_level[0]++;
+        of_level[1] += level;
+        of_level[2] += level * level;
+    }
+}
+
+/* Return the sum of squares of one frequency in columns of FREQUENCIES pixels. */
+static double power(const float *pixels, int64_t left, int64_t right, int64_t width,
+                    const float *cosines) {
+    float part[LANES] = {0};
+    double sum = 0;
+    for (int64_t x = left; x < right; x += LANES) {
+        int64_t n_lanes = right - x < LANES ? right - x : LANES;
+        for (int64_t lane = 0; lane < n_lanes; lane++) {
+            float found = 0;
+            for (int i = 0; i < FREQUENCIES; i++)
+                found += cosines[i] * pixels[i * width + x + lane];
+            part[lane] += found * found;
+        }
+    }
+    for (int lane = 0; lane < LANES; lane++)
+        sum += (double)part[lane];
+    return sum;
+}
+
+void imgdup_frequency_powers(const float *plane, int64_t height, int64_t width,
+                             const float *cosines, double *powers) {
+    for (int64_t top = 0; top + FREQUENCIES <= height; top += FREQUENCIES)
+        for (int k = 0; k < FREQUENCIES; k++)
+            for (int64_t left = 0; left < width; left += CHUNK) {
+                int64_t right = left + CHUNK < width ? left + CHUNK : width;
+                powers[k] += power(plane + top * width, left, right, width, cosines + k * FREQUENCIES);
+            }
 }

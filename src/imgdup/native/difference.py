@@ -1,4 +1,4 @@
-"""Sums over two pictures that are compared, by calling ``difference.c``."""
+"""Steps of the comparison of two pictures, by calling ``difference.c``."""
 
 import ctypes
 from functools import cache
@@ -9,9 +9,15 @@ import numpy.typing as npt
 
 from imgdup.native.loader import load_library
 
-N_SUMS, N_MOMENTS = 8, 6  # the same as in imgdup.h
+N_SUMS, N_MOMENTS, N_PARTS, N_FREQUENCIES = 8, 6, 8, 8  # the same as in imgdup.h
+N_ROWS = N_PARTS + 4  # of scratch memory for `step_sums`
+LANES = 16
+LEVELS = 256
+MAX_SIDE = 1 << 24  # pixels, of a picture that `shrunk` takes
 
+Pixels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
+Sums = npt.NDArray[np.float64]
 
 
 class FilterSums(NamedTuple):
@@ -73,22 +79,147 @@ def block_moments(a: Plane, b: Plane, side: int) -> npt.NDArray[np.float32]:
     return moments
 
 
+def shrunk(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Reduce a picture: each pixel is the average of an equal area, rounded, a half upwards.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (rows, columns) or (rows, columns, channels)
+    height, width : int
+        Size of the result, in pixels; at least 1 and at most that of the picture.
+
+    Examples
+    --------
+    >>> shrunk(np.array([[0, 30, 60]], np.uint8), 1, 2).tolist()
+    [[10, 50]]
+    """
+    rows, columns = pixels.shape[:2]
+    fits = 0 < height <= rows <= MAX_SIDE and 0 < width <= columns <= MAX_SIDE
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or not fits:
+        raise ValueError(
+            f"cannot shrink {pixels.dtype} of shape {pixels.shape} to {height} x {width}: expected "
+            "uint8, and a size from 1 pixel to that of the picture"
+        )
+    pixels = np.ascontiguousarray(pixels)
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    out = np.empty((height, width, *pixels.shape[2:]), np.uint8)
+    sums, spans = np.empty((columns, channels), np.uint32), np.empty((width, 4), np.int64)
+    _functions().shrink(
+        *(_address(pixels), rows, columns, channels),
+        *(_address(out), height, width, _address(sums), _address(spans)),
+    )
+    return out
+
+
+def step_sums(taken: Pixels, goal: Pixels) -> tuple[Sums, Sums]:
+    """Add up what a step of least squares needs that moves a picture over another one.
+
+    Parameters
+    ----------
+    taken, goal : ndarray of uint8, shape (height, width)
+        Of one shape, with at least 2 pixels a side.
+
+    Returns
+    -------
+    products, wanted : ndarray of float64, shapes (8, 8) and (8,)
+        Sums over all pixels of products of two parts of a step, and of a part and the goal. The
+        parts are x and y times the slope along x, this slope, x and y times the slope along y, this
+        slope, the level, and 1. Places x and y are from 0 to 1; a slope is in levels a side. A
+        pixel counts less the more its levels differ: ``1 / (1 + (d / s) ** 2)``, where s is twice
+        the median difference, and at least 4.
+    """
+    if taken.shape != goal.shape or taken.ndim != 2 or min(taken.shape) < 2:
+        raise ValueError(
+            "expected two gray pictures of one shape with at least 2 pixels a side, "
+            f"got {taken.shape} and {goal.shape}"
+        )
+    taken, goal = _bytes(taken), _bytes(goal)
+    height, width = taken.shape
+    stride = -(-width // LANES) * LANES
+    rows = np.zeros((N_ROWS, stride), np.float32)
+    products, wanted = np.zeros((N_PARTS, N_PARTS)), np.zeros(N_PARTS)
+    _functions().step(
+        *(_address(taken), _address(goal), height, width, stride),
+        *(_address(rows), _address(products), _address(wanted)),
+    )
+    return products, wanted
+
+
+def level_sums(a: Pixels, b: Pixels) -> npt.NDArray[np.int64]:
+    """Add up, for each level of a picture, the levels of another one in the same places.
+
+    Parameters
+    ----------
+    a, b : ndarray of uint8, of one shape
+
+    Returns
+    -------
+    ndarray of int64, shape (3, 256)
+        How often each level of `a` occurs; the sums there of the levels of `b`, and their squares.
+
+    Examples
+    --------
+    >>> sums = level_sums(np.array([7, 7, 9], np.uint8), np.array([1, 2, 5], np.uint8))
+    >>> sums[:, [7, 8, 9]].tolist()
+    [[2, 0, 1], [3, 0, 5], [5, 0, 25]]
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"expected two pictures of one shape, got {a.shape} and {b.shape}")
+    a, b = _bytes(a), _bytes(b)
+    sums = np.zeros((LEVELS, 3), np.int64)
+    _functions().levels(_address(a), _address(b), a.size, _address(sums))
+    return np.ascontiguousarray(sums.T)
+
+
+def frequency_powers(plane: Plane, cosines: Plane) -> Sums:
+    """Transform each 8 pixels of a column, and add up the squares of each frequency.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (height, width)
+        Rows that are left over at its end do not count.
+    cosines : ndarray of float32, shape (8, 8)
+        One row for each frequency.
+
+    Returns
+    -------
+    ndarray of float64, shape (8,)
+    """
+    plane, cosines = _checked(plane, plane.shape), _checked(cosines, (N_FREQUENCIES,) * 2)
+    powers = np.zeros(N_FREQUENCIES)
+    _functions().powers(_address(plane), *plane.shape, _address(cosines), _address(powers))
+    return powers
+
+
 class _Functions(NamedTuple):
     """The functions of ``difference.c``."""
 
     sums: Any
     moments: Any
+    shrink: Any
+    step: Any
+    levels: Any
+    powers: Any
 
 
 @cache
 def _functions() -> _Functions:
     """Set the argument types of the functions."""
-    address, integer = ctypes.c_void_p, ctypes.c_int64
-    sums, moments = load_library().imgdup_filter_sums, load_library().imgdup_block_moments
-    sums.restype = moments.restype = None
-    sums.argtypes = (address, address, address, address, integer, address)
-    moments.argtypes = (address, address, integer, integer, integer, address, address)
-    return _Functions(sums, moments)
+    p, n = ctypes.c_void_p, ctypes.c_int64  # address, number
+    types = {
+        "imgdup_filter_sums": (p, p, p, p, n, p),
+        "imgdup_block_moments": (p, p, n, n, n, p, p),
+        "imgdup_shrink": (p, n, n, n, p, n, n, p, p),
+        "imgdup_step_sums": (p, p, n, n, n, p, p, p),
+        "imgdup_level_sums": (p, p, n, p),
+        "imgdup_frequency_powers": (p, n, n, p, p),
+    }
+    functions = []
+    for name, arguments in types.items():
+        function = getattr(load_library(), name)
+        function.restype, function.argtypes = None, arguments
+        functions.append(function)
+    return _Functions(*functions)
 
 
 def _checked(plane: Plane, shape: tuple[int, ...]) -> Plane:
@@ -99,6 +230,13 @@ def _checked(plane: Plane, shape: tuple[int, ...]) -> Plane:
             f"of shape {plane.shape} beside {shape}"
         )
     return np.ascontiguousarray(plane)
+
+
+def _bytes(pixels: Pixels) -> Pixels:
+    """Check the type of a picture, and return it contiguous."""
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"expected levels of uint8, got {pixels.dtype}")
+    return np.ascontiguousarray(pixels)
 
 
 def _address(array: npt.NDArray[Any]) -> int:

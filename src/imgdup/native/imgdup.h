@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native.loader has the same number. */
-enum { IMGDUP_INTERFACE = 6 };
+enum { IMGDUP_INTERFACE = 7 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -152,7 +152,7 @@ IMGDUP_EXPORT void imgdup_distances(const uint64_t *hashes, int64_t n, int64_t w
 
 /* Comparing two pictures: a plane is one channel as float (height, width), levels 0 to 255. */
 
-enum { DIFFERENCE_SUMS = 8, DIFFERENCE_MOMENTS = 6 };
+enum { DIFFERENCE_SUMS = 8, DIFFERENCE_MOMENTS = 6, STEP_PARTS = 8, FREQUENCIES = 8 };
 
 /* Add up products over n pixels: with x = fine - a, z = coarse - a and y = b - a, the sums (8,)
  * are those of xx, xz, zz, x, z, xy, zy, y. */
@@ -165,5 +165,33 @@ IMGDUP_EXPORT void imgdup_filter_sums(const float *a, const float *fine, const f
 IMGDUP_EXPORT void imgdup_block_moments(const float *a, const float *b, int64_t height,
                                         int64_t width, int64_t side, float *columns,
                                         float *moments);
+
+/* Shrink a picture (height, width, channels) to the rounded averages of equal areas:
+ * out (out_height, out_width, channels), of which no side is longer. The sides are at most
+ * 2 ** 24 pixels. sums (width, channels) and spans, 32 bytes for each of out_width, are scratch
+ * memory. */
+IMGDUP_EXPORT void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t width,
+                                 int64_t channels, uint8_t *out, int64_t out_height,
+                                 int64_t out_width, uint32_t *sums, void *spans);
+
+/* Add up what a step of least squares needs that moves a picture `taken` over another one, `goal`.
+ * The parts of a step are x and y times the horizontal slope, this slope, x and y times the
+ * vertical slope, this slope, the level, and 1; x and y are from 0 to 1, slopes in levels per side.
+ * products (8, 8) of pairs of parts and wanted (8,) of each part with the goal are added to. Each
+ * pixel counts 1 / (1 + (d / s) ** 2), with d its difference, and s twice the median difference,
+ * at least 4. Both sides are at least 2 pixels. rows (12, stride) is scratch memory, zero behind
+ * the width; the stride is a multiple of 16. */
+IMGDUP_EXPORT void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
+                                    int64_t width, int64_t stride, float *rows, double *products,
+                                    double *wanted);
+
+/* For each level of a (n,), add up how often it occurs, and the levels of b (n,) in these places
+ * and their squares: sums (256, 3) are added to. */
+IMGDUP_EXPORT void imgdup_level_sums(const uint8_t *a, const uint8_t *b, int64_t n, int64_t *sums);
+
+/* Transform each 8 pixels of a column of a plane by cosines (8, 8), and add up the squares of each
+ * frequency: powers (8,) are added to. Rows that are left over do not count. */
+IMGDUP_EXPORT void imgdup_frequency_powers(const float *plane, int64_t height, int64_t width,
+                                           const float *cosines, double *powers);
 
 #endif

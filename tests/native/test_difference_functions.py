@@ -1,0 +1,202 @@
+"""Steps of the comparison of two pictures: equal to twins in NumPy, at every level.
+
+The twins use numbers of double precision, or whole numbers where the result is exact.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra import numpy as hnp
+
+from imgdup.native.difference import (
+    block_moments,
+    filter_sums,
+    frequency_powers,
+    level_sums,
+    shrunk,
+    step_sums,
+)
+from native_levels import by_level, native_level
+
+SHAPES = [(1, 1), (1, 40), (3, 5), (4, 4), (17, 33), (64, 64), (121, 187)]
+
+
+def planes_of(shape, n):
+    rng = np.random.default_rng(shape)
+    return [rng.uniform(0, 255, shape).astype(np.float32) for _ in range(n)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_sums_of_a_filter_equal_those_in_double_precision(shape):
+    a, fine, coarse, b = planes_of(shape, 4)
+    x, z, y = (each.astype(np.float64) - a for each in (fine, coarse, b))
+
+    found = filter_sums(a, fine, coarse, b)
+
+    products = [x * x, x * z, z * z, x, z, x * y, z * y, y]
+    scale = [np.abs(each).sum() for each in products]
+    off = np.abs(np.array(found) - [each.sum() for each in products])
+    assert np.all(off <= 1e-5 * np.array(scale))
+
+
+@pytest.mark.parametrize("side", [1, 2, 4, 7])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_moments_of_blocks_are_the_means_of_their_pixels(shape, side):
+    a, b = planes_of(shape, 2)
+    p, q = a.astype(np.float64), b.astype(np.float64)
+    products = [p, q, p * p, q * q, p * q, (q - p) ** 2]
+    rows, columns = (range(0, n, side) for n in shape)
+
+    found = block_moments(a, b, side)
+
+    expected = [
+        [[each[y : y + side, x : x + side].mean() for x in columns] for y in rows]
+        for each in products
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_planes_that_are_not_contiguous_give_the_same_moments():
+    a, b = planes_of((20, 30), 2)
+
+    found = block_moments(a[:, ::2], b[:, ::2], 4)
+
+    expected = block_moments(np.ascontiguousarray(a[:, ::2]), np.ascontiguousarray(b[:, ::2]), 4)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_planes_of_another_shape_or_dtype_are_refused():
+    a, b = planes_of((4, 4), 2)
+
+    with pytest.raises(ValueError, match="one shape"):
+        block_moments(a, b[:3], 4)
+    with pytest.raises(ValueError, match="float64"):
+        filter_sums(a, a, a, b.astype(np.float64))
+    with pytest.raises(ValueError, match="at least one pixel"):
+        block_moments(a, b, 0)
+
+
+def shrunk_twin(pixels, height, width):
+    """Repeat each pixel so often that every area is whole, and average in whole numbers."""
+    rows, columns = pixels.shape[:2]
+    large = pixels.astype(np.int64).repeat(height, axis=0).repeat(width, axis=1)
+    areas = large.reshape(height, rows, width, columns, *pixels.shape[2:]).sum(axis=(1, 3))
+    return ((2 * areas + rows * columns) // (2 * rows * columns)).astype(np.uint8)
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_picture_is_shrunk_to_the_averages_of_equal_areas(data):
+    rows, columns = (data.draw(st.integers(1, 24)) for _ in range(2))
+    channels = data.draw(st.sampled_from([(), (1,), (3,), (4,)]))
+    pixels = data.draw(hnp.arrays(np.uint8, (rows, columns, *channels)))
+    height, width = data.draw(st.integers(1, rows)), data.draw(st.integers(1, columns))
+
+    found = shrunk(pixels, height, width)
+
+    np.testing.assert_array_equal(found, shrunk_twin(pixels, height, width))
+
+
+def test_a_long_white_strip_stays_white():
+    strip = np.full((1, 1 << 18), 255, np.uint8)
+
+    assert shrunk(strip, 1, 1).tolist() == [[255]]
+    assert shrunk(strip.T, 3, 1).ravel().tolist() == [255] * 3
+
+
+@pytest.mark.parametrize(("height", "width"), [(0, 2), (4, 2), (2, 5), (2, 0)])
+def test_a_picture_is_not_enlarged_or_emptied(height, width):
+    with pytest.raises(ValueError, match=f"to {height} x {width}"):
+        shrunk(np.zeros((3, 4), np.uint8), height, width)
+
+
+def step_twin(taken, goal):
+    """The sums by NumPy's own gradient, from arrays of whole pictures."""
+    height, width = taken.shape
+    y, x = ((np.mgrid[:height, :width] + 0.5).T / (width, height)[::-1]).T
+    rows, columns = np.gradient(taken.astype(np.float64))
+    gx, gy = columns * width, rows * height
+    parts = np.stack([gx * x, gx * y, gx, gy * x, gy * y, gy, taken, np.ones(taken.shape)])
+    off = goal.astype(np.float64) - taken
+    weights = 1 / (1 + (off / max(4, 2 * np.median(np.abs(off)))) ** 2)
+    products = np.einsum("iyx,jyx,yx->ijyx", parts, parts, weights)
+    wanted = parts * goal * weights
+    return products.sum(axis=(2, 3)), wanted.sum(axis=(1, 2)), np.abs(products).sum(axis=(2, 3))
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 9), (8, 8), (16, 33), (40, 130)], ids=str)
+@pytest.mark.parametrize("spread", [2, 60])
+def test_the_sums_of_a_step_equal_those_in_double_precision(shape, spread):
+    rng = np.random.default_rng(shape)
+    taken = rng.integers(0, 256, shape).astype(np.uint8)
+    off = rng.integers(-spread, spread + 1, shape)
+    goal = np.clip(taken + off, 0, 255).astype(np.uint8)
+
+    products, wanted = step_sums(taken, goal)
+
+    expected, expected_wanted, scale = step_twin(taken, goal)
+    assert np.all(np.abs(products - expected) <= 2e-6 * scale)
+    np.testing.assert_array_equal(products, products.T)
+    np.testing.assert_allclose(wanted, expected_wanted, rtol=1e-5, atol=1e-5 * scale.max() ** 0.5)
+
+
+def test_a_step_between_pictures_of_different_shapes_or_one_row_is_refused():
+    picture = np.zeros((4, 4), np.uint8)
+
+    with pytest.raises(ValueError, match="one shape"):
+        step_sums(picture, picture[:3])
+    with pytest.raises(ValueError, match="at least 2 pixels"):
+        step_sums(picture[:1], picture[:1])
+    with pytest.raises(ValueError, match="uint8"):
+        step_sums(picture, picture.astype(np.float32))
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_sums_of_levels_count_each_pixel(data):
+    shape = data.draw(hnp.array_shapes(min_dims=2, max_dims=3, max_side=9))
+    a, b = (data.draw(hnp.arrays(np.uint8, shape)) for _ in range(2))
+
+    found = level_sums(a, b)
+
+    expected = np.zeros((3, 256), np.int64)
+    for level, other in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True):
+        expected[:, level] += 1, other, other**2
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (8, 1), (17, 33), (32, 40)], ids=str)
+def test_the_powers_of_frequencies_equal_those_in_double_precision(shape):
+    plane = np.random.default_rng(shape).uniform(0, 255, shape).astype(np.float32)
+    transform = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 8)))[0].astype(np.float32)
+
+    found = frequency_powers(plane, transform)
+
+    n_rows = shape[0] // 8 * 8
+    blocks = plane[:n_rows].astype(np.float64).reshape(-1, 8, shape[1])
+    expected = (np.einsum("ki,bix->kbx", transform, blocks) ** 2).sum(axis=(1, 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-2)
+
+
+@by_level
+def test_every_level_gives_the_same_results(level):
+    rng = np.random.default_rng(4)
+    a, b = rng.integers(0, 256, (2, 61, 83), np.uint8)
+    p, q = (rng.uniform(0, 255, (61, 83)).astype(np.float32) for _ in range(2))
+
+    def results():
+        return [
+            shrunk(a, 17, 40),
+            *step_sums(a, b),
+            level_sums(a, b),
+            frequency_powers(p, q[:8, :8]),
+            np.array(filter_sums(p, q, p, q)),
+            block_moments(p, q, 4),
+        ]
+
+    expected = results()
+    with native_level(level):
+        found = results()
+
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -34,6 +34,10 @@ demo: install
 	cd build && ../$(BIN)/imgdup dedupe sample --index .imgdup --protect sample/originals --plan plan.jsonl --report report.html
 	@echo "look at build/montage.png and build/report.html"
 
+man: install
+	mkdir -p build
+	$(BIN)/imgdup man > build/imgdup.1
+
 # Longer work. DATA is the folder of real pictures that holds caltech-101; figures go to stdout.
 DATA ?= $(IMGDUP_DATA)
 
@@ -83,4 +87,4 @@ soak: install
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: all install format lint typecheck test demo docs bench peers sanitize wheels fuzz soak clean
+.PHONY: all install format lint typecheck test demo man docs bench peers sanitize wheels fuzz soak clean

@@ -8,7 +8,7 @@ from pathlib import Path
 from imgdup.build.relocate import relocate as move_rows
 from imgdup.build.settings import Outcome, Settings
 from imgdup.build.update import update_index
-from imgdup.cli.printing import note, note_path, write_text
+from imgdup.cli.printing import is_verbose, note, note_path, write_text
 from imgdup.errors import UsageError
 from imgdup.images.formats import undecoded_extension
 from imgdup.output.progress import Bar
@@ -102,7 +102,8 @@ def note_failures(outcome: Outcome) -> None:
     for path in outcome.set_aside:
         note_path(path, "left by an interrupted imgdup apply: undo its journal, or rename it")
     new = [failure for failure in outcome.failures if not failure.known]
-    for failure in new[:N_LISTED]:
+    n_listed = len(new) if is_verbose() else N_LISTED
+    for failure in new[:n_listed]:
         note_path(failure.path, f"{failure.reason} ({failure.detail})")
-    if len(new) > N_LISTED:
-        note(f"... and {len(new) - N_LISTED:,} more; --errors FILE lists all")
+    if len(new) > n_listed:
+        note(f"... and {len(new) - n_listed:,} more; -v prints all, --errors FILE writes all")

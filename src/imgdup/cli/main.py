@@ -12,9 +12,11 @@ from types import FrameType
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from imgdup import __version__
-from imgdup.cli.printing import discard_output, note
+from imgdup.cli.printing import VERBOSE, discard_output, note
+from imgdup.cli.suggestions import no_such_command, no_such_option
 from imgdup.errors import MORE_MEMORY, ImageError, ImgdupError, library_problem
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -40,8 +42,25 @@ COMMANDS = {  # in the order in which they are used
     "check": "Verify the index or a removal plan.",
     "export": "Write the contents of the index for other programs.",
     "import": "Index the files that a pickle of the tutorial names.",
+    "completion": "Print a script that completes commands and options in a shell.",
 }
+HIDDEN = {"man": "Print the manual page."}
 NAMES = {"import": "import_hashes"}  # of a command's module and function, where they are others
+
+
+def _be_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Remember -v for all functions that print."""
+    if value:
+        context.find_root().meta[VERBOSE] = True
+
+
+VERBOSE_OPTION = click.Option(  # of every command
+    ["-v", "--verbose"],
+    is_flag=True,
+    expose_value=False,
+    callback=_be_verbose,
+    help="Print which settings and which index are used, and name every file that fails.",
+)
 
 
 class Commands(click.Group):
@@ -53,11 +72,27 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None if there is none of this name."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
         name = NAMES.get(cmd_name, cmd_name)
         command: click.Command = getattr(import_module(f"imgdup.cli.{name}"), name)
+        if VERBOSE_OPTION not in command.params:
+            command.params.append(VERBOSE_OPTION)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is called; if there is none, suggest one."""
+        if args and args[0][:1] != "-" and self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(no_such_command(args[0], COMMANDS), ctx)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the name of a command, without importing the commands, or an option."""
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=COMMANDS[name]) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of the commands, without importing them."""
@@ -70,7 +105,7 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=True,
 )
-@click.version_option(__version__, prog_name="imgdup")
+@click.version_option(__version__, "-V", "--version", prog_name="imgdup")
 def imgdup() -> None:
     """Find near-duplicate images: exact, fast, and safe for your files.
 
@@ -110,7 +145,8 @@ def _refused(error: click.ClickException | ImgdupError) -> int:
         return 2
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "imgdup"
-        return _fail(f"{_one_line(error)} (see: {path} --help)", 2)
+        words = no_such_option(error) if isinstance(error, click.NoSuchOption) else _one_line(error)
+        return _fail(f"{words} (see: {path} --help)", 2)
     if isinstance(error, click.ClickException):
         return _fail(_one_line(error), 1)
     remedies = "" if isinstance(error, ImageError) else _remedies(error)

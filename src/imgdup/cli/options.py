@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from imgdup.cli.printing import note
+from imgdup.cli.printing import is_verbose, note
 from imgdup.errors import UsageError
 from imgdup.images.formats import MARKED_BYTES, is_foreign_image
 from imgdup.index.find import ENVIRONMENT_VARIABLE, FOLDER_NAME, find, is_index, look_for
@@ -252,7 +252,7 @@ def find_or_new_index(explicit: Path | None) -> Path:
 
 def _announced(found: Path, explicit: Path | None) -> Path:
     """Print the path of an index in a folder above on stderr, since the user may not know it."""
-    if is_above(found, explicit):
+    if is_above(found, explicit) or is_verbose():
         note(f"using the index {found}")
     return found
 

@@ -14,6 +14,7 @@ from imgdup.output.codecs import shown
 if TYPE_CHECKING:
     from imgdup.apply.recheck import SkippedFile
 
+VERBOSE = "imgdup.verbose"  # in the meta data of a click context
 N_LISTED = 10  # skipped files that are named on stderr
 
 
@@ -57,6 +58,12 @@ def note(message: str) -> None:
     pieces = data.split(b"\\")  # some names are escaped already
     with suppress(OSError):
         click.echo("\\".join(shown(piece, encoding) for piece in pieces), err=True)
+
+
+def is_verbose() -> bool:
+    """Return whether the command that runs was given -v."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().meta.get(VERBOSE))
 
 
 def note_path(path: bytes, message: str) -> None:

@@ -1,0 +1,71 @@
+"""Suggest the right word for a command or an option that does not exist, as text for a message."""
+
+import difflib
+from collections.abc import Iterable
+
+import click
+
+COMMAND_WORDS = {  # words that other programs use, and ours
+    "add": "index",
+    "build": "index",
+    "clean": "dedupe",
+    "dedup": "dedupe",
+    "delete": "apply",
+    "duplicates": "dedupe",
+    "find": "query",
+    "hash": "index",
+    "help": "--help",
+    "leaks": "compare",
+    "load": "import",
+    "lookup": "query",
+    "move": "apply",
+    "remove": "apply",
+    "restore": "undo",
+    "scan": "index",
+    "search": "query",
+    "stats": "info",
+    "status": "info",
+    "update": "index",
+    "verify": "check",
+    "version": "--version",
+}
+OPTION_WORDS = {
+    "--cpus": "--workers",
+    "--distance": "--max-dist",
+    "--dry": "--dry-run",
+    "--force": "--yes",
+    "--ignore": "--exclude",
+    "--jobs": "--workers",
+    "--max-distance": "--max-dist",
+    "--output": "--plan",
+    "--processes": "--workers",
+    "--radius": "--max-dist",
+    "--threads": "--workers",
+    "--threshold": "--max-dist",
+    "--tolerance": "--max-dist",
+}
+
+
+def no_such_command(word: str, commands: Iterable[str]) -> str:
+    """Say that there is no such command, and which one may be meant.
+
+    Examples
+    --------
+    >>> no_such_command("find", ["index", "query"])
+    "No such command 'find'; did you mean: imgdup query"
+    """
+    near = difflib.get_close_matches(word, commands, n=1)
+    meant = COMMAND_WORDS.get(word.lower()) or (near[0] if near else "")
+    return f"No such command {word!r}" + (f"; did you mean: imgdup {meant}" if meant else "")
+
+
+def no_such_option(error: click.NoSuchOption) -> str:
+    """Say that a command has no such option, and which of its options may be meant."""
+    text = f"No such option {error.option_name}"
+    parameters = error.ctx.command.params if error.ctx else []
+    known = [name for each in parameters for name in each.opts if name.startswith("--")]
+    meant = OPTION_WORDS.get(error.option_name, "")
+    if meant not in known:
+        near = difflib.get_close_matches(error.option_name, known, n=1)
+        meant = near[0] if near else ""
+    return text + (f"; did you mean: {meant}" if meant else "")

@@ -2,7 +2,8 @@
  *
  * Every hash compares the numbers of a grid. The grid is `rows * pixels * columns^T`: first the
  * rows of the picture are weighted (each line of the grid has a strip of rows), then the columns.
- * The picture is processed in tiles of some columns, so that the data stays in the cache.
+ * The picture is processed in tiles of some columns and bands of some lines, so that the data stays
+ * in the cache.
  */
 #include "imgdup.h"
 #include "lines.h"
@@ -13,18 +14,20 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* As many numbers as a register holds, added and multiplied independently. */
-#if defined(__AVX__)
-typedef double Vector __attribute__((vector_size(32)));
+#if defined(__AVX512F__)
+enum { LANES = 8 };
+#elif defined(__AVX__)
+enum { LANES = 4 };
 #else
-typedef double Vector __attribute__((vector_size(16)));
+enum { LANES = 2 };
 #endif
+typedef double Vector __attribute__((vector_size(LANES * sizeof(double))));
 
 enum {
-    TILE = 64,          /* most columns of the picture weighted at a time */
+    TILE = 256,         /* most columns of the picture weighted at a time */
+    BAND = 8,           /* lines of rows weighted at a time; each number of lines is a multiple */
     BLOCK = 32,         /* columns of a tile weighted at once */
     WAVES = 16,         /* lines multiplied with a wave at once */
-    LANES = sizeof(Vector) / sizeof(double),
-    TURNED = 8,         /* strips transposed at a time */
     MAX_SIDE = 16,      /* of the square that 256 bits fill */
     TINY_SIDE = 16,     /* pixels; with a shorter side, the quality is 0 */
     MAX_QUALITY = 100,
@@ -46,8 +49,11 @@ typedef struct {
     Lines rows, columns;
     float *row_weights;                  /* the weights of rows, if they are whole numbers */
     double *slopes;
-    double row_scales[MAX_LINES];
-    double turned[TILE][MAX_LINES];      /* (columns of a tile, lines of rows) */
+    union {                              /* the lines of a band, twice: (BAND, TILE) */
+        float of_floats[2][BAND * TILE];
+        double of_doubles[2][BAND * TILE];
+    };
+    double turned[TILE * BAND];          /* the same lines, transposed */
     double grid[MAX_LINES][MAX_LINES];   /* (lines of columns, lines of rows) */
     double folded[2][MAX_LINES / 2][MAX_LINES];
     double half[MAX_LINES][MAX_SIDE];
@@ -55,23 +61,20 @@ typedef struct {
     double waves[2][MAX_SIDE + 1][MAX_LINES / 2]; /* of 32 lines and of 64, (frequencies, lines) */
 } Work;
 
-/* Add up the weighted rows of one line in n columns: sums (n,). Blocks of columns of constant size
- * stay in registers; the last block may overlap the previous one. */
+/* Add up the weighted rows of one line in n columns: sums (n,). The sums of a block of columns, whose
+ * number is constant, stay in registers; the last block may overlap the previous one. */
 #define DEFINE_WEIGH(NAME, PIXEL, SUM)                                                             \
-    static ALWAYS_INLINE void NAME##_columns(                                                       \
-        const char *pixels, int64_t row_stride, const SUM *weights, int64_t n_rows, int n,         \
-        SUM *sums) {                                                                               \
-        SUM block[BLOCK];                                                                          \
+    static ALWAYS_INLINE void NAME##_columns(                                                      \
+        const char *restrict pixels, int64_t row_stride, const SUM *restrict weights,              \
+        int64_t n_rows, int n, SUM *restrict sums) {                                               \
         for (int c = 0; c < n; c++)                                                                \
-            block[c] = weights[0] * (SUM)((const PIXEL *)pixels)[c];                               \
+            sums[c] = weights[0] * (SUM)((const PIXEL *)pixels)[c];                                \
         for (int64_t k = 1; k < n_rows; k++) {                                                     \
             const PIXEL *row = (const PIXEL *)(pixels + k * row_stride);                           \
             SUM weight = weights[k];                                                               \
             for (int c = 0; c < n; c++)                                                            \
-                block[c] += weight * (SUM)row[c];                                                  \
+                sums[c] += weight * (SUM)row[c];                                                   \
         }                                                                                          \
-        for (int c = 0; c < n; c++)                                                                \
-            sums[c] = block[c];                                                                    \
     }                                                                                              \
     static void NAME(const PIXEL *pixels, int64_t row_stride, const SUM *weights, int64_t n_rows, \
                      int n, SUM *sums) {                                                           \
@@ -90,43 +93,72 @@ DEFINE_WEIGH(weigh_bytes, uint8_t, float)
 DEFINE_WEIGH(weigh_bytes_long, uint8_t, double)
 DEFINE_WEIGH(weigh_floats, float, double)
 
-/* Weight the rows of n columns from `left` on: work->turned[0 to n - 1]. */
-#define DEFINE_TILE(NAME, WEIGH, PIXEL, SUM, WEIGHTS)                                              \
-    static void NAME(Work *work, const ImgdupPicture *picture, int n_lines, int64_t left, int n) { \
-        SUM sums[TURNED][TILE];                                                                    \
-        const Lines *rows = &work->rows;                                                           \
-        for (int first = 0; first < n_lines; first += TURNED) {                                    \
-            for (int i = 0; i < TURNED; i++) {                                                     \
-                const char *pixels = (const char *)picture->pixels +                               \
-                                     rows->first[first + i] * picture->row_stride;                 \
-                WEIGH((const PIXEL *)pixels + left, picture->row_stride,                           \
-                      (WEIGHTS) + rows->start[first + i], rows->n[first + i], n, sums[i]);         \
-            }                                                                                      \
-            const double *scales = work->row_scales + first;                                       \
-            for (int c = 0; c < n; c++)                                                            \
-                for (int i = 0; i < TURNED; i++)                                                   \
-                    work->turned[c][first + i] = (double)sums[i][c] * scales[i];                   \
+/* Let the numbers of two lines of n alternate: to (2 n,). */
+#define DEFINE_ALTERNATE(NAME, NUMBER, RESULT)                                                     \
+    static void NAME(const NUMBER *restrict even, const NUMBER *restrict odd, int n,               \
+                     RESULT *restrict to) {                                                        \
+        for (int c = 0; c < n; c++) {                                                              \
+            to[2 * c] = (RESULT)even[c];                                                           \
+            to[2 * c + 1] = (RESULT)odd[c];                                                        \
         }                                                                                          \
     }
 
-DEFINE_TILE(tile_of_bytes, weigh_bytes, uint8_t, float, work->row_weights)
-DEFINE_TILE(tile_of_bytes_long, weigh_bytes_long, uint8_t, double, work->rows.weights)
-DEFINE_TILE(tile_of_floats, weigh_floats, float, double, work->rows.weights)
+DEFINE_ALTERNATE(alternate, float, float)
+DEFINE_ALTERNATE(alternate_doubles, double, double)
+DEFINE_ALTERNATE(alternate_last, float, double)
 
-/* Add the columns of a tile, `left` to `right` - 1, to the lines of the grid that contain them. */
-static void add_tile(Work *work, int n_rows, int n_columns, int64_t left, int64_t right) {
+/* Transpose the lines of a band, n numbers each: work->turned (n, BAND). Each of three rounds joins
+ * pairs of lines, which compilers turn into operations of vectors of any length. */
+#define DEFINE_TURN(NAME, NUMBER, ALTERNATE, LAST)                                                 \
+    static void NAME(Work *work, NUMBER (*lines)[BAND * TILE], int n) {                            \
+        for (int i = 0; i < 4; i++)                                                                \
+            ALTERNATE(lines[0] + i * TILE, lines[0] + (i + 4) * TILE, n, lines[1] + 2 * i * TILE); \
+        for (int i = 0; i < 2; i++)                                                                \
+            ALTERNATE(lines[1] + 2 * i * TILE, lines[1] + 2 * (i + 2) * TILE, 2 * n,               \
+                      lines[0] + 4 * i * TILE);                                                    \
+        LAST(lines[0], lines[0] + 4 * TILE, 4 * n, work->turned);                                  \
+    }
+
+DEFINE_TURN(turn_floats, float, alternate, alternate_last)
+DEFINE_TURN(turn_doubles, double, alternate_doubles, alternate_doubles)
+
+/* Weight the rows of the lines `first` to first + BAND - 1 in n columns from `left` on, and
+ * transpose them: work->turned (n, BAND). */
+#define DEFINE_BAND(NAME, WEIGH, TURN, PIXEL, SUM, WEIGHTS)                                        \
+    static void NAME(Work *work, const ImgdupPicture *picture, int first, int64_t left, int n) {   \
+        const Lines *rows = &work->rows;                                                           \
+        for (int i = 0; i < BAND; i++) {                                                           \
+            const char *pixels = (const char *)picture->pixels +                                   \
+                                 rows->first[first + i] * picture->row_stride;                     \
+            WEIGH((const PIXEL *)pixels + left, picture->row_stride,                               \
+                  (WEIGHTS) + rows->start[first + i], rows->n[first + i], n,                       \
+                  work->of_##SUM##s[0] + i * TILE);                                                \
+        }                                                                                          \
+        TURN(work, work->of_##SUM##s, n);                                                          \
+    }
+
+DEFINE_BAND(band_of_bytes, weigh_bytes, turn_floats, uint8_t, float, work->row_weights)
+DEFINE_BAND(band_of_bytes_long, weigh_bytes_long, turn_doubles, uint8_t, double, rows->weights)
+DEFINE_BAND(band_of_floats, weigh_floats, turn_doubles, float, double, rows->weights)
+
+/* Weight the n columns from `left` on of the lines `first` to first + BAND - 1, and add them to the
+ * grid. */
+static void add_band(Work *work, int first, int n_columns, int64_t left, int64_t n) {
     const Lines *columns = &work->columns;
     for (int j = 0; j < n_columns; j++) {
         int64_t start = larger(columns->first[j], left);
-        int64_t stop = smaller(columns->first[j] + columns->n[j], right);
+        int64_t stop = smaller(columns->first[j] + columns->n[j], left + n);
         const double *weights = columns->weights + columns->start[j] - columns->first[j];
-        double *restrict line = work->grid[j];
-        for (int64_t c = start; c < stop; c++) {
-            double weight = weights[c];
-            const double *strip = work->turned[c - left];
-            for (int i = 0; i < n_rows; i++)
-                line[i] += weight * strip[i];
-        }
+        Vector sums[BAND / LANES], strip;
+        for (int i = 0; i < BAND / LANES; i++)
+            memcpy(sums + i, work->grid[j] + first + LANES * i, sizeof *sums);
+        for (int64_t c = start; c < stop; c++)
+            for (int i = 0; i < BAND / LANES; i++) {
+                memcpy(&strip, work->turned + (c - left) * BAND + LANES * i, sizeof strip);
+                sums[i] += weights[c] * strip;
+            }
+        for (int i = 0; i < BAND / LANES; i++)
+            memcpy(work->grid[j] + first + LANES * i, sums + i, sizeof *sums);
     }
 }
 
@@ -144,26 +176,23 @@ static void fill_grid(Work *work, const ImgdupPicture *picture, int n_rows, int 
     for (int64_t tile = 0; tile < n_tiles; tile++) {
         int64_t left = tile * width / n_tiles; /* tiles are equally wide, so that none is narrow */
         int n = (int)((tile + 1) * width / n_tiles - left);
-        if (picture->is_float)
-            tile_of_floats(work, picture, n_rows, left, n);
-        else if (whole)
-            tile_of_bytes(work, picture, n_rows, left, n);
-        else
-            tile_of_bytes_long(work, picture, n_rows, left, n);
-        add_tile(work, n_rows, n_columns, left, left + n);
+        for (int first = 0; first < n_rows; first += BAND) {
+            if (picture->is_float)
+                band_of_floats(work, picture, first, left, n);
+            else if (whole)
+                band_of_bytes(work, picture, first, left, n);
+            else
+                band_of_bytes_long(work, picture, first, left, n);
+            add_band(work, first, n_columns, left, n);
+        }
     }
 }
 
-/* Make the weights of a line sum up to 1, so that the grid holds means. */
-static void divide_weights(Work *work, int n_rows, int n_columns) {
-    Lines *columns = &work->columns;
-    for (int i = 0; i < n_rows; i++)
-        work->row_scales[i] = 1 / work->rows.divisor[i];
-    for (int j = 0; j < n_columns; j++) {
-        double scale = 1 / columns->divisor[j];
-        for (int64_t k = 0; k < columns->n[j]; k++)
-            columns->weights[columns->start[j] + k] *= scale;
-    }
+/* Divide the grid by the weights, so that it holds means. */
+static void divide_grid(Work *work, int n_rows, int n_columns) {
+    for (int j = 0; j < n_columns; j++)
+        for (int i = 0; i < n_rows; i++)
+            work->grid[j][i] /= work->rows.divisor[i] * work->columns.divisor[j];
 }
 
 static Axis row_axis(const ImgdupPicture *picture) {
@@ -178,8 +207,6 @@ static Axis column_axis(const ImgdupPicture *picture) {
 static void level_grid(Work *work, const ImgdupPicture *picture, int n_rows, int n_columns) {
     area_lines(&work->rows, row_axis(picture), n_rows);
     area_lines(&work->columns, column_axis(picture), n_columns);
-    for (int i = 0; i < n_rows; i++)
-        work->row_scales[i] = 1;
     fill_grid(work, picture, n_rows, n_columns);
     double area = (double)picture->height * (double)picture->width;
     for (int j = 0; j < n_columns; j++)
@@ -190,15 +217,15 @@ static void level_grid(Work *work, const ImgdupPicture *picture, int n_rows, int
 static void area_grid(Work *work, const ImgdupPicture *picture, int side) {
     area_lines(&work->rows, row_axis(picture), side);
     area_lines(&work->columns, column_axis(picture), side);
-    divide_weights(work, side, side);
     fill_grid(work, picture, side, side);
+    divide_grid(work, side, side);
 }
 
 static void pdq_grid(Work *work, const ImgdupPicture *picture) {
     pdq_lines(&work->rows, row_axis(picture), work->slopes);
     pdq_lines(&work->columns, column_axis(picture), work->slopes);
-    divide_weights(work, MAX_LINES, MAX_LINES);
     fill_grid(work, picture, MAX_LINES, MAX_LINES);
+    divide_grid(work, MAX_LINES, MAX_LINES);
     if (picture->height < PDQ_MIN_LENGTH || picture->width < PDQ_MIN_LENGTH)
         memset(work->grid, 0, sizeof work->grid);
 }

@@ -13,6 +13,7 @@ from imgdup.native.loader import load_library
 MAX_SIDE = 1 << 31  # pixels
 REDUCTIONS = (1, 2, 4, 8)
 ALIGNMENT = 64  # bytes; a cache line
+DTYPES = (np.dtype(np.uint8), np.dtype(np.float32))  # of pixels
 
 Kind = tuple[str, int]  # name and bits of a hash
 MATCH: Kind = ("match", 256)  # computed together with the qualities
@@ -105,18 +106,21 @@ def hash_pictures(pictures: Sequence[Picture], kinds: Iterable[Kind]) -> Hashed:
     n = len(pictures)
     hashes = {kind: np.zeros((n, _words(kind)), dtype=np.uint64) for kind in kinds}
     qualities = np.zeros(n, dtype=np.uint8)
-    wanted: list[npt.NDArray[Any] | None] = [hashes.get(kind) for kind in KINDS]
-    wanted.append(qualities)
     pixels = [_checked(each) for each in pictures]
-    functions = _functions()
-    n_scratch = functions.scratch_bytes(max((sum(each.shape) for each in pixels), default=0))
-    scratch = np.empty(n_scratch + ALIGNMENT, dtype=np.uint8)
-    functions.hash_all(
-        (_Picture * n)(*map(_described, pictures, pixels)),
-        n,
-        (ctypes.c_void_p * len(wanted))(*[a if a is None else _address(a) for a in wanted]),
-        -(-_address(scratch) // ALIGNMENT) * ALIGNMENT,
-    )
+    if n:
+        functions = _functions()
+        results = [hashes.get(kind) for kind in KINDS]
+        longest = max([sum(each.shape) for each in pixels])
+        scratch = np.empty(functions.scratch_bytes(longest) + ALIGNMENT, dtype=np.uint8)
+        functions.hash_all(
+            (_Picture * n)(*map(_described, pictures, pixels)),
+            n,
+            (ctypes.c_void_p * (len(KINDS) + 1))(
+                *[None if each is None else _address(each) for each in results],
+                _address(qualities),
+            ),
+            -(-_address(scratch) // ALIGNMENT) * ALIGNMENT,
+        )
     return Hashed(hashes, qualities)
 
 
@@ -153,7 +157,7 @@ def _checked(picture: Picture) -> npt.NDArray[Any]:
     """Check a picture, and return its pixels so that those of a row are adjacent."""
     pixels, reduction = picture.pixels, picture.reduction
     height, width = picture.height, picture.width
-    if pixels.dtype != np.uint8 and pixels.dtype != np.float32:
+    if pixels.dtype not in DTYPES:
         raise TypeError(f"pixels must be uint8 or float32, got {pixels.dtype}")
     if reduction not in REDUCTIONS:
         raise ValueError(f"the reduction must be one of {REDUCTIONS}, got {reduction}")
@@ -165,6 +169,8 @@ def _checked(picture: Picture) -> npt.NDArray[Any]:
             f"pixels must have shape {shape} for {height} x {width} reduced by {reduction}, "
             f"got {pixels.shape}"
         )
+    if pixels.flags.carray:
+        return pixels
     aligned = pixels.flags.aligned and pixels.strides[0] % pixels.itemsize == 0
     touching = pixels.strides[1] == pixels.itemsize
     return pixels if aligned and touching else np.array(pixels, order="C")
@@ -185,6 +191,8 @@ def _described(picture: Picture, pixels: npt.NDArray[Any]) -> _Picture:
 
 
 def _address(array: npt.NDArray[Any]) -> int:
-    """Return the address of an array."""
+    """Return the address of an array, which is not empty."""
+    if array.flags.carray:  # contiguous and writable: this takes a fifth of the time
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
     address: int = array.__array_interface__["data"][0]
     return address

@@ -40,7 +40,7 @@ ROOMS = (
 # Outside packages and the modules that may import them; a room stands for all of its modules.
 HOMES = {
     "blake3": {"system.files"},
-    "cv2": {"images.edits", "images.opencv", "images.planes", "output.montage"},
+    "cv2": {"images.edits", "images.opencv", "output.montage"},
     "PIL": {"images.pillow"},
     "pillow_heif": {"images.pillow"},
     "pillow_jxl": {"images.pillow"},

@@ -28,7 +28,7 @@ from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, read_plan, 
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.images.decode import init_worker
 from imgdup.index import folder, store
-from imgdup.index.check import check_structure
+from imgdup.query.check_index import check_structure
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Died, Pool, answers, inline
 from imgdup.workers.process import Processes, Setup

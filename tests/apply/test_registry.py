@@ -13,8 +13,8 @@ from imgdup.apply.journal import Step
 from imgdup.apply.registry import describe_leftovers, register_journal, registered_journals
 from imgdup.dedupe.plan import FileFacts, sealed, write_plan
 from imgdup.errors import PlanError
-from imgdup.index.check import temporary_files
 from imgdup.index.folder import JOURNALS
+from imgdup.query.check_index import temporary_files
 from imgdup.system.files import content_digest
 from photo_scene import CONTENTS, TIME_NS, make_scene, tree
 

@@ -10,8 +10,8 @@ from make_sample import encode, photo
 
 from imgdup import ImageIndex
 from imgdup.build.settings import Settings
-from imgdup.index.check import check_structure
 from imgdup.query import check_index as check
+from imgdup.query.check_index import check_structure
 from imgdup.workers.pool import inline
 
 

@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from imgdup import cli
-from imgdup.index.find import find
+from imgdup.index.folder import find
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs owners of files")
 

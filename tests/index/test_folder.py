@@ -11,8 +11,7 @@ from hypothesis import given, strategies as st
 
 from imgdup.errors import ImgdupError, IndexFormatError, LockedError
 from imgdup.index import folder
-from imgdup.index.find import find
-from imgdup.index.folder import Current
+from imgdup.index.folder import Current, find
 
 CURRENT = Current(1, "2026-01-02T03:04:05+00:00", "0.1.0", {"/photos": 1_767_323_045_000_000_000})
 

@@ -11,8 +11,8 @@ from encoded import photo, save
 from imgdup import ImageIndex, ImgdupError, cli
 from imgdup.build.update import update_index
 from imgdup.index import folder, layout, store
-from imgdup.index.check import check_structure
 from imgdup.query import check_index as check
+from imgdup.query.check_index import check_structure
 from imgdup.query.matches import QueryOptions, look_up
 from imgdup.query.probe import Probe
 

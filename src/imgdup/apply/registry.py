@@ -186,7 +186,7 @@ def describe_leftovers(files: Iterable[tuple[bytes, bytes]], index_folder: Path)
     Parameters
     ----------
     files : iterable of (path, token)
-        As from `imgdup.index.check.temporary_files`.
+        As from `imgdup.query.check_index.temporary_files`.
     index_folder : Path
         It knows the journals of its runs.
     """

@@ -45,14 +45,12 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
         write_text([f"OK: {counted(len(loaded.removals), 'removal')} verified\n"])
         note(f"{plan}: {plan_rule_text(loaded.header)}")
         return
-    from imgdup.index.check import check_structure, temporary_files
+    from imgdup.query import check_index
 
-    _note_leftovers(list(temporary_files(index.rows)), Path(index.folder))
-    findings = [*check_structure(index.rows)]
+    _note_leftovers(list(check_index.temporary_files(index.rows)), Path(index.folder))
+    findings = [*check_index.check_structure(index.rows)]
     if deep and not findings:
-        from imgdup.query.check_index import check_deep
-
-        findings += check_deep(index.rows)
+        findings += check_index.check_deep(index.rows)
     for finding in findings[:-1]:
         note(f"imgdup: {finding}")
     if findings:

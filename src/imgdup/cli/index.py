@@ -18,7 +18,7 @@ from imgdup.cli.options import (
     named_or_listed,
     removals_option,
 )
-from imgdup.index.find import CURRENT
+from imgdup.index.folder import CURRENT
 from imgdup.system.limits import Limits
 
 if TYPE_CHECKING:

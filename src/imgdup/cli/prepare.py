@@ -27,8 +27,7 @@ from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_lab
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.index.columns import check_apart, folder_of_index, images
-from imgdup.index.find import is_index
-from imgdup.index.folder import SETS
+from imgdup.index.folder import SETS, is_index
 from imgdup.query import false_pairs
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import Side

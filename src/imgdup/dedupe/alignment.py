@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
-from imgdup.images.planes import best_place, luma, resized, warped
+from imgdup.images.opencv import best_place, luma, resized, warped
 from imgdup.native.difference import step_sums
 
 Matrix = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from imgdup.dedupe.alignment import box_in_whole, cut_out, find_places, is_unmoved
 from imgdup.dedupe.evidence import Evidence, measure
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
-from imgdup.images.planes import Plane, largest_near, luma, region_around, resized
+from imgdup.images.opencv import Plane, largest_near, luma, region_around, resized
 
 VERDICT_VERSION = 2  # verdicts of another version are not comparable
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
-from imgdup.images.planes import Plane, blurred, luma, luma_and_chroma, mapped, resized
+from imgdup.images.opencv import Plane, blurred, luma, luma_and_chroma, mapped, resized
 from imgdup.native.difference import block_moments, filter_sums, level_sums
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing

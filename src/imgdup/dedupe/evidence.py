@@ -20,7 +20,7 @@ from imgdup.dedupe.equalize import (
     plane_of,
 )
 from imgdup.images.gray import Pixels
-from imgdup.images.planes import Plane, largest_near, resized, window_means
+from imgdup.images.opencv import Plane, largest_near, resized, window_means
 from imgdup.native.difference import block_moments
 
 BLOCK = 4  # pixels; windows are squares of blocks

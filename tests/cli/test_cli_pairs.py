@@ -165,3 +165,47 @@ def test_pairs_by_a_distance_and_a_number_of_false_pairs_is_refused(photos, caps
 
     assert code == 2
     assert "exclude each other" in capsys.readouterr().err
+
+
+def test_pairs_verified_print_the_relation_of_each_pair_and_count_them(photos, capsysbinary):
+    edited = photo(1, 160, 120)
+    edited[50:70, 50:75] //= 2
+    (photos / "old" / "p1.png").write_bytes(encode(edited, ".png"))
+
+    code = cli.main(["pairs", "new", "old", "--verify"])
+
+    out, err = capsysbinary.readouterr()
+    rows = [tsv_fields(line) for line in out.splitlines()]
+    assert code == 0
+    assert {(*names(row[3], row[4]), row[5].decode()) for row in rows} == {
+        ("p1.jpg", "p1.png", "edited"),
+        ("p2-again.png", "p2.png", "same-bytes"),
+        ("p2.jpg", "p2-again.png", "same-picture"),
+        ("p2.jpg", "p2.png", "same-picture"),
+    }
+    assert err.splitlines()[-1].decode() == (
+        "4 pairs within 31 bits, all duplicates: same-picture 2, edited 1, same-bytes 1"
+    )
+
+
+def test_pairs_verified_across_two_indexes_use_the_verdicts_of_an_earlier_run(
+    photos, capsys, monkeypatch
+):
+    for name in ("new", "old"):
+        cli.main(["index", name, "--index", f"{name}.index"])
+    command = ["pairs", "--index", "new.index", "--with", "old.index", "--verify", "--json"]
+
+    cli.main(command)
+    first = capsys.readouterr().out
+    monkeypatch.setattr("imgdup.dedupe.verify.decode_each", refuse_to_decode)
+    cli.main(command)
+
+    found = [json.loads(line) for line in first.splitlines() if line.startswith("{")]
+    assert capsys.readouterr().out.splitlines() == first.splitlines()[-len(found) :]
+    assert [list(each)[-3:] for each in found] == [["relation", "peak", "box"]] * 3
+    assert {each["relation"] for each in found} == {"same-picture"}
+
+
+def refuse_to_decode(function, items, pool, **options):
+    assert not list(items)
+    return iter(())

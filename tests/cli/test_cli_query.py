@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from make_sample import encode, photo
 
+from cli_runs import on_a_terminal
 from imgdup import cli
 from imgdup.cli.query import HASHES, N_ORIENTATIONS, STRATEGIES
 from imgdup.images.gray import ORIENTATIONS
@@ -296,3 +297,78 @@ def test_only_the_search_hash_can_be_looked_up_by_tree(indexed, capsys):
 
     assert code == 2
     assert "the match hash has no tree; use scan or bands" in capsys.readouterr().err
+
+
+@pytest.fixture
+def with_copies(indexed):
+    """The indexed pictures and two copies of the first: one edited, one outside of the index."""
+    edited = photo(0, 320, 240)
+    edited[100:140, 100:160] = (255, 0, 0)
+    (indexed / "edited.png").write_bytes(encode(edited, ".png"))
+    (indexed.parent / "outside.png").write_bytes(encode(photo(0, 200, 150), ".png"))
+    assert cli.main(["index"]) == 0
+    return indexed
+
+
+def relations_of(printed):
+    """What query --verify printed for a pipe: file names and relations."""
+    rows = [tsv_fields(line) for line in printed.splitlines()]
+    return {os.path.basename(row[4]).decode(): row[-1].decode() for row in rows}
+
+
+def test_query_verified_prints_the_relation_of_each_match(with_copies, capsysbinary):
+    expected = {"p0.jpg": "same-bytes", "small.png": "same-picture", "edited.png": "edited"}
+    capsysbinary.readouterr()
+
+    code = cli.main(["query", "photos/p0.jpg", "--verify"])
+    inside = capsysbinary.readouterr().out
+    cli.main(["query", "outside.png", "--verify"])
+    outside = capsysbinary.readouterr().out
+
+    assert code == 0
+    assert relations_of(inside) == expected
+    assert relations_of(outside) == expected | {"p0.jpg": "same-picture"}
+
+
+def test_query_verified_shows_the_relation_on_a_terminal(with_copies):
+    code, printed = on_a_terminal("query", "photos/p0.jpg", "--verify")
+
+    header, *rows = printed.decode().splitlines()
+    assert code == 0
+    assert header.split() == ["dist", "match", "by", "dup", "size", "relation", "path"]
+    assert {row.split()[5] for row in rows} == {"same-bytes", "same-picture", "edited"}
+
+
+def test_query_verified_as_json_says_where_the_largest_difference_is(with_copies, capsys):
+    capsys.readouterr()
+    cli.main(["query", "photos/p0.jpg", "--verify", "--json"])
+
+    matches = map(json.loads, capsys.readouterr().out.splitlines())
+    [edited] = [each for each in matches if each["path"].endswith("edited.png")]
+    assert list(edited)[-3:] == ["relation", "peak", "box"]
+    x, y, width, height = edited["box"]
+    assert edited["relation"] == "edited" and edited["peak"] > 60
+    assert x <= 406 and y <= 500 and x + width >= 406 and y + height >= 500  # the middle of the red
+
+
+def test_query_verified_again_decodes_nothing(with_copies, capsysbinary, monkeypatch):
+    cli.main(["query", "photos/p0.jpg", "outside.png", "--verify"])
+    first = capsysbinary.readouterr().out
+    monkeypatch.setattr("imgdup.dedupe.verify.decode_each", refuse_to_decode)
+    cli.main(["query", "photos/p0.jpg", "outside.png", "--verify"])
+
+    assert capsysbinary.readouterr().out == first[first.index(b"0\t") :]
+
+
+def refuse_to_decode(function, items, pool, **options):
+    assert not list(items)
+    return iter(())
+
+
+def test_a_match_whose_file_has_changed_is_unverified(with_copies, capsysbinary):
+    (with_copies / "small.png").write_bytes(encode(photo(3, 160, 120), ".png"))
+    capsysbinary.readouterr()
+
+    cli.main(["query", "photos/p0.jpg", "--verify"])
+
+    assert relations_of(capsysbinary.readouterr().out)["small.png"] == "unverified"

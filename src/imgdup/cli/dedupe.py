@@ -108,11 +108,10 @@ def dedupe(
     \b
     imgdup dedupe photos --plan plan.jsonl --report report.html
     """
-    from imgdup.cli import prepare
-    from imgdup.cli.dedupe_files import DedupeFiles, note_next_step, print_summary
+    from imgdup.cli import dedupe_files, prepare
     from imgdup.dedupe import decide, relations
 
-    files = DedupeFiles(plan, report, keep_list, remove_list, groups, null)
+    files = dedupe_files.DedupeFiles(plan, report, keep_list, remove_list, groups, null)
     files.check()
     if not verify and max_dist is None:
         raise UsageError("--no-verify needs --max-dist: only the distance of the hashes decides")
@@ -124,7 +123,7 @@ def dedupe(
     with closing(Bar(quiet=False)) as bar:
         duplicates = index.duplicates(options, verify=verify, progress=bar.compared)
     files.write(duplicates)
-    print_summary(duplicates, with_chains=chains, as_json=as_json)
+    dedupe_files.print_summary(duplicates, with_chains=chains, as_json=as_json)
     if plan is not None and not as_json:
-        note_next_step(plan, duplicates)
+        dedupe_files.note_next_step(plan, duplicates)
     return code

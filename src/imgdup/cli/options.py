@@ -157,6 +157,12 @@ by_option = click.option(
     show_default=True,
     help="The hash to compare.",
 )
+verify_option = click.option(
+    "--verify",
+    is_flag=True,
+    help="Compare the pictures, and print their relation: same-bytes, same-pixels, same-picture, "
+    "recoloured, edited, cropped, turned, different, or unverified.",
+)
 false_pairs_option = click.option(
     "--max-false-pairs",
     type=Real(min=0, min_open=True),

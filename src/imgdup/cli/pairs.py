@@ -1,8 +1,10 @@
 """The command pairs: all pairs of images within a distance."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from imgdup.cli.options import (
     index_option,
     json_option,
     removals_option,
+    verify_option,
 )
 from imgdup.cli.printing import (
     from_here,
@@ -25,10 +28,22 @@ from imgdup.cli.printing import (
     write_text,
 )
 from imgdup.output.progress import Bar
-from imgdup.output.results import Pair, pair_json, pair_lines, pair_nulls, pair_table, pairs_summary
+from imgdup.output.results import (
+    Pair,
+    pair_json,
+    pair_lines,
+    pair_nulls,
+    pair_table,
+    pairs_summary,
+    with_verdict,
+)
 
 if TYPE_CHECKING:
+    from imgdup.dedupe.decide import Judge
+    from imgdup.dedupe.difference import Verdict
     from imgdup.query.row_pairs import RowPairs, Side
+
+COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first is printed
 
 
 @click.command()
@@ -42,6 +57,7 @@ if TYPE_CHECKING:
     help="Largest distance in bits, inclusive. Default: 31, 10 with --by search.",
 )
 @false_pairs_option
+@verify_option
 @removals_option
 @json_option
 @click.option("--null", is_flag=True, help="Print only paths, NUL-separated, two per pair.")
@@ -52,6 +68,7 @@ def pairs(
     by: str,
     max_dist: int | None,
     max_false_pairs: float | None,
+    verify: bool,
     allow_removals: bool,
     as_json: bool,
     null: bool,
@@ -71,25 +88,34 @@ def pairs(
     from imgdup.search.join import JoinStats
 
     sides = prepare.two_sides(folders, other, index_folder, allow_removals=allow_removals)
-    _, left, right, code = sides
+    index, left, right, code = sides
     limit = prepare.pairs_distance(sides, by, max_dist, max_false_pairs)
-    with closing(Bar(quiet=on_terminal())) as bar:
+    with ExitStack() as stack:
+        bar = stack.enter_context(closing(Bar(quiet=on_terminal())))
         bar.log("comparing")
         stats = JoinStats(on_progress=bar.share)
         blocks = iter_row_pairs(left, right, limit, by=by, stats=stats)
         found = _Counted(blocks, bar)
+        if verify:
+            verifier = stack.enter_context(prepare.picture_verifier(index))
+            found.judge = verifier.judge(left.index, (right or left).index)
         _print_pairs(_with_paths(found, left, right or left), as_json=as_json, null=null)
-    note(pairs_summary(found.n_pairs, found.n_duplicates, limit))
+    note(pairs_summary(found.n_pairs, found.n_duplicates, limit, found.relations))
     return code
 
 
 class _Counted:
-    """Iterates over blocks of pairs and counts them; the first one ends the progress display."""
+    """Iterates over blocks of pairs and counts them; the first one ends the progress display.
+
+    Where there is a judge, it also compares the pictures of the pairs, and counts the relations.
+    """
 
     def __init__(self, blocks: "Iterable[RowPairs]", bar: Bar) -> None:
         self.blocks = blocks
         self.bar = bar
         self.n_pairs = self.n_duplicates = 0
+        self.judge: Judge | None = None
+        self.relations: Counter[str] = Counter()
 
     def __iter__(self) -> "Iterator[RowPairs]":
         for block in self.blocks:
@@ -98,14 +124,23 @@ class _Counted:
             self.n_duplicates += int(block.duplicate.sum())
             yield block
 
+    def verdicts(self, block: "RowPairs") -> "Iterator[Verdict | None]":
+        """Compare the pictures of pairs, some at a time; yield None where there is no judge."""
+        rows = zip(block.left.tolist(), block.right.tolist(), strict=True)
+        while some := list(islice(rows, COMPARED_TOGETHER)):
+            verdicts = self.judge(some) if self.judge else [None] * len(some)
+            self.relations.update(each.relation for each in verdicts if each is not None)
+            yield from verdicts
 
-def _with_paths(blocks: "Iterable[RowPairs]", left: "Side", right: "Side") -> Iterator[Pair]:
+
+def _with_paths(found: _Counted, left: "Side", right: "Side") -> Iterator[Pair]:
     """Turn blocks of rows into pairs of paths."""
-    for block in blocks:
+    for block in found:
         nothing = [None] * len(block.left)
         columns = [nothing if column is None else column.tolist() for column in block]
-        for i, j, *facts in zip(*columns, strict=True):
-            yield Pair(left.index.path(i), right.index.path(j), *facts)
+        for i, j, *facts, verdict in zip(*columns, found.verdicts(block), strict=True):
+            pair = Pair(left.index.path(i), right.index.path(j), *facts)
+            yield pair if verdict is None else with_verdict(pair, verdict)
 
 
 def _print_pairs(found: Iterable[Pair], *, as_json: bool, null: bool) -> None:

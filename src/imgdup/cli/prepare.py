@@ -24,6 +24,7 @@ from imgdup.dedupe import DedupeOptions
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
+from imgdup.dedupe.verify import Verifier
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.index.columns import check_apart, folder_of_index, images
@@ -98,6 +99,11 @@ def match_rule(max_distance: int) -> MatchRule:
     """Return the rule that images are duplicates within a match distance."""
     check_range(max_distance, MATCH_BITS)
     return MatchRule(max_distance)
+
+
+def picture_verifier(index: ImageIndex) -> Verifier:
+    """Return what compares pictures; it keeps the verdicts in the folder of an index."""
+    return Verifier(index.folder)
 
 
 class Sides(NamedTuple):

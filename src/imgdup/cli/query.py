@@ -1,8 +1,9 @@
 """The command query: indexed images near others."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from imgdup.cli.options import (
     named_or_listed,
     note_false_pairs,
     open_found,
+    verify_option,
 )
 from imgdup.cli.printing import (
     from_here,
@@ -32,14 +34,26 @@ from imgdup.cli.printing import (
 )
 from imgdup.errors import ImageError, UsageError
 from imgdup.output.codecs import shown
-from imgdup.output.results import MatchRow, match_json, match_lines, match_nulls, match_table
+from imgdup.output.results import (
+    MatchRow,
+    match_json,
+    match_lines,
+    match_nulls,
+    match_table,
+    with_verdict,
+)
 from imgdup.system.paths import absolute, check_exists
 
 if TYPE_CHECKING:
     from imgdup.api import ImageIndex
     from imgdup.build.sources import Tally
+    from imgdup.dedupe.difference import Verdict
+    from imgdup.query.match import Match
     from imgdup.query.matches import FileMatches
 
+    Judged = Iterable[tuple[Match, Verdict | None]]
+
+COMPARED_TOGETHER = 64  # probes whose pictures are compared with those of their matches
 N_ORIENTATIONS = 8  # that --orientations looks up
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
 HASHES = ("search", "match", "pdq")  # and these with query.match.HASHES
@@ -66,6 +80,7 @@ HASHES = ("search", "match", "pdq")  # and these with query.match.HASHES
     help="Find the k nearest, regardless of distance unless --max-dist is given.",
 )
 @json_option
+@verify_option
 @click.option("--orientations", is_flag=True, help="Also look up each PROBE rotated and mirrored.")
 @click.option(
     "--null",
@@ -89,6 +104,7 @@ def query(
     max_false_pairs: float | None,
     k: int | None,
     as_json: bool,
+    verify: bool,
     orientations: bool,
     null: bool,
     montage: Path | None,
@@ -112,7 +128,7 @@ def query(
     check_range(max_dist, matches.hash_bits(index.generation, by or "search"))
     check_one_limit(max_dist, max_false_pairs)
     _check_options(by, max_false_pairs, strategy, k=k, explain=explain)
-    tally, seen = sources.Tally(), _Seen(index, orientations)
+    tally, seen = sources.Tally(), _Seen(index, orientations, verify=verify)
     for probe in probes:
         if probe != "-":
             check_exists(probe)
@@ -178,26 +194,63 @@ class _Seen:
         The other probes, and why they could not be read.
     """
 
-    def __init__(self, index: "ImageIndex", orientations: bool) -> None:
+    def __init__(self, index: "ImageIndex", orientations: bool, *, verify: bool) -> None:
         self.read: list[bytes] = []
         self.failures: list[tuple[bytes, ImageError]] = []
         self._index = index
         self._orientations = orientations
+        self._verify = verify
 
     def rows(self, answers: "Iterable[FileMatches]") -> Iterator[MatchRow]:
         """Yield the matches of each probe, as rows to print."""
-        for answer in answers:
+        judged = _compared(self._index, answers) if self._verify else _not_compared(answers)
+        for answer, found in judged:
             if answer.error is not None:
                 self.failures.append((answer.file, answer.error))
                 continue
             probe = absolute(answer.file)
             self.read.append(probe)
-            for match in answer.matches:
+            for match, verdict in found:
                 path = self._index.rows.path(match.row)
                 orientation = match.orientation if self._orientations else None
                 is_probe = path == probe
                 others = (is_probe, orientation, match.pdq_distance, match.found_by)
-                yield MatchRow(probe, path, *match[1:6], *others)
+                row = MatchRow(probe, path, *match[1:6], *others)
+                yield row if verdict is None else with_verdict(row, verdict)
+
+
+def _not_compared(answers: "Iterable[FileMatches]") -> "Iterator[tuple[FileMatches, Judged]]":
+    for answer in answers:
+        yield answer, ((match, None) for match in answer.matches)
+
+
+def _compared(
+    index: "ImageIndex", answers: "Iterable[FileMatches]"
+) -> "Iterator[tuple[FileMatches, Judged]]":
+    """Compare the picture of each probe with those of its matches, for some probes at a time."""
+    from imgdup.dedupe.verify import File, Verifier, file_of_row
+
+    rows = index.rows
+
+    def file_of_probe(answer: "FileMatches") -> File:
+        if answer.probe is None:
+            raise ValueError(f"{os.fsdecode(answer.file)} was not read")
+        digest, size = answer.probe.digest, (answer.probe.width, answer.probe.height)
+        path, name = absolute(answer.file), answer.probe.format
+        return File(path, digest, rows.digest_kind, *size, name)
+
+    with Verifier(index.folder) as verifier:
+        rest = iter(answers)
+        while some := list(islice(rest, COMPARED_TOGETHER)):
+            matches = [list(answer.matches) for answer in some]
+            pairs = [
+                (file_of_row(rows, match.row), file_of_probe(answer))
+                for answer, found in zip(some, matches, strict=True)
+                for match in found
+            ]
+            verdicts = iter(verifier.compare(pairs))
+            for answer, found in zip(some, matches, strict=True):
+                yield answer, zip(found, islice(verdicts, len(found)), strict=True)
 
 
 def _print_lines(matches: Iterable[MatchRow], *, as_json: bool, null: bool) -> None:

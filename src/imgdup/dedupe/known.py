@@ -21,7 +21,7 @@ from imgdup.index.folder import FACTS, VERDICTS
 from imgdup.system.atomic import PRIVATE, open_regular, replacing
 from imgdup.system.files import DIGEST_BYTES, NEW_DIGEST_KIND, content_digest
 
-FACTS_VERSION = 1  # raise it if the same file would give other facts
+FACTS_VERSION = 2  # raise it if the same file would give other facts
 MAX_ENTRIES = 1_000_000  # of more, those that were not used for longest are dropped
 MAX_BYTES = 512 << 20
 

@@ -6,20 +6,27 @@ Pure functions from data to text. The caller chooses by its output: ``..._table`
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import chain, groupby
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from imgdup.output.codecs import Cell, cell_text, counted, null_line, shown, tsv_line
 from imgdup.system.records import json_line
 
 if TYPE_CHECKING:
     from imgdup.dedupe.compare import Leak, Leaks
+    from imgdup.dedupe.difference import Verdict
     from imgdup.dedupe.plan import PlanHeader
     from imgdup.output.tables import Field
 
 MATCH_HEADER = ("dist", "match", "dup", "size", "path")
 PAIR_HEADER = ("dist", "match", "dup", "pair")
+NO_RELATIONS: Mapping[str, int] = MappingProxyType({})
 LEAK_HEADER = ("dist", "relation", "image, and its duplicate")
+
+
+VERDICT = ("relation", "peak", "box")  # fields that are known only where pictures were compared
+Box = tuple[int, int, int, int]  # x, y, width and height, in thousandths of a picture
 
 
 class MatchRow(NamedTuple):
@@ -36,6 +43,9 @@ class MatchRow(NamedTuple):
     orientation: str | None = None  # how the probe was rotated; None if this was not requested
     pdq_distance: int | None = None  # bits; None where there is no PDQ hash to compare
     found_by: tuple[str, ...] = ("search",)  # the hashes that are within their distance
+    relation: str | None = None  # None if the pictures were not to be compared
+    peak: float | None = None  # the largest difference of the pictures, 0 to 255
+    box: Box | None = None  # where it is, in thousandths of the indexed picture
 
 
 class Pair(NamedTuple):
@@ -47,6 +57,17 @@ class Pair(NamedTuple):
     match_distance: int  # bits
     duplicate: bool
     pdq_distance: int | None = None  # bits; None where there is no PDQ hash to compare
+    relation: str | None = None  # None if the pictures were not to be compared
+    peak: float | None = None  # the largest difference of the pictures, 0 to 255
+    box: Box | None = None  # where it is, in thousandths of picture a
+
+
+Row = TypeVar("Row", MatchRow, Pair)
+
+
+def with_verdict(row: Row, verdict: "Verdict") -> Row:
+    """Return a match or a pair with what the comparison of its pictures found."""
+    return row._replace(relation=verdict.relation, peak=verdict.peak, box=verdict.box)
 
 
 def match_table(
@@ -71,8 +92,8 @@ def match_table(
     groups = [list(group) for _, group in groupby(matches, key=lambda match: match.probe)]
     tables = []
     for group in groups:
-        orientation = ["orientation"] if group[0].orientation else []
-        header = [*MATCH_HEADER[:2], *extra, *MATCH_HEADER[2:-1], *orientation, MATCH_HEADER[-1]]
+        more = [name for name in ("orientation", "relation") if getattr(group[0], name)]
+        header = [*MATCH_HEADER[:2], *extra, *MATCH_HEADER[2:-1], *more, MATCH_HEADER[-1]]
         rows = [_with_extra(match, extra) for match in group]
         title = group[0].probe if len(groups) > 1 else None
         tables.append("".join(_table(header, rows, width, encoding, title)))
@@ -83,7 +104,8 @@ def match_lines(matches: Iterable[MatchRow]) -> Iterator[bytes]:
     r"""Write ``distance, match_distance, duplicate, size, path, probe, by, pdq_distance``.
 
     They are separated by tabs. ``by`` is the hash by which the match was found: search, match, pdq
-    or both. Where the probe was rotated, the orientation is in front of the path.
+    or both. Where the probe was rotated, the orientation is in front of the path. Where the
+    pictures were compared, their relation comes last.
 
     Examples
     --------
@@ -92,7 +114,9 @@ def match_lines(matches: Iterable[MatchRow]) -> Iterator[bytes]:
     [b'3\t12\tyes\t640x480\t/b\\n.jpg\t/a.jpg\tsearch\t\n']
     """
     for match in matches:
-        yield tsv_line([*_match_cells(match), match.probe, _by(match), match.pdq_distance])
+        compared: list[Cell] = [match.relation] if match.relation else []
+        plain = _match_cells(match._replace(relation=None))
+        yield tsv_line([*plain, match.probe, _by(match), match.pdq_distance, *compared])
 
 
 def match_nulls(matches: Iterable[MatchRow]) -> Iterator[bytes]:
@@ -104,7 +128,8 @@ def match_json(matches: Iterable[MatchRow]) -> Iterator[str]:
     """Write ``probe path distance match_distance duplicate width height is_probe`` as JSON lines.
 
     They are followed by ``pdq_distance``, null where there is none, and ``found_by``, a list.
-    ``orientation`` is included if the probe was looked up in all orientations.
+    ``orientation`` is included if the probe was looked up in all orientations, ``relation peak
+    box`` if the pictures were compared.
 
     Examples
     --------
@@ -112,14 +137,19 @@ def match_json(matches: Iterable[MatchRow]) -> Iterator[str]:
     '{"probe": "/a", "path": "/b", "distance": 3'
     """
     for match in matches:
-        yield json_line({k: v for k, v in match._asdict().items() if k != "orientation" or v})
+        record = {k: v for k, v in match._asdict().items() if k != "orientation" or v}
+        yield json_line(_without_verdict(record) if match.relation is None else record)
+
+
+def _without_verdict(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in VERDICT}
 
 
 def _match_cells(match: MatchRow) -> list[Cell]:
     """Return the fields of a match, up to its path."""
     duplicate: Cell = "self" if match.is_probe else match.duplicate
     size = f"{match.width}x{match.height}"
-    extra: list[Cell] = [match.orientation] if match.orientation else []
+    extra: list[Cell] = [each for each in (match.orientation, match.relation) if each]
     return [match.distance, match.match_distance, duplicate, size, *extra, match.path]
 
 
@@ -144,10 +174,20 @@ def pair_table(pairs: Iterable[Pair], *, width: int = 80, encoding: str = "utf-8
        3     12  yes  a.jpg
                       b.jpg
     """
+    rest = iter(pairs)
+    first = next(rest, None)
+    if first is None:
+        return iter(())
+    compared = ["relation"] if first.relation else []
     rows = (
-        (pair.distance, pair.match_distance, pair.duplicate, (pair.a, pair.b)) for pair in pairs
+        (
+            *(pair.distance, pair.match_distance, pair.duplicate),
+            *(getattr(pair, name) for name in compared),
+            (pair.a, pair.b),
+        )
+        for pair in chain([first], rest)
     )
-    return _table(PAIR_HEADER, rows, width, encoding)
+    return _table([*PAIR_HEADER[:-1], *compared, PAIR_HEADER[-1]], rows, width, encoding)
 
 
 def _table(
@@ -168,13 +208,17 @@ def _table(
 def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:
     r"""Write ``distance match_distance duplicate path path`` separated by tabs.
 
+    Where the pictures were compared, their relation comes last.
+
     Examples
     --------
     >>> list(pair_lines([Pair(b"/a.jpg", b"/b.jpg", 3, 12, True)]))
     [b'3\t12\tyes\t/a.jpg\t/b.jpg\n']
     """
     for pair in pairs:
-        yield tsv_line([pair.distance, pair.match_distance, pair.duplicate, pair.a, pair.b])
+        compared: list[Cell] = [pair.relation] if pair.relation else []
+        facts = (pair.distance, pair.match_distance, pair.duplicate)
+        yield tsv_line([*facts, pair.a, pair.b, *compared])
 
 
 def pair_nulls(pairs: Iterable[Pair]) -> Iterator[bytes]:
@@ -183,18 +227,24 @@ def pair_nulls(pairs: Iterable[Pair]) -> Iterator[bytes]:
 
 
 def pair_json(pairs: Iterable[Pair]) -> Iterator[str]:
-    """Write ``a b distance match_distance duplicate`` as JSON lines.
+    """Write ``a b distance match_distance duplicate pdq_distance`` as JSON lines.
+
+    They are followed by ``relation peak box`` if the pictures were compared.
 
     Examples
     --------
     >>> next(pair_json([Pair(b"/a.jpg", b"/b.jpg", 3, 12, True)]))[:32]
     '{"a": "/a.jpg", "b": "/b.jpg", "'
     """
-    return (json_line(pair._asdict()) for pair in pairs)
+    for pair in pairs:
+        record = pair._asdict()
+        yield json_line(_without_verdict(record) if pair.relation is None else record)
 
 
-def pairs_summary(n_pairs: int, n_duplicates: int, max_distance: int) -> str:
-    """Write how many pairs were found, and how many of them are duplicates.
+def pairs_summary(
+    n_pairs: int, n_duplicates: int, max_distance: int, relations: Mapping[str, int] = NO_RELATIONS
+) -> str:
+    """Write how many pairs were found, how many of them are duplicates, and how many of each kind.
 
     Examples
     --------
@@ -204,7 +254,15 @@ def pairs_summary(n_pairs: int, n_duplicates: int, max_distance: int) -> str:
     '21 pairs within 10 bits, 4 duplicates'
     >>> pairs_summary(0, 0, 31)
     'no pairs within 31 bits'
+    >>> pairs_summary(3, 3, 31, {"same-picture": 2, "edited": 1})
+    '3 pairs within 31 bits, all duplicates: same-picture 2, edited 1'
     """
+    ordered = sorted(relations.items(), key=lambda item: (-item[1], item[0]))
+    kinds = ", ".join(f"{name} {number:,}" for name, number in ordered)
+    return _pairs_found(n_pairs, n_duplicates, max_distance) + (f": {kinds}" if kinds else "")
+
+
+def _pairs_found(n_pairs: int, n_duplicates: int, max_distance: int) -> str:
     within = f"{counted(n_pairs, 'pair') if n_pairs else 'no pairs'} within "
     within += counted(max_distance, "bit")
     if not n_pairs:

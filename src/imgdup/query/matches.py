@@ -85,11 +85,12 @@ class QueryStats:
 
 
 class FileMatches(NamedTuple):
-    """The answer for one file: its matches, or why it could not be read."""
+    """The answer for one file: its matches and what was looked up, or why it could not be read."""
 
     file: bytes
     matches: Iterator[Match]
     error: ImageError | None = None
+    probe: "Probe | None" = None
 
 
 def default_distance(generation: Generation, by: str = "search") -> int:
@@ -177,7 +178,7 @@ def query_files(
             if isinstance(answer, ImageError):
                 yield FileMatches(file, iter(()), answer)
             else:
-                yield FileMatches(file, next(found))
+                yield FileMatches(file, next(found), probe=answer[0])
         next(found, None)  # lets it report
 
 

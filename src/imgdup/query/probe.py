@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from imgdup import hashing
 from imgdup.errors import ImageError, as_image_error
-from imgdup.images.decode import decode, picture_from_array
-from imgdup.images.gray import ORIENTATIONS, GrayImage, rotated
+from imgdup.images.decode import Picture, decode, picture_from_array
+from imgdup.images.gray import ORIENTATIONS, rotated
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
 from imgdup.system.limits import Limits, require_memory
 from imgdup.workers.pool import Pool, decode_each, decoding_pool
@@ -39,6 +39,10 @@ class Probe(NamedTuple):
         How the image was rotated before it was hashed, one of `imgdup.images.gray.ORIENTATIONS`.
     pdq : ndarray of uint64, shape (1, 4), optional
         Its PDQ hash, for an index that has PDQ hashes.
+    width, height : int
+        Of the image as it is, in pixels, upright.
+    format : str
+        One of `imgdup.images.formats.FORMATS`.
     """
 
     hashes: npt.NDArray[np.uint64]
@@ -47,6 +51,9 @@ class Probe(NamedTuple):
     digest: bytes
     orientation: str = ORIENTATIONS[0]
     pdq: npt.NDArray[np.uint64] | None = None
+    width: int = 0
+    height: int = 0
+    format: str = "unknown"
 
 
 def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | None = None) -> Probe:
@@ -73,8 +80,8 @@ def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | Non
     ValueError
         If the array is not such a picture.
     """
-    gray, digest = _gray_and_digest(image, parameters, limits or Limits())
-    return _probe(gray, digest, parameters, ORIENTATIONS[0])
+    picture, digest = _picture_and_digest(image, parameters, limits or Limits())
+    return _probe(picture, digest, parameters)
 
 
 def make_probes(
@@ -90,10 +97,15 @@ def make_probes(
     """
     if not orientations:
         return [make_probe(image, parameters, limits)]
-    gray, digest = _gray_and_digest(image, parameters, limits or Limits())
+    picture, digest = _picture_and_digest(image, parameters, limits or Limits())
+    first = _probe(picture, digest, parameters)
+    turned = [
+        _probe(picture._replace(gray=rotated(picture.gray, i)), b"", parameters)
+        for i in range(2, len(ORIENTATIONS) + 1)
+    ]
     return [
-        _probe(rotated(gray, i), b"" if i > 1 else digest, parameters, orientation)
-        for i, orientation in enumerate(ORIENTATIONS, start=1)
+        probe._replace(orientation=orientation)
+        for probe, orientation in zip([first, *turned], ORIENTATIONS, strict=True)
     ]
 
 
@@ -153,27 +165,26 @@ def _hash_file(
     return make_probes(os.fsdecode(path), parameters, limits=limits, orientations=orientations)
 
 
-def _gray_and_digest(
+def _picture_and_digest(
     image: Image, parameters: Mapping[str, Any], limits: Limits
-) -> tuple[GrayImage, bytes]:
-    """Return the gray pixels of an image, and the digest of its file."""
+) -> tuple[Picture, bytes]:
+    """Return the gray pixels of an image with its size, and the digest of its file."""
     require_memory()
     if isinstance(image, np.ndarray):
-        return picture_from_array(image).gray, b""
+        return picture_from_array(image), b""
     data = image if isinstance(image, bytes) else read_file(os.fsencode(image), limits).data
     needs_opencv = hashing.HASHERS[parameters["hash"]].needs_opencv
-    gray = decode(data, limits, with_opencv=needs_opencv).gray
-    return gray, content_digest(data, parameters["digest_kind"])
+    picture = decode(data, limits, with_opencv=needs_opencv)
+    return picture, content_digest(data, parameters["digest_kind"])
 
 
-def _probe(
-    gray: GrayImage, digest: bytes, parameters: Mapping[str, Any], orientation: str
-) -> Probe:
+def _probe(picture: Picture, digest: bytes, parameters: Mapping[str, Any]) -> Probe:
+    gray, size = picture.gray, (picture.width, picture.height)
     found = hashing.fingerprints(
         [gray], parameters["hash"], parameters["bits"], with_pdq=bool(parameters["with_pdq"])
     )
-    quality = int(found.qualities[0])
-    return Probe(found.hashes, found.match, quality, digest, orientation, found.pdq)
+    hashes, quality = (found.hashes, found.match), int(found.qualities[0])
+    return Probe(*hashes, quality, digest, ORIENTATIONS[0], found.pdq, *size, picture.format)
 
 
 def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray[np.uint64]:

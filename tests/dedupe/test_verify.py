@@ -109,17 +109,6 @@ def test_a_png_of_a_large_jpeg_has_its_pixels_although_the_jpeg_is_reduced_other
     assert set(found.values()) == {"same-pixels"}
 
 
-def test_files_beyond_the_budget_remain_the_same_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr(verify, "FULL_PIXELS", 1)
-    large = scene(2, 1500, 2000)
-    files = [written(tmp_path, "1.bmp", large), written(tmp_path, "2.png", large)]
-    files += [written(tmp_path, "3.png", large, compress_level=0)]
-
-    found = relations([row_of(path) for path in files])
-
-    assert sorted(found.values()) == ["same-picture", "same-pixels"]
-
-
 def test_files_that_changed_went_or_cannot_be_decoded_are_unverified_and_stay(tmp_path):
     files = [row_of(noted(tmp_path, f"{i}.png")) for i in range(3)]
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes())

@@ -1,12 +1,11 @@
 """Compare the pictures of pairs of files, and give a verdict on each pair.
 
 Files are read and decoded in worker processes, with the limits of memory and time that `Limits`
-gives; each is decoded once as long as its picture has room in memory. Verdicts of earlier runs are
+gives; each is decoded once, as long as its picture has room in memory. Verdicts of earlier runs are
 used again. A file that cannot be read any more, that changed, or that ends its worker gives the
 verdict ``unverified``.
 """
 
-import hashlib
 import os
 import time
 from collections import OrderedDict
@@ -27,19 +26,17 @@ from imgdup.dedupe.known import FileContents, known_facts, known_verdicts
 from imgdup.dedupe.plan import Plan
 from imgdup.dedupe.relations import DIFFERENT, SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
 from imgdup.errors import ImageError
-from imgdup.images.decode import decode_rgb
-from imgdup.images.facts import ImageFacts, contents_digest, facts_and_picture
-from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
+from imgdup.images.decode import shrink_to
+from imgdup.images.facts import ImageFacts, contents_digest, facts_and_whole
 from imgdup.index.columns import RowNumbers, Rows
-from imgdup.system.files import content_digest, read_file
+from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
 from imgdup.system.limits import Limits, usable_cores
 from imgdup.workers.pool import decode_each, decoding_pool
 
 BATCH_FILES = 4  # a picture is up to 3 MB
 SAVE_S = 30.0  # between two writes of the verdicts
-FULL_PIXELS = 1_000_000_000  # decoded at full size to find equal pixels; about 10 s on one core
-DIGEST_BYTES = 16
 PEAK_DIGITS = 2
+PRELOAD = ("imgdup.dedupe.verify",)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -49,22 +46,30 @@ UNKNOWN = Verdict(UNVERIFIED, 0.0, None)
 
 
 class File(NamedTuple):
-    """A file as an index describes it: absolute path, content digest and its kind, size, format."""
+    """A file as an index describes it: absolute path, content digest and its kind, size."""
 
     path: bytes
     digest: bytes
     digest_kind: str
     width: int
     height: int
-    format: str
+
+
+class Picture(NamedTuple):
+    """The pixels of a file, at most `MAX_SIDE` a side, and a digest of them at full size.
+
+    The digest is empty if the pixels are at full size.
+    """
+
+    pixels: Pixels
+    digest: bytes
 
 
 def file_of_row(rows: Rows, row: int) -> File:
     """Return what an index knows of a file."""
-    width, height, code = (int(rows.column(name)[row]) for name in ("width", "height", "format"))
-    name = FORMATS[code] if code < len(FORMATS) else "unknown"
+    width, height = (int(rows.column(name)[row]) for name in ("width", "height"))
     digest = rows.column("digest")[row].tobytes()
-    return File(rows.path(row), digest, rows.digest_kind, width, height, name)
+    return File(rows.path(row), digest, rows.digest_kind, width, height)
 
 
 def verify_pair(keep: File, remove: File, limits: Limits | None = None) -> Verdict:
@@ -94,11 +99,10 @@ class Verifier:
         workers: int | None = None,
     ) -> None:
         self._limits = limits or Limits()
-        self._pool = decoding_pool(self._limits, workers)
+        self._pool = decoding_pool(self._limits, workers, preload=PRELOAD)
         self._threads = ThreadPoolExecutor(workers or usable_cores())
         self._verdicts = known_verdicts(index_folder)
-        self._pictures: OrderedDict[File, Pixels | ImageError] = OrderedDict()
-        self._full_pixels = 0
+        self._pictures: OrderedDict[File, Picture | ImageError] = OrderedDict()
         self._contents = known_facts(index_folder)
         self._saved_s = time.monotonic()
 
@@ -162,7 +166,7 @@ class Verifier:
         """Decode the files of some pairs, whose pictures have room in memory, and compare these."""
         files = list(dict.fromkeys(file for pair in pairs for file in pair))
         self._make_room(files)
-        futures: dict[int, Future[_Found]] = {}
+        futures: dict[int, Future[Verdict]] = {}
         waiting: dict[File, list[int]] = {}
         for number, pair in enumerate(pairs):
             for file in pair:
@@ -172,18 +176,13 @@ class Verifier:
             for number in waiting[file]:
                 n_missing[number] -= 1
                 if not n_missing[number]:
-                    futures[number] = self._submit(*pairs[number])
-        found = [futures[number].result() for number in range(len(pairs))]
-        verdicts = self._with_equal_pixels(pairs, found)
+                    pictures = (self._pictures[each] for each in pairs[number])
+                    futures[number] = self._threads.submit(_compare, *pictures)
+        verdicts = [futures[number].result() for number in range(len(pairs))]
         return [
             _with_contents(verdict, self._contents.find(a.digest), self._contents.find(b.digest))
             for (a, b), verdict in zip(pairs, verdicts, strict=True)
         ]
-
-    def _submit(self, first: File, second: File) -> "Future[_Found]":
-        """Let a thread compare two pictures."""
-        pictures = self._pictures[first], self._pictures[second]
-        return self._threads.submit(_compare, (first, second), pictures)
 
     def _decoded(self, files: Sequence[File]) -> Iterator[File]:
         """Yield files as soon as their pictures are in memory: first those that are already."""
@@ -215,25 +214,6 @@ class Verifier:
             n_bytes -= _picture_bytes(file)
             del self._pictures[file]
 
-    def _with_equal_pixels(
-        self, pairs: Sequence[tuple[File, File]], found: Sequence["_Found"]
-    ) -> list[Verdict]:
-        """Decode pairs at full size that may have equal pixels, as far as the budget goes."""
-        wanted: dict[File, None] = {}
-        for pair, each in zip(pairs, found, strict=True):
-            if each.may_have_equal_pixels and self._full_pixels < FULL_PIXELS:
-                wanted.update(dict.fromkeys(file for file in pair))
-                self._full_pixels += sum(file.width * file.height for file in pair)
-        digest = partial(_pixel_digest, self._limits)
-        answers = decode_each(digest, wanted, self._pool, batch_files=1)
-        digests = dict(zip(wanted, answers, strict=True))
-        verdicts = []
-        for (a, b), each in zip(pairs, found, strict=True):
-            one, other = digests.get(a), digests.get(b)
-            is_equal = isinstance(one, bytes) and one == other and each.may_have_equal_pixels
-            verdicts.append(EQUAL_PIXELS if is_equal else each.verdict)
-        return verdicts
-
 
 def check_pictures(plan: Plan, rows: Rows, verifier: Verifier) -> Iterator[str]:
     """Compare the pictures of all removals of a plan again.
@@ -258,13 +238,6 @@ def check_pictures(plan: Plan, rows: Rows, verifier: Verifier) -> Iterator[str]:
                 f"{os.fsdecode(removal.remove.path)!r} is {verdict.relation} and not "
                 f"{removal.relation}, compared with {os.fsdecode(removal.keep.path)!r}"
             )
-
-
-class _Found(NamedTuple):
-    """A verdict, and whether a look at the pictures at their full size may improve it."""
-
-    verdict: Verdict
-    may_have_equal_pixels: bool = False
 
 
 def _with_contents(
@@ -312,47 +285,31 @@ def _picture_bytes(file: File) -> float:
     return CHANNELS * file.width * file.height * scale**2
 
 
-def _compare(
-    files: tuple[File, File], pictures: tuple[Pixels | ImageError, Pixels | ImageError]
-) -> _Found:
+def _compare(first: Picture | ImageError, second: Picture | ImageError) -> Verdict:
     """Compare two decoded pictures."""
-    (a, b), (first, second) = files, pictures
     if isinstance(first, ImageError) or isinstance(second, ImageError):
-        return _Found(UNKNOWN)
-    same_size = (a.width, a.height) == (b.width, b.height)
-    is_equal = same_size and same_pixels(first, second)
-    is_whole = first.shape[:2] == (a.height, a.width)
-    if is_equal and is_whole:
-        return _Found(EQUAL_PIXELS)
-    relation, peak, box = compare_pictures(first, second)
-    verdict = Verdict(relation, round(peak, PEAK_DIGITS), box)
-    may_be_equal = relation == SAME_PICTURE and same_size and not is_whole
-    return _Found(verdict, may_be_equal and (is_equal or _only_one_is_reduced(a.format, b.format)))
+        return UNKNOWN
+    if first.digest == second.digest and same_pixels(first.pixels, second.pixels):
+        return EQUAL_PIXELS
+    relation, peak, box = compare_pictures(first.pixels, second.pixels)
+    return Verdict(relation, round(peak, PEAK_DIGITS), box)
 
 
-def _only_one_is_reduced(first: str, second: str) -> bool:
-    """Return whether pictures of these formats may be equal although their small copies are not.
-
-    JPEG is made smaller while it is decoded, so that its small copy differs a little from that of
-    a lossless file with the same pixels.
-    """
-    formats = {first, second}
-    return "jpeg" in formats and bool(formats & LOSSLESS_FORMATS)
-
-
-def _read(limits: Limits, file: File) -> tuple[Pixels, FileContents]:
-    """Read a file once, decode its picture, and find what else it holds; in a worker."""
+def _read(limits: Limits, file: File) -> tuple[Picture, FileContents]:
+    """Read and decode a file once: its picture, and what else it holds; in a worker."""
     data = _content(limits, file)
-    facts, pixels = facts_and_picture(data, limits, MAX_SIDE)
-    digest = contents_digest(data, limits) if facts.n_pages > 1 else b""
-    return pixels, FileContents(facts, digest)
+    facts, whole = facts_and_whole(data, limits)
+    pages_digest = contents_digest(data, limits) if facts.n_pages > 1 else b""
+    return _picture(whole.rgb()), FileContents(facts, pages_digest)
 
 
-def _pixel_digest(limits: Limits, file: File) -> bytes:
-    """Digest shape and pixels of a file at its full size, in a worker."""
-    pixels = decode_rgb(_content(limits, file), limits, limits.max_pixels)
-    shape = repr(pixels.shape).encode()
-    return hashlib.blake2b(shape + pixels.tobytes(), digest_size=DIGEST_BYTES).digest()
+def _picture(pixels: Pixels) -> Picture:
+    """Reduce pixels, and digest them at full size."""
+    height, width = pixels.shape[:2]
+    if max(height, width) <= MAX_SIDE:
+        return Picture(pixels, b"")
+    digest = content_digest(pixels.data.cast("B"), NEW_DIGEST_KIND)
+    return Picture(shrink_to(pixels, MAX_SIDE), b"%d columns " % width + digest)
 
 
 def _content(limits: Limits, file: File) -> bytes:

@@ -139,8 +139,17 @@ def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
         As `decode` does.
     """
     _, stored = _decode_any(data, _Request(limits, colour=True, min_side=max_side))
-    pixels = _shrunk(stored.pixels, max_side)
+    pixels = shrink_to(stored.pixels, max_side)
     return np.ascontiguousarray(upright(_in_colour(pixels), stored.orientation))
+
+
+def shrink_to(pixels: Pixels, max_side: int) -> Pixels:
+    """Reduce a picture by area until its longer side is at most so many pixels."""
+    height, width = pixels.shape[:2]
+    scale = max_side / max(height, width)
+    if scale >= 1:
+        return pixels
+    return shrunk(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def _in_colour(pixels: Pixels) -> Pixels:
@@ -363,15 +372,6 @@ def _decode_with_opencv(data: bytes, *, colour: bool, plain: bool = True) -> tup
     if plain:
         return decode_with_opencv(data, colour=colour), False
     return decode_on_white_with_opencv(data)
-
-
-def _shrunk(pixels: Pixels, max_side: int) -> Pixels:
-    """Reduce a picture by area until its longer side is at most so many pixels."""
-    height, width = pixels.shape[:2]
-    scale = max_side / max(height, width)
-    if scale >= 1:
-        return pixels
-    return shrunk(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def _decode_tiff(data: bytes, request: _Request) -> _Stored:

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from imgdup.images.decode import (
     FORMATS_WITH_FRAMES,
     WholePicture,
-    decode_rgb,
     decode_whole,
     each_frame,
     inspect,
@@ -132,19 +131,17 @@ def image_facts(data: bytes, limits: Limits) -> ImageFacts:
     ImageError
         As `imgdup.images.decode.decode` does.
     """
-    return _facts(data, decode_whole(data, limits), limits)
+    return facts_and_whole(data, limits)[0]
 
 
-def facts_and_picture(data: bytes, limits: Limits, max_side: int) -> tuple[ImageFacts, Pixels]:
-    """Describe what a file holds, and return what `decode_rgb` does; most files decode once.
+def facts_and_whole(data: bytes, limits: Limits) -> tuple[ImageFacts, WholePicture]:
+    """Describe what a file holds, and return its first page, which is decoded once for both.
 
     Parameters
     ----------
     data : bytes
         The whole file.
     limits : Limits
-    max_side : int
-        Longest side of the picture, in pixels. A larger file is decoded twice.
 
     Raises
     ------
@@ -152,11 +149,7 @@ def facts_and_picture(data: bytes, limits: Limits, max_side: int) -> tuple[Image
         As `imgdup.images.decode.decode` does.
     """
     whole = decode_whole(data, limits)
-    facts = _facts(data, whole, limits)
-    if max(whole.pixels.shape[:2]) <= max_side:
-        return facts, whole.rgb()
-    del whole  # before there is a second one
-    return facts, decode_rgb(data, limits, max_side)
+    return _facts(data, whole, limits), whole
 
 
 def _facts(data: bytes, whole: WholePicture, limits: Limits) -> ImageFacts:

@@ -73,14 +73,17 @@ def stat_size_mtime(facts: os.stat_result) -> tuple[int, int]:
     return max(0, min(size, MAX_INT64)), max(-MAX_INT64 - 1, min(mtime_ns, MAX_INT64))
 
 
-def _blake2b(parts: Iterable[bytes]) -> bytes:
+Part = bytes | memoryview
+
+
+def _blake2b(parts: Iterable[Part]) -> bytes:
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         digest.update(part)
     return digest.digest()
 
 
-def _blake3(parts: Iterable[bytes]) -> bytes:
+def _blake3(parts: Iterable[Part]) -> bytes:
     digest = blake3()
     for part in parts:
         digest.update(part)
@@ -91,13 +94,13 @@ def _blake3(parts: Iterable[bytes]) -> bytes:
 # Where they name none, they were written when there was only the first.
 FIRST_DIGEST_KIND = "blake2b"
 NEW_DIGEST_KIND = "blake3"  # of new indexes: of large files, in a sixth of the time
-DIGEST_KINDS: Mapping[str, Callable[[Iterable[bytes]], bytes]] = {
+DIGEST_KINDS: Mapping[str, Callable[[Iterable[Part]], bytes]] = {
     FIRST_DIGEST_KIND: _blake2b,
     NEW_DIGEST_KIND: _blake3,
 }
 
 
-def content_digest(data: bytes, kind: str) -> bytes:
+def content_digest(data: Part, kind: str) -> bytes:
     """Return 16 bytes: equal for equal contents, and for nothing else.
 
     Parameters

@@ -236,8 +236,7 @@ def _compared(
         if answer.probe is None:
             raise ValueError(f"{os.fsdecode(answer.file)} was not read")
         digest, size = answer.probe.digest, (answer.probe.width, answer.probe.height)
-        path, name = absolute(answer.file), answer.probe.format
-        return File(path, digest, rows.digest_kind, *size, name)
+        return File(absolute(answer.file), digest, rows.digest_kind, *size)
 
     with Verifier(index.folder) as verifier:
         rest = iter(answers)

@@ -10,7 +10,6 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -30,7 +29,7 @@ from imgdup.images.decode import shrink_to
 from imgdup.images.facts import ImageFacts, contents_digest, facts_and_whole
 from imgdup.index.columns import RowNumbers, Rows
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
-from imgdup.system.limits import Limits, usable_cores
+from imgdup.system.limits import Limits
 from imgdup.workers.pool import decode_each, decoding_pool
 
 BATCH_FILES = 4  # a picture is up to 3 MB
@@ -100,7 +99,6 @@ class Verifier:
     ) -> None:
         self._limits = limits or Limits()
         self._pool = decoding_pool(self._limits, workers, preload=PRELOAD)
-        self._threads = ThreadPoolExecutor(workers or usable_cores())
         self._verdicts = known_verdicts(index_folder)
         self._pictures: OrderedDict[File, Picture | ImageError] = OrderedDict()
         self._contents = known_facts(index_folder)
@@ -110,7 +108,6 @@ class Verifier:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(cancel_futures=True)
         self._pool.close()
         self._verdicts.save()
         self._contents.save()
@@ -166,19 +163,13 @@ class Verifier:
         """Decode the files of some pairs, whose pictures have room in memory, and compare these."""
         files = list(dict.fromkeys(file for pair in pairs for file in pair))
         self._make_room(files)
-        futures: dict[int, Future[Verdict]] = {}
-        waiting: dict[File, list[int]] = {}
-        for number, pair in enumerate(pairs):
-            for file in pair:
-                waiting.setdefault(file, []).append(number)
-        n_missing = [len(set(pair)) for pair in pairs]
-        for file in self._decoded(files):
-            for number in waiting[file]:
-                n_missing[number] -= 1
-                if not n_missing[number]:
-                    pictures = (self._pictures[each] for each in pairs[number])
-                    futures[number] = self._threads.submit(_compare, *pictures)
-        verdicts = [futures[number].result() for number in range(len(pairs))]
+        for _ in self._decoded(files):
+            pass
+        pictures = [(self._pictures[a], self._pictures[b]) for a, b in pairs]
+        verdicts = [
+            UNKNOWN if isinstance(answer, ImageError) else answer
+            for answer in decode_each(_compare, pictures, self._pool, batch_files=1)
+        ]
         return [
             _with_contents(verdict, self._contents.find(a.digest), self._contents.find(b.digest))
             for (a, b), verdict in zip(pairs, verdicts, strict=True)
@@ -285,8 +276,9 @@ def _picture_bytes(file: File) -> float:
     return CHANNELS * file.width * file.height * scale**2
 
 
-def _compare(first: Picture | ImageError, second: Picture | ImageError) -> Verdict:
-    """Compare two decoded pictures."""
+def _compare(pictures: tuple[Picture | ImageError, Picture | ImageError]) -> Verdict:
+    """Compare two decoded pictures, in a worker."""
+    first, second = pictures
     if isinstance(first, ImageError) or isinstance(second, ImageError):
         return UNKNOWN
     if first.digest == second.digest and same_pixels(first.pixels, second.pixels):

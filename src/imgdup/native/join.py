@@ -1,20 +1,25 @@
 """Typed functions over arrays that call ``join.c``; ``imgdup.h`` describes what they do.
 
 The library checks nothing, so this module checks each number, and the dtype, shape and layout of
-each array. It trusts what its own functions wrote: places, rows, and where buckets begin. Every
-call releases the interpreter's lock.
+each array. It trusts what its own functions wrote: places, rows, and where buckets begin.
 """
 
 import ctypes
-import operator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.loader import load_library
+from imgdup.native.loader import (
+    ADDRESS,
+    INTEGER,
+    checked_number,
+    load_library,
+    read_address,
+    write_address,
+)
 
 # The same as in imgdup.h.
 MAX_WORDS, MAX_MASKS = 16, 4096
@@ -25,7 +30,6 @@ FOUND = 1024  # matches that a scan has room for at first
 Words: TypeAlias = npt.NDArray[np.uint64]
 Integers: TypeAlias = npt.NDArray[np.int64]
 Rows: TypeAlias = npt.NDArray[np.uint32]
-Shape: TypeAlias = tuple[int | None, ...]  # None is any length
 
 
 class Table(NamedTuple):
@@ -100,12 +104,8 @@ class _Table(ctypes.Structure):
     """JoinTable."""
 
     _fields_ = (
-        ("hashes", ctypes.c_void_p),
-        ("columns", ctypes.c_void_p),
-        ("rows", ctypes.c_void_p),
-        ("starts", ctypes.c_void_p),
-        ("n", ctypes.c_int64),
-        ("n_buckets", ctypes.c_int64),
+        *((name, ADDRESS) for name in ("hashes", "columns", "rows", "starts")),
+        *((name, INTEGER) for name in ("n", "n_buckets")),
     )
 
 
@@ -113,56 +113,40 @@ class _Call(ctypes.Structure):
     """JoinCall."""
 
     _fields_ = (
-        ("left", _Table),
-        ("right", _Table),
-        ("is_self", ctypes.c_int64),
-        ("words", ctypes.c_int64),
-        ("n_first", ctypes.c_int64),
-        ("max_distance", ctypes.c_int64),
-        ("masks", ctypes.c_void_p),
-        ("n_masks", ctypes.c_int64),
-        ("earlier", ctypes.c_void_p),
-        ("radii", ctypes.c_void_p),
-        ("n_earlier", ctypes.c_int64),
-        ("first_row", ctypes.c_int64),
-        ("left_shift", ctypes.c_int64),
-        ("right_shift", ctypes.c_int64),
-        ("control", ctypes.c_void_p),
-        ("slots", ctypes.c_void_p),
-        ("n_slots", ctypes.c_int64),
+        *((name, _Table) for name in ("left", "right")),
+        *((name, INTEGER) for name in ("is_self", "words", "n_first", "max_distance")),
+        *(("masks", ADDRESS), ("n_masks", INTEGER)),
+        *(("earlier", ADDRESS), ("radii", ADDRESS), ("n_earlier", INTEGER)),
+        *((name, INTEGER) for name in ("first_row", "left_shift", "right_shift")),
+        *(("control", ADDRESS), ("slots", ADDRESS), ("n_slots", INTEGER)),
     )
 
 
-_ADDRESS, _INTEGER = ctypes.c_void_p, ctypes.c_int64
-_ARGUMENTS = {
-    "imgdup_count_values": (
-        *(_ADDRESS, _INTEGER, _INTEGER, _ADDRESS, _INTEGER, _ADDRESS, _ADDRESS),
-    ),
-    "imgdup_place_rows": (_ADDRESS, _INTEGER, _INTEGER, _ADDRESS, _ADDRESS),
+_SIGNATURES = {  # what each function returns, then its arguments
+    "imgdup_count_values": (None, ADDRESS, INTEGER, INTEGER, ADDRESS, INTEGER, ADDRESS, ADDRESS),
+    "imgdup_place_rows": (None, ADDRESS, INTEGER, INTEGER, ADDRESS, ADDRESS),
     "imgdup_copy_columns": (
-        *(_ADDRESS, _INTEGER, _ADDRESS, _INTEGER, _ADDRESS, _INTEGER, _INTEGER),
-        *(_INTEGER, _ADDRESS),
+        *(None, ADDRESS, INTEGER, ADDRESS, INTEGER, ADDRESS, INTEGER, INTEGER),
+        *(INTEGER, ADDRESS),
     ),
-    "imgdup_join": (_ADDRESS, _INTEGER),
-    "imgdup_count_parts": (_ADDRESS, _INTEGER, _INTEGER, _INTEGER, _ADDRESS),
-    "imgdup_scatter": (*(_ADDRESS, _INTEGER, _INTEGER, _INTEGER, _INTEGER, _ADDRESS, _ADDRESS),),
+    "imgdup_join": (INTEGER, ADDRESS, INTEGER),
+    "imgdup_count_parts": (None, ADDRESS, INTEGER, INTEGER, INTEGER, ADDRESS),
+    "imgdup_scatter": (None, ADDRESS, INTEGER, INTEGER, INTEGER, INTEGER, ADDRESS, ADDRESS),
     "imgdup_scan": (
-        *(_ADDRESS, _INTEGER, _ADDRESS, _INTEGER, _ADDRESS, _INTEGER),
-        *(_ADDRESS, _ADDRESS, _INTEGER),
+        *(INTEGER, ADDRESS, INTEGER, ADDRESS, INTEGER, ADDRESS, INTEGER),
+        *(ADDRESS, ADDRESS, INTEGER),
     ),
-    "imgdup_distances": (_ADDRESS, _INTEGER, _INTEGER, _ADDRESS, _ADDRESS),
+    "imgdup_distances": (None, ADDRESS, INTEGER, INTEGER, ADDRESS, ADDRESS),
 }
-_COUNTS = ("imgdup_join", "imgdup_scan")  # these return a number, the others nothing
 
 
 @cache
 def _functions() -> ctypes.CDLL:
-    """Return the library, with the argument types of its functions set."""
+    """Return the library, with the types of its functions declared."""
     loaded = load_library()
-    for name, arguments in _ARGUMENTS.items():
+    for name, (result, *arguments) in _SIGNATURES.items():
         function = getattr(loaded, name)
-        function.argtypes = arguments
-        function.restype = _INTEGER if name in _COUNTS else None
+        function.restype, function.argtypes = result, arguments
     return loaded
 
 
@@ -181,26 +165,27 @@ def count_values(hashes: Words, bits: Integers, values: Rows, counts: Rows) -> N
         The counts are added to it.
     """
     address, n, words = _hashes(hashes)
-    bits_address, width = _address(bits, np.int64, (None,)), _number("width", len(bits), 0, 32)
+    bits_address = read_address(bits, np.int64, (None,))
+    width = checked_number("width", len(bits), 0, 32)
     for bit in bits.tolist():
-        _number("bit", bit, 0, 64 * words - 1)
+        checked_number("bit", bit, 0, 64 * words - 1)
     _functions().imgdup_count_values(
         *(address, n, words, bits_address, width),
-        _output(values, np.uint32, (n,)),
-        _output(counts, np.uint32, (1 << width,)),
+        write_address(values, np.uint32, (n,)),
+        write_address(counts, np.uint32, (1 << width,)),
     )
 
 
 def place_rows(values: Rows, first_row: int, places: Rows, rows: Rows) -> None:
     """Write row ``first_row + i`` to ``rows[places[values[i]]]``, and advance that place."""
-    values_address = _address(values, np.uint32, (None,))
-    _number("value", int(values.max(initial=0)), 0, len(places) - 1)
+    values_address = read_address(values, np.uint32, (None,))
+    checked_number("value", int(values.max(initial=0)), 0, len(places) - 1)
     _functions().imgdup_place_rows(
         values_address,
-        _number("number of values", len(values), 0, len(rows)),
-        _number("first_row", first_row, 0, (1 << 32) - len(values)),
-        _output(places, np.uint32, (None,)),
-        _output(rows, np.uint32, (None,)),
+        checked_number("number of values", len(values), 0, len(rows)),
+        checked_number("first_row", first_row, 0, (1 << 32) - len(values)),
+        write_address(places, np.uint32, (None,)),
+        write_address(rows, np.uint32, (None,)),
     )
 
 
@@ -208,18 +193,18 @@ def copy_columns(table: Table, first: Integers, positions: range) -> None:
     """Fill columns of a table at some positions; `first`, int64 (n_first,), are the words."""
     address, _, words = _hashes(table.hashes)
     first_address, rows_address = (
-        _address(first, np.int64, (None,)),
-        _address(table.rows, np.uint32, (None,)),
+        read_address(first, np.int64, (None,)),
+        read_address(table.rows, np.uint32, (None,)),
     )
     n = len(table.rows)
     for word in first.tolist():
-        _number("word", word, 0, words - 1)
+        checked_number("word", word, 0, words - 1)
     _functions().imgdup_copy_columns(
         *(address, words, first_address, len(first), rows_address),
-        _number("first position", positions.start, 0, n),
-        _number("last position", positions.stop, 0, n),
+        checked_number("first position", positions.start, 0, n),
+        checked_number("last position", positions.stop, 0, n),
         n + LANES,
-        _output(table.columns, np.uint64, (len(first), n + LANES)),
+        write_address(table.columns, np.uint64, (len(first), n + LANES)),
     )
 
 
@@ -254,16 +239,16 @@ class Join:
             _table(right, words, n_first),
             left is right,
             words,
-            _number("number of first words", n_first, 1, words),
+            checked_number("number of first words", n_first, 1, words),
             *_rule(self.rule, words, min(len(left.starts), len(right.starts)) - 1),
-            _number("first_row", packing.first_row, 0, 1 << 32),
-            _number("left_shift", packing.left_shift, 0, 63),
-            _number("right_shift", packing.right_shift, 0, 63),
-            _output(control, np.int64, (None,)),
-            _output(slots, np.uint64, (None,)),
-            _number("number of slots", len(slots), RUN, 1 << 62),
+            checked_number("first_row", packing.first_row, 0, 1 << 32),
+            checked_number("left_shift", packing.left_shift, 0, 63),
+            checked_number("right_shift", packing.right_shift, 0, 63),
+            write_address(control, np.int64, (None,)),
+            write_address(slots, np.uint64, (None,)),
+            checked_number("number of slots", len(slots), RUN, 1 << 62),
         )
-        counter = _number("counter", self.counter, FIRST_COUNTER, len(control) - 1)
+        counter = checked_number("counter", self.counter, FIRST_COUNTER, len(control) - 1)
         n_compared: int = _functions().imgdup_join(ctypes.byref(call), counter)
         return n_compared
 
@@ -271,12 +256,12 @@ class Join:
 def _table(table: Table, words: int, n_first: int) -> _Table:
     """Describe a table to the library."""
     n = len(table.rows)
-    n_buckets = _number("number of buckets", len(table.starts) - 1, 1, 1 << 32)
+    n_buckets = checked_number("number of buckets", len(table.starts) - 1, 1, 1 << 32)
     return _Table(
-        _address(table.hashes, np.uint64, (None, words)),
-        _address(table.columns, np.uint64, (n_first, n + LANES)),
-        _address(table.rows, np.uint32, (n,)),
-        _address(table.starts, np.uint32, (n_buckets + 1,)),
+        read_address(table.hashes, np.uint64, (None, words)),
+        read_address(table.columns, np.uint64, (n_first, n + LANES)),
+        read_address(table.rows, np.uint32, (n,)),
+        read_address(table.starts, np.uint32, (n_buckets + 1,)),
         n,
         n_buckets,
     )
@@ -284,32 +269,32 @@ def _table(table: Table, words: int, n_first: int) -> _Table:
 
 def _rule(rule: Rule, words: int, n_buckets: int) -> tuple[int, ...]:
     """Return what the library reads of a rule; a value that a mask changes is a bucket too."""
-    masks = _address(rule.masks, np.int64, (None,))
+    masks = read_address(rule.masks, np.int64, (None,))
     if n_buckets.bit_count() != 1:
         raise ValueError(f"the number of buckets must be a power of 2, got {n_buckets}")
     if len(rule.masks):
-        _number("smallest mask", int(rule.masks.min()), 0, n_buckets - 1)
-        _number("largest mask", int(rule.masks.max()), 0, n_buckets - 1)
+        checked_number("smallest mask", int(rule.masks.min()), 0, n_buckets - 1)
+        checked_number("largest mask", int(rule.masks.max()), 0, n_buckets - 1)
     n_earlier = len(rule.radii)
     return (
-        _number("max_distance", rule.max_distance, 0, 64 * words),
+        checked_number("max_distance", rule.max_distance, 0, 64 * words),
         masks,
-        _number("number of masks", len(rule.masks), 0, MAX_MASKS),
-        _address(rule.earlier, np.uint64, (n_earlier, words)),
-        _address(rule.radii, np.uint64, (n_earlier,)),
+        checked_number("number of masks", len(rule.masks), 0, MAX_MASKS),
+        read_address(rule.earlier, np.uint64, (n_earlier, words)),
+        read_address(rule.radii, np.uint64, (n_earlier,)),
         n_earlier,
     )
 
 
 def count_parts(packed: Words, shift: int, n_parts: int) -> Integers:
     """Count the packed pairs of each part ``packed >> shift``; free slots are in none."""
-    counts = np.zeros(_number("number of parts", n_parts, 0, 1 << 32), np.int64)
+    counts = np.zeros(checked_number("number of parts", n_parts, 0, 1 << 32), np.int64)
     _functions().imgdup_count_parts(
-        _address(packed, np.uint64, (None,)),
+        read_address(packed, np.uint64, (None,)),
         len(packed),
-        _number("shift", shift, 0, 63),
+        checked_number("shift", shift, 0, 63),
         n_parts,
-        _address(counts, np.int64, (n_parts,)),
+        read_address(counts, np.int64, (n_parts,)),
     )
     return counts
 
@@ -317,13 +302,13 @@ def count_parts(packed: Words, shift: int, n_parts: int) -> Integers:
 def scatter(packed: Words, shift: int, parts: range, places: Integers, out: Words) -> None:
     """Move the packed pairs of some parts to ``out[place:]``, and advance the places."""
     _functions().imgdup_scatter(
-        _address(packed, np.uint64, (None,)),
+        read_address(packed, np.uint64, (None,)),
         len(packed),
-        _number("shift", shift, 0, 63),
-        _number("first part", parts.start, 0, 1 << 32),
+        checked_number("shift", shift, 0, 63),
+        checked_number("first part", parts.start, 0, 1 << 32),
         len(parts),
-        _output(places, np.int64, (len(parts),)),
-        _output(out, np.uint64, (None,)),
+        write_address(places, np.int64, (len(parts),)),
+        write_address(out, np.uint64, (None,)),
     )
 
 
@@ -351,13 +336,13 @@ def scan(
         In bits.
     """
     address, n, words = _hashes(hashes)
-    ranges_address = _address(ranges, np.int64, (None, 2))
+    ranges_address = read_address(ranges, np.int64, (None, 2))
     if len(ranges) and ranges.view(np.uint64).max() > n:  # a negative number becomes a large one
         raise ValueError(f"ranges must lie in 0..{n}, got {ranges.min()} to {ranges.max()}")
     inputs = (
         *(address, words, ranges_address, len(ranges)),
-        _address(probe, np.uint64, (words,)),
-        _number("max_distance", max_distance, 0, 64 * words),
+        read_address(probe, np.uint64, (words,)),
+        checked_number("max_distance", max_distance, 0, 64 * words),
     )
     n_found, capacity = FOUND, 0
     while n_found > capacity:  # at most twice: the scan also counts the matches that do not fit
@@ -365,8 +350,8 @@ def scan(
         positions, distances = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
         n_found = _functions().imgdup_scan(
             *inputs,
-            _address(positions, np.int64, (capacity,)),
-            _address(distances, np.int64, (capacity,)),
+            read_address(positions, np.int64, (capacity,)),
+            read_address(distances, np.int64, (capacity,)),
             capacity,
         )
     return positions[:n_found], distances[:n_found]
@@ -375,53 +360,15 @@ def scan(
 def distances_from(hashes: Words, probe: Words) -> npt.NDArray[np.uint16]:
     """Compare every hash (n, words) with a probe (words,): distances in bits, shape (n,)."""
     address, n, words = _hashes(hashes)
-    probe_address = _address(probe, np.uint64, (words,))
+    probe_address = read_address(probe, np.uint64, (words,))
     distances = np.empty(n, np.uint16)
     _functions().imgdup_distances(
-        address, n, words, probe_address, _address(distances, np.uint16, (n,))
+        address, n, words, probe_address, read_address(distances, np.uint16, (n,))
     )
     return distances
 
 
 def _hashes(hashes: Words) -> tuple[int, int, int]:
     """Return the address of some hashes, their number and their width in words."""
-    address = _address(hashes, np.uint64, (None, None))
-    return address, len(hashes), _number("words", hashes.shape[1], 1, MAX_WORDS)
-
-
-def _output(array: npt.NDArray[Any], dtype: type[np.generic], shape: Shape) -> int:
-    """Return the address of an array to write to; refuse one that must not be written."""
-    address = _address(array, dtype, shape)
-    if not array.flags.writeable:
-        raise ValueError(f"cannot write to a read-only array of shape {array.shape}")
-    return address
-
-
-def _address(array: npt.NDArray[Any], dtype: type[np.generic], shape: Shape) -> int:
-    """Return the address of an array; refuse another dtype, shape or layout."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"expected an ndarray of {np.dtype(dtype)}, got {type(array).__name__}")
-    fits = (
-        array.dtype == dtype
-        and array.flags.c_contiguous
-        and array.flags.aligned
-        and array.ndim == len(shape)
-    )
-    for wanted, found in zip(shape, array.shape, strict=False):
-        fits = fits and wanted in (found, None)
-    if not fits:
-        wanted_shape = ", ".join("any" if side is None else str(side) for side in shape)
-        raise ValueError(
-            f"expected a contiguous array of {np.dtype(dtype)} of shape ({wanted_shape}), "
-            f"got {array.dtype} of shape {array.shape} and strides {array.strides}"
-        )
-    address: int = array.__array_interface__["data"][0]
-    return address
-
-
-def _number(name: str, value: int, least: int, greatest: int) -> int:
-    """Return a whole number; refuse one that is out of range."""
-    number = operator.index(value)
-    if not least <= number <= greatest:
-        raise ValueError(f"the {name} must be from {least} to {greatest}, got {number}")
-    return number
+    address = read_address(hashes, np.uint64, (None, None))
+    return address, len(hashes), checked_number("words", hashes.shape[1], 1, MAX_WORDS)

@@ -1,4 +1,4 @@
-"""Load the compiled library for this processor.
+"""Load the compiled library for this processor, and check the arguments of its functions.
 
 There is one library for each level of x86-64: ``v2`` (SSE 4.2, every processor since 2009), ``v3``
 (AVX2) and ``v4`` (AVX-512 with VPOPCNTDQ). Other processors have one library, ``baseline``. The
@@ -8,12 +8,17 @@ best one that the processor and its system support is loaded. The environment va
 
 import ctypes
 import json
+import operator
 import os
 import platform
 import sys
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from imgdup.errors import ImgdupError
 
@@ -24,6 +29,9 @@ INTERFACE = 7  # the same as in `imgdup.h`
 FOLDER = Path(__file__).parent
 CHECKSUMS = "checksums.json"  # CRC-32 by file name; a damaged library could end the process
 REMEDY = "install imgdup again from its source"
+
+ADDRESS, INTEGER = ctypes.c_void_p, ctypes.c_int64  # types of arguments
+Shape: TypeAlias = tuple[int | None, ...]  # None is any length
 
 _ENDINGS = {"win32": ".dll", "cygwin": ".dll", "darwin": ".dylib"}
 
@@ -118,3 +126,41 @@ def _load(path: Path) -> ctypes.CDLL:
             f"the library {path} has interface {found}, but {INTERFACE} is needed: {REMEDY}"
         )
     return loaded
+
+
+def read_address(array: npt.NDArray[Any], dtype: type[np.generic], shape: Shape) -> int:
+    """Return the address of an array to read; refuse another dtype, shape or layout."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"expected an ndarray of {np.dtype(dtype)}, got {type(array).__name__}")
+    fits = (
+        array.dtype == dtype
+        and array.flags.c_contiguous
+        and array.flags.aligned
+        and array.ndim == len(shape)
+    )
+    for wanted, found in zip(shape, array.shape, strict=False):
+        fits = fits and wanted in (found, None)
+    if not fits:
+        wanted_shape = ", ".join("any" if side is None else str(side) for side in shape)
+        raise ValueError(
+            f"expected a contiguous array of {np.dtype(dtype)} of shape ({wanted_shape}), "
+            f"got {array.dtype} of shape {array.shape} and strides {array.strides}"
+        )
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def write_address(array: npt.NDArray[Any], dtype: type[np.generic], shape: Shape) -> int:
+    """Return the address of an array to write to; refuse one that must not be written."""
+    address = read_address(array, dtype, shape)
+    if not array.flags.writeable:
+        raise ValueError(f"cannot write to a read-only array of shape {array.shape}")
+    return address
+
+
+def checked_number(name: str, value: int, least: int, greatest: int) -> int:
+    """Return a whole number; refuse one that is out of range."""
+    number = operator.index(value)
+    if not least <= number <= greatest:
+        raise ValueError(f"the {name} must be from {least} to {greatest}, got {number}")
+    return number

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from array_rows import File, rows_of
-from imgdup.apply import ApplyOptions, apply_plan, journal_header, make_options
+from imgdup.apply import apply_plan
 from imgdup.apply.journal import Journal, read_journal
+from imgdup.apply.options import ApplyOptions, journal_header, make_options
 from imgdup.apply.registry import register_journal
 from imgdup.apply.undo import undo
 from imgdup.dedupe.difference import Verdict

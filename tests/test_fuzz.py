@@ -21,7 +21,8 @@ from make_sample import encode, photo
 import fuzz_seeds
 import fuzz_tasks
 from imgdup.api import ImageIndex
-from imgdup.apply.journal import Header, Journal, Step, read_journal
+from imgdup.apply.journal import Journal, read_journal
+from imgdup.apply.steps import Header, Step
 from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, read_plan, write_plan

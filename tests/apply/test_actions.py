@@ -22,8 +22,8 @@ import pytest
 
 from array_rows import same_picture
 from imgdup import apply
-from imgdup.apply import actions, copying, journal, links, make_options, recheck
-from imgdup.apply.target import destination
+from imgdup.apply import actions, attached, copying, journal, recheck
+from imgdup.apply.options import destination, make_options
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.keep import Keep
 from imgdup.dedupe.plan import Removal, sealed, write_plan
@@ -883,7 +883,7 @@ def _kill_and_undo(scene, action, target, removals, stride=STRIDE, scenery=lambd
         write_scene(scene.root)
         scenery()
 
-    modules = [apply, actions, copying, journal, links]  # recheck only looks
+    modules = [apply, actions, attached, copying, journal]  # recheck only looks
     n_lines = kill_at_every_line(
         lambda: scene.apply(action, target, plan=plan), after, modules, stride=stride
     )

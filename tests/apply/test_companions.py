@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from imgdup.apply.companions import Companions, companions_of_all
+from imgdup.apply.attached import Companions, companions_of_all
 from photo_scene import CONTENTS, make_scene, tree
 
 COPY, NEAR = "b/1.jpg", "c/near.jpg"

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from imgdup.apply import actions, journal_header, make_options
+from imgdup.apply import actions
 from imgdup.apply.journal import read_journal
+from imgdup.apply.options import journal_header, make_options
 from imgdup.apply.registry import journal_to_write
 from imgdup.dedupe.plan import write_plan
 from imgdup.errors import PlanError

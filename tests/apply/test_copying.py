@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from imgdup.apply.copying import copied
-from imgdup.apply.journal import Rights
 from imgdup.apply.recheck import SkipFile
+from imgdup.apply.steps import Rights
 from imgdup.dedupe.plan import FileFacts
 from imgdup.system.files import content_digest
 from photo_scene import CONTENTS, make_scene, tree

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from imgdup.apply import links
-from imgdup.apply.links import links_to
+from imgdup.apply.attached import _finish_exchange, links_to
+from imgdup.apply.recheck import SkipFile
 from photo_scene import CONTENTS, make_scene
 
 BEST, COPY, NEAR = "a/1.jpg", "b/1.jpg", "c/near.jpg"
@@ -207,10 +207,10 @@ def test_an_exchange_that_was_killed_between_two_renames_is_finished(scene, link
         elif state != "waiting only":
             link.write_bytes(b"" if "no bytes" in state else b"x")
         if state == "a file of somebody":
-            with pytest.raises(links.SkipFile, match="was replaced"):
-                links._finish_exchange(changed)
+            with pytest.raises(SkipFile, match="was replaced"):
+                _finish_exchange(changed)
             assert link.read_bytes() == b"x"
             continue
-        links._finish_exchange(changed)
+        _finish_exchange(changed)
         assert os.readlink(link) == os.fsdecode(changed.old if state == "both" else changed.new)
         assert not os.path.lexists(changed.waiting)

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from array_rows import File, rows_of
-from imgdup.apply import apply_plan, make_options, recheck
+from imgdup.apply import apply_plan, recheck
+from imgdup.apply.options import make_options
 from imgdup.apply.recheck import Recheck, SkipFile, check_content
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 from imgdup.system.files import content_digest

@@ -8,9 +8,9 @@ import os
 
 import pytest
 
-from imgdup.apply import ApplyOptions, journal_header
-from imgdup.apply.journal import Step
+from imgdup.apply.options import ApplyOptions, journal_header
 from imgdup.apply.registry import describe_leftovers, register_journal, registered_journals
+from imgdup.apply.steps import Step
 from imgdup.dedupe.plan import FileFacts, sealed, write_plan
 from imgdup.errors import PlanError
 from imgdup.index.folder import JOURNALS

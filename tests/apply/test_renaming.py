@@ -7,7 +7,7 @@ import pytest
 
 from imgdup.apply import actions
 from imgdup.apply.copying import copied
-from imgdup.apply.journal import Step
+from imgdup.apply.steps import Step
 from imgdup.dedupe.plan import FileFacts
 from imgdup.system.files import content_digest
 

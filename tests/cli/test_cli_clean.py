@@ -12,6 +12,7 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal, pty
 from imgdup import apply as applying, cli
+from imgdup.apply import options
 from imgdup.apply.journal import read_journal
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.verify import Verifier
@@ -444,7 +445,7 @@ REASONS = {
 def test_without_a_terminal_a_plan_that_removes_much_needs_yes(
     plan, photos, capsys, monkeypatch, action
 ):
-    monkeypatch.setattr(applying, "trash_function", lambda: None)  # as if the package were there
+    monkeypatch.setattr(options, "trash_function", lambda: None)  # as if the package were there
     before = contents(photos)
 
     code = cli.main(["apply", "plan.jsonl", action])

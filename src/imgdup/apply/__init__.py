@@ -11,57 +11,39 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from imgdup.apply.actions import ACTIONS, LINKS, check_bytes, is_link_to_keeper, trash_function
-from imgdup.apply.companions import (
+from imgdup.apply.actions import ACTIONS, LINKS, check_bytes, is_link_to_keeper
+from imgdup.apply.attached import (
     Companions,
+    changes,
     companion_facts,
     companion_target,
     companions_of_all,
+    links_to,
+    pointed_to_keeper,
 )
-from imgdup.apply.journal import DONE, Header, Journal, Rights, Step, new_token
-from imgdup.apply.links import changes, links_to, pointed_to_keeper
-from imgdup.apply.recheck import NO_ROOM, Recheck, SkipFile, SkippedFile
-from imgdup.apply.registry import register_journal
-from imgdup.apply.target import (
-    check_target,
+from imgdup.apply.journal import DONE, Journal
+from imgdup.apply.options import (
+    ApplyOptions,
     check_writable,
     destination,
     free_name,
+    journal_header,
     uppermost_missing,
 )
-from imgdup.apply.undo import undo_unfinished
+from imgdup.apply.recheck import NO_ROOM, Recheck, SkipFile, SkippedFile
+from imgdup.apply.registry import register_journal
+from imgdup.apply.restore import undo_unfinished
+from imgdup.apply.steps import Rights, Step
 from imgdup.build.relocate import drop_rows
 from imgdup.dedupe.check_plan import check_plan
 from imgdup.dedupe.decide import Judge
 from imgdup.dedupe.plan import FileFacts, Plan, Removal
 from imgdup.dedupe.relations import UNVERIFIED
-from imgdup.errors import ImgdupError, UsageError
+from imgdup.errors import ImgdupError
 from imgdup.index import folder
 from imgdup.index.columns import Rows
-from imgdup.system.paths import absolute, is_below
 
-MAX_PERCENT = 20  # of a collection that a plan removes without asking
-MAX_DISTANCE = 64  # in bits, of files that a plan removes without asking
 COMPARED_AT_ONCE = 64  # pairs of pictures, so that all workers have something to do
-
-
-@dataclass(frozen=True)
-class ApplyOptions:
-    """How to carry out a plan.
-
-    Attributes
-    ----------
-    action : str
-        One of ``imgdup.apply.actions.ACTIONS``.
-    target : bytes, optional
-        Absolute folder, for ``move``; made by `make_options`.
-    dry_run : bool
-        Check everything, but change nothing.
-    """
-
-    action: str
-    target: bytes | None = None
-    dry_run: bool = False
 
 
 @dataclass
@@ -104,62 +86,6 @@ class ApplyResult:
         return 3 if self.skipped or self.stopped else 0
 
 
-def reasons_to_ask(plan: Plan, action: str) -> list[str]:
-    """Return why a person should confirm that a plan is to be carried out; mostly nothing.
-
-    Examples
-    --------
-    >>> from imgdup.dedupe.plan import PlanHeader
-    >>> header = PlanHeader("", (), 31, None, (), (), 10, 0, 0, 0)
-    >>> reasons_to_ask(Plan(header, []), "delete")
-    []
-    """
-    n_files, n_images = len(plan.removals), plan.header.n_images
-    if action in LINKS or not n_files:
-        return []
-    reasons = []
-    if action == "delete":
-        reasons.append("it deletes files permanently")
-    if 100 * n_files > MAX_PERCENT * n_images:
-        reasons.append(f"it removes {n_files:,} of {n_images:,} images")
-    farthest = max(removal.distance for removal in plan.removals)
-    if farthest > MAX_DISTANCE:
-        reasons.append(f"it removes files that differ by {farthest} bits from the kept file")
-    return reasons
-
-
-def make_options(
-    plan: Plan,
-    action: str,
-    target: str | bytes | os.PathLike[str] | None = None,
-    *,
-    index_folder: Path | None = None,
-    dry_run: bool = False,
-) -> ApplyOptions:
-    """Check how a plan is to be carried out, before anything is changed.
-
-    Raises
-    ------
-    UsageError
-        If the target, or the place of any file in it, is in the index folder or in a root of the
-        index, where it would be found again; if the target is not a folder; if the trash needs a
-        package.
-    """
-    if action not in ACTIONS:
-        raise ValueError(f"action must be one of {', '.join(ACTIONS)}, got {action!r}")
-    if (action == "move") != (target is not None):
-        raise UsageError(
-            "--move-to names the folder to move files to; no other action takes a folder"
-        )
-    if action == "trash":
-        trash_function()
-    if target is None:
-        return ApplyOptions(action, None, dry_run)
-    place = absolute(target)
-    check_target(plan, place, None if index_folder is None else absolute(index_folder))
-    return ApplyOptions(action, place, dry_run)
-
-
 def apply_plan(
     plan: Plan,
     rows: Rows,
@@ -189,10 +115,6 @@ def apply_plan(
         A file to make, see `imgdup.apply.registry.free_journal_path`.
     progress : callable
         Is called with the number of removals looked at, and of all.
-
-    Returns
-    -------
-    ApplyResult
 
     Raises
     ------
@@ -231,24 +153,6 @@ def drop_removed_rows(result: ApplyResult, index_folder: Path) -> int:
     """
     gone = {path for path in result.removed if not os.path.lexists(path)}
     return drop_rows(index_folder, gone) if gone else 0
-
-
-def journal_header(plan: Plan, options: ApplyOptions) -> Header:
-    """Describe a run: its action, and the folders and files that undo may change."""
-    header = plan.header
-    roots = [root for root in header.roots if root]
-    named = {facts.path for removal in plan.removals for facts in (removal.remove, removal.keep)}
-    loose = (path for path in sorted(named) if not any(is_below(path, root) for root in roots))
-    places = (*roots, *loose)
-    return Header(
-        options.action,
-        header.generation,
-        new_token(),
-        places,
-        options.target,
-        header.seal,
-        header.digest_kind,
-    )
 
 
 @dataclass
@@ -318,17 +222,13 @@ def _settle_unfinished(run: _Run) -> None:
             except (SkipFile, OSError) as error:
                 raise ImgdupError(
                     f"an earlier run was killed while it removed {os.fsdecode(step.remove.path)}, "
-                    f"which cannot be undone: {_skip(error).detail}"
+                    f"which cannot be undone: {SkipFile.of(error).detail}"
                 ) from error
             if was_undone:
                 run.journal.undone(step)
             else:
                 run.journal.ended(step, DONE)
                 run.done = {**run.done, step.remove.path: step}
-
-
-def _skip(error: SkipFile | OSError) -> SkipFile:
-    return error if isinstance(error, SkipFile) else SkipFile.of(error)
 
 
 def _carry_out_all(run: _Run, progress: Callable[[int, int], None]) -> str:
@@ -394,7 +294,7 @@ def _move_companion(run: _Run, path: bytes, to: bytes, removal: Removal) -> None
     try:
         facts = companion_facts(path, removal.remove.digest_kind)
     except (SkipFile, OSError) as error:
-        skip = _skip(error)
+        skip = SkipFile.of(error)
         if skip.reason != "missing":
             run.result.skipped.append(SkippedFile(path, skip.reason, skip.detail))
         return
@@ -419,7 +319,7 @@ def _perform(run: _Run, step: Step, removal: Removal) -> bool:
             with pointed_to_keeper(step):
                 ACTIONS[action](step, removal.keep, run.recheck)
     except (SkipFile, OSError) as error:
-        skip = _skip(error)
+        skip = SkipFile.of(error)
         run.result.skipped.append(SkippedFile(path, skip.reason, skip.detail))
         run.recheck.forget(removal.remove)
         run.journal.ended(step, skip.reason)

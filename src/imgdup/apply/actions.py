@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from imgdup.apply.copying import NEW_FILE, Copy, copied
-from imgdup.apply.journal import Step
 from imgdup.apply.recheck import Recheck, SkipFile
+from imgdup.apply.steps import Step
 from imgdup.dedupe.plan import FileFacts, Removal
 from imgdup.errors import UsageError
 from imgdup.system.atomic import sync_folder

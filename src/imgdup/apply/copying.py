@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from imgdup.apply.journal import Rights
 from imgdup.apply.recheck import READ_FLAGS, SkipFile
+from imgdup.apply.steps import Rights
 from imgdup.dedupe.plan import FileFacts
 from imgdup.system.atomic import sync_folder
 from imgdup.system.files import file_digest

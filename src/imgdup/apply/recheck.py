@@ -51,8 +51,10 @@ class SkipFile(Exception):
         self.detail = detail
 
     @classmethod
-    def of(cls, error: OSError) -> "SkipFile":
-        """Return the reason for what the operating system refused."""
+    def of(cls, error: "OSError | SkipFile") -> "SkipFile":
+        """Return the reason for what the operating system refused, or the reason itself."""
+        if isinstance(error, SkipFile):
+            return error
         for reason, codes in SKIP_REASONS.items():
             if error.errno in codes:
                 return cls(reason, error.strerror or str(error))

@@ -18,15 +18,8 @@ import shlex
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from imgdup.apply.journal import (
-    Header,
-    PastRun,
-    Step,
-    append_line,
-    continues,
-    locked_journal,
-    read_journal,
-)
+from imgdup.apply.journal import PastRun, append_line, locked_journal, read_journal
+from imgdup.apply.steps import Header, Step, continues
 from imgdup.dedupe.check_plan import faults
 from imgdup.dedupe.plan import Plan, Removal, read_plan
 from imgdup.errors import ImgdupError, PlanError
@@ -40,7 +33,7 @@ from imgdup.system.records import json_line
 LINE_DIGEST_BYTES = 32
 NOTE_BYTES = 400  # of a journal in the index folder, about
 JOURNAL_NAME = re.compile(r"(.+)\.journal-[0-9]+\.jsonl")
-NUMBER_IN_NAME = re.compile(rb"~[0-9]+(?=\.[^./]*\Z|\Z)")  # see `imgdup.apply.target.free_name`
+NUMBER_IN_NAME = re.compile(rb"~[0-9]+(?=\.[^./]*\Z|\Z)")  # see `imgdup.apply.options.free_name`
 
 
 def register_journal(index_folder: Path, journal: Path, first_line: bytes) -> None:

@@ -19,6 +19,7 @@ from imgdup.output.results import plan_rule_text
 
 if TYPE_CHECKING:
     from imgdup.apply import ApplyResult
+    from imgdup.apply.options import ApplyOptions
     from imgdup.dedupe.plan import Plan
 
 PERMANENT = ("trash", "delete")  # actions that undo cannot reverse
@@ -55,39 +56,46 @@ def apply(
     \b
     imgdup apply plan.jsonl --move-to ../duplicates
     """
-    from imgdup import apply as applying
-    from imgdup.apply.registry import check_earlier_runs, journal_to_write
-    from imgdup.dedupe import plan as planning, verify as verifying
+    from imgdup.apply import options as choosing, registry
+    from imgdup.dedupe.plan import read_plan
 
     chosen = {"trash": trash, "delete": delete, "hardlink": hardlink, "symlink": symlink}
     action = _one_action(move=move_to is not None, **chosen)
     place = find_index(index_folder)
-    loaded = planning.read_plan(plan)
-    options = applying.make_options(loaded, action, move_to, index_folder=place, dry_run=dry_run)
-    journal = journal_to_write(plan, applying.journal_header(loaded, options), place)
-    check_earlier_runs(plan, journal)
+    loaded = read_plan(plan)
+    options = choosing.make_options(loaded, action, move_to, index_folder=place, dry_run=dry_run)
+    journal = registry.journal_to_write(plan, choosing.journal_header(loaded, options), place)
+    registry.check_earlier_runs(plan, journal)
     if not loaded.removals:
         note(f"nothing to do: {plan} has no removals; make another with: imgdup dedupe --plan FILE")
     note(f"{plan}: {plan_rule_text(loaded.header)}")
     _note_companions(loaded, action)
     if not (dry_run or yes):
-        _ask(applying.reasons_to_ask(loaded, action), plan)
+        _ask(choosing.reasons_to_ask(loaded, action), plan)
     with _journal_named(journal, action, index_folder):
-        with closing(Bar(quiet=False)) as bar, verifying.Verifier() as verifier:
-            rows = open_found(place).check_before_decision().rows
-            result = applying.apply_plan(
-                loaded,
-                rows,
-                options,
-                judge=verifier.judge(rows),
-                index_folder=place,
-                journal=journal,
-                progress=bar.count,
-            )
+        result = _carry_out(loaded, options, place, journal)
         _print_result(result, action, dry_run=dry_run)
         if not dry_run and not result.stopped and action not in LINKING:
             _drop_rows(result, place)
     return result.exit_code
+
+
+def _carry_out(plan: "Plan", options: "ApplyOptions", place: Path, journal: Path) -> "ApplyResult":
+    """Carry out a plan with a progress display; the pictures are compared again meanwhile."""
+    from imgdup.apply import apply_plan
+    from imgdup.dedupe.verify import Verifier
+
+    with closing(Bar(quiet=False)) as bar, Verifier() as verifier:
+        rows = open_found(place).check_before_decision().rows
+        return apply_plan(
+            plan,
+            rows,
+            options,
+            judge=verifier.judge(rows),
+            index_folder=place,
+            journal=journal,
+            progress=bar.count,
+        )
 
 
 def _one_action(**chosen: bool) -> str:
@@ -101,7 +109,7 @@ def _one_action(**chosen: bool) -> str:
 
 def _note_companions(plan: "Plan", action: str) -> None:
     """Name the files that belong to pictures which are deleted; they are not deleted."""
-    from imgdup.apply.companions import companions_of_all
+    from imgdup.apply.attached import companions_of_all
 
     if action in PERMANENT:
         companions = companions_of_all(removal.remove.path for removal in plan.removals)

@@ -16,7 +16,7 @@ from imgdup.native.loader import (
     ADDRESS,
     INTEGER,
     checked_number,
-    load_library,
+    declared,
     read_address,
     write_address,
 )
@@ -142,12 +142,7 @@ _SIGNATURES = {  # what each function returns, then its arguments
 
 @cache
 def _functions() -> ctypes.CDLL:
-    """Return the library, with the types of its functions declared."""
-    loaded = load_library()
-    for name, (result, *arguments) in _SIGNATURES.items():
-        function = getattr(loaded, name)
-        function.restype, function.argtypes = result, arguments
-    return loaded
+    return declared(_SIGNATURES)
 
 
 def count_values(hashes: Words, bits: Integers, values: Rows, counts: Rows) -> None:
@@ -192,11 +187,8 @@ def place_rows(values: Rows, first_row: int, places: Rows, rows: Rows) -> None:
 def copy_columns(table: Table, first: Integers, positions: range) -> None:
     """Fill columns of a table at some positions; `first`, int64 (n_first,), are the words."""
     address, _, words = _hashes(table.hashes)
-    first_address, rows_address = (
-        read_address(first, np.int64, (None,)),
-        read_address(table.rows, np.uint32, (None,)),
-    )
-    n = len(table.rows)
+    first_address = read_address(first, np.int64, (None,))
+    rows_address, n = read_address(table.rows, np.uint32, (None,)), len(table.rows)
     for word in first.tolist():
         checked_number("word", word, 0, words - 1)
     _functions().imgdup_copy_columns(

@@ -13,6 +13,7 @@ import os
 import platform
 import sys
 import zlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -126,6 +127,15 @@ def _load(path: Path) -> ctypes.CDLL:
             f"the library {path} has interface {found}, but {INTERFACE} is needed: {REMEDY}"
         )
     return loaded
+
+
+def declared(signatures: Mapping[str, tuple[Any, ...]]) -> ctypes.CDLL:
+    """Load the library, and declare what some functions return and the types of their arguments."""
+    library = load_library()
+    for name, (result, *arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
 
 
 def read_address(array: npt.NDArray[Any], dtype: type[np.generic], shape: Shape) -> int:

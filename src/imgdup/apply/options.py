@@ -1,4 +1,4 @@
-"""Choose the place of each file in the folder that files are moved to, and check that it is safe.
+"""How to carry out a plan: the action and the folder to move files to, checked before any change.
 
 Each file keeps its path below its root, under the root's name if there are several roots. None may
 end up where the next indexing would find it again, not even through a link or a mounted folder.
@@ -7,12 +7,112 @@ end up where the next indexing would find it again, not even through a link or a
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from imgdup.apply.actions import LINKS, trash_function
+from imgdup.apply.steps import ACTIONS, Header, new_token
 from imgdup.dedupe.plan import Plan
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.system.paths import is_below, join
+from imgdup.system.paths import absolute, is_below, join
+
+MAX_PERCENT = 20  # of a collection that a plan removes without asking
+MAX_DISTANCE = 64  # in bits, of files that a plan removes without asking
 
 Identity = tuple[int, int]  # device and inode
+
+
+@dataclass(frozen=True)
+class ApplyOptions:
+    """How to carry out a plan.
+
+    Attributes
+    ----------
+    action : str
+        One of ``imgdup.apply.actions.ACTIONS``.
+    target : bytes, optional
+        Absolute folder, for ``move``; made by `make_options`.
+    dry_run : bool
+        Check everything, but change nothing.
+    """
+
+    action: str
+    target: bytes | None = None
+    dry_run: bool = False
+
+
+def reasons_to_ask(plan: Plan, action: str) -> list[str]:
+    """Return why a person should confirm that a plan is to be carried out; mostly nothing.
+
+    Examples
+    --------
+    >>> from imgdup.dedupe.plan import PlanHeader
+    >>> header = PlanHeader("", (), 31, None, (), (), 10, 0, 0, 0)
+    >>> reasons_to_ask(Plan(header, []), "delete")
+    []
+    """
+    n_files, n_images = len(plan.removals), plan.header.n_images
+    if action in LINKS or not n_files:
+        return []
+    reasons = []
+    if action == "delete":
+        reasons.append("it deletes files permanently")
+    if 100 * n_files > MAX_PERCENT * n_images:
+        reasons.append(f"it removes {n_files:,} of {n_images:,} images")
+    farthest = max(removal.distance for removal in plan.removals)
+    if farthest > MAX_DISTANCE:
+        reasons.append(f"it removes files that differ by {farthest} bits from the kept file")
+    return reasons
+
+
+def make_options(
+    plan: Plan,
+    action: str,
+    target: str | bytes | os.PathLike[str] | None = None,
+    *,
+    index_folder: Path | None = None,
+    dry_run: bool = False,
+) -> ApplyOptions:
+    """Check how a plan is to be carried out, before anything is changed.
+
+    Raises
+    ------
+    UsageError
+        If the target, or the place of any file in it, is in the index folder or in a root of the
+        index, where it would be found again; if the target is not a folder; if the trash needs a
+        package.
+    """
+    if action not in ACTIONS:
+        raise ValueError(f"action must be one of {', '.join(ACTIONS)}, got {action!r}")
+    if (action == "move") != (target is not None):
+        raise UsageError(
+            "--move-to names the folder to move files to; no other action takes a folder"
+        )
+    if action == "trash":
+        trash_function()
+    if target is None:
+        return ApplyOptions(action, None, dry_run)
+    place = absolute(target)
+    check_target(plan, place, None if index_folder is None else absolute(index_folder))
+    return ApplyOptions(action, place, dry_run)
+
+
+def journal_header(plan: Plan, options: ApplyOptions) -> Header:
+    """Describe a run: its action, and the folders and files that undo may change."""
+    header = plan.header
+    roots = [root for root in header.roots if root]
+    named = {facts.path for removal in plan.removals for facts in (removal.remove, removal.keep)}
+    loose = (path for path in sorted(named) if not any(is_below(path, root) for root in roots))
+    places = (*roots, *loose)
+    return Header(
+        options.action,
+        header.generation,
+        new_token(),
+        places,
+        options.target,
+        header.seal,
+        header.digest_kind,
+    )
 
 
 def destination(roots: Sequence[bytes], path: bytes, target: bytes) -> bytes:

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,7 +121,7 @@ def query(
     imgdup query photo.jpg --max-dist 10
     """
     from imgdup.build import roots, sources
-    from imgdup.query import false_pairs, matches
+    from imgdup.query import matches
 
     index = open_found(index_folder)
     for root in index.generation.missing_roots():
@@ -129,41 +130,43 @@ def query(
     check_one_limit(max_dist, max_false_pairs)
     _check_options(by, max_false_pairs, strategy, k=k, explain=explain)
     tally, seen = sources.Tally(), _Seen(index, orientations, verify=verify)
-    for probe in probes:
-        if probe != "-":
-            check_exists(probe)
-    named = named_or_listed(probes, null)
-    files: Iterable[bytes] = chain.from_iterable(
-        sources.files_named_by(path, tally) for path in named
-    )
+    named = map(partial(sources.files_named_by, tally=tally), _named(probes, null=null))
+    files: Iterable[bytes] = chain.from_iterable(named)
     if max_false_pairs is not None:
-        files = list(files)
-        n_probes = len(files) * (N_ORIENTATIONS if orientations else 1)
-        max_dist = false_pairs.query_distance(
-            index.check_before_decision().rows, max_false_pairs, n_probes
-        )
-        note_false_pairs(max_dist, max_false_pairs)
+        files, max_dist = _limited(index, files, max_false_pairs, orientations=orientations)
     options = matches.QueryOptions(max_dist, k, strategy, orientations, by)
-    hashes = tuple(matches.looked_up(index.generation, options))
-    answers = matches.query_files(
-        index.generation, files, options, report=note if explain else None
-    )
-    found: Iterable[MatchRow] = seen.rows(answers)
-    if montage or on_terminal():
-        found = list(found)
-    if null or as_json or not on_terminal():
-        _print_lines(found, as_json=as_json, null=null)
-    else:
-        _print_table(found, hashes)
-    if not (seen.read or seen.failures):
-        note("no images found")
-    elif on_terminal() and seen.read and not found:
-        note("no match")
+    report = note if explain else None
+    answers = matches.query_files(index.generation, files, options, report=report)
+    rows = seen.rows(answers)
+    found = list(rows) if montage else rows
+    _print(found, matches.looked_up(index.generation, options), as_json=as_json, null=null)
     if montage:
         from imgdup.output.montage import save_montage
 
         save_montage(montage, found, probes=seen.read)
-    return _exit_code(seen, tally)
+    return seen.exit_code(tally)
+
+
+def _named(probes: Sequence[str], *, null: bool) -> Iterable[bytes]:
+    """Return the paths that the probes name; raise UsageError if one does not exist."""
+    for probe in probes:
+        if probe != "-":
+            check_exists(probe)
+    return named_or_listed(probes, null)
+
+
+def _limited(
+    index: "ImageIndex", files: Iterable[bytes], max_false_pairs: float, *, orientations: bool
+) -> tuple[list[bytes], int]:
+    """Return the files as a list, and the distance within which few enough pairs are false."""
+    from imgdup.query import false_pairs
+
+    files = list(files)
+    n_probes = len(files) * (N_ORIENTATIONS if orientations else 1)
+    rows = index.check_before_decision().rows
+    distance = false_pairs.query_distance(rows, max_false_pairs, n_probes)
+    note_false_pairs(distance, max_false_pairs)
+    return files, distance
 
 
 def _check_options(
@@ -197,6 +200,7 @@ class _Seen:
     def __init__(self, index: "ImageIndex", orientations: bool, *, verify: bool) -> None:
         self.read: list[bytes] = []
         self.failures: list[tuple[bytes, ImageError]] = []
+        self._n_matches = 0
         self._index = index
         self._orientations = orientations
         self._verify = verify
@@ -215,8 +219,24 @@ class _Seen:
                 orientation = match.orientation if self._orientations else None
                 is_probe = path == probe
                 others = (is_probe, orientation, match.pdq_distance, match.found_by)
+                self._n_matches += 1
                 row = MatchRow(probe, path, *match[1:6], *others)
                 yield row if verdict is None else with_verdict(row, verdict)
+
+    def exit_code(self, tally: "Tally") -> int:
+        """Name what could not be read; return 3 if some could, 1 if none could, 0 if all could."""
+        encoding = sys.stderr.encoding
+        if not (self.read or self.failures):
+            note("no images found")
+        elif on_terminal() and self.read and not self._n_matches:
+            note("no match")
+        for path, error in self.failures:
+            note(f"imgdup: {shown(path, encoding)}: {error}")
+        for folder, reason in tally.unlisted:
+            note(f"imgdup: {shown(folder, encoding)}: not searched ({reason})")
+        if self.failures or tally.unlisted:
+            return 3 if self.read else 1
+        return 0
 
 
 def _not_compared(answers: "Iterable[FileMatches]") -> "Iterator[tuple[FileMatches, Judged]]":
@@ -252,31 +272,20 @@ def _compared(
                 yield answer, zip(found, islice(verdicts, len(found)), strict=True)
 
 
-def _print_lines(matches: Iterable[MatchRow], *, as_json: bool, null: bool) -> None:
-    """Print matches for another program."""
+def _print(
+    matches: Iterable[MatchRow], hashes: Collection[str], *, as_json: bool, null: bool
+) -> None:
+    """Print matches for another program, or on a terminal; `hashes` are those looked up."""
     if as_json:
         write_text(match_json(matches))
+    elif null:
+        write_bytes(match_nulls(matches))
+    elif not on_terminal():
+        write_bytes(match_lines(matches))
     else:
-        write_bytes(match_nulls(matches) if null else match_lines(matches))
-
-
-def _print_table(matches: Iterable[MatchRow], hashes: Sequence[str]) -> None:
-    """Print matches on a terminal; `hashes` are those that were looked up."""
-    near = [match._replace(path=from_here(match.path)) for match in matches]
-    extra = ["by"] if len(hashes) > 1 else []
-    if hashes == ("pdq",):
-        extra = ["pdq"]
-    width, encoding = terminal_width(), sys.stdout.encoding
-    write_text([match_table(near, extra=extra, width=width, encoding=encoding)])
-
-
-def _exit_code(seen: _Seen, tally: "Tally") -> int:
-    """Name what could not be read; return 3 if some could, 1 if none could, 0 if all could."""
-    encoding = sys.stderr.encoding
-    for path, error in seen.failures:
-        note(f"imgdup: {shown(path, encoding)}: {error}")
-    for folder, reason in tally.unlisted:
-        note(f"imgdup: {shown(folder, encoding)}: not searched ({reason})")
-    if seen.failures or tally.unlisted:
-        return 3 if seen.read else 1
-    return 0
+        near = [match._replace(path=from_here(match.path)) for match in matches]
+        extra = ["by"] if len(hashes) > 1 else []
+        if [*hashes] == ["pdq"]:
+            extra = ["pdq"]
+        width, encoding = terminal_width(), sys.stdout.encoding
+        write_text([match_table(near, extra=extra, width=width, encoding=encoding)])

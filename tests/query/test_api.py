@@ -13,7 +13,7 @@ from make_sample import encode, photo
 from imgdup import ImageIndex, hash_image
 from imgdup.build.settings import Settings
 from imgdup.errors import ImageError, ImgdupError, IndexFormatError
-from imgdup.search import vptree
+from imgdup.search import tree_arrays
 from imgdup.workers.pool import inline
 
 N_PHOTOS = 12
@@ -41,7 +41,7 @@ def index(photos):
 
 
 def test_an_index_whose_tree_has_several_leaves_opens_again(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(vptree, "LEAF", 2)
+    monkeypatch.setattr(tree_arrays, "LEAF", 2)
 
     built = ImageIndex.build(
         photos, path=tmp_path / "index", settings=Settings(workers=1, engine=inline)

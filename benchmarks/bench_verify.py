@@ -1,15 +1,18 @@
 """What does the comparison of two pictures say, and how long does it take?
 
     python benchmarks/bench_verify.py --data FOLDER [--photos 300] [--painted 10] [--seed 11]
+        [--look-alikes 10000] [--only speed|pairs|look-alikes|edits|kinds|labels ...]
 
-Three tables: relations by edit, of photos of CALTECH-101; relations by kind, of pictures that look
-alike but differ in what matters; relations by label, of the pairs that other projects' tests call
-the same or different. Then the CPU time per pair.
+The CPU time of a pair; how many pairs a second the workers compare, with decoding; how many
+comparisons a file takes among thousands of look-alikes. Then three tables: relations by edit, of
+photos of CALTECH-101; relations by kind, of pictures that look alike but differ in what matters;
+relations by label, of the pairs that other projects' tests call the same or different.
 """
 
 import argparse
 import csv
 import random
+import tempfile
 import time
 from collections import Counter, defaultdict
 from itertools import combinations
@@ -18,10 +21,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from edited import COPIES, EDITS, TURNED, jpeg
-from measure import surroundings, table
+from measure import children_cpu_s, surroundings, table
 from painted_pairs import KINDS, scene
+from PIL import Image
 
-from imgdup.dedupe.difference import compare_pictures
+from imgdup import ImageIndex
+from imgdup.dedupe import find_duplicates
+from imgdup.dedupe.difference import Verdict, compare_pictures
+from imgdup.dedupe.verify import Verifier, file_of_row
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
 from imgdup.system.limits import Limits
@@ -29,6 +36,9 @@ from imgdup.system.limits import Limits
 RELATIONS = ("same-picture", "recoloured", "edited", "cropped", "turned", "different")
 MAX_SIDE = 1024  # pixels
 N_PAIRS = 30  # of each folder of different pictures
+N_FILE_PAIRS = 300
+N_COMPARED = 300  # look-alikes whose pictures are compared
+PARTS = ("speed", "pairs", "look-alikes", "edits", "kinds", "labels")
 
 
 def load(path):
@@ -121,19 +131,118 @@ def speed(n_rounds: int = 30) -> str:
     return table(["640 x 480", "CPU ms a pair, median (least to most)"], rows)
 
 
+def pairs_per_second(n_pairs: int, seed: int) -> str:
+    """Measure a `Verifier` on pairs of files of 640 x 480, each file in one pair."""
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        files = []
+        for number in range(n_pairs):
+            photo = scene(np.random.default_rng([seed, number]))
+            for quality in (90, 70):
+                path = Path(scratch) / f"{number:04}-{quality}.jpg"
+                Image.fromarray(photo).save(path, quality=quality)
+                files.append(path)
+        index = ImageIndex.build(scratch, Path(scratch) / "index")
+        pairs = [
+            (file_of_row(index.rows, i), file_of_row(index.rows, i + 1))
+            for i in range(0, len(files), 2)
+        ]
+        for workers in (1, 2):
+            with Verifier(workers=workers) as verifier:
+                verifier.compare(pairs[:4])  # starts the workers
+                before, started = children_cpu_s(), time.perf_counter()
+                found = Counter(each.relation for each in verifier.compare(pairs[4:]))
+                seconds = time.perf_counter() - started
+            cpu_ms = 1000 * (children_cpu_s() - before) / (n_pairs - 4)
+            relation = ", ".join(f"{n} {name}" for name, n in found.items())
+            rows.append([str(workers), f"{(n_pairs - 4) / seconds:.0f}", f"{cpu_ms:.1f}", relation])
+    return table(
+        ["workers", "pairs/s with decoding", "CPU ms of the workers a pair", "relations"], rows
+    )
+
+
+def barcode_picture(rng):
+    """Paint bars of random widths, 160 x 100."""
+    bars = np.repeat(rng.permutation(np.arange(64) % 2), rng.integers(1, 5, 64))
+    return np.tile(np.resize(255 * bars, 160).astype(np.uint8), (100, 1))
+
+
+def camera_frame(rng, background):
+    """Put one object somewhere before what a fixed camera sees, and add its noise."""
+    frame = background.copy()
+    x, y = rng.integers(0, 140), rng.integers(50, 100)
+    frame[y : y + 20, x : x + 20] = rng.integers(0, 256, 3)
+    return np.clip(frame + rng.normal(0, 2, frame.shape), 0, 255).astype(np.uint8)
+
+
+def look_alikes(n_files: int, seed: int) -> str:
+    """Count the comparisons of a file among look-alikes that all differ.
+
+    Only the pictures of the first few hundred are compared; for all of them, every comparison is
+    said to find an edit.
+    """
+    rng = np.random.default_rng(seed)
+    background = cv2.resize(scene(rng), (160, 120), interpolation=cv2.INTER_AREA)
+    kinds = {
+        "barcodes": lambda: barcode_picture(rng),
+        "frames of a fixed camera": lambda: camera_frame(rng, background),
+    }
+    rows = []
+    for name, paint in kinds.items():
+        for n, compares in ((min(n_files, N_COMPARED), True), (n_files, False)):
+            with tempfile.TemporaryDirectory() as scratch:
+                for number in range(n):
+                    Image.fromarray(paint()).save(Path(scratch) / f"{number:05}.png")
+                index = ImageIndex.build(scratch, Path(scratch) / "index")
+                rows.append([name, str(n), *comparisons(index, compares)])
+    head = [
+        "kind",
+        "files",
+        "pictures compared",
+        "comparisons a file",
+        "removed",
+        "beyond",
+        "CPU s",
+    ]
+    return table(head, rows)
+
+
+def comparisons(index, compares: bool) -> list[str]:
+    """Decide about the files of an index: the cells of a row."""
+    started = time.process_time(), children_cpu_s()
+    if compares:
+        with Verifier() as verifier:
+            groups = find_duplicates(index.rows, judge=verifier.judge(index.rows)).groups
+    else:
+        edited = Verdict("edited", 99.0, None)
+        groups = find_duplicates(index.rows, judge=lambda pairs: [edited] * len(pairs)).groups
+    cpu_s = time.process_time() - started[0] + children_cpu_s() - started[1]
+    each = groups.n_compared / len(index.rows)
+    cells = ["yes" if compares else "no", f"{each:.1f}", str(len(groups.removed))]
+    return [*cells, str(groups.n_beyond), f"{cpu_s:.1f}"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--photos", type=int, default=300)
     parser.add_argument("--painted", type=int, default=10)
     parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--look-alikes", type=int, default=10_000)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     print(surroundings())
-    print(speed(), flush=True)
-    print(by_edit(options.data, options.photos, options.seed), flush=True)
-    print(by_kind(options.data, options.painted, options.seed), flush=True)
-    print(by_label(options.data), flush=True)
+    parts = {
+        "speed": speed,
+        "pairs": lambda: pairs_per_second(N_FILE_PAIRS, options.seed),
+        "look-alikes": lambda: look_alikes(options.look_alikes, options.seed),
+        "edits": lambda: by_edit(options.data, options.photos, options.seed),
+        "kinds": lambda: by_kind(options.data, options.painted, options.seed),
+        "labels": lambda: by_label(options.data),
+    }
+    for name in options.only:
+        print(parts[name](), flush=True)
 
 
 if __name__ == "__main__":

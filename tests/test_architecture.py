@@ -174,8 +174,8 @@ def test_what_makes_a_duplicate_is_written_down_once():
     assert found == ["hashing"]
 
 
-def test_pickle_is_loaded_nowhere():
+def test_pickle_is_loaded_only_from_pipes_between_own_processes():
     for name, file in modules():
         text = file.read_text(encoding="utf-8")
-        assert "pickle.load" not in text, name
+        assert "pickle.load" not in text or name == "workers.messages", name
         assert "allow_pickle=True" not in text, name

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from imgdup.system.limits import THREAD_VARIABLES
+from imgdup.workers.messages import receive, send, widen
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -126,6 +127,7 @@ def serve(pipe: Connection, state: MutableSequence[float], stop: Flag, timeout_s
     """
     global _watchdog
     set_up_process()
+    widen(pipe)
     _watchdog = _Watchdog(state, stop, timeout_s)
     with suppress(EOFError, OSError):
         while True:
@@ -149,7 +151,7 @@ def _end_with_parent() -> None:
 def _reply(pipe: Connection) -> Reply:
     """Receive one call and make it; if the task exits, so does this worker."""
     try:
-        function, args = pipe.recv()
+        function, args = receive(pipe)
     except (EOFError, OSError):
         raise
     except Exception as error:
@@ -171,8 +173,8 @@ def _failure(error: Exception) -> Reply:
 def _send(pipe: Connection, reply: Reply) -> None:
     """Send a reply; if it cannot be pickled, send the reason."""
     try:
-        pipe.send(reply)
+        send(pipe, reply)
     except OSError:
         raise
     except Exception as error:
-        pipe.send(Reply(None, TypeError(f"a worker cannot send {reply!r}: {error}")))
+        send(pipe, Reply(None, TypeError(f"a worker cannot send {reply!r}: {error}")))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from imgdup.errors import ImgdupError
 from imgdup.workers.child import IDLE, WATCHDOG_EXIT_CODE, Reply
+from imgdup.workers.messages import receive, send, widen
 from imgdup.workers.start import (
     EXIT_WAIT_S,
     Source,
@@ -102,6 +103,7 @@ class _Worker:
         self.state = source.shared.states[slot]
         self.state[:] = IDLE
         self.pipe, self.process = source.start(slot)
+        widen(self.pipe)
 
     def call(self, function: Callable[..., R], args: tuple[Any, ...]) -> R:
         """Call a function in the process; before the first one, call the initializer."""
@@ -113,8 +115,8 @@ class _Worker:
 
     def _ask(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         try:
-            self.pipe.send((function, args))
-            reply: Reply = self.pipe.recv()
+            send(self.pipe, (function, args))
+            reply: Reply = receive(self.pipe)
         except (EOFError, OSError):
             raise WorkerDied(self._death()) from None
         if reply.error is not None:

@@ -16,8 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from imgdup.errors import ImageError, ImgdupError
-from imgdup.workers.child import THREAD_VARIABLES
-from imgdup.workers.pool import Stopped
+from imgdup.workers.child import THREAD_VARIABLES, Stopped
 from imgdup.workers.start import CAN_FORK
 
 THREADS_AT_IMPORT = {name: os.environ.get(name) for name in THREAD_VARIABLES}

@@ -36,8 +36,8 @@ from imgdup.index.generation import ScanOptions
 from imgdup.system import files
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
-from imgdup.workers.pool import Died, Pool, Setup, answers
-from imgdup.workers.process import Processes
+from imgdup.workers.pool import Died, Pool, answers
+from imgdup.workers.process import Processes, Setup
 from real_pictures import DATA, needs_data
 
 MIB = 1 << 20

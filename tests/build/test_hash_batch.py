@@ -11,7 +11,7 @@ from imgdup.images.decode import decode
 from imgdup.images.formats import REASONS
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
-from imgdup.workers.pool import Stopped
+from imgdup.workers.child import Stopped
 
 PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3", "with_pdq": 0}
 N_FILES = TOGETHER + 3

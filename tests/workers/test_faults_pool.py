@@ -18,8 +18,8 @@ import pytest
 
 import pool_tasks
 from imgdup.workers.child import THREAD_VARIABLES
-from imgdup.workers.pool import Died, Pool, Setup, answers
-from imgdup.workers.process import Processes
+from imgdup.workers.pool import Died, Pool, answers
+from imgdup.workers.process import Processes, Setup
 
 TIMEOUT_S = 0.5
 ENDED_S = 20.0  # how long to wait for processes to end, on a busy machine too
@@ -225,7 +225,8 @@ def test_an_item_too_big_for_the_memory_cap_fails_alone_and_its_worker_lives():
 INTERRUPTED = """
     import multiprocessing, signal, sys
     import pool_tasks
-    from imgdup.workers.pool import Pool, Setup, answers
+    from imgdup.workers.pool import Pool, answers
+    from imgdup.workers.process import Setup
 
     def leave(number, frame):
         sys.exit(128 + number)
@@ -351,7 +352,8 @@ def test_what_is_done_before_an_interrupt_is_kept(run_script, tmp_path):
 
 FORGOTTEN = """
     import pool_tasks
-    from imgdup.workers.pool import Pool, Setup, answers
+    from imgdup.workers.pool import Pool, answers
+    from imgdup.workers.process import Setup
     stream = answers(pool_tasks.act, [["nap"]] * 1000, Pool(Setup(workers=2, timeout_s=60.0)))
     next(stream)
 """
@@ -409,7 +411,8 @@ WARNED = """
     import logging, sys
     logging.basicConfig(format="%(message)s")
     import pool_tasks
-    from imgdup.workers.pool import Pool, Setup, answers
+    from imgdup.workers.pool import Pool, answers
+    from imgdup.workers.process import Setup
     with Pool(Setup(workers=2, timeout_s=60.0)) as pool:
         for items, result in answers(pool_tasks.act, [[2], [3]], pool):
             print(result[0][1])
@@ -449,7 +452,8 @@ DAEMONIC = """
     import logging, multiprocessing
     logging.basicConfig(format="%(message)s")
     import pool_tasks
-    from imgdup.workers.pool import Pool, Setup, answers
+    from imgdup.workers.pool import Pool, answers
+    from imgdup.workers.process import Setup
     def work():
         with Pool(Setup(workers=2, timeout_s=60.0)) as pool:
             print([result for _, result in answers(pool_tasks.act, [[2]], pool)])

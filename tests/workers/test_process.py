@@ -13,14 +13,14 @@ import pytest
 
 import pool_tasks
 from imgdup.workers import start
-from imgdup.workers.pool import Setup
-from imgdup.workers.process import Processes, WorkerDied
+from imgdup.workers.process import Processes, Setup, WorkerDied
 
 FORKS = pytest.mark.skipif(not start.CAN_FORK, reason="workers are forked on Linux only")
 
 SCRIPT = """
 import pool_tasks
-from imgdup.workers.pool import Pool, Setup, answers
+from imgdup.workers.pool import Pool, answers
+from imgdup.workers.process import Setup
 
 print("started")
 with Pool(Setup(workers=2, timeout_s=60.0)) as pool:

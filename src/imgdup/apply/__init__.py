@@ -251,7 +251,7 @@ def _carry_out_all(run: _Run, progress: Callable[[int, int], None]) -> str:
 
 
 def _refused(run: _Run, removals: Sequence[Removal]) -> dict[bytes, str]:
-    """Compare the pictures of removals again; return the relation of those that must not go.
+    """Compare the pictures of removals again; return the relation of those that must stay.
 
     Files of equal bytes need no comparison, nor do those that the user chose not to compare.
     """

@@ -82,7 +82,7 @@ def _target(link: bytes) -> bytes:
 def changes(
     links: Sequence[bytes], path: bytes, keep: bytes
 ) -> tuple[tuple[bytes, bytes, bytes], ...]:
-    """Return each link to a file with what it contains, and what it shall contain.
+    """Return each link to a file with what it contains now, and what it is to contain.
 
     A relative link stays relative.
 
@@ -225,7 +225,7 @@ def companions_of_all(pictures: Iterable[bytes]) -> list[bytes]:
 
 
 def companion_facts(path: bytes, digest_kind: str) -> FileFacts | None:
-    """Return what must still be true of a companion when it is moved; None for another link.
+    """Return the facts of a companion that must not change before it is moved; None for a link.
 
     Raises
     ------

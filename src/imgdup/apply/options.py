@@ -42,7 +42,7 @@ class ApplyOptions:
 
 
 def reasons_to_ask(plan: Plan, action: str) -> list[str]:
-    """Return why a person should confirm that a plan is to be carried out; mostly nothing.
+    """Return the reasons why a person should confirm a plan first; usually there are none.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def destination(roots: Sequence[bytes], path: bytes, target: bytes) -> bytes:
 
 
 def free_name(path: bytes) -> bytes:
-    """Return the path, or with ``~1``, ``~2`` before its ending the first one that is free."""
+    """Return the path if it is free; otherwise the first free one with ``~1``, ``~2`` in its name."""
     stem, ending = os.path.splitext(path)
     number = 0
     while os.path.lexists(path):
@@ -237,7 +237,7 @@ def _check_room(plan: Plan, target: bytes, there: bytes) -> None:
 
 
 def _nearest_folder(path: bytes) -> bytes:
-    """Return the path, or the nearest above it that is there."""
+    """Return the path, or the nearest folder above it that exists."""
     return next(filter(os.path.lexists, _upwards(path)), path)
 
 

@@ -52,7 +52,7 @@ class SkipFile(Exception):
 
     @classmethod
     def of(cls, error: "OSError | SkipFile") -> "SkipFile":
-        """Return the reason for what the operating system refused, or the reason itself."""
+        """Return why the operating system refused something; a SkipFile is returned as it is."""
         if isinstance(error, SkipFile):
             return error
         for reason, codes in SKIP_REASONS.items():

@@ -1,4 +1,4 @@
-"""The journals that an index knows: only these are undone, and what they left can be found.
+"""Keep a list of the journals of an index: only these are undone, and what they left is found.
 
 undo moves files to the places that a journal names, so a forged journal must be refused. Therefore
 each run of apply records the first line of its journal in the index folder; that line names the
@@ -250,7 +250,7 @@ def _names_left(run: PastRun, ended: Container[int]) -> Iterator[bytes]:
 
 
 def journal_to_write(plan: Path, header: Header, index_folder: Path) -> Path:
-    """Choose the journal of a run: that of a run which this one continues, or an unused name.
+    """Choose the journal of a run: that of the run that it continues, or a file that does not exist.
 
     Parameters
     ----------

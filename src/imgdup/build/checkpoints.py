@@ -138,7 +138,7 @@ def append_rows(
     columns: Columns,
     failures: Mapping[int, str],
 ) -> tuple[str, int]:
-    """Append a block to the checkpoint file of this worker.
+    """Append a block to the checkpoint file of this worker; return its name and first record.
 
     Parameters
     ----------
@@ -151,13 +151,6 @@ def append_rows(
         The fields of `imgdup.index.columns`, at least one row per path.
     failures : mapping of int to str
         What went wrong, by row, for rows whose status is not ok.
-
-    Returns
-    -------
-    name : str
-        The name of the file.
-    first_row : int
-        The number of the first record; the others follow it.
 
     Raises
     ------

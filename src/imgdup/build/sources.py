@@ -213,6 +213,8 @@ def walk(
 ) -> Iterator[Candidate]:
     """Yield the candidates below a folder, in path order.
 
+    Iterative, so depth is no problem; memory is the names of the folders on the way down.
+
     Parameters
     ----------
     folder : bytes
@@ -225,10 +227,6 @@ def walk(
         Absolute path of a folder to leave out: the index itself.
     tally : Tally
         Counts what is ignored, and records folders that cannot be listed.
-
-    Notes
-    -----
-    Iterative, so depth is no problem; memory is the names of the folders on the way down.
     """
     excluded = options.excludes()
     prefix = len(join(root, b""))
@@ -277,11 +275,7 @@ def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
 
     A picture of a format that is not decoded is a candidate: reading it reports the format.
     """
-    previous = None
-    for path in sorted(paths, key=path_key):
-        if path == previous:
-            continue
-        previous = path
+    for path in sorted(set(paths), key=path_key):
         facts = _stat(path, ScanOptions(follow_symlinks=True), tally)
         if facts is None:
             continue

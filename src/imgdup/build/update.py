@@ -64,7 +64,7 @@ def update_index(
     Parameters
     ----------
     index_folder : Path
-        Where the index is or shall be.
+        The index folder; it is made if it does not exist.
     paths : sequence of str or bytes
         Folders and files to scan; none means all roots that the index has.
     settings : Settings, optional
@@ -151,10 +151,8 @@ def _run(
         checkpoints = Checkpoints(index_folder / folder.PARTS, state.parameters)
         listing = _empty_listing(state, plan, scanned_ns)
         found = _list_files(state, plan, settings, checkpoints, listing)
-        if (
-            state.old is not None
-        ):  # whatever is wrong with the listing is known before a file is read
-            deque(found, maxlen=0)
+        if state.old is not None:
+            deque(found, maxlen=0)  # what is wrong with the listing is known before a file is read
         if state.needs_rehash:
             _check_all_found(listing)
         facts = Facts(listing, state.old, checkpoints, state.parameters)

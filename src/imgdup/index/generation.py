@@ -59,7 +59,7 @@ class ScanOptions:
     Parameters
     ----------
     exclude : tuple of str
-        Glob patterns. One without ``/`` is held against every name, one with it against the
+        Glob patterns. One without ``/`` is matched with every name, one with it with the
         path relative to the root; ``*`` matches ``/`` too. A ``/`` at the end has no effect.
     follow_symlinks : bool
         Whether links to files and folders are followed; else they are ignored.
@@ -72,7 +72,7 @@ class ScanOptions:
     hidden: bool = False
 
     def excludes(self) -> Callable[[bytes], bool]:
-        """Return a function that returns whether a relative path is excluded."""
+        """Return a function that tests whether a relative path is excluded."""
         if not self.exclude:
             return lambda _: False
         globs = [glob.rstrip("/") for glob in self.exclude]
@@ -154,10 +154,7 @@ class Generation:
     def check_arrays(self) -> None:
         """Compare every array with its checksum, the first time this is called.
 
-        Raises
-        ------
-        IndexFormatError
-            If an array is damaged; the text names the file, the array and the remedy.
+        An `IndexFormatError` names the damaged array, the file and the remedy.
         """
         _ = self._are_checked
 
@@ -169,12 +166,7 @@ class Generation:
     def check_before_decision(self) -> None:
         """Check what a decision rests on: that there are match hashes, and every array.
 
-        Raises
-        ------
-        ImgdupError
-            If there are no match hashes.
-        IndexFormatError
-            If an array is damaged, as in `check_arrays`.
+        Raises as `require_match` and `check_arrays` do.
         """
         self.require_match()
         self.check_arrays()
@@ -224,7 +216,7 @@ class Generation:
         return self.arrays["class_rows"]
 
     def checked_rows(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return row numbers that were read from the file, which may be forged, if rows exist.
+        """Return row numbers that the file holds, which may be forged, if there are such rows.
 
         Raises
         ------
@@ -293,7 +285,7 @@ def open_generation(file: Path) -> Generation:
     Raises
     ------
     IndexFormatError
-        If the file is not a sound index.
+        If the file is not a valid index.
     """
     stored = store.load(file)
     if stored.head.get("kind") != "index":

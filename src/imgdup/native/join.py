@@ -151,7 +151,6 @@ def count_values(hashes: Words, bits: Integers, values: Rows, counts: Rows) -> N
     Parameters
     ----------
     hashes : ndarray of uint64, shape (n, words)
-        The hashes.
     bits : ndarray of int64, shape (width,)
         The bits that form a value, ascending, at most 32.
     values : ndarray of uint32, shape (n,)
@@ -312,7 +311,6 @@ def scan(
     Parameters
     ----------
     hashes : ndarray of uint64, shape (n, words)
-        The hashes.
     ranges : ndarray of int64, shape (n_ranges, 2)
         First position of each range and the position after its last. Ascending, not overlapping.
     probe : ndarray of uint64, shape (words,)

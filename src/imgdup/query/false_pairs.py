@@ -72,7 +72,7 @@ class Chance(NamedTuple):
     fitted: tuple[int, int]
 
     def largest_distance(self, n_pairs: int, max_false_pairs: float) -> int | None:
-        """Return the largest distance within which so many pairs give few enough by chance.
+        """Return the largest distance within which few enough of some pairs are expected by chance.
 
         Parameters
         ----------
@@ -304,7 +304,7 @@ def pairs_distance(
 
 
 def query_distance(rows: Rows, max_false_pairs: float, n_probes: int) -> int:
-    """Return that distance for so many probes, whose search hashes are looked up in an index."""
+    """Return the same distance for a number of probes that are looked up by their search hashes."""
     side = Side(rows, images(rows))
     chance = chance_among(_sample([side]), "search")
     return _distance(chance, n_probes * len(side.rows), max_false_pairs)

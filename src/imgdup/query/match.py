@@ -81,7 +81,7 @@ def near_rows(
     found: Mapping[str, Sequence[Nearby]],
     k: int | None,
 ) -> NearRows:
-    """Join what was found by each hash near each probe of a picture, at most k rows.
+    """Join what each hash found near each probe of a picture; at most k rows.
 
     Parameters
     ----------

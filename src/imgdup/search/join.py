@@ -26,20 +26,13 @@ from imgdup.native.join import (
     USED,
     Join,
     Output,
-    Packing,
     Rule,
     Table,
     Words,
 )
-from imgdup.search.bands import Band, Layout, choose_layout, near_masks, upper_share
+from imgdup.search.bands import Layout, choose_layout, near_masks, upper_share
 from imgdup.search.equal import Pairs
-from imgdup.search.hamming import (
-    WORD_BITS,
-    Hashes,
-    Integers,
-    check_hashes,
-    check_max_distance,
-)
+from imgdup.search.hamming import WORD_BITS, Hashes, Integers, check_hashes, check_max_distance
 from imgdup.search.planner import Workload
 from imgdup.search.sorting import (
     CallAll,
@@ -154,7 +147,7 @@ def _blocks(plan: JoinPlan) -> Iterator[Pairs]:
     work, start, n_done, share = plan.work, 0, 0, plan.layout.pair_share
     while start < work.n_left:
         stop = start + _n_rows(plan, start, share)
-        n_scanned = _n_scanned(work, start, stop)
+        n_scanned = work.n_scanned(start, stop)
         control = np.zeros(FIRST_COUNTER + 2 * len(plan.layout.bands), np.int64)
         block = RowBlock(start, stop, n_done, n_scanned, control)
         found = _joined(plan, block)
@@ -172,32 +165,20 @@ def _n_rows(plan: JoinPlan, start: int, share: float) -> int:
     """Return how many rows from `start` on should fill a block, if `share` of the pairs match."""
     work, n_rest = plan.work, plan.work.n_left - start
     n_rows = float(n_rest)
-    if _n_scanned(work, start, work.n_left) > _capacity(work):
+    if work.n_scanned(start, work.n_left) > _capacity(work):
         n_wanted = FILL * _capacity(work) / share
         if work.is_self:
             n_rows -= math.sqrt(max(0.0, n_rest**2 - 2 * n_wanted))
         else:
             n_rows = min(n_rows, n_wanted / work.n_right)
-    return max(1, min(int(n_rows), max_rows(_packing(plan, start))))
-
-
-def _n_scanned(work: Workload, start: int, stop: int) -> int:
-    """Return how many comparisons a scan makes for some left rows."""
-    n_rows = stop - start
-    if not work.is_self:
-        return n_rows * work.n_right
-    return n_rows * (n_rows - 1) // 2 + n_rows * (work.n_right - stop)
-
-
-def _packing(plan: JoinPlan, start: int) -> Packing:
-    work = plan.work
-    return packing(start, work.n_right, work.max_distance)
+    return max(1, min(int(n_rows), max_rows(packing(start, work.n_right, work.max_distance))))
 
 
 def _joined(plan: JoinPlan, block: RowBlock) -> SortedPairs | None:
     """Find the pairs of some left rows; None if a block cannot hold them."""
     call_all = partial(_call_all, plan, block)
-    output = Output(_packing(plan, block.start), block.control, plan.slots)
+    how = packing(block.start, plan.work.n_right, plan.work.max_distance)
+    output = Output(how, block.control, plan.slots)
     for numbers in _band_groups(plan, block):
         plan.stats.n_compared += _join_bands(plan, block, numbers, output, call_all)
         if block.control[STOP]:
@@ -230,7 +211,7 @@ def _join_bands(
     bands = [plan.layout.bands[number] for number in numbers]
     tables = make_tables(
         [
-            TablePlan(hashes, rows, band.bits, _first_words(band, plan.work))
+            TablePlan(hashes, rows, band.bits, band.first_words(plan.work.words, plan.work.n_first))
             for band in bands
             for hashes, rows in sides
         ],
@@ -271,14 +252,6 @@ def _rule(plan: JoinPlan, number: int) -> Rule:
     radii = np.array([other.radius for other in before], np.uint64)
     masks = near_masks(len(band.bits), band.radius)
     return Rule(masks, earlier, radii, plan.work.max_distance)
-
-
-def _first_words(band: Band, work: Workload) -> Integers:
-    """Choose the words to compare first: the fewer bits of the band they hold, the better."""
-    if work.n_first == work.words:
-        return np.arange(work.words)
-    counts = np.bincount(band.bits // WORD_BITS, minlength=work.words)
-    return np.argsort(counts, kind="stable")[: work.n_first]
 
 
 def _call_all(plan: JoinPlan, block: RowBlock, calls: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -45,6 +45,13 @@ class Workload(NamedTuple):
         """Comparisons of a scan."""
         return self.n_left * (self.n_left - 1) // 2 if self.is_self else self.n_left * self.n_right
 
+    def n_scanned(self, start: int, stop: int) -> int:
+        """Comparisons of a scan for the left rows ``start..stop``."""
+        n_rows = stop - start
+        if not self.is_self:
+            return n_rows * self.n_right
+        return n_rows * (n_rows - 1) // 2 + n_rows * (self.n_right - stop)
+
     @property
     def n_first(self) -> int:
         """Words to compare first: as few as still exclude 999 of 1,000 unrelated hashes.

@@ -101,7 +101,7 @@ DIGEST_KINDS: Mapping[str, Callable[[Iterable[Part]], bytes]] = {
 
 
 def content_digest(data: Part, kind: str) -> bytes:
-    """Return 16 bytes: equal for equal contents, and for nothing else.
+    """Return a digest of 16 bytes; only equal contents have equal digests.
 
     Parameters
     ----------

@@ -207,7 +207,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_version(record: Record, kind: str, version: int) -> None:
-    """Raise PlanError if this version of imgdup cannot read a file of such a version."""
+    """Raise PlanError if a file has a version that this imgdup cannot read."""
     found = number(record, "version")
     if found != version:
         raise PlanError(

@@ -18,21 +18,8 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from imgdup.errors import ImageError, ImgdupError, as_image_error
 from imgdup.system.limits import Limits, usable_cores
-from imgdup.workers.child import Stopped, is_worker, run_batch
+from imgdup.workers.child import is_worker, run_batch
 from imgdup.workers.process import Death, Processes, Setup, WorkerDied
-
-__all__ = [
-    "Died",
-    "Pool",
-    "Setup",
-    "Stopped",
-    "answers",
-    "batched",
-    "decode_each",
-    "decoding_pool",
-    "inline",
-    "local",
-]
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -130,7 +130,7 @@ def destination(roots: Sequence[bytes], path: bytes, target: bytes) -> bytes:
 
 
 def free_name(path: bytes) -> bytes:
-    """Return the path if it is free; otherwise the first free one with ``~1``, ``~2`` in its name."""
+    """Return the path if it is free, else the first free one with ``~1``, ``~2`` in its name."""
     stem, ending = os.path.splitext(path)
     number = 0
     while os.path.lexists(path):

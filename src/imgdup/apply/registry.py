@@ -250,7 +250,7 @@ def _names_left(run: PastRun, ended: Container[int]) -> Iterator[bytes]:
 
 
 def journal_to_write(plan: Path, header: Header, index_folder: Path) -> Path:
-    """Choose the journal of a run: that of the run that it continues, or a file that does not exist.
+    """Choose the journal of a run: that of the run that it continues, or a new file.
 
     Parameters
     ----------

@@ -25,6 +25,9 @@ EOI = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[^\x00\xff]")  # fill bytes may precede it
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # restart markers belong to the scan
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_NO_MARKERS = frozenset({0x00, 0xFF})  # behind a byte 0xFF
+_SEGMENT = struct.Struct(">BBH")  # 0xFF, the marker, and the length without them
+_FRAME = struct.Struct(">BHHB")  # bits of a sample, height, width, number of components
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # 0xF7: JPEG-LS
 _DECODED_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
 _PROGRESSIVE = 0xC2
@@ -98,10 +101,12 @@ def jpeg_header(data: bytes) -> JpegHeader:
     frame: tuple[int, ...] | None = None
     orientation: int | None = None
     for marker, start, end in segments(data):
-        if marker in (_SCAN, _END):
+        if marker in _TABLES:
+            continue
+        if marker == _SCAN or marker == _END:
             return _checked_header(frame, orientation or UPRIGHT, data, start)
         if marker in _FRAMES and start + 8 <= min(end, len(data)):
-            frame = (marker, *struct.unpack_from(">BHHB", data, start + 2))
+            frame = (marker, *_FRAME.unpack_from(data, start + 2))
         elif marker == _APP1 and orientation is None and data.startswith(EXIF_PREFIX, start + 2):
             orientation = exif_orientation(data[start + 2 : end])
     raise ImageError("damaged", f"a JPEG header of more than {MAX_SEGMENTS:,} segments")
@@ -109,16 +114,20 @@ def jpeg_header(data: bytes) -> JpegHeader:
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield the marker of each segment up to the first scan, and where its content is."""
-    at = len(SOI)
+    at, last = len(SOI), len(data) - _SEGMENT.size
     for _ in range(MAX_SEGMENTS):
-        found = _MARKER.search(data, at)
-        if found is None:
-            raise ImageError("truncated", "the JPEG file ends before its first scan")
-        at = found.end()
-        marker = data[at - 1]
+        first, marker, length = _SEGMENT.unpack_from(data, at) if at <= last else (0, 0, 0)
+        if first == 0xFF and marker not in _NO_MARKERS:
+            at += 2
+        else:  # other bytes precede the marker, or the file ends
+            found = _MARKER.search(data, at)
+            if found is None:
+                raise ImageError("truncated", "the JPEG file ends before its first scan")
+            at = found.end()
+            marker, length = data[at - 1], int.from_bytes(data[at : at + 2], "big")
         if marker in _WITHOUT_LENGTH:
             continue
-        end = at + max(2, int.from_bytes(data[at : at + 2], "big"))
+        end = at + max(2, length)
         yield marker, at, end
         at = end
 

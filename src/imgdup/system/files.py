@@ -143,10 +143,10 @@ def _read_unchanged(path: bytes | str, limits: Limits) -> FileBytes | None:
         after = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-    facts = stat_size_mtime(before)
-    if facts != stat_size_mtime(after) or len(data) != before.st_size:
+    size = before.st_size
+    if before.st_mtime_ns != after.st_mtime_ns or not size == after.st_size == len(data):
         return None
-    return FileBytes(data, *facts)
+    return FileBytes(data, *stat_size_mtime(before))
 
 
 def _check(status: os.stat_result, limits: Limits) -> None:

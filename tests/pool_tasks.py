@@ -130,6 +130,15 @@ def look_around(items, before_item):
     }
 
 
+def inheritance():
+    """What a worker has of the process that it works for, if that set ``sys.inherited``."""
+    ending = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    return {
+        "is_forked": hasattr(sys, "inherited"),
+        "default_signals": ending == [signal.SIG_DFL, signal.SIG_DFL],
+    }
+
+
 def nap_until_stopped(items, before_item):
     """Count items until told to stop; what is done is kept in a folder, as a part would be."""
     n_done = 0

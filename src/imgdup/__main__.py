@@ -4,11 +4,12 @@ import gc
 import os
 import sys
 
-from imgdup.system.limits import THREAD_VARIABLES
+from imgdup.system.limits import THREAD_VARIABLES, run_commands_only
 
 
 def main() -> int:
     """Run the command line in a process of its own, and return the exit code."""
+    run_commands_only()
     os.environ.update({name: "1" for name in THREAD_VARIABLES if name not in os.environ})
     try:
         from imgdup.cli import (

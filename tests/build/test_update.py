@@ -335,10 +335,10 @@ def test_a_file_that_vanishes_before_it_is_read_is_no_row(photos, place, monkeyp
 def test_a_fault_nobody_foresaw_is_the_answer_of_that_file_alone(photos, place, monkeypatch):
     real = decoding.decode
 
-    def decode(data, limits):
+    def decode(data, limits, **options):
         if data == (photos / "p3.jpg").read_bytes():
             raise ZeroDivisionError("of the decoder")
-        return real(data, limits)
+        return real(data, limits, **options)
 
     monkeypatch.setattr("imgdup.build.hash_batch.decode", decode)
 

@@ -246,6 +246,19 @@ INTERRUPTED = """
         sys.exit(130)
 """
 
+# The same in a process that runs a command of imgdup: it may fork the process that starts workers.
+COMMAND = (
+    """
+    import os
+    from imgdup.system.limits import THREAD_VARIABLES, run_commands_only
+
+    run_commands_only()
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+"""
+    + INTERRUPTED
+)
+in_both = pytest.mark.parametrize("script", [INTERRUPTED, COMMAND], ids=["program", "command"])
+
 
 @pytest.fixture
 def run_script():
@@ -309,8 +322,9 @@ def all_gone(pids, within_s):
     ],
     ids=["Ctrl-C", "Ctrl-C twice", "SIGTERM", "SIGHUP"],
 )
-def test_an_interrupt_ends_the_parent_and_all_workers(run_script, signals, exit_code):
-    process = run_script(INTERRUPTED, "act", "hang with lock")
+@in_both
+def test_an_interrupt_ends_the_parent_and_all_workers(run_script, script, signals, exit_code):
+    process = run_script(script, "act", "hang with lock")
     workers = worker_numbers(process)
 
     send(process, signals)
@@ -323,8 +337,9 @@ def test_an_interrupt_ends_the_parent_and_all_workers(run_script, signals, exit_
 
 @posix
 @pytest.mark.parametrize("delay_s", [0.0, 0.03, 0.1])
-def test_an_interrupt_while_workers_start_leaves_no_trace(run_script, delay_s):
-    process = run_script(INTERRUPTED, "act", "nap")
+@in_both
+def test_an_interrupt_while_workers_start_leaves_no_trace(run_script, script, delay_s):
+    process = run_script(script, "act", "nap")
     wait_for_child(process)
     time.sleep(delay_s)
 
@@ -476,8 +491,9 @@ def test_a_daemonic_process_which_may_not_have_children_does_the_work_itself(run
 
 @posix
 @pytest.mark.parametrize("word", ["nap", "hang"])
-def test_workers_end_when_the_parent_is_killed(run_script, word):
-    process = run_script(INTERRUPTED, "act", word)
+@in_both
+def test_workers_end_when_the_parent_is_killed(run_script, script, word):
+    process = run_script(script, "act", word)
     workers = worker_numbers(process)
 
     process.kill()

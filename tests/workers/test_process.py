@@ -1,5 +1,6 @@
 """Processes: whose they are, what they see, and that nobody's ``__main__`` runs twice."""
 
+import json
 import os
 import signal
 import subprocess
@@ -128,6 +129,44 @@ def test_after_the_process_that_starts_workers_is_killed_another_one_takes_its_p
 
     assert second != first
     assert pool_tasks.processes() == []
+
+
+HEIRS = """
+import json, signal, sys, threading
+import pool_tasks
+from imgdup.system.limits import run_commands_only
+from imgdup.workers.pool import Setup
+from imgdup.workers.process import Processes
+
+signal.signal(signal.SIGTERM, lambda number, frame: None)
+sys.inherited = True
+if "command" in sys.argv[1]:
+    run_commands_only()
+if "thread" in sys.argv[1]:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+with Processes(Setup(workers=1, timeout_s=20.0, preload=("imgdup.build.hash_batch",))) as executor:
+    print(json.dumps(executor.submit(pool_tasks.inheritance).result()))
+"""
+
+
+@FORKS
+@pytest.mark.parametrize(
+    "kind, is_forked",
+    [("program", False), ("command", True), ("command with a thread", False)],
+)
+def test_workers_are_forked_from_a_command_that_has_one_thread(kind, is_forked):
+    threads = dict.fromkeys(pool_tasks.THREAD_VARIABLES, "1")
+
+    done = subprocess.run(
+        [sys.executable, "-c", HEIRS, kind],
+        env={**pool_tasks.ENVIRONMENT, **threads},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == {"is_forked": is_forked, "default_signals": True}
 
 
 @FORKS

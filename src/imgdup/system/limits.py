@@ -134,6 +134,23 @@ def require_memory() -> None:
         ) from error
 
 
+_runs_commands_only = False
+
+
+def run_commands_only() -> None:
+    """Declare that this process runs nothing but a command of imgdup.
+
+    Then its workers may be forked from it: it has no open files and locks that they must not have.
+    """
+    global _runs_commands_only
+    _runs_commands_only = True
+
+
+def runs_commands_only() -> bool:
+    """Return whether this process runs nothing but a command of imgdup."""
+    return _runs_commands_only
+
+
 def usable_cores(root: Path = Path("/")) -> int:
     """Return how many cores this process may use.
 

@@ -274,7 +274,8 @@ def decoding_pool(
         The modules that the workers need.
     """
     n_workers = workers or usable_cores()
-    return Pool(Setup(n_workers, limits.timeout_s, _init_worker, (limits,), preload), engine)
+    modules = (__name__, *preload)
+    return Pool(Setup(n_workers, limits.timeout_s, _init_worker, (limits,), modules), engine)
 
 
 def decode_each(

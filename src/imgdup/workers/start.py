@@ -1,8 +1,10 @@
 """Start worker processes: on Linux by forking a process that has imported what they need.
 
-That process, the template, is spawned: it never imports the caller's ``__main__``, and it has one
-thread, so that it can be forked safely. It imports once what each worker would import, while the
-caller goes on with its own work. Elsewhere each worker is spawned and imports by itself.
+That process, the template, has one thread, so that it can be forked safely, and imports once what
+each worker would import. It is forked itself if this process runs nothing but a command of imgdup
+and has one thread, too. Otherwise it is spawned: it never imports the caller's ``__main__``, has
+none of the caller's open files, and imports while the caller goes on with its own work.
+On other systems each worker is spawned and imports by itself.
 """
 
 import gc
@@ -20,8 +22,10 @@ from importlib import import_module
 from multiprocessing import reduction, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol
 
+from imgdup.system.limits import runs_commands_only
 from imgdup.workers.child import IDLE, Flag, serve, set_up_process
 
 CAN_FORK = sys.platform == "linux"
@@ -95,15 +99,39 @@ def source(shared: Shared) -> Source:
 def _spawn(function: Callable[..., None], *args: Any) -> tuple[Connection, SpawnProcess]:
     """Spawn a process that calls a function with a pipe and arguments; return our end, too."""
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    process = SpawnProcess(target=function, args=(theirs, *args), daemon=True)
+    resource_tracker.ensure_running()  # else it starts with the process and unblocks the signals
+    _start(process, ours, theirs)
+    return ours, process
+
+
+def _fork_template(shared: Shared) -> tuple[Connection, BaseProcess]:
+    """Import what workers need, and fork this process to the template; return our end, too."""
+    _preload(shared)
+    ours, theirs = multiprocessing.get_context("fork").Pipe()
+    args = (theirs, ours, shared)
+    process = multiprocessing.get_context("fork").Process(target=_run_fork, args=args, daemon=True)
+    _start(process, ours, theirs)
+    return ours, process
+
+
+def _start(process: BaseProcess, ours: Connection, theirs: Connection) -> None:
+    """Start a process that gets `theirs`: without signals of the terminal and ``__main__``."""
     with theirs:
-        process = SpawnProcess(target=function, args=(theirs, *args), daemon=True)
         try:
-            with _clean_start():
+            with _blocked_signals(), process_lock, _hidden_main(), _existing_folder():
                 process.start()
         except BaseException:
             ours.close()
             raise
-    return ours, process
+
+
+def _has_one_thread() -> bool:
+    """Return whether no thread, of Python or of a library, runs beside this one."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
 
 
 class TemplateEndedError(OSError):
@@ -131,7 +159,12 @@ class Template:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         self._lock = threading.Lock()
-        self._pipe, self._process = _spawn(_fork_on_request, shared)
+        self._pipe: Connection
+        self._process: BaseProcess
+        if runs_commands_only() and _has_one_thread():
+            self._pipe, self._process = _fork_template(shared)
+        else:
+            self._pipe, self._process = _spawn(_fork_on_request, shared)
 
     def start(self, slot: int) -> tuple[Connection, Process]:
         """Start the worker that has the state of a slot; return the pipe to it, too."""
@@ -193,15 +226,28 @@ class _Forked:
                 self.exitcode = self._template.ask(_wait, self.pid)
 
 
-def _fork_on_request(pipe: Connection, shared: Shared) -> None:
-    """Run the template: import, then make each call that arrives, until the pipe is closed."""
-    set_up_process()
+def _run_fork(pipe: Connection, others: Connection, shared: Shared) -> None:
+    """Run the template in a fork of a process that runs a command."""
+    others.close()  # else the pipe would stay open when that process has ended
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    _fork_on_request(pipe, shared)
+
+
+def _preload(shared: Shared) -> None:
+    """Import the modules that workers need."""
     gc.disable()
     for module in shared.preload:
         with suppress(Exception):  # the worker that needs it imports it again, and reports this
             import_module(module)
     gc.freeze()  # garbage collection shall not touch, and so copy, the memory that forks share
     gc.enable()
+
+
+def _fork_on_request(pipe: Connection, shared: Shared) -> None:
+    """Run the template: import, then make each call that arrives, until the pipe is closed."""
+    set_up_process()
+    _preload(shared)
     with suppress(EOFError, OSError):
         while True:
             function, number, n_pipes = pipe.recv()
@@ -266,19 +312,11 @@ def fill_standard_streams() -> None:
 
 
 @contextmanager
-def _clean_start() -> Iterator[None]:
-    """Start processes without the terminal's signals, ``__main__`` and a deleted folder."""
-    with _blocked_signals(), process_lock, _hidden_main(), _existing_folder():
-        yield
-
-
-@contextmanager
 def _blocked_signals() -> Iterator[None]:
     """Block the terminal's signals in this thread: a process started here inherits that."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # else it starts with the process and unblocks the signals
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield

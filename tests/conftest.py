@@ -16,6 +16,7 @@ from hypothesis import settings
 from make_sample import encode, photo
 
 from imgdup import cli
+from imgdup.workers.pool import inline
 
 settings.register_profile("imgdup", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("imgdup")
@@ -54,6 +55,16 @@ def _rename_unless_there(source, target):
     except OSError:
         if not target.is_dir():
             raise
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Do in this process what workers do, for tests to which it does not matter where it is done.
+
+    That the results are the same, whatever does the work, is tested in tests/workers and in
+    tests/build; that commands start processes, and survive their deaths, in tests/cli.
+    """
+    monkeypatch.setattr("imgdup.workers.pool.Processes", inline)
 
 
 @pytest.fixture

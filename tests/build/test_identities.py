@@ -25,6 +25,8 @@ from imgdup.build.write import identity_blocks, linked_rows, row_identities, sam
 from imgdup.index import folder, store
 from imgdup.workers.pool import inline
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 INLINE = Settings(workers=1, engine=inline)
 MANY_INODES = st.sampled_from([0, 1, 2, 3, 2**63, 2**64 - 1])
 

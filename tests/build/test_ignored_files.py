@@ -14,6 +14,8 @@ from imgdup.build.sources import IgnoredFiles, load_known
 from imgdup.build.update import update_index
 from imgdup.workers.pool import inline
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 INLINE = Settings(workers=1, engine=inline)
 NOW = 2_000_000_000 * 10**9
 FILES = st.tuples(

@@ -18,6 +18,8 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.paths import resolved_root, stored_root
 from imgdup.workers.pool import inline
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 INLINE = Settings(workers=1, engine=inline)
 
 

@@ -14,6 +14,8 @@ from imgdup.system import files
 from imgdup.system.files import stat_size_mtime
 from imgdup.workers.pool import inline
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 INLINE = Settings(workers=1, engine=inline)
 YEAR_NS = 31_556_952 * 10**9
 LARGEST, LEAST = 2**63 - 1, -(2**63)

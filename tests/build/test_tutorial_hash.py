@@ -14,6 +14,8 @@ from imgdup import ImageIndex, Settings, hash_image
 from imgdup.images.decode import decode
 from imgdup.system.limits import Limits
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 HIDDEN = 40  # columns whose colours alpha hides
 
 

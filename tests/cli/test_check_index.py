@@ -14,6 +14,8 @@ from imgdup.query import check_index as check
 from imgdup.query.check_index import check_structure
 from imgdup.workers.pool import inline
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 @pytest.fixture
 def index(tmp_path):

@@ -25,6 +25,8 @@ from imgdup.output.codecs import tsv_fields
 from imgdup.output.export import FORMATS
 from imgdup.system.limits import THREAD_VARIABLES
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs signals, pipes or names of POSIX")
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 

@@ -19,6 +19,8 @@ from imgdup.dedupe.verify import Verifier
 from imgdup.errors import LockedError
 from imgdup.system.records import path_from_json
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):

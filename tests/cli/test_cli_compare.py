@@ -14,6 +14,8 @@ from imgdup.api import ImageIndex
 from imgdup.output.codecs import tsv_fields
 from imgdup.system.records import path_from_json
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 @pytest.fixture
 def sets(tmp_path, monkeypatch):

@@ -9,6 +9,8 @@ from imgdup import cli
 from imgdup.images.edits import EDITS
 from patchworks import patchwork, save_patchworks
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):

@@ -7,6 +7,8 @@ from imgdup import cli
 from imgdup.apply.journal import FIRST_BYTES
 from imgdup.cli import options
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 WRITERS = {
     "index --errors": ["index", "photos", "--errors"],
     "query --montage": ["query", "photos/p0.jpg", "--montage"],

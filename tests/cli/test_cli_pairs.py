@@ -13,6 +13,8 @@ from imgdup.output.progress import Bar
 from imgdup.system.records import path_from_json
 from patchworks import save_patchworks
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):

@@ -17,6 +17,8 @@ from imgdup.query.match import HASHES as KNOWN_HASHES
 from imgdup.search.planner import STRATEGIES as KNOWN_STRATEGIES
 from patchworks import save_patchworks
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 def test_query_finds_the_copy_and_itself(indexed, capsysbinary):
     code = cli.main(["query", "photos/p0.jpg", "--max-dist", "10"])

@@ -8,6 +8,8 @@ import pytest
 from imgdup import cli
 from imgdup.index.folder import find
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 posix = pytest.mark.skipif(os.name != "posix", reason="needs owners of files")
 
 STRANGER = 54321  # a user who owns no file here

@@ -12,6 +12,8 @@ import oracles_hashing as oracles
 from cli_runs import in_process
 from imgdup import ImageIndex, cli
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 @pytest.fixture
 def dictionary(photos):

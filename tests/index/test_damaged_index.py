@@ -10,6 +10,8 @@ from imgdup import ImageIndex, cli
 from imgdup.errors import IndexFormatError
 from imgdup.index import folder, layout
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 N_BYTES = 2048
 
 

@@ -16,6 +16,8 @@ from imgdup.query.check_index import check_structure
 from imgdup.query.matches import QueryOptions, look_up
 from imgdup.query.probe import Probe
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 VERSION_1 = make_frozen.path().parents[1] / "1"
 OLD = [VERSION_1 / "index", VERSION_1 / "index-with-identity"]
 NEW = VERSION_1.with_name("2") / "index"

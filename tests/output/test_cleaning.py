@@ -25,6 +25,8 @@ from imgdup.output.cleaning import (
 )
 from imgdup.system.records import path_from_json
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 @pytest.fixture
 def duplicates():

@@ -16,6 +16,8 @@ from imgdup.search.hamming import to_hex
 from imgdup.system.records import path_from_json
 from imgdup.workers.pool import inline
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 ODD = b'\xff,"\n.jpg' if os.name == "posix" else b"odd.jpg"
 
 

@@ -16,6 +16,8 @@ from imgdup.errors import ImageError, ImgdupError, IndexFormatError
 from imgdup.search import tree_arrays
 from imgdup.workers.pool import inline
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 N_PHOTOS = 12
 
 

@@ -155,13 +155,13 @@ def test_a_step_between_pictures_of_different_shapes_or_one_row_is_refused():
 @settings(max_examples=40, deadline=None)
 def test_the_sums_of_levels_count_each_pixel(data):
     shape = data.draw(hnp.array_shapes(min_dims=2, max_dims=3, max_side=9))
-    a, b = (data.draw(hnp.arrays(np.uint8, shape)) for _ in range(2))
+    a, b, weights = (data.draw(hnp.arrays(np.uint8, shape)) for _ in range(3))
 
-    found = level_sums(a, b)
+    found = level_sums(a, b, weights)
 
     expected = np.zeros((3, 256), np.int64)
-    for level, other in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True):
-        expected[:, level] += 1, other, other**2
+    for level, other, weight in zip(*(x.ravel().tolist() for x in (a, b, weights)), strict=True):
+        expected[:, level] += weight, weight * other, weight * other**2
     np.testing.assert_array_equal(found, expected)
 
 
@@ -188,7 +188,7 @@ def test_every_level_gives_the_same_results(level):
         return [
             shrunk(a, 17, 40),
             *step_sums(a, b),
-            level_sums(a, b),
+            level_sums(a, b, a // 4),
             frequency_powers(p, q[:8, :8]),
             np.array(filter_sums(p, q, p, q)),
             block_moments(p, q, 4),

@@ -8,8 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, blurred, luma, luma_and_chroma, mapped, resized
+from imgdup.images.opencv import (
+    Plane,
+    blurred,
+    luma,
+    luma_and_chroma,
+    mapped,
+    range_near,
+    resized,
+)
 from imgdup.native.difference import block_moments, filter_sums, level_sums
+
+Curve = npt.NDArray[np.float64]  # a level for each of 256
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
 SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...
@@ -17,8 +27,17 @@ SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...
 CLIPPED, FITTED, CLEAN = 2.0, 1.0, 0.2
 CURVE_SIDE = 96  # pixels; the tone curve is fitted on a picture of this size
 CURVE_SIGMA = 6.0  # gray levels
+CURVE_TERMS = np.sqrt(np.arange(256) / 255)[:, np.newaxis] ** np.arange(5)
+CURVE_ROUNDS = 5
+CLIPPED_AT = 6  # levels from black or white
+MOST_CLIPPED = 0.1  # share of the pixels that are not clipped, below which all are fitted
+FAR_OFF = 3.0  # levels
+# The weight of a level by the range of its neighbours' levels.
+EVENNESS = np.rint(1 + 63 / (1 + (np.arange(256) / 8) ** 2)).astype(np.uint8)
+# How much a curve follows each level freely: near black and white only.
+NEAR_END = np.clip(2 - np.minimum(np.arange(256), 255 - np.arange(256)) / 12, 0, 1)
 NEUTRAL = 6  # levels between the channels of a gray picture, at most
-FEW_COLOURED = 0.004  # share of the area
+FEW_COLOURED = 0.03  # share of the area
 NOISE_COLOUR = 20  # levels between the channels, at most, where only noise has colour
 TINT_TERMS = 5  # of the polynomial that takes luma to chroma in a tinted picture
 TINTED = 0.7  # levels, root mean square; a tint misses less than this, or ...
@@ -32,13 +51,19 @@ FILTER_SIGMAS = (1.0, 2.5)  # pixels
 BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
 SMALLEST = 64  # pixels; smaller pictures are not halved
 IDENTITY_FACTOR = 2.5  # no curve is used unless it lowers the mean square so much
+UNMOVED = 2.5  # levels; strong compression moves an area of one tone by so much
 MOST_MISSED = 0.5  # share of the variance; curves that miss more explain nothing
 SMOOTH_SIDE = 16  # pixels; a window with much variance has texture
 TEXTURED = 25.0  # variance from which a window is not smooth
 SMOOTH_SHARE = 0.06  # of textured windows, below which a picture is smooth
 MOVED = 2  # levels; a shirt of nearly the same colour differs by so little
-# Of 32: a curve that moves fewer tones of gray, or of colour, may explain a changed object.
-FEW_TONES = {2: 3.0, 3: 6.5}
+COUNTED_SHARE = 0.02  # of the area; a range of tones counts no more
+END = 30  # levels from black or white
+SHIFT_BY_NOISE = 1.5
+FEW_MOVED = 0.002  # of the area; fewer do not matter
+# Of 32: a curve that moves fewer tones may explain a changed object, above all if a part stays.
+FEW_TONES, FEW_TONES_OF_PART = 13.0, 18.0
+NEARLY_ALL_MOVED = 0.75  # of the area
 
 
 def equal_colours(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, bool]:
@@ -115,17 +140,25 @@ def _with_equal_tones(
 
     The curve is fitted to the reduced pictures a and b. Also return whether it leaves a doubt.
     """
-    to_second, error = _curve(a, b)
-    to_first, other_error = _curve(b, a)
-    unchanged = float(np.mean((a.astype(np.float32) - b) ** 2))
-    least = min(error * _spread(b), other_error * _spread(a))
-    if unchanged <= IDENTITY_FACTOR * least + 1 or min(error, other_error) > MOST_MISSED:
+    even = _evenness(a, b)
+    ways = [_Levels(a, b, even), _Levels(b, a, even)]
+    curves = [_curve(each) for each in ways]
+    errors = [each.error(curve) for each, curve in zip(ways, curves, strict=True)]
+    missed = [error / _spread(each) for error, each in zip(errors, (b, a), strict=True)]
+    way = int(missed[1] < missed[0])
+    enough = IDENTITY_FACTOR * min(errors)
+    is_needed = _movement((a, b)[way], curves[way]) > 1
+    is_needed &= ways[way].error(np.arange(256.0), UNMOVED) > enough
+    if not is_needed or missed[way] > MOST_MISSED:
         return first, second, False
-    forward = error <= other_error
-    curve, source = (to_second, a) if forward else (to_first, b)
-    doubtful = _tones(source, np.abs(curve - np.arange(256)) > MOVED) < FEW_TONES[source.ndim]
+    curve, shift = curves[way], _clipping_shift(first, second)
+    unmoved = _near_identity(ways[way], shift)
+    if ways[way].error(unmoved) <= enough + 1:
+        curve = unmoved
+    moved = np.abs(curve - np.arange(256)) > MOVED + shift
+    doubtful = _moves_few_tones((a, b)[way], moved)
     levels = np.rint(curve).astype(np.uint8)
-    if forward:
+    if way == 0:
         return mapped(first, levels), second, doubtful
     return first, mapped(second, levels), doubtful
 
@@ -137,16 +170,71 @@ def _is_smooth(pixels: Pixels) -> bool:
     return float(np.mean(square - mean * mean > TEXTURED)) < SMOOTH_SHARE
 
 
-def _curve(a: Pixels, b: Pixels) -> tuple[npt.NDArray[np.float64], float]:
-    """Fit a smooth monotone curve of levels from a to b; and the share of b that it misses."""
-    counts, sums, squares = level_sums(a, b).astype(np.float64)
-    moves = sums - counts * np.arange(256)
-    kernel = np.exp(-0.5 * (np.arange(-16, 17) / CURVE_SIGMA) ** 2)
-    weights = np.convolve(counts, kernel, "same") + 1e-9 * a.size
-    smooth = np.arange(256) + np.convolve(moves, kernel, "same") / weights
-    curve = np.clip(_monotone(smooth, weights), 0, 255)
-    missed = float(np.sum(counts * curve**2 - 2 * curve * sums + squares)) / a.size
-    return curve, missed / _spread(b)
+class _Levels:
+    """How often each level occurs in one reduced picture, and what it has become in the other."""
+
+    def __init__(self, a: Pixels, b: Pixels, even: Pixels) -> None:
+        counts, sums, squares = level_sums(a, b, even).astype(np.float64)
+        self.counts, self.total = counts, float(counts.sum())
+        self.means = sums / np.maximum(counts, 1)
+        self.spread = float(np.sum(squares - sums * self.means)) / self.total
+
+    def error(self, curve: Curve, slack: float = 0.0) -> float:
+        """Return the mean squared difference that a curve leaves, beyond some levels."""
+        off = np.maximum(np.abs(self.means - curve) - slack, 0)
+        return self.spread + float(np.dot(self.counts, off * off)) / self.total
+
+    def off(self, curve: Curve) -> Curve:
+        """Return by how much the levels near each one lie off a curve."""
+        kernel = np.exp(-0.5 * (np.arange(-16, 17) / CURVE_SIGMA) ** 2)
+        weights = np.convolve(self.counts, kernel, "same") + 1e-9 * self.total
+        return np.convolve(self.counts * (self.means - curve), kernel, "same") / weights
+
+
+def _curve(levels: _Levels) -> Curve:
+    """Fit a smooth monotone curve.
+
+    Few parameters describe it, so that it cannot follow the tones of one object. Only near black
+    and white, where clipping bends it, it follows the tones freely.
+    """
+    stiff = _stiff_curve(levels.counts, levels.means)
+    return np.clip(_monotone(stiff + NEAR_END * levels.off(stiff), levels.counts + 1e-9), 0, 255)
+
+
+def _near_identity(levels: _Levels, shift: Curve) -> Curve:
+    """Return the curve that moves levels by as much as noise explains."""
+    identity = np.arange(256.0)
+    return np.clip(identity + np.clip(levels.off(identity), -shift, shift), 0, 255)
+
+
+def _evenness(a: Pixels, b: Pixels) -> Pixels:
+    """Weigh each level of two reduced pictures by how little its surroundings differ from it.
+
+    An average over tones that are clipped in one picture does not show where the curve leads.
+    """
+    return mapped(np.maximum(range_near(a, 3), range_near(b, 3)), EVENNESS)
+
+
+def _stiff_curve(counts: Curve, means: Curve) -> Curve:
+    """Fit a polynomial of the root of the level, cut off at 0 and 255, to the mean of each level.
+
+    It comes near to any change of brightness, contrast and gamma. Levels whose mean lies far from
+    it count little.
+    """
+    weights = counts * ((means > CLIPPED_AT) & (means < 255 - CLIPPED_AT))
+    if weights.sum() < MOST_CLIPPED * counts.sum():
+        weights = counts
+    prior = 1e-4 * counts.sum() / 256  # where there are no pixels, levels stay
+    curve = np.arange(256.0)
+    for _ in range(CURVE_ROUNDS):
+        products = (CURVE_TERMS.T * (weights + prior)) @ CURVE_TERMS
+        wanted = CURVE_TERMS.T @ (weights * means + prior * np.arange(256))
+        curve = CURVE_TERMS @ np.linalg.solve(products + 1e-9 * np.eye(len(products)), wanted)
+        off = means - np.clip(curve, 0, 255)
+        is_clipped = np.maximum(curve, means) < CLIPPED_AT
+        is_clipped |= np.minimum(curve, means) > 255 - CLIPPED_AT
+        weights = np.where(is_clipped, 0, counts) / (1 + (off / FAR_OFF) ** 2)
+    return np.clip(curve, 0, 255)
 
 
 def _colours_differ_everywhere(first: Pixels, second: Pixels) -> bool:
@@ -186,17 +274,42 @@ def _monotone(
     return np.repeat([each[0] for each in pools], [each[2] for each in pools])
 
 
-def _tones(pixels: Pixels, moved: npt.NDArray[np.bool_]) -> float:
-    """Return among how many ranges of 8 levels the moved levels are spread evenly, or would be.
+def _movement(pixels: Pixels, curve: Curve) -> float:
+    """Return the mean square of what a curve moves the levels of a reduced picture."""
+    moves = np.maximum(np.abs(curve - np.arange(256)) - UNMOVED, 0)
+    return float(np.dot(np.bincount(pixels.ravel(), minlength=256), moves**2)) / pixels.size
 
-    This is the exponential of the entropy of their shares; 32 if too few pixels move to matter.
+
+def _moves_few_tones(pixels: Pixels, moved: npt.NDArray[np.bool_]) -> bool:
+    """Return whether the moved levels of a reduced picture are so few that one object has them.
+
+    They count by among how many ranges of 8 levels they are spread evenly, or would be: by the
+    exponential of the entropy of their shares. A background of one tone counts little.
     """
-    counts = np.where(moved, np.bincount(pixels.ravel(), minlength=256), 0)
-    if counts.sum() < 0.002 * pixels.size:
-        return 32.0
-    shares = counts.reshape(32, 8).sum(axis=1) / counts.sum()
-    shares = shares[shares > 0]
-    return float(np.exp(-np.sum(shares * np.log(shares))))
+    shares = np.where(moved, np.bincount(pixels.ravel(), minlength=256), 0) / pixels.size
+    moved_share = shares.sum()
+    if moved_share < FEW_MOVED:
+        return False
+    shares = np.minimum(shares.reshape(32, 8).sum(axis=1), COUNTED_SHARE)
+    shares = shares[shares > 0] / shares.sum()
+    tones = float(np.exp(-np.sum(shares * np.log(shares))))
+    return tones < (FEW_TONES if moved_share > NEARLY_ALL_MOVED else FEW_TONES_OF_PART)
+
+
+def _clipping_shift(first: Pixels, second: Pixels) -> Curve:
+    """Return by how much noise may move each level, because it is cut off at black and white."""
+    shift = np.zeros(256)
+    for pixels in (first, second):
+        rows = pixels[::4].astype(np.int16)
+        steps = np.abs(rows[:, 1:] - rows[:, :-1])
+        dark, bright = (
+            np.maximum(rows[:, 1:], rows[:, :-1]) < END,
+            np.minimum(rows[:, 1:], rows[:, :-1]) > 255 - END,
+        )
+        for place, chosen in ((np.s_[:END], dark), (np.s_[-END:], bright)):
+            if chosen.any():
+                shift[place] = np.maximum(shift[place], SHIFT_BY_NOISE * np.median(steps[chosen]))
+    return shift
 
 
 def equal_sharpness(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, int]:

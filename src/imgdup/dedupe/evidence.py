@@ -32,33 +32,34 @@ class Limits(NamedTuple):
 
     Attributes
     ----------
-    squares, mean : float
-        How often the mean of the squared remainders, and the square of their mean, may exceed
-        what is usual in the picture.
+    factor : float
+        How often it may exceed what is usual in the picture.
     most_noise : float
         The most that is explained where there is no texture, in gray levels squared.
     most_share : float
         The most that is explained by texture, as a share of its variance.
     """
 
-    squares: float
-    mean: float
+    factor: float
     most_noise: float
     most_share: float
 
 
-# By the side of the window, in blocks.
+# By the side of the window, in blocks: limits for the mean of the squared remainders, and for the
+# square of their mean. Compression and noise change the mean of a large window very little.
 LUMA_LIMITS = {
-    1: Limits(110, 85, 1500, 2.5),
-    2: Limits(48, 42, 1500, 1.8),
-    4: Limits(29, 20, 800, 0.9),
-    8: Limits(18, 11, 600, 0.65),
+    1: (Limits(110, 1500, 2.5), Limits(85, 900, 2.5)),
+    2: (Limits(48, 1500, 1.8), Limits(42, 200, 1.8)),
+    4: (Limits(30, 900, 0.95), Limits(20, 60, 0.9)),
+    8: (Limits(22, 600, 0.65), Limits(11, 45, 0.5)),
+    16: (Limits(18, 600, 0.65), Limits(9, 36, 0.35)),
 }
 CHROMA_LIMITS = {
-    1: Limits(200, 200, 1800, 3.0),
-    2: Limits(80, 80, 1200, 2.2),
-    4: Limits(48, 48, 300, 1.5),
-    8: Limits(25, 22, 120, 0.9),
+    1: (Limits(200, 1800, 3.0), Limits(200, 1600, 3.0)),
+    2: (Limits(80, 1200, 2.2), Limits(80, 500, 2.2)),
+    4: (Limits(48, 400, 1.5), Limits(48, 280, 1.0)),
+    8: (Limits(25, 250, 0.9), Limits(22, 120, 0.5)),
+    16: (Limits(25, 250, 0.9), Limits(20, 80, 0.35)),
 }
 
 # By the side of the window, in blocks: how often the squares may exceed what nearly all other
@@ -148,20 +149,34 @@ def measure(first: Pixels, second: Pixels) -> Evidence:
 
 
 def _moments(a: Plane, b: Plane, side: int) -> _Moments:
-    return _Moments(*block_moments(a, b, side))
+    return _Moments(*block_moments(_in_whole_blocks(a, side), _in_whole_blocks(b, side), side))
+
+
+def _in_whole_blocks(plane: Plane, side: int) -> Plane:
+    """Repeat some of the last rows and columns, so that the last blocks are whole.
+
+    Edges of one pixel differ much in copies: many filters leave them as they are.
+    """
+    for axis, length in enumerate(plane.shape):
+        missing = -length % side
+        if missing and length >= side:
+            whole = length // side * side
+            places = np.concatenate([np.arange(whole), np.arange(length - side, length)])
+            plane = np.take(plane, places, axis=axis)
+    return plane
 
 
 def _luma_excess(moments: _Moments, clean: float) -> tuple[Plane, Plane]:
     """Return the excess, and that of the structure, for each block."""
     shape = moments.a.shape
     excess, structure = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for side, limits in LUMA_LIMITS.items():
+    for side, (limits, mean_limits) in LUMA_LIMITS.items():
         windows = moments.windows(side)
         va, vb = _variances(windows)
         near = _texture(np.minimum(va, vb), clean)
         mean = windows.b - windows.a
-        np.maximum(excess, _beyond(windows.dd, near, limits.squares, limits), out=excess)
-        np.maximum(excess, _beyond(mean * mean, near, limits.mean, limits), out=excess)
+        np.maximum(excess, _beyond(windows.dd, near, limits), out=excess)
+        np.maximum(excess, _beyond(mean * mean, near, mean_limits), out=excess)
         if side in OUTLIERS:
             np.maximum(excess, _outliers(windows.dd, near, *OUTLIERS[side]), out=excess)
         if side in (2, 4):
@@ -173,15 +188,15 @@ def _luma_excess(moments: _Moments, clean: float) -> tuple[Plane, Plane]:
 
 def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments], clean: float) -> Plane:
     excess = np.zeros(luma_moments.a.shape, np.float32)
-    for side, limits in CHROMA_LIMITS.items():
+    for side, (limits, mean_limits) in CHROMA_LIMITS.items():
         va, vb = _variances(luma_moments.windows(side))
         windows = [each.windows(side) for each in chroma]
         own = [sum(planes) for planes in zip(*(_variances(w) for w in windows), strict=True)]
         near = _texture(np.minimum(*own) + np.float32(0.1) * np.minimum(va, vb), clean)
         square = windows[0].dd + windows[1].dd
         mean = np.asarray(sum((w.b - w.a) ** 2 for w in windows), np.float32)
-        np.maximum(excess, _beyond(square, near, limits.squares, limits), out=excess)
-        np.maximum(excess, _beyond(mean, near, limits.mean, limits), out=excess)
+        np.maximum(excess, _beyond(square, near, limits), out=excess)
+        np.maximum(excess, _beyond(mean, near, mean_limits), out=excess)
     return excess
 
 
@@ -207,11 +222,11 @@ def _texture(variances: Plane, clean: float) -> _Texture:
     return _Texture(near, order[:third], order[-third:], clean)
 
 
-def _beyond(squares: Plane, texture: _Texture, factor: float, limits: Limits) -> Plane:
-    """Return the root of squares that exceed so many times what is usual for their texture."""
+def _beyond(squares: Plane, texture: _Texture, limits: Limits) -> Plane:
+    """Return the root of squares that exceed what the limits explain for their texture."""
     noise, share = _usual(squares, texture)
-    allowed = np.float32(min(factor * noise, limits.most_noise)) + texture.near * np.float32(
-        min(factor * share, limits.most_share)
+    allowed = np.float32(min(limits.factor * noise, limits.most_noise)) + texture.near * np.float32(
+        min(limits.factor * share, limits.most_share)
     )
     return np.where(squares > allowed, np.sqrt(np.maximum(squares, 0)), np.float32(0))
 
@@ -285,7 +300,7 @@ def _unlike(unlike: Plane, texture: Plane, limits: Limits) -> Plane:
     """Return the root of the variance that the other picture does not share, where it is much."""
     flat = texture <= np.quantile(texture, 1 / 3)
     noise = max(LEAST_NOISE, float(np.quantile(unlike[flat], USUAL)))
-    allowed = min(limits.squares * noise, limits.most_noise) + UNLIKE_SHARE * texture
+    allowed = min(limits.factor * noise, limits.most_noise) + UNLIKE_SHARE * texture
     return np.where(unlike > allowed, np.sqrt(unlike), np.float32(0))
 
 

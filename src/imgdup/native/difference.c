@@ -220,12 +220,13 @@ void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
             products[i * STEP_PARTS + j] = products[j * STEP_PARTS + i];
 }
 
-void imgdup_level_sums(const uint8_t *a, const uint8_t *b, int64_t n, int64_t *sums) {
+void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const uint8_t *weights, int64_t n,
+                       int64_t *sums) {
     for (int64_t i = 0; i < n; i++) {
-        int64_t level = b[i], *of_level = sums + 3 * a[i];
-        of_level[0]++;
-        of_level[1] += level;
-        of_level[2] += level * level;
+        int64_t level = b[i], weight = weights[i], *of_level = sums + 3 * a[i];
+        of_level[0] += weight;
+        of_level[1] += weight * level;
+        of_level[2] += weight * level * level;
     }
 }
 

@@ -145,29 +145,33 @@ def step_sums(taken: Pixels, goal: Pixels) -> tuple[Sums, Sums]:
     return products, wanted
 
 
-def level_sums(a: Pixels, b: Pixels) -> npt.NDArray[np.int64]:
+def level_sums(a: Pixels, b: Pixels, weights: Pixels) -> npt.NDArray[np.int64]:
     """Add up, for each level of a picture, the levels of another one in the same places.
 
     Parameters
     ----------
-    a, b : ndarray of uint8, of one shape
+    a, b, weights : ndarray of uint8, of one shape
 
     Returns
     -------
     ndarray of int64, shape (3, 256)
-        How often each level of `a` occurs; the sums there of the levels of `b`, and their squares.
+        For each level of `a` the sum of the weights, of the weighted levels of `b`, and of their
+        weighted squares.
 
     Examples
     --------
-    >>> sums = level_sums(np.array([7, 7, 9], np.uint8), np.array([1, 2, 5], np.uint8))
-    >>> sums[:, [7, 8, 9]].tolist()
-    [[2, 0, 1], [3, 0, 5], [5, 0, 25]]
+    >>> a, b, weights = (np.array(x, np.uint8) for x in ([7, 7, 9], [1, 2, 5], [1, 1, 3]))
+    >>> level_sums(a, b, weights)[:, [7, 8, 9]].tolist()
+    [[2, 0, 3], [3, 0, 15], [5, 0, 75]]
     """
-    if a.shape != b.shape:
-        raise ValueError(f"expected two pictures of one shape, got {a.shape} and {b.shape}")
-    a, b = _bytes(a), _bytes(b)
+    if not a.shape == b.shape == weights.shape:
+        raise ValueError(
+            "expected two pictures and weights of one shape, "
+            f"got {a.shape}, {b.shape} and {weights.shape}"
+        )
+    a, b, weights = _bytes(a), _bytes(b), _bytes(weights)
     sums = np.zeros((LEVELS, 3), np.int64)
-    _functions().levels(_address(a), _address(b), a.size, _address(sums))
+    _functions().levels(*map(_address, (a, b, weights)), a.size, _address(sums))
     return np.ascontiguousarray(sums.T)
 
 
@@ -211,7 +215,7 @@ def _functions() -> _Functions:
         "imgdup_block_moments": (p, p, n, n, n, p, p),
         "imgdup_shrink": (p, n, n, n, p, n, n, p, p),
         "imgdup_step_sums": (p, p, n, n, n, p, p, p),
-        "imgdup_level_sums": (p, p, n, p),
+        "imgdup_level_sums": (p, p, p, n, p),
         "imgdup_frequency_powers": (p, n, n, p, p),
     }
     functions = []

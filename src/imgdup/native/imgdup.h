@@ -185,9 +185,10 @@ IMGDUP_EXPORT void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, i
                                     int64_t width, int64_t stride, float *rows, double *products,
                                     double *wanted);
 
-/* For each level of a (n,), add up how often it occurs, and the levels of b (n,) in these places
- * and their squares: sums (256, 3) are added to. */
-IMGDUP_EXPORT void imgdup_level_sums(const uint8_t *a, const uint8_t *b, int64_t n, int64_t *sums);
+/* For each level of a (n,), add up the weights (n,) where it occurs, and the weighted levels of
+ * b (n,) in these places and their squares: sums (256, 3) are added to. */
+IMGDUP_EXPORT void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const uint8_t *weights,
+                                     int64_t n, int64_t *sums);
 
 /* Transform each 8 pixels of a column of a plane by cosines (8, 8), and add up the squares of each
  * frequency: powers (8,) are added to. Rows that are left over do not count. */

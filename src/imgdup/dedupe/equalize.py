@@ -198,13 +198,15 @@ def _curve(levels: _Levels) -> Curve:
     and white, where clipping bends it, it follows the tones freely.
     """
     stiff = _stiff_curve(levels.counts, levels.means)
-    return np.clip(_monotone(stiff + NEAR_END * levels.off(stiff), levels.counts + 1e-9), 0, 255)
+    free = stiff + NEAR_END * levels.off(stiff)
+    return np.asarray(np.clip(_monotone(free, levels.counts + 1e-9), 0, 255))
 
 
 def _near_identity(levels: _Levels, shift: Curve) -> Curve:
     """Return the curve that moves levels by as much as noise explains."""
     identity = np.arange(256.0)
-    return np.clip(identity + np.clip(levels.off(identity), -shift, shift), 0, 255)
+    moves = np.clip(levels.off(identity), -shift, shift)
+    return np.asarray(np.clip(identity + moves, 0, 255))
 
 
 def _evenness(a: Pixels, b: Pixels) -> Pixels:
@@ -229,12 +231,13 @@ def _stiff_curve(counts: Curve, means: Curve) -> Curve:
     for _ in range(CURVE_ROUNDS):
         products = (CURVE_TERMS.T * (weights + prior)) @ CURVE_TERMS
         wanted = CURVE_TERMS.T @ (weights * means + prior * np.arange(256))
-        curve = CURVE_TERMS @ np.linalg.solve(products + 1e-9 * np.eye(len(products)), wanted)
+        found = np.linalg.solve(products + 1e-9 * np.eye(len(products)), wanted)
+        curve = np.asarray(CURVE_TERMS @ found)
         off = means - np.clip(curve, 0, 255)
         is_clipped = np.maximum(curve, means) < CLIPPED_AT
         is_clipped |= np.minimum(curve, means) > 255 - CLIPPED_AT
         weights = np.where(is_clipped, 0, counts) / (1 + (off / FAR_OFF) ** 2)
-    return np.clip(curve, 0, 255)
+    return np.asarray(np.clip(curve, 0, 255))
 
 
 def _colours_differ_everywhere(first: Pixels, second: Pixels) -> bool:

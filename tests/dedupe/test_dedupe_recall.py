@@ -55,7 +55,7 @@ def described(name):
     known = hashed(name)
     digest = content_digest(known.content, "blake3")
     size = known.width, known.height
-    return FileToCompare(known.path, digest, "blake3", *size, known.format)
+    return FileToCompare(known.path, digest, "blake3", *size)
 
 
 def n_found(label, max_distance):

@@ -15,7 +15,7 @@ import numpy as np
 import synthetic
 
 from imgdup.search.bands import band_skew
-from imgdup.search.planner import plan
+from imgdup.search.planner import Workload, plan
 from imgdup.search.vptree import VPTree
 
 DISTANCES = {64: (0, 2, 4, 6, 8, 10, 16), 256: (0, 16, 31, 60)}
@@ -44,7 +44,8 @@ def rows(sizes: list[int], rng: np.random.Generator) -> Iterator[list[str]]:
         tree, skew = VPTree.build(hashes), band_skew(hashes)
         probes = hashes[rng.integers(0, n, N_PROBES)]
         for distance in DISTANCES[bits]:
-            planned = plan(n, bits // 64, 1, distance, tree.visited_fractions.tolist(), skew)
+            work = Workload(1, n, bits // 64, distance, is_self=False)
+            planned = plan(work, tree.visited_fractions.tolist(), skew)
             ms = medians(tree, probes, distance)
             ratio = ms[planned.strategy] / min(ms.values())
             shown = [f"{ms[name]:.3f}" for name in ("tree", "scan")]

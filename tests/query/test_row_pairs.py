@@ -66,7 +66,7 @@ def found(blocks, field):
 def test_pairs_by_match_hash_equal_two_loops_over_pictures_with_structure(index, max_distance):
     rows = images(index)
 
-    blocks = iter_row_pairs(Side(index, rows), None, max_distance, threads=1)
+    blocks = iter_row_pairs(Side(index, rows), None, max_distance)
 
     expected = all_pairs(index, "match", max_distance, rows.tolist(), min_quality=50)
     assert found(blocks, "match_distances") == expected
@@ -76,7 +76,7 @@ def test_pairs_by_match_hash_equal_two_loops_over_pictures_with_structure(index,
 def test_pairs_by_the_search_hash_equal_two_loops(index, max_distance):
     rows = images(index)
 
-    blocks = iter_row_pairs(Side(index, rows), None, max_distance, by="search", threads=1)
+    blocks = iter_row_pairs(Side(index, rows), None, max_distance, by="search")
 
     assert found(blocks, "distances") == all_pairs(index, "hashes", max_distance, rows.tolist())
 
@@ -84,7 +84,7 @@ def test_pairs_by_the_search_hash_equal_two_loops(index, max_distance):
 def test_pairs_across_two_parts_equal_two_loops(index):
     a, b = (images(index, [index.roots[0] + b"/" + name]) for name in (b"a", b"b"))
 
-    blocks = iter_row_pairs(Side(index, a), Side(index, b), 31, threads=1)
+    blocks = iter_row_pairs(Side(index, a), Side(index, b), 31)
 
     expected = all_pairs(index, "match", 31, a.tolist(), b.tolist(), min_quality=50)
     assert found(blocks, "match_distances") == expected
@@ -96,7 +96,7 @@ def test_a_pair_is_a_duplicate_by_match_hash_and_structure_or_by_its_bytes(index
 
     told = {
         (int(i), int(j)): bool(d)
-        for block in iter_row_pairs(Side(index, rows), None, 64, by="search", threads=1)
+        for block in iter_row_pairs(Side(index, rows), None, 64, by="search")
         for i, j, d in zip(block.left, block.right, block.duplicate, strict=True)
     }
 

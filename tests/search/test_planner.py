@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from imgdup.search.planner import STRATEGIES, explain, plan
+from imgdup.search.planner import STRATEGIES, Workload, explain, plan
 
 # What photos' 64-bit hashes make a tree of a million visit, by distance.
 VISITED = np.interp(np.arange(65), [0, 2, 4, 6, 10, 20, 64], [0.001, 0.02, 0.06, 0.15, 0.4, 1, 1])
 
 
 def chosen(n, n_probes, max_distance, *, words=1, visited=VISITED, skew=8.0):
-    return plan(n, words, n_probes, max_distance, visited, skew)
+    work = Workload(n_probes, n, words, max_distance, is_self=False)
+    return plan(work, visited, skew)
 
 
 def test_all_ways_are_estimated_cheapest_first():

@@ -21,7 +21,7 @@ from imgdup.native.join import distances_from
 from imgdup.search.bands import band_skew
 from imgdup.search.hamming import WORD_BITS, Hashes, Matches, check_max_distance, scan_within
 from imgdup.search.join import JoinStats, iter_pairs
-from imgdup.search.planner import Choice, plan
+from imgdup.search.planner import Choice, Workload, plan
 
 if TYPE_CHECKING:
     from imgdup.query.probe import Probe
@@ -62,7 +62,8 @@ def plan_within(generation: Generation, n_probes: int, max_distance: int) -> Cho
     words = generation.bits // WORD_BITS
     max_distance = check_max_distance(max_distance, words)
     visited = tree.visited_fractions.tolist()
-    return plan(len(tree), words, n_probes, max_distance, visited, generation.band_skew)
+    work = Workload(n_probes, len(tree), words, max_distance, is_self=False)
+    return plan(work, visited, generation.band_skew)
 
 
 def iter_within(
@@ -316,6 +317,7 @@ def _plan(hashes: Hashes, n_probes: int, max_distance: int) -> Choice:
     n, words = hashes.shape
     max_distance = check_max_distance(max_distance, words)
     visited = [1.0] * (WORD_BITS * words + 1)  # no tree: a search visits everything
-    choice = plan(n, words, n_probes, max_distance, visited, band_skew(hashes))
+    work = Workload(n_probes, n, words, max_distance, is_self=False)
+    choice = plan(work, visited, band_skew(hashes))
     estimates = tuple(each for each in choice.estimates if each.strategy != "tree")
     return Choice(estimates[0].strategy, estimates)

@@ -70,7 +70,6 @@ def iter_row_pairs(
     max_distance: int,
     *,
     by: str = "match",
-    threads: int | None = None,
     stats: JoinStats | None = None,
 ) -> Iterator[RowPairs]:
     """Find all pairs of images within a distance; exact, in bounded memory.
@@ -88,8 +87,6 @@ def iter_row_pairs(
     by : str
         ``"match"`` or ``"search"``: which hash is compared. By match hash, pictures of a quality
         below 50 are left out.
-    threads : int, optional
-        How many threads compare; one for each usable core by default.
     stats : JoinStats, optional
         Updated while the join runs.
 
@@ -101,7 +98,7 @@ def iter_row_pairs(
     Raises
     ------
     ValueError
-        If `max_distance` or `threads` is out of range, or `by` is unknown.
+        If `max_distance` is out of range, or `by` is unknown.
     """
     if by not in COLUMNS:
         raise ValueError(f"by must be one of {sorted(COLUMNS)}, got {by!r}")
@@ -115,7 +112,6 @@ def iter_row_pairs(
         distinct[0],
         max_distance,
         other=None if right is None else distinct[1],
-        threads=threads,
         stats=stats,
     )
     other = None if right is None else classes[1]

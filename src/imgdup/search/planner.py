@@ -227,24 +227,13 @@ class Choice(NamedTuple):
     estimates: tuple[Estimate, ...]
 
 
-def plan(
-    n: int,
-    words: int,
-    n_probes: int,
-    max_distance: int,
-    visited_fractions: Sequence[float],
-    band_skew: float,
-) -> Choice:
+def plan(work: Workload, visited_fractions: Sequence[float], band_skew: float) -> Choice:
     """Choose the strategy to find everything within a distance of some probes.
 
     Parameters
     ----------
-    n, words : int
-        Number and width of the indexed distinct hashes.
-    n_probes : int
-        The number of probes that are looked up at once.
-    max_distance : int
-        In bits, inclusive.
+    work : Workload
+        The probes that are looked up at once, and the indexed distinct hashes.
     visited_fractions : sequence of float
         Share of the hashes that the tree visits, by distance; `VPTree.visited_fractions`.
     band_skew : float
@@ -259,17 +248,18 @@ def plan(
     Examples
     --------
     >>> fractions = [d / 64 for d in range(65)]
-    >>> plan(1_000_000, 1, 1, 2, fractions, 8.0).strategy
+    >>> plan(Workload(1, 1_000_000, 1, 2, is_self=False), fractions, 8.0).strategy
     'tree'
-    >>> plan(1_000_000, 1, 50_000, 10, fractions, 8.0).strategy
+    >>> plan(Workload(50_000, 1_000_000, 1, 10, is_self=False), fractions, 8.0).strategy
     'bands'
     """
-    scan_s = n * (SCAN_S + (words - 1) * WORD_S)
-    share = float(visited_fractions[max_distance])
+    n_probes, n = work.n_left, work.n_right
+    scan_s = n * (SCAN_S + (work.words - 1) * WORD_S)
+    share = float(visited_fractions[work.max_distance])
     tree_s = PROBE_S + LEAVES_S + min(1.0, VISIT * share) * scan_s
     tree = Estimate("tree", int(n * share) * n_probes, n_probes * tree_s)
     scan = Estimate("scan", n * n_probes, n_probes * (PROBE_S + scan_s))
-    bands = _bands(Workload(n_probes, n, words, max_distance, is_self=False), band_skew)
+    bands = _bands(work, band_skew)
     estimates = sorted([tree, bands, scan], key=lambda estimate: estimate.seconds)
     return Choice(estimates[0].strategy, tuple(estimates))
 
@@ -291,7 +281,7 @@ def explain(chosen: Choice) -> list[str]:
     Examples
     --------
     >>> fractions = [d / 64 for d in range(65)]
-    >>> for line in explain(plan(1_000_000, 1, 1, 2, fractions, 1.0)):
+    >>> for line in explain(plan(Workload(1, 1_000_000, 1, 2, False), fractions, 1.0)):
     ...     print(line)
     strategy tree
       tree           31,250 comparisons, about 0.000041 s

@@ -43,10 +43,6 @@ def below(path, folder):
 RULES = {
     "largest": lambda file: -file.width * file.height,
     "smallest": lambda file: file.width * file.height,
-    "colour": lambda file: 0,
-    "not-upscaled": lambda file: -file.width * file.height,
-    "metadata": lambda file: 0,
-    "quality": lambda file: 0,
     "most-bytes": lambda file: -file.size,
     "oldest": lambda file: file.mtime_ns,
     "newest": lambda file: -file.mtime_ns,
@@ -56,18 +52,67 @@ RULES = {
 }
 
 
-def keep_key(file, rules, protect):
+def worth_of_a_pixel(facts):
+    """What share of the pixels counts in a picture that may have been enlarged."""
+    detail = facts.detail
+    if detail >= (0.77 if facts.quality >= 75 else 0.85):
+        return 1
+    if detail >= 0.485:
+        return 0.2
+    halvings = 0  # of the squared share of detail, to the nearest power of two
+    while detail**2 * 2**halvings < 2**-0.5:
+        halvings += 1
+    return 2**-halvings / 3
+
+
+def quality_of(facts, others):
+    """Up to 75; 3 less than its source for a lossless copy of a lossy file, and for a toned one."""
+    lossy = [each for each in others if not each.lossless]
+    sources = [each.quality for each in lossy if each.pixels_digest == facts.pixels_digest]
+    if facts.lossless and sources:
+        return min(75, max(sources)) - 3
+    is_copy = facts.lossless and facts.trace_quality is not None
+    return min(75, facts.quality) - (3 if is_copy or facts.toned else 0)
+
+
+def fact_keys(file, facts):
+    """The keys by the rules that look into files; `facts` are those of all files, by path."""
+    own, others = facts.get(file.path), [each for each in facts.values() if each is not None]
+    pixels = file.width * file.height
+    if own is None:
+        return {"colour": 0, "not-upscaled": -pixels, "metadata": 1, "quality": 0}
+    return {
+        "colour": -["one-bit", "gray", "palette", "colour"].index(own.colour),
+        "not-upscaled": -pixels * worth_of_a_pixel(own),
+        "metadata": own.camera is None and own.taken_s is None,
+        "quality": -quality_of(own, others),
+    }
+
+
+def keep_key(file, rules, protect, facts):
+    looked_at = fact_keys(file, facts)
     keys = [not any(below(file.path, folder) for folder in protect)]
     for rule in rules:
         if rule.startswith("under:"):
             keys.append(not below(file.path, rule.removeprefix("under:").encode()))
         else:
-            keys.append(RULES[rule](file))
+            keys.append(looked_at[rule] if rule in looked_at else RULES[rule](file))
     return (*keys, parts(file.path))
 
 
-def keep_order(files, rules, protect=()):
-    return sorted(files, key=lambda file: keep_key(file, rules, protect))
+def keep_order(files, rules, protect=(), facts=()):
+    facts = dict(facts)
+    return sorted(files, key=lambda file: keep_key(file, rules, protect, facts))
+
+
+def deciding_rule(kept, removed, rules, protect, facts):
+    """The first rule by which two files differ; the larger wins where neither was enlarged more."""
+    both = {path: facts.get(path) for path in (kept.path, removed.path)}
+    pairs = zip(*(keep_key(file, rules, protect, both) for file in (kept, removed)), strict=True)
+    names = ["protect", *rules, "first"]
+    name = next(name for name, (one, other) in zip(names, pairs, strict=True) if one != other)
+    details = [1 if each is None else worth_of_a_pixel(each) for each in both.values()]
+    return "largest" if name == "not-upscaled" and details[0] == details[1] else name
 
 
 def one_name_each(ordered):

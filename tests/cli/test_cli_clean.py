@@ -117,6 +117,20 @@ def test_keep_rules_and_protection_decide_what_stays(photos, tmp_path):
     assert (tmp_path / "kept").read_text().split() == ["small0.jpg", "small1.jpg", "small2.jpg"]
 
 
+def test_without_verification_the_keep_rules_that_need_the_files_are_named(photos, capsys):
+    unverified = ["dedupe", "photos", "--no-verify", "--max-dist", "10"]
+    cli.main(unverified)
+    said = capsys.readouterr().err
+    cli.main([*unverified, "--keep", "largest,first"])
+    of_others = capsys.readouterr().err
+
+    assert (
+        "--no-verify: no file is read, so these keep rules decide nothing: "
+        "colour, metadata, quality\n" in said
+    )
+    assert "no file is read" not in of_others
+
+
 def test_the_report_is_one_page_with_pictures(photos, tmp_path):
     cli.main(["dedupe", "photos", "--report", "report.html"])
 

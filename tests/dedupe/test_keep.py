@@ -13,13 +13,23 @@ import oracles_dedupe
 from array_rows import File, rows_of
 from imgdup.api import DEFAULT_KEEP
 from imgdup.cli.dedupe import KEEP
-from imgdup.dedupe.keep import DEFAULT_RULES, RULES, Keep, keep_order, lie_in, parse_keep
+from imgdup.dedupe.keep import (
+    DEFAULT_RULES,
+    FACT_RULES,
+    RULES,
+    Keep,
+    deciding_rules,
+    keep_order,
+    lie_in,
+    parse_keep,
+)
 from imgdup.errors import UsageError
+from imgdup.images.facts import COLOURS, ImageFacts
 from imgdup.index.columns import images
 from imgdup.index.paths import Paths, PathsBuilder
 
 FOLDERS = (b"/data/a", b"/data/a-b", b"/data/a/b", b"/data")
-RULE_NAMES = [*RULES, "under:/data/a", "under:/data/a-b"]
+RULE_NAMES = [*RULES, *FACT_RULES, "under:/data/a", "under:/data/a-b"]
 
 files_strategy = st.lists(
     st.builds(
@@ -40,19 +50,62 @@ files_strategy = st.lists(
 )
 
 
-@given(
-    files=files_strategy,
-    rules=st.lists(st.sampled_from(RULE_NAMES), unique=True, min_size=1),
-    protect=st.sampled_from([(), (b"/data/a",), (b"/data/a-b", b"/data/a/b")]),
-    data=st.data(),
+facts_strategy = st.none() | st.builds(
+    ImageFacts,
+    n_pages=st.just(1),
+    holds=st.just(frozenset()),
+    bit_depth=st.just(8),
+    colour=st.sampled_from(COLOURS),
+    taken_s=st.sampled_from([None, 0]),
+    camera=st.sampled_from([None, "NIKON"]),
+    jpeg_quality=st.none(),
+    lossless=st.booleans(),
+    trace_quality=st.sampled_from([None, 70]),
+    detail=st.sampled_from([0.06, 0.25, 0.48, 0.485, 0.5, 0.769, 0.77, 0.85, 1.0]),
+    quality=st.sampled_from([60, 70, 72, 75, 78, 100]),
+    toned=st.booleans(),
+    pixels_digest=st.sampled_from("ab"),
 )
+rules_strategy = st.lists(st.sampled_from(RULE_NAMES), unique=True, min_size=1)
+protect_strategy = st.sampled_from([(), (b"/data/a",), (b"/data/a-b", b"/data/a/b")])
+
+
+def describe(rows, facts):
+    """What a look into the files finds: facts by path."""
+    return lambda selected: [facts[rows.path(row)] for row in selected.tolist()]
+
+
+@given(files=files_strategy, rules=rules_strategy, protect=protect_strategy, data=st.data())
 def test_the_order_is_that_of_one_sort_whatever_the_numbering(files, rules, protect, data):
     rows = rows_of(data.draw(st.permutations(files)), in_path_order=False)
+    facts = {file.path: data.draw(facts_strategy) for file in files}
 
-    order = keep_order(rows, np.arange(len(rows)), Keep(tuple(rules), protect))
+    keep = Keep(tuple(rules), protect)
+    order = keep_order(rows, np.arange(len(rows)), keep, describe(rows, facts))
 
-    expected = oracles_dedupe.keep_order(files, rules, protect)
+    expected = oracles_dedupe.keep_order(files, rules, protect, facts)
     assert [rows.path(row) for row in order.tolist()] == [file.path for file in expected]
+
+
+@given(files=files_strategy, rules=rules_strategy, protect=protect_strategy, data=st.data())
+def test_the_rule_that_decided_is_the_first_by_which_two_files_differ(files, rules, protect, data):
+    rows = rows_of(files)
+    by_path = {file.path: file for file in files}
+    ordered = [by_path[rows.path(row)] for row in range(len(rows))]
+    facts = {file.path: data.draw(facts_strategy) for file in files}
+    pairs = [(a, b) for a in range(len(rows)) for b in range(a)][:30]
+
+    found = [
+        deciding_rules(
+            rows, Keep(tuple(rules), protect), *np.array([pair]).T, describe(rows, facts)
+        )[0]
+        for pair in pairs
+    ]
+
+    assert found == [
+        oracles_dedupe.deciding_rule(ordered[a], ordered[b], rules, protect, facts)
+        for a, b in pairs
+    ]
 
 
 def test_only_paths_of_tied_rows_are_read():

@@ -2,15 +2,20 @@
 
 import io
 import os
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from imgdup import ImageIndex
 from imgdup.index.folder import FACTS, VERDICTS
+from real_pictures import DATA, needs_data
 
 RNG = np.random.default_rng(8)
+ORIGINAL = "the-original-photo.jpg"
 
 
 def painted(width, height):
@@ -39,9 +44,9 @@ def as_jpeg(image, quality):
     return Image.open(data).convert("RGB")
 
 
-def watermarked(image):
+def watermarked(image, place=(300, 280), size=60):
     copy = image.copy()
-    ImageDraw.Draw(copy).text((300, 280), "(c) NOBODY", fill="white", font_size=60)
+    ImageDraw.Draw(copy).text(place, "(c) NOBODY", fill="white", font_size=size)
     return copy
 
 
@@ -64,9 +69,8 @@ OPTIONS = {"poor.webp": {"quality": 10}, "twice.jpg": {"quality": 95}, "blown.jp
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("originals") / "files"
     folder.mkdir()
-    original = folder / "the-original-photo.jpg"
+    original = folder / ORIGINAL
     painted(800, 600).save(original, quality=95)
-    os.utime(original, (1_000_000_000, 1_000_000_000))
     with Image.open(original) as image:
         image.load()
         for name, copy in COPIES.items():
@@ -74,31 +78,114 @@ def folder(tmp_path_factory):
     return folder
 
 
+def planned(folder, originals, age_s):
+    """The plan for a folder; `age_s` returns how much older an original is than its copies."""
+    for file in folder.rglob("*.*"):
+        time_s = 1_000_000_000 - (age_s(file) if originals(file) else 0)
+        os.utime(file, (time_s, time_s))
+    return ImageIndex.build([folder], folder.parent / "index").plan()
+
+
+def number_of(file):
+    return int(re.search(r"[0-9]+", file.name)[0])
+
+
+def name_of(path):
+    return os.path.basename(os.fsdecode(path))
+
+
+def lost(plan, originals):
+    """The originals that a plan removes, with the files that it keeps for them."""
+    return [
+        (name_of(each.remove.path), name_of(each.keep.path), each.rule)
+        for each in plan.removals
+        if originals(Path(os.fsdecode(each.remove.path)))
+    ]
+
+
+def is_original(file):
+    return file.name == ORIGINAL
+
+
 @pytest.fixture(scope="module")
 def plan(folder):
-    index = ImageIndex.build([folder], folder.parent / "index")
-    return index.plan()
+    return planned(folder, is_original, age_s=lambda file: 0)
 
 
-def test_the_original_stays_beside_ten_copies(plan):
-    removed = {os.path.basename(os.fsdecode(each.remove.path)) for each in plan.removals}
+AGES = (1000, 0, -1000)  # the original is older, as old as after `git clone`, newer as after `cp`
 
-    assert "the-original-photo.jpg" not in removed
+
+@pytest.mark.parametrize("age_s", AGES)
+def test_the_original_stays_beside_ten_copies(folder, age_s):
+    plan = planned(folder, is_original, lambda file: age_s)
+
+    removed = {name_of(each.remove.path) for each in plan.removals}
+    assert lost(plan, is_original) == []
     assert len(removed) >= 4
     assert "marked.png" not in removed
 
 
 def test_each_removal_says_which_rule_decided(plan):
-    rules = {os.path.basename(os.fsdecode(each.remove.path)): each.rule for each in plan.removals}
+    rules = {name_of(each.remove.path): each.rule for each in plan.removals}
 
     expected = {
         "gray.png": "colour",
         "poor.webp": "quality",
         "twice.jpg": "not-upscaled",
-        "again.png": "oldest",
+        "again.png": "quality",
     }
     assert {name: rules.get(name) for name in expected} == expected
     assert all(rules.values())
+
+
+def test_all_groups_of_the_sample_keep_the_original(painted_sample, tmp_path):
+    """Some copies are as good as their originals, so that no original may be newer."""
+    shutil.copytree(painted_sample, tmp_path / "sample")
+
+    plan = planned(tmp_path / "sample", lies_in_originals, lambda file: AGES[number_of(file) % 2])
+
+    assert len(plan.removals) > 40
+    assert lost(plan, lies_in_originals) == []
+
+
+def lies_in_originals(file):
+    return file.parent.name == "originals"
+
+
+@pytest.fixture
+def hundred_photos(tmp_path):
+    """Photos, each with an enlarged, a resaved, a brighter, a small and a watermarked copy."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    paths = sorted((DATA / "caltech-101").rglob("*.jpg"))
+    for number, path in enumerate(paths[:: len(paths) // 100][:100]):
+        shutil.copyfile(path, folder / f"{number}-{ORIGINAL}")
+        with Image.open(path) as image:
+            photo = image.convert("RGB")
+        small = photo.copy()
+        small.thumbnail((128, 128))
+        twice = photo.resize((2 * photo.width, 2 * photo.height), Image.Resampling.BICUBIC)
+        twice.save(folder / f"{number}-twice.jpg", quality=60)
+        photo.save(folder / f"{number}-again.png", compress_level=1)
+        brighter = ImageEnhance.Brightness(photo).enhance(1.2)
+        brighter.save(folder / f"{number}-brighter.png", compress_level=1)
+        small.save(folder / f"{number}-small.jpg")
+        watermarked(photo, (photo.width // 3, photo.height // 2), 24).save(
+            folder / f"{number}-marked.png", compress_level=1
+        )
+    return folder
+
+
+@needs_data
+def test_a_hundred_photos_stay_beside_five_copies_of_each(hundred_photos):
+    plan = planned(hundred_photos, is_numbered_original, lambda file: AGES[number_of(file) % 3])
+
+    assert len(plan.removals) > 380
+    assert lost(plan, is_numbered_original) == []
+
+
+def is_numbered_original(file):
+    return file.name.endswith(ORIGINAL)
 
 
 def test_the_second_run_decodes_nothing(folder, plan, monkeypatch):

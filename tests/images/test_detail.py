@@ -7,9 +7,15 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
-from imgdup.images.detail import UPSCALED, central_luma, detail_share, trace_quality
+from imgdup.images.detail import (
+    UPSCALED,
+    central_luma,
+    detail_share,
+    is_toned,
+    trace_quality,
+)
 from imgdup.images.facts import image_facts
 from imgdup.system.limits import Limits
 from real_pictures import DATA, needs_data
@@ -155,3 +161,44 @@ def test_photos_are_distinguished_from_enlarged_ones():
     assert len(photos) > 100
     assert np.mean(sharp) > 0.98
     assert np.mean(enlarged) > 0.98
+
+
+@pytest.mark.parametrize("change", [1.2, 1.05, 0.8])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_brighter_or_darker_copy_shows_missing_or_doubled_levels(change, mode):
+    copy = ImageEnhance.Brightness(PAINTED.convert(mode)).enhance(change)
+
+    assert is_toned(np.asarray(copy))
+
+
+@pytest.mark.parametrize("quality", [None, 95, 20])
+def test_a_picture_whose_levels_were_not_changed_shows_all_of_them(quality):
+    image = PAINTED if quality is None else through_jpeg(PAINTED, quality)
+
+    assert not is_toned(np.asarray(image))
+    assert not is_toned(np.asarray(image.convert("L")))
+
+
+def test_few_levels_and_few_pixels_are_no_changed_brightness():
+    few_levels = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (100, 10))
+
+    assert not is_toned(few_levels)
+    assert not is_toned(np.asarray(ImageEnhance.Brightness(PAINTED).enhance(1.2))[:8, :8])
+
+
+def test_only_files_that_decode_to_the_same_pixels_have_the_same_digest_of_pixels():
+    jpeg = through_jpeg(PAINTED, 90)
+    changed = jpeg.copy()
+    changed.putpixel((7, 3), (1, 2, 3))
+    gray = PAINTED.convert("L")
+
+    digests = [
+        facts(image, *kind).pixels_digest
+        for image, *kind in ((jpeg, "png"), (jpeg, "bmp"), (changed, "png"), (gray, "png"))
+    ]
+
+    assert digests[0] == digests[1] == facts(PAINTED, "jpeg", quality=90).pixels_digest
+    assert digests[3] == facts(gray.convert("RGB"), "png").pixels_digest
+    assert len(set(digests)) == 3
+    turned = facts(jpeg.transpose(Image.Transpose.ROTATE_90), "png").pixels_digest
+    assert turned not in digests

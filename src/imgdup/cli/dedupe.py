@@ -102,8 +102,8 @@ def dedupe(
 
     FOLDERs are indexed first; without FOLDER, the whole index is compared. Rules for --keep:
     colour, not-upscaled, metadata, quality, largest, smallest, most-bytes, oldest, newest,
-    lossless, shortest-path, first, under:FOLDER. With --no-verify no file is read, so files are
-    equal by the first four.
+    lossless, shortest-path, first, under:FOLDER. With --no-verify no file is read: colour, metadata
+    and quality decide nothing, and not-upscaled goes by the number of pixels.
 
     \b
     imgdup dedupe photos --plan plan.jsonl --report report.html
@@ -120,6 +120,8 @@ def dedupe(
     rule = prepare.duplicate_rule(index, by, max_dist)
     options = prepare.dedupe_options(index, folders, rule, keep=keep, protect=protect)
     options = replace(options, policy=policy)
+    if not verify:
+        dedupe_files.note_rules_without_effect(options.keep)
     with closing(Bar(quiet=False)) as bar:
         duplicates = index.duplicates(options, verify=verify, progress=bar.compared)
     files.write(duplicates)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from imgdup.cli.options import GROUP_FILES
 from imgdup.cli.printing import note, write_text
 from imgdup.dedupe import Duplicates
+from imgdup.dedupe.keep import FACT_RULES, Keep
 from imgdup.dedupe.plan import write_plan
 from imgdup.dedupe.split import chains
 from imgdup.errors import UsageError
@@ -60,6 +61,15 @@ def print_summary(duplicates: Duplicates, *, with_chains: bool, as_json: bool) -
         note(
             f"{n_linked:,} more duplicates have other names (hard links): they are in the lists, "
             "but not in the plan"
+        )
+
+
+def note_rules_without_effect(keep: Keep) -> None:
+    """Print which keep rules decide nothing because no picture is looked at."""
+    rules = [rule for rule in keep.rules if rule in FACT_RULES and rule != "not-upscaled"]
+    if rules:
+        note(
+            f"--no-verify: no file is read, so these keep rules decide nothing: {', '.join(rules)}"
         )
 
 

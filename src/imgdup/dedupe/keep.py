@@ -32,8 +32,16 @@ DEFAULT_RULES = (
 
 GOOD_QUALITY = 75  # from here on, pixels often do not show whether they were JPEG compressed
 TRACE_ERROR = 3  # of the estimated quality of a JPEG file that was saved again without loss
-ENLARGED = 0.65  # less detail than this is rarely that of a soft photo
+
+# Measured on 600 photos and copies of them. Few soft photos show as little detail as enlarged ones,
+# and which of the two a picture is cannot be told: such photos lose only to copies of about half
+# their size or more.
+SHARP = 0.77  # at least the detail of 98 % of photos, and of 1 % of those enlarged twice, ...
+SHARP_OF_POOR = 0.85  # ... where quality is poor: compression adds false detail
+SOFT_WORTH = 0.2  # of a pixel that may be enlarged twice: less than a quarter
+ENLARGED = 0.485  # pictures enlarged three times show less detail than this
 ENLARGED_WORTH = 1 / 3  # of the pixels that show detail, since their number is an estimate
+
 
 Key = npt.NDArray[Any]  # one entry per row; the least is the best
 Facts = Sequence[ImageFacts | None]  # one per row; None of a file that cannot be read
@@ -253,13 +261,16 @@ def _not_upscaled(facts: Facts, pixels: Key) -> Key:
 
 
 def _worths(facts: Facts) -> npt.NDArray[np.float64]:
-    return np.array([1.0 if each is None else _worth(each.detail) for each in facts])
+    return np.array([1.0 if each is None else _worth(each) for each in facts])
 
 
-def _worth(detail: float) -> float:
+def _worth(facts: ImageFacts) -> float:
     """Return by how much each pixel counts, in few steps, so that copies of one size are equal."""
-    if detail >= ENLARGED:
+    detail = facts.detail
+    if detail >= (SHARP if facts.quality >= GOOD_QUALITY else SHARP_OF_POOR):
         return 1.0
+    if detail >= ENLARGED:
+        return SOFT_WORTH
     return ENLARGED_WORTH * float(2.0 ** round(2 * math.log2(detail)))
 
 
@@ -270,14 +281,26 @@ def _metadata(facts: Facts, _: Key) -> Key:
 
 
 def _quality(facts: Facts, _: Key) -> Key:
-    """Sort by quality, as far as pixels can show it."""
-    return np.array([each is not None and -_quality_of(each) for each in facts], np.int64)
+    """Sort by quality, as far as pixels can show it.
+
+    A lossless file with the pixels of a lossy one was made from it: no encoder hits all pixels.
+    """
+    lossy: dict[str, int] = {}
+    for each in facts:
+        if each is not None and not each.lossless:
+            lossy[each.pixels_digest] = max(each.quality, lossy.get(each.pixels_digest, 0))
+    return np.array([each is not None and -_quality_of(each, lossy) for each in facts], np.int64)
 
 
-def _quality_of(facts: ImageFacts) -> int:
-    """Return the quality; that of a saved copy is below that of the JPEG file it was made from."""
-    is_saved_again = facts.lossless and facts.trace_quality is not None
-    return min(facts.quality, GOOD_QUALITY) - TRACE_ERROR * is_saved_again
+def _quality_of(facts: ImageFacts, lossy: Mapping[str, int]) -> int:
+    """Return the quality; that of a saved copy is below that of the file it was made from.
+
+    `lossy` has the best qualities of lossy files, by the digests of their pixels.
+    """
+    made_from = lossy.get(facts.pixels_digest) if facts.lossless else None
+    quality = facts.quality if made_from is None else made_from
+    is_saved_again = made_from is not None or (facts.lossless and facts.trace_quality is not None)
+    return min(quality, GOOD_QUALITY) - TRACE_ERROR * (is_saved_again or facts.toned)
 
 
 RULES: Mapping[str, Callable[[Rows, RowNumbers], Key]] = {

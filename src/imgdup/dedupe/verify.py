@@ -28,7 +28,7 @@ from imgdup.errors import ImageError
 from imgdup.images.decode import shrink_to
 from imgdup.images.facts import ImageFacts, contents_digest, facts_and_whole
 from imgdup.index.columns import RowNumbers, Rows
-from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
+from imgdup.system.files import content_digest, read_file
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import decode_each, decoding_pool
 
@@ -292,16 +292,14 @@ def _read(limits: Limits, file: File) -> tuple[Picture, FileContents]:
     data = _content(limits, file)
     facts, whole = facts_and_whole(data, limits)
     pages_digest = contents_digest(data, limits) if facts.n_pages > 1 else b""
-    return _picture(whole.rgb()), FileContents(facts, pages_digest)
+    return _picture(whole.rgb(), facts.pixels_digest), FileContents(facts, pages_digest)
 
 
-def _picture(pixels: Pixels) -> Picture:
-    """Reduce pixels, and digest them at full size."""
-    height, width = pixels.shape[:2]
-    if max(height, width) <= MAX_SIDE:
+def _picture(pixels: Pixels, digest: str) -> Picture:
+    """Reduce pixels with a digest; that of pixels at full size is not needed."""
+    if max(pixels.shape[:2]) <= MAX_SIDE:
         return Picture(pixels, b"")
-    digest = content_digest(pixels.data.cast("B"), NEW_DIGEST_KIND)
-    return Picture(shrink_to(pixels, MAX_SIDE), b"%d columns " % width + digest)
+    return Picture(shrink_to(pixels, MAX_SIDE), digest.encode())
 
 
 def _content(limits: Limits, file: File) -> bytes:

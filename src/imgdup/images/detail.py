@@ -1,7 +1,8 @@
-"""Estimate from pixels whether a picture was enlarged, and whether it has been a JPEG file.
+"""Estimate from pixels whether a picture was enlarged, toned, or has been a JPEG file.
 
 From the luma at full size, it computes the share of the frequencies that hold detail, and the
-quality of the JPEG file that the pixels were decoded from.
+quality of the JPEG file that the pixels were decoded from; from the levels, whether brightness or
+contrast were changed.
 
 Both look at the discrete cosine transform of 8 pixels in a row, or of 8 x 8, on the grid of JPEG:
 what JPEG sets to zero stays zero there, and compression adds no detail of its own.
@@ -33,6 +34,15 @@ _MIN_ON_STEPS = 0.8  # of the coefficients, of a quantized frequency
 _MIN_FREQUENCIES = 4  # that are quantized in what was a JPEG file
 _MAX_MISFIT = 1.15  # factor between most steps and those of the nearest table
 _MAX_BLOCKS = 1 << 14
+
+# Of the levels of a channel. On photos, originals have no missing levels and, even after JPEG of
+# quality 20, 10 % doubled ones; brighter copies have 4 % missing, darker ones 13 % doubled.
+_MAX_COUNTED = 1 << 20  # pixels, about
+_COMMON = 32  # pixels of a level, and of both levels beside one that is judged
+_MIN_COMMON = 64
+_MISSING = 0.1  # of the rarer neighbour
+_DOUBLED = 1.7  # times the more common neighbour
+_MANY_MISSING, _MANY_DOUBLED = 0.02, 0.12
 
 # Annex K.1 of ITU-T T.81: the luminance table that libjpeg scales, in rows.
 _STANDARD_TABLE = np.array(
@@ -233,3 +243,29 @@ def _step(values: Plane) -> int:
         if share >= best:
             best, found = share, step
     return found
+
+
+def is_toned(pixels: Pixels) -> bool:
+    """Return whether levels are missing or doubled, as after a change of brightness or contrast.
+
+    Such a change moves 256 levels to fewer or more places, so that between common levels some are
+    missing, or some get the pixels of two. JPEG compression fills the gaps again.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (height, width) or (height, width, 3)
+        Gray or RGB, of a file that is stored without loss.
+    """
+    sampled = pixels[:: max(1, pixels.shape[0] * pixels.shape[1] // _MAX_COUNTED)]
+    n_common = n_missing = n_doubled = 0
+    for channel in np.moveaxis(sampled.reshape(-1, 1 if pixels.ndim == 2 else 3), 1, 0):
+        counts = np.bincount(channel, minlength=256)
+        levels, below, above = counts[5:-5], counts[4:-6], counts[6:-4]  # clipping fills the ends
+        least, most = np.minimum(below, above), np.maximum(below, above)
+        is_common = least >= _COMMON
+        n_common += int(np.count_nonzero(is_common))
+        n_missing += int(np.count_nonzero(is_common & (levels < _MISSING * least)))
+        n_doubled += int(np.count_nonzero(is_common & (levels > _DOUBLED * most)))
+    if n_common < _MIN_COMMON:
+        return False
+    return n_missing > _MANY_MISSING * n_common or n_doubled > _MANY_DOUBLED * n_common

@@ -24,6 +24,7 @@ from imgdup.images.detail import (
     UPSCALED,
     central_luma,
     detail_share,
+    is_toned,
     standard_tables,
     trace_quality,
 )
@@ -49,6 +50,7 @@ from imgdup.images.tiff import (
     pages,
     text,
 )
+from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 from imgdup.system.limits import Limits
 
 DIGEST_BYTES = 16
@@ -97,6 +99,10 @@ class ImageFacts(NamedTuple):
     quality : int
         1 to 100, to order copies by: `jpeg_quality` or `trace_quality`; 100 of a lossless file
         without a trace; of other lossy files a rough value, by the bits of each pixel.
+    toned : bool
+        Whether a lossless file shows that brightness or contrast were changed, as `is_toned` finds.
+    pixels_digest : str
+        Of the first page as it is shown: equal for files that decode to the same pixels.
     """
 
     n_pages: int
@@ -110,6 +116,8 @@ class ImageFacts(NamedTuple):
     trace_quality: int | None
     detail: float
     quality: int
+    toned: bool
+    pixels_digest: str
 
     @property
     def is_upscaled(self) -> bool:
@@ -179,7 +187,15 @@ def _facts(data: bytes, whole: WholePicture, limits: Limits) -> ImageFacts:
         trace_quality=trace,
         detail=detail_share(central_luma(pixels)),
         quality=jpeg_quality or trace or rough,
+        toned=lossless and is_toned(pixels),
+        pixels_digest=_pixels_digest(whole.rgb()),
     )
+
+
+def _pixels_digest(shown: Pixels) -> str:
+    """Return a digest of RGB pixels and of their arrangement."""
+    digest = content_digest(shown.data.cast("B"), NEW_DIGEST_KIND)
+    return f"{shown.shape[1]}x{shown.shape[0]}-{digest.hex()}"
 
 
 def contents_digest(data: bytes, limits: Limits) -> bytes:

@@ -241,6 +241,24 @@ def test_the_command_knows_how_many_orientations_there_are():
     assert len(ORIENTATIONS) == N_ORIENTATIONS
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "json"])
+def test_on_a_terminal_a_probe_without_a_match_is_noted(indexed, form):
+    (indexed.parent / "other.png").write_bytes(encode(photo(7, 320, 240), ".png"))
+
+    code, printed = on_a_terminal("query", "other.png", "--max-dist", "0", *form)
+
+    assert code == 0
+    assert printed.splitlines()[-1] == b"no match"
+
+
+def test_in_a_pipe_a_probe_without_a_match_prints_nothing(indexed, capsys):
+    (indexed.parent / "other.png").write_bytes(encode(photo(7, 320, 240), ".png"))
+
+    code = cli.main(["query", "other.png", "--max-dist", "0"])
+
+    assert (code, *capsys.readouterr()) == (0, "", "")
+
+
 def test_a_folder_without_images_is_done_with_a_note(indexed, capsys):
     (indexed / "empty").mkdir()
 

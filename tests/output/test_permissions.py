@@ -25,7 +25,10 @@ from imgdup.output.results import MatchRow
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.workers.pool import inline
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs permissions")
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="needs permissions"),
+    pytest.mark.usefixtures("in_process"),
+]
 
 
 @pytest.fixture(autouse=True)

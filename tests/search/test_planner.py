@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from imgdup.search.bands import Band
 from imgdup.search.planner import STRATEGIES, Workload, explain, plan
 
 # What photos' 64-bit hashes make a tree of a million visit, by distance.
@@ -70,3 +71,23 @@ def test_the_explanation_names_the_choice_and_all_three():
 
     assert lines[0] == "strategy tree"
     assert len(lines) == 4
+
+
+@pytest.mark.parametrize("is_self", [True, False], ids=["one set", "two sets"])
+def test_the_comparisons_of_some_rows_are_those_that_nested_loops_make(is_self):
+    n = 12
+    work = Workload(n, n, 1, 10, is_self)
+    blocks = [range(start, stop) for start in range(n + 1) for stop in range(start, n + 1)]
+
+    counted = [sum(1 for i in block for j in range(n) if i < j or not is_self) for block in blocks]
+
+    assert [work.n_scanned(block.start, block.stop) for block in blocks] == counted
+    assert work.n_scanned(0, n) == work.n_pairs
+
+
+def test_the_words_that_hold_the_fewest_bits_of_a_band_are_compared_first():
+    band = Band(np.array([0, 1, 2, 70, 71, 200]), 1)  # three bits of word 0, two of 1, one of 3
+
+    assert band.first_words(4, 4).tolist() == [0, 1, 2, 3]
+    assert band.first_words(4, 3).tolist() == [2, 3, 1]
+    assert band.first_words(4, 1).tolist() == [2]

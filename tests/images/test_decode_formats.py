@@ -429,22 +429,60 @@ def test_tiff_colours_in_both_byte_orders_are_scaled():
         assert np.array_equal(decode_rgb(data, LIMITS, 1000), RGB)
 
 
-def tiff_of_16_bits(rgb, order):
-    """An uncompressed TIFF file in a byte order, written by hand."""
-    height, width, _ = rgb.shape
-    pixels = rgb.astype(f"{order}u2").tobytes()
-    depths = struct.pack(f"{order}3H", 16, 16, 16)
-    fields = [(256, width), (257, height), (258, 8), (259, 1), (262, 2), (273, 14)]
-    fields += [(277, 3), (278, height), (279, len(pixels))]
+def tiff_of_16_bits(values, order, *, alpha=None, inks=False):
+    """An uncompressed TIFF file in a byte order, written by hand; `alpha` 1 is premultiplied."""
+    height, width, n = values.shape
+    pixels = values.astype(f"{order}u2").tobytes()
+    depths = struct.pack(f"{order}{n}H", *[16] * n)
+    fields = [(256, width), (257, height), (258, 8), (259, 1), (262, 5 if inks else 2)]
+    fields += [(273, 8 + 2 * n), (277, n), (278, height), (279, len(pixels))]
+    fields += [] if alpha is None else [(338, alpha)]
     entries = b"".join(
-        struct.pack(f"{order}HHII", tag, 3, 3, value)
+        struct.pack(f"{order}HHII", tag, 3, n, value)
         if tag == 258
         else struct.pack(f"{order}HHII", tag, 4, 1, value)
         for tag, value in fields
     )
     head = b"II*\0" if order == "<" else b"MM\0*"
     directory = struct.pack(f"{order}H", len(fields)) + entries + bytes(4)
-    return head + struct.pack(f"{order}I", 14 + len(pixels)) + depths + pixels + directory
+    return head + struct.pack(f"{order}I", 8 + 2 * n + len(pixels)) + depths + pixels + directory
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_tiff_pictures_with_alpha_or_in_four_inks_show_the_same_with_any_bits(bits, order):
+    highest = (1 << bits) - 1
+    values = RGB.astype(np.uint32) * highest // 255
+    values[0, 0] = highest
+    half, opaque, no_ink = (np.full_like(values[..., :1], n) for n in (highest // 2, highest, 0))
+    files = {
+        "opaque": tiff_of_16_bits(np.dstack([values, opaque]), order, alpha=2),
+        "opaque, premultiplied": tiff_of_16_bits(np.dstack([values, opaque]), order, alpha=1),
+        "half": tiff_of_16_bits(np.dstack([values, half]), order, alpha=2),
+        "half, premultiplied": tiff_of_16_bits(
+            np.dstack([values * half // highest, half]), order, alpha=1
+        ),
+        "inks": tiff_of_16_bits(np.dstack([highest - values, no_ink]), order, inks=True),
+    }
+
+    shown = {name: decode_rgb(data, LIMITS, 1000)[1:] for name, data in files.items()}
+
+    paler = (RGB[1:] + 255.0) / 2
+    for name, pixels in shown.items():
+        expected = paler if name.startswith("half") else RGB[1:]
+        assert np.abs(pixels - expected).max() <= 2, name  # two roundings
+
+
+def test_dark_text_on_a_transparent_ground_is_dark_whatever_the_bits():
+    """The colours of black text are 0, so that only alpha shows how many bits are in use."""
+    ink = np.zeros((40, 60, 1), np.uint16)
+    ink[10:20, 5:50] = 4095
+    data = tiff_of_16_bits(np.dstack([np.zeros((40, 60, 3), np.uint16), ink]), "<", alpha=1)
+
+    pixels = decode_rgb(data, LIMITS, 1000)
+
+    assert pixels[15, 20].tolist() == [0, 0, 0]
+    assert pixels[30, 20].tolist() == [255, 255, 255]
 
 
 @pytest.mark.parametrize("depth", [8, 10, 12])

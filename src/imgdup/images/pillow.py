@@ -40,6 +40,7 @@ from imgdup.images.gray import ROWS_PIXELS, Pixels, eight_bits, on_white
 from imgdup.images.tiff import ORIENTATION, UPRIGHT, exif_orientation, open_tiff, pages
 from imgdup.system.limits import import_uncapped
 
+MAX_UPPER_BYTE = 15  # of 16 bits of which 12 are in use
 MAX_JPEG_PIXELS = 65535**2  # that a header can claim; it was held against the limit before
 
 _REASON_WORDS = (  # in the messages of Pillow, in lower case
@@ -123,9 +124,10 @@ def _decoded(
         image.seek(number)
     check_size(image.height, image.width)
     orientation = _orientation(name, image)
-    is_deep = name == "tiff" and bool(_of_lower_bytes(image.tile))
+    raw_mode = _raw_mode(image) if name == "tiff" else ""
     image.load()
-    pixels, transparent = _flattened(_with_all_bits(image, data, number) if is_deep else image)
+    page = _with_all_bits(image, raw_mode, data, number) if raw_mode else image
+    pixels, transparent = _flattened(page)
     return Decoded(pixels, orientation, transparent)
 
 
@@ -194,35 +196,69 @@ def _orientation(name: str, image: ImageFile.ImageFile) -> int:
     return exif_orientation(image.info.get("exif") or b"")
 
 
-_LOWER_BYTE = {  # how Pillow is asked for the lower byte of 16 bits; it gives the upper one
-    f"{mode};16{order}": f"{mode};16{lower}"
-    for mode in ("RGB", "RGBA", "RGBX")
+_RAW_MODES = {  # of 16 bits, as Pillow stores tiles: how to read the upper and the lower bytes
+    f"{mode};16{order}": (f"{mode.upper()};16{order}", f"{mode.upper()};16{lower}")
+    for mode in ("RGB", "RGBA", "RGBX", "RGBa", "CMYK")
     for order, lower in (("L", "B"), ("B", "L"), ("N", "B" if sys.byteorder == "little" else "L"))
 }
 
 
-def _of_lower_bytes(tiles: Sequence[ImageFile._Tile]) -> list[ImageFile._Tile]:
-    """Return the tiles of a picture in colours of 16 bits for their lower bytes; else none."""
-    found = []
-    for tile in tiles:
-        mode, *rest = tile.args if isinstance(tile.args, tuple) and tile.args else ("",)
-        if mode in _LOWER_BYTE:
-            found.append(tile._replace(args=(_LOWER_BYTE[mode], *rest)))
-    return found
+def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """Return how the tiles of a picture in colours of 16 bits are stored; else an empty text."""
+    for tile in image.tile:
+        if isinstance(tile.args, tuple) and tile.args and tile.args[0] in _RAW_MODES:
+            return str(tile.args[0])
+    return ""
 
 
-def _with_all_bits(image: ImageFile.ImageFile, data: bytes, number: int) -> Image.Image:
-    """Return a page in colours of 16 bits; those that fill only 8, 10 or 12 are scaled."""
-    upper = np.asarray(image)
-    if int(upper[..., :3].max()) > 15:
+def _with_all_bits(
+    image: ImageFile.ImageFile, raw_mode: str, data: bytes, number: int
+) -> Image.Image:
+    """Return a page in colours of 16 bits; those that fill only 8, 10 or 12 are scaled.
+
+    Pillow gives the upper bytes. If these are small, the page is read twice more.
+    """
+    mode = raw_mode.partition(";")[0]
+    if not _fills_few_bits(mode, np.asarray(image)):
         return image
-    with TiffImagePlugin.TiffImageFile(BytesIO(data)) as again:
-        again.seek(number)
-        again.tile = _of_lower_bytes(again.tile)
-        again.load()
-        lower = np.asarray(again)
-    colours = eight_bits((upper[..., :3].astype(np.uint16) << 8) | lower[..., :3])
-    return Image.fromarray(np.dstack([colours, upper[..., 3:]]))
+    upper, lower = (_read_raw(data, number, each) for each in _RAW_MODES[raw_mode])
+    values = np.left_shift(upper, 8, dtype=np.uint16) | lower
+    if mode == "CMYK":
+        return Image.fromarray(eight_bits(values), "CMYK")
+    if mode == "RGBa":
+        return Image.fromarray(_not_premultiplied(eight_bits(values)))
+    colours, alpha = eight_bits(values[..., :3]), values[..., 3:]
+    return Image.fromarray(np.dstack([colours, eight_bits(alpha)]) if alpha.size else colours)
+
+
+def _fills_few_bits(mode: str, upper: Pixels) -> bool:
+    """Return whether the upper bytes are so small that 12 bits or fewer are in use.
+
+    Pillow has divided premultiplied colours by their alpha, so that only alpha shows it there.
+    """
+    if mode == "CMYK":
+        return int(upper.max()) <= MAX_UPPER_BYTE
+    alpha_is_low = upper.shape[2] == 4 and int(upper[..., 3].max()) <= MAX_UPPER_BYTE
+    return alpha_is_low or (mode != "RGBa" and int(upper[..., :3].max()) <= MAX_UPPER_BYTE)
+
+
+def _read_raw(data: bytes, number: int, raw_mode: str) -> Pixels:
+    """Read a page of a TIFF file as if its tiles were stored in another way."""
+    with TiffImagePlugin.TiffImageFile(BytesIO(data)) as image:
+        image.seek(number)
+        image.tile = [
+            tile._replace(args=(raw_mode, *tile.args[1:])) if isinstance(tile.args, tuple) else tile
+            for tile in image.tile
+        ]
+        image.load()
+        return np.asarray(image)
+
+
+def _not_premultiplied(rgba: Pixels) -> Pixels:
+    """Divide colours by the alpha that they were multiplied with."""
+    alpha = np.maximum(rgba[..., 3:], 1).astype(np.uint16)
+    colours = (rgba[..., :3] * np.uint16(255) + alpha // 2) // alpha
+    return np.dstack([np.minimum(colours, 255).astype(np.uint8), rgba[..., 3:]])
 
 
 _lock = threading.Lock()  # of the three that follow; all threads share Pillow's settings

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from imgdup.native.difference import (
     block_moments,
+    edges,
     filter_sums,
     frequency_powers,
     level_sums,
@@ -178,6 +179,22 @@ def test_the_powers_of_frequencies_equal_those_in_double_precision(shape):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-2)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (4, 9), (33, 20), (9, 1100)], ids=str)
+def test_edges_are_where_levels_change_more_than_beside(shape):
+    plane = np.random.default_rng(shape).uniform(0, 255, shape).astype(np.float32)
+
+    rows, columns = edges(plane)
+
+    for found, values in ((columns, plane.astype(np.float64)), (rows, plane.T.astype(np.float64))):
+        expected = np.zeros(values.shape[1])
+        for x in range(2, values.shape[1] - 1):
+            before, here, after = (
+                np.abs(values[:, i + 1] - values[:, i]) for i in (x - 2, x - 1, x)
+            )
+            expected[x] = np.maximum(2 * here - before - after, 0).sum()
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
+
+
 @by_level
 def test_every_level_gives_the_same_results(level):
     rng = np.random.default_rng(4)
@@ -191,7 +208,8 @@ def test_every_level_gives_the_same_results(level):
             level_sums(a, b, a // 4),
             frequency_powers(p, q[:8, :8]),
             np.array(filter_sums(p, q, p, q)),
-            block_moments(p, q, 4),
+            *(block_moments(p, q, side) for side in (2, 4, 5)),
+            *edges(p),
         ]
 
     expected = results()

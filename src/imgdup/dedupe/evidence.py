@@ -5,6 +5,7 @@ compression artefacts. A tone curve and a filter are fitted to the whole picture
 compared, window by window, with what remains in windows of similar texture in the same picture.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -109,18 +110,28 @@ class Evidence(NamedTuple):
     recoloured: bool
 
 
-class _Moments(NamedTuple):
-    """Means of two planes over blocks or windows."""
+class _Moments:
+    """Means of two planes over blocks or windows: of a, b, aa, bb, ab and (b - a) squared."""
 
-    a: Plane
-    b: Plane
-    aa: Plane
-    bb: Plane
-    ab: Plane
-    dd: Plane  # of the squared difference
+    def __init__(self, planes: Plane) -> None:
+        self.planes = planes
+        self.a, self.b, self.aa, self.bb, self.ab, self.dd = planes
+        self._windows = {1: self}
 
     def windows(self, side: int) -> "_Moments":
-        return self if side == 1 else _Moments(*(window_means(each, side) for each in self))
+        """Return the means over windows of so many blocks a side."""
+        if side not in self._windows:
+            means = [window_means(each, side) for each in self.planes]
+            self._windows[side] = _Moments(np.stack(means))
+        return self._windows[side]
+
+    @cached_property
+    def variances(self) -> tuple[Plane, Plane]:
+        """The variances of a and b."""
+        return (
+            np.maximum(0, self.aa - self.a * self.a),
+            np.maximum(0, self.bb - self.b * self.b),
+        )
 
 
 def measure(first: Pixels, second: Pixels) -> Evidence:
@@ -149,7 +160,7 @@ def measure(first: Pixels, second: Pixels) -> Evidence:
 
 
 def _moments(a: Plane, b: Plane, side: int) -> _Moments:
-    return _Moments(*block_moments(_in_whole_blocks(a, side), _in_whole_blocks(b, side), side))
+    return _Moments(block_moments(_in_whole_blocks(a, side), _in_whole_blocks(b, side), side))
 
 
 def _in_whole_blocks(plane: Plane, side: int) -> Plane:
@@ -172,7 +183,7 @@ def _luma_excess(moments: _Moments, clean: float) -> tuple[Plane, Plane]:
     excess, structure = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for side, (limits, mean_limits) in LUMA_LIMITS.items():
         windows = moments.windows(side)
-        va, vb = _variances(windows)
+        va, vb = windows.variances
         near = _texture(np.minimum(va, vb), clean)
         mean = windows.b - windows.a
         np.maximum(excess, _beyond(windows.dd, near, limits), out=excess)
@@ -189,9 +200,9 @@ def _luma_excess(moments: _Moments, clean: float) -> tuple[Plane, Plane]:
 def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments], clean: float) -> Plane:
     excess = np.zeros(luma_moments.a.shape, np.float32)
     for side, (limits, mean_limits) in CHROMA_LIMITS.items():
-        va, vb = _variances(luma_moments.windows(side))
+        va, vb = luma_moments.windows(side).variances
         windows = [each.windows(side) for each in chroma]
-        own = [sum(planes) for planes in zip(*(_variances(w) for w in windows), strict=True)]
+        own = [sum(planes) for planes in zip(*(w.variances for w in windows), strict=True)]
         near = _texture(np.minimum(*own) + np.float32(0.1) * np.minimum(va, vb), clean)
         square = windows[0].dd + windows[1].dd
         mean = np.asarray(sum((w.b - w.a) ** 2 for w in windows), np.float32)
@@ -269,7 +280,7 @@ def _quantile(values: npt.NDArray[np.float32], share: float = USUAL) -> float:
 
 def _shared(windows: _Moments) -> Plane:
     """Return the squared correlation of both planes in each window."""
-    va, vb = _variances(windows)
+    va, vb = windows.variances
     covariance = windows.ab - windows.a * windows.b
     shared = covariance * covariance / (va * vb + np.float32(1e-3))
     return np.asarray(np.minimum(1, shared), np.float32)
@@ -277,7 +288,7 @@ def _shared(windows: _Moments) -> Plane:
 
 def _agreement(windows: _Moments) -> float:
     """Return in which share of the windows with structure both planes correlate."""
-    texture = np.maximum(*_variances(windows))
+    texture = np.maximum(*windows.variances)
     structured = texture > max(STRUCTURED, 0.25 * float(texture.mean()))
     if not structured.any():
         return 0.0
@@ -290,7 +301,7 @@ def _differs_smoothly(luma_moments: _Moments, chroma: list[_Moments]) -> bool:
     No curve or noise explains that, because there is nothing else to tell such pictures apart.
     """
     windows = luma_moments.windows(AGREEMENT_SIDE)
-    if np.mean(np.maximum(*_variances(windows)) > TEXTURED) >= SMOOTH_SHARE:
+    if np.mean(np.maximum(*windows.variances) > TEXTURED) >= SMOOTH_SHARE:
         return False
     changes = [(each.b - each.a) ** 2 for each in (windows, *chroma)]
     return float(np.mean(sum(changes))) > SMOOTH_CHANGE**2
@@ -298,17 +309,10 @@ def _differs_smoothly(luma_moments: _Moments, chroma: list[_Moments]) -> bool:
 
 def _unlike(unlike: Plane, texture: Plane, limits: Limits) -> Plane:
     """Return the root of the variance that the other picture does not share, where it is much."""
-    flat = texture <= np.quantile(texture, 1 / 3)
-    noise = max(LEAST_NOISE, float(np.quantile(unlike[flat], USUAL)))
+    flat = texture <= _quantile(texture.ravel(), 1 / 3)
+    noise = max(LEAST_NOISE, _quantile(unlike[flat]))
     allowed = min(limits.factor * noise, limits.most_noise) + UNLIKE_SHARE * texture
     return np.where(unlike > allowed, np.sqrt(unlike), np.float32(0))
-
-
-def _variances(moments: _Moments) -> tuple[Plane, Plane]:
-    return (
-        np.maximum(0, moments.aa - moments.a * moments.a),
-        np.maximum(0, moments.bb - moments.b * moments.b),
-    )
 
 
 def _cut_to(moments: _Moments, shape: tuple[int, ...]) -> _Moments:
@@ -317,4 +321,4 @@ def _cut_to(moments: _Moments, shape: tuple[int, ...]) -> _Moments:
         return moments
     rows = np.minimum(np.arange(shape[0]), moments.a.shape[0] - 1)
     columns = np.minimum(np.arange(shape[1]), moments.a.shape[1] - 1)
-    return _Moments(*(each[np.ix_(rows, columns)] for each in moments))
+    return _Moments(moments.planes[:, rows[:, np.newaxis], columns])

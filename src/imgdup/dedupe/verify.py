@@ -28,6 +28,7 @@ from imgdup.errors import ImageError
 from imgdup.images.decode import shrink_to
 from imgdup.images.facts import ImageFacts, contents_digest, facts_and_whole
 from imgdup.index.columns import RowNumbers, Rows
+from imgdup.native.difference import keep_memory
 from imgdup.system.files import content_digest, read_file
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import decode_each, decoding_pool
@@ -278,6 +279,7 @@ def _picture_bytes(file: File) -> float:
 
 def _compare(pictures: tuple[Picture | ImageError, Picture | ImageError]) -> Verdict:
     """Compare two decoded pictures, in a worker."""
+    keep_memory()
     first, second = pictures
     if isinstance(first, ImageError) or isinstance(second, ImageError):
         return UNKNOWN
@@ -289,6 +291,7 @@ def _compare(pictures: tuple[Picture | ImageError, Picture | ImageError]) -> Ver
 
 def _read(limits: Limits, file: File) -> tuple[Picture, FileContents]:
     """Read and decode a file once: its picture, and what else it holds; in a worker."""
+    keep_memory()
     data = _content(limits, file)
     facts, whole = facts_and_whole(data, limits)
     pages_digest = contents_digest(data, limits) if facts.n_pages > 1 else b""

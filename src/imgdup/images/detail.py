@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels, luma
-from imgdup.native.difference import frequency_powers
+from imgdup.native.difference import edges, frequency_powers
 
 BLOCK = 8  # pixels, the side of a block of JPEG
 MAX_SIDE = 2048  # of the centre that is looked at
@@ -183,17 +183,16 @@ def trace_quality(pixels: Pixels) -> int | None:
 
 def _grid_start(gray: Plane) -> tuple[int, int]:
     """Return the row and the column, 0 to 7, where the pixels change most between blocks."""
-    return _first_edge(gray.T), _first_edge(gray)
+    rows, columns = edges(gray)
+    return _first_edge(rows), _first_edge(columns)
 
 
-def _first_edge(gray: Plane) -> int:
-    """Return the first column that differs more from the one before than its neighbours do."""
-    if gray.shape[1] < MIN_SIDE:
+def _first_edge(changes: npt.NDArray[np.float64]) -> int:
+    """Return the first place of a block, 0 to 7: where levels change most, every 8 places."""
+    if len(changes) < MIN_SIDE:
         return 0
-    changes = np.abs(np.diff(gray, axis=1))
-    excess = 2 * changes[:, 1:-1] - changes[:, :-2] - changes[:, 2:]  # at columns 2, 3, ...
-    means = np.maximum(excess, 0).mean(axis=0)
-    return int(np.argmax([means[(first - 2) % BLOCK :: BLOCK].mean() for first in range(BLOCK)]))
+    inner = changes[2:-1]
+    return int(np.argmax([inner[(first - 2) % BLOCK :: BLOCK].mean() for first in range(BLOCK)]))
 
 
 def _coefficients(gray: Plane, clipped: Flags) -> Plane:

@@ -2,14 +2,21 @@
  * fitted, means over blocks, and pictures of a smaller size. */
 #include "imgdup.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 enum {
     LANES = 16,   /* independent sums of a vector */
     CHUNK = 1024, /* pixels whose products are added in float, before the sums are added in double */
     LEVELS = 256,
     LEAST_SPREAD = 4, /* levels */
+    USUAL_SIDE = 4, /* pixels, of a block of luma; half of it for chroma */
+    KEPT_BYTES = 32 << 20,
 };
 
 void imgdup_filter_sums(const float *a, const float *fine, const float *coarse, const float *b,
@@ -62,6 +69,25 @@ static void add_row(const float *a, const float *b, int64_t width, float *column
     }
 }
 
+/* Write the means of blocks from the sums of their columns. Where the side is a constant, compilers
+ * work on several blocks at a time. */
+static inline void average(const float *sums, int64_t width, int64_t side, int64_t height,
+                           float *means) {
+    int64_t n_whole = width / side, rest = width % side;
+    for (int64_t i = 0; i < n_whole; i++) {
+        float sum = 0;
+        for (int64_t x = 0; x < side; x++)
+            sum += sums[i * side + x];
+        means[i] = sum / (float)(side * height);
+    }
+    if (rest) {
+        float sum = 0;
+        for (int64_t x = n_whole * side; x < width; x++)
+            sum += sums[x];
+        means[n_whole] = sum / (float)(rest * height);
+    }
+}
+
 void imgdup_block_moments(const float *a, const float *b, int64_t height, int64_t width,
                           int64_t side, float *columns, float *moments) {
     int64_t n_rows = (height + side - 1) / side, n_columns = (width + side - 1) / side;
@@ -71,15 +97,13 @@ void imgdup_block_moments(const float *a, const float *b, int64_t height, int64_
         for (int64_t y = top; y < bottom; y++)
             add_row(a + y * width, b + y * width, width, columns);
         for (int k = 0; k < DIFFERENCE_MOMENTS; k++) {
-            const float *sums = columns + k * width;
             float *means = moments + (k * n_rows + row) * n_columns;
-            for (int64_t column = 0; column < n_columns; column++) {
-                int64_t left = column * side, right = left + side < width ? left + side : width;
-                float sum = 0;
-                for (int64_t x = left; x < right; x++)
-                    sum += sums[x];
-                means[column] = sum / (float)((right - left) * (bottom - top));
-            }
+            if (side == USUAL_SIDE)
+                average(columns + k * width, width, USUAL_SIDE, bottom - top, means);
+            else if (side == USUAL_SIDE / 2)
+                average(columns + k * width, width, USUAL_SIDE / 2, bottom - top, means);
+            else
+                average(columns + k * width, width, side, bottom - top, means);
         }
     }
 }
@@ -257,4 +281,42 @@ void imgdup_frequency_powers(const float *plane, int64_t height, int64_t width,
                 int64_t right = left + CHUNK < width ? left + CHUNK : width;
                 powers[k] += power(plane + top * width, left, right, width, cosines + k * FREQUENCIES);
             }
+}
+
+/* Return by how much a change of level exceeds the mean of the changes before and after it. */
+static float excess(float before, float here, float after, float last) {
+    float change = 2 * fabsf(after - here) - fabsf(here - before) - fabsf(last - after);
+    return change > 0 ? change : 0;
+}
+
+void imgdup_edges(const float *plane, int64_t height, int64_t width, double *rows,
+                  double *columns) {
+    for (int64_t y = 0; y < height; y++) {
+        const float *row = plane + y * width;
+        for (int64_t x = 2; x + 1 < width; x++)
+            columns[x] += (double)excess(row[x - 2], row[x - 1], row[x], row[x + 1]);
+    }
+    for (int64_t y = 2; y + 1 < height; y++) {
+        const float *row = plane + y * width;
+        for (int64_t start = 0; start < width; start += CHUNK) {
+            int64_t stop = start + CHUNK < width ? start + CHUNK : width;
+            float part[LANES] = {0};
+            for (int64_t x = start; x < stop; x += LANES) {
+                int64_t n_lanes = stop - x < LANES ? stop - x : LANES;
+                for (int64_t lane = 0; lane < n_lanes; lane++) {
+                    const float *at = row + x + lane;
+                    part[lane] += excess(at[-2 * width], at[-width], at[0], at[width]);
+                }
+            }
+            for (int lane = 0; lane < LANES; lane++)
+                rows[y] += (double)part[lane];
+        }
+    }
+}
+
+void imgdup_keep_memory(void) {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+#endif
 }

@@ -195,6 +195,38 @@ def frequency_powers(plane: Plane, cosines: Plane) -> Sums:
     return powers
 
 
+def edges(plane: Plane) -> tuple[Sums, Sums]:
+    """Add up where levels change abruptly, as they do between the blocks of a JPEG file.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (height, width)
+
+    Returns
+    -------
+    rows, columns : ndarray of float64, shapes (height,) and (width,)
+        For column x, over all rows: by how much twice the change from pixel x - 1 to x exceeds the
+        sum of the changes before and after it, if it does. The first two and the last are 0.
+
+    Examples
+    --------
+    >>> edges(np.array([[0, 0, 5, 5, 5]], np.float32))[1].tolist()
+    [0.0, 0.0, 10.0, 0.0, 0.0]
+    """
+    plane = _checked(plane, plane.shape)
+    rows, columns = (np.zeros(side) for side in plane.shape)
+    _functions().edges(_address(plane), *plane.shape, _address(rows), _address(columns))
+    return rows, columns
+
+
+def keep_memory() -> None:
+    """Let this process keep memory that it frees, in blocks of up to 32 MB, under glibc.
+
+    Pictures are compared in a fifth less time if the memory of one serves the next.
+    """
+    _functions().keep_memory()
+
+
 class _Functions(NamedTuple):
     """The functions of ``difference.c``."""
 
@@ -204,6 +236,8 @@ class _Functions(NamedTuple):
     step: Any
     levels: Any
     powers: Any
+    edges: Any
+    keep_memory: Any
 
 
 @cache
@@ -217,6 +251,8 @@ def _functions() -> _Functions:
         "imgdup_step_sums": (p, p, n, n, n, p, p, p),
         "imgdup_level_sums": (p, p, p, n, p),
         "imgdup_frequency_powers": (p, n, n, p, p),
+        "imgdup_edges": (p, n, n, p, p),
+        "imgdup_keep_memory": (),
     }
     functions = []
     for name, arguments in types.items():

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native.loader has the same number. */
-enum { IMGDUP_INTERFACE = 7 };
+enum { IMGDUP_INTERFACE = 8 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -194,5 +194,15 @@ IMGDUP_EXPORT void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const u
  * frequency: powers (8,) are added to. Rows that are left over do not count. */
 IMGDUP_EXPORT void imgdup_frequency_powers(const float *plane, int64_t height, int64_t width,
                                            const float *cosines, double *powers);
+
+/* Add up where levels change abruptly: in columns[x] (width,), over all rows, by how much twice the
+ * change from pixel x - 1 to x exceeds the sum of the changes before and after it, if it does; the
+ * same for rows (height,), over all columns. The first two and the last one stay as they are. */
+IMGDUP_EXPORT void imgdup_edges(const float *plane, int64_t height, int64_t width, double *rows,
+                                double *columns);
+
+/* Let this process keep memory that it frees, in blocks of up to 32 MB, where glibc allocates it:
+ * to get each page anew takes longer than many a step over its content. */
+IMGDUP_EXPORT void imgdup_keep_memory(void);
 
 #endif

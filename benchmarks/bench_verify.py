@@ -161,10 +161,16 @@ def pairs_per_second(n_pairs: int, seed: int) -> str:
     )
 
 
-def barcode_picture(rng):
-    """Paint bars of random widths, 160 x 100."""
-    bars = np.repeat(rng.permutation(np.arange(64) % 2), rng.integers(1, 5, 64))
-    return np.tile(np.resize(255 * bars, 160).astype(np.uint8), (100, 1))
+def barcode_label(rng):
+    """Paint bars of random widths above a random number, 200 x 120."""
+    label = np.full((120, 200, 3), 255, np.uint8)
+    x = 30
+    while x < 170:
+        width, gap = rng.integers(1, 4, 2)
+        label[20:80, x : x + width] = 0
+        x += width + gap
+    number = f"{rng.integers(10**12):012}"
+    return cv2.putText(label, number, (30, 105), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1)
 
 
 def camera_frame(rng, background):
@@ -184,7 +190,7 @@ def look_alikes(n_files: int, seed: int) -> str:
     rng = np.random.default_rng(seed)
     background = cv2.resize(scene(rng), (160, 120), interpolation=cv2.INTER_AREA)
     kinds = {
-        "barcodes": lambda: barcode_picture(rng),
+        "labels with a barcode": lambda: barcode_label(rng),
         "frames of a fixed camera": lambda: camera_frame(rng, background),
     }
     rows = []

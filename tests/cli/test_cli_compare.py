@@ -75,6 +75,26 @@ def test_sets_keep_their_own_indexes_and_are_not_read_again(sets, capsys):
     assert cli.main(["index", "train", "--quiet"]) == 0
 
 
+def test_the_second_comparison_of_two_sets_decodes_nothing(sets, capsys, monkeypatch):
+    cli.main(["compare", "train", "test", "--json"])
+    first = capsys.readouterr().out
+    monkeypatch.setattr("imgdup.workers.pool.Processes", None)
+
+    assert cli.main(["compare", "train", "test", "--json"]) == 0
+
+    assert capsys.readouterr().out == first
+    assert first
+
+
+def test_the_progress_of_a_comparison_counts_images_up_to_all_of_them(sets, monkeypatch):
+    reports = []
+    monkeypatch.setattr("imgdup.output.progress.Bar.compared", lambda bar, *n: reports.append(n))
+
+    cli.main(["compare", "train", "test"])
+
+    assert reports[-1] == (2, 2)
+
+
 def test_index_folders_and_parts_of_one_index_give_the_same(sets, capsys):
     cli.main(["index", "train", "--index", "one", "--quiet"])
     cli.main(["index", "test", "--index", "two", "--quiet"])

@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, strategies as st
@@ -200,8 +201,14 @@ def test_verified_leaks_equal_looking_at_the_pictures_of_every_pair(data, max_di
         words = {True: "different", False: "edited"}
         return [Verdict(words[is_different(*pair)], 9.0, None) for pair in files]
 
-    leaks = verified(compare(*parts, rule), rule, judge)
+    reports = []
+    with patch("imgdup.dedupe.leaks.PAIRS_TOGETHER", 2):
+        leaks = verified(
+            compare(*parts, rule), rule, judge, progress=lambda *numbers: reports.append(numbers)
+        )
 
+    assert reports == sorted(reports)
+    assert all(n_decided == n_images for n_decided, n_images in reports[-1:])
     expected = oracles_dedupe.leaks(a, b, max_distance, labels, is_different)
     assert found(leaks) == expected
     assert list(found(leaks)) == list(expected)

@@ -1,6 +1,7 @@
 """The command compare: images of one set that have a duplicate in another set."""
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from imgdup.cli.printing import (
     write_bytes,
     write_text,
 )
+from imgdup.output.progress import Bar
 from imgdup.output.results import leak_json, leak_lines, leak_table, leaks_summary
 
 if TYPE_CHECKING:
@@ -77,11 +79,13 @@ def compare(
 
     places = (index_folder, index_a, index_b)
     rule = prepare.match_rule(max_dist)
-    (in_a, in_b), code = prepare.two_parts((a, b), places, labels, allow_removals=allow_removals)
+    sets = prepare.two_parts((a, b), places, labels, allow_removals=allow_removals)
+    (in_a, in_b), folder, code = sets
     leaks = comparing.compare(in_a, in_b, rule)
     if verify:
-        with verifying.Verifier() as verifier:
-            leaks = confirming.verified(leaks, rule, verifier.judge(in_a.rows, in_b.rows))
+        with closing(Bar(quiet=False)) as bar, verifying.Verifier(folder) as verifier:
+            judge = verifier.judge(in_a.rows, in_b.rows)
+            leaks = confirming.verified(leaks, rule, judge, progress=bar.compared)
     _print_leaks(leaks, as_json=as_json)
     if report is not None:
         from imgdup.output.gallery import save_leaks

@@ -149,9 +149,10 @@ def two_parts(
     labels: Path | None,
     *,
     allow_removals: bool,
-) -> tuple[list[ImageSet], int]:
-    """Index two sets, and return the images of each with their labels, and the exit code, 0 or 3.
+) -> tuple[list[ImageSet], Path, int]:
+    """Index two sets; return the images of each with their labels, a folder, and the exit code.
 
+    The folder is that of the second index, where verdicts are kept; the code is 0 or 3.
     `index_folders` names one index for both, that of the first, and that of the second; each may
     be None.
     """
@@ -160,7 +161,8 @@ def two_parts(
         index, code = open_index(names, both, allow_removals=allow_removals)
         folders = [folder_of_index(index.rows, *each) for each in zip(names, "AB", strict=True)]
         named = zip(names, folders, strict=True)
-        return [labelled_part(index, name, [folder], labels) for name, folder in named], code
+        parts = [labelled_part(index, name, [folder], labels) for name, folder in named]
+        return parts, index.folder, code
     parts, code = [], 0
     opened: dict[Path, ImageIndex] = {}  # so that a set is never compared with itself
     for name, own_place in zip(names, own_places, strict=True):
@@ -171,7 +173,7 @@ def two_parts(
             code = max(code, index_first(place, [name], allow_removals=allow_removals))
         index = opened.setdefault(place.resolve(), ImageIndex.open(place).check_before_decision())
         parts.append(labelled_part(index, name, [], labels))
-    return parts, code
+    return parts, index.folder, code
 
 
 def _own_place(name: str) -> Path:

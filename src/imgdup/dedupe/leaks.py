@@ -13,8 +13,11 @@ from imgdup.dedupe.candidates import MatchRule, hash_classes, hashes_of, nearest
 from imgdup.dedupe.compare import Leaks
 from imgdup.dedupe.decide import MAX_CANDIDATES, Judge
 from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.groups import Progress
 from imgdup.dedupe.relations import DIFFERENT, UNVERIFIED
+from imgdup.workers.pool import batched
 
+PAIRS_TOGETHER = 256  # compared between two reports of progress
 NO_DUPLICATE = Verdict(DIFFERENT, 0.0, None)
 
 
@@ -31,7 +34,12 @@ class _Image:
 
 
 def verified(
-    leaks: Leaks, rule: MatchRule, judge: Judge, *, max_candidates: int = MAX_CANDIDATES
+    leaks: Leaks,
+    rule: MatchRule,
+    judge: Judge,
+    *,
+    max_candidates: int = MAX_CANDIDATES,
+    progress: Progress = lambda n_decided, n_images: None,
 ) -> Leaks:
     """Return the leaks whose pictures are not different, with what their comparisons found.
 
@@ -45,17 +53,11 @@ def verified(
         Compares the pictures of pairs of rows, the first of A and the second of B.
     max_candidates : int
         Most images of A to compare with an image of B.
+    progress : callable
+        Is called with the number of images of B that are decided, and of all that have candidates.
     """
     images = list(_images(leaks, rule, max_candidates))
-    waiting = [(image, pair) for image in images if (pair := _next(image, leaks))]
-    while waiting:
-        rows = [
-            (int(leaks.a.images[place]), int(leaks.b.images[image.place]))
-            for image, (place, _) in waiting
-        ]
-        for (image, pair), verdict in zip(waiting, judge(rows), strict=True):
-            _note(image, pair, verdict, leaks.a.labels)
-        waiting = [(image, pair) for image, _ in waiting if (pair := _next(image, leaks))]
+    _confirm(images, leaks, judge, progress)
     found = [
         (distance, image.place, in_a, image.verdict, image.conflict)
         for image in images
@@ -69,6 +71,26 @@ def verified(
         verdicts=[verdict for _, _, _, verdict, _ in found],
         conflicts=np.array([conflict for _, _, _, _, conflict in found], np.int64),
     )
+
+
+def _confirm(images: Sequence[_Image], leaks: Leaks, judge: Judge, progress: Progress) -> None:
+    """Compare images of B with their candidates until each is decided, some pairs at a time."""
+    waiting = [(image, pair) for image in images if (pair := _next(image, leaks))]
+    n_decided = len(images) - len(waiting)
+    while waiting:
+        again: list[tuple[_Image, tuple[int, int]]] = []
+        for some in batched(waiting, PAIRS_TOGETHER):
+            rows = [
+                (int(leaks.a.images[place]), int(leaks.b.images[image.place]))
+                for image, (place, _) in some
+            ]
+            for (image, pair), verdict in zip(some, judge(rows), strict=True):
+                _note(image, pair, verdict, leaks.a.labels)
+            open_ones = [(image, pair) for image, _ in some if (pair := _next(image, leaks))]
+            again += open_ones
+            n_decided += len(some) - len(open_ones)
+            progress(n_decided, len(images))
+        waiting = again
 
 
 def _images(leaks: Leaks, rule: MatchRule, most: int) -> Iterator[_Image]:

@@ -13,8 +13,8 @@ from pathlib import Path
 import make_sample
 import pytest
 from hypothesis import settings
-from make_sample import encode, photo
 
+from encoded import painted
 from imgdup import cli
 from imgdup.workers.pool import inline
 
@@ -73,8 +73,8 @@ def photos(tmp_path, monkeypatch):
     folder = tmp_path / "photos"
     folder.mkdir()
     for seed in range(3):
-        (folder / f"p{seed}.jpg").write_bytes(encode(photo(seed, 320, 240), ".jpg"))
-    (folder / "small.png").write_bytes(encode(photo(0, 320, 240)[::2, ::2], ".png"))
+        (folder / f"p{seed}.jpg").write_bytes(painted(seed, 320, 240))
+    (folder / "small.png").write_bytes(painted(0, 320, 240, ".png", step=2))
     for file in folder.iterdir():
         os.utime(file, (1_600_000_000, 1_600_000_000))
     monkeypatch.chdir(tmp_path)

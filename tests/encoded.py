@@ -1,9 +1,11 @@
 """Pictures as files, made in memory: every format, whole or forged."""
 
+import functools
 import io
 import struct
 import zlib
 
+import make_sample
 import numpy as np
 from PIL import Image
 
@@ -17,6 +19,12 @@ def photo(height=150, width=200):
     green = 110 + 60 * np.cos(x / 37 - y / 19) + 40 * np.sin(x * x / 900 + y / 5)
     blue = (x * 0.8 + y * 0.6 + 30 * np.cos(y * y / 800)) % 230
     return np.dstack([red, green, blue]).astype(np.uint8)
+
+
+@functools.cache
+def painted(seed, width, height, suffix=".jpg", *, step=1):
+    """Bytes of a file of a picture of the sample set, every `step`-th pixel; painted only once."""
+    return make_sample.encode(make_sample.photo(seed, width, height)[::step, ::step], suffix)
 
 
 def save(image, name, **options):

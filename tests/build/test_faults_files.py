@@ -813,7 +813,7 @@ def test_an_error_while_reading_has_the_message_of_the_system(photo_folder, monk
 
 
 def test_a_folder_of_many_entries_takes_the_memory_of_its_names(monkeypatch, photo_folder):
-    n_entries = 200_000
+    n_entries = 50_000  # candidates that are held would take 10 MiB
     facts = os.stat(photo_folder / "inside/photo.jpg")
     entry_names = [b"photo-%07d.jpg" % n for n in range(n_entries)]
     monkeypatch.setattr(sources, "_names", lambda folder, tally: iter(entry_names))

@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 import pytest
-from make_sample import encode, photo
 
+from encoded import painted
 from imgdup import ImageIndex, cli
 from imgdup.build import update as indexing, write as assembly
 from imgdup.build.settings import Settings
@@ -31,7 +31,7 @@ LONG_AGO = 1_600_000_000
 
 
 def paint(path, seed):
-    path.write_bytes(encode(photo(seed, 120, 90), ".jpg"))
+    path.write_bytes(painted(seed, 120, 90))
     os.utime(path, (LONG_AGO, LONG_AGO + seed))
 
 

@@ -13,8 +13,8 @@ import make_frozen
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from make_sample import encode, photo
 
+from encoded import painted
 from imgdup import ImageIndex
 from imgdup.build.listing import Listing
 from imgdup.build.roots import OptionChanges
@@ -35,7 +35,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="needs links of POSIX")
 
 def paint(path, seed):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode(photo(seed, 120, 90), ".jpg"))
+    path.write_bytes(painted(seed, 120, 90))
     then = time.time() - 3600
     os.utime(path, (then, then))
 

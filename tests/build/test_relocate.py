@@ -7,8 +7,8 @@ import os
 import time
 
 import pytest
-from make_sample import encode, photo
 
+from encoded import painted
 from imgdup import ImageIndex, cli
 from imgdup.build.relocate import drop_rows, relocate
 from imgdup.build.roots import OptionChanges
@@ -25,7 +25,7 @@ INLINE = Settings(workers=1, engine=inline)
 
 def paint(path, seed):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode(photo(seed, 120, 90), ".jpg"))
+    path.write_bytes(painted(seed, 120, 90))
     then = time.time() - 3600
     os.utime(path, (then, then))
 

@@ -4,8 +4,8 @@ import os
 import time
 
 import pytest
-from make_sample import encode, photo
 
+from encoded import painted
 from imgdup import ImageIndex, cli
 from imgdup.build import sources
 from imgdup.build.settings import Settings
@@ -51,7 +51,7 @@ def photos(tmp_path):
     (tmp_path / "photos").mkdir()
     for seed in range(3):
         path = tmp_path / "photos" / f"p{seed}.jpg"
-        path.write_bytes(encode(photo(seed, 120, 90), ".jpg"))
+        path.write_bytes(painted(seed, 120, 90))
         then = time.time() - 3600
         os.utime(path, (then, then))
     return tmp_path / "photos"

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from make_sample import encode, photo
 
+from encoded import painted
 from imgdup import cli, hash_image
 from imgdup.api import ImageIndex
 from imgdup.build import read as reading
@@ -41,7 +42,7 @@ def settings(**options):
 
 def paint(path, seed, suffix=".jpg"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode(photo(seed, 160, 120), suffix))
+    path.write_bytes(painted(seed, 160, 120, suffix))
     age(path)
 
 

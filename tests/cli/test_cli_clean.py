@@ -11,6 +11,7 @@ import pytest
 from make_sample import encode, photo
 
 from cli_runs import on_a_terminal, pty
+from encoded import painted
 from imgdup import apply as applying, cli
 from imgdup.apply import options
 from imgdup.apply.journal import read_journal
@@ -28,9 +29,8 @@ def photos(tmp_path, monkeypatch):
     folder = tmp_path / "photos"
     folder.mkdir()
     for seed in range(3):
-        picture = photo(seed, 320, 240)
-        (folder / f"p{seed}.jpg").write_bytes(encode(picture, ".jpg"))
-        (folder / f"small{seed}.jpg").write_bytes(encode(picture[::2, ::2], ".jpg"))
+        (folder / f"p{seed}.jpg").write_bytes(painted(seed, 320, 240))
+        (folder / f"small{seed}.jpg").write_bytes(painted(seed, 320, 240, step=2))
     (folder / "p0-copy.jpg").write_bytes((folder / "p0.jpg").read_bytes())
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("IMGDUP_INDEX", raising=False)

@@ -6,9 +6,9 @@ import os
 import shutil
 
 import pytest
-from make_sample import encode, photo
 
 from cli_runs import on_a_terminal
+from encoded import painted
 from imgdup import cli
 from imgdup.api import ImageIndex
 from imgdup.output.codecs import tsv_fields
@@ -29,8 +29,8 @@ def sets(tmp_path, monkeypatch):
         folder = tmp_path / name / label
         folder.mkdir(parents=True, exist_ok=True)
         for seed in seeds:
-            picture = photo(seed, 320, 240)[:: 1 + (name == "test"), :: 1 + (name == "test")]
-            (folder / f"{seed}.jpg").write_bytes(encode(picture, ".jpg"))
+            picture = painted(seed, 320, 240, step=2 if name == "test" else 1)
+            (folder / f"{seed}.jpg").write_bytes(picture)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("IMGDUP_INDEX", raising=False)
     return tmp_path

@@ -51,6 +51,21 @@ def test_evaluate_without_a_folder_takes_the_pictures_and_the_hash_of_the_index(
     assert record["hashes"]["search"]["bits"] == 256
 
 
+def test_evaluate_takes_the_distances_of_different_pictures_from_the_index(
+    photos, capsys, monkeypatch
+):
+    cli.main(["index", "photos", "--quiet"])
+    command = ["evaluate", "--compare", "0", "--json", "--sample"]
+
+    cli.main([*command, "12"])
+    of_all = json.loads(capsys.readouterr().out)["hashes"]
+    monkeypatch.setattr("imgdup.dedupe.evaluate._digest_and_hash", None)  # no file is hashed again
+    cli.main([*command, "2"])
+    of_two = json.loads(capsys.readouterr().out)["hashes"]
+
+    assert of_two == of_all
+
+
 def test_evaluate_of_labelled_pairs_alone_needs_no_folder(photos, capsys):
     (photos / "copy.jpg").write_bytes(EDITS["gray"](patchwork(0)))
     (photos / "truth.csv").write_text("label,a,b\nsame,000.png,copy.jpg\n")

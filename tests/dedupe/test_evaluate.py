@@ -114,6 +114,16 @@ def test_the_chosen_distance_keeps_false_pairs_below_the_number_that_is_accepted
         assert more.hashes[by].distance > found.hashes[by].distance
 
 
+def test_a_small_sample_of_copies_changes_no_distance_between_different_pictures(found, folder):
+    files = files_in(folder)
+    small = evaluate(files, options=OPTIONS._replace(sample=3, n_compared=0), pool=here())
+
+    assert small.n_sampled == 3
+    for by in BY:
+        assert small.hashes[by].distance == found.hashes[by].distance
+        assert small.hashes[by].different.tolist() == found.hashes[by].different.tolist()
+
+
 def test_the_same_files_give_the_same_evaluation_in_processes(folder):
     options = EvaluateOptions(sample=6, n_compared=1)
     first, second = (

@@ -28,6 +28,8 @@ from imgdup.output.evaluation import (
     save_evaluation,
 )
 from imgdup.output.progress import Bar
+from imgdup.query.false_pairs import Pictures, pictures_of, sample_rows
+from imgdup.query.row_pairs import Side
 from imgdup.system.paths import check_exists
 
 
@@ -87,13 +89,13 @@ def evaluate(
     imgdup evaluate photos --report evaluation.html
     """
     labelled = [] if table is None else read_pairs(table)
-    files, options = _collection(folder, index_folder, labelled)
+    files, options, known = _collection(folder, index_folder, labelled)
     options = options._replace(
         sample=sample, n_compared=n_compared, max_false_pairs=max_false_pairs
     )
     with closing(Bar(quiet=False)) as bar:
         bar.start(min(len(files), sample))
-        found = evaluate_files(files, labelled, options, advance=bar.advance)
+        found = evaluate_files(files, labelled, options, known=known, advance=bar.advance)
     _print(found, as_json=as_json)
     if report is not None:
         save_evaluation(report, found)
@@ -102,17 +104,23 @@ def evaluate(
 
 def _collection(
     folder: str | None, index_folder: Path | None, labelled: list[LabelledPair]
-) -> tuple[list[bytes], EvaluateOptions]:
-    """Return the files to sample from, and the options with the search hash to use."""
+) -> tuple[list[bytes], EvaluateOptions, tuple[list[bytes], Pictures] | None]:
+    """Return the files to sample from, the search hash to use, and hashes that an index knows."""
     if folder is not None:
         check_exists(folder)
-        return list(files_named_by(os.fsencode(folder), Tally())), EvaluateOptions()
+        return list(files_named_by(os.fsencode(folder), Tally())), EvaluateOptions(), None
     if labelled and index_folder is None:
-        return [], EvaluateOptions()
+        return [], EvaluateOptions(), None
     index: ImageIndex = open_found(index_folder)
     head = index.generation.head
-    files = [index.rows.path(row) for row in images(index.rows).tolist()]
-    return files, EvaluateOptions(head["hash"], index.bits)
+    side = Side(index.rows, images(index.rows))
+    files = [index.rows.path(row) for row in side.rows.tolist()]
+    options = EvaluateOptions(head["hash"], index.bits)
+    if not index.generation.has_match:
+        return files, options, None
+    chosen = sample_rows(len(files))
+    known = pictures_of([Side(side.index, side.rows[chosen])])
+    return files, options, ([files[i] for i in chosen.tolist()], known)
 
 
 def _print(found: Evaluation, *, as_json: bool) -> None:

@@ -58,7 +58,7 @@ class EvaluateOptions(NamedTuple):
     max_false_pairs : float
         How many pairs of different pictures are accepted in the whole collection.
     sample : int
-        How many pictures are edited and hashed at most.
+        How many pictures are edited at most. Distances of different pictures are measured on more.
     n_compared : int
         Of how many of them the copies are also compared with the picture, which takes longer.
     limits : Limits
@@ -95,7 +95,7 @@ class HashResult(NamedTuple):
     ----------
     bits, default_distance : int
     different : ndarray of int64, shape (bits + 1,)
-        The pairs of different pictures of the sample, by distance.
+        Pairs of different pictures, by distance: of all pictures, or of 3,000 of them.
     chance : Chance or None
         Pairs by chance; None where the sample is too small for an estimate.
     distance : int or None
@@ -162,6 +162,7 @@ def evaluate(
     pairs: Sequence[LabelledPair] = (),
     options: EvaluateOptions | None = None,
     *,
+    known: tuple[Sequence[bytes], Pictures] | None = None,
     pool: Pool | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -174,6 +175,8 @@ def evaluate(
     pairs : sequence of LabelledPair
         From `read_pairs`.
     options : EvaluateOptions, optional
+    known : (sequence of bytes, Pictures), optional
+        Many of the files and their hashes, from their index; by default the files are hashed.
     pool : Pool, optional
         Where pictures are decoded; by default in processes of its own.
     advance : callable, optional
@@ -201,7 +204,10 @@ def evaluate(
         if not found and not pairs:
             raise ImgdupError("no picture could be read: name a folder that contains pictures")
         edited = [each for _, each in found]
-        hashes = _hash_results([file for file, _ in found], edited, len(files), options, workers)
+        hashes = {}
+        if found:
+            some = known or _hashed(files, found, options, workers)
+            hashes = _hash_results(*some, len(files), options, workers)
         labels, n_unread = _labelled(pairs, options, workers)
     return Evaluation(
         len(files),
@@ -301,23 +307,44 @@ def _distances(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> d
     return {"match": np.where(quality >= MATCH_MIN_QUALITY, match, NOT_FOUND), "search": search}
 
 
+def _hashed(
+    files: Sequence[bytes],
+    edited: Sequence[tuple[bytes, _Edited]],
+    options: EvaluateOptions,
+    pool: Pool,
+) -> tuple[list[bytes], Pictures]:
+    """Choose up to 3,000 files, and hash those that were not edited; leave out unreadable ones."""
+    prints = {file: (each.digest, each.prints[0]) for file, each in edited}
+    wanted = (files[i] for i in sample_rows(len(files)).tolist())
+    missing = [file for file in wanted if file not in prints]
+    answers = decode_each(partial(_digest_and_hash, options), missing, pool)
+    for file, answer in zip(missing, answers, strict=True):
+        if not isinstance(answer, ImageError):
+            prints[file] = answer
+    digests, found = zip(*prints.values(), strict=True)
+    pictures = Pictures(
+        np.stack([each.hashes for each in found]),
+        np.stack([each.match for each in found]),
+        np.array([each.quality for each in found], np.uint8),
+        np.stack([np.frombuffer(digest, np.uint8) for digest in digests]),
+    )
+    return list(prints), pictures
+
+
+def _digest_and_hash(options: EvaluateOptions, file: bytes) -> tuple[bytes, Fingerprint]:
+    """Read a file, and return the digest of its content and its hashes; in a worker."""
+    data = read_file(file, options.limits).data
+    return content_digest(data, NEW_DIGEST_KIND), _fingerprint(options, data)
+
+
 def _hash_results(
     files: Sequence[bytes],
-    edited: Sequence[_Edited],
+    pictures: Pictures,
     n_images: int,
     options: EvaluateOptions,
     pool: Pool,
 ) -> dict[str, HashResult]:
     """Say of each hash how far different pictures are, and which distance to choose."""
-    if not edited:
-        return {}
-    prints = [each.prints[0] for each in edited]
-    pictures = Pictures(
-        np.stack([each.hashes for each in prints]),
-        np.stack([each.match for each in prints]),
-        np.array([each.quality for each in prints], np.uint8),
-        np.stack([np.frombuffer(each.digest, np.uint8) for each in edited]),
-    )
     defaults = {
         "match": (MATCH_BITS, MATCH_MAX_DISTANCE),
         "search": (options.bits, HASHERS[options.hash].max_distance[options.bits]),
@@ -349,10 +376,15 @@ def _different_pairs(
     hashes: npt.NDArray[np.uint64], pictures: Pictures
 ) -> tuple[Distances, Distances, Distances]:
     """Return the places and distances of all pairs that are no known duplicates."""
-    i, j = np.triu_indices(len(hashes), 1)
-    different = ~known_duplicates(pictures)[i, j]
-    i, j = i[different], j[different]
-    return i, j, distances(hashes[i], hashes[j]) if len(i) else np.zeros(0, np.int64)
+    duplicates = known_duplicates(pictures)
+    nothing = np.zeros(0, np.int64)
+    left, right, far = [nothing], [nothing], [nothing]
+    for i in range(len(hashes) - 1):
+        others = i + 1 + np.flatnonzero(~duplicates[i, i + 1 :])
+        left.append(np.full(len(others), i))
+        right.append(others)
+        far.append(np.bitwise_count(hashes[others] ^ hashes[i]).sum(axis=1, dtype=np.int64))
+    return np.concatenate(left), np.concatenate(right), np.concatenate(far)
 
 
 def _relations(pairs: Sequence[tuple[bytes, bytes]], limits: Limits, pool: Pool) -> Iterator[str]:

@@ -21,6 +21,7 @@ References
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -332,5 +333,10 @@ def _sample(sides: list[Side]) -> Pictures:
         Side(side.index, side.rows[chosen[(chosen >= end - len(side.rows)) & (chosen < end)] - end])
         for side, end in zip(sides, ends.tolist(), strict=True)
     ]
+    return pictures_of(parts)
+
+
+def pictures_of(sides: Sequence[Side]) -> Pictures:
+    """Take the columns of all images of some sides."""
     names = (COLUMNS["search"], COLUMNS["match"], "quality", "digest")
-    return Pictures(*(np.concatenate([part.column(name) for part in parts]) for name in names))
+    return Pictures(*(np.concatenate([side.column(name) for side in sides]) for name in names))

@@ -23,7 +23,7 @@ import pytest
 from array_rows import same_picture
 from imgdup import apply
 from imgdup.apply import actions, attached, copying, journal, recheck
-from imgdup.apply.options import destination, make_options
+from imgdup.apply.options import destination, make_options, reasons_to_ask
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.keep import Keep
 from imgdup.dedupe.plan import Removal, sealed, write_plan
@@ -1044,3 +1044,29 @@ def test_a_near_duplicate_is_never_replaced_by_a_link(scene, action):
 
     assert reasons(outcome) == {NEAR: "different-bytes"}
     assert scene.tree()[NEAR] == CONTENTS[NEAR]
+
+
+@pytest.mark.parametrize(
+    ("action", "n_files", "distance", "reasons"),
+    [
+        ("move", 2, 64, []),
+        ("move", 3, 0, ["it removes 3 of 10 images"]),
+        ("move", 1, 65, ["it removes files that differ by 65 bits from the kept file"]),
+        ("trash", 3, 65, ["it removes 3 of 10 images", "it removes files that differ by 65 bits"]),
+        ("delete", 1, 0, ["it deletes files permanently"]),
+        ("delete", 3, 0, ["it deletes files permanently", "it removes 3 of 10 images"]),
+        ("symlink", 3, 65, []),
+        ("hardlink", 3, 65, []),
+        ("delete", 0, 0, []),
+    ],
+)
+def test_over_20_percent_or_64_bits_or_a_deletion_must_be_confirmed(
+    scene, action, n_files, distance, reasons
+):
+    removals = [scene.plan.removals[0]._replace(distance=d) for d in (distance, 0, 0)][:n_files]
+    plan = scene.plan._replace(header=scene.plan.header._replace(n_images=10), removals=removals)
+
+    found = reasons_to_ask(plan, action)
+
+    assert len(found) == len(reasons)
+    assert all(text.startswith(start) for text, start in zip(found, reasons, strict=True))

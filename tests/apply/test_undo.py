@@ -335,3 +335,17 @@ def test_a_file_that_a_link_replaced_gets_its_rights_back(scene, action):
         before.st_gid,
     )
     assert not path.is_symlink()
+
+
+def test_undo_removes_the_folders_that_apply_made_and_no_others(scene):
+    target = scene.index.parent / "aside"
+    mine = target / "mine"
+    mine.mkdir(parents=True)
+
+    journal = scene.apply("move", target).journal
+    made = sorted(path for path in target.rglob("*") if path.is_dir() and path != mine)
+    scene.undo(journal)
+
+    assert made
+    assert not any(folder.exists() for folder in made)
+    assert list(target.iterdir()) == [mine]

@@ -419,7 +419,7 @@ def test_an_interruption_while_modules_load_is_one_line(photos, monkeypatch, cap
     package, _, module = name.rpartition(".")
     monkeypatch.delattr(sys.modules[package], module, raising=False)
 
-    code = __main__.main()
+    code = __main__.run()
 
     (line,) = capsys.readouterr().err.split("\n")[-2:-1]
     assert code == 130

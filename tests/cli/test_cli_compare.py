@@ -31,6 +31,9 @@ def sets(tmp_path, monkeypatch):
         for seed in seeds:
             picture = painted(seed, 320, 240, step=2 if name == "test" else 1)
             (folder / f"{seed}.jpg").write_bytes(picture)
+            os.utime(
+                folder / f"{seed}.jpg", (1_600_000_000, 1_600_000_000)
+            )  # else it is read again
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("IMGDUP_INDEX", raising=False)
     return tmp_path

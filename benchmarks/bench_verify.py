@@ -20,7 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from edited import COPIES, EDITS, TURNED, jpeg
+from edited import COPIES, EDITS, jpeg
 from measure import children_cpu_s, surroundings, table
 from painted_pairs import KINDS, scene
 from PIL import Image
@@ -54,7 +54,7 @@ def by_edit(data: Path, n_photos: int, seed: int) -> str:
         for name, edit in {**COPIES, **EDITS}.items():
             copy = edit(photo)
             started = time.process_time()
-            verdict = compare_pictures(photo, copy, orientations=name in TURNED)
+            verdict = compare_pictures(photo, copy)
             seconds[name] += time.process_time() - started
             counts[name][verdict.relation] += 1
     return relations("edit", counts, seconds)
@@ -98,7 +98,7 @@ def by_label(data: Path) -> str:
                 counts[row["label"]]["not read"] += 1
                 continue
             started = time.process_time()
-            verdict = compare_pictures(first, second, orientations=True)
+            verdict = compare_pictures(first, second)
             seconds[row["label"]] += time.process_time() - started
             counts[row["label"]][verdict.relation] += 1
     return relations("label", counts, seconds, (*RELATIONS, "not read"))

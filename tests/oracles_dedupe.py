@@ -7,8 +7,29 @@ README says it, file by file and pair by pair.
 LOSSLESS = {"png", "bmp", "gif", "tiff"}
 
 
-def match_distance(a, b):
-    return (a.match ^ b.match).bit_count()
+def turned_match(match):
+    """Return the match hash of a picture in its eight orientations, sign by sign.
+
+    Bit 16 u + v is the sign of the wave with u half waves down and v across. A mirror image has the
+    other sign where v is odd, a picture upside down where u is odd.
+    """
+    found = []
+    for transposed in (False, True):
+        for flipped in (0, 1):
+            for mirrored in (0, 1):
+                turned = 0
+                for u in range(16):
+                    for v in range(16):
+                        place = 16 * v + u if transposed else 16 * u + v
+                        sign = match >> place & 1 ^ flipped * (u % 2) ^ mirrored * (v % 2)
+                        turned |= sign << 16 * u + v
+                found.append(turned)
+    return found
+
+
+def match_distance(a, b, orientations=False):
+    others = turned_match(b.match) if orientations else [b.match]
+    return min((a.match ^ other).bit_count() for other in others)
 
 
 def same_bytes(a, b):
@@ -19,17 +40,17 @@ def same_file(a, b):
     return a.inode == b.inode != 0 and same_bytes(a, b)
 
 
-def are_duplicates(a, b, max_distance=31, search_distance=None):
+def are_duplicates(a, b, max_distance=31, search_distance=None, orientations=False):
     if same_bytes(a, b):
         return True
-    if min(a.quality, b.quality) < 50 or match_distance(a, b) > max_distance:
+    if min(a.quality, b.quality) < 50 or match_distance(a, b, orientations) > max_distance:
         return False
     return search_distance is None or (a.search ^ b.search).bit_count() <= search_distance
 
 
-def stated_distance(a, b):
+def stated_distance(a, b, orientations=False):
     """Equal bytes are distance 0, whatever two versions of a decoder made of them."""
-    return 0 if same_bytes(a, b) else match_distance(a, b)
+    return 0 if same_bytes(a, b) else match_distance(a, b, orientations)
 
 
 def parts(path):
@@ -132,16 +153,20 @@ def content_of(file, search_distance=None):
     return (file.content, file.size, hashes if file.quality >= 50 else None)
 
 
-def nearness(a, b):
-    return (0, 0) if same_bytes(a, b) else (match_distance(a, b), (a.search ^ b.search).bit_count())
+def nearness(a, b, orientations=False):
+    return stated_distance(a, b, orientations), 0 if same_bytes(a, b) else (
+        a.search ^ b.search
+    ).bit_count()
 
 
 def star_groups(files, rules, protect=(), max_distance=31, search_distance=None, *,
-                relation=lambda a, b: "same-picture", most=64, of_many=16):  # fmt: skip
+                relation=lambda a, b: "same-picture", most=64, of_many=16,
+                orientations=False):  # fmt: skip
     """Return {path that goes: (path that stays, distance)}, by visiting contents one by one.
 
     ``relation(a, b)`` is what a comparison of two pictures finds, the better one first.
     """
+    rule = (max_distance, search_distance, orientations)
     names = one_name_each(keep_order([f for f in files if f.status == 0], rules, protect))
     contents, keeper, gone = {}, {}, {}
     for paths in names.values():
@@ -151,12 +176,12 @@ def star_groups(files, rules, protect=(), max_distance=31, search_distance=None,
         keeper[file.path] = file
         if any(below(file.path, folder) for folder in protect):
             continue
-        better = [k for k in ranked[:rank] if are_duplicates(k, file, max_distance,
-                                                             search_distance)]  # fmt: skip
-        near = sorted(better, key=lambda k: (stated_distance(k, file), ranked.index(k)))[:most]
+        better = [k for k in ranked[:rank] if are_duplicates(k, file, *rule)]
+        better.sort(key=lambda k: (stated_distance(k, file, orientations), ranked.index(k)))
+        near = better[:most]
         kept = {keeper[k.path].path: keeper[k.path] for k in near}.values()
-        kept = [k for k in kept if are_duplicates(k, file, max_distance, search_distance)]
-        kept.sort(key=lambda k: (*nearness(k, file), ranked.index(k)))
+        kept = [k for k in kept if are_duplicates(k, file, *rule)]
+        kept.sort(key=lambda k: (*nearness(k, file, orientations), ranked.index(k)))
         for k in kept if len(near) < most else kept[:of_many]:
             if ((same_bytes(k, file) and "same-bytes") or relation(k, file)) in REMOVABLE:
                 keeper[file.path] = k
@@ -167,25 +192,27 @@ def star_groups(files, rules, protect=(), max_distance=31, search_distance=None,
         for paths in each:
             protected = any(below(paths[0].path, folder) for folder in protect)
             if not protected and (keep is not head or paths[0] is not head):
-                gone |= {f.path: (keep.path, stated_distance(keep, paths[0])) for f in paths}
+                distance = stated_distance(keep, paths[0], orientations)
+                gone |= {f.path: (keep.path, distance) for f in paths}
     return gone
 
 
-def chains(files, max_distance=31, search_distance=None):
+def chains(files, max_distance=31, search_distance=None, orientations=False):
     """Return the connected components of two or more paths, as a set of frozensets."""
     files = [f for f in files if f.status == 0]
     component = {f.path: {f.path} for f in files}
     for i, a in enumerate(files):
         for b in files[:i]:
             linked = a.inode == b.inode != 0
-            if linked or are_duplicates(a, b, max_distance, search_distance):
+            if linked or are_duplicates(a, b, max_distance, search_distance, orientations):
                 joined = component[a.path] | component[b.path]
                 for path in joined:
                     component[path] = joined
     return {frozenset(c) for c in component.values() if len(c) > 1}
 
 
-def leaks(a_files, b_files, max_distance=31, labels=None, is_different=lambda a, b: False):
+def leaks(a_files, b_files, max_distance=31, labels=None, is_different=lambda a, b: False,
+          orientations=False):  # fmt: skip
     """Return {path in B: (path in A, distance, conflict path or None)}, nearest first.
 
     ``is_different(a, b)`` is whether the pictures of two files of unequal bytes differ.
@@ -193,15 +220,15 @@ def leaks(a_files, b_files, max_distance=31, labels=None, is_different=lambda a,
     labels = labels or {}
     found = {}
     for b in sorted(b_files, key=lambda file: parts(file.path)):
-        near = [a for a in a_files if are_duplicates(a, b, max_distance)]
+        near = [a for a in a_files if are_duplicates(a, b, max_distance, None, orientations)]
         near = [a for a in near if same_bytes(a, b) or not is_different(a, b)]
         near.sort(key=lambda a: (not same_file(a, b), not same_bytes(a, b),
-                                 stated_distance(a, b), parts(a.path)))  # fmt: skip
+                                 stated_distance(a, b, orientations), parts(a.path)))  # fmt: skip
         if not near:
             continue
         mine = labels.get(b.path)
         others = [a for a in near if mine and labels.get(a.path) not in (None, mine)]
-        others.sort(key=lambda a: (stated_distance(a, b), parts(a.path)))
+        others.sort(key=lambda a: (stated_distance(a, b, orientations), parts(a.path)))
         conflict = others[0].path if others else None
-        found[b.path] = (near[0].path, stated_distance(near[0], b), conflict)
+        found[b.path] = (near[0].path, stated_distance(near[0], b, orientations), conflict)
     return dict(sorted(found.items(), key=lambda each: (each[1][1], parts(each[0]))))

@@ -2,7 +2,7 @@
 
 import numpy as np
 from hypothesis import given, strategies as st
-from test_groups import files_strategy
+from test_groups import files_strategy, turned_files
 
 import oracles_dedupe
 from array_rows import File, rows_of
@@ -10,6 +10,14 @@ from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.split import chains, component_labels
 from imgdup.index.columns import images
+
+
+def members(rows, labels):
+    """Return the components of two or more paths."""
+    found = {}
+    for row, label in zip(images(rows).tolist(), labels.tolist(), strict=True):
+        found.setdefault(label, set()).add(rows.path(row))
+    return {frozenset(each) for each in found.values() if len(each) > 1}
 
 
 @given(
@@ -23,11 +31,17 @@ def test_components_equal_joining_pair_by_pair(files, max_distance, search_dista
 
     labels = component_labels(rows, selected, MatchRule(max_distance, search_distance))
 
-    members = {}
-    for row, label in zip(selected.tolist(), labels.tolist(), strict=True):
-        members.setdefault(label, set()).add(rows.path(row))
-    found = {frozenset(each) for each in members.values() if len(each) > 1}
-    assert found == oracles_dedupe.chains(files, max_distance, search_distance)
+    assert members(rows, labels) == oracles_dedupe.chains(files, max_distance, search_distance)
+
+
+@given(files=files_strategy().flatmap(turned_files), max_distance=st.integers(0, 3))
+def test_components_of_turned_pictures_equal_joining_pair_by_pair(files, max_distance):
+    rows = rows_of(files)
+
+    labels = component_labels(rows, images(rows), MatchRule(max_distance, orientations=True))
+
+    expected = oracles_dedupe.chains(files, max_distance, orientations=True)
+    assert members(rows, labels) == expected
 
 
 def test_numbers_are_by_first_appearance():

@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from test_groups import files_strategy
+from test_groups import files_strategy, turned_files
 
 import imgdup.dedupe.check_plan
 from array_rows import File, rows_of, same_picture
@@ -52,6 +52,33 @@ def test_every_plan_that_is_made_passes(files, max_distance, search_distance, pr
     plan = find_duplicates(rows, options, same_picture).plan()
 
     assert list(faults(plan, rows)) == []
+
+
+@given(files=files_strategy().flatmap(turned_files), max_distance=st.integers(0, 6))
+def test_every_plan_of_turned_pictures_passes_and_is_false_if_it_says_none_is_turned(
+    files, max_distance
+):
+    rows = rows_of(files)
+    options = DedupeOptions(rule=MatchRule(max_distance, orientations=True))
+
+    plan = find_duplicates(rows, options, same_picture).plan()
+
+    assert list(faults(plan, rows)) == []
+    upright = plan._replace(header=sealed(plan.header._replace(orientations=False)))
+    is_turned = any(
+        not upright_duplicates(rows, removal, max_distance) for removal in plan.removals
+    )
+    assert bool(list(faults(upright, rows))) >= is_turned
+
+
+def upright_duplicates(rows, removal, max_distance):
+    """Return whether the two files of a removal are duplicates as they are."""
+    one, other = (
+        int.from_bytes(rows.column("match")[facts.row].tobytes(), "little")
+        for facts in (removal.keep, removal.remove)
+    )
+    near = (one ^ other).bit_count() <= max_distance
+    return near or removal.relation == "same-bytes"
 
 
 def made(name, remove=(), keep=(), rows=None, header=(), **members):

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 from hypothesis import given, strategies as st
-from test_groups import files_strategy
+from test_groups import files_strategy, turned_files
 
 import oracles_dedupe
 from array_rows import File, rows_of
@@ -48,6 +48,31 @@ def test_leaks_equal_looking_at_every_pair(consistent, data, max_distance):
     assert leaks.n_conflicts == sum(conflict is not None for _, _, conflict in expected.values())
 
 
+@given(data=st.data(), max_distance=st.integers(0, 4))
+def test_leaks_of_turned_pictures_equal_looking_at_every_pair(data, max_distance):
+    strategy = files_strategy(8).map(lambda files: [file for file in files if file.status == 0])
+    a, b = (data.draw(strategy.flatmap(turned_files)) for _ in range(2))
+    names = st.sampled_from([None, "x", "y", "z"])
+    labels = {file.path: data.draw(names) for file in {f.path: f for f in [*a, *b]}.values()}
+
+    leaks = compare(part(a, labels), part(b, labels), MatchRule(max_distance, orientations=True))
+
+    assert found(leaks) == oracles_dedupe.leaks(a, b, max_distance, labels, orientations=True)
+
+
+def test_a_leak_says_how_it_is_turned():
+    match = (1 << 200) - 2
+    test = File(b"/test/1.jpg", match=oracles_dedupe.turned_match(match)[1])
+
+    [leak] = compare(
+        part([File(b"/train/1.jpg", match=match)], root=b"/train"),
+        part([test], root=b"/test"),
+        MatchRule(orientations=True),
+    ).each()
+
+    assert (leak.distance, leak.orientation) == (0, "mirror")
+
+
 TRAIN = [
     File(b"/train/cat/1.jpg", match=0, width=100),
     File(b"/train/dog/2.jpg", match=0b1, width=100),
@@ -67,7 +92,17 @@ def test_a_leak_has_its_duplicate_distance_and_labels():
     leaks = list(compare(*parts).each())
 
     assert [tuple(leak) for leak in leaks] == [
-        (b"/test/cat/2.jpg", b"/train/cat/3.jpg", 0, "same-bytes", "cat", "cat", None, None),
+        (
+            b"/test/cat/2.jpg",
+            b"/train/cat/3.jpg",
+            0,
+            "same-bytes",
+            "cat",
+            "cat",
+            None,
+            None,
+            "none",
+        ),
         (
             b"/test/dog/1.jpg",
             b"/train/cat/1.jpg",
@@ -77,6 +112,7 @@ def test_a_leak_has_its_duplicate_distance_and_labels():
             "cat",
             b"/train/cat/1.jpg",
             "cat",
+            "none",
         ),
     ]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from imgdup.dedupe.difference import compare_pictures, same_pixels
+from imgdup.dedupe.difference import Verdict, compare_pictures, same_pixels
 from imgdup.images.decode import decode_rgb
 from imgdup.system.limits import Limits
 from real_pictures import DATA, needs_data
@@ -51,7 +51,7 @@ COPIES = {
 
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
 def test_a_copy_shows_the_same_picture(scene, copy):
-    assert compare_pictures(scene, copy(scene)) == ("same-picture", 0.0, None)
+    assert compare_pictures(scene, copy(scene)) == Verdict("same-picture", 0.0, None)
 
 
 def test_a_changed_region_is_found_and_lies_in_the_box(scene):
@@ -81,12 +81,50 @@ def test_a_crop_lies_in_the_box(scene):
     np.testing.assert_allclose(verdict.box, (100, 100, 800, 800), atol=6)
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_turned_picture_is_found_when_orientations_are_tried(scene, turns):
-    turned = jpeg(np.rot90(scene, turns))
+TURNS = {
+    "mirror": np.fliplr,
+    "rotate-180": lambda picture: np.rot90(picture, 2),
+    "flip": np.flipud,
+    "transpose": lambda picture: picture.swapaxes(0, 1),
+    "rotate-90": lambda picture: np.rot90(picture, -1),
+    "transverse": lambda picture: np.rot90(picture, 2).swapaxes(0, 1),
+    "rotate-270": lambda picture: np.rot90(picture, 1),
+}
 
-    assert compare_pictures(scene, turned, orientations=True).relation == "turned"
-    assert compare_pictures(scene, turned).relation == "different"
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_a_copy_is_turned_if_turning_it_gives_the_picture(scene, orientation):
+    copy = cv2.resize(scene, (200, 150), interpolation=cv2.INTER_AREA)
+
+    verdict = compare_pictures(TURNS[orientation](scene).copy(), jpeg(copy))
+
+    assert (verdict.relation, verdict.orientation) == ("turned", orientation)
+
+
+def test_a_turned_copy_that_was_edited_is_edited_and_not_only_turned(scene):
+    edited = scene.copy()
+    cv2.putText(edited, "17", (200, 180), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2)
+
+    verdict = compare_pictures(scene, jpeg(np.fliplr(edited)))
+
+    assert (verdict.relation, verdict.orientation) == ("edited", "mirror")
+
+
+def test_an_upright_copy_of_a_symmetrical_picture_is_the_same_picture(scene):
+    symmetrical = np.hstack([scene, np.fliplr(scene)])
+
+    verdict = compare_pictures(symmetrical, jpeg(symmetrical, 60))
+
+    assert (verdict.relation, verdict.orientation) == ("same-picture", "none")
+
+
+def test_a_turned_copy_of_a_nearly_symmetrical_picture_is_turned(scene):
+    picture = np.hstack([scene, np.fliplr(scene)])
+    picture[100:120, 40:60] = (250, 30, 30)
+
+    verdict = compare_pictures(picture, jpeg(np.fliplr(picture), 90))
+
+    assert (verdict.relation, verdict.orientation) == ("turned", "mirror")
 
 
 def test_another_picture_is_different(scene):
@@ -105,7 +143,7 @@ def test_tiny_pictures_get_a_verdict(shape, other):
     rng = np.random.default_rng(1)
     first, second = (rng.integers(0, 256, each).astype(np.uint8) for each in (shape, other))
 
-    verdict = compare_pictures(first, second, orientations=True)
+    verdict = compare_pictures(first, second)
 
     assert verdict.relation == ("same-picture" if np.array_equal(first, second) else "different")
 
@@ -128,7 +166,7 @@ def test_gray_and_rgb_with_equal_levels_are_the_same_picture(scene):
 
     verdict = compare_pictures(gray, np.repeat(gray[..., None], 3, axis=2))
 
-    assert verdict == ("same-picture", 0.0, None)
+    assert verdict == Verdict("same-picture", 0.0, None)
 
 
 def page_of_print(number):

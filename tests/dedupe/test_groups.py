@@ -10,6 +10,8 @@ distance of the pairs; leaving out `_look_again`; leaving out the split files; u
 keeper instead of the nearest; using a removed file as a keeper; removing protected files.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -39,6 +41,21 @@ def files_strategy(max_size=14, *, consistent=False):
     }
     drawn = st.lists(st.fixed_dictionaries(fields), max_size=max_size)
     return drawn.map(lambda each: _named(each, consistent))
+
+
+def turned_files(files):
+    """Files whose pictures are rotated or mirrored, each in one of the eight ways."""
+    return st.lists(st.integers(0, 7), min_size=len(files), max_size=len(files)).map(
+        lambda numbers: [
+            _turned(file, 1 if file.inode else number)  # names of one file have one hash
+            for file, number in zip(files, numbers, strict=True)
+        ]
+    )
+
+
+def _turned(file, number):
+    upright = file.match & ~1  # of the mean brightness, always 0 in a match hash
+    return replace(file, match=oracles_dedupe.turned_match(upright)[number])
 
 
 def _named(drawn, consistent):
@@ -82,6 +99,15 @@ def test_groups_equal_visiting_the_files_one_by_one(consistent, data):
     result = grouped(files, Keep(tuple(rules), protect), MatchRule(max_distance))
 
     assert result == oracles_dedupe.star_groups(files, rules, protect, max_distance)
+
+
+@given(files=files_strategy().flatmap(turned_files), max_distance=st.integers(0, 6))
+def test_groups_of_turned_pictures_equal_visiting_the_files_one_by_one(files, max_distance):
+    result = grouped(files, rule=MatchRule(max_distance, orientations=True))
+
+    assert result == oracles_dedupe.star_groups(
+        files, DEFAULT_RULES, max_distance=max_distance, orientations=True
+    )
 
 
 @given(files=files_strategy(), search_distance=st.integers(0, 2), max_distance=st.integers(0, 6))

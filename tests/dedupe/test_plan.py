@@ -24,6 +24,7 @@ from imgdup.dedupe.plan import (
 )
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import ImgdupError, PlanError, UsageError
+from imgdup.images.gray import ORIENTATIONS
 
 
 def digest(record, key=""):
@@ -49,6 +50,7 @@ removals = st.builds(
     st.sampled_from(RELATIONS),
     st.floats(0, 255),
     st.none() | st.tuples(sides, sides, sides, sides),
+    st.sampled_from(ORIENTATIONS),
 )
 
 
@@ -71,6 +73,7 @@ SMALL = plan_of(
             "same-picture",
             7.25,
             (1, 2, 30, 40),
+            "mirror",
         )
     ],
     protect=(b"/data/\xff",),
@@ -99,6 +102,7 @@ def test_a_line_names_the_file_to_remove_and_the_kept_one():
         "peak": 7.25,
         "rule": "",
         "box": [1, 2, 30, 40],
+        "orientation": "mirror",
         "remove_row": 1,
         "remove_size": 10,
         "remove_mtime_ns": 11,

@@ -15,7 +15,19 @@ from imgdup.build.settings import Settings
 from imgdup.index.columns import images
 from imgdup.query.row_pairs import Side, iter_row_pairs
 from imgdup.workers.pool import inline
+from oracles_dedupe import turned_match
 
+# The order of `turned_match`: transposed or not, then upside down or not, then mirrored or not.
+BY_THE_ORACLE = (
+    "none",
+    "mirror",
+    "flip",
+    "rotate-180",
+    "transpose",
+    "rotate-90",
+    "rotate-270",
+    "transverse",
+)
 INLINE = Settings(workers=1, engine=inline)
 
 
@@ -105,6 +117,52 @@ def test_a_pair_is_a_duplicate_by_match_hash_and_structure_or_by_its_bytes(index
         structure = min(index.column("quality")[[i, j]]) >= 50
         same = np.array_equal(index.column("digest")[i], index.column("digest")[j])
         assert duplicate == bool((near and structure) or same)
+
+
+def turned_files(n, seed):
+    """Files of a few pictures, each rotated or mirrored and with up to 2 bits changed."""
+    rng = np.random.default_rng(seed)
+    bases = [int.from_bytes(rng.bytes(32), "little") & ~1 for _ in range(4)]
+    bases.append(sum(1 << 17 * i for i in range(1, 16)))  # its own transposed picture
+    files = []
+    for i in range(n):
+        match = turned_match(bases[rng.integers(5)])[rng.integers(8)]
+        for bit in rng.integers(1, 256, rng.integers(3)).tolist():
+            match ^= 1 << bit
+        files.append(
+            File(b"/data/%d/%02d.jpg" % (i % 2, i), match=match, quality=40 + 10 * (i % 9))
+        )
+    return files
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("across", [False, True], ids=["one set", "two sets"])
+def test_turned_pairs_are_those_of_the_nearest_of_eight_hashes(seed, across):
+    rows = rows_of(turned_files(60, seed))
+    halves = [images(rows, [b"/data/0"]), images(rows, [b"/data/1"])]
+    sides = [Side(rows, each) for each in halves] if across else [Side(rows, images(rows)), None]
+
+    blocks = list(iter_row_pairs(*sides, 6, orientations=True, threads=1))
+
+    pairs = itertools.product(*halves) if across else itertools.combinations(range(len(rows)), 2)
+    quality, expected = rows.column("quality"), []
+    for i, j in pairs:
+        one, other = (number(rows, "match", row) for row in (i, j))
+        bits = [(one ^ each).bit_count() for each in turned_match(other)]
+        if min(quality[i], quality[j]) >= 50 and min(bits) <= 6:
+            expected.append((int(i), int(j), min(bits)))
+    assert found(blocks, "match_distances") == sorted(expected)
+    assert len(expected) > 100
+    for block in blocks:
+        names = block.orientation_names()
+        for i, j, d, name in zip(*block[:2], block.match_distances, names, strict=True):
+            turned = turned_match(number(rows, "match", j))[BY_THE_ORACLE.index(name)]
+            assert (number(rows, "match", i) ^ turned).bit_count() == d
+
+
+def test_search_hashes_cannot_be_turned(index):
+    with pytest.raises(ValueError, match="only match hashes can be turned"):
+        next(iter_row_pairs(Side(index, images(index)), None, 9, by="search", orientations=True))
 
 
 def test_an_unknown_hash_raises(index):

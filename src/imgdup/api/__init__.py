@@ -228,6 +228,7 @@ class ImageIndex:
         max_distance: int = MATCH_MAX_DISTANCE,
         *,
         by: str = "match",
+        orientations: bool = False,
         other: Self | None = None,
     ) -> "Iterator[RowPairs]":
         """Find all pairs of indexed images within a distance, in blocks; exact.
@@ -238,6 +239,8 @@ class ImageIndex:
             Largest accepted distance, in bits, inclusive.
         by : str
             ``"match"`` or ``"search"``: which hash is compared.
+        orientations : bool
+            Whether one picture of a pair may be rotated or mirrored; only by match hash.
         other : ImageIndex, optional
             An index of the same hash; then each pair has one image of each index.
 
@@ -249,7 +252,7 @@ class ImageIndex:
         Raises
         ------
         ValueError
-            If `max_distance` is out of range or `by` is unknown.
+            If `max_distance` is out of range, `by` is unknown, or search hashes are to be turned.
         """
         from imgdup.query.row_pairs import Side, iter_row_pairs
 
@@ -257,7 +260,8 @@ class ImageIndex:
         for index in (self, other):
             if index is not None:
                 index.check_before_decision()
-        return iter_row_pairs(Side(self.rows, images(self.rows)), right, max_distance, by=by)
+        left = Side(self.rows, images(self.rows))
+        return iter_row_pairs(left, right, max_distance, by=by, orientations=orientations)
 
     def groups(
         self,

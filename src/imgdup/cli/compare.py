@@ -14,6 +14,7 @@ from imgdup.cli.options import (
     json_option,
     labels_option,
     match_distance_option,
+    orientations_option,
     page_option,
     removals_option,
 )
@@ -41,6 +42,7 @@ GATE = 4  # exit code: more leaks than --max-leaks
 @click.option("--index-a", type=PATH, metavar="FOLDER", help="The index folder of A.")
 @click.option("--index-b", type=PATH, metavar="FOLDER", help="The index folder of B.")
 @match_distance_option
+@orientations_option(True)
 @click.option("--max-leaks", type=Number(min=0), help="Exit with 4 if more images of B leak.")
 @click.option(
     "--verify/--no-verify",
@@ -59,6 +61,7 @@ def compare(
     index_a: Path | None,
     index_b: Path | None,
     max_dist: int,
+    orientations: bool,
     max_leaks: int | None,
     verify: bool,
     labels: Path | None,
@@ -78,7 +81,7 @@ def compare(
     from imgdup.dedupe import compare as comparing, leaks as confirming, verify as verifying
 
     places = (index_folder, index_a, index_b)
-    rule = prepare.match_rule(max_dist)
+    rule = prepare.match_rule(max_dist, orientations=orientations)
     sets = prepare.two_parts((a, b), places, labels, allow_removals=allow_removals)
     (in_a, in_b), folder, code = sets
     leaks = comparing.compare(in_a, in_b, rule)

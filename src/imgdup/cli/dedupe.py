@@ -14,6 +14,7 @@ from imgdup.cli.options import (
     by_option,
     index_option,
     json_option,
+    orientations_option,
     page_option,
     removals_option,
 )
@@ -33,6 +34,7 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
     help="Largest distance in bits, inclusive. Default: 31, 10 with --by search.",
 )
 @by_option
+@orientations_option(False)
 @click.option(
     "--keep",
     default=KEEP,
@@ -83,6 +85,7 @@ def dedupe(
     index_folder: Path | None,
     max_dist: int | None,
     by: str,
+    orientations: bool,
     keep: str,
     protect: tuple[str, ...],
     more: str,
@@ -117,7 +120,7 @@ def dedupe(
         raise UsageError("--no-verify needs --max-dist: only the distance of the hashes decides")
     policy = decide.Policy(relations.removable(more, verify=verify), max_candidates)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
-    rule = prepare.duplicate_rule(index, by, max_dist)
+    rule = prepare.duplicate_rule(index, by, max_dist, orientations=orientations)
     options = prepare.dedupe_options(index, folders, rule, keep=keep, protect=protect)
     options = replace(options, policy=policy)
     if not verify:

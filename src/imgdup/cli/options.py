@@ -170,6 +170,18 @@ false_pairs_option = click.option(
     help="Instead of --max-dist: the largest distance within which at most F pairs of different "
     "images are expected by chance.",
 )
+
+
+def orientations_option(default: bool) -> Callable[[F], F]:
+    """Add --orientations and --no-orientations."""
+    return click.option(
+        "--orientations/--no-orientations",
+        default=default,
+        show_default=True,
+        help="Also find duplicates that are rotated by quarter turns or mirrored.",
+    )
+
+
 match_distance_option = click.option(
     "--max-dist",
     type=Distance(),

@@ -16,6 +16,7 @@ from imgdup.cli.options import (
     false_pairs_option,
     index_option,
     json_option,
+    orientations_option,
     removals_option,
     verify_option,
 )
@@ -56,6 +57,7 @@ COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first i
     type=Distance(),
     help="Largest distance in bits, inclusive. Default: 31, 10 with --by search.",
 )
+@orientations_option(False)
 @false_pairs_option
 @verify_option
 @removals_option
@@ -67,6 +69,7 @@ def pairs(
     other: str | None,
     by: str,
     max_dist: int | None,
+    orientations: bool,
     max_false_pairs: float | None,
     verify: bool,
     allow_removals: bool,
@@ -87,19 +90,21 @@ def pairs(
     from imgdup.query.row_pairs import iter_row_pairs
     from imgdup.search.join import JoinStats
 
+    prepare.check_turned(by, orientations)
     sides = prepare.two_sides(folders, other, index_folder, allow_removals=allow_removals)
     index, left, right, code = sides
-    limit = prepare.pairs_distance(sides, by, max_dist, max_false_pairs)
+    limit = prepare.pairs_distance(sides, by, max_dist, max_false_pairs, orientations=orientations)
     with ExitStack() as stack:
         bar = stack.enter_context(closing(Bar(quiet=on_terminal())))
         bar.log("comparing")
         stats = JoinStats(on_progress=bar.share)
-        blocks = iter_row_pairs(left, right, limit, by=by, stats=stats)
+        blocks = iter_row_pairs(left, right, limit, by=by, orientations=orientations, stats=stats)
         found = _Counted(blocks, bar)
         if verify:
             verifier = stack.enter_context(prepare.picture_verifier(index))
             found.judge = verifier.judge(left.index, (right or left).index)
-        _print_pairs(_with_paths(found, left, right or left), as_json=as_json, null=null)
+        named = _with_paths(found, left, right or left, orientations)
+        _print_pairs(named, as_json=as_json, null=null)
     note(pairs_summary(found.n_pairs, found.n_duplicates, limit, found.relations))
     return code
 
@@ -133,13 +138,17 @@ class _Counted:
             yield from verdicts
 
 
-def _with_paths(found: _Counted, left: "Side", right: "Side") -> Iterator[Pair]:
+def _with_paths(found: _Counted, left: "Side", right: "Side", orientations: bool) -> Iterator[Pair]:
     """Turn blocks of rows into pairs of paths."""
     for block in found:
         nothing = [None] * len(block.left)
-        columns = [nothing if column is None else column.tolist() for column in block]
-        for i, j, *facts, verdict in zip(*columns, found.verdicts(block), strict=True):
+        columns = [nothing if column is None else column.tolist() for column in block[:-1]]
+        names = block.orientation_names() if orientations else nothing
+        for i, j, *facts, orientation, verdict in zip(
+            *columns, names, found.verdicts(block), strict=True
+        ):
             pair = Pair(left.index.path(i), right.index.path(j), *facts)
+            pair = pair._replace(orientation=orientation)
             yield pair if verdict is None else with_verdict(pair, verdict)
 
 

@@ -27,6 +27,7 @@ from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_lab
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
+from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import check_apart, folder_of_index, images
 from imgdup.index.folder import SETS, is_index
 from imgdup.query import false_pairs
@@ -64,22 +65,39 @@ def distance_of(index: ImageIndex, by: str, max_distance: int | None) -> int:
 
 
 def pairs_distance(
-    sides: "Sides", by: str, max_distance: int | None, max_false_pairs: float | None
+    sides: "Sides",
+    by: str,
+    max_distance: int | None,
+    max_false_pairs: float | None,
+    *,
+    orientations: bool,
 ) -> int:
     """Return the distance of `imgdup pairs`, by --max-dist, --max-false-pairs or the default."""
     index, left, right, _ = sides
     check_one_limit(max_distance, max_false_pairs)
     if max_false_pairs is None:
         return distance_of(index, by, max_distance)
-    found = false_pairs.pairs_distance(max_false_pairs, left, right, by=by)
+    accepted = max_false_pairs / (len(ORIENTATIONS) if orientations else 1)  # of each
+    found = false_pairs.pairs_distance(accepted, left, right, by=by)
     note_false_pairs(found, max_false_pairs)
     return found
 
 
-def duplicate_rule(index: ImageIndex, by: str, max_distance: int | None) -> MatchRule:
+def check_turned(by: str, orientations: bool) -> None:
+    """Raise UsageError if hashes are to be turned that cannot be."""
+    if orientations and by != "match":
+        raise UsageError("--orientations turns match hashes: remove it, or --by search")
+
+
+def duplicate_rule(
+    index: ImageIndex, by: str, max_distance: int | None, *, orientations: bool
+) -> MatchRule:
     """Return what counts as a duplicate."""
+    check_turned(by, orientations)
     distance = distance_of(index, by, max_distance)
-    return MatchRule(distance) if by == "match" else MatchRule(search_distance=distance)
+    if by == "match":
+        return MatchRule(distance, orientations=orientations)
+    return MatchRule(search_distance=distance)
 
 
 def dedupe_options(
@@ -95,10 +113,10 @@ def dedupe_options(
     return DedupeOptions(keeping, rule, tuple(absolute(folder) for folder in folders))
 
 
-def match_rule(max_distance: int) -> MatchRule:
+def match_rule(max_distance: int, *, orientations: bool) -> MatchRule:
     """Return the rule that images are duplicates within a match distance."""
     check_range(max_distance, MATCH_BITS)
-    return MatchRule(max_distance)
+    return MatchRule(max_distance, orientations=orientations)
 
 
 def picture_verifier(index: ImageIndex) -> Verifier:

@@ -12,6 +12,7 @@ from imgdup.cli.options import (
     index_option,
     labels_option,
     match_distance_option,
+    orientations_option,
     removals_option,
 )
 from imgdup.cli.printing import note, write_text
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 )
 @removals_option
 @match_distance_option
+@orientations_option(True)
 @click.option("--out", type=PATH, required=True, metavar="FOLDER", help="Where to write the lists.")
 @click.option("--null", is_flag=True, help="End the paths with NUL.")
 def split(
@@ -46,6 +48,7 @@ def split(
     seed: int,
     allow_removals: bool,
     max_dist: int,
+    orientations: bool,
     out: Path,
     null: bool,
 ) -> int:
@@ -61,7 +64,8 @@ def split(
     from imgdup.dedupe import split as splitting
     from imgdup.output.cleaning import save_split
 
-    parsed, rule = splitting.parse_ratios(ratios), prepare.match_rule(max_dist)
+    parsed = splitting.parse_ratios(ratios)
+    rule = prepare.match_rule(max_dist, orientations=orientations)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     name = ", ".join(folders) or str(index.folder)
     part = prepare.labelled_part(index, name, [absolute(folder) for folder in folders], labels)

@@ -97,6 +97,7 @@ class Duplicates:
             len(removals),
             sum(removal.remove.size for removal in removals),
             removable=self.options.policy.removable,
+            orientations=rule.orientations,
             digest_kind=self.rows.digest_kind,
         )
         return sealed(header)

@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE, MATCH_MIN_QUALITY
+from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, byte_keys
+from imgdup.query.turned import pairs_in_orientation
 from imgdup.search.equal import Pairs, group_equal
 from imgdup.search.hamming import distances
 from imgdup.search.join import iter_pairs
@@ -38,10 +40,13 @@ class MatchRule:
         Largest distance of the match hashes, in bits, inclusive.
     search_distance : int, optional
         If given, the search hashes must be within this distance, too.
+    orientations : bool
+        Whether one of the two may be rotated by quarter turns, or mirrored.
     """
 
     max_distance: int = MATCH_MAX_DISTANCE
     search_distance: int | None = None
+    orientations: bool = False
 
     def __post_init__(self) -> None:
         """Check the distances."""
@@ -49,6 +54,8 @@ class MatchRule:
             raise ValueError(f"max_distance must be 0 to {MATCH_BITS}, got {self.max_distance}")
         if self.search_distance is not None and self.search_distance < 0:
             raise ValueError(f"search_distance must be 0 or more, got {self.search_distance}")
+        if self.orientations and self.search_distance is not None:
+            raise ValueError("only match hashes can be turned: remove search_distance")
 
 
 class Hashes(NamedTuple):
@@ -91,13 +98,19 @@ def near(
     Yields
     ------
     Pairs
-        As `imgdup.search.join.iter_pairs`: ``left`` ascends from block to block, and no two
-        blocks share a value of it.
+        Each pair once. The distance is that of the match hashes, in the nearest orientation if the
+        rule has orientations.
     """
     across = hashes if other is None else other
     if len(hashes.match) == 0 or len(across.match) == 0:
         return
     second = None if other is None else other.match
+    if rule.orientations:
+        for orientation in range(len(ORIENTATIONS)):
+            yield from pairs_in_orientation(
+                orientation, hashes.match, rule.max_distance, other=second, threads=threads
+            )
+        return
     for block in iter_pairs(hashes.match, rule.max_distance, other=second, threads=threads):
         if rule.search_distance is None:
             yield block

@@ -21,6 +21,7 @@ from imgdup.errors import PlanError
 from imgdup.index.columns import Rows
 from imgdup.search.hamming import distances
 
+SIDE = 16  # of the square of frequencies that a match hash is made of
 STRUCTURE = 50  # the least quality of a match hash that can tell pictures apart
 SAME_BYTES = "same-bytes"
 NEVER_REMOVED = ("same-file", "different")
@@ -160,8 +161,8 @@ def _is_protected(claims: _Claims, rows: Rows) -> Flags:
 
 
 def _not_duplicates(claims: _Claims, rows: Rows) -> Flags:
-    match, quality = rows.column("match"), rows.column("quality")
-    near = distances(match[claims.remove], match[claims.keep]) <= claims.header.max_distance
+    quality = rows.column("quality")
+    near = _match_distances(claims, rows) <= claims.header.max_distance
     near &= quality[claims.remove] >= STRUCTURE
     near &= quality[claims.keep] >= STRUCTURE
     if claims.header.search_distance is not None:
@@ -172,9 +173,36 @@ def _not_duplicates(claims: _Claims, rows: Rows) -> Flags:
 
 
 def _wrong_distance(claims: _Claims, rows: Rows) -> Flags:
-    match = rows.column("match")
-    true = distances(match[claims.remove], match[claims.keep])
+    true = _match_distances(claims, rows)
     return np.asarray(np.where(_same_bytes(claims, rows), 0, true) != claims.distance)
+
+
+def _match_distances(claims: _Claims, rows: Rows) -> Numbers:
+    """Return the distances of the match hashes, of the nearest orientation if the plan says so."""
+    match = rows.column("match")
+    removed, kept = match[claims.remove], match[claims.keep]
+    if not claims.header.orientations:
+        return distances(removed, kept)
+    unlike = [
+        (turned ^ _coefficients(kept)).reshape(-1, SIDE * SIDE)[:, 1:].sum(axis=1, dtype=np.int64)
+        for turned in _eight_ways(_coefficients(removed))
+    ]
+    return np.asarray(np.min(unlike, axis=0))
+
+
+def _coefficients(match: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """Return the signs of the coefficients of a match hash: 0 or 1, shape (n, 16, 16)."""
+    data = np.ascontiguousarray(match, "<u8").view(np.uint8)
+    return np.unpackbits(data, axis=1, bitorder="little").reshape(-1, SIDE, SIDE)
+
+
+def _eight_ways(signs: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield the signs of pictures rotated and mirrored: odd frequencies change their sign."""
+    odd = (np.arange(SIDE) % 2).astype(np.uint8)
+    for square in (signs, signs.swapaxes(1, 2)):
+        for upside_down in (0 * odd, odd):
+            for mirrored in (0 * odd, odd):
+                yield square ^ upside_down[:, np.newaxis] ^ mirrored
 
 
 def _wrong_relation(claims: _Claims, rows: Rows) -> Flags:

@@ -15,6 +15,7 @@ from imgdup.dedupe.candidates import (
     near,
 )
 from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.groups import with_orientations
 from imgdup.dedupe.labels import ImageSet
 from imgdup.dedupe.relations import SAME_BYTES, SAME_FILE, UNVERIFIED
 from imgdup.index.columns import (
@@ -25,6 +26,7 @@ from imgdup.index.columns import (
     identities,
     one_file_test,
 )
+from imgdup.query.turned import nearest_orientations
 
 PLACE_BITS = 40  # a match is one number: its distance in the high bits, its place in A in the low
 FAR = np.int64(1 << 62)  # no match
@@ -50,6 +52,9 @@ class Leak(NamedTuple):
         The nearest duplicate in A with a different label, if there is one.
     conflict_label : str or None
         The label of that duplicate.
+    orientation : str
+        How the image must be turned to lie as its nearest duplicate, one of
+        `imgdup.images.gray.ORIENTATIONS`.
     """
 
     path: bytes
@@ -60,6 +65,7 @@ class Leak(NamedTuple):
     label_of: str | None
     conflict: bytes | None
     conflict_label: str | None
+    orientation: str
 
 
 class Leaks(NamedTuple):
@@ -106,6 +112,7 @@ class Leaks(NamedTuple):
                 labels_a[there],
                 a.path(int(images_a[conflict])) if conflict >= 0 else None,
                 labels_a[conflict] if conflict >= 0 else None,
+                verdict.orientation,
             )
 
 
@@ -154,6 +161,10 @@ def compare(
     near_bits = distances[found].astype(np.uint16)
     verdicts = _verdicts(a, b, places[found], found)
     conflicts = np.where(conflict < FAR, conflict & ((1 << PLACE_BITS) - 1), -1)
+    if rule.orientations:
+        hashes = [each.rows.column("match")[each.images] for each in (a, b)]
+        turns = nearest_orientations(hashes[0], hashes[1], places[found], found)[1]
+        verdicts = with_orientations(verdicts, turns)
     return Leaks(a, b, found, places[found], near_bits, verdicts, conflicts)
 
 
@@ -256,13 +267,17 @@ def _first(classes: RowNumbers, which: npt.NDArray[np.bool_], n_classes: int) ->
 
 
 def _choose(best: _Best, owners: RowNumbers, candidates: _Best, labels: RowNumbers) -> None:
-    """Choose the best candidate of each owner; one call gets all candidates of an owner."""
+    """Choose the best candidate of each owner, those of earlier calls included."""
+    changed = np.unique(owners)
+    earlier = _Best(*(each[changed] for each in best))
     np.minimum.at(best.nearest, owners, candidates.nearest)
     np.minimum.at(best.labelled, owners, candidates.labelled)
     theirs = _labels_of(best.labelled, labels)
-    for keys in (candidates.labelled, candidates.otherwise):
-        another = _labels_of(keys, labels) != theirs[owners]
-        np.minimum.at(best.otherwise, owners[another], keys[another])
+    best.otherwise[changed] = FAR
+    for whose, some in ((changed, earlier), (owners, candidates)):
+        for keys in (some.labelled, some.otherwise):
+            another = _labels_of(keys, labels) != theirs[whose]
+            np.minimum.at(best.otherwise, whose[another], keys[another])
 
 
 def _labels_of(keys: RowNumbers, labels: RowNumbers) -> RowNumbers:

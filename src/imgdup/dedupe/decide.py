@@ -48,6 +48,8 @@ class Contents(NamedTuple):
     ----------
     match, search : list of int
         The hashes.
+    turned : list of tuple of int
+        The match hashes in the orientations that are compared: upright first, or upright alone.
     has_hash : list of bool
         Whether the hash has enough structure to be compared.
     byte_class : list of int
@@ -57,6 +59,7 @@ class Contents(NamedTuple):
     """
 
     match: list[int]
+    turned: list[tuple[int, ...]]
     search: list[int]
     has_hash: list[bool]
     byte_class: list[int]
@@ -66,7 +69,8 @@ class Contents(NamedTuple):
         """Return how near a content is to a better one; tuples compare as they should."""
         if self.byte_class[better] == self.byte_class[content]:
             return 0, 0, better
-        match = (self.match[better] ^ self.match[content]).bit_count()
+        own = self.match[content]
+        match = min((turned ^ own).bit_count() for turned in self.turned[better])
         return match, (self.search[better] ^ self.search[content]).bit_count(), better
 
     def are_candidates(self, better: int, content: int, rule: MatchRule) -> bool:

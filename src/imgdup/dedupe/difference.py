@@ -5,6 +5,7 @@ picture. Otherwise a colour, a region, the frame or the orientation differs, or 
 Where the pixels leave a doubt, the answer is never ``same-picture``.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,9 @@ LEAST_AGREEMENT = 0.5  # share of the structured area that agrees in an edited p
 STRUCTURE_SHARE = 0.02  # of the differing area; recoloured pictures differ less in structure
 ALIKE = 0.9  # share of the structured area that agrees in a recoloured picture
 LIKELY_TURN = 0.7  # correlation of the reduced pictures
+CLEARLY_LIKELIER = 0.1  # correlation above that of the upright pictures
+NEARLY_AS_LIKELY = 0.01  # correlation below the best
+MOST_TURNS = 2  # orientations to compare
 TURN_SIDE = 32  # pixels
 
 Box = tuple[int, int, int, int]
@@ -49,11 +53,16 @@ class Verdict(NamedTuple):
     box : (x, y, width, height), or None
         Where, in thousandths of the first picture: the region that differs most or, of cropped
         pictures, what both show.
+    orientation : str
+        How the second picture must be turned to lie as the first, one of
+        `imgdup.images.gray.ORIENTATIONS`. A turned picture that differs otherwise, too, is not
+        ``turned``, but has the relation that it has in this orientation.
     """
 
     relation: str
     peak: float
     box: Box | None
+    orientation: str = ORIENTATIONS[0]
 
 
 def same_pixels(first: Pixels, second: Pixels) -> bool:
@@ -66,15 +75,13 @@ def same_pixels(first: Pixels, second: Pixels) -> bool:
     return all(np.array_equal(gray, colour[:, :, i]) for i in range(3))
 
 
-def compare_pictures(first: Pixels, second: Pixels, *, orientations: bool = False) -> Verdict:
+def compare_pictures(first: Pixels, second: Pixels) -> Verdict:
     """Compare two pictures, each reduced to at most about 1,024 pixels on its longer side.
 
     Parameters
     ----------
     first, second : ndarray of uint8, shape (height, width, 3) or (height, width)
-        RGB or gray, upright.
-    orientations : bool
-        Whether to try the second picture rotated and mirrored too.
+        RGB or gray.
 
     Returns
     -------
@@ -89,9 +96,16 @@ def compare_pictures(first: Pixels, second: Pixels, *, orientations: bool = Fals
     _check(second)
     if same_pixels(first, second):
         return Verdict(SAME_PICTURE, 0.0, None)
+    turns, is_clear = _likely_turns(first, second)
+    turned = _compare_turned(first, second, turns) if is_clear else None
+    if turned is not None:
+        return turned
     verdict = _compare_upright(first, second)
-    if orientations and verdict.relation in (DIFFERENT, EDITED, CROPPED):
-        return _compare_turned(first, second) or verdict
+    if is_clear or verdict.relation in (SAME_PICTURE, RECOLOURED):
+        return verdict
+    turned = _compare_turned(first, second, turns)
+    if turned is not None and (turned.relation == TURNED or verdict.relation == DIFFERENT):
+        return turned
     return verdict
 
 
@@ -145,27 +159,43 @@ def _compare_aligned(first: Pixels, second: Pixels, direct: Verdict, agreement: 
     return Verdict(DIFFERENT, direct.peak, direct.box)
 
 
-def _compare_turned(first: Pixels, second: Pixels) -> Verdict | None:
-    """Compare with the second picture in its most likely orientation, if it is likely."""
-    target = _small(first)
+def _likely_turns(first: Pixels, second: Pixels) -> tuple[list[str], bool]:
+    """Return in which orientations the second picture may show the first, the likeliest first.
+
+    Also return whether these are clearly likelier than the upright one.
+    """
+    one, other = _small(first), _small(second)
     likeness = [
-        float(np.mean(target * _small(upright(second, orientation))))
-        for orientation in range(1, len(ORIENTATIONS) + 1)
+        float(np.mean(one * upright(other, number))) for number in range(1, len(ORIENTATIONS) + 1)
     ]
-    best = int(np.argmax(likeness))
-    if best == 0 or likeness[best] < LIKELY_TURN:
-        return None
-    turned = np.ascontiguousarray(upright(second, best + 1))
-    if same_pixels(first, turned):
-        return Verdict(TURNED, 0.0, None)
-    verdict = _compare_upright(first, turned)
-    return None if verdict.relation == DIFFERENT else verdict._replace(relation=TURNED)
+    best = max(likeness[1:])
+    if best < LIKELY_TURN:
+        return [], False
+    places = sorted(range(1, len(likeness)), key=lambda place: -likeness[place])
+    likely = [place for place in places if likeness[place] >= best - NEARLY_AS_LIKELY]
+    turns = [ORIENTATIONS[place] for place in likely[:MOST_TURNS]]
+    return turns, best > likeness[0] + CLEARLY_LIKELIER
+
+
+def _compare_turned(first: Pixels, second: Pixels, turns: Sequence[str]) -> Verdict | None:
+    """Compare with the second picture turned; None if it differs in all of these orientations."""
+    found = None
+    for orientation in turns:
+        turned = np.ascontiguousarray(upright(second, ORIENTATIONS.index(orientation) + 1))
+        if same_pixels(first, turned):
+            return Verdict(TURNED, 0.0, None, orientation)
+        verdict = _compare_upright(first, turned)._replace(orientation=orientation)
+        if verdict.relation == SAME_PICTURE:
+            return verdict._replace(relation=TURNED)
+        if found is None and verdict.relation != DIFFERENT:
+            found = verdict
+    return found
 
 
 def _small(pixels: Pixels) -> npt.NDArray[np.float64]:
     """Reduce a picture to a small square with mean 0 and variance 1."""
-    gray = pixels if pixels.ndim == 2 else luma(pixels)
-    small = resized(gray, TURN_SIDE, TURN_SIDE).astype(np.float64)
+    small = resized(pixels, TURN_SIDE, TURN_SIDE)
+    small = (small if small.ndim == 2 else luma(small)).astype(np.float64)
     return np.asarray((small - small.mean()) / max(1e-6, float(small.std())))
 
 

@@ -283,7 +283,7 @@ def _fingerprint(options: EvaluateOptions, data: bytes) -> Fingerprint:
 def _relation(first: Pixels, second: Pixels) -> str:
     if same_pixels(first, second):
         return SAME_PIXELS
-    return compare_pictures(first, second, orientations=True).relation
+    return compare_pictures(first, second).relation
 
 
 def _edit_results(edited: Sequence[_Edited]) -> dict[str, EditResult]:

@@ -30,7 +30,10 @@ from imgdup.dedupe.decide import Contents, Decisions, Judge, Pair, Policy, decid
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.keep import FactsOf, Keep, deciding_rules, keep_order, lie_in, unknown_facts
 from imgdup.dedupe.relations import SAME_BYTES, UNVERIFIED
+from imgdup.hashing import dihedral_hashes
+from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, file_numbers
+from imgdup.query.turned import nearest_orientations
 
 MAX_SIDE = 1024  # pixels of the longer side of a picture that is compared
 CHANNELS = 3
@@ -126,6 +129,16 @@ class Groups(NamedTuple):
 def unverified(pairs: Sequence[Pair]) -> list[Verdict]:
     """Judge pairs without a look at their pictures."""
     return [Verdict(UNVERIFIED, 0.0, None)] * len(pairs)
+
+
+def with_orientations(verdicts: Sequence[Verdict], by_hash: RowNumbers) -> list[Verdict]:
+    """Add the orientation, by the hashes, to the verdicts of pictures that were not compared."""
+    return [
+        verdict._replace(orientation=ORIENTATIONS[number])
+        if verdict.relation == UNVERIFIED
+        else verdict
+        for verdict, number in zip(verdicts, by_hash.tolist(), strict=True)
+    ]
 
 
 class Look(NamedTuple):
@@ -264,8 +277,11 @@ def _decide(rows: Rows, files: _Files, options: DedupeOptions, judge: Judge) -> 
         options.policy.max_candidates,
         threads=options.threads,
     )
+    others = range(1, len(ORIENTATIONS) if rule.orientations else 1)
+    turned = [hashes.match, *dihedral_hashes(hashes.match, others)]
     contents = Contents(
         _integers(hashes.match),
+        list(zip(*map(_integers, turned), strict=True)),
         _integers(rows.column("hashes")[files.rows[heads]]),
         (hash_class >= 0).tolist(),
         files.byte_class[heads].tolist(),
@@ -274,7 +290,12 @@ def _decide(rows: Rows, files: _Files, options: DedupeOptions, judge: Judge) -> 
     row_of = files.rows[heads].tolist()
 
     def judge_contents(pairs: Sequence[Pair]) -> Sequence[Verdict]:
-        return judge([(row_of[a], row_of[b]) for a, b in pairs])
+        verdicts = judge([(row_of[a], row_of[b]) for a, b in pairs])
+        if not rule.orientations:
+            return verdicts
+        better, others = np.array(pairs).T
+        by_hash = nearest_orientations(hashes.match, hashes.match, better, others)[1]
+        return with_orientations(verdicts, by_hash)
 
     return decide(better, contents, rule, judge_contents, options.policy)
 

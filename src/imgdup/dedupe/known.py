@@ -111,8 +111,8 @@ def _head(words: Iterable[object]) -> bytes:
 
 
 def _verdict(values: Any) -> Verdict:
-    relation, peak, box = values
-    return Verdict(relation, peak, box and tuple(box))
+    relation, peak, box, orientation = values
+    return Verdict(relation, peak, box and tuple(box), orientation)
 
 
 def _values(contents: FileContents) -> list[Any]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from imgdup.dedupe.relations import OLD_RELATIONS, RELATIONS, REMOVABLE
 from imgdup.errors import PlanError, UsageError
+from imgdup.images.gray import ORIENTATIONS
 from imgdup.system import records
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.files import FIRST_DIGEST_KIND
@@ -62,6 +63,9 @@ class Removal(NamedTuple):
         The largest difference between the two pictures, from 0 to 255; 0 if none was looked for.
     box : tuple of int, optional
         Where that difference is; see `imgdup.dedupe.difference.Verdict`.
+    orientation : str
+        How the removed picture must be turned to lie as the kept one, one of
+        `imgdup.images.gray.ORIENTATIONS`.
     rule : str
         The keep rule that decided which of the two is kept; empty in older plans.
     """
@@ -72,6 +76,7 @@ class Removal(NamedTuple):
     relation: str
     peak: float = 0.0
     box: tuple[int, int, int, int] | None = None
+    orientation: str = ORIENTATIONS[0]
     rule: str = ""
 
 
@@ -96,6 +101,9 @@ class PlanHeader(NamedTuple):
         Images compared, groups, lines that follow, bytes that these free.
     removable : tuple of str
         Relations of files that may be removed.
+    orientations : bool
+        Whether pictures were compared rotated and mirrored, too. Plans in which they were not do
+        not say so.
     seal : str
         Digest of all other members, in hex; see `sealed`.
     digest_kind : str
@@ -116,6 +124,7 @@ class PlanHeader(NamedTuple):
     n_removals: int
     n_bytes: int
     removable: tuple[str, ...] = REMOVABLE
+    orientations: bool = False
     seal: str = ""
     digest_kind: str = FIRST_DIGEST_KIND
     version: int = VERSION
@@ -142,6 +151,8 @@ def _header_record(header: PlanHeader) -> dict[str, Any]:
         record[key] = records.path_list(record[key])
     if header.digest_kind == FIRST_DIGEST_KIND:
         del record["digest_kind"]  # so that the seals of older plans stay true
+    if not header.orientations:
+        del record["orientations"]  # for the same reason
     if header.version == UNSEALED_VERSION:
         del record["removable"]
     return record
@@ -176,6 +187,7 @@ def removal_record(removal: Removal) -> dict[str, Any]:
         "relation": removal.relation,
         "peak": removal.peak,
         "box": None if removal.box is None else list(removal.box),
+        "orientation": removal.orientation,
         "rule": removal.rule,
         **_facts_record("remove", removal.remove),
         **_facts_record("keep", removal.keep),
@@ -265,6 +277,7 @@ def _header(record: Record) -> PlanHeader:
         records.number(record, "n_removals"),
         records.number(record, "n_bytes"),
         _removable(record),
+        record.get("orientations", False) is True,
         records.text(record, "seal"),
         records.digest_kind(record),
         records.number(record, "version"),
@@ -279,9 +292,9 @@ def _removal(record: Record, header: PlanHeader) -> Removal:
         others = {key: value for key, value in record.items() if key != "seal"}
         if records.text(record, "seal") != _line_seal(others, header):
             raise ValueError("this line was edited; it may be deleted, but not changed")
-        more = _peak(record), _box(record), _rule(record)
+        more = _peak(record), _box(record), _orientation(record), _rule(record)
     else:
-        more = 0.0, None, ""
+        more = 0.0, None, ORIENTATIONS[0], ""
     return Removal(
         _facts(record, "remove", header.digest_kind),
         _facts(record, "keep", header.digest_kind),
@@ -323,6 +336,16 @@ def _box(record: Record) -> tuple[int, int, int, int] | None:
         )
     x, y, width, height = box
     return x, y, width, height
+
+
+def _orientation(record: Record) -> str:
+    """Read how the removed picture is turned; older plans do not say it, for none is."""
+    orientation = record.get("orientation", ORIENTATIONS[0])
+    if orientation not in ORIENTATIONS:
+        raise ValueError(
+            f"expected an orientation from {', '.join(ORIENTATIONS)}, got {orientation!r}"
+        )
+    return str(orientation)
 
 
 def _rule(record: Record) -> str:

@@ -285,8 +285,8 @@ def _compare(pictures: tuple[Picture | ImageError, Picture | ImageError]) -> Ver
         return UNKNOWN
     if first.digest == second.digest and same_pixels(first.pixels, second.pixels):
         return EQUAL_PIXELS
-    relation, peak, box = compare_pictures(first.pixels, second.pixels)
-    return Verdict(relation, round(peak, PEAK_DIGITS), box)
+    verdict = compare_pictures(first.pixels, second.pixels)
+    return verdict._replace(peak=round(verdict.peak, PEAK_DIGITS))
 
 
 def _read(limits: Limits, file: File) -> tuple[Picture, FileContents]:

@@ -174,7 +174,7 @@ def fingerprint(picture: GrayImage, name: str, bits: int) -> Fingerprint:
     return Fingerprint(hashes[0], match[0], int(qualities[0]))
 
 
-def dihedral_hashes(match: Words) -> Words:
+def dihedral_hashes(match: Words, which: Sequence[int] = range(len(ORIENTATIONS))) -> Words:
     """Return the match hashes of pictures rotated and mirrored, made of those of the pictures.
 
     A mirrored picture has the same coefficients, but those of odd frequencies have the other sign;
@@ -184,11 +184,13 @@ def dihedral_hashes(match: Words) -> Words:
     Parameters
     ----------
     match : ndarray of uint64, shape (n, 4)
+    which : sequence of int
+        Positions in `imgdup.images.gray.ORIENTATIONS`; all eight by default.
 
     Returns
     -------
-    ndarray of uint64, shape (8, n, 4)
-        In the order of `imgdup.images.gray.ORIENTATIONS`; the first are the hashes as they are.
+    ndarray of uint64, shape (len(which), n, 4)
+        By default the first are the hashes as they are.
 
     Examples
     --------
@@ -197,9 +199,10 @@ def dihedral_hashes(match: Words) -> Words:
     '0xaaaaaaaaaaaaaaaa'
     """
     upright = np.ascontiguousarray(match, dtype="<u8").view("<u2")
-    found = np.empty((len(ORIENTATIONS), *upright.shape), dtype="<u2")
-    transposed = _transposed(upright)
-    for orientation, hashes in enumerate(found, start=1):
+    found = np.empty((len(which), *upright.shape), dtype="<u2")
+    numbers = [position + 1 for position in which]  # as EXIF counts
+    transposed = upright if TRANSPOSED.isdisjoint(numbers) else _transposed(upright)
+    for orientation, hashes in zip(numbers, found, strict=True):
         hashes[:] = transposed if orientation in TRANSPOSED else upright
         if orientation in FLIPPED_COLUMNS:
             hashes ^= _ODD

@@ -187,7 +187,7 @@ def save_leaks(file: Path, leaks: Leaks, rule: MatchRule, limits: Limits | None 
 
 
 def _sentence(rule: MatchRule, protect: Sequence[bytes] | None = None, more: str = "") -> str:
-    text = match_rule_text(rule.max_distance, rule.search_distance, protect)
+    text = match_rule_text(rule, protect)
     return f"{text[0].upper()}{text[1:]}{more}."
 
 

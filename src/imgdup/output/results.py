@@ -14,6 +14,7 @@ from imgdup.output.codecs import Cell, cell_text, counted, null_line, shown, tsv
 from imgdup.system.records import json_line
 
 if TYPE_CHECKING:
+    from imgdup.dedupe.candidates import MatchRule
     from imgdup.dedupe.compare import Leak, Leaks
     from imgdup.dedupe.difference import Verdict
     from imgdup.dedupe.plan import PlanHeader
@@ -60,6 +61,7 @@ class Pair(NamedTuple):
     relation: str | None = None  # None if the pictures were not to be compared
     peak: float | None = None  # the largest difference of the pictures, 0 to 255
     box: Box | None = None  # where it is, in thousandths of picture a
+    orientation: str | None = None  # how b is turned to match; None if this was not requested
 
 
 Row = TypeVar("Row", MatchRow, Pair)
@@ -178,16 +180,16 @@ def pair_table(pairs: Iterable[Pair], *, width: int = 80, encoding: str = "utf-8
     first = next(rest, None)
     if first is None:
         return iter(())
-    compared = ["relation"] if first.relation else []
+    more = [name for name in ("relation", "orientation") if getattr(first, name)]
     rows = (
         (
             *(pair.distance, pair.match_distance, pair.duplicate),
-            *(getattr(pair, name) for name in compared),
+            *(getattr(pair, name) for name in more),
             (pair.a, pair.b),
         )
         for pair in chain([first], rest)
     )
-    return _table([*PAIR_HEADER[:-1], *compared, PAIR_HEADER[-1]], rows, width, encoding)
+    return _table([*PAIR_HEADER[:-1], *more, PAIR_HEADER[-1]], rows, width, encoding)
 
 
 def _table(
@@ -208,7 +210,8 @@ def _table(
 def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:
     r"""Write ``distance match_distance duplicate path path`` separated by tabs.
 
-    Where the pictures were compared, their relation comes last.
+    Where the pictures were compared, their relation comes after the paths; where they were compared
+    in all orientations, that of the pair comes last.
 
     Examples
     --------
@@ -216,9 +219,9 @@ def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:
     [b'3\t12\tyes\t/a.jpg\t/b.jpg\n']
     """
     for pair in pairs:
-        compared: list[Cell] = [pair.relation] if pair.relation else []
+        more: list[Cell] = [each for each in (pair.relation, pair.orientation) if each]
         facts = (pair.distance, pair.match_distance, pair.duplicate)
-        yield tsv_line([*facts, pair.a, pair.b, *compared])
+        yield tsv_line([*facts, pair.a, pair.b, *more])
 
 
 def pair_nulls(pairs: Iterable[Pair]) -> Iterator[bytes]:
@@ -229,7 +232,8 @@ def pair_nulls(pairs: Iterable[Pair]) -> Iterator[bytes]:
 def pair_json(pairs: Iterable[Pair]) -> Iterator[str]:
     """Write ``a b distance match_distance duplicate pdq_distance`` as JSON lines.
 
-    They are followed by ``relation peak box`` if the pictures were compared.
+    They are followed by ``relation peak box`` if the pictures were compared, and by ``orientation``
+    if they were compared in all orientations.
 
     Examples
     --------
@@ -238,6 +242,8 @@ def pair_json(pairs: Iterable[Pair]) -> Iterator[str]:
     """
     for pair in pairs:
         record = pair._asdict()
+        if pair.orientation is None:
+            del record["orientation"]
         yield json_line(_without_verdict(record) if pair.relation is None else record)
 
 
@@ -296,8 +302,8 @@ def leak_lines(leaks: "Iterable[Leak]") -> Iterator[bytes]:
 def leak_json(leaks: "Iterable[Leak]") -> Iterator[str]:
     """Write leaks as JSON lines.
 
-    Keys: ``path duplicate_of distance relation label label_of conflict conflict_label``; a path or
-    a label that is not Unicode has its bytes beside it under ``..._b64``.
+    Keys: ``path duplicate_of distance relation label label_of conflict conflict_label
+    orientation``; a path or a label that is not Unicode has its bytes beside it under ``..._b64``.
     """
     return (json_line(_leak_values(leak)) for leak in leaks)
 
@@ -370,17 +376,19 @@ def _counts(summary: Mapping[str, float], *names: str) -> str:
     return ", ".join(f"{summary[name]:,} {name}" for name in names)
 
 
-def match_rule_text(
-    max_distance: int, search_distance: int | None, protect: Sequence[bytes] | None = None
-) -> str:
+def match_rule_text(rule: "MatchRule | PlanHeader", protect: Sequence[bytes] | None = None) -> str:
     """Write what counts as a duplicate and, where files are to be removed, what is protected.
 
     Examples
     --------
-    >>> match_rule_text(31, None, [b"/photos/best"])
+    >>> from imgdup.dedupe.candidates import MatchRule
+    >>> match_rule_text(MatchRule(31), [b"/photos/best"])
     'duplicates within 31 bits, protected: /photos/best'
     """
-    text = f"duplicates within {counted(max_distance, 'bit')}"
+    text = f"duplicates within {counted(rule.max_distance, 'bit')}"
+    if rule.orientations:
+        text += ", also rotated and mirrored"
+    search_distance = rule.search_distance
     if search_distance is not None:
         text += f", and within {counted(search_distance, 'bit')} of the search hash"
     if protect is None:
@@ -390,4 +398,4 @@ def match_rule_text(
 
 def plan_rule_text(header: "PlanHeader") -> str:
     """Write what a plan counts as a duplicate, and what it protects."""
-    return match_rule_text(header.max_distance, header.search_distance, header.protect)
+    return match_rule_text(header, header.protect)

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.hashing import MATCH_MIN_QUALITY
+from imgdup.hashing import MATCH_MIN_QUALITY, dihedral_hashes
+from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import PDQ, RowNumbers, Rows, one_file_test
 from imgdup.query.match import are_duplicates
+from imgdup.query.turned import INVERSE, pairs_in_orientation
 from imgdup.search.equal import expand, group_equal
 from imgdup.search.hamming import distances
 from imgdup.search.join import JoinStats, iter_pairs
@@ -54,6 +57,10 @@ class RowPairs(NamedTuple):
         Match distance at most 31 and both qualities at least 50, or the same bytes.
     pdq_distances : ndarray of int64, shape (n_pairs,), or None
         Of the PDQ hashes, in bits; None if an index has none.
+    orientations : ndarray of int64, shape (n_pairs,)
+        How the right picture must be turned to lie as the left one: a position in
+        `imgdup.images.gray.ORIENTATIONS`. `match_distances` and `duplicate` are those of the
+        pictures turned so; search and PDQ hashes are not turned.
     """
 
     left: RowNumbers
@@ -62,6 +69,11 @@ class RowPairs(NamedTuple):
     match_distances: RowNumbers
     duplicate: npt.NDArray[np.bool_]
     pdq_distances: RowNumbers | None
+    orientations: RowNumbers
+
+    def orientation_names(self) -> list[str]:
+        """Return the orientation of each pair by its name."""
+        return [ORIENTATIONS[number] for number in self.orientations.tolist()]
 
 
 def iter_row_pairs(
@@ -70,6 +82,7 @@ def iter_row_pairs(
     max_distance: int,
     *,
     by: str = "match",
+    orientations: bool = False,
     stats: JoinStats | None = None,
 ) -> Iterator[RowPairs]:
     """Find all pairs of images within a distance; exact, in bounded memory.
@@ -87,50 +100,66 @@ def iter_row_pairs(
     by : str
         ``"match"`` or ``"search"``: which hash is compared. By match hash, pictures of a quality
         below 50 are left out.
+    orientations : bool
+        Whether one picture of a pair may be rotated or mirrored; only by match hash. A pair is
+        found once, in its nearest orientation.
     stats : JoinStats, optional
         Updated while the join runs.
 
     Yields
     ------
     RowPairs
-        In the order of the left rows, equal hashes together.
+        In the order of the left rows, equal hashes together; one orientation after the other.
 
     Raises
     ------
     ValueError
-        If `max_distance` is out of range, or `by` is unknown.
+        If `max_distance` is out of range, `by` is unknown, or search hashes are to be turned.
     """
     if by not in COLUMNS:
         raise ValueError(f"by must be one of {sorted(COLUMNS)}, got {by!r}")
+    if orientations and by != "match":
+        raise ValueError("only match hashes can be turned: compare by match")
     if by == "match":
         left, right = left.with_structure(), right and right.with_structure()
     sides = [left] if right is None else [left, right]
     hashes = [np.ascontiguousarray(s.column(COLUMNS[by]), np.uint64) for s in sides]
     classes = [group_equal(each) for each in hashes]
     distinct = [c.distinct(h) for h, c in zip(hashes, classes, strict=True)]
-    blocks = iter_pairs(
-        distinct[0],
-        max_distance,
-        other=None if right is None else distinct[1],
-        stats=stats,
-    )
-    other = None if right is None else classes[1]
-    are_one_file = one_file_test(left.index, (right or left).index)
-    for block in expand(classes[0], blocks, other=other):
-        one_file = are_one_file(left.rows[block.left], (right or left).rows[block.right])
-        yield _described(left, right or left, block.left[~one_file], block.right[~one_file])
+    one, two = left, right or left
+    are_one_file = one_file_test(one.index, two.index)
+    for orientation in range(len(ORIENTATIONS) if orientations else 1):
+        find = partial(pairs_in_orientation, orientation) if orientations else iter_pairs
+        second = None if right is None else distinct[1]
+        blocks = find(distinct[0], max_distance, other=second, stats=stats)
+        other = None if right is None and orientation == 0 else classes[-1]
+        for block in expand(classes[0], blocks, other=other):
+            i, j = one.rows[block.left], two.rows[block.right]
+            turned = np.full(len(i), orientation)
+            if right is None:
+                swapped = i > j
+                i, j = np.minimum(i, j), np.maximum(i, j)
+                turned[swapped] = INVERSE[orientation]
+            apart = ~are_one_file(i, j)
+            yield _described(Side(one.index, i[apart]), Side(two.index, j[apart]), turned[apart])
 
 
-def _described(left: Side, right: Side, i: RowNumbers, j: RowNumbers) -> RowPairs:
-    """Return the distances of pairs, and which are duplicates."""
-    a, b = Side(left.index, left.rows[i]), Side(right.index, right.rows[j])
-    search, match = (_between(a, b, name) for name in ("hashes", "match"))
+def _described(a: Side, b: Side, orientations: RowNumbers) -> RowPairs:
+    """Return the distances of pairs of rows, and which are duplicates."""
+    search = _between(a, b, "hashes")
+    match = _between(a, b, "match", orientations)
     quality = np.minimum(a.column("quality"), b.column("quality"))
     same_bytes = np.all(a.column("digest") == b.column("digest"), axis=1)
-    pdq = _between(a, b, PDQ) if left.has_pdq() and right.has_pdq() else None
-    return RowPairs(a.rows, b.rows, search, match, are_duplicates(match, quality, same_bytes), pdq)
+    pdq = _between(a, b, PDQ) if a.has_pdq() and b.has_pdq() else None
+    duplicate = are_duplicates(match, quality, same_bytes)
+    return RowPairs(a.rows, b.rows, search, match, duplicate, pdq, orientations)
 
 
-def _between(a: Side, b: Side, name: str) -> RowNumbers:
+def _between(a: Side, b: Side, name: str, orientations: RowNumbers | None = None) -> RowNumbers:
+    """Return the distances between two sides, the second in orientations if these are given."""
     left, right = (np.asarray(side.column(name), np.uint64) for side in (a, b))
+    if orientations is not None:
+        for orientation in np.unique(orientations[orientations > 0]).tolist():
+            turned = orientations == orientation
+            right[turned] = dihedral_hashes(right[turned], [orientation])[0]
     return distances(left, right) if len(left) else np.zeros(0, np.int64)

@@ -65,6 +65,22 @@ def test_dedupe_changes_nothing_and_prints_what_could_be_removed(photos, capsys)
     assert summary["chains"] == {"2": 2, "3": 1}
 
 
+def test_a_mirrored_copy_is_shown_and_only_removed_if_its_relation_is_named(photos, capsys):
+    mirrored = photo(1, 320, 240)[:, ::-1]
+    (photos / "mirrored.jpg").write_bytes(encode(mirrored[::2, ::2], ".jpg"))
+    summaries = []
+    for options in ((), ("--orientations",), ("--orientations", "--remove", "turned")):
+        cli.main(["dedupe", "photos", "--json", "--plan", "plan.jsonl", *options])
+        summaries.append(json.loads(capsys.readouterr().out))
+
+    assert [each["removable"] for each in summaries] == [4, 4, 5]
+    assert [each["shown"] for each in summaries] == [{}, {"turned": 1}, {}]
+    turned = {r["remove"]: r["orientation"] for r in removals(Path("plan.jsonl"))}
+    assert turned[str(photos / "mirrored.jpg")] == "mirror"
+    assert sorted(turned.values()) == ["mirror", "none", "none", "none", "none"]
+    assert cli.main(["check", "plan.jsonl", "--deep"]) == 0
+
+
 def test_the_summary_for_people_has_the_same_numbers(photos, capsys):
     cli.main(["dedupe", "photos", "--chains"])
 

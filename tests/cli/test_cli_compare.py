@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from cli_runs import on_a_terminal
@@ -52,12 +53,38 @@ def test_compare_lists_leaks_and_labels_that_disagree(sets, capsys):
     assert err.splitlines()[-1] == "2 of 4 images leak, 1 label conflict"
 
 
+@pytest.mark.parametrize(("option", "n_leaks"), [((), 3), (("--no-orientations",), 2)])
+def test_compare_finds_rotated_images_unless_told_not_to(sets, capsys, option, n_leaks):
+    turned = np.rot90(photo(1, 320, 240))
+    (sets / "test" / "cat" / "1-turned.jpg").write_bytes(encode(turned, ".jpg"))
+
+    cli.main(["compare", "train", "test", "--json", *option])
+
+    leaks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(leaks) == n_leaks
+    turns = {leak["orientation"]: leak["relation"] for leak in leaks}
+    assert turns.get("rotate-90") == ("turned" if n_leaks == 3 else None)
+
+
+@pytest.mark.parametrize(("option", "is_divided"), [((), False), (("--no-orientations",), True)])
+def test_split_does_not_divide_a_photo_and_its_mirror_images(sets, option, is_divided):
+    for seed in range(8):
+        mirrored = photo(seed, 320, 240)[:, ::-1]
+        (sets / "train" / "dog" / f"{seed}-mirrored.jpg").write_bytes(encode(mirrored, ".jpg"))
+
+    cli.main(["split", "train", "--ratios", "a=0.5,b=0.5", "--out", "lists", *option])
+
+    lists = [set((sets / "lists" / name).read_text().splitlines()) for name in ("a.txt", "b.txt")]
+    stems = [{os.path.basename(path)[0] for path in each} for each in lists]
+    assert bool(stems[0] & stems[1]) == is_divided
+
+
 def test_lines_hold_the_same_in_the_same_order(sets, capsysbinary):
     cli.main(["compare", "train", "test"])
 
     rows = [tsv_fields(line) for line in capsysbinary.readouterr().out.splitlines()]
     assert len(rows) == 2
-    assert all(len(row) == 8 for row in rows)
+    assert all(len(row) == 9 for row in rows)
     assert {os.path.basename(row[0]) for row in rows} == {b"2.jpg", b"3.jpg"}
 
 

@@ -59,6 +59,31 @@ def test_pairs_across_two_folders_leaves_each_by_itself(photos, capsysbinary):
     ]  # fmt: skip
 
 
+def test_turned_pairs_are_found_when_asked_for_and_say_how_they_are_turned(photos, capsys):
+    mirrored = photo(3, 160, 120)[:, ::-1]
+    (photos / "new" / "mirrored.png").write_bytes(encode(mirrored, ".png"))
+
+    cli.main(["pairs", "new", "--with", "old", "--json", "--verify"])
+    upright = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    cli.main(["pairs", "new", "--with", "old", "--json", "--verify", "--orientations"])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    (turned,) = [pair for pair in found if pair["orientation"] != "none"]
+    assert names(*map(os.fsencode, (turned["a"], turned["b"]))) == ("mirrored.png", "p3.png")
+    assert (turned["orientation"], turned["relation"]) == ("mirror", "turned")
+    assert [pair for pair in found if pair != turned] == [
+        {**pair, "orientation": "none"} for pair in upright
+    ]
+
+
+def test_search_hashes_cannot_be_turned(photos, capsys):
+    for command in ("pairs", "dedupe"):
+        code = cli.main([command, "new", "--by", "search", "--orientations"])
+
+        assert code == 2
+        assert "--orientations turns match hashes" in capsys.readouterr().err
+
+
 def test_pairs_across_two_indexes(photos, capsysbinary):
     cli.main(["index", "new", "--index", "one", "--quiet"])
     cli.main(["index", "old", "--index", "two", "--quiet"])

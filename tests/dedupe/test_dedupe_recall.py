@@ -9,6 +9,8 @@ import csv
 import functools
 import os
 
+import cv2
+import numpy as np
 import pytest
 
 from array_rows import File, rows_of
@@ -79,6 +81,48 @@ def test_pairs_called_the_same_are_found_as_often_as_by_the_reference(max_distan
 @pytest.mark.parametrize("max_distance", FOUND_BY_REFERENCE)
 def test_no_pair_called_different_is_found(max_distance):
     assert n_found("different", max_distance) == 0
+
+
+def turned_among(names):
+    """Return the turned pairs that are found among some pictures, by their names."""
+    rows = rows_of([hashed(name) for name in sorted(names)], roots=(b"/",))
+    options = DedupeOptions(rule=MatchRule(orientations=True))
+    with Verifier(workers=1) as verifier:
+        groups = find_duplicates(rows, options, verifier.judge(rows)).groups
+    assert all(each.verdict.orientation == "none" for each in groups.shown
+               if each.verdict.relation != "turned")  # fmt: skip
+    return [
+        {os.path.relpath(os.fsdecode(rows.path(row)), DATA) for row in (each.better, each.row)}
+        for each in groups.shown
+        if each.verdict.relation == "turned"
+    ]
+
+
+def test_pictures_of_pairs_called_turned_are_turned_copies():
+    for pair in pairs():
+        if pair["label"] == "dihedral":
+            assert turned_among([pair["a"], pair["b"]]) == [{pair["a"], pair["b"]}]
+
+
+def test_different_pictures_are_no_turned_copies():
+    names = {pair[side] for pair in pairs() for side in "ab" if pair["label"] == "different"}
+
+    assert turned_among(names) == []
+
+
+def test_mirrored_and_rotated_photos_are_turned_copies(tmp_path):
+    photos = sorted((DATA / "caltech-101").glob("*/*.jpg"))[::450]
+    names = []
+    for number, photo in enumerate(photos):
+        pixels = cv2.imread(str(photo))
+        turned = pixels[:, ::-1] if number % 2 else np.rot90(pixels, 1 + number % 3)
+        names.append(str(tmp_path / f"{number}.jpg"))
+        cv2.imwrite(names[-1], turned)
+
+    found = turned_among([*(str(photo.relative_to(DATA)) for photo in photos), *names])
+
+    assert len(photos) == 21
+    assert len(found) == len(photos)
 
 
 def test_the_pictures_of_pairs_called_the_same_are_duplicates():

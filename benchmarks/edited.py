@@ -136,5 +136,3 @@ EDITS = {
     "rotated by 180": lambda p: jpeg(np.rot90(p, 2)),
     "rotated by 270": lambda p: jpeg(np.rot90(p, 3)),
 }
-
-TURNED = ("mirrored", "rotated by 90", "rotated by 180", "rotated by 270")

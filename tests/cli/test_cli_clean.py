@@ -69,8 +69,8 @@ def test_a_mirrored_copy_is_shown_and_only_removed_if_its_relation_is_named(phot
     mirrored = photo(1, 320, 240)[:, ::-1]
     (photos / "mirrored.jpg").write_bytes(encode(mirrored[::2, ::2], ".jpg"))
     summaries = []
-    for options in ((), ("--orientations",), ("--orientations", "--remove", "turned")):
-        cli.main(["dedupe", "photos", "--json", "--plan", "plan.jsonl", *options])
+    for more in ((), ("--orientations",), ("--orientations", "--remove", "turned")):
+        cli.main(["dedupe", "photos", "--json", "--plan", "plan.jsonl", *more])
         summaries.append(json.loads(capsys.readouterr().out))
 
     assert [each["removable"] for each in summaries] == [4, 4, 5]

@@ -142,7 +142,7 @@ def test_turned_pairs_are_those_of_the_nearest_of_eight_hashes(seed, across):
     halves = [images(rows, [b"/data/0"]), images(rows, [b"/data/1"])]
     sides = [Side(rows, each) for each in halves] if across else [Side(rows, images(rows)), None]
 
-    blocks = list(iter_row_pairs(*sides, 6, orientations=True, threads=1))
+    blocks = list(iter_row_pairs(*sides, 6, orientations=True))
 
     pairs = itertools.product(*halves) if across else itertools.combinations(range(len(rows)), 2)
     quality, expected = rows.column("quality"), []

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from make_sample import encode, photo
 
 from cli_runs import on_a_terminal
 from encoded import painted

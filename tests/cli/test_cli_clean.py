@@ -189,6 +189,18 @@ def test_check_verifies_the_plan(plan, capsys):
     assert err.endswith("plan.jsonl: duplicates within 31 bits, protected: nothing\n")
 
 
+def test_check_deep_compares_the_pictures_of_a_plan_again(plan, photos, capsys):
+    sound = cli.main(["check", str(plan), "--deep"])
+    capsys.readouterr()
+    (photos / "small1.jpg").write_bytes(encode(photo(7, 160, 120), ".jpg"))
+    changed = cli.main(["check", str(plan), "--deep"])
+
+    err = capsys.readouterr().err
+    assert (sound, changed) == (0, 1)
+    assert "small1.jpg' is unverified and not same-picture" in err
+    assert "the pictures of 1 removal are not as the plan states" in err
+
+
 def test_check_and_apply_print_the_rule_of_a_plan(photos, capsys):
     arguments = ["--by", "search", "--max-dist", "9", "--protect", "photos", "--plan", "p.jsonl"]
     cli.main(["dedupe", "photos", *arguments])

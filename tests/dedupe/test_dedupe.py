@@ -2,11 +2,13 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from array_rows import File, rows_of, same_picture
 from imgdup.dedupe import DedupeOptions, Saving, find_duplicates
 from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.keep import Keep, parse_keep
 
 FILES = [
@@ -153,3 +155,20 @@ def test_no_list_names_all_rows_of_a_file_as_removable_in_favour_of_each_other()
     number = {file.path: file.inode for file in SPELLINGS}
     keepers = paths(rows, found.groups.keeper_of_each())
     assert [number[path] for path in keepers] == [1]
+
+
+def test_look_alikes_cost_few_comparisons_each_and_those_left_out_are_counted():
+    """Hashes of 400 pictures of one scene, all within 20 bits of each other, all different."""
+    rng = np.random.default_rng(3)
+    files = [
+        File(b"/data/%04d" % n, match=sum(1 << int(bit) for bit in rng.choice(60, 10, False)))
+        for n in range(400)
+    ]
+
+    found = find_duplicates(
+        rows_of(files), judge=lambda pairs: [Verdict("different", 90.0, None)] * len(pairs)
+    )
+
+    assert len(found.groups.removed) == 0
+    assert found.groups.n_compared <= 20 * len(files)
+    assert found.groups.n_beyond > len(files) - 100

@@ -19,7 +19,7 @@ from imgdup.dedupe.verify import Verifier, check_pictures, file_of_row, verify_p
 from imgdup.errors import UsageError
 from imgdup.images.decode import decode_rgb
 from imgdup.index.folder import VERDICTS
-from imgdup.system.limits import Limits
+from imgdup.system.limits import CAN_CAP_MEMORY, Limits
 
 RNG = np.random.default_rng(5)
 
@@ -122,6 +122,27 @@ def test_files_that_changed_went_or_cannot_be_decoded_are_unverified_and_stay(tm
     assert len(found) == 3
     assert set(found.values()) == {"unverified"}
     assert not (tmp_path / VERDICTS).exists()
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"max_pixels": 1_000_000},
+        {"max_file_bytes": 5000},
+        {"worker_memory_bytes": 80 << 20},
+        {"timeout_s": 0.01},
+    ],
+    ids=lambda limit: next(iter(limit)),
+)
+def test_files_beyond_a_limit_are_unverified_and_stay(tmp_path, limit):
+    if "worker_memory_bytes" in limit and not CAN_CAP_MEMORY:
+        pytest.skip("the memory of a process cannot be limited on this system")
+    large = np.tile(PIXELS, (50, 50, 1))
+    files = [written(tmp_path, "1.tiff", large), written(tmp_path, "2.bmp", large)]
+
+    found = relations([row_of(path) for path in files], limits=Limits(**limit), workers=1)
+
+    assert list(found.values()) == ["unverified"]
 
 
 def test_files_of_equal_bytes_are_not_decoded(monkeypatch):

@@ -33,9 +33,8 @@ def sets(tmp_path, monkeypatch):
         for seed in seeds:
             picture = painted(seed, 320, 240, step=2 if name == "test" else 1)
             (folder / f"{seed}.jpg").write_bytes(picture)
-            os.utime(
-                folder / f"{seed}.jpg", (1_600_000_000, 1_600_000_000)
-            )  # else it is read again
+            # The next run reads a file again that was written just before this one.
+            os.utime(folder / f"{seed}.jpg", (1_600_000_000, 1_600_000_000))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("IMGDUP_INDEX", raising=False)
     return tmp_path

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from make_sample import encode, photo
 from test_page import data_of
@@ -13,6 +14,7 @@ from imgdup.dedupe.compare import compare
 from imgdup.dedupe.difference import WHOLE, Verdict
 from imgdup.dedupe.labels import ImageSet
 from imgdup.dedupe.relations import RELATIONS
+from imgdup.images.gray import ORIENTATIONS, upright
 from imgdup.index.columns import images
 from imgdup.output.gallery import (
     RELATION_TEXTS,
@@ -141,7 +143,7 @@ def test_a_file_that_is_only_shown_has_a_group_where_nothing_is_removed():
         ),
         (Verdict("cropped", 9.0, (1, 2, 3, 4)), None, (1, 2, 3, 4), "only the marked part of the"),
         (Verdict("cropped", 9.0, WHOLE), None, None, "other picture shows only a part"),
-        (Verdict("turned", 50.0, (1, 2, 3, 4)), None, (1, 2, 3, 4), "rotated or mirrored"),
+        (Verdict("turned", 0.0, None, "mirror"), None, None, "It is rotated or mirrored."),
         (Verdict("recoloured", 0.0, WHOLE), WHOLE, WHOLE, "Only the colours"),
         (Verdict("recoloured", 9.0, (1, 2, 3, 4)), (1, 2, 3, 4), (1, 2, 3, 4), "of the marked"),
         (Verdict("same-pixels", 0.0, None), None, None, "all pixels are equal"),
@@ -154,6 +156,22 @@ def test_a_region_is_marked_where_it_lies_and_a_sentence_says_what_it_is(
 
     assert (found.box, found.keeper_box) == (in_copy, in_keeper)
     assert sentence in found.sentence
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_in_a_turned_copy_the_region_is_marked_where_the_copy_has_it(orientation):
+    box = (100, 200, 300, 50)
+    number = ORIENTATIONS.index(orientation) + 1
+
+    found = comparison(Verdict("edited", 50.0, box, orientation))
+
+    x, y, width, height = found.box
+    copy = np.zeros((1000, 1000), np.uint8)
+    copy[y : y + height, x : x + width] = 1
+    rows, columns = np.nonzero(upright(copy, number))
+    assert (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1) == box
+    assert found.keeper_box == box
+    assert ("mirrored" in found.sentence) == (orientation != "none")
 
 
 def test_every_relation_has_a_sentence():

@@ -17,9 +17,10 @@ from imgdup.dedupe.compare import Leak, Leaks
 from imgdup.dedupe.difference import CROPPED, RECOLOURED, TURNED, WHOLE, Verdict
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
+from imgdup.images.gray import FLIPPED_COLUMNS, FLIPPED_ROWS, ORIENTATIONS, TRANSPOSED
 from imgdup.index.columns import Rows
 from imgdup.output.codecs import shown
-from imgdup.output.page import Comparison, Entry, Group, Wording, save_page
+from imgdup.output.page import Box, Comparison, Entry, Group, Wording, save_page
 from imgdup.output.results import match_rule_text
 from imgdup.system.atomic import common_mode
 from imgdup.system.files import read_file
@@ -51,6 +52,7 @@ RELATION_TEXTS = {
     "unverified": "The pictures were not compared, or could not be.",
     "different": "The pictures show different things.",
 }
+SIDE = 1000  # of a picture, in the units of a box
 MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most are shown first
 
 Thumbnail = bytes | ImageError
@@ -127,9 +129,21 @@ def comparison(verdict: Verdict, rule: str = "") -> Comparison:
     box, keeper_box = verdict.box, verdict.box
     if verdict.relation == CROPPED and verdict.box == WHOLE:
         box = keeper_box = None  # the keeper is a part of the other picture; which, is not known
-    elif verdict.relation in (CROPPED, TURNED):
-        box = None  # it has this place in the keeper only
+    elif verdict.relation == CROPPED:
+        box = None  # all of it is there
+    elif box is not None:
+        box = _turned_back(box, ORIENTATIONS.index(verdict.orientation) + 1)
     return Comparison(verdict_text(verdict), verdict.peak, box, keeper_box, rule)
+
+
+def _turned_back(box: Box, orientation: int) -> Box:
+    """Return where a box of a turned picture was before `upright` turned it."""
+    x, y, width, height = box
+    if orientation in FLIPPED_COLUMNS:
+        x = SIDE - x - width
+    if orientation in FLIPPED_ROWS:
+        y = SIDE - y - height
+    return (y, x, height, width) if orientation in TRANSPOSED else (x, y, width, height)
 
 
 def verdict_text(verdict: Verdict) -> str:
@@ -140,11 +154,13 @@ def verdict_text(verdict: Verdict) -> str:
     >>> verdict_text(Verdict("edited", 142.3, (400, 700, 200, 50)))
     'The marked region differs more than saving a picture again explains.'
     """
+    text = RELATION_TEXTS[verdict.relation]
     if verdict.relation == RECOLOURED and verdict.box not in (None, WHOLE):
-        return "The colours of the marked region differ."
+        text = "The colours of the marked region differ."
     if verdict.relation == CROPPED and verdict.box == WHOLE:
-        return "The other picture shows only a part of this one."
-    return RELATION_TEXTS[verdict.relation]
+        text = "The other picture shows only a part of this one."
+    is_turned = verdict.relation != TURNED and verdict.orientation != ORIENTATIONS[0]
+    return f"{text} {RELATION_TEXTS[TURNED]}" if is_turned else text
 
 
 def _wanted(groups: Iterable[Sequence[int]]) -> list[int]:

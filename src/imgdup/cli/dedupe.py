@@ -128,7 +128,5 @@ def dedupe(
     with closing(Bar(quiet=False)) as bar:
         duplicates = index.duplicates(options, verify=verify, progress=bar.compared)
     files.write(duplicates)
-    dedupe_files.print_summary(duplicates, with_chains=chains, as_json=as_json)
-    if plan is not None and not as_json:
-        dedupe_files.note_next_step(plan, duplicates)
+    dedupe_files.print_summary(duplicates, plan, with_chains=chains, as_json=as_json)
     return code

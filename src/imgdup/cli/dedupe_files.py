@@ -52,8 +52,10 @@ class DedupeFiles(NamedTuple):
             save_groups(self.groups, duplicates)
 
 
-def print_summary(duplicates: Duplicates, *, with_chains: bool, as_json: bool) -> None:
-    """Print how many files can be removed, and why some cannot."""
+def print_summary(
+    duplicates: Duplicates, plan: Path | None, *, with_chains: bool, as_json: bool
+) -> None:
+    """Print how many files can be removed, why some cannot, and what to do with a plan."""
     sizes = chains(duplicates) if with_chains else None
     write_text([(summary_json if as_json else summary_text)(duplicates, sizes)])
     n_linked = int((~duplicates.removable()).sum())
@@ -62,6 +64,8 @@ def print_summary(duplicates: Duplicates, *, with_chains: bool, as_json: bool) -
             f"{n_linked:,} more duplicates have other names (hard links): they are in the lists, "
             "but not in the plan"
         )
+    if plan is not None and not as_json:
+        _note_next_step(plan, duplicates)
 
 
 def note_rules_without_effect(keep: Keep) -> None:
@@ -73,7 +77,7 @@ def note_rules_without_effect(keep: Keep) -> None:
         )
 
 
-def note_next_step(plan: Path, duplicates: Duplicates) -> None:
+def _note_next_step(plan: Path, duplicates: Duplicates) -> None:
     """Print how to carry out the plan."""
     if duplicates.removable().any():
         note(f"review {plan}, then run: imgdup apply {shlex.quote(str(plan))} --move-to FOLDER")

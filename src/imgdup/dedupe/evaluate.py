@@ -204,10 +204,8 @@ def evaluate(
         if not found and not pairs:
             raise ImgdupError("no picture could be read: name a folder that contains pictures")
         edited = [each for _, each in found]
-        hashes = {}
-        if found:
-            some = known or _hashed(files, found, options, workers)
-            hashes = _hash_results(*some, len(files), options, workers)
+        some = known or _hashed(files, found, options, workers)
+        hashes = _hash_results(*some, len(files), options, workers) if found else {}
         labels, n_unread = _labelled(pairs, options, workers)
     return Evaluation(
         len(files),
@@ -321,12 +319,12 @@ def _hashed(
     for file, answer in zip(missing, answers, strict=True):
         if not isinstance(answer, ImageError):
             prints[file] = answer
-    digests, found = zip(*prints.values(), strict=True)
+    found = [each for _, each in prints.values()]
     pictures = Pictures(
-        np.stack([each.hashes for each in found]),
-        np.stack([each.match for each in found]),
+        np.array([each.hashes for each in found], np.uint64),
+        np.array([each.match for each in found], np.uint64),
         np.array([each.quality for each in found], np.uint8),
-        np.stack([np.frombuffer(digest, np.uint8) for digest in digests]),
+        np.array([np.frombuffer(digest, np.uint8) for digest, _ in prints.values()], np.uint8),
     )
     return list(prints), pictures
 

@@ -30,6 +30,7 @@ LOCAL_SHARE = 0.05  # of the area; if less differs, ...
 LOCAL_AGREEMENT = 0.9  # ... and so much agrees, the pictures lie on each other
 LEAST_AGREEMENT = 0.5  # share of the structured area that agrees in an edited picture
 STRUCTURE_SHARE = 0.02  # of the differing area; recoloured pictures differ less in structure
+TONE_SHARE = 0.5  # of the squared differences; recoloured pictures differ in the means of blocks
 ALIKE = 0.9  # share of the structured area that agrees in a recoloured picture
 LIKELY_TURN = 0.7  # correlation of the reduced pictures
 CLEARLY_LIKELIER = 0.1  # correlation above that of the upright pictures
@@ -208,9 +209,10 @@ def _judge(evidence: Evidence) -> Verdict:
         return Verdict(SAME_PICTURE, 0.0, None)
     peak, box = float(evidence.excess.max()), _box(evidence.excess)
     structure = np.count_nonzero(evidence.structure_excess)
-    if structure <= STRUCTURE_SHARE * np.count_nonzero(differs) and evidence.agreement > ALIKE:
-        return Verdict(RECOLOURED, peak, box)
-    return Verdict(EDITED, peak, box)
+    is_recoloured = structure <= STRUCTURE_SHARE * np.count_nonzero(differs)
+    is_recoloured &= evidence.agreement > ALIKE
+    is_recoloured &= evidence.tone_share > TONE_SHARE or not evidence.luma_excess.any()
+    return Verdict(RECOLOURED if is_recoloured else EDITED, peak, box)
 
 
 def _box(excess: Plane) -> Box:

@@ -4,6 +4,8 @@ Copies of a picture may be gray, have another tone curve, or be blurred or sharp
 takes two pictures of one size and returns them with less of such a difference, and what was found.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +27,7 @@ UNFILTERED = 0.05  # a weaker filter than this changes nothing
 SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...
 # ... so that both count this often; without a filter, pixels may be nearly equal.
 CLIPPED, FITTED, CLEAN = 2.0, 1.0, 0.2
+BLURRED, STRONGLY_FITTED = 0.45, 1.5  # the same for a filter that blurs at least so much
 CURVE_SIDE = 96  # pixels; the tone curve is fitted on a picture of this size
 CURVE_SIGMA = 6.0  # gray levels
 CURVE_TERMS = np.sqrt(np.arange(256) / 255)[:, np.newaxis] ** np.arange(5)
@@ -63,25 +66,36 @@ SHIFT_BY_NOISE = 1.5
 FEW_MOVED = 0.002  # of the area; fewer do not matter
 # Of 32: a curve that moves fewer tones may explain a changed object, above all if a part stays.
 FEW_TONES, FEW_TONES_OF_PART = 13.0, 18.0
+MUCH_MOVED = 6.0  # levels
+AGREEING = 0.8  # share of the pixels that move much; copies have 0.8 to 1
 NEARLY_ALL_MOVED = 0.75  # of the area
 
 
-def equal_colours(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, bool]:
-    """Return both gray if only one has colour, and with equal tones; and whether a doubt is left.
+class Tones(NamedTuple):
+    """Whether a tone curve was applied, and whether colours or tones leave a doubt."""
+
+    is_mapped: bool
+    is_doubtful: bool
+
+
+def equal_colours(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, Tones]:
+    """Return both gray if only one has colour, and with equal tones; and what was done for that.
 
     Pictures with colour come back as luma, Cr and Cb.
     """
     a, b = _reduced(first, CURVE_SIDE), _reduced(second, CURVE_SIDE)
-    is_gray, doubtful = _is_gray_pair(a, b)
+    is_gray, is_doubtful = _is_gray_pair(a, b)
+    tones = Tones(False, is_doubtful)
     if is_gray:
         first, second, a, b = (_gray(each) for each in (first, second, a, b))
     if not (_is_smooth(first) or _is_smooth(second)):
-        first, second, tones_doubtful = _with_equal_tones(first, second, a, b)
-        doubtful = doubtful or tones_doubtful
+        first, second, found = _with_equal_tones(first, second, a, b)
+        tones = Tones(found.is_mapped, tones.is_doubtful or found.is_doubtful)
     if first.ndim == 3:
         first, second = luma_and_chroma(first), luma_and_chroma(second)
-        doubtful = doubtful or _colours_differ_everywhere(first, second)
-    return first, second, doubtful
+        if _colours_differ_everywhere(first, second):
+            tones = tones._replace(is_doubtful=True)
+    return first, second, tones
 
 
 def _reduced(pixels: Pixels, side: int) -> Pixels:
@@ -135,10 +149,11 @@ def _colourfulness(pixels: Pixels) -> npt.NDArray[np.int16]:
 
 def _with_equal_tones(
     first: Pixels, second: Pixels, a: Pixels, b: Pixels
-) -> tuple[Pixels, Pixels, bool]:
+) -> tuple[Pixels, Pixels, Tones]:
     """Apply to one picture the monotone curve that takes it nearest to the other.
 
-    The curve is fitted to the reduced pictures a and b. Also return whether it leaves a doubt.
+    The curve is fitted to the reduced pictures a and b. It leaves a doubt if it moves few tones, or
+    if many of these did not move in this way.
     """
     even = _evenness(a, b)
     ways = [_Levels(a, b, even), _Levels(b, a, even)]
@@ -150,17 +165,18 @@ def _with_equal_tones(
     is_needed = _movement((a, b)[way], curves[way]) > 1
     is_needed &= ways[way].error(np.arange(256.0), UNMOVED) > enough
     if not is_needed or missed[way] > MOST_MISSED:
-        return first, second, False
+        return first, second, Tones(False, False)
     curve, shift = curves[way], _clipping_shift(first, second)
     unmoved = _near_identity(ways[way], shift)
     if ways[way].error(unmoved) <= enough + 1:
         curve = unmoved
     moved = np.abs(curve - np.arange(256)) > MOVED + shift
-    doubtful = _moves_few_tones((a, b)[way], moved)
-    levels = np.rint(curve).astype(np.uint8)
+    source, target = ((a, b), (b, a))[way]
+    doubtful = _moves_few_tones(source, moved) or _agreeing_share(source, target, curve) < AGREEING
+    levels, tones = np.rint(curve).astype(np.uint8), Tones(True, doubtful)
     if way == 0:
-        return mapped(first, levels), second, doubtful
-    return first, mapped(second, levels), doubtful
+        return mapped(first, levels), second, tones
+    return first, mapped(second, levels), tones
 
 
 def _is_smooth(pixels: Pixels) -> bool:
@@ -299,6 +315,16 @@ def _moves_few_tones(pixels: Pixels, moved: npt.NDArray[np.bool_]) -> bool:
     return tones < (FEW_TONES if moved_share > NEARLY_ALL_MOVED else FEW_TONES_OF_PART)
 
 
+def _agreeing_share(source: Pixels, target: Pixels, curve: Curve) -> float:
+    """Return which share of the pixels that a curve moves much it takes nearer to the target."""
+    is_moved = (np.abs(curve - np.arange(256)) > MUCH_MOVED)[source]
+    if np.count_nonzero(is_moved) < FEW_MOVED * source.size:
+        return 1.0
+    before, after = source[is_moved].astype(np.float64), curve[source[is_moved]]
+    goal = target[is_moved].astype(np.float64)
+    return float(np.mean(np.abs(after - goal) < np.abs(before - goal)))
+
+
 def _clipping_shift(first: Pixels, second: Pixels) -> Curve:
     """Return by how much noise may move each level, because it is cut off at black and white."""
     shift = np.zeros(256)
@@ -350,11 +376,13 @@ def equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]
     return planes[0], planes[1], strength
 
 
-def least_factor(strength: float) -> float:
-    """Return how much counts as usual at least, by the strength of the fitted filter."""
+def least_factor(strength: float, is_mapped: bool) -> float:
+    """Return how much counts as usual at least, by the fitted filter and whether tones changed."""
     if strength <= SHARPENED:
         return CLIPPED
-    return FITTED if abs(strength) >= UNFILTERED else CLEAN
+    if strength >= BLURRED:
+        return STRONGLY_FITTED
+    return FITTED if is_mapped or abs(strength) >= UNFILTERED else CLEAN
 
 
 def _error(a: Plane, b: Plane) -> float:

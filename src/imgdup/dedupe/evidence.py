@@ -51,16 +51,16 @@ class Limits(NamedTuple):
 LUMA_LIMITS = {
     1: (Limits(110, 1500, 2.5), Limits(85, 900, 2.5)),
     2: (Limits(48, 1500, 1.8), Limits(42, 200, 1.8)),
-    4: (Limits(30, 900, 0.95), Limits(20, 60, 0.9)),
-    8: (Limits(22, 600, 0.65), Limits(11, 45, 0.5)),
-    16: (Limits(18, 600, 0.65), Limits(9, 36, 0.35)),
+    4: (Limits(32, 1100, 1.1), Limits(20, 60, 0.9)),
+    8: (Limits(22, 800, 0.75), Limits(11, 45, 0.5)),
+    16: (Limits(20, 700, 0.75), Limits(9, 36, 0.35)),
 }
 CHROMA_LIMITS = {
     1: (Limits(200, 1800, 3.0), Limits(200, 1600, 3.0)),
     2: (Limits(80, 1200, 2.2), Limits(80, 500, 2.2)),
-    4: (Limits(48, 400, 1.5), Limits(48, 280, 1.0)),
-    8: (Limits(25, 250, 0.9), Limits(22, 120, 0.5)),
-    16: (Limits(25, 250, 0.9), Limits(20, 80, 0.35)),
+    4: (Limits(48, 600, 1.8), Limits(48, 280, 1.0)),
+    8: (Limits(25, 450, 1.0), Limits(22, 120, 0.5)),
+    16: (Limits(25, 400, 1.0), Limits(20, 80, 0.35)),
 }
 
 # By the side of the window, in blocks: how often the squares may exceed what nearly all other
@@ -99,6 +99,9 @@ class Evidence(NamedTuple):
         The same for the part of the luma that no local change of brightness and contrast explains.
     agreement : float
         Share of the area with structure in which both pictures correlate.
+    tone_share : float
+        Of the squared differences of the luma where it differs, the share that a change of the
+        mean of small blocks explains: much if tones differ, little if there is another detail.
     recoloured : bool
         Whether colours differ everywhere, or tones by a curve that could hide a changed object.
     """
@@ -107,6 +110,7 @@ class Evidence(NamedTuple):
     luma_excess: Plane
     structure_excess: Plane
     agreement: float
+    tone_share: float
     recoloured: bool
 
 
@@ -136,11 +140,11 @@ class _Moments:
 
 def measure(first: Pixels, second: Pixels) -> Evidence:
     """Measure the local differences of two pictures of one size, both RGB or gray."""
-    first, second, doubtful = equal_colours(first, second)
+    first, second, tones = equal_colours(first, second)
     first, second, sharper = equal_sharpness(first, second)
     y, z = plane_of(first, 0), plane_of(second, 0)
     y, z, strength = equal_filter(y, z, sharper)
-    clean = least_factor(strength)
+    clean = least_factor(strength, tones.is_mapped)
     luma_moments = _moments(y, z, BLOCK)
     chroma = []
     if first.ndim == 3:
@@ -154,9 +158,10 @@ def measure(first: Pixels, second: Pixels) -> Evidence:
     excess = luma_excess
     if chroma:
         excess = np.maximum(excess, _chroma_excess(luma_moments, chroma, clean))
-    doubtful = doubtful or _differs_smoothly(luma_moments, chroma)
+    doubtful = tones.is_doubtful or _differs_smoothly(luma_moments, chroma)
     agreement = _agreement(luma_moments.windows(AGREEMENT_SIDE))
-    return Evidence(excess, luma_excess, structure, agreement, doubtful)
+    tone_share = _tone_share(luma_moments, luma_excess > 0)
+    return Evidence(excess, luma_excess, structure, agreement, tone_share, doubtful)
 
 
 def _moments(a: Plane, b: Plane, side: int) -> _Moments:
@@ -293,6 +298,12 @@ def _agreement(windows: _Moments) -> float:
     if not structured.any():
         return 0.0
     return float(np.mean(_shared(windows)[structured] > CORRELATED))
+
+
+def _tone_share(moments: _Moments, differs: npt.NDArray[np.bool_]) -> float:
+    """Return which share of the squared differences in marked blocks their means explain."""
+    means = (moments.b - moments.a)[differs]
+    return float(np.sum(means * means)) / max(1e-6, float(np.sum(moments.dd[differs])))
 
 
 def _differs_smoothly(luma_moments: _Moments, chroma: list[_Moments]) -> bool:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from imgdup.cli.config import keep_rules, protected_folders
 from imgdup.cli.options import (
     GROUP_FILES,
     Distance,
     Number,
     OutputFile,
     by_option,
+    force_option,
     index_option,
     json_option,
     orientations_option,
@@ -38,11 +40,16 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
 @click.option(
     "--keep",
     default=KEEP,
+    callback=keep_rules,
     show_default=True,
     help="Rules that decide which file to keep; the first rule by which two files differ decides.",
 )
 @click.option(
-    "--protect", multiple=True, metavar="FOLDER", help="Never remove files from this folder."
+    "--protect",
+    multiple=True,
+    callback=protected_folders,
+    metavar="FOLDER",
+    help="Never remove files from this folder; those of the settings file are protected, too.",
 )
 @click.option(
     "--remove",
@@ -75,6 +82,7 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
     metavar="FILE",
     help=f"Write the groups; the name ends in {' '.join(GROUP_FILES)}.",
 )
+@force_option
 @removals_option
 @click.option(
     "--chains", is_flag=True, help="Also count chains: connected components of duplicates."
@@ -97,6 +105,7 @@ def dedupe(
     remove_list: Path | None,
     null: bool,
     groups: Path | None,
+    force: bool,
     allow_removals: bool,
     chains: bool,
     as_json: bool,
@@ -115,7 +124,7 @@ def dedupe(
     from imgdup.dedupe import decide, relations
 
     files = dedupe_files.DedupeFiles(plan, report, keep_list, remove_list, groups, null)
-    files.check()
+    files.check(force=force)
     if not verify and max_dist is None:
         raise UsageError("--no-verify needs --max-dist: only the distance of the hashes decides")
     policy = decide.Policy(relations.removable(more, verify=verify), max_candidates)

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from imgdup.cli.options import GROUP_FILES
+from imgdup.cli.options import GROUP_FILES, check_new
 from imgdup.cli.printing import note, write_text
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.keep import FACT_RULES, Keep
@@ -26,8 +26,11 @@ class DedupeFiles(NamedTuple):
     groups: Path | None
     null: bool
 
-    def check(self) -> None:
-        """Raise UsageError if a file is named twice or is of an unknown kind."""
+    def check(self, *, force: bool) -> None:
+        """Raise UsageError for a file that is named twice, of an unknown kind, or not new.
+
+        Plans and lists are overwritten only with `force`; reports and groups always.
+        """
         if self.groups and self.groups.suffix not in GROUP_FILES:
             raise UsageError(
                 f"--groups {self.groups}: expected a name that ends in {', '.join(GROUP_FILES)}"
@@ -39,6 +42,7 @@ class DedupeFiles(NamedTuple):
                 first = named.setdefault(file.resolve(), option)
                 if first != option:
                     raise UsageError(f"{first} and {option} name one file: {file}")
+        check_new((self.plan, self.keep_list, self.remove_list), force=force)
 
     def write(self, duplicates: Duplicates) -> None:
         """Write the files; if a path cannot be written to a list, write none."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgdup.cli.config import config
 from imgdup.cli.options import (
     Number,
     OutputFile,
@@ -62,7 +63,9 @@ class Chosen:
         """Return the settings of the run."""
         from imgdup.build import roots, settings
 
-        exclude = tuple(glob for glob in self.exclude if glob) if self.exclude else None
+        exclude = config().exclude
+        if self.exclude:
+            exclude = tuple(glob for glob in self.exclude if glob)
         return settings.Settings(
             hasher=self.hasher,
             bits=int(self.bits) if self.bits else None,

@@ -6,8 +6,10 @@ from contextlib import closing
 from pathlib import Path
 
 from imgdup.build.relocate import relocate as move_rows
+from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Outcome, Settings
 from imgdup.build.update import update_index
+from imgdup.cli.config import config
 from imgdup.cli.printing import is_verbose, note, note_path, write_text
 from imgdup.errors import UsageError
 from imgdup.images.formats import undecoded_extension
@@ -35,7 +37,9 @@ def update(
 
 def index_first(index_folder: Path, paths: Sequence[str], *, allow_removals: bool) -> int:
     """Index the folders that another command names; return the exit code, 0 or 3."""
-    settings = Settings(allow_removals=allow_removals)
+    settings = Settings(
+        changes=OptionChanges(exclude=config().exclude), allow_removals=allow_removals
+    )
     outcome = update(index_folder, paths, settings, quiet=False)
     note_failures(outcome)
     return exit_code(outcome, strict=False)

@@ -57,6 +57,7 @@ def _be_verbose(context: click.Context, parameter: click.Parameter, value: bool)
 VERBOSE_OPTION = click.Option(  # of every command
     ["-v", "--verbose"],
     is_flag=True,
+    is_eager=True,
     expose_value=False,
     callback=_be_verbose,
     help="Print which settings and which index are used, and name every file that fails.",
@@ -106,7 +107,15 @@ class Commands(click.Group):
     no_args_is_help=True,
 )
 @click.version_option(__version__, "-V", "--version", prog_name="imgdup")
-def imgdup() -> None:
+@click.option(
+    "--config",
+    "config_file",
+    envvar="IMGDUP_CONFIG",
+    metavar="FILE",
+    help="The settings file; '' means none. Default: imgdup.toml, or [tool.imgdup] in "
+    "pyproject.toml, here or in a folder above.",
+)
+def imgdup(config_file: str | None) -> None:
     """Find near-duplicate images: exact, fast, and safe for your files.
 
     \b

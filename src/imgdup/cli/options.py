@@ -5,13 +5,14 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from imgdup.cli.config import config
 from imgdup.cli.printing import is_verbose, note
 from imgdup.errors import UsageError
 from imgdup.images.formats import MARKED_BYTES, is_foreign_image
@@ -138,8 +139,11 @@ index_option = click.option(
     "index_folder",
     type=PATH,
     metavar="FOLDER",
-    help="The index folder. Default: IMGDUP_INDEX, or the nearest .imgdup, here or in a folder "
-    "above.",
+    help="The index folder, or the folder that it is in. Default: IMGDUP_INDEX, then the settings "
+    "file, then the nearest .imgdup, here or in a folder above.",
+)
+force_option = click.option(
+    "--force", is_flag=True, help="Overwrite plans and lists that exist; normally they are kept."
 )
 removals_option = click.option(
     "--allow-removals",
@@ -233,6 +237,13 @@ def gathered(kind: "type[DataclassInstance]", name: str) -> Callable[[F], F]:
     return decorate
 
 
+def check_new(files: Iterable[Path | None], *, force: bool) -> None:
+    """Raise UsageError for the first file that exists and is not empty, unless `force`."""
+    for file in files:
+        if file is not None and not force and file.is_file() and file.stat().st_size:
+            raise UsageError(f"{file} exists: name another file, or add --force to overwrite it")
+
+
 def check_range(value: int | None, bits: int) -> None:
     """Raise UsageError for a distance that is out of range."""
     if value is not None and not 0 <= value <= bits:
@@ -252,7 +263,12 @@ def note_false_pairs(distance: int, max_false_pairs: float) -> None:
 
 def find_index(explicit: Path | None) -> Path:
     """Return the index folder to use; raise ImgdupError if there is none."""
-    return _announced(find(Path(), explicit), explicit)
+    return _announced(find(Path(), _named(explicit)), explicit)
+
+
+def _named(explicit: Path | None) -> Path | None:
+    """Return the folder of --index; the settings file counts if IMGDUP_INDEX is not set."""
+    return explicit or (None if os.environ.get(ENVIRONMENT_VARIABLE) else config().index)
 
 
 def open_found(explicit: Path | None) -> "ImageIndex":
@@ -264,7 +280,7 @@ def open_found(explicit: Path | None) -> "ImageIndex":
 
 def find_or_new_index(explicit: Path | None) -> Path:
     """Return the index folder to use, or the place of a new one in the current folder."""
-    found = look_for(Path(), explicit)
+    found = look_for(Path(), _named(explicit))
     return Path(FOLDER_NAME) if found is None else _announced(found, explicit)
 
 

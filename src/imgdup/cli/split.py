@@ -9,6 +9,8 @@ import click
 from imgdup.cli.options import (
     PATH,
     Number,
+    check_new,
+    force_option,
     index_option,
     labels_option,
     match_distance_option,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 @orientations_option(True)
 @click.option("--out", type=PATH, required=True, metavar="FOLDER", help="Where to write the lists.")
 @click.option("--null", is_flag=True, help="End the paths with NUL.")
+@force_option
 def split(
     folders: tuple[str, ...],
     index_folder: Path | None,
@@ -51,6 +54,7 @@ def split(
     orientations: bool,
     out: Path,
     null: bool,
+    force: bool,
 ) -> int:
     """Divide images into lists for training and testing; no chain of duplicates is divided.
 
@@ -66,6 +70,7 @@ def split(
 
     parsed = splitting.parse_ratios(ratios)
     rule = prepare.match_rule(max_dist, orientations=orientations)
+    check_new((out / f"{name}.txt" for name in parsed), force=force)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     name = ", ".join(folders) or str(index.folder)
     part = prepare.labelled_part(index, name, [absolute(folder) for folder in folders], labels)

@@ -305,8 +305,8 @@ def look_for(start: Path, explicit: Path | None = None) -> Path | None:
     Returns
     -------
     Path or None
-        The folder that was named, even if it does not exist; else the nearest ``.imgdup``, or
-        None if there is none in `start` or above it.
+        The folder that was named, even if it does not exist, or the ``.imgdup`` in it; else the
+        nearest ``.imgdup``, or None if there is none in `start` or above it.
 
     Raises
     ------
@@ -316,7 +316,8 @@ def look_for(start: Path, explicit: Path | None = None) -> Path | None:
     """
     named = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
-        return Path(named)
+        inside = Path(named) / FOLDER_NAME
+        return inside if is_index(inside) and not is_index(Path(named)) else Path(named)
     start = _from_root(start)
     for above in (start, *start.parents):
         if os.path.isdir(above / FOLDER_NAME):  # False where it may not be looked at
@@ -331,22 +332,27 @@ def _from_root(path: Path) -> Path:
 
 
 def _check_owner(folder: Path) -> None:
-    """Refuse an index folder, or a link to one, of another user, as git does with repositories.
+    """Refuse an index folder of another user, as git does with repositories."""
+    owner = foreign_owner(folder)
+    if owner is not None:
+        raise ImgdupError(
+            f"{folder} belongs to another user (uid {owner}): if you trust it, name it with "
+            f"--index {shlex.quote(str(folder))}; if not, name another one"
+        )
 
-    Under sudo, the calling user is trusted too.
+
+def foreign_owner(path: Path) -> int | None:
+    """Return the number of the other user to whom a path, or a link there, belongs; else None.
+
+    Under sudo, the calling user is no other user.
     """
     if not hasattr(os, "geteuid"):  # Windows
-        return
+        return None
     known = {os.geteuid()}
     caller = os.environ.get("SUDO_UID", "")
     if os.geteuid() == 0 and caller.isascii() and caller.isdigit():
         known.add(int(caller))
-    owners = {os.lstat(folder).st_uid, os.stat(folder).st_uid}
-    if not owners <= known:
-        raise ImgdupError(
-            f"{folder} belongs to another user (uid {min(owners - known)}): if you trust it, name "
-            f"it with --index {shlex.quote(str(folder))}; if not, name another one"
-        )
+    return min({os.lstat(path).st_uid, os.stat(path).st_uid} - known, default=None)
 
 
 def is_index(folder: Path) -> bool:

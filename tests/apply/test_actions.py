@@ -305,7 +305,7 @@ def test_a_target_without_room_is_refused_before_anything_is_done(scene, other_d
     usage = shutil._ntuple_diskusage(1000, 990, 10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
 
-    with pytest.raises(ImgdupError, match="has room for 10 bytes and 918 would be moved"):
+    with pytest.raises(ImgdupError, match="has room for 10 bytes, and 918 bytes would be moved"):
         scene.apply("move", other_device / "new")
 
     assert scene.tree() == CONTENTS

@@ -169,11 +169,11 @@ def test_a_plan_without_removals_is_done_with_a_note(photos, capsys):
 
 def test_an_index_of_a_folder_above_is_named(photos, tmp_path, monkeypatch, capsys):
     cli.main(["index", "photos", "--quiet"])
-    cli.main(["dedupe"])
+    cli.main(["dedupe", "--json"])
     at_home = capsys.readouterr().err
     monkeypatch.chdir(photos)
 
-    cli.main(["dedupe"])
+    cli.main(["dedupe", "--json"])
 
     assert at_home == ""
     named, roots = capsys.readouterr().err.splitlines()
@@ -386,7 +386,7 @@ def test_an_interrupted_run_names_its_journal(plan, photos, monkeypatch, capsys)
     assert "to undo, run: imgdup undo plan.journal-1.jsonl" in capsys.readouterr().err
     assert cli.main(["apply", "plan.jsonl", "--move-to", "gone", "--yes"]) == 0
     out, err = capsys.readouterr()
-    assert re.fullmatch(r"2 files removed, [0-9,]+ bytes, 2 already done\n", out)
+    assert re.fullmatch(r"2 files removed, [0-9]+ kB, 2 already done\n", out)
     assert err.splitlines()[-1] == "to undo, run: imgdup undo plan.journal-1.jsonl"
     assert not os.path.exists("plan.journal-2.jsonl")
     assert cli.main(["undo", "plan.journal-1.jsonl"]) == 0
@@ -418,7 +418,7 @@ def test_a_killed_run_is_continued_with_its_journal(plan, photos, capsys):
     code = cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
 
     assert code == 0
-    assert capsys.readouterr().out.endswith(" bytes, 3 already done\n")
+    assert capsys.readouterr().out.endswith(" kB, 3 already done\n")
     assert cli.main(["undo", str(journal)]) == 0
     assert contents(photos) == before
     assert not os.path.exists("gone")

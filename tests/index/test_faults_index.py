@@ -38,6 +38,7 @@ from imgdup.errors import ImgdupError, IndexFormatError, LockedError
 from imgdup.index import folder, layout, plain, store
 from imgdup.index.folder import Current
 from imgdup.system import atomic
+from imgdup.system.limits import size_text
 from kill_every_line import kill_at_every_line
 
 PAGE = layout.PAGE_BYTES
@@ -245,7 +246,7 @@ def test_no_room_at_any_size_leaves_the_old_file_and_names_the_bytes_needed(path
     for size in sizes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
         try:
-            with pytest.raises(ImgdupError, match=f"^no room to write .* needs {total:,} bytes"):
+            with pytest.raises(ImgdupError, match=f"^no room to write .* needs {size_text(total)}"):
                 fill(path, 2)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -257,7 +258,7 @@ def test_no_room_at_any_size_leaves_the_old_file_and_names_the_bytes_needed(path
 def test_full_disk_and_quota_leave_the_old_file(path, monkeypatch, room, code):
     opening_as(monkeypatch, lambda file, path: FullDisk(file, room, code))
 
-    with pytest.raises(ImgdupError, match=r"^no room to write .* needs 16,384 bytes \(.*\): free "):
+    with pytest.raises(ImgdupError, match=r"^no room to write .* needs 16 kB \(.*\): free "):
         fill(path, 2)
 
     monkeypatch.undo()

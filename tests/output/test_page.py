@@ -28,9 +28,8 @@ from imgdup.output.page import (
     histogram_svg,
     page_html,
     save_page,
-    size_text,
 )
-from imgdup.system.limits import Limits
+from imgdup.system.limits import Limits, size_text
 from painted_groups import ENDS_THE_SCRIPT, EVIL, entry, jpeg, many_groups
 
 THUMBNAIL_AT = 6  # in an entry, as the page's script reads it
@@ -210,7 +209,7 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("n_bytes", "text"),
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (9_960, "10 kB"), (999_600, "1.0 MB"),
-     (10**18, "1000000 TB")],
+     (1, "1 byte"), (10**18, "1,000,000 TB")],
 )  # fmt: skip
 def test_sizes_are_written_for_people(n_bytes, text):
     assert size_text(n_bytes) == text

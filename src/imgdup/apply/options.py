@@ -14,6 +14,7 @@ from imgdup.apply.actions import LINKS, trash_function
 from imgdup.apply.steps import ACTIONS, Header, new_token
 from imgdup.dedupe.plan import Plan
 from imgdup.errors import ImgdupError, UsageError
+from imgdup.system.limits import size_text
 from imgdup.system.paths import absolute, is_below, join
 
 MAX_PERCENT = 20  # of a collection that a plan removes without asking
@@ -231,8 +232,9 @@ def _check_room(plan: Plan, target: bytes, there: bytes) -> None:
     free = shutil.disk_usage(there).free
     if needed > free:
         raise ImgdupError(
-            f"--move-to {os.fsdecode(target)} has room for {free:,} bytes and {needed:,} would be "
-            "moved there; nothing was changed: free some space, or name a folder on another disk"
+            f"--move-to {os.fsdecode(target)} has room for {size_text(free)}, and "
+            f"{size_text(needed)} would be moved there; nothing was changed: free some space, or "
+            "name a folder on another disk"
         )
 
 

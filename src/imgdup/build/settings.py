@@ -53,7 +53,8 @@ class Outcome:
 
     ``unlisted`` are the folders that could not be scanned, with the reason; ``set_aside`` the
     files that an interrupted ``imgdup apply`` left under a name of its own; ``undecoded`` those
-    of the ignored files that are pictures, by their extension, of formats that are not decoded.
+    of the ignored files that are pictures, by their extension, of formats that are not decoded;
+    ``ignored_files`` all ignored files, and why, if the settings request them.
     """
 
     seen: int
@@ -67,6 +68,7 @@ class Outcome:
     unlisted: Sequence[tuple[bytes, str]]
     set_aside: Sequence[bytes]
     undecoded: Sequence[bytes]
+    ignored_files: Sequence[tuple[bytes, str]]
     generation: int
     written: bool
 
@@ -106,6 +108,8 @@ class Settings:
         an older version the digests of today; without it, an index keeps its kind of digests.
     with_pdq : bool
         Whether PDQ hashes are stored, too. An index that has them keeps them.
+    list_ignored : bool
+        Whether the outcome lists the ignored files.
 
     Raises
     ------
@@ -123,6 +127,7 @@ class Settings:
     engine: Callable[[Setup], Executor] = local
     rehash: bool = False
     with_pdq: bool = False
+    list_ignored: bool = False
 
     def __post_init__(self) -> None:
         """Check the number of workers; the hash is checked elsewhere."""

@@ -159,6 +159,8 @@ class Tally:
         How many files are not images, or are links that are not followed.
     undecoded : list of bytes
         The ignored files that are pictures by their extension, of formats that are not decoded.
+    ignored_files : list of (bytes, str), optional
+        The ignored files, and why; None if they are only counted.
     set_aside : list of bytes
         Files that an interrupted ``imgdup apply`` left under a name of its own.
     mode : int
@@ -169,6 +171,7 @@ class Tally:
 
     ignored: int = 0
     undecoded: list[bytes] = field(default_factory=list)
+    ignored_files: list[tuple[bytes, str]] | None = None
     set_aside: list[bytes] = field(default_factory=list)
     mode: int = PUBLIC
     known: IgnoredFiles = field(default_factory=IgnoredFiles)
@@ -178,6 +181,12 @@ class Tally:
     def unlisted(self) -> list[tuple[bytes, str]]:
         """Folders, and single files, that could not be looked at, each once with the reason."""
         return list(self._unlisted.items())
+
+    def ignore(self, path: bytes, reason: str) -> None:
+        """Count a file that is ignored, and list it if this was requested."""
+        self.ignored += 1
+        if self.ignored_files is not None:
+            self.ignored_files.append((path, reason))
 
     def add_unlisted(self, path: bytes, error: OSError) -> None:
         """Note that a folder or file could not be looked at."""
@@ -250,15 +259,16 @@ def walk(
         if stat.S_ISDIR(facts.st_mode):
             this = (facts.st_dev, facts.st_ino)
             if options.follow_symlinks and this in (known for _, known in parents):
-                tally.ignored += 1
+                tally.ignore(path, "a link to a folder above it")
                 continue
             levels.append(_names(path, tally))
             parents.append((path, this))
         elif is_candidate(path, facts, root, tally):
             yield _candidate(path, facts, tally)
         else:
-            tally.ignored += 1
-            if stat.S_ISREG(facts.st_mode) and undecoded_extension(os.fsdecode(path)):
+            kind = stat.S_ISREG(facts.st_mode) and undecoded_extension(os.fsdecode(path))
+            tally.ignore(path, f"{kind} is not decoded" if kind else "not an image")
+            if kind:
                 tally.undecoded.append(path)
 
 
@@ -284,7 +294,7 @@ def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
         if is_picture or is_candidate(path, facts, b"", tally):
             yield _candidate(path, facts, tally)
         else:
-            tally.ignored += 1
+            tally.ignore(path, "not an image")
 
 
 def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) -> bool:
@@ -347,7 +357,9 @@ def _stat(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result | N
     if not stat.S_ISLNK(facts.st_mode):
         return facts
     target = _target(path, facts) if options.follow_symlinks else None
-    tally.ignored += target is None
+    if target is None:
+        leads = "leads nowhere" if options.follow_symlinks else "is not followed"
+        tally.ignore(path, f"a link that {leads}")
     return target
 
 

@@ -149,7 +149,7 @@ def _run(
         plan = plan_of(state)
         progress.log("looking for images")
         checkpoints = Checkpoints(index_folder / folder.PARTS, state.parameters)
-        listing = _empty_listing(state, plan, scanned_ns)
+        listing = _empty_listing(state, plan, scanned_ns, list_ignored=settings.list_ignored)
         found = _list_files(state, plan, settings, checkpoints, listing)
         if state.old is not None:
             deque(found, maxlen=0)  # what is wrong with the listing is known before a file is read
@@ -205,12 +205,15 @@ def _single_files(old: Generation | None) -> list[bytes]:
     return [] if old is None else list(old.paths.of_root(SINGLE_FILES))
 
 
-def _empty_listing(state: _State, plan: ScanPlan, scanned_ns: int) -> Listing:
+def _empty_listing(
+    state: _State, plan: ScanPlan, scanned_ns: int, *, list_ignored: bool
+) -> Listing:
     """Return a listing that has only its roots, and the files that are known not to be images."""
     place = absolute(state.folder)
     stored = {root: stored_root(root, place) for root in plan.roots}
     ignored = IgnoredFiles(load_known(state.folder), stored, scanned_ns)
-    return Listing(list(plan.roots), tally=Tally(known=ignored))
+    listed: list[tuple[bytes, str]] | None = [] if list_ignored else None
+    return Listing(list(plan.roots), tally=Tally(known=ignored, ignored_files=listed))
 
 
 def _list_files(
@@ -272,6 +275,7 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
         unlisted=tally.unlisted,
         set_aside=tally.set_aside,
         undecoded=tally.undecoded,
+        ignored_files=tally.ignored_files or (),
         generation=number,
         written=written,
         **counts,

@@ -10,17 +10,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgdup.cli.options import PATH, find_index, index_option, open_found
+from imgdup.cli.options import (
+    PATH,
+    announced,
+    find_index,
+    index_option,
+    is_named,
+    open_found,
+)
 from imgdup.cli.printing import N_LISTED, note, note_path, note_skipped, write_text
 from imgdup.errors import ImgdupError, LockedError, UsageError
+from imgdup.index.folder import is_index, look_for
 from imgdup.output.codecs import counted
 from imgdup.output.progress import Bar
 from imgdup.output.results import plan_rule_text
+from imgdup.system.limits import size_text
 
 if TYPE_CHECKING:
     from imgdup.apply import ApplyResult
     from imgdup.apply.options import ApplyOptions
-    from imgdup.dedupe.plan import Plan
+    from imgdup.dedupe.plan import Plan, PlanHeader
 
 PERMANENT = ("trash", "delete")  # actions that undo cannot reverse
 LINKING = ("hardlink", "symlink")  # actions that leave a link in the place of a file
@@ -61,8 +70,8 @@ def apply(
 
     chosen = {"trash": trash, "delete": delete, "hardlink": hardlink, "symlink": symlink}
     action = _one_action(move=move_to is not None, **chosen)
-    place = find_index(index_folder)
     loaded = read_plan(plan)
+    place = _index_of_plan(index_folder, plan, loaded.header)
     options = choosing.make_options(loaded, action, move_to, index_folder=place, dry_run=dry_run)
     journal = registry.journal_to_write(plan, choosing.journal_header(loaded, options), place)
     registry.check_earlier_runs(plan, journal)
@@ -96,6 +105,29 @@ def _carry_out(plan: "Plan", options: "ApplyOptions", place: Path, journal: Path
             journal=journal,
             progress=bar.count,
         )
+
+
+def _index_of_plan(explicit: Path | None, plan: Path, header: "PlanHeader") -> Path:
+    """Return the index folder to use: the one that the plan was made from, where it can be found.
+
+    Without --index it is looked for from the current folder, from that of the plan, and from the
+    indexed folders upwards. An index that was changed since still has the folders of the plan.
+    """
+    if is_named(explicit):
+        return find_index(explicit)
+    same_folders: list[Path] = []
+    for start in (Path(), plan.resolve().parent, *map(Path, map(os.fsdecode, header.roots))):
+        place = look_for(start)
+        if place is None or not is_index(place):
+            continue
+        rows = open_found(place).rows
+        if rows.digest == header.generation:
+            return announced(place, explicit)
+        if {*header.roots} <= {*rows.roots}:
+            same_folders.append(place)
+    if same_folders:
+        return announced(same_folders[0], explicit)
+    return find_index(explicit)
 
 
 def _one_action(**chosen: bool) -> str:
@@ -158,9 +190,9 @@ def _print_result(result: "ApplyResult", action: str, *, dry_run: bool) -> None:
     if result.n_links:
         note(f"pointed {counted(result.n_links, 'link')} to the kept files")
     verb = "replaced by links" if action in LINKING else "removed"
-    n_files, n_bytes = counted(result.n_done, "file"), counted(result.n_bytes, "byte")
+    n_files = counted(result.n_done, "file")
     already = f", {result.n_already:,} already done" if result.n_already else ""
-    write_text([f"{n_files} {would_be}{verb}, {n_bytes}{already}\n"])
+    write_text([f"{n_files} {would_be}{verb}, {size_text(result.n_bytes)}{already}\n"])
 
 
 def _drop_rows(result: "ApplyResult", index_folder: Path) -> None:

@@ -81,7 +81,13 @@ def compare(
     from imgdup.dedupe import compare as comparing, leaks as confirming, verify as verifying
 
     places = (index_folder, index_a, index_b)
-    rule = prepare.match_rule(max_dist, orientations=orientations)
+    rule = prepare.match_rule(
+        max_dist,
+        "more pictures are compared, which takes longer"
+        if verify
+        else "pictures that only resemble each other are listed, too",
+        orientations=orientations,
+    )
     sets = prepare.two_parts((a, b), places, labels, allow_removals=allow_removals)
     (in_a, in_b), folder, code = sets
     leaks = comparing.compare(in_a, in_b, rule)

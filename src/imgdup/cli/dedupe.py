@@ -88,7 +88,9 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
     "--chains", is_flag=True, help="Also count chains: connected components of duplicates."
 )
 @json_option
+@click.pass_context
 def dedupe(
+    context: click.Context,
     folders: tuple[str, ...],
     index_folder: Path | None,
     max_dist: int | None,
@@ -130,6 +132,7 @@ def dedupe(
     policy = decide.Policy(relations.removable(more, verify=verify), max_candidates)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     rule = prepare.duplicate_rule(index, by, max_dist, orientations=orientations)
+    prepare.note_wide_rule(index, by, max_dist, verify=verify)
     options = prepare.dedupe_options(index, folders, rule, keep=keep, protect=protect)
     options = replace(options, policy=policy)
     if not verify:
@@ -137,5 +140,7 @@ def dedupe(
     with closing(Bar(quiet=False)) as bar:
         duplicates = index.duplicates(options, verify=verify, progress=bar.compared)
     files.write(duplicates)
-    dedupe_files.print_summary(duplicates, plan, with_chains=chains, as_json=as_json)
+    dedupe_files.print_summary(duplicates, with_chains=chains, as_json=as_json)
+    if not as_json and (plan or not remove_list):
+        dedupe_files.note_next_step(plan, duplicates, context.obj)
     return code

@@ -1,6 +1,8 @@
 """The files that dedupe writes, and the text that it prints."""
 
 import shlex
+from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,10 +58,8 @@ class DedupeFiles(NamedTuple):
             save_groups(self.groups, duplicates)
 
 
-def print_summary(
-    duplicates: Duplicates, plan: Path | None, *, with_chains: bool, as_json: bool
-) -> None:
-    """Print how many files can be removed, why some cannot, and what to do with a plan."""
+def print_summary(duplicates: Duplicates, *, with_chains: bool, as_json: bool) -> None:
+    """Print how many files can be removed, and why some cannot."""
     sizes = chains(duplicates) if with_chains else None
     write_text([(summary_json if as_json else summary_text)(duplicates, sizes)])
     n_linked = int((~duplicates.removable()).sum())
@@ -68,8 +68,6 @@ def print_summary(
             f"{n_linked:,} more duplicates have other names (hard links): they are in the lists, "
             "but not in the plan"
         )
-    if plan is not None and not as_json:
-        _note_next_step(plan, duplicates)
 
 
 def note_rules_without_effect(keep: Keep) -> None:
@@ -81,9 +79,19 @@ def note_rules_without_effect(keep: Keep) -> None:
         )
 
 
-def _note_next_step(plan: Path, duplicates: Duplicates) -> None:
-    """Print how to carry out the plan."""
-    if duplicates.removable().any():
-        note(f"review {plan}, then run: imgdup apply {shlex.quote(str(plan))} --move-to FOLDER")
-    else:
+def note_next_step(plan: Path | None, duplicates: Duplicates, typed: Sequence[str]) -> None:
+    """Print how to carry out the plan or, where none was written, how to write one."""
+    is_empty = not duplicates.removable().any()
+    if plan is None and not is_empty:
+        again = shlex.join(["imgdup", *typed, "--plan", _new_name("plan", ".jsonl")])
+        note(f"nothing was written; to remove files, first run: {again}")
+    elif plan is not None and is_empty:
         note(f"nothing to remove: {plan} is empty; a larger --max-dist finds more")
+    elif plan is not None:
+        note(f"review {plan}, then run: imgdup apply {shlex.quote(str(plan))} --move-to FOLDER")
+
+
+def _new_name(stem: str, suffix: str) -> str:
+    """Return the name of a file that does not exist in the current folder."""
+    names = chain([f"{stem}{suffix}"], (f"{stem}-{i}{suffix}" for i in count(2)))
+    return next(name for name in names if not Path(name).exists())

@@ -45,6 +45,7 @@ class Chosen:
     retry_failed: bool
     rehash: bool
     allow_removals: bool
+    list_ignored: bool
     limits: Limits
 
     def pool(self, *, is_needed: bool) -> "Pool":
@@ -76,6 +77,7 @@ class Chosen:
             retry_failed=self.retry_failed,
             rehash=self.rehash,
             with_pdq=self.extra == "pdq",
+            list_ignored=self.list_ignored,
         )
 
 
@@ -119,6 +121,11 @@ class Chosen:
 )
 @click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL-separated.")
 @removals_option
+@click.option(
+    "--list-ignored",
+    is_flag=True,
+    help="Print the files that are not indexed, and why; the counts then go to stderr.",
+)
 @click.option("--errors", type=OutputFile(), metavar="FILE", help="Write failures as JSON lines.")
 @json_option
 @click.option("--quiet", is_flag=True, help="Print only errors and warnings.")
@@ -162,5 +169,7 @@ def index(
         indexing.write_failures(errors, outcome)
     if not quiet:
         indexing.note_failures(outcome)
+    if chosen.list_ignored:
+        indexing.print_ignored(outcome, as_json=as_json)
     indexing.print_outcome(outcome, as_json=as_json, quiet=quiet)
     return indexing.exit_code(outcome, strict=strict)

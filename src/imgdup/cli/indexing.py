@@ -10,9 +10,10 @@ from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Outcome, Settings
 from imgdup.build.update import update_index
 from imgdup.cli.config import config
-from imgdup.cli.printing import is_verbose, note, note_path, write_text
+from imgdup.cli.printing import is_verbose, note, note_path, write_bytes, write_text
 from imgdup.errors import UsageError
 from imgdup.images.formats import undecoded_extension
+from imgdup.output.codecs import tsv_line
 from imgdup.output.progress import Bar
 from imgdup.output.results import failure_json, index_summary
 from imgdup.system.atomic import common_mode, replacing
@@ -81,9 +82,21 @@ def print_outcome(outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
         extra = {"unlisted": len(outcome.unlisted), "generation": outcome.generation}
         write_text([json_line({**summary, **extra, "written": outcome.written})])
     elif not quiet:
-        write_text([index_summary(summary) + "\n"])
+        line = index_summary(summary)
+        if outcome.ignored_files:
+            note(line)
+        else:
+            write_text([line + "\n"])
         if not outcome.seen:
             note("no images found")
+
+
+def print_ignored(outcome: Outcome, *, as_json: bool) -> None:
+    """Print the ignored files on stdout: why and path, or ``path`` and ``ignored`` as JSON."""
+    if as_json:
+        write_text(json_line({"path": p, "ignored": why}) for p, why in outcome.ignored_files)
+    else:
+        write_bytes(tsv_line([why, path]) for path, why in outcome.ignored_files)
 
 
 def write_failures(file: Path, outcome: Outcome) -> None:

@@ -131,9 +131,10 @@ def main(args: Sequence[str] | None = None) -> int:
     was exceeded; 130 interrupted. SIGTERM and SIGHUP raise SystemExit of 128 + signal.
     """
     _fill_closed_streams()
+    typed = list(sys.argv[1:] if args is None else args)  # what commands repeat in messages
     with _ending_on_signals():
         try:
-            code = imgdup.main(args, prog_name="imgdup", standalone_mode=False)
+            code = imgdup.main(args, prog_name="imgdup", standalone_mode=False, obj=typed)
             sys.stdout.flush()
             return code if isinstance(code, int) else 0
         except (click.Abort, KeyboardInterrupt):

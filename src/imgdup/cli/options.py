@@ -98,13 +98,16 @@ class OutputFile(click.Path):
     A mistake such as ``--errors *.jpg`` must not overwrite a picture.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *suffixes: str) -> None:
         super().__init__(path_type=Path)
+        self.suffixes = suffixes  # any of these, in lower case; none means any name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path; fail if it cannot be written, or if an image would be overwritten."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         name = shown(os.fsencode(path))
+        if self.suffixes and path.suffix.lower() not in self.suffixes:
+            self.fail(f"{name}: expected a name that ends in {' '.join(self.suffixes)}", param, ctx)
         if path.is_dir():
             self.fail(f"{name} is a folder; name a file in it", param, ctx)
         if not path.parent.is_dir():
@@ -250,6 +253,12 @@ def check_range(value: int | None, bits: int) -> None:
         raise UsageError(f"--max-dist {value}: expected 0 to {bits}, the bits of the hash")
 
 
+def note_wide(value: int | None, default: int, meaning: str) -> None:
+    """Print on stderr what a distance beyond the default means."""
+    if value is not None and value > default:
+        note(f"--max-dist {value} is beyond the default of {default} bits: {meaning}")
+
+
 def check_one_limit(max_distance: int | None, max_false_pairs: float | None) -> None:
     """Raise UsageError if both --max-dist and --max-false-pairs are given."""
     if max_distance is not None and max_false_pairs is not None:
@@ -263,12 +272,17 @@ def note_false_pairs(distance: int, max_false_pairs: float) -> None:
 
 def find_index(explicit: Path | None) -> Path:
     """Return the index folder to use; raise ImgdupError if there is none."""
-    return _announced(find(Path(), _named(explicit)), explicit)
+    return announced(find(Path(), _named(explicit)), explicit)
 
 
 def _named(explicit: Path | None) -> Path | None:
     """Return the folder of --index; the settings file counts if IMGDUP_INDEX is not set."""
     return explicit or (None if os.environ.get(ENVIRONMENT_VARIABLE) else config().index)
+
+
+def is_named(explicit: Path | None) -> bool:
+    """Return whether --index, IMGDUP_INDEX or the settings file names the index."""
+    return bool(_named(explicit) or os.environ.get(ENVIRONMENT_VARIABLE))
 
 
 def open_found(explicit: Path | None) -> "ImageIndex":
@@ -281,10 +295,10 @@ def open_found(explicit: Path | None) -> "ImageIndex":
 def find_or_new_index(explicit: Path | None) -> Path:
     """Return the index folder to use, or the place of a new one in the current folder."""
     found = look_for(Path(), _named(explicit))
-    return Path(FOLDER_NAME) if found is None else _announced(found, explicit)
+    return Path(FOLDER_NAME) if found is None else announced(found, explicit)
 
 
-def _announced(found: Path, explicit: Path | None) -> Path:
+def announced(found: Path, explicit: Path | None) -> Path:
     """Print the path of an index in a folder above on stderr, since the user may not know it."""
     if is_above(found, explicit) or is_verbose():
         note(f"using the index {found}")

@@ -18,6 +18,7 @@ from imgdup.cli.options import (
     find_or_new_index,
     is_above,
     note_false_pairs,
+    note_wide,
 )
 from imgdup.cli.printing import note
 from imgdup.dedupe import DedupeOptions
@@ -76,6 +77,14 @@ def pairs_distance(
     index, left, right, _ = sides
     check_one_limit(max_distance, max_false_pairs)
     if max_false_pairs is None:
+        default = distance_of(index, by, None)
+        if max_distance is not None and max_distance > default:
+            check_range(max_distance, MATCH_BITS if by == "match" else index.bits)
+            expected = false_pairs.expected_pairs(max_distance, left, right, by=by)
+            if expected is not None and orientations:
+                expected *= len(ORIENTATIONS)
+            about = "pairs" if expected is None else f"about {_rounded(expected)} pairs"
+            note_wide(max_distance, default, f"{about} of different pictures are expected")
         return distance_of(index, by, max_distance)
     accepted = max_false_pairs / (len(ORIENTATIONS) if orientations else 1)  # of each
     found = false_pairs.pairs_distance(accepted, left, right, by=by)
@@ -87,6 +96,18 @@ def check_turned(by: str, orientations: bool) -> None:
     """Raise UsageError if hashes are to be turned that cannot be."""
     if orientations and by != "match":
         raise UsageError("--orientations turns match hashes: remove it, or --by search")
+
+
+def _rounded(number: float) -> str:
+    """Write an estimate with two digits that count.
+
+    Examples
+    --------
+    >>> _rounded(12_345_678), _rounded(5.2), _rounded(0.4)
+    ('12,000,000', '5', '0.4')
+    """
+    two_digits = float(f"{number:.2g}")
+    return f"{two_digits:,.0f}" if number >= 1 else f"{two_digits:g}"
 
 
 def duplicate_rule(
@@ -113,9 +134,24 @@ def dedupe_options(
     return DedupeOptions(keeping, rule, tuple(absolute(folder) for folder in folders))
 
 
-def match_rule(max_distance: int, *, orientations: bool) -> MatchRule:
-    """Return the rule that images are duplicates within a match distance."""
+def note_wide_rule(index: ImageIndex, by: str, max_distance: int | None, *, verify: bool) -> None:
+    """Print what a distance of `imgdup dedupe` beyond the default means."""
+    note_wide(
+        max_distance,
+        distance_of(index, by, None),
+        "more pictures are compared, which takes longer; what they show decides"
+        if verify
+        else "pictures that only resemble a kept one are removed",
+    )
+
+
+def match_rule(max_distance: int, meaning: str, *, orientations: bool) -> MatchRule:
+    """Return the rule that images are duplicates within a match distance.
+
+    `meaning` says what a distance beyond the default means.
+    """
     check_range(max_distance, MATCH_BITS)
+    note_wide(max_distance, MATCH_MAX_DISTANCE, meaning)
     return MatchRule(max_distance, orientations=orientations)
 
 

@@ -21,6 +21,7 @@ from imgdup.cli.options import (
     json_option,
     named_or_listed,
     note_false_pairs,
+    note_wide,
     open_found,
     verify_option,
 )
@@ -88,7 +89,12 @@ HASHES = ("search", "match", "pdq")  # and these with query.match.HASHES
     is_flag=True,
     help="Print only paths, NUL-separated; with - as PROBE, the list is NUL-separated too.",
 )
-@click.option("--montage", type=OutputFile(), metavar="FILE.png", help="Draw the matches.")
+@click.option(
+    "--montage",
+    type=OutputFile(".png", ".jpg", ".jpeg"),
+    metavar="FILE",
+    help="Draw the matches to a .png or .jpg file.",
+)
 @click.option(
     "--strategy", type=click.Choice(STRATEGIES), help="Search strategy; the result is the same."
 )
@@ -128,6 +134,8 @@ def query(
         note_path(root, f"this indexed folder is missing. {roots.IF_MOVED}")
     check_range(max_dist, matches.hash_bits(index.generation, by or "search"))
     check_one_limit(max_dist, max_false_pairs)
+    default = matches.default_distance(index.generation, by or "search")
+    note_wide(max_dist, default, "expect different pictures among the matches")
     _check_options(by, max_false_pairs, strategy, k=k, explain=explain)
     tally, seen = sources.Tally(), _Seen(index, orientations, verify=verify)
     named = map(partial(sources.files_named_by, tally=tally), _named(probes, null=null))

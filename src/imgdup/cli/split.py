@@ -1,6 +1,7 @@
 """The command split: lists for training and testing that share no picture."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,14 @@ from imgdup.cli.options import (
     removals_option,
 )
 from imgdup.cli.printing import note, write_text
-from imgdup.output.codecs import NEWLINE, NUL, cell_text
+from imgdup.output.codecs import NEWLINE, NUL, cell_text, counted
 from imgdup.system.paths import absolute
 
 if TYPE_CHECKING:
     from imgdup.dedupe.split import Share
+
+
+N_DEVIATIONS = 5  # that are printed of the shares of labels
 
 
 @click.command()
@@ -69,16 +73,32 @@ def split(
     from imgdup.output.cleaning import save_split
 
     parsed = splitting.parse_ratios(ratios)
-    rule = prepare.match_rule(max_dist, orientations=orientations)
+    rule = prepare.match_rule(
+        max_dist,
+        "more pictures are kept together, also different ones",
+        orientations=orientations,
+    )
     check_new((out / f"{name}.txt" for name in parsed), force=force)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     name = ", ".join(folders) or str(index.folder)
     part = prepare.labelled_part(index, name, [absolute(folder) for folder in folders], labels)
     division = splitting.split(part, parsed, stratify=bool(stratify), seed=seed, rule=rule)
     save_split(out, index.rows, division, NUL if null else NEWLINE)
-    write_text(map(_share_line, division.shares))
+    n_lists = len(division.names)
+    write_text(map(_share_line, division.shares[:n_lists]))
+    _print_deviations(division.shares[n_lists:])
     note(f"{division.n_chained:,} images in {division.n_chains:,} chains; no chain is divided")
     return code
+
+
+def _print_deviations(shares: "Sequence[Share]") -> None:
+    """Print the shares of labels that are the furthest from their ratios, the worst first."""
+    deviating = [share for share in shares if share.deviation]
+    worst = sorted(deviating, key=lambda share: -share.deviation)[:N_DEVIATIONS]
+    if worst:
+        n_labels = len({share.label for share in shares})
+        write_text([f"largest deviations of {counted(n_labels, 'label')}:\n"])
+        write_text(map(_share_line, worst))
 
 
 def _share_line(share: "Share") -> str:

@@ -49,6 +49,11 @@ class Share(NamedTuple):
     share: float
     ratio: float
 
+    @property
+    def deviation(self) -> float:
+        """How far the share is from the requested ratio."""
+        return abs(self.share - self.ratio)
+
 
 class Split(NamedTuple):
     """Images assigned to splits, by `split`.

@@ -13,6 +13,7 @@ from imgdup.output.codecs import NEWLINE, counted, list_data
 from imgdup.output.export import WRITERS
 from imgdup.output.results import MatchRow
 from imgdup.system.atomic import common_mode, replacing
+from imgdup.system.limits import size_text
 from imgdup.system.records import json_line
 
 GROUP_COLUMNS = {
@@ -42,10 +43,11 @@ def summary_json(duplicates: Duplicates, chains: Counter[int] | None = None) -> 
 def summary_text(duplicates: Duplicates, chains: Counter[int] | None = None) -> str:
     """Write the summary for people: how many duplicates a plan removes, and how many are kept."""
     facts = _facts(duplicates)
-    nouns = {"images": "image", "groups": "group", "removable": "removable file", "bytes": "byte"}
-    lines = [", ".join(counted(facts[name], noun) for name, noun in nouns.items())]
+    nouns = {"images": "image", "groups": "group", "removable": "removable file"}
+    counts = [counted(facts[name], noun) for name, noun in nouns.items()]
+    lines = [", ".join([*counts, size_text(facts["bytes"])])]
     for name, saving in facts["relations"].items():
-        lines.append(f"  {name:<12} {saving['files']:>9,} files {saving['bytes']:>15,} bytes")
+        lines.append(f"  {name:<12} {saving['files']:>9,} files {size_text(saving['bytes']):>9}")
     for name, n_files in facts["shown"].items():
         lines.append(f"  {name:<12} {n_files:>9,} files only shown")
     if facts["rules"]:

@@ -15,6 +15,7 @@ from imutils import build_montages
 
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import MONTAGE_MARK
+from imgdup.images.opencv import encode_jpeg
 from imgdup.output.codecs import counted
 from imgdup.output.gallery import Thumbnail, make_thumbnails
 from imgdup.output.results import MatchRow
@@ -25,7 +26,9 @@ Pixels = npt.NDArray[np.uint8]  # RGB (height, width, 3)
 Colour = tuple[int, int, int]
 
 THUMBNAIL = 232  # pixels, the longest side of a picture
-JPEG_QUALITY = 92  # of the thumbnails that the worker processes send
+JPEG_QUALITY = 92  # of the thumbnails that the worker processes send, and of a montage
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+JPEG_MAX_SIDE = 65_500  # pixels that the encoder accepts
 MARGIN = 8  # pixels around a card
 PADDING = 8  # pixels inside a card
 CAPTION = 66  # pixels under a picture: three lines
@@ -71,12 +74,12 @@ def save_montage(
     limits: Limits | None = None,
     word: str = "probe",
 ) -> None:
-    """Draw probes and their matches to a PNG file, either completely or not at all.
+    """Draw probes and their matches to a PNG or JPEG file, either completely or not at all.
 
     Parameters
     ----------
     path : Path
-        The file to make or to replace.
+        The file to make or to replace; JPEG if its name ends in .jpg or .jpeg, else PNG.
     matches : iterable of MatchRow
         Each probe's nearest first; the row of the probe itself is left out.
     probes : iterable of bytes
@@ -101,12 +104,26 @@ def save_montage(
     paths = list(dict.fromkeys(card.path for group in cards for card in group if card.path))
     pictures = make_thumbnails(paths, limits or Limits(), side=THUMBNAIL, quality=JPEG_QUALITY)
     tiles = draw_montage([[_tile(card, pictures) for card in group] for group in cards])
-    png = _marked(cv2.imencode(".png", tiles[..., ::-1])[1].tobytes())
-    with replacing(path, needed_bytes=len(png), sync=False, mode=common_mode(paths)) as file:
-        file.write(png)
+    picture = _encoded(tiles, is_jpeg=path.suffix.lower() in JPEG_SUFFIXES)
+    with replacing(path, needed_bytes=len(picture), sync=False, mode=common_mode(paths)) as file:
+        file.write(picture)
 
 
-def _marked(png: bytes) -> bytes:
+def _encoded(tiles: Pixels, *, is_jpeg: bool) -> bytes:
+    """Encode a montage, with the mark by which imgdup knows that it may be replaced."""
+    if not is_jpeg:
+        return _marked_png(cv2.imencode(".png", tiles[..., ::-1])[1].tobytes())
+    if max(tiles.shape) > JPEG_MAX_SIDE:
+        raise ImgdupError(
+            f"the montage has {tiles.shape[1]} x {tiles.shape[0]} pixels, which JPEG cannot hold: "
+            "name a .png file"
+        )
+    jpeg = encode_jpeg(tiles, JPEG_QUALITY)
+    comment = struct.pack(">2sH", b"\xff\xfe", 2 + len(MONTAGE_MARK)) + MONTAGE_MARK
+    return jpeg[:2] + comment + jpeg[2:]  # after the marker of the start
+
+
+def _marked_png(png: bytes) -> bytes:
     """Insert the chunk that marks a montage of imgdup."""
     length = struct.pack(">I", len(MONTAGE_MARK) - 4)
     checksum = struct.pack(">I", zlib.crc32(MONTAGE_MARK))

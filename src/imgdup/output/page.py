@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from imgdup import __version__
 from imgdup.system.atomic import PUBLIC, replacing
+from imgdup.system.limits import size_text
 
-UNITS = ("bytes", "kB", "MB", "GB", "TB")
 MAX_EMBEDDED_BYTES = 100_000_000  # of thumbnails; a browser opens such a page in a few seconds
 WORDS = ("keeper", "removal", "shown", "counted", "saves", "none")  # the page's script uses these
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
@@ -174,20 +174,6 @@ def page_html(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> st
 def saving_bytes(group: Group) -> int:
     """Sum the sizes of the files of a group that are removed."""
     return sum(entry.size_bytes for entry in group.removals)
-
-
-def size_text(n_bytes: float) -> str:
-    """Write a size in decimal units, with two or three digits.
-
-    Examples
-    --------
-    >>> size_text(980), size_text(12_345), size_text(2_500_000)
-    ('980 bytes', '12 kB', '2.5 MB')
-    """
-    value, unit = float(n_bytes), 0
-    while value >= 999.5 and unit < len(UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.1f} {UNITS[unit]}" if unit and value < 9.95 else f"{value:.0f} {UNITS[unit]}"
 
 
 def histogram_svg(distances: Sequence[int]) -> str:

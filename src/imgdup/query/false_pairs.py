@@ -296,12 +296,29 @@ def pairs_distance(
     UsageError
         If there are too few images for an estimate, or the number is too small for any distance.
     """
+    chance, n_pairs = _chance_and_pairs(left, right, by)
+    return _distance(chance, n_pairs, max_false_pairs)
+
+
+def expected_pairs(
+    max_distance: int, left: Side, right: Side | None = None, *, by: str
+) -> float | None:
+    """Estimate how many pairs of different pictures are within a distance.
+
+    The parameters are those of `pairs_distance`; None if there are too few images.
+    """
+    chance, n_pairs = _chance_and_pairs(left, right, by)
+    return None if chance is None else float(chance.shares[max_distance]) * n_pairs
+
+
+def _chance_and_pairs(left: Side, right: Side | None, by: str) -> tuple[Chance | None, int]:
+    """Return the shares within each distance, and the number of pairs that are compared."""
     sides = [left] if right is None else [left, right]
     if by == "match":
         sides = [side.with_structure() for side in sides]
     n, m = len(sides[0].rows), len(sides[-1].rows)
     n_pairs = n * (n - 1) // 2 if right is None else n * m
-    return _distance(chance_among(_sample(sides), by), n_pairs, max_false_pairs)
+    return chance_among(_sample(sides), by), n_pairs
 
 
 def query_distance(rows: Rows, max_false_pairs: float, n_probes: int) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from imgdup.errors import ImgdupError, IndexFormatError
+from imgdup.system.limits import size_text
 
 TEMPORARY_SUFFIX = ".tmp"
 TOKEN_BYTES = 4  # of the random part of a temporary name, written in hex
@@ -132,7 +133,7 @@ def write_error(path: Path, error: OSError, needed_bytes: int | None = None) -> 
     """Describe in one line why a file could not be written, with the remedy."""
     reason = error.strerror or str(error)
     if error.errno in NO_ROOM:
-        needs = "" if needed_bytes is None else f", which needs {needed_bytes:,} bytes"
+        needs = "" if needed_bytes is None else f", which needs {size_text(needed_bytes)}"
         return ImgdupError(
             f"no room to write {path}{needs} ({reason}): "
             "free some space, then run the same command again"

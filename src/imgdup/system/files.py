@@ -9,7 +9,7 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from imgdup.errors import ImageError
-from imgdup.system.limits import Limits
+from imgdup.system.limits import Limits, size_text
 
 DIGEST_BYTES = 16  # of the content
 READ_BYTES = 1 << 20  # of an open file at a time
@@ -155,7 +155,8 @@ def _check(status: os.stat_result, limits: Limits) -> None:
         raise ImageError("unreadable", "not a regular file")
     if status.st_size > limits.max_file_bytes:
         most = limits.max_file_bytes
-        raise ImageError("too-large", f"{status.st_size:,} bytes are more than {most:,}")
+        size = size_text(status.st_size)
+        raise ImageError("too-large", f"it has {size}, and at most {size_text(most)} are allowed")
 
 
 def _read_all(descriptor: int, size: int) -> bytes:

@@ -16,6 +16,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 MAX_LIMIT = 1 << 62  # pixels or bytes
+SIZE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 MAX_TIMEOUT_S = 1_000_000
 MIN_FREE_BYTES = 64 << 20  # with less, OpenBLAS ends the process: it takes 32 MiB for a product
 CAN_CAP_MEMORY = resource is not None and sys.platform != "darwin"  # macOS ignores the limit
@@ -207,3 +208,19 @@ def _folder_quota(folder: Path, files: list[str]) -> float:
     except (OSError, ValueError):
         return math.inf
     return quota / period if quota > 0 and period > 0 else math.inf
+
+
+def size_text(n_bytes: float) -> str:
+    """Write a number of bytes in decimal units, with two or three digits.
+
+    Examples
+    --------
+    >>> size_text(980), size_text(12_345), size_text(7_204_117)
+    ('980 bytes', '12 kB', '7.2 MB')
+    """
+    value, unit = float(n_bytes), 0
+    while value >= 999.5 and unit < len(SIZE_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    if not unit:
+        return "1 byte" if n_bytes == 1 else f"{n_bytes:.0f} bytes"
+    return f"{value:{'.1f' if value < 9.95 else ',.0f'}} {SIZE_UNITS[unit]}"

@@ -48,6 +48,7 @@ HOMES = {
     "imutils": {"output.montage"},
     "click": {"cli"},
     "send2trash": {"apply.actions"},
+    "watchfiles": {"cli.watch"},
     "vptree": {"query.check_index"},
     "pyarrow": {"output.export"},
     "rich": {"output.tables", "output.progress"},

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from imgdup.build import update
 from imgdup.cli.options import find_index, index_option
 from imgdup.cli.printing import write_text
 from imgdup.output.codecs import counted
@@ -20,7 +21,5 @@ def forget(path: str, index_folder: Path | None) -> None:
     \b
     imgdup forget photos/old
     """
-    from imgdup.build import update
-
     outcome = update.forget(find_index(index_folder), path)
     write_text([f"removed {counted(outcome.removed, 'image')} from the index\n"])

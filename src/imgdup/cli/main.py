@@ -42,6 +42,7 @@ COMMANDS = {  # in the order in which they are used
     "check": "Verify the index or a removal plan.",
     "export": "Write the contents of the index for other programs.",
     "import": "Index the files that a pickle of the tutorial names.",
+    "watch": "Keep an index current while files change.",
     "completion": "Print a script that completes commands and options in a shell.",
 }
 HIDDEN = {"man": "Print the manual page."}

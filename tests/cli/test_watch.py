@@ -12,7 +12,7 @@ import pytest
 
 from cli_runs import IMGDUP, TIMEOUT_S, in_process
 from imgdup import ImageIndex
-from imgdup.system.lock import locked
+from imgdup.index.folder import locked
 
 pytest.importorskip("watchfiles")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")

@@ -13,7 +13,7 @@ import pytest
 from make_sample import paint_sample, photo
 
 from imgdup.hashing import fingerprint
-from imgdup.images.decode import decode, picture_from_array
+from imgdup.images.decode import decode, picture_in_memory
 from imgdup.system.limits import Limits
 
 MAX_DHASH = 10  # bits, the default of `imgdup query`
@@ -127,7 +127,7 @@ def test_photos_have_the_size_asked_for():
 
 def test_photos_of_different_seeds_are_far_apart_and_rich():
     prints = [
-        fingerprint(picture_from_array(photo(seed, 160, 120)).gray, "dhash", 64)
+        fingerprint(picture_in_memory(photo(seed, 160, 120)).gray, "dhash", 64)
         for seed in range(90)
     ]
     apart = [

@@ -43,9 +43,11 @@ class ImageError(ImgdupError):
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+        self.path: str | None = None  # of the file, where the caller named one
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
+        where = f"{self.path}: " if self.path else ""
+        return f"{where}{self.reason}: {self.detail}"
 
 
 class IndexFormatError(ImgdupError):
@@ -75,7 +77,7 @@ def as_image_error(error: Exception) -> ImageError:
     if isinstance(error, ImgdupError | ImportError):
         raise error
     if isinstance(error, MemoryError):
-        return ImageError("too-large", "needs more memory than --worker-memory allows")
+        return ImageError("too-large", "needs more memory than a worker may take")
     return ImageError("crashed", f"{type(error).__name__}: {error}")
 
 

@@ -284,9 +284,9 @@ def test_a_target_that_is_a_file_is_refused(scene):
 
 
 def test_a_target_belongs_to_move_and_to_nothing_else(scene):
-    with pytest.raises(UsageError, match="--move-to names the folder"):
+    with pytest.raises(UsageError, match="moving needs a folder"):
         make_options(scene.plan, "move")
-    with pytest.raises(UsageError, match="--move-to names the folder"):
+    with pytest.raises(UsageError, match="moving needs a folder"):
         make_options(scene.plan, "delete", scene.index)
     with pytest.raises(ValueError, match="action must be one of move, trash, delete"):
         make_options(scene.plan, "shred")

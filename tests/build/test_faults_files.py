@@ -31,7 +31,7 @@ from imgdup.build import sources
 from imgdup.build.sources import Tally, walk
 from imgdup.errors import ImageError
 from imgdup.hashing import MATCH_MIN_QUALITY, fingerprint
-from imgdup.images.decode import decode, init_worker, picture_from_array
+from imgdup.images.decode import decode, init_worker, picture_in_memory
 from imgdup.index.generation import ScanOptions
 from imgdup.system import files
 from imgdup.system.files import read_file
@@ -458,7 +458,7 @@ def test_blank_pictures_of_any_colour_have_no_quality():
 
     qualities = {
         fingerprint(
-            picture_from_array(np.broadcast_to(c, (32, 48, 3)).copy()).gray, "dhash", 64
+            picture_in_memory(np.broadcast_to(c, (32, 48, 3)).copy()).gray, "dhash", 64
         ).quality
         for c in colours
     }

@@ -273,7 +273,7 @@ def test_split_leaves_no_list_of_another_split_beside_its_own(sets, capsys):
     code = cli.main(["split", ".", "--ratios", "train=0.5,test=0.5", "--out", "lists"])
 
     assert code == 2
-    assert "--out lists contains val.txt" in capsys.readouterr().err
+    assert "lists contains val.txt" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in (sets / "lists").iterdir()} == before
 
 

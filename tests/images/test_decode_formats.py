@@ -22,7 +22,7 @@ from encoded import (
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
 from imgdup.images import decode as images, opencv, pillow
-from imgdup.images.decode import decode, decode_rgb, picture_from_array
+from imgdup.images.decode import decode, decode_rgb, picture_in_memory
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
 from real_pictures import DATA, needs_data
@@ -63,12 +63,12 @@ def test_a_lossless_file_is_the_array_of_its_pixels(name, options, pixels):
 
     assert picture.format == name
     assert (picture.width, picture.height) == (200, 150)
-    assert same(picture, picture_from_array(pixels))
+    assert same(picture, picture_in_memory(pixels))
 
 
 def test_an_opaque_alpha_channel_changes_nothing():
     for name in ("png", "tiff"):
-        assert same(decode(save(RGBA, name), LIMITS), picture_from_array(RGB))
+        assert same(decode(save(RGBA, name), LIMITS), picture_in_memory(RGB))
 
 
 def test_sixteen_bits_hash_as_eight():
@@ -76,14 +76,14 @@ def test_sixteen_bits_hash_as_eight():
     ok, png_file = cv2.imencode(".png", RGB[:, :, ::-1].astype(np.uint16) * 257)
 
     assert ok
-    assert same(decode(png_file.tobytes(), LIMITS), picture_from_array(RGB))
+    assert same(decode(png_file.tobytes(), LIMITS), picture_in_memory(RGB))
     for name in ("png", "tiff"):
-        assert same(decode(save(wide, name), LIMITS), picture_from_array(GRAY))
+        assert same(decode(save(wide, name), LIMITS), picture_in_memory(GRAY))
 
 
 def test_a_palette_is_looked_up():
     quantized = Image.fromarray(RGB).quantize(256)
-    expected = picture_from_array(np.asarray(quantized.convert("RGB")))
+    expected = picture_in_memory(np.asarray(quantized.convert("RGB")))
 
     for name in ("png", "gif", "bmp", "tiff"):
         assert same(decode(save(quantized, name), LIMITS), expected)
@@ -91,7 +91,7 @@ def test_a_palette_is_looked_up():
 
 def test_black_and_white_is_gray():
     image = Image.fromarray(GRAY).convert("1")
-    expected = picture_from_array(np.asarray(image.convert("L")))
+    expected = picture_in_memory(np.asarray(image.convert("L")))
 
     for name, options in [("png", {}), ("tiff", {"compression": "group4"}), ("bmp", {})]:
         assert same(decode(save(image, name, **options), LIMITS), expected)
@@ -101,7 +101,7 @@ def test_black_and_white_is_gray():
 def test_a_lossy_file_hashes_closely(name):
     picture = decode(save(RGB, name), LIMITS)
 
-    dhash, pdq = distances(picture, picture_from_array(RGB))
+    dhash, pdq = distances(picture, picture_in_memory(RGB))
 
     assert dhash <= 2
     assert pdq <= 16
@@ -111,7 +111,7 @@ def test_a_lossy_file_hashes_closely(name):
 def test_cmyk_hashes_as_rgb(name):
     picture = decode(save(Image.fromarray(RGB).convert("CMYK"), name), LIMITS)
 
-    assert distances(picture, picture_from_array(RGB))[0] <= 2
+    assert distances(picture, picture_in_memory(RGB))[0] <= 2
 
 
 def test_cmyk_jpeg_is_decoded_small():
@@ -128,7 +128,7 @@ def test_another_colour_space_hashes_closely():
 
     picture = decode(save(ImageCms.applyTransform(Image.fromarray(RGB), to_lab), "tiff"), LIMITS)
 
-    assert distances(picture, picture_from_array(RGB))[0] <= 4
+    assert distances(picture, picture_in_memory(RGB))[0] <= 4
 
 
 @pytest.mark.parametrize("pixels", [GRAY.astype(np.float32), GRAY.astype(np.int32) * 1000])
@@ -144,7 +144,7 @@ def test_heic_with_its_package_is_decoded():
     picture = decode(save(RGB, "heif"), LIMITS)
 
     assert (picture.format, picture.width, picture.height) == ("heif", 200, 150)
-    assert distances(picture, picture_from_array(RGB))[0] <= 2
+    assert distances(picture, picture_in_memory(RGB))[0] <= 2
 
 
 # Alpha
@@ -259,7 +259,7 @@ def test_a_small_decode_hashes_as_the_full_one(size):
 def test_orientation_of_lossless_files_is_applied(name, options, orientation):
     picture = decode(with_orientation(RGB, orientation, name, **options), LIMITS)
 
-    assert same(picture, picture_from_array(RGB))
+    assert same(picture, picture_in_memory(RGB))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -270,7 +270,7 @@ def test_orientation_of_jpeg_is_applied_to_small_decodes(orientation, size):
     picture = decode(with_orientation(pixels, orientation, "jpeg", quality=95), LIMITS)
 
     assert (picture.height, picture.width) == size
-    dhash, pdq = distances(picture, picture_from_array(pixels))
+    dhash, pdq = distances(picture, picture_in_memory(pixels))
     assert dhash <= 2
     assert pdq <= 16
 
@@ -280,7 +280,7 @@ def test_orientation_of_avif_is_applied(orientation):
     picture = decode(with_orientation(RGB, orientation, "avif"), LIMITS)
 
     assert (picture.height, picture.width) == (150, 200)
-    assert distances(picture, picture_from_array(RGB))[0] <= 2
+    assert distances(picture, picture_in_memory(RGB))[0] <= 2
 
 
 @needs_data
@@ -325,12 +325,12 @@ def test_an_animation_is_its_first_frame(name):
 )
 def test_other_arrays_are_refused(array):
     with pytest.raises(ValueError, match="must be uint8 of shape"):
-        picture_from_array(array)
+        picture_in_memory(array)
 
 
 def test_views_are_taken_as_their_copies():
     for view in (RGB[::-1], RGB[:, ::2], RGB[:, :, ::-1], np.asfortranarray(RGB)):
-        assert same(picture_from_array(view), picture_from_array(view.copy()))
+        assert same(picture_in_memory(view), picture_in_memory(view.copy()))
 
 
 def test_a_path_and_its_bytes_give_the_same(tmp_path):

@@ -19,7 +19,7 @@ from encoded import blank_png, jpeg_claiming, jpeg_with_exif, photo, png, png_ch
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
 from imgdup.images import decode as images, jpeg, opencv, pillow
-from imgdup.images.decode import decode, picture_from_array
+from imgdup.images.decode import decode, picture_in_memory
 from imgdup.images.formats import REASONS
 from imgdup.system.limits import CAN_CAP_MEMORY, Limits
 from real_pictures import DATA, needs_data
@@ -318,7 +318,7 @@ def test_pages_of_a_tiff_are_not_followed(n_pages):
     pages = b"".join(directory + struct.pack("<I", link) for link in links)
     looping = data[:end] + struct.pack("<I", len(data)) + data[end + 4 :] + pages
 
-    assert same(decode(looping, LIMITS), picture_from_array(GRAY))
+    assert same(decode(looping, LIMITS), picture_in_memory(GRAY))
 
 
 @pytest.mark.parametrize(

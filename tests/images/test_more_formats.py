@@ -12,7 +12,7 @@ from encoded import photo, png, save
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
 from imgdup.images import pillow
-from imgdup.images.decode import decode, picture_from_array
+from imgdup.images.decode import decode, picture_in_memory
 from imgdup.system.limits import Limits
 
 LIMITS = Limits()
@@ -75,7 +75,7 @@ def test_a_lossless_file_is_the_array_of_its_pixels(name, make, pixels):
 
     assert picture.format == name
     assert (picture.width, picture.height) == (200, 150)
-    assert same(picture, picture_from_array(pixels))
+    assert same(picture, picture_in_memory(pixels))
 
 
 def test_an_icon_is_its_largest_picture():
@@ -83,7 +83,7 @@ def test_an_icon_is_its_largest_picture():
 
     picture = decode(save(image, "ico"), LIMITS)
 
-    assert same(picture, picture_from_array(np.asarray(image)))
+    assert same(picture, picture_in_memory(np.asarray(image)))
 
 
 def test_plain_pnm_files_with_comments_are_read():
@@ -96,7 +96,7 @@ def test_sixteen_bits_hash_as_eight():
     pgm = b"P5\n200 150\n65535\n" + wide.astype(">u2").tobytes()
 
     for data in (pgm, save(wide, "jpeg2000"), jxl(wide, lossless=True)):
-        assert same(decode(data, LIMITS), picture_from_array(GRAY))
+        assert same(decode(data, LIMITS), picture_in_memory(GRAY))
 
 
 @pytest.mark.parametrize("name", ["tga", "dds", "jpeg2000", "ico", "jxl"])
@@ -122,11 +122,11 @@ def test_a_jpeg_xl_file_has_the_orientation_of_its_codestream():
 
     data = jxl(RGB, lossless=True, exif=exif.tobytes())
 
-    assert same(decode(data, LIMITS), picture_from_array(RGB))
+    assert same(decode(data, LIMITS), picture_in_memory(RGB))
 
 
 def test_a_lossy_jpeg_xl_hashes_closely():
-    assert dhash_distance(decode(jxl(RGB), LIMITS), picture_from_array(RGB)) <= 2
+    assert dhash_distance(decode(jxl(RGB), LIMITS), picture_in_memory(RGB)) <= 2
 
 
 # Caps

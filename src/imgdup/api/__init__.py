@@ -4,24 +4,25 @@ Its methods import what they need, since each command needs only one or two of t
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from imgdup.hashing import MATCH_MAX_DISTANCE
+from imgdup.images.formats import OK, reason_of
 from imgdup.index import folder
 from imgdup.index.columns import images
 from imgdup.index.generation import Generation, GenerationRows, describe, open_generation
+from imgdup.output.progress import showing
 
 if TYPE_CHECKING:
+    from imgdup.api.groups import Groups
     from imgdup.build.settings import Progress, Settings
-    from imgdup.dedupe import DedupeOptions, Duplicates
-    from imgdup.dedupe.plan import Plan
     from imgdup.query.match import Match
     from imgdup.query.probe import Image, Probe
     from imgdup.query.row_pairs import RowPairs
@@ -30,8 +31,62 @@ if TYPE_CHECKING:
 DEFAULT_KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
 
 
+class IndexedImage(NamedTuple):
+    """An image of an index.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute.
+    width, height : int
+        In pixels, upright.
+    size : int
+        Of the file, in bytes.
+    quality : int
+        How much structure the picture has, 0 to 100; below 50 it matches only by its bytes.
+    row : int
+        Its row in the index.
+    """
+
+    path: Path
+    width: int
+    height: int
+    size: int
+    quality: int
+    row: int
+
+
+class FailedFile(NamedTuple):
+    """A file that could not be read, and why: a word, and one line for people."""
+
+    path: Path
+    reason: str
+    detail: str
+
+
+class Pair(NamedTuple):
+    """Two indexed images that are near each other.
+
+    Attributes
+    ----------
+    a, b : Path
+        Absolute.
+    distance, match_distance : int
+        Of their search hashes, in bits, and of their match hashes, in bits of 256.
+    duplicate : bool
+        Whether the match distance is at most 31 and both qualities are at least 50, or the bytes
+        are equal.
+    """
+
+    a: Path
+    b: Path
+    distance: int
+    match_distance: int
+    duplicate: bool
+
+
 class ImageIndex:
-    """An index folder, opened for reading.
+    """An index folder, opened for reading: a collection of `IndexedImage`, in path order.
 
     Use `open` or `build`. The object keeps the generation that was current at that time, also when
     another process updates the index.
@@ -61,7 +116,7 @@ class ImageIndex:
         folders: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
         path: str | os.PathLike[str] = ".imgdup",
         settings: "Settings | None" = None,
-        progress: "Progress | None" = None,
+        progress: "bool | Progress" = True,
     ) -> Self:
         """Index folders, or update their index, and open it.
 
@@ -73,18 +128,33 @@ class ImageIndex:
             Folders, or single files.
         path : path
             The index folder to create or to update.
-        settings, progress
-            As for `imgdup.build.update.update_index`; the errors are the same, too.
+        settings : Settings, optional
+            The search hash, the number of workers, limits.
+        progress : bool or Progress
+            Whether to show a progress bar, on a terminal or in a notebook; or an object that is
+            called instead.
+
+        Raises
+        ------
+        UsageError
+            A ValueError: a folder does not exist.
+        LockedError
+            If another process writes the index.
+        ImgdupError
+            If the index cannot be written, or all images of a folder are gone. A file that cannot
+            be read is no error; it is in `failures`.
         """
         from imgdup.build.update import update_index
 
         several = [folders] if isinstance(folders, str | os.PathLike) else folders
-        update_index(Path(path), [os.fspath(each) for each in several], settings, progress)
+        named = [os.fspath(each) for each in several]
+        with showing(progress is True) as bar:
+            update_index(Path(path), named, settings, bar if progress is True else progress or None)
         return cls.open(path)
 
     def __len__(self) -> int:
         """Return the number of images; files that could not be read are not counted."""
-        return len(self._images)
+        return len(self.image_rows)
 
     @cached_property
     def rows(self) -> GenerationRows:
@@ -95,10 +165,37 @@ class ImageIndex:
         """
         return GenerationRows(self.generation)
 
+    def __iter__(self) -> "Iterator[IndexedImage]":
+        """Yield the images in path order."""
+        paths = self.rows.generation.paths.of_rows(self.image_rows.tolist())
+        names = ("width", "height", "size", "quality")
+        columns = (self.column(name)[self.image_rows].tolist() for name in names)
+        rows = self.image_rows.tolist()
+        for path, *facts in zip(paths, *columns, rows, strict=True):
+            yield IndexedImage(_as_path(path), *facts)
+
     @cached_property
-    def _images(self) -> npt.NDArray[np.int64]:
-        """The rows that have a hash, ascending."""
+    def image_rows(self) -> npt.NDArray[np.int64]:
+        """The rows of the images, those that have a hash; int64 of shape (n_images,), ascending."""
         return images(self.rows)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The absolute paths of the images, in path order."""
+        return list(map(_as_path, self.generation.paths.of_rows(self.image_rows.tolist())))
+
+    @cached_property
+    def failures(self) -> list[FailedFile]:
+        """The files that could not be read, and why, in path order."""
+        status = self.column("status")
+        return [
+            FailedFile(
+                _as_path(self.rows.path(row)),
+                reason_of(int(status[row])),
+                self.generation.detail(row),
+            )
+            for row in np.flatnonzero(status != OK).tolist()
+        ]
 
     @property
     def roots(self) -> list[Path]:
@@ -114,6 +211,10 @@ class ImageIndex:
     def bits(self) -> int:
         """The length of the search hash."""
         return self.generation.bits
+
+    def path(self, row: int) -> Path:
+        """Return the absolute path of a row of `rows`."""
+        return _as_path(self.rows.path(row))
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return a column of `imgdup.index.columns`, read-only, one entry per row of `rows`."""
@@ -158,9 +259,10 @@ class ImageIndex:
 
         Parameters
         ----------
-        image : path, bytes or ndarray
-            A file by its path (text or `Path`); the content of a file (bytes); or pixels, uint8
-            of shape (height, width) gray or (height, width, 3) RGB.
+        image : path, bytes, ndarray, tensor or PIL image
+            A file by its path (text or `Path`); the content of a file (bytes); or a picture in
+            memory. Arrays and tensors (objects with ``__array__``) must be uint8 of shape (height,
+            width), gray, or (height, width, 3), RGB. A PIL image may have any mode.
         max_distance : int, optional
             Largest accepted distance of the search hashes, in bits, inclusive. Default: that of
             the hash, 10 for 64 bits and 31 for 256.
@@ -179,11 +281,14 @@ class ImageIndex:
         Raises
         ------
         ImageError
-            If the image cannot be read or decoded.
+            If the image cannot be read or decoded; the text names the file.
         ImgdupError
             If the index does not have the hash that `by` names.
         ValueError
-            If `max_distance` is not from 0 to the bits of the hash, or `by` is unknown.
+            If `max_distance` is not from 0 to the bits of the hash, `by` is unknown, or an array
+            has another dtype or shape.
+        TypeError
+            If `image` is none of these.
         """
         return self._look_up(image, orientations, max_distance=max_distance, by=by)
 
@@ -230,37 +335,59 @@ class ImageIndex:
         by: str = "match",
         orientations: bool = False,
         other: Self | None = None,
-    ) -> "Iterator[RowPairs]":
-        """Find all pairs of indexed images within a distance, in blocks; exact.
+    ) -> "Iterator[Pair]":
+        """Find all pairs of indexed images within a distance; exact. No pictures are compared.
 
         Parameters
         ----------
         max_distance : int
             Largest accepted distance, in bits, inclusive.
         by : str
-            ``"match"`` or ``"search"``: which hash is compared.
+            Which hash is compared: ``"match"``, which leaves out pictures of a quality below 50, or
+            ``"search"``.
         orientations : bool
             Whether one picture of a pair may be rotated or mirrored; only by match hash.
         other : ImageIndex, optional
             An index of the same hash; then each pair has one image of each index.
 
-        Yields
-        ------
-        RowPairs
-            Rows of both sides, distances, and which pairs are duplicates.
+        Returns
+        -------
+        iterator of Pair
 
         Raises
         ------
         ValueError
             If `max_distance` is out of range, `by` is unknown, or search hashes are to be turned.
         """
+        blocks = self.pairs_arrays(max_distance, by=by, orientations=orientations, other=other)
+        right = self if other is None else other
+        return (pair for block in blocks for pair in _pairs_of(block, self, right))
+
+    def pairs_arrays(
+        self,
+        max_distance: int = MATCH_MAX_DISTANCE,
+        *,
+        by: str = "match",
+        orientations: bool = False,
+        other: Self | None = None,
+    ) -> "Iterator[RowPairs]":
+        """Find all pairs as `pairs` does, in blocks of arrays, in bounded memory.
+
+        Returns
+        -------
+        iterator of RowPairs
+            ``left`` and ``right``, int64 of shape (n_pairs,): rows of both sides. ``distances`` and
+            ``match_distances``, int64: of the search and of the match hashes, in bits.
+            ``duplicate``, bool: whether the match distance is at most 31 and both qualities are at
+            least 50, or the bytes are equal.
+        """
         from imgdup.query.row_pairs import Side, iter_row_pairs
 
-        right = None if other is None else Side(other.rows, images(other.rows))
         for index in (self, other):
             if index is not None:
                 index.check_before_decision()
-        left = Side(self.rows, images(self.rows))
+        right = None if other is None else Side(other.rows, other.image_rows)
+        left = Side(self.rows, self.image_rows)
         return iter_row_pairs(left, right, max_distance, by=by, orientations=orientations)
 
     def groups(
@@ -269,71 +396,54 @@ class ImageIndex:
         *,
         keep: str = DEFAULT_KEEP,
         protect: Sequence[str | os.PathLike[str]] = (),
-    ) -> "Duplicates":
-        """Find the duplicates and decide which file of each group to keep; changes nothing.
+        remove: str = "",
+        verify: bool = True,
+        progress: bool = True,
+    ) -> "Groups":
+        """Find the duplicates and decide which file of each group to keep; changes no picture.
+
+        Candidates by match hash are decoded and compared, in worker processes. The index folder
+        keeps what was found, so that a second call decodes nothing.
 
         Parameters
         ----------
         max_distance : int
-            Largest match distance of duplicates, in bits, inclusive.
+            Largest match distance of duplicates, in bits of 256, inclusive.
         keep : str
-            Rules, the first difference decides; as ``imgdup dedupe --keep``.
+            Rules, separated by commas; the first by which two files differ decides. They are
+            ``colour not-upscaled metadata quality largest smallest most-bytes oldest newest
+            lossless shortest-path first under:FOLDER``.
         protect : sequence of paths
             Folders whose files are always kept.
+        remove : str
+            More relations of files to remove, separated by commas: ``recoloured``, ``edited``,
+            ``cropped``, ``turned``. Without them, such files are only listed in `Groups.similar`.
+        verify : bool
+            Whether to compare the pictures. If not, every file within `max_distance` of a kept one
+            is ``"unverified"`` and removed, and the first four rules decide nothing.
+        progress : bool
+            Whether to show a progress bar, on a terminal or in a notebook.
 
         Returns
         -------
-        Duplicates
-            ``groups`` as rows, ``plan()``, ``kept_indices(paths)`` to filter a data set.
+        Groups
+            A sequence of `Group`; ``plan()`` to remove files, ``kept_indices(paths)`` to filter a
+            data set, ``to_dataframe()``.
 
         Raises
         ------
         ValueError
-            If a rule is unknown, a folder is not in the index, or `max_distance` is not from 0
-            to 256.
+            If a rule or relation is unknown, a folder is not in the index, or `max_distance` is not
+            from 0 to 256.
+        IndexFormatError
+            If an array of the index is damaged.
+        ImgdupError
+            If the index is of format version 1, which has no match hashes.
         """
-        from imgdup.dedupe import DedupeOptions, candidates, keep as keep_rules
+        from imgdup.api.groups import Wanted, find_groups
 
-        rule = candidates.MatchRule(max_distance)
-        options = DedupeOptions(keep_rules.parse_keep(self.rows, keep, protect), rule)
-        return self.duplicates(options)
-
-    def duplicates(
-        self,
-        options: "DedupeOptions",
-        *,
-        verify: bool = True,
-        progress: Callable[[int, int], None] = lambda n_decided, n_files: None,
-    ) -> "Duplicates":
-        """Find duplicates and compare their pictures; changes nothing but the kept verdicts.
-
-        Parameters
-        ----------
-        options : DedupeOptions
-        verify : bool
-            Whether to compare the pictures; if not, duplicates are ``unverified``.
-        progress : callable
-            Is called with the number of files that are decided, and of all that have candidates.
-        """
-        from imgdup.dedupe import find_duplicates, verify as verifying
-
-        self.check_before_decision()
-        if not verify:
-            return find_duplicates(self.rows, options, progress=progress)
-        with verifying.Verifier(self.folder) as verifier:
-            return find_duplicates(
-                self.rows, options, verifier.judge(self.rows), verifier.facts(self.rows), progress
-            )
-
-    def plan(
-        self,
-        max_distance: int = MATCH_MAX_DISTANCE,
-        *,
-        keep: str = DEFAULT_KEEP,
-        protect: Sequence[str | os.PathLike[str]] = (),
-    ) -> "Plan":
-        """Plan the removal of duplicates: the result of `groups` as data for ``imgdup apply``."""
-        return self.groups(max_distance, keep=keep, protect=protect).plan()
+        wanted = Wanted(max_distance, keep, protect, remove, verify)
+        return find_groups(self.rows, self.folder, wanted, progress=progress)
 
     def info(self) -> dict[str, Any]:
         """Return the facts of the index; the keys are those of ``imgdup info --json``."""
@@ -345,3 +455,37 @@ class ImageIndex:
             "generation": self.current.generation,
             "digest": self.digest,
         }
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures):,} failed" if len(self) < len(self.rows) else ""
+        roots = ", ".join(map(str, self.roots)) or "single files"
+        return f"<imgdup.ImageIndex {self.folder}: {len(self):,} images{failed}; {roots}>"
+
+    def _repr_html_(self) -> str:
+        """Show the facts of the index and a few pictures that look alike, in a notebook."""
+        from imgdup.api.notebook import index_html
+
+        facts = {
+            "index": str(self.folder),
+            "images": f"{len(self):,}",
+            "failed files": f"{len(self.failures):,}",
+            "folders": ", ".join(map(str, self.roots)) or "single files",
+            "search hash": f"{self.generation.head['hash']}, {self.bits} bits",
+            "built": self.info()["built"],
+        }
+        return index_html(facts.items(), self.rows, self.image_rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the folder alone: the copy opens the index that is current there and then."""
+        return type(self).open, (self.folder.absolute(),)
+
+
+def _pairs_of(block: "RowPairs", left: ImageIndex, right: ImageIndex) -> "Iterator[Pair]":
+    """Yield the pairs of a block."""
+    columns = (block.left, block.right, block.distances, block.match_distances, block.duplicate)
+    for i, j, *facts in zip(*(column.tolist() for column in columns), strict=True):
+        yield Pair(left.path(i), right.path(j), *facts)
+
+
+def _as_path(path: bytes) -> Path:
+    return Path(os.fsdecode(path))

@@ -103,7 +103,7 @@ def trash_function() -> Callable[[str], None]:
     try:
         from send2trash import send2trash
     except ImportError as error:
-        raise UsageError("--trash needs Send2Trash: pip install Send2Trash") from error
+        raise UsageError("the trash needs Send2Trash: pip install Send2Trash") from error
     function: Callable[[str], None] = send2trash
     return function
 

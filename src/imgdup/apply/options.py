@@ -86,9 +86,7 @@ def make_options(
     if action not in ACTIONS:
         raise ValueError(f"action must be one of {', '.join(ACTIONS)}, got {action!r}")
     if (action == "move") != (target is not None):
-        raise UsageError(
-            "--move-to names the folder to move files to; no other action takes a folder"
-        )
+        raise UsageError("moving needs a folder to move files to; no other action takes one")
     if action == "trash":
         trash_function()
     if target is None:
@@ -150,7 +148,7 @@ def check_target(plan: Plan, target: bytes, index_folder: bytes | None) -> None:
     """
     if os.path.lexists(target) and not os.path.isdir(target):
         name = os.fsdecode(target)
-        raise UsageError(f"--move-to {name}: not a folder; name a folder, or a new one")
+        raise UsageError(f"the target {name}: not a folder; name a folder, or a new one")
     roots = plan.header.roots
     forbidden = [root for root in roots if root] + ([index_folder] if index_folder else [])
     places = (destination(roots, removal.remove.path, target) for removal in plan.removals)
@@ -158,7 +156,7 @@ def check_target(plan: Plan, target: bytes, index_folder: bytes | None) -> None:
     for folder, hit in _hits(sorted(folders), forbidden):
         what = "index folder" if hit == index_folder else "indexed folder"
         raise UsageError(
-            f"--move-to {os.fsdecode(target)}: {os.fsdecode(folder)} is in the {what} "
+            f"the target {os.fsdecode(target)}: {os.fsdecode(folder)} is in the {what} "
             f"{os.fsdecode(hit)}, so the files would be indexed again: name a folder outside it"
         )
 
@@ -215,14 +213,14 @@ def check_writable(plan: Plan, target: bytes) -> None:
     name, there = os.fsdecode(target), _nearest_folder(target)
     if not os.path.isdir(there):
         raise ImgdupError(
-            f"--move-to {name}: {os.fsdecode(there)} is not a folder; nothing was changed"
+            f"the target {name}: {os.fsdecode(there)} is not a folder; nothing was changed"
         )
     try:
         _check_room(plan, target, there)
     except OSError as error:
-        raise ImgdupError(f"--move-to {name}: {error.strerror}; nothing was changed") from error
+        raise ImgdupError(f"the target {name}: {error.strerror}; nothing was changed") from error
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ImgdupError(f"--move-to {name} cannot be written; nothing was changed")
+        raise ImgdupError(f"the target {name} cannot be written; nothing was changed")
 
 
 def _check_room(plan: Plan, target: bytes, there: bytes) -> None:
@@ -232,7 +230,7 @@ def _check_room(plan: Plan, target: bytes, there: bytes) -> None:
     free = shutil.disk_usage(there).free
     if needed > free:
         raise ImgdupError(
-            f"--move-to {os.fsdecode(target)} has room for {size_text(free)}, and "
+            f"the target {os.fsdecode(target)} has room for {size_text(free)}, and "
             f"{size_text(needed)} would be moved there; nothing was changed: free some space, or "
             "name a folder on another disk"
         )

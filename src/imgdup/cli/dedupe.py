@@ -123,7 +123,7 @@ def dedupe(
     imgdup dedupe photos --plan plan.jsonl --report report.html
     """
     from imgdup.cli import dedupe_files, prepare
-    from imgdup.dedupe import decide, relations
+    from imgdup.dedupe import decide, relations, verify as verifying
 
     files = dedupe_files.DedupeFiles(plan, report, keep_list, remove_list, groups, null)
     files.check(force=force)
@@ -138,7 +138,9 @@ def dedupe(
     if not verify:
         dedupe_files.note_rules_without_effect(options.keep)
     with closing(Bar(quiet=False)) as bar:
-        duplicates = index.duplicates(options, verify=verify, progress=bar.compared)
+        duplicates = verifying.verified_duplicates(
+            index.rows, index.folder, options, verify=verify, progress=bar.compared
+        )
     files.write(duplicates)
     dedupe_files.print_summary(duplicates, with_chains=chains, as_json=as_json)
     if not as_json and (plan or not remove_list):

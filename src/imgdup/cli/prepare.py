@@ -3,7 +3,6 @@
 Folders are indexed first, as `imgdup index` does.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,11 +29,11 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import check_apart, folder_of_index, images
-from imgdup.index.folder import SETS, is_index
+from imgdup.index.folder import is_index, place_of_set
 from imgdup.query import false_pairs
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import Side
-from imgdup.system.paths import absolute, check_exists
+from imgdup.system.paths import absolute
 
 
 def open_index(
@@ -232,10 +231,7 @@ def two_parts(
 
 def _own_place(name: str) -> Path:
     """Return where the index of a set is kept: in the index folder, named after the set."""
-    check_exists(name)
-    path = absolute(name)
-    digest = hashlib.blake2b(path, digest_size=4).hexdigest()
-    return find_or_new_index(None) / SETS / f"{os.path.basename(os.fsdecode(path))}-{digest}"
+    return place_of_set(name, find_or_new_index(None))
 
 
 def labelled_part(

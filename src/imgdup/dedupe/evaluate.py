@@ -233,12 +233,12 @@ def read_pairs(path: Path) -> list[LabelledPair]:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             lines = list(csv.DictReader(file, strict=True))
     except OSError as error:
-        raise UsageError(f"--pairs {path}: {error.strerror}") from error
+        raise UsageError(f"pairs {path}: {error.strerror}") from error
     except csv.Error as error:
-        raise UsageError(f"--pairs {path} is not CSV: {error}") from error
+        raise UsageError(f"pairs {path} is not CSV: {error}") from error
     for number, line in enumerate(lines, start=2):
         if any(not line.get(name) for name in COLUMNS):
-            raise UsageError(f"--pairs {path}, line {number}: expected the columns label, a and b")
+            raise UsageError(f"pairs {path}, line {number}: expected the columns label, a and b")
     return [
         LabelledPair(line["label"], _place(path, line["a"]), _place(path, line["b"]))
         for line in lines
@@ -250,7 +250,7 @@ def _place(table: Path, name: str) -> bytes:
     for folder in table.absolute().parents:
         if (folder / name).is_file():
             return os.fsencode(folder / name)
-    raise UsageError(f"--pairs {table}: there is no file {name} in its folder or above it")
+    raise UsageError(f"pairs {table}: there is no file {name} in its folder or above it")
 
 
 def _shuffled(files: Sequence[bytes]) -> list[bytes]:

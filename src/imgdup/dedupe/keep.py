@@ -86,18 +86,18 @@ def parse_keep(
         For an unknown or repeated rule, for a folder without a file of the index, and for an
         ``under:`` that contradicts the protected folders.
     """
-    protected = tuple(folder_of_index(rows, folder, "--protect") for folder in protect)
+    protected = tuple(folder_of_index(rows, folder, "protected folder") for folder in protect)
     names = tuple(_checked(rows, name.strip(), protected) for name in rules.split(","))
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"--keep names {name!r} twice; name it once")
+            raise UsageError(f"the keep rule {name!r} is named twice; name it once")
     return Keep(names, protected)
 
 
 def _checked(rows: Rows, name: str, protected: Sequence[bytes]) -> str:
     """Check one rule; write its folder as the index does."""
     if name.startswith(UNDER):
-        folder = folder_of_index(rows, name.removeprefix(UNDER), f"--keep {UNDER}")
+        folder = folder_of_index(rows, name.removeprefix(UNDER), f"keep rule {UNDER}")
         _check_agrees(folder, protected)
         return UNDER + os.fsdecode(folder)
     known_rules = (*RULES, *FACT_RULES)
@@ -105,7 +105,7 @@ def _checked(rows: Rows, name: str, protected: Sequence[bytes]) -> str:
         near = difflib.get_close_matches(name, known_rules, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         known = ", ".join((*known_rules, f"{UNDER}FOLDER"))
-        raise UsageError(f"--keep has no rule {name!r}: {hint}the rules are {known}")
+        raise UsageError(f"there is no keep rule {name!r}: {hint}the rules are {known}")
     return name
 
 
@@ -114,8 +114,8 @@ def _check_agrees(folder: bytes, protected: Sequence[bytes]) -> None:
         name = os.fsdecode(folder)
         others = ", ".join(os.fsdecode(p) for p in protected)
         raise UsageError(
-            f"--keep {UNDER}{name} contradicts --protect {others}, whose files always win: "
-            f"add --protect {name}, or leave one of the two out"
+            f"the keep rule {UNDER}{name} contradicts the protected folder {others}, whose files "
+            f"always win: protect {name}, too, or leave one of the two out"
         )
 
 

@@ -97,11 +97,11 @@ def read_labels(path: Path) -> dict[bytes, str]:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             return _table(path, csv.reader(file, strict=True))
     except FileNotFoundError as error:
-        raise UsageError(f"--labels {path}: no such file") from error
+        raise UsageError(f"labels {path}: no such file") from error
     except OSError as error:
-        raise ImgdupError(f"--labels {path}: {error.strerror}") from error
+        raise ImgdupError(f"labels {path}: {error.strerror}") from error
     except csv.Error as error:
-        raise UsageError(f"--labels {path} is not CSV: {error}") from error
+        raise UsageError(f"labels {path} is not CSV: {error}") from error
 
 
 def _table(path: Path, lines: Iterator[list[str]]) -> dict[bytes, str]:
@@ -110,12 +110,12 @@ def _table(path: Path, lines: Iterator[list[str]]) -> dict[bytes, str]:
         if not fields or (number == 1 and fields[0].strip().lower() in HEADINGS):
             continue
         if len(fields) < 2:
-            raise UsageError(f"--labels {path}, line {number}: expected a path and a label")
+            raise UsageError(f"labels {path}, line {number}: expected a path and a label")
         name, label = os.fsencode(fields[0].replace(os.sep, "/")), fields[1]
         name = name.removeprefix(b"./")
         if table.setdefault(name, label) != label:
             raise UsageError(
-                f"--labels {path}, line {number}: {fields[0]!r} has two labels, "
+                f"labels {path}, line {number}: {fields[0]!r} has two labels, "
                 f"{table[name]!r} and {label!r}"
             )
     return table

@@ -97,25 +97,50 @@ def parse_ratios(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, equals, number = (each.strip() for each in part.partition("="))
         if not equals or not name or name in ratios or not re.fullmatch(r"[\w-]+", name):
-            raise UsageError(f"--ratios: cannot read {part.strip()!r}; write train=0.8,test=0.2")
-        if name.casefold() in map(str.casefold, ratios):
-            raise UsageError(
-                f"--ratios: {name!r} is given twice; upper and lower case are the same"
-            )
+            raise UsageError(f"ratios: cannot read {part.strip()!r}; write train=0.8,test=0.2")
+        _check_new(name, ratios)
         ratios[name] = _ratio(name, number)
-    total = sum(ratios.values())
+    return check_ratios(ratios)
+
+
+def check_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
+    """Return ratios by name if they can be used.
+
+    Raises
+    ------
+    UsageError
+        Unless they are numbers that add up to 1, and the names can be file names and differ by more
+        than upper and lower case.
+
+    Examples
+    --------
+    >>> check_ratios({"train": 0.75, "test": 0.25})
+    {'train': 0.75, 'test': 0.25}
+    """
+    checked: dict[str, float] = {}
+    for name, ratio in ratios.items():
+        if not re.fullmatch(r"[\w-]+", name):
+            raise UsageError(f"ratios: {name!r} cannot be the name of a list")
+        _check_new(name, checked)
+        checked[name] = _ratio(name, ratio)
+    total = sum(checked.values())
     if abs(total - 1) > ROUNDING:
-        raise UsageError(f"--ratios add up to {total:g}: they must add up to 1")
-    return ratios
+        raise UsageError(f"ratios add up to {total:g}: they must add up to 1")
+    return checked
 
 
-def _ratio(name: str, number: str) -> float:
+def _check_new(name: str, others: Mapping[str, float]) -> None:
+    if name.casefold() in map(str.casefold, others):
+        raise UsageError(f"ratios: {name!r} is given twice; upper and lower case are the same")
+
+
+def _ratio(name: str, number: str | float) -> float:
     try:
         ratio = float(number)
-    except ValueError:
+    except (TypeError, ValueError):
         ratio = math.nan
     if not 0 < ratio <= 1:
-        raise UsageError(f"--ratios: {name}={number} must be a number above 0, at most 1")
+        raise UsageError(f"ratios: {name}={number} must be a number above 0, at most 1")
     return ratio
 
 

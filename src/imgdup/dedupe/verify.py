@@ -9,7 +9,7 @@ verdict ``unverified``.
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -17,9 +17,10 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.decide import Judge, Pair
 from imgdup.dedupe.difference import Verdict, compare_pictures, same_pixels
-from imgdup.dedupe.groups import CHANNELS, MAX_SIDE, PART_BYTES
+from imgdup.dedupe.groups import CHANNELS, MAX_SIDE, PART_BYTES, Progress
 from imgdup.dedupe.keep import FactsOf
 from imgdup.dedupe.known import FileContents, known_facts, known_verdicts
 from imgdup.dedupe.plan import Plan
@@ -46,13 +47,17 @@ UNKNOWN = Verdict(UNVERIFIED, 0.0, None)
 
 
 class File(NamedTuple):
-    """A file as an index describes it: absolute path, content digest and its kind, size."""
+    """A file as an index describes it: absolute path, content digest and its kind, size.
+
+    Where ``data`` is given, it is the content, and no file is read.
+    """
 
     path: bytes
     digest: bytes
     digest_kind: str
     width: int
     height: int
+    data: bytes | None = None
 
 
 class Picture(NamedTuple):
@@ -89,6 +94,8 @@ class Verifier:
         The limits for each file.
     workers : int, optional
         Processes that decode; one for each usable core by default.
+    file_of : callable
+        Returns the file of a row, perhaps with its content.
     """
 
     def __init__(
@@ -97,8 +104,10 @@ class Verifier:
         *,
         limits: Limits | None = None,
         workers: int | None = None,
+        file_of: Callable[[Rows, int], File] = file_of_row,
     ) -> None:
         self._limits = limits or Limits()
+        self._file_of = file_of
         self._pool = decoding_pool(self._limits, workers, preload=PRELOAD)
         self._verdicts = known_verdicts(index_folder)
         self._pictures: OrderedDict[File, Picture | ImageError] = OrderedDict()
@@ -118,7 +127,9 @@ class Verifier:
         second = left if right is None else right
 
         def judge_rows(pairs: Sequence[Pair]) -> list[Verdict]:
-            return self.compare([(file_of_row(left, a), file_of_row(second, b)) for a, b in pairs])
+            return self.compare(
+                [(self._file_of(left, a), self._file_of(second, b)) for a, b in pairs]
+            )
 
         return judge_rows
 
@@ -126,7 +137,7 @@ class Verifier:
         """Return a function that describes the files of rows; None where one cannot be read."""
 
         def describe(selected: RowNumbers) -> list[ImageFacts | None]:
-            files = [file_of_row(rows, row) for row in selected.tolist()]
+            files = [self._file_of(rows, row) for row in selected.tolist()]
             if len({each.digest for each in files}) == 1:  # no rule tells equal bytes apart
                 return [None] * len(files)
             missing = [each for each in files if self._contents.find(each.digest) is None]
@@ -205,6 +216,33 @@ class Verifier:
                 return
             n_bytes -= _picture_bytes(file)
             del self._pictures[file]
+
+
+def verified_duplicates(
+    rows: Rows,
+    index_folder: Path,
+    options: DedupeOptions,
+    *,
+    verify: bool = True,
+    progress: Progress = lambda n_decided, n_files: None,
+) -> Duplicates:
+    """Find the duplicates of an index and compare their pictures.
+
+    Parameters
+    ----------
+    rows : Rows
+    index_folder : Path
+        Where verdicts are kept for the next run.
+    options : DedupeOptions
+    verify : bool
+        Whether to compare the pictures; if not, duplicates are ``unverified``.
+    progress : callable
+        Is called with the number of files that are decided, and of all that have candidates.
+    """
+    if not verify:
+        return find_duplicates(rows, options, progress=progress)
+    with Verifier(index_folder) as verifier:
+        return find_duplicates(rows, options, verifier.judge(rows), verifier.facts(rows), progress)
 
 
 def check_pictures(plan: Plan, rows: Rows, verifier: Verifier) -> Iterator[str]:
@@ -307,7 +345,7 @@ def _picture(pixels: Pixels, digest: str) -> Picture:
 
 def _content(limits: Limits, file: File) -> bytes:
     """Read a file; raise ImageError unless its content is that of the index."""
-    data = read_file(file.path, limits).data
+    data = read_file(file.path, limits).data if file.data is None else file.data
     if content_digest(data, file.digest_kind) != file.digest:
         raise ImageError("changed", "the content is not that of the index")
     return data

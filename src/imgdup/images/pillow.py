@@ -36,7 +36,7 @@ from PIL import (
 )
 
 from imgdup.errors import ImageError
-from imgdup.images.gray import ROWS_PIXELS, Pixels, eight_bits, on_white
+from imgdup.images.gray import ROWS_PIXELS, Pixels, eight_bits, on_white, upright
 from imgdup.images.tiff import ORIENTATION, UPRIGHT, exif_orientation, open_tiff, pages
 from imgdup.system.limits import import_uncapped
 
@@ -167,13 +167,33 @@ def decode_jpeg_with_pillow(data: bytes, *, colour: bool, reduction: int) -> Pix
         return _flattened(image)[0]
 
 
+def pixels_of_image(image: Image.Image) -> Pixels:
+    """Return the pixels of an image that the caller opened or made: gray or RGB, upright, on white.
+
+    Raises
+    ------
+    ImageError
+        As `decode_with_pillow` does.
+    """
+    with _errors_of_pillow(), _pillow_settings(MAX_JPEG_PIXELS):
+        image.load()
+        orientation = exif_orientation(image.info.get("exif") or b"")
+        return upright(_flattened(image)[0], orientation)
+
+
 @contextmanager
 def _opened_by_pillow(name: str, data: bytes, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
     """Open a picture; every error becomes an `ImageError`."""
     plugin = _PLUGINS[name]()
+    with _errors_of_pillow(), _pillow_settings(max_pixels), plugin(BytesIO(data)) as image:
+        yield image
+
+
+@contextmanager
+def _errors_of_pillow() -> Iterator[None]:
+    """Turn every error of Pillow into an `ImageError`."""
     try:
-        with _pillow_settings(max_pixels), plugin(BytesIO(data)) as image:
-            yield image
+        yield
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:

@@ -8,6 +8,7 @@ reader may have open is ever changed.
 
 import contextlib
 import datetime
+import hashlib
 import json
 import os
 import re
@@ -20,18 +21,19 @@ from typing import Any, NamedTuple, TypeVar
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.system import lock
 from imgdup.system.atomic import TEMPORARY_SUFFIX, TOKEN_BYTES, open_regular, replacing
-from imgdup.system.paths import current_folder
+from imgdup.system.paths import absolute, check_exists, current_folder
 
 FOLDER_NAME = ".imgdup"
 ENVIRONMENT_VARIABLE = "IMGDUP_INDEX"
 CURRENT = "current"  # a file that every index folder has
+SETS = "sets"  # holds index folders of their own: those of sets that are compared
 LOCK, PARTS = "lock", "parts"
 JOURNALS = "journals"  # which journals the runs of apply on this index wrote
 IGNORED = "ignored"  # files that were opened and are no images
 FACTS = "facts"  # what candidate files hold
 VERDICTS = "verdicts"  # what comparisons of pictures found
-SETS = "sets"  # holds index folders of their own: those that compare makes of two sets
 MAX_CURRENT_BYTES = 1 << 20
+NAME_BYTES = 4  # of the digest that tells sets of one name apart
 GENERATION = re.compile(r"index\.([1-9][0-9]{0,17})", re.ASCII)
 TEMPORARY = re.compile(rf".+\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}", re.ASCII)
 VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,64}", re.ASCII)
@@ -358,3 +360,25 @@ def foreign_owner(path: Path) -> int | None:
 def is_index(folder: Path) -> bool:
     """Return whether a folder is an index folder."""
     return (folder / CURRENT).is_file()
+
+
+def place_of_set(folder: str | os.PathLike[str], index_folder: Path | None = None) -> Path:
+    """Return where the index of a set is kept: in the index folder to use, named after the set.
+
+    Parameters
+    ----------
+    folder : path
+        The set: a folder of images.
+    index_folder : Path, optional
+        By default the one that `look_for` finds, or a new one in the current folder.
+
+    Raises
+    ------
+    UsageError
+        If the folder does not exist.
+    """
+    check_exists(folder)
+    path = absolute(folder)
+    digest = hashlib.blake2b(path, digest_size=NAME_BYTES).hexdigest()
+    place = index_folder or look_for(Path()) or Path(FOLDER_NAME)
+    return place / SETS / f"{os.path.basename(os.fsdecode(path))}-{digest}"

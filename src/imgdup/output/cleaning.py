@@ -213,7 +213,7 @@ def save_split(folder: Path, rows: Rows, division: Split, end: bytes = NEWLINE) 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ImgdupError(f"--out {folder}: {error.strerror}; nothing was written") from error
+        raise ImgdupError(f"{folder}: {error.strerror}; nothing was written") from error
     mode = common_mode(map(rows.path, division.images.tolist()))
     for file, data in lists.items():
         with replacing(file, needed_bytes=len(data), sync=False, mode=mode) as out:
@@ -226,6 +226,6 @@ def _check_folder(folder: Path, lists: Container[Path]) -> None:
     for file in sorted(folder.glob("*.txt")):
         if file not in lists:
             raise UsageError(
-                f"--out {folder} contains {file.name}, which is not one of these lists: delete "
+                f"{folder} contains {file.name}, which is not one of these lists: delete "
                 "it, or choose another folder"
             )

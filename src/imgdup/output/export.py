@@ -7,15 +7,18 @@ in CSV such bytes are written as ``\udcff``, in Parquet paths are binary columns
 import csv
 import os
 import pickle
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 
 from imgdup.build.tutorial import TUTORIAL_HASH, tutorial_key
-from imgdup.errors import ImgdupError
+from imgdup.errors import ImgdupError, UsageError
 from imgdup.images.formats import format_of, reason_of
 from imgdup.index.columns import PDQ, same_file
 from imgdup.index.generation import GenerationRows
@@ -95,6 +98,47 @@ def write_parquet(records: Iterable[Record], columns: Columns, out: BinaryIO) ->
     table = pyarrow.Table.from_pylist(list(records), schema=pyarrow.schema(types))
     pyarrow.parquet.write_table(table, out)
     return int(table.num_rows)
+
+
+DataFrameLibrary = Literal["pandas", "polars"]
+
+
+def data_frame(
+    records: Iterable[Record], columns: Columns, library: DataFrameLibrary | None = None
+) -> Any:
+    """Return records as a data frame; paths become text.
+
+    Parameters
+    ----------
+    records : iterable of mapping
+    columns : mapping
+        The kinds of the columns.
+    library : str, optional
+        ``"pandas"`` or ``"polars"``; by default the one that is imported, else the one that is
+        installed, pandas first.
+
+    Raises
+    ------
+    UsageError
+        For another library.
+    ImgdupError
+        If it is not installed.
+    """
+    libraries = get_args(DataFrameLibrary)
+    if library is not None and library not in libraries:
+        raise UsageError(f"library must be one of {', '.join(libraries)}, got {library!r}")
+    imported = [name for name in libraries if name in sys.modules]
+    installed = [name for name in libraries if find_spec(name)]
+    names = [library] if library else [*imported, *installed]
+    if not names or names[0] not in installed:
+        wanted = library or " or ".join(libraries)
+        raise ImgdupError(f"{wanted} is not installed: pip install {library or libraries[0]}")
+    rows = list(records)
+    table = {
+        name: [os.fsdecode(row[name]) if kind == "path" else row[name] for row in rows]
+        for name, kind in columns.items()
+    }
+    return import_module(names[0]).DataFrame(table)
 
 
 WRITERS: Mapping[str, Callable[[Iterable[Record], Columns, BinaryIO], int]] = {

@@ -1,14 +1,18 @@
-"""A progress display on stderr, if that is a terminal that can move its cursor."""
+"""A progress display: on stderr, if that is a terminal that can move its cursor; in a notebook."""
 
+import html
 import os
 import sys
 import time
-from typing import IO, TYPE_CHECKING, cast
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import IO, TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 PAUSE_S = 0.1  # between two updates of the display
+NOTEBOOK_COLUMNS = 100
 DUMB_TERMINALS = ("dumb", "unknown")  # values of TERM; their cursor cannot be moved
 WHOLE = 1000  # steps of the bar for a share
 
@@ -17,11 +21,13 @@ class Bar:
     """Shows the current step, the number of finished files, and the remaining time.
 
     Prints nothing if stderr is not a terminal. If the terminal is closed, the run continues.
+    In a notebook, the display is in the output of the cell that runs.
     """
 
     def __init__(self, *, quiet: bool) -> None:
         can_move = sys.stderr.isatty() and os.environ.get("TERM") not in DUMB_TERMINALS
-        self.shown = not quiet and can_move
+        self._cell = None if quiet else _running_cell()
+        self.shown = not quiet and (can_move or self._cell is not None)
         self._progress: Progress | None = None
         self._is_share = False
         self._n_compared: int | None = None
@@ -70,6 +76,8 @@ class Bar:
         """Remove the display."""
         if self._progress is not None:
             self._progress.stop()
+            if self._cell is not None:
+                self._cell.show("")
         self._progress, self._is_share = None, False
 
     def end(self) -> None:
@@ -84,14 +92,27 @@ class Bar:
             return
         self._progress = _display(texts, has_bar=total is not None)
         self._progress.add_task(step, total=total, rate="")
-        self._progress.start()
+        if self._cell is None:
+            self._progress.start()
+        else:
+            self._cell.show(_text(self._progress))
 
     def _draw(self) -> None:
         """Update the display, but not too often; always update it at the end."""
         now = time.monotonic()
         if self._progress and (self._progress.finished or now - self._drawn_s >= PAUSE_S):
-            self._progress.refresh()
+            if self._cell is None:
+                self._progress.refresh()
+            else:
+                self._cell.show(_text(self._progress))
             self._drawn_s = now
+
+
+@contextmanager
+def showing(progress: bool) -> Iterator[Bar]:
+    """Show progress while a block runs, if it is wanted."""
+    with closing(Bar(quiet=not progress)) as bar:
+        yield bar
 
 
 def _display(texts: list[str], *, has_bar: bool) -> "Progress":
@@ -124,6 +145,42 @@ def _display(texts: list[str], *, has_bar: bool) -> "Progress":
         redirect_stdout=False,
         redirect_stderr=False,
     )
+
+
+def _text(display: "Progress") -> str:
+    """Return the display as plain text of one line."""
+    console = display.console
+    with console.capture() as capture:
+        console.print(display.get_renderable(), width=NOTEBOOK_COLUMNS)
+    return capture.get().strip()
+
+
+class _Cell:
+    """The output of the cell of a notebook that runs; `display` is that of IPython."""
+
+    def __init__(self, display: Any) -> None:
+        self._display = display
+        self._shown: Any = None
+
+    def show(self, text: str) -> None:
+        """Replace the text that is shown."""
+        data = {"text/plain": text, "text/html": f"<pre>{html.escape(text)}</pre>" if text else ""}
+        if self._shown is None:
+            self._shown = self._display(data, raw=True, display_id=True)
+        else:
+            self._shown.update(data, raw=True)
+
+
+def _running_cell() -> _Cell | None:
+    """Return the cell that runs, or None outside of a notebook.
+
+    IPython is imported in every notebook; its shell has a kernel there, but not in a terminal.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None or getattr(shell, "kernel", None) is None:
+        return None
+    return _Cell(sys.modules["IPython.display"].display)
 
 
 class _Terminal:

@@ -331,13 +331,13 @@ def query_distance(rows: Rows, max_false_pairs: float, n_probes: int) -> int:
 def _distance(chance: Chance | None, n_pairs: int, max_false_pairs: float) -> int:
     if chance is None:
         raise UsageError(
-            "--max-false-pairs: there are too few different images for an estimate; give --max-dist"
+            "there are too few different images to estimate the false pairs; choose a distance"
         )
     found = chance.largest_distance(n_pairs, max_false_pairs)
     if found is None:
         raise UsageError(
-            f"--max-false-pairs {max_false_pairs:g}: even at distance 0, more pairs of different "
-            "images are expected; give a larger number, or --max-dist"
+            f"even at distance 0, more than {max_false_pairs:g} pairs of different images are "
+            "expected; accept more of them, or choose a distance"
         )
     return found
 

@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from imgdup import hashing
 from imgdup.errors import ImageError, as_image_error
-from imgdup.images.decode import Picture, decode, picture_from_array
+from imgdup.images.decode import Given, Picture, decode, picture_in_memory
 from imgdup.images.gray import ORIENTATIONS, rotated
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
 from imgdup.system.limits import Limits, require_memory
 from imgdup.workers.pool import Pool, decode_each, decoding_pool
 
-Image = str | bytes | os.PathLike[str] | npt.NDArray[np.uint8]
+Image = str | bytes | bytearray | memoryview | os.PathLike[str] | Given
 Probes = list["Probe"]  # of one picture: one, or one for each of its orientations
 
 FEW_FILES = 16  # hashed in this process: they are done before worker processes have started
@@ -61,9 +61,9 @@ def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | Non
 
     Parameters
     ----------
-    image : path, bytes or ndarray
-        A file by its path (text or `Path`); the content of a file (bytes); or pixels, uint8 of
-        shape (height, width) gray or (height, width, 3) RGB.
+    image : path, bytes, ndarray, tensor or PIL image
+        A file by its path (text or `Path`); the content of a file (bytes); or a picture in memory,
+        as `imgdup.images.decode.picture_in_memory` takes it.
     parameters : mapping
         ``hash`` and ``bits``, the search hash, one of `imgdup.hashing.HASHERS`, and its length;
         ``digest_kind``, how contents are digested; ``with_pdq``, whether the PDQ hash is needed:
@@ -77,8 +77,8 @@ def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | Non
         If the file cannot be read or decoded.
     ImgdupError
         If this process has no memory left for it.
-    ValueError
-        If the array is not such a picture.
+    ValueError, TypeError
+        If it is not such a picture.
     """
     picture, digest = _picture_and_digest(image, parameters, limits or Limits())
     return _probe(picture, digest, parameters)
@@ -170,9 +170,19 @@ def _picture_and_digest(
 ) -> tuple[Picture, bytes]:
     """Return the gray pixels of an image with its size, and the digest of its file."""
     require_memory()
-    if isinstance(image, np.ndarray):
-        return picture_from_array(image), b""
-    data = image if isinstance(image, bytes) else read_file(os.fsencode(image), limits).data
+    if isinstance(image, bytes | bytearray | memoryview):
+        return _decoded(bytes(image), parameters, limits)
+    if not isinstance(image, str | os.PathLike):
+        return picture_in_memory(image), b""
+    try:
+        return _decoded(read_file(os.fsencode(image), limits).data, parameters, limits)
+    except ImageError as error:
+        error.path = os.fspath(image)
+        raise
+
+
+def _decoded(data: bytes, parameters: Mapping[str, Any], limits: Limits) -> tuple[Picture, bytes]:
+    """Return the gray pixels of a file's content with its size, and its digest."""
     needs_opencv = hashing.HASHERS[parameters["hash"]].needs_opencv
     picture = decode(data, limits, with_opencv=needs_opencv)
     return picture, content_digest(data, parameters["digest_kind"])
@@ -192,7 +202,7 @@ def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray
 
     Parameters
     ----------
-    image : path, bytes or ndarray
+    image : path, bytes, ndarray, tensor or PIL image
         As in `ImageIndex.within`.
     name : str
         ``"dhash"``, ``"ahash"``, ``"phash"``, ``"pdq"`` or ``"dhash-tutorial"``.
@@ -209,7 +219,9 @@ def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray
     ImageError
         If the image cannot be read or decoded.
     ValueError
-        If there is no such hash, or the array is not a picture.
+        If there is no such hash, or an array is not a picture.
+    TypeError
+        If `image` is none of these.
 
     Examples
     --------

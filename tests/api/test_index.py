@@ -4,13 +4,16 @@ Oracle: `scan_rows`, a loop over all rows that compares whole integers.
 """
 
 import os
+import pickle
+import re
 
 import cv2
 import numpy as np
 import pytest
 from make_sample import encode, photo
+from PIL import Image
 
-from imgdup import ImageIndex, hash_image
+from imgdup import ImageIndex, Pair, hash_image
 from imgdup.build.settings import Settings
 from imgdup.errors import ImageError, ImgdupError, IndexFormatError
 from imgdup.search import tree_arrays
@@ -32,6 +35,7 @@ def photos(tmp_path_factory):
     (folder / "copy.jpg").write_bytes((folder / "p00.jpg").read_bytes())
     (folder / "flat.png").write_bytes(encode(np.full((60, 80, 3), 90, np.uint8), ".png"))
     (folder / "flat-copy.png").write_bytes((folder / "flat.png").read_bytes())
+    (folder / "broken.jpg").write_bytes((folder / "p00.jpg").read_bytes()[:3000])
     return folder
 
 
@@ -154,6 +158,13 @@ def test_a_broken_image_raises_with_its_reason(index):
         index.within(b"nonsense")
 
 
+@pytest.mark.parametrize("name", ["broken.jpg", "nowhere.jpg"])
+def test_an_error_names_the_file(index, photos, name):
+    for look_up in (index.within, hash_image):
+        with pytest.raises(ImageError, match=f"^{re.escape(str(photos / name))}: "):
+            look_up(photos / name)
+
+
 @pytest.mark.parametrize("max_distance", [-1, 65])
 def test_a_distance_outside_the_hash_raises(index, photos, max_distance):
     with pytest.raises(ValueError, match="64"):
@@ -229,23 +240,64 @@ def test_pairs_are_those_of_two_loops(index):
     structure = index.column("quality") >= 50
     expected = {
         (i, j)
-        for i in range(len(index))
+        for i in range(len(index.rows))
         for j in range(i)
         if structure[i] and structure[j] and (match[i] ^ match[j]).bit_count() <= 31
     }
 
-    blocks = list(index.pairs())
+    blocks = list(index.pairs_arrays())
 
     found = [{int(i), int(j)} for b in blocks for i, j in zip(b.left, b.right, strict=True)]
     assert sorted(map(sorted, found)) == sorted(map(sorted, expected))
 
 
-def test_groups_and_the_plan_agree_and_filter_a_data_set(index, photos):
-    found = index.groups(keep="smallest,first")
-    plan = index.plan(keep="smallest,first")
+def test_pairs_are_the_paths_and_distances_of_the_arrays(index):
+    expected = [
+        Pair(index.path(i), index.path(j), *facts)
+        for block in index.pairs_arrays(128)
+        for i, j, *facts in zip(*(column.tolist() for column in block[:5]), strict=True)
+    ]
 
-    paths = sorted(photos.iterdir())
-    kept = [paths[i].name for i in found.kept_indices(paths)]
-    assert len(plan.removals) == len(found.groups.removed)
-    assert {name for name in kept if name.startswith("q")} == {f"q{i:02}.png" for i in range(12)}
-    assert len(kept) + len(plan.removals) == len(paths)
+    assert list(index.pairs(128)) == expected
+    assert any(pair.duplicate for pair in expected)
+    assert not all(pair.duplicate for pair in expected)
+
+
+def test_pairs_across_two_indexes_have_one_path_of_each(index, photos, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "half.png").write_bytes((photos / "q04.png").read_bytes())
+    settings = Settings(workers=1, engine=inline)
+    other = ImageIndex.build(tmp_path / "other", path=tmp_path / "index", settings=settings)
+
+    pairs = list(index.pairs(other=other))
+
+    assert {pair.b.name for pair in pairs} == {"half.png"}
+    assert sorted(pair.a.name for pair in pairs) == ["p04.jpg", "q04.png"]
+
+
+def test_an_index_is_the_collection_of_its_images(index, photos):
+    readable = sorted(path for path in photos.iterdir() if path.name != "broken.jpg")
+
+    assert len(index) == len(readable)
+    assert index.paths == [image.path for image in index] == readable
+    assert index.roots == [photos]
+    for image in index:
+        with Image.open(image.path) as opened:
+            assert (image.width, image.height) == opened.size
+        assert image.size == image.path.stat().st_size
+        assert index.path(image.row) == image.path
+
+
+def test_a_file_that_could_not_be_read_is_no_image_but_a_failure(index, photos):
+    (failure,) = index.failures
+
+    assert failure.path == photos / "broken.jpg"
+    assert failure.reason == "truncated"
+    assert "1 failed" in repr(index)
+
+
+def test_a_copy_of_the_object_made_by_pickle_opens_the_same_index(index, photos):
+    copy = pickle.loads(pickle.dumps(index))
+
+    assert copy.digest == index.digest
+    assert copy.within(photos / "p00.jpg") == index.within(photos / "p00.jpg")

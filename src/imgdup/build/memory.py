@@ -1,0 +1,139 @@
+"""Hash pictures that are in memory, such as those of a table, into a table like that of an index.
+
+No file is written, and no picture is kept.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.build.hash_batch import FORMAT_BYTES, STATUS_BYTES
+from imgdup.build.update import DEFAULT_HASH
+from imgdup.errors import ImageError
+from imgdup.hashing import HASHERS, fingerprints
+from imgdup.images.decode import decode
+from imgdup.index.columns import RowNumbers, empty_columns
+from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
+from imgdup.system.limits import Limits
+from imgdup.workers.pool import decode_each, decoding_pool
+
+BITS = HASHERS[DEFAULT_HASH].widths[0]
+WORD_BITS = 64
+
+
+class Content(NamedTuple):
+    """The bytes of a file, or its path where there are none; neither where there is no picture."""
+
+    data: bytes | None
+    path: str | None = None
+
+
+class _Answer(NamedTuple):
+    """What a worker found in a content, by the names of the columns."""
+
+    size: int
+    width: int
+    height: int
+    format: int
+    quality: int
+    digest: npt.NDArray[np.uint8]
+    match: npt.NDArray[np.uint64]
+    hashes: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class MemoryRows:
+    """Pictures in memory as `imgdup.index.columns.Rows`: row i is picture i.
+
+    Attributes
+    ----------
+    columns : dict of ndarray
+    failures : list of (int, ImageError)
+        The pictures that could not be read, and why.
+    """
+
+    columns: dict[str, npt.NDArray[Any]]
+    failures: list[tuple[int, ImageError]]
+
+    @property
+    def roots(self) -> Sequence[bytes]:
+        """Return no folder."""
+        return ()
+
+    @property
+    def digest(self) -> str:
+        """Return no digest: there is no generation."""
+        return ""
+
+    @property
+    def digest_kind(self) -> str:
+        """How the contents were digested."""
+        return NEW_DIGEST_KIND
+
+    def __len__(self) -> int:
+        """Count the rows, failed pictures included."""
+        return len(self.columns["status"])
+
+    def path(self, row: int) -> bytes:
+        """Return a name of the row; the names of all rows are in order and of equal length."""
+        return b"/%012d" % row
+
+    def rows_below(self, folder: bytes) -> RowNumbers:
+        """Return no rows: there are no folders."""
+        return np.zeros(0, np.int64)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column, one entry a row."""
+        return self.columns[name]
+
+
+def hash_contents(contents: Iterable[Content], n: int, limits: Limits | None = None) -> MemoryRows:
+    """Hash pictures in worker processes.
+
+    Parameters
+    ----------
+    contents : iterable of Content
+        Read as workers become free.
+    n : int
+        How many there are.
+    limits : Limits, optional
+        The limits for each picture.
+    """
+    limits = limits or Limits()
+    columns = empty_columns(n, BITS // WORD_BITS)
+    columns["same_file"] = np.full(n, -1, np.int64)
+    failures = []
+    with decoding_pool(limits) as pool:
+        for i, answer in enumerate(decode_each(partial(_hash, limits), contents, pool)):
+            if isinstance(answer, ImageError):
+                columns["status"][i] = STATUS_BYTES[answer.reason]
+                failures.append((i, answer))
+            else:
+                for name, value in answer._asdict().items():
+                    columns[name][i] = value
+    return MemoryRows(columns, failures)
+
+
+def _hash(limits: Limits, content: Content) -> _Answer:
+    """Hash one picture, in a worker."""
+    if content.data is None and content.path is None:
+        raise ImageError("missing", "there is no picture")
+    data = content.data
+    if data is None:
+        data = read_file(str(content.path).encode("utf-8", "surrogateescape"), limits).data
+    picture = decode(data, limits)
+    found = fingerprints([picture.gray], DEFAULT_HASH, BITS)
+    return _Answer(
+        len(data),
+        picture.width,
+        picture.height,
+        FORMAT_BYTES[picture.format],
+        int(found.qualities[0]),
+        np.frombuffer(content_digest(data, NEW_DIGEST_KIND), np.uint8),
+        found.match[0],
+        found.hashes[0],
+    )

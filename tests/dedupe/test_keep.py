@@ -173,26 +173,26 @@ def test_the_library_and_the_command_line_have_the_same_default_rules():
 @pytest.mark.parametrize(
     ("rules", "protect", "message"),
     [
-        ("bigest", (), "--keep has no rule 'bigest': did you mean 'largest'? the rules are"),
-        ("", (), "--keep has no rule '': the rules are largest, smallest"),
-        ("first,first", (), "--keep names 'first' twice"),
+        ("bigest", (), "there is no keep rule 'bigest': did you mean 'largest'? the rules are"),
+        ("", (), "there is no keep rule '': the rules are largest, smallest"),
+        ("first,first", (), "the keep rule 'first' is named twice"),
         (
             "under:/elsewhere",
             (),
-            "--keep under: /elsewhere: no indexed file is there; the indexed folders are: /data",
+            "keep rule under: /elsewhere: no indexed file is there; the indexed folders are: /data",
         ),
         (
             "first",
             ("/elsewhere",),
-            "--protect /elsewhere: no indexed file is there; the indexed folders are: /data",
+            "protected folder /elsewhere: no indexed file is there; the indexed folders are: /data",
         ),
-        ("under:/data/bb", (), "--keep under: /data/bb: no indexed file is there"),
-        ("first", ("/data/a/typo",), "--protect /data/a/typo: no indexed file is there"),
+        ("under:/data/bb", (), "keep rule under: /data/bb: no indexed file is there"),
+        ("first", ("/data/a/typo",), "protected folder /data/a/typo: no indexed file is there"),
         (
             "under:/data/a",
             ("/data/b",),
-            "--keep under:/data/a contradicts --protect /data/b, whose files always win: "
-            "add --protect /data/a, or leave one of the two out",
+            "the keep rule under:/data/a contradicts the protected folder /data/b, whose files always "
+            "win: protect /data/a, too, or leave one of the two out",
         ),
     ],
 )

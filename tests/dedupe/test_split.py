@@ -167,7 +167,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     rows = rows_of([])
 
-    with pytest.raises(ImgdupError, match=r"lists.*; nothing was written"):
+    with pytest.raises(ImgdupError, match=r"out: .*; nothing was written"):
         save_split(tmp_path / "file" / "out", rows, split(all_of(rows), RATIOS))
 
 

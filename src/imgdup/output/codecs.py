@@ -177,5 +177,5 @@ def list_data(paths: Iterable[bytes], end: bytes = NEWLINE) -> bytes:
     for line in lines:
         if end in line:
             name = os.fsdecode(line)
-            raise ImgdupError(f"{name!r} contains a newline: end the paths with NUL (--null)")
+            raise ImgdupError(f"{name!r} contains a newline: use --null to end paths with NUL")
     return b"".join(line + end for line in lines)

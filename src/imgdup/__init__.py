@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imgdup import datasets
     from imgdup.api import ImageIndex, IndexedImage, Pair
     from imgdup.api.groups import Group, Groups, Removal
     from imgdup.api.plans import Plan, undo

@@ -191,8 +191,8 @@ def test_the_library_and_the_command_line_have_the_same_default_rules():
         (
             "under:/data/a",
             ("/data/b",),
-            "the keep rule under:/data/a contradicts the protected folder /data/b, whose files always "
-            "win: protect /data/a, too, or leave one of the two out",
+            "the keep rule under:/data/a contradicts the protected folder /data/b, whose files "
+            "always win: protect /data/a, too, or leave one of the two out",
         ),
     ],
 )

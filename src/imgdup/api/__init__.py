@@ -19,13 +19,13 @@ from imgdup.index import folder
 from imgdup.index.columns import images
 from imgdup.index.generation import Generation, GenerationRows, describe, open_generation
 from imgdup.output.progress import showing
+from imgdup.query.row_pairs import RowPairs, Side, iter_row_pairs
 
 if TYPE_CHECKING:
     from imgdup.api.groups import Groups
     from imgdup.build.settings import Progress, Settings
     from imgdup.query.match import Match
     from imgdup.query.probe import Image, Probe
-    from imgdup.query.row_pairs import RowPairs
 
 # A test compares these rules with those of imgdup.dedupe.keep.
 DEFAULT_KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
@@ -165,7 +165,7 @@ class ImageIndex:
         """
         return GenerationRows(self.generation)
 
-    def __iter__(self) -> "Iterator[IndexedImage]":
+    def __iter__(self) -> Iterator[IndexedImage]:
         """Yield the images in path order."""
         paths = self.rows.generation.paths.of_rows(self.image_rows.tolist())
         names = ("width", "height", "size", "quality")
@@ -335,7 +335,7 @@ class ImageIndex:
         by: str = "match",
         orientations: bool = False,
         other: Self | None = None,
-    ) -> "Iterator[Pair]":
+    ) -> Iterator[Pair]:
         """Find all pairs of indexed images within a distance; exact. No pictures are compared.
 
         Parameters
@@ -370,7 +370,7 @@ class ImageIndex:
         by: str = "match",
         orientations: bool = False,
         other: Self | None = None,
-    ) -> "Iterator[RowPairs]":
+    ) -> Iterator[RowPairs]:
         """Find all pairs as `pairs` does, in blocks of arrays, in bounded memory.
 
         Returns
@@ -381,8 +381,6 @@ class ImageIndex:
             ``duplicate``, bool: whether the match distance is at most 31 and both qualities are at
             least 50, or the bytes are equal.
         """
-        from imgdup.query.row_pairs import Side, iter_row_pairs
-
         for index in (self, other):
             if index is not None:
                 index.check_before_decision()
@@ -480,7 +478,7 @@ class ImageIndex:
         return type(self).open, (self.folder.absolute(),)
 
 
-def _pairs_of(block: "RowPairs", left: ImageIndex, right: ImageIndex) -> "Iterator[Pair]":
+def _pairs_of(block: RowPairs, left: ImageIndex, right: ImageIndex) -> Iterator[Pair]:
     """Yield the pairs of a block."""
     columns = (block.left, block.right, block.distances, block.match_distances, block.duplicate)
     for i, j, *facts in zip(*(column.tolist() for column in columns), strict=True):

@@ -131,7 +131,7 @@ def test_edited_copies_are_listed_and_removed_on_request(tmp_path):
     folder.mkdir()
     picture = photo(1, 320, 240)
     (folder / "photo.png").write_bytes(encode(picture, ".png"))
-    picture[100:116, 200:224] = (0, 0, 255)
+    picture[100:112, 200:212] = (0, 0, 255)
     (folder / "stamped.png").write_bytes(encode(picture, ".png"))
     index = ImageIndex.build(folder, tmp_path / "index", Settings(workers=1), progress=False)
 

@@ -253,7 +253,7 @@ def test_pairs_are_those_of_two_loops(index):
 
 def test_pairs_are_the_paths_and_distances_of_the_arrays(index):
     expected = [
-        Pair(index.path(i), index.path(j), *facts)
+        Pair(index.path(i), index.path(j), *facts, "none")
         for block in index.pairs_arrays(128)
         for i, j, *facts in zip(*(column.tolist() for column in block[:5]), strict=True)
     ]

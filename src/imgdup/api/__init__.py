@@ -76,6 +76,8 @@ class Pair(NamedTuple):
     duplicate : bool
         Whether the match distance is at most 31 and both qualities are at least 50, or the bytes
         are equal.
+    orientation : str
+        How `b` must be turned to lie as `a`, one of `imgdup.images.gray.ORIENTATIONS`.
     """
 
     a: Path
@@ -83,6 +85,7 @@ class Pair(NamedTuple):
     distance: int
     match_distance: int
     duplicate: bool
+    orientation: str
 
 
 class ImageIndex:
@@ -379,7 +382,7 @@ class ImageIndex:
             ``left`` and ``right``, int64 of shape (n_pairs,): rows of both sides. ``distances`` and
             ``match_distances``, int64: of the search and of the match hashes, in bits.
             ``duplicate``, bool: whether the match distance is at most 31 and both qualities are at
-            least 50, or the bytes are equal.
+            least 50, or the bytes are equal. ``orientations``: how the right picture is turned.
         """
         for index in (self, other):
             if index is not None:
@@ -481,7 +484,8 @@ class ImageIndex:
 def _pairs_of(block: RowPairs, left: ImageIndex, right: ImageIndex) -> Iterator[Pair]:
     """Yield the pairs of a block."""
     columns = (block.left, block.right, block.distances, block.match_distances, block.duplicate)
-    for i, j, *facts in zip(*(column.tolist() for column in columns), strict=True):
+    lists = (*(column.tolist() for column in columns), block.orientation_names())
+    for i, j, *facts in zip(*lists, strict=True):
         yield Pair(left.path(i), right.path(j), *facts)
 
 

@@ -20,8 +20,8 @@ from imgdup.output.cleaning import GROUP_COLUMNS, group_records
 from imgdup.output.codecs import counted
 from imgdup.output.export import DataFrameLibrary, data_frame
 from imgdup.output.gallery import save_duplicates
-from imgdup.output.page import size_text
 from imgdup.output.progress import showing
+from imgdup.system.limits import size_text
 
 
 class Removal(NamedTuple):

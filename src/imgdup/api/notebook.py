@@ -17,9 +17,9 @@ from imgdup.hashing import MATCH_MIN_QUALITY
 from imgdup.index.columns import RowNumbers, Rows
 from imgdup.output.codecs import counted
 from imgdup.output.gallery import entry, make_thumbnails
-from imgdup.output.page import Entry, size_text
+from imgdup.output.page import Entry
 from imgdup.search.equal import group_equal
-from imgdup.system.limits import Limits
+from imgdup.system.limits import Limits, size_text
 
 MAX_GROUPS = 5
 MAX_ALIKE = 3  # groups that are shown of an index

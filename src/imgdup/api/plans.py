@@ -17,8 +17,8 @@ from imgdup.index import folder
 from imgdup.index.folder import find
 from imgdup.index.generation import GenerationRows, open_generation
 from imgdup.output.codecs import counted
-from imgdup.output.page import size_text
 from imgdup.output.progress import showing
+from imgdup.system.limits import size_text
 
 
 class PlannedRemoval(NamedTuple):

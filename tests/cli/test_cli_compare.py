@@ -225,9 +225,8 @@ def odd_label(sets):
 
 def test_labels_are_escaped_on_a_terminal(odd_label, sets):
     compared = on_a_terminal("compare", "train", "test")[1]
-    split = on_a_terminal("split", "test", "--ratios", "a=1", "--stratify", "label", "--out", "o")[
-        1
-    ]
+    ratios = ["--ratios", "a=0.3,b=0.7"]  # which no label meets
+    split = on_a_terminal("split", "test", *ratios, "--stratify", "label", "--out", "o")[1]
 
     told = rb"\x1b[31m\xff"
     assert b"label " + told + b", but cat" in compared
@@ -270,7 +269,7 @@ def test_split_leaves_no_list_of_another_split_beside_its_own(sets, capsys):
     cli.main(["split", ".", "--ratios", "train=0.8,val=0.2", "--out", "lists"])
     before = {path.name: path.read_bytes() for path in (sets / "lists").iterdir()}
 
-    code = cli.main(["split", ".", "--ratios", "train=0.5,test=0.5", "--out", "lists"])
+    code = cli.main(["split", ".", "--ratios", "train=0.5,test=0.5", "--out", "lists", "--force"])
 
     assert code == 2
     assert "lists contains val.txt" in capsys.readouterr().err
@@ -313,7 +312,7 @@ def test_errors_are_one_line(sets, capsys, args, words):
         ["compare", "train", "test"],
         ["pairs", "train"],
         ["dedupe", "train"],
-        ["split", "train", "--ratios", "a=0.5,b=0.5", "--out", "lists"],
+        ["split", "train", "--ratios", "a=0.5,b=0.5", "--out", "lists", "--force"],
     ],
     ids=lambda command: command[0],
 )

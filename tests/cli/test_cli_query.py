@@ -74,7 +74,8 @@ def test_every_strategy_prints_the_same_bytes_and_explains_itself(indexed, capsy
     for strategy in ("tree", "bands", "scan"):
         cli.main(["query", "photos", "--max-dist", "20", "--strategy", strategy, "--explain"])
         printed[strategy], err = capsysbinary.readouterr()
-        lines = err.decode().splitlines()
+        wide, *lines = err.decode().splitlines()
+        assert "beyond the default" in wide
         assert lines[0].startswith("search hash: strategy ")
         assert lines[4].startswith("match hash: strategy ")
         assert {line.split()[0] for line in lines[1:4]} == {"tree", "bands", "scan"}

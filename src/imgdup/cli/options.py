@@ -106,14 +106,14 @@ class OutputFile(click.Path):
         """Return the path; fail if it cannot be written, or if an image would be overwritten."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         name = shown(os.fsencode(path))
-        if self.suffixes and path.suffix.lower() not in self.suffixes:
-            self.fail(f"{name}: expected a name that ends in {' '.join(self.suffixes)}", param, ctx)
         if path.is_dir():
             self.fail(f"{name} is a folder; name a file in it", param, ctx)
         if not path.parent.is_dir():
             self.fail(f"there is no folder {shown(os.fsencode(path.parent))}", param, ctx)
         if not os.access(path.parent, os.W_OK):
             self.fail(f"the folder {shown(os.fsencode(path.parent))} cannot be written", param, ctx)
+        if self.suffixes and path.suffix.lower() not in self.suffixes:
+            self.fail(f"{name}: expected a name that ends in {' '.join(self.suffixes)}", param, ctx)
         head = _head(path)
         for would_be_lost, what in (
             (is_foreign_image(head), "an image"),

@@ -1,0 +1,95 @@
+"""What a notebook shows: small pieces of HTML, and a progress bar in the cell."""
+
+import re
+import sys
+import types
+
+from make_sample import encode, photo
+
+from imgdup import ImageIndex, Settings
+from imgdup.output.progress import Bar
+
+
+class Cell:
+    """What IPython's display returns: a place in the output that can be replaced."""
+
+    def __init__(self):
+        self.shown = []
+
+    def __call__(self, data, *, raw, display_id):
+        assert raw
+        assert display_id
+        self.shown.append(data)
+        return self
+
+    def update(self, data, *, raw):
+        assert raw
+        self.shown.append(data)
+
+
+def notebook(monkeypatch, cell, kernel=True):
+    """Let the process look like that of a notebook, or of IPython in a terminal."""
+    shell = types.SimpleNamespace(kernel=object() if kernel else None)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=cell))
+
+
+def test_groups_show_thumbnails_of_the_kept_and_the_removed_files(groups):
+    page = groups._repr_html_()
+
+    assert "5 groups, 6 duplicates of 11 images" in page
+    assert page.count("data:image/jpeg;base64,") == 11
+    assert "same-bytes, 0 bits" in page
+    assert len(page) < 100_000
+    assert "<script" not in page
+
+
+def test_an_index_shows_its_facts_and_what_looks_alike(collection):
+    page = collection._repr_html_()
+
+    assert ">11<" in page
+    assert str(collection.roots[0]) in page
+    assert "pictures with equal match hashes, not compared yet" in page
+
+
+def test_a_name_is_only_text(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    picture = photo(1, 160, 120)
+    for name in ("<b onclick=x>&'.png", '"><script>1.png'):
+        (folder / name).write_bytes(encode(picture, ".png"))
+    index = ImageIndex.build(folder, tmp_path / "index", Settings(workers=1), progress=False)
+
+    for page in (index._repr_html_(), index.groups(progress=False)._repr_html_()):
+        assert re.findall(r"</?(\w+)", page).count("script") == 0
+        assert not re.search(r"<b [^>]*onclick", page)
+        assert "&lt;script&gt;1.png" in page
+
+
+def test_progress_is_shown_in_the_cell_that_runs(monkeypatch):
+    cell = Cell()
+    notebook(monkeypatch, cell)
+
+    bar = Bar(quiet=False)
+    bar.start(4)
+    bar.advance(4)
+    bar.close()
+
+    texts = [data["text/plain"] for data in cell.shown]
+    assert "0/4" in texts[0]
+    assert "4/4" in texts[-2]
+    assert texts[-1] == ""
+    assert cell.shown[-2]["text/html"] == f"<pre>{texts[-2]}</pre>"
+
+
+def test_no_cell_is_written_without_a_kernel_or_when_quiet(monkeypatch):
+    for kernel, quiet in ((False, False), (True, True)):
+        cell = Cell()
+        notebook(monkeypatch, cell, kernel)
+
+        bar = Bar(quiet=quiet)
+        bar.start(4)
+        bar.advance(4)
+        bar.close()
+
+        assert cell.shown == []

@@ -15,7 +15,10 @@ import compiling
 import pytest
 from compiling import CompileError, Target, compile_libraries
 
-PRINT_HASHES = Path(__file__).with_name("print_hashes.c")
+PROGRAMS = {  # what each is compiled with
+    "print_hashes.c": ["hash.c"],
+    "print_sums.c": ["join.c", "difference.c"],
+}
 QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 
 needs_cc = pytest.mark.skipif(not compiling.compiler_of_this_system(), reason="no C compiler")
@@ -80,9 +83,11 @@ def test_each_level_gets_a_library_and_a_checksum(tmp_path):
 @pytest.mark.skipif(
     not importlib.util.find_spec("ziglang") or not QEMU, reason="needs ziglang and QEMU"
 )
-def test_an_arm64_processor_computes_the_same_hashes(tmp_path):
+@pytest.mark.parametrize("source", PROGRAMS)
+def test_an_arm64_processor_computes_the_same_numbers(tmp_path, source):
     arm64 = Target(is_x86_64=False, ending=".so", zig="aarch64-linux-musl")
-    sources = [PRINT_HASHES, compiling.SOURCES / "hash.c"]
+    tested = [compiling.SOURCES / name for name in PROGRAMS[source]]
+    sources = [Path(__file__).with_name(source), *tested]
     include = f"-I{compiling.SOURCES}"
     printed = []
 

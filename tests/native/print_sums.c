@@ -1,0 +1,156 @@
+/* Prints pairs of hashes, and sums over pictures: the same on every processor. */
+#include "imgdup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_HASHES = 3000, WORDS = 4, BAND_BITS = 10, N_VALUES = 1 << BAND_BITS, MOST = 31 };
+enum { N_SLOTS = 1 << 17, STRIDE = N_HASHES + JOIN_LANES };
+enum { N_PICTURES = 40, MAX_SIDE = 150, MAX_PIXELS = MAX_SIDE * MAX_SIDE };
+
+static uint64_t state = 1;
+
+/* The next of a fixed series of numbers, from 0 to below - 1. */
+static int64_t next(int64_t below) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (int64_t)((state >> 33) % (uint64_t)below);
+}
+
+static uint64_t hashes[N_HASHES * WORDS], columns[WORDS * STRIDE], slots[N_SLOTS];
+
+/* Fill the hashes with groups of similar ones. */
+static void fill_hashes(void) {
+    for (int i = 0; i < N_HASHES; i++)
+        for (int w = 0; w < WORDS; w++) {
+            uint64_t *word = hashes + i * WORDS + w;
+            *word = i < 300 ? (uint64_t)next(1LL << 31) << 33 ^ (uint64_t)next(1LL << 31) << 5
+                            : hashes[i % 300 * WORDS + w];
+            for (int flips = i < 300 ? 0 : 3; flips > 0; flips--)
+                *word ^= (uint64_t)1 << next(64);
+        }
+}
+
+static int by_value(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Join the hashes with themselves by one band, and print the pairs. */
+static void print_pairs(void) {
+    static uint32_t values[N_HASHES], counts[N_VALUES], places[N_VALUES], starts[N_VALUES + 1];
+    static uint32_t rows[N_HASHES];
+    int64_t bits[BAND_BITS], first[WORDS] = {0, 1, 2, 3}, masks[BAND_BITS + 1] = {0}, control[3] = {0};
+    for (int i = 0; i < BAND_BITS; i++) {
+        bits[i] = 25 * i;
+        masks[i + 1] = 1 << i;
+    }
+    imgdup_count_values(hashes, N_HASHES, WORDS, bits, BAND_BITS, values, counts);
+    for (int v = 0; v < N_VALUES; v++) {
+        places[v] = starts[v];
+        starts[v + 1] = starts[v] + counts[v];
+    }
+    imgdup_place_rows(values, N_HASHES, 0, places, rows);
+    imgdup_copy_columns(hashes, WORDS, first, WORDS, rows, 0, N_HASHES, STRIDE, columns);
+    JoinTable table = {hashes, columns, rows, starts, N_HASHES, N_VALUES};
+    JoinCall call = {.left = table, .right = table, .is_self = 1, .words = WORDS,
+                     .n_first = WORDS, .max_distance = MOST, .masks = masks,
+                     .n_masks = BAND_BITS + 1, .left_shift = 40, .right_shift = 16,
+                     .control = control, .slots = slots, .n_slots = N_SLOTS};
+    int64_t compared = imgdup_join(&call, JOIN_FIRST_COUNTER);
+    qsort(slots, (size_t)control[JOIN_USED], sizeof *slots, by_value);
+    for (int64_t i = 0; i < control[JOIN_USED] && slots[i] != JOIN_FREE; i++)
+        printf("pair %llx\n", (unsigned long long)slots[i]);
+    printf("stop %lld compared %lld\n", (long long)control[JOIN_STOP], (long long)compared);
+}
+
+/* Compare all hashes with one of them, and print those that are near. */
+static void print_near(void) {
+    static uint16_t distances[N_HASHES];
+    static int64_t positions[N_HASHES], found[N_HASHES];
+    int64_t runs[4] = {3, 1500, 1501, N_HASHES};
+    const uint64_t *probe = hashes + 7 * WORDS;
+    imgdup_distances(hashes, N_HASHES, WORDS, probe, distances);
+    for (int i = 0; i < N_HASHES; i += 97)
+        printf("distance %d\n", distances[i]);
+    int64_t n = imgdup_scan(hashes, WORDS, runs, 2, probe, MOST, positions, found, N_HASHES);
+    for (int64_t i = 0; i < n; i++)
+        printf("near %lld %lld\n", (long long)positions[i], (long long)found[i]);
+}
+
+/* Print the bits of numbers. */
+static void print_doubles(const char *name, const double *numbers, int n) {
+    printf("%s", name);
+    for (int i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, numbers + i, sizeof bits);
+        printf(" %llx", (unsigned long long)bits);
+    }
+    printf("\n");
+}
+
+static void print_floats(const char *name, const float *numbers, int n) {
+    printf("%s", name);
+    for (int i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, numbers + i, sizeof bits);
+        printf(" %lx", (unsigned long)bits);
+    }
+    printf("\n");
+}
+
+/* Compare two painted pictures in every way, and print the sums. */
+static void print_sums(void) {
+    static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
+    static float planes[4][MAX_PIXELS], scratch[12 * (MAX_SIDE + 16)], moments[6 * MAX_PIXELS];
+    static uint32_t widths[3 * MAX_SIDE];
+    static char spans[32 * MAX_SIDE];
+    static int64_t levels[256 * 3];
+    double sums[8] = {0}, products[64] = {0}, wanted[8] = {0}, powers[8] = {0};
+    double rows[MAX_SIDE] = {0}, lines[MAX_SIDE] = {0};
+    float cosines[64];
+    int height = 8 + (int)next(MAX_SIDE - 8), width = 8 + (int)next(MAX_SIDE - 8);
+    int n = height * width, side = 2 + (int)next(9), stride = (width + 15) / 16 * 16;
+    for (int i = 0; i < 3 * n; i++) {
+        bytes[0][i] = (uint8_t)((i * 7 / width + i % width * 3 + next(40)) % 256);
+        bytes[1][i] = (uint8_t)((bytes[0][i] * 3 + next(60)) / 4);
+    }
+    for (int i = 0; i < n; i++) {
+        weights[i] = (uint8_t)next(256);
+        for (int p = 0; p < 4; p++)
+            planes[p][i] = (float)(bytes[p % 2][i] * 1000 + next(4000)) / 1020.0f;
+    }
+    for (int i = 0; i < 64; i++)
+        cosines[i] = (float)(next(2000) - 1000) / 1000.0f;
+    imgdup_filter_sums(planes[0], planes[1], planes[2], planes[3], n, sums);
+    print_doubles("filter", sums, DIFFERENCE_SUMS);
+    imgdup_block_moments(planes[0], planes[1], height, width, side, scratch, moments);
+    print_floats("moments", moments, 6 * ((height + side - 1) / side) * ((width + side - 1) / side));
+    int low = 1 + (int)next(height), narrow = 1 + (int)next(width);
+    imgdup_shrink(bytes[0], height, width, 3, small, low, narrow, widths, spans);
+    for (int i = 0; i < 3 * low * narrow; i++)
+        printf("%d%s", small[i], i + 1 < 3 * low * narrow ? " " : "\n");
+    memset(scratch, 0, sizeof scratch);
+    imgdup_step_sums(bytes[0], bytes[1], height, width, stride, scratch, products, wanted);
+    print_doubles("products", products, STEP_PARTS * STEP_PARTS);
+    print_doubles("wanted", wanted, STEP_PARTS);
+    memset(levels, 0, sizeof levels);
+    imgdup_level_sums(bytes[0], bytes[1], weights, n, levels);
+    for (int i = 0; i < 256 * 3; i++)
+        printf("%lld%s", (long long)levels[i], i + 1 < 256 * 3 ? " " : "\n");
+    imgdup_frequency_powers(planes[0], height, width, cosines, powers);
+    print_doubles("powers", powers, FREQUENCIES);
+    imgdup_edges(planes[0], height, width, rows, lines);
+    print_doubles("rows", rows, height);
+    print_doubles("columns", lines, width);
+}
+
+int main(void) {
+    memset(slots, 0xFF, sizeof slots);
+    fill_hashes();
+    print_pairs();
+    print_near();
+    for (int i = 0; i < N_PICTURES; i++)
+        print_sums();
+    return 0;
+}

@@ -148,15 +148,13 @@ def test_sets_that_share_files_are_not_compared(photos, capsys, command):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
-def test_pairs_are_folded_to_the_terminal(photos):
+def test_paths_of_pairs_are_one_piece_on_a_narrow_terminal(photos):
     cli.main(["index", "new", "old", "--quiet"])
 
     code, written = on_a_terminal("pairs", columns=24)
 
-    rows = written.decode().split("dist  ", 1)[1].splitlines()[:-1]
     assert code == 0
-    assert max(map(len, rows)) <= 24
-    assert "".join(row[6:] for row in rows).count("p2-again.png") == 2
+    assert written.decode().count("/p2-again.png") == 2
 
 
 def test_the_progress_line_ends_before_the_first_pair(photos, capsysbinary, monkeypatch):

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import unicodedata
 
 import pytest
 from make_sample import encode, photo
@@ -402,12 +401,6 @@ def test_a_terminal_that_goes_away_stops_nothing(photos):
 ESCAPE = b"\x1b"
 
 
-def columns_of(line):
-    """Terminal columns of a line, by a rule of our own."""
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in line)
-    return len(line) + wide
-
-
 @pytest.fixture
 def term(monkeypatch):
     """Sets the environment of a terminal."""
@@ -449,21 +442,20 @@ def test_no_colour_is_used_with_or_without_no_color(photos, term):
 
 
 @posix
-def test_on_twenty_columns_nothing_is_cut_and_no_line_is_longer(here, term):
+def test_on_twenty_columns_no_path_is_cut_or_broken(here, term):
     code, written = on_a_terminal("query", "photos/p0.jpg", "--max-dist", "10", columns=20)
 
     lines = written.decode().split("\n")
     assert code == 0
-    assert max(map(columns_of, lines)) <= 20
     for name in ("photos/p0.jpg", "photos/small.png"):
-        assert name in "".join(line.strip() for line in lines)
+        assert f"path   {name}" in lines
 
 
 @posix
 @pytest.mark.parametrize(
     "command", [["pairs"], ["compare", "photos", "copy"]], ids=["pairs", "compare"]
 )
-def test_pairs_and_leaks_are_folded_to_forty_columns(photos, term, command):
+def test_paths_of_pairs_and_leaks_are_one_piece_on_forty_columns(photos, term, command):
     shutil.copytree(photos, photos.with_name("copy"))
     for folder in ("photos", "copy"):
         in_process("index", folder, "--workers", "1", "--quiet")
@@ -474,7 +466,7 @@ def test_pairs_and_leaks_are_folded_to_forty_columns(photos, term, command):
     table = written.decode().partition("dist  ")[2]
     rows = [line for line in table.split("\n")[1:] if line.startswith("  ")]
     assert code == 0
-    assert rows and max(map(columns_of, rows)) <= 40
+    assert any(row.endswith("photos/small.png") for row in rows)
 
 
 @posix

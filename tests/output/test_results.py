@@ -135,4 +135,4 @@ def test_the_summary_adds_up_for_people():
 def test_facts_in_a_pipe_have_the_layout_of_a_wide_terminal():
     facts = {"images": 9144, "roots": [b"/photos", b"/caf\xe9"], "failed": [], "hash": "dhash"}
 
-    assert "".join(facts_lines(facts)) == facts_table(facts, width=200)
+    assert "".join(facts_lines(facts)) == facts_table(facts)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from imgdup.cli.options import index_option, json_option, open_found
-from imgdup.cli.printing import on_terminal, terminal_width, write_text
+from imgdup.cli.printing import on_terminal, write_text
 from imgdup.output.results import facts_lines
 from imgdup.system.records import json_line, json_paths
 
@@ -39,7 +39,6 @@ def info(index_folder: Path | None, as_json: bool) -> None:
     if on_terminal():
         from imgdup.output.tables import facts_table  # rich takes 0.02 s, and a pipe needs no table
 
-        width, encoding = terminal_width(), sys.stdout.encoding
-        write_text([facts_table(lines, width=width, encoding=encoding)])
+        write_text([facts_table(lines, encoding=sys.stdout.encoding)])
     else:
         write_text(facts_lines(lines, encoding=sys.stdout.encoding))

@@ -200,10 +200,10 @@ def _table(
     title: bytes | None = None,
 ) -> Iterator[str]:
     """Lay out a table, as `imgdup.output.tables.table` does, under a path as its title."""
-    from imgdup.output.tables import fold, table  # rich takes 0.1 s, and a pipe needs no table
+    from imgdup.output.tables import table  # rich takes 0.1 s, and a pipe needs no table
 
     if title is not None:
-        yield "".join(f"{line}\n" for line in fold(shown(title, encoding), width))
+        yield f"{shown(title, encoding)}\n"
     yield from table(header, rows, width=width, encoding=encoding)
 
 
@@ -324,7 +324,7 @@ def leaks_summary(leaks: "Leaks") -> str:
 def facts_lines(
     facts: Mapping[str, Cell | Sequence[Cell]], *, encoding: str = "utf-8"
 ) -> Iterator[str]:
-    """Write facts as `imgdup.output.tables.facts_table` lays them out where it folds nothing.
+    """Write facts as `imgdup.output.tables.facts_table` lays them out.
 
     Examples
     --------

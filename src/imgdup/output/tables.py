@@ -1,4 +1,7 @@
-"""Format rows of fields as a table for a terminal: aligned, folded to its width, never cut.
+"""Format rows of fields as a table for a terminal: aligned, with every path in one piece.
+
+A path that is too long for a line goes on in the next one, as the terminal continues it: no newline
+is inserted, so it can be copied.
 
 rich measures characters and lays the columns out. It prints plain text: no colour, and no markup
 or emoji code that a file name may contain is interpreted.
@@ -6,9 +9,9 @@ or emoji code that a file name may contain is interpreted.
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import islice
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
 from rich.segment import Segment
@@ -18,40 +21,28 @@ from rich.text import Text
 from imgdup.output.codecs import Cell, cell_text
 
 GAP = 2  # columns of the terminal between two columns of a table
-MIN_FOLDED = 24  # columns; if the last column is narrower, each field gets its own line
-WIDEST_CHARACTER = 2  # columns
+MIN_LAST = 24  # columns; if the last column is narrower, each field gets its own line
+ANY_WIDTH = 1 << 20  # columns of the console, so that rich breaks no text
 BLOCK_ROWS = 500  # laid out at a time: a long table appears while it is made
 
 Field = Cell | Sequence[Cell]
 """Of a row: the last one may be several cells, which are printed under one another."""
 
 
-class _Folded:
-    """Texts under one another, folded between any two characters at the width of their column."""
+class _Whole:
+    """Texts under one another, each in one piece."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        for line in chain.from_iterable(fold(text, options.max_width) for text in self.texts):
-            yield Segment(line)
+        for text in self.texts:
+            yield Segment(text)
             yield Segment.line()
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(WIDEST_CHARACTER, max(map(cell_len, self.texts)))
-
-
-def fold(text: str, width: int) -> list[str]:
-    """Break one line of text into lines of at most `width` columns, which is at least 2.
-
-    Examples
-    --------
-    >>> fold("/photos/a.jpg", 8)
-    ['/photos/', 'a.jpg']
-    """
-    lines = chop_cells(text, max(width, WIDEST_CHARACTER)) or [""]
-    lines[-1] += text[sum(map(len, lines)) :]  # rich drops marks without a width at the end
-    return lines
+        widest = max(map(cell_len, self.texts))
+        return Measurement(widest, widest)
 
 
 def table(
@@ -63,8 +54,8 @@ def table(
 ) -> Iterator[str]:
     r"""Lay out rows under a header, a block of them at a time.
 
-    Numbers are aligned to the right. The last column is folded where the terminal is too narrow;
-    where that leaves too little room, each field gets its own line.
+    Numbers are aligned to the right. Where the terminal leaves too little room for the last column,
+    each field gets its own line.
 
     Parameters
     ----------
@@ -100,13 +91,13 @@ def table(
     while block := list(islice(rest, BLOCK_ROWS)):
         texts = [[_texts(field, encoding) for field in row] for row in block]
         _widen(widths, texts)
-        if width - _left(widths) < min(MIN_FOLDED, widths[-1]):
-            stacked = "\n".join(_names_and_values(header, row, width) for row in texts)
+        if width - _left(widths) < min(MIN_LAST, widths[-1]):
+            stacked = "\n".join(_names_and_values(header, row) for row in texts)
             yield stacked if is_first else "\n" + stacked
         else:
             numeric = [all(map(_is_number, column)) for column in zip(*block, strict=True)]
             titles = header if is_first else ()
-            yield _printed(_grid(texts, widths, numeric, titles), width)
+            yield _printed(_grid(texts, widths, numeric, titles))
         is_first = False
 
 
@@ -124,9 +115,7 @@ def _left(widths: Sequence[int]) -> int:
     return sum(widths[:-1]) + GAP * (len(widths) - 1)
 
 
-def facts_table(
-    facts: Mapping[str, Cell | Sequence[Cell]], *, width: int = 80, encoding: str = "utf-8"
-) -> str:
+def facts_table(facts: Mapping[str, Cell | Sequence[Cell]], *, encoding: str = "utf-8") -> str:
     """Lay out facts, one name and value per line; each cell of a sequence gets its own line.
 
     Examples
@@ -137,7 +126,7 @@ def facts_table(
             /more
     """
     values = [_texts(value, encoding) for value in facts.values()]
-    return _names_and_values(list(facts), values, width)
+    return _names_and_values(list(facts), values)
 
 
 def _texts(field: Field, encoding: str) -> list[str]:
@@ -168,26 +157,26 @@ def _grid(
             min_width=least if i < last or numeric[i] else None,
         )
     for row in rows:
-        end = Text(row[-1][0]) if numeric[-1] else _Folded(row[-1])
+        end = Text(row[-1][0]) if numeric[-1] else _Whole(row[-1])
         grid.add_row(*(Text(texts[0]) for texts in row[:-1]), end)
     return grid
 
 
-def _names_and_values(names: Sequence[str], values: Sequence[Sequence[str]], width: int) -> str:
+def _names_and_values(names: Sequence[str], values: Sequence[Sequence[str]]) -> str:
     """Lay out names on the left and their values on the right."""
     grid = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
     grid.add_column(no_wrap=True)
     grid.add_column()
     for name, texts in zip(names, values, strict=True):
-        grid.add_row(Text(name), _Folded(texts))
-    return _printed(grid, width)
+        grid.add_row(Text(name), _Whole(texts))
+    return _printed(grid)
 
 
-def _printed(grid: Table, width: int) -> str:
+def _printed(grid: Table) -> str:
     """Return what rich prints to a file, without blanks at line ends."""
     console = Console(
         file=io.StringIO(),
-        width=width,
+        width=ANY_WIDTH,
         height=1,
         color_system=None,
         force_terminal=False,

@@ -9,7 +9,8 @@ at has many look-alikes, such as barcodes or the frames of one camera; then only
 compared, and further ones count as different.
 
 The judge gets many pairs at once, so that they can be compared in parallel: of each content that is
-not decided the next pair. The result is that of visiting the contents one by one.
+not decided the nearest pair, then all others. The result is that of visiting the contents one by
+one.
 """
 
 import heapq
@@ -135,7 +136,7 @@ def decide(
     ready = list(range(len(contents.match)))
     while pairs := rounds.visit(ready):
         rounds.note(pairs, judge(pairs))
-        ready = [content for _, content in pairs]
+        ready = list(dict.fromkeys(content for _, content in pairs))
     return rounds.decisions
 
 
@@ -174,9 +175,9 @@ class _Rounds:
         while ready:
             content = heapq.heappop(ready)
             candidates, has_more = self._candidates(content)
-            next_pair, waits_for = self._next(content, candidates)
-            if next_pair is not None:
-                pairs.append(next_pair)
+            next_pairs, waits_for = self._next(content, candidates)
+            if next_pairs:
+                pairs += next_pairs
             elif waits_for is not None:
                 self._waiting.setdefault(waits_for, []).append(content)
             else:
@@ -211,25 +212,30 @@ class _Rounds:
 
     def _next(
         self, content: int, candidates: Sequence[_Candidate]
-    ) -> tuple[Pair | None, int | None]:
-        """Return the next pair to compare, or the open content to wait for.
+    ) -> tuple[list[Pair], int | None]:
+        """Return the next pairs to compare, or the open content to wait for.
 
-        If both are None, the content is decided: removed, or to be kept.
+        After its nearest candidate, a content is compared with all others at once: seldom is one of
+        these the same picture if the nearest is not. Without either, the content is decided:
+        removed, or to be kept.
         """
-        waits_for = None
+        waits_for, unknown, is_first = None, [], True
         for (distance, _, other), is_open in candidates:
             if is_open:
                 waits_for = other if waits_for is None else waits_for
                 continue
             verdict = self._verdict(other, content)
             if verdict is None:
-                return (other, content), None
-            if verdict.relation in self.policy.removable:
-                if waits_for is None:
+                unknown.append((other, content))
+                if is_first:
+                    break
+            elif verdict.relation in self.policy.removable:
+                if waits_for is None and not unknown:
                     self._keeper[content] = other
                     self.decisions.removed[content] = Finding(other, distance, verdict)
                 break
-        return None, waits_for
+            is_first = False
+        return unknown, waits_for
 
     def _verdict(self, other: int, content: int) -> Verdict | None:
         if self.contents.byte_class[other] == self.contents.byte_class[content]:

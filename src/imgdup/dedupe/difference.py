@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe.alignment import box_in_whole, cut_out, find_places, is_unmoved
-from imgdup.dedupe.evidence import Evidence, measure
+from imgdup.dedupe.evidence import Evidence, agreement_of, measure
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, largest_near, luma, region_around, resized
 
@@ -37,6 +37,8 @@ CLEARLY_LIKELIER = 0.1  # correlation above that of the upright pictures
 NEARLY_AS_LIKELY = 0.01  # correlation below the best
 MOST_TURNS = 2  # orientations to compare
 TURN_SIDE = 32  # pixels
+COARSE_SIDE = 128  # pixels
+WIDELY = 0.8  # share of the structured area
 
 Box = tuple[int, int, int, int]
 WHOLE: Box = (0, 0, 1000, 1000)
@@ -104,6 +106,8 @@ def compare_pictures(first: Pixels, second: Pixels) -> Verdict:
     verdict = _compare_upright(first, second)
     if is_clear or verdict.relation in (SAME_PICTURE, RECOLOURED):
         return verdict
+    if verdict.relation != DIFFERENT:  # then only the same picture counts, and that agrees widely
+        turns = [each for each in turns if _agree_widely(first, _turned(second, each))]
     turned = _compare_turned(first, second, turns)
     if turned is not None and (turned.relation == TURNED or verdict.relation == DIFFERENT):
         return turned
@@ -182,7 +186,7 @@ def _compare_turned(first: Pixels, second: Pixels, turns: Sequence[str]) -> Verd
     """Compare with the second picture turned; None if it differs in all of these orientations."""
     found = None
     for orientation in turns:
-        turned = np.ascontiguousarray(upright(second, ORIENTATIONS.index(orientation) + 1))
+        turned = _turned(second, orientation)
         if same_pixels(first, turned):
             return Verdict(TURNED, 0.0, None, orientation)
         verdict = _compare_upright(first, turned)._replace(orientation=orientation)
@@ -191,6 +195,22 @@ def _compare_turned(first: Pixels, second: Pixels, turns: Sequence[str]) -> Verd
         if found is None and verdict.relation != DIFFERENT:
             found = verdict
     return found
+
+
+def _turned(pixels: Pixels, orientation: str) -> Pixels:
+    """Turn a picture."""
+    return np.ascontiguousarray(upright(pixels, ORIENTATIONS.index(orientation) + 1))
+
+
+def _agree_widely(first: Pixels, second: Pixels) -> bool:
+    """Return whether reduced pictures correlate nearly everywhere, as all copies do.
+
+    Of 960 copies of photos (blurred, noisy, JPEG 10, ...), the least agreed in 97 % of the area.
+    """
+    sides = [min(each) for each in zip(first.shape[:2], second.shape[:2], strict=True)]
+    scale = min(1.0, COARSE_SIDE / max(sides))
+    height, width = (max(1, round(side * scale)) for side in sides)
+    return agreement_of(*(resized(each, height, width) for each in (first, second))) >= WIDELY
 
 
 def _small(pixels: Pixels) -> npt.NDArray[np.float64]:

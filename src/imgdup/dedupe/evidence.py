@@ -21,7 +21,7 @@ from imgdup.dedupe.equalize import (
     plane_of,
 )
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, largest_near, resized, window_means
+from imgdup.images.opencv import Plane, largest_near, luma, resized, window_means
 from imgdup.native.difference import block_moments
 
 BLOCK = 4  # pixels; windows are squares of blocks
@@ -162,6 +162,13 @@ def measure(first: Pixels, second: Pixels) -> Evidence:
     agreement = _agreement(luma_moments.windows(AGREEMENT_SIDE))
     tone_share = _tone_share(luma_moments, luma_excess > 0)
     return Evidence(excess, luma_excess, structure, agreement, tone_share, doubtful)
+
+
+def agreement_of(first: Pixels, second: Pixels) -> float:
+    """Return in which share of the area with structure two pictures of one size correlate."""
+    grays = (each if each.ndim == 2 else luma(each) for each in (first, second))
+    a, b = (gray.astype(np.float32) for gray in grays)
+    return _agreement(_moments(a, b, BLOCK).windows(AGREEMENT_SIDE))
 
 
 def _moments(a: Plane, b: Plane, side: int) -> _Moments:

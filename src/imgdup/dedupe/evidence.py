@@ -77,6 +77,7 @@ SAMPLES = 3000  # windows from which the usual remainders are taken
 BARE = 1.0  # variance of windows that say nothing about noise
 MANY_BARE = 0.05  # use them too if fewer windows than this share have texture
 LEAST_NOISE = 3.0  # mean square that counts as usual at least, gray levels squared
+CALM = 0.5  # how often that counts for chroma, which copies change less
 LEAST_SHARE = 0.01  # of the variance that counts as usual at least
 STRUCTURED = 40.0  # variance of the luma in a window with something to see
 SMOOTH_CHANGE = 1.5  # levels, root mean square
@@ -215,7 +216,7 @@ def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments], clean: float)
         va, vb = luma_moments.windows(side).variances
         windows = [each.windows(side) for each in chroma]
         own = [sum(planes) for planes in zip(*(w.variances for w in windows), strict=True)]
-        near = _texture(np.minimum(*own) + np.float32(0.1) * np.minimum(va, vb), clean)
+        near = _texture(np.minimum(*own) + np.float32(0.1) * np.minimum(va, vb), CALM * clean)
         square = windows[0].dd + windows[1].dd
         mean = np.asarray(sum((w.b - w.a) ** 2 for w in windows), np.float32)
         np.maximum(excess, _beyond(square, near, limits), out=excess)

@@ -181,3 +181,19 @@ def test_pickle_is_loaded_only_from_pipes_between_own_processes():
         text = file.read_text(encoding="utf-8")
         assert "pickle.load" not in text or name == "workers.messages", name
         assert "allow_pickle=True" not in text, name
+
+
+def test_a_wrong_argument_is_not_called_an_option_of_the_command_line():
+    """A ValueError of the library may name a whole command as a remedy, but no option alone."""
+    found = [
+        f"{name}:{node.lineno}: {text}"
+        for name, file in modules()
+        if room_of(name) not in ("cli", "__main__")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
+        if ast.unparse(node.exc.func) in ("UsageError", "ValueError", "TypeError")
+        for text in [ast.unparse(node.exc)]
+        if re.search(r"--[a-z]", re.sub(r"imgdup [a-z]+( \S+)*? --[a-z]+", "", text))
+    ]
+
+    assert found == []

@@ -4,6 +4,7 @@ A search over scales on reduced pictures gives a first place; least squares refi
 of a pixel (Baker and Matthews, "Lucas-Kanade 20 years on", IJCV 2004).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -103,23 +104,32 @@ def _without_edges(pixels: Pixels) -> Pixels:
 
 
 def _search(whole: Pixels, part: Pixels) -> tuple[float, Matrix]:
-    """Search the part at many scales in the reduced whole."""
+    """Search the part in the reduced whole: at every second scale, then beside the best one."""
     scale = min(1.0, SEARCH_SIDE / max(whole.shape))
     height, width = (max(1, round(side * scale)) for side in whole.shape)
     small = resized(whole, height, width)
     fit = min(height / part.shape[0], width / part.shape[1])
-    best = (-1.0, np.eye(2, 3))
-    for share in SCALES:
-        size = [max(1, round(side * fit * share)) for side in part.shape]
-        if min(size) < 8 or max(size) > 4 * max(part.shape):
-            break
-        template = resized(part, min(size[0], height), min(size[1], width))
-        found, x, y = best_place(small.astype(np.float32), template.astype(np.float32))
-        if np.isfinite(found) and found > best[0] + 1e-6:
-            rows, columns = template.shape
-            matrix = [[columns / width, 0, x / width], [0, rows / height, y / height]]
-            best = (found, np.array(matrix, np.float64))
-    return best
+    sizes = [[max(1, round(side * fit * share)) for side in part.shape] for share in SCALES]
+    fits = [min(size) >= 8 and max(size) <= 4 * max(part.shape) for size in sizes]
+    n_scales = fits.index(False) if False in fits else len(fits)
+    found = {i: _best_at(small, part, sizes[i]) for i in range(0, n_scales, 2)}
+    if not found:
+        return -1.0, np.eye(2, 3)
+    best = max(found, key=lambda i: found[i][0])
+    for i in (best - 1, best + 1):
+        if 0 <= i < n_scales:
+            found[i] = _best_at(small, part, sizes[i])
+    return max((found[i] for i in sorted(found)), key=lambda each: each[0])
+
+
+def _best_at(small: Pixels, part: Pixels, size: Sequence[int]) -> tuple[float, Matrix]:
+    """Search the part at one size in the whole; the correlation is -1 where there is none."""
+    height, width = small.shape
+    template = resized(part, min(size[0], height), min(size[1], width))
+    found, x, y = best_place(small.astype(np.float32), template.astype(np.float32))
+    rows, columns = template.shape
+    matrix = [[columns / width, 0, x / width], [0, rows / height, y / height]]
+    return found if np.isfinite(found) else -1.0, np.array(matrix, np.float64)
 
 
 def _refined(whole: Pixels, part: Pixels, matrix: Matrix, side: int) -> Matrix:

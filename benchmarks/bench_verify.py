@@ -31,6 +31,7 @@ from imgdup.dedupe.difference import Verdict, compare_pictures
 from imgdup.dedupe.verify import Verifier, file_of_row
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
+from imgdup.native.difference import keep_memory
 from imgdup.system.limits import Limits
 
 RELATIONS = ("same-picture", "recoloured", "edited", "cropped", "turned", "different")
@@ -238,6 +239,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    keep_memory()  # as workers do
     print(surroundings())
     parts = {
         "speed": speed,

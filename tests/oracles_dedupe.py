@@ -40,12 +40,15 @@ def same_file(a, b):
     return a.inode == b.inode != 0 and same_bytes(a, b)
 
 
-def are_duplicates(a, b, max_distance=31, search_distance=None, orientations=False):
+def are_duplicates(a, b, max_distance=31, search_distance=None, orientations=False, wide=False):
     if same_bytes(a, b):
         return True
-    if min(a.quality, b.quality) < 50 or match_distance(a, b, orientations) > max_distance:
+    if min(a.quality, b.quality) < 50:
         return False
-    return search_distance is None or (a.search ^ b.search).bit_count() <= search_distance
+    match, search = match_distance(a, b, orientations), (a.search ^ b.search).bit_count()
+    if wide and match <= 64 and search <= 3:
+        return True
+    return match <= max_distance and (search_distance is None or search <= search_distance)
 
 
 def stated_distance(a, b, orientations=False):
@@ -161,16 +164,17 @@ def nearness(a, b, orientations=False):
 
 def star_groups(files, rules, protect=(), max_distance=31, search_distance=None, *,
                 relation=lambda a, b: "same-picture", most=64, of_many=16,
-                orientations=False):  # fmt: skip
+                orientations=False, wide=False):  # fmt: skip
     """Return {path that goes: (path that stays, distance)}, by visiting contents one by one.
 
     ``relation(a, b)`` is what a comparison of two pictures finds, the better one first.
     """
-    rule = (max_distance, search_distance, orientations)
+    rule = (max_distance, search_distance, orientations, wide)
     names = one_name_each(keep_order([f for f in files if f.status == 0], rules, protect))
     contents, keeper, gone = {}, {}, {}
     for paths in names.values():
-        contents.setdefault(content_of(paths[0], search_distance), []).append(paths)
+        content = content_of(paths[0], 0 if wide else search_distance)
+        contents.setdefault(content, []).append(paths)
     ranked = [each[0][0] for each in contents.values()]
     for rank, file in enumerate(ranked):
         keeper[file.path] = file
@@ -197,14 +201,14 @@ def star_groups(files, rules, protect=(), max_distance=31, search_distance=None,
     return gone
 
 
-def chains(files, max_distance=31, search_distance=None, orientations=False):
+def chains(files, max_distance=31, search_distance=None, orientations=False, wide=False):
     """Return the connected components of two or more paths, as a set of frozensets."""
     files = [f for f in files if f.status == 0]
     component = {f.path: {f.path} for f in files}
     for i, a in enumerate(files):
         for b in files[:i]:
             linked = a.inode == b.inode != 0
-            if linked or are_duplicates(a, b, max_distance, search_distance, orientations):
+            if linked or are_duplicates(a, b, max_distance, search_distance, orientations, wide):
                 joined = component[a.path] | component[b.path]
                 for path in joined:
                     component[path] = joined
@@ -212,7 +216,7 @@ def chains(files, max_distance=31, search_distance=None, orientations=False):
 
 
 def leaks(a_files, b_files, max_distance=31, labels=None, is_different=lambda a, b: False,
-          orientations=False):  # fmt: skip
+          orientations=False, wide=False):  # fmt: skip
     """Return {path in B: (path in A, distance, conflict path or None)}, nearest first.
 
     ``is_different(a, b)`` is whether the pictures of two files of unequal bytes differ.
@@ -220,7 +224,8 @@ def leaks(a_files, b_files, max_distance=31, labels=None, is_different=lambda a,
     labels = labels or {}
     found = {}
     for b in sorted(b_files, key=lambda file: parts(file.path)):
-        near = [a for a in a_files if are_duplicates(a, b, max_distance, None, orientations)]
+        rule = (max_distance, None, orientations, wide)
+        near = [a for a in a_files if are_duplicates(a, b, *rule)]
         near = [a for a in near if same_bytes(a, b) or not is_different(a, b)]
         near.sort(key=lambda a: (not same_file(a, b), not same_bytes(a, b),
                                  stated_distance(a, b, orientations), parts(a.path)))  # fmt: skip

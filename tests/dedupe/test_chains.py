@@ -2,7 +2,7 @@
 
 import numpy as np
 from hypothesis import given, strategies as st
-from test_groups import files_strategy, turned_files
+from test_groups import files_strategy, spread_files, turned_files
 
 import oracles_dedupe
 from array_rows import File, rows_of
@@ -42,6 +42,15 @@ def test_components_of_turned_pictures_equal_joining_pair_by_pair(files, max_dis
 
     expected = oracles_dedupe.chains(files, max_distance, orientations=True)
     assert members(rows, labels) == expected
+
+
+@given(files=files_strategy().map(spread_files), max_distance=st.integers(0, 40))
+def test_components_of_a_wide_rule_equal_joining_pair_by_pair(files, max_distance):
+    rows = rows_of(files)
+
+    labels = component_labels(rows, images(rows), MatchRule(max_distance, wide=True))
+
+    assert members(rows, labels) == oracles_dedupe.chains(files, max_distance, wide=True)
 
 
 def test_numbers_are_by_first_appearance():

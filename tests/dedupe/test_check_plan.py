@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from test_groups import files_strategy, turned_files
+from test_groups import files_strategy, spread_files, turned_files
 
 import imgdup.dedupe.check_plan
 from array_rows import File, rows_of, same_picture
@@ -69,6 +69,19 @@ def test_every_plan_of_turned_pictures_passes_and_is_false_if_it_says_none_is_tu
         not upright_duplicates(rows, removal, max_distance) for removal in plan.removals
     )
     assert bool(list(faults(upright, rows))) >= is_turned
+
+
+@given(files=files_strategy().map(spread_files), max_distance=st.integers(0, 40))
+def test_every_plan_of_a_wide_rule_passes(files, max_distance):
+    rows = rows_of(files)
+    options = DedupeOptions(rule=MatchRule(max_distance, wide=True))
+
+    plan = find_duplicates(rows, options, same_picture).plan()
+
+    assert list(faults(plan, rows)) == []
+    narrow = plan._replace(header=sealed(plan.header._replace(wide=False)))
+    is_wide = any(removal.distance > max_distance for removal in plan.removals)
+    assert bool(list(faults(narrow, rows))) == is_wide
 
 
 def upright_duplicates(rows, removal, max_distance):

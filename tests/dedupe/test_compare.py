@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 from hypothesis import given, strategies as st
-from test_groups import files_strategy, turned_files
+from test_groups import files_strategy, spread_files, turned_files
 
 import oracles_dedupe
 from array_rows import File, rows_of
@@ -58,6 +58,18 @@ def test_leaks_of_turned_pictures_equal_looking_at_every_pair(data, max_distance
     leaks = compare(part(a, labels), part(b, labels), MatchRule(max_distance, orientations=True))
 
     assert found(leaks) == oracles_dedupe.leaks(a, b, max_distance, labels, orientations=True)
+
+
+@given(data=st.data(), max_distance=st.integers(0, 40))
+def test_leaks_of_a_wide_rule_equal_looking_at_every_pair(data, max_distance):
+    strategy = files_strategy(8).map(lambda files: [file for file in files if file.status == 0])
+    a, b = (data.draw(strategy.map(spread_files)) for _ in range(2))
+    names = st.sampled_from([None, "x", "y", "z"])
+    labels = {file.path: data.draw(names) for file in {f.path: f for f in [*a, *b]}.values()}
+
+    leaks = compare(part(a, labels), part(b, labels), MatchRule(max_distance, wide=True))
+
+    assert found(leaks) == oracles_dedupe.leaks(a, b, max_distance, labels, wide=True)
 
 
 def test_a_leak_says_how_it_is_turned():

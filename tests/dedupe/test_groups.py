@@ -43,6 +43,18 @@ def files_strategy(max_size=14, *, consistent=False):
     return drawn.map(lambda each: _named(each, consistent))
 
 
+def spread_files(files):
+    """The same files with match hashes that are 0 to 75 bits apart, and search hashes 0 to 4."""
+    return [
+        replace(
+            file,
+            match=sum(((1 << 10 + k) - 1) << 40 * k + 1 for k in range(6) if file.match >> k & 1),
+            search=5 * file.search,
+        )
+        for file in files
+    ]
+
+
 def turned_files(files):
     """Files whose pictures are rotated or mirrored, each in one of the eight ways."""
     return st.lists(st.integers(0, 7), min_size=len(files), max_size=len(files)).map(
@@ -108,6 +120,21 @@ def test_groups_of_turned_pictures_equal_visiting_the_files_one_by_one(files, ma
     assert result == oracles_dedupe.star_groups(
         files, DEFAULT_RULES, max_distance=max_distance, orientations=True
     )
+
+
+@given(
+    files=files_strategy().map(spread_files),
+    max_distance=st.integers(0, 40),
+    orientations=st.booleans(),
+)
+def test_groups_of_a_wide_rule_equal_visiting_the_files_one_by_one(
+    files, max_distance, orientations
+):
+    rule = {"max_distance": max_distance, "orientations": orientations, "wide": True}
+
+    result = grouped(files, rule=MatchRule(**rule))
+
+    assert result == oracles_dedupe.star_groups(files, DEFAULT_RULES, **rule)
 
 
 @given(files=files_strategy(), search_distance=st.integers(0, 2), max_distance=st.integers(0, 6))

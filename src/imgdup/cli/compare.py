@@ -60,7 +60,7 @@ def compare(
     index_folder: Path | None,
     index_a: Path | None,
     index_b: Path | None,
-    max_dist: int,
+    max_dist: int | None,
     orientations: bool,
     max_leaks: int | None,
     verify: bool,
@@ -90,6 +90,8 @@ def compare(
     )
     sets = prepare.two_parts((a, b), places, labels, allow_removals=allow_removals)
     (in_a, in_b), folder, code = sets
+    if verify and max_dist is None:
+        rule = prepare.widened(rule, [(each.rows, each.images) for each in (in_a, in_b)])
     leaks = comparing.compare(in_a, in_b, rule)
     if verify:
         with closing(Bar(quiet=False)) as bar, verifying.Verifier(folder) as verifier:

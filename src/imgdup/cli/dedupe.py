@@ -33,7 +33,8 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
 @click.option(
     "--max-dist",
     type=Distance(),
-    help="Largest distance in bits, inclusive. Default: 31, 10 with --by search.",
+    help="Largest distance in bits, inclusive. Default: 31, 10 with --by search; of up to 200,000 "
+    "images also 64, where the search hashes are within 3.",
 )
 @by_option
 @orientations_option(False)
@@ -133,7 +134,8 @@ def dedupe(
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     rule = prepare.duplicate_rule(index, by, max_dist, orientations=orientations)
     prepare.note_wide_rule(index, by, max_dist, verify=verify)
-    options = prepare.dedupe_options(index, folders, rule, keep=keep, protect=protect)
+    wide = verify and by == "match" and max_dist is None
+    options = prepare.dedupe_options(index, folders, rule, keep=keep, protect=protect, wide=wide)
     options = replace(options, policy=policy)
     if not verify:
         dedupe_files.note_rules_without_effect(options.keep)

@@ -192,9 +192,8 @@ def orientations_option(default: bool) -> Callable[[F], F]:
 match_distance_option = click.option(
     "--max-dist",
     type=Distance(),
-    default=31,
-    show_default=True,
-    help="Largest match distance in bits, inclusive.",
+    help="Largest match distance in bits, inclusive. Default: 31; of up to 200,000 images also 64, "
+    "where the search hashes are within 3.",
 )
 labels_option = click.option(
     "--labels",

@@ -20,7 +20,7 @@ from imgdup.cli.options import (
     note_wide,
 )
 from imgdup.cli.printing import note
-from imgdup.dedupe import DedupeOptions
+from imgdup.dedupe import DedupeOptions, candidates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
@@ -28,7 +28,7 @@ from imgdup.dedupe.verify import Verifier
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
-from imgdup.index.columns import check_apart, folder_of_index, images
+from imgdup.index.columns import RowNumbers, Rows, check_apart, folder_of_index, images
 from imgdup.index.folder import is_index, place_of_set
 from imgdup.query import false_pairs
 from imgdup.query.matches import default_distance
@@ -127,10 +127,14 @@ def dedupe_options(
     *,
     keep: str,
     protect: Sequence[str],
+    wide: bool,
 ) -> DedupeOptions:
     """Return what to compare, what counts as a duplicate, and which files stay."""
     keeping = parse_keep(index.rows, keep, protect)
-    return DedupeOptions(keeping, rule, tuple(absolute(folder) for folder in folders))
+    named = tuple(absolute(folder) for folder in folders)
+    if wide:
+        rule = widened(rule, [(index.rows, images(index.rows, named))])
+    return DedupeOptions(keeping, rule, named)
 
 
 def note_wide_rule(index: ImageIndex, by: str, max_distance: int | None, *, verify: bool) -> None:
@@ -144,14 +148,27 @@ def note_wide_rule(index: ImageIndex, by: str, max_distance: int | None, *, veri
     )
 
 
-def match_rule(max_distance: int, meaning: str, *, orientations: bool) -> MatchRule:
-    """Return the rule that images are duplicates within a match distance.
+def match_rule(max_distance: int | None, meaning: str, *, orientations: bool) -> MatchRule:
+    """Return the rule that images are duplicates within a match distance, or the default.
 
     `meaning` says what a distance beyond the default means.
     """
     check_range(max_distance, MATCH_BITS)
     note_wide(max_distance, MATCH_MAX_DISTANCE, meaning)
-    return MatchRule(max_distance, orientations=orientations)
+    distance = MATCH_MAX_DISTANCE if max_distance is None else max_distance
+    return MatchRule(distance, orientations=orientations)
+
+
+def widened(rule: MatchRule, sides: Sequence[tuple[Rows, RowNumbers]]) -> MatchRule:
+    """Return the wide form of a rule that no --max-dist limits; print it if that is too much."""
+    wide = candidates.widened(rule, sides)
+    n_images = sum(len(selected) for _, selected in sides)
+    if not wide.wide and n_images > candidates.MOST_WIDE:
+        note(
+            f"{n_images:,} images are too many to compare pictures whose match hashes are further "
+            f"apart than {rule.max_distance} bits: some edited copies are not found"
+        )
+    return wide
 
 
 def picture_verifier(index: ImageIndex) -> Verifier:

@@ -54,7 +54,7 @@ def split(
     labels: Path | None,
     seed: int,
     allow_removals: bool,
-    max_dist: int,
+    max_dist: int | None,
     orientations: bool,
     out: Path,
     null: bool,
@@ -82,6 +82,8 @@ def split(
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     name = ", ".join(folders) or str(index.folder)
     part = prepare.labelled_part(index, name, [absolute(folder) for folder in folders], labels)
+    if max_dist is None:
+        rule = prepare.widened(rule, [(part.rows, part.images)])
     division = splitting.split(part, parsed, stratify=bool(stratify), seed=seed, rule=rule)
     save_split(out, index.rows, division, NUL if null else NEWLINE)
     n_lists = len(division.names)

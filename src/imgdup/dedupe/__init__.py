@@ -98,6 +98,7 @@ class Duplicates:
             sum(removal.remove.size for removal in removals),
             removable=self.options.policy.removable,
             orientations=rule.orientations,
+            wide=rule.wide,
             digest_kind=self.rows.digest_kind,
         )
         return sealed(header)

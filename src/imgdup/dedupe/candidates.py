@@ -6,7 +6,7 @@ are yielded in blocks, so a list of all pairs is never expanded.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,10 +16,14 @@ import numpy.typing as npt
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE, MATCH_MIN_QUALITY
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, byte_keys
-from imgdup.query.turned import pairs_in_orientation
+from imgdup.query.turned import nearest_orientations, pairs_in_orientation
 from imgdup.search.equal import Pairs, group_equal
 from imgdup.search.hamming import distances
 from imgdup.search.join import iter_pairs
+
+# A logo changes the match hash by up to 64 bits, but a search hash of 64 bits hardly at all.
+WIDE_MATCH, WIDE_SEARCH = 64, 3  # bits
+MOST_WIDE = 200_000  # images; of more, too many pairs would have to be compared for each
 
 NO_CLASS = -1
 # A candidate is one number: the rank of the content, the distance, the rank of the better one.
@@ -42,11 +46,15 @@ class MatchRule:
         If given, the search hashes must be within this distance, too.
     orientations : bool
         Whether one of the two may be rotated by quarter turns, or mirrored.
+    wide : bool
+        Whether two images are candidates, too, if the match hashes are within 64 bits and the
+        search hashes, as they are, within 3.
     """
 
     max_distance: int = MATCH_MAX_DISTANCE
     search_distance: int | None = None
     orientations: bool = False
+    wide: bool = False
 
     def __post_init__(self) -> None:
         """Check the distances."""
@@ -56,6 +64,20 @@ class MatchRule:
             raise ValueError(f"search_distance must be 0 or more, got {self.search_distance}")
         if self.orientations and self.search_distance is not None:
             raise ValueError("only match hashes can be turned: remove search_distance")
+
+
+def widened(rule: MatchRule, sides: Sequence[tuple[Rows, RowNumbers]]) -> MatchRule:
+    """Return the wide form of a rule, or the rule itself where that is not affordable.
+
+    Parameters
+    ----------
+    rule : MatchRule
+    sides : sequence of (Rows, ndarray of int64)
+        The images to compare: at most 200,000, with search hashes of 64 bits.
+    """
+    is_small = sum(len(selected) for _, selected in sides) <= MOST_WIDE
+    is_short = all(rows.column("hashes").shape[1] == 1 for rows, _ in sides)
+    return replace(rule, wide=True) if is_small and is_short else rule
 
 
 class Hashes(NamedTuple):
@@ -72,7 +94,7 @@ class Hashes(NamedTuple):
 def hashes_of(rows: Rows, selected: RowNumbers, rule: MatchRule) -> Hashes:
     """Return the hashes of rows that the rule compares."""
     match: Words = rows.column("match")[selected]
-    if rule.search_distance is None:
+    if rule.search_distance is None and not rule.wide:
         return Hashes(match, np.zeros((len(match), 0), np.uint64))
     return Hashes(match, rows.column("hashes")[selected])
 
@@ -101,9 +123,18 @@ def near(
         Each pair once. The distance is that of the match hashes, in the nearest orientation if the
         rule has orientations.
     """
-    across = hashes if other is None else other
-    if len(hashes.match) == 0 or len(across.match) == 0:
+    if len(hashes.match) == 0 or (other is not None and len(other.match) == 0):
         return
+    yield from _near_by_match(hashes, rule, other, threads)
+    if rule.wide:
+        yield from _near_by_search(hashes, rule, other, threads)
+
+
+def _near_by_match(
+    hashes: Hashes, rule: MatchRule, other: Hashes | None, threads: int | None
+) -> Iterator[Pairs]:
+    """Find the pairs within the distance of the match hashes."""
+    across = hashes if other is None else other
     second = None if other is None else other.match
     if rule.orientations:
         for orientation in range(len(ORIENTATIONS)):
@@ -118,6 +149,21 @@ def near(
         bits = distances(hashes.search[block.left], across.search[block.right])
         kept = bits <= rule.search_distance
         yield Pairs(block.left[kept], block.right[kept], block.distances[kept])
+
+
+def _near_by_search(
+    hashes: Hashes, rule: MatchRule, other: Hashes | None, threads: int | None
+) -> Iterator[Pairs]:
+    """Find further pairs whose search hashes are near."""
+    across = hashes if other is None else other
+    second = None if other is None else other.search
+    for i, j, _ in iter_pairs(hashes.search, WIDE_SEARCH, other=second, threads=threads):
+        if rule.orientations:
+            bits = nearest_orientations(hashes.match, across.match, i, j)[0]
+        else:
+            bits = distances(hashes.match[i], across.match[j])
+        kept = (bits > rule.max_distance) & (bits <= WIDE_MATCH)
+        yield Pairs(i[kept], j[kept], bits[kept].astype(np.uint16))
 
 
 def hash_classes(hashes: Hashes, quality: npt.NDArray[np.uint8]) -> RowNumbers:

@@ -22,6 +22,7 @@ from imgdup.index.columns import Rows
 from imgdup.search.hamming import distances
 
 SIDE = 16  # of the square of frequencies that a match hash is made of
+WIDE_MATCH, WIDE_SEARCH = 64, 3  # bits, of plans that say they are wide
 STRUCTURE = 50  # the least quality of a match hash that can tell pictures apart
 SAME_BYTES = "same-bytes"
 NEVER_REMOVED = ("same-file", "different")
@@ -162,13 +163,16 @@ def _is_protected(claims: _Claims, rows: Rows) -> Flags:
 
 def _not_duplicates(claims: _Claims, rows: Rows) -> Flags:
     quality = rows.column("quality")
-    near = _match_distances(claims, rows) <= claims.header.max_distance
+    match = _match_distances(claims, rows)
+    near = match <= claims.header.max_distance
+    hashes = rows.column("hashes")
+    search = distances(hashes[claims.remove], hashes[claims.keep])
+    if claims.header.search_distance is not None:
+        near &= search <= claims.header.search_distance
+    if claims.header.wide:
+        near |= (match <= WIDE_MATCH) & (search <= WIDE_SEARCH)
     near &= quality[claims.remove] >= STRUCTURE
     near &= quality[claims.keep] >= STRUCTURE
-    if claims.header.search_distance is not None:
-        hashes = rows.column("hashes")
-        bits = distances(hashes[claims.remove], hashes[claims.keep])
-        near &= bits <= claims.header.search_distance
     return ~(near | _same_bytes(claims, rows))
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from imgdup.dedupe.candidates import Better, MatchRule
+from imgdup.dedupe.candidates import WIDE_MATCH, WIDE_SEARCH, Better, MatchRule
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.relations import DIFFERENT, RELATIONS, REMOVABLE, SAME_BYTES
 
@@ -82,6 +82,8 @@ class Contents(NamedTuple):
         is_near = match <= rule.max_distance
         if rule.search_distance is not None:
             is_near &= search <= rule.search_distance
+        if rule.wide:
+            is_near |= match <= WIDE_MATCH and search <= WIDE_SEARCH
         return is_near and self.has_hash[better] and self.has_hash[content]
 
 

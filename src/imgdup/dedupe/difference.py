@@ -16,7 +16,7 @@ from imgdup.dedupe.evidence import Evidence, agreement_of, measure
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, largest_near, luma, region_around, resized
 
-VERDICT_VERSION = 4  # verdicts of another version are not comparable
+VERDICT_VERSION = 5  # verdicts of another version are not comparable
 
 SAME_PICTURE = "same-picture"
 RECOLOURED = "recoloured"
@@ -28,7 +28,7 @@ DIFFERENT = "different"
 MIN_SIDE = 8  # pixels; smaller pictures are the same only if they are equal
 LOCAL_SHARE = 0.05  # of the area; if less differs, ...
 LOCAL_AGREEMENT = 0.9  # ... and so much agrees, the pictures lie on each other
-LEAST_AGREEMENT = 0.5  # share of the structured area that agrees in an edited picture
+LEAST_AGREEMENT = 0.8  # share of the structured area that agrees in an edited picture
 STRUCTURE_SHARE = 0.02  # of the differing area; recoloured pictures differ less in structure
 TONE_SHARE = 0.5  # of the squared differences; recoloured pictures differ in the means of blocks
 ALIKE = 0.9  # share of the structured area that agrees in a recoloured picture

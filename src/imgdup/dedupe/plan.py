@@ -104,6 +104,9 @@ class PlanHeader(NamedTuple):
     orientations : bool
         Whether pictures were compared rotated and mirrored, too. Plans in which they were not do
         not say so.
+    wide : bool
+        Whether pairs counted, too, whose match hashes are within 64 bits and search hashes within
+        3; likewise.
     seal : str
         Digest of all other members, in hex; see `sealed`.
     digest_kind : str
@@ -125,6 +128,7 @@ class PlanHeader(NamedTuple):
     n_bytes: int
     removable: tuple[str, ...] = REMOVABLE
     orientations: bool = False
+    wide: bool = False
     seal: str = ""
     digest_kind: str = FIRST_DIGEST_KIND
     version: int = VERSION
@@ -151,8 +155,9 @@ def _header_record(header: PlanHeader) -> dict[str, Any]:
         record[key] = records.path_list(record[key])
     if header.digest_kind == FIRST_DIGEST_KIND:
         del record["digest_kind"]  # so that the seals of older plans stay true
-    if not header.orientations:
-        del record["orientations"]  # for the same reason
+    for key in ("orientations", "wide"):
+        if not record[key]:
+            del record[key]  # for the same reason
     if header.version == UNSEALED_VERSION:
         del record["removable"]
     return record
@@ -278,6 +283,7 @@ def _header(record: Record) -> PlanHeader:
         records.number(record, "n_bytes"),
         _removable(record),
         record.get("orientations", False) is True,
+        record.get("wide", False) is True,
         records.text(record, "seal"),
         records.digest_kind(record),
         records.number(record, "version"),

@@ -388,6 +388,8 @@ def match_rule_text(rule: "MatchRule | PlanHeader", protect: Sequence[bytes] | N
     text = f"duplicates within {counted(rule.max_distance, 'bit')}"
     if rule.orientations:
         text += ", also rotated and mirrored"
+    if rule.wide:
+        text += ", or within 64 bits if the search hashes are within 3"
     search_distance = rule.search_distance
     if search_distance is not None:
         text += f", and within {counted(search_distance, 'bit')} of the search hash"

@@ -16,6 +16,7 @@ import pytest
 from array_rows import File, rows_of
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.relations import REMOVABLE
 from imgdup.dedupe.verify import File as FileToCompare, Verifier
 from imgdup.hashing import fingerprint
 from imgdup.images.decode import decode
@@ -125,11 +126,40 @@ def test_mirrored_and_rotated_photos_are_turned_copies(tmp_path):
     assert len(found) == len(photos)
 
 
-def test_the_pictures_of_pairs_called_the_same_are_duplicates():
+@functools.cache
+def relations_of_same_pairs():
+    """Return each pair called the same, with what the comparison of its pictures says."""
     same = [pair for pair in pairs() if pair["label"] == "same"]
-
     with Verifier(workers=1) as verifier:
         verdicts = verifier.compare([(described(p["a"]), described(p["b"])) for p in same])
+    return [(pair, verdict.relation) for pair, verdict in zip(same, verdicts, strict=True)]
 
-    assert len(same) == 107
-    assert sum(verdict.relation not in ("different", "unverified") for verdict in verdicts) >= 104
+
+def test_the_pictures_of_pairs_called_the_same_are_duplicates():
+    relations = [relation for _, relation in relations_of_same_pairs()]
+
+    assert len(relations) == 107
+    assert sum(relation not in ("different", "unverified") for relation in relations) >= 104
+
+
+COPIED = {"random resize, aspect not kept", "squashed to 300x300", "100px", "grey", "lossy"}
+COPIED |= {"Base", "Bright", "Dark", "identical bytes", "RGBA png"}
+COLOURED = {"Hue", "color-corrected"}
+
+
+def test_the_relation_of_labelled_pairs_is_what_their_note_says():
+    relations = {
+        (pair["note"], pair["a"], pair["b"]): relation
+        for pair, relation in relations_of_same_pairs()
+    }
+
+    copied = [relation for (note, *_), relation in relations.items() if note in COPIED]
+    coloured = [relation for (note, *_), relation in relations.items() if note in COLOURED]
+    overlaid = [
+        relation
+        for (_, a, b), relation in relations.items()
+        if "copyright" in a and "thumb" not in b  # the text is too small in a thumbnail
+    ]
+    assert len(copied) == 74 and set(copied) <= set(REMOVABLE)
+    assert coloured == ["recoloured", "recoloured"]
+    assert overlaid == ["edited"] * 4

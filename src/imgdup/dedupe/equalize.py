@@ -67,7 +67,7 @@ FEW_MOVED = 0.002  # of the area; fewer do not matter
 # Of 32: a curve that moves fewer tones may explain a changed object, above all if a part stays.
 FEW_TONES, FEW_TONES_OF_PART = 13.0, 18.0
 MUCH_MOVED = 6.0  # levels
-AGREEING = 0.8  # share of the pixels that move much; copies have 0.8 to 1
+AGREEING = 0.7  # share of the pixels that move much; clipped areas agree least
 NEARLY_ALL_MOVED = 0.75  # of the area
 
 

@@ -26,10 +26,12 @@ def pytest_configure():
     """Let the tests depend neither on how the shell started them nor on who runs them in parallel.
 
     A shell that starts pytest in the background lets it, and all that it starts, ignore Ctrl-C;
-    COLUMNS outweighs the width of the terminals that tests make.
+    COLUMNS outweighs the width of the terminals that tests make. Colours would be part of what
+    terminals show; the tests of colours allow them.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.pop("COLUMNS", None)
+    os.environ["NO_COLOR"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ def test_a_mirrored_copy_is_shown_and_only_removed_if_its_relation_is_named(phot
     (photos / "mirrored.jpg").write_bytes(encode(mirrored[::2, ::2], ".jpg"))
     summaries = []
     for more in ((), ("--orientations",), ("--orientations", "--remove", "turned")):
-        cli.main(["dedupe", "photos", "--json", "--plan", "plan.jsonl", *more])
+        cli.main(["dedupe", "photos", "--json", "--plan", "plan.jsonl", "--force", *more])
         summaries.append(json.loads(capsys.readouterr().out))
 
     assert [each["removable"] for each in summaries] == [4, 4, 5]

@@ -93,8 +93,8 @@ def test_the_summary_counts_each_relation_each_rule_and_what_lies_beyond():
     assert (facts["compared"], facts["beyond"]) == (7, 2)
     assert summary_text(found).splitlines()[1:] == [
         "  same-picture         5 files  72 bytes",
-        "  recoloured           1 files only shown",
-        "  edited               1 files only shown",
+        "  recoloured           1 file only shown",
+        "  edited               1 file only shown",
         "  decided by the keep rules: largest 4 files, first 1 file",
         "  beyond               2 files kept, some of whose candidates were not compared "
         "(--max-candidates 1)",

@@ -95,7 +95,7 @@ def test_the_reasons_name_pairs_nearest_distance_and_choice(found):
     assert "1,000 pictures, 499,500 pairs" in match
     assert f"within {found.hashes['match'].distance} bits (default: 31)" in match
     nearest = int(np.flatnonzero(found.hashes["search"].different)[0])
-    assert f"in the sample: {nearest} bits. The nearest are compared: different 100." in search
+    assert f"in the sample: {nearest} bits. The nearest pairs, compared: different 100." in search
 
 
 def test_without_an_estimate_the_reason_says_so(found):
@@ -107,7 +107,7 @@ def test_without_an_estimate_the_reason_says_so(found):
     page = evaluation_html(some)
 
     assert match.endswith("too small to estimate how many pairs are near each other by chance.")
-    assert search.endswith("cannot be expected at any distance.")
+    assert search.endswith("more than 1 false pair is expected at any distance.")
     assert page.count("<dd>none</dd>") == 2
     assert json.loads(evaluation_json(some))["hashes"]["match"]["most_false_pairs"] is None
 

@@ -24,6 +24,7 @@ from imgdup.cli.printing import (
     on_terminal,
     terminal_width,
     write_bytes,
+    write_table,
     write_text,
 )
 from imgdup.output.progress import Bar
@@ -118,7 +119,7 @@ def _print_leaks(leaks: "Leaks", *, as_json: bool) -> None:
             for leak in leaks.each()
         )
         width = terminal_width()
-        write_text(leak_table(near, width=width, encoding=sys.stdout.encoding))
+        write_table(leak_table(near, width=width, encoding=sys.stdout.encoding))
     else:
         write_bytes(leak_lines(leaks.each()))
     note(leaks_summary(leaks))

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgdup.cli.options import GROUP_FILES, check_new
-from imgdup.cli.printing import note, write_text
+from imgdup.cli.printing import note, write_table, write_text
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.keep import FACT_RULES, Keep
 from imgdup.dedupe.plan import write_plan
 from imgdup.dedupe.split import chains
 from imgdup.errors import UsageError
 from imgdup.output.cleaning import save_groups, save_lists, summary_json, summary_text
-from imgdup.output.codecs import NEWLINE, NUL
+from imgdup.output.codecs import NEWLINE, NUL, counted
 from imgdup.output.gallery import save_duplicates
 
 
@@ -61,11 +61,15 @@ class DedupeFiles(NamedTuple):
 def print_summary(duplicates: Duplicates, *, with_chains: bool, as_json: bool) -> None:
     """Print how many files can be removed, and why some cannot."""
     sizes = chains(duplicates) if with_chains else None
-    write_text([(summary_json if as_json else summary_text)(duplicates, sizes)])
+    if as_json:
+        write_text([summary_json(duplicates, sizes)])
+    else:
+        write_table([summary_text(duplicates, sizes)])
     n_linked = int((~duplicates.removable()).sum())
     if n_linked:
+        have = "has" if n_linked == 1 else "have"
         note(
-            f"{n_linked:,} more duplicates have other names (hard links): they are in the lists, "
+            f"{counted(n_linked, 'more duplicate')} {have} other names (hard links): in the lists, "
             "but not in the plan"
         )
 

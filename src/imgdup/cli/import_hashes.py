@@ -109,7 +109,9 @@ def _summary(facts: dict[str, Any]) -> str:
     counts = [f"{facts['hashed']:,} hashed"]
     counts += [f"{facts[name]:,} {name}" for name in ("failed", "missing") if facts[name]]
     text = f"{counted(facts['files'], 'file')} in the dictionary: {', '.join(counts)}\n"
-    text += f"{facts['unchanged']:,} hashes as before, {facts['changed']:,} changed"
+    text += (
+        f"{counted(facts['unchanged'], 'hash', 'hashes')} as before, {facts['changed']:,} changed"
+    )
     if facts["changed"]:
         text += f", by {counted(facts['median_bits'], 'bit')} (median), at most "
         text += counted(facts["max_bits"], "bit")

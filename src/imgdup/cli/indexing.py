@@ -13,7 +13,7 @@ from imgdup.cli.config import config
 from imgdup.cli.printing import is_verbose, note, note_path, write_bytes, write_text
 from imgdup.errors import UsageError
 from imgdup.images.formats import undecoded_extension
-from imgdup.output.codecs import tsv_line
+from imgdup.output.codecs import counted, tsv_line
 from imgdup.output.progress import Bar
 from imgdup.output.results import failure_json, index_summary
 from imgdup.system.atomic import common_mode, replacing
@@ -56,7 +56,8 @@ def relocate(
     if as_json:
         write_text([json_line({"moved": n_moved})])
     else:
-        write_text([f"{n_moved:,} images have new paths\n"])
+        have = "has a new path" if n_moved == 1 else "have new paths"
+        write_text([f"{counted(n_moved, 'image')} {have}\n"])
     return 0
 
 

@@ -255,7 +255,7 @@ def check_range(value: int | None, bits: int) -> None:
 def note_wide(value: int | None, default: int, meaning: str) -> None:
     """Print on stderr what a distance beyond the default means."""
     if value is not None and value > default:
-        note(f"--max-dist {value} is beyond the default of {default} bits: {meaning}")
+        note(f"--max-dist {value} is beyond the default of {default} bits: {meaning}", warns=True)
 
 
 def check_one_limit(max_distance: int | None, max_false_pairs: float | None) -> None:

@@ -26,6 +26,7 @@ from imgdup.cli.printing import (
     on_terminal,
     terminal_width,
     write_bytes,
+    write_table,
     write_text,
 )
 from imgdup.output.progress import Bar
@@ -161,6 +162,6 @@ def _print_pairs(found: Iterable[Pair], *, as_json: bool, null: bool) -> None:
     elif on_terminal():
         near = (pair._replace(a=from_here(pair.a), b=from_here(pair.b)) for pair in found)
         width = terminal_width()
-        write_text(pair_table(near, width=width, encoding=sys.stdout.encoding))
+        write_table(pair_table(near, width=width, encoding=sys.stdout.encoding))
     else:
         write_bytes(pair_lines(found))

@@ -1,11 +1,12 @@
 """Print results to stdout and messages to stderr, in the encoding of each stream."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 
 VERBOSE = "imgdup.verbose"  # in the meta data of a click context
 N_LISTED = 10  # skipped files that are named on stderr
+PREFIX = "imgdup: "  # of errors and warnings
+RELATION_COLOURS = {
+    **dict.fromkeys(("same-bytes", "same-pixels", "same-picture"), "green"),
+    **dict.fromkeys(("recoloured", "edited", "cropped", "turned"), "yellow"),
+}
+"""Green: a plan removes such files. Yellow: only if the user names the relation."""
+RELATION = re.compile(
+    r"^(relation +(?=[\w-]+$)| *(?:\S+ {2,})*(?=[\w-]+ {2,}))"
+    rf"({'|'.join(RELATION_COLOURS)})(?![\w-])",
+    re.MULTILINE,
+)
+"""The name of a relation: in a column of a table but the last, or on a line after its title."""
 
 
 def write_bytes(lines: Iterable[bytes]) -> None:
@@ -38,6 +51,28 @@ def write_text(lines: Iterable[str]) -> None:
         discard_output()
 
 
+def write_table(texts: Iterable[str]) -> None:
+    """Write a table to stdout; on a terminal that shows colours, names of relations have one."""
+    write_text(map(_with_colours, texts) if shows_colours(sys.stdout) else texts)
+
+
+def _with_colours(text: str) -> str:
+    """Colour the first name of a relation in each line, but not the paths at its end."""
+    return RELATION.sub(
+        lambda found: found[1] + click.style(found[2], fg=RELATION_COLOURS[found[2]]), text
+    )
+
+
+def shows_colours(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that shows colours, and NO_COLOR does not forbid them.
+
+    A terminal of Windows shows them if it is Windows Terminal.
+    """
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty() and (sys.platform != "win32" or "WT_SESSION" in os.environ)
+
+
 def discard_output() -> None:
     """Discard the rest of stdout, so that Python does not report a broken pipe at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
@@ -45,8 +80,8 @@ def discard_output() -> None:
     os.close(null)
 
 
-def note(message: str) -> None:
-    """Print a message on stderr: one line, without control characters.
+def note(message: str, *, warns: bool = False) -> None:
+    """Print a message on stderr: one line, without control characters; a warning may be yellow.
 
     A full or closed stderr is ignored; the exit code still gives the result.
     """
@@ -56,8 +91,18 @@ def note(message: str) -> None:
     except UnicodeEncodeError:  # a lone surrogate that does not represent a byte
         data = message.encode("utf-8", "backslashreplace")
     pieces = data.split(b"\\")  # some names are escaped already
+    text = "\\".join(shown(piece, encoding) for piece in pieces)
     with suppress(OSError):
-        click.echo("\\".join(shown(piece, encoding) for piece in pieces), err=True)
+        click.echo(_coloured(text, warns) if shows_colours(sys.stderr) else text, err=True)
+
+
+def _coloured(text: str, warns: bool) -> str:
+    """Colour a warning, or the word before an error, so that it stands out between messages."""
+    if warns:
+        return click.style(text, fg="yellow")
+    if text.startswith(PREFIX):
+        return click.style(PREFIX.strip(), fg="red", bold=True) + text[len(PREFIX) - 1 :]
+    return text
 
 
 def is_verbose() -> bool:

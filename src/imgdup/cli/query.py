@@ -32,6 +32,7 @@ from imgdup.cli.printing import (
     on_terminal,
     terminal_width,
     write_bytes,
+    write_table,
     write_text,
 )
 from imgdup.errors import ImageError, UsageError
@@ -296,4 +297,4 @@ def _print(
         if [*hashes] == ["pdq"]:
             extra = ["pdq"]
         width, encoding = terminal_width(), sys.stdout.encoding
-        write_text([match_table(near, extra=extra, width=width, encoding=encoding)])
+        write_table([match_table(near, extra=extra, width=width, encoding=encoding)])

@@ -89,7 +89,8 @@ def split(
     n_lists = len(division.names)
     write_text(map(_share_line, division.shares[:n_lists]))
     _print_deviations(division.shares[n_lists:])
-    note(f"{division.n_chained:,} images in {division.n_chains:,} chains; no chain is divided")
+    chained, chains = counted(division.n_chained, "image"), counted(division.n_chains, "chain")
+    note(f"{chained} in {chains}; no chain is divided")
     return code
 
 
@@ -107,4 +108,5 @@ def _share_line(share: "Share") -> str:
     """Format the number of images of a list and its share of all images."""
     label = "" if share.label is None else f"  {cell_text(share.label, sys.stdout.encoding)}"
     ratio = f"{share.share:7.2%} ({share.ratio:.2%} requested)"
-    return f"{share.name:<8} {share.n_images:>9,} images  {ratio}{label}\n"
+    number, noun = counted(share.n_images, "image").split()
+    return f"{share.name:<8} {number:>9} {noun:<6}  {ratio}{label}\n"

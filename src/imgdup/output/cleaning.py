@@ -47,16 +47,20 @@ def summary_text(duplicates: Duplicates, chains: Counter[int] | None = None) -> 
     counts = [counted(facts[name], noun) for name, noun in nouns.items()]
     lines = [", ".join([*counts, size_text(facts["bytes"])])]
     for name, saving in facts["relations"].items():
-        lines.append(f"  {name:<12} {saving['files']:>9,} files {size_text(saving['bytes']):>9}")
+        number, noun = counted(saving["files"], "file").split()
+        size = size_text(saving["bytes"])
+        lines.append(f"  {name:<12} {number:>9} {noun:<5} {size:>9}")
     for name, n_files in facts["shown"].items():
-        lines.append(f"  {name:<12} {n_files:>9,} files only shown")
+        number, noun = counted(n_files, "file").split()
+        lines.append(f"  {name:<12} {number:>9} {noun} only shown")
     if facts["rules"]:
         decided = (f"{name} {counted(n_files, 'file')}" for name, n_files in facts["rules"].items())
         lines.append(f"  decided by the keep rules: {', '.join(decided)}")
     if facts["beyond"]:
         most = duplicates.options.policy.max_candidates
+        number, noun = counted(facts["beyond"], "file").split()
         lines.append(
-            f"  {'beyond':<12} {facts['beyond']:>9,} files kept, some of whose candidates were not "
+            f"  {'beyond':<12} {number:>9} {noun} kept, some of whose candidates were not "
             f"compared (--max-candidates {most:,})"
         )
     if chains is not None:

@@ -150,7 +150,8 @@ def reasons(found: Evaluation) -> Iterator[str]:
         if len(seen):
             text += (
                 f"The nearest of {counted(int(result.different.sum()), 'pair')} of different "
-                f"pictures in the sample: {seen[0]} bits. The nearest are compared: "
+                f"pictures in the sample: {counted(int(seen[0]), 'bit')}. "
+                "The nearest pairs, compared: "
                 f"{_relation_counts(result.relations)}. "
             )
         yield text + _choice(result, found.max_false_pairs)
@@ -166,11 +167,13 @@ def _choice(result: HashResult, max_false_pairs: float) -> str:
     if result.chance is None:
         return "The sample is too small to estimate how many pairs are near each other by chance."
     first, last = result.chance.fitted
-    text = f"By the distances from {first} to {last}, at most {max_false_pairs:g} false pairs"
+    pairs, are = ("pair", "is") if max_false_pairs == 1 else ("pairs", "are")
+    text = f"By the distances from {first} to {last}, "
     if result.distance is None:
-        return f"{text} cannot be expected at any distance."
+        return f"{text}more than {max_false_pairs:g} false {pairs} {are} expected at any distance."
     return (
-        f"{text} are expected within {result.distance} bits (default: {result.default_distance})."
+        f"{text}at most {max_false_pairs:g} false {pairs} {are} expected within "
+        f"{counted(result.distance, 'bit')} (default: {result.default_distance})."
     )
 
 

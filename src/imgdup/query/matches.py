@@ -298,9 +298,11 @@ def _report_plan(
 
 def _report_stats(stats: QueryStats, report: Callable[[str], None]) -> None:
     """Report what the search has cost."""
+    n_compared = stats.compared.n_compared
+    visited = "hash" if n_compared == 1 else "hashes"
     matches = "match" if stats.n_matches == 1 else "matches"
     probes = "probe" if stats.n_probes == 1 else "probes"
     report(
-        f"{stats.compared.n_compared:,} hashes visited, {stats.n_matches:,} {matches} of "
+        f"{n_compared:,} {visited} visited, {stats.n_matches:,} {matches} of "
         f"{stats.n_probes:,} {probes}, {stats.seconds:.6f} s"
     )

@@ -8,14 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from imgdup.dedupe.evaluate import (
-    BY,
-    NOT_FOUND,
-    EvaluateOptions,
-    LabelledPair,
-    evaluate,
-    read_pairs,
-)
+from imgdup.dedupe.evaluate import BY, NOT_FOUND, EvaluateOptions, evaluate
+from imgdup.dedupe.labels import LabelledPair, read_pairs
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import fingerprint
 from imgdup.images.decode import decode

@@ -21,10 +21,10 @@ from encoded import (
 )
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
-from imgdup.images import decode as images, opencv, pillow
+from imgdup.images import opencv, pillow
 from imgdup.images.decode import decode, decode_rgb, picture_in_memory
 from imgdup.system.files import read_file
-from imgdup.system.limits import Limits
+from imgdup.system.limits import CAN_CAP_MEMORY, Limits
 from real_pictures import DATA, needs_data
 
 LIMITS = Limits()
@@ -556,7 +556,7 @@ def test_a_worker_is_silent_and_its_memory_is_capped():
     words = result.stdout.split()
     assert result.stderr == b""
     assert words[0] == b"200"
-    if images.CAN_CAP_MEMORY:
+    if CAN_CAP_MEMORY:
         assert words[1] == b"too-large"
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from encoded import blank_png, jpeg_claiming, jpeg_with_exif, photo, png, png_chunk, save
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
-from imgdup.images import decode as images, jpeg, opencv, pillow
+from imgdup.images import jpeg, opencv, pillow
 from imgdup.images.decode import decode, picture_in_memory
 from imgdup.images.formats import REASONS
 from imgdup.system.limits import CAN_CAP_MEMORY, Limits
@@ -267,8 +267,8 @@ def test_extreme_sizes_are_decoded(size):
 
 
 def test_without_a_memory_cap_only_baseline_jpeg_may_be_large(monkeypatch):
-    monkeypatch.setattr(images, "CAN_CAP_MEMORY", False)
-    monkeypatch.setattr(images, "MAX_PIXELS_UNCAPPED", 29_999)
+    monkeypatch.setattr("imgdup.system.limits.CAN_CAP_MEMORY", False)
+    monkeypatch.setattr("imgdup.system.limits.MAX_PIXELS_UNCAPPED", 29_999)
 
     assert decode(save(RGB, "jpeg"), LIMITS).width == 200
     assert failure(save(RGB, "jpeg", progressive=True)).reason == "too-large"

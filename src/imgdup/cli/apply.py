@@ -23,7 +23,7 @@ from imgdup.errors import ImgdupError, LockedError, UsageError
 from imgdup.index.folder import is_index, look_for
 from imgdup.output.codecs import counted
 from imgdup.output.progress import Bar
-from imgdup.output.results import plan_rule_text
+from imgdup.output.results import match_rule_text
 from imgdup.system.limits import size_text
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def apply(
     registry.check_earlier_runs(plan, journal)
     if not loaded.removals:
         note(f"nothing to do: {plan} has no removals; make another with: imgdup dedupe --plan FILE")
-    note(f"{plan}: {plan_rule_text(loaded.header)}")
+    note(f"{plan}: {match_rule_text(loaded.header, loaded.header.protect)}")
     _note_companions(loaded, action)
     if not (dry_run or yes):
         _ask(choosing.reasons_to_ask(loaded, action), plan)

@@ -9,7 +9,7 @@ from imgdup.cli.options import PATH, index_option, open_found
 from imgdup.cli.printing import note, write_text
 from imgdup.errors import ImgdupError, PlanError
 from imgdup.output.codecs import counted
-from imgdup.output.results import plan_rule_text
+from imgdup.output.results import match_rule_text
 
 if TYPE_CHECKING:
     from imgdup.api import ImageIndex
@@ -43,7 +43,7 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
         if deep:
             _check_pictures(loaded, index)
         write_text([f"OK: {counted(len(loaded.removals), 'removal')} verified\n"])
-        note(f"{plan}: {plan_rule_text(loaded.header)}")
+        note(f"{plan}: {match_rule_text(loaded.header, loaded.header.protect)}")
         return
     from imgdup.query import check_index
 

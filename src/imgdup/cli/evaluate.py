@@ -11,13 +11,8 @@ from imgdup.api import ImageIndex
 from imgdup.build.sources import Tally, files_named_by
 from imgdup.cli.options import PATH, OutputFile, index_option, json_option, open_found
 from imgdup.cli.printing import note, on_terminal, terminal_width, write_text
-from imgdup.dedupe.evaluate import (
-    EvaluateOptions,
-    Evaluation,
-    LabelledPair,
-    evaluate as evaluate_files,
-    read_pairs,
-)
+from imgdup.dedupe.evaluate import EvaluateOptions, Evaluation, evaluate as evaluate_files
+from imgdup.dedupe.labels import LabelledPair, read_pairs
 from imgdup.index.columns import images
 from imgdup.output.codecs import counted
 from imgdup.output.evaluation import (

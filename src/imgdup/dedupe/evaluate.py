@@ -4,13 +4,10 @@ Takes files; edits each picture in many ways, hashes and compares the copies as 
 do, and returns distances and relations by edit, of different pictures, and of labelled pairs.
 """
 
-import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -18,8 +15,9 @@ import numpy.typing as npt
 
 from imgdup.dedupe.difference import compare_pictures, same_pixels
 from imgdup.dedupe.groups import MAX_SIDE
+from imgdup.dedupe.labels import LabelledPair
 from imgdup.dedupe.relations import SAME_BYTES, SAME_PIXELS, UNVERIFIED
-from imgdup.errors import ImageError, ImgdupError, UsageError
+from imgdup.errors import ImageError, ImgdupError
 from imgdup.hashing import (
     HASHERS,
     MATCH_BITS,
@@ -31,7 +29,7 @@ from imgdup.hashing import (
 from imgdup.images.decode import decode, decode_rgb
 from imgdup.images.edits import EDITS
 from imgdup.images.gray import Pixels
-from imgdup.query.false_pairs import Chance, Pictures, chance_among, known_duplicates, sample_rows
+from imgdup.query.false_pairs import Chance, Pictures, chance_among, different_pairs, sample_rows
 from imgdup.search.hamming import distances
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
 from imgdup.system.limits import Limits
@@ -41,7 +39,6 @@ SEED = 1  # of the order of the sample
 N_NEAREST = 100  # pairs of different pictures that are compared, for each hash
 FILES_AT_ONCE = 2  # sent to a worker; each is edited, hashed and compared many times
 NOT_FOUND = 1 << 15  # the match distance of pictures with too little structure
-COLUMNS = ("label", "a", "b")  # of a table of pairs
 BY = ("match", "search")
 
 Distances = npt.NDArray[np.int64]
@@ -141,14 +138,6 @@ class Evaluation(NamedTuple):
     n_unread: int
 
 
-class LabelledPair(NamedTuple):
-    """Two files, and what the user calls them, such as ``same`` or ``different``."""
-
-    label: str
-    a: bytes
-    b: bytes
-
-
 class _Edited(NamedTuple):
     """A picture and its copies: hashes, the picture first, and relations, if they were compared."""
 
@@ -173,7 +162,7 @@ def evaluate(
     files : sequence of bytes
         The files of a collection, of which a sample is read.
     pairs : sequence of LabelledPair
-        From `read_pairs`.
+        From `imgdup.dedupe.labels.read_pairs`.
     options : EvaluateOptions, optional
     known : (sequence of bytes, Pictures), optional
         Many of the files and their hashes, from their index; by default the files are hashed.
@@ -217,40 +206,6 @@ def evaluate(
         labels,
         n_unread,
     )
-
-
-def read_pairs(path: Path) -> list[LabelledPair]:
-    """Read a CSV file of labelled pairs: its columns are ``label``, ``a``, ``b``.
-
-    Paths are relative to the folder of the file or to a folder above it, or absolute.
-
-    Raises
-    ------
-    UsageError
-        If there is no such file, a column is missing, or a file that it names does not exist.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            lines = list(csv.DictReader(file, strict=True))
-    except OSError as error:
-        raise UsageError(f"pairs {path}: {error.strerror}") from error
-    except csv.Error as error:
-        raise UsageError(f"pairs {path} is not CSV: {error}") from error
-    for number, line in enumerate(lines, start=2):
-        if any(not line.get(name) for name in COLUMNS):
-            raise UsageError(f"pairs {path}, line {number}: expected the columns label, a and b")
-    return [
-        LabelledPair(line["label"], _place(path, line["a"]), _place(path, line["b"]))
-        for line in lines
-    ]
-
-
-def _place(table: Path, name: str) -> bytes:
-    """Find a file that a table names."""
-    for folder in table.absolute().parents:
-        if (folder / name).is_file():
-            return os.fsencode(folder / name)
-    raise UsageError(f"pairs {table}: there is no file {name} in its folder or above it")
 
 
 def _shuffled(files: Sequence[bytes]) -> list[bytes]:
@@ -352,8 +307,8 @@ def _hash_results(
         considered = np.arange(len(files))
         if by == "match":
             considered = np.flatnonzero(pictures.quality >= MATCH_MIN_QUALITY)
-        some = _selected(pictures, considered)
-        i, j, far = _different_pairs(some.match if by == "match" else some.hashes, some)
+        some = pictures.of(considered)
+        i, j, far = different_pairs(some.match if by == "match" else some.hashes, some)
         nearest = np.argsort(far, kind="stable")[:N_NEAREST]
         named = [(files[considered[i[k]]], files[considered[j[k]]]) for k in nearest]
         relations = Counter(_relations(named, options.limits, pool))
@@ -363,26 +318,6 @@ def _hash_results(
         different = np.bincount(far, minlength=bits + 1)
         results[by] = HashResult(bits, default, different, chance, distance, relations)
     return results
-
-
-def _selected(pictures: Pictures, rows: Distances) -> Pictures:
-    hashes, match, quality, digest = pictures
-    return Pictures(hashes[rows], match[rows], quality[rows], digest[rows])
-
-
-def _different_pairs(
-    hashes: npt.NDArray[np.uint64], pictures: Pictures
-) -> tuple[Distances, Distances, Distances]:
-    """Return the places and distances of all pairs that are no known duplicates."""
-    duplicates = known_duplicates(pictures)
-    nothing = np.zeros(0, np.int64)
-    left, right, far = [nothing], [nothing], [nothing]
-    for i in range(len(hashes) - 1):
-        others = i + 1 + np.flatnonzero(~duplicates[i, i + 1 :])
-        left.append(np.full(len(others), i))
-        right.append(others)
-        far.append(np.bitwise_count(hashes[others] ^ hashes[i]).sum(axis=1, dtype=np.int64))
-    return np.concatenate(left), np.concatenate(right), np.concatenate(far)
 
 
 def _relations(pairs: Sequence[tuple[bytes, bytes]], limits: Limits, pool: Pool) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Label images: by the first folder below a root, or by an entry of a table."""
+"""Label images by their folders or by a table, and read a table of labelled pairs."""
 
 import csv
 import os
@@ -11,6 +11,7 @@ from imgdup.index.columns import RowNumbers, Rows
 from imgdup.system.paths import is_below, join
 
 HEADINGS = ("path", "file", "filename", "image")  # of the first column, if there is a heading
+COLUMNS = ("label", "a", "b")  # of a table of pairs
 
 
 class ImageSet(NamedTuple):
@@ -119,3 +120,45 @@ def _table(path: Path, lines: Iterator[list[str]]) -> dict[bytes, str]:
                 f"{table[name]!r} and {label!r}"
             )
     return table
+
+
+class LabelledPair(NamedTuple):
+    """Two files, and what the user calls them, such as ``same`` or ``different``."""
+
+    label: str
+    a: bytes
+    b: bytes
+
+
+def read_pairs(path: Path) -> list[LabelledPair]:
+    """Read a CSV file of labelled pairs: its columns are ``label``, ``a``, ``b``.
+
+    Paths are relative to the folder of the file or to a folder above it, or absolute.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file, a column is missing, or a file that it names does not exist.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            lines = list(csv.DictReader(file, strict=True))
+    except OSError as error:
+        raise UsageError(f"pairs {path}: {error.strerror}") from error
+    except csv.Error as error:
+        raise UsageError(f"pairs {path} is not CSV: {error}") from error
+    for number, line in enumerate(lines, start=2):
+        if any(not line.get(name) for name in COLUMNS):
+            raise UsageError(f"pairs {path}, line {number}: expected the columns label, a and b")
+    return [
+        LabelledPair(line["label"], _place(path, line["a"]), _place(path, line["b"]))
+        for line in lines
+    ]
+
+
+def _place(table: Path, name: str) -> bytes:
+    """Find a file that a table names."""
+    for folder in table.absolute().parents:
+        if (folder / name).is_file():
+            return os.fsencode(folder / name)
+    raise UsageError(f"pairs {table}: there is no file {name} in its folder or above it")

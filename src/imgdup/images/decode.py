@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from imgdup.errors import ImageError
 from imgdup.images.formats import SNIFF_BYTES, sniff, undecoded_name
-from imgdup.images.gray import GrayImage, Pixels, to_gray, upright
+from imgdup.images.gray import GrayImage, Pixels, WholePicture, in_colour, to_gray, upright
 from imgdup.images.headers import (
     jxl_size,
     png_first_frame,
@@ -28,7 +28,7 @@ from imgdup.images.jpeg import decode_jpeg, jpeg_header
 from imgdup.images.tiff import UPRIGHT, check_tiff
 from imgdup.native.difference import shrunk
 from imgdup.system.limits import (
-    CAN_CAP_MEMORY,
+    MAX_SIDE,
     Limits,
     cap_memory,
     import_uncapped,
@@ -36,11 +36,9 @@ from imgdup.system.limits import (
 )
 
 MIN_REDUCED_SIDE = 96  # pixels that a reduced decode leaves of the shorter side
-MAX_SIDE = 1 << 17  # pixels; twice what a JPEG can have
 OPENCV_BYTES = 16  # a pixel, at most, that OpenCV needs to decode it in 16 bits and to convert it
 OPENCV_FORMATS = frozenset({"jpeg", "png", "bmp", "tiff"})  # that imutils lists for the tutorial
 FORMATS_WITH_FRAMES = frozenset({"png", "gif", "tiff", "webp", "avif", "heif"})
-MAX_PIXELS_UNCAPPED = 64_000_000  # where memory cannot be capped; baseline JPEG needs little
 
 
 class Picture(NamedTuple):
@@ -141,7 +139,7 @@ def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
     """
     _, stored = _decode_any(data, _Request(limits, colour=True, min_side=max_side))
     pixels = shrink_to(stored.pixels, max_side)
-    return np.ascontiguousarray(upright(_in_colour(pixels), stored.orientation))
+    return np.ascontiguousarray(upright(in_colour(pixels), stored.orientation))
 
 
 def shrink_to(pixels: Pixels, max_side: int) -> Pixels:
@@ -151,11 +149,6 @@ def shrink_to(pixels: Pixels, max_side: int) -> Pixels:
     if scale >= 1:
         return pixels
     return shrunk(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
-
-
-def _in_colour(pixels: Pixels) -> Pixels:
-    """Give gray pixels three channels."""
-    return np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
 def each_frame(data: bytes, limits: Limits) -> Iterator[Pixels]:
@@ -185,10 +178,10 @@ def each_frame(data: bytes, limits: Limits) -> Iterator[Pixels]:
     import_uncapped("imgdup.images.pillow")
     from imgdup.images.pillow import frames_with_pillow
 
-    frames = frames_with_pillow(name, data, partial(_check_size, limits), _most_pixels(limits))
+    frames = frames_with_pillow(name, data, limits)
     try:
         for pixels, orientation, _ in frames:
-            yield upright(_in_colour(pixels), orientation)
+            yield upright(in_colour(pixels), orientation)
     except MemoryError as error:
         raise ImageError("too-large", "a page needs more memory than is available") from error
 
@@ -208,21 +201,9 @@ def inspect(data: bytes, limits: Limits) -> tuple[int, bytes]:
 
     name = sniff(data[:SNIFF_BYTES])
     try:
-        return inspect_with_pillow(name, data, _most_pixels(limits))
+        return inspect_with_pillow(name, data, limits)
     except MemoryError as error:
         raise ImageError("too-large", "the file needs more memory than is available") from error
-
-
-class WholePicture(NamedTuple):
-    """Gray or RGB pixels at full size as stored, EXIF orientation, and whether any is clear."""
-
-    pixels: Pixels
-    orientation: int
-    transparent: bool
-
-    def rgb(self) -> Pixels:
-        """Return the pixels as RGB, upright: what `decode_rgb` returns at full size."""
-        return np.ascontiguousarray(upright(_in_colour(self.pixels), self.orientation))
 
 
 def decode_whole(data: bytes, limits: Limits) -> WholePicture:
@@ -366,21 +347,6 @@ def _not_decoded(head: bytes) -> ImageError:
     return ImageError("not-an-image", what)
 
 
-def _check_size(limits: Limits, height: int, width: int, *, lean: bool = False) -> None:
-    """Refuse a picture that is too large; a lean decoder needs no memory for all of it."""
-    most = _most_pixels(limits, lean=lean)
-    if height * width > most:
-        raise ImageError("too-large", f"{width} x {height} pixels are more than {most:,}")
-    if max(height, width) > MAX_SIDE:
-        raise ImageError("too-large", f"{width} x {height} pixels, a side over {MAX_SIDE:,}")
-
-
-def _most_pixels(limits: Limits, *, lean: bool = False) -> int:
-    if lean or CAN_CAP_MEMORY:
-        return limits.max_pixels
-    return min(limits.max_pixels, MAX_PIXELS_UNCAPPED)
-
-
 def _require_memory(n_bytes: int) -> None:
     """Raise MemoryError before OpenCV lacks the memory, which it would call damage."""
     np.empty(n_bytes, dtype=np.uint8)
@@ -390,7 +356,7 @@ def _decode_jpeg(data: bytes, request: _Request) -> _Stored:
     """Decode JPEG at the smallest size that leaves enough of the shorter side."""
     header = jpeg_header(data)
     height, width = header.height, header.width
-    _check_size(request.limits, height, width, lean=header.one_scan)
+    request.limits.check_size(height, width, lean=header.one_scan)
     reduction = 8
     while reduction > 1 and min(height, width) < request.min_side * reduction:
         reduction //= 2
@@ -401,7 +367,7 @@ def _decode_jpeg(data: bytes, request: _Request) -> _Stored:
 def _decode_png(data: bytes, request: _Request) -> _Stored:
     """Decode PNG, of an animation the first frame; OpenCV gets no chunk that it could warn of."""
     header = png_header(data)
-    _check_size(request.limits, header.height, header.width)
+    request.limits.check_size(header.height, header.width)
     _require_memory(header.height * header.width * header.depth)  # twice four channels
     if not header.bare:
         data = png_first_frame(data)
@@ -413,7 +379,7 @@ def _decode_png(data: bytes, request: _Request) -> _Stored:
 def _decode_webp(data: bytes, request: _Request) -> _Stored:
     """Decode WebP; Pillow allocates memory before it knows the size."""
     header = webp_header(data)
-    _check_size(request.limits, header.height, header.width)
+    request.limits.check_size(header.height, header.width)
     try:
         if header.plain:
             pixels, _ = _decode_with_opencv(data, colour=True)
@@ -446,7 +412,7 @@ def _decode_tiff(data: bytes, request: _Request) -> _Stored:
 
 def _decode_jxl(data: bytes, request: _Request) -> _Stored:
     """Decode JPEG XL, whose decoder allocates memory before it knows the size."""
-    _check_size(request.limits, *jxl_size(data))
+    request.limits.check_size(*jxl_size(data))
     return _decode_other("jxl", data, request)
 
 
@@ -455,9 +421,7 @@ def _decode_other(name: str, data: bytes, request: _Request) -> _Stored:
     import_uncapped("imgdup.images.pillow")
     from imgdup.images.pillow import decode_with_pillow
 
-    limits = request.limits
-    check_size = partial(_check_size, limits)
-    decoded = decode_with_pillow(name, data, check_size, _most_pixels(limits))
+    decoded = decode_with_pillow(name, data, request.limits)
     height, width = decoded.pixels.shape[:2]
     return _Stored(decoded.pixels, height, width, 1, decoded.orientation, decoded.transparent)
 

@@ -7,15 +7,12 @@ compares these facts, and `contents_digest`, which covers every page and frame.
 import calendar
 import hashlib
 import re
-import struct
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from imgdup.images.decode import (
     FORMATS_WITH_FRAMES,
-    WholePicture,
     decode_whole,
     each_frame,
     inspect,
@@ -25,27 +22,22 @@ from imgdup.images.detail import (
     central_luma,
     detail_share,
     is_toned,
-    standard_tables,
     trace_quality,
 )
-from imgdup.images.formats import LOSSLESS_FORMATS, SNIFF_BYTES, sniff
-from imgdup.images.gray import Pixels
+from imgdup.images.formats import SNIFF_BYTES, sniff
+from imgdup.images.gray import Pixels, WholePicture
 from imgdup.images.headers import png_chunks
 from imgdup.images.jpeg import EOI, jpeg_header, picture_end, segments
+from imgdup.images.storage import bit_depth, has_palette, is_lossless, jpeg_quality, rough_quality
 from imgdup.images.tiff import (
-    BITS_PER_SAMPLE,
-    COMPRESSION,
     EXIF_DIRECTORY,
     EXIF_PREFIX,
     MAKE,
     MODEL,
-    PHOTOMETRIC,
     Tiff,
     directories,
     directory_at,
-    first_page,
     integer,
-    integers,
     open_tiff,
     pages,
     text,
@@ -63,9 +55,6 @@ _DATE_TAGS = (0x9003, 0x9004)  # when it was taken, and digitized
 _DATE = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)")
 _FILM = re.compile(rb"ftyp(?:mp4|iso|qt  |avc|3gp|M4V|MSNV)|MotionPhoto_Data")
 _RAW = (b"@BRCM", b"BRCMo", b"BRCMn")  # of Raspberry Pi cameras, behind the JPEG
-_LOSSY_TIFF = frozenset({6, 7, 33003, 33005, 34712, 50001})  # compressions
-_WEBP_FRAME_BYTES = 16  # before the chunks of a frame
-_PALETTE = 3  # the photometric interpretation of TIFF, and the colour type of PNG
 
 
 class ImageFacts(NamedTuple):
@@ -169,24 +158,24 @@ def _facts(data: bytes, whole: WholePicture, limits: Limits) -> ImageFacts:
     if name == "psd" and n_found > 1:
         holds.add("layers")
     taken_s, camera = _origin(open_tiff(data if name == "tiff" else exif.removeprefix(EXIF_PREFIX)))
-    jpeg_quality = _jpeg_quality(data) if name == "jpeg" else None
-    lossless = _is_lossless(name, data)
+    of_jpeg = jpeg_quality(data) if name == "jpeg" else None
+    lossless = is_lossless(name, data)
     trace = trace_quality(pixels) if lossless else None
     n_pages = _n_pages(name, data, n_found)
     n_pixels = n_pages * pixels.shape[0] * pixels.shape[1]
-    rough = 100 if lossless else _rough_quality(8 * len(data) / n_pixels)
+    rough = 100 if lossless else rough_quality(8 * len(data) / n_pixels)
     return ImageFacts(
         n_pages=n_pages,
         holds=frozenset(holds),
-        bit_depth=_bit_depth(name, data),
-        colour=_colour(pixels, has_palette=_has_palette(name, data)),
+        bit_depth=bit_depth(name, data),
+        colour=_colour(pixels, has_palette=has_palette(name, data)),
         taken_s=taken_s,
         camera=camera,
-        jpeg_quality=jpeg_quality,
+        jpeg_quality=of_jpeg,
         lossless=lossless,
         trace_quality=trace,
         detail=detail_share(central_luma(pixels)),
-        quality=jpeg_quality or trace or rough,
+        quality=of_jpeg or trace or rough,
         toned=lossless and is_toned(pixels),
         pixels_digest=_pixels_digest(whole.rgb()),
     )
@@ -226,7 +215,7 @@ def contents_digest(data: bytes, limits: Limits) -> bytes:
     for pixels in each_frame(data, limits):
         digest.update(repr(pixels.shape).encode())
         digest.update(np.ascontiguousarray(pixels).data)
-    if _bit_depth(name, data) > 8:
+    if bit_depth(name, data) > 8:
         digest.update(data)
     digest.update(_behind(name, data))
     return digest.digest()
@@ -268,45 +257,6 @@ def _extras(name: str, data: bytes) -> set[str]:
     if rest.startswith(_RAW):
         found.add("raw")
     return found or ({"data"} if rest else set())
-
-
-def _bit_depth(name: str, data: bytes) -> int:
-    """Read the bits of a channel from the header; 8 where formats have no choice."""
-    if name == "png":
-        return 8 if data[25] == _PALETTE else data[24]
-    if name == "psd":
-        return int.from_bytes(data[22:24], "big")
-    if name == "pnm":
-        return _pnm_depth(data)
-    if name == "jpeg2000":
-        at = data.find(b"\xff\x51") + 40  # the first component in the SIZ segment
-        return (data[at] & 0x7F) + 1 if at < len(data) else 8
-    if name in ("avif", "heif"):
-        at = data.find(b"pixi") + 9  # behind version, flags and number of channels
-        return data[at] if 9 <= at < len(data) else 8
-    tiff = open_tiff(data) if name == "tiff" else None
-    if tiff is not None and not _has_palette(name, data):
-        return max(integers(tiff, first_page(tiff), BITS_PER_SAMPLE), default=1)
-    return 8
-
-
-def _pnm_depth(data: bytes) -> int:
-    """Read the largest value of a PNM file, its third number, which a bitmap lacks."""
-    if data[1:2] in b"14":
-        return 1
-    words = re.sub(rb"#[^\n]*", b" ", data[:1024]).split(maxsplit=4)
-    return max(1, int(words[3]).bit_length()) if len(words) > 3 and words[3].isdigit() else 8
-
-
-def _has_palette(name: str, data: bytes) -> bool:
-    if name == "png":
-        return data[25] == _PALETTE
-    if name == "bmp":
-        return int.from_bytes(data[28:30], "little") <= 8
-    tiff = open_tiff(data) if name == "tiff" else None
-    if tiff is not None:
-        return integer(tiff, first_page(tiff), PHOTOMETRIC) == _PALETTE
-    return name == "gif"
 
 
 def _colour(pixels: Pixels, *, has_palette: bool) -> str:
@@ -359,60 +309,3 @@ def _seconds(date: str) -> int | None:
     if not (fits and 1 <= day <= calendar.monthrange(year, month)[1]):
         return None
     return calendar.timegm((year, month, day, hour, minute, second))
-
-
-def _jpeg_quality(data: bytes) -> int | None:
-    """Find the quality whose luminance table, scaled as libjpeg does, is nearest to the file's."""
-    table = _luminance_table(data)
-    if table is None:
-        return None
-    tables = np.sort(standard_tables())
-    distances = np.abs(tables - np.sort(np.minimum(table, 255))).sum(axis=1)
-    return 100 - int(np.argmin(distances[::-1]))
-
-
-def _rough_quality(bits: float) -> int:
-    """Guess the quality of a lossy file from its bits for each pixel.
-
-    Of 14 pictures, WebP of quality 10 got 1 to 28, of quality 80 16 to 87.
-    """
-    return max(1, round(100 * bits**2 / (bits**2 + 1)))
-
-
-def _luminance_table(data: bytes) -> npt.NDArray[np.int64] | None:
-    """Return the 64 numbers of quantization table 0, in any order."""
-    for marker, start, end in segments(data):
-        if marker == 0xDA:
-            break
-        at = start + 2
-        while marker == 0xDB and at < min(end, len(data)):
-            form = ">64H" if data[at] >> 4 else ">64B"
-            if at + 1 + struct.calcsize(form) > len(data):
-                break
-            if data[at] & 15 == 0:
-                return np.array(struct.unpack_from(form, data, at + 1))
-            at += 1 + struct.calcsize(form)
-    return None
-
-
-def _is_lossless(name: str, data: bytes) -> bool:
-    if name == "webp":
-        return b"VP8 " not in _webp_kinds(data)
-    if name == "jpeg2000":
-        at = data.find(b"\xff\x52") + 13  # the wavelet transform in the COD segment
-        return at < len(data) and data[at] == 1
-    tiff = open_tiff(data) if name == "tiff" else None
-    if tiff is not None:
-        found = {integer(tiff, each, COMPRESSION, 1) for each in directories(tiff)}
-        return not found & _LOSSY_TIFF
-    return name in LOSSLESS_FORMATS or name == "ico"
-
-
-def _webp_kinds(data: bytes) -> set[bytes]:
-    """Return the kinds of the chunks of a WebP file, also of those inside its frames."""
-    at, kinds = 12, set()
-    while at + 8 <= len(data):
-        kind, n_bytes = struct.unpack_from("<4sI", data, at)
-        kinds.add(kind)
-        at += 8 + (_WEBP_FRAME_BYTES if kind == b"ANMF" else n_bytes + n_bytes % 2)
-    return kinds

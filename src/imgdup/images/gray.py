@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 LUMA_THOUSANDTHS = np.array([299, 587, 114], dtype=np.float32)  # R, G, B; ITU-R BT.601
+MAX_UPPER_BYTE = 15  # of 16 bits of which 12 are in use
 ROWS_PIXELS = 1 << 20  # worked on at a time, so that temporaries stay small
 
 Pixel = TypeVar("Pixel", bound=np.generic)
@@ -206,3 +207,38 @@ def to_gray(
         orientation in FLIPPED_COLUMNS and width % reduction > 0,
     )
     return GrayImage(upright(shades, orientation), height, width, reduction, short_first)
+
+
+def in_colour(pixels: Pixels) -> Pixels:
+    """Give gray pixels three channels."""
+    return np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+class WholePicture(NamedTuple):
+    """Gray or RGB pixels at full size as stored, EXIF orientation, and whether any is clear."""
+
+    pixels: Pixels
+    orientation: int
+    transparent: bool
+
+    def rgb(self) -> Pixels:
+        """Return the pixels as RGB, upright: what `decode_rgb` returns at full size."""
+        return np.ascontiguousarray(upright(in_colour(self.pixels), self.orientation))
+
+
+def fills_few_bits(mode: str, upper: Pixels) -> bool:
+    """Return whether the upper bytes are so small that 12 bits or fewer are in use.
+
+    Pillow has divided premultiplied colours by their alpha, so that only alpha shows it there.
+    """
+    if mode == "CMYK":
+        return int(upper.max()) <= MAX_UPPER_BYTE
+    alpha_is_low = upper.shape[2] == 4 and int(upper[..., 3].max()) <= MAX_UPPER_BYTE
+    return alpha_is_low or (mode != "RGBa" and int(upper[..., :3].max()) <= MAX_UPPER_BYTE)
+
+
+def not_premultiplied(rgba: Pixels) -> Pixels:
+    """Divide colours by the alpha that they were multiplied with."""
+    alpha = np.maximum(rgba[..., 3:], 1).astype(np.uint16)
+    colours = (rgba[..., :3] * np.uint16(255) + alpha // 2) // alpha
+    return np.dstack([np.minimum(colours, 255).astype(np.uint8), rgba[..., 3:]])

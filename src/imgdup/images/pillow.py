@@ -1,7 +1,7 @@
 """Decode the bytes of a file with Pillow, which reads all formats but PNG and JPEG.
 
-Any error of Pillow becomes an `ImageError`. Transparent pictures are laid on
-white. Nothing is printed.
+Any error of Pillow becomes an `ImageError`. Transparent pictures are laid on white. Nothing is
+printed.
 """
 
 import ctypes
@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
-from typing import NamedTuple
 
 import numpy as np
 from PIL import (
@@ -36,11 +35,19 @@ from PIL import (
 )
 
 from imgdup.errors import ImageError
-from imgdup.images.gray import ROWS_PIXELS, Pixels, eight_bits, on_white, upright
+from imgdup.images.gray import (
+    ROWS_PIXELS,
+    Pixels,
+    WholePicture,
+    eight_bits,
+    fills_few_bits,
+    not_premultiplied,
+    on_white,
+    upright,
+)
 from imgdup.images.tiff import ORIENTATION, UPRIGHT, exif_orientation, open_tiff, pages
-from imgdup.system.limits import import_uncapped
+from imgdup.system.limits import Limits, import_uncapped
 
-MAX_UPPER_BYTE = 15  # of 16 bits of which 12 are in use
 MAX_JPEG_PIXELS = 65535**2  # that a header can claim; it was held against the limit before
 
 _REASON_WORDS = (  # in the messages of Pillow, in lower case
@@ -54,17 +61,7 @@ _REASON_WORDS = (  # in the messages of Pillow, in lower case
 Plugin = Callable[[BytesIO], ImageFile.ImageFile]
 
 
-class Decoded(NamedTuple):
-    """Gray or RGB pixels as stored, their EXIF orientation, and whether any were transparent."""
-
-    pixels: Pixels
-    orientation: int
-    transparent: bool
-
-
-def decode_with_pillow(
-    name: str, data: bytes, check_size: Callable[[int, int], None], max_pixels: int
-) -> Decoded:
+def decode_with_pillow(name: str, data: bytes, limits: Limits) -> WholePicture:
     """Decode the first frame by Pillow, laid on white; of a TIFF file the first page.
 
     Parameters
@@ -73,23 +70,19 @@ def decode_with_pillow(
         Of the format.
     data : bytes
         The whole file.
-    check_size : callable
-        Called with height and width before memory is allocated; raises if they are too large.
-    max_pixels : int
-        Most pixels of what Pillow decodes before it knows the size.
+    limits : Limits
+        The size is checked before memory is allocated.
 
     Raises
     ------
     ImageError
         ``truncated``, ``unsupported``, ``damaged`` or ``too-large``.
     """
-    with _opened_by_pillow(name, data, max_pixels) as image:
-        return _decoded(name, data, image, _frames(name, data, image)[0], check_size)
+    with _opened_by_pillow(name, data, limits.most_pixels()) as image:
+        return _decoded(name, data, image, _frames(name, data, image)[0], limits)
 
 
-def frames_with_pillow(
-    name: str, data: bytes, check_size: Callable[[int, int], None], max_pixels: int
-) -> Iterator[Decoded]:
+def frames_with_pillow(name: str, data: bytes, limits: Limits) -> Iterator[WholePicture]:
     """Decode every page or frame by Pillow, one at a time, as `decode_with_pillow` does the first.
 
     Raises
@@ -97,9 +90,9 @@ def frames_with_pillow(
     ImageError
         As `decode_with_pillow` does, for any frame.
     """
-    with _opened_by_pillow(name, data, max_pixels) as image:
+    with _opened_by_pillow(name, data, limits.most_pixels()) as image:
         for number in _frames(name, data, image, all_frames=True):
-            yield _decoded(name, data, image, number, check_size)
+            yield _decoded(name, data, image, number, limits)
 
 
 def _frames(
@@ -113,25 +106,21 @@ def _frames(
 
 
 def _decoded(
-    name: str,
-    data: bytes,
-    image: ImageFile.ImageFile,
-    number: int,
-    check_size: Callable[[int, int], None],
-) -> Decoded:
+    name: str, data: bytes, image: ImageFile.ImageFile, number: int, limits: Limits
+) -> WholePicture:
     """Decode one frame of a file that is open."""
     if number != image.tell():
         image.seek(number)
-    check_size(image.height, image.width)
+    limits.check_size(image.height, image.width)
     orientation = _orientation(name, image)
     raw_mode = _raw_mode(image) if name == "tiff" else ""
     image.load()
     page = _with_all_bits(image, raw_mode, data, number) if raw_mode else image
     pixels, transparent = _flattened(page)
-    return Decoded(pixels, orientation, transparent)
+    return WholePicture(pixels, orientation, transparent)
 
 
-def inspect_with_pillow(name: str, data: bytes, max_pixels: int) -> tuple[int, bytes]:
+def inspect_with_pillow(name: str, data: bytes, limits: Limits) -> tuple[int, bytes]:
     """Count the pages, frames or layers of a file, and return its EXIF data, without decoding it.
 
     Raises
@@ -139,7 +128,7 @@ def inspect_with_pillow(name: str, data: bytes, max_pixels: int) -> tuple[int, b
     ImageError
         As `decode_with_pillow` does.
     """
-    with _opened_by_pillow(name, data, max_pixels) as image:
+    with _opened_by_pillow(name, data, limits.most_pixels()) as image:
         exif = image.info.get("exif") or b""
         return getattr(image, "n_frames", 1), exif if isinstance(exif, bytes) else b""
 
@@ -239,27 +228,16 @@ def _with_all_bits(
     Pillow gives the upper bytes. If these are small, the page is read twice more.
     """
     mode = raw_mode.partition(";")[0]
-    if not _fills_few_bits(mode, np.asarray(image)):
+    if not fills_few_bits(mode, np.asarray(image)):
         return image
     upper, lower = (_read_raw(data, number, each) for each in _RAW_MODES[raw_mode])
     values = np.left_shift(upper, 8, dtype=np.uint16) | lower
     if mode == "CMYK":
         return Image.fromarray(eight_bits(values), "CMYK")
     if mode == "RGBa":
-        return Image.fromarray(_not_premultiplied(eight_bits(values)))
+        return Image.fromarray(not_premultiplied(eight_bits(values)))
     colours, alpha = eight_bits(values[..., :3]), values[..., 3:]
     return Image.fromarray(np.dstack([colours, eight_bits(alpha)]) if alpha.size else colours)
-
-
-def _fills_few_bits(mode: str, upper: Pixels) -> bool:
-    """Return whether the upper bytes are so small that 12 bits or fewer are in use.
-
-    Pillow has divided premultiplied colours by their alpha, so that only alpha shows it there.
-    """
-    if mode == "CMYK":
-        return int(upper.max()) <= MAX_UPPER_BYTE
-    alpha_is_low = upper.shape[2] == 4 and int(upper[..., 3].max()) <= MAX_UPPER_BYTE
-    return alpha_is_low or (mode != "RGBa" and int(upper[..., :3].max()) <= MAX_UPPER_BYTE)
 
 
 def _read_raw(data: bytes, number: int, raw_mode: str) -> Pixels:
@@ -272,13 +250,6 @@ def _read_raw(data: bytes, number: int, raw_mode: str) -> Pixels:
         ]
         image.load()
         return np.asarray(image)
-
-
-def _not_premultiplied(rgba: Pixels) -> Pixels:
-    """Divide colours by the alpha that they were multiplied with."""
-    alpha = np.maximum(rgba[..., 3:], 1).astype(np.uint16)
-    colours = (rgba[..., :3] * np.uint16(255) + alpha // 2) // alpha
-    return np.dstack([np.minimum(colours, 255).astype(np.uint8), rgba[..., 3:]])
 
 
 _lock = threading.Lock()  # of the three that follow; all threads share Pillow's settings

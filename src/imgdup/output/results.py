@@ -24,8 +24,6 @@ MATCH_HEADER = ("dist", "match", "dup", "size", "path")
 PAIR_HEADER = ("dist", "match", "dup", "pair")
 NO_RELATIONS: Mapping[str, int] = MappingProxyType({})
 LEAK_HEADER = ("dist", "relation", "image, and its duplicate")
-
-
 VERDICT = ("relation", "peak", "box")  # fields that are known only where pictures were compared
 Box = tuple[int, int, int, int]  # x, y, width and height, in thousandths of a picture
 
@@ -138,13 +136,13 @@ def match_json(matches: Iterable[MatchRow]) -> Iterator[str]:
     >>> next(match_json([MatchRow(b"/a", b"/b", 3, 12, True, 8, 9, False)]))[:43]
     '{"probe": "/a", "path": "/b", "distance": 3'
     """
-    for match in matches:
-        record = {k: v for k, v in match._asdict().items() if k != "orientation" or v}
-        yield json_line(_without_verdict(record) if match.relation is None else record)
+    return (json_line(_record(match)) for match in matches)
 
 
-def _without_verdict(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in VERDICT}
+def _record(row: MatchRow | Pair) -> dict[str, Any]:
+    """Return the fields of a match or a pair, without those that were not requested."""
+    missing = (*(() if row.orientation else ("orientation",)), *(() if row.relation else VERDICT))
+    return {name: value for name, value in row._asdict().items() if name not in missing}
 
 
 def _match_cells(match: MatchRow) -> list[Cell]:
@@ -240,11 +238,7 @@ def pair_json(pairs: Iterable[Pair]) -> Iterator[str]:
     >>> next(pair_json([Pair(b"/a.jpg", b"/b.jpg", 3, 12, True)]))[:32]
     '{"a": "/a.jpg", "b": "/b.jpg", "'
     """
-    for pair in pairs:
-        record = pair._asdict()
-        if pair.orientation is None:
-            del record["orientation"]
-        yield json_line(_without_verdict(record) if pair.relation is None else record)
+    return (json_line(_record(pair)) for pair in pairs)
 
 
 def pairs_summary(
@@ -396,8 +390,3 @@ def match_rule_text(rule: "MatchRule | PlanHeader", protect: Sequence[bytes] | N
     if protect is None:
         return text
     return f"{text}, protected: {', '.join(map(os.fsdecode, protect)) or 'nothing'}"
-
-
-def plan_rule_text(header: "PlanHeader") -> str:
-    """Write what a plan counts as a duplicate, and what it protects."""
-    return match_rule_text(header, header.protect)

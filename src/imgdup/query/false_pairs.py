@@ -243,6 +243,11 @@ class Pictures(NamedTuple):
     quality: npt.NDArray[np.uint8]
     digest: npt.NDArray[np.uint8]
 
+    def of(self, rows: Counts) -> "Pictures":
+        """Return some of the pictures."""
+        hashes, match, quality, digest = self
+        return Pictures(hashes[rows], match[rows], quality[rows], digest[rows])
+
 
 def known_duplicates(pictures: Pictures) -> npt.NDArray[np.bool_]:
     """Return which pairs of pictures are duplicates by their match hashes or bytes: (n, n)."""
@@ -254,6 +259,19 @@ def known_duplicates(pictures: Pictures) -> npt.NDArray[np.bool_]:
         same_bytes = np.all(pictures.digest == pictures.digest[i], axis=1)
         found[i] = are_duplicates(distances, quality, same_bytes)
     return found
+
+
+def different_pairs(hashes: Hashes, pictures: Pictures) -> tuple[Counts, Counts, Counts]:
+    """Return the row numbers and the distances of all pairs that are no known duplicates."""
+    duplicates = known_duplicates(pictures)
+    nothing = np.zeros(0, np.int64)
+    left, right, far = [nothing], [nothing], [nothing]
+    for i in range(len(hashes) - 1):
+        others = i + 1 + np.flatnonzero(~duplicates[i, i + 1 :])
+        left.append(np.full(len(others), i))
+        right.append(others)
+        far.append(np.bitwise_count(hashes[others] ^ hashes[i]).sum(axis=1, dtype=np.int64))
+    return np.concatenate(left), np.concatenate(right), np.concatenate(far)
 
 
 def chance_among(pictures: Pictures, by: str) -> Chance | None:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgdup.errors import ImgdupError, UsageError
+from imgdup.errors import ImageError, ImgdupError, UsageError
 
 try:
     import resource
@@ -16,6 +16,8 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 MAX_LIMIT = 1 << 62  # pixels or bytes
+MAX_SIDE = 1 << 17  # pixels; twice what a JPEG can have
+MAX_PIXELS_UNCAPPED = 64_000_000  # where memory cannot be capped; baseline JPEG needs little
 SIZE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 MAX_TIMEOUT_S = 1_000_000
 MIN_FREE_BYTES = 64 << 20  # with less, OpenBLAS ends the process: it takes 32 MiB for a product
@@ -63,6 +65,23 @@ class Limits:
             most = MAX_TIMEOUT_S if name == "timeout_s" else MAX_LIMIT
             if not 0 < value <= most:
                 raise UsageError(f"{name} must be above 0 and at most {most:,}, got {value}")
+
+    def most_pixels(self, *, lean: bool = False) -> int:
+        """Return how many pixels a picture may have.
+
+        A lean decoder does not need memory for all of them.
+        """
+        if lean or CAN_CAP_MEMORY:
+            return self.max_pixels
+        return min(self.max_pixels, MAX_PIXELS_UNCAPPED)
+
+    def check_size(self, height: int, width: int, *, lean: bool = False) -> None:
+        """Raise `ImageError` with the reason ``too-large`` if a picture is."""
+        most = self.most_pixels(lean=lean)
+        if height * width > most:
+            raise ImageError("too-large", f"{width} x {height} pixels are more than {most:,}")
+        if max(height, width) > MAX_SIDE:
+            raise ImageError("too-large", f"{width} x {height} pixels, a side over {MAX_SIDE:,}")
 
 
 def cap_memory(more_bytes: int) -> None:

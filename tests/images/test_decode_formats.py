@@ -598,4 +598,4 @@ def test_a_decoder_that_is_loaded_late_takes_no_memory_of_a_worker(name, options
         timeout=60,
     )
 
-    assert done.stdout.decode() == f"set() {name}\n"
+    assert (done.stdout.decode(), done.stderr.decode()) == (f"set() {name}\n", "")

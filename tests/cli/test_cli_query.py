@@ -10,7 +10,9 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal
 from imgdup import cli
-from imgdup.cli.query import HASHES, N_ORIENTATIONS, STRATEGIES
+from imgdup.cli.query import DIFFERENT, HASHES, N_ORIENTATIONS, STRATEGIES
+from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.relations import DIFFERENT as KNOWN_DIFFERENT
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.output.codecs import tsv_fields
 from imgdup.query.match import HASHES as KNOWN_HASHES
@@ -117,6 +119,29 @@ def test_one_bad_probe_of_several_is_named_and_the_rest_looked_up(indexed, capsy
 def test_the_strategies_and_hashes_offered_are_those_there_are():
     assert sorted(STRATEGIES) == sorted(KNOWN_STRATEGIES)
     assert HASHES == KNOWN_HASHES
+    assert DIFFERENT == KNOWN_DIFFERENT
+
+
+@pytest.mark.parametrize(("limit", "code"), [("0", 4), ("1", 0)])
+@pytest.mark.parametrize("verify", [(), ("--verify",)])
+def test_a_limit_of_duplicates_does_not_count_the_probe_itself(
+    indexed, capsys, limit, code, verify
+):
+    assert cli.main(["query", "photos/p0.jpg", "--max-duplicates", limit, *verify]) == code
+
+    told = "imgdup: FAIL: 1 duplicate in the index, more than --max-duplicates 0\n"
+    assert capsys.readouterr().err == (told if code else "")
+
+
+def test_a_picture_that_was_compared_and_is_different_is_no_duplicate_for_the_limit(
+    indexed, monkeypatch
+):
+    different = Verdict(KNOWN_DIFFERENT, 200.0, None)
+    monkeypatch.setattr(
+        "imgdup.dedupe.verify.Verifier.compare", lambda verifier, pairs: [different] * len(pairs)
+    )
+
+    assert cli.main(["query", "photos/p0.jpg", "--max-duplicates", "0", "--verify"]) == 0
 
 
 def test_turned_probes_take_every_strategy_and_explain_it(indexed, capsysbinary):

@@ -97,6 +97,13 @@ TEST = [
 ]
 
 
+def digest(rows, path):
+    """The digest of a file, in hex."""
+    return next(
+        rows.column("digest")[i].tobytes().hex() for i in range(len(rows)) if rows.path(i) == path
+    )
+
+
 def test_a_leak_has_its_duplicate_distance_and_labels():
     a, b = rows_of(TRAIN, roots=(b"/train",)), rows_of(TEST, roots=(b"/test",))
     parts = [ImageSet(rows, images(rows), folder_labels(rows, images(rows))) for rows in (a, b)]
@@ -114,6 +121,8 @@ def test_a_leak_has_its_duplicate_distance_and_labels():
             None,
             None,
             "none",
+            digest(b, b"/test/cat/2.jpg"),
+            digest(a, b"/train/cat/3.jpg"),
         ),
         (
             b"/test/dog/1.jpg",
@@ -125,6 +134,8 @@ def test_a_leak_has_its_duplicate_distance_and_labels():
             b"/train/cat/1.jpg",
             "cat",
             "none",
+            digest(b, b"/test/dog/1.jpg"),
+            digest(a, b"/train/cat/1.jpg"),
         ),
     ]
 

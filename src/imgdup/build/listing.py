@@ -1,7 +1,8 @@
 """Merge the disk, the old generation and the checkpoints into a listing of what must be read.
 
-Three streams in path order are merged: the files on the disk, the rows of the old generation, and
-the rows of checkpoints that an interrupted run left. Only the listing itself is kept in memory.
+Streams in path order are merged: the files on the disk, the rows of the old generation, the rows of
+checkpoints that an interrupted run left, and the rows of another index that may be copied. Only the
+listing itself is kept in memory.
 """
 
 from array import array
@@ -20,6 +21,8 @@ from imgdup.system.paths import is_below, path_key
 
 TO_READ = -1  # origin of a row whose file must be read
 OLD = 0  # origin of a row of the old generation; checkpoint k has the origin k >= 1
+
+COPIED = "copied"  # stands for another index among the checkpoints, whose names are hex digits
 
 # Failures that may be temporary: such files are read again in every run.
 PASSING = frozenset(REASONS.index(r) for r in ("unreadable", "changed", "missing"))
@@ -63,6 +66,23 @@ def _old_rows(
                 root = paths.root_of(row)
                 seen_ns = scanned_ns.get(root, 0)
                 yield path_key(path), OldRow(row, root, size, mtime_ns, status, seen_ns)
+
+
+def copied_row_stream(
+    paths: Paths,
+    columns: Mapping[str, Any],
+    scanned_ns: Mapping[bytes, int],
+    folders: Iterable[bytes],
+) -> Iterator[tuple[bytes, CheckpointRow]]:
+    """Yield the images of another index that are in some folders, with their keys, in path order.
+
+    Files without a hash are left out: with other limits they may have one.
+    """
+    spans = [span for folder in folders for span in paths.below(folder)]
+    rows = merge_sorted([_old_rows(paths, columns, scanned_ns, [span]) for span in spans])
+    for key, (row, _, size, mtime_ns, status, seen_ns) in rows:
+        if status == OK:
+            yield key, CheckpointRow(COPIED, row, size, mtime_ns, seen_ns, status)
 
 
 class FoundFile(NamedTuple):
@@ -209,7 +229,7 @@ def list_files(
     index_folder : bytes
         Absolute path of the index, which is not scanned.
     known : sequence of iterables of (path_key, row)
-        The old generation and the checkpoints, each in path order.
+        The old generation, the checkpoints and another index, each in path order.
     options : ListingOptions
 
     Yields

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from imgdup.build.roots import OptionChanges
@@ -110,6 +111,9 @@ class Settings:
         Whether PDQ hashes are stored, too. An index that has them keeps them.
     list_ignored : bool
         Whether the outcome lists the ignored files.
+    reuse : Path, optional
+        Another index folder. Its rows of files that did not change are copied instead of reading
+        these files, if both indexes hash alike.
 
     Raises
     ------
@@ -128,6 +132,7 @@ class Settings:
     rehash: bool = False
     with_pdq: bool = False
     list_ignored: bool = False
+    reuse: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the number of workers; the hash is checked elsewhere."""

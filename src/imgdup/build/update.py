@@ -20,7 +20,15 @@ import numpy.typing as npt
 
 from imgdup import __version__
 from imgdup.build.checkpoints import Checkpoints
-from imgdup.build.listing import OLD, Listing, ListingOptions, list_files, old_row_stream
+from imgdup.build.listing import (
+    COPIED,
+    OLD,
+    Listing,
+    ListingOptions,
+    copied_row_stream,
+    list_files,
+    old_row_stream,
+)
 from imgdup.build.read import read_files
 from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan
 from imgdup.build.settings import Failure, Outcome, Progress, Settings, Silent
@@ -149,13 +157,15 @@ def _run(
         plan = plan_of(state)
         progress.log("looking for images")
         checkpoints = Checkpoints(index_folder / folder.PARTS, state.parameters)
+        other = _other_index(settings.reuse, state)
         listing = _empty_listing(state, plan, scanned_ns, list_ignored=settings.list_ignored)
-        found = _list_files(state, plan, settings, checkpoints, listing)
+        known = _known_rows(state, plan, checkpoints, other)
+        found = _list_files(state, plan, settings, listing, known)
         if state.old is not None:
             deque(found, maxlen=0)  # what is wrong with the listing is known before a file is read
         if state.needs_rehash:
             _check_all_found(listing)
-        facts = Facts(listing, state.old, checkpoints, state.parameters)
+        facts = Facts(listing, state.old, checkpoints, state.parameters, other and other[1])
         read_files(facts, found, settings, progress, pool)
         progress.log("writing the index")
         outcome = _finish(state, plan, facts, scanned_ns)
@@ -216,14 +226,48 @@ def _empty_listing(
     return Listing(list(plan.roots), tally=Tally(known=ignored, ignored_files=listed))
 
 
-def _list_files(
-    state: _State, plan: ScanPlan, settings: Settings, checkpoints: Checkpoints, listing: Listing
-) -> Iterator[tuple[int, Candidate]]:
-    """Fill the listing of the next generation; yield the files to read, as `list_files` does."""
+_Opened = tuple[folder.Current, Generation]
+
+
+def _other_index(place: Path | None, state: _State) -> _Opened | None:
+    """Open the index whose rows may be copied; None if it is damaged or hashes differently."""
+    if place is None or state.needs_rehash:
+        return None
+    try:
+        current, other = folder.open_generation(place, open_generation)
+        other.check_before_decision()
+    except ImgdupError as error:
+        log.warning("%s; the files are read again", error)
+        return None
+    wanted = dict(state.parameters)
+    needs_pdq = wanted.pop("with_pdq")
+    fits = other.parameters == wanted and (other.has_pdq or not needs_pdq)
+    return (current, other) if fits else None
+
+
+def _known_rows(
+    state: _State, plan: ScanPlan, checkpoints: Checkpoints, other: _Opened | None
+) -> "list[Iterable[tuple[bytes, Any]]]":
+    """Return the rows that may have answers for files, by their source, each in path order."""
     known: list[Iterable[tuple[bytes, Any]]] = [checkpoints.rows()]
     if state.old is not None and state.current is not None:
         times = scan_times(state.old, state.current)
         known.append(old_row_stream(state.old.paths, state.old.arrays, times))
+    if other is not None:
+        current, generation = other
+        times, folders = scan_times(generation, current), [scan.folder for scan in plan.scans]
+        known.append(copied_row_stream(generation.paths, generation.arrays, times, folders))
+    return known
+
+
+def _list_files(
+    state: _State,
+    plan: ScanPlan,
+    settings: Settings,
+    listing: Listing,
+    known: "list[Iterable[tuple[bytes, Any]]]",
+) -> Iterator[tuple[int, Candidate]]:
+    """Fill the listing of the next generation; yield the files to read, as `list_files` does."""
     options = ListingOptions(
         plan.forgotten, settings.allow_removals, settings.retry_failed, state.needs_rehash
     )
@@ -319,10 +363,11 @@ def _counts(listing: Listing, status: npt.NDArray[Any]) -> dict[str, int]:
     seen = np.ones(len(listing), bool)
     seen[np.frombuffer(listing.kept, np.int64)] = False
     ok = seen & (status == OK)
-    old = np.frombuffer(listing.origin, np.int32) == OLD
+    known = [i for i, name in enumerate(listing.checkpoint_names) if i == OLD or name == COPIED]
+    was_known = np.isin(np.frombuffer(listing.origin, np.int32), known)
     return {
-        "hashed": int((ok & ~old).sum()),
-        "unchanged": int((ok & old).sum()),
+        "hashed": int((ok & ~was_known).sum()),
+        "unchanged": int((ok & was_known).sum()),
         "failed": int((seen & ~ok).sum()),
     }
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.build.checkpoints import Checkpoints
-from imgdup.build.listing import OLD, Listing
+from imgdup.build.listing import COPIED, OLD, Listing
 from imgdup.images.formats import OK, REASONS
 from imgdup.index import store
 from imgdup.index.columns import (
@@ -45,12 +45,16 @@ MISSING = REASONS.index("missing")
 
 @dataclass(frozen=True)
 class Facts:
-    """The sources of the facts of a listing: the old generation, checkpoints, parameters."""
+    """The sources of the facts of a listing: the old generation, checkpoints, parameters.
+
+    `other` is the generation of another index, of which rows are copied.
+    """
 
     listing: Listing
     old: Generation | None
     checkpoints: Checkpoints
     parameters: Mapping[str, Any]
+    other: Generation | None = None
 
     @property
     def fields(self) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -90,7 +94,10 @@ class Facts:
         """Return the columns of a source, which holds some rows."""
         if number == OLD and self.old is not None:
             return self.old.arrays
-        return self.checkpoints.columns(self.listing.checkpoint_names[number], source_rows)
+        name = self.listing.checkpoint_names[number]
+        if name == COPIED and self.other is not None:
+            return self.other.arrays
+        return self.checkpoints.columns(name, source_rows)
 
     def gather(self, field: str, start: int = 0, stop: int | None = None) -> Array:
         """Gather one field of some rows, in row order; rows without a source are zero."""

@@ -36,14 +36,22 @@ def update(
         return update_index(index_folder, paths, settings, bar, pool)
 
 
-def index_first(index_folder: Path, paths: Sequence[str], *, allow_removals: bool) -> int:
-    """Index the folders that another command names; return the exit code, 0 or 3."""
-    settings = Settings(
-        changes=OptionChanges(exclude=config().exclude), allow_removals=allow_removals
-    )
+def index_first(
+    index_folder: Path,
+    paths: Sequence[str],
+    *,
+    allow_removals: bool,
+    reuse: Path | None = None,
+) -> Outcome:
+    """Index the folders that another command names, and print what failed.
+
+    `reuse` is another index folder, of which the rows of unchanged files are copied.
+    """
+    changes = OptionChanges(exclude=config().exclude)
+    settings = Settings(changes=changes, allow_removals=allow_removals, reuse=reuse)
     outcome = update(index_folder, paths, settings, quiet=False)
     note_failures(outcome)
-    return exit_code(outcome, strict=False)
+    return outcome
 
 
 def relocate(

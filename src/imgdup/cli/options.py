@@ -31,6 +31,7 @@ SIZE = re.compile("0*[1-9][0-9]{0,17}", re.ASCII)
 JOURNAL_HEAD = b'{"journal": "imgdup"'  # a test compares it with that of apply.journal
 GROUP_FILES = (".csv", ".jsonl", ".parquet", ".png")  # a test compares them with what is written
 PATH = click.Path(path_type=Path)
+GATE = 4  # exit code: a limit was exceeded
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 

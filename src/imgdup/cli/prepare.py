@@ -5,11 +5,12 @@ Folders are indexed first, as `imgdup index` does.
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from imgdup.api import ImageIndex
-from imgdup.cli.indexing import index_first
+from imgdup.cli.indexing import exit_code, index_first
 from imgdup.cli.options import (
     check_one_limit,
     check_range,
@@ -22,6 +23,7 @@ from imgdup.cli.options import (
 from imgdup.cli.printing import note
 from imgdup.dedupe import DedupeOptions, candidates
 from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.gate import Coverage, coverage
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
 from imgdup.dedupe.verify import Verifier
@@ -29,7 +31,7 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, check_apart, folder_of_index, images
-from imgdup.index.folder import is_index, place_of_set
+from imgdup.index.folder import is_index, look_for, place_of_set
 from imgdup.query import false_pairs
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import Side
@@ -52,8 +54,8 @@ def open_index(
             )
         return index, 0
     place = find_or_new_index(index_folder)
-    code = index_first(place, folders, allow_removals=allow_removals)
-    return ImageIndex.open(place).check_before_decision(), code
+    outcome = index_first(place, folders, allow_removals=allow_removals)
+    return ImageIndex.open(place).check_before_decision(), exit_code(outcome, strict=False)
 
 
 def distance_of(index: ImageIndex, by: str, max_distance: int | None) -> int:
@@ -213,42 +215,77 @@ def _check_same_hash(left: ImageIndex, right: ImageIndex) -> None:
         )
 
 
+class Parts(NamedTuple):
+    """Two sets to compare, what is known of their files, where verdicts are kept, exit code.
+
+    The exit code is that of the update of their indexes, 0 or 3.
+    """
+
+    sets: list[ImageSet]
+    coverages: list[Coverage]
+    folder: Path
+    code: int
+
+
 def two_parts(
     names: Sequence[str],
     index_folders: Sequence[Path | None],
     labels: Path | None,
     *,
     allow_removals: bool,
-) -> tuple[list[ImageSet], Path, int]:
-    """Index two sets; return the images of each with their labels, a folder, and the exit code.
+) -> Parts:
+    """Index two sets, and return the images of each with their labels.
 
-    The folder is that of the second index, where verdicts are kept; the code is 0 or 3.
     `index_folders` names one index for both, that of the first, and that of the second; each may
-    be None.
+    be None. Verdicts are kept in the index folder of the second set.
     """
     both, *own_places = index_folders
     if both is not None:
-        index, code = open_index(names, both, allow_removals=allow_removals)
-        folders = [folder_of_index(index.rows, *each) for each in zip(names, "AB", strict=True)]
-        named = zip(names, folders, strict=True)
-        parts = [labelled_part(index, name, [folder], labels) for name, folder in named]
-        return parts, index.folder, code
-    parts, code = [], 0
+        return _parts_of_one(names, both, labels, allow_removals=allow_removals)
+    parts, coverages, code = [], [], 0
     opened: dict[Path, ImageIndex] = {}  # so that a set is never compared with itself
+    nearest = None if all(is_index(Path(name)) for name in names) else find_or_new_index(None)
     for name, own_place in zip(names, own_places, strict=True):
+        outcome = None
         if is_index(Path(name)):
             place = Path(name)
         else:
-            place = own_place or _own_place(name)
-            code = max(code, index_first(place, [name], allow_removals=allow_removals))
+            place = own_place or place_of_set(name, nearest)
+            reuse = _covering_index(name, nearest)
+            outcome = index_first(place, [name], allow_removals=allow_removals, reuse=reuse)
+            code = max(code, exit_code(outcome, strict=False))
         index = opened.setdefault(place.resolve(), ImageIndex.open(place).check_before_decision())
         parts.append(labelled_part(index, name, [], labels))
-    return parts, index.folder, code
+        coverages.append(coverage(name, index.rows, (), outcome))
+    return Parts(parts, coverages, index.folder, code)
 
 
-def _own_place(name: str) -> Path:
-    """Return where the index of a set is kept: in the index folder, named after the set."""
-    return place_of_set(name, find_or_new_index(None))
+def _parts_of_one(
+    names: Sequence[str], index_folder: Path, labels: Path | None, *, allow_removals: bool
+) -> Parts:
+    """Index two sets in one index."""
+    place = find_or_new_index(index_folder)
+    outcome = index_first(place, names, allow_removals=allow_removals)
+    index = ImageIndex.open(place).check_before_decision()
+    folders = [folder_of_index(index.rows, *each) for each in zip(names, "AB", strict=True)]
+    named = list(zip(names, folders, strict=True))
+    parts = [labelled_part(index, name, [folder], labels) for name, folder in named]
+    coverages = [coverage(name, index.rows, [folder], outcome) for name, folder in named]
+    return Parts(parts, coverages, index.folder, exit_code(outcome, strict=False))
+
+
+def _covering_index(name: str, nearest: Path | None) -> Path | None:
+    """Return the first of two indexes that has files of a folder.
+
+    The first is `nearest`, the index to use in the current folder; the second that in the folder
+    itself or in a folder above it.
+    """
+    folder = absolute(name)
+    with suppress(ImgdupError):  # an index of another user, or a damaged one
+        for place in (nearest, look_for(Path(os.fsdecode(folder)))):
+            if place and is_index(place) and ImageIndex.open(place).generation.paths.holds(folder):
+                return place
+    return None
 
 
 def labelled_part(

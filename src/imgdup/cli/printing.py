@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -103,6 +104,13 @@ def _coloured(text: str, warns: bool) -> str:
     if text.startswith(PREFIX):
         return click.style(PREFIX.strip(), fg="red", bold=True) + text[len(PREFIX) - 1 :]
     return text
+
+
+def typed_command() -> str:
+    """Return the command line that runs, as a shell reads it."""
+    context = click.get_current_context(silent=True)
+    typed = context.find_root().obj if context is not None else None
+    return shlex.join(["imgdup", *(typed or ())])
 
 
 def is_verbose() -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imgdup.cli.options import (
+    GATE,
     Distance,
     Number,
     OutputFile,
@@ -36,7 +37,7 @@ from imgdup.cli.printing import (
     write_text,
 )
 from imgdup.errors import ImageError, UsageError
-from imgdup.output.codecs import shown
+from imgdup.output.codecs import counted, shown
 from imgdup.output.results import (
     MatchRow,
     match_json,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 COMPARED_TOGETHER = 64  # probes whose pictures are compared with those of their matches
 N_ORIENTATIONS = 8  # that --orientations looks up
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
+DIFFERENT = "different"  # this one with relations.DIFFERENT
 HASHES = ("search", "match", "pdq")  # and these with query.match.HASHES
 
 
@@ -91,6 +93,12 @@ HASHES = ("search", "match", "pdq")  # and these with query.match.HASHES
     help="Print only paths, NUL-separated; with - as PROBE, the list is NUL-separated too.",
 )
 @click.option(
+    "--max-duplicates",
+    type=Number(min=0),
+    help="Exit with 4 if the index has more duplicates of the PROBEs; a PROBE itself does not "
+    "count.",
+)
+@click.option(
     "--montage",
     type=OutputFile(".png", ".jpg", ".jpeg"),
     metavar="FILE",
@@ -115,6 +123,7 @@ def query(
     verify: bool,
     orientations: bool,
     null: bool,
+    max_duplicates: int | None,
     montage: Path | None,
     strategy: str | None,
     explain: bool,
@@ -147,13 +156,18 @@ def query(
     report = note if explain else None
     answers = matches.query_files(index.generation, files, options, report=report)
     rows = seen.rows(answers)
-    found = list(rows) if montage else rows
+    found = list(rows) if montage or max_duplicates is not None else rows  # all are counted
     _print(found, matches.looked_up(index.generation, options), as_json=as_json, null=null)
     if montage:
         from imgdup.output.montage import save_montage
 
         save_montage(montage, found, probes=seen.read)
-    return seen.exit_code(tally)
+    code = seen.exit_code(tally)
+    if max_duplicates is not None and seen.n_duplicates > max_duplicates:
+        several = counted(seen.n_duplicates, "duplicate")
+        note(f"imgdup: FAIL: {several} in the index, more than --max-duplicates {max_duplicates}")
+        return GATE
+    return code
 
 
 def _named(probes: Sequence[str], *, null: bool) -> Iterable[bytes]:
@@ -204,11 +218,15 @@ class _Seen:
         Absolute paths of the readable probes.
     failures : list of (bytes, ImageError)
         The other probes, and why they could not be read.
+    n_duplicates : int
+        Matches that are duplicates; the row of the probe itself does not count, nor does a picture
+        that was compared and is different.
     """
 
     def __init__(self, index: "ImageIndex", orientations: bool, *, verify: bool) -> None:
         self.read: list[bytes] = []
         self.failures: list[tuple[bytes, ImageError]] = []
+        self.n_duplicates = 0
         self._n_matches = 0
         self._index = index
         self._orientations = orientations
@@ -229,6 +247,8 @@ class _Seen:
                 is_probe = path == probe
                 others = (is_probe, orientation, match.pdq_distance, match.found_by)
                 self._n_matches += 1
+                is_different = verdict is not None and verdict.relation == DIFFERENT
+                self.n_duplicates += match.duplicate and not is_probe and not is_different
                 row = MatchRow(probe, path, *match[1:6], *others)
                 yield row if verdict is None else with_verdict(row, verdict)
 

@@ -20,6 +20,7 @@ from imgdup.dedupe.labels import ImageSet
 from imgdup.dedupe.relations import SAME_BYTES, SAME_FILE, UNVERIFIED
 from imgdup.index.columns import (
     RowNumbers,
+    Rows,
     byte_keys,
     check_apart,
     file_numbers,
@@ -55,6 +56,8 @@ class Leak(NamedTuple):
     orientation : str
         How the image must be turned to lie as its nearest duplicate, one of
         `imgdup.images.gray.ORIENTATIONS`.
+    digest, duplicate_digest : str
+        Of the contents of the image and of its nearest duplicate, in hex.
     """
 
     path: bytes
@@ -66,6 +69,8 @@ class Leak(NamedTuple):
     conflict: bytes | None
     conflict_label: str | None
     orientation: str
+    digest: str
+    duplicate_digest: str
 
 
 class Leaks(NamedTuple):
@@ -113,7 +118,13 @@ class Leaks(NamedTuple):
                 a.path(int(images_a[conflict])) if conflict >= 0 else None,
                 labels_a[conflict] if conflict >= 0 else None,
                 verdict.orientation,
+                _hex_digest(b, int(images_b[here])),
+                _hex_digest(a, int(images_a[there])),
             )
+
+
+def _hex_digest(rows: Rows, row: int) -> str:
+    return bytes(rows.column("digest")[row]).hex()
 
 
 class _Best(NamedTuple):

@@ -20,6 +20,7 @@ from imgdup.images.decode import decode_rgb
 from imgdup.images.gray import FLIPPED_COLUMNS, FLIPPED_ROWS, ORIENTATIONS, TRANSPOSED
 from imgdup.index.columns import Rows
 from imgdup.output.codecs import shown
+from imgdup.output.leaks import Evidence, abilities, details
 from imgdup.output.page import Box, Comparison, Entry, Group, Wording, save_page
 from imgdup.output.results import match_rule_text
 from imgdup.system.atomic import common_mode
@@ -173,33 +174,80 @@ def _wanted(groups: Iterable[Sequence[int]]) -> list[int]:
     return list(wanted)
 
 
-def save_leaks(file: Path, leaks: Leaks, rule: MatchRule, limits: Limits | None = None) -> None:
+def save_leaks(
+    file: Path,
+    leaks: Leaks,
+    rule: MatchRule,
+    limits: Limits | None = None,
+    evidence: Evidence | None = None,
+) -> None:
     """Write the HTML page of `imgdup compare`: each image of A with its duplicates in B."""
-    a, b = leaks.a, leaks.b
-    by_keeper: dict[int, list[tuple[int, Leak, Verdict]]] = {}
-    places = zip(leaks.places_a.tolist(), leaks.places_b.tolist(), strict=True)
-    for (place_a, place_b), leak, verdict in zip(places, leaks.each(), leaks.verdicts, strict=True):
-        by_keeper.setdefault(place_a, []).append((int(b.images[place_b]), leak, verdict))
-    rows_a = [int(a.images[place]) for place in by_keeper]
-    paths = [a.rows.path(row) for row in rows_a]
-    paths += [leak.path for each in by_keeper.values() for _, leak, _ in each]
+    accepted = evidence.gate.accepted if evidence else [False] * len(leaks.places_b)
+    by_keeper: dict[int, list[_Leaked]] = {}
+    rows_b = leaks.b.images[leaks.places_b].tolist()
+    members = map(_Leaked, rows_b, leaks.each(), leaks.verdicts, accepted)
+    for place, member in zip(leaks.places_a.tolist(), members, strict=True):
+        by_keeper.setdefault(place, []).append(member)
+    rows_a = [int(leaks.a.images[place]) for place in by_keeper]
+    paths = [leaks.a.rows.path(row) for row in rows_a]
+    paths += [member.leak.path for each in by_keeper.values() for member in each]
     wanted = list(dict.fromkeys(paths))[:MAX_THUMBNAILS]
     pictures = make_thumbnails(wanted, limits or Limits())
+    hidden = _above_folders(evidence)
     groups = [
         Group(
-            entry(a.rows, row, 0, "", pictures)._replace(label=_label(a.labels[place])),
-            [_leaked(b.rows, *member, pictures) for member in each],
+            _with_folder(_keeper_entry(leaks, row, place, pictures), hidden),
+            [_with_folder(_leaked(leaks.b.rows, member, pictures), hidden) for member in each],
         )
         for row, (place, each) in zip(rows_a, by_keeper.items(), strict=True)
     ]
+    named = [*paths, *(leak.conflict for leak in leaks.each() if leak.conflict)]
+    save_page(file, groups, _leaks_wording(leaks, rule, evidence), mode=common_mode(named))
+
+
+def _leaks_wording(leaks: Leaks, rule: MatchRule, evidence: Evidence | None) -> Wording:
+    """Return the words of a page of leaks, with how they were found if there is evidence."""
     facts = (
-        ("images of A", f"{len(a.images):,}"),
-        ("images of B", f"{len(b.images):,}"),
+        ("images of A", f"{len(leaks.a.images):,}"),
+        ("images of B", f"{len(leaks.b.images):,}"),
         ("label conflicts", f"{leaks.n_conflicts:,}"),
     )
     wording = LEAKS._replace(facts=facts, rule=_sentence(rule))
-    named = [*paths, *(leak.conflict for leak in leaks.each() if leak.conflict)]
-    save_page(file, groups, wording, mode=common_mode(named))
+    if evidence is None:
+        return wording
+    stated = (*details(evidence), *abilities(evidence))
+    return wording._replace(verdict=evidence.gate.verdict, details=stated)
+
+
+def _above_folders(evidence: Evidence | None) -> bytes:
+    """Return the part of all paths that is above the folders of both sets; empty if unknown."""
+    folders = (
+        [each for part in evidence.gate.coverages for each in part.folders] if evidence else []
+    )
+    try:
+        common = os.path.commonpath(folders)
+    except ValueError:  # there are none, or they are on several drives
+        return b""
+    return join(os.path.dirname(common) if common in folders else common, b"")
+
+
+def _with_folder(shown_entry: Entry, hidden: bytes) -> Entry:
+    """Let the caption of a file begin with the name of its set, not below it."""
+    return shown_entry._replace(n_hidden=min(shown_entry.n_hidden, len(shown(hidden))))
+
+
+class _Leaked(NamedTuple):
+    """An image of B that has a duplicate in A, its row, and whether it was accepted before."""
+
+    row: int
+    leak: Leak
+    verdict: Verdict
+    accepted: bool
+
+
+def _keeper_entry(leaks: Leaks, row: int, place: int, pictures: Mapping[bytes, Thumbnail]) -> Entry:
+    plain = entry(leaks.a.rows, row, 0, "", pictures)
+    return plain._replace(label=_label(leaks.a.labels[place]))
 
 
 def _sentence(rule: MatchRule, protect: Sequence[bytes] | None = None, more: str = "") -> str:
@@ -207,16 +255,15 @@ def _sentence(rule: MatchRule, protect: Sequence[bytes] | None = None, more: str
     return f"{text[0].upper()}{text[1:]}{more}."
 
 
-def _leaked(
-    rows: Rows, row: int, leak: Leak, verdict: Verdict, pictures: Mapping[bytes, Thumbnail]
-) -> Entry:
-    conflict = ""
+def _leaked(rows: Rows, member: _Leaked, pictures: Mapping[bytes, Thumbnail]) -> Entry:
+    row, leak, verdict, accepted = member
+    conflict, found = "", comparison(verdict)
+    if accepted:
+        found = found._replace(sentence=f"{found.sentence} It was accepted by --accept.")
     if leak.conflict is not None:
         conflict = f"but {_label(leak.conflict_label)} in A: {shown(leak.conflict)}"
     plain = entry(rows, row, leak.distance, leak.relation, pictures)
-    return plain._replace(
-        label=_label(leak.label), conflict=conflict, comparison=comparison(verdict)
-    )
+    return plain._replace(label=_label(leak.label), conflict=conflict, comparison=found)
 
 
 def _label(label: str | None) -> str:

@@ -105,6 +105,10 @@ class Wording(NamedTuple):
     """What counts as a duplicate and which file is kept, if the page should state it."""
     facts: tuple[tuple[str, str], ...] = ()
     """More figures for the top, as names and values."""
+    verdict: str = ""
+    """``PASS`` or ``FAIL`` where there is a limit, else empty."""
+    details: tuple[tuple[str, str], ...] = ()
+    """How the result was obtained, as names and values."""
 
 
 DEFAULT_WORDING = Wording()
@@ -164,6 +168,7 @@ def page_html(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> st
         "histogram": _histogram([entry.distance for entry in others]),
         "about": html.escape(wording.about),
         "rule": html.escape(wording.rule),
+        "details": _details(wording.details),
         "order": html.escape(wording.order),
         "footer": html.escape(f"Made by imgdup {__version__}"),
         "data": _data(ranked, [name for name, _ in relations.most_common()], wording),
@@ -242,10 +247,22 @@ def _summary(groups: Sequence[Group], wording: Wording) -> str:
         facts[wording.shown] = f"{n_shown:,}"
     if wording.saves:
         facts[wording.saves] = size_text(sum(map(saving_bytes, groups)))
+    verdict = wording.verdict
+    result = f'<div class="verdict {verdict}"><dt>result</dt><dd>{verdict}</dd></div>'
+    return (result if verdict else "") + _described(facts.items())
+
+
+def _described(facts: Iterable[tuple[str, str]]) -> str:
+    """Write names and values as the content of a description list."""
     return "".join(
         f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
-        for name, value in facts.items()
+        for name, value in facts
     )
+
+
+def _details(details: Sequence[tuple[str, str]]) -> str:
+    """Write how the result was obtained, if the page says so."""
+    return f'<dl class="details">{_described(details)}</dl>' if details else ""
 
 
 def _histogram(distances: Sequence[int]) -> str:

@@ -289,17 +289,23 @@ def _leak_texts(leak: "Leak") -> list[Cell]:
 
 
 def leak_lines(leaks: "Iterable[Leak]") -> Iterator[bytes]:
-    """Write leaks separated by tabs, in the order of the JSON keys; an empty field is null."""
-    return (tsv_line(_leak_values(leak).values()) for leak in leaks)
+    """Write leaks separated by tabs, in the order of the JSON keys; an empty field is null.
+
+    The digests are left out.
+    """
+    return (tsv_line(list(_leak_values(leak).values())[:-2]) for leak in leaks)
 
 
-def leak_json(leaks: "Iterable[Leak]") -> Iterator[str]:
+def leak_json(leaks: "Iterable[Leak]", accepted: Sequence[bool] | None = None) -> Iterator[str]:
     """Write leaks as JSON lines.
 
-    Keys: ``path duplicate_of distance relation label label_of conflict conflict_label
-    orientation``; a path or a label that is not Unicode has its bytes beside it under ``..._b64``.
+    Keys: ``path duplicate_of distance relation label label_of conflict conflict_label orientation
+    digest duplicate_digest``; a path or a label that is not Unicode has its bytes beside it under
+    ``..._b64``. ``accepted`` follows if it is known which leaks were accepted before.
     """
-    return (json_line(_leak_values(leak)) for leak in leaks)
+    for i, leak in enumerate(leaks):
+        more = {} if accepted is None else {"accepted": accepted[i]}
+        yield json_line(_leak_values(leak) | more)
 
 
 def _leak_values(leak: "Leak") -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""Compare two sets as `imgdup compare` is told to, print and write the result, and judge it."""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+
+from imgdup import __version__
+from imgdup.cli import prepare
+from imgdup.cli.compare_options import JOB_SUMMARY, Comparison, LeakLimits, Outputs
+from imgdup.cli.options import GATE
+from imgdup.cli.printing import (
+    from_here,
+    note,
+    on_terminal,
+    terminal_width,
+    typed_command,
+    write_bytes,
+    write_table,
+    write_text,
+)
+from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.compare import Leaks, compare
+from imgdup.dedupe.gate import Coverage, Gate, UnreadLimit, accepted_leaks, read_accepted
+from imgdup.dedupe.leaks import verified
+from imgdup.dedupe.verify import Verifier
+from imgdup.output.gallery import save_leaks
+from imgdup.output.leaks import (
+    Evidence,
+    abilities,
+    card,
+    coverage_text,
+    failures,
+    junit,
+    markdown,
+)
+from imgdup.output.progress import Bar
+from imgdup.output.results import leak_json, leak_lines, leak_table, leaks_summary
+from imgdup.system.atomic import common_mode, replacing
+
+
+def compare_sets(
+    names: tuple[str, str],
+    places: Sequence[Path | None],
+    comparison: Comparison,
+    limits: LeakLimits,
+    outputs: Outputs,
+) -> int:
+    """Compare two sets, and return the exit code.
+
+    Parameters
+    ----------
+    names : tuple of str
+        A and B: folders, which are indexed first, or index folders.
+    places : sequence of Path or None
+        The index folder for both, that of A, and that of B.
+    comparison : Comparison
+    limits : LeakLimits
+    outputs : Outputs
+
+    Returns
+    -------
+    int
+        4 if a limit is exceeded, 3 if files failed in this run, else 0.
+    """
+    accepted = read_accepted(limits.accept) if limits.accept else set()
+    rule = prepare.match_rule(
+        comparison.max_dist,
+        "more pictures are compared, which takes longer"
+        if comparison.verify
+        else "pictures that only resemble each other are listed, too",
+        orientations=comparison.orientations,
+    )
+    parts = prepare.two_parts(
+        names, places, comparison.labels, allow_removals=comparison.allow_removals
+    )
+    if comparison.verify and comparison.max_dist is None:
+        rule = prepare.widened(rule, [(each.rows, each.images) for each in parts.sets])
+    leaks = _leaks(parts, rule, verify=comparison.verify)
+    gate = _gate(leaks, parts.coverages, limits, accepted_leaks(leaks, accepted))
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    evidence = Evidence(gate, rule, comparison.verify, typed_command(), date, __version__)
+    if outputs.card:
+        write_text([card(evidence)])
+    else:
+        _print_leaks(gate, with_accepted=limits.accept is not None, as_json=outputs.as_json)
+    _print_result(evidence)
+    _write(evidence, outputs)
+    return GATE if gate.verdict == "FAIL" else parts.code
+
+
+def _leaks(parts: prepare.Parts, rule: MatchRule, *, verify: bool) -> Leaks:
+    """Find the leaks; `verify` means that their pictures are compared."""
+    in_a, in_b = parts.sets
+    leaks = compare(in_a, in_b, rule)
+    if not verify:
+        return leaks
+    with closing(Bar(quiet=False)) as bar, Verifier(parts.folder) as verifier:
+        judge = verifier.judge(in_a.rows, in_b.rows)
+        return verified(leaks, rule, judge, progress=bar.compared)
+
+
+def _gate(
+    leaks: Leaks, coverages: Sequence[Coverage], limits: LeakLimits, accepted: Sequence[bool]
+) -> Gate:
+    """Return the result with its limits; where leaks are limited, every file must be read."""
+    unread = limits.max_unread or (None if limits.max_leaks is None else (Fraction(0), False))
+    limit = None if unread is None else UnreadLimit(*unread)
+    return Gate(leaks, accepted, coverages, limits.max_leaks, limit)
+
+
+def _print_leaks(gate: Gate, *, with_accepted: bool, as_json: bool) -> None:
+    """Print leaks in the requested form, or the one that suits stdout."""
+    if as_json:
+        write_text(leak_json(gate.leaks.each(), gate.accepted if with_accepted else None))
+    elif on_terminal():
+        near = (
+            leak._replace(path=from_here(leak.path), duplicate_of=from_here(leak.duplicate_of))
+            for leak in gate.leaks.each()
+        )
+        width = terminal_width()
+        write_table(leak_table(near, width=width, encoding=sys.stdout.encoding))
+    else:
+        write_bytes(leak_lines(gate.leaks.each()))
+
+
+def _print_result(evidence: Evidence) -> None:
+    """Print on stderr how much was compared, the number of leaks, and whether the limits hold."""
+    gate = evidence.gate
+    for each in gate.coverages:
+        if gate.verdict or each.n_unread or each.n_unlisted:
+            note(coverage_text(each))
+    if gate.verdict:
+        for name, value in abilities(evidence):
+            note(f"{name}: {value}")
+    n_accepted = sum(gate.accepted)
+    note(leaks_summary(gate.leaks) + (f", {n_accepted:,} accepted" if n_accepted else ""))
+    for reason in failures(gate):
+        note(f"imgdup: FAIL: {reason}")
+    if gate.verdict == "PASS":
+        note("PASS")
+
+
+def _write(evidence: Evidence, outputs: Outputs) -> None:
+    """Write the files that were requested, as private as the pictures that they name."""
+    leaks = evidence.gate.leaks
+    if outputs.report is not None:
+        save_leaks(outputs.report, leaks, evidence.rule, evidence=evidence)
+    for file, text_of in ((outputs.junit, junit), (outputs.markdown, markdown)):
+        if file is None:
+            continue
+        data = text_of(evidence).encode()
+        if file == outputs.markdown and os.environ.get(JOB_SUMMARY) == str(file):
+            with file.open("ab") as summary:
+                summary.write(data)
+            continue
+        named = (path for leak in leaks.each() for path in (leak.path, leak.duplicate_of))
+        with replacing(file, needed_bytes=len(data), sync=False, mode=common_mode(named)) as out:
+            out.write(data)

@@ -182,9 +182,9 @@ def read_accepted(path: Path) -> set[DigestPair]:
         with closing(read_lines(path)) as lines:
             return set(_digest_pairs(path, lines))
     except FileNotFoundError as error:
-        raise UsageError(f"--accept {path}: no such file") from error
+        raise UsageError(f"{path}: no such file") from error
     except PlanError as error:
-        raise UsageError(f"--accept {path}: {error}") from error
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _digest_pairs(path: Path, lines: Iterator[bytes]) -> Iterator[DigestPair]:
@@ -194,8 +194,7 @@ def _digest_pairs(path: Path, lines: Iterator[bytes]) -> Iterator[DigestPair]:
             yield digest(record, "digest"), digest(record, "duplicate_digest")
         except ValueError as error:
             raise UsageError(
-                f"--accept {path}, line {number}: {error}; expected what imgdup compare --json "
-                "prints"
+                f"{path}, line {number}: {error}; expected what imgdup compare --json prints"
             ) from error
 
 

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from imgdup.apply import attached
 from imgdup.apply.attached import Companions, companions_of_all
 from photo_scene import CONTENTS, make_scene, tree
 
@@ -173,3 +174,24 @@ def test_a_companion_that_cannot_be_read_is_reported(scene, tmp_path, monkeypatc
     ]
     assert scene.tree()["b/1.txt"] == b"caption"
     assert outcome.n_done == 2
+
+
+def test_a_companion_that_is_being_written_stays_and_is_reported(scene, tmp_path, monkeypatch):
+    caption = scene.root / "b" / "1.txt"
+    caption.write_text("caption of the copy")
+    digest = attached.file_digest
+
+    def written_meanwhile(descriptor, kind):
+        found = digest(descriptor, kind)
+        caption.write_text("a longer caption of the copy")
+        return found
+
+    monkeypatch.setattr(attached, "file_digest", written_meanwhile)
+
+    outcome = scene.apply("move", tmp_path / "aside")
+
+    assert [(each.path, each.reason) for each in outcome.skipped] == [
+        (os.fsencode(caption), "changed")
+    ]
+    assert (outcome.n_done, outcome.n_companions) == (2, 1)  # that of the other picture
+    assert caption.read_text() == "a longer caption of the copy"

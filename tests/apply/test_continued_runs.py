@@ -8,12 +8,13 @@ from imgdup.apply import actions
 from imgdup.apply.journal import read_journal
 from imgdup.apply.options import journal_header, make_options
 from imgdup.apply.registry import journal_to_write
+from imgdup.apply.steps import Step
 from imgdup.dedupe.plan import write_plan
-from imgdup.errors import PlanError
+from imgdup.errors import ImgdupError, PlanError
 from imgdup.index.folder import JOURNALS
-from photo_scene import CONTENTS, make_scene, tree
+from photo_scene import CONTENTS, TIME_NS, make_scene, tree
 
-COPY, NEAR = "b/1.jpg", "c/near.jpg"
+BEST, COPY, NEAR = "a/1.jpg", "b/1.jpg", "c/near.jpg"
 
 
 @pytest.fixture
@@ -188,3 +189,47 @@ def test_a_dry_run_counts_what_was_done_and_changes_nothing(scene, target):
 
     assert (outcome.n_already, outcome.n_done) == (1, 1)
     assert (journal.read_bytes(), (scene.tree(), tree(target))) == (before, files)
+
+
+def test_a_picture_that_another_program_saved_in_the_place_of_one_set_aside_stops_the_run(
+    scene, plan_file
+):
+    journal = scene.index / "plan.journal-1.jsonl"
+    header = journal_header(scene.plan, make_options(scene.plan, "delete"))
+    with scene.journal(journal, "delete")[0] as book:
+        step = Step(header.token, 1, scene.plan.removals[0].remove, scene.path(BEST), None)
+        book.announce(step)
+    os.rename(scene.root / COPY, step.aside)  # here the run was killed
+    (scene.root / COPY).write_bytes(b"a new picture")
+
+    with pytest.raises(ImgdupError, match=r"b/1\.jpg, which cannot be undone: a different file"):
+        scene.apply("delete", journal=journal.name)
+
+    with open(step.aside, "rb") as aside:
+        assert aside.read() == CONTENTS[COPY]
+    assert (scene.root / COPY).read_bytes() == b"a new picture"
+    assert (scene.root / NEAR).read_bytes() == CONTENTS[NEAR]
+
+
+@pytest.mark.parametrize("action", ["hardlink", "symlink"])
+def test_a_file_that_is_a_link_already_is_not_linked_again(scene, plan_file, action):
+    journal = scene.apply(action, journal="plan.journal-1.jsonl").journal
+    before = scene.tree()
+
+    outcome = scene.apply(action, journal=journal.name)
+
+    assert (outcome.n_already, outcome.n_done) == (1, 0)
+    assert scene.tree() == before
+
+
+def test_a_link_that_was_replaced_by_a_file_again_is_made_again(scene, plan_file):
+    journal = scene.apply("hardlink", journal="plan.journal-1.jsonl").journal
+    copy = scene.root / COPY
+    copy.unlink()
+    copy.write_bytes(CONTENTS[COPY])
+    os.utime(copy, ns=(TIME_NS, TIME_NS))
+
+    outcome = scene.apply("hardlink", journal=journal.name)
+
+    assert (outcome.n_already, outcome.n_done) == (0, 1)
+    assert copy.samefile(scene.root / BEST)

@@ -162,3 +162,23 @@ def test_a_file_that_changes_while_it_is_read_is_not_trusted(two, monkeypatch):
 
     with pytest.raises(SkipFile, match="its size or time is different"):
         check_content(going)
+
+
+def test_a_name_that_another_file_took_while_the_first_was_read_is_not_trusted(
+    two, tmp_path, monkeypatch
+):
+    facts = two[0]
+    digest = recheck.file_digest
+
+    def swapping(descriptor, kind):
+        found = digest(descriptor, kind)
+        other = tmp_path / "saved-meanwhile"
+        other.write_bytes(CONTENT)
+        os.utime(other, ns=(TIME_NS, TIME_NS))
+        os.replace(other, facts.path)
+        return found
+
+    monkeypatch.setattr(recheck, "file_digest", swapping)
+
+    with pytest.raises(SkipFile, match="another file now has its name"):
+        check_content(facts)

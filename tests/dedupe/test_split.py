@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from array_rows import File, rows_of
 from imgdup.dedupe.labels import ImageSet
-from imgdup.dedupe.split import component_labels, parse_ratios, split
+from imgdup.dedupe.split import check_ratios, component_labels, parse_ratios, split
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.columns import images
 from imgdup.output.cleaning import save_split
@@ -192,3 +192,28 @@ def test_ratios_are_read():
 def test_ratios_that_cannot_be_meant_are_refused(text, message):
     with pytest.raises(UsageError, match=message):
         parse_ratios(text)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "message"),
+    [
+        ({"../train": 0.5, "test": 0.5}, "'../train' cannot be the name of a list"),
+        ({"": 1.0}, "'' cannot be the name of a list"),
+        ({"train": 0.5, "Train": 0.5}, "'Train' is given twice; upper and lower case are the same"),
+        ({"train": 0.5, "test": 0.4}, "ratios add up to 0.9: they must add up to 1"),
+    ],
+)
+def test_names_that_cannot_be_files_beside_each_other_are_refused(ratios, message):
+    with pytest.raises(UsageError) as caught:
+        check_ratios(ratios)
+
+    assert message in str(caught.value)
+
+
+def test_the_deviation_is_how_far_a_share_is_from_its_ratio():
+    rows = rows_of([File(b"/data/%d" % i, match=i << 40 * i) for i in range(4)])
+
+    result = split(all_of(rows), {"train": 0.9, "test": 0.1})
+
+    deviations = {share.name: round(share.deviation, 6) for share in result.shares}
+    assert deviations == {"train": 0.1, "test": 0.1}

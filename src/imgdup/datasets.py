@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, overload
 
 from imgdup.api import DEFAULT_KEEP, ImageIndex
+from imgdup.api.groups import match_rule
 from imgdup.api.positions import rows_of_paths
 from imgdup.build.memory import Content, hash_contents
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
@@ -17,7 +18,7 @@ from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.relations import removable
 from imgdup.dedupe.verify import File, Verifier, file_of_row, verified_duplicates
 from imgdup.errors import UsageError
-from imgdup.index.columns import Rows
+from imgdup.index.columns import Rows, images
 from imgdup.index.folder import place_of_set
 from imgdup.output.codecs import counted
 from imgdup.output.progress import Bar, showing
@@ -111,7 +112,8 @@ def dedupe_imagefolder(
     dataset : torchvision.datasets.ImageFolder
         Anything with ``root``, a folder, and ``samples``, a list of pairs of a path and a class.
     keep, remove, verify, progress
-        As in `imgdup.ImageIndex.groups`.
+        As in `imgdup.ImageIndex.groups`; with ``remove="turned"``, rotated and mirrored copies are
+        found.
 
     Returns
     -------
@@ -180,7 +182,7 @@ def dedupe_hf(
     column : str
         The column of images.
     keep, remove, verify, progress
-        As in `imgdup.ImageIndex.groups`. Rows have no folders and no times: ``oldest`` and
+        As in `dedupe_imagefolder`. Rows have no folders and no times: ``oldest`` and
         ``shortest-path`` decide nothing, and ``first`` is the order of the rows.
 
     Returns
@@ -212,7 +214,9 @@ def dedupe_hf(
 
 
 def _options(rows: Rows, keep: str, remove: str, *, verify: bool) -> DedupeOptions:
-    return DedupeOptions(parse_keep(rows, keep), policy=Policy(removable(remove, verify=verify)))
+    more = removable(remove, verify=verify)
+    rule = match_rule(None, [(rows, images(rows))], orientations="turned" in more, wide=verify)
+    return DedupeOptions(parse_keep(rows, keep), rule, policy=Policy(more))
 
 
 def _undecoded(dataset: Any, column: str) -> Any:

@@ -4,12 +4,13 @@ Oracle: the pictures are painted, so it is known which files show the same. `kep
 by their names alone.
 """
 
+import random
 import sys
 from pathlib import Path
 
 import pytest
 
-from imgdup import Group, ImageIndex, ImgdupError, Removal, Settings
+from imgdup import Group, ImageIndex, ImgdupError, Removal, Settings, cli
 from imgdup.api import DEFAULT_KEEP
 from imgdup.dedupe.keep import DEFAULT_RULES
 
@@ -56,6 +57,52 @@ def test_groups_are_a_sequence(groups):
 
 def test_the_text_of_the_object_counts(groups):
     assert repr(groups).startswith("<imgdup.Groups: 5 groups, 6 duplicates of 11 images, ")
+
+
+def written_by_the_command(folder, tmp_path, *options):
+    """The plan that the command writes, and the paths that it lists to keep."""
+    plan, kept = tmp_path / "command.jsonl", tmp_path / "kept.txt"
+    arguments = ["dedupe", "--index", str(folder), "--plan", str(plan), "--keep-list", str(kept)]
+    assert cli.main([*arguments, *options]) == 0
+    return plan.read_bytes(), [folder.parent / "photos" / name for name in kept.read_text().split()]
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ({}, []),
+        (
+            {"keep": "smallest,first", "max_distance": 20, "orientations": True},
+            ["--keep", "smallest,first", "--max-dist", "20", "--orientations"],
+        ),
+        (
+            {"remove": "edited,turned", "orientations": True},
+            ["--remove", "edited,turned", "--orientations"],
+        ),
+        ({"verify": False, "max_distance": 31}, ["--no-verify", "--max-dist", "31"]),
+    ],
+    ids=["default", "options", "more relations", "not verified"],
+)
+def test_the_plan_is_that_of_the_command(collection, tmp_path, options, arguments):
+    found = collection.groups(**options, progress=False)
+    found.plan().save(tmp_path / "plan.jsonl")
+
+    plan, kept = written_by_the_command(collection.folder, tmp_path, *arguments)
+
+    assert len(found) > 0
+    assert (tmp_path / "plan.jsonl").read_bytes() == plan
+    assert found.kept == sorted(kept)
+
+
+def test_kept_indices_are_those_of_the_list_of_the_command(collection, tmp_path):
+    """Oracle: each path of the data set is looked for in the list that the command wrote."""
+    paths = random.Random(4).choices(collection.paths, k=60)
+    _, listed = written_by_the_command(collection.folder, tmp_path)
+
+    kept = collection.groups(progress=False).kept_indices(paths)
+
+    assert kept == [i for i, path in enumerate(paths) if path in listed]
+    assert 0 < len(kept) < len(paths)
 
 
 @pytest.mark.parametrize("form", [str, bytes, Path], ids=["text", "bytes", "path"])

@@ -3,6 +3,7 @@
 Oracle: the names of the painted files say which show the same photo.
 """
 
+import json
 import subprocess
 import sys
 from itertools import combinations
@@ -10,7 +11,7 @@ from itertools import combinations
 import pytest
 from make_sample import encode, photo
 
-from imgdup import ImageIndex, ImgdupError, assert_no_leak, compare, split
+from imgdup import ImageIndex, ImgdupError, assert_no_leak, cli, compare, split
 
 
 @pytest.fixture
@@ -46,6 +47,60 @@ def test_folders_indexes_and_opened_indexes_are_compared_alike(sets):
     assert [*compare(*opened, progress=False)] == [*leaks]
     assert [*compare(sets / "index-train", sets / "index-test", progress=False)] == [*leaks]
     assert len(list((sets / ".imgdup" / "sets").iterdir())) == 2
+
+
+@pytest.fixture
+def turned(sets):
+    """Also a rotated copy of photo 0 in test."""
+    picture = photo(0, 320, 240).swapaxes(0, 1)[::-1]
+    (sets / "test" / "turned.png").write_bytes(encode(picture, ".png"))
+    return sets
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ({}, []),
+        ({"orientations": False}, ["--no-orientations"]),
+        ({"max_distance": 40, "verify": False}, ["--max-dist", "40", "--no-verify"]),
+    ],
+    ids=["default", "upright only", "not verified"],
+)
+def test_the_leaks_are_those_of_the_command(turned, options, arguments, capsys):
+    leaks = compare("train", "test", **options, progress=False)
+
+    assert cli.main(["compare", "train", "test", "--json", *arguments]) == 0
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) > 0
+    assert [
+        (str(leak.path), str(leak.duplicate_of), leak.relation, leak.distance) for leak in leaks
+    ] == [
+        (each["path"], each["duplicate_of"], each["relation"], each["distance"]) for each in lines
+    ]
+
+
+def test_a_turned_copy_is_a_leak(turned):
+    (leak,) = (leak for leak in compare("train", "test") if leak.path.stem == "turned")
+
+    assert (leak.relation, leak.duplicate_of.stem) == ("turned", "photo0")
+    assert len(compare("train", "test", orientations=False)) == 2
+    with pytest.raises(
+        AssertionError, match=r"turned\.png is in the training set as .*photo0\.jpg"
+    ):
+        assert_no_leak("train", "test", max_leaks=2)
+    assert_no_leak("train", "test", max_leaks=2, orientations=False)
+
+
+def test_the_sets_of_a_split_are_the_lists_of_the_command(collection, tmp_path):
+    options = ["--index", str(collection.folder), "--ratios", "a=0.6,b=0.4", "--seed", "5"]
+    assert cli.main(["split", *options, "--out", str(tmp_path / "command")]) == 0
+
+    files = split(collection, {"a": 0.6, "b": 0.4}, seed=5).save(tmp_path / "library")
+
+    assert [file.name for file in files] == ["a.txt", "b.txt"]
+    for file in files:
+        assert file.read_bytes() == (tmp_path / "command" / file.name).read_bytes()
 
 
 def test_a_leak_has_paths_relation_labels_and_conflicts(sets):

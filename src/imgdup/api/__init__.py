@@ -393,8 +393,9 @@ class ImageIndex:
 
     def groups(
         self,
-        max_distance: int = MATCH_MAX_DISTANCE,
+        max_distance: int | None = None,
         *,
+        orientations: bool = False,
         keep: str = DEFAULT_KEEP,
         protect: Sequence[str | os.PathLike[str]] = (),
         remove: str = "",
@@ -408,8 +409,13 @@ class ImageIndex:
 
         Parameters
         ----------
-        max_distance : int
-            Largest match distance of duplicates, in bits of 256, inclusive.
+        max_distance : int, optional
+            Largest match distance of duplicates, in bits of 256, inclusive. Default: 31. Then, of
+            up to 200,000 images, pictures are also compared if their match hashes are within 64
+            bits and their search hashes, of 64 bits, within 3; with ``verify=False`` they are not.
+        orientations : bool
+            Whether to find rotated and mirrored copies, too. They are listed in `Groups.similar`;
+            ``remove="turned"`` removes them.
         keep : str
             Rules, separated by commas; the first by which two files differ decides. They are
             ``colour not-upscaled metadata quality largest smallest most-bytes oldest newest
@@ -421,7 +427,8 @@ class ImageIndex:
             ``cropped``, ``turned``. Without them, such files are only listed in `Groups.similar`.
         verify : bool
             Whether to compare the pictures. If not, every file within `max_distance` of a kept one
-            is ``"unverified"`` and removed, and the first four rules decide nothing.
+            is ``"unverified"`` and removed; ``colour``, ``metadata`` and ``quality`` decide
+            nothing, and ``not-upscaled`` goes by the number of pixels.
         progress : bool
             Whether to show a progress bar, on a terminal or in a notebook.
 
@@ -443,7 +450,7 @@ class ImageIndex:
         """
         from imgdup.api.groups import Wanted, find_groups
 
-        wanted = Wanted(max_distance, keep, protect, remove, verify)
+        wanted = Wanted(max_distance, orientations, keep, protect, remove, verify)
         return find_groups(self.rows, self.folder, wanted, progress=progress)
 
     def info(self) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from imgdup.api.notebook import duplicates_html
 from imgdup.api.plans import Plan
 from imgdup.api.positions import Unknown, rows_of_paths
 from imgdup.dedupe import DedupeOptions, Duplicates
-from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.candidates import MatchRule, widened
 from imgdup.dedupe.decide import Policy
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.relations import removable
 from imgdup.dedupe.verify import verified_duplicates
-from imgdup.index.columns import RowNumbers
+from imgdup.hashing import MATCH_MAX_DISTANCE
+from imgdup.index.columns import RowNumbers, Rows, images
 from imgdup.index.generation import GenerationRows
 from imgdup.output.cleaning import GROUP_COLUMNS, group_records
 from imgdup.output.codecs import counted
@@ -236,7 +237,8 @@ class Groups(Sequence[Group]):
 class Wanted(NamedTuple):
     """What `find_groups` is asked for; see `ImageIndex.groups`."""
 
-    max_distance: int
+    max_distance: int | None
+    orientations: bool
     keep: str
     protect: Sequence[str | os.PathLike[str]]
     remove: str
@@ -247,14 +249,43 @@ def find_groups(
     rows: GenerationRows, index_folder: Path, wanted: Wanted, *, progress: bool
 ) -> Groups:
     """Find the groups of duplicates of an index; see `ImageIndex.groups`."""
+    rows.generation.check_before_decision()
     options = DedupeOptions(
         parse_keep(rows, wanted.keep, wanted.protect),
-        MatchRule(wanted.max_distance),
+        match_rule(
+            wanted.max_distance,
+            [(rows, images(rows))],
+            orientations=wanted.orientations,
+            wide=wanted.verify,
+        ),
         policy=Policy(removable(wanted.remove, verify=wanted.verify)),
     )
-    rows.generation.check_before_decision()
     with showing(progress) as bar:
         duplicates = verified_duplicates(
             rows, index_folder, options, verify=wanted.verify, progress=bar.compared
         )
     return Groups(rows, duplicates)
+
+
+def match_rule(
+    max_distance: int | None,
+    sides: Sequence[tuple[Rows, RowNumbers]],
+    *,
+    orientations: bool,
+    wide: bool,
+) -> MatchRule:
+    """Return which images count as duplicates; a distance that is given limits the wide rule, too.
+
+    Parameters
+    ----------
+    max_distance : int, optional
+    sides : sequence of (Rows, ndarray of int64)
+        The images to compare.
+    orientations : bool
+    wide : bool
+        Whether copies whose match hashes are far apart are wanted, if no distance is given.
+    """
+    if max_distance is not None:
+        return MatchRule(max_distance, orientations=orientations)
+    rule = MatchRule(MATCH_MAX_DISTANCE, orientations=orientations)
+    return widened(rule, sides) if wide else rule

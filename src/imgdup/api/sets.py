@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, overload
 import numpy as np
 
 from imgdup.api import ImageIndex
+from imgdup.api.groups import match_rule
 from imgdup.api.notebook import leaks_html
 from imgdup.api.positions import Unknown, rows_of_paths
 from imgdup.dedupe.candidates import MatchRule
@@ -18,7 +19,6 @@ from imgdup.dedupe.leaks import verified
 from imgdup.dedupe.split import Share, Split, check_ratios, split as split_set
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index.folder import is_index, place_of_set
 from imgdup.index.generation import GenerationRows
 from imgdup.output.cleaning import save_split
@@ -131,7 +131,8 @@ def compare(
     a: Images,
     b: Images,
     *,
-    max_distance: int = MATCH_MAX_DISTANCE,
+    max_distance: int | None = None,
+    orientations: bool = True,
     labels: Labels | None = None,
     verify: bool = True,
     progress: bool = True,
@@ -146,8 +147,11 @@ def compare(
     a, b : ImageIndex or path
         The images that are known, and those that should be new. A path is that of a folder of
         images, or of an index.
-    max_distance : int
-        Largest match distance of duplicates, in bits of 256, inclusive.
+    max_distance : int, optional
+        Largest match distance of duplicates, in bits of 256, inclusive. Default: as in
+        `ImageIndex.groups`, for the images of both sets together.
+    orientations : bool
+        Whether to find rotated and mirrored copies, too.
     labels : mapping or path, optional
         The label of each path (absolute, or relative to the indexed folder), or a CSV file of
         these. By default, the label of an image is its first folder below the set.
@@ -167,16 +171,18 @@ def compare(
     ImgdupError
         If a set has no readable image.
     UsageError
-        A ValueError: a path does not exist, or the sets have images in common.
+        A ValueError: a path does not exist, the sets have images in common, or `max_distance` is
+        not from 0 to 256.
     """
-    rule = MatchRule(max_distance)
     opened = [_opened(each, progress=progress) for each in (a, b)]
     in_a, in_b = (_image_set(index, labels) for index in opened)
+    sides = [(each.rows, each.images) for each in (in_a, in_b)]
+    rule = match_rule(max_distance, sides, orientations=orientations, wide=verify)
     leaks = compare_sets(in_a, in_b, rule)
     if verify:
-        with showing(progress) as bar, Verifier() as verifier:
-            bar.log("comparing pictures")
-            leaks = verified(leaks, rule, verifier.judge(in_a.rows, in_b.rows))
+        with showing(progress) as bar, Verifier(opened[0].folder) as verifier:
+            judge = verifier.judge(in_a.rows, in_b.rows)
+            leaks = verified(leaks, rule, judge, progress=bar.compared)
     unread = [failure.path for index in opened for failure in index.failures]
     return Leaks(leaks, rule, unread)
 
@@ -187,7 +193,8 @@ def assert_no_leak(
     *,
     max_leaks: int = 0,
     max_unread: int = 0,
-    max_distance: int = MATCH_MAX_DISTANCE,
+    max_distance: int | None = None,
+    orientations: bool = True,
     progress: bool = False,
 ) -> None:
     """Fail if a test set shares pictures with a training set; for pytest.
@@ -200,7 +207,7 @@ def assert_no_leak(
         How many images of the test set may have a duplicate in the training set.
     max_unread : int
         How many files of both sets may be unreadable: nothing is known about those.
-    max_distance : int
+    max_distance, orientations
         As in `compare`.
     progress : bool
         Whether to show a progress bar.
@@ -213,7 +220,9 @@ def assert_no_leak(
         As in `compare`.
     """
     __tracebackhide__ = True
-    leaks = compare(train, test, max_distance=max_distance, progress=progress)
+    leaks = compare(
+        train, test, max_distance=max_distance, orientations=orientations, progress=progress
+    )
     if len(leaks.unread) > max_unread:
         raise AssertionError(
             f"{counted(len(leaks.unread), 'file')} could not be read, so nothing is known about "
@@ -327,7 +336,9 @@ def split(
     stratify: bool = False,
     labels: Labels | None = None,
     seed: int = 0,
-    max_distance: int = MATCH_MAX_DISTANCE,
+    max_distance: int | None = None,
+    orientations: bool = True,
+    progress: bool = True,
 ) -> Splits:
     """Divide images into sets for training and testing; no chain of duplicates is divided.
 
@@ -346,8 +357,10 @@ def split(
         As in `compare`.
     seed : int
         Of the random choice.
-    max_distance : int
-        Largest match distance of duplicates, in bits of 256, inclusive.
+    max_distance, orientations
+        As in `compare`.
+    progress : bool
+        Whether to show a progress bar, on a terminal or in a notebook.
 
     Returns
     -------
@@ -360,9 +373,10 @@ def split(
         A ValueError: the ratios do not add up to 1, or a name cannot be that of a file.
     """
     checked = check_ratios(ratios)
-    index = _opened(images, progress=True)
+    index = _opened(images, progress=progress)
     part = _image_set(index, labels)
-    rule = MatchRule(max_distance)
+    sides = [(part.rows, part.images)]
+    rule = match_rule(max_distance, sides, orientations=orientations, wide=True)
     return Splits(index.rows, split_set(part, checked, stratify=stratify, seed=seed, rule=rule))
 
 

@@ -183,6 +183,15 @@ def test_a_file_that_could_not_be_read_does_not_pass_in_silence(sets):
     assert_no_leak("train", "test", max_unread=1)
 
 
+def test_a_notebook_shows_leaks_and_how_many_files_were_not_read(sets):
+    (sets / "test" / "bad.jpg").write_bytes(b"nonsense")
+
+    page = compare("train", "test", progress=False)._repr_html_()
+
+    assert "2 of 3 images have a duplicate in the other set, 1 file not read" in page
+    assert page.count("data:image/jpeg;base64,") == 4
+
+
 def test_only_the_first_leaks_are_named(sets):
     for number in range(12):
         name = sets / "test" / f"again{number}.jpg"

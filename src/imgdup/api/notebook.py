@@ -105,10 +105,14 @@ def duplicates_html(duplicates: Duplicates) -> str:
     return f"<div>{_gallery(title, shown, n_groups - len(shown))}</div>"
 
 
-def leaks_html(leaks: Leaks) -> str:
-    """Describe the images of one set that are in another, with thumbnails of the first."""
+def leaks_html(leaks: Leaks, n_unread: int) -> str:
+    """Describe the images of one set that are in another, with thumbnails of the first.
+
+    Files that could not be read, and so were not compared, are counted in the title.
+    """
     n_leaks, n_images = len(leaks.places_b), len(leaks.b.images)
-    title = f"{n_leaks:,} of {counted(n_images, 'image')} have a duplicate in the other set"
+    unread = f", {counted(n_unread, 'file')} not read" if n_unread else ""
+    title = f"{n_leaks:,} of {counted(n_images, 'image')} have a duplicate in the other set{unread}"
     shown = [
         [
             Picture(leaks.a.rows, int(leaks.a.images[in_a]), "in the first set", is_first=True),

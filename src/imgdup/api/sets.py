@@ -106,7 +106,7 @@ class Leaks(Sequence[Leak]):
 
     def _repr_html_(self) -> str:
         """Show the first leaks with thumbnails, in a notebook."""
-        return leaks_html(self.arrays)
+        return leaks_html(self.arrays, len(self.unread))
 
     def save_report(self, file: str | os.PathLike[str]) -> None:
         """Write a page of HTML with the pictures of every leak; it needs no network.

@@ -31,7 +31,8 @@ from imgdup.build import sources
 from imgdup.build.sources import Tally, walk
 from imgdup.errors import ImageError
 from imgdup.hashing import MATCH_MIN_QUALITY, fingerprint
-from imgdup.images.decode import decode, init_worker, picture_in_memory
+from imgdup.images.decode import decode, init_worker
+from imgdup.images.in_memory import picture_in_memory
 from imgdup.index.generation import ScanOptions
 from imgdup.system import files
 from imgdup.system.files import read_file

@@ -19,8 +19,9 @@ from encoded import blank_png, jpeg_claiming, jpeg_with_exif, photo, png, png_ch
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
 from imgdup.images import jpeg, opencv, pillow
-from imgdup.images.decode import decode, picture_in_memory
+from imgdup.images.decode import decode
 from imgdup.images.formats import REASONS
+from imgdup.images.in_memory import picture_in_memory
 from imgdup.system.limits import CAN_CAP_MEMORY, Limits
 from real_pictures import DATA, needs_data
 

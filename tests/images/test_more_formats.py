@@ -12,7 +12,8 @@ from encoded import photo, png, save
 from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
 from imgdup.images import pillow
-from imgdup.images.decode import decode, picture_in_memory
+from imgdup.images.decode import decode
+from imgdup.images.in_memory import picture_in_memory
 from imgdup.system.limits import Limits
 
 LIMITS = Limits()

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from imgdup import hashing
 from imgdup.errors import ImageError, as_image_error
-from imgdup.images.decode import Given, Picture, decode, picture_in_memory
+from imgdup.images.decode import Picture, decode
 from imgdup.images.gray import ORIENTATIONS, rotated
+from imgdup.images.in_memory import Given, picture_in_memory
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
 from imgdup.system.limits import Limits, require_memory
 from imgdup.workers.pool import Pool, decode_each, decoding_pool
@@ -63,7 +64,7 @@ def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | Non
     ----------
     image : path, bytes, ndarray, tensor or PIL image
         A file by its path (text or `Path`); the content of a file (bytes); or a picture in memory,
-        as `imgdup.images.decode.picture_in_memory` takes it.
+        as `imgdup.images.in_memory.picture_in_memory` takes it.
     parameters : mapping
         ``hash`` and ``bits``, the search hash, one of `imgdup.hashing.HASHERS`, and its length;
         ``digest_kind``, how contents are digested; ``with_pdq``, whether the PDQ hash is needed:

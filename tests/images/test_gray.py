@@ -9,7 +9,15 @@ from PIL import Image, ImageOps
 
 from encoded import stored
 from imgdup.images import gray as gray
-from imgdup.images.gray import GrayImage, luma, to_gray, upright
+from imgdup.images.gray import (
+    GrayImage,
+    WholePicture,
+    fills_few_bits,
+    luma,
+    not_premultiplied,
+    to_gray,
+    upright,
+)
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
@@ -90,3 +98,53 @@ def test_luma_by_bands_is_luma(monkeypatch):
 def test_gray_pixels_are_taken_as_they_are():
     assert to_gray(PIXELS, (4, 6))._replace(pixels=None) == GrayImage(None, 4, 6)
     assert to_gray(PIXELS, (4, 6)).pixels.base is PIXELS.base
+
+
+@pytest.mark.parametrize(
+    ("mode", "upper", "few"),
+    [
+        ("RGB", (15, 15, 15), True),
+        ("RGB", (15, 16, 15), False),
+        ("RGBA", (15, 15, 15, 255), True),
+        ("RGBA", (200, 15, 15, 15), True),  # alpha of 12 bits beside bright colours
+        ("RGBA", (200, 15, 15, 16), False),
+        ("RGBa", (255, 255, 255, 15), True),  # the colours were divided by alpha
+        ("RGBa", (15, 15, 15, 255), False),
+        ("CMYK", (15, 15, 15, 15), True),
+        ("CMYK", (15, 15, 15, 16), False),
+    ],
+)
+def test_upper_bytes_up_to_15_mean_12_bits_or_fewer(mode, upper, few):
+    pixels = np.zeros((3, 4, len(upper)), np.uint8)
+    pixels[1, 2] = upper
+
+    assert fills_few_bits(mode, pixels) is few
+
+
+def test_premultiplied_colours_are_divided_by_their_alpha():
+    pixels = np.array([[[50, 100, 0, 100], [7, 7, 7, 0], [200, 255, 1, 255]]], np.uint8)
+
+    assert not_premultiplied(pixels).tolist() == [
+        [[128, 255, 0, 100], [255, 255, 255, 0], [200, 255, 1, 255]]
+    ]
+
+
+def test_each_colour_survives_being_multiplied_by_its_alpha():
+    alpha = np.arange(128, 256)[:, None]
+    colours = np.arange(256)[None, :]
+    multiplied = (colours * alpha + 127) // 255
+    pixels = np.stack([multiplied] * 3 + [np.broadcast_to(alpha, multiplied.shape)], axis=2)
+
+    restored = not_premultiplied(pixels.astype(np.uint8))
+
+    assert np.abs(restored[..., 0].astype(int) - colours).max() <= 1
+
+
+def test_a_gray_whole_picture_is_shown_in_three_equal_channels_and_upright():
+    pixels = np.array([[0, 1, 2], [3, 4, 5]], np.uint8)
+
+    shown = WholePicture(pixels, 6, False).rgb()
+
+    assert shown.shape == (3, 2, 3)
+    assert shown[..., 0].tolist() == [[3, 0], [4, 1], [5, 2]]
+    assert shown.flags.c_contiguous

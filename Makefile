@@ -58,7 +58,8 @@ bench: install
 # The documentation site, in build/site; warnings are errors.
 docs: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),docs]'
-	$(BIN)/mkdocs build
+	$(BIN)/python docs/draw_report.py docs/report.png
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 peers: install
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check pdqhash

@@ -53,6 +53,7 @@ def typed(command, folder):
         **os.environ,
         "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
         "COLUMNS": "100",
+        "NO_COLOR": "1",
         "IMGDUP_INDEX": "",
     }
     process = subprocess.Popen(

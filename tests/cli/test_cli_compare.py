@@ -177,7 +177,7 @@ def test_sets_without_labels_have_none_to_compare(sets, capsys):
     cli.main(["compare", "train/cat", "test/cat"])
 
     err = capsys.readouterr().err
-    assert err.splitlines()[-1] == "1 of 2 images leak, no labels to compare"
+    assert err.splitlines()[-1] == "1 of 2 images leaks, no labels to compare"
 
 
 @pytest.mark.parametrize("content", [None, b"no picture"], ids=["empty", "all failed"])

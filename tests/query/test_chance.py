@@ -143,8 +143,9 @@ def test_a_larger_budget_never_gives_a_smaller_distance():
         uniform(6, 64),
         np.zeros((500, 1), np.uint64),
         np.repeat(uniform(2, 64), 250, axis=0),
+        np.repeat(uniform(7, 256), 2, axis=0),
     ],
-    ids=["none", "one", "six", "equal", "two different ones"],
+    ids=["none", "one", "six", "equal", "two different ones", "seven, each twice"],
 )
 def test_too_few_or_too_uniform_hashes_give_no_estimate(hashes):
     assert estimate(count_distances(hashes)) is None

@@ -88,7 +88,7 @@ def note_next_step(plan: Path | None, duplicates: Duplicates, typed: Sequence[st
     is_empty = not duplicates.removable().any()
     if plan is None and not is_empty:
         again = shlex.join(["imgdup", *typed, "--plan", _new_name("plan", ".jsonl")])
-        note(f"nothing was written; to remove files, first run: {again}")
+        note(f"no plan was written; to remove files, first run: {again}")
     elif plan is not None and is_empty:
         note(f"nothing to remove: {plan} is empty; a larger --max-dist finds more")
     elif plan is not None:

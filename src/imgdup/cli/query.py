@@ -260,7 +260,7 @@ class _Seen:
         elif on_terminal() and self.read and not self._n_matches:
             note("no match")
         for path, error in self.failures:
-            note(f"imgdup: {shown(path, encoding)}: {error}")
+            note(f"imgdup: {shown(path, encoding)}: {error.reason}: {error.detail}")
         for folder, reason in tally.unlisted:
             note(f"imgdup: {shown(folder, encoding)}: not searched ({reason})")
         if self.failures or tally.unlisted:

@@ -1,6 +1,8 @@
 """Suggest the right word for a command or an option that does not exist, as text for a message."""
 
 import difflib
+import os
+import shlex
 from collections.abc import Iterable
 
 import click
@@ -29,16 +31,19 @@ COMMAND_WORDS = {  # words that other programs use, and ours
     "verify": "check",
     "version": "--version",
 }
-OPTION_WORDS = {
+OPTION_WORDS = {  # the same for options; "" stands for a path without an option
     "--cpus": "--workers",
     "--distance": "--max-dist",
     "--dry": "--dry-run",
     "--force": "--yes",
     "--ignore": "--exclude",
+    "--image": "",
+    "--images": "",
     "--jobs": "--workers",
     "--max-distance": "--max-dist",
     "--output": "--plan",
     "--processes": "--workers",
+    "--query": "",
     "--radius": "--max-dist",
     "--threads": "--workers",
     "--threshold": "--max-dist",
@@ -56,6 +61,8 @@ def no_such_command(word: str, commands: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(word, commands, n=1)
     meant = COMMAND_WORDS.get(word.lower()) or (near[0] if near else "")
+    if os.path.exists(word):
+        meant = f"{'index' if os.path.isdir(word) else 'query'} {shlex.quote(word)}"
     return f"No such command {word!r}" + (f"; did you mean: imgdup {meant}" if meant else "")
 
 
@@ -64,7 +71,9 @@ def no_such_option(error: click.NoSuchOption) -> str:
     text = f"No such option {error.option_name}"
     parameters = error.ctx.command.params if error.ctx else []
     known = [name for each in parameters for name in each.opts if name.startswith("--")]
-    meant = OPTION_WORDS.get(error.option_name, "")
+    meant = OPTION_WORDS.get(error.option_name)
+    if meant == "":
+        return f"{text}: write the path without it"
     if meant not in known:
         near = difflib.get_close_matches(error.option_name, known, n=1)
         meant = near[0] if near else ""

@@ -318,7 +318,8 @@ def leaks_summary(leaks: "Leaks") -> str:
     n_leaks, n_images = len(leaks.places_b), len(leaks.b.images)
     labelled = all(any(label is not None for label in part.labels) for part in (leaks.a, leaks.b))
     conflicts = counted(leaks.n_conflicts, "label conflict") if labelled else "no labels to compare"
-    return f"{n_leaks:,} of {counted(n_images, 'image')} leak, {conflicts}"
+    leak = "leaks" if n_leaks == 1 else "leak"
+    return f"{n_leaks:,} of {counted(n_images, 'image')} {leak}, {conflicts}"
 
 
 def facts_lines(

@@ -150,10 +150,10 @@ def estimate(counts: Counts, first: int = 0) -> Chance | None:
     window = _window(pairs, first)
     if len(window) < MIN_BINS:
         return None
-    shares, upper, curvature = _extrapolated(counts, window, n_terms=3)
-    if curvature < 0:  # thinner than a binomial tail, which dependent bits do not explain
-        shares, upper_of_binomial, _ = _extrapolated(counts, window, n_terms=2)
-        upper = np.maximum(upper, upper_of_binomial)
+    try:
+        shares, upper = _tail(counts, window)
+    except np.linalg.LinAlgError:  # counts with wide gaps, as of a few pictures and their copies
+        return None
     spread = CONFIDENCE * np.sqrt(within)  # of what was seen
     is_above = np.arange(len(within)) > window[-1]
     shares = np.where(is_above, within, shares)
@@ -161,6 +161,15 @@ def estimate(counts: Counts, first: int = 0) -> Chance | None:
     upper = np.minimum(np.maximum.accumulate(upper), within[-1])
     n_pairs = int(within[-1])
     return Chance(shares / n_pairs, upper / n_pairs, n_pairs, (int(window[0]), int(window[-1])))
+
+
+def _tail(counts: Counts, window: Counts) -> tuple[Reals, Reals]:
+    """Fit the counts of a window; return sums up to each distance, and their upper bounds."""
+    shares, upper, curvature = _extrapolated(counts, window, n_terms=3)
+    if curvature < 0:  # thinner than a binomial tail, which dependent bits do not explain
+        shares, upper_of_binomial, _ = _extrapolated(counts, window, n_terms=2)
+        upper = np.maximum(upper, upper_of_binomial)
+    return shares, upper
 
 
 def _at_least(counts: Reals) -> Reals:

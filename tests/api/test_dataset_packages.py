@@ -44,6 +44,32 @@ def test_an_image_folder_of_torchvision_is_filtered(photos):
     assert sum(len(widths) for widths, _ in loader) == 5
 
 
+class Nearest:
+    """A data set that finds each image of an index in this index."""
+
+    def __init__(self, index):
+        self.index, self.paths = index, index.paths
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, i):
+        match = self.index.within(self.paths[i], max_distance=0)[0]
+        return i, match.distance
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_an_opened_index_is_used_in_the_workers_of_a_loader(collection, method):
+    package = pytest.importorskip("torch.utils.data", reason="torch is not installed")
+
+    loader = package.DataLoader(
+        Nearest(collection), batch_size=3, num_workers=2, multiprocessing_context=method
+    )
+    found = [pair for batch in loader for pair in zip(*map(list, batch), strict=True)]
+
+    assert [(int(i), int(bits)) for i, bits in found] == [(i, 0) for i in range(11)]
+
+
 def test_a_tensor_is_looked_up(photos):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     import numpy as np

@@ -1,9 +1,12 @@
-"""What a notebook shows: small pieces of HTML, and a progress bar in the cell."""
+"""What a notebook shows: small pieces of HTML, and a progress bar in the cell; and a terminal."""
 
+import os
 import re
+import subprocess
 import sys
 import types
 
+import pytest
 from make_sample import encode, photo
 
 from imgdup import ImageIndex, Settings
@@ -93,3 +96,44 @@ def test_no_cell_is_written_without_a_kernel_or_when_quiet(monkeypatch):
         bar.close()
 
         assert cell.shown == []
+
+
+def stderr_of(script, folder, *, on_terminal):
+    """What a script writes to stderr, which is a terminal or a pipe."""
+    read_end, write_end = os.openpty() if on_terminal else os.pipe()
+    environment = {**os.environ, "TERM": "xterm"}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, cwd=folder, stderr=write_end, env=environment) as process:
+        os.close(write_end)
+        pieces = list(iter(lambda: _piece(read_end), b""))
+    os.close(read_end)
+    assert process.returncode == 0
+    return b"".join(pieces).decode()
+
+
+def _piece(descriptor):
+    """What can be read next, nothing at the end; a terminal ends with an error."""
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:
+        return b""
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal of POSIX")
+@pytest.mark.parametrize(("on_terminal", "progress"), [(True, True), (True, False), (False, True)])
+def test_progress_is_shown_on_a_terminal_if_it_is_wanted(
+    own_collection, tmp_path, on_terminal, progress
+):
+    script = (
+        "import imgdup\n"
+        f"index = imgdup.ImageIndex.build('photos', 'new', progress={progress})\n"
+        f"index.groups(progress={progress})\n"
+    )
+
+    written = stderr_of(script, tmp_path, on_terminal=on_terminal)
+
+    if on_terminal and progress:
+        assert "11/11" in written.partition("comparing pictures")[0]
+        assert "11/11" in written.partition("comparing pictures")[2]
+    else:
+        assert written == ""

@@ -113,19 +113,18 @@ def finds(rule: MatchRule, *, verified: bool) -> str:
     'Looked for: files of equal bytes; pictures whose match hashes differ in at most 20 of 256 \
 bits. The pictures themselves were not compared.'
     """
-    parts = ["Looked for: files of equal bytes"]
-    parts.append(f"pictures whose match hashes differ in at most {rule.max_distance} of ")
-    parts[-1] += f"{MATCH_BITS} bits"
+    near = f"pictures whose match hashes differ in at most {rule.max_distance} of {MATCH_BITS} bits"
     if rule.max_distance >= MATCH_MAX_DISTANCE:
-        parts[-1] += ", such as pictures that were saved again, resized, blurred, brightened, or "
-        parts[-1] += "cropped by up to 2 %"
+        near += ", such as pictures that were saved again, resized, blurred, brightened, or "
+        near += "cropped by up to 2 %"
+    parts = ["Looked for: files of equal bytes", near]
+    if rule.orientations:
+        parts.append("the same rotated by quarter turns, or mirrored")
     if rule.wide:
         parts.append(
             f"pictures whose match hashes differ in at most {WIDE_MATCH} bits and whose search "
             f"hashes differ in at most {WIDE_SEARCH}, such as pictures with a small logo or text"
         )
-    if rule.orientations:
-        parts.append("the same rotated by quarter turns, or mirrored")
     compared = "were compared, and pairs that are different were left out"
     text = "; ".join(parts)
     return f"{text}. The pictures themselves {compared if verified else 'were not compared'}."

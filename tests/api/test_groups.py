@@ -156,6 +156,18 @@ def test_a_file_that_could_not_be_read_is_known_and_kept(own_collection):
     assert found.kept_indices([folder / "bad.jpg", folder / "copy.jpg"]) == [0]
 
 
+def test_a_single_path_is_no_list_of_paths(collection, groups):
+    """Otherwise each letter would be a path."""
+    for path in (collection.paths[0], str(collection.paths[0])):
+        with pytest.raises(TypeError, match="must be a list of paths, got one"):
+            groups.kept_indices(path)
+
+
+def test_a_single_folder_may_be_protected(collection):
+    for folder in (collection.roots[0], str(collection.roots[0])):
+        assert len(collection.groups(protect=folder, verify=False, progress=False)) == 0
+
+
 def test_keep_rules_and_protected_folders_decide(collection):
     smallest = collection.groups(keep="smallest,first", verify=False, progress=False)
     protected = collection.groups(protect=collection.roots, verify=False, progress=False)

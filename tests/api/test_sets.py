@@ -288,3 +288,10 @@ def test_wrong_ratios_are_a_value_error_without_options_of_the_command_line(
 
     assert words in str(error.value)
     assert "--" not in str(error.value)
+
+
+def test_ratios_without_names_and_a_negative_seed_are_errors(collection):
+    with pytest.raises(TypeError, match="must map names to shares, got list"):
+        split(collection, [0.8, 0.2])
+    with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
+        split(collection, {"train": 0.8, "test": 0.2}, seed=-1)

@@ -397,7 +397,7 @@ class ImageIndex:
         *,
         orientations: bool = False,
         keep: str = DEFAULT_KEEP,
-        protect: Sequence[str | os.PathLike[str]] = (),
+        protect: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] = (),
         remove: str = "",
         verify: bool = True,
         progress: bool = True,
@@ -420,7 +420,7 @@ class ImageIndex:
             Rules, separated by commas; the first by which two files differ decides. They are
             ``colour not-upscaled metadata quality largest smallest most-bytes oldest newest
             lossless shortest-path first under:FOLDER``.
-        protect : sequence of paths
+        protect : path or sequence of paths
             Folders whose files are always kept.
         remove : str
             More relations of files to remove, separated by commas: ``recoloured``, ``edited``,

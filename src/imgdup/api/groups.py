@@ -240,7 +240,7 @@ class Wanted(NamedTuple):
     max_distance: int | None
     orientations: bool
     keep: str
-    protect: Sequence[str | os.PathLike[str]]
+    protect: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
     remove: str
     verify: bool
 
@@ -250,8 +250,10 @@ def find_groups(
 ) -> Groups:
     """Find the groups of duplicates of an index; see `ImageIndex.groups`."""
     rows.generation.check_before_decision()
+    named = wanted.protect
+    protect = [named] if isinstance(named, str | os.PathLike) else named
     options = DedupeOptions(
-        parse_keep(rows, wanted.keep, wanted.protect),
+        parse_keep(rows, wanted.keep, protect),
         match_rule(
             wanted.max_distance,
             [(rows, images(rows))],

@@ -35,7 +35,11 @@ def rows_of_paths(
     ------
     UsageError
         For an unknown path, or if `unknown` is none of these words.
+    TypeError
+        If `paths` is a single path.
     """
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise TypeError(f"paths must be a list of paths, got one: {paths!r}")
     if unknown not in get_args(Unknown):
         raise UsageError(f"unknown must be one of {', '.join(get_args(Unknown))}, got {unknown!r}")
     named = [os.fsdecode(path) for path in paths]

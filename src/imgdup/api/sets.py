@@ -370,8 +370,15 @@ def split(
     Raises
     ------
     UsageError
-        A ValueError: the ratios do not add up to 1, or a name cannot be that of a file.
+        A ValueError: the ratios do not add up to 1, a name cannot be that of a file, or `seed` is
+        negative.
+    TypeError
+        If `ratios` is no mapping.
     """
+    if not isinstance(ratios, Mapping):
+        raise TypeError(f"ratios must map names to shares, got {type(ratios).__name__}")
+    if seed < 0:
+        raise UsageError(f"seed must be 0 or more, got {seed}")
     checked = check_ratios(ratios)
     index = _opened(images, progress=progress)
     part = _image_set(index, labels)

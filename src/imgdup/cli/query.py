@@ -70,7 +70,7 @@ HASHES = ("search", "match", "pdq")  # and these with query.match.HASHES
 @click.option(
     "--max-dist",
     type=Distance(),
-    help="Largest distance of the search hash in bits, or with --by of that hash, inclusive. "
+    help="Largest distance in bits, inclusive, of the search hash or the one that --by names. "
     "Default: 10 for 64 bits, 31 for 256.",
 )
 @click.option(

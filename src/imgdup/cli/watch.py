@@ -37,7 +37,7 @@ MOST_WAITS = 20  # times --debounce: files that change all the time are indexed 
     type=Seconds(min=0.05, max=3600),
     default=1.0,
     show_default=True,
-    help="Update when nothing has changed for so long.",
+    help="Wait until nothing has changed for this long.",
 )
 @removals_option
 @json_option

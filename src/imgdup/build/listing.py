@@ -13,8 +13,9 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from imgdup.build.checkpoints import SAME_BYTES, CheckpointRow
+from imgdup.build.ignored import is_settled
 from imgdup.build.roots import Scan, UnmountGuard
-from imgdup.build.sources import Candidate, Tally, is_settled, stat_files, walk
+from imgdup.build.sources import Candidate, Tally, stat_files, walk
 from imgdup.images.formats import OK, REASONS
 from imgdup.index.paths import Paths, PathsBuilder, merge_sorted
 from imgdup.system.paths import is_below, path_key

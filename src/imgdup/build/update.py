@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from imgdup import __version__
 from imgdup.build.checkpoints import Checkpoints
+from imgdup.build.ignored import IgnoredFiles, load_known
 from imgdup.build.listing import (
     COPIED,
     OLD,
@@ -32,7 +33,7 @@ from imgdup.build.listing import (
 from imgdup.build.read import read_files
 from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan
 from imgdup.build.settings import Failure, Outcome, Progress, Settings, Silent
-from imgdup.build.sources import Candidate, IgnoredFiles, Tally, load_known
+from imgdup.build.sources import Candidate, Tally
 from imgdup.build.write import Facts, drop_missing, row_identities, same_files, write_generation
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import HASHERS, PARAMETERS_VERSION

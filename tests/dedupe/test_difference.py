@@ -88,6 +88,42 @@ def test_other_colours_are_recoloured(scene):
     assert compare_pictures(scene, swapped).relation == "recoloured"
 
 
+def faded(pixels, share):
+    """Take away all but a share of the colour."""
+    gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., np.newaxis].astype(np.float64)
+    return np.rint(gray + share * (pixels - gray)).clip(0, 255).astype(np.uint8)
+
+
+def with_turned_hues(pixels, degrees):
+    hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0].astype(int) + degrees // 2) % 180
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+@pytest.mark.parametrize("degrees", [40, -40, 180])
+def test_other_hues_are_recoloured_even_if_all_colours_are_pale(scene, share, degrees):
+    pale = faded(scene, share)
+
+    assert (
+        compare_pictures(pale, jpeg(with_turned_hues(pale, degrees), 90)).relation == "recoloured"
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in COPIES if name != "gray"])
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+def test_a_copy_of_a_picture_of_pale_colours_shows_the_same_picture(scene, share, name):
+    pale = faded(scene, share)
+
+    assert compare_pictures(pale, COPIES[name](pale)).relation == "same-picture"
+
+
+def test_a_gray_picture_has_no_hue_to_turn(scene):
+    gray = faded(scene, 0)
+
+    assert compare_pictures(gray, with_turned_hues(gray, 40)).relation == "same-picture"
+
+
 def test_a_crop_lies_in_the_box(scene):
     verdict = compare_pictures(scene, jpeg(scene[24:216, 32:288]))
 

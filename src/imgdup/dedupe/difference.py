@@ -16,7 +16,7 @@ from imgdup.dedupe.evidence import Evidence, agreement_of, measure
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, largest_near, luma, region_around, resized
 
-VERDICT_VERSION = 5  # verdicts of another version are not comparable
+VERDICT_VERSION = 6  # verdicts of another version are not comparable
 
 SAME_PICTURE = "same-picture"
 RECOLOURED = "recoloured"

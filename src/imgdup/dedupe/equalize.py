@@ -50,6 +50,8 @@ CHROMA_SHIFT = 3.0  # levels; copies shift the mean of Cb and Cr by up to 2.5
 CHROMA_CHANGE = 10.0  # levels; root mean square, copies change up to 6.3
 CHROMA_FACTORS = (0.5, 1.15)  # how much weaker or stronger copies make colours
 CHROMA_POWER = 30.0  # mean square of Cb and Cr from which the factor is known
+HUE_CHANGE = 1.0  # levels, root mean square; copies show no turn of all hues that changes more ...
+HUE_SHARE = 0.5  # ... and that explains more than this share of the squared change
 FILTER_SIGMAS = (1.0, 2.5)  # pixels
 BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
 SMALLEST = 64  # pixels; smaller pictures are not halved
@@ -257,7 +259,7 @@ def _stiff_curve(counts: Curve, means: Curve) -> Curve:
 
 
 def _colours_differ_everywhere(first: Pixels, second: Pixels) -> bool:
-    """Return whether chroma is shifted, weaker or stronger in the reduced pictures."""
+    """Return whether chroma is shifted, turned, weaker or stronger in the reduced pictures."""
     a, b = (
         _reduced(each, COLOUR_SIDE)[:, :, 1:].astype(np.float64) - 128 for each in (first, second)
     )
@@ -270,7 +272,21 @@ def _colours_differ_everywhere(first: Pixels, second: Pixels) -> bool:
         shift > CHROMA_SHIFT
         or off > CHROMA_CHANGE
         or (power > CHROMA_POWER and not low <= factor <= high)
+        or _hues_are_turned(a, b)
     )
+
+
+def _hues_are_turned(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> bool:
+    """Return whether one turn of all hues explains most of the change of two chroma pictures.
+
+    Compression, noise and resampling move colours in all directions, and a tone curve moves them
+    towards gray or away from it.
+    """
+    first, second = (each[..., 0] + 1j * each[..., 1] for each in (a, b))
+    product = complex(np.mean(first.conj() * second))
+    explained = 2 * (abs(product) - product.real)  # by the turn that comes nearest
+    change = float(np.mean(np.abs(second - first) ** 2))
+    return explained > max(HUE_CHANGE**2, HUE_SHARE * change)
 
 
 def _spread(pixels: Pixels) -> float:

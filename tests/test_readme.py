@@ -119,6 +119,16 @@ def test_all_public_names_are_documented():
         assert f"`{name}" in documented, name
 
 
+def test_the_reference_has_every_public_name():
+    shown = re.findall(r"^::: imgdup\.(\w+)", text(REPOSITORY / "docs/reference.md"), re.MULTILINE)
+
+    assert set(shown) == set(imgdup.__all__)
+
+
+def test_the_picture_in_the_readme_is_small():
+    assert (REPOSITORY / "docs" / "report.png").stat().st_size < 150_000
+
+
 def test_every_link_between_pages_leads_to_a_file_and_a_heading():
     for page in [
         *PAGES,

@@ -206,7 +206,7 @@ def use(index_folder, probe):
         lambda: [index.rows.path(row) for row in range(n)],
         lambda: [match.row for match in index.within(probe, 64)],
         lambda: [match.row for match in index.nearest(probe, 3)],
-        lambda: [row for block in index.pairs(256) for row in block.left.tolist()],
+        lambda: [row for block in index.pairs_arrays(256) for row in block.left.tolist()],
         lambda: list(check_structure(index.rows)),
     ):
         try:

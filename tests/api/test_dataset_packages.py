@@ -3,8 +3,8 @@
 import pytest
 from PIL import Image
 
-from conftest import paint
 from imgdup import datasets
+from painted_collection import paint
 
 OPTIONS = {"keep": "largest,oldest,first", "progress": False}
 

@@ -7,8 +7,8 @@ import dataclasses
 
 import pytest
 
-from conftest import paint
 from imgdup import datasets
+from painted_collection import paint
 
 OPTIONS = {"keep": "largest,first", "progress": False}
 

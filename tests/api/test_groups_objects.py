@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from make_sample import encode, photo
 
 from imgdup import Group, ImageIndex, ImgdupError, Removal, Settings, cli
 from imgdup.api import DEFAULT_KEEP
@@ -184,8 +185,6 @@ def test_without_a_comparison_duplicates_are_unverified(collection):
 
 
 def test_edited_copies_are_listed_and_removed_on_request(tmp_path):
-    from conftest import encode, photo
-
     folder = tmp_path / "photos"
     folder.mkdir()
     picture = photo(1, 320, 240)

@@ -20,7 +20,7 @@ from make_sample import encode, photo
 
 import fuzz_seeds
 import fuzz_tasks
-from imgdup.api import ImageIndex
+from imgdup.api.index import ImageIndex
 from imgdup.apply.journal import Journal, read_journal
 from imgdup.apply.steps import Header, Step
 from imgdup.build.settings import Settings

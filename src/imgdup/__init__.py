@@ -4,10 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imgdup.api import ImageIndex, IndexedImage, Pair
     from imgdup.api.groups import Group, Groups, Removal
+    from imgdup.api.index import ImageIndex
+    from imgdup.api.leaks import Leak, Leaks, assert_no_leak, compare
     from imgdup.api.plans import Plan, undo
-    from imgdup.api.sets import Leak, Leaks, Splits, assert_no_leak, compare, split
+    from imgdup.api.records import IndexedImage, Pair
+    from imgdup.api.splits import Splits, split
     from imgdup.build.settings import Settings
     from imgdup.errors import ImageError, ImgdupError
     from imgdup.query.match import Match
@@ -20,23 +22,23 @@ _MODULES = {
     "Group": "api.groups",
     "Groups": "api.groups",
     "ImageError": "errors",
-    "ImageIndex": "api",
+    "ImageIndex": "api.index",
     "ImgdupError": "errors",
-    "IndexedImage": "api",
-    "Leak": "api.sets",
-    "Leaks": "api.sets",
+    "IndexedImage": "api.records",
+    "Leak": "api.leaks",
+    "Leaks": "api.leaks",
     "Limits": "system.limits",
     "Match": "query.match",
-    "Pair": "api",
+    "Pair": "api.records",
     "Plan": "api.plans",
     "Removal": "api.groups",
     "Settings": "build.settings",
-    "Splits": "api.sets",
-    "assert_no_leak": "api.sets",
-    "compare": "api.sets",
+    "Splits": "api.splits",
+    "assert_no_leak": "api.leaks",
+    "compare": "api.leaks",
     "datasets": "",
     "hash_image": "query.probe",
-    "split": "api.sets",
+    "split": "api.splits",
     "undo": "api.plans",
 }
 

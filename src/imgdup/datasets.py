@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, overload
 
-from imgdup.api import DEFAULT_KEEP, ImageIndex
 from imgdup.api.groups import match_rule
-from imgdup.api.positions import rows_of_paths
+from imgdup.api.index import DEFAULT_KEEP, ImageIndex
 from imgdup.build.memory import Content, hash_contents
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.decide import Policy
@@ -20,6 +19,7 @@ from imgdup.dedupe.verify import File, Verifier, file_of_row, verified_duplicate
 from imgdup.errors import UsageError
 from imgdup.index.columns import Rows, images
 from imgdup.index.folder import place_of_set
+from imgdup.index.paths import rows_of_paths
 from imgdup.output.codecs import counted
 from imgdup.output.progress import Bar, showing
 
@@ -135,7 +135,7 @@ def dedupe_imagefolder(
     if not dataset.samples:
         return DatasetDuplicates([], 0, [])
     index = ImageIndex.build(dataset.root, place_of_set(dataset.root), progress=progress)
-    rows = rows_of_paths(index.rows, [path for path, *_ in dataset.samples])
+    rows = rows_of_paths(index.generation.paths, [path for path, *_ in dataset.samples])
     options = _options(index.rows, keep, remove, verify=verify)
     if set(index.image_rows.tolist()) - set(rows):  # no file may stay that is not in the data set
         paths = (index.rows.path(row) for row in rows if row is not None)

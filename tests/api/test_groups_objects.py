@@ -12,7 +12,7 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup import Group, ImageIndex, ImgdupError, Removal, Settings, cli
-from imgdup.api import DEFAULT_KEEP
+from imgdup.api.index import DEFAULT_KEEP
 from imgdup.dedupe.keep import DEFAULT_RULES
 
 

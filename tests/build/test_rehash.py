@@ -16,7 +16,7 @@ from blake3 import blake3
 from make_sample import encode, photo
 
 from imgdup import cli
-from imgdup.api import ImageIndex
+from imgdup.api.index import ImageIndex
 from imgdup.build import update
 from imgdup.build.relocate import relocate
 from imgdup.build.settings import Settings

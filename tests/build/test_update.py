@@ -18,7 +18,7 @@ from make_sample import encode, photo
 
 from encoded import painted
 from imgdup import cli, hash_image
-from imgdup.api import ImageIndex
+from imgdup.api.index import ImageIndex
 from imgdup.build import read as reading
 from imgdup.build.checkpoints import Checkpoints
 from imgdup.build.roots import OptionChanges

@@ -11,7 +11,7 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal
 from imgdup import cli
-from imgdup.api import ImageIndex
+from imgdup.api.index import ImageIndex
 from imgdup.output.codecs import tsv_fields
 from imgdup.system.records import path_from_json
 

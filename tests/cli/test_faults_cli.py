@@ -27,7 +27,7 @@ from cli_runs import (
     with_a_full_device,
 )
 from imgdup import cli
-from imgdup.api import ImageIndex
+from imgdup.api.index import ImageIndex
 from imgdup.output import progress
 from imgdup.output.codecs import tsv_fields, unescape
 from imgdup.query.check_index import check_deep

@@ -14,7 +14,7 @@ from make_sample import encode
 
 from encoded import painted
 from imgdup import cli
-from imgdup.api import ImageIndex
+from imgdup.api.index import ImageIndex
 from imgdup.build import hash_batch
 from imgdup.dedupe.gate import UnreadLimit
 

@@ -10,7 +10,7 @@ import pytest
 
 from cli_runs import IMGDUP
 from imgdup import cli
-from imgdup.api import ImageIndex
+from imgdup.api.index import ImageIndex
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals and files of POSIX")
 
@@ -197,7 +197,7 @@ def test_the_caller_keeps_running_after_a_command_was_terminated(indexed, tmp_pa
     script = (
         "import os, signal, sys\n"
         "from imgdup import cli\n"
-        "from imgdup.api import ImageIndex\n"
+        "from imgdup.api.index import ImageIndex\n"
         "ImageIndex.open = lambda place: os.kill(os.getpid(), signal.SIGTERM)\n"
         "try:\n"
         "    cli.main(['info'])\n"

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 import oracles_dedupe
 from array_rows import File, rows_of
-from imgdup.api import DEFAULT_KEEP
+from imgdup.api.index import DEFAULT_KEEP
 from imgdup.cli.dedupe import KEEP
 from imgdup.dedupe.keep import (
     DEFAULT_RULES,

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, overload
 
 from imgdup.api.notebook import duplicates_html
 from imgdup.api.plans import Plan
-from imgdup.api.positions import Unknown, rows_of_paths
 from imgdup.dedupe import DedupeOptions, Duplicates
 from imgdup.dedupe.candidates import MatchRule, widened
 from imgdup.dedupe.decide import Policy
@@ -17,6 +16,7 @@ from imgdup.dedupe.verify import verified_duplicates
 from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index.columns import RowNumbers, Rows, images
 from imgdup.index.generation import GenerationRows
+from imgdup.index.paths import Unknown, rows_of_paths
 from imgdup.output.cleaning import GROUP_COLUMNS, group_records
 from imgdup.output.codecs import counted
 from imgdup.output.export import DataFrameLibrary, data_frame
@@ -190,7 +190,7 @@ class Groups(Sequence[Group]):
             A ValueError that names the first unknown path.
         """
         removed = set(self.duplicates.groups.removed.tolist())
-        rows = rows_of_paths(self._rows, paths, unknown=unknown)
+        rows = rows_of_paths(self._rows.generation.paths, paths, unknown=unknown)
         return [
             i
             for i, row in enumerate(rows)

@@ -12,7 +12,7 @@ from imgdup.output.codecs import counted
 from imgdup.output.results import match_rule_text
 
 if TYPE_CHECKING:
-    from imgdup.api import ImageIndex
+    from imgdup.api.index import ImageIndex
     from imgdup.dedupe.plan import Plan
 
 N_LISTED = 10  # removals to print

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from imgdup.api import ImageIndex
+from imgdup.api.index import ImageIndex
 from imgdup.build.sources import Tally, files_named_by
 from imgdup.cli.options import PATH, OutputFile, index_option, json_option, open_found
 from imgdup.cli.printing import note, on_terminal, terminal_width, write_text

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from imgdup.api import ImageIndex
+from imgdup.api.index import ImageIndex
 from imgdup.build.settings import Settings
 from imgdup.build.tutorial import TUTORIAL_HASH, TutorialPickle, changes, read_tutorial_pickle
 from imgdup.cli import indexing

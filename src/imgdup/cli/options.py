@@ -23,7 +23,7 @@ from imgdup.system.limits import Limits
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from imgdup.api import ImageIndex
+    from imgdup.api.index import ImageIndex
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -287,7 +287,9 @@ def is_named(explicit: Path | None) -> bool:
 
 def open_found(explicit: Path | None) -> "ImageIndex":
     """Open the index to use."""
-    from imgdup.api import ImageIndex  # NumPy takes 0.1 s, which `-h` and usage errors do not need
+    from imgdup.api.index import (
+        ImageIndex,  # NumPy takes 0.1 s, which `-h` and usage errors do not need
+    )
 
     return ImageIndex.open(find_index(explicit))
 

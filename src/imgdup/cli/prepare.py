@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from imgdup.api import ImageIndex
+from imgdup.api.index import ImageIndex
 from imgdup.cli.indexing import exit_code, index_first
 from imgdup.cli.options import (
     check_one_limit,

@@ -49,7 +49,7 @@ from imgdup.output.results import (
 from imgdup.system.paths import absolute, check_exists
 
 if TYPE_CHECKING:
-    from imgdup.api import ImageIndex
+    from imgdup.api.index import ImageIndex
     from imgdup.build.sources import Tally
     from imgdup.dedupe.difference import Verdict
     from imgdup.query.match import Match

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from imgdup.api import ImageIndex
+from imgdup.api.index import ImageIndex
 from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
 from imgdup.cli import indexing

@@ -1,21 +1,29 @@
-"""Store absolute paths in columns of an index, each relative to its root, in path order.
+"""Store absolute paths in columns of an index, each relative to its root; find the rows of paths.
 
 Path order is the order of the path's parts: ``a/b`` precedes ``a-b``, as a sorted walk
 of the folders finds them. So an update is a merge of two sorted streams.
 """
 
+import functools
 import heapq
+import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from itertools import chain, groupby
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.errors import UsageError
 from imgdup.index.columns import RowNumbers, TextBuilder, TextColumn
-from imgdup.system.paths import is_below, join, path_key
+from imgdup.system.paths import absolute, is_below, join, path_key
+
+Unknown = Literal["raise", "keep", "drop"]
+"""What to do with a path that an index does not have."""
+
+BISECTIONS = 20  # paths of an index that a search by bisection reads, about
+UP = b".."
 
 
 class Paths:
@@ -111,7 +119,7 @@ class Paths:
         """Return whether any row is in a folder, by bisection."""
         return any(stop - start > 1 or self[start] != folder for start, stop in self.below(folder))
 
-    @cached_property
+    @functools.cached_property
     def sorted_spans(self) -> list[list[tuple[int, int]]]:
         """The rows as lists of spans, start and stop; the paths of each list ascend.
 
@@ -179,9 +187,6 @@ def merge_sorted(streams: Iterable[Iterator[tuple[bytes, Any]]]) -> Iterator[tup
     return heapq.merge(*streams, key=lambda pair: pair[0])
 
 
-UP = b".."
-
-
 def stored_root(root: bytes, index_folder: bytes) -> bytes:
     """Return a root as the index stores it.
 
@@ -210,3 +215,50 @@ def resolved_root(stored: bytes, index_folder: bytes) -> bytes:
         raise ValueError("a root above the top folder")
     above = b"/".join(parts)
     return above if b"/" in above else above + b"/"
+
+
+def rows_of_paths(
+    known: Paths,
+    paths: Iterable[str | bytes | os.PathLike[str]],
+    *,
+    unknown: Unknown = "raise",
+) -> list[int | None]:
+    """Return the row of each path, None for a path that the index does not have.
+
+    Parameters
+    ----------
+    known : Paths
+        Those of the index.
+    paths : iterable of paths
+        Absolute, or relative to the current folder.
+    unknown : str
+        With ``"raise"``, an unknown path is an error.
+
+    Raises
+    ------
+    UsageError
+        For an unknown path, or if `unknown` is none of these words.
+    TypeError
+        If `paths` is a single path.
+    """
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise TypeError(f"paths must be a list of paths, got one: {paths!r}")
+    if unknown not in get_args(Unknown):
+        raise UsageError(f"unknown must be one of {', '.join(get_args(Unknown))}, got {unknown!r}")
+    named = [os.fsdecode(path) for path in paths]
+    folder = functools.cache(absolute)
+    parts = map(os.path.split, named)
+    full = [join(folder(parent or os.curdir), os.fsencode(name)) for parent, name in parts]
+    if len(full) * BISECTIONS < len(known):
+        found = [known.find(path) for path in full]
+    else:
+        numbers = {path: row for row, path in enumerate(known)}
+        found = [numbers.get(path) for path in full]
+    if unknown == "raise" and None in found:
+        first = found.index(None)
+        raise UsageError(
+            f"the index does not have {found.count(None):,} of {len(found):,} paths, such as "
+            f"{named[first]!r}, which is {os.fsdecode(full[first])!r}; the indexed folders are: "
+            f"{', '.join(os.fsdecode(root) for root in known.roots if root) or 'single files only'}"
+        )
+    return found

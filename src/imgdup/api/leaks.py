@@ -1,0 +1,240 @@
+"""Compare two sets of images, and refuse leaks in a test; the result is an object."""
+
+import os
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+from imgdup.api.groups import match_rule
+from imgdup.api.notebook import leaks_html
+from imgdup.api.sets import Images, Labels, image_set, open_set
+from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.compare import Leaks as LeakArrays, compare as compare_sets
+from imgdup.dedupe.leaks import verified
+from imgdup.dedupe.verify import Verifier
+from imgdup.output.codecs import counted
+from imgdup.output.export import DataFrameLibrary, data_frame
+from imgdup.output.gallery import save_leaks
+from imgdup.output.progress import showing
+
+N_NAMED = 10  # leaks that an error names
+
+
+LEAK_COLUMNS = {
+    "path": "path",
+    "duplicate_of": "path",
+    "distance": "int64",
+    "relation": "text",
+    "label": "text",
+    "label_of": "text",
+}
+
+
+class Leak(NamedTuple):
+    """An image of the second set that has a duplicate in the first.
+
+    Attributes
+    ----------
+    path, duplicate_of : Path
+        In the second set, and its nearest duplicate in the first; absolute.
+    relation : str
+        As in `Removal`, or ``"same-file"`` if both are names of one file.
+    distance : int
+        Between their match hashes, in bits of 256; 0 where the bytes are equal.
+    label, label_of : str or None
+        The labels of the two.
+    conflict : Path or None
+        The nearest duplicate in the first set that has another label, if there is one.
+    """
+
+    path: Path
+    duplicate_of: Path
+    relation: str
+    distance: int
+    label: str | None
+    label_of: str | None
+    conflict: Path | None
+
+
+class Leaks(Sequence[Leak]):
+    """The images of a second set that have a duplicate in a first one, from `compare`.
+
+    Attributes
+    ----------
+    arrays : imgdup.dedupe.compare.Leaks
+        The same as arrays.
+    unread : list of Path
+        Files of either set that could not be read, and so were not compared.
+    """
+
+    def __init__(self, arrays: LeakArrays, rule: MatchRule, unread: list[Path]) -> None:
+        self.arrays = arrays
+        self.unread = unread
+        self._rule = rule
+        self._leaks = list(map(_leak, arrays.each()))
+
+    def __len__(self) -> int:
+        return len(self._leaks)
+
+    @overload
+    def __getitem__(self, number: int) -> Leak: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Leak]: ...
+
+    def __getitem__(self, number: int | slice) -> Leak | list[Leak]:
+        return self._leaks[number]
+
+    def __repr__(self) -> str:
+        n_images = counted(len(self.arrays.b.images), "image")
+        unread = f", {counted(len(self.unread), 'file')} not read" if self.unread else ""
+        return f"<imgdup.Leaks: {len(self):,} of {n_images} have a duplicate{unread}>"
+
+    def _repr_html_(self) -> str:
+        """Show the first leaks with thumbnails, in a notebook."""
+        return leaks_html(self.arrays, len(self.unread))
+
+    def save_report(self, file: str | os.PathLike[str]) -> None:
+        """Write a page of HTML with the pictures of every leak; it needs no network.
+
+        Raises
+        ------
+        ImgdupError
+            If it cannot be written.
+        """
+        save_leaks(Path(file), self.arrays, self._rule)
+
+    def to_dataframe(self, library: DataFrameLibrary | None = None) -> Any:
+        """Return a table with one row per leak; see `Groups.to_dataframe`.
+
+        Its columns are ``path duplicate_of distance relation label label_of``.
+        """
+        records = ({name: getattr(leak, name) for name in LEAK_COLUMNS} for leak in self)
+        return data_frame(records, LEAK_COLUMNS, library)
+
+
+def compare(
+    a: Images,
+    b: Images,
+    *,
+    max_distance: int | None = None,
+    orientations: bool = True,
+    labels: Labels | None = None,
+    verify: bool = True,
+    progress: bool = True,
+) -> Leaks:
+    """Find the images of one set that have a duplicate in another, such as train and test.
+
+    A folder is indexed first. Its index is kept in ``.imgdup/sets`` of the current folder, or of
+    the nearest folder above it that has ``.imgdup``, and is only brought up to date the next time.
+
+    Parameters
+    ----------
+    a, b : ImageIndex or path
+        The images that are known, and those that should be new. A path is that of a folder of
+        images, or of an index.
+    max_distance : int, optional
+        Largest match distance of duplicates, in bits of 256, inclusive. Default: as in
+        `ImageIndex.groups`, for the images of both sets together.
+    orientations : bool
+        Whether to find rotated and mirrored copies, too.
+    labels : mapping or path, optional
+        The label of each path (absolute, or relative to the indexed folder), or a CSV file of
+        these. By default, the label of an image is its first folder below the set.
+    verify : bool
+        Whether to compare the pictures, and to leave out pairs that are different. If not, all
+        images with near hashes are given, as ``"unverified"``.
+    progress : bool
+        Whether to show a progress bar, on a terminal or in a notebook.
+
+    Returns
+    -------
+    Leaks
+        Nearest first.
+
+    Raises
+    ------
+    ImgdupError
+        If a set has no readable image.
+    UsageError
+        A ValueError: a path does not exist, the sets have images in common, or `max_distance` is
+        not from 0 to 256.
+    """
+    opened = [open_set(each, progress=progress) for each in (a, b)]
+    in_a, in_b = (image_set(index, labels) for index in opened)
+    sides = [(each.rows, each.images) for each in (in_a, in_b)]
+    rule = match_rule(max_distance, sides, orientations=orientations, wide=verify)
+    leaks = compare_sets(in_a, in_b, rule)
+    if verify:
+        with showing(progress) as bar, Verifier(opened[0].folder) as verifier:
+            judge = verifier.judge(in_a.rows, in_b.rows)
+            leaks = verified(leaks, rule, judge, progress=bar.compared)
+    unread = [failure.path for index in opened for failure in index.failures]
+    return Leaks(leaks, rule, unread)
+
+
+def assert_no_leak(
+    train: Images,
+    test: Images,
+    *,
+    max_leaks: int = 0,
+    max_unread: int = 0,
+    max_distance: int | None = None,
+    orientations: bool = True,
+    progress: bool = False,
+) -> None:
+    """Fail if a test set shares pictures with a training set; for pytest.
+
+    Parameters
+    ----------
+    train, test : ImageIndex or path
+        As in `compare`.
+    max_leaks : int
+        How many images of the test set may have a duplicate in the training set.
+    max_unread : int
+        How many files of both sets may be unreadable: nothing is known about those.
+    max_distance, orientations
+        As in `compare`.
+    progress : bool
+        Whether to show a progress bar.
+
+    Raises
+    ------
+    AssertionError
+        It names the first leaks, with paths and distances, or the first unreadable files.
+    ImgdupError, UsageError
+        As in `compare`.
+    """
+    __tracebackhide__ = True
+    leaks = compare(
+        train, test, max_distance=max_distance, orientations=orientations, progress=progress
+    )
+    if len(leaks.unread) > max_unread:
+        raise AssertionError(
+            f"{counted(len(leaks.unread), 'file')} could not be read, so nothing is known about "
+            f"them:{_listed(map(str, leaks.unread), len(leaks.unread))}"
+        )
+    if len(leaks) > max_leaks:
+        lines = (
+            f"{leak.path} is in the training set as {leak.duplicate_of} "
+            f"({leak.relation}, {counted(leak.distance, 'bit')})"
+            for leak in leaks
+        )
+        raise AssertionError(
+            f"{len(leaks):,} of {counted(len(leaks.arrays.b.images), 'test image')} leaked from "
+            f"the training set:{_listed(lines, len(leaks))}"
+        )
+
+
+def _listed(lines: Iterable[str], n_lines: int) -> str:
+    """Write the first lines, indented, and how many more there are."""
+    text = "".join(f"\n  {line}" for line in islice(lines, N_NAMED))
+    return text + (f"\n  and {n_lines - N_NAMED:,} more" if n_lines > N_NAMED else "")
+
+
+def _leak(leak: Any) -> Leak:
+    path, duplicate_of = (Path(os.fsdecode(each)) for each in (leak.path, leak.duplicate_of))
+    conflict = None if leak.conflict is None else Path(os.fsdecode(leak.conflict))
+    facts = leak.relation, leak.distance, leak.label, leak.label_of
+    return Leak(path, duplicate_of, *facts, conflict)

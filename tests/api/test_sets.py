@@ -3,7 +3,10 @@
 Oracle: the names of the painted files say which show the same photo.
 """
 
+import html
 import json
+import os
+import re
 import subprocess
 import sys
 from itertools import combinations
@@ -12,6 +15,7 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup import ImageIndex, ImgdupError, assert_no_leak, cli, compare, split
+from imgdup.build import hash_batch
 
 
 @pytest.fixture
@@ -295,3 +299,63 @@ def test_ratios_without_names_and_a_negative_seed_are_errors(collection):
         split(collection, [0.8, 0.2])
     with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
         split(collection, {"train": 0.8, "test": 0.2}, seed=-1)
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The files that are read from now on."""
+    files = []
+    original = hash_batch.read_file
+    monkeypatch.setattr(
+        hash_batch, "read_file", lambda path, limits: files.append(path) or original(path, limits)
+    )
+    return files
+
+
+@pytest.mark.parametrize("place", [".", "train"])
+def test_what_an_index_holds_already_is_not_hashed_again(sets, read, in_process, place):
+    for file in sets.rglob("photo*"):
+        os.utime(file, (1, 1))  # one that was just written may have changed while it was read
+    ImageIndex.build(place, f"{place}/.imgdup", progress=False)
+    read.clear()
+
+    leaks = compare("train", "test", progress=False)
+
+    assert found(leaks) == EXPECTED
+    folders = {os.path.relpath(os.fsdecode(path)).split(os.sep)[0] for path in read}
+    assert folders == ({"test"} if place == "train" else set())
+
+
+def test_no_set_is_indexed_if_the_other_does_not_exist(sets):
+    for a, b in (("train", "nowhere"), ("nowhere", "test")):
+        with pytest.raises(ValueError, match="'nowhere': no such file or folder"):
+            compare(a, b, progress=False)
+
+    assert not (sets / ".imgdup").exists()
+
+
+def test_the_report_states_what_that_of_the_command_states(sets, capsys):
+    (sets / "test" / "broken.jpg").write_bytes(b"")
+    cli.main(["compare", "train", "test", "--report", "command.html"])
+
+    compare("train", "test", progress=False).save_report("library.html")
+
+    command, library = (
+        dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", (sets / file).read_text(encoding="utf-8")))
+        for file in ("command.html", "library.html")
+    )
+    call = "imgdup.compare('train', 'test', max_distance=None, orientations=True, verify=True)"
+    assert html.unescape(library.pop("command")) == call
+    assert command.pop("command").startswith("imgdup compare train test")
+    assert command.pop("date")[:10] == library.pop("date")[:10]
+    assert len(library) > 8
+    assert library == command
+
+
+def test_a_picture_of_a_format_that_is_not_decoded_does_not_pass_in_silence(sets):
+    (sets / "test" / "raw.nef").write_bytes(b"II*\0 no picture")
+
+    assert [path.name for path in compare("train", "test", progress=False).unread] == ["raw.nef"]
+    with pytest.raises(AssertionError, match=r"1 file could not be read[^\n]*\n  .*raw\.nef$"):
+        assert_no_leak("train", "test", max_leaks=2)
+    assert_no_leak("train", "test", max_leaks=2, max_unread=1)

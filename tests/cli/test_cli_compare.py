@@ -284,6 +284,20 @@ def test_errors_are_one_line(sets, capsys, args, words):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("names", [("train", "nowhere"), ("nowhere", "test")])
+def test_no_set_is_indexed_if_the_other_does_not_exist(sets, capsys, names):
+    assert cli.main(["compare", *names]) == 2
+
+    assert not (sets / ".imgdup").exists()
+
+
+def test_on_a_terminal_all_paths_are_relative_to_the_current_folder(sets):
+    printed = on_a_terminal("compare", "train", "test")[1]
+
+    assert b"but cat: train/cat/2.jpg" in printed
+    assert bytes(sets) not in printed
+
+
 @pytest.mark.parametrize(
     "command",
     [

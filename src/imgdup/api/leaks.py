@@ -1,26 +1,27 @@
 """Compare two sets of images, and refuse leaks in a test; the result is an object."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
+from imgdup import __version__
 from imgdup.api.groups import match_rule
 from imgdup.api.notebook import leaks_html
-from imgdup.api.sets import Images, Labels, image_set, open_set
-from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.compare import Leaks as LeakArrays, compare as compare_sets
+from imgdup.api.sets import Images, Labels, OpenedSet, image_set, open_sets
+from imgdup.dedupe.compare import compare as compare_sets
+from imgdup.dedupe.gate import Gate
 from imgdup.dedupe.leaks import verified
 from imgdup.dedupe.verify import Verifier
 from imgdup.output.codecs import counted
 from imgdup.output.export import DataFrameLibrary, data_frame
 from imgdup.output.gallery import save_leaks
+from imgdup.output.leaks import Evidence
 from imgdup.output.progress import showing
 
 N_NAMED = 10  # leaks that an error names
-
-
 LEAK_COLUMNS = {
     "path": "path",
     "duplicate_of": "path",
@@ -65,14 +66,18 @@ class Leaks(Sequence[Leak]):
     arrays : imgdup.dedupe.compare.Leaks
         The same as arrays.
     unread : list of Path
-        Files of either set that could not be read, and so were not compared.
+        Files of either set that were not compared, because they could not be read or are pictures
+        of a format that is not decoded.
+    unscanned : list of Path
+        Folders of either set that could not be scanned.
     """
 
-    def __init__(self, arrays: LeakArrays, rule: MatchRule, unread: list[Path]) -> None:
-        self.arrays = arrays
-        self.unread = unread
-        self._rule = rule
-        self._leaks = list(map(_leak, arrays.each()))
+    def __init__(self, evidence: Evidence, sets: Sequence[OpenedSet]) -> None:
+        self.arrays = evidence.gate.leaks
+        self.unread = [path for each in sets for path in each.unread]
+        self.unscanned = [folder for each in sets for folder in each.unscanned]
+        self._evidence = evidence
+        self._leaks = list(map(_leak, self.arrays.each()))
 
     def __len__(self) -> int:
         return len(self._leaks)
@@ -98,12 +103,14 @@ class Leaks(Sequence[Leak]):
     def save_report(self, file: str | os.PathLike[str]) -> None:
         """Write a page of HTML with the pictures of every leak; it needs no network.
 
+        It also says how much of both sets was compared and how, and what can be missed.
+
         Raises
         ------
         ImgdupError
             If it cannot be written.
         """
-        save_leaks(Path(file), self.arrays, self._rule)
+        save_leaks(Path(file), self.arrays, self._evidence.rule, evidence=self._evidence)
 
     def to_dataframe(self, library: DataFrameLibrary | None = None) -> Any:
         """Return a table with one row per leak; see `Groups.to_dataframe`.
@@ -128,6 +135,7 @@ def compare(
 
     A folder is indexed first. Its index is kept in ``.imgdup/sets`` of the current folder, or of
     the nearest folder above it that has ``.imgdup``, and is only brought up to date the next time.
+    Files that another index has already, such as that ``.imgdup``, are not hashed again.
 
     Parameters
     ----------
@@ -161,17 +169,27 @@ def compare(
         A ValueError: a path does not exist, the sets have images in common, or `max_distance` is
         not from 0 to 256.
     """
-    opened = [open_set(each, progress=progress) for each in (a, b)]
-    in_a, in_b = (image_set(index, labels) for index in opened)
+    sets = open_sets([a, b], progress=progress)
+    in_a, in_b = (image_set(each.images, labels) for each in sets)
     sides = [(each.rows, each.images) for each in (in_a, in_b)]
     rule = match_rule(max_distance, sides, orientations=orientations, wide=verify)
     leaks = compare_sets(in_a, in_b, rule)
     if verify:
-        with showing(progress) as bar, Verifier(opened[0].folder) as verifier:
+        with showing(progress) as bar, Verifier(sets[1].images.folder) as verifier:
             judge = verifier.judge(in_a.rows, in_b.rows)
             leaks = verified(leaks, rule, judge, progress=bar.compared)
-    unread = [failure.path for index in opened for failure in index.failures]
-    return Leaks(leaks, rule, unread)
+    gate = Gate(leaks, [False] * len(leaks.places_b), [each.coverage for each in sets])
+    options = {"max_distance": max_distance, "orientations": orientations, "verify": verify}
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    evidence = Evidence(gate, rule, verify, _call(sets, options), date, __version__)
+    return Leaks(evidence, sets)
+
+
+def _call(sets: Sequence[OpenedSet], options: Mapping[str, object]) -> str:
+    """Write how `compare` was called, for the report."""
+    arguments = [repr(each.name) for each in sets]
+    arguments += [f"{name}={value}" for name, value in options.items()]
+    return f"imgdup.compare({', '.join(arguments)})"
 
 
 def assert_no_leak(
@@ -193,7 +211,8 @@ def assert_no_leak(
     max_leaks : int
         How many images of the test set may have a duplicate in the training set.
     max_unread : int
-        How many files of both sets may be unreadable: nothing is known about those.
+        How many pictures of both sets may be without a hash, since they could not be read or are
+        of a format that is not decoded: nothing is known about those.
     max_distance, orientations
         As in `compare`.
     progress : bool
@@ -202,7 +221,8 @@ def assert_no_leak(
     Raises
     ------
     AssertionError
-        It names the first leaks, with paths and distances, or the first unreadable files.
+        It names the first leaks, with paths and distances, or the first files that were not
+        compared, or folders that could not be scanned.
     ImgdupError, UsageError
         As in `compare`.
     """
@@ -210,11 +230,15 @@ def assert_no_leak(
     leaks = compare(
         train, test, max_distance=max_distance, orientations=orientations, progress=progress
     )
-    if len(leaks.unread) > max_unread:
-        raise AssertionError(
-            f"{counted(len(leaks.unread), 'file')} could not be read, so nothing is known about "
-            f"them:{_listed(map(str, leaks.unread), len(leaks.unread))}"
-        )
+    for paths, most, noun, problem in (
+        (leaks.unscanned, 0, "folder", "scanned"),
+        (leaks.unread, max_unread, "file", "read"),
+    ):
+        if len(paths) > most:
+            raise AssertionError(
+                f"{counted(len(paths), noun)} could not be {problem}, so nothing is known about "
+                f"them:{_listed(map(str, paths), len(paths))}"
+            )
     if len(leaks) > max_leaks:
         lines = (
             f"{leak.path} is in the training set as {leak.duplicate_of} "

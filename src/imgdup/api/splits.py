@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from imgdup.api.groups import match_rule
-from imgdup.api.sets import Images, Labels, image_set, open_set
+from imgdup.api.sets import Images, Labels, image_set, open_sets
 from imgdup.dedupe.split import Share, Split, check_ratios, split as split_set
 from imgdup.errors import UsageError
 from imgdup.index.generation import GenerationRows
@@ -150,7 +150,8 @@ def split(
     if seed < 0:
         raise UsageError(f"seed must be 0 or more, got {seed}")
     checked = check_ratios(ratios)
-    index = open_set(images, progress=progress)
+    [opened] = open_sets([images], progress=progress)
+    index = opened.images
     part = image_set(index, labels)
     sides = [(part.rows, part.images)]
     rule = match_rule(max_distance, sides, orientations=orientations, wide=True)

@@ -118,7 +118,11 @@ def _print_leaks(gate: Gate, *, with_accepted: bool, as_json: bool) -> None:
         write_text(leak_json(gate.leaks.each(), gate.accepted if with_accepted else None))
     elif on_terminal():
         near = (
-            leak._replace(path=from_here(leak.path), duplicate_of=from_here(leak.duplicate_of))
+            leak._replace(
+                path=from_here(leak.path),
+                duplicate_of=from_here(leak.duplicate_of),
+                conflict=leak.conflict and from_here(leak.conflict),
+            )
             for leak in gate.leaks.each()
         )
         width = terminal_width()

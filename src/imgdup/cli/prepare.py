@@ -5,11 +5,11 @@ Folders are indexed first, as `imgdup index` does.
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from imgdup.api.index import ImageIndex
+from imgdup.api.sets import covering_index
 from imgdup.cli.indexing import exit_code, index_first
 from imgdup.cli.options import (
     check_one_limit,
@@ -31,11 +31,11 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, check_apart, folder_of_index, images
-from imgdup.index.folder import is_index, look_for, place_of_set
+from imgdup.index.folder import is_index, place_of_set
 from imgdup.query import false_pairs
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import Side
-from imgdup.system.paths import absolute
+from imgdup.system.paths import absolute, check_exists
 
 
 def open_index(
@@ -237,8 +237,11 @@ def two_parts(
     """Index two sets, and return the images of each with their labels.
 
     `index_folders` names one index for both, that of the first, and that of the second; each may
-    be None. Verdicts are kept in the index folder of the second set.
+    be None. Verdicts are kept in the index folder of the second set. No set is indexed if one of
+    them does not exist.
     """
+    for name in names:
+        check_exists(name)
     both, *own_places = index_folders
     if both is not None:
         return _parts_of_one(names, both, labels, allow_removals=allow_removals)
@@ -251,7 +254,7 @@ def two_parts(
             place = Path(name)
         else:
             place = own_place or place_of_set(name, nearest)
-            reuse = _covering_index(name, nearest)
+            reuse = covering_index(name, nearest)
             outcome = index_first(place, [name], allow_removals=allow_removals, reuse=reuse)
             code = max(code, exit_code(outcome, strict=False))
         index = opened.setdefault(place.resolve(), ImageIndex.open(place).check_before_decision())
@@ -272,20 +275,6 @@ def _parts_of_one(
     parts = [labelled_part(index, name, [folder], labels) for name, folder in named]
     coverages = [coverage(name, index.rows, [folder], outcome) for name, folder in named]
     return Parts(parts, coverages, index.folder, exit_code(outcome, strict=False))
-
-
-def _covering_index(name: str, nearest: Path | None) -> Path | None:
-    """Return the first of two indexes that has files of a folder.
-
-    The first is `nearest`, the index to use in the current folder; the second that in the folder
-    itself or in a folder above it.
-    """
-    folder = absolute(name)
-    with suppress(ImgdupError):  # an index of another user, or a damaged one
-        for place in (nearest, look_for(Path(os.fsdecode(folder)))):
-            if place and is_index(place) and ImageIndex.open(place).generation.paths.holds(folder):
-                return place
-    return None
 
 
 def labelled_part(

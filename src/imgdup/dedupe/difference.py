@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe.alignment import box_in_whole, cut_out, find_places, is_unmoved
-from imgdup.dedupe.evidence import Evidence, agreement_of, measure
+from imgdup.dedupe.evidence import Evidence, agreement_of
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, largest_near, luma, region_around, resized
 
@@ -103,7 +103,7 @@ def compare_pictures(first: Pixels, second: Pixels) -> Verdict:
     turned = _compare_turned(first, second, turns) if is_clear else None
     if turned is not None:
         return turned
-    verdict = _compare_upright(first, second)
+    verdict = _compare_upright(first, second).verdict()
     if is_clear or verdict.relation in (SAME_PICTURE, RECOLOURED):
         return verdict
     if verdict.relation != DIFFERENT:  # then only the same picture counts, and that agrees widely
@@ -123,45 +123,63 @@ def _check(pixels: Pixels) -> None:
         )
 
 
-def _compare_upright(first: Pixels, second: Pixels) -> Verdict:
+class _Finding(NamedTuple):
+    """How two pictures are related, and what shows it; peak and box are taken only if needed."""
+
+    relation: str
+    evidence: Evidence | None = None
+    box: Box | None = None  # where there is no evidence
+
+    def verdict(self) -> Verdict:
+        """Return the verdict."""
+        if self.evidence is None:
+            return Verdict(self.relation, 255.0 if self.relation == DIFFERENT else 0.0, self.box)
+        excess = self.evidence.excess
+        if not excess.any():
+            return Verdict(self.relation, 0.0, None if self.relation == SAME_PICTURE else WHOLE)
+        return Verdict(self.relation, float(excess.max()), _box(excess))
+
+
+def _compare_upright(first: Pixels, second: Pixels) -> _Finding:
     """Compare two pictures that are not equal, without turning one."""
     if min(*first.shape[:2], *second.shape[:2]) < MIN_SIDE:
-        return Verdict(DIFFERENT, 255.0, WHOLE)
+        return _Finding(DIFFERENT, box=WHOLE)
     height, width = (min(sides) for sides in zip(first.shape[:2], second.shape[:2], strict=True))
-    direct = measure(resized(first, height, width), resized(second, height, width))
-    verdict = _judge(direct)
-    if verdict.relation == SAME_PICTURE or not _may_be_moved(direct):
-        return verdict
-    return _compare_aligned(first, second, verdict, direct.agreement)
+    direct = Evidence(resized(first, height, width), resized(second, height, width))
+    relation = _relation(direct)
+    if relation == SAME_PICTURE or not _may_be_moved(direct):
+        return _Finding(relation, direct)
+    return _compare_aligned(first, second, _Finding(relation, direct), direct.agreement)
 
 
 def _may_be_moved(evidence: Evidence) -> bool:
     """Return whether the luma differs in more than a small region."""
-    differs = float(np.mean(evidence.luma_excess > 0))
-    return differs > LOCAL_SHARE or (differs > 0 and evidence.agreement < LOCAL_AGREEMENT)
+    if evidence.agreement < LOCAL_AGREEMENT:
+        return evidence.luma_differs
+    return float(np.mean(evidence.luma_excess > 0)) > LOCAL_SHARE
 
 
-def _compare_aligned(first: Pixels, second: Pixels, direct: Verdict, agreement: float) -> Verdict:
+def _compare_aligned(first: Pixels, second: Pixels, direct: _Finding, agreement: float) -> _Finding:
     """Find how one picture lies in the other and compare what both show."""
-    verdict = direct
+    finding = direct
     for place in find_places(first, second):
         whole, part = (first, second) if place.part_is_second else (second, first)
         shared = cut_out(whole, part, place.matrix)
         if shared is None or min(shared[0].shape[:2]) < MIN_SIDE:
             continue
-        evidence = measure(*(shared if place.part_is_second else shared[::-1]))
-        aligned = _judge(evidence)
-        if aligned.relation == SAME_PICTURE:
+        evidence = Evidence(*(shared if place.part_is_second else shared[::-1]))
+        relation = _relation(evidence)
+        if relation == SAME_PICTURE:
             if is_unmoved(place.matrix, part.shape):
                 return direct  # the edges differ
             box = _thousandths(box_in_whole(place.matrix)) if place.part_is_second else WHOLE
-            return Verdict(CROPPED, aligned.peak, box)
+            return _Finding(CROPPED, box=box)
         if evidence.agreement > agreement:
             agreement = evidence.agreement
-            verdict = direct if aligned.relation == EDITED else aligned
-    if verdict.relation == RECOLOURED or agreement >= LEAST_AGREEMENT:
-        return verdict
-    return Verdict(DIFFERENT, direct.peak, direct.box)
+            finding = direct if relation == EDITED else _Finding(relation, evidence)
+    if finding.relation == RECOLOURED or agreement >= LEAST_AGREEMENT:
+        return finding
+    return direct._replace(relation=DIFFERENT)
 
 
 def _likely_turns(first: Pixels, second: Pixels) -> tuple[list[str], bool]:
@@ -189,11 +207,11 @@ def _compare_turned(first: Pixels, second: Pixels, turns: Sequence[str]) -> Verd
         turned = _turned(second, orientation)
         if same_pixels(first, turned):
             return Verdict(TURNED, 0.0, None, orientation)
-        verdict = _compare_upright(first, turned)._replace(orientation=orientation)
-        if verdict.relation == SAME_PICTURE:
-            return verdict._replace(relation=TURNED)
-        if found is None and verdict.relation != DIFFERENT:
-            found = verdict
+        finding = _compare_upright(first, turned)
+        if finding.relation == SAME_PICTURE:
+            return Verdict(TURNED, 0.0, None, orientation)
+        if found is None and finding.relation != DIFFERENT:
+            found = finding.verdict()._replace(orientation=orientation)
     return found
 
 
@@ -220,19 +238,18 @@ def _small(pixels: Pixels) -> npt.NDArray[np.float64]:
     return np.asarray((small - small.mean()) / max(1e-6, float(small.std())))
 
 
-def _judge(evidence: Evidence) -> Verdict:
-    """Decide whether two pictures are the same, recoloured, edited or different."""
+def _relation(evidence: Evidence) -> str:
+    """Decide whether two pictures are the same, recoloured or edited; the first glance may do."""
+    if evidence.agreement <= ALIKE and evidence.luma_differs:
+        return EDITED
     differs = evidence.excess > 0
     if not differs.any():
-        if evidence.recoloured:
-            return Verdict(RECOLOURED, 0.0, WHOLE)
-        return Verdict(SAME_PICTURE, 0.0, None)
-    peak, box = float(evidence.excess.max()), _box(evidence.excess)
+        return RECOLOURED if evidence.recoloured else SAME_PICTURE
     structure = np.count_nonzero(evidence.structure_excess)
     is_recoloured = structure <= STRUCTURE_SHARE * np.count_nonzero(differs)
     is_recoloured &= evidence.agreement > ALIKE
-    is_recoloured &= evidence.tone_share > TONE_SHARE or not evidence.luma_excess.any()
-    return Verdict(RECOLOURED if is_recoloured else EDITED, peak, box)
+    is_recoloured &= evidence.tone_share > TONE_SHARE or not evidence.luma_differs
+    return RECOLOURED if is_recoloured else EDITED
 
 
 def _box(excess: Plane) -> Box:

@@ -83,36 +83,8 @@ STRUCTURED = 40.0  # variance of the luma in a window with something to see
 SMOOTH_CHANGE = 1.5  # levels, root mean square
 CORRELATED = 0.4  # squared correlation of windows that agree
 AGREEMENT_SIDE = 4  # blocks
+STRUCTURE_SIDES = (2, 4)  # blocks; of the windows whose structure is compared
 UNLIKE_SHARE = 0.35  # of the variance; more than copying changes
-
-
-class Evidence(NamedTuple):
-    """What was measured about two pictures of one size, on a grid of blocks.
-
-    Attributes
-    ----------
-    excess : Plane
-        By how many gray levels (root mean square) luma or chroma differ beyond what copying
-        explains; 0 where nothing is unexplained.
-    luma_excess : Plane
-        The same for luma alone.
-    structure_excess : Plane
-        The same for the part of the luma that no local change of brightness and contrast explains.
-    agreement : float
-        Share of the area with structure in which both pictures correlate.
-    tone_share : float
-        Of the squared differences of the luma where it differs, the share that a change of the
-        mean of small blocks explains: much if tones differ, little if there is another detail.
-    recoloured : bool
-        Whether colours differ everywhere, or tones by a curve that could hide a changed object.
-    """
-
-    excess: Plane
-    luma_excess: Plane
-    structure_excess: Plane
-    agreement: float
-    tone_share: float
-    recoloured: bool
 
 
 class _Moments:
@@ -139,30 +111,83 @@ class _Moments:
         )
 
 
-def measure(first: Pixels, second: Pixels) -> Evidence:
-    """Measure the local differences of two pictures of one size, both RGB or gray."""
-    first, second, tones = equal_colours(first, second)
-    first, second, sharper = equal_sharpness(first, second)
-    y, z = plane_of(first, 0), plane_of(second, 0)
-    y, z, strength = equal_filter(y, z, sharper)
-    clean = least_factor(strength, tones.is_mapped)
-    luma_moments = _moments(y, z, BLOCK)
-    chroma = []
-    if first.ndim == 3:
+class Evidence:
+    """What is measured about two pictures of one size, both RGB or gray, on a grid of blocks.
+
+    Each value is measured when it is first asked for, because few are needed of most pairs.
+    """
+
+    def __init__(self, first: Pixels, second: Pixels) -> None:
+        first, second, self._tones = equal_colours(first, second)
+        self._first, self._second, sharper = equal_sharpness(first, second)
+        y, z = plane_of(self._first, 0), plane_of(self._second, 0)
+        y, z, strength = equal_filter(y, z, sharper)
+        self._clean = least_factor(strength, self._tones.is_mapped)
+        self._luma = _moments(y, z, BLOCK)
+        self._luma_parts: dict[int, tuple[Plane, Plane]] = {}  # by the side of the window
+
+    @cached_property
+    def agreement(self) -> float:
+        """Share of the area with structure in which both pictures correlate."""
+        return _agreement(self._luma.windows(AGREEMENT_SIDE))
+
+    @property
+    def luma_differs(self) -> bool:
+        """Whether the luma differs anywhere; small windows are looked at first."""
+        return any(self._luma_part(side)[0].any() for side in LUMA_LIMITS)
+
+    @cached_property
+    def luma_excess(self) -> Plane:
+        """By how much luma differs beyond what copying explains, as in `excess`."""
+        return np.asarray(
+            np.maximum.reduce([self._luma_part(side)[0] for side in LUMA_LIMITS]), np.float32
+        )
+
+    @cached_property
+    def structure_excess(self) -> Plane:
+        """The same for what no local change of brightness and contrast of the luma explains."""
+        return np.asarray(
+            np.maximum.reduce([self._luma_part(side)[1] for side in LUMA_LIMITS]), np.float32
+        )
+
+    @cached_property
+    def excess(self) -> Plane:
+        """By how many gray levels (root mean square) luma or chroma differ unexplained."""
+        if not self._chroma:
+            return self.luma_excess
+        return np.maximum(self.luma_excess, _chroma_excess(self._luma, self._chroma, self._clean))
+
+    @cached_property
+    def tone_share(self) -> float:
+        """Share of the squared differences of the luma that the means of small blocks explain.
+
+        It is taken where the luma differs: much if tones differ, little if there is another detail.
+        """
+        return _tone_share(self._luma, self.luma_excess > 0)
+
+    @cached_property
+    def recoloured(self) -> bool:
+        """Whether colours differ everywhere, or tones by a curve that could hide an object."""
+        return self._tones.is_doubtful or _differs_smoothly(self._luma, self._chroma)
+
+    @cached_property
+    def _chroma(self) -> list[_Moments]:
+        """The moments of Cr and Cb, from pictures of half the size; none of gray pictures."""
+        first, second = self._first, self._second
+        if first.ndim == 2:
+            return []
         size = (max(1, first.shape[0] // 2), max(1, first.shape[1] // 2))
         halves = (resized(first, *size), resized(second, *size))
-        chroma = [
+        found = (
             _moments(plane_of(halves[0], i), plane_of(halves[1], i), BLOCK // 2) for i in (1, 2)
-        ]
-        chroma = [_cut_to(each, luma_moments.a.shape) for each in chroma]
-    luma_excess, structure = _luma_excess(luma_moments, clean)
-    excess = luma_excess
-    if chroma:
-        excess = np.maximum(excess, _chroma_excess(luma_moments, chroma, clean))
-    doubtful = tones.is_doubtful or _differs_smoothly(luma_moments, chroma)
-    agreement = _agreement(luma_moments.windows(AGREEMENT_SIDE))
-    tone_share = _tone_share(luma_moments, luma_excess > 0)
-    return Evidence(excess, luma_excess, structure, agreement, tone_share, doubtful)
+        )
+        return [_cut_to(each, self._luma.a.shape) for each in found]
+
+    def _luma_part(self, side: int) -> tuple[Plane, Plane]:
+        """Return the excess of the luma, and that of its structure, in windows of one size."""
+        if side not in self._luma_parts:
+            self._luma_parts[side] = _luma_excess(self._luma.windows(side), side, self._clean)
+        return self._luma_parts[side]
 
 
 def agreement_of(first: Pixels, second: Pixels) -> float:
@@ -190,24 +215,20 @@ def _in_whole_blocks(plane: Plane, side: int) -> Plane:
     return plane
 
 
-def _luma_excess(moments: _Moments, clean: float) -> tuple[Plane, Plane]:
-    """Return the excess, and that of the structure, for each block."""
-    shape = moments.a.shape
-    excess, structure = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for side, (limits, mean_limits) in LUMA_LIMITS.items():
-        windows = moments.windows(side)
-        va, vb = windows.variances
-        near = _texture(np.minimum(va, vb), clean)
-        mean = windows.b - windows.a
-        np.maximum(excess, _beyond(windows.dd, near, limits), out=excess)
-        np.maximum(excess, _beyond(mean * mean, near, mean_limits), out=excess)
-        if side in OUTLIERS:
-            np.maximum(excess, _outliers(windows.dd, near, *OUTLIERS[side]), out=excess)
-        if side in (2, 4):
-            larger = np.maximum(va, vb)
-            unlike = larger * (1 - _shared(windows))
-            np.maximum(structure, _unlike(unlike, larger, limits), out=structure)
-    return excess, structure
+def _luma_excess(windows: _Moments, side: int, clean: float) -> tuple[Plane, Plane]:
+    """Return the excess, and that of the structure, for each window of so many blocks a side."""
+    limits, mean_limits = LUMA_LIMITS[side]
+    va, vb = windows.variances
+    near = _texture(np.minimum(va, vb), clean)
+    mean = windows.b - windows.a
+    excess = _beyond(windows.dd, near, limits)
+    np.maximum(excess, _beyond(mean * mean, near, mean_limits), out=excess)
+    if side in OUTLIERS:
+        np.maximum(excess, _outliers(windows.dd, near, *OUTLIERS[side]), out=excess)
+    if side not in STRUCTURE_SIDES:
+        return excess, np.zeros_like(excess)
+    larger = np.maximum(va, vb)
+    return excess, _unlike(larger * (1 - _shared(windows)), larger, limits)
 
 
 def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments], clean: float) -> Plane:

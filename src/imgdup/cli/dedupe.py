@@ -9,6 +9,7 @@ import click
 from imgdup.cli.config import keep_rules, protected_folders
 from imgdup.cli.options import (
     GROUP_FILES,
+    PATH,
     Distance,
     Number,
     OutputFile,
@@ -51,6 +52,12 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
     callback=protected_folders,
     metavar="FOLDER",
     help="Never remove files from this folder; those of the settings file are protected, too.",
+)
+@click.option(
+    "--decisions",
+    type=PATH,
+    metavar="FILE",
+    help="Respect what was decided with imgdup serve: which files to keep, which are different.",
 )
 @click.option(
     "--remove",
@@ -99,6 +106,7 @@ def dedupe(
     orientations: bool,
     keep: str,
     protect: tuple[str, ...],
+    decisions: Path | None,
     more: str,
     verify: bool,
     max_candidates: int,
@@ -124,7 +132,7 @@ def dedupe(
     imgdup dedupe photos --plan plan.jsonl --report report.html
     """
     from imgdup.cli import dedupe_files, prepare
-    from imgdup.dedupe import decide, relations, verify as verifying
+    from imgdup.dedupe import decide, decisions as deciding, relations, verify as verifying
 
     files = dedupe_files.DedupeFiles(plan, report, keep_list, remove_list, groups, null)
     files.check(force=force)
@@ -136,7 +144,8 @@ def dedupe(
     prepare.note_wide_rule(index, by, max_dist, verify=verify)
     wide = verify and by == "match" and max_dist is None
     options = prepare.dedupe_options(index, folders, rule, keep=keep, protect=protect, wide=wide)
-    options = replace(options, policy=policy)
+    kept = replace(options.keep, decided=deciding.decided_in(decisions, index.rows))
+    options = replace(options, policy=policy, keep=kept)
     if not verify:
         dedupe_files.note_rules_without_effect(options.keep)
     with closing(Bar(quiet=False)) as bar:

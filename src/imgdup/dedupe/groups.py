@@ -187,7 +187,7 @@ def star_groups(
     for part in parts:
         names = keep_order(rows, part, options.keep, look.facts_of)
         files = _files(rows, names, options)
-        found = _decide(rows, files, options, look.judge)
+        found = _decide(rows, files, options, options.keep.decided.judge(look.judge, rows))
         removed += _with_rules(rows, options.keep, _removed(rows, names, files, found), look)
         shown += _shown(files, found)
         n_compared += found.n_compared
@@ -258,11 +258,20 @@ def _files(rows: Rows, names: RowNumbers, options: DedupeOptions) -> _Files:
         of_name,
         rank[content.reshape(-1)],
         np.sort(heads),
-        lie_in(rows, ranked, options.keep.protect),
+        _protected(rows, ranked, heads, options.keep),
         hashes,
         hash_class,
         byte_class,
     )
+
+
+def _protected(
+    rows: Rows, ranked: RowNumbers, heads: RowNumbers, keep: Keep
+) -> npt.NDArray[np.bool_]:
+    """Return which files are kept in any case; of a preferred content, that is the best file."""
+    protected = lie_in(rows, ranked, keep.protect) | keep.decided.keeps(rows, ranked)
+    protected[heads] |= keep.decided.prefers(rows, ranked[heads])
+    return protected
 
 
 def _decide(rows: Rows, files: _Files, options: DedupeOptions, judge: Judge) -> Decisions:

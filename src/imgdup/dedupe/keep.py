@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.dedupe.decisions import NOTHING, Decided
 from imgdup.errors import UsageError
 from imgdup.images.facts import COLOURS, ImageFacts
 from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS
@@ -17,7 +18,7 @@ from imgdup.index.columns import RowNumbers, Rows, folder_of_index
 from imgdup.system.paths import is_below, path_key
 
 UNDER = "under:"
-PROTECTED = "protect"  # decides before all rules
+DECISION, PROTECTED = "decision", "protect"  # decide before all rules, in this order
 LAST = "first"  # the rule that leaves no tie: path order
 DEFAULT_RULES = (
     "colour",
@@ -58,10 +59,13 @@ class Keep:
         The first rule in which two files differ decides; path order decides last.
     protect : tuple of bytes
         Folders, as in the index. Their files are never removed, and are sorted first.
+    decided : Decided
+        What people decided about single files and pairs.
     """
 
     rules: tuple[str, ...] = DEFAULT_RULES
     protect: tuple[bytes, ...] = ()
+    decided: Decided = NOTHING
 
 
 def parse_keep(
@@ -156,7 +160,10 @@ def keep_order(
 
 def _keys(rows: Rows, selected: RowNumbers, keep: Keep, facts_of: FactsOf) -> list[tuple[str, Key]]:
     """Return the names of the rules before path order, and their keys."""
-    keys: list[tuple[str, Key]] = [(PROTECTED, ~lie_in(rows, selected, keep.protect))]
+    keys: list[tuple[str, Key]] = [
+        (DECISION, keep.decided.rank(rows, selected)),
+        (PROTECTED, ~lie_in(rows, selected, keep.protect)),
+    ]
     facts = facts_of(selected) if set(keep.rules) & set(FACT_RULES) else ()
     for rule in keep.rules:
         if rule == LAST:

@@ -32,6 +32,7 @@ JOURNALS = "journals"  # which journals the runs of apply on this index wrote
 IGNORED = "ignored"  # files that were opened and are no images
 FACTS = "facts"  # what candidate files hold
 VERDICTS = "verdicts"  # what comparisons of pictures found
+DECISIONS = "decisions.jsonl"  # what people decided about duplicates
 MAX_CURRENT_BYTES = 1 << 20
 NAME_BYTES = 4  # of the digest that tells sets of one name apart
 GENERATION = re.compile(r"index\.([1-9][0-9]{0,17})", re.ASCII)
@@ -255,6 +256,7 @@ def _check_ours(folder: Path) -> None:
 
 def _is_ours(name: str) -> bool:
     known = name in (CURRENT, LOCK, f"{LOCK}.held", PARTS, IGNORED, FACTS, VERDICTS, SETS, JOURNALS)
+    known |= name in (DECISIONS, f"{DECISIONS}.lock", f"{DECISIONS}.lock.held")
     return known or bool(GENERATION.fullmatch(name) or TEMPORARY.fullmatch(name))
 
 

@@ -1,0 +1,401 @@
+"""Decisions of people about duplicates: kept in a file by content digests, and what follows.
+
+A file of decisions is lines of JSON that are only ever added; a later decision about the same
+content, or about the same pair, replaces an earlier one. Since it names contents, it still holds
+when files are renamed or moved, and can be given to others.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.relations import DIFFERENT as DIFFERENT_RELATION
+from imgdup.errors import LockedError, PlanError, UsageError
+from imgdup.index.columns import RowNumbers, Rows
+from imgdup.system import records
+from imgdup.system.atomic import PUBLIC, sync_folder, write_error
+from imgdup.system.files import NEW_DIGEST_KIND
+from imgdup.system.lock import locked
+from imgdup.system.records import Record, json_line
+
+KIND = "imgdup"  # value of the key "decisions" in the first line
+VERSION = 1
+HEADER = json_line({"decisions": KIND, "version": VERSION}).encode()
+LOCK_WAIT_S, LOCK_PAUSE_S = 2.0, 0.01
+TAIL_BYTES = records.MAX_LINE_BYTES + 1
+
+DIFFERENT, DUPLICATE = "different", "duplicate"  # of two contents
+PREFER, KEEP = "prefer", "keep"  # of one content
+UNDECIDED = "undecided"  # of either: takes an earlier decision back
+OF_PAIRS, OF_FILES = (DIFFERENT, DUPLICATE, UNDECIDED), (PREFER, KEEP, UNDECIDED)
+
+Pair = tuple[int, int]
+Judge = Callable[[Sequence[Pair]], Sequence[Verdict]]
+Key = tuple[bytes, bytes]
+Flags = npt.NDArray[np.bool_]
+
+
+class Decision(NamedTuple):
+    """What somebody decided about a content, or about two.
+
+    Attributes
+    ----------
+    decision : str
+        Of two contents: ``different``, none is removed for the other; ``duplicate``, somebody
+        looked and agrees. Of one: ``prefer``, it is kept rather than its duplicates; ``keep``, all
+        files of it are kept. ``undecided`` takes an earlier decision back.
+    digest, other : bytes
+        The digests of the contents; `other` is empty if there is only one.
+    path : bytes
+        Which of several files of the content to prefer; empty if it does not matter.
+    digest_kind : str
+        How the contents were digested, a key of `DIGEST_KINDS`.
+    """
+
+    decision: str
+    digest: bytes
+    other: bytes = b""
+    path: bytes = b""
+    digest_kind: str = NEW_DIGEST_KIND
+
+    @property
+    def key(self) -> Key:
+        """What the decision is about: a later one of the same key replaces it."""
+        first, second = sorted((self.digest, self.other))
+        return first, second
+
+
+def decision_record(decision: Decision) -> dict[str, object]:
+    """Return a decision as a record, ready for `json_line`."""
+    record: dict[str, object] = {
+        "decision": decision.decision,
+        "digest": decision.digest.hex(),
+        "digest_kind": decision.digest_kind,
+    }
+    if decision.other:
+        record["other"] = decision.other.hex()
+    if decision.path:
+        record["path"] = decision.path
+    return record
+
+
+def read_decision(record: Record) -> Decision:
+    """Read what `decision_record` wrote; raise ValueError if it is anything else."""
+    other = records.digest(record, "other") if "other" in record else b""
+    name = records.text(record, "decision")
+    known = OF_PAIRS if other else OF_FILES
+    if name not in known:
+        raise ValueError(f"'decision' must be one of {', '.join(known)}")
+    digest = records.digest(record, "digest")
+    if digest == other:
+        raise ValueError("'digest' and 'other' are the same content")
+    path = records.path_from_json(record) if "path" in record else b""
+    return Decision(name, digest, other, path, records.digest_kind(record))
+
+
+class DecisionFile:
+    """A file of decisions, to read and to add to; several threads and processes may do so.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is created by the first decision.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._thread_lock = threading.Lock()
+        self._state: tuple[int, ...] = ()
+        self._latest: dict[Key, Decision] = {}
+
+    def latest(self) -> dict[Key, Decision]:
+        """Return the decision that counts for each key, in the order in which they were made.
+
+        Raises
+        ------
+        PlanError
+            If the file is not one of decisions, or a line of it is damaged.
+        ImgdupError
+            If it cannot be read.
+        """
+        with self._thread_lock:
+            state = _state(self.path)
+            if state != self._state:
+                self._latest = latest(_read(self.path)) if state else {}
+                self._state = state
+            return self._latest
+
+    def append(self, decisions: Sequence[Decision]) -> None:
+        """Add decisions; when this returns they are on the disk.
+
+        Raises
+        ------
+        LockedError
+            If another process holds the lock of the file for seconds.
+        ImgdupError
+            If they cannot be written; then none of them counts.
+        """
+        lines = b"".join(json_line(decision_record(each)).encode() for each in decisions)
+        with self._thread_lock, _locked(self.path):
+            try:
+                with open(self.path, "r+b", opener=partial(os.open, mode=PUBLIC)) as file:
+                    _append(self.path, file, lines)
+            except FileNotFoundError:
+                _create(self.path, lines)
+            except OSError as error:
+                raise write_error(self.path, error, len(lines)) from error
+
+
+def latest(decisions: Iterable[Decision]) -> dict[Key, Decision]:
+    """Return the last decision for each key, without those that were taken back."""
+    found: dict[Key, Decision] = {}
+    for each in decisions:
+        found.pop(each.key, None)
+        if each.decision != UNDECIDED:
+            found[each.key] = each
+    return found
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes with the content of a file; empty if there is none."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return ()
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file of decisions; wait for it a little."""
+    deadline = time.monotonic() + LOCK_WAIT_S
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(path.with_name(f"{path.name}.lock"), str(path)))
+                break
+            except LockedError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOCK_PAUSE_S)
+        yield
+
+
+def _create(path: Path, lines: bytes) -> None:
+    try:
+        with open(path, "xb", opener=partial(os.open, mode=PUBLIC)) as file:
+            file.write(HEADER + lines)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
+    except OSError as error:
+        raise write_error(path, error, len(lines)) from error
+
+
+def _append(path: Path, file: BinaryIO, lines: bytes) -> None:
+    """Write lines behind the last whole one; if that fails, leave the file as it was."""
+    _check_first_line(path, file)
+    end, rest = _last_line(file)
+    if rest and _is_decision(rest):  # somebody edited the file
+        end, lines = end + len(rest), b"\n" + lines
+    try:
+        file.truncate(end)  # what a crash left of a line was never confirmed
+        file.seek(end)
+        file.write(lines if end else HEADER + lines)
+        file.flush()
+        os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(end)
+        raise
+
+
+def _check_first_line(path: Path, file: BinaryIO) -> None:
+    """Raise PlanError unless a file is one of decisions, or the start of one."""
+    first = file.readline(TAIL_BYTES)
+    if first.endswith(b"\n"):
+        _checked_line(path, 1, first)
+    elif not HEADER.startswith(first):
+        raise PlanError(f"{path} is not a file of decisions; it was not changed")
+
+
+def _last_line(file: BinaryIO) -> tuple[int, bytes]:
+    """Return where the last whole line ends, and what follows without a newline."""
+    size = file.seek(0, os.SEEK_END)
+    start = max(0, size - TAIL_BYTES)
+    file.seek(start)
+    tail = file.read(TAIL_BYTES)
+    whole = tail.rfind(b"\n") + 1
+    return start + whole, tail[whole:]
+
+
+def _is_decision(line: bytes) -> bool:
+    try:
+        read_decision(records.parse_line(line))
+    except ValueError:
+        return False
+    return True
+
+
+def read_decisions(path: Path) -> list[Decision]:
+    """Read a file of decisions, in the order in which they were made.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file.
+    PlanError
+        If it is not a file of decisions, or a line is damaged; the message names the line.
+    """
+    try:
+        return list(_read(path))
+    except FileNotFoundError as error:
+        raise UsageError(f"no decisions at {path}; imgdup serve writes them") from error
+
+
+def _read(path: Path) -> Iterator[Decision]:
+    """Yield the decisions of a file; a part of a line at its end was never confirmed."""
+    with closing(records.read_lines(path)) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n") and not _is_decision(line):
+                return
+            decision = _checked_line(path, number, line)
+            if decision is not None:
+                yield decision
+
+
+def _checked_line(path: Path, number: int, line: bytes) -> Decision | None:
+    """Read a line; return None for a first line, also of a file that was joined to another."""
+    try:
+        record = records.parse_line(line)
+        if number > 1 and "decisions" not in record:
+            return read_decision(record)
+        _check_header(record)
+    except (ValueError, PlanError) as error:
+        raise PlanError(f"{path}, line {number}: {error}") from error
+    return None
+
+
+def _check_header(record: Record) -> None:
+    if record.get("decisions") != KIND:
+        raise ValueError('not a file of decisions: the first line has no "decisions": "imgdup"')
+    records.check_version(record, "file of decisions", VERSION)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The decisions that change which files of an index are kept; made by `decided`.
+
+    Attributes
+    ----------
+    different : frozenset of (bytes, bytes)
+        Digests of contents of which none is removed for the other.
+    keep : frozenset of bytes
+        Digests of contents that are kept with all their files.
+    prefer : dict
+        Digest of a content that is kept rather than its duplicates -> the path of its file to
+        keep, or empty.
+    """
+
+    different: frozenset[Key] = frozenset()
+    keep: frozenset[bytes] = frozenset()
+    prefer: dict[bytes, bytes] = field(default_factory=dict)
+
+    def rank(self, rows: Rows, selected: RowNumbers) -> npt.NDArray[np.int64]:
+        """Return the first key to sort rows by, best first: preferred file, its copies, others."""
+        if not self.prefer:
+            return np.zeros(len(selected), np.int64)
+        return np.array([self._rank(rows, row) for row in selected.tolist()], np.int64)
+
+    def _rank(self, rows: Rows, row: int) -> int:
+        path = self.prefer.get(_digest(rows, row))
+        if path is None:
+            return 2
+        return 0 if path in (b"", rows.path(row)) else 1
+
+    def keeps(self, rows: Rows, selected: RowNumbers) -> Flags:
+        """Return which rows have a content that is kept with all its files."""
+        return _have(rows, selected, self.keep)
+
+    def prefers(self, rows: Rows, selected: RowNumbers) -> Flags:
+        """Return which rows have a content that is preferred."""
+        return _have(rows, selected, self.prefer.keys())
+
+    def judge(self, judge: Judge, rows: Rows) -> Judge:
+        """Return a judge that calls pairs different without a look if somebody decided that."""
+        if not self.different:
+            return judge
+
+        def judge_rows(pairs: Sequence[Pair]) -> list[Verdict]:
+            keys = [_key(_digest(rows, a), _digest(rows, b)) for a, b in pairs]
+            others = [
+                pair for pair, key in zip(pairs, keys, strict=True) if key not in self.different
+            ]
+            verdicts = iter(judge(others) if others else ())
+            return [DECIDED if key in self.different else next(verdicts) for key in keys]
+
+        return judge_rows
+
+
+DECIDED = Verdict(DIFFERENT_RELATION, 0.0, None)
+NOTHING = Decided()
+
+
+def decided(decisions: Iterable[Decision], digest_kind: str) -> Decided:
+    """Return what decisions mean for an index whose contents are digested in a way.
+
+    Decisions by digests of another kind say nothing about it.
+    """
+    valid = [each for each in latest(decisions).values() if each.digest_kind == digest_kind]
+    return Decided(
+        frozenset(each.key for each in valid if each.decision == DIFFERENT),
+        frozenset(each.digest for each in valid if each.decision == KEEP),
+        {each.digest: each.path for each in valid if each.decision == PREFER},
+    )
+
+
+def decided_in(path: Path | None, rows: Rows) -> Decided:
+    """Return what a file of decisions means for an index; nothing if no file is named.
+
+    Raises
+    ------
+    UsageError, PlanError
+        As `read_decisions` does; the former also if no decision is about the index's kind of
+        digests.
+    """
+    if path is None:
+        return NOTHING
+    decisions = read_decisions(path)
+    kinds = {each.digest_kind for each in decisions}
+    if kinds and rows.digest_kind not in kinds:
+        raise UsageError(
+            f"{path} names contents by {', '.join(sorted(kinds))} digests, the index has "
+            f"{rows.digest_kind}: none of the decisions is about it"
+        )
+    return decided(decisions, rows.digest_kind)
+
+
+def _have(rows: Rows, selected: RowNumbers, digests: Iterable[bytes]) -> Flags:
+    known = set(digests)
+    if not known:
+        return np.zeros(len(selected), bool)
+    return np.array([_digest(rows, row) in known for row in selected.tolist()], bool)
+
+
+def _digest(rows: Rows, row: int) -> bytes:
+    return bytes(rows.column("digest")[row])
+
+
+def _key(a: bytes, b: bytes) -> Key:
+    return (a, b) if a < b else (b, a)

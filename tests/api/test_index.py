@@ -16,6 +16,7 @@ from PIL import Image
 from imgdup import ImageIndex, Pair, hash_image
 from imgdup.build.settings import Settings
 from imgdup.errors import ImageError, ImgdupError, IndexFormatError
+from imgdup.query.probe import make_probe
 from imgdup.search import tree_arrays
 from imgdup.workers.pool import inline
 
@@ -88,7 +89,7 @@ def test_nearest_equals_the_first_rows_of_a_scan(index, photos, k):
 
 def test_within_finds_by_match_hash_what_a_scan_finds(index, photos):
     for name in ("p00.jpg", "q03.png"):
-        probe = index.probe(photos / name)
+        probe = make_probe(photos / name, index.generation.probe_parameters)
         value = int.from_bytes(probe.match.tobytes(), "little")
         expected = sorted(
             (distance, row)

@@ -12,6 +12,7 @@ from imgdup import ImageIndex, hash_image
 from imgdup.build.settings import Settings
 from imgdup.errors import ImgdupError
 from imgdup.output.export import COLUMNS, export
+from imgdup.query.probe import make_probe
 from imgdup.search.hamming import to_hex
 from imgdup.system.records import path_from_json
 from imgdup.workers.pool import inline
@@ -59,7 +60,10 @@ def test_json_lines_hold_every_file_and_its_facts(index, tmp_path):
         "ok",
     )
     assert good["hash"] == to_hex(hash_image(good["path"]))[0]
-    assert good["match"] == to_hex(index.probe(good["path"]).match)[0]
+    assert (
+        good["match"]
+        == to_hex(make_probe(good["path"], index.generation.probe_parameters).match)[0]
+    )
     assert good["pdq"] == ""
     bad = next(row for row in rows if row["status"] != "ok")
     assert bad["status"] == "not-an-image"

@@ -1,11 +1,7 @@
-"""The main object of the library: an opened index that can be searched.
-
-Its methods import what they need, since each command needs only one or two of them.
-"""
+"""The main object of the library: an opened index that can be searched."""
 
 import os
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.api.records import FailedFile, IndexedImage, Pair, pairs_of
+from imgdup.api import records
+from imgdup.api.records import FailedFile, IndexedImage, Pair, as_path
 from imgdup.hashing import MATCH_MAX_DISTANCE
-from imgdup.images.formats import OK, reason_of
 from imgdup.index import folder
 from imgdup.index.columns import images
-from imgdup.index.generation import Generation, GenerationRows, describe, open_generation
+from imgdup.index.generation import Generation, GenerationRows, open_generation
 from imgdup.output.progress import showing
 from imgdup.query.row_pairs import RowPairs, Side, iter_row_pairs
 
@@ -26,7 +22,7 @@ if TYPE_CHECKING:
     from imgdup.api.groups import Groups
     from imgdup.build.settings import Progress, Settings
     from imgdup.query.match import Match
-    from imgdup.query.probe import Image, Probe
+    from imgdup.query.probe import Image
 
 # A test compares these rules with those of imgdup.dedupe.keep.
 DEFAULT_KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
@@ -51,9 +47,7 @@ class ImageIndex:
         Raises
         ------
         ImgdupError
-            If there is no index.
-        IndexFormatError
-            If it is damaged, forged, or of another version.
+            If there is no index, or it is damaged, forged, or of another version.
         """
         return cls(Path(path), *folder.open_generation(Path(path), open_generation))
 
@@ -67,36 +61,34 @@ class ImageIndex:
     ) -> Self:
         """Index folders, or update their index, and open it.
 
-        Works without a ``__main__`` guard, in a notebook and from standard input.
+        Works without a ``__main__`` guard, in a notebook and from standard input. A file that
+        cannot be read is no error: see `failures`.
 
         Parameters
         ----------
         folders : path or sequence of paths
             Folders, or single files.
         path : path
-            The index folder to create or to update.
+            The index folder.
         settings : Settings, optional
             The search hash, the number of workers, limits.
         progress : bool or Progress
-            Whether to show a progress bar, on a terminal or in a notebook; or an object that is
-            called instead.
+            Whether to show a progress bar; or an object to use in its place.
 
         Raises
         ------
         UsageError
             A ValueError: a folder does not exist.
-        LockedError
-            If another process writes the index.
         ImgdupError
-            If the index cannot be written, or all images of a folder are gone. A file that cannot
-            be read is no error; it is in `failures`.
+            If the index cannot be written, another process writes it (`LockedError`), or all
+            images of a folder are gone.
         """
         from imgdup.build.update import update_index
 
         several = [folders] if isinstance(folders, str | os.PathLike) else folders
-        named = [os.fspath(each) for each in several]
         with showing(progress is True) as bar:
-            update_index(Path(path), named, settings, bar if progress is True else progress or None)
+            shown = bar if progress is True else progress or None
+            update_index(Path(path), [os.fspath(each) for each in several], settings, shown)
         return cls.open(path)
 
     def __len__(self) -> int:
@@ -105,21 +97,12 @@ class ImageIndex:
 
     @cached_property
     def rows(self) -> GenerationRows:
-        """The table of the index: one row per path, in path order, also of failed files.
-
-        It has the columns as arrays (``rows.column(name)``) and the paths as bytes
-        (``rows.path(row)``).
-        """
+        """The table of the index: one row per path, in path order, also of failed files."""
         return GenerationRows(self.generation)
 
     def __iter__(self) -> Iterator[IndexedImage]:
-        """Yield the images in path order."""
-        paths = self.rows.generation.paths.of_rows(self.image_rows.tolist())
-        names = ("width", "height", "size", "quality")
-        columns = (self.column(name)[self.image_rows].tolist() for name in names)
-        rows = self.image_rows.tolist()
-        for path, *facts in zip(paths, *columns, rows, strict=True):
-            yield IndexedImage(_as_path(path), *facts)
+        """Give the images in path order."""
+        return records.indexed_images(self.rows, self.image_rows)
 
     @cached_property
     def image_rows(self) -> npt.NDArray[np.int64]:
@@ -129,25 +112,17 @@ class ImageIndex:
     @property
     def paths(self) -> list[Path]:
         """The absolute paths of the images, in path order."""
-        return list(map(_as_path, self.generation.paths.of_rows(self.image_rows.tolist())))
+        return list(map(as_path, self.generation.paths.of_rows(self.image_rows.tolist())))
 
     @cached_property
     def failures(self) -> list[FailedFile]:
         """The files that could not be read, and why, in path order."""
-        status = self.column("status")
-        return [
-            FailedFile(
-                _as_path(self.rows.path(row)),
-                reason_of(int(status[row])),
-                self.generation.detail(row),
-            )
-            for row in np.flatnonzero(status != OK).tolist()
-        ]
+        return records.failed_files(self.rows)
 
     @property
     def roots(self) -> list[Path]:
         """The indexed folders, absolute; files that were named one by one have none."""
-        return [Path(os.fsdecode(root)) for root in self.rows.roots if root]
+        return [as_path(root) for root in self.rows.roots if root]
 
     @property
     def digest(self) -> str:
@@ -161,34 +136,19 @@ class ImageIndex:
 
     def path(self, row: int) -> Path:
         """Return the absolute path of a row of `rows`."""
-        return _as_path(self.rows.path(row))
+        return as_path(self.rows.path(row))
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return a column of `imgdup.index.columns`, read-only, one entry per row of `rows`."""
         return self.rows.column(name)
 
     def check_before_decision(self) -> Self:
-        """Check what a decision rests on, and return the index.
+        """Check the arrays on which a decision rests, and return the index.
 
-        Raises
-        ------
-        IndexFormatError
-            If an array of the index is damaged.
-        ImgdupError
-            If the index is of format version 1, which has no match hashes.
+        Raises ImgdupError if one is damaged, or missing as in an index of format version 1.
         """
         self.generation.check_before_decision()
         return self
-
-    def probe(self, image: "Image") -> "Probe":
-        """Hash an image with the search hash of this index."""
-        return self._probes(image, False)[0]
-
-    def _probes(self, image: "Image", orientations: bool) -> "list[Probe]":
-        """Hash an image, once or in its eight orientations."""
-        from imgdup.query.probe import make_probes  # loads OpenCV
-
-        return make_probes(image, self.generation.probe_parameters, orientations=orientations)
 
     def within(
         self,
@@ -207,12 +167,12 @@ class ImageIndex:
         Parameters
         ----------
         image : path, bytes, ndarray, tensor or PIL image
-            A file by its path (text or `Path`); the content of a file (bytes); or a picture in
-            memory. Arrays and tensors (objects with ``__array__``) must be uint8 of shape (height,
-            width), gray, or (height, width, 3), RGB. A PIL image may have any mode.
+            The path of a file (text or `Path`), the content of a file, or a picture in memory.
+            Arrays and tensors (objects with ``__array__``) are uint8 of shape (height, width),
+            gray, or (height, width, 3), RGB.
         max_distance : int, optional
-            Largest accepted distance of the search hashes, in bits, inclusive. Default: that of
-            the hash, 10 for 64 bits and 31 for 256.
+            Largest accepted distance of the search hashes, in bits, inclusive. Default: 10 of 64
+            bits, 31 of 256.
         orientations : bool
             Whether to look up the image rotated and mirrored, too.
         by : str, optional
@@ -228,16 +188,13 @@ class ImageIndex:
         Raises
         ------
         ImageError
-            If the image cannot be read or decoded; the text names the file.
+            If the image cannot be read or decoded.
         ImgdupError
             If the index does not have the hash that `by` names.
-        ValueError
-            If `max_distance` is not from 0 to the bits of the hash, `by` is unknown, or an array
-            has another dtype or shape.
-        TypeError
-            If `image` is none of these.
+        ValueError, TypeError
+            If an argument is out of range or unknown, or `image` is none of these.
         """
-        return self._look_up(image, orientations, max_distance=max_distance, by=by)
+        return self._look_up(image, max_distance=max_distance, orientations=orientations, by=by)
 
     def nearest(
         self,
@@ -264,16 +221,15 @@ class ImageIndex:
         Returns
         -------
         list of Match
-            As `within` does; also the errors are the same.
+            As in `within`; so are the errors.
         """
-        return self._look_up(image, orientations, max_distance=max_distance, k=k, by=by)
+        options = {"max_distance": max_distance, "k": k, "orientations": orientations, "by": by}
+        return self._look_up(image, **options)
 
-    def _look_up(self, image: "Image", orientations: bool, **options: Any) -> "list[Match]":
-        """Find images with these `QueryOptions`."""
+    def _look_up(self, image: "Image", **options: Any) -> "list[Match]":
         from imgdup.query.matches import QueryOptions, look_up
 
-        probes = self._probes(image, orientations)
-        return look_up(self.generation, probes, QueryOptions(**options))
+        return look_up(self.generation, image, QueryOptions(**options))
 
     def pairs(
         self,
@@ -297,18 +253,13 @@ class ImageIndex:
         other : ImageIndex, optional
             An index of the same hash; then each pair has one image of each index.
 
-        Returns
-        -------
-        iterator of Pair
-
         Raises
         ------
         ValueError
             If `max_distance` is out of range, `by` is unknown, or search hashes are to be turned.
         """
         blocks = self.pairs_arrays(max_distance, by=by, orientations=orientations, other=other)
-        right = self if other is None else other
-        return (pair for block in blocks for pair in pairs_of(block, self.path, right.path))
+        return records.pairs_of(blocks, self.rows, self.rows if other is None else other.rows)
 
     def pairs_arrays(
         self,
@@ -323,10 +274,7 @@ class ImageIndex:
         Returns
         -------
         iterator of RowPairs
-            ``left`` and ``right``, int64 of shape (n_pairs,): rows of both sides. ``distances`` and
-            ``match_distances``, int64: of the search and of the match hashes, in bits.
-            ``duplicate``, bool: whether the match distance is at most 31 and both qualities are at
-            least 50, or the bytes are equal. ``orientations``: how the right picture is turned.
+            Arrays of rows, of distances in bits, and of whether the two are duplicates.
         """
         for index in (self, other):
             if index is not None:
@@ -370,27 +318,23 @@ class ImageIndex:
             More relations of files to remove, separated by commas: ``recoloured``, ``edited``,
             ``cropped``, ``turned``. Without them, such files are only listed in `Groups.similar`.
         verify : bool
-            Whether to compare the pictures. If not, every file within `max_distance` of a kept one
-            is ``"unverified"`` and removed; ``colour``, ``metadata`` and ``quality`` decide
-            nothing, and ``not-upscaled`` goes by the number of pixels.
+            Whether to compare the pictures. If not, files within `max_distance` are removed as
+            ``"unverified"``, and rules that need the pictures decide nothing.
         progress : bool
             Whether to show a progress bar, on a terminal or in a notebook.
 
         Returns
         -------
         Groups
-            A sequence of `Group`; ``plan()`` to remove files, ``kept_indices(paths)`` to filter a
-            data set, ``to_dataframe()``.
+            Best keeper first.
 
         Raises
         ------
         ValueError
             If a rule or relation is unknown, a folder is not in the index, or `max_distance` is not
             from 0 to 256.
-        IndexFormatError
-            If an array of the index is damaged.
         ImgdupError
-            If the index is of format version 1, which has no match hashes.
+            As in `check_before_decision`.
         """
         from imgdup.api.groups import Wanted, find_groups
 
@@ -399,14 +343,7 @@ class ImageIndex:
 
     def info(self) -> dict[str, Any]:
         """Return the facts of the index; the keys are those of ``imgdup info --json``."""
-        return {
-            **describe(self.generation),
-            "bytes": sum(f.stat().st_size for f in self.folder.rglob("*") if f.is_file()),
-            "built": datetime.fromisoformat(self.current.built).isoformat(),
-            "version": self.current.version,
-            "generation": self.current.generation,
-            "digest": self.digest,
-        }
+        return records.index_facts(self.folder, self.current, self.generation)
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures):,} failed" if len(self) < len(self.rows) else ""
@@ -417,20 +354,8 @@ class ImageIndex:
         """Show the facts of the index and a few pictures that look alike, in a notebook."""
         from imgdup.api.notebook import index_html
 
-        facts = {
-            "index": str(self.folder),
-            "images": f"{len(self):,}",
-            "failed files": f"{len(self.failures):,}",
-            "folders": ", ".join(map(str, self.roots)) or "single files",
-            "search hash": f"{self.generation.head['hash']}, {self.bits} bits",
-            "built": self.info()["built"],
-        }
-        return index_html(facts.items(), self.rows, self.image_rows)
+        return index_html({"index": str(self.folder), **self.info()}, self.rows, self.image_rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the folder alone: the copy opens the index that is current there and then."""
         return type(self).open, (self.folder.absolute(),)
-
-
-def _as_path(path: bytes) -> Path:
-    return Path(os.fsdecode(path))

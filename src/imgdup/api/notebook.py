@@ -5,9 +5,9 @@ The pieces of HTML hold everything that they show, and no script. A name of a fi
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,24 +43,32 @@ class Picture(NamedTuple):
     is_first: bool = False
 
 
-def index_html(facts: Iterable[tuple[str, str]], rows: Rows, images: RowNumbers) -> str:
+def index_html(info: Mapping[str, Any], rows: Rows, images: RowNumbers) -> str:
     """Describe an index, with the first pictures whose match hashes are equal.
 
     Parameters
     ----------
-    facts : iterable of (str, str)
-        The lines of the table.
+    info : mapping
+        What `ImageIndex.info` returns, and ``index``, the path of the index folder.
     rows : Rows
     images : ndarray of int64
         Its rows that have a hash.
     """
+    facts = {
+        "index": info["index"],
+        "images": f"{info['images']:,}",
+        "failed files": f"{sum(info['failed'].values()):,}",
+        "folders": ", ".join(info["roots"]) or "single files",
+        "search hash": f"{info['hash']}, {info['bits']} bits",
+        "built": info["built"],
+    }
     alike = _alike(rows, images[:MAX_COMPARED])
     title = "pictures with equal match hashes, not compared yet" if alike else ""
     groups = [
         [Picture(rows, row, "", is_first=i == 0) for i, row in enumerate(members)]
         for members in alike
     ]
-    return f"<div>{_table(facts)}{_gallery(title, groups, 0)}</div>"
+    return f"<div>{_table(facts.items())}{_gallery(title, groups, 0)}</div>"
 
 
 def _alike(rows: Rows, images: RowNumbers) -> list[list[int]]:

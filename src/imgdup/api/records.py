@@ -1,9 +1,17 @@
-"""What an index gives for each of its rows: an image, a failed file, or a pair."""
+"""The facts of an index as records: of the whole, of its images, failed files and pairs."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from imgdup.images.formats import OK, reason_of
+from imgdup.index.columns import RowNumbers, Rows
+from imgdup.index.folder import Current
+from imgdup.index.generation import Generation, GenerationRows, describe
 from imgdup.query.row_pairs import RowPairs
 
 
@@ -64,11 +72,47 @@ class Pair(NamedTuple):
     orientation: str
 
 
-def pairs_of(
-    block: RowPairs, left: Callable[[int], Path], right: Callable[[int], Path]
-) -> Iterator[Pair]:
-    """Yield the pairs of a block; `left` and `right` give the path of a row."""
-    columns = (block.left, block.right, block.distances, block.match_distances, block.duplicate)
-    lists = (*(column.tolist() for column in columns), block.orientation_names())
-    for i, j, *facts in zip(*lists, strict=True):
-        yield Pair(left(i), right(j), *facts)
+def indexed_images(rows: GenerationRows, images: RowNumbers) -> Iterator[IndexedImage]:
+    """Yield the images of some rows, ascending."""
+    paths = rows.generation.paths.of_rows(images.tolist())
+    names = ("width", "height", "size", "quality")
+    columns = (rows.column(name)[images].tolist() for name in names)
+    for path, *facts in zip(paths, *columns, images.tolist(), strict=True):
+        yield IndexedImage(as_path(path), *facts)
+
+
+def failed_files(rows: GenerationRows) -> list[FailedFile]:
+    """Return the files that could not be read, in path order."""
+    status = rows.column("status")
+    return [
+        FailedFile(
+            as_path(rows.path(row)), reason_of(int(status[row])), rows.generation.detail(row)
+        )
+        for row in np.flatnonzero(status != OK).tolist()
+    ]
+
+
+def pairs_of(blocks: Iterable[RowPairs], left: Rows, right: Rows) -> Iterator[Pair]:
+    """Yield the pairs of some blocks; `left` and `right` are the tables of their rows."""
+    for block in blocks:
+        columns = (block.left, block.right, block.distances, block.match_distances, block.duplicate)
+        lists = (*(column.tolist() for column in columns), block.orientation_names())
+        for i, j, *facts in zip(*lists, strict=True):
+            yield Pair(as_path(left.path(i)), as_path(right.path(j)), *facts)
+
+
+def index_facts(folder: Path, current: Current, generation: Generation) -> dict[str, Any]:
+    """Return the facts of an index, by the keys of ``imgdup info --json``."""
+    return {
+        **describe(generation),
+        "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        "built": datetime.fromisoformat(current.built).isoformat(),
+        "version": current.version,
+        "generation": current.generation,
+        "digest": generation.digest,
+    }
+
+
+def as_path(path: bytes) -> Path:
+    """Return a path of an index as the system writes it."""
+    return Path(os.fsdecode(path))

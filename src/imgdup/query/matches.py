@@ -29,7 +29,7 @@ from imgdup.search.join import JoinStats
 from imgdup.search.planner import STRATEGIES, explain
 
 if TYPE_CHECKING:
-    from imgdup.query.probe import Probe, Probes
+    from imgdup.query.probe import Image, Probe, Probes
     from imgdup.workers.pool import Pool
 
 MAX_PROBES = 10_000  # looked up at once: enough for bands to pay, few enough to wait for
@@ -182,10 +182,11 @@ def query_files(
         next(found, None)  # lets it report
 
 
-def look_up(
-    generation: Generation, probes: "Probes", options: QueryOptions | None = None
-) -> list[Match]:
-    """Find the indexed images near one picture; see `look_up_each`."""
+def look_up(generation: Generation, image: "Image", options: QueryOptions) -> list[Match]:
+    """Find the indexed images near one image, as `query_files` does for files."""
+    from imgdup.query.probe import make_probes
+
+    probes = make_probes(image, generation.probe_parameters, orientations=options.orientations)
     return list(chain.from_iterable(look_up_each(generation, [probes], options)))
 
 

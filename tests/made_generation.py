@@ -1,5 +1,6 @@
 """An opened index made of arrays in memory, for tests of what is looked up in it."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from imgdup.images.formats import REASONS
 from imgdup.index.columns import empty_columns
 from imgdup.index.generation import Generation
+from imgdup.query.matches import look_up_each
 from imgdup.query.probe import Probe
 from imgdup.search.vptree import VPTree
 
@@ -52,3 +54,8 @@ def a_probe(value, match=None, quality=100, digest=b"", orientation="none", pdq=
     words = np.array([[value if match is None else match, 0, 0, 0]], np.uint64)
     pdq_words = None if pdq is None else np.array([[pdq, 0, 0, 0]], np.uint64)
     return Probe(hashes, words, quality, digest, orientation, pdq_words)
+
+
+def look_up_probes(generation, probes, options=None):
+    """The matches of one picture, by its probes."""
+    return list(chain.from_iterable(look_up_each(generation, [probes], options)))

@@ -13,8 +13,9 @@ from imgdup.build.update import update_index
 from imgdup.index import folder, layout, store
 from imgdup.query import check_index as check
 from imgdup.query.check_index import check_structure
-from imgdup.query.matches import QueryOptions, look_up
+from imgdup.query.matches import QueryOptions
 from imgdup.query.probe import Probe
+from made_generation import look_up_probes
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -50,7 +51,7 @@ def test_it_answers(index, strategy):
     other = np.zeros((1, 4), np.uint64)
     probe = Probe(np.array([[1]], np.uint64), other, 100, b"", pdq=other)
 
-    matches = look_up(index.generation, [probe], QueryOptions(2, strategy=strategy))
+    matches = look_up_probes(index.generation, [probe], QueryOptions(2, strategy=strategy))
 
     assert [(m.distance, m.row, m.duplicate) for m in matches] == [
         (0, 1, True), (0, 2, True), (1, 0, True), (2, 4, False), (2, 5, True),
@@ -66,7 +67,7 @@ def test_it_prints_how_far_the_other_hashes_are(index):
     other = np.zeros((1, 4), np.uint64)
     probe = Probe(np.array([[1]], np.uint64), other, 100, b"", pdq=other)
 
-    matches = look_up(index.generation, [probe], QueryOptions(1, by="search"))
+    matches = look_up_probes(index.generation, [probe], QueryOptions(1, by="search"))
 
     found = [(m.match_distance, m.pdq_distance) for m in matches]
     expected = {1: [(None, 2), (None, 2), (None, 0)], 2: [(2, 2), (2, 2), (0, 0)]}

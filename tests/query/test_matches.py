@@ -16,9 +16,9 @@ from imgdup import ImageIndex
 from imgdup.build.settings import Settings
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.query import match as matching, matches, nearby
-from imgdup.query.matches import QueryOptions, look_up, look_up_each, query_files
+from imgdup.query.matches import QueryOptions, look_up_each, query_files
 from imgdup.workers.pool import inline
-from made_generation import a_probe, made_generation
+from made_generation import a_probe, look_up_probes, made_generation
 
 STRATEGIES = ("tree", "bands", "scan")
 HASHES = st.lists(st.integers(0, 63), min_size=1, max_size=40)  # few bits: many ties
@@ -160,7 +160,7 @@ def test_matches_by_one_hash_or_two_equal_two_loops(
 def test_a_picture_that_only_the_match_hash_finds_is_a_duplicate():
     generation = made_generation([0, (1 << 30) - 1], match=[0, 7])
 
-    found = look_up(generation, [a_probe(0)])
+    found = look_up_probes(generation, [a_probe(0)])
 
     assert [(m.row, m.distance, m.match_distance, m.found_by) for m in found] == [
         (0, 0, 0, ("search", "match")),
@@ -174,7 +174,7 @@ def test_an_image_near_in_two_orientations_is_given_in_the_one_that_is_a_duplica
     as_it_is = a_probe(0b1, match=(1 << 60) - 1)
     mirrored = a_probe(0b111, match=1, orientation="mirror")
 
-    (match,) = look_up(generation, [as_it_is, mirrored])
+    (match,) = look_up_probes(generation, [as_it_is, mirrored])
 
     assert (match.orientation, match.distance, match.duplicate) == ("mirror", 3, True)
 
@@ -182,7 +182,7 @@ def test_an_image_near_in_two_orientations_is_given_in_the_one_that_is_a_duplica
 @pytest.mark.parametrize("by", ["match", "pdq"])
 def test_the_nearest_by_a_hash_without_a_tree_must_be_at_least_one(by):
     with pytest.raises(ValueError, match="k must be at least 1"):
-        look_up(made_generation([0], pdq=[0]), [a_probe(0, pdq=0)], QueryOptions(k=0, by=by))
+        look_up_probes(made_generation([0], pdq=[0]), [a_probe(0, pdq=0)], QueryOptions(k=0, by=by))
 
 
 @pytest.mark.parametrize("k", [None, 3])
@@ -192,20 +192,20 @@ def test_a_distance_outside_a_hash_without_a_tree_is_refused(by, k):
 
     for distance in (-1, 257):
         with pytest.raises(ValueError, match="256"):
-            look_up(generation, [a_probe(0, pdq=0)], QueryOptions(distance, k, by=by))
+            look_up_probes(generation, [a_probe(0, pdq=0)], QueryOptions(distance, k, by=by))
 
 
 def test_a_hash_that_the_index_does_not_have_is_named():
     generation = made_generation([0])
 
     with pytest.raises(ImgdupError, match="no PDQ hashes: run imgdup index --with pdq"):
-        look_up(generation, [a_probe(0)], QueryOptions(by="pdq"))
+        look_up_probes(generation, [a_probe(0)], QueryOptions(by="pdq"))
 
 
 def test_an_unknown_hash_or_strategy_is_refused():
     for options in (QueryOptions(by="md5"), QueryOptions(strategy="guess")):
         with pytest.raises(ValueError, match=r"md5|guess"):
-            look_up(made_generation([0]), [a_probe(0)], options)
+            look_up_probes(made_generation([0]), [a_probe(0)], options)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -280,7 +280,7 @@ def test_a_duplicate_has_near_match_hashes_and_structure_or_the_same_bytes():
     )  # fmt: skip
     same_bytes = generation.arrays["digest"][4].tobytes()
 
-    found = look_up(generation, [a_probe(0, match=0, digest=same_bytes)], QueryOptions(0))
+    found = look_up_probes(generation, [a_probe(0, match=0, digest=same_bytes)], QueryOptions(0))
 
     assert [m.duplicate for m in found] == [True, True, False, False, True]
     assert [m.match_distance for m in found] == [0, 31, 32, 0, 40]
@@ -293,7 +293,7 @@ def test_a_rotated_picture_does_not_have_the_bytes_of_its_file():
     digest = generation.arrays["digest"][0].tobytes()
     rotated = a_probe(0, orientation="rotate-90")
 
-    (match,) = look_up(generation, [a_probe(1, digest=digest), rotated], QueryOptions(0))
+    (match,) = look_up_probes(generation, [a_probe(1, digest=digest), rotated], QueryOptions(0))
 
     assert match.orientation == "rotate-90"
     assert not match.duplicate
@@ -303,7 +303,9 @@ def test_a_rotated_picture_does_not_have_the_bytes_of_its_file():
 def test_a_distance_outside_the_hash_is_refused_by_each_strategy(strategy):
     for distance in (-1, 65):
         with pytest.raises(ValueError, match="64"):
-            look_up(made_generation([0]), [a_probe(0)], QueryOptions(distance, strategy=strategy))
+            look_up_probes(
+                made_generation([0]), [a_probe(0)], QueryOptions(distance, strategy=strategy)
+            )
 
 
 def test_forged_row_numbers_are_refused():
@@ -311,7 +313,7 @@ def test_forged_row_numbers_are_refused():
     generation.arrays["class_rows"][0] = 7
 
     with pytest.raises(IndexFormatError, match="forged"):
-        look_up(generation, [a_probe(0)])
+        look_up_probes(generation, [a_probe(0)])
 
 
 @pytest.fixture(scope="module")

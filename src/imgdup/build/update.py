@@ -6,19 +6,16 @@ checkpoints are not opened.
 
 import logging
 import os
-import stat
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup import __version__
 from imgdup.build.checkpoints import Checkpoints
 from imgdup.build.ignored import IgnoredFiles, load_known
 from imgdup.build.listing import (
@@ -34,31 +31,26 @@ from imgdup.build.read import read_files
 from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan
 from imgdup.build.settings import Failure, Outcome, Progress, Settings, Silent
 from imgdup.build.sources import Candidate, Tally
-from imgdup.build.write import Facts, drop_missing, row_identities, same_files, write_generation
-from imgdup.errors import ImgdupError, UsageError
-from imgdup.hashing import HASHERS, PARAMETERS_VERSION
+from imgdup.build.state import (
+    State,
+    check_hash,
+    commit_generation,
+    keep_private,
+    read_state,
+    scan_times,
+    stored_times,
+)
+from imgdup.build.write import Facts, drop_missing, row_identities, same_files
+from imgdup.errors import ImgdupError
 from imgdup.images.formats import OK, reason_of
 from imgdup.index import folder
 from imgdup.index.columns import IDENTITY
-from imgdup.index.generation import Generation, ScanOptions, open_generation
+from imgdup.index.generation import Generation, open_generation
 from imgdup.index.paths import stored_root
-from imgdup.system.files import NEW_DIGEST_KIND
 from imgdup.system.paths import absolute
 from imgdup.workers.pool import Pool
 
 log = logging.getLogger(__name__)
-
-DEFAULT_HASH = "dhash"
-
-
-class _State(NamedTuple):
-    """The state of an index folder at the start of a run."""
-
-    folder: Path
-    old: Generation | None
-    current: folder.Current | None
-    parameters: dict[str, Any]
-    needs_rehash: bool  # whether no hash of the old generation can stay
 
 
 def update_index(
@@ -101,13 +93,13 @@ def update_index(
         If another process is writing the index.
     """
     settings = settings or Settings()
-    _check_hash(settings)
+    check_hash(settings)
     old = None
     if not paths or folder.read_current(index_folder) is not None:
         old = folder.open_generation(index_folder, open_generation)[1]
     folders, files = named_paths(paths, old.paths if old else None)
 
-    def plan_of(state: _State) -> ScanPlan:
+    def plan_of(state: State) -> ScanPlan:
         roots = state.old.roots if state.old else {}
         if not roots and not folders and not files:
             raise ImgdupError(
@@ -130,7 +122,7 @@ def forget(index_folder: Path, path: str | bytes) -> Outcome:
     old = folder.open_generation(index_folder, open_generation)[1]
     old.require_match()  # before a folder is made
 
-    def plan_of(state: _State) -> ScanPlan:
+    def plan_of(state: State) -> ScanPlan:
         roots = state.old.roots if state.old else {}
         return plan_forgetting(roots, _single_files(state.old), absolute(path))
 
@@ -139,7 +131,7 @@ def forget(index_folder: Path, path: str | bytes) -> Outcome:
 
 def _run(
     index_folder: Path,
-    plan_of: Callable[[_State], ScanPlan],
+    plan_of: Callable[[State], ScanPlan],
     settings: Settings,
     progress: Progress,
     pool: Pool | None = None,
@@ -149,7 +141,7 @@ def _run(
     folder.prepare(index_folder)
     with folder.locked(index_folder):
         folder.sweep(index_folder)
-        state = _read_state(index_folder, settings)
+        state = read_state(index_folder, settings)
         if state.old is not None and not state.old.has_match:
             log.warning(
                 "%s is of format version %d: all files are read again to bring it up to date",
@@ -173,52 +165,12 @@ def _run(
         return replace(outcome, seconds=time.monotonic() - started)
 
 
-def _check_hash(settings: Settings) -> None:
-    """Raise UsageError for an unknown hash, before a folder is made for it."""
-    name, bits = settings.hasher or DEFAULT_HASH, settings.bits
-    if name not in HASHERS:
-        raise UsageError(f"there is no hash {name!r}; there are: {', '.join(HASHERS)}")
-    widths = HASHERS[name].widths
-    if bits is not None and bits not in widths:
-        lengths = " or ".join(map(str, widths))
-        raise UsageError(f"{name} of {bits} bits does not exist; choose {lengths} bits")
-
-
-def _read_state(index_folder: Path, settings: Settings) -> _State:
-    """Open the existing index, and refuse a hash other than the stored one."""
-    current, old = folder.read_current(index_folder), None
-    if current is not None:
-        current, old = folder.open_generation(index_folder, open_generation)
-    known = old.probe_parameters if old else {}
-    had_pdq = bool(known.pop("with_pdq", 0)) and old is not None and old.has_match
-    kind = known.get("digest_kind", NEW_DIGEST_KIND)
-    hasher = settings.hasher or known.get("hash", DEFAULT_HASH)
-    bits = settings.bits or known.get("bits") or HASHERS[hasher].widths[0]
-    wanted = {"hash": hasher, "bits": bits, "parameters": PARAMETERS_VERSION, "digest_kind": kind}
-    if old and wanted != known:
-        raise ImgdupError(
-            f"{index_folder} holds {_words(known)} hashes, not {_words(wanted)}: omit --hash "
-            "and --bits to keep them, or choose another index with --index"
-        )
-    lacks_hashes = old is not None and (not old.has_match or settings.with_pdq > had_pdq)
-    if settings.rehash or lacks_hashes:
-        wanted["digest_kind"] = NEW_DIGEST_KIND
-    wanted["with_pdq"] = int(settings.with_pdq or had_pdq)
-    return _State(index_folder, old, current, wanted, settings.rehash or lacks_hashes)
-
-
-def _words(parameters: dict[str, Any]) -> str:
-    return f"{parameters['hash']} {parameters['bits']}"
-
-
 def _single_files(old: Generation | None) -> list[bytes]:
     """Return the files of the index that were named one by one."""
     return [] if old is None else list(old.paths.of_root(SINGLE_FILES))
 
 
-def _empty_listing(
-    state: _State, plan: ScanPlan, scanned_ns: int, *, list_ignored: bool
-) -> Listing:
+def _empty_listing(state: State, plan: ScanPlan, scanned_ns: int, *, list_ignored: bool) -> Listing:
     """Return a listing that has only its roots, and the files that are known not to be images."""
     place = absolute(state.folder)
     stored = {root: stored_root(root, place) for root in plan.roots}
@@ -230,7 +182,7 @@ def _empty_listing(
 _Opened = tuple[folder.Current, Generation]
 
 
-def _other_index(place: Path | None, state: _State) -> _Opened | None:
+def _other_index(place: Path | None, state: State) -> _Opened | None:
     """Open the index whose rows may be copied; None if it is damaged or hashes differently."""
     if place is None or state.needs_rehash:
         return None
@@ -247,7 +199,7 @@ def _other_index(place: Path | None, state: _State) -> _Opened | None:
 
 
 def _known_rows(
-    state: _State, plan: ScanPlan, checkpoints: Checkpoints, other: _Opened | None
+    state: State, plan: ScanPlan, checkpoints: Checkpoints, other: _Opened | None
 ) -> "list[Iterable[tuple[bytes, Any]]]":
     """Return the rows that may have answers for files, by their source, each in path order."""
     known: list[Iterable[tuple[bytes, Any]]] = [checkpoints.rows()]
@@ -262,7 +214,7 @@ def _known_rows(
 
 
 def _list_files(
-    state: _State,
+    state: State,
     plan: ScanPlan,
     settings: Settings,
     listing: Listing,
@@ -286,14 +238,7 @@ def _check_all_found(listing: Listing) -> None:
         )
 
 
-def scan_times(old: Generation, current: folder.Current) -> dict[bytes, int]:
-    """Return when each root, by its current path, was scanned, in nanoseconds."""
-    by_stored = {os.fsencode(root): ns for root, ns in current.scanned_ns.items()}
-    pairs = zip(old.roots, old.stored_roots, strict=True)
-    return {root: by_stored[stored] for root, stored in pairs if stored in by_stored}
-
-
-def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Outcome:
+def _finish(state: State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Outcome:
     """Write the next generation if it differs from the old one, and count the files."""
     status = facts.gather("status")
     failures, counts = _failures(facts, status), _counts(facts.listing, status)
@@ -306,9 +251,9 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
     if written:
         number = commit_generation(state.folder, facts, plan.roots, scanned_ns=scanned_ns)
     elif was_rechecked and state.current:
-        times = _stored_times(listing, scanned_ns, absolute(state.folder))
+        times = stored_times(listing, scanned_ns, absolute(state.folder))
         folder.commit(state.folder, state.current._replace(scanned_ns=times))
-    _keep_private(folder.generation_path(state.folder, number), mode)
+    keep_private(folder.generation_path(state.folder, number), mode)
     tally.known.save(state.folder, is_whole=plan.is_whole)
     facts.checkpoints.sweep()
     return Outcome(
@@ -325,39 +270,6 @@ def _finish(state: _State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Out
         written=written,
         **counts,
     )
-
-
-def _keep_private(file: Path, mode: int) -> None:
-    """Remove permissions from the index that some of its pictures no longer have."""
-    now = stat.S_IMODE(os.stat(file).st_mode)
-    if now & ~mode:
-        try:
-            os.chmod(file, now & mode)
-        except OSError as error:
-            log.warning("%s can be read by more users than its pictures: %s", file, error.strerror)
-
-
-def commit_generation(
-    place: Path, facts: Facts, roots: Mapping[bytes, ScanOptions], *, scanned_ns: int
-) -> int:
-    """Write the next generation, make it the current one, and return its number.
-
-    `scanned_ns` is the time of the scan for roots without older rows.
-    """
-    number = folder.next_generation(place)
-    write_generation(folder.generation_path(place, number), facts, roots)
-    built = datetime.now(UTC).isoformat(timespec="seconds")
-    times = _stored_times(facts.listing, scanned_ns, absolute(place))
-    folder.commit(place, folder.Current(number, built, __version__, times))
-    return number
-
-
-def _stored_times(listing: Listing, scanned_ns: int, place: bytes) -> dict[str, int]:
-    """Return since when all rows of each root are known; unscanned rows make it older."""
-    return {
-        os.fsdecode(stored_root(root, place)): listing.kept_ns.get(root, scanned_ns)
-        for root in listing.roots
-    }
 
 
 def _counts(listing: Listing, status: npt.NDArray[Any]) -> dict[str, int]:
@@ -384,7 +296,7 @@ def _failures(facts: Facts, status: npt.NDArray[Any]) -> list[Failure]:
     ]
 
 
-def _differs(state: _State, plan: ScanPlan, facts: Facts) -> bool:
+def _differs(state: State, plan: ScanPlan, facts: Facts) -> bool:
     """Return whether the next generation differs from the old one."""
     old, listing = state.old, facts.listing
     if state.needs_rehash:

@@ -51,6 +51,22 @@ def test_evaluate_without_a_folder_takes_the_pictures_and_the_hash_of_the_index(
     assert record["hashes"]["search"]["bits"] == 256
 
 
+@pytest.mark.parametrize("extra", [["--with", "pdq"], []])
+def test_evaluate_of_an_index_evaluates_pdq_hashes_if_it_has_them_or_if_told_to(
+    photos, capsys, extra
+):
+    cli.main(["index", "photos", "--quiet"] + ([] if extra else ["--with", "pdq"]))
+
+    code = cli.main(["evaluate", "--sample", "2", "--compare", "0", "--json", *extra])
+
+    record = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert list(record["hashes"]) == ["match", "search", "pdq"]
+    assert record["hashes"]["pdq"]["different_pairs"] == 66
+    assert record["edits"][0]["edit"] == "JPEG quality 80"
+    assert record["edits"][0]["pdq"]["within_default"] == 1
+
+
 def test_evaluate_takes_the_distances_of_different_pictures_from_the_index(
     photos, capsys, monkeypatch
 ):

@@ -26,6 +26,24 @@ def test_dedupe_without_a_plan_ends_with_the_command_that_writes_one(photos):
     assert os.path.exists("plan.jsonl")
 
 
+def test_the_next_step_is_to_look_at_the_report_if_there_is_one(photos):
+    with_report = in_process("dedupe", "photos", "--plan", "plan.jsonl", "--report", "page.html")
+    without = in_process("dedupe", "photos", "--plan", "plan2.jsonl")
+
+    assert b"look at page.html, then run: imgdup apply plan.jsonl --move-to" in with_report.err
+    assert b"look at plan2.jsonl, then run: imgdup apply plan2.jsonl --move-to" in without.err
+
+
+def test_a_folder_without_images_is_named(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    done = in_process("dedupe", "empty")
+
+    assert done.err == b"no images found\n"
+    assert done.out.startswith(b"0 images")
+
+
 def test_the_next_step_names_a_plan_that_does_not_exist(indexed):
     open("plan.jsonl", "w").close()
 
@@ -261,10 +279,12 @@ def test_an_interrupted_run_finds_its_index_though_that_changed(indexed, tmp_pat
     assert b"1 already done" in done.out
 
 
-@pytest.mark.parametrize("form", ["text", "moved"])
+@pytest.mark.parametrize("form", ["text", "moved", "info"])
 def test_sizes_are_printed_in_one_way(indexed, form):
     done = in_process("dedupe", "--plan", "plan.jsonl")
-    if form == "moved":
+    if form == "info":
+        done = in_process("info")
+    elif form == "moved":
         done = in_process("apply", "plan.jsonl", "--move-to", "out", "--yes")
 
     assert re.search(rb"[0-9] (kB|MB)\b", done.out)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from cli_runs import IMGDUP
+from cli_runs import IMGDUP, in_process
 from imgdup import cli
 from imgdup.api.index import ImageIndex
 
@@ -208,3 +208,11 @@ def test_the_caller_keeps_running_after_a_command_was_terminated(indexed, tmp_pa
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert (done.stdout, done.stderr) == ("143 True\n", "")
+
+
+def test_no_word_of_the_help_is_broken_on_a_narrow_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+
+    lines = in_process("--help").out.decode().splitlines()
+
+    assert max(map(len, lines)) < 60

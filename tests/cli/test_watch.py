@@ -14,7 +14,7 @@ from cli_runs import IMGDUP, TIMEOUT_S, in_process
 from imgdup import ImageIndex
 from imgdup.index.folder import locked
 
-pytest.importorskip("watchfiles")
+pytest.importorskip("watchfiles", reason="imgdup watch needs watchfiles: the extra watch")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 

@@ -139,7 +139,9 @@ def test_samples_of_32_bits_are_unsupported(pixels):
 
 
 def test_heic_with_its_package_is_decoded():
-    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif = pytest.importorskip(
+        "pillow_heif", reason="HEIC needs pillow_heif: the extra heif"
+    )
     pillow_heif.register_heif_opener()
 
     picture = decode(save(RGB, "heif"), LIMITS)

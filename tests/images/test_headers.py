@@ -182,7 +182,7 @@ def test_a_small_jxl_size_is_read(size):
 @pytest.mark.parametrize("size", [(1, 1), (17, 31), (64, 64), (240, 320), (100, 200), (3000, 1)])
 @pytest.mark.parametrize("use_container", [False, True])
 def test_a_jxl_header_holds_the_size(size, use_container):
-    pytest.importorskip("pillow_jxl")
+    pytest.importorskip("pillow_jxl", reason="JPEG XL needs pillow_jxl: the extra jxl")
 
     assert jxl_size(save(photo(*size), "jxl", use_container=use_container)) == size
 

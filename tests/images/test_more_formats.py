@@ -36,7 +36,7 @@ def ico_of_png(content, side=0):
 
 
 def jxl(pixels, **options):
-    pytest.importorskip("pillow_jxl")
+    pytest.importorskip("pillow_jxl", reason="JPEG XL needs pillow_jxl: the extra jxl")
     return save(pixels, "jxl", **options)
 
 
@@ -108,7 +108,7 @@ def test_hidden_colours_do_not_count(name):
     other = shown.copy()
     other[:, 100:, :3] = 77
     if name == "jxl":
-        pytest.importorskip("pillow_jxl")
+        pytest.importorskip("pillow_jxl", reason="JPEG XL needs pillow_jxl: the extra jxl")
 
     one, two = (decode(save(pixels, name, **options), LIMITS) for pixels in (shown, other))
 

@@ -119,7 +119,9 @@ def test_csv_holds_them_all(duplicates, tmp_path):
 
 
 def test_parquet_holds_them_all(duplicates, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    parquet = pytest.importorskip(
+        "pyarrow.parquet", reason="Parquet needs pyarrow: the extra parquet"
+    )
 
     save_groups(tmp_path / "groups.parquet", duplicates)
 

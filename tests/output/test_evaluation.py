@@ -89,13 +89,32 @@ def test_the_table_has_a_row_for_each_edit_and_label(found):
     assert len(lines) == 4
 
 
+def test_the_pdq_hash_has_a_column_where_it_was_evaluated(found):
+    edits = {
+        name: each._replace(distances={**each.distances, "pdq": SEARCH})
+        for name, each in found.edits.items()
+    }
+    hashes = {**found.hashes, "pdq": hash_result(256, 31)._replace(chance=None, distance=None)}
+    more = found._replace(edits=edits, labels={}, hashes=hashes)
+
+    table = "".join(evaluation_table(more, width=100, encoding="utf-8")).splitlines()
+    assert table[0].split() == ["match", "search", "pdq", "mostly", "edit"]
+    assert table[1].split()[:6] == ["60.0", "%", "60.0", "%", "80.0", "%"]
+    assert json.loads(evaluation_json(more))["edits"][0]["pdq"]["within_default"] == 4 / 5
+    assert "Pdq hash" not in evaluation_html(more)
+    assert "PDQ hash" in evaluation_html(more)
+    assert [*reasons(more)][2].endswith("nearly all distances of PDQ hashes are even.")
+
+
 def test_the_reasons_name_pairs_nearest_distance_and_choice(found):
     match, search = reasons(found)
 
     assert "1,000 pictures, 499,500 pairs" in match
     assert f"within {found.hashes['match'].distance} bits (default: 31)" in match
     nearest = int(np.flatnonzero(found.hashes["search"].different)[0])
-    assert f"in the sample: {nearest} bits. The nearest pairs, compared: different 100." in search
+    assert (
+        f"the nearest is {nearest} bits apart; the nearest 100, compared: different 100." in search
+    )
 
 
 def test_without_an_estimate_the_reason_says_so(found):

@@ -80,7 +80,9 @@ def test_csv_holds_the_same(index, tmp_path):
 
 
 def test_parquet_holds_the_same(index, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
+    parquet = pytest.importorskip(
+        "pyarrow.parquet", reason="Parquet needs pyarrow: the extra parquet"
+    )
 
     export(index.rows, "parquet", tmp_path / "out")
 

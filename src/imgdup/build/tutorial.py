@@ -115,7 +115,7 @@ def _check_opcodes(data: bytes) -> None:
     """Refuse opcodes that the dictionary does not need, and memo numbers that take memory."""
     for n_before, (opcode, argument, _) in enumerate(pickletools.genops(data)):
         if opcode.name not in _OPCODES:
-            raise ImgdupError(f"it has the pickle opcode {opcode.name}")
+            raise ImgdupError(f"it holds more than numbers and paths (pickle opcode {opcode.name})")
         if opcode.name in _PUTS and int(argument or 0) > n_before:
             raise ImgdupError("it has an impossible memo number")
 

@@ -155,5 +155,5 @@ def dedupe(
     files.write(duplicates)
     dedupe_files.print_summary(duplicates, with_chains=chains, as_json=as_json)
     if not as_json and (plan or not remove_list):
-        dedupe_files.note_next_step(plan, duplicates, context.obj)
+        dedupe_files.note_next_step(files, duplicates, context.obj)
     return code

@@ -83,8 +83,9 @@ def note_rules_without_effect(keep: Keep) -> None:
         )
 
 
-def note_next_step(plan: Path | None, duplicates: Duplicates, typed: Sequence[str]) -> None:
+def note_next_step(files: DedupeFiles, duplicates: Duplicates, typed: Sequence[str]) -> None:
     """Print how to carry out the plan or, where none was written, how to write one."""
+    plan = files.plan
     is_empty = not duplicates.removable().any()
     if plan is None and not is_empty:
         again = shlex.join(["imgdup", *typed, "--plan", _new_name("plan", ".jsonl")])
@@ -92,7 +93,8 @@ def note_next_step(plan: Path | None, duplicates: Duplicates, typed: Sequence[st
     elif plan is not None and is_empty:
         note(f"nothing to remove: {plan} is empty; a larger --max-dist finds more")
     elif plan is not None:
-        note(f"review {plan}, then run: imgdup apply {shlex.quote(str(plan))} --move-to FOLDER")
+        next_command = f"imgdup apply {shlex.quote(str(plan))} --move-to FOLDER"
+        note(f"look at {files.report or plan}, then run: {next_command}")
 
 
 def _new_name(stem: str, suffix: str) -> str:

@@ -54,6 +54,12 @@ from imgdup.system.paths import check_exists
     help="Of how many of them to compare the copies with the picture.",
 )
 @click.option(
+    "--with",
+    "extra",
+    type=click.Choice(["pdq"]),
+    help="Also evaluate the PDQ hash. Default: if the index has it.",
+)
+@click.option(
     "--max-false-pairs",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
@@ -71,6 +77,7 @@ def evaluate(
     table: Path | None,
     sample: int,
     n_compared: int,
+    extra: str | None,
     max_false_pairs: float,
     report: Path | None,
     as_json: bool,
@@ -88,6 +95,8 @@ def evaluate(
     options = options._replace(
         sample=sample, n_compared=n_compared, max_false_pairs=max_false_pairs
     )
+    if extra == "pdq" and not options.with_pdq:
+        options, known = options._replace(with_pdq=True), None  # the index has no such hashes
     with closing(Bar(quiet=False)) as bar:
         bar.start(min(len(files), sample))
         found = evaluate_files(files, labelled, options, known=known, advance=bar.advance)
@@ -110,7 +119,7 @@ def _collection(
     head = index.generation.head
     side = Side(index.rows, images(index.rows))
     files = [index.rows.path(row) for row in side.rows.tolist()]
-    options = EvaluateOptions(head["hash"], index.bits)
+    options = EvaluateOptions(head["hash"], index.bits, with_pdq=side.has_pdq())
     if not index.generation.has_match:
         return files, options, None
     chosen = sample_rows(len(files))

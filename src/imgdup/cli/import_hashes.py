@@ -17,7 +17,7 @@ from imgdup.cli.printing import N_LISTED, note, note_path, write_text
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import OK
 from imgdup.output.codecs import counted, shown
-from imgdup.system.paths import absolute
+from imgdup.system.paths import absolute, check_exists
 from imgdup.system.records import json_line
 
 
@@ -45,6 +45,7 @@ def import_hashes(
     imgdup import hashes.pickle
     imgdup import hashes.pickle --hash dhash-tutorial --index old.imgdup
     """
+    check_exists(pickle_file)
     stored = read_tutorial_pickle(pickle_file)
     paths = [absolute(path) for path in stored.paths]
     files = {path: os.path.isfile(path) for path in paths}

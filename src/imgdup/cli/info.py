@@ -9,9 +9,11 @@ import click
 from imgdup.cli.options import index_option, json_option, open_found
 from imgdup.cli.printing import on_terminal, write_text
 from imgdup.output.results import facts_lines
+from imgdup.system.limits import size_text
 from imgdup.system.records import json_line, json_paths
 
 NAMES = {  # for people, where they differ from the keys of --json
+    "bytes": "size",
     "parameters": "hash version",
     "digest_kind": "content digests",
     "version": "imgdup version",
@@ -33,6 +35,7 @@ def info(index_folder: Path | None, as_json: bool) -> None:
     if as_json:
         write_text([json_line({**facts, **json_paths("roots", roots)})])
         return
+    facts["bytes"] = size_text(facts["bytes"])
     failed = ", ".join(f"{n:,} {reason}" for reason, n in facts.pop("failed").items()) or "none"
     lines = {NAMES.get(key, key.replace("_", " ")): value for key, value in facts.items()}
     lines |= {"failed": failed, "folders": roots}

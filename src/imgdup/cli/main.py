@@ -87,7 +87,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that is called; if there is none, suggest one."""
         if args and args[0][:1] != "-" and self.get_command(ctx, args[0]) is None:
-            raise click.UsageError(no_such_command(args[0], COMMANDS), ctx)
+            raise click.UsageError(no_such_command(args, COMMANDS), ctx)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -120,8 +120,8 @@ def imgdup(config_file: str | None) -> None:
     """Find near-duplicate images: exact, fast, and safe for your files.
 
     \b
-    imgdup index photos                 hash every image in a folder
-    imgdup query photo.jpg              find its near-duplicates
+    imgdup index photos      hash every image in a folder
+    imgdup query photo.jpg   find its near-duplicates
     """
 
 

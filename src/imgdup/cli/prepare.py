@@ -55,6 +55,8 @@ def open_index(
         return index, 0
     place = find_or_new_index(index_folder)
     outcome = index_first(place, folders, allow_removals=allow_removals)
+    if not outcome.seen:
+        note("no images found")
     return ImageIndex.open(place).check_before_decision(), exit_code(outcome, strict=False)
 
 

@@ -23,8 +23,8 @@ from imgdup.hashing import (
     MATCH_BITS,
     MATCH_MAX_DISTANCE,
     MATCH_MIN_QUALITY,
-    Fingerprint,
-    fingerprint,
+    Fingerprints,
+    fingerprints,
 )
 from imgdup.images.decode import decode, decode_rgb
 from imgdup.images.edits import EDITS
@@ -38,8 +38,7 @@ from imgdup.workers.pool import Pool, decode_each, decoding_pool
 SEED = 1  # of the order of the sample
 N_NEAREST = 100  # pairs of different pictures that are compared, for each hash
 FILES_AT_ONCE = 2  # sent to a worker; each is edited, hashed and compared many times
-NOT_FOUND = 1 << 15  # the match distance of pictures with too little structure
-BY = ("match", "search")
+NOT_FOUND = 1 << 15  # the match or PDQ distance of pictures with too little structure
 
 Distances = npt.NDArray[np.int64]
 Relations: TypeAlias = Mapping[str, int]  # how many pairs have each relation
@@ -58,6 +57,8 @@ class EvaluateOptions(NamedTuple):
         How many pictures are edited at most. Distances of different pictures are measured on more.
     n_compared : int
         Of how many of them the copies are also compared with the picture, which takes longer.
+    with_pdq : bool
+        Whether to evaluate PDQ hashes, too.
     limits : Limits
         What one picture may cost.
     """
@@ -67,7 +68,19 @@ class EvaluateOptions(NamedTuple):
     max_false_pairs: float = 1.0
     sample: int = 1000
     n_compared: int = 200
+    with_pdq: bool = False
     limits: Limits = Limits()
+
+    @property
+    def defaults(self) -> dict[str, tuple[int, int]]:
+        """The bits and the default distance of each hash that is evaluated."""
+        found = {
+            "match": (MATCH_BITS, MATCH_MAX_DISTANCE),
+            "search": (self.bits, HASHERS[self.hash].max_distance[self.bits]),
+        }
+        if self.with_pdq:
+            found["pdq"] = next(iter(HASHERS["pdq"].max_distance.items()))
+        return found
 
 
 class EditResult(NamedTuple):
@@ -76,7 +89,8 @@ class EditResult(NamedTuple):
     Attributes
     ----------
     distances : mapping of str to ndarray of int64, shape (n,)
-        Between each picture and its copy, in bits, by ``"match"`` and ``"search"`` hash.
+        Between each picture and its copy, in bits, by ``"match"``, ``"search"`` and, if requested,
+        ``"pdq"`` hash.
     relations : mapping of str to int
         What the comparison of the pictures says, and how often.
     """
@@ -94,7 +108,8 @@ class HashResult(NamedTuple):
     different : ndarray of int64, shape (bits + 1,)
         Pairs of different pictures, by distance: of all pictures, or of 3,000 of them.
     chance : Chance or None
-        Pairs by chance; None where the sample is too small for an estimate.
+        Pairs by chance; None where the sample is too small for an estimate, and for PDQ hashes:
+        nearly all have as many ones as zeros, so that distances are even, and no law fits them.
     distance : int or None
         The largest distance within which few enough pairs are expected by chance.
     relations : mapping of str to int
@@ -120,7 +135,7 @@ class Evaluation(NamedTuple):
         Pictures that were edited, and those of the sample that could not be read.
     max_false_pairs : float
     hashes : mapping of str to HashResult
-        For ``"match"`` and ``"search"``.
+        For ``"match"``, ``"search"`` and, if requested, ``"pdq"``.
     edits : mapping of str to EditResult
     labels : mapping of str to EditResult
         The labelled pairs, by label.
@@ -139,10 +154,13 @@ class Evaluation(NamedTuple):
 
 
 class _Edited(NamedTuple):
-    """A picture and its copies: hashes, the picture first, and relations, if they were compared."""
+    """A picture and its copies: hashes, the picture first, and relations, if they were compared.
+
+    Each has hashes of its own, arrays of one row.
+    """
 
     digest: bytes
-    prints: Sequence[Fingerprint]
+    prints: Sequence[Fingerprints]
     relations: Sequence[str]
 
 
@@ -193,8 +211,10 @@ def evaluate(
         if not found and not pairs:
             raise ImgdupError("no picture could be read: name a folder that contains pictures")
         edited = [each for _, each in found]
-        some = known or _hashed(files, found, options, workers)
-        hashes = _hash_results(*some, len(files), options, workers) if found else {}
+        hashes: dict[str, HashResult] = {}
+        if found:
+            some = known or _hashed(files, found, options, workers)
+            hashes = _hash_results(*some, len(files), options, workers)
         labels, n_unread = _labelled(pairs, options, workers)
     return Evaluation(
         len(files),
@@ -227,10 +247,10 @@ def _edit(options: EvaluateOptions, job: tuple[bytes, bool]) -> _Edited:
     return _Edited(content_digest(data, NEW_DIGEST_KIND), prints, relations)
 
 
-def _fingerprint(options: EvaluateOptions, data: bytes) -> Fingerprint:
+def _fingerprint(options: EvaluateOptions, data: bytes) -> Fingerprints:
     needs_opencv = HASHERS[options.hash].needs_opencv
     gray = decode(data, options.limits, with_opencv=needs_opencv).gray
-    return fingerprint(gray, options.hash, options.bits)
+    return fingerprints([gray], options.hash, options.bits, with_pdq=options.with_pdq)
 
 
 def _relation(first: Pixels, second: Pixels) -> str:
@@ -250,14 +270,30 @@ def _edit_results(edited: Sequence[_Edited]) -> dict[str, EditResult]:
     return results
 
 
-def _distances(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> dict[str, Distances]:
+def _distances(
+    first: Sequence[Fingerprints], second: Sequence[Fingerprints]
+) -> dict[str, Distances]:
     """Return the distances of pairs of pictures by each hash."""
-    if not first:
-        return {by: np.zeros(0, np.int64) for by in BY}
-    quality = np.array([min(a.quality, b.quality) for a, b in zip(first, second, strict=True)])
-    match = distances(*(np.stack([each.match for each in side]) for side in (first, second)))
-    search = distances(*(np.stack([each.hashes for each in side]) for side in (first, second)))
-    return {"match": np.where(quality >= MATCH_MIN_QUALITY, match, NOT_FOUND), "search": search}
+    a, b = (_together(side) for side in (first, second))
+    is_clear = np.minimum(a.qualities, b.qualities) >= MATCH_MIN_QUALITY
+    found = {
+        "match": np.where(is_clear, distances(a.match, b.match), NOT_FOUND),
+        "search": distances(a.hashes, b.hashes),
+    }
+    if a.pdq is not None and b.pdq is not None:
+        found["pdq"] = np.where(is_clear, distances(a.pdq, b.pdq), NOT_FOUND)
+    return found
+
+
+def _together(prints: Sequence[Fingerprints]) -> Fingerprints:
+    """Join the hashes of some pictures, of one at least, in arrays of one row each."""
+    pdq = [each.pdq for each in prints if each.pdq is not None]
+    return Fingerprints(
+        np.concatenate([each.hashes for each in prints]),
+        np.concatenate([each.match for each in prints]),
+        np.concatenate([each.qualities for each in prints]),
+        np.concatenate(pdq) if pdq else None,
+    )
 
 
 def _hashed(
@@ -274,17 +310,12 @@ def _hashed(
     for file, answer in zip(missing, answers, strict=True):
         if not isinstance(answer, ImageError):
             prints[file] = answer
-    found = [each for _, each in prints.values()]
-    pictures = Pictures(
-        np.array([each.hashes for each in found], np.uint64),
-        np.array([each.match for each in found], np.uint64),
-        np.array([each.quality for each in found], np.uint8),
-        np.array([np.frombuffer(digest, np.uint8) for digest, _ in prints.values()], np.uint8),
-    )
-    return list(prints), pictures
+    hashes, match, qualities, pdq = _together([each for _, each in prints.values()])
+    digests = np.array([np.frombuffer(digest, np.uint8) for digest, _ in prints.values()])
+    return list(prints), Pictures(hashes, match, qualities, digests, pdq)
 
 
-def _digest_and_hash(options: EvaluateOptions, file: bytes) -> tuple[bytes, Fingerprint]:
+def _digest_and_hash(options: EvaluateOptions, file: bytes) -> tuple[bytes, Fingerprints]:
     """Read a file, and return the digest of its content and its hashes; in a worker."""
     data = read_file(file, options.limits).data
     return content_digest(data, NEW_DIGEST_KIND), _fingerprint(options, data)
@@ -298,21 +329,17 @@ def _hash_results(
     pool: Pool,
 ) -> dict[str, HashResult]:
     """Say of each hash how far different pictures are, and which distance to choose."""
-    defaults = {
-        "match": (MATCH_BITS, MATCH_MAX_DISTANCE),
-        "search": (options.bits, HASHERS[options.hash].max_distance[options.bits]),
-    }
     results = {}
-    for by, (bits, default) in defaults.items():
+    for by, (bits, default) in options.defaults.items():
         considered = np.arange(len(files))
-        if by == "match":
+        if by != "search":
             considered = np.flatnonzero(pictures.quality >= MATCH_MIN_QUALITY)
         some = pictures.of(considered)
-        i, j, far = different_pairs(some.match if by == "match" else some.hashes, some)
+        i, j, far = different_pairs(some.hashes_by(by), some)
         nearest = np.argsort(far, kind="stable")[:N_NEAREST]
         named = [(files[considered[i[k]]], files[considered[j[k]]]) for k in nearest]
         relations = Counter(_relations(named, options.limits, pool))
-        chance = chance_among(some, by)
+        chance = None if by == "pdq" else chance_among(some, by)
         n = round(n_images * len(considered) / len(files))
         distance = chance and chance.largest_distance(n * (n - 1) // 2, options.max_false_pairs)
         different = np.bincount(far, minlength=bits + 1)
@@ -341,7 +368,7 @@ def _labelled(
     files = sorted({file for pair in pairs for file in (pair.a, pair.b)})
     hashed = dict(zip(files, decode_each(partial(_hash_file, options), files, pool), strict=True))
     compared = list(_relations([(pair.a, pair.b) for pair in pairs], options.limits, pool))
-    groups: dict[str, list[tuple[Fingerprint, Fingerprint, str]]] = {}
+    groups: dict[str, list[tuple[Fingerprints, Fingerprints, str]]] = {}
     n_unread = 0
     for pair, relation in zip(pairs, compared, strict=True):
         first, second = hashed[pair.a], hashed[pair.b]
@@ -356,6 +383,6 @@ def _labelled(
     return results, n_unread
 
 
-def _hash_file(options: EvaluateOptions, file: bytes) -> Fingerprint:
+def _hash_file(options: EvaluateOptions, file: bytes) -> Fingerprints:
     """Hash a file; in a worker."""
     return _fingerprint(options, read_file(file, options.limits).data)

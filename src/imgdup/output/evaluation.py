@@ -16,7 +16,6 @@ from imgdup.output.tables import table
 from imgdup.system.atomic import PUBLIC, replacing
 from imgdup.system.records import json_line
 
-HEADER = ("match", "search", "mostly", "edit")
 COPY, OTHER, LIMIT = "#2f9e5b", "#d9603b", "#7d5bd0"  # read well on white and on black
 RELATION_COLOURS: Mapping[str, str] = {
     "same-bytes": "#1d7f45",
@@ -105,7 +104,8 @@ def _chosen(found: Evaluation, by: str) -> int | None:
 
 def evaluation_table(found: Evaluation, *, width: int, encoding: str) -> Iterator[str]:
     """Lay out the share of copies within the default distances, and what they are called."""
-    return table(HEADER, _cells(found), width=width, encoding=encoding)
+    header = (*_hashes(found), "mostly", "edit")
+    return table(header, _cells(found), width=width, encoding=encoding)
 
 
 def evaluation_lines(found: Evaluation) -> Iterator[str]:
@@ -117,10 +117,14 @@ def evaluation_lines(found: Evaluation) -> Iterator[str]:
 def _cells(found: Evaluation) -> Iterator[tuple[str, ...]]:
     for name, result in _all_results(found):
         shares = (
-            _percent(_share(result.distances[by], _default(found, by)))
-            for by in ("match", "search")
+            _percent(_share(far, _default(found, by))) for by, far in result.distances.items()
         )
         yield (*shares, _mostly(result), name)
+
+
+def _hashes(found: Evaluation) -> list[str]:
+    """Return the names of the hashes that were evaluated."""
+    return next(([*result.distances] for _, result in _all_results(found)), [*found.hashes])
 
 
 def _all_results(found: Evaluation) -> Iterator[tuple[str, EditResult]]:
@@ -145,16 +149,21 @@ def reasons(found: Evaluation) -> Iterator[str]:
     """Explain for each hash, in one line, which distance to choose and why."""
     n_pairs = found.n_images * (found.n_images - 1) // 2
     for by, result in found.hashes.items():
-        text = f"{by} hash: {counted(found.n_images, 'picture')}, {counted(n_pairs, 'pair')}. "
+        name = "PDQ" if by == "pdq" else by
+        text = f"{name} hash: {counted(found.n_images, 'picture')}, {counted(n_pairs, 'pair')}. "
         seen = np.flatnonzero(result.different)
         if len(seen):
+            n_different, n_compared = int(result.different.sum()), sum(result.relations.values())
             text += (
-                f"The nearest of {counted(int(result.different.sum()), 'pair')} of different "
-                f"pictures in the sample: {counted(int(seen[0]), 'bit')}. "
-                "The nearest pairs, compared: "
-                f"{_relation_counts(result.relations)}. "
+                f"Of {counted(n_different, 'pair')} in the sample that are no known duplicates, "
+                f"the nearest is {counted(int(seen[0]), 'bit')} apart; the nearest "
+                f"{n_compared:,}, compared: {_relation_counts(result.relations)}. "
             )
-        yield text + _choice(result, found.max_false_pairs)
+        yield text + (
+            "Pairs by chance are not estimated: nearly all distances of PDQ hashes are even."
+            if by == "pdq"
+            else _choice(result, found.max_false_pairs)
+        )
 
 
 def _relation_counts(relations: Mapping[str, int]) -> str:
@@ -166,13 +175,14 @@ def _relation_counts(relations: Mapping[str, int]) -> str:
 def _choice(result: HashResult, max_false_pairs: float) -> str:
     if result.chance is None:
         return "The sample is too small to estimate how many pairs are near each other by chance."
-    first, last = result.chance.fitted
     pairs, are = ("pair", "is") if max_false_pairs == 1 else ("pairs", "are")
-    text = f"By the distances from {first} to {last}, "
     if result.distance is None:
-        return f"{text}more than {max_false_pairs:g} false {pairs} {are} expected at any distance."
+        return (
+            f"In the whole collection, more than {max_false_pairs:g} false {pairs} {are} expected "
+            "at any distance."
+        )
     return (
-        f"{text}at most {max_false_pairs:g} false {pairs} {are} expected within "
+        f"In the whole collection, at most {max_false_pairs:g} false {pairs} {are} expected within "
         f"{counted(result.distance, 'bit')} (default: {result.default_distance})."
     )
 
@@ -223,7 +233,11 @@ def _summary(found: Evaluation) -> str:
 
 def _hash_section(by: str, result: HashResult, found: Evaluation) -> str:
     plots = _shares_plot(by, result, found) + _chance_plot(result, found)
-    return f'<section><h2>{by.capitalize()} hash</h2><div class="plots">{plots}</div></section>\n'
+    return f'<section><h2>{_title(by)} hash</h2><div class="plots">{plots}</div></section>\n'
+
+
+def _title(by: str) -> str:
+    return by.upper() if by == "pdq" else by.capitalize()
 
 
 def _shares_plot(by: str, result: HashResult, found: Evaluation) -> str:

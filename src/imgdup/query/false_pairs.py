@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from imgdup.errors import UsageError
 from imgdup.hashing import MATCH_MAX_DISTANCE
-from imgdup.index.columns import Rows, images
+from imgdup.index.columns import PDQ, Rows, images
 from imgdup.query.match import are_duplicates
 from imgdup.query.row_pairs import COLUMNS, Side
 from imgdup.search.hamming import WORD_BITS, Hashes, check_hashes
@@ -251,11 +251,20 @@ class Pictures(NamedTuple):
     match: Hashes
     quality: npt.NDArray[np.uint8]
     digest: npt.NDArray[np.uint8]
+    pdq: Hashes | None = None
 
     def of(self, rows: Counts) -> "Pictures":
         """Return some of the pictures."""
-        hashes, match, quality, digest = self
-        return Pictures(hashes[rows], match[rows], quality[rows], digest[rows])
+        hashes, match, quality, digest, pdq = self
+        some = None if pdq is None else pdq[rows]
+        return Pictures(hashes[rows], match[rows], quality[rows], digest[rows], some)
+
+    def hashes_by(self, by: str) -> Hashes:
+        """Return the hashes that ``"match"``, ``"search"`` or ``"pdq"`` names."""
+        found = {"match": self.match, "search": self.hashes, "pdq": self.pdq}[by]
+        if found is None:
+            raise UsageError("these pictures have no PDQ hashes")
+        return found
 
 
 def known_duplicates(pictures: Pictures) -> npt.NDArray[np.bool_]:
@@ -289,17 +298,17 @@ def chance_among(pictures: Pictures, by: str) -> Chance | None:
     Parameters
     ----------
     pictures : Pictures
-        A sample of a collection, as `sample_rows` chooses it. By match hash, all of them
-        have enough structure to be compared.
+        A sample of a collection, as `sample_rows` chooses it. By match hash and PDQ hash, all of
+        them have enough structure to be compared.
     by : str
-        ``"match"`` or ``"search"``: which hash is compared.
+        ``"match"``, ``"search"`` or ``"pdq"``: which hash is compared.
 
     Returns
     -------
     Chance or None
         None if the pictures are too few, or too much alike, for an estimate.
     """
-    hashes = pictures.match if by == "match" else pictures.hashes
+    hashes = pictures.hashes_by(by)
     first = MATCH_MAX_DISTANCE + 1 if by == "match" else 0
     return estimate(count_distances(hashes, known_duplicates(pictures)), first)
 
@@ -381,6 +390,7 @@ def _sample(sides: list[Side]) -> Pictures:
 
 
 def pictures_of(sides: Sequence[Side]) -> Pictures:
-    """Take the columns of all images of some sides."""
-    names = (COLUMNS["search"], COLUMNS["match"], "quality", "digest")
+    """Take the columns of all images of some sides; PDQ hashes if every side has them."""
+    names = [COLUMNS["search"], COLUMNS["match"], "quality", "digest"]
+    names += [PDQ] if all(side.has_pdq() for side in sides) else []
     return Pictures(*(np.concatenate([side.column(name) for side in sides]) for name in names))

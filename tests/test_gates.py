@@ -5,6 +5,7 @@ Each is read from the file that its users read, and its shell lines are run.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -135,13 +136,31 @@ def test_the_hook_gets_pictures(name, is_checked):
     assert (re.search(hook()["files"], name) is not None) == is_checked
 
 
-def test_the_stage_for_dvc_fails_if_there_are_leaks(sets, installed):
+def stages_for_dvc():
+    """The stages of the recipe, as the text of a dvc.yaml."""
     recipes = (REPOSITORY / "docs" / "recipes.md").read_text()
-    stages = re.search(r"```yaml\n(stages:\n.*?)```", recipes, re.DOTALL)[1]
-    stage = yaml.safe_load(stages)["stages"]["leaks"]
+    return re.search(r"```yaml\n(stages:\n.*?)```", recipes, re.DOTALL)[1]
+
+
+def test_the_stage_for_dvc_fails_if_there_are_leaks(sets, installed):
+    stage = yaml.safe_load(stages_for_dvc())["stages"]["leaks"]
 
     code, printed = bash(stage["cmd"], installed)
 
     assert code == 4, printed
     assert all((sets / each).is_dir() for each in stage["deps"])
     assert all((sets / name).is_file() for out in stage["outs"] for name in out)
+
+
+@pytest.mark.skipif(not shutil.which("dvc"), reason="the program dvc is not installed")
+def test_dvc_runs_the_stage_again_only_after_a_set_changed(sets, installed):
+    (sets / "dvc.yaml").write_text(stages_for_dvc())
+    reproduce, quiet = "dvc repro leaks 2>&1", {"DVC_NO_ANALYTICS": "1"}
+
+    failed, _ = bash(f"dvc init --no-scm --quiet && {reproduce}", installed, **quiet)
+    (sets / "data" / "test" / "copy.jpg").unlink()
+    passed, _ = bash(reproduce, installed, **quiet)
+    skipped, printed = bash(reproduce, installed, **quiet)
+
+    assert (bool(failed), passed, skipped) == (True, 0, 0)
+    assert "Stage 'leaks' didn't change, skipping" in printed

@@ -3,8 +3,9 @@
     python data/make_frozen.py
 
 They are committed, and tests open them for ever, so that every later version can read them
-or reports that it cannot: ``store``, one file of arrays, and ``index``, an index folder of
-pictures that are not there. What they hold depends on nothing but this script.
+or reports that it cannot: ``store``, one file of arrays, and two index folders of pictures that are
+not there, ``index`` and ``index-with-trimmed``, which has hashes of what flat borders enclose. What
+they hold depends on nothing but this script.
 """
 
 from pathlib import Path
@@ -43,20 +44,23 @@ def path() -> Path:
     return Path(__file__).parent / "indexes" / str(store.FORMAT_VERSION) / "store"
 
 
-def index_path() -> Path:
-    """Name the index folder of the current format version."""
-    return path().with_name("index")
+def index_path(*, with_trimmed: bool = False) -> Path:
+    """Name an index folder of the current format version."""
+    return path().with_name("index-with-trimmed" if with_trimmed else "index")
 
 
-def write_index(place: Path) -> None:
+def write_index(place: Path, *, with_trimmed: bool = False) -> None:
     """Write an index of six files: two of one hash, one under two names, one that failed."""
     folder.prepare(place)
     parameters = {
         "hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3", "with_pdq": 1,
+        "with_trimmed": int(with_trimmed),
     }  # fmt: skip
     names = [b"a.jpg", b"b/c.png", b"b/link.png", b"broken.jpg", b"odd-\xff.jpg", b"z.webp"]
     paths = [ROOT + b"/" + name for name in names]
-    columns = empty_columns(len(paths), 1, with_pdq=True)
+    columns = empty_columns(len(paths), 1, with_pdq=True, with_trimmed=with_trimmed)
+    if with_trimmed:
+        columns["trimmed"][4] = [2, 0, 0, 1]
     columns["hashes"][:, 0] = [0, 1, 1, 0, 0b111, 1 << 63]
     columns["match"][:, 0] = [0, 3, 3, 0, 7, 1 << 40]
     columns["pdq"][:, 1] = [0, 5, 5, 0, 9, 1 << 50]
@@ -85,8 +89,10 @@ def main() -> None:
     path().parent.mkdir(parents=True, exist_ok=True)
     if not path().exists():
         store.save(path(), HEAD, arrays())
-    if not index_path().exists():
-        write_index(index_path())
+    for with_trimmed in (False, True):
+        place = index_path(with_trimmed=with_trimmed)
+        if not place.exists():
+            write_index(place, with_trimmed=with_trimmed)
 
 
 if __name__ == "__main__":

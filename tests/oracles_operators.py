@@ -121,6 +121,56 @@ def quality(gray):
     return min(int(sum(np.floor(each).sum() for each in steps)) // 90, 100)
 
 
+def without_border(gray):
+    """What is left if flat borders are cut off; None if there are none, or hardly anything is."""
+    pixels = np.floor(np.clip(gray.pixels, 0, 255) + np.float32(0.5)).astype(np.int64)
+    whole = pixels.shape
+
+    def outermost(side, box):
+        top, bottom, left, right = box
+        inside = pixels[top:bottom, left:right]
+        return (inside[0], inside[-1], inside[:, 0], inside[:, -1])[side]
+
+    def is_flat(line, level):
+        return np.abs(line - level).sum() <= 5 * len(line)
+
+    box = [0, whole[0], 0, whole[1]]
+    borders = {}
+    for side in range(4):
+        line = outermost(side, box)
+        level = int(line.sum() + len(line) // 2) // len(line)
+        if is_flat(line, level):
+            borders[side] = level
+    before = None
+    while box != before:
+        before = list(box)
+        for side, level in borders.items():
+            while is_flat(outermost(side, box), level):
+                box[side] += -1 if side % 2 else 1
+                if (box[1] - box[0]) * 4 <= whole[0] or (box[3] - box[2]) * 4 <= whole[1]:
+                    return None
+    cut = (whole[0] - box[1] + box[0], whole[1] - box[3] + box[2])
+    if all(64 * lines < length for lines, length in zip(cut, whole, strict=True)):
+        return None
+    rows = block_bounds(gray.height, gray.reduction, gray.short_first[0])
+    columns = block_bounds(gray.width, gray.reduction, gray.short_first[1])
+    top, bottom, left, right = box
+    return gray._replace(
+        pixels=gray.pixels[top:bottom, left:right],
+        height=int(rows[bottom] - rows[top]),
+        width=int(columns[right] - columns[left]),
+        short_first=(gray.short_first[0] and top == 0, gray.short_first[1] and left == 0),
+    )
+
+
+def trimmed(gray):
+    """The match hash of what is inside flat borders; 0 if that or the whole says little."""
+    inner = without_border(gray) if quality(gray) >= 50 else None
+    if inner is None or quality(inner) < 50:
+        return np.zeros(4, np.uint64)
+    return match(inner)
+
+
 OPERATORS = {
     ("dhash", 64): lambda gray: dhash(gray, 8),
     ("dhash", 256): lambda gray: dhash(gray, 16),
@@ -130,4 +180,5 @@ OPERATORS = {
     ("phash", 256): lambda gray: phash(gray, 16),
     ("pdq", 256): lambda gray: pdq(gray, 16),
     ("match", 256): match,
+    ("trimmed", 256): trimmed,
 }

@@ -19,7 +19,10 @@ from imgdup.index.columns import fields
 from imgdup.system.limits import Limits
 from imgdup.system.paths import path_key
 
-PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3", "with_pdq": 0}
+PARAMETERS = {
+    "hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3", "with_pdq": 0,
+    "with_trimmed": 0,
+}  # fmt: skip
 SECOND = 1_000_000_000
 
 

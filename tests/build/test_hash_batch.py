@@ -13,7 +13,10 @@ from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
 from imgdup.workers.child import Stopped
 
-PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3", "with_pdq": 0}
+PARAMETERS = {
+    "hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3", "with_pdq": 0,
+    "with_trimmed": 1,
+}  # fmt: skip
 N_FILES = TOGETHER + 3
 
 

@@ -370,7 +370,7 @@ def interrupt_after(monkeypatch, n_noted):
 
 
 def n_checkpointed(place):
-    kinds = {"digest_kind": "blake3", "with_pdq": 0}
+    kinds = {"digest_kind": "blake3", "with_pdq": 0, "with_trimmed": 1}
     parameters = {"hash": "dhash", "bits": 64, "parameters": 1, **kinds}
     n_rows = len(list(Checkpoints(place / "parts", parameters).rows()))
     assert n_rows > 0

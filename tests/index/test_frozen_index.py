@@ -11,6 +11,7 @@ from encoded import photo, save
 from imgdup import ImageIndex, ImgdupError, cli
 from imgdup.build.update import update_index
 from imgdup.index import folder, layout, store
+from imgdup.index.columns import has_trimmed, trimmed_hashes
 from imgdup.query import check_index as check
 from imgdup.query.check_index import check_structure
 from imgdup.query.matches import QueryOptions
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("in_process")
 VERSION_1 = make_frozen.path().parents[1] / "1"
 OLD = [VERSION_1 / "index", VERSION_1 / "index-with-identity"]
 NEW = VERSION_1.with_name("2") / "index"
-FROZEN = [*OLD, NEW]
+TRIMMED = VERSION_1.with_name("2") / "index-with-trimmed"
+FROZEN = [*OLD, NEW, TRIMMED]
 
 
 @pytest.fixture(
@@ -74,13 +76,32 @@ def test_it_prints_how_far_the_other_hashes_are(index):
     assert found == expected[index.generation.version]
 
 
-def test_it_is_what_is_written_today(tmp_path):
-    assert NEW == make_frozen.index_path()
+@pytest.mark.parametrize("place", [NEW, TRIMMED], ids=lambda place: place.name)
+def test_it_is_what_is_written_today(place, tmp_path):
+    with_trimmed = place == TRIMMED
+    assert place == make_frozen.index_path(with_trimmed=with_trimmed)
 
-    make_frozen.write_index(tmp_path / "index")
+    make_frozen.write_index(tmp_path / "index", with_trimmed=with_trimmed)
 
     today = folder.generation_path(tmp_path / "index", 1)
-    assert today.read_bytes() == folder.generation_path(make_frozen.index_path(), 1).read_bytes()
+    assert today.read_bytes() == folder.generation_path(place, 1).read_bytes()
+
+
+def test_hashes_of_what_borders_enclose_are_read_where_there_are_any():
+    rows = ImageIndex.open(TRIMMED).rows
+
+    assert has_trimmed(rows)
+    assert trimmed_hashes(rows, np.arange(6)).tolist() == [*[[0] * 4] * 4, [2, 0, 0, 1], [0] * 4]
+
+
+@pytest.mark.parametrize(
+    "place", [*OLD, NEW], ids=lambda place: f"{place.parent.name}-{place.name}"
+)
+def test_an_index_of_before_has_no_hashes_of_what_borders_enclose(place):
+    rows = ImageIndex.open(place).rows
+
+    assert not has_trimmed(rows)
+    assert not trimmed_hashes(rows, np.arange(6)).any()
 
 
 def test_an_update_of_a_copy_writes_a_new_generation(tmp_path):

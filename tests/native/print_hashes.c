@@ -31,9 +31,9 @@ int main(void) {
     uint8_t *bytes = malloc(MAX_PIXELS), quality = 0;
     float *floats = malloc(MAX_PIXELS * sizeof(float));
     void *scratch = aligned_alloc(64, (size_t)imgdup_hash_scratch(1 << 13));
-    uint64_t words[23];
+    uint64_t words[27];
     ImgdupHashes to = {words,      words + 1,  words + 5,  words + 6,
-                       words + 10, words + 11, words + 15, words + 19, &quality};
+                       words + 10, words + 11, words + 15, words + 19, words + 23, &quality};
     if (!bytes || !floats || !scratch)
         return 1;
     for (int i = 0; i < N_PICTURES; i++) {
@@ -51,7 +51,7 @@ int main(void) {
         picture.row_stride = columns * (picture.is_float ? (int64_t)sizeof(float) : 1);
         paint(bytes, floats, rows, columns, picture.is_float);
         imgdup_hash(&picture, 1, &to, scratch);
-        for (int w = 0; w < 23; w++)
+        for (int w = 0; w < 27; w++)
             printf("%016llx ", (unsigned long long)words[w]);
         printf("%d\n", quality);
     }

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from imgdup.images.decode import decode
 from imgdup.images.gray import GrayImage
-from imgdup.native.hashes import KINDS, hash_pictures
+from imgdup.native.hashes import KINDS, MATCH, TRIMMED, hash_pictures
 from imgdup.native.loader import LEVELS, best_level
 from imgdup.system.limits import Limits
 from oracles_operators import OPERATORS, quality
@@ -76,6 +76,45 @@ def test_large_and_odd_pictures_have_the_bits_of_the_operators(size):
     rng = np.random.default_rng(size)
 
     assert_equal_to_operators([picture_of(rng, *size) for _ in range(3)])
+
+
+def framed(rng, picture):
+    """The picture with borders of some width on some sides, each of its own level and noise."""
+    pixels = picture.pixels.copy()
+    for axis in (0, 1):
+        n = pixels.shape[axis]
+        for side in (slice(0, n // int(rng.integers(3, 60))), slice(n - n // 9, n)):
+            border = np.moveaxis(pixels, axis, 0)[side]
+            if rng.integers(4) == 0:
+                border[:] = rng.integers(255) + rng.integers(0, 10, border.shape)
+    return picture._replace(pixels=pixels)
+
+
+def test_what_borders_enclose_has_the_bits_of_the_operators():
+    rng = np.random.default_rng(12)
+    sizes = rng.integers(90, 500, (60, 2)).tolist()
+    pictures = [framed(rng, picture_of(rng, *size)) for size in sizes]
+
+    assert_equal_to_operators(pictures)
+    found = hash_pictures(pictures, [MATCH, TRIMMED]).hashes[TRIMMED].any(axis=1)
+    assert 10 < found.sum() < 50  # both with and without
+
+
+def test_a_border_does_not_change_the_hash_of_what_it_encloses():
+    rng = np.random.default_rng(4)
+    photo = pixels_of(rng, (180, 240))
+    photo[0, ::2] = 255 - photo[0, ::2]  # its own edge varies
+    pictures = [photo, np.pad(photo, ((30, 30), (0, 0))), np.pad(photo, 12, constant_values=255)]
+
+    found = hash_pictures([GrayImage(p, *p.shape) for p in pictures], [MATCH, TRIMMED]).hashes
+
+    whole, trimmed = found[MATCH].tolist(), found[TRIMMED].tolist()
+    assert trimmed == [[0] * 4, whole[0], whole[0]]
+
+
+def test_what_a_border_encloses_is_hashed_only_with_the_whole():
+    with pytest.raises(ValueError, match="together with the match hash"):
+        hash_pictures([], [TRIMMED])
 
 
 @needs_data

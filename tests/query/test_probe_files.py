@@ -10,7 +10,10 @@ from imgdup.query.probe import probe_files
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import decoding_pool
 
-PARAMETERS = {"hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3", "with_pdq": 0}
+PARAMETERS = {
+    "hash": "dhash", "bits": 64, "parameters": 1, "digest_kind": "blake3", "with_pdq": 0,
+    "with_trimmed": 1,
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -77,8 +77,8 @@ class BatchSettings(NamedTuple):
 
     def empty_columns(self, n_rows: int) -> dict[str, npt.NDArray[Any]]:
         """Return a zeroed column for each fact and hash of a file."""
-        words, with_pdq = _form(self.parameters)
-        return empty_columns(n_rows, words, with_pdq=with_pdq)
+        words, with_pdq, with_trimmed = _form(self.parameters)
+        return empty_columns(n_rows, words, with_pdq=with_pdq, with_trimmed=with_trimmed)
 
 
 class BatchResult(NamedTuple):
@@ -100,15 +100,16 @@ class CheckpointRow(NamedTuple):
     status: int
 
 
-def _form(parameters: Mapping[str, Any]) -> tuple[int, bool]:
-    """Return the width of the search hash, and whether there are PDQ hashes."""
-    return int(parameters["bits"]) // 64, bool(parameters["with_pdq"])
+def _form(parameters: Mapping[str, Any]) -> tuple[int, bool, bool]:
+    """Return the width of the search hash, and whether there are PDQ and trimmed hashes."""
+    with_pdq, with_trimmed = (bool(parameters[name]) for name in ("with_pdq", "with_trimmed"))
+    return int(parameters["bits"]) // 64, with_pdq, with_trimmed
 
 
 @cache
-def _record(words: int, with_pdq: bool) -> np.dtype[np.void]:
+def _record(words: int, with_pdq: bool, with_trimmed: bool) -> np.dtype[np.void]:
     """Return the type of a row: its fields without gaps, then padding."""
-    forms = fields(words, with_pdq=with_pdq)
+    forms = fields(words, with_pdq=with_pdq, with_trimmed=with_trimmed)
     packed = np.dtype([(name, *form) for name, form in sorted(forms.items())])
     names = list(packed.names or ())
     return np.dtype(

@@ -21,7 +21,7 @@ from imgdup.hashing import HASHERS, fingerprints
 from imgdup.images.decode import decode
 from imgdup.images.formats import FORMATS, REASONS
 from imgdup.images.gray import GrayImage
-from imgdup.index.columns import PDQ
+from imgdup.index.columns import PDQ, TRIMMED
 from imgdup.system.files import content_digest, read_file
 from imgdup.workers.child import Stopped
 
@@ -127,11 +127,16 @@ class _BatchRows:
             columns, rows = self.columns, [i for i, _ in waiting]
             parameters = self._settings.parameters
             pictures = [gray for _, gray in waiting]
-            with_pdq = PDQ in columns
             found = fingerprints(
-                pictures, parameters["hash"], parameters["bits"], with_pdq=with_pdq
+                pictures,
+                parameters["hash"],
+                parameters["bits"],
+                with_pdq=PDQ in columns,
+                with_trimmed=TRIMMED in columns,
             )
             columns["hashes"][rows], columns["match"][rows] = found.hashes, found.match
             columns["quality"][rows] = found.qualities
-            if with_pdq:
+            if PDQ in columns:
                 columns[PDQ][rows] = found.pdq
+            if TRIMMED in columns:
+                columns[TRIMMED][rows] = found.trimmed

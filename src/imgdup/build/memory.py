@@ -16,7 +16,7 @@ from imgdup.build.state import DEFAULT_HASH
 from imgdup.errors import ImageError
 from imgdup.hashing import HASHERS, fingerprints
 from imgdup.images.decode import decode
-from imgdup.index.columns import RowNumbers, empty_columns
+from imgdup.index.columns import MATCH_WORDS, TRIMMED, TRIMMED_ROWS, RowNumbers, empty_columns
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import decode_each, decoding_pool
@@ -32,7 +32,7 @@ class Content(NamedTuple):
     path: str | None = None
 
 
-class _Answer(NamedTuple):
+class _Columns(NamedTuple):
     """What a worker found in a content, by the names of the columns."""
 
     size: int
@@ -43,6 +43,13 @@ class _Answer(NamedTuple):
     digest: npt.NDArray[np.uint8]
     match: npt.NDArray[np.uint64]
     hashes: npt.NDArray[np.uint64]
+
+
+class _Answer(NamedTuple):
+    """What a worker found in a content, and the hash of what borders enclose, 0 without."""
+
+    columns: _Columns
+    trimmed: npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,7 @@ def hash_contents(contents: Iterable[Content], n: int, limits: Limits | None = N
     limits = limits or Limits()
     columns = empty_columns(n, BITS // WORD_BITS)
     columns["same_file"] = np.full(n, -1, np.int64)
+    trimmed = np.zeros((n, MATCH_WORDS), np.uint64)
     failures = []
     with decoding_pool(limits) as pool:
         for i, answer in enumerate(decode_each(partial(_hash, limits), contents, pool)):
@@ -113,8 +121,11 @@ def hash_contents(contents: Iterable[Content], n: int, limits: Limits | None = N
                 columns["status"][i] = STATUS_BYTES[answer.reason]
                 failures.append((i, answer))
             else:
-                for name, value in answer._asdict().items():
+                for name, value in answer.columns._asdict().items():
                     columns[name][i] = value
+                trimmed[i] = answer.trimmed
+    columns[TRIMMED_ROWS] = np.flatnonzero(trimmed.any(axis=1))
+    columns[TRIMMED] = trimmed[columns[TRIMMED_ROWS]]
     return MemoryRows(columns, failures)
 
 
@@ -126,8 +137,8 @@ def _hash(limits: Limits, content: Content) -> _Answer:
     if data is None:
         data = read_file(str(content.path).encode("utf-8", "surrogateescape"), limits).data
     picture = decode(data, limits)
-    found = fingerprints([picture.gray], DEFAULT_HASH, BITS)
-    return _Answer(
+    found = fingerprints([picture.gray], DEFAULT_HASH, BITS, with_trimmed=True)
+    columns = _Columns(
         len(data),
         picture.width,
         picture.height,
@@ -137,3 +148,4 @@ def _hash(limits: Limits, content: Content) -> _Answer:
         found.match[0],
         found.hashes[0],
     )
+    return _Answer(columns, found.trimmed[0])

@@ -53,6 +53,7 @@ def read_state(index_folder: Path, settings: Settings) -> State:
         current, old = folder.open_generation(index_folder, open_generation)
     known = old.probe_parameters if old else {}
     had_pdq = bool(known.pop("with_pdq", 0)) and old is not None and old.has_match
+    had_trimmed = bool(known.pop("with_trimmed", 0))
     kind = known.get("digest_kind", NEW_DIGEST_KIND)
     hasher = settings.hasher or known.get("hash", DEFAULT_HASH)
     bits = settings.bits or known.get("bits") or HASHERS[hasher].widths[0]
@@ -63,10 +64,12 @@ def read_state(index_folder: Path, settings: Settings) -> State:
             "and --bits to keep them, or choose another index with --index"
         )
     lacks_hashes = old is not None and (not old.has_match or settings.with_pdq > had_pdq)
-    if settings.rehash or lacks_hashes:
+    needs_rehash = settings.rehash or lacks_hashes
+    if needs_rehash:
         wanted["digest_kind"] = NEW_DIGEST_KIND
     wanted["with_pdq"] = int(settings.with_pdq or had_pdq)
-    return State(index_folder, old, current, wanted, settings.rehash or lacks_hashes)
+    wanted["with_trimmed"] = int(old is None or needs_rehash or had_trimmed)
+    return State(index_folder, old, current, wanted, needs_rehash)
 
 
 def _words(parameters: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ from imgdup.build.write import Facts, drop_missing, row_identities, same_files
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import OK, reason_of
 from imgdup.index import folder
-from imgdup.index.columns import IDENTITY
+from imgdup.index.columns import IDENTITY, TRIMMED
 from imgdup.index.generation import Generation, open_generation
 from imgdup.index.paths import stored_root
 from imgdup.system.paths import absolute
@@ -193,8 +193,9 @@ def _other_index(place: Path | None, state: State) -> _Opened | None:
         log.warning("%s; the files are read again", error)
         return None
     wanted = dict(state.parameters)
-    needs_pdq = wanted.pop("with_pdq")
+    needs_pdq, needs_trimmed = wanted.pop("with_pdq"), wanted.pop("with_trimmed")
     fits = other.parameters == wanted and (other.has_pdq or not needs_pdq)
+    fits &= other.has_trimmed or not needs_trimmed
     return (current, other) if fits else None
 
 
@@ -310,7 +311,7 @@ def _differs(state: State, plan: ScanPlan, facts: Facts) -> bool:
         return True
     rows = np.frombuffer(listing.origin_row, np.int64)
     moved = np.flatnonzero(rows != np.arange(len(rows)))  # names of a file, known by one of them
-    columns = (old.arrays[name] for name in facts.fields)
+    columns = (old.arrays[name] for name in facts.fields if name != TRIMMED)
     if not all(np.array_equal(column[rows[moved]], column[moved]) for column in columns):
         return True
     if IDENTITY not in old.arrays:

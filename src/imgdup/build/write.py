@@ -22,7 +22,10 @@ from imgdup.index import store
 from imgdup.index.columns import (
     IDENTITY,
     IDENTITY_FORM,
+    TRIMMED,
+    TRIMMED_ROWS,
     RowNumbers,
+    expanded,
     failure_arrays,
     failure_detail,
     fields,
@@ -59,8 +62,9 @@ class Facts:
     @property
     def fields(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Dtype and row shape of each column."""
-        with_pdq = bool(self.parameters["with_pdq"])
-        return fields(int(self.parameters["bits"]) // 64, with_pdq=with_pdq)
+        with_pdq, with_trimmed = (bool(self.parameters[f"with_{x}"]) for x in ("pdq", TRIMMED))
+        words = int(self.parameters["bits"]) // 64
+        return fields(words, with_pdq=with_pdq, with_trimmed=with_trimmed)
 
     @cached_property
     def same_file(self) -> RowNumbers:
@@ -90,14 +94,16 @@ class Facts:
                 rows = rows + start
                 yield rows, origin_row[rows], number
 
-    def _columns(self, number: int, source_rows: RowNumbers) -> Mapping[str, Array]:
-        """Return the columns of a source, which holds some rows."""
-        if number == OLD and self.old is not None:
-            return self.old.arrays
+    def _values(self, number: int, field: str, source_rows: RowNumbers) -> Array:
+        """Return what some rows of a source have in a column."""
         name = self.listing.checkpoint_names[number]
-        if name == COPIED and self.other is not None:
-            return self.other.arrays
-        return self.checkpoints.columns(name, source_rows)
+        generation = self.old if number == OLD else self.other if name == COPIED else None
+        if generation is None:
+            return self.checkpoints.columns(name, source_rows)[field][source_rows]
+        if field == TRIMMED:
+            arrays = generation.arrays
+            return expanded(arrays[TRIMMED_ROWS], arrays[TRIMMED], source_rows)
+        return generation.arrays[field][source_rows]
 
     def gather(self, field: str, start: int = 0, stop: int | None = None) -> Array:
         """Gather one field of some rows, in row order; rows without a source are zero."""
@@ -105,7 +111,7 @@ class Facts:
         stop = len(self.listing) if stop is None else stop
         column = np.zeros((stop - start, *shape), dtype)
         for rows, source_rows, number in self.sources(start, stop):
-            column[rows - start] = self._columns(number, source_rows)[field][source_rows]
+            column[rows - start] = self._values(number, field, source_rows)
         return column
 
     def failures(self, status: Array) -> dict[int, str]:
@@ -147,12 +153,15 @@ def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions
     dictionary, skew = _dictionary(facts.gather("hashes"), status)
     arrays |= dictionary
     for name, (dtype, shape) in facts.fields.items():
-        if name != "status":
+        if name == TRIMMED:
+            arrays |= _trimmed(facts)
+        elif name != "status":
             arrays[name] = store.Column(dtype, (len(listing), *shape), _late(facts, name))
     place = absolute(file.parent)
+    stated = {k: v for k, v in facts.parameters.items() if k != "with_trimmed"}  # arrays show it
     head = {
         "kind": "index",
-        **facts.parameters,
+        **stated,
         "band_skew_thousandths": round(1000 * skew),
         "roots": [_root(stored_root(root, place), options) for root, options in roots.items()],
     }
@@ -164,6 +173,16 @@ def _late(facts: Facts, field: str) -> Iterator[Array]:
     n_rows = len(facts.listing)
     for start in range(0, n_rows, BLOCK_ROWS):
         yield facts.gather(field, start, min(start + BLOCK_ROWS, n_rows))
+
+
+def _trimmed(facts: Facts) -> dict[str, Array]:
+    """Gather the match hashes of what borders enclose, and the rows that have one."""
+    rows, hashes = [np.zeros(0, np.int64)], [facts.gather(TRIMMED, 0, 0)]
+    for number, block in enumerate(_late(facts, TRIMMED)):
+        places = np.flatnonzero(block.any(axis=1))
+        rows.append(places + number * BLOCK_ROWS)
+        hashes.append(block[places])
+    return {TRIMMED_ROWS: np.concatenate(rows), TRIMMED: np.concatenate(hashes)}
 
 
 def _root(path: bytes, options: ScanOptions) -> dict[str, Any]:

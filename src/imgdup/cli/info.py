@@ -18,6 +18,7 @@ NAMES = {  # for people, where they differ from the keys of --json
     "digest_kind": "content digests",
     "version": "imgdup version",
     "digest": "index digest",
+    "with_trimmed": "borders looked for",
 }
 
 

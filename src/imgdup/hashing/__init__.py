@@ -82,13 +82,15 @@ HASHERS: Mapping[str, Hasher] = {
 class Fingerprints(NamedTuple):
     """Search hashes, uint64 (n, words); match hashes, uint64 (n, 4); qualities, uint8 (n,).
 
-    PDQ hashes, uint64 (n, 4), if they were requested.
+    PDQ hashes, uint64 (n, 4), if they were requested. Match hashes of what flat borders enclose, 0
+    where there is none: uint64 (n, 4) if they were requested, else (0, 4).
     """
 
     hashes: Words
     match: Words
     qualities: npt.NDArray[np.uint8]
     pdq: Words | None
+    trimmed: Words
 
 
 class Fingerprint(NamedTuple):
@@ -128,7 +130,12 @@ def _tutorial_hashes(pictures: Sequence[GrayImage]) -> Words:
 
 
 def fingerprints(
-    pictures: Sequence[GrayImage], name: str, bits: int, *, with_pdq: bool = False
+    pictures: Sequence[GrayImage],
+    name: str,
+    bits: int,
+    *,
+    with_pdq: bool = False,
+    with_trimmed: bool = False,
 ) -> Fingerprints:
     """Compute the search hash, the match hash and the quality of each picture.
 
@@ -141,6 +148,11 @@ def fingerprints(
     fewer than 96 of the 255 coefficients are a gray level or more. Smaller ones may be rounding
     errors. A picture that varies in one direction only, such as a barcode, has at most 15.
 
+    A side has a flat border if the gray levels of its outermost line differ from their mean by 5 on
+    average at most; it ends before the first line that differs more from this level. What borders
+    enclose has a trimmed hash if it and the whole picture have a quality of at least 50, if both
+    its sides are longer than a quarter of the picture's, and if 1/64 of a side is cut off.
+
     Parameters
     ----------
     pictures : sequence of GrayImage
@@ -148,16 +160,19 @@ def fingerprints(
         Name of the search hash, a key of ``HASHERS``.
     bits : int
         Length of the search hash, one of the hasher's ``widths``.
-    with_pdq : bool
-        Whether to compute the PDQ hash, too.
+    with_pdq, with_trimmed : bool
+        Whether to compute the PDQ hash, too, and the match hash of what flat borders enclose.
     """
     needs_opencv = HASHERS[name].needs_opencv
-    kinds = [native.MATCH, *([_PDQ] if with_pdq else [])]
+    kinds = [native.MATCH]
+    kinds += [_PDQ] if with_pdq else []
+    kinds += [native.TRIMMED] if with_trimmed else []
     hashes, qualities = native.hash_pictures(
         pictures, kinds if needs_opencv else [(name, bits), *kinds]
     )
     search = _tutorial_hashes(pictures) if needs_opencv else hashes[name, bits]
-    return Fingerprints(search, hashes[native.MATCH], qualities, hashes[_PDQ] if with_pdq else None)
+    more = hashes.get(_PDQ), hashes.get(native.TRIMMED, np.zeros((0, 4), np.uint64))
+    return Fingerprints(search, hashes[native.MATCH], qualities, *more)
 
 
 def fingerprint(picture: GrayImage, name: str, bits: int) -> Fingerprint:
@@ -170,8 +185,8 @@ def fingerprint(picture: GrayImage, name: str, bits: int) -> Fingerprint:
     >>> hex(hashes[0]), quality
     ('0xffffffffffffffff', 0)
     """
-    hashes, match, qualities, _ = fingerprints([picture], name, bits)
-    return Fingerprint(hashes[0], match[0], int(qualities[0]))
+    found = fingerprints([picture], name, bits)
+    return Fingerprint(found.hashes[0], found.match[0], int(found.qualities[0]))
 
 
 def dihedral_hashes(match: Words, which: Sequence[int] = range(len(ORIENTATIONS))) -> Words:

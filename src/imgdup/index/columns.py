@@ -36,21 +36,32 @@ FIELDS: Mapping[str, tuple[str, tuple[int, ...]]] = {
 
 PDQ = "pdq"  # the column of PDQ hashes, which an index has if it was requested
 
+# The match hashes of what flat borders enclose. While an index is built, this is a column that is 0
+# where there is none; a finished index has those that there are, and their rows. Indexes that were
+# written before these were introduced do not have them.
+TRIMMED = "trimmed"
+TRIMMED_ROWS = "trimmed_rows"
+
 # Device and inode of each file as it was scanned; zeros where they are unknown. Indexes
 # that were written before this column was introduced do not have it.
 IDENTITY = "identity"
 IDENTITY_FORM: tuple[str, tuple[int, ...]] = ("<u8", (2,))
 
 
-def fields(words: int, *, with_pdq: bool = False) -> dict[str, tuple[str, tuple[int, ...]]]:
+def fields(
+    words: int, *, with_pdq: bool = False, with_trimmed: bool = False
+) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return dtype and row shape of each column of a table whose search hash has `words`."""
     pdq = {PDQ: FIELDS["match"]} if with_pdq else {}
-    return {**FIELDS, "hashes": ("<u8", (words,)), **pdq}
+    trimmed = {TRIMMED: FIELDS["match"]} if with_trimmed else {}
+    return {**FIELDS, "hashes": ("<u8", (words,)), **pdq, **trimmed}
 
 
-def empty_columns(n: int, words: int, *, with_pdq: bool = False) -> dict[str, npt.NDArray[Any]]:
+def empty_columns(
+    n: int, words: int, *, with_pdq: bool = False, with_trimmed: bool = False
+) -> dict[str, npt.NDArray[Any]]:
     """Return a zeroed column of `n` rows for each field."""
-    forms = fields(words, with_pdq=with_pdq)
+    forms = fields(words, with_pdq=with_pdq, with_trimmed=with_trimmed)
     return {name: np.zeros((n, *shape), dtype) for name, (dtype, shape) in forms.items()}
 
 
@@ -149,7 +160,7 @@ class Rows(Protocol):
         """Return the rows that are a folder or are in it, ascending, by bisection."""
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """Return a column, one entry a row."""
+        """Return a column, one entry a row; ``TRIMMED_ROWS`` and ``TRIMMED`` have fewer."""
 
 
 def images(rows: Rows, folders: Sequence[bytes] = ()) -> RowNumbers:
@@ -229,6 +240,34 @@ def identities(rows: Rows) -> npt.NDArray[np.uint64]:
         found: npt.NDArray[np.uint64] = rows.column(IDENTITY)
     except KeyError:  # an older index
         return np.zeros((len(rows), 2), np.uint64)
+    return found
+
+
+def has_trimmed(rows: Rows) -> bool:
+    """Return whether flat borders were looked for when the index was built."""
+    try:
+        rows.column(TRIMMED_ROWS)
+    except KeyError:  # an older index
+        return False
+    return True
+
+
+def trimmed_hashes(rows: Rows, selected: RowNumbers) -> npt.NDArray[np.uint64]:
+    """Return the match hashes of what flat borders enclose, shape (n, 4); 0 where there is none."""
+    if not has_trimmed(rows):
+        return np.zeros((len(selected), MATCH_WORDS), np.uint64)
+    return expanded(rows.column(TRIMMED_ROWS), rows.column(TRIMMED), selected)
+
+
+def expanded(
+    numbers: RowNumbers, values: npt.NDArray[np.uint64], selected: RowNumbers
+) -> npt.NDArray[np.uint64]:
+    """Return the values of selected rows, 0 of rows that are not among the ascending numbers."""
+    found = np.zeros((len(selected), *values.shape[1:]), values.dtype)
+    if len(numbers):
+        places = np.minimum(np.searchsorted(numbers, selected), len(numbers) - 1)
+        has_value = numbers[places] == selected
+        found[has_value] = values[places[has_value]]
     return found
 
 

@@ -22,9 +22,12 @@ from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 from imgdup.images.formats import OK, reason_of
 from imgdup.index import store
 from imgdup.index.columns import (
+    FIELDS,
     IDENTITY,
     IDENTITY_FORM,
     PDQ,
+    TRIMMED,
+    TRIMMED_ROWS,
     TextColumn,
     failure_detail,
     fields,
@@ -124,7 +127,8 @@ class Generation:
                 f"version {PARAMETERS_VERSION}: index again with another --index FOLDER, or use "
                 "the imgdup that wrote it"
             )
-        return {**self.parameters, "with_pdq": int(self.has_pdq)}
+        extra = {"with_pdq": int(self.has_pdq), "with_trimmed": int(self.has_trimmed)}
+        return {**self.parameters, **extra}
 
     @property
     def has_match(self) -> bool:
@@ -135,6 +139,11 @@ class Generation:
     def has_pdq(self) -> bool:
         """Whether there are PDQ hashes."""
         return PDQ in self.arrays
+
+    @property
+    def has_trimmed(self) -> bool:
+        """Whether flat borders were looked for: those of older indexes were not."""
+        return TRIMMED_ROWS in self.arrays
 
     def require_match(self) -> None:
         """Raise ImgdupError if there are no match hashes."""
@@ -275,7 +284,7 @@ class GenerationRows:
         return self.generation.paths.rows_below(folder)
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """Return a column of `imgdup.index.columns`, read-only, one entry a row."""
+        """Return a column of `imgdup.index.columns`, read-only; see `Rows.column`."""
         return self.generation.arrays[name]
 
 
@@ -309,6 +318,7 @@ def describe(generation: Generation) -> dict[str, Any]:
         **generation.parameters,
         "format": generation.version,
         "with_pdq": generation.has_pdq,
+        "with_trimmed": generation.has_trimmed,
         "roots": [os.fsdecode(root) for root in generation.roots if root],
         "failed": failed,
     }
@@ -339,6 +349,10 @@ def _check(generation: Generation) -> None:
         _check_form(arrays[name], name, dtype, (n, *shape))
     if IDENTITY in arrays:
         _check_form(arrays[IDENTITY], IDENTITY, IDENTITY_FORM[0], (n, *IDENTITY_FORM[1]))
+    if generation.has_trimmed:
+        n_trimmed, (dtype, shape) = len(arrays[TRIMMED_ROWS]), FIELDS["match"]
+        _check_form(arrays[TRIMMED_ROWS], TRIMMED_ROWS, "<i8", (n_trimmed,))
+        _check_form(arrays[TRIMMED], TRIMMED, dtype, (n_trimmed, *shape))
     for name, dtype in STRUCTURE.items():
         _check_form(arrays[name], name, dtype, (len(arrays[name]),))
     _check_lengths(generation, n)

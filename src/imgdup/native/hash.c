@@ -33,6 +33,10 @@ enum {
     MAX_QUALITY = 100,
     PDQ_GRADIENTS = 90, /* sum of differences, in whole percent, for one point of quality */
     CLEAR = 96,         /* least number of clear coefficients; with fewer, the quality is 0 */
+    GOOD_QUALITY = 50,  /* least quality of a picture that is compared by its match hash */
+    FLAT = 5,           /* gray levels; the pixels of a border differ less from its mean */
+    LEAST_TRIMMED = 64, /* a thinner border than a 64th of the side changes the hash little */
+    LEAST_INNER = 4,    /* what a border encloses is longer than a quarter of the side */
 };
 
 static const double PERCENT = 100.0 / 255 * (1 + 1e-9); /* whole percents survive rounding */
@@ -385,6 +389,108 @@ static uint8_t quality_of(const Work *work, const ImgdupPicture *picture) {
     return (uint8_t)smaller(total / PDQ_GRADIENTS, MAX_QUALITY);
 }
 
+/* Some rows and columns of a picture: those from first to stop - 1 of each axis, 0 for the rows. */
+typedef struct {
+    int64_t first[2], stop[2];
+} Box;
+
+/* The outermost lines of a box: the first and last row, the first and last column. */
+enum { N_SIDES = 4 };
+
+/* Round a gray level to a whole number from 0 to 255; NaN is 0. */
+static int level_of(float pixel) {
+    return pixel > 0 ? (int)((pixel < 255 ? pixel : 255) + 0.5f) : 0;
+}
+
+/* Add up by how much the gray levels of one outermost line of a box differ from a level. */
+static int64_t differences(const ImgdupPicture *picture, const Box *box, int side, int level) {
+    int axis = side / 2, along = 1 - axis;
+    int64_t at[2], step[2] = {picture->row_stride, picture->is_float ? 4 : 1}, sum = 0;
+    at[axis] = side % 2 ? box->stop[axis] - 1 : box->first[axis];
+    at[along] = box->first[along];
+    const char *pixel = (const char *)picture->pixels + at[0] * step[0] + at[1] * step[1];
+    for (int64_t n = box->stop[along] - box->first[along]; n > 0; n--, pixel += step[along]) {
+        int found = picture->is_float ? level_of(*(const float *)pixel) : *(const uint8_t *)pixel;
+        sum += found > level ? found - level : level - found;
+    }
+    return sum;
+}
+
+/* Find what flat borders enclose: each side has a border if its outermost line hardly varies, and
+ * it ends before the first line that differs from it. Return whether borders were found. */
+static int find_inner(const ImgdupPicture *picture, int64_t rows, int64_t columns, Box *box) {
+    int64_t length[2] = {rows, columns};
+    int level[N_SIDES], changed;
+    *box = (Box){{0, 0}, {rows, columns}};
+    for (int side = 0; side < N_SIDES; side++) {
+        int64_t n = length[1 - side / 2];
+        level[side] = (int)((differences(picture, box, side, 0) + n / 2) / n);
+        if (differences(picture, box, side, level[side]) > FLAT * n)
+            level[side] = -1;
+    }
+    do {
+        changed = 0;
+        for (int side = 0; side < N_SIDES; side++) {
+            int axis = side / 2, along = 1 - axis;
+            int64_t n = box->stop[along] - box->first[along];
+            while (level[side] >= 0 && differences(picture, box, side, level[side]) <= FLAT * n) {
+                box->first[axis] += side % 2 == 0;
+                box->stop[axis] -= side % 2;
+                changed = 1;
+                if ((box->stop[axis] - box->first[axis]) * LEAST_INNER <= length[axis])
+                    return 0;
+            }
+        }
+    } while (changed);
+    for (int axis = 0; axis < 2; axis++)
+        if ((length[axis] - box->stop[axis] + box->first[axis]) * LEAST_TRIMMED >= length[axis])
+            return 1;
+    return 0;
+}
+
+/* Count the full pixels of some lines of an axis, which has n lines and a partial one perhaps. */
+static int64_t full_pixels(int64_t length, int64_t n, int reduction, int short_first, int64_t first,
+                           int64_t stop) {
+    int has_partial = short_first ? first == 0 : stop == n;
+    return (stop - first) * reduction - (has_partial ? n * reduction - length : 0);
+}
+
+/* Cut a box out of a picture that has so many rows and columns. */
+static ImgdupPicture cut_out(const ImgdupPicture *picture, int64_t rows, int64_t columns,
+                             const Box *box) {
+    ImgdupPicture inner = *picture;
+    inner.pixels = (const char *)picture->pixels + box->first[0] * picture->row_stride +
+                   box->first[1] * (picture->is_float ? 4 : 1);
+    inner.height = full_pixels(picture->height, rows, picture->reduction, picture->rows_short_first,
+                               box->first[0], box->stop[0]);
+    inner.width = full_pixels(picture->width, columns, picture->reduction,
+                              picture->columns_short_first, box->first[1], box->stop[1]);
+    inner.rows_short_first = picture->rows_short_first && box->first[0] == 0;
+    inner.columns_short_first = picture->columns_short_first && box->first[1] == 0;
+    return inner;
+}
+
+/* Compute the match hash of a picture and return its quality. */
+static uint8_t match_hash(Work *work, const ImgdupPicture *picture, uint64_t *words) {
+    area_grid(work, picture, MAX_LINES);
+    return compare_zero(work, words) < CLEAR ? 0 : quality_of(work, picture);
+}
+
+/* Compute the match hash of what flat borders enclose: 0 without borders, and if that or the whole
+ * picture has too little structure to be compared. */
+static void trimmed_hash(Work *work, const ImgdupPicture *picture, uint8_t quality,
+                         uint64_t *words) {
+    int64_t rows = (picture->height + picture->reduction - 1) / picture->reduction;
+    int64_t columns = (picture->width + picture->reduction - 1) / picture->reduction;
+    Box box;
+    if (quality >= GOOD_QUALITY && find_inner(picture, rows, columns, &box)) {
+        ImgdupPicture inner = cut_out(picture, rows, columns, &box);
+        if (match_hash(work, &inner, words) >= GOOD_QUALITY)
+            return;
+    }
+    memset(words, 0, 4 * sizeof *words);
+}
+
 static void hash_one(Work *work, const ImgdupPicture *picture, const ImgdupHashes *to, int64_t i) {
     for (int side = 8; side <= MAX_SIDE; side += 8) {
         int words = side * side / 64;
@@ -409,9 +515,9 @@ static void hash_one(Work *work, const ImgdupPicture *picture, const ImgdupHashe
         compare_frequencies(work, MAX_SIDE, to->pdq + i * 4);
     }
     if (to->match) {
-        area_grid(work, picture, MAX_LINES);
-        int n_clear = compare_zero(work, to->match + i * 4);
-        to->quality[i] = n_clear < CLEAR ? 0 : quality_of(work, picture);
+        to->quality[i] = match_hash(work, picture, to->match + i * 4);
+        if (to->trimmed)
+            trimmed_hash(work, picture, to->quality[i], to->trimmed + i * 4);
     }
 }
 

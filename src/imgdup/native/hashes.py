@@ -17,6 +17,7 @@ DTYPES = (np.dtype(np.uint8), np.dtype(np.float32))  # of pixels
 
 Kind = tuple[str, int]  # name and bits of a hash
 MATCH: Kind = ("match", 256)  # computed together with the qualities
+TRIMMED: Kind = ("trimmed", 256)  # the match hash of what flat borders enclose
 KINDS: tuple[Kind, ...] = (  # in the order of ImgdupHashes
     ("dhash", 64),
     ("dhash", 256),
@@ -26,6 +27,7 @@ KINDS: tuple[Kind, ...] = (  # in the order of ImgdupHashes
     ("phash", 256),
     ("pdq", 256),
     MATCH,
+    TRIMMED,
 )
 
 
@@ -86,12 +88,12 @@ def hash_pictures(pictures: Sequence[Picture], kinds: Iterable[Kind]) -> Hashed:
     pictures : sequence of Picture
         Pixels of uint8 or float32 with any strides; rows that are not C-contiguous are copied.
     kinds : iterable of (str, int)
-        Elements of ``KINDS``. The match hash gives the qualities, too.
+        Elements of ``KINDS``. The match hash gives the qualities, too, and ``TRIMMED`` needs it.
 
     Raises
     ------
     ValueError
-        If a kind is unknown, or if pixels, size and reduction do not match.
+        If a kind is unknown or lacks the match hash, or if pixels, size and reduction do not match.
     TypeError
         If pixels are neither uint8 nor float32.
 
@@ -105,6 +107,8 @@ def hash_pictures(pictures: Sequence[Picture], kinds: Iterable[Kind]) -> Hashed:
     """
     n = len(pictures)
     hashes = {kind: np.zeros((n, _words(kind)), dtype=np.uint64) for kind in kinds}
+    if TRIMMED in hashes and MATCH not in hashes:
+        raise ValueError("the trimmed hash is only computed together with the match hash")
     qualities = np.zeros(n, dtype=np.uint8)
     pixels = [_checked(each) for each in pictures]
     if n:

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native.loader has the same number. */
-enum { IMGDUP_INTERFACE = 8 };
+enum { IMGDUP_INTERFACE = 9 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -49,6 +49,7 @@ typedef struct {
     uint64_t *phash64, *phash256; /* (n, 1), (n, 4) */
     uint64_t *pdq;                /* (n, 4) */
     uint64_t *match;              /* (n, 4) */
+    uint64_t *trimmed;            /* (n, 4): only with match; of what flat borders enclose, or 0 */
     uint8_t *quality;             /* (n,): with match; from 0 (says nothing) to 100 */
 } ImgdupHashes;
 

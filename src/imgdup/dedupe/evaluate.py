@@ -293,6 +293,7 @@ def _together(prints: Sequence[Fingerprints]) -> Fingerprints:
         np.concatenate([each.match for each in prints]),
         np.concatenate([each.qualities for each in prints]),
         np.concatenate(pdq) if pdq else None,
+        np.concatenate([each.trimmed for each in prints]),
     )
 
 
@@ -310,9 +311,9 @@ def _hashed(
     for file, answer in zip(missing, answers, strict=True):
         if not isinstance(answer, ImageError):
             prints[file] = answer
-    hashes, match, qualities, pdq = _together([each for _, each in prints.values()])
+    found = _together([each for _, each in prints.values()])
     digests = np.array([np.frombuffer(digest, np.uint8) for digest, _ in prints.values()])
-    return list(prints), Pictures(hashes, match, qualities, digests, pdq)
+    return list(prints), Pictures(found.hashes, found.match, found.qualities, digests, found.pdq)
 
 
 def _digest_and_hash(options: EvaluateOptions, file: bytes) -> tuple[bytes, Fingerprints]:

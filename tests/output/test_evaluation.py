@@ -17,7 +17,7 @@ from imgdup.output.evaluation import (
     reasons,
     save_evaluation,
 )
-from imgdup.query.false_pairs import count_distances, estimate
+from imgdup.query.chance import count_distances, estimate
 
 MATCH = np.array([0, 4, 31, 32, NOT_FOUND])
 SEARCH = np.array([0, 0, 10, 11, 64])

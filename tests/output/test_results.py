@@ -2,12 +2,12 @@
 
 import json
 
+from imgdup.cli.indexing import index_summary
 from imgdup.output.codecs import tsv_fields
 from imgdup.output.results import (
     MatchRow,
     facts_lines,
     failure_json,
-    index_summary,
     match_json,
     match_lines,
     match_nulls,

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from imgdup.query.false_pairs import SAMPLE, count_distances, estimate, sample_rows
+from imgdup.query.chance import SAMPLE, count_distances, estimate, sample_rows
 
 
 def uniform(n, bits, seed=0):

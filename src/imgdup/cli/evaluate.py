@@ -23,7 +23,8 @@ from imgdup.output.evaluation import (
     save_evaluation,
 )
 from imgdup.output.progress import Bar
-from imgdup.query.false_pairs import Pictures, pictures_of, sample_rows
+from imgdup.query.chance import sample_rows
+from imgdup.query.false_pairs import Pictures, pictures_of
 from imgdup.query.row_pairs import Side
 from imgdup.system.paths import check_exists
 

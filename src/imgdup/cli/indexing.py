@@ -1,7 +1,7 @@
 """Index folders with a progress display, and print the result of the run."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from imgdup.errors import UsageError
 from imgdup.images.formats import undecoded_extension
 from imgdup.output.codecs import counted, tsv_line
 from imgdup.output.progress import Bar
-from imgdup.output.results import failure_json, index_summary
+from imgdup.output.results import failure_json
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.records import json_line
 from imgdup.workers.pool import Pool
@@ -133,3 +133,27 @@ def note_failures(outcome: Outcome) -> None:
         note_path(failure.path, f"{failure.reason} ({failure.detail})")
     if len(new) > n_listed:
         note(f"... and {len(new) - n_listed:,} more; -v prints all, --errors FILE writes all")
+
+
+def index_summary(summary: Mapping[str, float]) -> str:
+    """Write the counts of an indexing run as one line.
+
+    Parameters
+    ----------
+    summary : mapping
+        ``seen hashed unchanged failed removed ignored seconds images_per_second``.
+
+    Examples
+    --------
+    >>> index_summary(dict(seen=9146, hashed=9144, unchanged=0, failed=2, removed=0, ignored=3,
+    ...                    seconds=2.14, images_per_second=4273.8))
+    '9,146 seen: 9,144 hashed, 0 unchanged, 2 failed; 0 removed, 3 ignored; 2.1 s, 4,274 images/s'
+    """
+    parts = _counts(summary, "hashed", "unchanged", "failed")
+    others = _counts(summary, "removed", "ignored")
+    rate = f"{summary['seconds']:.1f} s, {summary['images_per_second']:,.0f} images/s"
+    return f"{_counts(summary, 'seen')}: {parts}; {others}; {rate}"
+
+
+def _counts(summary: Mapping[str, float], *names: str) -> str:
+    return ", ".join(f"{summary[name]:,} {name}" for name in names)

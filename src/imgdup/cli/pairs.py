@@ -31,7 +31,7 @@ from imgdup.cli.printing import (
 )
 from imgdup.output.progress import Bar
 from imgdup.output.results import (
-    Pair,
+    PairRow,
     pair_json,
     pair_lines,
     pair_nulls,
@@ -139,7 +139,9 @@ class _Counted:
             yield from verdicts
 
 
-def _with_paths(found: _Counted, left: "Side", right: "Side", orientations: bool) -> Iterator[Pair]:
+def _with_paths(
+    found: _Counted, left: "Side", right: "Side", orientations: bool
+) -> Iterator[PairRow]:
     """Turn blocks of rows into pairs of paths."""
     for block in found:
         nothing = [None] * len(block.left)
@@ -148,12 +150,12 @@ def _with_paths(found: _Counted, left: "Side", right: "Side", orientations: bool
         for i, j, *facts, orientation, verdict in zip(
             *columns, names, found.verdicts(block), strict=True
         ):
-            pair = Pair(left.index.path(i), right.index.path(j), *facts)
+            pair = PairRow(left.index.path(i), right.index.path(j), *facts)
             pair = pair._replace(orientation=orientation)
             yield pair if verdict is None else with_verdict(pair, verdict)
 
 
-def _print_pairs(found: Iterable[Pair], *, as_json: bool, null: bool) -> None:
+def _print_pairs(found: Iterable[PairRow], *, as_json: bool, null: bool) -> None:
     """Print pairs in the requested form, or the one that suits stdout."""
     if as_json:
         write_text(pair_json(found))

@@ -29,7 +29,8 @@ from imgdup.hashing import (
 from imgdup.images.decode import decode, decode_rgb
 from imgdup.images.edits import EDITS
 from imgdup.images.gray import Pixels
-from imgdup.query.false_pairs import Chance, Pictures, chance_among, different_pairs, sample_rows
+from imgdup.query.chance import Chance, sample_rows
+from imgdup.query.false_pairs import Pictures, chance_among, different_pairs
 from imgdup.search.hamming import distances
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
 from imgdup.system.limits import Limits

@@ -12,7 +12,9 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import (
@@ -85,10 +87,7 @@ def decode_with_pillow(name: str, data: bytes, limits: Limits) -> WholePicture:
 def frames_with_pillow(name: str, data: bytes, limits: Limits) -> Iterator[WholePicture]:
     """Decode every page or frame by Pillow, one at a time, as `decode_with_pillow` does the first.
 
-    Raises
-    ------
-    ImageError
-        As `decode_with_pillow` does, for any frame.
+    Its errors are the same, for any frame.
     """
     with _opened_by_pillow(name, data, limits.most_pixels()) as image:
         for number in _frames(name, data, image, all_frames=True):
@@ -123,10 +122,7 @@ def _decoded(
 def inspect_with_pillow(name: str, data: bytes, limits: Limits) -> tuple[int, bytes]:
     """Count the pages, frames or layers of a file, and return its EXIF data, without decoding it.
 
-    Raises
-    ------
-    ImageError
-        As `decode_with_pillow` does.
+    The errors are those of `decode_with_pillow`.
     """
     with _opened_by_pillow(name, data, limits.most_pixels()) as image:
         exif = image.info.get("exif") or b""
@@ -144,10 +140,7 @@ def decode_jpeg_with_pillow(data: bytes, *, colour: bool, reduction: int) -> Pix
     reduction : int
         1, 2, 4 or 8.
 
-    Raises
-    ------
-    ImageError
-        ``truncated`` or ``damaged``.
+    The errors are those of `decode_with_pillow`.
     """
     with _opened_by_pillow("jpeg", data, MAX_JPEG_PIXELS) as image:
         size = (max(1, image.width // reduction), max(1, image.height // reduction))
@@ -159,10 +152,7 @@ def decode_jpeg_with_pillow(data: bytes, *, colour: bool, reduction: int) -> Pix
 def pixels_of_image(image: Image.Image) -> Pixels:
     """Return the pixels of an image that the caller opened or made: gray or RGB, upright, on white.
 
-    Raises
-    ------
-    ImageError
-        As `decode_with_pillow` does.
+    The errors are those of `decode_with_pillow`.
     """
     with _errors_of_pillow(), _pillow_settings(MAX_JPEG_PIXELS):
         image.load()
@@ -328,27 +318,26 @@ def _has_unused_alpha(image: Image.Image) -> bool:
 
 def _heif() -> Plugin:
     """Return the plugin of an optional package."""
-    try:
-        import_uncapped("pillow_heif")
-        from pillow_heif import HeifImageFile
-    except ImportError as error:
-        remedy = "HEIC needs one more package: pip install pillow-heif"
-        raise ImageError("unsupported", remedy) from error
-    plugin: Plugin = HeifImageFile
+    plugin: Plugin = _optional("pillow_heif", "HEIC", "pillow-heif").HeifImageFile
     return plugin
 
 
 def _jxl() -> Plugin:
     """Return the plugin of an optional package; it decodes when a file is opened."""
-    try:
-        import_uncapped("pillow_jxl")
-        from pillow_jxl import JpegXLImagePlugin
-    except ImportError as error:
-        remedy = "JPEG XL needs one more package: pip install pillow-jxl-plugin"
-        raise ImageError("unsupported", remedy) from error
-    JpegXLImagePlugin.DECODE_THREADS = 0  # the calling one
-    plugin: Plugin = JpegXLImagePlugin.JXLImageFile
+    module = _optional("pillow_jxl", "JPEG XL", "pillow-jxl-plugin").JpegXLImagePlugin
+    module.DECODE_THREADS = 0  # the calling one
+    plugin: Plugin = module.JXLImageFile
     return plugin
+
+
+def _optional(module: str, name: str, package: str) -> Any:
+    """Import a module that decodes a format; raise ImageError if its package is not installed."""
+    try:
+        import_uncapped(module)
+        return import_module(module)
+    except ImportError as error:
+        remedy = f"{name} needs one more package: pip install {package}"
+        raise ImageError("unsupported", remedy) from error
 
 
 _PLUGINS: dict[str, Callable[[], Plugin]] = {

@@ -47,7 +47,7 @@ class MatchRow(NamedTuple):
     box: Box | None = None  # where it is, in thousandths of the indexed picture
 
 
-class Pair(NamedTuple):
+class PairRow(NamedTuple):
     """Two images within a distance; paths are absolute."""
 
     a: bytes
@@ -62,7 +62,7 @@ class Pair(NamedTuple):
     orientation: str | None = None  # how b is turned to match; None if this was not requested
 
 
-Row = TypeVar("Row", MatchRow, Pair)
+Row = TypeVar("Row", MatchRow, PairRow)
 
 
 def with_verdict(row: Row, verdict: "Verdict") -> Row:
@@ -139,7 +139,7 @@ def match_json(matches: Iterable[MatchRow]) -> Iterator[str]:
     return (json_line(_record(match)) for match in matches)
 
 
-def _record(row: MatchRow | Pair) -> dict[str, Any]:
+def _record(row: MatchRow | PairRow) -> dict[str, Any]:
     """Return the fields of a match or a pair, without those that were not requested."""
     missing = (*(() if row.orientation else ("orientation",)), *(() if row.relation else VERDICT))
     return {name: value for name, value in row._asdict().items() if name not in missing}
@@ -164,12 +164,14 @@ def _by(match: MatchRow) -> str:
     return match.found_by[0] if len(match.found_by) == 1 else "both"
 
 
-def pair_table(pairs: Iterable[Pair], *, width: int = 80, encoding: str = "utf-8") -> Iterator[str]:
+def pair_table(
+    pairs: Iterable[PairRow], *, width: int = 80, encoding: str = "utf-8"
+) -> Iterator[str]:
     """Lay out pairs in blocks, the two paths under one another.
 
     Examples
     --------
-    >>> print("".join(pair_table([Pair(b"a.jpg", b"b.jpg", 3, 12, True)])), end="")
+    >>> print("".join(pair_table([PairRow(b"a.jpg", b"b.jpg", 3, 12, True)])), end="")
     dist  match  dup  pair
        3     12  yes  a.jpg
                       b.jpg
@@ -205,7 +207,7 @@ def _table(
     yield from table(header, rows, width=width, encoding=encoding)
 
 
-def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:
+def pair_lines(pairs: Iterable[PairRow]) -> Iterator[bytes]:
     r"""Write ``distance match_distance duplicate path path`` separated by tabs.
 
     Where the pictures were compared, their relation comes after the paths; where they were compared
@@ -213,7 +215,7 @@ def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:
 
     Examples
     --------
-    >>> list(pair_lines([Pair(b"/a.jpg", b"/b.jpg", 3, 12, True)]))
+    >>> list(pair_lines([PairRow(b"/a.jpg", b"/b.jpg", 3, 12, True)]))
     [b'3\t12\tyes\t/a.jpg\t/b.jpg\n']
     """
     for pair in pairs:
@@ -222,12 +224,12 @@ def pair_lines(pairs: Iterable[Pair]) -> Iterator[bytes]:
         yield tsv_line([*facts, pair.a, pair.b, *more])
 
 
-def pair_nulls(pairs: Iterable[Pair]) -> Iterator[bytes]:
+def pair_nulls(pairs: Iterable[PairRow]) -> Iterator[bytes]:
     """Write the two paths of each pair as raw bytes, each ended by NUL."""
     return (null_line(pair.a) + null_line(pair.b) for pair in pairs)
 
 
-def pair_json(pairs: Iterable[Pair]) -> Iterator[str]:
+def pair_json(pairs: Iterable[PairRow]) -> Iterator[str]:
     """Write ``a b distance match_distance duplicate pdq_distance`` as JSON lines.
 
     They are followed by ``relation peak box`` if the pictures were compared, and by ``orientation``
@@ -235,7 +237,7 @@ def pair_json(pairs: Iterable[Pair]) -> Iterator[str]:
 
     Examples
     --------
-    >>> next(pair_json([Pair(b"/a.jpg", b"/b.jpg", 3, 12, True)]))[:32]
+    >>> next(pair_json([PairRow(b"/a.jpg", b"/b.jpg", 3, 12, True)]))[:32]
     '{"a": "/a.jpg", "b": "/b.jpg", "'
     """
     return (json_line(_record(pair)) for pair in pairs)
@@ -351,30 +353,6 @@ def failure_json(path: bytes, reason: str, detail: str) -> str:
     '{"path": "/a.jpg", "reason": "damaged", "detail": "ends early"}\n'
     """
     return json_line({"path": path, "reason": reason, "detail": detail})
-
-
-def index_summary(summary: Mapping[str, float]) -> str:
-    """Write the counts of an indexing run as one line.
-
-    Parameters
-    ----------
-    summary : mapping
-        ``seen hashed unchanged failed removed ignored seconds images_per_second``.
-
-    Examples
-    --------
-    >>> index_summary(dict(seen=9146, hashed=9144, unchanged=0, failed=2, removed=0, ignored=3,
-    ...                    seconds=2.14, images_per_second=4273.8))
-    '9,146 seen: 9,144 hashed, 0 unchanged, 2 failed; 0 removed, 3 ignored; 2.1 s, 4,274 images/s'
-    """
-    parts = _counts(summary, "hashed", "unchanged", "failed")
-    others = _counts(summary, "removed", "ignored")
-    rate = f"{summary['seconds']:.1f} s, {summary['images_per_second']:,.0f} images/s"
-    return f"{_counts(summary, 'seen')}: {parts}; {others}; {rate}"
-
-
-def _counts(summary: Mapping[str, float], *names: str) -> str:
-    return ", ".join(f"{summary[name]:,} {name}" for name in names)
 
 
 def match_rule_text(rule: "MatchRule | PlanHeader", protect: Sequence[bytes] | None = None) -> str:

@@ -1,0 +1,237 @@
+"""Estimate how many pairs of different pictures are near by chance, from hashes of a sample.
+
+Known duplicates in the sample do not count, since they are not there by chance. `Chance` is the
+share of all pairs that is expected within each distance, also within distances that no pair of the
+sample has.
+
+The counts at distance d are fitted by ``C(bits, d) * exp(a + b d + c d^2)``, c not below 0: the
+multiplicative binomial distribution [1]_, which is the binomial if the bits are independent. Only
+the lower end of the distances is fitted, by a log-linear model of counts [2]_, because distances of
+real pictures follow no simple distribution as a whole. Pairs that share a picture depend on each
+other; the variance takes that into account [3]_.
+
+References
+----------
+.. [1] P. M. E. Altham, "Two Generalizations of the Binomial Distribution", Applied Statistics 27,
+   1978.
+.. [2] J. K. Lindsey, "Construction and Comparison of Statistical Models", Journal of the Royal
+   Statistical Society B 36, 1974.
+.. [3] P. M. Aronow, C. Samii and V. A. Assenova, "Cluster-Robust Variance Estimation for Dyadic
+   Data", Political Analysis 23, 2015.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.search.hamming import WORD_BITS, Hashes, check_hashes
+
+SAMPLE = 3_000  # hashes that are compared with each other: 4.5 million pairs
+SEED = 1
+LOWER_END = 0.05  # share of the pairs, the nearest ones, whose distances are fitted, ...
+ENOUGH_PAIRS = 1_000  # ... or so many pairs of a small sample, ...
+QUARTER = 0.25  # ... but never more than this share
+MIN_PAIRS = 10  # the fit begins at the distance within which the sample has so many
+MIN_BINS = 5  # distances that the fit needs
+CONFIDENCE = 1.645  # standard deviations: the upper bound holds in 95 % of the cases
+MAX_STEPS = 50  # of Newton's method; it needs about five
+PRECISION = 1e-9  # of the coefficients
+LARGEST_EXPONENT = 100.0
+SMALLEST_LOG = -600.0  # of a fitted count; exp of it is not 0
+Counts = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+
+class Chance(NamedTuple):
+    """The share of all pairs that is expected within each distance by chance.
+
+    Attributes
+    ----------
+    shares : ndarray of float64, shape (bits + 1,)
+        Entry d is the share of the pairs at distance d or less.
+    upper : ndarray of float64, shape (bits + 1,)
+        The upper end of its confidence interval, 95 % one-sided.
+    n_pairs : int
+        Pairs of the sample.
+    fitted : (int, int)
+        The first and the last distance of the fit.
+    """
+
+    shares: Reals
+    upper: Reals
+    n_pairs: int
+    fitted: tuple[int, int]
+
+    def largest_distance(self, n_pairs: int, max_false_pairs: float) -> int | None:
+        """Return the largest distance within which few enough of some pairs are expected by chance.
+
+        Parameters
+        ----------
+        n_pairs : int
+            The number of pairs that are compared.
+        max_false_pairs : float
+            How many of them may lie within the distance by chance, by the upper bound.
+
+        Returns
+        -------
+        int or None
+            None if even equal hashes are expected to be too many.
+        """
+        n_fitting = int(np.count_nonzero(self.upper * n_pairs <= max_false_pairs))
+        return n_fitting - 1 if n_fitting else None
+
+
+def sample_rows(n: int, size: int = SAMPLE) -> Counts:
+    """Choose rows at random, ascending; the same ones each time."""
+    if n <= size:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(SEED).choice(n, size, replace=False))
+
+
+def count_distances(hashes: Hashes, left_out: Flags | None = None) -> Counts:
+    """Count, for each hash, the other hashes at each distance.
+
+    Parameters
+    ----------
+    hashes : ndarray of uint64, shape (n, words)
+    left_out : ndarray of bool, shape (n, n), optional
+        Pairs that are not counted, such as known duplicates; symmetric.
+
+    Returns
+    -------
+    ndarray of int64, shape (n, 64 * words + 1)
+
+    Examples
+    --------
+    >>> count_distances(np.array([[0], [1], [3]], np.uint64))[:, :4]
+    array([[0, 1, 1, 0],
+           [0, 2, 0, 0],
+           [0, 1, 1, 0]])
+    """
+    check_hashes("hashes", hashes)
+    n, words = hashes.shape
+    counts = np.zeros((n, WORD_BITS * words + 1), np.int64)
+    for i in range(n):
+        found = np.bitwise_count(hashes ^ hashes[i]).sum(axis=1, dtype=np.int64)
+        counted = np.ones(n, np.bool_) if left_out is None else ~left_out[i]
+        counted[i] = False
+        counts[i] = np.bincount(found[counted], minlength=counts.shape[1])
+    return counts
+
+
+def estimate(counts: Counts, first: int = 0) -> Chance | None:
+    """Estimate the share of pairs within each distance.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (n, bits + 1)
+        From `count_distances`.
+    first : int
+        The first distance at which no pair is left out of the counts; where all pairs within 31
+        bits are known duplicates, 32.
+
+    Returns
+    -------
+    Chance or None
+        None if the sample is too small, or too uniform, for an estimate.
+    """
+    pairs = counts.sum(axis=0) / 2
+    within = np.cumsum(pairs)
+    window = _window(pairs, first)
+    if len(window) < MIN_BINS:
+        return None
+    try:
+        shares, upper = _tail(counts, window)
+    except np.linalg.LinAlgError:  # counts with wide gaps, as of a few pictures and their copies
+        return None
+    spread = CONFIDENCE * np.sqrt(within)  # of what was seen
+    is_above = np.arange(len(within)) > window[-1]
+    shares = np.where(is_above, within, shares)
+    upper = np.where(is_above, within + spread, np.maximum(upper, _at_least(within)))
+    upper = np.minimum(np.maximum.accumulate(upper), within[-1])
+    n_pairs = int(within[-1])
+    return Chance(shares / n_pairs, upper / n_pairs, n_pairs, (int(window[0]), int(window[-1])))
+
+
+def _tail(counts: Counts, window: Counts) -> tuple[Reals, Reals]:
+    """Fit the counts of a window; return sums up to each distance, and their upper bounds."""
+    shares, upper, curvature = _extrapolated(counts, window, n_terms=3)
+    if curvature < 0:  # thinner than a binomial tail, which dependent bits do not explain
+        shares, upper_of_binomial, _ = _extrapolated(counts, window, n_terms=2)
+        upper = np.maximum(upper, upper_of_binomial)
+    return shares, upper
+
+
+def _at_least(counts: Reals) -> Reals:
+    """Return lower confidence bounds of Poisson counts, by the cube root of Wilson and Hilferty."""
+    some = np.maximum(counts, 1)
+    roots = 1 - 1 / (9 * some) - CONFIDENCE / (3 * np.sqrt(some))
+    return np.where(counts > 0, some * roots**3, 0.0)
+
+
+def _extrapolated(counts: Counts, window: Counts, *, n_terms: int) -> tuple[Reals, Reals, float]:
+    """Fit the counts of a window; return sums up to each distance, upper bounds, the last term."""
+    pairs, bits = counts.sum(axis=0) / 2, counts.shape[1] - 1
+    design, binomial = _design(bits, window)[:, :n_terms], _log_binomial(bits)
+    coefficients, inverse = _fit(design[window], binomial[window], pairs[window])
+    log_fitted = np.clip(binomial + design @ coefficients, SMALLEST_LOG, math.log(pairs.sum()))
+    fitted = np.exp(log_fitted)
+    expected = fitted[window] * 2 / len(counts)  # of each hash; every pair belongs to two
+    scores = (counts[:, window] - expected) @ design[window]
+    covariance = inverse @ (scores.T @ scores) @ inverse
+    return *_cumulated(fitted, design, covariance), float(coefficients[-1])
+
+
+def _window(pairs: Reals, first: int) -> Counts:
+    """Return the distances whose counts are fitted; none if there are too few pairs.
+
+    From the lower end of the distances down to the first distance that the sample sees often, as
+    long as the counts decrease: copies that are no known duplicates may add a second peak.
+    """
+    within = np.cumsum(pairs)
+    n_fitted = max(LOWER_END * within[-1], min(QUARTER * within[-1], ENOUGH_PAIRS))
+    if n_fitted < MIN_PAIRS:
+        return np.empty(0, np.int64)
+    low = high = int(np.searchsorted(within, n_fitted, side="right"))
+    while low > first and within[low - 1] >= MIN_PAIRS:
+        if pairs[low - 1] > pairs[low] + 2 * math.sqrt(pairs[low]):
+            break
+        low -= 1
+    return np.arange(low, high + 1)
+
+
+def _design(bits: int, window: Counts) -> Reals:
+    """Return 1, x and x^2 for each distance, where x is -1 to 1 in the window."""
+    x = (2 * np.arange(bits + 1) - window[0] - window[-1]) / (window[-1] - window[0])
+    return np.stack([np.ones_like(x), x, x * x], axis=1)
+
+
+def _log_binomial(bits: int) -> Reals:
+    """Return the logarithms of the binomial coefficients C(bits, d)."""
+    log_factorial = np.array([math.lgamma(k + 1) for k in range(bits + 1)])
+    return np.asarray(log_factorial[-1] - log_factorial - log_factorial[::-1])
+
+
+def _fit(design: Reals, offsets: Reals, counts: Reals) -> tuple[Reals, Reals]:
+    """Fit log-linear counts by maximum likelihood; return coefficients and inverse information."""
+    start = np.log(counts + 0.5) - offsets
+    coefficients: Reals = np.linalg.lstsq(design, start, rcond=None)[0].astype(np.float64)
+    for _ in range(MAX_STEPS):  # Newton's method; the likelihood has one maximum
+        expected = np.exp(offsets + design @ coefficients)
+        inverse = np.asarray(np.linalg.inv(design.T @ (design * expected[:, None])), np.float64)
+        step = inverse @ (design.T @ (counts - expected))
+        coefficients = coefficients + step
+        if np.abs(step).max() < PRECISION:
+            break
+    return coefficients, inverse
+
+
+def _cumulated(fitted: Reals, design: Reals, covariance: Reals) -> tuple[Reals, Reals]:
+    """Sum the fitted counts up to each distance; also return their upper bounds."""
+    sums = np.cumsum(fitted)
+    slopes = np.cumsum(fitted[:, None] * design, axis=0) / sums[:, None]
+    deviations = np.sqrt(np.einsum("di,ij,dj->d", slopes, covariance, slopes))
+    return sums, sums * np.exp(np.minimum(CONFIDENCE * deviations, LARGEST_EXPONENT))

@@ -8,7 +8,7 @@ from pathlib import Path
 from array_rows import File, rows_of
 from imgdup.apply import apply_plan
 from imgdup.apply.journal import Journal, read_journal
-from imgdup.apply.options import ApplyOptions, journal_header, make_options
+from imgdup.apply.options import ApplyOptions, PlanIndex, journal_header, make_options
 from imgdup.apply.registry import register_journal
 from imgdup.apply.undo import undo
 from imgdup.dedupe.difference import Verdict
@@ -41,12 +41,21 @@ class Scene:
     def path(self, name):
         return os.fsencode(self.root / name)
 
-    def apply(self, action, target=None, *, journal="journal", dry_run=False, plan=None, **options):
+    def apply(
+        self,
+        action,
+        target=None,
+        *,
+        journal="journal",
+        dry_run=False,
+        plan=None,
+        judge=alike,
+        **options,
+    ):
         plan = plan or self.plan
         order = make_options(plan, action, target, dry_run=dry_run)
-        places = {"index_folder": self.index, "journal": self.index / journal}
-        options = {"judge": alike, **options}
-        return apply_plan(plan, self.rows, order, **places, **options)
+        index = PlanIndex(self.index, self.rows, judge)
+        return apply_plan(plan, index, order, journal=self.index / journal, **options)
 
     def undo(self, journal, **options):
         return undo(journal, self.index, **options)

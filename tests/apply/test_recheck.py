@@ -6,7 +6,7 @@ import pytest
 
 from array_rows import File, rows_of
 from imgdup.apply import apply_plan, recheck
-from imgdup.apply.options import make_options
+from imgdup.apply.options import PlanIndex, make_options
 from imgdup.apply.recheck import Recheck, SkipFile, check_content
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 from imgdup.system.files import content_digest
@@ -71,15 +71,9 @@ def test_the_content_of_each_file_is_read_once_in_a_run(
     inodes = {os.stat(rows.path(row)).st_ino for row in range(N_COPIES + 1)}
     (tmp_path / "index").mkdir()
     options = make_options(plan, action, tmp_path / "target" if action == "move" else None)
+    index = PlanIndex(tmp_path / "index", rows, compares_nothing)
 
-    result = apply_plan(
-        plan,
-        rows,
-        options,
-        index_folder=tmp_path / "index",
-        journal=tmp_path / "journal",
-        judge=compares_nothing,
-    )
+    result = apply_plan(plan, index, options, journal=tmp_path / "journal")
 
     assert (result.n_done, result.skipped) == (N_COPIES, [])
     assert n_reads == dict.fromkeys(inodes, 1)

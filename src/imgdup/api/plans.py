@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import NamedTuple, Self, overload
 
 from imgdup.apply import ApplyResult, apply_plan, drop_removed_rows
-from imgdup.apply.options import ApplyOptions, journal_header, make_options, reasons_to_ask
+from imgdup.apply.options import (
+    ApplyOptions,
+    PlanIndex,
+    journal_header,
+    make_options,
+    reasons_to_ask,
+)
 from imgdup.apply.recheck import SkippedFile
 from imgdup.apply.registry import check_earlier_runs, journal_to_write
 from imgdup.apply.undo import undo as undo_journal
@@ -216,15 +222,8 @@ class Plan(Sequence[PlannedRemoval]):
         check_earlier_runs(file, journal)
         rows = _rows(self.index_folder)
         with showing(progress) as bar, Verifier() as verifier:
-            return apply_plan(
-                self.data,
-                rows,
-                options,
-                judge=verifier.judge(rows),
-                index_folder=self.index_folder,
-                journal=journal,
-                progress=bar.count,
-            )
+            index = PlanIndex(self.index_folder, rows, verifier.judge(rows))
+            return apply_plan(self.data, index, options, journal=journal, progress=bar.count)
 
 
 def undo(

@@ -24,6 +24,7 @@ from imgdup.apply.attached import (
 from imgdup.apply.journal import DONE, Journal
 from imgdup.apply.options import (
     ApplyOptions,
+    PlanIndex,
     check_writable,
     destination,
     free_name,
@@ -88,11 +89,9 @@ class ApplyResult:
 
 def apply_plan(
     plan: Plan,
-    rows: Rows,
+    index: PlanIndex,
     options: ApplyOptions,
     *,
-    judge: Judge,
-    index_folder: Path,
     journal: Path,
     progress: Callable[[int, int], None] = lambda n_seen, n_removals: None,
 ) -> ApplyResult:
@@ -101,16 +100,9 @@ def apply_plan(
     Parameters
     ----------
     plan : Plan
-    rows : Rows
-        The index that it was made from.
+    index : PlanIndex
     options : ApplyOptions
         From `make_options`.
-    judge : callable
-        Compares the pictures of pairs of rows; see `imgdup.dedupe.verify.Verifier.judge`. It is
-        asked again for each pair whose files have different bytes, since an index or the verdicts
-        in it may be damaged.
-    index_folder : Path
-        Locked meanwhile, so that no two runs remove the copies of each other.
     journal : Path
         A file to make, see `imgdup.apply.registry.free_journal_path`.
     progress : callable
@@ -127,10 +119,10 @@ def apply_plan(
         was changed then.
     """
     header = journal_header(plan, options)
-    register = partial(register_journal, index_folder)
-    with folder.locked(index_folder), Journal(journal, header, register) as book:
-        run = _Run(plan, options, book, judge)
-        _start(run, rows)
+    register = partial(register_journal, index.folder)
+    with folder.locked(index.folder), Journal(journal, header, register) as book:
+        run = _Run(plan, options, book, index.judge)
+        _start(run, index.rows)
         result = run.result
         result.stopped = _carry_out_all(run, progress)
         result.journal = journal if book.exists else None

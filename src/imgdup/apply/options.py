@@ -12,8 +12,10 @@ from pathlib import Path
 
 from imgdup.apply.actions import LINKS, trash_function
 from imgdup.apply.steps import ACTIONS, Header, new_token
+from imgdup.dedupe.decide import Judge
 from imgdup.dedupe.plan import Plan
 from imgdup.errors import ImgdupError, UsageError
+from imgdup.index.columns import Rows
 from imgdup.system.limits import size_text
 from imgdup.system.paths import absolute, is_below, join
 
@@ -40,6 +42,26 @@ class ApplyOptions:
     action: str
     target: bytes | None = None
     dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class PlanIndex:
+    """The index that a plan was made from.
+
+    Attributes
+    ----------
+    folder : Path
+        The index folder; locked during a run, so that no two runs remove the copies of each other.
+    rows : Rows
+    judge : callable
+        Compares the pictures of pairs of rows; see `imgdup.dedupe.verify.Verifier.judge`. It is
+        asked again for each pair whose files have different bytes, since an index or the verdicts
+        in it may be damaged.
+    """
+
+    folder: Path
+    rows: Rows
+    judge: Judge
 
 
 def reasons_to_ask(plan: Plan, action: str) -> list[str]:

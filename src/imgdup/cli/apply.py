@@ -91,20 +91,13 @@ def apply(
 
 def _carry_out(plan: "Plan", options: "ApplyOptions", place: Path, journal: Path) -> "ApplyResult":
     """Carry out a plan with a progress display; the pictures are compared again meanwhile."""
-    from imgdup.apply import apply_plan
+    from imgdup.apply import apply_plan, options as choosing
     from imgdup.dedupe.verify import Verifier
 
     with closing(Bar(quiet=False)) as bar, Verifier() as verifier:
         rows = open_found(place).check_before_decision().rows
-        return apply_plan(
-            plan,
-            rows,
-            options,
-            judge=verifier.judge(rows),
-            index_folder=place,
-            journal=journal,
-            progress=bar.count,
-        )
+        index = choosing.PlanIndex(place, rows, verifier.judge(rows))
+        return apply_plan(plan, index, options, journal=journal, progress=bar.count)
 
 
 def _index_of_plan(explicit: Path | None, plan: Path, header: "PlanHeader") -> Path:

@@ -353,6 +353,50 @@ def test_a_line_marked_in_yellow_on_a_gray_page_is_found():
     assert compare_pictures(page, jpeg(marked, 75)).relation != "same-picture"
 
 
+def map_of_fields(tinted=None):
+    """Paint a map of 35 fields of 50 x 40 pixels in as many colours; one may have another tint."""
+    rng = np.random.default_rng(8)
+    picture = np.full((280, 380, 3), 225, np.uint8)
+    colours = rng.integers(60, 220, (35, 3))
+    if tinted is not None:
+        colours[tinted] += [22, -14, 0]
+    for number, colour in enumerate(colours):
+        y, x = 10 + 52 * (number // 7), 10 + 52 * (number % 7)
+        cv2.rectangle(picture, (x, y), (x + 49, y + 39), colour.tolist(), -1)
+    return picture
+
+
+MAP_COPIES = ("half the size", "gamma", "darker", "recompressed", "sharpened")
+
+
+@pytest.mark.parametrize("name", MAP_COPIES)
+def test_a_field_of_another_tint_among_many_is_found_in_any_copy(name):
+    picture, other = map_of_fields(), map_of_fields(tinted=17)
+
+    assert compare_pictures(picture, COPIES[name](picture)).relation == "same-picture"
+    assert compare_pictures(picture, COPIES[name](other)).relation == "recoloured"
+
+
+@pytest.mark.parametrize("quality", [5, 10, 20])
+def test_a_copy_of_low_quality_shows_the_same_picture_and_an_edited_one_does_not(scene, quality):
+    edited = scene.copy()
+    edited[100:116, 150:170] = (240, 30, 30)
+
+    assert compare_pictures(scene, jpeg(scene, quality)).relation == "same-picture"
+    assert compare_pictures(jpeg(scene, quality), scene).relation == "same-picture"
+    assert compare_pictures(scene, jpeg(edited, quality)).relation != "same-picture"
+
+
+def test_a_sharpened_copy_whose_colours_are_cut_off_shows_the_same_picture(scene):
+    strong = levels(scene, lambda x: 2 * (x - 128) + 128)
+    copy = jpeg(sharpened(sharpened(strong)), 90)
+    edited = strong.copy()
+    edited[100:116, 150:170] = (240, 30, 30)
+
+    assert compare_pictures(strong, copy).relation == "same-picture"
+    assert compare_pictures(edited, copy).relation != "same-picture"
+
+
 @pytest.mark.parametrize("shape", [(240, 320), (241, 321), (242, 319)], ids=str)
 def test_edges_that_a_filter_leaves_as_they_are_do_not_matter(scene, shape):
     picture = np.ascontiguousarray(cv2.resize(scene, shape[::-1]))

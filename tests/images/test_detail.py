@@ -14,6 +14,7 @@ from imgdup.images.detail import (
     central_luma,
     detail_share,
     is_toned,
+    strong_quality,
     trace_quality,
 )
 from imgdup.images.facts import image_facts
@@ -111,6 +112,28 @@ def test_the_quality_is_found_in_a_part_of_the_picture(corner):
 
 def test_the_quality_is_found_in_a_gray_copy():
     assert trace(through_jpeg(PAINTED, 30).convert("L")) == pytest.approx(30, abs=3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("quality", [5, 10, 20, 30])
+def test_a_low_quality_is_found_exactly(quality, mode):
+    image = through_jpeg(PAINTED.convert(mode), quality).convert(mode)
+
+    assert strong_quality(np.asarray(image)) == quality
+
+
+@pytest.mark.parametrize("quality", [None, 45, 60, 75, 95])
+def test_no_low_quality_is_found_where_there_was_none(quality):
+    image = PAINTED if quality is None else through_jpeg(PAINTED, quality)
+
+    assert strong_quality(np.asarray(image)) is None
+    assert strong_quality(np.asarray(image.resize((150, 120), BICUBIC))) is None
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 300), (8, 8), (300, 7), (64, 64)])
+def test_flat_and_tiny_pictures_have_no_low_quality(size):
+    assert strong_quality(np.full(size, 77, np.uint8)) is None
+    assert strong_quality(np.full((*size, 3), 255, np.uint8)) is None
 
 
 def test_no_trace_is_found_where_there_was_no_jpeg_file():

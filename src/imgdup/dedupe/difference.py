@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from imgdup.dedupe.alignment import box_in_whole, cut_out, find_places, is_unmoved
 from imgdup.dedupe.evidence import Evidence, agreement_of
+from imgdup.dedupe.imitate import evidence_of
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, largest_near, luma, region_around, resized
 
-VERDICT_VERSION = 6  # verdicts of another version are not comparable
+VERDICT_VERSION = 7  # verdicts of another version are not comparable
 
 SAME_PICTURE = "same-picture"
 RECOLOURED = "recoloured"
@@ -145,7 +146,7 @@ def _compare_upright(first: Pixels, second: Pixels) -> _Finding:
     if min(*first.shape[:2], *second.shape[:2]) < MIN_SIDE:
         return _Finding(DIFFERENT, box=WHOLE)
     height, width = (min(sides) for sides in zip(first.shape[:2], second.shape[:2], strict=True))
-    direct = Evidence(resized(first, height, width), resized(second, height, width))
+    direct = evidence_of(resized(first, height, width), resized(second, height, width))
     relation = _relation(direct)
     if relation == SAME_PICTURE or not _may_be_moved(direct):
         return _Finding(relation, direct)

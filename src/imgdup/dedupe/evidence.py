@@ -11,15 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.equalize import (
-    SMOOTH_SHARE,
-    TEXTURED,
-    equal_colours,
-    equal_filter,
-    equal_sharpness,
-    least_factor,
-    plane_of,
-)
+from imgdup.dedupe.sharpness import equal_filter, equal_sharpness, least_factor, plane_of
+from imgdup.dedupe.tones import SMOOTH_SHARE, TEXTURED, equal_colours
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, largest_near, luma, resized, window_means
 from imgdup.native.difference import block_moments
@@ -62,6 +55,11 @@ CHROMA_LIMITS = {
     8: (Limits(25, 450, 1.0), Limits(22, 120, 0.5)),
     16: (Limits(25, 400, 1.0), Limits(20, 80, 0.35)),
 }
+
+# By the side of the window, in blocks: the largest square of the mean change of chroma in an even
+# window, and by how much the variance of the chroma in this window raises it, as a share. Of 3,900
+# copies of photos, JPEG 10 and sharpened ones left out, 3 exceed any of these.
+EVEN_CHROMA = {2: (75.0, 0.2), 4: (33.0, 0.1), 8: (24.0, 0.05)}
 
 # By the side of the window, in blocks: how often the squares may exceed what nearly all other
 # windows of the picture show, and from which squares on. One other letter in a page of print stands
@@ -121,8 +119,8 @@ class Evidence:
         first, second, self._tones = equal_colours(first, second)
         self._first, self._second, sharper = equal_sharpness(first, second)
         y, z = plane_of(self._first, 0), plane_of(self._second, 0)
-        y, z, strength = equal_filter(y, z, sharper)
-        self._clean = least_factor(strength, self._tones.is_mapped)
+        y, z, self.filter_strength = equal_filter(y, z, sharper)  # below 0 if it sharpens
+        self._clean = least_factor(self.filter_strength, self._tones.is_mapped)
         self._luma = _moments(y, z, BLOCK)
         self._luma_parts: dict[int, tuple[Plane, Plane]] = {}  # by the side of the window
 
@@ -156,6 +154,11 @@ class Evidence:
         if not self._chroma:
             return self.luma_excess
         return np.maximum(self.luma_excess, _chroma_excess(self._luma, self._chroma, self._clean))
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is unexplained."""
+        return self.luma_differs or bool(self.excess.any()) or self.recoloured
 
     @cached_property
     def tone_share(self) -> float:
@@ -242,7 +245,19 @@ def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments], clean: float)
         mean = np.asarray(sum((w.b - w.a) ** 2 for w in windows), np.float32)
         np.maximum(excess, _beyond(square, near, limits), out=excess)
         np.maximum(excess, _beyond(mean, near, mean_limits), out=excess)
+        if side in EVEN_CHROMA:
+            np.maximum(excess, _even_excess(windows, mean, *EVEN_CHROMA[side]), out=excess)
     return excess
+
+
+def _even_excess(windows: list[_Moments], mean: Plane, most: float, share: float) -> Plane:
+    """Return the root of mean changes of chroma that are too large for the variance in the window.
+
+    Edges nearby do not excuse them: one field among many of a map has another colour.
+    """
+    own = np.maximum(*(sum(planes) for planes in zip(*(w.variances for w in windows), strict=True)))
+    is_beyond = mean > np.float32(most) + np.float32(most * share) * own
+    return np.where(is_beyond, np.sqrt(mean), np.float32(0))
 
 
 class _Texture(NamedTuple):

@@ -35,6 +35,13 @@ _MIN_FREQUENCIES = 4  # that are quantized in what was a JPEG file
 _MAX_MISFIT = 1.15  # factor between most steps and those of the nearest table
 _MAX_BLOCKS = 1 << 14
 
+STRONG_QUALITY = 30  # the highest quality that `strong_quality` finds
+_MAX_LOOKED_AT = 600  # blocks, about
+_MAX_TRIED = 400  # coefficients, about
+_NEARLY_ALL_ZERO = 0.95  # of the coefficients of high frequencies, after strong compression
+_COARSE = np.array([8 * row + column for row in range(5) for column in range(5 - row)])[1:]
+_MIN_ON_TABLE = 0.7  # of the coefficients of the low frequencies, without the mean
+
 # Of the levels of a channel. On photos, originals have no missing levels and, even after JPEG of
 # quality 20, 10 % doubled ones; brighter copies have 4 % missing, darker ones 13 % doubled.
 _MAX_COUNTED = 1 << 20  # pixels, about
@@ -87,7 +94,9 @@ def _clipped(pixels: Pixels) -> Flags:
     """Return a mask of the centre's pixels with a channel that JPEG has cut off, or may have."""
     centre = _centre(pixels)
     extreme = (centre <= _DARK) | (centre >= _BRIGHT)
-    return extreme if extreme.ndim == 2 else np.asarray(extreme.any(axis=2))
+    if extreme.ndim == 2:
+        return extreme
+    return extreme[..., 0] | extreme[..., 1] | extreme[..., 2]  # faster than any() over an axis
 
 
 def detail_share(gray: Plane) -> float:
@@ -181,6 +190,44 @@ def trace_quality(pixels: Pixels) -> int | None:
     return nearest + 1 if misfits[nearest] <= np.log(_MAX_MISFIT) else None
 
 
+def strong_quality(pixels: Pixels) -> int | None:
+    """Return the quality of the JPEG file that a picture was decoded from, if that is low.
+
+    It is faster than `trace_quality`, but finds only the tables of libjpeg, and only if the first
+    block begins with the picture.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (height, width) or (height, width, 3)
+
+    Returns
+    -------
+    int or None
+        1 to `STRONG_QUALITY`; None if most coefficients lie on the steps of no such table.
+    """
+    rows, columns = (side // BLOCK for side in pixels.shape[:2])
+    apart = max(1, rows * columns // _MAX_LOOKED_AT)
+    strips = pixels[: rows * BLOCK].reshape(rows, BLOCK, *pixels.shape[1:])[::apart]
+    taken = strips.reshape(-1, *pixels.shape[1:])
+    found = _coefficients(central_luma(taken), _clipped(taken))
+    fine = np.abs(found.reshape(-1, BLOCK, BLOCK)[:, BLOCK // 2 :, BLOCK // 2 :])
+    if len(found) == 0 or np.mean(fine < _TOLERANCE) < _NEARLY_ALL_ZERO:
+        return None
+    coarse = np.abs(found[:, _COARSE])
+    block, place = np.nonzero(coarse > _TOLERANCE)
+    if len(block) < _MIN_OF_SMALL:
+        return None
+    apart = max(1, len(block) // _MAX_TRIED)
+    block, place = block[::apart], place[::apart]
+    values = coarse[block, place]
+    steps = standard_tables()[:STRONG_QUALITY, _COARSE[place]]
+    multiples = np.rint(values / steps)
+    on_steps = (np.abs(values - multiples * steps) <= _TOLERANCE) & (multiples > 0)
+    shares = on_steps.mean(axis=1)
+    best = int(np.argmax(shares))
+    return best + 1 if shares[best] >= _MIN_ON_TABLE else None
+
+
 def _grid_start(gray: Plane) -> tuple[int, int]:
     """Return the row and the column, 0 to 7, where the pixels change most between blocks."""
     rows, columns = edges(gray)
@@ -207,8 +254,8 @@ def _coefficients(gray: Plane, clipped: Flags) -> Plane:
     blocks = _blocks(gray)[whole]
     blocks = blocks[:: max(1, len(blocks) // _MAX_BLOCKS)]
     transform = _cosines()
-    found = transform @ blocks @ transform.T
-    return np.asarray(found.reshape(-1, BLOCK * BLOCK), dtype=np.float32)
+    both = np.kron(transform, transform)  # rows and columns at once: one product of large matrices
+    return np.asarray(blocks.reshape(-1, BLOCK * BLOCK) @ both.T, dtype=np.float32)
 
 
 def _blocks(plane: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:

@@ -133,6 +133,13 @@ def encode_jpeg(rgb: Pixels, quality: int) -> bytes:
     return cv2.imencode(".jpg", rgb[..., ::-1], options)[1].tobytes()
 
 
+def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    """Return what a JPEG file of this quality shows of a gray or RGB picture."""
+    shown = pixels if pixels.ndim == 2 else pixels[..., ::-1]
+    data = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return _imdecode(data.tobytes(), cv2.IMREAD_GRAYSCALE if pixels.ndim == 2 else cv2.IMREAD_COLOR)
+
+
 def resized(pixels: Pixels, height: int, width: int) -> Pixels:
     """Resize by area where both sides become shorter or stay, otherwise by interpolation."""
     if pixels.shape[:2] == (height, width):

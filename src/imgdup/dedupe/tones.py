@@ -1,7 +1,6 @@
-"""Give two pictures the same tones and the same sharpness, as far as copying explains both.
+"""Give two pictures of one size the same tones, as far as copying explains the difference.
 
-Copies of a picture may be gray, have another tone curve, or be blurred or sharpened. Each function
-takes two pictures of one size and returns them with less of such a difference, and what was found.
+Copies of a picture may be gray, or have another tone curve; other colours are no copy.
 """
 
 from typing import NamedTuple
@@ -9,25 +8,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.dedupe.sharpness import plane_of
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import (
-    Plane,
-    blurred,
     luma,
     luma_and_chroma,
     mapped,
     range_near,
     resized,
 )
-from imgdup.native.difference import block_moments, filter_sums, level_sums
+from imgdup.native.difference import block_moments, level_sums
 
 Curve = npt.NDArray[np.float64]  # a level for each of 256
 
-UNFILTERED = 0.05  # a weaker filter than this changes nothing
-SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...
-# ... so that both count this often; without a filter, pixels may be nearly equal.
-CLIPPED, FITTED, CLEAN = 2.0, 1.0, 0.2
-BLURRED, STRONGLY_FITTED = 0.45, 1.5  # the same for a filter that blurs at least so much
 CURVE_SIDE = 96  # pixels; the tone curve is fitted on a picture of this size
 CURVE_SIGMA = 6.0  # gray levels
 CURVE_TERMS = np.sqrt(np.arange(256) / 255)[:, np.newaxis] ** np.arange(5)
@@ -52,9 +45,6 @@ CHROMA_FACTORS = (0.5, 1.15)  # how much weaker or stronger copies make colours
 CHROMA_POWER = 30.0  # mean square of Cb and Cr from which the factor is known
 HUE_CHANGE = 1.0  # levels, root mean square; hardly any copy shows a turn of all hues by more ...
 HUE_SHARE = 0.5  # ... and that explains more than this share of the squared change
-FILTER_SIGMAS = (1.0, 2.5)  # pixels
-BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
-SMALLEST = 64  # pixels; smaller pictures are not halved
 IDENTITY_FACTOR = 2.5  # no curve is used unless it lowers the mean square so much
 UNMOVED = 2.5  # levels; strong compression moves an area of one tone by so much
 MOST_MISSED = 0.5  # share of the variance; curves that miss more explain nothing
@@ -355,73 +345,3 @@ def _clipping_shift(first: Pixels, second: Pixels) -> Curve:
             if chosen.any():
                 shift[place] = np.maximum(shift[place], SHIFT_BY_NOISE * np.median(steps[chosen]))
     return shift
-
-
-def equal_sharpness(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, int]:
-    """Halve both pictures while one lacks nearly all of the other's fine detail.
-
-    Also return which picture is sharper, 0 or 1.
-    """
-    for _ in range(3):
-        details = [_detail(plane_of(each, 0)) for each in (first, second)]
-        height, width = first.shape[:2]
-        if min(details) >= BLURRED_SHARE * max(details) or min(height, width) < SMALLEST:
-            break
-        first = resized(first, height // 2, width // 2)
-        second = resized(second, height // 2, width // 2)
-    return first, second, int(details[0] < details[1])
-
-
-def _detail(plane: Plane) -> float:
-    """Return the root mean square of the finest detail."""
-    return float(np.sqrt(np.mean((plane - blurred(plane, 0.8)) ** 2)))
-
-
-def equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]:
-    """Filter one plane so that it comes nearest to the other; also return how strongly.
-
-    The sharper plane is blurred, unless sharpening the other one comes nearer.
-    """
-    planes = [a, b]
-    fitted, strength = _filtered(planes[sharper], planes[1 - sharper])
-    if abs(strength) >= UNFILTERED:
-        sharpened, other_strength = _filtered(planes[1 - sharper], planes[sharper])
-        if _error(sharpened, planes[sharper]) < _error(fitted, planes[1 - sharper]):
-            fitted, strength, sharper = sharpened, other_strength, 1 - sharper
-    planes[sharper] = fitted
-    return planes[0], planes[1], strength
-
-
-def least_factor(strength: float, is_mapped: bool) -> float:
-    """Return how much counts as usual at least, by the fitted filter and whether tones changed."""
-    if strength <= SHARPENED:
-        return CLIPPED
-    if strength >= BLURRED:
-        return STRONGLY_FITTED
-    return FITTED if is_mapped or abs(strength) >= UNFILTERED else CLEAN
-
-
-def _error(a: Plane, b: Plane) -> float:
-    """Return the mean squared difference."""
-    difference = (a - b).ravel()
-    return float(np.dot(difference, difference)) / difference.size
-
-
-def _filtered(a: Plane, b: Plane) -> tuple[Plane, float]:
-    """Add to a the multiples of what two blurs change that come nearest to b.
-
-    Also return how strong the filter is; below 0 if it sharpens.
-    """
-    fine, coarse = (blurred(a, sigma) for sigma in FILTER_SIGMAS)
-    sums = filter_sums(a, fine, coarse, b)
-    products = np.array([[sums.xx, sums.xz], [sums.xz, sums.zz]])
-    damping = 1e-3 * a.size * np.eye(2)  # prefers the unfiltered plane if nothing is to be gained
-    found = np.linalg.solve(products + damping, np.array([sums.xy, sums.zy]))
-    x, z = found.astype(np.float32)
-    filtered = a * (1 - x - z) + fine * x + coarse * z
-    return np.clip(filtered, 0, 255), float(np.copysign(abs(x) + abs(z), x + z))
-
-
-def plane_of(pixels: Pixels, channel: int) -> Plane:
-    """Return one channel as a plane."""
-    return (pixels if pixels.ndim == 2 else pixels[:, :, channel]).astype(np.float32)

@@ -1,0 +1,123 @@
+"""Give two pictures of one size the same sharpness, as far as one filter explains the difference.
+
+A copy may be blurred or sharpened. The filter adds to a picture what a fine and a coarse blur
+change, each so many times as brings it nearest to the other picture.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from imgdup.images.gray import Pixels
+from imgdup.images.opencv import Plane, blurred, resized
+from imgdup.native.difference import filter_sums
+
+UNFILTERED = 0.05  # a weaker filter than this changes nothing
+SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...
+# ... so that both count this often; without a filter, pixels may be nearly equal.
+CLIPPED, FITTED, CLEAN = 2.0, 1.0, 0.2
+BLURRED, STRONGLY_FITTED = 0.45, 1.5  # the same for a filter that blurs at least so much
+FILTER_SIGMAS = (1.0, 2.5)  # pixels
+BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
+SMALLEST = 64  # pixels; smaller pictures are not halved
+
+
+class Filter(NamedTuple):
+    """How much of what a fine and a coarse blur change is added to a picture."""
+
+    fine: float
+    coarse: float
+
+    @property
+    def strength(self) -> float:
+        """How strong the filter is; below 0 if it sharpens."""
+        size = abs(self.fine) + abs(self.coarse)
+        return float(np.copysign(size, self.fine + self.coarse))
+
+
+def equal_sharpness(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, int]:
+    """Halve both pictures while one lacks nearly all of the other's fine detail.
+
+    Also return which picture is sharper, 0 or 1.
+    """
+    for _ in range(3):
+        details = [_detail(plane_of(each, 0)) for each in (first, second)]
+        height, width = first.shape[:2]
+        if min(details) >= BLURRED_SHARE * max(details) or min(height, width) < SMALLEST:
+            break
+        first = resized(first, height // 2, width // 2)
+        second = resized(second, height // 2, width // 2)
+    return first, second, int(details[0] < details[1])
+
+
+def _detail(plane: Plane) -> float:
+    """Return the root mean square of the finest detail."""
+    return float(np.sqrt(np.mean((plane - blurred(plane, 0.8)) ** 2)))
+
+
+def equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]:
+    """Filter one plane so that it comes nearest to the other; also return how strongly.
+
+    The sharper plane is blurred, unless sharpening the other one comes nearer.
+    """
+    planes = [a, b]
+    fitted, strength = _filtered(planes[sharper], planes[1 - sharper])
+    if abs(strength) >= UNFILTERED:
+        sharpened, other_strength = _filtered(planes[1 - sharper], planes[sharper])
+        if _error(sharpened, planes[sharper]) < _error(fitted, planes[1 - sharper]):
+            fitted, strength, sharper = sharpened, other_strength, 1 - sharper
+    planes[sharper] = fitted
+    return planes[0], planes[1], strength
+
+
+def least_factor(strength: float, is_mapped: bool) -> float:
+    """Return how much counts as usual at least, by the fitted filter and whether tones changed."""
+    if strength <= SHARPENED:
+        return CLIPPED
+    if strength >= BLURRED:
+        return STRONGLY_FITTED
+    return FITTED if is_mapped or abs(strength) >= UNFILTERED else CLEAN
+
+
+def _error(a: Plane, b: Plane) -> float:
+    """Return the mean squared difference."""
+    difference = (a - b).ravel()
+    return float(np.dot(difference, difference)) / difference.size
+
+
+def _filtered(a: Plane, b: Plane) -> tuple[Plane, float]:
+    """Filter a so that it comes nearest to b; also return how strongly."""
+    fine, coarse = (blurred(a, sigma) for sigma in FILTER_SIGMAS)
+    found = _fitted(a, fine, coarse, b)
+    return _applied(a, fine, coarse, found), found.strength
+
+
+def filter_between(a: Plane, b: Plane) -> Filter:
+    """Return the filter that takes one plane nearest to another."""
+    fine, coarse = (blurred(a, sigma) for sigma in FILTER_SIGMAS)
+    return _fitted(a, fine, coarse, b)
+
+
+def filtered(pixels: Pixels, found: Filter) -> Pixels:
+    """Filter all channels of a picture."""
+    a = pixels.astype(np.float32)
+    fine, coarse = (blurred(a, sigma) for sigma in FILTER_SIGMAS)
+    return np.rint(_applied(a, fine, coarse, found)).astype(np.uint8)
+
+
+def _fitted(a: Plane, fine: Plane, coarse: Plane, b: Plane) -> Filter:
+    sums = filter_sums(a, fine, coarse, b)
+    products = np.array([[sums.xx, sums.xz], [sums.xz, sums.zz]])
+    damping = 1e-3 * a.size * np.eye(2)  # prefers the unfiltered plane if nothing is to be gained
+    x, z = np.linalg.solve(products + damping, np.array([sums.xy, sums.zy])).tolist()
+    return Filter(x, z)
+
+
+def _applied(a: Plane, fine: Plane, coarse: Plane, found: Filter) -> Plane:
+    x, z = np.float32(found.fine), np.float32(found.coarse)
+    return np.asarray(np.clip(a * (1 - x - z) + fine * x + coarse * z, 0, 255), np.float32)
+
+
+def plane_of(pixels: Pixels, channel: int) -> Plane:
+    """Return one channel as a plane."""
+    return (pixels if pixels.ndim == 2 else pixels[:, :, channel]).astype(np.float32)

@@ -90,7 +90,12 @@ class IgnoredFiles:
             found.update(self._known.tolist())
         keys = np.array(sorted(found), np.uint64)  # np.unique would import numpy.ma: 7 ms
         if not np.array_equal(keys, self._known):
-            store.save(folder / IGNORED, {"kind": KIND}, {"keys": keys}, sync=False)
+            save_known(folder, keys)
+
+
+def save_known(folder: Path, keys: Keys) -> None:
+    """Store the keys of files that are known not to be images, ascending, in an index folder."""
+    store.save(folder / IGNORED, {"kind": KIND}, {"keys": keys}, sync=False)
 
 
 def load_known(folder: Path) -> Keys:

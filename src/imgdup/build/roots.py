@@ -11,6 +11,7 @@ from typing import NamedTuple
 from imgdup.build.sources import reaches
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.generation import ScanOptions
+from imgdup.index.parts import WHOLE, Part
 from imgdup.index.paths import Paths
 from imgdup.system.paths import absolute, check_exists, is_below, join, path_key
 
@@ -19,6 +20,7 @@ OPTION_WORDS = {  # options of the command line, by the names in ScanOptions
     "exclude": "--exclude GLOB",
     "follow_symlinks": "--follow-symlinks or --no-follow-symlinks",
     "hidden": "--hidden or --no-hidden",
+    "part": "--part I/N",
 }
 
 Roots = Mapping[bytes, ScanOptions]
@@ -31,6 +33,7 @@ class OptionChanges:
     exclude: tuple[str, ...] | None = None
     follow_symlinks: bool | None = None
     hidden: bool | None = None
+    part: Part | None = None
 
     def applied_to(self, options: ScanOptions) -> ScanOptions:
         """Return `options` with the named ones replaced."""
@@ -93,10 +96,14 @@ def plan_scan(
     Raises
     ------
     UsageError
-        If a root that is replaced has other options, and the command does not choose between them.
+        If a root that is replaced has other options, and the command does not choose between them;
+        or if a root is indexed in another part than the command names.
     """
+    _check_part(old_roots, changes.part)
     if not folders and not files:
         roots = {root: changes.applied_to(options) for root, options in old_roots.items()}
+        if SINGLE_FILES in roots:  # each of its files was chosen when it was named
+            roots[SINGLE_FILES] = replace(roots[SINGLE_FILES], part=WHOLE)
         return ScanPlan(roots, _whole(roots, single_files))
     roots = dict(old_roots)
     scans: list[Scan] = []
@@ -108,12 +115,31 @@ def plan_scan(
             scans.append(Scan(folder, root, roots[root]))
     by_root: dict[bytes, set[bytes]] = {}
     for file in files:
-        if not _is_in(file, scans):
-            by_root.setdefault(root_of(file, roots) or SINGLE_FILES, set()).add(file)
+        root = root_of(file, roots)
+        if not _is_in(file, scans) and _part_holds(file, root, roots, changes):
+            by_root.setdefault(root or SINGLE_FILES, set()).add(file)
     if SINGLE_FILES in by_root:
         roots[SINGLE_FILES] = ScanOptions()
     scans += [_single(root, inside) for root, inside in by_root.items()]
     return ScanPlan(in_order(roots), scans)
+
+
+def _check_part(roots: Roots, part: Part | None) -> None:
+    """Raise UsageError if a folder is indexed in another part than the command names."""
+    for root, options in roots.items():
+        if part is not None and root and options.part != part:
+            has = "as a whole" if options.part.is_whole else f"in part {options.part}"
+            raise UsageError(
+                f"{os.fsdecode(root)} is indexed {has} here, not in part {part}: give each part an "
+                "index of its own with --index FOLDER"
+            )
+
+
+def _part_holds(file: bytes, root: bytes | None, roots: Roots, changes: OptionChanges) -> bool:
+    """Return whether a file that was named belongs to this part, and not to another one."""
+    if root is None:
+        return changes.part is None or changes.part.holds(file)
+    return roots[root].part.holds_path(file[len(join(root, b"")) :])
 
 
 def _whole(roots: Roots, single_files: Sequence[bytes]) -> list[Scan]:

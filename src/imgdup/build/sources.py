@@ -140,7 +140,8 @@ def walk(
     """
     excluded = options.excludes()
     prefix = len(join(root, b""))
-    levels = [_names(folder, tally)]
+    part = options.part
+    levels = [_names(folder, tally) if part.holds_path(folder[prefix:]) else iter(())]
     parents = [(folder, identity(folder))]
     while levels:
         name = next(levels[-1], None)
@@ -149,6 +150,8 @@ def walk(
             parents.pop()
             continue
         path = join(parents[-1][0], name)
+        if parents[-1][0] == root and not part.holds(name):
+            continue
         if path == skip or _is_skipped(name, options) or excluded(path[prefix:]):
             if SET_ASIDE.fullmatch(name):
                 tally.set_aside.append(path)

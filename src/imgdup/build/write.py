@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,41 @@ BLOCK_ROWS = 1 << 18  # of a column, gathered at a time
 NOWHERE = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # the device of files whose identity cannot be read
 
 MISSING = REASONS.index("missing")
+
+
+class Table(Protocol):
+    """What a generation is written from: rows in path order, with the facts of each."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The hash parameters, and which optional columns there are."""
+
+    @property
+    def fields(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
+        """Dtype and row shape of each column."""
+
+    @property
+    def same_file(self) -> RowNumbers:
+        """For each row, the first row of the same file, or -1 if it is that row itself."""
+
+    @property
+    def mode(self) -> int:
+        """Permissions of the index."""
+
+    def __len__(self) -> int:
+        """Count the rows."""
+
+    def path_arrays(self) -> Mapping[str, "Array | store.Column"]:
+        """Return the arrays that `imgdup.index.paths.Paths` reads, by their names in the file."""
+
+    def identity_blocks(self) -> Iterator[Identities]:
+        """Yield device and inode of the file of each row, in blocks; zeros where unknown."""
+
+    def gather(self, field: str, start: int = 0, stop: int | None = None) -> Array:
+        """Return one field of the rows from `start` up to `stop`, in row order."""
+
+    def failures(self, status: Array) -> dict[int, str]:
+        """Return what went wrong, by row, for rows whose status is not ok."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +115,18 @@ class Facts:
         mode = self.listing.tally.mode
         is_kept = self.old is not None and len(self.listing.kept)
         return mode & os.stat(self.old.file).st_mode if self.old and is_kept else mode
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.listing)
+
+    def path_arrays(self) -> Mapping[str, Array]:
+        """Return the arrays of the paths."""
+        return self.listing.paths.arrays()
+
+    def identity_blocks(self) -> Iterator[Identities]:
+        """Yield device and inode of the file of each row, as `identity_blocks` does."""
+        return identity_blocks(self.listing, self.old)
 
     def sources(
         self, start: int = 0, stop: int | None = None
@@ -133,52 +180,47 @@ class Facts:
         return lambda row: known.get(row, "")
 
 
-def write_generation(file: Path, facts: Facts, roots: Mapping[bytes, ScanOptions]) -> None:
-    """Write the next generation; its bytes depend on nothing but the listing and the facts.
+def write_generation(file: Path, table: Table, roots: Mapping[bytes, ScanOptions]) -> None:
+    """Write the next generation; its bytes depend on nothing but the table and the roots.
 
     Its permissions are those that all its pictures have in common.
     """
-    listing, status = facts.listing, facts.gather("status")
-    paths, (dtype, shape) = listing.paths, IDENTITY_FORM
+    status, (dtype, shape) = table.gather("status"), IDENTITY_FORM
     arrays: dict[str, Array | store.Column] = {
-        "run_rows": paths.run_rows,
-        "run_roots": paths.run_roots,
-        "path_offsets": paths.relative.offsets,
-        "path_blob": paths.relative.blob,
+        **table.path_arrays(),
         "status": status,
-        IDENTITY: store.Column(dtype, (len(listing), *shape), identity_blocks(listing, facts.old)),
-        "same_file": facts.same_file,
-        **failure_arrays(facts.failures(status)),
+        IDENTITY: store.Column(dtype, (len(table), *shape), table.identity_blocks()),
+        "same_file": table.same_file,
+        **failure_arrays(table.failures(status)),
     }
-    dictionary, skew = _dictionary(facts.gather("hashes"), status)
+    dictionary, skew = _dictionary(table.gather("hashes"), status)
     arrays |= dictionary
-    for name, (dtype, shape) in facts.fields.items():
+    for name, (dtype, shape) in table.fields.items():
         if name == TRIMMED:
-            arrays |= _trimmed(facts)
+            arrays |= _trimmed(table)
         elif name != "status":
-            arrays[name] = store.Column(dtype, (len(listing), *shape), _late(facts, name))
+            arrays[name] = store.Column(dtype, (len(table), *shape), _late(table, name))
     place = absolute(file.parent)
-    stated = {k: v for k, v in facts.parameters.items() if k != "with_trimmed"}  # arrays show it
+    stated = {k: v for k, v in table.parameters.items() if k != "with_trimmed"}  # arrays show it
     head = {
         "kind": "index",
         **stated,
         "band_skew_thousandths": round(1000 * skew),
         "roots": [_root(stored_root(root, place), options) for root, options in roots.items()],
     }
-    store.save(file, head, arrays, mode=facts.mode)
+    store.save(file, head, arrays, mode=table.mode)
 
 
-def _late(facts: Facts, field: str) -> Iterator[Array]:
+def _late(table: Table, field: str) -> Iterator[Array]:
     """Gather a column when it is written, and in blocks."""
-    n_rows = len(facts.listing)
-    for start in range(0, n_rows, BLOCK_ROWS):
-        yield facts.gather(field, start, min(start + BLOCK_ROWS, n_rows))
+    for start in range(0, len(table), BLOCK_ROWS):
+        yield table.gather(field, start, min(start + BLOCK_ROWS, len(table)))
 
 
-def _trimmed(facts: Facts) -> dict[str, Array]:
+def _trimmed(table: Table) -> dict[str, Array]:
     """Gather the match hashes of what borders enclose, and the rows that have one."""
-    rows, hashes = [np.zeros(0, np.int64)], [facts.gather(TRIMMED, 0, 0)]
-    for number, block in enumerate(_late(facts, TRIMMED)):
+    rows, hashes = [np.zeros(0, np.int64)], [table.gather(TRIMMED, 0, 0)]
+    for number, block in enumerate(_late(table, TRIMMED)):
         places = np.flatnonzero(block.any(axis=1))
         rows.append(places + number * BLOCK_ROWS)
         hashes.append(block[places])
@@ -191,6 +233,7 @@ def _root(path: bytes, options: ScanOptions) -> dict[str, Any]:
         "exclude": list(options.exclude),
         "follow_symlinks": int(options.follow_symlinks),
         "hidden": int(options.hidden),
+        **({} if options.part.is_whole else {"part": str(options.part)}),
     }
 
 
@@ -335,8 +378,12 @@ def _with_old_groups(listing: Listing, old: Generation, found: Identities) -> Id
 
 def _groups(inode: npt.NDArray[np.uint64], columns: Sequence[npt.NDArray[Any]]) -> list[RowNumbers]:
     """Return the groups of rows with equal inode and columns, ascending; inode 0 is unknown."""
-    rows = _repeated(inode)
-    keys = [inode[rows], *(column[rows] for column in columns)]
+    rows = repeated(inode)
+    return grouped(rows, [inode[rows], *(column[rows] for column in columns)])
+
+
+def grouped(rows: RowNumbers, keys: Sequence[npt.NDArray[Any]]) -> list[RowNumbers]:
+    """Return the groups of several rows that have equal keys, each ascending."""
     order = np.lexsort(keys)
     starts = np.ones(len(rows), bool)
     starts[1:] = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
@@ -344,7 +391,7 @@ def _groups(inode: npt.NDArray[np.uint64], columns: Sequence[npt.NDArray[Any]]) 
     return [group for group in groups if len(group) > 1]
 
 
-def _repeated(inode: npt.NDArray[np.uint64]) -> RowNumbers:
+def repeated(inode: npt.NDArray[np.uint64]) -> RowNumbers:
     """Return the rows whose inode occurs more than once, ascending; usually only a few."""
     order = np.argsort(inode, kind="stable")
     ascending = inode[order]

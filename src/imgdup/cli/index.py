@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,7 @@ from imgdup.cli.options import (
     removals_option,
 )
 from imgdup.index.folder import CURRENT
+from imgdup.index.parts import Part
 from imgdup.system.limits import Limits
 
 if TYPE_CHECKING:
@@ -29,6 +30,22 @@ if TYPE_CHECKING:
 HASHING = ("imgdup.build.hash_batch",)  # the module that workers need
 # A test compares these with hashing.HASHERS.
 HASHES = ("dhash", "ahash", "phash", "pdq", "dhash-tutorial")
+
+
+class PartOf(click.ParamType[Part]):
+    """One of several parts, as in ``3/7``."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Part:
+        """Return the part."""
+        if isinstance(value, Part):
+            return value
+        try:
+            part = Part.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return part
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,7 @@ class Chosen:
     exclude: tuple[str, ...]
     follow_symlinks: bool | None
     hidden: bool | None
+    part: Part | None
     retry_failed: bool
     rehash: bool
     allow_removals: bool
@@ -72,7 +90,7 @@ class Chosen:
             bits=int(self.bits) if self.bits else None,
             workers=self.workers,
             limits=self.limits,
-            changes=roots.OptionChanges(exclude, self.follow_symlinks, self.hidden),
+            changes=roots.OptionChanges(exclude, self.follow_symlinks, self.hidden, self.part),
             allow_removals=self.allow_removals,
             retry_failed=self.retry_failed,
             rehash=self.rehash,
@@ -103,6 +121,12 @@ class Chosen:
 )
 @click.option("--follow-symlinks/--no-follow-symlinks", default=None, help="Follow symbolic links.")
 @click.option("--hidden/--no-hidden", default=None, help="Include names that begin with a dot.")
+@click.option(
+    "--part",
+    type=PartOf(),
+    help="Index only part I of N of each DIR, as in 3/7. Each part needs its own --index; imgdup "
+    "merge joins them.",
+)
 @click.option(
     "--moved",
     nargs=2,

@@ -38,6 +38,7 @@ COMMANDS = {  # in the order in which they are used
     "split": "Make lists for training and testing that share no picture.",
     "evaluate": "Measure which copies are found at which distance.",
     "info": "Show what the index holds.",
+    "merge": "Make one index of several.",
     "forget": "Remove a folder from the index.",
     "check": "Verify the index or a removal plan.",
     "export": "Write the contents of the index for other programs.",

@@ -32,6 +32,7 @@ from imgdup.index.columns import (
     failure_detail,
     fields,
 )
+from imgdup.index.parts import WHOLE, Part
 from imgdup.index.paths import Paths, resolved_root
 from imgdup.search.vptree import VPTree
 from imgdup.system.files import DIGEST_KINDS, FIRST_DIGEST_KIND
@@ -68,11 +69,14 @@ class ScanOptions:
         Whether links to files and folders are followed; else they are ignored.
     hidden : bool
         Whether names that begin with a dot count.
+    part : Part
+        Which entries of the root count.
     """
 
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
     hidden: bool = False
+    part: Part = WHOLE
 
     def excludes(self) -> Callable[[bytes], bool]:
         """Return a function that tests whether a relative path is excluded."""
@@ -320,8 +324,15 @@ def describe(generation: Generation) -> dict[str, Any]:
         "with_pdq": generation.has_pdq,
         "with_trimmed": generation.has_trimmed,
         "roots": [os.fsdecode(root) for root in generation.roots if root],
+        **_parts(generation),
         "failed": failed,
     }
+
+
+def _parts(generation: Generation) -> dict[str, list[str]]:
+    """Return which part of each root is indexed; nothing if all are indexed as a whole."""
+    parts = [options.part for root, options in generation.roots.items() if root]
+    return {} if all(part.is_whole for part in parts) else {"parts": list(map(str, parts))}
 
 
 def _scan_options(root: Mapping[str, Any]) -> ScanOptions:
@@ -329,7 +340,8 @@ def _scan_options(root: Mapping[str, Any]) -> ScanOptions:
     texts = type(exclude) is list and all(type(glob) is str for glob in exclude)
     if "\0" in root["path"] or not texts or not all(flag in (0, 1) for flag in flags):
         raise ValueError("an impossible root")
-    return ScanOptions(tuple(exclude), *map(bool, flags))
+    part = Part.parse(root.get("part", str(WHOLE)))
+    return ScanOptions(tuple(exclude), bool(flags[0]), bool(flags[1]), part)
 
 
 def _check(generation: Generation) -> None:

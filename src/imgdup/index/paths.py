@@ -51,6 +51,15 @@ class Paths:
         self.run_roots = run_roots
         self.relative = relative
 
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays of an index file that hold the paths."""
+        return {
+            "run_rows": self.run_rows,
+            "run_roots": self.run_roots,
+            "path_offsets": self.relative.offsets,
+            "path_blob": self.relative.blob,
+        }
+
     def __len__(self) -> int:
         """Count the rows."""
         return len(self.relative)
@@ -82,6 +91,12 @@ class Paths:
             prefix = join(self.roots[number], b"")
             for relative in self.relative.between(max(start, first), min(stop, last)):
                 yield prefix + relative
+
+    def runs_between(self, start: int, stop: int) -> Iterator[tuple[int, int, bytes]]:
+        """Yield start, stop and root of each run of rows in one root, from `start` to `stop`."""
+        for first, last, number in self._runs():
+            if max(start, first) < min(stop, last):
+                yield max(start, first), min(stop, last), self.roots[number]
 
     def of_rows(self, rows: Iterable[int]) -> Iterator[bytes]:
         """Yield the absolute paths of some rows, ascending; neighbours cost little."""

@@ -1,0 +1,355 @@
+"""Write one index from the rows of several, or from some rows of one; no picture is read.
+
+The parts of a folder, merged, give the generation that one run over the folder gives, byte for
+byte. Rows are merged as sorted streams.
+"""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from imgdup import __version__
+from imgdup.build.checkpoints import CHECKPOINT_NAME
+from imgdup.build.ignored import load_known, save_known
+from imgdup.build.merge_table import MergedTable, RowSources
+from imgdup.build.roots import OPTION_WORDS, SINGLE_FILES, Roots, add_root, in_order, root_of
+from imgdup.build.update import scan_times
+from imgdup.build.write import BLOCK_ROWS, write_generation
+from imgdup.errors import ImgdupError, UsageError
+from imgdup.images.formats import OK
+from imgdup.index import folder
+from imgdup.index.columns import RowNumbers
+from imgdup.index.generation import Generation, ScanOptions, open_generation
+from imgdup.index.paths import Paths, merge_sorted, stored_root
+from imgdup.system.paths import absolute, is_below, join, path_key
+
+log = logging.getLogger(__name__)
+
+MAX_INDEXES = 1 << 16
+
+
+class Merged(NamedTuple):
+    """What a merge wrote.
+
+    Attributes
+    ----------
+    n_rows, n_failed : int
+        Files, and how many of them have no hash.
+    n_shared : int
+        Rows that were left out because another index has the same file.
+    incomplete : list of (bytes, str)
+        The roots of which parts are missing, and which parts there are, as in ``1-3,5/7``.
+    without_pdq : list of Path
+        Indexes without PDQ hashes, because of which the merged one has none.
+    """
+
+    n_rows: int
+    n_failed: int
+    n_shared: int
+    incomplete: list[tuple[bytes, str]]
+    without_pdq: list[Path]
+
+
+class _Index(NamedTuple):
+    """An opened index to merge."""
+
+    place: Path
+    current: folder.Current
+    generation: Generation
+
+
+def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False) -> Merged:
+    """Write an index of all files that some indexes have.
+
+    A path that several indexes have gives one row: if its content is the same, that of the latest
+    mtime; if only one could read it, and size and mtime are the same, that one.
+
+    Parameters
+    ----------
+    places : sequence of Path
+        The index folders, at least one.
+    target : Path
+        The index folder to write; it may be one of `places`.
+    replace : bool
+        Whether the target may hold an index that is none of `places`; it is replaced.
+
+    Raises
+    ------
+    UsageError
+        If the target holds another index, or a folder in a folder has other scan options.
+    ImgdupError
+        If the indexes hash differently, scanned one folder with different options, or have
+        different contents under one path. Nothing is changed then.
+    """
+    if len(places) > MAX_INDEXES:
+        raise UsageError(f"at most {MAX_INDEXES:,} indexes can be merged, got {len(places):,}")
+    indexes = [_opened(place) for place in places]
+    _check_target(target, [each.place for each in indexes], replace=replace)
+    for each in indexes[1:]:
+        _check_same_hash(indexes[0], each)
+    roots = _joined_roots(indexes)
+    lacking = [each.place for each in indexes if not each.generation.has_pdq]
+    generations = [each.generation for each in indexes]
+    table = MergedTable(generations, list(roots), with_pdq=not lacking)
+    n_shared = _fill(table, indexes, roots)
+    times = _oldest_scans(indexes, roots)
+    known = np.unique(np.concatenate([load_known(each.place) for each in indexes]))
+    _commit(target, table, roots, times)
+    save_known(target, known)
+    return Merged(
+        n_rows=len(table),
+        n_failed=int((table.gather("status") != OK).sum()),
+        n_shared=n_shared,
+        incomplete=[(r, str(o.part)) for r, o in roots.items() if not o.part.is_whole],
+        without_pdq=lacking if len(lacking) < len(indexes) else [],
+    )
+
+
+def select_rows(place: Path, rows: RowNumbers, target: Path, *, replace: bool = False) -> None:
+    """Write an index of some rows of an index, with the same roots.
+
+    Parameters
+    ----------
+    place : Path
+        The index folder.
+    rows : ndarray of int64
+        Ascending.
+    target : Path
+        The index folder to write; it may be the same one.
+    replace : bool
+        Whether the target may hold another index; it is replaced.
+
+    Raises
+    ------
+    UsageError
+        If the target holds another index.
+    """
+    index = _opened(place)
+    _check_target(target, [index.place], replace=replace)
+    generation = index.generation
+    chosen = np.zeros(len(generation), bool)
+    chosen[rows] = True
+    table = MergedTable([generation], list(generation.roots), with_pdq=generation.has_pdq)
+    for key, (_, row, root) in _rows(0, generation.paths, {r: r for r in generation.roots}):
+        if chosen[row]:
+            table.add(key.replace(b"\0", b"/"), root or SINGLE_FILES, 0, row)
+    _commit(target, table, generation.roots, scan_times(generation, index.current))
+    save_known(target, load_known(index.place))
+
+
+def _opened(place: Path) -> _Index:
+    """Open an index, check it whole, and warn if a run on it was interrupted."""
+    current, generation = folder.open_generation(place, open_generation)
+    _ = generation.probe_parameters
+    generation.check_before_decision()
+    parts = place / folder.PARTS
+    if parts.is_dir() and any(map(CHECKPOINT_NAME.fullmatch, os.listdir(parts))):
+        log.warning("%s: its last run was interrupted; what that run hashed is left out", place)
+    return _Index(place, current, generation)
+
+
+def _check_target(target: Path, places: Sequence[Path], *, replace: bool) -> None:
+    """Refuse to overwrite an index whose rows may be lost."""
+    is_input = any(absolute(target) == absolute(place) for place in places)
+    if folder.is_index(target) and not (replace or is_input):
+        raise UsageError(f"{target} already holds an index: add --force to replace it")
+
+
+def _check_same_hash(one: _Index, other: _Index) -> None:
+    a, b = one.generation.parameters, other.generation.parameters
+    if a == b:
+        return
+    if a["digest_kind"] != b["digest_kind"] and {**b, "digest_kind": a["digest_kind"]} == a:
+        raise ImgdupError(
+            f"{one.place} has {a['digest_kind']} digests, {other.place} {b['digest_kind']}: run "
+            "imgdup index --rehash on the older one"
+        )
+    raise ImgdupError(
+        f"{one.place} holds {a['hash']} {a['bits']} hashes, {other.place} {b['hash']} {b['bits']}: "
+        "only indexes of the same hash can be merged"
+    )
+
+
+def _joined_roots(indexes: Sequence[_Index]) -> dict[bytes, ScanOptions]:
+    """Return the roots of all indexes, without those that another one reaches."""
+    named: dict[bytes, list[tuple[Path, ScanOptions]]] = {}
+    for place, _, generation in indexes:
+        for root, options in generation.roots.items():
+            named.setdefault(root, []).append((place, options))
+    roots: dict[bytes, ScanOptions] = {}
+    for root in sorted(named, key=path_key, reverse=True):  # the inner ones first
+        joined = _joined_options(root, named[root])
+        if root == SINGLE_FILES:
+            roots[root] = joined
+        else:
+            add_root(roots, root, joined)
+    singles = (path for each in indexes for path in each.generation.paths.of_root(SINGLE_FILES))
+    if all(_root_of_single(path, roots) != SINGLE_FILES for path in singles):
+        roots.pop(SINGLE_FILES, None)
+    return in_order(roots)
+
+
+def _joined_options(root: bytes, named: Sequence[tuple[Path, ScanOptions]]) -> ScanOptions:
+    """Join the parts of a root; raise ImgdupError if the indexes differ in anything else."""
+    (first, options), *others = named
+    part = options.part
+    for place, other in others:
+        for name, words in OPTION_WORDS.items():
+            a, b = getattr(options, name), getattr(other, name)
+            if a != b and not (name == "part" and options.part.of == other.part.of):
+                raise ImgdupError(
+                    f"{os.fsdecode(root) or 'a list of files'} was indexed with another choice of "
+                    f"{words} in {place} than in {first}: index it again with the same one"
+                )
+        part = part if part.is_whole else part | other.part
+    return dataclasses.replace(options, part=part)
+
+
+def _fill(table: MergedTable, indexes: Sequence[_Index], roots: Roots) -> int:
+    """Add the rows of all indexes in path order, and return how many were left out."""
+    streams = [
+        _rows(number, each.generation.paths, _roots_now(each.generation.roots, roots))
+        for number, each in enumerate(indexes)
+    ]
+    others, places = RowSources(table.generations), []
+    for key, group in groupby(merge_sorted(streams), key=itemgetter(0)):
+        path = key.replace(b"\0", b"/")
+        (number, row, root), *rest = [value for _, value in group]
+        for other_number, other_row, _ in rest:
+            places.append(len(table))
+            others.add(other_number, other_row)
+        table.add(path, _root_of_single(path, roots) if root is None else root, number, row)
+    _choose(table, indexes, np.array(places, np.int64), others)
+    return len(others)
+
+
+def _rows(
+    number: int, paths: Paths, roots_now: Mapping[bytes, bytes | None]
+) -> Iterator[tuple[bytes, tuple[int, int, bytes | None]]]:
+    """Yield the key of each path of an index, the number of the index, the row, and its root."""
+
+    def of_spans(
+        spans: Sequence[tuple[int, int]],
+    ) -> Iterator[tuple[bytes, tuple[int, int, bytes | None]]]:
+        for start, stop in spans:
+            for first, last, old_root in paths.runs_between(start, stop):
+                root = roots_now[old_root]
+                for row, path in enumerate(paths.between(first, last), first):
+                    yield path_key(path), (number, row, root)
+
+    return merge_sorted(map(of_spans, paths.sorted_spans))
+
+
+def _roots_now(old: Roots, roots: Roots) -> dict[bytes, bytes | None]:
+    """Return the root of the rows of each root of an index; None where it depends on the path."""
+    found: dict[bytes, bytes | None] = {SINGLE_FILES: None}
+    for root in filter(None, old):
+        outer = (each for each in roots if each and is_below(root, each))
+        found[root] = root if root in roots else max(outer, key=len)
+    return found
+
+
+def _root_of_single(path: bytes, roots: Roots) -> bytes:
+    """Return the root that has a file that was named itself, or that of single files."""
+    root = root_of(path, roots)
+    if root is None or not roots[root].part.holds_path(path[len(join(root, b"")) :]):
+        return SINGLE_FILES
+    return root
+
+
+class _Facts(NamedTuple):
+    """What the choice between two rows of a path depends on, the most important first."""
+
+    is_ok: bool
+    mtime_ns: int
+    size: int
+    digest: bytes
+    others: bytes
+
+    def may_be_one(self, other: "_Facts") -> bool:
+        """Return whether both can be of one content, which one of them perhaps did not read."""
+        one_failed = not (self.is_ok and other.is_ok) and self.mtime_ns == other.mtime_ns
+        return self.size == other.size and (self.digest == other.digest or one_failed)
+
+
+def _choose(
+    table: MergedTable, indexes: Sequence[_Index], places: RowNumbers, others: RowSources
+) -> None:
+    """Choose which row stays where several have one path.
+
+    Raises
+    ------
+    ImgdupError
+        If the contents of a path differ.
+    """
+    conflicts: list[tuple[int, int, int]] = []
+    for i in _different(table, places, others):
+        place = int(places[i])
+        rows = table.sources.of(place), others.of(i)
+        mine, theirs = (_facts(table, *each) for each in rows)
+        if not mine.may_be_one(theirs):
+            conflicts.append((place, rows[0][0], rows[1][0]))
+        elif theirs > mine:
+            table.sources.replace(place, *rows[1])
+    if conflicts:
+        place, one, other = conflicts[0]
+        number, row = table.sources.of(place)
+        path = os.fsdecode(table.generations[number].paths[row])
+        more = f" (and {len(conflicts) - 1:,} more)" if conflicts[1:] else ""
+        raise ImgdupError(
+            f"{path}{more} has another content in {indexes[other].place} than in "
+            f"{indexes[one].place}: bring both up to date with imgdup index"
+        )
+
+
+def _different(table: MergedTable, places: RowNumbers, others: RowSources) -> Iterator[int]:
+    """Yield the numbers of the other rows whose facts are not those of the chosen row."""
+    for start in range(0, len(places), BLOCK_ROWS):
+        span = slice(start, min(start + BLOCK_ROWS, len(places)))
+        differs = np.zeros(span.stop - start, bool)
+        for name, (dtype, shape) in table.fields.items():
+            mine, theirs = (np.zeros((len(differs), *shape), dtype) for _ in range(2))
+            table.sources.gather(name, places[span], mine)
+            others.gather(name, span, theirs)
+            differs |= (mine != theirs).reshape(len(differs), -1).any(axis=1)
+        yield from (start + np.flatnonzero(differs)).tolist()
+
+
+def _facts(table: MergedTable, number: int, row: int) -> _Facts:
+    arrays = table.generations[number].arrays
+    digest = arrays["digest"][row].tobytes()
+    others = b"".join(arrays[name][row].tobytes() for name in table.fields)
+    mtime_ns, size = int(arrays["mtime_ns"][row]), int(arrays["size"][row])
+    return _Facts(bool(arrays["status"][row] == OK), mtime_ns, size, digest, others)
+
+
+def _oldest_scans(indexes: Sequence[_Index], roots: Roots) -> dict[bytes, int]:
+    """Return since when all rows of each root are known: the oldest scan of its rows."""
+    found: dict[bytes, int] = {}
+    for _, current, generation in indexes:
+        for root, scanned_ns in scan_times(generation, current).items():
+            for each in roots:  # files that were named themselves may be in any
+                if root == SINGLE_FILES or (each and is_below(root, each)):
+                    found[each] = min(scanned_ns, found.get(each, scanned_ns))
+    return found
+
+
+def _commit(target: Path, table: MergedTable, roots: Roots, times: Mapping[bytes, int]) -> None:
+    """Write the generation, and make it the current one of the target."""
+    folder.prepare(target)
+    with folder.locked(target):
+        folder.sweep(target)
+        number = folder.next_generation(target)
+        write_generation(folder.generation_path(target, number), table, roots)
+        built = datetime.now(UTC).isoformat(timespec="seconds")
+        place = absolute(target)
+        stored = {os.fsdecode(stored_root(r, place)): times.get(r, 0) for r in roots}
+        folder.commit(target, folder.Current(number, built, __version__, stored))

@@ -192,7 +192,7 @@ def test_an_index_of_another_part_is_not_changed(tmp_path, photos, first):
     update_index(tmp_path / "index", [str(photos)], settings(first))
     before = content(tmp_path / "index")
 
-    with pytest.raises(UsageError, match="give each part an index of its own"):
+    with pytest.raises(UsageError, match="give each part an index folder of its own"):
         update_index(tmp_path / "index", [str(photos)], settings(Part((1,), 3)))
 
     assert content(tmp_path / "index") == before
@@ -377,7 +377,7 @@ def test_another_index_is_replaced_only_if_this_is_requested(tmp_path, photos):
     update_index(tmp_path / "c", [str(photos / "f1")], settings())
     before = content(tmp_path / "c")
 
-    with pytest.raises(UsageError, match="c already holds an index: add --force"):
+    with pytest.raises(ImgdupError, match="c holds an index already: name another"):
         merge_indexes([tmp_path / "a"], tmp_path / "c")
     assert content(tmp_path / "c") == before
 

@@ -8,7 +8,6 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -16,19 +15,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imgdup import __version__
 from imgdup.build.checkpoints import CHECKPOINT_NAME
 from imgdup.build.ignored import load_known, save_known
 from imgdup.build.merge_table import MergedTable, RowSources
 from imgdup.build.roots import OPTION_WORDS, SINGLE_FILES, Roots, add_root, in_order, root_of
-from imgdup.build.update import scan_times
-from imgdup.build.write import BLOCK_ROWS, write_generation
+from imgdup.build.state import commit_table, scan_times
+from imgdup.build.write import BLOCK_ROWS
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.images.formats import OK
 from imgdup.index import folder
 from imgdup.index.columns import RowNumbers
 from imgdup.index.generation import Generation, ScanOptions, open_generation
-from imgdup.index.paths import Paths, merge_sorted, stored_root
+from imgdup.index.paths import Paths, merge_sorted
 from imgdup.system.paths import absolute, is_below, join, path_key
 
 log = logging.getLogger(__name__)
@@ -84,9 +82,9 @@ def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False
     Raises
     ------
     UsageError
-        If the target holds another index, or a folder in a folder has other scan options.
+        If a folder in a folder has other scan options.
     ImgdupError
-        If the indexes hash differently, scanned one folder with different options, or have
+        If the target holds another index, or the indexes hash differently, scanned one folder with different options, or have
         different contents under one path. Nothing is changed then.
     """
     if len(places) > MAX_INDEXES:
@@ -129,7 +127,7 @@ def select_rows(place: Path, rows: RowNumbers, target: Path, *, replace: bool = 
 
     Raises
     ------
-    UsageError
+    ImgdupError
         If the target holds another index.
     """
     index = _opened(place)
@@ -160,7 +158,9 @@ def _check_target(target: Path, places: Sequence[Path], *, replace: bool) -> Non
     """Refuse to overwrite an index whose rows may be lost."""
     is_input = any(absolute(target) == absolute(place) for place in places)
     if folder.is_index(target) and not (replace or is_input):
-        raise UsageError(f"{target} already holds an index: add --force to replace it")
+        raise ImgdupError(
+            f"{target} holds an index already: name another folder, or replace it with --force"
+        )
 
 
 def _check_same_hash(one: _Index, other: _Index) -> None:
@@ -347,9 +347,4 @@ def _commit(target: Path, table: MergedTable, roots: Roots, times: Mapping[bytes
     folder.prepare(target)
     with folder.locked(target):
         folder.sweep(target)
-        number = folder.next_generation(target)
-        write_generation(folder.generation_path(target, number), table, roots)
-        built = datetime.now(UTC).isoformat(timespec="seconds")
-        place = absolute(target)
-        stored = {os.fsdecode(stored_root(r, place)): times.get(r, 0) for r in roots}
-        folder.commit(target, folder.Current(number, built, __version__, stored))
+        commit_table(target, table, roots, {root: times.get(root, 0) for root in roots})

@@ -131,7 +131,7 @@ def _check_part(roots: Roots, part: Part | None) -> None:
             has = "as a whole" if options.part.is_whole else f"in part {options.part}"
             raise UsageError(
                 f"{os.fsdecode(root)} is indexed {has} here, not in part {part}: give each part an "
-                "index of its own with --index FOLDER"
+                "index folder of its own"
             )
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from imgdup import __version__
 from imgdup.build.listing import Listing
 from imgdup.build.settings import Settings
-from imgdup.build.write import Facts, write_generation
+from imgdup.build.write import Facts, Table, write_generation
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 from imgdup.index import folder
@@ -90,20 +90,32 @@ def commit_generation(
 
     `scanned_ns` is the time of the scan for roots without older rows.
     """
+    return commit_table(place, facts, roots, kept_times(facts.listing, scanned_ns))
+
+
+def commit_table(
+    place: Path, table: Table, roots: Mapping[bytes, ScanOptions], times: Mapping[bytes, int]
+) -> int:
+    """Write a table as the next generation, make it the current one, and return its number.
+
+    `times` are those of the scans of the roots.
+    """
     number = folder.next_generation(place)
-    write_generation(folder.generation_path(place, number), facts, roots)
+    write_generation(folder.generation_path(place, number), table, roots)
     built = datetime.now(UTC).isoformat(timespec="seconds")
-    times = stored_times(facts.listing, scanned_ns, absolute(place))
-    folder.commit(place, folder.Current(number, built, __version__, times))
+    stored = stored_times(times, absolute(place))
+    folder.commit(place, folder.Current(number, built, __version__, stored))
     return number
 
 
-def stored_times(listing: Listing, scanned_ns: int, place: bytes) -> dict[str, int]:
+def kept_times(listing: Listing, scanned_ns: int) -> dict[bytes, int]:
     """Return since when all rows of each root are known; unscanned rows make it older."""
-    return {
-        os.fsdecode(stored_root(root, place)): listing.kept_ns.get(root, scanned_ns)
-        for root in listing.roots
-    }
+    return {root: listing.kept_ns.get(root, scanned_ns) for root in listing.roots}
+
+
+def stored_times(times: Mapping[bytes, int], place: bytes) -> dict[str, int]:
+    """Return the times of roots, by their names in the file `current`."""
+    return {os.fsdecode(stored_root(root, place)): times[root] for root in times}
 
 
 def keep_private(file: Path, mode: int) -> None:

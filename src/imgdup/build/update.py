@@ -36,6 +36,7 @@ from imgdup.build.state import (
     check_hash,
     commit_generation,
     keep_private,
+    kept_times,
     read_state,
     scan_times,
     stored_times,
@@ -252,7 +253,7 @@ def _finish(state: State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Outc
     if written:
         number = commit_generation(state.folder, facts, plan.roots, scanned_ns=scanned_ns)
     elif was_rechecked and state.current:
-        times = stored_times(listing, scanned_ns, absolute(state.folder))
+        times = stored_times(kept_times(listing, scanned_ns), absolute(state.folder))
         folder.commit(state.folder, state.current._replace(scanned_ns=times))
     keep_private(folder.generation_path(state.folder, number), mode)
     tally.known.save(state.folder, is_whole=plan.is_whole)

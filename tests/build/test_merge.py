@@ -9,6 +9,7 @@ import random
 import shutil
 import time
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings as examples, strategies as st
@@ -77,8 +78,11 @@ def in_parts(tmp_path, sources, n_parts, **options):
 
 @pytest.fixture(scope="module")
 def pictures():
-    """Some encoded pictures, two of them equal, and two files that are damaged."""
-    found = [painted(seed, 40, 32) for seed in range(6)]
+    """Some encoded pictures, two of them equal, one with a border, and two damaged files."""
+    found = [painted(seed, 40, 32) for seed in range(5)]
+    inside = cv2.imdecode(np.frombuffer(painted(5, 160, 120), np.uint8), cv2.IMREAD_COLOR)
+    bordered = cv2.copyMakeBorder(inside, 20, 20, 20, 20, cv2.BORDER_CONSTANT)
+    found.append(cv2.imencode(".png", bordered)[1].tobytes())
     return [*found, found[0], found[1][:-30], b"no picture"]
 
 
@@ -112,6 +116,7 @@ def test_merged_parts_with_pdq_are_one_run_byte_for_byte(tmp_path, photos):
 
     merge_indexes(in_parts(tmp_path, [str(photos)], 3, with_pdq=True), tmp_path / "merged")
 
+    assert len(opened(tmp_path / "merged").arrays["trimmed_rows"]) == 3
     assert content(tmp_path / "merged") == content(tmp_path / "whole")
 
 
@@ -368,7 +373,7 @@ def test_without_pdq_hashes_in_one_index_the_merged_one_has_none(tmp_path, photo
 
     merged = merge_indexes([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
 
-    assert merged.without_pdq == [tmp_path / "b"]
+    assert merged.lacking == [(tmp_path / "b", "with_pdq")]
     assert content(tmp_path / "c") == content(tmp_path / "b")
 
 

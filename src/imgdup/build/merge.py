@@ -17,7 +17,7 @@ import numpy as np
 
 from imgdup.build.checkpoints import CHECKPOINT_NAME
 from imgdup.build.ignored import load_known, save_known
-from imgdup.build.merge_table import MergedTable, RowSources
+from imgdup.build.merge_table import MergedTable, RowSources, values
 from imgdup.build.roots import OPTION_WORDS, SINGLE_FILES, Roots, add_root, in_order, root_of
 from imgdup.build.state import commit_table, scan_times
 from imgdup.build.write import BLOCK_ROWS
@@ -45,15 +45,15 @@ class Merged(NamedTuple):
         Rows that were left out because another index has the same file.
     incomplete : list of (bytes, str)
         The roots of which parts are missing, and which parts there are, as in ``1-3,5/7``.
-    without_pdq : list of Path
-        Indexes without PDQ hashes, because of which the merged one has none.
+    lacking : list of (Path, str)
+        Indexes without an optional column, because of which the merged one does not have it.
     """
 
     n_rows: int
     n_failed: int
     n_shared: int
     incomplete: list[tuple[bytes, str]]
-    without_pdq: list[Path]
+    lacking: list[tuple[Path, str]]
 
 
 class _Index(NamedTuple):
@@ -84,8 +84,8 @@ def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False
     UsageError
         If a folder in a folder has other scan options.
     ImgdupError
-        If the target holds another index, or the indexes hash differently, scanned one folder with different options, or have
-        different contents under one path. Nothing is changed then.
+        If the target holds another index; if the indexes hash differently, scanned one folder with
+        different options, or have different contents under one path. Nothing is changed then.
     """
     if len(places) > MAX_INDEXES:
         raise UsageError(f"at most {MAX_INDEXES:,} indexes can be merged, got {len(places):,}")
@@ -94,9 +94,9 @@ def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False
     for each in indexes[1:]:
         _check_same_hash(indexes[0], each)
     roots = _joined_roots(indexes)
-    lacking = [each.place for each in indexes if not each.generation.has_pdq]
     generations = [each.generation for each in indexes]
-    table = MergedTable(generations, list(roots), with_pdq=not lacking)
+    optional = _optional(generations)
+    table = MergedTable(generations, list(roots), optional)
     n_shared = _fill(table, indexes, roots)
     times = _oldest_scans(indexes, roots)
     known = np.unique(np.concatenate([load_known(each.place) for each in indexes]))
@@ -107,7 +107,7 @@ def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False
         n_failed=int((table.gather("status") != OK).sum()),
         n_shared=n_shared,
         incomplete=[(r, str(o.part)) for r, o in roots.items() if not o.part.is_whole],
-        without_pdq=lacking if len(lacking) < len(indexes) else [],
+        lacking=_lacking(indexes),
     )
 
 
@@ -135,12 +135,27 @@ def select_rows(place: Path, rows: RowNumbers, target: Path, *, replace: bool = 
     generation = index.generation
     chosen = np.zeros(len(generation), bool)
     chosen[rows] = True
-    table = MergedTable([generation], list(generation.roots), with_pdq=generation.has_pdq)
+    table = MergedTable([generation], list(generation.roots), _optional([generation]))
     for key, (_, row, root) in _rows(0, generation.paths, {r: r for r in generation.roots}):
         if chosen[row]:
             table.add(key.replace(b"\0", b"/"), root or SINGLE_FILES, 0, row)
     _commit(target, table, generation.roots, scan_times(generation, index.current))
     save_known(target, load_known(index.place))
+
+
+def _optional(generations: Sequence[Generation]) -> dict[str, bool]:
+    """Return which optional columns all generations have, as parameters such as ``with_pdq``."""
+    return {
+        "with_pdq": all(each.has_pdq for each in generations),
+        "with_trimmed": all(each.has_trimmed for each in generations),
+    }
+
+
+def _lacking(indexes: Sequence[_Index]) -> list[tuple[Path, str]]:
+    """Return which indexes do not have an optional column that another one has."""
+    found = [(each.place, _optional([each.generation])) for each in indexes]
+    there = {name for _, has in found for name in has if has[name]}
+    return [(place, name) for place, has in found for name in sorted(there) if not has[name]]
 
 
 def _opened(place: Path) -> _Index:
@@ -326,7 +341,9 @@ def _different(table: MergedTable, places: RowNumbers, others: RowSources) -> It
 def _facts(table: MergedTable, number: int, row: int) -> _Facts:
     arrays = table.generations[number].arrays
     digest = arrays["digest"][row].tobytes()
-    others = b"".join(arrays[name][row].tobytes() for name in table.fields)
+    rows = np.array([row])
+    columns = (values(table.generations[number], name, rows) for name in table.fields)
+    others = b"".join(column.tobytes() for column in columns if column is not None)
     mtime_ns, size = int(arrays["mtime_ns"][row]), int(arrays["size"][row])
     return _Facts(bool(arrays["status"][row] == OK), mtime_ns, size, digest, others)
 

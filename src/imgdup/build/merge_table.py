@@ -17,7 +17,7 @@ import numpy.typing as npt
 from imgdup.build.write import BLOCK_ROWS, NOWHERE, Array, Identities, grouped, repeated
 from imgdup.images.formats import OK
 from imgdup.index import store
-from imgdup.index.columns import IDENTITY, RowNumbers, fields
+from imgdup.index.columns import IDENTITY, TRIMMED, TRIMMED_ROWS, RowNumbers, expanded, fields
 from imgdup.index.generation import Generation
 from imgdup.system.atomic import PUBLIC
 from imgdup.system.paths import join
@@ -62,10 +62,22 @@ class RowSources:
     def gather(self, name: str, places: RowNumbers | slice, like: Array) -> Array:
         """Fill an array of zeros with a column; zeros stay where a generation does not have it."""
         for number, where, rows in self.groups(places):
-            column = self.generations[number].arrays.get(name)
-            if column is not None:
-                like[where] = column[rows]
+            found = values(self.generations[number], name, rows)
+            if found is not None:
+                like[where] = found
         return like
+
+
+def values(generation: Generation, name: str, rows: RowNumbers) -> Array | None:
+    """Return a column of some rows, or None if the generation does not have it."""
+    arrays = generation.arrays
+    if name not in arrays:
+        return None
+    return (
+        expanded(arrays[TRIMMED_ROWS], arrays[name], rows)
+        if name == TRIMMED
+        else arrays[name][rows]
+    )
 
 
 @dataclass
@@ -78,13 +90,13 @@ class MergedTable:
         Of the same hash.
     roots : sequence of bytes
         Those of the next generation, absolute.
-    with_pdq : bool
-        Whether PDQ hashes are written.
+    optional : mapping of bool
+        Whether each optional column is written, as parameters such as ``with_pdq``.
     """
 
     generations: Sequence[Generation]
     roots: Sequence[bytes]
-    with_pdq: bool
+    optional: Mapping[str, bool]
     sources: RowSources = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,12 +122,13 @@ class MergedTable:
     @property
     def parameters(self) -> Mapping[str, Any]:
         """The hash parameters, which all generations share."""
-        return {**self.generations[0].parameters, "with_pdq": int(self.with_pdq)}
+        chosen = {name: int(is_there) for name, is_there in self.optional.items()}
+        return {**self.generations[0].parameters, **chosen}
 
     @property
     def fields(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Dtype and row shape of each column."""
-        return fields(self.generations[0].bits // 64, with_pdq=self.with_pdq)
+        return fields(self.generations[0].bits // 64, **self.optional)
 
     @property
     def mode(self) -> int:

@@ -10,6 +10,8 @@ from imgdup.cli.printing import note, note_path, write_text
 from imgdup.output.codecs import counted
 from imgdup.system.records import json_line
 
+OPTIONAL = {"with_pdq": "PDQ hashes", "with_trimmed": "hashes of what flat borders enclose"}
+
 output_option = click.option(
     "-o",
     "--output",
@@ -40,8 +42,8 @@ def merge(indexes: tuple[Path, ...], target: Path, force: bool, as_json: bool) -
     from imgdup.build.merge import merge_indexes
 
     merged = merge_indexes(indexes, target, replace=force)
-    for place in merged.without_pdq:
-        note(f"{place} has no PDQ hashes, so the merged index has none")
+    for place, column in merged.lacking:
+        note(f"{place} has no {OPTIONAL[column]}, so the merged index has none")
     for root, parts in merged.incomplete:
         note_path(root, f"only part {parts} of this folder was merged")
     if as_json:

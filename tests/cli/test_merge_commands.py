@@ -1,4 +1,4 @@
-"""The command merge, and the recipe for a cluster that the documentation shows."""
+"""The commands merge and subtract, and the recipe for a cluster that the documentation shows."""
 
 import json
 import os
@@ -89,6 +89,38 @@ def test_a_part_that_is_none_is_wrong_usage(photos, capfd, text):
     assert code == 2
     assert "part" in capfd.readouterr().err
     assert not os.path.exists(".imgdup")
+
+
+def listed(place, capfd):
+    assert cli.main(["export", "--format", "json", "--index", place]) == 0
+    return {Path(json.loads(line)["path"]).name for line in capfd.readouterr().out.splitlines()}
+
+
+def test_subtract_leaves_out_the_files_that_another_index_has(in_parts, capfd):
+    os.makedirs("others")
+    Path("others/again.jpg").write_bytes((in_parts / "p1.jpg").read_bytes())
+    Path("others/small.jpg").write_bytes((in_parts / "small.png").read_bytes())
+    assert cli.main(["index", "others", "--index", "seen", "--quiet"]) == 0
+
+    codes = [
+        cli.main(["subtract", "whole", "seen", "-o", "a"]),
+        cli.main(["subtract", "whole", "seen", "-o", "b", "--max-dist", "31", "--json"]),
+    ]
+
+    printed = capfd.readouterr().out.splitlines()
+    assert codes == [0, 0]
+    assert printed == ["2 of 4 files written to a", '{"files": 1, "of": 4}']
+    assert listed("a", capfd) == {"p0.jpg", "p2.jpg"}
+    assert listed("b", capfd) == {"p2.jpg"}
+    assert cli.main(["check", "--index", "a"]) == 0
+
+
+def test_subtract_does_not_replace_an_index_unless_this_is_requested(in_parts, capfd):
+    assert cli.main(["subtract", "whole", "part1", "-o", "part2"]) == 1
+    assert "part2 holds an index already" in capfd.readouterr().err
+
+    assert cli.main(["subtract", "whole", "part1", "-o", "part2", "--force"]) == 0
+    assert cli.main(["subtract", "whole", "part1", "-o", "whole", "--max-dist", "300"]) == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="runs a shell script")

@@ -39,6 +39,7 @@ COMMANDS = {  # in the order in which they are used
     "evaluate": "Measure which copies are found at which distance.",
     "info": "Show what the index holds.",
     "merge": "Make one index of several.",
+    "subtract": "Make an index of the files whose picture is not in another index.",
     "forget": "Remove a folder from the index.",
     "check": "Verify the index or a removal plan.",
     "export": "Write the contents of the index for other programs.",

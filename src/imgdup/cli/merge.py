@@ -1,4 +1,4 @@
-"""The commands that make an index of other indexes: merge and subtract."""
+"""The command merge: make one index of several."""
 
 import os
 from pathlib import Path

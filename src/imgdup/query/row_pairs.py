@@ -10,7 +10,15 @@ import numpy.typing as npt
 
 from imgdup.hashing import MATCH_MIN_QUALITY, dihedral_hashes
 from imgdup.images.gray import ORIENTATIONS
-from imgdup.index.columns import PDQ, RowNumbers, Rows, one_file_test
+from imgdup.index.columns import (
+    PDQ,
+    RowNumbers,
+    Rows,
+    byte_keys,
+    check_digest_kinds,
+    images,
+    one_file_test,
+)
 from imgdup.query.match import are_duplicates
 from imgdup.query.turned import INVERSE, pairs_in_orientation
 from imgdup.search.equal import expand, group_equal
@@ -163,3 +171,53 @@ def _between(a: Side, b: Side, name: str, orientations: RowNumbers | None = None
             turned = orientations == orientation
             right[turned] = dihedral_hashes(right[turned], [orientation])[0]
     return distances(left, right) if len(left) else np.zeros(0, np.int64)
+
+
+def rows_outside(a: Rows, b: Rows, max_distance: int | None = None) -> RowNumbers:
+    """Return the rows of an index whose picture is not in another index, ascending.
+
+    Parameters
+    ----------
+    a, b : Rows
+    max_distance : int, optional
+        A picture is also in `b` if a match hash there is within this distance, in bits of 256, and
+        both qualities are at least 50. By default, only the same bytes count.
+
+    Raises
+    ------
+    UsageError
+        If the contents of the files are digested differently.
+    """
+    check_digest_kinds(a, b)
+    outside = ~_have_equal_bytes(a, b)
+    if max_distance is not None:
+        outside[_near_rows(Side(a, images(a)), Side(b, images(b)), max_distance)] = False
+    return np.flatnonzero(outside)
+
+
+def _have_equal_bytes(a: Rows, b: Rows) -> npt.NDArray[np.bool_]:
+    """Return for each row of `a` whether `b` has a file of the same bytes.
+
+    Files that could not be read have no digest, and so no known bytes.
+    """
+    keys = [byte_keys(each, np.arange(len(each))) for each in (a, b)]
+    classes = group_equal(np.concatenate(keys))
+    number = np.empty(len(classes.members), np.int64)
+    number[classes.members] = np.repeat(np.arange(len(classes.rows)), classes.sizes)
+    is_known = [each[:, :-1].any(axis=1) for each in keys]
+    in_b = np.zeros(len(classes.rows), bool)
+    in_b[number[len(a) :][is_known[1]]] = True
+    return np.asarray(in_b[number[: len(a)]] & is_known[0])
+
+
+def _near_rows(left: Side, right: Side, max_distance: int) -> RowNumbers:
+    """Return the rows of the left side that are near any row of the right side, by match hash."""
+    left, right = left.with_structure(), right.with_structure()
+    hashes = [np.ascontiguousarray(side.column("match"), np.uint64) for side in (left, right)]
+    classes = [group_equal(each) for each in hashes]
+    ours, theirs = (c.distinct(h) for c, h in zip(classes, hashes, strict=True))
+    is_near = np.zeros(len(ours), bool)
+    for block in iter_pairs(ours, max_distance, other=theirs):
+        is_near[block.left] = True
+    rows: RowNumbers = left.rows[classes[0].members[np.repeat(is_near, classes[0].sizes)]]
+    return rows

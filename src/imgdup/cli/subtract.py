@@ -1,0 +1,50 @@
+"""The command subtract: make an index of the files whose picture is not in another index."""
+
+from pathlib import Path
+
+import click
+
+from imgdup.cli.merge import output_option
+from imgdup.cli.options import PATH, Distance, check_range, json_option
+from imgdup.cli.printing import write_text
+from imgdup.hashing import MATCH_BITS
+from imgdup.output.codecs import counted
+from imgdup.system.records import json_line
+
+
+@click.command()
+@click.argument("a", type=PATH)
+@click.argument("b", type=PATH)
+@output_option
+@click.option(
+    "--max-dist",
+    type=Distance(),
+    help="Also leave out files with a match hash within so many bits of one in B. Default: only "
+    "files of the same bytes are left out.",
+)
+@click.option("--force", is_flag=True, help="Replace another index at FOLDER.")
+@json_option
+def subtract(
+    a: Path, b: Path, target: Path, max_dist: int | None, force: bool, as_json: bool
+) -> None:
+    """Make an index of the files of index A whose picture is not in index B.
+
+    A picture is in B if a file of the same bytes is; with --max-dist, also if a match hash is near
+    and both pictures have enough structure. No picture is read or compared. The new index has the
+    folders of A; imgdup index, run on it, would add the other files again.
+
+    \b
+    imgdup subtract all seen -o unseen
+    """
+    from imgdup.api.index import ImageIndex
+    from imgdup.build.merge import select_rows
+    from imgdup.query.row_pairs import rows_outside
+
+    check_range(max_dist, MATCH_BITS)
+    one, other = (ImageIndex.open(place).check_before_decision() for place in (a, b))
+    rows = rows_outside(one.rows, other.rows, max_dist)
+    select_rows(a, rows, target, replace=force)
+    if as_json:
+        write_text([json_line({"files": len(rows), "of": len(one.rows)})])
+    else:
+        write_text([f"{len(rows):,} of {counted(len(one.rows), 'file')} written to {target}\n"])

@@ -20,6 +20,7 @@ SOURCE = Path(imgdup.__file__).parent
 ROOMS = (
     "errors",
     "system",
+    "containers",
     "native",
     "images",
     "hashing",

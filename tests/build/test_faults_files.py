@@ -817,7 +817,7 @@ def test_a_folder_of_many_entries_takes_the_memory_of_its_names(monkeypatch, pho
     n_entries = 50_000  # candidates that are held would take 10 MiB
     facts = os.stat(photo_folder / "inside/photo.jpg")
     entry_names = [b"photo-%07d.jpg" % n for n in range(n_entries)]
-    monkeypatch.setattr(sources, "_names", lambda folder, tally: iter(entry_names))
+    monkeypatch.setattr(sources, "_names", lambda folder, tally: list(entry_names))
     monkeypatch.setattr(sources, "_stat", lambda path, options, tally: facts)
     tracemalloc.start()
 

@@ -245,7 +245,7 @@ def closed_folder(tmp_path, monkeypatch):
     names = [b"%04d.png" % i for i in range(4000)]
     real = sources._names
     monkeypatch.setattr(
-        sources, "_names", lambda f, tally: iter(names) if f == closed else real(f, tally)
+        sources, "_names", lambda f, tally: sorted(names) if f == closed else real(f, tally)
     )
 
     def refuse(path):

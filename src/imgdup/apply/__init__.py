@@ -40,9 +40,10 @@ from imgdup.dedupe.check_plan import check_plan
 from imgdup.dedupe.decide import Judge
 from imgdup.dedupe.plan import FileFacts, Plan, Removal
 from imgdup.dedupe.relations import UNVERIFIED
-from imgdup.errors import ImgdupError
+from imgdup.errors import ImgdupError, PlanError
 from imgdup.index import folder
 from imgdup.index.columns import Rows
+from imgdup.system.names import outer_file
 
 COMPARED_AT_ONCE = 64  # pairs of pictures, so that all workers have something to do
 
@@ -176,6 +177,7 @@ def _start(run: _Run, rows: Rows) -> None:
     rest = [r.remove.path for r in plan.removals if r.remove.path not in run.done]
     if rest or not plan.removals:
         check_plan(plan, rows)
+    check_files(rest)
     if options.target is not None and not options.dry_run:
         check_writable(plan, options.target)
     if options.dry_run:
@@ -185,6 +187,19 @@ def _start(run: _Run, rows: Rows) -> None:
     _settle_unfinished(run)
     if options.action not in LINKS:
         run.links = links_to(rest, plan.header.roots)
+
+
+def check_files(paths: Sequence[bytes]) -> None:
+    """Raise PlanError if nothing is to be removed but members of containers.
+
+    A single one is skipped like any other file that cannot be removed.
+    """
+    if paths and all(outer_file(path) != path for path in paths):
+        raise PlanError(
+            f"all {len(paths):,} files to remove are in zip, tar or Parquet files, as is "
+            f"{os.fsdecode(paths[0])!r}: imgdup apply changes none of these, so this plan is only "
+            "a list; nothing was changed"
+        )
 
 
 def _done_before(run: _Run) -> dict[bytes, Step]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from imgdup.dedupe.plan import FileFacts
 from imgdup.system.files import file_digest, stat_size_mtime
+from imgdup.system.names import outer_file
 
 NO_ROOM = "no-room"
 OCCUPIED = "occupied"
@@ -142,6 +143,8 @@ class Recheck:
 
     def _check(self, facts: FileFacts) -> _Seen:
         """Check a file at its own path; read it if it is new or was changed since."""
+        if outer_file(facts.path) != facts.path:
+            raise SkipFile("not-regular", "in a zip, tar or Parquet file, which stays as it is")
         try:
             seen = _Seen.of(os.lstat(facts.path))
             if self._seen.get(facts.path) != seen:

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.containers.directory import Fault, Locator
 from imgdup.errors import ImgdupError
 from imgdup.index.columns import empty_columns, fields
 from imgdup.system.atomic import PRIVATE, open_regular, write_error
@@ -58,13 +59,26 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 
 class FileToHash(NamedTuple):
-    """A file to hash; `digest` is that of the old row that may still be true, or empty."""
+    """A file, or a member of a container, to hash.
+
+    `digest` is that of the old row that may still be true, or empty. A member has a `locator`. With
+    a `fault` there is nothing to read.
+    """
 
     row: int
     path: bytes
     size: int
     mtime_ns: int
     digest: bytes
+    locator: Locator | None = None
+    fault: Fault | None = None
+
+    @property
+    def key(self) -> bytes:
+        """What a checkpoint calls it: its path, behind a NUL the size of its container."""
+        if self.locator is None:
+            return self.path
+        return b"%s\0%d" % (self.path, self.locator.container_bytes)
 
 
 class BatchSettings(NamedTuple):
@@ -98,6 +112,7 @@ class CheckpointRow(NamedTuple):
     mtime_ns: int
     hashed_ns: int
     status: int
+    container_bytes: int = 0
 
 
 def _form(parameters: Mapping[str, Any]) -> tuple[int, bool, bool]:
@@ -147,7 +162,7 @@ def append_rows(
     hashed_ns : int
         When the batch began.
     paths : sequence of bytes
-        The absolute path of each row, in path order.
+        The key of each file, see `FileToHash`, in path order.
     columns : mapping of ndarray
         The fields of `imgdup.index.columns`, at least one row per path.
     failures : mapping of int to str
@@ -221,8 +236,8 @@ class _Block(NamedTuple):
         facts: dict[str, Any] = json.loads(text[:line_end])
         return facts, memoryview(text)[line_end + 1 :]
 
-    def paths(self) -> list[bytes]:
-        """Return the path of each row."""
+    def keys(self) -> list[bytes]:
+        """Return the key of each row."""
         _, rest = self.facts()
         lengths, blob = rest[: 4 * self.n_rows].cast("I"), rest[4 * self.n_rows :]
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
@@ -271,9 +286,12 @@ class _Checkpoint:
         """Yield the rows of a block with the keys of their paths."""
         rows = self.records[block.first_row : block.first_row + block.n_rows]
         columns = (rows[name].tolist() for name in ("size", "mtime_ns", "status"))
-        facts = zip(block.paths(), *columns, strict=True)
+        facts = zip(block.keys(), *columns, strict=True)
         for row, (path, size, mtime_ns, status) in enumerate(facts, block.first_row):
+            path, _, container_bytes = path.partition(b"\0")
             found = CheckpointRow(self.name, row, size, mtime_ns, block.hashed_ns, status)
+            if container_bytes:
+                found = found._replace(container_bytes=int(container_bytes))
             yield path_key(path), found
 
 
@@ -301,7 +319,7 @@ class Checkpoints:
         """
         waiting = sorted(
             (
-                (path_key(block.paths()[0]), checkpoint.name, block)
+                (path_key(block.keys()[0].partition(b"\0")[0]), checkpoint.name, block)
                 for checkpoint in self._of_earlier_runs()
                 for block in checkpoint.blocks
                 if block.n_rows and block.facts()[0]["parameters"] == self._parameters

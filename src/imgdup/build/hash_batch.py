@@ -16,6 +16,7 @@ from imgdup.build.checkpoints import (
     FileToHash,
     append_rows,
 )
+from imgdup.containers.reading import read_content
 from imgdup.errors import ImageError, as_image_error
 from imgdup.hashing import HASHERS, fingerprints
 from imgdup.images.decode import decode
@@ -62,7 +63,7 @@ def hash_batch(
     statuses = rows.columns["status"][:n_done]
     name, first_row = "", 0
     if np.any(statuses != SAME_BYTES):
-        paths = [file.path for file in files[:n_done]]
+        paths = [file.key for file in files[:n_done]]
         name, first_row = append_rows(settings, hashed_ns, paths, rows.columns, rows.failures)
     return BatchResult(name, first_row, statuses.tobytes())
 
@@ -94,7 +95,12 @@ class _BatchRows:
 
     def _read(self, i: int, file: FileToHash) -> None:
         columns, limits = self.columns, self._settings.limits
-        content = read_file(file.path, limits)
+        if file.fault is not None:
+            raise ImageError(*file.fault)
+        if file.locator is None:
+            content = read_file(file.path, limits)
+        else:
+            content = read_content(file.path, limits, file.locator)
         columns["size"][i], columns["mtime_ns"][i] = content.size, content.mtime_ns
         digest = content_digest(content.data, self._settings.parameters["digest_kind"])
         if digest == file.digest:

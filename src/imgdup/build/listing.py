@@ -8,16 +8,25 @@ listing itself is kept in memory.
 from array import array
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from imgdup.build.checkpoints import SAME_BYTES, CheckpointRow
 from imgdup.build.ignored import is_settled
+from imgdup.build.members import Candidate, Found, member_candidate, stamped
 from imgdup.build.roots import Scan, UnmountGuard
-from imgdup.build.sources import Candidate, Tally, stat_files, walk
+from imgdup.build.sources import Tally, stat_files, walk
+from imgdup.containers.directory import Fault, Locator
+from imgdup.containers.plain_file import Stamp
 from imgdup.images.formats import OK, REASONS
+from imgdup.index.columns import LOCATOR
+from imgdup.index.generation import Generation, ScanOptions
 from imgdup.index.paths import Paths, PathsBuilder, merge_sorted
+from imgdup.system.names import containers_of, inside
 from imgdup.system.paths import is_below, path_key
 
 TO_READ = -1  # origin of a row whose file must be read
@@ -28,6 +37,7 @@ COPIED = "copied"  # stands for another index among the checkpoints, whose names
 # Failures that may be temporary: such files are read again in every run.
 PASSING = frozenset(REASONS.index(r) for r in ("unreadable", "changed", "missing"))
 
+N_LOCATOR = len(Locator._fields)
 BLOCK_ROWS = 1 << 16  # of the old generation, turned into Python numbers at a time
 
 
@@ -40,6 +50,12 @@ class OldRow(NamedTuple):
     mtime_ns: int
     status: int
     scanned_ns: int
+    locator: Locator | None = None
+
+    @property
+    def container_bytes(self) -> int:
+        """Size of the container; 0 for a file."""
+        return self.locator.container_bytes if self.locator else 0
 
 
 def old_row_stream(
@@ -62,11 +78,22 @@ def _old_rows(
         for start in range(begin, end, BLOCK_ROWS):
             stop = min(start + BLOCK_ROWS, end)
             facts = (columns[name][start:stop].tolist() for name in names)
-            block = zip(paths.between(start, stop), *facts, strict=True)
-            for row, (path, size, mtime_ns, status) in enumerate(block, start):
+            places = locators_between(columns, start, stop)
+            block = zip(paths.between(start, stop), *facts, places, strict=True)
+            for row, (path, size, mtime_ns, status, place) in enumerate(block, start):
                 root = paths.root_of(row)
                 seen_ns = scanned_ns.get(root, 0)
-                yield path_key(path), OldRow(row, root, size, mtime_ns, status, seen_ns)
+                yield path_key(path), OldRow(row, root, size, mtime_ns, status, seen_ns, place)
+
+
+def locators_between(columns: Mapping[str, Any], start: int, stop: int) -> Iterable[Locator | None]:
+    """Return where the members of containers lie, of some rows; None for files."""
+    if LOCATOR not in columns:
+        return repeat(None, stop - start)
+    return [
+        Locator(*place) if place[0] or place[-1] else None
+        for place in columns[LOCATOR][start:stop].tolist()
+    ]
 
 
 def copied_row_stream(
@@ -81,9 +108,80 @@ def copied_row_stream(
     """
     spans = [span for folder in folders for span in paths.below(folder)]
     rows = merge_sorted([_old_rows(paths, columns, scanned_ns, [span]) for span in spans])
-    for key, (row, _, size, mtime_ns, status, seen_ns) in rows:
+    for key, (row, _, size, mtime_ns, status, seen_ns, place) in rows:
         if status == OK:
-            yield key, CheckpointRow(COPIED, row, size, mtime_ns, seen_ns, status)
+            found = CheckpointRow(COPIED, row, size, mtime_ns, seen_ns, status)
+            yield key, found._replace(container_bytes=place.container_bytes if place else 0)
+
+
+class KnownContainers:
+    """The containers of an old generation, which need not be opened if they did not change.
+
+    Parameters
+    ----------
+    old : Generation
+    scanned_ns : mapping
+        When each root was scanned.
+    retry_failed : bool
+        Whether containers that could not be listed are opened again.
+    """
+
+    def __init__(
+        self, old: Generation, scanned_ns: Mapping[bytes, int], *, retry_failed: bool
+    ) -> None:
+        self._old, self._scanned_ns, self._retry_failed = old, scanned_ns, retry_failed
+
+    def find(self, path: bytes, stamp: Stamp, options: ScanOptions) -> Found | None:
+        """Return what a container holds if it is what it was, and was scanned with these options.
+
+        None if that is not known.
+        """
+        own = self._old.paths.find(path)
+        spans = self._old.paths.below(inside(path))
+        first = own if own is not None else next((start for start, _ in spans), None)
+        if first is None or not self._is_same(first, stamp, options):
+            return None
+        if own is not None and not self._is_final(own, stamp):
+            return None
+        if LOCATOR in self._old.arrays:
+            stamps = {(stamp.size, stamp.mtime_ns)}
+            for start, stop in spans:
+                stamps.update(map(tuple, self._old.arrays[LOCATOR][start:stop, -2:].tolist()))
+            if len(stamps) > 1:
+                return None
+        container = [] if own is None else [stamped(path, stamp)]
+        return Found(container, self._members(spans, stamp))
+
+    def _is_final(self, row: int, stamp: Stamp) -> bool:
+        """Return whether the row of a container itself says what is still wrong with it."""
+        arrays = self._old.arrays
+        if self._retry_failed or int(arrays["status"][row]) in PASSING:
+            return False
+        return int(arrays["size"][row]) == stamp.size
+
+    def _is_same(self, row: int, stamp: Stamp, options: ScanOptions) -> bool:
+        """Return whether a row is of this container and its root had these options."""
+        root = self._old.paths.root_of(row)
+        before = self._old.roots[root]
+        if (before.exclude, before.hidden, before.column) != (
+            options.exclude,
+            options.hidden,
+            options.column,
+        ):
+            return False
+        is_same = int(self._old.arrays["mtime_ns"][row]) == stamp.mtime_ns
+        return is_same and is_settled(stamp.mtime_ns, self._scanned_ns.get(root, 0))
+
+    def _members(self, spans: Sequence[tuple[int, int]], stamp: Stamp) -> Iterator[Candidate]:
+        """Yield the members that the old generation has, with the faults of those that have one."""
+        arrays, paths = self._old.arrays, self._old.paths
+        for start, stop in spans:
+            sizes = arrays["size"][start:stop].tolist()
+            places = locators_between(arrays, start, stop)
+            rows = zip(paths.between(start, stop), sizes, places, strict=True)
+            for path, size, place in rows:
+                if place is not None:
+                    yield member_candidate(path, place, stamp)._replace(size=size)
 
 
 class FoundFile(NamedTuple):
@@ -111,6 +209,8 @@ class Listing:
         Row -> old row of files that could have changed within a tick of the clock.
     failed_before : dict
         Row -> old row of failures that are tried again and may be what they were.
+    faults : dict
+        Row -> why it cannot be read, where that is known without reading it.
     kept : array of int
         Rows that were not looked at.
     kept_ns : dict
@@ -128,6 +228,7 @@ class Listing:
     checkpoint_names: list[str] = field(default_factory=lambda: [""])
     recheck: dict[int, int] = field(default_factory=dict)
     failed_before: dict[int, OldRow] = field(default_factory=dict)
+    faults: dict[int, Fault] = field(default_factory=dict)
     kept: "array[int]" = field(default_factory=lambda: array("q"))
     kept_ns: dict[bytes, int] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
@@ -137,6 +238,7 @@ class Listing:
     def __post_init__(self) -> None:
         """Prepare the columns that grow with the listing."""
         self._paths = PathsBuilder(self.roots)
+        self._locators = array("q")
         self._checkpoint_numbers: dict[str, int] = {}
         self._device_numbers = {device: number for number, device in enumerate(self.devices)}
 
@@ -149,8 +251,33 @@ class Listing:
         """Count the rows."""
         return len(self.origin)
 
+    @property
+    def has_members(self) -> bool:
+        """Whether any row is a member of a container."""
+        return bool(self._locators)
+
+    def locator_array(self) -> npt.NDArray[np.int64]:
+        """Return where the member of each row lies, shape (n, 7); zeros for files."""
+        self._pad_locators()
+        return np.frombuffer(self._locators, np.int64).reshape(-1, N_LOCATOR)
+
+    def locator(self, row: int) -> Locator | None:
+        """Return where the member of a row lies; None for a file."""
+        found = self._locators[N_LOCATOR * row : N_LOCATOR * (row + 1)]
+        return Locator(*found) if any(found) else None
+
+    def _pad_locators(self) -> None:
+        """Add zeros for the files that were added after the last member."""
+        n_missing = N_LOCATOR * len(self) - len(self._locators)
+        self._locators.frombytes(bytes(n_missing * self._locators.itemsize))
+
     def add(self, root: bytes, file: Candidate, origin: int, origin_row: int) -> None:
         """Add the next row in path order."""
+        if file.locator is not None:
+            self._pad_locators()
+            self._locators.extend(file.locator)
+        if file.fault is not None:
+            self.faults[len(self)] = file.fault
         self._paths.append(root, file.path)
         self.origin.append(origin)
         self.origin_row.append(origin_row)
@@ -162,7 +289,7 @@ class Listing:
     def keep(self, root: bytes, path: bytes, old: OldRow) -> None:
         """Add the next row unchanged: its file was not scanned."""
         self.kept.append(len(self))
-        self.add(root, Candidate(path, old.size, old.mtime_ns, 0, 0), OLD, old.row)
+        self.add(root, Candidate(path, old.size, old.mtime_ns, 0, 0, old.locator), OLD, old.row)
         self.kept_ns[root] = min(old.scanned_ns, self.kept_ns.get(root, old.scanned_ns))
 
     def without(self, gone: Container[int]) -> "Listing":
@@ -179,7 +306,9 @@ class Listing:
             if row not in gone:
                 if row in kept:
                     rest.kept.append(len(rest))
-                file = Candidate(path, size, mtime_ns, self.devices[device], inode)
+                file = Candidate(
+                    path, size, mtime_ns, self.devices[device], inode, self.locator(row)
+                )
                 rest.add(paths.root_of(row), file, self.origin[row], self.origin_row[row])
         return rest
 
@@ -254,7 +383,7 @@ def list_files(
             _add_found(listing, found, known_row, done, retry_failed=options.retry_failed)
             if listing.origin[-1] == TO_READ:
                 yield len(listing) - 1, found.file
-        if old is not None and (path in options.forgotten or old.root in options.forgotten):
+        if old is not None and _is_forgotten(path, old.root, options.forgotten):
             listing.n_removed += 1
         elif old is not None:
             _account(listing, path, old, guards, found=found is not None)
@@ -263,11 +392,16 @@ def list_files(
             guard.check()
 
 
+def _is_forgotten(path: bytes, root: bytes, forgotten: Container[bytes]) -> bool:
+    names = (path, root, *containers_of(path))
+    return any(name in forgotten for name in names)
+
+
 def _found_files(
     scan: Scan, index_folder: bytes, tally: Tally
 ) -> Iterator[tuple[bytes, FoundFile]]:
     if scan.files:
-        files = stat_files(scan.files, tally)
+        files = stat_files(scan.files, tally, scan.options, scan.root)
     else:
         files = walk(scan.folder, scan.root, scan.options, index_folder, tally)
     return ((path_key(file.path), FoundFile(scan.root, file)) for file in files)
@@ -308,6 +442,8 @@ def _add_found(
             listing.recheck[row] = old.row
         else:
             listing.failed_before[row] = old
+    elif old is not None and old.status == OK and _may_be_equal(old, file):
+        listing.recheck[row] = old.row
     if origin == TO_READ:
         for each in done:
             if _is_answer(each, file, retry_failed=retry_failed):
@@ -317,7 +453,20 @@ def _add_found(
 
 
 def _agrees(known: OldRow | CheckpointRow, file: Candidate) -> bool:
-    return (known.size, known.mtime_ns) == (file.size, file.mtime_ns)
+    if file.locator is None:
+        is_same = not known.container_bytes
+    else:
+        is_same = known.container_bytes == file.locator.container_bytes
+        if not file.locator.has_size:
+            return is_same and known.mtime_ns == file.mtime_ns
+    return is_same and (known.size, known.mtime_ns) == (file.size, file.mtime_ns)
+
+
+def _may_be_equal(old: OldRow, file: Candidate) -> bool:
+    """Return whether a member of a container that changed may still be what it was."""
+    if file.locator is None or old.locator is None:
+        return False
+    return old.size == file.size or not file.locator.has_size
 
 
 def _is_final(known: OldRow | CheckpointRow, seen_ns: int, *, retry_failed: bool) -> bool:

@@ -17,7 +17,15 @@ import numpy.typing as npt
 from imgdup.build.write import BLOCK_ROWS, NOWHERE, Array, Identities, grouped, repeated
 from imgdup.images.formats import OK
 from imgdup.index import store
-from imgdup.index.columns import IDENTITY, TRIMMED, TRIMMED_ROWS, RowNumbers, expanded, fields
+from imgdup.index.columns import (
+    IDENTITY,
+    LOCATOR,
+    TRIMMED,
+    TRIMMED_ROWS,
+    RowNumbers,
+    expanded,
+    fields,
+)
 from imgdup.index.generation import Generation
 from imgdup.system.atomic import PUBLIC
 from imgdup.system.paths import join
@@ -128,7 +136,9 @@ class MergedTable:
     @property
     def fields(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Dtype and row shape of each column."""
-        return fields(self.generations[0].bits // 64, **self.optional)
+        with_members = any(LOCATOR in each.arrays for each in self.generations)
+        words = self.generations[0].bits // 64
+        return fields(words, **self.optional, with_members=with_members)
 
     @property
     def mode(self) -> int:

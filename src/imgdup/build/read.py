@@ -19,8 +19,8 @@ from imgdup.build.checkpoints import (
 )
 from imgdup.build.hash_batch import hash_batch
 from imgdup.build.listing import OLD, TO_READ, Listing
+from imgdup.build.members import Candidate
 from imgdup.build.settings import Progress, Settings
-from imgdup.build.sources import Candidate
 from imgdup.build.write import Facts, linked_rows
 from imgdup.images.formats import OK, REASONS
 from imgdup.workers.pool import BATCHES_PER_WORKER, Died, Pool, answers, decoding_pool
@@ -135,7 +135,7 @@ def _early_batches(
     if len(first) == EARLY_FILES:
         by_identity = {(file.device, file.inode or -row): (row, file) for row, file in first[::-1]}
         files = [
-            FileToHash(row, file.path, file.size, file.mtime_ns, b"")
+            FileToHash(row, file.path, file.size, file.mtime_ns, b"", file.locator, file.fault)
             for row, file in sorted(by_identity.values())
         ]
         n_batches = BATCHES_PER_WORKER * workers - 1
@@ -147,7 +147,9 @@ def _files_to_hash(facts: Facts, rows: list[int]) -> Iterator[FileToHash]:
     listing = facts.listing
     for row, path in zip(rows, listing.paths.of_rows(rows), strict=True):
         digest = _old_digest(facts, listing.recheck.get(row))
-        yield FileToHash(row, path, listing.size[row], listing.mtime_ns[row], digest)
+        stamp = listing.size[row], listing.mtime_ns[row]
+        place = listing.locator(row), listing.faults.get(row)
+        yield FileToHash(row, path, *stamp, digest, *place)
 
 
 def _batches(
@@ -179,7 +181,7 @@ def _record_death(shared: BatchSettings, file: FileToHash, died: Died) -> BatchR
     columns = shared.empty_columns(1)
     columns["size"][0], columns["mtime_ns"][0] = file.size, file.mtime_ns
     columns["status"][0] = REASONS.index(died.reason)
-    where = append_rows(shared, time.time_ns(), [file.path], columns, {0: died.detail})
+    where = append_rows(shared, time.time_ns(), [file.key], columns, {0: died.detail})
     return BatchResult(*where, columns["status"].tobytes())
 
 

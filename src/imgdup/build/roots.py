@@ -13,6 +13,7 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.generation import ScanOptions
 from imgdup.index.parts import WHOLE, Part
 from imgdup.index.paths import Paths
+from imgdup.system.names import containers_of, inside, is_container, outer_file
 from imgdup.system.paths import absolute, check_exists, is_below, join, path_key
 
 SINGLE_FILES = b""  # the root of files that were named one by one
@@ -21,6 +22,8 @@ OPTION_WORDS = {  # options of the command line, by the names in ScanOptions
     "follow_symlinks": "--follow-symlinks or --no-follow-symlinks",
     "hidden": "--hidden or --no-hidden",
     "part": "--part I/N",
+    "containers": "--containers or --no-containers",
+    "column": "--column NAME",
 }
 
 Roots = Mapping[bytes, ScanOptions]
@@ -34,6 +37,8 @@ class OptionChanges:
     follow_symlinks: bool | None = None
     hidden: bool | None = None
     part: Part | None = None
+    containers: bool | None = None
+    column: str | None = None
 
     def applied_to(self, options: ScanOptions) -> ScanOptions:
         """Return `options` with the named ones replaced."""
@@ -52,7 +57,7 @@ class Scan(NamedTuple):
     def covers(self, path: bytes, root: bytes) -> bool:
         """Return whether the scan would find the file of a row in a root."""
         if self.files:
-            return path in self.files
+            return path in self.files or any(c in self.files for c in containers_of(path))
         is_ours = root == self.root or reaches(self.root, self.options, path)
         return is_below(path, self.folder) and is_ours
 
@@ -101,7 +106,7 @@ def plan_scan(
     """
     _check_part(old_roots, changes.part)
     if not folders and not files:
-        roots = {root: changes.applied_to(options) for root, options in old_roots.items()}
+        roots = {root: _changed(root, options, changes) for root, options in old_roots.items()}
         if SINGLE_FILES in roots:  # each of its files was chosen when it was named
             roots[SINGLE_FILES] = replace(roots[SINGLE_FILES], part=WHOLE)
         return ScanPlan(roots, _whole(roots, single_files))
@@ -115,12 +120,14 @@ def plan_scan(
             scans.append(Scan(folder, root, roots[root]))
     by_root: dict[bytes, set[bytes]] = {}
     for file in files:
-        root = root_of(file, roots)
-        if not _is_in(file, scans) and _part_holds(file, root, roots, changes):
+        place = inside(file) if is_container(file) else file
+        root = root_of(place, roots)
+        if not _is_in(place, scans) and _part_holds(file, root, roots, changes):
             by_root.setdefault(root or SINGLE_FILES, set()).add(file)
     if SINGLE_FILES in by_root:
-        roots[SINGLE_FILES] = ScanOptions()
-    scans += [_single(root, inside) for root, inside in by_root.items()]
+        options = roots.get(SINGLE_FILES, ScanOptions())
+        roots[SINGLE_FILES] = _changed(SINGLE_FILES, options, changes)
+    scans += [_single(root, roots[root], some) for root, some in by_root.items()]
     return ScanPlan(in_order(roots), scans)
 
 
@@ -144,11 +151,20 @@ def _part_holds(file: bytes, root: bytes | None, roots: Roots, changes: OptionCh
 
 def _whole(roots: Roots, single_files: Sequence[bytes]) -> list[Scan]:
     scans = [Scan(root, root, options) for root, options in roots.items() if root]
-    return [*scans, _single(SINGLE_FILES, single_files)] if single_files else scans
+    if not single_files:
+        return scans
+    return [*scans, _single(SINGLE_FILES, roots[SINGLE_FILES], single_files)]
 
 
-def _single(root: bytes, files: Iterable[bytes]) -> Scan:
-    return Scan(SINGLE_FILES, root, ScanOptions(), frozenset(files))
+def _changed(root: bytes, options: ScanOptions, changes: OptionChanges) -> ScanOptions:
+    """Return the options of a root with those of the command; single files have only a column."""
+    if root == SINGLE_FILES:
+        return options if changes.column is None else replace(options, column=changes.column)
+    return changes.applied_to(options)
+
+
+def _single(root: bytes, options: ScanOptions, files: Iterable[bytes]) -> Scan:
+    return Scan(SINGLE_FILES, root, options, frozenset(files))
 
 
 def _is_in(path: bytes, scans: Sequence[Scan]) -> bool:
@@ -240,13 +256,19 @@ def named_paths(
     folders: list[bytes] = []
     files: list[bytes] = []
     for path in paths:
-        place = absolute(path)
+        given = absolute(path)
+        place = outer_file(given)
         was_folder = old is not None and (place in old.roots or old.holds(place))
-        if old is None or not (was_folder or old.find(place) is not None):
-            check_exists(path)
+        if old is None or not (was_folder or _was_file(place, old)):
+            check_exists(path if place == given else place)
         is_folder = os.path.isdir(path) or (was_folder and not os.path.lexists(path))
         (folders if is_folder else files).append(place)
     return folders, files
+
+
+def _was_file(place: bytes, old: Paths) -> bool:
+    """Return whether a file is in an index, or members of it are."""
+    return old.find(place) is not None or old.holds(inside(place))
 
 
 IF_MOVED = (

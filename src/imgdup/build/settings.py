@@ -55,7 +55,8 @@ class Outcome:
     ``unlisted`` are the folders that could not be scanned, with the reason; ``set_aside`` the
     files that an interrupted ``imgdup apply`` left under a name of its own; ``undecoded`` those
     of the ignored files that are pictures, by their extension, of formats that are not decoded;
-    ``ignored_files`` all ignored files, and why, if the settings request them.
+    ``ignored_files`` all ignored files, and why, if the settings request them; ``not_entered``
+    the containers among them; ``notes`` members of containers that are not read, and why.
     """
 
     seen: int
@@ -72,6 +73,8 @@ class Outcome:
     ignored_files: Sequence[tuple[bytes, str]]
     generation: int
     written: bool
+    not_entered: Sequence[bytes] = ()
+    notes: Sequence[tuple[bytes, str]] = ()
 
     @property
     def images_per_second(self) -> float:

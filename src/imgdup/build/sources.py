@@ -5,19 +5,22 @@ Nothing is decoded here.
 """
 
 import errno
+import heapq
+import itertools
 import logging
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 from imgdup.build.ignored import IgnoredFiles
+from imgdup.build.members import Candidate, Containers, Found
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
 from imgdup.index.generation import ScanOptions
 from imgdup.system.atomic import PUBLIC, narrowed_mode
 from imgdup.system.files import stat_size_mtime
+from imgdup.system.names import inside, is_container, kind_of, members_folder
 from imgdup.system.paths import absolute, as_uint64, identity, is_below, join, path_key
 
 log = logging.getLogger(__name__)
@@ -33,20 +36,8 @@ ALWAYS_SKIPPED = re.compile(
     rb"|(?i:System Volume Information)",
     re.DOTALL,
 )
+PLAIN = ScanOptions()
 SET_ASIDE = re.compile(rb"\.imgdup-[0-9a-f]+-[0-9]+\.aside")
-
-
-class Candidate(NamedTuple):
-    """A file that may be an image.
-
-    `device` and `inode` identify the file; an inode of 0 is unknown.
-    """
-
-    path: bytes
-    size: int
-    mtime_ns: int
-    device: int
-    inode: int
 
 
 @dataclass
@@ -67,6 +58,8 @@ class Tally:
         The permissions that all candidates have in common, for the index that describes them.
     known : IgnoredFiles
         The files that are known not to be images and need not be opened.
+    containers : Containers
+        What is needed to look into containers, and what is in them beside pictures.
     """
 
     ignored: int = 0
@@ -75,6 +68,7 @@ class Tally:
     set_aside: list[bytes] = field(default_factory=list)
     mode: int = PUBLIC
     known: IgnoredFiles = field(default_factory=IgnoredFiles)
+    containers: Containers = field(default_factory=Containers)
     _unlisted: dict[bytes, str] = field(default_factory=dict)
 
     @property
@@ -113,6 +107,9 @@ def reaches(root: bytes, options: ScanOptions, path: bytes) -> bool:
         inner = join(inner, name)
         if _is_skipped(name, options) or excluded(inner[top:]):
             return False
+        if (container := members_folder(inner)) is not None:
+            if not options.containers or excluded(container[top:]):
+                return False
         if not options.follow_symlinks and os.path.islink(inner):
             return False
     return True
@@ -128,7 +125,7 @@ def walk(
     Parameters
     ----------
     folder : bytes
-        Absolute path of what to scan: `root` or a folder in it.
+        Absolute path of what to scan: `root` or a folder in it, or ``NAME!`` for a container NAME.
     root : bytes
         Absolute path that the exclude patterns are relative to.
     options : ScanOptions
@@ -140,16 +137,22 @@ def walk(
     """
     excluded = options.excludes()
     prefix = len(join(root, b""))
+    if container := members_folder(folder):
+        yield from stat_files([container], tally, options, root)
+        return
     part = options.part
-    levels = [_names(folder, tally) if part.holds_path(folder[prefix:]) else iter(())]
+    levels = [_names(folder, tally) if part.holds_path(folder[prefix:]) else []]
     parents = [(folder, identity(folder))]
+    waiting: dict[bytes, Found] = {}  # members, whose names may come behind those of other files
     while levels:
-        name = next(levels[-1], None)
-        if name is None:
+        if not levels[-1]:
             levels.pop()
             parents.pop()
             continue
-        path = join(parents[-1][0], name)
+        path = join(parents[-1][0], name := heapq.heappop(levels[-1]))
+        if path in waiting:
+            yield from waiting.pop(path).members
+            continue
         if parents[-1][0] == root and not part.holds(name):
             continue
         if path == skip or _is_skipped(name, options) or excluded(path[prefix:]):
@@ -168,15 +171,61 @@ def walk(
             parents.append((path, this))
         elif is_candidate(path, facts, root, tally):
             yield _candidate(path, facts, tally)
+        elif options.containers and _is_container(path, facts):
+            if found := _look_into(path, root, options, facts, tally):
+                yield from found.container
+                waiting[inside(path)] = found
+                heapq.heappush(levels[-1], inside(name))
         else:
-            kind = stat.S_ISREG(facts.st_mode) and undecoded_extension(os.fsdecode(path))
-            tally.ignore(path, f"{kind} is not decoded" if kind else "not an image")
-            if kind:
-                tally.undecoded.append(path)
+            _ignore(path, facts, tally)
+
+
+def _ignore(path: bytes, facts: os.stat_result, tally: Tally) -> None:
+    """Count a file that is no candidate, and say why."""
+    is_file = stat.S_ISREG(facts.st_mode)
+    kind = undecoded_extension(os.fsdecode(path)) if is_file else None
+    if kind:
+        tally.ignore(path, f"{kind} is not decoded")
+        tally.undecoded.append(path)
+    elif _is_container(path, facts):
+        tally.ignore(path, "a container; it is entered with --containers")
+        tally.containers.not_entered.append(path)
+    else:
+        tally.ignore(path, "not an image")
+
+
+def _is_container(path: bytes, facts: os.stat_result) -> bool:
+    return kind_of(path) is not None and stat.S_ISREG(facts.st_mode)
+
+
+def _look_into(
+    path: bytes, root: bytes, options: ScanOptions, facts: os.stat_result, tally: Tally
+) -> Found | None:
+    """List the pictures in a container; one that cannot be opened is like a closed folder."""
+    excluded, prefix = options.excludes(), len(join(root, b""))
+
+    def is_skipped(name: bytes) -> bool:
+        parts = name.split(b"/")
+        if any(_is_skipped(part, options) for part in parts):
+            return True
+        if not options.exclude:
+            return False
+        above = itertools.accumulate(parts, join)
+        return any(excluded(inside(path, inner)[prefix:]) for inner in above)
+
+    tally.mode = narrowed_mode(tally.mode, facts)
+    try:
+        return tally.containers.look_into(path, options, is_skipped)
+    except OSError as error:
+        tally.add_unlisted(inside(path), error)
+        return None
 
 
 def files_named_by(path: bytes, tally: Tally) -> Iterator[bytes]:
-    """Yield the images of a folder, as indexing finds them, or the path of a file."""
+    """Yield the images of a folder or container, as indexing finds them, or the path of a file."""
+    if is_container(path):
+        yield from (found.path for found in stat_files([absolute(path)], tally))
+        return
     if not os.path.isdir(path):
         yield path
         return
@@ -184,20 +233,35 @@ def files_named_by(path: bytes, tally: Tally) -> Iterator[bytes]:
     yield from (found.path for found in walk(folder, folder, ScanOptions(), b"", tally))
 
 
-def stat_files(paths: Iterable[bytes], tally: Tally) -> Iterator[Candidate]:
+def stat_files(
+    paths: Iterable[bytes], tally: Tally, options: ScanOptions = PLAIN, root: bytes = b""
+) -> Iterator[Candidate]:
     """Yield the candidates among single files, in path order, each once; links are followed.
 
-    A picture of a format that is not decoded is a candidate: reading it reports the format.
+    A picture of a format that is not decoded is a candidate: reading it reports the format. Of a
+    container, the pictures in it are.
     """
-    for path in sorted(set(paths), key=path_key):
-        facts = _stat(path, ScanOptions(follow_symlinks=True), tally)
+    followed = replace(options, follow_symlinks=True, containers=True)
+    waiting: dict[bytes, Found] = {}
+    names = [(path_key(path), path) for path in set(paths)]
+    heapq.heapify(names)
+    while names:
+        path = heapq.heappop(names)[1]
+        if path in waiting:
+            yield from waiting.pop(path).members
+            continue
+        facts = _stat(path, followed, tally)
         if facts is None:
             continue
         is_picture = stat.S_ISREG(facts.st_mode) and undecoded_extension(os.fsdecode(path))
         if is_picture or is_candidate(path, facts, b"", tally):
             yield _candidate(path, facts, tally)
-        else:
+        elif not _is_container(path, facts):
             tally.ignore(path, "not an image")
+        elif found := _look_into(path, root, followed, facts, tally):
+            yield from found.container
+            waiting[inside(path)] = found
+            heapq.heappush(names, (path_key(inside(path)), inside(path)))
 
 
 def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) -> bool:
@@ -226,16 +290,16 @@ def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) 
     return is_image
 
 
-def _names(folder: bytes, tally: Tally) -> Iterator[bytes]:
+def _names(folder: bytes, tally: Tally) -> list[bytes]:
     """Return the sorted names in a folder; record it if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
-            return iter(sorted(entry.name for entry in entries))
+            return sorted(entry.name for entry in entries)
     except (FileNotFoundError, NotADirectoryError):
-        return iter(())
+        return []
     except OSError as error:
         tally.add_unlisted(folder, error)
-        return iter(())
+        return []
 
 
 def _is_skipped(name: bytes, options: ScanOptions) -> bool:

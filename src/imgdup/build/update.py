@@ -21,16 +21,18 @@ from imgdup.build.ignored import IgnoredFiles, load_known
 from imgdup.build.listing import (
     COPIED,
     OLD,
+    KnownContainers,
     Listing,
     ListingOptions,
     copied_row_stream,
     list_files,
     old_row_stream,
 )
+from imgdup.build.members import Candidate, Containers
 from imgdup.build.read import read_files
 from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan
 from imgdup.build.settings import Failure, Outcome, Progress, Settings, Silent
-from imgdup.build.sources import Candidate, Tally
+from imgdup.build.sources import Tally
 from imgdup.build.state import (
     State,
     check_hash,
@@ -45,9 +47,10 @@ from imgdup.build.write import Facts, drop_missing, row_identities, same_files
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import OK, reason_of
 from imgdup.index import folder
-from imgdup.index.columns import IDENTITY, TRIMMED
+from imgdup.index.columns import IDENTITY, LOCATOR, TRIMMED
 from imgdup.index.generation import Generation, open_generation
 from imgdup.index.paths import stored_root
+from imgdup.system.names import inside, outer_file
 from imgdup.system.paths import absolute
 from imgdup.workers.pool import Pool
 
@@ -152,7 +155,7 @@ def _run(
         progress.log("looking for images")
         checkpoints = Checkpoints(index_folder / folder.PARTS, state.parameters)
         other = _other_index(settings.reuse, state)
-        listing = _empty_listing(state, plan, scanned_ns, list_ignored=settings.list_ignored)
+        listing = _empty_listing(state, plan, scanned_ns, settings)
         known = _known_rows(state, plan, checkpoints, other)
         found = _list_files(state, plan, settings, listing, known)
         if state.old is not None:
@@ -167,17 +170,27 @@ def _run(
 
 
 def _single_files(old: Generation | None) -> list[bytes]:
-    """Return the files of the index that were named one by one."""
-    return [] if old is None else list(old.paths.of_root(SINGLE_FILES))
+    """Return the files of the index that were named one by one; of members their containers."""
+    found: list[bytes] = []
+    for path in old.paths.of_root(SINGLE_FILES) if old else ():
+        if not found or not path.startswith(inside(found[-1]) + b"/"):
+            found.append(outer_file(path))
+    return found
 
 
-def _empty_listing(state: State, plan: ScanPlan, scanned_ns: int, *, list_ignored: bool) -> Listing:
+def _empty_listing(state: State, plan: ScanPlan, scanned_ns: int, settings: Settings) -> Listing:
     """Return a listing that has only its roots, and the files that are known not to be images."""
     place = absolute(state.folder)
     stored = {root: stored_root(root, place) for root in plan.roots}
     ignored = IgnoredFiles(load_known(state.folder), stored, scanned_ns)
-    listed: list[tuple[bytes, str]] | None = [] if list_ignored else None
-    return Listing(list(plan.roots), tally=Tally(known=ignored, ignored_files=listed))
+    listed: list[tuple[bytes, str]] | None = [] if settings.list_ignored else None
+    containers = Containers(settings.limits)
+    if state.old is not None and state.current is not None and not state.needs_rehash:
+        times = scan_times(state.old, state.current)
+        retry_failed = settings.retry_failed
+        containers.known = KnownContainers(state.old, times, retry_failed=retry_failed).find
+    tally = Tally(known=ignored, ignored_files=listed, containers=containers)
+    return Listing(list(plan.roots), tally=tally)
 
 
 _Opened = tuple[folder.Current, Generation]
@@ -268,6 +281,8 @@ def _finish(state: State, plan: ScanPlan, facts: Facts, scanned_ns: int) -> Outc
         set_aside=tally.set_aside,
         undecoded=tally.undecoded,
         ignored_files=tally.ignored_files or (),
+        not_entered=tally.containers.not_entered,
+        notes=tally.containers.notes,
         generation=number,
         written=written,
         **counts,
@@ -315,7 +330,9 @@ def _differs(state: State, plan: ScanPlan, facts: Facts) -> bool:
     columns = (old.arrays[name] for name in facts.fields if name != TRIMMED)
     if not all(np.array_equal(column[rows[moved]], column[moved]) for column in columns):
         return True
-    if IDENTITY not in old.arrays:
+    if IDENTITY not in old.arrays or listing.has_members != (LOCATOR in old.arrays):
+        return True
+    if listing.has_members and not np.array_equal(listing.locator_array(), old.arrays[LOCATOR]):
         return True
     if not same_files(row_identities(listing, old), old.arrays[IDENTITY]):
         return True

@@ -22,6 +22,7 @@ from imgdup.index import store
 from imgdup.index.columns import (
     IDENTITY,
     IDENTITY_FORM,
+    LOCATOR,
     TRIMMED,
     TRIMMED_ROWS,
     RowNumbers,
@@ -98,8 +99,9 @@ class Facts:
     def fields(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Dtype and row shape of each column."""
         with_pdq, with_trimmed = (bool(self.parameters[f"with_{x}"]) for x in ("pdq", TRIMMED))
-        words = int(self.parameters["bits"]) // 64
-        return fields(words, with_pdq=with_pdq, with_trimmed=with_trimmed)
+        words, with_members = int(self.parameters["bits"]) // 64, self.listing.has_members
+        optional = {"with_pdq": with_pdq, "with_trimmed": with_trimmed}
+        return fields(words, **optional, with_members=with_members)
 
     @cached_property
     def same_file(self) -> RowNumbers:
@@ -154,11 +156,17 @@ class Facts:
 
     def gather(self, field: str, start: int = 0, stop: int | None = None) -> Array:
         """Gather one field of some rows, in row order; rows without a source are zero."""
+        if field == LOCATOR:
+            return self.listing.locator_array()[start:stop]
         dtype, shape = self.fields[field]
         stop = len(self.listing) if stop is None else stop
         column = np.zeros((stop - start, *shape), dtype)
         for rows, source_rows, number in self.sources(start, stop):
             column[rows - start] = self._values(number, field, source_rows)
+        if field == "mtime_ns" and self.listing.has_members:  # of a container with equal members
+            is_member = self.listing.locator_array()[start:stop].any(axis=1)
+            mtime_ns = np.frombuffer(self.listing.mtime_ns, np.int64)[start:stop]
+            column[is_member] = mtime_ns[is_member]
         return column
 
     def failures(self, status: Array) -> dict[int, str]:
@@ -234,6 +242,8 @@ def _root(path: bytes, options: ScanOptions) -> dict[str, Any]:
         "follow_symlinks": int(options.follow_symlinks),
         "hidden": int(options.hidden),
         **({} if options.part.is_whole else {"part": str(options.part)}),
+        **({"containers": 1} if options.containers else {}),
+        **({"column": options.column} if options.column else {}),
     }
 
 

@@ -13,6 +13,7 @@ from imgdup.dedupe.keep import FACT_RULES, Keep
 from imgdup.dedupe.plan import write_plan
 from imgdup.dedupe.split import chains
 from imgdup.errors import UsageError
+from imgdup.index.columns import locator_of
 from imgdup.output.cleaning import save_groups, save_lists, summary_json, summary_text
 from imgdup.output.codecs import NEWLINE, NUL, counted
 from imgdup.output.gallery import save_duplicates
@@ -92,9 +93,17 @@ def note_next_step(files: DedupeFiles, duplicates: Duplicates, typed: Sequence[s
         note(f"no plan was written; to remove files, first run: {again}")
     elif plan is not None and is_empty:
         note(f"nothing to remove: {plan} is empty; a larger --max-dist finds more")
+    elif plan is not None and _all_in_containers(duplicates):
+        note(f"{plan} is only a list: imgdup apply changes no zip, tar or Parquet file")
     elif plan is not None:
         next_command = f"imgdup apply {shlex.quote(str(plan))} --move-to FOLDER"
         note(f"look at {files.report or plan}, then run: {next_command}")
+
+
+def _all_in_containers(duplicates: Duplicates) -> bool:
+    """Return whether no removable file is a file of its own."""
+    removed = duplicates.groups.removed[duplicates.removable()].tolist()
+    return all(locator_of(duplicates.rows, row) is not None for row in removed)
 
 
 def _new_name(stem: str, suffix: str) -> str:

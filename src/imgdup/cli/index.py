@@ -60,6 +60,8 @@ class Chosen:
     follow_symlinks: bool | None
     hidden: bool | None
     part: Part | None
+    containers: bool | None
+    column: str | None
     retry_failed: bool
     rehash: bool
     allow_removals: bool
@@ -90,7 +92,14 @@ class Chosen:
             bits=int(self.bits) if self.bits else None,
             workers=self.workers,
             limits=self.limits,
-            changes=roots.OptionChanges(exclude, self.follow_symlinks, self.hidden, self.part),
+            changes=roots.OptionChanges(
+                exclude,
+                self.follow_symlinks,
+                self.hidden,
+                self.part,
+                self.containers,
+                self.column,
+            ),
             allow_removals=self.allow_removals,
             retry_failed=self.retry_failed,
             rehash=self.rehash,
@@ -126,6 +135,16 @@ class Chosen:
     type=PartOf(),
     help="Index only part I of N of each DIR, as in 3/7. Each part needs its own --index; imgdup "
     "merge joins them.",
+)
+@click.option(
+    "--containers/--no-containers",
+    default=None,
+    help="Also index the pictures in zip, tar and Parquet files that are in folders.",
+)
+@click.option(
+    "--column",
+    metavar="NAME",
+    help="The column of pictures in Parquet files. Default: the only one that can be.",
 )
 @click.option(
     "--moved",
@@ -171,8 +190,8 @@ def index(
 ) -> int:
     """Build, update or resume an index.
 
-    DIR is a folder, an image, or - for a list on stdin. Without DIR, all indexed folders are
-    scanned again. Files that did not change are not read.
+    DIR is a folder, an image, a zip, tar or Parquet file, or - for a list on stdin. Without DIR,
+    all indexed folders are scanned again. Files that did not change are not read.
 
     \b
     imgdup index photos

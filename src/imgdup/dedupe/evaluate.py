@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.containers.reading import read_content
 from imgdup.dedupe.difference import compare_pictures, same_pixels
 from imgdup.dedupe.groups import MAX_SIDE
 from imgdup.dedupe.labels import LabelledPair
@@ -32,7 +33,7 @@ from imgdup.images.gray import Pixels
 from imgdup.query.chance import Chance, sample_rows
 from imgdup.query.false_pairs import Pictures, chance_among, different_pairs
 from imgdup.search.hamming import distances
-from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
+from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Pool, decode_each, decoding_pool
 
@@ -237,7 +238,7 @@ def _shuffled(files: Sequence[bytes]) -> list[bytes]:
 def _edit(options: EvaluateOptions, job: tuple[bytes, bool]) -> _Edited:
     """Edit a picture, hash its copies and, if this is requested, compare them; in a worker."""
     file, is_compared = job
-    data = read_file(file, options.limits).data
+    data = read_content(file, options.limits).data
     pixels = decode_rgb(data, options.limits, MAX_SIDE)
     prints, relations = [_fingerprint(options, data)], []
     for edit in EDITS.values():
@@ -319,7 +320,7 @@ def _hashed(
 
 def _digest_and_hash(options: EvaluateOptions, file: bytes) -> tuple[bytes, Fingerprints]:
     """Read a file, and return the digest of its content and its hashes; in a worker."""
-    data = read_file(file, options.limits).data
+    data = read_content(file, options.limits).data
     return content_digest(data, NEW_DIGEST_KIND), _fingerprint(options, data)
 
 
@@ -357,7 +358,7 @@ def _relations(pairs: Sequence[tuple[bytes, bytes]], limits: Limits, pool: Pool)
 
 def _compare(limits: Limits, pair: tuple[bytes, bytes]) -> str:
     """Compare the pictures of two files; in a worker."""
-    first, second = (read_file(file, limits).data for file in pair)
+    first, second = (read_content(file, limits).data for file in pair)
     if first == second:
         return SAME_BYTES
     return _relation(*(decode_rgb(data, limits, MAX_SIDE) for data in (first, second)))
@@ -387,4 +388,4 @@ def _labelled(
 
 def _hash_file(options: EvaluateOptions, file: bytes) -> Fingerprints:
     """Hash a file; in a worker."""
-    return _fingerprint(options, read_file(file, options.limits).data)
+    return _fingerprint(options, read_content(file, options.limits).data)

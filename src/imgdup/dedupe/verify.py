@@ -17,6 +17,8 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.containers.directory import Locator
+from imgdup.containers.reading import read_content
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.decide import Judge, Pair
 from imgdup.dedupe.difference import Verdict, compare_pictures, same_pixels
@@ -28,9 +30,9 @@ from imgdup.dedupe.relations import DIFFERENT, SAME_BYTES, SAME_PICTURE, SAME_PI
 from imgdup.errors import ImageError
 from imgdup.images.decode import shrink_to
 from imgdup.images.facts import ImageFacts, contents_digest, facts_and_whole
-from imgdup.index.columns import RowNumbers, Rows
+from imgdup.index.columns import RowNumbers, Rows, locator_of
 from imgdup.native.difference import keep_memory
-from imgdup.system.files import content_digest, read_file
+from imgdup.system.files import content_digest
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import decode_each, decoding_pool
 
@@ -49,7 +51,8 @@ UNKNOWN = Verdict(UNVERIFIED, 0.0, None)
 class File(NamedTuple):
     """A file as an index describes it: absolute path, content digest and its kind, size.
 
-    Where ``data`` is given, it is the content, and no file is read.
+    Where ``data`` is given, it is the content, and no file is read. A member of a container has a
+    ``locator``.
     """
 
     path: bytes
@@ -58,6 +61,7 @@ class File(NamedTuple):
     width: int
     height: int
     data: bytes | None = None
+    locator: Locator | None = None
 
 
 class Picture(NamedTuple):
@@ -74,7 +78,8 @@ def file_of_row(rows: Rows, row: int) -> File:
     """Return what an index knows of a file."""
     width, height = (int(rows.column(name)[row]) for name in ("width", "height"))
     digest = rows.column("digest")[row].tobytes()
-    return File(rows.path(row), digest, rows.digest_kind, width, height)
+    place = locator_of(rows, row)
+    return File(rows.path(row), digest, rows.digest_kind, width, height, locator=place)
 
 
 def verify_pair(keep: File, remove: File, limits: Limits | None = None) -> Verdict:
@@ -345,7 +350,9 @@ def _picture(pixels: Pixels, digest: str) -> Picture:
 
 def _content(limits: Limits, file: File) -> bytes:
     """Read a file; raise ImageError unless its content is that of the index."""
-    data = read_file(file.path, limits).data if file.data is None else file.data
+    data = file.data
+    if data is None:
+        data = read_content(file.path, limits, file.locator).data
     if content_digest(data, file.digest_kind) != file.digest:
         raise ImageError("changed", "the content is not that of the index")
     return data

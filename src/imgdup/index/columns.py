@@ -10,9 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.containers.directory import Locator
 from imgdup.errors import IndexFormatError, UsageError
 from imgdup.images.formats import OK
 from imgdup.system.files import DIGEST_BYTES, FIRST_DIGEST_KIND
+from imgdup.system.names import inside
 from imgdup.system.paths import absolute, join
 
 RowNumbers = npt.NDArray[np.int64]
@@ -47,14 +49,20 @@ TRIMMED_ROWS = "trimmed_rows"
 IDENTITY = "identity"
 IDENTITY_FORM: tuple[str, tuple[int, ...]] = ("<u8", (2,))
 
+# Where each member of a container lies, as `imgdup.containers.directory.Locator`; zeros for files.
+# Only indexes of containers have this column.
+LOCATOR = "locator"
+LOCATOR_FORM: tuple[str, tuple[int, ...]] = ("<i8", (len(Locator._fields),))
+
 
 def fields(
-    words: int, *, with_pdq: bool = False, with_trimmed: bool = False
+    words: int, *, with_pdq: bool = False, with_trimmed: bool = False, with_members: bool = False
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return dtype and row shape of each column of a table whose search hash has `words`."""
     pdq = {PDQ: FIELDS["match"]} if with_pdq else {}
     trimmed = {TRIMMED: FIELDS["match"]} if with_trimmed else {}
-    return {**FIELDS, "hashes": ("<u8", (words,)), **pdq, **trimmed}
+    members = {LOCATOR: LOCATOR_FORM} if with_members else {}
+    return {**FIELDS, "hashes": ("<u8", (words,)), **pdq, **trimmed, **members}
 
 
 def empty_columns(
@@ -294,6 +302,15 @@ def one_file_test(a: Rows, b: Rows) -> Callable[[RowNumbers, RowNumbers], npt.ND
     return in_two_indexes
 
 
+def locator_of(rows: Rows, row: int) -> Locator | None:
+    """Return where the picture of a row lies in its container; None for a file of its own."""
+    try:
+        found = rows.column(LOCATOR)[row].tolist()
+    except KeyError:  # an index of files alone
+        return None
+    return Locator(*found) if any(found) else None
+
+
 def has_other_names(rows: Rows) -> npt.NDArray[np.bool_]:
     """Return for each row whether its file has other names (hard links) in the index."""
     first = same_file(rows)
@@ -335,6 +352,8 @@ def folder_of_index(rows: Rows, folder: str | bytes | os.PathLike[str], option: 
     path = absolute(folder)
     if path in rows.roots or len(rows.rows_below(path)):
         return path
+    if len(rows.rows_below(inside(path))):
+        return inside(path)  # the members of a container
     known = ", ".join(os.fsdecode(root) for root in rows.roots if root) or "single files only"
     raise UsageError(
         f"{option} {os.fsdecode(folder)}: no indexed file is there; the indexed folders are: "

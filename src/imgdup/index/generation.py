@@ -25,6 +25,8 @@ from imgdup.index.columns import (
     FIELDS,
     IDENTITY,
     IDENTITY_FORM,
+    LOCATOR,
+    LOCATOR_FORM,
     PDQ,
     TRIMMED,
     TRIMMED_ROWS,
@@ -71,12 +73,18 @@ class ScanOptions:
         Whether names that begin with a dot count.
     part : Part
         Which entries of the root count.
+    containers : bool
+        Whether the pictures in zip, tar and Parquet files in folders count.
+    column : str
+        Which column of Parquet files holds the pictures; empty if it is found by its type.
     """
 
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
     hidden: bool = False
     part: Part = WHOLE
+    containers: bool = False
+    column: str = ""
 
     def excludes(self) -> Callable[[bytes], bool]:
         """Return a function that tests whether a relative path is excluded."""
@@ -336,12 +344,16 @@ def _parts(generation: Generation) -> dict[str, list[str]]:
 
 
 def _scan_options(root: Mapping[str, Any]) -> ScanOptions:
-    exclude, flags = root["exclude"], (root["follow_symlinks"], root["hidden"])
+    containers, column = root.get("containers", 0), root.get("column", "")
+    exclude, flags = root["exclude"], (root["follow_symlinks"], root["hidden"], containers)
     texts = type(exclude) is list and all(type(glob) is str for glob in exclude)
     if "\0" in root["path"] or not texts or not all(flag in (0, 1) for flag in flags):
         raise ValueError("an impossible root")
+    if type(column) is not str:
+        raise ValueError("an impossible column")
     part = Part.parse(root.get("part", str(WHOLE)))
-    return ScanOptions(tuple(exclude), bool(flags[0]), bool(flags[1]), part)
+    follow_symlinks, hidden, containers = map(bool, flags)
+    return ScanOptions(tuple(exclude), follow_symlinks, hidden, part, containers, column)
 
 
 def _check(generation: Generation) -> None:
@@ -365,6 +377,8 @@ def _check(generation: Generation) -> None:
         n_trimmed, (dtype, shape) = len(arrays[TRIMMED_ROWS]), FIELDS["match"]
         _check_form(arrays[TRIMMED_ROWS], TRIMMED_ROWS, "<i8", (n_trimmed,))
         _check_form(arrays[TRIMMED], TRIMMED, dtype, (n_trimmed, *shape))
+    if LOCATOR in arrays:
+        _check_form(arrays[LOCATOR], LOCATOR, LOCATOR_FORM[0], (n, *LOCATOR_FORM[1]))
     for name, dtype in STRUCTURE.items():
         _check_form(arrays[name], name, dtype, (len(arrays[name]),))
     _check_lengths(generation, n)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+from imgdup.system.names import SEPARATOR
+
 DIGEST_BYTES = 8  # of a name, taken modulo the number of parts
 MAX_PARTS = 10_000
 NUMBER = "[1-9][0-9]{0,4}"
@@ -98,6 +100,7 @@ WHOLE = Part()
 
 
 def number_of(name: bytes, n_parts: int) -> int:
-    """Return the part, from 1, of an entry of a root."""
+    """Return the part, from 1, of an entry of a root; of a member, it is that of its container."""
+    name = name.removesuffix(SEPARATOR[:1])
     digest = hashlib.blake2b(name, digest_size=DIGEST_BYTES).digest()
     return int.from_bytes(digest, "little") % n_parts + 1

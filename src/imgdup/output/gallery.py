@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from imgdup.containers.reading import read_content
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leak, Leaks
@@ -24,7 +25,6 @@ from imgdup.output.leaks import Evidence, abilities, details
 from imgdup.output.page import Box, Comparison, Entry, Group, Wording, save_page
 from imgdup.output.results import match_rule_text
 from imgdup.system.atomic import common_mode
-from imgdup.system.files import read_file
 from imgdup.system.limits import Limits, import_uncapped
 from imgdup.system.paths import is_below, join
 from imgdup.workers.pool import decode_each, decoding_pool
@@ -329,5 +329,5 @@ def thumbnail(
     import_uncapped("imgdup.images.opencv")
     from imgdup.images.opencv import encode_jpeg
 
-    pixels = decode_rgb(read_file(path, limits).data, limits, side)
+    pixels = decode_rgb(read_content(path, limits).data, limits, side)
     return encode_jpeg(pixels, quality)

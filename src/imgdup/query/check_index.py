@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import OK, REASONS
-from imgdup.index.columns import Rows, images
+from imgdup.index.columns import Rows, images, locator_of
 from imgdup.index.generation import Generation, GenerationRows
 from imgdup.query.nearby import iter_within
 from imgdup.query.probe import Probe, probe_files
@@ -17,6 +17,7 @@ from imgdup.search.hamming import Hashes, Matches, scan_within, to_hex
 from imgdup.search.planner import STRATEGIES
 from imgdup.system.files import stat_size_mtime
 from imgdup.system.limits import Limits
+from imgdup.system.names import outer_file
 from imgdup.system.paths import TEMPORARY_NAME, path_key
 from imgdup.workers.pool import decoding_pool
 
@@ -122,10 +123,14 @@ def _differences(index: GenerationRows, row: int, probe: Probe) -> Iterator[str]
 
 def _is_unchanged(index: GenerationRows, row: int) -> bool:
     """Return whether a file has the size and the time that are in the index."""
+    locator = locator_of(index, row)
+    path = index.path(row)
     try:
-        facts = os.stat(os.fsdecode(index.path(row)))
+        facts = os.stat(os.fsdecode(path if locator is None else outer_file(path)))
     except (OSError, ValueError):  # ValueError: a forged name with a NUL in it
         return False
+    if locator is not None:
+        return stat_size_mtime(facts) == (locator.container_bytes, locator.container_mtime_ns)
     return stat_size_mtime(facts) == (
         int(index.column("size")[row]),
         int(index.column("mtime_ns")[row]),

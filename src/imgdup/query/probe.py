@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup import hashing
+from imgdup.containers.reading import read_content
 from imgdup.errors import ImageError, as_image_error
 from imgdup.images.decode import Picture, decode
 from imgdup.images.gray import ORIENTATIONS, rotated
 from imgdup.images.in_memory import Given, picture_in_memory
-from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
+from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 from imgdup.system.limits import Limits, require_memory
 from imgdup.workers.pool import Pool, decode_each, decoding_pool
 
@@ -176,7 +177,7 @@ def _picture_and_digest(
     if not isinstance(image, str | os.PathLike):
         return picture_in_memory(image), b""
     try:
-        return _decoded(read_file(os.fsencode(image), limits).data, parameters, limits)
+        return _decoded(read_content(os.fsencode(image), limits).data, parameters, limits)
     except ImageError as error:
         error.path = os.fspath(image)
         raise

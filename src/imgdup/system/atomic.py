@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.system.limits import size_text
+from imgdup.system.names import outer_file
 
 TEMPORARY_SUFFIX = ".tmp"
 TOKEN_BYTES = 4  # of the random part of a temporary name, written in hex
@@ -100,7 +101,7 @@ def common_mode(paths: Iterable[bytes]) -> int:
     mode = PUBLIC
     for path in paths:
         try:
-            mode = narrowed_mode(mode, os.stat(path))
+            mode = narrowed_mode(mode, os.stat(outer_file(path)))
         except (OSError, ValueError):  # a forged name may contain a NUL
             continue
         if mode == PRIVATE:

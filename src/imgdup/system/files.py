@@ -9,14 +9,14 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from imgdup.errors import ImageError
-from imgdup.system.limits import Limits, size_text
+from imgdup.system.limits import Limits
 
 DIGEST_BYTES = 16  # of the content
 READ_BYTES = 1 << 20  # of an open file at a time
 MAX_INT64 = (1 << 63) - 1
 
 # Non-blocking, so that opening a FIFO or a device does not wait.
-_OPEN_FLAGS = (
+OPEN_FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_NOCTTY", 0)
@@ -54,9 +54,9 @@ def read_file(path: bytes | str, limits: Limits) -> FileBytes:
             if content := _read_unchanged(path, limits):
                 return content
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError("missing", _words(error)) from error
+        raise ImageError("missing", error_words(error)) from error
     except OSError as error:
-        raise ImageError("unreadable", _words(error)) from error
+        raise ImageError("unreadable", error_words(error)) from error
     except ValueError as error:
         raise ImageError("missing", f"no file can have this name: {error}") from error
     except MemoryError as error:
@@ -128,14 +128,14 @@ def _parts(descriptor: int) -> Iterator[bytes]:
         yield part
 
 
-def _words(error: OSError) -> str:
+def error_words(error: OSError) -> str:
     """Return the reason that the system gives, without the path."""
     return error.strerror or str(error)
 
 
 def _read_unchanged(path: bytes | str, limits: Limits) -> FileBytes | None:
     """Read a file; None if it changed meanwhile."""
-    descriptor = os.open(path, _OPEN_FLAGS)
+    descriptor = os.open(path, OPEN_FLAGS)
     try:
         before = os.fstat(descriptor)
         _check(before, limits)
@@ -153,10 +153,7 @@ def _check(status: os.stat_result, limits: Limits) -> None:
     """Refuse a file that is not regular, or too large."""
     if not stat.S_ISREG(status.st_mode):
         raise ImageError("unreadable", "not a regular file")
-    if status.st_size > limits.max_file_bytes:
-        most = limits.max_file_bytes
-        size = size_text(status.st_size)
-        raise ImageError("too-large", f"it has {size}, and at most {size_text(most)} are allowed")
+    limits.check_bytes(status.st_size)
 
 
 def _read_all(descriptor: int, size: int) -> bytes:

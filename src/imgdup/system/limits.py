@@ -83,6 +83,12 @@ class Limits:
         if max(height, width) > MAX_SIDE:
             raise ImageError("too-large", f"{width} x {height} pixels, a side over {MAX_SIDE:,}")
 
+    def check_bytes(self, n_bytes: int) -> None:
+        """Raise `ImageError` with the reason ``too-large`` if a file, or a member, is."""
+        if n_bytes > self.max_file_bytes:
+            has, most = size_text(n_bytes), size_text(self.max_file_bytes)
+            raise ImageError("too-large", f"it has {has}, and at most {most} are allowed")
+
 
 def cap_memory(more_bytes: int) -> None:
     """Limit the address space of this process, where the system can.

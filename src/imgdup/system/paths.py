@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from imgdup.errors import UsageError
+from imgdup.system.names import from_chained, is_container, outer_file
 
 # Temporary names of files in apply and undo; a file that is left was left by a killed run.
 # The hex digits are those of the run, the number is that of the step in its journal; a second
@@ -46,6 +47,8 @@ def current_folder() -> Path:
 def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
     """Return a path as imgdup stores it, with the links of its folders resolved.
 
+    The chained form of fsspec, as ``zip://a.jpg::DIR/x.zip``, becomes ``DIR/x.zip!/a.jpg``.
+
     If the last part of the path is a link to a file, it keeps its own name.
 
     Raises
@@ -53,7 +56,7 @@ def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
     UsageError
         If the path is empty, or relative to a folder that was deleted.
     """
-    text = os.fsdecode(path)
+    text = os.fsdecode(from_chained(os.fsencode(path)))
     if not text:
         raise UsageError("a path is empty: use . for the current folder")
     if not os.path.isabs(text):
@@ -69,8 +72,11 @@ def _slashes(path: str) -> bytes:
 
 
 def check_exists(path: str | bytes | os.PathLike[str]) -> None:
-    """Raise UsageError if there is neither a file nor a folder at the path."""
-    if not os.path.lexists(path):
+    """Raise UsageError if there is neither a file nor a folder at the path.
+
+    Of the name of a member, only the container is looked for.
+    """
+    if not os.path.lexists(path) and not is_container(outer_file(os.fsencode(path))):
         raise UsageError(f"{os.fsdecode(path)!r}: no such file or folder")
 
 

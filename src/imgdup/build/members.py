@@ -1,0 +1,148 @@
+"""Find the pictures in a container, with their places, in path order.
+
+A container is scanned like a folder called ``NAME!``. A container that did not change since the
+old generation is not opened: its rows there say what it holds.
+"""
+
+import hashlib
+import os
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from imgdup.containers.directory import Fault, Locator, Member
+from imgdup.containers.plain_file import Stamp
+from imgdup.containers.reading import Container, open_container
+from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
+from imgdup.index.generation import ScanOptions
+from imgdup.system.limits import Limits
+from imgdup.system.names import inside, kind_of
+
+INODE_BYTES = 8
+
+
+class Candidate(NamedTuple):
+    """A file, or a member of a container, that may be an image.
+
+    `device` and `inode` identify it; an inode of 0 is unknown. A member has a `locator`, and the
+    mtime of its container. What has a `fault` cannot be read, and need not be tried.
+    """
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+    locator: Locator | None = None
+    fault: Fault | None = None
+
+
+class Found(NamedTuple):
+    """What a container holds: its own row if something is wrong with it, then its members."""
+
+    container: Sequence[Candidate]
+    members: Iterable[Candidate]
+
+
+def _none_known(path: bytes, stamp: Stamp, options: ScanOptions) -> Found | None:
+    return None
+
+
+@dataclass
+class Containers:
+    """What is needed to look into containers, and what was found in them beside pictures.
+
+    Attributes
+    ----------
+    limits : Limits
+    known : callable
+        Returns what the old generation knows of a container that has not changed, or None.
+    not_entered : list of bytes
+        Containers in scanned folders that were left out, as containers were not asked for.
+    notes : list of (bytes, str)
+        Containers that hold something that cannot be read, and what it is.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    known: Callable[[bytes, Stamp, ScanOptions], Found | None] = _none_known
+    not_entered: list[bytes] = field(default_factory=list)
+    notes: list[tuple[bytes, str]] = field(default_factory=list)
+
+    def look_into(
+        self, path: bytes, options: ScanOptions, is_skipped: Callable[[bytes], bool]
+    ) -> Found:
+        """List the pictures in a container.
+
+        Parameters
+        ----------
+        path : bytes
+        options : ScanOptions
+        is_skipped : callable
+            Tests the name of a member in the container.
+
+        Raises
+        ------
+        OSError
+            If the container cannot be opened.
+        """
+        stamp = Stamp.of(os.stat(path))
+        known = self.known(path, stamp, options)
+        if known is not None:
+            return known
+        if os.path.lexists(inside(path)):
+            detail = "a folder or file beside it is called as its members are: rename one of them"
+            return Found([stamped(path, stamp, Fault("unreadable", detail))], ())
+        container = open_container(path)
+        try:
+            directory = container.directory(self.limits)
+            members = list(self._candidates(path, container, directory, is_skipped))
+            for name, reason in directory.ignored:
+                self.notes.append((inside(path, name), reason))
+        finally:
+            container.file.close()
+        fault = directory.fault
+        return Found([stamped(path, container.file.stamp, fault)] if fault else [], members)
+
+    def _candidates(
+        self,
+        path: bytes,
+        container: Container,
+        directory: Iterable[Member],
+        is_skipped: Callable[[bytes], bool],
+    ) -> Iterator[Candidate]:
+        for member in directory:
+            if is_skipped(member.name):
+                continue
+            name = inside(path, member.name)
+            if kind_of(member.name):
+                self.notes.append((name, "a container in a container is not entered"))
+            elif undecoded := undecoded_extension(os.fsdecode(member.name)):
+                self.notes.append((name, f"{undecoded} is not decoded"))
+            elif _may_be_image(member, container):
+                stamp = container.file.stamp
+                locator = Locator(*member.place, stamp.size, stamp.mtime_ns)
+                yield member_candidate(name, locator, stamp)._replace(fault=member.fault)
+
+
+def _may_be_image(member: Member, container: Container) -> bool:
+    """Return whether a member counts as an image, by extension or by content."""
+    if os.path.splitext(os.fsdecode(member.name))[1].lower() in IMAGE_EXTENSIONS:
+        return True
+    if member.fault is not None:
+        return False
+    return sniff(container.head(member.place, SNIFF_BYTES)) != "unknown"
+
+
+def member_candidate(name: bytes, locator: Locator, stamp: Stamp) -> Candidate:
+    """Return a member as a candidate; its inode is made of its container's and its place."""
+    text = struct.pack("<Q3q", stamp.inode, locator.kind, locator.offset, locator.length)
+    digest = hashlib.blake2b(text, digest_size=INODE_BYTES).digest()
+    inode = int.from_bytes(digest, "little") if locator.kind and stamp.inode else 0
+    size = locator.size if locator.has_size else 0
+    return Candidate(name, size, stamp.mtime_ns, stamp.device, inode, locator)
+
+
+def stamped(path: bytes, stamp: Stamp, fault: Fault | None = None) -> Candidate:
+    """Return a container as a candidate, for its own row."""
+    return Candidate(path, stamp.size, stamp.mtime_ns, stamp.device, stamp.inode, fault=fault)

@@ -1,0 +1,168 @@
+"""The directory of a container: the name of each member, and where it lies in the container.
+
+Kept in arrays: about 110 bytes a member, so that a million members take about as many megabytes.
+"""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from imgdup.system.names import safe_name
+from imgdup.system.paths import path_key
+
+STORED = 1  # length bytes at offset, as they are
+ZIP_STORED = 2  # the same, behind the local header of a zip file that begins at offset
+ZIP_DEFLATED = 3  # the same, compressed
+STREAMED = 4  # length bytes at offset of what a compressed tar file unpacks to
+TABLE_ROW = 5  # row length of row group, or record batch, offset; its size is not known
+
+N_PLACE = 5  # numbers that say where a member lies
+Place = tuple[int, int, int, int, int]  # the first five of a locator
+NO_PLACE: Place = (0, 0, 0, 0, 0)
+
+
+class Locator(NamedTuple):
+    """Where a member lies, and the stamp of its container when that was found.
+
+    Attributes
+    ----------
+    kind : int
+        One of the constants above.
+    offset, length : int
+        See there.
+    size : int
+        Bytes of the member unpacked, as the container declares them.
+    check : int
+        Its CRC32, in zip files; else 0.
+    container_bytes, container_mtime_ns : int
+        Size and mtime of the container.
+    """
+
+    kind: int
+    offset: int
+    length: int
+    size: int
+    check: int
+    container_bytes: int
+    container_mtime_ns: int
+
+    @property
+    def place(self) -> Place:
+        """The part that concerns the member alone."""
+        return self.kind, self.offset, self.length, self.size, self.check
+
+    @property
+    def has_size(self) -> bool:
+        """Whether the size is known before the member is read."""
+        return self.kind != TABLE_ROW
+
+
+class Fault(NamedTuple):
+    """Why a container, or a member, cannot be read: a reason of `imgdup.images`, and a text."""
+
+    reason: str
+    detail: str
+
+
+class Member(NamedTuple):
+    """A member: its name in the container, and where it lies or why it cannot be read."""
+
+    name: bytes
+    place: Place
+    fault: Fault | None
+
+
+class Directory:
+    """The members of a container in path order.
+
+    Attributes
+    ----------
+    fault : Fault, optional
+        Why the container could not be read, or not to its end.
+    ignored : list of (bytes, str)
+        Members that are no files, and why.
+    """
+
+    def __init__(self) -> None:
+        self.fault: Fault | None = None
+        self.ignored: list[tuple[bytes, str]] = []
+        self._names: list[bytes] = []
+        self._places = array("q")
+        self._faults: dict[int, Fault] = {}
+        self._order: list[int] | None = None
+
+    def __len__(self) -> int:
+        """Count the members."""
+        return len(self._names)
+
+    def add(self, stored: bytes, place: Place, fault: Fault | None = None) -> None:
+        """Add a member by the name that the container has for it."""
+        if fault is not None:
+            self._faults[len(self._names)] = fault
+        self._names.append(safe_name(stored) or b"unnamed")
+        self._places.extend(place)
+
+    def ignore(self, stored: bytes, reason: str) -> None:
+        """Note a member that is not a file."""
+        self.ignored.append((safe_name(stored) or b"unnamed", reason))
+
+    def find_last(self, stored: bytes) -> Place | None:
+        """Return where the last member with a stored name lies: what a hard link leads to."""
+        name = safe_name(stored)
+        for i in range(len(self._names) - 1, -1, -1):
+            if self._names[i] == name:
+                return self._place(i)
+        return None
+
+    def __iter__(self) -> Iterator[Member]:
+        """Yield the members in path order; the second of one name is called ``name#2``."""
+        for i in self._sorted():
+            yield Member(self._names[i], self._place(i), self._faults.get(i))
+
+    def find(self, name: bytes) -> Member | None:
+        """Return the member of a name, by bisection, or None."""
+        order, key = self._sorted(), path_key(name)
+        low, high = 0, len(order)
+        while low < high:
+            middle = (low + high) // 2
+            if path_key(self._names[order[middle]]) < key:
+                low = middle + 1
+            else:
+                high = middle
+        if low == len(order) or self._names[order[low]] != name:
+            return None
+        i = order[low]
+        return Member(name, self._place(i), self._faults.get(i))
+
+    def _place(self, i: int) -> Place:
+        kind, offset, length, size, check = self._places[N_PLACE * i : N_PLACE * (i + 1)]
+        return kind, offset, length, size, check
+
+    def _sorted(self) -> list[int]:
+        if self._order is None:
+            names, order = self._names, _path_order(self._names)
+            if any(names[i] == names[j] for i, j in pairwise(order)):
+                self._rename_repeated()
+                order = _path_order(names)
+            self._order = order
+        return self._order
+
+    def _rename_repeated(self) -> None:
+        """Give every name but the first of equal ones a number that no other name has."""
+        taken, seen = set(self._names), set[bytes]()
+        count: dict[bytes, int] = {}
+        for i, name in enumerate(self._names):
+            if name in seen:
+                number = count.get(name, 1) + 1
+                while b"%s#%d" % (name, number) in taken:
+                    number += 1
+                count[name] = number
+                self._names[i] = b"%s#%d" % (name, number)
+                taken.add(self._names[i])
+            seen.add(name)
+
+
+def _path_order(names: Sequence[bytes]) -> list[int]:
+    keys = [path_key(name) for name in names]
+    return sorted(range(len(keys)), key=keys.__getitem__)

@@ -1,0 +1,156 @@
+"""Read a picture by its name: from a file, or as a member of a container.
+
+`read_content` is the one function for this in hashing, queries, comparisons and reports.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from imgdup.containers.directory import Directory, Locator, Place
+from imgdup.containers.plain_file import PlainFile, Stamp
+from imgdup.containers.tar import TarFile
+from imgdup.containers.zip import ZipFile
+from imgdup.errors import ImageError
+from imgdup.system.files import FileBytes, error_words, read_file
+from imgdup.system.limits import Limits
+from imgdup.system.names import kind_of, split
+
+MAX_OPEN = 2  # containers that a process keeps open: the next member is often of the same one
+
+
+class Container(Protocol):
+    """An open container."""
+
+    @property
+    def file(self) -> PlainFile:
+        """The file."""
+
+    def directory(self, limits: Limits) -> Directory:
+        """List the members, with what is wrong with the container."""
+
+    def read(self, place: Place, limits: Limits) -> bytes:
+        """Read the member at a place."""
+
+    def head(self, place: Place, n_bytes: int) -> bytes:
+        """Return the first bytes of the member at a place; none if they cannot be read."""
+
+
+OPENERS: dict[str, Callable[[PlainFile], Container]] = {
+    "zip": ZipFile,
+    **{kind: partial(TarFile, kind=kind) for kind in ("tar", "tar.gz", "tar.xz", "tar.bz2")},
+}
+
+
+def open_container(path: bytes) -> Container:
+    """Open a container; its extension says of which kind it is.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened.
+    """
+    return OPENERS[str(kind_of(path))](PlainFile(path))
+
+
+def read_content(name: bytes, limits: Limits, locator: Locator | None = None) -> FileBytes:
+    """Read a file, or a member of a container, and notice if it changes meanwhile.
+
+    Parameters
+    ----------
+    name : bytes
+        The path of a file, or the name of a member such as ``DIR/shard.tar!/a.jpg``.
+    limits : Limits
+        ``max_file_bytes`` holds for the bytes of a member as it is unpacked, whatever its
+        container declares.
+    locator : Locator, optional
+        Where the member lies; else the container is listed to find it.
+
+    Returns
+    -------
+    FileBytes
+        The content; for a member, the mtime of its container.
+
+    Raises
+    ------
+    ImageError
+        As `read_file` does; ``changed`` also if a container is not the one of the locator.
+    """
+    parts = split(name)
+    if parts is None:
+        return read_file(name, limits)
+    try:
+        return _read_member(*parts, limits, locator)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError("missing", error_words(error)) from error
+    except OSError as error:
+        raise ImageError("unreadable", error_words(error)) from error
+    except MemoryError as error:
+        raise ImageError("too-large", "the member needs more memory than is available") from error
+
+
+def _read_member(path: bytes, name: bytes, limits: Limits, locator: Locator | None) -> FileBytes:
+    opened = _opened(path)
+    stamp = opened.container.file.stamp
+    if locator is None or not locator.kind:  # of a member with a fault no place is known
+        place = _place(opened, name, limits)
+    elif (stamp.size, stamp.mtime_ns) != locator[-2:]:
+        raise ImageError("changed", "the container changed after it was listed")
+    else:
+        place = locator.place
+    data = opened.container.read(place, limits)
+    if opened.container.file.has_changed():
+        raise ImageError("changed", "the container changed while it was read")
+    return FileBytes(data, len(data), stamp.mtime_ns)
+
+
+def _place(opened: "_Opened", name: bytes, limits: Limits) -> Place:
+    """Return where a member lies, from the directory of its container."""
+    member = opened.listed(limits).find(name)
+    if member is None:
+        raise ImageError("missing", "the container has no member of this name")
+    if member.fault is not None:
+        raise ImageError(*member.fault)
+    return member.place
+
+
+class _Opened:
+    """A container that stays open, and its directory if a member was looked for by name."""
+
+    def __init__(self, path: bytes) -> None:
+        self.container = open_container(path)
+        self._directory: Directory | None = None
+
+    def listed(self, limits: Limits) -> Directory:
+        """Return its directory, which is made once."""
+        if self._directory is None:
+            self._directory = self.container.directory(limits)
+        return self._directory
+
+
+class _Key(NamedTuple):
+    """A process opens its own files: children that are forked would share a position."""
+
+    process: int
+    path: bytes
+
+
+_open: "OrderedDict[_Key, _Opened]" = OrderedDict()
+
+
+def _opened(path: bytes) -> _Opened:
+    """Return an open container, unless another file has its path now."""
+    key, now = _Key(os.getpid(), path), Stamp.of(os.stat(path))
+    found = _open.get(key)
+    if found is not None and found.container.file.stamp == now:
+        _open.move_to_end(key)
+        return found
+    if found is not None:
+        found.container.file.close()
+        del _open[key]
+    _open[key] = _Opened(path)
+    while len(_open) > MAX_OPEN:
+        _open.popitem(last=False)[1].container.file.close()
+    return _open[key]

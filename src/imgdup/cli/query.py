@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from imgdup.cli.options import (
     check_one_limit,
     check_range,
     false_pairs_option,
+    gathered,
     index_option,
     json_option,
     named_or_listed,
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from imgdup.build.sources import Tally
     from imgdup.dedupe.difference import Verdict
     from imgdup.query.match import Match
-    from imgdup.query.matches import FileMatches
+    from imgdup.query.matches import FileMatches, QueryOptions
 
     Judged = Iterable[tuple[Match, Verdict | None]]
 
@@ -62,6 +64,65 @@ N_ORIENTATIONS = 8  # that --orientations looks up
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
 DIFFERENT = "different"  # this one with relations.DIFFERENT
 HASHES = ("search", "match", "pdq")  # and these with query.match.HASHES
+
+
+@dataclass(frozen=True)
+class Search:
+    """What to look for: options of the same names."""
+
+    max_dist: int | None
+    by: str | None
+    max_false_pairs: float | None
+    k: int | None
+    verify: bool
+    orientations: bool
+    strategy: str | None
+    explain: bool
+
+    def check(self, index: "ImageIndex") -> None:
+        """Raise UsageError for options that are out of range or exclude each other."""
+        from imgdup.query import matches
+
+        check_range(self.max_dist, matches.hash_bits(index.generation, self.by or "search"))
+        check_one_limit(self.max_dist, self.max_false_pairs)
+        default = matches.default_distance(index.generation, self.by or "search")
+        note_wide(self.max_dist, default, "expect different pictures among the matches")
+        if self.k and (self.strategy or self.explain):
+            raise UsageError("-k has no choice of strategies: remove --strategy and --explain")
+        if self.by in ("match", "pdq") and self.strategy == "tree":
+            raise UsageError(f"--strategy tree: the {self.by} hash has no tree; use scan or bands")
+        if self.by in ("match", "pdq") and self.max_false_pairs is not None:
+            raise UsageError(
+                f"--max-false-pairs limits the search hash: remove it, or --by {self.by}"
+            )
+
+    def to_look_up(
+        self, index: "ImageIndex", files: Iterable[bytes]
+    ) -> "tuple[Iterable[bytes], QueryOptions]":
+        """Return the files and the options; the distance may be that of --max-false-pairs."""
+        from imgdup.query.matches import QueryOptions
+
+        distance = self.max_dist
+        if self.max_false_pairs is not None:
+            from imgdup.query import false_pairs
+
+            files = list(files)
+            n_probes = len(files) * (N_ORIENTATIONS if self.orientations else 1)
+            rows = index.check_before_decision().rows
+            distance = false_pairs.query_distance(rows, self.max_false_pairs, n_probes)
+            note_false_pairs(distance, self.max_false_pairs)
+        options = QueryOptions(distance, self.k, self.strategy, self.orientations, self.by)
+        return files, options
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What to print and write: options of the same names."""
+
+    as_json: bool
+    null: bool
+    max_duplicates: int | None
+    montage: Path | None
 
 
 @click.command()
@@ -112,21 +173,10 @@ HASHES = ("search", "match", "pdq")  # and these with query.match.HASHES
     is_flag=True,
     help="Print the estimated cost of each strategy, and the actual cost.",
 )
+@gathered(Search, "search")
+@gathered(Outputs, "outputs")
 def query(
-    probes: tuple[str, ...],
-    index_folder: Path | None,
-    max_dist: int | None,
-    by: str | None,
-    max_false_pairs: float | None,
-    k: int | None,
-    as_json: bool,
-    verify: bool,
-    orientations: bool,
-    null: bool,
-    max_duplicates: int | None,
-    montage: Path | None,
-    strategy: str | None,
-    explain: bool,
+    probes: tuple[str, ...], index_folder: Path | None, search: Search, outputs: Outputs
 ) -> int:
     """Find the indexed images near each PROBE: an image, a folder, or - for a list on stdin.
 
@@ -142,30 +192,23 @@ def query(
     index = open_found(index_folder)
     for root in index.generation.missing_roots():
         note_path(root, f"this indexed folder is missing. {roots.IF_MOVED}")
-    check_range(max_dist, matches.hash_bits(index.generation, by or "search"))
-    check_one_limit(max_dist, max_false_pairs)
-    default = matches.default_distance(index.generation, by or "search")
-    note_wide(max_dist, default, "expect different pictures among the matches")
-    _check_options(by, max_false_pairs, strategy, k=k, explain=explain)
-    tally, seen = sources.Tally(), _Seen(index, orientations, verify=verify)
-    named = map(partial(sources.files_named_by, tally=tally), _named(probes, null=null))
-    files: Iterable[bytes] = chain.from_iterable(named)
-    if max_false_pairs is not None:
-        files, max_dist = _limited(index, files, max_false_pairs, orientations=orientations)
-    options = matches.QueryOptions(max_dist, k, strategy, orientations, by)
-    report = note if explain else None
-    answers = matches.query_files(index.generation, files, options, report=report)
-    rows = seen.rows(answers)
-    found = list(rows) if montage or max_duplicates is not None else rows  # all are counted
-    _print(found, matches.looked_up(index.generation, options), as_json=as_json, null=null)
-    if montage:
+    search.check(index)
+    tally, seen = sources.Tally(), _Seen(index, search.orientations, verify=search.verify)
+    named = map(partial(sources.files_named_by, tally=tally), _named(probes, null=outputs.null))
+    files, options = search.to_look_up(index, chain.from_iterable(named))
+    report = note if search.explain else None
+    rows = seen.rows(matches.query_files(index.generation, files, options, report=report))
+    found = list(rows) if outputs.montage or outputs.max_duplicates is not None else rows
+    _print(found, matches.looked_up(index.generation, options), outputs)
+    if outputs.montage:
         from imgdup.output.montage import save_montage
 
-        save_montage(montage, found, probes=seen.read)
+        save_montage(outputs.montage, found, probes=seen.read)
     code = seen.exit_code(tally)
-    if max_duplicates is not None and seen.n_duplicates > max_duplicates:
+    most = outputs.max_duplicates
+    if most is not None and seen.n_duplicates > most:
         several = counted(seen.n_duplicates, "duplicate")
-        note(f"imgdup: FAIL: {several} in the index, more than --max-duplicates {max_duplicates}")
+        note(f"imgdup: FAIL: {several} in the index, more than --max-duplicates {most}")
         return GATE
     return code
 
@@ -176,37 +219,6 @@ def _named(probes: Sequence[str], *, null: bool) -> Iterable[bytes]:
         if probe != "-":
             check_exists(probe)
     return named_or_listed(probes, null)
-
-
-def _limited(
-    index: "ImageIndex", files: Iterable[bytes], max_false_pairs: float, *, orientations: bool
-) -> tuple[list[bytes], int]:
-    """Return the files as a list, and the distance within which few enough pairs are false."""
-    from imgdup.query import false_pairs
-
-    files = list(files)
-    n_probes = len(files) * (N_ORIENTATIONS if orientations else 1)
-    rows = index.check_before_decision().rows
-    distance = false_pairs.query_distance(rows, max_false_pairs, n_probes)
-    note_false_pairs(distance, max_false_pairs)
-    return files, distance
-
-
-def _check_options(
-    by: str | None,
-    max_false_pairs: float | None,
-    strategy: str | None,
-    *,
-    k: int | None,
-    explain: bool,
-) -> None:
-    """Raise UsageError for options that exclude each other."""
-    if k and (strategy or explain):
-        raise UsageError("-k has no choice of strategies: remove --strategy and --explain")
-    if by in ("match", "pdq") and strategy == "tree":
-        raise UsageError(f"--strategy tree: the {by} hash has no tree; use scan or bands")
-    if by in ("match", "pdq") and max_false_pairs is not None:
-        raise UsageError(f"--max-false-pairs limits the search hash: remove it, or --by {by}")
 
 
 class _Seen:
@@ -301,13 +313,11 @@ def _compared(
                 yield answer, zip(found, islice(verdicts, len(found)), strict=True)
 
 
-def _print(
-    matches: Iterable[MatchRow], hashes: Collection[str], *, as_json: bool, null: bool
-) -> None:
+def _print(matches: Iterable[MatchRow], hashes: Collection[str], outputs: Outputs) -> None:
     """Print matches for another program, or on a terminal; `hashes` are those looked up."""
-    if as_json:
+    if outputs.as_json:
         write_text(match_json(matches))
-    elif null:
+    elif outputs.null:
         write_bytes(match_nulls(matches))
     elif not on_terminal():
         write_bytes(match_lines(matches))

@@ -4,15 +4,10 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.compare_options import (
-    JOB_SUMMARY,
-    Comparison,
-    CountOrShare,
-    LeakLimits,
-    Outputs,
-)
+from imgdup.cli.option_groups import JOB_SUMMARY, Comparison, ComparisonOutputs, LeakLimits
 from imgdup.cli.options import (
     PATH,
+    CountOrShare,
     Number,
     OutputFile,
     gathered,
@@ -70,7 +65,7 @@ from imgdup.errors import UsageError
 @json_option
 @gathered(Comparison, "comparison")
 @gathered(LeakLimits, "limits")
-@gathered(Outputs, "outputs")
+@gathered(ComparisonOutputs, "outputs")
 def compare(
     a: str,
     b: str,
@@ -79,7 +74,7 @@ def compare(
     index_b: Path | None,
     comparison: Comparison,
     limits: LeakLimits,
-    outputs: Outputs,
+    outputs: ComparisonOutputs,
 ) -> int:
     """List every image of B that has a duplicate in A: leaks of a training set into a test set.
 

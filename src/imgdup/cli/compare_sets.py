@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imgdup import __version__
 from imgdup.cli import prepare
-from imgdup.cli.compare_options import JOB_SUMMARY, Comparison, LeakLimits, Outputs
+from imgdup.cli.option_groups import JOB_SUMMARY, Comparison, ComparisonOutputs, LeakLimits
 from imgdup.cli.options import GATE
 from imgdup.cli.printing import (
     from_here,
@@ -47,7 +47,7 @@ def compare_sets(
     places: Sequence[Path | None],
     comparison: Comparison,
     limits: LeakLimits,
-    outputs: Outputs,
+    outputs: ComparisonOutputs,
 ) -> int:
     """Compare two sets, and return the exit code.
 
@@ -59,7 +59,7 @@ def compare_sets(
         The index folder for both, that of A, and that of B.
     comparison : Comparison
     limits : LeakLimits
-    outputs : Outputs
+    outputs : ComparisonOutputs
 
     Returns
     -------
@@ -148,7 +148,7 @@ def _print_result(evidence: Evidence) -> None:
         note("PASS")
 
 
-def _write(evidence: Evidence, outputs: Outputs) -> None:
+def _write(evidence: Evidence, outputs: ComparisonOutputs) -> None:
     """Write the files that were requested, as private as the pictures that they name."""
     leaks = evidence.gate.leaks
     if outputs.report is not None:

@@ -1,12 +1,12 @@
 """The command dedupe: find duplicates and plan which files to remove."""
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from imgdup.cli.config import keep_rules, protected_folders
+from imgdup.cli.option_groups import DedupeFiles, DedupeRules
 from imgdup.cli.options import (
     GROUP_FILES,
     PATH,
@@ -15,13 +15,13 @@ from imgdup.cli.options import (
     OutputFile,
     by_option,
     force_option,
+    gathered,
     index_option,
     json_option,
     orientations_option,
     page_option,
     removals_option,
 )
-from imgdup.errors import UsageError
 from imgdup.output.progress import Bar
 
 # A test compares these rules with DEFAULT_RULES.
@@ -61,7 +61,6 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
 )
 @click.option(
     "--remove",
-    "more",
     default="",
     metavar="RELATIONS",
     help="Also remove files of these relations: recoloured, edited, cropped, turned.",
@@ -96,27 +95,15 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
     "--chains", is_flag=True, help="Also count chains: connected components of duplicates."
 )
 @json_option
+@gathered(DedupeRules, "rules")
+@gathered(DedupeFiles, "files")
 @click.pass_context
 def dedupe(
     context: click.Context,
     folders: tuple[str, ...],
     index_folder: Path | None,
-    max_dist: int | None,
-    by: str,
-    orientations: bool,
-    keep: str,
-    protect: tuple[str, ...],
-    decisions: Path | None,
-    more: str,
-    verify: bool,
-    max_candidates: int,
-    plan: Path | None,
-    report: Path | None,
-    keep_list: Path | None,
-    remove_list: Path | None,
-    null: bool,
-    groups: Path | None,
-    force: bool,
+    rules: DedupeRules,
+    files: DedupeFiles,
     allow_removals: bool,
     chains: bool,
     as_json: bool,
@@ -132,28 +119,21 @@ def dedupe(
     imgdup dedupe photos --plan plan.jsonl --report report.html
     """
     from imgdup.cli import dedupe_files, prepare
-    from imgdup.dedupe import decide, decisions as deciding, relations, verify as verifying
+    from imgdup.dedupe.verify import verified_duplicates
 
-    files = dedupe_files.DedupeFiles(plan, report, keep_list, remove_list, groups, null)
-    files.check(force=force)
-    if not verify and max_dist is None:
-        raise UsageError("--no-verify needs --max-dist: only the distance of the hashes decides")
-    policy = decide.Policy(relations.removable(more, verify=verify), max_candidates)
+    files.check()
+    rules.check()
+    policy = prepare.removal_policy(rules)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
-    rule = prepare.duplicate_rule(index, by, max_dist, orientations=orientations)
-    prepare.note_wide_rule(index, by, max_dist, verify=verify)
-    wide = verify and by == "match" and max_dist is None
-    options = prepare.dedupe_options(index, folders, rule, keep=keep, protect=protect, wide=wide)
-    kept = replace(options.keep, decided=deciding.decided_in(decisions, index.rows))
-    options = replace(options, policy=policy, keep=kept)
-    if not verify:
+    options = prepare.dedupe_options(index, folders, rules, policy)
+    if not rules.verify:
         dedupe_files.note_rules_without_effect(options.keep)
     with closing(Bar(quiet=False)) as bar:
-        duplicates = verifying.verified_duplicates(
-            index.rows, index.folder, options, verify=verify, progress=bar.compared
+        duplicates = verified_duplicates(
+            index.rows, index.folder, options, verify=rules.verify, progress=bar.compared
         )
-    files.write(duplicates)
+    dedupe_files.write_files(files, duplicates)
     dedupe_files.print_summary(duplicates, with_chains=chains, as_json=as_json)
-    if not as_json and (plan or not remove_list):
+    if not as_json and (files.plan or not files.remove_list):
         dedupe_files.note_next_step(files, duplicates, context.obj)
     return code

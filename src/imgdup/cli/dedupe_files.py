@@ -1,62 +1,32 @@
-"""The files that dedupe writes, and the text that it prints."""
+"""Write the files that dedupe was asked for, and print what it found."""
 
 import shlex
 from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple
 
-from imgdup.cli.options import GROUP_FILES, check_new
+from imgdup.cli.option_groups import DedupeFiles
 from imgdup.cli.printing import note, write_table, write_text
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.keep import FACT_RULES, Keep
 from imgdup.dedupe.plan import write_plan
 from imgdup.dedupe.split import chains
-from imgdup.errors import UsageError
 from imgdup.index.columns import locator_of
 from imgdup.output.cleaning import save_groups, save_lists, summary_json, summary_text
 from imgdup.output.codecs import NEWLINE, NUL, counted
 from imgdup.output.gallery import save_duplicates
 
 
-class DedupeFiles(NamedTuple):
-    """The requested files; `null` ends the paths of the lists with NUL."""
-
-    plan: Path | None
-    report: Path | None
-    keep_list: Path | None
-    remove_list: Path | None
-    groups: Path | None
-    null: bool
-
-    def check(self, *, force: bool) -> None:
-        """Raise UsageError for a file that is named twice, of an unknown kind, or not new.
-
-        Plans and lists are overwritten only with `force`; reports and groups always.
-        """
-        if self.groups and self.groups.suffix not in GROUP_FILES:
-            raise UsageError(
-                f"--groups {self.groups}: expected a name that ends in {', '.join(GROUP_FILES)}"
-            )
-        named: dict[Path, str] = {}
-        for name, file in self._asdict().items():
-            if isinstance(file, Path):
-                option = f"--{name.replace('_', '-')}"
-                first = named.setdefault(file.resolve(), option)
-                if first != option:
-                    raise UsageError(f"{first} and {option} name one file: {file}")
-        check_new((self.plan, self.keep_list, self.remove_list), force=force)
-
-    def write(self, duplicates: Duplicates) -> None:
-        """Write the files; if a path cannot be written to a list, write none."""
-        end = NUL if self.null else NEWLINE
-        save_lists(duplicates, keep_list=self.keep_list, remove_list=self.remove_list, end=end)
-        if self.plan:
-            write_plan(self.plan, duplicates.plan())
-        if self.report:
-            save_duplicates(self.report, duplicates)
-        if self.groups:
-            save_groups(self.groups, duplicates)
+def write_files(files: DedupeFiles, duplicates: Duplicates) -> None:
+    """Write the requested files; if a path cannot be written to a list, write none."""
+    end = NUL if files.null else NEWLINE
+    save_lists(duplicates, keep_list=files.keep_list, remove_list=files.remove_list, end=end)
+    if files.plan:
+        write_plan(files.plan, duplicates.plan())
+    if files.report:
+        save_duplicates(files.report, duplicates)
+    if files.groups:
+        save_groups(files.groups, duplicates)
 
 
 def print_summary(duplicates: Duplicates, *, with_chains: bool, as_json: bool) -> None:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 SIZE = re.compile("0*[1-9][0-9]{0,17}", re.ASCII)
+COUNT_OR_SHARE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(%?)", re.ASCII)
 JOURNAL_HEAD = b'{"journal": "imgdup"'  # a test compares it with that of apply.journal
 GROUP_FILES = (".csv", ".jsonl", ".parquet", ".png")  # a test compares them with what is written
 PATH = click.Path(path_type=Path)
@@ -73,6 +75,25 @@ class Bytes(click.ParamType[int]):
                 f"{value!r} is not a size; give a number of bytes, as in 500M or 1G", param, ctx
             )
         return int(number) * UNITS[unit]
+
+
+class CountOrShare(click.ParamType[tuple[Fraction, bool]]):
+    """A whole number, or a share such as ``5%``: the value, and whether it is in percent."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Fraction, bool]:
+        """Return the value, and whether it is in percent."""
+        if isinstance(value, tuple):
+            return value
+        match = COUNT_OR_SHARE.fullmatch(str(value).strip())
+        if match is None or (match[2] and Fraction(match[1]) > 100):
+            self.fail(f"{value!r} is neither a number nor a share, as in 3 or 5%", param, ctx)
+        if not match[2] and "." in match[1]:
+            self.fail(f"{value!r} is no whole number; a share ends in %, as in 5%", param, ctx)
+        return Fraction(match[1]), bool(match[2])
 
 
 class Distance(click.ParamType[int]):

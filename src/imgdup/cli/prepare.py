@@ -5,12 +5,14 @@ Folders are indexed first, as `imgdup index` does.
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from imgdup.api.index import ImageIndex
 from imgdup.api.sets import covering_index
 from imgdup.cli.indexing import exit_code, index_first
+from imgdup.cli.option_groups import DedupeRules
 from imgdup.cli.options import (
     check_one_limit,
     check_range,
@@ -23,9 +25,12 @@ from imgdup.cli.options import (
 from imgdup.cli.printing import note
 from imgdup.dedupe import DedupeOptions, candidates
 from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.decide import Policy
+from imgdup.dedupe.decisions import decided_in
 from imgdup.dedupe.gate import Coverage, coverage
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
+from imgdup.dedupe.relations import removable
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
@@ -124,32 +129,29 @@ def duplicate_rule(
     return MatchRule(search_distance=distance)
 
 
+def removal_policy(rules: DedupeRules) -> Policy:
+    """Return which relations let `imgdup dedupe` remove a file."""
+    return Policy(removable(rules.remove, verify=rules.verify), rules.max_candidates)
+
+
 def dedupe_options(
-    index: ImageIndex,
-    folders: Sequence[str],
-    rule: MatchRule,
-    *,
-    keep: str,
-    protect: Sequence[str],
-    wide: bool,
+    index: ImageIndex, folders: Sequence[str], rules: DedupeRules, policy: Policy
 ) -> DedupeOptions:
     """Return what to compare, what counts as a duplicate, and which files stay."""
-    keeping = parse_keep(index.rows, keep, protect)
-    named = tuple(absolute(folder) for folder in folders)
-    if wide:
-        rule = widened(rule, [(index.rows, images(index.rows, named))])
-    return DedupeOptions(keeping, rule, named)
-
-
-def note_wide_rule(index: ImageIndex, by: str, max_distance: int | None, *, verify: bool) -> None:
-    """Print what a distance of `imgdup dedupe` beyond the default means."""
+    rule = duplicate_rule(index, rules.by, rules.max_dist, orientations=rules.orientations)
     note_wide(
-        max_distance,
-        distance_of(index, by, None),
+        rules.max_dist,
+        distance_of(index, rules.by, None),
         "more pictures are compared, which takes longer; what they show decides"
-        if verify
+        if rules.verify
         else "pictures that only resemble a kept one are removed",
     )
+    keep = parse_keep(index.rows, rules.keep, rules.protect)
+    named = tuple(absolute(folder) for folder in folders)
+    if rules.verify and rules.by == "match" and rules.max_dist is None:
+        rule = widened(rule, [(index.rows, images(index.rows, named))])
+    decided = decided_in(rules.decisions, index.rows)
+    return DedupeOptions(replace(keep, decided=decided), rule, named, policy)
 
 
 def match_rule(max_distance: int | None, meaning: str, *, orientations: bool) -> MatchRule:

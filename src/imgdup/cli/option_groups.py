@@ -1,0 +1,97 @@
+"""The options of compare and dedupe in groups, as they are handed on; each has the option's name.
+
+This module is light: it is imported before the arguments are parsed.
+"""
+
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from imgdup.cli.options import GROUP_FILES, check_new
+from imgdup.errors import UsageError
+
+JOB_SUMMARY = "GITHUB_STEP_SUMMARY"  # names a file to which each step of a job appends
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two sets are compared."""
+
+    max_dist: int | None
+    orientations: bool
+    verify: bool
+    labels: Path | None
+    allow_removals: bool
+
+
+@dataclass(frozen=True)
+class LeakLimits:
+    """The limits of a comparison."""
+
+    max_leaks: int | None
+    max_unread: tuple[Fraction, bool] | None
+    accept: Path | None
+
+
+@dataclass(frozen=True)
+class ComparisonOutputs:
+    """What a comparison prints and writes."""
+
+    report: Path | None
+    junit: Path | None
+    markdown: Path | None
+    card: bool
+    as_json: bool
+
+
+@dataclass(frozen=True)
+class DedupeRules:
+    """Which pictures are duplicates, and which files stay."""
+
+    max_dist: int | None
+    by: str
+    orientations: bool
+    keep: str
+    protect: tuple[str, ...]
+    decisions: Path | None
+    remove: str
+    verify: bool
+    max_candidates: int
+
+    def check(self) -> None:
+        """Raise UsageError for options that need another."""
+        if not self.verify and self.max_dist is None:
+            raise UsageError(
+                "--no-verify needs --max-dist: only the distance of the hashes decides"
+            )
+
+
+@dataclass(frozen=True)
+class DedupeFiles:
+    """The files that dedupe writes; `null` ends the paths of the lists with NUL."""
+
+    plan: Path | None
+    report: Path | None
+    keep_list: Path | None
+    remove_list: Path | None
+    groups: Path | None
+    null: bool
+    force: bool
+
+    def check(self) -> None:
+        """Raise UsageError for a file that is named twice, of an unknown kind, or not new.
+
+        Plans and lists are overwritten only with `force`; reports and groups always.
+        """
+        if self.groups and self.groups.suffix not in GROUP_FILES:
+            raise UsageError(
+                f"--groups {self.groups}: expected a name that ends in {', '.join(GROUP_FILES)}"
+            )
+        named: dict[Path, str] = {}
+        for name, file in asdict(self).items():
+            if isinstance(file, Path):
+                option = f"--{name.replace('_', '-')}"
+                first = named.setdefault(file.resolve(), option)
+                if first != option:
+                    raise UsageError(f"{first} and {option} name one file: {file}")
+        check_new((self.plan, self.keep_list, self.remove_list), force=self.force)

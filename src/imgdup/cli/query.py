@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from imgdup.build.sources import Tally
     from imgdup.dedupe.difference import Verdict
     from imgdup.query.match import Match
-    from imgdup.query.matches import FileMatches, QueryOptions
+    from imgdup.query.matches import FileMatches
 
     Judged = Iterable[tuple[Match, Verdict | None]]
 
@@ -79,13 +79,13 @@ class Search:
     strategy: str | None
     explain: bool
 
-    def check(self, index: "ImageIndex") -> None:
-        """Raise UsageError for options that are out of range or exclude each other."""
-        from imgdup.query import matches
+    def check(self, bits: int, default: int) -> None:
+        """Raise UsageError for options that are out of range or exclude each other.
 
-        check_range(self.max_dist, matches.hash_bits(index.generation, self.by or "search"))
+        `bits` are those of the hash that is looked up, `default` is its default distance.
+        """
+        check_range(self.max_dist, bits)
         check_one_limit(self.max_dist, self.max_false_pairs)
-        default = matches.default_distance(index.generation, self.by or "search")
         note_wide(self.max_dist, default, "expect different pictures among the matches")
         if self.k and (self.strategy or self.explain):
             raise UsageError("-k has no choice of strategies: remove --strategy and --explain")
@@ -96,23 +96,20 @@ class Search:
                 f"--max-false-pairs limits the search hash: remove it, or --by {self.by}"
             )
 
-    def to_look_up(
+    def limited(
         self, index: "ImageIndex", files: Iterable[bytes]
-    ) -> "tuple[Iterable[bytes], QueryOptions]":
-        """Return the files and the options; the distance may be that of --max-false-pairs."""
-        from imgdup.query.matches import QueryOptions
+    ) -> tuple[Iterable[bytes], int | None]:
+        """Return the files, and --max-dist or the distance that --max-false-pairs allows."""
+        if self.max_false_pairs is None:
+            return files, self.max_dist
+        from imgdup.query import false_pairs
 
-        distance = self.max_dist
-        if self.max_false_pairs is not None:
-            from imgdup.query import false_pairs
-
-            files = list(files)
-            n_probes = len(files) * (N_ORIENTATIONS if self.orientations else 1)
-            rows = index.check_before_decision().rows
-            distance = false_pairs.query_distance(rows, self.max_false_pairs, n_probes)
-            note_false_pairs(distance, self.max_false_pairs)
-        options = QueryOptions(distance, self.k, self.strategy, self.orientations, self.by)
-        return files, options
+        files = list(files)
+        n_probes = len(files) * (N_ORIENTATIONS if self.orientations else 1)
+        rows = index.check_before_decision().rows
+        distance = false_pairs.query_distance(rows, self.max_false_pairs, n_probes)
+        note_false_pairs(distance, self.max_false_pairs)
+        return files, distance
 
 
 @dataclass(frozen=True)
@@ -192,14 +189,18 @@ def query(
     index = open_found(index_folder)
     for root in index.generation.missing_roots():
         note_path(root, f"this indexed folder is missing. {roots.IF_MOVED}")
-    search.check(index)
+    by, generation = search.by or "search", index.generation
+    search.check(matches.hash_bits(generation, by), matches.default_distance(generation, by))
     tally, seen = sources.Tally(), _Seen(index, search.orientations, verify=search.verify)
     named = map(partial(sources.files_named_by, tally=tally), _named(probes, null=outputs.null))
-    files, options = search.to_look_up(index, chain.from_iterable(named))
+    files, distance = search.limited(index, chain.from_iterable(named))
+    options = matches.QueryOptions(
+        distance, search.k, search.strategy, search.orientations, search.by
+    )
     report = note if search.explain else None
-    rows = seen.rows(matches.query_files(index.generation, files, options, report=report))
+    rows = seen.rows(matches.query_files(generation, files, options, report=report))
     found = list(rows) if outputs.montage or outputs.max_duplicates is not None else rows
-    _print(found, matches.looked_up(index.generation, options), outputs)
+    _print(found, matches.looked_up(generation, options), outputs)
     if outputs.montage:
         from imgdup.output.montage import save_montage
 

@@ -53,6 +53,10 @@ HOMES = {
     "watchfiles": {"cli.watch"},
     "vptree": {"query.check_index"},
     "pyarrow": {"output.export"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
+    "h11": {"web"},
+    "anyio": {"web"},
     "rich": {"output.tables", "output.progress"},
 }
 

@@ -258,7 +258,7 @@ def test_another_file_is_refused_and_not_changed(tmp_path, content):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ({"decision": "maybe", "digest": A.hex()}, "must be one of prefer, keep, undecided"),
+        ({"decision": "maybe", "digest": A.hex()}, "must be one of prefer, keep, duplicate"),
         ({"decision": "prefer", "digest": A.hex(), "other": B.hex()}, "must be one of different"),
         ({"decision": "keep", "digest": "00"}, "32 hex digits"),
         ({"decision": "different", "digest": A.hex(), "other": A.hex()}, "the same content"),

@@ -37,6 +37,7 @@ COMMANDS = {  # in the order in which they are used
     "compare": "Find the images of one set that have a duplicate in another set.",
     "split": "Make lists for training and testing that share no picture.",
     "evaluate": "Measure which copies are found at which distance.",
+    "serve": "Look at an index in a browser, decide, and use it from other programs.",
     "info": "Show what the index holds.",
     "merge": "Make one index of several.",
     "subtract": "Make an index of the files whose picture is not in another index.",

@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,10 +35,11 @@ HEADER = json_line({"decisions": KIND, "version": VERSION}).encode()
 LOCK_WAIT_S, LOCK_PAUSE_S = 2.0, 0.01
 TAIL_BYTES = records.MAX_LINE_BYTES + 1
 
-DIFFERENT, DUPLICATE = "different", "duplicate"  # of two contents
+DIFFERENT = "different"  # of two contents
 PREFER, KEEP = "prefer", "keep"  # of one content
-UNDECIDED = "undecided"  # of either: takes an earlier decision back
-OF_PAIRS, OF_FILES = (DIFFERENT, DUPLICATE, UNDECIDED), (PREFER, KEEP, UNDECIDED)
+DUPLICATE, UNDECIDED = "duplicate", "undecided"  # of either; the latter takes a decision back
+OF_PAIRS = (DIFFERENT, DUPLICATE, UNDECIDED)
+OF_CONTENTS = (PREFER, KEEP, DUPLICATE, UNDECIDED)
 
 Pair = tuple[int, int]
 Judge = Callable[[Sequence[Pair]], Sequence[Verdict]]
@@ -54,7 +55,8 @@ class Decision(NamedTuple):
     decision : str
         Of two contents: ``different``, none is removed for the other; ``duplicate``, somebody
         looked and agrees. Of one: ``prefer``, it is kept rather than its duplicates; ``keep``, all
-        files of it are kept. ``undecided`` takes an earlier decision back.
+        files of it are kept; ``duplicate``, somebody agrees that one of its files is enough.
+        ``undecided`` takes an earlier decision back.
     digest, other : bytes
         The digests of the contents; `other` is empty if there is only one.
     path : bytes
@@ -94,7 +96,7 @@ def read_decision(record: Record) -> Decision:
     """Read what `decision_record` wrote; raise ValueError if it is anything else."""
     other = records.digest(record, "other") if "other" in record else b""
     name = records.text(record, "decision")
-    known = OF_PAIRS if other else OF_FILES
+    known = OF_PAIRS if other else OF_CONTENTS
     if name not in known:
         raise ValueError(f"'decision' must be one of {', '.join(known)}")
     digest = records.digest(record, "digest")
@@ -384,6 +386,12 @@ def decided_in(path: Path | None, rows: Rows) -> Decided:
             f"{rows.digest_kind}: none of the decisions is about it"
         )
     return decided(decisions, rows.digest_kind)
+
+
+def is_confirmed(decisions: Mapping[Key, Decision], one: bytes, other: bytes) -> bool:
+    """Return whether somebody agreed that of two contents, or of two equal ones, one may go."""
+    decision = decisions.get((b"" if one == other else min(one, other), max(one, other)))
+    return decision is not None and decision.decision == DUPLICATE
 
 
 def _have(rows: Rows, selected: RowNumbers, digests: Iterable[bytes]) -> Flags:

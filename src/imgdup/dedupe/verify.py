@@ -34,7 +34,7 @@ from imgdup.index.columns import RowNumbers, Rows, locator_of
 from imgdup.native.difference import keep_memory
 from imgdup.system.files import content_digest
 from imgdup.system.limits import Limits
-from imgdup.workers.pool import decode_each, decoding_pool
+from imgdup.workers.pool import Pool, decode_each, decoding_pool
 
 BATCH_FILES = 4  # a picture is up to 3 MB
 SAVE_S = 30.0  # between two writes of the verdicts
@@ -101,6 +101,8 @@ class Verifier:
         Processes that decode; one for each usable core by default.
     file_of : callable
         Returns the file of a row, perhaps with its content.
+    pool : Pool, optional
+        Processes that decode, which stay; else new ones, which end with the ``with`` block.
     """
 
     def __init__(
@@ -110,10 +112,12 @@ class Verifier:
         limits: Limits | None = None,
         workers: int | None = None,
         file_of: Callable[[Rows, int], File] = file_of_row,
+        pool: Pool | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._file_of = file_of
-        self._pool = decoding_pool(self._limits, workers, preload=PRELOAD)
+        self._pool = pool or decoding_pool(self._limits, workers, preload=PRELOAD)
+        self._closes_pool = pool is None
         self._verdicts = known_verdicts(index_folder)
         self._pictures: OrderedDict[File, Picture | ImageError] = OrderedDict()
         self._contents = known_facts(index_folder)
@@ -123,7 +127,8 @@ class Verifier:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.close()
+        if self._closes_pool:
+            self._pool.close()
         self._verdicts.save()
         self._contents.save()
 
@@ -335,7 +340,7 @@ def _compare(pictures: tuple[Picture | ImageError, Picture | ImageError]) -> Ver
 def _read(limits: Limits, file: File) -> tuple[Picture, FileContents]:
     """Read and decode a file once: its picture, and what else it holds; in a worker."""
     keep_memory()
-    data = _content(limits, file)
+    data = indexed_content(limits, file)
     facts, whole = facts_and_whole(data, limits)
     pages_digest = contents_digest(data, limits) if facts.n_pages > 1 else b""
     return _picture(whole.rgb(), facts.pixels_digest), FileContents(facts, pages_digest)
@@ -348,7 +353,7 @@ def _picture(pixels: Pixels, digest: str) -> Picture:
     return Picture(shrink_to(pixels, MAX_SIDE), digest.encode())
 
 
-def _content(limits: Limits, file: File) -> bytes:
+def indexed_content(limits: Limits, file: File) -> bytes:
     """Read a file; raise ImageError unless its content is that of the index."""
     data = file.data
     if data is None:

@@ -87,7 +87,7 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
         What one picture may cost; one that cannot be read has no thumbnail.
     """
     rows, sizes = duplicates.rows, duplicates.rows.column("size")
-    members = _members(duplicates)
+    members = members_of(duplicates)
     order = sorted(members, key=lambda keeper: -sum(int(sizes[m.row]) for m in members[keeper][0]))
     wanted = _wanted([[keeper, *(m.row for m in chain(*members[keeper]))] for keeper in order])
     pictures = make_thumbnails([rows.path(row) for row in wanted], limits or Limits())
@@ -98,7 +98,7 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
         yield Group(entry(rows, keeper, 0, "", pictures), removals, shown_only)
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     """A file of a group, as compared with the keeper."""
 
     row: int
@@ -107,20 +107,20 @@ class _Member(NamedTuple):
     rule: str = ""
 
 
-def _members(duplicates: Duplicates) -> dict[int, tuple[list[_Member], list[_Member]]]:
+def members_of(duplicates: Duplicates) -> dict[int, tuple[list[Member], list[Member]]]:
     """Return for each kept row the files that are removed for it, and those that are only shown."""
     groups, removable = duplicates.groups, duplicates.removable()
-    found: dict[int, tuple[list[_Member], list[_Member]]] = {}
+    found: dict[int, tuple[list[Member], list[Member]]] = {}
     for i, keeper in enumerate(groups.keeper_of_each().tolist()):
         if removable[i]:
             facts = int(groups.removed[i]), int(groups.distances[i]), groups.verdicts[i]
-            found.setdefault(keeper, ([], []))[0].append(_Member(*facts, groups.rules[i]))
+            found.setdefault(keeper, ([], []))[0].append(Member(*facts, groups.rules[i]))
     for better, row, distance, verdict in groups.shown:
-        found.setdefault(better, ([], []))[1].append(_Member(row, distance, verdict))
+        found.setdefault(better, ([], []))[1].append(Member(row, distance, verdict))
     return found
 
 
-def _member_entry(rows: Rows, member: _Member, pictures: Mapping[bytes, Thumbnail]) -> Entry:
+def _member_entry(rows: Rows, member: Member, pictures: Mapping[bytes, Thumbnail]) -> Entry:
     plain = entry(rows, member.row, member.distance, member.verdict.relation, pictures)
     return plain._replace(comparison=comparison(member.verdict, member.rule))
 

@@ -1,0 +1,137 @@
+"""The command serve: look at an index in a browser, and use it from other programs."""
+
+import ipaddress
+import webbrowser
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imgdup.cli.config import keep_rules, protected_folders
+from imgdup.cli.dedupe import KEEP
+from imgdup.cli.options import PATH, Number, find_index, index_option
+from imgdup.cli.printing import note
+from imgdup.errors import ImgdupError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+MAX_PORT = 65_535
+
+
+@click.command()
+@index_option
+@click.option(
+    "--port",
+    type=Number(min=0, max=MAX_PORT),
+    default=0,
+    show_default=True,
+    help="The port to listen at; 0 means any that is free.",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen at. Beyond this machine, --token is needed.",
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name of this machine under which the service answers, beside its addresses.",
+)
+@click.option("--token", envvar="IMGDUP_TOKEN", help="What requests must name. Default: a new one.")
+@click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
+@click.option(
+    "--show-paths/--hide-paths",
+    default=None,
+    help="Whether answers name paths. Default: only if nobody but this machine can ask.",
+)
+@click.option(
+    "--decisions",
+    type=PATH,
+    metavar="FILE",
+    help="Where decisions are read and written. Default: decisions.jsonl in the index folder.",
+)
+@click.option(
+    "--keep",
+    default=KEEP,
+    callback=keep_rules,
+    show_default=True,
+    help="Rules that decide which file to keep, as for imgdup dedupe.",
+)
+@click.option(
+    "--protect",
+    multiple=True,
+    callback=protected_folders,
+    metavar="FOLDER",
+    help="Never remove files from this folder.",
+)
+def serve(
+    index_folder: Path | None,
+    port: int,
+    host: str,
+    hosts: tuple[str, ...],
+    token: str | None,
+    open_page: bool,
+    show_paths: bool | None,
+    decisions: Path | None,
+    keep: str,
+    protect: tuple[str, ...],
+) -> None:
+    """Look at an index in a browser: search, review duplicates, decide, and download a plan.
+
+    Prints the address of the page, which holds the token; Ctrl-C ends the service. It removes
+    nothing. It needs the packages of the extra serve.
+
+    \b
+    imgdup serve --open
+    """
+    app, server = _packages()
+    address = server.Address(host, port)
+    token = server.checked_token(token, address)
+    if show_paths is None:
+        show_paths = address.is_loopback
+    if not address.is_loopback:
+        note(f"other machines can reach {host}; whoever knows the token can see the pictures")
+    names = (*(name.lower() for name in hosts), *(() if _is_address(host) else (host.lower(),)))
+    options = app.ServeOptions(
+        app.Access(token, names, address.is_loopback),
+        show_paths,
+        decisions,
+        app.KeepOptions(keep, protect),
+    )
+    made = app.create_app(find_index(index_folder), options)
+    with ExitStack() as stack:
+        stack.enter_context(closing(made.state.service)).start()  # before the port is open
+        listener = stack.enter_context(server.listen(address))
+        where = f"[{host}]" if ":" in host else host
+        url = f"http://{where}:{listener.getsockname()[1]}/#token={token}"
+        click.echo(url)
+        if open_page:
+            webbrowser.open(url)
+        with suppress(KeyboardInterrupt):
+            server.run(made, listener)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _packages() -> "tuple[ModuleType, ModuleType]":
+    """Import the service; raise ImgdupError if its packages are not installed."""
+    try:
+        from imgdup.web import app, server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("starlette", "uvicorn", "anyio", "h11"):
+            raise ImgdupError(
+                "imgdup serve needs more packages: pip install 'neardup[serve]'"
+            ) from error
+        raise
+    return app, server

@@ -1,0 +1,1 @@
+"""The service and its page: search an index, review duplicates, decide, and get a plan."""

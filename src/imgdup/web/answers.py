@@ -1,0 +1,173 @@
+"""Write what the service answers as records, with the keys that the command line prints.
+
+A path is in them only if paths may be shown.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imgdup.api.index import ImageIndex
+from imgdup.dedupe.decisions import DUPLICATE, Decision, Key
+from imgdup.dedupe.difference import Verdict
+from imgdup.images.facts import ImageFacts
+from imgdup.images.formats import format_of
+from imgdup.images.gray import ORIENTATIONS
+from imgdup.output.gallery import Member, comparison
+from imgdup.query.match import Match
+from imgdup.system.records import json_paths
+from imgdup.web.collection import image_id
+from imgdup.web.groups import Group
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An index, whether paths may be shown, and the decisions that count, by their keys."""
+
+    index: ImageIndex
+    paths: bool
+    decisions: Mapping[Key, Decision]
+
+
+def info_record(shown: Shown) -> Record:
+    """Return the facts of an index; the keys are those of ``imgdup info --json``."""
+    facts = shown.index.info()
+    roots = [os.fsencode(root) for root in facts.pop("roots")]
+    more: Record = {"show_paths": shown.paths, "decisions": len(shown.decisions)}
+    if shown.paths:
+        more |= {**json_paths("roots", roots), "index": os.fsencode(shown.index.folder.absolute())}
+    return {**facts, **more}
+
+
+def image_record(shown: Shown, row: int) -> Record:
+    """Return the facts of an image that the index has."""
+    index = shown.index
+    width, height, size, quality = (
+        int(index.column(name)[row]) for name in ("width", "height", "size", "quality")
+    )
+    record: Record = {
+        "id": image_id(index, row),
+        "width": width,
+        "height": height,
+        "size": size,
+        "quality": quality,
+        "format": format_of(int(index.column("format")[row])),
+        "mtime_ns": int(index.column("mtime_ns")[row]),
+        "digest": digest_of(index, row).hex(),
+    }
+    decision = shown.decisions.get((b"", digest_of(index, row)))
+    if decision is not None:
+        is_other = decision.path and decision.path != index.rows.path(row)
+        record["decision"] = None if is_other else decision.decision
+    if shown.paths:
+        record["path"] = index.rows.path(row)
+    return record
+
+
+def digest_of(index: ImageIndex, row: int) -> bytes:
+    """Return the content digest of an image."""
+    return bytes(index.column("digest")[row])
+
+
+def facts_record(facts: ImageFacts) -> Record:
+    """Return what a file holds, as far as a person wants to know it."""
+    return {
+        "camera": facts.camera,
+        "taken_s": facts.taken_s,
+        "colour": facts.colour,
+        "bit_depth": facts.bit_depth,
+        "jpeg_quality": facts.jpeg_quality,
+        "n_pages": facts.n_pages,
+        "holds": sorted(facts.holds),
+    }
+
+
+def match_record(
+    shown: Shown,
+    match: Match,
+    *,
+    probe_row: int | None,
+    orientations: bool,
+    verdict: Verdict | None = None,
+) -> Record:
+    """Return a match; the keys are those of ``imgdup query --json``, and ``id``."""
+    record: Record = {
+        **image_record(shown, match.row),
+        "distance": match.distance,
+        "match_distance": match.match_distance,
+        "duplicate": match.duplicate,
+        "is_probe": match.row == probe_row,
+        "pdq_distance": match.pdq_distance,
+        "found_by": list(match.found_by),
+    }
+    if orientations:
+        record["orientation"] = match.orientation
+    if verdict is not None:
+        record |= {"relation": verdict.relation, "peak": verdict.peak, "box": verdict.box}
+    return record
+
+
+def group_record(shown: Shown, group: Group, *, place: int, saving: int) -> Record:
+    """Return a group: the kept file, and the others with what the comparison found."""
+    files = [_member_record(shown, group.keeper, each, "remove") for each in group.removed]
+    files += [_member_record(shown, group.keeper, each, "similar") for each in group.shown]
+    return {
+        "group": place,
+        "saving": saving,
+        "keeper": {**image_record(shown, group.keeper), "role": "keep"},
+        "files": files,
+    }
+
+
+def _member_record(shown: Shown, keeper: int, member: Member, role: str) -> Record:
+    """Return a file of a group; the keys are those of ``imgdup dedupe --groups``, and more."""
+    found = comparison(member.verdict, member.rule)
+    record = image_record(shown, member.row)
+    pair = pair_key(shown.index, keeper, member.row)
+    decision = shown.decisions.get(pair)
+    return {
+        **record,
+        "role": role,
+        "duplicate_of": image_id(shown.index, keeper),
+        "distance": member.distance,
+        "relation": member.verdict.relation,
+        "rule": member.rule,
+        "peak": found.peak,
+        "box": found.box,
+        "keeper_box": found.keeper_box,
+        "orientation": member.verdict.orientation or ORIENTATIONS[0],
+        "sentence": found.sentence,
+        "pair_decision": decision.decision if decision else None,
+    }
+
+
+def pair_key(index: ImageIndex, a: int, b: int) -> Key:
+    """Return the key of decisions about two images; of equal bytes, that of their content."""
+    first, second = digest_of(index, a), digest_of(index, b)
+    return Decision(DUPLICATE, first, b"" if first == second else second).key
+
+
+def accepted(shown: Shown, groups: Iterable[Group]) -> list[Decision]:
+    """Return the decisions that accept what is proposed for some groups; old ones are kept."""
+    kind = shown.index.generation.digest_kind
+    found = {}
+    for group in groups:
+        for member in group.removed:
+            first, second = (digest_of(shown.index, row) for row in (group.keeper, member.row))
+            other = b"" if first == second else second
+            decision = Decision(DUPLICATE, first, other, digest_kind=kind)
+            if decision.key not in shown.decisions:
+                found[decision.key] = decision
+    return list(found.values())
+
+
+def is_settled(shown: Shown, group: Group) -> bool:
+    """Return whether somebody decided about a group: about its files, or about all its pairs."""
+    rows = [group.keeper, *(member.row for member in group.members)]
+    if any((b"", digest_of(shown.index, row)) in shown.decisions for row in rows):
+        return True
+    keys = [pair_key(shown.index, group.keeper, member.row) for member in group.members]
+    return all(key in shown.decisions for key in keys)

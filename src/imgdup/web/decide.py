@@ -1,0 +1,115 @@
+"""Read and write decisions, and make the plan that follows from them."""
+
+from itertools import compress
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from imgdup.dedupe import decisions as deciding
+from imgdup.dedupe.plan import plan_lines
+from imgdup.system.records import Record
+from imgdup.web import answers
+from imgdup.web.collection import rows_of_content
+from imgdup.web.errors import Refused
+from imgdup.web.groups import Progress
+from imgdup.web.reading import as_refused, check_known, object_of, objects_of, texts_of, whole
+from imgdup.web.service import MAX_PAGE, Service, in_progress, json_answer, wanted_groups
+
+MAX_DECISIONS = 10_000  # in one request
+DECISIONS_PER_PAGE = 1000
+
+
+def list_decisions(service: Service, request: Request, body: bytes) -> Response:
+    """Answer with the decisions that count, page by page."""
+    check_known(request.query_params, {"page"})
+    page = whole(request.query_params, "page", 1, MAX_PAGE) or 1
+    latest = list(service.decisions.latest().values())
+    here = latest[(page - 1) * DECISIONS_PER_PAGE : page * DECISIONS_PER_PAGE]
+    return json_answer(
+        {
+            "page": page,
+            "pages": -(-len(latest) // DECISIONS_PER_PAGE),
+            "n_decisions": len(latest),
+            "decisions": _decision_records(service, here),
+        }
+    )
+
+
+def _decision_records(service: Service, decisions: list[deciding.Decision]) -> list[Record]:
+    """Return decisions as records, without paths where these are hidden."""
+    if not service.options.show_paths:
+        decisions = [each._replace(path=b"") for each in decisions]
+    return [deciding.decision_record(each) for each in decisions]
+
+
+def decide(service: Service, request: Request, body: bytes) -> Response:
+    """Write decisions; the answer is sent when they are on the disk."""
+    check_known(request.query_params, set())
+    record = object_of(body)
+    shown = service.shown()
+    if set(record) == {"accept"} and isinstance(record["accept"], dict):
+        found = service.finder.find(shown.index)
+        if isinstance(found, Progress):
+            return in_progress(found)
+        values = texts_of(record["accept"], {"relation", "min_distance", "text"})
+        places = found.places(wanted_groups(service, values))
+        new = answers.accepted(shown, (found.groups[place] for place in places))
+    elif set(record) == {"decisions"}:
+        new = [
+            _decision(service, shown, each)
+            for each in objects_of(record, "decisions", MAX_DECISIONS)
+        ]
+    else:
+        raise Refused(422, "wrong-value", "name decisions, or accept with a filter of groups")
+    if new:
+        service.decisions.append(new)
+    return json_answer({"n_written": len(new), "decisions": _decision_records(service, new)})
+
+
+def _decision(service: Service, shown: answers.Shown, record: Record) -> deciding.Decision:
+    """Read a decision about images by their ids, or about contents by their digests."""
+    kind = shown.index.generation.digest_kind
+    if "id" not in record:
+        return as_refused(lambda: deciding.read_decision({"digest_kind": kind, **record}))
+    if set(record) - {"decision", "id", "other"} or not isinstance(record["id"], str):
+        raise Refused(422, "wrong-value", "a decision has decision, id, and perhaps other")
+    image = service.collection.row(record["id"])
+    digest = answers.digest_of(image.index, image.row)
+    named: dict[str, Any] = {"decision": record.get("decision"), "digest": digest.hex()}
+    if "other" in record:
+        other = service.collection.row(str(record["other"]))
+        other_digest = answers.digest_of(other.index, other.row)
+        if other_digest != digest:
+            named["other"] = other_digest.hex()
+        elif record.get("decision") == deciding.DIFFERENT:
+            raise Refused(422, "wrong-value", "the two files have equal bytes")
+    decision = as_refused(lambda: deciding.read_decision({**named, "digest_kind": kind}))
+    if decision.decision == deciding.PREFER and len(rows_of_content(image.index, digest)) > 1:
+        return decision._replace(path=image.index.rows.path(image.row))
+    return decision
+
+
+def plan(service: Service, request: Request, body: bytes) -> Response:
+    """Answer with the plan of `imgdup dedupe --decisions`; ``accepted_only`` leaves lines out."""
+    check_known(request.query_params, set())
+    record = object_of(body)
+    accepted_only = record.get("accepted_only", False)
+    if set(record) - {"accepted_only"} or not isinstance(accepted_only, bool):
+        raise Refused(422, "wrong-value", "the body may have accepted_only, true or false")
+    service.require_paths("a plan")
+    shown = service.shown()
+    decided = deciding.decided(shown.decisions.values(), shown.index.generation.digest_kind)
+    found = service.finder.find(shown.index, decided)
+    if isinstance(found, Progress):
+        return in_progress(found)
+    made = found.duplicates.plan()
+    lines = list(plan_lines(made))
+    if accepted_only:
+        chosen = [
+            deciding.is_confirmed(shown.decisions, each.remove.digest, each.keep.digest)
+            for each in made.removals
+        ]
+        lines[1:] = compress(lines[1:], chosen)
+    headers = {"Content-Disposition": 'attachment; filename="plan.jsonl"'}
+    return Response("".join(lines), 200, headers, "application/jsonl")

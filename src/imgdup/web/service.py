@@ -1,0 +1,103 @@
+"""What all addresses of one service share: the index, its groups, and the decisions about them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anyio import CapacityLimiter
+from starlette.responses import Response
+
+from imgdup.dedupe.decisions import DecisionFile
+from imgdup.dedupe.relations import RELATIONS
+from imgdup.hashing import MATCH_BITS
+from imgdup.index.folder import DECISIONS
+from imgdup.system.records import json_line
+from imgdup.web.answers import Shown
+from imgdup.web.collection import Collection
+from imgdup.web.errors import JSON, Refused
+from imgdup.web.groups import Finder, KeepOptions, Progress, Wanted
+from imgdup.web.guard import Access
+from imgdup.web.reading import whole
+
+THREADS = 16  # that search, and wait for workers
+MAX_TEXT = 1000  # characters to look for in paths
+MAX_PAGE = 1 << 40
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How an index is served.
+
+    Attributes
+    ----------
+    access : Access
+        Who may ask.
+    show_paths : bool
+        Whether answers name paths; without them there is no plan, and no search in paths.
+    decisions : Path, optional
+        The file of decisions; by default ``decisions.jsonl`` in the index folder.
+    keep : KeepOptions
+        Which files of the groups to keep.
+    """
+
+    access: Access = field(default_factory=Access)
+    show_paths: bool = False
+    decisions: Path | None = None
+    keep: KeepOptions = field(default_factory=KeepOptions)
+
+
+class Service:
+    """What the addresses of one application share."""
+
+    def __init__(self, folder: Path, options: ServeOptions) -> None:
+        self.options = options
+        self.collection = Collection(folder)
+        self.finder = Finder(self.collection, options.keep)
+        self.decisions = DecisionFile(options.decisions or folder / DECISIONS)
+        self.threads = CapacityLimiter(THREADS)
+
+    def start(self) -> None:
+        """Start the worker processes now: this process can be forked while it has one thread."""
+        self.collection.pool.start()
+
+    def close(self) -> None:
+        """End all work."""
+        self.finder.close()
+        self.collection.close()
+
+    def shown(self) -> Shown:
+        """Return the index as it is now, with the decisions that count."""
+        index = self.collection.index()
+        kind = index.generation.digest_kind
+        latest = self.decisions.latest()
+        valid = {key: each for key, each in latest.items() if each.digest_kind == kind}
+        return Shown(index, self.options.show_paths, valid)
+
+    def require_paths(self, what: str) -> None:
+        """Raise if paths may not be shown."""
+        if not self.options.show_paths:
+            raise Refused(403, "paths-hidden", f"{what} names paths, which this service hides")
+
+
+def json_answer(record: Mapping[str, Any], status: int = 200) -> Response:
+    """Return a record as an answer."""
+    return Response(json_line(record), status, media_type=JSON)
+
+
+def in_progress(progress: Progress) -> Response:
+    """Answer that pictures are still being compared."""
+    record = {"state": "comparing", "decided": progress.n_decided, "files": progress.n_files}
+    return Response(json_line(record), 202, {"Retry-After": "1"}, JSON)
+
+
+def wanted_groups(service: Service, values: Mapping[str, str]) -> Wanted:
+    """Read which groups are meant."""
+    relation, looked_for = values.get("relation", ""), values.get("text", "")
+    if relation and relation not in RELATIONS:
+        raise Refused(422, "wrong-value", f"relation must be one of {', '.join(RELATIONS)}")
+    if looked_for:
+        service.require_paths("a search for text")
+    if len(looked_for) > MAX_TEXT:
+        raise Refused(422, "wrong-value", f"text may have {MAX_TEXT:,} characters at most")
+    return Wanted(relation, whole(values, "min_distance", 0, MATCH_BITS) or 0, looked_for)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from imgdup.dedupe.sharpness import plane_of
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import (
+    largest_near,
     luma,
     luma_and_chroma,
     mapped,
@@ -37,7 +38,9 @@ FEW_COLOURED = 0.03  # share of the area
 NOISE_COLOUR = 20  # levels between the channels, at most, where only noise has colour
 TINT_TERMS = 5  # of the polynomial that takes luma to chroma in a tinted picture
 TINTED = 0.7  # levels, root mean square; a tint misses less than this, or ...
-TINTED_SHARE = 0.17  # ... than this share of the chroma; 1.4 % of coloured photos do so too
+TINTED_SHARE = 0.14  # ... than this share of the chroma; 2.7 % of coloured photos do so too
+CUT_OFF = 245  # levels; a channel that is brighter nearby may be cut off
+LEAST_WHOLE = 0.15  # share of the area that is not cut off, from which this area decides
 COLOUR_SIDE = 32  # pixels; colours are compared as a whole on pictures of this size
 CHROMA_SHIFT = 3.0  # levels; copies shift the mean of Cb and Cr by up to 2.5
 CHROMA_CHANGE = 10.0  # levels; root mean square, copies change up to 6.3
@@ -121,9 +124,15 @@ def _is_gray_pair(first: Pixels, second: Pixels) -> tuple[bool, bool]:
 
 
 def _is_tinted(pixels: Pixels) -> bool:
-    """Return whether the chroma of a reduced picture is nearly a polynomial of its luma."""
+    """Return whether the chroma of a reduced picture is nearly a polynomial of its luma.
+
+    Where a channel is cut off, a filter changes the chroma in another way.
+    """
     height, width = (min(COLOUR_SIDE, side) for side in pixels.shape[:2])
     small = luma_and_chroma(resized(pixels, height, width)).reshape(-1, 3).astype(np.float64)
+    brightest = largest_near(pixels.max(axis=2).astype(np.float32), 3)
+    whole = resized(brightest.astype(np.uint8), height, width).ravel() < CUT_OFF
+    small = small[whole] if np.mean(whole) >= LEAST_WHOLE else small
     design, chroma = np.vander(small[:, 0] / 255, TINT_TERMS), small[:, 1:] - 128
     fitted = design @ np.linalg.lstsq(design, chroma, rcond=None)[0]
     missed, explained = (float(np.sqrt(np.mean(each**2))) for each in (chroma - fitted, fitted))

@@ -353,6 +353,14 @@ def test_a_line_marked_in_yellow_on_a_gray_page_is_found():
     assert compare_pictures(page, jpeg(marked, 75)).relation != "same-picture"
 
 
+def test_a_sepia_filter_that_cuts_off_colours_over_a_gray_picture_is_recoloured(gray_scene):
+    sepia = [[0.393, 0.349, 0.272], [0.769, 0.686, 0.534], [0.189, 0.168, 0.131]]
+    bright = levels(gray_scene, lambda x: 1.3 * x)  # so that sepia cuts off two channels
+    filtered = np.clip(bright @ np.array(sepia), 0, 255).round().astype(np.uint8)
+
+    assert compare_pictures(bright, jpeg(filtered, 90)).relation == "recoloured"
+
+
 def map_of_fields(tinted=None):
     """Paint a map of 35 fields of 50 x 40 pixels in as many colours; one may have another tint."""
     rng = np.random.default_rng(8)
@@ -438,6 +446,30 @@ def test_pictures_that_differ_in_what_matters_are_never_the_same(kind):
     relations = {compare_pictures(a, b).relation for a, b in combinations(pictures, 2)}
 
     assert "same-picture" not in relations
+
+
+FOREST = "jimagehash/src/test/resources"
+CLEANVISION, PHASHION = "cleanvision/tests/data", "phashion/test/jpg"
+TABLETS = ["b32aade8c590e2d776c24f35868f0c7a588f51e1", "df9cc82f5b32d7463f36620c61854fde9d939f7f"]
+TABLETS += ["e7397898a7e395c2524978a5e64de0efabf08290"]
+LABELLED = {
+    "text on it": (f"{FOREST}/copyright.jpg", f"{FOREST}/highQuality.jpg", "edited"),
+    "text on it, thumbnail": (f"{FOREST}/copyright.jpg", f"{FOREST}/thumbnail.jpg", "edited"),
+    "another hue": (f"{FOREST}/highQuality.jpg", f"{FOREST}/highQualityHue.png", "recoloured"),
+    "pale": (f"{CLEANVISION}/image_103.png", f"{CLEANVISION}/image_408.png", "recoloured"),
+    "fewer rows": (*(f"{PHASHION}/{name}.jpeg" for name in TABLETS[:2]), "cropped"),
+    "fewer rows, smaller": (*(f"{PHASHION}/{name}.jpeg" for name in TABLETS[1:]), "cropped"),
+    "smaller": (*(f"{PHASHION}/{name}.jpeg" for name in TABLETS[::2]), "same-picture"),
+}
+
+
+@needs_data
+@pytest.mark.parametrize("first, second, relation", LABELLED.values(), ids=LABELLED)
+def test_pairs_that_others_labelled_have_the_relation_that_is_seen(first, second, relation):
+    files = [DATA / "near-duplicates" / name for name in (first, second)]
+    pictures = [decode_rgb(file.read_bytes(), Limits(), 1024) for file in files]
+
+    assert compare_pictures(*pictures).relation == relation
 
 
 PHOTO_COPIES = {**COPIES, "recompressed strongly": lambda p: jpeg(p, 10)}

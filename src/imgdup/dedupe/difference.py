@@ -154,10 +154,16 @@ def _compare_upright(first: Pixels, second: Pixels) -> _Finding:
 
 
 def _may_be_moved(evidence: Evidence) -> bool:
-    """Return whether the luma differs in more than a small region."""
+    """Return whether the luma, or its structure, differs in more than a small region.
+
+    Of pictures of smooth areas that are moved by a few pixels, hardly more than edges differ.
+    """
     if evidence.agreement < LOCAL_AGREEMENT:
         return evidence.luma_differs
-    return float(np.mean(evidence.luma_excess > 0)) > LOCAL_SHARE
+    if not evidence.luma_differs:
+        return False
+    parts = (evidence.luma_excess, evidence.structure_excess)
+    return any(float(np.mean(part > 0)) > LOCAL_SHARE for part in parts)
 
 
 def _compare_aligned(first: Pixels, second: Pixels, direct: _Finding, agreement: float) -> _Finding:
@@ -170,14 +176,16 @@ def _compare_aligned(first: Pixels, second: Pixels, direct: _Finding, agreement:
             continue
         evidence = Evidence(*(shared if place.part_is_second else shared[::-1]))
         relation = _relation(evidence)
+        is_moved = not is_unmoved(place.matrix, part.shape)
         if relation == SAME_PICTURE:
-            if is_unmoved(place.matrix, part.shape):
+            if not is_moved:
                 return direct  # the edges differ
             box = _thousandths(box_in_whole(place.matrix)) if place.part_is_second else WHOLE
             return _Finding(CROPPED, box=box)
         if evidence.agreement > agreement:
             agreement = evidence.agreement
-            finding = direct if relation == EDITED else _Finding(relation, evidence)
+            is_news = is_moved and relation != EDITED
+            finding = _Finding(relation, evidence) if is_news else direct
     if finding.relation == RECOLOURED or agreement >= LEAST_AGREEMENT:
         return finding
     return direct._replace(relation=DIFFERENT)

@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +65,7 @@ def apply(
     \b
     imgdup apply plan.jsonl --move-to ../duplicates
     """
-    from imgdup.apply import options as choosing, registry
+    from imgdup.apply import attached, options as choosing, registry
     from imgdup.dedupe.plan import read_plan
 
     chosen = {"trash": trash, "delete": delete, "hardlink": hardlink, "symlink": symlink}
@@ -78,7 +78,8 @@ def apply(
     if not loaded.removals:
         note(f"nothing to do: {plan} has no removals; make another with: imgdup dedupe --plan FILE")
     note(f"{plan}: {match_rule_text(loaded.header, loaded.header.protect)}")
-    _note_companions(loaded, action)
+    if action in PERMANENT:
+        _note_companions(attached.companions_of_all(each.remove.path for each in loaded.removals))
     if not (dry_run or yes):
         _ask(choosing.reasons_to_ask(loaded, action), plan)
     with _journal_named(journal, action, index_folder):
@@ -132,16 +133,12 @@ def _one_action(**chosen: bool) -> str:
     return actions[0]
 
 
-def _note_companions(plan: "Plan", action: str) -> None:
+def _note_companions(companions: Sequence[bytes]) -> None:
     """Name the files that belong to pictures which are deleted; they are not deleted."""
-    from imgdup.apply.attached import companions_of_all
-
-    if action in PERMANENT:
-        companions = companions_of_all(removal.remove.path for removal in plan.removals)
-        for path in companions[:N_LISTED]:
-            note_path(path, "belongs to a file of the plan, and is not removed")
-        if len(companions) > N_LISTED:
-            note(f"... and {len(companions) - N_LISTED:,} more belong to files of the plan")
+    for path in companions[:N_LISTED]:
+        note_path(path, "belongs to a file of the plan, and is not removed")
+    if len(companions) > N_LISTED:
+        note(f"... and {len(companions) - N_LISTED:,} more belong to files of the plan")
 
 
 def _ask(reasons: list[str], plan: Path) -> None:

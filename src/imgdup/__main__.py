@@ -1,10 +1,8 @@
 """``python -m imgdup`` and the command ``imgdup``."""
 
-import atexit
 import gc
 import os
 import sys
-import threading
 from typing import NoReturn
 
 from imgdup.system.limits import THREAD_VARIABLES, run_commands_only
@@ -27,22 +25,9 @@ def run() -> int:
 
 
 def main() -> NoReturn:
-    """Run the command line, and end this process with its exit code.
-
-    What is registered for the end of the process is called, but the interpreter is not taken apart:
-    that would take 10 ms, and free nothing that the system does not free.
-    """
+    """Run the command line, and end this process with its exit code."""
     run_commands_only()
-    code = run()
-    if threading.active_count() == 1:
-        atexit._run_exitfuncs()
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        except (OSError, ValueError, AttributeError):  # of a closed stream: Python handles it
-            sys.exit(code)
-        os._exit(code)
-    sys.exit(code)
+    sys.exit(run())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from imgdup.api.records import FailedFile, IndexedImage, Pair, as_path
 from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index import folder
 from imgdup.index.columns import images
-from imgdup.index.generation import Generation, GenerationRows, open_generation
+from imgdup.index.generation import PACK, Generation, GenerationRows, open_generation
+from imgdup.index.pack import check_has_pictures, is_pack
 from imgdup.output.progress import showing
 from imgdup.query.row_pairs import RowPairs, Side, iter_row_pairs
 
@@ -35,20 +36,24 @@ class ImageIndex:
     another process updates the index.
     """
 
-    def __init__(self, path: Path, current: folder.Current, generation: Generation) -> None:
+    def __init__(self, path: Path, current: folder.Current | None, generation: Generation) -> None:
         self.folder = path
         self.current = current
         self.generation = generation
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Open an index folder; takes about a millisecond, whatever its size.
+        """Open an index folder or a hash pack; takes about a millisecond, whatever its size.
 
         Raises
         ------
         ImgdupError
-            If there is no index, or it is damaged, forged, or of another version.
+            If there is no index.
+        IndexFormatError
+            If it is damaged, forged, or of another version.
         """
+        if is_pack(Path(path)):
+            return cls(Path(path), None, open_generation(Path(path), PACK))
         return cls(Path(path), *folder.open_generation(Path(path), open_generation))
 
     @classmethod
@@ -338,6 +343,7 @@ class ImageIndex:
         """
         from imgdup.api.groups import Wanted, find_groups
 
+        check_has_pictures(self.generation)
         wanted = Wanted(max_distance, orientations, keep, protect, remove, verify)
         return find_groups(self.rows, self.folder, wanted, progress=progress)
 

@@ -152,7 +152,8 @@ def compare(
         these. By default, the label of an image is its first folder below the set.
     verify : bool
         Whether to compare the pictures, and to leave out pairs that are different. If not, all
-        images with near hashes are given, as ``"unverified"``.
+        images with near hashes are given, as ``"unverified"``. The pictures of a hash pack cannot
+        be compared.
     progress : bool
         Whether to show a progress bar, on a terminal or in a notebook.
 
@@ -170,6 +171,7 @@ def compare(
         not from 0 to 256.
     """
     sets = open_sets([a, b], progress=progress)
+    verify = verify and not any(each.images.generation.is_pack for each in sets)
     in_a, in_b = (image_set(each.images, labels) for each in sets)
     sides = [(each.rows, each.images) for each in (in_a, in_b)]
     rule = match_rule(max_distance, sides, orientations=orientations, wide=verify)

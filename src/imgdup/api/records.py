@@ -101,16 +101,15 @@ def pairs_of(blocks: Iterable[RowPairs], left: Rows, right: Rows) -> Iterator[Pa
             yield Pair(as_path(left.path(i)), as_path(right.path(j)), *facts)
 
 
-def index_facts(folder: Path, current: Current, generation: Generation) -> dict[str, Any]:
+def index_facts(folder: Path, current: Current | None, generation: Generation) -> dict[str, Any]:
     """Return the facts of an index, by the keys of ``imgdup info --json``."""
-    return {
-        **describe(generation),
-        "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
-        "built": datetime.fromisoformat(current.built).isoformat(),
-        "version": current.version,
-        "generation": current.generation,
-        "digest": generation.digest,
-    }
+    files = [folder] if generation.is_pack else folder.rglob("*")
+    n_bytes = sum(file.stat().st_size for file in files if file.is_file())
+    facts = {**describe(generation), "bytes": n_bytes}
+    if current is not None:  # a pack does not say when it was made
+        facts["built"] = datetime.fromisoformat(current.built).isoformat()
+        facts |= {"version": current.version, "generation": current.generation}
+    return {**facts, "digest": generation.digest}
 
 
 def as_path(path: bytes) -> Path:

@@ -13,11 +13,12 @@ from imgdup.dedupe.gate import Coverage, coverage
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.folder import is_index, look_for, place_of_set
+from imgdup.index.pack import is_index_or_pack
 from imgdup.output.progress import showing
 from imgdup.system.paths import absolute, check_exists
 
 Images: TypeAlias = ImageIndex | str | os.PathLike[str]
-"""A set: an opened index, an index folder, or a folder of images, which is indexed."""
+"""A set: an opened index, an index folder, a hash pack, or a folder of images, which is indexed."""
 
 Labels: TypeAlias = Mapping[str, str] | str | os.PathLike[str]
 """Labels by path, or a CSV file of paths and labels."""
@@ -67,7 +68,7 @@ def _open_set(images: Images, *, progress: bool) -> OpenedSet:
         return OpenedSet(str(images.folder), images.check_before_decision(), None)
     path, outcome = Path(images), None
     place = path
-    if not is_index(path):
+    if not is_index_or_pack(path):
         place = place_of_set(path)
         settings = Settings(reuse=covering_index(path, look_for(Path())))
         with showing(progress) as bar:

@@ -11,6 +11,7 @@ from imgdup.api.sets import Images, Labels, image_set, open_sets
 from imgdup.dedupe.split import Share, Split, check_ratios, split as split_set
 from imgdup.errors import UsageError
 from imgdup.index.generation import GenerationRows
+from imgdup.index.pack import check_has_pictures
 from imgdup.index.paths import Unknown, rows_of_paths
 from imgdup.output.cleaning import save_split
 from imgdup.output.codecs import counted
@@ -152,6 +153,7 @@ def split(
     checked = check_ratios(ratios)
     [opened] = open_sets([images], progress=progress)
     index = opened.images
+    check_has_pictures(index.generation)
     part = image_set(index, labels)
     sides = [(part.rows, part.images)]
     rule = match_rule(max_distance, sides, orientations=orientations, wide=True)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +28,7 @@ from imgdup.dedupe.compare import Leaks, compare
 from imgdup.dedupe.gate import Coverage, Gate, UnreadLimit, accepted_leaks, read_accepted
 from imgdup.dedupe.leaks import verified
 from imgdup.dedupe.verify import Verifier
+from imgdup.index.pack import is_pack
 from imgdup.output.gallery import save_leaks
 from imgdup.output.leaks import (
     Evidence,
@@ -66,6 +68,7 @@ def compare_sets(
     int
         4 if a limit is exceeded, 3 if files failed in this run, else 0.
     """
+    comparison = _without_pictures(names, comparison)
     accepted = read_accepted(limits.accept) if limits.accept else set()
     rule = prepare.match_rule(
         comparison.max_dist,
@@ -90,6 +93,19 @@ def compare_sets(
     _print_result(evidence)
     _write(evidence, outputs)
     return GATE if gate.verdict == "FAIL" else parts.code
+
+
+def _without_pictures(names: tuple[str, str], comparison: Comparison) -> Comparison:
+    """Compare by hash alone if a set is a hash pack, and print that."""
+    packs = [name for name in names if is_pack(Path(name))]
+    if not packs or not comparison.verify:
+        return comparison
+    note(
+        f"{packs[0]} is a hash pack, without pictures to compare: every image with a near hash "
+        "counts as a leak, as unverified",
+        warns=True,
+    )
+    return replace(comparison, verify=False)
 
 
 def _leaks(parts: prepare.Parts, rule: MatchRule, *, verify: bool) -> Leaks:

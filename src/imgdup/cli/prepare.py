@@ -36,7 +36,8 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, check_apart, folder_of_index, images
-from imgdup.index.folder import is_index, place_of_set
+from imgdup.index.folder import place_of_set
+from imgdup.index.pack import check_has_pictures, is_index_or_pack
 from imgdup.query import false_pairs
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import Side
@@ -49,6 +50,7 @@ def open_index(
     """Index the folders, if any, and open the index; also return the exit code, 0 or 3."""
     if not folders:
         index = ImageIndex.open(find_index(index_folder)).check_before_decision()
+        check_has_pictures(index.generation)
         if is_above(index.folder, index_folder):
             roots = (
                 ", ".join(os.fsdecode(root) for root in index.rows.roots if root) or "single files"
@@ -195,12 +197,12 @@ def two_sides(
     folders: Sequence[str], other: str | None, index_folder: Path | None, *, allow_removals: bool
 ) -> Sides:
     """Open the images of some folders, and the others that `other` names: a folder or an index."""
-    named = [*folders] if other is None or is_index(Path(other)) else [*folders, other]
+    named = [*folders] if other is None or is_index_or_pack(Path(other)) else [*folders, other]
     index, code = open_index(named, index_folder, allow_removals=allow_removals)
     left = Side(index.rows, images(index.rows, [absolute(folder) for folder in folders]))
     if other is None:
         return Sides(index, left, None, code)
-    if is_index(Path(other)):
+    if is_index_or_pack(Path(other)):
         second = ImageIndex.open(other).check_before_decision()
         _check_same_hash(index, second)
         right = Side(second.rows, images(second.rows))
@@ -251,10 +253,12 @@ def two_parts(
         return _parts_of_one(names, both, labels, allow_removals=allow_removals)
     parts, coverages, code = [], [], 0
     opened: dict[Path, ImageIndex] = {}  # so that a set is never compared with itself
-    nearest = None if all(is_index(Path(name)) for name in names) else find_or_new_index(None)
+    nearest = (
+        None if all(is_index_or_pack(Path(name)) for name in names) else find_or_new_index(None)
+    )
     for name, own_place in zip(names, own_places, strict=True):
         outcome = None
-        if is_index(Path(name)):
+        if is_index_or_pack(Path(name)):
             place = Path(name)
         else:
             place = own_place or place_of_set(name, nearest)

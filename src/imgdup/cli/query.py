@@ -191,6 +191,8 @@ def query(
         note_path(root, f"this indexed folder is missing. {roots.IF_MOVED}")
     by, generation = search.by or "search", index.generation
     search.check(matches.hash_bits(generation, by), matches.default_distance(generation, by))
+    if generation.is_pack:
+        _check_pack(index, outputs.montage, verify=search.verify)
     tally, seen = sources.Tally(), _Seen(index, search.orientations, verify=search.verify)
     named = map(partial(sources.files_named_by, tally=tally), _named(probes, null=outputs.null))
     files, distance = search.limited(index, chain.from_iterable(named))
@@ -220,6 +222,18 @@ def _named(probes: Sequence[str], *, null: bool) -> Iterable[bytes]:
         if probe != "-":
             check_exists(probe)
     return named_or_listed(probes, null)
+
+
+def _check_pack(index: "ImageIndex", montage: Path | None, *, verify: bool) -> None:
+    """Print that pictures of a hash pack cannot be compared; refuse to draw them."""
+    if montage:
+        raise UsageError(f"--montage: {index.folder} is a hash pack, without pictures to draw")
+    if verify:
+        note(
+            f"{index.folder} is a hash pack, without pictures to compare: matches of other bytes "
+            "are unverified",
+            warns=True,
+        )
 
 
 class _Seen:
@@ -289,10 +303,16 @@ def _not_compared(answers: "Iterable[FileMatches]") -> "Iterator[tuple[FileMatch
 def _compared(
     index: "ImageIndex", answers: "Iterable[FileMatches]"
 ) -> "Iterator[tuple[FileMatches, Judged]]":
-    """Compare the picture of each probe with those of its matches, for some probes at a time."""
-    from imgdup.dedupe.verify import File, Verifier, file_of_row
+    """Compare the picture of each probe with those of its matches, for some probes at a time.
 
-    rows = index.rows
+    A hash pack has no pictures: then only equal bytes are known.
+    """
+    from imgdup.dedupe.verify import SAME, UNKNOWN, File, Verifier, file_of_row
+
+    rows, is_pack = index.rows, index.generation.is_pack
+
+    def by_bytes(pairs: "Sequence[tuple[File, File]]") -> "list[Verdict]":
+        return [SAME if one.digest == other.digest else UNKNOWN for one, other in pairs]
 
     def file_of_probe(answer: "FileMatches") -> File:
         if answer.probe is None:
@@ -300,7 +320,8 @@ def _compared(
         digest, size = answer.probe.digest, (answer.probe.width, answer.probe.height)
         return File(absolute(answer.file), digest, rows.digest_kind, *size)
 
-    with Verifier(index.folder) as verifier:
+    with Verifier(None if is_pack else index.folder) as verifier:
+        compare = by_bytes if is_pack else verifier.compare
         rest = iter(answers)
         while some := list(islice(rest, COMPARED_TOGETHER)):
             matches = [list(answer.matches) for answer in some]
@@ -309,7 +330,7 @@ def _compared(
                 for answer, found in zip(some, matches, strict=True)
                 for match in found
             ]
-            verdicts = iter(verifier.compare(pairs))
+            verdicts = iter(compare(pairs))
             for answer, found in zip(some, matches, strict=True):
                 yield answer, zip(found, islice(verdicts, len(found)), strict=True)
 

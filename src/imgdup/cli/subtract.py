@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from imgdup.cli.merge import output_option
-from imgdup.cli.options import PATH, Distance, check_range, json_option
+from imgdup.cli.options import PATH, Distance, check_range, json_option, open_found
 from imgdup.cli.printing import write_text
 from imgdup.hashing import MATCH_BITS
 from imgdup.output.codecs import counted
@@ -36,14 +36,13 @@ def subtract(
     \b
     imgdup subtract all seen -o unseen
     """
-    from imgdup.api.index import ImageIndex
     from imgdup.build.merge import select_rows
     from imgdup.query.row_pairs import rows_outside
 
     check_range(max_dist, MATCH_BITS)
-    one, other = (ImageIndex.open(place).check_before_decision() for place in (a, b))
+    one, other = (open_found(place).check_before_decision() for place in (a, b))
     rows = rows_outside(one.rows, other.rows, max_dist)
-    select_rows(a, rows, target, replace=force)
+    select_rows(one.folder, rows, target, replace=force)
     if as_json:
         write_text([json_line({"files": len(rows), "of": len(one.rows)})])
     else:

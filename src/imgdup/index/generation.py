@@ -41,6 +41,9 @@ from imgdup.system.files import DIGEST_KINDS, FIRST_DIGEST_KIND
 from imgdup.system.paths import absolute
 
 TREE_PREFIX = "tree_"
+INDEX, PACK = "index", "pack"  # the kinds of files: of an index folder, and to share
+INSIDE = b"!"  # after the path of a pack: the root of its rows
+PACK_NAMES = ("relative", "absolute", "none")  # of the rows of a pack
 
 # The columns beside those of `imgdup.index.columns.fields` and of the tree.
 # Lengths that must agree with others are checked in `_check_lengths`.
@@ -143,6 +146,11 @@ class Generation:
         return {**self.parameters, **extra}
 
     @property
+    def is_pack(self) -> bool:
+        """Whether this is a hash pack, which has no pictures."""
+        return bool(self.head.get("kind") == PACK)
+
+    @property
     def has_match(self) -> bool:
         """Whether there are match hashes; indexes of format version 1 have PDQ hashes instead."""
         return "match" in self.arrays
@@ -196,6 +204,8 @@ class Generation:
     def roots(self) -> dict[bytes, ScanOptions]:
         """The roots, absolute, and what counts in each; in path order when they were stored."""
         options = [_scan_options(root) for root in self.head["roots"]]
+        if self.is_pack and self.head["names"] != "absolute":
+            return {absolute(self.file) + INSIDE: options[0]}
         folder = absolute(self.file.parent)
         roots = [resolved_root(stored, folder) for stored in self.stored_roots]
         return dict(zip(roots, options, strict=True))
@@ -207,6 +217,8 @@ class Generation:
 
     def missing_roots(self) -> list[bytes]:
         """Return the roots that are not there now: renamed, deleted or not mounted."""
+        if self.is_pack:
+            return []
         return [root for root in self.roots if root and not os.path.isdir(root)]
 
     @cached_property
@@ -300,22 +312,30 @@ class GenerationRows:
         return self.generation.arrays[name]
 
 
-def open_generation(file: Path) -> Generation:
+def open_generation(file: Path, kind: str = INDEX) -> Generation:
     """Open an index file by memory map, in a time that does not depend on its size.
+
+    Parameters
+    ----------
+    file : Path
+    kind : str
+        ``INDEX``, or ``PACK`` for a hash pack.
 
     Raises
     ------
     IndexFormatError
-        If the file is not a valid index.
+        If the file is not valid, or of another kind.
     """
     stored = store.load(file)
-    if stored.head.get("kind") != "index":
-        raise IndexFormatError(f"{file}: not an index file")
+    if stored.head.get("kind") != kind:
+        expected = "an index file" if kind == INDEX else "a hash pack; name the index by its folder"
+        raise IndexFormatError(f"{file}: not {expected}")
     generation = Generation(file, *stored)
     try:
         _check(generation)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise IndexFormatError(f"{file}: damaged or forged ({error!r}); index again") from error
+        remedy = "index again" if kind == INDEX else "export it again"
+        raise IndexFormatError(f"{file}: damaged or forged ({error!r}); {remedy}") from error
     return generation
 
 
@@ -333,6 +353,7 @@ def describe(generation: Generation) -> dict[str, Any]:
         "with_trimmed": generation.has_trimmed,
         "roots": [os.fsdecode(root) for root in generation.roots if root],
         **_parts(generation),
+        **({"pack": generation.head["names"]} if generation.is_pack else {}),
         "failed": failed,
     }
 
@@ -365,6 +386,9 @@ def _check(generation: Generation) -> None:
         raise ValueError("impossible numbers")
     if head.get("digest_kind", FIRST_DIGEST_KIND) not in DIGEST_KINDS:
         raise ValueError(f"digests of the unknown kind {head['digest_kind']!r}")
+    is_named = head.get("names") in PACK_NAMES and type(head.get("digests")) is int
+    if generation.is_pack and not (is_named and len(head["roots"]) == len(generation.roots)):
+        raise ValueError("a pack without names or roots")
     n = len(arrays["status"])
     forms = fields(head["bits"] // 64, with_pdq=generation.has_pdq)
     if generation.version == 1:

@@ -344,6 +344,25 @@ def test_an_object_of_another_gray_in_a_drawing_is_found():
     assert compare_pictures(first, jpeg(second, 90)).relation != "same-picture"
 
 
+def page_with_button(colour):
+    """A gray page with two lines of print and a button of 5 % of its area."""
+    page = np.full((380, 520, 3), 241, np.uint8)
+    for y in (60, 130):
+        cv2.putText(page, "some words of print", (30, y), cv2.FONT_HERSHEY_SIMPLEX, 1, (50,) * 3, 2)
+    cv2.rectangle(page, (330, 270), (490, 330), colour, -1)
+    cv2.putText(page, "Send", (370, 310), cv2.FONT_HERSHEY_SIMPLEX, 1, (250,) * 3, 2)
+    return page
+
+
+@pytest.mark.parametrize("quality", [90, 60, 30])
+def test_a_button_that_lost_its_colour_is_found(quality):
+    coloured, gray = page_with_button((60, 120, 210)), page_with_button((116, 116, 116))
+
+    assert compare_pictures(coloured, gray).relation != "same-picture"
+    assert compare_pictures(jpeg(coloured, quality), jpeg(gray, quality)).relation != "same-picture"
+    assert compare_pictures(coloured, jpeg(coloured, quality)).relation == "same-picture"
+
+
 def test_a_line_marked_in_yellow_on_a_gray_page_is_found():
     page = page_of_print(35)
     marked = page.copy()

@@ -115,24 +115,12 @@ class ImageFacts(NamedTuple):
 
 
 def image_facts(data: bytes, limits: Limits) -> ImageFacts:
-    """Describe what a file holds; its first page is decoded at full size.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    limits : Limits
-
-    Raises
-    ------
-    ImageError
-        As `imgdup.images.decode.decode` does.
-    """
+    """Describe what a whole file holds, as `facts_and_whole` does, without its first page."""
     return facts_and_whole(data, limits)[0]
 
 
 def facts_and_whole(data: bytes, limits: Limits) -> tuple[ImageFacts, WholePicture]:
-    """Describe what a file holds, and return its first page, which is decoded once for both.
+    """Describe what a file holds, and return its first page, decoded at full size.
 
     Parameters
     ----------

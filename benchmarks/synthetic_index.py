@@ -12,7 +12,7 @@ from imgdup.build.write import Facts, write_generation
 from imgdup.hashing import PARAMETERS_VERSION
 from imgdup.index import folder
 from imgdup.index.columns import empty_columns
-from imgdup.index.generation import ScanOptions
+from imgdup.index.parts import ScanOptions
 from imgdup.system.files import NEW_DIGEST_KIND
 from imgdup.system.limits import Limits
 

@@ -19,7 +19,7 @@ from imgdup.build.write import Facts, write_generation
 from imgdup.images.formats import REASONS
 from imgdup.index import folder, store
 from imgdup.index.columns import empty_columns
-from imgdup.index.generation import ScanOptions
+from imgdup.index.parts import ScanOptions
 from imgdup.system.limits import Limits
 
 ROOT = b"/photos"

@@ -33,7 +33,7 @@ from imgdup.errors import ImageError
 from imgdup.hashing import MATCH_MIN_QUALITY, fingerprint
 from imgdup.images.decode import decode, init_worker
 from imgdup.images.in_memory import picture_in_memory
-from imgdup.index.generation import ScanOptions
+from imgdup.index.parts import ScanOptions
 from imgdup.system import files
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits

@@ -14,7 +14,7 @@ from imgdup.build.roots import (
     plan_scan,
 )
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.index.generation import ScanOptions
+from imgdup.index.parts import ScanOptions
 
 PLAIN = ScanOptions()
 NO_CHANGES = OptionChanges()

@@ -12,7 +12,7 @@ import pytest
 from imgdup.build import sources
 from imgdup.build.sources import Tally, reaches, stat_files, walk
 from imgdup.errors import UsageError
-from imgdup.index.generation import ScanOptions
+from imgdup.index.parts import ScanOptions
 from imgdup.system.paths import absolute, check_exists
 from real_pictures import DATA, needs_data
 

@@ -24,7 +24,8 @@ from imgdup.containers.directory import Fault, Locator
 from imgdup.containers.plain_file import Stamp
 from imgdup.images.formats import OK, REASONS
 from imgdup.index.columns import LOCATOR
-from imgdup.index.generation import Generation, ScanOptions
+from imgdup.index.generation import Generation
+from imgdup.index.parts import ScanOptions
 from imgdup.index.paths import Paths, PathsBuilder, merge_sorted
 from imgdup.system.names import containers_of, inside
 from imgdup.system.paths import is_below, path_key

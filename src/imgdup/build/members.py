@@ -15,7 +15,7 @@ from imgdup.containers.directory import Fault, Locator, Member
 from imgdup.containers.plain_file import Stamp
 from imgdup.containers.reading import Container, open_container
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
-from imgdup.index.generation import ScanOptions
+from imgdup.index.parts import ScanOptions
 from imgdup.system.limits import Limits
 from imgdup.system.names import inside, kind_of
 

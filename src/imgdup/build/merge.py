@@ -25,7 +25,8 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.images.formats import OK
 from imgdup.index import folder
 from imgdup.index.columns import RowNumbers
-from imgdup.index.generation import Generation, ScanOptions, open_generation
+from imgdup.index.generation import Generation, open_generation
+from imgdup.index.parts import ScanOptions
 from imgdup.index.paths import Paths, merge_sorted
 from imgdup.system.paths import absolute, is_below, join, path_key
 

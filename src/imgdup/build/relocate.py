@@ -17,7 +17,8 @@ from imgdup.build.state import commit_generation, scan_times
 from imgdup.build.write import Facts
 from imgdup.errors import UsageError
 from imgdup.index import folder
-from imgdup.index.generation import Generation, ScanOptions, open_generation
+from imgdup.index.generation import Generation, open_generation
+from imgdup.index.parts import ScanOptions
 from imgdup.index.paths import merge_sorted
 from imgdup.system.paths import absolute, is_below, path_key
 

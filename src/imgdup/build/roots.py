@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from imgdup.build.sources import reaches
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.index.generation import ScanOptions
-from imgdup.index.parts import WHOLE, Part
+from imgdup.index.parts import WHOLE, Part, ScanOptions
 from imgdup.index.paths import Paths
 from imgdup.system.names import containers_of, inside, is_container, outer_file
 from imgdup.system.paths import absolute, check_exists, is_below, join, path_key

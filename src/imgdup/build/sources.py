@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from imgdup.build.ignored import IgnoredFiles
 from imgdup.build.members import Candidate, Containers, Found
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
-from imgdup.index.generation import ScanOptions
+from imgdup.index.parts import ScanOptions
 from imgdup.system.atomic import PUBLIC, narrowed_mode
 from imgdup.system.files import stat_size_mtime
 from imgdup.system.names import inside, is_container, kind_of, members_folder

@@ -15,7 +15,8 @@ from imgdup.build.write import Facts, Table, write_generation
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import HASHERS, PARAMETERS_VERSION
 from imgdup.index import folder
-from imgdup.index.generation import Generation, ScanOptions, open_generation
+from imgdup.index.generation import Generation, open_generation
+from imgdup.index.parts import ScanOptions
 from imgdup.index.paths import stored_root
 from imgdup.system.files import NEW_DIGEST_KIND
 from imgdup.system.paths import absolute

@@ -31,7 +31,8 @@ from imgdup.index.columns import (
     failure_detail,
     fields,
 )
-from imgdup.index.generation import TREE_PREFIX, Generation, ScanOptions
+from imgdup.index.generation import TREE_PREFIX, Generation
+from imgdup.index.parts import ScanOptions
 from imgdup.index.paths import stored_root
 from imgdup.search.bands import choose_layout, typical_distance
 from imgdup.search.equal import group_equal

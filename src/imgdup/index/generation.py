@@ -5,10 +5,8 @@ and the VP-tree over the distinct hashes. It holds no clock, so equal input give
 `imgdup.build.write` writes it.
 """
 
-import fnmatch
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +32,7 @@ from imgdup.index.columns import (
     failure_detail,
     fields,
 )
-from imgdup.index.parts import WHOLE, Part
+from imgdup.index.parts import ScanOptions, scan_options_of
 from imgdup.index.paths import Paths, resolved_root
 from imgdup.search.vptree import VPTree
 from imgdup.system.files import DIGEST_KINDS, FIRST_DIGEST_KIND
@@ -59,50 +57,6 @@ STRUCTURE: Mapping[str, str] = {
     "class_offsets": "<i8",
     "class_rows": "<i8",
 }
-
-
-@dataclass(frozen=True)
-class ScanOptions:
-    """Which files of a root count.
-
-    Parameters
-    ----------
-    exclude : tuple of str
-        Glob patterns. One without ``/`` is matched with every name, one with it with the
-        path relative to the root; ``*`` matches ``/`` too. A ``/`` at the end has no effect.
-    follow_symlinks : bool
-        Whether links to files and folders are followed; else they are ignored.
-    hidden : bool
-        Whether names that begin with a dot count.
-    part : Part
-        Which entries of the root count.
-    containers : bool
-        Whether the pictures in zip, tar and Parquet files in folders count.
-    column : str
-        Which column of Parquet files holds the pictures; empty if it is found by its type.
-    """
-
-    exclude: tuple[str, ...] = ()
-    follow_symlinks: bool = False
-    hidden: bool = False
-    part: Part = WHOLE
-    containers: bool = False
-    column: str = ""
-
-    def excludes(self) -> Callable[[bytes], bool]:
-        """Return a function that tests whether a relative path is excluded."""
-        if not self.exclude:
-            return lambda _: False
-        globs = [glob.rstrip("/") for glob in self.exclude]
-        whole = [re.compile(fnmatch.translate(glob)) for glob in globs if "/" in glob]
-        names = [re.compile(fnmatch.translate(glob)) for glob in globs if "/" not in glob]
-
-        def excluded(relative: bytes) -> bool:
-            text = os.fsdecode(relative)
-            name = text.rpartition("/")[2]
-            return any(p.match(text) for p in whole) or any(p.match(name) for p in names)
-
-        return excluded
 
 
 @dataclass(frozen=True)
@@ -203,7 +157,7 @@ class Generation:
     @cached_property
     def roots(self) -> dict[bytes, ScanOptions]:
         """The roots, absolute, and what counts in each; in path order when they were stored."""
-        options = [_scan_options(root) for root in self.head["roots"]]
+        options = [scan_options_of(root) for root in self.head["roots"]]
         if self.is_pack and self.head["names"] != "absolute":
             return {absolute(self.file) + INSIDE: options[0]}
         folder = absolute(self.file.parent)
@@ -362,19 +316,6 @@ def _parts(generation: Generation) -> dict[str, list[str]]:
     """Return which part of each root is indexed; nothing if all are indexed as a whole."""
     parts = [options.part for root, options in generation.roots.items() if root]
     return {} if all(part.is_whole for part in parts) else {"parts": list(map(str, parts))}
-
-
-def _scan_options(root: Mapping[str, Any]) -> ScanOptions:
-    containers, column = root.get("containers", 0), root.get("column", "")
-    exclude, flags = root["exclude"], (root["follow_symlinks"], root["hidden"], containers)
-    texts = type(exclude) is list and all(type(glob) is str for glob in exclude)
-    if "\0" in root["path"] or not texts or not all(flag in (0, 1) for flag in flags):
-        raise ValueError("an impossible root")
-    if type(column) is not str:
-        raise ValueError("an impossible column")
-    part = Part.parse(root.get("part", str(WHOLE)))
-    follow_symlinks, hidden, containers = map(bool, flags)
-    return ScanOptions(tuple(exclude), follow_symlinks, hidden, part, containers, column)
 
 
 def _check(generation: Generation) -> None:

@@ -1,15 +1,19 @@
-"""Divide a root into parts that are indexed on their own, so that several machines can share it.
+"""Which files of a root an index holds: by options, and by parts that are indexed on their own.
 
-What is divided are the entries of the root: its folders, with all that is in them, and its files.
-Which part an entry belongs to depends on its name alone. So no part has to list what is in the
-others, an entry that is added changes one part only, and no order of folders plays a role.
+With parts, several machines can share a root. What is divided are the entries of the root: its
+folders, with all that is in them, and its files. Which part an entry belongs to depends on its name
+alone. So no part has to list what is in the others, an entry that is added changes one part only,
+and no order of folders plays a role.
 """
 
+import fnmatch
 import hashlib
+import os
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 from imgdup.system.names import SEPARATOR
 
@@ -104,3 +108,61 @@ def number_of(name: bytes, n_parts: int) -> int:
     name = name.removesuffix(SEPARATOR[:1])
     digest = hashlib.blake2b(name, digest_size=DIGEST_BYTES).digest()
     return int.from_bytes(digest, "little") % n_parts + 1
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """Which files of a root count.
+
+    Parameters
+    ----------
+    exclude : tuple of str
+        Glob patterns. One without ``/`` is matched with every name, one with it with the
+        path relative to the root; ``*`` matches ``/`` too. A ``/`` at the end has no effect.
+    follow_symlinks : bool
+        Whether links to files and folders are followed; else they are ignored.
+    hidden : bool
+        Whether names that begin with a dot count.
+    part : Part
+        Which entries of the root count.
+    containers : bool
+        Whether the pictures in zip, tar and Parquet files in folders count.
+    column : str
+        Which column of Parquet files holds the pictures; empty if it is found by its type.
+    """
+
+    exclude: tuple[str, ...] = ()
+    follow_symlinks: bool = False
+    hidden: bool = False
+    part: Part = WHOLE
+    containers: bool = False
+    column: str = ""
+
+    def excludes(self) -> Callable[[bytes], bool]:
+        """Return a function that tests whether a relative path is excluded."""
+        if not self.exclude:
+            return lambda _: False
+        globs = [glob.rstrip("/") for glob in self.exclude]
+        whole = [re.compile(fnmatch.translate(glob)) for glob in globs if "/" in glob]
+        names = [re.compile(fnmatch.translate(glob)) for glob in globs if "/" not in glob]
+
+        def excluded(relative: bytes) -> bool:
+            text = os.fsdecode(relative)
+            name = text.rpartition("/")[2]
+            return any(p.match(text) for p in whole) or any(p.match(name) for p in names)
+
+        return excluded
+
+
+def scan_options_of(root: Mapping[str, Any]) -> ScanOptions:
+    """Read the options that an index stores with a root; raise ValueError if it is damaged."""
+    containers, column = root.get("containers", 0), root.get("column", "")
+    exclude, flags = root["exclude"], (root["follow_symlinks"], root["hidden"], containers)
+    texts = type(exclude) is list and all(type(glob) is str for glob in exclude)
+    if "\0" in root["path"] or not texts or not all(flag in (0, 1) for flag in flags):
+        raise ValueError("an impossible root")
+    if type(column) is not str:
+        raise ValueError("an impossible column")
+    part = Part.parse(root.get("part", str(WHOLE)))
+    follow_symlinks, hidden, containers = map(bool, flags)
+    return ScanOptions(tuple(exclude), follow_symlinks, hidden, part, containers, column)

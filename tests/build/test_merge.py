@@ -4,10 +4,14 @@ The answers are those of one run over all files, byte for byte, or of a twin tha
 a dictionary.
 """
 
+import io
 import os
 import random
 import shutil
+import tarfile
 import time
+import zipfile
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -118,6 +122,34 @@ def test_merged_parts_with_pdq_are_one_run_byte_for_byte(tmp_path, photos):
 
     assert len(opened(tmp_path / "merged").arrays["trimmed_rows"]) == 3
     assert content(tmp_path / "merged") == content(tmp_path / "whole")
+
+
+def test_merged_parts_of_containers_are_one_run_byte_for_byte(tmp_path, photos, pictures):
+    for shard in range(8):
+        with tarfile.open(photos / f"{shard:05d}.tar", "w") as shards:
+            for number, data in enumerate(pictures):
+                member = tarfile.TarInfo(f"{number}.jpg")
+                member.size = len(data)
+                shards.addfile(member, io.BytesIO(data))
+    inside = photos / "f1" / "deep" / "more.zip"
+    with zipfile.ZipFile(inside, "w") as archive:
+        archive.writestr("1.jpg", pictures[4])
+    for file in [inside, *photos.glob("*.tar")]:
+        os.utime(file, (1_600_000_000, 1_600_000_000))
+    changes = OptionChanges(containers=True)
+    update_index(tmp_path / "whole", [str(photos)], settings(changes=changes))
+
+    places = [tmp_path / f"part{number}" for number in (1, 2, 3)]
+    for number, place in enumerate(places, 1):
+        part = replace(changes, part=Part((number,), 3))
+        update_index(place, [str(photos)], settings(changes=part))
+    merge_indexes(places, tmp_path / "merged")
+
+    assert content(tmp_path / "merged") == content(tmp_path / "whole")
+    names = {path.partition(b"!")[0] for path in opened(tmp_path / "whole").paths if b"!" in path}
+    assert len(names) == 9
+    again = update_index(tmp_path / "merged", (), settings())
+    assert (again.hashed, again.written) == (0, False)
 
 
 def test_parts_of_several_folders_and_files_do_not_depend_on_the_order_of_the_sources(

@@ -162,7 +162,7 @@ def append_rows(
     hashed_ns : int
         When the batch began.
     paths : sequence of bytes
-        The key of each file, see `FileToHash`, in path order.
+        The key of each file, see `FileToHash`.
     columns : mapping of ndarray
         The fields of `imgdup.index.columns`, at least one row per path.
     failures : mapping of int to str
@@ -236,6 +236,10 @@ class _Block(NamedTuple):
         facts: dict[str, Any] = json.loads(text[:line_end])
         return facts, memoryview(text)[line_end + 1 :]
 
+    def first_key(self) -> bytes:
+        """Return the key of its first path, in path order."""
+        return min(path_key(key.partition(b"\0")[0]) for key in self.keys())
+
     def keys(self) -> list[bytes]:
         """Return the key of each row."""
         _, rest = self.facts()
@@ -283,16 +287,18 @@ class _Checkpoint:
             at = stop
 
     def rows_of(self, block: _Block) -> Iterator[tuple[bytes, CheckpointRow]]:
-        """Yield the rows of a block with the keys of their paths."""
+        """Yield the rows of a block with the keys of their paths, in path order."""
         rows = self.records[block.first_row : block.first_row + block.n_rows]
         columns = (rows[name].tolist() for name in ("size", "mtime_ns", "status"))
         facts = zip(block.keys(), *columns, strict=True)
-        for row, (path, size, mtime_ns, status) in enumerate(facts, block.first_row):
-            path, _, container_bytes = path.partition(b"\0")
-            found = CheckpointRow(self.name, row, size, mtime_ns, block.hashed_ns, status)
+        found = []
+        for row, (key, size, mtime_ns, status) in enumerate(facts, block.first_row):
+            path, _, container_bytes = key.partition(b"\0")
+            each = CheckpointRow(self.name, row, size, mtime_ns, block.hashed_ns, status)
             if container_bytes:
-                found = found._replace(container_bytes=int(container_bytes))
-            yield path_key(path), found
+                each = each._replace(container_bytes=int(container_bytes))
+            found.append((path_key(path), each))
+        yield from sorted(found)
 
 
 def _warn(name: str) -> None:
@@ -319,7 +325,7 @@ class Checkpoints:
         """
         waiting = sorted(
             (
-                (path_key(block.keys()[0].partition(b"\0")[0]), checkpoint.name, block)
+                (block.first_key(), checkpoint.name, block)
                 for checkpoint in self._of_earlier_runs()
                 for block in checkpoint.blocks
                 if block.n_rows and block.facts()[0]["parameters"] == self._parameters

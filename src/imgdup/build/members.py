@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from imgdup.containers.directory import Fault, Locator, Member
+from imgdup.containers.directory import TABLE_ROW, Fault, Locator, Member
 from imgdup.containers.plain_file import Stamp
 from imgdup.containers.reading import Container, open_container
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
@@ -95,7 +95,7 @@ class Containers:
             return Found([stamped(path, stamp, Fault("unreadable", detail))], ())
         container = open_container(path)
         try:
-            directory = container.directory(self.limits)
+            directory = container.directory(self.limits, options.column)
             members = list(self._candidates(path, container, directory, is_skipped))
             for name, reason in directory.ignored:
                 self.notes.append((inside(path, name), reason))
@@ -111,23 +111,25 @@ class Containers:
         directory: Iterable[Member],
         is_skipped: Callable[[bytes], bool],
     ) -> Iterator[Candidate]:
+        stamp = container.file.stamp
         for member in directory:
             if is_skipped(member.name):
                 continue
-            name = inside(path, member.name)
-            if kind_of(member.name):
+            name, shown = inside(path, member.name), os.fsdecode(member.name)
+            is_image = os.path.splitext(shown)[1].lower() in IMAGE_EXTENSIONS
+            if not is_image and kind_of(member.name):
                 self.notes.append((name, "a container in a container is not entered"))
-            elif undecoded := undecoded_extension(os.fsdecode(member.name)):
+            elif not is_image and (undecoded := undecoded_extension(shown)):
                 self.notes.append((name, f"{undecoded} is not decoded"))
-            elif _may_be_image(member, container):
-                stamp = container.file.stamp
+            elif is_image or _begins_like_image(member, container):
                 locator = Locator(*member.place, stamp.size, stamp.mtime_ns)
-                yield member_candidate(name, locator, stamp)._replace(fault=member.fault)
+                found = member_candidate(name, locator, stamp)
+                yield found if member.fault is None else found._replace(fault=member.fault)
 
 
-def _may_be_image(member: Member, container: Container) -> bool:
-    """Return whether a member counts as an image, by extension or by content."""
-    if os.path.splitext(os.fsdecode(member.name))[1].lower() in IMAGE_EXTENSIONS:
+def _begins_like_image(member: Member, container: Container) -> bool:
+    """Return whether a member without the extension of an image is one; each cell of a table is."""
+    if member.place[0] == TABLE_ROW:
         return True
     if member.fault is not None:
         return False

@@ -22,6 +22,7 @@ from imgdup.build.listing import OLD, TO_READ, Listing
 from imgdup.build.members import Candidate
 from imgdup.build.settings import Progress, Settings
 from imgdup.build.write import Facts, linked_rows
+from imgdup.containers.directory import TABLE_ROW
 from imgdup.images.formats import OK, REASONS
 from imgdup.workers.pool import BATCHES_PER_WORKER, Died, Pool, answers, decoding_pool
 
@@ -119,7 +120,7 @@ def _all_batches(
     deque(found, maxlen=0)  # list the other files while the workers are busy
     first_of.update(_first_names(facts.listing))
     rows = [row for row in _rows_to_read(facts.listing) if first_of.get(row, row) == row]
-    rows = [row for row in rows if row not in early]
+    rows = _in_reading_order(facts.listing, [row for row in rows if row not in early])
     progress.start(len(early) + len(rows))
     yield from _batches(
         _files_to_hash(facts, rows),
@@ -127,12 +128,26 @@ def _all_batches(
     )
 
 
+def _in_reading_order(listing: Listing, rows: list[int]) -> list[int]:
+    """Sort the rows of tables by their numbers there: in path order, row 10 comes before row 9."""
+    if not listing.has_members or not rows:
+        return rows
+    places = listing.locator_array()[rows]
+    kind, group, row = places[:, 0], places[:, 1], places[:, 2]
+    is_table = kind == TABLE_ROW
+    begins = np.ones(len(rows), bool)  # a run of cells of one table, or of other files
+    begins[1:] = (places[1:, -2:] != places[:-1, -2:]).any(axis=1) | (is_table[1:] != is_table[:-1])
+    order = np.lexsort((np.where(is_table, row, 0), np.where(is_table, group, 0), begins.cumsum()))
+    return [rows[i] for i in order.tolist()]
+
+
 def _early_batches(
     found: Iterator[tuple[int, Candidate]], workers: int
 ) -> Iterator[list[FileToHash]]:
     """Yield a batch less than are submitted at once, if there are many files; a file only once."""
     first = list(islice(found, EARLY_FILES))
-    if len(first) == EARLY_FILES:
+    has_cells = any(file.locator and file.locator.kind == TABLE_ROW for _, file in first)
+    if len(first) == EARLY_FILES and not has_cells:
         by_identity = {(file.device, file.inode or -row): (row, file) for row, file in first[::-1]}
         files = [
             FileToHash(row, file.path, file.size, file.mtime_ns, b"", file.locator, file.fault)

@@ -173,6 +173,9 @@ def walk(
             yield _candidate(path, facts, tally)
         elif options.containers and _is_container(path, facts):
             if found := _look_into(path, root, options, facts, tally):
+                if _is_table_of_something_else(found):
+                    tally.ignore(path, "no column holds pictures")
+                    continue
                 yield from found.container
                 waiting[inside(path)] = found
                 heapq.heappush(levels[-1], inside(name))
@@ -196,6 +199,11 @@ def _ignore(path: bytes, facts: os.stat_result, tally: Tally) -> None:
 
 def _is_container(path: bytes, facts: os.stat_result) -> bool:
     return kind_of(path) is not None and stat.S_ISREG(facts.st_mode)
+
+
+def _is_table_of_something_else(found: Found) -> bool:
+    """Return whether a container in a folder is a table without pictures, such as captions."""
+    return any(each.fault and each.fault.reason == "not-an-image" for each in found.container)
 
 
 def _look_into(

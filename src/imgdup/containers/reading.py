@@ -3,6 +3,7 @@
 `read_content` is the one function for this in hashing, queries, comparisons and reports.
 """
 
+import importlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,11 +14,13 @@ from imgdup.containers.directory import Directory, Locator, Place
 from imgdup.containers.plain_file import PlainFile, Stamp
 from imgdup.containers.tar import TarFile
 from imgdup.containers.zip import ZipFile
-from imgdup.errors import ImageError
+from imgdup.errors import ImageError, ImgdupError
 from imgdup.system.files import FileBytes, error_words, read_file
-from imgdup.system.limits import Limits
-from imgdup.system.names import kind_of, split
+from imgdup.system.limits import Limits, import_uncapped
+from imgdup.system.names import SEPARATOR, containers_of, kind_of, split
 
+TABLE_MODULE = "imgdup.containers.table"  # which imports pyarrow
+TABLES = ("parquet", "arrow")  # kinds of containers
 MAX_OPEN = 2  # containers that a process keeps open: the next member is often of the same one
 
 
@@ -28,8 +31,11 @@ class Container(Protocol):
     def file(self) -> PlainFile:
         """The file."""
 
-    def directory(self, limits: Limits) -> Directory:
-        """List the members, with what is wrong with the container."""
+    def directory(self, limits: Limits, column: str) -> Directory:
+        """List the members, with what is wrong with the container.
+
+        `column` is the one with pictures, in a table; if empty, it is found.
+        """
 
     def read(self, place: Place, limits: Limits) -> bytes:
         """Read the member at a place."""
@@ -38,9 +44,25 @@ class Container(Protocol):
         """Return the first bytes of the member at a place; none if they cannot be read."""
 
 
+def _open_table(file: PlainFile, kind: str) -> Container:
+    """Open a Parquet or Arrow file; ImgdupError if pyarrow, an extra, is not installed."""
+    try:
+        import_uncapped(TABLE_MODULE)
+        table = importlib.import_module(TABLE_MODULE)
+    except ImportError as error:
+        file.close()
+        raise ImgdupError(
+            f"{os.fsdecode(file.path)}: reading it needs pyarrow: pip install pyarrow, or leave "
+            "out such files with --exclude '*.parquet'"
+        ) from error
+    opened: Container = table.TableFile(file, kind)
+    return opened
+
+
 OPENERS: dict[str, Callable[[PlainFile], Container]] = {
     "zip": ZipFile,
     **{kind: partial(TarFile, kind=kind) for kind in ("tar", "tar.gz", "tar.xz", "tar.bz2")},
+    **{kind: partial(_open_table, kind=kind) for kind in TABLES},
 }
 
 
@@ -78,7 +100,7 @@ def read_content(name: bytes, limits: Limits, locator: Locator | None = None) ->
     ImageError
         As `read_file` does; ``changed`` also if a container is not the one of the locator.
     """
-    parts = split(name)
+    parts = split(name) if locator is None else _parts_of_open(name) or split(name)
     if parts is None:
         return read_file(name, limits)
     try:
@@ -89,6 +111,14 @@ def read_content(name: bytes, limits: Limits, locator: Locator | None = None) ->
         raise ImageError("unreadable", error_words(error)) from error
     except MemoryError as error:
         raise ImageError("too-large", "the member needs more memory than is available") from error
+
+
+def _parts_of_open(name: bytes) -> tuple[bytes, bytes] | None:
+    """Divide the name of a member of a container that is open; its place is known."""
+    for container in containers_of(name):
+        if _Key(os.getpid(), container) in _open:
+            return container, name[len(container) + len(SEPARATOR) :]
+    return None
 
 
 def _read_member(path: bytes, name: bytes, limits: Limits, locator: Locator | None) -> FileBytes:
@@ -108,7 +138,8 @@ def _read_member(path: bytes, name: bytes, limits: Limits, locator: Locator | No
 
 def _place(opened: "_Opened", name: bytes, limits: Limits) -> Place:
     """Return where a member lies, from the directory of its container."""
-    member = opened.listed(limits).find(name)
+    column = os.fsdecode(name.partition(b"/")[2]) if opened.is_table else ""
+    member = opened.listed(limits, column).find(name)
     if member is None:
         raise ImageError("missing", "the container has no member of this name")
     if member.fault is not None:
@@ -121,13 +152,14 @@ class _Opened:
 
     def __init__(self, path: bytes) -> None:
         self.container = open_container(path)
-        self._directory: Directory | None = None
+        self.is_table = kind_of(path) in TABLES
+        self._directories: dict[str, Directory] = {}
 
-    def listed(self, limits: Limits) -> Directory:
-        """Return its directory, which is made once."""
-        if self._directory is None:
-            self._directory = self.container.directory(limits)
-        return self._directory
+    def listed(self, limits: Limits, column: str) -> Directory:
+        """Return its directory, which is made once for each column."""
+        if column not in self._directories:
+            self._directories[column] = self.container.directory(limits, column)
+        return self._directories[column]
 
 
 class _Key(NamedTuple):

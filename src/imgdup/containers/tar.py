@@ -235,7 +235,7 @@ class TarFile:
         self._source: Source = file if kind == "tar" else Unpacked(file, kind)
         self._kind = STORED if kind == "tar" else STREAMED
 
-    def directory(self, limits: Limits) -> Directory:
+    def directory(self, limits: Limits, column: str = "") -> Directory:
         """List its members; of a damaged file those before the damage."""
         return list_tar(self._source, self._kind, limits)
 

@@ -138,7 +138,7 @@ class ZipFile:
     def __init__(self, file: PlainFile) -> None:
         self.file = file
 
-    def directory(self, limits: Limits) -> Directory:
+    def directory(self, limits: Limits, column: str = "") -> Directory:
         """List its members; a damaged directory up to its damage."""
         return list_zip(self.file)
 

@@ -1,0 +1,313 @@
+"""Read the pictures in a column of a Parquet or Arrow file, such as those of Hugging Face.
+
+A cell holds the bytes of a file, or a path, or both in a struct with the fields ``bytes`` and
+``path``. This module needs pyarrow, an extra, so it is imported for the first such file only.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from imgdup.containers.directory import TABLE_ROW, Directory, Fault, Place
+from imgdup.containers.plain_file import PlainFile
+from imgdup.errors import ImageError
+from imgdup.images.formats import SNIFF_BYTES, sniff
+from imgdup.system.files import read_file
+from imgdup.system.limits import Limits
+
+NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")  # of columns
+BATCH_ROWS = 16  # of a row group that are in memory at a time
+BUFFER_BYTES = 1 << 20  # of a column that is read at a time
+MANY_NAMES = 8  # of columns in a message
+
+# What pyarrow raises for a damaged file; that memory is short is another error.
+ARROW_ERRORS = (
+    pyarrow.ArrowInvalid,
+    pyarrow.ArrowNotImplementedError,
+    OSError,
+    ValueError,
+    KeyError,
+)
+
+_BYTES, _PATH = "bytes", "path"  # fields of a struct
+
+
+class TableFile:
+    """An open Parquet or Arrow file.
+
+    Parameters
+    ----------
+    file : PlainFile
+    kind : str
+        ``"parquet"`` or ``"arrow"``.
+
+    """
+
+    def __init__(self, file: PlainFile, kind: str) -> None:
+        self.file = file
+        self._reader = _ParquetReader(file) if kind == "parquet" else _ArrowReader(file)
+        self._cursor: _Cursor | None = None
+
+    def directory(self, limits: Limits, column: str = "") -> Directory:
+        """List the cells of a column; a damaged file gives a fault.
+
+        Parameters
+        ----------
+        limits : Limits
+        column : str
+            Its name; if empty, the one column that holds pictures.
+        """
+        found = Directory()
+        try:
+            self._reader.open()
+            number = self._column(column)
+            name = os.fsencode(self._reader.names[number])
+            row = 0
+            for group, n_rows in enumerate(self._reader.group_sizes()):
+                for i in range(n_rows):
+                    found.add(b"%d/%s" % (row, name), (TABLE_ROW, group, i, 0, number))
+                    row += 1
+        except _NoColumn as error:
+            found.fault = error.fault
+        except ARROW_ERRORS as error:
+            found.fault = Fault("damaged", f"the file cannot be read: {_one_line(error)}")
+        return found
+
+    def _column(self, wanted: str) -> int:
+        """Return the number of the column of pictures."""
+        names = self._reader.names
+        shown = ", ".join(names[:MANY_NAMES]) + (", ..." if len(names) > MANY_NAMES else "")
+        if wanted:
+            if wanted not in names:
+                text = f"it has no column {wanted!r}; its columns are: {shown}"
+                raise _NoColumn("unsupported", text)
+            return names.index(wanted)
+        types = self._reader.types
+        possible = [i for i, each in enumerate(types) if _holds_bytes(each)]
+        found = [i for i in possible if self._begins_with_pictures(i)]
+        found = found or [i for i in possible if _is_struct(types[i])]
+        if len(found) > 1:
+            found = [i for name in NAMES for i in found if names[i].lower() == name][:1] or found
+        if len(found) > 1:
+            several = ", ".join(names[i] for i in found)
+            text = f"several columns may hold pictures: {several}; name one with --column"
+            raise _NoColumn("unsupported", text)
+        if not found:
+            text = f"no column holds pictures; its columns are: {shown}; --column names another"
+            raise _NoColumn("not-an-image", text)
+        return found[0]
+
+    def _begins_with_pictures(self, number: int) -> bool:
+        """Return whether the first cell of a column that is not empty is a picture, or damaged."""
+        try:
+            for batch in self._reader.batches(0, number):
+                for data in map(_bytes_of, batch):
+                    if data is not None:
+                        return sniff(bytes(data[:SNIFF_BYTES])) != "unknown"
+        except ARROW_ERRORS:
+            return True
+        return False
+
+    def read(self, place: Place, limits: Limits) -> bytes:
+        """Read one cell; of a path in it, the file.
+
+        Raises
+        ------
+        ImageError
+            ``not-an-image`` if it is empty, ``damaged``, ``too-large``, or what is wrong with the
+            file.
+        """
+        cell = self._cell(place)
+        data, path = _bytes_of(cell), _path_of(cell)
+        if data is not None:
+            limits.check_bytes(len(data))
+            return bytes(data)
+        if not path:
+            raise ImageError("not-an-image", "there is no picture in this row")
+        if "://" in path:
+            raise ImageError("unsupported", "an address on a network is not read")
+        folder = os.path.dirname(self.file.path)
+        return read_file(os.path.join(folder, os.fsencode(path)), limits).data
+
+    def head(self, place: Place, n_bytes: int) -> bytes:
+        """Return the first bytes of a cell; none if they cannot be read."""
+        try:
+            return self.read(place, Limits())[:n_bytes]
+        except ImageError:
+            return b""
+
+    def _cell(self, place: Place) -> Any:
+        _, group, row, _, number = place
+        if self._cursor is None or not self._cursor.is_before(group, number, row):
+            try:
+                self._reader.open()
+                self._cursor = _Cursor(self._reader, group, number)
+            except ARROW_ERRORS as error:
+                raise ImageError("damaged", _one_line(error)) from error
+        return self._cursor.cell(row)
+
+
+class _NoColumn(ValueError):
+    """There is no column of pictures, or there are several."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = Fault(reason, detail)
+
+
+class _Cursor:
+    """Walks through the cells of a row group; it only moves on, as neighbours are read in order."""
+
+    def __init__(self, reader: "_ParquetReader | _ArrowReader", group: int, number: int) -> None:
+        self._key = group, number
+        self._batches = reader.batches(group, number)
+        self._start, self._batch = 0, next(self._batches, ())
+        self._error: ImageError | None = None
+
+    def is_before(self, group: int, number: int, row: int) -> bool:
+        """Return whether a cell is at the cursor or behind it."""
+        return self._key == (group, number) and row >= self._start
+
+    def cell(self, row: int) -> Any:
+        """Return a cell; what is behind a damaged page cannot be read."""
+        while self._error is None and row >= self._start + len(self._batch):
+            self._start += len(self._batch)
+            try:
+                self._batch = next(self._batches)
+            except StopIteration:
+                self._error = ImageError("damaged", "the row group ends before this row")
+            except ARROW_ERRORS as error:
+                detail = f"the column is damaged from row {self._start:,} of a row group on"
+                self._error = ImageError("damaged", f"{detail}: {_one_line(error)}")
+        if self._error is not None:
+            raise self._error
+        return self._batch[row - self._start]
+
+
+class _ParquetReader:
+    """The columns of a Parquet file."""
+
+    def __init__(self, file: PlainFile) -> None:
+        self._file = file
+        self._opened: Any = None
+
+    def open(self) -> None:
+        """Read the metadata, once."""
+        if self._opened is None:
+            options = {"buffer_size": BUFFER_BYTES, "pre_buffer": False}
+            self._opened = pyarrow.parquet.ParquetFile(self._file.raw, **options)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return list(self._opened.schema_arrow.names)
+
+    @property
+    def types(self) -> list[Any]:
+        """Their types."""
+        return list(self._opened.schema_arrow.types)
+
+    def group_sizes(self) -> Iterator[int]:
+        """Yield how many rows each row group has."""
+        metadata = self._opened.metadata
+        return (metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+
+    def batches(self, group: int, number: int) -> Iterator[Any]:
+        """Yield the cells of a column of a row group, some at a time."""
+        if group >= self._opened.metadata.num_row_groups:
+            return
+        rows = self._opened.iter_batches(
+            BATCH_ROWS, row_groups=[group], columns=[self.names[number]], use_threads=False
+        )
+        for batch in rows:
+            yield batch.column(0)
+
+
+class _ArrowReader:
+    """The columns of an Arrow file, or of a stream, as `datasets` writes it."""
+
+    def __init__(self, file: PlainFile) -> None:
+        self._file = file
+        self._schema: Any = None
+        self._sizes: list[int] = []
+
+    def open(self) -> None:
+        """Read the schema, once."""
+        if self._schema is None:
+            self._schema = self._reader().schema
+
+    def _reader(self) -> Any:
+        self._file.raw.seek(0)
+        try:
+            return pyarrow.ipc.open_file(self._file.raw)
+        except pyarrow.ArrowInvalid:
+            self._file.raw.seek(0)
+            return pyarrow.ipc.open_stream(self._file.raw)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return list(self._schema.names)
+
+    @property
+    def types(self) -> list[Any]:
+        """Their types."""
+        return list(self._schema.types)
+
+    def _record_batches(self) -> Iterator[Any]:
+        reader = self._reader()
+        if hasattr(reader, "get_batch"):
+            return (reader.get_batch(i) for i in range(reader.num_record_batches))
+        return iter(reader)
+
+    def group_sizes(self) -> Iterator[int]:
+        """Yield how many rows each record batch has."""
+        return (batch.num_rows for batch in self._record_batches())
+
+    def batches(self, group: int, number: int) -> Iterator[Any]:
+        """Yield the cells of a column of a record batch; a stream is read up to it."""
+        for i, batch in enumerate(self._record_batches()):
+            if i == group:
+                yield batch.column(number)
+                return
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _is_struct(kind: Any) -> bool:
+    """Return whether a type is a struct of bytes and a path, as Hugging Face writes pictures."""
+    if not pyarrow.types.is_struct(kind):
+        return False
+    return {field.name for field in kind} == {_BYTES, _PATH}
+
+
+def _holds_bytes(kind: Any) -> bool:
+    is_binary = pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
+    return is_binary or _is_struct(kind)
+
+
+def _bytes_of(cell: Any) -> memoryview | None:
+    """Return the bytes in a cell; None if there are none."""
+    if isinstance(cell, pyarrow.StructScalar):
+        if not cell.is_valid or _BYTES not in cell:
+            return None
+        cell = cell[_BYTES]
+    if not cell.is_valid or not hasattr(cell, "as_buffer"):
+        return None
+    is_text = pyarrow.types.is_string(cell.type) or pyarrow.types.is_large_string(cell.type)
+    return None if is_text else memoryview(cell.as_buffer())
+
+
+def _path_of(cell: Any) -> str | None:
+    """Return the path in a cell; None if there is none."""
+    if isinstance(cell, pyarrow.StructScalar):
+        if not cell.is_valid or _PATH not in cell:
+            return None
+        cell = cell[_PATH]
+    value = cell.as_py()
+    return value if isinstance(value, str) else None

@@ -1,0 +1,275 @@
+"""Pictures in Parquet and Arrow files.
+
+Twin: `to_pylist` of pyarrow, which reads a whole column at once.
+"""
+
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from encoded import painted
+from imgdup.api.index import ImageIndex
+from imgdup.build.settings import Settings
+from imgdup.build.update import update_index
+from imgdup.containers.reading import open_container, read_content
+from imgdup.errors import ImageError, ImgdupError
+from imgdup.system.limits import Limits
+from imgdup.system.names import inside
+from imgdup.workers.pool import inline
+
+pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+pq = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+
+LIMITS = Limits()
+PICTURES = [painted(seed, 60, 50) for seed in range(4)]
+FACTS = ("size", "width", "height", "quality", "digest", "match", "hashes")
+
+
+def settings(**options):
+    return Settings(workers=1, engine=inline, **options)
+
+
+def write(path, table, rows_a_group=3):
+    """Write a table as Parquet, as an Arrow file or, ``.stream.arrow``, as an Arrow stream."""
+    if path.suffix == ".parquet":
+        pq.write_table(table, path, row_group_size=rows_a_group)
+        return path
+    is_stream = ".stream" in path.name
+    new = pa.ipc.new_stream if is_stream else pa.ipc.new_file
+    with new(path, table.schema) as writer:
+        for start in range(0, len(table), rows_a_group):
+            writer.write_table(table.slice(start, rows_a_group))
+    return path
+
+
+def listed(path, column=""):
+    container = open_container(os.fsencode(path))
+    try:
+        return container.directory(LIMITS, column)
+    finally:
+        container.file.close()
+
+
+def read(path, name):
+    return read_content(inside(os.fsencode(path), name), LIMITS).data
+
+
+def reason_of(path, name, limits=LIMITS):
+    with pytest.raises(ImageError) as caught:
+        read_content(inside(os.fsencode(path), name), limits)
+    return caught.value.reason
+
+
+@given(
+    cells=st.lists(st.none() | st.binary(max_size=300), min_size=1, max_size=40),
+    form=st.sampled_from(["x.parquet", "x.arrow", "x.stream.arrow"]),
+    kind=st.sampled_from(["bytes", "large", "struct"]),
+    rows_a_group=st.integers(1, 40),
+)
+def test_every_cell_is_read(tmp_path_factory, cells, form, kind, rows_a_group):
+    if kind == "struct":
+        fields = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+        column = pa.array([c if c is None else {"bytes": c, "path": "p"} for c in cells], fields)
+    else:
+        column = pa.array(cells, pa.binary() if kind == "bytes" else pa.large_binary())
+    table = pa.table({"text": ["a"] * len(cells), "picture": column})
+    path = write(tmp_path_factory.mktemp("table") / form, table, rows_a_group)
+
+    names = [member.name for member in listed(path, "picture")]
+
+    assert sorted(names) == sorted(b"%d/picture" % i for i in range(len(cells)))
+    for i, cell in enumerate(table["picture"].to_pylist()):
+        expected = cell["bytes"] if cell and kind == "struct" else cell
+        if expected is None:
+            assert reason_of(path, b"%d/picture" % i) == "not-an-image"
+        else:
+            assert read(path, b"%d/picture" % i) == expected
+
+
+@pytest.mark.parametrize("form", ["x.parquet", "x.arrow", "x.stream.arrow"])
+def test_rows_equal_those_of_the_loose_files(tmp_path, form):
+    column = pa.array([{"bytes": data, "path": None} for data in PICTURES * 4])
+    path = write(tmp_path / form, pa.table({"image": column, "label": [1] * 16}), 5)
+    (tmp_path / "loose").mkdir()
+    for i, data in enumerate(PICTURES * 4):
+        (tmp_path / "loose" / f"{i:02}.jpg").write_bytes(data)
+
+    update_index(tmp_path / "twin", [str(tmp_path / "loose")], settings())
+    outcome = update_index(tmp_path / "index", [str(path)], settings())
+
+    assert (outcome.hashed, outcome.failed) == (16, 0)
+    twin, rows = (ImageIndex.open(tmp_path / name).rows for name in ("twin", "index"))
+    of_cell = {rows.path(row): row for row in range(16)}
+    for i in range(16):
+        row = of_cell[os.fsencode(path) + b"!/%d/image" % i]
+        assert all(np.array_equal(rows.column(f)[row], twin.column(f)[i]) for f in FACTS)
+
+
+def test_the_column_of_pictures_is_found_among_others_of_bytes(tmp_path):
+    table = pa.table({"embedding": [b"\0" * 64] * 4, "image": PICTURES, "mask": [b"text"] * 4})
+    path = write(tmp_path / "x.parquet", table)
+
+    assert next(member.name for member in listed(path)) == b"0/image"
+
+
+def test_of_several_columns_of_pictures_that_called_image_is_taken_or_none(tmp_path):
+    path = write(tmp_path / "x.parquet", pa.table({"before": PICTURES, "image": PICTURES}))
+    other = write(tmp_path / "y.parquet", pa.table({"before": PICTURES, "after": PICTURES}))
+
+    assert next(member.name for member in listed(path)) == b"0/image"
+    assert listed(other).fault == (
+        "unsupported",
+        "several columns may hold pictures: before, after; name one with --column",
+    )
+    assert len(listed(other, "after")) == 4
+
+
+def test_a_missing_column_is_named_with_those_that_are_there(tmp_path):
+    path = write(tmp_path / "x.parquet", pa.table({"image": PICTURES}))
+
+    assert listed(path, "img").fault == (
+        "unsupported",
+        "it has no column 'img'; its columns are: image",
+    )
+
+
+def test_a_column_of_paths_is_read_beside_the_table(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jpg").write_bytes(PICTURES[0])
+    paths = ["a/1.jpg", str(tmp_path / "a" / "1.jpg"), "a/missing.jpg", "http://host/1.jpg", None]
+    path = write(tmp_path / "x.parquet", pa.table({"file": paths}))
+
+    assert read(path, b"0/file") == read(path, b"1/file") == PICTURES[0]
+    reasons = [reason_of(path, b"%d/file" % i) for i in (2, 3, 4)]
+    assert reasons == ["missing", "unsupported", "not-an-image"]
+
+
+def test_a_struct_without_bytes_is_read_by_its_path(tmp_path):
+    (tmp_path / "1.jpg").write_bytes(PICTURES[0])
+    column = pa.array(
+        [{"bytes": None, "path": "1.jpg"}],
+        pa.struct({"bytes": pa.binary(), "path": pa.string()}),
+    )
+    path = write(tmp_path / "x.parquet", pa.table({"image": column}))
+
+    assert read(path, b"0/image") == PICTURES[0]
+
+
+def test_a_table_without_pictures_is_a_failure_if_named_and_ignored_in_a_folder(tmp_path):
+    from imgdup.build.roots import OptionChanges
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = write(folder / "captions.parquet", pa.table({"caption": ["a cat"], "key": ["0"]}))
+
+    named = update_index(tmp_path / "a", [str(path)], settings())
+    scanned = update_index(
+        tmp_path / "b", [str(folder)], settings(changes=OptionChanges(containers=True))
+    )
+
+    assert [failure.reason for failure in named.failures] == ["not-an-image"]
+    assert (scanned.seen, scanned.ignored) == (0, 1)
+
+
+def test_behind_a_broken_page_each_row_is_damaged_and_others_are_read(tmp_path):
+    noise = [np.random.default_rng(i).bytes(5000) for i in range(40)]
+    table = pa.table({"image": noise})
+    path = tmp_path / "x.parquet"
+    pq.write_table(
+        table, path, row_group_size=20, data_page_size=20_000, compression="gzip",
+        use_dictionary=False, write_batch_size=4,
+    )  # fmt: skip
+    data = bytearray(path.read_bytes())
+    begin = pq.ParquetFile(path).metadata.row_group(0).column(0).data_page_offset
+    data[begin + 60_000 : begin + 60_400] = bytes(400)
+    path.write_bytes(data)
+
+    outcomes = []
+    for i in range(40):
+        try:
+            outcomes.append(read(path, b"%d/image" % i) == noise[i])
+        except ImageError as error:
+            outcomes.append(error.reason)
+
+    assert outcomes[20:] == [True] * 20
+    assert "damaged" in outcomes[:20]
+    first = outcomes.index("damaged")
+    assert outcomes[:20] == [True] * first + ["damaged"] * (20 - first)
+
+
+@pytest.mark.parametrize("form", ["x.parquet", "x.arrow", "x.stream.arrow"])
+@pytest.mark.parametrize("cut", [0, 10, 700])
+def test_a_truncated_table_is_one_failure(tmp_path, form, cut):
+    path = write(tmp_path / form, pa.table({"image": PICTURES}))
+    os.truncate(path, cut)
+
+    outcome = update_index(tmp_path / "index", [str(path)], settings())
+
+    assert [failure.reason for failure in outcome.failures] == ["damaged"]
+
+
+def test_limits_hold_for_each_cell(tmp_path):
+    path = write(tmp_path / "x.parquet", pa.table({"image": [bytes(5000), b"small"]}))
+    limits = Limits(max_file_bytes=1000)
+
+    assert reason_of(path, b"0/image", limits) == "too-large"
+    assert read_content(inside(os.fsencode(path), b"1/image"), limits).data == b"small"
+
+
+def test_the_generation_does_not_depend_on_the_workers_and_resumes(tmp_path, monkeypatch):
+    """Rows are read by their numbers, in blocks that are not in path order."""
+    from imgdup.build import hash_batch as hashing
+    from imgdup.index import folder
+
+    path = write(tmp_path / "x.parquet", pa.table({"image": PICTURES * 6}), 7)
+    update_index(tmp_path / "one", [str(path)], settings())
+    update_index(tmp_path / "two", [str(path)], Settings(workers=2))
+    real, read_names = hashing.read_content, []
+
+    def stop(name, limits, locator=None):
+        read_names.append(name)
+        if len(read_names) == 14:
+            raise KeyboardInterrupt
+        return real(name, limits, locator)
+
+    monkeypatch.setattr("imgdup.build.read.MAX_BATCH_FILES", 5)
+    monkeypatch.setattr(hashing, "read_content", stop)
+    with pytest.raises(KeyboardInterrupt):
+        update_index(tmp_path / "cut", [str(path)], settings())
+    update_index(tmp_path / "cut", [str(path)], settings())
+
+    contents = [
+        folder.generation_path(tmp_path / name, 1).read_bytes() for name in ("one", "two", "cut")
+    ]
+    assert contents[0] == contents[1] == contents[2]
+    assert len(read_names) < 2 * 24
+    numbers = [int(name.split(b"!/")[1].split(b"/")[0]) for name in read_names[:13]]
+    assert numbers == sorted(numbers)
+
+
+def test_without_pyarrow_one_line_names_the_command(tmp_path, monkeypatch):
+    path = write(tmp_path / "x.parquet", pa.table({"image": PICTURES}))
+    monkeypatch.delitem(sys.modules, "imgdup.containers.table", raising=False)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    with pytest.raises(ImgdupError, match="pip install pyarrow") as caught:
+        update_index(tmp_path / "index", [str(path)], settings())
+
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_of_a_table_that_moved_keep_their_hashes(tmp_path):
+    path = write(tmp_path / "x.parquet", pa.table({"image": PICTURES}))
+    os.utime(path, (1e9, 1e9))
+    update_index(tmp_path / "index", [str(path)], settings())
+    shutil.copy(path, tmp_path / "y.parquet")
+    write(path, pa.table({"image": [*PICTURES, painted(9, 60, 50)]}))
+    os.utime(path, (1e9 + 1, 1e9 + 1))
+
+    outcome = update_index(tmp_path / "index", [str(path)], settings())
+
+    assert (outcome.hashed, outcome.unchanged) == (1, 4)

@@ -7,14 +7,17 @@ stays.
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from imgdup.dedupe.evidence import Evidence
 from imgdup.dedupe.sharpness import SHARPENED, filter_between, filtered, plane_of
 from imgdup.images.detail import strong_quality
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import luma, through_jpeg
+from imgdup.images.opencv import Plane, luma, through_jpeg
 
 ALIKE = 0.8  # agreement from which one picture may be a copy of the other
 CLEARLY_LOWER = 10  # quality; two files of about one quality need no imitation
+CENTRE_SIDE = 256  # pixels
 FILTERED = 0.25  # strength of a fitted filter, from which one picture may have been sharpened
 
 
@@ -48,9 +51,16 @@ def _imitations(
 
 def _sharpened(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]:
     """Yield the pair with one picture sharpened, each channel by itself as most programs do."""
-    y, z = (plane_of(each if each.ndim == 2 else luma(each), 0) for each in (first, second))
+    y, z = (_central_luma(each) for each in (first, second))
     to_second, to_first = filter_between(y, z), filter_between(z, y)
     if to_second.strength <= SHARPENED:
         yield filtered(first, to_second), second
     elif to_first.strength <= SHARPENED:
         yield first, filtered(second, to_first)
+
+
+def _central_luma(pixels: Pixels) -> Plane:
+    """Return the luma of the centre of a picture, which tells how it was sharpened."""
+    top, left = (max(0, side - CENTRE_SIDE) // 2 for side in pixels.shape[:2])
+    centre = np.ascontiguousarray(pixels[top : top + CENTRE_SIDE, left : left + CENTRE_SIDE])
+    return plane_of(centre if centre.ndim == 2 else luma(centre), 0)

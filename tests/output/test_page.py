@@ -116,6 +116,15 @@ def test_wording_can_speak_of_leaks():
     assert re.findall(r"<dt>(.*?)</dt>", page) == ["groups", "in test"]
 
 
+def test_groups_in_which_nothing_is_removed_are_counted_apart_as_the_command_counts_them():
+    groups = [Group(entry("a"), [entry("b")], [entry("c")]), Group(entry("d"), [], [entry("e")])]
+
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page_html(groups)))
+
+    assert facts["groups"] == "1"
+    assert (facts["only shown"], facts["groups only shown"]) == ("2", "1")
+
+
 def test_where_nothing_is_saved_groups_keep_the_given_order():
     groups = [Group(entry("a"), [entry("b", size_bytes=1)]), Group(entry("c"), [entry("d")])]
 

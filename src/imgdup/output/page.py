@@ -238,13 +238,16 @@ def _summary(groups: Sequence[Group], wording: Wording) -> str:
     """Write the figures at the top."""
     n_removals = sum(len(group.removals) for group in groups)
     n_shown = sum(len(group.shown) for group in groups)
+    n_with_removals = sum(bool(group.removals) for group in groups)
     facts = {
         **dict(wording.facts),
-        "groups": f"{len(groups):,}",
+        "groups": f"{n_with_removals:,}",
         wording.counted: f"{n_removals:,}",
     }
     if n_shown:
         facts[wording.shown] = f"{n_shown:,}"
+    if n_with_removals < len(groups):
+        facts[f"groups {wording.shown}"] = f"{len(groups) - n_with_removals:,}"
     if wording.saves:
         facts[wording.saves] = size_text(sum(map(saving_bytes, groups)))
     verdict = wording.verdict

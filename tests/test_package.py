@@ -27,3 +27,13 @@ def test_the_changelog_describes_the_version():
     changes = (Path(__file__).parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
 
     assert f"({PROJECT['version']})" in changes or f"## {PROJECT['version']}" in changes
+
+
+def test_the_container_is_slim_and_its_user_is_not_root():
+    lines = (Path(__file__).parents[1] / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    final = lines[max(i for i, line in enumerate(lines) if line.startswith("FROM ")) :]
+
+    assert all(base.endswith("-slim") for base in bases)
+    assert "USER user" in final
+    assert not any("pip install" in line for line in final)  # what builds stays in the first stage

@@ -32,7 +32,7 @@ demo: install
 	cd build && ../$(BIN)/imgdup index sample --index .imgdup
 	cd build && ../$(BIN)/imgdup query sample/originals/photo-00.jpg --index .imgdup --max-dist 10 --montage montage.png
 	cd build && ../$(BIN)/imgdup dedupe sample --index .imgdup --protect sample/originals --plan plan.jsonl --report report.html
-	@echo "look at build/montage.png and build/report.html"
+	@echo "look at build/montage.png and build/report.html, or run: $(BIN)/imgdup serve --index build/.imgdup --open"
 
 man: install
 	mkdir -p build

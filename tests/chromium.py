@@ -75,10 +75,11 @@ class Page:
                     raise RuntimeError(f"{method}: {answer['error']['message']}")
                 return answer["result"]
 
-    def open(self, path):
-        """Open a file and wait until it is loaded."""
+    def open(self, place):
+        """Open a file, or an address given as text, and wait until it is loaded."""
         self._loaded = False
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        url = place if isinstance(place, str) else place.resolve().as_uri()
+        self.call("Page.navigate", url=url)
         while not self._loaded:
             self._next()
 
@@ -105,6 +106,20 @@ class Page:
         """Put the cursor into a field and type."""
         self.evaluate(f"document.querySelector({json.dumps(selector)}).focus()")
         self.call("Input.insertText", text=text)
+
+    def press(self, key):
+        """Press a key of the keyboard and let it go."""
+        text = {"text": key} if len(key) == 1 else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def wait_for(self, script):
+        """Wait until a script gives something true, and return it."""
+        deadline = time.monotonic() + ANSWER_S
+        while not (value := self.evaluate(script)):
+            assert time.monotonic() < deadline, f"never true: {script}"
+            time.sleep(0.05)
+        return value
 
     def screen(self, width, height, *, dark=False, scale=1):
         """Set the size of the screen and the scheme of colours."""

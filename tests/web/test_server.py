@@ -14,7 +14,6 @@ import urllib.error
 import urllib.request
 
 import pytest
-import uvicorn
 
 from cli_runs import IMGDUP, run
 from imgdup import cli
@@ -22,7 +21,7 @@ from imgdup.api.index import ImageIndex
 from imgdup.dedupe.decisions import read_decisions
 from imgdup.web.app import Access, ServeOptions, create_app
 from imgdup.web.protocol import LimitedProtocol
-from served import TOKEN
+from served import TOKEN, serving
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 HEAD = f"Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
@@ -33,22 +32,6 @@ class Hasty(LimitedProtocol):
     receive_s = 0.5
     answer_s = 30.0
     max_connections = 8
-
-
-@contextlib.contextmanager
-def serving(app, protocol):
-    """Run a server in a thread; give its port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=protocol, ws="none", log_config=None)
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join(WAIT_S)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,243 @@
+// The view of duplicates: pages of groups, filters, decisions, the plan.
+
+import { ask, forgetPictures, record } from "./api.js";
+import { WORDS, decide, remember, whenDecided } from "./decisions.js";
+import { compare } from "./compare.js";
+import { button, byId, caption, counted, inUnits, make, message, thumbnail } from "./parts.js";
+
+const TYPING_MS = 250; // after the last key, before a search
+const RELATIONS = [
+  "same-bytes", "same-pixels", "same-picture", "recoloured", "edited", "cropped", "turned",
+  "unverified",
+];
+const list = byId("list");
+let answer = { groups: [], page: 1, pages: 0 };
+let page = 1;
+let place = 0; // of the chosen group on this page
+let which = 0; // of the chosen picture in it; 0 is the kept one
+let search = () => {};
+let asked = 0; // so that a late answer does not replace a newer one
+
+for (const name of RELATIONS) byId("relation").append(make("option", { text: name, value: name }));
+
+const filter = () => {
+  const values = { relation: byId("relation").value, text: byId("text").value };
+  const distance = Number(byId("distance").value);
+  if (distance) values.min_distance = distance;
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value));
+};
+
+function progress({ decided, files }) {
+  message(files
+    ? `Comparing pictures: ${decided.toLocaleString("en")} of ${counted(files, "file")}`
+    : "Looking for duplicates");
+}
+
+export async function load(wanted = 1) {
+  asked += 1;
+  const own = asked;
+  const values = new URLSearchParams({ ...filter(), page: wanted });
+  const found = await record(`groups?${values}`, { waiting: progress });
+  if (own !== asked) return;
+  [answer, page, place, which] = [found, wanted, 0, 0];
+  message("");
+  forgetPictures();
+  list.replaceChildren(...found.groups.map(groupElement));
+  byId("page").textContent = `${counted(found.n_groups, "group")}, saving ${inUnits(found.saving)}; page ${found.pages ? page : 0} of ${found.pages}`;
+  byId("previous").disabled = page <= 1;
+  byId("next").disabled = page >= found.pages;
+  if (!found.n_groups) list.append(make("p", { text: "No duplicates." }));
+  choose(0, 0, false);
+}
+
+const imagesOf = (group) => [group.keeper, ...group.files];
+
+function wordsFor(group) {
+  const words = [];
+  const images = imagesOf(group);
+  if (images.every((image) => image.decision === "keep")) words.push("all are kept");
+  const preferred = images.find((image) => image.decision === "prefer");
+  if (preferred) words.push("you chose which one to keep");
+  const decided = group.files.map((file) => file.pair_decision);
+  if (decided.every(Boolean)) {
+    words.push(decided.every((each) => each === "duplicate") ? "you agreed" : "decided");
+  }
+  return words.join(", ");
+}
+
+function groupElement(group) {
+  const words = wordsFor(group);
+  const boxes = group.files.map((file) => file.keeper_box).filter(Boolean);
+  const element = make("article", { className: words ? "group decided" : "group", tabIndex: -1 });
+  element.dataset.group = group.group;
+  element.append(
+    make("header", {},
+      make("h2", { text: `${counted(group.files.length + 1, "picture")}, saving ${inUnits(group.saving)}` }),
+      make("span", { className: "state", text: words }),
+      button("Agree", () => agree(group), "y"),
+      button("Keep all", () => keepAll(group), "a")),
+    make("div", { className: "cards" },
+      card(group, group.keeper, "Kept", boxes),
+      ...group.files.map((file) => card(group, file, file.role === "remove" ? "Removed" : "Only shown", file.box ? [file.box] : []))));
+  return element;
+}
+
+function card(group, image, role, boxes) {
+  const isKeeper = image === group.keeper;
+  const now = roleNow(group, image, role);
+  const kind = now.startsWith("Kept") ? "keep" : image.role === "similar" ? "similar" : "remove";
+  const parts = [make("span", { className: `role ${kind}`, text: now })];
+  if (!isKeeper) {
+    parts.push(make("p", { className: "sentence", text: `${image.relation}, distance ${image.distance}. ${image.sentence}` }));
+    if (image.rule) parts.push(make("p", { className: "facts", text: `decided by the rule ${image.rule}` }));
+  }
+  const actions = make("div", { className: "actions" },
+    button("Keep this one", () => prefer(group, image), "k"),
+    button("Search", () => search(image), "s"));
+  if (!isKeeper) {
+    actions.prepend(button("Not a duplicate", () => different(group, image), "n"));
+    actions.prepend(button("Compare", () => compare(group, image), "c"));
+  }
+  const element = make("section", { className: "card" }, thumbnail(image, boxes), caption(image), ...parts, actions);
+  element.dataset.id = image.id;
+  element.onclick = () => choose(answer.groups.indexOf(group), imagesOf(group).indexOf(image), false);
+  return element;
+}
+
+function roleNow(group, image, role) {
+  if (image.decision in WORDS) return WORDS[image.decision];
+  if (image.pair_decision in WORDS) return `${role === "Removed" && image.pair_decision === "duplicate" ? "Removed: " : ""}${WORDS[image.pair_decision]}`;
+  const preferred = imagesOf(group).find((each) => each.decision === "prefer");
+  return preferred && image.role !== "similar" ? "Removed if your choice shows the same" : role;
+}
+
+function redraw(group) {
+  const old = list.querySelector(`[data-group="${group.group}"]`);
+  if (!old) return;
+  const element = groupElement(group);
+  old.replaceWith(element);
+  if (answer.groups[place] === group) choose(place, which, false);
+}
+
+// Choose a picture of a group: keys act on it.
+function choose(groupPlace, picturePlace, scroll = true) {
+  const group = answer.groups[groupPlace];
+  if (!group) return;
+  place = groupPlace;
+  which = Math.max(0, Math.min(picturePlace, group.files.length));
+  for (const each of list.querySelectorAll(".chosen")) each.classList.remove("chosen");
+  for (const each of list.querySelectorAll("[aria-current]")) each.removeAttribute("aria-current");
+  const element = list.children[place];
+  const chosen = element.querySelectorAll(".card")[which];
+  element.setAttribute("aria-current", "true");
+  chosen.classList.add("chosen");
+  if (scroll) {
+    element.focus({ preventScroll: true });
+    chosen.scrollIntoView({ block: "nearest" });
+  }
+}
+
+const pair = (group, file, decision) => {
+  const own = { decision, id: group.keeper.id, before: file.pair_decision };
+  return file.digest === group.keeper.digest ? own : { ...own, other: file.id };
+};
+const agree = (group) => decide(group.files.filter((file) => file.role === "remove").map((file) => pair(group, file, "duplicate")));
+const different = (group, file) => {
+  if (file.digest === group.keeper.digest) message("The two files have equal bytes; use Keep all instead.");
+  else return decide([pair(group, file, "different")]);
+};
+const keepAll = (group) => decide(unique(imagesOf(group)).map((image) => ({ decision: "keep", id: image.id, before: image.decision ?? null })));
+
+function prefer(group, image) {
+  const others = unique(imagesOf(group)).filter((each) => each.digest !== image.digest && each.decision);
+  return decide([
+    ...others.map((each) => ({ decision: "undecided", id: each.id, before: each.decision })),
+    { decision: "prefer", id: image.id, before: image.decision ?? null },
+  ]);
+}
+
+function unique(images) {
+  return [...new Map(images.map((image) => [image.digest, image])).values()];
+}
+
+// Show new decisions in the groups of this page, in place.
+whenDecided((decisions) => {
+  const byDigest = new Map();
+  const byPair = new Map();
+  const digestOf = new Map(answer.groups.flatMap((group) => imagesOf(group).map((image) => [image.id, image.digest])));
+  for (const each of decisions) {
+    const first = each.digest ?? digestOf.get(each.id);
+    const second = each.other && (each.digest ? each.other : digestOf.get(each.other));
+    const value = each.decision === "undecided" ? null : each.decision;
+    if (second) byPair.set([first, second].sort().join(), value);
+    else byDigest.set(first, { value, id: each.id });
+  }
+  for (const group of answer.groups) {
+    let isTouched = false;
+    for (const image of imagesOf(group)) {
+      const own = byDigest.get(image.digest);
+      if (own) {
+        image.decision = own.value === "prefer" && own.id && own.id !== image.id ? null : own.value;
+        if (image.digest === group.keeper.digest && "pair_decision" in image) image.pair_decision = own.value;
+        isTouched = true;
+      }
+      const key = [image.digest, group.keeper.digest].sort().join();
+      if (byPair.has(key)) {
+        image.pair_decision = byPair.get(key);
+        isTouched = true;
+      }
+    }
+    if (isTouched) redraw(group);
+  }
+});
+
+byId("accept").onclick = async () => {
+  const written = await record("decisions", { method: "POST", body: { accept: filter() }, waiting: progress });
+  remember(written.decisions);
+  await load(page);
+  message(`You agreed with ${counted(written.n_written, "removal")}.`);
+};
+
+byId("plan").onclick = async () => {
+  const body = { accepted_only: byId("accepted-only").checked };
+  const plan = await (await ask("plan", { method: "POST", body, waiting: progress })).blob();
+  const url = URL.createObjectURL(plan);
+  make("a", { href: url, download: "plan.jsonl" }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  const n = (await plan.text()).trim().split("\n").length - 1;
+  byId("apply").textContent = `It removes ${counted(n, "file")}. Nothing is removed yet; review it, then run: imgdup apply plan.jsonl --move-to FOLDER`;
+  message("");
+};
+
+let timer = 0;
+byId("filter").oninput = () => {
+  clearTimeout(timer);
+  timer = setTimeout(() => load(), TYPING_MS);
+};
+byId("filter").onsubmit = (event) => event.preventDefault();
+byId("previous").onclick = () => load(page - 1);
+byId("next").onclick = () => load(page + 1);
+
+export function onSearch(listener) {
+  search = listener;
+}
+
+const chosenGroup = () => answer.groups[place];
+const chosenImage = () => imagesOf(chosenGroup())[which];
+
+// What keys do here: the key, the words, and the function.
+export const KEYS = [
+  ["ArrowDown", "next group", () => choose(place + 1, 0)],
+  ["ArrowUp", "previous group", () => choose(place - 1, 0)],
+  ["ArrowRight", "next picture of the group", () => choose(place, which + 1)],
+  ["ArrowLeft", "previous picture of the group", () => choose(place, which - 1)],
+  ["k", "keep this one", () => prefer(chosenGroup(), chosenImage())],
+  ["a", "keep all of the group", () => keepAll(chosenGroup())],
+  ["n", "not a duplicate", () => which && different(chosenGroup(), chosenImage())],
+  ["y", "agree with what is proposed", () => agree(chosenGroup())],
+  ["c", "compare with the kept one", () => compare(chosenGroup(), chosenGroup().files[Math.max(0, which - 1)])],
+  ["s", "search for pictures like this one", () => search(chosenImage())],
+  ["PageDown", "next page", () => byId("next").disabled || load(page + 1)],
+  ["PageUp", "previous page", () => byId("previous").disabled || load(page - 1)],
+  ["/", "go to the search in paths", () => byId("text").focus()],
+];

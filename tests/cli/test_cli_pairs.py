@@ -234,3 +234,22 @@ def test_pairs_verified_across_two_indexes_use_the_verdicts_of_an_earlier_run(
 def refuse_to_decode(function, items, pool, **options):
     assert not list(items)
     return iter(())
+
+
+@pytest.mark.parametrize("args", [["--by", "search"], ["--with", "old"], []], ids=" ".join)
+def test_pairs_by_shards_are_the_same(photos, capfd, args):
+    named = ["new"] if "--with" in args else []
+    assert cli.main(["index", "new", "old", "--quiet"]) == 0
+    outputs = []
+    for more in ([], ["--shards", "3"], ["--shards", "2", "--checkpoints", "kept"]):
+        assert cli.main(["pairs", *named, *args, *more, "--json"]) == 0
+        outputs.append(capfd.readouterr().out)
+
+    assert outputs[0] and outputs[1] == outputs[2] == outputs[0]
+    assert os.listdir("kept")
+
+
+def test_options_of_shards_that_do_not_fit_are_wrong_usage(photos, capfd):
+    assert cli.main(["pairs", "new", "--shards", "2", "--orientations"]) == 2
+    assert cli.main(["pairs", "new", "--checkpoints", "kept"]) == 2
+    assert "needs --shards" in capfd.readouterr().err

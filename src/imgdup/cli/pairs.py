@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from imgdup.cli.options import (
+    PATH,
     Distance,
+    Number,
     by_option,
     false_pairs_option,
     index_option,
@@ -29,6 +31,7 @@ from imgdup.cli.printing import (
     write_table,
     write_text,
 )
+from imgdup.errors import UsageError
 from imgdup.output.progress import Bar
 from imgdup.output.results import (
     PairRow,
@@ -61,6 +64,18 @@ COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first i
 @orientations_option(False)
 @false_pairs_option
 @verify_option
+@click.option(
+    "--shards",
+    type=Number(min=1),
+    metavar="K",
+    help="Divide the hashes into K shards and compare two at a time, which takes less memory.",
+)
+@click.option(
+    "--checkpoints",
+    type=PATH,
+    metavar="FOLDER",
+    help="With --shards: keep what was found there, so that a search that was interrupted goes on.",
+)
 @removals_option
 @json_option
 @click.option("--null", is_flag=True, help="Print only paths, NUL-separated, two per pair.")
@@ -73,6 +88,8 @@ def pairs(
     orientations: bool,
     max_false_pairs: float | None,
     verify: bool,
+    shards: int | None,
+    checkpoints: Path | None,
     allow_removals: bool,
     as_json: bool,
     null: bool,
@@ -88,18 +105,23 @@ def pairs(
     imgdup pairs new --with archive
     """
     from imgdup.cli import prepare
-    from imgdup.query.row_pairs import iter_row_pairs
+    from imgdup.query.row_pairs import JoinWork, iter_row_pairs
     from imgdup.search.join import JoinStats
 
     prepare.check_turned(by, orientations)
+    if orientations and shards:
+        raise UsageError("--shards and --orientations exclude each other: leave out one")
+    if checkpoints and not shards:
+        raise UsageError("--checkpoints needs --shards K")
     sides = prepare.two_sides(folders, other, index_folder, allow_removals=allow_removals)
     index, left, right, code = sides
     limit = prepare.pairs_distance(sides, by, max_dist, max_false_pairs, orientations=orientations)
     with ExitStack() as stack:
         bar = stack.enter_context(closing(Bar(quiet=on_terminal())))
         bar.log("comparing")
-        stats = JoinStats(on_progress=bar.share)
-        blocks = iter_row_pairs(left, right, limit, by=by, orientations=orientations, stats=stats)
+        sharding = prepare.sharding(shards, checkpoints, stack) if shards else None
+        work = JoinWork(JoinStats(on_progress=bar.share), sharding)
+        blocks = iter_row_pairs(left, right, limit, by=by, orientations=orientations, work=work)
         found = _Counted(blocks, bar)
         if verify:
             verifier = stack.enter_context(prepare.picture_verifier(index))

@@ -4,7 +4,10 @@ Folders are indexed first, as `imgdup index` does.
 """
 
 import os
+import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +44,8 @@ from imgdup.index.pack import check_has_pictures, is_index_or_pack
 from imgdup.query import false_pairs
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import Side
+from imgdup.query.shards import Sharding
+from imgdup.system.limits import usable_cores
 from imgdup.system.paths import absolute, check_exists
 
 
@@ -182,6 +187,19 @@ def widened(rule: MatchRule, sides: Sequence[tuple[Rows, RowNumbers]]) -> MatchR
 def picture_verifier(index: ImageIndex) -> Verifier:
     """Return what compares pictures; it keeps the verdicts in the folder of an index."""
     return Verifier(index.folder)
+
+
+def sharding(n_shards: int, folder: Path | None, stack: ExitStack) -> Sharding:
+    """Return how a search is divided; one task at a time uses all cores.
+
+    What is found is kept in a folder, without one in a temporary folder. `stack` ends both the
+    executor and the temporary folder.
+    """
+    if folder is None:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imgdup-")))
+    folder.mkdir(parents=True, exist_ok=True)
+    executor = stack.enter_context(ThreadPoolExecutor(1))
+    return Sharding(n_shards, folder, executor, threads=usable_cores())
 
 
 class Sides(NamedTuple):

@@ -20,9 +20,10 @@ from imgdup.index.columns import (
     one_file_test,
 )
 from imgdup.query.match import are_duplicates
+from imgdup.query.shards import Sharding, iter_sharded_pairs
 from imgdup.query.turned import INVERSE, pairs_in_orientation
-from imgdup.search.equal import expand, group_equal
-from imgdup.search.hamming import distances
+from imgdup.search.equal import Pairs, expand, group_equal
+from imgdup.search.hamming import Hashes, distances
 from imgdup.search.join import JoinStats, iter_pairs
 
 COLUMNS: Mapping[str, str] = {"match": "match", "search": "hashes"}
@@ -50,6 +51,21 @@ class Side:
     def with_structure(self) -> "Side":
         """Return the rows whose pictures are not too flat, blank or tiny for near-duplicates."""
         return Side(self.index, self.rows[self.column("quality") >= MATCH_MIN_QUALITY])
+
+
+class JoinWork(NamedTuple):
+    """How a join is done: what is updated meanwhile, and by which shards it is divided, if any."""
+
+    stats: JoinStats | None = None
+    sharding: Sharding | None = None
+
+    def find(
+        self, left: Hashes, max_distance: int, *, other: Hashes | None = None
+    ) -> Iterator[Pairs]:
+        """Find the pairs of hashes within a distance, as `iter_pairs` does."""
+        if self.sharding is None:
+            return iter_pairs(left, max_distance, other=other, stats=self.stats)
+        return iter_sharded_pairs(left, max_distance, self.sharding, other=other)
 
 
 class RowPairs(NamedTuple):
@@ -91,7 +107,7 @@ def iter_row_pairs(
     *,
     by: str = "match",
     orientations: bool = False,
-    stats: JoinStats | None = None,
+    work: JoinWork | None = None,
 ) -> Iterator[RowPairs]:
     """Find all pairs of images within a distance; exact, in bounded memory.
 
@@ -111,8 +127,8 @@ def iter_row_pairs(
     orientations : bool
         Whether one picture of a pair may be rotated or mirrored; only by match hash. A pair is
         found once, in its nearest orientation.
-    stats : JoinStats, optional
-        Updated while the join runs.
+    work : JoinWork, optional
+        What to update while the join runs, and by which shards it is divided.
 
     Yields
     ------
@@ -122,8 +138,12 @@ def iter_row_pairs(
     Raises
     ------
     ValueError
-        If `max_distance` is out of range, `by` is unknown, or search hashes are to be turned.
+        If `max_distance` is out of range, `by` is unknown, search hashes are to be turned, or
+        turned hashes are to be divided into shards.
     """
+    work = work or JoinWork()
+    if orientations and work.sharding:
+        raise ValueError("turned hashes are not divided into shards")
     if by not in COLUMNS:
         raise ValueError(f"by must be one of {sorted(COLUMNS)}, got {by!r}")
     if orientations and by != "match":
@@ -137,9 +157,9 @@ def iter_row_pairs(
     one, two = left, right or left
     are_one_file = one_file_test(one.index, two.index)
     for orientation in range(len(ORIENTATIONS) if orientations else 1):
-        find = partial(pairs_in_orientation, orientation) if orientations else iter_pairs
+        find = partial(pairs_in_orientation, orientation, stats=work.stats)
         second = None if right is None else distinct[1]
-        blocks = find(distinct[0], max_distance, other=second, stats=stats)
+        blocks = (find if orientations else work.find)(distinct[0], max_distance, other=second)
         other = None if right is None and orientation == 0 else classes[-1]
         for block in expand(classes[0], blocks, other=other):
             i, j = one.rows[block.left], two.rows[block.right]

@@ -68,7 +68,8 @@ COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first i
     "--shards",
     type=Number(min=1),
     metavar="K",
-    help="Divide the hashes into K shards and compare two at a time, which takes less memory.",
+    help="Divide the hashes into K shards and compare two at a time: more time, and for many "
+    "millions of pictures less memory.",
 )
 @click.option(
     "--checkpoints",

@@ -431,6 +431,27 @@ def test_an_index_may_take_in_another_one(tmp_path, photos):
     assert content(one) == content(tmp_path / "whole")
 
 
+def test_an_index_that_was_updated_during_the_merge_is_not_replaced(
+    tmp_path, photos, pictures, monkeypatch
+):
+    one, other = in_parts(tmp_path, [str(photos)], 2)
+
+    def update_and_fill(*args):
+        monkeypatch.undo()
+        for number in range(11):
+            write(photos / f"f{number}" / "late.jpg", pictures[5])
+        update_index(one, (), settings())
+        return fill(*args)
+
+    fill = imgdup.build.merge._fill
+    monkeypatch.setattr(imgdup.build.merge, "_fill", update_and_fill)
+
+    with pytest.raises(ImgdupError, match="was written meanwhile by another process"):
+        merge_indexes([one, other], one)
+
+    assert any(path.endswith(b"late.jpg") for path in opened(one).paths)
+
+
 def test_a_damaged_index_is_not_merged(tmp_path, photos):
     one, other = in_parts(tmp_path, [str(photos)], 2)
     file = opened(other).file

@@ -90,6 +90,7 @@ def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False
     """
     if len(places) > MAX_INDEXES:
         raise UsageError(f"at most {MAX_INDEXES:,} indexes can be merged, got {len(places):,}")
+    before = folder.read_current(target)
     indexes = [_opened(place) for place in places]
     _check_target(target, [each.place for each in indexes], replace=replace)
     for each in indexes[1:]:
@@ -101,7 +102,7 @@ def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False
     n_shared = _fill(table, indexes, roots)
     times = _oldest_scans(indexes, roots)
     known = np.unique(np.concatenate([load_known(each.place) for each in indexes]))
-    _commit(target, table, roots, times)
+    _commit(target, before, table, roots, times)
     save_known(target, known)
     return Merged(
         n_rows=len(table),
@@ -131,6 +132,7 @@ def select_rows(place: Path, rows: RowNumbers, target: Path, *, replace: bool = 
     ImgdupError
         If the target holds another index.
     """
+    before = folder.read_current(target)
     index = _opened(place)
     _check_target(target, [index.place], replace=replace)
     generation = index.generation
@@ -140,7 +142,8 @@ def select_rows(place: Path, rows: RowNumbers, target: Path, *, replace: bool = 
     for key, (_, row, root) in _rows(0, generation.paths, {r: r for r in generation.roots}):
         if chosen[row]:
             table.add(key.replace(b"\0", b"/"), root or SINGLE_FILES, 0, row)
-    _commit(target, table, generation.roots, scan_times(generation, index.current))
+    times = scan_times(generation, index.current)
+    _commit(target, before, table, generation.roots, times)
     save_known(target, load_known(index.place))
 
 
@@ -360,9 +363,23 @@ def _oldest_scans(indexes: Sequence[_Index], roots: Roots) -> dict[bytes, int]:
     return found
 
 
-def _commit(target: Path, table: MergedTable, roots: Roots, times: Mapping[bytes, int]) -> None:
-    """Write the generation, and make it the current one of the target."""
+def _commit(
+    target: Path,
+    before: folder.Current | None,
+    table: MergedTable,
+    roots: Roots,
+    times: Mapping[bytes, int],
+) -> None:
+    """Write the generation, and make it the current one of the target.
+
+    Raises
+    ------
+    ImgdupError
+        If the target is no longer what it was before: another process wrote it.
+    """
     folder.prepare(target)
     with folder.locked(target):
+        if folder.read_current(target) != before:
+            raise ImgdupError(f"{target} was written meanwhile by another process: run again")
         folder.sweep(target)
         commit_table(target, table, roots, {root: times.get(root, 0) for root in roots})

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.dedupe.evidence import differ_plainly
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import best_place, luma, resized, warped
 from imgdup.native.difference import step_sums
@@ -44,7 +45,10 @@ class Place(NamedTuple):
 
 
 def find_places(first: Pixels, second: Pixels) -> list[Place]:
-    """Find how one of two pictures lies in the other: at most one place each way."""
+    """Find how one of two pictures lies in the other: at most one place each way.
+
+    A place where the reduced pictures plainly show different things is left out.
+    """
     gray = [each if each.ndim == 2 else luma(each) for each in (first, second)]
     found = [(*_search(gray[0], gray[1]), True), (*_search(gray[1], gray[0]), False)]
     found.sort(key=lambda each: -each[0])
@@ -53,9 +57,12 @@ def find_places(first: Pixels, second: Pixels) -> list[Place]:
     for correlation, matrix, part_is_second in found:
         if correlation >= least:
             whole, part = (gray[0], gray[1]) if part_is_second else (gray[1], gray[0])
+            refined: Matrix | None = matrix
             for side in REFINE_SIDES:
-                matrix = _refined(whole, part, matrix, side)
-            places.append(Place(part_is_second, matrix))
+                if refined is not None:
+                    refined = _refined(whole, part, refined, side)
+            if refined is not None:
+                places.append(Place(part_is_second, refined))
     return places
 
 
@@ -132,8 +139,11 @@ def _best_at(small: Pixels, part: Pixels, size: Sequence[int]) -> tuple[float, M
     return found if np.isfinite(found) else -1.0, np.array(matrix, np.float64)
 
 
-def _refined(whole: Pixels, part: Pixels, matrix: Matrix, side: int) -> Matrix:
-    """Refine a place by weighted least squares on pictures of at most this side."""
+def _refined(whole: Pixels, part: Pixels, matrix: Matrix, side: int) -> Matrix | None:
+    """Refine a place by weighted least squares on pictures of at most this side.
+
+    None if what lies there then shows something else.
+    """
     scale = min(1.0, side / max(part.shape))
     size = [max(1, round(each * scale)) for each in part.shape]
     goal = resized(part, size[0], size[1])
@@ -150,7 +160,8 @@ def _refined(whole: Pixels, part: Pixels, matrix: Matrix, side: int) -> Matrix:
         matrix = matrix @ square
         if np.abs(step - np.eye(2, 3)).max() * max(size) < 0.02:
             break
-    return matrix
+    taken = warped(source, _in_pixels(matrix, source.shape, goal.shape), *size)
+    return None if differ_plainly(taken, goal) else matrix
 
 
 def _step(taken: Pixels, goal: Pixels) -> Matrix | None:
@@ -181,6 +192,12 @@ def _in_pixels(matrix: Matrix, whole: tuple[int, ...], part: tuple[int, ...]) ->
 def _inside(matrix: Matrix, height: int, width: int) -> npt.NDArray[np.bool_]:
     """Mark the pixels of a part that are in the whole."""
     x, y = (np.arange(width) + 0.5) / width, ((np.arange(height) + 0.5) / height)[:, np.newaxis]
-    u, v = (row[0] * x + row[1] * y + row[2] for row in matrix)
     slack = 0.25 / max(height, width)
-    return np.asarray((u >= -slack) & (u <= 1 + slack) & (v >= -slack) & (v <= 1 + slack))
+    inside = np.ones((height, width), np.bool_)
+    for along_x, along_y, shift in matrix:
+        if min(along_x, 0) + min(along_y, 0) + shift < -slack or (
+            max(along_x, 0) + max(along_y, 0) + shift > 1 + slack
+        ):
+            place = along_x * x + along_y * y + shift
+            inside &= (place >= -slack) & (place <= 1 + slack)
+    return inside

@@ -81,6 +81,8 @@ STRUCTURED = 40.0  # variance of the luma in a window with something to see
 SMOOTH_CHANGE = 1.5  # levels, root mean square
 CORRELATED = 0.4  # squared correlation of windows that agree
 AGREEMENT_SIDE = 4  # blocks
+MUCH = 0.05  # share of the windows that have structure
+PLAINLY = 0.4  # share of these that agree; pictures that agree in less show different things
 STRUCTURE_SIDES = (2, 4)  # blocks; of the windows whose structure is compared
 UNLIKE_SHARE = 0.35  # of the variance; more than copying changes
 
@@ -195,9 +197,24 @@ class Evidence:
 
 def agreement_of(first: Pixels, second: Pixels) -> float:
     """Return in which share of the area with structure two pictures of one size correlate."""
+    return _agreement(_luma_windows(first, second))
+
+
+def differ_plainly(first: Pixels, second: Pixels) -> bool:
+    """Return whether two reduced pictures that lie on each other show different things.
+
+    They do if there is much to see, and hardly any of it agrees: of 6,400 such pairs, no other
+    agreed in less than 46 % of the area with structure, not even a recoloured one.
+    """
+    windows = _luma_windows(first, second)
+    return bool(np.mean(_structured(windows)) > MUCH and _agreement(windows) < PLAINLY)
+
+
+def _luma_windows(first: Pixels, second: Pixels) -> _Moments:
+    """Return the means of the luma over the windows in which pictures agree or not."""
     grays = (each if each.ndim == 2 else luma(each) for each in (first, second))
     a, b = (gray.astype(np.float32) for gray in grays)
-    return _agreement(_moments(a, b, BLOCK).windows(AGREEMENT_SIDE))
+    return _moments(a, b, BLOCK).windows(AGREEMENT_SIDE)
 
 
 def _moments(a: Plane, b: Plane, side: int) -> _Moments:
@@ -335,10 +352,15 @@ def _shared(windows: _Moments) -> Plane:
     return np.asarray(np.minimum(1, shared), np.float32)
 
 
+def _structured(windows: _Moments) -> npt.NDArray[np.bool_]:
+    """Mark the windows with something to see."""
+    texture = np.maximum(*windows.variances)
+    return np.asarray(texture > max(STRUCTURED, 0.25 * float(texture.mean())))
+
+
 def _agreement(windows: _Moments) -> float:
     """Return in which share of the windows with structure both planes correlate."""
-    texture = np.maximum(*windows.variances)
-    structured = texture > max(STRUCTURED, 0.25 * float(texture.mean()))
+    structured = _structured(windows)
     if not structured.any():
         return 0.0
     return float(np.mean(_shared(windows)[structured] > CORRELATED))

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from encoded import photo
-from imgdup.dedupe.alignment import box_in_whole, cut_out, find_places, is_unmoved
+from imgdup.dedupe.alignment import (
+    Place,
+    box_in_whole,
+    cut_out,
+    find_places,
+    is_reverse,
+    is_unmoved,
+    refine,
+)
 
 WHOLE = photo(300, 400)
 IDENTITY = np.eye(2, 3)
@@ -29,6 +37,11 @@ def cropped(box, scale=1.0):
     return cv2.resize(part, None, fx=scale, fy=scale, interpolation=way)
 
 
+def places_of(first, second):
+    """The places that are found, refined."""
+    return [refine(first, second, place) for place in find_places(first, second)]
+
+
 BOXES = {
     "middle": (0.1, 0.1, 0.8, 0.8),
     "corner": (0.0, 0.0, 0.7, 0.8),
@@ -39,7 +52,7 @@ BOXES = {
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.5])
 @pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
 def test_a_part_is_found_where_it_was_cut_out(box, scale):
-    place = find_places(WHOLE, cropped(box, scale))[0]
+    place = places_of(WHOLE, cropped(box, scale))[0]
 
     left, top, width, height = box
     assert place.part_is_second
@@ -51,7 +64,7 @@ def test_a_part_is_found_where_it_was_cut_out(box, scale):
 def test_the_part_may_be_the_first_of_the_two():
     box = BOXES["middle"]
 
-    place = find_places(cropped(box), WHOLE)[0]
+    place = places_of(cropped(box), WHOLE)[0]
 
     assert not place.part_is_second
     np.testing.assert_allclose(box_in_whole(place.matrix), (0.1, 0.1, 0.9, 0.9), atol=0.008)
@@ -61,19 +74,36 @@ def test_brightness_and_contrast_do_not_move_a_part():
     box = BOXES["corner"]
     darker = (cropped(box) * 0.7 + 20).astype(np.uint8)
 
-    np.testing.assert_allclose(find_places(WHOLE, darker)[0].matrix, place_of(box), atol=0.01)
+    np.testing.assert_allclose(places_of(WHOLE, darker)[0].matrix, place_of(box), atol=0.01)
 
 
 def test_a_gray_part_is_found_in_a_picture_in_colour():
     box = BOXES["middle"]
     gray = cv2.cvtColor(cropped(box), cv2.COLOR_RGB2GRAY)
 
-    np.testing.assert_allclose(find_places(WHOLE, gray)[0].matrix, place_of(box), atol=0.01)
+    np.testing.assert_allclose(places_of(WHOLE, gray)[0].matrix, place_of(box), atol=0.01)
 
 
 def test_equal_pictures_lie_on_each_other():
-    for place in find_places(WHOLE, WHOLE.copy()):
+    for place in places_of(WHOLE, WHOLE.copy()):
         assert is_unmoved(place.matrix, WHOLE.shape)
+
+
+def test_two_places_say_the_same_if_each_is_the_reverse_of_the_other():
+    there, back = places_of(WHOLE, cropped(BOXES["middle"]))[0], Place(False, np.eye(2, 3))
+    square = np.vstack([there.matrix, [0, 0, 1]])
+    reverse = Place(False, np.linalg.inv(square)[:2])
+
+    assert is_reverse(reverse, there, WHOLE.shape)
+    assert not is_reverse(back, there, WHOLE.shape)
+    assert not is_reverse(there, there, WHOLE.shape)
+
+
+def test_pictures_that_show_different_things_have_no_place():
+    noise = np.random.default_rng(3).integers(0, 256, (75, 100), np.uint8)
+    other = cv2.resize(noise, (400, 300), interpolation=cv2.INTER_CUBIC)
+
+    assert find_places(WHOLE, other) == []
 
 
 def test_what_both_show_is_the_same_at_the_size_of_the_part():
@@ -122,5 +152,5 @@ def test_a_picture_is_unmoved_if_its_corners_stay_within_a_pixel(move, unmoved):
 def test_tiny_pictures_have_places_of_finite_numbers(shape):
     part = WHOLE[: shape[0], : shape[1]]
 
-    for place in find_places(WHOLE, part) + find_places(part, part):
+    for place in places_of(WHOLE, part) + places_of(part, part):
         assert np.all(np.isfinite(place.matrix))

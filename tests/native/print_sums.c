@@ -103,6 +103,8 @@ static void print_floats(const char *name, const float *numbers, int n) {
 static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
     static float planes[4][MAX_PIXELS], scratch[12 * (MAX_SIDE + 16)], moments[6 * MAX_PIXELS];
+    static double doubles[5 * MAX_SIDE];
+    static int64_t ends[MAX_SIDE];
     static uint32_t widths[3 * MAX_SIDE];
     static char spans[32 * MAX_SIDE];
     static int64_t levels[256 * 3];
@@ -124,6 +126,22 @@ static void print_sums(void) {
         cosines[i] = (float)(next(2000) - 1000) / 1000.0f;
     imgdup_filter_sums(planes[0], planes[1], planes[2], planes[3], n, sums);
     print_doubles("filter", sums, DIFFERENCE_SUMS);
+    float blend_weights[3] = {0.5f, 0.75f, -0.25f};
+    imgdup_blend(planes[0], planes[1], planes[2], n, blend_weights, moments);
+    print_floats("blend", moments, n);
+    for (int window = 1; window <= 16; window *= 2) {
+        imgdup_window_means(planes[0], 2, height, width, window, doubles, moments);
+        print_floats("windows", moments, 2 * n);
+    }
+    imgdup_raise_beyond(planes[1], planes[2], n, 9.5f, 0.7f, moments);
+    print_floats("beyond", moments, n);
+    for (int i = 0; i < width; i++) {
+        doubles[i] = planes[0][i];
+        doubles[width + i] = planes[1][i] + 1;
+    }
+    imgdup_ascending(doubles, doubles + width, width, doubles + 2 * width, doubles + 3 * width, ends,
+                     doubles + 4 * width);
+    print_doubles("ascending", doubles + 4 * width, width);
     imgdup_block_moments(planes[0], planes[1], height, width, side, scratch, moments);
     print_floats("moments", moments, 6 * ((height + side - 1) / side) * ((width + side - 1) / side));
     int low = 1 + (int)next(height), narrow = 1 + (int)next(width);

@@ -9,13 +9,17 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from imgdup.native.difference import (
+    ascending,
+    blended,
     block_moments,
     edges,
     filter_sums,
     frequency_powers,
     level_sums,
+    raise_beyond,
     shrunk,
     step_sums,
+    window_means,
 )
 from native_levels import by_level, native_level
 
@@ -38,6 +42,90 @@ def test_the_sums_of_a_filter_equal_those_in_double_precision(shape):
     scale = [np.abs(each).sum() for each in products]
     off = np.abs(np.array(found) - [each.sum() for each in products])
     assert np.all(off <= 1e-5 * np.array(scale))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_blend_is_the_weighted_sum_cut_off_at_black_and_white(shape):
+    planes = planes_of(shape, 3)
+    weights = 2.0, -1.5, 0.5
+
+    found = blended(*planes, weights)
+
+    total = sum(w * each.astype(np.float64) for w, each in zip(weights, planes, strict=True))
+    np.testing.assert_allclose(found, np.clip(total, 0, 255), atol=1e-3)
+    assert found.min() >= 0
+    assert found.max() <= 255
+
+
+@pytest.mark.parametrize("side", [1, 2, 4, 16])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_means_of_windows_are_those_of_planes_with_repeated_edges(shape, side):
+    planes = np.stack(planes_of(shape, 2))
+    before, after = side // 2, side - 1 - side // 2
+
+    found = window_means(planes, side)
+
+    edged = np.pad(planes.astype(np.float64), ((0, 0), *((before, after),) * 2), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(edged, (side, side), axis=(1, 2))
+    np.testing.assert_allclose(found, windows.mean(axis=(3, 4)), rtol=1e-6)
+
+
+def test_windows_of_other_sides_and_arrays_of_other_shapes_are_refused():
+    plane = planes_of((4, 4), 1)[0]
+
+    for side in (0, 3, -2):
+        with pytest.raises(ValueError, match="power of two"):
+            window_means(plane[np.newaxis], side)
+    with pytest.raises(ValueError, match="height, width"):
+        window_means(plane, 2)
+    with pytest.raises(ValueError, match="height, width"):
+        window_means(plane[np.newaxis, :0], 2)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_excess_is_raised_where_squares_exceed_what_is_allowed(shape):
+    excess, squares, near = planes_of(shape, 3)
+    expected = np.where(squares > 20 + near * np.float32(0.75), squares, 0)
+    expected = np.maximum(excess, expected)
+
+    raise_beyond(excess, squares, near, 20.0, 0.75)
+
+    np.testing.assert_array_equal(excess, expected)
+
+
+def test_an_excess_that_cannot_be_written_in_place_is_refused():
+    excess, squares, near = planes_of((4, 4), 3)
+
+    with pytest.raises(ValueError, match="contiguous"):
+        raise_beyond(excess.T, squares, near, 1.0, 1.0)
+    excess.flags.writeable = False
+    with pytest.raises(ValueError, match="writable"):
+        raise_beyond(excess, squares, near, 1.0, 1.0)
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_nearest_ascending_values_are_means_of_runs(data):
+    n = data.draw(st.integers(0, 12))
+    values = np.array(data.draw(st.lists(st.integers(0, 9), min_size=n, max_size=n)), np.float64)
+    weights = np.array(data.draw(st.lists(st.integers(1, 5), min_size=n, max_size=n)), np.float64)
+
+    found = ascending(values, weights)
+
+    def mean(start, stop):
+        return np.average(values[start:stop], weights=weights[start:stop])
+
+    # Each value is the largest, over all starts before it, of the least mean up to a later end.
+    expected = [
+        max(min(mean(start, stop) for stop in range(i + 1, n + 1)) for start in range(i + 1))
+        for i in range(n)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_values_and_weights_of_different_shapes_are_refused():
+    with pytest.raises(ValueError, match="one shape"):
+        ascending(np.zeros(3), np.ones(2))
 
 
 @pytest.mark.parametrize("side", [1, 2, 4, 7])
@@ -202,7 +290,13 @@ def test_every_level_gives_the_same_results(level):
     p, q = (rng.uniform(0, 255, (61, 83)).astype(np.float32) for _ in range(2))
 
     def results():
+        excess = p.copy()
+        raise_beyond(excess, q, p, 9.0, 0.7)
         return [
+            excess,
+            blended(p, q, p, (0.3, 0.9, -0.2)),
+            ascending(p[0].astype(np.float64), q[0].astype(np.float64)),
+            *(window_means(np.stack([p, q]), side) for side in (2, 16)),
             shrunk(a, 17, 40),
             *step_sums(a, b),
             level_sums(a, b, a // 4),

@@ -21,7 +21,7 @@ SEARCH_SIDE = 96  # pixels, of the picture that is searched
 SCALES = 0.96 ** np.arange(24)  # of the largest size that fits; down to 0.39
 LEAST_CORRELATION = 0.6
 NEARLY_AS_LIKELY = 0.15  # correlation below the best
-REFINE_SIDES = (96, 256)  # pixels
+ROUGH_SIDE, FINE_SIDE = 96, 256  # pixels, of the pictures on which a place is refined
 ROUNDS = 5
 EDGE = 16  # pixels; a block of chroma in most JPEG files
 LEAST_OVERLAP = 0.5  # of the part
@@ -45,25 +45,30 @@ class Place(NamedTuple):
 
 
 def find_places(first: Pixels, second: Pixels) -> list[Place]:
-    """Find how one of two pictures lies in the other: at most one place each way.
+    """Find roughly how one of two pictures lies in the other: at most one place each way.
 
     A place where the reduced pictures plainly show different things is left out.
     """
-    gray = [each if each.ndim == 2 else luma(each) for each in (first, second)]
+    gray = _both_gray(first, second)
     found = [(*_search(gray[0], gray[1]), True), (*_search(gray[1], gray[0]), False)]
     found.sort(key=lambda each: -each[0])
     least = max(LEAST_CORRELATION, found[0][0] - NEARLY_AS_LIKELY)
-    places = []
-    for correlation, matrix, part_is_second in found:
-        if correlation >= least:
-            whole, part = (gray[0], gray[1]) if part_is_second else (gray[1], gray[0])
-            refined: Matrix | None = matrix
-            for side in REFINE_SIDES:
-                if refined is not None:
-                    refined = _refined(whole, part, refined, side)
-            if refined is not None:
-                places.append(Place(part_is_second, refined))
-    return places
+    places = [Place(is_second, matrix) for value, matrix, is_second in found if value >= least]
+    refined = (_refined(*gray, place, ROUGH_SIDE) for place in places)
+    return [place for place in refined if place is not None]
+
+
+def refine(first: Pixels, second: Pixels, place: Place) -> Place | None:
+    """Refine a place; None if the pictures plainly show different things there."""
+    return _refined(*_both_gray(first, second), place, FINE_SIDE)
+
+
+def is_reverse(place: Place, other: Place, shape: tuple[int, ...]) -> bool:
+    """Return whether two places, one each way, say the same up to a pixel of this shape."""
+    squares = [np.vstack([each.matrix, [0, 0, 1]]) for each in (place, other)]
+    return place.part_is_second != other.part_is_second and is_unmoved(
+        (squares[0] @ squares[1])[:2], shape
+    )
 
 
 def box_in_whole(matrix: Matrix) -> Box:
@@ -139,11 +144,19 @@ def _best_at(small: Pixels, part: Pixels, size: Sequence[int]) -> tuple[float, M
     return found if np.isfinite(found) else -1.0, np.array(matrix, np.float64)
 
 
-def _refined(whole: Pixels, part: Pixels, matrix: Matrix, side: int) -> Matrix | None:
-    """Refine a place by weighted least squares on pictures of at most this side.
+def _both_gray(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
+    """Return the luma of both pictures."""
+    one, other = (each if each.ndim == 2 else luma(each) for each in (first, second))
+    return one, other
 
-    None if what lies there then shows something else.
+
+def _refined(first: Pixels, second: Pixels, place: Place, side: int) -> Place | None:
+    """Refine a place by weighted least squares on gray pictures of at most this side.
+
+    None if the pictures then show different things.
     """
+    whole, part = (first, second) if place.part_is_second else (second, first)
+    matrix = place.matrix
     scale = min(1.0, side / max(part.shape))
     size = [max(1, round(each * scale)) for each in part.shape]
     goal = resized(part, size[0], size[1])
@@ -161,7 +174,7 @@ def _refined(whole: Pixels, part: Pixels, matrix: Matrix, side: int) -> Matrix |
         if np.abs(step - np.eye(2, 3)).max() * max(size) < 0.02:
             break
     taken = warped(source, _in_pixels(matrix, source.shape, goal.shape), *size)
-    return None if differ_plainly(taken, goal) else matrix
+    return None if differ_plainly(taken, goal) else place._replace(matrix=matrix)
 
 
 def _step(taken: Pixels, goal: Pixels) -> Matrix | None:

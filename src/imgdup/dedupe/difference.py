@@ -11,7 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.alignment import box_in_whole, cut_out, find_places, is_unmoved
+from imgdup.dedupe.alignment import (
+    box_in_whole,
+    cut_out,
+    find_places,
+    is_reverse,
+    is_unmoved,
+    refine,
+)
 from imgdup.dedupe.evidence import Evidence, agreement_of, differ_plainly
 from imgdup.dedupe.imitate import evidence_of
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
@@ -30,6 +37,7 @@ MIN_SIDE = 8  # pixels; smaller pictures are the same only if they are equal
 LOCAL_SHARE = 0.05  # of the area; if less differs, ...
 LOCAL_AGREEMENT = 0.9  # ... and so much agrees, the pictures lie on each other
 LEAST_AGREEMENT = 0.8  # share of the structured area that agrees in an edited picture
+FAR_FROM_ALIKE = 0.75  # the same; a place that agrees in less is not measured the other way round
 STRUCTURE_SHARE = 0.02  # of the differing area; recoloured pictures differ less in structure
 TONE_SHARE = 0.5  # of the squared differences; recoloured pictures differ in the means of blocks
 ALIKE = 0.9  # share of the structured area that agrees in a recoloured picture
@@ -168,8 +176,13 @@ def _may_be_moved(evidence: Evidence) -> bool:
 
 def _compare_aligned(first: Pixels, second: Pixels, direct: _Finding, agreement: float) -> _Finding:
     """Find how one picture lies in the other and compare what both show."""
-    finding = direct
-    for place in find_places(first, second):
+    finding, unlike = direct, None
+    for rough in find_places(first, second):
+        if unlike is not None and is_reverse(rough, unlike, second.shape):
+            continue
+        place = refine(first, second, rough)
+        if place is None:
+            continue
         whole, part = (first, second) if place.part_is_second else (second, first)
         shared = cut_out(whole, part, place.matrix)
         if shared is None or min(shared[0].shape[:2]) < MIN_SIDE:
@@ -182,6 +195,8 @@ def _compare_aligned(first: Pixels, second: Pixels, direct: _Finding, agreement:
                 return direct  # the edges differ
             box = _thousandths(box_in_whole(place.matrix)) if place.part_is_second else WHOLE
             return _Finding(CROPPED, box=box)
+        if evidence.agreement < FAR_FROM_ALIKE:
+            unlike = place
         if evidence.agreement > agreement:
             agreement = evidence.agreement
             is_news = is_moved and relation != EDITED

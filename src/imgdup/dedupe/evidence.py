@@ -14,8 +14,8 @@ import numpy.typing as npt
 from imgdup.dedupe.sharpness import equal_filter, equal_sharpness, least_factor, plane_of
 from imgdup.dedupe.tones import SMOOTH_SHARE, TEXTURED, equal_colours
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, largest_near, luma, resized, window_means
-from imgdup.native.difference import block_moments
+from imgdup.images.opencv import Plane, largest_near, luma, resized
+from imgdup.native.difference import block_moments, raise_beyond, window_means
 
 BLOCK = 4  # pixels; windows are squares of blocks
 NEAR = 5  # blocks; the texture of a window is the largest within this distance
@@ -98,8 +98,7 @@ class _Moments:
     def windows(self, side: int) -> "_Moments":
         """Return the means over windows of so many blocks a side."""
         if side not in self._windows:
-            means = [window_means(each, side) for each in self.planes]
-            self._windows[side] = _Moments(np.stack(means))
+            self._windows[side] = _Moments(window_means(self.planes, side))
         return self._windows[side]
 
     @cached_property
@@ -241,10 +240,12 @@ def _luma_excess(windows: _Moments, side: int, clean: float) -> tuple[Plane, Pla
     va, vb = windows.variances
     near = _texture(np.minimum(va, vb), clean)
     mean = windows.b - windows.a
-    excess = _beyond(windows.dd, near, limits)
-    np.maximum(excess, _beyond(mean * mean, near, mean_limits), out=excess)
+    squares = np.zeros_like(mean)
+    _raise_beyond(squares, windows.dd, near, limits)
+    _raise_beyond(squares, mean * mean, near, mean_limits)
     if side in OUTLIERS:
-        np.maximum(excess, _outliers(windows.dd, near, *OUTLIERS[side]), out=excess)
+        np.maximum(squares, _outliers(windows.dd, near, *OUTLIERS[side]), out=squares)
+    excess = np.sqrt(squares)
     if side not in STRUCTURE_SIDES:
         return excess, np.zeros_like(excess)
     larger = np.maximum(va, vb)
@@ -252,29 +253,29 @@ def _luma_excess(windows: _Moments, side: int, clean: float) -> tuple[Plane, Pla
 
 
 def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments], clean: float) -> Plane:
-    excess = np.zeros(luma_moments.a.shape, np.float32)
+    squares = np.zeros(luma_moments.a.shape, np.float32)
     for side, (limits, mean_limits) in CHROMA_LIMITS.items():
         va, vb = luma_moments.windows(side).variances
         windows = [each.windows(side) for each in chroma]
         own = [sum(planes) for planes in zip(*(w.variances for w in windows), strict=True)]
         near = _texture(np.minimum(*own) + np.float32(0.1) * np.minimum(va, vb), CALM * clean)
-        square = windows[0].dd + windows[1].dd
+        both = windows[0].dd + windows[1].dd
         mean = np.asarray(sum((w.b - w.a) ** 2 for w in windows), np.float32)
-        np.maximum(excess, _beyond(square, near, limits), out=excess)
-        np.maximum(excess, _beyond(mean, near, mean_limits), out=excess)
+        _raise_beyond(squares, both, near, limits)
+        _raise_beyond(squares, mean, near, mean_limits)
         if side in EVEN_CHROMA:
-            np.maximum(excess, _even_excess(windows, mean, *EVEN_CHROMA[side]), out=excess)
-    return excess
+            np.maximum(squares, _even_excess(windows, mean, *EVEN_CHROMA[side]), out=squares)
+    return np.sqrt(squares)
 
 
 def _even_excess(windows: list[_Moments], mean: Plane, most: float, share: float) -> Plane:
-    """Return the root of mean changes of chroma that are too large for the variance in the window.
+    """Return the squared mean changes of chroma that are too large for the variance in the window.
 
     Edges nearby do not excuse them: one field among many of a map has another colour.
     """
     own = np.maximum(*(sum(planes) for planes in zip(*(w.variances for w in windows), strict=True)))
     is_beyond = mean > np.float32(most) + np.float32(most * share) * own
-    return np.where(is_beyond, np.sqrt(mean), np.float32(0))
+    return np.where(is_beyond, mean, np.float32(0))
 
 
 class _Texture(NamedTuple):
@@ -299,17 +300,16 @@ def _texture(variances: Plane, clean: float) -> _Texture:
     return _Texture(near, order[:third], order[-third:], clean)
 
 
-def _beyond(squares: Plane, texture: _Texture, limits: Limits) -> Plane:
-    """Return the root of squares that exceed what the limits explain for their texture."""
+def _raise_beyond(excess: Plane, squares: Plane, texture: _Texture, limits: Limits) -> None:
+    """Raise the excess to squares that exceed what the limits explain for their texture."""
     noise, share = _usual(squares, texture)
-    allowed = np.float32(min(limits.factor * noise, limits.most_noise)) + texture.near * np.float32(
-        min(limits.factor * share, limits.most_share)
-    )
-    return np.where(squares > allowed, np.sqrt(np.maximum(squares, 0)), np.float32(0))
+    most_noise = min(limits.factor * noise, limits.most_noise)
+    most_share = min(limits.factor * share, limits.most_share)
+    raise_beyond(excess, squares, texture.near, most_noise, most_share)
 
 
 def _outliers(squares: Plane, texture: _Texture, factor: float, least: float) -> Plane:
-    """Return the root of squares that exceed so many times those of nearly all other windows.
+    """Return the squares that exceed so many times those of nearly all other windows.
 
     Each counts in proportion to what is usual for its texture.
     """
@@ -325,7 +325,7 @@ def _outliers(squares: Plane, texture: _Texture, factor: float, least: float) ->
         return np.zeros_like(squares)
     largest = factor * max(LEAST_RATIO, _quantile(rest, NEARLY_ALL))
     stands_out = (ratios > largest) & (squares > least)
-    return np.where(stands_out, np.sqrt(np.maximum(squares, 0)), np.float32(0))
+    return np.where(stands_out, squares, np.float32(0))
 
 
 def _usual(squares: Plane, texture: _Texture) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, blurred, resized
-from imgdup.native.difference import filter_sums
+from imgdup.native.difference import blended, filter_sums
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
 SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...
@@ -115,7 +115,10 @@ def _fitted(a: Plane, fine: Plane, coarse: Plane, b: Plane) -> Filter:
 
 def _applied(a: Plane, fine: Plane, coarse: Plane, found: Filter) -> Plane:
     x, z = np.float32(found.fine), np.float32(found.coarse)
-    return np.asarray(np.clip(a * (1 - x - z) + fine * x + coarse * z, 0, 255), np.float32)
+    rows = [each.reshape(len(each), -1) for each in (a, fine, coarse)]  # all channels at once
+    return blended(rows[0], rows[1], rows[2], (float(1 - x - z), float(x), float(z))).reshape(
+        a.shape
+    )
 
 
 def plane_of(pixels: Pixels, channel: int) -> Plane:

@@ -18,7 +18,7 @@ from imgdup.images.opencv import (
     range_near,
     resized,
 )
-from imgdup.native.difference import block_moments, level_sums
+from imgdup.native.difference import ascending, block_moments, level_sums
 
 Curve = npt.NDArray[np.float64]  # a level for each of 256
 
@@ -166,6 +166,8 @@ def _with_equal_tones(
     """
     even = _evenness(a, b)
     ways = [_Levels(a, b, even), _Levels(b, a, even)]
+    if _need_no_curve(ways):
+        return first, second, Tones(False, False)
     curves = [_curve(each) for each in ways]
     errors = [each.error(curve) for each, curve in zip(ways, curves, strict=True)]
     missed = [error / _spread(each) for error, each in zip(errors, (b, a), strict=True)]
@@ -216,6 +218,12 @@ class _Levels:
         return np.convolve(self.counts * (self.means - curve), kernel, "same") / weights
 
 
+def _need_no_curve(ways: list[_Levels]) -> bool:
+    """Return whether no curve can come so much nearer than none that it would be used."""
+    enough = IDENTITY_FACTOR * min(each.spread for each in ways)  # no curve leaves less
+    return all(each.error(np.arange(256.0), UNMOVED) <= enough for each in ways)
+
+
 def _curve(levels: _Levels) -> Curve:
     """Fit a smooth monotone curve.
 
@@ -224,7 +232,7 @@ def _curve(levels: _Levels) -> Curve:
     """
     stiff = _stiff_curve(levels.counts, levels.means)
     free = stiff + NEAR_END * levels.off(stiff)
-    return np.asarray(np.clip(_monotone(free, levels.counts + 1e-9), 0, 255))
+    return np.asarray(np.clip(ascending(free, levels.counts + 1e-9), 0, 255))
 
 
 def _near_identity(levels: _Levels, shift: Curve) -> Curve:
@@ -299,21 +307,6 @@ def _hues_are_turned(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> 
 def _spread(pixels: Pixels) -> float:
     """Return the variance of all levels, at least 1."""
     return max(1.0, float(pixels.var()))
-
-
-def _monotone(
-    values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return the nearest ascending values: pool adjacent violators (Barlow et al. 1972)."""
-    pools: list[tuple[float, float, int]] = []  # mean, weight, length
-    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
-        mean, total, length = value, weight, 1
-        while pools and pools[-1][0] >= mean:
-            before, its_weight, its_length = pools.pop()
-            mean = (before * its_weight + mean * total) / (its_weight + total)
-            total, length = total + its_weight, length + its_length
-        pools.append((mean, total, length))
-    return np.repeat([each[0] for each in pools], [each[2] for each in pools])
 
 
 def _movement(pixels: Pixels, curve: Curve) -> float:

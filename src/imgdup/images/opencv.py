@@ -173,11 +173,6 @@ def blurred(plane: Plane, sigma: float) -> Plane:
     return _float32(cv2.GaussianBlur(plane, (side, side), sigma))
 
 
-def window_means(plane: Plane, side: int) -> Plane:
-    """Return the mean of the square window around each element."""
-    return _float32(cv2.blur(plane, (side, side), borderType=cv2.BORDER_REPLICATE))
-
-
 def largest_near(plane: Plane, side: int) -> Plane:
     """Return the largest element of the square window around each element."""
     return _float32(cv2.dilate(plane, np.ones((side, side), np.uint8)))

@@ -14,6 +14,7 @@ enum {
     LANES = 16,   /* independent sums of a vector */
     CHUNK = 1024, /* pixels whose products are added in float, before the sums are added in double */
     LEVELS = 256,
+    WHITE = 255,
     LEAST_SPREAD = 4, /* levels */
     USUAL_SIDE = 4, /* pixels, of a block of luma; half of it for chroma */
     KEPT_BYTES = 32 << 20,
@@ -51,6 +52,16 @@ void imgdup_filter_sums(const float *a, const float *fine, const float *coarse, 
         sums[k] = 0;
         for (int lane = 0; lane < LANES; lane++)
             sums[k] += totals[k][lane];
+    }
+}
+
+void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_t n,
+                  const float *weights, float *blend) {
+    float x = weights[0], y = weights[1], z = weights[2];
+    for (int64_t i = 0; i < n; i++) {
+        float level = a[i] * x + fine[i] * y + coarse[i] * z;
+        level = level > 0 ? level : 0;
+        blend[i] = level < WHITE ? level : WHITE;
     }
 }
 
@@ -106,6 +117,71 @@ void imgdup_block_moments(const float *a, const float *b, int64_t height, int64_
                 average(columns + k * width, width, side, bottom - top, means);
         }
     }
+}
+
+/* Write the sums of each `side` numbers in a row; the numbers are replaced. */
+static void add_neighbours(double *numbers, int64_t n, int64_t side) {
+    for (int64_t step = 1; step < side; step *= 2)
+        for (int64_t x = 0; x + step < n; x++)
+            numbers[x] += numbers[x + step];
+}
+
+void imgdup_window_means(const float *planes, int64_t n_planes, int64_t height, int64_t width,
+                         int64_t side, double *scratch, float *means) {
+    int64_t before = side / 2, after = side - 1 - before, n = width + side - 1;
+    double *columns = scratch, *row = scratch + width, scale = 1 / (double)(side * side);
+    for (int64_t p = 0; p < n_planes; p++) {
+        const float *plane = planes + p * height * width;
+        float *out = means + p * height * width;
+        memset(columns, 0, (size_t)width * sizeof *columns);
+        for (int64_t i = -before; i <= after; i++) {
+            const float *line = plane + (i < 0 ? 0 : i < height ? i : height - 1) * width;
+            for (int64_t x = 0; x < width; x++)
+                columns[x] += (double)line[x];
+        }
+        for (int64_t y = 0; y < height; y++) {
+            for (int64_t x = 0; x < before; x++)
+                row[x] = columns[0];
+            memcpy(row + before, columns, (size_t)width * sizeof *row);
+            for (int64_t x = before + width; x < n; x++)
+                row[x] = columns[width - 1];
+            add_neighbours(row, n, side);
+            for (int64_t x = 0; x < width; x++)
+                out[y * width + x] = (float)(row[x] * scale);
+            int64_t first = y < before ? 0 : y - before, next = y + after + 1;
+            const float *old = plane + first * width;
+            const float *new = plane + (next < height ? next : height - 1) * width;
+            for (int64_t x = 0; x < width; x++)
+                columns[x] += (double)new[x] - (double)old[x];
+        }
+    }
+}
+
+void imgdup_raise_beyond(const float *squares, const float *near, int64_t n, float noise,
+                         float share, float *excess) {
+    for (int64_t i = 0; i < n; i++) {
+        float here = squares[i] > noise + near[i] * share ? squares[i] : 0;
+        excess[i] = here > excess[i] ? here : excess[i];
+    }
+}
+
+void imgdup_ascending(const double *values, const double *weights, int64_t n, double *means,
+                      double *totals, int64_t *ends, double *nearest) {
+    int64_t n_pools = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double mean = values[i], total = weights[i];
+        for (; n_pools > 0 && means[n_pools - 1] >= mean; n_pools--) {
+            double before = totals[n_pools - 1];
+            mean = (means[n_pools - 1] * before + mean * total) / (before + total);
+            total = before + total;
+        }
+        means[n_pools] = mean;
+        totals[n_pools] = total;
+        ends[n_pools++] = i + 1;
+    }
+    for (int64_t pool = 0, i = 0; pool < n_pools; pool++)
+        for (; i < ends[pool]; i++)
+            nearest[i] = means[pool];
 }
 
 /* The input pixels of an output pixel: its first and last one and their weights; those between
@@ -203,15 +279,20 @@ static void move_row(const uint8_t *taken, int64_t height, int64_t width, int64_
     }
 }
 
-/* Return the sum of products; n is a multiple of LANES. */
-static double dot(const float *a, const float *b, int64_t n) {
+/* Add the products of two rows to the sums of the lanes; n is a multiple of LANES. */
+static void add_products(const float *a, const float *b, int64_t n, double *sums) {
     float part[LANES] = {0};
-    double sum = 0;
     for (int64_t i = 0; i < n; i += LANES)
         for (int lane = 0; lane < LANES; lane++)
             part[lane] += a[i + lane] * b[i + lane];
     for (int lane = 0; lane < LANES; lane++)
-        sum += (double)part[lane];
+        sums[lane] += (double)part[lane];
+}
+
+static double total_of(const double *lanes) {
+    double sum = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        sum += lanes[lane];
     return sum;
 }
 
@@ -219,6 +300,8 @@ void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
                       int64_t stride, float *rows, double *products, double *wanted) {
     float *parts = rows, *weighted = rows + STEP_PARTS * stride;
     float *goals = weighted + stride, *weights = goals + stride, *places = weights + stride;
+    double sums[STEP_PARTS][STEP_PARTS + 1][LANES]; /* the last of each row is of the goal */
+    memset(sums, 0, sizeof sums);
     float weight_of[LEVELS], spread = spread_of(taken, goal, height * width);
     for (int level = 0; level < LEVELS; level++)
         weight_of[level] = 1 / (1 + (float)level / spread * ((float)level / spread));
@@ -235,13 +318,15 @@ void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
             for (int64_t x = 0; x < width; x++)
                 weighted[x] = weights[x] * parts[i * stride + x];
             for (int j = i; j < STEP_PARTS; j++)
-                products[i * STEP_PARTS + j] += dot(weighted, parts + j * stride, stride);
-            wanted[i] += dot(weighted, goals, stride);
+                add_products(weighted, parts + j * stride, stride, sums[i][j]);
+            add_products(weighted, goals, stride, sums[i][STEP_PARTS]);
         }
     }
-    for (int i = 0; i < STEP_PARTS; i++)
-        for (int j = 0; j < i; j++)
-            products[i * STEP_PARTS + j] = products[j * STEP_PARTS + i];
+    for (int i = 0; i < STEP_PARTS; i++) {
+        wanted[i] = total_of(sums[i][STEP_PARTS]);
+        for (int j = i; j < STEP_PARTS; j++)
+            products[i * STEP_PARTS + j] = products[j * STEP_PARTS + i] = total_of(sums[i][j]);
+    }
 }
 
 void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const uint8_t *weights, int64_t n,

@@ -17,6 +17,7 @@ MAX_SIDE = 1 << 24  # pixels, of a picture that `shrunk` takes
 
 Pixels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
+Planes = npt.NDArray[np.float32]
 Sums = npt.NDArray[np.float64]
 
 
@@ -45,6 +46,93 @@ def filter_sums(a: Plane, fine: Plane, coarse: Plane, b: Plane) -> FilterSums:
     sums = np.zeros(N_SUMS, np.float64)
     _functions().sums(*map(_address, planes), a.size, _address(sums))
     return FilterSums(*sums.tolist())
+
+
+def blended(a: Plane, fine: Plane, coarse: Plane, weights: tuple[float, float, float]) -> Plane:
+    """Add up three planes, each times a weight, and cut off at black and white.
+
+    Examples
+    --------
+    >>> level = np.array([[100.0]], np.float32)
+    >>> blended(level, level, level, (0.5, 0.25, 0.5)), blended(level, level, level, (1, 1, 1))
+    (array([[125.]], dtype=float32), array([[255.]], dtype=float32))
+    """
+    a, fine, coarse = (_checked(each, a.shape) for each in (a, fine, coarse))
+    factors, blend = np.array(weights, np.float32), np.empty_like(a)
+    _functions().blend(*map(_address, (a, fine, coarse)), a.size, *map(_address, (factors, blend)))
+    return blend
+
+
+def window_means(planes: Planes, side: int) -> Planes:
+    """Return the means over the square window around each element of some planes.
+
+    Parameters
+    ----------
+    planes : ndarray of float32, shape (n, height, width)
+    side : int
+        A power of two; half of the window lies before the element. Beyond the edges of a plane, the
+        elements there are repeated.
+
+    Examples
+    --------
+    >>> window_means(np.array([[[0, 4, 8]]], np.float32), 2).tolist()
+    [[[0.0, 2.0, 6.0]]]
+    """
+    if side < 1 or side & (side - 1):
+        raise ValueError(f"the side of a window must be a power of two, got {side}")
+    if planes.dtype != np.float32 or planes.ndim != 3 or planes.size == 0:
+        raise ValueError(
+            f"expected float32 of shape (n, height, width), got {planes.dtype} of {planes.shape}"
+        )
+    planes = np.ascontiguousarray(planes)
+    means, scratch = np.empty_like(planes), np.empty(2 * planes.shape[2] + side - 1)
+    _functions().windows(_address(planes), *planes.shape, side, *map(_address, (scratch, means)))
+    return means
+
+
+def raise_beyond(excess: Plane, squares: Plane, near: Plane, noise: float, share: float) -> None:
+    """Raise elements of a plane to the squares that exceed ``noise + share * near``.
+
+    Examples
+    --------
+    >>> excess, near = np.array([[2, 2, 2]], np.float32), np.array([[0, 0, 1]], np.float32)
+    >>> raise_beyond(excess, np.array([[1, 5, 5]], np.float32), near, 3.0, 4.0)
+    >>> excess.tolist()
+    [[2.0, 5.0, 2.0]]
+    """
+    if not excess.flags.c_contiguous or not excess.flags.writeable:
+        raise ValueError("the excess must be contiguous and writable")
+    excess, squares, near = (_checked(each, excess.shape) for each in (excess, squares, near))
+    _functions().beyond(
+        _address(squares), _address(near), excess.size, noise, share, _address(excess)
+    )
+
+
+def ascending(values: Sums, weights: Sums) -> Sums:
+    """Return the nearest ascending values: pool adjacent violators (Barlow et al. 1972).
+
+    Parameters
+    ----------
+    values, weights : ndarray of float64, shape (n,)
+
+    Examples
+    --------
+    >>> ascending(np.array([1.0, 3.0, 2.0]), np.array([1.0, 1.0, 3.0])).tolist()
+    [1.0, 2.25, 2.25]
+    """
+    if not values.dtype == weights.dtype == np.float64 or not values.shape == weights.shape:
+        raise ValueError(
+            "expected values and weights of float64 of one shape, "
+            f"got {values.dtype} of {values.shape} and {weights.dtype} of {weights.shape}"
+        )
+    values, weights = np.ascontiguousarray(values), np.ascontiguousarray(weights)
+    n = values.size
+    scratch, ends, nearest = np.empty((2, n)), np.empty(n, np.int64), np.empty(n)
+    _functions().ascending(
+        *(_address(values), _address(weights), n, _address(scratch[0]), _address(scratch[1])),
+        *(_address(ends), _address(nearest)),
+    )
+    return nearest
 
 
 def block_moments(a: Plane, b: Plane, side: int) -> npt.NDArray[np.float32]:
@@ -231,6 +319,10 @@ class _Functions(NamedTuple):
     """The functions of ``difference.c``."""
 
     sums: Any
+    blend: Any
+    windows: Any
+    beyond: Any
+    ascending: Any
     moments: Any
     shrink: Any
     step: Any
@@ -243,9 +335,13 @@ class _Functions(NamedTuple):
 @cache
 def _functions() -> _Functions:
     """Set the argument types of the functions."""
-    p, n = ctypes.c_void_p, ctypes.c_int64  # address, number
+    p, n, x = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float  # address, number, level
     types = {
         "imgdup_filter_sums": (p, p, p, p, n, p),
+        "imgdup_blend": (p, p, p, n, p, p),
+        "imgdup_window_means": (p, n, n, n, n, p, p),
+        "imgdup_raise_beyond": (p, p, n, x, x, p),
+        "imgdup_ascending": (p, p, n, p, p, p, p),
         "imgdup_block_moments": (p, p, n, n, n, p, p),
         "imgdup_shrink": (p, n, n, n, p, n, n, p, p),
         "imgdup_step_sums": (p, p, n, n, n, p, p, p),

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native.loader has the same number. */
-enum { IMGDUP_INTERFACE = 9 };
+enum { IMGDUP_INTERFACE = 10 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -160,6 +160,26 @@ enum { DIFFERENCE_SUMS = 8, DIFFERENCE_MOMENTS = 6, STEP_PARTS = 8, FREQUENCIES 
 IMGDUP_EXPORT void imgdup_filter_sums(const float *a, const float *fine, const float *coarse,
                                       const float *b, int64_t n, double *sums);
 
+/* Write a, fine and coarse (n,), times three weights, added up, and cut off at 0 and 255. */
+IMGDUP_EXPORT void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_t n,
+                                const float *weights, float *blend);
+
+/* Write the means over the square window around each element of some planes (n_planes, height,
+ * width); the side is a power of two, and half of it lies before the element. Beyond the edges,
+ * their elements are repeated. scratch (2 width + side - 1,). */
+IMGDUP_EXPORT void imgdup_window_means(const float *planes, int64_t n_planes, int64_t height,
+                                       int64_t width, int64_t side, double *scratch, float *means);
+
+/* Raise the excess (n,) to the squares (n,) where these exceed noise + share * near (n,). */
+IMGDUP_EXPORT void imgdup_raise_beyond(const float *squares, const float *near, int64_t n,
+                                       float noise, float share, float *excess);
+
+/* Write the ascending values (n,) that lie nearest to some values by weighted least squares. means,
+ * totals and ends (n,) are scratch memory. */
+IMGDUP_EXPORT void imgdup_ascending(const double *values, const double *weights, int64_t n,
+                                    double *means, double *totals, int64_t *ends,
+                                    double *nearest);
+
 /* Write the means over blocks of side x side pixels, fewer at the right and lower edge:
  * moments (6, ceil(height / side), ceil(width / side)) of a, b, aa, bb, ab and (b - a) squared.
  * columns (6, width) is scratch memory. */
@@ -178,7 +198,7 @@ IMGDUP_EXPORT void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t 
 /* Add up what a step of least squares needs that moves a picture `taken` over another one, `goal`.
  * The parts of a step are x and y times the horizontal slope, this slope, x and y times the
  * vertical slope, this slope, the level, and 1; x and y are from 0 to 1, slopes in levels per side.
- * products (8, 8) of pairs of parts and wanted (8,) of each part with the goal are added to. Each
+ * products (8, 8) of pairs of parts and wanted (8,) of each part with the goal are written. Each
  * pixel counts 1 / (1 + (d / s) ** 2), with d its difference, and s twice the median difference,
  * at least 4. Both sides are at least 2 pixels. rows (12, stride) is scratch memory, zero behind
  * the width; the stride is a multiple of 16. */

@@ -283,3 +283,8 @@ def test_without_a_library_the_error_names_the_package(groups, monkeypatch):
         groups.to_dataframe("polars")
     with pytest.raises(ValueError, match="must be one of pandas, polars, got 'excel'"):
         groups.to_dataframe("excel")
+
+
+def test_a_word_for_unknown_paths_that_does_not_exist_is_refused(groups):
+    with pytest.raises(ValueError, match="unknown must be one of raise, keep, drop, got 'ignore'"):
+        groups.kept_indices([], unknown="ignore")

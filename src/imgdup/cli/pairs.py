@@ -110,10 +110,7 @@ def pairs(
     from imgdup.search.join import JoinStats
 
     prepare.check_turned(by, orientations)
-    if orientations and shards:
-        raise UsageError("--shards and --orientations exclude each other: leave out one")
-    if checkpoints and not shards:
-        raise UsageError("--checkpoints needs --shards K")
+    _check_shards(shards, checkpoints, orientations=orientations)
     sides = prepare.two_sides(folders, other, index_folder, allow_removals=allow_removals)
     index, left, right, code = sides
     limit = prepare.pairs_distance(sides, by, max_dist, max_false_pairs, orientations=orientations)
@@ -131,6 +128,14 @@ def pairs(
         _print_pairs(named, as_json=as_json, null=null)
     note(pairs_summary(found.n_pairs, found.n_duplicates, limit, found.relations))
     return code
+
+
+def _check_shards(shards: int | None, checkpoints: Path | None, *, orientations: bool) -> None:
+    """Raise UsageError for options that do not go with --shards, or need it."""
+    if orientations and shards:
+        raise UsageError("--shards and --orientations exclude each other: leave out one")
+    if checkpoints and not shards:
+        raise UsageError("--checkpoints needs --shards K")
 
 
 class _Counted:

@@ -136,7 +136,13 @@ def test_python_refuses_what_needs_the_pictures_of_a_pack(packed, use):
 
 @pytest.mark.parametrize(
     "command",
-    [["dedupe"], ["pairs"], ["split", "--ratios", "a=1", "--out", "lists"]],
+    [
+        ["dedupe"],
+        ["pairs"],
+        ["evaluate"],
+        ["serve"],
+        ["split", "--ratios", "a=1", "--out", "lists"],
+    ],
     ids=lambda c: c[0],
 )
 def test_commands_that_need_pictures_refuse_a_pack(packed, capfd, command):

@@ -14,6 +14,7 @@ from imgdup.cli.printing import note, on_terminal, terminal_width, write_text
 from imgdup.dedupe.evaluate import EvaluateOptions, Evaluation, evaluate as evaluate_files
 from imgdup.dedupe.labels import LabelledPair, read_pairs
 from imgdup.index.columns import images
+from imgdup.index.pack import check_has_pictures
 from imgdup.output.codecs import counted
 from imgdup.output.evaluation import (
     evaluation_json,
@@ -117,6 +118,7 @@ def _collection(
     if labelled and index_folder is None:
         return [], EvaluateOptions(), None
     index: ImageIndex = open_found(index_folder)
+    check_has_pictures(index.generation)
     head = index.generation.head
     side = Side(index.rows, images(index.rows))
     files = [index.rows.path(row) for row in side.rows.tolist()]

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from imgdup.api.index import ImageIndex
 from imgdup.errors import ImgdupError
+from imgdup.index.pack import check_has_pictures
 from imgdup.web import answers, decide, queries
 from imgdup.web.errors import JSON, Refused, refusal
 from imgdup.web.groups import PER_PAGE, KeepOptions, Progress
@@ -66,11 +67,11 @@ def create_app(
     Raises
     ------
     ImgdupError
-        If there is no index.
+        If there is no index, or it is a hash pack, which has no pictures.
     """
     folder = index.folder if isinstance(index, ImageIndex) else Path(index)
     options = options or ServeOptions()
-    ImageIndex.open(folder)
+    check_has_pictures(ImageIndex.open(folder).generation)
     service = Service(folder, options)
 
     @contextlib.asynccontextmanager

@@ -1,16 +1,18 @@
 """What does the comparison of two pictures say, and how long does it take?
 
     python benchmarks/bench_verify.py --data FOLDER [--photos 300] [--painted 10] [--seed 11]
-        [--look-alikes 10000] [--only speed|pairs|look-alikes|edits|kinds|labels ...]
+        [--look-alikes 10000] [--only speed|pairs|look-alikes|edits|found|kinds|labels ...]
 
 The CPU time of a pair; how many pairs a second the workers compare, with decoding; how many
-comparisons a file takes among thousands of look-alikes. Then three tables: relations by edit, of
-photos of CALTECH-101; relations by kind, of pictures that look alike but differ in what matters;
-relations by label, of the pairs that other projects' tests call the same or different.
+comparisons a file takes among thousands of look-alikes. Then four tables: relations by edit, of
+photos of CALTECH-101; the same if the copies have to be found among the photos first; relations by
+kind, of pictures that look alike but differ in what matters; relations by label, of the pairs that
+other projects' tests call the same or different.
 """
 
 import argparse
 import csv
+import os
 import random
 import tempfile
 import time
@@ -26,11 +28,13 @@ from painted_pairs import KINDS, scene
 from PIL import Image
 
 from imgdup import ImageIndex
-from imgdup.dedupe import find_duplicates
+from imgdup.dedupe import DedupeOptions, find_duplicates
+from imgdup.dedupe.candidates import MatchRule, widened
 from imgdup.dedupe.difference import Verdict, compare_pictures
 from imgdup.dedupe.verify import Verifier, file_of_row
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
+from imgdup.index.columns import images
 from imgdup.native.difference import keep_memory
 from imgdup.system.limits import Limits
 
@@ -39,7 +43,7 @@ MAX_SIDE = 1024  # pixels
 N_PAIRS = 30  # of each folder of different pictures
 N_FILE_PAIRS = 300
 N_COMPARED = 300  # look-alikes whose pictures are compared
-PARTS = ("speed", "pairs", "look-alikes", "edits", "kinds", "labels")
+PARTS = ("speed", "pairs", "look-alikes", "edits", "found", "kinds", "labels")
 
 
 def load(path):
@@ -59,6 +63,48 @@ def by_edit(data: Path, n_photos: int, seed: int) -> str:
             seconds[name] += time.process_time() - started
             counts[name][verdict.relation] += 1
     return relations("edit", counts, seconds)
+
+
+def by_found_copy(data: Path, n_photos: int, seed: int) -> str:
+    """Look for the edited copies of photos among all of these by `find_duplicates`.
+
+    Of the photos alone, too, and with orientations: pairs among them are no copies that were made.
+    """
+    files = sorted((data / "caltech-101").glob("*/*.jpg"))
+    photos = [load(path) for path in random.Random(seed).sample(files, n_photos)]
+    names = (*RELATIONS, "not found", "others")
+    edits = {"no copy": None, "no copy, turned": None, **EDITS}
+    rows = []
+    for name, edit in edits.items():
+        found = Counter()
+        with tempfile.TemporaryDirectory() as scratch:
+            for number, photo in enumerate(photos):
+                Image.fromarray(photo).save(Path(scratch) / f"{number:03}-a.png", compress_level=1)
+                if edit is not None:
+                    copy = Path(scratch) / f"{number:03}-b.png"
+                    Image.fromarray(edit(photo)).save(copy, compress_level=1)
+            index = ImageIndex.build(scratch, Path(scratch) / "index")
+            is_turned = name.partition(" ")[0] in ("mirrored", "rotated") or "turned" in name
+            found = found_relations(index.rows, orientations=is_turned)
+        found["not found"] = n_photos * (edit is not None) - sum(found[each] for each in RELATIONS)
+        rows.append([name, *(str(found[each] or "-") for each in names)])
+        print(*rows[-1], flush=True)
+    return table(["edit", *names], rows)
+
+
+def found_relations(rows, *, orientations: bool) -> Counter:
+    """Count the copies by relation, and other pairs that are shown as duplicates."""
+    rule = widened(MatchRule(orientations=orientations), [(rows, images(rows))])
+    with Verifier() as verifier:
+        groups = find_duplicates(rows, DedupeOptions(rule=rule), verifier.judge(rows)).groups
+    keepers = groups.keeper_of_each().tolist()
+    pairs = list(zip(keepers, groups.removed.tolist(), groups.verdicts, strict=True))
+    pairs += [(each.better, each.row, each.verdict) for each in groups.shown]
+    found = Counter()
+    for one, other, verdict in pairs:
+        numbers = {Path(os.fsdecode(rows.path(row))).name[:3] for row in (one, other)}
+        found[verdict.relation if len(numbers) == 1 else "others"] += 1
+    return found
 
 
 def by_kind(data: Path, n_painted: int, seed: int) -> str:
@@ -246,6 +292,7 @@ def main() -> None:
         "pairs": lambda: pairs_per_second(N_FILE_PAIRS, options.seed),
         "look-alikes": lambda: look_alikes(options.look_alikes, options.seed),
         "edits": lambda: by_edit(options.data, options.photos, options.seed),
+        "found": lambda: by_found_copy(options.data, options.photos, options.seed),
         "kinds": lambda: by_kind(options.data, options.painted, options.seed),
         "labels": lambda: by_label(options.data),
     }

@@ -122,6 +122,7 @@ EDITS = {
     "logo": lambda p: jpeg(with_logo(p)),
     "text": lambda p: jpeg(with_text(p)),
     "crop 2 %": lambda p: jpeg(cropped(p, 0.02)),
+    "crop 2.5 %": lambda p: jpeg(cropped(p, 0.025)),
     "crop 5 %": lambda p: jpeg(cropped(p, 0.05)),
     "white border": lambda p: jpeg(framed(p, 10, 10, 255)),
     "black border": lambda p: jpeg(framed(p, 5, 5, 0)),

@@ -36,6 +36,7 @@ class File:
     format: str = "jpeg"
     status: int = 0
     search: int = 0
+    trimmed: int = 0  # 0 without a border
     inode: int = 0
 
     def __post_init__(self):
@@ -100,6 +101,8 @@ def rows_of(files, roots=(b"/data",), *, in_path_order=True, digest_kind="blake3
         "match": words([f.match for f in files], 4),
         "hashes": words([f.search for f in files], 1),
         "same_file": np.array(same_file, np.int64),
+        "trimmed_rows": np.array([row for row, f in enumerate(files) if f.trimmed], np.int64),
+        "trimmed": words([f.trimmed for f in files if f.trimmed], 4),
     }
     paths = tuple(f.path for f in files)
     return ArrayRows(columns, paths, tuple(roots), f"{next(GENERATIONS):032x}", digest_kind)

@@ -4,6 +4,11 @@ A file is a plain object with the fields of ``array_rows.File``; everything is w
 README says it, file by file and pair by pair.
 """
 
+import math
+from functools import cache
+
+import numpy as np
+
 LOSSLESS = {"png", "bmp", "gif", "tiff"}
 
 
@@ -48,7 +53,69 @@ def are_duplicates(a, b, max_distance=31, search_distance=None, orientations=Fal
     match, search = match_distance(a, b, orientations), (a.search ^ b.search).bit_count()
     if wide and match <= 64 and search <= 3:
         return True
+    if wide and min(without_borders(a, b)) <= max_distance:
+        return True
+    if wide and may_be_crops(a.match, b.match):
+        return True
     return match <= max_distance and (search_distance is None or search <= search_distance)
+
+
+def without_borders(a, b):
+    """The distances of the match hashes if one or both pictures are taken without their border."""
+    hashes = [[each.match, *([each.trimmed] if each.trimmed else [])] for each in (a, b)]
+    return [(x ^ y).bit_count() for x in hashes[0] for y in hashes[1]]
+
+
+CROPS = [(each,) * 4 for each in (0.015, 0.025, 0.04, 0.05)]
+CROPS += [tuple(0.05 * (side == each) for side in range(4)) for each in range(4)]
+
+
+@cache
+def may_be_crops(a, b):
+    """Whether the hash of a part of one picture, guessed by its signs, is like the other hash."""
+    near = (a ^ b).bit_count() <= 72
+    alike = False
+    for whole, other in ((a, b), (b, a)):
+        for crop in CROPS:
+            guess = guessed_part(whole, crop)
+            wrong = [
+                w for i, (positive, w) in enumerate(guess[1:], 1) if positive != other >> i & 1
+            ]
+            near |= crop == (0.05,) * 4 and len(wrong) <= 68
+            alike |= 1000 * sum(wrong) <= 115 * sum(w for _, w in guess)
+    return near and alike
+
+
+@cache
+def guessed_part(match, crop):
+    """Of each frequency of a part of a picture: whether it is positive, and how much it weighs."""
+    down, across = mixing(*crop[:2]), mixing(*crop[2:])
+    whole = np.zeros((16, 16))
+    for u in range(16):
+        for v in range(16):
+            size = round(1024 * (1 + u * u + v * v) ** -0.25)
+            whole[u, v] = size if match >> (16 * u + v) & 1 else -size
+    whole[0, 0] = 0
+    part = np.einsum("ku,uv,lv->kl", down, whole, across)
+    part[0, 0] = 0
+    weights = np.minimum(np.rint(abs(part) * (1024 / abs(part).sum())), 15).astype(int)
+    return list(zip((part > 0).ravel().tolist(), weights.ravel().tolist(), strict=True))
+
+
+@cache
+def mixing(before, after):
+    """How much of wave u of a whole line is in wave k of its part, in whole 1024ths."""
+    found = np.zeros((16, 16))
+    for k in range(16):
+        for u in range(16):
+            total = 0
+            for line in range(64):
+                y = (line + 0.5) / 64
+                x = before + (1 - before - after) * y
+                total += math.cos(math.pi * k * y) * math.cos(math.pi * u * x)
+            norm = math.sqrt(2 if k else 1) * math.sqrt(2 if u else 1)
+            found[k, u] = round(1024 * norm * total / 64)
+    return found
 
 
 def stated_distance(a, b, orientations=False):
@@ -150,9 +217,10 @@ def one_name_each(ordered):
 REMOVABLE = ("same-bytes", "same-pixels", "same-picture")
 
 
-def content_of(file, search_distance=None):
+def content_of(file, search_distance=None, wide=False):
     """Files of one content have equal bytes and equal hashes, as far as hashes count."""
-    hashes = (file.match, file.search if search_distance is not None else 0)
+    uses_search = wide or search_distance is not None
+    hashes = (file.match, file.search if uses_search else 0, file.trimmed if wide else 0)
     return (file.content, file.size, hashes if file.quality >= 50 else None)
 
 
@@ -173,7 +241,7 @@ def star_groups(files, rules, protect=(), max_distance=31, search_distance=None,
     names = one_name_each(keep_order([f for f in files if f.status == 0], rules, protect))
     contents, keeper, gone = {}, {}, {}
     for paths in names.values():
-        content = content_of(paths[0], 0 if wide else search_distance)
+        content = content_of(paths[0], search_distance, wide)
         contents.setdefault(content, []).append(paths)
     ranked = [each[0][0] for each in contents.values()]
     for rank, file in enumerate(ranked):

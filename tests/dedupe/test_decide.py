@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from imgdup.dedupe import decide as deciding
-from imgdup.dedupe.candidates import Better, MatchRule
+from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import Contents, Finding, Policy, decide
 from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.nearest import Better
 
 STRENGTH = (
     "same-bytes",

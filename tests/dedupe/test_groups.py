@@ -43,13 +43,22 @@ def files_strategy(max_size=14, *, consistent=False):
     return drawn.map(lambda each: _named(each, consistent))
 
 
+def spread(match):
+    """A match hash that is 0 to 75 bits from the others."""
+    return sum(((1 << 10 + k) - 1) << 40 * k + 1 for k in range(6) if match >> k & 1)
+
+
 def spread_files(files):
-    """The same files with match hashes that are 0 to 75 bits apart, and search hashes 0 to 4."""
+    """The same files with match hashes that are 0 to 75 bits apart, and search hashes 0 to 4.
+
+    Some have a border; the hash of what it encloses is also one of these.
+    """
     return [
         replace(
             file,
-            match=sum(((1 << 10 + k) - 1) << 40 * k + 1 for k in range(6) if file.match >> k & 1),
+            match=spread(file.match),
             search=5 * file.search,
+            trimmed=spread(~file.match) if file.width == 2 else 0,
         )
         for file in files
     ]

@@ -308,8 +308,8 @@ class ImageIndex:
         ----------
         max_distance : int, optional
             Largest match distance of duplicates, in bits of 256, inclusive. Default: 31. Then, of
-            up to 200,000 images, pictures are also compared if their match hashes are within 64
-            bits and their search hashes, of 64 bits, within 3; with ``verify=False`` they are not.
+            up to 200,000 images, pictures are also compared if one may be an edited, framed or
+            cropped copy of the other; with ``verify=False`` they are not.
         orientations : bool
             Whether to find rotated and mirrored copies, too. They are listed in `Groups.similar`;
             ``remove="turned"`` removes them.

@@ -34,8 +34,8 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
 @click.option(
     "--max-dist",
     type=Distance(),
-    help="Largest distance in bits, inclusive. Default: 31, or 10 with --by search; if there are "
-    "at most 200,000 images, also 64 where the search hashes differ by at most 3 bits.",
+    help="Largest distance in bits, inclusive. Default: 31, or 10 with --by search; of up to "
+    "200,000 images, also what may be an edited, framed or cropped copy.",
 )
 @by_option
 @orientations_option(False)

@@ -214,8 +214,8 @@ def orientations_option(default: bool) -> Callable[[F], F]:
 match_distance_option = click.option(
     "--max-dist",
     type=Distance(),
-    help="Largest match distance in bits, inclusive. Default: 31; if there are at most "
-    "200,000 images, also 64 where the search hashes differ by at most 3 bits.",
+    help="Largest match distance in bits, inclusive. Default: 31; of up to 200,000 images, "
+    "also what may be an edited, framed or cropped copy.",
 )
 labels_option = click.option(
     "--labels",

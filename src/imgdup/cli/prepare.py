@@ -38,7 +38,14 @@ from imgdup.dedupe.verify import Verifier
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
-from imgdup.index.columns import RowNumbers, Rows, check_apart, folder_of_index, images
+from imgdup.index.columns import (
+    RowNumbers,
+    Rows,
+    check_apart,
+    folder_of_index,
+    has_trimmed,
+    images,
+)
 from imgdup.index.folder import place_of_set
 from imgdup.index.pack import check_has_pictures, is_index_or_pack
 from imgdup.query import false_pairs
@@ -179,7 +186,13 @@ def widened(rule: MatchRule, sides: Sequence[tuple[Rows, RowNumbers]]) -> MatchR
     if not wide.wide and n_images > candidates.MOST_WIDE:
         note(
             f"{n_images:,} images are too many to compare pictures whose match hashes are further "
-            f"apart than {rule.max_distance} bits: some edited copies are not found"
+            f"apart than {rule.max_distance} bits: some edited, framed and cropped copies are not "
+            "found"
+        )
+    if wide.wide and not all(has_trimmed(rows) for rows, _ in sides):
+        note(
+            "the index was built by an imgdup that did not look for borders, so copies with a "
+            "border are not found: run imgdup index --rehash"
         )
     return wide
 

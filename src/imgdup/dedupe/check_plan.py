@@ -18,11 +18,18 @@ import numpy.typing as npt
 
 from imgdup.dedupe.plan import UNSEALED_VERSION, FileFacts, Plan, PlanHeader, sealed
 from imgdup.errors import PlanError
-from imgdup.index.columns import Rows
+from imgdup.index.columns import Rows, has_trimmed
 from imgdup.search.hamming import distances
 
 SIDE = 16  # of the square of frequencies that a match hash is made of
 WIDE_MATCH, WIDE_SEARCH = 64, 3  # bits, of plans that say they are wide
+CROPPED_MATCH, PART_MATCH = 72, 68  # bits, likewise: of the whole pictures, of one and a part
+CROPPED_WEIGHT = 0.115  # share of the weight of all frequencies in which a crop may differ
+CROPS = [
+    *((share, share, share, share) for share in (0.015, 0.025, 0.04, 0.05)),
+    *((0.05, 0, 0, 0), (0, 0.05, 0, 0), (0, 0, 0.05, 0), (0, 0, 0, 0.05)),
+]  # what is cut off at the top, bottom, left and right
+MIDDLE = CROPS[3]
 STRUCTURE = 50  # the least quality of a match hash that can tell pictures apart
 SAME_BYTES = "same-bytes"
 NEVER_REMOVED = ("same-file", "different")
@@ -171,9 +178,69 @@ def _not_duplicates(claims: _Claims, rows: Rows) -> Flags:
         near &= search <= claims.header.search_distance
     if claims.header.wide:
         near |= (match <= WIDE_MATCH) & (search <= WIDE_SEARCH)
+        near |= _near_without_borders(claims, rows)
+        near[~near] = _may_be_crops(claims, rows, ~near)
     near &= quality[claims.remove] >= STRUCTURE
     near &= quality[claims.keep] >= STRUCTURE
     return ~(near | _same_bytes(claims, rows))
+
+
+def _near_without_borders(claims: _Claims, rows: Rows) -> Flags:
+    """Return whether the hashes are near if one or both pictures are taken without borders."""
+    near = np.zeros(len(claims.remove), bool)
+    if not has_trimmed(rows):
+        return near
+    numbers, trimmed, match = (rows.column(n) for n in ("trimmed_rows", "trimmed", "match"))
+    place = {row: i for i, row in enumerate(numbers.tolist())}
+    for i, pair in enumerate(zip(claims.remove.tolist(), claims.keep.tolist(), strict=True)):
+        one, other = (
+            [match[row], *([trimmed[place[row]]] if row in place else [])] for row in pair
+        )
+        bits = [np.bitwise_count(a ^ b).sum() for a in one for b in other]
+        near[i] = min([*bits[1:], SIDE * SIDE]) <= claims.header.max_distance
+    return near
+
+
+def _may_be_crops(claims: _Claims, rows: Rows, which: Flags) -> Flags:
+    """Return of some removals whether one picture may be a crop of the other."""
+    match = rows.column("match")
+    removed, kept = (match[each[which]] for each in (claims.remove, claims.keep))
+    is_near = distances(removed, kept) <= CROPPED_MATCH
+    agrees = np.zeros(len(removed), bool)
+    signs = [_coefficients(each).astype(np.int64) * 2 - 1 for each in (removed, kept)]
+    for whole, other in (signs, signs[::-1]):
+        for crop in CROPS:
+            part = _part_of(whole, crop)
+            differs = (part > 0) != (other > 0)
+            differs[:, 0, 0] = False
+            size = np.abs(part)
+            weight = np.minimum(
+                np.rint(size * (4 * SIDE**2 / size.sum(axis=(1, 2), keepdims=True))), 15
+            )
+            agrees |= (weight * differs).sum(axis=(1, 2)) <= CROPPED_WEIGHT * weight.sum(
+                axis=(1, 2)
+            )
+            if crop == MIDDLE:
+                is_near |= differs.sum(axis=(1, 2)) <= PART_MATCH
+    return np.asarray(is_near & agrees)
+
+
+def _part_of(signs: Numbers, crop: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    """Return the frequencies of a part of pictures, from the signs of those of the whole."""
+    waves, lines = np.arange(SIDE), (np.arange(64) + 0.5) / 64
+    norm = np.where(waves > 0, np.sqrt(2.0), 1.0)
+    part = norm[:, np.newaxis] * np.cos(np.pi * waves[:, np.newaxis] * lines) * (1024 / 64)
+    sizes = np.rint(1024 / np.sqrt(np.sqrt(1 + waves[:, np.newaxis] ** 2 + waves**2)))
+    frequencies = signs * sizes
+    frequencies[:, 0, 0] = 0
+    for axis in (1, 2):
+        before, after = crop[2 * axis - 2 : 2 * axis]
+        places = before + (1 - before - after) * lines
+        whole = norm[:, np.newaxis] * np.cos(np.pi * waves[:, np.newaxis] * places)
+        operator = np.rint(part @ whole.T)
+        frequencies = np.moveaxis(np.tensordot(frequencies, operator, ([axis], [1])), -1, axis)
+    frequencies[:, 0, 0] = 0
+    return np.asarray(frequencies)
 
 
 def _wrong_distance(claims: _Claims, rows: Rows) -> Flags:

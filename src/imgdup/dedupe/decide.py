@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from imgdup.dedupe.candidates import WIDE_MATCH, WIDE_SEARCH, Better, MatchRule
+from imgdup.dedupe.candidates import WIDE_MATCH, WIDE_SEARCH, MatchRule
 from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.nearest import Better
 from imgdup.dedupe.relations import DIFFERENT, RELATIONS, REMOVABLE, SAME_BYTES
 
 MAX_CANDIDATES = 64  # nearest better contents that are looked at for each content
@@ -57,6 +58,9 @@ class Contents(NamedTuple):
         Equal for equal bytes.
     protected : list of bool
         Whether the content is kept in any case.
+    also_near : callable
+        Whether two contents, by number, are candidates by a wide rule in another way than by these
+        hashes: without their borders, or as a crop.
     """
 
     match: list[int]
@@ -65,6 +69,7 @@ class Contents(NamedTuple):
     has_hash: list[bool]
     byte_class: list[int]
     protected: list[bool]
+    also_near: Callable[[int, int], bool] = lambda better, content: False
 
     def key(self, better: int, content: int) -> tuple[int, int, int]:
         """Return how near a content is to a better one; tuples compare as they should."""
@@ -84,7 +89,9 @@ class Contents(NamedTuple):
             is_near &= search <= rule.search_distance
         if rule.wide:
             is_near |= match <= WIDE_MATCH and search <= WIDE_SEARCH
-        return is_near and self.has_hash[better] and self.has_hash[content]
+        if not self.has_hash[better] or not self.has_hash[content]:
+            return False
+        return is_near or (rule.wide and self.also_near(better, content))
 
 
 class Finding(NamedTuple):

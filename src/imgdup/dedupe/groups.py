@@ -10,6 +10,7 @@ influence each other, so a few of them at a time are decided: as many as have ro
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,16 +20,17 @@ import numpy.typing as npt
 from imgdup.dedupe.candidates import (
     Hashes,
     MatchRule,
+    are_near,
     byte_classes,
     class_numbers,
     component_labels,
     hash_classes,
     hashes_of,
-    nearest_better,
 )
 from imgdup.dedupe.decide import Contents, Decisions, Judge, Pair, Policy, decide
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.keep import FactsOf, Keep, deciding_rules, keep_order, lie_in, unknown_facts
+from imgdup.dedupe.nearest import nearest_better
 from imgdup.dedupe.relations import SAME_BYTES, UNVERIFIED
 from imgdup.hashing import dihedral_hashes
 from imgdup.images.gray import ORIENTATIONS
@@ -295,6 +297,7 @@ def _decide(rows: Rows, files: _Files, options: DedupeOptions, judge: Judge) -> 
         (hash_class >= 0).tolist(),
         files.byte_class[heads].tolist(),
         files.protected[heads].tolist(),
+        cache(lambda a, b: are_near(hashes, a, b, rule)),
     )
     row_of = files.rows[heads].tolist()
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from imgdup.dedupe.candidates import MatchRule, hash_classes, hashes_of, nearest_across
+from imgdup.dedupe.candidates import MatchRule, hash_classes, hashes_of
 from imgdup.dedupe.compare import Leaks
 from imgdup.dedupe.decide import MAX_CANDIDATES, Judge
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.groups import Progress
+from imgdup.dedupe.nearest import nearest_across
 from imgdup.dedupe.relations import DIFFERENT, UNVERIFIED
 from imgdup.workers.pool import batched
 

@@ -105,8 +105,7 @@ class PlanHeader(NamedTuple):
         Whether pictures were compared rotated and mirrored, too. Plans in which they were not do
         not say so.
     wide : bool
-        Whether pairs counted, too, whose match hashes are within 64 bits and search hashes within
-        3; likewise.
+        Whether pairs counted, too, that are found by the wide form of `MatchRule`; likewise.
     seal : str
         Digest of all other members, in hex; see `sealed`.
     digest_kind : str

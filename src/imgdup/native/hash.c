@@ -547,3 +547,44 @@ void imgdup_hash(const ImgdupPicture *pictures, int64_t n, const ImgdupHashes *h
         hash_one(work, picture, hashes, i);
     }
 }
+
+/* Multiply two square matrices: product = left * right. */
+static void multiply(const double *left, const double *right, double *restrict product) {
+    for (int i = 0; i < MAX_SIDE; i++) {
+        double sums[MAX_SIDE] = {0};
+        for (int k = 0; k < MAX_SIDE; k++)
+            for (int j = 0; j < MAX_SIDE; j++)
+                sums[j] += left[i * MAX_SIDE + k] * right[k * MAX_SIDE + j];
+        memcpy(product + i * MAX_SIDE, sums, sizeof sums);
+    }
+}
+
+void imgdup_likely_parts(const uint64_t *match, int64_t n, const double *sizes, const double *rows,
+                         const double *columns, uint64_t *hashes, uint64_t *planes,
+                         int64_t *weights) {
+    enum { N = MAX_SIDE * MAX_SIDE };
+    double whole[N], half[N], part[N];
+    for (int64_t i = 0; i < n; i++, match += 4, hashes += 4, planes += 4) {
+        for (int bit = 0; bit < N; bit++)
+            whole[bit] = match[bit / 64] >> bit % 64 & 1 ? sizes[bit] : -sizes[bit];
+        multiply(whole, columns, half);
+        multiply(rows, half, part);
+        part[0] = 0; /* the mean brightness says nothing */
+        double sum = 0;
+        for (int bit = 0; bit < N; bit++)
+            sum += fabs(part[bit]);
+        double scale = PARTS_MEAN_WEIGHT * N / sum;
+        memset(hashes, 0, 4 * sizeof *hashes);
+        for (int k = 0; k < PARTS_PLANES; k++)
+            memset(planes + k * n * 4, 0, 4 * sizeof *planes);
+        weights[i] = 0;
+        for (int bit = 0; bit < N; bit++) {
+            double size = rint(fabs(part[bit]) * scale);
+            uint64_t weight = (uint64_t)smaller((int64_t)size, (1 << PARTS_PLANES) - 1);
+            hashes[bit / 64] |= (uint64_t)(part[bit] > 0) << bit % 64;
+            for (int k = 0; k < PARTS_PLANES; k++)
+                planes[k * n * 4 + bit / 64] |= (weight >> k & 1) << bit % 64;
+            weights[i] += (int64_t)weight;
+        }
+    }
+}

@@ -13,6 +13,7 @@ from imgdup.native.loader import load_library
 MAX_SIDE = 1 << 31  # pixels
 REDUCTIONS = (1, 2, 4, 8)
 ALIGNMENT = 64  # bytes; a cache line
+PLANES = 4  # bits of a weight
 DTYPES = (np.dtype(np.uint8), np.dtype(np.float32))  # of pixels
 
 Kind = tuple[str, int]  # name and bits of a hash
@@ -128,11 +129,67 @@ def hash_pictures(pictures: Sequence[Picture], kinds: Iterable[Kind]) -> Hashed:
     return Hashed(hashes, qualities)
 
 
+class LikelyParts(NamedTuple):
+    """What the match hashes of parts of some pictures are likely to be.
+
+    Attributes
+    ----------
+    hashes : ndarray of uint64, shape (n, 4)
+    planes : ndarray of uint64, shape (4, n, 4)
+        Bit i of plane k is bit k of the weight of frequency i: how sure its sign is.
+    weights : ndarray of int64, shape (n,)
+        The weights of all frequencies together.
+    """
+
+    hashes: npt.NDArray[np.uint64]
+    planes: npt.NDArray[np.uint64]
+    weights: npt.NDArray[np.int64]
+
+
+def likely_parts(
+    match: npt.NDArray[np.uint64],
+    sizes: npt.NDArray[np.float64],
+    rows: npt.NDArray[np.float64],
+    columns: npt.NDArray[np.float64],
+) -> LikelyParts:
+    """Compute about the match hashes that a part of each picture has.
+
+    Parameters
+    ----------
+    match : ndarray of uint64, shape (n, 4)
+    sizes : ndarray of float64, shape (16, 16)
+        What the frequencies are taken to be, without their signs; whole numbers.
+    rows, columns : ndarray of float64, shape (16, 16)
+        Take vertical and horizontal frequencies to those of the part; whole numbers.
+
+    Raises
+    ------
+    ValueError
+        If `match` is not uint64 of shape (n, 4), or another array is not (16, 16).
+    """
+    n = len(match)
+    if match.dtype != np.uint64 or match.shape != (n, 4):
+        raise ValueError(f"expected uint64 of shape (n, 4), got {match.dtype} of {match.shape}")
+    squares = [np.array(each, np.float64, order="C") for each in (sizes, rows, columns.T)]
+    if any(each.shape != (16, 16) for each in squares):
+        raise ValueError(f"expected shapes (16, 16), got {[each.shape for each in squares]}")
+    found = LikelyParts(
+        np.empty((n, 4), np.uint64), np.empty((PLANES, n, 4), np.uint64), np.empty(n, np.int64)
+    )
+    if n:
+        match = np.array(match, order="C")
+        arrays = [_address(each) for each in squares]
+        results = [_address(each) for each in found]
+        _functions().likely_parts(_address(match), n, *arrays, *results)
+    return found
+
+
 class _Functions(NamedTuple):
     """The functions of ``hash.c``."""
 
     hash_all: Any
     scratch_bytes: Any
+    likely_parts: Any
 
 
 @cache
@@ -147,7 +204,10 @@ def _functions() -> _Functions:
         ctypes.c_void_p,
     )
     scratch_bytes.restype, scratch_bytes.argtypes = ctypes.c_int64, (ctypes.c_int64,)
-    return _Functions(hash_all, scratch_bytes)
+    likely_parts = load_library().imgdup_likely_parts
+    likely_parts.restype = None
+    likely_parts.argtypes = (ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 6)
+    return _Functions(hash_all, scratch_bytes, likely_parts)
 
 
 def _words(kind: Kind) -> int:

@@ -61,6 +61,19 @@ IMGDUP_EXPORT int64_t imgdup_hash_scratch(int64_t rows_and_columns);
 IMGDUP_EXPORT void imgdup_hash(const ImgdupPicture *pictures, int64_t n,
                                const ImgdupHashes *hashes, void *scratch);
 
+enum { PARTS_PLANES = 4, PARTS_MEAN_WEIGHT = 4 };
+
+/* Compute about the match hashes that a part of each picture has. A picture is taken to have the
+ * frequencies `sizes` (16, 16) with the signs of its hash; `rows` and `columns` (16, 16) take those
+ * along the columns and along the rows of a picture to those of the part, `columns` transposed. All
+ * three hold whole numbers, so small that every sum is exact.
+ * match, hashes (n, 4). A frequency weighs its size as a multiple of a quarter of the mean size, at
+ * most 15: bit k of the weight is its bit in plane k of planes (PARTS_PLANES, n, 4); weights (n,)
+ * are the sums. */
+IMGDUP_EXPORT void imgdup_likely_parts(const uint64_t *match, int64_t n, const double *sizes,
+                                       const double *rows, const double *columns,
+                                       uint64_t *hashes, uint64_t *planes, int64_t *weights);
+
 /* Pairs: a hash is a row of an array (n, words), 64 bits a word; distances are in bits. */
 
 enum {

@@ -368,7 +368,9 @@ def match_rule_text(rule: "MatchRule | PlanHeader", protect: Sequence[bytes] | N
     if rule.orientations:
         text += ", also rotated and mirrored"
     if rule.wide:
-        text += ", or within 64 bits if the search hashes are within 3"
+        text += (
+            ", or within 64 bits if the search hashes are within 3, or perhaps framed or cropped"
+        )
     search_distance = rule.search_distance
     if search_distance is not None:
         text += f", and within {counted(search_distance, 'bit')} of the search hash"

@@ -8,10 +8,11 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from imgdup.containers.directory import TABLE_ROW, Fault, Locator, Member
+from imgdup.containers.directory import TABLE_ROW, Directory, Fault, Locator, Member
 from imgdup.containers.plain_file import Stamp
 from imgdup.containers.reading import Container, open_container
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
@@ -96,19 +97,34 @@ class Containers:
         container = open_container(path)
         try:
             directory = container.directory(self.limits, options.column)
-            members = list(self._candidates(path, container, directory, is_skipped))
-            for name, reason in directory.ignored:
-                self.notes.append((inside(path, name), reason))
-        finally:
+        except BaseException:
             container.file.close()
+            raise
+        for name, reason in directory.ignored:
+            self.notes.append((inside(path, name), reason))
         fault = directory.fault
-        return Found([stamped(path, container.file.stamp, fault)] if fault else [], members)
+        own = [stamped(path, container.file.stamp, fault)] if fault else []
+        if not len(directory):
+            container.file.close()
+            return Found(own, ())
+        return Found(own, self._candidates(path, container, directory, is_skipped))
 
     def _candidates(
         self,
         path: bytes,
         container: Container,
-        directory: Iterable[Member],
+        directory: Directory,
+        is_skipped: Callable[[bytes], bool],
+    ) -> Iterator[Candidate]:
+        """Yield the pictures one by one, and close the container behind the last."""
+        with closing(container.file):
+            yield from self._each(path, container, directory, is_skipped)
+
+    def _each(
+        self,
+        path: bytes,
+        container: Container,
+        directory: Directory,
         is_skipped: Callable[[bytes], bool],
     ) -> Iterator[Candidate]:
         stamp = container.file.stamp

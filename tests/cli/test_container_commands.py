@@ -1,0 +1,188 @@
+"""Every command on pictures that are in containers."""
+
+import json
+import os
+import shutil
+import tarfile
+import zipfile
+
+import pytest
+
+from encoded import painted
+from imgdup import cli
+
+AN_HOUR_AGO = 1.7e9
+
+
+@pytest.fixture
+def shards(tmp_path, monkeypatch, in_process):
+    """A tar and a zip file of four pictures each, two of which are in both; in `shards`."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    pictures = {name: painted(seed, 160, 120) for seed, name in enumerate("abcdef")}
+    with tarfile.open(folder / "x.tar", "w") as file:
+        for name in "abcd":
+            (tmp_path / "one").write_bytes(pictures[name])
+            file.add(tmp_path / "one", f"{name}.jpg")
+    with zipfile.ZipFile(folder / "y.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for name in "cdef":
+            file.writestr(f"in/{name}.jpg", pictures[name])
+    (tmp_path / "probe.jpg").write_bytes(pictures["a"])
+    for path in folder.iterdir():
+        os.utime(path, (AN_HOUR_AGO, AN_HOUR_AGO))
+    assert cli.main(["index", "--containers", "shards", "--quiet"]) == 0
+    return folder
+
+
+def run(capsys, *args):
+    capsys.readouterr()
+    code = cli.main(list(args))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def records(capsys, *args):
+    code, out, _ = run(capsys, *args, "--json")
+    assert code == 0
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def member(shards, container, name):
+    return f"{os.path.realpath(shards / container)}!/{name}"
+
+
+def test_query_finds_members_of_containers(shards, capsys):
+    found = records(capsys, "query", "probe.jpg", "--verify")
+
+    assert [(each["path"], each["relation"]) for each in found] == [
+        (member(shards, "x.tar", "a.jpg"), "same-bytes")
+    ]
+
+
+@pytest.mark.parametrize("form", ["shards/x.tar!/c.jpg", "tar://c.jpg::shards/x.tar"])
+def test_a_probe_can_be_a_member(shards, capsys, form):
+    found = records(capsys, "query", form, "--verify")
+
+    assert {each["path"] for each in found} == {
+        member(shards, "x.tar", "c.jpg"),
+        member(shards, "y.zip", "in/c.jpg"),
+    }
+
+
+def test_a_container_as_probe_means_its_pictures(shards, capsys):
+    found = records(capsys, "query", "shards/y.zip")
+
+    assert {each["probe"] for each in found} == {
+        member(shards, "y.zip", f"in/{name}.jpg") for name in "cdef"
+    }
+
+
+def test_a_probe_in_a_container_that_is_not_there_is_named(shards, capsys):
+    code, _, err = run(capsys, "query", "shards/z.tar!/a.jpg")
+    missing, _, missing_err = run(capsys, "query", "shards/x.tar!/z.jpg")
+
+    assert (code, err.count("\n")) == (2, 1)
+    assert missing == 1
+    assert "missing: the container has no member of this name" in missing_err
+
+
+def test_pairs_and_check_work_on_members(shards, capsys):
+    found = records(capsys, "pairs", "--verify")
+    code, _, err = run(capsys, "check", "--deep")
+
+    assert [(each["a"], each["b"]) for each in found] == [
+        (member(shards, "x.tar", f"{name}.jpg"), member(shards, "y.zip", f"in/{name}.jpg"))
+        for name in "cd"
+    ]
+    assert code == 0, err
+
+
+def test_compare_takes_a_container_for_a_set(shards, capsys):
+    code, out, _ = run(capsys, "compare", "shards/x.tar", "shards/y.zip", "--json")
+
+    assert code in (0, 4)
+    leaks = [json.loads(line) for line in out.splitlines()]
+    assert {each["path"] for each in leaks if "path" in each} == {
+        member(shards, "y.zip", "in/c.jpg"),
+        member(shards, "y.zip", "in/d.jpg"),
+    }
+
+
+def test_dedupe_lists_members_and_says_that_apply_cannot_remove_them(shards, capsys):
+    lists = ("--plan", "plan.jsonl", "--remove-list", "remove.txt", "--report", "page.html")
+
+    code, _, err = run(capsys, "dedupe", *lists)
+
+    removed = (shards.parent / "remove.txt").read_text().splitlines()
+    assert code == 0
+    assert len(removed) == 2
+    assert "plan.jsonl is only a list" in err
+    assert (shards.parent / "page.html").read_text().count("/9j/") == 4  # JPEG in base 64
+
+
+@pytest.mark.parametrize("action", ["--delete", "--move-to=away", "--hardlink"])
+def test_apply_refuses_members_in_one_line_and_changes_nothing(shards, capsys, action):
+    before = {path.name: path.read_bytes() for path in shards.iterdir()}
+    run(capsys, "dedupe", "--plan", "plan.jsonl")
+
+    code, _, err = run(capsys, "apply", "plan.jsonl", action, "--yes")
+
+    assert code == 1
+    assert "imgdup apply changes none of these" in err
+    assert {path.name: path.read_bytes() for path in shards.iterdir()} == before
+
+
+def test_apply_keeps_a_loose_file_whose_copy_is_in_a_container(shards, capsys):
+    """The kept file cannot be checked, so nothing goes."""
+    shutil.copy(shards.parent / "probe.jpg", shards / "z.jpg")
+    run(capsys, "index")
+    run(capsys, "dedupe", "--keep", "under:shards/x.tar", "--plan", "plan.jsonl")
+
+    run(capsys, "apply", "plan.jsonl", "--delete", "--yes")
+
+    assert (shards / "z.jpg").exists()
+
+
+def test_split_and_export_name_members(shards, capsys):
+    code, out, _ = run(capsys, "export", "--format", "csv")
+    rows = out.splitlines()
+
+    assert code == 0
+    assert len(rows) == 9
+    assert sum("x.tar!/" in row for row in rows) == 4
+
+
+def test_a_montage_shows_members(shards, capsys):
+    code, _, _ = run(capsys, "query", "probe.jpg", "--montage", "montage.png")
+
+    assert code == 0
+    assert (shards.parent / "montage.png").stat().st_size > 1000
+
+
+def test_forget_names_a_container_of_its_own(shards, capsys):
+    run(capsys, "index", "--index", "other", "shards/x.tar", "shards/y.zip")
+
+    code, _, _ = run(capsys, "forget", "--index", "other", "shards/x.tar")
+    info = records(capsys, "info", "--index", "other")
+
+    assert code == 0
+    assert info[0]["images"] == 4
+
+
+def test_containers_in_a_folder_are_counted_with_the_option_that_enters_them(shards, capsys):
+    shutil.copy("probe.jpg", shards / "z.jpg")
+
+    code, _, err = run(capsys, "index", "--index", "other", "shards")
+
+    assert code == 0
+    assert "2 containers not entered (zip, tar, Parquet): add --containers" in err
+
+
+def test_a_damaged_container_is_one_failure(shards, capsys):
+    os.truncate(shards / "y.zip", 300)
+
+    code, _, err = run(capsys, "index", "--allow-removals")
+
+    assert code == 3
+    assert err.count("y.zip: damaged (the directory of the zip file") == 1

@@ -2,9 +2,10 @@
 
     python benchmarks/bench_sources.py --images DIR [--rounds 5] [--scratch FOLDER]
 
-The pictures are packed into ten tar shards, ten zip files, and Parquet files: ten with row groups of
-100 rows, and one as pyarrow writes it by default. All are in the page cache. Every ratio is one of two
-whole processes of the same round, from start to exit, and so is that of the processor's time.
+The pictures are packed into ten tar shards, ten zip files, and Parquet files: ten with row groups
+of 100 rows, and one as pyarrow writes it by default. All are in the page cache. Every ratio is one
+of two whole processes of the same round, from start to exit, and so is that of the processor's
+time.
 """
 
 import argparse

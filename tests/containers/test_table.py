@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -64,6 +65,7 @@ def reason_of(path, name, limits=LIMITS):
     return caught.value.reason
 
 
+@hypothesis.settings(max_examples=40)
 @given(
     cells=st.lists(st.none() | st.binary(max_size=300), min_size=1, max_size=40),
     form=st.sampled_from(["x.parquet", "x.arrow", "x.stream.arrow"]),

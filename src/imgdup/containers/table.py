@@ -104,7 +104,9 @@ class TableFile:
         """Return whether the first cell of a column that is not empty is a picture, or damaged."""
         try:
             for batch in self._reader.batches(0, number):
-                for data in map(_bytes_of, batch):
+                cells = _Cells(batch)
+                for row in range(len(batch)):
+                    data = cells.data(row)
                     if data is not None:
                         return sniff(bytes(data[:SNIFF_BYTES])) != "unknown"
         except ARROW_ERRORS:
@@ -120,11 +122,12 @@ class TableFile:
             ``not-an-image`` if it is empty, ``damaged``, ``too-large``, or what is wrong with the
             file.
         """
-        cell = self._cell(place)
-        data, path = _bytes_of(cell), _path_of(cell)
+        cells, row = self._cells(place)
+        data = cells.data(row)
         if data is not None:
             limits.check_bytes(len(data))
             return bytes(data)
+        path = cells.path(row)
         if not path:
             raise ImageError("not-an-image", "there is no picture in this row")
         if "://" in path:
@@ -139,7 +142,8 @@ class TableFile:
         except ImageError:
             return b""
 
-    def _cell(self, place: Place) -> Any:
+    def _cells(self, place: Place) -> "tuple[_Cells, int]":
+        """Return some cells that are in memory, and which of them is at a place."""
         _, group, row, _, number = place
         if self._cursor is None or not self._cursor.is_before(group, number, row):
             try:
@@ -147,7 +151,7 @@ class TableFile:
                 self._cursor = _Cursor(self._reader, group, number)
             except ARROW_ERRORS as error:
                 raise ImageError("damaged", _one_line(error)) from error
-        return self._cursor.cell(row)
+        return self._cursor.find(row)
 
 
 class _NoColumn(ValueError):
@@ -164,19 +168,25 @@ class _Cursor:
     def __init__(self, reader: "_ParquetReader | _ArrowReader", group: int, number: int) -> None:
         self._key = group, number
         self._batches = reader.batches(group, number)
-        self._start, self._batch = 0, next(self._batches, ())
+        self._start, self._batch = 0, _Cells(next(self._batches, pyarrow.array([], "binary")))
         self._error: ImageError | None = None
 
     def is_before(self, group: int, number: int, row: int) -> bool:
         """Return whether a cell is at the cursor or behind it."""
         return self._key == (group, number) and row >= self._start
 
-    def cell(self, row: int) -> Any:
-        """Return a cell; what is behind a damaged page cannot be read."""
+    def find(self, row: int) -> "tuple[_Cells, int]":
+        """Return the cells with a row, and its number there; none is found behind a damaged page.
+
+        Raises
+        ------
+        ImageError
+            ``damaged``.
+        """
         while self._error is None and row >= self._start + len(self._batch):
             self._start += len(self._batch)
             try:
-                self._batch = next(self._batches)
+                self._batch = _Cells(next(self._batches))
             except StopIteration:
                 self._error = ImageError("damaged", "the row group ends before this row")
             except ARROW_ERRORS as error:
@@ -184,7 +194,42 @@ class _Cursor:
                 self._error = ImageError("damaged", f"{detail}: {_one_line(error)}")
         if self._error is not None:
             raise self._error
-        return self._batch[row - self._start]
+        return self._batch, row - self._start
+
+
+class _Cells:
+    """Some cells of a column: the bytes, or the path, in each.
+
+    A cell of a struct is slow to make, so its fields are divided first.
+    """
+
+    def __init__(self, column: Any) -> None:
+        self._n_cells = len(column)
+        self._bytes = self._path = None
+        if pyarrow.types.is_struct(column.type):
+            named = zip((field.name for field in column.type), column.flatten(), strict=True)
+            fields = dict(named)
+            self._bytes, self._path = fields.get(_BYTES), fields.get(_PATH)
+        elif _holds_bytes(column.type):
+            self._bytes = column
+        else:
+            self._path = column
+
+    def __len__(self) -> int:
+        """Count the cells."""
+        return self._n_cells
+
+    def data(self, row: int) -> memoryview | None:
+        """Return the bytes in a cell; None if there are none."""
+        cell = None if self._bytes is None else self._bytes[row]
+        if cell is None or not cell.is_valid or not hasattr(cell, "as_buffer"):
+            return None
+        return memoryview(cell.as_buffer())
+
+    def path(self, row: int) -> str | None:
+        """Return the path in a cell; None if there is none."""
+        value = None if self._path is None else self._path[row].as_py()
+        return value if isinstance(value, str) else None
 
 
 class _ParquetReader:
@@ -289,25 +334,3 @@ def _is_struct(kind: Any) -> bool:
 def _holds_bytes(kind: Any) -> bool:
     is_binary = pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
     return is_binary or _is_struct(kind)
-
-
-def _bytes_of(cell: Any) -> memoryview | None:
-    """Return the bytes in a cell; None if there are none."""
-    if isinstance(cell, pyarrow.StructScalar):
-        if not cell.is_valid or _BYTES not in cell:
-            return None
-        cell = cell[_BYTES]
-    if not cell.is_valid or not hasattr(cell, "as_buffer"):
-        return None
-    is_text = pyarrow.types.is_string(cell.type) or pyarrow.types.is_large_string(cell.type)
-    return None if is_text else memoryview(cell.as_buffer())
-
-
-def _path_of(cell: Any) -> str | None:
-    """Return the path in a cell; None if there is none."""
-    if isinstance(cell, pyarrow.StructScalar):
-        if not cell.is_valid or _PATH not in cell:
-            return None
-        cell = cell[_PATH]
-    value = cell.as_py()
-    return value if isinstance(value, str) else None

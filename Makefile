@@ -93,6 +93,19 @@ wheels: install
 fuzz: install
 	IMGDUP_FUZZ=600 IMGDUP_FUZZ_HEADS=500000 $(BIN)/pytest --timeout 3600 -k "fuzz or forged"
 
+# Requests that a program makes up from the OpenAPI document of the service: none may get a 5xx.
+SCHEMATHESIS = build/schemathesis/bin
+fuzz-serve: install
+	$(PYTHON) -m venv build/schemathesis
+	$(SCHEMATHESIS)/python -m pip install --quiet --disable-pip-version-check schemathesis
+	$(BIN)/python data/make_sample.py build/sample
+	$(BIN)/imgdup index build/sample --index build/.imgdup
+	$(BIN)/imgdup serve --index build/.imgdup --port 8766 --token fuzzing-token & service=$$!; sleep 5; \
+		$(SCHEMATHESIS)/schemathesis run http://127.0.0.1:8766/api/openapi.json \
+			-H "Authorization: Bearer fuzzing-token" --max-examples 100 \
+			--checks not_a_server_error,response_schema_conformance,status_code_conformance,content_type_conformance; \
+		result=$$?; kill $$service; exit $$result
+
 soak: install
 	IMGDUP_EVERY_LINE=1 $(BIN)/pytest --timeout 3600 -k "every_line or kill_series"
 	$(BIN)/python benchmarks/soak.py
@@ -100,4 +113,4 @@ soak: install
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: all install format lint typecheck test test-datasets demo man docs bench peers sanitize wheels fuzz soak clean
+.PHONY: all install format lint typecheck test test-datasets demo man docs bench peers sanitize wheels fuzz fuzz-serve soak clean

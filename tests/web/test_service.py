@@ -380,24 +380,24 @@ def test_of_equal_bytes_the_preferred_file_stays(client):
     assert {each["decision"] for each in files["files"] if each["id"] == copy["id"]} == {"prefer"}
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"decisions": []},
-        {"decisions": [3]},
-        {"decisions": [{"decision": "keep"}]},
-        {"decisions": [{"decision": "delete", "digest": "0" * 32}]},
-        {"decisions": [{"decision": "prefer", "digest": "0" * 32, "other": "1" * 32}]},
-        {"decisions": [{"decision": "keep", "digest": "0" * 32, "path": 3}]},
-        {"accept": {"relation": "nearly"}},
-        {"accept": {"colour": "red"}},
-        {"accept": {"text": None}},
-        {"accept": {}, "decisions": []},
-    ],
-)
-def test_a_wrong_decision_writes_nothing(client, place, body):
-    assert refused(client.post("/api/decisions", json=body)) == (422, "wrong-value")
+WRONG_DECISIONS = [
+    {},
+    {"decisions": []},
+    {"decisions": [3]},
+    {"decisions": [{"decision": "keep"}]},
+    {"decisions": [{"decision": "delete", "digest": "0" * 32}]},
+    {"decisions": [{"decision": "prefer", "digest": "0" * 32, "other": "1" * 32}]},
+    {"decisions": [{"decision": "keep", "digest": "0" * 32, "path": 3}]},
+    {"accept": {"relation": "nearly"}},
+    {"accept": {"colour": "red"}},
+    {"accept": {"text": None}},
+    {"accept": {}, "decisions": []},
+]
+
+
+def test_a_wrong_decision_writes_nothing(client, place):
+    for body in WRONG_DECISIONS:
+        assert refused(client.post("/api/decisions", json=body)) == (422, "wrong-value"), body
 
     assert not (place / ".imgdup" / "decisions.jsonl").exists()
 

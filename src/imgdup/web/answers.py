@@ -20,6 +20,8 @@ from imgdup.system.records import json_paths
 from imgdup.web.collection import image_id
 from imgdup.web.groups import Group
 
+MAX_FILES = 500  # of a group that are listed
+
 Record = dict[str, Any]
 
 
@@ -111,12 +113,17 @@ def match_record(
 
 
 def group_record(shown: Shown, group: Group, *, place: int, saving: int) -> Record:
-    """Return a group: the kept file, and the others with what the comparison found."""
-    files = [_member_record(shown, group.keeper, each, "remove") for each in group.removed]
-    files += [_member_record(shown, group.keeper, each, "similar") for each in group.shown]
+    """Return a group: the kept file, and the others with what the comparison found.
+
+    Of a large group not all files are listed; ``n_files`` counts all beside the kept one.
+    """
+    roles = ["remove"] * len(group.removed) + ["similar"] * len(group.shown)
+    listed = list(zip(group.members, roles, strict=True))[:MAX_FILES]
+    files = [_member_record(shown, group.keeper, each, role) for each, role in listed]
     return {
         "group": place,
         "saving": saving,
+        "n_files": len(group.members),
         "keeper": {**image_record(shown, group.keeper), "role": "keep"},
         "files": files,
     }

@@ -236,6 +236,7 @@ def _schemas() -> Schema:
             {
                 "group": WHOLE,
                 "saving": WHOLE,
+                "n_files": WHOLE,
                 "keeper": _schema("Keeper"),
                 "files": _list("Member"),
             }

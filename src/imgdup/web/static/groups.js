@@ -72,13 +72,17 @@ function groupElement(group) {
   element.dataset.group = group.group;
   element.append(
     make("header", {},
-      make("h2", { text: `${counted(group.files.length + 1, "picture")}, saving ${inUnits(group.saving)}` }),
+      make("h2", { text: `${counted(group.n_files + 1, "picture")}, saving ${inUnits(group.saving)}` }),
       make("span", { className: "state", text: words }),
       button("Agree", () => agree(group), "y"),
       button("Keep all", () => keepAll(group), "a")),
     make("div", { className: "cards" },
       card(group, group.keeper, "Kept", boxes),
       ...group.files.map((file) => card(group, file, file.role === "remove" ? "Removed" : "Only shown", file.box ? [file.box] : []))));
+  const left = group.n_files - group.files.length;
+  if (left) {
+    element.append(make("p", { text: `${counted(left, "more picture")} of this group are not listed; to agree with them, too, use the button above the list.` }));
+  }
   return element;
 }
 

@@ -72,7 +72,7 @@ class ImageIndex:
         Parameters
         ----------
         folders : path or sequence of paths
-            Folders, or single files.
+            Folders, or single files; of a zip, tar or Parquet file, the pictures in it.
         path : path
             The index folder.
         settings : Settings, optional

@@ -1,7 +1,7 @@
 """Read the directory and the members of a tar file, plain or compressed.
 
 The standard library's `tarfile` needs 35 microseconds a member, a third of what hashing a small
-picture takes; this reads the same in a tenth. It also says where a damaged file ends, which
+picture takes; this needs a third of that. It also says where a damaged file ends, which
 `tarfile` takes for the end of a sound one. Source of the layout: POSIX.1-2017, pax, "ustar
 Interchange Format" and "pax Header Block"; GNU tar 1.35 manual, "Basic Tar Format".
 """

@@ -9,6 +9,7 @@ import tarfile
 import time
 import zipfile
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
 from imgdup.build.update import forget, update_index
 from imgdup.containers.reading import read_content
+from imgdup.containers.tar import Unpacked
 from imgdup.errors import ImgdupError
 from imgdup.images import decode as decoding
 from imgdup.index import folder
@@ -408,3 +410,26 @@ def test_parts_of_containers_merged_are_one_run(tmp_path, loose):
 
     assert len(ImageIndex.open(tmp_path / "1").rows) not in (0, 27)
     assert generation_bytes(tmp_path / "merged") == generation_bytes(tmp_path / "whole")
+
+
+def test_a_compressed_tar_file_is_unpacked_once_whatever_its_order(
+    tmp_path, loose, place, monkeypatch
+):
+    """Its members are neither in path order, nor do all have an extension."""
+    shard = tmp_path / "x.tar.gz"
+    with tarfile.open(shard, "w:gz") as archive:
+        for file in sorted((f for f in loose.rglob("*") if f.is_file()), reverse=True):
+            archive.add(file, file.relative_to(loose))
+    age(shard)
+    offsets = []
+    real = Unpacked.read
+    monkeypatch.setattr(
+        Unpacked, "read", lambda self, at, n: offsets.append(at) or real(self, at, n)
+    )
+
+    update_index(place, [str(shard)], settings())
+    update_index(tmp_path / "twin", [str(loose)], settings())
+
+    n_backwards = sum(after < before for before, after in pairwise(offsets))
+    assert n_backwards <= 2  # to look at what has no extension, and to read
+    assert rows_of(place, shard) == rows_of(tmp_path / "twin", loose)

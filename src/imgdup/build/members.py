@@ -12,7 +12,15 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from imgdup.containers.directory import TABLE_ROW, Directory, Fault, Locator, Member
+from imgdup.containers.directory import (
+    STREAMED,
+    TABLE_ROW,
+    Directory,
+    Fault,
+    Locator,
+    Member,
+    Place,
+)
 from imgdup.containers.plain_file import Stamp
 from imgdup.containers.reading import Container, open_container
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
@@ -128,16 +136,17 @@ class Containers:
         is_skipped: Callable[[bytes], bool],
     ) -> Iterator[Candidate]:
         stamp = container.file.stamp
+        streamed = _streamed_images(container, directory)
         for member in directory:
             if is_skipped(member.name):
                 continue
             name, shown = inside(path, member.name), os.fsdecode(member.name)
-            is_image = os.path.splitext(shown)[1].lower() in IMAGE_EXTENSIONS
+            is_image = _has_image_extension(member.name)
             if not is_image and kind_of(member.name):
                 self.notes.append((name, "a container in a container is not entered"))
             elif not is_image and (undecoded := undecoded_extension(shown)):
                 self.notes.append((name, f"{undecoded} is not decoded"))
-            elif is_image or _begins_like_image(member, container):
+            elif is_image or member.place in streamed or _begins_like_image(member, container):
                 locator = Locator(*member.place, stamp.size, stamp.mtime_ns)
                 found = member_candidate(name, locator, stamp)
                 yield found if member.fault is None else found._replace(fault=member.fault)
@@ -147,9 +156,28 @@ def _begins_like_image(member: Member, container: Container) -> bool:
     """Return whether a member without the extension of an image is one; each cell of a table is."""
     if member.place[0] == TABLE_ROW:
         return True
-    if member.fault is not None:
+    if member.fault is not None or member.place[0] == STREAMED:
         return False
     return sniff(container.head(member.place, SNIFF_BYTES)) != "unknown"
+
+
+def _streamed_images(container: Container, directory: Directory) -> set[Place]:
+    """Return the places of members of a compressed tar file that begin like an image.
+
+    They are looked at in the order of their places, so that the file is unpacked only once.
+    """
+    places = (
+        member.place
+        for member in directory
+        if member.place[0] == STREAMED and not _has_image_extension(member.name)
+    )
+    return {
+        place for place in sorted(places) if sniff(container.head(place, SNIFF_BYTES)) != "unknown"
+    }
+
+
+def _has_image_extension(name: bytes) -> bool:
+    return os.path.splitext(os.fsdecode(name))[1].lower() in IMAGE_EXTENSIONS
 
 
 def member_candidate(name: bytes, locator: Locator, stamp: Stamp) -> Candidate:

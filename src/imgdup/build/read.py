@@ -22,7 +22,7 @@ from imgdup.build.listing import OLD, TO_READ, Listing
 from imgdup.build.members import Candidate
 from imgdup.build.settings import Progress, Settings
 from imgdup.build.write import Facts, linked_rows
-from imgdup.containers.directory import TABLE_ROW
+from imgdup.containers.directory import FORWARD
 from imgdup.images.formats import OK, REASONS
 from imgdup.workers.pool import BATCHES_PER_WORKER, Died, Pool, answers, decoding_pool
 
@@ -129,15 +129,20 @@ def _all_batches(
 
 
 def _in_reading_order(listing: Listing, rows: list[int]) -> list[int]:
-    """Sort the rows of tables by their numbers there: in path order, row 10 comes before row 9."""
+    """Sort the members of tables and compressed files by their places.
+
+    In path order, row 10 of a table comes before row 9.
+    """
     if not listing.has_members or not rows:
         return rows
     places = listing.locator_array()[rows]
     kind, group, row = places[:, 0], places[:, 1], places[:, 2]
-    is_table = kind == TABLE_ROW
-    begins = np.ones(len(rows), bool)  # a run of cells of one table, or of other files
-    begins[1:] = (places[1:, -2:] != places[:-1, -2:]).any(axis=1) | (is_table[1:] != is_table[:-1])
-    order = np.lexsort((np.where(is_table, row, 0), np.where(is_table, group, 0), begins.cumsum()))
+    is_forward = np.isin(kind, FORWARD)
+    begins = np.ones(len(rows), bool)  # a run of members of one container, or of other files
+    begins[1:] = (places[1:, -2:] != places[:-1, -2:]).any(axis=1)
+    begins[1:] |= is_forward[1:] != is_forward[:-1]
+    keys = [np.where(is_forward, column, 0) for column in (row, group)]
+    order = np.lexsort((*keys, begins.cumsum()))
     return [rows[i] for i in order.tolist()]
 
 
@@ -146,8 +151,8 @@ def _early_batches(
 ) -> Iterator[list[FileToHash]]:
     """Yield a batch less than are submitted at once, if there are many files; a file only once."""
     first = list(islice(found, EARLY_FILES))
-    has_cells = any(file.locator and file.locator.kind == TABLE_ROW for _, file in first)
-    if len(first) == EARLY_FILES and not has_cells:
+    is_forward = any(file.locator and file.locator.kind in FORWARD for _, file in first)
+    if len(first) == EARLY_FILES and not is_forward:
         by_identity = {(file.device, file.inode or -row): (row, file) for row, file in first[::-1]}
         files = [
             FileToHash(row, file.path, file.size, file.mtime_ns, b"", file.locator, file.fault)

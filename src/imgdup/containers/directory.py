@@ -17,6 +17,9 @@ ZIP_DEFLATED = 3  # the same, compressed
 STREAMED = 4  # length bytes at offset of what a compressed tar file unpacks to
 TABLE_ROW = 5  # row length of row group, or record batch, offset; its size is not known
 
+# Kinds that are read forwards only: members are read in the order of their places, not of names.
+FORWARD = (STREAMED, TABLE_ROW)
+
 N_PLACE = 5  # numbers that say where a member lies
 Place = tuple[int, int, int, int, int]  # the first five of a locator
 NO_PLACE: Place = (0, 0, 0, 0, 0)

@@ -2,6 +2,7 @@
 
 import json
 import time
+import zipfile
 
 import cv2
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 
 from imgdup import cli
 from imgdup.api.index import ImageIndex
+from imgdup.build.roots import OptionChanges
+from imgdup.build.settings import Settings
 from imgdup.search.hamming import to_hex
+from served import client_of
 
 
 def lines(text):
@@ -452,3 +456,19 @@ def test_the_document_describes_every_address(served):
         if route.path.startswith("/api/")
     }
     assert described == routes
+
+
+def test_pictures_in_an_archive_are_served_as_files_are(place, in_process):
+    with zipfile.ZipFile(place / "photos" / "more.zip", "w") as archive:
+        archive.write(place / "photos" / "p4.jpg", "inside/p4.jpg")
+    settings = Settings(changes=OptionChanges(containers=True))
+    ImageIndex.build(place / "photos", place / ".imgdup", settings, progress=False)
+
+    with client_of(place) as client:
+        own = id_of(client, "inside/p4.jpg")
+        drawn = client.get(f"/api/images/{own}/thumbnail")
+        turned = client.post("/api/query?orientations=1", json={"id": own}).json()["matches"]
+
+    assert drawn.headers["content-type"] == "image/jpeg"
+    assert cv2.imdecode(np.frombuffer(drawn.content, np.uint8), cv2.IMREAD_COLOR).shape[1] == 220
+    assert {"p4.jpg", "q4.png"} <= {each["path"].rpartition("/")[2] for each in turned}

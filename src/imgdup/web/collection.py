@@ -25,6 +25,7 @@ from imgdup.images.opencv import encode_jpeg
 from imgdup.index.folder import CURRENT
 from imgdup.query.probe import Probes, make_probes
 from imgdup.system.limits import Limits
+from imgdup.system.names import outer_file
 from imgdup.system.paths import is_below
 from imgdup.web.errors import Refused, gone_or_unreadable
 from imgdup.workers.pool import decode_each, decoding_pool
@@ -202,7 +203,7 @@ def _check_inside(image: Row) -> None:
     ]
     if not inside or any(options.follow_symlinks for _, options in inside):
         return
-    real = os.fsencode(os.path.realpath(path)).replace(os.fsencode(os.sep), b"/")
+    real = os.fsencode(os.path.realpath(outer_file(path))).replace(os.fsencode(os.sep), b"/")
     for root, _ in inside:
         real_root = os.fsencode(os.path.realpath(root)).replace(os.fsencode(os.sep), b"/")
         if is_below(real, real_root):

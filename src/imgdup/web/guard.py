@@ -8,7 +8,6 @@ the token.
 import contextlib
 import hmac
 import ipaddress
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,8 +37,6 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

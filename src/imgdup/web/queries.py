@@ -67,7 +67,9 @@ def read_request(values: Mapping[str, str], index: ImageIndex) -> QueryRequest:
     return QueryRequest(options, verify, limit or (COMPARED if verify else MATCHES))
 
 
-def query_picture(collection: Collection, shown: Shown, request: QueryRequest, data: bytes) -> Any:
+def query_picture(
+    collection: Collection, shown: Shown, request: QueryRequest, data: bytes
+) -> dict[str, Any]:
     """Look up a picture that was sent; raises ImageError if it is none."""
     index, wanted = shown.index, request.options
     probes = collection.probes(data, index, orientations=wanted.orientations)

@@ -117,7 +117,7 @@ def _route(service: Service, method: str, path: str, work: Work) -> Route:
             return work(service, request, body)
         except Refused as refused:
             return refused.response()
-        except (ImgdupError, ValueError) as error:
+        except ImgdupError as error:
             return refusal(error, show_paths=service.options.show_paths).response()
 
     async def endpoint(request: Request) -> Response:

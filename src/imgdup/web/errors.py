@@ -47,12 +47,12 @@ def busy(detail: str, retry_s: int = 1) -> Refused:
     return Refused(503, "busy", detail, {"Retry-After": str(retry_s)})
 
 
-def refusal(error: ImgdupError | ValueError, *, show_paths: bool) -> Refused:
+def refusal(error: ImgdupError, *, show_paths: bool) -> Refused:
     """Return the refusal that an error of the library means.
 
     Parameters
     ----------
-    error : ImgdupError or ValueError
+    error : ImgdupError
     show_paths : bool
         Whether the answer may have the text of the error, which may name a path.
     """
@@ -60,7 +60,7 @@ def refusal(error: ImgdupError | ValueError, *, show_paths: bool) -> Refused:
         return Refused(422, error.reason, error.detail)
     if isinstance(error, LockedError):
         return busy("another process writes this file")
-    if isinstance(error, UsageError) or not isinstance(error, ImgdupError):
+    if isinstance(error, UsageError):
         return Refused(422, "wrong-value", str(error) if show_paths else "a value cannot be used")
     detail = str(error) if show_paths else "the index cannot be used for this"
     if isinstance(error, IndexFormatError):

@@ -186,3 +186,35 @@ def test_a_damaged_container_is_one_failure(shards, capsys):
 
     assert code == 3
     assert err.count("y.zip: damaged (the directory of the zip file") == 1
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.zip", "x.tgz"])
+def test_groups_equal_those_of_the_loose_files(tmp_path, monkeypatch, in_process, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    for seed in range(3):
+        (loose / f"p{seed}.jpg").write_bytes(painted(seed, 320, 240))
+        (loose / f"p{seed}-small.png").write_bytes(painted(seed, 320, 240, ".png", step=2))
+        shutil.copy(loose / f"p{seed}.jpg", loose / f"copy{seed}.jpg")
+    if name == "x.zip":
+        with zipfile.ZipFile(name, "w") as file:
+            for each in loose.iterdir():
+                file.write(each, each.name)
+    else:
+        with tarfile.open(name, "w:gz" if name == "x.tgz" else "w") as file:
+            for each in loose.iterdir():
+                file.add(each, each.name)
+    for path in (*loose.iterdir(), tmp_path / name):
+        os.utime(path, (AN_HOUR_AGO, AN_HOUR_AGO))
+
+    def groups_of(source):
+        file = tmp_path / f"{source}.jsonl"
+        run(capsys, "index", "--index", f"index-{source}", source)
+        assert run(capsys, "dedupe", "--index", f"index-{source}", "--groups", str(file))[0] == 0
+        above = (f"{os.path.realpath(source)}/", f"{os.path.realpath(source)}!/")
+        text = file.read_text().replace(above[0], "").replace(above[1], "")
+        return [json.loads(line) for line in text.splitlines()]
+
+    assert len(groups_of("loose")) > 3
+    assert groups_of(name) == groups_of("loose")

@@ -294,3 +294,15 @@ def test_a_picture_that_cannot_be_decoded_is_refused_with_the_reason(served, dat
         assert answer.status_code == 422
         assert word(answer) in reasons
     assert served.get("/api/health").status_code == 200
+
+
+@pytest.mark.parametrize("cap", ["MAX_REQUESTS", "MAX_WAITING_BYTES"])
+def test_what_finds_no_room_to_wait_is_told_to_come_back(served, monkeypatch, cap):
+    monkeypatch.setattr(f"imgdup.web.guard.{cap}", 0)
+
+    answer = served.post("/api/query", json={"hash": "0" * 16})
+
+    assert (answer.status_code, word(answer)) == (503, "busy")
+    assert answer.headers["retry-after"] == "1"
+    monkeypatch.undo()
+    assert served.post("/api/query", json={"hash": "0" * 16}).status_code == 200

@@ -19,7 +19,7 @@ from imgdup.web.errors import JSON, Refused, busy
 MAX_IMAGE_BYTES = 64 << 20
 MAX_JSON_BYTES = 4 << 20
 MAX_WAITING_BYTES = 512 << 20  # of all bodies at a time
-MAX_REQUESTS = 64  # that are answered or wait at a time
+MAX_REQUESTS = 256  # that are answered or wait at a time
 MAX_DIGITS = 18  # of a number of bytes
 
 METHODS = ("GET", "HEAD", "POST")

@@ -27,7 +27,7 @@ from imgdup.index.columns import LOCATOR
 from imgdup.index.generation import Generation
 from imgdup.index.parts import ScanOptions
 from imgdup.index.paths import Paths, PathsBuilder, merge_sorted
-from imgdup.system.names import containers_of, inside
+from imgdup.system.names import containers_of, inside, members_folder
 from imgdup.system.paths import is_below, path_key
 
 TO_READ = -1  # origin of a row whose file must be read
@@ -401,8 +401,10 @@ def _is_forgotten(path: bytes, root: bytes, forgotten: Container[bytes]) -> bool
 def _found_files(
     scan: Scan, index_folder: bytes, tally: Tally
 ) -> Iterator[tuple[bytes, FoundFile]]:
-    if scan.files:
-        files = stat_files(scan.files, tally, scan.options, scan.root)
+    container = members_folder(scan.folder)
+    named = scan.files or ([container] if container else [])
+    if named:
+        files = stat_files(named, tally, scan.options, scan.root)
     else:
         files = walk(scan.folder, scan.root, scan.options, index_folder, tally)
     return ((path_key(file.path), FoundFile(scan.root, file)) for file in files)

@@ -125,7 +125,7 @@ def walk(
     Parameters
     ----------
     folder : bytes
-        Absolute path of what to scan: `root` or a folder in it, or ``NAME!`` for a container NAME.
+        Absolute path of what to scan: `root` or a folder in it.
     root : bytes
         Absolute path that the exclude patterns are relative to.
     options : ScanOptions
@@ -137,13 +137,10 @@ def walk(
     """
     excluded = options.excludes()
     prefix = len(join(root, b""))
-    if container := members_folder(folder):
-        yield from stat_files([container], tally, options, root)
-        return
     part = options.part
     levels = [_names(folder, tally) if part.holds_path(folder[prefix:]) else []]
     parents = [(folder, identity(folder))]
-    waiting: dict[bytes, Found] = {}  # members, whose names may come behind those of other files
+    waiting: dict[bytes, Iterable[Candidate]] = {}  # members of containers, by the path of NAME!
     while levels:
         if not levels[-1]:
             levels.pop()
@@ -151,7 +148,7 @@ def walk(
             continue
         path = join(parents[-1][0], name := heapq.heappop(levels[-1]))
         if path in waiting:
-            yield from waiting.pop(path).members
+            yield from waiting.pop(path)
             continue
         if parents[-1][0] == root and not part.holds(name):
             continue
@@ -172,13 +169,13 @@ def walk(
         elif is_candidate(path, facts, root, tally):
             yield _candidate(path, facts, tally)
         elif options.containers and _is_container(path, facts):
-            if found := _look_into(path, root, options, facts, tally):
-                if _is_table_of_something_else(found):
-                    tally.ignore(path, "no column holds pictures")
-                    continue
-                yield from found.container
-                waiting[inside(path)] = found
-                heapq.heappush(levels[-1], inside(name))
+            found = _look_into(path, root, options, facts, tally)
+            if _is_table_of_something_else(found):
+                tally.ignore(path, "no column holds pictures")
+                continue
+            yield from found.container
+            waiting[inside(path)] = found.members
+            heapq.heappush(levels[-1], inside(name))
         else:
             _ignore(path, facts, tally)
 
@@ -208,7 +205,7 @@ def _is_table_of_something_else(found: Found) -> bool:
 
 def _look_into(
     path: bytes, root: bytes, options: ScanOptions, facts: os.stat_result, tally: Tally
-) -> Found | None:
+) -> Found:
     """List the pictures in a container; one that cannot be opened is like a closed folder."""
     excluded, prefix = options.excludes(), len(join(root, b""))
 
@@ -226,7 +223,7 @@ def _look_into(
         return tally.containers.look_into(path, options, is_skipped)
     except OSError as error:
         tally.add_unlisted(inside(path), error)
-        return None
+        return Found((), ())
 
 
 def files_named_by(path: bytes, tally: Tally) -> Iterator[bytes]:
@@ -250,13 +247,13 @@ def stat_files(
     container, the pictures in it are.
     """
     followed = replace(options, follow_symlinks=True, containers=True)
-    waiting: dict[bytes, Found] = {}
+    waiting: dict[bytes, Iterable[Candidate]] = {}
     names = [(path_key(path), path) for path in set(paths)]
     heapq.heapify(names)
     while names:
         path = heapq.heappop(names)[1]
         if path in waiting:
-            yield from waiting.pop(path).members
+            yield from waiting.pop(path)
             continue
         facts = _stat(path, followed, tally)
         if facts is None:
@@ -266,9 +263,10 @@ def stat_files(
             yield _candidate(path, facts, tally)
         elif not _is_container(path, facts):
             tally.ignore(path, "not an image")
-        elif found := _look_into(path, root, followed, facts, tally):
+        else:
+            found = _look_into(path, root, followed, facts, tally)
             yield from found.container
-            waiting[inside(path)] = found
+            waiting[inside(path)] = found.members
             heapq.heappush(names, (path_key(inside(path)), inside(path)))
 
 

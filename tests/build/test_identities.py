@@ -5,9 +5,12 @@ Oracle: files grouped in a dictionary by what `os.stat` says of each row.
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
+import tracemalloc
+from types import SimpleNamespace
 
 import make_frozen
 import numpy as np
@@ -16,13 +19,21 @@ from hypothesis import given, strategies as st
 
 from encoded import painted
 from imgdup import ImageIndex
-from imgdup.build.listing import Listing
-from imgdup.build.roots import OptionChanges
+from imgdup.build import sources
+from imgdup.build.listing import OLD, TO_READ, Listing, ListingOptions, list_files
+from imgdup.build.roots import OptionChanges, Scan
 from imgdup.build.settings import Settings
 from imgdup.build.sources import Candidate
 from imgdup.build.update import update_index
-from imgdup.build.write import identity_blocks, linked_rows, row_identities, same_file, same_files
+from imgdup.build.write import (
+    identity_blocks,
+    row_identities,
+    same_file,
+    same_files,
+    shared_answers,
+)
 from imgdup.index import folder, store
+from imgdup.index.parts import ScanOptions
 from imgdup.workers.pool import inline
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -43,7 +54,7 @@ def paint(path, seed):
 def listing_of(identities):
     listing = Listing([b"/p"])
     for row, (device, inode) in enumerate(identities):
-        listing.add(b"/p", Candidate(b"/p/%06d" % row, 1, 1, device, inode), 0, row)
+        listing.add(b"/p", Candidate(b"/p/%06d" % row, 1, 1, device, inode), OLD, row)
     return listing
 
 
@@ -71,11 +82,57 @@ def test_rows_of_equal_device_and_inode_are_one_file(identities):
 def test_a_reading_is_shared_only_if_size_and_time_agree_too():
     listing = Listing([b"/p"])
     for row, (size, mtime_ns) in enumerate([(1, 1), (1, 2), (2, 1), (1, 1)]):
-        listing.add(b"/p", Candidate(b"/p/%d" % row, size, mtime_ns, 1, 7), -1, 0)
+        listing.add(b"/p", Candidate(b"/p/%d" % row, size, mtime_ns, 1, 7), TO_READ, 0)
 
-    groups = [rows.tolist() for rows in linked_rows(listing)]
+    assert shared_answers(listing).tolist() == [-1, -1, -1, 0]
 
-    assert groups == [[0, 3]]
+
+NAMES = st.tuples(MANY_INODES, st.integers(0, 1), st.sampled_from([TO_READ, OLD]))
+
+
+@given(st.lists(NAMES, max_size=20))
+def test_a_file_that_has_an_answer_under_any_name_is_not_read(names):
+    listing = Listing([b"/p"])
+    for row, (inode, size, origin) in enumerate(names):
+        listing.add(b"/p", Candidate(b"/p/%06d" % row, size, 1, 1, inode), origin, row)
+
+    found = shared_answers(listing).tolist()
+
+    for row, name in enumerate(names):
+        same = [i for i, other in enumerate(names) if name[0] and other[:2] == name[:2]] or [row]
+        chosen = min(same, key=lambda i: (names[i][2] == TO_READ, i))
+        assert found[row] == (-1 if chosen == row else chosen)
+
+
+def test_followed_links_take_the_stated_memory(monkeypatch):
+    """Each of the files has two names: one of them may be a link that is followed."""
+    n_rows = 20_000
+    names = [b"photo-%05d.jpg" % row for row in range(n_rows)]
+    file = {
+        "st_mode": stat.S_IFREG | 0o644,
+        "st_dev": 5,
+        "st_size": 1000,
+        "st_mtime_ns": 10**18,
+        "st_gid": 0,
+    }
+
+    def stat_of(path, options, tally):
+        return SimpleNamespace(**file, st_ino=1 + int(path[-9:-4]) % (n_rows // 2))
+
+    monkeypatch.setattr(sources, "_names", lambda folder, tally: list(names))
+    monkeypatch.setattr(sources, "_stat", stat_of)
+    listing, scan = Listing([b"/p"]), Scan(b"/p", b"/p", ScanOptions(follow_symlinks=True))
+    tracemalloc.start()
+
+    n_read = sum(1 for _ in list_files([scan], listing, b"", [], ListingOptions()))
+    shared = shared_answers(listing)
+    first = same_file(listing, None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert (len(listing), n_read) == (n_rows, n_rows)
+    assert first.tolist() == shared.tolist() == [-1] * (n_rows // 2) + list(range(n_rows // 2))
+    assert peak < 150 * n_rows
 
 
 @pytest.mark.parametrize(

@@ -232,9 +232,13 @@ def map_probes(pictures):
 
 
 def peak_of_a_query(n_rows, n_probes, options):
-    """Number of matches, and the most memory that was taken at once, in bytes."""
-    generation = made_generation(list(range(n_rows)))
+    """Look up probes in an index of distinct hashes; return what `peak_of_look_ups` does."""
     pictures = map_probes([[number % n_rows] for number in range(n_probes)])
+    return peak_of_look_ups(made_generation(list(range(n_rows))), pictures, options)
+
+
+def peak_of_look_ups(generation, pictures, options):
+    """Number of matches, and the most memory that was taken at once, in bytes."""
     names = [Path(os.fsdecode(path)) for path in generation.paths]  # pathlib keeps their texts
     list(islice(next(look_up_each(generation, pictures[:1], options)), 1))  # loads what is lazy
     tracemalloc.start()
@@ -263,6 +267,21 @@ def test_memory_does_not_grow_with_the_number_of_matches(options, monkeypatch):
 
     assert n_matches == 200 * 240
     assert peak < 16 * n_matches  # the bare numbers of all matches would take more
+
+
+@pytest.mark.parametrize("options", [QueryOptions(k=200, by="match"), QueryOptions(by="match")])
+def test_memory_does_not_grow_with_the_files_that_have_the_bytes_of_blank_pictures(
+    options, monkeypatch
+):
+    monkeypatch.setattr(nearby, "MAX_HELD", 1 << 10)
+    monkeypatch.setattr(nearby, "FEW_PROBES", 1 << 10)  # they are compared by a scan
+    generation = made_generation([0] * 200, quality=[0] * 200, digest=[7] * 200)
+    blank = a_probe(0, quality=0, digest=bytes([7, *[0] * 15]))
+
+    n_matches, peak = peak_of_look_ups(generation, [[blank]] * 240, options)
+
+    assert n_matches == 200 * 240
+    assert peak < 16 * n_matches
 
 
 @pytest.mark.parametrize(("by", "match_bytes"), [("search", 100), (None, 200)])

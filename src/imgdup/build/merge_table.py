@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.build.write import BLOCK_ROWS, NOWHERE, Array, Identities, grouped, repeated
+from imgdup.build.write import BLOCK_ROWS, NOWHERE, Array, Identities, first_rows, repeated
 from imgdup.images.formats import OK
 from imgdup.index import store
 from imgdup.index.columns import (
@@ -207,10 +207,7 @@ class MergedTable:
             self.sources.gather(name, rows, np.zeros(len(rows), np.int64))
             for name in ("size", "mtime_ns")
         )
-        first = np.full(len(self), -1, np.int64)
-        for group in grouped(rows, [inode, device, *words, *times]):
-            first[group[1:]] = group[0]
-        return first
+        return first_rows(len(self), rows, [inode, device, *words, *times])
 
     def _name_unknown(self, found: Identities) -> None:
         """Give rows of unknown identity an invented one, the same for each group of names."""

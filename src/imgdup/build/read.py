@@ -21,9 +21,10 @@ from imgdup.build.hash_batch import hash_batch
 from imgdup.build.listing import OLD, TO_READ, Listing
 from imgdup.build.members import Candidate
 from imgdup.build.settings import Progress, Settings
-from imgdup.build.write import Facts, linked_rows
+from imgdup.build.write import Facts, shared_answers
 from imgdup.containers.directory import FORWARD
 from imgdup.images.formats import OK, REASONS
+from imgdup.index.columns import RowNumbers
 from imgdup.workers.pool import BATCHES_PER_WORKER, Died, Pool, answers, decoding_pool
 
 # A batch is at most this part of the files that are left, for each worker: so the last batches are
@@ -57,31 +58,20 @@ def read_files(
     pool : Pool, optional
         Workers; without them, some are started if there are such files.
     """
-    listing = facts.listing
-    first_of: dict[int, int] = {}
     with nullcontext(pool) if pool else _own_pool(settings) as workers:
-        batches = _all_batches(facts, found, first_of, progress, workers.setup.workers)
+        batches = _all_batches(facts, found, progress, workers.setup.workers)
         _hash(facts, batches, settings, progress, workers)
-    for row, first in first_of.items():
-        if listing.origin[row] == TO_READ:
-            listing.origin[row] = listing.origin[first]
-            listing.origin_row[row] = listing.origin_row[first]
+    _copy_answers(facts.listing)
 
 
-def _rows_to_read(listing: Listing) -> list[int]:
+def _copy_answers(listing: Listing) -> None:
+    """Give the names that were not read the answer of another name of the same file."""
     origin = np.frombuffer(listing.origin, np.int32)
-    return np.flatnonzero(origin == TO_READ).tolist()
-
-
-def _first_names(listing: Listing) -> dict[int, int]:
-    """Choose which name of each file with several names is read."""
-    first_of = {}
-    for rows in linked_rows(listing):
-        names = rows.tolist()
-        unknown = [row for row in names if listing.origin[row] == TO_READ]
-        known = [row for row in names if listing.origin[row] != TO_READ]
-        first_of.update(dict.fromkeys(unknown, (known or names)[0]))
-    return first_of
+    origin_row = np.frombuffer(listing.origin_row, np.int64)
+    rows = np.flatnonzero(origin == TO_READ)
+    if len(rows):
+        answered = shared_answers(listing)[rows]
+        origin[rows], origin_row[rows] = origin[answered], origin_row[answered]
 
 
 def _own_pool(settings: Settings) -> Pool:
@@ -108,19 +98,19 @@ def _hash(
 def _all_batches(
     facts: Facts,
     found: Iterator[tuple[int, Candidate]],
-    first_of: dict[int, int],
     progress: Progress,
     workers: int,
 ) -> Iterator[list[FileToHash]]:
-    """Yield the files to read in batches, and fill `first_of` when all are listed."""
-    early: set[int] = set()
+    """Yield the files to read in batches; a file with several names comes once."""
+    early: list[int] = []
     for batch in _early_batches(found, workers):
-        early.update(file.row for file in batch)
+        early += (file.row for file in batch)
         yield batch
     deque(found, maxlen=0)  # list the other files while the workers are busy
-    first_of.update(_first_names(facts.listing))
-    rows = [row for row in _rows_to_read(facts.listing) if first_of.get(row, row) == row]
-    rows = _in_reading_order(facts.listing, [row for row in rows if row not in early])
+    needs_answer = np.frombuffer(facts.listing.origin, np.int32) == TO_READ
+    needs_answer[shared_answers(facts.listing) >= 0] = False
+    needs_answer[early] = False
+    rows = _in_reading_order(facts.listing, np.flatnonzero(needs_answer))
     progress.start(len(early) + len(rows))
     yield from _batches(
         _files_to_hash(facts, rows),
@@ -128,12 +118,12 @@ def _all_batches(
     )
 
 
-def _in_reading_order(listing: Listing, rows: list[int]) -> list[int]:
+def _in_reading_order(listing: Listing, rows: RowNumbers) -> RowNumbers:
     """Sort the members of tables and compressed files by their places.
 
     In path order, row 10 of a table comes before row 9.
     """
-    if not listing.has_members or not rows:
+    if not listing.has_members or not len(rows):
         return rows
     places = listing.locator_array()[rows]
     kind, group, row = places[:, 0], places[:, 1], places[:, 2]
@@ -143,7 +133,7 @@ def _in_reading_order(listing: Listing, rows: list[int]) -> list[int]:
     begins[1:] |= is_forward[1:] != is_forward[:-1]
     keys = [np.where(is_forward, column, 0) for column in (row, group)]
     order = np.lexsort((*keys, begins.cumsum()))
-    return [rows[i] for i in order.tolist()]
+    return rows[order]
 
 
 def _early_batches(
@@ -163,9 +153,10 @@ def _early_batches(
         yield from islice(_batches(files, lambda _: n_files), n_batches)
 
 
-def _files_to_hash(facts: Facts, rows: list[int]) -> Iterator[FileToHash]:
+def _files_to_hash(facts: Facts, rows: RowNumbers) -> Iterator[FileToHash]:
     listing = facts.listing
-    for row, path in zip(rows, listing.paths.of_rows(rows), strict=True):
+    paths = listing.paths.of_rows(map(int, rows))
+    for row, path in zip(map(int, rows), paths, strict=True):
         digest = _old_digest(facts, listing.recheck.get(row))
         stamp = listing.size[row], listing.mtime_ns[row]
         place = listing.locator(row), listing.faults.get(row)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.build.checkpoints import Checkpoints
-from imgdup.build.listing import COPIED, OLD, Listing
+from imgdup.build.listing import COPIED, OLD, TO_READ, Listing
 from imgdup.images.formats import OK, REASONS
 from imgdup.index import store
 from imgdup.index.columns import (
@@ -340,10 +340,8 @@ def same_file(listing: Listing, old: Generation | None) -> RowNumbers:
     if old is not None and len(listing.kept):
         found = _with_old_groups(listing, old, row_identities(listing, old))
         device, inode = found.T
-    first = np.full(len(listing), -1, np.int64)
-    for rows in _groups(inode, [device]):
-        first[rows[1:]] = rows[0]
-    return first
+    rows = repeated(inode)
+    return first_rows(len(listing), rows, [inode[rows], device[rows]])
 
 
 def same_files(found: Identities, before: Identities) -> bool:
@@ -361,18 +359,23 @@ def same_files(found: Identities, before: Identities) -> bool:
     return n_pairs == len(np.unique(found[:, 0])) == len(np.unique(before[:, 0]))
 
 
-def linked_rows(listing: Listing) -> list[RowNumbers]:
-    """Return the rows of each scanned file that has several, ascending; it is read only once.
+def shared_answers(listing: Listing) -> RowNumbers:
+    """Return for each row the row whose answer it shares, or -1 where the row needs its own.
 
-    Some file systems invent inode numbers, so size and mtime must be equal, too.
+    A scanned file with several names is read once, unless one of its names has an answer. Some file
+    systems invent inode numbers, so size and mtime must be equal, too.
     """
     inode = np.frombuffer(listing.inode, np.uint64)
+    rows = repeated(inode)
     columns: list[npt.NDArray[Any]] = [
+        np.frombuffer(listing.origin, np.int32) == TO_READ,  # those with an answer come first
+        inode,
         np.frombuffer(listing.device, np.uint32),
         np.frombuffer(listing.size, np.int64),
         np.frombuffer(listing.mtime_ns, np.int64),
     ]
-    return _groups(inode, columns)
+    needs_answer, *keys = (column[rows] for column in columns)
+    return first_rows(len(listing), rows, keys, needs_answer)
 
 
 def _with_old_groups(listing: Listing, old: Generation, found: Identities) -> Identities:
@@ -387,19 +390,31 @@ def _with_old_groups(listing: Listing, old: Generation, found: Identities) -> Id
     return found
 
 
-def _groups(inode: npt.NDArray[np.uint64], columns: Sequence[npt.NDArray[Any]]) -> list[RowNumbers]:
-    """Return the groups of rows with equal inode and columns, ascending; inode 0 is unknown."""
-    rows = repeated(inode)
-    return grouped(rows, [inode[rows], *(column[rows] for column in columns)])
+def first_rows(
+    n_rows: int, rows: RowNumbers, keys: Sequence[Array], order: Array | None = None
+) -> RowNumbers:
+    """Return for each of `n_rows` the first row with equal keys, or -1 where it is the first.
+
+    Only `rows`, ascending, have keys, one value of each key per row. `order` says which rows with
+    equal keys come first, in place of the row numbers.
+    """
+    by_key = np.lexsort(keys if order is None else [order, *keys])
+    starts = _starts(keys, by_key)
+    ordered = rows[by_key]
+    firsts = np.repeat(ordered[starts], np.diff(starts, append=len(rows)))
+    firsts[starts] = -1
+    found = np.full(n_rows, -1, np.int64)
+    found[ordered] = firsts
+    return found
 
 
-def grouped(rows: RowNumbers, keys: Sequence[npt.NDArray[Any]]) -> list[RowNumbers]:
-    """Return the groups of several rows that have equal keys, each ascending."""
-    order = np.lexsort(keys)
-    starts = np.ones(len(rows), bool)
-    starts[1:] = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
-    groups = np.split(rows[order], np.flatnonzero(starts)[1:])
-    return [group for group in groups if len(group) > 1]
+def _starts(keys: Sequence[Array], order: RowNumbers) -> RowNumbers:
+    """Return where, in an order, a value begins that differs from the one before in any key."""
+    begins = np.arange(len(order)) == 0
+    for key in keys:
+        values = key[order]
+        begins[1:] |= values[1:] != values[:-1]
+    return np.flatnonzero(begins)
 
 
 def repeated(inode: npt.NDArray[np.uint64]) -> RowNumbers:

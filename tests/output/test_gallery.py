@@ -78,7 +78,7 @@ def test_the_page_of_leaks_shows_labels_and_conflicts(leaks, tmp_path):
     save_leaks(tmp_path / "page.html", leaks, MatchRule())
 
     page = (tmp_path / "page.html").read_text()
-    [[[*_, label_a, no_conflict, _], [[path, *_, label_b, conflict, _]], _]] = data_of(page)[
+    [[[*_, label_a, no_conflict, _, _], [[path, *_, label_b, conflict, _, _]], _]] = data_of(page)[
         "groups"
     ]
     assert (label_a, no_conflict) == ("cat", "")
@@ -118,7 +118,7 @@ def test_duplicates_that_are_only_shown_are_in_the_group_of_the_file_they_were_c
     assert removed.comparison == Comparison(
         "The pictures were compared, and no region differs.", 0.0, None, None, "largest"
     )
-    assert only_shown.comparison[1:] == (99.0, box, box, "")
+    assert only_shown.comparison[1:] == (99.0, box, box, "", "none")
 
 
 def test_a_file_that_is_only_shown_has_a_group_where_nothing_is_removed():

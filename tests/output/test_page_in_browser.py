@@ -5,11 +5,16 @@ of each test.
 """
 
 import json
+import time
 
 import pytest
 
 from chromium import browser
+from imgdup.api.index import ImageIndex
+from imgdup.dedupe.plan import plan_lines, read_plan
+from imgdup.output.gallery import save_duplicates
 from imgdup.output.page import Comparison, Group, save_page
+from painted_collection import paint
 from painted_groups import ENDS_THE_SCRIPT, EVIL, entry, jpeg, many_groups
 
 
@@ -229,3 +234,111 @@ def expected_place(box, width, height):
     x, y, across, down = (side / 1000 for side in box)
     place = left + x * drawn[0], top + y * drawn[1], across * drawn[0], down * drawn[1]
     return [side / width for side in place]
+
+
+@pytest.fixture(scope="module")
+def duplicates(tmp_path_factory):
+    """The duplicates of the painted collection, and the folder for a page of them."""
+    place = tmp_path_factory.mktemp("chosen")
+    paint(place / "photos")
+    index = ImageIndex.build(place / "photos", place / ".imgdup", progress=False)
+    return index.groups(progress=False).duplicates, place
+
+
+@pytest.fixture
+def choosing(page, duplicates):
+    """The page of these duplicates, on which files can be ticked; it saves files in its folder."""
+    found, place = duplicates
+    save_duplicates(place / "report.html", found)
+    (place / "plan.jsonl").unlink(missing_ok=True)
+    page.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(place))
+    page.open(place / "report.html")
+    yield page
+    assert page.complaints == []
+
+
+def saved_plan(page, place):
+    """Save the plan by a click, and return its file once it is whole."""
+    page.click("#save")
+    deadline = time.monotonic() + 30
+    while not (place / "plan.jsonl").exists():
+        assert time.monotonic() < deadline, "no plan was saved"
+        time.sleep(0.05)
+    return place / "plan.jsonl"
+
+
+def test_the_page_saves_the_plan_of_the_command_when_nothing_is_changed(choosing, duplicates):
+    found, place = duplicates
+
+    plan = saved_plan(choosing, place)
+
+    assert plan.read_text() == "".join(plan_lines(found.plan()))
+    assert "imgdup apply plan.jsonl" in texts(choosing, "#apply")[0]
+
+
+def test_a_file_that_is_not_ticked_is_not_in_the_saved_plan(choosing, duplicates):
+    found, place = duplicates
+    whole = found.plan().removals
+    choosing.click(".others .badge input")
+    spared = choosing.evaluate("document.querySelector('.others .path').title")
+
+    plan = read_plan(saved_plan(choosing, place))
+
+    left = [each for each in whole if each.remove.path.decode() != spared]
+    assert plan.removals == left
+    assert len(left) == len(whole) - 1
+    assert texts(choosing, ".others .badge")[0] == "keep: your choice"
+    assert texts(choosing, "#chosen")[0].startswith(f"{len(left)} files of {len(whole)} to remove")
+
+
+def test_all_groups_of_a_filter_can_be_kept_at_once(choosing, duplicates):
+    found, place = duplicates
+    name = choosing.evaluate("document.querySelector('.others .path').title.split('/').pop()")
+    choosing.type("#search", name)
+    wait_for(choosing, "document.querySelectorAll('.group').length === 1")
+    choosing.click("#keep-these")
+    choosing.evaluate("document.querySelector('form').reset()")
+    wait_for(choosing, "document.querySelectorAll('.group').length > 1")
+
+    plan = read_plan(saved_plan(choosing, place))
+
+    kept = {each.remove.path for each in found.plan().removals} - {
+        each.remove.path for each in plan.removals
+    }
+    assert [path.decode().rpartition("/")[2] for path in kept] == [name]
+
+
+def test_a_picture_is_enlarged_beside_the_kept_one_and_its_path_is_copied(choosing):
+    choosing.screen(390, 844)
+    choosing.click(".others .preview")
+    wait_for(
+        choosing,
+        "document.querySelectorAll('#compare img').length === 2 &&"
+        "[...document.querySelectorAll('#compare img')].every((e) => e.naturalWidth)",
+    )
+    path = choosing.evaluate("document.querySelector('.others .path').title")
+
+    try:
+        assert texts(choosing, "#compare .path")[1] == path
+        assert choosing.evaluate("document.documentElement.scrollWidth") <= 390
+        places = choosing.evaluate(
+            "[...document.querySelectorAll('#compare .path')]"
+            ".map((e) => e.getBoundingClientRect()).map((r) => [r.left, r.right])"
+        )
+        assert all(0 <= left < right <= 390 for left, right in places)
+        choosing.press("2")
+        wait_for(choosing, "document.querySelector('.stage.slider')")
+        choosing.evaluate(
+            "navigator.clipboard.writeText = async (text) => { window.copied = text; }"
+        )
+        choosing.click("#compare .two > :last-child button")
+        assert choosing.wait_for("window.copied") == path
+    finally:
+        choosing.screen(1280, 900)
+
+
+def test_a_page_without_a_plan_offers_no_choice(page, report):
+    page.open(report)
+
+    assert page.evaluate("document.getElementById('choice').hidden")
+    assert page.evaluate("document.querySelectorAll('.badge input').length") == 0

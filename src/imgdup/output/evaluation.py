@@ -11,7 +11,7 @@ import numpy as np
 from imgdup import __version__
 from imgdup.dedupe.evaluate import NOT_FOUND, EditResult, Evaluation, HashResult
 from imgdup.output.codecs import counted
-from imgdup.output.page import INK, source_hash, template
+from imgdup.output.page import INK, page_style, source_hash, template
 from imgdup.output.tables import table
 from imgdup.system.atomic import PUBLIC, replacing
 from imgdup.system.records import json_line
@@ -204,7 +204,7 @@ def save_evaluation(path: Path, found: Evaluation) -> None:
 
 def evaluation_html(found: Evaluation) -> str:
     """Return the page, a whole HTML document; the same evaluation gives the same text."""
-    style = template("page.css") + template("evaluation.css")
+    style = page_style() + template("evaluation.css")
     policy = f"default-src 'none'; style-src '{source_hash(style)}'"
     sections = "".join(_hash_section(by, result, found) for by, result in found.hashes.items())
     explained = "".join(f"<p>{html.escape(text)}</p>" for text in reasons(found))

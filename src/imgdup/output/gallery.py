@@ -11,11 +11,14 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from imgdup.containers.reading import read_content
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leak, Leaks
 from imgdup.dedupe.difference import CROPPED, RECOLOURED, TURNED, WHOLE, Verdict
+from imgdup.dedupe.plan import plan_lines
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
 from imgdup.images.gray import FLIPPED_COLUMNS, FLIPPED_ROWS, ORIENTATIONS, TRANSPOSED
@@ -54,6 +57,8 @@ RELATION_TEXTS = {
     "different": "The pictures show different things.",
 }
 SIDE = 1000  # of a picture, in the units of a box
+MAX_PLAN_LINES = 100_000  # that a page has, about 70 MB
+TOO_MANY = "They are too many to choose from on this page; imgdup serve shows so many."
 MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most are shown first
 
 Thumbnail = bytes | ImageError
@@ -70,7 +75,10 @@ def save_duplicates(file: Path, duplicates: Duplicates, limits: Limits | None = 
     drawn = [*groups.keepers.tolist(), *groups.removed.tolist()]
     drawn += [row for each in groups.shown for row in (each.better, each.row)]
     mode = common_mode(map(rows.path, drawn))
-    save_page(file, page_groups(duplicates, limits), wording, mode=mode)
+    lines = list(plan_lines(duplicates.plan())) if groups.removed.size < MAX_PLAN_LINES else []
+    if not lines:
+        wording = wording._replace(about=f"{wording.about} {TOO_MANY}")
+    save_page(file, page_groups(duplicates, limits), wording, plan=lines, mode=mode)
 
 
 def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterator[Group]:
@@ -105,16 +113,19 @@ class Member(NamedTuple):
     distance: int
     verdict: Verdict
     rule: str = ""
+    line: int = 0
+    """Of the plan that removes it; 0 if none does."""
 
 
 def members_of(duplicates: Duplicates) -> dict[int, tuple[list[Member], list[Member]]]:
     """Return for each kept row the files that are removed for it, and those that are only shown."""
     groups, removable = duplicates.groups, duplicates.removable()
     found: dict[int, tuple[list[Member], list[Member]]] = {}
-    for i, keeper in enumerate(groups.keeper_of_each().tolist()):
-        if removable[i]:
-            facts = int(groups.removed[i]), int(groups.distances[i]), groups.verdicts[i]
-            found.setdefault(keeper, ([], []))[0].append(Member(*facts, groups.rules[i]))
+    keepers = groups.keeper_of_each()
+    for line, i in enumerate(np.flatnonzero(removable).tolist(), start=1):
+        facts = int(groups.removed[i]), int(groups.distances[i]), groups.verdicts[i]
+        member = Member(*facts, groups.rules[i], line)
+        found.setdefault(int(keepers[i]), ([], []))[0].append(member)
     for better, row, distance, verdict in groups.shown:
         found.setdefault(better, ([], []))[1].append(Member(row, distance, verdict))
     return found
@@ -122,7 +133,7 @@ def members_of(duplicates: Duplicates) -> dict[int, tuple[list[Member], list[Mem
 
 def _member_entry(rows: Rows, member: Member, pictures: Mapping[bytes, Thumbnail]) -> Entry:
     plain = entry(rows, member.row, member.distance, member.verdict.relation, pictures)
-    return plain._replace(comparison=comparison(member.verdict, member.rule))
+    return plain._replace(comparison=comparison(member.verdict, member.rule), line=member.line)
 
 
 def comparison(verdict: Verdict, rule: str = "") -> Comparison:
@@ -134,7 +145,9 @@ def comparison(verdict: Verdict, rule: str = "") -> Comparison:
         box = None  # all of it is there
     elif box is not None:
         box = _turned_back(box, ORIENTATIONS.index(verdict.orientation) + 1)
-    return Comparison(verdict_text(verdict), verdict.peak, box, keeper_box, rule)
+    return Comparison(
+        verdict_text(verdict), verdict.peak, box, keeper_box, rule, verdict.orientation
+    )
 
 
 def _turned_back(box: Box, orientation: int) -> Box:

@@ -23,6 +23,8 @@ from imgdup.system.limits import size_text
 MAX_EMBEDDED_BYTES = 100_000_000  # of thumbnails; a browser opens such a page in a few seconds
 WORDS = ("keeper", "removal", "shown", "counted", "saves", "none")  # the page's script uses these
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+SHARED = ("components.css", "components.js", "comparer.js")  # with the page of the service
+IMPORT = re.compile(r"^import .*\n|^export (?=\w)", re.MULTILINE)  # of modules that become one
 
 # The histogram, in units of SVG: the figure, its margins, where it has room for labels.
 FIGURE_WIDTH, FIGURE_HEIGHT = 420, 150
@@ -46,6 +48,8 @@ class Comparison(NamedTuple):
     """The same region of the keeper."""
     rule: str = ""
     """The keep rule that decided; empty if none had to."""
+    orientation: str = "none"
+    """How this picture is turned to lie as the keeper, one of `images.gray.ORIENTATIONS`."""
 
 
 class Entry(NamedTuple):
@@ -73,6 +77,8 @@ class Entry(NamedTuple):
     """Where the labels of duplicates disagree: the other label, and the path that has it."""
     comparison: Comparison | None = None
     """With the keeper; None for the keeper itself."""
+    line: int = 0
+    """The line of the plan that removes it, counted from its header, which is line 0."""
 
 
 class Group(NamedTuple):
@@ -119,6 +125,7 @@ def save_page(
     groups: Iterable[Group],
     wording: Wording = DEFAULT_WORDING,
     *,
+    plan: Sequence[str] = (),
     mode: int = PUBLIC,
 ) -> None:
     """Write the page to a file, either completely or not at all.
@@ -131,6 +138,9 @@ def save_page(
         Sorted by the bytes that they save, most first; ties keep the given order.
     wording : Wording
         What the page calls things.
+    plan : sequence of str
+        The lines of the removal plan, from which the page saves those that are wanted; without
+        them nothing can be chosen on it.
     mode : int
         Permissions of the file, which contains thumbnails: those of the pictures.
 
@@ -139,12 +149,14 @@ def save_page(
     ImgdupError
         If the file cannot be written.
     """
-    page = page_html(groups, wording).encode("utf-8")
+    page = page_html(groups, wording, plan).encode("utf-8")
     with replacing(path, needed_bytes=len(page), sync=False, mode=mode) as file:
         file.write(page)
 
 
-def page_html(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> str:
+def page_html(
+    groups: Iterable[Group], wording: Wording = DEFAULT_WORDING, plan: Sequence[str] = ()
+) -> str:
     """Return the page, a whole HTML document; the same groups give the same text.
 
     Examples
@@ -157,7 +169,7 @@ def page_html(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> st
     ranked = sorted(groups, key=lambda group: -saving_bytes(group) if wording.saves else 0)
     others = [entry for group in ranked for entry in (*group.removals, *group.shown)]
     relations = Counter(entry.relation for entry in others)
-    style, script = template("page.css"), template("page.js")
+    style, script = page_style(), page_script()
     parts = {
         "title": html.escape(wording.title),
         "style": style,
@@ -171,7 +183,7 @@ def page_html(groups: Iterable[Group], wording: Wording = DEFAULT_WORDING) -> st
         "details": _details(wording.details),
         "order": html.escape(wording.order),
         "footer": html.escape(f"Made by imgdup {__version__}"),
-        "data": _data(ranked, [name for name, _ in relations.most_common()], wording),
+        "data": _data(ranked, [name for name, _ in relations.most_common()], wording, plan),
     }
     return PLACEHOLDER.sub(lambda match: parts[match[1]], template("page.html"))
 
@@ -229,6 +241,17 @@ def template(name: str) -> str:
     return (files("imgdup.output") / "page_template" / name).read_text("utf-8")
 
 
+def page_style() -> str:
+    """Return the style of a page, with the parts that it shares with the service."""
+    return template("components.css") + template("page.css")
+
+
+def page_script() -> str:
+    """Return the script of a page as one module, with the parts that it shares."""
+    modules = [template(name) for name in SHARED if name.endswith(".js")]
+    return IMPORT.sub("", "".join(modules)) + template("page.js")
+
+
 def source_hash(source: str) -> str:
     """Return the hash of an inline source for a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
@@ -276,7 +299,9 @@ def _histogram(distances: Sequence[int]) -> str:
     return f'<img alt="Histogram of distances" src="data:image/svg+xml;base64,{source}">'
 
 
-def _data(groups: Sequence[Group], relations: Sequence[str], wording: Wording) -> str:
+def _data(
+    groups: Sequence[Group], relations: Sequence[str], wording: Wording, plan: Sequence[str]
+) -> str:
     """Write the groups as JSON that no name in it can end."""
     numbers = {name: number for number, name in enumerate(relations)}
     room = MAX_EMBEDDED_BYTES
@@ -287,7 +312,7 @@ def _data(groups: Sequence[Group], relations: Sequence[str], wording: Wording) -
         keeper, *others = [_row(entry, numbers, with_thumbnail=room >= 0) for entry in entries]
         rows.append([keeper, others, len(group.removals)])
     words = {key: getattr(wording, key) for key in WORDS}
-    data = {"words": words, "relations": relations, "groups": rows}
+    data = {"words": words, "relations": relations, "groups": rows, "plan": plan}
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -298,5 +323,5 @@ def _row(entry: Entry, numbers: Mapping[str, int], *, with_thumbnail: bool) -> l
     picture = base64.b64encode(thumbnail).decode() if thumbnail else ""
     relation = numbers.get(entry.relation, 0)
     facts = entry.width, entry.height, entry.size_bytes
-    more = entry.n_hidden, entry.label, entry.conflict, entry.comparison
+    more = entry.n_hidden, entry.label, entry.conflict, entry.comparison, entry.line
     return [entry.path, int(entry.distance), relation, *map(int, facts), picture, *more]

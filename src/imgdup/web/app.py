@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from imgdup.api.index import ImageIndex
 from imgdup.errors import ImgdupError
 from imgdup.index.pack import check_has_pictures
+from imgdup.output.page import SHARED
 from imgdup.web import answers, decide, queries
 from imgdup.web.errors import JSON, Refused, refusal
 from imgdup.web.groups import PER_PAGE, KeepOptions, Progress
@@ -215,7 +216,8 @@ def _groups(service: Service, request: Request, body: bytes) -> Response:
 def _static_files() -> dict[str, tuple[bytes, str]]:
     """Return the content and the type of each file of the page, by its name."""
     found = {}
-    for file in files("imgdup.web").joinpath("static").iterdir():
+    own = files("imgdup.web").joinpath("static").iterdir()
+    for file in (*own, *(files("imgdup.output") / "page_template" / name for name in SHARED)):
         kind = TYPES.get(Path(file.name).suffix)
         if kind is not None:
             found[file.name] = (file.read_bytes(), kind)

@@ -1,27 +1,32 @@
+// The saved report: groups by page, filters, and a choice of what the plan removes. The parts that
+// it is made of stand before it in the same script.
 
-"use strict";
 (() => {
   const PAGE = 100; // groups
   const FEW = 12; // other files of a group that are shown at first
-  const source = document.getElementById("data");
-  const { words, relations, groups } = JSON.parse(source.textContent);
+  const source = byId("data");
+  const { words, relations, groups, plan } = JSON.parse(source.textContent);
   source.remove();
 
   // An entry is [path, distance, relation, width, height, bytes, thumbnail, characters of the path
-  // not to show, label, conflict, comparison]; a group is [keeper, others, number of removals]: the
-  // others behind the removals are only shown. A comparison with the keeper is [sentence, peak, box
-  // in this picture, box in the keeper, rule]; a box is [x, y, width, height] in thousandths.
+  // not to show, label, conflict, comparison, line of the plan]; a group is [keeper, others, number
+  // of removals]: the others behind the removals are only shown. A comparison with the keeper is
+  // [sentence, peak, box in this picture, box in the keeper, rule, orientation]; a box is [x, y,
+  // width, height] in thousandths.
   const PATH = 0, DISTANCE = 1, RELATION = 2, WIDTH = 3, HEIGHT = 4, BYTES = 5, THUMBNAIL = 6;
-  const HIDDEN = 7, LABEL = 8, CONFLICT = 9, COMPARISON = 10;
-  const SENTENCE = 0, PEAK = 1, BOX = 2, KEEPER_BOX = 3, RULE = 4;
-  const byId = (id) => document.getElementById(id);
+  const HIDDEN = 7, LABEL = 8, CONFLICT = 9, COMPARISON = 10, LINE = 11;
+  const SENTENCE = 0, PEAK = 1, BOX = 2, KEEPER_BOX = 3, RULE = 4, ORIENTATION = 5;
   const search = byId("search"), nearest = byId("nearest"), farthest = byId("farthest");
-  const order = byId("order"), list = byId("list");
+  const order = byId("order"), list = byId("list"), dialog = byId("compare");
+  const comparer = makeComparer(dialog);
+  const hasPlan = plan.length > 1;
   let shown = [];
   let page = 0;
 
-  const isRemoved = new Set(groups.flatMap(([, others, nRemovals]) => others.slice(0, nRemovals)));
-  const removed = (entries) => entries.filter((entry) => isRemoved.has(entry));
+  const proposed = new Set(groups.flatMap(([, others, nRemovals]) => others.slice(0, nRemovals)));
+  const spared = new Set(); // those that are not to be removed, by the person's choice
+  const isRemoved = (entry) => proposed.has(entry) && !spared.has(entry);
+  const removed = (entries) => entries.filter(isRemoved);
   const total = (entries) => removed(entries).reduce((sum, entry) => sum + entry[BYTES], 0);
   const widest = (entries) => entries.reduce((most, entry) => Math.max(most, entry[DISTANCE]), 0);
   const ORDERS = {
@@ -30,47 +35,28 @@
     path: (a, b) => (a.keeper[PATH] < b.keeper[PATH] ? -1 : a.keeper[PATH] > b.keeper[PATH] ? 1 : 0),
   };
 
-  function inUnits(bytes) {
-    const units = ["bytes", "kB", "MB", "GB", "TB"];
-    let unit = 0;
-    for (; bytes >= 999.5 && unit < units.length - 1; unit += 1) bytes /= 1000;
-    return `${unit && bytes < 10 ? bytes.toFixed(1) : Math.round(bytes)} ${units[unit]}`;
-  }
+  const urlOf = (entry) => `data:image/jpeg;base64,${entry[THUMBNAIL]}`;
 
-  function make(tag, className, text) {
-    const element = document.createElement(tag);
-    if (className) element.className = className;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  }
-
-  // Draws boxes over a picture: the units of the drawing are pixels of the file.
-  function marks(entry, boxes) {
-    const space = "http://www.w3.org/2000/svg";
-    const svg = document.createElementNS(space, "svg");
-    svg.setAttribute("viewBox", `0 0 ${entry[WIDTH]} ${entry[HEIGHT]}`);
-    for (const [x, y, width, height] of boxes) {
-      for (const kind of ["halo", "mark"]) {
-        const frame = document.createElementNS(space, "rect");
-        const sides = { x: x * entry[WIDTH], y: y * entry[HEIGHT], width: width * entry[WIDTH], height: height * entry[HEIGHT] };
-        for (const [name, side] of Object.entries(sides)) frame.setAttribute(name, side / 1000);
-        frame.setAttribute("class", kind);
-        svg.append(frame);
-      }
-    }
-    return svg;
-  }
-
-  function preview(entry, boxes) {
-    if (!entry[THUMBNAIL]) return make("div", "none", "no preview");
-    const frame = make("div", "preview"), image = make("img");
-    image.loading = "lazy";
-    image.decoding = "async";
-    image.alt = "";
-    image.src = `data:image/jpeg;base64,${entry[THUMBNAIL]}`;
+  // A thumbnail; a click enlarges it, beside the keeper if it is another file.
+  function preview(entry, boxes, keeper) {
+    if (!entry[THUMBNAIL]) return make("div", { className: "none", text: "no preview" });
+    const image = make("img", { loading: "lazy", decoding: "async", alt: "", src: urlOf(entry) });
+    const frame = button("", () => enlarge(entry, keeper));
+    frame.className = "preview";
+    frame.setAttribute("aria-label", `Enlarge ${entry[PATH]}`);
     frame.append(image);
-    if (boxes.length) frame.append(marks(entry, boxes));
+    if (boxes.length) frame.append(marks({ width: entry[WIDTH], height: entry[HEIGHT] }, boxes));
     return frame;
+  }
+
+  function enlarge(entry, keeper) {
+    const both = keeper ? [keeper, entry] : [entry];
+    comparer.show(
+      both.filter((each) => each[THUMBNAIL]).map((each) => ({
+        name: each[PATH], load: async () => urlOf(each), orientation: each[COMPARISON]?.[ORIENTATION],
+      })),
+      [make("div", { className: "two" }, ...both.map((each) => make("div", {}, pathElement(each[PATH]), copyButton(each[PATH]))))],
+    );
   }
 
   // Returns the boxes to draw: in the keeper those of all comparisons with it.
@@ -81,68 +67,108 @@
 
   function explanation(comparison) {
     const rule = comparison[RULE] ? ` Decided by the keep rule ${comparison[RULE]}.` : "";
-    return make("div", "explanation", comparison[SENTENCE] + rule);
+    return make("div", { className: "explanation", text: comparison[SENTENCE] + rule });
   }
 
-  function pathOf(entry) {
-    const path = make("span", "path");
-    path.title = entry[PATH];
-    entry[PATH].slice(entry[HIDDEN]).match(/[^/]*\/|[^/]+/g)?.forEach((part) => path.append(part, make("wbr")));
-    return path;
+  // The word for what happens to a file; with a plan, a box to tick for one that it may remove.
+  function badge(entry, isKeeper) {
+    if (!hasPlan || !entry[LINE]) {
+      const isDropped = isRemoved(entry);
+      return make("span", { className: isDropped ? "badge drop" : "badge keep", text: isKeeper ? words.keeper : isDropped ? words.removal : words.shown });
+    }
+    const isDropped = isRemoved(entry);
+    const box = make("input", { type: "checkbox", checked: isDropped });
+    const label = make("label", { className: `badge ${isDropped ? "drop" : "keep"}` }, box, isDropped ? words.removal : `${words.keeper}: your choice`);
+    box.setAttribute("aria-label", `${words.removal} ${entry[PATH]}`);
+    box.addEventListener("change", () => choose([entry], box.checked));
+    return label;
   }
 
   // Makes the figure of a file; of a keeper the other files of its group are given.
-  function picture(entry, others) {
+  function picture(entry, { others, keeper }) {
     const isKeeper = others !== undefined;
-    const figure = make("figure", "picture");
-    const caption = make("figcaption");
-    const facts = make("div", "facts");
-    const isDropped = isRemoved.has(entry);
-    facts.append(make("span", isDropped ? "badge drop" : "badge keep", isKeeper ? words.keeper : isDropped ? words.removal : words.shown));
-    if (!isKeeper) facts.append(make("span", "", relations[entry[RELATION]]), make("span", "", `distance ${entry[DISTANCE]}`));
+    const facts = make("div", { className: "facts" }, badge(entry, isKeeper));
+    if (!isKeeper) facts.append(make("span", { text: relations[entry[RELATION]] }), make("span", { text: `distance ${entry[DISTANCE]}` }));
     const peak = Math.round(entry[COMPARISON]?.[PEAK] ?? 0);
-    if (peak) facts.append(make("span", "", `peak ${peak}`));
-    const size = make("div", "facts");
-    size.append(make("span", "", `${entry[WIDTH]} \u00d7 ${entry[HEIGHT]}`), make("span", "", inUnits(entry[BYTES])));
-    if (entry[LABEL]) size.append(make("span", "", `label ${entry[LABEL]}`));
-    caption.append(facts, size);
+    if (peak) facts.append(make("span", { text: `peak ${peak}` }));
+    const size = make("div", { className: "facts" },
+      make("span", { text: `${entry[WIDTH]} \u00d7 ${entry[HEIGHT]}` }), make("span", { text: inUnits(entry[BYTES]) }));
+    if (entry[LABEL]) size.append(make("span", { text: `label ${entry[LABEL]}` }));
+    const caption = make("figcaption", {}, facts, size);
     if (entry[COMPARISON]) caption.append(explanation(entry[COMPARISON]));
-    if (entry[CONFLICT]) caption.append(make("div", "conflict", entry[CONFLICT]));
-    caption.append(pathOf(entry));
-    figure.append(preview(entry, boxesOf(entry, others)), caption);
-    return figure;
+    if (entry[CONFLICT]) caption.append(make("div", { className: "conflict", text: entry[CONFLICT] }));
+    caption.append(pathElement(entry[PATH], entry[HIDDEN]), copyButton(entry[PATH]));
+    return make("figure", { className: "picture" }, preview(entry, boxesOf(entry, others), keeper), caption);
+  }
+
+  function titleOf(group) {
+    const title = make("h2", {}, make("b", { text: `Group ${group.number + 1}` }));
+    const nRemoved = removed(group.others).length;
+    const nShown = group.others.filter((entry) => !proposed.has(entry)).length;
+    const nSpared = group.others.length - nRemoved - nShown;
+    if (nRemoved) title.append(` \u00b7 ${nRemoved.toLocaleString("en")} ${words.counted}`);
+    if (nSpared) title.append(` \u00b7 ${nSpared.toLocaleString("en")} kept by your choice`);
+    if (nShown) title.append(` \u00b7 ${nShown.toLocaleString("en")} ${words.shown}`);
+    if (words.saves && nRemoved) title.append(` \u00b7 ${words.saves} ${inUnits(total(group.others))}`);
+    return title;
   }
 
   function card(group) {
-    const article = make("article", "group");
-    const title = make("h2");
-    const nRemoved = removed(group.others).length, nShown = group.others.length - nRemoved;
-    title.append(make("b", "", `Group ${group.number + 1}`));
-    if (nRemoved) title.append(` \u00b7 ${nRemoved.toLocaleString("en")} ${words.counted}`);
-    if (nShown) title.append(` \u00b7 ${nShown.toLocaleString("en")} ${words.shown}`);
-    if (words.saves && nRemoved) title.append(` \u00b7 ${words.saves} ${inUnits(group.saving)}`);
-    const others = make("div", "others");
-    others.append(...group.others.slice(0, FEW).map((entry) => picture(entry)));
-    const rest = group.others.slice(FEW);
+    const { keeper, others } = group;
+    const figures = make("div", { className: "others" }, ...others.slice(0, FEW).map((entry) => picture(entry, { keeper })));
+    const rest = others.slice(FEW);
     if (rest.length) {
-      const more = make("button", "more", `Show ${rest.length.toLocaleString("en")} more`);
-      more.type = "button";
-      more.addEventListener("click", () => more.replaceWith(...rest.map((entry) => picture(entry))));
-      others.append(more);
+      const more = button(`Show ${rest.length.toLocaleString("en")} more`, () => more.replaceWith(...rest.map((entry) => picture(entry, { keeper }))));
+      more.className = "more";
+      figures.append(more);
     }
-    article.append(title, picture(group.keeper, group.others), others);
+    const article = make("article", { className: "group" }, titleOf(group), picture(keeper, { others }), figures);
+    article.dataset.number = group.number;
     return article;
   }
 
-  function draw() {
+  // Shows how many groups and files fit the filter, and what the plan removes.
+  function count() {
     const n = shown.length, pages = Math.max(1, Math.ceil(n / PAGE));
-    page = Math.min(Math.max(page, 0), pages - 1);
-    const part = shown.slice(page * PAGE, (page + 1) * PAGE);
-    list.replaceChildren(...(n ? part.map(card) : [make("p", "empty", groups.length ? "No group fits these filters." : words.none)]));
     const files = shown.reduce((sum, group) => sum + removed(group.others).length, 0).toLocaleString("en");
     const where = `${n.toLocaleString("en")} ${n === 1 ? "group" : "groups"}, ${files} ${words.counted} \u00b7 page ${page + 1} of ${pages}`;
     document.querySelectorAll(".where").forEach((line) => (line.textContent = where));
-    document.querySelectorAll("[data-step]").forEach((button) => (button.disabled = button.dataset.step < 0 ? page === 0 : page === pages - 1));
+    document.querySelectorAll("[data-step]").forEach((each) => (each.disabled = each.dataset.step < 0 ? page === 0 : page === pages - 1));
+    const left = [...proposed].filter(isRemoved);
+    byId("chosen").textContent = `${counted(left.length, "file")} of ${proposed.size.toLocaleString("en")} ${words.counted}, saving ${inUnits(total(left))}`;
+  }
+
+  function draw() {
+    page = Math.min(Math.max(page, 0), Math.max(1, Math.ceil(shown.length / PAGE)) - 1);
+    const part = shown.slice(page * PAGE, (page + 1) * PAGE);
+    list.replaceChildren(...(part.length ? part.map(card) : [make("p", { className: "empty", text: groups.length ? "No group fits these filters." : words.none })]));
+    count();
+  }
+
+  // Takes files out of the plan, or puts them back; the groups stay where they are.
+  function choose(entries, isToGo) {
+    for (const entry of entries) isToGo ? spared.delete(entry) : spared.add(entry);
+    byId("apply").textContent = "";
+    const changed = new Set(entries);
+    for (const group of shown.slice(page * PAGE, (page + 1) * PAGE)) {
+      if (!group.others.some((entry) => changed.has(entry))) continue;
+      const article = list.querySelector(`[data-number="${group.number}"]`);
+      article.querySelector("h2").replaceWith(titleOf(group));
+      article.querySelectorAll(".others .picture").forEach((figure, i) => {
+        const label = figure.querySelector(".badge"), hasFocus = label.contains(document.activeElement);
+        label.replaceWith(badge(group.others[i], false));
+        if (hasFocus) figure.querySelector(".badge input").focus();
+      });
+    }
+    count();
+  }
+
+  const fitting = () => shown.flatMap((group) => group.others.filter((entry) => entry[LINE]));
+
+  function savePlan() {
+    const left = new Set([...proposed].filter(isRemoved).map((entry) => entry[LINE]));
+    save(new Blob(plan.filter((_, line) => line === 0 || left.has(line)), { type: "application/jsonl" }), "plan.jsonl");
+    byId("apply").textContent = `The plan removes ${counted(left.size, "file")}. Nothing is removed yet; to remove them, run: imgdup apply plan.jsonl --move-to FOLDER`;
   }
 
   function filter() {
@@ -164,12 +190,8 @@
   const counts = relations.map(() => 0);
   groups.forEach(([, others]) => others.forEach((entry) => (counts[entry[RELATION]] += 1)));
   byId("relations").append(...relations.map((name, number) => {
-    const chip = make("label", "chip"), box = make("input");
-    box.type = "checkbox";
-    box.checked = box.defaultChecked = true;
-    box.value = number;
-    chip.append(box, name, make("small", "", counts[number].toLocaleString("en")));
-    return chip;
+    const box = make("input", { type: "checkbox", checked: true, defaultChecked: true, value: number });
+    return make("label", { className: "chip" }, box, name, make("small", { text: counts[number].toLocaleString("en") }));
   }));
   farthest.placeholder = groups.reduce((most, [, others]) => Math.max(most, widest(others)), 0);
   nearest.placeholder = 0;
@@ -181,12 +203,22 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-step]");
-    if (!button) return;
-    page += Number(button.dataset.step);
+    const step = event.target.closest("[data-step]");
+    if (!step) return;
+    page += Number(step.dataset.step);
     draw();
     form.scrollIntoView({ block: "end" });
   });
+  dialog.addEventListener("keydown", (event) => {
+    const found = comparer.keys.find(([key]) => key === event.key);
+    if (!found || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")) return;
+    event.preventDefault();
+    found[2]();
+  });
+  byId("choice").hidden = !hasPlan;
+  byId("keep-these").onclick = () => choose(fitting(), false);
+  byId("remove-these").onclick = () => choose(fitting(), true);
+  byId("save").onclick = savePlan;
   filter();
   document.documentElement.dataset.ready = Math.round(performance.now());
 })();

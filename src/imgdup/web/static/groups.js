@@ -3,7 +3,7 @@
 import { ask, forgetPictures, record } from "./api.js";
 import { WORDS, decide, remember, whenDecided } from "./decisions.js";
 import { compare } from "./compare.js";
-import { button, byId, caption, counted, inUnits, make, message, thumbnail } from "./parts.js";
+import { button, byId, caption, counted, inUnits, make, message, save, thumbnail } from "./parts.js";
 
 const TYPING_MS = 250; // after the last key, before a search
 const RELATIONS = [
@@ -205,9 +205,7 @@ byId("accept").onclick = async () => {
 byId("plan").onclick = async () => {
   const body = { accepted_only: byId("accepted-only").checked };
   const plan = await (await ask("plan", { method: "POST", body, waiting: progress })).blob();
-  const url = URL.createObjectURL(plan);
-  make("a", { href: url, download: "plan.jsonl" }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  save(plan, "plan.jsonl");
   const n = (await plan.text()).trim().split("\n").length - 1;
   byId("apply").textContent = `It removes ${counted(n, "file")}. Nothing is removed yet; review it, then run: imgdup apply plan.jsonl --move-to FOLDER`;
   message("");

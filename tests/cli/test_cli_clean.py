@@ -12,9 +12,10 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal, pty
 from encoded import painted
-from imgdup import apply as applying, cli
+from imgdup import cli
 from imgdup.apply import options
 from imgdup.apply.journal import read_journal
+from imgdup.cli import apply_runs
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import LockedError
@@ -294,7 +295,7 @@ def test_a_file_that_changed_is_skipped_and_named(plan, photos, capsys):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["apply", "plan.jsonl"], "--move-to FOLDER, --trash"),
+        (["apply", "plan.jsonl"], "--move-to FOLDER, --write-to FOLDER, --trash"),
         (["apply", "plan.jsonl", "--trash", "--move-to", "x"], "give exactly one of"),
         (["apply", "plan.jsonl", "--hardlink", "--delete"], "give exactly one of"),
         (["apply", "plan.jsonl", "--trash", "--delete", "--symlink"], "give exactly one of"),
@@ -402,7 +403,7 @@ def killed_in_the_last_step(plan, photos, capsys):
     journal = plan.with_name("plan.journal-1.jsonl")
     journal.unlink()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(applying, "drop_removed_rows", lambda result, index_folder: 0)
+        patch.setattr(apply_runs, "drop_removed_rows", lambda result, index_folder: 0)
         cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:-1]))
@@ -472,7 +473,7 @@ def test_an_index_that_is_being_written_keeps_its_rows_and_the_command_is_named(
     def busy(result, index_folder):
         raise LockedError("the index is being written by process 7")
 
-    monkeypatch.setattr(applying, "drop_removed_rows", busy)
+    monkeypatch.setattr(apply_runs, "drop_removed_rows", busy)
 
     assert cli.main(["apply", str(plan), "--move-to", "gone", "--yes"]) == 0
 

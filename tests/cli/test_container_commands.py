@@ -117,7 +117,7 @@ def test_dedupe_lists_members_and_says_that_apply_cannot_remove_them(shards, cap
     removed = (shards.parent / "remove.txt").read_text().splitlines()
     assert code == 0
     assert len(removed) == 2
-    assert "plan.jsonl is only a list" in err
+    assert "to write the set without these, run: imgdup apply plan.jsonl --write-to" in err
     assert (shards.parent / "page.html").read_text().count("/9j/") == 4  # JPEG in base 64
 
 

@@ -31,7 +31,7 @@ from imgdup.apply.options import (
     journal_header,
     uppermost_missing,
 )
-from imgdup.apply.recheck import NO_ROOM, Recheck, SkipFile, SkippedFile
+from imgdup.apply.recheck import NO_ROOM, Recheck, SkipFile, SkippedFile, compared_again
 from imgdup.apply.registry import register_journal
 from imgdup.apply.restore import undo_unfinished
 from imgdup.apply.steps import Rights, Step
@@ -39,7 +39,6 @@ from imgdup.build.relocate import drop_rows
 from imgdup.dedupe.check_plan import check_plan
 from imgdup.dedupe.decide import Judge
 from imgdup.dedupe.plan import FileFacts, Plan, Removal
-from imgdup.dedupe.relations import UNVERIFIED
 from imgdup.errors import ImgdupError, PlanError
 from imgdup.index import folder
 from imgdup.index.columns import Rows
@@ -197,8 +196,8 @@ def check_files(paths: Sequence[bytes]) -> None:
     if paths and all(outer_file(path) != path for path in paths):
         raise PlanError(
             f"all {len(paths):,} files to remove are in zip, tar or Parquet files, as is "
-            f"{os.fsdecode(paths[0])!r}: imgdup apply changes none of these, so this plan is only "
-            "a list; nothing was changed"
+            f"{os.fsdecode(paths[0])!r}: imgdup apply changes none of these; nothing was changed; "
+            "imgdup apply --write-to FOLDER writes the set without them"
         )
 
 
@@ -258,24 +257,11 @@ def _carry_out_all(run: _Run, progress: Callable[[int, int], None]) -> str:
 
 
 def _refused(run: _Run, removals: Sequence[Removal]) -> dict[bytes, str]:
-    """Compare the pictures of removals again; return the relation of those that must stay.
-
-    Files of equal bytes need no comparison, nor do those that the user chose not to compare.
-    """
-    compared = [
-        removal
-        for removal in removals
-        if run.options.action not in LINKS
-        and removal.remove.path not in run.done
-        and removal.remove.digest != removal.keep.digest
-        and removal.relation != UNVERIFIED
-    ]
-    verdicts = run.judge([(removal.keep.row, removal.remove.row) for removal in compared])
-    return {
-        removal.remove.path: verdict.relation
-        for removal, verdict in zip(compared, verdicts, strict=True)
-        if verdict.relation not in run.plan.header.removable
-    }
+    """Return the relation of the files that must stay; links need no comparison."""
+    if run.options.action in LINKS:
+        return {}
+    rest = [removal for removal in removals if removal.remove.path not in run.done]
+    return compared_again(rest, run.judge, run.plan.header.removable)
 
 
 def _carry_out(run: _Run, removal: Removal) -> None:

@@ -7,9 +7,12 @@ its device, inode, size and times are the same.
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from imgdup.dedupe.plan import FileFacts
+from imgdup.dedupe.decide import Judge
+from imgdup.dedupe.plan import FileFacts, Removal
+from imgdup.dedupe.relations import UNVERIFIED
 from imgdup.system.files import file_digest, stat_size_mtime
 from imgdup.system.names import outer_file
 
@@ -215,3 +218,23 @@ def _check_facts(facts: FileFacts, status: os.stat_result) -> None:
 def may_be_one_file(one: tuple[int, int], other: tuple[int, int]) -> bool:
     """Return whether two paths lead to one file: equal device and inode, or an unknown inode."""
     return one == other or 0 in (one[1], other[1])
+
+
+def compared_again(
+    removals: Iterable[Removal], judge: Judge, removable: tuple[str, ...]
+) -> dict[bytes, str]:
+    """Compare the pictures of removals again; return the relation of those that must stay.
+
+    Files of equal bytes need no comparison, nor do those that the user chose not to compare.
+    """
+    compared = [
+        removal
+        for removal in removals
+        if removal.remove.digest != removal.keep.digest and removal.relation != UNVERIFIED
+    ]
+    verdicts = judge([(removal.keep.row, removal.remove.row) for removal in compared])
+    return {
+        removal.remove.path: verdict.relation
+        for removal, verdict in zip(compared, verdicts, strict=True)
+        if verdict.relation not in removable
+    }

@@ -4,35 +4,31 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from imgdup.cli.option_groups import CleanedSet
 from imgdup.cli.options import (
     PATH,
     announced,
     find_index,
+    gathered,
     index_option,
     is_named,
     open_found,
 )
-from imgdup.cli.printing import N_LISTED, note, note_path, note_skipped, write_text
-from imgdup.errors import ImgdupError, LockedError, UsageError
+from imgdup.cli.printing import N_LISTED, note, note_path
+from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.folder import is_index, look_for
-from imgdup.output.codecs import counted
-from imgdup.output.progress import Bar
 from imgdup.output.results import match_rule_text
-from imgdup.system.limits import size_text
 
 if TYPE_CHECKING:
-    from imgdup.apply import ApplyResult
-    from imgdup.apply.options import ApplyOptions
-    from imgdup.dedupe.plan import Plan, PlanHeader
+    from imgdup.dedupe.plan import PlanHeader
 
 PERMANENT = ("trash", "delete")  # actions that undo cannot reverse
-LINKING = ("hardlink", "symlink")  # actions that leave a link in the place of a file
 
 
 @click.command()
@@ -43,8 +39,22 @@ LINKING = ("hardlink", "symlink")  # actions that leave a link in the place of a
 @click.option("--delete", is_flag=True, help="Delete the files permanently.")
 @click.option("--hardlink", is_flag=True, help="Replace files of equal bytes by hard links.")
 @click.option("--symlink", is_flag=True, help="Replace files of equal bytes by symbolic links.")
+@click.option(
+    "--write-to",
+    type=PATH,
+    metavar="FOLDER",
+    help="Write the set without the files to a new folder, also from tar, zip and Parquet files; "
+    "the input stays as it is.",
+)
+@click.option(
+    "--whole-samples",
+    is_flag=True,
+    help="With --write-to: leave out a sample of a tar or zip file even if it holds other "
+    "pictures, such as masks.",
+)
 @click.option("--dry-run", is_flag=True, help="Verify everything, but change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before deleting files or removing many.")
+@gathered(CleanedSet, "cleaned")
 def apply(
     plan: Path,
     index_folder: Path | None,
@@ -53,6 +63,7 @@ def apply(
     delete: bool,
     hardlink: bool,
     symlink: bool,
+    cleaned: CleanedSet,
     dry_run: bool,
     yes: bool,
 ) -> int:
@@ -64,14 +75,20 @@ def apply(
 
     \b
     imgdup apply plan.jsonl --move-to ../duplicates
+    imgdup apply plan.jsonl --write-to ../cleaned
     """
     from imgdup.apply import attached, options as choosing, registry
+    from imgdup.cli import apply_runs
     from imgdup.dedupe.plan import read_plan
 
+    cleaned.check()
     chosen = {"trash": trash, "delete": delete, "hardlink": hardlink, "symlink": symlink}
-    action = _one_action(move=move_to is not None, **chosen)
+    is_written = cleaned.write_to is not None
+    action = _one_action(move=move_to is not None, write=is_written, **chosen)
     loaded = read_plan(plan)
     place = _index_of_plan(index_folder, plan, loaded.header)
+    if is_written:
+        return apply_runs.write_cleaned(loaded, cleaned, place, dry_run=dry_run)
     options = choosing.make_options(loaded, action, move_to, index_folder=place, dry_run=dry_run)
     journal = registry.journal_to_write(plan, choosing.journal_header(loaded, options), place)
     registry.check_earlier_runs(plan, journal)
@@ -83,22 +100,11 @@ def apply(
     if not (dry_run or yes):
         _ask(choosing.reasons_to_ask(loaded, action), plan)
     with _journal_named(journal, action, index_folder):
-        result = _carry_out(loaded, options, place, journal)
-        _print_result(result, action, dry_run=dry_run)
-        if not dry_run and not result.stopped and action not in LINKING:
-            _drop_rows(result, place)
+        result = apply_runs.carry_out(loaded, options, place, journal)
+        apply_runs.print_result(result, action, dry_run=dry_run)
+        if not dry_run and not result.stopped and action not in apply_runs.LINKING:
+            apply_runs.drop_rows(result, place)
     return result.exit_code
-
-
-def _carry_out(plan: "Plan", options: "ApplyOptions", place: Path, journal: Path) -> "ApplyResult":
-    """Carry out a plan with a progress display; the pictures are compared again meanwhile."""
-    from imgdup.apply import apply_plan, options as choosing
-    from imgdup.dedupe.verify import Verifier
-
-    with closing(Bar(quiet=False)) as bar, Verifier() as verifier:
-        rows = open_found(place).check_before_decision().rows
-        index = choosing.PlanIndex(place, rows, verifier.judge(rows))
-        return apply_plan(plan, index, options, journal=journal, progress=bar.count)
 
 
 def _index_of_plan(explicit: Path | None, plan: Path, header: "PlanHeader") -> Path:
@@ -128,7 +134,7 @@ def _one_action(**chosen: bool) -> str:
     """Return the one action that was chosen."""
     actions = [name for name, is_chosen in chosen.items() if is_chosen]
     if len(actions) != 1:
-        ways = "--move-to FOLDER, --trash, --delete, --hardlink, --symlink"
+        ways = "--move-to FOLDER, --write-to FOLDER, --trash, --delete, --hardlink, --symlink"
         raise UsageError(f"give exactly one of {ways}")
     return actions[0]
 
@@ -166,30 +172,3 @@ def _journal_named(journal: Path, action: str, index_folder: Path | None) -> Ite
             else:
                 index = f" --index {shlex.quote(str(index_folder))}" if index_folder else ""
                 note(f"to undo, run: imgdup undo {name}{index}")
-
-
-def _print_result(result: "ApplyResult", action: str, *, dry_run: bool) -> None:
-    """Print what was done, what was skipped, and why the run stopped if it did."""
-    note_skipped(result.skipped)
-    if result.stopped:
-        note(f"imgdup: {result.stopped}")
-    would_be = "would be " if dry_run else ""
-    if result.n_companions:
-        also = "would also move" if dry_run else "also moved"
-        note(f"{also} {counted(result.n_companions, 'file')} that belong to them")
-    if result.n_links:
-        note(f"pointed {counted(result.n_links, 'link')} to the kept files")
-    verb = "replaced by links" if action in LINKING else "removed"
-    n_files = counted(result.n_done, "file")
-    already = f", {result.n_already:,} already done" if result.n_already else ""
-    write_text([f"{n_files} {would_be}{verb}, {size_text(result.n_bytes)}{already}\n"])
-
-
-def _drop_rows(result: "ApplyResult", index_folder: Path) -> None:
-    """Remove the rows of the removed files from the index."""
-    from imgdup.apply import drop_removed_rows
-
-    try:
-        drop_removed_rows(result, index_folder)
-    except LockedError as error:
-        note(f"{error}; to remove the files from it, run: imgdup index --allow-removals")

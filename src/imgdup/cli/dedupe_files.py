@@ -64,7 +64,8 @@ def note_next_step(files: DedupeFiles, duplicates: Duplicates, typed: Sequence[s
     elif plan is not None and is_empty:
         note(f"nothing to remove: {plan} is empty; a larger --max-dist finds more")
     elif plan is not None and _all_in_containers(duplicates):
-        note(f"{plan} is only a list: imgdup apply changes no zip, tar or Parquet file")
+        next_command = f"imgdup apply {shlex.quote(str(plan))} --write-to FOLDER"
+        note(f"look at {files.report or plan}; to write the set without these, run: {next_command}")
     elif plan is not None:
         next_command = f"imgdup apply {shlex.quote(str(plan))} --move-to FOLDER"
         note(f"look at {files.report or plan}, then run: {next_command}")

@@ -95,3 +95,21 @@ class DedupeFiles:
                 if first != option:
                     raise UsageError(f"{first} and {option} name one file: {file}")
         check_new((self.plan, self.keep_list, self.remove_list), force=self.force)
+
+
+@dataclass(frozen=True)
+class CleanedSet:
+    """Where apply writes the cleaned set, if it is to write one, and how."""
+
+    write_to: Path | None
+    whole_samples: bool
+
+    def check(self) -> None:
+        """Raise UsageError for options that need another."""
+        if self.write_to is None and self.whole_samples:
+            raise UsageError("--whole-samples: only --write-to has use for it")
+
+    @property
+    def folder(self) -> Path:
+        """The folder that was named."""
+        return Path() if self.write_to is None else self.write_to

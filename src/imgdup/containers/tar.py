@@ -31,6 +31,7 @@ _FILES = b"0\0" + b"7"  # types of members that are plain files
 _SPARSE = b"S"
 _HARD_LINK = b"1"
 _SYMBOLIC_LINK = b"2"
+_WITHOUT_DATA = b"12345"  # links, devices and folders
 
 
 class Source(Protocol):
@@ -74,6 +75,28 @@ class _Header(NamedTuple):
     link: bytes
 
 
+class Span(NamedTuple):
+    """A member of a tar file, and the bytes that it takes there.
+
+    Attributes
+    ----------
+    name : bytes
+        As it is stored.
+    link : bytes
+        The member that a hard link leads to; empty for all others.
+    data : int
+        Offset of the content, as in the place of the member.
+    start, stop : int
+        From its first header to its padding.
+    """
+
+    name: bytes
+    link: bytes
+    data: int
+    start: int
+    stop: int
+
+
 class _Damage(ValueError):
     """What is wrong with a tar file, and where."""
 
@@ -94,7 +117,7 @@ def list_tar(source: Source, kind: int, limits: Limits) -> Directory:
     """
     found, links = Directory(), list[tuple[bytes, bytes]]()
     try:
-        for header, offset in _headers(source):
+        for header, offset, _ in _headers(source):
             _add(found, links, header, (kind, offset, header.size, header.size, 0))
             if kind == STREAMED and header.size > limits.max_file_bytes:
                 detail = f"what follows a member of {size_text(header.size)} is not read"
@@ -133,9 +156,41 @@ def _add(
         found.ignore(name, "a link that is not followed")
 
 
-def _headers(source: Source) -> Iterator[tuple[_Header, int]]:
-    """Yield each member with the offset of its data; names of GNU and pax headers are put in."""
-    at, changes = 0, dict[bytes, bytes]()
+def list_spans(source: Source) -> list[Span]:
+    """Return the members of a tar file in their order; what lies between them belongs to none.
+
+    Raises
+    ------
+    ImageError
+        If the tar file is damaged.
+    """
+    try:
+        return [
+            Span(
+                header.name,
+                header.link if header.type == _HARD_LINK else b"",
+                data,
+                start,
+                data if header.type in _WITHOUT_DATA else _padded(data + header.size),
+            )
+            for header, data, start in _headers(source)
+        ]
+    except _Damage as error:
+        raise ImageError(*error.fault) from error
+    except _STREAM_ERRORS as error:
+        raise ImageError("damaged", f"the tar file cannot be unpacked: {error}") from error
+
+
+def _padded(offset: int) -> int:
+    return -(-offset // BLOCK) * BLOCK
+
+
+def _headers(source: Source) -> Iterator[tuple[_Header, int, int]]:
+    """Yield each member, the offset of its data and that of its first header.
+
+    Names of GNU and pax headers are put in.
+    """
+    at, start, changes = 0, 0, dict[bytes, bytes]()
     while True:
         block = source.read(at, BLOCK)
         if not block or block == _ZEROS:
@@ -158,10 +213,13 @@ def _headers(source: Source) -> Iterator[tuple[_Header, int]]:
                 size=size if header.type in _FILES or header.type == _SPARSE else header.size,
             )
             changes = {}
-            yield header, at
-            if header.type in b"12345":  # links, devices and folders have no data
+            yield header, at, start
+            start = at
+            if header.type in _WITHOUT_DATA:
                 continue
         at += -(-header.size // BLOCK) * BLOCK
+        if not changes:  # behind a member, or behind a header that concerns all that follow
+            start = at
         if header.size and not source.reaches(at):
             shown = header.name.decode("utf-8", "backslashreplace")
             raise _ends(f"within {shown!r}")

@@ -8,6 +8,8 @@ PKWARE, APPNOTE.TXT 6.3.10, sections 4.3 and 4.5.3.
 import stat
 import struct
 import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from imgdup.containers.directory import NO_PLACE, ZIP_DEFLATED, ZIP_STORED, Directory, Fault, Place
 from imgdup.containers.plain_file import PlainFile
@@ -38,7 +40,7 @@ def list_zip(file: PlainFile) -> Directory:
     """Read the directory of a zip file; a damaged one up to its damage."""
     found = Directory()
     try:
-        start, n_bytes, n_entries, moved = _central_directory(file)
+        start, n_bytes, n_entries, moved = central_directory(file)
         data = file.read(start, n_bytes)
         n_found = _add_entries(found, data, moved)
         if n_found < n_entries:
@@ -48,7 +50,7 @@ def list_zip(file: PlainFile) -> Directory:
     return found
 
 
-def _central_directory(file: PlainFile) -> tuple[int, int, int, int]:
+def central_directory(file: PlainFile) -> tuple[int, int, int, int]:
     """Return where the directory begins, its bytes, its entries, and how far all is moved.
 
     All offsets are moved if something was put before the zip file, as in a program that unpacks
@@ -77,19 +79,46 @@ def _central_directory(file: PlainFile) -> tuple[int, int, int, int]:
     return start, n_bytes, n_entries, start - offset
 
 
-def _add_entries(found: Directory, data: bytes, moved: int) -> int:
-    """Add the members of a directory, and return how many entries there were."""
-    at = n_entries = 0
+class Entry(NamedTuple):
+    """An entry of the directory: its name, its numbers, and where it is there."""
+
+    name: bytes
+    fields: tuple[int, ...]
+    extra: bytes
+    start: int
+    stop: int
+
+    @property
+    def packed(self) -> int:
+        """Bytes of the member as it is stored."""
+        return _numbers(self.fields[8], self.fields[9], self.fields[16], self.extra)[0]
+
+    @property
+    def offset(self) -> int:
+        """Where the member begins, as the directory gives it."""
+        return _numbers(self.fields[8], self.fields[9], self.fields[16], self.extra)[2]
+
+
+def entries(data: bytes) -> Iterator[Entry]:
+    """Yield the entries of a directory."""
+    at = 0
     while at + _ENTRY.size <= len(data) and data[at : at + 4] == _ENTRY_MAGIC:
-        fields = _ENTRY.unpack_from(data, at)
+        start, fields = at, _ENTRY.unpack_from(data, at)
         at += _ENTRY.size
         n_name, n_extra, n_comment = fields[10:13]
         name, extra = data[at : at + n_name], data[at + n_name : at + n_name + n_extra]
         at += n_name + n_extra + n_comment
-        n_entries += 1
         if not fields[3] & _UTF8 and not name.isascii():
             name = name.decode("cp437").encode()
-        _add_entry(found, name.replace(b"\0", b"_"), fields, extra, moved)
+        yield Entry(name.replace(b"\0", b"_"), fields, extra, start, at)
+
+
+def _add_entries(found: Directory, data: bytes, moved: int) -> int:
+    """Add the members of a directory, and return how many entries there were."""
+    n_entries = 0
+    for entry in entries(data):
+        n_entries += 1
+        _add_entry(found, entry.name, entry.fields, entry.extra, moved)
     return n_entries
 
 

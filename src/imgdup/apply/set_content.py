@@ -1,0 +1,218 @@
+"""Find what goes from each file of a set, and write each file without that."""
+
+import os
+import shutil
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import numpy as np
+
+from imgdup.apply.attached import Companions
+from imgdup.apply.recheck import SkippedFile
+from imgdup.apply.samples import Outcome, Pictures, decide
+from imgdup.apply.set_files import SetFiles
+from imgdup.containers.directory import Locator
+from imgdup.containers.plain_file import PlainFile
+from imgdup.containers.reading import TABLES
+from imgdup.containers.without import Stored, open_shard
+from imgdup.dedupe.plan import Removal
+from imgdup.errors import ImageError, ImgdupError
+from imgdup.images.formats import OK
+from imgdup.index.columns import LOCATOR, Rows, locator_of
+from imgdup.system.names import inside, kind_of, outer_file
+
+PLACE = Locator._fields.index("offset")
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file of the cleaned set: a copy of one of the input, or that without some members.
+
+    Attributes
+    ----------
+    source : bytes
+    n_bytes, mtime_ns, mode : int
+        Of the input, when it was listed.
+    gone : frozenset of int
+        Places of the members that are left out.
+    """
+
+    source: bytes
+    n_bytes: int
+    mtime_ns: int
+    mode: int
+    gone: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, source: bytes, gone: Iterable[int] = ()) -> "Content":
+        """Describe a file of the input."""
+        status = os.stat(source)
+        facts = status.st_size, status.st_mtime_ns, status.st_mode
+        return cls(source, *facts, frozenset(gone))
+
+    def fingerprint(self) -> bytes:
+        """Return bytes that differ if anything differs that decides what is written."""
+        numbers = (self.n_bytes, self.mtime_ns, len(self.gone), *sorted(self.gone))
+        return self.source + struct.pack(f"<{len(numbers)}q", *numbers)
+
+    def is_at(self, path: str | os.PathLike[str]) -> bool:
+        """Return whether an earlier run has written it."""
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            return False
+        return status.st_mtime_ns == self.mtime_ns and (
+            bool(self.gone) or status.st_size == self.n_bytes
+        )
+
+    def write(self, out: BinaryIO) -> None:
+        """Write it.
+
+        Raises
+        ------
+        ImgdupError
+            If the file of the input changed since it was listed, or is damaged.
+        """
+        name = os.fsdecode(self.source)
+        file = PlainFile(self.source)
+        try:
+            if self.gone:
+                open_shard(file, str(kind_of(self.source))).write_without(self.gone, out)
+            else:
+                shutil.copyfileobj(file.raw, out, 1 << 20)
+            facts = os.fstat(file.raw.fileno())
+            if (facts.st_size, facts.st_mtime_ns) != (self.n_bytes, self.mtime_ns):
+                raise ImgdupError(f"{name} changed while it was read: write to a new folder")
+        except ImageError as error:
+            raise ImgdupError(f"{name} cannot be read: {error.detail}") from error
+        finally:
+            file.close()
+
+
+@dataclass
+class SetRemovals:
+    """What goes from a set.
+
+    Attributes
+    ----------
+    contents : dict of bytes to Content
+        The files of the cleaned set by their paths there, in the order of these.
+    removals : list of Removal
+        Those that are carried out, in the order of the plan.
+    companions : dict of bytes to bytes
+        What goes with a removed picture, and that picture.
+    stayed : list of SkippedFile
+        Pictures that stay because of others in their sample.
+    """
+
+    contents: dict[bytes, Content] = field(default_factory=dict)
+    removals: list[Removal] = field(default_factory=list)
+    companions: dict[bytes, bytes] = field(default_factory=dict)
+    stayed: list[SkippedFile] = field(default_factory=list)
+
+
+def removals_of_set(
+    files: SetFiles, rows: Rows, removals: Sequence[Removal], *, whole: bool
+) -> SetRemovals:
+    """Decide what each file of the cleaned set holds.
+
+    Parameters
+    ----------
+    files : SetFiles
+    rows : Rows
+    removals : sequence of Removal
+        Those that may be carried out.
+    whole : bool
+        See `imgdup.apply.samples.decide`.
+
+    Raises
+    ------
+    ImgdupError
+        If a file cannot be looked at.
+    """
+    found = SetRemovals()
+    loose = [removal for removal in removals if locator_of(rows, removal.remove.row) is None]
+    going = _loose_companions(found, loose)
+    going.update(removal.remove.path for removal in loose)
+    gone = _gone_of_shards(found, rows, removals, whole=whole)
+    stayed = {skip.path for skip in found.stayed}
+    found.removals = [each for each in removals if each.remove.path not in stayed]
+    for source, place in files.places.items():
+        if source not in going:
+            try:
+                found.contents[place] = Content.of(source, gone.get(source, ()))
+            except OSError as error:
+                name = os.fsdecode(source)
+                raise ImgdupError(f"{name} cannot be read: {error.strerror}") from error
+    return found
+
+
+def _loose_companions(found: SetRemovals, loose: Sequence[Removal]) -> set[bytes]:
+    """Return the files that belong to removed ones; they go, too."""
+    going, companions = {removal.remove.path for removal in loose}, Companions()
+    for removal in loose:
+        for path in companions.of(removal.remove.path, going):
+            found.companions.setdefault(path, removal.remove.path)
+    return set(found.companions)
+
+
+def _gone_of_shards(
+    found: SetRemovals, rows: Rows, removals: Sequence[Removal], *, whole: bool
+) -> dict[bytes, list[int]]:
+    """Return the places of the members that go, by container."""
+    by_shard: dict[bytes, list[Removal]] = {}
+    for removal in removals:
+        if locator_of(rows, removal.remove.row) is not None:
+            by_shard.setdefault(outer_file(removal.remove.path), []).append(removal)
+    keepers = {removal.keep.row for removal in removals}
+    gone = {}
+    for shard, some in by_shard.items():
+        outcome, members = _outcome(shard, rows, some, keepers, whole=whole)
+        paths = {_place(rows, removal.remove.row): removal.remove.path for removal in some}
+        for place, reason in outcome.stayed.items():
+            found.stayed.append(SkippedFile(paths[place], "in-sample", reason))
+        for place, owner in outcome.gone.items():
+            if place != owner:
+                found.companions[inside(shard, members[place])] = paths[owner]
+        gone[shard] = list(outcome.gone)
+    return gone
+
+
+def _outcome(
+    shard: bytes, rows: Rows, removals: Sequence[Removal], keepers: set[int], *, whole: bool
+) -> tuple[Outcome, dict[int, bytes]]:
+    """Return which members of a shard go, and the names of all by their places."""
+    removed = {_place(rows, removal.remove.row): removal for removal in removals}
+    try:
+        members = _members(shard)
+    except ImageError as error:
+        return Outcome(stayed=dict.fromkeys(removed, error.detail)), {}
+    except OSError as error:
+        raise ImgdupError(f"{os.fsdecode(shard)} cannot be read: {error.strerror}") from error
+    below = rows.rows_below(inside(shard))
+    good = below[np.asarray(rows.column("status")[below] == OK)].tolist()
+    kept_here = {row: _place(rows, row) for row in good if row in keepers}
+    pictures = Pictures(
+        {place: kept_here.get(removal.keep.row) for place, removal in removed.items()},
+        frozenset(_place(rows, row) for row in good) - removed.keys(),
+        frozenset(kept_here.values()),
+    )
+    names = {member.place: member.name for member in members}
+    return decide(members, pictures, whole=whole), names
+
+
+def _members(shard: bytes) -> list[Stored]:
+    if kind_of(shard) in TABLES:
+        raise ImageError("unsupported", "the rows of a table are not left out")
+    file = PlainFile(shard)
+    try:
+        return open_shard(file, str(kind_of(shard))).members()
+    finally:
+        file.close()
+
+
+def _place(rows: Rows, row: int) -> int:
+    """Return the place of a member, as `Stored` has it."""
+    return int(rows.column(LOCATOR)[row, PLACE])

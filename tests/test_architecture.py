@@ -52,7 +52,7 @@ HOMES = {
     "send2trash": {"apply.actions"},
     "watchfiles": {"cli.watch"},
     "vptree": {"query.check_index"},
-    "pyarrow": {"output.export", "containers.table"},
+    "pyarrow": {"output.export", "containers.table", "containers.table_without"},
     "starlette": {"web"},
     "uvicorn": {"web"},
     "h11": {"web"},

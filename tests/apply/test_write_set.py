@@ -444,3 +444,25 @@ def test_samples_with_masks_go_when_whole_samples_are_wanted(tmp_path):
 def test_whole_samples_needs_write_to(capsys, in_process):
     assert cli.main(["apply", "plan.jsonl", "--delete", "--whole-samples"]) == 2
     assert "--whole-samples: only --write-to has use for it" in capsys.readouterr().err
+
+
+def test_rows_of_tables_go(tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    pq = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+    cells = [PICTURES[name] for name in "abcab"]
+    table = pa.table({"image": cells, "label": [0, 1, 2, 3, 4]})
+    data = io.BytesIO()
+    pq.write_table(table, data, row_group_size=2)
+    scene = Set(tmp_path, {"x.parquet": data.getvalue(), "y.parquet": b"", "z.jpg": PICTURES["c"]})
+
+    result = scene.write()
+
+    assert (result.n_removed, result.n_companions) == (3, 0)
+    new = pq.ParquetFile(scene.out / "x.parquet")
+    assert new.read().to_pylist() == table.to_pylist()[:3]
+    assert {each["removed"]: each["kept_for"] for each in scene.manifest()[1:]} == {
+        "x.parquet!/3/image": "x.parquet!/0/image",
+        "x.parquet!/4/image": "x.parquet!/1/image",
+        "z.jpg": "x.parquet!/2/image",
+    }
+    assert sorted(scene.written()) == ["x.parquet", "y.parquet"]

@@ -13,17 +13,15 @@ from imgdup.apply.attached import Companions
 from imgdup.apply.recheck import SkippedFile
 from imgdup.apply.samples import Outcome, Pictures, decide
 from imgdup.apply.set_files import SetFiles
-from imgdup.containers.directory import Locator
+from imgdup.containers.directory import TABLE_ROW
 from imgdup.containers.plain_file import PlainFile
 from imgdup.containers.reading import TABLES
-from imgdup.containers.without import Stored, open_shard
+from imgdup.containers.without import Stored, open_shard, stored_members
 from imgdup.dedupe.plan import Removal
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import OK
 from imgdup.index.columns import LOCATOR, Rows, locator_of
-from imgdup.system.names import inside, kind_of, outer_file
-
-PLACE = Locator._fields.index("offset")
+from imgdup.system.names import SEPARATOR, inside, kind_of, outer_file
 
 
 @dataclass(frozen=True)
@@ -185,6 +183,8 @@ def _outcome(
 ) -> tuple[Outcome, dict[int, bytes]]:
     """Return which members of a shard go, and the names of all by their places."""
     removed = {_place(rows, removal.remove.row): removal for removal in removals}
+    if kind_of(shard) in TABLES:
+        return Outcome(gone={place: place for place in removed}), {}
     try:
         members = _members(shard)
     except ImageError as error:
@@ -204,15 +204,17 @@ def _outcome(
 
 
 def _members(shard: bytes) -> list[Stored]:
-    if kind_of(shard) in TABLES:
-        raise ImageError("unsupported", "the rows of a table are not left out")
     file = PlainFile(shard)
     try:
-        return open_shard(file, str(kind_of(shard))).members()
+        return stored_members(file, str(kind_of(shard)))
     finally:
         file.close()
 
 
 def _place(rows: Rows, row: int) -> int:
-    """Return the place of a member, as `Stored` has it."""
-    return int(rows.column(LOCATOR)[row, PLACE])
+    """Return the number of a member in its container; see `imgdup.containers.without`."""
+    kind, offset = rows.column(LOCATOR)[row, :2].tolist()
+    if kind != TABLE_ROW:
+        return int(offset)
+    path = rows.path(row)  # ``x.parquet!/1234/image``
+    return int(path[len(outer_file(path)) + len(SEPARATOR) :].partition(b"/")[0])

@@ -1,11 +1,12 @@
-"""Write a tar or zip file without some of its members; all others keep their bytes and order.
+"""Write a container without some of its members; all others keep their bytes and order.
 
-The members to leave out are named by the second number of their places: the offset of the content
-in a tar file, of the local header in a zip file.
+The members to leave out are named by numbers: the offset of the content in a tar file, that of the
+local header in a zip file, the number of the row in a table.
 """
 
 import bz2
 import gzip
+import importlib
 import lzma
 import struct
 from collections.abc import Callable, Collection, Iterator
@@ -13,10 +14,13 @@ from itertools import pairwise
 from typing import IO, Any, BinaryIO, NamedTuple, Protocol
 
 from imgdup.containers.plain_file import PlainFile
+from imgdup.containers.reading import TABLES
 from imgdup.containers.tar import Source, Unpacked, list_spans
 from imgdup.containers.zip import Entry, central_directory, entries
 from imgdup.errors import ImageError
+from imgdup.system.limits import import_uncapped
 
+TABLE_MODULE = "imgdup.containers.table_without"  # which imports pyarrow
 COPIED_BYTES = 1 << 20  # at a time
 _COMPRESSORS: dict[str, Callable[[BinaryIO], Any]] = {
     "tar.gz": lambda out: gzip.GzipFile("", "wb", fileobj=out, mtime=0),  # no name, no time
@@ -39,7 +43,7 @@ class Stored(NamedTuple):
     name : bytes
         As it is stored.
     place : int
-        The second number of its place.
+        Its number, as above.
     link : bytes
         The name of another member whose content it shares; else empty.
     """
@@ -50,17 +54,33 @@ class Stored(NamedTuple):
 
 
 class Shard(Protocol):
-    """An open tar or zip file that can be written again."""
-
-    def members(self) -> list[Stored]:
-        """Return the members in their order; ImageError if the file is damaged."""
+    """An open container that can be written again."""
 
     def write_without(self, places: Collection[int], out: BinaryIO) -> None:
         """Write it without the members at some places; ImageError if it is damaged."""
 
 
 def open_shard(file: PlainFile, kind: str) -> Shard:
-    """Return an open tar or zip file by its kind; see `imgdup.system.names.kind_of`."""
+    """Return an open container by its kind; see `imgdup.system.names.kind_of`."""
+    if kind in TABLES:
+        import_uncapped(TABLE_MODULE)
+        table: Shard = importlib.import_module(TABLE_MODULE).TableRows(file, kind)
+        return table
+    return _archive(file, kind)
+
+
+def stored_members(file: PlainFile, kind: str) -> list[Stored]:
+    """Return the members of an open tar or zip file in their order.
+
+    Raises
+    ------
+    ImageError
+        If it is damaged.
+    """
+    return _archive(file, kind).members()
+
+
+def _archive(file: PlainFile, kind: str) -> "_Tar | _Zip":
     return _Zip(file) if kind == "zip" else _Tar(file, kind)
 
 

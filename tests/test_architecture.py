@@ -47,6 +47,8 @@ HOMES = {
     "pillow_heif": {"images.pillow"},
     "pillow_jxl": {"images.pillow"},
     "simplejpeg": {"images.jpeg"},
+    "dask": {"workers.cluster"},
+    "distributed": {"workers.cluster"},
     "imutils": {"output.montage"},
     "click": {"cli"},
     "send2trash": {"apply.actions"},

@@ -5,7 +5,7 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup.build import hash_batch as module
-from imgdup.build.checkpoints import BatchSettings, Checkpoints, FileToHash
+from imgdup.build.checkpoints import BatchSettings, Checkpoints, FileToHash, append_block
 from imgdup.build.hash_batch import TOGETHER, hash_batch
 from imgdup.images.decode import decode
 from imgdup.images.formats import REASONS
@@ -49,6 +49,28 @@ def test_all_files_have_the_hashes_that_each_has_alone(shared, items):
 
     for name in ("hashes", "match", "quality"):
         assert together[name].tolist() == [arrays[name][0].tolist() for arrays in alone]
+
+
+def test_a_batch_comes_back_by_value_where_the_folder_is_not_seen(shared, items, tmp_path):
+    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    items = [*items, FileToHash(N_FILES, bytes(tmp_path / "cut.jpg"), 3, 0, b"")]
+    elsewhere = shared._replace(by_value=True, checkpoints_folder=tmp_path / "unseen", began_ns=7)
+    expected, there = rows_of(shared, items)
+
+    result = hash_batch(elsewhere, items, lambda position: None)
+    name, first_row = append_block(shared, result.block, len(items))
+
+    assert (result.checkpoint, result.statuses) == ("", expected.statuses)
+    assert name == expected.checkpoint
+    checkpoints = Checkpoints(shared.checkpoints_folder, PARAMETERS)
+    here = checkpoints.columns(name, np.arange(first_row, first_row + len(items)))
+    for field, column in there.items():
+        assert here[field][first_row:][: len(items)].tolist() == column.tolist()
+    assert (
+        checkpoints.failures(name)[first_row + N_FILES]
+        == (checkpoints.failures(name)[expected.first_row + N_FILES])
+    )
+    assert {row.hashed_ns for _, row in checkpoints.rows() if row.row >= first_row} == {7}
 
 
 def test_what_goes_wrong_in_hashing_is_the_answer_for_that_file_alone(shared, items, monkeypatch):

@@ -29,7 +29,7 @@ from imgdup.images import decode as decoding
 from imgdup.index import folder
 from imgdup.system import files
 from imgdup.system.limits import Limits
-from imgdup.workers.pool import inline
+from imgdup.workers.pool import Pool, decoding_setup, inline
 
 AN_HOUR = 3600
 
@@ -1072,3 +1072,59 @@ def test_files_hashed_before_the_listing_is_complete_give_the_same_index(
     assert generation_bytes(tmp_path / "early") == generation_bytes(tmp_path / "listed first")
     assert outcome.hashed == 9
     assert sorted(opened.values()) == [1] * 6
+
+
+class Elsewhere:
+    """Workers on another machine, as far as a run knows; it keeps what they were asked to see."""
+
+    n_workers = 1
+
+    def __init__(self):
+        self.asked = []
+
+    def require_seen(self, paths):
+        self.asked += paths
+
+
+def fails_for(ending, read_file):
+    """A function that reads files, except those whose path ends so."""
+
+    def read(path, limits):
+        if path.endswith(ending):
+            raise ImageError("unreadable", "no")
+        return read_file(path, limits)
+
+    return read
+
+
+def test_a_file_that_only_other_machines_cannot_read_ends_the_run_which_can_go_on(
+    tmp_path, monkeypatch
+):
+    pictures, place = tmp_path / "pictures", tmp_path / "index"
+    for number in range(5):
+        paint(pictures / f"{number}.jpg", number)
+    monkeypatch.setattr("imgdup.build.hash_batch.read_file", fails_for(b"3.jpg", files.read_file))
+    elsewhere = Elsewhere()
+    pool = Pool(decoding_setup(Limits(), 1, ()), inline, remote=elsewhere)
+
+    with pytest.raises(ImgdupError, match=r"3\.jpg: a worker of the cluster cannot read it"):
+        update_index(place, [str(pictures)], settings(), pool=pool)
+
+    assert elsewhere.asked == [bytes(pictures), bytes(pictures / "0.jpg")]
+    monkeypatch.undo()
+    outcome = update_index(place, [str(pictures)], settings(), pool=pool)
+    assert (outcome.hashed, outcome.failed) == (5, 0)
+
+
+def test_a_file_that_no_machine_can_read_does_not_end_a_run_on_a_cluster(tmp_path, monkeypatch):
+    pictures = tmp_path / "pictures"
+    paint(pictures / "0.jpg", 0)
+    paint(pictures / "1.jpg", 1)
+    for module in ("hash_batch", "read"):
+        failing = fails_for(b"1.jpg", files.read_file)
+        monkeypatch.setattr(f"imgdup.build.{module}.read_file", failing)
+    pool = Pool(decoding_setup(Limits(), 1, ()), inline, remote=Elsewhere())
+
+    outcome = update_index(tmp_path / "index", [str(pictures)], settings(), pool=pool)
+
+    assert [(each.reason, each.detail) for each in outcome.failures] == [("unreadable", "no")]

@@ -82,12 +82,19 @@ class FileToHash(NamedTuple):
 
 
 class BatchSettings(NamedTuple):
-    """What all batches of a run share; `run` is a name that no other run has."""
+    """What all batches of a run share.
+
+    `run` is a name that no other run has. With `by_value`, batches are hashed where the folder may
+    not be seen, and come back as blocks. With `began_ns`, they count as begun then: the clock of
+    another machine may be wrong.
+    """
 
     checkpoints_folder: Path
     parameters: dict[str, Any]
     limits: Limits
     run: str = ""
+    by_value: bool = False
+    began_ns: int | None = None
 
     def empty_columns(self, n_rows: int) -> dict[str, npt.NDArray[Any]]:
         """Return a zeroed column for each fact and hash of a file."""
@@ -96,11 +103,15 @@ class BatchSettings(NamedTuple):
 
 
 class BatchResult(NamedTuple):
-    """The checkpoint file ("" if nothing was written), its first row, and the status of each."""
+    """The checkpoint file ("" if nothing was written), its first row, and the status of each.
+
+    A batch that comes back by value has a block of rows in place of the file.
+    """
 
     checkpoint: str
     first_row: int
     statuses: bytes
+    block: bytes = b""
 
 
 class CheckpointRow(NamedTuple):
@@ -147,14 +158,14 @@ class _OwnFile(threading.local):
 _own_file = _OwnFile()
 
 
-def append_rows(
+def make_block(
     settings: BatchSettings,
     hashed_ns: int,
     paths: Sequence[bytes],
     columns: Columns,
     failures: Mapping[int, str],
-) -> tuple[str, int]:
-    """Append a block to the checkpoint file of this worker; return its name and first record.
+) -> bytes:
+    """Write the rows of a batch as a block of a checkpoint file.
 
     Parameters
     ----------
@@ -167,33 +178,7 @@ def append_rows(
         The fields of `imgdup.index.columns`, at least one row per path.
     failures : mapping of int to str
         What went wrong, by row, for rows whose status is not ok.
-
-    Raises
-    ------
-    ImgdupError
-        If the file cannot be written.
     """
-    record = _record(*_form(settings.parameters))
-    block = _block(settings, hashed_ns, paths, columns, failures)
-    owner = (settings.run, settings.checkpoints_folder, os.getpid())
-    if _own_file.owner != owner:
-        _own_file.owner, _own_file.name = owner, os.urandom(NAME_BYTES).hex()
-    file = settings.checkpoints_folder / _own_file.name
-    try:
-        end = _append(file, block)
-    except OSError as error:
-        _own_file.owner = None  # what follows half of a block could not be read
-        raise write_error(file, error, len(block)) from error
-    return file.name, end // record.itemsize - len(paths)
-
-
-def _block(
-    settings: BatchSettings,
-    hashed_ns: int,
-    paths: Sequence[bytes],
-    columns: Columns,
-    failures: Mapping[int, str],
-) -> bytes:
     record = _record(*_form(settings.parameters))
     rows = np.zeros(len(paths), record)
     for name in record.names or ():
@@ -205,6 +190,46 @@ def _block(
     head = _HEAD.pack(MAGIC, record.itemsize, n_text_records, len(paths), len(text), hashed_ns)
     body = text.ljust(n_text_records * record.itemsize - _TEXT_START, b"\0") + rows.tobytes()
     return b"".join([head, content_digest(head + body, NEW_DIGEST_KIND), body])
+
+
+def append_rows(
+    settings: BatchSettings,
+    hashed_ns: int,
+    paths: Sequence[bytes],
+    columns: Columns,
+    failures: Mapping[int, str],
+) -> tuple[str, int]:
+    """Append the rows of a batch to the checkpoint file of this thread; see `make_block`.
+
+    Return the name of the file and the number of the first row.
+
+    Raises
+    ------
+    ImgdupError
+        If the file cannot be written.
+    """
+    block = make_block(settings, hashed_ns, paths, columns, failures)
+    return append_block(settings, block, len(paths))
+
+
+def append_block(settings: BatchSettings, block: bytes, n_rows: int) -> tuple[str, int]:
+    """Append a block to the checkpoint file of this thread; return its name and first record.
+
+    Raises
+    ------
+    ImgdupError
+        If the file cannot be written.
+    """
+    owner = (settings.run, settings.checkpoints_folder, os.getpid())
+    if _own_file.owner != owner:
+        _own_file.owner, _own_file.name = owner, os.urandom(NAME_BYTES).hex()
+    file = settings.checkpoints_folder / _own_file.name
+    try:
+        end = _append(file, block)
+    except OSError as error:
+        _own_file.owner = None  # what follows half of a block could not be read
+        raise write_error(file, error, len(block)) from error
+    return file.name, end // _record(*_form(settings.parameters)).itemsize - n_rows
 
 
 def _append(file: Path, block: bytes) -> int:

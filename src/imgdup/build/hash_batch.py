@@ -15,6 +15,7 @@ from imgdup.build.checkpoints import (
     BatchSettings,
     FileToHash,
     append_rows,
+    make_block,
 )
 from imgdup.containers.reading import read_content
 from imgdup.errors import ImageError, as_image_error
@@ -37,7 +38,7 @@ STATUS_BYTES = {reason: i for i, reason in enumerate(REASONS)}
 def hash_batch(
     settings: BatchSettings, files: Sequence[FileToHash], before_item: Callable[[int], None]
 ) -> BatchResult:
-    """Hash the files of one batch and append the answers to a checkpoint.
+    """Hash the files of one batch; append the answers to a checkpoint, or return them as a block.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def hash_batch(
         Is called with the position of each file before it is touched; it may raise `Stopped`,
         then what is finished is written.
     """
-    hashed_ns = time.time_ns()
+    hashed_ns = settings.began_ns or time.time_ns()
     rows = _BatchRows(settings, len(files))
     n_done = 0
     try:
@@ -61,11 +62,14 @@ def hash_batch(
         pass
     rows.hash_waiting()
     statuses = rows.columns["status"][:n_done]
-    name, first_row = "", 0
+    name, first_row, block = "", 0, b""
     if np.any(statuses != SAME_BYTES):
-        paths = [file.key for file in files[:n_done]]
-        name, first_row = append_rows(settings, hashed_ns, paths, rows.columns, rows.failures)
-    return BatchResult(name, first_row, statuses.tobytes())
+        answers = [file.key for file in files[:n_done]], rows.columns, rows.failures
+        if settings.by_value:
+            block = make_block(settings, hashed_ns, *answers)
+        else:
+            name, first_row = append_rows(settings, hashed_ns, *answers)
+    return BatchResult(name, first_row, statuses.tobytes(), block)
 
 
 class _BatchRows:

@@ -15,17 +15,24 @@ from imgdup.build.checkpoints import (
     BatchResult,
     BatchSettings,
     FileToHash,
+    append_block,
     append_rows,
 )
 from imgdup.build.hash_batch import hash_batch
 from imgdup.build.listing import OLD, TO_READ, Listing
 from imgdup.build.members import Candidate
+from imgdup.build.roots import SINGLE_FILES
 from imgdup.build.settings import Progress, Settings
 from imgdup.build.write import Facts, shared_answers
 from imgdup.containers.directory import FORWARD
+from imgdup.containers.reading import read_content
+from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import OK, REASONS
 from imgdup.index.columns import RowNumbers
-from imgdup.workers.pool import BATCHES_PER_WORKER, Died, Pool, answers, decoding_pool
+from imgdup.system.files import read_file
+from imgdup.system.limits import Limits
+from imgdup.system.names import outer_file
+from imgdup.workers.pool import BATCHES_PER_WORKER, Died, Pool, Remote, answers, decoding_pool
 
 # A batch is at most this part of the files that are left, for each worker: so the last batches are
 # small, and no worker waits long for another one.
@@ -35,6 +42,7 @@ MAX_BATCH_BYTES = 16 << 20  # about 0.1 s of large photos: the most that a kill 
 EARLY_FILES = 768  # listed before the first go to the workers: in some milliseconds
 RUN_BYTES = 8  # of the name of a run
 PRELOAD = (hash_batch.__module__,)
+UNSEEN = {REASONS.index("missing"), REASONS.index("unreadable")}
 
 
 def read_files(
@@ -59,7 +67,7 @@ def read_files(
         Workers; without them, some are started if there are such files.
     """
     with nullcontext(pool) if pool else _own_pool(settings) as workers:
-        batches = _all_batches(facts, found, progress, workers.setup.workers)
+        batches = _all_batches(facts, found, progress, workers)
         _hash(facts, batches, settings, progress, workers)
     _copy_answers(facts.listing)
 
@@ -87,23 +95,73 @@ def _hash(
 ) -> None:
     run = os.urandom(RUN_BYTES).hex()
     shared = BatchSettings(facts.checkpoints.folder, dict(facts.parameters), settings.limits, run)
+    if pool.remote is not None:
+        shared = shared._replace(by_value=True, began_ns=time.time_ns())
+        batches = _seen_batches(facts.listing, batches, pool.remote)
     with closing(answers(partial(hash_batch, shared), batches, pool)) as answered:
         for files, answer in answered:
             if isinstance(answer, Died):
                 answer = _record_death(shared, files[0], answer)
+            elif shared.by_value:
+                answer = _keep_block(shared, files, answer)
             _note(facts.listing, files, answer)
             progress.advance(len(files))
+
+
+def _seen_batches(
+    listing: Listing, batches: Iterator[list[FileToHash]], remote: Remote
+) -> Iterator[list[FileToHash]]:
+    """Check that other machines see the folders and a file of the first batch; then yield all."""
+    for n_before, batch in enumerate(batches):
+        if n_before == 0:
+            folders = [root for root in listing.roots if root != SINGLE_FILES]
+            remote.require_seen([*folders, outer_file(batch[0].path)])
+        yield batch
+
+
+def _keep_block(
+    shared: BatchSettings, files: Sequence[FileToHash], answer: BatchResult
+) -> BatchResult:
+    """Append a batch that came back by value to a checkpoint.
+
+    Raises
+    ------
+    ImgdupError
+        If another machine did not find, or could not read, a file that this one can read.
+    """
+    for file, status in zip(files, answer.statuses, strict=True):
+        if status in UNSEEN and file.fault is None and _can_read(file, shared.limits):
+            raise ImgdupError(
+                f"{os.fsdecode(file.path)}: a worker of the cluster cannot read it: all machines "
+                "must see the pictures under the same path; run the same command again to continue"
+            )
+    if not answer.block:
+        return answer
+    where = append_block(shared, answer.block, len(files))
+    return BatchResult(*where, answer.statuses)
+
+
+def _can_read(file: FileToHash, limits: Limits) -> bool:
+    """Return whether this process can read a file or a member."""
+    try:
+        if file.locator is None:
+            read_file(file.path, limits)
+        else:
+            read_content(file.path, limits, file.locator)
+    except ImageError:
+        return False
+    return True
 
 
 def _all_batches(
     facts: Facts,
     found: Iterator[tuple[int, Candidate]],
     progress: Progress,
-    workers: int,
+    pool: Pool,
 ) -> Iterator[list[FileToHash]]:
     """Yield the files to read in batches; a file with several names comes once."""
     early: list[int] = []
-    for batch in _early_batches(found, workers):
+    for batch in _early_batches(found, pool.n_workers):
         early += (file.row for file in batch)
         yield batch
     deque(found, maxlen=0)  # list the other files while the workers are busy
@@ -114,7 +172,9 @@ def _all_batches(
     progress.start(len(early) + len(rows))
     yield from _batches(
         _files_to_hash(facts, rows),
-        lambda n_before: min(MAX_BATCH_FILES, -(-(len(rows) - n_before) // (SHARE * workers))),
+        lambda n_before: min(
+            MAX_BATCH_FILES, -(-(len(rows) - n_before) // (SHARE * pool.n_workers))
+        ),
     )
 
 

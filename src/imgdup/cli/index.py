@@ -19,6 +19,7 @@ from imgdup.cli.options import (
     named_or_listed,
     removals_option,
 )
+from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.folder import CURRENT
 from imgdup.index.parts import Part
 from imgdup.system.limits import Limits
@@ -68,12 +69,17 @@ class Chosen:
     list_ignored: bool
     limits: Limits
 
+    cluster: str | None
+
     def pool(self, *, is_needed: bool) -> "Pool":
         """Return the pool that hashes; if it will be needed, start it while this process imports.
 
         An update may have nothing to hash.
         """
         from imgdup.workers import pool
+
+        if self.cluster:
+            return _cluster_pool(self.cluster, self.limits)
 
         found = pool.decoding_pool(self.limits, self.workers, preload=HASHING)
         if is_needed:
@@ -108,6 +114,19 @@ class Chosen:
         )
 
 
+def _cluster_pool(address: str, limits: Limits) -> "Pool":
+    """Return a pool of the workers of a cluster."""
+    try:
+        from imgdup.workers.cluster import cluster_pool
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("dask", "distributed"):
+            raise ImgdupError(
+                "--cluster needs more packages: pip install 'neardup[cluster]'"
+            ) from error
+        raise
+    return cluster_pool(address, limits, HASHING)
+
+
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[DIR]...")
 @index_option
@@ -122,6 +141,12 @@ class Chosen:
     help="Also store the PDQ hash of each picture; an index that has it keeps it.",
 )
 @click.option("--workers", type=Number(min=1), help="Processes. Default: all usable cores.")
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Let the workers of a Dask cluster hash: the address of its scheduler, or the scheduler "
+    "file.",
+)
 @click.option(
     "--exclude",
     multiple=True,
@@ -198,6 +223,8 @@ def index(
     imgdup index                        update: new, changed and deleted files
     imgdup index --moved OLD NEW        a folder was renamed or is mounted elsewhere
     """
+    if chosen.cluster and (moved or chosen.workers):
+        raise UsageError(f"--cluster and {'--moved' if moved else '--workers'} exclude each other")
     named = [] if moved else named_or_listed(paths, null)
     if paths and not (named or moved):
         return 0

@@ -107,7 +107,6 @@ def pairs(
     """
     from imgdup.cli import prepare
     from imgdup.query.row_pairs import JoinWork, iter_row_pairs
-    from imgdup.search.join import JoinStats
 
     prepare.check_turned(by, orientations)
     _check_shards(shards, checkpoints, orientations=orientations)
@@ -118,7 +117,7 @@ def pairs(
         bar = stack.enter_context(closing(Bar(quiet=on_terminal())))
         bar.log("comparing")
         sharding = prepare.sharding(shards, checkpoints, stack) if shards else None
-        work = JoinWork(JoinStats(on_progress=bar.share), sharding)
+        work = JoinWork.shown(bar.share, sharding)
         blocks = iter_row_pairs(left, right, limit, by=by, orientations=orientations, work=work)
         found = _Counted(blocks, bar)
         if verify:

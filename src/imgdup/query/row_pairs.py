@@ -1,6 +1,6 @@
 """Find the pairs of rows of one or two indexes within a distance, as a stream."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -58,6 +58,11 @@ class JoinWork(NamedTuple):
 
     stats: JoinStats | None = None
     sharding: Sharding | None = None
+
+    @classmethod
+    def shown(cls, on_progress: Callable[[float], None], sharding: Sharding | None) -> "JoinWork":
+        """Report the share that is done while the join runs."""
+        return cls(JoinStats(on_progress), sharding)
 
     def find(
         self, left: Hashes, max_distance: int, *, other: Hashes | None = None

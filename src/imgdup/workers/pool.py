@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from imgdup.errors import ImageError, ImgdupError, as_image_error
 from imgdup.system.limits import Limits, usable_cores
@@ -65,6 +65,17 @@ def local(setup: Setup) -> Executor:
         return inline(setup)
 
 
+class Remote(Protocol):
+    """Workers on other machines, which need not see the files of this one."""
+
+    @property
+    def n_workers(self) -> int:
+        """How many calls they make at once; this may change."""
+
+    def require_seen(self, paths: Sequence[bytes]) -> None:
+        """Raise ImgdupError unless all of them can read some files and folders."""
+
+
 class Pool:
     """Workers that stay ready for many calls of `answers`, until the pool is closed.
 
@@ -77,6 +88,8 @@ class Pool:
         Number of workers, time limit for one item, and initializer.
     engine : callable
         Makes the executor from the setup; `local` by default.
+    remote : Remote, optional
+        The workers, if they are on other machines.
 
     Examples
     --------
@@ -87,11 +100,22 @@ class Pool:
     [([1, 2], [1, 4]), ([3], [9])]
     """
 
-    def __init__(self, setup: Setup, engine: Callable[[Setup], Executor] = local) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        engine: Callable[[Setup], Executor] = local,
+        remote: Remote | None = None,
+    ) -> None:
         self.setup = setup
+        self.remote = remote
         self._engine = engine
         self._executor: Executor | None = None
         self._lock = threading.Lock()
+
+    @property
+    def n_workers(self) -> int:
+        """How many calls are made at once."""
+        return self.setup.workers if self.remote is None else self.remote.n_workers
 
     def start(self) -> Executor:
         """Start the workers, if they were not; they import while the caller prepares the work."""
@@ -183,9 +207,9 @@ def answers(
     fresh = map(_Batch, batches)
     again: deque[_Batch[T]] = deque()
     live: dict[Future[R], _Batch[T]] = {}
-    most = BATCHES_PER_WORKER * pool.setup.workers
     try:
         while True:
+            most = BATCHES_PER_WORKER * pool.n_workers
             while len(live) < most and (batch := _next_batch(again, fresh, live)):
                 live[pool.submit(run_batch, task, batch.items)] = batch
             if not live:
@@ -273,9 +297,12 @@ def decoding_pool(
     preload : tuple of str
         The modules that the workers need.
     """
-    n_workers = workers or usable_cores()
-    modules = (__name__, *preload)
-    return Pool(Setup(n_workers, limits.timeout_s, _init_worker, (limits,), modules), engine)
+    return Pool(decoding_setup(limits, workers or usable_cores(), preload), engine)
+
+
+def decoding_setup(limits: Limits, workers: int, preload: tuple[str, ...]) -> Setup:
+    """Return the setup of processes that decode files; see `decoding_pool`."""
+    return Setup(workers, limits.timeout_s, _init_worker, (limits,), (__name__, *preload))
 
 
 def decode_each(

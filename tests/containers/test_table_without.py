@@ -65,13 +65,15 @@ def test_a_parquet_file_keeps_all_but_the_rows(tmp_path_factory, n_rows, rows_a_
     new = pq.ParquetFile(io.BytesIO(without(path, gone)))
 
     assert new.read().to_pylist() == left(table, gone)
-    assert new.schema_arrow.equals(table.schema, check_metadata=True)
+    old = pq.ParquetFile(path)
+    assert new.schema_arrow.equals(old.schema_arrow, check_metadata=True)
+    assert new.schema.equals(old.schema)
     groups = [new.metadata.row_group(i) for i in range(new.metadata.num_row_groups)]
     assert [each.num_rows for each in groups] == group_sizes(n_rows, rows_a_group, gone)
-    old = pq.ParquetFile(path).metadata.row_group(0)
+    first = old.metadata.row_group(0)
     for group in groups:
-        for i in range(old.num_columns):
-            assert group.column(i).compression == old.column(i).compression
+        for i in range(first.num_columns):
+            assert group.column(i).compression == first.column(i).compression
     assert without(path, gone) == without(path, gone)
 
 
@@ -101,3 +103,15 @@ def test_a_damaged_parquet_file_is_refused(tmp_path):
         without(path, {0})
 
     assert caught.value.reason == "damaged"
+
+
+def test_the_metadata_of_other_writers_stay(tmp_path):
+    path = tmp_path / "x.parquet"
+    with pq.ParquetWriter(path, pa.schema({"a": pa.int64()}), store_schema=False) as writer:
+        writer.write_table(pa.table({"a": [1, 2, 3]}))
+        writer.add_key_value_metadata({"made": "elsewhere"})
+
+    new = pq.ParquetFile(io.BytesIO(without(path, {1})))
+
+    assert new.metadata.metadata == {b"made": b"elsewhere"}
+    assert new.read().to_pydict() == {"a": [1, 3]}

@@ -16,6 +16,7 @@ from imgdup.containers.table import ARROW_ERRORS
 from imgdup.errors import ImageError
 
 CODECS = {"UNCOMPRESSED": "NONE", "LZ4_RAW": "LZ4"}  # read under one name, written under another
+_ARROW_SCHEMA = b"ARROW:schema"  # the key of the schema in the metadata, if it is there
 
 
 class TableRows:
@@ -55,6 +56,9 @@ def _write_parquet(file: PlainFile, places: Collection[int], out: BinaryIO) -> N
     with pyarrow.parquet.ParquetWriter(out, source.schema_arrow, **_settings(source)) as writer:
         for table in _kept(groups, places):
             writer.write_table(table, row_group_size=table.num_rows)
+        metadata = source.metadata.metadata or {}
+        if metadata and _ARROW_SCHEMA not in metadata:  # then the writer adds none by itself
+            writer.add_key_value_metadata(metadata)
 
 
 def _settings(source: Any) -> dict[str, Any]:
@@ -62,7 +66,7 @@ def _settings(source: Any) -> dict[str, Any]:
     metadata = source.metadata
     settings: dict[str, Any] = {
         "version": "1.0" if metadata.format_version == "1.0" else "2.6",
-        "store_schema": b"ARROW:schema" in (metadata.metadata or {}),
+        "store_schema": _ARROW_SCHEMA in (metadata.metadata or {}),
     }
     if metadata.num_row_groups:
         first = metadata.row_group(0)

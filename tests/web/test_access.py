@@ -235,11 +235,13 @@ def test_hidden_paths_are_in_no_answer(painted_index, in_process):
             client.get("/api/info"),
             client.get(f"/api/images/{own}?facts=1"),
             client.get("/api/decisions"),
+            client.get("/api/filters"),
             client.post("/api/query", json={"id": own}),
         ]
         refused = [
             client.post("/api/plan", json={}),
             client.get("/api/groups?text=photo"),
+            client.get("/api/groups?folder=/photos"),
             client.post("/api/decisions", json={"accept": {"text": "photo"}}),
         ]
 

@@ -282,6 +282,20 @@ def test_groups_are_filtered_by_relation_distance_and_text(served):
     assert groups_of(served, relation="turned")["n_groups"] == 0
 
 
+def test_filters_name_the_relations_and_folders_of_groups_with_their_numbers(served, painted_index):
+    photos = str(painted_index / "photos")
+
+    filters = served.get("/api/filters").json()
+
+    assert filters["folders"] == [{"folder": photos, "n_groups": 5}]
+    assert {each["relation"]: each["n_groups"] for each in filters["relations"]} == {
+        name: groups_of(served, relation=name)["n_groups"]
+        for name in ("same-bytes", "same-picture")
+    }
+    assert groups_of(served, folder=photos)["n_groups"] == 5
+    assert groups_of(served, folder=f"{photos}/below")["n_groups"] == 0
+
+
 def test_the_plan_is_that_of_dedupe_byte_for_byte(served, painted_index, tmp_path, capsys):
     command(
         capsys, "dedupe", "--index", painted_index / ".imgdup", "--plan", tmp_path / "plan.jsonl"

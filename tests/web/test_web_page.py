@@ -4,11 +4,13 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from chromium import browser
 from imgdup.api.index import ImageIndex
 from imgdup.dedupe.decisions import read_decisions
+from imgdup.images.gray import ORIENTATIONS, upright
 from imgdup.web.app import Access, ServeOptions, create_app
 from served import TOKEN, serving
 
@@ -98,11 +100,32 @@ def test_a_filter_finds_groups_by_path_and_relation(page):
     assert "q1.png" in texts(page, ".caption strong")
 
     page.evaluate("document.getElementById('text').value = ''")
+    choose(page, "relation", "same-bytes")
+    page.wait_for(f"{GROUPS} === 1 && document.querySelectorAll('.card').length === 3")
+
+
+def choose(page, name, value):
     page.evaluate(
-        "(() => { const e = document.getElementById('relation'); e.value = 'same-bytes';"
+        f"(() => {{ const e = document.getElementById('{name}'); e.value = {json.dumps(value)};"
         "e.dispatchEvent(new Event('input', {bubbles: true})); })()"
     )
-    page.wait_for(f"{GROUPS} === 1 && document.querySelectorAll('.card').length === 3")
+
+
+def test_relations_and_folders_are_offered_with_counts_and_accepted_at_once(page, hostile_place):
+    photos = str(hostile_place / "photos")
+    assert texts(page, "#relation option")[:2] == ["all relations", "same-bytes (1)"]
+    assert texts(page, "#folder option") == ["all folders", f"{photos} (5)"]
+    choose(page, "folder", photos)
+    choose(page, "relation", "same-bytes")
+    page.wait_for(f"{GROUPS} === 1")
+
+    assert texts(page, "#accept") == ["Agree with this group"]
+    page.click("#accept")
+    page.wait_for("document.getElementById('message').textContent.startsWith('You agreed with')")
+
+    written = read_decisions(hostile_place / ".imgdup" / "decisions.jsonl")
+    assert {each.decision for each in written} == {"duplicate"}
+    assert len(written) == page.evaluate("document.querySelectorAll('.card').length") - 1
 
 
 def test_two_pictures_are_compared_in_four_ways(page):
@@ -116,6 +139,48 @@ def test_two_pictures_are_compared_in_four_ways(page):
     zoomed = "getComputedStyle(document.querySelector('.stage')).getPropertyValue('--zoom')"
     assert float(page.evaluate(zoomed)) == 1.25
     assert len(set(texts(page, "#compare .facts"))) > 1
+
+
+TURNED = """(async () => {
+  const { upright } = await import("/comparer.js");
+  const canvas = new OffscreenCanvas(3, 2);
+  const drawing = canvas.getContext("2d");
+  for (let i = 0; i < 6; i += 1) {
+    drawing.fillStyle = `rgb(${40 * i}, 0, 0)`;
+    drawing.fillRect(i % 3, Math.floor(i / 3), 1, 1);
+  }
+  const img = new Image();
+  img.src = URL.createObjectURL(await canvas.convertToBlob());
+  await img.decode();
+  const pixels = (orientation) => {
+    const turned = upright(img, orientation);
+    const { width, height } = turned;
+    const data = turned.getContext("2d").getImageData(0, 0, width, height).data;
+    return [height, width, [...data].filter((_, i) => i % 4 === 0)];
+  };
+  return ORIENTATIONS.map(pixels);
+})()"""
+
+
+def test_turned_copies_are_brought_upright_as_the_comparison_does(page):
+    picture = 40 * np.arange(6).reshape(2, 3)
+
+    drawn = page.evaluate(TURNED.replace("ORIENTATIONS", json.dumps(ORIENTATIONS[1:])))
+
+    for orientation, (height, width, values) in enumerate(drawn, start=2):
+        expected = upright(picture, orientation)
+        assert np.reshape(values, (height, width)).tolist() == expected.tolist()
+
+
+def test_the_other_pictures_of_a_group_are_below_the_compared_ones(page):
+    choose(page, "relation", "same-bytes")
+    page.wait_for(f"{GROUPS} === 1")
+    page.press("c")
+
+    page.wait_for("document.querySelectorAll('#compare .strip img').length === 2")
+    page.press(".")
+
+    page.wait_for("document.querySelectorAll('#compare .strip button')[1].ariaPressed === 'true'")
 
 
 def test_a_dropped_picture_and_then_an_indexed_one_are_searched(page, hostile_place):

@@ -27,6 +27,7 @@ from imgdup.web.guard import Access, Guard
 from imgdup.web.openapi import document
 from imgdup.web.reading import check_known, flag, object_of, whole
 from imgdup.web.service import (
+    FILTERS,
     MAX_PAGE,
     ServeOptions,
     Service,
@@ -102,6 +103,7 @@ def _routes(service: Service) -> list[BaseRoute]:
         post("/api/query", _query),
         get("/api/images/{id}", _image),
         get("/api/images/{id}/thumbnail", _thumbnail),
+        get("/api/filters", _filters),
         get("/api/groups", _groups),
         get("/api/decisions", decide.list_decisions),
         post("/api/decisions", decide.decide),
@@ -184,9 +186,20 @@ def _thumbnail(service: Service, request: Request, body: bytes) -> Response:
     return Response(jpeg, media_type="image/jpeg", headers=FOREVER)
 
 
+def _filters(service: Service, request: Request, body: bytes) -> Response:
+    check_known(request.query_params, set())
+    found = service.finder.find(service.shown().index)
+    if isinstance(found, Progress):
+        return in_progress(found)
+    record = {"relations": [{"relation": each, "n_groups": n} for each, n in found.relations()]}
+    if service.options.show_paths:
+        record["folders"] = [{"folder": each, "n_groups": n} for each, n in found.folders()]
+    return json_answer(record)
+
+
 def _groups(service: Service, request: Request, body: bytes) -> Response:
     values = request.query_params
-    check_known(values, {"page", "relation", "min_distance", "text"})
+    check_known(values, {"page", *FILTERS})
     page = whole(values, "page", 1, MAX_PAGE) or 1
     wanted = wanted_groups(service, values)
     shown = service.shown()

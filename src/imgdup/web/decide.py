@@ -14,7 +14,7 @@ from imgdup.web.collection import rows_of_content
 from imgdup.web.errors import Refused
 from imgdup.web.groups import Progress
 from imgdup.web.reading import as_refused, check_known, object_of, objects_of, texts_of, whole
-from imgdup.web.service import MAX_PAGE, Service, in_progress, json_answer, wanted_groups
+from imgdup.web.service import FILTERS, MAX_PAGE, Service, in_progress, json_answer, wanted_groups
 
 MAX_DECISIONS = 10_000  # in one request
 DECISIONS_PER_PAGE = 1000
@@ -52,7 +52,7 @@ def decide(service: Service, request: Request, body: bytes) -> Response:
         found = service.finder.find(shown.index)
         if isinstance(found, Progress):
             return in_progress(found)
-        values = texts_of(record["accept"], {"relation", "min_distance", "text"})
+        values = texts_of(record["accept"], FILTERS)
         places = found.places(wanted_groups(service, values))
         new = answers.accepted(shown, (found.groups[place] for place in places))
     elif set(record) == {"decisions"}:

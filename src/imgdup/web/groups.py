@@ -7,9 +7,11 @@ somebody decides; the plan respects them.
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
+from heapq import nlargest
 from typing import NamedTuple
 
 import numpy as np
@@ -23,10 +25,13 @@ from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.dedupe.verify import Verifier
 from imgdup.index.columns import images
+from imgdup.output.codecs import shown
 from imgdup.output.gallery import Member, members_of
+from imgdup.system.paths import is_below
 from imgdup.web.collection import Collection
 
 PER_PAGE = 100
+MAX_FOLDERS = 1000  # that can be chosen from
 MAX_RESULTS = 3  # that are kept: without decisions, with the last ones, and one in progress
 WAIT_S = 5.0  # for a result, before the answer is that it takes longer
 
@@ -49,11 +54,14 @@ class Wanted(NamedTuple):
         Groups with a file at least so far from the kept one, in bits.
     text : str
         Groups with a file whose path contains this, upper and lower case alike.
+    folder : str
+        Groups with a file in this folder or below it; as `GroupList.folders` names it.
     """
 
     relation: str = ""
     min_distance: int = 0
     text: str = ""
+    folder: str = ""
 
 
 class Progress(NamedTuple):
@@ -74,6 +82,11 @@ class Group(NamedTuple):
     def members(self) -> list[Member]:
         """All files beside the kept one."""
         return [*self.removed, *self.shown]
+
+    @property
+    def rows(self) -> list[int]:
+        """The rows of all files."""
+        return [self.keeper, *(member.row for member in self.members)]
 
 
 class GroupList:
@@ -110,25 +123,58 @@ class GroupList:
         """The paths of each group, in lower case."""
         path = self.index.rows.path
         return [
-            "\n".join(
-                os.fsdecode(path(row)).casefold()
-                for row in (group.keeper, *(each.row for each in group.members))
-            )
+            "\n".join(os.fsdecode(path(row)).casefold() for row in group.rows)
             for group in self.groups
         ]
 
+    @cached_property
+    def _folders(self) -> dict[str, list[int]]:
+        """The places of the groups that have a file in a folder or below it, by its path."""
+        rows = self.index.rows
+        above: dict[bytes, list[str]] = {}  # a folder, and those that it is in
+        found: dict[str, list[int]] = {}
+        for place, group in enumerate(self.groups):
+            folders = {rows.path(row).rpartition(b"/")[0] for row in group.rows}
+            for folder in folders - above.keys():
+                above[folder] = [shown(each) for each in _upwards(folder, rows.roots)]
+            for name in {name for folder in folders for name in above[folder]}:
+                found.setdefault(name, []).append(place)
+        return found
+
+    def relations(self) -> list[tuple[str, int]]:
+        """Return how many groups have a file of each relation, without zeros."""
+        counts = [(name, int((self._relations >> i & 1).sum())) for i, name in enumerate(RELATIONS)]
+        return [(name, count) for name, count in counts if count]
+
+    def folders(self) -> list[tuple[str, int]]:
+        """Return how many groups have a file in a folder or below it: those with most, by path."""
+        most = nlargest(MAX_FOLDERS, self._folders.items(), key=lambda each: len(each[1]))
+        return sorted((name, len(places)) for name, places in most)
+
     def prepare(self) -> None:
         """Make what `places` needs, before anybody waits for it."""
-        _ = self._relations, self._distances, self._texts
+        _ = self._relations, self._distances, self._texts, self._folders
 
     def places(self, wanted: Wanted) -> list[int]:
         """Return the places of the groups to list, in the order of the list."""
         chosen = self._distances >= wanted.min_distance
         if wanted.relation:
             chosen &= (self._relations >> RELATIONS.index(wanted.relation) & 1).astype(bool)
+        if wanted.folder:
+            inside = np.zeros(len(chosen), bool)
+            inside[self._folders.get(wanted.folder, [])] = True
+            chosen &= inside
         places = [int(place) for place in np.flatnonzero(chosen)]
         text = wanted.text.casefold()
         return [place for place in places if text in self._texts[place]] if text else places
+
+
+def _upwards(folder: bytes, roots: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield a folder and those above it, up to the indexed one."""
+    yield folder
+    while folder not in roots and any(is_below(folder, root) for root in roots):
+        folder = folder.rpartition(b"/")[0]
+        yield folder
 
 
 class Finder:

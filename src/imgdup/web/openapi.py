@@ -17,6 +17,24 @@ WHOLE: Schema = {"type": "integer"}
 BOX: Schema = {"type": ["array", "null"], "items": WHOLE, "minItems": 4, "maxItems": 4}
 DIGEST: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{16}-[0-9]{1,18}$"}
+IMAGE: Schema = {
+    "id": ID,
+    **{name: WHOLE for name in ("width", "height", "size", "quality", "mtime_ns")},
+    "format": TEXT,
+    "digest": DIGEST,
+}
+OPTIONAL: Schema = {
+    "path": TEXT,
+    "path_b64": TEXT,
+    "decision": {"type": ["string", "null"]},
+}
+COMPARED: Schema = {
+    "relation": {"type": "string", "enum": list(RELATIONS)},
+    "peak": {"type": "number"},
+    "box": BOX,
+}
+TURNED: Schema = {"type": "string", "enum": list(ORIENTATIONS)}
+PAGES: Schema = {"page": WHOLE, "pages": WHOLE}
 ERRORS = {
     "400": "not a request that this service reads",
     "401": "the token is missing or wrong",
@@ -43,17 +61,17 @@ def document() -> Schema:
             "remove. Nothing is removed by this service.",
         },
         "security": [{"token": []}],
-        "paths": _paths(),
+        "paths": {**_image_paths(), **_group_paths()},
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": _schemas(),
+            "schemas": {**_image_schemas(), **_group_schemas(), **_decision_schemas()},
         },
     }
 
 
-def _paths() -> Schema:
+def _image_paths() -> Schema:
+    """Describe the addresses of the index and its images."""
     image = {"name": "id", "in": "path", "required": True, "schema": ID}
-    page = _parameter("page", {"type": "integer", "minimum": 1})
     return {
         "/api/health": {"get": _operation("Whether there is an index.", "Health", is_open=True)},
         "/api/openapi.json": {
@@ -82,6 +100,18 @@ def _paths() -> Schema:
                     _parameter("side", {"type": "integer", "minimum": 16, "maximum": 2048}),
                 ],
                 kind="image/jpeg",
+            )
+        },
+    }
+
+
+def _group_paths() -> Schema:
+    """Describe the addresses of groups, decisions and plans."""
+    page = _parameter("page", {"type": "integer", "minimum": 1})
+    return {
+        "/api/filters": {
+            "get": _operation(
+                "How many groups each relation and each folder has.", "Filters", takes_long=True
             )
         },
         "/api/groups": {
@@ -127,6 +157,7 @@ def _query_parameters() -> list[Schema]:
 def _filter() -> Schema:
     return {
         "relation": {"type": "string", "enum": list(RELATIONS)},
+        "folder": {"type": "string", "maxLength": 4096},
         "min_distance": {"type": "integer", "minimum": 0, "maximum": 256},
         "text": {"type": "string", "maxLength": 1000},
     }
@@ -190,18 +221,10 @@ def _list(items: str | Schema, **more: int) -> Schema:
     return {"type": "array", "items": _schema(items), **more}
 
 
-def _schemas() -> Schema:
-    facts = {name: WHOLE for name in ("width", "height", "size", "quality", "mtime_ns")}
-    image: Schema = {"id": ID, **facts, "format": TEXT, "digest": DIGEST}
-    optional = {"path": TEXT, "path_b64": TEXT, "decision": _or_null(TEXT)}
-    compared: Schema = {
-        "relation": {"type": "string", "enum": list(RELATIONS)},
-        "peak": {"type": "number"},
-        "box": BOX,
-    }
-    turned: Schema = {"type": "string", "enum": list(ORIENTATIONS)}
+def _image_schemas() -> Schema:
+    """Describe images, alone and as matches."""
     match: Schema = {
-        **image,
+        **IMAGE,
         "distance": WHOLE,
         "match_distance": _or_null(WHOLE),
         "duplicate": FLAG,
@@ -209,54 +232,46 @@ def _schemas() -> Schema:
         "pdq_distance": _or_null(WHOLE),
         "found_by": _list({"type": "string", "enum": list(HASHES)}),
     }
-    member: Schema = {
-        **image,
-        **compared,
-        "role": {"type": "string", "enum": ["remove", "similar"]},
-        "duplicate_of": ID,
-        "distance": WHOLE,
-        "rule": TEXT,
-        "keeper_box": BOX,
-        "orientation": turned,
-        "sentence": TEXT,
-        "pair_decision": _or_null(TEXT),
-    }
-    pages = {name: WHOLE for name in ("page", "pages")}
     return {
         "Error": _object({"error": TEXT, "detail": TEXT}),
         "Health": _object({"status": TEXT}),
         "Progress": _object({"state": TEXT, "decided": WHOLE, "files": WHOLE}),
         "Info": _object({"images": WHOLE, "digest": DIGEST, "show_paths": FLAG}),
-        "Image": _object(image, {**optional, "facts": {"type": "object"}}),
-        "Match": _object(match, {**optional, **compared, "orientation": turned}),
+        "Image": _object(IMAGE, {**OPTIONAL, "facts": {"type": "object"}}),
+        "Match": _object(match, {**OPTIONAL, **COMPARED, "orientation": TURNED}),
         "Matches": _object({"generation": DIGEST, "matches": _list("Match"), "more": FLAG}),
-        "Keeper": _object({**image, "role": TEXT}, optional),
-        "Member": _object(member, optional),
-        "Group": _object(
-            {
-                "group": WHOLE,
-                "saving": WHOLE,
-                "n_files": WHOLE,
-                "keeper": _schema("Keeper"),
-                "files": _list("Member"),
-            }
-        ),
-        "Groups": _object(
-            {
-                "generation": DIGEST,
-                **pages,
-                "per_page": WHOLE,
-                "n_groups": WHOLE,
-                "saving": WHOLE,
-                "groups": _list("Group"),
-            }
-        ),
-        **_requests(pages),
     }
 
 
-def _requests(pages: Schema) -> Schema:
-    """Return the schemas of bodies, and of decisions."""
+def _group_schemas() -> Schema:
+    """Describe groups, and the lists of them."""
+    member: Schema = {
+        **IMAGE,
+        **COMPARED,
+        "role": {"type": "string", "enum": ["remove", "similar"]},
+        "duplicate_of": ID,
+        "distance": WHOLE,
+        "rule": TEXT,
+        "keeper_box": BOX,
+        "orientation": TURNED,
+        "sentence": TEXT,
+        "pair_decision": _or_null(TEXT),
+    }
+    group: Schema = {"group": WHOLE, "saving": WHOLE, "n_files": WHOLE}
+    counts: Schema = {"per_page": WHOLE, "n_groups": WHOLE, "saving": WHOLE}
+    relation = _object({"relation": COMPARED["relation"], "n_groups": WHOLE})
+    folder = _object({"folder": TEXT, "n_groups": WHOLE})
+    return {
+        "Keeper": _object({**IMAGE, "role": TEXT}, OPTIONAL),
+        "Member": _object(member, OPTIONAL),
+        "Group": _object({**group, "keeper": _schema("Keeper"), "files": _list("Member")}),
+        "Groups": _object({"generation": DIGEST, **PAGES, **counts, "groups": _list("Group")}),
+        "Filters": _object({"relations": _list(relation)}, {"folders": _list(folder)}),
+    }
+
+
+def _decision_schemas() -> Schema:
+    """Describe decisions, and the bodies of requests."""
     of_two: Schema = {"decision": {"type": "string", "enum": list(OF_PAIRS)}}
     of_one: Schema = {"decision": {"type": "string", "enum": list(OF_CONTENTS)}}
     kind: Schema = {"digest_kind": {"type": "string", "enum": list(DIGEST_KINDS)}}
@@ -265,7 +280,7 @@ def _requests(pages: Schema) -> Schema:
     decision = {"digest": DIGEST, "digest_kind": kind["digest_kind"], **of_one}
     return {
         "Decision": _object(decision | {"decision": TEXT}, {"other": DIGEST, "path": TEXT}),
-        "Decisions": _object({**pages, "n_decisions": WHOLE, "decisions": _list("Decision")}),
+        "Decisions": _object({**PAGES, "n_decisions": WHOLE, "decisions": _list("Decision")}),
         "Written": _object({"n_written": WHOLE, "decisions": _list("Decision")}),
         "Probe": {
             "oneOf": [

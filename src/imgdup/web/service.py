@@ -21,6 +21,7 @@ from imgdup.web.guard import Access
 from imgdup.web.reading import whole
 
 THREADS = 16  # that search, and wait for workers
+FILTERS = {"relation", "min_distance", "text", "folder"}  # of groups
 MAX_TEXT = 1000  # characters to look for in paths
 MAX_PAGE = 1 << 40
 
@@ -93,11 +94,12 @@ def in_progress(progress: Progress) -> Response:
 
 def wanted_groups(service: Service, values: Mapping[str, str]) -> Wanted:
     """Read which groups are meant."""
-    relation, looked_for = values.get("relation", ""), values.get("text", "")
+    relation, looked_for, folder = (values.get(key, "") for key in ("relation", "text", "folder"))
     if relation and relation not in RELATIONS:
         raise Refused(422, "wrong-value", f"relation must be one of {', '.join(RELATIONS)}")
-    if looked_for:
-        service.require_paths("a search for text")
+    if looked_for or folder:
+        service.require_paths("a search for text or a folder")
     if len(looked_for) > MAX_TEXT:
         raise Refused(422, "wrong-value", f"text may have {MAX_TEXT:,} characters at most")
-    return Wanted(relation, whole(values, "min_distance", 0, MATCH_BITS) or 0, looked_for)
+    min_distance = whole(values, "min_distance", 0, MATCH_BITS) or 0
+    return Wanted(relation, min_distance, looked_for, folder)

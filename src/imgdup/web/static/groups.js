@@ -6,22 +6,17 @@ import { compare } from "./compare.js";
 import { button, byId, caption, counted, inUnits, make, message, save, thumbnail } from "./parts.js";
 
 const TYPING_MS = 250; // after the last key, before a search
-const RELATIONS = [
-  "same-bytes", "same-pixels", "same-picture", "recoloured", "edited", "cropped", "turned",
-  "unverified",
-];
 const list = byId("list");
 let answer = { groups: [], page: 1, pages: 0 };
 let page = 1;
 let place = 0; // of the chosen group on this page
 let which = 0; // of the chosen picture in it; 0 is the kept one
 let search = () => {};
+let countsOf = ""; // the generation whose relations and folders can be chosen
 let asked = 0; // so that a late answer does not replace a newer one
 
-for (const name of RELATIONS) byId("relation").append(make("option", { text: name, value: name }));
-
 const filter = () => {
-  const values = { relation: byId("relation").value, text: byId("text").value };
+  const values = { relation: byId("relation").value, folder: byId("folder").value, text: byId("text").value };
   const distance = Number(byId("distance").value);
   if (distance) values.min_distance = distance;
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value));
@@ -33,16 +28,40 @@ function progress({ decided, files }) {
     : "Looking for duplicates");
 }
 
+// Offer what there is to choose from, with the number of groups; a choice that is still there stays.
+function offer(select, all, counts) {
+  const chosen = select.value;
+  select.replaceChildren(make("option", { text: all, value: "" }),
+    ...counts.map(([name, n]) => make("option", { text: `${name} (${n.toLocaleString("en")})`, value: name })));
+  select.value = counts.some(([name]) => name === chosen) ? chosen : "";
+}
+
+async function loadFilters() {
+  const { relations, folders = [] } = await record("filters", { waiting: progress });
+  offer(byId("relation"), "all relations", relations.map((each) => [each.relation, each.n_groups]));
+  offer(byId("folder"), "all folders", folders.map((each) => [each.folder, each.n_groups]));
+  byId("folder-label").hidden = !folders.length;
+}
+
 export async function load(wanted = 1) {
   asked += 1;
   const own = asked;
   const values = new URLSearchParams({ ...filter(), page: wanted });
   const found = await record(`groups?${values}`, { waiting: progress });
   if (own !== asked) return;
+  if (countsOf !== found.generation) {
+    const before = JSON.stringify(filter());
+    await loadFilters();
+    countsOf = found.generation;
+    if (own !== asked) return;
+    if (JSON.stringify(filter()) !== before) return load(); // what was chosen is no longer there
+  }
   [answer, page, place, which] = [found, wanted, 0, 0];
   message("");
   forgetPictures();
   list.replaceChildren(...found.groups.map(groupElement));
+  byId("accept").textContent = `Agree with ${found.n_groups === 1 ? "this group" : `all ${counted(found.n_groups, "group")}`}`;
+  byId("accept").disabled = !found.n_groups;
   byId("page").textContent = `${counted(found.n_groups, "group")}, saving ${inUnits(found.saving)}; page ${found.pages ? page : 0} of ${found.pages}`;
   byId("previous").disabled = page <= 1;
   byId("next").disabled = page >= found.pages;
@@ -81,7 +100,7 @@ function groupElement(group) {
       ...group.files.map((file) => card(group, file, file.role === "remove" ? "Removed" : "Only shown", file.box ? [file.box] : []))));
   const left = group.n_files - group.files.length;
   if (left) {
-    element.append(make("p", { text: `${counted(left, "more picture")} of this group are not listed; to agree with them, too, use the button above the list.` }));
+    element.append(make("p", { text: `${counted(left, "more picture")} of this group are not listed; to agree with them, too, use the button above the groups.` }));
   }
   return element;
 }

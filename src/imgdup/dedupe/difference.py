@@ -20,11 +20,12 @@ from imgdup.dedupe.alignment import (
     refine,
 )
 from imgdup.dedupe.evidence import Evidence, agreement_of, differ_plainly
+from imgdup.dedupe.exact import colour_was_changed
 from imgdup.dedupe.imitate import evidence_of
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, largest_near, luma, region_around, resized
 
-VERDICT_VERSION = 7  # verdicts of another version are not comparable
+VERDICT_VERSION = 8  # verdicts of another version are not comparable
 
 SAME_PICTURE = "same-picture"
 RECOLOURED = "recoloured"
@@ -156,6 +157,8 @@ def _compare_upright(first: Pixels, second: Pixels) -> _Finding:
     height, width = (min(sides) for sides in zip(first.shape[:2], second.shape[:2], strict=True))
     direct = evidence_of(resized(first, height, width), resized(second, height, width))
     relation = _relation(direct)
+    if relation == SAME_PICTURE and colour_was_changed(first, second):
+        return _Finding(RECOLOURED, direct)
     if relation == SAME_PICTURE or not _may_be_moved(direct):
         return _Finding(relation, direct)
     return _compare_aligned(first, second, _Finding(relation, direct), direct.agreement)

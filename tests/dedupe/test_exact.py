@@ -1,0 +1,90 @@
+"""Colours that were changed on purpose in pictures that are otherwise equal pixel for pixel."""
+
+import cv2
+import numpy as np
+import pytest
+
+from imgdup.dedupe.difference import compare_pictures
+from imgdup.dedupe.exact import colour_was_changed
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+def shirt(colour):
+    """A drawing of flat colours on white, with a black outline."""
+    picture = np.full((400, 400, 3), 255, np.uint8)
+    corners = np.array([[60, 90], [340, 90], [300, 180], [290, 360], [110, 360], [100, 180]])
+    cv2.fillPoly(picture, [corners], colour)
+    cv2.polylines(picture, [corners], True, (0, 0, 0), 1)
+    return picture
+
+
+def scene(rng):
+    """A textured background with a flat, slightly shaded object."""
+    rough = rng.integers(40, 200, (40, 60, 3)).astype(np.uint8)
+    picture = cv2.resize(rough, (480, 320), interpolation=cv2.INTER_CUBIC)
+    picture[120:220, 180:300] = (150, 120, 90)
+    picture[120:220, 180:300] += np.arange(0, 20, 20 / 120).astype(np.uint8)[None, :, None]
+    return picture
+
+
+def jpeg(pixels, quality):
+    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+
+
+@pytest.mark.parametrize("other", [(127, 56, 190), (123, 56, 194), (120, 60, 190)])
+def test_a_drawing_in_another_tint_is_recoloured_however_near_the_tint(other):
+    first, second = shirt((123, 56, 190)), shirt(other)
+
+    assert colour_was_changed(first, second)
+    assert compare_pictures(first, second).relation == "recoloured"
+
+
+def test_an_object_in_another_tint_before_a_background_that_is_equal_is_found(rng):
+    first = scene(rng)
+    second = first.copy()
+    second[120:220, 180:300, 0] -= 5
+
+    assert colour_was_changed(first, second)
+    assert compare_pictures(first, second).relation == "recoloured"
+
+
+@pytest.mark.parametrize("quality", [100, 98, 90, 50, 10])
+def test_compression_changes_no_colour_on_purpose(rng, quality):
+    for first in (shirt((123, 56, 190)), scene(rng), jpeg(scene(rng), quality)):
+        assert not colour_was_changed(first, jpeg(first, quality))
+
+
+@pytest.mark.parametrize("change", [-30, -4, 4, 30])
+def test_brightness_changes_no_colour_on_purpose(rng, change):
+    for first in (shirt((123, 56, 190)), scene(rng)):
+        second = np.clip(first.astype(int) + change, 0, 255).astype(np.uint8)
+
+        assert not colour_was_changed(first, second)
+
+
+def test_a_reduced_palette_changes_no_colour_on_purpose(rng):
+    first = scene(rng)
+    second = first // 16 * 16 + 8
+
+    assert not colour_was_changed(first, second)
+
+
+def test_noise_in_half_of_the_pixels_changes_no_colour_on_purpose(rng):
+    first = scene(rng)
+    noise = rng.integers(-9, 10, first.shape) * (rng.random(first.shape[:2]) < 0.5)[:, :, None]
+
+    assert not colour_was_changed(first, np.clip(first + noise, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("shapes", [((8, 8, 3), (8, 9, 3)), ((8, 8), (8, 8)), ((8, 8), (8, 8, 3))])
+def test_pictures_of_unequal_shape_or_without_colour_are_not_compared(shapes):
+    first, second = (
+        np.full(shape, value, np.uint8) for shape, value in zip(shapes, (1, 9), strict=True)
+    )
+
+    assert not colour_was_changed(first, second)

@@ -24,9 +24,12 @@ def place(painted_index, tmp_path):
     return tmp_path / "served"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(painted_index):
-    """A client of the painted collection, for tests that write no decisions."""
+    """A client of the painted collection, for tests that write no decisions.
+
+    It has worker processes, which end with the module: other tests count those of their process.
+    """
     with client_of(painted_index) as client:
         yield client
 

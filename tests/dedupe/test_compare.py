@@ -247,8 +247,8 @@ def test_verified_leaks_equal_looking_at_the_pictures_of_every_pair(data, max_di
         lambda files: [file for file in files if file.status == 0]
     )
     a, b = data.draw(strategy), data.draw(strategy)
-    known = {file.content: {"match": file.match, "quality": file.quality} for file in a}
-    b = [replace(file, **known.get(file.content, {})) for file in b]  # equal bytes hash alike
+    known = {(f.size, f.content): {"match": f.match, "quality": f.quality} for f in a}
+    b = [replace(f, **known.get((f.size, f.content), {})) for f in b]  # equal bytes hash alike
     names = st.sampled_from([None, "x", "y", "z"])
     labels = {file.path: data.draw(names) for file in {f.path: f for f in [*a, *b]}.values()}
     rule = MatchRule(max_distance)

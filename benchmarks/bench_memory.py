@@ -44,11 +44,12 @@ def write_parts(place: Path, root: bytes, n_files: int, rng: np.random.Generator
         "parameters": PARAMETERS_VERSION,
         "digest_kind": NEW_DIGEST_KIND,
         "with_pdq": 0,
+        "with_trimmed": 1,
     }
     settings = BatchSettings(place / "parts", parameters, Limits())
     for start in range(0, n_files, PART_FILES):
         n = min(PART_FILES, n_files - start)
-        columns = empty_columns(n, 1)
+        columns = empty_columns(n, 1, with_trimmed=True)
         columns["size"][:] = np.arange(start, start + n)
         columns["mtime_ns"][:] = MTIME_NS
         columns["quality"][:] = 100
@@ -76,7 +77,7 @@ def merge(place: Path, root: bytes, n_files: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     bar = BASE_MB * 10**6 + BYTES_A_FILE * n_files
     if outcome.hashed != n_files:
-        raise SystemExit(f"expected {n_files} rows, got {outcome}")
+        raise SystemExit(f"expected {n_files} rows, got {outcome.hashed}")
     size = sum(f.stat().st_size for f in place.glob("index.*"))
     print(
         f"| {n_files:,} | {peak / 1e6:,.0f} MB | {bar / 1e6:,.0f} MB | {peak / bar:.2f} "

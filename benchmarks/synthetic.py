@@ -76,19 +76,25 @@ def _factor(exponent: float, period: int = 24) -> np.ndarray:
     return (np.sqrt(np.maximum(values, 0)) * vectors).T.astype(np.float32)
 
 
-def pdq_like(n: int, rng: np.random.Generator) -> np.ndarray:
+def scenes(rng: np.random.Generator) -> np.ndarray:
+    """Make what the pictures of `pdq_like` show: float32 (SCENES, 256)."""
+    return rng.standard_normal((SCENES, 256), np.float32)
+
+
+def pdq_like(n: int, rng: np.random.Generator, shown: np.ndarray | None = None) -> np.ndarray:
     """Signs of normals that share a part with their scene: uint64 (n, 4).
 
     Most pictures are views of one of a thousand scenes, more or less alike; one in twenty is a
-    copy of the scene's own picture, more or less changed.
+    copy of the scene's own picture, more or less changed. `shown` are the scenes; by default new
+    ones.
     """
-    scenes = rng.standard_normal((SCENES, 256), np.float32)
+    shown = scenes(rng) if shown is None else shown
 
     def block(m: int) -> np.ndarray:
         views, copies = 0.8 * rng.random(m) ** 1.5, 1 - 0.15 * rng.random(m) ** 4
         likeness = np.where(rng.random(m) < 0.05, copies, views).astype(np.float32)[:, None]
         noise = rng.standard_normal((m, 256), np.float32)
-        shared = scenes[rng.integers(0, SCENES, m)]
+        shared = shown[rng.integers(0, SCENES, m)]
         return np.sqrt(likeness) * shared + np.sqrt(1 - likeness) * noise > 0
 
     return _packed(n, block)

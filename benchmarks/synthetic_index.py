@@ -29,6 +29,7 @@ def write(place: Path, hashes: np.ndarray, match: np.ndarray) -> None:
         "parameters": PARAMETERS_VERSION,
         "digest_kind": NEW_DIGEST_KIND,
         "with_pdq": 0,
+        "with_trimmed": 0,
     }
     folder.prepare(place)
     settings = BatchSettings(place / "parts", parameters, Limits())
@@ -36,7 +37,7 @@ def write(place: Path, hashes: np.ndarray, match: np.ndarray) -> None:
     for start in range(0, n, FOLDER_FILES):
         rows = range(start, min(start + FOLDER_FILES, n))
         paths = [b"%s/%05d/%09d.jpg" % (ROOT, row // FOLDER_FILES, row) for row in rows]
-        columns = empty_columns(len(rows), 1)
+        columns = empty_columns(len(rows), 1, with_trimmed=True)
         columns |= {
             "hashes": hashes[rows.start : rows.stop],
             "match": match[rows.start : rows.stop],

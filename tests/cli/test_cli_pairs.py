@@ -241,11 +241,16 @@ def test_pairs_by_shards_are_the_same(photos, capfd, args):
     named = ["new"] if "--with" in args else []
     assert cli.main(["index", "new", "old", "--quiet"]) == 0
     outputs = []
-    for more in ([], ["--shards", "3"], ["--shards", "2", "--checkpoints", "kept"]):
+    for more in (
+        [],
+        ["--shards", "3"],
+        ["--shards", "2", "--checkpoints", "kept"],
+        ["--memory", "200M"],
+    ):
         assert cli.main(["pairs", *named, *args, *more, "--json"]) == 0
         outputs.append(capfd.readouterr().out)
 
-    assert outputs[0] and outputs[1] == outputs[2] == outputs[0]
+    assert outputs[0] and outputs == [outputs[0]] * 4
     assert os.listdir("kept")
 
 
@@ -253,3 +258,9 @@ def test_options_of_shards_that_do_not_fit_are_wrong_usage(photos, capfd):
     assert cli.main(["pairs", "new", "--shards", "2", "--orientations"]) == 2
     assert cli.main(["pairs", "new", "--checkpoints", "kept"]) == 2
     assert "needs --shards" in capfd.readouterr().err
+    assert cli.main(["pairs", "new", "--memory", "1G", "--orientations"]) == 2
+    assert "--memory and --orientations exclude each other" in capfd.readouterr().err
+    assert cli.main(["pairs", "new", "--memory", "1G", "--shards", "2"]) == 2
+    assert "--shards and --memory exclude each other" in capfd.readouterr().err
+    assert cli.main(["pairs", "new", "--memory", "10M"]) == 2
+    assert "cannot be compared in 10 MB: at least 180 MB are needed" in capfd.readouterr().err

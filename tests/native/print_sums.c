@@ -45,14 +45,14 @@ static void print_pairs(void) {
         bits[i] = 25 * i;
         masks[i + 1] = 1 << i;
     }
-    imgdup_count_values(hashes, N_HASHES, WORDS, bits, BAND_BITS, values, counts);
+    imgdup_count_values(hashes, NULL, N_HASHES, WORDS, bits, BAND_BITS, values, counts);
     for (int v = 0; v < N_VALUES; v++) {
         places[v] = starts[v];
         starts[v + 1] = starts[v] + counts[v];
     }
     imgdup_place_rows(values, N_HASHES, 0, places, rows);
-    imgdup_copy_columns(hashes, WORDS, first, WORDS, rows, 0, N_HASHES, STRIDE, columns);
-    JoinTable table = {hashes, columns, rows, starts, N_HASHES, N_VALUES};
+    JoinTable table = {hashes, NULL, columns, rows, starts, N_HASHES, N_VALUES};
+    imgdup_copy_columns(&table, WORDS, first, WORDS, 0, N_HASHES, columns);
     JoinCall call = {.left = table, .right = table, .is_self = 1, .words = WORDS,
                      .n_first = WORDS, .max_distance = MOST, .masks = masks,
                      .n_masks = BAND_BITS + 1, .left_shift = 40, .right_shift = 16,

@@ -101,6 +101,40 @@ def test_more_hashes_than_a_block_holds_get_their_values(level):
     assert values.tolist() == [number >> 63 & 3 for number in numbers]
 
 
+@by_level
+@given(hashes=hash_sets(3, min_size=1, bits=64), data=st.data())
+def test_a_table_of_some_hashes_is_that_of_their_copies(level, hashes, data):
+    numbers = st.lists(st.integers(0, len(hashes) - 1), min_size=1, unique=True)
+    chosen = np.array(sorted(data.draw(numbers)), np.uint32)
+    bits, first, n = np.array([3, 64, 190]), np.array([2, 0]), len(chosen)
+    made = []
+
+    for source, which in ((hashes, chosen), (hashes[chosen], None)):
+        values, counts = np.empty(n, np.uint32), np.zeros(8, np.uint32)
+        starts, columns = np.zeros(9, np.uint32), np.zeros((2, n + join.LANES), np.uint64)
+        table = join.Table(source, columns, np.empty(n, np.uint32), starts, which)
+        with native_level(level):
+            join.count_values(source, bits, values, counts, chosen=which)
+            np.cumsum(counts, out=starts[1:])
+            join.place_rows(values, 0, starts[:-1].copy(), table.rows)
+            join.copy_columns(table, first, range(n))
+        made.append([each.tolist() for each in (values, counts, table.rows, columns)])
+
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [np.array([0, 3], np.uint32), np.array([0, 1]), np.zeros(3, np.uint32), [0, 1]],
+    ids=["beyond the end", "another type", "too many", "a list"],
+)
+def test_numbers_that_are_not_of_these_hashes_are_refused(chosen):
+    arrays = (zeros(np.uint64, 3, 2), np.array([0]), zeros(np.uint32, 2), zeros(np.uint32, 2))
+
+    with pytest.raises((TypeError, ValueError)):
+        join.count_values(*arrays, chosen=chosen)
+
+
 @pytest.mark.parametrize("n_first", [1, 2, 3])
 @given(hashes=hash_sets(3, min_size=1, bits=64), data=st.data())
 def test_rows_and_their_words_are_sorted_by_value(n_first, hashes, data):

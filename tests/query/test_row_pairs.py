@@ -13,7 +13,7 @@ from array_rows import File, rows_of
 from imgdup import ImageIndex
 from imgdup.build.settings import Settings
 from imgdup.index.columns import images
-from imgdup.query.row_pairs import Side, iter_row_pairs
+from imgdup.query.row_pairs import PairRule, Side, iter_row_pairs
 from imgdup.workers.pool import inline
 from oracles_dedupe import turned_match
 
@@ -78,7 +78,7 @@ def found(blocks, field):
 def test_pairs_by_match_hash_equal_two_loops_over_pictures_with_structure(index, max_distance):
     rows = images(index)
 
-    blocks = iter_row_pairs(Side(index, rows), None, max_distance)
+    blocks = iter_row_pairs(Side(index, rows), None, PairRule(max_distance))
 
     expected = all_pairs(index, "match", max_distance, rows.tolist(), min_quality=50)
     assert found(blocks, "match_distances") == expected
@@ -88,7 +88,7 @@ def test_pairs_by_match_hash_equal_two_loops_over_pictures_with_structure(index,
 def test_pairs_by_the_search_hash_equal_two_loops(index, max_distance):
     rows = images(index)
 
-    blocks = iter_row_pairs(Side(index, rows), None, max_distance, by="search")
+    blocks = iter_row_pairs(Side(index, rows), None, PairRule(max_distance, by="search"))
 
     assert found(blocks, "distances") == all_pairs(index, "hashes", max_distance, rows.tolist())
 
@@ -96,7 +96,7 @@ def test_pairs_by_the_search_hash_equal_two_loops(index, max_distance):
 def test_pairs_across_two_parts_equal_two_loops(index):
     a, b = (images(index, [index.roots[0] + b"/" + name]) for name in (b"a", b"b"))
 
-    blocks = iter_row_pairs(Side(index, a), Side(index, b), 31)
+    blocks = iter_row_pairs(Side(index, a), Side(index, b), PairRule(31))
 
     expected = all_pairs(index, "match", 31, a.tolist(), b.tolist(), min_quality=50)
     assert found(blocks, "match_distances") == expected
@@ -108,7 +108,7 @@ def test_a_pair_is_a_duplicate_by_match_hash_and_structure_or_by_its_bytes(index
 
     told = {
         (int(i), int(j)): bool(d)
-        for block in iter_row_pairs(Side(index, rows), None, 64, by="search")
+        for block in iter_row_pairs(Side(index, rows), None, PairRule(64, by="search"))
         for i, j, d in zip(block.left, block.right, block.duplicate, strict=True)
     }
 
@@ -142,7 +142,7 @@ def test_turned_pairs_are_those_of_the_nearest_of_eight_hashes(seed, across):
     halves = [images(rows, [b"/data/0"]), images(rows, [b"/data/1"])]
     sides = [Side(rows, each) for each in halves] if across else [Side(rows, images(rows)), None]
 
-    blocks = list(iter_row_pairs(*sides, 6, orientations=True))
+    blocks = list(iter_row_pairs(*sides, PairRule(6, orientations=True)))
 
     pairs = itertools.product(*halves) if across else itertools.combinations(range(len(rows)), 2)
     quality, expected = rows.column("quality"), []
@@ -160,14 +160,27 @@ def test_turned_pairs_are_those_of_the_nearest_of_eight_hashes(seed, across):
             assert (number(rows, "match", i) ^ turned).bit_count() == d
 
 
+def test_hashes_of_all_or_some_rows_are_not_copied(index):
+    column = index.column("match")
+    rows = images(index)
+
+    some, everything = Side(index, rows).hashes("match"), Side(index, np.arange(len(column)))
+
+    assert np.shares_memory(some.hashes, column)
+    assert some[:].tolist() == column[rows].tolist()
+    assert np.shares_memory(everything.hashes("match")[:], column)
+
+
 def test_search_hashes_cannot_be_turned(index):
+    rule = PairRule(9, by="search", orientations=True)
+
     with pytest.raises(ValueError, match="only match hashes can be turned"):
-        next(iter_row_pairs(Side(index, images(index)), None, 9, by="search", orientations=True))
+        next(iter_row_pairs(Side(index, images(index)), None, rule))
 
 
 def test_an_unknown_hash_raises(index):
     with pytest.raises(ValueError, match="'match', 'search'"):
-        next(iter_row_pairs(Side(index, images(index)), None, 10, by="dhash"))
+        next(iter_row_pairs(Side(index, images(index)), None, PairRule(10, by="dhash")))
 
 
 @pytest.mark.parametrize("by", ["match", "search"])
@@ -180,9 +193,9 @@ def test_two_rows_of_one_file_are_not_a_pair(by):
         ]
     )
 
-    blocks = list(iter_row_pairs(Side(rows, images(rows)), None, 10, by=by))
+    blocks = list(iter_row_pairs(Side(rows, images(rows)), None, PairRule(10, by=by)))
     across = list(
-        iter_row_pairs(Side(rows, np.array([0])), Side(rows, np.array([1, 2])), 10, by=by)
+        iter_row_pairs(Side(rows, np.array([0])), Side(rows, np.array([1, 2])), PairRule(10, by=by))
     )
 
     assert found(blocks, "distances") == [(0, 1, 1), (1, 2, 1)]
@@ -194,6 +207,6 @@ def test_one_file_in_two_indexes_is_no_pair_and_another_file_is():
     files = [File(b"/mnt/1.jpg", content=b"same", inode=1), File(b"/mnt/2.jpg", content=b"same")]
     b = rows_of([*files, File(b"/mnt/3.jpg", inode=1)], roots=(b"/mnt",))
 
-    blocks = list(iter_row_pairs(Side(a, images(a)), Side(b, images(b)), 10))
+    blocks = list(iter_row_pairs(Side(a, images(a)), Side(b, images(b)), PairRule(10)))
 
     assert found(blocks, "distances") == [(0, 1, 0), (0, 2, 0)]

@@ -1,5 +1,6 @@
 """Pairs by shards are the pairs of one search over all hashes, also after an interruption."""
 
+import pickle
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
@@ -7,8 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from imgdup.errors import UsageError
 from imgdup.query import shards
-from imgdup.query.shards import Sharding, iter_sharded_pairs
+from imgdup.query.shards import Sharding, iter_sharded_pairs, shards_within
+from imgdup.search import join
+from imgdup.search.bands import Band, Layout
+from imgdup.search.hamming import Chosen
 
 
 def clustered(seed, n, words=1):
@@ -132,6 +137,47 @@ def test_damaged_answers_and_those_of_another_distance_are_found_again(tmp_path)
         hashes, None, 5
     )
     assert again.n_done == 4
+
+
+def test_the_bands_are_chosen_once_and_have_their_tables_one_after_the_other(tmp_path, monkeypatch):
+    layout = Layout((Band(np.arange(8), 1), Band(np.arange(8, 16), 1)), 0, 0.0, 1.0, 1e-3)
+    chosen, made = [], []
+    monkeypatch.setattr(shards, "choose_layout", lambda *args: chosen.append(args) or layout)
+    make_tables = join.make_tables
+    monkeypatch.setattr(
+        join, "make_tables", lambda plans, *args: made.append(plans) or make_tables(plans, *args)
+    )
+    hashes = clustered(1, 100)
+
+    pairs = found(iter_sharded_pairs(hashes, 3, Sharding(2, tmp_path, Inline())))
+
+    assert pairs == slow_pairs(hashes, None, 3)
+    assert len(chosen) == 1
+    assert [len({tuple(plan.bits) for plan in plans}) for plans in made] == [1] * 6
+
+
+def test_chosen_hashes_are_divided_and_sent_without_the_others(tmp_path):
+    hashes, numbers = clustered(1, 300, 4), np.arange(0, 300, 3, dtype=np.uint32)
+    chosen = Chosen(hashes, numbers)
+    executor = Inline()
+    executor.submit = lambda f, *args: Inline.submit(executor, f, *pickle.loads(pickle.dumps(args)))
+
+    pairs = found(iter_sharded_pairs(chosen, 3, Sharding(3, tmp_path, executor)))
+
+    assert pairs == slow_pairs(hashes[::3], None, 3)
+    assert len(pickle.loads(pickle.dumps(chosen)).hashes) == 100
+
+
+@pytest.mark.parametrize("n_right", [None, 6_000_000])
+def test_less_memory_needs_more_shards_up_to_a_limit(n_right):
+    sizes = [10**9, 6 * 10**8, 5 * 10**8, 4 * 10**8] if n_right is None else [10**9, 7 * 10**8]
+    numbers = [shards_within(size, 6_000_000, n_right) for size in [10**10, *sizes]]
+
+    assert numbers[0] is None
+    assert [number or 1 for number in numbers] == sorted(number or 1 for number in numbers)
+    assert numbers[-1] > 1
+    with pytest.raises(UsageError, match="at least"):
+        shards_within(10**8, 6_000_000, n_right)
 
 
 def test_less_than_one_shard_is_refused(tmp_path):

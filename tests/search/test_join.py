@@ -8,6 +8,7 @@ scanned unless the test says otherwise, so bands are forced: any number, any wid
 """
 
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from imgdup.native import join as native
 from imgdup.search import bands, equal, join, sorting
 from imgdup.search.bands import Band, Layout
+from imgdup.search.hamming import Chosen
 from imgdup.search.join import JoinStats, RowBlock
 from native_levels import by_level, native_level
 from oracles_pairs import (
@@ -281,7 +283,8 @@ def test_the_threads_are_as_many_as_the_usable_cores(monkeypatch):
 def test_a_table_is_the_same_whatever_the_number_of_its_pieces(monkeypatch):
     monkeypatch.setattr(sorting, "PIECE", 1)
     hashes = random_hashes(1_000, 2) & np.uint64(0xFF)
-    plan = sorting.TablePlan(hashes, range(100, 900), np.array([0, 1, 2, 65]), np.array([1, 0]))
+    bits, first = np.array([0, 1, 2, 65]), np.array([1, 0])
+    plan = sorting.TablePlan(Chosen(hashes), range(100, 900), bits, first)
     with ThreadPoolExecutor(3) as pool:
 
         def call_all(calls):
@@ -343,6 +346,41 @@ def test_classes_hold_the_rows_of_equal_hashes_by_first_row(words, data):
     expected = classes_of(hashes)
     assert [members.tolist() for members in rows if len(hashes)] == expected
     assert found.rows.tolist() == [members[0] for members in expected]
+
+
+@by_width
+@patient
+@given(data=st.data())
+def test_pairs_of_chosen_hashes_are_those_of_their_copies(words, data):
+    hashes = data.draw(clustered(words, max_size=40))
+    is_chosen = np.array([data.draw(st.booleans()) for _ in hashes], bool)
+    chosen = Chosen(hashes, np.flatnonzero(is_chosen).astype(np.uint32))
+    max_distance = data.draw(st.integers(0, 64 * words))
+
+    classes = equal.group_equal(chosen)
+    found = in_one(equal.expand(classes, join.iter_pairs(classes.choose(chosen), max_distance)))
+    across = in_one(join.iter_pairs(chosen, max_distance, other=hashes))
+
+    assert sorted(found) == pairs_inside(hashes[is_chosen], max_distance)
+    assert across == in_one(join.iter_pairs(hashes[is_chosen], max_distance, other=hashes))
+
+
+def test_grouping_and_joining_need_at_most_60_bytes_a_hash_beside_them(monkeypatch):
+    monkeypatch.setattr(join, "BLOCK_PAIRS", 1 << 16)
+    monkeypatch.setattr(join, "TABLE_BYTES", 1)
+    hashes = random_hashes(200_000, 4)
+    hashes[::10] = hashes[1::10]
+    tracemalloc.start()
+
+    chosen = Chosen(hashes)
+    classes = equal.group_equal(chosen)
+    blocks = join.iter_pairs(classes.choose(chosen), 31, threads=2)
+    n_pairs = sum(len(block.left) for block in equal.expand(classes, blocks))
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_pairs == 20_000
+    assert peak <= 60 * len(hashes) + 3 * 10**6  # 3 MB: the slots of a block, buckets, the sample
 
 
 def test_hashes_that_share_their_mixed_number_are_distinguished(monkeypatch):

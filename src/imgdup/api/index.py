@@ -17,7 +17,7 @@ from imgdup.index.columns import images
 from imgdup.index.generation import PACK, Generation, GenerationRows, open_generation
 from imgdup.index.pack import check_has_pictures, is_pack
 from imgdup.output.progress import showing
-from imgdup.query.row_pairs import RowPairs, Side, iter_row_pairs
+from imgdup.query.row_pairs import PairRule, RowPairs, Side, iter_row_pairs
 
 if TYPE_CHECKING:
     from imgdup.api.groups import Groups
@@ -286,7 +286,7 @@ class ImageIndex:
                 index.check_before_decision()
         right = None if other is None else Side(other.rows, other.image_rows)
         left = Side(self.rows, self.image_rows)
-        return iter_row_pairs(left, right, max_distance, by=by, orientations=orientations)
+        return iter_row_pairs(left, right, PairRule(max_distance, by, orientations))
 
     def groups(
         self,

@@ -12,6 +12,7 @@ import click
 
 from imgdup.cli.options import (
     PATH,
+    Bytes,
     Distance,
     Number,
     by_option,
@@ -72,10 +73,18 @@ COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first i
     "millions of pictures less memory.",
 )
 @click.option(
+    "--memory",
+    type=Bytes(),
+    metavar="SIZE",
+    help="Use as many shards as this much memory requires, for example 4G; files that are mapped "
+    "do not count.",
+)
+@click.option(
     "--checkpoints",
     type=PATH,
     metavar="FOLDER",
-    help="With --shards: keep what was found there, so that a search that was interrupted goes on.",
+    help="With --shards or --memory: keep what was found there, so that a search that was "
+    "interrupted goes on.",
 )
 @removals_option
 @json_option
@@ -90,6 +99,7 @@ def pairs(
     max_false_pairs: float | None,
     verify: bool,
     shards: int | None,
+    memory: int | None,
     checkpoints: Path | None,
     allow_removals: bool,
     as_json: bool,
@@ -106,19 +116,21 @@ def pairs(
     imgdup pairs new --with archive
     """
     from imgdup.cli import prepare
-    from imgdup.query.row_pairs import JoinWork, iter_row_pairs
+    from imgdup.query.row_pairs import JoinWork, PairRule, iter_row_pairs
 
     prepare.check_turned(by, orientations)
-    _check_shards(shards, checkpoints, orientations=orientations)
+    _check_shards(shards, memory, checkpoints, orientations=orientations)
     sides = prepare.two_sides(folders, other, index_folder, allow_removals=allow_removals)
     index, left, right, code = sides
     limit = prepare.pairs_distance(sides, by, max_dist, max_false_pairs, orientations=orientations)
     with ExitStack() as stack:
         bar = stack.enter_context(closing(Bar(quiet=on_terminal())))
         bar.log("comparing")
-        sharding = prepare.sharding(shards, checkpoints, stack) if shards else None
+        if memory is not None:
+            shards = prepare.shards_of(memory, left, right)
+        sharding = prepare.sharding(shards, checkpoints, stack) if shards or checkpoints else None
         work = JoinWork.shown(bar.share, sharding)
-        blocks = iter_row_pairs(left, right, limit, by=by, orientations=orientations, work=work)
+        blocks = iter_row_pairs(left, right, PairRule(limit, by, orientations), work=work)
         found = _Counted(blocks, bar)
         if verify:
             verifier = stack.enter_context(prepare.picture_verifier(index))
@@ -129,12 +141,19 @@ def pairs(
     return code
 
 
-def _check_shards(shards: int | None, checkpoints: Path | None, *, orientations: bool) -> None:
-    """Raise UsageError for options that do not go with --shards, or need it."""
-    if orientations and shards:
-        raise UsageError("--shards and --orientations exclude each other: leave out one")
-    if checkpoints and not shards:
-        raise UsageError("--checkpoints needs --shards K")
+def _check_shards(
+    shards: int | None, memory: int | None, checkpoints: Path | None, *, orientations: bool
+) -> None:
+    """Raise UsageError for options that do not go with --shards or --memory, or need one."""
+    given = [
+        name for name, value in (("--shards", shards), ("--memory", memory)) if value is not None
+    ]
+    if len(given) == 2:
+        raise UsageError("--shards and --memory exclude each other: leave out one")
+    if orientations and given:
+        raise UsageError(f"{given[0]} and --orientations exclude each other: leave out one")
+    if checkpoints and not given:
+        raise UsageError("--checkpoints needs --shards K or --memory SIZE")
 
 
 class _Counted:

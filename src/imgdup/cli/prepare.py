@@ -51,7 +51,7 @@ from imgdup.index.pack import check_has_pictures, is_index_or_pack
 from imgdup.query import false_pairs
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import Side
-from imgdup.query.shards import Sharding
+from imgdup.query.shards import Sharding, shards_within
 from imgdup.system.limits import usable_cores
 from imgdup.system.paths import absolute, check_exists
 
@@ -202,17 +202,22 @@ def picture_verifier(index: ImageIndex) -> Verifier:
     return Verifier(index.folder)
 
 
-def sharding(n_shards: int, folder: Path | None, stack: ExitStack) -> Sharding:
+def shards_of(memory_bytes: int, left: Side, right: Side | None) -> int | None:
+    """Return the number of shards with which a search needs no more memory; None means none."""
+    return shards_within(memory_bytes, len(left.rows), None if right is None else len(right.rows))
+
+
+def sharding(n_shards: int | None, folder: Path | None, stack: ExitStack) -> Sharding:
     """Return how a search is divided; one task at a time uses all cores.
 
     What is found is kept in a folder, without one in a temporary folder. `stack` ends both the
-    executor and the temporary folder.
+    executor and the temporary folder. Without a number of shards, all hashes are one.
     """
     if folder is None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imgdup-")))
     folder.mkdir(parents=True, exist_ok=True)
     executor = stack.enter_context(ThreadPoolExecutor(1))
-    return Sharding(n_shards, folder, executor, threads=usable_cores())
+    return Sharding(n_shards or 1, folder, executor, threads=usable_cores())
 
 
 class Sides(NamedTuple):

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native.loader has the same number. */
-enum { IMGDUP_INTERFACE = 10 };
+enum { IMGDUP_INTERFACE = 11 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -92,7 +92,8 @@ enum { JOIN_STOP = 0, JOIN_USED = 1, JOIN_FIRST_COUNTER = 2 };
 
 /* Rows of some hashes, sorted by the value of one band. */
 typedef struct {
-    const uint64_t *hashes;  /* (n_hashes, words): all hashes, by row */
+    const uint64_t *hashes;  /* (n_hashes, words): all hashes */
+    const uint32_t *chosen;  /* (n_rows,): which of the hashes is that of a row; NULL: all, by row */
     const uint64_t *columns; /* (n_first, n + JOIN_LANES): the words to compare first, sorted */
     const uint32_t *rows;    /* (n,): the row at each position, ascending within a bucket */
     const uint32_t *starts;  /* (n_buckets + 1,): where the bucket of each value begins */
@@ -120,23 +121,22 @@ typedef struct {
 } JoinCall;
 
 /* Gather the bits of a band into values, and count how often each value occurs.
- * hashes (n, words), bits (n_bits,) ascending, values (n,): bit k of a value is bit bits[k] of the
- * hash; the counts (2 ** n_bits,) are added to. */
-IMGDUP_EXPORT void imgdup_count_values(const uint64_t *hashes, int64_t n, int64_t words,
-                                       const int64_t *bits, int64_t n_bits, uint32_t *values,
-                                       uint32_t *counts);
+ * hashes (n_hashes, words) and chosen (n,) as in JoinTable, bits (n_bits,) ascending, values (n,):
+ * bit k of a value is bit bits[k] of the hash; the counts (2 ** n_bits,) are added to. */
+IMGDUP_EXPORT void imgdup_count_values(const uint64_t *hashes, const uint32_t *chosen, int64_t n,
+                                       int64_t words, const int64_t *bits, int64_t n_bits,
+                                       uint32_t *values, uint32_t *counts);
 
 /* Sort rows first_row, first_row + 1, ... by their values (n,): places (2 ** n_bits,) hold the
  * position of the next row of each value, and are advanced. */
 IMGDUP_EXPORT void imgdup_place_rows(const uint32_t *values, int64_t n, int64_t first_row,
                                      uint32_t *places, uint32_t *rows);
 
-/* Copy the words `first` (n_first,) of the hashes at positions start..stop of `rows` to
- * columns (n_first, stride). */
-IMGDUP_EXPORT void imgdup_copy_columns(const uint64_t *hashes, int64_t words,
-                                       const int64_t *first, int64_t n_first,
-                                       const uint32_t *rows, int64_t start, int64_t stop,
-                                       int64_t stride, uint64_t *columns);
+/* Copy the words `first` (n_first,) of the hashes of a table at positions start..stop to the
+ * columns of the table. */
+IMGDUP_EXPORT void imgdup_copy_columns(const JoinTable *table, int64_t words,
+                                       const int64_t *first, int64_t n_first, int64_t start,
+                                       int64_t stop, uint64_t *columns);
 
 /* Find a share of the pairs of a band; several threads make the same call.
  * Each thread takes left rows from control[counter]. If no slot is left, control[JOIN_STOP] is set;

@@ -41,8 +41,14 @@ static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-void imgdup_count_values(const uint64_t *hashes, int64_t n, int64_t words, const int64_t *bits,
-                         int64_t n_bits, uint32_t *values, uint32_t *counts) {
+/* Return where a row is among the hashes. */
+static ALWAYS_INLINE int64_t place_of(const uint32_t *chosen, int64_t row) {
+    return chosen ? chosen[row] : row;
+}
+
+void imgdup_count_values(const uint64_t *hashes, const uint32_t *chosen, int64_t n, int64_t words,
+                         const int64_t *bits, int64_t n_bits, uint32_t *values,
+                         uint32_t *counts) {
     uint64_t column[BLOCK], gathered[BLOCK];
     for (int64_t start = 0; start < n; start += BLOCK) {
         int64_t m = smaller(BLOCK, n - start), word = -1;
@@ -51,7 +57,7 @@ void imgdup_count_values(const uint64_t *hashes, int64_t n, int64_t words, const
             if (bits[k] / 64 != word) {
                 word = bits[k] / 64;
                 for (int64_t i = 0; i < m; i++)
-                    column[i] = hashes[(start + i) * words + word];
+                    column[i] = hashes[place_of(chosen, start + i) * words + word];
             }
             int right = (int)(bits[k] % 64), left = (int)k;
             for (int64_t i = 0; i < m; i++)
@@ -71,27 +77,29 @@ void imgdup_place_rows(const uint32_t *values, int64_t n, int64_t first_row, uin
 }
 
 /* The same for a constant number of columns. */
-static ALWAYS_INLINE void copy_some(const uint64_t *hashes, int64_t words, const int64_t *first,
-                                    int64_t n_first, const uint32_t *rows, int64_t start,
-                                    int64_t stop, int64_t stride, uint64_t *columns) {
+static ALWAYS_INLINE void copy_some(const JoinTable *table, int64_t words, const int64_t *first,
+                                    int64_t n_first, int64_t start, int64_t stop,
+                                    uint64_t *columns) {
+    const uint64_t *hashes = table->hashes;
+    const uint32_t *chosen = table->chosen, *rows = table->rows;
+    int64_t stride = table->n + JOIN_LANES;
     for (int64_t position = start; position < stop; position++) {
         if (position + AHEAD < stop)
-            __builtin_prefetch(hashes + rows[position + AHEAD] * words);
-        const uint64_t *hash = hashes + rows[position] * words;
+            __builtin_prefetch(hashes + place_of(chosen, rows[position + AHEAD]) * words);
+        const uint64_t *hash = hashes + place_of(chosen, rows[position]) * words;
         for (int64_t w = 0; w < n_first; w++)
             columns[w * stride + position] = hash[first[w]];
     }
 }
 
-void imgdup_copy_columns(const uint64_t *hashes, int64_t words, const int64_t *first,
-                         int64_t n_first, const uint32_t *rows, int64_t start, int64_t stop,
-                         int64_t stride, uint64_t *columns) {
+void imgdup_copy_columns(const JoinTable *table, int64_t words, const int64_t *first,
+                         int64_t n_first, int64_t start, int64_t stop, uint64_t *columns) {
     if (n_first == 1)
-        copy_some(hashes, words, first, 1, rows, start, stop, stride, columns);
+        copy_some(table, words, first, 1, start, stop, columns);
     else if (n_first == 2)
-        copy_some(hashes, words, first, 2, rows, start, stop, stride, columns);
+        copy_some(table, words, first, 2, start, stop, columns);
     else
-        copy_some(hashes, words, first, n_first, rows, start, stop, stride, columns);
+        copy_some(table, words, first, n_first, start, stop, columns);
 }
 
 /* Reserve the next free slots; if there are none, stop all threads and reuse slots. */
@@ -158,15 +166,21 @@ static ALWAYS_INLINE void keep_columns(const JoinCall *call, int64_t words, Scra
     }
 }
 
+/* Return the hash of a row. */
+static ALWAYS_INLINE const uint64_t *hash_of(const JoinTable *table, int64_t row, int64_t words) {
+    return table->hashes + place_of(table->chosen, row) * words;
+}
+
 /* Write those of some pairs that are near in all words; the words are read from the hashes. */
 static ALWAYS_INLINE void keep_pairs(const JoinCall *call, int64_t n_pairs, int64_t words,
                                      Scratch *scratch) {
     uint64_t differing[JOIN_MAX_WORDS];
     for (int64_t k = 0; k < n_pairs; k++) {
         Pair pair = scratch->pairs[k];
+        const uint64_t *left = hash_of(&call->left, pair.left, words);
+        const uint64_t *right = hash_of(&call->right, pair.right, words);
         for (int64_t w = 0; w < words; w++)
-            differing[w] = call->left.hashes[pair.left * words + w] ^
-                           call->right.hashes[pair.right * words + w];
+            differing[w] = left[w] ^ right[w];
         keep_pair(call, differing, pair, words, scratch);
     }
 }
@@ -183,10 +197,10 @@ static ALWAYS_INLINE void keep_rows(const JoinCall *call, int64_t words, Scratch
     for (int64_t h = 0; h < scratch->n_hits; h++) {
         Hit hit = scratch->hits[h];
         int64_t a = call->left.rows[hit.left];
-        prefetch(call->left.hashes + a * words, words);
+        prefetch(hash_of(&call->left, a, words), words);
         for (uint32_t lanes = hit.lanes; lanes != 0; lanes &= lanes - 1) {
             int64_t b = call->right.rows[hit.right + (uint32_t)__builtin_ctz(lanes)];
-            prefetch(call->right.hashes + b * words, words);
+            prefetch(hash_of(&call->right, b, words), words);
             scratch->pairs[n_pairs++] = (Pair){a, b};
         }
         if (n_pairs > MAX_PAIRS - JOIN_LANES) {

@@ -38,19 +38,22 @@ class Table(NamedTuple):
     Parameters
     ----------
     hashes : ndarray of uint64, shape (n_hashes, words)
-        All hashes, by row.
+        All hashes.
     columns : ndarray of uint64, shape (n_first, n + LANES)
         The words to compare first, sorted.
     rows : ndarray of uint32, shape (n,)
         The row at each position, ascending within a bucket.
     starts : ndarray of uint32, shape (n_buckets + 1,)
         Where the bucket of each value begins.
+    chosen : ndarray of uint32, shape (n_rows,), or None
+        Which of the hashes is that of a row; None means all, by row.
     """
 
     hashes: Words
     columns: Words
     rows: Rows
     starts: Rows
+    chosen: Rows | None = None
 
 
 class Rule(NamedTuple):
@@ -104,7 +107,7 @@ class _Table(ctypes.Structure):
     """JoinTable."""
 
     _fields_ = (
-        *((name, ADDRESS) for name in ("hashes", "columns", "rows", "starts")),
+        *((name, ADDRESS) for name in ("hashes", "chosen", "columns", "rows", "starts")),
         *((name, INTEGER) for name in ("n", "n_buckets")),
     )
 
@@ -123,11 +126,14 @@ class _Call(ctypes.Structure):
 
 
 _SIGNATURES = {  # what each function returns, then its arguments
-    "imgdup_count_values": (None, ADDRESS, INTEGER, INTEGER, ADDRESS, INTEGER, ADDRESS, ADDRESS),
+    "imgdup_count_values": (
+        *(None, ADDRESS, ADDRESS, INTEGER, INTEGER, ADDRESS, INTEGER),
+        *(ADDRESS, ADDRESS),
+    ),
     "imgdup_place_rows": (None, ADDRESS, INTEGER, INTEGER, ADDRESS, ADDRESS),
     "imgdup_copy_columns": (
-        *(None, ADDRESS, INTEGER, ADDRESS, INTEGER, ADDRESS, INTEGER, INTEGER),
-        *(INTEGER, ADDRESS),
+        *(None, ADDRESS, INTEGER, ADDRESS, INTEGER, INTEGER, INTEGER),
+        ADDRESS,
     ),
     "imgdup_join": (INTEGER, ADDRESS, INTEGER),
     "imgdup_count_parts": (None, ADDRESS, INTEGER, INTEGER, INTEGER, ADDRESS),
@@ -145,26 +151,31 @@ def _functions() -> ctypes.CDLL:
     return declared(_SIGNATURES)
 
 
-def count_values(hashes: Words, bits: Integers, values: Rows, counts: Rows) -> None:
+def count_values(
+    hashes: Words, bits: Integers, values: Rows, counts: Rows, *, chosen: Rows | None = None
+) -> None:
     """Gather the bits of a band into values, and count how often each value occurs.
 
     Parameters
     ----------
-    hashes : ndarray of uint64, shape (n, words)
+    hashes : ndarray of uint64, shape (n_hashes, words)
     bits : ndarray of int64, shape (width,)
         The bits that form a value, ascending, at most 32.
     values : ndarray of uint32, shape (n,)
         Receives the values.
     counts : ndarray of uint32, shape (2 ** width,)
         The counts are added to it.
+    chosen : ndarray of uint32, shape (n,), optional
+        Which of the hashes these are; by default all, in their order.
     """
-    address, n, words = _hashes(hashes)
+    address, n_hashes, words = _hashes(hashes)
+    n = n_hashes if chosen is None else len(values)
     bits_address = read_address(bits, np.int64, (None,))
     width = checked_number("width", len(bits), 0, 32)
     for bit in bits.tolist():
         checked_number("bit", bit, 0, 64 * words - 1)
     _functions().imgdup_count_values(
-        *(address, n, words, bits_address, width),
+        *(address, _chosen(chosen, n, n_hashes), n, words, bits_address, width),
         write_address(values, np.uint32, (n,)),
         write_address(counts, np.uint32, (1 << width,)),
     )
@@ -185,16 +196,15 @@ def place_rows(values: Rows, first_row: int, places: Rows, rows: Rows) -> None:
 
 def copy_columns(table: Table, first: Integers, positions: range) -> None:
     """Fill columns of a table at some positions; `first`, int64 (n_first,), are the words."""
-    address, _, words = _hashes(table.hashes)
-    first_address = read_address(first, np.int64, (None,))
-    rows_address, n = read_address(table.rows, np.uint32, (None,)), len(table.rows)
+    _, _, words = _hashes(table.hashes)
+    first_address, n = read_address(first, np.int64, (None,)), len(table.rows)
     for word in first.tolist():
         checked_number("word", word, 0, words - 1)
     _functions().imgdup_copy_columns(
-        *(address, words, first_address, len(first), rows_address),
+        ctypes.byref(_table(table, words, len(first))),
+        *(words, first_address, len(first)),
         checked_number("first position", positions.start, 0, n),
         checked_number("last position", positions.stop, 0, n),
-        n + LANES,
         write_address(table.columns, np.uint64, (len(first), n + LANES)),
     )
 
@@ -250,12 +260,22 @@ def _table(table: Table, words: int, n_first: int) -> _Table:
     n_buckets = checked_number("number of buckets", len(table.starts) - 1, 1, 1 << 32)
     return _Table(
         read_address(table.hashes, np.uint64, (None, words)),
+        None if table.chosen is None else read_address(table.chosen, np.uint32, (None,)),
         read_address(table.columns, np.uint64, (n_first, n + LANES)),
         read_address(table.rows, np.uint32, (n,)),
         read_address(table.starts, np.uint32, (n_buckets + 1,)),
         n,
         n_buckets,
     )
+
+
+def _chosen(chosen: Rows | None, n: int, n_hashes: int) -> int | None:
+    """Return the address of the numbers of `n` hashes; no address means all hashes."""
+    if chosen is None:
+        return None
+    address = read_address(chosen, np.uint32, (n,))
+    checked_number("number of a hash", int(chosen.max(initial=0)), 0, max(0, n_hashes - 1))
+    return address
 
 
 def _rule(rule: Rule, words: int, n_buckets: int) -> tuple[int, ...]:

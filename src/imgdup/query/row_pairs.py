@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +21,8 @@ from imgdup.index.columns import (
 from imgdup.query.match import are_duplicates
 from imgdup.query.shards import Sharding, iter_sharded_pairs
 from imgdup.query.turned import INVERSE, pairs_in_orientation
-from imgdup.search.equal import Pairs, expand, group_equal
-from imgdup.search.hamming import Hashes, distances
+from imgdup.search.equal import Classes, Pairs, expand, group_equal
+from imgdup.search.hamming import Chosen, distances
 from imgdup.search.join import JoinStats, iter_pairs
 
 COLUMNS: Mapping[str, str] = {"match": "match", "search": "hashes"}
@@ -50,7 +49,35 @@ class Side:
 
     def with_structure(self) -> "Side":
         """Return the rows whose pictures are not too flat, blank or tiny for near-duplicates."""
-        return Side(self.index, self.rows[self.column("quality") >= MATCH_MIN_QUALITY])
+        has_structure = self.column("quality") >= MATCH_MIN_QUALITY
+        return self if has_structure.all() else Side(self.index, self.rows[has_structure])
+
+    def hashes(self, name: str) -> Chosen:
+        """Return a column of hashes of these rows, without a copy of it."""
+        hashes = np.asarray(self.index.column(name), np.uint64)
+        if np.array_equal(self.rows, np.arange(len(hashes))):
+            return Chosen(hashes)
+        return Chosen(hashes, self.rows.astype(np.uint32))
+
+
+class PairRule(NamedTuple):
+    """Which pairs of images are found.
+
+    Parameters
+    ----------
+    max_distance : int
+        Largest accepted distance, in bits, inclusive.
+    by : str
+        ``"match"`` or ``"search"``: which hash is compared. By match hash, pictures of a quality
+        below 50 are left out.
+    orientations : bool
+        Whether one picture of a pair may be rotated or mirrored; only by match hash. A pair is
+        found once, in its nearest orientation.
+    """
+
+    max_distance: int
+    by: str = "match"
+    orientations: bool = False
 
 
 class JoinWork(NamedTuple):
@@ -64,9 +91,7 @@ class JoinWork(NamedTuple):
         """Report the share that is done while the join runs."""
         return cls(JoinStats(on_progress), sharding)
 
-    def find(
-        self, left: Hashes, max_distance: int, *, other: Hashes | None = None
-    ) -> Iterator[Pairs]:
+    def find(self, left: Chosen, max_distance: int, other: Chosen | None) -> Iterator[Pairs]:
         """Find the pairs of hashes within a distance, as `iter_pairs` does."""
         if self.sharding is None:
             return iter_pairs(left, max_distance, other=other, stats=self.stats)
@@ -106,13 +131,7 @@ class RowPairs(NamedTuple):
 
 
 def iter_row_pairs(
-    left: Side,
-    right: Side | None,
-    max_distance: int,
-    *,
-    by: str = "match",
-    orientations: bool = False,
-    work: JoinWork | None = None,
+    left: Side, right: Side | None, rule: PairRule, *, work: JoinWork | None = None
 ) -> Iterator[RowPairs]:
     """Find all pairs of images within a distance; exact, in bounded memory.
 
@@ -124,14 +143,8 @@ def iter_row_pairs(
         The images; without `right` they are compared with each other.
     right : Side or None
         Other images, of the same or of another index with the same hash.
-    max_distance : int
-        Largest accepted distance, in bits, inclusive.
-    by : str
-        ``"match"`` or ``"search"``: which hash is compared. By match hash, pictures of a quality
-        below 50 are left out.
-    orientations : bool
-        Whether one picture of a pair may be rotated or mirrored; only by match hash. A pair is
-        found once, in its nearest orientation.
+    rule : PairRule
+        Which hashes are compared, and how near they are.
     work : JoinWork, optional
         What to update while the join runs, and by which shards it is divided.
 
@@ -147,34 +160,65 @@ def iter_row_pairs(
         turned hashes are to be divided into shards.
     """
     work = work or JoinWork()
-    if orientations and work.sharding:
-        raise ValueError("turned hashes are not divided into shards")
-    if by not in COLUMNS:
-        raise ValueError(f"by must be one of {sorted(COLUMNS)}, got {by!r}")
-    if orientations and by != "match":
-        raise ValueError("only match hashes can be turned: compare by match")
-    if by == "match":
-        left, right = left.with_structure(), right and right.with_structure()
-    sides = [left] if right is None else [left, right]
-    hashes = [np.ascontiguousarray(s.column(COLUMNS[by]), np.uint64) for s in sides]
-    classes = [group_equal(each) for each in hashes]
-    distinct = [c.distinct(h) for h, c in zip(hashes, classes, strict=True)]
-    one, two = left, right or left
-    are_one_file = one_file_test(one.index, two.index)
-    for orientation in range(len(ORIENTATIONS) if orientations else 1):
-        find = partial(pairs_in_orientation, orientation, stats=work.stats)
-        second = None if right is None else distinct[1]
-        blocks = (find if orientations else work.find)(distinct[0], max_distance, other=second)
-        other = None if right is None and orientation == 0 else classes[-1]
-        for block in expand(classes[0], blocks, other=other):
-            i, j = one.rows[block.left], two.rows[block.right]
+    _check(rule, work)
+    are_one_file = one_file_test(left.index, (right or left).index)
+    one = _distinct(left, rule.by)
+    two = one if right is None else _distinct(right, rule.by)
+    second = None if right is None else two.hashes
+    find = _turned_finder(one.hashes, second, rule, work) if rule.orientations else None
+    for orientation in range(len(ORIENTATIONS) if rule.orientations else 1):
+        blocks = find(orientation) if find else work.find(one.hashes, rule.max_distance, second)
+        other = None if right is None and orientation == 0 else two.classes
+        for block in expand(one.classes, blocks, other=other):
+            i, j = block.left, block.right
             turned = np.full(len(i), orientation)
             if right is None:
                 swapped = i > j
                 i, j = np.minimum(i, j), np.maximum(i, j)
                 turned[swapped] = INVERSE[orientation]
             apart = ~are_one_file(i, j)
-            yield _described(Side(one.index, i[apart]), Side(two.index, j[apart]), turned[apart])
+            a, b = Side(left.index, i[apart]), Side((right or left).index, j[apart])
+            yield _described(a, b, turned[apart])
+
+
+def _turned_finder(
+    left: Chosen, right: Chosen | None, rule: PairRule, work: JoinWork
+) -> Callable[[int], Iterator[Pairs]]:
+    """Return what finds the pairs in one orientation; it copies the hashes, to turn them."""
+    arrays = left[:], None if right is None else right[:]
+
+    def find(orientation: int) -> Iterator[Pairs]:
+        return pairs_in_orientation(
+            orientation, arrays[0], rule.max_distance, other=arrays[1], stats=work.stats
+        )
+
+    return find
+
+
+def _check(rule: PairRule, work: JoinWork) -> None:
+    """Raise ValueError for what `iter_row_pairs` cannot find."""
+    if rule.orientations and work.sharding:
+        raise ValueError("turned hashes are not divided into shards")
+    if rule.by not in COLUMNS:
+        raise ValueError(f"by must be one of {sorted(COLUMNS)}, got {rule.by!r}")
+    if rule.orientations and rule.by != "match":
+        raise ValueError("only match hashes can be turned: compare by match")
+
+
+class _Distinct(NamedTuple):
+    """The different hashes of some rows, and the rows of each: the members of its class."""
+
+    hashes: Chosen
+    classes: Classes
+
+
+def _distinct(side: Side, by: str) -> _Distinct:
+    """Group the rows of a side by hash; by match hash, only those with structure."""
+    if by == "match":
+        side = side.with_structure()
+    hashes = side.hashes(COLUMNS[by])
+    classes = group_equal(hashes)
+    return _Distinct(classes.choose(hashes), classes._replace(members=side.rows[classes.members]))
 
 
 def _described(a: Side, b: Side, orientations: RowNumbers) -> RowPairs:
@@ -237,12 +281,9 @@ def _have_equal_bytes(a: Rows, b: Rows) -> npt.NDArray[np.bool_]:
 
 def _near_rows(left: Side, right: Side, max_distance: int) -> RowNumbers:
     """Return the rows of the left side that are near any row of the right side, by match hash."""
-    left, right = left.with_structure(), right.with_structure()
-    hashes = [np.ascontiguousarray(side.column("match"), np.uint64) for side in (left, right)]
-    classes = [group_equal(each) for each in hashes]
-    ours, theirs = (c.distinct(h) for c, h in zip(classes, hashes, strict=True))
-    is_near = np.zeros(len(ours), bool)
-    for block in iter_pairs(ours, max_distance, other=theirs):
+    ours, theirs = _distinct(left, "match"), _distinct(right, "match")
+    is_near = np.zeros(len(ours.hashes), bool)
+    for block in iter_pairs(ours.hashes, max_distance, other=theirs.hashes):
         is_near[block.left] = True
-    rows: RowNumbers = left.rows[classes[0].members[np.repeat(is_near, classes[0].sizes)]]
+    rows: RowNumbers = ours.classes.members[np.repeat(is_near, ours.classes.sizes)]
     return rows

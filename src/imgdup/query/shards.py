@@ -14,16 +14,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imgdup.errors import ImgdupError
+from imgdup.errors import ImgdupError, UsageError
 from imgdup.index import store
+from imgdup.search.bands import Layout, choose_layout
 from imgdup.search.equal import Pairs
-from imgdup.search.hamming import Hashes, check_hashes, check_max_distance
-from imgdup.search.join import iter_pairs
+from imgdup.search.hamming import Chosen, Hashes, check_max_distance
+from imgdup.search.join import JoinStats, checked_sides, iter_pairs
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 
 KIND = "pairs of shards"
 CHUNK_PAIRS = 1 << 22  # of one answer in one block of the result
 PENDING = 2  # tasks that wait or run, for each worker
+MAX_SHARDS = 250  # that a limit of memory leads to: 31,375 tasks
+
+# Memory beside the files that are mapped: of the program, and for each hash of the numbers of its
+# rows and of its place in a table. A search over all hashes has tables of several bands and the
+# pairs of a block, a task the pairs that it finds.
+PROGRAM_BYTES, ROW_BYTES, TABLE_BYTES = 80_000_000, 36, 24
+WHOLE_BYTES, TASK_BYTES = 350_000_000, 100_000_000
 
 Found = dict[str, Any]
 """Arrays ``left``, ``right`` and ``distances``, as in `Pairs`, numbered within the two shards."""
@@ -56,7 +64,7 @@ class Sharding:
 
 class _Shard(NamedTuple):
     start: int
-    hashes: Hashes
+    hashes: Chosen
     digest: str
 
 
@@ -65,6 +73,7 @@ class _Task(NamedTuple):
     right: _Shard
     max_distance: int
     is_self: bool
+    layout: Layout
 
     def head(self) -> dict[str, Any]:
         """Return what the answer depends on."""
@@ -80,29 +89,40 @@ class _Task(NamedTuple):
         return folder / f"pairs.{self.left.start}.{self.right.start}"
 
 
-def join_shards(left: Hashes, right: Hashes | None, max_distance: int, threads: int) -> Found:
-    """Find the pairs of two shards, or of one: the task of a worker."""
-    blocks = list(iter_pairs(left, max_distance, other=right, threads=threads))
+def join_shards(
+    left: Chosen, right: Chosen | None, max_distance: int, layout: Layout, threads: int
+) -> Found:
+    """Find the pairs of two shards, or of one: the task of a worker.
+
+    One band after the other, so that only the tables of one band are in memory.
+    """
+    stats = JoinStats(layout=layout, bands_at_a_time=1)
+    blocks = list(iter_pairs(left, max_distance, other=right, threads=threads, stats=stats))
     empty = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint16))
     columns = zip(*(blocks or [empty]), strict=True)
     return dict(zip(Pairs._fields, map(np.concatenate, columns), strict=True))
 
 
 def iter_sharded_pairs(
-    distinct: Hashes, max_distance: int, sharding: Sharding, *, other: Hashes | None = None
+    distinct: Hashes | Chosen,
+    max_distance: int,
+    sharding: Sharding,
+    *,
+    other: Hashes | Chosen | None = None,
 ) -> Iterator[Pairs]:
     """Find all pairs within a Hamming distance, as `imgdup.search.join.iter_pairs` does.
 
-    A task needs its two shards, what `iter_pairs` needs for them, and its pairs.
+    All tasks use the same bands, which are chosen for two shards. In addition to its two shards, a
+    task needs at most 24 bytes for each of their hashes, and 36 bytes for each of its pairs.
 
     Parameters
     ----------
-    distinct : ndarray of uint64, shape (n, words)
+    distinct : ndarray of uint64, shape (n, words), or Chosen
         The hashes; they may be mapped from a file.
     max_distance : int
         Largest accepted distance, in bits, inclusive.
     sharding : Sharding
-    other : ndarray of uint64, shape (n_other, words), optional
+    other : ndarray of uint64, shape (n_other, words), or Chosen, optional
         The hashes to compare with; by default `distinct` is compared with itself.
 
     Yields
@@ -115,19 +135,18 @@ def iter_sharded_pairs(
     ValueError
         If the arguments are not as described, or there is less than one shard.
     """
-    check_hashes("distinct", distinct)
-    if other is not None:
-        check_hashes("other", other, distinct.shape[1])
+    one, two = checked_sides(distinct, other)
     if sharding.n_shards < 1:
         raise ValueError(f"n_shards must be at least 1, got {sharding.n_shards}")
-    distance = check_max_distance(max_distance, distinct.shape[1])
-    left = _shards(distinct, sharding.n_shards)
-    right = left if other is None else _shards(other, sharding.n_shards)
+    distance = check_max_distance(max_distance, one.words)
+    layout = layout_of_tasks(one, two, distance, sharding.n_shards)
+    left = _shards(one, sharding.n_shards)
+    right = left if two is None else _shards(two, sharding.n_shards)
     rows = [
         [
-            _Task(a, b, distance, other is None and a.start == b.start)
+            _Task(a, b, distance, two is None and a.start == b.start, layout)
             for b in right
-            if other is not None or b.start >= a.start
+            if two is not None or b.start >= a.start
         ]
         for a in left
     ]
@@ -135,14 +154,58 @@ def iter_sharded_pairs(
     return (block for row in rows for block in _joined(row, sharding.folder))
 
 
-def _shards(hashes: Hashes, n_shards: int) -> list[_Shard]:
+def shards_within(memory_bytes: int, n_left: int, n_right: int | None) -> int | None:
+    """Return the fewest shards with which a search needs no more memory; None means no shards.
+
+    Parameters
+    ----------
+    memory_bytes : int
+        Most memory beside the files that are mapped.
+    n_left, n_right : int
+        How many hashes are compared with how many; None means with each other.
+
+    Raises
+    ------
+    UsageError
+        If it is too little for any number of shards.
+    """
+    n = n_left + (n_right or 0)
+    rows_bytes = PROGRAM_BYTES + ROW_BYTES * n
+    if rows_bytes + WHOLE_BYTES + TABLE_BYTES * n <= memory_bytes:
+        return None
+    tables_bytes = TABLE_BYTES * n * (2 if n_right is None else 1)
+    least = rows_bytes + TASK_BYTES + -(-tables_bytes // MAX_SHARDS)
+    if memory_bytes < least:
+        raise UsageError(
+            f"{n:,} images cannot be compared in {memory_bytes / 1e6:,.0f} MB: "
+            f"at least {least / 1e6:,.0f} MB are needed"
+        )
+    return max(2, -(-tables_bytes // (memory_bytes - rows_bytes - TASK_BYTES)))
+
+
+def layout_of_tasks(left: Chosen, right: Chosen | None, max_distance: int, n_shards: int) -> Layout:
+    """Choose the bands of all tasks for every k-th hash, which are as many as a shard has."""
+    if right is None and n_shards == 1:
+        return choose_layout(left, None, max_distance)
+    sides = (left, 0), (left, 1) if right is None else (right, 0)
+    one, two = (_every(side, first, n_shards) for side, first in sides)
+    return choose_layout(one, two, max_distance)
+
+
+def _every(hashes: Chosen, first: int, step: int) -> Chosen:
+    if hashes.numbers is None:
+        return Chosen(hashes.hashes[first::step])
+    return Chosen(hashes.hashes, hashes.numbers[first::step])
+
+
+def _shards(hashes: Chosen, n_shards: int) -> list[_Shard]:
     edges = [len(hashes) * number // n_shards for number in range(n_shards + 1)]
     shards = []
     for start, stop in pairwise(edges):
         if start < stop:
-            part = hashes[start:stop]
-            digest = content_digest(np.ascontiguousarray(part).tobytes(), NEW_DIGEST_KIND)
-            shards.append(_Shard(start, part, digest.hex()))
+            data = np.ascontiguousarray(hashes[start:stop]).data.cast("B")
+            digest = content_digest(data, NEW_DIGEST_KIND)
+            shards.append(_Shard(start, hashes.part(start, stop), digest.hex()))
     return shards
 
 
@@ -154,7 +217,12 @@ def _do(tasks: Sequence[_Task], sharding: Sharding) -> None:
         for task in waiting:
             right = None if task.is_self else task.right.hashes
             future = sharding.executor.submit(
-                join_shards, task.left.hashes, right, task.max_distance, sharding.threads
+                join_shards,
+                task.left.hashes,
+                right,
+                task.max_distance,
+                task.layout,
+                sharding.threads,
             )
             running[future] = task
             if len(running) >= PENDING * sharding.workers:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.search.hamming import WORD_BITS, Hashes, Integers
+from imgdup.search.hamming import WORD_BITS, Chosen, Hashes, Integers, as_chosen
 from imgdup.search.planner import Shape, Workload, band_s, best_shape, chance, shape_s
 
 SAMPLE = 512  # hashes of each side that represent all: half a millisecond per band
@@ -104,14 +104,16 @@ class Sample(NamedTuple):
         return int(np.count_nonzero(distances <= radius)) - n_same, distances.size - n_same
 
 
-def choose_layout(left: Hashes, right: Hashes | None, max_distance: int) -> Layout:
+def choose_layout(
+    left: Hashes | Chosen, right: Hashes | Chosen | None, max_distance: int
+) -> Layout:
     """Choose the bands that should find all pairs fastest.
 
     Parameters
     ----------
-    left : ndarray of uint64, shape (n_left, words)
+    left : ndarray of uint64, shape (n_left, words), or Chosen
         The hashes.
-    right : ndarray of uint64, shape (n_right, words) or None
+    right : ndarray of uint64, shape (n_right, words), or Chosen, or None
         The hashes to compare them with; None compares them with each other.
     max_distance : int
         Largest accepted distance, in bits, inclusive.
@@ -122,7 +124,8 @@ def choose_layout(left: Hashes, right: Hashes | None, max_distance: int) -> Layo
         The same on any machine for the same hashes.
     """
     others = left if right is None else right
-    work = Workload(len(left), len(others), left.shape[1], max_distance, right is None)
+    words = as_chosen(left).words
+    work = Workload(len(left), len(others), words, max_distance, right is None)
     if work.n_pairs <= SMALL:
         return scan_layout(work, pair_share=1.0)
     sample = Sample(_sampled(left), _sampled(others), right is None)
@@ -251,7 +254,7 @@ def _agreement(sample: Bits) -> npt.NDArray[np.float32]:
     return (len(sample) - 2 * n_differing).astype(np.float32) / np.float32(len(sample))
 
 
-def _sampled(hashes: Hashes) -> Bits:
+def _sampled(hashes: Hashes | Chosen) -> Bits:
     """Unpack the bits of evenly spaced hashes."""
     rows = np.linspace(0, len(hashes) - 1, min(SAMPLE, len(hashes))).astype(np.int64)
     return np.unpackbits(hashes[rows].astype("<u8").view(np.uint8), axis=1, bitorder="little")

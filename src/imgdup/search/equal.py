@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.search.hamming import Hash, Hashes, Integers, check_hashes
+from imgdup.search.hamming import Chosen, Hash, Hashes, Integers, as_chosen, check_hashes
 
 # Odd numbers without a pattern, used in turn for the words: of the golden ratio and of splitmix64
 MULTIPLIERS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 BLOCK = 1 << 16  # rows to process at a time, to use little memory
-EXPANDED_PAIRS = 1 << 22  # pairs of rows in one block of `expand`: 75 MB
+EXPANDED_PAIRS = 1 << 20  # pairs of rows in one block of `expand`: 90 MB with what they need
 
 
 class Classes(NamedTuple):
@@ -47,6 +47,17 @@ class Classes(NamedTuple):
         """Return one hash of each class, in their order; not a copy if all are distinct."""
         return hashes[self.rows] if self.has_shared else hashes
 
+    def choose(self, hashes: Chosen) -> Chosen:
+        """Choose one hash of each class, in their order, without a copy of the hashes."""
+        if not self.has_shared:
+            return hashes
+        numbers = self.rows if hashes.numbers is None else hashes.numbers[self.rows]
+        return Chosen(hashes.hashes, numbers.astype(np.uint32))
+
+    def sizes_of(self, classes: Integers) -> Integers:
+        """Return how many rows some classes have."""
+        return self.offsets[classes + 1] - self.offsets[classes]
+
 
 class Pairs(NamedTuple):
     """Pairs of rows within a distance.
@@ -64,12 +75,12 @@ class Pairs(NamedTuple):
     distances: npt.NDArray[np.uint16]
 
 
-def group_equal(hashes: Hashes) -> Classes:
+def group_equal(hashes: Hashes | Chosen) -> Classes:
     """Group rows by hash.
 
     Parameters
     ----------
-    hashes : ndarray of uint64, shape (n, words)
+    hashes : ndarray of uint64, shape (n, words), or Chosen
         The hashes.
 
     Returns
@@ -88,23 +99,40 @@ def group_equal(hashes: Hashes) -> Classes:
     >>> group_equal(np.array([[7], [5], [7]], dtype=np.uint64))
     Classes(rows=array([0, 1]), offsets=array([0, 2, 3]), members=array([0, 2, 1]))
     """
-    check_hashes("hashes", hashes)
-    order, is_new = _equals_together(hashes)
-    starts = np.flatnonzero(is_new)
-    if len(starts) == len(hashes):
-        numbers = np.arange(len(hashes) + 1)
+    chosen = as_chosen(hashes)
+    check_hashes("hashes", chosen.hashes)
+    members, is_new = _shared(*_equals_together(chosen))
+    if not len(members):
+        numbers = np.arange(len(chosen) + 1)
         return Classes(numbers[:-1], numbers, numbers[:-1])
-    first_rows = np.minimum.reduceat(order, starts)
-    numbers = np.empty(len(starts), np.int64)
-    numbers[np.argsort(first_rows)] = np.arange(len(starts))
-    class_of = np.empty(len(hashes), np.int64)
-    class_of[order] = numbers[np.cumsum(is_new) - 1]
-    offsets = np.zeros(len(starts) + 1, np.int64)
-    np.cumsum(np.bincount(class_of), out=offsets[1:])
-    return Classes(np.sort(first_rows), offsets, np.argsort(class_of, kind="stable"))
+    starts = np.flatnonzero(is_new)
+    sizes = np.diff(starts, append=len(members))
+    is_first = np.ones(len(chosen), np.bool_)
+    is_first[members] = False
+    is_first[members[starts]] = True
+    rows = np.flatnonzero(is_first)
+    numbers = np.searchsorted(rows, members[starts])
+    offsets = np.ones(len(rows) + 1, np.int64)
+    offsets[0] = 0
+    offsets[numbers + 1] = sizes
+    np.cumsum(offsets, out=offsets)
+    everyone = np.empty(len(chosen), np.int64)
+    everyone[offsets[:-1]] = rows
+    everyone[np.repeat(offsets[numbers] - starts, sizes) + np.arange(len(members))] = members
+    return Classes(rows, offsets, everyone)
 
 
-def _equals_together(hashes: Hashes) -> tuple[Integers, npt.NDArray[np.bool_]]:
+def _shared(
+    order: Integers, is_new: npt.NDArray[np.bool_]
+) -> tuple[Integers, npt.NDArray[np.bool_]]:
+    """Keep the rows whose hash several rows have: equal hashes together, their rows ascending."""
+    is_shared = ~is_new
+    is_shared[:-1] |= ~is_new[1:]
+    members, is_new = order[is_shared], is_new[is_shared]
+    return members[np.lexsort((members, np.cumsum(is_new)))], is_new
+
+
+def _equals_together(hashes: Chosen) -> tuple[Integers, npt.NDArray[np.bool_]]:
     """Order rows so that equal hashes are neighbours; mark each row with a new hash.
 
     Sorts by one number computed from all words. Sorting by all words takes several times as long;
@@ -116,24 +144,24 @@ def _equals_together(hashes: Hashes) -> tuple[Integers, npt.NDArray[np.bool_]]:
     _mark_changes(mixed[:, None], order, is_new)
     below = np.flatnonzero(~is_new)
     if not np.array_equal(hashes[order[below - 1]], hashes[order[below]]):
-        order = np.lexsort(hashes.T)
+        order = np.lexsort(hashes[:].T)
         _mark_changes(hashes, order, is_new)
     return order, is_new
 
 
-def _mixed(hashes: Hashes) -> Hash:
+def _mixed(hashes: Chosen) -> Hash:
     """Compute one number from all words of each hash."""
     mixed = np.zeros(len(hashes), np.uint64)
     for start in range(0, len(hashes), BLOCK):
-        part = mixed[start : start + BLOCK]
-        for word in range(hashes.shape[1]):
+        part, words = mixed[start : start + BLOCK], hashes[start : start + BLOCK]
+        for word in range(hashes.words):
             part ^= part >> np.uint64(29)
-            part += hashes[start : start + BLOCK, word]
+            part += words[:, word]
             part *= np.uint64(MULTIPLIERS[word % len(MULTIPLIERS)])
     return mixed
 
 
-def _mark_changes(numbers: Hashes, order: Integers, is_new: npt.NDArray[np.bool_]) -> None:
+def _mark_changes(numbers: Hashes | Chosen, order: Integers, is_new: npt.NDArray[np.bool_]) -> None:
     """Mark where a row of numbers, in this order, differs from the previous row."""
     for start in range(1, len(order), BLOCK):
         rows = numbers[order[start - 1 : start + BLOCK]]
@@ -192,8 +220,8 @@ def _with_insides(classes: Classes, blocks: Iterable[Pairs]) -> Iterator[Pairs]:
 def _expanded(classes: Classes, block: Pairs, other: Classes | None) -> Iterator[Pairs]:
     """Make all pairs of members; each is computed from its number in the block."""
     others = classes if other is None else other
-    widths = others.sizes[block.right]
-    n_members = classes.sizes[block.left] * widths
+    widths = others.sizes_of(block.right)
+    n_members = classes.sizes_of(block.left) * widths
     ends = np.cumsum(n_members)
     for start in range(0, int(ends[-1]) if len(ends) else 0, EXPANDED_PAIRS):
         numbers = np.arange(start, min(start + EXPANDED_PAIRS, int(ends[-1])))

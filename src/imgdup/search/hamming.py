@@ -6,6 +6,7 @@ bit ``i % 64`` of word ``i // 64``. Arrays of hashes are always 2-D, even for on
 
 import operator
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -39,6 +40,52 @@ class Matches(NamedTuple):
     offsets: Integers
     indices: Integers
     distances: Integers
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some of many hashes, which are not copied; row i means ``hashes[numbers[i]]``.
+
+    Pickled, it holds copies of these hashes and no others.
+
+    Parameters
+    ----------
+    hashes : ndarray of uint64, shape (n_hashes, words)
+        Hashes, for example of an index file that is mapped into memory.
+    numbers : ndarray of uint32, shape (n,), or None
+        Which of them are meant; None means all.
+    """
+
+    hashes: Hashes
+    numbers: npt.NDArray[np.uint32] | None = None
+
+    def __len__(self) -> int:
+        """Count the hashes that are meant."""
+        return len(self.hashes if self.numbers is None else self.numbers)
+
+    def __getitem__(self, rows: slice | Integers) -> Hashes:
+        """Return the hashes of some rows; copies, unless all are meant and `rows` is a slice."""
+        return self.hashes[rows if self.numbers is None else self.numbers[rows]]
+
+    def __reduce__(self) -> tuple[type["Chosen"], tuple[Hashes]]:
+        """Leave out the hashes that are not meant."""
+        return Chosen, (self[:],)
+
+    @property
+    def words(self) -> int:
+        """Width of a hash."""
+        return int(self.hashes.shape[1])
+
+    def part(self, start: int, stop: int) -> "Chosen":
+        """Return the rows from `start` up to `stop`."""
+        if self.numbers is None:
+            return Chosen(self.hashes[start:stop])
+        return Chosen(self.hashes, self.numbers[start:stop])
+
+
+def as_chosen(hashes: Hashes | Chosen) -> Chosen:
+    """Return an array of hashes as the choice of all of them."""
+    return hashes if isinstance(hashes, Chosen) else Chosen(hashes)
 
 
 class Near(NamedTuple):

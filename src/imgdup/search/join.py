@@ -32,7 +32,15 @@ from imgdup.native.join import (
 )
 from imgdup.search.bands import Layout, choose_layout, near_masks, upper_share
 from imgdup.search.equal import Pairs
-from imgdup.search.hamming import WORD_BITS, Hashes, Integers, check_hashes, check_max_distance
+from imgdup.search.hamming import (
+    WORD_BITS,
+    Chosen,
+    Hashes,
+    Integers,
+    as_chosen,
+    check_hashes,
+    check_max_distance,
+)
 from imgdup.search.planner import Workload
 from imgdup.search.sorting import (
     CallAll,
@@ -63,19 +71,23 @@ class JoinStats:
         The bands in use, once they are chosen.
     n_compared : int
         Pairs of hashes compared so far, in all bands.
+    bands_at_a_time : int or None
+        How many bands may have their tables in memory at the same time; by default as many as need
+        a quarter of a gigabyte.
     """
 
     on_progress: Callable[[float], None] | None = None
     layout: Layout | None = None
     n_compared: int = 0
+    bands_at_a_time: int | None = None
 
 
 @dataclass(frozen=True)
 class JoinPlan:
     """What all blocks have in common: the hashes, the layout, the threads and the slots."""
 
-    left: Hashes
-    right: Hashes
+    left: Chosen
+    right: Chosen
     work: Workload
     layout: Layout
     stats: JoinStats
@@ -95,8 +107,8 @@ class RowBlock(NamedTuple):
 
 
 def iter_blocks(
-    left: Hashes,
-    right: Hashes | None,
+    left: Chosen,
+    right: Chosen | None,
     max_distance: int,
     *,
     threads: int,
@@ -106,9 +118,9 @@ def iter_blocks(
 
     Parameters
     ----------
-    left : ndarray of uint64, shape (n_left, words)
+    left : Chosen
         The hashes.
-    right : ndarray of uint64, shape (n_right, words) or None
+    right : Chosen or None
         The hashes to compare them with; None compares them with each other, each pair once.
     max_distance : int
         Largest accepted distance, in bits, inclusive.
@@ -124,12 +136,17 @@ def iter_blocks(
     """
     if stats.layout is None:
         stats.layout = choose_layout(left, right, max_distance)
-    left = np.require(left, requirements=["C", "A"])
-    others = left if right is None else np.require(right, requirements=["C", "A"])
-    work = Workload(len(left), len(others), left.shape[1], max_distance, right is None)
+    left = _readable(left)
+    others = left if right is None else _readable(right)
+    work = Workload(len(left), len(others), left.words, max_distance, right is None)
     slots = np.empty(_n_slots(work, stats.layout, threads), np.uint64)
     with ThreadPoolExecutor(threads) as pool:
         yield from _blocks(JoinPlan(left, others, work, stats.layout, stats, pool, threads, slots))
+
+
+def _readable(chosen: Chosen) -> Chosen:
+    """Copy hashes that compiled code cannot read where they are."""
+    return Chosen(np.require(chosen.hashes, requirements=["C", "A"]), chosen.numbers)
 
 
 def _capacity(work: Workload) -> int:
@@ -194,7 +211,8 @@ def _band_groups(plan: JoinPlan, block: RowBlock) -> list[range]:
     n_rows = block.stop - block.start + len(_others(plan, block))
     widest = max(len(band.bits) for band in plan.layout.bands)
     n_bytes = table_bytes(n_rows, widest, plan.work.n_first)
-    n_bands, at_a_time = len(plan.layout.bands), max(1, TABLE_BYTES // n_bytes)
+    n_bands = len(plan.layout.bands)
+    at_a_time = plan.stats.bands_at_a_time or max(1, TABLE_BYTES // n_bytes)
     return [range(n, min(n + at_a_time, n_bands)) for n in range(0, n_bands, at_a_time)]
 
 
@@ -279,10 +297,10 @@ def _report_progress(plan: JoinPlan, block: RowBlock) -> None:
 
 
 def iter_pairs(
-    distinct: Hashes,
+    distinct: Hashes | Chosen,
     max_distance: int,
     *,
-    other: Hashes | None = None,
+    other: Hashes | Chosen | None = None,
     threads: int | None = None,
     stats: JoinStats | None = None,
 ) -> Iterator[Pairs]:
@@ -294,11 +312,11 @@ def iter_pairs(
 
     Parameters
     ----------
-    distinct : ndarray of uint64, shape (n, words)
+    distinct : ndarray of uint64, shape (n, words), or Chosen
         The hashes. Equal hashes are allowed, but each pair of them counts; use `group_equal` first.
     max_distance : int
         Largest accepted distance, in bits, **inclusive**; ``64 * words`` accepts all.
-    other : ndarray of uint64, shape (n_other, words), optional
+    other : ndarray of uint64, shape (n_other, words), or Chosen, optional
         The hashes to compare with; by default `distinct` is compared with itself.
     threads : int, optional
         The number of threads; by default one per usable core. The pairs are the same for any
@@ -329,20 +347,29 @@ def iter_pairs(
     >>> list(iter_pairs(hashes, 2))  # doctest: +NORMALIZE_WHITESPACE
     [Pairs(left=array([0, 1]), right=array([1, 2]), distances=array([1, 2], dtype=uint16))]
     """
-    check_hashes("distinct", distinct)
-    if other is not None:
-        check_hashes("other", other, distinct.shape[1])
+    left, right = checked_sides(distinct, other)
     return _iter_pairs(
-        distinct,
-        other,
-        check_max_distance(max_distance, distinct.shape[1]),
+        left,
+        right,
+        check_max_distance(max_distance, left.words),
         _checked_threads(threads),
         stats or JoinStats(),
     )
 
 
+def checked_sides(
+    distinct: Hashes | Chosen, other: Hashes | Chosen | None
+) -> tuple[Chosen, Chosen | None]:
+    """Return the hashes of both sides; raise as `iter_pairs` does if they are none."""
+    left, right = as_chosen(distinct), None if other is None else as_chosen(other)
+    check_hashes("distinct", left.hashes)
+    if right is not None:
+        check_hashes("other", right.hashes, left.words)
+    return left, right
+
+
 def _iter_pairs(
-    left: Hashes, right: Hashes | None, max_distance: int, threads: int, stats: JoinStats
+    left: Chosen, right: Chosen | None, max_distance: int, threads: int, stats: JoinStats
 ) -> Iterator[Pairs]:
     n_pairs = len(left) * (len(left) - 1 if right is None else len(right))
     if n_pairs:

@@ -30,7 +30,7 @@ from imgdup.native.join import (
     scatter,
 )
 from imgdup.search.equal import Pairs
-from imgdup.search.hamming import Hashes, Integers
+from imgdup.search.hamming import Chosen, Integers
 
 PIECE = 1 << 16  # smallest number of rows in a piece
 KEY_BITS = 63
@@ -48,7 +48,7 @@ class TablePlan:
 
     Parameters
     ----------
-    hashes : ndarray of uint64, shape (n, words)
+    hashes : Chosen
         All hashes.
     rows : range
         The rows of the table.
@@ -58,7 +58,7 @@ class TablePlan:
         The words that are compared first.
     """
 
-    hashes: Hashes
+    hashes: Chosen
     rows: range
     bits: Integers
     first: Integers
@@ -106,14 +106,15 @@ class _Maker:
         columns = np.empty((len(plan.first), n + LANES), np.uint64)
         columns[:, n:] = 0
         starts = np.zeros(n_buckets + 1, np.uint32)
-        self.table = Table(plan.hashes, columns, np.empty(n, np.uint32), starts)
+        rows = np.empty(n, np.uint32)
+        self.table = Table(plan.hashes.hashes, columns, rows, starts, plan.hashes.numbers)
 
     def counting(self) -> list[Callable[[], None]]:
         """List the calls that compute the value of each row."""
-        hashes = self._plan.hashes[self._plan.rows.start : self._plan.rows.stop]
-        pieces = ((hashes[_slice(p)], self._values[_slice(p)]) for p in self._pieces)
+        chosen = self._plan.hashes.part(self._plan.rows.start, self._plan.rows.stop)
+        pieces = ((chosen.part(p.start, p.stop), self._values[_slice(p)]) for p in self._pieces)
         return [
-            partial(count_values, part, self._plan.bits, values, counts)
+            partial(count_values, part.hashes, self._plan.bits, values, counts, chosen=part.numbers)
             for (part, values), counts in zip(pieces, self._counts, strict=True)
         ]
 

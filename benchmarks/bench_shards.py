@@ -94,7 +94,7 @@ class Some:
 
 
 def search(place: Path, n_shards: int, every: int, threads: int) -> dict[str, Any]:
-    """Group equal hashes, as `imgdup.query.row_pairs` does, and find all pairs of the distinct ones."""
+    """Group equal hashes, and find all pairs of the different ones; return what it took."""
     hashes = np.load(place, mmap_mode="r")
     with Peak() as peak, tempfile.TemporaryDirectory(dir=place.parent) as folder:
         wall_s, cpu_s = time.perf_counter(), time.process_time()

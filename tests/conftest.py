@@ -17,6 +17,7 @@ from hypothesis import settings
 from encoded import painted
 from imgdup import cli
 from imgdup.workers.pool import inline
+from object_servers import serving_as_s3
 
 settings.register_profile("imgdup", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("imgdup")
@@ -88,3 +89,10 @@ def photos(tmp_path, monkeypatch):
 def indexed(photos):
     assert cli.main(["index", "photos", "--workers", "1", "--quiet"]) == 0
     return photos
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """A server with an empty bucket called `BUCKET`, to which the environment gives access."""
+    with serving_as_s3(monkeypatch) as server:
+        yield server

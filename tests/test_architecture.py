@@ -54,6 +54,7 @@ HOMES = {
     "send2trash": {"apply.actions"},
     "watchfiles": {"cli.watch"},
     "vptree": {"query.check_index"},
+    "obstore": {"containers.remote"},
     "pyarrow": {"output.export", "containers.table", "containers.table_without"},
     "starlette": {"web"},
     "uvicorn": {"web"},

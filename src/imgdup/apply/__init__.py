@@ -42,7 +42,7 @@ from imgdup.dedupe.plan import FileFacts, Plan, Removal
 from imgdup.errors import ImgdupError, PlanError
 from imgdup.index import folder
 from imgdup.index.columns import Rows
-from imgdup.system.names import outer_file
+from imgdup.system.names import is_remote, outer_file
 
 COMPARED_AT_ONCE = 64  # pairs of pictures, so that all workers have something to do
 
@@ -189,13 +189,15 @@ def _start(run: _Run, rows: Rows) -> None:
 
 
 def check_files(paths: Sequence[bytes]) -> None:
-    """Raise PlanError if nothing is to be removed but members of containers.
+    """Raise PlanError if nothing is to be removed but members of containers and remote objects.
 
     A single one is skipped like any other file that cannot be removed.
     """
-    if paths and all(outer_file(path) != path for path in paths):
+    if paths and all(is_remote(path) or outer_file(path) != path for path in paths):
+        some_remote = any(map(is_remote, paths))
+        where = "on servers or " if some_remote else ""
         raise PlanError(
-            f"all {len(paths):,} files to remove are in zip, tar or Parquet files, as is "
+            f"all {len(paths):,} files to remove are {where}in zip, tar or Parquet files, as is "
             f"{os.fsdecode(paths[0])!r}: imgdup apply changes none of these; nothing was changed; "
             "imgdup apply --write-to FOLDER writes the set without them"
         )

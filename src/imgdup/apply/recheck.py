@@ -14,7 +14,7 @@ from imgdup.dedupe.decide import Judge
 from imgdup.dedupe.plan import FileFacts, Removal
 from imgdup.dedupe.relations import UNVERIFIED
 from imgdup.system.files import file_digest, stat_size_mtime
-from imgdup.system.names import outer_file
+from imgdup.system.names import is_remote, outer_file
 
 NO_ROOM = "no-room"
 OCCUPIED = "occupied"
@@ -146,6 +146,8 @@ class Recheck:
 
     def _check(self, facts: FileFacts) -> _Seen:
         """Check a file at its own path; read it if it is new or was changed since."""
+        if is_remote(facts.path):
+            raise SkipFile("not-regular", "an object on a server, which stays as it is")
         if outer_file(facts.path) != facts.path:
             raise SkipFile("not-regular", "in a zip, tar or Parquet file, which stays as it is")
         try:

@@ -17,19 +17,23 @@ from imgdup.build.checkpoints import (
     append_rows,
     make_block,
 )
-from imgdup.containers.reading import read_content
+from imgdup.containers.reading import read_content, read_together
 from imgdup.errors import ImageError, as_image_error
 from imgdup.hashing import HASHERS, fingerprints
 from imgdup.images.decode import decode
 from imgdup.images.formats import FORMATS, REASONS
 from imgdup.images.gray import GrayImage
 from imgdup.index.columns import PDQ, TRIMMED
-from imgdup.system.files import content_digest, read_file
+from imgdup.system.files import FileBytes, content_digest, read_file
+from imgdup.system.limits import Limits
+from imgdup.system.names import is_remote
 from imgdup.workers.child import Stopped
 
 # So many pictures are decoded, then hashed in one call: few enough to be found in the cache still.
 TOGETHER = 8
 TOGETHER_BYTES = 2 << 20  # of pixels that wait for it at most; large pictures do not wait
+MAX_AT_ONCE = 16  # objects on servers that are read at the same time
+MAX_BYTES_AT_ONCE = 4 << 20  # in them together
 
 FORMAT_BYTES = {name: i for i, name in enumerate(FORMATS)}
 STATUS_BYTES = {reason: i for i, reason in enumerate(REASONS)}
@@ -51,7 +55,7 @@ def hash_batch(
         then what is finished is written.
     """
     hashed_ns = settings.began_ns or time.time_ns()
-    rows = _BatchRows(settings, len(files))
+    rows = _BatchRows(settings, files)
     n_done = 0
     try:
         for i, file in enumerate(files):
@@ -72,13 +76,54 @@ def hash_batch(
     return BatchResult(name, first_row, statuses.tobytes(), block)
 
 
+class _Contents:
+    """The contents of the files of a batch, in their order.
+
+    Of objects on servers, several are read at a time: the answer to one takes longer to come than
+    its picture to decode.
+    """
+
+    def __init__(self, files: Sequence[FileToHash], limits: Limits) -> None:
+        self._files, self._limits = files, limits
+        self._read: dict[int, FileBytes | ImageError] = {}
+
+    def of(self, i: int) -> FileBytes:
+        """Return the content of a file; ImageError if it cannot be read."""
+        file = self._files[i]
+        if file.locator is not None:
+            return read_content(file.path, self._limits, file.locator)
+        if not is_remote(file.path):
+            return read_file(file.path, self._limits)
+        if i not in self._read:
+            chosen = self._next(i)
+            paths = [self._files[j].path for j in chosen]
+            self._read = dict(zip(chosen, read_together(paths, self._limits), strict=True))
+        found = self._read.pop(i)
+        if isinstance(found, ImageError):
+            raise found
+        return found
+
+    def _next(self, first: int) -> list[int]:
+        """Return which objects to read together with a first one."""
+        chosen, n_bytes = [first], self._files[first].size
+        for i in range(first + 1, min(first + MAX_AT_ONCE, len(self._files))):
+            file = self._files[i]
+            n_bytes += file.size
+            if n_bytes > MAX_BYTES_AT_ONCE:
+                break
+            if is_remote(file.path) and file.locator is None and file.fault is None:
+                chosen.append(i)
+        return chosen
+
+
 class _BatchRows:
     """The rows of a batch as they fill; the hashes are filled in later than the other facts."""
 
-    def __init__(self, settings: BatchSettings, n_rows: int) -> None:
-        self.columns = settings.empty_columns(n_rows)
+    def __init__(self, settings: BatchSettings, files: Sequence[FileToHash]) -> None:
+        self.columns = settings.empty_columns(len(files))
         self.failures: dict[int, str] = {}
         self._settings = settings
+        self._contents = _Contents(files, settings.limits)
         self._with_opencv = HASHERS[settings.parameters["hash"]].needs_opencv
         self._waiting: list[tuple[int, GrayImage]] = []
         self._waiting_bytes = 0
@@ -101,10 +146,7 @@ class _BatchRows:
         columns, limits = self.columns, self._settings.limits
         if file.fault is not None:
             raise ImageError(*file.fault)
-        if file.locator is None:
-            content = read_file(file.path, limits)
-        else:
-            content = read_content(file.path, limits, file.locator)
+        content = self._contents.of(i)
         columns["size"][i], columns["mtime_ns"][i] = content.size, content.mtime_ns
         digest = content_digest(content.data, self._settings.parameters["digest_kind"])
         if digest == file.digest:

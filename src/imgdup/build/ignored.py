@@ -12,6 +12,7 @@ import numpy.typing as npt
 from imgdup.errors import ImgdupError
 from imgdup.index import store
 from imgdup.index.folder import IGNORED
+from imgdup.system.names import is_remote
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,14 @@ FINE_TICK_NS = 20_000_000
 Keys = npt.NDArray[np.uint64]
 
 
-def is_settled(mtime_ns: int, seen_ns: int) -> bool:
-    """Return whether a file with this mtime could not have changed unseen after `seen_ns`."""
+def is_settled(mtime_ns: int, seen_ns: int, path: bytes = b"") -> bool:
+    """Return whether a file with this mtime could not have changed unseen after `seen_ns`.
+
+    The time of an object on a server holds a digest of its etag, if it has one: then each change
+    is seen. An object without time and etag is never settled.
+    """
+    if is_remote(path) and (not mtime_ns or mtime_ns % 1_000_000_000):
+        return bool(mtime_ns)
     tick_ns = FINE_TICK_NS if mtime_ns % 1_000_000_000 else COARSE_TICK_NS
     return mtime_ns < seen_ns - tick_ns
 

@@ -171,7 +171,8 @@ class KnownContainers:
         ):
             return False
         is_same = int(self._old.arrays["mtime_ns"][row]) == stamp.mtime_ns
-        return is_same and is_settled(stamp.mtime_ns, self._scanned_ns.get(root, 0))
+        seen_ns = self._scanned_ns.get(root, 0)
+        return is_same and is_settled(stamp.mtime_ns, seen_ns, self._old.paths[row])
 
     def _members(self, spans: Sequence[tuple[int, int]], stamp: Stamp) -> Iterator[Candidate]:
         """Yield the members that the old generation has, with the faults of those that have one."""
@@ -439,7 +440,7 @@ def _add_found(
     listing.n_seen += 1
     origin, origin_row = TO_READ, 0
     if old is not None and _agrees(old, file):
-        if _is_final(old, old.scanned_ns, retry_failed=retry_failed):
+        if _is_final(old, old.scanned_ns, file.path, retry_failed=retry_failed):
             origin, origin_row = OLD, old.row
         elif old.status == OK:
             listing.recheck[row] = old.row
@@ -472,15 +473,17 @@ def _may_be_equal(old: OldRow, file: Candidate) -> bool:
     return old.size == file.size or not file.locator.has_size
 
 
-def _is_final(known: OldRow | CheckpointRow, seen_ns: int, *, retry_failed: bool) -> bool:
+def _is_final(
+    known: OldRow | CheckpointRow, seen_ns: int, path: bytes, *, retry_failed: bool
+) -> bool:
     """Return whether an answer for a file that agrees is still the one that reading would give."""
     is_tried_again = known.status in PASSING or (retry_failed and known.status != OK)
-    return not is_tried_again and is_settled(known.mtime_ns, seen_ns)
+    return not is_tried_again and is_settled(known.mtime_ns, seen_ns, path)
 
 
 def _is_answer(done: CheckpointRow, file: Candidate, *, retry_failed: bool) -> bool:
     is_one = _agrees(done, file) and done.status != SAME_BYTES
-    return is_one and _is_final(done, done.hashed_ns, retry_failed=retry_failed)
+    return is_one and _is_final(done, done.hashed_ns, file.path, retry_failed=retry_failed)
 
 
 def _account(

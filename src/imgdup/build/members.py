@@ -22,11 +22,13 @@ from imgdup.containers.directory import (
     Place,
 )
 from imgdup.containers.plain_file import Stamp
-from imgdup.containers.reading import Container, open_container
+from imgdup.containers.reading import Container, open_container, stamp_of
+from imgdup.errors import ImgdupError
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
 from imgdup.index.parts import ScanOptions
+from imgdup.system.files import error_words
 from imgdup.system.limits import Limits
-from imgdup.system.names import inside, kind_of
+from imgdup.system.names import inside, is_remote, kind_of
 
 INODE_BYTES = 8
 
@@ -79,7 +81,11 @@ class Containers:
     notes: list[tuple[bytes, str]] = field(default_factory=list)
 
     def look_into(
-        self, path: bytes, options: ScanOptions, is_skipped: Callable[[bytes], bool]
+        self,
+        path: bytes,
+        options: ScanOptions,
+        is_skipped: Callable[[bytes], bool],
+        stamp: Stamp | None = None,
     ) -> Found:
         """List the pictures in a container.
 
@@ -89,17 +95,19 @@ class Containers:
         options : ScanOptions
         is_skipped : callable
             Tests the name of a member in the container.
+        stamp : Stamp, optional
+            That of the container, where it is known.
 
         Raises
         ------
         OSError
             If the container cannot be opened.
         """
-        stamp = Stamp.of(os.stat(path))
+        stamp = stamp or stamp_of(path)
         known = self.known(path, stamp, options)
         if known is not None:
             return known
-        if os.path.lexists(inside(path)):
+        if not is_remote(path) and os.path.lexists(inside(path)):
             detail = "a folder or file beside it is called as its members are: rename one of them"
             return Found([stamped(path, stamp, Fault("unreadable", detail))], ())
         container = open_container(path)
@@ -126,7 +134,13 @@ class Containers:
     ) -> Iterator[Candidate]:
         """Yield the pictures one by one, and close the container behind the last."""
         with closing(container.file):
-            yield from self._each(path, container, directory, is_skipped)
+            try:
+                yield from self._each(path, container, directory, is_skipped)
+            except OSError as error:
+                raise ImgdupError(
+                    f"{os.fsdecode(path)}: {error_words(error)}; nothing was changed: run the same "
+                    "command again to go on"
+                ) from error
 
     def _each(
         self,
@@ -146,10 +160,25 @@ class Containers:
                 self.notes.append((name, "a container in a container is not entered"))
             elif not is_image and (undecoded := undecoded_extension(shown)):
                 self.notes.append((name, f"{undecoded} is not decoded"))
-            elif is_image or member.place in streamed or _begins_like_image(member, container):
+            elif (
+                is_image
+                or member.place in streamed
+                or (_may_be_image(member, container) and _begins_like_image(member, container))
+            ):
                 locator = Locator(*member.place, stamp.size, stamp.mtime_ns)
                 found = member_candidate(name, locator, stamp)
                 yield found if member.fault is None else found._replace(fault=member.fault)
+
+
+def _may_be_image(member: Member, container: Container) -> bool:
+    """Return whether a member should be looked at to see whether it is an image.
+
+    Not if its extension is that of an image; nor, on a server, if it has another extension, such as
+    a caption: each look is a request.
+    """
+    if is_remote(container.file.path) and member.place[0] != TABLE_ROW:
+        return not os.path.splitext(member.name)[1]
+    return not _has_image_extension(member.name)
 
 
 def _begins_like_image(member: Member, container: Container) -> bool:
@@ -169,7 +198,7 @@ def _streamed_images(container: Container, directory: Directory) -> set[Place]:
     places = (
         member.place
         for member in directory
-        if member.place[0] == STREAMED and not _has_image_extension(member.name)
+        if member.place[0] == STREAMED and _may_be_image(member, container)
     )
     return {
         place for place in sorted(places) if sniff(container.head(place, SNIFF_BYTES)) != "unknown"

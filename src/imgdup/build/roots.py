@@ -3,16 +3,19 @@
 Also holds the guard that refuses an update if a scan lost too many files.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from imgdup.build.sources import reaches
+from imgdup.containers.reading import remote, stamp_of
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.parts import WHOLE, Part, ScanOptions
 from imgdup.index.paths import Paths
-from imgdup.system.names import containers_of, inside, is_container, outer_file
+from imgdup.system.files import error_words
+from imgdup.system.names import containers_of, inside, is_container, is_remote, outer_file
 from imgdup.system.paths import absolute, check_exists, is_below, join, path_key
 
 SINGLE_FILES = b""  # the root of files that were named one by one
@@ -258,11 +261,39 @@ def named_paths(
         given = absolute(path)
         place = outer_file(given)
         was_folder = old is not None and (place in old.roots or old.holds(place))
-        if old is None or not (was_folder or _was_file(place, old)):
+        is_known = old is not None and (was_folder or _was_file(place, old))
+        if not is_known and not is_remote(place):
             check_exists(path if place == given else place)
-        is_folder = os.path.isdir(path) or (was_folder and not os.path.lexists(path))
+        if is_remote(place):
+            is_folder = was_folder if is_known else _is_prefix(place)
+        else:
+            is_folder = os.path.isdir(path) or (was_folder and not os.path.lexists(path))
         (folders if is_folder else files).append(place)
     return folders, files
+
+
+def _is_prefix(name: bytes) -> bool:
+    """Return whether objects are below an address, and none has the address itself.
+
+    Raises
+    ------
+    UsageError
+        If there is neither.
+    ImgdupError
+        If the server does not tell.
+    """
+    is_web = name.startswith(b"http")
+    try:
+        if name.count(b"/") > 2:  # it names more than the bucket
+            with contextlib.suppress(FileNotFoundError):
+                stamp_of(name)
+                return False
+        if not is_web and next(iter(remote().list_objects(name)), None) is not None:
+            return True
+    except OSError as error:
+        raise ImgdupError(f"{os.fsdecode(name)}: {error_words(error)}") from error
+    hint = "; on web servers, each object must be named itself" if is_web else " or prefix"
+    raise UsageError(f"{os.fsdecode(name)!r}: no such object{hint}")
 
 
 def _was_file(place: bytes, old: Paths) -> bool:

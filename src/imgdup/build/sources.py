@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from imgdup.build.ignored import IgnoredFiles
-from imgdup.build.members import Candidate, Containers, Found
+from imgdup.build.members import Candidate, Containers, Found, stamped
+from imgdup.containers.plain_file import Stamp
+from imgdup.containers.reading import remote, stamp_of
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
 from imgdup.index.parts import ScanOptions
-from imgdup.system.atomic import PUBLIC, narrowed_mode
+from imgdup.system.atomic import PRIVATE, PUBLIC, narrowed_mode
 from imgdup.system.files import stat_size_mtime
-from imgdup.system.names import inside, is_container, kind_of, members_folder
+from imgdup.system.names import inside, is_container, is_remote, kind_of, members_folder
 from imgdup.system.paths import absolute, as_uint64, identity, is_below, join, path_key
 
 log = logging.getLogger(__name__)
@@ -110,7 +112,7 @@ def reaches(root: bytes, options: ScanOptions, path: bytes) -> bool:
         if (container := members_folder(inner)) is not None:
             if not options.containers or excluded(container[top:]):
                 return False
-        if not options.follow_symlinks and os.path.islink(inner):
+        if not options.follow_symlinks and not is_remote(path) and os.path.islink(inner):
             return False
     return True
 
@@ -135,6 +137,9 @@ def walk(
     tally : Tally
         Counts what is ignored, and records folders that cannot be listed.
     """
+    if is_remote(folder):
+        yield from _walk_objects(folder, root, options, tally)
+        return
     excluded = options.excludes()
     prefix = len(join(root, b""))
     part = options.part
@@ -169,7 +174,8 @@ def walk(
         elif is_candidate(path, facts, root, tally):
             yield _candidate(path, facts, tally)
         elif options.containers and _is_container(path, facts):
-            found = _look_into(path, root, options, facts, tally)
+            tally.mode = narrowed_mode(tally.mode, facts)
+            found = _look_into(path, root, options, tally)
             if _is_table_of_something_else(found):
                 tally.ignore(path, "no column holds pictures")
                 continue
@@ -177,17 +183,16 @@ def walk(
             waiting[inside(path)] = found.members
             heapq.heappush(levels[-1], inside(name))
         else:
-            _ignore(path, facts, tally)
+            _ignore(path, tally, is_file=stat.S_ISREG(facts.st_mode))
 
 
-def _ignore(path: bytes, facts: os.stat_result, tally: Tally) -> None:
+def _ignore(path: bytes, tally: Tally, *, is_file: bool) -> None:
     """Count a file that is no candidate, and say why."""
-    is_file = stat.S_ISREG(facts.st_mode)
     kind = undecoded_extension(os.fsdecode(path)) if is_file else None
     if kind:
         tally.ignore(path, f"{kind} is not decoded")
         tally.undecoded.append(path)
-    elif _is_container(path, facts):
+    elif is_file and kind_of(path):
         tally.ignore(path, "a container; it is entered with --containers")
         tally.containers.not_entered.append(path)
     else:
@@ -204,7 +209,7 @@ def _is_table_of_something_else(found: Found) -> bool:
 
 
 def _look_into(
-    path: bytes, root: bytes, options: ScanOptions, facts: os.stat_result, tally: Tally
+    path: bytes, root: bytes, options: ScanOptions, tally: Tally, stamp: Stamp | None = None
 ) -> Found:
     """List the pictures in a container; one that cannot be opened is like a closed folder."""
     excluded, prefix = options.excludes(), len(join(root, b""))
@@ -218,20 +223,70 @@ def _look_into(
         above = itertools.accumulate(parts, join)
         return any(excluded(inside(path, inner)[prefix:]) for inner in above)
 
-    tally.mode = narrowed_mode(tally.mode, facts)
     try:
-        return tally.containers.look_into(path, options, is_skipped)
+        return tally.containers.look_into(path, options, is_skipped, stamp)
     except OSError as error:
         tally.add_unlisted(inside(path), error)
         return Found((), ())
 
 
+def _walk_objects(
+    prefix: bytes, root: bytes, options: ScanOptions, tally: Tally
+) -> Iterator[Candidate]:
+    """Yield the candidates below a prefix, in path order: those with the extension of an image."""
+    try:
+        listed = [
+            (path_key(path), path, stamp)
+            for path, stamp in remote().list_objects(prefix)
+            if reaches(root, options, path) and options.part.holds_path(path[len(root) + 1 :])
+        ]
+    except OSError as error:
+        tally.add_unlisted(prefix, error)
+        return
+    tally.mode = PRIVATE  # nobody else may be allowed to read the bucket
+    waiting: dict[bytes, Iterable[Candidate]] = {}
+    heapq.heapify(listed)
+    while listed:
+        _, path, stamp = heapq.heappop(listed)
+        if path in waiting:
+            yield from waiting.pop(path)
+        elif _has_image_extension(path):
+            yield stamped(path, stamp)
+        elif kind_of(path) and options.containers:
+            found = _look_into(path, root, options, tally, stamp)
+            if _is_table_of_something_else(found):
+                tally.ignore(path, "no column holds pictures")
+                continue
+            yield from found.container
+            waiting[inside(path)] = found.members
+            heapq.heappush(listed, (path_key(inside(path)), inside(path), stamp))
+        else:
+            _ignore(path, tally, is_file=True)
+
+
+def _look_at_object(path: bytes, root: bytes, options: ScanOptions, tally: Tally) -> Found:
+    """Return an object that was named itself as a candidate, or what it holds."""
+    tally.mode = PRIVATE
+    try:
+        stamp = stamp_of(path)
+    except FileNotFoundError:
+        return Found((), ())
+    except OSError as error:
+        tally.add_unlisted(inside(path) if kind_of(path) else path, error)
+        return Found((), ())
+    if kind_of(path) is None:
+        return Found([stamped(path, stamp)], ())
+    return _look_into(path, root, options, tally, stamp)
+
+
 def files_named_by(path: bytes, tally: Tally) -> Iterator[bytes]:
     """Yield the images of a folder or container, as indexing finds them, or the path of a file."""
+    if is_remote(path):
+        path = absolute(path)
     if is_container(path):
         yield from (found.path for found in stat_files([absolute(path)], tally))
         return
-    if not os.path.isdir(path):
+    if is_remote(path) or not os.path.isdir(path):
         yield path
         return
     folder = absolute(path)
@@ -255,6 +310,12 @@ def stat_files(
         if path in waiting:
             yield from waiting.pop(path)
             continue
+        if is_remote(path):
+            found = _look_at_object(path, root, followed, tally)
+            yield from found.container
+            waiting[inside(path)] = found.members
+            heapq.heappush(names, (path_key(inside(path)), inside(path)))
+            continue
         facts = _stat(path, followed, tally)
         if facts is None:
             continue
@@ -264,7 +325,8 @@ def stat_files(
         elif not _is_container(path, facts):
             tally.ignore(path, "not an image")
         else:
-            found = _look_into(path, root, followed, facts, tally)
+            tally.mode = narrowed_mode(tally.mode, facts)
+            found = _look_into(path, root, followed, tally)
             yield from found.container
             waiting[inside(path)] = found.members
             heapq.heappush(names, (path_key(inside(path)), inside(path)))
@@ -279,7 +341,7 @@ def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) 
     """
     if not (stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode)):
         return False
-    if os.path.splitext(os.fsdecode(path))[1].lower() in IMAGE_EXTENSIONS:
+    if _has_image_extension(path):
         return True
     name = (root, path[len(join(root, b"")) :], *stat_size_mtime(facts))
     if tally.known.holds(*name):
@@ -294,6 +356,10 @@ def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) 
     if not is_image:
         tally.known.add(*name)
     return is_image
+
+
+def _has_image_extension(path: bytes) -> bool:
+    return os.path.splitext(os.fsdecode(path))[1].lower() in IMAGE_EXTENSIONS
 
 
 def _names(folder: bytes, tally: Tally) -> list[bytes]:

@@ -215,8 +215,9 @@ def index(
 ) -> int:
     """Build, update or resume an index.
 
-    DIR is a folder, an image, a zip, tar or Parquet file, or - for a list on stdin. Without DIR,
-    all indexed folders are scanned again. Files that did not change are not read.
+    DIR is a folder, an image, a zip, tar or Parquet file, an address such as s3://bucket/photos,
+    or - for a list on stdin. Without DIR, all indexed folders are scanned again. Files that did not
+    change are not read.
 
     \b
     imgdup index photos

@@ -1,9 +1,10 @@
 """An open container as bytes at any offset, with the facts by which a change is noticed."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from imgdup.system.files import OPEN_FLAGS, stat_size_mtime
 from imgdup.system.paths import as_uint64
@@ -24,6 +25,46 @@ class Stamp(NamedTuple):
     def of(cls, facts: os.stat_result) -> "Stamp":
         """Return the stamp of a file."""
         return cls(as_uint64(facts.st_dev), as_uint64(facts.st_ino), *stat_size_mtime(facts))
+
+
+class ContainerChangedError(OSError):
+    """A container is another one than when it was opened."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EIO, "the container changed while it was read")
+
+
+def raise_if_unread(error: Exception) -> None:
+    """Raise an error that says that bytes could not be read, not that they are damaged."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
+
+
+class OpenFile(Protocol):
+    """A container as bytes: a file, or an object on a server."""
+
+    path: bytes
+    stamp: Stamp
+
+    @property
+    def raw(self) -> Any:
+        """The same as a file object of Python."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in it when it was opened."""
+
+    def read(self, offset: int, n_bytes: int) -> bytes:
+        """Return the bytes at an offset, fewer at the end."""
+
+    def reaches(self, offset: int) -> bool:
+        """Return whether there are so many bytes."""
+
+    def has_changed(self) -> bool:
+        """Return whether it changed since it was opened."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class PlainFile:

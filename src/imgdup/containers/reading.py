@@ -6,20 +6,22 @@
 import importlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from types import ModuleType
 from typing import NamedTuple, Protocol
 
 from imgdup.containers.directory import Directory, Locator, Place
-from imgdup.containers.plain_file import PlainFile, Stamp
+from imgdup.containers.plain_file import ContainerChangedError, OpenFile, PlainFile, Stamp
 from imgdup.containers.tar import TarFile
 from imgdup.containers.zip import ZipFile
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.system.files import FileBytes, error_words, read_file
 from imgdup.system.limits import Limits, import_uncapped
-from imgdup.system.names import SEPARATOR, containers_of, kind_of, split
+from imgdup.system.names import SEPARATOR, containers_of, is_remote, kind_of, split
 
 TABLE_MODULE = "imgdup.containers.table"  # which imports pyarrow
+REMOTE_MODULE = "imgdup.containers.remote"  # which imports obstore
 TABLES = ("parquet", "arrow")  # kinds of containers
 MAX_OPEN = 2  # containers that a process keeps open: the next member is often of the same one
 
@@ -28,7 +30,7 @@ class Container(Protocol):
     """An open container."""
 
     @property
-    def file(self) -> PlainFile:
+    def file(self) -> OpenFile:
         """The file."""
 
     def directory(self, limits: Limits, column: str) -> Directory:
@@ -44,7 +46,7 @@ class Container(Protocol):
         """Return the first bytes of the member at a place; none if they cannot be read."""
 
 
-def _open_table(file: PlainFile, kind: str) -> Container:
+def _open_table(file: OpenFile, kind: str) -> Container:
     """Open a Parquet or Arrow file; ImgdupError if pyarrow, an extra, is not installed."""
     try:
         import_uncapped(TABLE_MODULE)
@@ -59,7 +61,7 @@ def _open_table(file: PlainFile, kind: str) -> Container:
     return opened
 
 
-OPENERS: dict[str, Callable[[PlainFile], Container]] = {
+OPENERS: dict[str, Callable[[OpenFile], Container]] = {
     "zip": ZipFile,
     **{kind: partial(TarFile, kind=kind) for kind in ("tar", "tar.gz", "tar.xz", "tar.bz2")},
     **{kind: partial(_open_table, kind=kind) for kind in TABLES},
@@ -74,7 +76,27 @@ def open_container(path: bytes) -> Container:
     OSError
         If it cannot be opened.
     """
-    return OPENERS[str(kind_of(path))](PlainFile(path))
+    file = remote().RemoteFile(path) if is_remote(path) else PlainFile(path)
+    return OPENERS[str(kind_of(path))](file)
+
+
+def remote() -> ModuleType:
+    """Return the module that reads from servers; ImgdupError if obstore, an extra, is missing."""
+    try:
+        import_uncapped(REMOTE_MODULE)
+        return importlib.import_module(REMOTE_MODULE)
+    except ImportError as error:
+        raise ImgdupError(
+            "buckets and web servers are read with obstore: pip install 'neardup[remote]'"
+        ) from error
+
+
+def stamp_of(path: bytes) -> Stamp:
+    """Return the stamp of what is there now, without reading it; OSError if nothing is."""
+    if is_remote(path):
+        stamp: Stamp = remote().stamp_of(path)
+        return stamp
+    return Stamp.of(os.stat(path))
 
 
 def read_content(name: bytes, limits: Limits, locator: Locator | None = None) -> FileBytes:
@@ -101,16 +123,38 @@ def read_content(name: bytes, limits: Limits, locator: Locator | None = None) ->
         As `read_file` does; ``changed`` also if a container is not the one of the locator.
     """
     parts = split(name) if locator is None else _parts_of_open(name) or split(name)
-    if parts is None:
+    if parts is None and not is_remote(name):
         return read_file(name, limits)
     try:
-        return _read_member(*parts, limits, locator)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError("missing", error_words(error)) from error
-    except OSError as error:
-        raise ImageError("unreadable", error_words(error)) from error
-    except MemoryError as error:
-        raise ImageError("too-large", "the member needs more memory than is available") from error
+        if parts is not None:
+            return _read_member(*parts, limits, locator)
+        content: FileBytes | Exception = remote().read_objects([name], limits)[0]
+        if isinstance(content, Exception):
+            raise content
+        return content
+    except (OSError, MemoryError) as error:
+        raise _as_image_error(error) from error
+
+
+def read_together(names: Sequence[bytes], limits: Limits) -> list[FileBytes | ImageError]:
+    """Read objects on servers at the same time; the answer to each is its content or an error."""
+    found = remote().read_objects(names, limits)
+    return [_as_image_error(each) if isinstance(each, Exception) else each for each in found]
+
+
+def _as_image_error(error: Exception) -> ImageError:
+    """Return what an error means for a picture."""
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, MemoryError):
+        return ImageError("too-large", "the member needs more memory than is available")
+    reason = "unreadable"
+    if isinstance(error, ContainerChangedError):
+        reason = "changed"
+    elif isinstance(error, FileNotFoundError | NotADirectoryError):
+        reason = "missing"
+    words = error_words(error) if isinstance(error, OSError) else str(error)
+    return ImageError(reason, words)
 
 
 def _parts_of_open(name: bytes) -> tuple[bytes, bytes] | None:
@@ -122,7 +166,7 @@ def _parts_of_open(name: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _read_member(path: bytes, name: bytes, limits: Limits, locator: Locator | None) -> FileBytes:
-    opened = _opened(path)
+    opened = _opened(path, locator)
     stamp = opened.container.file.stamp
     if locator is None or not locator.kind:  # of a member with a fault no place is known
         place = _place(opened, name, limits)
@@ -169,14 +213,23 @@ class _Key(NamedTuple):
     path: bytes
 
 
+def _is_current(path: bytes, stamp: Stamp, locator: Locator | None) -> bool:
+    if is_remote(path) and locator is not None and locator[-2:] == (stamp.size, stamp.mtime_ns):
+        return True
+    return stamp_of(path) == stamp
+
+
 _open: "OrderedDict[_Key, _Opened]" = OrderedDict()
 
 
-def _opened(path: bytes) -> _Opened:
-    """Return an open container, unless another file has its path now."""
-    key, now = _Key(os.getpid(), path), Stamp.of(os.stat(path))
+def _opened(path: bytes, locator: Locator | None) -> _Opened:
+    """Return an open container, unless another file has its path now.
+
+    Of one on a server it is enough that the locator is of the same: each read notices a change.
+    """
+    key = _Key(os.getpid(), path)
     found = _open.get(key)
-    if found is not None and found.container.file.stamp == now:
+    if found is not None and _is_current(path, found.container.file.stamp, locator):
         _open.move_to_end(key)
         return found
     if found is not None:

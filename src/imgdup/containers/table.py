@@ -12,11 +12,12 @@ import pyarrow
 import pyarrow.parquet
 
 from imgdup.containers.directory import TABLE_ROW, Directory, Fault, Place
-from imgdup.containers.plain_file import PlainFile
+from imgdup.containers.plain_file import OpenFile, raise_if_unread
 from imgdup.errors import ImageError
 from imgdup.images.formats import SNIFF_BYTES, sniff
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
+from imgdup.system.names import is_remote
 
 NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")  # of columns
 BATCH_ROWS = 16  # of a row group that are in memory at a time
@@ -40,13 +41,13 @@ class TableFile:
 
     Parameters
     ----------
-    file : PlainFile
+    file : OpenFile
     kind : str
         ``"parquet"`` or ``"arrow"``.
 
     """
 
-    def __init__(self, file: PlainFile, kind: str) -> None:
+    def __init__(self, file: OpenFile, kind: str) -> None:
         self.file = file
         self._reader = _ParquetReader(file) if kind == "parquet" else _ArrowReader(file)
         self._cursor: _Cursor | None = None
@@ -73,6 +74,7 @@ class TableFile:
         except _NoColumn as error:
             found.fault = error.fault
         except ARROW_ERRORS as error:
+            raise_if_unread(error)
             found.fault = Fault("damaged", f"the file cannot be read: {_one_line(error)}")
         return found
 
@@ -109,7 +111,8 @@ class TableFile:
                     data = cells.data(row)
                     if data is not None:
                         return sniff(bytes(data[:SNIFF_BYTES])) != "unknown"
-        except ARROW_ERRORS:
+        except ARROW_ERRORS as error:
+            raise_if_unread(error)
             return True
         return False
 
@@ -132,6 +135,8 @@ class TableFile:
             raise ImageError("not-an-image", "there is no picture in this row")
         if "://" in path:
             raise ImageError("unsupported", "an address on a network is not read")
+        if is_remote(self.file.path):
+            raise ImageError("unsupported", "paths in a table on a server are not read")
         folder = os.path.dirname(self.file.path)
         return read_file(os.path.join(folder, os.fsencode(path)), limits).data
 
@@ -150,6 +155,7 @@ class TableFile:
                 self._reader.open()
                 self._cursor = _Cursor(self._reader, group, number)
             except ARROW_ERRORS as error:
+                raise_if_unread(error)
                 raise ImageError("damaged", _one_line(error)) from error
         return self._cursor.find(row)
 
@@ -190,6 +196,9 @@ class _Cursor:
             except StopIteration:
                 self._error = ImageError("damaged", "the row group ends before this row")
             except ARROW_ERRORS as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    self._key = -1, -1  # the next cell is looked for from the beginning
+                    raise
                 detail = f"the column is damaged from row {self._start:,} of a row group on"
                 self._error = ImageError("damaged", f"{detail}: {_one_line(error)}")
         if self._error is not None:
@@ -235,7 +244,7 @@ class _Cells:
 class _ParquetReader:
     """The columns of a Parquet file."""
 
-    def __init__(self, file: PlainFile) -> None:
+    def __init__(self, file: OpenFile) -> None:
         self._file = file
         self._opened: Any = None
 
@@ -274,7 +283,7 @@ class _ParquetReader:
 class _ArrowReader:
     """The columns of an Arrow file, or of a stream, as `datasets` writes it."""
 
-    def __init__(self, file: PlainFile) -> None:
+    def __init__(self, file: OpenFile) -> None:
         self._file = file
         self._schema: Any = None
         self._sizes: list[int] = []

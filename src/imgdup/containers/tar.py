@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple, Protocol
 
 from imgdup.containers.directory import NO_PLACE, STORED, STREAMED, Directory, Fault, Place
-from imgdup.containers.plain_file import PlainFile
+from imgdup.containers.plain_file import OpenFile, raise_if_unread
 from imgdup.errors import ImageError
 from imgdup.system.limits import Limits, size_text
 
@@ -49,12 +49,12 @@ class Unpacked:
 
     Parameters
     ----------
-    file : PlainFile
+    file : OpenFile
     kind : str
         As `imgdup.containers.names.kind_of` returns it.
     """
 
-    def __init__(self, file: PlainFile, kind: str) -> None:
+    def __init__(self, file: OpenFile, kind: str) -> None:
         self._stream = _OPENERS[kind](file.raw)
 
     def read(self, offset: int, n_bytes: int) -> bytes:
@@ -126,6 +126,7 @@ def list_tar(source: Source, kind: int, limits: Limits) -> Directory:
     except _Damage as error:
         found.fault = error.fault
     except _STREAM_ERRORS as error:
+        raise_if_unread(error)
         found.fault = Fault("damaged", f"the tar file cannot be unpacked to its end: {error}")
         if isinstance(error, EOFError):
             found.fault = Fault("truncated", "the compressed tar file ends too early")
@@ -288,7 +289,7 @@ def _number(field: bytes) -> int:
 class TarFile:
     """An open tar file, plain or compressed."""
 
-    def __init__(self, file: PlainFile, kind: str) -> None:
+    def __init__(self, file: OpenFile, kind: str) -> None:
         self.file = file
         self._source: Source = file if kind == "tar" else Unpacked(file, kind)
         self._kind = STORED if kind == "tar" else STREAMED
@@ -312,8 +313,7 @@ class TarFile:
         except EOFError as error:
             raise ImageError("truncated", "the compressed tar file ends too early") from error
         except (zlib.error, lzma.LZMAError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
+            raise_if_unread(error)
             raise ImageError("damaged", f"the tar file cannot be unpacked: {error}") from error
         if len(data) < length:
             raise ImageError("truncated", "the tar file ends within the member")
@@ -323,5 +323,6 @@ class TarFile:
         """Return the first bytes of a member; none if they cannot be read."""
         try:
             return self._source.read(place[1], min(n_bytes, place[2]))
-        except _STREAM_ERRORS:
+        except _STREAM_ERRORS as error:
+            raise_if_unread(error)
             return b""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from imgdup.containers.directory import NO_PLACE, ZIP_DEFLATED, ZIP_STORED, Directory, Fault, Place
-from imgdup.containers.plain_file import PlainFile
+from imgdup.containers.plain_file import OpenFile
 from imgdup.errors import ImageError
 from imgdup.system.limits import Limits, size_text
 
@@ -36,7 +36,7 @@ _UNIX = 3  # the system that wrote an entry, whose attributes hold a mode
 _RAW_DEFLATE = -zlib.MAX_WBITS
 
 
-def list_zip(file: PlainFile) -> Directory:
+def list_zip(file: OpenFile) -> Directory:
     """Read the directory of a zip file; a damaged one up to its damage."""
     found = Directory()
     try:
@@ -50,7 +50,7 @@ def list_zip(file: PlainFile) -> Directory:
     return found
 
 
-def central_directory(file: PlainFile) -> tuple[int, int, int, int]:
+def central_directory(file: OpenFile) -> tuple[int, int, int, int]:
     """Return where the directory begins, its bytes, its entries, and how far all is moved.
 
     All offsets are moved if something was put before the zip file, as in a program that unpacks
@@ -164,7 +164,7 @@ def _numbers(packed: int, size: int, offset: int, extra: bytes) -> tuple[int, in
 class ZipFile:
     """An open zip file."""
 
-    def __init__(self, file: PlainFile) -> None:
+    def __init__(self, file: OpenFile) -> None:
         self.file = file
 
     def directory(self, limits: Limits, column: str = "") -> Directory:
@@ -212,7 +212,7 @@ class ZipFile:
         return int(place[1] + _LOCAL.size + n_name + n_extra)
 
 
-def _stored(file: PlainFile, start: int, n_bytes: int) -> bytes:
+def _stored(file: OpenFile, start: int, n_bytes: int) -> bytes:
     data = file.read(start, n_bytes)
     if len(data) < n_bytes:
         raise ImageError("truncated", "the zip file ends within the member")
@@ -222,7 +222,7 @@ def _stored(file: PlainFile, start: int, n_bytes: int) -> bytes:
 _PART_BYTES = 1 << 20  # of a compressed member, read at a time
 
 
-def _inflated(file: PlainFile, start: int, packed: int, n_bytes: int) -> bytes:
+def _inflated(file: OpenFile, start: int, packed: int, n_bytes: int) -> bytes:
     """Unpack at most so many bytes of a member."""
     unpacker, parts, n_left = zlib.decompressobj(_RAW_DEFLATE), list[bytes](), n_bytes
     stop = start + packed

@@ -36,6 +36,7 @@ from imgdup.index.parts import ScanOptions, scan_options_of
 from imgdup.index.paths import Paths, resolved_root
 from imgdup.search.vptree import VPTree
 from imgdup.system.files import DIGEST_KINDS, FIRST_DIGEST_KIND
+from imgdup.system.names import is_remote
 from imgdup.system.paths import absolute
 
 TREE_PREFIX = "tree_"
@@ -173,7 +174,9 @@ class Generation:
         """Return the roots that are not there now: renamed, deleted or not mounted."""
         if self.is_pack:
             return []
-        return [root for root in self.roots if root and not os.path.isdir(root)]
+        return [
+            root for root in self.roots if root and not is_remote(root) and not os.path.isdir(root)
+        ]
 
     @cached_property
     def paths(self) -> Paths:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.containers.reading import stamp_of
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import OK, REASONS
 from imgdup.index.columns import Rows, images, locator_of
@@ -15,7 +16,6 @@ from imgdup.query.nearby import iter_within
 from imgdup.query.probe import Probe, probe_files
 from imgdup.search.hamming import Hashes, Matches, scan_within, to_hex
 from imgdup.search.planner import STRATEGIES
-from imgdup.system.files import stat_size_mtime
 from imgdup.system.limits import Limits
 from imgdup.system.names import outer_file
 from imgdup.system.paths import TEMPORARY_NAME, path_key
@@ -126,12 +126,12 @@ def _is_unchanged(index: GenerationRows, row: int) -> bool:
     locator = locator_of(index, row)
     path = index.path(row)
     try:
-        facts = os.stat(os.fsdecode(path if locator is None else outer_file(path)))
+        stamp = stamp_of(path if locator is None else outer_file(path))
     except (OSError, ValueError):  # ValueError: a forged name with a NUL in it
         return False
     if locator is not None:
-        return stat_size_mtime(facts) == (locator.container_bytes, locator.container_mtime_ns)
-    return stat_size_mtime(facts) == (
+        return stamp[2:] == (locator.container_bytes, locator.container_mtime_ns)
+    return stamp[2:] == (
         int(index.column("size")[row]),
         int(index.column("mtime_ns")[row]),
     )

@@ -1,7 +1,7 @@
 """Names of the pictures in containers: ``DIR/shard.tar!/a.jpg`` is ``a.jpg`` in ``DIR/shard.tar``.
 
 A container is a file that holds other files: zip, tar, Parquet, Arrow. It is recognized by its
-extension.
+extension. A name that begins like ``s3://`` is that of an object on a server.
 """
 
 import os
@@ -20,6 +20,7 @@ EXTENSIONS = {
     b".arrow": "arrow",
 }
 _PACKED = (b".gz", b".xz", b".bz2")
+SCHEMES = (b"s3://", b"gs://", b"az://", b"http://", b"https://")  # of objects on servers
 
 # ``zip://a.jpg::DIR/x.zip``, as the package fsspec writes the same
 _CHAINED = re.compile(rb"(?:zip|tar|parquet|arrow)://(?P<member>.*?)::(?P<container>.+)", re.DOTALL)
@@ -40,9 +41,17 @@ def kind_of(path: bytes) -> str | None:
     return EXTENSIONS.get(dot + extension) if stem else None
 
 
+def is_remote(name: bytes) -> bool:
+    """Return whether a name is that of an object on a server, or of a member of one."""
+    return name[:8].lower().startswith(SCHEMES)
+
+
 def is_container(path: bytes) -> bool:
-    """Return whether a path is that of a file with the extension of a container."""
-    return kind_of(path) is not None and os.path.isfile(path)
+    """Return whether a path is that of a file with the extension of a container.
+
+    Of an object on a server, only the extension counts: a prefix has none.
+    """
+    return kind_of(path) is not None and (is_remote(path) or os.path.isfile(path))
 
 
 def inside(container: bytes, member: bytes = b"") -> bytes:
@@ -53,9 +62,9 @@ def inside(container: bytes, member: bytes = b"") -> bytes:
 def members_folder(path: bytes) -> bytes | None:
     """Return the container whose members are named as if they were in a folder of this path."""
     container = path[: -len(SEPARATOR[:1])]
-    if path.endswith(SEPARATOR[:1]) and kind_of(container) and not os.path.isdir(path):
-        return container
-    return None
+    if not path.endswith(SEPARATOR[:1]) or not kind_of(container):
+        return None
+    return container if is_remote(path) or not os.path.isdir(path) else None
 
 
 def containers_of(name: bytes) -> Iterator[bytes]:
@@ -77,9 +86,10 @@ def split(name: bytes) -> tuple[bytes, bytes] | None:
     if SEPARATOR not in name:
         return None
     containers = list(containers_of(name))
-    if not containers or os.path.lexists(name):
+    if not containers or (not is_remote(name) and os.path.lexists(name)):
         return None
-    container = next(filter(os.path.isfile, containers), containers[0])
+    is_there = is_container if is_remote(name) else os.path.isfile
+    container = next(filter(is_there, containers), containers[0])
     member = name[len(container) + len(SEPARATOR) :]
     return (container, member) if member else None
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from imgdup.errors import UsageError
-from imgdup.system.names import from_chained, is_container, outer_file
+from imgdup.system.names import from_chained, is_container, is_remote, outer_file
 
 # Temporary names of files in apply and undo; a file that is left was left by a killed run.
 # The hex digits are those of the run, the number is that of the step in its journal; a second
@@ -49,14 +49,19 @@ def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
 
     The chained form of fsspec, as ``zip://a.jpg::DIR/x.zip``, becomes ``DIR/x.zip!/a.jpg``.
 
-    If the last part of the path is a link to a file, it keeps its own name.
+    If the last part of the path is a link to a file, it keeps its own name. An address of an
+    object, such as ``s3://bucket/a.jpg``, is absolute.
 
     Raises
     ------
     UsageError
-        If the path is empty, or relative to a folder that was deleted.
+        If the path is empty, or relative to a folder that was deleted; or if an address names no
+        server, or holds a password or a query.
     """
-    text = os.fsdecode(from_chained(os.fsencode(path)))
+    named = from_chained(os.fsencode(path))
+    if is_remote(named):
+        return _checked_address(named)
+    text = os.fsdecode(named)
     if not text:
         raise UsageError("a path is empty: use . for the current folder")
     if not os.path.isabs(text):
@@ -67,6 +72,31 @@ def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
     return _slashes(os.path.join(os.path.realpath(folder), name))
 
 
+def _checked_address(name: bytes) -> bytes:
+    """Return the address of an object or prefix without ``/`` at its end.
+
+    What may be secret in it is not shown.
+    """
+    scheme, _, rest = name.partition(b"://")
+    scheme = scheme.lower()
+    server, _, key = rest.partition(b"/")
+    shown = os.fsdecode(scheme + b"://" + server.rpartition(b"@")[2])
+    if b"@" in server:
+        raise UsageError(
+            f"{shown}/...: names and passwords do not belong in an address, which is stored in "
+            "the index: put credentials in the environment"
+        )
+    if scheme.startswith(b"http") and (b"?" in rest or b"#" in rest):
+        shown = shown.partition("?")[0].partition("#")[0]
+        raise UsageError(
+            f"{shown}/...: an address with ? or # is not read, as what follows may be a password "
+            "and would be stored in the index; in a name, write them as %3F and %23"
+        )
+    if not server:
+        raise UsageError(f"{os.fsdecode(name)!r} names no bucket or server")
+    return scheme + b"://" + (server + b"/" + key).rstrip(b"/")
+
+
 def _slashes(path: str) -> bytes:
     return os.fsencode(path.replace(os.sep, "/"))
 
@@ -74,9 +104,13 @@ def _slashes(path: str) -> bytes:
 def check_exists(path: str | bytes | os.PathLike[str]) -> None:
     """Raise UsageError if there is neither a file nor a folder at the path.
 
-    Of the name of a member, only the container is looked for.
+    Of the name of a member, only the container is looked for; of the address of an object, only
+    the form is checked.
     """
-    if not os.path.lexists(path) and not is_container(outer_file(os.fsencode(path))):
+    name = os.fsencode(path)
+    if is_remote(name):  # whether it is there is seen when it is read
+        absolute(name)
+    elif not os.path.lexists(path) and not is_container(outer_file(name)):
         raise UsageError(f"{os.fsdecode(path)!r}: no such file or folder")
 
 
@@ -84,7 +118,7 @@ def identity(path: bytes) -> tuple[int, int]:
     """Return device and inode of a file or folder, links followed; zeros if there is none."""
     try:
         facts = os.stat(path)
-    except (OSError, ValueError):  # ValueError: a forged name with a NUL in it
+    except (OSError, ValueError):  # an object on a server, or a forged name with a NUL in it
         return (0, 0)
     return (as_uint64(facts.st_dev), as_uint64(facts.st_ino))
 

@@ -10,6 +10,7 @@ from typing import Any
 from imgdup.errors import PlanError
 from imgdup.system.atomic import open_regular
 from imgdup.system.files import DIGEST_BYTES, DIGEST_KINDS, FIRST_DIGEST_KIND
+from imgdup.system.names import is_remote
 
 
 def json_path(key: str, path: bytes) -> dict[str, str]:
@@ -249,9 +250,11 @@ def digest_kind(record: Record) -> str:
 
 
 def absolute_path(record: Record, key: str) -> bytes:
-    """Return an absolute path without ``.`` and ``..``; raise ValueError if it is not one."""
+    """Return an absolute path, or an address, without ``.`` and ``..``; else raise ValueError."""
     path = path_from_json(record, key)
     drive, within = os.path.splitdrive(os.fsdecode(path))
+    if is_remote(path):
+        drive, within = "", within.partition(":/")[2]
     parts = within.split("/")
     if not os.path.isabs(drive + within) or "\0" in within or {"", ".", ".."} & set(parts[1:]):
         raise ValueError(f"{key!r} must be an absolute path without empty parts, '.' and '..'")

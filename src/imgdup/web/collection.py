@@ -25,7 +25,7 @@ from imgdup.images.opencv import encode_jpeg
 from imgdup.index.folder import CURRENT
 from imgdup.query.probe import Probes, make_probes
 from imgdup.system.limits import Limits
-from imgdup.system.names import outer_file
+from imgdup.system.names import is_remote, outer_file
 from imgdup.system.paths import is_below
 from imgdup.web.errors import Refused, gone_or_unreadable
 from imgdup.workers.pool import decode_each, decoding_pool
@@ -196,6 +196,8 @@ def _seen(path: Path) -> tuple[int, ...]:
 def _check_inside(image: Row) -> None:
     """Raise if the file of an image is now outside of its indexed folder, by way of a link."""
     path = image.index.rows.path(image.row)
+    if is_remote(path):
+        return
     inside = [
         (root, options)
         for root, options in image.index.generation.roots.items()

@@ -94,6 +94,18 @@ def test_apply_refuses_objects_in_one_line_and_changes_nothing(
     assert indexed_bucket.objects == before
 
 
+def test_a_set_on_a_server_is_not_written_cleaned(indexed_bucket, capfd, tmp_path):
+    code, _, err = run(capfd, "dedupe", "--plan", "plan.jsonl")
+    assert code == 0
+    assert "removes nothing from servers: --remove-list FILE" in err
+
+    code, _, err = run(capfd, "apply", "plan.jsonl", "--write-to", "cleaned")
+
+    assert code == 1
+    assert "is on a server: --write-to writes sets of local files only" in err
+    assert not (tmp_path / "cleaned").exists()
+
+
 def test_an_object_is_never_taken_for_a_local_file_by_apply(indexed_bucket, tmp_path):
     folder = tmp_path / "s3:" / BUCKET / "set"
     folder.mkdir(parents=True)

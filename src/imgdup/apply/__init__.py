@@ -194,12 +194,14 @@ def check_files(paths: Sequence[bytes]) -> None:
     A single one is skipped like any other file that cannot be removed.
     """
     if paths and all(is_remote(path) or outer_file(path) != path for path in paths):
-        some_remote = any(map(is_remote, paths))
-        where = "on servers or " if some_remote else ""
+        where = "in zip, tar or Parquet files"
+        remedy = "imgdup apply --write-to FOLDER writes the set without them"
+        if any(map(is_remote, paths)):
+            where = f"on servers or {where}"
+            remedy = "imgdup dedupe --remove-list FILE writes their names to a list"
         raise PlanError(
-            f"all {len(paths):,} files to remove are {where}in zip, tar or Parquet files, as is "
-            f"{os.fsdecode(paths[0])!r}: imgdup apply changes none of these; nothing was changed; "
-            "imgdup apply --write-to FOLDER writes the set without them"
+            f"all {len(paths):,} files to remove are {where}, as is {os.fsdecode(paths[0])!r}: "
+            f"imgdup apply changes none of these; nothing was changed; {remedy}"
         )
 
 

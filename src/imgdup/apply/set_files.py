@@ -7,9 +7,10 @@ from pathlib import Path
 
 from imgdup.build.sources import ALWAYS_SKIPPED
 from imgdup.dedupe.plan import Plan
+from imgdup.errors import PlanError
 from imgdup.index.columns import Rows
 from imgdup.index.folder import is_index
-from imgdup.system.names import outer_file
+from imgdup.system.names import is_remote, outer_file
 from imgdup.system.paths import is_below, join
 
 
@@ -23,6 +24,11 @@ class SetFiles:
     ----------
     plan : Plan
     rows : Rows
+
+    Raises
+    ------
+    PlanError
+        If the index has pictures on a server.
 
     Attributes
     ----------
@@ -60,6 +66,11 @@ class SetFiles:
         last = b""
         for row in range(len(rows)):
             path = rows.path(row)
+            if is_remote(path):
+                raise PlanError(
+                    f"{os.fsdecode(path)} is on a server: --write-to writes sets of local files "
+                    "only; nothing was written; imgdup dedupe --remove-list FILE writes a list"
+                )
             if last and path.startswith(last + b"!/"):
                 continue
             last = outer_file(path)

@@ -15,6 +15,7 @@ from imgdup.index.columns import locator_of
 from imgdup.output.cleaning import save_groups, save_lists, summary_json, summary_text
 from imgdup.output.codecs import NEWLINE, NUL, counted
 from imgdup.output.gallery import save_duplicates
+from imgdup.system.names import is_remote
 
 
 def write_files(files: DedupeFiles, duplicates: Duplicates) -> None:
@@ -63,12 +64,23 @@ def note_next_step(files: DedupeFiles, duplicates: Duplicates, typed: Sequence[s
         note(f"no plan was written; to remove files, first run: {again}")
     elif plan is not None and is_empty:
         note(f"nothing to remove: {plan} is empty; a larger --max-dist finds more")
+    elif plan is not None and _all_remote(duplicates):
+        note(
+            f"look at {files.report or plan}; imgdup removes nothing from servers: "
+            "--remove-list FILE writes the names to a list"
+        )
     elif plan is not None and _all_in_containers(duplicates):
         next_command = f"imgdup apply {shlex.quote(str(plan))} --write-to FOLDER"
         note(f"look at {files.report or plan}; to write the set without these, run: {next_command}")
     elif plan is not None:
         next_command = f"imgdup apply {shlex.quote(str(plan))} --move-to FOLDER"
         note(f"look at {files.report or plan}, then run: {next_command}")
+
+
+def _all_remote(duplicates: Duplicates) -> bool:
+    """Return whether all removable files are on servers."""
+    removed = duplicates.groups.removed[duplicates.removable()].tolist()
+    return all(is_remote(duplicates.rows.path(row)) for row in removed)
 
 
 def _all_in_containers(duplicates: Duplicates) -> bool:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -35,6 +35,8 @@ class Content:
         Of the input, when it was listed.
     gone : frozenset of int
         Places of the members that are left out.
+    edit : callable, optional
+        Returns its new content, for annotations.
     """
 
     source: bytes
@@ -42,6 +44,7 @@ class Content:
     mtime_ns: int
     mode: int
     gone: frozenset[int] = frozenset()
+    edit: Callable[[bytes], bytes] | None = None
 
     @classmethod
     def of(cls, source: bytes, gone: Iterable[int] = ()) -> "Content":
@@ -62,8 +65,13 @@ class Content:
         except FileNotFoundError:
             return False
         return status.st_mtime_ns == self.mtime_ns and (
-            bool(self.gone) or status.st_size == self.n_bytes
+            not self.is_copy or status.st_size == self.n_bytes
         )
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is the same as in the input."""
+        return not self.gone and self.edit is None
 
     def write(self, out: BinaryIO) -> None:
         """Write it.
@@ -78,6 +86,8 @@ class Content:
         try:
             if self.gone:
                 open_shard(file, str(kind_of(self.source))).write_without(self.gone, out)
+            elif self.edit is not None:
+                out.write(self.edit(file.raw.readall()))
             else:
                 shutil.copyfileobj(file.raw, out, 1 << 20)
             facts = os.fstat(file.raw.fileno())
@@ -103,12 +113,15 @@ class SetRemovals:
         What goes with a removed picture, and that picture.
     stayed : list of SkippedFile
         Pictures that stay because of others in their sample.
+    annotations : dict of bytes to int
+        Annotations by their paths in the cleaned set, and how many entries went from each.
     """
 
     contents: dict[bytes, Content] = field(default_factory=dict)
     removals: list[Removal] = field(default_factory=list)
     companions: dict[bytes, bytes] = field(default_factory=dict)
     stayed: list[SkippedFile] = field(default_factory=list)
+    annotations: dict[bytes, int] = field(default_factory=dict)
 
 
 def removals_of_set(

@@ -60,6 +60,10 @@ class SetFiles:
         name, relative = self._bases[base], path[len(join(base, b"")) :]
         return join(name, relative) if name else relative
 
+    def holds(self, path: bytes) -> bool:
+        """Return whether a path is in one of the folders of the set."""
+        return any(is_below(path, base) for base in self._bases)
+
     def _indexed(self, rows: Rows) -> list[bytes]:
         """Return the files, and the containers, of all rows."""
         found: dict[bytes, None] = {}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from imgdup.apply.annotations import annotate
 from imgdup.apply.options import PlanIndex
 from imgdup.apply.recheck import SkippedFile
 from imgdup.apply.set_check import checked_removals
@@ -44,12 +45,16 @@ class WriteOptions:
         Absolute folder to write it to.
     whole_samples : bool
         Whether a sample of a shard goes even if it holds pictures that the plan does not remove.
+    annotations : tuple of bytes
+        Absolute paths of annotation files, or of folders with one file for each picture; see
+        `imgdup.apply.annotations`.
     dry_run : bool
         Check everything, but write nothing.
     """
 
     target: bytes
     whole_samples: bool = False
+    annotations: tuple[bytes, ...] = ()
     dry_run: bool = False
 
 
@@ -63,6 +68,8 @@ class WriteResult:
         Pictures that were left out, and files and members that went with them.
     n_files, n_bytes : int
         Files of the cleaned set, and bytes that were written by this run.
+    n_entries : int
+        Entries that were left out of annotations.
     n_already : int
         Files that an earlier run had written.
     n_links : int
@@ -75,6 +82,7 @@ class WriteResult:
     n_companions: int = 0
     n_files: int = 0
     n_bytes: int = 0
+    n_entries: int = 0
     n_already: int = 0
     n_links: int = 0
     skipped: list[SkippedFile] = field(default_factory=list)
@@ -110,10 +118,12 @@ def write_set(
     found = removals_of_set(files, index.rows, removals, whole=options.whole_samples)
     skipped += [SkippedFile(path, "missing", "the file does not exist") for path in files.missing]
     skipped += found.stayed
+    annotate(found, files, index.rows, options.annotations)
     result = WriteResult(
         n_removed=len(found.removals),
         n_companions=len(found.companions),
         n_files=len(found.contents),
+        n_entries=sum(found.annotations.values()),
         n_links=files.n_links,
         skipped=skipped,
     )
@@ -149,6 +159,8 @@ def _manifest(
     for skip in skipped:
         stayed = {"stayed": files.place(skip.path), "reason": skip.reason, "detail": skip.detail}
         lines.append(json_line(stayed))
+    for place, n_removed in found.annotations.items():
+        lines.append(json_line({"annotations": place, "n_removed": n_removed}))
     for content in found.contents.values():
         fingerprint.update(content.fingerprint())
     for line in lines:
@@ -299,7 +311,7 @@ class _Work:
         with open(temporary, "wb") as file:
             yield file
             file.flush()
-            if like is None or like.gone:  # whose size does not show whether it is whole
+            if like is None or not like.is_copy:  # whose size does not show whether it is whole
                 os.fsync(file.fileno())
         if like is not None:
             temporary.chmod(like.mode & PERMISSIONS)

@@ -52,6 +52,14 @@ PERMANENT = ("trash", "delete")  # actions that undo cannot reverse
     help="With --write-to: leave out a sample of a tar or zip file even if it holds other "
     "pictures, such as masks.",
 )
+@click.option(
+    "--annotations",
+    type=PATH,
+    multiple=True,
+    metavar="FILE",
+    help="With --write-to: leave the files out of these annotations, too. A COCO file, a table, "
+    "JSON lines or a list, or a folder with one file for each picture. May be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Verify everything, but change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before deleting files or removing many.")
 @gathered(CleanedSet, "cleaned")

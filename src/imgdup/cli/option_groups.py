@@ -103,11 +103,16 @@ class CleanedSet:
 
     write_to: Path | None
     whole_samples: bool
+    annotations: tuple[Path, ...]
 
     def check(self) -> None:
         """Raise UsageError for options that need another."""
-        if self.write_to is None and self.whole_samples:
-            raise UsageError("--whole-samples: only --write-to has use for it")
+        for option, is_given in (
+            ("--whole-samples", self.whole_samples),
+            ("--annotations", bool(self.annotations)),
+        ):
+            if self.write_to is None and is_given:
+                raise UsageError(f"{option}: only --write-to has use for it")
 
     @property
     def folder(self) -> Path:

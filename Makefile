@@ -44,6 +44,7 @@ DATA ?= $(IMGDUP_DATA)
 bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),bench]'
 	$(BIN)/python benchmarks/bench_index.py --images $(DATA)/caltech-101
+	$(BIN)/python benchmarks/bench_cluster.py --images $(DATA)/caltech-101
 	$(BIN)/python benchmarks/bench_query.py --images $(DATA)/caltech-101
 	$(BIN)/python benchmarks/bench_pairs.py --images $(DATA)/caltech-101
 	$(BIN)/python benchmarks/bench_large.py

@@ -241,6 +241,36 @@ def test_a_call_that_was_lost_with_the_scheduler_says_how_to_continue():
         answer.result()
 
 
+class LostClient:
+    """A client that notices that its scheduler is lost, but whose calls never end."""
+
+    status = "running"
+
+    def get_executor(self, pure):
+        return self
+
+    def submit(self, *call):
+        self.status = "connecting"
+        return Future()
+
+    def scheduler_info(self, n_workers):
+        return {"total_threads": 3}
+
+    def close(self, timeout):
+        self.status = "closed"
+
+
+def test_a_call_whose_result_never_comes_ends_with_the_scheduler(monkeypatch):
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    cluster = module.Cluster(LostClient(), order=None)
+
+    answer = cluster.submit(abs, -1)
+
+    with pytest.raises(ImgdupError, match="the Dask scheduler was lost: run the same command"):
+        answer.result()
+    cluster.shutdown()
+
+
 def test_a_call_whose_dask_workers_ended_each_time_counts_as_the_death_of_a_process():
     answer, task = Future(), Future()
     task.set_exception(KilledWorker("a call", None, 3))

@@ -38,6 +38,7 @@ from imgdup.workers.pool import BATCHES_PER_WORKER, Died, Pool, Remote, answers,
 # small, and no worker waits long for another one.
 SHARE = 4
 MAX_BATCH_FILES = 256
+MAX_REMOTE_FILES = 1024  # a batch for another machine takes some milliseconds to send
 MAX_BATCH_BYTES = 16 << 20  # about 0.1 s of large photos: the most that a kill can lose
 EARLY_FILES = 768  # listed before the first go to the workers: in some milliseconds
 RUN_BYTES = 8  # of the name of a run
@@ -170,11 +171,10 @@ def _all_batches(
     needs_answer[early] = False
     rows = _in_reading_order(facts.listing, np.flatnonzero(needs_answer))
     progress.start(len(early) + len(rows))
+    most = MAX_REMOTE_FILES if pool.remote else MAX_BATCH_FILES
     yield from _batches(
         _files_to_hash(facts, rows),
-        lambda n_before: min(
-            MAX_BATCH_FILES, -(-(len(rows) - n_before) // (SHARE * pool.n_workers))
-        ),
+        lambda n_before: min(most, -(-(len(rows) - n_before) // (SHARE * pool.n_workers))),
     )
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -65,6 +65,7 @@ class Cluster(Executor):
         self._client = client
         self._order = order
         self._tasks = client.get_executor(pure=False)  # else changed files get old answers
+        self._answers: set[Future[Any]] = set()  # of the calls that are being made
         self._closed = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._count()
@@ -73,6 +74,8 @@ class Cluster(Executor):
     def submit(self, function: Callable[..., R], /, *args: Any) -> Future[R]:  # type: ignore[override]
         """Let a process of the cluster call ``function(*args)``."""
         answer: Future[R] = Future()
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
         task = self._tasks.submit(call, self._order, function, args)
         task.add_done_callback(partial(_pass_on, answer))
         answer.add_done_callback(lambda _: answer.cancelled() and task.cancel())
@@ -81,7 +84,7 @@ class Cluster(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Cancel all calls, and disconnect; processes of the cluster end when they are idle."""
         self._closed.set()
-        self._watcher.join()
+        self._watcher.join(CLOSE_S)
         if self._client.status == "running":
             self._tasks.shutdown(wait=wait and not cancel_futures)
         _close(self._client)
@@ -104,9 +107,18 @@ class Cluster(Executor):
                 raise ImgdupError(f"the Dask worker at {address} {_in_words(problem)}")
 
     def _watch(self) -> None:
-        """Keep the number of workers up to date; log a warning when none is left."""
+        """Keep the number of workers up to date; warn when none is left; end lost calls.
+
+        Dask itself ends most of the calls that are lost with the scheduler, but not those whose
+        result was on its way.
+        """
         had_workers = True
         while not self._closed.wait(LOOK_S):
+            if self._client.status != "running":
+                for answer in list(self._answers):
+                    with suppress(InvalidStateError):
+                        answer.set_exception(_lost())
+                continue
             has_workers = self._count()
             if had_workers and not has_workers:
                 log.warning("no Dask worker is left; waiting for one to join")
@@ -114,8 +126,6 @@ class Cluster(Executor):
 
     def _count(self) -> bool:
         """Count the threads of the cluster; return whether there are any."""
-        if self._client.status != "running":
-            return True  # what is wrong is known from the calls
         n_threads = int(self._client.scheduler_info(n_workers=0)["total_threads"])
         self.n_workers = n_threads or self.n_workers
         return n_threads > 0
@@ -123,23 +133,28 @@ class Cluster(Executor):
 
 def _pass_on(answer: "Future[R]", task: "Future[Reply]") -> None:
     """Give an answer what the task on the cluster gave."""
-    if not answer.set_running_or_notify_cancel():
-        return
-    try:
-        reply = task.result()
-    except CancelledError:
-        error: BaseException = ImgdupError(f"the Dask scheduler was lost: {RESUME}")
-        error.__suppress_context__ = True
-        answer.set_exception(error)
-    except KilledWorker:  # several Dask workers ended, one after the other, while they had the task
-        answer.set_exception(WorkerDied(Death(None, None)))
-    except Exception as other:
-        answer.set_exception(other)
-    else:
+    reply = _reply_of(task)
+    with suppress(InvalidStateError):  # it was cancelled, or is known to be lost
         if reply.error is not None:
             answer.set_exception(reply.error)
         else:
             answer.set_result(reply.result)
+
+
+def _reply_of(task: "Future[Reply]") -> Reply:
+    """Return what a task that has ended gave, or why it gave nothing."""
+    try:
+        return task.result()
+    except CancelledError:
+        return Reply(None, _lost())
+    except KilledWorker:  # several Dask workers ended, one after the other, while they had the task
+        return Reply(None, WorkerDied(Death(None, None)))
+    except Exception as error:
+        return Reply(None, error)
+
+
+def _lost() -> ImgdupError:
+    return ImgdupError(f"the Dask scheduler was lost: {RESUME}")
 
 
 def cluster_pool(address: str, limits: Limits, preload: tuple[str, ...]) -> Pool:
@@ -182,7 +197,7 @@ def cluster_pool(address: str, limits: Limits, preload: tuple[str, ...]) -> Pool
 
 def _connect(address: str) -> distributed.Client:
     """Connect to a scheduler; Dask itself prints nothing, because errors are reported here."""
-    for name in ("distributed", "distributed.client"):
+    for name in ("distributed", "distributed.client", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(action="ignore"):  # of other versions, see _check_scheduler

@@ -31,7 +31,7 @@ from imgdup.images.formats import OK, REASONS
 from imgdup.index.columns import RowNumbers
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
-from imgdup.system.names import outer_file
+from imgdup.system.names import is_remote, outer_file
 from imgdup.workers.pool import BATCHES_PER_WORKER, Died, Pool, Remote, answers, decoding_pool
 
 # A batch is at most this part of the files that are left, for each worker: so the last batches are
@@ -116,7 +116,8 @@ def _seen_batches(
     for n_before, batch in enumerate(batches):
         if n_before == 0:
             folders = [root for root in listing.roots if root != SINGLE_FILES]
-            remote.require_seen([*folders, outer_file(batch[0].path)])
+            paths = [*folders, outer_file(batch[0].path)]
+            remote.require_seen([path for path in paths if not is_remote(path)])
         yield batch
 
 
@@ -145,7 +146,7 @@ def _keep_block(
 def _can_read(file: FileToHash, limits: Limits) -> bool:
     """Return whether this process can read a file or a member."""
     try:
-        if file.locator is None:
+        if file.locator is None and not is_remote(file.path):
             read_file(file.path, limits)
         else:
             read_content(file.path, limits, file.locator)

@@ -21,17 +21,19 @@ class Classes(NamedTuple):
 
     Parameters
     ----------
-    rows : ndarray of int64, shape (n_classes,)
-        First row of each class, ascending.
     offsets : ndarray of int64, shape (n_classes + 1,)
         Where the members of each class begin.
     members : ndarray of int64, shape (n,)
         All rows. The rows of class ``c`` are ``members[offsets[c]:offsets[c + 1]]``, ascending.
     """
 
-    rows: Integers
     offsets: Integers
     members: Integers
+
+    @property
+    def rows(self) -> Integers:
+        """First row of each class, ascending: int64 (n_classes,)."""
+        return self.members[self.offsets[:-1]]
 
     @property
     def sizes(self) -> Integers:
@@ -41,7 +43,7 @@ class Classes(NamedTuple):
     @property
     def has_shared(self) -> bool:
         """Whether any class has several rows."""
-        return len(self.rows) < len(self.members)
+        return len(self.offsets) <= len(self.members)
 
     def distinct(self, hashes: Hashes) -> Hashes:
         """Return one hash of each class, in their order; not a copy if all are distinct."""
@@ -97,14 +99,14 @@ def group_equal(hashes: Hashes | Chosen) -> Classes:
     --------
     >>> import numpy as np
     >>> group_equal(np.array([[7], [5], [7]], dtype=np.uint64))
-    Classes(rows=array([0, 1]), offsets=array([0, 2, 3]), members=array([0, 2, 1]))
+    Classes(offsets=array([0, 2, 3]), members=array([0, 2, 1]))
     """
     chosen = as_chosen(hashes)
     check_hashes("hashes", chosen.hashes)
     members, is_new = _shared(*_equals_together(chosen))
     if not len(members):
         numbers = np.arange(len(chosen) + 1)
-        return Classes(numbers[:-1], numbers, numbers[:-1])
+        return Classes(numbers, numbers[:-1])
     starts = np.flatnonzero(is_new)
     sizes = np.diff(starts, append=len(members))
     is_first = np.ones(len(chosen), np.bool_)
@@ -119,7 +121,7 @@ def group_equal(hashes: Hashes | Chosen) -> Classes:
     everyone = np.empty(len(chosen), np.int64)
     everyone[offsets[:-1]] = rows
     everyone[np.repeat(offsets[numbers] - starts, sizes) + np.arange(len(members))] = members
-    return Classes(rows, offsets, everyone)
+    return Classes(offsets, everyone)
 
 
 def _shared(

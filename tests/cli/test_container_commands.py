@@ -1,5 +1,6 @@
 """Every command on pictures that are in containers."""
 
+import csv
 import json
 import os
 import shutil
@@ -218,3 +219,59 @@ def test_groups_equal_those_of_the_loose_files(tmp_path, monkeypatch, in_process
 
     assert len(groups_of("loose")) > 3
     assert groups_of(name) == groups_of("loose")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_the_list_of_what_to_remove_has_shards_keys_and_rows(shards, capsys, ending):
+    if ending == "parquet":
+        pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    shutil.copy(shards.parent / "probe.jpg", shards / "z.jpg")
+    run(capsys, "index")
+
+    code, _, _ = run(capsys, "dedupe", "--remove-list", f"list.{ending}", "--keep", "first")
+
+    x, y = member(shards, "x.tar", ""), member(shards, "y.zip", "")
+    shard = os.path.realpath(shards / "y.zip")
+    loose = os.path.realpath(shards / "z.jpg")
+    assert code == 0
+    assert read_table(f"list.{ending}") == [
+        (f"{y}in/c.jpg", shard, "in/c", None, f"{x}c.jpg", "same-bytes"),
+        (f"{y}in/d.jpg", shard, "in/d", None, f"{x}d.jpg", "same-bytes"),
+        (loose, "", "", None, f"{x}a.jpg", "same-bytes"),
+    ]
+
+
+def test_the_list_of_what_to_remove_has_the_rows_of_tables(
+    tmp_path, capsys, monkeypatch, in_process
+):
+    pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    pq = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+    monkeypatch.chdir(tmp_path)
+    pictures = [painted(seed, 160, 120) for seed in (0, 1, 0)]
+    pq.write_table(pa.table({"image": pictures}), "x.parquet")
+    run(capsys, "index", "x.parquet")
+
+    run(capsys, "dedupe", "--remove-list", "list.jsonl", "--keep", "first")
+
+    assert [(row[1], row[2], row[3]) for row in read_table("list.jsonl")] == [
+        (os.path.realpath("x.parquet"), "", 2)
+    ]
+
+
+def read_table(name):
+    """The rows of a table with texts, and None where there is no number."""
+    if name.endswith(".jsonl"):
+        with open(name) as file:
+            found = [json.loads(line) for line in file]
+    elif name.endswith(".csv"):
+        with open(name, newline="") as file:
+            found = [{**each, "row": each["row"] or None} for each in csv.DictReader(file)]
+    else:
+        table = pytest.importorskip("pyarrow.parquet").read_table(name)
+        found = table.to_pylist()
+    columns = ["id", "shard", "key", "row", "kept_for", "relation"]
+    assert all(list(each) == columns for each in found)
+    return [
+        tuple(os.fsdecode(v) if isinstance(v, bytes) else v for v in each.values())
+        for each in found
+    ]

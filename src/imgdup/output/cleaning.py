@@ -5,6 +5,10 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from imgdup.apply.samples import key_of
+from imgdup.containers.reading import TABLES as TABLE_KINDS
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.split import Split
 from imgdup.errors import ImgdupError, UsageError
@@ -14,6 +18,7 @@ from imgdup.output.export import WRITERS
 from imgdup.output.results import MatchRow
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.limits import size_text
+from imgdup.system.names import kind_of, split
 from imgdup.system.records import json_line
 
 GROUP_COLUMNS = {
@@ -30,6 +35,14 @@ GROUP_COLUMNS = {
 }
 TABLES = {".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
 PICTURE = ".png"
+REMOVED_COLUMNS = {
+    "id": "path",
+    "shard": "path",
+    "key": "path",
+    "row": "int64",
+    "kept_for": "path",
+    "relation": "text",
+}
 
 
 def summary_json(duplicates: Duplicates, chains: Counter[int] | None = None) -> str:
@@ -152,6 +165,34 @@ def _match_rows(duplicates: Duplicates) -> Iterator[MatchRow]:
             yield MatchRow(kept, path, record["distance"], None, True, *sides, False)
 
 
+def removed_records(duplicates: Duplicates) -> Iterator[dict[str, Any]]:
+    """Yield one record per removed image, in path order.
+
+    ``shard`` is the container, ``key`` that of the sample in a tar or zip file as WebDataset reads
+    it, and ``row`` the number in a table.
+    """
+    rows, groups = duplicates.rows, duplicates.groups
+    keepers = groups.keeper_of_each()
+    for i in np.argsort(groups.removed, kind="stable").tolist():
+        path = rows.path(int(groups.removed[i]))
+        shard, name = split(path) or (b"", b"")
+        is_row = kind_of(shard) in TABLE_KINDS
+        yield {
+            "id": path,
+            "shard": shard,
+            "key": key_of(name) if name and not is_row else b"",
+            "row": int(name.partition(b"/")[0]) if is_row else None,
+            "kept_for": rows.path(int(keepers[i])),
+            "relation": duplicates.relations[i],
+        }
+
+
+def _save_removed(file: Path, duplicates: Duplicates) -> None:
+    mode = common_mode(map(duplicates.rows.path, duplicates.removed().tolist()))
+    with replacing(file, sync=False, mode=mode) as out:
+        WRITERS[TABLES[file.suffix]](removed_records(duplicates), REMOVED_COLUMNS, out)
+
+
 def save_lists(
     duplicates: Duplicates,
     *,
@@ -166,7 +207,8 @@ def save_lists(
     duplicates : Duplicates
         From `imgdup.dedupe.find_duplicates`.
     keep_list, remove_list : Path, optional
-        The files to write.
+        The files to write. A list of the removed images whose suffix is one of `TABLES` is a table
+        with the columns `REMOVED_COLUMNS`.
     end : bytes
         Ends each path: a newline, or NUL.
 
@@ -176,7 +218,9 @@ def save_lists(
         If a list cannot be written, or paths end with a newline and one contains a newline; then
         no list is written.
     """
-    chosen = ((keep_list, duplicates.kept()), (remove_list, duplicates.removed()))
+    table = remove_list if remove_list is not None and remove_list.suffix in TABLES else None
+    text = remove_list if table is None else None
+    chosen = ((keep_list, duplicates.kept()), (text, duplicates.removed()))
     lists = [
         (file, list_data(duplicates.listed(rows), end), rows)
         for file, rows in chosen
@@ -186,6 +230,8 @@ def save_lists(
         mode = common_mode(map(duplicates.rows.path, rows.tolist()))
         with replacing(file, needed_bytes=len(data), sync=False, mode=mode) as out:
             out.write(data)
+    if table is not None:
+        _save_removed(table, duplicates)
 
 
 def save_split(folder: Path, rows: Rows, division: Split, end: bytes = NEWLINE) -> list[Path]:

@@ -75,11 +75,11 @@ DATASETS = build/datasets/bin/python
 test-datasets:
 	$(PYTHON) -m venv build/datasets
 	$(DATASETS) -m pip install --quiet --disable-pip-version-check '.[dev]'
-	for packages in pandas polars datasets "torch torchvision"; do \
+	for packages in pandas polars datasets webdataset pycocotools "torch torchvision"; do \
 		$(DATASETS) -m pip install --quiet --disable-pip-version-check $$packages \
 			|| echo "not installed, so that its tests are skipped: $$packages"; \
 	done
-	$(DATASETS) -m pytest tests/api/test_dataset_packages.py tests/api/test_groups.py
+	$(DATASETS) -m pytest tests/api/test_dataset_packages.py tests/api/test_groups.py tests/apply/test_sets_read_back.py
 
 # The C sources without warnings, under the sanitizers for addresses and undefined behaviour.
 sanitize: install

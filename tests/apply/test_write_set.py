@@ -93,6 +93,20 @@ def test_shards_that_were_named_themselves_keep_their_names(tmp_path):
     assert sorted(scene.written()) == ["0.tar", "1.tar"]
 
 
+def test_a_shard_that_is_missing_is_named(tmp_path):
+    contents = {"a/0.tar": tar_of(sample("0", "a")), "b/1.tar": tar_of(sample("1", "b"))}
+    scene = Set(tmp_path, contents, "a/0.tar", "b/1.tar")
+    (scene.root / "b/1.tar").unlink()
+
+    result = scene.write()
+
+    assert [(each.path, each.reason) for each in result.skipped] == [
+        (os.fsencode(scene.root / "b/1.tar!/1.jpg"), "missing")
+    ]
+    assert sorted(scene.written()) == ["a/0.tar"]
+    assert scene.manifest()[1]["stayed"] == "b/1.tar!/1.jpg"
+
+
 def test_files_of_several_folders_are_kept_apart(tmp_path):
     scene = Set(tmp_path, {"a/x.jpg": PICTURES["a"], "b/x.jpg": PICTURES["b"]}, "a", "b")
 

@@ -45,7 +45,8 @@ class SetFiles:
         self.missing: list[bytes] = []
         self.n_links = 0
         indexed = self._indexed(rows)
-        loose = [path for path in indexed if not any(is_below(path, root) for root in roots)]
+        named = (*indexed, *map(outer_file, self.missing))
+        loose = [path for path in named if not any(is_below(path, root) for root in roots)]
         self._bases = _named_bases([*roots, *([_shared_folder(loose)] if loose else [])])
         found = dict.fromkeys(indexed)
         for root in roots:

@@ -21,6 +21,7 @@ from imgdup.build.settings import Settings
 from imgdup.build.update import forget, update_index
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.images.formats import REASONS
+from imgdup.index.parts import Part
 from imgdup.workers.pool import inline
 from object_servers import BUCKET, tarred, zipped
 
@@ -154,7 +155,19 @@ def test_only_objects_with_the_extension_of_an_image_count(bucket, contents, pla
     assert not {"x.txt", "noext", "x.tar"} & set(bucket.gets())
 
 
-def test_exclude_part_and_hidden_hold_for_keys(bucket, contents, place):
+def test_parts_of_a_bucket_hold_each_object_once(bucket, contents, tmp_path):
+    bucket.objects.update(contents)
+
+    found = []
+    for number in (1, 2):
+        place = tmp_path / str(number)
+        index(place, ROOT, changes=OptionChanges(part=Part((number,), 2)))
+        found += rows_of(place, f"{ROOT}/")
+
+    assert sorted(found) == sorted(contents)
+
+
+def test_exclude_and_hidden_hold_for_keys(bucket, contents, place):
     bucket.objects.update({**contents, ".h/1.jpg": contents["a/1.jpg"]})
 
     index(place, ROOT, changes=OptionChanges(exclude=("a-b", "top*")))

@@ -110,6 +110,7 @@ fuzz-serve: install
 soak: install
 	IMGDUP_EVERY_LINE=1 $(BIN)/pytest --timeout 3600 -k "every_line or kill_series"
 	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/soak_serve.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

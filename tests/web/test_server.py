@@ -21,6 +21,7 @@ from imgdup.api.index import ImageIndex
 from imgdup.dedupe.decisions import read_decisions
 from imgdup.web.app import Access, ServeOptions, create_app
 from imgdup.web.protocol import LimitedProtocol
+from imgdup.web.server import Address, listen
 from served import TOKEN, serving
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -171,6 +172,12 @@ def test_ctrl_c_ends_the_service_with_0_and_the_port_is_free_again(painted_index
 
     with command(painted_index, "--port", url.rpartition(":")[2]) as (_, again):
         assert asked(f"{again}/api/health")[0] == 200
+
+
+def test_parts_of_an_answer_are_sent_at_once():
+    """Else the second answer on a connection takes 40 ms: asyncio asks the socket's protocol."""
+    with listen(Address("127.0.0.1", 0)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_a_port_that_is_taken_is_named(painted_index, capfd):

@@ -68,7 +68,9 @@ def listen(address: Address) -> socket.socket:
         If it is taken, or there is no such address here.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With this protocol named, asyncio sends each part of an answer at once; else answers on a kept
+    # connection wait 40 ms for an acknowledgement of their first part.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # so that a restart needs no wait; elsewhere it would share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

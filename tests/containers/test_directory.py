@@ -14,7 +14,7 @@ import zipfile
 import pytest
 from hypothesis import given, strategies as st
 
-from imgdup.containers import reading
+from imgdup.containers import plain_file, reading
 from imgdup.containers.directory import Directory
 from imgdup.containers.reading import open_container, read_content
 from imgdup.errors import ImageError
@@ -366,3 +366,243 @@ def test_a_container_that_was_replaced_is_opened_again(tmp_path):
     os.replace(pack(tmp_path / "y.tar", [("a.jpg", b"afterwards")]), path)
 
     assert (before, read(path, b"a.jpg")) == (b"before", b"afterwards")
+
+
+def tar_header(name, size=b"00000000000\0", type=b"0", link=b"", prefix=b""):
+    """A header block of a tar file, with its checksum."""
+    block = bytearray(512)
+    block[:100], block[124:136], block[156:157] = name.ljust(100, b"\0"), size, type
+    block[157:257], block[257:265] = link.ljust(100, b"\0"), b"ustar\00000"
+    block[345:500] = prefix.ljust(155, b"\0")
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def octal(number):
+    return b"%011o\0" % number
+
+
+def padded(data):
+    return data + bytes(-len(data) % 512)
+
+
+def pax(*records, type=b"x"):
+    """A pax header with these records as they are, and what follows it."""
+    data = b"".join(records)
+    return tar_header(b"pax", octal(len(data)), type) + padded(data)
+
+
+FILE = tar_header(b"a.jpg", octal(3)) + padded(b"abc")
+END = bytes(1024)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", ("damaged", "the tar file is empty")),
+        (bytes(1024), None),
+        (FILE + FILE[:100], ("truncated", "the tar file ends within a header, at byte 1,024")),
+        (FILE + b"x" * 512, ("damaged", "no header at byte 1,024")),
+        (b"x" * 512, ("damaged", "it is no tar file")),
+        (tar_header(b"a", b"\xff" + bytes(10) + b"\1"), ("damaged", "a member of impossible size")),
+        (tar_header(b"L", octal(2 << 20), b"L"), ("damaged", "a header of 2.1 MB at byte 0")),
+        (tar_header(b"L", octal(600), b"L") + b"n", ("truncated", "within a header, at byte 0")),
+        (tar_header(b"L", octal(2), b"L") + padded(b"n") + END, ("truncated", "before a member")),
+        (pax(b"19 path=a.jpg\n"), ("damaged", "a damaged pax header at byte 0")),
+        (pax(b"path=a.jpg\n"), ("damaged", "a damaged pax header at byte 0")),
+        (pax(b"11 size=x1\n"), ("damaged", "a damaged pax header at byte 0")),
+        (tar_header(b"a.jpg", octal(3)) + b"abc", ("truncated", "ends within 'a.jpg'")),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_tar_file_is_named_with_its_place(tmp_path, content, fault):
+    path = tmp_path / "a.tar"
+    path.write_bytes(content)
+
+    found = listed(path).fault
+
+    assert (found and found.reason) == (fault and fault[0])
+    if fault:
+        assert fault[1] in found.detail
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (tar_header(b"a.jpg", octal(3), prefix=b"folder"), b"folder/a.jpg"),
+        (tar_header(b"a.jpg", b"\x80" + bytes(10) + b"\3"), b"a.jpg"),
+        (tar_header(b"L", octal(9), b"L") + padded(b"long.jpg\0") + tar_header(b"l", octal(3)),
+         b"long.jpg"),
+        (pax(b"17 path=long.jpg\n") + tar_header(b"l", octal(3)), b"long.jpg"),
+        (pax(b"10 size=3\n") + tar_header(b"a.jpg"), b"a.jpg"),
+        (pax(b"17 path=long.jpg\n", type=b"g") + tar_header(b"a.jpg", octal(3)), b"a.jpg"),
+        (tar_header(b"a.jpg", octal(3), b"\0"), b"a.jpg"),
+    ],
+    ids=["prefix", "base 256", "GNU name", "pax name", "pax size", "global", "old type"],
+)  # fmt: skip
+def test_each_form_of_a_name_and_a_size_is_read(tmp_path, content, name):
+    path = tmp_path / "a.tar"
+    path.write_bytes(content + padded(b"abc") + END)
+
+    assert [member.name for member in listed(path)] == [name]
+    assert read(path, name) == b"abc"
+    with tarfile.open(path) as twin:
+        assert [os.fsencode(each.name) for each in twin] == [name] or content[156:157] == b"g"
+
+
+def test_a_sparse_member_of_either_form_is_unsupported(tmp_path):
+    path = tmp_path / "a.tar"
+    sparse = pax(b"22 GNU.sparse.major=1\n") + tar_header(b"b.jpg", octal(3)) + padded(b"abc")
+    path.write_bytes(tar_header(b"a.jpg", octal(3), b"S") + padded(b"abc") + sparse + FILE + END)
+
+    found = [member.fault and member.fault.reason for member in listed(path)]
+
+    assert found == ["unsupported", None, "unsupported"]  # FILE is called a.jpg, too
+    assert reason_of(path, b"b.jpg") == "unsupported"
+
+
+def test_a_hard_link_with_a_long_name_is_the_file_and_one_to_nothing_is_ignored(tmp_path):
+    path = tmp_path / "a.tar"
+    to_file = (
+        tar_header(b"K", octal(6), b"K") + padded(b"a.jpg\0") + tar_header(b"b.jpg", type=b"1")
+    )
+    path.write_bytes(FILE + to_file + tar_header(b"c.jpg", type=b"1", link=b"gone") + END)
+
+    found = listed(path)
+
+    assert [member.name for member in found] == [b"a.jpg", b"b.jpg"]
+    assert read(path, b"b.jpg") == b"abc"
+    assert found.ignored == [(b"c.jpg", "a link that leads nowhere")]
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar.xz", ".tar.bz2"])
+def test_a_member_behind_the_end_of_a_compressed_file_is_truncated(tmp_path, suffix):
+    path = pack(tmp_path / f"a{suffix}", [("a.jpg", random.Random(3).randbytes(400_000))])
+    (member,) = listed(path)
+    path.write_bytes(path.read_bytes()[:150_000])
+    container = open_container(os.fsencode(path))
+
+    with pytest.raises(ImageError) as caught:
+        container.read(member.place, LIMITS)
+    kind, _, *sizes = member.place
+    head = container.head((kind, 350_000, *sizes), 10)
+    container.file.close()
+
+    assert caught.value.reason == "truncated"
+    assert head == b""
+
+
+def test_a_member_that_cannot_be_unpacked_is_damaged(tmp_path):
+    path = pack(tmp_path / "a.tar.bz2", [("a.jpg", random.Random(3).randbytes(400_000))])
+    (member,) = listed(path)
+    data = bytearray(path.read_bytes())
+    data[200_000:200_100] = bytes(100)
+    path.write_bytes(data)
+    container = open_container(os.fsencode(path))
+
+    with pytest.raises(ImageError, match="the tar file cannot be unpacked") as caught:
+        container.read(member.place, LIMITS)
+    container.file.close()
+
+    assert caught.value.reason == "damaged"
+
+
+def zip_with(path, change, name="a.jpg", content=b"abc"):
+    """A zip file of one stored member, with changed bytes."""
+    data = bytearray(pack(path, [(name, content)], packed=zipfile.ZIP_STORED).read_bytes())
+    change(data, data.rindex(b"PK\1\2"))
+    path.write_bytes(data)
+    return path
+
+
+def put(data, at, form, *numbers):
+    data[at : at + struct.calcsize(form)] = struct.pack(form, *numbers)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data, entry: put(data, entry + 42, "<I", 7), "damaged"),  # no member is there
+        (lambda data, entry: put(data, entry + 20, "<2I", 900, 900), "truncated"),
+        (lambda data, entry: put(data, entry + 24, "<I", 4), "damaged"),  # its size
+        (lambda data, entry: put(data, entry + 16, "<I", 1), "damaged"),  # its checksum
+        (lambda data, entry: put(data, entry + 10, "<H", 8), "damaged"),  # it is not compressed
+    ],
+    ids=["place", "beyond the end", "size", "checksum", "method"],
+)
+def test_a_zip_member_that_is_not_what_the_directory_declares_is_an_error(tmp_path, change, reason):
+    path = zip_with(tmp_path / "a.zip", change)
+
+    (member,) = listed(path)
+
+    assert member.fault is None
+    assert reason_of(path, b"a.jpg") == reason
+
+
+@pytest.mark.parametrize("offset", [7, 1 << 20])
+def test_a_zip_member_that_is_not_there_has_no_first_bytes(tmp_path, offset):
+    path = zip_with(tmp_path / "a.zip", lambda data, entry: put(data, entry + 42, "<I", offset))
+    container = open_container(os.fsencode(path))
+
+    heads = [container.head(member.place, 10) for member in container.directory(LIMITS)]
+    container.file.close()
+
+    assert heads == [b""]
+
+
+def test_impossible_sizes_in_the_extra_field_are_damage(tmp_path):
+    def change(data, entry):
+        put(data, entry + 20, "<2I", 0xFFFF_FFFF, 0xFFFF_FFFF)
+        put(data, entry + 30, "<H", 28)
+        end = data.rindex(b"PK\5\6")
+        put(data, end + 12, "<I", struct.unpack_from("<I", data, end + 12)[0] + 28)
+        extra = struct.pack("<2H4s2H2Q", 0x5455, 4, b"time", 1, 16, 3, 1 << 62)
+        data[entry + 46 + 5 : entry + 46 + 5] = extra
+
+    (member,) = listed(zip_with(tmp_path / "a.zip", change))
+
+    assert member.fault == ("damaged", "the zip file gives impossible sizes")
+
+
+def test_a_zip_name_without_the_utf8_flag_is_of_code_page_437(tmp_path):
+    def change(data, entry):
+        data[entry + 46], data[30] = 0x82, 0x82
+
+    (member,) = listed(zip_with(tmp_path / "a.zip", change))
+
+    assert member.name == "é.jpg".encode()
+    with zipfile.ZipFile(tmp_path / "a.zip") as twin:
+        assert twin.namelist() == ["é.jpg"]
+
+
+@pytest.mark.parametrize("moved", [0, 200])
+def test_a_zip_directory_outside_the_file_is_damage(tmp_path, moved):
+    def change(data, entry):
+        end = data.rindex(b"PK\5\6")
+        put(data, end + 12, "<2I", 1 << 20 if moved == 0 else 10, moved)
+
+    found = listed(zip_with(tmp_path / "a.zip", change))
+
+    assert len(found) == 0
+    assert found.fault == (
+        "damaged", "the directory of the zip file: its place is outside the file"
+    )  # fmt: skip
+
+
+def test_a_folder_that_is_called_like_a_container_is_no_regular_file(tmp_path):
+    (tmp_path / "a.zip").mkdir()
+
+    with pytest.raises(OSError, match=r"not a regular file|Is a directory"):
+        open_container(os.fsencode(tmp_path / "a.zip"))
+
+
+def test_a_file_is_read_the_same_without_pread(tmp_path, monkeypatch):
+    content = bytes(range(256)) * 40
+    (tmp_path / "a").write_bytes(content)
+    monkeypatch.setattr(plain_file, "_PREAD", None)
+    file = plain_file.PlainFile(os.fsencode(tmp_path / "a"))
+
+    parts = [file.read(at, n) for at, n in ((0, 10), (10_000, 500), (10_240, 5), (20_000, 5))]
+    file.close()
+
+    assert parts == [content[:10], content[10_000:], b"", b""]

@@ -6,10 +6,14 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 from make_sample import encode, photo
 
+from array_rows import File, rows_of
 from imgdup import ImageIndex, Settings
+from imgdup.api import notebook as notebook_pages
+from imgdup.output.page import Entry
 from imgdup.output.progress import Bar
 
 
@@ -67,6 +71,27 @@ def test_a_name_is_only_text(tmp_path):
         assert re.findall(r"</?(\w+)", page).count("script") == 0
         assert not re.search(r"<b [^>]*onclick", page)
         assert "&lt;script&gt;1.png" in page
+
+
+def test_a_long_name_is_cut_and_a_missing_picture_is_said():
+    shown = Entry("/data/" + "x" * 60 + ".jpg", 0, "", 30, 20, 1000, n_hidden=6)
+
+    text = notebook_pages._figure(shown, notebook_pages.Picture(None, 0, "words"))
+
+    assert ">…" + "x" * 35 + ".jpg<br>30x20, 1.0 kB<br>words<" in text
+    assert ">no picture<" in text
+    assert "<img" not in text
+
+
+def test_pictures_that_cannot_be_compared_are_not_called_alike():
+    flat = rows_of([File(b"/data/1.jpg", quality=0), File(b"/data/2.jpg", quality=0)])
+    clear = rows_of([File(b"/data/%d.jpg" % i, match=i % 2) for i in range(5)])
+    old = rows_of([File(b"/data/1.jpg"), File(b"/data/2.jpg")])
+    del old.columns["match"]
+
+    found = [notebook_pages._alike(rows, np.arange(len(rows))) for rows in (flat, clear, old)]
+
+    assert found == [[], [[0, 2, 4], [1, 3]], []]
 
 
 def test_progress_is_shown_in_the_cell_that_runs(monkeypatch):

@@ -243,3 +243,25 @@ def test_an_option_index_may_name_the_folder_that_the_index_is_in(indexed, tmp_p
     assert in_process("index", "--index", str(tmp_path)).code == 0
 
     assert len(names(tmp_path / ".imgdup")) == 5
+
+
+def test_with_v_the_settings_are_printed_and_where_they_come_from(below):
+    write(below / "imgdup.toml", 'index = "here"\nexclude = ["small.*", "p2.jpg"]\n')
+
+    found = in_process("index", str(below / "photos"), "-v")
+    without = in_process("--config", "", "index", str(below / "photos"), "-v")
+
+    assert found.code == without.code == 0
+    line = next(each for each in found.err.decode().splitlines() if each.startswith("settings: "))
+    assert str(below / "imgdup.toml") in line
+    assert "exclude = small.*, p2.jpg" in line
+    assert b"no settings file\n" in without.err
+
+
+def test_a_settings_file_that_cannot_be_read_is_named(below):
+    (below / "folder.toml").mkdir()
+
+    run = in_process("--config", str(below / "folder.toml"), "index", str(below / "photos"))
+
+    assert run.code == 1
+    assert b"folder.toml cannot be read: Is a directory" in run.err

@@ -11,6 +11,7 @@ import pytest
 import oracles_hashing as oracles
 from cli_runs import in_process
 from imgdup import ImageIndex, cli
+from imgdup.cli import import_hashes
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -84,6 +85,18 @@ def test_missing_files_are_named_and_the_others_imported(dictionary):
     assert run.code == 3
     assert b"photos/p1.jpg: does not exist" in run.err
     assert run.out.startswith(b"4 files in the dictionary: 3 hashed, 1 missing\n")
+
+
+def test_of_many_missing_files_the_first_are_named_and_the_others_counted(dictionary, monkeypatch):
+    monkeypatch.setattr(import_hashes, "N_LISTED", 1)
+    for name in ("p0.jpg", "p1.jpg", "p2.jpg"):
+        os.remove(f"photos/{name}")
+
+    run = in_process("import", "hashes.pickle")
+
+    assert run.code == 3
+    assert run.err.count(b"does not exist") == 1
+    assert b"... and 2 more do not exist" in run.err
 
 
 def test_a_file_that_fails_is_counted(dictionary):

@@ -7,11 +7,16 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from cli_runs import IMGDUP, TIMEOUT_S, in_process
 from imgdup import ImageIndex
+from imgdup.build.settings import Settings
+from imgdup.cli import watch as watching_command
+from imgdup.errors import ImgdupError
 from imgdup.index.folder import locked
 
 pytest.importorskip("watchfiles", reason="imgdup watch needs watchfiles: the extra watch")
@@ -95,6 +100,61 @@ def test_an_update_waits_while_another_command_writes_the_index(indexed, tmp_pat
         second = watch.line()
 
     assert second.startswith("5 seen: 1 hashed")
+
+
+@pytest.mark.usefixtures("in_process")
+def test_an_update_that_fails_is_one_line_and_the_watch_goes_on(indexed, capsys):
+    updates = watching_command._Updates(Path(".imgdup"), ["photos"], Settings(workers=1))
+    os.rename("photos", "elsewhere")
+
+    assert updates.next(as_json=False)
+
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.startswith("imgdup: ")
+
+
+@pytest.mark.usefixtures("in_process")
+def test_an_update_is_put_off_while_the_index_is_locked_and_prints_only_what_changed(
+    indexed, capsys
+):
+    updates = watching_command._Updates(Path(".imgdup"), ["photos"], Settings(workers=1))
+    shutil.copy(indexed / "p0.jpg", indexed / "new.jpg")
+
+    with locked(Path(".imgdup")):
+        assert not updates.next(as_json=False)
+    assert capsys.readouterr().out == ""
+    assert updates.next(as_json=True)
+    assert '"hashed":1' in capsys.readouterr().out.replace(" ", "")
+    assert updates.next(as_json=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_changes_of_the_index_itself_are_no_changes(photos, monkeypatch):
+    given = {}
+
+    def watch(*folders, **options):
+        given.update(options, folders=folders)
+        return iter([{"a change"}, set()])
+
+    monkeypatch.setitem(sys.modules, "watchfiles", SimpleNamespace(watch=watch))
+
+    signals = watching_command._signals(["photos"], photos / ".imgdup", 0.5)
+
+    assert list(signals) == [True, False]
+    counts = given["watch_filter"]
+    assert not counts(1, str(photos / ".imgdup" / "current"))
+    assert counts(1, str(photos / "new.jpg"))
+    assert (given["folders"], given["step"], given["debounce"]) == (("photos",), 500, 10_000)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_indexed_folders_that_are_gone_are_not_watched(indexed, tmp_path):
+    assert watching_command._watched(Path(".imgdup"), []) == [os.path.realpath(indexed)]
+    os.rename("photos", "elsewhere")
+
+    with pytest.raises(ImgdupError, match="has no folder that exists"):
+        watching_command._watched(Path(".imgdup"), [])
 
 
 def test_what_cannot_be_watched_is_one_line(photos):

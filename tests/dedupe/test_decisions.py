@@ -4,6 +4,7 @@ Contents of the tests are told apart by their digests, as in an index. Hypothesi
 about clustered pictures; what must hold for each is checked without the code that decides.
 """
 
+import errno
 import itertools
 import json
 import os
@@ -13,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 
 from array_rows import DIGESTS, File, rows_of, same_picture
 from imgdup import cli
-from imgdup.dedupe import DedupeOptions, find_duplicates
+from imgdup.dedupe import DedupeOptions, decisions as deciding, find_duplicates
 from imgdup.dedupe.decisions import (
     HEADER,
     Decision,
@@ -24,7 +25,8 @@ from imgdup.dedupe.decisions import (
     read_decisions,
 )
 from imgdup.dedupe.keep import Keep
-from imgdup.errors import PlanError, UsageError
+from imgdup.errors import ImgdupError, LockedError, PlanError, UsageError
+from imgdup.system.lock import locked
 
 FILES = [
     File(b"/data/a.jpg", width=900),
@@ -300,3 +302,47 @@ def test_dedupe_names_a_file_of_decisions_that_is_not_there(indexed, capsys):
     assert cli.main(["dedupe", "--decisions", "nowhere"]) == 2
 
     assert "no decisions at nowhere" in capsys.readouterr().err
+
+
+def test_a_writer_waits_until_another_one_is_done(tmp_path, monkeypatch):
+    path = tmp_path / "decisions"
+    held = locked(tmp_path / "decisions.lock", "another writer")
+    held.__enter__()
+    monkeypatch.setattr(deciding.time, "sleep", lambda seconds: held.__exit__(None, None, None))
+
+    DecisionFile(path).append(SOME[:1])
+
+    assert read_decisions(path) == SOME[:1]
+
+
+def test_a_writer_does_not_wait_forever(tmp_path, monkeypatch):
+    path = tmp_path / "decisions"
+    monkeypatch.setattr(deciding, "LOCK_WAIT_S", -1)
+
+    with locked(tmp_path / "decisions.lock", "another writer"), pytest.raises(LockedError):
+        DecisionFile(path).append(SOME[:1])
+
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("n_before", [0, 2])
+def test_decisions_that_do_not_fit_on_the_disk_leave_the_file_as_it_was(
+    tmp_path, monkeypatch, n_before
+):
+    path = tmp_path / "decisions"
+    DecisionFile(path).append(SOME[:n_before])
+    before = path.read_bytes()
+
+    def fail(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(deciding.os, "fsync", fail)
+
+    with pytest.raises(ImgdupError, match="No space left on device"):
+        DecisionFile(path).append(SOME[2:])
+    assert path.read_bytes() == before
+
+
+def test_decisions_in_a_folder_that_is_gone_cannot_be_written(tmp_path):
+    with pytest.raises(ImgdupError, match="decisions"):
+        DecisionFile(tmp_path / "gone" / "decisions").append(SOME[:1])

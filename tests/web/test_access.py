@@ -4,6 +4,7 @@ Rows 92 to 104 of the table of faults: bodies that are too large, bombs, names o
 of other sites, addresses that climb, hidden paths.
 """
 
+import json
 import struct
 
 import cv2
@@ -12,7 +13,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from hostile_files import chunk, png_of_zeros, png_with_bombs, with_jpeg_size
+from imgdup.errors import ImageError, ImgdupError, IndexFormatError, LockedError, UsageError
 from imgdup.web.app import Access, ServeOptions, create_app
+from imgdup.web.errors import gone_or_unreadable, refusal
 from imgdup.web.guard import MAX_IMAGE_BYTES
 from served import HOST, TOKEN, client_of
 
@@ -308,3 +311,36 @@ def test_what_finds_no_room_to_wait_is_told_to_come_back(served, monkeypatch, ca
     assert answer.headers["retry-after"] == "1"
     monkeypatch.undo()
     assert served.post("/api/query", json={"hash": "0" * 16}).status_code == 200
+
+
+ERRORS = [
+    (ImageError("damaged", "it ends too early"), (422, "damaged", "it ends too early")),
+    (UsageError("/a/b: no such rule"), (422, "wrong-value", "a value cannot be used")),
+    (IndexFormatError("/a/b is damaged"), (500, "damaged-index", "the index cannot be used")),
+    (ImgdupError("/a/b has no folders"), (409, "not-possible", "the index cannot be used")),
+    (LockedError("/a/b is being written"), (503, "busy", "another process writes this file")),
+]
+
+
+@pytest.mark.parametrize("show_paths", [True, False])
+@pytest.mark.parametrize(("error", "answer"), ERRORS)
+def test_an_error_is_answered_by_its_kind_and_its_text_only_if_paths_are_shown(
+    error, answer, show_paths
+):
+    status, word, hidden = answer
+
+    found = refusal(error, show_paths=show_paths)
+
+    assert (found.status, found.error) == (status, word)
+    is_shown = show_paths and "/a/b" in str(error) and status != 503
+    assert found.detail.startswith(str(error) if is_shown else hidden)
+    assert ("Retry-After" in found.headers) == (status == 503)
+    assert json.loads(found.response().body) == {"error": word, "detail": found.detail}
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [("missing", 410), ("unreadable", 410), ("changed", 410), ("damaged", 422), ("timed-out", 422)],
+)
+def test_a_picture_that_is_not_what_was_indexed_is_gone(reason, status):
+    assert gone_or_unreadable(ImageError(reason, "why")).status == status

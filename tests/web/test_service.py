@@ -176,6 +176,11 @@ def test_an_answer_says_whether_there_are_more_matches(served):
         ("", {"hash": "0" * 15}, "hash must be 16 hexadecimal digits"),
         ("", {"hash": "z" * 16}, "hash must be 16 hexadecimal digits"),
         ("", {"hash": 3}, "hash must be 16 hexadecimal digits"),
+        ("", {"hash": "0" * 16, "match": "z" * 64}, "match must be 64 hexadecimal digits"),
+        ("", {"hash": "0" * 16, "match": "0" * 64, "quality": -1}, "'quality' must be an integer"),
+        ("", {"hash": "0" * 16, "quality": "good"}, "'quality' must be an integer"),
+        ("", {"hash": "0" * 16, "id": "0-0"}, "name an image by id, or a hash"),
+        ("", {"id": 3}, "name an image by id, or a hash"),
         ("", {"url": "http://169.254.169.254/"}, "name an image by id, or a hash"),
         ("", {}, "name an image by id, or a hash"),
         ("url=http://169.254.169.254/", {"hash": "0" * 16}, "the parameters are by, k,"),
@@ -406,6 +411,8 @@ WRONG_DECISIONS = [
     {"decisions": [{"decision": "delete", "digest": "0" * 32}]},
     {"decisions": [{"decision": "prefer", "digest": "0" * 32, "other": "1" * 32}]},
     {"decisions": [{"decision": "keep", "digest": "0" * 32, "path": 3}]},
+    {"decisions": [{"decision": "keep", "id": 3}]},
+    {"decisions": [{"decision": "keep", "id": "0-0", "path": "/a"}]},
     {"accept": {"relation": "nearly"}},
     {"accept": {"colour": "red"}},
     {"accept": {"text": None}},
@@ -418,6 +425,27 @@ def test_a_wrong_decision_writes_nothing(client, place):
         assert refused(client.post("/api/decisions", json=body)) == (422, "wrong-value"), body
 
     assert not (place / ".imgdup" / "decisions.jsonl").exists()
+
+
+def test_two_files_of_equal_bytes_cannot_be_different_and_are_duplicates(client):
+    twins = [id_of(client, name) for name in ("/p0.jpg", "/copy.jpg")]
+
+    def decide(word):
+        record = {"decision": word, "id": twins[0], "other": twins[1]}
+        return client.post("/api/decisions", json={"decisions": [record]})
+
+    answer = decide("different")
+    assert refused(answer) == (422, "wrong-value")
+    assert answer.json()["detail"] == "the two files have equal bytes"
+    assert "other" not in decide("duplicate").json()["decisions"][0]
+
+
+@pytest.mark.parametrize("body", [{"accepted_only": "yes"}, {"accepted_only": 1}, {"all": True}])
+def test_a_wrong_body_makes_no_plan(served, body):
+    answer = served.post("/api/plan", json=body)
+
+    assert refused(answer) == (422, "wrong-value")
+    assert answer.json()["detail"] == "the body may have accepted_only, true or false"
 
 
 def test_a_new_generation_is_served_and_old_ids_are_refused(client, place):

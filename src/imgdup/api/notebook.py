@@ -78,8 +78,6 @@ def _alike(rows: Rows, images: RowNumbers) -> list[list[int]]:
     except KeyError:  # an index of format version 1
         return []
     good = images[rows.column("quality")[images] >= MATCH_MIN_QUALITY]
-    if not len(good):
-        return []
     classes = group_equal(np.ascontiguousarray(hashes[good], np.uint64))
     several = np.flatnonzero(np.diff(classes.offsets) > 1)
     members = (

@@ -184,7 +184,7 @@ def read_accepted(path: Path) -> set[DigestPair]:
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file") from error
     except PlanError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(str(error)) from error
 
 
 def _digest_pairs(path: Path, lines: Iterator[bytes]) -> Iterator[DigestPair]:

@@ -138,6 +138,12 @@ def test_a_folder_that_the_workers_do_not_see_is_named_before_a_picture_is_read(
     assert index_bytes(tmp_path / "new") == {}
 
 
+def test_workers_need_not_see_what_this_machine_does_not_see(pool, tmp_path):
+    (tmp_path / "empty").mkdir()
+
+    pool.remote.require_seen([bytes(tmp_path / "empty"), bytes(tmp_path / "gone")])
+
+
 def test_workers_with_another_version_are_refused(pool):
     theirs = module.describe()
     others = dict(theirs.versions) | {"OpenCV": "4.0.0"}

@@ -90,10 +90,12 @@ class Cluster(Executor):
         _close(self._client)
 
     def require_seen(self, paths: Sequence[bytes]) -> None:
-        """Raise ImgdupError unless all Dask workers can read some files and folders."""
+        """Raise ImgdupError unless all Dask workers can read what this process can read of them."""
+        paths = [path for path in paths if _first_unseen([path]) is None]
         for address, unseen in self._client.run(_first_unseen, paths, on_error="return").items():
             if unseen is not None:
-                what = unseen if isinstance(unseen, Exception) else repr(os.fsdecode(unseen))
+                is_path = isinstance(unseen, bytes)
+                what = repr(os.fsdecode(unseen)) if is_path else f"them ({_first_line(unseen)})"
                 raise ImgdupError(
                     f"the Dask worker at {address} cannot read {what}: all machines must see the "
                     "pictures under the same path"

@@ -73,7 +73,7 @@ class Remote(Protocol):
         """How many calls they make at once; this may change."""
 
     def require_seen(self, paths: Sequence[bytes]) -> None:
-        """Raise ImgdupError unless all of them can read some files and folders."""
+        """Raise ImgdupError unless they all can read those of the paths that this process can."""
 
 
 class Pool:

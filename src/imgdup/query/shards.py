@@ -23,7 +23,7 @@ from imgdup.search.join import JoinStats, checked_sides, iter_pairs
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 
 KIND = "pairs of shards"
-CHUNK_PAIRS = 1 << 22  # of one answer in one block of the result
+CHUNK_PAIRS = 1 << 20  # of all answers in one block of the result: 65 MB
 PENDING = 2  # tasks that wait or run, for each worker
 MAX_SHARDS = 250  # that a limit of memory leads to: 31,375 tasks
 
@@ -274,9 +274,10 @@ def _joined(tasks: Sequence[_Task], folder: Path) -> Iterator[Pairs]:
 
 
 def _next_row(answers: Sequence[Found], starts: Sequence[int]) -> int:
-    """Return the row before which the next block ends: it has a chunk of an answer, or one row."""
+    """Return the row before which the next block ends: it has at most a chunk, or one row."""
+    most = max(1, CHUNK_PAIRS // len(answers))
     rest = [found["left"][start:] for found, start in zip(answers, starts, strict=True)]
     first = min(int(rows[0]) for rows in rest if len(rows))
     last = max(int(rows[-1]) for rows in rest if len(rows))
-    full = [int(rows[CHUNK_PAIRS]) for rows in rest if len(rows) > CHUNK_PAIRS]
+    full = [int(rows[most]) for rows in rest if len(rows) > most]
     return max(first, min([last, *(row - 1 for row in full)])) + 1

@@ -17,7 +17,7 @@ from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-WIDTH, TOP, BOTTOM = 1000, 622, 1342  # pixels; the first groups are between top and bottom
+WIDTH, TOP, BOTTOM = 1000, 717, 1437  # pixels; the first groups are between top and bottom
 COLOURS = 200
 
 

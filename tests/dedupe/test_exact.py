@@ -1,11 +1,11 @@
-"""Colours that were changed on purpose in pictures that are otherwise equal pixel for pixel."""
+"""What was changed on purpose in pictures that are otherwise equal pixel for pixel."""
 
 import cv2
 import numpy as np
 import pytest
 
 from imgdup.dedupe.difference import compare_pictures
-from imgdup.dedupe.exact import colour_was_changed
+from imgdup.dedupe.exact import changed_detail, colour_was_changed
 
 
 @pytest.fixture
@@ -53,10 +53,33 @@ def test_an_object_in_another_tint_before_a_background_that_is_equal_is_found(rn
     assert compare_pictures(first, second).relation == "recoloured"
 
 
+def pill(rng, letters):
+    """A pill with faint letters before a background with noise."""
+    picture = np.full((300, 450, 3), 180, np.uint8)
+    picture += rng.integers(0, 7, picture.shape[:2])[:, :, None].astype(np.uint8)
+    cv2.ellipse(picture, (225, 150), (90, 45), 0, 0, 360, (225, 240, 245), -1)
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(picture, letters, (190, 162), font, 1, (200, 213, 217), 2, cv2.LINE_AA)
+    return picture
+
+
+@pytest.mark.parametrize("letters", ["L50", "D80", "D2"])
+def test_other_letters_before_a_background_that_is_equal_are_found(letters):
+    first, second = (pill(np.random.default_rng(5), each) for each in ("D20", letters))
+
+    rows, columns = np.nonzero((first != second).any(axis=2))
+    box = columns.min() / 450, rows.min() / 300, (columns.max() + 1) / 450, (rows.max() + 1) / 300
+    peak = np.abs(first.astype(int) - second).max()
+    assert changed_detail(first, second) == (peak, pytest.approx(box))
+    assert changed_detail(first[:, :, 0], second[:, :, 0]) is not None
+    assert compare_pictures(first, second).relation in ("edited", "recoloured")
+
+
 @pytest.mark.parametrize("quality", [100, 98, 90, 50, 10])
-def test_compression_changes_no_colour_on_purpose(rng, quality):
-    for first in (shirt((123, 56, 190)), scene(rng), jpeg(scene(rng), quality)):
+def test_compression_changes_nothing_on_purpose(rng, quality):
+    for first in (shirt((123, 56, 190)), scene(rng), jpeg(scene(rng), quality), pill(rng, "D20")):
         assert not colour_was_changed(first, jpeg(first, quality))
+        assert changed_detail(first, jpeg(first, quality)) is None
 
 
 @pytest.mark.parametrize("change", [-30, -4, 4, 30])
@@ -78,7 +101,10 @@ def test_noise_in_half_of_the_pixels_changes_no_colour_on_purpose(rng):
     first = scene(rng)
     noise = rng.integers(-9, 10, first.shape) * (rng.random(first.shape[:2]) < 0.5)[:, :, None]
 
-    assert not colour_was_changed(first, np.clip(first + noise, 0, 255).astype(np.uint8))
+    second = np.clip(first + noise, 0, 255).astype(np.uint8)
+
+    assert not colour_was_changed(first, second)
+    assert changed_detail(first, second) is None
 
 
 @pytest.mark.parametrize("shapes", [((8, 8, 3), (8, 9, 3)), ((8, 8), (8, 8)), ((8, 8), (8, 8, 3))])

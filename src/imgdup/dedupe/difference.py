@@ -20,12 +20,12 @@ from imgdup.dedupe.alignment import (
     refine,
 )
 from imgdup.dedupe.evidence import Evidence, agreement_of, differ_plainly
-from imgdup.dedupe.exact import colour_was_changed
+from imgdup.dedupe.exact import changed_detail, colour_was_changed
 from imgdup.dedupe.imitate import evidence_of
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, largest_near, luma, region_around, resized
 
-VERDICT_VERSION = 8  # verdicts of another version are not comparable
+VERDICT_VERSION = 9  # verdicts of another version are not comparable
 
 SAME_PICTURE = "same-picture"
 RECOLOURED = "recoloured"
@@ -109,6 +109,14 @@ def compare_pictures(first: Pixels, second: Pixels) -> Verdict:
     _check(second)
     if same_pixels(first, second):
         return Verdict(SAME_PICTURE, 0.0, None)
+    verdict = _compare(first, second)
+    if verdict.relation in (SAME_PICTURE, TURNED) and (detail := changed_detail(first, second)):
+        return Verdict(EDITED, detail.peak, _thousandths(detail.box))
+    return verdict
+
+
+def _compare(first: Pixels, second: Pixels) -> Verdict:
+    """Compare two pictures that are not equal, in the likely orientations."""
     turns, is_clear = _likely_turns(first, second)
     turned = _compare_turned(first, second, turns) if is_clear else None
     if turned is not None:

@@ -1,9 +1,11 @@
-"""Find a colour that was changed on purpose: all the rest is equal, pixel for pixel.
+"""Find what was changed on purpose: all the rest is equal, pixel for pixel.
 
 Compression, resizing and filters change nearly every pixel near an edge, if only by one level. Two
-pictures in which edges are exactly equal, while other pixels differ in one direction, are not
-copies of this kind, however small the difference is: a shirt was drawn in another tint.
+pictures in which edges are exactly equal, while other pixels differ, are not copies of this kind,
+however small the difference is: a shirt was drawn in another tint, or a pill has other letters.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,11 @@ KEPT_EDGES = (
 )
 KEPT_EDGE_SHARE = 0.2  # ... and their share of all edges
 FEW_CHANGES = 4  # different changes in a drawing of flat colours
+LARGE_CHANGE = 12  # levels; compression of equal pictures again changes some pixels by less
+NEARLY_ALL = 0.95  # of all pixels are equal if the others show an edit, ...
+COMPACT = 0.1  # ... and these lie in a box of at most this share of the area
+TEXTURE = 2  # levels between two neighbours, and ...
+TEXTURE_SHARE = 0.05  # ... the share of the pixels that have such a neighbour and are equal
 COLOURED = 3  # levels; a change that differs by so much between the channels is one of colour
 
 
@@ -47,6 +54,50 @@ def colour_was_changed(first: Pixels, second: Pixels) -> bool:
     if means[channel] < LEAST_CHANGE or means[channel] < ONE_WAY * sizes[channel]:
         return False
     return _edges_are_kept(first, second, differs) or _is_flat_tint(changes)
+
+
+class Detail(NamedTuple):
+    """A detail that differs: by how many levels at most, and its box (left, top, right, bottom).
+
+    The sides of the box are shares of the width and the height.
+    """
+
+    peak: float
+    box: tuple[float, float, float, float]
+
+
+def changed_detail(first: Pixels, second: Pixels) -> Detail | None:
+    """Find the detail that differs in pictures that are equal around it, texture included.
+
+    Parameters
+    ----------
+    first, second : ndarray of uint8, shape (height, width, 3) or (height, width)
+        RGB or gray. Pictures of unequal shape are never equal pixel for pixel.
+    """
+    if first.shape != second.shape:
+        return None
+    rows = first[::EVERY] != second[::EVERY]
+    if np.count_nonzero(rows) > (1 - NEARLY_ALL) * rows.size:
+        return None
+    changes = np.maximum(first, second) - np.minimum(first, second)
+    changes = changes.max(axis=2) if changes.ndim == 3 else changes
+    if np.count_nonzero(changes >= LARGE_CHANGE) < LEAST_PIXELS:
+        return None
+    box = _box(changes > 0)
+    shade = first[:, :, 1] if first.ndim == 3 else first
+    steps = np.abs(np.diff(shade.astype(np.int16), axis=1)) >= TEXTURE
+    n_textured = np.count_nonzero(steps & (changes[:, 1:] == 0) & (changes[:, :-1] == 0))
+    is_compact = (box[2] - box[0]) * (box[3] - box[1]) <= COMPACT
+    is_detail = is_compact and n_textured >= TEXTURE_SHARE * steps.size
+    return Detail(float(changes.max()), box) if is_detail else None
+
+
+def _box(marks: npt.NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """Return the smallest box that holds all marks, in shares of the width and the height."""
+    (height, width) = marks.shape
+    rows, columns = (np.flatnonzero(marks.any(axis=axis)) for axis in (1, 0))
+    left, right = int(columns[0]) / width, (int(columns[-1]) + 1) / width
+    return left, int(rows[0]) / height, right, (int(rows[-1]) + 1) / height
 
 
 def _edges_are_kept(first: Pixels, second: Pixels, differs: npt.NDArray[np.bool_]) -> bool:

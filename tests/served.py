@@ -8,7 +8,7 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from imgdup.web.app import Access, ServeOptions, create_app
-from imgdup.web.protocol import LimitedProtocol
+from imgdup.web.server import LimitedProtocol
 
 HOST = "http://127.0.0.1:8000"
 TOKEN = "token-of-tests"

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 from hostile_files import chunk, png_of_zeros, png_with_bombs, with_jpeg_size
 from imgdup.errors import ImageError, ImgdupError, IndexFormatError, LockedError, UsageError
 from imgdup.web.app import Access, ServeOptions, create_app
-from imgdup.web.errors import gone_or_unreadable, refusal
 from imgdup.web.guard import MAX_IMAGE_BYTES
+from imgdup.web.requests import gone_or_unreadable, refusal
 from served import HOST, TOKEN, client_of
 
 ADDRESSES = [

@@ -20,8 +20,7 @@ from imgdup import cli
 from imgdup.api.index import ImageIndex
 from imgdup.dedupe.decisions import read_decisions
 from imgdup.web.app import Access, ServeOptions, create_app
-from imgdup.web.protocol import LimitedProtocol
-from imgdup.web.server import Address, listen
+from imgdup.web.server import Address, LimitedProtocol, listen
 from served import TOKEN, serving
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -27,7 +27,7 @@ from imgdup.query.probe import Probes, make_probes
 from imgdup.system.limits import Limits
 from imgdup.system.names import is_remote, outer_file
 from imgdup.system.paths import is_below
-from imgdup.web.errors import Refused, gone_or_unreadable
+from imgdup.web.requests import Refused, gone_or_unreadable
 from imgdup.workers.pool import decode_each, decoding_pool
 
 ID_DIGITS = 16  # of the generation's digest, in the id of an image

@@ -11,9 +11,16 @@ from imgdup.dedupe.plan import plan_lines
 from imgdup.system.records import Record
 from imgdup.web import answers
 from imgdup.web.collection import rows_of_content
-from imgdup.web.errors import Refused
 from imgdup.web.groups import Progress
-from imgdup.web.reading import as_refused, check_known, object_of, objects_of, texts_of, whole
+from imgdup.web.requests import (
+    Refused,
+    as_refused,
+    check_known,
+    object_of,
+    objects_of,
+    texts_of,
+    whole,
+)
 from imgdup.web.service import FILTERS, MAX_PAGE, Service, in_progress, json_answer, wanted_groups
 
 MAX_DECISIONS = 10_000  # in one request

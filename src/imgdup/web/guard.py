@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imgdup.web.errors import JSON, Refused, busy
+from imgdup.web.requests import JSON, Refused, busy
 
 MAX_IMAGE_BYTES = 64 << 20
 MAX_JSON_BYTES = 4 << 20

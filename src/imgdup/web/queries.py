@@ -17,8 +17,7 @@ from imgdup.search.hamming import WORD_BITS, Hashes
 from imgdup.system.records import Record, number
 from imgdup.web.answers import Shown, digest_of, match_record
 from imgdup.web.collection import Collection
-from imgdup.web.errors import Refused
-from imgdup.web.reading import check_known, flag, whole
+from imgdup.web.requests import Refused, check_known, flag, whole
 
 MAX_MATCHES = 10_000
 MATCHES = 1000  # that an answer has by default

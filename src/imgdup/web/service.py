@@ -15,10 +15,9 @@ from imgdup.index.folder import DECISIONS
 from imgdup.system.records import json_line
 from imgdup.web.answers import Shown
 from imgdup.web.collection import Collection
-from imgdup.web.errors import JSON, Refused
 from imgdup.web.groups import Finder, KeepOptions, Progress, Wanted
 from imgdup.web.guard import Access
-from imgdup.web.reading import whole
+from imgdup.web.requests import JSON, Refused, whole
 
 THREADS = 16  # that search, and wait for workers
 FILTERS = {"relation", "min_distance", "text", "folder"}  # of groups

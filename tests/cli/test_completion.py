@@ -10,7 +10,7 @@ import pytest
 
 from cli_runs import TIMEOUT_S, in_process, run
 from imgdup.cli.completion import SHELLS
-from imgdup.cli.main import COMMANDS, imgdup
+from imgdup.cli.main import COMMAND_WORDS, COMMANDS, OPTION_WORDS, imgdup
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,6 @@ def test_nothing_is_suggested_where_no_word_is_near(arguments):
 
 
 def test_every_suggested_word_exists():
-    from imgdup.cli.suggestions import COMMAND_WORDS, OPTION_WORDS
-
     known = {name for command in COMMANDS for name in _options(command)}
     assert {word for word in COMMAND_WORDS.values() if word[:2] != "--"} <= set(COMMANDS)
     assert set(OPTION_WORDS.values()) - {""} <= known

@@ -1,11 +1,13 @@
-"""The command group, and the one place where exceptions become messages and exit codes."""
+"""The command group, its suggestions for mistyped words, and the exit code of every exception."""
 
+import difflib
 import errno
 import os
+import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
@@ -16,9 +18,50 @@ from click.shell_completion import CompletionItem
 
 from imgdup import __version__
 from imgdup.cli.printing import VERBOSE, discard_output, note
-from imgdup.cli.suggestions import no_such_command, no_such_option
 from imgdup.errors import MORE_MEMORY, ImageError, ImgdupError, library_problem
 
+COMMAND_WORDS = {  # words that other programs use, and ours
+    "add": "index",
+    "build": "index",
+    "clean": "dedupe",
+    "dedup": "dedupe",
+    "delete": "apply",
+    "duplicates": "dedupe",
+    "find": "query",
+    "hash": "index",
+    "help": "--help",
+    "leaks": "compare",
+    "load": "import",
+    "lookup": "query",
+    "move": "apply",
+    "remove": "apply",
+    "restore": "undo",
+    "scan": "index",
+    "search": "query",
+    "stats": "info",
+    "status": "info",
+    "update": "index",
+    "verify": "check",
+    "version": "--version",
+}
+OPTION_WORDS = {  # the same for options; "" stands for a path without an option
+    "--cpus": "--workers",
+    "--distance": "--max-dist",
+    "--dry": "--dry-run",
+    "--force": "--yes",
+    "--ignore": "--exclude",
+    "--image": "",
+    "--images": "",
+    "--jobs": "--workers",
+    "--max-distance": "--max-dist",
+    "--output": "--plan",
+    "--processes": "--workers",
+    "--query": "",
+    "--radius": "--max-dist",
+    "--threads": "--workers",
+    "--threshold": "--max-dist",
+    "--tolerance": "--max-dist",
+}
 INTERRUPTED = 128 + signal.SIGINT
 ENDING = ("SIGTERM", "SIGHUP")  # signals that end a run; Windows has no SIGHUP
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
@@ -26,7 +69,6 @@ REMEDIES = {
     errno.EMFILE: "use fewer --workers, or raise the limit, as in: ulimit -n 1024",
     errno.ENFILE: "too many files are open on this machine",
 }
-
 COMMANDS = {  # in the order in which they are used
     "index": "Build, update or resume an index.",
     "query": "Find the indexed images near an image.",
@@ -50,6 +92,44 @@ COMMANDS = {  # in the order in which they are used
 }
 HIDDEN = {"man": "Print the manual page."}
 NAMES = {"import": "import_hashes"}  # of a command's module and function, where they are others
+
+
+def no_such_command(typed: Sequence[str], commands: Collection[str]) -> str:
+    """Say that what was typed has no such command, and what may be meant.
+
+    Examples
+    --------
+    >>> no_such_command(["find", "a.jpg"], ["index", "query"])
+    "No such command 'find'; did you mean: imgdup query a.jpg"
+    >>> no_such_command(["help", "index"], ["index", "query"])
+    "No such command 'help'; did you mean: imgdup index --help"
+    """
+    word, *more = typed
+    near = difflib.get_close_matches(word, commands, n=1)
+    meant = COMMAND_WORDS.get(word.lower()) or (near[0] if near else "")
+    if os.path.exists(word):
+        meant = "index" if os.path.isdir(word) else "query"
+        more = list(typed)
+    if meant == "--help":
+        meant, more = " ".join([*(each for each in more[:1] if each in commands), meant]), []
+    meant = shlex.join([*meant.split(), *more]) if meant else ""
+    return f"No such command {word!r}" + (f"; did you mean: imgdup {meant}" if meant else "")
+
+
+def no_such_option(error: click.NoSuchOption) -> str:
+    """Say that a command has no such option, and which of its options may be meant."""
+    text = f"No such option {error.option_name}"
+    if error.ctx and not error.ctx.parent and error.option_name in ("-v", "--verbose"):
+        return f"{text}: write it after the command"
+    parameters = error.ctx.command.params if error.ctx else []
+    known = [name for each in parameters for name in each.opts if name.startswith("--")]
+    meant = OPTION_WORDS.get(error.option_name)
+    if meant == "":
+        return f"{text}: write the path without it"
+    if meant not in known:
+        near = difflib.get_close_matches(error.option_name, known, n=1)
+        meant = near[0] if near else ""
+    return text + (f"; did you mean: {meant}" if meant else "")
 
 
 def _be_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:

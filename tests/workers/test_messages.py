@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from imgdup.workers.messages import LARGE, receive, send, widen
+from imgdup.workers.child import LARGE, receive, send, widen
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from multiprocessing import connection
 from typing import Any, NamedTuple, TypeVar
 
 from imgdup.errors import ImgdupError
-from imgdup.workers.child import IDLE, WATCHDOG_EXIT_CODE, Reply
-from imgdup.workers.messages import receive, send, widen
+from imgdup.workers.child import IDLE, WATCHDOG_EXIT_CODE, Reply, receive, send, widen
 from imgdup.workers.start import (
     EXIT_WAIT_S,
     Source,

@@ -14,7 +14,7 @@ from make_sample import paint_sample, photo
 
 from imgdup.hashing import fingerprint
 from imgdup.images.decode import decode
-from imgdup.images.in_memory import picture_in_memory
+from imgdup.query.probe import picture_in_memory
 from imgdup.system.limits import Limits
 
 MAX_DHASH = 10  # bits, the default of `imgdup query`

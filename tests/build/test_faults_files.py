@@ -32,8 +32,8 @@ from imgdup.build.sources import Tally, walk
 from imgdup.errors import ImageError
 from imgdup.hashing import MATCH_MIN_QUALITY, fingerprint
 from imgdup.images.decode import decode, init_worker
-from imgdup.images.in_memory import picture_in_memory
 from imgdup.index.parts import ScanOptions
+from imgdup.query.probe import picture_in_memory
 from imgdup.system import files
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits

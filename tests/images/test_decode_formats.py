@@ -23,7 +23,7 @@ from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
 from imgdup.images import opencv, pillow
 from imgdup.images.decode import decode, decode_rgb
-from imgdup.images.in_memory import picture_in_memory
+from imgdup.query.probe import picture_in_memory
 from imgdup.system.files import read_file
 from imgdup.system.limits import CAN_CAP_MEMORY, Limits
 from real_pictures import DATA, needs_data

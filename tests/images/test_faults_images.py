@@ -21,7 +21,7 @@ from imgdup.hashing import fingerprint
 from imgdup.images import jpeg, opencv, pillow
 from imgdup.images.decode import decode
 from imgdup.images.formats import REASONS
-from imgdup.images.in_memory import picture_in_memory
+from imgdup.query.probe import picture_in_memory
 from imgdup.system.limits import CAN_CAP_MEMORY, Limits
 from real_pictures import DATA, needs_data
 

@@ -13,7 +13,7 @@ from imgdup.errors import ImageError
 from imgdup.hashing import fingerprint
 from imgdup.images import pillow
 from imgdup.images.decode import decode
-from imgdup.images.in_memory import picture_in_memory
+from imgdup.query.probe import picture_in_memory
 from imgdup.system.limits import Limits
 
 LIMITS = Limits()

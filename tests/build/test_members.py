@@ -28,7 +28,7 @@ from imgdup.images import decode as decoding
 from imgdup.index import folder
 from imgdup.index.parts import Part
 from imgdup.system.limits import Limits
-from imgdup.system.names import outer_file
+from imgdup.system.paths import outer_file
 from imgdup.workers.pool import inline
 
 AN_HOUR = 3600

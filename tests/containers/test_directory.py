@@ -19,7 +19,7 @@ from imgdup.containers.directory import Directory
 from imgdup.containers.reading import open_container, read_content
 from imgdup.errors import ImageError
 from imgdup.system.limits import Limits
-from imgdup.system.names import inside, kind_of, split
+from imgdup.system.paths import inside, kind_of, split
 
 LIMITS = Limits()
 TAR_FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}

@@ -19,7 +19,7 @@ from imgdup.build.update import update_index
 from imgdup.containers.reading import open_container, read_content
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.system.limits import Limits
-from imgdup.system.names import inside
+from imgdup.system.paths import inside
 from imgdup.workers.pool import inline
 
 pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")

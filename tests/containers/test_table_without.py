@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from imgdup.containers.plain_file import PlainFile
 from imgdup.containers.without import open_shard
 from imgdup.errors import ImageError
-from imgdup.system.names import kind_of
+from imgdup.system.paths import kind_of
 
 pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
 pq = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")

@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 from imgdup.containers.plain_file import PlainFile
 from imgdup.containers.without import open_shard, stored_members
 from imgdup.errors import ImageError
-from imgdup.system.names import kind_of
+from imgdup.system.paths import kind_of
 
 CONTENTS = st.lists(
     st.tuples(

@@ -42,7 +42,7 @@ from imgdup.dedupe.plan import FileFacts, Plan, Removal
 from imgdup.errors import ImgdupError, PlanError
 from imgdup.index import folder
 from imgdup.index.columns import Rows
-from imgdup.system.names import is_remote, outer_file
+from imgdup.system.paths import is_remote, outer_file
 
 COMPARED_AT_ONCE = 64  # pairs of pictures, so that all workers have something to do
 

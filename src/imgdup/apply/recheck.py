@@ -14,7 +14,7 @@ from imgdup.dedupe.decide import Judge
 from imgdup.dedupe.plan import FileFacts, Removal
 from imgdup.dedupe.relations import UNVERIFIED
 from imgdup.system.files import file_digest, stat_size_mtime
-from imgdup.system.names import is_remote, outer_file
+from imgdup.system.paths import is_remote, outer_file
 
 NO_ROOM = "no-room"
 OCCUPIED = "occupied"

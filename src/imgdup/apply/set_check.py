@@ -17,7 +17,7 @@ from imgdup.errors import ImageError
 from imgdup.index.columns import Rows, locator_of
 from imgdup.system.files import content_digest
 from imgdup.system.limits import Limits
-from imgdup.system.names import outer_file
+from imgdup.system.paths import outer_file
 
 COMPARED_AT_ONCE = 64  # pairs of pictures, so that all workers have something to do
 

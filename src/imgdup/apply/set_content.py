@@ -21,7 +21,7 @@ from imgdup.dedupe.plan import Removal
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import OK
 from imgdup.index.columns import LOCATOR, Rows, locator_of
-from imgdup.system.names import SEPARATOR, inside, kind_of, outer_file
+from imgdup.system.paths import SEPARATOR, inside, kind_of, outer_file
 
 
 @dataclass(frozen=True)

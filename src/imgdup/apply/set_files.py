@@ -10,8 +10,7 @@ from imgdup.dedupe.plan import Plan
 from imgdup.errors import PlanError
 from imgdup.index.columns import Rows
 from imgdup.index.folder import is_index
-from imgdup.system.names import is_remote, outer_file
-from imgdup.system.paths import is_below, join
+from imgdup.system.paths import is_below, is_remote, join, outer_file
 
 
 class SetFiles:

@@ -26,7 +26,7 @@ from imgdup.images.gray import GrayImage
 from imgdup.index.columns import PDQ, TRIMMED
 from imgdup.system.files import FileBytes, content_digest, read_file
 from imgdup.system.limits import Limits
-from imgdup.system.names import is_remote
+from imgdup.system.paths import is_remote
 from imgdup.workers.child import Stopped
 
 # So many pictures are decoded, then hashed in one call: few enough to be found in the cache still.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from imgdup.errors import ImgdupError
 from imgdup.index import store
 from imgdup.index.folder import IGNORED
-from imgdup.system.names import is_remote
+from imgdup.system.paths import is_remote
 
 log = logging.getLogger(__name__)
 

@@ -27,8 +27,7 @@ from imgdup.index.columns import LOCATOR
 from imgdup.index.generation import Generation
 from imgdup.index.parts import ScanOptions
 from imgdup.index.paths import Paths, PathsBuilder, merge_sorted
-from imgdup.system.names import containers_of, inside, members_folder
-from imgdup.system.paths import is_below, path_key
+from imgdup.system.paths import containers_of, inside, is_below, members_folder, path_key
 
 TO_READ = -1  # origin of a row whose file must be read
 OLD = 0  # origin of a row of the old generation; checkpoint k has the origin k >= 1

@@ -28,7 +28,7 @@ from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecode
 from imgdup.index.parts import ScanOptions
 from imgdup.system.files import error_words
 from imgdup.system.limits import Limits
-from imgdup.system.names import inside, is_remote, kind_of
+from imgdup.system.paths import inside, is_remote, kind_of
 
 INODE_BYTES = 8
 

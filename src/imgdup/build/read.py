@@ -31,7 +31,7 @@ from imgdup.images.formats import OK, REASONS
 from imgdup.index.columns import RowNumbers
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
-from imgdup.system.names import is_remote, outer_file
+from imgdup.system.paths import is_remote, outer_file
 from imgdup.workers.pool import BATCHES_PER_WORKER, Died, Pool, Remote, answers, decoding_pool
 
 # A batch is at most this part of the files that are left, for each worker: so the last batches are

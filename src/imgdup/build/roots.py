@@ -15,8 +15,18 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.parts import WHOLE, Part, ScanOptions
 from imgdup.index.paths import Paths
 from imgdup.system.files import error_words
-from imgdup.system.names import containers_of, inside, is_container, is_remote, outer_file
-from imgdup.system.paths import absolute, check_exists, is_below, join, path_key
+from imgdup.system.paths import (
+    absolute,
+    check_exists,
+    containers_of,
+    inside,
+    is_below,
+    is_container,
+    is_remote,
+    join,
+    outer_file,
+    path_key,
+)
 
 SINGLE_FILES = b""  # the root of files that were named one by one
 OPTION_WORDS = {  # options of the command line, by the names in ScanOptions

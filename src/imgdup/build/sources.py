@@ -22,8 +22,19 @@ from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecode
 from imgdup.index.parts import ScanOptions
 from imgdup.system.atomic import PRIVATE, PUBLIC, narrowed_mode
 from imgdup.system.files import stat_size_mtime
-from imgdup.system.names import inside, is_container, is_remote, kind_of, members_folder
-from imgdup.system.paths import absolute, as_uint64, identity, is_below, join, path_key
+from imgdup.system.paths import (
+    absolute,
+    as_uint64,
+    identity,
+    inside,
+    is_below,
+    is_container,
+    is_remote,
+    join,
+    kind_of,
+    members_folder,
+    path_key,
+)
 
 log = logging.getLogger(__name__)
 

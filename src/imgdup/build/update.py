@@ -50,8 +50,7 @@ from imgdup.index import folder
 from imgdup.index.columns import IDENTITY, LOCATOR, TRIMMED
 from imgdup.index.generation import Generation, open_generation
 from imgdup.index.paths import stored_root
-from imgdup.system.names import inside, outer_file
-from imgdup.system.paths import absolute
+from imgdup.system.paths import absolute, inside, outer_file
 from imgdup.workers.pool import Pool
 
 log = logging.getLogger(__name__)

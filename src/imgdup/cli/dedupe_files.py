@@ -15,7 +15,7 @@ from imgdup.index.columns import locator_of
 from imgdup.output.cleaning import save_groups, save_lists, summary_json, summary_text
 from imgdup.output.codecs import NEWLINE, NUL, counted
 from imgdup.output.gallery import save_duplicates
-from imgdup.system.names import is_remote
+from imgdup.system.paths import is_remote
 
 
 def write_files(files: DedupeFiles, duplicates: Duplicates) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from imgdup.system.names import safe_name
-from imgdup.system.paths import path_key
+from imgdup.system.paths import path_key, safe_name
 
 STORED = 1  # length bytes at offset, as they are
 ZIP_STORED = 2  # the same, behind the local header of a zip file that begins at offset

@@ -17,7 +17,7 @@ from imgdup.errors import ImageError
 from imgdup.images.formats import SNIFF_BYTES, sniff
 from imgdup.system.files import read_file
 from imgdup.system.limits import Limits
-from imgdup.system.names import is_remote
+from imgdup.system.paths import is_remote
 
 NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")  # of columns
 BATCH_ROWS = 16  # of a row group that are in memory at a time

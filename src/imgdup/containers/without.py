@@ -61,7 +61,7 @@ class Shard(Protocol):
 
 
 def open_shard(file: PlainFile, kind: str) -> Shard:
-    """Return an open container by its kind; see `imgdup.system.names.kind_of`."""
+    """Return an open container by its kind; see `imgdup.system.paths.kind_of`."""
     if kind in TABLES:
         import_uncapped(TABLE_MODULE)
         table: Shard = importlib.import_module(TABLE_MODULE).TableRows(file, kind)

@@ -14,8 +14,7 @@ from imgdup.containers.directory import Locator
 from imgdup.errors import IndexFormatError, UsageError
 from imgdup.images.formats import OK
 from imgdup.system.files import DIGEST_BYTES, FIRST_DIGEST_KIND
-from imgdup.system.names import inside
-from imgdup.system.paths import absolute, join
+from imgdup.system.paths import absolute, inside, join
 
 RowNumbers = npt.NDArray[np.int64]
 

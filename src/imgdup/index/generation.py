@@ -36,8 +36,7 @@ from imgdup.index.parts import ScanOptions, scan_options_of
 from imgdup.index.paths import Paths, resolved_root
 from imgdup.search.vptree import VPTree
 from imgdup.system.files import DIGEST_KINDS, FIRST_DIGEST_KIND
-from imgdup.system.names import is_remote
-from imgdup.system.paths import absolute
+from imgdup.system.paths import absolute, is_remote
 
 TREE_PREFIX = "tree_"
 INDEX, PACK = "index", "pack"  # the kinds of files: of an index folder, and to share

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from imgdup.system.names import SEPARATOR
+from imgdup.system.paths import SEPARATOR
 
 DIGEST_BYTES = 8  # of a name, taken modulo the number of parts
 MAX_PARTS = 10_000

@@ -18,7 +18,7 @@ from imgdup.output.export import WRITERS
 from imgdup.output.results import MatchRow
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.limits import size_text
-from imgdup.system.names import kind_of, split
+from imgdup.system.paths import kind_of, split
 from imgdup.system.records import json_line
 
 GROUP_COLUMNS = {

@@ -17,8 +17,7 @@ from imgdup.query.probe import Probe, probe_files
 from imgdup.search.hamming import Hashes, Matches, scan_within, to_hex
 from imgdup.search.planner import STRATEGIES
 from imgdup.system.limits import Limits
-from imgdup.system.names import outer_file
-from imgdup.system.paths import TEMPORARY_NAME, path_key
+from imgdup.system.paths import TEMPORARY_NAME, outer_file, path_key
 from imgdup.workers.pool import decoding_pool
 
 N_PROBES = 200  # indexed hashes that are looked up by each strategy

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.system.limits import size_text
-from imgdup.system.names import outer_file
+from imgdup.system.paths import outer_file
 
 TEMPORARY_SUFFIX = ".tmp"
 TOKEN_BYTES = 4  # of the random part of a temporary name, written in hex

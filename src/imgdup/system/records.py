@@ -10,7 +10,7 @@ from typing import Any
 from imgdup.errors import PlanError
 from imgdup.system.atomic import open_regular
 from imgdup.system.files import DIGEST_BYTES, DIGEST_KINDS, FIRST_DIGEST_KIND
-from imgdup.system.names import is_remote
+from imgdup.system.paths import is_remote
 
 
 def json_path(key: str, path: bytes) -> dict[str, str]:

@@ -25,8 +25,7 @@ from imgdup.images.opencv import encode_jpeg
 from imgdup.index.folder import CURRENT
 from imgdup.query.probe import Probes, make_probes
 from imgdup.system.limits import Limits
-from imgdup.system.names import is_remote, outer_file
-from imgdup.system.paths import is_below
+from imgdup.system.paths import is_below, is_remote, outer_file
 from imgdup.web.requests import Refused, gone_or_unreadable
 from imgdup.workers.pool import decode_each, decoding_pool
 

@@ -34,7 +34,7 @@ FLAGS = (
     "--disable-sync",
     "--remote-debugging-pipe",
 )
-ANSWER_S = 30.0  # longest wait for one answer
+ANSWER_S = 120.0  # longest wait for one answer
 ON_3_AND_4 = """
 import fcntl, os, sys
 pipes = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]

@@ -7,6 +7,7 @@ same examples at every run; on a desk each run draws others.
 import hashlib
 import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -28,8 +29,11 @@ def pytest_configure():
 
     A shell that starts pytest in the background lets it, and all that it starts, ignore Ctrl-C;
     COLUMNS outweighs the width of the terminals that tests make. Colours would be part of what
-    terminals show; the tests of colours allow them.
+    terminals show; the tests of colours allow them. Where no bytecode is written, each of the many
+    processes that tests start compiles all of imgdup.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.pop("COLUMNS", None)
     os.environ["NO_COLOR"] = "1"

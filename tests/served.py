@@ -12,7 +12,7 @@ from imgdup.web.server import LimitedProtocol
 
 HOST = "http://127.0.0.1:8000"
 TOKEN = "token-of-tests"
-WAIT_S = 60
+WAIT_S = 250
 
 
 def client_of(folder, **options):

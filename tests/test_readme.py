@@ -70,7 +70,7 @@ def typed(command, folder):
             break
         printed += piece
     os.close(ours)
-    error = process.communicate(timeout=60)[1]
+    error = process.communicate(timeout=250)[1]
     return printed.replace(b"\r\n", b"\n").decode(), error.decode()
 
 
@@ -100,7 +100,7 @@ def test_the_python_examples_run_unguarded(page, folder):
         for form in ([sys.executable, "example.py"], [sys.executable, "-"]):
             (folder / "example.py").write_text(example)
             result = subprocess.run(
-                form, cwd=folder, input=example, capture_output=True, text=True, timeout=60
+                form, cwd=folder, input=example, capture_output=True, text=True, timeout=250
             )
             assert (result.returncode, result.stderr) == (0, "")
             comments = re.findall(r"# prints (.*)", example)

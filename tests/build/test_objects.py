@@ -67,7 +67,7 @@ def put(address, content):
     signature = "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/s3/aws4_request"
     signed = {"Authorization": signature, "Content-Type": "application/octet-stream"}
     request = urllib.request.Request(address, content, signed, method="PUT")
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=250) as answer:
         assert answer.status == 200
 
 

@@ -32,6 +32,7 @@ from imgdup.system.limits import Limits
 from imgdup.workers.pool import Pool, decoding_setup, inline
 
 AN_HOUR = 3600
+JUST_NOW = -30  # in the future, so that a slow machine is still in time; see `a_minute_later`
 
 needs_links = pytest.mark.skipif(os.name == "nt", reason="needs links of POSIX")
 
@@ -212,7 +213,7 @@ def a_minute_later(monkeypatch):
 
 def test_what_a_run_did_not_look_at_stays_in_doubt(photos, place, monkeypatch):
     files = [photos / "p0.jpg", photos / "p1.jpg"]
-    age(files[0], seconds=0)
+    age(files[0], seconds=JUST_NOW)
     update_index(place, [str(file) for file in files], settings())
     overwrite(files[0])
     with a_minute_later(monkeypatch):
@@ -226,7 +227,7 @@ def test_what_a_run_did_not_look_at_stays_in_doubt(photos, place, monkeypatch):
 def test_what_could_not_be_listed_stays_in_doubt(photos, place, monkeypatch):
     closed = photos / "closed" / "c.jpg"
     paint(closed, 80)
-    age(closed, seconds=0)
+    age(closed, seconds=JUST_NOW)
     update_index(place, [str(photos)], settings())
     overwrite(closed)
     paint(photos / "new.jpg", 81)
@@ -240,7 +241,7 @@ def test_what_could_not_be_listed_stays_in_doubt(photos, place, monkeypatch):
 
 
 def test_a_doubt_that_was_settled_is_settled_for_good(photos, place, opened, monkeypatch):
-    age(photos / "p0.jpg", seconds=0)
+    age(photos / "p0.jpg", seconds=JUST_NOW)
     update_index(place, [str(photos)], settings())
     with a_minute_later(monkeypatch):
         update_index(place, (), settings())

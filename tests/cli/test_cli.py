@@ -33,7 +33,7 @@ needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /
 
 def imgdup(*args, **options):
     return subprocess.run(
-        [sys.executable, "-m", "imgdup", *args], capture_output=True, timeout=60, **options
+        [sys.executable, "-m", "imgdup", *args], capture_output=True, timeout=250, **options
     )
 
 
@@ -300,7 +300,7 @@ def test_other_errors_come_without_opencv(photos):
 def test_a_closed_pipe_ends_quietly(indexed):
     command = f"{sys.executable} -m imgdup query photos photos photos -k 4 | head -1"
 
-    result = subprocess.run(command, shell=True, capture_output=True, timeout=60)
+    result = subprocess.run(command, shell=True, capture_output=True, timeout=250)
 
     assert result.stdout.count(b"\n") == 1
     assert result.stderr == b""
@@ -328,7 +328,7 @@ def test_a_full_device_is_an_error(indexed):
     with open("/dev/full", "wb") as full:
         result = subprocess.run(
             [sys.executable, "-m", "imgdup", "query", "photos/p0.jpg"],
-            stdout=full, stderr=subprocess.PIPE, timeout=60,
+            stdout=full, stderr=subprocess.PIPE, timeout=250,
         )  # fmt: skip
 
     assert result.returncode == 1
@@ -388,7 +388,7 @@ def test_an_interrupted_run_ends_soon_and_keeps_its_parts(tmp_path, number, code
         time.sleep(0.05)
 
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=250)
 
     assert process.returncode == code
     assert b"Traceback" not in err

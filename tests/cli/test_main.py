@@ -126,7 +126,7 @@ def deleted(indexed, tmp_path):
     def imgdup(*args, **variables):
         return subprocess.run(
             [sys.executable, "-c", start, *IMGDUP, *args],
-            cwd=gone, capture_output=True, timeout=60, env={**os.environ, **variables},
+            cwd=gone, capture_output=True, timeout=250, env={**os.environ, **variables},
         )  # fmt: skip
 
     return imgdup

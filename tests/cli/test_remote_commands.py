@@ -179,7 +179,7 @@ def test_a_missing_package_is_named_in_one_line(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
     )
 
     assert done.returncode == 1

@@ -8,6 +8,8 @@ import io
 import os
 import random
 import struct
+import subprocess
+import sys
 import tarfile
 import zipfile
 
@@ -366,6 +368,27 @@ def test_a_container_that_was_replaced_is_opened_again(tmp_path):
     os.replace(pack(tmp_path / "y.tar", [("a.jpg", b"afterwards")]), path)
 
     assert (before, read(path, b"a.jpg")) == (b"before", b"afterwards")
+
+
+def test_a_process_that_ends_closes_the_containers_it_kept_open(tmp_path):
+    names = [
+        inside(os.fsencode(pack(tmp_path / f"x{suffix}", [("a.jpg", b"content")])), b"a.jpg")
+        for suffix in (".zip", ".tar")
+    ]
+    script = (
+        "import os, sys\n"
+        "from imgdup.containers.reading import read_content\n"
+        "from imgdup.system.limits import Limits\n"
+        "for name in sys.argv[1:]:\n"
+        "    print(read_content(os.fsencode(name), Limits()).data.decode())\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", script, *names],
+        capture_output=True,
+    )
+
+    assert (done.stdout.split(), done.stderr) == ([b"content"] * 2, b"")
 
 
 def tar_header(name, size=b"00000000000\0", type=b"0", link=b"", prefix=b""):

@@ -15,7 +15,7 @@ needs_cap = pytest.mark.skipif(not CAN_CAP_MEMORY, reason="the system caps no ad
 
 def run(script):
     command = [sys.executable, "-c", script]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=250)
 
 
 @needs_cap

@@ -25,7 +25,7 @@ from served import TOKEN, serving
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 HEAD = f"Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
-WAIT_S = 60
+WAIT_S = 250
 
 
 class Hasty(LimitedProtocol):
@@ -153,7 +153,7 @@ def asked(url, body=None):
     headers |= {"Content-Type": "application/json"} if body is not None else {}
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as got:
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=250) as got:
             return got.status, json.loads(got.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -281,7 +281,7 @@ def test_answers_are_right_or_refused_while_the_index_changes_and_workers_are_ki
     def names(url):
         try:
             request = urllib.request.Request(f"{url}/api/query", picture, headers)
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=250) as answer:
                 found = json.loads(answer.read())["matches"]
         except urllib.error.HTTPError as error:
             with error:

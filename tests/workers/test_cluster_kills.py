@@ -123,7 +123,7 @@ def test_kill_series_the_scheduler_is_killed_and_the_same_command_continues(
         run = start(cluster, pictures, place)
         wait_for_answers(place, run)
         cluster.scheduler.kill()
-        _, err = run.communicate(timeout=60)
+        _, err = run.communicate(timeout=250)
     assert run.returncode == 1
     lost = "the Dask scheduler was lost: run the same command again to continue"
     assert err == f"imgdup: {lost}\n"
@@ -143,7 +143,7 @@ def test_kill_series_the_run_is_killed_and_the_same_command_continues(
         run = start(cluster, pictures, place)
         wait_for_answers(place, run)
         run.send_signal(number)
-        run.communicate(timeout=60)
+        run.communicate(timeout=250)
         assert index_bytes(place) == {}
 
         assert_continued(pictures, place, tmp_path / "again", cluster)

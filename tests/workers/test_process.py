@@ -55,7 +55,7 @@ def test_an_unguarded_main_is_run_once_in_every_form(tmp_path, form):
         env=pool_tasks.ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
     )
 
     assert done.stderr == ""
@@ -108,7 +108,7 @@ def test_processes_start_in_a_deleted_folder_and_leave_it_as_it_is(tmp_path):
     folder.mkdir()
 
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=250
     )
 
     assert done.stderr == ""
@@ -123,7 +123,7 @@ def test_after_the_process_that_starts_workers_is_killed_another_one_takes_its_p
             os.kill(pid, signal.SIGKILL)
         (worker,) = executor._workers
         for process in (executor._source._process, worker.process):
-            connection.wait([process.sentinel], timeout=20.0)
+            connection.wait([process.sentinel], timeout=250)
 
         second = executor.submit(os.getpid).result()
 
@@ -162,7 +162,7 @@ def test_workers_are_forked_from_a_command_that_has_one_thread(kind, is_forked):
         env={**pool_tasks.ENVIRONMENT, **threads},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
     )
 
     assert done.stderr == ""

@@ -3,6 +3,7 @@
 `read_content` is the one function for this in hashing, queries, comparisons and reports.
 """
 
+import atexit
 import importlib
 import os
 from collections import OrderedDict
@@ -220,6 +221,13 @@ def _is_current(path: bytes, stamp: Stamp, locator: Locator | None) -> bool:
 
 
 _open: "OrderedDict[_Key, _Opened]" = OrderedDict()
+
+
+@atexit.register
+def close_containers() -> None:
+    """Close the containers that this process keeps open."""
+    while _open:
+        _open.popitem()[1].container.file.close()
 
 
 def _opened(path: bytes, locator: Locator | None) -> _Opened:

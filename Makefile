@@ -23,9 +23,14 @@ lint: install
 typecheck: install
 	$(BIN)/mypy
 
-# One process per core; the tests of one file stay in one process.
-test: lint typecheck
-	$(BIN)/pytest -n auto --dist loadfile
+# Types are checked beside the tests, which do not need all cores all the time.
+test: lint
+	$(MAKE) --jobs typecheck pytest
+
+# One process per core and one more, since some tests wait; the tests of one file stay in one process.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(1 + os.cpu_count())')
+pytest: install
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 demo: install
 	$(BIN)/python data/make_sample.py build/sample
@@ -115,4 +120,4 @@ soak: install
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: all install format lint typecheck test test-datasets demo man docs bench peers sanitize wheels fuzz fuzz-serve soak clean
+.PHONY: all install format lint typecheck test pytest test-datasets demo man docs bench peers sanitize wheels fuzz fuzz-serve soak clean

@@ -16,7 +16,7 @@ from encoded import painted
 from imgdup import cli
 from imgdup.api.index import ImageIndex
 from imgdup.build import hash_batch
-from imgdup.dedupe.gate import UnreadLimit
+from imgdup.dedupe.leaks import UnreadLimit
 
 pytestmark = pytest.mark.usefixtures("in_process")
 

@@ -16,7 +16,8 @@ from array_rows import File, rows_of
 from imgdup.build.settings import Outcome
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import compare
-from imgdup.dedupe.gate import (
+from imgdup.dedupe.labels import ImageSet
+from imgdup.dedupe.leaks import (
     Coverage,
     Gate,
     UnreadLimit,
@@ -24,7 +25,6 @@ from imgdup.dedupe.gate import (
     coverage,
     read_accepted,
 )
-from imgdup.dedupe.labels import ImageSet
 from imgdup.errors import UsageError
 from imgdup.images.formats import REASONS
 from imgdup.output.leaks import (

@@ -12,8 +12,7 @@ from imgdup.api.groups import match_rule
 from imgdup.api.notebook import leaks_html
 from imgdup.api.sets import Images, Labels, OpenedSet, image_set, open_sets
 from imgdup.dedupe.compare import compare as compare_sets
-from imgdup.dedupe.gate import Gate
-from imgdup.dedupe.leaks import verified
+from imgdup.dedupe.leaks import Gate, verified
 from imgdup.dedupe.verify import Verifier
 from imgdup.output.codecs import counted
 from imgdup.output.export import DataFrameLibrary, data_frame

@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeAlias
 from imgdup.api.index import ImageIndex
 from imgdup.build.settings import Outcome, Settings
 from imgdup.build.update import update_index
-from imgdup.dedupe.gate import Coverage, coverage
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
+from imgdup.dedupe.leaks import Coverage, coverage
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.folder import is_index, look_for, place_of_set
 from imgdup.index.pack import is_index_or_pack

@@ -25,8 +25,7 @@ from imgdup.cli.printing import (
 )
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leaks, compare
-from imgdup.dedupe.gate import Coverage, Gate, UnreadLimit, accepted_leaks, read_accepted
-from imgdup.dedupe.leaks import verified
+from imgdup.dedupe.leaks import Coverage, Gate, UnreadLimit, accepted_leaks, read_accepted, verified
 from imgdup.dedupe.verify import Verifier
 from imgdup.index.pack import is_pack
 from imgdup.output.gallery import save_leaks

@@ -30,9 +30,9 @@ from imgdup.dedupe import DedupeOptions, candidates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import Policy
 from imgdup.dedupe.decisions import decided_in
-from imgdup.dedupe.gate import Coverage, coverage
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
+from imgdup.dedupe.leaks import Coverage, coverage
 from imgdup.dedupe.relations import removable
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import ImgdupError, UsageError

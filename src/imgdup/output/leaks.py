@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from imgdup.dedupe.candidates import WIDE_MATCH, WIDE_SEARCH, MatchRule
 from imgdup.dedupe.compare import Leak
 from imgdup.dedupe.decide import MAX_CANDIDATES
-from imgdup.dedupe.gate import Coverage, Gate
+from imgdup.dedupe.leaks import Coverage, Gate
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.output.codecs import counted, shown

@@ -29,7 +29,7 @@ from imgdup.hashing import fingerprints
 from imgdup.images.decode import decode_rgb
 from imgdup.images.gray import to_gray
 from imgdup.index.columns import images
-from imgdup.query.cropped import crop_pairs
+from imgdup.query.transformed import crop_pairs
 from imgdup.search.join import iter_pairs
 from imgdup.system.limits import Limits
 

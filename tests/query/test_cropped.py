@@ -12,7 +12,7 @@ from array_rows import words
 from imgdup.hashing import fingerprints
 from imgdup.images.gray import to_gray
 from imgdup.native import hashes as native
-from imgdup.query.cropped import CROPS, are_crops, crop_pairs, likely_parts
+from imgdup.query.transformed import CROPS, are_crops, crop_pairs, likely_parts
 from oracles_dedupe import guessed_part, may_be_crops
 
 

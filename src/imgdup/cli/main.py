@@ -62,6 +62,7 @@ OPTION_WORDS = {  # the same for options; "" stands for a path without an option
     "--threshold": "--max-dist",
     "--tolerance": "--max-dist",
 }
+
 INTERRUPTED = 128 + signal.SIGINT
 ENDING = ("SIGTERM", "SIGHUP")  # signals that end a run; Windows has no SIGHUP
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
@@ -69,6 +70,7 @@ REMEDIES = {
     errno.EMFILE: "use fewer --workers, or raise the limit, as in: ulimit -n 1024",
     errno.ENFILE: "too many files are open on this machine",
 }
+
 COMMANDS = {  # in the order in which they are used
     "index": "Build, update or resume an index.",
     "query": "Find the indexed images near an image.",

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE, MATCH_MIN_QUALITY
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, byte_keys, trimmed_hashes
-from imgdup.query.cropped import crop_pairs
-from imgdup.query.turned import nearest_orientations, pairs_in_orientation
+from imgdup.query.transformed import crop_pairs, nearest_orientations, pairs_in_orientation
 from imgdup.search.equal import Pairs, group_equal
 from imgdup.search.hamming import distances
 from imgdup.search.join import iter_pairs
@@ -46,7 +45,7 @@ class MatchRule:
     wide : bool
         Whether two images are candidates, too, if the match hashes are within 64 bits and the
         search hashes, as they are, within 3; if those of what flat borders enclose are within the
-        distance; or if one may be a crop of the other, see `imgdup.query.cropped`.
+        distance; or if one may be a crop of the other, see `imgdup.query.transformed`.
     """
 
     max_distance: int = MATCH_MAX_DISTANCE

@@ -27,7 +27,7 @@ from imgdup.index.columns import (
     identities,
     one_file_test,
 )
-from imgdup.query.turned import nearest_orientations
+from imgdup.query.transformed import nearest_orientations
 
 PLACE_BITS = 40  # a match is one number: its distance in the high bits, its place in A in the low
 FAR = np.int64(1 << 62)  # no match

@@ -35,7 +35,7 @@ from imgdup.dedupe.relations import SAME_BYTES, UNVERIFIED
 from imgdup.hashing import dihedral_hashes
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, file_numbers
-from imgdup.query.turned import nearest_orientations
+from imgdup.query.transformed import nearest_orientations
 
 MAX_SIDE = 1024  # pixels of the longer side of a picture that is compared
 CHANNELS = 3

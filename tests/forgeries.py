@@ -14,7 +14,7 @@ import zlib
 
 import numpy as np
 
-from imgdup.index import layout, plain
+from imgdup.index import layout
 
 PAGE = layout.PAGE_BYTES
 
@@ -77,7 +77,7 @@ def without_memo(value):
 
 
 def described(dtype="<u8", shape=(2,), **changes):
-    fields = {"dtype": dtype, "shape": list(shape), "data": plain.BUFFER, **changes}
+    fields = {"dtype": dtype, "shape": list(shape), "data": layout.BUFFER, **changes}
     return {"head": {}, "arrays": {"rows": fields}}
 
 
@@ -178,12 +178,12 @@ HEADS = {
     "a field too many": described(offset=0),
     "no data": {"head": {}, "arrays": {"rows": {"dtype": "<u8", "shape": [2]}}},
     "a number for its data": {
-        "head": {"x": plain.BUFFER},
+        "head": {"x": layout.BUFFER},
         "arrays": {"rows": {"dtype": "<u8", "shape": [2], "data": 7}},
     },
     "no arrays": {"head": {}, "arrays": {}},
     "no head": {"arrays": described()["arrays"]},
-    "the buffer in the head": {"head": {"x": plain.BUFFER}, "arrays": {"rows": {}}},
+    "the buffer in the head": {"head": {"x": layout.BUFFER}, "arrays": {"rows": {}}},
     "a list as head": {"head": [], "arrays": described()["arrays"]},
     "a list as arrays": {"head": {}, "arrays": [described()["arrays"]["rows"]]},
     "a number as array": {"head": {}, "arrays": {"rows": 7}},

@@ -35,7 +35,7 @@ from forgeries import (
     with_right_checksum,
 )
 from imgdup.errors import ImgdupError, IndexFormatError, LockedError
-from imgdup.index import folder, layout, plain, store
+from imgdup.index import folder, layout, store
 from imgdup.index.folder import Current
 from imgdup.system import atomic
 from imgdup.system.limits import size_text
@@ -128,7 +128,7 @@ def little_work():
 
 def assert_harmless(stored, size):
     """Plain data and arrays that lie within the file; all of it can be touched."""
-    plain._check_plain(stored.head, "head", [])
+    layout._check_plain(stored.head, "head", [])
     assert sum(array.nbytes for array in stored.arrays.values()) <= size
     for array in stored.arrays.values():
         assert array.dtype.str in store.DTYPES
@@ -152,7 +152,7 @@ def test_killed_at_every_line_of_save_the_file_is_old_or_new(path, no_sync):
         found.append(value_of(path))
         fill(path, 1)
 
-    n_lines = kill_at_every_line(lambda: fill(path, 2), after, [store, layout, plain, atomic])
+    n_lines = kill_at_every_line(lambda: fill(path, 2), after, [store, layout, atomic])
 
     assert n_lines > 100
     assert found[0] == 1 and found[-1] == 2
@@ -524,13 +524,13 @@ def test_the_bombs_would_work_on_a_plain_pickle_load():
 
 @pytest.mark.parametrize("name", HEADS)
 def test_arrays_that_claim_what_they_are_not_are_refused(tmp_path, name):
-    (tmp_path / "index.1").write_bytes(forged(plain.dumps(HEADS[name]), bytes(16)))
+    (tmp_path / "index.1").write_bytes(forged(layout.dumps(HEADS[name]), bytes(16)))
 
     assert_refused(tmp_path / "index.1", "damaged head")
 
 
 def test_the_forgery_is_what_it_would_be_without_the_lie(tmp_path):
-    (tmp_path / "index.1").write_bytes(forged(plain.dumps(described()), bytes(16)))
+    (tmp_path / "index.1").write_bytes(forged(layout.dumps(described()), bytes(16)))
 
     assert store.load(tmp_path / "index.1", verify=True).arrays["rows"].tolist() == [0, 0]
 
@@ -550,7 +550,7 @@ def test_the_forgery_is_what_it_would_be_without_the_lie(tmp_path):
     ids=str,
 )
 def test_arrays_that_do_not_fill_the_file_are_refused(tmp_path, spans):
-    pickled = plain.dumps(described())
+    pickled = layout.dumps(described())
     total = layout.padded(layout.front_bytes(len(spans), len(pickled))) + PAGE
     front = layout.pack(total, [layout.Span(*span) for span in spans], pickled)
 
@@ -560,7 +560,7 @@ def test_arrays_that_do_not_fill_the_file_are_refused(tmp_path, spans):
 
 
 def test_pages_that_belong_to_no_array_are_refused(tmp_path):
-    pickled = plain.dumps(described())
+    pickled = layout.dumps(described())
     front = layout.pack(3 * PAGE, [layout.Span(16, 0)], pickled)
 
     (tmp_path / "index.1").write_bytes(front + bytes(2 * PAGE))
@@ -570,7 +570,7 @@ def test_pages_that_belong_to_no_array_are_refused(tmp_path):
 
 def test_more_arrays_than_are_ever_written_are_refused(tmp_path):
     fields = described()["arrays"]["rows"]
-    pickled = plain.dumps({"head": {}, "arrays": {f"rows {n}": fields for n in range(257)}})
+    pickled = layout.dumps({"head": {}, "arrays": {f"rows {n}": fields for n in range(257)}})
 
     (tmp_path / "index.1").write_bytes(forged(pickled, *[bytes(16)] * 257))
 

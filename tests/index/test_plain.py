@@ -10,11 +10,11 @@ import pickletools
 import pytest
 from hypothesis import given, strategies as st
 
-from imgdup.index import plain
-from imgdup.index.plain import BUFFER, dumps, loads
+from imgdup.index import layout
+from imgdup.index.layout import BUFFER, dumps, loads
 
 TEXTS = st.text(st.characters(), max_size=300)  # lone surrogates too, as os.fsdecode gives them
-INTEGERS = st.integers(plain.MIN_INTEGER, plain.MAX_INTEGER)
+INTEGERS = st.integers(layout.MIN_INTEGER, layout.MAX_INTEGER)
 VALUES = st.recursive(
     TEXTS | INTEGERS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
@@ -49,7 +49,7 @@ def test_every_admitted_opcode_is_one_that_is_written():
 
     used = {opcode.name for opcode, _, _ in pickletools.genops(dumps(head))}
 
-    assert used == plain.OPCODES
+    assert used == layout.OPCODES
 
 
 def test_buffers_come_back_in_their_places():
@@ -123,7 +123,7 @@ def test_ten_thousand_values_fit():
 
 
 def test_the_unpickler_itself_refuses_every_name():
-    refuse = plain._DataUnpickler.find_class
+    refuse = layout._DataUnpickler.find_class
 
     with pytest.raises(ValueError, match=r"asks for builtins\.eval"):
         refuse(None, "builtins", "eval")

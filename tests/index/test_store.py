@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from imgdup.errors import IndexFormatError
-from imgdup.index import layout, plain, store
+from imgdup.index import layout, store
 from imgdup.index.store import Column, digest, load, save
 from oracles_store import read_store
 
@@ -63,8 +63,8 @@ def test_arrays_are_aligned_read_only_views_of_one_map(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="files with holes need a call of their own")
 def test_opening_takes_no_memory_and_reads_no_array(tmp_path):
     n_bytes = 1 << 36
-    description = {"dtype": "<u8", "shape": [n_bytes // 8], "data": plain.BUFFER}
-    pickled = plain.dumps({"head": {}, "arrays": {"hashes": description}})
+    description = {"dtype": "<u8", "shape": [n_bytes // 8], "data": layout.BUFFER}
+    pickled = layout.dumps({"head": {}, "arrays": {"hashes": description}})
     front = layout.pack(layout.PAGE_BYTES + n_bytes, [layout.Span(n_bytes, 0)], pickled)
     (tmp_path / "file").write_bytes(front)
     os.truncate(tmp_path / "file", layout.PAGE_BYTES + n_bytes)

@@ -1,6 +1,6 @@
 """Store one dict of texts and numbers with named arrays in one file, which can run no code.
 
-The file is that of ``imgdup.index.layout``; its pickle (``imgdup.index.plain``) is
+The file is that of ``imgdup.index.layout``; its pickle (``imgdup.index.layout``) is
 ``{"head": the dict, "arrays": {name: {"dtype", "shape", "data"}}}``.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import ImgdupError, IndexFormatError
-from imgdup.index import layout, plain
+from imgdup.index import layout
 from imgdup.index.layout import MAX_ARRAYS, Front, Span, padded
 from imgdup.system.atomic import PUBLIC, open_regular, replacing
 
@@ -101,7 +101,7 @@ def save(
     columns = {name: _as_column(name, array) for name, array in arrays.items()}
     if len(columns) > MAX_ARRAYS:
         raise ValueError(f"{len(columns)} arrays, at most {MAX_ARRAYS} fit in one file")
-    pickled = plain.dumps({"head": head, "arrays": _descriptions(columns)})
+    pickled = layout.dumps({"head": head, "arrays": _descriptions(columns)})
     data_start = padded(layout.front_bytes(len(columns), len(pickled)))
     total = data_start + sum(padded(_n_bytes(column)) for column in columns.values())
     with replacing(path, needed_bytes=total, sync=sync, mode=mode) as file:
@@ -186,7 +186,11 @@ def _blocks(array: Array) -> Column:
 
 def _descriptions(columns: Mapping[str, Column]) -> dict[str, Any]:
     return {
-        name: {"dtype": column.dtype, "shape": [int(n) for n in column.shape], "data": plain.BUFFER}
+        name: {
+            "dtype": column.dtype,
+            "shape": [int(n) for n in column.shape],
+            "data": layout.BUFFER,
+        }
         for name, column in columns.items()
     }
 
@@ -244,7 +248,7 @@ def _interpreted(front: Front, spans: list[Bytes]) -> tuple[dict[str, Any], dict
 
     Each description uses one span and no span is used twice, so none is left for the head.
     """
-    content = _dict_of(plain.loads(front.pickled, spans), "head", "arrays")
+    content = _dict_of(layout.loads(front.pickled, spans), "head", "arrays")
     head, described = content["head"], content["arrays"]
     if type(head) is not dict or type(described) is not dict or len(described) != len(spans):
         raise ValueError("damaged head (structure)")

@@ -16,7 +16,7 @@ import pytest
 from cleaned_sets import PICTURES, THEN, Set, sample, tar_of, write_files, zip_of
 from encoded import painted
 from imgdup import cli
-from imgdup.apply import samples, set_check, set_content, set_files, write_set as writing
+from imgdup.apply import recheck, samples, set_content, set_files, write_set as writing
 from imgdup.containers import without
 from imgdup.dedupe.difference import Verdict
 from imgdup.errors import ImgdupError, LockedError, UsageError
@@ -24,7 +24,7 @@ from imgdup.system.lock import locked
 from kill_every_line import gets_through
 from photo_scene import tree
 
-MODULES = [samples, set_check, set_content, set_files, without, writing]
+MODULES = [recheck, samples, set_content, set_files, without, writing]
 N_KILLS = 400 if os.environ.get("IMGDUP_EVERY_LINE") else 20
 
 
@@ -185,7 +185,7 @@ def test_pictures_that_turn_out_different_stay(tmp_path):
     plan = scene.plan
     removal = plan.removals[0]._replace(relation="same-picture")
     verdict = [Verdict("different", 99.0, None)]
-    good, skipped = set_check.checked_removals(
+    good, skipped = recheck.checked_removals(
         plan._replace(removals=[removal]), scene.rows, lambda pairs: verdict[: len(pairs)]
     )
 

@@ -11,13 +11,7 @@ from PIL import Image
 
 from encoded import photo, save
 from imgdup.errors import ImageError
-from imgdup.images.storage import (
-    bit_depth,
-    has_palette,
-    is_lossless,
-    jpeg_quality,
-    rough_quality,
-)
+from imgdup.images.headers import bit_depth, has_palette, is_lossless, jpeg_quality, rough_quality
 
 RGB = photo()
 IMAGE = Image.fromarray(RGB)

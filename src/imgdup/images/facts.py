@@ -26,9 +26,15 @@ from imgdup.images.detail import (
 )
 from imgdup.images.formats import SNIFF_BYTES, sniff
 from imgdup.images.gray import Pixels, WholePicture
-from imgdup.images.headers import png_chunks
+from imgdup.images.headers import (
+    bit_depth,
+    has_palette,
+    is_lossless,
+    jpeg_quality,
+    png_chunks,
+    rough_quality,
+)
 from imgdup.images.jpeg import EOI, jpeg_header, picture_end, segments
-from imgdup.images.storage import bit_depth, has_palette, is_lossless, jpeg_quality, rough_quality
 from imgdup.images.tiff import (
     EXIF_DIRECTORY,
     EXIF_PREFIX,

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 NAME_BYTES = 8
 CHECKPOINT_NAME = re.compile(f"[0-9a-f]{{{2 * NAME_BYTES}}}")
+MEMBERS_SUFFIX = ".members"  # of a file with what a tar file on a server holds
 
 MAGIC = b"imgdupc2"
 RECORD_ALIGNMENT = 8  # bytes
@@ -62,7 +63,7 @@ class FileToHash(NamedTuple):
     """A file, or a member of a container, to hash.
 
     `digest` is that of the old row that may still be true, or empty. A member has a `locator`. With
-    a `fault` there is nothing to read.
+    a `fault` there is nothing to read, nor with a `content`, which was read before.
     """
 
     row: int
@@ -72,6 +73,7 @@ class FileToHash(NamedTuple):
     digest: bytes
     locator: Locator | None = None
     fault: Fault | None = None
+    content: bytes | None = None
 
     @property
     def key(self) -> bytes:
@@ -345,13 +347,17 @@ class Checkpoints:
     def rows(self) -> Iterator[tuple[bytes, CheckpointRow]]:
         """Yield ``(path_key, CheckpointRow)`` of each row that earlier runs left, in path order.
 
-        A block is unpacked when the walk reaches its first path. Blocks of other parameters, and
-        what is damaged, are left out: their files are hashed again.
+        Earlier runs are those whose checkpoints are there when this is called. A block is unpacked
+        when the walk reaches its first path. Blocks of other parameters, and what is damaged, are
+        left out: their files are hashed again.
         """
+        return self._rows(self._of_earlier_runs())
+
+    def _rows(self, earlier: "Sequence[_Checkpoint]") -> Iterator[tuple[bytes, CheckpointRow]]:
         waiting = sorted(
             (
                 (block.first_key(), checkpoint.name, block)
-                for checkpoint in self._of_earlier_runs()
+                for checkpoint in earlier
                 for block in checkpoint.blocks
                 if block.n_rows and block.facts()[0]["parameters"] == self._parameters
             ),
@@ -411,10 +417,11 @@ class Checkpoints:
         }
 
     def sweep(self) -> None:
-        """Delete all checkpoints: their rows are in a generation, or of no use."""
+        """Delete all checkpoints: what they hold is in a generation, or of no use."""
         self._opened.clear()  # what is mapped cannot be deleted on Windows
-        for name in filter(CHECKPOINT_NAME.fullmatch, os.listdir(self.folder)):
-            (self.folder / name).unlink(missing_ok=True)
+        for name in os.listdir(self.folder):
+            if CHECKPOINT_NAME.fullmatch(name) or name.endswith(MEMBERS_SUFFIX):
+                (self.folder / name).unlink(missing_ok=True)
 
 
 # The next row of a block with its key, the checkpoint's name and its number there, and the rows

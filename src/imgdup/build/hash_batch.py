@@ -90,6 +90,8 @@ class _Contents:
     def of(self, i: int) -> FileBytes:
         """Return the content of a file; ImageError if it cannot be read."""
         file = self._files[i]
+        if file.content is not None:
+            return FileBytes(file.content, len(file.content), file.mtime_ns)
         if file.locator is not None:
             return read_content(file.path, self._limits, file.locator)
         if not is_remote(file.path):

@@ -447,6 +447,10 @@ def _add_found(
             listing.failed_before[row] = old
     elif old is not None and old.status == OK and _may_be_equal(old, file):
         listing.recheck[row] = old.row
+    if origin == TO_READ and file.answer is not None:
+        done = [file.answer, *done]
+        if old is not None and row in listing.recheck and file.answer.status == SAME_BYTES:
+            origin, origin_row = OLD, old.row
     if origin == TO_READ:
         for each in done:
             if _is_answer(each, file, retry_failed=retry_failed):

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from imgdup.build.checkpoints import CheckpointRow
 from imgdup.containers.directory import (
     STREAMED,
     TABLE_ROW,
@@ -37,7 +38,8 @@ class Candidate(NamedTuple):
     """A file, or a member of a container, that may be an image.
 
     `device` and `inode` identify it; an inode of 0 is unknown. A member has a `locator`, and the
-    mtime of its container. What has a `fault` cannot be read, and need not be tried.
+    mtime of its container. What has a `fault` cannot be read, and need not be tried. Nor need what
+    has an `answer`: it was hashed while it was found.
     """
 
     path: bytes
@@ -47,6 +49,7 @@ class Candidate(NamedTuple):
     inode: int
     locator: Locator | None = None
     fault: Fault | None = None
+    answer: CheckpointRow | None = None
 
 
 class Found(NamedTuple):
@@ -54,6 +57,33 @@ class Found(NamedTuple):
 
     container: Sequence[Candidate]
     members: Iterable[Candidate]
+
+
+@dataclass
+class Listed:
+    """What a container holds.
+
+    Attributes
+    ----------
+    directory : Directory
+    pictures : set of Place, optional
+        The members that are images, though their names do not say so; None if they were not
+        looked at.
+    answers : dict
+        What hashing gave, by the paths of members: of those that were hashed while the container
+        was listed.
+    is_whole : bool
+        Whether it was read to its end.
+    """
+
+    directory: Directory
+    pictures: set[Place] | None = None
+    answers: dict[bytes, CheckpointRow] = field(default_factory=dict)
+    is_whole: bool = True
+
+
+def _list_only(container: Container, is_skipped: Callable[[bytes], bool]) -> Listed | None:
+    return None
 
 
 def _none_known(path: bytes, stamp: Stamp, options: ScanOptions) -> Found | None:
@@ -69,6 +99,10 @@ class Containers:
     limits : Limits
     known : callable
         Returns what the old generation knows of a container that has not changed, or None.
+    read_once : callable
+        Lists an open container and hashes what is in it; returns None if it is only to be listed.
+    incomplete : set of bytes
+        Containers that could not be read to their end: what they hold is not known to have left.
     not_entered : list of bytes
         Containers in scanned folders that were left out, as containers were not asked for.
     notes : list of (bytes, str)
@@ -77,6 +111,8 @@ class Containers:
 
     limits: Limits = field(default_factory=Limits)
     known: Callable[[bytes, Stamp, ScanOptions], Found | None] = _none_known
+    read_once: Callable[[Container, Callable[[bytes], bool]], Listed | None] = _list_only
+    incomplete: set[bytes] = field(default_factory=set)
     not_entered: list[bytes] = field(default_factory=list)
     notes: list[tuple[bytes, str]] = field(default_factory=list)
 
@@ -112,62 +148,59 @@ class Containers:
             return Found([stamped(path, stamp, Fault("unreadable", detail))], ())
         container = open_container(path)
         try:
-            directory = container.directory(self.limits, options.column)
+            listed = self.read_once(container, is_skipped)
+            if listed is None:
+                listed = Listed(container.directory(self.limits, options.column))
         except BaseException:
             container.file.close()
             raise
-        for name, reason in directory.ignored:
+        for name, reason in listed.directory.ignored:
             self.notes.append((inside(path, name), reason))
-        fault = directory.fault
+        if not listed.is_whole:
+            self.incomplete.add(inside(path))
+        fault = listed.directory.fault
         own = [stamped(path, container.file.stamp, fault)] if fault else []
-        if not len(directory):
+        if not len(listed.directory):
             container.file.close()
             return Found(own, ())
-        return Found(own, self._candidates(path, container, directory, is_skipped))
+        return Found(own, self._candidates(container, listed, is_skipped))
 
     def _candidates(
-        self,
-        path: bytes,
-        container: Container,
-        directory: Directory,
-        is_skipped: Callable[[bytes], bool],
+        self, container: Container, listed: Listed, is_skipped: Callable[[bytes], bool]
     ) -> Iterator[Candidate]:
         """Yield the pictures one by one, and close the container behind the last."""
         with closing(container.file):
             try:
-                yield from self._each(path, container, directory, is_skipped)
+                yield from self._each(container, listed, is_skipped)
             except OSError as error:
                 raise ImgdupError(
-                    f"{os.fsdecode(path)}: {error_words(error)}; nothing was changed: run the same "
-                    "command again to go on"
+                    f"{os.fsdecode(container.file.path)}: {error_words(error)}; nothing was "
+                    "changed: run the same command again to go on"
                 ) from error
 
     def _each(
-        self,
-        path: bytes,
-        container: Container,
-        directory: Directory,
-        is_skipped: Callable[[bytes], bool],
+        self, container: Container, listed: Listed, is_skipped: Callable[[bytes], bool]
     ) -> Iterator[Candidate]:
-        stamp = container.file.stamp
-        streamed = _streamed_images(container, directory)
-        for member in directory:
+        stamp, pictures = container.file.stamp, listed.pictures
+        if pictures is None:
+            pictures = _streamed_images(container, listed.directory)
+        for member in listed.directory:
             if is_skipped(member.name):
                 continue
-            name, shown = inside(path, member.name), os.fsdecode(member.name)
-            is_image = _has_image_extension(member.name)
+            name, shown = inside(container.file.path, member.name), os.fsdecode(member.name)
+            is_image = has_image_extension(member.name)
             if not is_image and kind_of(member.name):
                 self.notes.append((name, "a container in a container is not entered"))
             elif not is_image and (undecoded := undecoded_extension(shown)):
                 self.notes.append((name, f"{undecoded} is not decoded"))
             elif (
                 is_image
-                or member.place in streamed
-                or (_may_be_image(member, container) and _begins_like_image(member, container))
+                or member.place in pictures
+                or (listed.pictures is None and _begins_like_image(member, container))
             ):
                 locator = Locator(*member.place, stamp.size, stamp.mtime_ns)
                 found = member_candidate(name, locator, stamp)
-                yield found if member.fault is None else found._replace(fault=member.fault)
+                yield found._replace(fault=member.fault, answer=listed.answers.get(name))
 
 
 def _may_be_image(member: Member, container: Container) -> bool:
@@ -178,7 +211,7 @@ def _may_be_image(member: Member, container: Container) -> bool:
     """
     if is_remote(container.file.path) and member.place[0] != TABLE_ROW:
         return not os.path.splitext(member.name)[1]
-    return not _has_image_extension(member.name)
+    return not has_image_extension(member.name)
 
 
 def _begins_like_image(member: Member, container: Container) -> bool:
@@ -186,6 +219,8 @@ def _begins_like_image(member: Member, container: Container) -> bool:
     if member.place[0] == TABLE_ROW:
         return True
     if member.fault is not None or member.place[0] == STREAMED:
+        return False
+    if not _may_be_image(member, container):
         return False
     return sniff(container.head(member.place, SNIFF_BYTES)) != "unknown"
 
@@ -205,7 +240,8 @@ def _streamed_images(container: Container, directory: Directory) -> set[Place]:
     }
 
 
-def _has_image_extension(name: bytes) -> bool:
+def has_image_extension(name: bytes) -> bool:
+    """Return whether a file is called like an image."""
     return os.path.splitext(os.fsdecode(name))[1].lower() in IMAGE_EXTENSIONS
 
 

@@ -3,10 +3,12 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +53,7 @@ def read_files(
     found: Iterator[tuple[int, Candidate]],
     settings: Settings,
     progress: Progress,
-    pool: Pool | None = None,
+    pool: Pool,
 ) -> None:
     """Hash the files without an answer, and record in the listing where each answer is.
 
@@ -64,12 +66,11 @@ def read_files(
         are listed.
     settings : Settings
     progress : Progress
-    pool : Pool, optional
-        Workers; without them, some are started if there are such files.
+    pool : Pool
+        The workers; they start at the first such file.
     """
-    with nullcontext(pool) if pool else _own_pool(settings) as workers:
-        batches = _all_batches(facts, found, progress, workers)
-        _hash(facts, batches, settings, progress, workers)
+    batches = _all_batches(facts, found, progress, pool)
+    _hash(facts, batches, settings, progress, pool)
     _copy_answers(facts.listing)
 
 
@@ -83,7 +84,8 @@ def _copy_answers(listing: Listing) -> None:
         origin[rows], origin_row[rows] = origin[answered], origin_row[answered]
 
 
-def _own_pool(settings: Settings) -> Pool:
+def own_pool(settings: Settings) -> Pool:
+    """Return workers that hash; they start at the first file."""
     return decoding_pool(settings.limits, settings.workers, settings.engine, PRELOAD)
 
 
@@ -94,19 +96,23 @@ def _hash(
     progress: Progress,
     pool: Pool,
 ) -> None:
-    run = os.urandom(RUN_BYTES).hex()
-    shared = BatchSettings(facts.checkpoints.folder, dict(facts.parameters), settings.limits, run)
+    shared = new_run(facts.checkpoints.folder, facts.parameters, settings.limits)
     if pool.remote is not None:
         shared = shared._replace(by_value=True, began_ns=time.time_ns())
         batches = _seen_batches(facts.listing, batches, pool.remote)
     with closing(answers(partial(hash_batch, shared), batches, pool)) as answered:
         for files, answer in answered:
             if isinstance(answer, Died):
-                answer = _record_death(shared, files[0], answer)
+                answer = record_death(shared, files[0], answer)
             elif shared.by_value:
                 answer = _keep_block(shared, files, answer)
             _note(facts.listing, files, answer)
             progress.advance(len(files))
+
+
+def new_run(checkpoints: Path, parameters: Mapping[str, Any], limits: Limits) -> BatchSettings:
+    """Return the settings of batches whose answers go to new files in a folder of checkpoints."""
+    return BatchSettings(checkpoints, dict(parameters), limits, os.urandom(RUN_BYTES).hex())
 
 
 def _seen_batches(
@@ -248,7 +254,7 @@ def _old_digest(facts: Facts, old_row: int | None) -> bytes:
     return bytes(facts.old.arrays["digest"][old_row])
 
 
-def _record_death(shared: BatchSettings, file: FileToHash, died: Died) -> BatchResult:
+def record_death(shared: BatchSettings, file: FileToHash, died: Died) -> BatchResult:
     """Append the answer for a file that ended its worker."""
     columns = shared.empty_columns(1)
     columns["size"][0], columns["mtime_ns"][0] = file.size, file.mtime_ns

@@ -100,10 +100,11 @@ class Tally:
         self._unlisted.setdefault(path, error.strerror or str(error))
 
     def is_unlisted(self, path: bytes) -> bool:
-        """Return whether a path is in a folder that could not be looked at."""
-        if not self._unlisted:
+        """Return whether a path is in a folder, or a container, that could not be looked at."""
+        incomplete = self.containers.incomplete
+        if not self._unlisted and not incomplete:
             return False
-        while path not in self._unlisted:
+        while path not in self._unlisted and path not in incomplete:
             above = os.path.dirname(path)
             if above == path:
                 return False

@@ -9,6 +9,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from imgdup.build.listing import (
     old_row_stream,
 )
 from imgdup.build.members import Candidate, Containers
-from imgdup.build.read import read_files
+from imgdup.build.read import new_run, own_pool, read_files
 from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan
 from imgdup.build.settings import Failure, Outcome, Progress, Settings, Silent
 from imgdup.build.sources import Tally
@@ -43,6 +44,7 @@ from imgdup.build.state import (
     scan_times,
     stored_times,
 )
+from imgdup.build.stream import TarStreams
 from imgdup.build.write import Facts, drop_missing, row_identities, same_files
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import OK, reason_of
@@ -157,12 +159,18 @@ def _run(
         listing = _empty_listing(state, plan, scanned_ns, settings)
         known = _known_rows(state, plan, checkpoints, other)
         found = _list_files(state, plan, settings, listing, known)
-        if state.old is not None:
-            deque(found, maxlen=0)  # what is wrong with the listing is known before a file is read
-        if state.needs_rehash:
-            _check_all_found(listing)
-        facts = Facts(listing, state.old, checkpoints, state.parameters, other and other[1])
-        read_files(facts, found, settings, progress, pool)
+        with nullcontext(pool) if pool else own_pool(settings) as workers:
+            if workers.remote is None:
+                old = None if state.needs_rehash else state.old
+                batches = new_run(checkpoints.folder, state.parameters, settings.limits)
+                streams = TarStreams(workers, checkpoints, batches, old, progress.log)
+                listing.tally.containers.read_once = streams.read
+            if state.old is not None:
+                deque(found, maxlen=0)  # what is wrong with it is known before a file is read
+            if state.needs_rehash:
+                _check_all_found(listing)
+            facts = Facts(listing, state.old, checkpoints, state.parameters, other and other[1])
+            read_files(facts, found, settings, progress, workers)
         progress.log("writing the index")
         outcome = _finish(state, plan, facts, scanned_ns)
         return replace(outcome, seconds=time.monotonic() - started)

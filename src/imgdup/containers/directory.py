@@ -3,10 +3,11 @@
 Kept in arrays: about 110 bytes a member, so that a million members take about as many megabytes.
 """
 
+import os
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from imgdup.system.paths import path_key, safe_name
 
@@ -136,6 +137,27 @@ class Directory:
             return None
         i = order[low]
         return Member(name, self._place(i), self._faults.get(i))
+
+    def facts(self) -> dict[str, Any]:
+        """Return all of it in the types of JSON; to be called before it is sorted."""
+        return {
+            "fault": self.fault,
+            "ignored": [(os.fsdecode(name), reason) for name, reason in self.ignored],
+            "names": [os.fsdecode(name) for name in self._names],
+            "places": self._places.tolist(),
+            "faults": list(self._faults.items()),
+        }
+
+    @classmethod
+    def of_facts(cls, facts: dict[str, Any]) -> "Directory":
+        """Make the directory that returned some facts."""
+        found = cls()
+        found.fault = Fault(*facts["fault"]) if facts["fault"] else None
+        found.ignored = [(os.fsencode(name), reason) for name, reason in facts["ignored"]]
+        found._names = [os.fsencode(name) for name in facts["names"]]
+        found._places.extend(facts["places"])
+        found._faults = {i: Fault(*fault) for i, fault in facts["faults"]}
+        return found
 
     def _place(self, i: int) -> Place:
         kind, offset, length, size, check = self._places[N_PLACE * i : N_PLACE * (i + 1)]

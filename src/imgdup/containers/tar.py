@@ -110,15 +110,33 @@ def _ends(where: str) -> _Damage:
 
 
 def list_tar(source: Source, kind: int, limits: Limits) -> Directory:
-    """Read the headers of a tar file, a damaged one up to its damage.
+    """Read the headers of a tar file; see `walk_tar`."""
+    found = Directory()
+    for _ in walk_tar(source, kind, limits, found):
+        pass
+    return found
+
+
+def walk_tar(
+    source: Source, kind: int, limits: Limits, found: Directory
+) -> Iterator[tuple[bytes, Place]]:
+    """Read the headers of a tar file, a damaged one up to its damage, into a directory.
 
     In a compressed file, what lies behind a member larger than `Limits.max_file_bytes` is not
     listed: it could be reached only by unpacking all of that.
+
+    Yields
+    ------
+    bytes, Place
+        Each member with content of its own, by its stored name, when its header was read: its
+        content can be read then without going back.
     """
-    found, links = Directory(), list[tuple[bytes, bytes]]()
+    links: list[tuple[bytes, bytes]] = []
     try:
         for header, offset, _ in _headers(source):
-            _add(found, links, header, (kind, offset, header.size, header.size, 0))
+            place = (kind, offset, header.size, header.size, 0)
+            if _add(found, links, header, place):
+                yield header.name, place
             if kind == STREAMED and header.size > limits.max_file_bytes:
                 detail = f"what follows a member of {size_text(header.size)} is not read"
                 found.fault = Fault("too-large", detail)
@@ -131,12 +149,11 @@ def list_tar(source: Source, kind: int, limits: Limits) -> Directory:
         if isinstance(error, EOFError):
             found.fault = Fault("truncated", "the compressed tar file ends too early")
     for name, target in links:
-        place = found.find_last(target)
-        if place is None:
+        linked = found.find_last(target)
+        if linked is None:
             found.ignore(name, "a link that leads nowhere")
         else:
-            found.add(name, place)
-    return found
+            found.add(name, linked)
 
 
 def _add(
@@ -144,17 +161,22 @@ def _add(
     links: list[tuple[bytes, bytes]],
     header: _Header,
     place: Place,
-) -> None:
-    """Add a member that is a file; keep hard links until all files are known."""
+) -> bool:
+    """Add a member that is a file; keep hard links until all files are known.
+
+    Return whether it has content that can be read.
+    """
     name = header.name
     if header.type in _FILES and not name.endswith(b"/"):
         found.add(name, place)
-    elif header.type == _SPARSE:
+        return True
+    if header.type == _SPARSE:
         found.add(name, NO_PLACE, Fault("unsupported", "sparse members of tar files are not read"))
     elif header.type == _HARD_LINK:
         links.append((name, header.link))
     elif header.type == _SYMBOLIC_LINK:
         found.ignore(name, "a link that is not followed")
+    return False
 
 
 def list_spans(source: Source) -> list[Span]:
@@ -297,6 +319,10 @@ class TarFile:
     def directory(self, limits: Limits, column: str = "") -> Directory:
         """List its members; of a damaged file those before the damage."""
         return list_tar(self._source, self._kind, limits)
+
+    def walk(self, limits: Limits, found: Directory) -> Iterator[tuple[bytes, Place]]:
+        """List its members, and yield each when it can be read; see `walk_tar`."""
+        return walk_tar(self._source, self._kind, limits, found)
 
     def read(self, place: Place, limits: Limits) -> bytes:
         """Read one member; from a compressed file, by unpacking all that is before it.

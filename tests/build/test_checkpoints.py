@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from imgdup.build.checkpoints import BatchSettings, Checkpoints, append_rows
-from imgdup.build.ignored import COARSE_TICK_NS, FINE_TICK_NS, is_settled
+from imgdup.build.known import COARSE_TICK_NS, FINE_TICK_NS, is_settled
 from imgdup.errors import ImgdupError
 from imgdup.index.columns import fields
 from imgdup.system.limits import Limits

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 from make_sample import encode, photo
 
-from imgdup.build.ignored import IgnoredFiles, load_known
+from imgdup.build.known import IgnoredFiles, load_known
 from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
 from imgdup.workers.pool import inline

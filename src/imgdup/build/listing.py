@@ -6,9 +6,9 @@ listing itself is kept in memory.
 """
 
 from array import array
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, repeat
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -16,173 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.build.checkpoints import SAME_BYTES, CheckpointRow
-from imgdup.build.ignored import is_settled
-from imgdup.build.members import Candidate, Found, member_candidate, stamped
+from imgdup.build.known import PASSING, OldRow, is_settled
+from imgdup.build.members import Candidate
 from imgdup.build.roots import Scan, UnmountGuard
 from imgdup.build.sources import Tally, stat_files, walk
 from imgdup.containers.directory import Fault, Locator
-from imgdup.containers.plain_file import Stamp
-from imgdup.images.formats import OK, REASONS
-from imgdup.index.columns import LOCATOR
-from imgdup.index.generation import Generation
-from imgdup.index.parts import ScanOptions
+from imgdup.images.formats import OK
 from imgdup.index.paths import Paths, PathsBuilder, merge_sorted
-from imgdup.system.paths import containers_of, inside, is_below, members_folder, path_key
+from imgdup.system.paths import containers_of, is_below, members_folder, path_key
 
 TO_READ = -1  # origin of a row whose file must be read
 OLD = 0  # origin of a row of the old generation; checkpoint k has the origin k >= 1
 
-COPIED = "copied"  # stands for another index among the checkpoints, whose names are hex digits
-
-# Failures that may be temporary: such files are read again in every run.
-PASSING = frozenset(REASONS.index(r) for r in ("unreadable", "changed", "missing"))
-
 N_LOCATOR = len(Locator._fields)
-BLOCK_ROWS = 1 << 16  # of the old generation, turned into Python numbers at a time
-
-
-class OldRow(NamedTuple):
-    """The row of a path in the old generation; `scanned_ns` is when its root was scanned."""
-
-    row: int
-    root: bytes
-    size: int
-    mtime_ns: int
-    status: int
-    scanned_ns: int
-    locator: Locator | None = None
-
-    @property
-    def container_bytes(self) -> int:
-        """Size of the container; 0 for a file."""
-        return self.locator.container_bytes if self.locator else 0
-
-
-def old_row_stream(
-    paths: Paths, columns: Mapping[str, Any], scanned_ns: Mapping[bytes, int]
-) -> Iterator[tuple[bytes, OldRow]]:
-    """Yield ``(path_key, OldRow)`` of each row of a generation, in path order."""
-    return merge_sorted(
-        [_old_rows(paths, columns, scanned_ns, spans) for spans in paths.sorted_spans]
-    )
-
-
-def _old_rows(
-    paths: Paths,
-    columns: Mapping[str, Any],
-    scanned_ns: Mapping[bytes, int],
-    spans: Sequence[tuple[int, int]],
-) -> Iterator[tuple[bytes, OldRow]]:
-    names = ("size", "mtime_ns", "status")
-    for begin, end in spans:
-        for start in range(begin, end, BLOCK_ROWS):
-            stop = min(start + BLOCK_ROWS, end)
-            facts = (columns[name][start:stop].tolist() for name in names)
-            places = locators_between(columns, start, stop)
-            block = zip(paths.between(start, stop), *facts, places, strict=True)
-            for row, (path, size, mtime_ns, status, place) in enumerate(block, start):
-                root = paths.root_of(row)
-                seen_ns = scanned_ns.get(root, 0)
-                yield path_key(path), OldRow(row, root, size, mtime_ns, status, seen_ns, place)
-
-
-def locators_between(columns: Mapping[str, Any], start: int, stop: int) -> Iterable[Locator | None]:
-    """Return where the members of containers lie, of some rows; None for files."""
-    if LOCATOR not in columns:
-        return repeat(None, stop - start)
-    return [
-        Locator(*place) if place[0] or place[-1] else None
-        for place in columns[LOCATOR][start:stop].tolist()
-    ]
-
-
-def copied_row_stream(
-    paths: Paths,
-    columns: Mapping[str, Any],
-    scanned_ns: Mapping[bytes, int],
-    folders: Iterable[bytes],
-) -> Iterator[tuple[bytes, CheckpointRow]]:
-    """Yield the images of another index that are in some folders, with their keys, in path order.
-
-    Files without a hash are left out: with other limits they may have one.
-    """
-    spans = [span for folder in folders for span in paths.below(folder)]
-    rows = merge_sorted([_old_rows(paths, columns, scanned_ns, [span]) for span in spans])
-    for key, (row, _, size, mtime_ns, status, seen_ns, place) in rows:
-        if status == OK:
-            found = CheckpointRow(COPIED, row, size, mtime_ns, seen_ns, status)
-            yield key, found._replace(container_bytes=place.container_bytes if place else 0)
-
-
-class KnownContainers:
-    """The containers of an old generation, which need not be opened if they did not change.
-
-    Parameters
-    ----------
-    old : Generation
-    scanned_ns : mapping
-        When each root was scanned.
-    retry_failed : bool
-        Whether containers that could not be listed are opened again.
-    """
-
-    def __init__(
-        self, old: Generation, scanned_ns: Mapping[bytes, int], *, retry_failed: bool
-    ) -> None:
-        self._old, self._scanned_ns, self._retry_failed = old, scanned_ns, retry_failed
-
-    def find(self, path: bytes, stamp: Stamp, options: ScanOptions) -> Found | None:
-        """Return what a container holds if it is what it was, and was scanned with these options.
-
-        None if that is not known.
-        """
-        own = self._old.paths.find(path)
-        spans = self._old.paths.below(inside(path))
-        first = own if own is not None else next((start for start, _ in spans), None)
-        if first is None or not self._is_same(first, stamp, options):
-            return None
-        if own is not None and not self._is_final(own, stamp):
-            return None
-        if LOCATOR in self._old.arrays:
-            stamps = {(stamp.size, stamp.mtime_ns)}
-            for start, stop in spans:
-                stamps.update(map(tuple, self._old.arrays[LOCATOR][start:stop, -2:].tolist()))
-            if len(stamps) > 1:
-                return None
-        container = [] if own is None else [stamped(path, stamp)]
-        return Found(container, self._members(spans, stamp))
-
-    def _is_final(self, row: int, stamp: Stamp) -> bool:
-        """Return whether the row of a container itself says what is still wrong with it."""
-        arrays = self._old.arrays
-        if self._retry_failed or int(arrays["status"][row]) in PASSING:
-            return False
-        return int(arrays["size"][row]) == stamp.size
-
-    def _is_same(self, row: int, stamp: Stamp, options: ScanOptions) -> bool:
-        """Return whether a row is of this container and its root had these options."""
-        root = self._old.paths.root_of(row)
-        before = self._old.roots[root]
-        if (before.exclude, before.hidden, before.column) != (
-            options.exclude,
-            options.hidden,
-            options.column,
-        ):
-            return False
-        is_same = int(self._old.arrays["mtime_ns"][row]) == stamp.mtime_ns
-        seen_ns = self._scanned_ns.get(root, 0)
-        return is_same and is_settled(stamp.mtime_ns, seen_ns, self._old.paths[row])
-
-    def _members(self, spans: Sequence[tuple[int, int]], stamp: Stamp) -> Iterator[Candidate]:
-        """Yield the members that the old generation has, with the faults of those that have one."""
-        arrays, paths = self._old.arrays, self._old.paths
-        for start, stop in spans:
-            sizes = arrays["size"][start:stop].tolist()
-            places = locators_between(arrays, start, stop)
-            rows = zip(paths.between(start, stop), sizes, places, strict=True)
-            for path, size, place in rows:
-                if place is not None:
-                    yield member_candidate(path, place, stamp)._replace(size=size)
 
 
 class FoundFile(NamedTuple):

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgdup.build.checkpoints import Checkpoints
-from imgdup.build.listing import Listing, OldRow, old_row_stream
+from imgdup.build.known import OldRow, old_row_stream
+from imgdup.build.listing import Listing
 from imgdup.build.roots import SINGLE_FILES, Roots, add_root, in_order, root_of
 from imgdup.build.state import commit_generation, scan_times
 from imgdup.build.write import Facts

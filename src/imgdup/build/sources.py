@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from imgdup.build.ignored import IgnoredFiles
+from imgdup.build.known import IgnoredFiles
 from imgdup.build.members import Candidate, Containers, Found, stamped
 from imgdup.containers.plain_file import Stamp
 from imgdup.containers.reading import remote, stamp_of

@@ -18,17 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.build.checkpoints import Checkpoints
-from imgdup.build.ignored import IgnoredFiles, load_known
-from imgdup.build.listing import (
+from imgdup.build.known import (
     COPIED,
-    OLD,
+    IgnoredFiles,
     KnownContainers,
-    Listing,
-    ListingOptions,
     copied_row_stream,
-    list_files,
+    load_known,
     old_row_stream,
 )
+from imgdup.build.listing import OLD, Listing, ListingOptions, list_files
 from imgdup.build.members import Candidate, Containers
 from imgdup.build.read import new_run, own_pool, read_files
 from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.build.checkpoints import Checkpoints
-from imgdup.build.listing import COPIED, OLD, TO_READ, Listing
+from imgdup.build.known import COPIED
+from imgdup.build.listing import OLD, TO_READ, Listing
 from imgdup.images.formats import OK, REASONS
 from imgdup.index import store
 from imgdup.index.columns import (

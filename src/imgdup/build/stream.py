@@ -24,7 +24,7 @@ from imgdup.build.checkpoints import (
     FileToHash,
 )
 from imgdup.build.hash_batch import hash_batch
-from imgdup.build.listing import PASSING
+from imgdup.build.known import PASSING
 from imgdup.build.members import Listed, has_image_extension
 from imgdup.build.read import record_death
 from imgdup.containers.directory import Directory, Fault, Locator, Place

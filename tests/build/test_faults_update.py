@@ -13,7 +13,7 @@ import pytest
 
 from encoded import painted
 from imgdup import ImageIndex, cli
-from imgdup.build import update as indexing, write as assembly
+from imgdup.build import identities, update as indexing, write as assembly
 from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
 from imgdup.errors import ImgdupError, IndexFormatError
@@ -79,7 +79,7 @@ def test_killed_at_every_line_of_an_update_the_index_is_old_or_new(place, tmp_pa
         restore()
 
     restore()
-    modules = [assembly, indexing, folder, store, atomic]
+    modules = [assembly, identities, indexing, folder, store, atomic]
     n_lines = kill_at_every_line(
         lambda: update_index(place, (), INLINE), after, modules, stride=STRIDE
     )

@@ -20,18 +20,18 @@ from hypothesis import given, strategies as st
 from encoded import painted
 from imgdup import ImageIndex
 from imgdup.build import sources
-from imgdup.build.listing import OLD, TO_READ, Listing, ListingOptions, list_files
-from imgdup.build.roots import OptionChanges, Scan
-from imgdup.build.settings import Settings
-from imgdup.build.sources import Candidate
-from imgdup.build.update import update_index
-from imgdup.build.write import (
+from imgdup.build.identities import (
     identity_blocks,
     row_identities,
     same_file,
     same_files,
     shared_answers,
 )
+from imgdup.build.listing import OLD, TO_READ, Listing, ListingOptions, list_files
+from imgdup.build.roots import OptionChanges, Scan
+from imgdup.build.settings import Settings
+from imgdup.build.sources import Candidate
+from imgdup.build.update import update_index
 from imgdup.index import folder, store
 from imgdup.index.parts import ScanOptions
 from imgdup.workers.pool import inline

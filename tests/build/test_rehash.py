@@ -17,7 +17,7 @@ from make_sample import encode, photo
 
 from imgdup import cli
 from imgdup.api.index import ImageIndex
-from imgdup.build import state, update
+from imgdup.build import settings as settings_module, update
 from imgdup.build.relocate import relocate
 from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
@@ -57,7 +57,7 @@ def photos(tmp_path):
 def make_index(place, photos, kind):
     """Index a folder with digests of this kind."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state, "NEW_DIGEST_KIND", kind)
+        patch.setattr(settings_module, "NEW_DIGEST_KIND", kind)
         update_index(place, [str(photos)], settings())
     return place
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.build.hash_batch import FORMAT_BYTES, STATUS_BYTES
-from imgdup.build.state import DEFAULT_HASH
+from imgdup.build.settings import DEFAULT_HASH
 from imgdup.errors import ImageError
 from imgdup.hashing import HASHERS, fingerprints
 from imgdup.images.decode import decode

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from imgdup.build.checkpoints import CHECKPOINT_NAME
+from imgdup.build.identities import BLOCK_ROWS
 from imgdup.build.known import load_known, save_known
 from imgdup.build.merge_table import MergedTable, RowSources, values
 from imgdup.build.roots import OPTION_WORDS, SINGLE_FILES, Roots, add_root, in_order, root_of
-from imgdup.build.state import commit_table, scan_times
-from imgdup.build.write import BLOCK_ROWS
+from imgdup.build.write import commit_table, scan_times
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.images.formats import OK
 from imgdup.index import folder

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.build.write import BLOCK_ROWS, NOWHERE, Array, Identities, first_rows, repeated
+from imgdup.build.identities import BLOCK_ROWS, NOWHERE, Array, Identities, first_rows, repeated
 from imgdup.images.formats import OK
 from imgdup.index import store
 from imgdup.index.columns import (

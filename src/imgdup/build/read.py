@@ -21,11 +21,12 @@ from imgdup.build.checkpoints import (
     append_rows,
 )
 from imgdup.build.hash_batch import hash_batch
+from imgdup.build.identities import shared_answers
 from imgdup.build.listing import OLD, TO_READ, Listing
 from imgdup.build.members import Candidate
 from imgdup.build.roots import SINGLE_FILES
 from imgdup.build.settings import Progress, Settings
-from imgdup.build.write import Facts, shared_answers
+from imgdup.build.write import Facts
 from imgdup.containers.directory import FORWARD
 from imgdup.containers.reading import read_content
 from imgdup.errors import ImageError, ImgdupError

@@ -14,8 +14,7 @@ from imgdup.build.checkpoints import Checkpoints
 from imgdup.build.known import OldRow, old_row_stream
 from imgdup.build.listing import Listing
 from imgdup.build.roots import SINGLE_FILES, Roots, add_root, in_order, root_of
-from imgdup.build.state import commit_generation, scan_times
-from imgdup.build.write import Facts
+from imgdup.build.write import Facts, commit_generation, scan_times
 from imgdup.errors import UsageError
 from imgdup.index import folder
 from imgdup.index.generation import Generation, open_generation

@@ -1,16 +1,22 @@
-"""The settings of an indexing run, its progress display and its outcome."""
+"""The settings, progress display and outcome of an indexing run, and the index that it finds."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from imgdup.build.roots import OptionChanges
-from imgdup.errors import UsageError
+from imgdup.errors import ImgdupError, UsageError
+from imgdup.hashing import HASHERS, PARAMETERS_VERSION
+from imgdup.index import folder
+from imgdup.index.generation import Generation, open_generation
+from imgdup.system.files import NEW_DIGEST_KIND
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import local
 from imgdup.workers.process import Setup
+
+DEFAULT_HASH = "dhash"
 
 
 class Progress(Protocol):
@@ -141,3 +147,54 @@ class Settings:
         """Check the number of workers; the hash is checked elsewhere."""
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"workers must be at least 1, or None for all, got {self.workers}")
+
+
+class State(NamedTuple):
+    """The state of an index folder at the start of a run."""
+
+    folder: Path
+    old: Generation | None
+    current: folder.Current | None
+    parameters: dict[str, Any]
+    needs_rehash: bool  # whether no hash of the old generation can stay
+
+
+def check_hash(settings: Settings) -> None:
+    """Raise UsageError for an unknown hash, before a folder is made for it."""
+    name, bits = settings.hasher or DEFAULT_HASH, settings.bits
+    if name not in HASHERS:
+        raise UsageError(f"there is no hash {name!r}; there are: {', '.join(HASHERS)}")
+    widths = HASHERS[name].widths
+    if bits is not None and bits not in widths:
+        lengths = " or ".join(map(str, widths))
+        raise UsageError(f"{name} of {bits} bits does not exist; choose {lengths} bits")
+
+
+def read_state(index_folder: Path, settings: Settings) -> State:
+    """Open the existing index, and refuse a hash other than the stored one."""
+    current, old = folder.read_current(index_folder), None
+    if current is not None:
+        current, old = folder.open_generation(index_folder, open_generation)
+    known = old.probe_parameters if old else {}
+    had_pdq = bool(known.pop("with_pdq", 0)) and old is not None and old.has_match
+    had_trimmed = bool(known.pop("with_trimmed", 0))
+    kind = known.get("digest_kind", NEW_DIGEST_KIND)
+    hasher = settings.hasher or known.get("hash", DEFAULT_HASH)
+    bits = settings.bits or known.get("bits") or HASHERS[hasher].widths[0]
+    wanted = {"hash": hasher, "bits": bits, "parameters": PARAMETERS_VERSION, "digest_kind": kind}
+    if old and wanted != known:
+        raise ImgdupError(
+            f"{index_folder} holds {_words(known)} hashes, not {_words(wanted)}: omit --hash "
+            "and --bits to keep them, or choose another index with --index"
+        )
+    lacks_hashes = old is not None and (not old.has_match or settings.with_pdq > had_pdq)
+    needs_rehash = settings.rehash or lacks_hashes
+    if needs_rehash:
+        wanted["digest_kind"] = NEW_DIGEST_KIND
+    wanted["with_pdq"] = int(settings.with_pdq or had_pdq)
+    wanted["with_trimmed"] = int(old is None or needs_rehash or had_trimmed)
+    return State(index_folder, old, current, wanted, needs_rehash)
+
+
+def _words(parameters: dict[str, Any]) -> str:
+    return f"{parameters['hash']} {parameters['bits']}"

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.build.checkpoints import Checkpoints
+from imgdup.build.identities import row_identities, same_files
 from imgdup.build.known import (
     COPIED,
     IgnoredFiles,
@@ -30,20 +31,27 @@ from imgdup.build.listing import OLD, Listing, ListingOptions, list_files
 from imgdup.build.members import Candidate, Containers
 from imgdup.build.read import new_run, own_pool, read_files
 from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan
-from imgdup.build.settings import Failure, Outcome, Progress, Settings, Silent
-from imgdup.build.sources import Tally
-from imgdup.build.state import (
+from imgdup.build.settings import (
+    Failure,
+    Outcome,
+    Progress,
+    Settings,
+    Silent,
     State,
     check_hash,
+    read_state,
+)
+from imgdup.build.sources import Tally
+from imgdup.build.stream import TarStreams
+from imgdup.build.write import (
+    Facts,
     commit_generation,
+    drop_missing,
     keep_private,
     kept_times,
-    read_state,
     scan_times,
     stored_times,
 )
-from imgdup.build.stream import TarStreams
-from imgdup.build.write import Facts, drop_missing, row_identities, same_files
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import OK, reason_of
 from imgdup.index import folder

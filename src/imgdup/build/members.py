@@ -5,6 +5,7 @@ old generation is not opened: its rows there say what it holds.
 """
 
 import hashlib
+import heapq
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecode
 from imgdup.index.parts import ScanOptions
 from imgdup.system.files import error_words
 from imgdup.system.limits import Limits
-from imgdup.system.paths import inside, is_remote, kind_of
+from imgdup.system.paths import inside, is_remote, kind_of, path_key
 
 INODE_BYTES = 8
 
@@ -57,6 +58,34 @@ class Found(NamedTuple):
 
     container: Sequence[Candidate]
     members: Iterable[Candidate]
+
+
+class Queue:
+    """Paths to look at, in path order; the members of ``NAME`` have their turn as ``NAME!``.
+
+    Attributes
+    ----------
+    keys : list of bytes
+        A heap of the path keys that are left; ascending at first.
+    """
+
+    def __init__(self, keys: list[bytes]) -> None:
+        self.keys = keys
+        self._members: dict[bytes, Iterable[Candidate]] = {}
+
+    def pop(self) -> tuple[bytes, Iterable[Candidate] | None]:
+        """Return the next path; with the members of a container if it stands for them."""
+        key = heapq.heappop(self.keys)
+        return key.replace(b"\0", b"/"), self._members.pop(key, None)
+
+    def enter(self, path: bytes, found: Found | None) -> Sequence[Candidate]:
+        """Let the members of a container wait for their turn, and return its own row."""
+        if found is None:
+            return ()
+        key = path_key(inside(path))
+        self._members[key] = found.members
+        heapq.heappush(self.keys, key)
+        return found.container
 
 
 @dataclass

@@ -5,7 +5,6 @@ Nothing is decoded here.
 """
 
 import errno
-import heapq
 import itertools
 import logging
 import os
@@ -15,10 +14,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from imgdup.build.known import IgnoredFiles
-from imgdup.build.members import Candidate, Containers, Found, stamped
+from imgdup.build.members import Candidate, Containers, Found, Queue, has_image_extension, stamped
 from imgdup.containers.plain_file import Stamp
 from imgdup.containers.reading import remote, stamp_of
-from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension
+from imgdup.images.formats import SNIFF_BYTES, sniff, undecoded_extension
 from imgdup.index.parts import ScanOptions
 from imgdup.system.atomic import PRIVATE, PUBLIC, narrowed_mode
 from imgdup.system.files import stat_size_mtime
@@ -50,6 +49,7 @@ ALWAYS_SKIPPED = re.compile(
     re.DOTALL,
 )
 PLAIN = ScanOptions()
+NOTHING = Found((), ())
 SET_ASIDE = re.compile(rb"\.imgdup-[0-9a-f]+-[0-9]+\.aside")
 
 
@@ -149,27 +149,26 @@ def walk(
     tally : Tally
         Counts what is ignored, and records folders that cannot be listed.
     """
+    scan = _Scan(root, options, tally)
     if is_remote(folder):
-        yield from _walk_objects(folder, root, options, tally)
+        yield from _walk_objects(folder, scan)
         return
-    excluded = options.excludes()
-    prefix = len(join(root, b""))
     part = options.part
-    levels = [_names(folder, tally) if part.holds_path(folder[prefix:]) else []]
+    levels = [Queue(_names(folder, tally) if part.holds_path(folder[scan.prefix :]) else [])]
     parents = [(folder, identity(folder))]
-    waiting: dict[bytes, Iterable[Candidate]] = {}  # members of containers, by the path of NAME!
     while levels:
-        if not levels[-1]:
+        if not levels[-1].keys:
             levels.pop()
             parents.pop()
             continue
-        path = join(parents[-1][0], name := heapq.heappop(levels[-1]))
-        if path in waiting:
-            yield from waiting.pop(path)
+        name, members = levels[-1].pop()
+        path = join(parents[-1][0], name)
+        if members is not None:
+            yield from members
             continue
         if parents[-1][0] == root and not part.holds(name):
             continue
-        if path == skip or _is_skipped(name, options) or excluded(path[prefix:]):
+        if path == skip or _is_skipped(name, options) or scan.excluded(path[scan.prefix :]):
             if SET_ASIDE.fullmatch(name):
                 tally.set_aside.append(path)
             continue
@@ -181,21 +180,53 @@ def walk(
             if options.follow_symlinks and this in (known for _, known in parents):
                 tally.ignore(path, "a link to a folder above it")
                 continue
-            levels.append(_names(path, tally))
+            levels.append(Queue(_names(path, tally)))
             parents.append((path, this))
         elif is_candidate(path, facts, root, tally):
             yield _candidate(path, facts, tally)
         elif options.containers and _is_container(path, facts):
             tally.mode = narrowed_mode(tally.mode, facts)
-            found = _look_into(path, root, options, tally)
-            if _is_table_of_something_else(found):
-                tally.ignore(path, "no column holds pictures")
-                continue
-            yield from found.container
-            waiting[inside(path)] = found.members
-            heapq.heappush(levels[-1], inside(name))
+            yield from levels[-1].enter(name, scan.pictures_in(path))
         else:
             _ignore(path, tally, is_file=stat.S_ISREG(facts.st_mode))
+
+
+class _Scan:
+    """What the steps of a scan share: what its patterns are relative to, its options, its tally."""
+
+    def __init__(self, root: bytes, options: ScanOptions, tally: Tally) -> None:
+        self.options, self.tally = options, tally
+        self.root, self.prefix = root, len(join(root, b""))
+        self.excluded = options.excludes()
+
+    def pictures_in(self, path: bytes, stamp: Stamp | None = None) -> Found | None:
+        """Return what a container in a folder holds; None for a table without pictures.
+
+        Such a table, of captions perhaps, is ignored.
+        """
+        found = self.look_into(path, stamp)
+        if any(each.fault and each.fault.reason == "not-an-image" for each in found.container):
+            self.tally.ignore(path, "no column holds pictures")
+            return None
+        return found
+
+    def look_into(self, path: bytes, stamp: Stamp | None = None) -> Found:
+        """List the pictures in a container; one that cannot be opened is like a closed folder."""
+
+        def is_skipped(name: bytes) -> bool:
+            parts = name.split(b"/")
+            if any(_is_skipped(part, self.options) for part in parts):
+                return True
+            if not self.options.exclude:
+                return False
+            above = itertools.accumulate(parts, join)
+            return any(self.excluded(inside(path, inner)[self.prefix :]) for inner in above)
+
+        try:
+            return self.tally.containers.look_into(path, self.options, is_skipped, stamp)
+        except OSError as error:
+            self.tally.add_unlisted(inside(path), error)
+            return NOTHING
 
 
 def _ignore(path: bytes, tally: Tally, *, is_file: bool) -> None:
@@ -215,80 +246,45 @@ def _is_container(path: bytes, facts: os.stat_result) -> bool:
     return kind_of(path) is not None and stat.S_ISREG(facts.st_mode)
 
 
-def _is_table_of_something_else(found: Found) -> bool:
-    """Return whether a container in a folder is a table without pictures, such as captions."""
-    return any(each.fault and each.fault.reason == "not-an-image" for each in found.container)
-
-
-def _look_into(
-    path: bytes, root: bytes, options: ScanOptions, tally: Tally, stamp: Stamp | None = None
-) -> Found:
-    """List the pictures in a container; one that cannot be opened is like a closed folder."""
-    excluded, prefix = options.excludes(), len(join(root, b""))
-
-    def is_skipped(name: bytes) -> bool:
-        parts = name.split(b"/")
-        if any(_is_skipped(part, options) for part in parts):
-            return True
-        if not options.exclude:
-            return False
-        above = itertools.accumulate(parts, join)
-        return any(excluded(inside(path, inner)[prefix:]) for inner in above)
-
-    try:
-        return tally.containers.look_into(path, options, is_skipped, stamp)
-    except OSError as error:
-        tally.add_unlisted(inside(path), error)
-        return Found((), ())
-
-
-def _walk_objects(
-    prefix: bytes, root: bytes, options: ScanOptions, tally: Tally
-) -> Iterator[Candidate]:
+def _walk_objects(prefix: bytes, scan: _Scan) -> Iterator[Candidate]:
     """Yield the candidates below a prefix, in path order: those with the extension of an image."""
+    root, options, tally = scan.root, scan.options, scan.tally
     try:
-        listed = [
-            (path_key(path), path, stamp)
+        stamps = {
+            path: stamp
             for path, stamp in remote().list_objects(prefix)
             if reaches(root, options, path) and options.part.holds_path(path[len(root) + 1 :])
-        ]
+        }
     except OSError as error:
         tally.add_unlisted(prefix, error)
         return
     tally.mode = PRIVATE  # nobody else may be allowed to read the bucket
-    waiting: dict[bytes, Iterable[Candidate]] = {}
-    heapq.heapify(listed)
-    while listed:
-        _, path, stamp = heapq.heappop(listed)
-        if path in waiting:
-            yield from waiting.pop(path)
-        elif _has_image_extension(path):
-            yield stamped(path, stamp)
+    queue = Queue(sorted(map(path_key, stamps)))
+    while queue.keys:
+        path, members = queue.pop()
+        if members is not None:
+            yield from members
+        elif has_image_extension(path):
+            yield stamped(path, stamps[path])
         elif kind_of(path) and options.containers:
-            found = _look_into(path, root, options, tally, stamp)
-            if _is_table_of_something_else(found):
-                tally.ignore(path, "no column holds pictures")
-                continue
-            yield from found.container
-            waiting[inside(path)] = found.members
-            heapq.heappush(listed, (path_key(inside(path)), inside(path), stamp))
+            yield from queue.enter(path, scan.pictures_in(path, stamps[path]))
         else:
             _ignore(path, tally, is_file=True)
 
 
-def _look_at_object(path: bytes, root: bytes, options: ScanOptions, tally: Tally) -> Found:
+def _look_at_object(path: bytes, scan: _Scan) -> Found:
     """Return an object that was named itself as a candidate, or what it holds."""
-    tally.mode = PRIVATE
+    scan.tally.mode = PRIVATE
     try:
         stamp = stamp_of(path)
     except FileNotFoundError:
-        return Found((), ())
+        return NOTHING
     except OSError as error:
-        tally.add_unlisted(inside(path) if kind_of(path) else path, error)
-        return Found((), ())
+        scan.tally.add_unlisted(inside(path) if kind_of(path) else path, error)
+        return NOTHING
     if kind_of(path) is None:
         return Found([stamped(path, stamp)], ())
-    return _look_into(path, root, options, tally, stamp)
+    return scan.look_into(path, stamp)
 
 
 def files_named_by(path: bytes, tally: Tally) -> Iterator[bytes]:
@@ -313,35 +309,27 @@ def stat_files(
     A picture of a format that is not decoded is a candidate: reading it reports the format. Of a
     container, the pictures in it are.
     """
-    followed = replace(options, follow_symlinks=True, containers=True)
-    waiting: dict[bytes, Iterable[Candidate]] = {}
-    names = [(path_key(path), path) for path in set(paths)]
-    heapq.heapify(names)
-    while names:
-        path = heapq.heappop(names)[1]
-        if path in waiting:
-            yield from waiting.pop(path)
+    scan = _Scan(root, replace(options, follow_symlinks=True, containers=True), tally)
+    queue = Queue(sorted(map(path_key, set(paths))))
+    while queue.keys:
+        path, members = queue.pop()
+        if members is not None:
+            yield from members
             continue
         if is_remote(path):
-            found = _look_at_object(path, root, followed, tally)
-            yield from found.container
-            waiting[inside(path)] = found.members
-            heapq.heappush(names, (path_key(inside(path)), inside(path)))
+            yield from queue.enter(path, _look_at_object(path, scan))
             continue
-        facts = _stat(path, followed, tally)
+        facts = _stat(path, scan.options, tally)
         if facts is None:
             continue
         is_picture = stat.S_ISREG(facts.st_mode) and undecoded_extension(os.fsdecode(path))
         if is_picture or is_candidate(path, facts, b"", tally):
             yield _candidate(path, facts, tally)
-        elif not _is_container(path, facts):
-            tally.ignore(path, "not an image")
-        else:
+        elif _is_container(path, facts):
             tally.mode = narrowed_mode(tally.mode, facts)
-            found = _look_into(path, root, followed, tally)
-            yield from found.container
-            waiting[inside(path)] = found.members
-            heapq.heappush(names, (path_key(inside(path)), inside(path)))
+            yield from queue.enter(path, scan.look_into(path))
+        else:
+            tally.ignore(path, "not an image")
 
 
 def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) -> bool:
@@ -353,7 +341,7 @@ def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) 
     """
     if not (stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode)):
         return False
-    if _has_image_extension(path):
+    if has_image_extension(path):
         return True
     name = (root, path[len(join(root, b"")) :], *stat_size_mtime(facts))
     if tally.known.holds(*name):
@@ -368,10 +356,6 @@ def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) 
     if not is_image:
         tally.known.add(*name)
     return is_image
-
-
-def _has_image_extension(path: bytes) -> bool:
-    return os.path.splitext(os.fsdecode(path))[1].lower() in IMAGE_EXTENSIONS
 
 
 def _names(folder: bytes, tally: Tally) -> list[bytes]:

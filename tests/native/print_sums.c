@@ -40,7 +40,7 @@ static int by_value(const void *a, const void *b) {
 static void print_pairs(void) {
     static uint32_t values[N_HASHES], counts[N_VALUES], places[N_VALUES], starts[N_VALUES + 1];
     static uint32_t rows[N_HASHES];
-    int64_t bits[BAND_BITS], first[WORDS] = {0, 1, 2, 3}, masks[BAND_BITS + 1] = {0}, control[3] = {0};
+    int64_t bits[BAND_BITS], masks[BAND_BITS + 1] = {0}, control[3] = {0};
     for (int i = 0; i < BAND_BITS; i++) {
         bits[i] = 25 * i;
         masks[i + 1] = 1 << i;
@@ -52,7 +52,7 @@ static void print_pairs(void) {
     }
     imgdup_place_rows(values, N_HASHES, 0, places, rows);
     JoinTable table = {hashes, NULL, columns, rows, starts, N_HASHES, N_VALUES};
-    imgdup_copy_columns(&table, WORDS, first, WORDS, 0, N_HASHES, columns);
+    imgdup_copy_columns(&table, WORDS, WORDS, 0, N_HASHES, columns);
     JoinCall call = {.left = table, .right = table, .is_self = 1, .words = WORDS,
                      .n_first = WORDS, .max_distance = MOST, .masks = masks,
                      .n_masks = BAND_BITS + 1, .left_shift = 40, .right_shift = 16,

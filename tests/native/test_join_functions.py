@@ -106,7 +106,7 @@ def test_more_hashes_than_a_block_holds_get_their_values(level):
 def test_a_table_of_some_hashes_is_that_of_their_copies(level, hashes, data):
     numbers = st.lists(st.integers(0, len(hashes) - 1), min_size=1, unique=True)
     chosen = np.array(sorted(data.draw(numbers)), np.uint32)
-    bits, first, n = np.array([3, 64, 190]), np.array([2, 0]), len(chosen)
+    bits, n = np.array([3, 64, 190]), len(chosen)
     made = []
 
     for source, which in ((hashes, chosen), (hashes[chosen], None)):
@@ -117,7 +117,7 @@ def test_a_table_of_some_hashes_is_that_of_their_copies(level, hashes, data):
             join.count_values(source, bits, values, counts, chosen=which)
             np.cumsum(counts, out=starts[1:])
             join.place_rows(values, 0, starts[:-1].copy(), table.rows)
-            join.copy_columns(table, first, range(n))
+            join.copy_columns(table, range(n))
         made.append([each.tolist() for each in (values, counts, table.rows, columns)])
 
     assert made[0] == made[1]
@@ -137,20 +137,22 @@ def test_numbers_that_are_not_of_these_hashes_are_refused(chosen):
 
 @pytest.mark.parametrize("n_first", [1, 2, 3])
 @given(hashes=hash_sets(3, min_size=1, bits=64), data=st.data())
-def test_rows_and_their_words_are_sorted_by_value(n_first, hashes, data):
+def test_rows_and_their_mixed_words_are_sorted_by_value(n_first, hashes, data):
     n = len(hashes)
     values = data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n))
-    first = np.array(data.draw(st.permutations(range(3)))[:n_first], np.int64)
     starts = np.array([sum(v < value for v in values) for value in range(5)], np.uint32)
     columns = np.zeros((n_first, n + join.LANES), np.uint64)
     table = join.Table(hashes, columns, np.empty(n, np.uint32), starts)
 
     join.place_rows(np.array(values, np.uint32), 0, starts[:4].copy(), table.rows)
-    join.copy_columns(table, first, range(n))
+    join.copy_columns(table, range(n))
 
     rows = sorted(range(n), key=values.__getitem__)
     assert table.rows.tolist() == rows
-    assert columns[:, :n].tolist() == [[int(hashes[row, w]) for row in rows] for w in first]
+    mixed = {1: lambda a, b, c: [a ^ b ^ c], 2: lambda a, b, c: [a ^ c, b]}.get(
+        n_first, lambda a, b, c: [a, b, c]
+    )
+    assert columns[:, :n].T.tolist() == [mixed(*hashes[row].tolist()) for row in rows]
 
 
 @given(st.lists(st.integers(0, 2**10 - 1)), st.integers(0, 3), st.integers(0, 3))
@@ -193,9 +195,9 @@ def joined(**parts):
     return join.Join(left, table(), rule, output, parts["counter"])()
 
 
-def copied(first, positions, hashes, columns, rows):
+def copied(positions, hashes, columns, rows):
     made = join.Table(hashes, columns, rows, zeros(np.uint32, 5))
-    join.copy_columns(made, first, positions)
+    join.copy_columns(made, positions)
 
 
 # Each function, and arguments that it takes.
@@ -213,7 +215,6 @@ CALLS = {
         "rows": zeros(np.uint32, 3),
     },
     copied: lambda: {
-        "first": np.array([1]),
         "positions": range(3),
         "hashes": zeros(np.uint64, 3, 2),
         "columns": zeros(np.uint64, 1, 3 + join.LANES),
@@ -330,9 +331,8 @@ def test_arrays_that_must_not_be_written_are_refused(call, name):
         (join.place_rows, {"values": np.array([0, 4, 0], np.uint32)}),
         (join.place_rows, {"first_row": -1}),
         (join.place_rows, {"first_row": 1 << 32}),
-        (copied, {"first": np.array([2])}),
-        (copied, {"first": np.array([-1])}),
-        (copied, {"first": np.array([0, 1])}),
+        (copied, {"columns": zeros(np.uint64, 3, 3 + join.LANES)}),
+        (copied, {"columns": zeros(np.uint64, 0, 3 + join.LANES)}),
         (copied, {"positions": range(4)}),
         (copied, {"positions": range(-1, 2)}),
         (copied, {"columns": zeros(np.uint64, 1, 3)}),

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from imgdup.search.bands import Band
 from imgdup.search.planner import STRATEGIES, Workload, explain, plan
 
 # What photos' 64-bit hashes make a tree of a million visit, by distance.
@@ -83,11 +82,3 @@ def test_the_comparisons_of_some_rows_are_those_that_nested_loops_make(is_self):
 
     assert [work.n_scanned(block.start, block.stop) for block in blocks] == counted
     assert work.n_scanned(0, n) == work.n_pairs
-
-
-def test_the_words_that_hold_the_fewest_bits_of_a_band_are_compared_first():
-    band = Band(np.array([0, 1, 2, 70, 71, 200]), 1)  # three bits of word 0, two of 1, one of 3
-
-    assert band.first_words(4, 4).tolist() == [0, 1, 2, 3]
-    assert band.first_words(4, 3).tolist() == [2, 3, 1]
-    assert band.first_words(4, 1).tolist() == [2]

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native.loader has the same number. */
-enum { IMGDUP_INTERFACE = 11 };
+enum { IMGDUP_INTERFACE = 12 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -94,7 +94,7 @@ enum { JOIN_STOP = 0, JOIN_USED = 1, JOIN_FIRST_COUNTER = 2 };
 typedef struct {
     const uint64_t *hashes;  /* (n_hashes, words): all hashes */
     const uint32_t *chosen;  /* (n_rows,): which of the hashes is that of a row; NULL: all, by row */
-    const uint64_t *columns; /* (n_first, n + JOIN_LANES): the words to compare first, sorted */
+    const uint64_t *columns; /* (n_first, n + JOIN_LANES): what is compared first, sorted */
     const uint32_t *rows;    /* (n,): the row at each position, ascending within a bucket */
     const uint32_t *starts;  /* (n_buckets + 1,): where the bucket of each value begins */
     int64_t n, n_buckets;
@@ -105,7 +105,7 @@ typedef struct {
     JoinTable left, right;
     int64_t is_self;           /* both tables are the same: compare each pair of positions once */
     int64_t words;             /* of a hash */
-    int64_t n_first;           /* words to compare first; if all, the columns are in their order */
+    int64_t n_first;           /* columns, which are compared first */
     int64_t max_distance;      /* over all words, inclusive */
     const int64_t *masks;      /* (n_masks,): how the values of the band may differ in a pair */
     int64_t n_masks;           /* at most JOIN_MAX_MASKS */
@@ -132,11 +132,11 @@ IMGDUP_EXPORT void imgdup_count_values(const uint64_t *hashes, const uint32_t *c
 IMGDUP_EXPORT void imgdup_place_rows(const uint32_t *values, int64_t n, int64_t first_row,
                                      uint32_t *places, uint32_t *rows);
 
-/* Copy the words `first` (n_first,) of the hashes of a table at positions start..stop to the
- * columns of the table. */
-IMGDUP_EXPORT void imgdup_copy_columns(const JoinTable *table, int64_t words,
-                                       const int64_t *first, int64_t n_first, int64_t start,
-                                       int64_t stop, uint64_t *columns);
+/* Fill the columns of a table at positions start..stop from the hashes. Column c holds the exclusive
+ * or of the words c, c + n_first, c + 2 * n_first ...: two hashes differ in at least as many bits as
+ * their columns. */
+IMGDUP_EXPORT void imgdup_copy_columns(const JoinTable *table, int64_t words, int64_t n_first,
+                                       int64_t start, int64_t stop, uint64_t *columns);
 
 /* Find a share of the pairs of a band; several threads make the same call.
  * Each thread takes left rows from control[counter]. If no slot is left, control[JOIN_STOP] is set;

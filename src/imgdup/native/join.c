@@ -76,10 +76,9 @@ void imgdup_place_rows(const uint32_t *values, int64_t n, int64_t first_row, uin
         rows[places[values[i]]++] = (uint32_t)(first_row + i);
 }
 
-/* The same for a constant number of columns. */
-static ALWAYS_INLINE void copy_some(const JoinTable *table, int64_t words, const int64_t *first,
-                                    int64_t n_first, int64_t start, int64_t stop,
-                                    uint64_t *columns) {
+/* The same for a constant number of columns and words. */
+static ALWAYS_INLINE void copy_some(const JoinTable *table, int64_t words, int64_t n_first,
+                                    int64_t start, int64_t stop, uint64_t *columns) {
     const uint64_t *hashes = table->hashes;
     const uint32_t *chosen = table->chosen, *rows = table->rows;
     int64_t stride = table->n + JOIN_LANES;
@@ -87,19 +86,23 @@ static ALWAYS_INLINE void copy_some(const JoinTable *table, int64_t words, const
         if (position + AHEAD < stop)
             __builtin_prefetch(hashes + place_of(chosen, rows[position + AHEAD]) * words);
         const uint64_t *hash = hashes + place_of(chosen, rows[position]) * words;
-        for (int64_t w = 0; w < n_first; w++)
-            columns[w * stride + position] = hash[first[w]];
+        for (int64_t c = 0; c < n_first; c++) {
+            uint64_t mixed = hash[c];
+            for (int64_t w = c + n_first; w < words; w += n_first)
+                mixed ^= hash[w];
+            columns[c * stride + position] = mixed;
+        }
     }
 }
 
-void imgdup_copy_columns(const JoinTable *table, int64_t words, const int64_t *first,
-                         int64_t n_first, int64_t start, int64_t stop, uint64_t *columns) {
-    if (n_first == 1)
-        copy_some(table, words, first, 1, start, stop, columns);
-    else if (n_first == 2)
-        copy_some(table, words, first, 2, start, stop, columns);
+void imgdup_copy_columns(const JoinTable *table, int64_t words, int64_t n_first, int64_t start,
+                         int64_t stop, uint64_t *columns) {
+    if (words == 1)
+        copy_some(table, 1, 1, start, stop, columns);
+    else if (words == 4 && n_first == 2)
+        copy_some(table, 4, 2, start, stop, columns);
     else
-        copy_some(table, words, first, n_first, start, stop, columns);
+        copy_some(table, words, n_first, start, stop, columns);
 }
 
 /* Reserve the next free slots; if there are none, stop all threads and reuse slots. */
@@ -150,7 +153,7 @@ static ALWAYS_INLINE void keep_pair(const JoinCall *call, const uint64_t *differ
     scratch->slot += is_ours(call, differing, words);
 }
 
-/* Write the hits whose whole hashes are in the columns. */
+/* Write the hits if the columns hold the whole hashes. */
 static ALWAYS_INLINE void keep_columns(const JoinCall *call, int64_t words, Scratch *scratch) {
     const JoinTable *left = &call->left, *right = &call->right;
     uint64_t differing[JOIN_MAX_WORDS];

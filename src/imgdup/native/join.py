@@ -40,7 +40,8 @@ class Table(NamedTuple):
     hashes : ndarray of uint64, shape (n_hashes, words)
         All hashes.
     columns : ndarray of uint64, shape (n_first, n + LANES)
-        The words to compare first, sorted.
+        What is compared first, sorted: column c is the exclusive or of the words c, c + n_first,
+        c + 2 * n_first ... Two hashes differ in at least as many bits as their columns.
     rows : ndarray of uint32, shape (n,)
         The row at each position, ascending within a bucket.
     starts : ndarray of uint32, shape (n_buckets + 1,)
@@ -131,10 +132,7 @@ _SIGNATURES = {  # what each function returns, then its arguments
         *(ADDRESS, ADDRESS),
     ),
     "imgdup_place_rows": (None, ADDRESS, INTEGER, INTEGER, ADDRESS, ADDRESS),
-    "imgdup_copy_columns": (
-        *(None, ADDRESS, INTEGER, ADDRESS, INTEGER, INTEGER, INTEGER),
-        ADDRESS,
-    ),
+    "imgdup_copy_columns": (*(None, ADDRESS, INTEGER, INTEGER, INTEGER, INTEGER, ADDRESS),),
     "imgdup_join": (INTEGER, ADDRESS, INTEGER),
     "imgdup_count_parts": (None, ADDRESS, INTEGER, INTEGER, INTEGER, ADDRESS),
     "imgdup_scatter": (None, ADDRESS, INTEGER, INTEGER, INTEGER, INTEGER, ADDRESS, ADDRESS),
@@ -194,18 +192,16 @@ def place_rows(values: Rows, first_row: int, places: Rows, rows: Rows) -> None:
     )
 
 
-def copy_columns(table: Table, first: Integers, positions: range) -> None:
-    """Fill columns of a table at some positions; `first`, int64 (n_first,), are the words."""
+def copy_columns(table: Table, positions: range) -> None:
+    """Fill the columns of a table at some positions."""
     _, _, words = _hashes(table.hashes)
-    first_address, n = read_address(first, np.int64, (None,)), len(table.rows)
-    for word in first.tolist():
-        checked_number("word", word, 0, words - 1)
+    n, n_first = len(table.rows), checked_number("columns", len(table.columns), 1, words)
     _functions().imgdup_copy_columns(
-        ctypes.byref(_table(table, words, len(first))),
-        *(words, first_address, len(first)),
+        ctypes.byref(_table(table, words, n_first)),
+        *(words, n_first),
         checked_number("first position", positions.start, 0, n),
         checked_number("last position", positions.stop, 0, n),
-        write_address(table.columns, np.uint64, (len(first), n + LANES)),
+        write_address(table.columns, np.uint64, (n_first, n + LANES)),
     )
 
 
@@ -240,7 +236,7 @@ class Join:
             _table(right, words, n_first),
             left is right,
             words,
-            checked_number("number of first words", n_first, 1, words),
+            checked_number("columns", n_first, 1, words),
             *_rule(self.rule, words, min(len(left.starts), len(right.starts)) - 1),
             checked_number("first_row", packing.first_row, 0, 1 << 32),
             checked_number("left_shift", packing.left_shift, 0, 63),

@@ -50,13 +50,6 @@ class Band(NamedTuple):
     bits: Integers
     radius: int
 
-    def first_words(self, words: int, n_first: int) -> Integers:
-        """Choose the words to compare first: the fewer bits of the band they hold, the better."""
-        if n_first == words:
-            return np.arange(words)
-        counts = np.bincount(self.bits // WORD_BITS, minlength=words)
-        return np.argsort(counts, kind="stable")[:n_first]
-
 
 class Layout(NamedTuple):
     """Bands that find all pairs, and their estimated cost.

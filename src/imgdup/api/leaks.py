@@ -19,6 +19,7 @@ from imgdup.output.export import DataFrameLibrary, data_frame
 from imgdup.output.gallery import save_leaks
 from imgdup.output.leaks import Evidence
 from imgdup.output.progress import showing
+from imgdup.system.paths import as_path
 
 N_NAMED = 10  # leaks that an error names
 LEAK_COLUMNS = {
@@ -259,7 +260,7 @@ def _listed(lines: Iterable[str], n_lines: int) -> str:
 
 
 def _leak(leak: Any) -> Leak:
-    path, duplicate_of = (Path(os.fsdecode(each)) for each in (leak.path, leak.duplicate_of))
-    conflict = None if leak.conflict is None else Path(os.fsdecode(leak.conflict))
+    path, duplicate_of = (as_path(each) for each in (leak.path, leak.duplicate_of))
+    conflict = None if leak.conflict is None else as_path(leak.conflict)
     facts = leak.relation, leak.distance, leak.label, leak.label_of
     return Leak(path, duplicate_of, *facts, conflict)

@@ -25,6 +25,7 @@ from imgdup.index.generation import GenerationRows, open_generation
 from imgdup.output.codecs import counted
 from imgdup.output.progress import showing
 from imgdup.system.limits import size_text
+from imgdup.system.paths import as_path
 
 
 class PlannedRemoval(NamedTuple):
@@ -213,7 +214,7 @@ class Plan(Sequence[PlannedRemoval]):
         result = self._carry_out(self.file, options, progress)
         if not dry_run and not result.stopped and action in ("move", "trash", "delete"):
             drop_removed_rows(result, self.index_folder)
-        removed = [Path(os.fsdecode(path)) for path in result.removed]
+        removed = [as_path(path) for path in result.removed]
         skipped = _skipped(result.skipped)
         return Applied(removed, result.n_bytes, skipped, result.journal, result.stopped)
 
@@ -273,9 +274,9 @@ def _rows(index_folder: Path) -> GenerationRows:
 
 
 def _planned(removal: PlannedData) -> PlannedRemoval:
-    remove, keep = (Path(os.fsdecode(each.path)) for each in (removal.remove, removal.keep))
+    remove, keep = (as_path(each.path) for each in (removal.remove, removal.keep))
     return PlannedRemoval(remove, keep, removal.relation, removal.distance, removal.remove.size)
 
 
 def _skipped(files: Iterable[SkippedFile]) -> list[Skipped]:
-    return [Skipped(Path(os.fsdecode(path)), reason, detail) for path, reason, detail in files]
+    return [Skipped(as_path(path), reason, detail) for path, reason, detail in files]

@@ -1,6 +1,5 @@
 """The facts of an index as records: of the whole, of its images, failed files and pairs."""
 
-import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from imgdup.index.columns import RowNumbers, Rows
 from imgdup.index.folder import Current
 from imgdup.index.generation import Generation, GenerationRows, describe
 from imgdup.query.row_pairs import RowPairs
+from imgdup.system.paths import as_path
 
 
 class IndexedImage(NamedTuple):
@@ -110,8 +110,3 @@ def index_facts(folder: Path, current: Current | None, generation: Generation) -
         facts["built"] = datetime.fromisoformat(current.built).isoformat()
         facts |= {"version": current.version, "generation": current.generation}
     return {**facts, "digest": generation.digest}
-
-
-def as_path(path: bytes) -> Path:
-    """Return a path of an index as the system writes it."""
-    return Path(os.fsdecode(path))

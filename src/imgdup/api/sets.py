@@ -15,7 +15,7 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.folder import is_index, look_for, place_of_set
 from imgdup.index.pack import is_index_or_pack
 from imgdup.output.progress import showing
-from imgdup.system.paths import absolute, check_exists
+from imgdup.system.paths import absolute, as_path, check_exists
 
 Images: TypeAlias = ImageIndex | str | os.PathLike[str]
 """A set: an opened index, an index folder, a hash pack, or a folder of images, which is indexed."""
@@ -42,14 +42,14 @@ class OpenedSet(NamedTuple):
         undecoded = self.outcome.undecoded if self.outcome else ()
         return [
             *(failure.path for failure in self.images.failures),
-            *(Path(os.fsdecode(path)) for path in undecoded),
+            *(as_path(path) for path in undecoded),
         ]
 
     @property
     def unscanned(self) -> list[Path]:
         """The folders that could not be scanned."""
         unlisted = self.outcome.unlisted if self.outcome else ()
-        return [Path(os.fsdecode(folder)) for folder, _ in unlisted]
+        return [as_path(folder) for folder, _ in unlisted]
 
 
 def open_sets(sets: Sequence[Images], *, progress: bool) -> list[OpenedSet]:

@@ -15,6 +15,7 @@ from imgdup.index.pack import check_has_pictures
 from imgdup.index.paths import Unknown, rows_of_paths
 from imgdup.output.cleaning import save_split
 from imgdup.output.codecs import counted
+from imgdup.system.paths import as_path
 
 
 class Splits(Mapping[str, list[Path]]):
@@ -39,7 +40,7 @@ class Splits(Mapping[str, list[Path]]):
             raise KeyError(name)
         place = self._division.names.index(name)
         rows = self._division.images[self._division.places == place]
-        return [Path(os.fsdecode(self._rows.path(row))) for row in rows.tolist()]
+        return [as_path(self._rows.path(row)) for row in rows.tolist()]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._division.names)

@@ -343,15 +343,19 @@ def _account(
     *,
     found: bool,
 ) -> None:
-    """Keep an old row that was not looked at; the guards of the scans count it."""
+    """Keep an old row that was not looked at; the guards of the scans count it.
+
+    The row of a container that was wrong before, and is listed now, goes without being missed.
+    """
     root = _root_now(path, old.root, listing.roots)
     covering = [guard for scan, guard in guards if scan.covers(path, root)]
     stays = found or not covering or listing.tally.is_unlisted(path)
     if stays and not found:
         listing.keep(root, path, old)
-    listing.n_removed += not stays
+    is_there = stays or path in listing.tally.containers.entered
+    listing.n_removed += not is_there
     for guard in covering:
-        guard.count(path, stays=stays)
+        guard.count(path, stays=is_there)
 
 
 def _root_now(path: bytes, root: bytes, roots: Sequence[bytes]) -> bytes:

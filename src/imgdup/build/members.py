@@ -130,6 +130,8 @@ class Containers:
         Returns what the old generation knows of a container that has not changed, or None.
     read_once : callable
         Lists an open container and hashes what is in it; returns None if it is only to be listed.
+    entered : set of bytes
+        Containers that could be listed, so that what was wrong with them before has no row.
     incomplete : set of bytes
         Containers that could not be read to their end: what they hold is not known to have left.
     not_entered : list of bytes
@@ -141,6 +143,7 @@ class Containers:
     limits: Limits = field(default_factory=Limits)
     known: Callable[[bytes, Stamp, ScanOptions], Found | None] = _none_known
     read_once: Callable[[Container, Callable[[bytes], bool]], Listed | None] = _list_only
+    entered: set[bytes] = field(default_factory=set)
     incomplete: set[bytes] = field(default_factory=set)
     not_entered: list[bytes] = field(default_factory=list)
     notes: list[tuple[bytes, str]] = field(default_factory=list)
@@ -189,6 +192,8 @@ class Containers:
             self.incomplete.add(inside(path))
         fault = listed.directory.fault
         own = [stamped(path, container.file.stamp, fault)] if fault else []
+        if not fault:
+            self.entered.add(path)
         if not len(listed.directory):
             container.file.close()
             return Found(own, ())

@@ -83,7 +83,11 @@ def _place(name: bytes) -> tuple[Any, str]:
 
 
 class _Meta(NamedTuple):
-    """Which version of an object was read."""
+    """Which version of an object was read.
+
+    The etag is as in the header of an answer. Lists of Azure, and of some other servers, have it
+    without quotation marks.
+    """
 
     size: int
     etag: str
@@ -91,7 +95,10 @@ class _Meta(NamedTuple):
 
     @classmethod
     def of(cls, facts: Any) -> "_Meta":
-        return cls(facts["size"], facts["e_tag"] or "", facts["last_modified"])
+        etag = facts["e_tag"] or ""
+        if etag and not etag.endswith('"'):
+            etag = f'"{etag}"'
+        return cls(facts["size"], etag, facts["last_modified"])
 
     @property
     def mtime_ns(self) -> int:
@@ -347,6 +354,8 @@ class _Raw(io.RawIOBase):
 _ANSWER = re.compile(r"status code: (\d{3}[A-Za-z ]*)")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _REFUSED = ("401", "403")
+_RENEW = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}  # of answers with 400
+_NO_BUCKET = {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"}
 
 
 def _as_os_error(error: Exception) -> OSError:
@@ -354,14 +363,17 @@ def _as_os_error(error: Exception) -> OSError:
     if isinstance(error, ContainerChangedError | PreconditionError):
         return ContainerChangedError()
     text = str(error)
-    answer, code = _ANSWER.search(text), _CODE.search(text)
-    words = answer[1].strip() if answer else ""
+    answer, found = _ANSWER.search(text), _CODE.search(text)
+    words, code = answer[1].strip() if answer else "", found[1] if found else ""
     if code:
-        words += f", {code[1]}"
+        words += f", {code}"
+    if code in _NO_BUCKET:
+        remedy = "check its name, then run it again"
+        return OSError(errno.EIO, f"the bucket is not there ({words}): {remedy}")
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, f"the server has no such object ({words})")
     is_refused = isinstance(error, PermissionDeniedError | UnauthenticatedError)
-    if is_refused or words.startswith(_REFUSED):
+    if is_refused or words.startswith(_REFUSED) or code in _RENEW:
         remedy = "set or renew the credentials in the environment, then run it again"
         return PermissionError(errno.EACCES, f"the server refuses access ({words}): {remedy}")
     if words:

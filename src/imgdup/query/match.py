@@ -1,6 +1,5 @@
 """Make the matches of a picture from the rows that its hashes found, with the facts of each row."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +12,7 @@ from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.generation import Generation
 from imgdup.query.nearby import COLUMNS, Nearby, hash_of
 from imgdup.search.hamming import distances
+from imgdup.system.paths import as_path
 
 if TYPE_CHECKING:
     from imgdup.query.probe import Probes
@@ -131,7 +131,7 @@ def _described(generation: Generation, picture: "Probes", near: NearRows) -> lis
     nothing = [None] * len(rows)
     qualities = np.array([probe.quality for probe in picture])[near.probes]
     facts: list[Any] = [
-        [Path(os.fsdecode(generation.paths[row])) for row in rows.tolist()],
+        [as_path(generation.paths[row]) for row in rows.tolist()],
         search.tolist(),
         nothing if match is None else match.tolist(),
         are_duplicates(

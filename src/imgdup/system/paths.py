@@ -7,8 +7,9 @@ recognized by its extension. A name that begins like ``s3://`` is that of an obj
 
 import os
 import re
+import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PosixPath, WindowsPath
 
 from imgdup.errors import UsageError
 
@@ -26,11 +27,39 @@ _PACKED = (b".gz", b".xz", b".bz2")
 SCHEMES = (b"s3://", b"gs://", b"az://", b"http://", b"https://")  # of objects on servers
 # ``zip://a.jpg::DIR/x.zip``, as the package fsspec writes the same
 _CHAINED = re.compile(rb"(?:zip|tar|parquet|arrow)://(?P<member>.*?)::(?P<container>.+)", re.DOTALL)
+_SCHEME = re.compile(r"^(?:s3|gs|az|https?):(?=/)")
 _FILE_SCHEME = re.compile(rb"(?:file|local)://")
 # Temporary names of files in apply and undo; a file that is left was left by a killed run.
 # The hex digits are those of the run, the number is that of the step in its journal; a second
 # number is that of a link which the step changes.
 TEMPORARY_NAME = re.compile(rb"\.imgdup-([0-9a-f]{16})-[0-9]+(?:-[0-9]+)?\.(?:aside|link|part|old)")
+
+
+if sys.platform == "win32":
+    _SystemPath = WindowsPath
+else:
+    _SystemPath = PosixPath
+
+
+class _Address(_SystemPath):
+    """The name of a picture on a server, whose text keeps both slashes behind the scheme."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return _SCHEME.sub(r"\g<0>/", super().__str__().replace("\\", "/"))
+
+
+def as_path(path: bytes) -> Path:
+    """Return a path of an index, or the name of a picture on a server, as the system writes it.
+
+    Examples
+    --------
+    >>> str(as_path(b"s3://bucket/a.tar!/b.jpg"))
+    's3://bucket/a.tar!/b.jpg'
+    """
+    text = os.fsdecode(path)
+    return _Address(text) if is_remote(path) else Path(text)
 
 
 def kind_of(path: bytes) -> str | None:

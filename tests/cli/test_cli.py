@@ -21,9 +21,9 @@ from imgdup import __main__, cli
 from imgdup.cli.export import EXPORTS
 from imgdup.cli.index import HASHES
 from imgdup.hashing import HASHERS
-from imgdup.output.codecs import tsv_fields
 from imgdup.output.export import FORMATS
 from imgdup.system.limits import THREAD_VARIABLES
+from printed_lines import tsv_fields
 
 pytestmark = pytest.mark.usefixtures("in_process")
 

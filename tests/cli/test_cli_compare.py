@@ -12,8 +12,8 @@ from make_sample import encode, photo
 from cli_runs import on_a_terminal
 from imgdup import cli
 from imgdup.api.index import ImageIndex
-from imgdup.output.codecs import tsv_fields
 from imgdup.system.records import path_from_json
+from printed_lines import tsv_fields
 
 pytestmark = pytest.mark.usefixtures("in_process")
 

@@ -8,10 +8,10 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal
 from imgdup import cli
-from imgdup.output.codecs import tsv_fields
 from imgdup.output.progress import Bar
 from imgdup.system.records import path_from_json
 from patchworks import save_patchworks
+from printed_lines import tsv_fields
 
 pytestmark = pytest.mark.usefixtures("in_process")
 

@@ -14,10 +14,10 @@ from imgdup.cli.query import DIFFERENT, HASHES, N_ORIENTATIONS, STRATEGIES
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.relations import DIFFERENT as KNOWN_DIFFERENT
 from imgdup.images.gray import ORIENTATIONS
-from imgdup.output.codecs import tsv_fields
 from imgdup.query.match import HASHES as KNOWN_HASHES
 from imgdup.search.planner import STRATEGIES as KNOWN_STRATEGIES
 from patchworks import save_patchworks
+from printed_lines import tsv_fields
 
 pytestmark = pytest.mark.usefixtures("in_process")
 

@@ -29,9 +29,9 @@ from cli_runs import (
 from imgdup import cli
 from imgdup.api.index import ImageIndex
 from imgdup.output import progress
-from imgdup.output.codecs import tsv_fields, unescape
 from imgdup.query.check_index import check_deep
 from imgdup.system.records import path_from_json
+from printed_lines import tsv_fields, unescape
 
 OLD = (1_600_000_000, 1_600_000_000)
 ODD_NAMES = [

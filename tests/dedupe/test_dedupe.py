@@ -1,6 +1,5 @@
 """From an index to a plan and lists: what a caller gets from one call."""
 
-import os
 
 import numpy as np
 import pytest
@@ -99,17 +98,6 @@ def test_a_protected_file_wins_against_every_rule():
     assert paths(rows, found.groups.removed) == [b"/data/a/best.jpg", b"/data/a/small.jpg"]
 
 
-def test_kept_indices_filter_a_list(tmp_path, monkeypatch):
-    root = os.fsencode(os.path.realpath(tmp_path))
-    files = [File(root + b"/a.jpg", width=900), File(root + b"/b.jpg"), File(root + b"/c/d.jpg")]
-    found = find_duplicates(rows_of(files, roots=(root,)), judge=same_picture)
-    monkeypatch.chdir(tmp_path)
-
-    kept = found.kept_indices(["b.jpg", tmp_path / "a.jpg", b"./c/../c/d.jpg", "unknown.jpg"])
-
-    assert kept == [1, 3]
-
-
 def test_an_empty_index_has_an_empty_plan():
     found = find_duplicates(rows_of([]))
 
@@ -142,7 +130,6 @@ def test_two_names_of_one_file_are_no_duplicates_in_any_group_list_plan_or_count
     assert found.kept().tolist() == [0, 1, 2, 3]
     assert found.plan().removals == []
     assert found.savings() == {}
-    assert found.kept_indices(rows.paths) == [0, 1, 2, 3]
 
 
 def test_no_list_names_all_rows_of_a_file_as_removable_in_favour_of_each_other():

@@ -15,7 +15,7 @@ from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import Policy
 from imgdup.dedupe.difference import VERDICT_VERSION
 from imgdup.dedupe.relations import ON_REQUEST, REMOVABLE, removable
-from imgdup.dedupe.verify import Verifier, check_pictures, file_of_row, verify_pair
+from imgdup.dedupe.verify import Verifier, check_pictures
 from imgdup.errors import UsageError
 from imgdup.images.decode import decode_rgb
 from imgdup.index.folder import VERDICTS
@@ -287,14 +287,6 @@ def test_without_a_comparison_only_equal_bytes_are_removed():
 def test_an_unknown_relation_to_remove_is_refused(name):
     with pytest.raises(UsageError, match=f"'{name}' is no relation .*{ON_REQUEST[0]}"):
         removable(f"edited,{name}")
-
-
-def test_two_files_can_be_compared_by_themselves(tmp_path):
-    rows = rows_of([row_of(written(tmp_path, f"{i}.png", PIXELS ^ i)) for i in range(2)])
-
-    verdict = verify_pair(file_of_row(rows, 0), file_of_row(rows, 1))
-
-    assert verdict.relation == "same-picture"
 
 
 def paged(folder, name, *pages, **options):

@@ -158,8 +158,8 @@ def test_facts_of_a_lossless_file_show_that_it_was_a_poor_jpeg(name):
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "bmp"])
 def test_facts_of_an_enlarged_picture_say_so(name):
-    assert facts(resized(PAINTED, 2), name).is_upscaled
-    assert not facts(PAINTED, name).is_upscaled
+    assert facts(resized(PAINTED, 2), name).detail < UPSCALED
+    assert facts(PAINTED, name).detail >= UPSCALED
 
 
 def test_the_quality_orders_copies_of_any_format():

@@ -3,7 +3,6 @@
 import json
 
 from imgdup.cli.indexing import index_summary
-from imgdup.output.codecs import tsv_fields
 from imgdup.output.results import (
     MatchRow,
     facts_lines,
@@ -15,6 +14,7 @@ from imgdup.output.results import (
 )
 from imgdup.output.tables import facts_table
 from imgdup.system.records import path_from_json
+from printed_lines import tsv_fields
 
 NEAR = MatchRow(b"/a.jpg", b"/b\n\xff.jpg", 3, 12, True, 640, 480, False)
 FAR = NEAR._replace(path=b"/c.jpg", distance=10, match_distance=None, duplicate=False)

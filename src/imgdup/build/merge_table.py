@@ -31,7 +31,6 @@ from imgdup.system.atomic import PUBLIC
 from imgdup.system.paths import join
 
 GENERATION_SHIFT = np.uint64(48)  # in an invented inode: the generation above, the row below
-DIGEST_WORDS = 2
 
 
 class RowSources:

@@ -168,9 +168,7 @@ def walk(
             continue
         if parents[-1][0] == root and not part.holds(name):
             continue
-        if path == skip or _is_skipped(name, options) or scan.excluded(path[scan.prefix :]):
-            if SET_ASIDE.fullmatch(name):
-                tally.set_aside.append(path)
+        if path == skip or scan.leaves_out(path, name):
             continue
         facts = _stat(path, options, tally)
         if facts is None:
@@ -198,6 +196,13 @@ class _Scan:
         self.options, self.tally = options, tally
         self.root, self.prefix = root, len(join(root, b""))
         self.excluded = options.excludes()
+
+    def leaves_out(self, path: bytes, name: bytes) -> bool:
+        """Return whether the options leave out a path; note what an interrupted apply set aside."""
+        is_out = _is_skipped(name, self.options) or self.excluded(path[self.prefix :])
+        if is_out and SET_ASIDE.fullmatch(name):
+            self.tally.set_aside.append(path)
+        return is_out
 
     def pictures_in(self, path: bytes, stamp: Stamp | None = None) -> Found | None:
         """Return what a container in a folder holds; None for a table without pictures.

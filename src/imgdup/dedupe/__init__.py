@@ -1,9 +1,7 @@
 """Find groups of duplicates in an index by the user's options, and plan which to remove."""
 
-import functools
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +14,6 @@ from imgdup.dedupe.keep import FactsOf, unknown_facts
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.index.columns import RowNumbers, Rows, has_other_names, images, listed_paths
-from imgdup.system.paths import absolute, join
 
 __all__ = ["DedupeOptions", "Duplicates", "Saving", "find_duplicates"]
 
@@ -127,25 +124,6 @@ class Duplicates:
     def listed(self, selected: RowNumbers) -> Iterator[bytes]:
         """Yield the paths of rows for a list: relative if the index has one root."""
         return listed_paths(self.rows, selected)
-
-    def kept_indices(self, paths: Iterable[str | bytes | os.PathLike[str]]) -> list[int]:
-        """Return the positions of the paths that are kept, also of those not in the index.
-
-        For a PyTorch ``Subset``, or ``select`` of a Hugging Face data set.
-
-        Parameters
-        ----------
-        paths : iterable of paths
-            Absolute, or relative to the current folder.
-        """
-        removed = {self.rows.path(row) for row in self.groups.removed.tolist()}
-        folder = functools.cache(absolute)
-        parts = (os.path.split(os.fsdecode(path)) for path in paths)
-        return [
-            i
-            for i, (parent, name) in enumerate(parts)
-            if join(folder(parent or os.curdir), os.fsencode(name)) not in removed
-        ]
 
 
 def find_duplicates(

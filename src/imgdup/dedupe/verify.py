@@ -82,12 +82,6 @@ def file_of_row(rows: Rows, row: int) -> File:
     return File(rows.path(row), digest, rows.digest_kind, width, height, locator=place)
 
 
-def verify_pair(keep: File, remove: File, limits: Limits | None = None) -> Verdict:
-    """Compare two files; of many pairs, a `Verifier` decodes each file once."""
-    with Verifier(limits=limits, workers=1) as verifier:
-        return verifier.compare([(keep, remove)])[0]
-
-
 class Verifier:
     """Compares the pictures of pairs of files; use it in a ``with`` block.
 

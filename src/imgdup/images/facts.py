@@ -18,7 +18,6 @@ from imgdup.images.decode import (
     inspect,
 )
 from imgdup.images.detail import (
-    UPSCALED,
     central_luma,
     detail_share,
     is_toned,
@@ -113,11 +112,6 @@ class ImageFacts(NamedTuple):
     quality: int
     toned: bool
     pixels_digest: str
-
-    @property
-    def is_upscaled(self) -> bool:
-        """Whether the picture shows so little detail as one that was enlarged."""
-        return self.detail < UPSCALED
 
 
 def image_facts(data: bytes, limits: Limits) -> ImageFacts:

@@ -1,11 +1,11 @@
-r"""Write fields and paths as text for people or as lines for other programs, and read the lines.
+r"""Write fields and paths as text for people or as lines for other programs.
 
 A path is bytes and may hold anything but NUL. One rule escapes it everywhere: a backslash is
 ``\\``; tab, newline and carriage return are ``\t``, ``\n`` and ``\r``; each byte of any other
 control character, of a line separator, or of a character that reorders text (the trick that makes
 ``gpj.exe`` read as ``exe.jpg``) is ``\xNN``. Lines for a pipe hold all other bytes unchanged.
 Text for a terminal also has ``\xNN`` for bytes that are not UTF-8 and for characters that the
-terminal's encoding lacks. `unescape` undoes both.
+terminal's encoding lacks.
 """
 
 import os
@@ -20,9 +20,7 @@ SPECIAL = re.compile(
     rb"|\xe2\x80[\xa8-\xae]"  # U+2028, U+2029: line separators; U+202A to U+202E: reordering
     rb"|\xe2\x81[\xa6-\xa9]"  # U+2066 to U+2069: reordering
 )
-ESCAPED = re.compile(rb"\\(?:x([0-9a-f]{2})|([\\tnr]))")
 SHORT = {b"\\": rb"\\", b"\t": rb"\t", b"\n": rb"\n", b"\r": rb"\r"}
-LONG = {b"\\": b"\\", b"t": b"\t", b"n": b"\n", b"r": b"\r"}
 NEWLINE, NUL = b"\n", b"\0"
 
 Cell = str | bytes | int | float | None
@@ -43,21 +41,6 @@ def escape(path: bytes) -> bytes:
 def _escaped(match: re.Match[bytes]) -> bytes:
     special = match[0]
     return SHORT.get(special) or b"".join(b"\\x%02x" % byte for byte in special)
-
-
-def unescape(line: bytes) -> bytes:
-    r"""Undo `escape`; also `shown`, when its text is given as UTF-8.
-
-    Examples
-    --------
-    >>> unescape(rb"holiday\t1.jpg")
-    b'holiday\t1.jpg'
-    """
-    return ESCAPED.sub(_unescaped, line)
-
-
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    return bytes.fromhex(match[1].decode()) if match[1] else LONG[match[2]]
 
 
 def shown(path: bytes, encoding: str = "utf-8") -> str:
@@ -122,7 +105,7 @@ def _field(cell: Cell) -> bytes:
 def tsv_line(cells: Iterable[Cell]) -> bytes:
     r"""Write fields as one line for a pipe: escaped, separated by tabs, ended by a newline.
 
-    A bool is ``yes`` or ``no``, None is an empty field; `tsv_fields` reads the line.
+    A bool is ``yes`` or ``no``, None is an empty field.
 
     Examples
     --------
@@ -130,17 +113,6 @@ def tsv_line(cells: Iterable[Cell]) -> bytes:
     b'3\tyes\t\ta\\tb.jpg\n'
     """
     return b"\t".join(escape(_field(cell)) for cell in cells) + b"\n"
-
-
-def tsv_fields(line: bytes) -> list[bytes]:
-    r"""Split a line of `tsv_line`, with or without its newline, into its fields.
-
-    Examples
-    --------
-    >>> tsv_fields(b"3\tyes\t\ta\\tb.jpg\n")
-    [b'3', b'yes', b'', b'a\tb.jpg']
-    """
-    return [unescape(field) for field in line.removesuffix(b"\n").split(b"\t")]
 
 
 def null_line(path: bytes) -> bytes:

@@ -30,7 +30,6 @@ RELATION_COLOURS: Mapping[str, str] = {
 }
 WIDTH, HEIGHT = 560, 220  # of a plot, in units of SVG
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 16, 38
-DECADES = 7  # that the plot of shares shows below 100 %
 
 
 def evaluation_json(found: Evaluation) -> str:

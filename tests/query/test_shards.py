@@ -9,11 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from imgdup.errors import UsageError
+from imgdup.hashing import dihedral_hashes
+from imgdup.index import store
 from imgdup.query import shards
 from imgdup.query.shards import Sharding, iter_sharded_pairs, shards_within
+from imgdup.query.transformed import pairs_in_orientation
 from imgdup.search import join
 from imgdup.search.bands import Band, Layout
 from imgdup.search.hamming import Chosen
+from kill_every_line import gets_through
 
 
 def clustered(seed, n, words=1):
@@ -119,6 +123,51 @@ def test_only_tasks_of_a_shard_that_changed_are_done_again(tmp_path):
 
     assert pairs == slow_pairs(hashes, None, 3)
     assert again.n_done == 5
+
+
+def test_a_search_that_is_killed_anywhere_continues_and_finds_the_same(tmp_path):
+    hashes, lines = clustered(1, 60), np.random.default_rng(5).integers(1, 900, 5)
+
+    def search():
+        return found(iter_sharded_pairs(hashes, 3, Sharding(4, tmp_path, Inline())))
+
+    for line in lines.tolist():
+        assert not gets_through(search, line, [shards, store])
+    last = Inline()
+
+    pairs = found(iter_sharded_pairs(hashes, 3, Sharding(4, tmp_path, last)))
+
+    assert pairs == slow_pairs(hashes, None, 3)
+    assert 0 < last.n_done < 10
+
+
+def test_the_pairs_of_turned_hashes_are_those_without_shards(tmp_path):
+    hashes = clustered(1, 60, 4)
+    hashes[::7] = dihedral_hashes(hashes[1::7][: len(hashes[::7])], [5])[0]
+    others = dihedral_hashes(hashes[:20], [2])[0]
+    n_found = 0
+    for other in (None, others):
+        for orientation in range(8):
+            expected = pairs_in_orientation(orientation, hashes, 12, other=other)
+            sharding = Sharding(3, tmp_path, Inline())
+
+            blocks = iter_sharded_pairs(hashes, 12, sharding, other=other, orientation=orientation)
+
+            pairs = found(blocks)
+            n_found += orientation > 0 and len(pairs)
+            assert pairs == found(expected)
+    assert n_found > 0
+
+
+def test_the_tasks_that_are_done_are_reported_also_those_of_an_earlier_search(tmp_path):
+    hashes, told = clustered(1, 60, 4), []
+    sharding = Sharding(2, tmp_path, Inline(), on_task=lambda *numbers: told.append(numbers))
+
+    list(iter_sharded_pairs(hashes, 3, sharding))
+    list(iter_sharded_pairs(hashes, 3, sharding))
+    list(iter_sharded_pairs(hashes, 3, sharding, orientation=1))
+
+    assert told == [(0, 3), (2, 3), (3, 3), (3, 3), (3, 24), (5, 24), (6, 24)]
 
 
 def test_damaged_answers_and_those_of_another_distance_are_found_again(tmp_path):

@@ -119,7 +119,7 @@ def pairs(
     from imgdup.query.row_pairs import JoinWork, PairRule, iter_row_pairs
 
     prepare.check_turned(by, orientations)
-    _check_shards(shards, memory, checkpoints, orientations=orientations)
+    _check_shards(shards, memory, checkpoints)
     sides = prepare.two_sides(folders, other, index_folder, allow_removals=allow_removals)
     index, left, right, code = sides
     limit = prepare.pairs_distance(sides, by, max_dist, max_false_pairs, orientations=orientations)
@@ -127,8 +127,10 @@ def pairs(
         bar = stack.enter_context(closing(Bar(quiet=on_terminal())))
         bar.log("comparing")
         if memory is not None:
-            shards = prepare.shards_of(memory, left, right)
-        sharding = prepare.sharding(shards, checkpoints, stack) if shards or checkpoints else None
+            shards = prepare.shards_of(memory, left, right, orientations=orientations)
+        sharding = None
+        if shards or checkpoints:
+            sharding = prepare.sharding(shards, checkpoints, stack, bar.shards)
         work = JoinWork.shown(bar.share, sharding)
         blocks = iter_row_pairs(left, right, PairRule(limit, by, orientations), work=work)
         found = _Counted(blocks, bar)
@@ -141,17 +143,13 @@ def pairs(
     return code
 
 
-def _check_shards(
-    shards: int | None, memory: int | None, checkpoints: Path | None, *, orientations: bool
-) -> None:
+def _check_shards(shards: int | None, memory: int | None, checkpoints: Path | None) -> None:
     """Raise UsageError for options that do not go with --shards or --memory, or need one."""
     given = [
         name for name, value in (("--shards", shards), ("--memory", memory)) if value is not None
     ]
     if len(given) == 2:
         raise UsageError("--shards and --memory exclude each other: leave out one")
-    if orientations and given:
-        raise UsageError(f"{given[0]} and --orientations exclude each other: leave out one")
     if checkpoints and not given:
         raise UsageError("--checkpoints needs --shards K or --memory SIZE")
 

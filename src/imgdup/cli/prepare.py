@@ -5,7 +5,7 @@ Folders are indexed first, as `imgdup index` does.
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -202,12 +202,20 @@ def picture_verifier(index: ImageIndex) -> Verifier:
     return Verifier(index.folder)
 
 
-def shards_of(memory_bytes: int, left: Side, right: Side | None) -> int | None:
+def shards_of(
+    memory_bytes: int, left: Side, right: Side | None, *, orientations: bool
+) -> int | None:
     """Return the number of shards with which a search needs no more memory; None means none."""
-    return shards_within(memory_bytes, len(left.rows), None if right is None else len(right.rows))
+    n_right = None if right is None else len(right.rows)
+    return shards_within(memory_bytes, len(left.rows), n_right, orientations=orientations)
 
 
-def sharding(n_shards: int | None, folder: Path | None, stack: ExitStack) -> Sharding:
+def sharding(
+    n_shards: int | None,
+    folder: Path | None,
+    stack: ExitStack,
+    on_task: Callable[[int, int], None],
+) -> Sharding:
     """Return how a search is divided; one task at a time uses all cores.
 
     What is found is kept in a folder, without one in a temporary folder. `stack` ends both the
@@ -217,7 +225,7 @@ def sharding(n_shards: int | None, folder: Path | None, stack: ExitStack) -> Sha
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imgdup-")))
     folder.mkdir(parents=True, exist_ok=True)
     executor = stack.enter_context(ThreadPoolExecutor(1))
-    return Sharding(n_shards or 1, folder, executor, threads=usable_cores())
+    return Sharding(n_shards or 1, folder, executor, threads=usable_cores(), on_task=on_task)
 
 
 class Sides(NamedTuple):

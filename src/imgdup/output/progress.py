@@ -65,12 +65,13 @@ class Bar:
 
     def share(self, done: float) -> None:
         """Show the share of a comparison that is done, from 0 to 1."""
-        if not self._is_share:
-            self._show("comparing", [], WHOLE)
-            self._is_share = True
-        if self._progress is not None:
-            self._progress.update(self._progress.task_ids[0], completed=done * WHOLE)
-            self._draw()
+        self._update("comparing", [], done * WHOLE, WHOLE)
+
+    def shards(self, n_done: int, n_tasks: int) -> None:
+        """Show how many pairs of shards were compared."""
+        self._update(
+            "comparing shards", ["{task.completed:,.0f}/{task.total:,.0f}"], n_done, n_tasks
+        )
 
     def close(self) -> None:
         """Remove the display."""
@@ -84,6 +85,15 @@ class Bar:
         """Remove the display and show nothing more."""
         self.close()
         self.shown = False
+
+    def _update(self, step: str, texts: list[str], completed: float, total: int) -> None:
+        """Show how much of a comparison is done; the first call starts the bar."""
+        if not self._is_share:
+            self._show(step, texts, total)
+            self._is_share = True
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], completed=completed)
+            self._draw()
 
     def _show(self, step: str, texts: list[str], total: int | None = None) -> None:
         """Replace the display by a text and, if there is something to count, a bar."""

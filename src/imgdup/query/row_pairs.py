@@ -91,11 +91,20 @@ class JoinWork(NamedTuple):
         """Report the share that is done while the join runs."""
         return cls(JoinStats(on_progress), sharding)
 
-    def find(self, left: Chosen, max_distance: int, other: Chosen | None) -> Iterator[Pairs]:
-        """Find the pairs of hashes within a distance, as `iter_pairs` does."""
-        if self.sharding is None:
+    def find(
+        self, left: Chosen, max_distance: int, other: Chosen | None, orientation: int | None
+    ) -> Iterator[Pairs]:
+        """Find the pairs of hashes within a distance, of all or of those turned so."""
+        if self.sharding is not None:
+            return iter_sharded_pairs(
+                left, max_distance, self.sharding, other=other, orientation=orientation
+            )
+        if orientation is None:
             return iter_pairs(left, max_distance, other=other, stats=self.stats)
-        return iter_sharded_pairs(left, max_distance, self.sharding, other=other)
+        turned = None if other is None else other[:]
+        return pairs_in_orientation(
+            orientation, left[:], max_distance, other=turned, stats=self.stats
+        )
 
 
 class RowPairs(NamedTuple):
@@ -153,18 +162,17 @@ def iter_row_pairs(
     Raises
     ------
     ValueError
-        If `max_distance` is out of range, `by` is unknown, search hashes are to be turned, or
-        turned hashes are to be divided into shards.
+        If `max_distance` is out of range, `by` is unknown, or search hashes are to be turned.
     """
     work = work or JoinWork()
-    _check(rule, work)
+    _check(rule)
     are_one_file = one_file_test(left.index, (right or left).index)
     one = _distinct(left, rule.by)
     two = one if right is None else _distinct(right, rule.by)
     second = None if right is None else two.hashes
-    find = _turned_finder(one.hashes, second, rule, work) if rule.orientations else None
     for orientation in range(len(ORIENTATIONS) if rule.orientations else 1):
-        blocks = find(orientation) if find else work.find(one.hashes, rule.max_distance, second)
+        turned_so = orientation if rule.orientations else None
+        blocks = work.find(one.hashes, rule.max_distance, second, turned_so)
         other = None if right is None and orientation == 0 else two.classes
         for block in expand(one.classes, blocks, other=other):
             i, j = block.left, block.right
@@ -178,24 +186,8 @@ def iter_row_pairs(
             yield _described(a, b, turned[apart])
 
 
-def _turned_finder(
-    left: Chosen, right: Chosen | None, rule: PairRule, work: JoinWork
-) -> Callable[[int], Iterator[Pairs]]:
-    """Return what finds the pairs in one orientation; it copies the hashes, to turn them."""
-    arrays = left[:], None if right is None else right[:]
-
-    def find(orientation: int) -> Iterator[Pairs]:
-        return pairs_in_orientation(
-            orientation, arrays[0], rule.max_distance, other=arrays[1], stats=work.stats
-        )
-
-    return find
-
-
-def _check(rule: PairRule, work: JoinWork) -> None:
+def _check(rule: PairRule) -> None:
     """Raise ValueError for what `iter_row_pairs` cannot find."""
-    if rule.orientations and work.sharding:
-        raise ValueError("turned hashes are not divided into shards")
     if rule.by not in COLUMNS:
         raise ValueError(f"by must be one of {sorted(COLUMNS)}, got {rule.by!r}")
     if rule.orientations and rule.by != "match":

@@ -5,7 +5,8 @@ answer is kept in a folder. A run that was interrupted continues there: tasks wh
 change are not done again. The pairs are those of one search over all hashes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -15,10 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imgdup.errors import ImgdupError, UsageError
+from imgdup.hashing import dihedral_hashes
+from imgdup.images.gray import ORIENTATIONS
 from imgdup.index import store
+from imgdup.query.transformed import pairs_in_orientation
 from imgdup.search.bands import Layout, choose_layout
 from imgdup.search.equal import Pairs
-from imgdup.search.hamming import Chosen, Hashes, check_max_distance
+from imgdup.search.hamming import Chosen, Hashes, Integers, check_max_distance
 from imgdup.search.join import JoinStats, checked_sides, iter_pairs
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 
@@ -29,12 +33,17 @@ MAX_SHARDS = 250  # that a limit of memory leads to: 31,375 tasks
 
 # Memory beside the files that are mapped: of the program, and for each hash of the numbers of its
 # rows and of its place in a table. A search over all hashes has tables of several bands and the
-# pairs of a block, a task the pairs that it finds.
-PROGRAM_BYTES, ROW_BYTES, TABLE_BYTES = 80_000_000, 36, 24
+# pairs of a block, a task the pairs that it finds. To turn hashes, they are copied and turned.
+PROGRAM_BYTES, ROW_BYTES, TABLE_BYTES, TURNED_BYTES = 80_000_000, 36, 24, 64
 WHOLE_BYTES, TASK_BYTES = 350_000_000, 100_000_000
 
 Found = dict[str, Any]
 """Arrays ``left``, ``right`` and ``distances``, as in `Pairs`, numbered within the two shards."""
+STORED: dict[str, type[np.unsignedinteger[Any]]] = {
+    "left": np.uint32,
+    "right": np.uint32,
+    "distances": np.uint16,
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,9 @@ class Sharding:
         How many tasks the executor runs at a time.
     threads : int
         That each task uses.
+    on_task : callable, optional
+        Called in the caller's thread with the number of tasks that are done, and of all tasks: in
+        the beginning, and whenever a task is done.
     """
 
     n_shards: int
@@ -60,6 +72,7 @@ class Sharding:
     executor: Executor
     workers: int = 1
     threads: int = 1
+    on_task: Callable[[int, int], None] | None = None
 
 
 class _Shard(NamedTuple):
@@ -71,36 +84,57 @@ class _Shard(NamedTuple):
 class _Task(NamedTuple):
     left: _Shard
     right: _Shard
-    max_distance: int
     is_self: bool
-    layout: Layout
+    how: "_How"
 
     def head(self) -> dict[str, Any]:
         """Return what the answer depends on."""
-        return {
+        head = {
             "kind": KIND,
             "left": self.left.digest,
             "right": "" if self.is_self else self.right.digest,
-            "max_distance": self.max_distance,
+            "max_distance": self.how.max_distance,
         }
+        turned = self.how.orientation
+        return head if turned is None else {**head, "orientation": ORIENTATIONS[turned]}
 
     def file(self, folder: Path) -> Path:
         """Name the file of the answer."""
-        return folder / f"pairs.{self.left.start}.{self.right.start}"
+        turned = "" if self.how.orientation is None else f".{ORIENTATIONS[self.how.orientation]}"
+        return folder / f"pairs.{self.left.start}.{self.right.start}{turned}"
 
 
-def join_shards(
-    left: Chosen, right: Chosen | None, max_distance: int, layout: Layout, threads: int
-) -> Found:
+class _How(NamedTuple):
+    """What all tasks have in common."""
+
+    max_distance: int
+    layout: Layout
+    threads: int
+    orientation: int | None
+
+
+def join_shards(left: Chosen, right: Chosen | None, how: _How) -> Found:
     """Find the pairs of two shards, or of one: the task of a worker.
 
     One band after the other, so that only the tables of one band are in memory.
     """
-    stats = JoinStats(layout=layout, bands_at_a_time=1)
-    blocks = list(iter_pairs(left, max_distance, other=right, threads=threads, stats=stats))
-    empty = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint16))
-    columns = zip(*(blocks or [empty]), strict=True)
-    return dict(zip(Pairs._fields, map(np.concatenate, columns), strict=True))
+    stats = JoinStats(layout=how.layout, bands_at_a_time=1)
+    if how.orientation is None:
+        blocks = iter_pairs(left, how.max_distance, other=right, threads=how.threads, stats=stats)
+    else:
+        blocks = pairs_in_orientation(
+            how.orientation,
+            left[:],
+            how.max_distance,
+            other=None if right is None else right[:],
+            threads=how.threads,
+            stats=stats,
+        )
+    columns: dict[str, list[Any]] = {name: [np.zeros(0, kind)] for name, kind in STORED.items()}
+    for block in blocks:
+        for name, kept in columns.items():
+            kept.append(getattr(block, name).astype(STORED[name]))
+    return {name: np.concatenate(columns.pop(name)) for name in STORED}
 
 
 def iter_sharded_pairs(
@@ -109,11 +143,12 @@ def iter_sharded_pairs(
     sharding: Sharding,
     *,
     other: Hashes | Chosen | None = None,
+    orientation: int | None = None,
 ) -> Iterator[Pairs]:
     """Find all pairs within a Hamming distance, as `imgdup.search.join.iter_pairs` does.
 
     All tasks use the same bands, which are chosen for two shards. In addition to its two shards, a
-    task needs at most 24 bytes for each of their hashes, and 36 bytes for each of its pairs.
+    task needs at most 24 bytes for each of their hashes, and 14 bytes for each of its pairs.
 
     Parameters
     ----------
@@ -124,6 +159,9 @@ def iter_sharded_pairs(
     sharding : Sharding
     other : ndarray of uint64, shape (n_other, words), or Chosen, optional
         The hashes to compare with; by default `distinct` is compared with itself.
+    orientation : int, optional
+        Find the pairs of match hashes that are nearest in this orientation, as
+        `imgdup.query.transformed.pairs_in_orientation` does.
 
     Yields
     ------
@@ -139,12 +177,13 @@ def iter_sharded_pairs(
     if sharding.n_shards < 1:
         raise ValueError(f"n_shards must be at least 1, got {sharding.n_shards}")
     distance = check_max_distance(max_distance, one.words)
-    layout = layout_of_tasks(one, two, distance, sharding.n_shards)
+    layout = layout_of_tasks(one, two, distance, sharding.n_shards, orientation)
+    how = _How(distance, layout, sharding.threads, orientation)
     left = _shards(one, sharding.n_shards)
     right = left if two is None else _shards(two, sharding.n_shards)
     rows = [
         [
-            _Task(a, b, distance, two is None and a.start == b.start, layout)
+            _Task(a, b, two is None and a.start == b.start, how)
             for b in right
             if two is not None or b.start >= a.start
         ]
@@ -154,7 +193,9 @@ def iter_sharded_pairs(
     return (block for row in rows for block in _joined(row, sharding.folder))
 
 
-def shards_within(memory_bytes: int, n_left: int, n_right: int | None) -> int | None:
+def shards_within(
+    memory_bytes: int, n_left: int, n_right: int | None, *, orientations: bool = False
+) -> int | None:
     """Return the fewest shards with which a search needs no more memory; None means no shards.
 
     Parameters
@@ -163,6 +204,8 @@ def shards_within(memory_bytes: int, n_left: int, n_right: int | None) -> int | 
         Most memory beside the files that are mapped.
     n_left, n_right : int
         How many hashes are compared with how many; None means with each other.
+    orientations : bool
+        Whether hashes are turned.
 
     Raises
     ------
@@ -171,9 +214,10 @@ def shards_within(memory_bytes: int, n_left: int, n_right: int | None) -> int | 
     """
     n = n_left + (n_right or 0)
     rows_bytes = PROGRAM_BYTES + ROW_BYTES * n
-    if rows_bytes + WHOLE_BYTES + TABLE_BYTES * n <= memory_bytes:
+    hash_bytes = TABLE_BYTES + TURNED_BYTES * orientations
+    if rows_bytes + WHOLE_BYTES + hash_bytes * n <= memory_bytes:
         return None
-    tables_bytes = TABLE_BYTES * n * (2 if n_right is None else 1)
+    tables_bytes = hash_bytes * n * (2 if n_right is None else 1)
     least = rows_bytes + TASK_BYTES + -(-tables_bytes // MAX_SHARDS)
     if memory_bytes < least:
         raise UsageError(
@@ -183,12 +227,20 @@ def shards_within(memory_bytes: int, n_left: int, n_right: int | None) -> int | 
     return max(2, -(-tables_bytes // (memory_bytes - rows_bytes - TASK_BYTES)))
 
 
-def layout_of_tasks(left: Chosen, right: Chosen | None, max_distance: int, n_shards: int) -> Layout:
+def layout_of_tasks(
+    left: Chosen,
+    right: Chosen | None,
+    max_distance: int,
+    n_shards: int,
+    orientation: int | None = None,
+) -> Layout:
     """Choose the bands of all tasks for every k-th hash, which are as many as a shard has."""
-    if right is None and n_shards == 1:
+    if right is None and n_shards == 1 and not orientation:
         return choose_layout(left, None, max_distance)
     sides = (left, 0), (left, 1) if right is None else (right, 0)
     one, two = (_every(side, first, n_shards) for side, first in sides)
+    if orientation:
+        two = Chosen(dihedral_hashes(two[:], [orientation])[0])
     return choose_layout(one, two, max_distance)
 
 
@@ -211,35 +263,40 @@ def _shards(hashes: Chosen, n_shards: int) -> list[_Shard]:
 
 def _do(tasks: Sequence[_Task], sharding: Sharding) -> None:
     """Run the tasks that have no answer yet, a few at a time, and keep the answers."""
-    waiting = (task for task in tasks if _answer(task, sharding.folder) is None)
+    waiting = deque(task for task in tasks if _answer(task, sharding.folder) is None)
     running: dict[Future[Found], _Task] = {}
+    n_done = len(tasks) - len(waiting)
+    _report(tasks, n_done, sharding)
     try:
-        for task in waiting:
-            right = None if task.is_self else task.right.hashes
-            future = sharding.executor.submit(
-                join_shards,
-                task.left.hashes,
-                right,
-                task.max_distance,
-                task.layout,
-                sharding.threads,
-            )
-            running[future] = task
-            if len(running) >= PENDING * sharding.workers:
-                _keep(running, sharding.folder)
-        while running:
-            _keep(running, sharding.folder)
+        while waiting or running:
+            while waiting and len(running) < PENDING * sharding.workers:
+                task = waiting.popleft()
+                right = None if task.is_self else task.right.hashes
+                future = sharding.executor.submit(join_shards, task.left.hashes, right, task.how)
+                running[future] = task
+            n_done += _keep(running, sharding.folder)
+            _report(tasks, n_done, sharding)
     finally:
         for future in running:
             future.cancel()
 
 
-def _keep(running: dict[Future[Found], _Task], folder: Path) -> None:
-    """Wait for a task, and write the answers of those that are done."""
+def _report(tasks: Sequence[_Task], n_done: int, sharding: Sharding) -> None:
+    """Report how many tasks are done, in all orientations if there are several."""
+    if sharding.on_task is None or not tasks:
+        return
+    orientation = tasks[0].how.orientation
+    n_searches = 1 if orientation is None else len(ORIENTATIONS)
+    sharding.on_task((orientation or 0) * len(tasks) + n_done, n_searches * len(tasks))
+
+
+def _keep(running: dict[Future[Found], _Task], folder: Path) -> int:
+    """Wait for a task, write the answers of those that are done, and count these."""
     done, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
         task = running.pop(future)
         store.save(task.file(folder), task.head(), future.result(), sync=False)
+    return len(done)
 
 
 def _answer(task: _Task, folder: Path) -> Found | None:
@@ -262,15 +319,25 @@ def _joined(tasks: Sequence[_Task], folder: Path) -> Iterator[Pairs]:
     ends = [0] * len(tasks)
     while any(end < len(found["left"]) for end, found in zip(ends, answers, strict=True)):
         starts, row = ends, _next_row(answers, ends)
-        ends = [int(np.searchsorted(found["left"], row)) for found in answers]
+        ends = [_first_at(found["left"], row) for found in answers]
         columns = [
-            (found["left"][a:b] + task.left.start, found["right"][a:b] + task.right.start,
+            (_rows(found["left"][a:b], task.left), _rows(found["right"][a:b], task.right),
              found["distances"][a:b])
             for task, found, a, b in zip(tasks, answers, starts, ends, strict=True)
         ]  # fmt: skip
         left, right, distances = map(np.concatenate, zip(*columns, strict=True))
         order = np.argsort(left, kind="stable")
         yield Pairs(left[order], right[order], distances[order])
+
+
+def _rows(numbers: Integers, shard: _Shard) -> Integers:
+    """Return the rows of the numbers in a shard."""
+    return numbers.astype(np.int64) + shard.start
+
+
+def _first_at(numbers: Integers, row: int) -> int:
+    """Return where the numbers reach a row; of another type, all of them would be copied."""
+    return int(np.searchsorted(numbers, numbers.dtype.type(row)))
 
 
 def _next_row(answers: Sequence[Found], starts: Sequence[int]) -> int:

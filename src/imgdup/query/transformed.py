@@ -11,6 +11,7 @@ the signs of its part agree with the hash of a real crop much better than those 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +75,8 @@ def pairs_in_orientation(
     threads : int, optional
         All cores by default.
     stats : JoinStats, optional
-        Updated while the join runs; the progress is that of all orientations.
+        Updated while the join runs; the progress is that of all orientations. If it has a layout,
+        that is used.
 
     Yields
     ------
@@ -96,10 +98,12 @@ def pairs_in_orientation(
 
 def _share_of(stats: JoinStats | None, orientation: int) -> JoinStats:
     """Return statistics of the join of one orientation that report the progress of all."""
-    report = None if stats is None else stats.on_progress
-    if report is None:
+    if stats is None:
         return JoinStats()
-    return JoinStats(lambda share: report((orientation + share) / len(ORIENTATIONS)))
+    own, report = replace(stats, n_compared=0), stats.on_progress
+    if report is not None:
+        own.on_progress = lambda share: report((orientation + share) / len(ORIENTATIONS))
+    return own
 
 
 def nearest_orientations(

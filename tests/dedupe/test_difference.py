@@ -249,6 +249,35 @@ def test_a_jpeg_copy_of_a_page_of_print_is_the_same_picture(quality):
     assert compare_pictures(page, jpeg(page, quality)).relation == "same-picture"
 
 
+def faint_writing(text, contrast):
+    """Large pale letters on an empty page, 480 x 360."""
+    page = Image.new("L", (480, 360), 240)
+    font = ImageFont.load_default(54)
+    ImageDraw.Draw(page).text((40, 140), text, fill=240 - contrast, font=font)
+    return np.repeat(np.asarray(page)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("quality", [None, 90, 60])
+@pytest.mark.parametrize(
+    ("other", "contrast"), [("decline 31", 10), ("decline 31", 14), ("approve 17", 14)]
+)
+def test_faint_writing_that_differs_is_never_the_same_picture(other, contrast, quality):
+    changed = faint_writing(other, contrast)
+    changed = changed if quality is None else jpeg(changed, quality)
+
+    verdict = compare_pictures(faint_writing("approve 12", contrast), changed)
+
+    assert verdict.relation in ("edited", "different")
+    assert verdict.peak > 0
+
+
+@pytest.mark.parametrize("quality", [95, 60, 30])
+def test_a_jpeg_copy_of_faint_writing_is_the_same_picture(quality):
+    page = faint_writing("approve 12", 14)
+
+    assert compare_pictures(page, jpeg(page, quality)).relation == "same-picture"
+
+
 @pytest.fixture(scope="module")
 def gray_scene(scene):
     """The scene in gray, but stored as RGB."""

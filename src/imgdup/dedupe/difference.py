@@ -25,7 +25,7 @@ from imgdup.dedupe.imitate import evidence_of
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, largest_near, luma, region_around, resized
 
-VERDICT_VERSION = 9  # verdicts of another version are not comparable
+VERDICT_VERSION = 10  # verdicts of another version are not comparable
 
 SAME_PICTURE = "same-picture"
 RECOLOURED = "recoloured"
@@ -204,6 +204,8 @@ def _compare_aligned(first: Pixels, second: Pixels, direct: _Finding, agreement:
         if relation == SAME_PICTURE:
             if not is_moved:
                 return direct  # the edges differ
+            if evidence.agreement < LEAST_AGREEMENT:
+                continue  # both show next to nothing there
             box = _thousandths(box_in_whole(place.matrix)) if place.part_is_second else WHOLE
             return _Finding(CROPPED, box=box)
         if evidence.agreement < FAR_FROM_ALIKE:

@@ -3,11 +3,12 @@
 import json
 import os
 
+import numpy as np
 import pytest
 from make_sample import encode, photo
 
 from cli_runs import on_a_terminal
-from imgdup import cli
+from imgdup import cli, hash_image
 from imgdup.output.progress import Bar
 from imgdup.system.records import path_from_json
 from patchworks import save_patchworks
@@ -114,6 +115,18 @@ def test_pairs_as_json_have_the_documented_keys(photos, capsys):
     assert len(pairs) == 4
     assert list(pairs[0]) == ["a", "b", "distance", "match_distance", "duplicate", "pdq_distance"]
     assert all(os.path.isabs(path_from_json(pair, "a")) for pair in pairs)
+
+
+def test_pairs_of_an_index_with_pdq_hashes_have_their_distance(photos, capsys):
+    cli.main(["index", "new", "old", "--quiet", "--with", "pdq"])
+
+    cli.main(["pairs", "--json"])
+
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(found) == 4
+    for pair in found:
+        a, b = (hash_image(pair[side], "pdq", 256) for side in "ab")
+        assert pair["pdq_distance"] == np.bitwise_count(a ^ b).sum()
 
 
 def test_pairs_by_the_search_hash_have_another_limit(photos, capsysbinary):

@@ -1,6 +1,5 @@
 """From an index to a plan and lists: what a caller gets from one call."""
 
-
 import numpy as np
 import pytest
 

@@ -118,10 +118,12 @@ class RowPairs(NamedTuple):
         Of the search hashes and of the match hashes, in bits.
     duplicate : ndarray of bool, shape (n_pairs,)
         Match distance at most 31 and both qualities at least 50, or the same bytes.
+    pdq_distances : ndarray of int64, shape (n_pairs,), or None
+        Of the PDQ hashes, in bits; None if an index has none.
     orientations : ndarray of int64, shape (n_pairs,)
         How the right picture must be turned to lie as the left one: a position in
         `imgdup.images.gray.ORIENTATIONS`. `match_distances` and `duplicate` are those of the
-        pictures turned so; search hashes are not turned.
+        pictures turned so; search and PDQ hashes are not turned.
     """
 
     left: RowNumbers
@@ -129,6 +131,7 @@ class RowPairs(NamedTuple):
     distances: RowNumbers
     match_distances: RowNumbers
     duplicate: npt.NDArray[np.bool_]
+    pdq_distances: RowNumbers | None
     orientations: RowNumbers
 
     def orientation_names(self) -> list[str]:
@@ -216,8 +219,9 @@ def _described(a: Side, b: Side, orientations: RowNumbers) -> RowPairs:
     match = _between(a, b, "match", orientations)
     quality = np.minimum(a.column("quality"), b.column("quality"))
     same_bytes = np.all(a.column("digest") == b.column("digest"), axis=1)
+    pdq = _between(a, b, PDQ) if a.has_pdq() and b.has_pdq() else None
     duplicate = are_duplicates(match, quality, same_bytes)
-    return RowPairs(a.rows, b.rows, search, match, duplicate, orientations)
+    return RowPairs(a.rows, b.rows, search, match, duplicate, pdq, orientations)
 
 
 def _between(a: Side, b: Side, name: str, orientations: RowNumbers | None = None) -> RowNumbers:

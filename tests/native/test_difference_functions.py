@@ -18,12 +18,13 @@ from imgdup.native.difference import (
     level_sums,
     raise_beyond,
     shrunk,
+    solved,
     step_sums,
     window_means,
 )
 from native_levels import by_level, native_level
 
-SHAPES = [(1, 1), (1, 40), (3, 5), (4, 4), (17, 33), (64, 64), (121, 187)]
+SHAPES = [(1, 1), (1, 40), (2, 16), (3, 5), (4, 4), (17, 33), (64, 64), (121, 187)]
 
 
 def planes_of(shape, n):
@@ -240,6 +241,29 @@ def test_a_step_between_pictures_of_different_shapes_or_one_row_is_refused():
         step_sums(picture, picture.astype(np.float32))
 
 
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_linear_equations_are_solved_with_the_largest_pivot(n):
+    rng = np.random.default_rng(n)
+    matrix, wanted = rng.normal(size=(n, n)), rng.normal(size=n)
+    matrix[0, 0] = 0 if n > 1 else 3  # no pivot there
+
+    found = solved(matrix, matrix @ wanted)
+
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+def test_a_singular_matrix_has_no_finite_solution():
+    assert not np.all(np.isfinite(solved(np.ones((2, 2)), np.array([1.0, 2.0]))))
+    assert not np.all(np.isfinite(solved(np.zeros((3, 3)), np.zeros(3))))
+
+
+def test_equations_of_unequal_size_or_another_dtype_are_refused():
+    with pytest.raises(ValueError, match="one size"):
+        solved(np.eye(3), np.ones(2))
+    with pytest.raises(ValueError, match="float32"):
+        solved(np.eye(2, dtype=np.float32), np.ones(2))
+
+
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
 def test_the_sums_of_levels_count_each_pixel(data):
@@ -299,6 +323,7 @@ def test_every_level_gives_the_same_results(level):
             *(window_means(np.stack([p, q]), side) for side in (2, 16)),
             shrunk(a, 17, 40),
             *step_sums(a, b),
+            solved(step_sums(a, b)[0], p[0, :8].astype(np.float64)),
             level_sums(a, b, a // 4),
             frequency_powers(p, q[:8, :8]),
             np.array(filter_sums(p, q, p, q)),

@@ -4,6 +4,7 @@ A search over scales on reduced pictures gives a first place; least squares refi
 of a pixel (Baker and Matthews, "Lucas-Kanade 20 years on", IJCV 2004).
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from imgdup.dedupe.evidence import differ_plainly
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import best_place, luma, resized, warped
-from imgdup.native.difference import step_sums
+from imgdup.native.difference import solved, step_sums
 
 Matrix = npt.NDArray[np.float64]
 
@@ -25,6 +26,8 @@ ROUGH_SIDE, FINE_SIDE = 96, 256  # pixels, of the pictures on which a place is r
 ROUNDS = 5
 EDGE = 16  # pixels; a block of chroma in most JPEG files
 LEAST_OVERLAP = 0.5  # of the part
+UNMOVED = np.eye(2, 3)
+DIAGONAL = np.diag_indices(8)  # of the products of the parts of a step
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom; shares of the picture
 
@@ -169,9 +172,8 @@ def _refined(first: Pixels, second: Pixels, place: Place, side: int) -> Place | 
         step = _step(taken, goal)
         if step is None:
             break
-        square = np.vstack([step, [0, 0, 1]])
-        matrix = matrix @ square
-        if np.abs(step - np.eye(2, 3)).max() * max(size) < 0.02:
+        matrix = matrix @ np.vstack([step, [0, 0, 1]])
+        if np.abs(step - UNMOVED).max() * max(size) < 0.02:
             break
     taken = warped(source, _in_pixels(matrix, source.shape, goal.shape), *size)
     return None if differ_plainly(taken, goal) else place._replace(matrix=matrix)
@@ -182,24 +184,25 @@ def _step(taken: Pixels, goal: Pixels) -> Matrix | None:
     if min(taken.shape) < 8:
         return None
     products, wanted = step_sums(taken, goal)
-    damping = 1e-6 * np.diag(np.diag(products)) + 1e-9 * np.eye(8)
-    found = np.linalg.solve(products + damping, wanted)
-    gain = found[6]
-    if not np.all(np.isfinite(found)) or abs(gain) < 0.1:
+    products[DIAGONAL] *= 1 + 1e-6
+    products[DIAGONAL] += 1e-9
+    *found, gain, _ = solved(products, wanted)
+    if not all(map(math.isfinite, (*found, gain))) or abs(gain) < 0.1:
         return None
-    step = found[:6].reshape(2, 3) / gain
+    step = np.array(found).reshape(2, 3) / gain
     if np.abs(step).max() > 0.2:
         return None
-    return np.asarray(step + np.eye(2, 3), np.float64)
+    return np.asarray(step + UNMOVED)
 
 
 def _in_pixels(matrix: Matrix, whole: tuple[int, ...], part: tuple[int, ...]) -> Matrix:
     """Turn shares of pictures into places of pixels, whose centres lie at 0, 1, 2, ..."""
-    to_shares = np.array(
-        [[1 / part[1], 0, 0.5 / part[1]], [0, 1 / part[0], 0.5 / part[0]], [0, 0, 1]]
-    )
-    from_shares = np.array([[whole[1], 0, -0.5], [0, whole[0], -0.5]])
-    return np.asarray(from_shares @ np.vstack([matrix, [0, 0, 1]]) @ to_shares)
+    rows = []
+    for (along_x, along_y, shift), side in zip(matrix.tolist(), whole[1::-1], strict=True):
+        along_x, along_y = along_x / part[1], along_y / part[0]
+        centre = along_x / 2 + along_y / 2 + shift
+        rows.append((side * along_x, side * along_y, side * centre - 0.5))
+    return np.array(rows)
 
 
 def _inside(matrix: Matrix, height: int, width: int) -> npt.NDArray[np.bool_]:

@@ -5,7 +5,8 @@ compression artefacts. A tone curve and a filter are fitted to the whole picture
 compared, window by window, with what remains in windows of similar texture in the same picture.
 """
 
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -129,7 +130,7 @@ class Evidence:
         y, z, self.filter_strength = equal_filter(y, z, sharper)  # below 0 if it sharpens
         self._clean = least_factor(self.filter_strength, self._tones.is_mapped)
         self._luma = _moments(y, z, BLOCK)
-        self._luma_parts: dict[int, tuple[Plane, Plane]] = {}  # by the side of the window
+        self._luma_parts: dict[int, Plane] = {}  # by the side of the window
 
     @cached_property
     def agreement(self) -> float:
@@ -139,20 +140,18 @@ class Evidence:
     @property
     def luma_differs(self) -> bool:
         """Whether the luma differs anywhere; small windows are looked at first."""
-        return any(self._luma_part(side)[0].any() for side in LUMA_LIMITS)
+        return any(self._luma_part(side).any() for side in LUMA_LIMITS)
 
     @cached_property
     def luma_excess(self) -> Plane:
         """By how much luma differs beyond what copying explains, as in `excess`."""
-        return np.asarray(
-            np.maximum.reduce([self._luma_part(side)[0] for side in LUMA_LIMITS]), np.float32
-        )
+        return _largest([self._luma_part(side) for side in LUMA_LIMITS])
 
     @cached_property
     def structure_excess(self) -> Plane:
         """The same for what no local change of brightness and contrast of the luma explains."""
-        return np.asarray(
-            np.maximum.reduce([self._luma_part(side)[1] for side in LUMA_LIMITS]), np.float32
+        return _largest(
+            [_unlike(self._luma.windows(side), LUMA_LIMITS[side][0]) for side in STRUCTURE_SIDES]
         )
 
     @cached_property
@@ -193,8 +192,8 @@ class Evidence:
         )
         return [_cut_to(each, self._luma.a.shape) for each in found]
 
-    def _luma_part(self, side: int) -> tuple[Plane, Plane]:
-        """Return the excess of the luma, and that of its structure, in windows of one size."""
+    def _luma_part(self, side: int) -> Plane:
+        """Return the excess of the luma in windows of one size."""
         if side not in self._luma_parts:
             excess, structure = _luma_excess(self._luma.windows(side), side, self._clean)
             if side == FAINT_SIDE:
@@ -244,87 +243,106 @@ def _in_whole_blocks(plane: Plane, side: int) -> Plane:
     return plane
 
 
-def _luma_excess(windows: _Moments, side: int, clean: float) -> tuple[Plane, Plane]:
-    """Return the excess, and that of the structure, for each window of so many blocks a side."""
+def _luma_excess(windows: _Moments, side: int, clean: float) -> Plane:
+    """Return the excess for each window of so many blocks a side."""
     limits, mean_limits = LUMA_LIMITS[side]
-    va, vb = windows.variances
-    near = _texture(np.minimum(va, vb), clean)
+    near = _Texture(lambda: np.minimum(*windows.variances), clean)
     mean = windows.b - windows.a
     squares = np.zeros_like(mean)
     _raise_beyond(squares, windows.dd, near, limits)
     _raise_beyond(squares, mean * mean, near, mean_limits)
     if side in OUTLIERS:
-        np.maximum(squares, _outliers(windows.dd, near, *OUTLIERS[side]), out=squares)
-    excess = np.sqrt(squares)
-    if side not in STRUCTURE_SIDES:
-        return excess, np.zeros_like(excess)
-    larger = np.maximum(va, vb)
-    return excess, _unlike(larger * (1 - _shared(windows)), larger, limits)
+        _raise_outliers(squares, windows.dd, near, *OUTLIERS[side])
+    return np.asarray(np.sqrt(squares))
+
+
+def _largest(planes: Sequence[Plane]) -> Plane:
+    """Return the largest element of some planes in each place."""
+    return np.asarray(np.maximum.reduce(planes), np.float32)
 
 
 def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments], clean: float) -> Plane:
     squares = np.zeros(luma_moments.a.shape, np.float32)
     for side, (limits, mean_limits) in CHROMA_LIMITS.items():
-        va, vb = luma_moments.windows(side).variances
-        windows = [each.windows(side) for each in chroma]
-        own = [sum(planes) for planes in zip(*(w.variances for w in windows), strict=True)]
-        near = _texture(np.minimum(*own) + np.float32(0.1) * np.minimum(va, vb), CALM * clean)
-        both = windows[0].dd + windows[1].dd
-        mean = np.asarray(sum((w.b - w.a) ** 2 for w in windows), np.float32)
-        _raise_beyond(squares, both, near, limits)
+        red, blue = (each.windows(side) for each in chroma)
+        texture = partial(_chroma_texture, luma_moments.windows(side), red, blue)
+        near = _Texture(texture, CALM * clean)
+        mean = (red.b - red.a) ** 2 + (blue.b - blue.a) ** 2
+        _raise_beyond(squares, red.dd + blue.dd, near, limits)
         _raise_beyond(squares, mean, near, mean_limits)
         if side in EVEN_CHROMA:
-            np.maximum(squares, _even_excess(windows, mean, *EVEN_CHROMA[side]), out=squares)
-    return np.sqrt(squares)
+            _raise_even(squares, mean, (red, blue), *EVEN_CHROMA[side])
+    return np.asarray(np.sqrt(squares))
 
 
-def _even_excess(windows: list[_Moments], mean: Plane, most: float, share: float) -> Plane:
-    """Return the squared mean changes of chroma that are too large for the variance in the window.
+def _chroma_texture(light: _Moments, red: _Moments, blue: _Moments) -> Plane:
+    """Return the variance of the chroma in each window, and a part of that of the luma."""
+    (a, b), (c, d) = red.variances, blue.variances
+    return np.asarray(np.minimum(a + c, b + d) + np.float32(0.1) * np.minimum(*light.variances))
+
+
+def _raise_even(
+    excess: Plane, mean: Plane, chroma: tuple[_Moments, _Moments], most: float, share: float
+) -> None:
+    """Raise the excess to squared mean changes of chroma that are too large for their windows.
 
     Edges nearby do not excuse them: one field among many of a map has another colour.
     """
-    own = np.maximum(*(sum(planes) for planes in zip(*(w.variances for w in windows), strict=True)))
-    is_beyond = mean > np.float32(most) + np.float32(most * share) * own
-    return np.where(is_beyond, mean, np.float32(0))
+    if mean.max() <= np.float32(most):
+        return
+    (a, b), (c, d) = (each.variances for each in chroma)
+    is_beyond = mean > np.float32(most) + np.float32(most * share) * np.maximum(a + c, b + d)
+    np.maximum(excess, mean, out=excess, where=is_beyond)
 
 
-class _Texture(NamedTuple):
-    """The texture near each window, and some windows with the least and with the most of it."""
+class _Texture:
+    """The texture near each window: the largest variance of the windows around it.
 
-    near: Plane
-    flat: npt.NDArray[np.intp]
-    rich: npt.NDArray[np.intp]
-    clean: float  # the least factor of what counts as usual at least
+    `clean` is the least factor of what counts as usual at least.
+    """
 
+    def __init__(self, variances: Callable[[], Plane], clean: float) -> None:
+        self._variances, self.clean = variances, clean
 
-def _texture(variances: Plane, clean: float) -> _Texture:
-    """Find the largest variance near each window, and the thirds with least and most of it."""
-    near = largest_near(variances, NEAR)
-    places = np.arange(0, near.size, max(1, near.size // SAMPLES))
-    values = near.ravel()[places]
-    some = values > BARE
-    if np.count_nonzero(some) > MANY_BARE * len(some):
-        places, values = places[some], values[some]
-    third = max(1, len(places) // 3)
-    order = places[np.argpartition(values, (third - 1, len(places) - third))]
-    return _Texture(near, order[:third], order[-third:], clean)
+    @cached_property
+    def near(self) -> Plane:
+        """The largest variance near each window."""
+        return largest_near(self._variances(), NEAR)
+
+    @cached_property
+    def flat_and_rich(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """The places of some windows: the third with the least, and that with the most of it."""
+        near = self.near
+        places = np.arange(0, near.size, max(1, near.size // SAMPLES))
+        values = near.ravel()[places]
+        some = values > BARE
+        if np.count_nonzero(some) > MANY_BARE * len(some):
+            places, values = places[some], values[some]
+        third = max(1, len(places) // 3)
+        order = places[np.argpartition(values, (third - 1, len(places) - third))]
+        return order[:third], order[-third:]
 
 
 def _raise_beyond(excess: Plane, squares: Plane, texture: _Texture, limits: Limits) -> None:
     """Raise the excess to squares that exceed what the limits explain for their texture."""
+    always_explained = min(limits.factor * texture.clean * LEAST_NOISE, limits.most_noise)
+    if squares.max() <= np.float32(always_explained):
+        return
     noise, share = _usual(squares, texture)
     most_noise = min(limits.factor * noise, limits.most_noise)
     most_share = min(limits.factor * share, limits.most_share)
     raise_beyond(excess, squares, texture.near, most_noise, most_share)
 
 
-def _outliers(squares: Plane, texture: _Texture, factor: float, least: float) -> Plane:
-    """Return the squares that exceed so many times those of nearly all other windows.
+def _raise_outliers(
+    excess: Plane, squares: Plane, texture: _Texture, factor: float, least: float
+) -> None:
+    """Raise the excess to squares that exceed so many times those of nearly all other windows.
 
     Each counts in proportion to what is usual for its texture.
     """
     if squares.max() <= least:
-        return np.zeros_like(squares)
+        return
     noise, share = _usual(squares, texture)
     ratios = squares / (np.float32(noise) + np.float32(share) * texture.near)
     row, column = divmod(int(np.argmax(ratios)), ratios.shape[1])
@@ -332,18 +350,17 @@ def _outliers(squares: Plane, texture: _Texture, factor: float, least: float) ->
     others[max(0, row - APART) : row + APART + 1, max(0, column - APART) : column + APART + 1] = 0
     rest = ratios[others]
     if len(rest) < FEW:
-        return np.zeros_like(squares)
+        return
     largest = factor * max(LEAST_RATIO, _quantile(rest, NEARLY_ALL))
-    stands_out = (ratios > largest) & (squares > least)
-    return np.where(stands_out, squares, np.float32(0))
+    np.maximum(excess, squares, out=excess, where=(ratios > largest) & (squares > least))
 
 
 def _usual(squares: Plane, texture: _Texture) -> tuple[float, float]:
     """Return the usual squares where there is little texture, and their usual share of texture."""
-    values = squares.ravel()
-    noise = _quantile(values[texture.flat])
-    beyond = np.maximum(0, values[texture.rich] - max(noise, LEAST_NOISE))
-    share = _quantile(beyond / (texture.near.ravel()[texture.rich] + 1))
+    values, (flat, rich) = squares.ravel(), texture.flat_and_rich
+    noise = _quantile(values[flat])
+    beyond = np.maximum(0, values[rich] - max(noise, LEAST_NOISE))
+    share = _quantile(beyond / (texture.near.ravel()[rich] + 1))
     unclean = max(texture.clean, min(1.0, max(noise / LEAST_NOISE, share / LEAST_SHARE) * 5))
     return max(noise, unclean * LEAST_NOISE), max(share, unclean * LEAST_SHARE)
 
@@ -394,8 +411,12 @@ def _differs_smoothly(luma_moments: _Moments, chroma: list[_Moments]) -> bool:
     return float(np.mean(sum(changes))) > SMOOTH_CHANGE**2
 
 
-def _unlike(unlike: Plane, texture: Plane, limits: Limits) -> Plane:
+def _unlike(windows: _Moments, limits: Limits) -> Plane:
     """Return the root of the variance that the other picture does not share, where it is much."""
+    texture = np.maximum(*windows.variances)
+    unlike = texture * (1 - _shared(windows))
+    if unlike.max() <= np.float32(min(limits.factor * LEAST_NOISE, limits.most_noise)):
+        return np.zeros_like(unlike)  # no more than is explained where there is no texture
     flat = texture <= _quantile(texture.ravel(), 1 / 3)
     noise = max(LEAST_NOISE, _quantile(unlike[flat]))
     allowed = min(limits.factor * noise, limits.most_noise) + UNLIKE_SHARE * texture

@@ -20,6 +20,8 @@ enum {
     KEPT_BYTES = 32 << 20,
 };
 
+typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
+
 void imgdup_filter_sums(const float *a, const float *fine, const float *coarse, const float *b,
                         int64_t n, double *sums) {
     double totals[DIFFERENCE_SUMS][LANES];
@@ -65,18 +67,39 @@ void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_
     }
 }
 
-static void add_row(const float *a, const float *b, int64_t width, float *columns) {
-    float *restrict sa = columns, *restrict sb = columns + width;
-    float *restrict saa = columns + 2 * width, *restrict sbb = columns + 3 * width;
-    float *restrict sab = columns + 4 * width, *restrict sdd = columns + 5 * width;
-    for (int64_t x = 0; x < width; x++) {
-        float p = a[x], q = b[x], difference = q - p;
-        sa[x] += p;
-        sb[x] += q;
-        saa[x] += p * p;
-        sbb[x] += q * q;
-        sab[x] += p * q;
-        sdd[x] += difference * difference;
+static Vector load(const float *numbers, int64_t n_lanes) {
+    Vector loaded = {0};
+    if (n_lanes == LANES) /* the size is a constant then */
+        memcpy(&loaded, numbers, sizeof loaded);
+    else
+        memcpy(&loaded, numbers, (size_t)n_lanes * sizeof *numbers);
+    return loaded;
+}
+
+static void store(Vector stored, int64_t n_lanes, float *numbers) {
+    if (n_lanes == LANES)
+        memcpy(numbers, &stored, sizeof stored);
+    else
+        memcpy(numbers, &stored, (size_t)n_lanes * sizeof *numbers);
+}
+
+/* Write the sums over some rows of each column, of what `imgdup_block_moments` averages. */
+static void add_rows(const float *a, const float *b, int64_t n_rows, int64_t width,
+                     float *columns) {
+    for (int64_t x = 0; x < width; x += LANES) {
+        int64_t n_lanes = width - x < LANES ? width - x : LANES;
+        Vector sums[DIFFERENCE_MOMENTS] = {{0}};
+        for (int64_t y = 0; y < n_rows; y++) {
+            Vector p = load(a + y * width + x, n_lanes), q = load(b + y * width + x, n_lanes);
+            sums[0] += p;
+            sums[1] += q;
+            sums[2] += p * p;
+            sums[3] += q * q;
+            sums[4] += p * q;
+            sums[5] += (q - p) * (q - p);
+        }
+        for (int k = 0; k < DIFFERENCE_MOMENTS; k++)
+            store(sums[k], n_lanes, columns + k * width + x);
     }
 }
 
@@ -104,9 +127,7 @@ void imgdup_block_moments(const float *a, const float *b, int64_t height, int64_
     int64_t n_rows = (height + side - 1) / side, n_columns = (width + side - 1) / side;
     for (int64_t row = 0; row < n_rows; row++) {
         int64_t top = row * side, bottom = top + side < height ? top + side : height;
-        memset(columns, 0, (size_t)(DIFFERENCE_MOMENTS * width) * sizeof *columns);
-        for (int64_t y = top; y < bottom; y++)
-            add_row(a + y * width, b + y * width, width, columns);
+        add_rows(a + top * width, b + top * width, bottom - top, width, columns);
         for (int k = 0; k < DIFFERENCE_MOMENTS; k++) {
             float *means = moments + (k * n_rows + row) * n_columns;
             if (side == USUAL_SIDE)
@@ -255,38 +276,87 @@ static float spread_of(const uint8_t *a, const uint8_t *b, int64_t n) {
     return lower + upper > LEAST_SPREAD ? (float)(lower + upper) : LEAST_SPREAD;
 }
 
-/* Write how a row of a picture changes by each part of a step; places are those of its pixels. */
-static void move_row(const uint8_t *taken, int64_t height, int64_t width, int64_t y,
-                     const float *places, float *parts, int64_t stride) {
-    const uint8_t *row = taken + y * width;
-    const uint8_t *above = y ? row - width : row, *under = y + 1 < height ? row + width : row;
+/* What a row of a picture adds to the sums of a step; `inside` is 1, and 0 behind the width. */
+typedef struct {
+    float *along_x, *along_y, *level, *goal, *place, *inside;
+} StepRow;
+
+/* The sums of a row, by their factors beside the weight: A and B are the slopes along x and y, X is
+ * the place along x, L the level, G the goal. Those before TWICE_Y are needed times y squared, too,
+ * and those before ONCE_Y times y. */
+enum {
+    AA, AB, BB, TWICE_Y,
+    XAA = TWICE_Y, XAB, XBB, AL, BL, A, B, AG, BG, ONCE_Y,
+    XXAA = ONCE_Y, XXAB, XXBB, XAL, XBL, XA, XB, XAG, XBG, LL, LG, L, G, ONE, ROW_SUMS,
+};
+
+/* Write of each pixel of a row: the slopes along x and y, the level, and that of the goal. */
+static void write_row(const uint8_t *taken, const uint8_t *goal, int64_t height, int64_t width,
+                      int64_t y, StepRow row) {
+    const uint8_t *here = taken + y * width, *theirs = goal + y * width;
+    const uint8_t *above = y ? here - width : here, *under = y + 1 < height ? here + width : here;
     float per_row = (float)height / (y && y + 1 < height ? 2 : 1), half = (float)width / 2;
-    float down = ((float)y + 0.5f) / (float)height;
-    float *gx = parts + 2 * stride, *gy = parts + 5 * stride;
-    gx[0] = (float)(row[1] - row[0]) * (float)width;
+    row.along_x[0] = (float)(here[1] - here[0]) * (float)width;
     for (int64_t x = 1; x < width - 1; x++)
-        gx[x] = (float)(row[x + 1] - row[x - 1]) * half;
-    gx[width - 1] = (float)(row[width - 1] - row[width - 2]) * (float)width;
+        row.along_x[x] = (float)(here[x + 1] - here[x - 1]) * half;
+    row.along_x[width - 1] = (float)(here[width - 1] - here[width - 2]) * (float)width;
     for (int64_t x = 0; x < width; x++)
-        gy[x] = (float)(under[x] - above[x]) * per_row;
+        row.along_y[x] = (float)(under[x] - above[x]) * per_row;
     for (int64_t x = 0; x < width; x++) {
-        parts[x] = gx[x] * places[x];
-        parts[stride + x] = gx[x] * down;
-        parts[3 * stride + x] = gy[x] * places[x];
-        parts[4 * stride + x] = gy[x] * down;
-        parts[6 * stride + x] = row[x];
-        parts[7 * stride + x] = 1;
+        row.level[x] = here[x];
+        row.goal[x] = theirs[x];
     }
 }
 
-/* Add the products of two rows to the sums of the lanes; n is a multiple of LANES. */
-static void add_products(const float *a, const float *b, int64_t n, double *sums) {
-    float part[LANES] = {0};
+/* Add up, for each lane, the products of a row whose place along y is a factor of them all. */
+static void add_row(StepRow row, int64_t n, float spread, float part[ROW_SUMS][LANES]) {
     for (int64_t i = 0; i < n; i += LANES)
+        for (int lane = 0; lane < LANES; lane++) {
+            float a = row.along_x[i + lane], b = row.along_y[i + lane], x = row.place[i + lane];
+            float level = row.level[i + lane], goal = row.goal[i + lane];
+            float off = (goal - level) / spread, weight = row.inside[i + lane] / (1 + off * off);
+            float wa = weight * a, wb = weight * b, wl = weight * level;
+            float xa = x * a, xb = x * b, wxa = wa * x, wxb = wb * x;
+            part[AA][lane] += wa * a;
+            part[AB][lane] += wa * b;
+            part[BB][lane] += wb * b;
+            part[XAA][lane] += wxa * a;
+            part[XAB][lane] += wxa * b;
+            part[XBB][lane] += wxb * b;
+            part[AL][lane] += wa * level;
+            part[BL][lane] += wb * level;
+            part[A][lane] += wa;
+            part[B][lane] += wb;
+            part[AG][lane] += wa * goal;
+            part[BG][lane] += wb * goal;
+            part[XXAA][lane] += wxa * xa;
+            part[XXAB][lane] += wxa * xb;
+            part[XXBB][lane] += wxb * xb;
+            part[XAL][lane] += wxa * level;
+            part[XBL][lane] += wxb * level;
+            part[XA][lane] += wxa;
+            part[XB][lane] += wxb;
+            part[XAG][lane] += wxa * goal;
+            part[XBG][lane] += wxb * goal;
+            part[LL][lane] += wl * level;
+            part[LG][lane] += wl * goal;
+            part[L][lane] += wl;
+            part[G][lane] += weight * goal;
+            part[ONE][lane] += weight;
+        }
+}
+
+/* Add the sums of the lanes of a row, times 1, y and y squared as far as these are needed. */
+static void add_lanes(float part[ROW_SUMS][LANES], double y, double sums[3][ROW_SUMS][LANES]) {
+    for (int k = 0; k < ROW_SUMS; k++)
         for (int lane = 0; lane < LANES; lane++)
-            part[lane] += a[i + lane] * b[i + lane];
-    for (int lane = 0; lane < LANES; lane++)
-        sums[lane] += (double)part[lane];
+            sums[0][k][lane] += (double)part[k][lane];
+    for (int k = 0; k < ONCE_Y; k++)
+        for (int lane = 0; lane < LANES; lane++)
+            sums[1][k][lane] += (double)part[k][lane] * y;
+    for (int k = 0; k < TWICE_Y; k++)
+        for (int lane = 0; lane < LANES; lane++)
+            sums[2][k][lane] += (double)part[k][lane] * (y * y);
 }
 
 static double total_of(const double *lanes) {
@@ -298,34 +368,68 @@ static double total_of(const double *lanes) {
 
 void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height, int64_t width,
                       int64_t stride, float *rows, double *products, double *wanted) {
-    float *parts = rows, *weighted = rows + STEP_PARTS * stride;
-    float *goals = weighted + stride, *weights = goals + stride, *places = weights + stride;
-    double sums[STEP_PARTS][STEP_PARTS + 1][LANES]; /* the last of each row is of the goal */
+    /* Which sum of a row each product of two parts comes from, and how often y is a factor. */
+    static const struct {
+        uint8_t sum, y;
+    } FROM[STEP_PARTS][STEP_PARTS + 1] = {
+        {{XXAA, 0}, {XAA, 1}, {XAA, 0}, {XXAB, 0}, {XAB, 1}, {XAB, 0}, {XAL, 0}, {XA, 0}, {XAG, 0}},
+        {{0}, {AA, 2}, {AA, 1}, {XAB, 1}, {AB, 2}, {AB, 1}, {AL, 1}, {A, 1}, {AG, 1}},
+        {{0}, {0}, {AA, 0}, {XAB, 0}, {AB, 1}, {AB, 0}, {AL, 0}, {A, 0}, {AG, 0}},
+        {{0}, {0}, {0}, {XXBB, 0}, {XBB, 1}, {XBB, 0}, {XBL, 0}, {XB, 0}, {XBG, 0}},
+        {{0}, {0}, {0}, {0}, {BB, 2}, {BB, 1}, {BL, 1}, {B, 1}, {BG, 1}},
+        {{0}, {0}, {0}, {0}, {0}, {BB, 0}, {BL, 0}, {B, 0}, {BG, 0}},
+        {{0}, {0}, {0}, {0}, {0}, {0}, {LL, 0}, {L, 0}, {LG, 0}},
+        {{0}, {0}, {0}, {0}, {0}, {0}, {0}, {ONE, 0}, {G, 0}},
+    };
+    StepRow row = {rows, rows + stride, rows + 2 * stride, rows + 3 * stride, rows + 4 * stride,
+                   rows + 5 * stride};
+    float spread = spread_of(taken, goal, height * width);
+    double sums[3][ROW_SUMS][LANES];
     memset(sums, 0, sizeof sums);
-    float weight_of[LEVELS], spread = spread_of(taken, goal, height * width);
-    for (int level = 0; level < LEVELS; level++)
-        weight_of[level] = 1 / (1 + (float)level / spread * ((float)level / spread));
-    for (int64_t x = 0; x < width; x++)
-        places[x] = ((float)x + 0.5f) / (float)width;
+    for (int64_t x = 0; x < width; x++) {
+        row.place[x] = ((float)x + 0.5f) / (float)width;
+        row.inside[x] = 1;
+    }
     for (int64_t y = 0; y < height; y++) {
-        const uint8_t *ours = taken + y * width, *theirs = goal + y * width;
-        move_row(taken, height, width, y, places, parts, stride);
-        for (int64_t x = 0; x < width; x++) {
-            goals[x] = theirs[x];
-            weights[x] = weight_of[abs(ours[x] - theirs[x])];
-        }
-        for (int i = 0; i < STEP_PARTS; i++) {
-            for (int64_t x = 0; x < width; x++)
-                weighted[x] = weights[x] * parts[i * stride + x];
-            for (int j = i; j < STEP_PARTS; j++)
-                add_products(weighted, parts + j * stride, stride, sums[i][j]);
-            add_products(weighted, goals, stride, sums[i][STEP_PARTS]);
-        }
+        float part[ROW_SUMS][LANES];
+        memset(part, 0, sizeof part);
+        write_row(taken, goal, height, width, y, row);
+        add_row(row, stride, spread, part);
+        add_lanes(part, ((double)y + 0.5) / (double)height, sums);
     }
     for (int i = 0; i < STEP_PARTS; i++) {
-        wanted[i] = total_of(sums[i][STEP_PARTS]);
+        wanted[i] = total_of(sums[FROM[i][STEP_PARTS].y][FROM[i][STEP_PARTS].sum]);
         for (int j = i; j < STEP_PARTS; j++)
-            products[i * STEP_PARTS + j] = products[j * STEP_PARTS + i] = total_of(sums[i][j]);
+            products[i * STEP_PARTS + j] = products[j * STEP_PARTS + i] =
+                total_of(sums[FROM[i][j].y][FROM[i][j].sum]);
+    }
+}
+
+void imgdup_solve(double *matrix, double *vector, int64_t n) {
+    for (int64_t k = 0; k < n; k++) {
+        int64_t pivot = k;
+        for (int64_t i = k + 1; i < n; i++)
+            if (fabs(matrix[i * n + k]) > fabs(matrix[pivot * n + k]))
+                pivot = i;
+        double *row = matrix + k * n, *other = matrix + pivot * n, kept = vector[k];
+        for (int64_t j = k; j < n; j++) {
+            double number = row[j];
+            row[j] = other[j];
+            other[j] = number;
+        }
+        vector[k] = vector[pivot];
+        vector[pivot] = kept;
+        for (int64_t i = k + 1; i < n; i++) {
+            double factor = matrix[i * n + k] / row[k];
+            for (int64_t j = k; j < n; j++)
+                matrix[i * n + j] -= factor * row[j];
+            vector[i] -= factor * vector[k];
+        }
+    }
+    for (int64_t k = n - 1; k >= 0; k--) {
+        for (int64_t j = k + 1; j < n; j++)
+            vector[k] -= matrix[k * n + j] * vector[j];
+        vector[k] /= matrix[k * n + k];
     }
 }
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from imgdup.native.loader import load_library
 
 N_SUMS, N_MOMENTS, N_PARTS, N_FREQUENCIES = 8, 6, 8, 8  # the same as in imgdup.h
-N_ROWS = N_PARTS + 4  # of scratch memory for `step_sums`
+N_ROWS = 6  # of scratch memory for `step_sums`
 LANES = 16
 LEVELS = 256
 MAX_SIDE = 1 << 24  # pixels, of a picture that `shrunk` takes
@@ -233,6 +233,34 @@ def step_sums(taken: Pixels, goal: Pixels) -> tuple[Sums, Sums]:
     return products, wanted
 
 
+def solved(matrix: Sums, vector: Sums) -> list[float]:
+    """Solve linear equations by Gaussian elimination, faster than NumPy does for a few of them.
+
+    Parameters
+    ----------
+    matrix, vector : ndarray of float64, shapes (n, n) and (n,)
+
+    Returns
+    -------
+    list of float
+        The solution; not all finite if the matrix is singular.
+
+    Examples
+    --------
+    >>> solved(np.array([[2.0, 1.0], [0.0, 4.0]]), np.array([3.0, 8.0]))
+    [0.5, 2.0]
+    """
+    n = vector.size
+    if not matrix.dtype == vector.dtype == np.float64 or matrix.shape != (n, n):
+        raise ValueError(
+            "expected a square matrix and a vector of float64 of one size, "
+            f"got {matrix.dtype} of {matrix.shape} and {vector.dtype} of {vector.shape}"
+        )
+    matrix, vector = matrix.copy("C"), vector.copy("C")
+    _functions().solve(_address(matrix), _address(vector), n)
+    return list(vector.tolist())
+
+
 def level_sums(a: Pixels, b: Pixels, weights: Pixels) -> npt.NDArray[np.int64]:
     """Add up, for each level of a picture, the levels of another one in the same places.
 
@@ -326,6 +354,7 @@ class _Functions(NamedTuple):
     moments: Any
     shrink: Any
     step: Any
+    solve: Any
     levels: Any
     powers: Any
     edges: Any
@@ -345,6 +374,7 @@ def _functions() -> _Functions:
         "imgdup_block_moments": (p, p, n, n, n, p, p),
         "imgdup_shrink": (p, n, n, n, p, n, n, p, p),
         "imgdup_step_sums": (p, p, n, n, n, p, p, p),
+        "imgdup_solve": (p, p, n),
         "imgdup_level_sums": (p, p, p, n, p),
         "imgdup_frequency_powers": (p, n, n, p, p),
         "imgdup_edges": (p, n, n, p, p),

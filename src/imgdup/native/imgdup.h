@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native.loader has the same number. */
-enum { IMGDUP_INTERFACE = 12 };
+enum { IMGDUP_INTERFACE = 13 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -213,11 +213,15 @@ IMGDUP_EXPORT void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t 
  * vertical slope, this slope, the level, and 1; x and y are from 0 to 1, slopes in levels per side.
  * products (8, 8) of pairs of parts and wanted (8,) of each part with the goal are written. Each
  * pixel counts 1 / (1 + (d / s) ** 2), with d its difference, and s twice the median difference,
- * at least 4. Both sides are at least 2 pixels. rows (12, stride) is scratch memory, zero behind
+ * at least 4. Both sides are at least 2 pixels. rows (6, stride) is scratch memory, zero behind
  * the width; the stride is a multiple of 16. */
 IMGDUP_EXPORT void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
                                     int64_t width, int64_t stride, float *rows, double *products,
                                     double *wanted);
+
+/* Solve linear equations: the vector (n,) becomes what the matrix (n, n) takes to it. The matrix is
+ * overwritten; if it is singular, the solution is not finite. */
+IMGDUP_EXPORT void imgdup_solve(double *matrix, double *vector, int64_t n);
 
 /* For each level of a (n,), add up the weights (n,) where it occurs, and the weighted levels of
  * b (n,) in these places and their squares: sums (256, 3) are added to. */

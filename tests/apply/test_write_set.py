@@ -376,7 +376,7 @@ def test_samples_with_masks_go_when_whole_samples_are_wanted(tmp_path):
 
 def test_whole_samples_needs_write_to(capsys, in_process):
     assert cli.main(["apply", "plan.jsonl", "--delete", "--whole-samples"]) == 2
-    assert "--whole-samples: only --write-to has use for it" in capsys.readouterr().err
+    assert "--whole-samples works only with --write-to" in capsys.readouterr().err
 
 
 def test_rows_of_tables_go(tmp_path):

@@ -91,9 +91,9 @@ SHARED = ["a.jpg"]
         (pickle.dumps({}), "an empty dictionary"),
         (pickle.dumps([1, 2]), "no dictionary"),
         (pickle.dumps({1, 2}), "more than numbers and paths"),
-        (b"", "not a sound pickle"),
-        (b"\xff\xd8\xff\xe0 a picture", "not a sound pickle"),
-        (pickle.dumps({1: ["a.jpg"]})[:-4], "not a sound pickle"),
+        (b"", "not a valid pickle"),
+        (b"\xff\xd8\xff\xe0 a picture", "not a valid pickle"),
+        (pickle.dumps({1: ["a.jpg"]})[:-4], "not a valid pickle"),
     ],
 )
 def test_anything_else_is_refused_in_one_line_and_runs_nothing(

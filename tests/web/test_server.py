@@ -198,7 +198,7 @@ def test_a_port_that_is_taken_is_named(painted_index, capfd):
         (["--token", "short"], 2, "a token has at least 8 characters"),
         (["--token", "with some spaces"], 2, "a token has at least 8 characters"),
         (["--port", "65536"], 2, "65536"),
-        (["--host", "256.1.1.1", "--token", "long-enough"], 1, "cannot listen at 256.1.1.1"),
+        (["--host", "256.1.1.1", "--token", "long-enough"], 1, "cannot listen on 256.1.1.1"),
         (["--index", "nowhere"], 1, "no index in nowhere"),
     ],
 )

@@ -107,7 +107,7 @@ def read_tutorial_pickle(file: Path) -> TutorialPickle:
         raise
     except Exception as error:  # whatever bytes that are no pickle make the unpickler raise
         raise ImgdupError(
-            f"{file} is not a sound pickle file: {' '.join(str(error).split())}"
+            f"{file} is not a valid pickle file: {' '.join(str(error).split())}"
         ) from error
 
 

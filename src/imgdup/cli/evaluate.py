@@ -42,18 +42,20 @@ from imgdup.system.paths import check_exists
 )
 @click.option(
     "--sample",
+    metavar="NUMBER",
     type=click.IntRange(min=1),
     default=1000,
     show_default=True,
-    help="How many pictures to edit at most.",
+    help="Largest number of pictures to edit.",
 )
 @click.option(
     "--compare",
     "n_compared",
+    metavar="NUMBER",
     type=click.IntRange(min=0),
     default=200,
     show_default=True,
-    help="Of how many of them to compare the copies with the picture.",
+    help="Number of these pictures that are also compared with their copies.",
 )
 @click.option(
     "--with",

@@ -169,7 +169,7 @@ def _cluster_pool(address: str, limits: Limits) -> "Pool":
 @click.option(
     "--column",
     metavar="NAME",
-    help="The column of pictures in Parquet files. Default: the only one that can be.",
+    help="The column of pictures in Parquet files. Default: the only one that can hold them.",
 )
 @click.option(
     "--moved",

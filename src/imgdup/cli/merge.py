@@ -33,8 +33,9 @@ output_option = click.option(
 def merge(indexes: tuple[Path, ...], target: Path, force: bool, as_json: bool) -> int:
     """Make one index of several, without reading a picture.
 
-    The parts that imgdup index --part made, merged, are what one run over the folders gives. A file
-    that several indexes have is in the result once. Exits with 3 if parts of a folder are missing.
+    Merging all parts that imgdup index --part made gives the index of one run over the folders. A
+    file that several indexes hold is in the result once. Exits with 3 if parts of a folder are
+    missing.
 
     \b
     imgdup merge part1 part2 part3 -o .imgdup

@@ -112,7 +112,7 @@ class CleanedSet:
             ("--annotations", bool(self.annotations)),
         ):
             if self.write_to is None and is_given:
-                raise UsageError(f"{option}: only --write-to has use for it")
+                raise UsageError(f"{option} works only with --write-to")
 
     @property
     def folder(self) -> Path:

@@ -27,13 +27,13 @@ MAX_PORT = 65_535
     type=Number(min=0, max=MAX_PORT),
     default=0,
     show_default=True,
-    help="The port to listen at; 0 means any that is free.",
+    help="The port to listen on; 0 means any free port.",
 )
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="The address to listen at. Beyond this machine, --token is needed.",
+    help="The address to listen on. If other machines can reach it, --token is needed.",
 )
 @click.option(
     "--allow-host",
@@ -42,12 +42,14 @@ MAX_PORT = 65_535
     metavar="NAME",
     help="A name of this machine under which the service answers, beside its addresses.",
 )
-@click.option("--token", envvar="IMGDUP_TOKEN", help="What requests must name. Default: a new one.")
+@click.option(
+    "--token", envvar="IMGDUP_TOKEN", help="The token that requests must carry. Default: a new one."
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @click.option(
     "--show-paths/--hide-paths",
     default=None,
-    help="Whether answers name paths. Default: only if nobody but this machine can ask.",
+    help="Include paths in answers. Default: only if no other machine can reach the service.",
 )
 @click.option(
     "--decisions",

@@ -92,7 +92,7 @@ def listen(address: Address) -> socket.socket:
         where = f"{address.host}, port {address.port}"
         if error.errno == errno.EADDRINUSE:
             raise ImgdupError(f"{where} is in use; choose another port, or 0 for any") from error
-        raise ImgdupError(f"cannot listen at {where}: {error.strerror or error}") from error
+        raise ImgdupError(f"cannot listen on {where}: {error.strerror or error}") from error
     return listener
 
 

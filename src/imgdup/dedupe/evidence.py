@@ -150,9 +150,8 @@ class Evidence:
     @cached_property
     def structure_excess(self) -> Plane:
         """The same for what no local change of brightness and contrast of the luma explains."""
-        return _largest(
-            [_unlike(self._luma.windows(side), LUMA_LIMITS[side][0]) for side in STRUCTURE_SIDES]
-        )
+        parts = (_unlike(self._luma.windows(i), LUMA_LIMITS[i][0]) for i in STRUCTURE_SIDES)
+        return _largest([self._unlike_shapes, *parts])
 
     @cached_property
     def excess(self) -> Plane:
@@ -195,12 +194,15 @@ class Evidence:
     def _luma_part(self, side: int) -> Plane:
         """Return the excess of the luma in windows of one size."""
         if side not in self._luma_parts:
-            excess, structure = _luma_excess(self._luma.windows(side), side, self._clean)
-            if side == FAINT_SIDE:
-                shapes = _unlike_shapes(self._luma, self._tones.is_mapped)
-                excess, structure = np.maximum(excess, shapes), np.maximum(structure, shapes)
-            self._luma_parts[side] = excess, structure
+            found = _luma_excess(self._luma.windows(side), side, self._clean)
+            is_faint = side == FAINT_SIDE
+            self._luma_parts[side] = np.maximum(found, self._unlike_shapes) if is_faint else found
         return self._luma_parts[side]
+
+    @cached_property
+    def _unlike_shapes(self) -> Plane:
+        """By how many levels shapes differ, however faint, that are not in both pictures."""
+        return _unlike_shapes(self._luma, self._tones.is_mapped)
 
 
 def agreement_of(first: Pixels, second: Pixels) -> float:

@@ -1,11 +1,4 @@
-"""A headless Chromium, driven through its DevTools pipe with the standard library alone.
-
-    with browser() as page:
-        page.open(path)
-        page.evaluate("document.title")
-
-Skips the calling test where no Chromium is installed.
-"""
+"""A headless Chromium, driven through its DevTools pipe; see `browsers.running`."""
 
 import base64
 import contextlib
@@ -13,15 +6,12 @@ import itertools
 import json
 import os
 import select
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
-import pytest
+from browsers import ANSWER_S, Page
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -30,11 +20,13 @@ FLAGS = (
     "--hide-scrollbars",
     "--no-first-run",
     "--disable-background-networking",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
     "--disable-component-update",
     "--disable-sync",
     "--remote-debugging-pipe",
 )
-ANSWER_S = 120.0  # longest wait for one answer
 ON_3_AND_4 = """
 import fcntl, os, sys
 pipes = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
@@ -44,47 +36,75 @@ os.execv(sys.argv[3], sys.argv[3:])
 """  # Chromium reads commands from descriptor 3 and answers on 4
 
 
-class Page:
-    """One tab: opens files, runs scripts, remembers what went wrong in it."""
+class Pipe:
+    """The two descriptors over which all tabs of a browser are driven."""
 
     def __init__(self, commands, answers):
         self._commands, self._answers = commands, answers
         self._numbers = itertools.count(1)
         self._buffer = b""
-        self._session = None
-        self._loaded = False
-        self.complaints = []  # console errors, exceptions, refused requests
-        self.requests = []  # addresses asked for
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
+        self.tabs = {}  # by their session
 
-    def call(self, method, **parameters):
+    def call(self, method, parameters, session=None):
         """Send a command and return its result."""
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
+        if session:
+            message["sessionId"] = session
         os.write(self._commands, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._next()
+            answer = self.next()
             if answer.get("id") == number:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']['message']}")
                 return answer["result"]
 
+    def next(self):
+        """Return the next message; the tab that it is about notes what it tells."""
+        deadline = time.monotonic() + ANSWER_S
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._answers], [], [], deadline - time.monotonic())
+            data = os.read(self._answers, 1 << 16) if ready else b""
+            if not data:
+                raise TimeoutError("Chromium does not answer")
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\0")
+        message = json.loads(line)
+        if message.get("sessionId") in self.tabs:
+            tab = self.tabs[message["sessionId"]]
+            tab.note(message.get("method"), message.get("params", {}))
+        return message
+
+
+class ChromiumPage(Page):
+    """One tab of a Chromium."""
+
+    def __init__(self, pipe):
+        super().__init__()
+        self._pipe = pipe
+        self._loaded = False
+        target = pipe.call("Target.createTarget", {"url": "about:blank", "newWindow": True})
+        attached = pipe.call("Target.attachToTarget", {**target, "flatten": True})
+        self._session = attached["sessionId"]
+        pipe.tabs[self._session] = self
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method, **parameters):
+        """Send a command to this tab and return its result."""
+        return self._pipe.call(method, parameters, self._session)
+
+    def tab(self):
+        return ChromiumPage(self._pipe)
+
     def open(self, place):
-        """Open a file, or an address given as text, and wait until it is loaded."""
         self._loaded = False
         url = place if isinstance(place, str) else place.resolve().as_uri()
         self.call("Page.navigate", url=url)
         while not self._loaded:
-            self._next()
+            self._pipe.next()
 
     def evaluate(self, script):
-        """Return what a script, or the promise that it gives, comes to."""
         result = self.call(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
@@ -93,14 +113,23 @@ class Page:
         return result["result"].get("value")
 
     def click(self, selector):
-        """Click the middle of an element with the mouse, as a user does."""
-        spot = self.evaluate(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
-            "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
-            "return {x: r.x + r.width / 2, y: r.y + r.height / 2}; })()"
-        )
+        spot = self.middle(selector)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, **spot, button="left", clickCount=1)
+
+    def drag(self, selector, x, y):
+        """Press the mouse in the middle of an element, move it by some pixels, and let go."""
+        spot = self.middle(selector)
+        moved = {"x": spot["x"] + x, "y": spot["y"] + y}
+        steps = (("mousePressed", spot), ("mouseMoved", moved), ("mouseReleased", moved))
+        for kind, place in steps:
+            self.call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                **place,
+                button="left",
+                buttons=int(kind == "mouseMoved"),
+            )
 
     def type(self, selector, text):
         """Put the cursor into a field and type."""
@@ -108,18 +137,21 @@ class Page:
         self.call("Input.insertText", text=text)
 
     def press(self, key):
-        """Press a key of the keyboard and let it go."""
-        text = {"text": key} if len(key) == 1 else {}
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
-        self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+        text = {"text": {"Enter": "\r"}.get(key, key)} if len(key) == 1 or key == "Enter" else {}
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27}
+        code = {"windowsVirtualKeyCode": codes[key]} if key in codes else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text, **code)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, **code)
 
-    def wait_for(self, script):
-        """Wait until a script gives something true, and return it."""
-        deadline = time.monotonic() + ANSWER_S
-        while not (value := self.evaluate(script)):
-            assert time.monotonic() < deadline, f"never true: {script}"
-            time.sleep(0.05)
-        return value
+    def upload(self, selector, file):
+        """Choose a file for a field, as a person does in the dialog of the browser."""
+        document = self.call("DOM.getDocument")["root"]["nodeId"]
+        found = self.call("DOM.querySelector", nodeId=document, selector=selector)
+        self.call("DOM.setFileInputFiles", files=[str(file)], **found)
+
+    def save_downloads(self, folder):
+        """Let files that are downloaded be saved in a folder."""
+        self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
 
     def screen(self, width, height, *, dark=False, scale=1):
         """Set the size of the screen and the scheme of colours."""
@@ -134,24 +166,10 @@ class Page:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def screenshot(self):
-        """Return what the screen shows as PNG bytes."""
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
-    def _next(self):
-        """Return the next message, having noted what it tells."""
-        deadline = time.monotonic() + ANSWER_S
-        while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._answers], [], [], deadline - time.monotonic())
-            data = os.read(self._answers, 1 << 16) if ready else b""
-            if not data:
-                raise TimeoutError("Chromium does not answer")
-            self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\0")
-        message = json.loads(line)
-        self._note(message.get("method"), message.get("params", {}))
-        return message
-
-    def _note(self, method, parameters):
+    def note(self, method, parameters):
+        """Remember what an event tells."""
         if method == "Page.loadEventFired":
             self._loaded = True
         elif method == "Runtime.exceptionThrown":
@@ -165,30 +183,24 @@ class Page:
 
 
 @contextlib.contextmanager
-def browser():
+def started(program, profile):
     """Start a Chromium and give one page of it."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip("no Chromium is installed")
-    if os.name == "nt":
-        pytest.skip("the DevTools pipe needs inherited descriptors 3 and 4")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        commands_in, commands = os.pipe()
-        answers, answers_out = os.pipe()
-        process = subprocess.Popen(
-            [sys.executable, "-c", ON_3_AND_4, str(commands_in), str(answers_out),
-             program, *FLAGS, f"--user-data-dir={profile}"],
-            pass_fds=(commands_in, answers_out),
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(commands_in)
-        os.close(answers_out)
-        try:
-            yield Page(commands, answers)
-        finally:
-            os.close(commands)
-            os.close(answers)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            process.kill()
-            process.wait()
+    commands_in, commands = os.pipe()
+    answers, answers_out = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_3_AND_4, str(commands_in), str(answers_out),
+         program, *FLAGS, f"--user-data-dir={profile}"],
+        pass_fds=(commands_in, answers_out),
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(commands_in)
+    os.close(answers_out)
+    try:
+        yield ChromiumPage(Pipe(commands, answers))
+    finally:
+        os.close(commands)
+        os.close(answers)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        process.kill()
+        process.wait()

@@ -192,6 +192,21 @@ def test_a_later_decision_replaces_an_earlier_one_and_undecided_takes_it_back():
     assert list(latest(again).values()) == [SOME[2], SOME[3], Decision("duplicate", B, A)]
 
 
+def test_a_decision_that_replaces_what_no_longer_counts_is_left_out(tmp_path):
+    a, b = digest(b"a"), digest(b"b")
+    file = DecisionFile(tmp_path / "decisions.jsonl")
+    one, other = Decision("keep", a), Decision("different", a, b)
+    file.append([one, other])
+    DecisionFile(file.path).append([Decision("duplicate", a, b)])  # somebody else
+
+    back = [one._replace(decision="undecided"), other._replace(decision="undecided")]
+    assert file.append(back, ["keep", "different"]) == back[:1]
+
+    assert [each.decision for each in file.latest().values()] == ["duplicate"]
+    assert file.append(back[:1], ["keep"]) == []
+    assert file.append([one], ["undecided"]) == file.append([one], [None]) == [one]
+
+
 def test_a_reader_sees_what_another_one_adds(tmp_path):
     one, other = (DecisionFile(tmp_path / "decisions") for _ in range(2))
     one.append(SOME[:1])

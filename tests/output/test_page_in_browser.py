@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from chromium import browser
+from browsers import running
 from imgdup.api.index import ImageIndex
 from imgdup.dedupe.plan import plan_lines, read_plan
 from imgdup.output.gallery import save_duplicates
@@ -31,7 +31,7 @@ def report(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(report):
     """A browser that has the page open."""
-    with browser() as tab:
+    with running("chromium") as tab:
         tab.screen(1280, 900)
         tab.open(report)
         yield tab

@@ -369,6 +369,22 @@ def test_a_decision_is_taken_back(client):
     assert client.get("/api/decisions").json()["decisions"] == []
 
 
+def test_a_decision_is_only_taken_back_if_it_still_counts(client):
+    own = groups_of(client)["groups"][0]["keeper"]["id"]
+    decide(client, {"decision": "keep", "id": own})
+    decide(client, {"decision": "prefer", "id": own})
+
+    late = decide(client, {"decision": "undecided", "id": own, "replaces": "keep"})
+
+    assert late == {"n_written": 0, "decisions": []}
+    assert [each["decision"] for each in client.get("/api/decisions").json()["decisions"]] == [
+        "prefer"
+    ]
+    assert decide(client, {"decision": "undecided", "id": own, "replaces": "prefer"})["n_written"]
+    wrong = {"decision": "keep", "id": own, "replaces": "nothing"}
+    assert refused(client.post("/api/decisions", json={"decisions": [wrong]}))[0] == 422
+
+
 def test_all_groups_of_a_filter_are_accepted_and_a_plan_of_these_is_checked(
     client, place, tmp_path, capsys
 ):

@@ -1,13 +1,18 @@
-"""The page of the service in a real Chromium: what a person does with mouse and keys."""
+"""The page of the service in real browsers: what a person does with mouse and keys."""
 
+import base64
 import json
 import os
 import shutil
+import time
 
+import cv2
 import numpy as np
 import pytest
 
-from chromium import browser
+from browsers import running, serious_findings
+from encoded import painted
+from imgdup import cli
 from imgdup.api.index import ImageIndex
 from imgdup.dedupe.decisions import read_decisions
 from imgdup.images.gray import ORIENTATIONS, upright
@@ -16,6 +21,8 @@ from served import TOKEN, serving
 
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 GROUPS = "document.querySelectorAll('.group').length"
+DECIDED = "document.querySelectorAll('.group.decided').length"
+STAGE = "document.querySelector('.stage')"
 
 
 @pytest.fixture(scope="module")
@@ -31,114 +38,318 @@ def hostile_place(painted_index, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def window(hostile_place):
-    """A browser, and the address of the page."""
+def address(hostile_place):
+    """Where the page is."""
     app = create_app(hostile_place / ".imgdup", ServeOptions(Access(TOKEN), show_paths=True))
-    with browser() as tab, serving(app) as port:
-        tab.address = f"http://127.0.0.1:{port}/"
+    with serving(app) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture(scope="module", params=["chromium", "firefox"])
+def window(request):
+    with running(request.param) as tab:
         yield tab
 
 
 @pytest.fixture
-def page(window, hostile_place):
+def page(window, address, hostile_place):
     """The page, opened and loaded; nothing may be complained about or asked for elsewhere."""
     (hostile_place / ".imgdup" / "decisions.jsonl").unlink(missing_ok=True)
-    window.screen(1280, 3000)
-    window.open("about:blank")
-    window.open(f"{window.address}#token={TOKEN}")
-    window.wait_for(f"{GROUPS} === 5")
+    window.address = address
+    window.complaints.clear()
+    open_page(window, address)
     yield window
-    assert window.complaints == []
-    own = (window.address, f"blob:{window.address}", "about:")
-    assert [url for url in window.requests if not url.startswith(own)] == []
+    check_nothing_went_wrong(window, address)
 
 
-def texts(tab, selector):
-    script = f"[...document.querySelectorAll({json.dumps(selector)})].map((e) => e.textContent)"
-    return tab.evaluate(script)
+@pytest.fixture
+def chromium(request, page):
+    """The page in Chromium, which can do more by remote control than Firefox."""
+    if request.node.callspec.params["window"] != "chromium":
+        pytest.skip("only Chromium can be made to do this")
+    return page
+
+
+@pytest.fixture
+def second(page, address):
+    """The page in a second tab."""
+    tab = page.tab()
+    open_page(tab, address)
+    yield tab
+    check_nothing_went_wrong(tab, address)
+    tab.open("about:blank")
+
+
+def open_page(tab, address):
+    tab.screen(1280, 3000)
+    tab.open("about:blank")
+    tab.open(f"{address}#token={TOKEN}")
+    tab.wait_for(f"{GROUPS} === 5")
+
+
+def check_nothing_went_wrong(tab, address):
+    assert tab.complaints == []
+    own = (address, f"blob:{address}", "about:")
+    assert [url for url in tab.requests if not url.startswith(own)] == []
 
 
 def test_groups_show_pictures_names_as_text_and_no_token_in_the_address(page):
     page.wait_for("[...document.querySelectorAll('.group img')].every((img) => img.naturalWidth)")
 
     assert page.evaluate("location.href") == page.address
-    assert HOSTILE in texts(page, ".caption strong")
-    assert page.evaluate("document.querySelectorAll('.group img').length") == 11
-    assert texts(page, ".role").count("Kept") == 5
-    assert texts(page, ".role").count("Removed") == 6
+    assert HOSTILE in page.texts(".caption strong")
+    assert page.count(".group img") == 11
+    assert page.texts(".role").count("Kept") == 5
+    assert page.texts(".role").count("To remove") == 6
 
 
 def test_decisions_by_keys_stay_after_a_reload_and_can_be_taken_back(page, hostile_place):
     page.press("ArrowDown")
     page.press("ArrowRight")
     page.press("k")
-    page.wait_for("document.querySelectorAll('.group.decided').length === 1")
-    chosen = page.evaluate("document.querySelector('.card.chosen strong').textContent")
+    page.wait_for(f"{DECIDED} === 1")
     page.press("ArrowDown")
     page.press("a")
-    page.wait_for("document.querySelectorAll('.group.decided').length === 2")
+    page.wait_for(f"{DECIDED} === 2")
 
     page.open(page.address)
     page.wait_for(f"{GROUPS} === 5")
-    assert texts(page, ".group.decided .state") == ["you chose which one to keep", "all are kept"]
-    assert "Kept: your choice" in texts(page, ".role")
+    assert page.texts(".group.decided .state") == ["you chose which one to keep", "all are kept"]
+    assert "Kept: your choice" in page.texts(".role")
     written = read_decisions(hostile_place / ".imgdup" / "decisions.jsonl")
     assert [each.decision for each in written][:1] == ["prefer"]
-    assert chosen
 
     page.press("y")
-    page.wait_for("document.querySelectorAll('.group.decided').length === 3")
+    page.wait_for(f"{DECIDED} === 3")
     page.press("u")
-    page.wait_for("document.querySelectorAll('.group.decided').length === 2")
+    page.wait_for(f"{DECIDED} === 2")
     page.press("r")
-    page.wait_for("document.querySelectorAll('.group.decided').length === 3")
+    page.wait_for(f"{DECIDED} === 3")
+
+
+def test_what_was_decided_before_can_be_taken_back_for_a_whole_group(page):
+    page.press("a")
+    page.wait_for(f"{DECIDED} === 1")
+    page.open(page.address)
+    page.wait_for(f"{GROUPS} === 5")
+
+    page.press("x")
+
+    page.wait_for(f"{DECIDED} === 0")
+    assert page.texts(".role").count("To remove") == 6
+
+
+def test_a_decided_group_is_greyed_in_its_place(page):
+    before = page.evaluate(PLACES_OF_GROUPS)
+    page.click(".group:nth-child(2) header button")  # Agree
+
+    page.wait_for(f"{DECIDED} === 1")
+
+    assert page.evaluate(PLACES_OF_GROUPS) == before
+    assert page.evaluate(
+        "getComputedStyle(document.querySelector('.decided .picture')).opacity < 1"
+    )
+    assert page.texts(".decided .role") == ["Kept", "To remove: you agreed"]
+    assert page.evaluate("document.activeElement.textContent") == "Agree y"
+
+
+PLACES_OF_GROUPS = """[...document.querySelectorAll('.group')]
+  .map((each) => [each.dataset.group, each.offsetTop])"""
+
+
+def test_two_tabs_decide_at_once_and_each_shows_what_the_other_decided(page, second, hostile_place):
+    for _ in range(3):
+        second.press("ArrowDown")
+    page.press("a")
+    second.press("y")
+    page.press("ArrowDown")
+    page.press("y")
+    second.press("ArrowDown")
+    second.press("a")
+
+    for tab in (page, second):
+        tab.wait_for(f"{DECIDED} === 4")
+    assert page.texts(".state") == second.texts(".state")
+    assert page.texts(".state") == ["all are kept", "you agreed", "", "you agreed", "all are kept"]
+    written = read_decisions(hostile_place / ".imgdup" / "decisions.jsonl")
+    assert sorted({each.decision for each in written}) == ["duplicate", "keep"]
+
+
+def test_a_tab_that_was_told_of_decisions_before_it_had_groups_shows_later_ones(page, second):
+    second.open(page.address)
+    second.evaluate("void document.dispatchEvent(new Event('visibilitychange'))")
+    second.wait_for(f"{GROUPS} === 5")
+
+    page.press("y")
+
+    second.wait_for(f"{DECIDED} === 1")
+
+
+def test_undo_in_one_tab_leaves_what_another_tab_decided_afterwards(page, second):
+    for tab in (page, second):  # the first group has files of equal bytes
+        tab.press("ArrowDown")
+    page.press("y")
+    second.wait_for(f"{DECIDED} === 1")
+    second.press("ArrowRight")
+    second.press("n")
+    page.wait_for("document.querySelector('.decided').textContent.includes('not a duplicate')")
+
+    page.press("u")
+
+    page.wait_for("document.getElementById('message').textContent.includes('Taken back')")
+    assert page.texts("#message")[0].endswith("1 decision stayed: decided anew elsewhere.")
+    assert page.texts(".group.decided .role")[1] == "Kept: not a duplicate"
+
+
+def test_a_decision_of_a_program_is_shown_when_the_tab_is_looked_at_again(page, address):
+    page.evaluate(DECIDE_AS_A_PROGRAM)
+
+    assert page.evaluate(DECIDED) == 0
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    page.wait_for(f"{DECIDED} === 1")
+
+
+DECIDE_AS_A_PROGRAM = """(async () => {
+  const id = document.querySelector('.card').dataset.id;
+  const headers = { "Content-Type": "application/json",
+    Authorization: `Bearer ${sessionStorage.getItem("imgdup-token")}` };
+  const body = JSON.stringify({ decisions: [{ decision: "prefer", id }] });
+  await fetch("api/decisions", { method: "POST", headers, body });
+})()"""
+
+
+def test_a_new_generation_of_the_index_is_shown_at_the_next_decision(page, hostile_place):
+    added = hostile_place / "photos" / "added.jpg"
+    shutil.copy(hostile_place / "photos" / "p1.jpg", added)
+    try:
+        ImageIndex.build(hostile_place / "photos", hostile_place / ".imgdup", progress=False)
+        page.press("y")
+
+        page.wait_for("document.querySelectorAll('.card').length === 12")
+        assert page.texts("#message") == ["The index was updated; the page shows it as it is now."]
+        page.open("about:blank")
+        refused = ("409", "the index was updated")
+        assert [each for each in page.complaints if not any(word in each for word in refused)] == []
+        page.complaints.clear()
+    finally:
+        added.unlink()
+        ImageIndex.build(hostile_place / "photos", hostile_place / ".imgdup", progress=False)
 
 
 def test_a_filter_finds_groups_by_path_and_relation(page):
     page.type("#text", "Q1.png")
     page.wait_for(f"{GROUPS} === 1")
-    assert "q1.png" in texts(page, ".caption strong")
+    assert "q1.png" in page.texts(".caption strong")
 
     page.evaluate("document.getElementById('text').value = ''")
-    choose(page, "relation", "same-bytes")
+    page.choose("relation", "same-bytes")
     page.wait_for(f"{GROUPS} === 1 && document.querySelectorAll('.card').length === 3")
-
-
-def choose(page, name, value):
-    page.evaluate(
-        f"(() => {{ const e = document.getElementById('{name}'); e.value = {json.dumps(value)};"
-        "e.dispatchEvent(new Event('input', {bubbles: true})); })()"
-    )
 
 
 def test_relations_and_folders_are_offered_with_counts_and_accepted_at_once(page, hostile_place):
     photos = str(hostile_place / "photos")
-    assert texts(page, "#relation option")[:2] == ["all relations", "same-bytes (1)"]
-    assert texts(page, "#folder option") == ["all folders", f"{photos} (5)"]
-    choose(page, "folder", photos)
-    choose(page, "relation", "same-bytes")
+    assert page.texts("#relation option")[:2] == ["all relations", "same-bytes (1)"]
+    assert page.texts("#folder option") == ["all folders", f"{photos} (5)"]
+    page.choose("folder", photos)
+    page.choose("relation", "same-bytes")
     page.wait_for(f"{GROUPS} === 1")
 
-    assert texts(page, "#accept") == ["Agree with this group"]
+    assert page.texts("#accept") == ["Agree with this group"]
     page.click("#accept")
     page.wait_for("document.getElementById('message').textContent.startsWith('You agreed with')")
 
     written = read_decisions(hostile_place / ".imgdup" / "decisions.jsonl")
     assert {each.decision for each in written} == {"duplicate"}
-    assert len(written) == page.evaluate("document.querySelectorAll('.card').length") - 1
+    assert len(written) == page.count(".card") - 1
+    page.press("u")
+    page.wait_for(f"{DECIDED} === 0")
 
 
-def test_two_pictures_are_compared_in_four_ways(page):
+def compare(page):
+    """Compare the first pair of the page; wait until both pictures are there."""
     page.press("c")
-    page.wait_for("[...document.querySelectorAll('#compare img')].every((i) => i.naturalWidth)")
+    page.wait_for("document.querySelectorAll('.stage img').length === 2")
+    page.wait_for("[...document.querySelectorAll('.stage img')].every((i) => i.naturalWidth)")
+
+
+PANES = """[...document.querySelectorAll('.pane img')].map((img) => {
+  const place = img.getBoundingClientRect(), pane = img.parentElement.getBoundingClientRect();
+  return [place.x - pane.x, place.y - pane.y, place.width, place.height].map(Math.round);
+})"""
+
+
+def test_both_pictures_are_zoomed_and_moved_together_by_keys(page):
+    compare(page)
+    whole, other = page.evaluate(PANES)
+    assert whole == other
+
+    for key in ("+", "+", "ArrowLeft", "ArrowUp"):
+        page.press(key)
+
+    moved, other = page.evaluate(PANES)
+    assert moved == other
+    assert moved[2] == pytest.approx(1.25**2 * whole[2], abs=2)
+    middles = [[x + width / 2, y + height / 2] for x, y, width, height in (whole, moved)]
+    assert np.subtract(*reversed(middles)) == pytest.approx([40, 40], abs=2)
+    page.press("0")
+    assert page.evaluate(PANES) == [whole, whole]
+    page.press("Escape")
+    page.wait_for("!document.getElementById('compare').open")
+
+
+def test_dragging_with_the_mouse_moves_both_pictures(chromium):
+    compare(chromium)
+    before = chromium.evaluate(PANES)
+
+    chromium.drag(".pane", 30, -20)
+
+    after = chromium.evaluate(PANES)
+    assert after[0] == after[1]
+    assert np.subtract(after[0], before[0])[:2] == pytest.approx([30, -20], abs=1)
+
+
+def test_pictures_are_compared_with_a_slider_by_blinking_and_by_their_difference(page):
+    compare(page)
     for key, name in (("2", "slider"), ("3", "blink"), ("4", "difference"), ("1", "side")):
         page.press(key)
-        page.wait_for(f"document.querySelector('.stage').classList.contains('{name}')")
+        page.wait_for(f"{STAGE}.classList.contains('{name}')")
+        assert page.texts("#compare .bar [aria-pressed=true]")[0].endswith(key)
 
-    page.press("+")
-    zoomed = "getComputedStyle(document.querySelector('.stage')).getPropertyValue('--zoom')"
-    assert float(page.evaluate(zoomed)) == 1.25
-    assert len(set(texts(page, "#compare .facts"))) > 1
+    page.press("2")
+    page.wait_for("document.querySelector('.divider') !== null")
+    page.evaluate(
+        "(() => { const slider = document.querySelector('.divider'); slider.value = 20;"
+        "slider.dispatchEvent(new Event('input')); })()"
+    )
+    clip = "getComputedStyle(document.querySelector('.pane:last-child')).clipPath"
+    assert page.evaluate(clip).endswith(" 20%)")
+    page.press("3")
+    second = "getComputedStyle(document.querySelector('.pane:last-child')).visibility"
+    for state in ("visible", "hidden", "visible"):
+        page.wait_for(f"{second} === '{state}'")
+    assert len(set(page.texts("#compare .facts"))) > 1
+
+
+def test_the_difference_of_equal_pictures_is_black_and_the_pictures_are_not(chromium):
+    compare(chromium)
+    shown = mean_level(chromium)
+
+    chromium.press("4")
+    chromium.wait_for("document.querySelectorAll('.stage.difference img').length === 2")
+    chromium.wait_for("[...document.querySelectorAll('.stage img')].every((i) => i.naturalWidth)")
+
+    assert mean_level(chromium) < 0.4 * shown
+
+
+def mean_level(page):
+    """The mean level of what the stage of the comparison shows."""
+    x, y, width, height = page.evaluate(
+        f"(() => {{ const r = {STAGE}.getBoundingClientRect();"
+        "return [r.x, r.y, r.width, r.height].map(Math.round); })()"
+    )
+    screen = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    return float(screen[y : y + height, x : x + width].mean())
 
 
 TURNED = """(async () => {
@@ -173,7 +384,7 @@ def test_turned_copies_are_brought_upright_as_the_comparison_does(page):
 
 
 def test_the_other_pictures_of_a_group_are_below_the_compared_ones(page):
-    choose(page, "relation", "same-bytes")
+    page.choose("relation", "same-bytes")
     page.wait_for(f"{GROUPS} === 1")
     page.press("c")
 
@@ -183,32 +394,123 @@ def test_the_other_pictures_of_a_group_are_below_the_compared_ones(page):
     page.wait_for("document.querySelectorAll('#compare .strip button')[1].ariaPressed === 'true'")
 
 
-def test_a_dropped_picture_and_then_an_indexed_one_are_searched(page, hostile_place):
-    data = list((hostile_place / "photos" / "p1.jpg").read_bytes())
-    page.evaluate(
-        f"(() => {{ const bytes = new Uint8Array({data});"
-        "const file = new File([bytes], 'mine.jpg', {type: 'image/jpeg'});"
-        "const dataTransfer = new DataTransfer(); dataTransfer.items.add(file);"
-        "document.dispatchEvent(new DragEvent('drop', {dataTransfer, cancelable: true})); })()"
+def file_of(path, name):
+    """Source of a transfer of a file, as it is made by dropping it or by pasting it."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return (
+        f"const bytes = Uint8Array.from(atob('{data}'), (c) => c.charCodeAt(0));"
+        f"const file = new File([bytes], '{name}', {{type: 'image/jpeg'}});"
+        "const files = new DataTransfer(); files.items.add(file);"
     )
 
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "new DragEvent('drop', {dataTransfer: files, cancelable: true})",
+        "Object.assign(new Event('paste'), {clipboardData: files})",
+    ],
+    ids=["drop", "paste"],
+)
+def test_a_picture_that_is_dropped_or_pasted_and_then_an_indexed_one_are_searched(
+    page, hostile_place, event
+):
+    transfer = file_of(hostile_place / "photos" / "p1.jpg", "mine.jpg")
+    page.evaluate(f"(() => {{ {transfer} document.dispatchEvent({event}); }})()")
+
     page.wait_for("document.querySelectorAll('#matches .card').length > 0")
-    assert {"p1.jpg", "q1.png"} <= set(texts(page, "#matches strong"))
-    assert texts(page, "#found")[0].endswith("for mine.jpg")
+    assert {"p1.jpg", "q1.png"} <= set(page.texts("#matches strong"))
+    assert page.texts("#found")[0].endswith("for mine.jpg")
 
     page.click("#matches .card button")
     page.wait_for("document.getElementById('matches').textContent.includes('the picture itself')")
 
 
-def test_the_keys_are_shown_and_a_phone_shows_everything_in_its_width(page):
-    page.press("?")
-    assert "keep this one" in texts(page, "#help td")
-    page.evaluate("document.getElementById('help').close()")
+def test_the_slider_and_the_relation_choose_the_matches_of_a_chosen_file(chromium, hostile_place):
+    chromium.evaluate("location.hash = 'search'")
+    chromium.upload("#file", hostile_place / "photos" / "p0.jpg")
+    chromium.wait_for("document.querySelectorAll('#matches .card').length === 3")
+    assert set(chromium.texts("#matches strong")) == {"p0.jpg", "copy.jpg", "q0.png"}
 
-    page.screen(390, 844, dark=True)
+    chromium.choose("most", "64")
+    chromium.wait_for("document.querySelectorAll('#matches .card').length === 11")
+    assert chromium.texts("#most-value") == ["64"]
+    chromium.choose("match-relation", "same-bytes")
 
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 27)"
+    assert sorted(chromium.texts("#matches strong")) == ["copy.jpg", "p0.jpg"]
+    chromium.choose("match-relation", "")
+    chromium.press("ArrowLeft")
+    chromium.wait_for("document.getElementById('most-value').textContent === '63'")
+
+
+def test_a_file_that_is_no_picture_is_refused_in_a_sentence(chromium, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    chromium.upload("#file", tmp_path / "text.jpg")
+
+    chromium.wait_for(
+        "document.getElementById('message').textContent.includes('known image format')"
+    )
+    assert "422" in chromium.complaints.pop()
+
+
+def test_everything_can_be_done_with_the_keyboard_alone(chromium):
+    reached = set()
+    for _ in range(60):
+        chromium.press("Tab")
+        reached.add(
+            chromium.evaluate("document.activeElement.id || document.activeElement.textContent")
+        )
+        if "Agree y" in reached:
+            break
+    assert {"to-search", "keys", "relation", "text", "accept", "plan", "accepted-only"} <= reached
+
+    chromium.press("Enter")
+
+    chromium.wait_for(f"{DECIDED} === 1")
+    assert chromium.evaluate("document.activeElement.textContent") == "Agree y"
+    chromium.press("?")
+    assert "keep this one" in chromium.texts("#help td")
+    chromium.press("Escape")
+    chromium.wait_for("!document.getElementById('help').open")
+
+
+def test_the_element_that_has_the_focus_is_framed(chromium):
+    chromium.press("Tab")
+
+    assert chromium.evaluate("document.activeElement.id") == "to-groups"
+    assert chromium.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_a_phone_shows_every_view_in_its_width_and_the_dark_has_its_own_colours(chromium):
+    chromium.screen(390, 844, dark=True)
+    width = "document.documentElement.scrollWidth"
+    assert chromium.evaluate(width) == 390
+    assert chromium.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 27)"
+
+    compare(chromium)
+    assert chromium.evaluate("document.getElementById('compare').scrollWidth") <= 390
+    chromium.press("Escape")
+    chromium.press("s")
+    chromium.wait_for("document.querySelectorAll('#matches .card').length > 0")
+    assert chromium.evaluate(width) == 390
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_axe_finds_nothing_serious_in_any_view(chromium, width, dark):
+    chromium.screen(width, 900, dark=dark)
+    chromium.press("y")
+    chromium.wait_for(f"{DECIDED} === 1")
+    assert serious_findings(chromium) == []
+
+    compare(chromium)
+    assert serious_findings(chromium) == []
+    chromium.press("Escape")
+    chromium.press("?")
+    assert serious_findings(chromium) == []
+    chromium.press("Escape")
+    chromium.press("s")
+    chromium.wait_for("document.querySelectorAll('#matches .card').length > 0")
+    assert serious_findings(chromium) == []
 
 
 def test_the_plan_is_downloaded_and_its_command_is_shown(page):
@@ -220,15 +522,85 @@ def test_the_plan_is_downloaded_and_its_command_is_shown(page):
 
     page.wait_for("window.saved === 'plan.jsonl'")
     page.wait_for("document.getElementById('apply').textContent.length > 0")
-    assert texts(page, "#apply")[0].startswith("It removes 6 files.")
-    assert "imgdup apply plan.jsonl --move-to FOLDER" in texts(page, "#apply")[0]
+    assert page.texts("#apply")[0].startswith("It removes 6 files.")
+    assert "imgdup apply plan.jsonl --move-to FOLDER" in page.texts("#apply")[0]
 
 
-def test_without_the_token_the_page_says_where_it_is(window):
-    window.evaluate("sessionStorage.clear()")
-    window.open("about:blank")
-    window.open(window.address)
+def test_the_downloaded_plan_is_that_of_the_command_with_the_same_decisions(
+    chromium, hostile_place, tmp_path, capsys
+):
+    chromium.press("k")
+    chromium.press("ArrowDown")
+    chromium.press("ArrowRight")
+    chromium.press("n")
+    chromium.wait_for(f"{DECIDED} === 2")
+    chromium.save_downloads(tmp_path)
 
-    window.wait_for("document.getElementById('message').textContent.includes('holds the token')")
-    assert window.evaluate(GROUPS) == 0
-    assert "401" in window.complaints.pop()
+    chromium.click("#plan")
+    chromium.wait_for("document.getElementById('apply').textContent.length > 0")
+
+    index, saved, plan = hostile_place / ".imgdup", tmp_path / "plan.jsonl", tmp_path / "own.jsonl"
+    decisions = ["--decisions", str(index / "decisions.jsonl")]
+    assert cli.main(["dedupe", "--index", str(index), *decisions, "--plan", str(plan)]) == 0
+    wait_until(lambda: saved.exists() and saved.stat().st_size >= plan.stat().st_size)
+    assert saved.read_bytes() == plan.read_bytes()
+    assert cli.main(["check", str(saved), "--index", str(index)]) == 0
+    assert cli.main(["apply", str(saved), "--move-to", str(tmp_path / "moved"), "--dry-run"]) == 0
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+N_PHOTOS, N_COPIES = 40, 50
+NAMES = (
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(1)</script>",
+    "javascript:alert(1)",
+    "\"quotes\" and 'apostrophes' & &amp;",
+    "\u202eright to left\u202c \u05d0\u05d1",
+    "new\nline\ttab",
+    "long " + "x" * 180,
+    "%00 %2e%2e #hash ?query",
+)
+
+
+@pytest.fixture(scope="module")
+def many_names(tmp_path_factory):
+    """An index of 2,000 small files, copies of 40 photos, with names that try to break a page."""
+    place = tmp_path_factory.mktemp("names")
+    (place / "photos").mkdir()
+    for n in range(N_PHOTOS * N_COPIES):
+        name = f"{NAMES[n % len(NAMES)]} {n}.jpg".replace("/", "\u2215")
+        (place / "photos" / name).write_bytes(painted(n % N_PHOTOS, 96, 72))
+    ImageIndex.build(place / "photos", place / ".imgdup", progress=False)
+    return place
+
+
+def test_two_thousand_names_of_any_kind_are_shown_as_text(chromium, many_names):
+    app = create_app(many_names / ".imgdup", ServeOptions(Access(TOKEN), show_paths=True))
+    tab = chromium.tab()
+    with serving(app) as port:
+        tab.screen(390, 844)
+        tab.open(f"http://127.0.0.1:{port}/#token={TOKEN}")
+        tab.wait_for(f"{GROUPS} === {N_PHOTOS}")
+        shown = tab.texts(".caption strong")
+        assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        assert tab.count("img[src=x], main script") == 0
+        assert tab.complaints == []
+        tab.open("about:blank")
+
+    assert sorted(shown) == sorted(each.name for each in (many_names / "photos").iterdir())
+
+
+def test_without_the_token_the_page_says_where_it_is(window, address):
+    tab = window.tab()
+    tab.open(address)
+
+    tab.wait_for("document.getElementById('message').textContent.includes('holds the token')")
+    assert tab.evaluate(GROUPS) == 0
+    assert all("401" in each or "token" in each for each in tab.complaints)
+    tab.open("about:blank")

@@ -40,6 +40,7 @@ PREFER, KEEP = "prefer", "keep"  # of one content
 DUPLICATE, UNDECIDED = "duplicate", "undecided"  # of either; the latter takes a decision back
 OF_PAIRS = (DIFFERENT, DUPLICATE, UNDECIDED)
 OF_CONTENTS = (PREFER, KEEP, DUPLICATE, UNDECIDED)
+NAMES = tuple(dict.fromkeys(OF_CONTENTS + OF_PAIRS))
 
 Pair = tuple[int, int]
 Judge = Callable[[Sequence[Pair]], Sequence[Verdict]]
@@ -132,14 +133,32 @@ class DecisionFile:
             If it cannot be read.
         """
         with self._thread_lock:
-            state = _state(self.path)
-            if state != self._state:
-                self._latest = latest(_read(self.path)) if state else {}
-                self._state = state
-            return self._latest
+            return self._now()
 
-    def append(self, decisions: Sequence[Decision]) -> None:
+    def _now(self) -> dict[Key, Decision]:
+        state = _state(self.path)
+        if state != self._state:
+            self._latest = latest(_read(self.path)) if state else {}
+            self._state = state
+        return self._latest
+
+    def append(
+        self, decisions: Sequence[Decision], replaced: Sequence[str | None] | None = None
+    ) -> list[Decision]:
         """Add decisions; when this returns they are on the disk.
+
+        Parameters
+        ----------
+        decisions : sequence of Decision
+        replaced : sequence of str or None, optional
+            For each decision the one that it replaces, ``undecided`` for none. If another one
+            counts by now, since somebody else decided meanwhile, the new one is left out. None
+            replaces whatever there is.
+
+        Returns
+        -------
+        list of Decision
+            Those that were added.
 
         Raises
         ------
@@ -148,8 +167,11 @@ class DecisionFile:
         ImgdupError
             If they cannot be written; then none of them counts.
         """
-        lines = b"".join(json_line(decision_record(each)).encode() for each in decisions)
         with self._thread_lock, _locked(self.path):
+            added = self._still_fitting(decisions, replaced) if replaced else list(decisions)
+            if decisions and not added:
+                return []
+            lines = b"".join(json_line(decision_record(each)).encode() for each in added)
             try:
                 with open(self.path, "r+b", opener=partial(os.open, mode=PUBLIC)) as file:
                     _append(self.path, file, lines)
@@ -157,6 +179,19 @@ class DecisionFile:
                 _create(self.path, lines)
             except OSError as error:
                 raise write_error(self.path, error, len(lines)) from error
+        return added
+
+    def _still_fitting(
+        self, decisions: Sequence[Decision], replaced: Sequence[str | None]
+    ) -> list[Decision]:
+        """Return the decisions that replace what they are meant to replace."""
+        now = self._now()
+        counting = (now[each.key].decision if each.key in now else UNDECIDED for each in decisions)
+        return [
+            decision
+            for decision, old, current in zip(decisions, replaced, counting, strict=True)
+            if old in (None, current)
+        ]
 
 
 def latest(decisions: Iterable[Decision]) -> dict[Key, Decision]:

@@ -169,12 +169,3 @@ def accepted(shown: Shown, groups: Iterable[Group]) -> list[Decision]:
             if decision.key not in shown.decisions:
                 found[decision.key] = decision
     return list(found.values())
-
-
-def is_settled(shown: Shown, group: Group) -> bool:
-    """Return whether somebody decided about a group: about its files, or about all its pairs."""
-    rows = [group.keeper, *(member.row for member in group.members)]
-    if any((b"", digest_of(shown.index, row)) in shown.decisions for row in rows):
-        return True
-    keys = [pair_key(shown.index, group.keeper, member.row) for member in group.members]
-    return all(key in shown.decisions for key in keys)

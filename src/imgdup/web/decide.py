@@ -55,6 +55,7 @@ def decide(service: Service, request: Request, body: bytes) -> Response:
     check_known(request.query_params, set())
     record = object_of(body)
     shown = service.shown()
+    replaced: list[str | None]
     if set(record) == {"accept"} and isinstance(record["accept"], dict):
         found = service.finder.find(shown.index)
         if isinstance(found, Progress):
@@ -62,25 +63,37 @@ def decide(service: Service, request: Request, body: bytes) -> Response:
         values = texts_of(record["accept"], FILTERS)
         places = found.places(wanted_groups(service, values))
         new = answers.accepted(shown, (found.groups[place] for place in places))
+        replaced = [deciding.UNDECIDED for _ in new]
     elif set(record) == {"decisions"}:
-        new = [
-            _decision(service, shown, each)
-            for each in objects_of(record, "decisions", MAX_DECISIONS)
-        ]
+        records = objects_of(record, "decisions", MAX_DECISIONS)
+        replaced = [_replaced(each) for each in records]
+        new = [_decision(service, shown, each) for each in records]
     else:
         raise Refused(422, "wrong-value", "name decisions, or accept with a filter of groups")
-    if new:
-        service.decisions.append(new)
-    return json_answer({"n_written": len(new), "decisions": _decision_records(service, new)})
+    written = service.decisions.append(new, replaced) if new else []
+    return json_answer(
+        {"n_written": len(written), "decisions": _decision_records(service, written)}
+    )
+
+
+def _replaced(record: Record) -> str | None:
+    """Read which decision a new one replaces; None stands for any."""
+    value = record.get("replaces", "")
+    if value and value not in deciding.NAMES:
+        raise Refused(422, "wrong-value", f"replaces must be one of {', '.join(deciding.NAMES)}")
+    return str(value) or None
 
 
 def _decision(service: Service, shown: answers.Shown, record: Record) -> deciding.Decision:
     """Read a decision about images by their ids, or about contents by their digests."""
     kind = shown.index.generation.digest_kind
+    record = {key: value for key, value in record.items() if key != "replaces"}
     if "id" not in record:
         return as_refused(lambda: deciding.read_decision({"digest_kind": kind, **record}))
     if set(record) - {"decision", "id", "other"} or not isinstance(record["id"], str):
-        raise Refused(422, "wrong-value", "a decision has decision, id, and perhaps other")
+        raise Refused(
+            422, "wrong-value", "a decision has decision and id, and may have other and replaces"
+        )
     image = service.collection.row(record["id"])
     digest = answers.digest_of(image.index, image.row)
     named: dict[str, Any] = {"decision": record.get("decision"), "digest": digest.hex()}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from imgdup import __version__
-from imgdup.dedupe.decisions import OF_CONTENTS, OF_PAIRS
+from imgdup.dedupe.decisions import NAMES, OF_CONTENTS, OF_PAIRS
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.query.match import HASHES
@@ -275,6 +275,7 @@ def _decision_schemas() -> Schema:
     of_two: Schema = {"decision": {"type": "string", "enum": list(OF_PAIRS)}}
     of_one: Schema = {"decision": {"type": "string", "enum": list(OF_CONTENTS)}}
     kind: Schema = {"digest_kind": {"type": "string", "enum": list(DIGEST_KINDS)}}
+    old: Schema = {"replaces": {"type": "string", "enum": list(NAMES)}}
     hexadecimal = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
     percent = {"type": "integer", "minimum": 0, "maximum": 100}
     decision = {"digest": DIGEST, "digest_kind": kind["digest_kind"], **of_one}
@@ -293,10 +294,10 @@ def _decision_schemas() -> Schema:
         },
         "NewDecision": {
             "anyOf": [
-                _closed({**of_one, "id": ID}),
-                _closed({**of_two, "id": ID, "other": ID}),
-                _closed({**of_one, "digest": DIGEST}, kind),
-                _closed({**of_two, "digest": DIGEST, "other": DIGEST}, kind),
+                _closed({**of_one, "id": ID}, old),
+                _closed({**of_two, "id": ID, "other": ID}, old),
+                _closed({**of_one, "digest": DIGEST}, kind | old),
+                _closed({**of_two, "digest": DIGEST, "other": DIGEST}, kind | old),
             ]
         },
         "NewDecisions": {

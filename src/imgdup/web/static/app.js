@@ -3,7 +3,7 @@
 import { record } from "./api.js";
 import { KEYS as COMPARE_KEYS } from "./compare.js";
 import { redo, undo } from "./decisions.js";
-import { KEYS as GROUP_KEYS, load, onSearch } from "./groups.js";
+import { KEYS as GROUP_KEYS, load, onSearch, sayUpdated } from "./groups.js";
 import { button, byId, counted, make, message } from "./parts.js";
 import { KEYS as SEARCH_KEYS, searchFor } from "./search.js";
 
@@ -20,10 +20,8 @@ const keysNow = () => (byId("compare").open ? COMPARE_KEYS : [...VIEWS[view()], 
 addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
   if (event.reason?.word === "no-token") message("Open the address that imgdup serve printed: it holds the token.");
-  else if (event.reason?.word === "old-generation") {
-    message("The index was updated; the page shows it as it is now.");
-    start();
-  } else message(event.reason?.message ?? String(event.reason));
+  else if (event.reason?.word === "old-generation") start().then(sayUpdated);
+  else message(event.reason?.message ?? String(event.reason));
 });
 
 function show() {

@@ -1,12 +1,16 @@
-// Decisions: write them, take them back, write them again. The service keeps them; a view is told
-// afterwards, and shows them in place.
+// Decisions: write them, take them back, write them again. The service keeps them; the view is told
+// afterwards, and so are other tabs of this page.
 
 import { record } from "./api.js";
-import { byId, message } from "./parts.js";
+import { byId, counted, message } from "./parts.js";
 
-const done = []; // each has the decisions to make, and those that take them back
+const MOST_AT_ONCE = 10_000; // decisions in a request
+
+const done = []; // each has the decisions that were made, and those that take them back
 const undone = [];
+const tabs = new BroadcastChannel("imgdup-decisions");
 let changed = () => {};
+let last = Promise.resolve();
 
 export const WORDS = { // of a picture
   prefer: "Kept: your choice",
@@ -17,6 +21,7 @@ export const WORDS = { // of a picture
 
 export function whenDecided(listener) {
   changed = listener;
+  tabs.onmessage = () => changed();
 }
 
 function showButtons() {
@@ -24,46 +29,65 @@ function showButtons() {
   byId("redo").disabled = !undone.length;
 }
 
+// Do work when all that was asked for before is done; whoever asked for it gets its error.
+function inTurn(work) {
+  const result = last.then(work);
+  last = result.catch(() => {});
+  return result.then((value) => value);
+}
+
+// Write decisions; return those that count: one that replaces something that was decided anew
+// elsewhere meanwhile is left out.
 async function write(decisions) {
-  const body = { decisions };
-  await record("decisions", { method: "POST", body });
-  changed(decisions);
+  const written = [];
+  for (let i = 0; i < decisions.length; i += MOST_AT_ONCE) {
+    const body = { decisions: decisions.slice(i, i + MOST_AT_ONCE) };
+    written.push(...(await record("decisions", { method: "POST", body })).decisions);
+  }
+  await tell();
+  return written;
 }
 
-// Write decisions; each names what it replaces as `before`, null for nothing.
-export async function decide(decisions) {
+async function tell() {
+  showButtons();
+  tabs.postMessage("decided");
+  await changed();
+}
+
+function remember(step) {
+  if (step.now.length) done.push(step);
+  undone.length = 0;
+}
+
+// Write decisions; each names the one that it replaces as `before`, null for none.
+export const decide = (decisions) => inTurn(async () => {
+  if (!decisions.length) return;
   const now = decisions.map(({ before, ...decision }) => decision);
-  const back = decisions.map(({ before, ...decision }) => ({
-    ...decision, decision: before ?? "undecided",
-  }));
+  const back = decisions.map(({ before, ...decision }) => ({ ...decision, decision: before ?? "undecided" }));
+  remember({ now, back });
   await write(now);
-  done.push({ now, back });
-  undone.length = 0;
-  showButtons();
-}
+});
 
-// Remember decisions that the service made for many groups at once.
-export function remember(written) {
-  const now = written.map(({ path, ...decision }) => decision);
-  const back = now.map((decision) => ({ ...decision, decision: "undecided" }));
-  if (now.length) done.push({ now, back });
-  undone.length = 0;
-  showButtons();
-}
+// Agree with what is proposed for all groups of a filter; return with how many removals.
+export const accept = (filter, waiting) => inTurn(async () => {
+  const { decisions: now } = await record("decisions", { method: "POST", body: { accept: filter }, waiting });
+  remember({ now, back: now.map((decision) => ({ ...decision, decision: "undecided" })) });
+  await tell();
+  return now.length;
+});
 
-async function move(from, to, side, words) {
+// Go one step back or forth; what was decided elsewhere meanwhile stays.
+const move = (from, to, [side, other], words) => inTurn(async () => {
   const step = from.pop();
   if (!step) return;
-  for (let i = 0; i < step[side].length; i += 10_000) {
-    await write(step[side].slice(i, i + 10_000));
-  }
   to.push(step);
-  showButtons();
-  message(words);
-}
+  const written = await write(step[side].map((each, i) => ({ ...each, replaces: step[other][i].decision })));
+  const left = step[side].length - written.length;
+  message(left ? `${words} ${counted(left, "decision")} stayed: decided anew elsewhere.` : words);
+});
 
-export const undo = () => move(done, undone, "back", "Taken back.");
-export const redo = () => move(undone, done, "now", "Decided again.");
+export const undo = () => move(done, undone, ["back", "now"], "Taken back.");
+export const redo = () => move(undone, done, ["now", "back"], "Decided again.");
 
 byId("undo").onclick = undo;
 byId("redo").onclick = redo;

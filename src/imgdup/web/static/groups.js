@@ -1,14 +1,16 @@
 // The view of duplicates: pages of groups, filters, decisions, the plan.
 
 import { ask, forgetPictures, record } from "./api.js";
-import { WORDS, decide, remember, whenDecided } from "./decisions.js";
+import { WORDS, accept, decide, whenDecided } from "./decisions.js";
 import { compare } from "./compare.js";
 import { button, byId, caption, counted, inUnits, make, message, save, thumbnail } from "./parts.js";
 
 const TYPING_MS = 250; // after the last key, before a search
+const REMOVE = "To remove";
 const list = byId("list");
 let answer = { groups: [], page: 1, pages: 0 };
 let page = 1;
+let listed = {}; // the filter of what is listed
 let place = 0; // of the chosen group on this page
 let which = 0; // of the chosen picture in it; 0 is the kept one
 let search = () => {};
@@ -26,6 +28,10 @@ function progress({ decided, files }) {
   message(files
     ? `Comparing pictures: ${decided.toLocaleString("en")} of ${counted(files, "file")}`
     : "Looking for duplicates");
+}
+
+export function sayUpdated() {
+  message("The index was updated; the page shows it as it is now.");
 }
 
 // Offer what there is to choose from, with the number of groups; a choice that is still there stays.
@@ -46,7 +52,8 @@ async function loadFilters() {
 export async function load(wanted = 1) {
   asked += 1;
   const own = asked;
-  const values = new URLSearchParams({ ...filter(), page: wanted });
+  const wantedFilter = filter();
+  const values = new URLSearchParams({ ...wantedFilter, page: wanted });
   const found = await record(`groups?${values}`, { waiting: progress });
   if (own !== asked) return;
   if (countsOf !== found.generation) {
@@ -56,7 +63,7 @@ export async function load(wanted = 1) {
     if (own !== asked) return;
     if (JSON.stringify(filter()) !== before) return load(); // what was chosen is no longer there
   }
-  [answer, page, place, which] = [found, wanted, 0, 0];
+  [answer, page, listed, place, which] = [found, wanted, wantedFilter, 0, 0];
   message("");
   forgetPictures();
   list.replaceChildren(...found.groups.map(groupElement));
@@ -94,10 +101,11 @@ function groupElement(group) {
       make("h2", { text: `${counted(group.n_files + 1, "picture")}, saving ${inUnits(group.saving)}` }),
       make("span", { className: "state", text: words }),
       button("Agree", () => agree(group), "y"),
-      button("Keep all", () => keepAll(group), "a")),
+      button("Keep all", () => keepAll(group), "a"),
+      ...(words ? [button("Take back", () => takeBack(group), "x")] : [])),
     make("div", { className: "cards" },
       card(group, group.keeper, "Kept", boxes),
-      ...group.files.map((file) => card(group, file, file.role === "remove" ? "Removed" : "Only shown", file.box ? [file.box] : []))));
+      ...group.files.map((file) => card(group, file, file.role === "remove" ? REMOVE : "Only shown", file.box ? [file.box] : []))));
   const left = group.n_files - group.files.length;
   if (left) {
     element.append(make("p", { text: `${counted(left, "more picture")} of this group are not listed; to agree with them, too, use the button above the groups.` }));
@@ -128,18 +136,28 @@ function card(group, image, role, boxes) {
 }
 
 function roleNow(group, image, role) {
-  if (image.decision in WORDS) return WORDS[image.decision];
-  if (image.pair_decision in WORDS) return `${role === "Removed" && image.pair_decision === "duplicate" ? "Removed: " : ""}${WORDS[image.pair_decision]}`;
+  const own = image.decision === "duplicate" ? null : image.decision; // that is about copies of it
+  if (own in WORDS) return WORDS[own];
+  if (image.pair_decision in WORDS) return `${role === REMOVE && image.pair_decision === "duplicate" ? `${REMOVE}: ` : ""}${WORDS[image.pair_decision]}`;
   const preferred = imagesOf(group).find((each) => each.decision === "prefer");
-  return preferred && image.role !== "similar" ? "Removed if your choice shows the same" : role;
+  return preferred && image.role !== "similar" ? `${REMOVE} if your choice shows the same picture` : role;
 }
 
 function redraw(group) {
   const old = list.querySelector(`[data-group="${group.group}"]`);
   if (!old) return;
   const element = groupElement(group);
+  const focused = document.activeElement;
   old.replaceWith(element);
+  if (old === focused) element.focus({ preventScroll: true });
+  else if (old.contains(focused)) again(focused, element).focus({ preventScroll: true });
   if (answer.groups[place] === group) choose(place, which, false);
+}
+
+// Return the button of a new drawing of a group that an old one had; the group if there is none.
+function again(old, element) {
+  const nameOf = (each) => `${each.closest(".card")?.dataset.id} ${each.textContent}`;
+  return [...element.querySelectorAll("button")].find((each) => nameOf(each) === nameOf(old)) ?? element;
 }
 
 // Choose a picture of a group: keys act on it.
@@ -171,6 +189,15 @@ const different = (group, file) => {
 };
 const keepAll = (group) => decide(unique(imagesOf(group)).map((image) => ({ decision: "keep", id: image.id, before: image.decision ?? null })));
 
+function takeBack(group) {
+  const images = imagesOf(group).filter((image) => image.decision);
+  const pairs = group.files.filter((file) => file.pair_decision && file.digest !== group.keeper.digest);
+  return decide([
+    ...unique(images).map((image) => ({ decision: "undecided", id: image.id, before: image.decision })),
+    ...pairs.map((file) => pair(group, file, "undecided")),
+  ]);
+}
+
 function prefer(group, image) {
   const others = unique(imagesOf(group)).filter((each) => each.digest !== image.digest && each.decision);
   return decide([
@@ -183,42 +210,43 @@ function unique(images) {
   return [...new Map(images.map((image) => [image.digest, image])).values()];
 }
 
-// Show new decisions in the groups of this page, in place.
-whenDecided((decisions) => {
-  const byDigest = new Map();
-  const byPair = new Map();
-  const digestOf = new Map(answer.groups.flatMap((group) => imagesOf(group).map((image) => [image.id, image.digest])));
-  for (const each of decisions) {
-    const first = each.digest ?? digestOf.get(each.id);
-    const second = each.other && (each.digest ? each.other : digestOf.get(each.other));
-    const value = each.decision === "undecided" ? null : each.decision;
-    if (second) byPair.set([first, second].sort().join(), value);
-    else byDigest.set(first, { value, id: each.id });
+// Ask for this page once more, and show in place what was decided here, in another tab, or by
+// another program. Whoever decides while it is asked for lets it be asked for again.
+let refreshing = null;
+let isOld = false;
+
+function refresh() {
+  isOld = true;
+  refreshing ??= catchUp().finally(() => { refreshing = null; });
+  return refreshing;
+}
+
+async function catchUp() {
+  while (isOld && answer.groups.length) await refreshOnce();
+}
+
+async function refreshOnce() {
+  isOld = false;
+  const own = asked;
+  const found = await record(`groups?${new URLSearchParams({ ...listed, page })}`, { waiting: progress });
+  if (own !== asked) return; // another page is on its way
+  if (found.generation !== answer.generation) {
+    await load();
+    sayUpdated();
+    return;
   }
-  for (const group of answer.groups) {
-    let isTouched = false;
-    for (const image of imagesOf(group)) {
-      const own = byDigest.get(image.digest);
-      if (own) {
-        image.decision = own.value === "prefer" && own.id && own.id !== image.id ? null : own.value;
-        if (image.digest === group.keeper.digest && "pair_decision" in image) image.pair_decision = own.value;
-        isTouched = true;
-      }
-      const key = [image.digest, group.keeper.digest].sort().join();
-      if (byPair.has(key)) {
-        image.pair_decision = byPair.get(key);
-        isTouched = true;
-      }
-    }
-    if (isTouched) redraw(group);
-  }
-});
+  found.groups.forEach((group, i) => {
+    if (JSON.stringify(group) === JSON.stringify(answer.groups[i])) return;
+    answer.groups[i] = group;
+    redraw(group);
+  });
+}
+
+whenDecided(refresh);
+document.addEventListener("visibilitychange", () => document.hidden || refresh());
 
 byId("accept").onclick = async () => {
-  const written = await record("decisions", { method: "POST", body: { accept: filter() }, waiting: progress });
-  remember(written.decisions);
-  await load(page);
-  message(`You agreed with ${counted(written.n_written, "removal")}.`);
+  message(`You agreed with ${counted(await accept(filter(), progress), "removal")}.`);
 };
 
 byId("plan").onclick = async () => {
@@ -256,6 +284,7 @@ export const KEYS = [
   ["a", "keep all of the group", () => keepAll(chosenGroup())],
   ["n", "not a duplicate", () => which && different(chosenGroup(), chosenImage())],
   ["y", "agree with what is proposed", () => agree(chosenGroup())],
+  ["x", "take back what was decided about the group", () => takeBack(chosenGroup())],
   ["c", "compare with the kept one", () => compare(chosenGroup(), chosenGroup().files[Math.max(0, which - 1)])],
   ["s", "search for pictures like this one", () => search(chosenImage())],
   ["PageDown", "next page", () => byId("next").disabled || load(page + 1)],

@@ -47,9 +47,9 @@ export function thumbnail(image, boxes = []) {
 // The lines of text under a picture.
 export function caption(image) {
   const [folder, name] = nameOf(image);
-  const facts = `${image.width} × ${image.height}, ${inUnits(image.size)}, ${image.format}, ${day(image)}`;
+  const facts = [`${image.width} × ${image.height}`, inUnits(image.size), image.format, day(image)];
   return make("div", { className: "caption" },
     make("strong", { text: name, title: image.path ?? "" }),
     make("span", { className: "folder" }, pathElement(folder)),
-    make("span", { className: "facts", text: facts }));
+    make("span", { className: "facts" }, ...facts.flatMap((fact, i) => [...(i ? [", "] : []), make("span", { text: fact })])));
 }

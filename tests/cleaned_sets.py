@@ -17,6 +17,7 @@ from imgdup.build.update import update_index
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.plan import read_plan
 from imgdup.workers.pool import inline
+from object_servers import BUCKET
 from photo_scene import tree
 
 THEN = 1.7e9
@@ -67,9 +68,11 @@ class Set:
     def __init__(self, folder, contents, *named):
         self.folder = Path(os.path.realpath(folder))
         self.root = self.folder / "set"
-        self.index, self.out = self.folder / "index", self.folder / "out"
         write_files(self.root, contents)
-        roots = [str(self.root / name) for name in named] or [str(self.root)]
+        self._index([str(self.root / name) for name in named] or [str(self.root)])
+
+    def _index(self, roots):
+        self.index, self.out = self.folder / "index", self.folder / "out"
         update_index(
             self.index,
             roots,
@@ -93,3 +96,13 @@ class Set:
     def manifest(self):
         lines = (self.out / "manifest.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
+
+
+class RemoteSet(Set):
+    """The same in a bucket."""
+
+    def __init__(self, folder, contents, bucket, *named):
+        self.folder = Path(os.path.realpath(folder))
+        bucket.objects.update({f"set/{name}": data for name, data in contents.items()})
+        root = f"s3://{BUCKET}/set"
+        self._index([f"{root}/{name}" for name in named] or [root])

@@ -94,16 +94,19 @@ def test_apply_refuses_objects_in_one_line_and_changes_nothing(
     assert indexed_bucket.objects == before
 
 
-def test_a_set_on_a_server_is_not_written_cleaned(indexed_bucket, capfd, tmp_path):
+def test_a_set_on_a_server_is_written_cleaned_to_a_folder(indexed_bucket, capfd, tmp_path):
+    before = dict(indexed_bucket.objects)
     code, _, err = run(capfd, "dedupe", "--plan", "plan.jsonl")
     assert code == 0
-    assert "removes nothing from servers: --remove-list FILE" in err
+    assert "to write the set without these, run: imgdup apply plan.jsonl --write-to" in err
 
     code, _, err = run(capfd, "apply", "plan.jsonl", "--write-to", "cleaned")
 
-    assert code == 1
-    assert "is on a server: --write-to writes sets of local files only" in err
-    assert not (tmp_path / "cleaned").exists()
+    assert code == 0, err
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "cleaned").iterdir()}
+    assert set(kept) == {"c.jpg", "d.jpg", "x.tar", "manifest.jsonl"}
+    assert all(kept[name] == before[f"set/{name}"] for name in ("c.jpg", "d.jpg", "x.tar"))
+    assert indexed_bucket.objects == before
 
 
 def test_an_object_is_never_taken_for_a_local_file_by_apply(indexed_bucket, tmp_path):

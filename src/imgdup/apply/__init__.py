@@ -195,10 +195,9 @@ def check_files(paths: Sequence[bytes]) -> None:
     """
     if paths and all(is_remote(path) or outer_file(path) != path for path in paths):
         where = "in zip, tar or Parquet files"
-        remedy = "imgdup apply --write-to FOLDER writes the set without them"
         if any(map(is_remote, paths)):
             where = f"on servers or {where}"
-            remedy = "imgdup dedupe --remove-list FILE writes their names to a list"
+        remedy = "imgdup apply --write-to FOLDER writes the set without them"
         raise PlanError(
             f"all {len(paths):,} files to remove are {where}, as is {os.fsdecode(paths[0])!r}: "
             f"imgdup apply changes none of these; nothing was changed; {remedy}"

@@ -12,7 +12,7 @@ that removes the file, so undo restores the link with the file.
 import contextlib
 import os
 import stat
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from imgdup.apply.actions import move, remove, sync_parent_if_possible
 from imgdup.apply.recheck import OCCUPIED, READ_FLAGS, SkipFile
@@ -168,9 +168,22 @@ def _finish_exchange(link: ChangedLink) -> None:
 
 
 class Companions:
-    """Finds the companions of pictures; each folder is listed once."""
+    """Finds the companions of pictures; each folder is listed once.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    names_in : callable, optional
+        Returns the names in a folder; without it, those on the disk.
+    exists : callable, optional
+        Tests whether a path is there; without it, on the disk.
+    """
+
+    def __init__(
+        self,
+        names_in: Callable[[bytes], list[bytes]] | None = None,
+        exists: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        self._names_in, self._exists = names_in or os.listdir, exists or os.path.lexists
         self._folders: dict[bytes, dict[bytes, list[bytes]]] = {}
 
     def of(self, picture: bytes, going: Container[bytes] = ()) -> list[bytes]:
@@ -195,7 +208,7 @@ class Companions:
         found = [each for each in names.get(name, ()) if _is_companion(each)]
         others = (os.path.join(folder, each) for each in names.get(stem, ()) if each != name)
         pictures = [path for path in others if not _is_companion(path)]
-        if all(path in going or not os.path.lexists(path) for path in pictures):
+        if all(path in going or not self._exists(path) for path in pictures):
             found += [each for each in names.get(stem, ()) if _is_companion(each)]
         return [os.path.join(folder, each) for each in sorted(found) if each != name]
 
@@ -204,7 +217,7 @@ class Companions:
         if folder not in self._folders:
             names: dict[bytes, list[bytes]] = {}
             try:
-                for name in os.listdir(folder):
+                for name in self._names_in(folder):
                     names.setdefault(os.path.splitext(name)[0], []).append(name)
             except OSError:  # it is gone, or may not be listed: then its files are not removed
                 names = {}

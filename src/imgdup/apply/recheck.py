@@ -14,13 +14,14 @@ from imgdup.containers.reading import read_content
 from imgdup.dedupe.decide import Judge
 from imgdup.dedupe.plan import FileFacts, Plan, Removal
 from imgdup.dedupe.relations import UNVERIFIED
-from imgdup.errors import ImageError
+from imgdup.errors import ImageError, ImgdupError
 from imgdup.index.columns import Rows, locator_of
 from imgdup.system.files import content_digest, file_digest, stat_size_mtime
 from imgdup.system.limits import Limits
 from imgdup.system.paths import is_remote, outer_file
 
 COMPARED_AT_ONCE = 64  # pairs of pictures, so that all workers have something to do
+OTHER_STAMP = "its size or time is different"
 NO_ROOM = "no-room"
 OCCUPIED = "occupied"
 SKIP_REASONS = {
@@ -132,7 +133,7 @@ class Recheck:
         if (now.device, now.inode) != (seen.device, seen.inode):
             raise SkipFile("changed", "another file now has its name")
         if now[:-1] != seen[:-1]:
-            raise SkipFile("changed", "its size or time is different")
+            raise SkipFile("changed", OTHER_STAMP)
 
     def check_link(self, keep: FileFacts, link: bytes) -> None:
         """Check that a link leads to the kept file.
@@ -219,7 +220,7 @@ def _check_regular(status: os.stat_result) -> None:
 def _check_facts(facts: FileFacts, status: os.stat_result) -> None:
     _check_regular(status)
     if stat_size_mtime(status) != (facts.size, facts.mtime_ns):
-        raise SkipFile("changed", "its size or time is different")
+        raise SkipFile("changed", OTHER_STAMP)
 
 
 def may_be_one_file(one: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -316,7 +317,7 @@ class _FilesOfPlan:
     def _check(self, facts: FileFacts) -> None:
         """Read a file or member; SkipFile if it is not as described."""
         locator = locator_of(self._rows, facts.row)
-        if locator is None:
+        if locator is None and not is_remote(facts.path):
             status = check_content(facts)
             self._identities[facts.path] = status.st_dev, status.st_ino
             return
@@ -324,6 +325,12 @@ class _FilesOfPlan:
             limits = Limits(max_file_bytes=max(1, facts.size))
             content = read_content(facts.path, limits, locator)
         except ImageError as error:
+            if error.reason == "unreadable" and is_remote(facts.path):
+                raise ImgdupError(f"{os.fsdecode(facts.path)}: {error.detail}") from error
+            if error.reason == "too-large" and locator is None:
+                raise SkipFile("changed", OTHER_STAMP) from error
             raise SkipFile(error.reason, error.detail) from error
+        if locator is None and (content.size, content.mtime_ns) != (facts.size, facts.mtime_ns):
+            raise SkipFile("changed", OTHER_STAMP)
         if content_digest(content.data, facts.digest_kind) != facts.digest:
             raise SkipFile("changed", "its content is different")

@@ -14,13 +14,15 @@ from imgdup.apply.recheck import SkippedFile
 from imgdup.apply.samples import Outcome, Pictures, decide
 from imgdup.apply.set_files import SetFiles
 from imgdup.containers.directory import TABLE_ROW
-from imgdup.containers.plain_file import PlainFile
-from imgdup.containers.reading import TABLES
+from imgdup.containers.plain_file import Stamp
+from imgdup.containers.reading import TABLES, open_file
 from imgdup.containers.without import Stored, open_shard, stored_members
 from imgdup.dedupe.plan import Removal
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import OK
 from imgdup.index.columns import LOCATOR, Rows, locator_of
+from imgdup.system.atomic import PRIVATE
+from imgdup.system.files import error_words
 from imgdup.system.paths import SEPARATOR, inside, kind_of, outer_file
 
 
@@ -47,8 +49,10 @@ class Content:
     edit: Callable[[bytes], bytes] | None = None
 
     @classmethod
-    def of(cls, source: bytes, gone: Iterable[int] = ()) -> "Content":
-        """Describe a file of the input."""
+    def of(cls, source: bytes, gone: Iterable[int] = (), stamp: Stamp | None = None) -> "Content":
+        """Describe a file of the input; of an object on a server the stamp is known."""
+        if stamp is not None:
+            return cls(source, stamp.size, stamp.mtime_ns, PRIVATE, frozenset(gone))
         status = os.stat(source)
         facts = status.st_size, status.st_mtime_ns, status.st_mode
         return cls(source, *facts, frozenset(gone))
@@ -79,10 +83,13 @@ class Content:
         Raises
         ------
         ImgdupError
-            If the file of the input changed since it was listed, or is damaged.
+            If the file of the input changed since it was listed, is damaged or cannot be read.
         """
         name = os.fsdecode(self.source)
-        file = PlainFile(self.source)
+        try:
+            file = open_file(self.source)
+        except OSError as error:
+            raise ImgdupError(f"{name} cannot be read: {error_words(error)}") from error
         try:
             if self.gone:
                 open_shard(file, str(kind_of(self.source))).write_without(self.gone, out)
@@ -90,11 +97,15 @@ class Content:
                 out.write(self.edit(file.raw.readall()))
             else:
                 shutil.copyfileobj(file.raw, out, 1 << 20)
-            facts = os.fstat(file.raw.fileno())
-            if (facts.st_size, facts.st_mtime_ns) != (self.n_bytes, self.mtime_ns):
+            is_same = file.stamp[2:] == (self.n_bytes, self.mtime_ns) and not file.has_changed()
+            if not is_same:
                 raise ImgdupError(f"{name} changed while it was read: write to a new folder")
         except ImageError as error:
             raise ImgdupError(f"{name} cannot be read: {error.detail}") from error
+        except OSError as error:
+            if error.filename != name:  # it is the new file that could not be written
+                raise
+            raise ImgdupError(f"{name} cannot be read: {error_words(error)}") from error
         finally:
             file.close()
 
@@ -145,7 +156,7 @@ def removals_of_set(
     """
     found = SetRemovals()
     loose = [removal for removal in removals if locator_of(rows, removal.remove.row) is None]
-    going = _loose_companions(found, loose)
+    going = _loose_companions(found, loose, Companions(files.names_in, files.exists))
     going.update(removal.remove.path for removal in loose)
     gone = _gone_of_shards(found, rows, removals, whole=whole)
     stayed = {skip.path for skip in found.stayed}
@@ -153,16 +164,19 @@ def removals_of_set(
     for source, place in files.places.items():
         if source not in going:
             try:
-                found.contents[place] = Content.of(source, gone.get(source, ()))
+                stamp = files.stamps.get(source)
+                found.contents[place] = Content.of(source, gone.get(source, ()), stamp)
             except OSError as error:
                 name = os.fsdecode(source)
                 raise ImgdupError(f"{name} cannot be read: {error.strerror}") from error
     return found
 
 
-def _loose_companions(found: SetRemovals, loose: Sequence[Removal]) -> set[bytes]:
+def _loose_companions(
+    found: SetRemovals, loose: Sequence[Removal], companions: Companions
+) -> set[bytes]:
     """Return the files that belong to removed ones; they go, too."""
-    going, companions = {removal.remove.path for removal in loose}, Companions()
+    going = {removal.remove.path for removal in loose}
     for removal in loose:
         for path in companions.of(removal.remove.path, going):
             found.companions.setdefault(path, removal.remove.path)
@@ -203,7 +217,7 @@ def _outcome(
     except ImageError as error:
         return Outcome(stayed=dict.fromkeys(removed, error.detail)), {}
     except OSError as error:
-        raise ImgdupError(f"{os.fsdecode(shard)} cannot be read: {error.strerror}") from error
+        raise ImgdupError(f"{os.fsdecode(shard)} cannot be read: {error_words(error)}") from error
     below = rows.rows_below(inside(shard))
     good = below[np.asarray(rows.column("status")[below] == OK)].tolist()
     kept_here = {row: _place(rows, row) for row in good if row in keepers}
@@ -217,7 +231,7 @@ def _outcome(
 
 
 def _members(shard: bytes) -> list[Stored]:
-    file = PlainFile(shard)
+    file = open_file(shard)
     try:
         return stored_members(file, str(kind_of(shard)))
     finally:

@@ -25,7 +25,7 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.system.atomic import write_error
 from imgdup.system.limits import size_text
 from imgdup.system.lock import locked
-from imgdup.system.paths import absolute, is_below
+from imgdup.system.paths import absolute, is_below, is_remote
 from imgdup.system.records import json_line
 
 STAGING = ".imgdup-write"  # a folder in that of the cleaned set, until all is written
@@ -139,7 +139,9 @@ def check_folder(plan: Plan, target: bytes, index_folder: Path) -> None:
     if os.path.lexists(target) and not os.path.isdir(target):
         raise UsageError(f"the folder {name}: not a folder; name a folder, or a new one")
     for root in (*plan.header.roots, absolute(index_folder)):
-        if root and is_below(os.path.realpath(target), os.path.realpath(root)):
+        if not root or is_remote(root):
+            continue
+        if is_below(os.path.realpath(target), os.path.realpath(root)):
             where = os.fsdecode(root)
             raise UsageError(
                 f"the folder {name} is in {where}, which is the input or its index: "

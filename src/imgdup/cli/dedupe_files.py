@@ -64,12 +64,7 @@ def note_next_step(files: DedupeFiles, duplicates: Duplicates, typed: Sequence[s
         note(f"no plan was written; to remove files, first run: {again}")
     elif plan is not None and is_empty:
         note(f"nothing to remove: {plan} is empty; a larger --max-dist finds more")
-    elif plan is not None and _all_remote(duplicates):
-        note(
-            f"look at {files.report or plan}; imgdup removes nothing from servers: "
-            "--remove-list FILE writes the names to a list"
-        )
-    elif plan is not None and _all_in_containers(duplicates):
+    elif plan is not None and _are_only_written(duplicates):
         next_command = f"imgdup apply {shlex.quote(str(plan))} --write-to FOLDER"
         note(f"look at {files.report or plan}; to write the set without these, run: {next_command}")
     elif plan is not None:
@@ -77,16 +72,11 @@ def note_next_step(files: DedupeFiles, duplicates: Duplicates, typed: Sequence[s
         note(f"look at {files.report or plan}, then run: {next_command}")
 
 
-def _all_remote(duplicates: Duplicates) -> bool:
-    """Return whether all removable files are on servers."""
+def _are_only_written(duplicates: Duplicates) -> bool:
+    """Return whether all removable files are in containers or on servers, where they stay."""
+    rows = duplicates.rows
     removed = duplicates.groups.removed[duplicates.removable()].tolist()
-    return all(is_remote(duplicates.rows.path(row)) for row in removed)
-
-
-def _all_in_containers(duplicates: Duplicates) -> bool:
-    """Return whether no removable file is a file of its own."""
-    removed = duplicates.groups.removed[duplicates.removable()].tolist()
-    return all(locator_of(duplicates.rows, row) is not None for row in removed)
+    return all(locator_of(rows, row) is not None or is_remote(rows.path(row)) for row in removed)
 
 
 def _new_name(stem: str, suffix: str) -> str:

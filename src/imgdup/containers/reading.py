@@ -69,6 +69,14 @@ OPENERS: dict[str, Callable[[OpenFile], Container]] = {
 }
 
 
+def open_file(path: bytes) -> OpenFile:
+    """Open a file, or an object on a server; OSError if it cannot be opened."""
+    if is_remote(path):
+        opened: OpenFile = remote().RemoteFile(path)
+        return opened
+    return PlainFile(path)
+
+
 def open_container(path: bytes) -> Container:
     """Open a container; its extension says of which kind it is.
 
@@ -77,8 +85,7 @@ def open_container(path: bytes) -> Container:
     OSError
         If it cannot be opened.
     """
-    file = remote().RemoteFile(path) if is_remote(path) else PlainFile(path)
-    return OPENERS[str(kind_of(path))](file)
+    return OPENERS[str(kind_of(path))](open_file(path))
 
 
 def remote() -> ModuleType:

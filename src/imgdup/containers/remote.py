@@ -9,6 +9,7 @@ import datetime
 import errno
 import hashlib
 import io
+import os
 import re
 import tempfile
 import urllib.parse
@@ -229,7 +230,7 @@ class RemoteFile:
         try:
             self._meta = _Meta.of(obstore.head(self._store, self._key))
         except (BaseError, OSError, ValueError) as error:
-            raise _as_os_error(error) from None
+            raise self._failed(error) from None
         self.stamp = _stamp(path, self._meta)
         self._block, self._start, self._step = b"", 0, LEAST_BYTES // 2
         self._copy: Any = None  # of the whole, where the server sends no ranges
@@ -284,7 +285,7 @@ class RemoteFile:
         except NotSupportedError:
             raise
         except (BaseError, OSError, ValueError) as error:
-            raise _as_os_error(error) from None
+            raise self._failed(error) from None
 
     def _whole(self) -> Any:
         """Copy the object to a temporary file."""
@@ -296,8 +297,14 @@ class RemoteFile:
                 file.write(part)
         except (BaseError, OSError, ValueError) as error:
             file.close()
-            raise _as_os_error(error) from None
+            raise self._failed(error) from None
         return file
+
+    def _failed(self, error: Exception) -> OSError:
+        """Return an error that names the object."""
+        found = _as_os_error(error)
+        found.filename = os.fsdecode(self.path)
+        return found
 
     def _same_version(self, options: dict[str, Any]) -> Any:
         """Add the condition that the object is the same; no server takes a weak etag for one."""

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pyarrow
 import pyarrow.parquet
 
-from imgdup.containers.plain_file import PlainFile
+from imgdup.containers.plain_file import OpenFile
 from imgdup.containers.table import ARROW_ERRORS
 from imgdup.errors import ImageError
 
@@ -24,12 +24,12 @@ class TableRows:
 
     Parameters
     ----------
-    file : PlainFile
+    file : OpenFile
     kind : str
         ``"parquet"`` or ``"arrow"``.
     """
 
-    def __init__(self, file: PlainFile, kind: str) -> None:
+    def __init__(self, file: OpenFile, kind: str) -> None:
         self._file = file
         self._kind = kind
 
@@ -47,7 +47,7 @@ class TableRows:
             raise ImageError("damaged", " ".join(str(error).split())[:200]) from error
 
 
-def _write_parquet(file: PlainFile, places: Collection[int], out: BinaryIO) -> None:
+def _write_parquet(file: OpenFile, places: Collection[int], out: BinaryIO) -> None:
     """Write one row group after another; a whole one is in memory at a time."""
     source = pyarrow.parquet.ParquetFile(file.raw, pre_buffer=False)
     groups = (
@@ -82,7 +82,7 @@ def _settings(source: Any) -> dict[str, Any]:
     return settings
 
 
-def _write_arrow(file: PlainFile, places: Collection[int], out: BinaryIO) -> None:
+def _write_arrow(file: OpenFile, places: Collection[int], out: BinaryIO) -> None:
     try:
         reader, new = pyarrow.ipc.open_file(file.raw), pyarrow.ipc.new_file
         batches = (reader.get_batch(i) for i in range(reader.num_record_batches))

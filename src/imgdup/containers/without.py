@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
 from typing import IO, Any, BinaryIO, NamedTuple, Protocol
 
-from imgdup.containers.plain_file import PlainFile
+from imgdup.containers.plain_file import OpenFile
 from imgdup.containers.reading import TABLES
 from imgdup.containers.tar import Source, Unpacked, list_spans
 from imgdup.containers.zip import Entry, central_directory, entries
@@ -60,7 +60,7 @@ class Shard(Protocol):
         """Write it without the members at some places; ImageError if it is damaged."""
 
 
-def open_shard(file: PlainFile, kind: str) -> Shard:
+def open_shard(file: OpenFile, kind: str) -> Shard:
     """Return an open container by its kind; see `imgdup.system.paths.kind_of`."""
     if kind in TABLES:
         import_uncapped(TABLE_MODULE)
@@ -69,7 +69,7 @@ def open_shard(file: PlainFile, kind: str) -> Shard:
     return _archive(file, kind)
 
 
-def stored_members(file: PlainFile, kind: str) -> list[Stored]:
+def stored_members(file: OpenFile, kind: str) -> list[Stored]:
     """Return the members of an open tar or zip file in their order.
 
     Raises
@@ -80,12 +80,12 @@ def stored_members(file: PlainFile, kind: str) -> list[Stored]:
     return _archive(file, kind).members()
 
 
-def _archive(file: PlainFile, kind: str) -> "_Tar | _Zip":
+def _archive(file: OpenFile, kind: str) -> "_Tar | _Zip":
     return _Zip(file) if kind == "zip" else _Tar(file, kind)
 
 
 class _Tar:
-    def __init__(self, file: PlainFile, kind: str) -> None:
+    def __init__(self, file: OpenFile, kind: str) -> None:
         self._source: Source = file if kind == "tar" else Unpacked(file, kind)
         self._compressor = _COMPRESSORS.get(kind)
 
@@ -105,7 +105,7 @@ class _Tar:
 
 
 class _Zip:
-    def __init__(self, file: PlainFile) -> None:
+    def __init__(self, file: OpenFile) -> None:
         self._file = file
 
     def members(self) -> list[Stored]:

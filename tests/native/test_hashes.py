@@ -113,6 +113,36 @@ def test_a_border_does_not_change_the_hash_of_what_it_encloses():
     assert trimmed == [[0] * 4, whole[0], whole[0]]
 
 
+def test_long_edges_of_black_and_white_are_no_borders():
+    """The differences of 516 levels from their mean need more than 16 bits."""
+    photo = pixels_of(np.random.default_rng(5), (516, 530))
+    for edge in (photo[0], photo[-1], photo[:, 0], photo[:, -1]):
+        edge[:] = np.arange(len(edge)) % 2 * 255
+
+    found = hash_pictures([GrayImage(photo, *photo.shape)], [MATCH, TRIMMED])
+
+    assert found.qualities[0] > 50
+    assert not found.hashes[TRIMMED].any()
+
+
+def test_a_picture_that_is_narrower_than_what_is_compared_at_once_has_borders():
+    photo = np.random.default_rng(6).integers(0, 256, (80, 17), dtype=np.uint8)
+    pictures = [np.pad(photo, ((0, 0), (left, 3)), constant_values=9) for left in range(9)]
+
+    assert_equal_to_operators([GrayImage(p[:, n:], 80, 20) for n, p in enumerate(pictures)])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != TRIMMED])
+def test_a_hash_is_the_same_whatever_is_asked_for_with_it(kind):
+    rng = np.random.default_rng(8)
+    sizes = [*rng.integers(1, 700, (20, 2)).tolist(), (8_224, 9), (8_225, 9)]
+    pictures = [picture_of(rng, *size) for size in sizes]
+
+    alone = hash_pictures(pictures, [kind]).hashes[kind]
+
+    assert alone.tolist() == hash_pictures(pictures, KINDS).hashes[kind].tolist()
+
+
 def test_what_a_border_encloses_is_hashed_only_with_the_whole():
     with pytest.raises(ValueError, match="together with the match hash"):
         hash_pictures([], [TRIMMED])

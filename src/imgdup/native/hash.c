@@ -11,6 +11,10 @@
 #include <math.h>
 #include <string.h>
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the order of bytes in a word must be that of x86-64 and arm64"
+#endif
+
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* As many numbers as a register holds, added and multiplied independently. */
@@ -317,17 +321,16 @@ static void compare_median(const double *coefficients, int n, uint64_t *words) {
     }
 }
 
-/* Multiply n_lines lines of WAVES numbers by two waves of the same parity and add them up: sums
- * (2, WAVES). */
-static void add_lines(double (*waves)[MAX_LINES / 2], const double *lines, int n_lines, int stride,
-                      double *sums) {
+/* Multiply n_lines lines of WAVES numbers by two waves and add them up: sums (2, WAVES). */
+static void add_lines(const double *wave, const double *other, const double *lines, int n_lines,
+                      int stride, double *sums) {
     Vector totals[2][WAVES / LANES], line;
     memset(totals, 0, sizeof totals);
     for (int j = 0; j < n_lines; j++)
         for (int i = 0; i < WAVES / LANES; i++) {
             memcpy(&line, lines + j * stride + LANES * i, sizeof line);
-            totals[0][i] += waves[0][j] * line;
-            totals[1][i] += waves[2][j] * line;
+            totals[0][i] += wave[j] * line;
+            totals[1][i] += other[j] * line;
         }
     memcpy(sums, totals, sizeof totals);
 }
@@ -338,6 +341,7 @@ static void add_lines(double (*waves)[MAX_LINES / 2], const double *lines, int n
  * the sums or the differences of opposite lines, of which there are half as many. */
 static void transform(Work *work, int side, int low, double *coefficients) {
     int n = 4 * side, middle = n / 2;
+    double(*waves)[MAX_LINES / 2] = work->waves[n / 32 - 1] + low;
     double sums[2][WAVES], scale = 2 * PER_UNIT / n / work->unit;
     memset(work->half, 0, sizeof work->half);
     for (int j = 0; j < middle; j++)
@@ -347,8 +351,8 @@ static void transform(Work *work, int side, int low, double *coefficients) {
         }
     for (int k = 0; k < side; k += k % 2 ? 3 : 1) /* and k + 2 */
         for (int first = 0; first < n; first += WAVES) {
-            add_lines(work->waves[n / 32 - 1] + low + k, &work->folded[(low + k) % 2][0][first],
-                      middle, MAX_LINES, sums[0]);
+            add_lines(waves[k], waves[k + 2], &work->folded[(low + k) % 2][0][first], middle,
+                      MAX_LINES, sums[0]);
             for (int i = 0; i < WAVES; i++) {
                 work->half[first + i][k] = sums[0][i];
                 work->half[first + i][k + 2] = sums[1][i];
@@ -361,8 +365,8 @@ static void transform(Work *work, int side, int low, double *coefficients) {
         }
     for (int k = 0; k < side; k += k % 2 ? 3 : 1)
         for (int first = 0; first < side; first += WAVES) {
-            add_lines(work->waves[n / 32 - 1] + low + k,
-                      &work->folded_half[(low + k) % 2][0][first], middle, MAX_SIDE, sums[0]);
+            add_lines(waves[k], waves[k + 2], &work->folded_half[(low + k) % 2][0][first], middle,
+                      MAX_SIDE, sums[0]);
             for (int l = 0; l < WAVES && first + l < side; l++) {
                 coefficients[k * side + first + l] = rint(sums[0][l] * scale);
                 coefficients[(k + 2) * side + first + l] = rint(sums[1][l] * scale);
@@ -674,42 +678,59 @@ void imgdup_hash(const ImgdupPicture *pictures, int64_t n, const ImgdupHashes *h
 }
 
 /* Multiply two square matrices: product = left * right. */
-static void multiply(const double *left, const double *right, double *restrict product) {
-    for (int i = 0; i < MAX_SIDE; i++) {
-        double sums[MAX_SIDE] = {0};
-        for (int k = 0; k < MAX_SIDE; k++)
-            for (int j = 0; j < MAX_SIDE; j++)
-                sums[j] += left[i * MAX_SIDE + k] * right[k * MAX_SIDE + j];
-        memcpy(product + i * MAX_SIDE, sums, sizeof sums);
+static void multiply(const double *left, const double *right, double *product) {
+    double sums[2][WAVES];
+    for (int i = 0; i < MAX_SIDE; i += 2)
+        for (int first = 0; first < MAX_SIDE; first += WAVES) {
+            add_lines(left + i * MAX_SIDE, left + (i + 1) * MAX_SIDE, right + first, MAX_SIDE,
+                      MAX_SIDE, sums[0]);
+            memcpy(product + i * MAX_SIDE + first, sums[0], sizeof sums[0]);
+            memcpy(product + (i + 1) * MAX_SIDE + first, sums[1], sizeof sums[1]);
+        }
+}
+
+/* Put bit k of each of 64 bytes into a word. The product moves those of eight bytes together. */
+static uint64_t pack_bits(const uint8_t *bytes, int k) {
+    uint64_t packed = 0, eight;
+    for (int i = 0; i < 64; i += 8) {
+        memcpy(&eight, bytes + i, sizeof eight);
+        eight = (eight >> k & 0x0101010101010101) * 0x0102040810204080;
+        packed |= eight >> 56 << i;
     }
+    return packed;
 }
 
 void imgdup_likely_parts(const uint64_t *match, int64_t n, const double *sizes, const double *rows,
                          const double *columns, uint64_t *hashes, uint64_t *planes,
                          int64_t *weights) {
-    enum { N = MAX_SIDE * MAX_SIDE };
+    enum { N = MAX_SIDE * MAX_SIDE, MOST = (1 << PARTS_PLANES) - 1 };
     double whole[N], half[N], part[N];
+    uint8_t weight[N], is_positive[N];
     for (int64_t i = 0; i < n; i++, match += 4, hashes += 4, planes += 4) {
         for (int bit = 0; bit < N; bit++)
             whole[bit] = match[bit / 64] >> bit % 64 & 1 ? sizes[bit] : -sizes[bit];
         multiply(whole, columns, half);
         multiply(rows, half, part);
         part[0] = 0; /* the mean brightness says nothing */
-        double sum = 0;
+        double sums[MAX_SIDE] = {0}, sum = 0; /* of whole numbers: exact in any order */
         for (int bit = 0; bit < N; bit++)
-            sum += fabs(part[bit]);
+            sums[bit % MAX_SIDE] += fabs(part[bit]);
+        for (int j = 0; j < MAX_SIDE; j++)
+            sum += sums[j];
         double scale = PARTS_MEAN_WEIGHT * N / sum;
-        memset(hashes, 0, 4 * sizeof *hashes);
-        for (int k = 0; k < PARTS_PLANES; k++)
-            memset(planes + k * n * 4, 0, 4 * sizeof *planes);
-        weights[i] = 0;
+        int total = 0;
         for (int bit = 0; bit < N; bit++) {
             double size = rint(fabs(part[bit]) * scale);
-            uint64_t weight = (uint64_t)smaller((int64_t)size, (1 << PARTS_PLANES) - 1);
-            hashes[bit / 64] |= (uint64_t)(part[bit] > 0) << bit % 64;
+            weight[bit] = (uint8_t)(int)(size < MOST ? size : MOST);
+            is_positive[bit] = part[bit] > 0;
+        }
+        for (int bit = 0; bit < N; bit++)
+            total += weight[bit];
+        weights[i] = total;
+        for (int w = 0; w < 4; w++) {
+            hashes[w] = pack_bits(is_positive + 64 * w, 0);
             for (int k = 0; k < PARTS_PLANES; k++)
-                planes[k * n * 4 + bit / 64] |= (weight >> k & 1) << bit % 64;
-            weights[i] += (int64_t)weight;
+                planes[k * n * 4 + w] = pack_bits(weight + 64 * w, k);
         }
     }
 }

@@ -12,6 +12,7 @@ the signs of its part agree with the hash of a real crop much better than those 
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -134,6 +135,7 @@ def nearest_orientations(
     return bits, nearest
 
 
+@cache
 def _operator(before: float, after: float) -> Reals:
     """Return the matrix from frequencies along an axis to those of a part, in units of 1 / UNIT."""
     waves = np.arange(SIDE)

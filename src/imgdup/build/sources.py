@@ -153,8 +153,8 @@ def walk(
     if is_remote(folder):
         yield from _walk_objects(folder, scan)
         return
-    part = options.part
-    levels = [Queue(_names(folder, tally) if part.holds_path(folder[scan.prefix :]) else [])]
+    holds_any = options.part.holds_path(folder[scan.prefix :])
+    levels = [Queue(_names(folder, tally) if holds_any else [])]
     parents = [(folder, identity(folder))]
     while levels:
         if not levels[-1].keys:
@@ -165,8 +165,6 @@ def walk(
         path = join(parents[-1][0], name)
         if members is not None:
             yield from members
-            continue
-        if parents[-1][0] == root and not part.holds(name):
             continue
         if path == skip or scan.leaves_out(path, name):
             continue
@@ -199,6 +197,9 @@ class _Scan:
 
     def leaves_out(self, path: bytes, name: bytes) -> bool:
         """Return whether the options leave out a path; note what an interrupted apply set aside."""
+        is_at_top = len(path) == self.prefix + len(name)
+        if is_at_top and not self.options.part.holds(name):
+            return True
         is_out = _is_skipped(name, self.options) or self.excluded(path[self.prefix :])
         if is_out and SET_ASIDE.fullmatch(name):
             self.tally.set_aside.append(path)

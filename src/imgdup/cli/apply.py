@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,33 @@ if TYPE_CHECKING:
     from imgdup.dedupe.plan import PlanHeader
 
 PERMANENT = ("trash", "delete")  # actions that undo cannot reverse
+
+
+@dataclass(frozen=True)
+class Action:
+    """What is done with the files, unless a cleaned set is written: one of these."""
+
+    move_to: Path | None
+    trash: bool
+    delete: bool
+    hardlink: bool
+    symlink: bool
+
+    def name(self, *, writes: bool) -> str:
+        """Return the one action that was chosen; `writes` means that a set is written."""
+        chosen = {
+            "move": self.move_to is not None,
+            "write": writes,
+            "trash": self.trash,
+            "delete": self.delete,
+            "hardlink": self.hardlink,
+            "symlink": self.symlink,
+        }
+        names = [name for name, is_chosen in chosen.items() if is_chosen]
+        if len(names) != 1:
+            ways = "--move-to FOLDER, --write-to FOLDER, --trash, --delete, --hardlink, --symlink"
+            raise UsageError(f"give exactly one of {ways}")
+        return names[0]
 
 
 @click.command()
@@ -62,15 +90,12 @@ PERMANENT = ("trash", "delete")  # actions that undo cannot reverse
 )
 @click.option("--dry-run", is_flag=True, help="Verify everything, but change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before deleting files or removing many.")
+@gathered(Action, "action")
 @gathered(CleanedSet, "cleaned")
 def apply(
     plan: Path,
     index_folder: Path | None,
-    move_to: Path | None,
-    trash: bool,
-    delete: bool,
-    hardlink: bool,
-    symlink: bool,
+    action: Action,
     cleaned: CleanedSet,
     dry_run: bool,
     yes: bool,
@@ -90,27 +115,27 @@ def apply(
     from imgdup.dedupe.plan import read_plan
 
     cleaned.check()
-    chosen = {"trash": trash, "delete": delete, "hardlink": hardlink, "symlink": symlink}
-    is_written = cleaned.write_to is not None
-    action = _one_action(move=move_to is not None, write=is_written, **chosen)
+    name = action.name(writes=cleaned.write_to is not None)
     loaded = read_plan(plan)
     place = _index_of_plan(index_folder, plan, loaded.header)
-    if is_written:
+    if cleaned.write_to is not None:
         return apply_runs.write_cleaned(loaded, cleaned, place, dry_run=dry_run)
-    options = choosing.make_options(loaded, action, move_to, index_folder=place, dry_run=dry_run)
+    options = choosing.make_options(
+        loaded, name, action.move_to, index_folder=place, dry_run=dry_run
+    )
     journal = registry.journal_to_write(plan, choosing.journal_header(loaded, options), place)
     registry.check_earlier_runs(plan, journal)
     if not loaded.removals:
         note(f"nothing to do: {plan} has no removals; make another with: imgdup dedupe --plan FILE")
     note(f"{plan}: {match_rule_text(loaded.header, loaded.header.protect)}")
-    if action in PERMANENT:
+    if name in PERMANENT:
         _note_companions(attached.companions_of_all(each.remove.path for each in loaded.removals))
     if not (dry_run or yes):
-        _ask(choosing.reasons_to_ask(loaded, action), plan)
-    with _journal_named(journal, action, index_folder):
+        _ask(choosing.reasons_to_ask(loaded, name), plan)
+    with _journal_named(journal, name, index_folder):
         result = apply_runs.carry_out(loaded, options, place, journal)
-        apply_runs.print_result(result, action, dry_run=dry_run)
-        if not dry_run and not result.stopped and action not in apply_runs.LINKING:
+        apply_runs.print_result(result, name, dry_run=dry_run)
+        if not dry_run and not result.stopped and name not in apply_runs.LINKING:
             apply_runs.drop_rows(result, place)
     return result.exit_code
 
@@ -136,15 +161,6 @@ def _index_of_plan(explicit: Path | None, plan: Path, header: "PlanHeader") -> P
     if same_folders:
         return announced(same_folders[0], explicit)
     return find_index(explicit)
-
-
-def _one_action(**chosen: bool) -> str:
-    """Return the one action that was chosen."""
-    actions = [name for name, is_chosen in chosen.items() if is_chosen]
-    if len(actions) != 1:
-        ways = "--move-to FOLDER, --write-to FOLDER, --trash, --delete, --hardlink, --symlink"
-        raise UsageError(f"give exactly one of {ways}")
-    return actions[0]
 
 
 def _note_companions(companions: Sequence[bytes]) -> None:

@@ -3,13 +3,14 @@
 import os
 import sys
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from imgdup.api.index import ImageIndex
 from imgdup.build.sources import Tally, files_named_by
-from imgdup.cli.options import PATH, OutputFile, index_option, json_option, open_found
+from imgdup.cli.options import PATH, OutputFile, gathered, index_option, json_option, open_found
 from imgdup.cli.printing import note, on_terminal, terminal_width, write_text
 from imgdup.dedupe.evaluate import EvaluateOptions, Evaluation, evaluate as evaluate_files
 from imgdup.dedupe.labels import LabelledPair, read_pairs
@@ -28,6 +29,16 @@ from imgdup.query.chance import sample_rows
 from imgdup.query.false_pairs import Pictures, pictures_of
 from imgdup.query.row_pairs import Side
 from imgdup.system.paths import check_exists
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How many pictures are edited and compared, and by which hashes and limit."""
+
+    sample: int
+    n_compared: int
+    extra: str | None
+    max_false_pairs: float
 
 
 @click.command()
@@ -75,14 +86,12 @@ from imgdup.system.paths import check_exists
     "--report", type=OutputFile(), metavar="FILE.html", help="Write an HTML page with plots."
 )
 @json_option
+@gathered(Sampling, "how")
 def evaluate(
     folder: str | None,
     index_folder: Path | None,
     table: Path | None,
-    sample: int,
-    n_compared: int,
-    extra: str | None,
-    max_false_pairs: float,
+    how: Sampling,
     report: Path | None,
     as_json: bool,
 ) -> int:
@@ -97,12 +106,12 @@ def evaluate(
     labelled = [] if table is None else read_pairs(table)
     files, options, known = _collection(folder, index_folder, labelled)
     options = options._replace(
-        sample=sample, n_compared=n_compared, max_false_pairs=max_false_pairs
+        sample=how.sample, n_compared=how.n_compared, max_false_pairs=how.max_false_pairs
     )
-    if extra == "pdq" and not options.with_pdq:
+    if how.extra == "pdq" and not options.with_pdq:
         options, known = options._replace(with_pdq=True), None  # the index has no such hashes
     with closing(Bar(quiet=False)) as bar:
-        bar.start(min(len(files), sample))
+        bar.start(min(len(files), how.sample))
         found = evaluate_files(files, labelled, options, known=known, advance=bar.advance)
     _print(found, as_json=as_json)
     if report is not None:

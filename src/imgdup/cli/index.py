@@ -50,6 +50,16 @@ class PartOf(click.ParamType[Part]):
 
 
 @dataclass(frozen=True)
+class Report:
+    """How the outcome is reported."""
+
+    errors: Path | None
+    as_json: bool
+    quiet: bool
+    strict: bool
+
+
+@dataclass(frozen=True)
 class Chosen:
     """The parameters that decide which files are indexed, and how."""
 
@@ -201,16 +211,14 @@ def _cluster_pool(address: str, limits: Limits) -> "Pool":
     "--strict", is_flag=True, help="Also exit with 3 for failures that are already known."
 )
 @limit_parameters
+@gathered(Report, "report")
 @gathered(Chosen, "chosen")
 def index(
     paths: tuple[str, ...],
     index_folder: Path | None,
     moved: tuple[str, str] | None,
     null: bool,
-    errors: Path | None,
-    as_json: bool,
-    quiet: bool,
-    strict: bool,
+    report: Report,
     chosen: Chosen,
 ) -> int:
     """Build, update or resume an index.
@@ -234,13 +242,13 @@ def index(
         from imgdup.cli import indexing
 
         if moved:
-            return indexing.relocate(place, moved, paths, as_json=as_json)
-        outcome = indexing.update(place, named, chosen.settings(), quiet=quiet, pool=pool)
-    if errors:
-        indexing.write_failures(errors, outcome)
-    if not quiet:
+            return indexing.relocate(place, moved, paths, as_json=report.as_json)
+        outcome = indexing.update(place, named, chosen.settings(), quiet=report.quiet, pool=pool)
+    if report.errors:
+        indexing.write_failures(report.errors, outcome)
+    if not report.quiet:
         indexing.note_failures(outcome)
     if chosen.list_ignored:
-        indexing.print_ignored(outcome, as_json=as_json)
-    indexing.print_outcome(outcome, as_json=as_json, quiet=quiet)
-    return indexing.exit_code(outcome, strict=strict)
+        indexing.print_ignored(outcome, as_json=report.as_json)
+    indexing.print_outcome(outcome, as_json=report.as_json, quiet=report.quiet)
+    return indexing.exit_code(outcome, strict=report.strict)

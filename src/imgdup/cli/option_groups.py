@@ -1,4 +1,4 @@
-"""The options of compare and dedupe in groups, as they are handed on; each has the option's name.
+"""The options of commands in groups, as they are handed on; each has the option's name.
 
 This module is light: it is imported before the arguments are parsed.
 """
@@ -118,3 +118,30 @@ class CleanedSet:
     def folder(self) -> Path:
         """The folder that was named."""
         return Path() if self.write_to is None else self.write_to
+
+
+@dataclass(frozen=True)
+class PairsRule:
+    """Which pairs are found, and whether their pictures are compared."""
+
+    by: str
+    max_dist: int | None
+    max_false_pairs: float | None
+    orientations: bool
+    verify: bool
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """How a search for pairs is divided."""
+
+    shards: int | None
+    memory: int | None
+    checkpoints: Path | None
+
+    def check(self) -> None:
+        """Raise UsageError for options that exclude each other, or need another."""
+        if self.shards is not None and self.memory is not None:
+            raise UsageError("--shards and --memory exclude each other: leave out one")
+        if self.checkpoints and self.shards is None and self.memory is None:
+            raise UsageError("--checkpoints needs --shards K or --memory SIZE")

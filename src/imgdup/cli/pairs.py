@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgdup.cli.option_groups import PairsRule, ShardOptions
 from imgdup.cli.options import (
     PATH,
     Bytes,
@@ -17,6 +18,7 @@ from imgdup.cli.options import (
     Number,
     by_option,
     false_pairs_option,
+    gathered,
     index_option,
     json_option,
     orientations_option,
@@ -32,7 +34,6 @@ from imgdup.cli.printing import (
     write_table,
     write_text,
 )
-from imgdup.errors import UsageError
 from imgdup.output.progress import Bar
 from imgdup.output.results import (
     PairRow,
@@ -89,18 +90,14 @@ COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first i
 @removals_option
 @json_option
 @click.option("--null", is_flag=True, help="Print only paths, NUL-separated, two per pair.")
+@gathered(PairsRule, "rule")
+@gathered(ShardOptions, "division")
 def pairs(
     folders: tuple[str, ...],
     index_folder: Path | None,
     other: str | None,
-    by: str,
-    max_dist: int | None,
-    orientations: bool,
-    max_false_pairs: float | None,
-    verify: bool,
-    shards: int | None,
-    memory: int | None,
-    checkpoints: Path | None,
+    rule: PairsRule,
+    division: ShardOptions,
     allow_removals: bool,
     as_json: bool,
     null: bool,
@@ -118,40 +115,25 @@ def pairs(
     from imgdup.cli import prepare
     from imgdup.query.row_pairs import JoinWork, PairRule, iter_row_pairs
 
-    prepare.check_turned(by, orientations)
-    _check_shards(shards, memory, checkpoints)
+    prepare.check_turned(rule.by, rule.orientations)
+    division.check()
     sides = prepare.two_sides(folders, other, index_folder, allow_removals=allow_removals)
     index, left, right, code = sides
-    limit = prepare.pairs_distance(sides, by, max_dist, max_false_pairs, orientations=orientations)
+    limit = prepare.pairs_distance(sides, rule)
     with ExitStack() as stack:
         bar = stack.enter_context(closing(Bar(quiet=on_terminal())))
         bar.log("comparing")
-        if memory is not None:
-            shards = prepare.shards_of(memory, left, right, orientations=orientations)
-        sharding = None
-        if shards or checkpoints:
-            sharding = prepare.sharding(shards, checkpoints, stack, bar.shards)
+        sharding = prepare.sharding(division, sides, stack, bar.shards, turned=rule.orientations)
         work = JoinWork.shown(bar.share, sharding)
-        blocks = iter_row_pairs(left, right, PairRule(limit, by, orientations), work=work)
-        found = _Counted(blocks, bar)
-        if verify:
+        wanted = PairRule(limit, rule.by, rule.orientations)
+        found = _Counted(iter_row_pairs(left, right, wanted, work=work), bar)
+        if rule.verify:
             verifier = stack.enter_context(prepare.picture_verifier(index))
             found.judge = verifier.judge(left.index, (right or left).index)
-        named = _with_paths(found, left, right or left, orientations)
+        named = _with_paths(found, left, right or left, rule.orientations)
         _print_pairs(named, as_json=as_json, null=null)
     note(pairs_summary(found.n_pairs, found.n_duplicates, limit, found.relations))
     return code
-
-
-def _check_shards(shards: int | None, memory: int | None, checkpoints: Path | None) -> None:
-    """Raise UsageError for options that do not go with --shards or --memory, or need one."""
-    given = [
-        name for name, value in (("--shards", shards), ("--memory", memory)) if value is not None
-    ]
-    if len(given) == 2:
-        raise UsageError("--shards and --memory exclude each other: leave out one")
-    if checkpoints and not given:
-        raise UsageError("--checkpoints needs --shards K or --memory SIZE")
 
 
 class _Counted:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from imgdup.api.index import ImageIndex
 from imgdup.api.sets import covering_index
 from imgdup.cli.indexing import exit_code, index_first
-from imgdup.cli.option_groups import DedupeRules
+from imgdup.cli.option_groups import DedupeRules, PairsRule, ShardOptions
 from imgdup.cli.options import (
     check_one_limit,
     check_range,
@@ -87,30 +87,25 @@ def distance_of(index: ImageIndex, by: str, max_distance: int | None) -> int:
     return MATCH_MAX_DISTANCE if by == "match" else default_distance(index.generation)
 
 
-def pairs_distance(
-    sides: "Sides",
-    by: str,
-    max_distance: int | None,
-    max_false_pairs: float | None,
-    *,
-    orientations: bool,
-) -> int:
+def pairs_distance(sides: "Sides", rule: PairsRule) -> int:
     """Return the distance of `imgdup pairs`, by --max-dist, --max-false-pairs or the default."""
     index, left, right, _ = sides
-    check_one_limit(max_distance, max_false_pairs)
-    if max_false_pairs is None:
+    by, max_distance = rule.by, rule.max_dist
+    check_one_limit(max_distance, rule.max_false_pairs)
+    n_orientations = len(ORIENTATIONS) if rule.orientations else 1
+    if rule.max_false_pairs is None:
         default = distance_of(index, by, None)
         if max_distance is not None and max_distance > default:
             check_range(max_distance, MATCH_BITS if by == "match" else index.bits)
             expected = false_pairs.expected_pairs(max_distance, left, right, by=by)
-            if expected is not None and orientations:
-                expected *= len(ORIENTATIONS)
-            about = "pairs" if expected is None else f"about {_rounded(expected)} pairs"
+            about = "pairs"
+            if expected is not None:
+                about = f"about {_rounded(n_orientations * expected)} pairs"
             note_wide(max_distance, default, f"{about} of different pictures are expected")
         return distance_of(index, by, max_distance)
-    accepted = max_false_pairs / (len(ORIENTATIONS) if orientations else 1)  # of each
+    accepted = rule.max_false_pairs / n_orientations  # of each
     found = false_pairs.pairs_distance(accepted, left, right, by=by)
-    note_false_pairs(found, max_false_pairs)
+    note_false_pairs(found, rule.max_false_pairs)
     return found
 
 
@@ -200,32 +195,6 @@ def widened(rule: MatchRule, sides: Sequence[tuple[Rows, RowNumbers]]) -> MatchR
 def picture_verifier(index: ImageIndex) -> Verifier:
     """Return what compares pictures; it keeps the verdicts in the folder of an index."""
     return Verifier(index.folder)
-
-
-def shards_of(
-    memory_bytes: int, left: Side, right: Side | None, *, orientations: bool
-) -> int | None:
-    """Return the number of shards with which a search needs no more memory; None means none."""
-    n_right = None if right is None else len(right.rows)
-    return shards_within(memory_bytes, len(left.rows), n_right, orientations=orientations)
-
-
-def sharding(
-    n_shards: int | None,
-    folder: Path | None,
-    stack: ExitStack,
-    on_task: Callable[[int, int], None],
-) -> Sharding:
-    """Return how a search is divided; one task at a time uses all cores.
-
-    What is found is kept in a folder, without one in a temporary folder. `stack` ends both the
-    executor and the temporary folder. Without a number of shards, all hashes are one.
-    """
-    if folder is None:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imgdup-")))
-    folder.mkdir(parents=True, exist_ok=True)
-    executor = stack.enter_context(ThreadPoolExecutor(1))
-    return Sharding(n_shards or 1, folder, executor, threads=usable_cores(), on_task=on_task)
 
 
 class Sides(NamedTuple):
@@ -356,3 +325,30 @@ def _note_unlabelled(found: Sequence[str | None], name: str, labels: Path) -> No
         )
     if n_missing:
         note(f"{n_missing:,} of {len(found):,} images of {name} have no label in {labels}")
+
+
+def sharding(
+    division: ShardOptions,
+    sides: Sides,
+    stack: ExitStack,
+    on_task: Callable[[int, int], None],
+    *,
+    turned: bool,
+) -> Sharding | None:
+    """Return how a search is divided, or None; one task at a time uses all cores.
+
+    What is found is kept in the folder of checkpoints, without one in a temporary folder. `stack`
+    ends both the executor and the temporary folder. Without a number of shards, all hashes are one.
+    """
+    n_shards, folder = division.shards, division.checkpoints
+    if division.memory is not None:
+        n_right = None if sides.right is None else len(sides.right.rows)
+        n_left = len(sides.left.rows)
+        n_shards = shards_within(division.memory, n_left, n_right, orientations=turned)
+    if n_shards is None and folder is None:
+        return None
+    if folder is None:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imgdup-")))
+    folder.mkdir(parents=True, exist_ok=True)
+    executor = stack.enter_context(ThreadPoolExecutor(1))
+    return Sharding(n_shards or 1, folder, executor, threads=usable_cores(), on_task=on_task)

@@ -3,6 +3,7 @@
 import ipaddress
 import webbrowser
 from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 
 from imgdup.cli.config import keep_rules, protected_folders
 from imgdup.cli.dedupe import KEEP
-from imgdup.cli.options import PATH, Number, find_index, index_option
+from imgdup.cli.options import PATH, Number, find_index, gathered, index_option
 from imgdup.cli.printing import note
 from imgdup.errors import ImgdupError
 
@@ -18,6 +19,25 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MAX_PORT = 65_535
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where the service listens, and who is answered."""
+
+    port: int
+    host: str
+    hosts: tuple[str, ...]
+    token: str | None
+
+
+@dataclass(frozen=True)
+class Review:
+    """Which files of a group are kept: by decisions of people, by rules, or always."""
+
+    decisions: Path | None
+    keep: str
+    protect: tuple[str, ...]
 
 
 @click.command()
@@ -71,17 +91,14 @@ MAX_PORT = 65_535
     metavar="FOLDER",
     help="Never remove files from this folder.",
 )
+@gathered(Listening, "listening")
+@gathered(Review, "review")
 def serve(
     index_folder: Path | None,
-    port: int,
-    host: str,
-    hosts: tuple[str, ...],
-    token: str | None,
+    listening: Listening,
     open_page: bool,
     show_paths: bool | None,
-    decisions: Path | None,
-    keep: str,
-    protect: tuple[str, ...],
+    review: Review,
 ) -> None:
     """Look at an index in a browser: search, review duplicates, decide, and download a plan.
 
@@ -92,18 +109,20 @@ def serve(
     imgdup serve --open
     """
     app, server = _packages()
-    address = server.Address(host, port)
-    token = server.checked_token(token, address)
+    host = listening.host
+    address = server.Address(host, listening.port)
+    token = server.checked_token(listening.token, address)
     if show_paths is None:
         show_paths = address.is_loopback
     if not address.is_loopback:
         note(f"other machines can reach {host}; whoever knows the token can see the pictures")
-    names = (*(name.lower() for name in hosts), *(() if _is_address(host) else (host.lower(),)))
+    named = listening.hosts if _is_address(host) else (*listening.hosts, host)
+    names = tuple(name.lower() for name in named)
     options = app.ServeOptions(
         app.Access(token, names, address.is_loopback),
         show_paths,
-        decisions,
-        app.KeepOptions(keep, protect),
+        review.decisions,
+        app.KeepOptions(review.keep, review.protect),
     )
     made = app.create_app(find_index(index_folder), options)
     with ExitStack() as stack:

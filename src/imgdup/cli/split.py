@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from imgdup.cli.options import (
     Number,
     check_new,
     force_option,
+    gathered,
     index_option,
     labels_option,
     match_distance_option,
@@ -25,8 +27,26 @@ from imgdup.system.paths import absolute
 if TYPE_CHECKING:
     from imgdup.dedupe.split import Share
 
-
 N_DEVIATIONS = 5  # that are printed of the shares of labels
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How images are divided."""
+
+    ratios: str
+    stratify: str | None
+    labels: Path | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class SplitLists:
+    """The lists that are written; `null` ends their paths with NUL."""
+
+    out: Path
+    null: bool
+    force: bool
 
 
 @click.command()
@@ -46,19 +66,16 @@ N_DEVIATIONS = 5  # that are printed of the shares of labels
 @click.option("--out", type=PATH, required=True, metavar="FOLDER", help="Where to write the lists.")
 @click.option("--null", is_flag=True, help="End the paths with NUL.")
 @force_option
+@gathered(SplitRule, "rule")
+@gathered(SplitLists, "lists")
 def split(
     folders: tuple[str, ...],
     index_folder: Path | None,
-    ratios: str,
-    stratify: str | None,
-    labels: Path | None,
-    seed: int,
+    rule: SplitRule,
     allow_removals: bool,
     max_dist: int | None,
     orientations: bool,
-    out: Path,
-    null: bool,
-    force: bool,
+    lists: SplitLists,
 ) -> int:
     """Divide images into lists for training and testing; no chain of duplicates is divided.
 
@@ -72,20 +89,23 @@ def split(
     from imgdup.dedupe import split as splitting
     from imgdup.output.cleaning import save_split
 
-    parsed = splitting.parse_ratios(ratios)
-    rule = prepare.match_rule(
+    ratios = splitting.parse_ratios(rule.ratios)
+    match_rule = prepare.match_rule(
         max_dist,
         "more pictures are kept together, also different ones",
         orientations=orientations,
     )
-    check_new((out / f"{name}.txt" for name in parsed), force=force)
+    check_new((lists.out / f"{name}.txt" for name in ratios), force=lists.force)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     name = ", ".join(folders) or str(index.folder)
-    part = prepare.labelled_part(index, name, [absolute(folder) for folder in folders], labels)
+    inside = [absolute(folder) for folder in folders]
+    part = prepare.labelled_part(index, name, inside, rule.labels)
     if max_dist is None:
-        rule = prepare.widened(rule, [(part.rows, part.images)])
-    division = splitting.split(part, parsed, stratify=bool(stratify), seed=seed, rule=rule)
-    save_split(out, index.rows, division, NUL if null else NEWLINE)
+        match_rule = prepare.widened(match_rule, [(part.rows, part.images)])
+    division = splitting.split(
+        part, ratios, stratify=bool(rule.stratify), seed=rule.seed, rule=match_rule
+    )
+    save_split(lists.out, index.rows, division, NUL if lists.null else NEWLINE)
     n_lists = len(division.names)
     write_text(map(_share_line, division.shares[:n_lists]))
     _print_deviations(division.shares[n_lists:])

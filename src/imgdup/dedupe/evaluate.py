@@ -201,15 +201,8 @@ def evaluate(
     limits = options.limits
     patient = replace(limits, timeout_s=limits.timeout_s * len(EDITS))
     with pool or decoding_pool(patient) as workers:
-        task = partial(_edit, options)
-        found: list[tuple[bytes, _Edited]] = []
-        jobs = [(file, i < options.n_compared) for i, file in enumerate(_shuffled(chosen))]
-        answers = decode_each(task, jobs, workers, batch_files=FILES_AT_ONCE)
-        for (file, _), answer in zip(jobs, answers, strict=True):
-            if not isinstance(answer, ImageError):
-                found.append((file, answer))
-            if advance is not None:
-                advance(1)
+        answers = _edit_all(chosen, options, workers, advance)
+        found = [(file, answer) for file, answer in answers if answer is not None]
         if not found and not pairs:
             raise ImgdupError("no picture could be read: name a folder that contains pictures")
         edited = [each for _, each in found]
@@ -228,6 +221,21 @@ def evaluate(
         labels,
         n_unread,
     )
+
+
+def _edit_all(
+    files: Sequence[bytes],
+    options: EvaluateOptions,
+    workers: Pool,
+    advance: Callable[[int], None] | None,
+) -> Iterator[tuple[bytes, _Edited | None]]:
+    """Yield files in random order with what their edits gave; None if a file cannot be read."""
+    jobs = [(file, i < options.n_compared) for i, file in enumerate(_shuffled(files))]
+    answers = decode_each(partial(_edit, options), jobs, workers, batch_files=FILES_AT_ONCE)
+    for (file, _), answer in zip(jobs, answers, strict=True):
+        yield file, None if isinstance(answer, ImageError) else answer
+        if advance is not None:
+            advance(1)
 
 
 def _shuffled(files: Sequence[bytes]) -> list[bytes]:

@@ -61,7 +61,7 @@ def joined(hashes: np.ndarray, bands: list[Band], max_distance: int) -> Join:
     n_pairs = sum(len(block.left) for block in blocks)
     seconds = time.process_time() - start
     work = Workload(n, n, words, max_distance, True)
-    work = work._replace(near_share=n_pairs / work.n_pairs)
+    work = work._replace(near=((max_distance, n_pairs / work.n_pairs),))
     shares = stats.n_compared / work.n_pairs / len(bands)
     shapes = [(len(band.bits), band.radius) for band in bands]
     counts = [units(work, width, radius, shares) for width, radius in shapes]

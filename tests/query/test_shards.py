@@ -191,7 +191,7 @@ def test_damaged_answers_and_those_of_another_distance_are_found_again(tmp_path)
 def test_the_bands_are_chosen_once_and_have_their_tables_one_after_the_other(tmp_path, monkeypatch):
     layout = Layout((Band(np.arange(8), 1), Band(np.arange(8, 16), 1)), 0, 0.0, 1.0, 1e-3)
     chosen, made = [], []
-    monkeypatch.setattr(shards, "choose_layout", lambda *args: chosen.append(args) or layout)
+    monkeypatch.setattr(shards, "measured_layout", lambda *args: chosen.append(args) or layout)
     make_tables = join.make_tables
     monkeypatch.setattr(
         join, "make_tables", lambda plans, *args: made.append(plans) or make_tables(plans, *args)

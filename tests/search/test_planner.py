@@ -1,8 +1,12 @@
 """Planner: the cheapest way by the estimates, and the estimates in words."""
 
+import itertools
+
 import numpy as np
 import pytest
 
+from imgdup.search import bands, join, planner
+from imgdup.search.hamming import Chosen
 from imgdup.search.planner import STRATEGIES, Workload, explain, plan
 
 # What photos' 64-bit hashes make a tree of a million visit, by distance.
@@ -82,3 +86,63 @@ def test_the_comparisons_of_some_rows_are_those_that_nested_loops_make(is_self):
 
     assert [work.n_scanned(block.start, block.stop) for block in blocks] == counted
     assert work.n_scanned(0, n) == work.n_pairs
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2])
+def test_the_odds_that_a_band_finds_a_pair_are_those_of_all_ways_to_differ(radius):
+    n_bits, width, distance = 8, 3, 4
+    ways = list(itertools.combinations(range(n_bits), distance))
+
+    found = sum(1 for bits in ways if sum(bit < width for bit in bits) <= radius)
+
+    assert planner._odds(n_bits, width, radius, distance) == pytest.approx(found / len(ways))
+
+
+def test_near_pairs_cost_more_in_bands_of_several_words_and_in_several_blocks():
+    def cost_s(near, words=4):
+        work = Workload(10**7, 10**7, words, 31, True, near)
+        return planner.band_s(work, 16, 1, 1e-4)
+
+    few, many = ((5, 1e-7),), ((5, 2e-6),)
+
+    assert cost_s(()) < cost_s(few) < cost_s(many)
+    assert Workload(10**7, 10**7, 4, 31, True, many).n_blocks > 1
+    assert cost_s(few) - cost_s(()) > cost_s(few, words=1) - cost_s((), words=1)
+
+
+@pytest.mark.parametrize("is_self", [True, False], ids=["one set", "two sets"])
+def test_the_near_pairs_of_a_layout_are_those_of_a_sample(monkeypatch, is_self):
+    monkeypatch.setattr(join, "SMALL", 0)
+    monkeypatch.setattr(bands, "SMALL", 0)
+    monkeypatch.setattr(bands, "NEAR_COST", 1)
+    monkeypatch.setattr(bands, "NEAR_PAIRS", 10**9)
+    rng = np.random.default_rng(3)
+    hashes = rng.integers(0, 2**64, (600, 4), np.uint64)
+    hashes[1::3] = hashes[::3] ^ np.uint64(0b1011)  # 12 bits in all, 3 in each word
+    left, right = Chosen(hashes), None if is_self else Chosen(hashes)
+    given = []
+    choose_layout = join.choose_layout
+    monkeypatch.setattr(
+        join, "choose_layout", lambda *args: given.append(args[-1]) or choose_layout(*args)
+    )
+
+    join.measured_layout(left, right, 31)
+
+    (near,) = given
+    assert len(near.differing) == (200 if is_self else 600 + 2 * 200)
+    assert near.n_looked == (600 * 599 // 2 if is_self else 600 * 600)
+    if is_self:
+        assert near.by_distance() == ((12, 50 / near.n_looked),) * 4
+        assert near.found(np.array([0, 1, 64, 200]), 2) == 0
+        assert near.found(np.array([0, 1, 64, 200]), 3) == 200 / near.n_looked
+
+
+def test_fewer_hashes_are_compared_for_near_pairs_where_many_are_near():
+    work = Workload(10**7, 10**7, 1, 10, True)
+    rng = np.random.default_rng(4)
+    unlike = Chosen(rng.integers(0, 2**64, (1_000, 1), np.uint64))
+    alike = Chosen(unlike.hashes & np.uint64(0xFF))
+
+    assert bands.n_near_sample(unlike, unlike, work) == bands.NEAR_SAMPLE
+    assert bands.n_near_sample(alike, alike, work) < 300
+    assert bands.n_near_sample(unlike, unlike, work._replace(n_left=12_000)) < 1_601

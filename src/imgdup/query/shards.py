@@ -20,10 +20,10 @@ from imgdup.hashing import dihedral_hashes
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index import store
 from imgdup.query.transformed import pairs_in_orientation
-from imgdup.search.bands import Layout, choose_layout
+from imgdup.search.bands import Layout
 from imgdup.search.equal import Pairs
 from imgdup.search.hamming import Chosen, Hashes, Integers, check_max_distance
-from imgdup.search.join import JoinStats, checked_sides, iter_pairs
+from imgdup.search.join import JoinStats, checked_sides, iter_pairs, measured_layout
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 
 KIND = "pairs of shards"
@@ -236,12 +236,12 @@ def layout_of_tasks(
 ) -> Layout:
     """Choose the bands of all tasks for every k-th hash, which are as many as a shard has."""
     if right is None and n_shards == 1 and not orientation:
-        return choose_layout(left, None, max_distance)
+        return measured_layout(left, None, max_distance)
     sides = (left, 0), (left, 1) if right is None else (right, 0)
     one, two = (_every(side, first, n_shards) for side, first in sides)
     if orientation:
         two = Chosen(dihedral_hashes(two[:], [orientation])[0])
-    return choose_layout(one, two, max_distance)
+    return measured_layout(one, two, max_distance)
 
 
 def _every(hashes: Chosen, first: int, step: int) -> Chosen:

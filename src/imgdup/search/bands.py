@@ -28,6 +28,10 @@ from imgdup.search.hamming import WORD_BITS, Chosen, Hashes, Integers, as_chosen
 from imgdup.search.planner import Shape, Workload, band_s, best_shape, chance, shape_s
 
 SAMPLE = 512  # hashes of each side that represent all: half a millisecond per band
+NEAR_SAMPLE = 1 << 14  # hashes of each side among which near pairs are counted, ...
+NEAR_PAIRS = 20_000  # ... but fewer if more pairs than about these are near
+NEAR_COST = 1 << 6  # ... and at most one of so many comparisons is spent on it
+NEAR_PARTS = 4  # the near pairs are represented by so many distances
 SKEW_WIDTH = 16  # bits of the bands whose skew is measured
 MAX_TRIALS = 5  # layouts to measure on the sample
 WORTH_TRYING = 0.9  # largest estimated cost of a layout to measure, relative to the best so far
@@ -80,6 +84,32 @@ class Layout(NamedTuple):
         return len(self.bands[0].bits) == 0
 
 
+class NearPairs(NamedTuple):
+    """The pairs within the distance among some of the hashes.
+
+    Parameters
+    ----------
+    differing : ndarray of uint8, shape (n_near, bits)
+        In which bits each of them differs.
+    n_looked : int
+        How many pairs were compared.
+    """
+
+    differing: Bits
+    n_looked: int
+
+    def by_distance(self) -> tuple[tuple[int, float], ...]:
+        """Return some distances of near pairs, and the share of all pairs that each stands for."""
+        distances = np.sort(self.differing.sum(axis=1, dtype=np.int64))
+        parts = [part for part in np.array_split(distances, NEAR_PARTS) if len(part)]
+        return tuple((round(part.mean()), len(part) / self.n_looked) for part in parts)
+
+    def found(self, bits: Integers, radius: int) -> float:
+        """Return the share of all pairs that are near and within `radius` over some bits."""
+        inside = self.differing[:, bits].sum(axis=1, dtype=np.int64)
+        return int(np.count_nonzero(inside <= radius)) / self.n_looked
+
+
 class Sample(NamedTuple):
     """The bits of some hashes of each side, shape (n, bits)."""
 
@@ -87,18 +117,35 @@ class Sample(NamedTuple):
     right: Bits
     is_self: bool
 
-    def n_near(self, bits: Integers, radius: int) -> tuple[int, int]:
-        """Count the sampled pairs within `radius` over some bits, and all sampled pairs."""
+    def distances(self, bits: Integers) -> npt.NDArray[np.uint16]:
+        """Return the distance of each left hash to each right one over some bits."""
         left, right = _values(self.left[:, bits]), _values(self.right[:, bits])
         distances = np.zeros((len(left), len(right)), np.uint16)
         for word in range(left.shape[1]):
             distances += np.bitwise_count(left[:, word, None] ^ right[None, :, word])
-        n_same = len(left) if self.is_self else 0  # each hash with itself
+        return distances
+
+    def n_near(self, bits: Integers, radius: int) -> tuple[int, int]:
+        """Count the sampled pairs within `radius` over some bits, and all sampled pairs."""
+        distances = self.distances(bits)
+        n_same = len(self.left) if self.is_self else 0  # each hash with itself
         return int(np.count_nonzero(distances <= radius)) - n_same, distances.size - n_same
+
+    def near_pairs(self, max_distance: int) -> NearPairs:
+        """Return the sampled pairs within a distance."""
+        is_near = self.distances(np.arange(self.left.shape[1])) <= max_distance
+        if self.is_self:
+            is_near = np.triu(is_near, 1)
+        i, j = np.nonzero(is_near)
+        n_same = len(self.left) * (len(self.left) + 1) // 2 if self.is_self else 0
+        return NearPairs(self.left[i] ^ self.right[j], is_near.size - n_same)
 
 
 def choose_layout(
-    left: Hashes | Chosen, right: Hashes | Chosen | None, max_distance: int
+    left: Hashes | Chosen,
+    right: Hashes | Chosen | None,
+    max_distance: int,
+    near: NearPairs | None = None,
 ) -> Layout:
     """Choose the bands that should find all pairs fastest.
 
@@ -110,6 +157,8 @@ def choose_layout(
         The hashes to compare them with; None compares them with each other.
     max_distance : int
         Largest accepted distance, in bits, inclusive.
+    near : NearPairs, optional
+        Near pairs of a larger sample than this function takes; `imgdup.search.join` finds them.
 
     Returns
     -------
@@ -122,16 +171,25 @@ def choose_layout(
     if work.n_pairs <= SMALL:
         return scan_layout(work, pair_share=1.0)
     sample = Sample(_sampled(left), _sampled(others), right is None)
-    n_near, n_looked = sample.n_near(np.arange(WORD_BITS * work.words), max_distance)
-    work, pair_share = work._replace(near_share=n_near / n_looked), upper_share(n_near, n_looked)
+    near = near or sample.near_pairs(max_distance)
+    pair_share = upper_share(len(near.differing), near.n_looked)
+    work = work._replace(near=near.by_distance())
     best, skew = scan_layout(work, pair_share), 1.0
     for _ in range(MAX_TRIALS):
         shape = best_shape(work, skew)
         if shape is None or shape_s(work, shape, skew) > WORTH_TRYING * best.cost_s:
             break
-        tried = _measured(work, shape, sample, pair_share)
+        tried = _measured(work, shape, sample, near)
         best, skew = min(best, tried, key=lambda layout: layout.cost_s), tried.skew
     return best
+
+
+def n_near_sample(left: Chosen, right: Chosen, work: Workload) -> int:
+    """Return how many hashes of each side to compare to find near pairs, but not too many."""
+    near = Sample(_sampled(left), _sampled(right), work.is_self).near_pairs(work.max_distance)
+    share = upper_share(len(near.differing), near.n_looked)
+    n_pairs = min(NEAR_PAIRS / share, work.n_pairs / NEAR_COST)
+    return min(NEAR_SAMPLE, 1 + math.isqrt(int(n_pairs * (2 if work.is_self else 1))))
 
 
 def typical_distance(words: int) -> int:
@@ -177,22 +235,24 @@ def upper_share(n_found: int, n_looked: int) -> float:
     return min(1.0, (n_found + math.sqrt(n_found) + 1) / max(1, n_looked))
 
 
-def _measured(work: Workload, shape: Shape, sample: Sample, pair_share: float) -> Layout:
+def _measured(work: Workload, shape: Shape, sample: Sample, near: NearPairs) -> Layout:
     """Make the layout of a shape for these hashes; estimate its cost from the sample."""
     dealt = deal_bits(
         np.concatenate([sample.left, sample.right]), [width for width, _ in shape.bands]
     )
     bands = [Band(bits, radius) for bits, (_, radius) in zip(dealt, shape.bands, strict=True)]
-    shares = []
+    shares, cost_s = [], work.sort_s
     for bits, radius in bands:
         n_near, n_pairs = sample.n_near(bits, radius)
         shares.append(max(n_near / n_pairs, chance(len(bits), radius)))
-    cost_s = sum(
-        band_s(work, len(bits), radius, share)
-        for (bits, radius), share in zip(bands, shares, strict=True)
+        cost_s += band_s(work, len(bits), radius, shares[-1], near.found(bits, radius))
+    return Layout(
+        tuple(bands),
+        n_expected=int(work.n_pairs * sum(shares)),
+        cost_s=cost_s,
+        skew=sum(shares) / shape.share,
+        pair_share=upper_share(len(near.differing), near.n_looked),
     )
-    skew = sum(shares) / shape.share
-    return Layout(tuple(bands), int(work.n_pairs * sum(shares)), cost_s, skew, pair_share)
 
 
 def deal_bits(sample: Bits, widths: list[int]) -> list[Integers]:
@@ -249,8 +309,17 @@ def _agreement(sample: Bits) -> npt.NDArray[np.float32]:
 
 def _sampled(hashes: Hashes | Chosen) -> Bits:
     """Unpack the bits of evenly spaced hashes."""
-    rows = np.linspace(0, len(hashes) - 1, min(SAMPLE, len(hashes))).astype(np.int64)
-    return np.unpackbits(hashes[rows].astype("<u8").view(np.uint8), axis=1, bitorder="little")
+    return as_bits(evenly(hashes, SAMPLE))
+
+
+def evenly(hashes: Hashes | Chosen, n: int) -> Hashes:
+    """Return at most `n` evenly spaced hashes."""
+    return hashes[np.linspace(0, len(hashes) - 1, min(n, len(hashes))).astype(np.int64)]
+
+
+def as_bits(hashes: Hashes) -> Bits:
+    """Unpack the bits of hashes, the lowest first: shape (n, bits)."""
+    return np.unpackbits(hashes.astype("<u8").view(np.uint8), axis=1, bitorder="little")
 
 
 def _values(bits: Bits) -> npt.NDArray[np.unsignedinteger]:

@@ -30,7 +30,19 @@ from imgdup.native.join import (
     Table,
     Words,
 )
-from imgdup.search.bands import Layout, choose_layout, near_masks, upper_share
+from imgdup.search.bands import (
+    NEAR_PAIRS,
+    SMALL,
+    Layout,
+    NearPairs,
+    as_bits,
+    choose_layout,
+    evenly,
+    n_near_sample,
+    near_masks,
+    scan_layout,
+    upper_share,
+)
 from imgdup.search.equal import Pairs
 from imgdup.search.hamming import (
     WORD_BITS,
@@ -41,7 +53,7 @@ from imgdup.search.hamming import (
     check_hashes,
     check_max_distance,
 )
-from imgdup.search.planner import Workload
+from imgdup.search.planner import BLOCK_PAIRS, FILL, Workload
 from imgdup.search.sorting import (
     CallAll,
     SortedPairs,
@@ -53,8 +65,6 @@ from imgdup.search.sorting import (
 )
 from imgdup.system.limits import usable_cores
 
-BLOCK_PAIRS = 1 << 25  # in one block, 8 bytes per pair
-FILL = 0.75  # share of the slots to fill, estimated from the previous block
 TABLE_BYTES = 1 << 28  # of the tables that exist at a time, if there are several
 PROGRESS_S = 0.1  # between two progress reports
 
@@ -135,13 +145,30 @@ def iter_blocks(
         Each block is sorted and not empty; `left` ascends from block to block.
     """
     if stats.layout is None:
-        stats.layout = choose_layout(left, right, max_distance)
+        stats.layout = measured_layout(left, right, max_distance)
     left = _readable(left)
     others = left if right is None else _readable(right)
     work = Workload(len(left), len(others), left.words, max_distance, right is None)
     slots = np.empty(_n_slots(work, stats.layout, threads), np.uint64)
     with ThreadPoolExecutor(threads) as pool:
         yield from _blocks(JoinPlan(left, others, work, stats.layout, stats, pool, threads, slots))
+
+
+def measured_layout(left: Chosen, right: Chosen | None, max_distance: int) -> Layout:
+    """Choose the bands as `choose_layout` does, by the near pairs among many of the hashes."""
+    others = left if right is None else right
+    work = Workload(len(left), len(others), left.words, max_distance, right is None)
+    if work.n_pairs <= SMALL:
+        return choose_layout(left, right, max_distance)
+    n = n_near_sample(left, others, work)
+    one, two = evenly(left, n), evenly(others, n)
+    part = work._replace(n_left=len(one), n_right=len(two))
+    stats = JoinStats(layout=scan_layout(part, NEAR_PAIRS / part.n_pairs))
+    sides = Chosen(one), None if right is None else Chosen(two)
+    blocks = list(iter_blocks(*sides, max_distance, threads=1, stats=stats))
+    differing = [one[block.left] ^ two[block.right] for block in blocks]
+    near = as_bits(np.concatenate([np.zeros((0, left.words), np.uint64), *differing]))
+    return choose_layout(left, right, max_distance, NearPairs(near, part.n_pairs))
 
 
 def _readable(chosen: Chosen) -> Chosen:
@@ -308,7 +335,7 @@ def iter_pairs(
 
     The search is exact. In addition to the hashes it needs the larger of 24 bytes per hash (of 256
     bits at 31; 16 bytes for 64 bits) and a quarter of a gigabyte, and 8 bytes per pair for at most
-    2**25 pairs (or the pairs of one row, if these are more).
+    2**24 pairs (or the pairs of one row, if these are more).
 
     Parameters
     ----------

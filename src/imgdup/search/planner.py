@@ -1,9 +1,11 @@
 """Estimate what tree, scan and bands cost; choose the cheapest bands and the cheapest strategy.
 
-All strategies are exact and give the same matches; they differ in the comparisons they need. The
-unit costs are seconds on an AMD EPYC (Zen 5). ``benchmarks/fit_costs.py`` fitted those of the bands
-with AVX-512 and with AVX2; they lie between both. ``COMPARE_S`` is near AVX-512: a higher one makes
-bands too wide for ten million hashes, where memory is slower than estimated.
+All strategies are exact and give the same matches; they differ in the comparisons they need. Pairs
+that are near cost more than others: each band that finds one compares it in full.
+
+The unit costs are seconds on an AMD EPYC (Zen 5). ``benchmarks/fit_costs.py`` fitted those of the
+bands with AVX-512 and with AVX2; they lie between both. ``COMPARE_S`` is near AVX-512: a higher one
+makes bands too wide for ten million hashes, where memory is slower than estimated.
 ``benchmarks/bench_planner.py`` measured those of tree and scan. Choices near the best one cost
 nearly the same.
 """
@@ -16,17 +18,22 @@ from typing import NamedTuple
 from imgdup.native.join import MAX_MASKS
 from imgdup.search.hamming import WORD_BITS
 
+BLOCK_PAIRS = 1 << 24  # pairs of a join that are found before they are sorted, 8 bytes each
+FILL = 0.75  # share of them to aim at
+
 MAX_BANDS = 64
 MAX_WIDTH = 24  # bits of a band: the table of its buckets takes 4 bytes * 2**width
 MAX_RADIUS = 6  # above it, a band has too many neighbours or too few bits to separate hashes
 
-BUILD_S = 4e-9  # sort one hash by one band, and the same for each word compared first
+BUILD_S = 4e-9  # sort one hash by one band, and the same for each column
 BUCKET_S = 1e-8  # make one bucket of a table
 LOOK_S = 6e-10  # check whether one neighbouring bucket is empty, once per bucket of hashes
 BEGIN_S = 4e-9  # begin to compare one hash with one bucket
 FETCH_S = 2.7e-10  # fetch the beginning of one bucket, once per bucket of hashes
 COMPARE_S = 6e-11  # compare one word of two hashes
-FIND_S = 1.3e-8  # compare one near pair in full, in each band that finds it
+FIND_S = 1.3e-8  # compare one near pair in full, in each band that finds it, ...
+FETCH_PAIR_S = 1.5e-8  # ... and fetch both hashes, if the columns do not hold them
+PAIR_S = 1.4e-8  # sort and unpack one pair of the result
 NEARNESS = ((1 << 20, 1.0), (1 << 24, 2.0), (1 << 26, 4.0), (1 << 62, 8.0))  # bytes: factor
 
 
@@ -38,7 +45,18 @@ class Workload(NamedTuple):
     words: int
     max_distance: int
     is_self: bool
-    near_share: float = 0.0  # share of the pairs within the distance, if known
+    near: tuple[tuple[int, float], ...] = ()  # distances, and shares of the pairs at about these
+
+    @property
+    def near_share(self) -> float:
+        """Share of the pairs within the distance, if known."""
+        return sum(share for _, share in self.near)
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks in which pairs are found; each has tables of its own."""
+        block = FILL * max(BLOCK_PAIRS, self.n_right)
+        return max(1, math.ceil(self.n_pairs * self.near_share / block))
 
     @property
     def n_pairs(self) -> int:
@@ -54,9 +72,9 @@ class Workload(NamedTuple):
 
     @property
     def n_first(self) -> int:
-        """Words to compare first: as few as still exclude 999 of 1,000 unrelated hashes.
+        """Columns to compare first: as few as still exclude 999 of 1,000 unrelated hashes.
 
-        The distance of unrelated hashes is about 32 bits per word, with a standard deviation of 4.
+        These differ in about 32 bits of each column, with a standard deviation of 4.
         """
         counts = (n for n in (1, 2, 4, 8) if 32 * n - 12 * math.sqrt(n) > self.max_distance)
         return min(next(counts, self.words), self.words)
@@ -64,7 +82,18 @@ class Workload(NamedTuple):
     @property
     def scan_s(self) -> float:
         """Seconds to compare every hash with every other hash."""
-        return self.n_pairs * (self.n_first * COMPARE_S + self.near_share * FIND_S)
+        finds_s = self.n_pairs * self.near_share * self.find_s
+        return self.n_pairs * self.n_first * COMPARE_S + finds_s + self.sort_s
+
+    @property
+    def find_s(self) -> float:
+        """Seconds to compare one near pair in full."""
+        return FIND_S + (FETCH_PAIR_S if self.n_first < self.words else 0)
+
+    @property
+    def sort_s(self) -> float:
+        """Seconds to sort the pairs that are found."""
+        return self.n_pairs * self.near_share * PAIR_S
 
 
 class Shape(NamedTuple):
@@ -98,7 +127,9 @@ def chance(width: int, radius: int) -> float:
     return math.ldexp(n_masks(width, radius), -width)
 
 
-def band_s(work: Workload, width: int, radius: int, share: float) -> float:
+def band_s(
+    work: Workload, width: int, radius: int, share: float, found: float | None = None
+) -> float:
     """Estimate the seconds of one thread for one band.
 
     Parameters
@@ -109,6 +140,9 @@ def band_s(work: Workload, width: int, radius: int, share: float) -> float:
         Of the band, in bits.
     share : float
         Share of all pairs whose values are within the radius.
+    found : float, optional
+        Share of all pairs that are within the distance, too; by default that of the near pairs if
+        the bits in which they differ are anywhere.
 
     Returns
     -------
@@ -116,8 +150,8 @@ def band_s(work: Workload, width: int, radius: int, share: float) -> float:
         The time to build the tables, find neighbouring buckets, compare their hashes and compare
         near pairs in full.
     """
-    n_buckets, n_neighbours = 1 << width, n_masks(width, radius)
-    n_values = _occupied(work.n_left, n_buckets)
+    n_buckets, n_neighbours, n_blocks = 1 << width, n_masks(width, radius), work.n_blocks
+    n_values = n_blocks * _occupied(work.n_left / n_blocks, n_buckets)
     n_met = n_neighbours * _occupied(work.n_right, n_buckets) / n_buckets
     if work.is_self:
         n_met = (n_met + 1) / 2
@@ -125,20 +159,28 @@ def band_s(work: Workload, width: int, radius: int, share: float) -> float:
     begins = work.n_left * n_met * BEGIN_S
     fetches = n_values * n_met * FETCH_S * _nearness(8 * work.n_first * work.n_right)
     compares = work.n_pairs * min(1.0, share) * work.n_first * COMPARE_S
-    finds = work.n_pairs * work.near_share * _found(work, width, radius) * FIND_S
-    n_sorted = work.n_right if work.is_self else work.n_left + work.n_right
-    build = n_sorted * (1 + work.n_first) * BUILD_S + n_buckets * BUCKET_S
+    finds = work.n_pairs * (_found(work, width, radius) if found is None else found) * work.find_s
+    n_sorted = work.n_left + work.n_right * n_blocks
+    if work.is_self:  # each block is compared with the rows after it
+        n_sorted = work.n_left * (2 * n_blocks + 1) // 3
+    build = n_sorted * (1 + work.n_first) * BUILD_S + n_blocks * n_buckets * BUCKET_S
     return build + looks + begins + fetches + compares + finds
 
 
-def _occupied(n: int, n_buckets: int) -> float:
+def _occupied(n: float, n_buckets: int) -> float:
     """Return how many buckets hold at least one of `n` uniform values."""
     return -n_buckets * math.expm1(-n / n_buckets)
 
 
 def _found(work: Workload, width: int, radius: int) -> float:
-    """Return the probability that a band finds a pair of the largest distance."""
-    n_bits, distance = WORD_BITS * work.words, work.max_distance
+    """Return the share of the pairs that a band finds if they differ in any bits."""
+    n_bits = WORD_BITS * work.words
+    return sum(share * _odds(n_bits, width, radius, distance) for distance, share in work.near)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _odds(n_bits: int, width: int, radius: int, distance: int) -> float:
+    """Return the probability that at most `radius` of some differing bits are in a band."""
     ways = sum(
         math.comb(width, inside) * math.comb(n_bits - width, distance - inside)
         for inside in range(min(width, radius, distance) + 1)
@@ -152,8 +194,8 @@ def _nearness(n_bytes: int) -> float:
 
 
 def shape_s(work: Workload, shape: Shape, skew: float) -> float:
-    """Estimate the seconds of one thread for all bands of a shape; `skew` as in `best_shape`."""
-    return sum(band_s(work, *band, skew * chance(*band)) for band in shape.bands)
+    """Estimate the seconds of one thread with bands of a shape; `skew` as in `best_shape`."""
+    return work.sort_s + sum(band_s(work, *band, skew * chance(*band)) for band in shape.bands)
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,6 +1,7 @@
 """Make the matches of a picture from the rows that its hashes found, with the facts of each row."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +26,7 @@ _NAMES = [
     for flags in range(1 << len(HASHES))
 ]
 
-ROWS_TOGETHER = 1024  # rows of one picture that become `Match` at once
+FIRST_ROWS, ROWS_TOGETHER = 128, 1024  # rows of one picture that become `Match` at once
 
 
 class Match(NamedTuple):
@@ -97,6 +98,11 @@ def near_rows(
         How many rows at most.
     """
     n = len(picture)
+    if n == len(found) == 1:
+        ((name, (only,)),) = found.items()
+        order = np.lexsort((only.indices, only.distances))[:k]
+        flag = np.full(len(order), 1 << HASHES.index(name), np.uint8)
+        return NearRows(only.indices[order], np.zeros(len(order), np.int64), flag)
     keys = [near.indices * n + i for each in found.values() for i, near in enumerate(each)]
     flags = [1 << HASHES.index(name) for name, each in found.items() for _ in each]
     unique, places = np.unique(np.concatenate(keys), return_inverse=True)
@@ -115,9 +121,10 @@ def near_rows(
 
 
 def matches_of(generation: Generation, picture: "Probes", near: NearRows) -> Iterator[Match]:
-    """Make the matches of one picture, some rows at a time."""
-    for start in range(0, len(near.rows), ROWS_TOGETHER):
-        part = slice(start, start + ROWS_TOGETHER)
+    """Make the matches of one picture, some rows at a time; few at first, for who wants no more."""
+    bounds = [0, *range(FIRST_ROWS, len(near.rows), ROWS_TOGETHER), len(near.rows)]
+    for start, stop in pairwise(bounds if len(near.rows) else ()):
+        part = slice(start, stop)
         some = NearRows(near.rows[part], near.probes[part], near.found_by[part])
         yield from _described(generation, picture, some)
 

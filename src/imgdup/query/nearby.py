@@ -169,11 +169,12 @@ def _nothing() -> Nearby:
 def rows_with(generation: Generation, near: Nearby) -> Nearby:
     """Return the rows that have one of some distinct search hashes."""
     offsets, class_rows = generation.class_offsets, generation.class_rows
-    starts, stops = offsets[near.indices], offsets[near.indices + 1]
-    pieces = [class_rows[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-    rows = generation.checked_rows(np.concatenate([np.zeros(0, np.int64), *pieces]))
-    bits = np.repeat(near.distances, [len(piece) for piece in pieces])
-    return Nearby(rows, bits.astype(np.int64))
+    starts = offsets[near.indices]
+    sizes = offsets[near.indices + 1] - starts
+    ends = np.cumsum(sizes)
+    places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
+    rows = generation.checked_rows(class_rows[places])
+    return Nearby(rows, np.repeat(near.distances, sizes).astype(np.int64))
 
 
 @dataclass(frozen=True)

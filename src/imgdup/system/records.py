@@ -104,6 +104,9 @@ def path_from_json(record: Mapping[str, Any], key: str = "path") -> bytes:
     return base64.b64decode(text, validate=True)
 
 
+PLAIN = (str, int, float, type(None))  # values of JSON that hold no paths
+
+
 def json_line(record: Mapping[str, Any]) -> str:
     r"""Write a record as one line of JSON, in ASCII.
 
@@ -138,7 +141,10 @@ def _members(record: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the paths of a record by texts."""
     members: dict[str, Any] = {}
     for key, value in record.items():
-        members |= json_path(key, value) if isinstance(value, bytes) else {key: _value(value)}
+        if isinstance(value, bytes):
+            members |= json_path(key, value)
+        else:
+            members[key] = value if isinstance(value, PLAIN) else _value(value)
     return members
 
 

@@ -4,7 +4,7 @@ A path is in them only if paths may be shown.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,27 +46,37 @@ def info_record(shown: Shown) -> Record:
 
 def image_record(shown: Shown, row: int) -> Record:
     """Return the facts of an image that the index has."""
+    return image_records(shown, [row])[0]
+
+
+def image_records(shown: Shown, rows: Sequence[int]) -> list[Record]:
+    """Return the facts of images that the index has; of many at once, since answers have many."""
     index = shown.index
-    width, height, size, quality = (
-        int(index.column(name)[row]) for name in ("width", "height", "size", "quality")
-    )
-    record: Record = {
-        "id": image_id(index, row),
-        "width": width,
-        "height": height,
-        "size": size,
-        "quality": quality,
-        "format": format_of(int(index.column("format")[row])),
-        "mtime_ns": int(index.column("mtime_ns")[row]),
-        "digest": digest_of(index, row).hex(),
-    }
-    decision = shown.decisions.get((b"", digest_of(index, row)))
-    if decision is not None:
-        is_other = decision.path and decision.path != index.rows.path(row)
-        record["decision"] = None if is_other else decision.decision
-    if shown.paths:
-        record["path"] = index.rows.path(row)
-    return record
+    numbers = ("width", "height", "size", "quality", "format", "mtime_ns")
+    columns = [index.column(name)[rows].tolist() for name in numbers]
+    digests = [bytes(digest) for digest in index.column("digest")[rows]]
+    records: list[Record] = []
+    for row, digest, width, height, size, quality, kind, mtime_ns in zip(
+        rows, digests, *columns, strict=True
+    ):
+        record: Record = {
+            "id": image_id(index, row),
+            "width": width,
+            "height": height,
+            "size": size,
+            "quality": quality,
+            "format": format_of(kind),
+            "mtime_ns": mtime_ns,
+            "digest": digest.hex(),
+        }
+        decision = shown.decisions.get((b"", digest))
+        if decision is not None:
+            is_other = decision.path and decision.path != index.rows.path(row)
+            record["decision"] = None if is_other else decision.decision
+        if shown.paths:
+            record["path"] = index.rows.path(row)
+        records.append(record)
+    return records
 
 
 def digest_of(index: ImageIndex, row: int) -> bytes:
@@ -87,29 +97,30 @@ def facts_record(facts: ImageFacts) -> Record:
     }
 
 
-def match_record(
+def match_records(
     shown: Shown,
-    match: Match,
+    matches: Sequence[Match],
+    verdicts: Sequence[Verdict | None],
     *,
     probe_row: int | None,
     orientations: bool,
-    verdict: Verdict | None = None,
-) -> Record:
-    """Return a match; the keys are those of ``imgdup query --json``, and ``id``."""
-    record: Record = {
-        **image_record(shown, match.row),
-        "distance": match.distance,
-        "match_distance": match.match_distance,
-        "duplicate": match.duplicate,
-        "is_probe": match.row == probe_row,
-        "pdq_distance": match.pdq_distance,
-        "found_by": list(match.found_by),
-    }
-    if orientations:
-        record["orientation"] = match.orientation
-    if verdict is not None:
-        record |= {"relation": verdict.relation, "peak": verdict.peak, "box": verdict.box}
-    return record
+) -> list[Record]:
+    """Return matches; the keys are those of ``imgdup query --json``, and ``id``."""
+    records = image_records(shown, [match.row for match in matches])
+    for record, match, verdict in zip(records, matches, verdicts, strict=True):
+        record |= {
+            "distance": match.distance,
+            "match_distance": match.match_distance,
+            "duplicate": match.duplicate,
+            "is_probe": match.row == probe_row,
+            "pdq_distance": match.pdq_distance,
+            "found_by": match.found_by,
+        }
+        if orientations:
+            record["orientation"] = match.orientation
+        if verdict is not None:
+            record |= {"relation": verdict.relation, "peak": verdict.peak, "box": verdict.box}
+    return records
 
 
 def group_record(shown: Shown, group: Group, *, place: int, saving: int) -> Record:
@@ -119,24 +130,29 @@ def group_record(shown: Shown, group: Group, *, place: int, saving: int) -> Reco
     """
     roles = ["remove"] * len(group.removed) + ["similar"] * len(group.shown)
     listed = list(zip(group.members, roles, strict=True))[:MAX_FILES]
-    files = [_member_record(shown, group.keeper, each, role) for each, role in listed]
+    keeper, *others = image_records(shown, [group.keeper, *(each.row for each, _ in listed)])
+    files = [
+        {**record, **_compared_record(shown, group.keeper, each, role)}
+        for record, (each, role) in zip(others, listed, strict=True)
+    ]
     return {
         "group": place,
         "saving": saving,
         "n_files": len(group.members),
-        "keeper": {**image_record(shown, group.keeper), "role": "keep"},
+        "keeper": {**keeper, "role": "keep"},
         "files": files,
     }
 
 
-def _member_record(shown: Shown, keeper: int, member: Member, role: str) -> Record:
-    """Return a file of a group; the keys are those of ``imgdup dedupe --groups``, and more."""
+def _compared_record(shown: Shown, keeper: int, member: Member, role: str) -> Record:
+    """Return what is known of a file of a group beside its kept file.
+
+    The keys are those of ``imgdup dedupe --groups``, and more.
+    """
     found = comparison(member.verdict, member.rule)
-    record = image_record(shown, member.row)
     pair = pair_key(shown.index, keeper, member.row)
     decision = shown.decisions.get(pair)
     return {
-        **record,
         "role": role,
         "duplicate_of": image_id(shown.index, keeper),
         "distance": member.distance,

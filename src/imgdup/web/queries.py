@@ -1,6 +1,6 @@
 """Look up a picture that was sent, an indexed one, or a hash, as `imgdup query` does."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from imgdup.query.matches import QueryOptions, hash_bits, look_up_each
 from imgdup.query.probe import Probe, Probes
 from imgdup.search.hamming import WORD_BITS, Hashes
 from imgdup.system.records import Record, number
-from imgdup.web.answers import Shown, digest_of, match_record
+from imgdup.web.answers import Shown, digest_of, match_records
 from imgdup.web.collection import Collection
 from imgdup.web.requests import Refused, check_known, flag, whole
 
@@ -160,22 +160,15 @@ def _answer(
     next(found, None)  # it releases what it holds
     more = len(matches) > request.limit
     matches = matches[: request.limit]
-    verdicts = _verdicts(collection, index, probed, matches) if request.verify else _none(matches)
-    records = [
-        match_record(
-            shown,
-            match if probed.has_match else match._replace(match_distance=None),
-            probe_row=probed.row,
-            orientations=options.orientations,
-            verdict=verdict,
-        )
-        for match, verdict in zip(matches, verdicts, strict=True)
-    ]
+    verdicts: list[Verdict] | list[None] = (
+        _verdicts(collection, index, probed, matches) if request.verify else [None] * len(matches)
+    )
+    if not probed.has_match:
+        matches = [match._replace(match_distance=None) for match in matches]
+    records = match_records(
+        shown, matches, verdicts, probe_row=probed.row, orientations=options.orientations
+    )
     return {"generation": index.digest, "matches": records, "more": more}
-
-
-def _none(matches: list[Match]) -> Iterator[None]:
-    return (None for _ in matches)
 
 
 def _verdicts(

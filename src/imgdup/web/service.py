@@ -8,7 +8,7 @@ from typing import Any
 from anyio import CapacityLimiter
 from starlette.responses import Response
 
-from imgdup.dedupe.decisions import DecisionFile
+from imgdup.dedupe.decisions import Decision, DecisionFile, Key
 from imgdup.dedupe.relations import RELATIONS
 from imgdup.hashing import MATCH_BITS
 from imgdup.index.folder import DECISIONS
@@ -23,6 +23,8 @@ THREADS = 16  # that search, and wait for workers
 FILTERS = {"relation", "min_distance", "text", "folder"}  # of groups
 MAX_TEXT = 1000  # characters to look for in paths
 MAX_PAGE = 1 << 40
+
+Decisions = dict[Key, Decision]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Service:
         self.finder = Finder(self.collection, options.keep)
         self.decisions = DecisionFile(options.decisions or folder / DECISIONS)
         self.threads = CapacityLimiter(THREADS)
+        self._valid: tuple[Decisions, str, Decisions] = ({}, "", {})  # all, and those of a kind
 
     def start(self) -> None:
         """Start the worker processes now: this process can be forked while it has one thread."""
@@ -69,9 +72,11 @@ class Service:
     def shown(self) -> Shown:
         """Return the index as it is now, with the decisions that count."""
         index = self.collection.index()
-        kind = index.generation.digest_kind
-        latest = self.decisions.latest()
-        valid = {key: each for key, each in latest.items() if each.digest_kind == kind}
+        kind, latest = index.generation.digest_kind, self.decisions.latest()
+        known, of_kind, valid = self._valid
+        if known is not latest or of_kind != kind:
+            valid = {key: each for key, each in latest.items() if each.digest_kind == kind}
+            self._valid = latest, kind, valid
         return Shown(index, self.options.show_paths, valid)
 
     def require_paths(self, what: str) -> None:

@@ -212,6 +212,7 @@ def test_an_unknown_hash_or_strategy_is_refused():
 @pytest.mark.parametrize("held", [1, 7, 1 << 22])
 def test_matches_do_not_depend_on_how_many_are_held(monkeypatch, strategy, held):
     monkeypatch.setattr(nearby, "MAX_HELD", held)
+    monkeypatch.setattr(matching, "FIRST_ROWS", 2)
     monkeypatch.setattr(matching, "ROWS_TOGETHER", 3)
     values = [number * 37 % 64 for number in range(50)]
     pictures = [[value] for value in values]

@@ -4,7 +4,7 @@ from imgdup.apply.samples import (
     KEEPER,
     LINKED,
     OTHER_PICTURES,
-    Pictures,
+    ShardPictures,
     decide,
     sample_keys,
 )
@@ -21,15 +21,15 @@ def members(text, links=None):
 
 
 def pictures(removed, staying=(), keepers=()):
-    return Pictures(dict(removed), frozenset(staying), frozenset(keepers))
+    return ShardPictures(dict(removed), frozenset(staying), frozenset(keepers))
 
 
 def test_captions_and_labels_go_with_their_picture():
     listed = members("a.jpg a.txt a.json b.jpg b.txt")
 
-    outcome = decide(listed, pictures({0: None}, staying={3}), whole=False)
+    decision = decide(listed, pictures({0: None}, staying={3}), whole=False)
 
-    assert (outcome.gone, outcome.stayed) == ({0: 0, 1: 0, 2: 0}, {})
+    assert (decision.gone, decision.stayed) == ({0: 0, 1: 0, 2: 0}, {})
 
 
 def test_folders_keep_samples_of_one_name_apart():
@@ -58,9 +58,9 @@ def test_a_sample_that_holds_a_kept_picture_stays_in_any_case():
 def test_a_picture_that_is_kept_for_another_of_its_sample_loses_only_that():
     listed = members("a.jpg a.png a.txt")
 
-    outcome = decide(listed, pictures({1: 0}, staying={0}, keepers={0}), whole=False)
+    decision = decide(listed, pictures({1: 0}, staying={0}, keepers={0}), whole=False)
 
-    assert outcome.gone == {1: 1}
+    assert decision.gone == {1: 1}
 
 
 def test_of_two_samples_of_one_name_only_that_of_the_picture_goes():
@@ -72,9 +72,9 @@ def test_of_two_samples_of_one_name_only_that_of_the_picture_goes():
 def test_a_sample_whose_content_a_link_needs_stays():
     listed = members("a.jpg a.txt b.jpg b.txt", links={"b.txt": "a.txt"})
 
-    outcome = decide(listed, pictures({0: None}, {2}), whole=False)
+    decision = decide(listed, pictures({0: None}, {2}), whole=False)
 
-    assert (outcome.gone, outcome.stayed) == ({}, {0: LINKED})
+    assert (decision.gone, decision.stayed) == ({}, {0: LINKED})
 
 
 def test_names_are_divided_as_webdataset_does():

@@ -189,7 +189,7 @@ def joined(**parts):
     """Join a table with another one."""
     left, rule, packing = (
         kind(*(parts[name] for name in kind._fields))
-        for kind in (join.Table, join.Rule, join.Packing)
+        for kind in (join.Table, join.BandRule, join.Packing)
     )
     output = join.Output(packing, parts["control"], parts["slots"])
     return join.Join(left, table(), rule, output, parts["counter"])()

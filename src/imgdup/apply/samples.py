@@ -18,7 +18,7 @@ KEEPER = "its sample holds a picture that is kept for another one"
 LINKED = "a hard link in the tar file leads to its sample"
 
 
-class Pictures(NamedTuple):
+class ShardPictures(NamedTuple):
     """The pictures of a shard, by their places.
 
     Attributes
@@ -37,7 +37,7 @@ class Pictures(NamedTuple):
 
 
 @dataclass
-class Outcome:
+class SampleDecision:
     """What goes from a shard.
 
     Attributes
@@ -53,44 +53,46 @@ class Outcome:
     stayed: dict[int, str] = field(default_factory=dict)
 
 
-def decide(members: Sequence[Stored], pictures: Pictures, *, whole: bool) -> Outcome:
+def decide(members: Sequence[Stored], pictures: ShardPictures, *, whole: bool) -> SampleDecision:
     """Return which members of a shard go.
 
     Parameters
     ----------
     members : sequence of Stored
         All members, in their order.
-    pictures : Pictures
+    pictures : ShardPictures
     whole : bool
         Whether a sample goes even if it holds other pictures, such as masks.
     """
     samples: dict[tuple[bytes, int], list[Stored]] = {}
     for key, member in zip(sample_keys(members), members, strict=True):
         samples.setdefault(key, []).append(member)
-    outcome = Outcome()
+    decision = SampleDecision()
     for sample in samples.values():
         places = [member.place for member in sample]
         if not pictures.removed.keys().isdisjoint(places):
-            _decide_sample(outcome, places, pictures, whole)
-    _keep_what_links_lead_to(outcome, samples.values())
-    return outcome
+            _decide_sample(decision, places, pictures, whole)
+    _keep_what_links_lead_to(decision, samples.values())
+    return decision
 
 
-def _decide_sample(outcome: Outcome, places: list[int], pictures: Pictures, whole: bool) -> None:
+def _decide_sample(
+    decision: SampleDecision, places: list[int], pictures: ShardPictures, whole: bool
+) -> None:
     removed = [place for place in places if place in pictures.removed]
     has_keeper = not pictures.keepers.isdisjoint(places)
     if pictures.staying.isdisjoint(places) or (whole and not has_keeper):
         for place in places:
-            outcome.gone[place] = place if place in pictures.removed else removed[0]
+            decision.gone[place] = place if place in pictures.removed else removed[0]
         return
     for place in removed:
         if pictures.removed[place] in places:
-            outcome.gone[place] = place
+            decision.gone[place] = place
         else:
-            outcome.stayed[place] = KEEPER if has_keeper else OTHER_PICTURES
+            decision.stayed[place] = KEEPER if has_keeper else OTHER_PICTURES
 
 
-def _keep_what_links_lead_to(outcome: Outcome, samples: Iterable[list[Stored]]) -> None:
+def _keep_what_links_lead_to(decision: SampleDecision, samples: Iterable[list[Stored]]) -> None:
     """Keep each sample whose content a member needs that stays."""
     listed = list(samples)
     found = {member.name: sample for sample in listed for member in sample if not member.link}
@@ -100,14 +102,14 @@ def _keep_what_links_lead_to(outcome: Outcome, samples: Iterable[list[Stored]]) 
             found[member.link]
             for sample in waiting
             for member in sample
-            if member.link in found and member.place not in outcome.gone
+            if member.link in found and member.place not in decision.gone
         ]
-        going = [sample for sample in needed if any(m.place in outcome.gone for m in sample)]
+        going = [sample for sample in needed if any(m.place in decision.gone for m in sample)]
         if not going:
             return
         for member in (member for sample in going for member in sample):
-            if outcome.gone.pop(member.place, None) == member.place:
-                outcome.stayed[member.place] = LINKED
+            if decision.gone.pop(member.place, None) == member.place:
+                decision.stayed[member.place] = LINKED
 
 
 def sample_keys(members: Sequence[Stored]) -> list[tuple[bytes, int]]:

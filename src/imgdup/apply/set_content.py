@@ -11,7 +11,7 @@ import numpy as np
 
 from imgdup.apply.attached import Companions
 from imgdup.apply.recheck import SkippedFile
-from imgdup.apply.samples import Outcome, Pictures, decide
+from imgdup.apply.samples import SampleDecision, ShardPictures, decide
 from imgdup.apply.set_files import SetFiles
 from imgdup.containers.directory import TABLE_ROW
 from imgdup.containers.plain_file import Stamp
@@ -194,34 +194,34 @@ def _gone_of_shards(
     keepers = {removal.keep.row for removal in removals}
     gone = {}
     for shard, some in by_shard.items():
-        outcome, members = _outcome(shard, rows, some, keepers, whole=whole)
+        decision, members = _decision(shard, rows, some, keepers, whole=whole)
         paths = {_place(rows, removal.remove.row): removal.remove.path for removal in some}
-        for place, reason in outcome.stayed.items():
+        for place, reason in decision.stayed.items():
             found.stayed.append(SkippedFile(paths[place], "in-sample", reason))
-        for place, owner in outcome.gone.items():
+        for place, owner in decision.gone.items():
             if place != owner:
                 found.companions[inside(shard, members[place])] = paths[owner]
-        gone[shard] = list(outcome.gone)
+        gone[shard] = list(decision.gone)
     return gone
 
 
-def _outcome(
+def _decision(
     shard: bytes, rows: Rows, removals: Sequence[Removal], keepers: set[int], *, whole: bool
-) -> tuple[Outcome, dict[int, bytes]]:
+) -> tuple[SampleDecision, dict[int, bytes]]:
     """Return which members of a shard go, and the names of all by their places."""
     removed = {_place(rows, removal.remove.row): removal for removal in removals}
     if kind_of(shard) in TABLES:
-        return Outcome(gone={place: place for place in removed}), {}
+        return SampleDecision(gone={place: place for place in removed}), {}
     try:
         members = _members(shard)
     except ImageError as error:
-        return Outcome(stayed=dict.fromkeys(removed, error.detail)), {}
+        return SampleDecision(stayed=dict.fromkeys(removed, error.detail)), {}
     except OSError as error:
         raise ImgdupError(f"{os.fsdecode(shard)} cannot be read: {error_words(error)}") from error
     below = rows.rows_below(inside(shard))
     good = below[np.asarray(rows.column("status")[below] == OK)].tolist()
     kept_here = {row: _place(rows, row) for row in good if row in keepers}
-    pictures = Pictures(
+    pictures = ShardPictures(
         {place: kept_here.get(removal.keep.row) for place, removal in removed.items()},
         frozenset(_place(rows, row) for row in good) - removed.keys(),
         frozenset(kept_here.values()),

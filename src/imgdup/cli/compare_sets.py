@@ -76,13 +76,13 @@ def compare_sets(
         else "pictures that only resemble each other are listed, too",
         orientations=comparison.orientations,
     )
-    parts = prepare.two_parts(
+    both = prepare.two_sets(
         names, places, comparison.labels, allow_removals=comparison.allow_removals
     )
     if comparison.verify and comparison.max_dist is None:
-        rule = prepare.widened(rule, [(each.rows, each.images) for each in parts.sets])
-    leaks = _leaks(parts, rule, verify=comparison.verify)
-    gate = _gate(leaks, parts.coverages, limits, accepted_leaks(leaks, accepted))
+        rule = prepare.widened(rule, [(each.rows, each.images) for each in both.sets])
+    leaks = _leaks(both, rule, verify=comparison.verify)
+    gate = _gate(leaks, both.coverages, limits, accepted_leaks(leaks, accepted))
     date = datetime.now(UTC).isoformat(timespec="seconds")
     evidence = Evidence(gate, rule, comparison.verify, typed_command(), date, __version__)
     if outputs.card:
@@ -91,7 +91,7 @@ def compare_sets(
         _print_leaks(gate, with_accepted=limits.accept is not None, as_json=outputs.as_json)
     _print_result(evidence)
     _write(evidence, outputs)
-    return GATE if gate.verdict == "FAIL" else parts.code
+    return GATE if gate.verdict == "FAIL" else both.code
 
 
 def _without_pictures(names: tuple[str, str], comparison: Comparison) -> Comparison:
@@ -107,13 +107,13 @@ def _without_pictures(names: tuple[str, str], comparison: Comparison) -> Compari
     return replace(comparison, verify=False)
 
 
-def _leaks(parts: prepare.Parts, rule: MatchRule, *, verify: bool) -> Leaks:
+def _leaks(both: prepare.TwoSets, rule: MatchRule, *, verify: bool) -> Leaks:
     """Find the leaks; `verify` means that their pictures are compared."""
-    in_a, in_b = parts.sets
+    in_a, in_b = both.sets
     leaks = compare(in_a, in_b, rule)
     if not verify:
         return leaks
-    with closing(Bar(quiet=False)) as bar, Verifier(parts.folder) as verifier:
+    with closing(Bar(quiet=False)) as bar, Verifier(both.folder) as verifier:
         judge = verifier.judge(in_a.rows, in_b.rows)
         return verified(leaks, rule, judge, progress=bar.compared)
 

@@ -234,7 +234,7 @@ def _check_same_hash(left: ImageIndex, right: ImageIndex) -> None:
         )
 
 
-class Parts(NamedTuple):
+class TwoSets(NamedTuple):
     """Two sets to compare, what is known of their files, where verdicts are kept, exit code.
 
     The exit code is that of the update of their indexes, 0 or 3.
@@ -246,13 +246,13 @@ class Parts(NamedTuple):
     code: int
 
 
-def two_parts(
+def two_sets(
     names: Sequence[str],
     index_folders: Sequence[Path | None],
     labels: Path | None,
     *,
     allow_removals: bool,
-) -> Parts:
+) -> TwoSets:
     """Index two sets, and return the images of each with their labels.
 
     `index_folders` names one index for both, that of the first, and that of the second; each may
@@ -263,8 +263,8 @@ def two_parts(
         check_exists(name)
     both, *own_places = index_folders
     if both is not None:
-        return _parts_of_one(names, both, labels, allow_removals=allow_removals)
-    parts, coverages, code = [], [], 0
+        return _sets_in_one_index(names, both, labels, allow_removals=allow_removals)
+    sets, coverages, code = [], [], 0
     opened: dict[Path, ImageIndex] = {}  # so that a set is never compared with itself
     nearest = (
         None if all(is_index_or_pack(Path(name)) for name in names) else find_or_new_index(None)
@@ -279,26 +279,26 @@ def two_parts(
             outcome = index_first(place, [name], allow_removals=allow_removals, reuse=reuse)
             code = max(code, exit_code(outcome, strict=False))
         index = opened.setdefault(place.resolve(), ImageIndex.open(place).check_before_decision())
-        parts.append(labelled_part(index, name, [], labels))
+        sets.append(labelled_set(index, name, [], labels))
         coverages.append(coverage(name, index.rows, (), outcome))
-    return Parts(parts, coverages, index.folder, code)
+    return TwoSets(sets, coverages, index.folder, code)
 
 
-def _parts_of_one(
+def _sets_in_one_index(
     names: Sequence[str], index_folder: Path, labels: Path | None, *, allow_removals: bool
-) -> Parts:
+) -> TwoSets:
     """Index two sets in one index."""
     place = find_or_new_index(index_folder)
     outcome = index_first(place, names, allow_removals=allow_removals)
     index = ImageIndex.open(place).check_before_decision()
     folders = [folder_of_index(index.rows, *each) for each in zip(names, "AB", strict=True)]
     named = list(zip(names, folders, strict=True))
-    parts = [labelled_part(index, name, [folder], labels) for name, folder in named]
+    sets = [labelled_set(index, name, [folder], labels) for name, folder in named]
     coverages = [coverage(name, index.rows, [folder], outcome) for name, folder in named]
-    return Parts(parts, coverages, index.folder, exit_code(outcome, strict=False))
+    return TwoSets(sets, coverages, index.folder, exit_code(outcome, strict=False))
 
 
-def labelled_part(
+def labelled_set(
     index: ImageIndex, name: str, folders: Sequence[bytes], labels: Path | None
 ) -> ImageSet:
     """Return the images of a set with their labels; raise ImgdupError if it has no image."""

@@ -99,11 +99,11 @@ def split(
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     name = ", ".join(folders) or str(index.folder)
     inside = [absolute(folder) for folder in folders]
-    part = prepare.labelled_part(index, name, inside, rule.labels)
+    chosen = prepare.labelled_set(index, name, inside, rule.labels)
     if max_dist is None:
-        match_rule = prepare.widened(match_rule, [(part.rows, part.images)])
+        match_rule = prepare.widened(match_rule, [(chosen.rows, chosen.images)])
     division = splitting.split(
-        part, ratios, stratify=bool(rule.stratify), seed=rule.seed, rule=match_rule
+        chosen, ratios, stratify=bool(rule.stratify), seed=rule.seed, rule=match_rule
     )
     save_split(lists.out, index.rows, division, NUL if lists.null else NEWLINE)
     n_lists = len(division.names)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe.decide import Judge
-from imgdup.dedupe.groups import DedupeOptions, Groups, Look, Progress, star_groups, unverified
+from imgdup.dedupe.groups import DedupeOptions, Look, Progress, StarGroups, star_groups, unverified
 from imgdup.dedupe.keep import FactsOf, unknown_facts
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 from imgdup.dedupe.relations import RELATIONS
@@ -35,13 +35,13 @@ class Duplicates:
     options : DedupeOptions
     images : ndarray of int64
         The rows of the images that were compared.
-    groups : Groups
+    groups : StarGroups
     """
 
     rows: Rows
     options: DedupeOptions
     images: RowNumbers
-    groups: Groups
+    groups: StarGroups
 
     @property
     def relations(self) -> list[str]:

@@ -89,7 +89,7 @@ class Shown(NamedTuple):
     verdict: Verdict
 
 
-class Groups(NamedTuple):
+class StarGroups(NamedTuple):
     """Star groups, by rows; the files of group i are ``removed[offsets[i]:offsets[i + 1]]``.
 
     Attributes
@@ -168,7 +168,7 @@ def star_groups(
     *,
     look: Look = NO_LOOK,
     progress: Progress = lambda n_decided, n_files: None,
-) -> Groups:
+) -> StarGroups:
     """Decide which images are kept and which are removed, whatever the number of threads.
 
     Parameters
@@ -357,7 +357,7 @@ def _groups(
     look: Look,
     removed: Sequence[Removed],
     more: tuple[list[Shown], int, int],
-) -> Groups:
+) -> StarGroups:
     """Sort removed rows, each part of which is sorted best first, into groups."""
     every = np.array([each.keeper for each in removed], np.int64)
     keepers = keep_order(rows, np.unique(every), keep, look.facts_of)
@@ -365,7 +365,7 @@ def _groups(
     place[keepers] = np.arange(len(keepers))
     bits = np.array([each.distance for each in removed], np.int64)
     order = np.lexsort((bits, place[every])).tolist()
-    return Groups(
+    return StarGroups(
         keepers,
         np.searchsorted(place[every[order]], np.arange(len(keepers) + 1)),
         np.array([removed[i].row for i in order], np.int64),

@@ -57,7 +57,7 @@ class Table(NamedTuple):
     chosen: Rows | None = None
 
 
-class Rule(NamedTuple):
+class BandRule(NamedTuple):
     """The condition for a pair of one band.
 
     Parameters
@@ -213,7 +213,7 @@ class Join:
     ----------
     left, right : Table
         Tables of one band. If they are one object, each pair of rows counts once.
-    rule : Rule
+    rule : BandRule
         The condition for a pair.
     output : Output
         Receives the pairs.
@@ -223,7 +223,7 @@ class Join:
 
     left: Table
     right: Table
-    rule: Rule
+    rule: BandRule
     output: Output
     counter: int
 
@@ -274,7 +274,7 @@ def _chosen(chosen: Rows | None, n: int, n_hashes: int) -> int | None:
     return address
 
 
-def _rule(rule: Rule, words: int, n_buckets: int) -> tuple[int, ...]:
+def _rule(rule: BandRule, words: int, n_buckets: int) -> tuple[int, ...]:
     """Return what the library reads of a rule; a value that a mask changes is a bucket too."""
     masks = read_address(rule.masks, np.int64, (None,))
     if n_buckets.bit_count() != 1:

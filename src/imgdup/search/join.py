@@ -24,9 +24,9 @@ from imgdup.native.join import (
     RUN,
     STOP,
     USED,
+    BandRule,
     Join,
     Output,
-    Rule,
     Table,
     Words,
 )
@@ -287,7 +287,7 @@ def _band_joins(plan: JoinPlan, number: int, tables: list[Table], output: Output
     return joins
 
 
-def _rule(plan: JoinPlan, number: int) -> Rule:
+def _rule(plan: JoinPlan, number: int) -> BandRule:
     """Make the rule by which this band finds pairs."""
     band, before = plan.layout.bands[number], plan.layout.bands[:number]
     earlier = np.zeros((number, plan.work.words), np.uint64)
@@ -296,7 +296,7 @@ def _rule(plan: JoinPlan, number: int) -> Rule:
             earlier[k, bit // WORD_BITS] |= np.uint64(1 << bit % WORD_BITS)
     radii = np.array([other.radius for other in before], np.uint64)
     masks = near_masks(len(band.bits), band.radius)
-    return Rule(masks, earlier, radii, plan.work.max_distance)
+    return BandRule(masks, earlier, radii, plan.work.max_distance)
 
 
 def _call_all(plan: JoinPlan, block: RowBlock, calls: Sequence[Callable[[], Any]]) -> list[Any]:

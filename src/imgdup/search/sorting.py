@@ -35,7 +35,7 @@ from imgdup.search.hamming import Chosen, Integers
 PIECE = 1 << 16  # smallest number of rows in a piece
 KEY_BITS = 63
 PART_PAIRS = 1 << 15  # pairs to sort at a time: they fit in the cache
-SORTED_PAIRS = 3 << 20  # pairs to sort and unpack at a time: 82 MB
+SORTED_PAIRS = 1 << 20  # pairs to sort and unpack at a time: 27 MB
 MAX_SHARES = 32  # calls among which these are divided
 
 # Makes calls in threads, and returns their results in order.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from encoded import painted
 from imgdup import cli
 
 SCALE = Path(__file__).parents[2] / "docs" / "scale.md"
@@ -145,3 +146,28 @@ def test_the_recipe_for_slurm_works_as_a_shell_array(photos, capfd, in_process):
     assert cli.main(["index", "photos", "--index", "whole", "--quiet"]) == 3
     merged = Path("indexes/all/index.1").read_bytes()
     assert merged == Path("whole/index.1").read_bytes()
+
+
+def test_pictures_that_a_part_compared_are_not_compared_again(
+    photos, capfd, monkeypatch, in_process
+):
+    names = {"one": ["p0.jpg", "small.png"], "two": ["p1.jpg", "half.png"]}
+    (photos / "half.png").write_bytes(painted(1, 320, 240, ".png", step=2))
+    for part, files in names.items():
+        Path(part).mkdir()
+        for file in files:
+            (photos / file).rename(Path(part, file))
+        assert cli.main(["dedupe", part, "--index", f"index of {part}"]) == 0
+    assert cli.main(["merge", "index of one", "index of two", "-o", "both"]) == 0
+    assert cli.main(["subtract", "both", "index of two", "-o", "rest"]) == 0
+    capfd.readouterr()
+    monkeypatch.setattr("imgdup.dedupe.verify.decode_each", refuse_to_decode)
+
+    for index, n_removed in (("both", 2), ("rest", 1)):
+        assert cli.main(["dedupe", "--index", index, "--remove-list", f"{index}.txt"]) == 0
+        assert len(Path(f"{index}.txt").read_text().splitlines()) == n_removed
+
+
+def refuse_to_decode(function, items, pool, **options):
+    assert not list(items)
+    return iter(())

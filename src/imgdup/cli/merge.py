@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from imgdup.cli.options import PATH, json_option
+from imgdup.cli.options import PATH, json_option, open_found
 from imgdup.cli.printing import note, note_path, write_text
 from imgdup.output.codecs import counted
 from imgdup.system.records import json_line
@@ -41,8 +41,10 @@ def merge(indexes: tuple[Path, ...], target: Path, force: bool, as_json: bool) -
     imgdup merge part1 part2 part3 -o .imgdup
     """
     from imgdup.build.merge import merge_indexes
+    from imgdup.dedupe.known import merge_known
 
     merged = merge_indexes(indexes, target, replace=force)
+    merge_known(indexes, target, open_found(target).rows.column("digest"))
     for place, column in merged.lacking:
         note(f"{place} has no {OPTIONAL[column]}, so the merged index has none")
     for root, parts in merged.incomplete:

@@ -37,12 +37,14 @@ def subtract(
     imgdup subtract all seen -o unseen
     """
     from imgdup.build.merge import select_rows
+    from imgdup.dedupe.known import merge_known
     from imgdup.query.row_pairs import rows_outside
 
     check_range(max_dist, MATCH_BITS)
     one, other = (open_found(place).check_before_decision() for place in (a, b))
     rows = rows_outside(one.rows, other.rows, max_dist)
     select_rows(one.folder, rows, target, replace=force)
+    merge_known([one.folder], target, open_found(target).rows.column("digest"))
     if as_json:
         write_text([json_line({"files": len(rows), "of": len(one.rows)})])
     else:

@@ -8,10 +8,13 @@ as a whole, so that two runs at a time cannot damage it.
 import json
 import logging
 from binascii import hexlify, unhexlify
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, KeysView, Sequence, Set
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from imgdup.dedupe.difference import VERDICT_VERSION, Verdict
 from imgdup.dedupe.relations import RELATIONS
@@ -59,6 +62,10 @@ class Known(Generic[T]):
         self._lines = {} if self._path is None else _read(self._path, kind.head)
         self._n_new = 0
 
+    def keys(self) -> KeysView[bytes]:
+        """Return the keys of all entries."""
+        return self._lines.keys()
+
     def find(self, key: bytes) -> T | None:
         """Return the entry of a key; None if there is none."""
         line = self._lines.pop(key, None)
@@ -72,6 +79,17 @@ class Known(Generic[T]):
         self._lines.pop(key, None)
         self._lines[key] = json.dumps(self._kind.to_json(entry)).encode()
         self._n_new += 1
+
+    def replace(self, others: "Sequence[Known[T]]", keeps: Callable[[bytes], bool]) -> None:
+        """Take the entries of others instead, those of the keys that are kept, sorted by key."""
+        united: dict[bytes, bytes] = {}
+        for other in others:
+            for key, line in other._lines.items():
+                united[key] = min(line, united.get(key, line))
+        kept = {key: united[key] for key in sorted(united) if keeps(key)}
+        self._n_new = max(len(self._lines), len(kept))
+        self._lines = kept
+        self.save()
 
     def save(self) -> None:
         """Write the file if there is anything new; if that fails, log a warning."""
@@ -103,6 +121,47 @@ def known_facts(folder: Path | None = None) -> Known[FileContents]:
     words = ("imgdup", "facts", FACTS_VERSION, *ImageFacts._fields)
     kind = _Kind(FACTS, "the facts of files", _head(words), _values, _file_contents)
     return Known(kind, folder)
+
+
+def merge_known(places: Sequence[Path], target: Path, digests: npt.NDArray[np.uint8]) -> None:
+    """Give an index the entries of several: those of contents that it has.
+
+    Parameters
+    ----------
+    places : sequence of Path
+        The index folders whose entries are taken, in any order; `target` may be one of them.
+    target : Path
+        The index folder that gets the entries instead of its own.
+    digests : ndarray of uint8, shape (n, DIGEST_BYTES)
+        Of the files of the target.
+    """
+    _merge(known_verdicts, places, target, digests)
+    _merge(known_facts, places, target, digests)
+
+
+def _merge(
+    opened: Callable[[Path], Known[T]],
+    places: Sequence[Path],
+    target: Path,
+    digests: npt.NDArray[np.uint8],
+) -> None:
+    """Do what `merge_known` does for one kind of entry."""
+    others = [opened(place) for place in places]
+    wanted = {digest for other in others for key in other.keys() for digest in _digests(key)}
+    there = _those_in(wanted, digests)
+    opened(target).replace(others, lambda key: there.issuperset(_digests(key)))
+
+
+def _digests(key: bytes) -> list[bytes]:
+    """Return the digests that make up a key."""
+    return [key[start : start + DIGEST_BYTES] for start in range(0, len(key), DIGEST_BYTES)]
+
+
+def _those_in(wanted: Set[bytes], digests: npt.NDArray[np.uint8]) -> set[bytes]:
+    """Return which of the wanted digests occur; the first eight bytes exclude nearly all others."""
+    starts = np.unique(np.array([int.from_bytes(each[:8], "little") for each in wanted], np.uint64))
+    firsts = np.ascontiguousarray(digests[:, :8]).view("<u8")[:, 0]
+    return {digests[row].tobytes() for row in np.flatnonzero(np.isin(firsts, starts))} & wanted
 
 
 def _head(words: Iterable[object]) -> bytes:

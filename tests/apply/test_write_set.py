@@ -399,3 +399,38 @@ def test_rows_of_tables_go(tmp_path):
         "z.jpg": "x.parquet!/2/image",
     }
     assert sorted(scene.written()) == ["x.parquet", "y.parquet"]
+
+
+def test_tables_keep_all_rows_where_a_column_of_tags_is_wanted(tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    pq = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+    data, captions = io.BytesIO(), io.BytesIO()
+    pq.write_table(pa.table({"image": [PICTURES[name] for name in "abcab"]}), data)
+    pq.write_table(pa.table({"text": ["no", "picture"]}), captions)
+    contents = {"x.parquet": data.getvalue(), "y.parquet": captions.getvalue()}
+    scene = Set(tmp_path, {**contents, "z.jpg": PICTURES["c"], "z2.jpg": PICTURES["d"]})
+
+    result = scene.write(tag_column="duplicate_of")
+    again = scene.write(tag_column="duplicate_of")
+
+    kept = [None, None, None, "x.parquet!/0/image", "x.parquet!/1/image"]
+    table = pq.read_table(scene.out / "x.parquet")
+    assert table["duplicate_of"].to_pylist() == kept
+    assert table["image"].to_pylist() == [PICTURES[name] for name in "abcab"]
+    assert scene.written()["y.parquet"] == contents["y.parquet"]
+    assert sorted(scene.written()) == ["x.parquet", "y.parquet", "z2.jpg"]
+    assert (result.n_removed, result.n_tagged, again.n_already) == (1, 2, 3)
+    tagged = [line["tagged"] for line in scene.manifest() if "tagged" in line]
+    assert tagged == ["x.parquet!/3/image", "x.parquet!/4/image"]
+
+
+def test_a_set_with_tags_is_another_set_than_one_without(tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    pq = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+    data = io.BytesIO()
+    pq.write_table(pa.table({"image": [PICTURES[name] for name in "aa"]}), data)
+    scene = Set(tmp_path, {"x.parquet": data.getvalue()})
+    scene.write()
+
+    with pytest.raises(UsageError, match="not empty"):
+        scene.write(tag_column="tag")

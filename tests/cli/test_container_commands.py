@@ -258,6 +258,60 @@ def test_the_list_of_what_to_remove_has_the_rows_of_tables(
     ]
 
 
+def test_the_list_of_what_stays_selects_the_rows_of_a_table(
+    tmp_path, capsys, monkeypatch, in_process
+):
+    pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    pq = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+    monkeypatch.chdir(tmp_path)
+    table = pa.table({"image": [painted(seed, 160, 120) for seed in (0, 1, 0, 2)]})
+    pq.write_table(table, "x.parquet")
+    run(capsys, "index", "x.parquet")
+
+    run(capsys, "dedupe", "--keep-list", "keep.parquet", "--keep", "first")
+
+    found = pq.read_table("keep.parquet")
+    assert found.column_names == ["id", "shard", "key", "row"]
+    assert found["row"].to_pylist() == [0, 1, 3]
+    assert table.take(found["row"]).equals(table.take([0, 1, 3]))
+
+
+def test_apply_adds_a_column_of_tags(tmp_path, capsys, monkeypatch, in_process):
+    pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    pq = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(
+        pa.table({"image": [painted(seed, 160, 120) for seed in (0, 1, 0)]}), "x.parquet"
+    )
+    run(capsys, "index", "x.parquet")
+    run(capsys, "dedupe", "--plan", "plan.jsonl", "--keep", "first")
+
+    code, _, err = run(capsys, "apply", "plan.jsonl", "--write-to", "out", "--tag-column", "of")
+    refused, _, why = run(capsys, "apply", "plan.jsonl", "--delete", "--tag-column", "of")
+
+    assert code == 0, err
+    assert "1 row tagged in the column of" in err
+    assert pq.read_table("out/x.parquet")["of"].to_pylist() == [None, None, "x.parquet!/0/image"]
+    assert refused == 2
+    assert "--tag-column works only with --write-to" in why
+
+
+def test_split_divides_pictures_in_containers_and_keeps_copies_together(shards, capsys):
+    code, _, err = run(capsys, "split", "--ratios", "train=0.5,test=0.5", "--out", "lists")
+
+    lists = [
+        (shards.parent / f"lists/{name}.txt").read_text().splitlines() for name in ("train", "test")
+    ]
+    assert code == 0, err
+    assert all(lists)
+    together = [{name for name in lines if name.endswith(("/c.jpg", "/d.jpg"))} for lines in lists]
+    for name in ("c.jpg", "d.jpg"):
+        of_name = [sum(line.endswith(name) for line in lines) for lines in together]
+        assert sorted(of_name) == [0, 2]
+    in_zip = {f"y.zip!/in/{name}.jpg" for name in "cdef"}
+    assert {*lists[0], *lists[1]} == {f"x.tar!/{name}.jpg" for name in "abcd"} | in_zip
+
+
 def read_table(name):
     """The rows of a table with texts, and None where there is no number."""
     if name.endswith(".jsonl"):

@@ -4,14 +4,15 @@ Twin: the rows as pyarrow reads them, filtered as a list.
 """
 
 import io
+import json
 import os
 
 import pytest
 from hypothesis import given, strategies as st
 
 from imgdup.containers.plain_file import PlainFile
-from imgdup.containers.without import open_shard
-from imgdup.errors import ImageError
+from imgdup.containers.without import open_shard, open_table
+from imgdup.errors import ImageError, UsageError
 from imgdup.system.paths import kind_of
 
 pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
@@ -37,6 +38,19 @@ def without(path, numbers):
     finally:
         file.close()
     return out.getvalue()
+
+
+def tagged(path, tags, column="tag"):
+    file, out = PlainFile(os.fsencode(path)), io.BytesIO()
+    try:
+        open_table(file, kind_of(os.fsencode(path))).write_tagged(column, tags, out)
+    finally:
+        file.close()
+    return out.getvalue()
+
+
+def with_tags(table, tags):
+    return [{**row, "tag": tags.get(i)} for i, row in enumerate(table.to_pylist())]
 
 
 def left(table, gone):
@@ -115,3 +129,54 @@ def test_the_metadata_of_other_writers_stay(tmp_path):
 
     assert new.metadata.metadata == {b"made": b"elsewhere"}
     assert new.read().to_pydict() == {"a": [1, 3]}
+
+
+@given(
+    n_rows=st.integers(1, 30),
+    rows_a_group=st.integers(1, 10),
+    tags=st.dictionaries(st.integers(0, 30), st.text(max_size=4)),
+)
+def test_a_parquet_file_gets_a_column_of_tags_and_keeps_all_else(
+    tmp_path_factory, n_rows, rows_a_group, tags
+):
+    table, path = table_of(n_rows), tmp_path_factory.mktemp("table") / "x.parquet"
+    pq.write_table(table, path, row_group_size=rows_a_group)
+
+    new = pq.ParquetFile(io.BytesIO(tagged(path, tags)))
+
+    assert new.read().to_pylist() == with_tags(table, tags)
+    old = pq.ParquetFile(path).schema_arrow
+    assert new.schema_arrow.remove(3).equals(old, check_metadata=True)
+    groups = [new.metadata.row_group(i).num_rows for i in range(new.metadata.num_row_groups)]
+    assert groups == group_sizes(n_rows, rows_a_group, ())
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_arrow_file_gets_a_column_of_tags(tmp_path, is_stream):
+    table, path = table_of(5), tmp_path / "x.arrow"
+    with (pa.ipc.new_stream if is_stream else pa.ipc.new_file)(path, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+
+    new = tagged(path, {4: "x.jpg"})
+
+    opened = (pa.ipc.open_stream if is_stream else pa.ipc.open_file)(io.BytesIO(new))
+    assert opened.read_all().to_pylist() == with_tags(table, {4: "x.jpg"})
+
+
+def test_the_features_of_hugging_face_get_the_column_of_tags(tmp_path):
+    path, features = tmp_path / "x.parquet", {"a": {"dtype": "int64", "_type": "Value"}}
+    facts = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(pa.table({"a": [1]}).replace_schema_metadata(facts), path)
+
+    new = pq.read_schema(io.BytesIO(tagged(path, {})))
+
+    found = json.loads(new.metadata[b"huggingface"])["info"]["features"]
+    assert found == {**features, "tag": {"dtype": "string", "_type": "Value"}}
+
+
+def test_a_column_that_is_there_is_not_written_over(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(table_of(2), path)
+
+    with pytest.raises(UsageError, match="'label' already"):
+        tagged(path, {}, "label")

@@ -3,8 +3,8 @@
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -16,9 +16,9 @@ from imgdup.apply.set_files import SetFiles
 from imgdup.containers.directory import TABLE_ROW
 from imgdup.containers.plain_file import Stamp
 from imgdup.containers.reading import TABLES, open_file
-from imgdup.containers.without import Stored, open_shard, stored_members
+from imgdup.containers.without import Stored, open_shard, open_table, stored_members
 from imgdup.dedupe.plan import Removal
-from imgdup.errors import ImageError, ImgdupError
+from imgdup.errors import ImageError, ImgdupError, UsageError
 from imgdup.images.formats import OK
 from imgdup.index.columns import LOCATOR, Rows, locator_of
 from imgdup.system.atomic import PRIVATE
@@ -39,6 +39,10 @@ class Content:
         Places of the members that are left out.
     edit : callable, optional
         Returns its new content, for annotations.
+    tag_column : str
+        Of a table that keeps all rows: the column to add.
+    tags : mapping of int to str
+        What it has in the rows of some numbers.
     """
 
     source: bytes
@@ -47,6 +51,8 @@ class Content:
     mode: int
     gone: frozenset[int] = frozenset()
     edit: Callable[[bytes], bytes] | None = None
+    tag_column: str = ""
+    tags: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, source: bytes, gone: Iterable[int] = (), stamp: Stamp | None = None) -> "Content":
@@ -60,7 +66,8 @@ class Content:
     def fingerprint(self) -> bytes:
         """Return bytes that differ if anything differs that decides what is written."""
         numbers = (self.n_bytes, self.mtime_ns, len(self.gone), *sorted(self.gone))
-        return self.source + struct.pack(f"<{len(numbers)}q", *numbers)
+        tags = repr((self.tag_column, sorted(self.tags.items()))) if self.tag_column else ""
+        return self.source + struct.pack(f"<{len(numbers)}q", *numbers) + tags.encode()
 
     def is_at(self, path: str | os.PathLike[str]) -> bool:
         """Return whether an earlier run has written it."""
@@ -75,7 +82,7 @@ class Content:
     @property
     def is_copy(self) -> bool:
         """Whether it is the same as in the input."""
-        return not self.gone and self.edit is None
+        return not self.gone and self.edit is None and not self.tag_column
 
     def write(self, out: BinaryIO) -> None:
         """Write it.
@@ -91,7 +98,10 @@ class Content:
         except OSError as error:
             raise ImgdupError(f"{name} cannot be read: {error_words(error)}") from error
         try:
-            if self.gone:
+            if self.tag_column:
+                table = open_table(file, str(kind_of(self.source)))
+                table.write_tagged(self.tag_column, self.tags, out)
+            elif self.gone:
                 open_shard(file, str(kind_of(self.source))).write_without(self.gone, out)
             elif self.edit is not None:
                 out.write(self.edit(file.raw.readall()))
@@ -102,6 +112,8 @@ class Content:
                 raise ImgdupError(f"{name} changed while it was read: write to a new folder")
         except ImageError as error:
             raise ImgdupError(f"{name} cannot be read: {error.detail}") from error
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from error
         except OSError as error:
             if error.filename != name:  # it is the new file that could not be written
                 raise
@@ -118,8 +130,8 @@ class SetRemovals:
     ----------
     contents : dict of bytes to Content
         The files of the cleaned set by their paths there, in the order of these.
-    removals : list of Removal
-        Those that are carried out, in the order of the plan.
+    removals, tagged : list of Removal
+        Those that are carried out, and those of rows that get a tag, in the order of the plan.
     companions : dict of bytes to bytes
         What goes with a removed picture, and that picture.
     stayed : list of SkippedFile
@@ -130,13 +142,19 @@ class SetRemovals:
 
     contents: dict[bytes, Content] = field(default_factory=dict)
     removals: list[Removal] = field(default_factory=list)
+    tagged: list[Removal] = field(default_factory=list)
     companions: dict[bytes, bytes] = field(default_factory=dict)
     stayed: list[SkippedFile] = field(default_factory=list)
     annotations: dict[bytes, int] = field(default_factory=dict)
 
 
 def removals_of_set(
-    files: SetFiles, rows: Rows, removals: Sequence[Removal], *, whole: bool
+    files: SetFiles,
+    rows: Rows,
+    removals: Sequence[Removal],
+    *,
+    whole: bool,
+    tag_column: str = "",
 ) -> SetRemovals:
     """Decide what each file of the cleaned set holds.
 
@@ -148,6 +166,9 @@ def removals_of_set(
         Those that may be carried out.
     whole : bool
         See `imgdup.apply.samples.decide`.
+    tag_column : str
+        If not empty, tables with pictures keep all rows and get this column, with the kept picture
+        in the rows of the others.
 
     Raises
     ------
@@ -155,21 +176,42 @@ def removals_of_set(
         If a file cannot be looked at.
     """
     found = SetRemovals()
+    if tag_column:
+        found.tagged = [each for each in removals if _is_in_table(each.remove.path)]
+        removals = [each for each in removals if not _is_in_table(each.remove.path)]
     loose = [removal for removal in removals if locator_of(rows, removal.remove.row) is None]
     going = _loose_companions(found, loose, Companions(files.names_in, files.exists))
     going.update(removal.remove.path for removal in loose)
     gone = _gone_of_shards(found, rows, removals, whole=whole)
+    tags = _tags_of_tables(files, rows, found.tagged)
     stayed = {skip.path for skip in found.stayed}
     found.removals = [each for each in removals if each.remove.path not in stayed]
     for source, place in files.places.items():
         if source not in going:
             try:
-                stamp = files.stamps.get(source)
-                found.contents[place] = Content.of(source, gone.get(source, ()), stamp)
+                content = Content.of(source, gone.get(source, ()), files.stamps.get(source))
             except OSError as error:
                 name = os.fsdecode(source)
                 raise ImgdupError(f"{name} cannot be read: {error.strerror}") from error
+            if tag_column and kind_of(source) in TABLES and len(rows.rows_below(inside(source))):
+                content = replace(content, tag_column=tag_column, tags=tags.get(source, {}))
+            found.contents[place] = content
     return found
+
+
+def _is_in_table(path: bytes) -> bool:
+    return kind_of(outer_file(path)) in TABLES
+
+
+def _tags_of_tables(
+    files: SetFiles, rows: Rows, tagged: Sequence[Removal]
+) -> dict[bytes, dict[int, str]]:
+    """Return the names of the kept pictures by table and row."""
+    tags: dict[bytes, dict[int, str]] = {}
+    for each in tagged:
+        name = files.place(each.keep.path).decode("utf-8", "backslashreplace")
+        tags.setdefault(outer_file(each.remove.path), {})[_place(rows, each.remove.row)] = name
+    return tags
 
 
 def _loose_companions(

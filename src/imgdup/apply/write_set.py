@@ -49,12 +49,15 @@ class WriteOptions:
         `imgdup.apply.annotations`.
     dry_run : bool
         Check everything, but write nothing.
+    tag_column : str
+        If not empty, Parquet and Arrow files keep all rows and get this column.
     """
 
     target: bytes
     whole_samples: bool = False
     annotations: tuple[bytes, ...] = ()
     dry_run: bool = False
+    tag_column: str = ""
 
 
 @dataclass
@@ -63,8 +66,9 @@ class WriteResult:
 
     Attributes
     ----------
-    n_removed, n_companions : int
-        Pictures that were left out, and files and members that went with them.
+    n_removed, n_companions, n_tagged : int
+        Pictures that were left out, files and members that went with them, and rows of tables that
+        got a tag.
     n_files, n_bytes : int
         Files of the cleaned set, and bytes that were written by this run.
     n_entries : int
@@ -79,6 +83,7 @@ class WriteResult:
 
     n_removed: int = 0
     n_companions: int = 0
+    n_tagged: int = 0
     n_files: int = 0
     n_bytes: int = 0
     n_entries: int = 0
@@ -114,13 +119,20 @@ def write_set(
     check_folder(plan, options.target, index.folder)
     removals, skipped = checked_removals(plan, index.rows, index.judge)
     files = SetFiles(plan, index.rows)
-    found = removals_of_set(files, index.rows, removals, whole=options.whole_samples)
+    found = removals_of_set(
+        files,
+        index.rows,
+        removals,
+        whole=options.whole_samples,
+        tag_column=options.tag_column,
+    )
     skipped += [SkippedFile(path, "missing", "the file does not exist") for path in files.missing]
     skipped += found.stayed
     annotate(found, files, index.rows, options.annotations)
     result = WriteResult(
         n_removed=len(found.removals),
         n_companions=len(found.companions),
+        n_tagged=len(found.tagged),
         n_files=len(found.contents),
         n_entries=sum(found.annotations.values()),
         n_links=files.n_links,
@@ -154,7 +166,8 @@ def _manifest(
 ) -> Iterator[str]:
     """Yield the lines of the manifest; names are those that the files have, or would have had."""
     fingerprint = hashlib.blake2b(plan.header.seal.encode(), digest_size=16)
-    lines = [json_line(_record(removal, files)) for removal in found.removals]
+    lines = [json_line(_record("removed", removal, files)) for removal in found.removals]
+    lines += [json_line(_record("tagged", removal, files)) for removal in found.tagged]
     for path, owner in found.companions.items():
         lines.append(json_line({"removed": files.place(path), "with": files.place(owner)}))
     for skip in skipped:
@@ -181,9 +194,9 @@ def _manifest(
     yield from lines
 
 
-def _record(removal: Removal, files: SetFiles) -> dict[str, Any]:
+def _record(key: str, removal: Removal, files: SetFiles) -> dict[str, Any]:
     return {
-        "removed": files.place(removal.remove.path),
+        key: files.place(removal.remove.path),
         "kept_for": files.place(removal.keep.path),
         "relation": removal.relation,
         "distance": removal.distance,

@@ -88,6 +88,13 @@ class Action:
     help="With --write-to: leave the files out of these annotations, too. A COCO file, a table, "
     "JSON lines or a list, or a folder with one file for each picture. May be repeated.",
 )
+@click.option(
+    "--tag-column",
+    default="",
+    metavar="NAME",
+    help="With --write-to: keep all rows of Parquet and Arrow files, and add a column that names "
+    "the kept picture in the rows of the others.",
+)
 @click.option("--dry-run", is_flag=True, help="Verify everything, but change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before deleting files or removing many.")
 @gathered(Action, "action")

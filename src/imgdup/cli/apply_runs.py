@@ -32,7 +32,9 @@ def carry_out(plan: Plan, options: ApplyOptions, place: Path, journal: Path) -> 
 def write_cleaned(plan: Plan, chosen: CleanedSet, place: Path, *, dry_run: bool) -> int:
     """Write the cleaned set of a plan with a progress display, and return the exit code."""
     annotations = tuple(absolute(path) for path in chosen.annotations)
-    options = WriteOptions(absolute(chosen.folder), chosen.whole_samples, annotations, dry_run)
+    options = WriteOptions(
+        absolute(chosen.folder), chosen.whole_samples, annotations, dry_run, chosen.tag_column
+    )
     check_folder(plan, options.target, place)
     with closing(Bar(quiet=False)) as bar, Verifier() as verifier:
         rows = open_found(place).check_before_decision().rows
@@ -49,6 +51,8 @@ def _print_written(result: WriteResult, options: WriteOptions) -> None:
     would = "would be " if options.dry_run else ""
     if result.n_companions:
         note(f"{counted(result.n_companions, 'file')} {would}left out with their pictures")
+    if options.tag_column:
+        note(f"{counted(result.n_tagged, 'row')} {would}tagged in the column {options.tag_column}")
     if options.annotations:
         entries = counted(result.n_entries, "entry", "entries")
         note(f"{entries} {would}left out of the annotations")

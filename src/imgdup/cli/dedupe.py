@@ -80,7 +80,13 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
 )
 @click.option("--plan", type=OutputFile(), metavar="FILE", help="Write the removal plan.")
 @page_option
-@click.option("--keep-list", type=OutputFile(), metavar="FILE", help="Write the paths to keep.")
+@click.option(
+    "--keep-list",
+    type=OutputFile(),
+    metavar="FILE",
+    help="Write the paths to keep; with their shards, keys and rows if the name ends in .jsonl, "
+    ".csv or .parquet.",
+)
 @click.option(
     "--remove-list",
     type=OutputFile(),

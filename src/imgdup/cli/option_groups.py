@@ -104,12 +104,14 @@ class CleanedSet:
     write_to: Path | None
     whole_samples: bool
     annotations: tuple[Path, ...]
+    tag_column: str
 
     def check(self) -> None:
         """Raise UsageError for options that need another."""
         for option, is_given in (
             ("--whole-samples", self.whole_samples),
             ("--annotations", bool(self.annotations)),
+            ("--tag-column", bool(self.tag_column)),
         ):
             if self.write_to is None and is_given:
                 raise UsageError(f"{option} works only with --write-to")

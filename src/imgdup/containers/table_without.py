@@ -1,11 +1,12 @@
-"""Write a Parquet or Arrow file without some of its rows.
+"""Write a Parquet or Arrow file without some of its rows, or with a column more.
 
 Schema, metadata and compression stay, and so does the division in row groups or record batches, of
 which those without a row are left out. This module needs pyarrow, an extra, so it is imported for
 the first such file only.
 """
 
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import pyarrow
@@ -13,9 +14,10 @@ import pyarrow.parquet
 
 from imgdup.containers.plain_file import OpenFile
 from imgdup.containers.table import ARROW_ERRORS
-from imgdup.errors import ImageError
+from imgdup.errors import ImageError, UsageError
 
 CODECS = {"UNCOMPRESSED": "NONE", "LZ4_RAW": "LZ4"}  # read under one name, written under another
+HUGGING_FACE = b"huggingface"  # the key of what `datasets` writes
 _ARROW_SCHEMA = b"ARROW:schema"  # the key of the schema in the metadata, if it is there
 
 
@@ -35,28 +37,46 @@ class TableRows:
 
     def write_without(self, places: Collection[int], out: BinaryIO) -> None:
         """Write it without the rows of some numbers; ImageError if it is damaged."""
+        self._write(_Without(places), out)
+
+    def write_tagged(self, column: str, tags: Mapping[int, str], out: BinaryIO) -> None:
+        """Write it with one more column, of texts by the numbers of their rows, else null.
+
+        Raises
+        ------
+        ImageError
+            If it is damaged.
+        UsageError
+            If it has a column of this name.
+        """
+        self._write(_Tagged(column, tags), out)
+
+    def _write(self, change: "_Without | _Tagged", out: BinaryIO) -> None:
         try:
             self._file.raw.seek(0)
             if self._kind == "parquet":
-                _write_parquet(self._file, places, out)
+                _write_parquet(self._file, change, out)
             else:
-                _write_arrow(self._file, places, out)
+                _write_arrow(self._file, change, out)
+        except UsageError:
+            raise
         except ARROW_ERRORS as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise ImageError("damaged", " ".join(str(error).split())[:200]) from error
 
 
-def _write_parquet(file: OpenFile, places: Collection[int], out: BinaryIO) -> None:
+def _write_parquet(file: OpenFile, change: "_Without | _Tagged", out: BinaryIO) -> None:
     """Write one row group after another; a whole one is in memory at a time."""
     source = pyarrow.parquet.ParquetFile(file.raw, pre_buffer=False)
     groups = (
         source.read_row_group(i, use_threads=False) for i in range(source.metadata.num_row_groups)
     )
-    with pyarrow.parquet.ParquetWriter(out, source.schema_arrow, **_settings(source)) as writer:
-        for table in _kept(groups, places):
+    schema = change.schema(source.schema_arrow)
+    with pyarrow.parquet.ParquetWriter(out, schema, **_settings(source)) as writer:
+        for table in _changed(groups, change):
             writer.write_table(table, row_group_size=table.num_rows)
-        metadata = source.metadata.metadata or {}
+        metadata = change.metadata(source.metadata.metadata or {})
         if metadata and _ARROW_SCHEMA not in metadata:  # then the writer adds none by itself
             writer.add_key_value_metadata(metadata)
 
@@ -82,7 +102,7 @@ def _settings(source: Any) -> dict[str, Any]:
     return settings
 
 
-def _write_arrow(file: OpenFile, places: Collection[int], out: BinaryIO) -> None:
+def _write_arrow(file: OpenFile, change: "_Without | _Tagged", out: BinaryIO) -> None:
     try:
         reader, new = pyarrow.ipc.open_file(file.raw), pyarrow.ipc.new_file
         batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
@@ -90,19 +110,61 @@ def _write_arrow(file: OpenFile, places: Collection[int], out: BinaryIO) -> None
         file.raw.seek(0)
         reader, new = pyarrow.ipc.open_stream(file.raw), pyarrow.ipc.new_stream
         batches = iter(reader)
-    with new(out, reader.schema) as writer:
-        for batch in _kept(batches, places):
+    with new(out, change.schema(reader.schema)) as writer:
+        for batch in _changed(batches, change):
             writer.write_batch(batch)
 
 
-def _kept(parts: Iterator[Any], places: Collection[int]) -> Iterator[Any]:
-    """Yield tables or record batches without some rows; those without any are left out."""
+def _changed(parts: Iterator[Any], change: "_Without | _Tagged") -> Iterator[Any]:
+    """Yield tables or record batches as they will be; those that lost all rows are left out."""
     first = 0
     for part in parts:
         n_rows = part.num_rows
-        numbers = [i for i in range(n_rows) if first + i not in places]
+        changed = change.part(part, first)
+        if changed.num_rows or not n_rows:
+            yield changed
         first += n_rows
-        if len(numbers) == n_rows:
-            yield part
-        elif numbers:
-            yield part.take(pyarrow.array(numbers, pyarrow.int64()))
+
+
+class _Without:
+    """Leaves out the rows of some numbers."""
+
+    def __init__(self, places: Collection[int]) -> None:
+        self._places = places
+
+    def schema(self, schema: Any) -> Any:
+        return schema
+
+    def metadata(self, metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        return metadata
+
+    def part(self, part: Any, first: int) -> Any:
+        numbers = [i for i in range(part.num_rows) if first + i not in self._places]
+        if len(numbers) == part.num_rows:
+            return part
+        return part.take(pyarrow.array(numbers, pyarrow.int64()))
+
+
+class _Tagged:
+    """Adds a column of texts; the features that Hugging Face keeps in the metadata get it, too."""
+
+    def __init__(self, column: str, tags: Mapping[int, str]) -> None:
+        self._column, self._tags = column, tags
+
+    def schema(self, schema: Any) -> Any:
+        if self._column in schema.names:
+            raise UsageError(f"there is a column {self._column!r} already: name another")
+        longer = schema.append(pyarrow.field(self._column, pyarrow.string()))
+        return longer.with_metadata(self.metadata(schema.metadata or {}) or None)
+
+    def metadata(self, metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        try:
+            facts = json.loads(metadata[HUGGING_FACE])
+            facts["info"]["features"][self._column] = {"dtype": "string", "_type": "Value"}
+        except (KeyError, TypeError, ValueError):  # there are no features
+            return metadata
+        return {**metadata, HUGGING_FACE: json.dumps(facts).encode()}
+
+    def part(self, part: Any, first: int) -> Any:
+        texts = [self._tags.get(first + i) for i in range(part.num_rows)]
+        return part.append_column(self._column, pyarrow.array(texts, pyarrow.string()))

@@ -9,7 +9,7 @@ import gzip
 import importlib
 import lzma
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import pairwise
 from typing import IO, Any, BinaryIO, NamedTuple, Protocol
 
@@ -60,13 +60,23 @@ class Shard(Protocol):
         """Write it without the members at some places; ImageError if it is damaged."""
 
 
+class Table(Shard, Protocol):
+    """An open table."""
+
+    def write_tagged(self, column: str, tags: Mapping[int, str], out: BinaryIO) -> None:
+        """Write it with one more column, of texts by the numbers of their rows, else null."""
+
+
+def open_table(file: OpenFile, kind: str) -> Table:
+    """Return an open Parquet or Arrow file."""
+    import_uncapped(TABLE_MODULE)
+    table: Table = importlib.import_module(TABLE_MODULE).TableRows(file, kind)
+    return table
+
+
 def open_shard(file: OpenFile, kind: str) -> Shard:
     """Return an open container by its kind; see `imgdup.system.paths.kind_of`."""
-    if kind in TABLES:
-        import_uncapped(TABLE_MODULE)
-        table: Shard = importlib.import_module(TABLE_MODULE).TableRows(file, kind)
-        return table
-    return _archive(file, kind)
+    return open_table(file, kind) if kind in TABLES else _archive(file, kind)
 
 
 def stored_members(file: OpenFile, kind: str) -> list[Stored]:

@@ -35,14 +35,8 @@ GROUP_COLUMNS = {
 }
 TABLES = {".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
 PICTURE = ".png"
-REMOVED_COLUMNS = {
-    "id": "path",
-    "shard": "path",
-    "key": "path",
-    "row": "int64",
-    "kept_for": "path",
-    "relation": "text",
-}
+WHERE_COLUMNS = {"id": "path", "shard": "path", "key": "path", "row": "int64"}
+REMOVED_COLUMNS = {**WHERE_COLUMNS, "kept_for": "path", "relation": "text"}
 
 
 def summary_json(duplicates: Duplicates, chains: Counter[int] | None = None) -> str:
@@ -166,31 +160,41 @@ def _match_rows(duplicates: Duplicates) -> Iterator[MatchRow]:
 
 
 def removed_records(duplicates: Duplicates) -> Iterator[dict[str, Any]]:
-    """Yield one record per removed image, in path order.
-
-    ``shard`` is the container, ``key`` that of the sample in a tar or zip file as WebDataset reads
-    it, and ``row`` the number in a table.
-    """
+    """Yield one record per removed image, in path order, with the columns `REMOVED_COLUMNS`."""
     rows, groups = duplicates.rows, duplicates.groups
     keepers = groups.keeper_of_each()
     for i in np.argsort(groups.removed, kind="stable").tolist():
-        path = rows.path(int(groups.removed[i]))
-        shard, name = split(path) or (b"", b"")
-        is_row = kind_of(shard) in TABLE_KINDS
         yield {
-            "id": path,
-            "shard": shard,
-            "key": key_of(name) if name and not is_row else b"",
-            "row": int(name.partition(b"/")[0]) if is_row else None,
+            **_where(rows.path(int(groups.removed[i]))),
             "kept_for": rows.path(int(keepers[i])),
             "relation": duplicates.relations[i],
         }
 
 
-def _save_removed(file: Path, duplicates: Duplicates) -> None:
-    mode = common_mode(map(duplicates.rows.path, duplicates.removed().tolist()))
-    with replacing(file, sync=False, mode=mode) as out:
-        WRITERS[TABLES[file.suffix]](removed_records(duplicates), REMOVED_COLUMNS, out)
+def _where(path: bytes) -> dict[str, Any]:
+    """Return where a picture is, with the columns `WHERE_COLUMNS`.
+
+    ``shard`` is the container, ``key`` that of the sample in a tar or zip file as WebDataset reads
+    it, and ``row`` the number in a table.
+    """
+    shard, name = split(path) or (b"", b"")
+    is_row = kind_of(shard) in TABLE_KINDS
+    return {
+        "id": path,
+        "shard": shard,
+        "key": key_of(name) if name and not is_row else b"",
+        "row": int(name.partition(b"/")[0]) if is_row else None,
+    }
+
+
+def _save_table(file: Path, duplicates: Duplicates, *, kept: bool) -> None:
+    """Write the table of the kept images, or of the removed ones."""
+    rows = (duplicates.kept() if kept else duplicates.removed()).tolist()
+    path_of = duplicates.rows.path
+    records = (_where(path_of(row)) for row in rows) if kept else removed_records(duplicates)
+    columns = WHERE_COLUMNS if kept else REMOVED_COLUMNS
+    with replacing(file, sync=False, mode=common_mode(map(path_of, rows))) as out:
+        WRITERS[TABLES[file.suffix]](records, columns, out)
 
 
 def save_lists(
@@ -207,8 +211,8 @@ def save_lists(
     duplicates : Duplicates
         From `imgdup.dedupe.find_duplicates`.
     keep_list, remove_list : Path, optional
-        The files to write. A list of the removed images whose suffix is one of `TABLES` is a table
-        with the columns `REMOVED_COLUMNS`.
+        The files to write. A list whose suffix is one of `TABLES` is a table with the columns
+        `WHERE_COLUMNS`, or `REMOVED_COLUMNS`.
     end : bytes
         Ends each path: a newline, or NUL.
 
@@ -218,20 +222,19 @@ def save_lists(
         If a list cannot be written, or paths end with a newline and one contains a newline; then
         no list is written.
     """
-    table = remove_list if remove_list is not None and remove_list.suffix in TABLES else None
-    text = remove_list if table is None else None
-    chosen = ((keep_list, duplicates.kept()), (text, duplicates.removed()))
+    chosen = ((keep_list, duplicates.kept()), (remove_list, duplicates.removed()))
     lists = [
         (file, list_data(duplicates.listed(rows), end), rows)
         for file, rows in chosen
-        if file is not None
+        if file is not None and file.suffix not in TABLES
     ]
     for file, data, rows in lists:
         mode = common_mode(map(duplicates.rows.path, rows.tolist()))
         with replacing(file, needed_bytes=len(data), sync=False, mode=mode) as out:
             out.write(data)
-    if table is not None:
-        _save_removed(table, duplicates)
+    for table, is_kept in ((keep_list, True), (remove_list, False)):
+        if table is not None and table.suffix in TABLES:
+            _save_table(table, duplicates, kept=is_kept)
 
 
 def save_split(folder: Path, rows: Rows, division: Split, end: bytes = NEWLINE) -> list[Path]:

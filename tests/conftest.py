@@ -11,6 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+# Several processes run tests: the threads of OpenBLAS would only wait for each other. It reads this
+# when NumPy and OpenCV are imported; processes that tests start shall not inherit it.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import make_sample
 import pytest
 from hypothesis import settings
@@ -19,6 +23,8 @@ from encoded import painted
 from imgdup import cli
 from imgdup.workers.pool import inline
 from object_servers import serving_as
+
+del os.environ["OPENBLAS_NUM_THREADS"]
 
 settings.register_profile("imgdup", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("imgdup")

@@ -5,6 +5,8 @@ reduced ones as they are. The only rounding is that of float64 sums, but for 8-b
 averages, whose sums are exact.
 """
 
+import functools
+
 import numpy as np
 
 PDQ_BOXES = 128  # a side holds so many boxes of PDQ's filter
@@ -21,6 +23,7 @@ def block_bounds(length, reduction, short_first):
     return np.clip(np.arange(n_blocks + 1) * reduction - overhang, 0, length)
 
 
+@functools.lru_cache(maxsize=24)
 def area_weights(n_lines, length, reduction, short_first):
     """Parts of a pixel, n_lines to the pixel, of each block that lie in each line's share."""
     edges = block_bounds(length, reduction, short_first) * n_lines
@@ -35,15 +38,21 @@ def box_of_boxes(n_lines, length):
     right = (box + 2) // 2 - 1
     left = box - 1 - right
     weights = np.zeros((n_lines, length))
+    positions = np.arange(length)
+    lows, highs = np.maximum(positions - left, 0), np.minimum(positions + right + 1, length)
     for i in range(n_lines):
         middle = (2 * i + 1) * length // (2 * n_lines)
         middles = range(max(middle - left, 0), min(middle + right, length - 1) + 1)
+        steps = np.zeros(length + 1)  # of the weight, from each pixel to the next
         for each in middles:
-            low, high = max(each - left, 0), min(each + right + 1, length)
-            weights[i, low:high] += 1 / ((high - low) * len(middles))
+            share = 1 / ((highs[each] - lows[each]) * len(middles))
+            steps[lows[each]] += share
+            steps[highs[each]] -= share
+        weights[i] = np.cumsum(steps[:-1])
     return weights
 
 
+@functools.lru_cache(maxsize=8)
 def pdq_weights(n_lines, length, reduction, short_first):
     """Weights of blocks: the sums of those of their pixels."""
     if length < PDQ_MIN_LENGTH:

@@ -37,10 +37,7 @@ def pairs_across(left, right, max_distance):
     """All pairs (i, j, distance) of two sets, sorted."""
     distances = hamming_matrix(left, right)
     return [
-        (i, j, int(distances[i, j]))
-        for i in range(len(left))
-        for j in range(len(right))
-        if distances[i, j] <= max_distance
+        (i, j, int(distances[i, j])) for i, j in np.argwhere(distances <= max_distance).tolist()
     ]
 
 

@@ -108,14 +108,18 @@ def terminal(columns):
     return ours, theirs
 
 
-def on_a_terminal(*args, columns=80, typed=b""):
-    """Run imgdup in this process on a terminal; the exit code and all that it wrote there."""
+def on_a_terminal(*args, columns=80, typed=b"", err=None):
+    """Run imgdup in this process on a terminal; the exit code and all that it wrote there.
+
+    Standard error is the terminal, too, unless it is another file.
+    """
     ours, theirs = terminal(columns)
     os.write(ours, typed)
     written = []
     reader = threading.Thread(target=_drain, args=(ours, written))
     reader.start()
-    with stream("stdin", theirs), stream("stdout", theirs), stream("stderr", theirs):
+    errors = stream("stderr", theirs if err is None else err)
+    with stream("stdin", theirs), stream("stdout", theirs), errors:
         code = cli.main(args)
     os.close(theirs)
     reader.join(TIMEOUT_S)

@@ -22,6 +22,7 @@ from hypothesis import settings
 from encoded import painted
 from imgdup import cli
 from imgdup.workers.pool import inline
+from imgdup.workers.process import Processes
 from object_servers import serving_as
 
 del os.environ["OPENBLAS_NUM_THREADS"]
@@ -78,6 +79,12 @@ def in_process(monkeypatch):
     tests/build; that commands start processes, and survive their deaths, in tests/cli.
     """
     monkeypatch.setattr("imgdup.workers.pool.Processes", inline)
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """Let processes do it, in a folder or file whose other tests use `in_process`."""
+    monkeypatch.setattr("imgdup.workers.pool.Processes", Processes)
 
 
 @pytest.fixture

@@ -9,6 +9,11 @@ from painted_collection import paint
 SETTINGS = Settings(workers=1, engine=inline)
 
 
+@pytest.fixture(autouse=True)
+def done_here(in_process):
+    """Start no processes, unless a test asks for `processes`."""
+
+
 @pytest.fixture(scope="session")
 def collection(tmp_path_factory):
     """An index of the painted photos; read it, do not write in it."""

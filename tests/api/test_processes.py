@@ -6,6 +6,8 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 
 def found_by(index, path):
     """What a process finds near a file; a function of a module, so that it can be sent."""

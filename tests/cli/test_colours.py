@@ -9,6 +9,8 @@ from cli_runs import on_a_terminal, pty, run
 from imgdup.cli.printing import RELATION_COLOURS, _with_colours
 from imgdup.dedupe.relations import ON_REQUEST, REMOVABLE
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 ESCAPE = b"\x1b["
 COLOUR = rb"\x1b\[[0-9;]+m"
 GREEN = rb"\x1b\[32m(?:same-bytes|same-pixels|same-picture)\x1b\[0m"

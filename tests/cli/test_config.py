@@ -11,6 +11,8 @@ from imgdup import ImageIndex, cli
 from imgdup.cli.config import UNDER
 from imgdup.dedupe import keep
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 @pytest.fixture
 def below(photos, tmp_path, monkeypatch):

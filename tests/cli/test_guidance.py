@@ -15,6 +15,8 @@ from imgdup import ImageIndex, cli
 from imgdup.query.false_pairs import expected_pairs
 from imgdup.query.row_pairs import Side
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 def test_dedupe_without_a_plan_ends_with_the_command_that_writes_one(photos):
     done = in_process("dedupe", "photos", "--keep", "largest,first")

@@ -134,6 +134,7 @@ def test_files_that_changed_went_or_cannot_be_decoded_are_unverified_and_stay(tm
     ],
     ids=lambda limit: next(iter(limit)),
 )
+@pytest.mark.usefixtures("processes")
 def test_files_beyond_a_limit_are_unverified_and_stay(tmp_path, limit):
     if "worker_memory_bytes" in limit and not CAN_CAP_MEMORY:
         pytest.skip("the memory of a process cannot be limited on this system")
@@ -203,6 +204,7 @@ def test_a_place_where_nothing_can_be_written_is_no_error(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.usefixtures("processes")
 def test_neither_workers_nor_room_for_pictures_change_a_plan(tmp_path, monkeypatch, workers):
     files = [row_of(written(tmp_path, f"{i}.png", PIXELS ^ (i % 3))) for i in range(3)]
     files += [row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(3, 9)]

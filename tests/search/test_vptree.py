@@ -73,6 +73,7 @@ def clustered(n, words=1):
 
 
 @every_width
+@settings(max_examples=40)  # of each of the widths
 @given(data=st.data())
 def test_within_equals_linear_scan_whatever_the_strategy(words, data):
     hashes = data.draw(hash_sets(words))
@@ -194,6 +195,7 @@ def test_no_probes_give_no_matches(tree):
 
 
 @every_width
+@settings(max_examples=40)  # of each of the widths
 @given(data=st.data())
 def test_nearest_equals_linear_scan(words, data):
     hashes = data.draw(hash_sets(words))
@@ -206,6 +208,7 @@ def test_nearest_equals_linear_scan(words, data):
 
 
 @every_width
+@settings(max_examples=40)  # of each of the widths
 @given(data=st.data())
 def test_nearest_within_a_distance_is_the_head_of_within(words, data):
     hashes = data.draw(hash_sets(words))
@@ -276,6 +279,7 @@ def test_nearest_gives_the_distances_of_the_vptree_package(data):
 
 
 @every_width
+@settings(max_examples=40)  # of each of the widths
 @given(data=st.data())
 def test_visited_are_the_leaves_of_a_recursive_descent(words, data):
     hashes = data.draw(hash_sets(words))

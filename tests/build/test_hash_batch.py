@@ -5,8 +5,8 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup.build import hash_batch as module
-from imgdup.build.checkpoints import BatchSettings, Checkpoints, FileToHash, append_block
-from imgdup.build.hash_batch import TOGETHER, hash_batch
+from imgdup.build.checkpoints import BatchSettings, Checkpoints, append_block
+from imgdup.build.hash_batch import TOGETHER, FileToHash, hash_batch
 from imgdup.images.decode import decode
 from imgdup.images.formats import REASONS
 from imgdup.system.files import read_file

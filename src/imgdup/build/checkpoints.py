@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.containers.directory import Fault, Locator
 from imgdup.errors import ImgdupError
 from imgdup.index.columns import empty_columns, fields
 from imgdup.system.atomic import PRIVATE, open_regular, write_error
@@ -59,30 +58,6 @@ SAME_BYTES = 255
 Columns = Mapping[str, npt.NDArray[Any]]
 
 
-class FileToHash(NamedTuple):
-    """A file, or a member of a container, to hash.
-
-    `digest` is that of the old row that may still be true, or empty. A member has a `locator`. With
-    a `fault` there is nothing to read, nor with a `content`, which was read before.
-    """
-
-    row: int
-    path: bytes
-    size: int
-    mtime_ns: int
-    digest: bytes
-    locator: Locator | None = None
-    fault: Fault | None = None
-    content: bytes | None = None
-
-    @property
-    def key(self) -> bytes:
-        """What a checkpoint calls it: its path, behind a NUL the size of its container."""
-        if self.locator is None:
-            return self.path
-        return b"%s\0%d" % (self.path, self.locator.container_bytes)
-
-
 class BatchSettings(NamedTuple):
     """What all batches of a run share.
 
@@ -102,18 +77,6 @@ class BatchSettings(NamedTuple):
         """Return a zeroed column for each fact and hash of a file."""
         words, with_pdq, with_trimmed = _form(self.parameters)
         return empty_columns(n_rows, words, with_pdq=with_pdq, with_trimmed=with_trimmed)
-
-
-class BatchResult(NamedTuple):
-    """The checkpoint file ("" if nothing was written), its first row, and the status of each.
-
-    A batch that comes back by value has a block of rows in place of the file.
-    """
-
-    checkpoint: str
-    first_row: int
-    statuses: bytes
-    block: bytes = b""
 
 
 class CheckpointRow(NamedTuple):

@@ -6,17 +6,12 @@ The parent imports this module to name the function, so the decoders are importe
 
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from imgdup.build.checkpoints import (
-    SAME_BYTES,
-    BatchResult,
-    BatchSettings,
-    FileToHash,
-    append_rows,
-    make_block,
-)
+from imgdup.build.checkpoints import SAME_BYTES, BatchSettings, append_rows, make_block
+from imgdup.containers.directory import Fault, Locator
 from imgdup.containers.reading import read_content, read_together
 from imgdup.errors import ImageError, as_image_error
 from imgdup.hashing import HASHERS, fingerprints
@@ -37,6 +32,42 @@ MAX_BYTES_AT_ONCE = 4 << 20  # in them together
 
 FORMAT_BYTES = {name: i for i, name in enumerate(FORMATS)}
 STATUS_BYTES = {reason: i for i, reason in enumerate(REASONS)}
+
+
+class FileToHash(NamedTuple):
+    """A file, or a member of a container, to hash.
+
+    `digest` is that of the old row that may still be true, or empty. A member has a `locator`. With
+    a `fault` there is nothing to read, nor with a `content`, which was read before.
+    """
+
+    row: int
+    path: bytes
+    size: int
+    mtime_ns: int
+    digest: bytes
+    locator: Locator | None = None
+    fault: Fault | None = None
+    content: bytes | None = None
+
+    @property
+    def key(self) -> bytes:
+        """What a checkpoint calls it: its path, behind a NUL the size of its container."""
+        if self.locator is None:
+            return self.path
+        return b"%s\0%d" % (self.path, self.locator.container_bytes)
+
+
+class BatchResult(NamedTuple):
+    """The checkpoint file ("" if nothing was written), its first row, and the status of each.
+
+    A batch that comes back by value has a block of rows in place of the file.
+    """
+
+    checkpoint: str
+    first_row: int
+    statuses: bytes
+    block: bytes = b""
 
 
 def hash_batch(

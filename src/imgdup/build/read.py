@@ -12,15 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from imgdup.build.checkpoints import (
-    SAME_BYTES,
-    BatchResult,
-    BatchSettings,
-    FileToHash,
-    append_block,
-    append_rows,
-)
-from imgdup.build.hash_batch import hash_batch
+from imgdup.build.checkpoints import SAME_BYTES, BatchSettings, append_block, append_rows
+from imgdup.build.hash_batch import BatchResult, FileToHash, hash_batch
 from imgdup.build.identities import shared_answers
 from imgdup.build.listing import OLD, TO_READ, Listing
 from imgdup.build.members import Candidate

@@ -16,14 +16,8 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from imgdup.build.checkpoints import (
-    MEMBERS_SUFFIX,
-    BatchSettings,
-    CheckpointRow,
-    Checkpoints,
-    FileToHash,
-)
-from imgdup.build.hash_batch import hash_batch
+from imgdup.build.checkpoints import MEMBERS_SUFFIX, BatchSettings, CheckpointRow, Checkpoints
+from imgdup.build.hash_batch import FileToHash, hash_batch
 from imgdup.build.known import PASSING
 from imgdup.build.members import Listed, has_image_extension
 from imgdup.build.read import record_death

@@ -16,6 +16,7 @@ from encoded import painted
 from imgdup.api.index import ImageIndex
 from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
+from imgdup.containers.plain_file import ContainerChangedError
 from imgdup.containers.reading import open_container, read_content
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.system.limits import Limits
@@ -275,3 +276,15 @@ def test_rows_of_a_table_that_moved_keep_their_hashes(tmp_path):
     outcome = update_index(tmp_path / "index", [str(path)], settings())
 
     assert (outcome.hashed, outcome.unchanged) == (1, 4)
+
+
+def test_a_table_that_is_replaced_before_it_is_read_has_changed(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"image": [painted(1, 64, 48)]}), path)
+    container = open_container(os.fsencode(path))
+    shutil.copy(path, tmp_path / "y.parquet")
+    os.replace(tmp_path / "y.parquet", path)
+
+    with pytest.raises(ContainerChangedError):
+        container.directory(LIMITS, "")
+    container.file.close()

@@ -15,7 +15,7 @@ from imgdup.apply.samples import SampleDecision, ShardPictures, decide
 from imgdup.apply.set_files import SetFiles
 from imgdup.containers.directory import TABLE_ROW
 from imgdup.containers.plain_file import Stamp
-from imgdup.containers.reading import TABLES, open_file
+from imgdup.containers.reading import open_file
 from imgdup.containers.without import Stored, open_shard, open_table, stored_members
 from imgdup.dedupe.plan import Removal
 from imgdup.errors import ImageError, ImgdupError, UsageError
@@ -23,7 +23,7 @@ from imgdup.images.formats import OK
 from imgdup.index.columns import LOCATOR, Rows, locator_of
 from imgdup.system.atomic import PRIVATE
 from imgdup.system.files import error_words
-from imgdup.system.paths import SEPARATOR, inside, kind_of, outer_file
+from imgdup.system.paths import SEPARATOR, TABLES, inside, kind_of, outer_file
 
 
 @dataclass(frozen=True)

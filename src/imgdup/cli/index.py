@@ -1,5 +1,7 @@
 """The command index: build, update or resume an index."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +25,14 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.folder import CURRENT
 from imgdup.index.parts import Part
 from imgdup.system.limits import Limits
+from imgdup.system.paths import TABLES, kind_of
 
 if TYPE_CHECKING:
     from imgdup.build.settings import Settings
     from imgdup.workers.pool import Pool
 
 HASHING = ("imgdup.build.hash_batch",)  # the module that workers need
+TABLE_MODULE = "imgdup.containers.table"  # and for Parquet and Arrow files
 # A test compares these with hashing.HASHERS.
 HASHES = ("dhash", "ahash", "phash", "pdq", "dhash-tutorial")
 
@@ -81,17 +85,19 @@ class Chosen:
 
     cluster: str | None
 
-    def pool(self, *, is_needed: bool) -> "Pool":
+    def pool(self, named: Sequence[str | bytes], *, is_needed: bool) -> "Pool":
         """Return the pool that hashes; if it will be needed, start it while this process imports.
 
-        An update may have nothing to hash.
+        An update may have nothing to hash. Workers that will read tables import what it takes.
         """
         from imgdup.workers import pool
 
         if self.cluster:
             return _cluster_pool(self.cluster, self.limits)
 
-        found = pool.decoding_pool(self.limits, self.workers, preload=HASHING)
+        has_tables = any(kind_of(os.fsencode(name)) in TABLES for name in named)
+        preload = (*HASHING, TABLE_MODULE) if has_tables else HASHING
+        found = pool.decoding_pool(self.limits, self.workers, preload=preload)
         if is_needed:
             found.start()
         return found
@@ -238,7 +244,7 @@ def index(
     if paths and not (named or moved):
         return 0
     place = find_or_new_index(index_folder) if named else find_index(index_folder)
-    with chosen.pool(is_needed=not (place / CURRENT).exists()) as pool:
+    with chosen.pool(named, is_needed=not (place / CURRENT).exists()) as pool:
         from imgdup.cli import indexing
 
         if moved:

@@ -19,11 +19,10 @@ from imgdup.containers.zip import ZipFile
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.system.files import FileBytes, error_words, read_file
 from imgdup.system.limits import Limits, import_uncapped
-from imgdup.system.paths import SEPARATOR, containers_of, is_remote, kind_of, split
+from imgdup.system.paths import SEPARATOR, TABLES, containers_of, is_remote, kind_of, split
 
 TABLE_MODULE = "imgdup.containers.table"  # which imports pyarrow
 REMOTE_MODULE = "imgdup.containers.remote"  # which imports obstore
-TABLES = ("parquet", "arrow")  # kinds of containers
 MAX_OPEN = 2  # containers that a process keeps open: the next member is often of the same one
 
 

@@ -14,11 +14,11 @@ from itertools import pairwise
 from typing import IO, Any, BinaryIO, NamedTuple, Protocol
 
 from imgdup.containers.plain_file import OpenFile
-from imgdup.containers.reading import TABLES
 from imgdup.containers.tar import Source, Unpacked, list_spans
 from imgdup.containers.zip import Entry, central_directory, entries
 from imgdup.errors import ImageError
 from imgdup.system.limits import import_uncapped
+from imgdup.system.paths import TABLES
 
 TABLE_MODULE = "imgdup.containers.table_without"  # which imports pyarrow
 COPIED_BYTES = 1 << 20  # at a time

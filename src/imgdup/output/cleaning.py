@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from imgdup.apply.samples import key_of
-from imgdup.containers.reading import TABLES as TABLE_KINDS
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.split import Split
 from imgdup.errors import ImgdupError, UsageError
@@ -18,7 +17,7 @@ from imgdup.output.export import WRITERS
 from imgdup.output.results import MatchRow
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.limits import size_text
-from imgdup.system.paths import kind_of, split
+from imgdup.system.paths import TABLES as TABLE_KINDS, kind_of, split
 from imgdup.system.records import json_line
 
 GROUP_COLUMNS = {

@@ -23,6 +23,7 @@ EXTENSIONS = {
     **dict.fromkeys((b".parquet", b".pq"), "parquet"),
     b".arrow": "arrow",
 }
+TABLES = ("parquet", "arrow")  # kinds of containers whose members are cells
 _PACKED = (b".gz", b".xz", b".bz2")
 SCHEMES = (b"s3://", b"gs://", b"az://", b"http://", b"https://")  # of objects on servers
 # ``zip://a.jpg::DIR/x.zip``, as the package fsspec writes the same

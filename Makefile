@@ -37,7 +37,12 @@ demo: install
 	cd build && ../$(BIN)/imgdup index sample --index .imgdup
 	cd build && ../$(BIN)/imgdup query sample/originals/photo-00.jpg --index .imgdup --max-dist 10 --montage montage.png
 	cd build && ../$(BIN)/imgdup dedupe sample --index .imgdup --protect sample/originals --plan plan.jsonl --report report.html
-	@echo "look at build/montage.png and build/report.html, or run: $(BIN)/imgdup serve --index build/.imgdup --open"
+	@echo
+	@echo "To look at the result, open these files in a browser:"
+	@echo "  $(CURDIR)/build/report.html"
+	@echo "  $(CURDIR)/build/montage.png"
+	@echo "To search, compare and decide in a browser, run:"
+	@echo "  $(BIN)/imgdup serve --index build/.imgdup --open"
 
 man: install
 	mkdir -p build
@@ -114,7 +119,7 @@ fuzz-serve: install
 	$(BIN)/python data/make_sample.py build/sample
 	$(BIN)/imgdup index build/sample --index build/.imgdup
 	$(BIN)/imgdup serve --index build/.imgdup --port 8766 --token fuzzing-token & service=$$!; sleep 5; \
-		$(SCHEMATHESIS)/schemathesis run http://127.0.0.1:8766/api/openapi.json \
+		cd build && ../$(SCHEMATHESIS)/schemathesis run http://127.0.0.1:8766/api/openapi.json \
 			-H "Authorization: Bearer fuzzing-token" --max-examples 100 \
 			--checks not_a_server_error,response_schema_conformance,status_code_conformance,content_type_conformance; \
 		result=$$?; kill $$service; exit $$result

@@ -57,7 +57,7 @@ def test_the_page_shows_what_the_plan_removes_and_no_hard_links(tmp_path):
     assert [removal.remove.path for removal in plan.removals] == [b"/data/copy"]
     page = (tmp_path / "page.html").read_text()
     assert facts_of(page) == {"images": "7", "groups": "1", "to remove": "1", "saves": "10 bytes"}
-    assert "Duplicates within 31 bits, protected: nothing, kept first: colour, " in page
+    assert "protected: nothing. Which file is kept is decided by: colour, " in page
 
 
 @pytest.fixture

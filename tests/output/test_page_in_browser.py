@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from browsers import running
+from browsers import running, serious_findings
 from imgdup.api.index import ImageIndex
 from imgdup.dedupe.plan import plan_lines, read_plan
 from imgdup.output.gallery import save_duplicates
@@ -261,10 +261,11 @@ def saved_plan(page, place):
     """Save the plan by a click, and return its file once it is whole."""
     page.click("#save")
     deadline = time.monotonic() + 30
-    while not (place / "plan.jsonl").exists():
+    plan = place / "plan.jsonl"
+    while not plan.exists() or not plan.read_text().endswith("\n"):
         assert time.monotonic() < deadline, "no plan was saved"
         time.sleep(0.05)
-    return place / "plan.jsonl"
+    return plan
 
 
 def test_the_page_saves_the_plan_of_the_command_when_nothing_is_changed(choosing, duplicates):
@@ -333,6 +334,41 @@ def test_a_picture_is_enlarged_beside_the_kept_one_and_its_path_is_copied(choosi
         )
         choosing.click("#compare .two > :last-child button")
         assert choosing.wait_for("window.copied") == path
+    finally:
+        choosing.screen(1280, 900)
+
+
+def test_pictures_of_the_first_groups_are_large_enough_to_be_enlarged(choosing):
+    choosing.click(".others .preview")
+    choosing.wait_for(
+        "document.querySelectorAll('#compare img').length === 2 &&"
+        "[...document.querySelectorAll('#compare img')].every((e) => e.naturalWidth)"
+    )
+
+    sizes = "[...document.querySelectorAll('#compare img')].map((e) => e.naturalWidth)"
+    assert choosing.evaluate(sizes) == [320, 320]  # those of the files
+    assert choosing.texts("#compare .note") == [""]
+
+
+def test_small_previews_are_said_to_be_small(page, tmp_path):
+    pair = [entry(name, thumbnail=jpeg()) for name in ("keeper.jpg", "copy.jpg")]
+    save_page(tmp_path / "page.html", [Group(pair[0], pair[1:])])
+    page.open(tmp_path / "page.html")
+
+    page.click(".others .preview")
+
+    page.wait_for("document.querySelector('#compare .note').textContent.length > 0")
+    assert page.texts("#compare .note")[0].startswith("The previews in this page are small.")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_axe_finds_nothing_serious_in_the_report(choosing, width, dark):
+    choosing.screen(width, 900, dark=dark)
+    try:
+        assert serious_findings(choosing) == []
+        choosing.click(".others .preview")
+        choosing.wait_for("document.querySelectorAll('#compare img').length === 2")
+        assert serious_findings(choosing) == []
     finally:
         choosing.screen(1280, 900)
 

@@ -228,6 +228,21 @@ def test_matches_do_not_depend_on_how_many_are_held(monkeypatch, strategy, held)
     ]
 
 
+@pytest.mark.parametrize("n_read", [1, 2, 7, 100])
+@pytest.mark.parametrize("by", ["search", None])
+def test_who_reads_only_the_first_matches_gets_the_first_of_all(n_read, by):
+    values = [number * 37 % 64 for number in range(50)] + [1, 1, 2]
+    generation, pictures = made_generation(values), map_probes([[1], [12], [63]])
+
+    every = [list(each) for each in look_up_each(generation, pictures, QueryOptions(4, by=by))]
+    first = [
+        list(islice(each, n_read))
+        for each in look_up_each(generation, pictures, QueryOptions(4, by=by, n_read=n_read))
+    ]
+
+    assert first == [each[:n_read] for each in every]
+
+
 def map_probes(pictures):
     return [as_probes(picture) for picture in pictures]
 

@@ -33,6 +33,7 @@ from imgdup.system.paths import is_below, join
 from imgdup.workers.pool import decode_each, decoding_pool
 
 THUMBNAIL = 220  # pixels, the longer side
+LARGE, N_LARGE = 800, 200  # pixels of the first pictures of a page, for enlarging; about 20 MB
 JPEG_QUALITY = 72
 LEAKS = Wording(
     title="Leaks",
@@ -69,7 +70,9 @@ def save_duplicates(file: Path, duplicates: Duplicates, limits: Limits | None = 
     rule, keep = duplicates.options.rule, duplicates.options.keep
     wording = Wording(
         facts=(("images", f"{len(duplicates.images):,}"),),
-        rule=_sentence(rule, keep.protect, f", kept first: {', '.join(keep.rules)}"),
+        rule=_sentence(
+            rule, keep.protect, f". Which file is kept is decided by: {', '.join(keep.rules)}"
+        ),
     )
     rows, groups = duplicates.rows, duplicates.groups
     drawn = [*groups.keepers.tolist(), *groups.removed.tolist()]
@@ -98,7 +101,8 @@ def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterato
     members = members_of(duplicates)
     order = sorted(members, key=lambda keeper: -sum(int(sizes[m.row]) for m in members[keeper][0]))
     wanted = _wanted([[keeper, *(m.row for m in chain(*members[keeper]))] for keeper in order])
-    pictures = make_thumbnails([rows.path(row) for row in wanted], limits or Limits())
+    paths = [rows.path(row) for row in wanted]
+    pictures = make_thumbnails(paths, limits or Limits(), n_large=N_LARGE)
     for keeper in order:
         removals, shown_only = (
             [_member_entry(rows, member, pictures) for member in some] for some in members[keeper]
@@ -205,7 +209,7 @@ def save_leaks(
     paths = [leaks.a.rows.path(row) for row in rows_a]
     paths += [member.leak.path for each in by_keeper.values() for member in each]
     wanted = list(dict.fromkeys(paths))[:MAX_THUMBNAILS]
-    pictures = make_thumbnails(wanted, limits or Limits())
+    pictures = make_thumbnails(wanted, limits or Limits(), n_large=N_LARGE)
     hidden = _above_folders(evidence)
     groups = [
         Group(
@@ -304,7 +308,12 @@ def _common_start(roots: Sequence[bytes], path: bytes) -> bytes:
 
 
 def make_thumbnails(
-    paths: Sequence[bytes], limits: Limits, *, side: int = THUMBNAIL, quality: int = JPEG_QUALITY
+    paths: Sequence[bytes],
+    limits: Limits,
+    *,
+    side: int = THUMBNAIL,
+    quality: int = JPEG_QUALITY,
+    n_large: int = 0,
 ) -> dict[bytes, Thumbnail]:
     """Make small new JPEG files of pictures; nothing else of the files is copied into them.
 
@@ -318,15 +327,20 @@ def make_thumbnails(
         Longest side, in pixels; smaller pictures keep their size.
     quality : int
         JPEG quality, 0 to 100.
+    n_large : int
+        How many of the first pictures are larger, with a longest side of 800 pixels.
 
     Returns
     -------
     dict of bytes to bytes or ImageError
         For each path a JPEG file, or why there is none.
     """
-    draw = partial(thumbnail, limits=limits, side=side, quality=quality)
+    small, large = (
+        partial(thumbnail, limits=limits, side=each, quality=quality) for each in (side, LARGE)
+    )
     with decoding_pool(limits) as pool:
-        return dict(zip(paths, decode_each(draw, paths, pool), strict=True))
+        drawn = decode_each(large, paths[:n_large], pool), decode_each(small, paths[n_large:], pool)
+        return dict(zip(paths, chain(*drawn), strict=True))
 
 
 def thumbnail(

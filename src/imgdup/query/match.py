@@ -98,10 +98,10 @@ def near_rows(
         How many rows at most.
     """
     n = len(picture)
-    if n == len(found) == 1:
-        ((name, (only,)),) = found.items()
+    if n == 1 and [*found] == ["search"]:
+        (only,) = found["search"]
         order = np.lexsort((only.indices, only.distances))[:k]
-        flag = np.full(len(order), 1 << HASHES.index(name), np.uint8)
+        flag = np.full(len(order), 1 << HASHES.index("search"), np.uint8)
         return NearRows(only.indices[order], np.zeros(len(order), np.int64), flag)
     keys = [near.indices * n + i for each in found.values() for i, near in enumerate(each)]
     flags = [1 << HASHES.index(name) for name, each in found.items() for _ in each]

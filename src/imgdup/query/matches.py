@@ -22,6 +22,7 @@ from imgdup.query.nearby import (
     RowLookup,
     iter_nearest,
     iter_within,
+    nearest_of,
     plan_within,
     rows_with,
 )
@@ -56,6 +57,8 @@ class QueryOptions:
         The hash to look up: ``"search"``, ``"match"`` or ``"pdq"``. By default an image matches if
         the search hash is within `max_distance` or the match hash within 31 bits; with `k`, the
         search hash alone is looked up.
+    n_read : int, optional
+        How many matches of each picture are read at most: more need not be found.
     """
 
     max_distance: int | None = None
@@ -63,6 +66,7 @@ class QueryOptions:
     strategy: str | None = None
     orientations: bool = False
     by: str | None = None
+    n_read: int | None = None
 
 
 @dataclass
@@ -270,6 +274,8 @@ def _search(
         near = iter_nearest(generation, hashes, options.k, limit)
     else:
         near = iter_within(generation, hashes, limit, options.strategy, compared)
+    if options.n_read is not None and not options.orientations:
+        near = (nearest_of(each, options.n_read) for each in near)
     return (rows_with(generation, each) for each in near)
 
 

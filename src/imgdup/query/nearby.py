@@ -166,6 +166,15 @@ def _nothing() -> Nearby:
     return Nearby(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
+def nearest_of(near: Nearby, n: int) -> Nearby:
+    """Return the n nearest, and all that are as near as the last of them."""
+    if len(near.indices) <= n:
+        return near
+    n_within = np.cumsum(np.bincount(near.distances))
+    is_near = near.distances <= np.searchsorted(n_within, n)
+    return Nearby(near.indices[is_near], near.distances[is_near])
+
+
 def rows_with(generation: Generation, near: Nearby) -> Nearby:
     """Return the rows that have one of some distinct search hashes."""
     offsets, class_rows = generation.class_offsets, generation.class_rows

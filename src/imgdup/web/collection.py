@@ -24,7 +24,7 @@ from imgdup.images.formats import OK
 from imgdup.images.opencv import encode_jpeg
 from imgdup.index.folder import CURRENT
 from imgdup.query.probe import Probes, make_probes
-from imgdup.system.limits import Limits
+from imgdup.system.limits import Limits, usable_cores
 from imgdup.system.paths import is_below, is_remote, outer_file
 from imgdup.web.requests import Refused, gone_or_unreadable
 from imgdup.workers.pool import decode_each, decoding_pool
@@ -63,6 +63,8 @@ class Collection:
         self.limits = limits or Limits(timeout_s=TIMEOUT_S)
         preload = (*PRELOAD, __name__)
         self.pool = decoding_pool(self.limits, preload=preload)
+        # More searches at a time than processors only wait for each other, and for the interpreter.
+        self.searching = threading.BoundedSemaphore(usable_cores())
         self._lock = threading.Lock()
         self._seen: tuple[int, ...] = ()
         self._index: ImageIndex | None = None

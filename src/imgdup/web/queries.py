@@ -1,6 +1,7 @@
 """Look up a picture that was sent, an indexed one, or a hash, as `imgdup query` does."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -152,12 +153,13 @@ def _answer(
     collection: Collection, shown: Shown, request: QueryRequest, probed: _Probed
 ) -> dict[str, Any]:
     """Search, and write the matches as a record."""
-    index, options = shown.index, request.options
+    index, options = shown.index, replace(request.options, n_read=request.limit + 1)
     if not probed.has_match and options.by is None:
-        options = QueryOptions(options.max_distance, options.k, by="search")
-    found = look_up_each(index.generation, [probed.probes], options)
-    matches = list(islice(next(found), request.limit + 1))
-    next(found, None)  # it releases what it holds
+        options = replace(options, by="search")
+    with collection.searching:
+        found = look_up_each(index.generation, [probed.probes], options)
+        matches = list(islice(next(found), request.limit + 1))
+        next(found, None)  # it releases what it holds
     more = len(matches) > request.limit
     matches = matches[: request.limit]
     verdicts: list[Verdict] | list[None] = (
@@ -165,9 +167,10 @@ def _answer(
     )
     if not probed.has_match:
         matches = [match._replace(match_distance=None) for match in matches]
-    records = match_records(
-        shown, matches, verdicts, probe_row=probed.row, orientations=options.orientations
-    )
+    with collection.searching:
+        records = match_records(
+            shown, matches, verdicts, probe_row=probed.row, orientations=options.orientations
+        )
     return {"generation": index.digest, "matches": records, "more": more}
 
 

@@ -51,12 +51,25 @@
 
   function enlarge(entry, keeper) {
     const both = keeper ? [keeper, entry] : [entry];
+    const note = make("p", { className: "note" });
+    sayIfSmall(note, both);
     comparer.show(
       both.filter((each) => each[THUMBNAIL]).map((each) => ({
         name: each[PATH], load: async () => urlOf(each), orientation: each[COMPARISON]?.[ORIENTATION],
       })),
-      [make("div", { className: "two" }, ...both.map((each) => make("div", {}, pathElement(each[PATH]), copyButton(each[PATH]))))],
+      [make("div", { className: "two" }, ...both.map((each) => make("div", {}, pathElement(each[PATH]), copyButton(each[PATH])))), note],
     );
+  }
+
+  // Says that the page has only a small preview, if an original has far more pixels.
+  async function sayIfSmall(note, entries) {
+    for (const entry of entries.filter((each) => each[THUMBNAIL])) {
+      const image = make("img", { src: urlOf(entry) });
+      await image.decode();
+      if (image.naturalWidth < Math.min(600, entry[WIDTH] / 2)) {
+        note.textContent = "The previews in this page are small. To see every detail, open the files, or use imgdup serve.";
+      }
+    }
   }
 
   // Returns the boxes to draw: in the keeper those of all comparisons with it.

@@ -120,7 +120,7 @@ function card(group, image, role, boxes) {
   const parts = [make("span", { className: `role ${kind}`, text: now })];
   if (!isKeeper) {
     parts.push(make("p", { className: "sentence", text: `${image.relation}, distance ${image.distance}. ${image.sentence}` }));
-    if (image.rule) parts.push(make("p", { className: "facts", text: `decided by the rule ${image.rule}` }));
+    if (image.rule) parts.push(make("p", { className: "facts", text: `Decided by the keep rule ${image.rule}.` }));
   }
   const actions = make("div", { className: "actions" },
     button("Keep this one", () => prefer(group, image), "k"),

@@ -1,0 +1,396 @@
+"""Equal tones for two pictures: curves, colours that were taken away, and the doubts they leave.
+
+Twins: loops over pixels and levels in plain Python, written from the docstrings.
+"""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra import numpy as hnp
+from make_sample import photo
+
+from imgdup.dedupe import tones
+
+few = settings(max_examples=30)
+LEVELS = np.arange(256)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A photo with texture and many colours."""
+    return photo(3, 160, 120)
+
+
+def gray(pixels):
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+
+
+def as_curve(function):
+    """Levels that are changed by a function of 0 to 1."""
+    return np.clip(np.rint(255 * function(LEVELS / 255)), 0, 255).astype(np.uint8)
+
+
+CURVES = {
+    "gamma": as_curve(lambda level: level**0.7),
+    "brighter": as_curve(lambda level: level + 0.12),
+    "contrast": as_curve(lambda level: 0.5 + 1.25 * (level - 0.5)),
+    "darker and flatter": as_curve(lambda level: 0.05 + 0.7 * level),
+}
+
+# --- whole pictures
+
+
+@pytest.mark.parametrize("curve", CURVES.values(), ids=CURVES)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_tone_curve_is_found_in_both_directions_and_undone(scene, curve, swapped):
+    pair = [gray(scene), curve[gray(scene)]]
+    first, second, found = tones.equal_colours(*(pair[::-1] if swapped else pair))
+
+    off = np.abs(first.astype(int) - second.astype(int))
+    before = np.abs(pair[0].astype(int) - pair[1].astype(int))
+    assert found.is_mapped
+    assert not found.is_doubtful
+    assert off.mean() < 1.5 < 5 < before.mean()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_curve_goes_to_the_picture_whose_tones_were_cut_off(scene, swapped):
+    cut_off = as_curve(lambda level: 0.5 + 2.5 * (level - 0.5))
+    pair = [gray(scene), cut_off[gray(scene)]]
+
+    first, second, found = tones.equal_colours(*(pair[::-1] if swapped else pair))
+
+    stayed, changed = (first, second) if swapped else (second, first)
+    assert found.is_mapped
+    assert (stayed == pair[1]).all()
+    assert np.abs(changed.astype(int) - pair[1].astype(int)).mean() < 4
+
+
+def test_equal_pictures_stay_as_they_are(scene):
+    first, second, found = tones.equal_colours(gray(scene), gray(scene))
+
+    assert found == tones.Tones(False, False)
+    assert (first == gray(scene)).all()
+    assert (second == gray(scene)).all()
+
+
+def test_a_change_of_two_levels_needs_no_curve(scene):
+    other = np.clip(gray(scene).astype(int) + 2, 0, 255).astype(np.uint8)
+
+    _, second, found = tones.equal_colours(gray(scene), other)
+
+    assert found == tones.Tones(False, False)
+    assert (second == other).all()
+
+
+def test_another_picture_is_not_brought_nearer_by_a_curve(scene):
+    other = gray(photo(8, 160, 120))
+
+    first, second, found = tones.equal_colours(gray(scene), other)
+
+    assert not found.is_mapped
+    assert (first == gray(scene)).all()
+    assert (second == other).all()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_beside_a_gray_copy_the_picture_in_colour_is_gray_too(scene, swapped):
+    pair = (scene, cv2.cvtColor(gray(scene), cv2.COLOR_GRAY2RGB))
+
+    first, second, found = tones.equal_colours(*(pair[::-1] if swapped else pair))
+
+    assert first.ndim == second.ndim == 2
+    assert (np.abs(first.astype(int) - second.astype(int)) <= 1).all()
+    assert not found.is_doubtful
+
+
+def test_pictures_in_colour_come_back_as_brightness_and_two_parts_of_colour(scene):
+    first, second, found = tones.equal_colours(scene, scene.copy())
+
+    assert first.shape == second.shape == (*scene.shape[:2], 3)
+    assert (first == second).all()
+    assert np.abs(first[..., 0].astype(int) - gray(scene)).max() <= 1
+    assert not found.is_doubtful
+
+
+def test_a_copy_with_all_hues_turned_is_doubtful(scene):
+    hsv = cv2.cvtColor(scene, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0].astype(int) + 20) % 180
+
+    *_, found = tones.equal_colours(scene, cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
+
+    assert found.is_doubtful
+
+
+def test_a_smooth_picture_gets_no_curve():
+    ramp = np.tile(np.linspace(20, 110, 160).astype(np.uint8), (120, 1))
+
+    first, second, found = tones.equal_colours(ramp, CURVES["brighter"][ramp])
+
+    assert found == tones.Tones(False, False)
+    assert (first == ramp).all()
+    assert (second == CURVES["brighter"][ramp]).all()
+
+
+# --- gray or not
+
+
+def test_two_gray_pictures_are_no_gray_pair_with_a_doubt(scene):
+    plain = cv2.cvtColor(gray(scene), cv2.COLOR_GRAY2RGB)
+
+    assert tones._is_gray_pair(plain, plain) == (False, False)
+    assert tones._is_gray_pair(gray(scene), gray(scene)) == (True, False)
+
+
+def test_one_coloured_object_in_a_gray_picture_is_a_doubt(scene):
+    plain = cv2.cvtColor(gray(scene), cv2.COLOR_GRAY2RGB)
+    button = plain.copy()
+    button[50:80, 60:90] = (40, 40, 220)
+
+    assert tones._is_gray_pair(plain, button) == (True, True)
+    assert tones._is_gray_pair(button, plain) == (True, True)
+
+
+def test_faint_colour_in_few_places_is_noise_and_no_doubt(scene):
+    plain = cv2.cvtColor(gray(scene), cv2.COLOR_GRAY2RGB)
+    noisy = plain.copy()
+    noisy[10:14, 10:14, 2] = np.minimum(noisy[10:14, 10:14, 2].astype(int) + 15, 255)
+
+    assert tones._is_gray_pair(plain, noisy) == (True, False)
+
+
+def test_a_tint_that_depends_on_the_brightness_alone_is_a_doubt_and_many_colours_are_none(scene):
+    sepia = np.dstack([gray(scene) * share for share in (0.55, 0.75, 0.95)]).astype(np.uint8)
+    plain = cv2.cvtColor(gray(scene), cv2.COLOR_GRAY2RGB)
+
+    assert tones._is_gray_pair(plain, sepia) == (True, True)
+    assert tones._is_gray_pair(plain, scene) == (True, False)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64)])
+def test_any_size_of_picture_is_tinted_or_not(shape):
+    picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+    assert tones._is_tinted(picture) in (True, False)
+
+
+@given(hnp.arrays(np.uint8, (5, 4, 3)))
+def test_the_colour_of_a_pixel_is_its_largest_channel_less_its_smallest(pixels):
+    found = tones._colourfulness(pixels)
+
+    assert found.tolist() == [[int(max(p)) - int(min(p)) for p in row] for row in pixels.tolist()]
+
+
+def test_gray_pixels_have_no_colour(scene):
+    assert not tones._colourfulness(gray(scene)).any()
+
+
+def test_the_extent_of_marks_is_the_box_around_nearly_all_of_them():
+    marks = np.zeros((100, 100), bool)
+    marks[20:60, 10:35] = True
+
+    assert tones._extent(marks) == pytest.approx(40 * 25 / 100**2, rel=0.1)
+    marks[99, 99] = True  # one far away does not count
+    assert tones._extent(marks) == pytest.approx(40 * 25 / 100**2, rel=0.1)
+
+
+# --- hues and strengths of colours
+
+
+def chroma(seed=4, power=20):
+    return np.random.default_rng(seed).normal(0, power, (12, 16, 2))
+
+
+def turned(colours, degrees):
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    return colours @ np.array([[cosine, sine], [-sine, cosine]])
+
+
+@pytest.mark.parametrize("degrees", [-170, -30, 15, 90, 180])
+def test_one_turn_of_all_hues_is_found(degrees):
+    assert tones._hues_are_turned(chroma(), turned(chroma(), degrees))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [chroma(), 0.6 * chroma(), 1.3 * chroma(), chroma() + chroma(5, 8), turned(chroma(), 1)],
+    ids=["equal", "weaker", "stronger", "noisy", "hardly turned"],
+)
+def test_colours_that_are_not_turned_together_are_not_turned(other):
+    assert not tones._hues_are_turned(chroma(), other)
+
+
+def with_chroma(colours):
+    """Brightness, Cr and Cb, large enough not to be reduced."""
+    brightness = np.full((*colours.shape[:2], 1), 128.0)
+    return np.clip(np.concatenate([brightness, colours + 128], axis=2), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("other", "differ"),
+    [
+        (chroma(), False),
+        (0.8 * chroma(), False),
+        (1.1 * chroma(), False),
+        (chroma() + np.array([4, 0]), True),
+        (chroma() - np.array([0, 4]), True),
+        (0.3 * chroma(), True),
+        (1.4 * chroma(), True),
+        (chroma() + chroma(9, 25), True),
+        (turned(chroma(), 25), True),
+        (turned(chroma(), 10), True),
+    ],
+    ids=[
+        "equal", "a little weaker", "a little stronger", "shifted in Cr", "shifted in Cb",
+        "much weaker", "much stronger", "far off", "turned", "turned a little",
+    ],
+)  # fmt: skip
+def test_colours_differ_everywhere_if_they_are_shifted_turned_or_of_another_strength(other, differ):
+    first, second = with_chroma(chroma()), with_chroma(other)
+
+    assert tones._colours_differ_everywhere(first, second) == differ
+
+
+def test_colours_too_faint_to_have_a_strength_may_vanish():
+    faint = chroma(power=3)
+
+    assert not tones._colours_differ_everywhere(with_chroma(faint), with_chroma(0.2 * faint))
+
+
+# --- levels
+
+
+@st.composite
+def pairs_of_pictures(draw):
+    """Two small gray pictures of one size and the weights of their pixels."""
+    shape = (draw(st.integers(1, 6)), draw(st.integers(1, 6)))
+    numbers = hnp.arrays(np.uint8, shape, elements=st.integers(0, 255))
+    weights = hnp.arrays(np.uint8, shape, elements=st.integers(1, 64))
+    return draw(numbers), draw(numbers), draw(weights)
+
+
+@few
+@given(pairs_of_pictures(), st.sampled_from([0.0, 2.5]))
+def test_the_error_of_a_curve_is_the_weighted_mean_of_squares(drawn, slack):
+    a, b, weights = drawn
+    curve = 20 + 0.8 * LEVELS
+    means, total = {}, int(weights.sum())
+    for level in np.unique(a).tolist():
+        here = a == level
+        means[level] = float((b[here] * weights[here].astype(float)).sum() / weights[here].sum())
+    spread = sum(
+        int(w) * (int(y) - means[int(x)]) ** 2
+        for x, y, w in zip(a.ravel(), b.ravel(), weights.ravel(), strict=True)
+    )
+    missed = sum(
+        int(w) * max(abs(means[int(x)] - curve[x]) - slack, 0) ** 2
+        for x, w in zip(a.ravel(), weights.ravel(), strict=True)
+    )
+
+    levels = tones._Levels(a, b, weights)
+
+    assert levels.spread == pytest.approx(spread / total, abs=1e-6)
+    assert levels.error(curve, slack) == pytest.approx((spread + missed) / total, abs=1e-6)
+
+
+def test_without_pixels_nearby_a_level_is_not_off_a_curve():
+    a = np.full((4, 4), 100, np.uint8)
+    levels = tones._Levels(a, a + 10, np.ones_like(a))
+
+    off = levels.off(LEVELS.astype(float))
+
+    assert off[100] == pytest.approx(10, rel=1e-3)
+    assert off[[0, 50, 200]].tolist() == pytest.approx([0, 0, 0], abs=1e-3)
+
+
+@pytest.mark.parametrize("curve", CURVES.values(), ids=CURVES)
+def test_a_fitted_curve_follows_the_levels_and_never_falls(scene, curve):
+    a = gray(scene)
+
+    found = tones._curve(tones._Levels(a, curve[a], np.ones_like(a)))
+
+    used = np.bincount(a.ravel(), minlength=256) > 20
+    assert np.abs(found - curve)[used].mean() < 2
+    assert (np.diff(found) >= 0).all()
+    assert found.min() >= 0
+    assert found.max() <= 255
+
+
+def test_levels_are_left_where_noise_explains_their_move():
+    a = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+    b = np.clip(a.astype(int) + 6, 0, 255).astype(np.uint8)
+
+    found = tones._near_identity(tones._Levels(a, b, np.ones_like(a)), np.full(256, 2.0))
+
+    assert found[20:230].tolist() == (LEVELS[20:230] + 2).tolist()
+    assert found.max() <= 255
+
+
+@few
+@given(hnp.arrays(np.uint8, (9, 9)), hnp.arrays(bool, 256))
+def test_few_tones_move_if_they_would_fill_few_ranges(pixels, moved):
+    ranges = [0.0] * 32
+    for level in pixels.ravel().tolist():
+        if moved[level]:
+            ranges[level // 8] += 1 / pixels.size
+    share = sum(ranges)
+    counted = [min(each, tones.COUNTED_SHARE) for each in ranges if each > 0]
+    shares = [each / sum(counted) for each in counted]
+    tones_moved = math.exp(-sum(each * math.log(each) for each in shares))
+    least = tones.FEW_TONES if share > tones.NEARLY_ALL_MOVED else tones.FEW_TONES_OF_PART
+
+    found = tones._moves_few_tones(pixels, moved)
+
+    assert found == (share >= tones.FEW_MOVED and tones_moved < least)
+
+
+@few
+@given(hnp.arrays(np.uint8, (7, 8)), hnp.arrays(np.uint8, (7, 8)), st.sampled_from(list(CURVES)))
+def test_the_share_that_agrees_is_of_the_pixels_that_move_much(source, target, name):
+    curve = CURVES[name].astype(float)
+    moved = [
+        (int(x), int(y))
+        for x, y in zip(source.ravel(), target.ravel(), strict=True)
+        if abs(curve[x] - x) > tones.MUCH_MOVED
+    ]
+    nearer = [abs(curve[x] - y) < abs(x - y) for x, y in moved]
+
+    found = tones._agreeing_share(source, target, curve)
+
+    assert found == pytest.approx(sum(nearer) / len(moved) if moved else 1.0)
+
+
+@few
+@given(hnp.arrays(np.uint8, (5, 6)), st.sampled_from(list(CURVES)))
+def test_the_movement_of_a_curve_is_the_mean_square_beyond_noise(pixels, name):
+    curve = CURVES[name].astype(float)
+
+    found = tones._movement(pixels, curve)
+
+    moves = [max(abs(curve[x] - x) - tones.UNMOVED, 0) ** 2 for x in pixels.ravel().tolist()]
+    assert found == pytest.approx(sum(moves) / len(moves))
+
+
+def test_noise_may_shift_only_levels_near_black_and_white():
+    rng = np.random.default_rng(2)
+    dark = rng.integers(0, 20, (64, 64)).astype(np.uint8)
+
+    shift = tones._clipping_shift(dark, np.full_like(dark, 128))
+
+    steps = np.abs(np.diff(dark[::4].astype(int), axis=1))
+    assert shift[: tones.END].tolist() == [1.5 * np.median(steps)] * tones.END
+    assert not shift[tones.END :].any()
+
+
+def test_the_larger_shift_of_both_pictures_counts():
+    rng = np.random.default_rng(2)
+    calm, wild = (rng.integers(230, high, (64, 64)).astype(np.uint8) for high in (234, 256))
+
+    shift = tones._clipping_shift(calm, wild)
+
+    assert shift.tolist() == tones._clipping_shift(wild, calm).tolist()
+    assert shift[-1] == tones._clipping_shift(wild, wild)[-1]
+    assert shift[-1] > tones._clipping_shift(calm, calm)[-1]

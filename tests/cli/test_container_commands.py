@@ -1,6 +1,8 @@
 """Every command on pictures that are in containers."""
 
 import csv
+import dataclasses
+import importlib
 import json
 import os
 import shutil
@@ -11,6 +13,9 @@ import pytest
 
 from encoded import painted
 from imgdup import cli
+from imgdup.system.limits import Limits
+
+indexing = importlib.import_module("imgdup.cli.index")
 
 AN_HOUR_AGO = 1.7e9
 
@@ -310,6 +315,22 @@ def test_split_divides_pictures_in_containers_and_keeps_copies_together(shards, 
         assert sorted(of_name) == [0, 2]
     in_zip = {f"y.zip!/in/{name}.jpg" for name in "cdef"}
     assert {*lists[0], *lists[1]} == {f"x.tar!/{name}.jpg" for name in "abcd"} | in_zip
+
+
+def test_workers_that_will_read_tables_import_what_it_takes(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("imgdup.workers.pool.Pool.start", lambda pool: started.append(pool.setup))
+    (tmp_path / "set").mkdir()
+    parameters = dict.fromkeys(field.name for field in dataclasses.fields(indexing.Chosen))
+    chosen = indexing.Chosen(**parameters | {"containers": True, "limits": Limits()})
+
+    def imported(*named):
+        with chosen.pool(named, is_needed=True):
+            return indexing.TABLE_MODULE in started[-1].preload
+
+    assert [imported("a.parquet"), imported("a.tar"), imported(str(tmp_path / "set"))] == [1, 0, 0]
+    (tmp_path / "set/x.arrow").touch()
+    assert imported(str(tmp_path / "set"))
 
 
 def read_table(name):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 HASHING = ("imgdup.build.hash_batch",)  # the module that workers need
 TABLE_MODULE = "imgdup.containers.table"  # and for Parquet and Arrow files
+FIRST_ENTRIES = 100  # of a folder with containers, in which such files are looked for
 # A test compares these with hashing.HASHERS.
 HASHES = ("dhash", "ahash", "phash", "pdq", "dhash-tutorial")
 
@@ -61,6 +63,19 @@ class Report:
     as_json: bool
     quiet: bool
     strict: bool
+
+
+def _is_table(name: str | bytes) -> bool:
+    return kind_of(os.fsencode(name)) in TABLES
+
+
+def _has_table(folder: str | bytes) -> bool:
+    """Return whether one of the first entries of a folder is a table."""
+    try:
+        with os.scandir(os.fsencode(folder)) as entries:
+            return any(_is_table(entry.name) for entry in islice(entries, FIRST_ENTRIES))
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,8 @@ class Chosen:
         if self.cluster:
             return _cluster_pool(self.cluster, self.limits)
 
-        has_tables = any(kind_of(os.fsencode(name)) in TABLES for name in named)
+        folders = named if self.containers else ()
+        has_tables = any(map(_is_table, named)) or any(map(_has_table, folders))
         preload = (*HASHING, TABLE_MODULE) if has_tables else HASHING
         found = pool.decoding_pool(self.limits, self.workers, preload=preload)
         if is_needed:

@@ -1,6 +1,7 @@
 """Verdicts about real files, written here, and how long verdicts are kept."""
 
 import os
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from imgdup.errors import UsageError
 from imgdup.images.decode import decode_rgb
 from imgdup.index.folder import VERDICTS
 from imgdup.system.limits import CAN_CAP_MEMORY, Limits
+from imgdup.workers.pool import decoding_pool, inline
+from imgdup.workers.process import Death, WorkerDied
 
 RNG = np.random.default_rng(5)
 
@@ -218,21 +221,91 @@ def test_neither_workers_nor_room_for_pictures_change_a_plan(tmp_path, monkeypat
     assert [r.relation for r in found.removals] == ["same-picture"] * 2
 
 
-def test_each_picture_is_decoded_once_to_compare_it_with_all_others(tmp_path, monkeypatch):
-    decoded = []
-    decode_each = verify.decode_each
+def test_a_worker_decodes_each_picture_once_to_compare_it_with_all_others(tmp_path, monkeypatch):
+    read = []
+    indexed_content = verify.indexed_content
 
-    def noted_each(function, files, pool, **options):
-        decoded.extend(files if getattr(function, "func", None) is verify._read else ())
-        return decode_each(function, files, pool, **options)
+    def noted_content(limits, file):
+        read.append(file.path)
+        return indexed_content(limits, file)
 
-    monkeypatch.setattr(verify, "decode_each", noted_each)
+    monkeypatch.setattr(verify, "indexed_content", noted_content)
     files = [row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(9)]
 
-    found = found_in(rows_of(files))
+    found = found_in(rows_of(files), pool=decoding_pool(Limits(), 1, inline))
 
     assert found.groups.n_compared == 9 * 8 / 2
-    assert sorted(file.path for file in decoded) == sorted(file.path for file in files)
+    assert sorted(read) == sorted(file.path for file in files)
+    assert not verify._lately  # this process keeps none of the pictures
+
+
+def test_a_picture_that_has_no_room_any_more_is_decoded_again(tmp_path, monkeypatch):
+    files = [row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(5)]
+    rows = rows_of(files)
+    expected = found_in(rows)
+    monkeypatch.setattr(verify, "LATELY_BYTES", 1)
+
+    found = found_in(rows, pool=decoding_pool(Limits(), 1, inline))
+
+    assert found.groups.n_compared == 5 * 4 / 2
+    assert found.plan() == expected.plan()
+
+
+def test_large_pictures_are_decoded_once_for_all_workers(tmp_path, monkeypatch):
+    described, compared = [], []
+    decode_each = verify.decode_each
+
+    def noted_each(function, items, pool, **options):
+        kept = {verify._describe: described, verify._compare: compared}[function.func]
+        items = list(items)
+        kept.extend(items)
+        return decode_each(function, items, pool, **options)
+
+    monkeypatch.setattr(verify, "decode_each", noted_each)
+    pixels = [np.tile(scene(i), (1, 9, 1)) for i in range(3)]  # 1,152 pixels wide
+    files = [row_of(written(tmp_path, f"{i}.png", pixels[i])) for i in range(3)]
+
+    found = found_in(rows_of(files), workers=2)
+
+    assert found.groups.n_compared == 3
+    assert sorted(file.path for file in described) == sorted(file.path for file in files)
+    sources = [source for pair in compared for source, _ in pair]
+    assert {type(source) for source in sources} == {verify.Picture}
+    assert {max(source.pixels.shape) for source in sources} == {1024}
+
+
+class Dying(Executor):
+    """Works in this process, but says that the worker died of each call with a certain file."""
+
+    def __init__(self, bad):
+        self.bad, self.n_deaths = bad, 0
+
+    def submit(self, function, task, items):
+        future = Future()
+        died = [i for i, (_, item) in enumerate(items) if self._holds(item)]
+        if died:
+            self.n_deaths += 1
+            future.set_exception(WorkerDied(Death(died[0], exit_code=-11)))
+        else:
+            future.set_result(function(task, items))
+        return future
+
+    def _holds(self, item):
+        if isinstance(item, verify.File):
+            return item == self.bad
+        return any(source == self.bad for source, _ in item)
+
+
+def test_a_file_that_ends_its_worker_does_so_a_few_times_however_many_partners_it_has(tmp_path):
+    rows = rows_of([row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(41)])
+    bad, *rest = (verify.file_of_row(rows, i) for i in range(41))
+    executor = Dying(bad)
+
+    with Verifier(pool=decoding_pool(Limits(), 1, lambda setup: executor)) as verifier:
+        found = verifier.compare([(bad, each) for each in rest] + [(rest[0], rest[1])])
+
+    assert [each.relation for each in found] == ["unverified"] * 40 + ["different"]
+    assert executor.n_deaths < 30
 
 
 @given(data=st.data())

@@ -1,9 +1,11 @@
 """Compare the pictures of pairs of files, and give a verdict on each pair.
 
-Files are read and decoded in worker processes, with the limits of memory and time that `Limits`
-gives; each is decoded once, as long as its picture has room in memory. Verdicts of earlier runs are
-used again. A file that cannot be read any more, that changed, or that ends its worker gives the
-verdict ``unverified``.
+Files are read, decoded and compared in worker processes, with the limits of memory and time that
+`Limits` gives. A worker reads both files of a pair itself, unless it has decoded them lately: that
+takes less time than to send pixels. Pictures that were large files or members of containers are
+decoded once, as long as they have room in memory, and sent. Verdicts of earlier runs are used
+again. A file that cannot be read any more, that changed, or that ends its worker gives the verdict
+``unverified``.
 """
 
 import os
@@ -28,15 +30,19 @@ from imgdup.dedupe.known import FileContents, known_facts, known_verdicts
 from imgdup.dedupe.plan import Plan
 from imgdup.dedupe.relations import DIFFERENT, SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
 from imgdup.errors import ImageError
-from imgdup.images.decode import shrink_to
+from imgdup.images.decode import decode_rgb, shrink_to
 from imgdup.images.facts import ImageFacts, contents_digest, facts_and_whole
 from imgdup.index.columns import RowNumbers, Rows, locator_of
 from imgdup.native.difference import keep_memory
 from imgdup.system.files import content_digest
 from imgdup.system.limits import Limits
+from imgdup.system.paths import is_remote
 from imgdup.workers.pool import Pool, decode_each, decoding_pool
 
 BATCH_FILES = 4  # a picture is up to 3 MB
+MOST_PAIRS = 4  # in a batch; a pair takes some milliseconds
+BATCHES = 4  # for each worker, at least, if there are enough pairs
+LATELY_BYTES = 64 << 20  # of pictures that a worker decoded lately
 SAVE_S = 30.0  # between two writes of the verdicts
 PEAK_DIGITS = 2
 PRELOAD = ("imgdup.dedupe.verify",)
@@ -72,6 +78,22 @@ class Picture(NamedTuple):
 
     pixels: Pixels
     digest: bytes
+
+
+class _Compared(NamedTuple):
+    """What a worker found: the verdict, and of each file the contents or why it cannot be read.
+
+    Contents are there only of files that were read to describe them.
+    """
+
+    verdict: Verdict
+    files: tuple[FileContents | ImageError | None, ...]
+
+
+# What is compared: a file that the worker reads, a picture that was read, or why it cannot be; and
+# whether the contents of the file are to be described.
+_Source = tuple[File | Picture | ImageError, bool]
+_lately: OrderedDict[File, Picture] = OrderedDict()  # decoded by this process; the last used last
 
 
 def file_of_row(rows: Rows, row: int) -> File:
@@ -123,8 +145,15 @@ class Verifier:
     def __exit__(self, *_: object) -> None:
         if self._closes_pool:
             self._pool.close()
+        _lately.clear()  # where this process did the work itself
         self._verdicts.save()
         self._contents.save()
+
+    def start(self) -> None:
+        """Start the workers if no verdicts are known, so that they import while pairs are found."""
+        if not self._verdicts.keys():
+            for _ in range(self._pool.n_workers):
+                self._pool.submit(keep_memory)
 
     def judge(self, left: Rows, right: Rows | None = None) -> Judge:
         """Return a function that compares pairs of rows, the second of `right` if that is given."""
@@ -146,9 +175,7 @@ class Verifier:
                 return [None] * len(files)
             missing = [each for each in files if self._contents.find(each.digest) is None]
             for batch in _batches([(each, each) for each in dict.fromkeys(missing)]):
-                wanted = [each for each, _ in batch]
-                self._make_room(wanted)
-                list(self._decoded(wanted))
+                self._read([each for each, _ in batch])
             found = (self._contents.find(each.digest) for each in files)
             return [each and each.facts for each in found]
 
@@ -176,50 +203,81 @@ class Verifier:
         return [found[key] for key in keys]
 
     def _compare_batch(self, pairs: Sequence[tuple[File, File]]) -> list[Verdict]:
-        """Decode the files of some pairs, whose pictures have room in memory, and compare these."""
-        files = list(dict.fromkeys(file for pair in pairs for file in pair))
-        self._make_room(files)
-        for _ in self._decoded(files):
-            pass
-        pictures = [(self._pictures[a], self._pictures[b]) for a, b in pairs]
-        verdicts = [
-            UNKNOWN if isinstance(answer, ImageError) else answer
-            for answer in decode_each(_compare, pictures, self._pool, batch_files=1)
-        ]
-        return [
-            _with_contents(verdict, self._contents.find(a.digest), self._contents.find(b.digest))
-            for (a, b), verdict in zip(pairs, verdicts, strict=True)
-        ]
+        """Compare pairs whose pictures have room in memory, as far as they are sent."""
+        self._read([file for pair in pairs for file in pair if _is_sent(file)])
+        n = len(pairs) // (BATCHES * self._pool.n_workers)
+        answers = decode_each(
+            partial(_compare, self._limits),
+            map(self._task, pairs),
+            self._pool,
+            batch_files=min(MOST_PAIRS, max(1, n)),
+        )
+        verdicts = []
+        for (a, b), answer in zip(pairs, answers, strict=True):
+            if isinstance(answer, ImageError):  # perhaps one of the files ends each worker
+                self._read([a, b], anew=True)
+                verdicts.append(UNKNOWN)
+                continue
+            for file, found in zip((a, b), answer.files, strict=True):
+                self._note(file, found)
+            contents = (self._contents.find(file.digest) for file in (a, b))
+            verdicts.append(_with_contents(answer.verdict, *contents))
+        return verdicts
 
-    def _decoded(self, files: Sequence[File]) -> Iterator[File]:
-        """Yield files as soon as their pictures are in memory: first those that are already."""
+    def _task(self, pair: tuple[File, File]) -> tuple[_Source, _Source]:
+        """Return what a worker needs of a pair, and whether it is to describe each file."""
+        first, second = (
+            (self._pictures.get(file, file), self._contents.find(file.digest) is None)
+            for file in pair
+        )
+        return first, second
+
+    def _read(self, files: Sequence[File], *, anew: bool = False) -> None:
+        """Read files that are not known yet: what they hold, and the pictures that are sent.
+
+        Known ones are read, too, to learn anew whether they can be.
+        """
+        self._make_room(files)
         for file in files:
             if file in self._pictures:
                 self._pictures.move_to_end(file)
-                yield file
-        missing = [file for file in files if file not in self._pictures]
+        missing = [
+            file
+            for file in dict.fromkeys(files)
+            if file not in self._pictures
+            and (anew or _is_sent(file) or self._contents.find(file.digest) is None)
+        ]
         answers = decode_each(
-            partial(_read, self._limits), missing, self._pool, batch_files=BATCH_FILES
+            partial(_describe, self._limits), missing, self._pool, batch_files=BATCH_FILES
         )
         for file, answer in zip(missing, answers, strict=True):
             if isinstance(answer, ImageError):
-                self._pictures[file] = answer
-            else:
-                self._pictures[file], contents = answer
-                self._contents.add(file.digest, contents)
-            yield file
+                self._note(file, answer)
+                continue
+            picture, contents = answer
+            self._note(file, contents)
+            if picture is not None:
+                self._pictures[file] = picture
+
+    def _note(self, file: File, found: FileContents | ImageError | None) -> None:
+        """Remember what a file holds, or why it cannot be read."""
+        if isinstance(found, ImageError):
+            self._pictures[file] = found
+        elif found is not None:
+            self._contents.add(file.digest, found)
 
     def _make_room(self, files: Sequence[File]) -> None:
         """Drop the pictures that were not used for longest, but none of these files."""
         needed = set(files)
-        room = PART_BYTES - sum(map(_picture_bytes, needed))
+        room = PART_BYTES - sum(map(_sent_bytes, needed))
         others = [file for file in self._pictures if file not in needed]
-        n_bytes = sum(map(_picture_bytes, others))
+        n_bytes = sum(map(_sent_bytes, others))
         for file in others:
             if n_bytes <= room:
                 return
-            n_bytes -= _picture_bytes(file)
-            del self._pictures[file]
+            if (n_file := _sent_bytes(file)) > 0:
+                n_bytes -= n_file
+                del self._pictures[file]
 
 
 def verified_duplicates(
@@ -246,6 +304,7 @@ def verified_duplicates(
     if not verify:
         return find_duplicates(rows, options, progress=progress)
     with Verifier(index_folder) as verifier:
+        verifier.start()
         return find_duplicates(rows, options, verifier.judge(rows), verifier.facts(rows), progress)
 
 
@@ -296,16 +355,16 @@ def _with_contents(
 
 
 def _batches(pairs: Sequence[tuple[File, File]]) -> Iterator[list[tuple[File, File]]]:
-    """Yield pairs, as many at a time as have room in memory with all of their pictures."""
+    """Yield pairs, as many at a time as have room in memory with all pictures that are sent."""
     batch: list[tuple[File, File]] = []
     files: set[File] = set()
     n_bytes = 0.0
     for pair in pairs:
-        more = sum(_picture_bytes(file) for file in set(pair) - files)
+        more = sum(_sent_bytes(file) for file in set(pair) - files)
         if batch and n_bytes + more > PART_BYTES:
             yield batch
             batch, files, n_bytes = [], set(), 0.0
-            more = sum(map(_picture_bytes, set(pair)))
+            more = sum(map(_sent_bytes, set(pair)))
         batch.append(pair)
         files.update(pair)
         n_bytes += more
@@ -313,31 +372,90 @@ def _batches(pairs: Sequence[tuple[File, File]]) -> Iterator[list[tuple[File, Fi
         yield batch
 
 
-def _picture_bytes(file: File) -> float:
-    """Return about how much memory the decoded picture of a file takes."""
+def _is_sent(file: File) -> bool:
+    """Return whether a picture is decoded once and sent to those who compare it.
+
+    To decode a large file takes longer than to send its reduced picture, and a container or a
+    server would have to look for the file again.
+    """
+    is_elsewhere = file.locator is not None or is_remote(file.path)
+    return is_elsewhere or max(file.width, file.height) > MAX_SIDE
+
+
+def _sent_bytes(file: File) -> float:
+    """Return about how much memory the picture of a file takes, if it is sent."""
+    if not _is_sent(file):
+        return 0.0
     scale = min(1.0, MAX_SIDE / max(file.width, file.height, 1))
     return CHANNELS * file.width * file.height * scale**2
 
 
-def _compare(pictures: tuple[Picture | ImageError, Picture | ImageError]) -> Verdict:
-    """Compare two decoded pictures, in a worker."""
+def _compare(limits: Limits, pair: tuple[_Source, _Source]) -> _Compared:
+    """Compare two pictures, in a worker, which may have to read them."""
     keep_memory()
-    first, second = pictures
-    if isinstance(first, ImageError) or isinstance(second, ImageError):
-        return UNKNOWN
+    pictures: list[Picture] = []
+    found: list[FileContents | ImageError | None] = []
+    for source, is_new in pair:
+        try:
+            picture, contents = _seen(limits, source, is_new=is_new)
+        except ImageError as error:
+            found.append(error)
+        else:
+            found.append(contents)
+            pictures.append(picture)
+    verdict = UNKNOWN if len(pictures) < len(pair) else _verdict(*pictures)
+    return _Compared(verdict, tuple(found))
+
+
+def _verdict(first: Picture, second: Picture) -> Verdict:
+    """Compare two pictures."""
     if first.digest == second.digest and same_pixels(first.pixels, second.pixels):
         return EQUAL_PIXELS
     verdict = compare_pictures(first.pixels, second.pixels)
     return verdict._replace(peak=round(verdict.peak, PEAK_DIGITS))
 
 
-def _read(limits: Limits, file: File) -> tuple[Picture, FileContents]:
-    """Read and decode a file once: its picture, and what else it holds; in a worker."""
+def _seen(
+    limits: Limits, source: File | Picture | ImageError, *, is_new: bool
+) -> tuple[Picture, FileContents | None]:
+    """Return a picture, read from its file unless that was done, and if it is new, its contents."""
+    if isinstance(source, ImageError):
+        raise source
+    if isinstance(source, Picture):
+        return source, None
+    if is_new:
+        return _whole(limits, source)
+    if source in _lately:
+        _lately.move_to_end(source)
+        return _lately[source], None
+    pixels = decode_rgb(indexed_content(limits, source), limits, MAX_SIDE)
+    return _remembered(source, Picture(pixels, b"")), None
+
+
+def _describe(limits: Limits, file: File) -> tuple[Picture | None, FileContents]:
+    """Read a file: what it holds, and its picture if that is sent; in a worker."""
     keep_memory()
+    picture, contents = _whole(limits, file)
+    return picture if _is_sent(file) else None, contents
+
+
+def _whole(limits: Limits, file: File) -> tuple[Picture, FileContents]:
+    """Read and decode a file once: its picture, and what else it holds."""
     data = indexed_content(limits, file)
     facts, whole = facts_and_whole(data, limits)
     pages_digest = contents_digest(data, limits) if facts.n_pages > 1 else b""
-    return _picture(whole.rgb(), facts.pixels_digest), FileContents(facts, pages_digest)
+    picture = _remembered(file, _picture(whole.rgb(), facts.pixels_digest))
+    return picture, FileContents(facts, pages_digest)
+
+
+def _remembered(file: File, picture: Picture) -> Picture:
+    """Keep a picture in this process, until others need its room; return it."""
+    if not _is_sent(file):
+        _lately[file] = picture
+        n_bytes = sum(each.pixels.nbytes for each in _lately.values())
+        while n_bytes > LATELY_BYTES:
+            n_bytes -= _lately.popitem(last=False)[1].pixels.nbytes
+    return picture
 
 
 def _picture(pixels: Pixels, digest: str) -> Picture:

@@ -34,6 +34,7 @@ from imgdup.index.columns import (
 )
 from imgdup.index.parts import ScanOptions, scan_options_of
 from imgdup.index.paths import Paths, resolved_root
+from imgdup.search.folded import RepeatedScan
 from imgdup.search.vptree import VPTree
 from imgdup.system.files import DIGEST_KINDS, FIRST_DIGEST_KIND
 from imgdup.system.paths import absolute, is_remote
@@ -182,6 +183,11 @@ class Generation:
         """The absolute path of each row."""
         relative = TextColumn(self.arrays["path_offsets"], self.arrays["path_blob"])
         return Paths(list(self.roots), self.arrays["run_rows"], self.arrays["run_roots"], relative)
+
+    @cached_property
+    def scans(self) -> Mapping[str, RepeatedScan]:
+        """The hashes that have no tree, for look-ups that compare each: ``"match"``, ``"pdq"``."""
+        return {n: RepeatedScan(self.arrays[n]) for n in ("match", PDQ) if n in self.arrays}
 
     @cached_property
     def tree(self) -> VPTree:

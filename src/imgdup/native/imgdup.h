@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native.loader has the same number. */
-enum { IMGDUP_INTERFACE = 13 };
+enum { IMGDUP_INTERFACE = 14 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -159,6 +159,14 @@ IMGDUP_EXPORT void imgdup_scatter(const uint64_t *packed, int64_t n, int64_t shi
 IMGDUP_EXPORT int64_t imgdup_scan(const uint64_t *hashes, int64_t words, const int64_t *runs,
                                   int64_t n_runs, const uint64_t *probe, int64_t max_distance,
                                   int64_t *positions, int64_t *distances, int64_t capacity);
+
+/* Do the same for the hashes start to stop - 1 of n, of an even number of words, by their folded
+ * form: folded (words / 2, n + JOIN_LANES), word w of which is the exclusive or of the words w and
+ * w + words / 2. Two hashes differ in at least as many bits as their folded forms. */
+IMGDUP_EXPORT int64_t imgdup_scan_folded(const uint64_t *hashes, const uint64_t *folded, int64_t n,
+                                         int64_t words, int64_t start, int64_t stop,
+                                         const uint64_t *probe, int64_t max_distance,
+                                         int64_t *positions, int64_t *distances, int64_t capacity);
 
 /* Compare n hashes with a probe (words,): distances (n,). */
 IMGDUP_EXPORT void imgdup_distances(const uint64_t *hashes, int64_t n, int64_t words,

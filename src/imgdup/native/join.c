@@ -422,6 +422,38 @@ int64_t imgdup_scan(const uint64_t *hashes, int64_t words, const int64_t *runs, 
     return found.n;
 }
 
+/* Scan the folded form of hashes start..stop, 16 at a time, and compare those that may be near. */
+static ALWAYS_INLINE void scan_halves(const uint64_t *hashes, const uint64_t *folded,
+                                      int64_t stride, int64_t half, int64_t start, int64_t stop,
+                                      const uint64_t *probe, int64_t max_distance, Found *found) {
+    uint64_t one[JOIN_MAX_WORDS / 2];
+    for (int64_t w = 0; w < half; w++)
+        one[w] = probe[w] ^ probe[w + half];
+    for (int64_t position = start; position < stop; position += JOIN_LANES) {
+        uint32_t near = near16(folded, stride, position, one, half, (uint64_t)max_distance);
+        if (stop - position < JOIN_LANES)
+            near &= (1u << (stop - position)) - 1;
+        for (; near != 0; near &= near - 1) {
+            int64_t each = position + __builtin_ctz(near);
+            int64_t distance = distance_of(hashes + each * 2 * half, probe, 2 * half);
+            if (distance <= max_distance)
+                add_found(found, each, distance);
+        }
+    }
+}
+
+int64_t imgdup_scan_folded(const uint64_t *hashes, const uint64_t *folded, int64_t n, int64_t words,
+                           int64_t start, int64_t stop, const uint64_t *probe, int64_t max_distance,
+                           int64_t *positions, int64_t *distances, int64_t capacity) {
+    Found found = {positions, distances, capacity, 0};
+    if (words == 4)
+        scan_halves(hashes, folded, n + JOIN_LANES, 2, start, stop, probe, max_distance, &found);
+    else
+        scan_halves(hashes, folded, n + JOIN_LANES, words / 2, start, stop, probe, max_distance,
+                    &found);
+    return found.n;
+}
+
 void imgdup_distances(const uint64_t *hashes, int64_t n, int64_t words, const uint64_t *probe,
                       uint16_t *distances) {
     if (words == 1)

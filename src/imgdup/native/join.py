@@ -7,7 +7,7 @@ each array. It trusts what its own functions wrote: places, rows, and where buck
 import ctypes
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +139,10 @@ _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_scan": (
         *(INTEGER, ADDRESS, INTEGER, ADDRESS, INTEGER, ADDRESS, INTEGER),
         *(ADDRESS, ADDRESS, INTEGER),
+    ),
+    "imgdup_scan_folded": (
+        *(INTEGER, ADDRESS, ADDRESS, INTEGER, INTEGER, INTEGER, INTEGER),
+        *(ADDRESS, INTEGER, ADDRESS, ADDRESS, INTEGER),
     ),
     "imgdup_distances": (None, ADDRESS, INTEGER, INTEGER, ADDRESS, ADDRESS),
 }
@@ -350,11 +354,46 @@ def scan(
         read_address(probe, np.uint64, (words,)),
         checked_number("max_distance", max_distance, 0, 64 * words),
     )
+    return _found(_functions().imgdup_scan, inputs)
+
+
+def scan_folded(
+    hashes: Words, folded: Words, positions: range, probe: Words, max_distance: int
+) -> tuple[Integers, Integers]:
+    """Find the same as `scan` at some positions, by the folded form of the hashes.
+
+    Parameters
+    ----------
+    hashes : ndarray of uint64, shape (n, words)
+        Of an even number of words.
+    folded : ndarray of uint64, shape (words // 2, n + LANES)
+        Word w is the exclusive or of the words w and w + words // 2 of each hash; the last LANES
+        numbers are not used.
+    positions : range
+        The positions to look at, with step 1.
+    probe, max_distance
+        As for `scan`.
+    """
+    address, n, words = _hashes(hashes)
+    if words % 2:
+        raise ValueError(f"only hashes of an even number of words are folded, got {words}")
+    stop = checked_number("last position", positions.stop, 0, n)
+    inputs = (
+        *(address, read_address(folded, np.uint64, (words // 2, n + LANES)), n, words),
+        *(checked_number("first position", positions.start, 0, stop), stop),
+        read_address(probe, np.uint64, (words,)),
+        checked_number("max_distance", max_distance, 0, 64 * words),
+    )
+    return _found(_functions().imgdup_scan_folded, inputs)
+
+
+def _found(function: Any, inputs: tuple[int, ...]) -> tuple[Integers, Integers]:
+    """Call a function that writes positions and distances, with enough room for all of them."""
     n_found, capacity = FOUND, 0
     while n_found > capacity:  # at most twice: the scan also counts the matches that do not fit
         capacity = n_found
         positions, distances = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
-        n_found = _functions().imgdup_scan(
+        n_found = function(
             *inputs,
             read_address(positions, np.int64, (capacity,)),
             read_address(distances, np.int64, (capacity,)),

@@ -19,7 +19,8 @@ from imgdup.index.columns import PDQ
 from imgdup.index.generation import Generation
 from imgdup.native.join import distances_from
 from imgdup.search.bands import band_skew
-from imgdup.search.hamming import WORD_BITS, Hashes, Matches, check_max_distance, scan_within
+from imgdup.search.folded import RepeatedScan
+from imgdup.search.hamming import WORD_BITS, Hashes, Matches, check_max_distance
 from imgdup.search.join import JoinStats, iter_pairs
 from imgdup.search.planner import Choice, Workload, plan
 
@@ -229,7 +230,8 @@ class RowLookup:
         """
         limit = check_max_distance(self.max_distance, self.hashes.shape[1])
         clear = [hash_of(probe, self.by) for probe in probes if _has_structure(probe)]
-        near = _iter_without_tree(self.hashes, clear, limit, strategy, stats)
+        scanned = self.generation.scans[COLUMNS[self.by]]
+        near = _iter_without_tree(scanned, clear, limit, strategy, stats)
         same = self._same_bytes(probes, strategy, stats)
         for probe in probes:
             yield self._comparable(next(near)) if _has_structure(probe) else next(same)
@@ -273,7 +275,7 @@ class RowLookup:
         """Find the rows with the bytes of each probe that has too little structure."""
         unclear = [probe for probe in probes if not _has_structure(probe)]
         wanted = [np.frombuffer(p.digest, np.uint64)[np.newaxis] for p in unclear if p.digest]
-        digests = self.generation.arrays["digest"].view(np.uint64)
+        digests = RepeatedScan(self.generation.arrays["digest"].view(np.uint64))
         found = _iter_without_tree(digests, wanted, 0, strategy, stats)
         for probe in unclear:
             near = next(found) if probe.digest else _nothing()
@@ -300,7 +302,7 @@ def hash_of(probe: "Probe", by: str) -> Hashes:
 
 
 def _iter_without_tree(
-    hashes: Hashes,
+    scanned: RepeatedScan,
     probes: Sequence[Hashes],
     max_distance: int,
     strategy: str | None,
@@ -309,7 +311,7 @@ def _iter_without_tree(
     """Find the hashes near each probe by a scan or by bands."""
     if not probes:
         return
-    joined = np.concatenate(probes)
+    joined, hashes = np.concatenate(probes), scanned.hashes
     if strategy is None:
         few = len(probes) <= FEW_PROBES
         strategy = "scan" if few else _plan(hashes, len(probes), max_distance).strategy
@@ -319,7 +321,7 @@ def _iter_without_tree(
     for block in _blocks(joined, len(hashes)):
         if stats is not None:
             stats.n_compared += len(hashes) * len(block)
-        yield from _each(scan_within(hashes, block, max_distance))
+        yield from _each(scanned.within(block, max_distance))
 
 
 def _plan(hashes: Hashes, n_probes: int, max_distance: int) -> Choice:

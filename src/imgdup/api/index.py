@@ -17,7 +17,6 @@ from imgdup.index.columns import images
 from imgdup.index.generation import PACK, Generation, GenerationRows, open_generation
 from imgdup.index.pack import check_has_pictures, is_pack
 from imgdup.output.progress import showing
-from imgdup.query.row_pairs import PairRule, RowPairs, Side, iter_row_pairs
 from imgdup.system.paths import as_path
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from imgdup.build.settings import Progress, Settings
     from imgdup.query.match import Match
     from imgdup.query.probe import Image
+    from imgdup.query.row_pairs import RowPairs
 
 # A test compares these rules with those of imgdup.dedupe.keep.
 DEFAULT_KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
@@ -274,7 +274,7 @@ class ImageIndex:
         by: str = "match",
         orientations: bool = False,
         other: Self | None = None,
-    ) -> Iterator[RowPairs]:
+    ) -> "Iterator[RowPairs]":
         """Find all pairs as `pairs` does, in blocks of arrays, in bounded memory.
 
         Returns
@@ -285,6 +285,8 @@ class ImageIndex:
         for index in (self, other):
             if index is not None:
                 index.check_before_decision()
+        from imgdup.query.row_pairs import PairRule, Side, iter_row_pairs
+
         right = None if other is None else Side(other.rows, other.image_rows)
         left = Side(self.rows, self.image_rows)
         return iter_row_pairs(left, right, PairRule(max_distance, by, orientations))

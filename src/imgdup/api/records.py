@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from imgdup.images.formats import OK, reason_of
 from imgdup.index.columns import RowNumbers, Rows
 from imgdup.index.folder import Current
 from imgdup.index.generation import Generation, GenerationRows, describe
-from imgdup.query.row_pairs import RowPairs
 from imgdup.system.paths import as_path
+
+if TYPE_CHECKING:
+    from imgdup.query.row_pairs import RowPairs
 
 
 class IndexedImage(NamedTuple):
@@ -92,7 +94,7 @@ def failed_files(rows: GenerationRows) -> list[FailedFile]:
     ]
 
 
-def pairs_of(blocks: Iterable[RowPairs], left: Rows, right: Rows) -> Iterator[Pair]:
+def pairs_of(blocks: "Iterable[RowPairs]", left: Rows, right: Rows) -> Iterator[Pair]:
     """Yield the pairs of some blocks; `left` and `right` are the tables of their rows."""
     for block in blocks:
         columns = (block.left, block.right, block.distances, block.match_distances, block.duplicate)

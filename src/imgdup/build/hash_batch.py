@@ -25,7 +25,7 @@ from imgdup.system.paths import is_remote
 from imgdup.workers.child import Stopped
 
 # So many pictures are decoded, then hashed in one call: few enough to be found in the cache still.
-TOGETHER = 8
+TOGETHER = 16
 TOGETHER_BYTES = 2 << 20  # of pixels that wait for it at most; large pictures do not wait
 MAX_AT_ONCE = 16  # objects on servers that are read at the same time
 MAX_BYTES_AT_ONCE = 4 << 20  # in them together

@@ -33,6 +33,7 @@ from imgdup.system.limits import Limits
 from imgdup.system.paths import inside, is_remote, kind_of, path_key
 
 INODE_BYTES = 8
+_EXTENSIONS = frozenset(map(str.encode, IMAGE_EXTENSIONS))
 
 
 class Candidate(NamedTuple):
@@ -276,7 +277,9 @@ def _streamed_images(container: Container, directory: Directory) -> set[Place]:
 
 def has_image_extension(name: bytes) -> bool:
     """Return whether a file is called like an image."""
-    return os.path.splitext(os.fsdecode(name))[1].lower() in IMAGE_EXTENSIONS
+    last = name[name.rfind(b"/") + 1 :].lstrip(b".")  # a dot at the beginning only hides a file
+    _, dot, extension = last.rpartition(b".")
+    return dot + extension.lower() in _EXTENSIONS
 
 
 def member_candidate(name: bytes, locator: Locator, stamp: Stamp) -> Candidate:

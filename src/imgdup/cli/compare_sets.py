@@ -122,8 +122,8 @@ def _gate(
     leaks: Leaks, coverages: Sequence[Coverage], limits: LeakLimits, accepted: Sequence[bool]
 ) -> Gate:
     """Return the result with its limits; where leaks are limited, every file must be read."""
-    unread = limits.max_unread or (None if limits.max_leaks is None else (Fraction(0), False))
-    limit = None if unread is None else UnreadLimit(*unread)
+    unread = limits.max_unread or (None if limits.max_leaks is None else ("0", False))
+    limit = None if unread is None else UnreadLimit(Fraction(unread[0]), unread[1])
     return Gate(leaks, accepted, coverages, limits.max_leaks, limit)
 
 

@@ -6,7 +6,6 @@ The nearest one counts, in the current folder or in a folder above. The command 
 import difflib
 import os
 import shlex
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +123,8 @@ def _read(file: Path, *, named: bool) -> Config | None:
     is_project = file.name == PROJECT_FILE
     if is_project and b"imgdup" not in data:
         return None
+    import tomllib  # 1.4 ms, and most have no such file
+
     try:
         table = tomllib.loads(data.decode())
     except ValueError as error:  # of tomllib, and of the decoding

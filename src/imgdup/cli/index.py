@@ -27,6 +27,7 @@ from imgdup.index.folder import CURRENT
 from imgdup.index.parts import Part
 from imgdup.system.limits import Limits
 from imgdup.system.paths import TABLES, kind_of
+from imgdup.workers import pool
 
 if TYPE_CHECKING:
     from imgdup.build.settings import Settings
@@ -105,8 +106,6 @@ class Chosen:
 
         An update may have nothing to hash. Workers that will read tables import what it takes.
         """
-        from imgdup.workers import pool
-
         if self.cluster:
             return _cluster_pool(self.cluster, self.limits)
 

@@ -4,7 +4,6 @@ This module is light: it is imported before the arguments are parsed.
 """
 
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from imgdup.cli.options import GROUP_FILES, check_new
@@ -29,7 +28,7 @@ class LeakLimits:
     """The limits of a comparison."""
 
     max_leaks: int | None
-    max_unread: tuple[Fraction, bool] | None
+    max_unread: tuple[str, bool] | None
     accept: Path | None
 
 

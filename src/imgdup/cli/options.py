@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -77,23 +76,23 @@ class Bytes(click.ParamType[int]):
         return int(number) * UNITS[unit]
 
 
-class CountOrShare(click.ParamType[tuple[Fraction, bool]]):
+class CountOrShare(click.ParamType[tuple[str, bool]]):
     """A whole number, or a share such as ``5%``: the value, and whether it is in percent."""
 
     name = "number"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Fraction, bool]:
-        """Return the value, and whether it is in percent."""
+    ) -> tuple[str, bool]:
+        """Return the digits of the value, and whether it is in percent."""
         if isinstance(value, tuple):
             return value
         match = COUNT_OR_SHARE.fullmatch(str(value).strip())
-        if match is None or (match[2] and Fraction(match[1]) > 100):
+        if match is None or (match[2] and float(match[1]) > 100):
             self.fail(f"{value!r} is neither a number nor a share, as in 3 or 5%", param, ctx)
         if not match[2] and "." in match[1]:
             self.fail(f"{value!r} is no whole number; a share ends in %, as in 5%", param, ctx)
-        return Fraction(match[1]), bool(match[2])
+        return match[1], bool(match[2])
 
 
 class Distance(click.ParamType[int]):

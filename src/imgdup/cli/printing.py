@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
 VERBOSE = "imgdup.verbose"  # in the meta data of a click context
 N_LISTED = 10  # skipped files that are named on stderr
+STDOUT = 1  # its descriptor
 PREFIX = "imgdup: "  # of errors and warnings
 RELATION_COLOURS = {
     **dict.fromkeys(("same-bytes", "same-pixels", "same-picture"), "green"),
@@ -130,8 +130,14 @@ def on_terminal() -> bool:
 
 
 def terminal_width() -> int:
-    """Return the columns of the terminal."""
-    return shutil.get_terminal_size().columns
+    """Return the columns of the terminal, those that COLUMNS names, or 80."""
+    named = os.environ.get("COLUMNS", "")
+    if named.isdecimal() and int(named):
+        return int(named)
+    try:
+        return os.get_terminal_size(STDOUT).columns or 80
+    except OSError:  # it is no terminal
+        return 80
 
 
 def from_here(path: bytes) -> bytes:

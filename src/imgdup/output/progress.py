@@ -1,6 +1,5 @@
 """A progress display: on stderr, if that is a terminal that can move its cursor; in a notebook."""
 
-import html
 import os
 import sys
 import time
@@ -174,7 +173,8 @@ class _Cell:
 
     def show(self, text: str) -> None:
         """Replace the text that is shown."""
-        data = {"text/plain": text, "text/html": f"<pre>{html.escape(text)}</pre>" if text else ""}
+        markup = text.replace("&", "&amp;").replace("<", "&lt;")
+        data = {"text/plain": text, "text/html": f"<pre>{markup}</pre>" if text else ""}
         if self._shown is None:
             self._shown = self._display(data, raw=True, display_id=True)
         else:

@@ -26,11 +26,11 @@ from imgdup.query.nearby import (
     plan_within,
     rows_with,
 )
+from imgdup.query.probe import Image, Probe, Probes, make_probes, probe_files
 from imgdup.search.join import JoinStats
 from imgdup.search.planner import STRATEGIES, explain
 
 if TYPE_CHECKING:
-    from imgdup.query.probe import Image, Probe, Probes
     from imgdup.workers.pool import Pool
 
 MAX_PROBES = 10_000  # looked up at once: enough for bands to pay, few enough to wait for
@@ -168,8 +168,6 @@ def query_files(
     ValueError, IndexFormatError
         As `look_up_each` does.
     """
-    from imgdup.query.probe import probe_files
-
     options = options or QueryOptions()
     n_files = MAX_PROBES // (len(ORIENTATIONS) if options.orientations else 1)
     rest = iter(files)
@@ -188,8 +186,6 @@ def query_files(
 
 def look_up(generation: Generation, image: "Image", options: QueryOptions) -> list[Match]:
     """Find the indexed images near one image, as `query_files` does for files."""
-    from imgdup.query.probe import make_probes
-
     probes = make_probes(image, generation.probe_parameters, orientations=options.orientations)
     return list(chain.from_iterable(look_up_each(generation, [probes], options)))
 

@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,9 @@ from imgdup.images.gray import ORIENTATIONS, Pixels, rotated, to_gray
 from imgdup.images.tiff import UPRIGHT
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 from imgdup.system.limits import Limits, require_memory
-from imgdup.workers.pool import Pool, decode_each, decoding_pool
+
+if TYPE_CHECKING:
+    from imgdup.workers.pool import Pool
 
 Probes = list["Probe"]  # of one picture: one, or one for each of its orientations
 FEW_FILES = 16  # hashed in this process: they are done before worker processes have started
@@ -205,7 +208,7 @@ def probe_files(
     *,
     limits: Limits | None = None,
     orientations: bool = False,
-    pool: Pool | None = None,
+    pool: "Pool | None" = None,
 ) -> Iterator[Probes | ImageError]:
     """Hash files for a query.
 
@@ -234,11 +237,11 @@ def probe_files(
     """
     limits = limits or Limits()
     hash_one = partial(_hash_file, dict(parameters), limits, orientations)
-    if pool is not None:
-        yield from decode_each(hash_one, paths, pool)
-    elif len(paths) > FEW_FILES:
-        with decoding_pool(limits) as own_pool:
-            yield from decode_each(hash_one, paths, own_pool)
+    if pool is not None or len(paths) > FEW_FILES:
+        from imgdup.workers.pool import decode_each, decoding_pool
+
+        with nullcontext(pool) if pool is not None else decoding_pool(limits) as used:
+            yield from decode_each(hash_one, paths, used)
     else:
         for path in paths:
             try:

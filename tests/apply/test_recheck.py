@@ -1,5 +1,6 @@
 """Reading in a run of apply: each file once, however many removals name it; again if touched."""
 
+import errno
 import os
 
 import pytest
@@ -176,3 +177,40 @@ def test_a_name_that_another_file_took_while_the_first_was_read_is_not_trusted(
 
     with pytest.raises(SkipFile, match="another file now has its name"):
         check_content(facts)
+
+
+ERRORS = [
+    (reason, code)
+    for reason, codes in recheck.SKIP_REASONS.items()
+    for code in dict.fromkeys(codes)
+]
+
+
+@pytest.mark.parametrize(("reason", "code"), ERRORS, ids=str)
+def test_each_error_of_the_system_has_a_reason_and_its_own_words(reason, code):
+    error = OSError(code, os.strerror(code), "/photos/a.jpg")
+
+    found = SkipFile.of(error)
+
+    assert (found.reason, found.detail) == (reason, os.strerror(code))
+
+
+def test_an_error_without_words_of_its_own_is_printed_whole():
+    assert SkipFile.of(OSError("the drive is asleep")).detail == "the drive is asleep"
+    bare = OSError()
+    bare.errno = errno.ENOENT
+    assert SkipFile.of(bare).reason == "missing"
+    assert SkipFile.of(bare).detail == str(bare)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOMEM, errno.ESTALE])
+def test_an_error_that_says_nothing_about_the_file_is_a_failure(code):
+    found = SkipFile.of(OSError(code, os.strerror(code)))
+
+    assert (found.reason, found.detail) == ("failed", os.strerror(code))
+
+
+def test_what_was_skipped_already_keeps_its_reason():
+    skipped = SkipFile("changed", "its size is different")
+
+    assert SkipFile.of(skipped) is skipped

@@ -114,3 +114,47 @@ def test_pictures_of_unequal_shape_or_without_colour_are_not_compared(shapes):
     )
 
     assert not colour_was_changed(first, second)
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("share", "changed"), [(1.0, True), (0.9, True), (0.7, False), (0.5, False)]
+)
+def test_a_colour_is_changed_only_if_nearly_all_pixels_change_in_one_direction(
+    rng, channel, share, changed
+):
+    first = scene(rng)
+    first[120:220, 180:300] = (150, 120, 90)
+    second = first.copy()
+    area = second[120:220, 180:300, channel]
+    goes_up = rng.permutation(area.size).reshape(area.shape) < share * area.size
+    area += np.where(goes_up, 6, -6).astype(np.int8).view(np.uint8)
+
+    assert colour_was_changed(first, second) == changed
+    assert colour_was_changed(second, first) == changed
+
+
+@pytest.mark.parametrize(("levels", "changed"), [(1, False), (2, True), (9, True)])
+def test_a_change_of_colour_has_at_least_two_levels(rng, levels, changed):
+    first = scene(rng)
+    second = first.copy()
+    second[120:220, 180:300, 0] -= levels
+
+    assert colour_was_changed(first, second) == changed
+
+
+def test_few_pixels_are_no_change_of_colour(rng):
+    first = scene(rng)
+    for side, changed in ((7, False), (16, True)):
+        second = first.copy()
+        second[120 : 120 + side, 180 : 180 + side, 0] -= 9
+
+        assert colour_was_changed(first, second) == changed
+
+
+def test_pictures_of_different_shapes_and_gray_ones_have_no_changed_colour(rng):
+    first = scene(rng)
+
+    assert not colour_was_changed(first, first[:-1])
+    assert not colour_was_changed(first[..., 0], first[..., 0] + 5)
+    assert not colour_was_changed(first, first.copy())

@@ -75,6 +75,35 @@ def test_other_letters_before_a_background_that_is_equal_are_found(letters):
     assert compare_pictures(first, second).relation in ("edited", "recoloured")
 
 
+def half(pixels):
+    return cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+
+
+SAVED = {
+    "JPEG 95": lambda p: jpeg(p, 95),
+    "JPEG 75": lambda p: jpeg(p, 75),
+    "JPEG 20": lambda p: jpeg(p, 20),
+    "half the size": half,
+    "blurred": lambda p: cv2.GaussianBlur(p, (0, 0), 1),
+}
+
+
+@pytest.mark.parametrize("save", SAVED.values(), ids=SAVED)
+@pytest.mark.parametrize("letters", ["L50", "D80"])
+def test_other_faint_letters_are_no_copy_and_no_turned_one_however_saved(letters, save):
+    first, second = (pill(np.random.default_rng(5), each) for each in ("D20", letters))
+
+    for pair in ((first, save(second)), (save(second), first)):
+        assert compare_pictures(*pair).relation not in ("same-picture", "turned")
+
+
+@pytest.mark.parametrize("save", SAVED.values(), ids=SAVED)
+def test_the_same_faint_letters_are_the_same_picture_however_saved(save):
+    picture = pill(np.random.default_rng(5), "D20")
+
+    assert compare_pictures(picture, save(picture)).relation == "same-picture"
+
+
 @pytest.mark.parametrize("quality", [100, 98, 90, 50, 10])
 def test_compression_changes_nothing_on_purpose(rng, quality):
     for first in (shirt((123, 56, 190)), scene(rng), jpeg(scene(rng), quality), pill(rng, "D20")):

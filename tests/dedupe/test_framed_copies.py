@@ -1,8 +1,16 @@
 """Copies with a border, with bars, and crops: dedupe shows them, and removes them if asked to.
 
+Pairs and query find them, too, where pictures are compared.
+
 Only the pictures decide what they are; here it counts that they are compared at all. A crop by 3 %
 of each side is more than 31 bits from its photo, and so is a picture with a border.
 """
+
+import itertools
+import json
+import os
+import shutil
+from pathlib import Path
 
 import make_sample
 import numpy as np
@@ -11,14 +19,16 @@ import pytest
 from encoded import save
 from imgdup import ImageIndex, cli
 from imgdup.dedupe import DedupeOptions, find_duplicates
-from imgdup.dedupe.candidates import MatchRule, widened
+from imgdup.dedupe.candidates import MatchRule, are_near, hashes_of, widened
 from imgdup.dedupe.check_plan import faults
 from imgdup.dedupe.decide import Policy
+from imgdup.dedupe.nearest import wide_row_pairs
 from imgdup.dedupe.plan import sealed
 from imgdup.dedupe.relations import removable
 from imgdup.dedupe.verify import Verifier
 from imgdup.index import folder, store
 from imgdup.index.columns import images
+from imgdup.query.row_pairs import Side
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -102,3 +112,98 @@ def test_an_index_that_knows_no_borders_finds_the_crops_and_says_what_is_missing
     assert "did not look for borders" not in without_note
     assert "copies with a border are not found: run imgdup index --rehash" in err
     assert "1 file only shown" in out
+
+
+PATHS = ("a", "b", "probe", "path")  # of the records that are printed
+
+
+def records_of(capsys, *arguments):
+    """What a command printed as JSON: the names of both files, the relation, and what found it."""
+    capsys.readouterr()
+    assert cli.main([*arguments, "--json"]) == 0
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    return [
+        (
+            frozenset(os.path.basename(each[n]) for n in PATHS if n in each),
+            each.get("relation"),
+            each.get("found_by"),
+        )
+        for each in lines
+    ]
+
+
+COPIES = {(frozenset({f"{name}-photo.png", f"{name}.jpg"}), "cropped") for name in EDITS}
+
+
+def test_pairs_finds_framed_and_cropped_copies_only_if_pictures_are_compared(index, capsys):
+    command = ["pairs", "--index", str(index.folder)]
+
+    compared = records_of(capsys, *command, "--verify")
+    limited = records_of(capsys, *command, "--verify", "--max-dist", "31")
+
+    assert {each[:2] for each in compared} == COPIES
+    assert len(compared) == len(COPIES)
+    assert limited == records_of(capsys, *command) == []
+
+
+def test_pairs_across_two_sets_finds_framed_and_cropped_copies(folder_of_copies, index, capsys):
+    other = str(index.folder.parent / "other")
+
+    copies = other_index(folder_of_copies, other)
+    command = ["pairs", "--index", str(index.folder), "--with", copies, "--verify"]
+    found = records_of(capsys, *command)
+
+    assert COPIES <= {each[:2] for each in found}
+    assert {relation for _, relation, _ in found} == {"cropped", "same-bytes"}
+
+
+def other_index(folder, place):
+    """Index the copies of a folder, without the photos, in another place."""
+    copies = Path(place).with_name("copies")
+    copies.mkdir()
+    for file in folder.glob("*.jpg"):
+        shutil.copy(file, copies)
+    ImageIndex.build(copies, place)
+    return place
+
+
+def test_query_finds_framed_and_cropped_copies_only_if_pictures_are_compared(
+    folder_of_copies, index, capsys
+):
+    for name in EDITS:
+        probe = folder_of_copies / f"{name}.jpg"
+        command = ["query", str(probe), "--index", str(index.folder)]
+
+        found = {pair: how for pair, *how in records_of(capsys, *command, "--verify")}
+
+        pair = frozenset({f"{name}-photo.png", f"{name}.jpg"})
+        assert found[pair][0] == "cropped"
+        assert len(found) == 2  # and the file itself
+        if found[pair][1] == ["wide"]:
+            for options in ([], ["--verify", "--by", "match"], ["--verify", "--max-dist", "10"]):
+                assert pair not in {each for each, *_ in records_of(capsys, *command, *options)}
+
+
+def test_the_wide_pairs_are_those_that_are_near_one_by_one(index):
+    rows = index.rows
+    rule = widened(MatchRule(), [(rows, images(rows))])
+    side = Side(rows, images(rows))
+    hashes = hashes_of(rows, side.rows, rule)
+    far = {
+        (i, j)
+        for i, j in itertools.combinations(range(len(side.rows)), 2)
+        if are_near(hashes, i, j, rule)
+        and np.bitwise_count(hashes.match[i] ^ hashes.match[j]).sum() > rule.max_distance
+    }
+
+    within = wide_row_pairs(side, None, rule, most=64)
+    across = wide_row_pairs(side, side, rule, most=64)
+
+    assert len(far) >= len(EDITS)
+    assert set(zip(within.left.tolist(), within.right.tolist(), strict=True)) == far
+    assert not within.duplicate.any()
+    both = {
+        tuple(sorted(pair))
+        for pair in zip(across.left.tolist(), across.right.tolist(), strict=True)
+    }
+    assert both == far

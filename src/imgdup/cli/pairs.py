@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from imgdup.dedupe.difference import Verdict
     from imgdup.query.row_pairs import RowPairs, Side
 
+NOT_SHOWN = ("different", "unverified")  # of pairs that only the wide rule finds
 COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first is printed
 
 
@@ -106,7 +107,8 @@ def pairs(
 
     FOLDERs are indexed first; without FOLDER, the whole index is compared. With --by match,
     pictures with too little structure to be compared (quality below 50) are left out; --by search
-    includes them.
+    includes them. With --verify, and without --max-dist, copies that were edited, framed or cropped
+    are found as well, as dedupe finds them.
 
     \b
     imgdup pairs photos
@@ -130,9 +132,11 @@ def pairs(
         if rule.verify:
             verifier = stack.enter_context(prepare.picture_verifier(index))
             found.judge = verifier.judge(left.index, (right or left).index)
+            found.more = prepare.wide_pairs(left, right, rule)
         named = _with_paths(found, left, right or left, rule.orientations)
         _print_pairs(named, as_json=as_json, null=null)
-    note(pairs_summary(found.n_pairs, found.n_duplicates, limit, found.relations))
+    counts = found.n_pairs, found.n_duplicates, limit, found.relations, found.n_wide
+    note(pairs_summary(*counts))
     return code
 
 
@@ -145,8 +149,9 @@ class _Counted:
     def __init__(self, blocks: "Iterable[RowPairs]", bar: Bar) -> None:
         self.blocks = blocks
         self.bar = bar
-        self.n_pairs = self.n_duplicates = 0
+        self.n_pairs = self.n_duplicates = self.n_wide = 0
         self.judge: Judge | None = None
+        self.more: RowPairs | None = None  # found by the wide rule, and shown unless different
         self.relations: Counter[str] = Counter()
 
     def __iter__(self) -> "Iterator[RowPairs]":
@@ -155,6 +160,20 @@ class _Counted:
             self.n_pairs += len(block.left)
             self.n_duplicates += int(block.duplicate.sum())
             yield block
+        for block in self._confirmed():
+            self.bar.end()
+            self.n_wide += len(block.left)
+            yield block
+
+    def _confirmed(self) -> "Iterator[RowPairs]":
+        """Yield the pairs of the wide rule whose pictures are not different."""
+        if self.judge is None or self.more is None:
+            return
+        for start in range(0, len(self.more.left), COMPARED_TOGETHER):
+            block = self.more.part(slice(start, start + COMPARED_TOGETHER))
+            rows = zip(block.left.tolist(), block.right.tolist(), strict=True)
+            relations = [verdict.relation for verdict in self.judge(list(rows))]
+            yield block.part([each not in NOT_SHOWN for each in relations])
 
     def verdicts(self, block: "RowPairs") -> "Iterator[Verdict | None]":
         """Compare the pictures of pairs, some at a time; yield None where there is no judge."""

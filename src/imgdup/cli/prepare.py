@@ -28,11 +28,12 @@ from imgdup.cli.options import (
 from imgdup.cli.printing import note
 from imgdup.dedupe import DedupeOptions, candidates
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.decide import Policy
+from imgdup.dedupe.decide import MAX_CANDIDATES, Policy
 from imgdup.dedupe.decisions import decided_in
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
 from imgdup.dedupe.leaks import Coverage, coverage
+from imgdup.dedupe.nearest import wide_row_pairs
 from imgdup.dedupe.relations import removable
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import ImgdupError, UsageError
@@ -50,7 +51,7 @@ from imgdup.index.folder import place_of_set
 from imgdup.index.pack import check_has_pictures, is_index_or_pack
 from imgdup.query import false_pairs
 from imgdup.query.matches import default_distance
-from imgdup.query.row_pairs import Side
+from imgdup.query.row_pairs import RowPairs, Side
 from imgdup.query.shards import Sharding, shards_within
 from imgdup.system.limits import usable_cores
 from imgdup.system.paths import absolute, check_exists
@@ -190,6 +191,19 @@ def widened(rule: MatchRule, sides: Sequence[tuple[Rows, RowNumbers]]) -> MatchR
             "border are not found: run imgdup index --rehash"
         )
     return wide
+
+
+def wide_pairs(left: Side, right: Side | None, pairs: PairsRule) -> RowPairs | None:
+    """Find the pairs that only the wide rule finds; None if an option limits what is near.
+
+    None, too, where there are too many images.
+    """
+    if pairs.by != "match" or pairs.max_dist is not None or pairs.max_false_pairs is not None:
+        return None
+    sides = [left] if right is None else [left, right]
+    narrow = MatchRule(orientations=pairs.orientations)
+    rule = widened(narrow, [(side.index, side.rows) for side in sides])
+    return wide_row_pairs(left, right, rule, MAX_CANDIDATES) if rule.wide else None
 
 
 def picture_verifier(index: ImageIndex) -> Verifier:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from imgdup.api.index import ImageIndex
     from imgdup.build.sources import Tally
     from imgdup.dedupe.difference import Verdict
+    from imgdup.dedupe.verify import File
     from imgdup.query.match import Match
     from imgdup.query.matches import FileMatches
 
@@ -62,7 +63,8 @@ if TYPE_CHECKING:
 COMPARED_TOGETHER = 64  # probes whose pictures are compared with those of their matches
 N_ORIENTATIONS = 8  # that --orientations looks up
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
-DIFFERENT = "different"  # this one with relations.DIFFERENT
+DIFFERENT, UNVERIFIED = "different", "unverified"  # these two with those of relations
+WIDE = "wide"  # this one with query.match.WIDE
 HASHES = ("search", "match", "pdq")  # and these with query.match.HASHES
 
 
@@ -95,6 +97,12 @@ class Search:
             raise UsageError(
                 f"--max-false-pairs limits the search hash: remove it, or --by {self.by}"
             )
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether edited, framed and cropped copies are looked for: no option limits the search."""
+        limits = (self.max_dist, self.by, self.max_false_pairs, self.k)
+        return self.verify and all(each is None for each in limits)
 
     def limited(
         self, index: "ImageIndex", files: Iterable[bytes]
@@ -193,7 +201,7 @@ def query(
     search.check(matches.hash_bits(generation, by), matches.default_distance(generation, by))
     if generation.is_pack:
         _check_pack(index, outputs.montage, verify=search.verify)
-    tally, seen = sources.Tally(), _Seen(index, search.orientations, verify=search.verify)
+    tally, seen = sources.Tally(), _Seen(index, search)
     named = map(partial(sources.files_named_by, tally=tally), _named(probes, null=outputs.null))
     files, distance = search.limited(index, chain.from_iterable(named))
     options = matches.QueryOptions(
@@ -250,18 +258,19 @@ class _Seen:
         that was compared and is different.
     """
 
-    def __init__(self, index: "ImageIndex", orientations: bool, *, verify: bool) -> None:
+    def __init__(self, index: "ImageIndex", search: Search) -> None:
         self.read: list[bytes] = []
         self.failures: list[tuple[bytes, ImageError]] = []
         self.n_duplicates = 0
         self._n_matches = 0
         self._index = index
-        self._orientations = orientations
-        self._verify = verify
+        self._search = search
 
     def rows(self, answers: "Iterable[FileMatches]") -> Iterator[MatchRow]:
         """Yield the matches of each probe, as rows to print."""
-        judged = _compared(self._index, answers) if self._verify else _not_compared(answers)
+        judged = _not_compared(answers)
+        if self._search.verify:
+            judged = _compared(self._index, answers, is_wide=self._search.is_wide)
         for answer, found in judged:
             if answer.error is not None:
                 self.failures.append((answer.file, answer.error))
@@ -270,7 +279,7 @@ class _Seen:
             self.read.append(probe)
             for match, verdict in found:
                 path = self._index.rows.path(match.row)
-                orientation = match.orientation if self._orientations else None
+                orientation = match.orientation if self._search.orientations else None
                 is_probe = path == probe
                 others = (is_probe, orientation, match.pdq_distance, match.found_by)
                 self._n_matches += 1
@@ -301,38 +310,63 @@ def _not_compared(answers: "Iterable[FileMatches]") -> "Iterator[tuple[FileMatch
 
 
 def _compared(
-    index: "ImageIndex", answers: "Iterable[FileMatches]"
+    index: "ImageIndex", answers: "Iterable[FileMatches]", *, is_wide: bool
 ) -> "Iterator[tuple[FileMatches, Judged]]":
     """Compare the picture of each probe with those of its matches, for some probes at a time.
 
-    A hash pack has no pictures: then only equal bytes are known.
+    What only the wide rule finds is left out if the pictures differ. A hash pack has no pictures:
+    then only equal bytes are known.
     """
-    from imgdup.dedupe.verify import SAME, UNKNOWN, File, Verifier, file_of_row
+    from imgdup.dedupe import nearest, verify
 
     rows, is_pack = index.rows, index.generation.is_pack
+    look_up = nearest.wide_lookup(index.generation, rows) if is_wide and not is_pack else None
+    if is_wide and not is_pack and look_up is None:
+        note("the index is too large to look for edited, framed and cropped copies as well")
 
     def by_bytes(pairs: "Sequence[tuple[File, File]]") -> "list[Verdict]":
-        return [SAME if one.digest == other.digest else UNKNOWN for one, other in pairs]
+        equal = (one.digest == other.digest for one, other in pairs)
+        return [verify.SAME if each else verify.UNKNOWN for each in equal]
 
-    def file_of_probe(answer: "FileMatches") -> File:
+    def file_of_probe(answer: "FileMatches") -> "File":
         if answer.probe is None:
             raise ValueError(f"{os.fsdecode(answer.file)} was not read")
         digest, size = answer.probe.digest, (answer.probe.width, answer.probe.height)
-        return File(absolute(answer.file), digest, rows.digest_kind, *size)
+        return verify.File(absolute(answer.file), digest, rows.digest_kind, *size)
 
-    with Verifier(None if is_pack else index.folder) as verifier:
+    with verify.Verifier(None if is_pack else index.folder) as verifier:
         compare = by_bytes if is_pack else verifier.compare
         rest = iter(answers)
         while some := list(islice(rest, COMPARED_TOGETHER)):
             matches = [list(answer.matches) for answer in some]
+            if look_up is not None:
+                matches = _with_wide_ones(matches, look_up([answer.probe for answer in some]))
             pairs = [
-                (file_of_row(rows, match.row), file_of_probe(answer))
+                (verify.file_of_row(rows, match.row), file_of_probe(answer))
                 for answer, found in zip(some, matches, strict=True)
                 for match in found
             ]
             verdicts = iter(compare(pairs))
             for answer, found in zip(some, matches, strict=True):
-                yield answer, zip(found, islice(verdicts, len(found)), strict=True)
+                judged = zip(found, islice(verdicts, len(found)), strict=True)
+                yield answer, [each for each in judged if not _is_only_proposed(*each)]
+
+
+def _with_wide_ones(
+    matches: "Sequence[list[Match]]", wide: "Sequence[list[Match]]"
+) -> "list[list[Match]]":
+    """Add to the matches of each probe those that only the wide rule finds, the nearest first."""
+    added = []
+    for found, more in zip(matches, wide, strict=True):
+        known = {match.row for match in found}
+        both = [*found, *(match for match in more if match.row not in known)]
+        added.append(sorted(both, key=lambda match: (match.distance, match.row)))
+    return added
+
+
+def _is_only_proposed(match: "Match", verdict: "Verdict") -> bool:
+    """Return whether only the wide rule found a match, and the pictures do not confirm it."""
+    return match.found_by == (WIDE,) and verdict.relation in (DIFFERENT, UNVERIFIED)
 
 
 def _print(matches: Iterable[MatchRow], hashes: Collection[str], outputs: Outputs) -> None:

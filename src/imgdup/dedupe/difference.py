@@ -25,7 +25,7 @@ from imgdup.dedupe.imitate import evidence_of
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, largest_near, luma, region_around, resized
 
-VERDICT_VERSION = 10  # verdicts of another version are not comparable
+VERDICT_VERSION = 11  # verdicts of another version are not comparable
 
 SAME_PICTURE = "same-picture"
 RECOLOURED = "recoloured"
@@ -48,6 +48,7 @@ ALIKE = 0.9  # share of the structured area that agrees in a recoloured picture
 LIKELY_TURN = 0.7  # correlation of the reduced pictures
 CLEARLY_LIKELIER = 0.1  # correlation above that of the upright pictures
 NEARLY_AS_LIKELY = 0.01  # correlation below the best
+NEARER = 0.7  # of the mean squared remainder of the upright pictures; turned ones have less
 MOST_TURNS = 2  # orientations to compare
 TURN_SIDE = 32  # pixels
 COARSE_SIDE = 128  # pixels
@@ -124,12 +125,13 @@ def _compare(first: Pixels, second: Pixels) -> Verdict:
     turned = _compare_turned(first, second, turns) if is_clear else None
     if turned is not None:
         return turned
-    verdict = _compare_upright(first, second).verdict()
+    finding = _compare_upright(first, second)
+    verdict = finding.verdict()
     if is_clear or verdict.relation in (SAME_PICTURE, RECOLOURED):
         return verdict
     if verdict.relation != DIFFERENT:  # then only the same picture counts, and that agrees widely
         turns = [each for each in turns if _agree_widely(first, _turned(second, each))]
-    turned = _compare_turned(first, second, turns)
+    turned = _compare_turned(first, second, turns, finding.evidence)
     if turned is not None and (turned.relation == TURNED or verdict.relation == DIFFERENT):
         return turned
     return verdict
@@ -250,8 +252,14 @@ def _likely_turns(first: Pixels, second: Pixels) -> tuple[list[str], bool]:
     return turns, best > likeness[0] + CLEARLY_LIKELIER
 
 
-def _compare_turned(first: Pixels, second: Pixels, turns: Sequence[str]) -> Verdict | None:
-    """Compare with the second picture turned; None if it differs in all of these orientations."""
+def _compare_turned(
+    first: Pixels, second: Pixels, turns: Sequence[str], upright_evidence: Evidence | None = None
+) -> Verdict | None:
+    """Compare with the second picture turned; None if it differs in all of these orientations.
+
+    If the upright pictures were measured, only one that is clearly nearer shows the same picture:
+    a symmetrical object with other letters is about as near either way.
+    """
     found = None
     for orientation in turns:
         turned = _turned(second, orientation)
@@ -260,11 +268,22 @@ def _compare_turned(first: Pixels, second: Pixels, turns: Sequence[str]) -> Verd
         if differ_plainly(*_coarse(first, turned)) and not find_places(first, turned):
             continue
         finding = _compare_upright(first, turned)
+        if (
+            upright_evidence
+            and finding.evidence
+            and not _is_nearer(finding.evidence, upright_evidence)
+        ):
+            continue
         if finding.relation == SAME_PICTURE:
             return Verdict(TURNED, 0.0, None, orientation)
         if found is None and finding.relation != DIFFERENT:
             found = finding.verdict()._replace(orientation=orientation)
     return found
+
+
+def _is_nearer(turned: Evidence, upright_evidence: Evidence) -> bool:
+    """Return whether turned pictures are clearly nearer to each other than upright ones."""
+    return turned.remainder <= NEARER * upright_evidence.remainder
 
 
 def _turned(pixels: Pixels, orientation: str) -> Pixels:

@@ -66,6 +66,12 @@ EVEN_CHROMA = {2: (75.0, 0.2), 4: (33.0, 0.1), 8: (24.0, 0.05)}
 # windows of the picture show, and from which squares on. One other letter in a page of print stands
 # out among thousands of equal ones; of 1,600 copies of photos, at most two exceed any of these.
 OUTLIERS = {1: (5.5, 600.0), 2: (5.5, 400.0), 4: (4.5, 300.0)}
+# The same for faint details, and for squared means, in pictures that need no tone curve and were
+# not sharpened: compression, blur and noise are spread over the picture, a faint letter is not.
+FAINT_OUTLIERS = {2: (5.5, 40.0), 4: (4.5, 40.0), 8: (5.0, 40.0)}
+FAINT_MEANS = {4: (5.0, 36.0), 8: (4.5, 25.0)}
+FAINT_SHARE = 0.12  # of the variance of the texture nearby; less is left by a sharpened edge
+LEAST_SHARPENED = -0.25  # strength of the fitted filter
 NEARLY_ALL = 0.999  # quantile
 APART = 10  # blocks; other windows lie farther than this from the one that exceeds them most
 LEAST_RATIO = 0.5  # what nearly all windows show at least, of what is usual
@@ -138,6 +144,11 @@ class Evidence:
         return _agreement(self._luma.windows(AGREEMENT_SIDE))
 
     @property
+    def remainder(self) -> float:
+        """Mean squared difference of the luma that remains after the fits, in levels squared."""
+        return float(self._luma.dd.mean())
+
+    @property
     def luma_differs(self) -> bool:
         """Whether the luma differs anywhere; small windows are looked at first."""
         return any(self._luma_part(side).any() for side in LUMA_LIMITS)
@@ -194,10 +205,17 @@ class Evidence:
     def _luma_part(self, side: int) -> Plane:
         """Return the excess of the luma in windows of one size."""
         if side not in self._luma_parts:
-            found = _luma_excess(self._luma.windows(side), side, self._clean)
+            found = _luma_excess(
+                self._luma.windows(side), side, self._clean, is_plain=self._is_plain
+            )
             is_faint = side == FAINT_SIDE
             self._luma_parts[side] = np.maximum(found, self._unlike_shapes) if is_faint else found
         return self._luma_parts[side]
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether no tone curve was needed, and neither picture was sharpened much."""
+        return not self._tones.is_mapped and self.filter_strength > LEAST_SHARPENED
 
     @cached_property
     def _unlike_shapes(self) -> Plane:
@@ -245,7 +263,7 @@ def _in_whole_blocks(plane: Plane, side: int) -> Plane:
     return plane
 
 
-def _luma_excess(windows: _Moments, side: int, clean: float) -> Plane:
+def _luma_excess(windows: _Moments, side: int, clean: float, *, is_plain: bool) -> Plane:
     """Return the excess for each window of so many blocks a side."""
     limits, mean_limits = LUMA_LIMITS[side]
     near = _Texture(lambda: np.minimum(*windows.variances), clean)
@@ -255,6 +273,10 @@ def _luma_excess(windows: _Moments, side: int, clean: float) -> Plane:
     _raise_beyond(squares, mean * mean, near, mean_limits)
     if side in OUTLIERS:
         _raise_outliers(squares, windows.dd, near, *OUTLIERS[side])
+    if is_plain and side in FAINT_OUTLIERS:
+        _raise_faint_outliers(squares, windows.dd, near, *FAINT_OUTLIERS[side])
+    if is_plain and side in FAINT_MEANS:
+        _raise_faint_outliers(squares, mean * mean, near, *FAINT_MEANS[side])
     return np.asarray(np.sqrt(squares))
 
 
@@ -355,6 +377,17 @@ def _raise_outliers(
         return
     largest = factor * max(LEAST_RATIO, _quantile(rest, NEARLY_ALL))
     np.maximum(excess, squares, out=excess, where=(ratios > largest) & (squares > least))
+
+
+def _raise_faint_outliers(
+    excess: Plane, squares: Plane, texture: _Texture, factor: float, least: float
+) -> None:
+    """Do the same for faint details; beside much texture, nothing is faint."""
+    if squares.max() <= least:
+        return
+    found = np.zeros_like(squares)
+    _raise_outliers(found, squares, texture, factor, least)
+    np.maximum(excess, found, out=excess, where=found > FAINT_SHARE * texture.near)
 
 
 def _usual(squares: Plane, texture: _Texture) -> tuple[float, float]:

@@ -29,6 +29,9 @@ CURVE_ROUNDS = 5
 CLIPPED_AT = 6  # levels from black or white
 MOST_CLIPPED = 0.1  # share of the pixels that are not clipped, below which all are fitted
 FAR_OFF = 3.0  # levels
+FEWEST_LEVELS = 8  # that are not cut off, to fit a plain curve
+SAMPLED = 1 << 14  # pixels, about, on which curves are compared
+MOST_OFF = 400  # levels squared; pixels that differ by more say nothing about a curve
 # The weight of a level by the range of its neighbours' levels.
 EVENNESS = np.rint(1 + 63 / (1 + (np.arange(256) / 8) ** 2)).astype(np.uint8)
 # How much a curve follows each level freely: near black and white only.
@@ -177,13 +180,16 @@ def _with_equal_tones(
     is_needed &= ways[way].error(np.arange(256.0), UNMOVED) > enough
     if not is_needed or missed[way] > MOST_MISSED:
         return first, second, Tones(False, False)
-    curve, shift = curves[way], _clipping_shift(first, second)
+    source, target = (_sampled(each) for each in ((first, second), (second, first))[way])
+    curve = _nearest_curve([curves[way], *_plain_curves(ways[way])], source, target)
+    shift = _clipping_shift(first, second)
     unmoved = _near_identity(ways[way], shift)
     if ways[way].error(unmoved) <= enough + 1:
         curve = unmoved
     moved = np.abs(curve - np.arange(256)) > MOVED + shift
-    source, target = ((a, b), (b, a))[way]
-    doubtful = _moves_few_tones(source, moved) or _agreeing_share(source, target, curve) < AGREEING
+    moved &= ~_stays(ways[way])
+    doubtful = _moves_few_tones((a, b)[way], moved)
+    doubtful = doubtful or _agreeing_share(source, target, curve) < AGREEING
     levels, tones = np.rint(curve).astype(np.uint8), Tones(True, doubtful)
     if way == 0:
         return mapped(first, levels), second, tones
@@ -233,6 +239,50 @@ def _curve(levels: _Levels) -> Curve:
     stiff = _stiff_curve(levels.counts, levels.means)
     free = stiff + NEAR_END * levels.off(stiff)
     return np.asarray(np.clip(ascending(free, levels.counts + 1e-9), 0, 255))
+
+
+def _plain_curves(levels: _Levels) -> list[Curve]:
+    """Fit what programs do to all levels: a factor and an offset, or a gamma, cut off at 0 and 255.
+
+    An average of reduced pictures over levels that are cut off says little, so these do not count.
+    """
+    x, y = np.arange(256.0), levels.means
+    inside = (y > CLIPPED_AT) & (y < 255 - CLIPPED_AT) & (x > CLIPPED_AT) & (x < 255 - CLIPPED_AT)
+    weights = levels.counts * inside
+    if np.count_nonzero(weights) < FEWEST_LEVELS:
+        return []
+    logs, goals = np.log(np.maximum(x, 1) / 255), np.log(np.maximum(y, 1) / 255)
+    slope, offset, gamma, close = 1.0, 0.0, 1.0, (weights, weights)
+    for _ in range(CURVE_ROUNDS):
+        mean_x, mean_y = (float(np.average(each, weights=close[0])) for each in (x, y))
+        spread = float(np.average((x - mean_x) ** 2, weights=close[0]))
+        slope = float(np.average((x - mean_x) * (y - mean_y), weights=close[0])) / max(1.0, spread)
+        offset = mean_y - slope * mean_x
+        gamma = float(np.sum(close[1] * logs * goals) / np.sum(close[1] * logs * logs))
+        plain = slope * x + offset, 255 * (x / 255) ** max(0.1, gamma)
+        close = tuple(weights / (1 + ((y - each) / FAR_OFF) ** 2) for each in plain)
+    return [np.clip(each, 0, 255) for each in plain]
+
+
+def _sampled(pixels: Pixels) -> Pixels:
+    """Take some pixels of a picture; averages would mix levels that are cut off with others."""
+    apart = max(1, round((pixels.shape[0] * pixels.shape[1] / SAMPLED) ** 0.5))
+    return pixels[::apart, ::apart]
+
+
+def _nearest_curve(curves: list[Curve], source: Pixels, target: Pixels) -> Curve:
+    """Return the curve that takes most pixels nearest to those of the other picture."""
+    goal = target.astype(np.int32)
+    off = [(np.rint(curve).astype(np.int32)[source] - goal) ** 2 for curve in curves]
+    missed = [float(np.mean(np.minimum(each, MOST_OFF))) for each in off]
+    return curves[int(np.argmin(missed))]
+
+
+def _stays(levels: _Levels) -> npt.NDArray[np.bool_]:
+    """Return which levels are those of a black or white background that did not move."""
+    level = np.arange(256)
+    is_end = np.minimum(level, 255 - level) < CLIPPED_AT
+    return np.asarray(is_end & (np.abs(levels.means - level) <= UNMOVED))
 
 
 def _near_identity(levels: _Levels, shift: Curve) -> Curve:

@@ -244,9 +244,15 @@ def pair_json(pairs: Iterable[PairRow]) -> Iterator[str]:
 
 
 def pairs_summary(
-    n_pairs: int, n_duplicates: int, max_distance: int, relations: Mapping[str, int] = NO_RELATIONS
+    n_pairs: int,
+    n_duplicates: int,
+    max_distance: int,
+    relations: Mapping[str, int] = NO_RELATIONS,
+    n_wide: int = 0,
 ) -> str:
     """Write how many pairs were found, how many of them are duplicates, and how many of each kind.
+
+    `n_wide` is how many more the wide rule found, of copies that were edited, framed or cropped.
 
     Examples
     --------
@@ -258,10 +264,14 @@ def pairs_summary(
     'no pairs within 31 bits'
     >>> pairs_summary(3, 3, 31, {"same-picture": 2, "edited": 1})
     '3 pairs within 31 bits, all duplicates: same-picture 2, edited 1'
+    >>> pairs_summary(1, 1, 31, {"edited": 1, "cropped": 4}, 4)
+    '1 pair within 31 bits, a duplicate, and 4 farther apart: cropped 4, edited 1'
     """
     ordered = sorted(relations.items(), key=lambda item: (-item[1], item[0]))
     kinds = ", ".join(f"{name} {number:,}" for name, number in ordered)
-    return _pairs_found(n_pairs, n_duplicates, max_distance) + (f": {kinds}" if kinds else "")
+    found = _pairs_found(n_pairs, n_duplicates, max_distance)
+    farther = f", and {n_wide:,} farther apart" if n_wide else ""
+    return f"{found}{farther}" + (f": {kinds}" if kinds else "")
 
 
 def _pairs_found(n_pairs: int, n_duplicates: int, max_distance: int) -> str:

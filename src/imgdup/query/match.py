@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 Integers = npt.NDArray[np.int64]
 
 HASHES = tuple(COLUMNS)
+WIDE = "wide"  # found by the rule for pictures that are compared, see MatchRule.wide
+FOUND_BY = (*HASHES, WIDE)
 _NAMES = [
-    tuple(name for i, name in enumerate(HASHES) if flags >> i & 1)
-    for flags in range(1 << len(HASHES))
+    tuple(name for i, name in enumerate(FOUND_BY) if flags >> i & 1)
+    for flags in range(1 << len(FOUND_BY))
 ]
 
 FIRST_ROWS, ROWS_TOGETHER = 128, 1024  # rows of one picture that become `Match` at once
@@ -53,7 +55,8 @@ class Match(NamedTuple):
         Hamming distance of the PDQ hashes, in bits of 256; None if the index has none.
     found_by : tuple of str
         The hashes that are within the distance, of those that were looked up: ``"search"``,
-        ``"match"``, ``"pdq"``.
+        ``"match"``, ``"pdq"``. ``"wide"`` alone if it is none of them, but may be an edited, framed
+        or cropped copy; such images are only looked for where pictures are compared.
     """
 
     path: Path
@@ -73,7 +76,7 @@ class NearRows(NamedTuple):
 
     rows: Integers
     probes: Integers  # which probe of the picture matches the row
-    found_by: npt.NDArray[np.uint8]  # the hashes: bit i stands for HASHES[i]
+    found_by: npt.NDArray[np.uint8]  # what found it: bit i stands for FOUND_BY[i]
 
 
 def near_rows(
@@ -118,6 +121,12 @@ def near_rows(
         rows, bits, probes, found_by = rows[best], bits[best], probes[best], found_by[best]
     order = np.lexsort((rows, bits))[:k]
     return NearRows(rows[order], probes[order], found_by[order])
+
+
+def wide_matches(generation: Generation, picture: "Probes", rows: Integers) -> Iterator[Match]:
+    """Make the matches of a picture that the wide rule found, from their rows."""
+    flags = np.full(len(rows), 1 << FOUND_BY.index(WIDE), np.uint8)
+    return matches_of(generation, picture, NearRows(rows, np.zeros(len(rows), np.int64), flags))
 
 
 def matches_of(generation: Generation, picture: "Probes", near: NearRows) -> Iterator[Match]:

@@ -136,6 +136,8 @@ class Probe(NamedTuple):
         Of the image as it is, in pixels, upright.
     format : str
         One of `imgdup.images.formats.FORMATS`.
+    trimmed : ndarray of uint64, shape (1, 4), optional
+        The match hash of what flat borders enclose, 0 without borders, for an index that has them.
     """
 
     hashes: npt.NDArray[np.uint64]
@@ -147,6 +149,7 @@ class Probe(NamedTuple):
     width: int = 0
     height: int = 0
     format: str = "unknown"
+    trimmed: npt.NDArray[np.uint64] | None = None
 
 
 def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | None = None) -> Probe:
@@ -283,11 +286,17 @@ def _decoded(data: bytes, parameters: Mapping[str, Any], limits: Limits) -> tupl
 
 def _probe(picture: Picture, digest: bytes, parameters: Mapping[str, Any]) -> Probe:
     gray, size = picture.gray, (picture.width, picture.height)
+    with_trimmed = bool(parameters.get("with_trimmed"))
     found = hashing.fingerprints(
-        [gray], parameters["hash"], parameters["bits"], with_pdq=bool(parameters["with_pdq"])
+        [gray],
+        parameters["hash"],
+        parameters["bits"],
+        with_pdq=bool(parameters["with_pdq"]),
+        with_trimmed=with_trimmed,
     )
     hashes, quality = (found.hashes, found.match), int(found.qualities[0])
-    return Probe(*hashes, quality, digest, ORIENTATIONS[0], found.pdq, *size, picture.format)
+    probe = Probe(*hashes, quality, digest, ORIENTATIONS[0], found.pdq, *size, picture.format)
+    return probe._replace(trimmed=found.trimmed) if with_trimmed else probe
 
 
 def hash_image(image: Image, name: str = "dhash", bits: int = 64) -> npt.NDArray[np.uint64]:

@@ -134,6 +134,14 @@ class RowPairs(NamedTuple):
     pdq_distances: RowNumbers | None
     orientations: RowNumbers
 
+    def part(self, which: slice | list[bool]) -> "RowPairs":
+        """Return some of the pairs."""
+        pdq = None if self.pdq_distances is None else self.pdq_distances[which]
+        numbers = (self.left, self.right, self.distances, self.match_distances)
+        left, right, search, match = (each[which] for each in numbers)
+        duplicate, orientations = self.duplicate[which], self.orientations[which]
+        return RowPairs(left, right, search, match, duplicate, pdq, orientations)
+
     def orientation_names(self) -> list[str]:
         """Return the orientation of each pair by its name."""
         return [ORIENTATIONS[number] for number in self.orientations.tolist()]
@@ -211,6 +219,14 @@ def _distinct(side: Side, by: str) -> _Distinct:
     hashes = side.hashes(COLUMNS[by])
     classes = group_equal(hashes)
     return _Distinct(classes.choose(hashes), classes._replace(members=side.rows[classes.members]))
+
+
+def described_pairs(left: Side, right: Side | None, i: RowNumbers, j: RowNumbers) -> RowPairs:
+    """Return what `iter_row_pairs` does of some pairs of rows, those of one file left out."""
+    other = (right or left).index
+    apart = ~one_file_test(left.index, other)(i, j)
+    upright = np.zeros(np.count_nonzero(apart), np.int64)
+    return _described(Side(left.index, i[apart]), Side(other, j[apart]), upright)
 
 
 def _described(a: Side, b: Side, orientations: RowNumbers) -> RowPairs:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.evidence import differ_plainly
+from imgdup.dedupe.evidence import PLAINLY, differ_plainly
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import best_place, luma, resized, warped
 from imgdup.native.difference import solved, step_sums
@@ -23,6 +23,9 @@ SCALES = 0.96 ** np.arange(24)  # of the largest size that fits; down to 0.39
 LEAST_CORRELATION = 0.6
 NEARLY_AS_LIKELY = 0.15  # correlation below the best
 ROUGH_SIDE, FINE_SIDE = 96, 256  # pixels, of the pictures on which a place is refined
+# Share of the structured area that agrees on the fine pictures, at least: of 470 places that made a
+# difference to what was found, none agreed in less than 67 %.
+LEAST_ALIKE = 0.55
 ROUNDS = 5
 EDGE = 16  # pixels; a block of chroma in most JPEG files
 LEAST_OVERLAP = 0.5  # of the part
@@ -63,7 +66,7 @@ def find_places(first: Pixels, second: Pixels) -> list[Place]:
 
 def refine(first: Pixels, second: Pixels, place: Place) -> Place | None:
     """Refine a place; None if the pictures plainly show different things there."""
-    return _refined(*_both_gray(first, second), place, FINE_SIDE)
+    return _refined(*_both_gray(first, second), place, FINE_SIDE, LEAST_ALIKE)
 
 
 def is_reverse(place: Place, other: Place, shape: tuple[int, ...]) -> bool:
@@ -153,7 +156,9 @@ def _both_gray(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
     return one, other
 
 
-def _refined(first: Pixels, second: Pixels, place: Place, side: int) -> Place | None:
+def _refined(
+    first: Pixels, second: Pixels, place: Place, side: int, least: float = PLAINLY
+) -> Place | None:
     """Refine a place by weighted least squares on gray pictures of at most this side.
 
     None if the pictures then show different things.
@@ -176,7 +181,7 @@ def _refined(first: Pixels, second: Pixels, place: Place, side: int) -> Place | 
         if np.abs(step - UNMOVED).max() * max(size) < 0.02:
             break
     taken = warped(source, _in_pixels(matrix, source.shape, goal.shape), *size)
-    return None if differ_plainly(taken, goal) else place._replace(matrix=matrix)
+    return None if differ_plainly(taken, goal, least) else place._replace(matrix=matrix)
 
 
 def _step(taken: Pixels, goal: Pixels) -> Matrix | None:

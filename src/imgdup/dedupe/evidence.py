@@ -228,14 +228,15 @@ def agreement_of(first: Pixels, second: Pixels) -> float:
     return _agreement(_luma_windows(first, second))
 
 
-def differ_plainly(first: Pixels, second: Pixels) -> bool:
+def differ_plainly(first: Pixels, second: Pixels, least: float = PLAINLY) -> bool:
     """Return whether two reduced pictures that lie on each other show different things.
 
     They do if there is much to see, and hardly any of it agrees: of 6,400 such pairs, no other
-    agreed in less than 46 % of the area with structure, not even a recoloured one.
+    agreed in less than 46 % of the area with structure, not even a recoloured one. `least` is the
+    share that must agree.
     """
     windows = _luma_windows(first, second)
-    return bool(np.mean(_structured(windows)) > MUCH and _agreement(windows) < PLAINLY)
+    return bool(np.mean(_structured(windows)) > MUCH and _agreement(windows) < least)
 
 
 def _luma_windows(first: Pixels, second: Pixels) -> _Moments:

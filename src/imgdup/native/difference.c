@@ -67,20 +67,12 @@ void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_
     }
 }
 
-static Vector load(const float *numbers, int64_t n_lanes) {
-    Vector loaded = {0};
-    if (n_lanes == LANES) /* the size is a constant then */
-        memcpy(&loaded, numbers, sizeof loaded);
-    else
-        memcpy(&loaded, numbers, (size_t)n_lanes * sizeof *numbers);
-    return loaded;
-}
-
-static void store(Vector stored, int64_t n_lanes, float *numbers) {
+/* Copy some numbers into or out of a vector; the size of a whole one is a constant. */
+static void copy(void *to, const void *from, int64_t n_lanes) {
     if (n_lanes == LANES)
-        memcpy(numbers, &stored, sizeof stored);
+        memcpy(to, from, sizeof(Vector));
     else
-        memcpy(numbers, &stored, (size_t)n_lanes * sizeof *numbers);
+        memcpy(to, from, (size_t)n_lanes * sizeof(float));
 }
 
 /* Write the sums over some rows of each column, of what `imgdup_block_moments` averages. */
@@ -90,7 +82,9 @@ static void add_rows(const float *a, const float *b, int64_t n_rows, int64_t wid
         int64_t n_lanes = width - x < LANES ? width - x : LANES;
         Vector sums[DIFFERENCE_MOMENTS] = {{0}};
         for (int64_t y = 0; y < n_rows; y++) {
-            Vector p = load(a + y * width + x, n_lanes), q = load(b + y * width + x, n_lanes);
+            Vector p = {0}, q = {0};
+            copy(&p, a + y * width + x, n_lanes);
+            copy(&q, b + y * width + x, n_lanes);
             sums[0] += p;
             sums[1] += q;
             sums[2] += p * p;
@@ -99,7 +93,7 @@ static void add_rows(const float *a, const float *b, int64_t n_rows, int64_t wid
             sums[5] += (q - p) * (q - p);
         }
         for (int k = 0; k < DIFFERENCE_MOMENTS; k++)
-            store(sums[k], n_lanes, columns + k * width + x);
+            copy(columns + k * width + x, &sums[k], n_lanes);
     }
 }
 

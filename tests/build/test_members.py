@@ -433,3 +433,53 @@ def test_a_compressed_tar_file_is_unpacked_once_whatever_its_order(
     n_backwards = sum(after < before for before, after in pairwise(offsets))
     assert n_backwards <= 2  # to look at what has no extension, and to read
     assert rows_of(place, shard) == rows_of(tmp_path / "twin", loose)
+
+
+MIXED = {
+    "a.jpg": painted(1, 160, 120),
+    "a.txt": b"a caption",
+    "in/b.json": b"{}",
+    "in/c": b"neither picture nor extension",
+    "in/d": painted(2, 160, 120),
+    "in/raw.nef": b"raw",
+}
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.zip"])
+def test_members_that_are_no_pictures_are_counted_like_files(tmp_path, name):
+    loose = write_all(tmp_path / "loose", MIXED)
+    packed(tmp_path / "set" / name, loose)
+    counts = {}
+    for place in ("loose", "set"):
+        index = tmp_path / f"{place}.index"
+        runs = [update_index(index, [str(tmp_path / place)], settings(changes=ENTERED))]
+        runs.append(update_index(index, [], settings()))
+        (tmp_path / "other").mkdir(exist_ok=True)
+        runs.append(update_index(index, [str(tmp_path / "other")], settings()))
+        runs.append(update_index(index, [], settings()))
+        counts[place] = [run.ignored for run in runs]
+
+    assert counts["set"] == counts["loose"] == [4, 4, 0, 4]
+
+
+def test_members_that_are_no_pictures_are_listed_if_this_is_requested(tmp_path):
+    loose = write_all(tmp_path / "loose", MIXED)
+    path = packed(tmp_path / "x.zip", loose)
+
+    found = update_index(tmp_path / "index", [str(path)], settings(list_ignored=True))
+
+    start = os.path.realpath(path) + "!/"
+    reasons = {os.fsdecode(name).removeprefix(start): why for name, why in found.ignored_files}
+    assert reasons.pop("in/raw.nef") == "raw is not decoded"
+    assert reasons == dict.fromkeys(["a.txt", "in/b.json", "in/c"], "not an image")
+
+
+def test_counts_that_are_damaged_are_none(tmp_path):
+    packed(tmp_path / "set/x.tar", write_all(tmp_path / "loose", MIXED))
+    index = tmp_path / "index"
+    update_index(index, [str(tmp_path / "set")], settings(changes=ENTERED))
+    (index / folder.IGNORED).write_bytes(b"damaged")
+
+    found = update_index(index, [], settings())
+
+    assert (found.ignored, found.unchanged) == (0, 2)

@@ -27,7 +27,7 @@ from imgdup.index.folder import IGNORED
 from imgdup.index.generation import Generation
 from imgdup.index.parts import ScanOptions
 from imgdup.index.paths import Paths, merge_sorted
-from imgdup.system.paths import inside, is_remote, path_key
+from imgdup.system.paths import inside, is_below, is_remote, path_key
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,8 @@ class IgnoredFiles:
         The name of each root as the index stores it, so that a renamed folder stays known.
     scanned_ns : int
         When this run began: a file changed at about this time is not remembered.
+    counts : mapping of int
+        How many members of containers are no images, by the keys of the containers.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class IgnoredFiles:
         known: Keys | None = None,
         stored_roots: Mapping[bytes, bytes] | None = None,
         scanned_ns: int = 0,
+        counts: Mapping[int, int] | None = None,
     ) -> None:
+        self._known_counts, self._counts = counts or {}, dict[int, int]()
         self._known: Keys = np.zeros(0, np.uint64) if known is None else known
         self._stored_roots = stored_roots or {}
         self._scanned_ns = scanned_ns
@@ -103,6 +107,20 @@ class IgnoredFiles:
         if is_settled(mtime_ns, self._scanned_ns):
             self._found.append(int(self._key(root, relative, size, mtime_ns)))
 
+    def count_in(self, container: bytes, stamp: Stamp, n_ignored: int | None) -> int:
+        """Remember how many members of a container are no images; None means as many as before.
+
+        Return the number; 0 if it is not known.
+        """
+        above = (each for each in self._stored_roots if is_below(container, each))
+        root = max(above, key=len, default=b"")
+        relative = container[len(root) :]
+        key = int(self._key(root, relative, stamp.size, stamp.mtime_ns))
+        count = self._known_counts.get(key, 0) if n_ignored is None else n_ignored
+        if count:
+            self._counts[key] = count
+        return count
+
     def _key(self, root: bytes, relative: bytes, size: int, mtime_ns: int) -> np.uint64:
         text = b"%s\0%s\0%d\0%d" % (self._stored_roots.get(root, root), relative, size, mtime_ns)
         digest = hashlib.blake2b(text, digest_size=KEY_BYTES).digest()
@@ -113,17 +131,35 @@ class IgnoredFiles:
 
         `is_whole` means that all roots were scanned: what was not found is then forgotten.
         """
-        found = set(self._found)
+        found, counts = set(self._found), self._counts
         if not is_whole:
             found.update(self._known.tolist())
+            counts = {**self._known_counts, **counts}
         keys = np.array(sorted(found), np.uint64)  # np.unique would import numpy.ma: 7 ms
-        if not np.array_equal(keys, self._known):
-            save_known(folder, keys)
+        if not np.array_equal(keys, self._known) or counts != self._known_counts:
+            save_known(folder, keys, counts)
 
 
-def save_known(folder: Path, keys: Keys) -> None:
-    """Store the keys of files that are known not to be images, ascending, in an index folder."""
-    store.save(folder / IGNORED, {"kind": KIND}, {"keys": keys}, sync=False)
+def save_known(folder: Path, keys: Keys, counts: Mapping[int, int] | None = None) -> None:
+    """Store the keys of files that are known not to be images, ascending, in an index folder.
+
+    `counts` are those of members of containers; see `IgnoredFiles`.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {"keys": keys}
+    if counts:
+        arrays["containers"] = np.array(sorted(counts), np.uint64)
+        arrays["counts"] = np.array([counts[key] for key in sorted(counts)], np.int64)
+    store.save(folder / IGNORED, {"kind": KIND}, arrays, sync=False)
+
+
+def load_counts(folder: Path) -> dict[int, int]:
+    """Read the stored counts of members that are no images; none if there are none, or damaged."""
+    try:
+        arrays = store.load(folder / IGNORED, verify=True).arrays
+        pairs = zip(arrays["containers"].tolist(), arrays["counts"].tolist(), strict=True)
+        return {int(key): int(count) for key, count in pairs}
+    except (ImgdupError, KeyError, ValueError, TypeError, FileNotFoundError):
+        return {}  # they are shown, and decide nothing
 
 
 def load_known(folder: Path) -> Keys:

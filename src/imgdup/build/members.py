@@ -116,6 +116,10 @@ def _list_only(container: Container, is_skipped: Callable[[bytes], bool]) -> Lis
     return None
 
 
+def _count_nothing(path: bytes, stamp: Stamp, n_ignored: int | None) -> None:
+    """Do nothing."""
+
+
 def _none_known(path: bytes, stamp: Stamp, options: ScanOptions) -> Found | None:
     return None
 
@@ -135,6 +139,11 @@ class Containers:
         Containers that could be listed, so that what was wrong with them before has no row.
     incomplete : set of bytes
         Containers that could not be read to their end: what they hold is not known to have left.
+    count_ignored : callable
+        Is told how many members of a container, with its stamp, are no pictures; None where it was
+        not opened, because it did not change.
+    ignored : list of (bytes, str), optional
+        Those members, and why; None if they are only counted.
     not_entered : list of bytes
         Containers in scanned folders that were left out, as containers were not asked for.
     notes : list of (bytes, str)
@@ -146,6 +155,8 @@ class Containers:
     read_once: Callable[[Container, Callable[[bytes], bool]], Listed | None] = _list_only
     entered: set[bytes] = field(default_factory=set)
     incomplete: set[bytes] = field(default_factory=set)
+    count_ignored: Callable[[bytes, Stamp, int | None], None] = _count_nothing
+    ignored: list[tuple[bytes, str]] | None = None
     not_entered: list[bytes] = field(default_factory=list)
     notes: list[tuple[bytes, str]] = field(default_factory=list)
 
@@ -175,6 +186,7 @@ class Containers:
         stamp = stamp or stamp_of(path)
         known = self.known(path, stamp, options)
         if known is not None:
+            self.count_ignored(path, stamp, None)
             return known
         if not is_remote(path) and os.path.lexists(inside(path)):
             detail = "a folder or file beside it is called as its members are: rename one of them"
@@ -216,26 +228,43 @@ class Containers:
     def _each(
         self, container: Container, listed: Listed, is_skipped: Callable[[bytes], bool]
     ) -> Iterator[Candidate]:
-        stamp, pictures = container.file.stamp, listed.pictures
+        path, stamp, pictures = container.file.path, container.file.stamp, listed.pictures
         if pictures is None:
             pictures = _streamed_images(container, listed.directory)
+        ignored = [(inside(path, name), reason) for name, reason in listed.directory.ignored]
+        n_ignored = len(ignored)
         for member in listed.directory:
             if is_skipped(member.name):
                 continue
-            name, shown = inside(container.file.path, member.name), os.fsdecode(member.name)
-            is_image = has_image_extension(member.name)
-            if not is_image and kind_of(member.name):
-                self.notes.append((name, "a container in a container is not entered"))
-            elif not is_image and (undecoded := undecoded_extension(shown)):
-                self.notes.append((name, f"{undecoded} is not decoded"))
-            elif (
-                is_image
+            name, reason = inside(path, member.name), _why_no_picture(member.name)
+            is_image = not reason and (
+                has_image_extension(member.name)
                 or member.place in pictures
                 or (listed.pictures is None and _begins_like_image(member, container))
-            ):
+            )
+            if is_image:
                 locator = Locator(*member.place, stamp.size, stamp.mtime_ns)
                 found = member_candidate(name, locator, stamp)
                 yield found._replace(fault=member.fault, answer=listed.answers.get(name))
+                continue
+            n_ignored += 1
+            if reason:
+                self.notes.append((name, reason))
+            if self.ignored is not None:
+                ignored.append((name, reason or "not an image"))
+        self.count_ignored(path, stamp, n_ignored)
+        if self.ignored is not None:
+            self.ignored += ignored
+
+
+def _why_no_picture(name: bytes) -> str:
+    """Return why a member is not read, judging by its name, if that is worth a note."""
+    if has_image_extension(name):
+        return ""
+    if kind_of(name):
+        return "a container in a container is not entered"
+    undecoded = undecoded_extension(os.fsdecode(name))
+    return f"{undecoded} is not decoded" if undecoded else ""
 
 
 def _may_be_image(member: Member, container: Container) -> bool:

@@ -84,6 +84,14 @@ class Tally:
     containers: Containers = field(default_factory=Containers)
     _unlisted: dict[bytes, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Count members of containers like files."""
+        self.containers.count_ignored = self._count_members
+        self.containers.ignored = self.ignored_files
+
+    def _count_members(self, container: bytes, stamp: Stamp, n_ignored: int | None) -> None:
+        self.ignored += self.known.count_in(container, stamp, n_ignored)
+
     @property
     def unlisted(self) -> list[tuple[bytes, str]]:
         """Folders, and single files, that could not be looked at, each once with the reason."""

@@ -24,6 +24,7 @@ from imgdup.build.known import (
     IgnoredFiles,
     KnownContainers,
     copied_row_stream,
+    load_counts,
     load_known,
     old_row_stream,
 )
@@ -195,7 +196,8 @@ def _empty_listing(state: State, plan: ScanPlan, scanned_ns: int, settings: Sett
     """Return a listing that has only its roots, and the files that are known not to be images."""
     place = absolute(state.folder)
     stored = {root: stored_root(root, place) for root in plan.roots}
-    ignored = IgnoredFiles(load_known(state.folder), stored, scanned_ns)
+    known, counts = load_known(state.folder), load_counts(state.folder)
+    ignored = IgnoredFiles(known, stored, scanned_ns, counts)
     listed: list[tuple[bytes, str]] | None = [] if settings.list_ignored else None
     containers = Containers(settings.limits)
     if state.old is not None and state.current is not None and not state.needs_rehash:

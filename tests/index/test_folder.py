@@ -122,6 +122,7 @@ def test_without_current_there_is_none(tmp_path):
         {"scanned_ns": []},
         {"scanned_ns": {"/photos": 1.5}},
         {"scanned_ns": {"/photos": 1 << 63}},
+        {"scanned_ns": {"/photos": -(1 << 63) - 1}},
         {"scanned_ns": {"/photos": None}},
         {"more": 1},
     ],

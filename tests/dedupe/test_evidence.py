@@ -1,0 +1,337 @@
+"""What differs between two pictures beyond what copying explains: the measures, window by window.
+
+Twins: loops over windows and sorted lists, written from the docstrings.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra import numpy as hnp
+from make_sample import photo
+
+from imgdup.dedupe import evidence
+from imgdup.dedupe.evidence import Evidence, Limits, _Moments, _Texture
+
+few = settings(max_examples=40)
+LEVEL = st.floats(0, 255, width=32)
+
+
+def planes(shape=(24, 31), n=2, seed=1):
+    rng = np.random.default_rng(seed)
+    return [rng.uniform(0, 255, shape).astype(np.float32) for _ in range(n)]
+
+
+def moments_of(a, b):
+    """The moments of planes of which each element is a block."""
+    return _Moments(np.stack([a, b, a * a, b * b, a * b, (b - a) ** 2]).astype(np.float32))
+
+
+def windows_of(a, b, side=4):
+    return moments_of(a, b).windows(side)
+
+
+# --- quantiles and textures
+
+
+@few
+@given(
+    hnp.arrays(np.float32, st.integers(1, 60), elements=LEVEL), st.sampled_from([0, 0.5, 0.75, 1])
+)
+def test_a_quantile_is_the_element_at_that_share_of_the_sorted_ones(values, share):
+    expected = sorted(values.tolist())[int(share * (len(values) - 1))]
+
+    assert evidence._quantile(values, share) == expected
+
+
+@pytest.mark.parametrize("n_bare", [0, 30, 97, 100])
+def test_flat_and_rich_windows_are_the_thirds_with_least_and_most_texture(n_bare):
+    variances = np.linspace(2, 300, 100, dtype=np.float32)
+    variances[:n_bare] = 0.5  # say nothing about noise; they count if hardly any others are there
+    texture = _Texture(lambda: variances.reshape(1, 100), 1.0)
+    near = texture.near.ravel()
+    counted = np.flatnonzero(near > 1.0)
+    counted = counted if len(counted) > 5 else np.arange(100)
+
+    flat, rich = texture.flat_and_rich
+
+    third = max(1, len(counted) // 3)
+    ordered = sorted(near[counted].tolist())
+    assert len(flat) == len(rich) == third
+    assert sorted(near[flat].tolist()) == ordered[:third]
+    assert sorted(near[rich].tolist()) == ordered[-third:]
+
+
+def test_the_texture_near_a_window_is_the_largest_within_five_blocks():
+    variances = np.zeros((20, 20), np.float32)
+    variances[9, 10] = 7
+
+    near = _Texture(lambda: variances, 1.0).near
+
+    reach = evidence.NEAR
+    assert set(zip(*map(np.ndarray.tolist, np.nonzero(near == 7)), strict=True)) <= {
+        (row, column)
+        for row in range(9 - reach, 10 + reach)
+        for column in range(10 - reach, 11 + reach)
+    }
+    assert near[9, 10] == 7
+    assert near[0, 0] == 0
+
+
+@few
+@given(
+    hnp.arrays(np.float32, (6, 7), elements=LEVEL),
+    hnp.arrays(np.float32, (6, 7), elements=st.floats(2, 255, width=32)),
+    st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_what_is_usual_is_a_quantile_of_flat_windows_and_a_share_of_rich_ones(
+    squares, variances, clean
+):
+    texture = _Texture(lambda: variances, clean)
+    flat, rich = texture.flat_and_rich
+    values, near = squares.ravel().tolist(), texture.near.ravel().tolist()
+    at_quantile = int(0.75 * (len(flat) - 1))
+    noise = sorted(values[i] for i in flat)[at_quantile]
+    shares = sorted(max(0, values[i] - max(noise, 3.0)) / (near[i] + 1) for i in rich)
+    share = shares[at_quantile]
+    unclean = max(clean, min(1.0, 5 * max(noise / 3.0, share / 0.01)))
+
+    found = evidence._usual(squares, texture)
+
+    assert found == pytest.approx((max(noise, 3 * unclean), max(share, 0.01 * unclean)), rel=1e-4)
+
+
+# --- squares beyond what is explained
+
+
+def test_squares_that_the_cleanest_picture_explains_raise_nothing():
+    excess, (squares,) = np.zeros((8, 8), np.float32), planes((8, 8), 1)
+    texture = _Texture(lambda: pytest.fail("nobody needs the texture"), 1.0)
+
+    evidence._raise_beyond(excess, squares, texture, Limits(1000, 255.0, 1.0))
+
+    assert not excess.any()
+
+
+@pytest.mark.parametrize("limits", [Limits(4, 20, 1.0), Limits(2, 1e6, 0.1), Limits(1, 5, 0.0)])
+def test_squares_beyond_the_noise_and_the_share_of_texture_are_the_excess(limits):
+    squares, variances = planes((16, 18))
+    variances /= 4
+    texture = _Texture(lambda: variances, 0.1)
+    excess = np.zeros_like(squares)
+    noise, share = evidence._usual(squares, texture)
+    most = min(limits.factor * noise, limits.most_noise)
+    most_share = min(limits.factor * share, limits.most_share)
+
+    evidence._raise_beyond(excess, squares, texture, limits)
+
+    allowed = most + most_share * texture.near
+    clear = np.abs(squares - allowed) > 1e-2
+    assert (excess == np.where(squares > allowed, squares, 0))[clear].all()
+
+
+def outlier(at, square=2000.0, shape=(40, 40)):
+    """Squares that are alike everywhere but in one window."""
+    squares = np.random.default_rng(3).uniform(50, 100, shape).astype(np.float32)
+    squares[at] = square
+    return squares
+
+
+@pytest.mark.parametrize("at", [(0, 0), (20, 20), (39, 0), (5, 39)])
+def test_one_window_that_stands_out_among_all_is_an_excess(at):
+    squares, excess = outlier(at), np.zeros((40, 40), np.float32)
+    texture = _Texture(lambda: np.full((40, 40), 50, np.float32), 1.0)
+
+    evidence._raise_outliers(excess, squares, texture, 5.5, 600.0)
+
+    assert np.argwhere(excess).tolist() == [list(at)]
+    assert excess[at] == squares[at]
+
+
+@pytest.mark.parametrize(
+    ("at", "square", "shape"),
+    [((20, 20), 590, (40, 40)), ((20, 20), 240, (40, 40)), ((11, 11), 2000, (23, 23))],
+    ids=["below the least", "not that much more", "too few others"],
+)
+def test_a_window_that_hardly_stands_out_is_no_excess(at, square, shape):
+    excess = np.zeros(shape, np.float32)
+    texture = _Texture(lambda: np.full(shape, 50, np.float32), 1.0)
+
+    evidence._raise_outliers(excess, outlier(at, square, shape), texture, 5.5, 600.0)
+
+    assert not excess.any()
+
+
+def test_windows_beside_the_one_that_stands_out_are_not_the_others():
+    squares, excess = outlier((20, 20)), np.zeros((40, 40), np.float32)
+    squares[20 - evidence.APART : 21 + evidence.APART, 20 - evidence.APART] = 1900
+    texture = _Texture(lambda: np.full((40, 40), 50, np.float32), 1.0)
+
+    evidence._raise_outliers(excess, squares, texture, 5.5, 600.0)
+
+    assert np.count_nonzero(excess) == 1 + 2 * evidence.APART + 1
+
+
+@pytest.mark.parametrize("along", [0, 1])
+@pytest.mark.parametrize("offset", [-evidence.APART - 1, evidence.APART + 1])
+def test_windows_that_lie_just_farther_away_are_others(along, offset):
+    squares, excess = outlier((20, 20), shape=(60, 60)), np.zeros((60, 60), np.float32)
+    np.moveaxis(squares, along, 0)[20 + offset, 16:25] = 1900
+    texture = _Texture(lambda: np.full((60, 60), 50, np.float32), 1.0)
+
+    evidence._raise_outliers(excess, squares, texture, 5.5, 600.0)
+
+    assert not excess.any()
+
+
+# --- windows that agree
+
+
+@few
+@given(
+    hnp.arrays(np.float32, (4, 4), elements=LEVEL), hnp.arrays(np.float32, (4, 4), elements=LEVEL)
+)
+def test_the_shared_part_of_a_window_is_the_squared_correlation(a, b):
+    exact_a, exact_b = a.astype(float), b.astype(float)
+    covariance = float(np.mean(exact_a * exact_b) - exact_a.mean() * exact_b.mean())
+    variances = float(exact_a.var()) * float(exact_b.var())
+    mean_squares = float(np.mean(exact_a**2)), float(np.mean(exact_b**2))
+
+    moments = _Moments(
+        np.array([a.mean(), b.mean(), *mean_squares, np.mean(exact_a * exact_b), 0])
+        .astype(np.float32)
+        .reshape(6, 1, 1)
+    )
+
+    found = float(evidence._shared(moments)[0, 0])
+
+    assert 0 <= found <= 1
+    if variances > 1e4:  # else the precision of float32 does not tell
+        assert found == pytest.approx(min(1, covariance**2 / variances), abs=0.05)
+
+
+def test_a_picture_agrees_with_itself_and_not_with_another_one():
+    a, b = planes()
+
+    assert evidence._agreement(windows_of(a, a)) == 1.0
+    assert evidence._agreement(windows_of(a, 255 - a)) == 1.0  # a negative has the same structure
+    assert evidence._agreement(windows_of(a, b)) < 0.05
+
+
+def test_without_any_structure_nothing_agrees():
+    flat = np.full((20, 20), 90, np.float32)
+
+    assert evidence._agreement(windows_of(flat, flat)) == 0.0
+
+
+def test_photos_of_different_scenes_differ_plainly_and_copies_do_not():
+    first, second = photo(1, 128, 96), photo(2, 128, 96)
+
+    assert evidence.differ_plainly(first, second)
+    assert not evidence.differ_plainly(first, first)
+    assert not evidence.differ_plainly(first, first // 2 + 40)
+    assert evidence.agreement_of(first, first) == 1.0
+    assert evidence.agreement_of(first, second) < evidence.PLAINLY
+
+
+@pytest.mark.parametrize(("noise", "low", "high"), [(0, 0.99, 1.0), (8, 0.4, 0.95), (60, 0.0, 0.4)])
+def test_the_share_of_tones_is_large_where_means_differ_and_small_where_details_do(
+    noise, low, high
+):
+    rng = np.random.default_rng(5)
+    a = np.full((40, 40), 100, np.float32)
+    b = a + 10 + rng.normal(0, max(noise, 1e-3), a.shape).astype(np.float32)
+    moments = evidence._moments(a, b, 4)
+
+    share = evidence._tone_share(moments, np.ones(moments.a.shape, bool))
+
+    assert low <= share <= high + 1e-6
+    assert evidence._tone_share(moments, np.zeros(moments.a.shape, bool)) == 0.0
+
+
+# --- the grid of blocks
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (9, 13), (11, 4), (3, 20), (2, 3)])
+def test_the_last_blocks_are_made_whole_of_the_last_rows_and_columns(shape):
+    (plane,) = planes(shape, 1)
+
+    whole = evidence._in_whole_blocks(plane, 4)
+
+    def places(length):
+        if length < 4 or length % 4 == 0:
+            return list(range(length))
+        return [*range(length // 4 * 4), *range(length - 4, length)]
+
+    rows, columns = places(shape[0]), places(shape[1])
+    assert whole.tolist() == [[float(plane[row, column]) for column in columns] for row in rows]
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (6, 7), (4, 5), (5, 8), (1, 1)])
+def test_grids_are_cut_or_continued_to_one_shape(shape):
+    moments = moments_of(*planes((5, 6)))
+
+    found = evidence._cut_to(moments, shape)
+
+    for i, plane in enumerate(found.planes):
+        assert plane.tolist() == [
+            [float(moments.planes[i][min(row, 4), min(column, 5)]) for column in range(shape[1])]
+            for row in range(shape[0])
+        ]
+
+
+@few
+@given(st.lists(hnp.arrays(np.float32, (2, 3), elements=LEVEL), min_size=1, max_size=5))
+def test_the_largest_of_some_planes_is_the_largest_in_each_place(drawn):
+    found = evidence._largest(drawn)
+
+    assert found.tolist() == [
+        [max(float(each[row, column]) for each in drawn) for column in range(3)] for row in range(2)
+    ]
+
+
+# --- whole pictures
+
+
+def test_equal_pictures_give_no_evidence():
+    picture = photo(4, 160, 120)
+
+    found = Evidence(picture, picture.copy())
+
+    assert not found.differs
+    assert not found.excess.any()
+    assert not found.structure_excess.any()
+    assert found.agreement == 1.0
+
+
+@pytest.mark.parametrize("is_gray", [False, True])
+def test_another_detail_is_evidence_where_it_lies(is_gray):
+    picture = photo(4, 160, 120)
+    picture = picture[..., 1].copy() if is_gray else picture
+    other = picture.copy()
+    other[40:64, 80:112] = 255 - other[40:64, 80:112]
+
+    found = Evidence(picture, other)
+
+    assert found.differs
+    assert found.luma_differs
+    assert found.excess[10:16, 20:28].mean() > 5 * found.excess.mean()
+    assert math.isclose(found.excess.max(), found.luma_excess.max()) or not is_gray
+
+
+def test_gray_pictures_have_no_evidence_of_colour():
+    gray = photo(4, 160, 120)[..., 1].copy()
+
+    found = Evidence(gray, gray.copy())
+
+    assert found._chroma == []
+    assert found.excess is found.luma_excess
+
+
+def test_slight_gradients_of_different_strength_differ_smoothly():
+    ramp = np.tile(np.linspace(100, 110, 64).astype(np.uint8), (64, 1))
+    other = np.tile(np.linspace(100, 120, 64).astype(np.uint8), (64, 1))
+
+    assert Evidence(ramp, other).recoloured
+    assert not Evidence(ramp, ramp.copy()).recoloured

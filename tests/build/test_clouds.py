@@ -10,7 +10,7 @@ import os
 import numpy as np
 import pytest
 
-from emulators import EMULATORS
+from emulators import AZURITE_KEY, EMULATORS
 from encoded import painted
 from imgdup import ImageIndex
 from imgdup.build.roots import OptionChanges
@@ -19,7 +19,7 @@ from imgdup.build.update import update_index
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import REASONS
 from imgdup.workers.pool import inline
-from object_servers import BUCKET, access_to, serving_as, tarred, zipped
+from object_servers import BUCKET, SECRET, access_to, serving_as, tarred, zipped
 
 remote = pytest.importorskip("imgdup.containers.remote", reason="needs the extra remote")
 
@@ -200,10 +200,19 @@ def test_credentials_that_end_half_way_are_one_line_with_the_remedy_and_nothing_
         assert unread
         assert all(one_line(each.detail, "renew the credentials") for each in unread)
         assert all(code in each.detail for each in unread)
+        assert_no_secret(place, *(each.detail for each in first.failures))
         assert second.failed == 1  # the broken picture
         assert rows_of(place, root) == rows_of(tmp_path / "whole", root)
         for path in sorted(place.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
+
+
+def assert_no_secret(place, *texts):
+    """Fail if a secret of the environment is in one of some texts, or in a file of an index."""
+    files = [path.read_bytes() for path in place.rglob("*") if path.is_file()]
+    for secret in (SECRET, AZURITE_KEY):
+        assert not any(secret in text for text in texts)
+        assert not any(secret.encode() in data for data in files)
 
 
 def _fail_behind(server, n_requests, answer):
@@ -261,4 +270,5 @@ def test_a_server_that_cannot_be_reached_is_one_line_and_no_row_is_lost(
     assert path.decode() == root
     assert one_line(reason, "the server cannot be reached")
     assert one_line(str(caught.value), "the server cannot be reached")
+    assert_no_secret(place, reason, str(caught.value))
     assert rows_of(place, root) == before

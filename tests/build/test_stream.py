@@ -8,6 +8,7 @@ import io
 import os
 import tarfile
 from collections import Counter
+from concurrent.futures import Executor, Future
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from imgdup.build.update import update_index
 from imgdup.images.formats import OK, REASONS
 from imgdup.index.columns import LOCATOR
 from imgdup.workers.pool import inline
+from imgdup.workers.process import Death, WorkerDied
 from object_servers import BUCKET, tarred
 
 pytest.importorskip("imgdup.containers.remote", reason="needs the extra remote")
@@ -275,3 +277,38 @@ def test_what_was_stored_of_a_finished_tar_file_is_not_trusted_if_damaged(
 
     assert bucket.gets()
     assert set(reasons(place).values()) == {REASONS[OK]}
+
+
+class DyingWorkers(Executor):
+    """Works in this process, but for a picture that ends the worker each time."""
+
+    def submit(self, function, task, items):
+        future = Future()
+        position = next((i for i, item in enumerate(items) if b"05.jpg" in item.path), None)
+        if position is None:
+            future.set_result(function(task, items))
+        else:
+            future.set_exception(WorkerDied(Death(position, -11)))
+        return future
+
+    def shutdown(self, *, cancel_futures=False):
+        pass
+
+
+def test_a_picture_that_ends_its_worker_is_named_and_all_others_have_their_rows(
+    bucket, contents, tmp_path, place
+):
+    bucket.objects["a.tar"] = tarred(contents)
+    index(tmp_path / "whole", f"{ROOT}/a.tar")
+    bucket.log.clear()
+
+    settings = Settings(workers=1, engine=lambda setup: DyingWorkers())
+    found = update_index(place, [f"{ROOT}/a.tar"], settings)
+
+    ((path, reason, _, _),) = found.failures
+    assert (path, reason) == (f"{ROOT}/a.tar!/05.jpg".encode(), "crashed")
+    expected = rows_of(tmp_path / "whole", ROOT)
+    rows = rows_of(place, ROOT)
+    del expected["/a.tar!/05.jpg"], rows["/a.tar!/05.jpg"]
+    assert rows == expected
+    assert sent(bucket, "a.tar").max() == 1

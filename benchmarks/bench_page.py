@@ -39,8 +39,8 @@ NOTE = """new Promise((done) => {
 })"""
 ACTIONS = {
     "relation": "byId('relation').value = 'same-bytes'; changed();",
-    "text": "byId('relation').value = ''; byId('text').value = '0005/'; changed();",
-    "folder": "byId('text').value = ''; byId('folder').selectedIndex = 2; changed();",
+    "text": "byId('relation').value = ''; byId('text').value = '0000/'; changed();",
+    "folder": "byId('text').value = ''; byId('folder').selectedIndex = 1; changed();",
     "next page": "byId('next').click();",
 }
 HELP = """const byId = (id) => document.getElementById(id);

@@ -1,7 +1,7 @@
 """What must not come in, and what must not go out.
 
-Rows 92 to 104 of the table of faults: bodies that are too large, bombs, names of other hosts, pages
-of other sites, addresses that climb, hidden paths.
+Bodies that are too large, bombs, names of other hosts, pages of other sites, addresses that climb,
+hidden paths.
 """
 
 import json
@@ -212,6 +212,22 @@ def test_no_address_leads_to_a_file(served, address):
 
     assert answer.status_code == 404
     assert word(answer) in ("not-found", "no-such-image")
+
+
+def test_no_address_changes_or_removes_a_picture(painted_index, in_process):
+    def contents():
+        return {each: each.read_bytes() for each in (painted_index / "photos").iterdir()}
+
+    before = contents()
+    with client_of(painted_index) as client:
+        for _, address in ADDRESSES:
+            for method in ("GET", "POST", *OTHER_METHODS):
+                client.request(method, address, json={} if method == "POST" else None)
+        described = client.get("/api/openapi.json").json()["paths"]
+
+    assert contents() == before
+    assert {method for each in described.values() for method in each} == {"get", "post"}
+    assert not [path for path in described if "apply" in path or "remove" in path]
 
 
 def test_only_its_own_scripts_and_pictures_run_in_the_page(served):

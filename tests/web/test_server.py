@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from subprocess import PIPE
 
 import pytest
 
@@ -209,6 +210,19 @@ def test_a_wrong_option_is_one_line(painted_index, monkeypatch, capsys, args, co
 
     err = capsys.readouterr().err
     assert words in err.splitlines()[-1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without its output")
+def test_that_other_machines_can_reach_the_service_is_said(painted_index):
+    line = [*IMGDUP, "serve", "--index", str(painted_index / ".imgdup"), "--token", TOKEN]
+    process = subprocess.Popen([*line, "--host", "0.0.0.0"], stdout=PIPE, stderr=PIPE, text=True)
+    try:
+        assert process.stdout.readline().startswith("http://0.0.0.0:")
+    finally:
+        process.terminate()
+        _, err = process.communicate(timeout=WAIT_S)
+
+    assert "other machines can reach 0.0.0.0; whoever knows the token can see the pictures" in err
 
 
 def test_a_missing_extra_is_named(painted_index):

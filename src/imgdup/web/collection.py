@@ -188,7 +188,7 @@ def _seen(path: Path) -> tuple[int, ...]:
     try:
         facts = path.stat()
     except FileNotFoundError as error:
-        raise Refused(503, "no-index", "the index is gone; make it again", {}) from error
+        raise Refused(503, "no-index", "the index is gone; run imgdup index again", {}) from error
     except OSError as error:
         raise ImgdupError(f"cannot read {path}: {error.strerror}") from error
     return facts.st_ino, facts.st_size, facts.st_mtime_ns

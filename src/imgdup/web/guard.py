@@ -121,7 +121,7 @@ def _check_host(named: list[str], access: Access) -> str:
     host = named[0].lower() if len(named) == 1 else ""
     name, port = _split_port(host)
     if not port or not (name == "localhost" or name in access.hosts or _is_address(name, access)):
-        raise Refused(403, "wrong-host", "this service does not answer under the name of that host")
+        raise Refused(403, "wrong-host", "this service does not answer requests for that host name")
     return host
 
 

@@ -92,7 +92,9 @@ def query_named(
         return _answer(collection, shown, request, _of_row(collection, request, record["id"]))
     if "hash" in record and set(record) <= {"hash", "match", "quality"}:
         return _answer(collection, shown, request, _of_hashes(shown.index, request, record))
-    raise Refused(422, "wrong-value", "name an image by id, or a hash; with it, match and quality")
+    raise Refused(
+        422, "wrong-value", "name an image by id, or a hash; match and quality may follow"
+    )
 
 
 def _of_row(collection: Collection, request: QueryRequest, image_id: str) -> _Probed:

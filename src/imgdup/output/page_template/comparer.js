@@ -118,9 +118,9 @@ export function makeComparer(dialog) {
 
   const keys = [
     ...Object.entries(MODES).map(([name, words], i) => [String(i + 1), words.toLowerCase(), () => setMode(name)]),
-    ["+", "larger", () => zoom(1.25)],
-    ["-", "smaller", () => zoom(0.8)],
-    ["0", "whole picture", () => move({ zoom: 1, x: 0, y: 0 })],
+    ["+", "zoom in", () => zoom(1.25)],
+    ["-", "zoom out", () => zoom(0.8)],
+    ["0", "show the whole picture", () => move({ zoom: 1, x: 0, y: 0 })],
     ["ArrowLeft", "move the pictures", () => pan(40, 0)],
     ["ArrowRight", "move the pictures", () => pan(-40, 0)],
     ["ArrowUp", "move the pictures", () => pan(0, 40)],

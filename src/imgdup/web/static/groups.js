@@ -72,7 +72,7 @@ export async function load(wanted = 1) {
   byId("page").textContent = `${counted(found.n_groups, "group")}, saving ${inUnits(found.saving)}; page ${found.pages ? page : 0} of ${found.pages}`;
   byId("previous").disabled = page <= 1;
   byId("next").disabled = page >= found.pages;
-  if (!found.n_groups) list.append(make("p", { text: "No duplicates." }));
+  if (!found.n_groups) list.append(make("p", { text: Object.keys(listed).length ? "No group fits these filters." : "No duplicates were found." }));
   choose(0, 0, false);
 }
 

@@ -335,3 +335,53 @@ def test_slight_gradients_of_different_strength_differ_smoothly():
 
     assert Evidence(ramp, other).recoloured
     assert not Evidence(ramp, ramp.copy()).recoloured
+
+
+ALL_LIMITS = [
+    limits
+    for table in (evidence.LUMA_LIMITS, evidence.CHROMA_LIMITS)
+    for pair in table.values()
+    for limits in pair
+]
+
+
+def positive_planes(seed, shape=(40, 50)):
+    """Two planes of positive numbers, most of them small and some large."""
+    rng = np.random.default_rng(seed)
+    return [(rng.gamma(0.5, 8, shape) ** 2).astype(np.float32) for _ in range(2)]
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.1, 1.0, 30.0])
+@pytest.mark.parametrize("clean", [0.2, 1.0, 2.0])
+def test_squares_that_are_always_explained_raise_no_excess(scale, clean):
+    for seed, limits in enumerate(ALL_LIMITS):
+        squares, variances = positive_planes(seed)
+        squares *= np.float32(scale)
+        texture = evidence._Texture(lambda: variances, clean)  # noqa: B023
+        noise, share = evidence._usual(squares, texture)
+        least = np.float32(min(limits.factor * noise, limits.most_noise))
+        least = least + texture.near * np.float32(min(limits.factor * share, limits.most_share))
+        found = np.zeros_like(squares)
+
+        evidence._raise_beyond(found, squares, texture, limits)
+
+        np.testing.assert_array_equal(found, np.where(squares > least, squares, 0))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3, 3.0, 20.0, 60.0])
+def test_structure_that_is_always_explained_is_shared(noise):
+    limits = evidence.LUMA_LIMITS[2][0]
+    rng = np.random.default_rng(3)
+    a = np.tile(np.linspace(0, 255, 100, dtype=np.float32), (80, 1))
+    b = a.copy()
+    b[20:40, 20:40] += rng.normal(0, noise, (20, 20)).astype(np.float32)  # in one place alone
+    windows = evidence._moments(a, b, 4).windows(2)
+    larger = np.maximum(*windows.variances)
+    unlike = larger * (1 - evidence._shared(windows))
+    usual = np.sort(unlike[larger <= np.sort(larger, axis=None)[(larger.size - 1) // 3]])
+    usual = max(evidence.LEAST_NOISE, float(usual[int(0.75 * (len(usual) - 1))]))
+    allowed = min(limits.factor * usual, limits.most_noise) + evidence.UNLIKE_SHARE * larger
+
+    found = evidence._unlike(windows, limits)
+
+    np.testing.assert_array_equal(found, np.where(unlike > allowed, np.sqrt(unlike), 0))

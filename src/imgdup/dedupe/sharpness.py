@@ -52,7 +52,7 @@ def equal_sharpness(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, int]
 
 def _detail(plane: Plane) -> float:
     """Return the root mean square of the finest detail."""
-    return float(np.sqrt(np.mean((plane - blurred(plane, 0.8)) ** 2)))
+    return float(np.sqrt(_error(plane, blurred(plane, 0.8))))
 
 
 def equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]:

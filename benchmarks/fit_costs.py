@@ -20,7 +20,10 @@ from imgdup.search.bands import Band, Layout, deal_bits
 from imgdup.search.join import JoinStats, iter_pairs
 from imgdup.search.planner import Workload
 
-UNITS = ("BUILD_S", "BUCKET_S", "LOOK_S", "BEGIN_S", "FETCH_S", "COMPARE_S", "FIND_S")
+UNITS = (
+    *("BUILD_S", "BUCKET_S", "LOOK_S", "BEGIN_S", "FETCH_S", "COMPARE_S", "FIND_S"),
+    "FETCH_PAIR_S",
+)
 SHAPES = {  # bits, distance: numbers of bands and their widths
     (64, 10): ((3, (18, 21)), (4, (8, 10, 12, 14, 16)), (5, (8, 10, 12)), (8, (8,))),
     (64, 4): ((2, (12, 16, 20)), (3, (12, 16, 20)), (4, (12, 16)), (5, (12,))),

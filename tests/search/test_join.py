@@ -171,8 +171,8 @@ def test_planted_pairs_are_found_at_the_distance_and_not_one_bit_farther(
     level, words, max_distance, is_scan, monkeypatch
 ):
     monkeypatch.setattr(bands, "SMALL", 10**9 if is_scan else 0)
-    needs_many = words >= 4 and not is_scan  # bands of wide hashes pay in large sets only
-    hashes = random_hashes(30_000 if needs_many else 8_000, words)
+    numbers = {4: 30_000, 8: 30_000, 16: 60_000}  # bands of wide hashes pay in large sets only
+    hashes = random_hashes(8_000 if is_scan else numbers.get(words, 8_000), words)
     for k in range(100):
         hashes[5_000 + k] = flipped(hashes[k], max_distance, seed=k)
         hashes[5_500 + k] = flipped(hashes[1_000 + k], max_distance + 1, seed=k)

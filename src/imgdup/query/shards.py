@@ -148,7 +148,7 @@ def iter_sharded_pairs(
     """Find all pairs within a Hamming distance, as `imgdup.search.join.iter_pairs` does.
 
     All tasks use the same bands, which are chosen for two shards. In addition to its two shards, a
-    task needs at most 24 bytes for each of their hashes, and 14 bytes for each of its pairs.
+    task needs at most 24 bytes for each of their hashes, and 16 bytes for each of its pairs.
 
     Parameters
     ----------

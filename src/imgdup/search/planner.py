@@ -25,15 +25,15 @@ MAX_BANDS = 64
 MAX_WIDTH = 24  # bits of a band: the table of its buckets takes 4 bytes * 2**width
 MAX_RADIUS = 6  # above it, a band has too many neighbours or too few bits to separate hashes
 
-BUILD_S = 4e-9  # sort one hash by one band, and the same for each column
+BUILD_S = 7e-9  # sort one hash by one band, and the same for each column
 BUCKET_S = 1e-8  # make one bucket of a table
 LOOK_S = 6e-10  # check whether one neighbouring bucket is empty, once per bucket of hashes
-BEGIN_S = 4e-9  # begin to compare one hash with one bucket
+BEGIN_S = 3e-9  # begin to compare one hash with one bucket
 FETCH_S = 2.7e-10  # fetch the beginning of one bucket, once per bucket of hashes
-COMPARE_S = 6e-11  # compare one word of two hashes
-FIND_S = 1.3e-8  # compare one near pair in full, in each band that finds it, ...
-FETCH_PAIR_S = 1.5e-8  # ... and fetch both hashes, if the columns do not hold them
-PAIR_S = 1.4e-8  # sort and unpack one pair of the result
+COMPARE_S = 7.5e-11  # compare two hashes by one column, or by two; by more, half of it for each
+FIND_S = 1e-8  # compare one near pair in full, in each band that finds it, ...
+FETCH_PAIR_S = 2.5e-8  # ... and fetch both hashes, if the columns do not hold them
+PAIR_S = 1e-8  # sort and unpack one pair of the result
 NEARNESS = ((1 << 20, 1.0), (1 << 24, 2.0), (1 << 26, 4.0), (1 << 62, 8.0))  # bytes: factor
 
 
@@ -83,7 +83,12 @@ class Workload(NamedTuple):
     def scan_s(self) -> float:
         """Seconds to compare every hash with every other hash."""
         finds_s = self.n_pairs * self.near_share * self.find_s
-        return self.n_pairs * self.n_first * COMPARE_S + finds_s + self.sort_s
+        return self.n_pairs * self.compare_s + finds_s + self.sort_s
+
+    @property
+    def compare_s(self) -> float:
+        """Seconds to compare the columns of two hashes; a single one is no faster than two."""
+        return COMPARE_S * max(1.0, self.n_first / 2)
 
     @property
     def find_s(self) -> float:
@@ -158,7 +163,7 @@ def band_s(
     looks = n_values * n_neighbours * LOOK_S * _nearness(4 * n_buckets)
     begins = work.n_left * n_met * BEGIN_S
     fetches = n_values * n_met * FETCH_S * _nearness(8 * work.n_first * work.n_right)
-    compares = work.n_pairs * min(1.0, share) * work.n_first * COMPARE_S
+    compares = work.n_pairs * min(1.0, share) * work.compare_s
     finds = work.n_pairs * (_found(work, width, radius) if found is None else found) * work.find_s
     n_sorted = work.n_left + work.n_right * n_blocks
     if work.is_self:  # each block is compared with the rows after it
@@ -331,7 +336,7 @@ def explain(chosen: Choice) -> list[str]:
     strategy tree
       tree           31,250 comparisons, about 0.000041 s
       scan        1,000,000 comparisons, about 0.000170 s
-      bands          89,843 comparisons, about 0.016060 s
+      bands          89,843 comparisons, about 0.016075 s
     """
     lines = [f"strategy {chosen.strategy}"]
     for strategy, n_compared, seconds in chosen.estimates:

@@ -63,6 +63,19 @@ def with_text(picture):
     return drawn
 
 
+def with_caption(picture):
+    """Draw large white letters with a black outline along the top and the bottom, as on memes."""
+    height, width = picture.shape[:2]
+    drawn = picture.copy()
+    size = width / 220
+    for words, y in (("WHEN THE TEST", height // 7 + 4), ("FAILS AGAIN", height - height // 20)):
+        (length, _), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_DUPLEX, size, 3)
+        for level, weight in ((0, max(4, width // 50)), (255, max(1, width // 120))):
+            place, colour = (max(0, (width - length) // 2), y), (level, level, level)
+            cv2.putText(drawn, words, place, cv2.FONT_HERSHEY_DUPLEX, size, colour, weight)
+    return drawn
+
+
 def cropped(picture, share):
     height, width = picture.shape[:2]
     y, x = round(height * share), round(width * share)
@@ -121,6 +134,7 @@ COPIES = {
 EDITS = {
     "logo": lambda p: jpeg(with_logo(p)),
     "text": lambda p: jpeg(with_text(p)),
+    "caption": lambda p: jpeg(with_caption(p)),
     "crop 2 %": lambda p: jpeg(cropped(p, 0.02)),
     "crop 2.5 %": lambda p: jpeg(cropped(p, 0.025)),
     "crop 5 %": lambda p: jpeg(cropped(p, 0.05)),

@@ -63,7 +63,7 @@ typedef struct {
         float of_floats[2][BAND * TILE];
         double of_doubles[2][BAND * TILE];
     };
-    float strips[2][BAND * TILE];        /* the sums of the lines of each band, twice */
+    float wide_lines[2][BAND * TILE];    /* the sums of the lines of each band, twice */
     double turned[TILE * BAND];          /* the same lines, transposed */
     double grid[MAX_LINES][MAX_LINES];   /* (lines of columns, lines of rows) */
     double wide_grid[9][MAX_LINES];      /* of the 8 x 9 areas of the dHash */
@@ -135,13 +135,13 @@ DEFINE_ALTERNATE(alternate_last, float, double)
 DEFINE_TURN(turn_floats, float, alternate, alternate_last)
 DEFINE_TURN(turn_doubles, double, alternate_doubles, alternate_doubles)
 
-/* Add up the lines of a band in n columns: the line `strip` of the strips. */
-static void add_up_lines(Work *work, int strip, int n) {
+/* Add up the lines of a band in n columns: one of the wide lines. */
+static void add_up_lines(Work *work, int line, int n) {
     for (int c = 0; c < n; c++) {
         float sum = 0;
         for (int i = 0; i < BAND; i++)
             sum += work->of_floats[0][i * TILE + c];
-        work->strips[0][strip * TILE + c] = sum;
+        work->wide_lines[0][line * TILE + c] = sum;
     }
 }
 
@@ -149,7 +149,7 @@ static void add_up_lines(Work *work, int strip, int n) {
  * transpose them: work->turned (n, BAND). */
 #define DEFINE_BAND(NAME, WEIGH, TURN, PIXEL, SUM, WEIGHTS)                                        \
     static void NAME(Work *work, const ImgdupPicture *picture, int first, int64_t left, int n,     \
-                     int with_strips) {                                                            \
+                     int with_wide) {                                                              \
         const Lines *rows = &work->rows;                                                           \
         for (int i = 0; i < BAND; i++) {                                                           \
             const char *pixels = (const char *)picture->pixels +                                   \
@@ -158,7 +158,7 @@ static void add_up_lines(Work *work, int strip, int n) {
                   (WEIGHTS) + rows->start[first + i], rows->n[first + i], n,                       \
                   work->of_##SUM##s[0] + i * TILE);                                                \
         }                                                                                          \
-        if (with_strips)                                                                           \
+        if (with_wide)                                                                             \
             add_up_lines(work, first / BAND, n);                                                   \
         TURN(work, work->of_##SUM##s, n);                                                          \
     }
@@ -188,10 +188,10 @@ static void add_band(const Work *work, const Lines *columns, int n_columns, int 
     }
 }
 
-/* Weight the rows, then the columns, by the lines of work: work->grid (n_columns, n_rows). With
- * strips, also weight the sums of BAND lines each by the wide columns: work->wide_grid. */
+/* Weight the rows, then the columns, by the lines of work: work->grid (n_columns, n_rows). If
+ * with_wide, also weight the sums of BAND lines each by the wide columns: work->wide_grid. */
 static void fill_grid(Work *work, const ImgdupPicture *picture, int n_rows, int n_columns,
-                      int with_strips) {
+                      int with_wide) {
     int64_t width = (picture->width + picture->reduction - 1) / picture->reduction;
     int whole = work->rows.whole && !picture->is_float;
     if (whole) {
@@ -209,13 +209,13 @@ static void fill_grid(Work *work, const ImgdupPicture *picture, int n_rows, int 
             if (picture->is_float)
                 band_of_floats(work, picture, first, left, n, 0);
             else if (whole)
-                band_of_bytes(work, picture, first, left, n, with_strips);
+                band_of_bytes(work, picture, first, left, n, with_wide);
             else
                 band_of_bytes_long(work, picture, first, left, n, 0);
             add_band(work, &work->columns, n_columns, first, left, n, work->grid);
         }
-        if (with_strips) {
-            turn_floats(work, work->strips, n);
+        if (with_wide) {
+            turn_floats(work, work->wide_lines, n);
             add_band(work, &work->wide_columns, 9, 0, left, n, work->wide_grid);
         }
     }
@@ -248,12 +248,12 @@ static void level_grid(Work *work, const ImgdupPicture *picture, int n_rows, int
     round_levels(work->grid, n_rows, n_columns, area_of(picture));
 }
 
-static void area_grid(Work *work, const ImgdupPicture *picture, int side, int with_strips) {
+static void area_grid(Work *work, const ImgdupPicture *picture, int side, int with_wide) {
     area_lines(&work->rows, row_axis(picture), side);
     area_lines(&work->columns, column_axis(picture), side);
-    if (with_strips)
+    if (with_wide)
         area_lines(&work->wide_columns, column_axis(picture), 9);
-    fill_grid(work, picture, side, side, with_strips);
+    fill_grid(work, picture, side, side, with_wide);
     work->unit = work->rows.divisor[0] * work->columns.divisor[0]; /* that of all areas */
 }
 
@@ -587,10 +587,10 @@ static ImgdupPicture cut_out(const ImgdupPicture *picture, int64_t rows, int64_t
     return inner;
 }
 
-/* Compute the match hash of a picture and return its quality; with strips, see fill_grid. */
-static uint8_t match_hash(Work *work, const ImgdupPicture *picture, int with_strips,
+/* Compute the match hash of a picture and return its quality; for with_wide, see fill_grid. */
+static uint8_t match_hash(Work *work, const ImgdupPicture *picture, int with_wide,
                           uint64_t *words) {
-    area_grid(work, picture, MAX_LINES, with_strips);
+    area_grid(work, picture, MAX_LINES, with_wide);
     return compare_zero(work, words) < CLEAR ? 0 : quality_of(work, picture);
 }
 
@@ -610,18 +610,18 @@ static void trimmed_hash(Work *work, const ImgdupPicture *picture, uint8_t quali
 }
 
 /* Return whether float holds the sums of BAND lines of rows exactly. */
-static int has_exact_strips(const ImgdupPicture *picture) {
+static int has_exact_wide_lines(const ImgdupPicture *picture) {
     return !picture->is_float && picture->height <= MAX_WHOLE / BAND;
 }
 
 static void hash_one(Work *work, const ImgdupPicture *picture, const ImgdupHashes *to, int64_t i) {
-    int with_strips = to->match && to->dhash64 && has_exact_strips(picture);
+    int with_wide = to->match && to->dhash64 && has_exact_wide_lines(picture);
     for (int side = 8; side <= MAX_SIDE; side += 8) {
         int words = side * side / 64;
         uint64_t *dhash = side == 8 ? to->dhash64 : to->dhash256;
         uint64_t *ahash = side == 8 ? to->ahash64 : to->ahash256;
         uint64_t *phash = side == 8 ? to->phash64 : to->phash256;
-        if (dhash && !(with_strips && side == 8)) {
+        if (dhash && !(with_wide && side == 8)) {
             level_grid(work, picture, side, side + 1);
             compare_neighbours(work->grid, side, dhash + i * words);
         }
@@ -639,8 +639,8 @@ static void hash_one(Work *work, const ImgdupPicture *picture, const ImgdupHashe
         compare_frequencies(work, MAX_SIDE, to->pdq + i * 4);
     }
     if (to->match) {
-        to->quality[i] = match_hash(work, picture, with_strips, to->match + i * 4);
-        if (with_strips) {
+        to->quality[i] = match_hash(work, picture, with_wide, to->match + i * 4);
+        if (with_wide) {
             round_levels(work->wide_grid, 8, 9, area_of(picture) * BAND);
             compare_neighbours(work->wide_grid, 8, to->dhash64 + i);
         }

@@ -89,7 +89,7 @@ class RepeatedScan:
                     yield Near(number, positions, bits)
 
     def _folded_after(self, n_probes: int) -> Hashes | None:
-        """Return the folded copy; None if so many more probes do not make it worth its time."""
+        """Count the probes, and return the folded copy; None while there were too few."""
         if self._folded is None:
             with self._lock:
                 self._n_probes += n_probes

@@ -31,6 +31,7 @@ MOST_CLIPPED = 0.1  # share of the pixels that are not clipped, below which all 
 FAR_OFF = 3.0  # levels
 FEWEST_LEVELS = 8  # that are not cut off, to fit a plain curve
 SAMPLED = 1 << 14  # pixels, about, on which curves are compared
+CLEARLY_NEARER = 0.9  # of the mean squared difference that the first curve leaves
 MOST_OFF = 400  # levels squared; pixels that differ by more say nothing about a curve
 # The weight of a level by the range of its neighbours' levels.
 EVENNESS = np.rint(1 + 63 / (1 + (np.arange(256) / 8) ** 2)).astype(np.uint8)
@@ -271,11 +272,12 @@ def _sampled(pixels: Pixels) -> Pixels:
 
 
 def _nearest_curve(curves: list[Curve], source: Pixels, target: Pixels) -> Curve:
-    """Return the curve that takes most pixels nearest to those of the other picture."""
+    """Return the curve that takes pixels nearest; the first if no other is clearly nearer."""
     goal = target.astype(np.int32)
     off = [(np.rint(curve).astype(np.int32)[source] - goal) ** 2 for curve in curves]
     missed = [float(np.mean(np.minimum(each, MOST_OFF))) for each in off]
-    return curves[int(np.argmin(missed))]
+    nearest = int(np.argmin(missed))
+    return curves[nearest if missed[nearest] < CLEARLY_NEARER * missed[0] else 0]
 
 
 def _stays(levels: _Levels) -> npt.NDArray[np.bool_]:

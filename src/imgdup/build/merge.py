@@ -16,9 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from imgdup.build.checkpoints import CHECKPOINT_NAME
-from imgdup.build.identities import BLOCK_ROWS
 from imgdup.build.known import load_known, save_known
-from imgdup.build.merge_table import MergedTable, RowSources, values
+from imgdup.build.merge_table import MergedTable, RowSources, different_rows, facts_of
 from imgdup.build.roots import OPTION_WORDS, SINGLE_FILES, Roots, add_root, in_order, root_of
 from imgdup.build.write import commit_table, scan_times
 from imgdup.errors import ImgdupError, UsageError
@@ -284,21 +283,6 @@ def _root_of_single(path: bytes, roots: Roots) -> bytes:
     return root
 
 
-class _Facts(NamedTuple):
-    """What the choice between two rows of a path depends on, the most important first."""
-
-    is_ok: bool
-    mtime_ns: int
-    size: int
-    digest: bytes
-    others: bytes
-
-    def may_be_one(self, other: "_Facts") -> bool:
-        """Return whether both can be of one content, which one of them perhaps did not read."""
-        one_failed = not (self.is_ok and other.is_ok) and self.mtime_ns == other.mtime_ns
-        return self.size == other.size and (self.digest == other.digest or one_failed)
-
-
 def _choose(
     table: MergedTable, indexes: Sequence[_Index], places: RowNumbers, others: RowSources
 ) -> None:
@@ -310,10 +294,10 @@ def _choose(
         If the contents of a path differ.
     """
     conflicts: list[tuple[int, int, int]] = []
-    for i in _different(table, places, others):
+    for i in different_rows(table, places, others):
         place = int(places[i])
         rows = table.sources.of(place), others.of(i)
-        mine, theirs = (_facts(table, *each) for each in rows)
+        mine, theirs = (facts_of(table, *each) for each in rows)
         if not mine.may_be_one(theirs):
             conflicts.append((place, rows[0][0], rows[1][0]))
         elif theirs > mine:
@@ -327,29 +311,6 @@ def _choose(
             f"{path}{more} has another content in {indexes[other].place} than in "
             f"{indexes[one].place}: bring both up to date with imgdup index"
         )
-
-
-def _different(table: MergedTable, places: RowNumbers, others: RowSources) -> Iterator[int]:
-    """Yield the numbers of the other rows whose facts are not those of the chosen row."""
-    for start in range(0, len(places), BLOCK_ROWS):
-        span = slice(start, min(start + BLOCK_ROWS, len(places)))
-        differs = np.zeros(span.stop - start, bool)
-        for name, (dtype, shape) in table.fields.items():
-            mine, theirs = (np.zeros((len(differs), *shape), dtype) for _ in range(2))
-            table.sources.gather(name, places[span], mine)
-            others.gather(name, span, theirs)
-            differs |= (mine != theirs).reshape(len(differs), -1).any(axis=1)
-        yield from (start + np.flatnonzero(differs)).tolist()
-
-
-def _facts(table: MergedTable, number: int, row: int) -> _Facts:
-    arrays = table.generations[number].arrays
-    digest = arrays["digest"][row].tobytes()
-    rows = np.array([row])
-    columns = (values(table.generations[number], name, rows) for name in table.fields)
-    others = b"".join(column.tobytes() for column in columns if column is not None)
-    mtime_ns, size = int(arrays["mtime_ns"][row]), int(arrays["size"][row])
-    return _Facts(bool(arrays["status"][row] == OK), mtime_ns, size, digest, others)
 
 
 def _oldest_scans(indexes: Sequence[_Index], roots: Roots) -> dict[bytes, int]:

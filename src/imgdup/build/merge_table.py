@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -232,3 +232,42 @@ def _offsets(lengths: npt.NDArray[np.uint32]) -> Iterator[npt.NDArray[np.uint64]
         ends = np.cumsum(lengths[start : start + BLOCK_ROWS], dtype=np.uint64) + np.uint64(end)
         end = int(ends[-1])
         yield ends
+
+
+class Facts(NamedTuple):
+    """What the choice between two rows of a path depends on, the most important first."""
+
+    is_ok: bool
+    mtime_ns: int
+    size: int
+    digest: bytes
+    others: bytes
+
+    def may_be_one(self, other: "Facts") -> bool:
+        """Return whether both can be of one content, which one of them perhaps did not read."""
+        one_failed = not (self.is_ok and other.is_ok) and self.mtime_ns == other.mtime_ns
+        return self.size == other.size and (self.digest == other.digest or one_failed)
+
+
+def different_rows(table: MergedTable, places: RowNumbers, others: RowSources) -> Iterator[int]:
+    """Yield the numbers of the other rows whose facts are not those of the chosen row."""
+    for start in range(0, len(places), BLOCK_ROWS):
+        span = slice(start, min(start + BLOCK_ROWS, len(places)))
+        differs = np.zeros(span.stop - start, bool)
+        for name, (dtype, shape) in table.fields.items():
+            mine, theirs = (np.zeros((len(differs), *shape), dtype) for _ in range(2))
+            table.sources.gather(name, places[span], mine)
+            others.gather(name, span, theirs)
+            differs |= (mine != theirs).reshape(len(differs), -1).any(axis=1)
+        yield from (start + np.flatnonzero(differs)).tolist()
+
+
+def facts_of(table: MergedTable, number: int, row: int) -> Facts:
+    """Return the facts of a row of one of the generations."""
+    arrays = table.generations[number].arrays
+    digest = arrays["digest"][row].tobytes()
+    rows = np.array([row])
+    columns = (values(table.generations[number], name, rows) for name in table.fields)
+    others = b"".join(column.tobytes() for column in columns if column is not None)
+    mtime_ns, size = int(arrays["mtime_ns"][row]), int(arrays["size"][row])
+    return Facts(bool(arrays["status"][row] == OK), mtime_ns, size, digest, others)

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from imgdup.dedupe import decisions as deciding
+from imgdup.dedupe.decided import decided as decided_by
 from imgdup.dedupe.plan import plan_lines
 from imgdup.system.records import Record
 from imgdup.web import answers
@@ -119,7 +120,7 @@ def plan(service: Service, request: Request, body: bytes) -> Response:
         raise Refused(422, "wrong-value", "the body may have accepted_only, true or false")
     service.require_paths("a plan")
     shown = service.shown()
-    decided = deciding.decided(shown.decisions.values(), shown.index.generation.digest_kind)
+    decided = decided_by(shown.decisions.values(), shown.index.generation.digest_kind)
     found = service.finder.find(shown.index, decided)
     if isinstance(found, Progress):
         return in_progress(found)

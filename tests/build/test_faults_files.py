@@ -28,7 +28,8 @@ import file_tasks
 import hostile_files as hostile
 from file_tasks import status_of
 from imgdup.build import sources
-from imgdup.build.sources import Tally, walk
+from imgdup.build.sources import walk
+from imgdup.build.tally import Tally
 from imgdup.errors import ImageError
 from imgdup.hashing import MATCH_MIN_QUALITY, fingerprint
 from imgdup.images.decode import decode, init_worker

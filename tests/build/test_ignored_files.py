@@ -63,7 +63,7 @@ def opened(monkeypatch):
         names.append(os.path.basename(os.fsdecode(path)))
         return real(path, *arguments, **options)
 
-    monkeypatch.setattr("imgdup.build.sources.open", spy, raising=False)
+    monkeypatch.setattr("imgdup.build.tally.open", spy, raising=False)
     return names
 
 
@@ -145,7 +145,7 @@ def test_a_file_that_could_not_be_opened_is_tried_again(labels, tmp_path, opened
         return real(path, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("imgdup.build.sources.open", refuse, raising=False)
+        patch.setattr("imgdup.build.tally.open", refuse, raising=False)
         update_index(place, [str(labels)], INLINE)
 
     assert run(place, [], opened)[0] == 1

@@ -251,7 +251,7 @@ def test_a_merged_index_is_updated_like_any_other(tmp_path, photos, pictures):
 
 def test_files_that_are_no_images_are_not_opened_again_after_a_merge(tmp_path, photos, monkeypatch):
     merge_indexes(in_parts(tmp_path, [str(photos)], 4), tmp_path / "merged")
-    monkeypatch.setattr("imgdup.build.sources.sniff", lambda data: pytest.fail("it was opened"))
+    monkeypatch.setattr("imgdup.build.tally.sniff", lambda data: pytest.fail("it was opened"))
 
     update_index(tmp_path / "merged", (), settings())
 
@@ -499,7 +499,7 @@ def _with_arrays(place, **changed):
 def test_blocks_that_end_within_runs_give_the_same_file(tmp_path, photos, monkeypatch):
     update_index(tmp_path / "whole", [str(photos)], settings())
     places = in_parts(tmp_path, [str(photos)], 3)
-    for module in (writing, imgdup.build.merge, imgdup.build.merge_table):
+    for module in (writing, imgdup.build.merge_table):
         monkeypatch.setattr(module, "BLOCK_ROWS", 3)
 
     merge_indexes([*places, places[0]], tmp_path / "merged")

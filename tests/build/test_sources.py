@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from imgdup.build import sources
-from imgdup.build.sources import Tally, reaches, stat_files, walk
+from imgdup.build.sources import reaches, stat_files, walk
+from imgdup.build.tally import Tally
 from imgdup.errors import UsageError
 from imgdup.index.parts import ScanOptions
 from imgdup.system.paths import absolute, check_exists

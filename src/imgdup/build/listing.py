@@ -19,7 +19,8 @@ from imgdup.build.checkpoints import SAME_BYTES, CheckpointRow
 from imgdup.build.known import PASSING, OldRow, is_settled
 from imgdup.build.members import Candidate
 from imgdup.build.roots import Scan, UnmountGuard
-from imgdup.build.sources import Tally, stat_files, walk
+from imgdup.build.sources import stat_files, walk
+from imgdup.build.tally import Tally
 from imgdup.containers.directory import Fault, Locator
 from imgdup.images.formats import OK
 from imgdup.index.paths import Paths, PathsBuilder, merge_sorted

@@ -1,29 +1,25 @@
 """Find the candidate files in the named folders and files, with their stat facts, in path order.
 
-A candidate is a regular file that has an image extension or begins like an image.
 Nothing is decoded here.
 """
 
-import errno
 import itertools
 import logging
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from imgdup.build.known import IgnoredFiles
-from imgdup.build.members import Candidate, Containers, Found, Queue, has_image_extension, stamped
+from imgdup.build.members import Candidate, Found, Queue, has_image_extension, stamped
+from imgdup.build.tally import Tally, candidate_of, facts_of, ignore_file, is_candidate
 from imgdup.containers.plain_file import Stamp
 from imgdup.containers.reading import remote, stamp_of
-from imgdup.images.formats import SNIFF_BYTES, sniff, undecoded_extension
+from imgdup.images.formats import undecoded_extension
 from imgdup.index.parts import ScanOptions
-from imgdup.system.atomic import PRIVATE, PUBLIC, narrowed_mode
-from imgdup.system.files import stat_size_mtime
+from imgdup.system.atomic import PRIVATE, narrowed_mode
 from imgdup.system.paths import (
     absolute,
-    as_uint64,
     identity,
     inside,
     is_below,
@@ -51,73 +47,6 @@ ALWAYS_SKIPPED = re.compile(
 PLAIN = ScanOptions()
 NOTHING = Found((), ())
 SET_ASIDE = re.compile(rb"\.imgdup-[0-9a-f]+-[0-9]+\.aside")
-
-
-@dataclass
-class Tally:
-    """What a scan found apart from the candidates.
-
-    Attributes
-    ----------
-    ignored : int
-        How many files are not images, or are links that are not followed.
-    undecoded : list of bytes
-        The ignored files that are pictures by their extension, of formats that are not decoded.
-    ignored_files : list of (bytes, str), optional
-        The ignored files, and why; None if they are only counted.
-    set_aside : list of bytes
-        Files that an interrupted ``imgdup apply`` left under a name of its own.
-    mode : int
-        The permissions that all candidates have in common, for the index that describes them.
-    known : IgnoredFiles
-        The files that are known not to be images and need not be opened.
-    containers : Containers
-        What is needed to look into containers, and what is in them beside pictures.
-    """
-
-    ignored: int = 0
-    undecoded: list[bytes] = field(default_factory=list)
-    ignored_files: list[tuple[bytes, str]] | None = None
-    set_aside: list[bytes] = field(default_factory=list)
-    mode: int = PUBLIC
-    known: IgnoredFiles = field(default_factory=IgnoredFiles)
-    containers: Containers = field(default_factory=Containers)
-    _unlisted: dict[bytes, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Count members of containers like files."""
-        self.containers.count_ignored = self._count_members
-        self.containers.ignored = self.ignored_files
-
-    def _count_members(self, container: bytes, stamp: Stamp, n_ignored: int | None) -> None:
-        self.ignored += self.known.count_in(container, stamp, n_ignored)
-
-    @property
-    def unlisted(self) -> list[tuple[bytes, str]]:
-        """Folders, and single files, that could not be looked at, each once with the reason."""
-        return list(self._unlisted.items())
-
-    def ignore(self, path: bytes, reason: str) -> None:
-        """Count a file that is ignored, and list it if this was requested."""
-        self.ignored += 1
-        if self.ignored_files is not None:
-            self.ignored_files.append((path, reason))
-
-    def add_unlisted(self, path: bytes, error: OSError) -> None:
-        """Note that a folder or file could not be looked at."""
-        self._unlisted.setdefault(path, error.strerror or str(error))
-
-    def is_unlisted(self, path: bytes) -> bool:
-        """Return whether a path is in a folder, or a container, that could not be looked at."""
-        incomplete = self.containers.incomplete
-        if not self._unlisted and not incomplete:
-            return False
-        while path not in self._unlisted and path not in incomplete:
-            above = os.path.dirname(path)
-            if above == path:
-                return False
-            path = above
-        return True
 
 
 def reaches(root: bytes, options: ScanOptions, path: bytes) -> bool:
@@ -176,7 +105,7 @@ def walk(
             continue
         if path == skip or scan.leaves_out(path, name):
             continue
-        facts = _stat(path, options, tally)
+        facts = facts_of(path, options, tally)
         if facts is None:
             continue
         if stat.S_ISDIR(facts.st_mode):
@@ -187,12 +116,12 @@ def walk(
             levels.append(Queue(_names(path, tally)))
             parents.append((path, this))
         elif is_candidate(path, facts, root, tally):
-            yield _candidate(path, facts, tally)
+            yield candidate_of(path, facts, tally)
         elif options.containers and _is_container(path, facts):
             tally.mode = narrowed_mode(tally.mode, facts)
             yield from levels[-1].enter(name, scan.pictures_in(path))
         else:
-            _ignore(path, tally, is_file=stat.S_ISREG(facts.st_mode))
+            ignore_file(path, tally, is_file=stat.S_ISREG(facts.st_mode))
 
 
 class _Scan:
@@ -243,19 +172,6 @@ class _Scan:
             return NOTHING
 
 
-def _ignore(path: bytes, tally: Tally, *, is_file: bool) -> None:
-    """Count a file that is no candidate, and say why."""
-    kind = undecoded_extension(os.fsdecode(path)) if is_file else None
-    if kind:
-        tally.ignore(path, f"{kind} is not decoded")
-        tally.undecoded.append(path)
-    elif is_file and kind_of(path):
-        tally.ignore(path, "a container; it is entered with --containers")
-        tally.containers.not_entered.append(path)
-    else:
-        tally.ignore(path, "not an image")
-
-
 def _is_container(path: bytes, facts: os.stat_result) -> bool:
     return kind_of(path) is not None and stat.S_ISREG(facts.st_mode)
 
@@ -283,7 +199,7 @@ def _walk_objects(prefix: bytes, scan: _Scan) -> Iterator[Candidate]:
         elif kind_of(path) and options.containers:
             yield from queue.enter(path, scan.pictures_in(path, stamps[path]))
         else:
-            _ignore(path, tally, is_file=True)
+            ignore_file(path, tally, is_file=True)
 
 
 def _look_at_object(path: bytes, scan: _Scan) -> Found:
@@ -333,43 +249,17 @@ def stat_files(
         if is_remote(path):
             yield from queue.enter(path, _look_at_object(path, scan))
             continue
-        facts = _stat(path, scan.options, tally)
+        facts = facts_of(path, scan.options, tally)
         if facts is None:
             continue
         is_picture = stat.S_ISREG(facts.st_mode) and undecoded_extension(os.fsdecode(path))
         if is_picture or is_candidate(path, facts, b"", tally):
-            yield _candidate(path, facts, tally)
+            yield candidate_of(path, facts, tally)
         elif _is_container(path, facts):
             tally.mode = narrowed_mode(tally.mode, facts)
             yield from queue.enter(path, scan.look_into(path))
         else:
             tally.ignore(path, "not an image")
-
-
-def is_candidate(path: bytes, facts: os.stat_result, root: bytes, tally: Tally) -> bool:
-    """Return whether a file counts as an image, by extension or by content.
-
-    A link that cannot be followed (one that can has the facts of its target) counts by its
-    extension, so that reading it reports the error. A file that is known not to be an image is not
-    opened again.
-    """
-    if not (stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode)):
-        return False
-    if has_image_extension(path):
-        return True
-    name = (root, path[len(join(root, b"")) :], *stat_size_mtime(facts))
-    if tally.known.holds(*name):
-        return False
-    try:
-        with open(path, "rb", buffering=0) as file:
-            found = sniff(file.read(SNIFF_BYTES))
-    except OSError:
-        return False
-    is_raw = found == "tiff" and undecoded_extension(os.fsdecode(path)) == "raw"
-    is_image = found != "unknown" and not is_raw
-    if not is_image:
-        tally.known.add(*name)
-    return is_image
 
 
 def _names(folder: bytes, tally: Tally) -> list[bytes]:
@@ -388,41 +278,3 @@ def _is_skipped(name: bytes, options: ScanOptions) -> bool:
     if ALWAYS_SKIPPED.fullmatch(name):
         return True
     return not options.hidden and name.startswith(b".")
-
-
-def _stat(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result | None:
-    """Return the stat result, for a broken link that of the link itself; record failures.
-
-    A folder that can be listed but not entered refuses each of its files; it is recorded once.
-    """
-    try:
-        facts = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        is_closed = error.errno == errno.EACCES
-        tally.add_unlisted(os.path.dirname(path) if is_closed else path, error)
-        return None
-    if not stat.S_ISLNK(facts.st_mode):
-        return facts
-    target = _target(path, facts) if options.follow_symlinks else None
-    if target is None:
-        leads = "leads nowhere" if options.follow_symlinks else "is not followed"
-        tally.ignore(path, f"a link that {leads}")
-    return target
-
-
-def _target(path: bytes, link: os.stat_result) -> os.stat_result | None:
-    """Return the stat result of the target of a link; None if there is no target."""
-    try:
-        return os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError:  # a loop, or a folder without permission: reading the file reports it
-        return link
-
-
-def _candidate(path: bytes, facts: os.stat_result, tally: Tally) -> Candidate:
-    tally.mode = narrowed_mode(tally.mode, facts)
-    device, inode = as_uint64(facts.st_dev), as_uint64(facts.st_ino)
-    return Candidate(path, *stat_size_mtime(facts), device, inode)

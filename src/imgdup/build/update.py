@@ -42,8 +42,8 @@ from imgdup.build.settings import (
     check_hash,
     read_state,
 )
-from imgdup.build.sources import Tally
 from imgdup.build.stream import TarStreams
+from imgdup.build.tally import Tally
 from imgdup.build.write import (
     Facts,
     commit_generation,

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from imgdup.api.index import ImageIndex
-from imgdup.build.sources import Tally, files_named_by
+from imgdup.build.sources import files_named_by
+from imgdup.build.tally import Tally
 from imgdup.cli.options import PATH, OutputFile, gathered, index_option, json_option, open_found
 from imgdup.cli.printing import note, on_terminal, terminal_width, write_text
 from imgdup.dedupe.evaluate import EvaluateOptions, Evaluation, evaluate as evaluate_files

@@ -52,7 +52,7 @@ from imgdup.system.paths import absolute, check_exists
 
 if TYPE_CHECKING:
     from imgdup.api.index import ImageIndex
-    from imgdup.build.sources import Tally
+    from imgdup.build.tally import Tally
     from imgdup.dedupe.difference import Verdict
     from imgdup.dedupe.verify import File
     from imgdup.query.match import Match
@@ -191,7 +191,7 @@ def query(
     \b
     imgdup query photo.jpg --max-dist 10
     """
-    from imgdup.build import roots, sources
+    from imgdup.build import roots, sources, tally as tallying
     from imgdup.query import matches
 
     index = open_found(index_folder)
@@ -201,7 +201,7 @@ def query(
     search.check(matches.hash_bits(generation, by), matches.default_distance(generation, by))
     if generation.is_pack:
         _check_pack(index, outputs.montage, verify=search.verify)
-    tally, seen = sources.Tally(), _Seen(index, search)
+    tally, seen = tallying.Tally(), _Seen(index, search)
     named = map(partial(sources.files_named_by, tally=tally), _named(probes, null=outputs.null))
     files, distance = search.limited(index, chain.from_iterable(named))
     options = matches.QueryOptions(

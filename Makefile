@@ -63,6 +63,7 @@ bench: install
 	$(BIN)/python benchmarks/match_hash.py --images $(DATA)/caltech-101
 	$(BIN)/python benchmarks/bench_dedupe.py --data $(DATA)
 	$(BIN)/python benchmarks/bench_memory.py
+	$(BIN)/python benchmarks/bench_page.py
 	$(BIN)/python benchmarks/bench_overhead.py --images $(DATA)/caltech-101
 	$(BIN)/python benchmarks/hostile_statuses.py --data $(DATA)/hostile
 

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from imgdup.native import difference, join, loader
+from imgdup.native import difference, join, loader, scan
 
 
 def supported_levels():
@@ -32,6 +32,7 @@ def native_level(level):
 def _forget():
     loader.load_library.cache_clear()
     join._functions.cache_clear()
+    scan._functions.cache_clear()
     difference._functions.cache_clear()
 
 

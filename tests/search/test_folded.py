@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from imgdup.native import join as native
+from imgdup.native import scan as native
 from imgdup.search import folded
 from imgdup.search.folded import AFTER_PROBES, RepeatedScan
 from oracles_vptree import as_pairs, hash_sets, scan_within

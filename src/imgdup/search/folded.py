@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from imgdup.native.join import LANES, scan_folded
+from imgdup.native.join import LANES
+from imgdup.native.scan import scan_folded
 from imgdup.search.hamming import (
     BLOCK,
     WORD_BITS,

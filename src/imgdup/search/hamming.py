@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.join import MAX_WORDS, scan
+from imgdup.native.join import MAX_WORDS
+from imgdup.native.scan import scan
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Hash: TypeAlias = npt.NDArray[np.uint64]  # one row of Hashes: shape (words,)
@@ -295,3 +296,14 @@ def iter_near(hashes: Hashes, probes: Hashes, max_distance: int) -> Iterator[Nea
             positions, bits = scan(block, everything, probe, max_distance)
             if len(positions):
                 yield Near(number, start + positions, bits)
+
+
+def checked_sides(
+    distinct: Hashes | Chosen, other: Hashes | Chosen | None
+) -> tuple[Chosen, Chosen | None]:
+    """Return the hashes of both sides; raise as `iter_pairs` does if they are none."""
+    left, right = as_chosen(distinct), None if other is None else as_chosen(other)
+    check_hashes("distinct", left.hashes)
+    if right is not None:
+        check_hashes("other", right.hashes, left.words)
+    return left, right

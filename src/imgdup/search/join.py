@@ -49,9 +49,8 @@ from imgdup.search.hamming import (
     Chosen,
     Hashes,
     Integers,
-    as_chosen,
-    check_hashes,
     check_max_distance,
+    checked_sides,
 )
 from imgdup.search.planner import BLOCK_PAIRS, FILL, Workload
 from imgdup.search.sorting import (
@@ -382,17 +381,6 @@ def iter_pairs(
         _checked_threads(threads),
         stats or JoinStats(),
     )
-
-
-def checked_sides(
-    distinct: Hashes | Chosen, other: Hashes | Chosen | None
-) -> tuple[Chosen, Chosen | None]:
-    """Return the hashes of both sides; raise as `iter_pairs` does if they are none."""
-    left, right = as_chosen(distinct), None if other is None else as_chosen(other)
-    check_hashes("distinct", left.hashes)
-    if right is not None:
-        check_hashes("other", right.hashes, left.words)
-    return left, right
 
 
 def _iter_pairs(

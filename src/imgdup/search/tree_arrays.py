@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import IndexFormatError
-from imgdup.native.join import MAX_WORDS, distances_from
+from imgdup.native.join import MAX_WORDS
+from imgdup.native.scan import distances_from
 from imgdup.search.hamming import WORD_BITS, Hash, Hashes, Integers
 
 Spans: TypeAlias = npt.NDArray[np.uint16]  # (n_points, 2, 2): child near or far; least, greatest

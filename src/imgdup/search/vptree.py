@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import IndexFormatError
-from imgdup.native.join import scan
+from imgdup.native.scan import scan
 from imgdup.search.hamming import (
     WORD_BITS,
     Hash,

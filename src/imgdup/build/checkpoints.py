@@ -1,9 +1,8 @@
 """Keep the answers of a run in files, so that a killed run loses next to nothing.
 
 Each worker appends blocks of rows to a file of its own: one block per batch, with a checksum. A
-file is read from its beginning up to the first block that is not whole. The names of the files mean
-nothing: what counts as done is found out row by row, so a run can be resumed after files were added
-and with another number of workers.
+file is read up to the first block that is not whole. What counts as done is found out row by row,
+so a run can be resumed after files were added and with another number of workers.
 
 A file is a sequence of records of equal size, so that a row is found by its number. A block begins
 with a head and a compressed text, which fill whole records; then one record per row follows.
@@ -38,6 +37,7 @@ log = logging.getLogger(__name__)
 
 NAME_BYTES = 8
 CHECKPOINT_NAME = re.compile(f"[0-9a-f]{{{2 * NAME_BYTES}}}")
+REMEDY = "run the same command again, its files are read again"
 MEMBERS_SUFFIX = ".members"  # of a file with what a tar file on a server holds
 
 MAGIC = b"imgdupc2"
@@ -59,11 +59,10 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 
 class BatchSettings(NamedTuple):
-    """What all batches of a run share.
+    """What all batches of a run share; `run` is a name that no other run has.
 
-    `run` is a name that no other run has. With `by_value`, batches are hashed where the folder may
-    not be seen, and come back as blocks. With `began_ns`, they count as begun then: the clock of
-    another machine may be wrong.
+    With `by_value`, batches are hashed where the folder may not be seen, and come back as blocks.
+    With `began_ns`, they count as begun then: the clock of another machine may be wrong.
     """
 
     checkpoints_folder: Path
@@ -164,15 +163,7 @@ def append_rows(
     columns: Columns,
     failures: Mapping[int, str],
 ) -> tuple[str, int]:
-    """Append the rows of a batch to the checkpoint file of this thread; see `make_block`.
-
-    Return the name of the file and the number of the first row.
-
-    Raises
-    ------
-    ImgdupError
-        If the file cannot be written.
-    """
+    """Append the rows of a batch: make a block as `make_block` does, and call `append_block`."""
     block = make_block(settings, hashed_ns, paths, columns, failures)
     return append_block(settings, block, len(paths))
 
@@ -252,8 +243,7 @@ class _Checkpoint:
             self._data, record, len(self._data) // record.itemsize
         )
         self.blocks = list(self._whole_blocks(record.itemsize))
-        last = self.blocks[-1] if self.blocks else None
-        self.end = last.first_row + last.n_rows if last else 0
+        self.end = max((block.first_row + block.n_rows for block in self.blocks), default=0)
 
     def _whole_blocks(self, record_bytes: int) -> Iterator[_Block]:
         data, at = self._data, 0
@@ -296,10 +286,7 @@ def _warn(name: str) -> None:
 
 
 class Checkpoints:
-    """The checkpoints of a run, and of interrupted runs that had the same hash parameters.
-
-    Each file is opened once.
-    """
+    """The checkpoints of a run, and of earlier ones with its hash parameters; each opened once."""
 
     def __init__(self, folder: Path, parameters: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -314,9 +301,10 @@ class Checkpoints:
         when the walk reaches its first path. Blocks of other parameters, and what is damaged, are
         left out: their files are hashed again.
         """
-        return self._rows(self._of_earlier_runs())
+        names = sorted(filter(CHECKPOINT_NAME.fullmatch, os.listdir(self.folder)))
+        return self._rows([self._open(name) for name in names])
 
-    def _rows(self, earlier: "Sequence[_Checkpoint]") -> Iterator[tuple[bytes, CheckpointRow]]:
+    def _rows(self, earlier: Sequence[_Checkpoint]) -> Iterator[tuple[bytes, CheckpointRow]]:
         waiting = sorted(
             (
                 (block.first_key(), checkpoint.name, block)
@@ -336,10 +324,6 @@ class Checkpoints:
             yield key, row
             _push(open_rows, rest)
 
-    def _of_earlier_runs(self) -> list[_Checkpoint]:
-        names = sorted(filter(CHECKPOINT_NAME.fullmatch, os.listdir(self.folder)))
-        return [self._open(name) for name in names]
-
     def _open(self, name: str) -> _Checkpoint:
         if name not in self._opened:
             self._opened[name] = _Checkpoint(self.folder / name, self._record)
@@ -353,23 +337,15 @@ class Checkpoints:
         ImgdupError
             If it was damaged after the rows were written.
         """
-        records = self._holding(name, rows)
-        return {field: records[field] for field in records.dtype.names or ()}
-
-    def _holding(self, name: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
         try:
             checkpoint = self._open(name)
         except (ImgdupError, OSError) as error:
             reason = str(error).partition(";")[0]
-            raise ImgdupError(
-                f"{reason}: run the same command again, its files are read again"
-            ) from error
+            raise ImgdupError(f"{reason}: {REMEDY}") from error
         if len(rows) and rows.max() >= checkpoint.end:
-            raise ImgdupError(
-                f"the checkpoint {self.folder / name} is damaged: run the same command again, "
-                "its files are read again"
-            )
-        return checkpoint.records
+            raise ImgdupError(f"the checkpoint {self.folder / name} is damaged: {REMEDY}")
+        records = checkpoint.records
+        return {field: records[field] for field in records.dtype.names or ()}
 
     def failures(self, name: str) -> dict[int, str]:
         """Return what went wrong, by row of a checkpoint."""

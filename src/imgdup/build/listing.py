@@ -1,8 +1,7 @@
 """Merge the disk, the old generation and the checkpoints into a listing of what must be read.
 
-Streams in path order are merged: the files on the disk, the rows of the old generation, the rows of
-checkpoints that an interrupted run left, and the rows of another index that may be copied. Only the
-listing itself is kept in memory.
+All come in path order, as do the rows of another index that may be copied. Only the listing itself
+is kept in memory.
 """
 
 from array import array
@@ -141,10 +140,7 @@ class Listing:
         self.kept_ns[root] = min(old.scanned_ns, self.kept_ns.get(root, old.scanned_ns))
 
     def without(self, gone: Container[int]) -> "Listing":
-        """Return the listing without rows whose files vanished meanwhile.
-
-        All its rows have an answer; the rows to check again are not copied.
-        """
+        """Return the listing, without the rows to check again or whose files vanished."""
         rest = Listing(self.roots, checkpoint_names=self.checkpoint_names, tally=self.tally)
         rest.kept_ns = self.kept_ns
         rest.n_seen, rest.n_removed = self.n_seen, self.n_removed
@@ -344,10 +340,7 @@ def _account(
     *,
     found: bool,
 ) -> None:
-    """Keep an old row that was not looked at; the guards of the scans count it.
-
-    The row of a container that was wrong before, and is listed now, goes without being missed.
-    """
+    """Keep an old row that was not looked at; count it, unless its container was wrong before."""
     root = _root_now(path, old.root, listing.roots)
     covering = [guard for scan, guard in guards if scan.covers(path, root)]
     stays = found or not covering or listing.tally.is_unlisted(path)

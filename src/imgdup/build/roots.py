@@ -200,10 +200,7 @@ def add_root(
 ) -> None:
     """Add a root, or change its options, and remove the roots inside it.
 
-    Raises
-    ------
-    UsageError
-        If a root inside it has other options, and `changes` does not give these options.
+    A root inside it that has options which `changes` does not give is a `UsageError`.
     """
     for inner in [r for r in roots if r and r != root and reaches(root, options, r)]:
         _check_agreed(inner, roots.pop(inner), root, options, changes)

@@ -1,7 +1,6 @@
 """Build, resume or update an index: list the files, hash the new ones, write a generation.
 
-The same call does all three. Files whose answer is known from the old generation or from
-checkpoints are not opened.
+Files whose answer is known from the old generation or from checkpoints are not opened.
 """
 
 import logging
@@ -99,8 +98,7 @@ def update_index(
     ImgdupError
         If no path is named and there is no index, or one without roots; if the index folder cannot
         be written, has another hash than `settings` names, or a root lost its files; if all files
-        are to be read again, and some cannot be found.
-        Nothing is changed then.
+        are to be read again, and some cannot be found. Nothing is changed then.
     LockedError
         If another process is writing the index.
     """
@@ -126,10 +124,7 @@ def update_index(
 def forget(index_folder: Path, path: str | bytes) -> Outcome:
     """Remove a root and its rows, or a single file, from an index; no image is touched.
 
-    Raises
-    ------
-    UsageError
-        If `path` is neither a root of the index nor a file that was indexed by its own name.
+    It is a `UsageError` if `path` is neither a root nor a file that was indexed by its own name.
     """
     old = folder.open_generation(index_folder, open_generation)[1]
     old.require_match()  # before a folder is made

@@ -84,11 +84,7 @@ def _place(name: bytes) -> tuple[Any, str]:
 
 
 class _Meta(NamedTuple):
-    """Which version of an object was read.
-
-    The etag is as in the header of an answer. Lists of Azure, and of some other servers, have it
-    without quotation marks.
-    """
+    """Which version of an object was read; the etag is as in the header of an answer."""
 
     size: int
     etag: str
@@ -97,6 +93,7 @@ class _Meta(NamedTuple):
     @classmethod
     def of(cls, facts: Any) -> "_Meta":
         etag = facts["e_tag"] or ""
+        # Lists of Azure, and of some other servers, have it without quotation marks.
         if etag and not etag.endswith('"'):
             etag = f'"{etag}"'
         return cls(facts["size"], etag, facts["last_modified"])
@@ -131,13 +128,7 @@ def _stamp(name: bytes, meta: _Meta) -> Stamp:
 
 
 def stamp_of(name: bytes) -> Stamp:
-    """Return which version of an object is there now, without reading it.
-
-    Raises
-    ------
-    OSError
-        If there is none, or the server does not tell.
-    """
+    """Return which version of an object is there now; raise OSError if the server does not tell."""
     store, key = _place(name)
     try:
         return _stamp(name, _Meta.of(obstore.head(store, key)))
@@ -146,13 +137,7 @@ def stamp_of(name: bytes) -> Stamp:
 
 
 def list_objects(prefix: bytes) -> Iterator[tuple[bytes, Stamp]]:
-    """Yield the objects below a prefix, or in a bucket, in no certain order.
-
-    Raises
-    ------
-    OSError
-        If they cannot be listed.
-    """
+    """Yield the objects below a prefix, in no certain order; raise OSError if that fails."""
     store, key = _place(prefix)
     top = b"/".join(prefix.split(b"/", 3)[:3])
     try:
@@ -244,12 +229,7 @@ class RemoteFile:
     def read(self, offset: int, n_bytes: int) -> bytes:
         """Return the bytes at an offset, fewer at the end.
 
-        Raises
-        ------
-        ContainerChangedError
-            If the object is another one now.
-        OSError
-            If it cannot be read.
+        A `ContainerChangedError` says that the object is another one now.
         """
         n_bytes = max(0, min(n_bytes, self.size - offset))
         stop = self._start + len(self._block)

@@ -4,8 +4,8 @@ Files are visited best first. A file is kept unless it is a duplicate of a file 
 kept: a candidate by its hash, and removable by what a comparison of the two pictures found. It is
 removed in favour of the nearest such file. So no removal rests on a chain.
 
-Files of equal bytes are one content, which is compared once. Components of candidates do not
-influence each other, so a few of them at a time are decided: as many as have room in memory.
+Files of equal bytes are one content, which is compared once. Components of candidates are
+independent, so as many of them as have room in memory are decided at a time.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,10 +68,7 @@ class DedupeOptions:
 
 
 class Removed(NamedTuple):
-    """A row that is removed in favour of another, and why; `distance` is that of the hashes.
-
-    `rule` is the keep rule that decided which of the two is kept.
-    """
+    """A row that is removed in favour of another, and by which keep rule the other is kept."""
 
     keeper: int
     row: int
@@ -146,12 +143,8 @@ def with_orientations(verdicts: Sequence[Verdict], by_hash: RowNumbers) -> list[
 class Look(NamedTuple):
     """How files are looked at.
 
-    Attributes
-    ----------
-    judge : callable
-        Compares the pictures of pairs of rows, the better one first.
-    facts_of : callable
-        Describes the files of rows, for the keep rules.
+    `judge` compares the pictures of pairs of rows, the better one first; `facts_of` describes the
+    files of rows, for the keep rules.
     """
 
     judge: Judge = unverified
@@ -216,8 +209,7 @@ def _parts(rows: Rows, selected: RowNumbers, options: DedupeOptions) -> list[Row
     part_of_row = part_of[labels[file_of_row.reshape(-1)]]
     order = np.argsort(part_of_row, kind="stable")
     bounds = np.searchsorted(part_of_row[order], np.arange(part + 2))
-    found = [selected[order[a:b]] for a, b in pairwise(bounds.tolist())]
-    return [each for each in found if len(each)]
+    return [selected[order[a:b]] for a, b in pairwise(bounds.tolist()) if b > a]
 
 
 def picture_bytes(rows: Rows, selected: RowNumbers) -> npt.NDArray[np.float64]:
@@ -280,14 +272,8 @@ def _decide(rows: Rows, files: _Files, options: DedupeOptions, judge: Judge) -> 
     """Decide about the contents of some files."""
     heads, rule = files.heads, options.rule
     hashes, hash_class = files.hashes.select(heads), files.hash_class[heads]
-    better = nearest_better(
-        hashes,
-        hash_class,
-        files.byte_class[heads],
-        rule,
-        options.policy.max_candidates,
-        threads=options.threads,
-    )
+    keys, most = (hash_class, files.byte_class[heads]), options.policy.max_candidates
+    better = nearest_better(hashes, *keys, rule, most, threads=options.threads)
     others = range(1, len(ORIENTATIONS) if rule.orientations else 1)
     turned = [hashes.match, *dihedral_hashes(hashes.match, others)]
     contents = Contents(

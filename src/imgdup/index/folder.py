@@ -1,9 +1,8 @@
 """The index folder: find it, and read or replace its current generation.
 
-The folder holds ``index.<n>`` (a generation: complete, immutable), ``current`` (small JSON: which
-generation counts), ``lock``, ``parts/`` (the checkpoints of a run) and ``ignored`` (files that are
-no images). A generation is written and durable before ``current`` is replaced, and nothing that a
-reader may have open is ever changed.
+The folder holds ``index.<n>`` (a generation), ``current`` (which generation counts), ``lock``,
+``parts/`` (the checkpoints of a run) and ``ignored`` (files that are no images). A generation is
+durable before ``current`` is replaced; what a reader may have open is never changed.
 """
 
 import contextlib
@@ -303,8 +302,7 @@ def look_for(start: Path, explicit: Path | None = None) -> Path | None:
     start : Path
         The current folder; ``.imgdup`` is looked for here and in the folders above.
     explicit : Path, optional
-        The folder that the user named (``--index``). Without it, the environment variable
-        ``IMGDUP_INDEX`` is used if it is set.
+        What the user named (``--index``); by default the variable ``IMGDUP_INDEX``, if set.
 
     Returns
     -------

@@ -1,8 +1,7 @@
 """One generation, the complete and immutable index file, opened.
 
-It holds the paths, the facts of each file, the hash dictionary (distinct search hash -> rows)
-and the VP-tree over the distinct hashes. It holds no clock, so equal input gives equal bytes.
-`imgdup.build.write` writes it.
+It holds paths, the facts of each file, the rows of each distinct search hash and the VP-tree over
+these hashes. It holds no clock, so equal input gives equal bytes.
 """
 
 import os
@@ -84,13 +83,7 @@ class Generation:
 
     @property
     def probe_parameters(self) -> dict[str, Any]:
-        """The same, for hashing pictures to be compared with those of the index.
-
-        Raises
-        ------
-        ImgdupError
-            If this program hashes in another way than the one that wrote the index.
-        """
+        """The same, to hash other pictures by; an `ImgdupError` if this program cannot."""
         if self.head["parameters"] != PARAMETERS_VERSION:
             raise ImgdupError(
                 f"{self.file} holds hashes of version {self.head['parameters']}, this imgdup makes "
@@ -136,10 +129,7 @@ class Generation:
             )
 
     def check_arrays(self) -> None:
-        """Compare every array with its checksum, the first time this is called.
-
-        An `IndexFormatError` names the damaged array, the file and the remedy.
-        """
+        """Compare every array with its checksum, once; an IndexFormatError names a damaged one."""
         _ = self._are_checked
 
     @cached_property
@@ -148,10 +138,7 @@ class Generation:
         return True
 
     def check_before_decision(self) -> None:
-        """Check what a decision rests on: that there are match hashes, and every array.
-
-        Raises as `require_match` and `check_arrays` do.
-        """
+        """Call `require_match` and `check_arrays`: a decision rests on both."""
         self.require_match()
         self.check_arrays()
 
@@ -211,13 +198,7 @@ class Generation:
         return self.arrays["class_rows"]
 
     def checked_rows(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return row numbers that the file holds, which may be forged, if there are such rows.
-
-        Raises
-        ------
-        IndexFormatError
-            If one is not.
-        """
+        """Return row numbers that the file holds; raise IndexFormatError if one is forged."""
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexFormatError(f"{self.file}: forged row numbers; index again")
         return rows
@@ -344,14 +325,13 @@ def _check(generation: Generation) -> None:
         del forms["match"]
     for name, (dtype, shape) in forms.items():
         _check_form(arrays[name], name, dtype, (n, *shape))
-    if IDENTITY in arrays:
-        _check_form(arrays[IDENTITY], IDENTITY, IDENTITY_FORM[0], (n, *IDENTITY_FORM[1]))
+    for name, (dtype, shape) in ((IDENTITY, IDENTITY_FORM), (LOCATOR, LOCATOR_FORM)):
+        if name in arrays:
+            _check_form(arrays[name], name, dtype, (n, *shape))
     if generation.has_trimmed:
         n_trimmed, (dtype, shape) = len(arrays[TRIMMED_ROWS]), FIELDS["match"]
         _check_form(arrays[TRIMMED_ROWS], TRIMMED_ROWS, "<i8", (n_trimmed,))
         _check_form(arrays[TRIMMED], TRIMMED, dtype, (n_trimmed, *shape))
-    if LOCATOR in arrays:
-        _check_form(arrays[LOCATOR], LOCATOR, LOCATOR_FORM[0], (n, *LOCATOR_FORM[1]))
     for name, dtype in STRUCTURE.items():
         _check_form(arrays[name], name, dtype, (len(arrays[name]),))
     _check_lengths(generation, n)

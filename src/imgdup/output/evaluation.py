@@ -189,12 +189,7 @@ def _choice(result: HashResult, max_false_pairs: float) -> str:
 def save_evaluation(path: Path, found: Evaluation) -> None:
     """Write the HTML page of an evaluation, either completely or not at all.
 
-    The page has no picture and no path of the user.
-
-    Raises
-    ------
-    ImgdupError
-        If the file cannot be written.
+    The page has no picture and no path of the user. Raise ImgdupError if it cannot be written.
     """
     page = evaluation_html(found).encode()
     with replacing(path, needed_bytes=len(page), sync=False, mode=PUBLIC) as file:

@@ -22,8 +22,8 @@ from imgdup.index import store
 from imgdup.query.transformed import pairs_in_orientation
 from imgdup.search.bands import Layout
 from imgdup.search.equal import Pairs
-from imgdup.search.hamming import Chosen, Hashes, Integers, check_max_distance
-from imgdup.search.join import JoinStats, checked_sides, iter_pairs, measured_layout
+from imgdup.search.hamming import Chosen, Hashes, Integers, check_max_distance, checked_sides
+from imgdup.search.join import JoinStats, iter_pairs, measured_layout
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 
 KIND = "pairs of shards"

@@ -1,8 +1,7 @@
 """Process batches of items: one answer for each item, even if worker processes die.
 
-The work is done by an executor: anything with the ``submit`` and ``shutdown`` of
-``concurrent.futures``. It may run processes of this machine, this process itself, or a cluster.
-`decode_each` is the form for files: it calls a function on each and yields the answers in order.
+The work is done by an executor of the form of ``concurrent.futures``: processes of this machine,
+this process itself, or a cluster. `decode_each` calls a function on each of many files.
 """
 
 import logging
@@ -141,10 +140,7 @@ class Pool:
 
 
 class Died(NamedTuple):
-    """The answer for an item that ended its worker process.
-
-    ``reason`` is ``"timed-out"`` or ``"crashed"``; ``detail`` describes it in one line.
-    """
+    """The answer for an item that ended its worker: ``"timed-out"`` or ``"crashed"``, and how."""
 
     reason: str
     detail: str
@@ -199,10 +195,9 @@ def answers(
 
     Notes
     -----
-    When a worker dies, the item that it was working on is suspected and tried by itself; the
-    other items of its batch are done again. The suspect is to blame if its time runs out again, or
-    if it ends its worker twice more. A kill counts only while nothing else of this call runs: it
-    may be from another program, or because of a lack of memory.
+    When a worker dies, the item that it was working on is suspected and tried by itself. It is to
+    blame if its time runs out again, or if it ends its worker twice more. A kill counts only while
+    nothing else of this call runs: another program, or a lack of memory, may be the cause.
     """
     fresh = map(_Batch, batches)
     again: deque[_Batch[T]] = deque()
@@ -286,16 +281,7 @@ def decoding_pool(
 ) -> Pool:
     """Return a pool of processes that decode files; they start at the first file.
 
-    Parameters
-    ----------
-    limits : Limits
-        The limits for each file and each process.
-    workers : int, optional
-        Number of processes; one for each usable core by default.
-    engine : callable
-        Makes the executor.
-    preload : tuple of str
-        The modules that the workers need.
+    Without `workers`, there is a process for each usable core. They load the modules `preload`.
     """
     return Pool(decoding_setup(limits, workers or usable_cores(), preload), engine)
 

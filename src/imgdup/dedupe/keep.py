@@ -275,7 +275,7 @@ def _worth(facts: ImageFacts) -> float:
     """Return by how much each pixel counts, in few steps, so that copies of one size are equal."""
     detail = facts.detail
     if detail >= (SHARP if facts.quality >= GOOD_QUALITY else SHARP_OF_POOR):
-        return 1.0
+        return SOFT_WORTH if facts.toned else 1.0  # cut off levels look like detail
     if detail >= ENLARGED:
         return SOFT_WORTH
     return ENLARGED_WORTH * float(2.0 ** round(2 * math.log2(detail)))

@@ -288,3 +288,224 @@ def test_a_table_that_is_replaced_before_it_is_read_has_changed(tmp_path):
     with pytest.raises(ContainerChangedError):
         container.directory(LIMITS, "")
     container.file.close()
+
+
+FORMS = ["x.parquet", "x.arrow", "x.stream.arrow"]
+
+
+def found_in(path, name, n_rows):
+    """The content of each row, or the reason why there is none."""
+    found = []
+    for i in range(n_rows):
+        try:
+            found.append(read(path, b"%d/%s" % (i, name)))
+        except ImageError as error:
+            found.append(error.reason)
+    return found
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_pictures_that_a_dictionary_stores_once_are_read_in_each_row(tmp_path, form):
+    cells = [PICTURES[0], PICTURES[1], None, PICTURES[0]]
+    column = pa.array(cells, pa.binary()).dictionary_encode()
+    path = write(tmp_path / form, pa.table({"label": ["a"] * 4, "image": column}), 4)
+
+    assert len(listed(path)) == 4
+    assert found_in(path, b"image", 4) == [*PICTURES[:2], "not-an-image", PICTURES[0]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary"])
+def test_paths_of_any_type_of_text_are_read(tmp_path, form, kind):
+    (tmp_path / "1.jpg").write_bytes(PICTURES[1])
+    column = pa.array(["1.jpg", None, "1.jpg"], pa.string())
+    column = column.dictionary_encode() if kind == "dictionary" else column.cast(kind)
+    path = write(tmp_path / form, pa.table({"file": column}))
+
+    assert len(listed(path, "file")) == 3
+    assert found_in(path, b"file", 3) == [PICTURES[1], "not-an-image", PICTURES[1]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[PICTURES[0]], [], None], pa.list_(pa.binary())),
+        pa.array([1, 2, None]),
+        pa.nulls(3),
+        pa.array([{"left": PICTURES[0]}, {"left": None}, None]),
+        pa.array([{"bytes": None, "path": 7}, {"bytes": None, "path": None}, None]),
+        pa.array([{"bytes": 1, "path": ""}, {"bytes": 2, "path": None}, None]),
+    ],
+    ids=["lists", "numbers", "nulls", "other fields", "numbers as paths", "numbers as bytes"],
+)
+def test_cells_of_other_types_are_rows_without_a_picture(tmp_path, form, column):
+    path = write(tmp_path / form, pa.table({"cell": column}))
+
+    assert len(listed(path, "cell")) == 3
+    assert found_in(path, b"cell", 3) == ["not-an-image"] * 3
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("left_out", ["bytes", "path", "nothing"])
+def test_a_struct_with_fewer_or_more_fields_is_read_if_it_is_named(tmp_path, form, left_out):
+    (tmp_path / "2.jpg").write_bytes(PICTURES[2])
+    cell = {"bytes": PICTURES[0], "path": "2.jpg", "width": 60}
+    cell.pop(left_out, None)
+    path = write(tmp_path / form, pa.table({"scan": pa.array([cell, None])}))
+
+    expected = PICTURES[2] if left_out == "bytes" else PICTURES[0]
+    assert listed(path).fault.reason == "not-an-image"
+    assert found_in(path, b"scan", len(listed(path, "scan"))) == [expected, "not-an-image"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_cell_of_a_struct_is_read_from_its_bytes_before_its_path(tmp_path, form):
+    (tmp_path / "3.jpg").write_bytes(PICTURES[3])
+    cells = [
+        {"bytes": PICTURES[0], "path": "3.jpg"},
+        {"bytes": None, "path": "3.jpg"},
+        {"bytes": b"", "path": "3.jpg"},
+        {"bytes": None, "path": "missing.jpg"},
+        {"bytes": None, "path": ""},
+    ]
+    fields = pa.struct({"bytes": pa.large_binary(), "path": pa.large_string()})
+    path = write(tmp_path / form, pa.table({"image": pa.array(cells, fields)}))
+
+    found = found_in(path, b"image", len(listed(path)))
+
+    assert found == [PICTURES[0], PICTURES[3], b"", "missing", "not-an-image"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("n_empty", [1, 3, 8])
+def test_a_column_that_begins_with_empty_cells_is_found(tmp_path, form, n_empty):
+    """Three rows are a row group, so that of some files the first one or two are empty."""
+    column = pa.array([None] * n_empty + PICTURES, pa.binary())
+    path = write(tmp_path / form, pa.table({"masks": [b"none"] * len(column), "scan": column}))
+
+    assert len(listed(path)) == n_empty + 4
+    assert found_in(path, b"scan", n_empty + 4) == ["not-an-image"] * n_empty + PICTURES
+
+
+@pytest.mark.parametrize("n_rows", [0, 2])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_column_of_bytes_without_any_is_none_of_pictures_unless_it_is_named(
+    tmp_path, form, n_rows
+):
+    path = write(tmp_path / form, pa.table({"image": pa.array([None] * n_rows, pa.binary())}))
+
+    assert listed(path).fault.reason == "not-an-image"
+    assert listed(path, "image").fault is None
+    assert len(listed(path, "image")) == n_rows
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (["scan", "Photo"], b"Photo"),
+        (["photo", "IMG"], b"IMG"),
+        (["webp", "picture", "jpg"], b"picture"),
+        (["image", "Image"], b"image"),
+    ],
+)
+def test_of_several_columns_of_pictures_the_most_usual_name_is_taken(tmp_path, names, taken):
+    path = write(tmp_path / "x.parquet", pa.table({name: PICTURES for name in names}))
+
+    assert [each.name for each in listed(path)] == [b"%d/%s" % (i, taken) for i in range(4)]
+
+
+def test_a_column_of_pictures_goes_before_an_empty_one_of_structs(tmp_path):
+    structs = pa.array([None] * 4, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    path = write(tmp_path / "x.parquet", pa.table({"image": structs, "scan": PICTURES}))
+    other = write(tmp_path / "y.parquet", pa.table({"image": structs, "scan": [b"text"] * 4}))
+
+    assert next(each.name for each in listed(path)) == b"0/scan"
+    assert next(each.name for each in listed(other)) == b"0/image"
+
+
+@pytest.mark.parametrize(
+    ("n_columns", "shown"),
+    [(8, "c0, c1, c2, c3, c4, c5, c6, c7"), (9, "c0, c1, c2, c3, c4, c5, c6, c7, ...")],
+)
+def test_at_most_eight_columns_are_named(tmp_path, n_columns, shown):
+    path = write(tmp_path / "x.parquet", pa.table({f"c{i}": [i] for i in range(n_columns)}))
+
+    assert listed(path, "image").fault.detail.endswith(f"its columns are: {shown}")
+    assert f"its columns are: {shown}; --column" in listed(path).fault.detail
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("s3://bucket/1.jpg", "unsupported"),
+        ("file:///1.jpg", "unsupported"),
+        ("", "not-an-image"),
+        (".", "unreadable"),
+        ("no/../1.jpg", "missing"),
+        ("a\0b", "missing"),
+    ],
+)
+def test_a_path_in_a_table_that_names_no_file_says_why(tmp_path, cell, reason):
+    path = write(tmp_path / "x.parquet", pa.table({"file": [cell]}))
+
+    assert reason_of(path, b"0/file") == reason
+
+
+def test_a_path_in_a_table_may_lead_to_the_folder_above_and_counts_from_the_table(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "1.jpg").write_bytes(PICTURES[1])
+    path = write(tmp_path / "tables" / "x.parquet", pa.table({"file": ["../1.jpg", "1.jpg"]}))
+    monkeypatch.chdir(tmp_path)
+
+    assert found_in(path, b"file", 2) == [PICTURES[1], "missing"]
+
+
+def test_a_file_that_a_table_names_is_held_to_the_limits(tmp_path):
+    (tmp_path / "1.jpg").write_bytes(PICTURES[1])
+    path = write(tmp_path / "x.parquet", pa.table({"file": ["1.jpg"]}))
+
+    assert reason_of(path, b"0/file", Limits(max_file_bytes=len(PICTURES[1]) - 1)) == "too-large"
+    assert reason_of(path, b"0/file", Limits(max_file_bytes=10)) == "too-large"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_are_found_in_any_order_of_reading(tmp_path, form):
+    cells = [b"%d" % i for i in range(40)]
+    path = write(tmp_path / form, pa.table({"a": cells, "b": cells[::-1]}), 20)
+    container = open_container(os.fsencode(path))
+    members = [each for name in ("a", "b") for each in container.directory(LIMITS, name)]
+    places = {each.name: each.place for each in members}
+    order = [
+        ("a", 5),
+        ("a", 35),
+        ("b", 35),
+        ("b", 36),
+        ("a", 2),
+        ("a", 39),
+        ("b", 0),
+        ("b", 18),
+        ("b", 3),
+    ]
+
+    found = [container.read(places[f"{i}/{name}".encode()], LIMITS) for name, i in order]
+
+    container.file.close()
+    assert found == [b"%d" % (i if name == "a" else 39 - i) for name, i in order]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_row_behind_the_last_one_is_damaged(tmp_path, form):
+    path = write(tmp_path / form, pa.table({"image": PICTURES}), 4)
+    container = open_container(os.fsencode(path))
+    (kind, group, row, *rest) = list(container.directory(LIMITS, "image"))[3].place
+
+    for place in ((kind, group, row + 1, *rest), (kind, group + 1, 0, *rest)):
+        with pytest.raises(ImageError) as caught:
+            container.read(place, LIMITS)
+        assert caught.value.reason == "damaged"
+        assert container.head(place, 4) == b""
+    assert container.head((kind, group, row, *rest), 4) == PICTURES[3][:4]
+    container.file.close()

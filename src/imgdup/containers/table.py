@@ -6,6 +6,7 @@ A cell holds the bytes of a file, or a path, or both in a struct with the fields
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pyarrow
@@ -29,6 +30,7 @@ NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")  # of
 BATCH_ROWS = 16  # of a row group that are in memory at a time
 BUFFER_BYTES = 1 << 18  # of a column that is read at a time; with more, memory is mapped anew
 MANY_NAMES = 8  # of columns in a message
+FIRST_GROUPS = 8  # row groups in which a column is looked at that is empty at the beginning
 
 # What pyarrow raises for a damaged file; that memory is short is another error.
 ARROW_ERRORS = (
@@ -111,7 +113,8 @@ class TableFile:
     def _begins_with_pictures(self, number: int) -> bool:
         """Return whether the first cell of a column that is not empty is a picture, or damaged."""
         try:
-            for batch in self._reader.batches(0, number):
+            groups = (self._reader.batches(group, number) for group in range(FIRST_GROUPS))
+            for batch in chain.from_iterable(groups):
                 cells = _Cells(batch)
                 for row in range(len(batch)):
                     data = cells.data(row)
@@ -237,6 +240,8 @@ class _Cells:
     def data(self, row: int) -> memoryview | None:
         """Return the bytes in a cell; None if there are none."""
         cell = None if self._bytes is None else self._bytes[row]
+        if isinstance(cell, pyarrow.DictionaryScalar):
+            cell = cell.value
         if cell is None or not cell.is_valid or not hasattr(cell, "as_buffer"):
             return None
         return memoryview(cell.as_buffer())
@@ -360,5 +365,8 @@ def _is_struct(kind: Any) -> bool:
 
 
 def _holds_bytes(kind: Any) -> bool:
+    """Return whether the cells of a type may be bytes; a dictionary stores equal ones once."""
+    if pyarrow.types.is_dictionary(kind):
+        return _holds_bytes(kind.value_type)
     is_binary = pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
     return is_binary or _is_struct(kind)

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.native.join import BandRule
 from imgdup.search.hamming import WORD_BITS, Chosen, Hashes, Integers, as_chosen
 from imgdup.search.planner import Shape, Workload, band_s, best_shape, chance, shape_s
 
@@ -82,6 +83,17 @@ class Layout(NamedTuple):
     def is_scan(self) -> bool:
         """Whether every hash is compared with every other hash."""
         return len(self.bands[0].bits) == 0
+
+    def rule(self, number: int, words: int, max_distance: int) -> BandRule:
+        """Return the rule by which a band finds pairs that no earlier band finds."""
+        band, before = self.bands[number], self.bands[:number]
+        earlier = np.zeros((number, words), np.uint64)
+        for k, other in enumerate(before):
+            for bit in other.bits.tolist():
+                earlier[k, bit // WORD_BITS] |= np.uint64(1 << bit % WORD_BITS)
+        radii = np.array([other.radius for other in before], np.uint64)
+        masks = near_masks(len(band.bits), band.radius)
+        return BandRule(masks, earlier, radii, max_distance)
 
 
 class NearPairs(NamedTuple):

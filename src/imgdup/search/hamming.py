@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from imgdup.native.join import MAX_WORDS
 from imgdup.native.scan import scan
+from imgdup.system.limits import usable_cores
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Hash: TypeAlias = npt.NDArray[np.uint64]  # one row of Hashes: shape (words,)
@@ -307,3 +308,13 @@ def checked_sides(
     if right is not None:
         check_hashes("other", right.hashes, left.words)
     return left, right
+
+
+def checked_threads(threads: int | None) -> int:
+    """Return the given number of threads, or by default the number of usable cores."""
+    if threads is None:
+        return usable_cores()
+    number = operator.index(threads)
+    if number < 1:
+        raise ValueError(f"threads must be at least 1, got {number}")
+    return number

@@ -1,8 +1,5 @@
 """Find all pairs of hashes within a distance: sorted blocks, in bounded memory.
 
-Equal hashes are treated like different ones; use `imgdup.search.equal` to group them before, and to
-expand the pairs afterwards.
-
 The left rows are divided into blocks. A block has as many rows as should give as many pairs as
 there are slots; if it gives more, it is repeated with fewer rows. A block is joined band by band:
 first a table of buckets for each side, then the compiled join. Threads take rows from a shared
@@ -10,7 +7,6 @@ counter. It does not matter which thread finds a pair, because blocks are sorted
 """
 
 import math
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -24,7 +20,6 @@ from imgdup.native.join import (
     RUN,
     STOP,
     USED,
-    BandRule,
     Join,
     Output,
     Table,
@@ -39,18 +34,17 @@ from imgdup.search.bands import (
     choose_layout,
     evenly,
     n_near_sample,
-    near_masks,
     scan_layout,
     upper_share,
 )
 from imgdup.search.equal import Pairs
 from imgdup.search.hamming import (
-    WORD_BITS,
     Chosen,
     Hashes,
     Integers,
     check_max_distance,
     checked_sides,
+    checked_threads,
 )
 from imgdup.search.planner import BLOCK_PAIRS, FILL, Workload
 from imgdup.search.sorting import (
@@ -62,7 +56,6 @@ from imgdup.search.sorting import (
     packing,
     table_bytes,
 )
-from imgdup.system.limits import usable_cores
 
 TABLE_BYTES = 1 << 28  # of the tables that exist at a time, if there are several
 PROGRESS_S = 0.1  # between two progress reports
@@ -123,25 +116,10 @@ def iter_blocks(
     threads: int,
     stats: JoinStats,
 ) -> Iterator[Pairs]:
-    """Find all pairs within a distance; arguments are not checked.
+    """Find all pairs as `iter_pairs` does; arguments are not checked.
 
-    Parameters
-    ----------
-    left : Chosen
-        The hashes.
-    right : Chosen or None
-        The hashes to compare them with; None compares them with each other, each pair once.
-    max_distance : int
-        Largest accepted distance, in bits, inclusive.
-    threads : int
-        How many threads compare.
-    stats : JoinStats
-        Updated. Its layout is used if it has one; otherwise one is chosen and stored there.
-
-    Yields
-    ------
-    Pairs
-        Each block is sorted and not empty; `left` ascends from block to block.
+    Without `right`, the hashes are compared with each other. If `stats` has no layout, one is
+    chosen and stored there.
     """
     if stats.layout is None:
         stats.layout = measured_layout(left, right, max_distance)
@@ -274,7 +252,8 @@ def _band_joins(plan: JoinPlan, number: int, tables: list[Table], output: Output
     Counters of joins with nothing to do are set to the end.
     """
     block, others = tables
-    rule, counter = _rule(plan, number), FIRST_COUNTER + 2 * number
+    rule = plan.layout.rule(number, plan.work.words, plan.work.max_distance)
+    counter = FIRST_COUNTER + 2 * number
     output.control[counter : counter + 2] = len(block.rows)
     joins = []
     if len(others.rows):
@@ -284,18 +263,6 @@ def _band_joins(plan: JoinPlan, number: int, tables: list[Table], output: Output
         joins.append(Join(block, block, rule, output, counter + 1))
         output.control[counter + 1] = 0
     return joins
-
-
-def _rule(plan: JoinPlan, number: int) -> BandRule:
-    """Make the rule by which this band finds pairs."""
-    band, before = plan.layout.bands[number], plan.layout.bands[:number]
-    earlier = np.zeros((number, plan.work.words), np.uint64)
-    for k, other in enumerate(before):
-        for bit in other.bits.tolist():
-            earlier[k, bit // WORD_BITS] |= np.uint64(1 << bit % WORD_BITS)
-    radii = np.array([other.radius for other in before], np.uint64)
-    masks = near_masks(len(band.bits), band.radius)
-    return BandRule(masks, earlier, radii, plan.work.max_distance)
 
 
 def _call_all(plan: JoinPlan, block: RowBlock, calls: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -378,7 +345,7 @@ def iter_pairs(
         left,
         right,
         check_max_distance(max_distance, left.words),
-        _checked_threads(threads),
+        checked_threads(threads),
         stats or JoinStats(),
     )
 
@@ -389,13 +356,3 @@ def _iter_pairs(
     n_pairs = len(left) * (len(left) - 1 if right is None else len(right))
     if n_pairs:
         yield from iter_blocks(left, right, max_distance, threads=threads, stats=stats)
-
-
-def _checked_threads(threads: int | None) -> int:
-    """Return the given number of threads, or by default the number of usable cores."""
-    if threads is None:
-        return usable_cores()
-    number = operator.index(threads)
-    if number < 1:
-        raise ValueError(f"threads must be at least 1, got {number}")
-    return number

@@ -13,7 +13,8 @@ from imgdup.build.sources import files_named_by
 from imgdup.build.tally import Tally
 from imgdup.cli.options import PATH, OutputFile, gathered, index_option, json_option, open_found
 from imgdup.cli.printing import note, on_terminal, terminal_width, write_text
-from imgdup.dedupe.evaluate import EvaluateOptions, Evaluation, evaluate as evaluate_files
+from imgdup.dedupe.evaluate import evaluate as evaluate_files
+from imgdup.dedupe.evaluation import EvaluateOptions, Evaluation
 from imgdup.dedupe.labels import LabelledPair, read_pairs
 from imgdup.index.columns import images
 from imgdup.index.pack import check_has_pictures

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from array_rows import File, rows_of
-from imgdup.dedupe import DedupeOptions, find_duplicates, verify
+from imgdup.dedupe import DedupeOptions, find_duplicates, pictures, verify
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import Policy
 from imgdup.dedupe.difference import VERDICT_VERSION
@@ -223,27 +223,27 @@ def test_neither_workers_nor_room_for_pictures_change_a_plan(tmp_path, monkeypat
 
 def test_a_worker_decodes_each_picture_once_to_compare_it_with_all_others(tmp_path, monkeypatch):
     read = []
-    indexed_content = verify.indexed_content
+    indexed_content = pictures.indexed_content
 
     def noted_content(limits, file):
         read.append(file.path)
         return indexed_content(limits, file)
 
-    monkeypatch.setattr(verify, "indexed_content", noted_content)
+    monkeypatch.setattr(pictures, "indexed_content", noted_content)
     files = [row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(9)]
 
     found = found_in(rows_of(files), pool=decoding_pool(Limits(), 1, inline))
 
     assert found.groups.n_compared == 9 * 8 / 2
     assert sorted(read) == sorted(file.path for file in files)
-    assert not verify._lately  # this process keeps none of the pictures
+    assert not pictures.lately  # this process keeps none of the pictures
 
 
 def test_a_picture_that_has_no_room_any_more_is_decoded_again(tmp_path, monkeypatch):
     files = [row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(5)]
     rows = rows_of(files)
     expected = found_in(rows)
-    monkeypatch.setattr(verify, "LATELY_BYTES", 1)
+    monkeypatch.setattr(pictures, "LATELY_BYTES", 1)
 
     found = found_in(rows, pool=decoding_pool(Limits(), 1, inline))
 
@@ -256,7 +256,7 @@ def test_large_pictures_are_decoded_once_for_all_workers(tmp_path, monkeypatch):
     decode_each = verify.decode_each
 
     def noted_each(function, items, pool, **options):
-        kept = {verify._describe: described, verify._compare: compared}[function.func]
+        kept = {pictures.describe_file: described, pictures.compare_files: compared}[function.func]
         items = list(items)
         kept.extend(items)
         return decode_each(function, items, pool, **options)
@@ -270,7 +270,7 @@ def test_large_pictures_are_decoded_once_for_all_workers(tmp_path, monkeypatch):
     assert found.groups.n_compared == 3
     assert sorted(file.path for file in described) == sorted(file.path for file in files)
     sources = [source for pair in compared for source, _ in pair]
-    assert {type(source) for source in sources} == {verify.Picture}
+    assert {type(source) for source in sources} == {pictures.Picture}
     assert {max(source.pixels.shape) for source in sources} == {1024}
 
 
@@ -291,14 +291,14 @@ class Dying(Executor):
         return future
 
     def _holds(self, item):
-        if isinstance(item, verify.File):
+        if isinstance(item, pictures.File):
             return item == self.bad
         return any(source == self.bad for source, _ in item)
 
 
 def test_a_file_that_ends_its_worker_does_so_a_few_times_however_many_partners_it_has(tmp_path):
     rows = rows_of([row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(41)])
-    bad, *rest = (verify.file_of_row(rows, i) for i in range(41))
+    bad, *rest = (pictures.file_of_row(rows, i) for i in range(41))
     executor = Dying(bad)
 
     with Verifier(pool=decoding_pool(Limits(), 1, lambda setup: executor)) as verifier:

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -11,20 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgdup.cli.option_groups import QueryOutputs, Search
 from imgdup.cli.options import (
     GATE,
     Distance,
     Number,
     OutputFile,
-    check_one_limit,
-    check_range,
     false_pairs_option,
     gathered,
     index_option,
     json_option,
     named_or_listed,
-    note_false_pairs,
-    note_wide,
     open_found,
     verify_option,
 )
@@ -54,80 +50,16 @@ if TYPE_CHECKING:
     from imgdup.api.index import ImageIndex
     from imgdup.build.tally import Tally
     from imgdup.dedupe.difference import Verdict
-    from imgdup.dedupe.verify import File
+    from imgdup.dedupe.pictures import File
     from imgdup.query.match import Match
     from imgdup.query.matches import FileMatches
 
     Judged = Iterable[tuple[Match, Verdict | None]]
 
 COMPARED_TOGETHER = 64  # probes whose pictures are compared with those of their matches
-N_ORIENTATIONS = 8  # that --orientations looks up
 STRATEGIES = ("tree", "bands", "scan")  # a test compares them with planner.STRATEGIES
-DIFFERENT, UNVERIFIED = "different", "unverified"  # these two with those of relations
-WIDE = "wide"  # this one with query.match.WIDE
+DIFFERENT = "different"  # this one with that of relations
 HASHES = ("search", "match", "pdq")  # and these with query.match.HASHES
-
-
-@dataclass(frozen=True)
-class Search:
-    """What to look for: options of the same names."""
-
-    max_dist: int | None
-    by: str | None
-    max_false_pairs: float | None
-    k: int | None
-    verify: bool
-    orientations: bool
-    strategy: str | None
-    explain: bool
-
-    def check(self, bits: int, default: int) -> None:
-        """Raise UsageError for options that are out of range or exclude each other.
-
-        `bits` are those of the hash that is looked up, `default` is its default distance.
-        """
-        check_range(self.max_dist, bits)
-        check_one_limit(self.max_dist, self.max_false_pairs)
-        note_wide(self.max_dist, default, "expect different pictures among the matches")
-        if self.k and (self.strategy or self.explain):
-            raise UsageError("-k has no choice of strategies: remove --strategy and --explain")
-        if self.by in ("match", "pdq") and self.strategy == "tree":
-            raise UsageError(f"--strategy tree: the {self.by} hash has no tree; use scan or bands")
-        if self.by in ("match", "pdq") and self.max_false_pairs is not None:
-            raise UsageError(
-                f"--max-false-pairs limits the search hash: remove it, or --by {self.by}"
-            )
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether edited, framed and cropped copies are looked for: no option limits the search."""
-        limits = (self.max_dist, self.by, self.max_false_pairs, self.k)
-        return self.verify and all(each is None for each in limits)
-
-    def limited(
-        self, index: "ImageIndex", files: Iterable[bytes]
-    ) -> tuple[Iterable[bytes], int | None]:
-        """Return the files, and --max-dist or the distance that --max-false-pairs allows."""
-        if self.max_false_pairs is None:
-            return files, self.max_dist
-        from imgdup.query import false_pairs
-
-        files = list(files)
-        n_probes = len(files) * (N_ORIENTATIONS if self.orientations else 1)
-        rows = index.check_before_decision().rows
-        distance = false_pairs.query_distance(rows, self.max_false_pairs, n_probes)
-        note_false_pairs(distance, self.max_false_pairs)
-        return files, distance
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What to print and write: options of the same names."""
-
-    as_json: bool
-    null: bool
-    max_duplicates: int | None
-    montage: Path | None
 
 
 @click.command()
@@ -179,9 +111,9 @@ class Outputs:
     help="Print the estimated cost of each strategy, and the actual cost.",
 )
 @gathered(Search, "search")
-@gathered(Outputs, "outputs")
+@gathered(QueryOutputs, "outputs")
 def query(
-    probes: tuple[str, ...], index_folder: Path | None, search: Search, outputs: Outputs
+    probes: tuple[str, ...], index_folder: Path | None, search: Search, outputs: QueryOutputs
 ) -> int:
     """Find the indexed images near each PROBE: an image, a folder, or - for a list on stdin.
 
@@ -216,8 +148,7 @@ def query(
 
         save_montage(outputs.montage, found, probes=seen.read)
     code = seen.exit_code(tally)
-    most = outputs.max_duplicates
-    if most is not None and seen.n_duplicates > most:
+    if (most := outputs.max_duplicates) is not None and seen.n_duplicates > most:
         several = counted(seen.n_duplicates, "duplicate")
         note(f"imgdup: FAIL: {several} in the index, more than --max-duplicates {most}")
         return GATE
@@ -237,25 +168,15 @@ def _check_pack(index: "ImageIndex", montage: Path | None, *, verify: bool) -> N
     if montage:
         raise UsageError(f"--montage: {index.folder} is a hash pack, without pictures to draw")
     if verify:
-        note(
-            f"{index.folder} is a hash pack, without pictures to compare: matches of other bytes "
-            "are unverified",
-            warns=True,
-        )
+        pack = f"{index.folder} is a hash pack, without pictures to compare"
+        note(f"{pack}: matches of other bytes are unverified", warns=True)
 
 
 class _Seen:
     """The probes that could and could not be read, collected while their matches are printed.
 
-    Attributes
-    ----------
-    read : list of bytes
-        Absolute paths of the readable probes.
-    failures : list of (bytes, ImageError)
-        The other probes, and why they could not be read.
-    n_duplicates : int
-        Matches that are duplicates; the row of the probe itself does not count, nor does a picture
-        that was compared and is different.
+    Of duplicates, the row of the probe itself does not count, nor does a picture that was compared
+    and is different.
     """
 
     def __init__(self, index: "ImageIndex", search: Search) -> None:
@@ -314,10 +235,9 @@ def _compared(
 ) -> "Iterator[tuple[FileMatches, Judged]]":
     """Compare the picture of each probe with those of its matches, for some probes at a time.
 
-    What only the wide rule finds is left out if the pictures differ. A hash pack has no pictures:
-    then only equal bytes are known.
+    What only the wide rule finds is left out if the pictures differ. Of a pack, bytes are compared.
     """
-    from imgdup.dedupe import nearest, verify
+    from imgdup.dedupe import nearest, pictures, verify
 
     rows, is_pack = index.rows, index.generation.is_pack
     look_up = nearest.wide_lookup(index.generation, rows) if is_wide and not is_pack else None
@@ -326,13 +246,13 @@ def _compared(
 
     def by_bytes(pairs: "Sequence[tuple[File, File]]") -> "list[Verdict]":
         equal = (one.digest == other.digest for one, other in pairs)
-        return [verify.SAME if each else verify.UNKNOWN for each in equal]
+        return [pictures.SAME if each else pictures.UNKNOWN for each in equal]
 
     def file_of_probe(answer: "FileMatches") -> "File":
         if answer.probe is None:
             raise ValueError(f"{os.fsdecode(answer.file)} was not read")
         digest, size = answer.probe.digest, (answer.probe.width, answer.probe.height)
-        return verify.File(absolute(answer.file), digest, rows.digest_kind, *size)
+        return pictures.File(absolute(answer.file), digest, rows.digest_kind, *size)
 
     with verify.Verifier(None if is_pack else index.folder) as verifier:
         compare = by_bytes if is_pack else verifier.compare
@@ -340,36 +260,21 @@ def _compared(
         while some := list(islice(rest, COMPARED_TOGETHER)):
             matches = [list(answer.matches) for answer in some]
             if look_up is not None:
-                matches = _with_wide_ones(matches, look_up([answer.probe for answer in some]))
+                matches = nearest.with_wide_ones(
+                    matches, look_up([answer.probe for answer in some])
+                )
             pairs = [
-                (verify.file_of_row(rows, match.row), file_of_probe(answer))
+                (pictures.file_of_row(rows, match.row), file_of_probe(answer))
                 for answer, found in zip(some, matches, strict=True)
                 for match in found
             ]
             verdicts = iter(compare(pairs))
             for answer, found in zip(some, matches, strict=True):
                 judged = zip(found, islice(verdicts, len(found)), strict=True)
-                yield answer, [each for each in judged if not _is_only_proposed(*each)]
+                yield answer, [each for each in judged if not nearest.is_only_proposed(*each)]
 
 
-def _with_wide_ones(
-    matches: "Sequence[list[Match]]", wide: "Sequence[list[Match]]"
-) -> "list[list[Match]]":
-    """Add to the matches of each probe those that only the wide rule finds, the nearest first."""
-    added = []
-    for found, more in zip(matches, wide, strict=True):
-        known = {match.row for match in found}
-        both = [*found, *(match for match in more if match.row not in known)]
-        added.append(sorted(both, key=lambda match: (match.distance, match.row)))
-    return added
-
-
-def _is_only_proposed(match: "Match", verdict: "Verdict") -> bool:
-    """Return whether only the wide rule found a match, and the pictures do not confirm it."""
-    return match.found_by == (WIDE,) and verdict.relation in (DIFFERENT, UNVERIFIED)
-
-
-def _print(matches: Iterable[MatchRow], hashes: Collection[str], outputs: Outputs) -> None:
+def _print(matches: Iterable[MatchRow], hashes: Collection[str], outputs: QueryOutputs) -> None:
     """Print matches for another program, or on a terminal; `hashes` are those looked up."""
     if outputs.as_json:
         write_text(match_json(matches))

@@ -14,11 +14,7 @@ from imgdup.errors import UsageError
 from imgdup.index.columns import RowNumbers, Rows
 
 Pair = tuple[int, int]
-
-
 Judge = Callable[[Sequence[Pair]], Sequence[Verdict]]
-
-
 Flags = npt.NDArray[np.bool_]
 
 
@@ -78,8 +74,6 @@ class Decided:
 
 
 DECIDED = Verdict(DIFFERENT_RELATION, 0.0, None)
-
-
 NOTHING = Decided()
 
 

@@ -11,8 +11,6 @@ from imgdup.query.chance import Chance
 from imgdup.system.limits import Limits
 
 Distances = npt.NDArray[np.int64]
-
-
 Relations: TypeAlias = Mapping[str, int]  # how many pairs have each relation
 
 

@@ -21,9 +21,11 @@ from imgdup.dedupe.candidates import (
     near,
     widened,
 )
+from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.relations import DIFFERENT, UNVERIFIED
 from imgdup.index.columns import RowNumbers, Rows, images
 from imgdup.index.generation import Generation
-from imgdup.query.match import Match, wide_matches
+from imgdup.query.match import WIDE, Match, wide_matches
 from imgdup.query.probe import Probe
 from imgdup.query.row_pairs import RowPairs, Side, described_pairs
 
@@ -293,3 +295,20 @@ def _numbered(counts: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
     place = np.repeat(np.arange(len(counts)), counts)
     starts = np.cumsum(counts) - counts
     return place, np.arange(len(place)) - starts[place]
+
+
+def with_wide_ones(
+    matches: Sequence[list[Match]], wide: Sequence[list[Match]]
+) -> list[list[Match]]:
+    """Add to the matches of each probe those that only the wide rule finds, the nearest first."""
+    added = []
+    for found, more in zip(matches, wide, strict=True):
+        known = {match.row for match in found}
+        both = [*found, *(match for match in more if match.row not in known)]
+        added.append(sorted(both, key=lambda match: (match.distance, match.row)))
+    return added
+
+
+def is_only_proposed(match: Match, verdict: Verdict) -> bool:
+    """Return whether only the wide rule found a match, and the pictures do not confirm it."""
+    return match.found_by == (WIDE,) and verdict.relation in (DIFFERENT, UNVERIFIED)

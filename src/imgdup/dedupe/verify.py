@@ -1,11 +1,10 @@
 """Compare the pictures of pairs of files, and give a verdict on each pair.
 
-Files are read, decoded and compared in worker processes, with the limits of memory and time that
-`Limits` gives. A worker reads both files of a pair itself, unless it has decoded them lately: that
-takes less time than to send pixels. Pictures that were large files or members of containers are
-decoded once, as long as they have room in memory, and sent. Verdicts of earlier runs are used
-again. A file that cannot be read any more, that changed, or that ends its worker gives the verdict
-``unverified``.
+Workers read, decode and compare the files, with the limits that `Limits` gives. A worker reads both
+files of a pair itself, unless it has decoded them lately: that takes less time than to send pixels.
+Pictures of large files or members of containers are decoded once, as long as they have room in
+memory, and sent. Verdicts of earlier runs are used again. A file that cannot be read any more, that
+changed, or that ends its worker gives the verdict ``unverified``.
 """
 
 import os
@@ -14,94 +13,42 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
-import numpy as np
-import numpy.typing as npt
-
-from imgdup.containers.directory import Locator
-from imgdup.containers.reading import read_content
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.decide import Judge, Pair
-from imgdup.dedupe.difference import Verdict, compare_pictures, same_pixels
-from imgdup.dedupe.groups import CHANNELS, MAX_SIDE, PART_BYTES, Progress
+from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.groups import PART_BYTES, Progress
 from imgdup.dedupe.keep import FactsOf
 from imgdup.dedupe.known import FileContents, known_facts, known_verdicts
+from imgdup.dedupe.pictures import (
+    EQUAL_PIXELS,
+    SAME,
+    UNKNOWN,
+    File,
+    Picture,
+    Source,
+    compare_files,
+    describe_file,
+    file_of_row,
+    is_sent,
+    lately,
+    sent_bytes,
+)
 from imgdup.dedupe.plan import Plan
-from imgdup.dedupe.relations import DIFFERENT, SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
+from imgdup.dedupe.relations import DIFFERENT, SAME_PICTURE, UNVERIFIED
 from imgdup.errors import ImageError
-from imgdup.images.decode import decode_rgb, shrink_to
-from imgdup.images.facts import ImageFacts, contents_digest, facts_and_whole
-from imgdup.index.columns import RowNumbers, Rows, locator_of
+from imgdup.images.facts import ImageFacts
+from imgdup.index.columns import RowNumbers, Rows
 from imgdup.native.difference import keep_memory
-from imgdup.system.files import content_digest
 from imgdup.system.limits import Limits
-from imgdup.system.paths import is_remote
 from imgdup.workers.pool import Pool, decode_each, decoding_pool
 
 BATCH_FILES = 4  # a picture is up to 3 MB
 MOST_PAIRS = 4  # in a batch; a pair takes some milliseconds
 BATCHES = 4  # for each worker, at least, if there are enough pairs
-LATELY_BYTES = 64 << 20  # of pictures that a worker decoded lately
 SAVE_S = 30.0  # between two writes of the verdicts
-PEAK_DIGITS = 2
 PRELOAD = ("imgdup.dedupe.verify",)
-
-Pixels = npt.NDArray[np.uint8]
-
-SAME = Verdict(SAME_BYTES, 0.0, None)
-EQUAL_PIXELS = Verdict(SAME_PIXELS, 0.0, None)
-UNKNOWN = Verdict(UNVERIFIED, 0.0, None)
-
-
-class File(NamedTuple):
-    """A file as an index describes it: absolute path, content digest and its kind, size.
-
-    Where ``data`` is given, it is the content, and no file is read. A member of a container has a
-    ``locator``.
-    """
-
-    path: bytes
-    digest: bytes
-    digest_kind: str
-    width: int
-    height: int
-    data: bytes | None = None
-    locator: Locator | None = None
-
-
-class Picture(NamedTuple):
-    """The pixels of a file, at most `MAX_SIDE` a side, and a digest of them at full size.
-
-    The digest is empty if the pixels are at full size.
-    """
-
-    pixels: Pixels
-    digest: bytes
-
-
-class _Compared(NamedTuple):
-    """What a worker found: the verdict, and of each file the contents or why it cannot be read.
-
-    Contents are there only of files that were read to describe them.
-    """
-
-    verdict: Verdict
-    files: tuple[FileContents | ImageError | None, ...]
-
-
-# What is compared: a file that the worker reads, a picture that was read, or why it cannot be; and
-# whether the contents of the file are to be described.
-_Source = tuple[File | Picture | ImageError, bool]
-_lately: OrderedDict[File, Picture] = OrderedDict()  # decoded by this process; the last used last
-
-
-def file_of_row(rows: Rows, row: int) -> File:
-    """Return what an index knows of a file."""
-    width, height = (int(rows.column(name)[row]) for name in ("width", "height"))
-    digest = rows.column("digest")[row].tobytes()
-    place = locator_of(rows, row)
-    return File(rows.path(row), digest, rows.digest_kind, width, height, locator=place)
 
 
 class Verifier:
@@ -145,7 +92,7 @@ class Verifier:
     def __exit__(self, *_: object) -> None:
         if self._closes_pool:
             self._pool.close()
-        _lately.clear()  # where this process did the work itself
+        lately.clear()  # where this process did the work itself
         self._verdicts.save()
         self._contents.save()
 
@@ -204,10 +151,10 @@ class Verifier:
 
     def _compare_batch(self, pairs: Sequence[tuple[File, File]]) -> list[Verdict]:
         """Compare pairs whose pictures have room in memory, as far as they are sent."""
-        self._read([file for pair in pairs for file in pair if _is_sent(file)])
+        self._read([file for pair in pairs for file in pair if is_sent(file)])
         n = len(pairs) // (BATCHES * self._pool.n_workers)
         answers = decode_each(
-            partial(_compare, self._limits),
+            partial(compare_files, self._limits),
             map(self._task, pairs),
             self._pool,
             batch_files=min(MOST_PAIRS, max(1, n)),
@@ -224,7 +171,7 @@ class Verifier:
             verdicts.append(_with_contents(answer.verdict, *contents))
         return verdicts
 
-    def _task(self, pair: tuple[File, File]) -> tuple[_Source, _Source]:
+    def _task(self, pair: tuple[File, File]) -> tuple[Source, Source]:
         """Return what a worker needs of a pair, and whether it is to describe each file."""
         first, second = (
             (self._pictures.get(file, file), self._contents.find(file.digest) is None)
@@ -245,10 +192,10 @@ class Verifier:
             file
             for file in dict.fromkeys(files)
             if file not in self._pictures
-            and (anew or _is_sent(file) or self._contents.find(file.digest) is None)
+            and (anew or is_sent(file) or self._contents.find(file.digest) is None)
         ]
         answers = decode_each(
-            partial(_describe, self._limits), missing, self._pool, batch_files=BATCH_FILES
+            partial(describe_file, self._limits), missing, self._pool, batch_files=BATCH_FILES
         )
         for file, answer in zip(missing, answers, strict=True):
             if isinstance(answer, ImageError):
@@ -269,13 +216,13 @@ class Verifier:
     def _make_room(self, files: Sequence[File]) -> None:
         """Drop the pictures that were not used for longest, but none of these files."""
         needed = set(files)
-        room = PART_BYTES - sum(map(_sent_bytes, needed))
+        room = PART_BYTES - sum(map(sent_bytes, needed))
         others = [file for file in self._pictures if file not in needed]
-        n_bytes = sum(map(_sent_bytes, others))
+        n_bytes = sum(map(sent_bytes, others))
         for file in others:
             if n_bytes <= room:
                 return
-            if (n_file := _sent_bytes(file)) > 0:
+            if (n_file := sent_bytes(file)) > 0:
                 n_bytes -= n_file
                 del self._pictures[file]
 
@@ -360,116 +307,13 @@ def _batches(pairs: Sequence[tuple[File, File]]) -> Iterator[list[tuple[File, Fi
     files: set[File] = set()
     n_bytes = 0.0
     for pair in pairs:
-        more = sum(_sent_bytes(file) for file in set(pair) - files)
+        more = sum(sent_bytes(file) for file in set(pair) - files)
         if batch and n_bytes + more > PART_BYTES:
             yield batch
             batch, files, n_bytes = [], set(), 0.0
-            more = sum(map(_sent_bytes, set(pair)))
+            more = sum(map(sent_bytes, set(pair)))
         batch.append(pair)
         files.update(pair)
         n_bytes += more
     if batch:
         yield batch
-
-
-def _is_sent(file: File) -> bool:
-    """Return whether a picture is decoded once and sent to those who compare it.
-
-    To decode a large file takes longer than to send its reduced picture, and a container or a
-    server would have to look for the file again.
-    """
-    is_elsewhere = file.locator is not None or is_remote(file.path)
-    return is_elsewhere or max(file.width, file.height) > MAX_SIDE
-
-
-def _sent_bytes(file: File) -> float:
-    """Return about how much memory the picture of a file takes, if it is sent."""
-    if not _is_sent(file):
-        return 0.0
-    scale = min(1.0, MAX_SIDE / max(file.width, file.height, 1))
-    return CHANNELS * file.width * file.height * scale**2
-
-
-def _compare(limits: Limits, pair: tuple[_Source, _Source]) -> _Compared:
-    """Compare two pictures, in a worker, which may have to read them."""
-    keep_memory()
-    pictures: list[Picture] = []
-    found: list[FileContents | ImageError | None] = []
-    for source, is_new in pair:
-        try:
-            picture, contents = _seen(limits, source, is_new=is_new)
-        except ImageError as error:
-            found.append(error)
-        else:
-            found.append(contents)
-            pictures.append(picture)
-    verdict = UNKNOWN if len(pictures) < len(pair) else _verdict(*pictures)
-    return _Compared(verdict, tuple(found))
-
-
-def _verdict(first: Picture, second: Picture) -> Verdict:
-    """Compare two pictures."""
-    if first.digest == second.digest and same_pixels(first.pixels, second.pixels):
-        return EQUAL_PIXELS
-    verdict = compare_pictures(first.pixels, second.pixels)
-    return verdict._replace(peak=round(verdict.peak, PEAK_DIGITS))
-
-
-def _seen(
-    limits: Limits, source: File | Picture | ImageError, *, is_new: bool
-) -> tuple[Picture, FileContents | None]:
-    """Return a picture, read from its file unless that was done, and if it is new, its contents."""
-    if isinstance(source, ImageError):
-        raise source
-    if isinstance(source, Picture):
-        return source, None
-    if is_new:
-        return _whole(limits, source)
-    if source in _lately:
-        _lately.move_to_end(source)
-        return _lately[source], None
-    pixels = decode_rgb(indexed_content(limits, source), limits, MAX_SIDE)
-    return _remembered(source, Picture(pixels, b"")), None
-
-
-def _describe(limits: Limits, file: File) -> tuple[Picture | None, FileContents]:
-    """Read a file: what it holds, and its picture if that is sent; in a worker."""
-    keep_memory()
-    picture, contents = _whole(limits, file)
-    return picture if _is_sent(file) else None, contents
-
-
-def _whole(limits: Limits, file: File) -> tuple[Picture, FileContents]:
-    """Read and decode a file once: its picture, and what else it holds."""
-    data = indexed_content(limits, file)
-    facts, whole = facts_and_whole(data, limits)
-    pages_digest = contents_digest(data, limits) if facts.n_pages > 1 else b""
-    picture = _remembered(file, _picture(whole.rgb(), facts.pixels_digest))
-    return picture, FileContents(facts, pages_digest)
-
-
-def _remembered(file: File, picture: Picture) -> Picture:
-    """Keep a picture in this process, until others need its room; return it."""
-    if not _is_sent(file):
-        _lately[file] = picture
-        n_bytes = sum(each.pixels.nbytes for each in _lately.values())
-        while n_bytes > LATELY_BYTES:
-            n_bytes -= _lately.popitem(last=False)[1].pixels.nbytes
-    return picture
-
-
-def _picture(pixels: Pixels, digest: str) -> Picture:
-    """Reduce pixels with a digest; that of pixels at full size is not needed."""
-    if max(pixels.shape[:2]) <= MAX_SIDE:
-        return Picture(pixels, b"")
-    return Picture(shrink_to(pixels, MAX_SIDE), digest.encode())
-
-
-def indexed_content(limits: Limits, file: File) -> bytes:
-    """Read a file; raise ImageError unless its content is that of the index."""
-    data = file.data
-    if data is None:
-        data = read_content(file.path, limits, file.locator).data
-    if content_digest(data, file.digest_kind) != file.digest:
-        raise ImageError("changed", "the content is not that of the index")
-    return data

@@ -9,7 +9,8 @@ import numpy as np
 
 from imgdup.api.index import ImageIndex
 from imgdup.dedupe.difference import Verdict
-from imgdup.dedupe.verify import File, Verifier, file_of_row
+from imgdup.dedupe.pictures import File, file_of_row
+from imgdup.dedupe.verify import Verifier
 from imgdup.hashing import MATCH_BITS
 from imgdup.query.match import HASHES, Match
 from imgdup.query.matches import QueryOptions, hash_bits, look_up_each

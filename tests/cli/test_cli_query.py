@@ -10,7 +10,8 @@ from make_sample import encode, photo
 
 from cli_runs import on_a_terminal
 from imgdup import cli
-from imgdup.cli.query import DIFFERENT, HASHES, N_ORIENTATIONS, STRATEGIES
+from imgdup.cli.option_groups import N_ORIENTATIONS
+from imgdup.cli.query import DIFFERENT, HASHES, STRATEGIES
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.relations import DIFFERENT as KNOWN_DIFFERENT
 from imgdup.images.gray import ORIENTATIONS

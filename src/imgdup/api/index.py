@@ -33,8 +33,7 @@ DEFAULT_KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-pat
 class ImageIndex:
     """An index folder, opened for reading: a collection of `IndexedImage`, in path order.
 
-    Use `open` or `build`. The object keeps the generation that was current at that time, also when
-    another process updates the index.
+    Use `open` or `build`. It keeps the generation of that time while others update the index.
     """
 
     def __init__(self, path: Path, current: folder.Current | None, generation: Generation) -> None:

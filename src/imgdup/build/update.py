@@ -122,10 +122,7 @@ def update_index(
 
 
 def forget(index_folder: Path, path: str | bytes) -> Outcome:
-    """Remove a root and its rows, or a single file, from an index; no image is touched.
-
-    It is a `UsageError` if `path` is neither a root nor a file that was indexed by its own name.
-    """
+    """Remove a root, or a file that was named itself, from an index; raise UsageError otherwise."""
     old = folder.open_generation(index_folder, open_generation)[1]
     old.require_match()  # before a folder is made
 

@@ -65,12 +65,10 @@ def open_index(
         index = ImageIndex.open(find_index(index_folder)).check_before_decision()
         check_has_pictures(index.generation)
         if is_above(index.folder, index_folder):
-            roots = (
-                ", ".join(os.fsdecode(root) for root in index.rows.roots if root) or "single files"
-            )
+            roots = ", ".join(os.fsdecode(root) for root in index.rows.roots if root)
             note(
                 "comparing all images of this index, including those outside the current folder: "
-                f"{roots}"
+                f"{roots or 'single files'}"
             )
         return index, 0
     place = find_or_new_index(index_folder)
@@ -165,10 +163,7 @@ def dedupe_options(
 
 
 def match_rule(max_distance: int | None, meaning: str, *, orientations: bool) -> MatchRule:
-    """Return the rule that images are duplicates within a match distance, or the default.
-
-    `meaning` says what a distance beyond the default means.
-    """
+    """Return the rule of a match distance; `meaning` says what one beyond the default means."""
     check_range(max_distance, MATCH_BITS)
     note_wide(max_distance, MATCH_MAX_DISTANCE, meaning)
     distance = MATCH_MAX_DISTANCE if max_distance is None else max_distance
@@ -194,10 +189,7 @@ def widened(rule: MatchRule, sides: Sequence[tuple[Rows, RowNumbers]]) -> MatchR
 
 
 def wide_pairs(left: Side, right: Side | None, pairs: PairsRule) -> RowPairs | None:
-    """Find the pairs that only the wide rule finds; None if an option limits what is near.
-
-    None, too, where there are too many images.
-    """
+    """Find what only the wide rule finds; None for too many images, or if an option is a limit."""
     if pairs.by != "match" or pairs.max_dist is not None or pairs.max_false_pairs is not None:
         return None
     sides = [left] if right is None else [left, right]
@@ -249,10 +241,7 @@ def _check_same_hash(left: ImageIndex, right: ImageIndex) -> None:
 
 
 class TwoSets(NamedTuple):
-    """Two sets to compare, what is known of their files, where verdicts are kept, exit code.
-
-    The exit code is that of the update of their indexes, 0 or 3.
-    """
+    """Two sets, what is known of their files, where verdicts are kept, and exit code 0 or 3."""
 
     sets: list[ImageSet]
     coverages: list[Coverage]
@@ -280,9 +269,8 @@ def two_sets(
         return _sets_in_one_index(names, both, labels, allow_removals=allow_removals)
     sets, coverages, code = [], [], 0
     opened: dict[Path, ImageIndex] = {}  # so that a set is never compared with itself
-    nearest = (
-        None if all(is_index_or_pack(Path(name)) for name in names) else find_or_new_index(None)
-    )
+    are_indexes = all(is_index_or_pack(Path(name)) for name in names)
+    nearest = None if are_indexes else find_or_new_index(None)
     for name, own_place in zip(names, own_places, strict=True):
         outcome = None
         if is_index_or_pack(Path(name)):

@@ -1,7 +1,7 @@
 """Format results as tables for a terminal, lines for a pipe, NUL-separated paths, or JSON lines.
 
-Pure functions from data to text. The caller chooses by its output: ``..._table`` for a terminal,
-``..._lines`` for a pipe, ``..._nulls`` for ``--null``, ``..._json`` for ``--json``.
+The name of a function says for which output it is: ``..._table``, ``..._lines``, ``..._nulls`` or
+``..._json``.
 """
 
 import os

@@ -11,8 +11,9 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from make_sample import photo
 
-from imgdup.dedupe import evidence
-from imgdup.dedupe.evidence import Evidence, Limits, _Moments, _Texture
+from imgdup.dedupe import evidence, excess as beyond
+from imgdup.dedupe.evidence import Evidence, _Moments
+from imgdup.dedupe.excess import Limits, Texture
 
 few = settings(max_examples=40)
 LEVEL = st.floats(0, 255, width=32)
@@ -39,17 +40,17 @@ def windows_of(a, b, side=4):
 @given(
     hnp.arrays(np.float32, st.integers(1, 60), elements=LEVEL), st.sampled_from([0, 0.5, 0.75, 1])
 )
-def test_a_quantile_is_the_element_at_that_share_of_the_sorted_ones(values, share):
+def test_aquantile_is_the_element_at_that_share_of_the_sorted_ones(values, share):
     expected = sorted(values.tolist())[int(share * (len(values) - 1))]
 
-    assert evidence._quantile(values, share) == expected
+    assert beyond.quantile(values, share) == expected
 
 
 @pytest.mark.parametrize("n_bare", [0, 30, 97, 100])
 def test_flat_and_rich_windows_are_the_thirds_with_least_and_most_texture(n_bare):
     variances = np.linspace(2, 300, 100, dtype=np.float32)
     variances[:n_bare] = 0.5  # say nothing about noise; they count if hardly any others are there
-    texture = _Texture(lambda: variances.reshape(1, 100), 1.0)
+    texture = Texture(lambda: variances.reshape(1, 100), 1.0)
     near = texture.near.ravel()
     counted = np.flatnonzero(near > 1.0)
     counted = counted if len(counted) > 5 else np.arange(100)
@@ -67,9 +68,9 @@ def test_the_texture_near_a_window_is_the_largest_within_five_blocks():
     variances = np.zeros((20, 20), np.float32)
     variances[9, 10] = 7
 
-    near = _Texture(lambda: variances, 1.0).near
+    near = Texture(lambda: variances, 1.0).near
 
-    reach = evidence.NEAR
+    reach = beyond.NEAR
     assert set(zip(*map(np.ndarray.tolist, np.nonzero(near == 7)), strict=True)) <= {
         (row, column)
         for row in range(9 - reach, 10 + reach)
@@ -85,19 +86,19 @@ def test_the_texture_near_a_window_is_the_largest_within_five_blocks():
     hnp.arrays(np.float32, (6, 7), elements=st.floats(2, 255, width=32)),
     st.sampled_from([0.0, 0.3, 1.0]),
 )
-def test_what_is_usual_is_a_quantile_of_flat_windows_and_a_share_of_rich_ones(
+def test_what_is_usual_is_aquantile_of_flat_windows_and_a_share_of_rich_ones(
     squares, variances, clean
 ):
-    texture = _Texture(lambda: variances, clean)
+    texture = Texture(lambda: variances, clean)
     flat, rich = texture.flat_and_rich
     values, near = squares.ravel().tolist(), texture.near.ravel().tolist()
-    at_quantile = int(0.75 * (len(flat) - 1))
-    noise = sorted(values[i] for i in flat)[at_quantile]
+    atquantile = int(0.75 * (len(flat) - 1))
+    noise = sorted(values[i] for i in flat)[atquantile]
     shares = sorted(max(0, values[i] - max(noise, 3.0)) / (near[i] + 1) for i in rich)
-    share = shares[at_quantile]
+    share = shares[atquantile]
     unclean = max(clean, min(1.0, 5 * max(noise / 3.0, share / 0.01)))
 
-    found = evidence._usual(squares, texture)
+    found = beyond._usual(squares, texture)
 
     assert found == pytest.approx((max(noise, 3 * unclean), max(share, 0.01 * unclean)), rel=1e-4)
 
@@ -107,9 +108,9 @@ def test_what_is_usual_is_a_quantile_of_flat_windows_and_a_share_of_rich_ones(
 
 def test_squares_that_the_cleanest_picture_explains_raise_nothing():
     excess, (squares,) = np.zeros((8, 8), np.float32), planes((8, 8), 1)
-    texture = _Texture(lambda: pytest.fail("nobody needs the texture"), 1.0)
+    texture = Texture(lambda: pytest.fail("nobody needs the texture"), 1.0)
 
-    evidence._raise_beyond(excess, squares, texture, Limits(1000, 255.0, 1.0))
+    beyond.raise_unexplained(excess, squares, texture, Limits(1000, 255.0, 1.0))
 
     assert not excess.any()
 
@@ -118,13 +119,13 @@ def test_squares_that_the_cleanest_picture_explains_raise_nothing():
 def test_squares_beyond_the_noise_and_the_share_of_texture_are_the_excess(limits):
     squares, variances = planes((16, 18))
     variances /= 4
-    texture = _Texture(lambda: variances, 0.1)
+    texture = Texture(lambda: variances, 0.1)
     excess = np.zeros_like(squares)
-    noise, share = evidence._usual(squares, texture)
+    noise, share = beyond._usual(squares, texture)
     most = min(limits.factor * noise, limits.most_noise)
     most_share = min(limits.factor * share, limits.most_share)
 
-    evidence._raise_beyond(excess, squares, texture, limits)
+    beyond.raise_unexplained(excess, squares, texture, limits)
 
     allowed = most + most_share * texture.near
     clear = np.abs(squares - allowed) > 1e-2
@@ -141,9 +142,9 @@ def outlier(at, square=2000.0, shape=(40, 40)):
 @pytest.mark.parametrize("at", [(0, 0), (20, 20), (39, 0), (5, 39)])
 def test_one_window_that_stands_out_among_all_is_an_excess(at):
     squares, excess = outlier(at), np.zeros((40, 40), np.float32)
-    texture = _Texture(lambda: np.full((40, 40), 50, np.float32), 1.0)
+    texture = Texture(lambda: np.full((40, 40), 50, np.float32), 1.0)
 
-    evidence._raise_outliers(excess, squares, texture, 5.5, 600.0)
+    beyond.raise_outliers(excess, squares, texture, 5.5, 600.0)
 
     assert np.argwhere(excess).tolist() == [list(at)]
     assert excess[at] == squares[at]
@@ -156,31 +157,31 @@ def test_one_window_that_stands_out_among_all_is_an_excess(at):
 )
 def test_a_window_that_hardly_stands_out_is_no_excess(at, square, shape):
     excess = np.zeros(shape, np.float32)
-    texture = _Texture(lambda: np.full(shape, 50, np.float32), 1.0)
+    texture = Texture(lambda: np.full(shape, 50, np.float32), 1.0)
 
-    evidence._raise_outliers(excess, outlier(at, square, shape), texture, 5.5, 600.0)
+    beyond.raise_outliers(excess, outlier(at, square, shape), texture, 5.5, 600.0)
 
     assert not excess.any()
 
 
 def test_windows_beside_the_one_that_stands_out_are_not_the_others():
     squares, excess = outlier((20, 20)), np.zeros((40, 40), np.float32)
-    squares[20 - evidence.APART : 21 + evidence.APART, 20 - evidence.APART] = 1900
-    texture = _Texture(lambda: np.full((40, 40), 50, np.float32), 1.0)
+    squares[20 - beyond.APART : 21 + beyond.APART, 20 - beyond.APART] = 1900
+    texture = Texture(lambda: np.full((40, 40), 50, np.float32), 1.0)
 
-    evidence._raise_outliers(excess, squares, texture, 5.5, 600.0)
+    beyond.raise_outliers(excess, squares, texture, 5.5, 600.0)
 
-    assert np.count_nonzero(excess) == 1 + 2 * evidence.APART + 1
+    assert np.count_nonzero(excess) == 1 + 2 * beyond.APART + 1
 
 
 @pytest.mark.parametrize("along", [0, 1])
-@pytest.mark.parametrize("offset", [-evidence.APART - 1, evidence.APART + 1])
+@pytest.mark.parametrize("offset", [-beyond.APART - 1, beyond.APART + 1])
 def test_windows_that_lie_just_farther_away_are_others(along, offset):
     squares, excess = outlier((20, 20), shape=(60, 60)), np.zeros((60, 60), np.float32)
     np.moveaxis(squares, along, 0)[20 + offset, 16:25] = 1900
-    texture = _Texture(lambda: np.full((60, 60), 50, np.float32), 1.0)
+    texture = Texture(lambda: np.full((60, 60), 50, np.float32), 1.0)
 
-    evidence._raise_outliers(excess, squares, texture, 5.5, 600.0)
+    beyond.raise_outliers(excess, squares, texture, 5.5, 600.0)
 
     assert not excess.any()
 
@@ -357,13 +358,13 @@ def test_squares_that_are_always_explained_raise_no_excess(scale, clean):
     for seed, limits in enumerate(ALL_LIMITS):
         squares, variances = positive_planes(seed)
         squares *= np.float32(scale)
-        texture = evidence._Texture(lambda: variances, clean)  # noqa: B023
-        noise, share = evidence._usual(squares, texture)
+        texture = beyond.Texture(lambda: variances, clean)  # noqa: B023
+        noise, share = beyond._usual(squares, texture)
         least = np.float32(min(limits.factor * noise, limits.most_noise))
         least = least + texture.near * np.float32(min(limits.factor * share, limits.most_share))
         found = np.zeros_like(squares)
 
-        evidence._raise_beyond(found, squares, texture, limits)
+        beyond.raise_unexplained(found, squares, texture, limits)
 
         np.testing.assert_array_equal(found, np.where(squares > least, squares, 0))
 
@@ -379,7 +380,7 @@ def test_structure_that_is_always_explained_is_shared(noise):
     larger = np.maximum(*windows.variances)
     unlike = larger * (1 - evidence._shared(windows))
     usual = np.sort(unlike[larger <= np.sort(larger, axis=None)[(larger.size - 1) // 3]])
-    usual = max(evidence.LEAST_NOISE, float(usual[int(0.75 * (len(usual) - 1))]))
+    usual = max(beyond.LEAST_NOISE, float(usual[int(0.75 * (len(usual) - 1))]))
     allowed = min(limits.factor * usual, limits.most_noise) + evidence.UNLIKE_SHARE * larger
 
     found = evidence._unlike(windows, limits)

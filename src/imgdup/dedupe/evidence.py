@@ -5,39 +5,29 @@ compression artefacts. A tone curve and a filter are fitted to the whole picture
 compared, window by window, with what remains in windows of similar texture in the same picture.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.dedupe.excess import (
+    FEW,
+    LEAST_NOISE,
+    Limits,
+    Texture,
+    quantile,
+    raise_faint_outliers,
+    raise_outliers,
+    raise_unexplained,
+)
 from imgdup.dedupe.sharpness import equal_filter, equal_sharpness, least_factor, plane_of
 from imgdup.dedupe.tones import SMOOTH_SHARE, TEXTURED, equal_colours
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, largest_near, luma, resized
-from imgdup.native.difference import block_moments, raise_beyond, window_means
+from imgdup.images.opencv import Plane, luma, resized
+from imgdup.native.difference import block_moments, window_means
 
 BLOCK = 4  # pixels; windows are squares of blocks
-NEAR = 5  # blocks; the texture of a window is the largest within this distance
-
-
-class Limits(NamedTuple):
-    """How large a remainder may be that still counts as explained, for one size of window.
-
-    Attributes
-    ----------
-    factor : float
-        How often it may exceed what is usual in the picture.
-    most_noise : float
-        The most that is explained where there is no texture, in gray levels squared.
-    most_share : float
-        The most that is explained by texture, as a share of its variance.
-    """
-
-    factor: float
-    most_noise: float
-    most_share: float
 
 
 # By the side of the window, in blocks: limits for the mean of the squared remainders, and for the
@@ -70,20 +60,9 @@ OUTLIERS = {1: (5.5, 600.0), 2: (5.5, 400.0), 4: (4.5, 300.0)}
 # not sharpened: compression, blur and noise are spread over the picture, a faint letter is not.
 FAINT_OUTLIERS = {2: (5.5, 40.0), 4: (4.5, 40.0), 8: (5.0, 40.0)}
 FAINT_MEANS = {4: (5.0, 36.0), 8: (4.5, 25.0)}
-FAINT_SHARE = 0.12  # of the variance of the texture nearby; less is left by a sharpened edge
 LEAST_SHARPENED = -0.25  # strength of the fitted filter
-NEARLY_ALL = 0.999  # quantile
-APART = 10  # blocks; other windows lie farther than this from the one that exceeds them most
-LEAST_RATIO = 0.5  # what nearly all windows show at least, of what is usual
-FEW = 100  # other windows; fewer do not tell what is usual
 
-USUAL = 0.75  # quantile of the remainders that counts as usual
-SAMPLES = 3000  # windows from which the usual remainders are taken
-BARE = 1.0  # variance of windows that say nothing about noise
-MANY_BARE = 0.05  # use them too if fewer windows than this share have texture
-LEAST_NOISE = 3.0  # mean square that counts as usual at least, gray levels squared
 CALM = 0.5  # how often that counts for chroma, which copies change less
-LEAST_SHARE = 0.01  # of the variance that counts as usual at least
 STRUCTURED = 40.0  # variance of the luma in a window with something to see
 SMOOTH_CHANGE = 1.5  # levels, root mean square
 CORRELATED = 0.4  # squared correlation of windows that agree
@@ -267,17 +246,17 @@ def _in_whole_blocks(plane: Plane, side: int) -> Plane:
 def _luma_excess(windows: _Moments, side: int, clean: float, *, is_plain: bool) -> Plane:
     """Return the excess for each window of so many blocks a side."""
     limits, mean_limits = LUMA_LIMITS[side]
-    near = _Texture(lambda: np.minimum(*windows.variances), clean)
+    near = Texture(lambda: np.minimum(*windows.variances), clean)
     mean = windows.b - windows.a
     squares = np.zeros_like(mean)
-    _raise_beyond(squares, windows.dd, near, limits)
-    _raise_beyond(squares, mean * mean, near, mean_limits)
+    raise_unexplained(squares, windows.dd, near, limits)
+    raise_unexplained(squares, mean * mean, near, mean_limits)
     if side in OUTLIERS:
-        _raise_outliers(squares, windows.dd, near, *OUTLIERS[side])
+        raise_outliers(squares, windows.dd, near, *OUTLIERS[side])
     if is_plain and side in FAINT_OUTLIERS:
-        _raise_faint_outliers(squares, windows.dd, near, *FAINT_OUTLIERS[side])
+        raise_faint_outliers(squares, windows.dd, near, *FAINT_OUTLIERS[side])
     if is_plain and side in FAINT_MEANS:
-        _raise_faint_outliers(squares, mean * mean, near, *FAINT_MEANS[side])
+        raise_faint_outliers(squares, mean * mean, near, *FAINT_MEANS[side])
     return np.asarray(np.sqrt(squares))
 
 
@@ -291,10 +270,10 @@ def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments], clean: float)
     for side, (limits, mean_limits) in CHROMA_LIMITS.items():
         red, blue = (each.windows(side) for each in chroma)
         texture = partial(_chroma_texture, luma_moments.windows(side), red, blue)
-        near = _Texture(texture, CALM * clean)
+        near = Texture(texture, CALM * clean)
         mean = (red.b - red.a) ** 2 + (blue.b - blue.a) ** 2
-        _raise_beyond(squares, red.dd + blue.dd, near, limits)
-        _raise_beyond(squares, mean, near, mean_limits)
+        raise_unexplained(squares, red.dd + blue.dd, near, limits)
+        raise_unexplained(squares, mean, near, mean_limits)
         if side in EVEN_CHROMA:
             _raise_even(squares, mean, (red, blue), *EVEN_CHROMA[side])
     return np.asarray(np.sqrt(squares))
@@ -318,93 +297,6 @@ def _raise_even(
     (a, b), (c, d) = (each.variances for each in chroma)
     is_beyond = mean > np.float32(most) + np.float32(most * share) * np.maximum(a + c, b + d)
     np.maximum(excess, mean, out=excess, where=is_beyond)
-
-
-class _Texture:
-    """The texture near each window: the largest variance of the windows around it.
-
-    `clean` is the least factor of what counts as usual at least.
-    """
-
-    def __init__(self, variances: Callable[[], Plane], clean: float) -> None:
-        self._variances, self.clean = variances, clean
-
-    @cached_property
-    def near(self) -> Plane:
-        """The largest variance near each window."""
-        return largest_near(self._variances(), NEAR)
-
-    @cached_property
-    def flat_and_rich(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """The places of some windows: the third with the least, and that with the most of it."""
-        near = self.near
-        places = np.arange(0, near.size, max(1, near.size // SAMPLES))
-        values = near.ravel()[places]
-        some = values > BARE
-        if np.count_nonzero(some) > MANY_BARE * len(some):
-            places, values = places[some], values[some]
-        third = max(1, len(places) // 3)
-        order = places[np.argpartition(values, (third - 1, len(places) - third))]
-        return order[:third], order[-third:]
-
-
-def _raise_beyond(excess: Plane, squares: Plane, texture: _Texture, limits: Limits) -> None:
-    """Raise the excess to squares that exceed what the limits explain for their texture."""
-    always_explained = min(limits.factor * texture.clean * LEAST_NOISE, limits.most_noise)
-    if squares.max() <= np.float32(always_explained):
-        return
-    noise, share = _usual(squares, texture)
-    most_noise = min(limits.factor * noise, limits.most_noise)
-    most_share = min(limits.factor * share, limits.most_share)
-    raise_beyond(excess, squares, texture.near, most_noise, most_share)
-
-
-def _raise_outliers(
-    excess: Plane, squares: Plane, texture: _Texture, factor: float, least: float
-) -> None:
-    """Raise the excess to squares that exceed so many times those of nearly all other windows.
-
-    Each counts in proportion to what is usual for its texture.
-    """
-    if squares.max() <= least:
-        return
-    noise, share = _usual(squares, texture)
-    ratios = squares / (np.float32(noise) + np.float32(share) * texture.near)
-    row, column = divmod(int(np.argmax(ratios)), ratios.shape[1])
-    others = np.ones(ratios.shape, np.bool_)
-    others[max(0, row - APART) : row + APART + 1, max(0, column - APART) : column + APART + 1] = 0
-    rest = ratios[others]
-    if len(rest) < FEW:
-        return
-    largest = factor * max(LEAST_RATIO, _quantile(rest, NEARLY_ALL))
-    np.maximum(excess, squares, out=excess, where=(ratios > largest) & (squares > least))
-
-
-def _raise_faint_outliers(
-    excess: Plane, squares: Plane, texture: _Texture, factor: float, least: float
-) -> None:
-    """Do the same for faint details; beside much texture, nothing is faint."""
-    if squares.max() <= least:
-        return
-    found = np.zeros_like(squares)
-    _raise_outliers(found, squares, texture, factor, least)
-    np.maximum(excess, found, out=excess, where=found > FAINT_SHARE * texture.near)
-
-
-def _usual(squares: Plane, texture: _Texture) -> tuple[float, float]:
-    """Return the usual squares where there is little texture, and their usual share of texture."""
-    values, (flat, rich) = squares.ravel(), texture.flat_and_rich
-    noise = _quantile(values[flat])
-    beyond = np.maximum(0, values[rich] - max(noise, LEAST_NOISE))
-    share = _quantile(beyond / (texture.near.ravel()[rich] + 1))
-    unclean = max(texture.clean, min(1.0, max(noise / LEAST_NOISE, share / LEAST_SHARE) * 5))
-    return max(noise, unclean * LEAST_NOISE), max(share, unclean * LEAST_SHARE)
-
-
-def _quantile(values: npt.NDArray[np.float32], share: float = USUAL) -> float:
-    """Return the smallest value that is not below this share of all."""
-    place = int(share * (len(values) - 1))
-    return float(np.partition(values, place)[place])
 
 
 def _shared(windows: _Moments) -> Plane:
@@ -453,8 +345,8 @@ def _unlike(windows: _Moments, limits: Limits) -> Plane:
     unlike = texture * (1 - _shared(windows))
     if unlike.max() <= np.float32(min(limits.factor * LEAST_NOISE, limits.most_noise)):
         return np.zeros_like(unlike)  # no more than is explained where there is no texture
-    flat = texture <= _quantile(texture.ravel(), 1 / 3)
-    noise = max(LEAST_NOISE, _quantile(unlike[flat]))
+    flat = texture <= quantile(texture.ravel(), 1 / 3)
+    noise = max(LEAST_NOISE, quantile(unlike[flat]))
     allowed = min(limits.factor * noise, limits.most_noise) + UNLIKE_SHARE * texture
     return np.where(unlike > allowed, np.sqrt(unlike), np.float32(0))
 
@@ -474,7 +366,7 @@ def _unlike_shapes(blocks: _Moments, is_mapped: bool) -> Plane:
     if np.count_nonzero(is_unlike) <= UNLIKE_SHAPES * np.count_nonzero(is_shape):
         beside = (windows.dd - (windows.b - windows.a) ** 2)[~is_shape]
         is_measured = len(beside) >= FEW and not is_mapped
-        noise = _quantile(beside, NEARLY_NOISE) if is_measured else np.inf
+        noise = quantile(beside, NEARLY_NOISE) if is_measured else np.inf
         is_unlike &= larger * (1 - shared) > BESIDE_NOISE * max(noise, LEAST_SHAPE_NOISE)
     return np.where(is_unlike, np.sqrt(larger), np.float32(0))
 

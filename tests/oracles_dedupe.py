@@ -146,7 +146,8 @@ RULES = {
 def worth_of_a_pixel(facts):
     """What share of the pixels counts in a picture that may have been enlarged."""
     detail = facts.detail
-    if detail >= (0.77 if facts.quality >= 75 else 0.85):
+    is_clean = facts.quality >= 75 and not facts.toned
+    if detail >= (0.77 if is_clean else 0.85):
         return 1
     if detail >= 0.485:
         return 0.2

@@ -108,6 +108,37 @@ def test_the_rule_that_decided_is_the_first_by_which_two_files_differ(files, rul
     ]
 
 
+SHARP = ImageFacts(
+    n_pages=1,
+    holds=frozenset(),
+    bit_depth=8,
+    colour=COLOURS[0],
+    taken_s=None,
+    camera=None,
+    jpeg_quality=None,
+    lossless=True,
+    trace_quality=None,
+    detail=1.0,
+    quality=100,
+    toned=False,
+    pixels_digest="a",
+)
+
+
+@pytest.mark.parametrize(
+    ("detail", "kept"), [(1.0, b"/toned.png"), (0.85, b"/toned.png"), (0.8, b"/half.png")]
+)
+def test_a_toned_picture_must_be_sharp_to_be_kept_instead_of_its_half_size_copy(detail, kept):
+    facts = {b"/toned.png": SHARP._replace(toned=True, detail=detail), b"/half.png": SHARP}
+    rows = rows_of(
+        [File(b"/toned.png", width=800, height=600), File(b"/half.png", width=400, height=300)]
+    )
+
+    order = keep_order(rows, np.arange(2), Keep(("not-upscaled",)), describe(rows, facts))
+
+    assert rows.path(int(order[0])) == kept
+
+
 def test_only_paths_of_tied_rows_are_read():
     read = []
     rows = rows_of([File(b"/data/%d" % n, size=n // 2, width=n // 4) for n in range(8)])

@@ -38,7 +38,7 @@ TRACE_ERROR = 3  # of the estimated quality of a JPEG file that was saved again 
 # and which of the two a picture is cannot be told: such photos lose only to copies of about half
 # their size or more.
 SHARP = 0.77  # at least the detail of 98 % of photos, and of 1 % of those enlarged twice, ...
-SHARP_OF_POOR = 0.85  # ... where quality is poor: compression adds false detail
+SHARP_OF_POOR = 0.85  # ... where compression or levels that were cut off add false detail
 SOFT_WORTH = 0.2  # of a pixel that may be enlarged twice: less than a quarter
 ENLARGED = 0.485  # pictures enlarged three times show less detail than this
 ENLARGED_WORTH = 1 / 3  # of the pixels that show detail, since their number is an estimate
@@ -274,8 +274,9 @@ def _worths(facts: Facts) -> npt.NDArray[np.float64]:
 def _worth(facts: ImageFacts) -> float:
     """Return by how much each pixel counts, in few steps, so that copies of one size are equal."""
     detail = facts.detail
-    if detail >= (SHARP if facts.quality >= GOOD_QUALITY else SHARP_OF_POOR):
-        return SOFT_WORTH if facts.toned else 1.0  # cut off levels look like detail
+    is_clean = facts.quality >= GOOD_QUALITY and not facts.toned
+    if detail >= (SHARP if is_clean else SHARP_OF_POOR):
+        return 1.0
     if detail >= ENLARGED:
         return SOFT_WORTH
     return ENLARGED_WORTH * float(2.0 ** round(2 * math.log2(detail)))

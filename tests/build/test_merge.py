@@ -555,3 +555,39 @@ def test_chosen_rows_are_an_index_with_the_same_roots(tmp_path, photos):
     assert by_path(tmp_path / "b") == {path: facts[path] for path in paths}
     assert opened(tmp_path / "b").roots == opened(tmp_path / "a").roots
     assert check_structure_of(tmp_path / "b") == []
+
+
+@pytest.fixture
+def archives(tmp_path, pictures):
+    """Two folders, each with a zip file of one picture and some texts."""
+    for number, name in enumerate(["first", "second"], 2):
+        texts = {f"{i}.txt": b"no picture" for i in range(number)}
+        place = tmp_path / name / "a.zip"
+        place.parent.mkdir()
+        with zipfile.ZipFile(place, "w") as archive:
+            for member, data in {"1.jpg": pictures[0], **texts}.items():
+                archive.writestr(member, data)
+        os.utime(place, (1_600_000_000, 1_600_000_000))
+    return [tmp_path / "first", tmp_path / "second"]
+
+
+def test_members_that_are_no_pictures_are_still_counted_after_a_merge(tmp_path, archives):
+    changes = OptionChanges(containers=True)
+    places = [tmp_path / "a", tmp_path / "b"]
+    for place, source in zip(places, archives, strict=True):
+        update_index(place, [str(source)], settings(changes=changes))
+
+    merge_indexes(places, tmp_path / "merged")
+    found = update_index(tmp_path / "merged", (), settings())
+
+    assert (found.hashed, found.unchanged, found.ignored) == (0, 2, 5)
+
+
+def test_members_that_are_no_pictures_are_still_counted_of_chosen_rows(tmp_path, archives):
+    names = [str(source) for source in archives]
+    update_index(tmp_path / "a", names, settings(changes=OptionChanges(containers=True)))
+
+    select_rows(tmp_path / "a", np.arange(2), tmp_path / "b")
+    found = update_index(tmp_path / "b", (), settings())
+
+    assert (found.hashed, found.unchanged, found.ignored) == (0, 2, 5)

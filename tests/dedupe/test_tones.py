@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from make_sample import photo
 
-from imgdup.dedupe import tones
+from imgdup.dedupe import curves, tones
 
 few = settings(max_examples=30)
 LEVELS = np.arange(256)
@@ -290,7 +290,7 @@ def test_the_error_of_a_curve_is_the_weighted_mean_of_squares(drawn, slack):
         for x, w in zip(a.ravel(), weights.ravel(), strict=True)
     )
 
-    levels = tones._Levels(a, b, weights)
+    levels = curves.Levels(a, b, weights)
 
     assert levels.spread == pytest.approx(spread / total, abs=1e-6)
     assert levels.error(curve, slack) == pytest.approx((spread + missed) / total, abs=1e-6)
@@ -298,7 +298,7 @@ def test_the_error_of_a_curve_is_the_weighted_mean_of_squares(drawn, slack):
 
 def test_without_pixels_nearby_a_level_is_not_off_a_curve():
     a = np.full((4, 4), 100, np.uint8)
-    levels = tones._Levels(a, a + 10, np.ones_like(a))
+    levels = curves.Levels(a, a + 10, np.ones_like(a))
 
     off = levels.off(LEVELS.astype(float))
 
@@ -310,7 +310,7 @@ def test_without_pixels_nearby_a_level_is_not_off_a_curve():
 def test_a_fitted_curve_follows_the_levels_and_never_falls(scene, curve):
     a = gray(scene)
 
-    found = tones._curve(tones._Levels(a, curve[a], np.ones_like(a)))
+    found = curves.smooth_curve(curves.Levels(a, curve[a], np.ones_like(a)))
 
     used = np.bincount(a.ravel(), minlength=256) > 20
     assert np.abs(found - curve)[used].mean() < 2
@@ -323,7 +323,7 @@ def test_levels_are_left_where_noise_explains_their_move():
     a = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
     b = np.clip(a.astype(int) + 6, 0, 255).astype(np.uint8)
 
-    found = tones._near_identity(tones._Levels(a, b, np.ones_like(a)), np.full(256, 2.0))
+    found = curves.near_identity(curves.Levels(a, b, np.ones_like(a)), np.full(256, 2.0))
 
     assert found[20:230].tolist() == (LEVELS[20:230] + 2).tolist()
     assert found.max() <= 255

@@ -205,12 +205,8 @@ def _compare_aligned(first: Pixels, second: Pixels, direct: _Finding, agreement:
         if shared is None or min(shared[0].shape[:2]) < MIN_SIDE:
             continue
         is_moved = not is_unmoved(place.matrix, part.shape)
-        if (
-            not is_moved
-            and finding is direct
-            and agreement >= LEAST_AGREEMENT
-            and (rough is places[-1])
-        ):
+        is_last = rough is places[-1]
+        if is_last and not is_moved and finding is direct and agreement >= LEAST_AGREEMENT:
             break  # whatever is measured here, the answer is the direct one
         evidence = Evidence(*(shared if place.part_is_second else shared[::-1]))
         relation = _relation(evidence)

@@ -8,6 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.dedupe.curves import (
+    CLIPPED_AT,
+    Curve,
+    Levels,
+    near_identity,
+    plain_curves,
+    smooth_curve,
+)
 from imgdup.dedupe.sharpness import plane_of
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import (
@@ -18,25 +26,14 @@ from imgdup.images.opencv import (
     range_near,
     resized,
 )
-from imgdup.native.difference import ascending, block_moments, level_sums
-
-Curve = npt.NDArray[np.float64]  # a level for each of 256
+from imgdup.native.difference import block_moments
 
 CURVE_SIDE = 96  # pixels; the tone curve is fitted on a picture of this size
-CURVE_SIGMA = 6.0  # gray levels
-CURVE_TERMS = np.sqrt(np.arange(256) / 255)[:, np.newaxis] ** np.arange(5)
-CURVE_ROUNDS = 5
-CLIPPED_AT = 6  # levels from black or white
-MOST_CLIPPED = 0.1  # share of the pixels that are not clipped, below which all are fitted
-FAR_OFF = 3.0  # levels
-FEWEST_LEVELS = 8  # that are not cut off, to fit a plain curve
 SAMPLED = 1 << 14  # pixels, about, on which curves are compared
 CLEARLY_NEARER = 0.9  # of the mean squared difference that the first curve leaves
 MOST_OFF = 400  # levels squared; pixels that differ by more say nothing about a curve
 # The weight of a level by the range of its neighbours' levels.
 EVENNESS = np.rint(1 + 63 / (1 + (np.arange(256) / 8) ** 2)).astype(np.uint8)
-# How much a curve follows each level freely: near black and white only.
-NEAR_END = np.clip(2 - np.minimum(np.arange(256), 255 - np.arange(256)) / 12, 0, 1)
 NEUTRAL = 6  # levels between the channels of a gray picture, at most
 FEW_COLOURED = 0.03  # share of the area
 NEARLY_ALL_MARKS = (0.02, 0.98)  # quantiles of their places
@@ -169,10 +166,10 @@ def _with_equal_tones(
     if many of these did not move in this way.
     """
     even = _evenness(a, b)
-    ways = [_Levels(a, b, even), _Levels(b, a, even)]
+    ways = [Levels(a, b, even), Levels(b, a, even)]
     if _need_no_curve(ways):
         return first, second, Tones(False, False)
-    curves = [_curve(each) for each in ways]
+    curves = [smooth_curve(each) for each in ways]
     errors = [each.error(curve) for each, curve in zip(ways, curves, strict=True)]
     missed = [error / _spread(each) for error, each in zip(errors, (b, a), strict=True)]
     way = int(missed[1] < missed[0])
@@ -182,9 +179,9 @@ def _with_equal_tones(
     if not is_needed or missed[way] > MOST_MISSED:
         return first, second, Tones(False, False)
     source, target = (_sampled(each) for each in ((first, second), (second, first))[way])
-    curve = _nearest_curve([curves[way], *_plain_curves(ways[way])], source, target)
+    curve = _nearest_curve([curves[way], *plain_curves(ways[way])], source, target)
     shift = _clipping_shift(first, second)
-    unmoved = _near_identity(ways[way], shift)
+    unmoved = near_identity(ways[way], shift)
     if ways[way].error(unmoved) <= enough + 1:
         curve = unmoved
     moved = np.abs(curve - np.arange(256)) > MOVED + shift
@@ -204,65 +201,10 @@ def _is_smooth(pixels: Pixels) -> bool:
     return float(np.mean(square - mean * mean > TEXTURED)) < SMOOTH_SHARE
 
 
-class _Levels:
-    """How often each level occurs in one reduced picture, and what it has become in the other."""
-
-    def __init__(self, a: Pixels, b: Pixels, even: Pixels) -> None:
-        counts, sums, squares = level_sums(a, b, even).astype(np.float64)
-        self.counts, self.total = counts, float(counts.sum())
-        self.means = sums / np.maximum(counts, 1)
-        self.spread = float(np.sum(squares - sums * self.means)) / self.total
-
-    def error(self, curve: Curve, slack: float = 0.0) -> float:
-        """Return the mean squared difference that a curve leaves, beyond some levels."""
-        off = np.maximum(np.abs(self.means - curve) - slack, 0)
-        return self.spread + float(np.dot(self.counts, off * off)) / self.total
-
-    def off(self, curve: Curve) -> Curve:
-        """Return by how much the levels near each one lie off a curve."""
-        kernel = np.exp(-0.5 * (np.arange(-16, 17) / CURVE_SIGMA) ** 2)
-        weights = np.convolve(self.counts, kernel, "same") + 1e-9 * self.total
-        return np.convolve(self.counts * (self.means - curve), kernel, "same") / weights
-
-
-def _need_no_curve(ways: list[_Levels]) -> bool:
+def _need_no_curve(ways: list[Levels]) -> bool:
     """Return whether no curve can come so much nearer than none that it would be used."""
     enough = IDENTITY_FACTOR * min(each.spread for each in ways)  # no curve leaves less
     return all(each.error(np.arange(256.0), UNMOVED) <= enough for each in ways)
-
-
-def _curve(levels: _Levels) -> Curve:
-    """Fit a smooth monotone curve.
-
-    Few parameters describe it, so that it cannot follow the tones of one object. Only near black
-    and white, where clipping bends it, it follows the tones freely.
-    """
-    stiff = _stiff_curve(levels.counts, levels.means)
-    free = stiff + NEAR_END * levels.off(stiff)
-    return np.asarray(np.clip(ascending(free, levels.counts + 1e-9), 0, 255))
-
-
-def _plain_curves(levels: _Levels) -> list[Curve]:
-    """Fit what programs do to all levels: a factor and an offset, or a gamma, cut off at 0 and 255.
-
-    An average of reduced pictures over levels that are cut off says little, so these do not count.
-    """
-    x, y = np.arange(256.0), levels.means
-    inside = (y > CLIPPED_AT) & (y < 255 - CLIPPED_AT) & (x > CLIPPED_AT) & (x < 255 - CLIPPED_AT)
-    weights = levels.counts * inside
-    if np.count_nonzero(weights) < FEWEST_LEVELS:
-        return []
-    logs, goals = np.log(np.maximum(x, 1) / 255), np.log(np.maximum(y, 1) / 255)
-    slope, offset, gamma, close = 1.0, 0.0, 1.0, (weights, weights)
-    for _ in range(CURVE_ROUNDS):
-        mean_x, mean_y = (float(np.average(each, weights=close[0])) for each in (x, y))
-        spread = float(np.average((x - mean_x) ** 2, weights=close[0]))
-        slope = float(np.average((x - mean_x) * (y - mean_y), weights=close[0])) / max(1.0, spread)
-        offset = mean_y - slope * mean_x
-        gamma = float(np.sum(close[1] * logs * goals) / np.sum(close[1] * logs * logs))
-        plain = slope * x + offset, 255 * (x / 255) ** max(0.1, gamma)
-        close = tuple(weights / (1 + ((y - each) / FAR_OFF) ** 2) for each in plain)
-    return [np.clip(each, 0, 255) for each in plain]
 
 
 def _sampled(pixels: Pixels) -> Pixels:
@@ -280,18 +222,11 @@ def _nearest_curve(curves: list[Curve], source: Pixels, target: Pixels) -> Curve
     return curves[nearest if missed[nearest] < CLEARLY_NEARER * missed[0] else 0]
 
 
-def _stays(levels: _Levels) -> npt.NDArray[np.bool_]:
+def _stays(levels: Levels) -> npt.NDArray[np.bool_]:
     """Return which levels are those of a black or white background that did not move."""
     level = np.arange(256)
     is_end = np.minimum(level, 255 - level) < CLIPPED_AT
     return np.asarray(is_end & (np.abs(levels.means - level) <= UNMOVED))
-
-
-def _near_identity(levels: _Levels, shift: Curve) -> Curve:
-    """Return the curve that moves levels by as much as noise explains."""
-    identity = np.arange(256.0)
-    moves = np.clip(levels.off(identity), -shift, shift)
-    return np.asarray(np.clip(identity + moves, 0, 255))
 
 
 def _evenness(a: Pixels, b: Pixels) -> Pixels:
@@ -300,29 +235,6 @@ def _evenness(a: Pixels, b: Pixels) -> Pixels:
     An average over tones that are clipped in one picture does not show where the curve leads.
     """
     return mapped(np.maximum(range_near(a, 3), range_near(b, 3)), EVENNESS)
-
-
-def _stiff_curve(counts: Curve, means: Curve) -> Curve:
-    """Fit a polynomial of the root of the level, cut off at 0 and 255, to the mean of each level.
-
-    It comes near to any change of brightness, contrast and gamma. Levels whose mean lies far from
-    it count little.
-    """
-    weights = counts * ((means > CLIPPED_AT) & (means < 255 - CLIPPED_AT))
-    if weights.sum() < MOST_CLIPPED * counts.sum():
-        weights = counts
-    prior = 1e-4 * counts.sum() / 256  # where there are no pixels, levels stay
-    curve = np.arange(256.0)
-    for _ in range(CURVE_ROUNDS):
-        products = (CURVE_TERMS.T * (weights + prior)) @ CURVE_TERMS
-        wanted = CURVE_TERMS.T @ (weights * means + prior * np.arange(256))
-        found = np.linalg.solve(products + 1e-9 * np.eye(len(products)), wanted)
-        curve = np.asarray(CURVE_TERMS @ found)
-        off = means - np.clip(curve, 0, 255)
-        is_clipped = np.maximum(curve, means) < CLIPPED_AT
-        is_clipped |= np.minimum(curve, means) > 255 - CLIPPED_AT
-        weights = np.where(is_clipped, 0, counts) / (1 + (off / FAR_OFF) ** 2)
-    return np.asarray(np.clip(curve, 0, 255))
 
 
 def _colours_differ_everywhere(first: Pixels, second: Pixels) -> bool:

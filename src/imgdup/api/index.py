@@ -48,9 +48,7 @@ class ImageIndex:
         Raises
         ------
         ImgdupError
-            If there is no index.
-        IndexFormatError
-            If it is damaged, forged, or of another version.
+            If there is none; an `IndexFormatError` if it is damaged, forged or of another version.
         """
         if is_pack(Path(path)):
             return cls(Path(path), None, open_generation(Path(path), PACK))
@@ -148,10 +146,7 @@ class ImageIndex:
         return self.rows.column(name)
 
     def check_before_decision(self) -> Self:
-        """Check the arrays on which a decision rests, and return the index.
-
-        Raises ImgdupError if one is damaged, or missing as in an index of format version 1.
-        """
+        """Check the arrays on which a decision rests; raise ImgdupError if one is damaged."""
         self.generation.check_before_decision()
         return self
 
@@ -276,10 +271,7 @@ class ImageIndex:
     ) -> "Iterator[RowPairs]":
         """Find all pairs as `pairs` does, in blocks of arrays, in bounded memory.
 
-        Returns
-        -------
-        iterator of RowPairs
-            Arrays of rows, of distances in bits, and of whether the two are duplicates.
+        The arrays are rows, distances in bits, and whether the two are duplicates.
         """
         for index in (self, other):
             if index is not None:

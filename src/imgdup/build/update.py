@@ -311,8 +311,7 @@ def _counts(listing: Listing, status: npt.NDArray[Any]) -> dict[str, int]:
 
 def _failures(facts: Facts, status: npt.NDArray[Any]) -> list[Failure]:
     """List the files without a hash, except those that were not scanned."""
-    listing, kept = facts.listing, set(facts.listing.kept)
-    paths = listing.paths
+    listing, kept, paths = facts.listing, set(facts.listing.kept), facts.listing.paths
     return [
         Failure(paths[row], reason_of(status[row]), detail, listing.origin[row] == OLD)
         for row, detail in sorted(facts.failures(status).items())

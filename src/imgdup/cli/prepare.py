@@ -344,9 +344,8 @@ def sharding(
     """
     n_shards, folder = division.shards, division.checkpoints
     if division.memory is not None:
-        n_right = None if sides.right is None else len(sides.right.rows)
-        n_left = len(sides.left.rows)
-        n_shards = shards_within(division.memory, n_left, n_right, orientations=turned)
+        right = None if sides.right is None else len(sides.right.rows)
+        n_shards = shards_within(division.memory, len(sides.left.rows), right, orientations=turned)
     if n_shards is None and folder is None:
         return None
     if folder is None:

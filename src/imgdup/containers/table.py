@@ -45,15 +45,7 @@ _BYTES, _PATH = "bytes", "path"  # fields of a struct
 
 
 class TableFile:
-    """An open Parquet or Arrow file.
-
-    Parameters
-    ----------
-    file : OpenFile
-    kind : str
-        ``"parquet"`` or ``"arrow"``.
-
-    """
+    """An open Parquet or Arrow file; `kind` is ``"parquet"`` or ``"arrow"``."""
 
     def __init__(self, file: OpenFile, kind: str) -> None:
         self.file = file

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.loader import load_library
+from imgdup.native.loader import declared
 
 N_SUMS, N_MOMENTS, N_PARTS, N_FREQUENCIES = 8, 6, 8, 8  # the same as in imgdup.h
 N_ROWS = 6  # of scratch memory for `step_sums`
@@ -44,7 +44,7 @@ def filter_sums(a: Plane, fine: Plane, coarse: Plane, b: Plane) -> FilterSums:
     """
     planes = [_checked(each, a.shape) for each in (a, fine, coarse, b)]
     sums = np.zeros(N_SUMS, np.float64)
-    _functions().sums(*map(_address, planes), a.size, _address(sums))
+    _functions().imgdup_filter_sums(*map(_address, planes), a.size, _address(sums))
     return FilterSums(*sums.tolist())
 
 
@@ -59,7 +59,9 @@ def blended(a: Plane, fine: Plane, coarse: Plane, weights: tuple[float, float, f
     """
     a, fine, coarse = (_checked(each, a.shape) for each in (a, fine, coarse))
     factors, blend = np.array(weights, np.float32), np.empty_like(a)
-    _functions().blend(*map(_address, (a, fine, coarse)), a.size, *map(_address, (factors, blend)))
+    _functions().imgdup_blend(
+        *map(_address, (a, fine, coarse)), a.size, *map(_address, (factors, blend))
+    )
     return blend
 
 
@@ -86,7 +88,9 @@ def window_means(planes: Planes, side: int) -> Planes:
         )
     planes = np.ascontiguousarray(planes)
     means, scratch = np.empty_like(planes), np.empty(2 * planes.shape[2] + side - 1)
-    _functions().windows(_address(planes), *planes.shape, side, *map(_address, (scratch, means)))
+    _functions().imgdup_window_means(
+        _address(planes), *planes.shape, side, *map(_address, (scratch, means))
+    )
     return means
 
 
@@ -103,17 +107,13 @@ def raise_beyond(excess: Plane, squares: Plane, near: Plane, noise: float, share
     if not excess.flags.c_contiguous or not excess.flags.writeable:
         raise ValueError("the excess must be contiguous and writable")
     excess, squares, near = (_checked(each, excess.shape) for each in (excess, squares, near))
-    _functions().beyond(
+    _functions().imgdup_raise_beyond(
         _address(squares), _address(near), excess.size, noise, share, _address(excess)
     )
 
 
 def ascending(values: Sums, weights: Sums) -> Sums:
     """Return the nearest ascending values: pool adjacent violators (Barlow et al. 1972).
-
-    Parameters
-    ----------
-    values, weights : ndarray of float64, shape (n,)
 
     Examples
     --------
@@ -128,7 +128,7 @@ def ascending(values: Sums, weights: Sums) -> Sums:
     values, weights = np.ascontiguousarray(values), np.ascontiguousarray(weights)
     n = values.size
     scratch, ends, nearest = np.empty((2, n)), np.empty(n, np.int64), np.empty(n)
-    _functions().ascending(
+    _functions().imgdup_ascending(
         *(_address(values), _address(weights), n, _address(scratch[0]), _address(scratch[1])),
         *(_address(ends), _address(nearest)),
     )
@@ -161,7 +161,7 @@ def block_moments(a: Plane, b: Plane, side: int) -> npt.NDArray[np.float32]:
     height, width = a.shape
     moments = np.empty((N_MOMENTS, -(-height // side), -(-width // side)), np.float32)
     columns = np.empty((N_MOMENTS, width), np.float32)
-    _functions().moments(
+    _functions().imgdup_block_moments(
         _address(a), _address(b), height, width, side, _address(columns), _address(moments)
     )
     return moments
@@ -192,7 +192,7 @@ def shrunk(pixels: Pixels, height: int, width: int) -> Pixels:
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     out = np.empty((height, width, *pixels.shape[2:]), np.uint8)
     sums, spans = np.empty((columns, channels), np.uint32), np.empty((width, 4), np.int64)
-    _functions().shrink(
+    _functions().imgdup_shrink(
         *(_address(pixels), rows, columns, channels),
         *(_address(out), height, width, _address(sums), _address(spans)),
     )
@@ -226,7 +226,7 @@ def step_sums(taken: Pixels, goal: Pixels) -> tuple[Sums, Sums]:
     stride = -(-width // LANES) * LANES
     rows = np.zeros((N_ROWS, stride), np.float32)
     products, wanted = np.zeros((N_PARTS, N_PARTS)), np.zeros(N_PARTS)
-    _functions().step(
+    _functions().imgdup_step_sums(
         *(_address(taken), _address(goal), height, width, stride),
         *(_address(rows), _address(products), _address(wanted)),
     )
@@ -236,14 +236,7 @@ def step_sums(taken: Pixels, goal: Pixels) -> tuple[Sums, Sums]:
 def solved(matrix: Sums, vector: Sums) -> list[float]:
     """Solve linear equations by Gaussian elimination, faster than NumPy does for a few of them.
 
-    Parameters
-    ----------
-    matrix, vector : ndarray of float64, shapes (n, n) and (n,)
-
-    Returns
-    -------
-    list of float
-        The solution; not all finite if the matrix is singular.
+    The shapes are (n, n) and (n,). The solution is not finite if the matrix is singular.
 
     Examples
     --------
@@ -257,16 +250,12 @@ def solved(matrix: Sums, vector: Sums) -> list[float]:
             f"got {matrix.dtype} of {matrix.shape} and {vector.dtype} of {vector.shape}"
         )
     matrix, vector = matrix.copy("C"), vector.copy("C")
-    _functions().solve(_address(matrix), _address(vector), n)
+    _functions().imgdup_solve(_address(matrix), _address(vector), n)
     return list(vector.tolist())
 
 
 def level_sums(a: Pixels, b: Pixels, weights: Pixels) -> npt.NDArray[np.int64]:
     """Add up, for each level of a picture, the levels of another one in the same places.
-
-    Parameters
-    ----------
-    a, b, weights : ndarray of uint8, of one shape
 
     Returns
     -------
@@ -287,36 +276,26 @@ def level_sums(a: Pixels, b: Pixels, weights: Pixels) -> npt.NDArray[np.int64]:
         )
     a, b, weights = _bytes(a), _bytes(b), _bytes(weights)
     sums = np.zeros((LEVELS, 3), np.int64)
-    _functions().levels(*map(_address, (a, b, weights)), a.size, _address(sums))
+    _functions().imgdup_level_sums(*map(_address, (a, b, weights)), a.size, _address(sums))
     return np.ascontiguousarray(sums.T)
 
 
 def frequency_powers(plane: Plane, cosines: Plane) -> Sums:
-    """Transform each 8 pixels of a column, and add up the squares of each frequency.
+    """Transform each 8 pixels of a column, and add up the squares of each of 8 frequencies.
 
-    Parameters
-    ----------
-    plane : ndarray of float32, shape (height, width)
-        Rows that are left over at its end do not count.
-    cosines : ndarray of float32, shape (8, 8)
-        One row for each frequency.
-
-    Returns
-    -------
-    ndarray of float64, shape (8,)
+    Rows that are left over at the end of the plane do not count. `cosines`, of shape (8, 8), has a
+    row for each frequency.
     """
     plane, cosines = _checked(plane, plane.shape), _checked(cosines, (N_FREQUENCIES,) * 2)
     powers = np.zeros(N_FREQUENCIES)
-    _functions().powers(_address(plane), *plane.shape, _address(cosines), _address(powers))
+    _functions().imgdup_frequency_powers(
+        _address(plane), *plane.shape, _address(cosines), _address(powers)
+    )
     return powers
 
 
 def edges(plane: Plane) -> tuple[Sums, Sums]:
     """Add up where levels change abruptly, as they do between the blocks of a JPEG file.
-
-    Parameters
-    ----------
-    plane : ndarray of float32, shape (height, width)
 
     Returns
     -------
@@ -331,7 +310,7 @@ def edges(plane: Plane) -> tuple[Sums, Sums]:
     """
     plane = _checked(plane, plane.shape)
     rows, columns = (np.zeros(side) for side in plane.shape)
-    _functions().edges(_address(plane), *plane.shape, _address(rows), _address(columns))
+    _functions().imgdup_edges(_address(plane), *plane.shape, _address(rows), _address(columns))
     return rows, columns
 
 
@@ -340,52 +319,30 @@ def keep_memory() -> None:
 
     Pictures are compared in a fifth less time if the memory of one serves the next.
     """
-    _functions().keep_memory()
+    _functions().imgdup_keep_memory()
 
 
-class _Functions(NamedTuple):
-    """The functions of ``difference.c``."""
-
-    sums: Any
-    blend: Any
-    windows: Any
-    beyond: Any
-    ascending: Any
-    moments: Any
-    shrink: Any
-    step: Any
-    solve: Any
-    levels: Any
-    powers: Any
-    edges: Any
-    keep_memory: Any
+_P, _N, _X = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float  # address, number, level
+_SIGNATURES = {  # what each function returns, then its arguments
+    "imgdup_filter_sums": (None, _P, _P, _P, _P, _N, _P),
+    "imgdup_blend": (None, _P, _P, _P, _N, _P, _P),
+    "imgdup_window_means": (None, _P, _N, _N, _N, _N, _P, _P),
+    "imgdup_raise_beyond": (None, _P, _P, _N, _X, _X, _P),
+    "imgdup_ascending": (None, _P, _P, _N, _P, _P, _P, _P),
+    "imgdup_block_moments": (None, _P, _P, _N, _N, _N, _P, _P),
+    "imgdup_shrink": (None, _P, _N, _N, _N, _P, _N, _N, _P, _P),
+    "imgdup_step_sums": (None, _P, _P, _N, _N, _N, _P, _P, _P),
+    "imgdup_solve": (None, _P, _P, _N),
+    "imgdup_level_sums": (None, _P, _P, _P, _N, _P),
+    "imgdup_frequency_powers": (None, _P, _N, _N, _P, _P),
+    "imgdup_edges": (None, _P, _N, _N, _P, _P),
+    "imgdup_keep_memory": (None,),
+}
 
 
 @cache
-def _functions() -> _Functions:
-    """Set the argument types of the functions."""
-    p, n, x = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float  # address, number, level
-    types = {
-        "imgdup_filter_sums": (p, p, p, p, n, p),
-        "imgdup_blend": (p, p, p, n, p, p),
-        "imgdup_window_means": (p, n, n, n, n, p, p),
-        "imgdup_raise_beyond": (p, p, n, x, x, p),
-        "imgdup_ascending": (p, p, n, p, p, p, p),
-        "imgdup_block_moments": (p, p, n, n, n, p, p),
-        "imgdup_shrink": (p, n, n, n, p, n, n, p, p),
-        "imgdup_step_sums": (p, p, n, n, n, p, p, p),
-        "imgdup_solve": (p, p, n),
-        "imgdup_level_sums": (p, p, p, n, p),
-        "imgdup_frequency_powers": (p, n, n, p, p),
-        "imgdup_edges": (p, n, n, p, p),
-        "imgdup_keep_memory": (),
-    }
-    functions = []
-    for name, arguments in types.items():
-        function = getattr(load_library(), name)
-        function.restype, function.argtypes = None, arguments
-        functions.append(function)
-    return _Functions(*functions)
+def _functions() -> ctypes.CDLL:
+    return declared(_SIGNATURES)
 
 
 def _checked(plane: Plane, shape: tuple[int, ...]) -> Plane:

@@ -1,7 +1,6 @@
 """Format results as tables for a terminal, lines for a pipe, NUL-separated paths, or JSON lines.
 
-The name of a function says for which output it is: ``..._table``, ``..._lines``, ``..._nulls`` or
-``..._json``.
+Names of functions end in their output: ``..._table``, ``..._lines``, ``..._nulls``, ``..._json``.
 """
 
 import os
@@ -79,8 +78,7 @@ def match_table(
 ) -> str:
     """Lay out the matches of probes: one table per probe, under its name if there are several.
 
-    `extra` names more columns: ``"by"``, by which hash a match was found, and ``"pdq"``, the
-    distance of the PDQ hashes.
+    `extra` names more columns: ``"by"``, the hash that found it, ``"pdq"``, the PDQ distance.
 
     Examples
     --------

@@ -819,7 +819,7 @@ def test_a_folder_of_many_entries_takes_the_memory_of_its_names(monkeypatch, pho
     facts = os.stat(photo_folder / "inside/photo.jpg")
     entry_names = [b"photo-%07d.jpg" % n for n in range(n_entries)]
     monkeypatch.setattr(sources, "_names", lambda folder, tally: list(entry_names))
-    monkeypatch.setattr(sources, "_stat", lambda path, options, tally: facts)
+    monkeypatch.setattr(sources, "facts_of", lambda path, options, tally: facts)
     tracemalloc.start()
 
     n_found = sum(1 for _ in walk(b"/many", b"/many", ScanOptions(), b"", Tally()))

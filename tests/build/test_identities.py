@@ -120,7 +120,7 @@ def test_followed_links_take_the_stated_memory(monkeypatch):
         return SimpleNamespace(**file, st_ino=1 + int(path[-9:-4]) % (n_rows // 2))
 
     monkeypatch.setattr(sources, "_names", lambda folder, tally: list(names))
-    monkeypatch.setattr(sources, "_stat", stat_of)
+    monkeypatch.setattr(sources, "facts_of", stat_of)
     listing, scan = Listing([b"/p"]), Scan(b"/p", b"/p", ScanOptions(follow_symlinks=True))
     tracemalloc.start()
 

@@ -394,3 +394,122 @@ def test_the_larger_shift_of_both_pictures_counts():
     assert shift.tolist() == tones._clipping_shift(wild, calm).tolist()
     assert shift[-1] == tones._clipping_shift(wild, wild)[-1]
     assert shift[-1] > tones._clipping_shift(calm, calm)[-1]
+
+
+# --- plain curves and what they are compared with
+
+
+def plain_levels(curve):
+    """Levels of a picture that has all of them, and what a curve makes of each."""
+    a = np.tile(LEVELS.astype(np.uint8), (4, 1))
+    return curves.Levels(a, curve[a], np.ones_like(a))
+
+
+@pytest.mark.parametrize(
+    ("curve", "kind"),
+    [(CURVES["darker and flatter"], 0), (CURVES["contrast"], 0), (CURVES["gamma"], 1)],
+    ids=["factor and offset", "factor and offset, cut off", "gamma"],
+)
+def test_a_plain_change_of_all_levels_is_found_exactly(curve, kind):
+    found = curves.plain_curves(plain_levels(curve))
+
+    assert len(found) == 2
+    assert np.abs(found[kind] - curve).max() < 1
+    assert np.abs(found[1 - kind] - curve).max() > 2
+
+
+@pytest.mark.parametrize(("n_levels", "n_curves"), [(7, 0), (8, 2)])
+def test_too_few_levels_show_no_plain_curve(n_levels, n_curves):
+    a = np.tile(np.arange(100, 100 + n_levels, dtype=np.uint8), (4, 1))
+
+    found = curves.plain_curves(curves.Levels(a, a + 10, np.ones_like(a)))
+
+    assert len(found) == n_curves
+
+
+def test_levels_that_are_cut_off_show_no_plain_curve():
+    white = np.full(256, 255, np.uint8)
+
+    assert curves.plain_curves(plain_levels(white)) == []
+    assert curves.plain_curves(plain_levels(255 - white)) == []
+
+
+def test_the_curve_that_takes_most_pixels_nearest_is_chosen_although_some_are_far_off():
+    source = np.tile(LEVELS.astype(np.uint8), (10, 1))
+    near, far = LEVELS * 0.9, LEVELS * 0.9 + 9.0
+    target = np.rint(near).astype(np.uint8)[source]
+    target[0] = 255  # an object that was put in, which a mean of squares would follow
+
+    chosen = [tones._nearest_curve(each, source, target) for each in ([near, far], [far, near])]
+
+    assert chosen[0] is chosen[1] is near
+
+
+@few
+@given(hnp.arrays(np.uint8, (6, 7)))
+def test_the_spread_is_the_variance_and_at_least_one(pixels):
+    values = [int(value) for value in pixels.ravel()]
+    mean = sum(values) / len(values)
+
+    found = tones._spread(pixels)
+
+    assert found == pytest.approx(max(1, sum((v - mean) ** 2 for v in values) / len(values)))
+
+
+@pytest.mark.parametrize(
+    ("level", "moved_to", "stays"),
+    [(0, 0, True), (5, 7, True), (6, 6, False), (255, 253, True), (250, 250, True),
+     (249, 249, False), (0, 3, False), (255, 252, False)],
+)  # fmt: skip
+def test_only_black_and_white_that_did_not_move_are_a_background_that_stays(level, moved_to, stays):
+    a = np.full((3, 3), level, np.uint8)
+
+    found = tones._stays(curves.Levels(a, np.full_like(a, moved_to), np.ones_like(a)))
+
+    assert found[level] == stays
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (128, 128), (300, 400), (2000, 100)])
+def test_about_as_many_pixels_of_each_picture_are_compared(shape):
+    pixels = np.arange(shape[0] * shape[1]).reshape(shape) % 251
+
+    found = tones._sampled(pixels.astype(np.uint8))
+
+    assert found.size <= 2 * tones.SAMPLED
+    assert found.size >= min(pixels.size, tones.SAMPLED // 2)
+    assert found[0, 0] == pixels[0, 0]
+
+
+@pytest.mark.parametrize(("shape", "expected"), [
+    ((50, 40), (50, 40)), ((192, 96), (96, 48)), ((96, 192), (48, 96)), ((1000, 1), (96, 1)),
+])  # fmt: skip
+def test_a_picture_is_reduced_to_a_side_and_never_enlarged(shape, expected):
+    assert tones._reduced(np.zeros(shape, np.uint8), 96).shape == expected
+    assert tones._reduced(np.zeros((*shape, 3), np.uint8), 96).shape == (*expected, 3)
+
+
+def test_where_both_pictures_have_gray_parts_neither_is_made_gray(scene):
+    half = scene.copy()
+    half[:, :80] = gray(scene)[:, :80, np.newaxis]
+
+    assert tones._is_gray_pair(half, scene) == (False, False)
+    assert tones._is_gray_pair(gray(scene), scene) == (True, False)
+    assert tones._is_gray_pair(scene, gray(scene)) == (True, False)
+
+
+def test_a_tint_is_found_although_a_channel_is_cut_off_in_bright_places(scene):
+    bright = 2.0 * gray(scene)
+    sepia = np.dstack([bright * share for share in (1.2, 1.0, 0.75)])
+    picture = np.clip(np.rint(sepia), 0, 255).astype(np.uint8)
+
+    assert (picture[..., 0] == 255).mean() > 0.3
+    assert tones._is_tinted(picture)
+    assert not tones._is_tinted(scene)
+
+
+def test_colour_that_was_taken_away_and_another_curve_are_both_undone(scene):
+    first, second, found = tones.equal_colours(scene, CURVES["gamma"][gray(scene)])
+
+    assert found == tones.Tones(True, False)
+    assert first.ndim == second.ndim == 2
+    assert np.abs(first.astype(int) - second.astype(int)).mean() < 2

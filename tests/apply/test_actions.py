@@ -235,7 +235,7 @@ def test_a_target_inside_a_root_is_refused(scene, tmp_path):
     (tmp_path / "link").symlink_to(scene.root)
 
     for target in (scene.root, scene.root / "new", scene.root / "a" / ".." / "b"):
-        with pytest.raises(UsageError, match="would be indexed again: name a folder outside"):
+        with pytest.raises(UsageError, match="would be indexed again: give a folder outside"):
             make_options(scene.plan, "move", target)
     with pytest.raises(UsageError, match="would be indexed again"):
         make_options(scene.plan, "move", tmp_path / "link" / "new")
@@ -279,14 +279,14 @@ def test_a_target_inside_the_index_folder_is_refused(scene):
 def test_a_target_that_is_a_file_is_refused(scene):
     (scene.index / "file").touch()
 
-    with pytest.raises(UsageError, match="not a folder; name a folder"):
+    with pytest.raises(UsageError, match="not a folder; give an existing folder"):
         make_options(scene.plan, "move", scene.index / "file")
 
 
 def test_a_target_belongs_to_move_and_to_nothing_else(scene):
-    with pytest.raises(UsageError, match="moving needs a folder"):
+    with pytest.raises(UsageError, match="moving needs a target folder"):
         make_options(scene.plan, "move")
-    with pytest.raises(UsageError, match="moving needs a folder"):
+    with pytest.raises(UsageError, match="moving needs a target folder"):
         make_options(scene.plan, "delete", scene.index)
     with pytest.raises(ValueError, match="action must be one of move, trash, delete"):
         make_options(scene.plan, "shred")

@@ -9,7 +9,7 @@ import pytest
 
 from array_rows import File, rows_of
 from cleaned_sets import PICTURES, Set, sample, tar_of
-from imgdup.apply.annotations import GoingPictures, belongs_to_gone, without_pictures
+from imgdup.apply.annotations import RemovedPictures, belongs_to_removed, without_pictures
 from imgdup.errors import UsageError
 
 PATHS = (b"/d/train/a.jpg", b"/d/train/b.jpg", b"/d/val/a.jpg", b"/d/x.tar!/s/c.jpg", b"/d/e e.jpg")
@@ -17,7 +17,7 @@ ROWS = rows_of([File(path) for path in sorted(PATHS)], roots=(b"/d",))
 
 
 def test_for(*gone, file=b"/d/annotations/x"):
-    return GoingPictures(ROWS, set(gone)).test_of(file)
+    return RemovedPictures(ROWS, set(gone)).test_of(file)
 
 
 test_for.__test__ = False
@@ -63,8 +63,8 @@ def test_a_name_that_two_pictures_have_which_both_go_is_no_problem():
 def test_the_label_of_two_pictures_of_one_name_stays_with_the_one_that_stays():
     rows = rows_of([File(b"/d/7.jpg"), File(b"/d/7.png")], roots=(b"/d",))
 
-    assert not GoingPictures(rows, {b"/d/7.png"}).test_of(b"/d/labels")("7")
-    assert GoingPictures(rows, {b"/d/7.png", b"/d/7.jpg"}).test_of(b"/d/labels")("7")
+    assert not RemovedPictures(rows, {b"/d/7.png"}).test_of(b"/d/labels")("7")
+    assert RemovedPictures(rows, {b"/d/7.png", b"/d/7.jpg"}).test_of(b"/d/labels")("7")
 
 
 def test_a_coco_file_loses_images_and_their_annotations_and_keeps_all_else():
@@ -132,13 +132,13 @@ def test_lists_of_yolo_and_pascal_voc_lose_lines(line):
     ],
 )
 def test_a_label_file_belongs_to_the_picture_of_its_name(file, belongs):
-    assert belongs_to_gone(file, b"/d/labels", test_for(b"/d/train/a.jpg")) == belongs
+    assert belongs_to_removed(file, b"/d/labels", test_for(b"/d/train/a.jpg")) == belongs
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("x.json", "[1]", "it is no COCO file"),
+        ("x.json", "[1]", "not a COCO file"),
         ("x.json", '{"images": [{"file_name": "a"}]}', "without id and file_name"),
         ("x.json", "{", "Expecting"),
         ("x.csv", "a,b\n", "no column is called file_name"),

@@ -100,7 +100,7 @@ def test_a_path_with_dots_is_damage(scene, moved):
     result = scene.undo(moved)
 
     assert [skip.detail for skip in result.skipped] == [
-        "line 2 is damaged: the step that it announced is not undone"
+        "line 2 is damaged: its step cannot be undone"
     ]
 
 

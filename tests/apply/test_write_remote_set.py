@@ -119,7 +119,7 @@ def test_an_object_that_is_a_folder_too_is_left_out_if_empty_and_else_refused(
     assert "loose/notes.md" in remote.written()
 
     bucket.objects["set/loose"] = b"more"
-    with pytest.raises(PlanError, match="no file can have its name"):
+    with pytest.raises(PlanError, match="cannot be written as a file"):
         remote.write()
 
 

@@ -225,7 +225,7 @@ def test_a_file_called_as_the_manifest_keeps_its_name(tmp_path):
 def test_a_folder_that_is_not_empty_is_refused(shards):
     write_files(shards.out, {"mine.txt": b"mine"})
 
-    with pytest.raises(UsageError, match="not empty: name a new one"):
+    with pytest.raises(UsageError, match="not empty: give a new one"):
         shards.write()
 
     assert tree(shards.out) == {"mine.txt": b"mine"}
@@ -237,7 +237,7 @@ def test_a_folder_in_the_input_is_refused(shards, inside):
     shards.out = shards.folder / inside
     before = tree(shards.root)
 
-    with pytest.raises(UsageError, match="name a folder outside it"):
+    with pytest.raises(UsageError, match="give a folder outside it"):
         shards.write()
 
     assert tree(shards.root) == before
@@ -308,7 +308,9 @@ def test_a_run_does_not_go_on_with_a_part_of_another_set(shards):
         shards.write()
     (shards.root / "loose/notes.md").write_bytes(b"other notes")
 
-    with pytest.raises(UsageError, match="a part of another set, or the plan or the files changed"):
+    with pytest.raises(
+        UsageError, match="part of another set, or the plan or the files have changed"
+    ):
         shards.write()
 
 

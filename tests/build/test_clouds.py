@@ -236,10 +236,10 @@ def test_a_bucket_that_is_gone_half_way_is_one_line_and_no_row_is_lost(
 
     lines = [failure.detail for failure in first.failures if failure.reason == "unreadable"]
     assert lines
-    assert all(one_line(line, "the bucket is not there") for line in lines)
+    assert all(one_line(line, "the bucket does not exist") for line in lines)
     ((path, line),) = third.unlisted
     assert path.decode() == root
-    assert one_line(line, "the bucket is not there")
+    assert one_line(line, "the bucket does not exist")
     assert third.removed == 0
     assert rows_of(place, root) == rows_of(place.with_name("whole"), root)
 

@@ -299,7 +299,7 @@ def test_containers_in_containers_are_named_and_not_entered(tmp_path, loose, pla
 
     assert outcome.seen == 8
     name = os.fsencode(shard) + b"!/inner.zip"
-    assert outcome.notes == [(name, "a container in a container is not entered")]
+    assert outcome.notes == [(name, "a container inside a container is not read")]
 
 
 def test_a_container_beside_a_folder_of_that_name_is_one_failure(tmp_path, loose, place):

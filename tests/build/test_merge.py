@@ -324,8 +324,8 @@ def test_a_file_that_changed_between_two_indexes_is_named_and_nothing_is_written
         merge_indexes([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
 
     assert str(caught.value) == (
-        f"{photos}/f-1/a.png (and 1 more) has another content in {tmp_path}/b than in "
-        f"{tmp_path}/a: bring both up to date with imgdup index"
+        f"the content of {photos}/f-1/a.png (and 1 more) differs between {tmp_path}/b and "
+        f"{tmp_path}/a: update both with imgdup index"
     )
     assert not (tmp_path / "c").exists()
 
@@ -386,7 +386,7 @@ def test_a_folder_that_was_scanned_with_other_options_is_refused(tmp_path, photo
     update_index(tmp_path / "b", [str(photos)], settings(changes=changes))
 
     with pytest.raises(
-        ImgdupError, match=f"another choice of {words} in .*b than in .*a: index it"
+        ImgdupError, match=f"a different choice of {words} in .*b than in .*a: index it"
     ):
         merge_indexes([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
 
@@ -395,7 +395,7 @@ def test_parts_of_two_divisions_are_refused(tmp_path, photos):
     update_index(tmp_path / "a", [str(photos)], settings(Part((1,), 2)))
     update_index(tmp_path / "b", [str(photos)], settings(Part((2,), 3)))
 
-    with pytest.raises(ImgdupError, match="another choice of --part I/N"):
+    with pytest.raises(ImgdupError, match="a different choice of --part I/N"):
         merge_indexes([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
 
 
@@ -414,7 +414,7 @@ def test_another_index_is_replaced_only_if_this_is_requested(tmp_path, photos):
     update_index(tmp_path / "c", [str(photos / "f1")], settings())
     before = content(tmp_path / "c")
 
-    with pytest.raises(ImgdupError, match="c holds an index already: name another"):
+    with pytest.raises(ImgdupError, match="c already holds an index: give another"):
         merge_indexes([tmp_path / "a"], tmp_path / "c")
     assert content(tmp_path / "c") == before
 
@@ -446,7 +446,7 @@ def test_an_index_that_was_updated_during_the_merge_is_not_replaced(
     fill = imgdup.build.merge._fill
     monkeypatch.setattr(imgdup.build.merge, "_fill", update_and_fill)
 
-    with pytest.raises(ImgdupError, match="was written meanwhile by another process"):
+    with pytest.raises(ImgdupError, match="was changed by another process in the meantime"):
         merge_indexes([one, other], one)
 
     assert any(path.endswith(b"late.jpg") for path in opened(one).paths)

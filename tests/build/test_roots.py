@@ -112,7 +112,7 @@ def test_a_root_that_comes_to_reach_another_takes_its_place():
     ],
 )
 def test_options_of_a_root_that_gives_way_are_not_dropped_in_silence(options, words):
-    match = f"/a/b was indexed with another choice of {words} than /a would be: give the option"
+    match = f"/a/b was indexed with a different choice of {words} than /a would be: give the option"
     with pytest.raises(UsageError, match=match):
         plan_scan({b"/a/b": options}, [b"/a"], [], NO_CHANGES)
 

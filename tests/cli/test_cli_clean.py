@@ -573,7 +573,7 @@ def test_companions_are_named_before_files_are_deleted(plan, photos, capsys):
     cli.main(["apply", "plan.jsonl", "--delete", "--yes"])
 
     assert code == 2
-    assert refused[-2] == f"{caption}: belongs to a file of the plan, and is not removed"
+    assert refused[-2] == f"{caption}: belongs to a file of the plan; it is not removed"
     assert caption.read_text() == "caption"
     assert not removed[0].exists()
 

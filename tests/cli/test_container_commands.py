@@ -182,7 +182,7 @@ def test_containers_in_a_folder_are_counted_with_the_option_that_enters_them(sha
     code, _, err = run(capsys, "index", "--index", "other", "shards")
 
     assert code == 0
-    assert "2 containers not entered (zip, tar, Parquet): add --containers" in err
+    assert "2 containers not read (zip, tar, Parquet): add --containers" in err
 
 
 def test_a_damaged_container_is_one_failure(shards, capsys):

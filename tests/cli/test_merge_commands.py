@@ -60,7 +60,7 @@ def test_another_index_is_not_replaced(in_parts, capfd):
 
     assert code == 1
     assert capfd.readouterr().err == (
-        "imgdup: whole holds an index already: name another folder, or replace it with --force\n"
+        "imgdup: whole already holds an index: give another folder, or replace it with --force\n"
     )
 
 
@@ -118,7 +118,7 @@ def test_subtract_leaves_out_the_files_that_another_index_has(in_parts, capfd):
 
 def test_subtract_does_not_replace_an_index_unless_this_is_requested(in_parts, capfd):
     assert cli.main(["subtract", "whole", "part1", "-o", "part2"]) == 1
-    assert "part2 holds an index already" in capfd.readouterr().err
+    assert "part2 already holds an index" in capfd.readouterr().err
 
     assert cli.main(["subtract", "whole", "part1", "-o", "part2", "--force"]) == 0
     assert cli.main(["subtract", "whole", "part1", "-o", "whole", "--max-dist", "300"]) == 2

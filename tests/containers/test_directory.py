@@ -193,7 +193,7 @@ def test_links_are_not_followed_and_hard_links_are_the_file(tmp_path):
     assert (one.name, other.name) == (b"a.jpg", b"hard.jpg")
     assert one.place == other.place
     assert sorted(found.ignored) == [
-        (b"lost.jpg", "a link that leads nowhere"),
+        (b"lost.jpg", "a broken link"),
         (b"soft.jpg", "a link that is not followed"),
     ]
 
@@ -427,7 +427,7 @@ END = bytes(1024)
         (bytes(1024), None),
         (FILE + FILE[:100], ("truncated", "the tar file ends within a header, at byte 1,024")),
         (FILE + b"x" * 512, ("damaged", "no header at byte 1,024")),
-        (b"x" * 512, ("damaged", "it is no tar file")),
+        (b"x" * 512, ("damaged", "not a tar file")),
         (tar_header(b"a", b"\xff" + bytes(10) + b"\1"), ("damaged", "a member of impossible size")),
         (tar_header(b"L", octal(2 << 20), b"L"), ("damaged", "a header of 2.1 MB at byte 0")),
         (tar_header(b"L", octal(600), b"L") + b"n", ("truncated", "within a header, at byte 0")),
@@ -495,7 +495,7 @@ def test_a_hard_link_with_a_long_name_is_the_file_and_one_to_nothing_is_ignored(
 
     assert [member.name for member in found] == [b"a.jpg", b"b.jpg"]
     assert read(path, b"b.jpg") == b"abc"
-    assert found.ignored == [(b"c.jpg", "a link that leads nowhere")]
+    assert found.ignored == [(b"c.jpg", "a broken link")]
 
 
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tar.xz", ".tar.bz2"])
@@ -584,7 +584,7 @@ def test_impossible_sizes_in_the_extra_field_are_damage(tmp_path):
 
     (member,) = listed(zip_with(tmp_path / "a.zip", change))
 
-    assert member.fault == ("damaged", "the zip file gives impossible sizes")
+    assert member.fault == ("damaged", "the zip file declares impossible sizes")
 
 
 def test_a_zip_name_without_the_utf8_flag_is_of_code_page_437(tmp_path):
@@ -608,7 +608,7 @@ def test_a_zip_directory_outside_the_file_is_damage(tmp_path, moved):
 
     assert len(found) == 0
     assert found.fault == (
-        "damaged", "the directory of the zip file: its place is outside the file"
+        "damaged", "the directory of the zip file: it points outside the file"
     )  # fmt: skip
 
 

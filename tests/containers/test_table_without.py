@@ -178,5 +178,5 @@ def test_a_column_that_is_there_is_not_written_over(tmp_path):
     path = tmp_path / "x.parquet"
     pq.write_table(table_of(2), path)
 
-    with pytest.raises(UsageError, match="'label' already"):
+    with pytest.raises(UsageError, match="already a column 'label'"):
         tagged(path, {}, "label")

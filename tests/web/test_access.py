@@ -334,7 +334,7 @@ ERRORS = [
     (UsageError("/a/b: no such rule"), (422, "wrong-value", "a value cannot be used")),
     (IndexFormatError("/a/b is damaged"), (500, "damaged-index", "the index cannot be used")),
     (ImgdupError("/a/b has no folders"), (409, "not-possible", "the index cannot be used")),
-    (LockedError("/a/b is being written"), (503, "busy", "another process writes this file")),
+    (LockedError("/a/b is being written"), (503, "busy", "another process is writing this file")),
 ]
 
 

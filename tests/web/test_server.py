@@ -196,8 +196,8 @@ def test_a_port_that_is_taken_is_named(painted_index, capfd):
     ("args", "code", "words"),
     [
         (["--host", "0.0.0.0"], 2, "other machines can reach 0.0.0.0: choose a token"),
-        (["--token", "short"], 2, "a token has at least 8 characters"),
-        (["--token", "with some spaces"], 2, "a token has at least 8 characters"),
+        (["--token", "short"], 2, "a token must have at least 8 ASCII characters"),
+        (["--token", "with some spaces"], 2, "a token must have at least 8 ASCII characters"),
         (["--port", "65536"], 2, "65536"),
         (["--host", "256.1.1.1", "--token", "long-enough"], 1, "cannot listen on 256.1.1.1"),
         (["--index", "nowhere"], 1, "no index in nowhere"),
@@ -222,7 +222,7 @@ def test_that_other_machines_can_reach_the_service_is_said(painted_index):
         process.terminate()
         _, err = process.communicate(timeout=WAIT_S)
 
-    assert "other machines can reach 0.0.0.0; whoever knows the token can see the pictures" in err
+    assert "other machines can reach 0.0.0.0; anyone who has the token can see the pictures" in err
 
 
 def test_a_missing_extra_is_named(painted_index):

@@ -169,7 +169,7 @@ def test_an_answer_says_whether_there_are_more_matches(served):
         ("by=sha", {"hash": "0" * 16}, "by must be one of search, match, pdq"),
         ("maxdist=3", {"hash": "0" * 16}, "the parameters are by, k,"),
         ("verify=maybe", {"hash": "0" * 16}, "verify must be true or false"),
-        ("verify=1", {"hash": "0" * 16}, "a hash can neither be turned nor compared"),
+        ("verify=1", {"hash": "0" * 16}, "a hash can be neither turned nor compared"),
         ("verify=1&limit=1000", {"hash": "0" * 16}, "limit must be a whole number from 1 to 100"),
         ("by=match", {"hash": "0" * 16}, "name the match hash"),
         ("by=pdq", {"hash": "0" * 16, "match": "0" * 64}, "name the pdq hash"),

@@ -255,12 +255,12 @@ def _carry_out_all(run: _Run, progress: Callable[[int, int], None]) -> str:
         run.n_seen += 1
         progress(run.n_seen, len(removals))
         if result.skipped and result.skipped[-1].reason == NO_ROOM:
-            return "the target is full; the files moved so far stay there"
+            return "the target is full; the files moved so far are kept there"
     return ""
 
 
 def _refused(run: _Run, removals: Sequence[Removal]) -> dict[bytes, str]:
-    """Return the relation of the files that must stay; links need no comparison."""
+    """Return the relation of the files that must be kept; links need no comparison."""
     if run.options.action in LINKS:
         return {}
     rest = [removal for removal in removals if removal.remove.path not in run.done]

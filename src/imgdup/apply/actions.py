@@ -1,4 +1,4 @@
-"""Carry out one removal of a checked plan: move, trash, delete, or replace by a link.
+"""Carry out one removal of a checked plan: move, trash, delete, or replace with a link.
 
 The file to remove is first renamed to a temporary name beside its own. Then both this file and the
 kept file are checked again. A file that changed at the last moment, or that is the kept file
@@ -82,9 +82,9 @@ def trash(step: Step, keep: FileFacts, recheck: Recheck) -> None:
     try:
         trash_function()(os.fsdecode(step.remove.path))
     except OSError as error:
-        raise SkipFile("failed", f"the trash rejected it: {error}") from error
+        raise SkipFile("failed", f"it cannot be put in the trash: {error}") from error
     if os.path.lexists(step.remove.path):
-        raise SkipFile("failed", "the trash did not remove it")
+        raise SkipFile("failed", "it is still in place after it was put in the trash")
     try:
         recheck.check_keep(keep)
     except SkipFile as skip:

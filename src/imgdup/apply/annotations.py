@@ -1,7 +1,7 @@
-"""Write annotations without the pictures that go: COCO, CSV, JSON lines, lists, label folders.
+"""Write annotations without the removed pictures: COCO, CSV, JSON lines, lists, label folders.
 
-What an annotation file says of all other pictures keeps its bytes; only a COCO file is written
-anew, with its order, if a picture of it goes.
+The entries of all other pictures keep their bytes; only a COCO file is written
+anew, in the same order, if one of its pictures is removed.
 """
 
 import csv
@@ -25,11 +25,11 @@ PATH_COLUMNS = (
 )  # fmt: skip
 LABELS = ("-1", "0", "1")  # behind the name of a picture in the lists of Pascal VOC
 
-Goes = Callable[[str], bool]  # whether the picture that an annotation names so goes
+IsRemoved = Callable[[str], bool]  # whether an annotation with this name is of a removed picture
 
 
-class GoingPictures:
-    """Finds the picture that an annotation means, and tells whether it goes.
+class RemovedPictures:
+    """Finds the picture that an annotation names, and tells whether it is removed.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ class GoingPictures:
             if (stem := _stem(path)) in stems:
                 self._by_stem.setdefault(stem, []).append(path)
 
-    def test_of(self, file: bytes) -> Goes:
+    def test_of(self, file: bytes) -> IsRemoved:
         """Return the test for the names in an annotation file.
 
-        It raises UsageError if a name may mean two pictures, one of which goes.
+        It raises UsageError if a name may mean two pictures, one of which is removed.
         """
-        return lambda name: self._goes(name, file)
+        return lambda name: self._is_removed(name, file)
 
-    def _goes(self, text: str, file: bytes) -> bool:
+    def _is_removed(self, text: str, file: bytes) -> bool:
         name = os.path.normpath(text.strip().replace("\\", "/")).encode("utf-8", "surrogateescape")
         paths = self._by_stem.get(_stem(name), [])
         if os.path.splitext(name)[1].lower().decode("latin-1") not in IMAGE_EXTENSIONS:
@@ -101,15 +101,15 @@ def _most(paths: list[bytes], count: Callable[[bytes], int]) -> list[bytes]:
     return [path for path in paths if count(path) == most]
 
 
-def without_pictures(file: bytes, data: bytes, goes: Goes) -> tuple[bytes, int]:
-    """Return an annotation file without the pictures that go, and how many went.
+def without_pictures(file: bytes, data: bytes, is_removed: IsRemoved) -> tuple[bytes, int]:
+    """Return an annotation file without the removed pictures, and the number of removed entries.
 
     Parameters
     ----------
     file : bytes
         Its path; the extension says what it is.
     data : bytes
-    goes : callable
+    is_removed : callable
 
     Raises
     ------
@@ -122,22 +122,22 @@ def without_pictures(file: bytes, data: bytes, goes: Goes) -> tuple[bytes, int]:
         raise UsageError(f"annotations {os.fsdecode(file)}: expected a folder or one of {expected}")
     try:
         text = data.decode("utf-8", "surrogateescape")
-        return _FORMS[kind](text, goes, data)
+        return _FORMS[kind](text, is_removed, data)
     except (ValueError, csv.Error) as error:
         raise UsageError(f"annotations {os.fsdecode(file)}: {error}") from error
 
 
-def belongs_to_gone(file: bytes, folder: bytes, goes: Goes) -> bool:
-    """Return whether a file of a folder with one file for each picture belongs to one that goes.
+def belongs_to_removed(file: bytes, folder: bytes, is_removed: IsRemoved) -> bool:
+    """Return whether an annotation file in a folder (one per picture) belongs to a removed picture.
 
     So are the labels of YOLO, ``labels/train/7.txt`` for ``images/train/7.jpg``, and the files of
     Pascal VOC, ``Annotations/7.xml`` for ``JPEGImages/7.jpg``.
     """
-    return goes(os.fsdecode(os.path.splitext(file[len(folder) :].lstrip(b"/"))[0]))
+    return is_removed(os.fsdecode(os.path.splitext(file[len(folder) :].lstrip(b"/"))[0]))
 
 
 def annotate(found: SetRemovals, files: SetFiles, rows: Rows, annotations: Sequence[bytes]) -> None:
-    """Let the annotations of a set be written without the pictures that go.
+    """Have the annotations of a set written without the removed pictures.
 
     Those in an indexed folder keep their place; others lie in the folder of the cleaned set.
 
@@ -149,36 +149,38 @@ def annotate(found: SetRemovals, files: SetFiles, rows: Rows, annotations: Seque
     if not annotations:
         return
     gone = {removal.remove.path for removal in found.removals} | found.companions.keys()
-    pictures = GoingPictures(rows, gone)
+    pictures = RemovedPictures(rows, gone)
     for path in annotations:
-        goes = pictures.test_of(path)
+        is_removed = pictures.test_of(path)
         if os.path.isdir(path):
-            _annotate_folder(found, files, path, goes)
+            _annotate_folder(found, files, path, is_removed)
         else:
-            _annotate_file(found, files, path, goes)
+            _annotate_file(found, files, path, is_removed)
     found.contents = dict(sorted(found.contents.items()))
 
 
-def _annotate_file(found: SetRemovals, files: SetFiles, path: bytes, goes: Goes) -> None:
+def _annotate_file(found: SetRemovals, files: SetFiles, path: bytes, is_removed: IsRemoved) -> None:
     try:
         with open(path, "rb") as file:
-            _, n_removed = without_pictures(path, file.read(), goes)
+            _, n_removed = without_pictures(path, file.read(), is_removed)
         content = Content.of(path)
     except OSError as error:
         raise UsageError(f"annotations {os.fsdecode(path)}: {error.strerror}") from error
     place = files.places.get(path) or _free(found, os.path.basename(path), path)
     found.annotations[place] = n_removed
     if n_removed:
-        content = replace(content, edit=lambda data: without_pictures(path, data, goes)[0])
+        content = replace(content, edit=lambda data: without_pictures(path, data, is_removed)[0])
     found.contents[place] = content
 
 
-def _annotate_folder(found: SetRemovals, files: SetFiles, folder: bytes, goes: Goes) -> None:
+def _annotate_folder(
+    found: SetRemovals, files: SetFiles, folder: bytes, is_removed: IsRemoved
+) -> None:
     n_removed = 0
     for above, _, names in sorted(os.walk(folder)):
         for path in (join(above, name) for name in sorted(names)):
             place = files.places.get(path)
-            if belongs_to_gone(path, folder, goes):
+            if belongs_to_removed(path, folder, is_removed):
                 n_removed += 1
                 if place is not None:
                     found.contents.pop(place, None)
@@ -190,7 +192,7 @@ def _annotate_folder(found: SetRemovals, files: SetFiles, folder: bytes, goes: G
 
 
 def _free(found: SetRemovals, place: bytes, path: bytes) -> bytes:
-    """Return a path in the folder of the cleaned set; UsageError if it is taken."""
+    """Return a path in the folder of the cleaned set; raise UsageError if another file has it."""
     if place in found.contents:
         raise UsageError(
             f"annotations {os.fsdecode(path)}: the cleaned set has another file of this name; "
@@ -199,12 +201,12 @@ def _free(found: SetRemovals, place: bytes, path: bytes) -> bytes:
     return place
 
 
-def _coco(text: str, goes: Goes, data: bytes) -> tuple[bytes, int]:
+def _coco(text: str, is_removed: IsRemoved, data: bytes) -> tuple[bytes, int]:
     content = json.loads(text)
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not all(isinstance(each, dict) for each in images):
-        raise ValueError("it is no COCO file: it has no list of images")
-    gone = {each["id"] for each in images if goes(_text(each, "file_name"))}
+        raise ValueError("not a COCO file: there is no list of images")
+    gone = {each["id"] for each in images if is_removed(_text(each, "file_name"))}
     if not gone:
         return data, 0
     content["images"] = [each for each in images if each["id"] not in gone]
@@ -222,7 +224,7 @@ def _text(record: dict[str, Any], key: str) -> str:
     return value
 
 
-def _json_lines(text: str, goes: Goes, data: bytes) -> tuple[bytes, int]:
+def _json_lines(text: str, is_removed: IsRemoved, data: bytes) -> tuple[bytes, int]:
     del data
     lines, kept = _lines(text), []
     for line in lines:
@@ -230,12 +232,12 @@ def _json_lines(text: str, goes: Goes, data: bytes) -> tuple[bytes, int]:
         names = [record[key] for key in PATH_COLUMNS if isinstance(record.get(key), str)]
         if line.strip() and not names:
             raise ValueError(f"a line without one of the keys {', '.join(PATH_COLUMNS)}")
-        if not (names and goes(names[0])):
+        if not (names and is_removed(names[0])):
             kept.append(line)
     return _joined(kept), len(lines) - len(kept)
 
 
-def _list(text: str, goes: Goes, data: bytes) -> tuple[bytes, int]:
+def _list(text: str, is_removed: IsRemoved, data: bytes) -> tuple[bytes, int]:
     """Leave lines out of a list of pictures, as of YOLO and of Pascal VOC."""
     del data
     lines, kept = _lines(text), []
@@ -243,12 +245,12 @@ def _list(text: str, goes: Goes, data: bytes) -> tuple[bytes, int]:
         name, _, label = line.strip().rpartition(" ")
         if label not in LABELS or not name:
             name = line.strip()
-        if not (name and goes(name)):
+        if not (name and is_removed(name)):
             kept.append(line)
     return _joined(kept), len(lines) - len(kept)
 
 
-def _table(text: str, goes: Goes, data: bytes) -> tuple[bytes, int]:
+def _table(text: str, is_removed: IsRemoved, data: bytes) -> tuple[bytes, int]:
     """Leave rows out of a table; the column is found by its name."""
     del data
     first = text.partition("\n")[0]
@@ -260,7 +262,9 @@ def _table(text: str, goes: Goes, data: bytes) -> tuple[bytes, int]:
         raise ValueError(
             f"no column is called {', '.join(PATH_COLUMNS[:-1])} or {PATH_COLUMNS[-1]}"
         )
-    kept = [raw for raw, cells in records[1:] if column >= len(cells) or not goes(cells[column])]
+    kept = [
+        raw for raw, cells in records[1:] if column >= len(cells) or not is_removed(cells[column])
+    ]
     return _joined([records[0][0], *kept]), len(records) - 1 - len(kept)
 
 
@@ -286,7 +290,7 @@ def _joined(lines: list[str]) -> bytes:
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
-_FORMS: dict[bytes, Callable[[str, Goes, bytes], tuple[bytes, int]]] = {
+_FORMS: dict[bytes, Callable[[str, IsRemoved, bytes], tuple[bytes, int]]] = {
     b".json": _coco,
     b".jsonl": _json_lines,
     b".csv": _table,

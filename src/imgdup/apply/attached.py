@@ -25,7 +25,7 @@ EXTENSIONS = (b".xmp", b".aae", b".mov", b".json", b".txt")
 
 
 def links_to(files: Iterable[bytes], roots: Sequence[bytes]) -> Mapping[bytes, list[bytes]]:
-    """Find the symbolic links in some folders that lead to files.
+    """Find the symbolic links in some folders that point to files.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def changes(
 
 
 def _leads_to(link: bytes, content: bytes, path: bytes) -> bool:
-    """Return whether a link with this content leads to a file that exists."""
+    """Return whether a link with this content points to an existing file."""
     try:
         there = os.stat(os.path.join(os.path.dirname(link), content))
         return os.path.samestat(there, os.lstat(path))
@@ -186,20 +186,20 @@ class Companions:
         self._names_in, self._exists = names_in or os.listdir, exists or os.path.lexists
         self._folders: dict[bytes, dict[bytes, list[bytes]]] = {}
 
-    def of(self, picture: bytes, going: Container[bytes] = ()) -> list[bytes]:
+    def of(self, picture: bytes, removed: Container[bytes] = ()) -> list[bytes]:
         """Return the paths of the companions of a picture.
 
         Parameters
         ----------
         picture : bytes
             Its path; the picture itself may be gone already.
-        going : container of bytes
+        removed : container of bytes
             Files that are removed as well.
 
         Returns
         -------
         list of bytes
-            Sorted. A companion that another file shares, which exists and is not in `going`, is
+            Sorted. A companion that another file shares, which exists and is not in `removed`, is
             not among them.
         """
         folder, name = os.path.split(picture)
@@ -208,7 +208,7 @@ class Companions:
         found = [each for each in names.get(name, ()) if _is_companion(each)]
         others = (os.path.join(folder, each) for each in names.get(stem, ()) if each != name)
         pictures = [path for path in others if not _is_companion(path)]
-        if all(path in going or not self._exists(path) for path in pictures):
+        if all(path in removed or not self._exists(path) for path in pictures):
             found += [each for each in names.get(stem, ()) if _is_companion(each)]
         return [os.path.join(folder, each) for each in sorted(found) if each != name]
 
@@ -233,8 +233,8 @@ def _is_companion(name: bytes) -> bool:
 
 def companions_of_all(pictures: Iterable[bytes]) -> list[bytes]:
     """Return the companions of pictures that are removed together; see `Companions.of`."""
-    going, companions = set(pictures), Companions()
-    return sorted({path for each in going for path in companions.of(each, going)})
+    removed, companions = set(pictures), Companions()
+    return sorted({path for each in removed for path in companions.of(each, removed)})
 
 
 def companion_facts(path: bytes, digest_kind: str) -> FileFacts | None:
@@ -261,7 +261,7 @@ def companion_facts(path: bytes, digest_kind: str) -> FileFacts | None:
 
 
 def companion_target(picture: bytes, to: bytes, companion: bytes) -> bytes:
-    """Return where a companion is moved to: beside its picture, and named like it.
+    """Return where a companion is moved to: next to its picture, with the same stem.
 
     Examples
     --------

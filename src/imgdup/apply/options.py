@@ -108,7 +108,7 @@ def make_options(
     if action not in ACTIONS:
         raise ValueError(f"action must be one of {', '.join(ACTIONS)}, got {action!r}")
     if (action == "move") != (target is not None):
-        raise UsageError("moving needs a folder to move files to; no other action takes one")
+        raise UsageError("moving needs a target folder, and no other action accepts one")
     if action == "trash":
         trash_function()
     if target is None:
@@ -170,7 +170,7 @@ def check_target(plan: Plan, target: bytes, index_folder: bytes | None) -> None:
     """
     if os.path.lexists(target) and not os.path.isdir(target):
         name = os.fsdecode(target)
-        raise UsageError(f"the target {name}: not a folder; name a folder, or a new one")
+        raise UsageError(f"the target {name}: not a folder; give an existing folder or a new one")
     roots = plan.header.roots
     forbidden = [root for root in roots if root] + ([index_folder] if index_folder else [])
     places = (destination(roots, removal.remove.path, target) for removal in plan.removals)
@@ -179,7 +179,7 @@ def check_target(plan: Plan, target: bytes, index_folder: bytes | None) -> None:
         what = "index folder" if hit == index_folder else "indexed folder"
         raise UsageError(
             f"the target {os.fsdecode(target)}: {os.fsdecode(folder)} is in the {what} "
-            f"{os.fsdecode(hit)}, so the files would be indexed again: name a folder outside it"
+            f"{os.fsdecode(hit)}, so the files would be indexed again: give a folder outside it"
         )
 
 
@@ -254,7 +254,7 @@ def _check_room(plan: Plan, target: bytes, there: bytes) -> None:
         raise ImgdupError(
             f"the target {os.fsdecode(target)} has room for {size_text(free)}, and "
             f"{size_text(needed)} would be moved there; nothing was changed: free some space, or "
-            "name a folder on another disk"
+            "give a folder on another disk"
         )
 
 

@@ -109,10 +109,12 @@ class Recheck:
         SkipFile
             If not; the detail names the kept file if it is the reason.
         """
-        going = self._check(remove)
+        remove_facts = self._check(remove)
         self.check_keep(keep)
-        staying = self._seen[keep.path]
-        if may_be_one_file((going.device, going.inode), (staying.device, staying.inode)):
+        keep_facts = self._seen[keep.path]
+        if may_be_one_file(
+            (remove_facts.device, remove_facts.inode), (keep_facts.device, keep_facts.inode)
+        ):
             raise SkipFile("same-file", f"it is {os.fsdecode(keep.path)} under another name")
 
     def check_keep(self, keep: FileFacts) -> None:
@@ -136,7 +138,7 @@ class Recheck:
             raise SkipFile("changed", OTHER_STAMP)
 
     def check_link(self, keep: FileFacts, link: bytes) -> None:
-        """Check that a link leads to the kept file.
+        """Check that a link points to the kept file.
 
         Making or renaming a hard link changes the ctime of that file; the new one is remembered.
         """
@@ -153,9 +155,9 @@ class Recheck:
     def _check(self, facts: FileFacts) -> _Seen:
         """Check a file at its own path; read it if it is new or was changed since."""
         if is_remote(facts.path):
-            raise SkipFile("not-regular", "an object on a server, which stays as it is")
+            raise SkipFile("not-regular", "an object on a server, which is not changed")
         if outer_file(facts.path) != facts.path:
-            raise SkipFile("not-regular", "in a zip, tar or Parquet file, which stays as it is")
+            raise SkipFile("not-regular", "in a zip, tar or Parquet file, which is not changed")
         try:
             seen = _Seen.of(os.lstat(facts.path))
             if self._seen.get(facts.path) != seen:
@@ -224,14 +226,14 @@ def _check_facts(facts: FileFacts, status: os.stat_result) -> None:
 
 
 def may_be_one_file(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Return whether two paths lead to one file: equal device and inode, or an unknown inode."""
+    """Return whether two paths may be one file: equal device and inode, or an unknown inode."""
     return one == other or 0 in (one[1], other[1])
 
 
 def compared_again(
     removals: Iterable[Removal], judge: Judge, removable: tuple[str, ...]
 ) -> dict[bytes, str]:
-    """Compare the pictures of removals again; return the relation of those that must stay.
+    """Compare the pictures of removals again; return the relation of those that must be kept.
 
     Files of equal bytes need no comparison, nor do those that the user chose not to compare.
     """

@@ -1,4 +1,4 @@
-"""Decide which members of a shard go together with the pictures that a plan removes.
+"""Decide which members of a shard are removed with the pictures that a plan removes.
 
 A sample is what WebDataset reads as one: the members whose names are equal up to the first dot
 behind the last slash, as ``a/1.jpg``, ``a/1.txt`` and ``a/1.json``.
@@ -13,9 +13,9 @@ from imgdup.containers.without import Stored
 
 _NAME = re.compile(rb"(?P<key>(?:.*/)?[^./]+)\.[^/]*", re.DOTALL)
 
-OTHER_PICTURES = "its sample holds other pictures, which stay; --whole-samples removes them, too"
-KEEPER = "its sample holds a picture that is kept for another one"
-LINKED = "a hard link in the tar file leads to its sample"
+OTHER_PICTURES = "its sample also contains other pictures; --whole-samples removes these as well"
+KEEPER = "its sample contains a picture that is kept in place of another one"
+LINKED = "a hard link in the tar file points to its sample"
 
 
 class ShardPictures(NamedTuple):
@@ -38,12 +38,12 @@ class ShardPictures(NamedTuple):
 
 @dataclass
 class SampleDecision:
-    """What goes from a shard.
+    """What is removed from a shard.
 
     Attributes
     ----------
     gone : dict of int to int
-        The place of each member that goes, and that of the picture that it belongs to: its own,
+        The position of each removed member, and that of the picture that it belongs to: its own,
         for a picture that the plan removes.
     stayed : dict of int to str
         Places of pictures that the plan removes and that stay nevertheless, and why.
@@ -54,7 +54,7 @@ class SampleDecision:
 
 
 def decide(members: Sequence[Stored], pictures: ShardPictures, *, whole: bool) -> SampleDecision:
-    """Return which members of a shard go.
+    """Return which members of a shard are removed.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def decide(members: Sequence[Stored], pictures: ShardPictures, *, whole: bool) -
         All members, in their order.
     pictures : ShardPictures
     whole : bool
-        Whether a sample goes even if it holds other pictures, such as masks.
+        Whether a sample is removed even if it contains other pictures, such as masks.
     """
     samples: dict[tuple[bytes, int], list[Stored]] = {}
     for key, member in zip(sample_keys(members), members, strict=True):
@@ -93,7 +93,7 @@ def _decide_sample(
 
 
 def _keep_what_links_lead_to(decision: SampleDecision, samples: Iterable[list[Stored]]) -> None:
-    """Keep each sample whose content a member needs that stays."""
+    """Keep each sample whose content is the target of a link from a kept member."""
     listed = list(samples)
     found = {member.name: sample for sample in listed for member in sample if not member.link}
     waiting = [sample for sample in listed if any(member.link for member in sample)]
@@ -104,10 +104,10 @@ def _keep_what_links_lead_to(decision: SampleDecision, samples: Iterable[list[St
             for member in sample
             if member.link in found and member.place not in decision.gone
         ]
-        going = [sample for sample in needed if any(m.place in decision.gone for m in sample)]
-        if not going:
+        dropped = [sample for sample in needed if any(m.place in decision.gone for m in sample)]
+        if not dropped:
             return
-        for member in (member for sample in going for member in sample):
+        for member in (member for sample in dropped for member in sample):
             if decision.gone.pop(member.place, None) == member.place:
                 decision.stayed[member.place] = LINKED
 

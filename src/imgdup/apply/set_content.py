@@ -1,4 +1,4 @@
-"""Find what goes from each file of a set, and write each file without that."""
+"""Decide what is removed from each file of a set, and write each file without it."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ from imgdup.system.paths import SEPARATOR, TABLES, inside, kind_of, outer_file
 
 @dataclass(frozen=True)
 class Content:
-    """A file of the cleaned set: a copy of one of the input, or that without some members.
+    """A file of the cleaned set: a copy of an input file, or a container without some members.
 
     Attributes
     ----------
@@ -109,7 +109,9 @@ class Content:
                 shutil.copyfileobj(file.raw, out, 1 << 20)
             is_same = file.stamp[2:] == (self.n_bytes, self.mtime_ns) and not file.has_changed()
             if not is_same:
-                raise ImgdupError(f"{name} changed while it was read: write to a new folder")
+                raise ImgdupError(
+                    f"{name} changed while it was read: start again with a new folder"
+                )
         except ImageError as error:
             raise ImgdupError(f"{name} cannot be read: {error.detail}") from error
         except UsageError as error:
@@ -124,7 +126,7 @@ class Content:
 
 @dataclass
 class SetRemovals:
-    """What goes from a set.
+    """What is removed from a set.
 
     Attributes
     ----------
@@ -133,7 +135,7 @@ class SetRemovals:
     removals, tagged : list of Removal
         Those that are carried out, and those of rows that get a tag, in the order of the plan.
     companions : dict of bytes to bytes
-        What goes with a removed picture, and that picture.
+        The files removed with a picture, and that picture.
     stayed : list of SkippedFile
         Pictures that stay because of others in their sample.
     annotations : dict of bytes to int
@@ -156,7 +158,7 @@ def removals_of_set(
     whole: bool,
     tag_column: str = "",
 ) -> SetRemovals:
-    """Decide what each file of the cleaned set holds.
+    """Decide what each file of the cleaned set contains.
 
     Parameters
     ----------
@@ -180,14 +182,14 @@ def removals_of_set(
         found.tagged = [each for each in removals if _is_in_table(each.remove.path)]
         removals = [each for each in removals if not _is_in_table(each.remove.path)]
     loose = [removal for removal in removals if locator_of(rows, removal.remove.row) is None]
-    going = _loose_companions(found, loose, Companions(files.names_in, files.exists))
-    going.update(removal.remove.path for removal in loose)
+    removed = _loose_companions(found, loose, Companions(files.names_in, files.exists))
+    removed.update(removal.remove.path for removal in loose)
     gone = _gone_of_shards(found, rows, removals, whole=whole)
     tags = _tags_of_tables(files, rows, found.tagged)
     stayed = {skip.path for skip in found.stayed}
     found.removals = [each for each in removals if each.remove.path not in stayed]
     for source, place in files.places.items():
-        if source not in going:
+        if source not in removed:
             try:
                 content = Content.of(source, gone.get(source, ()), files.stamps.get(source))
             except OSError as error:
@@ -217,10 +219,10 @@ def _tags_of_tables(
 def _loose_companions(
     found: SetRemovals, loose: Sequence[Removal], companions: Companions
 ) -> set[bytes]:
-    """Return the files that belong to removed ones; they go, too."""
-    going = {removal.remove.path for removal in loose}
+    """Return the files that belong to removed pictures, and are removed with them."""
+    removed = {removal.remove.path for removal in loose}
     for removal in loose:
-        for path in companions.of(removal.remove.path, going):
+        for path in companions.of(removal.remove.path, removed):
             found.companions.setdefault(path, removal.remove.path)
     return set(found.companions)
 
@@ -228,7 +230,7 @@ def _loose_companions(
 def _gone_of_shards(
     found: SetRemovals, rows: Rows, removals: Sequence[Removal], *, whole: bool
 ) -> dict[bytes, list[int]]:
-    """Return the places of the members that go, by container."""
+    """Return the positions of the removed members, by container."""
     by_shard: dict[bytes, list[Removal]] = {}
     for removal in removals:
         if locator_of(rows, removal.remove.row) is not None:
@@ -250,7 +252,7 @@ def _gone_of_shards(
 def _decision(
     shard: bytes, rows: Rows, removals: Sequence[Removal], keepers: set[int], *, whole: bool
 ) -> tuple[SampleDecision, dict[int, bytes]]:
-    """Return which members of a shard go, and the names of all by their places."""
+    """Return which members of a shard are removed, and the names of all members by position."""
     removed = {_place(rows, removal.remove.row): removal for removal in removals}
     if kind_of(shard) in TABLES:
         return SampleDecision(gone={place: place for place in removed}), {}

@@ -150,8 +150,8 @@ class SetFiles:
         for path in [path for path in self.stamps if path in self._below]:
             if self.stamps[path].size:
                 raise PlanError(
-                    f"{os.fsdecode(path)} is an object, and others are below it, as in a folder: "
-                    "no file can have its name; nothing was written"
+                    f"{os.fsdecode(path)} is an object, but others are below it, as in a folder: "
+                    "it cannot be written as a file; nothing was written"
                 )
             self.places.pop(path, None)
 

@@ -80,7 +80,7 @@ def undo(
             return result
         check_journal(journal, run, index_folder, open_rows)
         for line in run.damaged_lines:
-            detail = f"line {line} is damaged: the step that it announced is not undone"
+            detail = f"line {line} is damaged: its step cannot be undone"
             result.skipped.append(SkippedFile(os.fsencode(journal), "failed", detail))
         last = {step.remove.path: step.number for step in run.steps}
         for n_seen, step in enumerate(reversed(run.steps), start=1):

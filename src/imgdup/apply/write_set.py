@@ -2,7 +2,7 @@
 
 The input is only read. Each file is written under a temporary name and renamed, so a run that was
 killed is continued by the same command, and the result is the same to the byte. The folder gets a
-``manifest.jsonl``: what went, in favour of what, and why. It is written last.
+``manifest.jsonl``: what was removed, which file was kept for it, and why. It is written last.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class WriteOptions:
     target : bytes
         Absolute folder to write it to.
     whole_samples : bool
-        Whether a sample of a shard goes even if it holds pictures that the plan does not remove.
+        Whether a sample is removed even if it contains pictures that the plan does not remove.
     annotations : tuple of bytes
         Absolute paths of annotation files, or of folders with one file for each picture; see
         `imgdup.apply.annotations`.
@@ -149,7 +149,7 @@ def check_folder(plan: Plan, target: bytes, index_folder: Path) -> None:
     """Raise UsageError if a cleaned set must not be written to a folder."""
     name = os.fsdecode(target)
     if os.path.lexists(target) and not os.path.isdir(target):
-        raise UsageError(f"the folder {name}: not a folder; name a folder, or a new one")
+        raise UsageError(f"the folder {name}: not a folder; give an existing folder or a new one")
     for root in (*plan.header.roots, absolute(index_folder)):
         if not root or is_remote(root):
             continue
@@ -157,14 +157,14 @@ def check_folder(plan: Plan, target: bytes, index_folder: Path) -> None:
             where = os.fsdecode(root)
             raise UsageError(
                 f"the folder {name} is in {where}, which is the input or its index: "
-                "name a folder outside it"
+                "give a folder outside it"
             )
 
 
 def _manifest(
     plan: Plan, files: SetFiles, found: SetRemovals, skipped: Sequence[SkippedFile]
 ) -> Iterator[str]:
-    """Yield the lines of the manifest; names are those that the files have, or would have had."""
+    """Yield the lines of the manifest, with the names that the files have or would have had."""
     fingerprint = hashlib.blake2b(plan.header.seal.encode(), digest_size=16)
     lines = [json_line(_record("removed", removal, files)) for removal in found.removals]
     lines += [json_line(_record("tagged", removal, files)) for removal in found.tagged]
@@ -249,7 +249,7 @@ class _Work:
             return False
 
     def _begin(self) -> None:
-        """Make the folder, or check that it holds only what an earlier run wrote of this set."""
+        """Make the folder, or check that it contains only what an earlier run wrote of this set."""
         state = self._staging / "set"
         try:
             self._target.mkdir(parents=True, exist_ok=True)
@@ -266,15 +266,15 @@ class _Work:
 
     def _check_state(self, state: Path) -> None:
         if not self._staging.is_dir():
-            raise UsageError(f"the folder {self._target} is not empty: name a new one")
+            raise UsageError(f"the folder {self._target} is not empty: give a new one")
         try:
             is_same = state.read_text() == self._manifest[0]
         except FileNotFoundError:
             is_same = False
         if not is_same:
             raise UsageError(
-                f"the folder {self._target} holds a part of another set, or the plan or the "
-                "files changed since it was begun: name a new folder"
+                f"the folder {self._target} contains part of another set, or the plan or the "
+                "files have changed since it was started: give a new folder"
             )
 
     def _check_room(self) -> None:
@@ -287,7 +287,7 @@ class _Work:
         if needed > free:
             raise ImgdupError(
                 f"the folder {self._target} has room for {size_text(free)}, and the cleaned "
-                f"set needs up to {size_text(needed)}: name a folder on another disk"
+                f"set needs up to {size_text(needed)}: give a folder on another disk"
             )
 
     def _write_all(self, result: WriteResult, progress: Callable[[int, int], None]) -> None:
@@ -317,7 +317,7 @@ class _Work:
 
     @contextlib.contextmanager
     def _replaced(self, path: Path, like: Content | None = None) -> Iterator[BinaryIO]:
-        """Open a file that gets its name when it is whole; the next run writes over it.
+        """Open a file that gets its name when it is complete; the next run overwrites it.
 
         It gets the permissions and the mtime of the file of the input.
         """

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 NAME_BYTES = 8
 CHECKPOINT_NAME = re.compile(f"[0-9a-f]{{{2 * NAME_BYTES}}}")
-REMEDY = "run the same command again, its files are read again"
+REMEDY = "run the same command again to read its files again"
 MEMBERS_SUFFIX = ".members"  # of a file with what a tar file on a server holds
 
 MAGIC = b"imgdupc2"

@@ -189,7 +189,9 @@ class Containers:
             self.count_ignored(path, stamp, None)
             return known
         if not is_remote(path) and os.path.lexists(inside(path)):
-            detail = "a folder or file beside it is called as its members are: rename one of them"
+            detail = (
+                "a folder or file next to it has the same name as its members: rename one of them"
+            )
             return Found([stamped(path, stamp, Fault("unreadable", detail))], ())
         container = open_container(path)
         try:
@@ -222,7 +224,7 @@ class Containers:
             except OSError as error:
                 raise ImgdupError(
                     f"{os.fsdecode(container.file.path)}: {error_words(error)}; nothing was "
-                    "changed: run the same command again to go on"
+                    "changed: run the same command again to continue"
                 ) from error
 
     def _each(
@@ -262,7 +264,7 @@ def _why_no_picture(name: bytes) -> str:
     if has_image_extension(name):
         return ""
     if kind_of(name):
-        return "a container in a container is not entered"
+        return "a container inside a container is not read"
     undecoded = undecoded_extension(os.fsdecode(name))
     return f"{undecoded} is not decoded" if undecoded else ""
 

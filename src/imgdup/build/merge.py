@@ -169,7 +169,9 @@ def _opened(place: Path) -> _Index:
     generation.check_before_decision()
     parts = place / folder.PARTS
     if parts.is_dir() and any(map(CHECKPOINT_NAME.fullmatch, os.listdir(parts))):
-        log.warning("%s: its last run was interrupted; what that run hashed is left out", place)
+        log.warning(
+            "%s: its last run was interrupted; the files that it hashed are left out", place
+        )
     return _Index(place, current, generation)
 
 
@@ -178,7 +180,7 @@ def _check_target(target: Path, places: Sequence[Path], *, replace: bool) -> Non
     is_input = any(absolute(target) == absolute(place) for place in places)
     if folder.is_index(target) and not (replace or is_input):
         raise ImgdupError(
-            f"{target} holds an index already: name another folder, or replace it with --force"
+            f"{target} already holds an index: give another folder, or replace it with --force"
         )
 
 
@@ -225,8 +227,8 @@ def _joined_options(root: bytes, named: Sequence[tuple[Path, ScanOptions]]) -> S
             a, b = getattr(options, name), getattr(other, name)
             if a != b and not (name == "part" and options.part.of == other.part.of):
                 raise ImgdupError(
-                    f"{os.fsdecode(root) or 'a list of files'} was indexed with another choice of "
-                    f"{words} in {place} than in {first}: index it again with the same one"
+                    f"{os.fsdecode(root) or 'a list of files'} was indexed with a different choice "
+                    f"of {words} in {place} than in {first}: index it again with the same one"
                 )
         part = part if part.is_whole else part | other.part
     return dataclasses.replace(options, part=part)
@@ -309,8 +311,8 @@ def _choose(
         path = os.fsdecode(table.generations[number].paths[row])
         more = f" (and {len(conflicts) - 1:,} more)" if conflicts[1:] else ""
         raise ImgdupError(
-            f"{path}{more} has another content in {indexes[other].place} than in "
-            f"{indexes[one].place}: bring both up to date with imgdup index"
+            f"the content of {path}{more} differs between {indexes[other].place} and "
+            f"{indexes[one].place}: update both with imgdup index"
         )
 
 
@@ -342,6 +344,9 @@ def _commit(
     folder.prepare(target)
     with folder.locked(target):
         if folder.read_current(target) != before:
-            raise ImgdupError(f"{target} was written meanwhile by another process: run again")
+            raise ImgdupError(
+                f"{target} was changed by another process in the meantime: run the "
+                "same command again"
+            )
         folder.sweep(target)
         commit_table(target, table, roots, {root: times.get(root, 0) for root in roots})

@@ -215,8 +215,8 @@ def _check_agreed(
         unsaid = getattr(changes, name) is None
         if unsaid and getattr(of_inner, name) != getattr(options, name):
             raise UsageError(
-                f"{os.fsdecode(inner)} was indexed with another choice of {words} than "
-                f"{os.fsdecode(root)} would be: give the option for both"
+                f"{os.fsdecode(inner)} was indexed with a different choice of {words} "
+                f"than {os.fsdecode(root)} would be: give the option for both"
             )
 
 
@@ -299,7 +299,7 @@ def _is_prefix(name: bytes) -> bool:
             return True
     except OSError as error:
         raise ImgdupError(f"{os.fsdecode(name)}: {error_words(error)}") from error
-    hint = "; on web servers, each object must be named itself" if is_web else " or prefix"
+    hint = "; on web servers, give the address of each object" if is_web else " or prefix"
     raise UsageError(f"{os.fsdecode(name)!r}: no such object{hint}")
 
 
@@ -324,7 +324,7 @@ class UnmountGuard:
     """
 
     def __init__(self, scan: Scan) -> None:
-        self._place = os.fsdecode(scan.folder) or "files named one by one"
+        self._place = os.fsdecode(scan.folder) or "individually named files"
         self._prefix = len(join(scan.folder, b"")) if scan.folder else None
         self._n_old = self._n_lost = 0
         self._folder = b""

@@ -125,7 +125,7 @@ def ignore_file(path: bytes, tally: Tally, *, is_file: bool) -> None:
         tally.ignore(path, f"{kind} is not decoded")
         tally.undecoded.append(path)
     elif is_file and kind_of(path):
-        tally.ignore(path, "a container; it is entered with --containers")
+        tally.ignore(path, "a container; add --containers to read it")
         tally.containers.not_entered.append(path)
     else:
         tally.ignore(path, "not an image")
@@ -148,8 +148,8 @@ def facts_of(path: bytes, options: ScanOptions, tally: Tally) -> os.stat_result 
         return facts
     target = _target(path, facts) if options.follow_symlinks else None
     if target is None:
-        leads = "leads nowhere" if options.follow_symlinks else "is not followed"
-        tally.ignore(path, f"a link that {leads}")
+        is_broken = options.follow_symlinks
+        tally.ignore(path, "a broken link" if is_broken else "a link that is not followed")
     return target
 
 

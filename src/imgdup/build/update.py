@@ -148,7 +148,7 @@ def _run(
         state = read_state(index_folder, settings)
         if state.old is not None and not state.old.has_match:
             log.warning(
-                "%s is of format version %d: all files are read again to bring it up to date",
+                "%s is of format version %d: all files are read again to update it",
                 index_folder, state.old.version,
             )  # fmt: skip
         plan = plan_of(state)

@@ -71,32 +71,32 @@ class Action:
     "--write-to",
     type=PATH,
     metavar="FOLDER",
-    help="Write the set without the files to a new folder, also from tar, zip and Parquet files; "
-    "the input stays as it is.",
+    help="Write a copy of the set without the files to a new folder. Also works for tar, zip and "
+    "Parquet files. The input is not changed.",
 )
 @click.option(
     "--whole-samples",
     is_flag=True,
-    help="With --write-to: leave out a sample of a tar or zip file even if it holds other "
-    "pictures, such as masks.",
+    help="With --write-to: remove the whole sample of a picture in a tar or zip file even if it "
+    "contains other pictures, such as masks.",
 )
 @click.option(
     "--annotations",
     type=PATH,
     multiple=True,
     metavar="FILE",
-    help="With --write-to: leave the files out of these annotations, too. A COCO file, a table, "
-    "JSON lines or a list, or a folder with one file for each picture. May be repeated.",
+    help="With --write-to: also remove the files from these annotations. A COCO file, a table, "
+    "JSON lines or a list, or a folder with one file per picture. May be repeated.",
 )
 @click.option(
     "--tag-column",
     default="",
     metavar="NAME",
     help="With --write-to: keep all rows of Parquet and Arrow files, and add a column that names "
-    "the kept picture in the rows of the others.",
+    "the kept picture in the rows of its duplicates.",
 )
 @click.option("--dry-run", is_flag=True, help="Verify everything, but change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask before deleting files or removing many.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @gathered(Action, "action")
 @gathered(CleanedSet, "cleaned")
 def apply(
@@ -173,7 +173,7 @@ def _index_of_plan(explicit: Path | None, plan: Path, header: "PlanHeader") -> P
 def _note_companions(companions: Sequence[bytes]) -> None:
     """Name the files that belong to pictures which are deleted; they are not deleted."""
     for path in companions[:N_LISTED]:
-        note_path(path, "belongs to a file of the plan, and is not removed")
+        note_path(path, "belongs to a file of the plan; it is not removed")
     if len(companions) > N_LISTED:
         note(f"... and {len(companions) - N_LISTED:,} more belong to files of the plan")
 

@@ -125,7 +125,7 @@ def dedupe(
     FOLDERs are indexed first; without FOLDER, the whole index is compared. Rules for --keep:
     colour, not-upscaled, metadata, quality, largest, smallest, most-bytes, oldest, newest,
     lossless, shortest-path, first, under:FOLDER. With --no-verify no file is read: colour, metadata
-    and quality decide nothing, and not-upscaled goes by the number of pixels.
+    and quality decide nothing, and not-upscaled compares pixel counts.
 
     \b
     imgdup dedupe photos --plan plan.jsonl --report report.html

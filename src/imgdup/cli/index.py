@@ -163,7 +163,7 @@ def _cluster_pool(address: str, limits: Limits) -> "Pool":
 @index_option
 @click.option("--hash", "hasher", type=click.Choice(HASHES), help="Search hash. Default: dhash.")
 @click.option(
-    "--bits", type=click.Choice(["64", "256"]), help="Length of the hash. Default: 64, pdq 256."
+    "--bits", type=click.Choice(["64", "256"]), help="Length of the hash. Default: 64, for pdq 256."
 )
 @click.option(
     "--with",
@@ -175,7 +175,7 @@ def _cluster_pool(address: str, limits: Limits) -> "Pool":
 @click.option(
     "--cluster",
     metavar="ADDRESS",
-    help="Let the workers of a Dask cluster hash: the address of its scheduler, or the scheduler "
+    help="Hash on the workers of a Dask cluster: the address of its scheduler, or its scheduler "
     "file.",
 )
 @click.option(
@@ -190,12 +190,12 @@ def _cluster_pool(address: str, limits: Limits) -> "Pool":
     "--part",
     type=PartOf(),
     help="Index only part I of N of each DIR, as in 3/7. Each part needs its own --index; imgdup "
-    "merge joins them.",
+    "merge combines them.",
 )
 @click.option(
     "--containers/--no-containers",
     default=None,
-    help="Also index the pictures in zip, tar and Parquet files that are in folders.",
+    help="Also index the pictures in the zip, tar and Parquet files of the folders.",
 )
 @click.option(
     "--column",
@@ -216,14 +216,14 @@ def _cluster_pool(address: str, limits: Limits) -> "Pool":
 @click.option(
     "--rehash",
     is_flag=True,
-    help="Read all files again, and replace the digests of an older version by BLAKE3.",
+    help="Read all files again, and replace older digests by BLAKE3.",
 )
 @click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL-separated.")
 @removals_option
 @click.option(
     "--list-ignored",
     is_flag=True,
-    help="Print the files that are not indexed, and why; the counts then go to stderr.",
+    help="Print the files that are not indexed, and why; then the counts are printed on stderr.",
 )
 @click.option("--errors", type=OutputFile(), metavar="FILE", help="Write failures as JSON lines.")
 @json_option
@@ -245,8 +245,8 @@ def index(
     """Build, update or resume an index.
 
     DIR is a folder, an image, a zip, tar or Parquet file, an address such as s3://bucket/photos,
-    or - for a list on stdin. Without DIR, all indexed folders are scanned again. Files that did not
-    change are not read.
+    or - for a list on stdin. Without DIR, all indexed folders are scanned again. Unchanged files
+    are not read.
 
     \b
     imgdup index photos

@@ -130,10 +130,10 @@ def note_failures(outcome: Outcome) -> None:
     for path, reason in outcome.notes[:N_LISTED]:
         note_path(path, reason)
     if len(outcome.notes) > N_LISTED:
-        note(f"... and {len(outcome.notes) - N_LISTED:,} more members that are not read")
+        note(f"... and {len(outcome.notes) - N_LISTED:,} more that are not read")
     if outcome.not_entered:
         n = len(outcome.not_entered)
-        note(f"{counted(n, 'container')} not entered (zip, tar, Parquet): add --containers")
+        note(f"{counted(n, 'container')} not read (zip, tar, Parquet): add --containers")
     new = [failure for failure in outcome.failures if not failure.known]
     n_listed = len(new) if is_verbose() else N_LISTED
     for failure in new[:n_listed]:

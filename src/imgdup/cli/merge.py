@@ -27,14 +27,16 @@ output_option = click.option(
 @click.argument("indexes", nargs=-1, required=True, metavar="INDEX...", type=PATH)
 @output_option
 @click.option(
-    "--force", is_flag=True, help="Replace an index at FOLDER that is none of the INDEXes."
+    "--force",
+    is_flag=True,
+    help="Replace an existing index at FOLDER; it must not be one of INDEX...",
 )
 @json_option
 def merge(indexes: tuple[Path, ...], target: Path, force: bool, as_json: bool) -> int:
-    """Make one index of several, without reading a picture.
+    """Combine several indexes into one, without reading any pictures.
 
-    Merging all parts that imgdup index --part made gives the index of one run over the folders. A
-    file that several indexes hold is in the result once. Exits with 3 if parts of a folder are
+    Merging all parts made by imgdup index --part gives the same index as one run over the folders.
+    A file that is in several indexes is in the result once. Exits with 3 if parts of a folder are
     missing.
 
     \b

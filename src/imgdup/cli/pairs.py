@@ -71,7 +71,7 @@ COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first i
     "--shards",
     type=Number(min=1),
     metavar="K",
-    help="Divide the hashes into K shards and compare two at a time: more time, and for many "
+    help="Divide the hashes into K shards and compare two at a time: takes more time, but for many "
     "millions of pictures less memory.",
 )
 @click.option(
@@ -85,8 +85,8 @@ COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first i
     "--checkpoints",
     type=PATH,
     metavar="FOLDER",
-    help="With --shards or --memory: keep what was found there, so that a search that was "
-    "interrupted goes on.",
+    help="With --shards or --memory: save the results of finished tasks there, so that an "
+    "interrupted search can be continued.",
 )
 @removals_option
 @json_option

@@ -60,22 +60,22 @@ class Review:
     "hosts",
     multiple=True,
     metavar="NAME",
-    help="A name of this machine under which the service answers, beside its addresses.",
+    help="Also accept requests that use this name of the machine. May be repeated.",
 )
 @click.option(
-    "--token", envvar="IMGDUP_TOKEN", help="The token that requests must carry. Default: a new one."
+    "--token", envvar="IMGDUP_TOKEN", help="The token that requests must have. Default: a new one."
 )
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @click.option(
     "--show-paths/--hide-paths",
     default=None,
-    help="Include paths in answers. Default: only if no other machine can reach the service.",
+    help="Include paths in responses. Default: only if no other machine can reach the service.",
 )
 @click.option(
     "--decisions",
     type=PATH,
     metavar="FILE",
-    help="Where decisions are read and written. Default: decisions.jsonl in the index folder.",
+    help="The file to read and write decisions. Default: decisions.jsonl in the index folder.",
 )
 @click.option(
     "--keep",
@@ -102,8 +102,8 @@ def serve(
 ) -> None:
     """Look at an index in a browser: search, review duplicates, decide, and download a plan.
 
-    Prints the address of the page, which holds the token; Ctrl-C ends the service. It removes
-    nothing. It needs the packages of the extra serve.
+    Prints the address of the page, including the token. Press Ctrl-C to stop. The service removes
+    nothing. It needs the extra serve: pip install 'neardup[serve]'
 
     \b
     imgdup serve --open
@@ -115,7 +115,7 @@ def serve(
     if show_paths is None:
         show_paths = address.is_loopback
     if not address.is_loopback:
-        note(f"other machines can reach {host}; whoever knows the token can see the pictures")
+        note(f"other machines can reach {host}; anyone who has the token can see the pictures")
     named = listening.hosts if _is_address(host) else (*listening.hosts, host)
     names = tuple(name.lower() for name in named)
     options = app.ServeOptions(

@@ -111,7 +111,7 @@ class Directory:
         self.ignored.append((safe_name(stored) or b"unnamed", reason))
 
     def find_last(self, stored: bytes) -> Place | None:
-        """Return where the last member with a stored name lies: what a hard link leads to."""
+        """Return the position of the last member with a stored name, the target of a hard link."""
         name = safe_name(stored)
         for i in range(len(self._names) - 1, -1, -1):
             if self._names[i] == name:
@@ -139,7 +139,7 @@ class Directory:
         return Member(name, self._place(i), self._faults.get(i))
 
     def facts(self) -> dict[str, Any]:
-        """Return all of it in the types of JSON; to be called before it is sorted."""
+        """Return the directory as JSON types; call this before it is sorted."""
         return {
             "fault": self.fault,
             "ignored": [(os.fsdecode(name), reason) for name, reason in self.ignored],

@@ -77,7 +77,7 @@ def open_file(path: bytes) -> OpenFile:
 
 
 def open_container(path: bytes) -> Container:
-    """Open a container; its extension says of which kind it is.
+    """Open a container; its extension determines its kind.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def read_content(name: bytes, limits: Limits, locator: Locator | None = None) ->
 
 
 def read_together(names: Sequence[bytes], limits: Limits) -> list[FileBytes | ImageError]:
-    """Read objects on servers at the same time; the answer to each is its content or an error."""
+    """Read objects on servers at the same time; return the content of each, or an error."""
     found = remote().read_objects(names, limits)
     return [_as_image_error(each) if isinstance(each, Exception) else each for each in found]
 
@@ -199,7 +199,7 @@ def _place(opened: "_Opened", name: bytes, limits: Limits) -> Place:
 
 
 class _Opened:
-    """A container that stays open, and its directory if a member was looked for by name."""
+    """A container that is kept open, and its directory if a member was looked up by name."""
 
     def __init__(self, path: bytes) -> None:
         self.container = open_container(path)
@@ -237,7 +237,7 @@ def close_containers() -> None:
 
 
 def _opened(path: bytes, locator: Locator | None) -> _Opened:
-    """Return an open container, unless another file has its path now.
+    """Return an open container, unless a different file now has its path.
 
     Of one on a server it is enough that the locator is of the same: each read notices a change.
     """

@@ -84,7 +84,7 @@ def _place(name: bytes) -> tuple[Any, str]:
 
 
 class _Meta(NamedTuple):
-    """Which version of an object was read; the etag is as in the header of an answer."""
+    """Which version of an object was read; the etag is as in the header of a response."""
 
     size: int
     etag: str
@@ -137,7 +137,7 @@ def stamp_of(name: bytes) -> Stamp:
 
 
 def list_objects(prefix: bytes) -> Iterator[tuple[bytes, Stamp]]:
-    """Yield the objects below a prefix, in no certain order; raise OSError if that fails."""
+    """Yield the objects below a prefix, in any order; raise OSError if that fails."""
     store, key = _place(prefix)
     top = b"/".join(prefix.split(b"/", 3)[:3])
     try:
@@ -154,7 +154,7 @@ def list_objects(prefix: bytes) -> Iterator[tuple[bytes, Stamp]]:
 
 
 def read_objects(names: Sequence[bytes], limits: Limits) -> list[FileBytes | Exception]:
-    """Read objects whole, all at the same time; the answer to each is its content or an error.
+    """Read whole objects, all at the same time; return the content of each, or an error.
 
     Each is read by one request, so that the content is that of one version.
     """
@@ -287,12 +287,12 @@ class RemoteFile:
         return found
 
     def _same_version(self, options: dict[str, Any]) -> Any:
-        """Add the condition that the object is the same; no server takes a weak etag for one."""
+        """Add the condition that the object is unchanged; servers reject weak etags for this."""
         etag = self._meta.etag
         return {**options, "if_match": etag} if etag and not etag.startswith("W/") else options
 
     def _check(self, answer: Any) -> None:
-        """Raise if an answer is of another version: not each server heeds the condition."""
+        """Raise if the response is for another version: some servers ignore the condition."""
         if _Meta.of(answer.meta).version != self._meta.version:
             raise ContainerChangedError()
 
@@ -305,7 +305,7 @@ class RemoteFile:
         return False
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Release the blocks that were read."""
         self._block, self._start = b"", 0
         if self._copy is not None:
             self._copy.close()
@@ -356,7 +356,7 @@ def _as_os_error(error: Exception) -> OSError:
         words += f", {code}"
     if code in _NO_BUCKET:
         remedy = "check its name, then run it again"
-        return OSError(errno.EIO, f"the bucket is not there ({words}): {remedy}")
+        return OSError(errno.EIO, f"the bucket does not exist ({words}): {remedy}")
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, f"the server has no such object ({words})")
     is_refused = isinstance(error, PermissionDeniedError | UnauthenticatedError)

@@ -135,7 +135,7 @@ class TableFile:
         if not path:
             raise ImageError("not-an-image", "there is no picture in this row")
         if "://" in path:
-            raise ImageError("unsupported", "an address on a network is not read")
+            raise ImageError("unsupported", "URLs in a table are not read")
         if is_remote(self.file.path):
             raise ImageError("unsupported", "paths in a table on a server are not read")
         folder = os.path.dirname(self.file.path)

@@ -1,4 +1,4 @@
-"""Write a Parquet or Arrow file without some of its rows, or with a column more.
+"""Write a Parquet or Arrow file without some of its rows, or with one more column.
 
 Schema, metadata and compression stay, and so does the division in row groups or record batches, of
 which those without a row are left out. This module needs pyarrow, an extra, so it is imported for
@@ -67,7 +67,7 @@ class TableRows:
 
 
 def _write_parquet(file: OpenFile, change: "_Without | _Tagged", out: BinaryIO) -> None:
-    """Write one row group after another; a whole one is in memory at a time."""
+    """Write one row group after another; only one is in memory at a time."""
     source = pyarrow.parquet.ParquetFile(file.raw, pre_buffer=False)
     groups = (
         source.read_row_group(i, use_threads=False) for i in range(source.metadata.num_row_groups)
@@ -82,7 +82,7 @@ def _write_parquet(file: OpenFile, change: "_Without | _Tagged", out: BinaryIO) 
 
 
 def _settings(source: Any) -> dict[str, Any]:
-    """Return how a Parquet file was written, as far as it says so."""
+    """Return how a Parquet file was written, as far as its metadata says so."""
     metadata = source.metadata
     settings: dict[str, Any] = {
         "version": "1.0" if metadata.format_version == "1.0" else "2.6",
@@ -146,14 +146,14 @@ class _Without:
 
 
 class _Tagged:
-    """Adds a column of texts; the features that Hugging Face keeps in the metadata get it, too."""
+    """Adds a text column, also to the features that Hugging Face keeps in the metadata."""
 
     def __init__(self, column: str, tags: Mapping[int, str]) -> None:
         self._column, self._tags = column, tags
 
     def schema(self, schema: Any) -> Any:
         if self._column in schema.names:
-            raise UsageError(f"there is a column {self._column!r} already: name another")
+            raise UsageError(f"there is already a column {self._column!r}: choose another name")
         longer = schema.append(pyarrow.field(self._column, pyarrow.string()))
         return longer.with_metadata(self.metadata(schema.metadata or {}) or None)
 

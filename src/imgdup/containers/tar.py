@@ -76,7 +76,7 @@ class _Header(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A member of a tar file, and the bytes that it takes there.
+    """A member of a tar file, and the bytes that it occupies.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ def walk_tar(
     for name, target in links:
         linked = found.find_last(target)
         if linked is None:
-            found.ignore(name, "a link that leads nowhere")
+            found.ignore(name, "a broken link")
         else:
             found.add(name, linked)
 
@@ -292,7 +292,7 @@ def _parsed(block: bytes, at: int) -> _Header:
     except ValueError:
         checksum = -1
     if checksum != sum(block[:148]) + sum(block[156:]) + 8 * ord(" "):
-        raise _Damage("it is no tar file" if at == 0 else f"no header at byte {at:,}")
+        raise _Damage("not a tar file" if at == 0 else f"no header at byte {at:,}")
     if not 0 <= size < 1 << 62:
         raise _Damage(f"a member of impossible size at byte {at:,}")
     name = block[:100].split(b"\0", 1)[0]

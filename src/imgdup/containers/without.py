@@ -153,7 +153,7 @@ class _Zip:
         directory = self._file.read(start, n_bytes)
         found = list(entries(directory))
         if len(found) != n_entries or (found and found[-1].stop != n_bytes):
-            raise ImageError("damaged", "the directory of the zip file is not whole")
+            raise ImageError("damaged", "the directory of the zip file is incomplete")
         _check_apart(found, start - moved)
         return found, directory, start, moved
 

@@ -61,7 +61,7 @@ def central_directory(file: OpenFile) -> tuple[int, int, int, int]:
     tail = file.read(tail_start, size - tail_start)
     at = tail.rfind(_END_MAGIC)
     if at < 0 or at + _END.size > len(tail):
-        raise ValueError("it has no end; the file is truncated, or no zip file")
+        raise ValueError("it has no end record; the file is truncated or not a zip file")
     *_, n_entries, n_bytes, offset, _ = _END.unpack_from(tail, at)
     end = tail_start + at
     before = file.read(max(0, end - _LOCATOR64.size), _LOCATOR64.size)
@@ -75,7 +75,7 @@ def central_directory(file: OpenFile) -> tuple[int, int, int, int]:
                 break
     start = end - n_bytes
     if start < 0 or start < offset:
-        raise ValueError("its place is outside the file")
+        raise ValueError("it points outside the file")
     return start, n_bytes, n_entries, start - offset
 
 
@@ -138,7 +138,7 @@ def _add_entry(
         detail = f"compression method {method} of zip files is not unpacked"
         found.add(name, NO_PLACE, Fault("unsupported", detail))
     elif max(packed, size, offset) >= 1 << 62:
-        found.add(name, NO_PLACE, Fault("damaged", "the zip file gives impossible sizes"))
+        found.add(name, NO_PLACE, Fault("damaged", "the zip file declares impossible sizes"))
     else:
         found.add(name, (_METHODS[method], offset + moved, packed, size, check))
 
@@ -207,7 +207,9 @@ class ZipFile:
     def _data_start(self, place: Place) -> int:
         local = self.file.read(place[1], _LOCAL.size)
         if len(local) < _LOCAL.size or local[:4] != _LOCAL_MAGIC:
-            raise ImageError("damaged", "the zip file has no member at the place that it names")
+            raise ImageError(
+                "damaged", "the zip file has no member at the position in its directory"
+            )
         n_name, n_extra = _LOCAL.unpack(local)[9:]
         return int(place[1] + _LOCAL.size + n_name + n_extra)
 

@@ -180,7 +180,7 @@ def compare(
 
 
 def _verdicts(a: ImageSet, b: ImageSet, in_a: RowNumbers, in_b: RowNumbers) -> list[Verdict]:
-    """Return what the index knows of pairs of images without a look at their pictures."""
+    """Return what the index knows about pairs of images without comparing their pictures."""
     rows_a, rows_b = a.images[in_a], b.images[in_b]
     one_file = one_file_test(a.rows, b.rows)(rows_a, rows_b)
     same_bytes = (byte_keys(a.rows, rows_a) == byte_keys(b.rows, rows_b)).all(axis=1)

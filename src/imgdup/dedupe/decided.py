@@ -58,7 +58,7 @@ class Decided:
         return _have(rows, selected, self.prefer.keys())
 
     def judge(self, judge: Judge, rows: Rows) -> Judge:
-        """Return a judge that calls pairs different without a look if somebody decided that."""
+        """Return a judge that calls pairs different, uncompared, if somebody decided so."""
         if not self.different:
             return judge
 

@@ -185,7 +185,7 @@ class DecisionFile:
 
 
 def latest(decisions: Iterable[Decision]) -> dict[Key, Decision]:
-    """Return the last decision for each key, without those that were taken back."""
+    """Return the last decision for each key, without those that were undone."""
     found: dict[Key, Decision] = {}
     for each in decisions:
         found.pop(each.key, None)
@@ -231,7 +231,7 @@ def _create(path: Path, lines: bytes) -> None:
 
 
 def _append(path: Path, file: BinaryIO, lines: bytes) -> None:
-    """Write lines behind the last whole one; if that fails, leave the file as it was."""
+    """Write lines after the last complete one; if that fails, leave the file as it was."""
     _check_first_line(path, file)
     end, rest = _last_line(file)
     if rest and _is_decision(rest):  # somebody edited the file
@@ -258,7 +258,7 @@ def _check_first_line(path: Path, file: BinaryIO) -> None:
 
 
 def _last_line(file: BinaryIO) -> tuple[int, bytes]:
-    """Return where the last whole line ends, and what follows without a newline."""
+    """Return where the last complete line ends, and what follows without a newline."""
     size = file.seek(0, os.SEEK_END)
     start = max(0, size - TAIL_BYTES)
     file.seek(start)
@@ -321,6 +321,6 @@ def _check_header(record: Record) -> None:
 
 
 def is_confirmed(decisions: Mapping[Key, Decision], one: bytes, other: bytes) -> bool:
-    """Return whether somebody agreed that of two contents, or of two equal ones, one may go."""
+    """Return whether somebody agreed that one of two contents may be removed."""
     decision = decisions.get((b"" if one == other else min(one, other), max(one, other)))
     return decision is not None and decision.decision == DUPLICATE

@@ -2,7 +2,7 @@
 
 A copy may have another size, tone curve, sharpness, noise or compression: then it shows the same
 picture. Otherwise a colour, a region, the frame or the orientation differs, or everything does.
-Where the pixels leave a doubt, the answer is never ``same-picture``.
+In case of doubt, the result is never ``same-picture``.
 """
 
 from collections.abc import Sequence

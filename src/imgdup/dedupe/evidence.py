@@ -166,7 +166,7 @@ class Evidence:
     @cached_property
     def recoloured(self) -> bool:
         """Whether colours differ everywhere, or tones by a curve that could hide an object."""
-        return self._tones.is_doubtful or _differs_smoothly(self._luma, self._chroma)
+        return self._tones.may_hide_change or _differs_smoothly(self._luma, self._chroma)
 
     @cached_property
     def _chroma(self) -> list[_Moments]:

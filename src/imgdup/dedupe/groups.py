@@ -126,7 +126,7 @@ class StarGroups(NamedTuple):
 
 
 def unverified(pairs: Sequence[Pair]) -> list[Verdict]:
-    """Judge pairs without a look at their pictures."""
+    """Judge pairs without comparing their pictures."""
     return [Verdict(UNVERIFIED, 0.0, None)] * len(pairs)
 
 

@@ -1,4 +1,4 @@
-"""Compare two pictures, and if they differ, an imitation of one beside the other.
+"""Compare two pictures; if they differ, treat one as the other may have been, and compare again.
 
 An imitation is one picture treated as the other one may have been: compressed as strongly, or
 sharpened. If the treatment is all that was done, both are nearly equal then; what else was changed

@@ -124,7 +124,7 @@ def _check_agrees(folder: bytes, protected: Sequence[bytes]) -> None:
 
 
 def unknown_facts(selected: RowNumbers) -> Facts:
-    """Describe rows without a look at their files."""
+    """Describe rows without reading their files."""
     return [None] * len(selected)
 
 

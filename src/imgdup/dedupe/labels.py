@@ -157,7 +157,7 @@ def read_pairs(path: Path) -> list[LabelledPair]:
 
 
 def _place(table: Path, name: str) -> bytes:
-    """Find a file that a table names."""
+    """Find a file named in a table."""
     for folder in table.absolute().parents:
         if (folder / name).is_file():
             return os.fsencode(folder / name)

@@ -108,7 +108,7 @@ def _confirm(images: Sequence[_Image], leaks: Leaks, judge: Judge, progress: Pro
 
 
 def _images(leaks: Leaks, rule: MatchRule, most: int) -> Iterator[_Image]:
-    """Yield the images of B that have candidates; of equal bytes no picture is compared."""
+    """Yield the images of B that have candidates; pictures of equal bytes are not compared."""
     sides = []
     for each, images in ((leaks.a, leaks.a.images), (leaks.b, leaks.b.images[leaks.places_b])):
         hashes = hashes_of(each.rows, images, rule)

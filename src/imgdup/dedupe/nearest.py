@@ -1,4 +1,4 @@
-"""Choose of the candidates of each file the nearest ones, in bounded memory.
+"""Choose the nearest candidates of each file, in bounded memory.
 
 Pairs of classes of equal hashes go in; what comes out is, for each content, the list of its nearest
 candidates among better contents, or among the images of another set. What dedupe compares is found
@@ -291,7 +291,7 @@ class _Nearest:
 
 
 def _numbered(counts: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
-    """Return each position as often as it counts, and the number of each repetition."""
+    """Repeat each position as often as its count, and number the repetitions."""
     place = np.repeat(np.arange(len(counts)), counts)
     starts = np.cumsum(counts) - counts
     return place, np.arange(len(place)) - starts[place]

@@ -70,10 +70,10 @@ NEARLY_ALL_MOVED = 0.75  # of the area
 
 
 class Tones(NamedTuple):
-    """Whether a tone curve was applied, and whether colours or tones leave a doubt."""
+    """Whether a tone curve was applied, and whether it or the colours may hide a real change."""
 
     is_mapped: bool
-    is_doubtful: bool
+    may_hide_change: bool
 
 
 def equal_colours(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, Tones]:
@@ -82,17 +82,17 @@ def equal_colours(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, Tones]
     Pictures with colour come back as luma, Cr and Cb.
     """
     a, b = _reduced(first, CURVE_SIDE), _reduced(second, CURVE_SIDE)
-    is_gray, is_doubtful = _is_gray_pair(a, b)
-    tones = Tones(False, is_doubtful)
+    is_gray, may_hide_change = _is_gray_pair(a, b)
+    tones = Tones(False, may_hide_change)
     if is_gray:
         first, second, a, b = (_gray(each) for each in (first, second, a, b))
     if not (_is_smooth(first) or _is_smooth(second)):
         first, second, found = _with_equal_tones(first, second, a, b)
-        tones = Tones(found.is_mapped, tones.is_doubtful or found.is_doubtful)
+        tones = Tones(found.is_mapped, tones.may_hide_change or found.may_hide_change)
     if first.ndim == 3:
         first, second = luma_and_chroma(first), luma_and_chroma(second)
         if _colours_differ_everywhere(first, second):
-            tones = tones._replace(is_doubtful=True)
+            tones = tones._replace(may_hide_change=True)
     return first, second, tones
 
 
@@ -108,11 +108,11 @@ def _gray(pixels: Pixels) -> Pixels:
 
 
 def _is_gray_pair(first: Pixels, second: Pixels) -> tuple[bool, bool]:
-    """Return whether only one of two reduced pictures has colour, and whether that leaves a doubt.
+    """Return whether only one of two pictures has colour, and whether that may hide a change.
 
-    There is a doubt if hardly any of the other picture has colour, or one object alone, and that is
-    more than noise; or if its colour depends only on the luma: then it was added to a gray picture,
-    as by a sepia filter.
+    It may if hardly any of the picture with colour has some, or one object alone, and that is more
+    than noise; or if its colour depends only on the luma: then it was added to a gray picture, as
+    by a sepia filter.
     """
     chroma = [_colourfulness(each) for each in (first, second)]
     shares = [float(np.mean(each > NEUTRAL)) for each in chroma]
@@ -162,8 +162,8 @@ def _with_equal_tones(
 ) -> tuple[Pixels, Pixels, Tones]:
     """Apply to one picture the monotone curve that takes it nearest to the other.
 
-    The curve is fitted to the reduced pictures a and b. It leaves a doubt if it moves few tones, or
-    if many of these did not move in this way.
+    The curve is fitted to the reduced pictures a and b. It may hide a change if it moves few tones,
+    or if many of these did not move in this way.
     """
     even = _evenness(a, b)
     ways = [Levels(a, b, even), Levels(b, a, even)]
@@ -186,9 +186,9 @@ def _with_equal_tones(
         curve = unmoved
     moved = np.abs(curve - np.arange(256)) > MOVED + shift
     moved &= ~_stays(ways[way])
-    doubtful = _moves_few_tones((a, b)[way], moved)
-    doubtful = doubtful or _agreeing_share(source, target, curve) < AGREEING
-    levels, tones = np.rint(curve).astype(np.uint8), Tones(True, doubtful)
+    may_hide_change = _moves_few_tones((a, b)[way], moved)
+    may_hide_change = may_hide_change or _agreeing_share(source, target, curve) < AGREEING
+    levels, tones = np.rint(curve).astype(np.uint8), Tones(True, may_hide_change)
     if way == 0:
         return mapped(first, levels), second, tones
     return first, mapped(second, levels), tones
@@ -223,7 +223,7 @@ def _nearest_curve(curves: list[Curve], source: Pixels, target: Pixels) -> Curve
 
 
 def _stays(levels: Levels) -> npt.NDArray[np.bool_]:
-    """Return which levels are those of a black or white background that did not move."""
+    """Return which levels are those of an unchanged black or white background."""
     level = np.arange(256)
     is_end = np.minimum(level, 255 - level) < CLIPPED_AT
     return np.asarray(is_end & (np.abs(levels.means - level) <= UNMOVED))

@@ -1,6 +1,6 @@
-"""Write what the service answers as records, with the keys that the command line prints.
+"""Make the records of the service's responses, with the same keys as the command line.
 
-A path is in them only if paths may be shown.
+They contain paths only if paths may be shown.
 """
 
 import os
@@ -50,7 +50,7 @@ def image_record(shown: Shown, row: int) -> Record:
 
 
 def image_records(shown: Shown, rows: Sequence[int]) -> list[Record]:
-    """Return the facts of images that the index has; of many at once, since answers have many."""
+    """Return the facts of indexed images; for many at once, since responses have many."""
     index = shown.index
     numbers = ("width", "height", "size", "quality", "format", "mtime_ns")
     columns = [index.column(name)[rows].tolist() for name in numbers]
@@ -85,7 +85,7 @@ def digest_of(index: ImageIndex, row: int) -> bytes:
 
 
 def facts_record(facts: ImageFacts) -> Record:
-    """Return what a file holds, as far as a person wants to know it."""
+    """Return the facts about a file that people want to see."""
     return {
         "camera": facts.camera,
         "taken_s": facts.taken_s,
@@ -145,7 +145,7 @@ def group_record(shown: Shown, group: Group, *, place: int, saving: int) -> Reco
 
 
 def _compared_record(shown: Shown, keeper: int, member: Member, role: str) -> Record:
-    """Return what is known of a file of a group beside its kept file.
+    """Return what the comparison of a file with the kept file of its group found.
 
     The keys are those of ``imgdup dedupe --groups``, and more.
     """

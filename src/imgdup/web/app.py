@@ -1,4 +1,4 @@
-"""The service as an ASGI application: what each address answers."""
+"""The service as an ASGI application: the routes and what handles them."""
 
 import contextlib
 import os
@@ -130,7 +130,7 @@ def _route(service: Service, method: str, path: str, work: Work) -> Route:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Answer what Starlette refuses: an address that does not exist, a method that it lacks."""
+    """Respond to what Starlette refuses: an unknown address, or a method that is not allowed."""
     if not isinstance(error, HTTPException):
         raise TypeError(f"not an error of Starlette: {error!r}")
     word = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "refused")
@@ -138,7 +138,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    """Answer that something went wrong here; Starlette raises the error again, for the log."""
+    """Report an internal error; Starlette raises the error again, for the log."""
     return Refused(
         500, "internal", "something went wrong; the log of the service says what"
     ).response()

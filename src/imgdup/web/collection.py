@@ -94,7 +94,7 @@ class Collection:
             return self._index
 
     def row(self, image_id: str) -> Row:
-        """Return the image that an id of the current generation names.
+        """Return the image that has this id in the current generation.
 
         Raises
         ------
@@ -185,7 +185,7 @@ def image_id(index: ImageIndex, row: int) -> str:
 
 
 def _seen(path: Path) -> tuple[int, ...]:
-    """Return what tells two states of a file apart."""
+    """Return what distinguishes two states of a file."""
     try:
         facts = path.stat()
     except FileNotFoundError as error:

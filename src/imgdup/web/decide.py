@@ -29,7 +29,7 @@ DECISIONS_PER_PAGE = 1000
 
 
 def list_decisions(service: Service, request: Request, body: bytes) -> Response:
-    """Answer with the decisions that count, page by page."""
+    """Return the decisions in effect, page by page."""
     check_known(request.query_params, {"page"})
     page = whole(request.query_params, "page", 1, MAX_PAGE) or 1
     latest = list(service.decisions.latest().values())
@@ -52,7 +52,7 @@ def _decision_records(service: Service, decisions: list[deciding.Decision]) -> l
 
 
 def decide(service: Service, request: Request, body: bytes) -> Response:
-    """Write decisions; the answer is sent when they are on the disk."""
+    """Record decisions; the response is sent when they are on disk."""
     check_known(request.query_params, set())
     record = object_of(body)
     shown = service.shown()
@@ -78,7 +78,7 @@ def decide(service: Service, request: Request, body: bytes) -> Response:
 
 
 def _replaced(record: Record) -> str | None:
-    """Read which decision a new one replaces; None stands for any."""
+    """Read which decision a new one replaces; None means any."""
     value = record.get("replaces", "")
     if value and value not in deciding.NAMES:
         raise Refused(422, "wrong-value", f"replaces must be one of {', '.join(deciding.NAMES)}")
@@ -112,7 +112,7 @@ def _decision(service: Service, shown: answers.Shown, record: Record) -> decidin
 
 
 def plan(service: Service, request: Request, body: bytes) -> Response:
-    """Answer with the plan of `imgdup dedupe --decisions`; ``accepted_only`` leaves lines out."""
+    """Return the plan of `imgdup dedupe --decisions`; ``accepted_only`` leaves lines out."""
     check_known(request.query_params, set())
     record = object_of(body)
     accepted_only = record.get("accepted_only", False)

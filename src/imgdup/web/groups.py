@@ -80,7 +80,7 @@ class Group(NamedTuple):
 
     @property
     def members(self) -> list[Member]:
-        """All files beside the kept one."""
+        """All files except the kept one."""
         return [*self.removed, *self.shown]
 
     @property
@@ -199,7 +199,7 @@ class Finder:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def find(self, index: ImageIndex, decided: Decided = NOTHING) -> GroupList | Progress:
-        """Return the groups, or how far the search for them is if it takes more than seconds.
+        """Return the groups, or the progress of the search if it takes more than a few seconds.
 
         Raises
         ------

@@ -114,7 +114,7 @@ def _check(scope: Scope, access: Access) -> int:
 
 
 def _check_host(named: list[str], access: Access) -> str:
-    """Return the one host that a request names; raise if it is not this one.
+    """Return the host that a request names; raise if there are several or it is not this one.
 
     A page of another site can let its own name lead here, but not an address.
     """
@@ -149,7 +149,7 @@ def _check_origin(headers: dict[str, list[str]], host: str, *, is_page: bool) ->
 
 
 def _check_token(given: list[str], token: str) -> None:
-    """Raise unless the token is given; the time that this takes does not tell where they differ."""
+    """Raise unless the token is right; the time taken does not reveal where it differs."""
     scheme, _, value = (given[0] if len(given) == 1 else "").partition(" ")
     same = hmac.compare_digest(value.strip().encode("utf-8"), token.encode("utf-8"))
     if scheme.lower() != "bearer" or not same:
@@ -210,7 +210,7 @@ async def _received(receive: Receive, n_bytes: int) -> Receive:
 
 
 def _with_headers(send: Send) -> Send:
-    """Add the headers that every answer has."""
+    """Add the headers that every response has."""
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":

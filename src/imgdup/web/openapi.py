@@ -1,4 +1,4 @@
-"""The OpenAPI document of the service: what each address takes and answers."""
+"""The OpenAPI document of the service: the parameters and responses of each address."""
 
 from typing import Any
 
@@ -125,7 +125,7 @@ def _group_paths() -> Schema:
         "/api/decisions": {
             "get": _operation("The decisions that count.", "Decisions", parameters=[page]),
             "post": _operation(
-                "Write decisions; the answer is sent when they are on the disk.",
+                "Record decisions; the response is sent when they are on disk.",
                 "Written",
                 body={"": "NewDecisions"},
                 takes_long=True,

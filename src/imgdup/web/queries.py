@@ -123,7 +123,7 @@ def _of_hashes(index: ImageIndex, request: QueryRequest, record: Record) -> _Pro
     search = _hash(record, "hash", index.bits)
     wanted = request.options
     if wanted.orientations or request.verify:
-        raise Refused(422, "wrong-value", "a hash can neither be turned nor compared as a picture")
+        raise Refused(422, "wrong-value", "a hash can be neither turned nor compared as a picture")
     has_match = "match" in record
     if not has_match and wanted.by in (None, "search"):
         match = np.zeros((1, MATCH_BITS // WORD_BITS), np.uint64)

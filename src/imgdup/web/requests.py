@@ -1,6 +1,6 @@
 """Read the parameters and bodies of requests, and refuse what is wrong.
 
-A refusal is an answer with a status and one JSON object: a word for programs and a sentence for
+A refusal is a response with a status and one JSON object: a word for programs and a sentence for
 people.
 """
 
@@ -67,7 +67,7 @@ def refusal(error: ImgdupError, *, show_paths: bool) -> Refused:
     if isinstance(error, ImageError):
         return Refused(422, error.reason, error.detail)
     if isinstance(error, LockedError):
-        return busy("another process writes this file")
+        return busy("another process is writing this file")
     if isinstance(error, UsageError):
         return Refused(422, "wrong-value", str(error) if show_paths else "a value cannot be used")
     detail = str(error) if show_paths else "the index cannot be used for this"

@@ -58,14 +58,14 @@ def checked_token(token: str | None, address: Address) -> str:
     if token is None:
         if not address.is_loopback:
             raise UsageError(
-                f"other machines can reach {address.host}: choose a token that only those know who "
-                "may see the pictures"
+                f"other machines can reach {address.host}: choose a token that is known only to "
+                "people who may see the pictures"
             )
         return secrets.token_urlsafe(TOKEN_BYTES)
     if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError(
-            f"a token has at least {MIN_TOKEN} characters of ASCII, and no spaces; without one, a "
-            "new token is made"
+            f"a token must have at least {MIN_TOKEN} ASCII characters and no spaces; without one, "
+            "a new token is made"
         )
     return token
 
@@ -151,7 +151,7 @@ class LimitedProtocol(H11Protocol):
         self._set_clocks()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Respond to bytes that are not HTTP."""
         self._refuse(Refused(400, "bad-request", msg))
 
     def _set_clocks(self) -> None:
@@ -171,7 +171,7 @@ class LimitedProtocol(H11Protocol):
         self.transport.abort()
 
     def _refuse(self, refused: Refused) -> None:
-        """Answer without a look at the request, and end the connection."""
+        """Refuse without reading the request, and close the connection."""
         if self.transport.is_closing():
             return
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):

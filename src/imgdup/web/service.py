@@ -70,7 +70,7 @@ class Service:
         self.collection.close()
 
     def shown(self) -> Shown:
-        """Return the index as it is now, with the decisions that count."""
+        """Return the index as it is now, with the decisions in effect."""
         index = self.collection.index()
         kind, latest = index.generation.digest_kind, self.decisions.latest()
         known, of_kind, valid = self._valid
@@ -82,16 +82,16 @@ class Service:
     def require_paths(self, what: str) -> None:
         """Raise if paths may not be shown."""
         if not self.options.show_paths:
-            raise Refused(403, "paths-hidden", f"{what} names paths, which this service hides")
+            raise Refused(403, "paths-hidden", f"{what} contains paths, which this service hides")
 
 
 def json_answer(record: Mapping[str, Any], status: int = 200) -> Response:
-    """Return a record as an answer."""
+    """Return a record as a response."""
     return Response(json_line(record), status, media_type=JSON)
 
 
 def in_progress(progress: Progress) -> Response:
-    """Answer that pictures are still being compared."""
+    """Respond that pictures are still being compared."""
     record = {"state": "comparing", "decided": progress.n_decided, "files": progress.n_files}
     return Response(json_line(record), 202, {"Retry-After": "1"}, JSON)
 

@@ -359,3 +359,25 @@ def test_absolute_takes_out_dots_and_links_of_folders(tmp_path):
 
     assert absolute(tmp_path / "a" / ".." / "a") == absolute(tmp_path / "a")
     assert absolute(tmp_path / "a" / ".." / "a" / "b.png") == absolute(tmp_path / "a") + b"/b.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("a.zip!/b.png", {"containers": True}, True),
+        ("a.zip!/b.png", {}, False),
+        ("in/a.tar!/deep/b.png", {"containers": True}, True),
+        ("in/a.tar!/deep/b.png", {"containers": True, "exclude": ("in/a.tar",)}, False),
+        ("in/a.tar!/deep/b.png", {"containers": True, "exclude": ("*.tar",)}, False),
+        ("in/a.tar!/deep/b.png", {"containers": True, "exclude": ("*.zip",)}, True),
+        ("in/a.tar!/.deep/b.png", {"containers": True}, False),
+        ("in/a.tar!/.deep/b.png", {"containers": True, "hidden": True}, True),
+        ("in/a.tar!/.git/b.png", {"containers": True, "hidden": True}, False),
+    ],
+)
+def test_a_member_is_reached_only_through_a_container_that_is_entered(
+    tmp_path, name, options, expected
+):
+    root = absolute(tmp_path)
+
+    assert reaches(root, ScanOptions(**options), root + b"/" + name.encode()) == expected

@@ -312,3 +312,17 @@ def test_a_picture_that_ends_its_worker_is_named_and_all_others_have_their_rows(
     del expected["/a.tar!/05.jpg"], rows["/a.tar!/05.jpg"]
     assert rows == expected
     assert sent(bucket, "a.tar").max() == 1
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_file_without_a_picture_has_no_rows_and_its_members_are_counted(bucket, place, mode):
+    key = "a.tar" + mode[1:].replace(":", ".")
+    bucket.objects["set/" + key] = tarred({f"{i}.txt": noise(300) for i in range(4)}, mode)
+    bucket.objects["set/b.jpg"] = painted(1, 160, 120)
+
+    first = index(place, f"{ROOT}/set")
+    second = index(place, f"{ROOT}/set")
+
+    assert (first.hashed, first.failed, first.ignored) == (1, 0, 4)
+    assert (second.hashed, second.unchanged, second.ignored) == (0, 1, 4)
+    assert set(reasons(place)) == {f"{ROOT}/set/b.jpg"}

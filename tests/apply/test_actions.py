@@ -593,7 +593,7 @@ def test_another_path_of_the_file_that_stays_is_left_alone(scene, action):
 @pytest.mark.parametrize("action", ACTIONS)
 def test_an_alias_that_inode_numbers_do_not_show_is_put_back(scene, monkeypatch, action):
     _lead_to_the_other_folder(scene)
-    monkeypatch.setattr(recheck, "may_be_one_file", lambda going, staying: False)
+    monkeypatch.setattr(recheck, "may_be_one_file", lambda removed, kept: False)
 
     outcome = scene.apply(action, target_of(scene, action))
 

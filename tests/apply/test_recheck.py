@@ -88,7 +88,7 @@ def test_the_content_of_each_file_is_read_once_in_a_run(
 def two(tmp_path):
     """Two files of equal content as a plan describes them."""
     found = []
-    for name in ("going", "staying"):
+    for name in ("removed", "kept"):
         path = tmp_path / name
         path.write_bytes(CONTENT)
         digest, mtime_ns = content_digest(CONTENT, "blake3"), path.stat().st_mtime_ns
@@ -97,66 +97,66 @@ def two(tmp_path):
 
 
 def test_a_file_that_was_touched_is_read_again(two, n_reads):
-    going, staying = two
+    removed, kept = two
     checked = Recheck()
-    checked.check_both(going, staying)
-    os.chmod(going.path, 0o600)
+    checked.check_both(removed, kept)
+    os.chmod(removed.path, 0o600)
 
-    checked.check_both(going, staying)
+    checked.check_both(removed, kept)
 
-    assert n_reads == {os.stat(going.path).st_ino: 2, os.stat(staying.path).st_ino: 1}
+    assert n_reads == {os.stat(removed.path).st_ino: 2, os.stat(kept.path).st_ino: 1}
 
 
 def test_another_file_under_the_name_is_read_before_it_counts(two, tmp_path):
-    going, staying = two
+    removed, kept = two
     checked = Recheck()
-    checked.check_both(going, staying)
+    checked.check_both(removed, kept)
     (tmp_path / "new").write_bytes(b"the picturE")
-    os.utime(tmp_path / "new", ns=(staying.mtime_ns, staying.mtime_ns))
-    os.replace(tmp_path / "new", staying.path)
+    os.utime(tmp_path / "new", ns=(kept.mtime_ns, kept.mtime_ns))
+    os.replace(tmp_path / "new", kept.path)
 
     with pytest.raises(SkipFile, match=r"the kept file, .*: its content is different"):
-        checked.check_both(going, staying)
+        checked.check_both(removed, kept)
 
 
 def test_a_renamed_file_must_be_the_same_file_of_the_same_size_and_time(two, tmp_path):
-    going, staying = two
+    removed, kept = two
     checked = Recheck()
-    checked.check_both(going, staying)
+    checked.check_both(removed, kept)
     aside = bytes(tmp_path / "aside")
-    os.rename(going.path, aside)
+    os.rename(removed.path, aside)
 
-    checked.check_renamed(going, aside)
+    checked.check_renamed(removed, aside)
     with pytest.raises(SkipFile, match="another file now has its name"):
-        checked.check_renamed(going, staying.path)
+        checked.check_renamed(removed, kept.path)
     os.utime(aside, ns=(0, 0))
     with pytest.raises(SkipFile, match="its size or time is different"):
-        checked.check_renamed(going, aside)
+        checked.check_renamed(removed, aside)
 
 
 def test_a_link_must_lead_to_the_file_that_stays(two, tmp_path):
-    going, staying = two
+    removed, kept = two
     checked = Recheck()
-    checked.check_both(going, staying)
-    os.symlink(going.path, tmp_path / "link")
+    checked.check_both(removed, kept)
+    os.symlink(removed.path, tmp_path / "link")
 
     with pytest.raises(SkipFile, match="the kept file was replaced"):
-        checked.check_link(staying, bytes(tmp_path / "link"))
+        checked.check_link(kept, bytes(tmp_path / "link"))
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_trusted(two, monkeypatch):
-    going, _ = two
+    removed, _ = two
     file_digest = recheck.file_digest
 
     def meanwhile(descriptor, kind):
         digest = file_digest(descriptor, kind)
-        os.utime(going.path, ns=(0, 0))
+        os.utime(removed.path, ns=(0, 0))
         return digest
 
     monkeypatch.setattr(recheck, "file_digest", meanwhile)
 
     with pytest.raises(SkipFile, match="its size or time is different"):
-        check_content(going)
+        check_content(removed)
 
 
 def test_a_name_that_another_file_took_while_the_first_was_read_is_not_trusted(

@@ -20,14 +20,14 @@ def members(text, links=None):
     ]
 
 
-def pictures(removed, staying=(), keepers=()):
-    return ShardPictures(dict(removed), frozenset(staying), frozenset(keepers))
+def pictures(removed, kept=(), keepers=()):
+    return ShardPictures(dict(removed), frozenset(kept), frozenset(keepers))
 
 
 def test_captions_and_labels_go_with_their_picture():
     listed = members("a.jpg a.txt a.json b.jpg b.txt")
 
-    decision = decide(listed, pictures({0: None}, staying={3}), whole=False)
+    decision = decide(listed, pictures({0: None}, kept={3}), whole=False)
 
     assert (decision.gone, decision.stayed) == ({0: 0, 1: 0, 2: 0}, {})
 
@@ -40,7 +40,7 @@ def test_folders_keep_samples_of_one_name_apart():
 
 def test_a_sample_with_another_picture_stays_unless_whole_samples_are_wanted():
     listed = members("a.jpg a.mask.png a.txt")
-    mask = pictures({0: None}, staying={1})
+    mask = pictures({0: None}, kept={1})
 
     assert decide(listed, mask, whole=False).stayed == {0: OTHER_PICTURES}
     assert decide(listed, mask, whole=False).gone == {}
@@ -49,7 +49,7 @@ def test_a_sample_with_another_picture_stays_unless_whole_samples_are_wanted():
 
 def test_a_sample_that_holds_a_kept_picture_stays_in_any_case():
     listed = members("a.left.jpg a.right.jpg")
-    keeper = pictures({0: None}, staying={1}, keepers={1})
+    keeper = pictures({0: None}, kept={1}, keepers={1})
 
     assert decide(listed, keeper, whole=True).stayed == {0: KEEPER}
     assert decide(listed, keeper, whole=True).gone == {}
@@ -58,7 +58,7 @@ def test_a_sample_that_holds_a_kept_picture_stays_in_any_case():
 def test_a_picture_that_is_kept_for_another_of_its_sample_loses_only_that():
     listed = members("a.jpg a.png a.txt")
 
-    decision = decide(listed, pictures({1: 0}, staying={0}, keepers={0}), whole=False)
+    decision = decide(listed, pictures({1: 0}, kept={0}, keepers={0}), whole=False)
 
     assert decision.gone == {1: 1}
 

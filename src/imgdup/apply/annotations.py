@@ -69,7 +69,7 @@ class RemovedPictures:
             found = _most(found, lambda path: _shared(path, file, 1))
         if len({path in self._gone for path in found}) > 1:
             if len({os.path.splitext(path)[0] for path in found}) == 1:
-                return False  # ``7`` means 7.jpg and 7.png, of which one stays
+                return False  # ``7`` means 7.jpg and 7.png, of which one is kept
             first, second = (os.fsdecode(path) for path in found[:2])
             raise UsageError(
                 f"{os.fsdecode(file)} names {text!r}, which may be {first} or {second}: give "

@@ -1,7 +1,7 @@
 """Decide which members of a shard are removed with the pictures that a plan removes.
 
-A sample is what WebDataset reads as one: the members whose names are equal up to the first dot
-behind the last slash, as ``a/1.jpg``, ``a/1.txt`` and ``a/1.json``.
+A sample, as in WebDataset, is the set of members whose names are equal up to the first dot after
+the last slash, such as ``a/1.jpg``, ``a/1.txt`` and ``a/1.json``.
 """
 
 import re
@@ -19,20 +19,20 @@ LINKED = "a hard link in the tar file points to its sample"
 
 
 class ShardPictures(NamedTuple):
-    """The pictures of a shard, by their places.
+    """The pictures of a shard, by their positions.
 
     Attributes
     ----------
     removed : mapping of int to int or None
-        Those that the plan removes, and the place of the kept picture if that is in this shard.
-    staying : set of int
+        Those that the plan removes, and the position of the kept one if it is in this shard.
+    kept : set of int
         All others.
     keepers : set of int
-        Of these, the ones that are kept for a removed picture.
+        Of these, the ones that are kept in place of a removed picture.
     """
 
     removed: Mapping[int, int | None]
-    staying: frozenset[int]
+    kept: frozenset[int]
     keepers: frozenset[int]
 
 
@@ -46,7 +46,7 @@ class SampleDecision:
         The position of each removed member, and that of the picture that it belongs to: its own,
         for a picture that the plan removes.
     stayed : dict of int to str
-        Places of pictures that the plan removes and that stay nevertheless, and why.
+        Positions of pictures that the plan removes but that are kept, and why.
     """
 
     gone: dict[int, int] = field(default_factory=dict)
@@ -81,7 +81,7 @@ def _decide_sample(
 ) -> None:
     removed = [place for place in places if place in pictures.removed]
     has_keeper = not pictures.keepers.isdisjoint(places)
-    if pictures.staying.isdisjoint(places) or (whole and not has_keeper):
+    if pictures.kept.isdisjoint(places) or (whole and not has_keeper):
         for place in places:
             decision.gone[place] = place if place in pictures.removed else removed[0]
         return

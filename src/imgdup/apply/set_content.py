@@ -36,13 +36,13 @@ class Content:
     n_bytes, mtime_ns, mode : int
         Of the input, when it was listed.
     gone : frozenset of int
-        Places of the members that are left out.
+        Positions of the members that are left out.
     edit : callable, optional
         Returns its new content, for annotations.
     tag_column : str
         Of a table that keeps all rows: the column to add.
     tags : mapping of int to str
-        What it has in the rows of some numbers.
+        Its values by row number; null elsewhere.
     """
 
     source: bytes
@@ -131,15 +131,15 @@ class SetRemovals:
     Attributes
     ----------
     contents : dict of bytes to Content
-        The files of the cleaned set by their paths there, in the order of these.
+        The files of the cleaned set by their paths there, sorted by path.
     removals, tagged : list of Removal
         Those that are carried out, and those of rows that get a tag, in the order of the plan.
     companions : dict of bytes to bytes
         The files removed with a picture, and that picture.
     stayed : list of SkippedFile
-        Pictures that stay because of others in their sample.
+        Pictures that are kept because of others in their sample.
     annotations : dict of bytes to int
-        Annotations by their paths in the cleaned set, and how many entries went from each.
+        Annotations by their paths in the cleaned set, and how many entries were removed from each.
     """
 
     contents: dict[bytes, Content] = field(default_factory=dict)

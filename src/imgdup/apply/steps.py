@@ -90,7 +90,7 @@ class Step(NamedTuple):
         From 1.
     remove : FileFacts
     keep : bytes
-        Path of the file that stays.
+        Path of the file that is kept.
     to : bytes or None
         Where the file is moved to, if it is moved.
     rights : Rights or None
@@ -126,7 +126,7 @@ class Step(NamedTuple):
 
     @property
     def aside(self) -> bytes:
-        """A name beside the file, under which it waits while it is checked again."""
+        """A temporary name next to the file, which it has while it is checked again."""
         return self._temporary(self.remove.path, b"aside")
 
     @property

@@ -78,7 +78,7 @@ class WriteResult:
     n_links : int
         Symbolic links that were left out.
     skipped : list of SkippedFile
-        Pictures that the plan removes and that stayed.
+        Pictures that the plan removes but that were kept.
     """
 
     n_removed: int = 0

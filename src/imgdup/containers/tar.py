@@ -1,8 +1,8 @@
 """Read the directory and the members of a tar file, plain or compressed.
 
-The standard library's `tarfile` needs 35 microseconds a member, a third of what hashing a small
-picture takes; this needs a third of that. It also says where a damaged file ends, which
-`tarfile` takes for the end of a sound one. Source of the layout: POSIX.1-2017, pax, "ustar
+The standard library's `tarfile` needs 35 microseconds per member, a third of what hashing a small
+picture takes; this needs a third of that. It also reports where a damaged file ends, which
+`tarfile` mistakes for the end of an undamaged one. Source of the layout: POSIX.1-2017, pax, "ustar
 Interchange Format" and "pax Header Block"; GNU tar 1.35 manual, "Basic Tar Format".
 """
 

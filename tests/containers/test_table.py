@@ -380,7 +380,7 @@ def test_each_cell_of_a_struct_is_read_from_its_bytes_before_its_path(tmp_path, 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("n_empty", [1, 3, 8])
 def test_a_column_that_begins_with_empty_cells_is_found(tmp_path, form, n_empty):
-    """Three rows are a row group, so that of some files the first one or two are empty."""
+    """A row group has three rows, so the first one or two groups of some files are empty."""
     column = pa.array([None] * n_empty + PICTURES, pa.binary())
     path = write(tmp_path / form, pa.table({"masks": [b"none"] * len(column), "scan": column}))
 

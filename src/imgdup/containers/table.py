@@ -30,7 +30,7 @@ NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")  # of
 BATCH_ROWS = 16  # of a row group that are in memory at a time
 BUFFER_BYTES = 1 << 18  # of a column that is read at a time; with more, memory is mapped anew
 MANY_NAMES = 8  # of columns in a message
-FIRST_GROUPS = 8  # row groups in which a column is looked at that is empty at the beginning
+FIRST_GROUPS = 8  # row groups in which the first picture of a column is looked for
 
 # What pyarrow raises for a damaged file; that memory is short is another error.
 ARROW_ERRORS = (
@@ -357,7 +357,7 @@ def _is_struct(kind: Any) -> bool:
 
 
 def _holds_bytes(kind: Any) -> bool:
-    """Return whether the cells of a type may be bytes; a dictionary stores equal ones once."""
+    """Return whether cells of a type are bytes, or would be if no dictionary stored them once."""
     if pyarrow.types.is_dictionary(kind):
         return _holds_bytes(kind.value_type)
     is_binary = pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)

@@ -1,7 +1,6 @@
 """The command check: verify the index, or a removal plan."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -10,10 +9,6 @@ from imgdup.cli.printing import note, write_text
 from imgdup.errors import ImgdupError, PlanError
 from imgdup.output.codecs import counted
 from imgdup.output.results import match_rule_text
-
-if TYPE_CHECKING:
-    from imgdup.api.index import ImageIndex
-    from imgdup.dedupe.plan import Plan
 
 N_LISTED = 10  # removals to print
 
@@ -36,12 +31,13 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
     """
     index = open_found(index_folder)
     if plan is not None:
-        from imgdup.dedupe import check_plan as checking, plan as planning
+        from imgdup.dedupe import check_plan as checking, plan as planning, verify
 
         loaded = planning.read_plan(plan)
         checking.check_plan(loaded, index.check_before_decision().rows)
         if deep:
-            _check_pictures(loaded, index)
+            with verify.Verifier() as verifier:
+                _raise_for(list(verify.check_pictures(loaded, index.rows, verifier)))
         write_text([f"OK: {counted(len(loaded.removals), 'removal')} verified\n"])
         note(f"{plan}: {match_rule_text(loaded.header, loaded.header.protect)}")
         return
@@ -58,12 +54,8 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
     write_text([f"OK: {counted(len(index.rows), 'file')} in {index.folder}\n"])
 
 
-def _check_pictures(plan: "Plan", index: "ImageIndex") -> None:
+def _raise_for(findings: list[str]) -> None:
     """Print the removals whose pictures are not as the plan states; raise if there is one."""
-    from imgdup.dedupe.verify import Verifier, check_pictures
-
-    with Verifier() as verifier:
-        findings = list(check_pictures(plan, index.rows, verifier))
     for finding in findings[:N_LISTED]:
         note(finding)
     if findings:

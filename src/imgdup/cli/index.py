@@ -27,7 +27,6 @@ from imgdup.index.folder import CURRENT
 from imgdup.index.parts import Part
 from imgdup.system.limits import Limits
 from imgdup.system.paths import TABLES, kind_of
-from imgdup.workers import pool
 
 if TYPE_CHECKING:
     from imgdup.build.settings import Settings
@@ -108,6 +107,7 @@ class Chosen:
         """
         if self.cluster:
             return _cluster_pool(self.cluster, self.limits)
+        from imgdup.workers import pool
 
         folders = named if self.containers else ()
         has_tables = any(map(_is_table, named)) or any(map(_has_table, folders))

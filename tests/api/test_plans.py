@@ -71,8 +71,8 @@ def test_a_plan_must_be_saved_first(own_collection):
 @pytest.mark.parametrize(
     ("action", "to", "words"),
     [
-        ("move", None, "moving needs a folder"),
-        ("delete", "removed", "no other action takes one"),
+        ("move", None, "moving needs a target folder"),
+        ("delete", "removed", "no other action accepts one"),
         ("burn", None, "action must be one of"),
         ("move", "photos/removed", "so the files would be indexed again"),
     ],

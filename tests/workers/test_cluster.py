@@ -3,6 +3,7 @@
 The cluster is real: a scheduler and two workers on this machine, started by their commands.
 """
 
+import gc
 import multiprocessing
 import os
 import re
@@ -198,6 +199,7 @@ def test_a_scheduler_that_does_not_answer_is_named_in_one_line(
     photos, address, capsys, monkeypatch
 ):
     monkeypatch.setattr(module, "CONNECT_S", 0.2)
+    gc.collect()  # clients of other tests must not be finalized by the thread of the next one
 
     assert cli.main(["index", "photos", "--cluster", address]) == 1
 

@@ -134,9 +134,10 @@ def pairs(
             found.judge = verifier.judge(left.index, (right or left).index)
             found.more = prepare.wide_pairs(left, right, rule)
         named = _with_paths(found, left, right or left, rule.orientations)
-        _print_pairs(named, as_json=as_json, null=null)
-    counts = found.n_pairs, found.n_duplicates, limit, found.relations, found.n_wide
-    note(pairs_summary(*counts))
+        are_all_printed = _print_pairs(named, as_json=as_json, null=null)
+    if are_all_printed:
+        counts = found.n_pairs, found.n_duplicates, limit, found.relations, found.n_wide
+        note(pairs_summary(*counts))
     return code
 
 
@@ -200,15 +201,17 @@ def _with_paths(
             yield pair if verdict is None else with_verdict(pair, verdict)
 
 
-def _print_pairs(found: Iterable[PairRow], *, as_json: bool, null: bool) -> None:
-    """Print pairs in the requested form, or the one that suits stdout."""
+def _print_pairs(found: Iterable[PairRow], *, as_json: bool, null: bool) -> bool:
+    """Print pairs in the requested form, or the one that suits stdout.
+
+    Return False if the reader closed the pipe before the last pair was found.
+    """
     if as_json:
-        write_text(pair_json(found))
-    elif null:
-        write_bytes(pair_nulls(found))
-    elif on_terminal():
+        return write_text(pair_json(found))
+    if null:
+        return write_bytes(pair_nulls(found))
+    if on_terminal():
         near = (pair._replace(a=from_here(pair.a), b=from_here(pair.b)) for pair in found)
         width = terminal_width()
-        write_table(pair_table(near, width=width, encoding=sys.stdout.encoding))
-    else:
-        write_bytes(pair_lines(found))
+        return write_table(pair_table(near, width=width, encoding=sys.stdout.encoding))
+    return write_bytes(pair_lines(found))

@@ -4,9 +4,10 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from functools import partial
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
 
@@ -14,6 +15,8 @@ from imgdup.output.codecs import shown
 
 if TYPE_CHECKING:
     from imgdup.apply.recheck import SkippedFile
+
+Text = TypeVar("Text", str, bytes)
 
 VERBOSE = "imgdup.verbose"  # in the meta data of a click context
 N_LISTED = 10  # skipped files that are named on stderr
@@ -32,29 +35,39 @@ RELATION = re.compile(
 """The name of a relation: in a column of a table but the last, or on a line after its title."""
 
 
-def write_bytes(lines: Iterable[bytes]) -> None:
-    """Write result lines to stdout one by one; stop if the reader has closed the pipe."""
-    try:
-        for line in lines:
-            sys.stdout.buffer.write(line)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        discard_output()
+def write_bytes(lines: Iterable[bytes]) -> bool:
+    """Write result lines to stdout one by one; stop and return False if the reader closed it."""
+    stdout = sys.stdout.buffer
+    return _write(lines, stdout.write, stdout.flush)
 
 
-def write_text(lines: Iterable[str]) -> None:
-    """Write result text that stdout can encode; stop if the reader has closed the pipe."""
-    try:
-        for line in lines:
-            sys.stdout.write(line)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        discard_output()
+def write_text(lines: Iterable[str]) -> bool:
+    """Write result text that stdout can encode; stop and return False if the reader closed it."""
+    return _write(lines, sys.stdout.write, sys.stdout.flush)
 
 
-def write_table(texts: Iterable[str]) -> None:
+def write_table(texts: Iterable[str]) -> bool:
     """Write a table to stdout; on a terminal that shows colours, names of relations have one."""
-    write_text(map(_with_colours, texts) if shows_colours(sys.stdout) else texts)
+    return write_text(map(_with_colours, texts) if shows_colours(sys.stdout) else texts)
+
+
+def _write(
+    lines: Iterable[Text], write: Callable[[Text], object], flush: Callable[[], object]
+) -> bool:
+    """Write lines until the reader closes the pipe; a broken pipe of `lines` itself is an error."""
+    is_open = all(_works(partial(write, line)) for line in lines) and _works(flush)
+    if not is_open:
+        discard_output()
+    return is_open
+
+
+def _works(write: Callable[[], object]) -> bool:
+    """Write to stdout; return False if the reader closed the pipe."""
+    try:
+        write()
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def _with_colours(text: str) -> str:

@@ -136,6 +136,7 @@ def inheritance():
     return {
         "is_forked": hasattr(sys, "inherited"),
         "default_signals": ending == [signal.SIG_DFL, signal.SIG_DFL],
+        "collects_after": gc.get_threshold()[0],
     }
 
 

@@ -1,5 +1,6 @@
 """compare_pictures on painted pictures: one test for each relation, and hostile sizes."""
 
+import gc
 from itertools import combinations
 
 import cv2
@@ -66,6 +67,25 @@ COPIES = {
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
 def test_a_copy_shows_the_same_picture(scene, copy):
     assert compare_pictures(scene, copy(scene)) == Verdict("same-picture", 0.0, None)
+
+
+@pytest.mark.parametrize("edit", ["recompressed", "blurred", "cropped", "mirrored"])
+def test_a_comparison_leaves_no_cycles_of_references_which_would_hold_its_planes(scene, edit):
+    edits = {**COPIES, "cropped": lambda p: p[10:-10, 10:-10].copy(), "mirrored": mirrored}
+    other = edits[edit](scene)
+    compare_pictures(scene, other)  # imports and caches, which remain
+    gc.collect()
+    gc.disable()
+
+    compare_pictures(scene, other)
+    left = gc.collect()
+    gc.enable()
+
+    assert left == 0
+
+
+def mirrored(pixels):
+    return cv2.flip(pixels, 1)
 
 
 def test_a_changed_region_is_found_and_lies_in_the_box(scene):

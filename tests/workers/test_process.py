@@ -132,13 +132,14 @@ def test_after_the_process_that_starts_workers_is_killed_another_one_takes_its_p
 
 
 HEIRS = """
-import json, signal, sys, threading
+import gc, json, signal, sys, threading
 import pool_tasks
 from imgdup.system.limits import run_commands_only
 from imgdup.workers.pool import Setup
 from imgdup.workers.process import Processes
 
 signal.signal(signal.SIGTERM, lambda number, frame: None)
+gc.set_threshold(50_000, 20, 20)
 sys.inherited = True
 if "command" in sys.argv[1]:
     run_commands_only()
@@ -166,7 +167,11 @@ def test_workers_are_forked_from_a_command_that_has_one_thread(kind, is_forked):
     )
 
     assert done.stderr == ""
-    assert json.loads(done.stdout) == {"is_forked": is_forked, "default_signals": True}
+    assert json.loads(done.stdout) == {
+        "is_forked": is_forked,
+        "default_signals": True,
+        "collects_after": 700,
+    }
 
 
 @FORKS

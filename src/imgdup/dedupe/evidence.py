@@ -85,10 +85,12 @@ class _Moments:
     def __init__(self, planes: Plane) -> None:
         self.planes = planes
         self.a, self.b, self.aa, self.bb, self.ab, self.dd = planes
-        self._windows = {1: self}
+        self._windows: dict[int, _Moments] = {}  # by the side of the window
 
     def windows(self, side: int) -> "_Moments":
         """Return the means over windows of so many blocks a side."""
+        if side == 1:
+            return self  # kept in no cycle of references, which would hold the planes for long
         if side not in self._windows:
             self._windows[side] = _Moments(window_means(self.planes, side))
         return self._windows[side]

@@ -6,6 +6,7 @@ decoded photo of 640 x 480 so takes a fifth of the CPU time that ``Connection.se
 """
 
 import faulthandler
+import gc
 import math
 import os
 import pickle
@@ -35,6 +36,9 @@ NO_ITEM = -1.0
 # pyarrow's allocator gives memory back 10 ms after it is freed, and the next page of a table maps
 # it anew: 0.3 of 0.5 s of a worker that reads 140 MB.
 KEEP_FREED = ("MIMALLOC_PURGE_DELAY", "-1")
+# Python's own thresholds of garbage collection. A command collects less often while it imports, but
+# the few objects that a worker leaves in cycles may hold pictures.
+COLLECT_AFTER = (700, 10, 10)
 
 
 def widen(pipe: Connection) -> None:
@@ -216,6 +220,7 @@ def set_up_process() -> None:
     """Use one thread, keep freed memory, ignore Ctrl-C, and end when the parent ends."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     os.environ.setdefault(*KEEP_FREED)
+    gc.set_threshold(*COLLECT_AFTER)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

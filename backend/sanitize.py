@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compiling import compile_libraries
 
-from imgdup.native.loader import LEVELS, VARIABLE, best_level
+from imgdup.native import LEVELS, VARIABLE, best_level
 
 FLAGS = (
     *("-Wall", "-Wextra", "-Werror"),

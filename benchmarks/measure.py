@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from imgdup.native.loader import level
+from imgdup.native import level
 
 try:
     import resource

@@ -4,11 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imgdup.api import IndexedImage, Pair
     from imgdup.api.groups import Group, Groups, Removal
     from imgdup.api.index import ImageIndex
     from imgdup.api.leaks import Leak, Leaks, assert_no_leak, compare
     from imgdup.api.plans import Plan, undo
-    from imgdup.api.records import IndexedImage, Pair
     from imgdup.api.splits import Splits, split
     from imgdup.build.settings import Settings
     from imgdup.errors import ImageError, ImgdupError
@@ -24,12 +24,12 @@ _MODULES = {
     "ImageError": "errors",
     "ImageIndex": "api.index",
     "ImgdupError": "errors",
-    "IndexedImage": "api.records",
+    "IndexedImage": "api",
     "Leak": "api.leaks",
     "Leaks": "api.leaks",
     "Limits": "system.limits",
     "Match": "query.match",
-    "Pair": "api.records",
+    "Pair": "api",
     "Plan": "api.plans",
     "Removal": "api.groups",
     "Settings": "build.settings",

@@ -14,7 +14,7 @@ from imgdup.build.known import COARSE_TICK_NS, FINE_TICK_NS, OldRow
 from imgdup.build.listing import OLD, TO_READ, Listing, ListingOptions, list_files
 from imgdup.build.members import Candidate
 from imgdup.build.roots import Scan
-from imgdup.containers.directory import Fault, Locator
+from imgdup.containers import Fault, Locator
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import OK, REASONS
 from imgdup.index.parts import ScanOptions

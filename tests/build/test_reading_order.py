@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from imgdup.build.read import _in_reading_order
-from imgdup.containers.directory import FORWARD, Locator
+from imgdup.containers import FORWARD, Locator
 
 ANYWHERE = next(kind for kind in range(10) if kind not in FORWARD)  # where any order is as fast
 N_NUMBERS = len(Locator._fields)

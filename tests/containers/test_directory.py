@@ -16,8 +16,8 @@ import zipfile
 import pytest
 from hypothesis import given, strategies as st
 
-from imgdup.containers import plain_file, reading
-from imgdup.containers.directory import Directory
+from imgdup import containers
+from imgdup.containers import Directory, reading
 from imgdup.containers.reading import open_container, read_content
 from imgdup.errors import ImageError
 from imgdup.system.limits import Limits
@@ -622,8 +622,8 @@ def test_a_folder_that_is_called_like_a_container_is_no_regular_file(tmp_path):
 def test_a_file_is_read_the_same_without_pread(tmp_path, monkeypatch):
     content = bytes(range(256)) * 40
     (tmp_path / "a").write_bytes(content)
-    monkeypatch.setattr(plain_file, "_PREAD", None)
-    file = plain_file.PlainFile(os.fsencode(tmp_path / "a"))
+    monkeypatch.setattr(containers, "_PREAD", None)
+    file = containers.PlainFile(os.fsencode(tmp_path / "a"))
 
     parts = [file.read(at, n) for at, n in ((0, 10), (10_000, 500), (10_240, 5), (20_000, 5))]
     file.close()

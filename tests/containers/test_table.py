@@ -16,7 +16,7 @@ from encoded import painted
 from imgdup.api.index import ImageIndex
 from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
-from imgdup.containers.plain_file import ContainerChangedError
+from imgdup.containers import ContainerChangedError
 from imgdup.containers.reading import open_container, read_content
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.system.limits import Limits

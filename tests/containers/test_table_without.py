@@ -10,7 +10,7 @@ import os
 import pytest
 from hypothesis import given, strategies as st
 
-from imgdup.containers.plain_file import PlainFile
+from imgdup.containers import PlainFile
 from imgdup.containers.without import open_shard, open_table
 from imgdup.errors import ImageError, UsageError
 from imgdup.system.paths import kind_of

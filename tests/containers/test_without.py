@@ -12,7 +12,7 @@ import zipfile
 import pytest
 from hypothesis import given, strategies as st
 
-from imgdup.containers.plain_file import PlainFile
+from imgdup.containers import PlainFile
 from imgdup.containers.without import open_shard, stored_members
 from imgdup.errors import ImageError
 from imgdup.system.paths import kind_of

@@ -17,8 +17,8 @@ from hypothesis.extra import numpy as hnp
 
 from imgdup.images.decode import decode
 from imgdup.images.gray import GrayImage
+from imgdup.native import LEVELS, best_level
 from imgdup.native.hashes import KINDS, MATCH, TRIMMED, hash_pictures
-from imgdup.native.loader import LEVELS, best_level
 from imgdup.system.limits import Limits
 from oracles_operators import OPERATORS, quality
 from real_pictures import DATA, needs_data

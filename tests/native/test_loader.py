@@ -8,14 +8,14 @@ import zlib
 
 import pytest
 
+from imgdup import native
 from imgdup.errors import ImgdupError
-from imgdup.native import loader
-from imgdup.native.loader import BASELINE, LEVELS, best_level, level, library_name, load_library
+from imgdup.native import BASELINE, LEVELS, best_level, level, library_name, load_library
 
 needs_levels = pytest.mark.skipif(best_level() not in LEVELS, reason="this processor has one level")
 
 
-CACHED = (load_library, best_level, loader._load_own)
+CACHED = (load_library, best_level, native._load_own)
 
 
 def forget():
@@ -27,9 +27,9 @@ def forget():
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
     """A folder of libraries that may be spoilt; nothing is loaded yet, and none asked for."""
-    for file in [*loader.FOLDER.glob("imgdup-*"), loader.FOLDER / loader.CHECKSUMS]:
+    for file in [*native.FOLDER.glob("imgdup-*"), native.FOLDER / native.CHECKSUMS]:
         shutil.copy(file, tmp_path)
-    monkeypatch.setattr(loader, "FOLDER", tmp_path)
+    monkeypatch.setattr(native, "FOLDER", tmp_path)
     monkeypatch.delenv("IMGDUP_NATIVE", raising=False)
     forget()
     yield tmp_path
@@ -67,7 +67,7 @@ def test_an_unknown_level_is_refused_with_those_that_there_are(folder, monkeypat
 
 @needs_levels
 def test_a_level_above_the_processors_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(loader, "best_level", lambda: "v3")
+    monkeypatch.setattr(native, "best_level", lambda: "v3")
     monkeypatch.setenv("IMGDUP_NATIVE", "v4")
 
     with pytest.raises(ImgdupError, match="supports v2, v3: set it to one of them, or unset it"):
@@ -75,7 +75,7 @@ def test_a_level_above_the_processors_is_refused(folder, monkeypatch):
 
 
 def test_other_processors_have_one_level(folder, monkeypatch):
-    monkeypatch.setattr(loader.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(native.platform, "machine", lambda: "riscv64")
 
     with pytest.raises(ImgdupError, match=rf"{library_name(BASELINE)} .*install imgdup again"):
         load_library()
@@ -88,7 +88,7 @@ def test_a_processor_below_all_levels_is_refused_by_name(folder, monkeypatch):
         def imgdup_processor_level():
             return 1
 
-    monkeypatch.setattr(loader, "_load_own", lambda name: Old)
+    monkeypatch.setattr(native, "_load_own", lambda name: Old)
 
     with pytest.raises(ImgdupError, match=r"lacks SSE 4\.2"):
         best_level.__wrapped__()
@@ -120,7 +120,7 @@ def test_a_broken_library_is_an_error_of_one_line(folder, damage):
 
 @pytest.mark.parametrize("content", [None, "", "[", "{}"])
 def test_missing_checksums_are_an_error(folder, content):
-    path = folder / loader.CHECKSUMS
+    path = folder / native.CHECKSUMS
     path.unlink()
     if content is not None:
         path.write_text(content)
@@ -134,15 +134,15 @@ def test_a_library_of_something_else_is_an_error(folder, monkeypatch):
     forget()
     shutil.copy(_ctypes.__file__, folder / name)
     checksums = {name: zlib.crc32((folder / name).read_bytes())}
-    monkeypatch.setattr(loader, "best_level", lambda: name[len("imgdup-") :].split(".")[0])
-    (folder / loader.CHECKSUMS).write_text(json.dumps(checksums))
+    monkeypatch.setattr(native, "best_level", lambda: name[len("imgdup-") :].split(".")[0])
+    (folder / native.CHECKSUMS).write_text(json.dumps(checksums))
 
     with pytest.raises(ImgdupError, match=r"imgdup_interface.*install imgdup again"):
         load_library()
 
 
 def test_a_library_of_another_version_is_an_error(folder, monkeypatch):
-    monkeypatch.setattr(loader, "INTERFACE", loader.INTERFACE + 1)
+    monkeypatch.setattr(native, "INTERFACE", native.INTERFACE + 1)
 
     with pytest.raises(ImgdupError, match=r"has interface \d+, but \d+ is needed: install"):
         load_library()

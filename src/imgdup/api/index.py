@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.api import records
-from imgdup.api.records import FailedFile, IndexedImage, Pair
+from imgdup.api import (
+    FailedFile,
+    IndexedImage,
+    Pair,
+    failed_files,
+    index_facts,
+    indexed_images,
+    pairs_of,
+)
 from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index import folder
 from imgdup.index.columns import images
@@ -105,7 +112,7 @@ class ImageIndex:
 
     def __iter__(self) -> Iterator[IndexedImage]:
         """Give the images in path order."""
-        return records.indexed_images(self.rows, self.image_rows)
+        return indexed_images(self.rows, self.image_rows)
 
     @cached_property
     def image_rows(self) -> npt.NDArray[np.int64]:
@@ -120,7 +127,7 @@ class ImageIndex:
     @cached_property
     def failures(self) -> list[FailedFile]:
         """The files that could not be read, and why, in path order."""
-        return records.failed_files(self.rows)
+        return failed_files(self.rows)
 
     @property
     def roots(self) -> list[Path]:
@@ -259,7 +266,7 @@ class ImageIndex:
             If `max_distance` is out of range, `by` is unknown, or search hashes are to be turned.
         """
         blocks = self.pairs_arrays(max_distance, by=by, orientations=orientations, other=other)
-        return records.pairs_of(blocks, self.rows, self.rows if other is None else other.rows)
+        return pairs_of(blocks, self.rows, self.rows if other is None else other.rows)
 
     def pairs_arrays(
         self,
@@ -343,7 +350,7 @@ class ImageIndex:
 
     def info(self) -> dict[str, Any]:
         """Return the facts of the index; the keys are those of ``imgdup info --json``."""
-        return records.index_facts(self.folder, self.current, self.generation)
+        return index_facts(self.folder, self.current, self.generation)
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures):,} failed" if len(self) < len(self.rows) else ""

@@ -13,8 +13,7 @@ from imgdup.apply.attached import Companions
 from imgdup.apply.recheck import SkippedFile
 from imgdup.apply.samples import SampleDecision, ShardPictures, decide
 from imgdup.apply.set_files import SetFiles
-from imgdup.containers.directory import TABLE_ROW
-from imgdup.containers.plain_file import Stamp
+from imgdup.containers import TABLE_ROW, Stamp
 from imgdup.containers.reading import open_file
 from imgdup.containers.without import Stored, open_shard, open_table, stored_members
 from imgdup.dedupe.plan import Removal

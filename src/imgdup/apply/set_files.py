@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from imgdup.build.sources import ALWAYS_SKIPPED
-from imgdup.containers.plain_file import Stamp
+from imgdup.containers import Stamp
 from imgdup.containers.reading import remote, stamp_of
 from imgdup.dedupe.plan import Plan
 from imgdup.errors import ImgdupError, PlanError

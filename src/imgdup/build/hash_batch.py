@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgdup.build.checkpoints import SAME_BYTES, BatchSettings, append_rows, make_block
-from imgdup.containers.directory import Fault, Locator
+from imgdup.containers import Fault, Locator
 from imgdup.containers.reading import read_content, read_together
 from imgdup.errors import ImageError, as_image_error
 from imgdup.hashing import HASHERS, fingerprints

@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from imgdup.build.checkpoints import CheckpointRow
 from imgdup.build.members import Candidate, Found, member_candidate, stamped
-from imgdup.containers.directory import Locator
-from imgdup.containers.plain_file import Stamp
+from imgdup.containers import Locator, Stamp
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import OK, REASONS
 from imgdup.index import store

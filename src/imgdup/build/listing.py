@@ -20,7 +20,7 @@ from imgdup.build.members import Candidate
 from imgdup.build.roots import Scan, UnmountGuard
 from imgdup.build.sources import stat_files, walk
 from imgdup.build.tally import Tally
-from imgdup.containers.directory import Fault, Locator
+from imgdup.containers import Fault, Locator
 from imgdup.images.formats import OK
 from imgdup.index.paths import Paths, PathsBuilder, merge_sorted
 from imgdup.system.paths import containers_of, is_below, members_folder, path_key

@@ -14,16 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from imgdup.build.checkpoints import CheckpointRow
-from imgdup.containers.directory import (
-    STREAMED,
-    TABLE_ROW,
-    Directory,
-    Fault,
-    Locator,
-    Member,
-    Place,
-)
-from imgdup.containers.plain_file import Stamp
+from imgdup.containers import STREAMED, TABLE_ROW, Directory, Fault, Locator, Member, Place, Stamp
 from imgdup.containers.reading import Container, open_container, stamp_of
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import IMAGE_EXTENSIONS, SNIFF_BYTES, sniff, undecoded_extension

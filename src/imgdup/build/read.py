@@ -20,7 +20,7 @@ from imgdup.build.members import Candidate
 from imgdup.build.roots import SINGLE_FILES
 from imgdup.build.settings import Progress, Settings
 from imgdup.build.write import Facts
-from imgdup.containers.directory import FORWARD
+from imgdup.containers import FORWARD
 from imgdup.containers.reading import read_content
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import OK, REASONS

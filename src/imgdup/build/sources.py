@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from imgdup.build.members import Candidate, Found, Queue, has_image_extension, stamped
 from imgdup.build.tally import Tally, candidate_of, facts_of, ignore_file, is_candidate
-from imgdup.containers.plain_file import Stamp
+from imgdup.containers import Stamp
 from imgdup.containers.reading import remote, stamp_of
 from imgdup.images.formats import undecoded_extension
 from imgdup.index.parts import ScanOptions

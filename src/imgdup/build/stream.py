@@ -21,8 +21,7 @@ from imgdup.build.hash_batch import FileToHash, hash_batch
 from imgdup.build.known import PASSING
 from imgdup.build.members import Listed, has_image_extension
 from imgdup.build.read import record_death
-from imgdup.containers.directory import Directory, Fault, Locator, Place
-from imgdup.containers.plain_file import ContainerChangedError, Stamp
+from imgdup.containers import ContainerChangedError, Directory, Fault, Locator, Place, Stamp
 from imgdup.containers.reading import Container
 from imgdup.containers.tar import TarFile
 from imgdup.errors import ImageError

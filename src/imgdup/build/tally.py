@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from imgdup.build.known import IgnoredFiles
 from imgdup.build.members import Candidate, Containers, has_image_extension
-from imgdup.containers.plain_file import Stamp
+from imgdup.containers import Stamp
 from imgdup.images.formats import SNIFF_BYTES, sniff, undecoded_extension
 from imgdup.index.parts import ScanOptions
 from imgdup.system.atomic import PUBLIC, narrowed_mode

@@ -12,8 +12,15 @@ from functools import partial
 from types import ModuleType
 from typing import NamedTuple, Protocol
 
-from imgdup.containers.directory import Directory, Locator, Place
-from imgdup.containers.plain_file import ContainerChangedError, OpenFile, PlainFile, Stamp
+from imgdup.containers import (
+    ContainerChangedError,
+    Directory,
+    Locator,
+    OpenFile,
+    Place,
+    PlainFile,
+    Stamp,
+)
 from imgdup.containers.tar import TarFile
 from imgdup.containers.zip import ZipFile
 from imgdup.errors import ImageError, ImgdupError

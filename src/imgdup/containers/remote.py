@@ -28,7 +28,7 @@ from obstore.exceptions import (
 )
 from obstore.store import AzureStore, GCSStore, HTTPStore, MemoryStore, S3Store
 
-from imgdup.containers.plain_file import ContainerChangedError, Stamp
+from imgdup.containers import ContainerChangedError, Stamp
 from imgdup.errors import ImageError
 from imgdup.system.files import FileBytes
 from imgdup.system.limits import Limits

@@ -12,10 +12,13 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from imgdup.containers.directory import TABLE_ROW, Directory, Fault, Place
-from imgdup.containers.plain_file import (
+from imgdup.containers import (
+    TABLE_ROW,
     ContainerChangedError,
+    Directory,
+    Fault,
     OpenFile,
+    Place,
     PlainFile,
     Stamp,
     raise_if_unread,

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import pyarrow
 import pyarrow.parquet
 
-from imgdup.containers.plain_file import OpenFile
+from imgdup.containers import OpenFile
 from imgdup.containers.table import ARROW_ERRORS
 from imgdup.errors import ImageError, UsageError
 

@@ -13,8 +13,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple, Protocol
 
-from imgdup.containers.directory import NO_PLACE, STORED, STREAMED, Directory, Fault, Place
-from imgdup.containers.plain_file import OpenFile, raise_if_unread
+from imgdup.containers import (
+    NO_PLACE,
+    STORED,
+    STREAMED,
+    Directory,
+    Fault,
+    OpenFile,
+    Place,
+    raise_if_unread,
+)
 from imgdup.errors import ImageError
 from imgdup.system.limits import Limits, size_text
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import pairwise
 from typing import IO, Any, BinaryIO, NamedTuple, Protocol
 
-from imgdup.containers.plain_file import OpenFile
+from imgdup.containers import OpenFile
 from imgdup.containers.tar import Source, Unpacked, list_spans
 from imgdup.containers.zip import Entry, central_directory, entries
 from imgdup.errors import ImageError

@@ -11,8 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from imgdup.containers.directory import NO_PLACE, ZIP_DEFLATED, ZIP_STORED, Directory, Fault, Place
-from imgdup.containers.plain_file import OpenFile
+from imgdup.containers import NO_PLACE, ZIP_DEFLATED, ZIP_STORED, Directory, Fault, OpenFile, Place
 from imgdup.errors import ImageError
 from imgdup.system.limits import Limits, size_text
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.containers.directory import Locator
+from imgdup.containers import Locator
 from imgdup.containers.reading import read_content
 from imgdup.dedupe.difference import Verdict, compare_pictures, same_pixels
 from imgdup.dedupe.groups import CHANNELS, MAX_SIDE

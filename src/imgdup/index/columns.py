@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.containers.directory import Locator
+from imgdup.containers import Locator
 from imgdup.errors import IndexFormatError, UsageError
 from imgdup.images.formats import OK
 from imgdup.system.files import DIGEST_BYTES, FIRST_DIGEST_KIND
@@ -48,7 +48,7 @@ TRIMMED_ROWS = "trimmed_rows"
 IDENTITY = "identity"
 IDENTITY_FORM: tuple[str, tuple[int, ...]] = ("<u8", (2,))
 
-# Where each member of a container lies, as `imgdup.containers.directory.Locator`; zeros for files.
+# Where each member of a container lies, as `imgdup.containers.Locator`; zeros for files.
 # Only indexes of containers have this column.
 LOCATOR = "locator"
 LOCATOR_FORM: tuple[str, tuple[int, ...]] = ("<i8", (len(Locator._fields),))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.loader import declared
+from imgdup.native import declared
 
 N_SUMS, N_MOMENTS, N_PARTS, N_FREQUENCIES = 8, 6, 8, 8  # the same as in imgdup.h
 N_ROWS = 6  # of scratch memory for `step_sums`

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.loader import load_library
+from imgdup.native import load_library
 
 MAX_SIDE = 1 << 31  # pixels
 REDUCTIONS = (1, 2, 4, 8)

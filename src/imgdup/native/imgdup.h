@@ -21,7 +21,7 @@
 #define IMGDUP_EXPORT __attribute__((visibility("default")))
 #endif
 
-/* Change it with any function or structure; imgdup.native.loader has the same number. */
+/* Change it with any function or structure; imgdup.native has the same number. */
 enum { IMGDUP_INTERFACE = 14 };
 
 IMGDUP_EXPORT int imgdup_interface(void);

@@ -12,14 +12,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.loader import (
-    ADDRESS,
-    INTEGER,
-    checked_number,
-    declared,
-    read_address,
-    write_address,
-)
+from imgdup.native import ADDRESS, INTEGER, checked_number, declared, read_address, write_address
 
 # The same as in imgdup.h.
 MAX_WORDS, MAX_MASKS = 16, 4096

@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.native import ADDRESS, INTEGER, checked_number, declared, read_address
 from imgdup.native.join import LANES, Integers, Words, words_address
-from imgdup.native.loader import (
-    ADDRESS,
-    INTEGER,
-    checked_number,
-    declared,
-    read_address,
-)
 
 FOUND = 1024  # matches that a scan has room for at first
 

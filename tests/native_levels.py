@@ -8,29 +8,30 @@ import os
 
 import pytest
 
-from imgdup.native import difference, join, loader, scan
+from imgdup import native
+from imgdup.native import difference, join, scan
 
 
 def supported_levels():
-    asked = os.environ.get(loader.VARIABLE, "")
+    asked = os.environ.get(native.VARIABLE, "")
     if os.sep in asked:
         return (asked,)
-    best = loader.best_level()
-    return loader.LEVELS[: loader.LEVELS.index(best) + 1] if best in loader.LEVELS else (best,)
+    best = native.best_level()
+    return native.LEVELS[: native.LEVELS.index(best) + 1] if best in native.LEVELS else (best,)
 
 
 @contextlib.contextmanager
 def native_level(level):
     """Use the library of a level inside this block."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(loader.VARIABLE, level)
+        patch.setenv(native.VARIABLE, level)
         _forget()
         yield
     _forget()
 
 
 def _forget():
-    loader.load_library.cache_clear()
+    native.load_library.cache_clear()
     join._functions.cache_clear()
     scan._functions.cache_clear()
     difference._functions.cache_clear()

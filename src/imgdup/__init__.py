@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from imgdup.api.index import ImageIndex
     from imgdup.api.leaks import Leak, Leaks, assert_no_leak, compare
     from imgdup.api.plans import Plan, undo
-    from imgdup.api.splits import Splits, split
+    from imgdup.api.sets import Splits, split
     from imgdup.build.settings import Settings
     from imgdup.errors import ImageError, ImgdupError
     from imgdup.query.match import Match
@@ -33,12 +33,12 @@ _MODULES = {
     "Plan": "api.plans",
     "Removal": "api.groups",
     "Settings": "build.settings",
-    "Splits": "api.splits",
+    "Splits": "api.sets",
     "assert_no_leak": "api.leaks",
     "compare": "api.leaks",
     "datasets": "",
     "hash_image": "query.probe",
-    "split": "api.splits",
+    "split": "api.sets",
     "undo": "api.plans",
 }
 

@@ -21,7 +21,7 @@ from imgdup.errors import UsageError
 from imgdup.index.columns import Rows, images
 from imgdup.index.folder import place_of_set
 from imgdup.index.paths import rows_of_paths
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 from imgdup.output.progress import Bar, showing
 
 __all__ = ["DatasetDuplicates", "DatasetGroup", "DatasetRemoval", "dedupe_hf", "dedupe_imagefolder"]

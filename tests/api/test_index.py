@@ -17,7 +17,7 @@ from imgdup import ImageIndex, Pair, hash_image
 from imgdup.build.settings import Settings
 from imgdup.errors import ImageError, ImgdupError, IndexFormatError
 from imgdup.query.probe import make_probe
-from imgdup.search import tree_arrays
+from imgdup.search import vptree
 from imgdup.workers.pool import inline
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -48,7 +48,7 @@ def index(photos):
 
 
 def test_an_index_whose_tree_has_several_leaves_opens_again(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(tree_arrays, "LEAF", 2)
+    monkeypatch.setattr(vptree, "LEAF", 2)
 
     built = ImageIndex.build(
         photos, path=tmp_path / "index", settings=Settings(workers=1, engine=inline)

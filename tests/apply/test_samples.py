@@ -1,6 +1,6 @@
 """Which members of a shard go together with a picture."""
 
-from imgdup.apply.samples import (
+from imgdup.apply.set_content import (
     KEEPER,
     LINKED,
     OTHER_PICTURES,

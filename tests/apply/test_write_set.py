@@ -16,7 +16,7 @@ import pytest
 from cleaned_sets import PICTURES, THEN, Set, sample, tar_of, write_files, zip_of
 from encoded import painted
 from imgdup import cli
-from imgdup.apply import recheck, samples, set_content, set_files, write_set as writing
+from imgdup.apply import recheck, set_content, set_files, write_set as writing
 from imgdup.containers import without
 from imgdup.dedupe.difference import Verdict
 from imgdup.errors import ImgdupError, LockedError, UsageError
@@ -24,7 +24,7 @@ from imgdup.system.lock import locked
 from kill_every_line import gets_through
 from photo_scene import tree
 
-MODULES = [recheck, samples, set_content, set_files, without, writing]
+MODULES = [recheck, set_content, set_files, without, writing]
 N_KILLS = 400 if os.environ.get("IMGDUP_EVERY_LINE") else 20
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cli_runs import in_process
 from imgdup import ImageIndex, cli
-from imgdup.query.false_pairs import expected_pairs
+from imgdup.query.chance import expected_pairs
 from imgdup.query.row_pairs import Side
 
 pytestmark = pytest.mark.usefixtures("in_process")

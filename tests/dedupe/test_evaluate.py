@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from imgdup.dedupe.evaluate import NOT_FOUND, evaluate
-from imgdup.dedupe.evaluation import EvaluateOptions
+from imgdup.dedupe.evaluate import NOT_FOUND, EvaluateOptions, evaluate
 from imgdup.dedupe.labels import LabelledPair, read_pairs
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import fingerprint, hash_pictures

@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 from hypothesis import given, strategies as st
 
-from imgdup.output.codecs import cell_text, escape, null_line, shown, tsv_line
+from imgdup.output import cell_text, escape, null_line, shown, tsv_line
 from printed_lines import tsv_fields, unescape
 
 RTL_OVERRIDE = "\u202e"

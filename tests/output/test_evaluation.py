@@ -8,8 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from imgdup.dedupe.evaluate import NOT_FOUND
-from imgdup.dedupe.evaluation import EditResult, Evaluation, HashResult
+from imgdup.dedupe.evaluate import NOT_FOUND, EditResult, Evaluation, HashResult
 from imgdup.output.evaluation import (
     evaluation_html,
     evaluation_json,

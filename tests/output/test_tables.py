@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 from hypothesis import given, strategies as st
 
-from imgdup.output.codecs import shown
+from imgdup.output import shown
 from imgdup.output.tables import BLOCK_ROWS, facts_table, table
 
 HEADER = ["dist", "match", "dup", "size", "path"]

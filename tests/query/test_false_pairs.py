@@ -13,12 +13,7 @@ import pytest
 
 from array_rows import File, rows_of
 from imgdup.errors import UsageError
-from imgdup.query.false_pairs import (
-    Pictures,
-    known_duplicates,
-    pairs_distance,
-    query_distance,
-)
+from imgdup.query.chance import Pictures, known_duplicates, pairs_distance, query_distance
 from imgdup.query.row_pairs import Side
 
 

@@ -28,25 +28,25 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from imgdup.errors import IndexFormatError
-from imgdup.search import tree_arrays
+from imgdup.search import vptree
 from imgdup.search.vptree import VPTree
 from oracles_vptree import as_pairs, descend, hamming_matrix, hash_sets, scan_nearest, scan_within
 
 WIDTHS = [1, 2, 4, 16]
-FULL_LEAF = tree_arrays.LEAF
+FULL_LEAF = vptree.LEAF
 every_width = pytest.mark.parametrize("words", WIDTHS, ids=[f"{64 * w}-bit" for w in WIDTHS])
 
 
 @pytest.fixture(autouse=True, scope="module")
 def leaves_of_four():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree_arrays, "LEAF", 4)
+        patch.setattr(vptree, "LEAF", 4)
         yield
 
 
 @pytest.fixture
 def full_leaves(monkeypatch):
-    monkeypatch.setattr(tree_arrays, "LEAF", FULL_LEAF)
+    monkeypatch.setattr(vptree, "LEAF", FULL_LEAF)
 
 
 @pytest.fixture

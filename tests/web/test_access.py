@@ -15,8 +15,7 @@ from starlette.testclient import TestClient
 from hostile_files import chunk, png_of_zeros, png_with_bombs, with_jpeg_size
 from imgdup.errors import ImageError, ImgdupError, IndexFormatError, LockedError, UsageError
 from imgdup.web.app import Access, ServeOptions, create_app
-from imgdup.web.guard import MAX_IMAGE_BYTES
-from imgdup.web.requests import gone_or_unreadable, refusal
+from imgdup.web.requests import MAX_IMAGE_BYTES, gone_or_unreadable, refusal
 from served import HOST, TOKEN, client_of
 
 ADDRESSES = [
@@ -319,7 +318,7 @@ def test_a_picture_that_cannot_be_decoded_is_refused_with_the_reason(served, dat
 
 @pytest.mark.parametrize("cap", ["MAX_REQUESTS", "MAX_WAITING_BYTES"])
 def test_what_finds_no_room_to_wait_is_told_to_come_back(served, monkeypatch, cap):
-    monkeypatch.setattr(f"imgdup.web.guard.{cap}", 0)
+    monkeypatch.setattr(f"imgdup.web.requests.{cap}", 0)
 
     answer = served.post("/api/query", json={"hash": "0" * 16})
 

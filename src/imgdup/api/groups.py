@@ -17,8 +17,8 @@ from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index.columns import RowNumbers, Rows, images
 from imgdup.index.generation import GenerationRows
 from imgdup.index.paths import Unknown, rows_of_paths
+from imgdup.output import counted
 from imgdup.output.cleaning import GROUP_COLUMNS, group_records
-from imgdup.output.codecs import counted
 from imgdup.output.export import DataFrameLibrary, data_frame
 from imgdup.output.gallery import save_duplicates
 from imgdup.output.progress import showing

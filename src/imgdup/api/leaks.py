@@ -14,7 +14,7 @@ from imgdup.api.sets import Images, Labels, OpenedSet, image_set, open_sets
 from imgdup.dedupe.compare import compare as compare_sets
 from imgdup.dedupe.leaks import Gate, verified
 from imgdup.dedupe.verify import Verifier
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 from imgdup.output.export import DataFrameLibrary, data_frame
 from imgdup.output.gallery import save_leaks
 from imgdup.output.leaks import Evidence

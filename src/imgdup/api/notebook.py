@@ -15,7 +15,7 @@ from imgdup.dedupe import Duplicates
 from imgdup.dedupe.compare import Leaks
 from imgdup.hashing import MATCH_MIN_QUALITY
 from imgdup.index.columns import RowNumbers, Rows
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 from imgdup.output.gallery import entry, make_thumbnails
 from imgdup.output.page import Entry
 from imgdup.search.equal import group_equal

@@ -22,7 +22,7 @@ from imgdup.errors import UsageError
 from imgdup.index import folder
 from imgdup.index.folder import find
 from imgdup.index.generation import GenerationRows, open_generation
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 from imgdup.output.progress import showing
 from imgdup.system.limits import size_text
 from imgdup.system.paths import as_path

@@ -1,17 +1,22 @@
-"""Decide what is removed from each file of a set, and write each file without it."""
+"""Decide what is removed from each file of a set, and write each file without it.
+
+A picture in a shard is removed with its sample. A sample, as in WebDataset, is the set of members
+whose names are equal up to the first dot after the last slash, such as ``a/1.jpg``, ``a/1.txt`` and
+``a/1.json``.
+"""
 
 import os
+import re
 import shutil
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from imgdup.apply.attached import Companions
 from imgdup.apply.recheck import SkippedFile
-from imgdup.apply.samples import SampleDecision, ShardPictures, decide
 from imgdup.apply.set_files import SetFiles
 from imgdup.containers import TABLE_ROW, Stamp
 from imgdup.containers.reading import open_file
@@ -24,6 +29,130 @@ from imgdup.system.atomic import PRIVATE
 from imgdup.system.files import error_words
 from imgdup.system.paths import SEPARATOR, TABLES, inside, kind_of, outer_file
 
+_NAME = re.compile(rb"(?P<key>(?:.*/)?[^./]+)\.[^/]*", re.DOTALL)
+
+OTHER_PICTURES = "its sample also contains other pictures; --whole-samples removes these as well"
+KEEPER = "its sample contains a picture that is kept in place of another one"
+LINKED = "a hard link in the tar file points to its sample"
+
+
+class ShardPictures(NamedTuple):
+    """The pictures of a shard, by their positions.
+
+    `removed` has those that the plan removes, with the position of the kept one if it is in this
+    shard; `kept` all others; `keepers` those of them that are kept in place of a removed picture.
+    """
+
+    removed: Mapping[int, int | None]
+    kept: frozenset[int]
+    keepers: frozenset[int]
+
+
+@dataclass
+class SampleDecision:
+    """What is removed from a shard.
+
+    `gone` maps the position of each removed member to that of the picture that it belongs to: its
+    own, for a picture that the plan removes. `stayed` maps the positions of pictures that the plan
+    removes but that are kept to the reasons.
+    """
+
+    gone: dict[int, int] = field(default_factory=dict)
+    stayed: dict[int, str] = field(default_factory=dict)
+
+
+def decide(members: Sequence[Stored], pictures: ShardPictures, *, whole: bool) -> SampleDecision:
+    """Return which members of a shard are removed.
+
+    `whole` means that a sample is removed even if it contains other pictures, such as masks.
+    """
+    samples: dict[tuple[bytes, int], list[Stored]] = {}
+    for key, member in zip(sample_keys(members), members, strict=True):
+        samples.setdefault(key, []).append(member)
+    decision = SampleDecision()
+    for sample in samples.values():
+        places = [member.place for member in sample]
+        if not pictures.removed.keys().isdisjoint(places):
+            _decide_sample(decision, places, pictures, whole)
+    _keep_what_links_lead_to(decision, samples.values())
+    return decision
+
+
+def _decide_sample(
+    decision: SampleDecision, places: list[int], pictures: ShardPictures, whole: bool
+) -> None:
+    removed = [place for place in places if place in pictures.removed]
+    has_keeper = not pictures.keepers.isdisjoint(places)
+    if pictures.kept.isdisjoint(places) or (whole and not has_keeper):
+        for place in places:
+            decision.gone[place] = place if place in pictures.removed else removed[0]
+        return
+    for place in removed:
+        if pictures.removed[place] in places:
+            decision.gone[place] = place
+        else:
+            decision.stayed[place] = KEEPER if has_keeper else OTHER_PICTURES
+
+
+def _keep_what_links_lead_to(decision: SampleDecision, samples: Iterable[list[Stored]]) -> None:
+    """Keep each sample whose content is the target of a link from a kept member."""
+    listed = list(samples)
+    found = {member.name: sample for sample in listed for member in sample if not member.link}
+    waiting = [sample for sample in listed if any(member.link for member in sample)]
+    while True:
+        needed = [
+            found[member.link]
+            for sample in waiting
+            for member in sample
+            if member.link in found and member.place not in decision.gone
+        ]
+        dropped = [sample for sample in needed if any(m.place in decision.gone for m in sample)]
+        if not dropped:
+            return
+        for member in (member for sample in dropped for member in sample):
+            if decision.gone.pop(member.place, None) == member.place:
+                decision.stayed[member.place] = LINKED
+
+
+def sample_keys(members: Sequence[Stored]) -> list[tuple[bytes, int]]:
+    """Return the sample of each member: its key, and a number if several samples have one key.
+
+    Where names are repeated, a sample ends where another key, or a name again, follows.
+
+    Examples
+    --------
+    >>> sample_keys([Stored(name, 0) for name in (b"a.jpg", b"b.jpg", b"a.txt", b"README")])
+    [(b'a', 0), (b'b', 0), (b'a', 0), (b'README', 0)]
+    """
+    keys = [key_of(member.name) for member in members]
+    seen, repeated = set[bytes](), set[bytes]()
+    for key, member in zip(keys, members, strict=True):
+        if member.name in seen:
+            repeated.add(key)
+        seen.add(member.name)
+    found, last, names = [], b"", set[bytes]()
+    numbers: dict[bytes, int] = {}
+    for key, member in zip(keys, members, strict=True):
+        if key in repeated and (key != last or member.name in names):
+            numbers[key] = numbers.get(key, -1) + 1
+            names = set()
+        names.add(member.name)
+        found.append((key, numbers.get(key, 0)))
+        last = key
+    return found
+
+
+def key_of(name: bytes) -> bytes:
+    """Return the key of the sample that a name belongs to; a name without a dot is its own.
+
+    Examples
+    --------
+    >>> key_of(b"a/1.seg.png"), key_of(b"a.b/1"), key_of(b"a/.hidden")
+    (b'a/1', b'a.b/1', b'a/.hidden')
+    """
+    match = _NAME.fullmatch(name)
+    return match["key"] if match else name
+
 
 @dataclass(frozen=True)
 class Content:
@@ -31,17 +160,14 @@ class Content:
 
     Attributes
     ----------
-    source : bytes
     n_bytes, mtime_ns, mode : int
         Of the input, when it was listed.
     gone : frozenset of int
         Positions of the members that are left out.
     edit : callable, optional
         Returns its new content, for annotations.
-    tag_column : str
-        Of a table that keeps all rows: the column to add.
-    tags : mapping of int to str
-        Its values by row number; null elsewhere.
+    tag_column, tags : str, mapping of int to str
+        Of a table that keeps all rows: the column to add, and its values by row number.
     """
 
     source: bytes
@@ -84,13 +210,7 @@ class Content:
         return not self.gone and self.edit is None and not self.tag_column
 
     def write(self, out: BinaryIO) -> None:
-        """Write it.
-
-        Raises
-        ------
-        ImgdupError
-            If the file of the input changed since it was listed, is damaged or cannot be read.
-        """
+        """Write it; ImgdupError if the input file changed since it was listed or cannot be read."""
         name = os.fsdecode(self.source)
         try:
             file = open_file(self.source)
@@ -127,18 +247,11 @@ class Content:
 class SetRemovals:
     """What is removed from a set.
 
-    Attributes
-    ----------
-    contents : dict of bytes to Content
-        The files of the cleaned set by their paths there, sorted by path.
-    removals, tagged : list of Removal
-        Those that are carried out, and those of rows that get a tag, in the order of the plan.
-    companions : dict of bytes to bytes
-        The files removed with a picture, and that picture.
-    stayed : list of SkippedFile
-        Pictures that are kept because of others in their sample.
-    annotations : dict of bytes to int
-        Annotations by their paths in the cleaned set, and how many entries were removed from each.
+    `contents` has the files of the cleaned set by their paths there, sorted by path. `removals` are
+    those that are carried out, `tagged` those of rows that get a tag, in the order of the plan.
+    `companions` maps each file that is removed with a picture to the picture. `stayed` has the
+    pictures that are kept because of others in their sample. `annotations` maps the paths of
+    annotations in the cleaned set to the numbers of entries that were removed from them.
     """
 
     contents: dict[bytes, Content] = field(default_factory=dict)
@@ -159,22 +272,9 @@ def removals_of_set(
 ) -> SetRemovals:
     """Decide what each file of the cleaned set contains.
 
-    Parameters
-    ----------
-    files : SetFiles
-    rows : Rows
-    removals : sequence of Removal
-        Those that may be carried out.
-    whole : bool
-        See `imgdup.apply.samples.decide`.
-    tag_column : str
-        If not empty, tables with pictures keep all rows and get this column, with the kept picture
-        in the rows of the others.
-
-    Raises
-    ------
-    ImgdupError
-        If a file cannot be looked at.
+    `removals` are those that may be carried out; for `whole` see `decide`. With a `tag_column`,
+    tables with pictures keep all rows and get this column, with the kept picture in the rows of the
+    others. ImgdupError is raised if a file cannot be looked at.
     """
     found = SetRemovals()
     if tag_column:

@@ -13,7 +13,7 @@ from imgdup.cli.printing import note, note_skipped, write_text
 from imgdup.dedupe.plan import Plan
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import LockedError
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 from imgdup.output.progress import Bar
 from imgdup.system.limits import size_text
 from imgdup.system.paths import absolute

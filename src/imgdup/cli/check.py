@@ -7,7 +7,7 @@ import click
 from imgdup.cli.options import PATH, index_option, open_found
 from imgdup.cli.printing import note, write_text
 from imgdup.errors import ImgdupError, PlanError
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 from imgdup.output.results import match_rule_text
 
 N_LISTED = 10  # removals to print

@@ -12,8 +12,8 @@ from imgdup.dedupe.keep import FACT_RULES, Keep
 from imgdup.dedupe.plan import write_plan
 from imgdup.dedupe.split import chains
 from imgdup.index.columns import locator_of
+from imgdup.output import NEWLINE, NUL, counted
 from imgdup.output.cleaning import save_groups, save_lists, summary_json, summary_text
-from imgdup.output.codecs import NEWLINE, NUL, counted
 from imgdup.output.gallery import save_duplicates
 from imgdup.system.paths import is_remote
 

@@ -13,12 +13,11 @@ from imgdup.build.sources import files_named_by
 from imgdup.build.tally import Tally
 from imgdup.cli.options import PATH, OutputFile, gathered, index_option, json_option, open_found
 from imgdup.cli.printing import note, on_terminal, terminal_width, write_text
-from imgdup.dedupe.evaluate import evaluate as evaluate_files
-from imgdup.dedupe.evaluation import EvaluateOptions, Evaluation
+from imgdup.dedupe.evaluate import EvaluateOptions, Evaluation, evaluate as evaluate_files
 from imgdup.dedupe.labels import LabelledPair, read_pairs
 from imgdup.index.columns import images
 from imgdup.index.pack import check_has_pictures
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 from imgdup.output.evaluation import (
     evaluation_json,
     evaluation_lines,
@@ -27,8 +26,7 @@ from imgdup.output.evaluation import (
     save_evaluation,
 )
 from imgdup.output.progress import Bar
-from imgdup.query.chance import sample_rows
-from imgdup.query.false_pairs import Pictures, pictures_of
+from imgdup.query.chance import Pictures, pictures_of, sample_rows
 from imgdup.query.row_pairs import Side
 from imgdup.system.paths import check_exists
 

@@ -9,7 +9,7 @@ import click
 from imgdup.cli.options import OutputFile, index_option, open_found
 from imgdup.cli.printing import discard_output, note, on_terminal
 from imgdup.errors import UsageError
-from imgdup.output.codecs import counted, shown
+from imgdup.output import counted, shown
 
 EXPORTS = (
     "pickle",

@@ -7,7 +7,7 @@ import click
 from imgdup.build import update
 from imgdup.cli.options import find_index, index_option
 from imgdup.cli.printing import write_text
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 
 
 @click.command()

@@ -16,7 +16,7 @@ from imgdup.cli.options import PATH, find_or_new_index, index_option, json_optio
 from imgdup.cli.printing import N_LISTED, note, note_path, write_text
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import OK
-from imgdup.output.codecs import counted, shown
+from imgdup.output import counted, shown
 from imgdup.system.paths import absolute, check_exists
 from imgdup.system.records import json_line
 

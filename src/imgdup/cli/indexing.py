@@ -13,7 +13,7 @@ from imgdup.cli.config import config
 from imgdup.cli.printing import is_verbose, note, note_path, write_bytes, write_text
 from imgdup.errors import UsageError
 from imgdup.images.formats import undecoded_extension
-from imgdup.output.codecs import counted, tsv_line
+from imgdup.output import counted, tsv_line
 from imgdup.output.progress import Bar
 from imgdup.output.results import failure_json
 from imgdup.system.atomic import common_mode, replacing

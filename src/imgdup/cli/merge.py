@@ -7,7 +7,7 @@ import click
 
 from imgdup.cli.options import PATH, json_option, open_found
 from imgdup.cli.printing import note, note_path, write_text
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 from imgdup.system.records import json_line
 
 OPTIONAL = {"with_pdq": "PDQ hashes", "with_trimmed": "hashes of what flat borders enclose"}

@@ -204,12 +204,12 @@ class Search:
         """Return the files, and --max-dist or the distance that --max-false-pairs allows."""
         if self.max_false_pairs is None:
             return files, self.max_dist
-        from imgdup.query import false_pairs
+        from imgdup.query.chance import query_distance
 
         files = list(files)
         n_probes = len(files) * (N_ORIENTATIONS if self.orientations else 1)
         rows = index.check_before_decision().rows
-        distance = false_pairs.query_distance(rows, self.max_false_pairs, n_probes)
+        distance = query_distance(rows, self.max_false_pairs, n_probes)
         note_false_pairs(distance, self.max_false_pairs)
         return files, distance
 

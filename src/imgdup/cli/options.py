@@ -17,7 +17,7 @@ from imgdup.cli.printing import is_verbose, note
 from imgdup.errors import UsageError
 from imgdup.images.formats import MARKED_BYTES, is_foreign_image
 from imgdup.index.folder import ENVIRONMENT_VARIABLE, FOLDER_NAME, find, is_index, look_for
-from imgdup.output.codecs import shown
+from imgdup.output import shown
 from imgdup.system.limits import Limits
 
 if TYPE_CHECKING:

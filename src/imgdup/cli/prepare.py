@@ -29,7 +29,7 @@ from imgdup.cli.printing import note
 from imgdup.dedupe import DedupeOptions, candidates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import MAX_CANDIDATES, Policy
-from imgdup.dedupe.decided import decided_in
+from imgdup.dedupe.decisions import decided_in
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
 from imgdup.dedupe.leaks import Coverage, coverage
@@ -49,7 +49,7 @@ from imgdup.index.columns import (
 )
 from imgdup.index.folder import place_of_set
 from imgdup.index.pack import check_has_pictures, is_index_or_pack
-from imgdup.query import false_pairs
+from imgdup.query import chance
 from imgdup.query.matches import default_distance
 from imgdup.query.row_pairs import RowPairs, Side
 from imgdup.query.shards import Sharding, shards_within
@@ -96,14 +96,14 @@ def pairs_distance(sides: "Sides", rule: PairsRule) -> int:
         default = distance_of(index, by, None)
         if max_distance is not None and max_distance > default:
             check_range(max_distance, MATCH_BITS if by == "match" else index.bits)
-            expected = false_pairs.expected_pairs(max_distance, left, right, by=by)
+            expected = chance.expected_pairs(max_distance, left, right, by=by)
             about = "pairs"
             if expected is not None:
                 about = f"about {_rounded(n_orientations * expected)} pairs"
             note_wide(max_distance, default, f"{about} of different pictures are expected")
         return distance_of(index, by, max_distance)
     accepted = rule.max_false_pairs / n_orientations  # of each
-    found = false_pairs.pairs_distance(accepted, left, right, by=by)
+    found = chance.pairs_distance(accepted, left, right, by=by)
     note_false_pairs(found, rule.max_false_pairs)
     return found
 

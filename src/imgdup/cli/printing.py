@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
 
-from imgdup.output.codecs import shown
+from imgdup.output import shown
 
 if TYPE_CHECKING:
     from imgdup.apply.recheck import SkippedFile

@@ -35,7 +35,7 @@ from imgdup.cli.printing import (
     write_text,
 )
 from imgdup.errors import ImageError, UsageError
-from imgdup.output.codecs import counted, shown
+from imgdup.output import counted, shown
 from imgdup.output.results import (
     MatchRow,
     match_json,

@@ -21,7 +21,7 @@ from imgdup.cli.options import (
     removals_option,
 )
 from imgdup.cli.printing import note, write_text
-from imgdup.output.codecs import NEWLINE, NUL, cell_text, counted
+from imgdup.output import NEWLINE, NUL, cell_text, counted
 from imgdup.system.paths import absolute
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from imgdup.cli.merge import output_option
 from imgdup.cli.options import PATH, Distance, check_range, json_option, open_found
 from imgdup.cli.printing import write_text
 from imgdup.hashing import MATCH_BITS
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 from imgdup.system.records import json_line
 
 

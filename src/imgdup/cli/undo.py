@@ -9,7 +9,7 @@ import click
 
 from imgdup.cli.options import PATH, find_index, index_option, open_found
 from imgdup.cli.printing import note, note_skipped, write_text
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 from imgdup.output.progress import Bar
 
 if TYPE_CHECKING:

@@ -5,28 +5,24 @@ do, and returns distances and relations by edit, of different pictures, and of l
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from imgdup.containers.reading import read_content
 from imgdup.dedupe.difference import compare_pictures, same_pixels
-from imgdup.dedupe.evaluation import (
-    Distances,
-    EditResult,
-    EvaluateOptions,
-    Evaluation,
-    HashResult,
-)
 from imgdup.dedupe.groups import MAX_SIDE
 from imgdup.dedupe.labels import LabelledPair
 from imgdup.dedupe.relations import SAME_BYTES, SAME_PIXELS, UNVERIFIED
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.hashing import (
     HASHERS,
+    MATCH_BITS,
+    MATCH_MAX_DISTANCE,
     MATCH_MIN_QUALITY,
     Fingerprints,
     fingerprints,
@@ -34,12 +30,106 @@ from imgdup.hashing import (
 from imgdup.images.decode import decode, decode_rgb
 from imgdup.images.edits import EDITS
 from imgdup.images.gray import Pixels
-from imgdup.query.chance import sample_rows
-from imgdup.query.false_pairs import Pictures, chance_among, different_pairs
+from imgdup.query.chance import Chance, Pictures, chance_among, different_pairs, sample_rows
 from imgdup.search.hamming import distances
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Pool, decode_each, decoding_pool
+
+Distances = npt.NDArray[np.int64]
+Relations: TypeAlias = Mapping[str, int]  # how many pairs have each relation
+
+
+class EvaluateOptions(NamedTuple):
+    """What to evaluate.
+
+    Attributes
+    ----------
+    hash, bits : str, int
+        The search hash and its length.
+    max_false_pairs : float
+        How many pairs of different pictures are accepted in the whole collection.
+    sample : int
+        How many pictures are edited at most. Distances of different pictures are measured on more.
+    n_compared : int
+        Of how many of them the copies are also compared with the picture, which takes longer.
+    with_pdq : bool
+        Whether to evaluate PDQ hashes, too.
+    limits : Limits
+        What one picture may cost.
+    """
+
+    hash: str = "dhash"
+    bits: int = 64
+    max_false_pairs: float = 1.0
+    sample: int = 1000
+    n_compared: int = 200
+    with_pdq: bool = False
+    limits: Limits = Limits()
+
+    @property
+    def defaults(self) -> dict[str, tuple[int, int]]:
+        """The bits and the default distance of each hash that is evaluated."""
+        found = {
+            "match": (MATCH_BITS, MATCH_MAX_DISTANCE),
+            "search": (self.bits, HASHERS[self.hash].max_distance[self.bits]),
+        }
+        if self.with_pdq:
+            found["pdq"] = next(iter(HASHERS["pdq"].max_distance.items()))
+        return found
+
+
+class EditResult(NamedTuple):
+    """What became of the copies that one edit made.
+
+    `distances` are those between each picture and its copy, in bits, by ``"match"``, ``"search"``
+    and, if requested, ``"pdq"`` hash. `relations` counts what the comparison of the pictures says.
+    """
+
+    distances: Mapping[str, Distances]
+    relations: Relations
+
+
+class HashResult(NamedTuple):
+    """What is known of one hash.
+
+    Attributes
+    ----------
+    different : ndarray of int64, shape (bits + 1,)
+        Pairs of different pictures, by distance: of all pictures, or of 3,000 of them.
+    chance : Chance or None
+        Pairs by chance; None where the sample is too small for an estimate, and for PDQ hashes:
+        nearly all have as many ones as zeros, so that distances are even, and no law fits them.
+    distance : int or None
+        The largest distance within which few enough pairs are expected by chance.
+    relations : mapping of str to int
+        What the comparison says of the nearest pairs of different pictures.
+    """
+
+    bits: int
+    default_distance: int
+    different: Distances
+    chance: Chance | None
+    distance: int | None
+    relations: Relations
+
+
+class Evaluation(NamedTuple):
+    """The result of `evaluate`: of each hash, each edit and each label of pairs.
+
+    All pairs of the `n_images` of the collection are considered; `n_sampled` of them were edited,
+    `n_failed` of the sample could not be read, nor could `n_unread` labelled pairs.
+    """
+
+    n_images: int
+    n_sampled: int
+    n_failed: int
+    max_false_pairs: float
+    hashes: Mapping[str, HashResult]
+    edits: Mapping[str, EditResult]
+    labels: Mapping[str, EditResult]
+    n_unread: int
+
 
 SEED = 1  # of the order of the sample
 N_NEAREST = 100  # pairs of different pictures that are compared, for each hash
@@ -67,26 +157,12 @@ def evaluate(
     pool: Pool | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Evaluate the hashes and the comparison on pictures.
+    """Evaluate the hashes and the comparison on a sample of some files, and on labelled pairs.
 
-    Parameters
-    ----------
-    files : sequence of bytes
-        The files of a collection, of which a sample is read.
-    pairs : sequence of LabelledPair
-        From `imgdup.dedupe.labels.read_pairs`.
-    options : EvaluateOptions, optional
-    known : (sequence of bytes, Pictures), optional
-        Many of the files and their hashes, from their index; by default the files are hashed.
-    pool : Pool, optional
-        Where pictures are decoded; by default in processes of its own.
-    advance : callable, optional
-        Is called with 1 after each picture of the sample.
-
-    Raises
-    ------
-    ImgdupError
-        If no picture can be read.
+    Hashes of different pictures are compared, too: those in `known`, many of the files with their
+    hashes from the index, or else those of some files, which are hashed. Pictures are decoded in
+    `pool`, or in processes of their own. `advance` is called with 1 after each picture of the
+    sample. ImgdupError is raised if no picture can be read.
     """
     options = options or EvaluateOptions()
     chosen = [files[i] for i in sample_rows(len(files), options.sample)]

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from imgdup.apply.samples import key_of
+from imgdup.apply.set_content import key_of
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.split import Split
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.columns import Rows, listed_paths
-from imgdup.output.codecs import NEWLINE, counted, list_data
+from imgdup.output import NEWLINE, counted, list_data
 from imgdup.output.export import WRITERS
 from imgdup.output.results import MatchRow
 from imgdup.system.atomic import common_mode, replacing

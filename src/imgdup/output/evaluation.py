@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from imgdup import __version__
-from imgdup.dedupe.evaluate import NOT_FOUND
-from imgdup.dedupe.evaluation import EditResult, Evaluation, HashResult
-from imgdup.output.codecs import counted
+from imgdup.dedupe.evaluate import NOT_FOUND, EditResult, Evaluation, HashResult
+from imgdup.output import counted
 from imgdup.output.page import INK, page_style, source_hash, template
 from imgdup.output.tables import table
 from imgdup.system.atomic import PUBLIC, replacing

@@ -23,7 +23,7 @@ from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
 from imgdup.images.gray import FLIPPED_COLUMNS, FLIPPED_ROWS, ORIENTATIONS, TRANSPOSED
 from imgdup.index.columns import Rows
-from imgdup.output.codecs import shown
+from imgdup.output import shown
 from imgdup.output.leaks import Evidence, abilities, details
 from imgdup.output.page import Box, Comparison, Entry, Group, Wording, save_page
 from imgdup.output.results import match_rule_text

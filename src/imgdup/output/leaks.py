@@ -17,7 +17,7 @@ from imgdup.dedupe.decide import MAX_CANDIDATES
 from imgdup.dedupe.leaks import Coverage, Gate
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
-from imgdup.output.codecs import counted, shown
+from imgdup.output import counted, shown
 
 MAX_ROWS = 50  # leaks that are listed in Markdown; a job summary has room for 1 MB
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -16,7 +16,7 @@ from imutils import build_montages
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.formats import MONTAGE_MARK
 from imgdup.images.opencv import encode_jpeg
-from imgdup.output.codecs import counted
+from imgdup.output import counted
 from imgdup.output.gallery import Thumbnail, make_thumbnails
 from imgdup.output.results import MatchRow
 from imgdup.system.atomic import common_mode, replacing

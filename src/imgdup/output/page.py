@@ -56,7 +56,7 @@ class Entry(NamedTuple):
     """A file in a group."""
 
     path: str
-    """As text, written by `imgdup.output.codecs.shown`."""
+    """As text, written by `imgdup.output.shown`."""
     distance: int
     """To the keeper, in bits; 0 for the keeper itself."""
     relation: str

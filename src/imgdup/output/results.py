@@ -9,7 +9,7 @@ from itertools import chain, groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from imgdup.output.codecs import Cell, cell_text, counted, null_line, shown, tsv_line
+from imgdup.output import Cell, cell_text, counted, null_line, shown, tsv_line
 from imgdup.system.records import json_line
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from imgdup.output.codecs import Cell, cell_text
+from imgdup.output import Cell, cell_text
 
 GAP = 2  # columns of the terminal between two columns of a table
 MIN_LAST = 24  # columns; if the last column is narrower, each field gets its own line
@@ -62,7 +62,7 @@ def table(
     header : sequence of str
         One title per column.
     rows : iterable of sequences of fields
-        One field per column; bytes are a path, escaped as `imgdup.output.codecs.shown` does.
+        One field per column; bytes are a path, escaped as `imgdup.output.shown` does.
     width : int
         Of the terminal, in columns; from 20 up.
     encoding : str

@@ -1,10 +1,11 @@
-"""Hashes as arrays of words: hexadecimal text, Hamming distances, and a scan of all hashes.
+"""Hashes as arrays of words: hexadecimal text, Hamming distances, and scans of all hashes.
 
-A hash of ``64 * words`` bits is a row of a ``uint64 (n, words)`` array; bit i of its integer is
-bit ``i % 64`` of word ``i // 64``. Arrays of hashes are always 2-D, even for one hash or one word.
+A hash of ``64 * words`` bits is a row of a ``uint64 (n, words)`` array; bit i of its integer is bit
+``i % 64`` of word ``i // 64``. Arrays of hashes are always 2-D, even for one hash or one word.
 """
 
 import operator
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -12,8 +13,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.join import MAX_WORDS
-from imgdup.native.scan import scan
+from imgdup.native.join import LANES, MAX_WORDS
+from imgdup.native.scan import scan, scan_folded
 from imgdup.system.limits import usable_cores
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
@@ -27,16 +28,8 @@ BLOCK = 1 << 17  # hashes that fit in the cache while several probes are compare
 class Matches(NamedTuple):
     """The matches of each probe, nearest first, ties by index.
 
-    The matches of probe ``i`` are the slice ``offsets[i]:offsets[i + 1]`` of the other two.
-
-    Parameters
-    ----------
-    offsets : ndarray of int64, shape (n_probes + 1,)
-        Where the matches of each probe begin.
-    indices : ndarray of int64, shape (n_matches,)
-        Rows of the hashes that were searched.
-    distances : ndarray of int64, shape (n_matches,)
-        Hamming distances, in bits.
+    Those of probe ``i`` are the slice ``offsets[i]:offsets[i + 1]`` of `indices`, rows of the
+    hashes that were searched, and of `distances`, in bits.
     """
 
     offsets: Integers
@@ -48,14 +41,8 @@ class Matches(NamedTuple):
 class Chosen:
     """Some of many hashes, which are not copied; row i means ``hashes[numbers[i]]``.
 
-    Pickled, it holds copies of these hashes and no others.
-
-    Parameters
-    ----------
-    hashes : ndarray of uint64, shape (n_hashes, words)
-        Hashes, for example of an index file that is mapped into memory.
-    numbers : ndarray of uint32, shape (n,), or None
-        Which of them are meant; None means all.
+    The hashes may be those of an index file that is mapped into memory. If `numbers` is None, all
+    of them are meant. Pickled, it holds copies of the hashes that are meant and no others.
     """
 
     hashes: Hashes
@@ -99,23 +86,10 @@ class Near(NamedTuple):
 
 
 def check_hashes(name: str, hashes: Hashes, words: int | None = None) -> None:
-    """Check that an argument is a 2-D array of hashes.
+    """Raise TypeError or ValueError unless an argument is a 2-D array of hashes.
 
-    Parameters
-    ----------
-    name : str
-        The name of the argument, for the message.
-    hashes : ndarray of uint64, shape (n, words)
-        The array to check.
-    words : int, optional
-        The required width; by default any width from 1 to ``MAX_WORDS``.
-
-    Raises
-    ------
-    TypeError
-        If `hashes` is not an ndarray.
-    ValueError
-        If its dtype or shape is wrong; the message names the expected and the actual one.
+    `name` is that of the argument, for the message. By default a hash may have 1 to ``MAX_WORDS``
+    words.
     """
     if not isinstance(hashes, np.ndarray):
         raise TypeError(f"{name} must be an ndarray of uint64, got {type(hashes).__name__}")
@@ -131,27 +105,7 @@ def check_hashes(name: str, hashes: Hashes, words: int | None = None) -> None:
 
 
 def check_max_distance(max_distance: int, words: int) -> int:
-    """Return `max_distance` as a plain int.
-
-    Parameters
-    ----------
-    max_distance : int
-        Largest accepted distance, in bits.
-    words : int
-        Width of the hashes; ``64 * words`` is the largest possible distance.
-
-    Returns
-    -------
-    int
-        The same number.
-
-    Raises
-    ------
-    TypeError
-        If it is not an integer.
-    ValueError
-        If it is outside ``0..64 * words``.
-    """
+    """Return a distance as a plain int; ValueError unless it is from 0 to ``64 * words`` bits."""
     bits = words * WORD_BITS
     distance = operator.index(max_distance)
     if not 0 <= distance <= bits:
@@ -162,15 +116,7 @@ def check_max_distance(max_distance: int, words: int) -> int:
 def to_hex(hashes: Hashes) -> list[str]:
     """Write each hash as one hexadecimal number, most significant digit first.
 
-    Parameters
-    ----------
-    hashes : ndarray of uint64, shape (n, words)
-        The hashes.
-
-    Returns
-    -------
-    list of str
-        ``n`` texts of ``16 * words`` lower-case digits; PDQ hashes read as in public hash lists.
+    A hash has ``16 * words`` lower-case digits; PDQ hashes read as in public hash lists.
 
     Examples
     --------
@@ -185,22 +131,10 @@ def to_hex(hashes: Hashes) -> list[str]:
 
 
 def distances(left: Hashes, right: Hashes) -> Integers:
-    """Compare two arrays of hashes row by row.
+    """Return the Hamming distances of two arrays of hashes, row by row, in bits.
 
-    Parameters
-    ----------
-    left, right : ndarray of uint64, shape (n, words)
-        The hashes; an array of one row is compared with every row of the other.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-        Hamming distances, in bits.
-
-    Raises
-    ------
-    ValueError
-        If dtypes, widths or numbers of rows do not match.
+    An array of one row is compared with every row of the other. ValueError is raised if dtypes,
+    widths or numbers of rows do not match.
 
     Examples
     --------
@@ -218,20 +152,7 @@ def distances(left: Hashes, right: Hashes) -> Integers:
 
 
 def as_matches(found: Iterable[Near], n_probes: int) -> Matches:
-    """Sort the matches of all blocks by probe, distance and index.
-
-    Parameters
-    ----------
-    found : iterable of Near
-        Matches in any order; a hash may occur only once per probe.
-    n_probes : int
-        The number of probes; those without a match get an empty slice.
-
-    Returns
-    -------
-    Matches
-        The same matches, sorted.
-    """
+    """Sort the matches of all blocks by probe, distance and index; a probe may have none."""
     finds = list(found)
     sizes = [len(near.indices) for near in finds]
     probe = np.repeat(np.array([near.probe for near in finds], np.int64), sizes)
@@ -318,3 +239,75 @@ def checked_threads(threads: int | None) -> int:
     if number < 1:
         raise ValueError(f"threads must be at least 1, got {number}")
     return number
+
+
+AFTER_PROBES = 16  # making the copy takes as long as three to eight scans do
+# Folded hashes of different pictures differ in half of their bits; up to three eighths, few enough
+# of them are near for the copy to save time.
+MOST_OF_FOLDED = 3 / 8
+
+
+def fold(hashes: Hashes) -> Hashes:
+    """Return the folded form of hashes (n, words), word by word: shape (words // 2, n + LANES).
+
+    Examples
+    --------
+    >>> fold(np.array([[0b1100, 0b1010]], dtype=np.uint64))[:, :1]
+    array([[6]], dtype=uint64)
+    """
+    n, words = hashes.shape
+    folded = np.zeros((words // 2, n + LANES), np.uint64)
+    for w, word in enumerate(folded):
+        np.bitwise_xor(hashes[:, w], hashes[:, w + words // 2], out=word[:n])
+    return folded
+
+
+class RepeatedScan:
+    """Hashes of an even number of words that are scanned again and again, by several threads.
+
+    After `AFTER_PROBES` probes, a folded copy of them is made: each hash is folded to half its
+    length by the exclusive or of its halves. Two hashes differ in at least as many bits as their
+    folded forms; so where those differ in too many bits, nothing else of the hash is read.
+    """
+
+    def __init__(self, hashes: Hashes) -> None:
+        check_hashes("hashes", hashes)
+        if hashes.shape[1] % 2:
+            raise ValueError(f"the number of words must be even, got {hashes.shape[1]}")
+        self.hashes = np.ascontiguousarray(hashes)
+        self._folded: Hashes | None = None
+        self._n_probes = 0
+        self._lock = threading.Lock()
+
+    def within(self, probes: Hashes, max_distance: int) -> Matches:
+        """Find every hash within a distance of each probe, as `scan_within` does."""
+        words = self.hashes.shape[1]
+        check_hashes("probes", probes, words)
+        limit = check_max_distance(max_distance, words)
+        folded = None
+        if limit <= MOST_OF_FOLDED * WORD_BITS * words / 2:
+            folded = self._folded_after(len(probes))
+        if folded is None:
+            return scan_within(self.hashes, probes, limit)
+        probes = np.ascontiguousarray(probes)
+        return as_matches(self._iter_near(folded, probes, limit), len(probes))
+
+    def _iter_near(self, folded: Hashes, probes: Hashes, limit: int) -> Iterator[Near]:
+        """Scan the copy, for several probes block by block; what is found is not sorted."""
+        n = len(self.hashes)
+        step = BLOCK if len(probes) > 1 else max(1, n)
+        for start in range(0, n, step):
+            block = range(start, min(start + step, n))
+            for number, probe in enumerate(probes):
+                positions, bits = scan_folded(self.hashes, folded, block, probe, limit)
+                if len(positions):
+                    yield Near(number, positions, bits)
+
+    def _folded_after(self, n_probes: int) -> Hashes | None:
+        """Count the probes, and return the folded copy; None while there were too few."""
+        if self._folded is None:
+            with self._lock:
+                self._n_probes += n_probes
+                if self._folded is None and self._n_probes > AFTER_PROBES:
+                    self._folded = fold(self.hashes)
+        return self._folded

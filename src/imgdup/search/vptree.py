@@ -1,19 +1,31 @@
 """A vantage-point tree over hashes: exact search by Hamming distance.
 
-`imgdup.search.tree_arrays` makes its arrays. A search bounds the distances of all leaves at once,
-then compares the hashes of the remaining leaves; neighbouring leaves are compared in one call.
+A search bounds the distances of all leaves at once, then compares the hashes of the remaining
+leaves; neighbouring leaves are compared in one call.
+
+A tree over ``n`` hashes has no pointers. Node ``j`` of level ``l`` is the range ``j * n >> l`` to
+``(j + 1) * n >> l`` of the ordered hashes, and its children are the two halves of that range, the
+hashes nearer to its vantage point first. Nodes are numbered level by level, so only the ``2 **
+depth - 1`` vantage points and the range of distances of each child are stored. Nodes are halved by
+rank, so a thousand equal hashes are halved like any others.
+
+References
+----------
+P. N. Yianilos, "Data structures and algorithms for nearest neighbor search in general metric
+spaces", SODA 1993: the tree (section 3) and the choice of the vantage point (``Select_vp``).
 """
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import IndexFormatError
-from imgdup.native.scan import scan
+from imgdup.native.join import MAX_WORDS
+from imgdup.native.scan import distances_from, scan
 from imgdup.search.hamming import (
     WORD_BITS,
     Hash,
@@ -26,14 +38,129 @@ from imgdup.search.hamming import (
     check_max_distance,
     iter_near,
 )
-from imgdup.search.tree_arrays import (
-    Spans,
-    arrange,
-    check_forms,
-    leaf_bounds,
-    leaf_edges,
-    visited_fractions,
-)
+
+Spans: TypeAlias = npt.NDArray[np.uint16]  # (n_points, 2, 2): child near or far; least, greatest
+
+LEAF = 1 << 12  # most hashes in a leaf: comparing them takes as long as one step in Python
+N_CANDIDATES = 32  # hashes to try as the vantage point of a node
+N_OTHERS = 128  # hashes to compare each candidate with
+N_SAMPLES = 64  # hashes to look up to measure how much a search visits
+
+
+def arrange(hashes: Hashes, rows: Integers) -> tuple[Hashes, Spans]:
+    """Sort hashes, and their row numbers alike, into the order of the tree, in place.
+
+    Returns the vantage points, level by level, and for each the least and greatest distance, in
+    bits, to the hashes of its near child and of its far child: shape (2 ** depth - 1, 2, 2).
+    """
+    n, words = hashes.shape
+    n_points = (1 << (max(n - 1, 0) // LEAF).bit_length()) - 1
+    points = np.empty((n_points, words), np.uint64)
+    spans = np.empty((n_points, 2, 2), np.uint16)
+    for node in range(n_points):
+        n_children = 1 << (node + 1).bit_length()  # of the whole level
+        child = 2 * (node + 1) - n_children
+        start, middle, stop = ((child + i) * n // n_children for i in range(3))
+        part = slice(start, stop)
+        points[node], spans[node] = _split(hashes[part], rows[part], middle - start)
+    return points, spans
+
+
+def _split(hashes: Hashes, rows: Integers, half: int) -> tuple[Hash, npt.NDArray[np.uint16]]:
+    """Sort one node by distance from its vantage point; return the point and the two ranges."""
+    point = _vantage_point(hashes)
+    distances = distances_from(hashes, point)
+    order = distances.argsort(kind="stable")  # a radix sort; ties keep the order of the rows
+    for column in (rows, *hashes.T):  # one column at a time needs less memory
+        column[:] = column[order]
+    return point, distances[order[[0, half - 1, half, -1]]].reshape(2, 2)
+
+
+def _vantage_point(hashes: Hashes) -> Hash:
+    """Choose the candidate whose distances from other hashes vary most."""
+    candidates, others = _spaced(hashes, N_CANDIDATES), _spaced(hashes, N_OTHERS)
+    differing = np.bitwise_count(candidates[:, None] ^ others[None])
+    distances = differing.sum(axis=2, dtype=np.int64)
+    variances = len(others) * (distances**2).sum(axis=1) - distances.sum(axis=1) ** 2
+    chosen: Hash = candidates[variances.argmax()]
+    return chosen
+
+
+def _spaced(hashes: Hashes, count: int) -> Hashes:
+    """Copy `count` evenly spaced hashes, or all if there are fewer."""
+    count = min(count, len(hashes))
+    middles = 2 * np.arange(count) + 1
+    return hashes[middles * len(hashes) // max(2 * count, 1)]
+
+
+def leaf_edges(n: int, n_leaves: int) -> Integers:
+    """Return where each leaf begins and where the last one ends."""
+    return np.arange(n_leaves + 1) * n // n_leaves
+
+
+def leaf_bounds(points: Hashes, spans: Spans, probe: Hash) -> npt.NDArray[np.int32]:
+    """Return a lower bound of the distance between a probe and the hashes of each leaf, in bits.
+
+    It follows from the triangle inequality at the vantage points above the leaf.
+    """
+    to_points = distances_from(points, probe).astype(np.int32)[:, None]
+    gaps = np.maximum(spans[:, :, 0] - to_points, to_points - spans[:, :, 1]).ravel()
+    bounds = np.zeros(1, np.int32)
+    while len(bounds) <= len(points):  # level by level: a child inherits its parent's bound
+        children = slice(2 * len(bounds) - 2, 4 * len(bounds) - 2)
+        bounds = np.maximum(bounds.repeat(2), gaps[children])
+    return bounds
+
+
+def visited_fractions(hashes: Hashes, points: Hashes, spans: Spans) -> npt.NDArray[np.float64]:
+    """Return which fraction of the hashes a search compares, for each ``max_distance``.
+
+    It is the mean over up to 64 indexed hashes, vantage points included; 1 if there are no hashes.
+    """
+    n, words = hashes.shape
+    probes = _spaced(hashes, N_SAMPLES)
+    sizes = np.diff(leaf_edges(n, len(points) + 1))
+    visited = np.full(WORD_BITS * words + 1, len(points) * len(probes), np.int64)
+    for probe in probes:  # a leaf is compared from its bound on
+        bounds = leaf_bounds(points, spans, probe)
+        visited += np.bincount(bounds, sizes, len(visited)).cumsum().astype(np.int64)
+    return visited / (n * len(probes)) if n else np.ones(len(visited))
+
+
+def check_forms(arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Raise IndexFormatError unless the dtypes and shapes of the arrays fit one tree."""
+    n, words, n_points = _sizes(arrays["hashes"], arrays["points"])
+    forms = {
+        "hashes": (np.uint64, (n, words)),
+        "rows": (np.int64, (n,)),
+        "points": (np.uint64, (n_points, words)),
+        "spans": (np.uint16, (n_points, 2, 2)),
+        "visited_fractions": (np.float64, (WORD_BITS * words + 1,)),
+    }
+    for name, (dtype, shape) in forms.items():
+        found = arrays[name]
+        if found.dtype != dtype or found.shape != shape:
+            raise IndexFormatError(
+                f"{name} must be {np.dtype(dtype)} of shape {shape}, "
+                f"found {found.dtype} of shape {found.shape}"
+            )
+
+
+def _sizes(
+    hashes: npt.NDArray[np.generic], points: npt.NDArray[np.generic]
+) -> tuple[int, int, int]:
+    """Return the numbers of hashes, words and vantage points; refuse impossible ones."""
+    if hashes.ndim != 2 or points.ndim != 2 or not 1 <= hashes.shape[1] <= MAX_WORDS:
+        raise IndexFormatError(
+            f"hashes and points must have shape (n, 1 to {MAX_WORDS}), "
+            f"found {hashes.shape} and {points.shape}"
+        )
+    n, words = hashes.shape
+    n_leaves = len(points) + 1
+    if n_leaves.bit_count() != 1 or n_leaves > max(n, 1):
+        raise IndexFormatError(f"{n:,} hashes cannot be halved by {len(points):,} vantage points")
+    return n, words, len(points)
+
 
 # Fraction of the hashes. A search that visits half of a million 64-bit hashes takes 0.7 times as
 # long as a scan; one that visits three quarters takes as long (benchmarks/bench_query.py).
@@ -68,30 +195,11 @@ class VPTree:
 
     @classmethod
     def build(cls, hashes: Hashes) -> Self:
-        """Build the tree of some hashes.
+        """Build the tree of some hashes of 1 to 16 words; any number of them may be equal.
 
         Vantage points are not chosen at random: the same hashes in the same order give the same
-        tree on any machine.
-
-        Parameters
-        ----------
-        hashes : ndarray of uint64, shape (n, words)
-            The hashes, of 64 to 1,024 bits (1 to 16 words). Any number of them may be equal. The
-            array may be empty. It is copied.
-
-        Returns
-        -------
-        VPTree
-            The tree. The indices of matches are rows of `hashes`.
-
-        Raises
-        ------
-        ValueError
-            If `hashes` is not such an array.
-
-        Notes
-        -----
-        Needs 20 bytes per hash in addition to the input and the tree itself.
+        tree on any machine. The hashes are copied, and 20 bytes per hash are needed meanwhile. The
+        indices of matches are rows of `hashes`.
         """
         check_hashes("hashes", hashes)
         ordered = np.array(hashes, order="C")
@@ -102,25 +210,11 @@ class VPTree:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Self:
-        """Make a tree from stored arrays, which need not be trusted.
+        """Make a tree from the arrays that `arrays` returned; they need not be trusted.
 
-        Only dtypes and shapes are checked, so the cost does not depend on the number of hashes.
-        Forged contents can give wrong matches, but cause no access outside the arrays.
-
-        Parameters
-        ----------
-        arrays : mapping of str to ndarray
-            The result of `arrays`. They may be read-only memory maps. They are not copied.
-
-        Returns
-        -------
-        VPTree
-            The same tree.
-
-        Raises
-        ------
-        IndexFormatError
-            If an array is missing or unknown, or if its dtype or shape does not fit the others.
+        They are not copied. Only names, dtypes and shapes are checked, so the cost does not depend
+        on the number of hashes; IndexFormatError is raised if they do not fit. Forged contents can
+        give wrong matches, but cause no access outside the arrays.
         """
         names = sorted(field.name for field in fields(cls))
         found = sorted(name for name, array in arrays.items() if isinstance(array, np.ndarray))
@@ -134,13 +228,7 @@ class VPTree:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def by_row(self) -> Hashes:
-        """Return the hashes in the order of the array that the tree was built from.
-
-        Raises
-        ------
-        IndexFormatError
-            If a stored row number is forged.
-        """
+        """Return the hashes in the order of the array that the tree was built from."""
         if len(self.rows) and not 0 <= self.rows.min() <= self.rows.max() < len(self):
             raise IndexFormatError("the tree holds row numbers out of range; index again")
         hashes = np.zeros_like(self.hashes)
@@ -210,31 +298,10 @@ class VPTree:
         return as_matches(found, len(probes))
 
     def nearest(self, probes: Hashes, k: int, *, max_distance: int | None = None) -> Matches:
-        """Find the `k` indexed hashes nearest to each probe.
+        """Find the `k` indexed hashes nearest to each probe, or all if there are fewer.
 
-        The search is exact: the result equals the first `k` matches of a linear scan.
-
-        Parameters
-        ----------
-        probes : ndarray of uint64, shape (n_probes, words)
-            Hashes to look up; ``words`` is that of the tree (bits / 64).
-        k : int
-            The number of hashes to find, at least 1; all hashes are found if there are fewer.
-        max_distance : int, optional
-            Largest accepted distance, in bits, inclusive. By default there is no limit.
-
-        Returns
-        -------
-        Matches
-            At most `k` matches for each probe, nearest first, ties by index.
-
-        Raises
-        ------
-        ValueError
-            If `probes` is not a 2-D uint64 array as wide as the tree, `k` is less than 1, or
-            `max_distance` lies outside ``0..64 * words``.
-        IndexFormatError
-            If a stored row number is forged.
+        The search is exact: the result equals the first `k` matches of a linear scan. Arguments are
+        checked as by `within`; without `max_distance` there is no limit.
 
         Examples
         --------
@@ -253,27 +320,9 @@ class VPTree:
         return as_matches([Near(i, *near) for i, near in enumerate(best)], len(probes))
 
     def n_visited(self, probes: Hashes, max_distance: int) -> int:
-        """Count the hashes that the tree compares with the probes at `max_distance`.
+        """Count the hashes that ``within(..., strategy="tree")`` compares, without the search.
 
-        This is the cost of ``within(..., strategy="tree")``, computed without the search. A scan
-        compares ``len(tree) * n_probes`` hashes.
-
-        Parameters
-        ----------
-        probes : ndarray of uint64, shape (n_probes, words)
-            Hashes to look up.
-        max_distance : int
-            Largest accepted distance, in bits, inclusive.
-
-        Returns
-        -------
-        int
-            Hashes visited, vantage points included, over all probes.
-
-        Raises
-        ------
-        ValueError
-            As `within`.
+        Vantage points count, too. A scan compares ``len(tree) * n_probes`` hashes.
         """
         check_hashes("probes", probes, self.hashes.shape[1])
         max_distance = check_max_distance(max_distance, self.hashes.shape[1])

@@ -22,9 +22,18 @@ from imgdup.index.pack import check_has_pictures
 from imgdup.output.page import SHARED
 from imgdup.web import answers, decide, queries
 from imgdup.web.groups import PER_PAGE, KeepOptions, Progress
-from imgdup.web.guard import Access, Guard
 from imgdup.web.openapi import document
-from imgdup.web.requests import JSON, Refused, check_known, flag, object_of, refusal, whole
+from imgdup.web.requests import (
+    JSON,
+    Access,
+    Guard,
+    Refused,
+    check_known,
+    flag,
+    object_of,
+    refusal,
+    whole,
+)
 from imgdup.web.service import (
     FILTERS,
     MAX_PAGE,

@@ -16,8 +16,7 @@ from imgdup.system.records import json_line
 from imgdup.web.answers import Shown
 from imgdup.web.collection import Collection
 from imgdup.web.groups import Finder, KeepOptions, Progress, Wanted
-from imgdup.web.guard import Access
-from imgdup.web.requests import JSON, Refused, whole
+from imgdup.web.requests import JSON, Access, Refused, whole
 
 THREADS = 16  # that search, and wait for workers
 FILTERS = {"relation", "min_distance", "text", "folder"}  # of groups

@@ -58,6 +58,9 @@ class LockedError(ImgdupError):
     """Another process holds the lock of the index folder."""
 
 
+OPENCV_NO_MEMORY = -4  # `cv2.error.code`: StsNoMem in OpenCV's base.hpp
+
+
 class PlanError(ImgdupError):
     """A removal plan or a journal must not be carried out."""
 
@@ -76,7 +79,7 @@ def as_image_error(error: Exception) -> ImageError:
         return error
     if isinstance(error, ImgdupError | ImportError):
         raise error
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or getattr(error, "code", None) == OPENCV_NO_MEMORY:
         return ImageError("too-large", "needs more memory than a worker may take")
     return ImageError("crashed", f"{type(error).__name__}: {error}")
 

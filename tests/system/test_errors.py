@@ -89,6 +89,27 @@ def test_a_real_lack_of_memory_names_the_library():
     assert len(done.stdout.splitlines()) == 1
 
 
+def opencv_without_memory():
+    """What OpenCV raises in a process of 2 GB that wants a picture of 3 GB."""
+    script = (
+        "import resource, cv2, numpy\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
+        "try:\n"
+        "    cv2.resize(numpy.zeros((1, 1), numpy.uint8), (60_000, 50_000))\n"
+        "except cv2.error as error:\n"
+        "    print(error.code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    error = RuntimeError("OpenCV: Insufficient memory")
+    error.code = int(done.stdout)
+    return error
+
+
+@pytest.mark.skipif(not CAN_CAP_MEMORY, reason="the memory of a process cannot be capped here")
+def test_a_lack_of_memory_in_opencv_is_too_large():
+    assert as_image_error(opencv_without_memory()).reason == "too-large"
+
+
 def test_a_lack_of_memory_for_one_file_is_too_large_and_other_faults_are_crashes():
     assert as_image_error(MemoryError()).reason == "too-large"
     assert str(as_image_error(ZeroDivisionError("of it"))) == "crashed: ZeroDivisionError: of it"

@@ -30,7 +30,7 @@ def labelled(data: Path) -> str:
     """Count the pairs of each label that are duplicates at 31 and at 40 bits."""
     from imgdup.errors import ImageError
     from imgdup.query.probe import make_probe
-    from imgdup.search.hamming import distances
+    from imgdup.search import distances
 
     totals: Counter[str] = Counter()
     found: Counter[tuple[str, int]] = Counter()

@@ -18,10 +18,9 @@ import measure
 import numpy as np
 import synthetic
 
-from imgdup.search import planner
+from imgdup.search import Chosen, planner
 from imgdup.search.bands import Layout, band_skew, scan_layout
 from imgdup.search.equal import group_equal
-from imgdup.search.hamming import Chosen
 from imgdup.search.join import JoinStats, iter_pairs, measured_layout
 from imgdup.search.planner import Shape, Workload, plan
 from imgdup.search.vptree import VPTree

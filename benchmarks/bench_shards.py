@@ -27,8 +27,8 @@ import synthetic
 from bench_pairs import shape
 
 from imgdup.query.shards import Sharding, iter_sharded_pairs, layout_of_tasks
+from imgdup.search import Chosen
 from imgdup.search.equal import Pairs, group_equal
-from imgdup.search.hamming import Chosen
 from imgdup.search.join import JoinStats, iter_pairs
 
 DISTANCE = 31

@@ -25,7 +25,7 @@ import numpy as np
 import synthetic
 from bench_pairs import find_pairs
 
-from imgdup.search.hamming import to_hex
+from imgdup.search import to_hex
 
 MAX_DISTANCE = 10
 PROCESSES = 2

@@ -18,7 +18,7 @@ import numpy as np
 from imgdup.errors import ImageError
 from imgdup.hashing import hash_pictures
 from imgdup.images.decode import decode
-from imgdup.search.hamming import to_hex
+from imgdup.search import to_hex
 from imgdup.system.limits import Limits
 
 try:

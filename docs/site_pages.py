@@ -11,7 +11,7 @@ import click
 from draw_house import house_svg
 from mkdocs.structure.files import File, Files
 
-from imgdup.cli.main import COMMANDS, imgdup
+from imgdup.cli import COMMANDS, imgdup
 
 REPOSITORY = Path(__file__).parents[1]
 # A page of the site, and the file of the repository that it shows.

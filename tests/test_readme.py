@@ -18,7 +18,7 @@ import pytest
 
 import imgdup
 from cli_runs import on_a_terminal
-from imgdup.cli.main import COMMANDS
+from imgdup.cli import COMMANDS
 
 pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
 

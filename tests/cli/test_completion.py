@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from cli_runs import TIMEOUT_S, in_process, run
+from imgdup.cli import COMMAND_WORDS, COMMANDS, OPTION_WORDS, imgdup
 from imgdup.cli.completion import SHELLS
-from imgdup.cli.main import COMMAND_WORDS, COMMANDS, OPTION_WORDS, imgdup
 
 
 @pytest.mark.parametrize(

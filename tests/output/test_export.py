@@ -13,7 +13,7 @@ from imgdup.build.settings import Settings
 from imgdup.errors import ImgdupError
 from imgdup.output.export import COLUMNS, export
 from imgdup.query.probe import make_probe
-from imgdup.search.hamming import to_hex
+from imgdup.search import to_hex
 from imgdup.system.records import path_from_json
 from imgdup.workers.pool import inline
 

@@ -14,9 +14,8 @@ from imgdup.index import store
 from imgdup.query import shards
 from imgdup.query.shards import Sharding, iter_sharded_pairs, shards_within
 from imgdup.query.transformed import pairs_in_orientation
-from imgdup.search import join
+from imgdup.search import Chosen, join
 from imgdup.search.bands import Band, Layout
-from imgdup.search.hamming import Chosen
 from kill_every_line import gets_through
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from imgdup import search
 from imgdup.native import scan as native
-from imgdup.search import hamming
-from imgdup.search.hamming import AFTER_PROBES, RepeatedScan
+from imgdup.search import AFTER_PROBES, RepeatedScan
 from oracles_vptree import as_pairs, hash_sets, scan_within
 
 
@@ -39,7 +39,7 @@ def test_scans_with_and_without_the_copy_equal_a_plain_scan(data):
 def test_blocks_do_not_show_in_the_result(data):
     hashes, probes = data.draw(hash_sets(4, min_size=1)), data.draw(hash_sets(4))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hamming, "BLOCK", data.draw(st.integers(1, 40)))
+        patch.setattr(search, "BLOCK", data.draw(st.integers(1, 40)))
 
         matches = with_copy(hashes).within(probes, 9)
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from imgdup import search
 from imgdup.native import join as native
-from imgdup.search import bands, equal, hamming, join, sorting
+from imgdup.search import Chosen, bands, equal, join, sorting
 from imgdup.search.bands import Band, Layout
-from imgdup.search.hamming import Chosen
 from imgdup.search.join import JoinStats, RowBlock
 from native_levels import by_level, native_level, supported_levels
 from oracles_pairs import (
@@ -269,7 +269,7 @@ def test_a_bucket_of_more_hashes_than_a_tile_is_compared_whole(level):
 
 
 def test_the_threads_are_as_many_as_the_usable_cores(monkeypatch):
-    monkeypatch.setattr(hamming, "usable_cores", lambda: 3)
+    monkeypatch.setattr(search, "usable_cores", lambda: 3)
     pools = []
     monkeypatch.setattr(
         join, "ThreadPoolExecutor", lambda n: pools.append(n) or ThreadPoolExecutor(n)

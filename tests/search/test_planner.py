@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from imgdup.search import bands, join, planner
-from imgdup.search.hamming import Chosen
+from imgdup.search import Chosen, bands, join, planner
 from imgdup.search.planner import STRATEGIES, Workload, explain, plan
 
 # What photos' 64-bit hashes make a tree of a million visit, by distance.

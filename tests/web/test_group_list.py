@@ -9,8 +9,8 @@ from hypothesis import given, settings, strategies as st
 from array_rows import File, rows_of, same_picture
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.keep import Keep
-from imgdup.web.answers import MAX_FILES, Shown, group_record
 from imgdup.web.groups import MAX_FOLDERS, GroupList, Wanted
+from imgdup.web.service import MAX_FILES, Shown, group_record
 
 
 class ArrayIndex:

@@ -12,7 +12,7 @@ from imgdup import cli
 from imgdup.api.index import ImageIndex
 from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
-from imgdup.search.hamming import to_hex
+from imgdup.search import to_hex
 from served import client_of
 
 

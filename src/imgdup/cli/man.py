@@ -5,7 +5,7 @@ import re
 import click
 
 from imgdup import __version__
-from imgdup.cli.main import COMMANDS
+from imgdup.cli import COMMANDS
 from imgdup.cli.printing import write_text
 
 EXIT_CODES = {

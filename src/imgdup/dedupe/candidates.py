@@ -17,8 +17,8 @@ from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE, MATCH_MIN_QUALITY
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, byte_keys, trimmed_hashes
 from imgdup.query.transformed import crop_pairs, nearest_orientations, pairs_in_orientation
+from imgdup.search import distances
 from imgdup.search.equal import Pairs, group_equal
-from imgdup.search.hamming import distances
 from imgdup.search.join import iter_pairs
 
 # A logo changes the match hash by up to 64 bits, but a search hash of 64 bits hardly at all.

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from imgdup.dedupe.plan import UNSEALED_VERSION, FileFacts, Plan, PlanHeader, sealed
 from imgdup.errors import PlanError
 from imgdup.index.columns import Rows, has_trimmed
-from imgdup.search.hamming import distances
+from imgdup.search import distances
 
 SIDE = 16  # of the square of frequencies that a match hash is made of
 WIDE_MATCH, WIDE_SEARCH = 64, 3  # bits, of plans that say they are wide

@@ -31,7 +31,7 @@ from imgdup.images.decode import decode, decode_rgb
 from imgdup.images.edits import EDITS
 from imgdup.images.gray import Pixels
 from imgdup.query.chance import Chance, Pictures, chance_among, different_pairs, sample_rows
-from imgdup.search.hamming import distances
+from imgdup.search import distances
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Pool, decode_each, decoding_pool

@@ -33,7 +33,7 @@ from imgdup.index.columns import (
 )
 from imgdup.index.parts import ScanOptions, scan_options_of
 from imgdup.index.paths import Paths, resolved_root
-from imgdup.search.hamming import RepeatedScan
+from imgdup.search import RepeatedScan
 from imgdup.search.vptree import VPTree
 from imgdup.system.files import DIGEST_KINDS, FIRST_DIGEST_KIND
 from imgdup.system.paths import absolute, is_remote

@@ -22,7 +22,7 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.images.formats import format_of, reason_of
 from imgdup.index.columns import PDQ, same_file
 from imgdup.index.generation import GenerationRows
-from imgdup.search.hamming import to_hex
+from imgdup.search import to_hex
 from imgdup.system.atomic import common_mode, replacing
 from imgdup.system.records import json_line
 

@@ -32,7 +32,7 @@ from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index.columns import PDQ, Rows, images
 from imgdup.query.match import are_duplicates
 from imgdup.query.row_pairs import COLUMNS, Side
-from imgdup.search.hamming import WORD_BITS, Hashes, check_hashes
+from imgdup.search import WORD_BITS, Hashes, check_hashes
 
 SAMPLE = 3_000  # hashes that are compared with each other: 4.5 million pairs
 SEED = 1

@@ -14,7 +14,7 @@ from imgdup.index.columns import Rows, images, locator_of
 from imgdup.index.generation import Generation, GenerationRows
 from imgdup.query.nearby import iter_within
 from imgdup.query.probe import Probe, probe_files
-from imgdup.search.hamming import Hashes, Matches, scan_within, to_hex
+from imgdup.search import Hashes, Matches, scan_within, to_hex
 from imgdup.search.planner import STRATEGIES
 from imgdup.system.limits import Limits
 from imgdup.system.paths import TEMPORARY_NAME, outer_file, path_key

@@ -12,7 +12,7 @@ from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE, MATCH_MIN_QUALITY
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.generation import Generation
 from imgdup.query.nearby import COLUMNS, Nearby, hash_of
-from imgdup.search.hamming import distances
+from imgdup.search import distances
 from imgdup.system.paths import as_path
 
 if TYPE_CHECKING:

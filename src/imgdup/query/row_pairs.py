@@ -21,8 +21,8 @@ from imgdup.index.columns import (
 from imgdup.query.match import are_duplicates
 from imgdup.query.shards import Sharding, iter_sharded_pairs
 from imgdup.query.transformed import INVERSE, pairs_in_orientation
+from imgdup.search import Chosen, distances
 from imgdup.search.equal import Classes, Pairs, expand, group_equal
-from imgdup.search.hamming import Chosen, distances
 from imgdup.search.join import JoinStats, iter_pairs
 
 COLUMNS: Mapping[str, str] = {"match": "match", "search": "hashes"}

@@ -20,9 +20,9 @@ from imgdup.hashing import dihedral_hashes
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index import store
 from imgdup.query.transformed import pairs_in_orientation
+from imgdup.search import Chosen, Hashes, Integers, check_max_distance, checked_sides
 from imgdup.search.bands import Layout
 from imgdup.search.equal import Pairs
-from imgdup.search.hamming import Chosen, Hashes, Integers, check_max_distance, checked_sides
 from imgdup.search.join import JoinStats, iter_pairs, measured_layout
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 

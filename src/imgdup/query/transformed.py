@@ -21,8 +21,8 @@ from imgdup.hashing import dihedral_hashes
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.native import hashes as native
 from imgdup.native.hashes import LikelyParts
+from imgdup.search import distances
 from imgdup.search.equal import Pairs
-from imgdup.search.hamming import distances
 from imgdup.search.join import JoinStats, iter_pairs
 
 # The orientation that takes a picture back, by number from 0; that of a quarter turn is another.

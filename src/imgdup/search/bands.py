@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.native.join import BandRule
-from imgdup.search.hamming import WORD_BITS, Chosen, Hashes, Integers, as_chosen
+from imgdup.search import WORD_BITS, Chosen, Hashes, Integers, as_chosen
 from imgdup.search.planner import Shape, Workload, band_s, best_shape, chance, shape_s
 
 SAMPLE = 512  # hashes of each side that represent all: half a millisecond per band

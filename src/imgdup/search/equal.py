@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.search.hamming import Chosen, Hash, Hashes, Integers, as_chosen, check_hashes
+from imgdup.search import Chosen, Hash, Hashes, Integers, as_chosen, check_hashes
 
 # Odd numbers without a pattern, used in turn for the words: of the golden ratio and of splitmix64
 MULTIPLIERS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)

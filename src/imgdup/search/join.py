@@ -25,6 +25,14 @@ from imgdup.native.join import (
     Table,
     Words,
 )
+from imgdup.search import (
+    Chosen,
+    Hashes,
+    Integers,
+    check_max_distance,
+    checked_sides,
+    checked_threads,
+)
 from imgdup.search.bands import (
     NEAR_PAIRS,
     SMALL,
@@ -38,14 +46,6 @@ from imgdup.search.bands import (
     upper_share,
 )
 from imgdup.search.equal import Pairs
-from imgdup.search.hamming import (
-    Chosen,
-    Hashes,
-    Integers,
-    check_max_distance,
-    checked_sides,
-    checked_threads,
-)
 from imgdup.search.planner import BLOCK_PAIRS, FILL, Workload
 from imgdup.search.sorting import (
     CallAll,

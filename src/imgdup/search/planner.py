@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from imgdup.native.join import MAX_MASKS
-from imgdup.search.hamming import WORD_BITS
+from imgdup.search import WORD_BITS
 
 BLOCK_PAIRS = 1 << 24  # pairs of a join that are found before they are sorted, 8 bytes each
 FILL = 0.75  # share of them to aim at

@@ -29,8 +29,8 @@ from imgdup.native.join import (
     place_rows,
     scatter,
 )
+from imgdup.search import Chosen, Integers
 from imgdup.search.equal import Pairs
-from imgdup.search.hamming import Chosen, Integers
 
 PIECE = 1 << 16  # smallest number of rows in a piece
 KEY_BITS = 63

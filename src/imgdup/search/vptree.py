@@ -26,7 +26,7 @@ import numpy.typing as npt
 from imgdup.errors import IndexFormatError
 from imgdup.native.join import MAX_WORDS
 from imgdup.native.scan import distances_from, scan
-from imgdup.search.hamming import (
+from imgdup.search import (
     WORD_BITS,
     Hash,
     Hashes,

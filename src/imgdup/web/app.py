@@ -20,7 +20,7 @@ from imgdup.api.index import ImageIndex
 from imgdup.errors import ImgdupError
 from imgdup.index.pack import check_has_pictures
 from imgdup.output.page import SHARED
-from imgdup.web import answers, decide, queries
+from imgdup.web import decide, queries
 from imgdup.web.groups import PER_PAGE, KeepOptions, Progress
 from imgdup.web.openapi import document
 from imgdup.web.requests import (
@@ -39,7 +39,11 @@ from imgdup.web.service import (
     MAX_PAGE,
     ServeOptions,
     Service,
+    facts_record,
+    group_record,
+    image_record,
     in_progress,
+    info_record,
     json_answer,
     wanted_groups,
 )
@@ -164,7 +168,7 @@ def _openapi(service: Service, request: Request, body: bytes) -> Response:
 
 def _info(service: Service, request: Request, body: bytes) -> Response:
     check_known(request.query_params, set())
-    return json_answer(answers.info_record(service.shown()))
+    return json_answer(info_record(service.shown()))
 
 
 def _query(service: Service, request: Request, body: bytes) -> Response:
@@ -180,9 +184,9 @@ def _image(service: Service, request: Request, body: bytes) -> Response:
     check_known(request.query_params, {"facts"})
     shown = service.shown()
     image = service.collection.row(request.path_params["id"])
-    record = answers.image_record(replace(shown, index=image.index), image.row)
+    record = image_record(replace(shown, index=image.index), image.row)
     if flag(request.query_params, "facts"):
-        record["facts"] = answers.facts_record(service.collection.facts(image))
+        record["facts"] = facts_record(service.collection.facts(image))
     return json_answer(record)
 
 
@@ -225,9 +229,7 @@ def _groups(service: Service, request: Request, body: bytes) -> Response:
             "n_groups": len(places),
             "saving": sum(found.savings[place] for place in places),
             "groups": [
-                answers.group_record(
-                    shown, found.groups[place], place=place, saving=found.savings[place]
-                )
+                group_record(shown, found.groups[place], place=place, saving=found.savings[place])
                 for place in here
             ],
         }

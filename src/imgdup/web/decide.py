@@ -10,7 +10,6 @@ from imgdup.dedupe import decisions as deciding
 from imgdup.dedupe.decisions import decided as decided_by
 from imgdup.dedupe.plan import plan_lines
 from imgdup.system.records import Record
-from imgdup.web import answers
 from imgdup.web.collection import rows_of_content
 from imgdup.web.groups import Progress
 from imgdup.web.requests import (
@@ -22,7 +21,17 @@ from imgdup.web.requests import (
     texts_of,
     whole,
 )
-from imgdup.web.service import FILTERS, MAX_PAGE, Service, in_progress, json_answer, wanted_groups
+from imgdup.web.service import (
+    FILTERS,
+    MAX_PAGE,
+    Service,
+    Shown,
+    accepted,
+    digest_of,
+    in_progress,
+    json_answer,
+    wanted_groups,
+)
 
 MAX_DECISIONS = 10_000  # in one request
 DECISIONS_PER_PAGE = 1000
@@ -63,7 +72,7 @@ def decide(service: Service, request: Request, body: bytes) -> Response:
             return in_progress(found)
         values = texts_of(record["accept"], FILTERS)
         places = found.places(wanted_groups(service, values))
-        new = answers.accepted(shown, (found.groups[place] for place in places))
+        new = accepted(shown, (found.groups[place] for place in places))
         replaced = [deciding.UNDECIDED for _ in new]
     elif set(record) == {"decisions"}:
         records = objects_of(record, "decisions", MAX_DECISIONS)
@@ -85,7 +94,7 @@ def _replaced(record: Record) -> str | None:
     return str(value) or None
 
 
-def _decision(service: Service, shown: answers.Shown, record: Record) -> deciding.Decision:
+def _decision(service: Service, shown: Shown, record: Record) -> deciding.Decision:
     """Read a decision about images by their ids, or about contents by their digests."""
     kind = shown.index.generation.digest_kind
     record = {key: value for key, value in record.items() if key != "replaces"}
@@ -96,11 +105,11 @@ def _decision(service: Service, shown: answers.Shown, record: Record) -> decidin
             422, "wrong-value", "a decision has decision and id, and may have other and replaces"
         )
     image = service.collection.row(record["id"])
-    digest = answers.digest_of(image.index, image.row)
+    digest = digest_of(image.index, image.row)
     named: dict[str, Any] = {"decision": record.get("decision"), "digest": digest.hex()}
     if "other" in record:
         other = service.collection.row(str(record["other"]))
-        other_digest = answers.digest_of(other.index, other.row)
+        other_digest = digest_of(other.index, other.row)
         if other_digest != digest:
             named["other"] = other_digest.hex()
         elif record.get("decision") == deciding.DIFFERENT:

@@ -15,11 +15,11 @@ from imgdup.hashing import MATCH_BITS
 from imgdup.query.match import HASHES, Match
 from imgdup.query.matches import QueryOptions, hash_bits, look_up_each
 from imgdup.query.probe import Probe, Probes
-from imgdup.search.hamming import WORD_BITS, Hashes
+from imgdup.search import WORD_BITS, Hashes
 from imgdup.system.records import Record, number
-from imgdup.web.answers import Shown, digest_of, match_records
 from imgdup.web.collection import Collection
 from imgdup.web.requests import Refused, check_known, flag, whole
+from imgdup.web.service import Shown, digest_of, match_records
 
 MAX_MATCHES = 10_000
 MATCHES = 1000  # that an answer has by default

@@ -33,17 +33,7 @@ def windows_of(a, b, side=4):
     return moments_of(a, b).windows(side)
 
 
-# --- quantiles and textures
-
-
-@few
-@given(
-    hnp.arrays(np.float32, st.integers(1, 60), elements=LEVEL), st.sampled_from([0, 0.5, 0.75, 1])
-)
-def test_aquantile_is_the_element_at_that_share_of_the_sorted_ones(values, share):
-    expected = sorted(values.tolist())[int(share * (len(values) - 1))]
-
-    assert beyond.quantile(values, share) == expected
+# --- textures
 
 
 @pytest.mark.parametrize("n_bare", [0, 30, 97, 100])
@@ -98,7 +88,7 @@ def test_what_is_usual_is_aquantile_of_flat_windows_and_a_share_of_rich_ones(
     share = shares[atquantile]
     unclean = max(clean, min(1.0, 5 * max(noise / 3.0, share / 0.01)))
 
-    found = beyond._usual(squares, texture)
+    found = texture.usual(squares)
 
     assert found == pytest.approx((max(noise, 3 * unclean), max(share, 0.01 * unclean)), rel=1e-4)
 
@@ -121,7 +111,7 @@ def test_squares_beyond_the_noise_and_the_share_of_texture_are_the_excess(limits
     variances /= 4
     texture = Texture(lambda: variances, 0.1)
     excess = np.zeros_like(squares)
-    noise, share = beyond._usual(squares, texture)
+    noise, share = texture.usual(squares)
     most = min(limits.factor * noise, limits.most_noise)
     most_share = min(limits.factor * share, limits.most_share)
 
@@ -359,7 +349,7 @@ def test_squares_that_are_always_explained_raise_no_excess(scale, clean):
         squares, variances = positive_planes(seed)
         squares *= np.float32(scale)
         texture = beyond.Texture(lambda: variances, clean)  # noqa: B023
-        noise, share = beyond._usual(squares, texture)
+        noise, share = texture.usual(squares)
         least = np.float32(min(limits.factor * noise, limits.most_noise))
         least = least + texture.near * np.float32(min(limits.factor * share, limits.most_share))
         found = np.zeros_like(squares)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from imgdup.dedupe.excess import (
     FEW,
     LEAST_NOISE,
+    USUAL,
     Limits,
     Texture,
-    quantile,
     raise_faint_outliers,
     raise_outliers,
     raise_unexplained,
@@ -26,6 +26,7 @@ from imgdup.dedupe.tones import SMOOTH_SHARE, TEXTURED, equal_colours
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, luma, resized
 from imgdup.native.difference import block_moments, window_means
+from imgdup.native.windows import quantile
 
 BLOCK = 4  # pixels; windows are squares of blocks
 
@@ -250,15 +251,15 @@ def _luma_excess(windows: _Moments, side: int, clean: float, *, is_plain: bool) 
     limits, mean_limits = LUMA_LIMITS[side]
     near = Texture(lambda: np.minimum(*windows.variances), clean)
     mean = windows.b - windows.a
-    squares = np.zeros_like(mean)
+    squared_mean, squares = mean * mean, np.zeros_like(mean)
+    raise_unexplained(squares, squared_mean, near, mean_limits)
+    if is_plain and side in FAINT_MEANS:
+        raise_faint_outliers(squares, squared_mean, near, *FAINT_MEANS[side])
     raise_unexplained(squares, windows.dd, near, limits)
-    raise_unexplained(squares, mean * mean, near, mean_limits)
     if side in OUTLIERS:
         raise_outliers(squares, windows.dd, near, *OUTLIERS[side])
     if is_plain and side in FAINT_OUTLIERS:
         raise_faint_outliers(squares, windows.dd, near, *FAINT_OUTLIERS[side])
-    if is_plain and side in FAINT_MEANS:
-        raise_faint_outliers(squares, mean * mean, near, *FAINT_MEANS[side])
     return np.asarray(np.sqrt(squares))
 
 
@@ -347,8 +348,8 @@ def _unlike(windows: _Moments, limits: Limits) -> Plane:
     unlike = texture * (1 - _shared(windows))
     if unlike.max() <= np.float32(min(limits.factor * LEAST_NOISE, limits.most_noise)):
         return np.zeros_like(unlike)  # no more than is explained where there is no texture
-    flat = texture <= quantile(texture.ravel(), 1 / 3)
-    noise = max(LEAST_NOISE, quantile(unlike[flat]))
+    flat = texture <= quantile(texture, 1 / 3)
+    noise = max(LEAST_NOISE, quantile(unlike[flat], USUAL))
     allowed = min(limits.factor * noise, limits.most_noise) + UNLIKE_SHARE * texture
     return np.where(unlike > allowed, np.sqrt(unlike), np.float32(0))
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from imgdup.images.opencv import Plane, largest_near
 from imgdup.native.difference import raise_beyond
+from imgdup.native.windows import Outliers, raise_to_outliers, thirds, usual_squares
 
 NEAR = 5  # blocks; the texture of a window is the largest within this distance
 FAINT_SHARE = 0.12  # of the variance of the texture nearby; less is left by a sharpened edge
@@ -25,6 +26,9 @@ BARE = 1.0  # variance of windows that say nothing about noise
 MANY_BARE = 0.05  # use them too if fewer windows than this share have texture
 LEAST_NOISE = 3.0  # mean square that counts as usual at least, gray levels squared
 LEAST_SHARE = 0.01  # of the variance that counts as usual at least
+OUTLIER = Outliers(
+    factor=1.0, nearly_all=NEARLY_ALL, apart=APART, few=FEW, least_ratio=LEAST_RATIO, least=0.0
+)
 
 
 class Limits(NamedTuple):
@@ -53,6 +57,7 @@ class Texture:
 
     def __init__(self, variances: Callable[[], Plane], clean: float) -> None:
         self._variances, self.clean = variances, clean
+        self._usual: tuple[Plane, tuple[float, float]] | None = None
 
     @cached_property
     def near(self) -> Plane:
@@ -60,17 +65,20 @@ class Texture:
         return largest_near(self._variances(), NEAR)
 
     @cached_property
-    def flat_and_rich(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    def flat_and_rich(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The places of some windows: the third with the least, and that with the most of it."""
-        near = self.near
-        places = np.arange(0, near.size, max(1, near.size // SAMPLES))
-        values = near.ravel()[places]
-        some = values > BARE
-        if np.count_nonzero(some) > MANY_BARE * len(some):
-            places, values = places[some], values[some]
-        third = max(1, len(places) // 3)
-        order = places[np.argpartition(values, (third - 1, len(places) - third))]
-        return order[:third], order[-third:]
+        return thirds(self.near, max(1, self.near.size // SAMPLES), BARE, MANY_BARE)
+
+    def usual(self, squares: Plane) -> tuple[float, float]:
+        """Return the usual squares where there is little texture, and their share of texture."""
+        if self._usual is None or self._usual[0] is not squares:
+            self._usual = squares, self._usual_of(squares)
+        return self._usual[1]
+
+    def _usual_of(self, squares: Plane) -> tuple[float, float]:
+        noise, share = usual_squares(squares, self.near, self.flat_and_rich, USUAL, LEAST_NOISE)
+        unclean = max(self.clean, min(1.0, max(noise / LEAST_NOISE, share / LEAST_SHARE) * 5))
+        return max(noise, unclean * LEAST_NOISE), max(share, unclean * LEAST_SHARE)
 
 
 def raise_unexplained(excess: Plane, squares: Plane, texture: Texture, limits: Limits) -> None:
@@ -78,7 +86,7 @@ def raise_unexplained(excess: Plane, squares: Plane, texture: Texture, limits: L
     always_explained = min(limits.factor * texture.clean * LEAST_NOISE, limits.most_noise)
     if squares.max() <= np.float32(always_explained):
         return
-    noise, share = _usual(squares, texture)
+    noise, share = texture.usual(squares)
     most_noise = min(limits.factor * noise, limits.most_noise)
     most_share = min(limits.factor * share, limits.most_share)
     raise_beyond(excess, squares, texture.near, most_noise, most_share)
@@ -91,42 +99,17 @@ def raise_outliers(
 
     Each counts in proportion to what is usual for its texture.
     """
-    if squares.max() <= least:
-        return
-    noise, share = _usual(squares, texture)
-    ratios = squares / (np.float32(noise) + np.float32(share) * texture.near)
-    row, column = divmod(int(np.argmax(ratios)), ratios.shape[1])
-    others = np.ones(ratios.shape, np.bool_)
-    others[max(0, row - APART) : row + APART + 1, max(0, column - APART) : column + APART + 1] = 0
-    rest = ratios[others]
-    if len(rest) < FEW:
-        return
-    largest = factor * max(LEAST_RATIO, quantile(rest, NEARLY_ALL))
-    np.maximum(excess, squares, out=excess, where=(ratios > largest) & (squares > least))
+    _raise_outliers(excess, squares, texture, OUTLIER._replace(factor=factor, least=least))
 
 
 def raise_faint_outliers(
     excess: Plane, squares: Plane, texture: Texture, factor: float, least: float
 ) -> None:
     """Do the same for faint details; beside much texture, nothing is faint."""
-    if squares.max() <= least:
-        return
-    found = np.zeros_like(squares)
-    raise_outliers(found, squares, texture, factor, least)
-    np.maximum(excess, found, out=excess, where=found > FAINT_SHARE * texture.near)
+    rule = OUTLIER._replace(factor=factor, least=least, texture_share=FAINT_SHARE)
+    _raise_outliers(excess, squares, texture, rule)
 
 
-def _usual(squares: Plane, texture: Texture) -> tuple[float, float]:
-    """Return the usual squares where there is little texture, and their usual share of texture."""
-    values, (flat, rich) = squares.ravel(), texture.flat_and_rich
-    noise = quantile(values[flat])
-    beyond = np.maximum(0, values[rich] - max(noise, LEAST_NOISE))
-    share = quantile(beyond / (texture.near.ravel()[rich] + 1))
-    unclean = max(texture.clean, min(1.0, max(noise / LEAST_NOISE, share / LEAST_SHARE) * 5))
-    return max(noise, unclean * LEAST_NOISE), max(share, unclean * LEAST_SHARE)
-
-
-def quantile(values: npt.NDArray[np.float32], share: float = USUAL) -> float:
-    """Return the smallest value that is not below this share of all."""
-    place = int(share * (len(values) - 1))
-    return float(np.partition(values, place)[place])
+def _raise_outliers(excess: Plane, squares: Plane, texture: Texture, rule: Outliers) -> None:
+    if squares.max() > rule.least:
+        raise_to_outliers(excess, squares, texture.near, texture.usual(squares), rule)

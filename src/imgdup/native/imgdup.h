@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 14 };
+enum { IMGDUP_INTERFACE = 15 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -194,6 +194,43 @@ IMGDUP_EXPORT void imgdup_window_means(const float *planes, int64_t n_planes, in
 /* Raise the excess (n,) to the squares (n,) where these exceed noise + share * near (n,). */
 IMGDUP_EXPORT void imgdup_raise_beyond(const float *squares, const float *near, int64_t n,
                                        float noise, float share, float *excess);
+
+/* Return the value of n that so many of them precede when they are sorted; at least 0, below n.
+ * keys (n,) is scratch memory. */
+IMGDUP_EXPORT float imgdup_ranked(const float *values, int64_t n, int64_t rank, uint32_t *keys);
+
+/* Take every `step`-th of n windows and, unless at most the share many_bare of these has more
+ * texture than `bare`, leave out those that have no more. Write the places of the third with the
+ * least and the third with the most texture; of equal ones the first. Returns their number, at
+ * least 1. values, keys, places, flat and rich (ceil(n / step) + 1,). */
+IMGDUP_EXPORT int64_t imgdup_thirds(const float *near, int64_t n, int64_t step, float bare,
+                                    double many_bare, float *values, uint32_t *keys,
+                                    int64_t *places, int64_t *flat, int64_t *rich);
+
+/* Write the usual squares (1,) of n flat windows, and the usual share (1,) of the texture nearby, in
+ * n rich ones, that the squares beyond it have, or beyond `least`: usual (2,) are the elements of
+ * this rank. values and keys (n,) are scratch memory. */
+IMGDUP_EXPORT void imgdup_usual(const float *squares, const float *near, const int64_t *flat,
+                                const int64_t *rich, int64_t n, int64_t rank, float least,
+                                float *values, uint32_t *keys, float *usual);
+
+/* When squares are outliers; a ratio is that to noise + share * near. */
+typedef struct {
+    double factor;       /* how often a ratio exceeds that of nearly all other windows, ... */
+    double nearly_all;   /* ... so large a share of those, ... */
+    double least_ratio;  /* ... or this ratio */
+    int64_t apart;       /* others lie farther than this from the largest ratio, in windows, ... */
+    int64_t few;         /* ... and there are at least so many */
+    float noise, share;
+    float least;         /* smaller squares are no outliers, ... */
+    float texture_share; /* ... nor those that have no more than this share of near */
+} ImgdupOutliers;
+
+/* Raise the excess (height, width) to squares that are outliers. scratch (2, height, width) and
+ * keys (height, width) are scratch memory. */
+IMGDUP_EXPORT void imgdup_raise_outliers(const float *squares, const float *near, int64_t height,
+                                         int64_t width, const ImgdupOutliers *rule,
+                                         float *scratch, uint32_t *keys, float *excess);
 
 /* Write the ascending values (n,) that lie nearest to some values by weighted least squares. means,
  * totals and ends (n,) are scratch memory. */

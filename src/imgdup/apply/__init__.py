@@ -49,37 +49,19 @@ COMPARED_AT_ONCE = 64  # pairs of pictures, so that all workers have something t
 
 @dataclass
 class ApplyResult:
-    """The result of carrying out a plan.
+    """The result of carrying out a plan."""
 
-    Attributes
-    ----------
-    n_done, n_bytes : int
-        Files removed, or to be removed in a dry run, and their bytes.
-    n_already : int
-        Files that an earlier, interrupted run had removed.
-    n_companions : int
-        Files that were moved because they belong to a moved file.
-    n_links : int
-        Links to removed files that now lead to the kept files.
-    removed : list of bytes
-        Paths of the removed files, also of those of an earlier run.
-    skipped : list of SkippedFile
-        Files that were not changed.
-    journal : Path or None
-        The journal for undo; None if no step began.
-    stopped : str
-        Why the run ended early; empty if it did not.
-    """
-
+    # Files removed, or to be removed in a dry run, and their bytes.
     n_done: int = 0
     n_bytes: int = 0
-    n_already: int = 0
-    n_companions: int = 0
-    n_links: int = 0
+    n_already: int = 0  # files that an earlier, interrupted run had removed
+    n_companions: int = 0  # files that were moved because they belong to a moved file
+    n_links: int = 0  # links to removed files that now lead to the kept files
+    # Paths of the removed files, also of those of an earlier run.
     removed: list[bytes] = field(default_factory=list)
-    skipped: list[SkippedFile] = field(default_factory=list)
-    journal: Path | None = None
-    stopped: str = ""
+    skipped: list[SkippedFile] = field(default_factory=list)  # files that were not changed
+    journal: Path | None = None  # the journal for undo; None if no step began
+    stopped: str = ""  # why the run ended early; empty if it did not
 
     @property
     def exit_code(self) -> int:
@@ -99,8 +81,6 @@ def apply_plan(
 
     Parameters
     ----------
-    plan : Plan
-    index : PlanIndex
     options : ApplyOptions
         From `make_options`.
     journal : Path
@@ -138,10 +118,7 @@ def drop_removed_rows(result: ApplyResult, index_folder: Path) -> int:
 
     So the next update of the index does not take them for files of a missing drive.
 
-    Raises
-    ------
-    LockedError
-        If the index is being written.
+    Raises LockedError if the index is being written.
     """
     gone = {path for path in result.removed if not os.path.lexists(path)}
     return drop_rows(index_folder, gone) if gone else 0

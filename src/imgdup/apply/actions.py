@@ -95,10 +95,7 @@ def trash(step: Step, keep: FileFacts, recheck: Recheck) -> None:
 def trash_function() -> Callable[[str], None]:
     """Return Send2Trash's function.
 
-    Raises
-    ------
-    UsageError
-        If the package is not installed.
+    Raises UsageError if the package is not installed.
     """
     try:
         from send2trash import send2trash
@@ -216,12 +213,8 @@ def move(source: bytes, target: bytes) -> None:
     The new name is durable before the old one is removed, so that a power failure leaves at least
     one of them. If another program removes the old name meanwhile, the new name is kept.
 
-    Raises
-    ------
-    FileExistsError
-        If there is something at `target`.
-    OSError
-        If the system refuses; the file is then where it was.
+    Raises FileExistsError if there is something at `target`. Raises OSError if the system refuses;
+    the file is then where it was.
     """
     if os.name == "nt":
         os.rename(source, target)  # does not replace there

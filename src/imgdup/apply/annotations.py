@@ -104,17 +104,12 @@ def _most(paths: list[bytes], count: Callable[[bytes], int]) -> list[bytes]:
 def without_pictures(file: bytes, data: bytes, is_removed: IsRemoved) -> tuple[bytes, int]:
     """Return an annotation file without the removed pictures, and the number of removed entries.
 
+    Raises UsageError if it is of no known form.
+
     Parameters
     ----------
     file : bytes
         Its path; the extension says what it is.
-    data : bytes
-    is_removed : callable
-
-    Raises
-    ------
-    UsageError
-        If it is of no known form.
     """
     kind = os.path.splitext(file)[1].lower()
     if kind not in _FORMS:
@@ -141,10 +136,7 @@ def annotate(found: SetRemovals, files: SetFiles, rows: Rows, annotations: Seque
 
     Those in an indexed folder keep their place; others lie in the folder of the cleaned set.
 
-    Raises
-    ------
-    UsageError
-        If annotations are missing, of no known form, or name a picture ambiguously.
+    Raises UsageError if annotations are missing, of no known form, or name a picture ambiguously.
     """
     if not annotations:
         return

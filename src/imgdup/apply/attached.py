@@ -86,10 +86,7 @@ def changes(
 
     A relative link stays relative.
 
-    Raises
-    ------
-    OSError
-        If a link vanished since it was found.
+    Raises OSError if a link vanished since it was found.
     """
     found = []
     for link in links:
@@ -126,10 +123,7 @@ def restore_links(step: Step) -> None:
 
     Links that were changed by someone else stay as they are.
 
-    Raises
-    ------
-    SkipFile
-        If something else now has the name of a link.
+    Raises SkipFile if something else now has the name of a link.
     """
     for link in step.changed_links:
         _finish_exchange(link)
@@ -240,12 +234,7 @@ def companions_of_all(pictures: Iterable[bytes]) -> list[bytes]:
 def companion_facts(path: bytes, digest_kind: str) -> FileFacts | None:
     """Return the facts of a companion that must not change before it is moved; None for a link.
 
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    SkipFile
-        If it is being written.
+    Raises OSError if it cannot be read. Raises SkipFile if it is being written.
     """
     if not stat.S_ISREG(os.lstat(path).st_mode):
         return None

@@ -41,7 +41,6 @@ class Journal:
     ----------
     path : Path
         The file to make, or to continue.
-    header : Header
     register : callable
         Is called with the first line before the first step is announced.
 
@@ -92,10 +91,8 @@ class Journal:
     def announce(self, step: Step) -> None:
         """Write what a step is about to do, and sync it to the disk.
 
-        Raises
-        ------
-        ImgdupError
-            If it cannot be written; then neither this step nor a later one may begin.
+        Raises ImgdupError if it cannot be written; then neither this step nor a later one may
+        begin.
         """
         try:
             if self._descriptor < 0:
@@ -112,10 +109,7 @@ class Journal:
     def ended(self, step: Step, result: str) -> None:
         """Record how an announced step ended: `DONE`, or the reason why it failed.
 
-        Raises
-        ------
-        ImgdupError
-            If it cannot be written; then no other step may begin.
+        Raises ImgdupError if it cannot be written; then no other step may begin.
         """
         if step.number <= self._announced:
             self._note({"end": step.number, "result": result})
@@ -182,28 +176,15 @@ def _write_all(descriptor: int, line: bytes) -> None:
 
 
 class PastRun(NamedTuple):
-    """A journal that was read.
+    """A journal that was read."""
 
-    Attributes
-    ----------
-    header : Header or None
-        None if the run was killed before its first line was complete; then there are no steps.
-    first_line : bytes
-    steps : list of Step
-    results : dict of int to str
-        How each step ended, by its number, if that was recorded.
-    undone : set of int
-        Numbers of the steps that were undone.
-    damaged_lines : list of int
-        Numbers of the lines that could not be read.
-    """
-
+    # None if the run was killed before its first line was complete; then there are no steps.
     header: Header | None
     first_line: bytes
     steps: list[Step]
-    results: dict[int, str]
-    undone: set[int]
-    damaged_lines: list[int]
+    results: dict[int, str]  # how each step ended, by its number, if that was recorded
+    undone: set[int]  # numbers of the steps that were undone
+    damaged_lines: list[int]  # numbers of the lines that could not be read
 
     @property
     def unfinished(self) -> set[int]:
@@ -215,12 +196,8 @@ class PastRun(NamedTuple):
 def locked_journal(path: Path) -> Iterator[PastRun]:
     """Read a journal and lock it, so that no other process writes it or undoes its steps.
 
-    Raises
-    ------
-    LockedError
-        If another process has locked it.
-    UsageError, PlanError
-        As `read_journal` does.
+    Raises LockedError if another process has locked it. Raises UsageError, PlanError as
+    `read_journal` does.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(FileNotFoundError):  # read_journal reports it
@@ -234,12 +211,8 @@ def read_journal(path: Path) -> PastRun:
 
     An unreadable last line is ignored: it was being written when the run ended.
 
-    Raises
-    ------
-    UsageError
-        If there is no such file.
-    PlanError
-        If it is not a journal, or has a newer version.
+    Raises UsageError if there is no such file. Raises PlanError if it is not a journal, or has a
+    newer version.
     """
     try:
         lines = list(records.read_lines(path))
@@ -283,10 +256,7 @@ def _add_line(run: PastRun, record: Record) -> None:
 def note_undone(path: Path, number: int) -> None:
     """Record in a journal that a step was undone, so that undo does not touch it again.
 
-    Raises
-    ------
-    OSError
-        If it cannot be written.
+    Raises OSError if it cannot be written.
     """
     append_line(path, json_line({"undone": number}).encode("ascii"))
 
@@ -296,10 +266,7 @@ def append_line(path: Path, line: bytes) -> None:
 
     An incomplete line before it, whose writer was killed, is removed.
 
-    Raises
-    ------
-    OSError
-        If it cannot be written.
+    Raises OSError if it cannot be written.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags, 0o666), "rb", buffering=0) as file:

@@ -27,40 +27,23 @@ Identity = tuple[int, int]  # device and inode
 
 @dataclass(frozen=True)
 class ApplyOptions:
-    """How to carry out a plan.
+    """How to carry out a plan."""
 
-    Attributes
-    ----------
-    action : str
-        One of ``imgdup.apply.actions.ACTIONS``.
-    target : bytes, optional
-        Absolute folder, for ``move``; made by `make_options`.
-    dry_run : bool
-        Check everything, but change nothing.
-    """
-
-    action: str
-    target: bytes | None = None
-    dry_run: bool = False
+    action: str  # one of ``imgdup.apply.actions.ACTIONS``
+    target: bytes | None = None  # absolute folder, for ``move``; made by `make_options`
+    dry_run: bool = False  # check everything, but change nothing
 
 
 @dataclass(frozen=True)
 class PlanIndex:
-    """The index that a plan was made from.
+    """The index that a plan was made from."""
 
-    Attributes
-    ----------
-    folder : Path
-        The index folder; locked during a run, so that no two runs remove the copies of each other.
-    rows : Rows
-    judge : callable
-        Compares the pictures of pairs of rows; see `imgdup.dedupe.verify.Verifier.judge`. It is
-        asked again for each pair whose files have different bytes, since an index or the verdicts
-        in it may be damaged.
-    """
-
+    # The index folder; locked during a run, so that no two runs remove the copies of each other.
     folder: Path
     rows: Rows
+    # Compares the pictures of pairs of rows; see `imgdup.dedupe.verify.Verifier.judge`. It is asked
+    # again for each pair whose files have different bytes, since an index or the verdicts in it may
+    # be damaged.
     judge: Judge
 
 
@@ -98,12 +81,9 @@ def make_options(
 ) -> ApplyOptions:
     """Check how a plan is to be carried out, before anything is changed.
 
-    Raises
-    ------
-    UsageError
-        If the target, or the place of any file in it, is in the index folder or in a root of the
-        index, where it would be found again; if the target is not a folder; if the trash needs a
-        package.
+    Raises UsageError if the target, or the place of any file in it, is in the index folder or in a
+    root of the index, where it would be found again; if the target is not a folder; if the trash
+    needs a package.
     """
     if action not in ACTIONS:
         raise ValueError(f"action must be one of {', '.join(ACTIONS)}, got {action!r}")
@@ -163,10 +143,8 @@ def free_name(path: bytes) -> bytes:
 def check_target(plan: Plan, target: bytes, index_folder: bytes | None) -> None:
     """Raise if files must not be moved to a folder; changes nothing.
 
-    Raises
-    ------
-    UsageError
-        If it is not a folder, or if it or the new place of any file is in a root or in the index.
+    Raises UsageError if it is not a folder, or if it or the new place of any file is in a root or
+    in the index.
     """
     if os.path.lexists(target) and not os.path.isdir(target):
         name = os.fsdecode(target)

@@ -104,10 +104,7 @@ class Recheck:
     def check_both(self, remove: FileFacts, keep: FileFacts) -> None:
         """Make sure that both files of a removal are as described, and are two files.
 
-        Raises
-        ------
-        SkipFile
-            If not; the detail names the kept file if it is the reason.
+        Raises SkipFile if not; the detail names the kept file if it is the reason.
         """
         remove_facts = self._check(remove)
         self.check_keep(keep)
@@ -170,9 +167,11 @@ class Recheck:
 def check_content(facts: FileFacts, path: bytes | None = None) -> os.stat_result:
     """Read a file and make sure that it is the one that a plan describes.
 
+    Raises SkipFile if it is missing, not a regular file, unreadable, or differs in size, time or
+    content.
+
     Parameters
     ----------
-    facts : FileFacts
     path : bytes, optional
         Where the file is now; by default the path in the plan.
 
@@ -180,11 +179,6 @@ def check_content(facts: FileFacts, path: bytes | None = None) -> os.stat_result
     -------
     os.stat_result
         Of the open file whose whole content was read.
-
-    Raises
-    ------
-    SkipFile
-        If it is missing, not a regular file, unreadable, or differs in size, time or content.
     """
     path = facts.path if path is None else path
     try:

@@ -39,10 +39,7 @@ NUMBER_IN_NAME = re.compile(rb"~[0-9]+(?=\.[^./]*\Z|\Z)")  # see `imgdup.apply.o
 def register_journal(index_folder: Path, journal: Path, first_line: bytes) -> None:
     """Record in an index folder that a run on this index writes a journal with this first line.
 
-    Raises
-    ------
-    ImgdupError
-        If it cannot be written.
+    Raises ImgdupError if it cannot be written.
     """
     path = index_folder / JOURNALS
     note = {"journal": os.fsencode(journal.absolute()), "first_line": _digest(first_line)}
@@ -73,10 +70,8 @@ def check_journal(
 
     Parameters
     ----------
-    journal : Path
     run : PastRun
         What was read from it.
-    index_folder : Path
     open_rows : callable or None
         Opens the index, if the user named it.
 
@@ -219,7 +214,6 @@ def check_earlier_runs(plan: Path, continued: Path | None = None) -> None:
 
     Parameters
     ----------
-    plan : Path
     continued : Path, optional
         The journal of the run to continue: the run may have been killed, but no undo of it.
 

@@ -156,26 +156,16 @@ def key_of(name: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Content:
-    """A file of the cleaned set: a copy of an input file, or a container without some members.
-
-    Attributes
-    ----------
-    n_bytes, mtime_ns, mode : int
-        Of the input, when it was listed.
-    gone : frozenset of int
-        Positions of the members that are left out.
-    edit : callable, optional
-        Returns its new content, for annotations.
-    tag_column, tags : str, mapping of int to str
-        Of a table that keeps all rows: the column to add, and its values by row number.
-    """
+    """A file of the cleaned set: a copy of an input file, or a container without some members."""
 
     source: bytes
+    # Of the input, when it was listed.
     n_bytes: int
     mtime_ns: int
     mode: int
-    gone: frozenset[int] = frozenset()
-    edit: Callable[[bytes], bytes] | None = None
+    gone: frozenset[int] = frozenset()  # positions of the members that are left out
+    edit: Callable[[bytes], bytes] | None = None  # returns its new content, for annotations
+    # Of a table that keeps all rows: the column to add, and its values by row number.
     tag_column: str = ""
     tags: Mapping[int, str] = field(default_factory=dict)
 

@@ -23,17 +23,8 @@ class SetFiles:
     the root. Files that were named one by one keep their path below the folder that they share.
     Objects on servers are files, too.
 
-    Parameters
-    ----------
-    plan : Plan
-    rows : Rows
-
-    Raises
-    ------
-    PlanError
-        If an object on a server has a name that no file can have.
-    ImgdupError
-        If a server does not tell which objects there are.
+    Raises PlanError if an object on a server has a name that no file can have. Raises ImgdupError
+    if a server does not tell which objects there are.
 
     Attributes
     ----------

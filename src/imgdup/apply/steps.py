@@ -35,33 +35,17 @@ class Rights(NamedTuple):
 
 
 class Header(NamedTuple):
-    """The first line of a journal: which run wrote it, and where that run may have changed files.
+    """The first line of a journal: which run wrote it, and where the run may have changed files."""
 
-    Attributes
-    ----------
-    action : str
-        One of ``ACTIONS``.
-    generation : str
-        Digest of the index's generation.
-    token : str
-        Random, in hex; part of all temporary names of the run.
-    roots : tuple of bytes or None
-        Folders and single files that hold everything the plan names; None in old journals.
-    target : bytes or None
-        The folder that files are moved to.
-    plan : str
-        Seal of the plan; empty in old journals.
-    digest_kind : str
-        How the contents of the files were digested, a key of `DIGEST_KINDS`; journals that name
-        none have that of the first version.
-    """
-
-    action: str
-    generation: str
-    token: str
+    action: str  # one of ``ACTIONS``
+    generation: str  # digest of the index's generation
+    token: str  # random, in hex; part of all temporary names of the run
+    # Folders and single files that hold everything the plan names; None in old journals.
     roots: tuple[bytes, ...] | None = None
-    target: bytes | None = None
-    plan: str = ""
+    target: bytes | None = None  # the folder that files are moved to
+    plan: str = ""  # seal of the plan; empty in old journals
+    # How the contents of the files were digested, a key of `DIGEST_KINDS`; journals that name none
+    # have that of the first version.
     digest_kind: str = FIRST_DIGEST_KIND
 
 
@@ -80,35 +64,17 @@ class ChangedLink(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One removal as a journal announces it, and the temporary names that it may use.
+    """One removal as a journal announces it, and the temporary names that it may use."""
 
-    Attributes
-    ----------
-    token : str
-        Of the run, in hex.
-    number : int
-        From 1.
-    remove : FileFacts
-    keep : bytes
-        Path of the file that is kept.
-    to : bytes or None
-        Where the file is moved to, if it is moved.
-    rights : Rights or None
-        Those of the file; None if they are not known.
-    made : bytes or None
-        The uppermost folder that has to be made for ``to``; None if all folders are there.
-    links : tuple of (path, old, new)
-        The links to the file; see `changed_links`.
-    """
-
-    token: str
-    number: int
+    token: str  # of the run, in hex
+    number: int  # from 1
     remove: FileFacts
-    keep: bytes
-    to: bytes | None
-    rights: Rights | None = None
+    keep: bytes  # path of the file that is kept
+    to: bytes | None  # where the file is moved to, if it is moved
+    rights: Rights | None = None  # those of the file; None if they are not known
+    # The uppermost folder that has to be made for ``to``; None if all folders are there.
     made: bytes | None = None
-    links: tuple[tuple[bytes, bytes, bytes], ...] = ()
+    links: tuple[tuple[bytes, bytes, bytes], ...] = ()  # the links to the file; see `changed_links`
 
     @property
     def changed_links(self) -> list[ChangedLink]:

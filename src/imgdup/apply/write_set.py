@@ -36,59 +36,34 @@ PERMISSIONS = 0o777  # of a mode
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How to write a cleaned set.
+    """How to write a cleaned set."""
 
-    Attributes
-    ----------
-    target : bytes
-        Absolute folder to write it to.
-    whole_samples : bool
-        Whether a sample is removed even if it contains pictures that the plan does not remove.
-    annotations : tuple of bytes
-        Absolute paths of annotation files, or of folders with one file for each picture; see
-        `imgdup.apply.annotations`.
-    dry_run : bool
-        Check everything, but write nothing.
-    tag_column : str
-        If not empty, Parquet and Arrow files keep all rows and get this column.
-    """
-
-    target: bytes
+    target: bytes  # absolute folder to write it to
+    # Whether a sample is removed even if it contains pictures that the plan does not remove.
     whole_samples: bool = False
+    # Absolute paths of annotation files, or of folders with one file for each picture; see
+    # `imgdup.apply.annotations`.
     annotations: tuple[bytes, ...] = ()
-    dry_run: bool = False
-    tag_column: str = ""
+    dry_run: bool = False  # check everything, but write nothing
+    tag_column: str = ""  # if not empty, Parquet and Arrow files keep all rows and get this column
 
 
 @dataclass
 class WriteResult:
-    """The result of writing a cleaned set.
+    """The result of writing a cleaned set."""
 
-    Attributes
-    ----------
-    n_removed, n_companions, n_tagged : int
-        Pictures that were left out, files and members that went with them, and rows of tables that
-        got a tag.
-    n_files, n_bytes : int
-        Files of the cleaned set, and bytes that were written by this run.
-    n_entries : int
-        Entries that were left out of annotations.
-    n_already : int
-        Files that an earlier run had written.
-    n_links : int
-        Symbolic links that were left out.
-    skipped : list of SkippedFile
-        Pictures that the plan removes but that were kept.
-    """
-
+    # Pictures that were left out, files and members that went with them, and rows of tables that
+    # got a tag.
     n_removed: int = 0
     n_companions: int = 0
     n_tagged: int = 0
+    # Files of the cleaned set, and bytes that were written by this run.
     n_files: int = 0
     n_bytes: int = 0
-    n_entries: int = 0
-    n_already: int = 0
-    n_links: int = 0
+    n_entries: int = 0  # entries that were left out of annotations
+    n_already: int = 0  # files that an earlier run had written
+    n_links: int = 0  # symbolic links that were left out
+    # Pictures that the plan removes but that were kept.
     skipped: list[SkippedFile] = field(default_factory=list)
 
     @property
@@ -210,10 +185,8 @@ class _Work:
 
     Parameters
     ----------
-    target : Path
     contents : mapping of bytes to Content
         By the path in the target.
-    manifest : list of str
     """
 
     def __init__(

@@ -133,7 +133,6 @@ def make_block(
 
     Parameters
     ----------
-    settings : BatchSettings
     hashed_ns : int
         When the batch began.
     paths : sequence of bytes
@@ -171,10 +170,7 @@ def append_rows(
 def append_block(settings: BatchSettings, block: bytes, n_rows: int) -> tuple[str, int]:
     """Append a block to the checkpoint file of this thread; return its name and first record.
 
-    Raises
-    ------
-    ImgdupError
-        If the file cannot be written.
+    Raises ImgdupError if the file cannot be written.
     """
     owner = (settings.run, settings.checkpoints_folder, os.getpid())
     if _own_file.owner != owner:
@@ -332,10 +328,7 @@ class Checkpoints:
     def columns(self, name: str, rows: npt.NDArray[np.int64]) -> Columns:
         """Return the columns of a checkpoint that holds some rows.
 
-        Raises
-        ------
-        ImgdupError
-            If it was damaged after the rows were written.
+        Raises ImgdupError if it was damaged after the rows were written.
         """
         try:
             checkpoint = self._open(name)

@@ -254,7 +254,6 @@ class KnownContainers:
 
     Parameters
     ----------
-    old : Generation
     scanned_ns : mapping
         When each root was scanned.
     retry_failed : bool

@@ -40,43 +40,30 @@ class FoundFile(NamedTuple):
 
 @dataclass
 class Listing:
-    """The listing: one row per path, in path order, and the source of its facts.
-
-    Attributes
-    ----------
-    origin, origin_row : array of int
-        ``TO_READ``, or ``OLD`` and the row of the old generation, or the number of a checkpoint
-        in ``checkpoint_names`` and its row.
-    size, mtime_ns : array of int
-        As the scan found them.
-    device, inode : array of int
-        Which file each row names: a number in ``devices``, and its inode; zeros where it was not
-        scanned.
-    recheck : dict
-        Row -> old row of files that could have changed within a tick of the clock.
-    failed_before : dict
-        Row -> old row of failures that are tried again and may be what they were.
-    faults : dict
-        Row -> why it cannot be read, where that is known without reading it.
-    kept : array of int
-        Rows that were not looked at.
-    kept_ns : dict
-        Root -> the oldest scan that its kept rows go back to.
-    """
+    """The listing: one row per path, in path order, and the source of its facts."""
 
     roots: Sequence[bytes]
+    # ``TO_READ``, or ``OLD`` and the row of the old generation, or the number of a checkpoint in
+    # ``checkpoint_names`` and its row.
     origin: "array[int]" = field(default_factory=lambda: array("i"))
     origin_row: "array[int]" = field(default_factory=lambda: array("q"))
+    # As the scan found them.
     size: "array[int]" = field(default_factory=lambda: array("q"))
     mtime_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    # Which file each row names: a number in ``devices``, and its inode; zeros where it was not
+    # scanned.
     device: "array[int]" = field(default_factory=lambda: array("I"))
     inode: "array[int]" = field(default_factory=lambda: array("Q"))
     devices: list[int] = field(default_factory=lambda: [0])
     checkpoint_names: list[str] = field(default_factory=lambda: [""])
+    # Row -> old row of files that could have changed within a tick of the clock.
     recheck: dict[int, int] = field(default_factory=dict)
+    # Row -> old row of failures that are tried again and may be what they were.
     failed_before: dict[int, OldRow] = field(default_factory=dict)
+    # Row -> why it cannot be read, where that is known without reading it.
     faults: dict[int, Fault] = field(default_factory=dict)
-    kept: "array[int]" = field(default_factory=lambda: array("q"))
+    kept: "array[int]" = field(default_factory=lambda: array("q"))  # rows that were not looked at
+    # Root -> the oldest scan that its kept rows go back to.
     kept_ns: dict[bytes, int] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     n_seen: int = 0
@@ -193,6 +180,8 @@ def list_files(
 ) -> Iterator[tuple[int, Candidate]]:
     """Fill a listing with all files of the next generation, and the source of the facts of each.
 
+    Raises ImgdupError if a scan lost all that was known in it, or most of it; see `UnmountGuard`.
+
     Parameters
     ----------
     scans : sequence of Scan
@@ -204,17 +193,11 @@ def list_files(
         Absolute path of the index, which is not scanned.
     known : sequence of iterables of (path_key, row)
         The old generation, the checkpoints and another index, each in path order.
-    options : ListingOptions
 
     Yields
     ------
     row, Candidate
         Each file that must be read; the listing is complete when there are no more.
-
-    Raises
-    ------
-    ImgdupError
-        If a scan lost all that was known in it, or most of it; see `UnmountGuard`.
     """
     guards = [(scan, UnmountGuard(scan)) for scan in scans]
     files = [_found_files(scan, index_folder, listing.tally) for scan in scans]

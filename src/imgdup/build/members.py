@@ -82,25 +82,16 @@ class Queue:
 
 @dataclass
 class Listed:
-    """What a container holds.
-
-    Attributes
-    ----------
-    directory : Directory
-    pictures : set of Place, optional
-        The members that are images, though their names do not say so; None if they were not
-        looked at.
-    answers : dict
-        What hashing gave, by the paths of members: of those that were hashed while the container
-        was listed.
-    is_whole : bool
-        Whether it was read to its end.
-    """
+    """What a container holds."""
 
     directory: Directory
+    # The members that are images, though their names do not say so; None if they were not looked
+    # at.
     pictures: set[Place] | None = None
+    # What hashing gave, by the paths of members: of those that were hashed while the container was
+    # listed.
     answers: dict[bytes, CheckpointRow] = field(default_factory=dict)
-    is_whole: bool = True
+    is_whole: bool = True  # whether it was read to its end
 
 
 def _list_only(container: Container, is_skipped: Callable[[bytes], bool]) -> Listed | None:
@@ -117,38 +108,25 @@ def _none_known(path: bytes, stamp: Stamp, options: ScanOptions) -> Found | None
 
 @dataclass
 class Containers:
-    """What is needed to look into containers, and what was found in them beside pictures.
-
-    Attributes
-    ----------
-    limits : Limits
-    known : callable
-        Returns what the old generation knows of a container that has not changed, or None.
-    read_once : callable
-        Lists an open container and hashes what is in it; returns None if it is only to be listed.
-    entered : set of bytes
-        Containers that could be listed, so that what was wrong with them before has no row.
-    incomplete : set of bytes
-        Containers that could not be read to their end: what they hold is not known to have left.
-    count_ignored : callable
-        Is told how many members of a container, with its stamp, are no pictures; None where it was
-        not opened, because it did not change.
-    ignored : list of (bytes, str), optional
-        Those members, and why; None if they are only counted.
-    not_entered : list of bytes
-        Containers in scanned folders that were left out, as containers were not asked for.
-    notes : list of (bytes, str)
-        Containers that hold something that cannot be read, and what it is.
-    """
+    """What is needed to look into containers, and what was found in them beside pictures."""
 
     limits: Limits = field(default_factory=Limits)
+    # Returns what the old generation knows of a container that has not changed, or None.
     known: Callable[[bytes, Stamp, ScanOptions], Found | None] = _none_known
+    # Lists an open container and hashes what is in it; returns None if it is only to be listed.
     read_once: Callable[[Container, Callable[[bytes], bool]], Listed | None] = _list_only
+    # Containers that could be listed, so that what was wrong with them before has no row.
     entered: set[bytes] = field(default_factory=set)
+    # Containers that could not be read to their end: what they hold is not known to have left.
     incomplete: set[bytes] = field(default_factory=set)
+    # Is told how many members of a container, with its stamp, are no pictures; None where it was
+    # not opened, because it did not change.
     count_ignored: Callable[[bytes, Stamp, int | None], None] = _count_nothing
+    # Those members, and why; None if they are only counted.
     ignored: list[tuple[bytes, str]] | None = None
+    # Containers in scanned folders that were left out, as containers were not asked for.
     not_entered: list[bytes] = field(default_factory=list)
+    # Containers that hold something that cannot be read, and what it is.
     notes: list[tuple[bytes, str]] = field(default_factory=list)
 
     def look_into(
@@ -160,19 +138,14 @@ class Containers:
     ) -> Found:
         """List the pictures in a container.
 
+        Raises OSError if the container cannot be opened.
+
         Parameters
         ----------
-        path : bytes
-        options : ScanOptions
         is_skipped : callable
             Tests the name of a member in the container.
         stamp : Stamp, optional
             That of the container, where it is known.
-
-        Raises
-        ------
-        OSError
-            If the container cannot be opened.
         """
         stamp = stamp or stamp_of(path)
         known = self.known(path, stamp, options)

@@ -54,17 +54,10 @@ class _Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class MemoryRows:
-    """Pictures in memory as `imgdup.index.columns.Rows`: row i is picture i.
-
-    Attributes
-    ----------
-    columns : dict of ndarray
-    failures : list of (int, ImageError)
-        The pictures that could not be read, and why.
-    """
+    """Pictures in memory as `imgdup.index.columns.Rows`: row i is picture i."""
 
     columns: dict[str, npt.NDArray[Any]]
-    failures: list[tuple[int, ImageError]]
+    failures: list[tuple[int, ImageError]]  # the pictures that could not be read, and why
 
     @property
     def roots(self) -> Sequence[bytes]:

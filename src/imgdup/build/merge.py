@@ -35,24 +35,15 @@ MAX_INDEXES = 1 << 16
 
 
 class Merged(NamedTuple):
-    """What a merge wrote.
+    """What a merge wrote."""
 
-    Attributes
-    ----------
-    n_rows, n_failed : int
-        Files, and how many of them have no hash.
-    n_shared : int
-        Rows that were left out because another index has the same file.
-    incomplete : list of (bytes, str)
-        The roots of which parts are missing, and which parts there are, as in ``1-3,5/7``.
-    lacking : list of (Path, str)
-        Indexes without an optional column, because of which the merged one does not have it.
-    """
-
+    # Files, and how many of them have no hash.
     n_rows: int
     n_failed: int
-    n_shared: int
+    n_shared: int  # rows that were left out because another index has the same file
+    # The roots of which parts are missing, and which parts there are, as in ``1-3,5/7``.
     incomplete: list[tuple[bytes, str]]
+    # Indexes without an optional column, because of which the merged one does not have it.
     lacking: list[tuple[Path, str]]
 
 
@@ -70,6 +61,10 @@ def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False
     A path that several indexes have gives one row: if its content is the same, that of the latest
     mtime; if only one could read it, and size and mtime are the same, that one.
 
+    Raises UsageError if a folder in a folder has other scan options. Raises ImgdupError if the
+    target holds another index; if the indexes hash differently, scanned one folder with different
+    options, or have different contents under one path. Nothing is changed then.
+
     Parameters
     ----------
     places : sequence of Path
@@ -78,14 +73,6 @@ def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False
         The index folder to write; it may be one of `places`.
     replace : bool
         Whether the target may hold an index that is none of `places`; it is replaced.
-
-    Raises
-    ------
-    UsageError
-        If a folder in a folder has other scan options.
-    ImgdupError
-        If the target holds another index; if the indexes hash differently, scanned one folder with
-        different options, or have different contents under one path. Nothing is changed then.
     """
     if len(places) > MAX_INDEXES:
         raise UsageError(f"at most {MAX_INDEXES:,} indexes can be merged, got {len(places):,}")
@@ -116,6 +103,8 @@ def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False
 def select_rows(place: Path, rows: RowNumbers, target: Path, *, replace: bool = False) -> None:
     """Write an index of some rows of an index, with the same roots.
 
+    Raises ImgdupError if the target holds another index.
+
     Parameters
     ----------
     place : Path
@@ -126,11 +115,6 @@ def select_rows(place: Path, rows: RowNumbers, target: Path, *, replace: bool = 
         The index folder to write; it may be the same one.
     replace : bool
         Whether the target may hold another index; it is replaced.
-
-    Raises
-    ------
-    ImgdupError
-        If the target holds another index.
     """
     before = folder.read_current(target)
     index = _opened(place)
@@ -291,10 +275,7 @@ def _choose(
 ) -> None:
     """Choose which row stays where several have one path.
 
-    Raises
-    ------
-    ImgdupError
-        If the contents of a path differ.
+    Raises ImgdupError if the contents of a path differ.
     """
     conflicts: list[tuple[int, int, int]] = []
     for i in different_rows(table, places, others):
@@ -336,10 +317,7 @@ def _commit(
 ) -> None:
     """Write the generation, and make it the current one of the target.
 
-    Raises
-    ------
-    ImgdupError
-        If the target is no longer what it was before: another process wrote it.
+    Raises ImgdupError if the target is no longer what it was before: another process wrote it.
     """
     folder.prepare(target)
     with folder.locked(target):

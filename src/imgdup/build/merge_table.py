@@ -89,20 +89,11 @@ def values(generation: Generation, name: str, rows: RowNumbers) -> Array | None:
 
 @dataclass
 class MergedTable:
-    """What `imgdup.build.write.write_generation` writes: rows of several generations, merged.
+    """What `imgdup.build.write.write_generation` writes: rows of several generations, merged."""
 
-    Parameters
-    ----------
-    generations : sequence of Generation
-        Of the same hash.
-    roots : sequence of bytes
-        Those of the next generation, absolute.
-    optional : mapping of bool
-        Whether each optional column is written, as parameters such as ``with_pdq``.
-    """
-
-    generations: Sequence[Generation]
-    roots: Sequence[bytes]
+    generations: Sequence[Generation]  # of the same hash
+    roots: Sequence[bytes]  # those of the next generation, absolute
+    # Whether each optional column is written, as parameters such as ``with_pdq``.
     optional: Mapping[str, bool]
     sources: RowSources = field(init=False)
 

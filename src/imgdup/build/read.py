@@ -58,8 +58,6 @@ def read_files(
     found : iterator of row and Candidate
         The files to read, from `list_files`. The first ones go to the workers before the others
         are listed.
-    settings : Settings
-    progress : Progress
     pool : Pool
         The workers; they start at the first such file.
     """
@@ -126,10 +124,8 @@ def _keep_block(
 ) -> BatchResult:
     """Append a batch that came back by value to a checkpoint.
 
-    Raises
-    ------
-    ImgdupError
-        If another machine did not find, or could not read, a file that this one can read.
+    Raises ImgdupError if another machine did not find, or could not read, a file that this one can
+    read.
     """
     for file, status in zip(files, answer.statuses, strict=True):
         if status in UNSEEN and file.fault is None and _can_read(file, shared.limits):

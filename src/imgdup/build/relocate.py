@@ -40,6 +40,8 @@ class _Move(NamedTuple):
 def relocate(index_folder: Path, old: str | bytes, new: str | bytes) -> int:
     """Give the rows of a folder that was moved their new paths; nothing is hashed.
 
+    Raises UsageError if `new` is not a folder, or no row of the index is in `old`.
+
     Parameters
     ----------
     index_folder : Path
@@ -54,11 +56,6 @@ def relocate(index_folder: Path, old: str | bytes, new: str | bytes) -> int:
     -------
     int
         How many rows have a new path.
-
-    Raises
-    ------
-    UsageError
-        If `new` is not a folder, or no row of the index is in `old`.
     """
     folder.open_generation(index_folder, open_generation)  # raises before a folder is made
     before, after = absolute(old), absolute(new)
@@ -81,10 +78,7 @@ def relocate(index_folder: Path, old: str | bytes, new: str | bytes) -> int:
 def drop_rows(index_folder: Path, paths: Container[bytes]) -> int:
     """Remove the rows of some files from an index, and return how many there were.
 
-    Raises
-    ------
-    LockedError
-        If another process is writing the index.
+    Raises LockedError if another process is writing the index.
     """
     folder.open_generation(index_folder, open_generation)  # raises before a folder is made
     folder.prepare(index_folder)

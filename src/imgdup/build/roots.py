@@ -96,6 +96,9 @@ def plan_scan(
 ) -> ScanPlan:
     """Decide which folders and files to scan, and which roots the index has afterwards.
 
+    Raises UsageError if a root that is replaced has other options, and the command does not choose
+    between them; or if a root is indexed in another part than the command names.
+
     Parameters
     ----------
     old_roots : mapping
@@ -109,12 +112,6 @@ def plan_scan(
         Scan options that the command names.
     single_files : sequence of bytes
         The files that the index holds under no folder; scanned where nothing is named.
-
-    Raises
-    ------
-    UsageError
-        If a root that is replaced has other options, and the command does not choose between them;
-        or if a root is indexed in another part than the command names.
     """
     _check_part(old_roots, changes.part)
     if not folders and not files:
@@ -228,10 +225,7 @@ def in_order(roots: Roots) -> dict[bytes, ScanOptions]:
 def plan_forgetting(old_roots: Roots, single_files: Sequence[bytes], path: bytes) -> ScanPlan:
     """Compute the roots and single files that remain when one is forgotten; scan nothing.
 
-    Raises
-    ------
-    UsageError
-        If `path` is none of them; the message lists the folders.
+    Raises UsageError if `path` is none of them; the message lists the folders.
     """
     if path in old_roots:
         return ScanPlan(_without(old_roots, path), [], frozenset([path]))
@@ -257,10 +251,7 @@ def named_paths(
 
     A path that does not exist but is in the index keeps its kind, so that its loss is noticed.
 
-    Raises
-    ------
-    UsageError
-        If one neither exists nor is in the index.
+    Raises UsageError if one neither exists nor is in the index.
     """
     folders: list[bytes] = []
     files: list[bytes] = []
@@ -282,12 +273,7 @@ def named_paths(
 def _is_prefix(name: bytes) -> bool:
     """Return whether objects are below an address, and none has the address itself.
 
-    Raises
-    ------
-    UsageError
-        If there is neither.
-    ImgdupError
-        If the server does not tell.
+    Raises UsageError if there is neither. Raises ImgdupError if the server does not tell.
     """
     is_web = name.startswith(b"http")
     try:

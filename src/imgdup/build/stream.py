@@ -48,7 +48,6 @@ class TarStreams:
         Workers on this machine.
     checkpoints : Checkpoints
         Those that interrupted runs left, and where to put the answers.
-    settings : BatchSettings
     old : Generation, optional
         Pictures that it has, and that did not change, are not hashed again.
     log : callable

@@ -20,32 +20,20 @@ from imgdup.system.paths import as_uint64, join, kind_of
 
 @dataclass
 class Tally:
-    """What a scan found apart from the candidates.
+    """What a scan found apart from the candidates."""
 
-    Attributes
-    ----------
-    ignored : int
-        How many files are not images, or are links that are not followed.
-    undecoded : list of bytes
-        The ignored files that are pictures by their extension, of formats that are not decoded.
-    ignored_files : list of (bytes, str), optional
-        The ignored files, and why; None if they are only counted.
-    set_aside : list of bytes
-        Files that an interrupted ``imgdup apply`` left under a name of its own.
-    mode : int
-        The permissions that all candidates have in common, for the index that describes them.
-    known : IgnoredFiles
-        The files that are known not to be images and need not be opened.
-    containers : Containers
-        What is needed to look into containers, and what is in them beside pictures.
-    """
-
-    ignored: int = 0
+    ignored: int = 0  # how many files are not images, or are links that are not followed
+    # The ignored files that are pictures by their extension, of formats that are not decoded.
     undecoded: list[bytes] = field(default_factory=list)
+    # The ignored files, and why; None if they are only counted.
     ignored_files: list[tuple[bytes, str]] | None = None
+    # Files that an interrupted ``imgdup apply`` left under a name of its own.
     set_aside: list[bytes] = field(default_factory=list)
+    # The permissions that all candidates have in common, for the index that describes them.
     mode: int = PUBLIC
+    # The files that are known not to be images and need not be opened.
     known: IgnoredFiles = field(default_factory=IgnoredFiles)
+    # What is needed to look into containers, and what is in them beside pictures.
     containers: Containers = field(default_factory=Containers)
     _unlisted: dict[bytes, str] = field(default_factory=dict)
 

@@ -58,9 +58,6 @@ def compare_sets(
         A and B: folders, which are indexed first, or index folders.
     places : sequence of Path or None
         The index folder for both, that of A, and that of B.
-    comparison : Comparison
-    limits : LeakLimits
-    outputs : ComparisonOutputs
 
     Returns
     -------

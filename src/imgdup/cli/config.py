@@ -27,38 +27,21 @@ META = "imgdup.config"  # where a click context keeps the settings
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of a file; None, or no folder, where it says nothing.
+    """The settings of a file; None, or no folder, where it says nothing."""
 
-    Attributes
-    ----------
-    file : Path or None
-        Where they were read; None if there is no settings file.
-    index : Path or None
-        The index folder.
-    exclude : tuple of str or None
-        Glob patterns of files and folders that are not indexed.
-    keep : str or None
-        Keep rules, separated by commas.
-    protect : tuple of str
-        Folders whose files are never removed.
-    """
-
-    file: Path | None = None
-    index: Path | None = None
+    file: Path | None = None  # where they were read; None if there is no settings file
+    index: Path | None = None  # the index folder
+    # Glob patterns of files and folders that are not indexed.
     exclude: tuple[str, ...] | None = None
-    keep: str | None = None
-    protect: tuple[str, ...] = ()
+    keep: str | None = None  # keep rules, separated by commas
+    protect: tuple[str, ...] = ()  # folders whose files are never removed
 
 
 def config() -> Config:
     """Return the settings for the command that runs; they are read once.
 
-    Raises
-    ------
-    ImgdupError
-        If the settings file cannot be read or belongs to another user.
-    UsageError
-        If it has an unknown setting, or a wrong value.
+    Raises ImgdupError if the settings file cannot be read or belongs to another user. Raises
+    UsageError if it has an unknown setting, or a wrong value.
     """
     context = click.get_current_context(silent=True)
     if context is None:

@@ -118,10 +118,7 @@ def _signals(folders: Sequence[str], place: Path, debounce_s: float) -> Iterator
 
     Changes of the index itself do not count.
 
-    Raises
-    ------
-    ImgdupError
-        If the package watchfiles is missing.
+    Raises ImgdupError if the package watchfiles is missing.
     """
     try:
         import watchfiles  # an extra

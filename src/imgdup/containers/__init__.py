@@ -76,20 +76,13 @@ class OpenFile(Protocol):
 class PlainFile:
     """An open file.
 
-    Parameters
-    ----------
-    path : bytes
+    Raises OSError if it cannot be opened, or is no regular file.
 
     Attributes
     ----------
     stamp : Stamp
         When it was opened.
     raw : FileIO
-
-    Raises
-    ------
-    OSError
-        If it cannot be opened, or is no regular file.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -147,27 +140,15 @@ NO_PLACE: Place = (0, 0, 0, 0, 0)
 
 
 class Locator(NamedTuple):
-    """Where a member lies, and the stamp of its container when that was found.
+    """Where a member lies, and the stamp of its container when that was found."""
 
-    Attributes
-    ----------
-    kind : int
-        One of the constants above.
-    offset, length : int
-        See there.
-    size : int
-        Bytes of the member unpacked, as the container declares them.
-    check : int
-        Its CRC32, in zip files; else 0.
-    container_bytes, container_mtime_ns : int
-        Size and mtime of the container.
-    """
-
-    kind: int
+    kind: int  # one of the constants above
+    # See there.
     offset: int
     length: int
-    size: int
-    check: int
+    size: int  # bytes of the member unpacked, as the container declares them
+    check: int  # its CRC32, in zip files; else 0
+    # Size and mtime of the container.
     container_bytes: int
     container_mtime_ns: int
 

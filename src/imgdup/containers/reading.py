@@ -86,10 +86,7 @@ def open_file(path: bytes) -> OpenFile:
 def open_container(path: bytes) -> Container:
     """Open a container; its extension determines its kind.
 
-    Raises
-    ------
-    OSError
-        If it cannot be opened.
+    Raises OSError if it cannot be opened.
     """
     return OPENERS[str(kind_of(path))](open_file(path))
 
@@ -116,6 +113,9 @@ def stamp_of(path: bytes) -> Stamp:
 def read_content(name: bytes, limits: Limits, locator: Locator | None = None) -> FileBytes:
     """Read a file, or a member of a container, and notice if it changes meanwhile.
 
+    Raises ImageError as `read_file` does; ``changed`` also if a container is not the one of the
+    locator.
+
     Parameters
     ----------
     name : bytes
@@ -130,11 +130,6 @@ def read_content(name: bytes, limits: Limits, locator: Locator | None = None) ->
     -------
     FileBytes
         The content; for a member, the mtime of its container.
-
-    Raises
-    ------
-    ImageError
-        As `read_file` does; ``changed`` also if a container is not the one of the locator.
     """
     parts = split(name) if locator is None else _parts_of_open(name) or split(name)
     if parts is None and not is_remote(name):

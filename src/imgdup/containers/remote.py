@@ -191,6 +191,8 @@ class RemoteFile:
 
     Where one read follows the other, more and more is read at once.
 
+    Raises OSError if there is no such object, or it cannot be read.
+
     Parameters
     ----------
     path : bytes
@@ -202,11 +204,6 @@ class RemoteFile:
         When it was opened.
     raw : RawIOBase
         The same as a file.
-
-    Raises
-    ------
-    OSError
-        If there is no such object, or it cannot be read.
     """
 
     def __init__(self, path: bytes) -> None:

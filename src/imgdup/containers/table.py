@@ -60,7 +60,6 @@ class TableFile:
 
         Parameters
         ----------
-        limits : Limits
         column : str
             Its name; if empty, the one column that holds pictures.
         """

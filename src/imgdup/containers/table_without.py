@@ -26,7 +26,6 @@ class TableRows:
 
     Parameters
     ----------
-    file : OpenFile
     kind : str
         ``"parquet"`` or ``"arrow"``.
     """
@@ -42,12 +41,7 @@ class TableRows:
     def write_tagged(self, column: str, tags: Mapping[int, str], out: BinaryIO) -> None:
         """Write it with one more column, of texts by the numbers of their rows, else null.
 
-        Raises
-        ------
-        ImageError
-            If it is damaged.
-        UsageError
-            If it has a column of this name.
+        Raises ImageError if it is damaged. Raises UsageError if it has a column of this name.
         """
         self._write(_Tagged(column, tags), out)
 

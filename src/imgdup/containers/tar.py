@@ -57,7 +57,6 @@ class Unpacked:
 
     Parameters
     ----------
-    file : OpenFile
     kind : str
         As `imgdup.containers.names.kind_of` returns it.
     """
@@ -84,23 +83,12 @@ class _Header(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A member of a tar file, and the bytes that it occupies.
+    """A member of a tar file, and the bytes that it occupies."""
 
-    Attributes
-    ----------
-    name : bytes
-        As it is stored.
-    link : bytes
-        The member that a hard link leads to; empty for all others.
-    data : int
-        Offset of the content, as in the place of the member.
-    start, stop : int
-        From its first header to its padding.
-    """
-
-    name: bytes
-    link: bytes
-    data: int
+    name: bytes  # as it is stored
+    link: bytes  # the member that a hard link leads to; empty for all others
+    data: int  # offset of the content, as in the place of the member
+    # From its first header to its padding.
     start: int
     stop: int
 
@@ -190,10 +178,7 @@ def _add(
 def list_spans(source: Source) -> list[Span]:
     """Return the members of a tar file in their order; what lies between them belongs to none.
 
-    Raises
-    ------
-    ImageError
-        If the tar file is damaged.
+    Raises ImageError if the tar file is damaged.
     """
     try:
         return [
@@ -288,10 +273,7 @@ def _records(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
 def _parsed(block: bytes, at: int) -> _Header:
     """Take a header apart.
 
-    Raises
-    ------
-    _Damage
-        If it is not one.
+    Raises _Damage if it is not one.
     """
     if len(block) < BLOCK:
         raise _ends(f"within a header, at byte {at:,}")

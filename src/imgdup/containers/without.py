@@ -36,21 +36,11 @@ _END_MAGIC, _END64_MAGIC = b"PK\5\6", b"PK\6\6"
 
 
 class Stored(NamedTuple):
-    """A member in the order of its container.
+    """A member in the order of its container."""
 
-    Attributes
-    ----------
-    name : bytes
-        As it is stored.
-    place : int
-        Its number, as above.
-    link : bytes
-        The name of another member whose content it shares; else empty.
-    """
-
-    name: bytes
-    place: int
-    link: bytes = b""
+    name: bytes  # as it is stored
+    place: int  # its number, as above
+    link: bytes = b""  # the name of another member whose content it shares; else empty
 
 
 class Shard(Protocol):
@@ -82,10 +72,7 @@ def open_shard(file: OpenFile, kind: str) -> Shard:
 def stored_members(file: OpenFile, kind: str) -> list[Stored]:
     """Return the members of an open tar or zip file in their order.
 
-    Raises
-    ------
-    ImageError
-        If it is damaged.
+    Raises ImageError if it is damaged.
     """
     return _archive(file, kind).members()
 

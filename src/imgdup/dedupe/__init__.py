@@ -27,20 +27,11 @@ class Saving(NamedTuple):
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Groups of duplicates, from `find_duplicates`.
-
-    Attributes
-    ----------
-    rows : Rows
-    options : DedupeOptions
-    images : ndarray of int64
-        The rows of the images that were compared.
-    groups : StarGroups
-    """
+    """Groups of duplicates, from `find_duplicates`."""
 
     rows: Rows
     options: DedupeOptions
-    images: RowNumbers
+    images: RowNumbers  # the rows of the images that were compared
     groups: StarGroups
 
     @property
@@ -139,7 +130,6 @@ def find_duplicates(
     ----------
     rows : Rows
         An opened index.
-    options : DedupeOptions, optional
     judge : callable
         Compares the pictures of pairs of rows; that of `imgdup.dedupe.verify.Verifier`. By default
         no pictures are compared, and only files of equal bytes are removed.

@@ -32,25 +32,17 @@ Words = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class MatchRule:
-    """Which two images count as duplicates.
+    """Which two images count as duplicates."""
 
-    Attributes
-    ----------
-    max_distance : int
-        Largest distance of the match hashes, in bits, inclusive.
-    search_distance : int, optional
-        If given, the search hashes must be within this distance, too.
-    orientations : bool
-        Whether one of the two may be rotated by quarter turns, or mirrored.
-    wide : bool
-        Whether two images are candidates, too, if the match hashes are within 64 bits and the
-        search hashes, as they are, within 3; if those of what flat borders enclose are within the
-        distance; or if one may be a crop of the other, see `imgdup.query.transformed`.
-    """
-
+    # Largest distance of the match hashes, in bits, inclusive.
     max_distance: int = MATCH_MAX_DISTANCE
+    # If given, the search hashes must be within this distance, too.
     search_distance: int | None = None
+    # Whether one of the two may be rotated by quarter turns, or mirrored.
     orientations: bool = False
+    # Whether two images are candidates, too, if the match hashes are within 64 bits and the search
+    # hashes, as they are, within 3; if those of what flat borders enclose are within the distance;
+    # or if one may be a crop of the other, see `imgdup.query.transformed`.
     wide: bool = False
 
     def __post_init__(self) -> None:
@@ -68,7 +60,6 @@ def widened(rule: MatchRule, sides: Sequence[tuple[Rows, RowNumbers]]) -> MatchR
 
     Parameters
     ----------
-    rule : MatchRule
     sides : sequence of (Rows, ndarray of int64)
         The images to compare: at most 200,000, with search hashes of 64 bits.
     """
@@ -117,7 +108,6 @@ def near(
     ----------
     hashes : Hashes
         Mostly distinct: two equal ones are a pair, too.
-    rule : MatchRule
     other : Hashes, optional
         A second set; without it, the pairs i < j within `hashes`.
     threads : int, optional
@@ -218,11 +208,6 @@ def are_near(hashes: Hashes, i: int, j: int, rule: MatchRule) -> bool:
 def hash_classes(hashes: Hashes, quality: npt.NDArray[np.uint8]) -> RowNumbers:
     """Return the class of equal hashes of each file.
 
-    Parameters
-    ----------
-    hashes : Hashes
-    quality : ndarray of uint8, shape (n,)
-
     Returns
     -------
     ndarray of int64, shape (n,)
@@ -259,10 +244,8 @@ def component_labels(
 
     Parameters
     ----------
-    rows : Rows
     selected : ndarray of int64
         Rows of images.
-    rule : MatchRule, optional
     threads : int, optional
         For the join; all cores by default.
 

@@ -54,7 +54,6 @@ def check_plan(plan: Plan, rows: Rows) -> None:
 
     Parameters
     ----------
-    plan : Plan
     rows : Rows
         The index that the plan is to be applied to.
 
@@ -77,7 +76,6 @@ def faults(plan: Plan, rows: Rows) -> Iterator[str]:
 
     Parameters
     ----------
-    plan : Plan
     rows : Rows
         The index that the plan should be made from.
 

@@ -35,65 +35,38 @@ NO_LABEL = -1
 
 
 class Leak(NamedTuple):
-    """An image of B that has a duplicate in A.
+    """An image of B that has a duplicate in A."""
 
-    Attributes
-    ----------
-    path : bytes
-        In B.
-    duplicate_of : bytes
-        The nearest in A: the same file under another name, else the first of equal bytes, else
-        the first of the nearest.
-    distance : int
-        Match distance of the two, in bits; 0 where the bytes are equal.
-    relation : str
-    label, label_of : str or None
-        Of the image, and of its nearest duplicate.
-    conflict : bytes or None
-        The nearest duplicate in A with a different label, if there is one.
-    conflict_label : str or None
-        The label of that duplicate.
-    orientation : str
-        How the image must be turned to lie as its nearest duplicate, one of
-        `imgdup.images.gray.ORIENTATIONS`.
-    digest, duplicate_digest : str
-        Of the contents of the image and of its nearest duplicate, in hex.
-    """
-
-    path: bytes
+    path: bytes  # in B
+    # The nearest in A: the same file under another name, else the first of equal bytes, else the
+    # first of the nearest.
     duplicate_of: bytes
-    distance: int
+    distance: int  # match distance of the two, in bits; 0 where the bytes are equal
     relation: str
+    # Of the image, and of its nearest duplicate.
     label: str | None
     label_of: str | None
-    conflict: bytes | None
-    conflict_label: str | None
+    conflict: bytes | None  # the nearest duplicate in A with a different label, if there is one
+    conflict_label: str | None  # the label of that duplicate
+    # How the image must be turned to lie as its nearest duplicate, one of
+    # `imgdup.images.gray.ORIENTATIONS`.
     orientation: str
+    # Of the contents of the image and of its nearest duplicate, in hex.
     digest: str
     duplicate_digest: str
 
 
 class Leaks(NamedTuple):
-    """All images of B that have a duplicate in A, nearest first, then in path order.
-
-    Attributes
-    ----------
-    a, b : ImageSet
-    places_b, places_a : ndarray of int64, shape (n,)
-        Positions in ``b.images`` and, of the nearest duplicate, in ``a.images``.
-    distances : ndarray of uint16, shape (n,)
-    verdicts : list of Verdict
-        What the comparison of the two pictures found.
-    conflicts : ndarray of int64, shape (n,)
-        Position in ``a.images`` of the nearest duplicate with a different label, or -1.
-    """
+    """All images of B that have a duplicate in A, nearest first, then in path order."""
 
     a: ImageSet
     b: ImageSet
+    # Positions in ``b.images`` and, of the nearest duplicate, in ``a.images``.
     places_b: RowNumbers
     places_a: RowNumbers
     distances: npt.NDArray[np.uint16]
-    verdicts: list[Verdict]
+    verdicts: list[Verdict]  # what the comparison of the two pictures found
+    # Position in ``a.images`` of the nearest duplicate with a different label, or -1.
     conflicts: RowNumbers
 
     @property
@@ -143,18 +116,14 @@ def compare(
     A file that is in both sets under two names (hard links, a second mount) is a leak as well; its
     relation is ``same-file``.
 
+    Raises UsageError if the two have images in common.
+
     Parameters
     ----------
     a, b : ImageSet
         The images that are known, and those that should be new: training set and test set.
-    rule : MatchRule, optional
     threads : int, optional
         For the join; all cores by default.
-
-    Raises
-    ------
-    UsageError
-        If the two have images in common.
     """
     check_apart(a.rows, a.images, b.rows, b.images)
     rule = rule or MatchRule()

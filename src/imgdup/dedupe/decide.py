@@ -44,31 +44,18 @@ class Policy:
 
 
 class Contents(NamedTuple):
-    """What is known of each content, best first; hashes are integers.
+    """What is known of each content, best first; hashes are integers."""
 
-    Attributes
-    ----------
-    match, search : list of int
-        The hashes.
-    turned : list of tuple of int
-        The match hashes in the orientations that are compared: upright first, or upright alone.
-    has_hash : list of bool
-        Whether the hash has enough structure to be compared.
-    byte_class : list of int
-        Equal for equal bytes.
-    protected : list of bool
-        Whether the content is kept in any case.
-    also_near : callable
-        Whether two contents, by number, are candidates by a wide rule in another way than by these
-        hashes: without their borders, or as a crop.
-    """
-
+    # The hashes.
     match: list[int]
+    # The match hashes in the orientations that are compared: upright first, or upright alone.
     turned: list[tuple[int, ...]]
     search: list[int]
-    has_hash: list[bool]
-    byte_class: list[int]
-    protected: list[bool]
+    has_hash: list[bool]  # whether the hash has enough structure to be compared
+    byte_class: list[int]  # equal for equal bytes
+    protected: list[bool]  # whether the content is kept in any case
+    # Whether two contents, by number, are candidates by a wide rule in another way than by these
+    # hashes: without their borders, or as a crop.
     also_near: Callable[[int, int], bool] = lambda better, content: False
 
     def key(self, better: int, content: int) -> tuple[int, int, int]:
@@ -104,20 +91,12 @@ class Finding(NamedTuple):
 
 @dataclass
 class Decisions:
-    """The result of `decide`.
+    """The result of `decide`."""
 
-    Attributes
-    ----------
-    removed : dict
-        Content -> why it is removed.
-    shown : dict
-        Content that is kept -> the closest duplicate that was found, which is not removable.
-    n_compared, n_beyond : int
-        Pairs of pictures that were compared, and kept contents that have candidates beyond.
-    """
-
-    removed: dict[int, Finding] = field(default_factory=dict)
+    removed: dict[int, Finding] = field(default_factory=dict)  # content -> why it is removed
+    # Content that is kept -> the closest duplicate that was found, which is not removable.
     shown: dict[int, Finding] = field(default_factory=dict)
+    # Pairs of pictures that were compared, and kept contents that have candidates beyond.
     n_compared: int = 0
     n_beyond: int = 0
 
@@ -135,11 +114,8 @@ def decide(
     ----------
     better : Better
         The candidates.
-    contents : Contents
-    rule : MatchRule
     judge : callable
         Compares the pictures of pairs; one verdict for each.
-    policy : Policy
     """
     rounds = _Rounds(better, contents, rule, policy)
     ready = list(range(len(contents.match)))

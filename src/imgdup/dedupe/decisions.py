@@ -46,28 +46,19 @@ Key = tuple[bytes, bytes]
 
 
 class Decision(NamedTuple):
-    """What somebody decided about a content, or about two.
+    """What somebody decided about a content, or about two."""
 
-    Attributes
-    ----------
-    decision : str
-        Of two contents: ``different``, none is removed for the other; ``duplicate``, somebody
-        looked and agrees. Of one: ``prefer``, it is kept rather than its duplicates; ``keep``, all
-        files of it are kept; ``duplicate``, somebody agrees that one of its files is enough.
-        ``undecided`` takes an earlier decision back.
-    digest, other : bytes
-        The digests of the contents; `other` is empty if there is only one.
-    path : bytes
-        Which of several files of the content to prefer; empty if it does not matter.
-    digest_kind : str
-        How the contents were digested, a key of `DIGEST_KINDS`.
-    """
-
+    # Of two contents: ``different``, none is removed for the other; ``duplicate``, somebody looked
+    # and agrees. Of one: ``prefer``, it is kept rather than its duplicates; ``keep``, all files of
+    # it are kept; ``duplicate``, somebody agrees that one of its files is enough. ``undecided``
+    # takes an earlier decision back.
     decision: str
+    # The digests of the contents; `other` is empty if there is only one.
     digest: bytes
     other: bytes = b""
+    # Which of several files of the content to prefer; empty if it does not matter.
     path: bytes = b""
-    digest_kind: str = NEW_DIGEST_KIND
+    digest_kind: str = NEW_DIGEST_KIND  # how the contents were digested, a key of `DIGEST_KINDS`
 
     @property
     def key(self) -> Key:
@@ -140,12 +131,8 @@ class DecisionFile:
         another one counts by now, since somebody else decided meanwhile, the new one is left out.
         None replaces whatever there is.
 
-        Raises
-        ------
-        LockedError
-            If another process holds the lock of the file for seconds.
-        ImgdupError
-            If they cannot be written; then none of them counts.
+        Raises LockedError if another process holds the lock of the file for seconds. Raises
+        ImgdupError if they cannot be written; then none of them counts.
         """
         with self._thread_lock, _locked(self.path):
             added = self._still_fitting(decisions, replaced) if replaced else list(decisions)

@@ -41,31 +41,19 @@ Relations: TypeAlias = Mapping[str, int]  # how many pairs have each relation
 
 
 class EvaluateOptions(NamedTuple):
-    """What to evaluate.
+    """What to evaluate."""
 
-    Attributes
-    ----------
-    hash, bits : str, int
-        The search hash and its length.
-    max_false_pairs : float
-        How many pairs of different pictures are accepted in the whole collection.
-    sample : int
-        How many pictures are edited at most. Distances of different pictures are measured on more.
-    n_compared : int
-        Of how many of them the copies are also compared with the picture, which takes longer.
-    with_pdq : bool
-        Whether to evaluate PDQ hashes, too.
-    limits : Limits
-        What one picture may cost.
-    """
-
+    # The search hash and its length.
     hash: str = "dhash"
     bits: int = 64
+    # How many pairs of different pictures are accepted in the whole collection.
     max_false_pairs: float = 1.0
+    # How many pictures are edited at most. Distances of different pictures are measured on more.
     sample: int = 1000
+    # Of how many of them the copies are also compared with the picture, which takes longer.
     n_compared: int = 200
-    with_pdq: bool = False
-    limits: Limits = Limits()
+    with_pdq: bool = False  # whether to evaluate PDQ hashes, too
+    limits: Limits = Limits()  # what one picture may cost
 
     @property
     def defaults(self) -> dict[str, tuple[int, int]]:
@@ -91,27 +79,18 @@ class EditResult(NamedTuple):
 
 
 class HashResult(NamedTuple):
-    """What is known of one hash.
-
-    Attributes
-    ----------
-    different : ndarray of int64, shape (bits + 1,)
-        Pairs of different pictures, by distance: of all pictures, or of 3,000 of them.
-    chance : Chance or None
-        Pairs by chance; None where the sample is too small for an estimate, and for PDQ hashes:
-        nearly all have as many ones as zeros, so that distances are even, and no law fits them.
-    distance : int or None
-        The largest distance within which few enough pairs are expected by chance.
-    relations : mapping of str to int
-        What the comparison says of the nearest pairs of different pictures.
-    """
+    """What is known of one hash."""
 
     bits: int
     default_distance: int
+    # Pairs of different pictures, by distance: of all pictures, or of 3,000 of them.
     different: Distances
+    # Pairs by chance; None where the sample is too small for an estimate, and for PDQ hashes:
+    # nearly all have as many ones as zeros, so that distances are even, and no law fits them.
     chance: Chance | None
+    # The largest distance within which few enough pairs are expected by chance.
     distance: int | None
-    relations: Relations
+    relations: Relations  # what the comparison says of the nearest pairs of different pictures
 
 
 class Evaluation(NamedTuple):

@@ -29,8 +29,6 @@ def folder_labels(
 
     Parameters
     ----------
-    rows : Rows
-    selected : ndarray of int64
     bases : sequence of bytes
         Absolute folders; the roots by default.
 
@@ -82,17 +80,13 @@ def table_labels(
 def read_labels(path: Path) -> dict[bytes, str]:
     """Read a CSV file of paths and labels.
 
+    Raises UsageError if there is no such file, a line has fewer than two fields, or a path has two
+    labels. Raises ImgdupError if it cannot be read.
+
     Returns
     -------
     dict
         Path as written in the file, with ``/`` between parts -> label.
-
-    Raises
-    ------
-    UsageError
-        If there is no such file, a line has fewer than two fields, or a path has two labels.
-    ImgdupError
-        If it cannot be read.
     """
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -135,10 +129,8 @@ def read_pairs(path: Path) -> list[LabelledPair]:
 
     Paths are relative to the folder of the file or to a folder above it, or absolute.
 
-    Raises
-    ------
-    UsageError
-        If there is no such file, a column is missing, or a file that it names does not exist.
+    Raises UsageError if there is no such file, a column is missing, or a file that it names does
+    not exist.
     """
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:

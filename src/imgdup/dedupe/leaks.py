@@ -158,36 +158,18 @@ def _note(
 
 
 class Coverage(NamedTuple):
-    """How much of a set could be compared.
+    """How much of a set could be compared."""
 
-    Attributes
-    ----------
-    name : str
-        The set, as the user named it.
-    folders : tuple of bytes
-        Absolute; where the files are.
-    digest : str
-        Of the index of the set, in hex.
-    n_images : int
-        Files with a hash.
-    n_low_quality : int
-        Those of them that have too little structure, and so match only files of equal bytes.
-    n_failed : int
-        Files that could not be read.
-    n_undecoded : int
-        Pictures of formats that are not decoded; known only if the set was scanned in this run.
-    n_unlisted : int
-        Folders that could not be scanned in this run.
-    """
-
-    name: str
-    folders: tuple[bytes, ...]
-    digest: str
-    n_images: int
+    name: str  # the set, as the user named it
+    folders: tuple[bytes, ...]  # absolute; where the files are
+    digest: str  # of the index of the set, in hex
+    n_images: int  # files with a hash
+    # Those of them that have too little structure, and so match only files of equal bytes.
     n_low_quality: int
-    n_failed: int
+    n_failed: int  # files that could not be read
+    # Pictures of formats that are not decoded; known only if the set was scanned in this run.
     n_undecoded: int
-    n_unlisted: int
+    n_unlisted: int  # folders that could not be scanned in this run
 
     @property
     def n_unread(self) -> int:
@@ -255,26 +237,14 @@ class UnreadLimit(NamedTuple):
 
 @dataclass(frozen=True)
 class Gate:
-    """The result of a comparison, and the limits that it must keep.
-
-    Parameters
-    ----------
-    leaks : Leaks
-    accepted : sequence of bool
-        For each leak, whether it was accepted before; such leaks do not count.
-    coverages : sequence of Coverage
-        Of A and of B.
-    max_leaks : int or None
-        Most leaks that are not accepted; None means no limit.
-    max_unread : UnreadLimit or None
-        Most unread pictures of each set; None means no limit.
-    """
+    """The result of a comparison, and the limits that it must keep."""
 
     leaks: Leaks
+    # For each leak, whether it was accepted before; such leaks do not count.
     accepted: Sequence[bool]
-    coverages: Sequence[Coverage]
-    max_leaks: int | None = None
-    max_unread: UnreadLimit | None = None
+    coverages: Sequence[Coverage]  # of A and of B
+    max_leaks: int | None = None  # most leaks that are not accepted; None means no limit
+    max_unread: UnreadLimit | None = None  # most unread pictures of each set; None means no limit
 
     @property
     def n_new(self) -> int:
@@ -304,12 +274,8 @@ class Gate:
 def read_accepted(path: Path) -> set[DigestPair]:
     """Read the pairs of digests of leaks from what ``imgdup compare --json`` printed.
 
-    Raises
-    ------
-    UsageError
-        If there is no such file, or a line is not that of a leak.
-    ImgdupError
-        If it cannot be read.
+    Raises UsageError if there is no such file, or a line is not that of a leak. Raises ImgdupError
+    if it cannot be read.
     """
     try:
         with closing(read_lines(path)) as lines:

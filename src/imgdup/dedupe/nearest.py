@@ -65,7 +65,6 @@ def nearest_better(
         Of each content, best first.
     hash_class, byte_class : ndarray of int64, shape (n,)
         From `hash_classes` and `byte_classes`; equal bytes are at distance 0.
-    rule : MatchRule
     most : int
         How many to return for each content.
     threads : int, optional
@@ -99,7 +98,6 @@ def nearest_across(
     ----------
     sides : sequence of (Hashes, ndarray of int64)
         The hashes and classes of both sets, from `hashes_of` and `hash_classes`.
-    rule : MatchRule
     most : int
         How many to return for each image.
     threads : int, optional

@@ -49,88 +49,48 @@ class FileFacts(NamedTuple):
 
 
 class Removal(NamedTuple):
-    """A file to remove, and why.
+    """A file to remove, and why."""
 
-    Attributes
-    ----------
-    remove, keep : FileFacts
-        The file to remove, and the file that is kept for it.
-    distance : int
-        Of the two hashes, in bits.
-    relation : str
-        See ``RELATIONS``.
-    peak : float
-        The largest difference between the two pictures, from 0 to 255; 0 if none was looked for.
-    box : tuple of int, optional
-        Where that difference is; see `imgdup.dedupe.difference.Verdict`.
-    orientation : str
-        How the removed picture must be turned to lie as the kept one, one of
-        `imgdup.images.gray.ORIENTATIONS`.
-    rule : str
-        The keep rule that decided which of the two is kept; empty in older plans.
-    """
-
+    # The file to remove, and the file that is kept for it.
     remove: FileFacts
     keep: FileFacts
-    distance: int
-    relation: str
+    distance: int  # of the two hashes, in bits
+    relation: str  # see ``RELATIONS``
+    # The largest difference between the two pictures, from 0 to 255; 0 if none was looked for.
     peak: float = 0.0
+    # Where that difference is; see `imgdup.dedupe.difference.Verdict`.
     box: tuple[int, int, int, int] | None = None
+    # How the removed picture must be turned to lie as the kept one, one of
+    # `imgdup.images.gray.ORIENTATIONS`.
     orientation: str = ORIENTATIONS[0]
-    rule: str = ""
+    rule: str = ""  # the keep rule that decided which of the two is kept; empty in older plans
 
 
 class PlanHeader(NamedTuple):
-    """The index and the options that a plan was made from.
+    """The index and the options that a plan was made from."""
 
-    Attributes
-    ----------
-    generation : str
-        Digest of the index's generation.
-    roots : tuple of bytes
-        Of the index.
-    max_distance : int
-        Of the match hashes, in bits, inclusive.
-    search_distance : int or None
-        Of the search hashes, if these had to be near, too.
-    keep : tuple of str
-        The keep rules.
-    protect : tuple of bytes
-        Folders whose files are never removed.
-    n_images, n_groups, n_removals, n_bytes : int
-        Images compared, groups, lines that follow, bytes that these free.
-    removable : tuple of str
-        Relations of files that may be removed.
-    orientations : bool
-        Whether pictures were compared rotated and mirrored, too. Plans in which they were not do
-        not say so.
-    wide : bool
-        Whether pairs counted, too, that are found by the wide form of `MatchRule`; likewise.
-    seal : str
-        Digest of all other members, in hex; see `sealed`.
-    digest_kind : str
-        How the contents of the files were digested, a key of `DIGEST_KINDS`. Plans that name none
-        have that of the first version, and those of this kind name none still.
-    version : int
-        Of the plan's format.
-    """
-
-    generation: str
-    roots: tuple[bytes, ...]
-    max_distance: int
-    search_distance: int | None
-    keep: tuple[str, ...]
-    protect: tuple[bytes, ...]
+    generation: str  # digest of the index's generation
+    roots: tuple[bytes, ...]  # of the index
+    max_distance: int  # of the match hashes, in bits, inclusive
+    search_distance: int | None  # of the search hashes, if these had to be near, too
+    keep: tuple[str, ...]  # the keep rules
+    protect: tuple[bytes, ...]  # folders whose files are never removed
+    # Images compared, groups, lines that follow, bytes that these free.
     n_images: int
     n_groups: int
     n_removals: int
     n_bytes: int
-    removable: tuple[str, ...] = REMOVABLE
+    removable: tuple[str, ...] = REMOVABLE  # relations of files that may be removed
+    # Whether pictures were compared rotated and mirrored, too. Plans in which they were not do not
+    # say so.
     orientations: bool = False
+    # Whether pairs counted, too, that are found by the wide form of `MatchRule`; likewise.
     wide: bool = False
-    seal: str = ""
+    seal: str = ""  # digest of all other members, in hex; see `sealed`
+    # How the contents of the files were digested, a key of `DIGEST_KINDS`. Plans that name none
+    # have that of the first version, and those of this kind name none still.
     digest_kind: str = FIRST_DIGEST_KIND
-    version: int = VERSION
+    version: int = VERSION  # of the plan's format
 
 
 class Plan(NamedTuple):
@@ -212,10 +172,7 @@ def write_plan(path: Path, plan: Plan) -> None:
 
     Nobody can read the plan who cannot read all files that it names.
 
-    Raises
-    ------
-    ImgdupError
-        If it cannot be written.
+    Raises ImgdupError if it cannot be written.
     """
     paths_bytes = sum(len(r.remove.path) + len(r.keep.path) for r in plan.removals)
     needed_bytes = paths_bytes + LINE_BYTES * (1 + len(plan.removals))
@@ -229,12 +186,8 @@ def read_plan(path: Path) -> Plan:
 
     Lines may have been deleted: these files are then kept. The seals are checked.
 
-    Raises
-    ------
-    UsageError
-        If there is no such file.
-    PlanError
-        If it is not a plan, of a newer version, damaged or edited; the message names the line.
+    Raises UsageError if there is no such file. Raises PlanError if it is not a plan, of a newer
+    version, damaged or edited; the message names the line.
     """
     try:
         return _read(path)

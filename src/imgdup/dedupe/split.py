@@ -56,26 +56,13 @@ class Share(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Images assigned to splits, by `split`.
+    """Images assigned to splits, by `split`."""
 
-    Attributes
-    ----------
-    names : tuple of str
-        Of the splits.
-    images : ndarray of int64
-        Rows.
-    places : ndarray of int64, shape (n_images,)
-        Position in `names` of the split of each image.
-    shares : list of Share
-        Of all images, and of each label if there are several.
-    n_chains, n_chained : int
-        Chains of two or more files, and the files in them; several names of one file count once.
-    """
-
-    names: tuple[str, ...]
-    images: RowNumbers
-    places: RowNumbers
-    shares: list[Share]
+    names: tuple[str, ...]  # of the splits
+    images: RowNumbers  # rows
+    places: RowNumbers  # position in `names` of the split of each image
+    shares: list[Share]  # of all images, and of each label if there are several
+    # Chains of two or more files, and the files in them; several names of one file count once.
     n_chains: int
     n_chained: int
 
@@ -158,13 +145,10 @@ def split(
 
     Parameters
     ----------
-    images : ImageSet
     ratios : mapping
         The share of each split, by its name; see `parse_ratios`.
     stratify : bool
         Whether the ratios are met for each label. If not, labels are ignored.
-    seed : int
-    rule : MatchRule, optional
 
     Returns
     -------

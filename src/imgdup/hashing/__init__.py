@@ -45,20 +45,13 @@ Words = npt.NDArray[np.uint64]
 
 
 class Hasher(NamedTuple):
-    """A perceptual hash.
-
-    Attributes
-    ----------
-    name : str
-    max_distance : mapping of int to int
-        The default distance of a search, in bits, for each length of the hash in bits. The first
-        length is the default.
-    needs_opencv : bool
-        Whether it is computed from `GrayImage.opencv`: what OpenCV makes of a file at full size.
-    """
+    """A perceptual hash."""
 
     name: str
+    # The default distance of a search, in bits, for each length of the hash in bits. The first
+    # length is the default.
     max_distance: Mapping[int, int]
+    # Whether it is computed from `GrayImage.opencv`: what OpenCV makes of a file at full size.
     needs_opencv: bool = False
 
     @property
@@ -106,7 +99,6 @@ def hash_pictures(pictures: Sequence[GrayImage], name: str, bits: int) -> Words:
 
     Parameters
     ----------
-    pictures : sequence of GrayImage
     name : str
         A key of ``HASHERS``, or ``"match"``.
     bits : int
@@ -155,7 +147,6 @@ def fingerprints(
 
     Parameters
     ----------
-    pictures : sequence of GrayImage
     name : str
         Name of the search hash, a key of ``HASHERS``.
     bits : int
@@ -198,7 +189,6 @@ def dihedral_hashes(match: Words, which: Sequence[int] = range(len(ORIENTATIONS)
 
     Parameters
     ----------
-    match : ndarray of uint64, shape (n, 4)
     which : sequence of int
         Positions in `imgdup.images.gray.ORIENTATIONS`; all eight by default.
 

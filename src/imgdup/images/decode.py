@@ -79,7 +79,6 @@ def decode(
     ----------
     data : bytes
         The whole file.
-    limits : Limits
     full : bool
         Decode JPEG at its full size and in colour, as the reference implementation of PDQ does.
     with_opencv : bool
@@ -117,11 +116,12 @@ def _gray_of_opencv(data: bytes, picture: Picture) -> Pixels | None:
 def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
     """Decode a picture for people to look at.
 
+    Raises ImageError as `decode` does.
+
     Parameters
     ----------
     data : bytes
         The whole file.
-    limits : Limits
     max_side : int
         Longest side of the result, in pixels.
 
@@ -129,11 +129,6 @@ def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
     -------
     ndarray of uint8, shape (height, width, 3)
         RGB, upright.
-
-    Raises
-    ------
-    ImageError
-        As `decode` does.
     """
     _, stored = _decode_any(data, _Request(limits, colour=True, min_side=max_side))
     pixels = shrink_to(stored.pixels, max_side)
@@ -152,6 +147,8 @@ def shrink_to(pixels: Pixels, max_side: int) -> Pixels:
 def each_frame(data: bytes, limits: Limits) -> Iterator[Pixels]:
     """Decode every page of a document, or frame of an animation, one at a time.
 
+    Raises ImageError as `decode` does.
+
     Parameters
     ----------
     data : bytes
@@ -163,11 +160,6 @@ def each_frame(data: bytes, limits: Limits) -> Iterator[Pixels]:
     ------
     ndarray of uint8, shape (height, width, 3)
         RGB, upright, on white, at full size. An animated PNG has its frames alone.
-
-    Raises
-    ------
-    ImageError
-        As `decode` does.
     """
     name = sniff(data[:SNIFF_BYTES])
     if name not in FORMATS_WITH_FRAMES or inspect(data, limits)[0] == 1:
@@ -189,10 +181,7 @@ def inspect(data: bytes, limits: Limits) -> tuple[int, bytes]:
 
     Nothing is decoded but what Pillow must decode to count.
 
-    Raises
-    ------
-    ImageError
-        As `decode` does.
+    Raises ImageError as `decode` does.
     """
     import_uncapped("imgdup.images.pillow")
     from imgdup.images.pillow import inspect_with_pillow
@@ -207,10 +196,7 @@ def inspect(data: bytes, limits: Limits) -> tuple[int, bytes]:
 def decode_whole(data: bytes, limits: Limits) -> WholePicture:
     """Decode a picture in full size and colour.
 
-    Raises
-    ------
-    ImageError
-        As `decode` does.
+    Raises ImageError as `decode` does.
     """
     _, stored = _decode_any(data, _Request(limits, colour=True, min_side=math.inf))
     return WholePicture(stored.pixels, stored.orientation, stored.transparent)
@@ -219,14 +205,7 @@ def decode_whole(data: bytes, limits: Limits) -> WholePicture:
 def init_worker(limits: Limits) -> None:
     """Prepare this process for nothing but decoding: cap its memory.
 
-    Parameters
-    ----------
-    limits : Limits
-
-    Raises
-    ------
-    ImgdupError
-        If the limits leave too little memory to decode anything.
+    Raises ImgdupError if the limits leave too little memory to decode anything.
     """
     cap_memory(limits.worker_memory_bytes)
     require_memory()

@@ -74,12 +74,7 @@ def standard_tables() -> npt.NDArray[np.int64]:
 
 
 def central_luma(pixels: Pixels) -> Plane:
-    """Return the luma of the centre of a picture, at most `MAX_SIDE` a side, on the grid of JPEG.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, shape (height, width) or (height, width, 3)
-    """
+    """Return the luma of the centre of a picture, at most `MAX_SIDE` a side, on JPEG's grid."""
     centre = _centre(pixels)
     return centre.astype(np.float32) if centre.ndim == 2 else luma(centre)
 
@@ -195,10 +190,6 @@ def strong_quality(pixels: Pixels) -> int | None:
 
     It is faster than `trace_quality`, but finds only the tables of libjpeg, and only if the first
     block begins with the picture.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, shape (height, width) or (height, width, 3)
 
     Returns
     -------

@@ -122,16 +122,12 @@ def image_facts(data: bytes, limits: Limits) -> ImageFacts:
 def facts_and_whole(data: bytes, limits: Limits) -> tuple[ImageFacts, WholePicture]:
     """Describe what a file holds, and return its first page, decoded at full size.
 
+    Raises ImageError as `imgdup.images.decode.decode` does.
+
     Parameters
     ----------
     data : bytes
         The whole file.
-    limits : Limits
-
-    Raises
-    ------
-    ImageError
-        As `imgdup.images.decode.decode` does.
     """
     whole = decode_whole(data, limits)
     return _facts(data, whole, limits), whole
@@ -181,6 +177,8 @@ def contents_digest(data: bytes, limits: Limits) -> bytes:
     Two files of equal digest have equally many pages, and each page has the same pixels, whatever
     the format. Files with more than 8 bits of a channel are equal only if all their bytes are.
 
+    Raises ImageError if any page cannot be decoded.
+
     Parameters
     ----------
     data : bytes
@@ -192,11 +190,6 @@ def contents_digest(data: bytes, limits: Limits) -> bytes:
     -------
     bytes
         `DIGEST_BYTES` of them.
-
-    Raises
-    ------
-    ImageError
-        If any page cannot be decoded.
     """
     name = sniff(data[:SNIFF_BYTES])
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)

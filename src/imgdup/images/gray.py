@@ -37,29 +37,19 @@ FLIPPED_COLUMNS = frozenset({2, 3, 6, 7})
 
 
 class GrayImage(NamedTuple):
-    """Upright gray pixels of a picture, perhaps at a reduced size.
+    """Upright gray pixels of a picture, perhaps at a reduced size."""
 
-    Attributes
-    ----------
-    pixels : ndarray of uint8 or float32, shape (ceil(height / reduction), ceil(width / reduction))
-        From 0 (black) to 255 (white).
-    height, width : int
-        Full upright size, in pixels.
-    reduction : int
-        Each pixel is the mean of a block of so many full pixels a side: 1, 2, 4 or 8.
-    short_first : (bool, bool)
-        Whether the rows, the columns, begin with a partial block: so they do when a reduced
-        picture whose size is no multiple of its blocks has been mirrored.
-    opencv : ndarray of uint8, shape (height, width), optional
-        What ``cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2GRAY)`` gives, if it was requested and
-        OpenCV reads the file.
-    """
-
-    pixels: Shades
+    pixels: Shades  # from 0 (black) to 255 (white)
+    # Full upright size, in pixels.
     height: int
     width: int
+    # Each pixel is the mean of a block of so many full pixels a side: 1, 2, 4 or 8.
     reduction: int = 1
+    # Whether the rows, the columns, begin with a partial block: so they do when a reduced picture
+    # whose size is no multiple of its blocks has been mirrored.
     short_first: tuple[bool, bool] = (False, False)
+    # What ``cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2GRAY)`` gives, if it was requested and
+    # OpenCV reads the file.
     opencv: Pixels | None = None
 
 
@@ -68,10 +58,6 @@ def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
     The sum is computed in thousandths, which float32 represents exactly, so that no order of
     summation and no processor gives another result.
-
-    Parameters
-    ----------
-    rgb : ndarray of uint8, shape (height, width, 3)
 
     Returns
     -------
@@ -116,12 +102,7 @@ def on_white(rgba: Pixels) -> Pixels:
 
 
 def rgb_of_cmyk(cmyk: Pixels) -> Pixels:
-    """Turn CMYK pixels, 0 for no ink, into RGB: (255 - c) (255 - k) / 255, rounded as Pillow does.
-
-    Parameters
-    ----------
-    cmyk : ndarray of uint8, shape (height, width, 4)
-    """
+    """Turn CMYK pixels, 0 for no ink, into RGB: (255 - c) (255 - k) / 255, rounded as by Pillow."""
     rgb = np.empty((*cmyk.shape[:2], 3), dtype=np.uint8)
     step = max(1, ROWS_PIXELS // cmyk.shape[1])
     for top in range(0, len(cmyk), step):
@@ -138,7 +119,6 @@ def upright(pixels: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
 
     Parameters
     ----------
-    pixels : ndarray, shape (rows, columns) or (rows, columns, 3)
     orientation : int
         EXIF orientation, 1 to 8 (CIPA DC-008, tag 0x0112).
     """
@@ -156,7 +136,6 @@ def rotated(gray: GrayImage, orientation: int) -> GrayImage:
 
     Parameters
     ----------
-    gray : GrayImage
     orientation : int
         EXIF orientation, 1 to 8: 6 turns a quarter clockwise, 2 mirrors.
 
@@ -196,7 +175,6 @@ def to_gray(
         Gray or RGB, as stored: not turned, the partial blocks of a reduced picture at the end.
     size : (int, int)
         Full height and width as stored, in pixels.
-    reduction : int
     orientation : int
         EXIF orientation, 1 to 8.
     """

@@ -47,45 +47,25 @@ _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # wid
 
 
 class PngHeader(NamedTuple):
-    """The facts in the chunks of a PNG file.
+    """The facts in the chunks of a PNG file."""
 
-    Attributes
-    ----------
-    height, width : int
-        As stored, in pixels.
-    orientation : int
-        By EXIF, 1 to 8.
-    depth : int
-        Bits of a sample.
-    gray : bool
-    transparent : bool
-    bare : bool
-        Whether the file holds no chunk but those that its (first) picture needs.
-    """
-
+    # As stored, in pixels.
     height: int
     width: int
-    orientation: int
-    depth: int
+    orientation: int  # by EXIF, 1 to 8
+    depth: int  # bits of a sample
     gray: bool
     transparent: bool
-    bare: bool
+    bare: bool  # whether the file holds no chunk but those that its (first) picture needs
 
 
 class WebpHeader(NamedTuple):
-    """The facts in the first chunk of a WebP file.
+    """The facts in the first chunk of a WebP file."""
 
-    Attributes
-    ----------
-    height, width : int
-        Of the canvas, in pixels.
-    plain : bool
-        Whether the file is one plain opaque lossy picture.
-    """
-
+    # Of the canvas, in pixels.
     height: int
     width: int
-    plain: bool
+    plain: bool  # whether the file is one plain opaque lossy picture
 
 
 def png_header(data: bytes) -> PngHeader:

@@ -39,48 +39,24 @@ _COEFFICIENTS = 64  # of a block
 
 
 class JpegHeader(NamedTuple):
-    """The facts in the segments before the first scan of a JPEG file.
+    """The facts in the segments before the first scan of a JPEG file."""
 
-    Attributes
-    ----------
-    height, width : int
-        As stored, in pixels.
-    orientation : int
-        By EXIF, 1 to 8.
-    components : int
-        1 for gray, 3 for colour, 4 for CMYK and its like.
-    progressive : bool
-    one_scan : bool
-        Whether a decoder need not keep the whole picture in memory.
-    scan : int
-        Offset of the first scan's parameters, behind its marker.
-    """
-
+    # As stored, in pixels.
     height: int
     width: int
-    orientation: int
-    components: int
+    orientation: int  # by EXIF, 1 to 8
+    components: int  # 1 for gray, 3 for colour, 4 for CMYK and its like
     progressive: bool
-    one_scan: bool
-    scan: int
+    one_scan: bool  # whether a decoder need not keep the whole picture in memory
+    scan: int  # offset of the first scan's parameters, behind its marker
 
 
 class PictureEnd(NamedTuple):
-    """Where the picture in a JPEG file ends.
+    """Where the picture in a JPEG file ends."""
 
-    Attributes
-    ----------
-    at : int
-        Offset behind the data of the last scan.
-    marked : bool
-        Whether the file has the end marker of this picture.
-    complete : bool
-        Whether the scans before it hold all components, in full precision.
-    """
-
-    at: int
-    marked: bool
-    complete: bool
+    at: int  # offset behind the data of the last scan
+    marked: bool  # whether the file has the end marker of this picture
+    complete: bool  # whether the scans before it hold all components, in full precision
 
 
 def jpeg_header(data: bytes) -> JpegHeader:
@@ -242,7 +218,6 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, colour: bool, reduction: int
         The whole file.
     header : JpegHeader
         The result of `jpeg_header`.
-    colour : bool
     reduction : int
         1, 2, 4 or 8.
 

@@ -35,7 +35,6 @@ def decode_with_opencv(data: bytes, *, colour: bool) -> Pixels:
     ----------
     data : bytes
         The whole file.
-    colour : bool
 
     Returns
     -------
@@ -125,7 +124,6 @@ def encode_jpeg(rgb: Pixels, quality: int) -> bytes:
 
     Parameters
     ----------
-    rgb : ndarray of uint8, shape (height, width, 3)
     quality : int
         1 to 100.
     """

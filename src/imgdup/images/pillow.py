@@ -136,11 +136,8 @@ def decode_jpeg_with_pillow(data: bytes, *, colour: bool, reduction: int) -> Pix
     ----------
     data : bytes
         The whole file.
-    colour : bool
     reduction : int
         1, 2, 4 or 8.
-
-    The errors are those of `decode_with_pillow`.
     """
     with _opened_by_pillow("jpeg", data, MAX_JPEG_PIXELS) as image:
         size = (max(1, image.width // reduction), max(1, image.height // reduction))

@@ -43,23 +43,12 @@ _TEXTS = frozenset({2, 7, 129})
 
 
 class Tiff(NamedTuple):
-    """Data with directories.
-
-    Attributes
-    ----------
-    data : bytes
-    order : str
-        Byte order, as for `struct`.
-    big : bool
-        Whether offsets have 64 bits (BigTIFF).
-    first : int
-        Offset of the first directory.
-    """
+    """Data with directories."""
 
     data: bytes
-    order: str
-    big: bool
-    first: int
+    order: str  # byte order, as for `struct`
+    big: bool  # whether offsets have 64 bits (BigTIFF)
+    first: int  # offset of the first directory
 
 
 class Field(NamedTuple):

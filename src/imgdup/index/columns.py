@@ -175,7 +175,6 @@ def images(rows: Rows, folders: Sequence[bytes] = ()) -> RowNumbers:
 
     Parameters
     ----------
-    rows : Rows
     folders : sequence of bytes
         Absolute folders or files; none means all.
 
@@ -223,10 +222,7 @@ def byte_keys(rows: Rows, selected: RowNumbers) -> npt.NDArray[np.uint64]:
 def same_file(rows: Rows) -> RowNumbers:
     """Return for each row the first row of its file, or -1 where it is the first itself.
 
-    Raises
-    ------
-    IndexFormatError
-        If the index, which may be forged, names rows that it does not have.
+    Raises IndexFormatError if the index, which may be forged, names rows that it does not have.
     """
     first: RowNumbers = rows.column("same_file")
     if len(first) and not -1 <= first.min() <= first.max() < len(rows):
@@ -329,9 +325,11 @@ def listed_paths(rows: Rows, selected: RowNumbers) -> Iterator[bytes]:
 def folder_of_index(rows: Rows, folder: str | bytes | os.PathLike[str], option: str) -> bytes:
     """Return a folder as the index writes it.
 
+    Raises UsageError if it is no root and no row is in it: a mistyped one would have no effect,
+    which the user would believe it had.
+
     Parameters
     ----------
-    rows : Rows
     folder : str, bytes or path
         As the user named it.
     option : str
@@ -341,12 +339,6 @@ def folder_of_index(rows: Rows, folder: str | bytes | os.PathLike[str], option: 
     -------
     bytes
         Absolute, links resolved, ``/`` between parts.
-
-    Raises
-    ------
-    UsageError
-        If it is no root and no row is in it: a mistyped one would have no effect, which the
-        user would believe it had.
     """
     path = absolute(folder)
     if path in rows.roots or len(rows.rows_below(path)):

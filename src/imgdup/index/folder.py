@@ -59,10 +59,7 @@ class Current(NamedTuple):
 def prepare(folder: Path) -> None:
     """Make an index folder and its ``parts``, and check that they can be written.
 
-    Raises
-    ------
-    ImgdupError
-        If they cannot, or if the folder holds other files than those of an index.
+    Raises ImgdupError if they cannot, or if the folder holds other files than those of an index.
     """
     _check_folder(folder)
     try:
@@ -100,12 +97,8 @@ def next_generation(folder: Path) -> int:
 def read_current(folder: Path) -> Current | None:
     """Read which generation is current; None if none was ever finished.
 
-    Raises
-    ------
-    IndexFormatError
-        If ``current`` is not what ``commit`` writes.
-    ImgdupError
-        If it cannot be read.
+    Raises IndexFormatError if ``current`` is not what ``commit`` writes. Raises ImgdupError if it
+    cannot be read.
     """
     _check_folder(folder)
     path = folder / CURRENT
@@ -126,6 +119,9 @@ def read_current(folder: Path) -> Current | None:
 def open_generation(folder: Path, load: Callable[[Path], T]) -> tuple[Current, T]:
     """Load the current generation, even while a writer replaces it.
 
+    Raises ImgdupError if there is no index, or as `load` does. Raises IndexFormatError if the
+    generation is missing for good.
+
     Parameters
     ----------
     folder : Path
@@ -133,13 +129,6 @@ def open_generation(folder: Path, load: Callable[[Path], T]) -> tuple[Current, T
     load : callable
         What opens the file of a generation, ``store.load``; it raises FileNotFoundError when
         the generation has gone since ``current`` was read.
-
-    Raises
-    ------
-    ImgdupError
-        If there is no index, or as `load` does.
-    IndexFormatError
-        If the generation is missing for good.
     """
     for pause_s in OPEN_PAUSES_S:
         time.sleep(pause_s)
@@ -158,12 +147,9 @@ def commit(folder: Path, current: Current) -> None:
     Readers that have another generation open continue to read it until they close it.
     Only the holder of the lock may call this.
 
-    Raises
-    ------
-    ValueError
-        If `current` is not well formed or its generation is not there: nothing is changed then.
-    ImgdupError
-        If the folder cannot be written; the old generation remains current.
+    Raises ValueError if `current` is not well formed or its generation is not there: nothing is
+    changed then. Raises ImgdupError if the folder cannot be written; the old generation remains
+    current.
     """
     text = json.dumps(current._asdict(), indent=1).encode()
     _parsed(text)
@@ -297,6 +283,9 @@ def find(start: Path, explicit: Path | None = None) -> Path:
 def look_for(start: Path, explicit: Path | None = None) -> Path | None:
     """Look for the index folder to use.
 
+    Raises ImgdupError if the nearest ``.imgdup`` belongs to another user: anyone who may write in a
+    folder above, such as ``/tmp``, could have put it there.
+
     Parameters
     ----------
     start : Path
@@ -309,12 +298,6 @@ def look_for(start: Path, explicit: Path | None = None) -> Path | None:
     Path or None
         The folder that was named, even if it does not exist, or the ``.imgdup`` in it; else the
         nearest ``.imgdup``, or None if there is none in `start` or above it.
-
-    Raises
-    ------
-    ImgdupError
-        If the nearest ``.imgdup`` belongs to another user: anyone who may write in a folder above,
-        such as ``/tmp``, could have put it there.
     """
     named = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
@@ -365,17 +348,14 @@ def is_index(folder: Path) -> bool:
 def place_of_set(folder: str | os.PathLike[str], index_folder: Path | None = None) -> Path:
     """Return where the index of a set is kept: in the index folder to use, named after the set.
 
+    Raises UsageError if the folder does not exist.
+
     Parameters
     ----------
     folder : path
         The set: a folder of images.
     index_folder : Path, optional
         By default the one that `look_for` finds, or a new one in the current folder.
-
-    Raises
-    ------
-    UsageError
-        If the folder does not exist.
     """
     check_exists(folder)
     path = absolute(folder)

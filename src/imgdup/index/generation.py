@@ -258,16 +258,12 @@ class GenerationRows:
 def open_generation(file: Path, kind: str = INDEX) -> Generation:
     """Open an index file by memory map, in a time that does not depend on its size.
 
+    Raises IndexFormatError if the file is not valid, or of another kind.
+
     Parameters
     ----------
-    file : Path
     kind : str
         ``INDEX``, or ``PACK`` for a hash pack.
-
-    Raises
-    ------
-    IndexFormatError
-        If the file is not valid, or of another kind.
     """
     stored = store.load(file)
     if stored.head.get("kind") != kind:

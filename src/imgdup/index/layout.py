@@ -67,12 +67,8 @@ def dumps(value: dict[str, Any]) -> bytes:
 
     Equal values give equal bytes: without a memo nothing depends on which texts are one object.
 
-    Raises
-    ------
-    TypeError
-        If a part is none of text, integer, list, dict with texts as keys, or ``BUFFER``.
-    ValueError
-        If it is larger than 1 MiB or than about 10,000 values.
+    Raises TypeError if a part is none of text, integer, list, dict with texts as keys, or
+    ``BUFFER``. Raises ValueError if it is larger than 1 MiB or than about 10,000 values.
 
     Examples
     --------
@@ -94,6 +90,8 @@ def dumps(value: dict[str, Any]) -> bytes:
 def loads(data: bytes, buffers: Sequence[object]) -> dict[str, Any]:
     """Unpickle what ``dumps`` wrote; no byte of `data` is trusted.
 
+    Raises ValueError if the pickle is not one of plain data, whatever else it is.
+
     Parameters
     ----------
     data : bytes
@@ -106,11 +104,6 @@ def loads(data: bytes, buffers: Sequence[object]) -> dict[str, Any]:
     -------
     dict
         Of texts, integers, lists, dicts with texts as keys, and `buffers`; nothing else.
-
-    Raises
-    ------
-    ValueError
-        If the pickle is not one of plain data, whatever else it is.
     """
     try:
         _check_opcodes(data)
@@ -207,19 +200,16 @@ def pack(total_bytes: int, spans: list[Span], pickled: bytes) -> bytes:
 def read(path: Path, file: BinaryIO) -> Front:
     """Read the bytes before the first array and check all that needs no pickle.
 
+    Raises ValueError if the file is of another kind, truncated, too long or damaged; the text names
+    the fault. Raises IndexFormatError if its format version is none of ``READABLE_VERSIONS``; the
+    text names it and them.
+
     Parameters
     ----------
     path : Path
         Its name, for the message.
     file : BinaryIO
         The file, open at its beginning.
-
-    Raises
-    ------
-    ValueError
-        If the file is of another kind, truncated, too long or damaged; the text names the fault.
-    IndexFormatError
-        If its format version is none of ``READABLE_VERSIONS``; the text names it and them.
     """
     preamble = file.read(PREAMBLE.size)
     size = os.fstat(file.fileno()).st_size

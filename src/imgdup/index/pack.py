@@ -50,9 +50,11 @@ def save_pack(
 ) -> int:
     """Write the hashes of an index to a pack, and return the number of rows.
 
+    Raises UsageError if `names` is none of these. Raises ImgdupError if it cannot be written, or
+    the index is of format version 1.
+
     Parameters
     ----------
-    generation : Generation
     file : Path
         The file to make or to replace.
     names : str
@@ -61,13 +63,6 @@ def save_pack(
     with_digests : bool
         Whether the pack has the digest and the size of each file. Without them, files of equal
         bytes are only found by their hashes.
-
-    Raises
-    ------
-    UsageError
-        If `names` is none of these.
-    ImgdupError
-        If it cannot be written, or the index is of format version 1.
     """
     if names not in PACK_NAMES:
         raise UsageError(f"names must be one of {', '.join(PACK_NAMES)}, got {names!r}")

@@ -27,13 +27,6 @@ TEXT = re.compile(f"({NUMBER}(?:-{NUMBER})?(?:,{NUMBER}(?:-{NUMBER})?)*)/({NUMBE
 class Part:
     """One of several parts, or some of them together.
 
-    Parameters
-    ----------
-    numbers : tuple of int
-        From 1, ascending.
-    of : int
-        How many parts there are.
-
     Examples
     --------
     >>> str(Part.parse("3/7") | Part.parse("1/7") | Part.parse("2/7"))
@@ -42,17 +35,14 @@ class Part:
     [False, True]
     """
 
-    numbers: tuple[int, ...] = (1,)
-    of: int = 1
+    numbers: tuple[int, ...] = (1,)  # from 1, ascending
+    of: int = 1  # how many parts there are
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what `str` writes.
 
-        Raises
-        ------
-        ValueError
-            If it is not of this form, or names parts that are not there.
+        Raises ValueError if it is not of this form, or names parts that are not there.
         """
         match = TEXT.fullmatch(text)
         if match is None or int(match[2]) > MAX_PARTS:
@@ -112,30 +102,17 @@ def number_of(name: bytes, n_parts: int) -> int:
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """Which files of a root count.
+    """Which files of a root count."""
 
-    Parameters
-    ----------
-    exclude : tuple of str
-        Glob patterns. One without ``/`` is matched with every name, one with it with the
-        path relative to the root; ``*`` matches ``/`` too. A ``/`` at the end has no effect.
-    follow_symlinks : bool
-        Whether links to files and folders are followed; else they are ignored.
-    hidden : bool
-        Whether names that begin with a dot count.
-    part : Part
-        Which entries of the root count.
-    containers : bool
-        Whether the pictures in zip, tar and Parquet files in folders count.
-    column : str
-        Which column of Parquet files holds the pictures; empty if it is found by its type.
-    """
-
+    # Glob patterns. One without ``/`` is matched with every name, one with it with the path
+    # relative to the root; ``*`` matches ``/`` too. A ``/`` at the end has no effect.
     exclude: tuple[str, ...] = ()
+    # Whether links to files and folders are followed; else they are ignored.
     follow_symlinks: bool = False
-    hidden: bool = False
-    part: Part = WHOLE
-    containers: bool = False
+    hidden: bool = False  # whether names that begin with a dot count
+    part: Part = WHOLE  # which entries of the root count
+    containers: bool = False  # whether the pictures in zip, tar and Parquet files in folders count
+    # Which column of Parquet files holds the pictures; empty if it is found by its type.
     column: str = ""
 
     def excludes(self) -> Callable[[bytes], bool]:

@@ -217,10 +217,7 @@ def stored_root(root: bytes, index_folder: bytes) -> bytes:
 def resolved_root(stored: bytes, index_folder: bytes) -> bytes:
     """Return the absolute path of a root that `stored_root` made.
 
-    Raises
-    ------
-    ValueError
-        If a forged one leads above the top folder.
+    Raises ValueError if a forged one leads above the top folder.
     """
     names = stored.split(b"/")
     if set(names) != {UP}:

@@ -69,6 +69,9 @@ def save(
 
     Equal input gives equal bytes: the file contains no time and no data of the process.
 
+    Raises TypeError, ValueError if the head holds something else or too much, or an array is not as
+    declared. Raises ImgdupError if the file cannot be written; the old one is intact then.
+
     Parameters
     ----------
     path : Path
@@ -82,13 +85,6 @@ def save(
         Whether to wait until the disk has it.
     mode : int
         Permissions of the file; the umask applies.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the head holds something else or too much, or an array is not as declared.
-    ImgdupError
-        If the file cannot be written; the old one is intact then.
 
     Examples
     --------
@@ -286,10 +282,7 @@ def _dict_of(value: object, *keys: str) -> dict[str, Any]:
 def check_arrays(path: Path, spans: Mapping[str, tuple[Bytes, int]]) -> None:
     """Compare the arrays of an opened file with their checksums, see `Stored`.
 
-    Raises
-    ------
-    IndexFormatError
-        If one differs; the text names the file, the array and the remedy.
+    Raises IndexFormatError if one differs; the text names the file, the array and the remedy.
     """
     for name, (content, checksum) in spans.items():
         if zlib.crc32(content.data) != checksum:

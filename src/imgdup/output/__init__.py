@@ -129,16 +129,12 @@ def null_line(path: bytes) -> bytes:
 def list_data(paths: Iterable[bytes], end: bytes = NEWLINE) -> bytes:
     r"""Write paths as the content of a list file.
 
+    Raises ImgdupError if paths end with a newline and one of them contains a newline.
+
     Parameters
     ----------
-    paths : iterable of bytes
     end : bytes
         Ends each path: a newline, or NUL.
-
-    Raises
-    ------
-    ImgdupError
-        If paths end with a newline and one of them contains a newline.
 
     Examples
     --------

@@ -100,17 +100,15 @@ def _facts(duplicates: Duplicates) -> dict[str, Any]:
 def save_groups(file: Path, duplicates: Duplicates) -> None:
     """Write all groups, in the format that the suffix of the file names.
 
+    Raises ImgdupError if the file cannot be written, a package is missing, or there is no group to
+    draw.
+
     Parameters
     ----------
     file : Path
         Its suffix is one of `TABLES`, or ``.png`` for a montage.
     duplicates : Duplicates
         From `imgdup.dedupe.find_duplicates`.
-
-    Raises
-    ------
-    ImgdupError
-        If the file cannot be written, a package is missing, or there is no group to draw.
     """
     if file.suffix == PICTURE:
         from imgdup.output.montage import save_montage  # OpenCV and imutils, 0.2 s
@@ -205,6 +203,9 @@ def save_lists(
 ) -> None:
     r"""Write the paths of the kept images and those of the removed images.
 
+    Raises ImgdupError if a list cannot be written, or paths end with a newline and one contains a
+    newline; then no list is written.
+
     Parameters
     ----------
     duplicates : Duplicates
@@ -214,12 +215,6 @@ def save_lists(
         `WHERE_COLUMNS`, or `REMOVED_COLUMNS`.
     end : bytes
         Ends each path: a newline, or NUL.
-
-    Raises
-    ------
-    ImgdupError
-        If a list cannot be written, or paths end with a newline and one contains a newline; then
-        no list is written.
     """
     chosen = ((keep_list, duplicates.kept()), (remove_list, duplicates.removed()))
     lists = [
@@ -239,21 +234,15 @@ def save_lists(
 def save_split(folder: Path, rows: Rows, division: Split, end: bytes = NEWLINE) -> list[Path]:
     """Write one list of paths per split: ``NAME.txt``, in path order.
 
+    Raises ImgdupError if a list cannot be written, or paths end with a newline and one contains a
+    newline. Raises UsageError if the folder holds a list of another split.
+
     Parameters
     ----------
     folder : Path
         Made if it does not exist.
-    rows : Rows
-    division : Split
     end : bytes
         Ends each path: a newline, or NUL.
-
-    Raises
-    ------
-    ImgdupError
-        If a list cannot be written, or paths end with a newline and one contains a newline.
-    UsageError
-        If the folder holds a list of another split.
     """
     lists = {
         folder / f"{name}.txt": list_data(

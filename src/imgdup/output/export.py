@@ -83,10 +83,7 @@ class _Encoded:
 def write_parquet(records: Iterable[Record], columns: Columns, out: BinaryIO) -> int:
     """Write a Parquet file; return the number of records.
 
-    Raises
-    ------
-    ImgdupError
-        If pyarrow is not installed.
+    Raises ImgdupError if pyarrow is not installed.
     """
     try:
         import pyarrow.parquet  # an extra, and 0.3 s of start-up
@@ -110,7 +107,6 @@ def data_frame(
 
     Parameters
     ----------
-    records : iterable of mapping
     columns : mapping
         The kinds of the columns.
     library : str, optional
@@ -151,6 +147,8 @@ WRITERS: Mapping[str, Callable[[Iterable[Record], Columns, BinaryIO], int]] = {
 def export(rows: GenerationRows, form: str, file: Path) -> int:
     """Write the contents of an index to a file, either completely or not at all.
 
+    Raises ImgdupError if it cannot be written, or a package is missing.
+
     Parameters
     ----------
     rows : GenerationRows
@@ -164,11 +162,6 @@ def export(rows: GenerationRows, form: str, file: Path) -> int:
     -------
     int
         The number of images written.
-
-    Raises
-    ------
-    ImgdupError
-        If it cannot be written, or a package is missing.
     """
     mode = common_mode(map(rows.path, range(len(rows))))
     with replacing(file, sync=False, mode=mode) as out:
@@ -188,10 +181,7 @@ def export_tutorial_pickle(index: GenerationRows, out: BinaryIO) -> int:
 
     Its keys are those that the tutorial's code computes: hashes that float64 rounded.
 
-    Raises
-    ------
-    ImgdupError
-        If the index holds another hash.
+    Raises ImgdupError if the index holds another hash.
     """
     generation = index.generation
     if generation.head["hash"] != TUTORIAL_HASH:

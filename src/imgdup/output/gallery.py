@@ -348,10 +348,7 @@ def thumbnail(
 ) -> bytes:
     """Encode one file's picture in this process; see `make_thumbnails`.
 
-    Raises
-    ------
-    ImageError
-        If the file cannot be read or decoded.
+    Raises ImageError if the file cannot be read or decoded.
     """
     import_uncapped("imgdup.images.opencv")
     from imgdup.images.opencv import encode_jpeg

@@ -26,30 +26,14 @@ MARKUP = re.compile(r"[^\w /.,;%()+=-]|_|(?<=www)\.", re.IGNORECASE)
 
 
 class Evidence(NamedTuple):
-    """A comparison, and how it was made.
+    """A comparison, and how it was made."""
 
-    Attributes
-    ----------
-    gate : Gate
-        The leaks, how much was compared, and the limits.
-    rule : MatchRule
-        What counts as near.
-    verified : bool
-        Whether the pictures were compared.
-    command : str
-        The command line.
-    date : str
-        When it was made, ISO 8601.
-    version : str
-        Of imgdup.
-    """
-
-    gate: Gate
-    rule: MatchRule
-    verified: bool
-    command: str
-    date: str
-    version: str
+    gate: Gate  # the leaks, how much was compared, and the limits
+    rule: MatchRule  # what counts as near
+    verified: bool  # whether the pictures were compared
+    command: str  # the command line
+    date: str  # when it was made, ISO 8601
+    version: str  # of imgdup
 
 
 def leak_count(gate: Gate) -> str:

@@ -76,6 +76,8 @@ def save_montage(
 ) -> None:
     """Draw probes and their matches to a PNG or JPEG file, either completely or not at all.
 
+    Raises ImgdupError if there is neither a match nor a probe, or the file cannot be written.
+
     Parameters
     ----------
     path : Path
@@ -89,11 +91,6 @@ def save_montage(
         What one picture may cost; a picture that cannot be read is a gray field with the reason.
     word : str
         What the first picture of each group is called.
-
-    Raises
-    ------
-    ImgdupError
-        If there is neither a match nor a probe, or the file cannot be written.
     """
     results: dict[bytes, list[MatchRow]] = {probe: [] for probe in probes}
     for match in matches:
@@ -133,6 +130,8 @@ def _marked_png(png: bytes) -> bytes:
 def draw_montage(groups: Sequence[Sequence[Tile]]) -> Pixels:
     """Draw groups of tiles; each group starts a new row.
 
+    Raises ValueError if there is no tile.
+
     Parameters
     ----------
     groups : sequence of sequences of Tile
@@ -142,11 +141,6 @@ def draw_montage(groups: Sequence[Sequence[Tile]]) -> Pixels:
     -------
     ndarray of uint8, shape (height, width, 3)
         RGB.
-
-    Raises
-    ------
-    ValueError
-        If there is no tile.
 
     Examples
     --------

@@ -130,6 +130,8 @@ def save_page(
 ) -> None:
     """Write the page to a file, either completely or not at all.
 
+    Raises ImgdupError if the file cannot be written.
+
     Parameters
     ----------
     path : Path
@@ -143,11 +145,6 @@ def save_page(
         them nothing can be chosen on it.
     mode : int
         Permissions of the file, which contains thumbnails: those of the pictures.
-
-    Raises
-    ------
-    ImgdupError
-        If the file cannot be written.
     """
     page = page_html(groups, wording, plan).encode("utf-8")
     with replacing(path, needed_bytes=len(page), sync=False, mode=mode) as file:

@@ -57,6 +57,8 @@ def table(
     Numbers are aligned to the right. Where the terminal leaves too little room for the last column,
     each field gets its own line.
 
+    Raises ValueError if a row does not have one field per column.
+
     Parameters
     ----------
     header : sequence of str
@@ -72,11 +74,6 @@ def table(
     ------
     str
         Lines, each with its newline; nothing if there are no rows.
-
-    Raises
-    ------
-    ValueError
-        If a row does not have one field per column.
 
     Examples
     --------

@@ -205,7 +205,6 @@ def are_duplicates(
         In bits.
     quality : ndarray of int
         Quality of the worse one of each pair.
-    same_bytes : ndarray of bool
 
     Returns
     -------

@@ -38,54 +38,35 @@ MAX_PROBES = 10_000  # looked up at once: enough for bands to pay, few enough to
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """The options of a query.
+    """The options of a query."""
 
-    Attributes
-    ----------
-    max_distance : int, optional
-        Largest accepted distance, in bits, inclusive: of the search hash, or of the hash that `by`
-        names. Default: that of the hash, as in `default_distance`; none where `k` is given.
-    k : int, optional
-        How many matches of each picture at most.
-    strategy : str, optional
-        ``"tree"``, ``"bands"`` or ``"scan"``; by default the planner chooses. The matches are the
-        same. Only the search hash has a tree: the planner chooses for the others. With `k` it has
-        no effect.
-    orientations : bool
-        Whether `query_files` looks up each picture in its eight orientations.
-    by : str, optional
-        The hash to look up: ``"search"``, ``"match"`` or ``"pdq"``. By default an image matches if
-        the search hash is within `max_distance` or the match hash within 31 bits; with `k`, the
-        search hash alone is looked up.
-    n_read : int, optional
-        How many matches of each picture are read at most: more need not be found.
-    """
-
+    # Largest accepted distance, in bits, inclusive: of the search hash, or of the hash that `by`
+    # names. Default: that of the hash, as in `default_distance`; none where `k` is given.
     max_distance: int | None = None
-    k: int | None = None
+    k: int | None = None  # how many matches of each picture at most
+    # ``"tree"``, ``"bands"`` or ``"scan"``; by default the planner chooses. The matches are the
+    # same. Only the search hash has a tree: the planner chooses for the others. With `k` it has no
+    # effect.
     strategy: str | None = None
+    # Whether `query_files` looks up each picture in its eight orientations.
     orientations: bool = False
+    # The hash to look up: ``"search"``, ``"match"`` or ``"pdq"``. By default an image matches if
+    # the search hash is within `max_distance` or the match hash within 31 bits; with `k`, the
+    # search hash alone is looked up.
     by: str | None = None
+    # How many matches of each picture are read at most: more need not be found.
     n_read: int | None = None
 
 
 @dataclass
 class QueryStats:
-    """Statistics of a look-up so far.
-
-    Attributes
-    ----------
-    n_probes, n_matches : int
-    compared : JoinStats
-        Counts the hashes that were compared; not with `QueryOptions.k`.
-    seconds : float
-        Spent on the search, without decoding and printing.
-    """
+    """Statistics of a look-up so far."""
 
     n_probes: int = 0
     n_matches: int = 0
+    # Counts the hashes that were compared; not with `QueryOptions.k`.
     compared: JoinStats = field(default_factory=JoinStats)
-    seconds: float = 0.0
+    seconds: float = 0.0  # spent on the search, without decoding and printing
 
 
 class FileMatches(NamedTuple):
@@ -113,12 +94,8 @@ def hash_bits(generation: Generation, by: str) -> int:
 def looked_up(generation: Generation, options: QueryOptions) -> dict[str, int | None]:
     """Return the hashes that a query looks up, and the largest distance of each.
 
-    Raises
-    ------
-    ValueError
-        If `by` is not the name of a hash.
-    ImgdupError
-        If the index does not have it.
+    Raises ValueError if `by` is not the name of a hash. Raises ImgdupError if the index does not
+    have it.
     """
     by = options.by or "search"
     if by not in HASHES:
@@ -145,6 +122,8 @@ def query_files(
 ) -> Iterator[FileMatches]:
     """Find the indexed images near each of many files.
 
+    Raises ValueError, IndexFormatError as `look_up_each` does.
+
     Parameters
     ----------
     generation : Generation
@@ -162,11 +141,6 @@ def query_files(
     ------
     FileMatches
         One answer for each file, in the order of the files.
-
-    Raises
-    ------
-    ValueError, IndexFormatError
-        As `look_up_each` does.
     """
     options = options or QueryOptions()
     n_files = MAX_PROBES // (len(ORIENTATIONS) if options.orientations else 1)
@@ -199,6 +173,10 @@ def look_up_each(
 ) -> Iterator[Iterator[Match]]:
     """Find the indexed images near each of some pictures.
 
+    Raises ValueError if `max_distance` is not from 0 to the bits of the hash, `k` is less than 1,
+    or the strategy is unknown. Raises IndexFormatError if the index, which may be forged, names
+    rows that it does not have.
+
     Parameters
     ----------
     generation : Generation
@@ -215,14 +193,6 @@ def look_up_each(
     iterator of Match
         For each picture its matches, nearest first, ties in path order. An image that matches in
         several orientations is given once, in the nearest one.
-
-    Raises
-    ------
-    ValueError
-        If `max_distance` is not from 0 to the bits of the hash, `k` is less than 1, or the
-        strategy is unknown.
-    IndexFormatError
-        If the index, which may be forged, names rows that it does not have.
     """
     options = options or QueryOptions()
     if options.strategy not in (None, *STRATEGIES):

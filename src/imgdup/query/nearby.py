@@ -35,28 +35,17 @@ Integers = npt.NDArray[np.int64]
 
 
 class Nearby(NamedTuple):
-    """What is near one probe.
+    """What is near one probe."""
 
-    Parameters
-    ----------
-    indices : ndarray of int64, shape (n,)
-        Rows of the index, or positions in its list of distinct search hashes, in no particular
-        order.
-    distances : ndarray of int64, shape (n,)
-        Hamming distances, in bits.
-    """
-
+    # Rows of the index, or positions in its list of distinct search hashes, in no particular order.
     indices: Integers
-    distances: Integers
+    distances: Integers  # hamming distances, in bits
 
 
 def plan_within(generation: Generation, n_probes: int, max_distance: int) -> Choice:
     """Choose how to look up some probes.
 
-    Raises
-    ------
-    ValueError
-        If `max_distance` is not from 0 to the bits of the hash.
+    Raises ValueError if `max_distance` is not from 0 to the bits of the hash.
     """
     tree = generation.tree
     words = generation.bits // WORD_BITS
@@ -74,6 +63,9 @@ def iter_within(
     stats: JoinStats | None = None,
 ) -> Iterator[Nearby]:
     """Find the distinct hashes within a distance of each probe.
+
+    Raises ValueError if `max_distance` is not from 0 to the bits of the hash, or `strategy` is
+    unknown.
 
     Parameters
     ----------
@@ -93,11 +85,6 @@ def iter_within(
     ------
     Nearby
         One for each probe, in order.
-
-    Raises
-    ------
-    ValueError
-        If `max_distance` is not from 0 to the bits of the hash, or `strategy` is unknown.
     """
     strategy = strategy or plan_within(generation, len(probes), max_distance).strategy
     tree = generation.tree
@@ -119,10 +106,7 @@ def iter_nearest(
 
     Parameters are those of `iter_within`; `max_distance` is optional.
 
-    Raises
-    ------
-    ValueError
-        If `k` is less than 1, or `max_distance` is out of range.
+    Raises ValueError if `k` is less than 1, or `max_distance` is out of range.
     """
     tree = generation.tree
     for block in _blocks(probes, min(max(k, 1), len(tree))):
@@ -192,20 +176,11 @@ class RowLookup:
 
     Pictures of a quality below 50 have too little structure to be compared by these hashes, so
     such a probe has only the rows with its bytes, and such a row is near no other probe.
-
-    Parameters
-    ----------
-    generation : Generation
-        The opened index.
-    by : str
-        ``"match"`` or ``"pdq"``; the index must have this hash.
-    max_distance : int
-        Largest accepted distance, in bits, inclusive.
     """
 
-    generation: Generation
-    by: str
-    max_distance: int
+    generation: Generation  # the opened index
+    by: str  # ``"match"`` or ``"pdq"``; the index must have this hash
+    max_distance: int  # largest accepted distance, in bits, inclusive
 
     @property
     def hashes(self) -> Hashes:
@@ -238,10 +213,7 @@ class RowLookup:
     def nearest(self, probes: Sequence["Probe"], k: int) -> Iterator[Nearby]:
         """Find the k rows nearest to each probe, and all that are as near as the last.
 
-        Raises
-        ------
-        ValueError
-            If `k` is less than 1, or the distance is out of range.
+        Raises ValueError if `k` is less than 1, or the distance is out of range.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
@@ -289,10 +261,7 @@ def _has_structure(probe: "Probe") -> bool:
 def hash_of(probe: "Probe", by: str) -> Hashes:
     """Return the hash of a probe that `by`, a key of `COLUMNS`, names: shape (1, words).
 
-    Raises
-    ------
-    ValueError
-        If the probe was made without it.
+    Raises ValueError if the probe was made without it.
     """
     found = {"search": probe.hashes, "match": probe.match, "pdq": probe.pdq}[by]
     if found is None:

@@ -116,39 +116,20 @@ Image = str | bytes | bytearray | memoryview | os.PathLike[str] | Given
 
 
 class Probe(NamedTuple):
-    """An image to look up.
+    """An image to look up."""
 
-    Parameters
-    ----------
-    hashes : ndarray of uint64, shape (1, words)
-        Its search hash.
-    match : ndarray of uint64, shape (1, 4)
-        Its match hash.
-    quality : int
-        Quality, 0 to 100.
-    digest : bytes
-        Digest of the file's content; empty for an array, and for a rotated picture.
-    orientation : str
-        How the image was rotated before it was hashed, one of `imgdup.images.gray.ORIENTATIONS`.
-    pdq : ndarray of uint64, shape (1, 4), optional
-        Its PDQ hash, for an index that has PDQ hashes.
-    width, height : int
-        Of the image as it is, in pixels, upright.
-    format : str
-        One of `imgdup.images.formats.FORMATS`.
-    trimmed : ndarray of uint64, shape (1, 4), optional
-        The match hash of what flat borders enclose, 0 without borders, for an index that has them.
-    """
-
-    hashes: npt.NDArray[np.uint64]
-    match: npt.NDArray[np.uint64]
-    quality: int
-    digest: bytes
+    hashes: npt.NDArray[np.uint64]  # its search hash
+    match: npt.NDArray[np.uint64]  # its match hash
+    quality: int  # quality, 0 to 100
+    digest: bytes  # digest of the file's content; empty for an array, and for a rotated picture
+    # How the image was rotated before it was hashed, one of `imgdup.images.gray.ORIENTATIONS`.
     orientation: str = ORIENTATIONS[0]
-    pdq: npt.NDArray[np.uint64] | None = None
+    pdq: npt.NDArray[np.uint64] | None = None  # its PDQ hash, for an index that has PDQ hashes
+    # Of the image as it is, in pixels, upright.
     width: int = 0
     height: int = 0
-    format: str = "unknown"
+    format: str = "unknown"  # one of `imgdup.images.formats.FORMATS`
+    # The match hash of what flat borders enclose, 0 without borders, for an index that has them.
     trimmed: npt.NDArray[np.uint64] | None = None
 
 
@@ -215,6 +196,8 @@ def probe_files(
 ) -> Iterator[Probes | ImageError]:
     """Hash files for a query.
 
+    Raises ImgdupError if this process has no memory left to decode anything.
+
     Parameters
     ----------
     paths : sequence of bytes
@@ -232,11 +215,6 @@ def probe_files(
     ------
     list of Probe, or ImageError
         One answer for each file, in the order of the files.
-
-    Raises
-    ------
-    ImgdupError
-        If this process has no memory left to decode anything.
     """
     limits = limits or Limits()
     hash_one = partial(_hash_file, dict(parameters), limits, orientations)

@@ -61,22 +61,14 @@ class Side:
 
 
 class PairRule(NamedTuple):
-    """Which pairs of images are found.
+    """Which pairs of images are found."""
 
-    Parameters
-    ----------
-    max_distance : int
-        Largest accepted distance, in bits, inclusive.
-    by : str
-        ``"match"`` or ``"search"``: which hash is compared. By match hash, pictures of a quality
-        below 50 are left out.
-    orientations : bool
-        Whether one picture of a pair may be rotated or mirrored; only by match hash. A pair is
-        found once, in its nearest orientation.
-    """
-
-    max_distance: int
+    max_distance: int  # largest accepted distance, in bits, inclusive
+    # ``"match"`` or ``"search"``: which hash is compared. By match hash, pictures of a quality
+    # below 50 are left out.
     by: str = "match"
+    # Whether one picture of a pair may be rotated or mirrored; only by match hash. A pair is found
+    # once, in its nearest orientation.
     orientations: bool = False
 
 
@@ -108,30 +100,20 @@ class JoinWork(NamedTuple):
 
 
 class RowPairs(NamedTuple):
-    """Pairs of rows within a distance.
+    """Pairs of rows within a distance."""
 
-    Parameters
-    ----------
-    left, right : ndarray of int64, shape (n_pairs,)
-        Rows of the two indexes, or of the same one.
-    distances, match_distances : ndarray of int64, shape (n_pairs,)
-        Of the search hashes and of the match hashes, in bits.
-    duplicate : ndarray of bool, shape (n_pairs,)
-        Match distance at most 31 and both qualities at least 50, or the same bytes.
-    pdq_distances : ndarray of int64, shape (n_pairs,), or None
-        Of the PDQ hashes, in bits; None if an index has none.
-    orientations : ndarray of int64, shape (n_pairs,)
-        How the right picture must be turned to lie as the left one: a position in
-        `imgdup.images.gray.ORIENTATIONS`. `match_distances` and `duplicate` are those of the
-        pictures turned so; search and PDQ hashes are not turned.
-    """
-
+    # Rows of the two indexes, or of the same one.
     left: RowNumbers
     right: RowNumbers
+    # Of the search hashes and of the match hashes, in bits.
     distances: RowNumbers
     match_distances: RowNumbers
+    # Match distance at most 31 and both qualities at least 50, or the same bytes.
     duplicate: npt.NDArray[np.bool_]
-    pdq_distances: RowNumbers | None
+    pdq_distances: RowNumbers | None  # of the PDQ hashes, in bits; None if an index has none
+    # How the right picture must be turned to lie as the left one: a position in
+    # `imgdup.images.gray.ORIENTATIONS`. `match_distances` and `duplicate` are those of the pictures
+    # turned so; search and PDQ hashes are not turned.
     orientations: RowNumbers
 
     def part(self, which: slice | list[bool]) -> "RowPairs":
@@ -154,6 +136,9 @@ def iter_row_pairs(
 
     Two rows of one file (hard links, a second mount) are not a pair.
 
+    Raises ValueError if `max_distance` is out of range, `by` is unknown, or search hashes are to be
+    turned.
+
     Parameters
     ----------
     left : Side
@@ -169,11 +154,6 @@ def iter_row_pairs(
     ------
     RowPairs
         In the order of the left rows, equal hashes together; one orientation after the other.
-
-    Raises
-    ------
-    ValueError
-        If `max_distance` is out of range, `by` is unknown, or search hashes are to be turned.
     """
     work = work or JoinWork()
     _check(rule)
@@ -253,17 +233,13 @@ def _between(a: Side, b: Side, name: str, orientations: RowNumbers | None = None
 def rows_outside(a: Rows, b: Rows, max_distance: int | None = None) -> RowNumbers:
     """Return the rows of an index whose picture is not in another index, ascending.
 
+    Raises UsageError if the contents of the files are digested differently.
+
     Parameters
     ----------
-    a, b : Rows
     max_distance : int, optional
         A picture is also in `b` if a match hash there is within this distance, in bits of 256, and
         both qualities are at least 50. By default, only the same bytes count.
-
-    Raises
-    ------
-    UsageError
-        If the contents of the files are digested differently.
     """
     check_digest_kinds(a, b)
     outside = ~_have_equal_bytes(a, b)

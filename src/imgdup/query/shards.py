@@ -48,30 +48,15 @@ STORED: dict[str, type[np.unsignedinteger[Any]]] = {
 
 @dataclass(frozen=True)
 class Sharding:
-    """How a search is divided.
+    """How a search is divided."""
 
-    Parameters
-    ----------
-    n_shards : int
-        Of each side.
-    folder : Path
-        Where the answers of the tasks are kept; it must exist.
-    executor : Executor
-        Runs the tasks.
-    workers : int
-        How many tasks the executor runs at a time.
-    threads : int
-        That each task uses.
-    on_task : callable, optional
-        Called in the caller's thread with the number of tasks that are done, and of all tasks: in
-        the beginning, and whenever a task is done.
-    """
-
-    n_shards: int
-    folder: Path
-    executor: Executor
-    workers: int = 1
-    threads: int = 1
+    n_shards: int  # of each side
+    folder: Path  # where the answers of the tasks are kept; it must exist
+    executor: Executor  # runs the tasks
+    workers: int = 1  # how many tasks the executor runs at a time
+    threads: int = 1  # that each task uses
+    # Called in the caller's thread with the number of tasks that are done, and of all tasks: in the
+    # beginning, and whenever a task is done.
     on_task: Callable[[int, int], None] | None = None
 
 
@@ -150,13 +135,14 @@ def iter_sharded_pairs(
     All tasks use the same bands, which are chosen for two shards. In addition to its two shards, a
     task needs at most 24 bytes for each of their hashes, and 16 bytes for each of its pairs.
 
+    Raises ValueError if the arguments are not as described, or there is less than one shard.
+
     Parameters
     ----------
     distinct : ndarray of uint64, shape (n, words), or Chosen
         The hashes; they may be mapped from a file.
     max_distance : int
         Largest accepted distance, in bits, inclusive.
-    sharding : Sharding
     other : ndarray of uint64, shape (n_other, words), or Chosen, optional
         The hashes to compare with; by default `distinct` is compared with itself.
     orientation : int, optional
@@ -167,11 +153,6 @@ def iter_sharded_pairs(
     ------
     Pairs
         Blocks sorted by left row, then right row; their concatenation is sorted too.
-
-    Raises
-    ------
-    ValueError
-        If the arguments are not as described, or there is less than one shard.
     """
     one, two = checked_sides(distinct, other)
     if sharding.n_shards < 1:
@@ -198,6 +179,8 @@ def shards_within(
 ) -> int | None:
     """Return the fewest shards with which a search needs no more memory; None means no shards.
 
+    Raises UsageError if it is too little for any number of shards.
+
     Parameters
     ----------
     memory_bytes : int
@@ -206,11 +189,6 @@ def shards_within(
         How many hashes are compared with how many; None means with each other.
     orientations : bool
         Whether hashes are turned.
-
-    Raises
-    ------
-    UsageError
-        If it is too little for any number of shards.
     """
     n = n_left + (n_right or 0)
     rows_bytes = PROGRAM_BYTES + ROW_BYTES * n

@@ -151,7 +151,6 @@ def likely_parts(match: Words, crop: tuple[float, ...]) -> LikelyParts:
 
     Parameters
     ----------
-    match : ndarray of uint64, shape (n, 4)
     crop : tuple of float
         The shares that are cut off at the top, bottom, left and right.
     """
@@ -169,7 +168,6 @@ def are_crops(left: Words, right: Words, i: Integers, j: Integers) -> npt.NDArra
 
     Parameters
     ----------
-    left, right : ndarray of uint64, shape (n, 4)
     i, j : ndarray of int64, shape (n_pairs,)
         The pairs: positions in `left` and in `right`.
     """

@@ -175,6 +175,9 @@ def scan_within(hashes: Hashes, probes: Hashes, max_distance: int) -> Matches:
     The cost is one comparison per hash and probe, limited by memory bandwidth: about 0.3 ms for a
     million 64-bit hashes.
 
+    Raises ValueError if an array is not 2-D uint64, the widths differ, or `max_distance` is outside
+    ``0..64 * words``.
+
     Parameters
     ----------
     hashes : ndarray of uint64, shape (n, words)
@@ -188,12 +191,6 @@ def scan_within(hashes: Hashes, probes: Hashes, max_distance: int) -> Matches:
     -------
     Matches
         Nearest first, ties by index.
-
-    Raises
-    ------
-    ValueError
-        If an array is not 2-D uint64, the widths differ, or `max_distance` is outside
-        ``0..64 * words``.
 
     Examples
     --------

@@ -42,42 +42,22 @@ Bits = npt.NDArray[np.uint8]
 
 
 class Band(NamedTuple):
-    """The bits by which hashes are sorted, and how far the values of a pair may differ.
+    """The bits by which hashes are sorted, and how far the values of a pair may differ."""
 
-    Parameters
-    ----------
-    bits : ndarray of int64, shape (width,)
-        Positions in the hash. If there are none, all hashes are neighbours.
-    radius : int
-        Largest distance within the band, in bits, inclusive.
-    """
-
+    # Positions in the hash. If there are none, all hashes are neighbours.
     bits: Integers
-    radius: int
+    radius: int  # largest distance within the band, in bits, inclusive
 
 
 class Layout(NamedTuple):
-    """Bands that find all pairs, and their estimated cost.
+    """Bands that find all pairs, and their estimated cost."""
 
-    Parameters
-    ----------
-    bands : tuple of Band
-        ``sum(radius + 1)`` exceeds the distance. A scan is one band without bits.
-    n_expected : int
-        Comparisons, estimated from the sample.
-    cost_s : float
-        Seconds of one thread on the machine where the unit costs were measured.
-    skew : float
-        How many times more comparisons than uniform random hashes would need.
-    pair_share : float
-        Share of all pairs that are within the distance: an upper estimate.
-    """
-
+    # ``sum(radius + 1)`` exceeds the distance. A scan is one band without bits.
     bands: tuple[Band, ...]
-    n_expected: int
-    cost_s: float
-    skew: float
-    pair_share: float
+    n_expected: int  # comparisons, estimated from the sample
+    cost_s: float  # seconds of one thread on the machine where the unit costs were measured
+    skew: float  # how many times more comparisons than uniform random hashes would need
+    pair_share: float  # share of all pairs that are within the distance: an upper estimate
 
     @property
     def is_scan(self) -> bool:
@@ -97,18 +77,10 @@ class Layout(NamedTuple):
 
 
 class NearPairs(NamedTuple):
-    """The pairs within the distance among some of the hashes.
+    """The pairs within the distance among some of the hashes."""
 
-    Parameters
-    ----------
-    differing : ndarray of uint8, shape (n_near, bits)
-        In which bits each of them differs.
-    n_looked : int
-        How many pairs were compared.
-    """
-
-    differing: Bits
-    n_looked: int
+    differing: Bits  # in which bits each of them differs
+    n_looked: int  # how many pairs were compared
 
     def by_distance(self) -> tuple[tuple[int, float], ...]:
         """Return some distances of near pairs, and the share of all pairs that each stands for."""

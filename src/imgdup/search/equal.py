@@ -18,16 +18,10 @@ class Classes(NamedTuple):
     """Rows grouped by hash: a class holds all rows with the same hash.
 
     Classes are numbered in the order of their first rows; ``hashes[rows]`` are the distinct hashes.
-
-    Parameters
-    ----------
-    offsets : ndarray of int64, shape (n_classes + 1,)
-        Where the members of each class begin.
-    members : ndarray of int64, shape (n,)
-        All rows. The rows of class ``c`` are ``members[offsets[c]:offsets[c + 1]]``, ascending.
     """
 
-    offsets: Integers
+    offsets: Integers  # where the members of each class begin
+    # All rows. The rows of class ``c`` are ``members[offsets[c]:offsets[c + 1]]``, ascending.
     members: Integers
 
     @property
@@ -62,23 +56,18 @@ class Classes(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Pairs of rows within a distance.
+    """Pairs of rows within a distance."""
 
-    Parameters
-    ----------
-    left, right : ndarray of int64, shape (n_pairs,)
-        Rows. In one set, ``left < right``; across two sets, rows of the first and the second.
-    distances : ndarray of uint16, shape (n_pairs,)
-        Hamming distances, in bits.
-    """
-
+    # Rows. In one set, ``left < right``; across two sets, rows of the first and the second.
     left: Integers
     right: Integers
-    distances: npt.NDArray[np.uint16]
+    distances: npt.NDArray[np.uint16]  # hamming distances, in bits
 
 
 def group_equal(hashes: Hashes | Chosen) -> Classes:
     """Group rows by hash.
+
+    Raises ValueError if `hashes` is not a 2-D uint64 array.
 
     Parameters
     ----------
@@ -89,11 +78,6 @@ def group_equal(hashes: Hashes | Chosen) -> Classes:
     -------
     Classes
         One class for each distinct hash.
-
-    Raises
-    ------
-    ValueError
-        If `hashes` is not a 2-D uint64 array.
 
     Examples
     --------

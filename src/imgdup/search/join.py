@@ -63,24 +63,14 @@ PROGRESS_S = 0.1  # between two progress reports
 
 @dataclass
 class JoinStats:
-    """Progress and statistics of a join, updated while it runs.
+    """Progress and statistics of a join, updated while it runs."""
 
-    Parameters
-    ----------
-    on_progress : callable, optional
-        Called regularly in the caller's thread with the share that is done, from 0 to 1.
-    layout : Layout or None
-        The bands in use, once they are chosen.
-    n_compared : int
-        Pairs of hashes compared so far, in all bands.
-    bands_at_a_time : int or None
-        How many bands may have their tables in memory at the same time; by default as many as need
-        a quarter of a gigabyte.
-    """
-
+    # Called regularly in the caller's thread with the share that is done, from 0 to 1.
     on_progress: Callable[[float], None] | None = None
-    layout: Layout | None = None
-    n_compared: int = 0
+    layout: Layout | None = None  # the bands in use, once they are chosen
+    n_compared: int = 0  # pairs of hashes compared so far, in all bands
+    # How many bands may have their tables in memory at the same time; by default as many as need a
+    # quarter of a gigabyte.
     bands_at_a_time: int | None = None
 
 
@@ -303,6 +293,9 @@ def iter_pairs(
     bits at 31; 16 bytes for 64 bits) and a quarter of a gigabyte, and 8 bytes per pair for at most
     2**24 pairs (or the pairs of one row, if these are more).
 
+    Raises ValueError if an array is not 2-D uint64, the widths differ, `max_distance` lies outside
+    ``0..64 * words`` or `threads` is less than 1.
+
     Parameters
     ----------
     distinct : ndarray of uint64, shape (n, words), or Chosen
@@ -322,12 +315,6 @@ def iter_pairs(
     Pairs
         Blocks sorted by left row, then right row, none of them empty; their concatenation is
         sorted too.
-
-    Raises
-    ------
-    ValueError
-        If an array is not 2-D uint64, the widths differ, `max_distance` lies outside
-        ``0..64 * words`` or `threads` is less than 1.
 
     Notes
     -----

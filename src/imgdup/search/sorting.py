@@ -44,24 +44,12 @@ CallAll: TypeAlias = Callable[[Sequence[Callable[[], Any]]], list[Any]]
 
 @dataclass(frozen=True)
 class TablePlan:
-    """The content of a table.
+    """The content of a table."""
 
-    Parameters
-    ----------
-    hashes : Chosen
-        All hashes.
-    rows : range
-        The rows of the table.
-    bits : ndarray of int64, shape (width,)
-        The bits of the band, ascending.
-    n_first : int
-        The number of columns that are compared first.
-    """
-
-    hashes: Chosen
-    rows: range
-    bits: Integers
-    n_first: int
+    hashes: Chosen  # all hashes
+    rows: range  # the rows of the table
+    bits: Integers  # the bits of the band, ascending
+    n_first: int  # the number of columns that are compared first
 
 
 def table_bytes(n_rows: int, width: int, n_first: int) -> int:

@@ -33,6 +33,9 @@ def replacing(
     the folder [1]_: a reader, also after a crash or a power cut, sees the old content or the new
     one, never a part of either. After an exception the old content stays.
 
+    Raises ImgdupError if the operating system refuses; the text names the file and, if a disk or
+    quota is full, the bytes needed. Also if there is something else than a regular file.
+
     Parameters
     ----------
     path : Path
@@ -48,12 +51,6 @@ def replacing(
     ------
     BinaryIO
         The temporary file, open for writing and seeking.
-
-    Raises
-    ------
-    ImgdupError
-        If the operating system refuses; the text names the file and, if a disk or quota is full,
-        the bytes needed. Also if there is something else than a regular file.
 
     References
     ----------

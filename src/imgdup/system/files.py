@@ -39,7 +39,6 @@ def read_file(path: bytes | str, limits: Limits) -> FileBytes:
 
     Parameters
     ----------
-    path : bytes or str
     limits : Limits
         ``max_file_bytes`` is compared with the size before anything is read.
 

@@ -64,6 +64,9 @@ class Holder(NamedTuple):
 def locked(path: Path, what: str) -> Iterator[None]:
     """Hold the lock of a file, or raise without waiting.
 
+    Raises LockedError if another process, or this one, holds it; the text names its pid, host and
+    start. Raises ImgdupError if the file cannot be created.
+
     Parameters
     ----------
     path : Path
@@ -71,13 +74,6 @@ def locked(path: Path, what: str) -> Iterator[None]:
         process could lock the deleted file and another one a new file.
     what : str
         What is locked, for the message.
-
-    Raises
-    ------
-    LockedError
-        If another process, or this one, holds it; the text names its pid, host and start.
-    ImgdupError
-        If the file cannot be created.
 
     Examples
     --------
@@ -113,18 +109,13 @@ def take(descriptor: int, what: str) -> None:
 
     Nothing is locked where the file system has no locks, or none for files open for reading.
 
+    Raises LockedError if another process, or this one by another descriptor, holds it. Raises
+    ImgdupError if the system refuses.
+
     Parameters
     ----------
-    descriptor : int
     what : str
         What is locked, for the message.
-
-    Raises
-    ------
-    LockedError
-        If another process, or this one by another descriptor, holds it.
-    ImgdupError
-        If the system refuses.
     """
     try:
         _take(descriptor)

@@ -184,10 +184,7 @@ def is_below(path: bytes, folder: bytes) -> bool:
 def current_folder() -> Path:
     """Return the current folder.
 
-    Raises
-    ------
-    UsageError
-        If it was deleted: then only absolute paths can be used.
+    Raises UsageError if it was deleted: then only absolute paths can be used.
     """
     try:
         return Path.cwd()
@@ -205,11 +202,8 @@ def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
     If the last part of the path is a link to a file, it keeps its own name. An address of an
     object, such as ``s3://bucket/a.jpg``, is absolute.
 
-    Raises
-    ------
-    UsageError
-        If the path is empty, or relative to a folder that was deleted; or if an address names no
-        server, or holds a password or a query.
+    Raises UsageError if the path is empty, or relative to a folder that was deleted; or if an
+    address names no server, or holds a password or a query.
     """
     named = from_chained(os.fsencode(path))
     if is_remote(named):

@@ -73,6 +73,8 @@ def json_paths(key: str, paths: Sequence[bytes]) -> dict[str, list[str]]:
 def path_from_json(record: Mapping[str, Any], key: str = "path") -> bytes:
     r"""Read a path that `json_path` wrote.
 
+    Raises ValueError if there is no such text, or ``key_b64`` is not Base64.
+
     Parameters
     ----------
     record : mapping
@@ -84,11 +86,6 @@ def path_from_json(record: Mapping[str, Any], key: str = "path") -> bytes:
     -------
     bytes
         The path, byte for byte.
-
-    Raises
-    ------
-    ValueError
-        If there is no such text, or ``key_b64`` is not Base64.
 
     Examples
     --------
@@ -110,6 +107,9 @@ PLAIN = (str, int, float, type(None))  # values of JSON that hold no paths
 def json_line(record: Mapping[str, Any]) -> str:
     r"""Write a record as one line of JSON, in ASCII.
 
+    Raises ValueError if a number is not finite, which JSON cannot hold. Raises TypeError if JSON
+    cannot hold a value.
+
     Parameters
     ----------
     record : mapping
@@ -121,13 +121,6 @@ def json_line(record: Mapping[str, Any]) -> str:
     -------
     str
         The line, with its newline.
-
-    Raises
-    ------
-    ValueError
-        If a number is not finite, which JSON cannot hold.
-    TypeError
-        If JSON cannot hold a value.
 
     Examples
     --------
@@ -192,10 +185,7 @@ def read_lines(path: Path) -> Generator[bytes, None, None]:
 def parse_line(line: bytes) -> Record:
     """Parse one line of JSON.
 
-    Raises
-    ------
-    ValueError
-        If it is not a JSON object, or has a key twice.
+    Raises ValueError if it is not a JSON object, or has a key twice.
     """
     try:
         record = json.loads(line, object_pairs_hook=_without_repeats)

@@ -79,12 +79,7 @@ class Collection:
     def index(self) -> ImageIndex:
         """Return the index as it is now; another process may have written a new generation.
 
-        Raises
-        ------
-        Refused
-            If there is no index any more.
-        ImgdupError
-            If it cannot be read.
+        Raises Refused if there is no index any more. Raises ImgdupError if it cannot be read.
         """
         with self._lock:
             seen = _seen(self.folder / CURRENT)
@@ -96,10 +91,7 @@ class Collection:
     def row(self, image_id: str) -> Row:
         """Return the image that has this id in the current generation.
 
-        Raises
-        ------
-        Refused
-            If the id is of another generation, or no image has it.
+        Raises Refused if the id is of another generation, or no image has it.
         """
         index = self.index()
         prefix, _, number = image_id.partition("-")
@@ -118,10 +110,7 @@ class Collection:
     def thumbnail(self, image: Row, side: int) -> bytes:
         """Return a new JPEG file of an image; nothing else of its file is in it.
 
-        Raises
-        ------
-        Refused
-            If the file is gone, is not the one that was indexed, or cannot be decoded.
+        Raises Refused if the file is gone, is not the one that was indexed, or cannot be decoded.
         """
         key = bytes(image.index.column("digest")[image.row]), side
         with self._lock:
@@ -149,10 +138,7 @@ class Collection:
     def probes(self, data: bytes, index: ImageIndex, *, orientations: bool) -> Probes:
         """Hash a picture that was sent.
 
-        Raises
-        ------
-        ImageError
-            If it is none, or would cost too much.
+        Raises ImageError if it is none, or would cost too much.
         """
         parameters = index.generation.probe_parameters
         return self._ask(partial(_hash, self.limits, parameters, orientations), data)

@@ -44,23 +44,12 @@ class KeepOptions(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which groups to list.
+    """Which groups to list."""
 
-    Attributes
-    ----------
-    relation : str
-        Groups with a file of this relation; empty for all.
-    min_distance : int
-        Groups with a file at least so far from the kept one, in bits.
-    text : str
-        Groups with a file whose path contains this, upper and lower case alike.
-    folder : str
-        Groups with a file in this folder or below it; as `GroupList.folders` names it.
-    """
-
-    relation: str = ""
-    min_distance: int = 0
-    text: str = ""
+    relation: str = ""  # groups with a file of this relation; empty for all
+    min_distance: int = 0  # groups with a file at least so far from the kept one, in bits
+    text: str = ""  # groups with a file whose path contains this, upper and lower case alike
+    # Groups with a file in this folder or below it; as `GroupList.folders` names it.
     folder: str = ""
 
 
@@ -178,13 +167,7 @@ def _upwards(folder: bytes, roots: Sequence[bytes]) -> Iterator[bytes]:
 
 
 class Finder:
-    """Finds duplicates, one search at a time, in a thread of its own.
-
-    Parameters
-    ----------
-    collection : Collection
-    options : KeepOptions
-    """
+    """Finds duplicates, one search at a time, in a thread of its own."""
 
     def __init__(self, collection: Collection, options: KeepOptions) -> None:
         self._collection = collection
@@ -201,10 +184,7 @@ class Finder:
     def find(self, index: ImageIndex, decided: Decided = NOTHING) -> GroupList | Progress:
         """Return the groups, or the progress of the search if it takes more than a few seconds.
 
-        Raises
-        ------
-        ImgdupError
-            If they cannot be found; the next call tries it again.
+        Raises ImgdupError if they cannot be found; the next call tries it again.
         """
         key = (index.digest, decided.different, decided.keep, tuple(sorted(decided.prefer.items())))
         with self._lock:

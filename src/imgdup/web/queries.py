@@ -46,10 +46,7 @@ class _Probed(NamedTuple):
 def read_request(values: Mapping[str, str], index: ImageIndex) -> QueryRequest:
     """Read the parameters of a query.
 
-    Raises
-    ------
-    Refused
-        If one is unknown, or not a number in its range.
+    Raises Refused if one is unknown, or not a number in its range.
     """
     known = {"max_dist", "k", "orientations", "verify", "by", "limit"}
     check_known(values, known)
@@ -84,10 +81,7 @@ def query_named(
 ) -> dict[str, Any]:
     """Look up an indexed image by its ``id``, or hashes in hexadecimal: ``hash``, ``match``.
 
-    Raises
-    ------
-    Refused
-        If the record names neither, or both.
+    Raises Refused if the record names neither, or both.
     """
     if set(record) == {"id"} and isinstance(record["id"], str):
         return _answer(collection, shown, request, _of_row(collection, request, record["id"]))

@@ -70,7 +70,6 @@ def refusal(error: ImgdupError, *, show_paths: bool) -> Refused:
 
     Parameters
     ----------
-    error : ImgdupError
     show_paths : bool
         Whether the answer may have the text of the error, which may name a path.
     """
@@ -171,20 +170,13 @@ HEADERS = (
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask.
+    """Who may ask."""
 
-    Attributes
-    ----------
-    token : str or None
-        What requests must name as ``Authorization: Bearer``; None asks for nothing.
-    hosts : tuple of str
-        Names of this host that are accepted beside ``localhost`` and addresses.
-    only_loopback : bool
-        Whether addresses of other interfaces than the loopback one are refused, too.
-    """
-
+    # What requests must name as ``Authorization: Bearer``; None asks for nothing.
     token: str | None = None
+    # Names of this host that are accepted beside ``localhost`` and addresses.
     hosts: tuple[str, ...] = ()
+    # Whether addresses of other interfaces than the loopback one are refused, too.
     only_loopback: bool = True
 
 

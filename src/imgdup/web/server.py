@@ -49,11 +49,8 @@ class Address(NamedTuple):
 def checked_token(token: str | None, address: Address) -> str:
     """Return the token that is given, or a new one.
 
-    Raises
-    ------
-    UsageError
-        If it is too short, has other characters than a header may have, or is missing although
-        other machines can reach the service.
+    Raises UsageError if it is too short, has other characters than a header may have, or is missing
+    although other machines can reach the service.
     """
     if token is None:
         if not address.is_loopback:
@@ -73,10 +70,7 @@ def checked_token(token: str | None, address: Address) -> str:
 def listen(address: Address) -> socket.socket:
     """Open the port.
 
-    Raises
-    ------
-    ImgdupError
-        If it is taken, or there is no such address here.
+    Raises ImgdupError if it is taken, or there is no such address here.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     # With this protocol named, asyncio sends each part of an answer at once; else answers on a kept

@@ -51,12 +51,8 @@ def widen(pipe: Connection) -> None:
 def send(pipe: Connection, value: object) -> None:
     """Send a value.
 
-    Raises
-    ------
-    OSError
-        If the other process has ended.
-    Exception
-        If the value cannot be pickled; then nothing was sent.
+    Raises OSError if the other process has ended. Raises Exception if the value cannot be pickled;
+    then nothing was sent.
     """
     parts: list[memoryview] = []
 
@@ -76,12 +72,8 @@ def send(pipe: Connection, value: object) -> None:
 def receive(pipe: Connection) -> Any:
     """Wait for a value, and return it.
 
-    Raises
-    ------
-    EOFError, OSError
-        If the other process has ended.
-    Exception
-        If the value cannot be made here from what was sent.
+    Raises EOFError, OSError if the other process has ended. Raises Exception if the value cannot be
+    made here from what was sent.
     """
     data, sizes = pickle.loads(pipe.recv_bytes())
     parts = [bytearray(n_bytes) for n_bytes in sizes]

@@ -162,6 +162,10 @@ def _lost() -> ImgdupError:
 def cluster_pool(address: str, limits: Limits, preload: tuple[str, ...]) -> Pool:
     """Connect to a Dask cluster, check its workers, and return a pool that they work for.
 
+    Raises UsageError if there is no such scheduler file. Raises ImgdupError if the scheduler does
+    not answer, has no workers or another version of Dask, or if a worker cannot start processes, or
+    has other versions of what decides the hashes.
+
     Parameters
     ----------
     address : str
@@ -170,14 +174,6 @@ def cluster_pool(address: str, limits: Limits, preload: tuple[str, ...]) -> Pool
         The limits for each file and each process.
     preload : tuple of str
         The modules that the processes need.
-
-    Raises
-    ------
-    UsageError
-        If there is no such scheduler file.
-    ImgdupError
-        If the scheduler does not answer, has no workers or another version of Dask, or if a worker
-        cannot start processes, or has other versions of what decides the hashes.
     """
     client = _connect(_address(address))
     try:

@@ -300,6 +300,9 @@ def decode_each(
 ) -> Generator[R | ImageError, None, None]:
     """Call a function on each file in the workers of a pool.
 
+    Raises ImgdupError if the function raises one that is not an `ImageError`, or no worker can
+    start.
+
     Parameters
     ----------
     function : callable
@@ -316,11 +319,6 @@ def decode_each(
     object or ImageError
         One answer for each file, in the order of the files: what the function returned, or why
         there is no result. A file that ends its process is ``crashed`` or ``timed-out``.
-
-    Raises
-    ------
-    ImgdupError
-        If the function raises one that is not an `ImageError`, or no worker can start.
     """
     task = partial(_decode_batch, function)
     batches = batched(enumerate(files), batch_files)

@@ -34,26 +34,14 @@ OUTSIDE_SIGNALS = (-9, -15)  # SIGKILL, SIGTERM: sent by another program, or whe
 
 
 class Setup(NamedTuple):
-    """The settings of an executor.
+    """The settings of an executor."""
 
-    Parameters
-    ----------
-    workers : int
-        How many calls are made at once.
-    timeout_s : float
-        How long a worker may take for one item before it is stopped.
-    initializer : callable or None
-        Called once in each worker before its first call, as ``initializer(*initargs)``.
-    initargs : tuple
-        Its arguments.
-    preload : tuple of str
-        Modules that workers need; where workers are forked, they are imported once for all.
-    """
-
-    workers: int
-    timeout_s: float
+    workers: int  # how many calls are made at once
+    timeout_s: float  # how long a worker may take for one item before it is stopped
+    # Called once in each worker before its first call, as ``initializer(*initargs)``.
     initializer: Callable[..., object] | None = None
-    initargs: tuple[Any, ...] = ()
+    initargs: tuple[Any, ...] = ()  # its arguments
+    # Modules that workers need; where workers are forked, they are imported once for all.
     preload: tuple[str, ...] = ()
 
 
@@ -156,15 +144,12 @@ class Processes(ThreadPoolExecutor):
     import the caller's ``__main__``, ignore signals of the terminal, and end when this process
     ends, even if it is killed.
 
+    Raises ImgdupError, OSError, ImportError if no process can be started here.
+
     Parameters
     ----------
     setup : Setup
         Number of workers, time limit and initializer.
-
-    Raises
-    ------
-    ImgdupError, OSError, ImportError
-        If no process can be started here.
     """
 
     def __init__(self, setup: Setup) -> None:

@@ -81,10 +81,7 @@ class Source(Protocol):
     def start(self, slot: int) -> tuple[Connection, Process]:
         """Start the worker that has the state of a slot; return the pipe to it, too.
 
-        Raises
-        ------
-        TemplateEndedError
-            If another source must take the place of this one.
+        Raises TemplateEndedError if another source must take the place of this one.
         """
 
     def close(self) -> None:

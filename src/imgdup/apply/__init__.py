@@ -79,14 +79,9 @@ def apply_plan(
 ) -> ApplyResult:
     """Carry out a plan, as far as target and journal allow it.
 
-    Parameters
-    ----------
-    options : ApplyOptions
-        From `make_options`.
-    journal : Path
-        A file to make, see `imgdup.apply.registry.free_journal_path`.
-    progress : callable
-        Is called with the number of removals looked at, and of all.
+    The options are from `make_options`, the journal is a file to make; see
+    `imgdup.apply.registry.free_journal_path`. `progress` is called with the number of removals
+    looked at, and of all.
 
     Raises
     ------

@@ -29,15 +29,7 @@ IsRemoved = Callable[[str], bool]  # whether an annotation with this name is of 
 
 
 class RemovedPictures:
-    """Finds the picture that an annotation names, and tells whether it is removed.
-
-    Parameters
-    ----------
-    rows : Rows
-        All pictures.
-    gone : collection of bytes
-        Paths of those that go.
-    """
+    """Finds the picture that an annotation names, and whether it is removed."""
 
     def __init__(self, rows: Rows, gone: Collection[bytes]) -> None:
         self._gone = gone
@@ -104,12 +96,7 @@ def _most(paths: list[bytes], count: Callable[[bytes], int]) -> list[bytes]:
 def without_pictures(file: bytes, data: bytes, is_removed: IsRemoved) -> tuple[bytes, int]:
     """Return an annotation file without the removed pictures, and the number of removed entries.
 
-    Raises UsageError if it is of no known form.
-
-    Parameters
-    ----------
-    file : bytes
-        Its path; the extension says what it is.
+    The extension says what it is. Raises UsageError if it is of no known form.
     """
     kind = os.path.splitext(file)[1].lower()
     if kind not in _FORMS:

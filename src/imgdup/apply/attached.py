@@ -27,18 +27,9 @@ EXTENSIONS = (b".xmp", b".aae", b".mov", b".json", b".txt")
 def links_to(files: Iterable[bytes], roots: Sequence[bytes]) -> Mapping[bytes, list[bytes]]:
     """Find the symbolic links in some folders that point to files.
 
-    Parameters
-    ----------
-    files : iterable of bytes
-        Paths of regular files; they are looked at only if the folders hold any links to files.
-    roots : sequence of bytes
-        Folders; all that is in them is listed once, and no link is followed.
-
-    Returns
-    -------
-    mapping of bytes to list of bytes
-        The links to each file that has any. Of links that lead to it through another link in these
-        folders, only the last one.
+    The folders are listed once, and no link is followed. The files, regular ones, are looked at
+    only if the folders hold any links to files. Of links that lead to a file through another link
+    in these folders, only the last one is returned.
     """
     identities = {}
     for link in _symbolic_links(roots):
@@ -164,12 +155,8 @@ def _finish_exchange(link: ChangedLink) -> None:
 class Companions:
     """Finds the companions of pictures; each folder is listed once.
 
-    Parameters
-    ----------
-    names_in : callable, optional
-        Returns the names in a folder; without it, those on the disk.
-    exists : callable, optional
-        Tests whether a path is there; without it, on the disk.
+    `names_in` returns the names in a folder, and `exists` tests whether a path exists; by default,
+    on the disk.
     """
 
     def __init__(
@@ -181,20 +168,10 @@ class Companions:
         self._folders: dict[bytes, dict[bytes, list[bytes]]] = {}
 
     def of(self, picture: bytes, removed: Container[bytes] = ()) -> list[bytes]:
-        """Return the paths of the companions of a picture.
+        """Return the paths of the companions of a picture, sorted; the picture may be gone already.
 
-        Parameters
-        ----------
-        picture : bytes
-            Its path; the picture itself may be gone already.
-        removed : container of bytes
-            Files that are removed as well.
-
-        Returns
-        -------
-        list of bytes
-            Sorted. A companion that another file shares, which exists and is not in `removed`, is
-            not among them.
+        A companion that another file shares, which exists and is not in `removed`, is not among
+        them.
         """
         folder, name = os.path.split(picture)
         names = self._listed(folder)

@@ -67,19 +67,10 @@ def copied(
 ) -> Iterator[Copy]:
     """Copy a file with its permissions, owner and times, and sync it to the disk.
 
-    The owner is that of the process if the process may not change it. The file stays open inside
-    the ``with`` block. After an exception, the copy is gone if it still has its first name.
-
-    Parameters
-    ----------
-    source, target : bytes
-        Neither is followed if it is a symbolic link.
-    facts : FileFacts
-        Those of the file; the content of the copy must match them.
-    rights : Rights, optional
-        For the copy, in place of those of the source.
-    mtime_ns : int, optional
-        For the copy, in place of that of the source.
+    The owner is that of the process if the process may not change it. `rights` and `mtime_ns`
+    replace those of the source. Neither name is followed if it is a symbolic link. The file stays
+    open inside the ``with`` block. After an exception, the copy is gone if it still has its first
+    name.
 
     Raises
     ------

@@ -34,22 +34,9 @@ LINE_BYTES = 4096  # of a step, about
 class Journal:
     """A journal being written; the file is made with the first step, and never overwritten.
 
-    If the file exists, the run that it describes is continued. The file is locked, so that no other
-    process undoes the run meanwhile.
-
-    Parameters
-    ----------
-    path : Path
-        The file to make, or to continue.
-    register : callable
-        Is called with the first line before the first step is announced.
-
-    Attributes
-    ----------
-    past : PastRun
-        The run to continue; without steps if it is a new one.
-    header : Header
-        Of the run; its token is that of the run to continue.
+    If the file exists, the run that it describes, `past`, is continued: the header gets its token.
+    The file is locked, so that no other process undoes the run meanwhile. `register` is called with
+    the first line before the first step is announced.
     """
 
     def __init__(self, path: Path, header: Header, register: Callable[[Path, bytes], None]) -> None:

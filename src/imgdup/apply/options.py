@@ -203,13 +203,7 @@ def uppermost_missing(folder: bytes) -> bytes | None:
 
 
 def check_writable(plan: Plan, target: bytes) -> None:
-    """Raise unless the target can be written, or made, and has room; changes nothing.
-
-    Raises
-    ------
-    ImgdupError
-        Names the remedy.
-    """
+    """Raise ImgdupError unless the target can be written, or made, and has room."""
     name, there = os.fsdecode(target), _nearest_folder(target)
     if not os.path.isdir(there):
         raise ImgdupError(

@@ -46,13 +46,9 @@ for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
 class SkipFile(Exception):
     """Raised to skip this file and continue with the next.
 
-    Parameters
-    ----------
-    reason : str
-        A word: a key of ``SKIP_REASONS``, ``changed``, ``not-regular``, ``same-file``,
-        ``different-bytes``, ``different-picture``, ``failed``, ``not-reached``, ``cannot-undo``.
-    detail : str
-        What was found, for people; one line.
+    `detail` says in one line what was found. `reason` is a word: a key of ``SKIP_REASONS``,
+    ``changed``, ``not-regular``, ``same-file``, ``different-bytes``, ``different-picture``,
+    ``failed``, ``not-reached``, ``cannot-undo``.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -165,20 +161,10 @@ class Recheck:
 
 
 def check_content(facts: FileFacts, path: bytes | None = None) -> os.stat_result:
-    """Read a file and make sure that it is the one that a plan describes.
+    """Read a file and make sure that it is the one that a plan describes; return its facts.
 
-    Raises SkipFile if it is missing, not a regular file, unreadable, or differs in size, time or
-    content.
-
-    Parameters
-    ----------
-    path : bytes, optional
-        Where the file is now; by default the path in the plan.
-
-    Returns
-    -------
-    os.stat_result
-        Of the open file whose whole content was read.
+    It is looked for at `path`, by default at the path in the plan. Raises SkipFile if it is
+    missing, not a regular file, unreadable, or differs in size, time or content.
     """
     path = facts.path if path is None else path
     try:

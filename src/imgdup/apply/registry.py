@@ -66,19 +66,9 @@ def _digest(line: bytes) -> str:
 def check_journal(
     journal: Path, run: PastRun, index_folder: Path, open_rows: Callable[[], Rows] | None
 ) -> None:
-    """Raise unless a run on an index wrote a journal, and changed only what belongs to that run.
+    """Raise PlanError unless a run on an index wrote a journal and changed only its own files.
 
-    Parameters
-    ----------
-    run : PastRun
-        What was read from it.
-    open_rows : callable or None
-        Opens the index, if the user named it.
-
-    Raises
-    ------
-    PlanError
-        Nothing was changed.
+    `open_rows` opens the index, if the user named it. Nothing is changed.
     """
     if run.header is None or not run.steps:
         return
@@ -171,12 +161,7 @@ def _carries_out(step: Step, removal: Removal, roots: tuple[bytes, ...]) -> bool
 def describe_leftovers(files: Iterable[tuple[bytes, bytes]], index_folder: Path) -> Iterator[str]:
     """Yield one line for each file that a killed run left, with what to do about it.
 
-    Parameters
-    ----------
-    files : iterable of (path, token)
-        As from `imgdup.query.check_index.temporary_files`.
-    index_folder : Path
-        It knows the journals of its runs.
+    The files are pairs of a path and a token, from `imgdup.query.check_index.temporary_files`.
     """
     journals = _journals_by_token(index_folder)
     for path, token in files:
@@ -212,17 +197,9 @@ def _advice(path: bytes, token: bytes, journals: Mapping[bytes, Path]) -> str:
 def check_earlier_runs(plan: Path, continued: Path | None = None) -> None:
     """Raise if an earlier run of a plan, or an undo of it, was killed in the middle of a step.
 
-    Parameters
-    ----------
-    continued : Path, optional
-        The journal of the run to continue: the run may have been killed, but no undo of it.
-
-    Raises
-    ------
-    ImgdupError
-        Names the files that the run left and the command that undoes it.
-    LockedError
-        If the earlier run continues, or is being undone.
+    The run of the journal `continued` may have been killed, but no undo of it. ImgdupError names
+    the files that the run left and the command that undoes it. Raises LockedError if the earlier
+    run continues, or is being undone.
     """
     for path in earlier_journals(plan):
         with contextlib.suppress(PlanError), locked_journal(path) as run:
@@ -244,16 +221,10 @@ def _names_left(run: PastRun, ended: Container[int]) -> Iterator[bytes]:
 
 
 def journal_to_write(plan: Path, header: Header, index_folder: Path) -> Path:
-    """Choose the journal of a run: that of the run that it continues, or a new file.
+    """Choose the journal of a run: that of the run that it continues, or a new one beside the plan.
 
-    Parameters
-    ----------
-    plan : Path
-        The journals are beside it.
-    header : Header
-        Describes the run.
-    index_folder : Path
-        Only a journal that it knows is continued, and only if it was not undone as a whole.
+    Only a journal that the index folder knows is continued, and only if it was not undone as a
+    whole.
     """
     for path in reversed(earlier_journals(plan)):
         with contextlib.suppress(PlanError):

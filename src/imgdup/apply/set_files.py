@@ -23,19 +23,12 @@ class SetFiles:
     the root. Files that were named one by one keep their path below the folder that they share.
     Objects on servers are files, too.
 
-    Raises PlanError if an object on a server has a name that no file can have. Raises ImgdupError
-    if a server does not tell which objects there are.
+    `places` has the path of each file in the cleaned set, in path order; `stamps` the version of
+    each object on a server; `missing` the files of the index that do not exist. `n_links` counts
+    symbolic links, which are left out unless their picture was indexed.
 
-    Attributes
-    ----------
-    places : dict of bytes to bytes
-        Each file, in path order of the places, and its path in the folder of the cleaned set.
-    stamps : dict of bytes to Stamp
-        Which version of each object on a server is meant.
-    missing : list of bytes
-        Files of the index that do not exist.
-    n_links : int
-        Symbolic links, which are left out unless their picture was indexed.
+    Raises PlanError if an object on a server has a name that no file can have. Raises ImgdupError
+    if a server does not list its objects.
     """
 
     def __init__(self, plan: Plan, rows: Rows) -> None:

@@ -181,13 +181,7 @@ def _record(key: str, removal: Removal, files: SetFiles) -> dict[str, Any]:
 
 
 class _Work:
-    """The writing of one cleaned set, which another run may have begun.
-
-    Parameters
-    ----------
-    contents : mapping of bytes to Content
-        By the path in the target.
-    """
+    """The writing of one cleaned set, which another run may have begun."""
 
     def __init__(
         self, target: Path, contents: Mapping[bytes, Content], manifest: Sequence[str]

@@ -129,18 +129,10 @@ def make_block(
     columns: Columns,
     failures: Mapping[int, str],
 ) -> bytes:
-    """Write the rows of a batch as a block of a checkpoint file.
+    """Write the rows of a batch, which began at `hashed_ns`, as a block of a checkpoint file.
 
-    Parameters
-    ----------
-    hashed_ns : int
-        When the batch began.
-    paths : sequence of bytes
-        The key of each file, see `FileToHash`.
-    columns : mapping of ndarray
-        The fields of `imgdup.index.columns`, at least one row per path.
-    failures : mapping of int to str
-        What went wrong, by row, for rows whose status is not ok.
+    Each path is the key of a file, see `FileToHash`; the columns are those of
+    `imgdup.index.columns`. `failures` has what went wrong, by row, for rows whose status is not ok.
     """
     record = _record(*_form(settings.parameters))
     rows = np.zeros(len(paths), record)

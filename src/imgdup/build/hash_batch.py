@@ -73,17 +73,10 @@ class BatchResult(NamedTuple):
 def hash_batch(
     settings: BatchSettings, files: Sequence[FileToHash], before_item: Callable[[int], None]
 ) -> BatchResult:
-    """Hash the files of one batch; append the answers to a checkpoint, or return them as a block.
+    """Hash files in path order; append the answers to a checkpoint, or return them as a block.
 
-    Parameters
-    ----------
-    settings : BatchSettings
-        Hash parameters, limits, and where the checkpoints are.
-    files : sequence of FileToHash
-        In path order.
-    before_item : callable
-        Is called with the position of each file before it is touched; it may raise `Stopped`,
-        then what is finished is written.
+    `before_item` is called with the position of each file before it is touched; it may raise
+    `Stopped`, then what is finished is written.
     """
     hashed_ns = settings.began_ns or time.time_ns()
     rows = _BatchRows(settings, files)

@@ -67,16 +67,10 @@ class IgnoredFiles:
     opened again until one of these changes. A folder of 20,000 labels takes 160 kB. Among a million
     such files, two have the same digest by chance in one of 30 million runs.
 
-    Parameters
-    ----------
-    known : ndarray of uint64
-        The keys that earlier runs stored, ascending.
-    stored_roots : mapping of bytes
-        The name of each root as the index stores it, so that a renamed folder stays known.
-    scanned_ns : int
-        When this run began: a file changed at about this time is not remembered.
-    counts : mapping of int
-        How many members of containers are no images, by the keys of the containers.
+    `known` has the digests that earlier runs stored, ascending, `stored_roots` the name of each
+    root as the index stores it, so that a renamed folder stays known. A file that changed at about
+    the time `scanned_ns`, when this run began, is not remembered. `counts` has the number of
+    members of each container that are no images, by its digest.
     """
 
     def __init__(
@@ -252,12 +246,8 @@ def copied_row_stream(
 class KnownContainers:
     """The containers of an old generation, which need not be opened if they did not change.
 
-    Parameters
-    ----------
-    scanned_ns : mapping
-        When each root was scanned.
-    retry_failed : bool
-        Whether containers that could not be listed are opened again.
+    `scanned_ns` has the time when each root was scanned. With `retry_failed`, containers that could
+    not be listed are opened again.
     """
 
     def __init__(

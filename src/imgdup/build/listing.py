@@ -178,26 +178,14 @@ def list_files(
     known: Sequence[Iterable[tuple[bytes, OldRow | CheckpointRow]]],
     options: ListingOptions,
 ) -> Iterator[tuple[int, Candidate]]:
-    """Fill a listing with all files of the next generation, and the source of the facts of each.
+    """Fill an empty listing with the files of the next generation, and where their facts are.
 
-    Raises ImgdupError if a scan lost all that was known in it, or most of it; see `UnmountGuard`.
-
-    Parameters
-    ----------
-    scans : sequence of Scan
-        What to scan, disjoint.
-    listing : Listing
-        An empty one, with all roots of the next generation; a root that is new takes the rows of
-        those in it that left.
-    index_folder : bytes
-        Absolute path of the index, which is not scanned.
-    known : sequence of iterables of (path_key, row)
-        The old generation, the checkpoints and another index, each in path order.
-
-    Yields
-    ------
-    row, Candidate
-        Each file that must be read; the listing is complete when there are no more.
+    The scans are disjoint; the index folder is not scanned. The listing has all roots of the next
+    generation; a root that is new gets the rows of those in it that left. `known` are the old
+    generation, the checkpoints and another index, as pairs of path key and row, each in path order.
+    Yields the row and the candidate of each file that must be read; the listing is complete when
+    there are no more. Raises ImgdupError if a scan lost all that was known in it, or most of it;
+    see `UnmountGuard`.
     """
     guards = [(scan, UnmountGuard(scan)) for scan in scans]
     files = [_found_files(scan, index_folder, listing.tally) for scan in scans]

@@ -53,13 +53,7 @@ class Found(NamedTuple):
 
 
 class Queue:
-    """Paths to look at, in path order; the members of ``NAME`` have their turn as ``NAME!``.
-
-    Attributes
-    ----------
-    keys : list of bytes
-        A heap of the path keys that are left; ascending at first.
-    """
+    """Paths to look at, in path order; the members of ``NAME`` have their turn as ``NAME!``."""
 
     def __init__(self, keys: list[bytes]) -> None:
         self.keys = keys
@@ -136,16 +130,10 @@ class Containers:
         is_skipped: Callable[[bytes], bool],
         stamp: Stamp | None = None,
     ) -> Found:
-        """List the pictures in a container.
+        """List the pictures in a container, without the members whose names are skipped.
 
-        Raises OSError if the container cannot be opened.
-
-        Parameters
-        ----------
-        is_skipped : callable
-            Tests the name of a member in the container.
-        stamp : Stamp, optional
-            That of the container, where it is known.
+        The stamp is that of the container, where it is known. Raises OSError if the container
+        cannot be opened.
         """
         stamp = stamp or stamp_of(path)
         known = self.known(path, stamp, options)

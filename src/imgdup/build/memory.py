@@ -92,17 +92,7 @@ class MemoryRows:
 
 
 def hash_contents(contents: Iterable[Content], n: int, limits: Limits | None = None) -> MemoryRows:
-    """Hash pictures in worker processes.
-
-    Parameters
-    ----------
-    contents : iterable of Content
-        Read as workers become free.
-    n : int
-        How many there are.
-    limits : Limits, optional
-        The limits for each picture.
-    """
+    """Hash `n` pictures in worker processes; they are read as workers become free."""
     limits = limits or Limits()
     columns = empty_columns(n, BITS // WORD_BITS)
     columns["same_file"] = np.full(n, -1, np.int64)

@@ -56,23 +56,15 @@ class _Index(NamedTuple):
 
 
 def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False) -> Merged:
-    """Write an index of all files that some indexes have.
+    """Write an index of all files that some indexes have, one at least.
 
     A path that several indexes have gives one row: if its content is the same, that of the latest
-    mtime; if only one could read it, and size and mtime are the same, that one.
+    mtime; if only one could read it, and size and mtime are the same, that one. The target may be
+    one of the indexes; another index in it is replaced only if `replace` is true.
 
     Raises UsageError if a folder in a folder has other scan options. Raises ImgdupError if the
     target holds another index; if the indexes hash differently, scanned one folder with different
     options, or have different contents under one path. Nothing is changed then.
-
-    Parameters
-    ----------
-    places : sequence of Path
-        The index folders, at least one.
-    target : Path
-        The index folder to write; it may be one of `places`.
-    replace : bool
-        Whether the target may hold an index that is none of `places`; it is replaced.
     """
     if len(places) > MAX_INDEXES:
         raise UsageError(f"at most {MAX_INDEXES:,} indexes can be merged, got {len(places):,}")
@@ -101,20 +93,10 @@ def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False
 
 
 def select_rows(place: Path, rows: RowNumbers, target: Path, *, replace: bool = False) -> None:
-    """Write an index of some rows of an index, with the same roots.
+    """Write an index of some rows of an index, ascending, with the same roots.
 
-    Raises ImgdupError if the target holds another index.
-
-    Parameters
-    ----------
-    place : Path
-        The index folder.
-    rows : ndarray of int64
-        Ascending.
-    target : Path
-        The index folder to write; it may be the same one.
-    replace : bool
-        Whether the target may hold another index; it is replaced.
+    The target may be the same index; another one in it is replaced only if `replace` is true, else
+    ImgdupError is raised.
     """
     before = folder.read_current(target)
     index = _opened(place)

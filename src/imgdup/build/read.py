@@ -49,17 +49,10 @@ def read_files(
     progress: Progress,
     pool: Pool,
 ) -> None:
-    """Hash the files without an answer, and record in the listing where each answer is.
+    """Hash the files that are found, and record in the listing where the facts of each are.
 
-    Parameters
-    ----------
-    facts : Facts
-        Its listing is complete when `found` ends.
-    found : iterator of row and Candidate
-        The files to read, from `list_files`. The first ones go to the workers before the others
-        are listed.
-    pool : Pool
-        The workers; they start at the first such file.
+    The listing is complete when `found`, from `list_files`, ends. The first files go to the
+    workers, which start at the first one, before the others are listed.
     """
     batches = _all_batches(facts, found, progress, pool)
     _hash(facts, batches, settings, progress, pool)

@@ -38,24 +38,11 @@ class _Move(NamedTuple):
 
 
 def relocate(index_folder: Path, old: str | bytes, new: str | bytes) -> int:
-    """Give the rows of a folder that was moved their new paths; nothing is hashed.
+    """Give the rows of a folder that was moved their new paths; return how many, and hash nothing.
 
-    Raises UsageError if `new` is not a folder, or no row of the index is in `old`.
-
-    Parameters
-    ----------
-    index_folder : Path
-        The index.
-    old : str or bytes
-        The former path of the folder: a root, a folder in one, or one that holds roots. Rows of
-        files that are indexed under their new path already leave.
-    new : str or bytes
-        Where it is now. Where a root of the index reaches it, the options of that root count.
-
-    Returns
-    -------
-    int
-        How many rows have a new path.
+    `old` is a root, a folder in one, or one that holds roots. Rows of files that are indexed under
+    their new path already leave. Where a root of the index reaches `new`, the options of that root
+    count. Raises UsageError if `new` is not a folder, or no row of the index is in `old`.
     """
     folder.open_generation(index_folder, open_generation)  # raises before a folder is made
     before, after = absolute(old), absolute(new)

@@ -96,22 +96,13 @@ def plan_scan(
 ) -> ScanPlan:
     """Decide which folders and files to scan, and which roots the index has afterwards.
 
+    A folder that is named and that a root reaches means that part of it; any other is a new root,
+    and takes the place of those that it reaches. Files that no root reaches are remembered one by
+    one. With none named, all roots and the `single_files` of the index are scanned. A root may be
+    in another that does not reach it, because it is hidden there or excluded.
+
     Raises UsageError if a root that is replaced has other options, and the command does not choose
     between them; or if a root is indexed in another part than the command names.
-
-    Parameters
-    ----------
-    old_roots : mapping
-        The roots of the index, and what counts in each. One may be in another that does not reach
-        it, because it is hidden there or excluded.
-    folders, files : sequence of bytes
-        Absolute paths that the command names. A folder that a root reaches means that part of it;
-        any other is a new root, and takes the place of those that it reaches. Files that no root
-        reaches are remembered one by one. With none named, all roots are scanned.
-    changes : OptionChanges
-        Scan options that the command names.
-    single_files : sequence of bytes
-        The files that the index holds under no folder; scanned where nothing is named.
     """
     _check_part(old_roots, changes.part)
     if not folders and not files:

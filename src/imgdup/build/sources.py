@@ -71,20 +71,10 @@ def walk(
 ) -> Iterator[Candidate]:
     """Yield the candidates below a folder, in path order.
 
-    Iterative, so depth is no problem; memory is the names of the folders on the way down.
-
-    Parameters
-    ----------
-    folder : bytes
-        Absolute path of what to scan: `root` or a folder in it.
-    root : bytes
-        Absolute path that the exclude patterns are relative to.
-    options : ScanOptions
-        What counts.
-    skip : bytes
-        Absolute path of a folder to leave out: the index itself.
-    tally : Tally
-        Counts what is ignored, and records folders that cannot be listed.
+    `folder` is the root or a folder in it; exclude patterns are relative to the root. `skip`, the
+    index, is left out. The tally counts what is ignored, and records folders that cannot be listed.
+    The walk is iterative, so depth is no problem; memory is the names of the folders on the way
+    down.
     """
     scan = _Scan(root, options, tally)
     if is_remote(folder):

@@ -42,16 +42,9 @@ MOST_BYTES = 64 << 20  # of a picture; a worker reads larger ones itself, so tha
 class TarStreams:
     """Reads tar files on servers, one after another.
 
-    Parameters
-    ----------
-    pool : Pool
-        Workers on this machine.
-    checkpoints : Checkpoints
-        Those that interrupted runs left, and where to put the answers.
-    old : Generation, optional
-        Pictures that it has, and that did not change, are not hashed again.
-    log : callable
-        Is told which tar file is read.
+    The checkpoints are those that interrupted runs left, and where new ones go. Pictures that `old`
+    has and that did not change are not hashed again. `log` is called with the tar file that is
+    read.
     """
 
     def __init__(
@@ -67,15 +60,7 @@ class TarStreams:
         self._done: set[tuple[bytes, int, int, int]] | None = None
 
     def read(self, container: Container, is_skipped: Callable[[bytes], bool]) -> Listed | None:
-        """Return what a tar file on a server holds, with the answers; None for any other container.
-
-        Parameters
-        ----------
-        container : Container
-            An open one.
-        is_skipped : callable
-            Tests the name of a member.
-        """
+        """Return what an open tar file on a server holds; None for any other container."""
         path, stamp = container.file.path, container.file.stamp
         if not (is_remote(path) and isinstance(container, TarFile)):
             return None

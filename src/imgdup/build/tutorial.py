@@ -85,13 +85,9 @@ def changes(keys: Iterable[int], hashes: Iterable[int], *, is_rounded: bool) -> 
 def read_tutorial_pickle(file: Path) -> TutorialPickle:
     """Read the dictionary that the tutorial's index_images.py writes, ``{hash: [paths]}``.
 
-    Raises ImgdupError if the file is no pickle, asks for any other class or function, or holds
-    anything else. Raises OSError if it cannot be read.
-
-    Parameters
-    ----------
-    file : Path
-        Pickled by any protocol; a key is an int, a float, or an int64, uint64 or float64 of NumPy.
+    A key is an int, a float, or an int64, uint64 or float64 of NumPy. Raises ImgdupError if the
+    file is no pickle, asks for any other class or function, or holds anything else. Raises OSError
+    if it cannot be read.
     """
     data = file.read_bytes()
     try:

@@ -73,23 +73,9 @@ def update_index(
 ) -> Outcome:
     """Build, update or resume an index: the same call for all three.
 
-    Parameters
-    ----------
-    index_folder : Path
-        The index folder; it is made if it does not exist.
-    paths : sequence of str or bytes
-        Folders and files to scan; none means all roots that the index has.
-    settings : Settings, optional
-        How to index.
-    progress : Progress, optional
-        Shows the progress of the run.
-    pool : Pool, optional
-        Workers that were started before; without one, they start when there are files to read.
-
-    Returns
-    -------
-    Outcome
-        The counts, the failures, and whether a new generation was written.
+    The index folder is made if it does not exist. Without `paths`, all roots of the index are
+    scanned. The workers of `pool` were started before; without it, workers start when there are
+    files to read.
 
     Raises
     ------

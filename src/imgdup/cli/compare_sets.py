@@ -50,19 +50,10 @@ def compare_sets(
     limits: LeakLimits,
     outputs: ComparisonOutputs,
 ) -> int:
-    """Compare two sets, and return the exit code.
+    """Compare two sets; return 4 if a limit is exceeded, 3 if files failed, else 0.
 
-    Parameters
-    ----------
-    names : tuple of str
-        A and B: folders, which are indexed first, or index folders.
-    places : sequence of Path or None
-        The index folder for both, that of A, and that of B.
-
-    Returns
-    -------
-    int
-        4 if a limit is exceeded, 3 if files failed in this run, else 0.
+    The names are those of folders, which are indexed first, or of index folders. The places are the
+    index folder for both, that of A, and that of B.
     """
     comparison = _without_pictures(names, comparison)
     accepted = read_accepted(limits.accept) if limits.accept else set()

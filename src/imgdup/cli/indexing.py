@@ -145,11 +145,6 @@ def note_failures(outcome: Outcome) -> None:
 def index_summary(summary: Mapping[str, float]) -> str:
     """Write the counts of an indexing run as one line.
 
-    Parameters
-    ----------
-    summary : mapping
-        ``seen hashed unchanged failed removed ignored seconds images_per_second``.
-
     Examples
     --------
     >>> index_summary(dict(seen=9146, hashed=9144, unchanged=0, failed=2, removed=0, ignored=3,

@@ -74,15 +74,9 @@ class OpenFile(Protocol):
 
 
 class PlainFile:
-    """An open file.
+    """An open file, and its stamp when it was opened.
 
     Raises OSError if it cannot be opened, or is no regular file.
-
-    Attributes
-    ----------
-    stamp : Stamp
-        When it was opened.
-    raw : FileIO
     """
 
     def __init__(self, path: bytes) -> None:
@@ -181,12 +175,8 @@ class Member(NamedTuple):
 class Directory:
     """The members of a container in path order.
 
-    Attributes
-    ----------
-    fault : Fault, optional
-        Why the container could not be read, or not to its end.
-    ignored : list of (bytes, str)
-        Members that are no files, and why.
+    `fault` is why the container could not be read, or not to its end. `ignored` has the members
+    that are no files, and why.
     """
 
     def __init__(self) -> None:

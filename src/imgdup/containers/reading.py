@@ -113,23 +113,10 @@ def stamp_of(path: bytes) -> Stamp:
 def read_content(name: bytes, limits: Limits, locator: Locator | None = None) -> FileBytes:
     """Read a file, or a member of a container, and notice if it changes meanwhile.
 
-    Raises ImageError as `read_file` does; ``changed`` also if a container is not the one of the
-    locator.
-
-    Parameters
-    ----------
-    name : bytes
-        The path of a file, or the name of a member such as ``DIR/shard.tar!/a.jpg``.
-    limits : Limits
-        ``max_file_bytes`` holds for the bytes of a member as it is unpacked, whatever its
-        container declares.
-    locator : Locator, optional
-        Where the member lies; else the container is listed to find it.
-
-    Returns
-    -------
-    FileBytes
-        The content; for a member, the mtime of its container.
+    A member has a name such as ``DIR/shard.tar!/a.jpg``. Its locator says where it is; without it,
+    the container is listed. ``max_file_bytes`` holds for the bytes of a member as it is unpacked,
+    whatever its container declares; its mtime is that of the container. Raises ImageError as
+    `read_file` does; ``changed`` also if a container is not the one of the locator.
     """
     parts = split(name) if locator is None else _parts_of_open(name) or split(name)
     if parts is None and not is_remote(name):

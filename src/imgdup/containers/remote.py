@@ -187,23 +187,10 @@ async def _read_one(name: bytes, limits: Limits) -> FileBytes | Exception:
 
 
 class RemoteFile:
-    """An object that is read in ranges, all of one version.
+    """An object that is read in ranges, all of one version, as a file is read.
 
-    Where one read follows the other, more and more is read at once.
-
-    Raises OSError if there is no such object, or it cannot be read.
-
-    Parameters
-    ----------
-    path : bytes
-        The name of the object.
-
-    Attributes
-    ----------
-    stamp : Stamp
-        When it was opened.
-    raw : RawIOBase
-        The same as a file.
+    Where one read follows the other, more and more is read at once. Raises OSError if there is no
+    such object, or it cannot be read.
     """
 
     def __init__(self, path: bytes) -> None:

@@ -56,12 +56,9 @@ class TableFile:
         self._cursor: _Cursor | None = None
 
     def directory(self, limits: Limits, column: str = "") -> Directory:
-        """List the cells of a column; a damaged file gives a fault.
+        """List the cells of a column, by default the one with pictures.
 
-        Parameters
-        ----------
-        column : str
-            Its name; if empty, the one column that holds pictures.
+        A damaged file gives a fault.
         """
         found = Directory()
         try:
@@ -122,11 +119,8 @@ class TableFile:
     def read(self, place: Place, limits: Limits) -> bytes:
         """Read one cell; of a path in it, the file.
 
-        Raises
-        ------
-        ImageError
-            ``not-an-image`` if it is empty, ``damaged``, ``too-large``, or what is wrong with the
-            file.
+        Raises ImageError: ``not-an-image`` if it is empty, ``damaged``, ``too-large``, or as for
+        the file.
         """
         cells, row = self._cells(place)
         data = cells.data(row)
@@ -185,13 +179,7 @@ class _Cursor:
         return self._key == (group, number) and row >= self._start
 
     def find(self, row: int) -> "tuple[_Cells, int]":
-        """Return the cells with a row, and its number there; none is found behind a damaged page.
-
-        Raises
-        ------
-        ImageError
-            ``damaged``.
-        """
+        """Return the cells with a row, and its number there; ``damaged`` behind a damaged page."""
         while self._error is None and row >= self._start + len(self._batch):
             self._start += len(self._batch)
             try:

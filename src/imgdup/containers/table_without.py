@@ -22,13 +22,7 @@ _ARROW_SCHEMA = b"ARROW:schema"  # the key of the schema in the metadata, if it 
 
 
 class TableRows:
-    """An open Parquet or Arrow file; the place of a row is its number.
-
-    Parameters
-    ----------
-    kind : str
-        ``"parquet"`` or ``"arrow"``.
-    """
+    """An open Parquet or Arrow file; the place of a row is its number."""
 
     def __init__(self, file: OpenFile, kind: str) -> None:
         self._file = file

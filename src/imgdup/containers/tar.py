@@ -53,13 +53,7 @@ class Source(Protocol):
 
 
 class Unpacked:
-    """What an open compressed file unpacks to: reading backwards begins at its start again.
-
-    Parameters
-    ----------
-    kind : str
-        As `imgdup.containers.names.kind_of` returns it.
-    """
+    """What an open compressed file unpacks to: reading backwards begins at its start again."""
 
     def __init__(self, file: OpenFile, kind: str) -> None:
         self._stream = _OPENERS[kind](file.raw)
@@ -118,14 +112,10 @@ def walk_tar(
 ) -> Iterator[tuple[bytes, Place]]:
     """Read the headers of a tar file, a damaged one up to its damage, into a directory.
 
-    In a compressed file, what lies behind a member larger than `Limits.max_file_bytes` is not
-    listed: it could be reached only by unpacking all of that.
-
-    Yields
-    ------
-    bytes, Place
-        Each member with content of its own, by its stored name, when its header was read: its
-        content can be read then without going back.
+    Yields the stored name and the place of each member with content of its own when its header was
+    read: the content can be read then without going back. In a compressed file, what lies behind a
+    member larger than `Limits.max_file_bytes` is not listed: it could be reached only by unpacking
+    all of that.
     """
     links: list[tuple[bytes, bytes]] = []
     try:
@@ -317,10 +307,7 @@ class TarFile:
     def read(self, place: Place, limits: Limits) -> bytes:
         """Read one member; from a compressed file, by unpacking all that is before it.
 
-        Raises
-        ------
-        ImageError
-            ``too-large``, ``truncated`` or ``damaged``.
+        Raises ImageError: ``too-large``, ``truncated`` or ``damaged``.
         """
         _, offset, length, _, _ = place
         limits.check_bytes(length)

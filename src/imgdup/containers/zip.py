@@ -173,10 +173,7 @@ class ZipFile:
     def read(self, place: Place, limits: Limits) -> bytes:
         """Read one member, at most `Limits.max_file_bytes` whatever is declared.
 
-        Raises
-        ------
-        ImageError
-            ``too-large``, ``truncated`` or ``damaged``.
+        Raises ImageError: ``too-large``, ``truncated`` or ``damaged``.
         """
         kind, _, packed, size, check = place
         limits.check_bytes(max(size, packed if kind == ZIP_STORED else 0))

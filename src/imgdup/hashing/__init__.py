@@ -95,15 +95,7 @@ class Fingerprint(NamedTuple):
 
 
 def hash_pictures(pictures: Sequence[GrayImage], name: str, bits: int) -> Words:
-    """Hash pictures: uint64 of shape (n, bits // 64).
-
-    Parameters
-    ----------
-    name : str
-        A key of ``HASHERS``, or ``"match"``.
-    bits : int
-        One of the hasher's ``widths``; 256 for the match hash.
-    """
+    """Hash pictures by a key of ``HASHERS`` or by ``"match"``: uint64 of shape (n, bits // 64)."""
     if name in HASHERS and HASHERS[name].needs_opencv:
         return _tutorial_hashes(pictures)
     return native.hash_pictures(pictures, [(name, bits)]).hashes[name, bits]
@@ -133,8 +125,8 @@ def fingerprints(
 
     Both the match hash and the quality are made of 64 x 64 area averages. Bit ``16 * u + v`` of the
     match hash is 1 if the coefficient of their cosine transform with u half waves from top to
-    bottom and v from left to right is positive; bit 0, of the mean brightness, is always 0.
-    The quality is the sum of differences between neighbours that PDQ defines [4]_, from 0 to 100.
+    bottom and v from left to right is positive; bit 0, of the mean brightness, is always 0. The
+    quality is the sum of differences between neighbours that PDQ defines [4]_, from 0 to 100.
 
     The quality is 0 if the match hash is meaningless: if a side is shorter than 16 pixels, and if
     fewer than 96 of the 255 coefficients are a gray level or more. Smaller ones may be rounding
@@ -145,14 +137,8 @@ def fingerprints(
     enclose has a trimmed hash if it and the whole picture have a quality of at least 50, if both
     its sides are longer than a quarter of the picture's, and if 1/64 of a side is cut off.
 
-    Parameters
-    ----------
-    name : str
-        Name of the search hash, a key of ``HASHERS``.
-    bits : int
-        Length of the search hash, one of the hasher's ``widths``.
-    with_pdq, with_trimmed : bool
-        Whether to compute the PDQ hash, too, and the match hash of what flat borders enclose.
+    The search hash is named by a key of ``HASHERS`` and one of its lengths. The PDQ hash, and the
+    match hash of what flat borders enclose, are computed only if requested.
     """
     needs_opencv = HASHERS[name].needs_opencv
     kinds = [native.MATCH]
@@ -183,19 +169,10 @@ def fingerprint(picture: GrayImage, name: str, bits: int) -> Fingerprint:
 def dihedral_hashes(match: Words, which: Sequence[int] = range(len(ORIENTATIONS))) -> Words:
     """Return the match hashes of pictures rotated and mirrored, made of those of the pictures.
 
-    A mirrored picture has the same coefficients, but those of odd frequencies have the other sign;
-    a transposed one has them transposed. Only coefficients of exactly 0 would be wrong, as
-    pictures have them that are their own mirror image.
-
-    Parameters
-    ----------
-    which : sequence of int
-        Positions in `imgdup.images.gray.ORIENTATIONS`; all eight by default.
-
-    Returns
-    -------
-    ndarray of uint64, shape (len(which), n, 4)
-        By default the first are the hashes as they are.
+    The shape is (len(which), n, 4); `which` has positions in `imgdup.images.gray.ORIENTATIONS`, the
+    first of which are the hashes as they are. A mirrored picture has the same coefficients, but
+    those of odd frequencies have the other sign; a transposed one has them transposed. Only
+    coefficients of exactly 0 would be wrong, as pictures have them that are their own mirror image.
 
     Examples
     --------

@@ -171,18 +171,7 @@ class Rows(Protocol):
 
 
 def images(rows: Rows, folders: Sequence[bytes] = ()) -> RowNumbers:
-    """Return the rows that have a hash, of the whole index or of some folders.
-
-    Parameters
-    ----------
-    folders : sequence of bytes
-        Absolute folders or files; none means all.
-
-    Returns
-    -------
-    ndarray of int64
-        Ascending.
-    """
+    """Return the rows that have a hash, ascending: of the whole index, or of folders or files."""
     good: RowNumbers = np.flatnonzero(rows.column("status") == OK)
     if not folders:
         return good
@@ -323,22 +312,10 @@ def listed_paths(rows: Rows, selected: RowNumbers) -> Iterator[bytes]:
 
 
 def folder_of_index(rows: Rows, folder: str | bytes | os.PathLike[str], option: str) -> bytes:
-    """Return a folder as the index writes it.
+    """Return a folder that the user named as the index writes it: absolute, links resolved.
 
     Raises UsageError if it is no root and no row is in it: a mistyped one would have no effect,
-    which the user would believe it had.
-
-    Parameters
-    ----------
-    folder : str, bytes or path
-        As the user named it.
-    option : str
-        What named it, for the message.
-
-    Returns
-    -------
-    bytes
-        Absolute, links resolved, ``/`` between parts.
+    which the user would believe it had. The message names the option.
     """
     path = absolute(folder)
     if path in rows.roots or len(rows.rows_below(path)):

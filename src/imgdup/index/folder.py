@@ -119,16 +119,9 @@ def read_current(folder: Path) -> Current | None:
 def open_generation(folder: Path, load: Callable[[Path], T]) -> tuple[Current, T]:
     """Load the current generation, even while a writer replaces it.
 
-    Raises ImgdupError if there is no index, or as `load` does. Raises IndexFormatError if the
-    generation is missing for good.
-
-    Parameters
-    ----------
-    folder : Path
-        The index folder.
-    load : callable
-        What opens the file of a generation, ``store.load``; it raises FileNotFoundError when
-        the generation has gone since ``current`` was read.
+    `load` opens the file of a generation; it raises FileNotFoundError when the generation has gone
+    since ``current`` was read. Raises ImgdupError if there is no index, or as `load` does. Raises
+    IndexFormatError if the generation is missing for good.
     """
     for pause_s in OPEN_PAUSES_S:
         time.sleep(pause_s)
@@ -161,14 +154,10 @@ def commit(folder: Path, current: Current) -> None:
 
 
 def sweep(folder: Path) -> int:
-    """Delete what a crash left behind: temporary files, and generations that are not current.
+    """Delete what a crash left behind, and return the number of files.
 
-    Only the holder of the lock may call this.
-
-    Returns
-    -------
-    int
-        How many files were deleted.
+    These are temporary files, and generations that are not current. Only the holder of the lock may
+    call this.
     """
     current = read_current(folder)
     deleted = 0
@@ -281,23 +270,12 @@ def find(start: Path, explicit: Path | None = None) -> Path:
 
 
 def look_for(start: Path, explicit: Path | None = None) -> Path | None:
-    """Look for the index folder to use.
+    """Look for the index folder to use; None if there is none.
 
-    Raises ImgdupError if the nearest ``.imgdup`` belongs to another user: anyone who may write in a
-    folder above, such as ``/tmp``, could have put it there.
-
-    Parameters
-    ----------
-    start : Path
-        The current folder; ``.imgdup`` is looked for here and in the folders above.
-    explicit : Path, optional
-        What the user named (``--index``); by default the variable ``IMGDUP_INDEX``, if set.
-
-    Returns
-    -------
-    Path or None
-        The folder that was named, even if it does not exist, or the ``.imgdup`` in it; else the
-        nearest ``.imgdup``, or None if there is none in `start` or above it.
+    The user may have named it (``--index``), or the variable ``IMGDUP_INDEX``: then it is that
+    folder, even if it does not exist, or the ``.imgdup`` in it. Else it is the nearest ``.imgdup``,
+    in `start` or a folder above. Raises ImgdupError if that belongs to another user: anyone who may
+    write in a folder above, such as ``/tmp``, could have put it there.
     """
     named = explicit or os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
@@ -348,14 +326,8 @@ def is_index(folder: Path) -> bool:
 def place_of_set(folder: str | os.PathLike[str], index_folder: Path | None = None) -> Path:
     """Return where the index of a set is kept: in the index folder to use, named after the set.
 
-    Raises UsageError if the folder does not exist.
-
-    Parameters
-    ----------
-    folder : path
-        The set: a folder of images.
-    index_folder : Path, optional
-        By default the one that `look_for` finds, or a new one in the current folder.
+    By default that is the one that `look_for` finds, or a new one in the current folder. Raises
+    UsageError if the folder of images does not exist.
     """
     check_exists(folder)
     path = absolute(folder)

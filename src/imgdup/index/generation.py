@@ -256,14 +256,9 @@ class GenerationRows:
 
 
 def open_generation(file: Path, kind: str = INDEX) -> Generation:
-    """Open an index file by memory map, in a time that does not depend on its size.
+    """Open an index file, or a hash pack, by memory map; its size does not matter.
 
     Raises IndexFormatError if the file is not valid, or of another kind.
-
-    Parameters
-    ----------
-    kind : str
-        ``INDEX``, or ``PACK`` for a hash pack.
     """
     stored = store.load(file)
     if stored.head.get("kind") != kind:

@@ -90,20 +90,10 @@ def dumps(value: dict[str, Any]) -> bytes:
 def loads(data: bytes, buffers: Sequence[object]) -> dict[str, Any]:
     """Unpickle what ``dumps`` wrote; no byte of `data` is trusted.
 
-    Raises ValueError if the pickle is not one of plain data, whatever else it is.
-
-    Parameters
-    ----------
-    data : bytes
-        The pickle; forged or damaged ones are expected.
-    buffers : sequence
-        The objects to put in the places of ``BUFFER``, in order. They should not be
-        hashable: a forger can make one the key of a dict, and hashing a map reads all of it.
-
-    Returns
-    -------
-    dict
-        Of texts, integers, lists, dicts with texts as keys, and `buffers`; nothing else.
+    The buffers are put in the places of ``BUFFER``, in order. They should not be hashable: a forger
+    can make one the key of a dict, and hashing a map reads all of it. The result holds them, texts,
+    integers, lists and dicts with texts as keys, and nothing else. Raises ValueError if the pickle
+    is not one of plain data, whatever else it is.
     """
     try:
         _check_opcodes(data)
@@ -200,16 +190,9 @@ def pack(total_bytes: int, spans: list[Span], pickled: bytes) -> bytes:
 def read(path: Path, file: BinaryIO) -> Front:
     """Read the bytes before the first array and check all that needs no pickle.
 
-    Raises ValueError if the file is of another kind, truncated, too long or damaged; the text names
-    the fault. Raises IndexFormatError if its format version is none of ``READABLE_VERSIONS``; the
-    text names it and them.
-
-    Parameters
-    ----------
-    path : Path
-        Its name, for the message.
-    file : BinaryIO
-        The file, open at its beginning.
+    The path is for the message. Raises ValueError if the file is of another kind, truncated, too
+    long or damaged; the text names the fault. Raises IndexFormatError if its format version is none
+    of ``READABLE_VERSIONS``; the text names it and them.
     """
     preamble = file.read(PREAMBLE.size)
     size = os.fstat(file.fileno()).st_size

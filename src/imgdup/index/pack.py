@@ -50,19 +50,12 @@ def save_pack(
 ) -> int:
     """Write the hashes of an index to a pack, and return the number of rows.
 
+    The names are ``"relative"``: paths below the indexed folders, and numbers for files that were
+    named one by one; ``"absolute"``: whole paths; or ``"none"``: numbers. Without digests and
+    sizes, files of equal bytes are only found by their hashes.
+
     Raises UsageError if `names` is none of these. Raises ImgdupError if it cannot be written, or
     the index is of format version 1.
-
-    Parameters
-    ----------
-    file : Path
-        The file to make or to replace.
-    names : str
-        ``"relative"`` writes paths below the indexed folders, and numbers for files that were named
-        one by one; ``"absolute"`` whole paths; ``"none"`` numbers.
-    with_digests : bool
-        Whether the pack has the digest and the size of each file. Without them, files of equal
-        bytes are only found by their hashes.
     """
     if names not in PACK_NAMES:
         raise UsageError(f"names must be one of {', '.join(PACK_NAMES)}, got {names!r}")

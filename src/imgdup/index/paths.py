@@ -29,14 +29,9 @@ UP = b".."
 class Paths:
     """The absolute paths of all rows, kept relative to the roots.
 
-    Parameters
-    ----------
-    roots : sequence of bytes
-        Absolute folders, with ``/`` between parts; ``b""`` holds files named one by one.
-    run_rows, run_roots : ndarray of int64, shape (n_runs,)
-        Rows ``run_rows[i]`` up to the next run are in root ``run_roots[i]``.
-    relative : TextColumn
-        One path a row.
+    Roots are absolute folders, with ``/`` between parts; ``b""`` holds files named one by one. Rows
+    ``run_rows[i]`` up to the next run are in root ``run_roots[i]``. `relative` has one path per
+    row.
     """
 
     def __init__(
@@ -237,21 +232,9 @@ def rows_of_paths(
 ) -> list[int | None]:
     """Return the row of each path, None for a path that the index does not have.
 
-    Parameters
-    ----------
-    known : Paths
-        Those of the index.
-    paths : iterable of paths
-        Absolute, or relative to the current folder.
-    unknown : str
-        With ``"raise"``, an unknown path is an error.
-
-    Raises
-    ------
-    UsageError
-        For an unknown path, or if `unknown` is none of these words.
-    TypeError
-        If `paths` is a single path.
+    Paths are absolute, or relative to the current folder. With ``unknown="raise"``, an unknown path
+    is an error. Raises UsageError for that, or if `unknown` is none of these words; TypeError if
+    `paths` is a single path.
     """
     if isinstance(paths, str | bytes | os.PathLike):
         raise TypeError(f"paths must be a list of paths, got one: {paths!r}")

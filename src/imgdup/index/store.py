@@ -67,24 +67,14 @@ def save(
 ) -> None:
     """Write a dict and its arrays to one file, whole or not at all.
 
-    Equal input gives equal bytes: the file contains no time and no data of the process.
+    Equal input gives equal bytes: the file contains no time and no data of the process. The head
+    may hold texts (lone surrogates allowed), integers of at most 64 bits, lists, and dicts with
+    texts as keys; at most 1 MiB and about 10,000 values. No floats, no booleans, no None. There may
+    be 256 arrays of one to four dimensions, of the types ``DTYPES`` in any byte order. For `sync`
+    and `mode` see `imgdup.system.atomic.replacing`.
 
     Raises TypeError, ValueError if the head holds something else or too much, or an array is not as
     declared. Raises ImgdupError if the file cannot be written; the old one is intact then.
-
-    Parameters
-    ----------
-    path : Path
-        The file to make or to replace; its folder must exist.
-    head : dict
-        Texts (lone surrogates allowed), integers of at most 64 bits, lists, and dicts with texts
-        as keys; at most 1 MiB and about 10,000 values. No floats, no booleans, no None.
-    arrays : mapping of str to ndarray or Column
-        At most 256, of one to four dimensions, of the types ``DTYPES`` in any byte order.
-    sync : bool
-        Whether to wait until the disk has it.
-    mode : int
-        Permissions of the file; the umask applies.
 
     Examples
     --------
@@ -110,22 +100,11 @@ def save(
 def load(path: Path, *, verify: bool = False) -> Stored:
     """Open a file that ``save`` wrote; takes the same time whatever its size.
 
-    Nothing in the file is trusted and nothing in it can run; an invalid file is refused.
-    The arrays are read from the disk when they are used. Should another program cut the file
-    short while it is mapped, using it ends the process (SIGBUS); ``save`` never does that.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    verify : bool
-        Whether to read all of it and compare the checksum of every array.
-
-    Returns
-    -------
-    Stored
-        ``head`` as saved; ``arrays`` by name, read-only and little-endian; ``digest``, 32 hex
-        digits, equal for equal files. It distinguishes files, but does not protect against forgery.
+    Nothing in the file is trusted and nothing in it can run; an invalid file is refused. The arrays
+    are read-only and little-endian, and read from the disk when they are used. Should another
+    program cut the file short while it is mapped, using it ends the process (SIGBUS); ``save``
+    never does that. With `verify`, all of it is read and the checksum of every array compared. The
+    digest distinguishes files, but does not protect against forgery.
 
     Raises
     ------

@@ -127,14 +127,9 @@ def null_line(path: bytes) -> bytes:
 
 
 def list_data(paths: Iterable[bytes], end: bytes = NEWLINE) -> bytes:
-    r"""Write paths as the content of a list file.
+    r"""Write paths as the content of a list file, each with an end: a newline, or NUL.
 
     Raises ImgdupError if paths end with a newline and one of them contains a newline.
-
-    Parameters
-    ----------
-    end : bytes
-        Ends each path: a newline, or NUL.
 
     Examples
     --------

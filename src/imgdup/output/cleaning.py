@@ -98,17 +98,10 @@ def _facts(duplicates: Duplicates) -> dict[str, Any]:
 
 
 def save_groups(file: Path, duplicates: Duplicates) -> None:
-    """Write all groups, in the format that the suffix of the file names.
+    """Write all groups, in the format that the suffix of the file names: `TABLES`, or a montage.
 
     Raises ImgdupError if the file cannot be written, a package is missing, or there is no group to
     draw.
-
-    Parameters
-    ----------
-    file : Path
-        Its suffix is one of `TABLES`, or ``.png`` for a montage.
-    duplicates : Duplicates
-        From `imgdup.dedupe.find_duplicates`.
     """
     if file.suffix == PICTURE:
         from imgdup.output.montage import save_montage  # OpenCV and imutils, 0.2 s
@@ -201,20 +194,11 @@ def save_lists(
     remove_list: Path | None = None,
     end: bytes = NEWLINE,
 ) -> None:
-    r"""Write the paths of the kept images and those of the removed images.
+    """Write the paths of the kept images and those of the removed images, each with an end.
 
-    Raises ImgdupError if a list cannot be written, or paths end with a newline and one contains a
-    newline; then no list is written.
-
-    Parameters
-    ----------
-    duplicates : Duplicates
-        From `imgdup.dedupe.find_duplicates`.
-    keep_list, remove_list : Path, optional
-        The files to write. A list whose suffix is one of `TABLES` is a table with the columns
-        `WHERE_COLUMNS`, or `REMOVED_COLUMNS`.
-    end : bytes
-        Ends each path: a newline, or NUL.
+    A list whose suffix is one of `TABLES` is a table with the columns `WHERE_COLUMNS`, or
+    `REMOVED_COLUMNS`. Raises ImgdupError if a list cannot be written, or paths end with a newline
+    and one contains a newline; then no list is written.
     """
     chosen = ((keep_list, duplicates.kept()), (remove_list, duplicates.removed()))
     lists = [
@@ -232,17 +216,10 @@ def save_lists(
 
 
 def save_split(folder: Path, rows: Rows, division: Split, end: bytes = NEWLINE) -> list[Path]:
-    """Write one list of paths per split: ``NAME.txt``, in path order.
+    """Write one list of paths per split: ``NAME.txt``, in path order; make the folder if needed.
 
     Raises ImgdupError if a list cannot be written, or paths end with a newline and one contains a
     newline. Raises UsageError if the folder holds a list of another split.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if it does not exist.
-    end : bytes
-        Ends each path: a newline, or NUL.
     """
     lists = {
         folder / f"{name}.txt": list_data(

@@ -103,22 +103,10 @@ DataFrameLibrary = Literal["pandas", "polars"]
 def data_frame(
     records: Iterable[Record], columns: Columns, library: DataFrameLibrary | None = None
 ) -> Any:
-    """Return records as a data frame; paths become text.
+    """Return records as a data frame with columns of some kinds; paths become text.
 
-    Parameters
-    ----------
-    columns : mapping
-        The kinds of the columns.
-    library : str, optional
-        ``"pandas"`` or ``"polars"``; by default the one that is imported, else the one that is
-        installed, pandas first.
-
-    Raises
-    ------
-    UsageError
-        For another library.
-    ImgdupError
-        If it is not installed.
+    By default the library is the one that is imported, else the one that is installed, pandas
+    first. Raises UsageError for another library, ImgdupError if it is not installed.
     """
     libraries = get_args(DataFrameLibrary)
     if library is not None and library not in libraries:
@@ -145,23 +133,10 @@ WRITERS: Mapping[str, Callable[[Iterable[Record], Columns, BinaryIO], int]] = {
 
 
 def export(rows: GenerationRows, form: str, file: Path) -> int:
-    """Write the contents of an index to a file, either completely or not at all.
+    """Write the contents of an index to a file, whole or not at all; return the number of images.
 
-    Raises ImgdupError if it cannot be written, or a package is missing.
-
-    Parameters
-    ----------
-    rows : GenerationRows
-        Of an opened index.
-    form : str
-        A key of `FORMATS`.
-    file : Path
-        The file to make or to replace.
-
-    Returns
-    -------
-    int
-        The number of images written.
+    `form` is a key of `FORMATS`. Raises ImgdupError if the file cannot be written, or a package is
+    missing.
     """
     mode = common_mode(map(rows.path, range(len(rows))))
     with replacing(file, sync=False, mode=mode) as out:

@@ -65,7 +65,7 @@ MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most are sh
 Thumbnail = bytes | ImageError
 
 
-def save_duplicates(file: Path, duplicates: Duplicates, limits: Limits | None = None) -> None:
+def save_duplicates(file: Path, duplicates: Duplicates) -> None:
     """Write the HTML page of `imgdup dedupe`: what its plan removes, and by which rules."""
     rule, keep = duplicates.options.rule, duplicates.options.keep
     wording = Wording(
@@ -81,28 +81,21 @@ def save_duplicates(file: Path, duplicates: Duplicates, limits: Limits | None = 
     lines = list(plan_lines(duplicates.plan())) if groups.removed.size < MAX_PLAN_LINES else []
     if not lines:
         wording = wording._replace(about=f"{wording.about} {TOO_MANY}")
-    save_page(file, page_groups(duplicates, limits), wording, plan=lines, mode=mode)
+    save_page(file, page_groups(duplicates), wording, plan=lines, mode=mode)
 
 
-def page_groups(duplicates: Duplicates, limits: Limits | None = None) -> Iterator[Group]:
+def page_groups(duplicates: Duplicates) -> Iterator[Group]:
     """Yield the groups of the page, those that save most first; so many have thumbnails as fit.
 
     Duplicates that are only shown are in the group of the file that they were compared with. Files
     with other names (hard links) are left out, as a plan leaves them out.
-
-    Parameters
-    ----------
-    duplicates : Duplicates
-        From `imgdup.dedupe.find_duplicates`.
-    limits : Limits, optional
-        What one picture may cost; one that cannot be read has no thumbnail.
     """
     rows, sizes = duplicates.rows, duplicates.rows.column("size")
     members = members_of(duplicates)
     order = sorted(members, key=lambda keeper: -sum(int(sizes[m.row]) for m in members[keeper][0]))
     wanted = _wanted([[keeper, *(m.row for m in chain(*members[keeper]))] for keeper in order])
     paths = [rows.path(row) for row in wanted]
-    pictures = make_thumbnails(paths, limits or Limits(), n_large=N_LARGE)
+    pictures = make_thumbnails(paths, Limits(), n_large=N_LARGE)
     for keeper in order:
         removals, shown_only = (
             [_member_entry(rows, member, pictures) for member in some] for some in members[keeper]
@@ -195,7 +188,6 @@ def save_leaks(
     file: Path,
     leaks: Leaks,
     rule: MatchRule,
-    limits: Limits | None = None,
     evidence: Evidence | None = None,
 ) -> None:
     """Write the HTML page of `imgdup compare`: each image of A with its duplicates in B."""
@@ -209,7 +201,7 @@ def save_leaks(
     paths = [leaks.a.rows.path(row) for row in rows_a]
     paths += [member.leak.path for each in by_keeper.values() for member in each]
     wanted = list(dict.fromkeys(paths))[:MAX_THUMBNAILS]
-    pictures = make_thumbnails(wanted, limits or Limits(), n_large=N_LARGE)
+    pictures = make_thumbnails(wanted, Limits(), n_large=N_LARGE)
     hidden = _above_folders(evidence)
     groups = [
         Group(
@@ -317,23 +309,8 @@ def make_thumbnails(
 ) -> dict[bytes, Thumbnail]:
     """Make small new JPEG files of pictures; nothing else of the files is copied into them.
 
-    Parameters
-    ----------
-    paths : sequence of bytes
-        The files.
-    limits : Limits
-        The limits for each file.
-    side : int
-        Longest side, in pixels; smaller pictures keep their size.
-    quality : int
-        JPEG quality, 0 to 100.
-    n_large : int
-        How many of the first pictures are larger, with a longest side of 800 pixels.
-
-    Returns
-    -------
-    dict of bytes to bytes or ImageError
-        For each path a JPEG file, or why there is none.
+    The longest side has `side` pixels, 800 for the first `n_large` pictures; smaller pictures keep
+    their size. Returns for each path a JPEG file, or why there is none.
     """
     small, large = (
         partial(thumbnail, limits=limits, side=each, quality=quality) for each in (side, LARGE)

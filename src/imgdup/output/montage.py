@@ -71,26 +71,16 @@ def save_montage(
     matches: Iterable[MatchRow],
     *,
     probes: Iterable[bytes] = (),
-    limits: Limits | None = None,
     word: str = "probe",
 ) -> None:
     """Draw probes and their matches to a PNG or JPEG file, either completely or not at all.
 
-    Raises ImgdupError if there is neither a match nor a probe, or the file cannot be written.
+    The matches of each probe are nearest first; the row of the probe itself is left out. `probes`
+    are the paths of probes in the order of drawing, including those without a match; a probe that
+    has matches may be left out. `word` is what the first picture of each group is called. A picture
+    that cannot be read is a gray field with the reason.
 
-    Parameters
-    ----------
-    path : Path
-        The file to make or to replace; JPEG if its name ends in .jpg or .jpeg, else PNG.
-    matches : iterable of MatchRow
-        Each probe's nearest first; the row of the probe itself is left out.
-    probes : iterable of bytes
-        Paths of probes in the order of drawing, including those without a match; a probe that
-        has matches may be left out.
-    limits : Limits, optional
-        What one picture may cost; a picture that cannot be read is a gray field with the reason.
-    word : str
-        What the first picture of each group is called.
+    Raises ImgdupError if there is neither a match nor a probe, or the file cannot be written.
     """
     results: dict[bytes, list[MatchRow]] = {probe: [] for probe in probes}
     for match in matches:
@@ -99,7 +89,7 @@ def save_montage(
         raise ImgdupError(f"{path} was not drawn: there is no probe and no match to draw")
     cards = _cards(results, word)
     paths = list(dict.fromkeys(card.path for group in cards for card in group if card.path))
-    pictures = make_thumbnails(paths, limits or Limits(), side=THUMBNAIL, quality=JPEG_QUALITY)
+    pictures = make_thumbnails(paths, Limits(), side=THUMBNAIL, quality=JPEG_QUALITY)
     tiles = draw_montage([[_tile(card, pictures) for card in group] for group in cards])
     picture = _encoded(tiles, is_jpeg=path.suffix.lower() in JPEG_SUFFIXES)
     with replacing(path, needed_bytes=len(picture), sync=False, mode=common_mode(paths)) as file:
@@ -128,19 +118,7 @@ def _marked_png(png: bytes) -> bytes:
 
 
 def draw_montage(groups: Sequence[Sequence[Tile]]) -> Pixels:
-    """Draw groups of tiles; each group starts a new row.
-
-    Raises ValueError if there is no tile.
-
-    Parameters
-    ----------
-    groups : sequence of sequences of Tile
-        The first tile of a group is its probe.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width, 3)
-        RGB.
+    """Draw groups of tiles as RGB pixels; each group starts a new row, with its probe.
 
     Examples
     --------
@@ -158,18 +136,7 @@ def draw_montage(groups: Sequence[Sequence[Tile]]) -> Pixels:
 
 
 def draw_tile(tile: Tile) -> Pixels:
-    """Draw one card: the picture in a frame of its role's colour, and its captions.
-
-    Parameters
-    ----------
-    tile : Tile
-        What to show.
-
-    Returns
-    -------
-    ndarray of uint8, shape (330, 264, 3)
-        RGB.
-    """
+    """Draw one card as RGB pixels: the picture in a frame of its role's colour, and captions."""
     width, height = TILE
     card = np.full((height, width, 3), GROUND, np.uint8)
     corners = (MARGIN, MARGIN), (width - MARGIN - 1, height - MARGIN - 1)

@@ -130,21 +130,10 @@ def save_page(
 ) -> None:
     """Write the page to a file, either completely or not at all.
 
-    Raises ImgdupError if the file cannot be written.
-
-    Parameters
-    ----------
-    path : Path
-        The file to make or to replace.
-    groups : iterable of Group
-        Sorted by the bytes that they save, most first; ties keep the given order.
-    wording : Wording
-        What the page calls things.
-    plan : sequence of str
-        The lines of the removal plan, from which the page saves those that are wanted; without
-        them nothing can be chosen on it.
-    mode : int
-        Permissions of the file, which contains thumbnails: those of the pictures.
+    The groups are sorted by the bytes that they save, most first. `plan` has the lines of the
+    removal plan, from which the page saves those that are wanted; without them nothing can be
+    chosen on it. `mode` is that of the pictures whose thumbnails the page contains. Raises
+    ImgdupError if the file cannot be written.
     """
     page = page_html(groups, wording, plan).encode("utf-8")
     with replacing(path, needed_bytes=len(page), sync=False, mode=mode) as file:
@@ -191,18 +180,10 @@ def saving_bytes(group: Group) -> int:
 
 
 def histogram_svg(distances: Sequence[int]) -> str:
-    """Draw how many files there are at each distance, as an SVG document.
+    """Draw how many files there are at each distance, one at least, as an SVG document.
 
-    Parameters
-    ----------
-    distances : sequence of int
-        In bits; at least one.
-
-    Returns
-    -------
-    str
-        One bar per distance that occurs, as high as its number of files, over an axis from 0 to
-        the largest distance; the background is transparent.
+    It has one bar per distance that occurs, as high as its number of files, over an axis from 0 to
+    the largest distance; the background is transparent.
     """
     counts, most = Counter(distances), max(Counter(distances).values())
     n_bits = max(distances) + 1

@@ -52,28 +52,11 @@ def table(
     width: int = 80,
     encoding: str = "utf-8",
 ) -> Iterator[str]:
-    r"""Lay out rows under a header, a block of them at a time.
+    r"""Lay out rows under a header, a block of them at a time; yield nothing if there are no rows.
 
-    Numbers are aligned to the right. Where the terminal leaves too little room for the last column,
-    each field gets its own line.
-
-    Raises ValueError if a row does not have one field per column.
-
-    Parameters
-    ----------
-    header : sequence of str
-        One title per column.
-    rows : iterable of sequences of fields
-        One field per column; bytes are a path, escaped as `imgdup.output.shown` does.
-    width : int
-        Of the terminal, in columns; from 20 up.
-    encoding : str
-        Of the stream that the text is written to.
-
-    Yields
-    ------
-    str
-        Lines, each with its newline; nothing if there are no rows.
+    Bytes are a path, escaped as `imgdup.output.shown` does. Numbers are aligned to the right. Where
+    the terminal, 20 columns wide or more, leaves too little room for the last column, each field
+    gets its own line. Raises ValueError if a row does not have one field per column.
 
     Examples
     --------

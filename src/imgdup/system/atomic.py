@@ -31,26 +31,11 @@ def replacing(
 
     The temporary file is in the same folder. The order is write, flush, fsync, replace, fsync of
     the folder [1]_: a reader, also after a crash or a power cut, sees the old content or the new
-    one, never a part of either. After an exception the old content stays.
+    one, never a part of either. Without `sync`, a power cut can lose the file. After an exception
+    the old content stays. The file has its mode, which the umask restricts, from its first byte on.
 
-    Raises ImgdupError if the operating system refuses; the text names the file and, if a disk or
-    quota is full, the bytes needed. Also if there is something else than a regular file.
-
-    Parameters
-    ----------
-    path : Path
-        The file to create or to replace; its folder must exist.
-    needed_bytes : int, optional
-        Size of the new content, if known, for the message when the disk is full.
-    sync : bool
-        Whether to wait until it is on the disk; if not, only a power cut can lose it.
-    mode : int
-        Permissions of the new file, from its first byte on; the umask applies. See `common_mode`.
-
-    Yields
-    ------
-    BinaryIO
-        The temporary file, open for writing and seeking.
+    Raises ImgdupError if the operating system refuses, or if there is something else than a regular
+    file. If a disk or quota is full, the text names the bytes needed.
 
     References
     ----------
@@ -171,14 +156,8 @@ def _remove(temporary: Path) -> None:
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading, unbuffered, without waiting for a pipe or a device.
 
-    Raises
-    ------
-    FileNotFoundError
-        If it does not exist.
-    IndexFormatError
-        If it is not a regular file.
-    ImgdupError
-        If it cannot be opened.
+    Raises FileNotFoundError if it does not exist, IndexFormatError if it is not a regular file, and
+    ImgdupError if it cannot be opened.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:

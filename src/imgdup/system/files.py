@@ -37,16 +37,9 @@ class FileBytes(NamedTuple):
 def read_file(path: bytes | str, limits: Limits) -> FileBytes:
     """Read a regular file; if it changed while it was read, read it again.
 
-    Parameters
-    ----------
-    limits : Limits
-        ``max_file_bytes`` is compared with the size before anything is read.
-
-    Raises
-    ------
-    ImageError
-        ``missing``; ``unreadable``, also for what is not a regular file; ``too-large``;
-        ``changed`` during both readings.
+    The size is compared with ``max_file_bytes`` before anything is read. Raises ImageError:
+    ``missing``; ``unreadable``, also for what is not a regular file; ``too-large``; ``changed``
+    during both readings.
     """
     try:
         for _ in range(_ATTEMPTS):
@@ -100,14 +93,7 @@ DIGEST_KINDS: Mapping[str, Callable[[Iterable[Part]], bytes]] = {
 
 
 def content_digest(data: Part, kind: str) -> bytes:
-    """Return a digest of 16 bytes; only equal contents have equal digests.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole content of a file.
-    kind : str
-        A key of `DIGEST_KINDS`.
+    """Return a digest of 16 bytes, of one of `DIGEST_KINDS`; only equal contents have equal ones.
 
     Examples
     --------

@@ -91,12 +91,9 @@ class Limits:
 
 
 def cap_memory(more_bytes: int) -> None:
-    """Limit the address space of this process, where the system can.
+    """Limit how much address space this process may map beyond what is mapped now, where possible.
 
-    Parameters
-    ----------
-    more_bytes : int
-        How much may be mapped beyond what is mapped now. A lower limit stays in force.
+    A lower limit stays in force.
     """
     if not CAN_CAP_MEMORY:
         return
@@ -115,11 +112,6 @@ def import_uncapped(module: str) -> None:
     """Import a module now if it is not loaded; the memory that its code takes does not count.
 
     A capped process can so load a decoder when it first needs it: the cap rises by what was mapped.
-
-    Parameters
-    ----------
-    module : str
-        Its full name.
     """
     if module in sys.modules:
         return
@@ -178,18 +170,11 @@ def runs_commands_only() -> bool:
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Return how many cores this process may use.
+    """Return how many cores this process may use, at least 1.
 
-    Parameters
-    ----------
-    root : Path
-        Where ``proc`` and ``sys`` are mounted; another folder only in tests.
-
-    Returns
-    -------
-    int
-        The size of the affinity mask, or the CPU quota of the control groups (version 1 or 2)
-        rounded up, whichever is less; at least 1.
+    It is the size of the affinity mask, or the CPU quota of the control groups (version 1 or 2)
+    rounded up, whichever is less. In tests, ``proc`` and ``sys`` are in another folder than the
+    root.
     """
     count = getattr(os, "process_cpu_count", _affinity)() or 1
     return max(1, math.ceil(min(count, _quota_cores(root))))

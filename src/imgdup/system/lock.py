@@ -62,18 +62,12 @@ class Holder(NamedTuple):
 
 @contextlib.contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a file, or raise without waiting.
+    """Hold the lock of a file, or raise without waiting; messages call it `what`.
 
-    Raises LockedError if another process, or this one, holds it; the text names its pid, host and
-    start. Raises ImgdupError if the file cannot be created.
-
-    Parameters
-    ----------
-    path : Path
-        The lock file, created if it does not exist. It is not deleted afterwards: else one
-        process could lock the deleted file and another one a new file.
-    what : str
-        What is locked, for the message.
+    The lock file is created if it does not exist. It is not deleted afterwards: else one process
+    could lock the deleted file and another one a new file. Raises LockedError if another process,
+    or this one, holds the lock; the text names its pid, host and start. Raises ImgdupError if the
+    file cannot be created.
 
     Examples
     --------
@@ -105,17 +99,11 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 def take(descriptor: int, what: str) -> None:
-    """Lock an open file until it is closed, without a note.
+    """Lock an open file until it is closed, without a note; messages call it `what`.
 
-    Nothing is locked where the file system has no locks, or none for files open for reading.
-
-    Raises LockedError if another process, or this one by another descriptor, holds it. Raises
-    ImgdupError if the system refuses.
-
-    Parameters
-    ----------
-    what : str
-        What is locked, for the message.
+    Nothing is locked where the file system has no locks, or none for files open for reading. Raises
+    LockedError if another process, or this one by another descriptor, holds it. Raises ImgdupError
+    if the system refuses.
     """
     try:
         _take(descriptor)

@@ -16,18 +16,8 @@ from imgdup.system.paths import is_remote
 def json_path(key: str, path: bytes) -> dict[str, str]:
     r"""Write a path as members of a JSON object, losing nothing.
 
-    Parameters
-    ----------
-    key : str
-        Name of the member.
-    path : bytes
-        The path.
-
-    Returns
-    -------
-    dict
-        ``key``: the path as valid Unicode. If that loses bytes, there is also ``key_b64``, the
-        path in Base64; readers must use it.
+    The member `key` is the path as valid Unicode. If that loses bytes, there is also ``key_b64``,
+    the path in Base64; readers must use it.
 
     Examples
     --------
@@ -46,18 +36,8 @@ def json_path(key: str, path: bytes) -> dict[str, str]:
 def json_paths(key: str, paths: Sequence[bytes]) -> dict[str, list[str]]:
     r"""Write a list of paths as members of a JSON object, losing nothing.
 
-    Parameters
-    ----------
-    key : str
-        Name of the member.
-    paths : sequence of bytes
-        The paths.
-
-    Returns
-    -------
-    dict
-        ``key``: a list of valid Unicode. If that loses bytes of any path, there is also
-        ``key_b64``, all of them in Base64; readers must use it.
+    The member `key` is a list of valid Unicode. If that loses bytes of any path, there is also
+    ``key_b64``, all of them in Base64; readers must use it.
 
     Examples
     --------
@@ -71,21 +51,9 @@ def json_paths(key: str, paths: Sequence[bytes]) -> dict[str, list[str]]:
 
 
 def path_from_json(record: Mapping[str, Any], key: str = "path") -> bytes:
-    r"""Read a path that `json_path` wrote.
+    r"""Read a path that `json_path` wrote, byte for byte.
 
     Raises ValueError if there is no such text, or ``key_b64`` is not Base64.
-
-    Parameters
-    ----------
-    record : mapping
-        An object of a JSON line.
-    key : str
-        Name of the member.
-
-    Returns
-    -------
-    bytes
-        The path, byte for byte.
 
     Examples
     --------
@@ -105,22 +73,12 @@ PLAIN = (str, int, float, type(None))  # values of JSON that hold no paths
 
 
 def json_line(record: Mapping[str, Any]) -> str:
-    r"""Write a record as one line of JSON, in ASCII.
+    r"""Write a record as one line of JSON, in ASCII, with a newline; the keys keep their order.
 
+    Values are those that JSON knows, NumPy numbers, lists and mappings of such values, and paths as
+    bytes, which `json_path` writes (not directly in a list, which has no place for ``_b64``).
     Raises ValueError if a number is not finite, which JSON cannot hold. Raises TypeError if JSON
     cannot hold a value.
-
-    Parameters
-    ----------
-    record : mapping
-        The keys are written in their order. Values are those that JSON knows, NumPy numbers,
-        lists and mappings of such values, and paths as bytes, which `json_path` writes (not
-        directly in a list, which has no place for ``_b64``).
-
-    Returns
-    -------
-    str
-        The line, with its newline.
 
     Examples
     --------
@@ -164,16 +122,9 @@ Record = Mapping[str, Any]
 def read_lines(path: Path) -> Generator[bytes, None, None]:
     """Yield the lines of a regular file, each with its newline.
 
-    Close the generator if you do not read to the end.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it does not exist.
-    PlanError
-        If a line is longer than any that imgdup writes.
-    ImgdupError
-        If it cannot be read.
+    Close the generator if you do not read to the end. Raises FileNotFoundError if the file does not
+    exist, PlanError if a line is longer than any that imgdup writes, and ImgdupError if it cannot
+    be read.
     """
     with open_regular(path) as raw, open(raw.fileno(), "rb", closefd=False) as file:
         while line := file.readline(MAX_LINE_BYTES + 1):

@@ -49,19 +49,11 @@ class Row:
 
 
 class Collection:
-    """An index folder, and the processes that decode its pictures.
+    """An index folder, and the processes that decode its pictures."""
 
-    Parameters
-    ----------
-    folder : Path
-        The index folder.
-    limits : Limits, optional
-        What one picture may cost.
-    """
-
-    def __init__(self, folder: Path, limits: Limits | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.limits = limits or Limits(timeout_s=TIMEOUT_S)
+        self.limits = Limits(timeout_s=TIMEOUT_S)
         preload = (*PRELOAD, __name__)
         self.pool = decoding_pool(self.limits, preload=preload)
         # More searches at a time than processors only wait for each other, and for the interpreter.

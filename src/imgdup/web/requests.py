@@ -31,19 +31,7 @@ T = TypeVar("T")
 
 
 class Refused(Exception):
-    """A request gets no result.
-
-    Parameters
-    ----------
-    status : int
-        The status of the answer.
-    error : str
-        A word for programs.
-    detail : str
-        A sentence for people; it names no path.
-    headers : mapping
-        More headers of the answer.
-    """
+    """A request gets no result: a status, a word for programs, and a sentence without paths."""
 
     def __init__(
         self, status: int, error: str, detail: str, headers: Mapping[str, str] | None = None
@@ -60,19 +48,13 @@ class Refused(Exception):
         return Response(content, self.status, self.headers, JSON)
 
 
-def busy(detail: str, retry_s: int = 1) -> Refused:
+def busy(detail: str) -> Refused:
     """Return the refusal of a request that may be sent again a little later."""
-    return Refused(503, "busy", detail, {"Retry-After": str(retry_s)})
+    return Refused(503, "busy", detail, {"Retry-After": "1"})
 
 
 def refusal(error: ImgdupError, *, show_paths: bool) -> Refused:
-    """Return the refusal that an error of the library means.
-
-    Parameters
-    ----------
-    show_paths : bool
-        Whether the answer may have the text of the error, which may name a path.
-    """
+    """Return the refusal that an error of the library means; its text may name a path."""
     if isinstance(error, ImageError):
         return Refused(422, error.reason, error.detail)
     if isinstance(error, LockedError):

@@ -262,9 +262,9 @@ class Service:
             raise Refused(403, "paths-hidden", f"{what} contains paths, which this service hides")
 
 
-def json_answer(record: Mapping[str, Any], status: int = 200) -> Response:
+def json_answer(record: Mapping[str, Any]) -> Response:
     """Return a record as a response."""
-    return Response(json_line(record), status, media_type=JSON)
+    return Response(json_line(record), media_type=JSON)
 
 
 def in_progress(progress: Progress) -> Response:

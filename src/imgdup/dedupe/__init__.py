@@ -126,17 +126,10 @@ def find_duplicates(
 ) -> Duplicates:
     """Find the duplicates of an index and decide which file of each group is kept.
 
-    Parameters
-    ----------
-    rows : Rows
-        An opened index.
-    judge : callable
-        Compares the pictures of pairs of rows; that of `imgdup.dedupe.verify.Verifier`. By default
-        no pictures are compared, and only files of equal bytes are removed.
-    facts_of : callable
-        Describes the files of rows, for the keep rules; that of a `Verifier`, too.
-    progress : callable
-        Is called with the number of files that are decided, and of all that have candidates.
+    `judge` compares the pictures of pairs of rows, and `facts_of` describes files for the keep
+    rules; both are those of an `imgdup.dedupe.verify.Verifier`. By default no pictures are
+    compared, and only files of equal bytes are removed. `progress` is called with the number of
+    files that are decided, and of all that have candidates.
     """
     options = options or DedupeOptions()
     selected = images(rows, options.folders)

@@ -38,12 +38,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom; shares of t
 class Place(NamedTuple):
     """How one picture, the part, lies in another, the whole.
 
-    Attributes
-    ----------
-    part_is_second : bool
-        Which of both pictures is the part.
-    matrix : ndarray, shape (2, 3)
-        Takes (x, y, 1) of the part to (x, y) of the whole; both from 0 to 1.
+    The matrix maps (x, y, 1) of the part to (x, y) of the whole; both from 0 to 1.
     """
 
     part_is_second: bool

@@ -58,10 +58,7 @@ class MatchRule:
 def widened(rule: MatchRule, sides: Sequence[tuple[Rows, RowNumbers]]) -> MatchRule:
     """Return the wide form of a rule, or the rule itself where that is not affordable.
 
-    Parameters
-    ----------
-    sides : sequence of (Rows, ndarray of int64)
-        The images to compare: at most 200,000, with search hashes of 64 bits.
+    It is affordable for up to 200,000 images with search hashes of 64 bits.
     """
     is_small = sum(len(selected) for _, selected in sides) <= MOST_WIDE
     is_short = all(rows.column("hashes").shape[1] == 1 for rows, _ in sides)
@@ -101,23 +98,11 @@ def near(
 ) -> Iterator[Pairs]:
     """Find the pairs within the distances of a rule, in blocks.
 
+    Without `other`, these are the pairs i < j within `hashes`; two equal hashes are a pair, too.
     The search compares match hashes and then filters by the search hash, if the rule has a search
-    distance: match hashes are spread more evenly, and the result is the same.
-
-    Parameters
-    ----------
-    hashes : Hashes
-        Mostly distinct: two equal ones are a pair, too.
-    other : Hashes, optional
-        A second set; without it, the pairs i < j within `hashes`.
-    threads : int, optional
-        All cores by default.
-
-    Yields
-    ------
-    Pairs
-        The distance is that of the match hashes of the whole pictures, in the nearest orientation
-        if the rule has orientations. Each pair once, but under a wide rule perhaps several times.
+    distance: match hashes are spread more evenly, and the result is the same. The distance of a
+    pair is that of the match hashes of the whole pictures, in the nearest orientation if the rule
+    has orientations. Each pair is found once, but under a wide rule perhaps several times.
     """
     if len(hashes.match) == 0 or (other is not None and len(other.match) == 0):
         return
@@ -206,13 +191,7 @@ def are_near(hashes: Hashes, i: int, j: int, rule: MatchRule) -> bool:
 
 
 def hash_classes(hashes: Hashes, quality: npt.NDArray[np.uint8]) -> RowNumbers:
-    """Return the class of equal hashes of each file.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-        From 0; -1 for files whose quality is too low to match by hash.
-    """
+    """Return the class of equal hashes of each file, from 0; -1 if its quality is too low."""
     numbers = np.full(len(quality), NO_CLASS, np.int64)
     good = np.flatnonzero(quality >= MATCH_MIN_QUALITY)
     numbers[good] = class_numbers(np.hstack(hashes.select(good)))
@@ -237,22 +216,10 @@ def class_numbers(keys: Words) -> RowNumbers:
 def component_labels(
     rows: Rows, selected: RowNumbers, rule: MatchRule | None = None, *, threads: int | None = None
 ) -> RowNumbers:
-    """Find the connected component of each image.
+    """Return the connected component of each image, numbered from 0 by first appearance.
 
-    Two images are in one component if a chain of duplicates leads from one to the other. The
-    names of one file (hard links) have equal bytes, so they always are.
-
-    Parameters
-    ----------
-    selected : ndarray of int64
-        Rows of images.
-    threads : int, optional
-        For the join; all cores by default.
-
-    Returns
-    -------
-    ndarray of int64, shape of `selected`
-        The component of each image, numbered from 0 by first appearance.
+    Two images are in one component if a chain of duplicates leads from one to the other. The names
+    of one file (hard links) have equal bytes, so they always are.
     """
     rule = rule or MatchRule()
     hashes = hashes_of(rows, selected, rule)

@@ -50,17 +50,9 @@ class _Claims(NamedTuple):
 
 
 def check_plan(plan: Plan, rows: Rows) -> None:
-    """Raise unless every removal of a plan is safe.
+    """Raise PlanError, naming the first fault, unless every removal of a plan is safe.
 
-    Parameters
-    ----------
-    rows : Rows
-        The index that the plan is to be applied to.
-
-    Raises
-    ------
-    PlanError
-        Names the first fault, and the number of removals that have it.
+    The rows are those of the index that the plan is to be applied to.
     """
     if plan.header.version == UNSEALED_VERSION:
         raise PlanError(
@@ -72,17 +64,9 @@ def check_plan(plan: Plan, rows: Rows) -> None:
 
 
 def faults(plan: Plan, rows: Rows) -> Iterator[str]:
-    """Find the faults of a plan.
+    """Yield one line per kind of fault of a plan, with the first path that has it.
 
-    Parameters
-    ----------
-    rows : Rows
-        The index that the plan should be made from.
-
-    Yields
-    ------
-    str
-        One line per kind of fault, with the first path that has it.
+    The rows are those of the index that the plan should be made from.
     """
     mismatch = _mismatch(plan, rows)
     if mismatch:

@@ -111,19 +111,10 @@ class _Best(NamedTuple):
 def compare(
     a: ImageSet, b: ImageSet, rule: MatchRule | None = None, *, threads: int | None = None
 ) -> Leaks:
-    """Find the images of one set that have a duplicate in another.
+    """Find the images of `b`, such as a test set, that have a duplicate in `a`, a training set.
 
     A file that is in both sets under two names (hard links, a second mount) is a leak as well; its
-    relation is ``same-file``.
-
-    Raises UsageError if the two have images in common.
-
-    Parameters
-    ----------
-    a, b : ImageSet
-        The images that are known, and those that should be new: training set and test set.
-    threads : int, optional
-        For the join; all cores by default.
+    relation is ``same-file``. Raises UsageError if the two have images in common.
     """
     check_apart(a.rows, a.images, b.rows, b.images)
     rule = rule or MatchRule()

@@ -108,15 +108,7 @@ def decide(
     judge: Judge,
     policy: Policy,
 ) -> Decisions:
-    """Decide for each content whether it is kept.
-
-    Parameters
-    ----------
-    better : Better
-        The candidates.
-    judge : callable
-        Compares the pictures of pairs; one verdict for each.
-    """
+    """Decide for each content whether it is kept; the judge gives one verdict per pair."""
     rounds = _Rounds(better, contents, rule, policy)
     ready = list(range(len(contents.match)))
     while pairs := rounds.visit(ready):

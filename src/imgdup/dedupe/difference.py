@@ -59,26 +59,18 @@ WHOLE: Box = (0, 0, 1000, 1000)
 
 
 class Verdict(NamedTuple):
-    """How two pictures are related.
+    """How two pictures are related."""
 
-    Attributes
-    ----------
-    relation : str
-        ``same-picture``, ``recoloured``, ``edited``, ``cropped``, ``turned`` or ``different``.
-    peak : float
-        Largest local difference that copying does not explain, in gray levels from 0 to 255.
-    box : (x, y, width, height), or None
-        Where, in thousandths of the first picture: the region that differs most or, of cropped
-        pictures, what both show.
-    orientation : str
-        How the second picture must be turned to lie as the first, one of
-        `imgdup.images.gray.ORIENTATIONS`. A turned picture that differs otherwise, too, is not
-        ``turned``, but has the relation that it has in this orientation.
-    """
-
+    # ``same-picture``, ``recoloured``, ``edited``, ``cropped``, ``turned`` or ``different``.
     relation: str
+    # Largest local difference that copying does not explain, in gray levels from 0 to 255.
     peak: float
+    # Where, in thousandths of the first picture: the region that differs most or, of cropped
+    # pictures, what both show.
     box: Box | None
+    # How the second picture must be turned to lie as the first, one of
+    # `imgdup.images.gray.ORIENTATIONS`. A turned picture that differs otherwise, too, is not
+    # ``turned``, but has the relation that it has in this orientation.
     orientation: str = ORIENTATIONS[0]
 
 

@@ -34,10 +34,7 @@ COLOURED = 3  # levels; a change that differs by so much between the channels is
 def colour_was_changed(first: Pixels, second: Pixels) -> bool:
     """Return whether two pictures are equal pixel for pixel but for a change of colour.
 
-    Parameters
-    ----------
-    first, second : ndarray of uint8, shape (height, width, 3) or (height, width)
-        RGB or gray. Pictures of unequal shape are never equal pixel for pixel.
+    Pictures of unequal shape are never equal pixel for pixel.
     """
     if first.shape != second.shape or first.ndim != 3:
         return False
@@ -69,10 +66,7 @@ class Detail(NamedTuple):
 def changed_detail(first: Pixels, second: Pixels) -> Detail | None:
     """Find the detail that differs in pictures that are equal around it, texture included.
 
-    Parameters
-    ----------
-    first, second : ndarray of uint8, shape (height, width, 3) or (height, width)
-        RGB or gray. Pictures of unequal shape are never equal pixel for pixel.
+    Pictures of unequal shape have none.
     """
     if first.shape != second.shape:
         return None

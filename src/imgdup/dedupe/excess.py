@@ -32,21 +32,12 @@ OUTLIER = Outliers(
 
 
 class Limits(NamedTuple):
-    """How large a remainder may be that still counts as explained, for one size of window.
+    """How large a remainder may be that still counts as explained, for one size of window."""
 
-    Attributes
-    ----------
-    factor : float
-        How often it may exceed what is usual in the picture.
-    most_noise : float
-        The most that is explained where there is no texture, in gray levels squared.
-    most_share : float
-        The most that is explained by texture, as a share of its variance.
-    """
-
-    factor: float
+    factor: float  # how often it may exceed what is usual in the picture
+    # The most that is explained where there is no texture, in gray levels squared.
     most_noise: float
-    most_share: float
+    most_share: float  # the most that is explained by texture, as a share of its variance
 
 
 class Texture:

@@ -46,25 +46,15 @@ Progress = Callable[[int, int], None]  # files decided, files that have candidat
 
 @dataclass(frozen=True)
 class DedupeOptions:
-    """Which images to look at, what counts as a duplicate, and which file is kept.
-
-    Attributes
-    ----------
-    keep : Keep
-    rule : MatchRule
-    folders : tuple of bytes
-        Absolute folders or files to look at; empty for the whole index.
-    policy : Policy
-        Which duplicates are removed, and how many candidates of a file are looked at.
-    threads : int, optional
-        Of the search for pairs; all cores by default.
-    """
+    """Which images to look at, what counts as a duplicate, and which file is kept."""
 
     keep: Keep = field(default_factory=Keep)
     rule: MatchRule = field(default_factory=MatchRule)
+    # Absolute folders or files to look at; empty for the whole index.
     folders: tuple[bytes, ...] = ()
+    # Which duplicates are removed, and how many candidates of a file are looked at.
     policy: Policy = field(default_factory=Policy)
-    threads: int | None = None
+    threads: int | None = None  # of the search for pairs; all cores by default
 
 
 class Removed(NamedTuple):
@@ -87,36 +77,20 @@ class Shown(NamedTuple):
 
 
 class StarGroups(NamedTuple):
-    """Star groups, by rows; the files of group i are ``removed[offsets[i]:offsets[i + 1]]``.
+    """Star groups, by rows; the files of group i are ``removed[offsets[i]:offsets[i + 1]]``."""
 
-    Attributes
-    ----------
-    keepers : ndarray of int64, shape (n_groups,)
-        The file of each group that is kept; best first.
-    offsets : ndarray of int64, shape (n_groups + 1,)
-    removed : ndarray of int64
-        The files removed in favour of the keeper, nearest first, the better first of equally
-        near ones. All names of such a file (hard links) are here, one after another.
-    distances : ndarray of uint16
-        Match distance of each to its keeper, in bits; 0 where the bytes are equal.
-    verdicts : list of Verdict
-        What the comparison of each with its keeper found.
-    rules : list of str
-        The keep rule that decided for the keeper of each.
-    shown : list of Shown
-        Duplicates that are kept, in path order.
-    n_compared, n_beyond : int
-        Pairs of pictures that were compared, and files that are kept although they have more
-        candidates than were compared.
-    """
-
-    keepers: RowNumbers
+    keepers: RowNumbers  # the file of each group that is kept; best first
     offsets: RowNumbers
+    # The files removed in favour of the keeper, nearest first, the better first of equally near
+    # ones. All names of such a file (hard links) are here, one after another.
     removed: RowNumbers
+    # Match distance of each to its keeper, in bits; 0 where the bytes are equal.
     distances: npt.NDArray[np.uint16]
-    verdicts: list[Verdict]
-    rules: list[str]
-    shown: list[Shown]
+    verdicts: list[Verdict]  # what the comparison of each with its keeper found
+    rules: list[str]  # the keep rule that decided for the keeper of each
+    shown: list[Shown]  # duplicates that are kept, in path order
+    # Pairs of pictures that were compared, and files that are kept although they have more
+    # candidates than were compared.
     n_compared: int
     n_beyond: int
 
@@ -164,15 +138,7 @@ def star_groups(
 ) -> StarGroups:
     """Decide which images are kept and which are removed, whatever the number of threads.
 
-    Parameters
-    ----------
-    rows : Rows
-    selected : ndarray of int64
-        Rows of images; see `imgdup.index.columns.images`.
-    options : DedupeOptions
-    look : Look
-    progress : callable
-        Is called with the number of rows that are decided, and of all that have candidates.
+    `progress` is called with the number of rows that are decided, and of all that have candidates.
     """
     parts = _parts(rows, selected, options)
     n_files, n_decided = sum(map(len, parts)), 0

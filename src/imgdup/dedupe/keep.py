@@ -51,21 +51,13 @@ FactsOf = Callable[[RowNumbers], Facts]
 
 @dataclass(frozen=True)
 class Keep:
-    """Which file of a group is kept; made by `parse_keep`.
+    """Which file of a group is kept; made by `parse_keep`."""
 
-    Attributes
-    ----------
-    rules : tuple of str
-        The first rule in which two files differ decides; path order decides last.
-    protect : tuple of bytes
-        Folders, as in the index. Their files are never removed, and are sorted first.
-    decided : Decided
-        What people decided about single files and pairs.
-    """
-
+    # The first rule in which two files differ decides; path order decides last.
     rules: tuple[str, ...] = DEFAULT_RULES
+    # Folders, as in the index. Their files are never removed, and are sorted first.
     protect: tuple[bytes, ...] = ()
-    decided: Decided = NOTHING
+    decided: Decided = NOTHING  # what people decided about single files and pairs
 
 
 def parse_keep(
@@ -73,22 +65,11 @@ def parse_keep(
     rules: str = ",".join(DEFAULT_RULES),
     protect: Sequence[str | bytes | os.PathLike[str]] = (),
 ) -> Keep:
-    """Read keep rules and protected folders as the user writes them.
+    """Read keep rules and protected folders as the user writes them, for an index.
 
-    Parameters
-    ----------
-    rows : Rows
-        The index that they are for.
-    rules : str
-        Keys of ``RULES``, or ``under:FOLDER``, separated by commas.
-    protect : sequence of paths
-        Folders.
-
-    Raises
-    ------
-    UsageError
-        For an unknown or repeated rule, for a folder without a file of the index, and for an
-        ``under:`` that contradicts the protected folders.
+    The rules are keys of ``RULES``, or ``under:FOLDER``, separated by commas. Raises UsageError for
+    an unknown or repeated rule, for a folder without a file of the index, and for an ``under:``
+    that contradicts the protected folders.
     """
     protected = tuple(folder_of_index(rows, folder, "protected folder") for folder in protect)
     names = tuple(_checked(rows, name.strip(), protected) for name in rules.split(","))
@@ -133,22 +114,9 @@ def keep_order(
 ) -> RowNumbers:
     """Sort rows, best first; rows that are equal by all rules are sorted by path.
 
-    The order does not depend on the numbering of the rows, which is not path order where a root
-    was renamed since it was indexed.
-
-    Parameters
-    ----------
-    rows : Rows
-    selected : ndarray of int64
-        The rows to sort.
-    keep : Keep
-    facts_of : callable
-        Describes the files of rows, for the rules that need this; files without facts are equal.
-
-    Returns
-    -------
-    ndarray of int64, shape of `selected`
-        The same rows, sorted.
+    The order does not depend on the numbering of the rows, which is not path order where a root was
+    renamed since it was indexed. `facts_of` describes files for the rules that need this; files
+    without facts are equal.
     """
     keys = [key for _, key in _keys(rows, selected, keep, facts_of)]
     order = np.lexsort(keys[::-1])

@@ -107,10 +107,7 @@ class Known(Generic[T]):
 def known_verdicts(folder: Path | None = None) -> Known[Verdict]:
     """Open the verdicts on pairs, by the digests of the better and of the other content.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        The folder of an index; without it nothing is read or written.
+    They are in the folder of an index; without it nothing is read or written.
     """
     words = ("imgdup", "verdicts", VERDICT_VERSION, *Verdict._fields, *RELATIONS)
     return Known(_Kind(VERDICTS, "the verdicts", _head(words), list, _verdict), folder)
@@ -126,14 +123,8 @@ def known_facts(folder: Path | None = None) -> Known[FileContents]:
 def merge_known(places: Sequence[Path], target: Path, digests: npt.NDArray[np.uint8]) -> None:
     """Give an index the entries of several: those of contents that it has.
 
-    Parameters
-    ----------
-    places : sequence of Path
-        The index folders whose entries are taken, in any order; `target` may be one of them.
-    target : Path
-        The index folder that gets the entries instead of its own.
-    digests : ndarray of uint8, shape (n, DIGEST_BYTES)
-        Of the files of the target.
+    The target gets them in place of its own; it may be one of `places`. The digests are those of
+    the files of the target: shape (n, DIGEST_BYTES).
     """
     _merge(known_verdicts, places, target, digests)
     _merge(known_facts, places, target, digests)

@@ -25,17 +25,9 @@ class ImageSet(NamedTuple):
 def folder_labels(
     rows: Rows, selected: RowNumbers, bases: Sequence[bytes] = ()
 ) -> list[str | None]:
-    """Return as the label of each image the first folder below a base.
+    """Return as the label of each image the first folder below a base; by default, below its root.
 
-    Parameters
-    ----------
-    bases : sequence of bytes
-        Absolute folders; the roots by default.
-
-    Returns
-    -------
-    list of str or None
-        None for an image that lies directly in a base.
+    An image that lies directly in a base has none.
     """
     return [_folder_of(relative) for _, relative in _placed(rows, selected, bases)]
 
@@ -59,34 +51,19 @@ def _placed(
 def table_labels(
     table: Mapping[bytes, str], rows: Rows, selected: RowNumbers, bases: Sequence[bytes] = ()
 ) -> list[str | None]:
-    """Look up the label of each image in a table.
+    """Look up the label of each image in a table from `read_labels`; None if it is not there.
 
-    Parameters
-    ----------
-    table : mapping
-        From `read_labels`.
-    rows, selected, bases
-        As in `folder_labels`; the table has paths relative to a base, or absolute ones.
-
-    Returns
-    -------
-    list of str or None
-        None for an image that is not in the table.
+    The table has paths relative to a base, as in `folder_labels`, or absolute ones.
     """
     placed = _placed(rows, selected, bases)
     return [table.get(path, table.get(relative)) for path, relative in placed]
 
 
 def read_labels(path: Path) -> dict[bytes, str]:
-    """Read a CSV file of paths and labels.
+    """Read a CSV file of paths and labels; return the labels by path, with ``/`` between parts.
 
     Raises UsageError if there is no such file, a line has fewer than two fields, or a path has two
     labels. Raises ImgdupError if it cannot be read.
-
-    Returns
-    -------
-    dict
-        Path as written in the file, with ``/`` between parts -> label.
     """
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:

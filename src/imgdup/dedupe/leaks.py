@@ -57,18 +57,9 @@ def verified(
 ) -> Leaks:
     """Return the leaks whose pictures are not different, with what their comparisons found.
 
-    Parameters
-    ----------
-    leaks : Leaks
-        From `imgdup.dedupe.compare.compare`.
-    rule : MatchRule
-        By which they were found.
-    judge : callable
-        Compares the pictures of pairs of rows, the first of A and the second of B.
-    max_candidates : int
-        Most images of A to compare with an image of B.
-    progress : callable
-        Is called with the number of images of B that are decided, and of all that have candidates.
+    The judge compares the pictures of pairs of rows, the first of A and the second of B. An image
+    of B is compared with `max_candidates` images of A at most. `progress` is called with the number
+    of images of B that are decided, and of all that have candidates.
     """
     images = list(_images(leaks, rule, max_candidates))
     _confirm(images, leaks, judge, progress)
@@ -183,18 +174,9 @@ class Coverage(NamedTuple):
 
 
 def coverage(name: str, rows: Rows, folders: Sequence[bytes], outcome: Outcome | None) -> Coverage:
-    """Count what an index knows of a set.
+    """Count what an index knows of a set: of some folders, or of all of it.
 
-    Parameters
-    ----------
-    name : str
-        The set, as the user named it.
-    rows : Rows
-        The index.
-    folders : sequence of bytes
-        The part of the index that is the set; none means all of it.
-    outcome : Outcome or None
-        Of the run that scanned the set; None if it was not scanned.
+    The outcome is that of the run that scanned the set; None if it was not scanned.
     """
     status, quality = rows.column("status"), rows.column("quality")
     if folders:

@@ -57,18 +57,10 @@ def nearest_better(
     *,
     threads: int | None = None,
 ) -> Better:
-    """Find for each content the nearest candidates among those that are ranked before it.
+    """Find for each content the `most` nearest candidates among those that are ranked before it.
 
-    Parameters
-    ----------
-    hashes : Hashes
-        Of each content, best first.
-    hash_class, byte_class : ndarray of int64, shape (n,)
-        From `hash_classes` and `byte_classes`; equal bytes are at distance 0.
-    most : int
-        How many to return for each content.
-    threads : int, optional
-        All cores by default.
+    The hashes are those of each content, best first; the classes are from `hash_classes` and
+    `byte_classes`. Equal bytes are at distance 0.
     """
     nearest = _Nearest(len(hash_class), most, in_order=True)
     numbers, heads = np.unique(hash_class, return_index=True)
@@ -92,21 +84,10 @@ def nearest_across(
     *,
     threads: int | None = None,
 ) -> Better:
-    """Find for each image of a second set the nearest candidates by hash in a first set.
+    """Find for each image of a second set the `most` nearest candidates by hash in a first set.
 
-    Parameters
-    ----------
-    sides : sequence of (Hashes, ndarray of int64)
-        The hashes and classes of both sets, from `hashes_of` and `hash_classes`.
-    most : int
-        How many to return for each image.
-    threads : int, optional
-        All cores by default.
-
-    Returns
-    -------
-    Better
-        The others are positions in the first set, nearest first, ties by position.
+    The sides are the hashes and classes of both sets, from `hashes_of` and `hash_classes`. The
+    others of an image are positions in the first set, nearest first, ties by position.
     """
     heads = []
     for _, classes in sides:
@@ -126,15 +107,8 @@ def nearest_across(
 def wide_row_pairs(left: Side, right: Side | None, rule: MatchRule, most: int) -> RowPairs:
     """Find the pairs of rows that only a wide rule finds, farther apart than its distance.
 
-    Parameters
-    ----------
-    left, right : Side
-        The images, and others to compare them with; without `right`, they are compared with each
-        other.
-    rule : MatchRule
-        A wide one.
-    most : int
-        Most candidates of an image, the nearest ones.
+    Without `right`, the images are compared with each other. An image has `most` candidates at
+    most, the nearest ones.
     """
     hashes, classes = _hashes_and_classes(left, rule)
     if right is None:
@@ -156,19 +130,8 @@ def wide_lookup(
 ) -> Callable[[Sequence[Probe | None]], list[list[Match]]] | None:
     """Return a function that finds the matches of some probes by the wide rule.
 
-    A place without a probe has no matches.
-
-    Parameters
-    ----------
-    generation, rows
-        The index.
-    most : int
-        Most matches of a probe, the nearest ones.
-
-    Returns
-    -------
-    callable, or None
-        None if the index is too large, or its hashes too long, for the wide rule.
+    A probe has `most` matches at most, the nearest ones; a place without a probe has none. Returns
+    None if the index is too large, or its hashes too long, for the wide rule.
     """
     side = Side(rows, images(rows))
     rule = widened(MatchRule(), [(rows, side.rows)])

@@ -32,19 +32,10 @@ OLD_RELATIONS = ("resized", "re-encoded")  # of plans that older versions made
 
 
 def removable(text: str = "", *, verify: bool = True) -> tuple[str, ...]:
-    """Return what a plan removes.
+    """Return the relations of files that a plan removes: the safe ones, and those that are named.
 
-    Parameters
-    ----------
-    text : str
-        More relations that the user names, separated by commas.
-    verify : bool
-        Whether pictures are compared; if not, ``unverified`` duplicates are removed.
-
-    Raises
-    ------
-    UsageError
-        For any other name.
+    If pictures are not compared, ``unverified`` duplicates are removed, too. Raises UsageError for
+    any other name.
 
     Examples
     --------

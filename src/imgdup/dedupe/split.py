@@ -70,10 +70,8 @@ class Split(NamedTuple):
 def parse_ratios(text: str) -> dict[str, float]:
     """Read ratios as the user writes them: ``train=0.8,val=0.1,test=0.1``.
 
-    Raises
-    ------
-    UsageError
-        For anything else, for names that cannot be file names, and unless they add up to 1.
+    Raises UsageError for anything else, for names that cannot be file names, and unless they add up
+    to 1.
 
     Examples
     --------
@@ -93,11 +91,8 @@ def parse_ratios(text: str) -> dict[str, float]:
 def check_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
     """Return ratios by name if they can be used.
 
-    Raises
-    ------
-    UsageError
-        Unless they are numbers that add up to 1, and the names can be file names and differ by more
-        than upper and lower case.
+    Raises UsageError unless they are numbers that add up to 1, and the names can be file names and
+    differ by more than upper and lower case.
 
     Examples
     --------
@@ -139,20 +134,10 @@ def split(
     seed: int = 0,
     rule: MatchRule | None = None,
 ) -> Split:
-    """Divide images so that no chain of duplicates is divided.
+    """Divide images by ratios so that no chain of duplicates is divided.
 
-    The same images, ratios, labels and seed give the same splits.
-
-    Parameters
-    ----------
-    ratios : mapping
-        The share of each split, by its name; see `parse_ratios`.
-    stratify : bool
-        Whether the ratios are met for each label. If not, labels are ignored.
-
-    Returns
-    -------
-    Split
+    The same images, ratios, labels and seed give the same splits. With `stratify`, the ratios are
+    met for each label; otherwise labels are ignored.
     """
     rng = np.random.default_rng(seed)
     rows, selected, labels = images

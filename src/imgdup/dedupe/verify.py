@@ -54,18 +54,9 @@ PRELOAD = ("imgdup.dedupe.verify",)
 class Verifier:
     """Compares the pictures of pairs of files; use it in a ``with`` block.
 
-    Parameters
-    ----------
-    index_folder : Path, optional
-        Where verdicts are kept for the next run.
-    limits : Limits, optional
-        The limits for each file.
-    workers : int, optional
-        Processes that decode; one for each usable core by default.
-    file_of : callable
-        Returns the file of a row, perhaps with its content.
-    pool : Pool, optional
-        Processes that decode, which stay; else new ones, which end with the ``with`` block.
+    Verdicts are kept in the index folder for the next run. `file_of` returns the file of a row,
+    perhaps with its content. The processes of a pool stay; without one, new ones end with the
+    ``with`` block.
     """
 
     def __init__(
@@ -235,18 +226,10 @@ def verified_duplicates(
     verify: bool = True,
     progress: Progress = lambda n_decided, n_files: None,
 ) -> Duplicates:
-    """Find the duplicates of an index and compare their pictures.
+    """Find the duplicates of an index and compare their pictures, unless `verify` is false.
 
-    Parameters
-    ----------
-    rows : Rows
-    index_folder : Path
-        Where verdicts are kept for the next run.
-    options : DedupeOptions
-    verify : bool
-        Whether to compare the pictures; if not, duplicates are ``unverified``.
-    progress : callable
-        Is called with the number of files that are decided, and of all that have candidates.
+    Verdicts are kept in the index folder for the next run. `progress` is called with the number of
+    files that are decided, and of all that have candidates.
     """
     if not verify:
         return find_duplicates(rows, options, progress=progress)
@@ -258,18 +241,8 @@ def verified_duplicates(
 def check_pictures(plan: Plan, rows: Rows, verifier: Verifier) -> Iterator[str]:
     """Compare the pictures of all removals of a plan again.
 
-    Parameters
-    ----------
-    plan : Plan
-    rows : Rows
-        The index that it was made from.
-    verifier : Verifier
-        One without the verdicts of earlier runs.
-
-    Yields
-    ------
-    str
-        One line for each removal whose pictures are not as the plan states.
+    Yields one line for each removal whose pictures are not as the plan states. The verifier must be
+    one without the verdicts of earlier runs.
     """
     pairs = [(removal.keep.row, removal.remove.row) for removal in plan.removals]
     for removal, verdict in zip(plan.removals, verifier.judge(rows)(pairs), strict=True):

@@ -73,21 +73,10 @@ def decode(
     """Decode a picture to upright gray: its first frame, on white.
 
     JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as 96 pixels of its shorter side remain,
-    and to the gray that it carries itself.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    full : bool
-        Decode JPEG at its full size and in colour, as the reference implementation of PDQ does.
-    with_opencv : bool
-        Also decode JPEG, PNG, BMP and TIFF as ``cv2.imread`` does, for `GrayImage.opencv`.
-
-    Raises
-    ------
-    ImageError
-        Whatever is wrong with the file, with the reason.
+    and to the gray that it carries itself; with `full`, at its full size and in colour, as the
+    reference implementation of PDQ does. With `with_opencv`, JPEG, PNG, BMP and TIFF are also
+    decoded as ``cv2.imread`` does, for `GrayImage.opencv`. Raises ImageError, with the reason,
+    whatever is wrong with the file.
     """
     request = _Request(limits, full, math.inf if full else MIN_REDUCED_SIDE)
     name, stored = _decode_any(data, request)
@@ -114,21 +103,9 @@ def _gray_of_opencv(data: bytes, picture: Picture) -> Pixels | None:
 
 
 def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
-    """Decode a picture for people to look at.
+    """Decode a picture for people to look at: upright RGB, at most `max_side` pixels a side.
 
     Raises ImageError as `decode` does.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    max_side : int
-        Longest side of the result, in pixels.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width, 3)
-        RGB, upright.
     """
     _, stored = _decode_any(data, _Request(limits, colour=True, min_side=max_side))
     pixels = shrink_to(stored.pixels, max_side)
@@ -147,19 +124,8 @@ def shrink_to(pixels: Pixels, max_side: int) -> Pixels:
 def each_frame(data: bytes, limits: Limits) -> Iterator[Pixels]:
     """Decode every page of a document, or frame of an animation, one at a time.
 
-    Raises ImageError as `decode` does.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    limits : Limits
-        Each page must keep within them.
-
-    Yields
-    ------
-    ndarray of uint8, shape (height, width, 3)
-        RGB, upright, on white, at full size. An animated PNG has its frames alone.
+    Yields upright RGB, on white, at full size. Each page must keep within the limits. An animated
+    PNG has its frames alone. Raises ImageError as `decode` does.
     """
     name = sniff(data[:SNIFF_BYTES])
     if name not in FORMATS_WITH_FRAMES or inspect(data, limits)[0] == 1:

@@ -95,21 +95,11 @@ def _clipped(pixels: Pixels) -> Flags:
 
 
 def detail_share(gray: Plane) -> float:
-    """Estimate the share of a picture's resolution, along a side, that shows detail.
+    """Estimate the share of a picture's resolution, along a side, that shows detail, from its luma.
 
     An enlarged picture holds as little in its upper frequencies as before; a photo holds about as
-    much in each octave.
-
-    Parameters
-    ----------
-    gray : ndarray of float32, shape (height, width)
-        Full-size luma.
-
-    Returns
-    -------
-    float
-        Over 0, at most 1: 1 for a sharp picture and for one that is too small or too flat to
-        judge; about 0.5 for a sharp one that was enlarged to twice its size.
+    much in each octave. It is over 0 and at most 1: 1 for a sharp picture and for one that is too
+    small or too flat to judge; about 0.5 for a sharp one that was enlarged to twice its size.
     """
     share = 1.0
     top, left = _grid_start(gray)
@@ -158,20 +148,11 @@ def _halved(gray: Plane) -> Plane:
 
 
 def trace_quality(pixels: Pixels) -> int | None:
-    """Estimate the quality of the JPEG file that pixels were decoded from.
+    """Estimate the quality of the JPEG file that the pixels of a lossless file were decoded from.
 
-    Decoded coefficients lie on multiples of their quantization step, which is read off for each
-    low frequency; the quality is that of the table of libjpeg with the nearest steps.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, shape (height, width) or (height, width, 3)
-        Gray or RGB, of a file that is stored without loss.
-
-    Returns
-    -------
-    int or None
-        1 to about 85; None if there is no trace, as after resizing, or with finer steps.
+    Decoded coefficients lie on multiples of their quantization step, which is read off for each low
+    frequency; the quality is that of the table of libjpeg with the nearest steps. It is 1 to about
+    85; None if there is no trace, as after resizing, or with finer steps.
     """
     gray = central_luma(pixels)
     top, left = _grid_start(gray)
@@ -188,13 +169,9 @@ def trace_quality(pixels: Pixels) -> int | None:
 def strong_quality(pixels: Pixels) -> int | None:
     """Return the quality of the JPEG file that a picture was decoded from, if that is low.
 
-    It is faster than `trace_quality`, but finds only the tables of libjpeg, and only if the first
-    block begins with the picture.
-
-    Returns
-    -------
-    int or None
-        1 to `STRONG_QUALITY`; None if most coefficients lie on the steps of no such table.
+    It is faster than `trace_quality`, but finds only the tables of libjpeg, up to `STRONG_QUALITY`,
+    and only if the first block begins with the picture. None if most coefficients lie on the steps
+    of no such table.
     """
     rows, columns = (side // BLOCK for side in pixels.shape[:2])
     apart = max(1, rows * columns // _MAX_LOOKED_AT)
@@ -234,13 +211,7 @@ def _first_edge(changes: npt.NDArray[np.float64]) -> int:
 
 
 def _coefficients(gray: Plane, clipped: Flags) -> Plane:
-    """Return the cosine transforms of blocks of 8 x 8 pixels, none of which is clipped.
-
-    Returns
-    -------
-    ndarray of float32, shape (n, 64)
-        At most about `_MAX_BLOCKS`, evenly chosen.
-    """
+    """Return the cosine transforms of about `_MAX_BLOCKS` unclipped blocks of 8 x 8 pixels."""
     whole = ~_blocks(clipped).any(axis=(1, 2))
     blocks = _blocks(gray)[whole]
     blocks = blocks[:: max(1, len(blocks) // _MAX_BLOCKS)]
@@ -286,12 +257,8 @@ def is_toned(pixels: Pixels) -> bool:
     """Return whether levels are missing or doubled, as after a change of brightness or contrast.
 
     Such a change moves 256 levels to fewer or more places, so that between common levels some are
-    missing, or some get the pixels of two. JPEG compression fills the gaps again.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8, shape (height, width) or (height, width, 3)
-        Gray or RGB, of a file that is stored without loss.
+    missing, or some get the pixels of two. JPEG compression fills the gaps again, so only files
+    that are stored without loss show it.
     """
     sampled = pixels[:: max(1, pixels.shape[0] * pixels.shape[1] // _MAX_COUNTED)]
     n_common = n_missing = n_doubled = 0

@@ -63,54 +63,31 @@ _RAW = (b"@BRCM", b"BRCMo", b"BRCMn")  # of Raspberry Pi cameras, behind the JPE
 
 
 class ImageFacts(NamedTuple):
-    """What a file holds.
+    """What a file holds."""
 
-    Attributes
-    ----------
-    n_pages : int
-        Pages of a document, frames of an animation, sizes of an icon; 1 for a single picture.
-    holds : frozenset of str
-        What there is beside its pages: ``pictures`` (a second view, a gain map), ``film`` (of a
-        motion photo), ``raw`` (values of the sensor), ``layers``, ``alpha`` (transparent pixels),
-        ``data`` (bytes of unknown meaning behind the picture).
-    bit_depth : int
-        Bits of a channel, as stored; of a palette, those of its colours.
-    colour : str
-        One of `COLOURS`, by what the first page shows.
-    taken_s : int or None
-        When the photo was taken by the camera's clock, in seconds since 1970 as if in UTC.
-    camera : str or None
-        Make and model.
-    jpeg_quality : int or None
-        1 to 100, on the scale of libjpeg, of a JPEG file.
-    lossless : bool
-        Whether the file stores its pixels without loss.
-    trace_quality : int or None
-        Of a lossless file: the quality of the JPEG file that its pixels were decoded from, an
-        estimate; None if there is no trace of one.
-    detail : float
-        The share of its resolution, along a side, that shows detail: over 0, at most 1.
-    quality : int
-        1 to 100, to order copies by: `jpeg_quality` or `trace_quality`; 100 of a lossless file
-        without a trace; of other lossy files a rough value, by the bits of each pixel.
-    toned : bool
-        Whether a lossless file shows that brightness or contrast were changed, as `is_toned` finds.
-    pixels_digest : str
-        Of the first page as it is shown: equal for files that decode to the same pixels.
-    """
-
+    # Pages of a document, frames of an animation, sizes of an icon; 1 for a single picture.
     n_pages: int
+    # What there is beside its pages: ``pictures`` (a second view, a gain map), ``film`` (of a
+    # motion photo), ``raw`` (values of the sensor), ``layers``, ``alpha`` (transparent pixels),
+    # ``data`` (bytes of unknown meaning behind the picture).
     holds: frozenset[str]
-    bit_depth: int
-    colour: str
+    bit_depth: int  # bits of a channel, as stored; of a palette, those of its colours
+    colour: str  # one of `COLOURS`, by what the first page shows
+    # When the photo was taken by the camera's clock, in seconds since 1970 as if in UTC.
     taken_s: int | None
-    camera: str | None
-    jpeg_quality: int | None
-    lossless: bool
+    camera: str | None  # make and model
+    jpeg_quality: int | None  # 1 to 100, on the scale of libjpeg, of a JPEG file
+    lossless: bool  # whether the file stores its pixels without loss
+    # Of a lossless file: the quality of the JPEG file that its pixels were decoded from, an
+    # estimate; None if there is no trace of one.
     trace_quality: int | None
-    detail: float
+    detail: float  # the share of its resolution, along a side, that shows detail: over 0, at most 1
+    # 1 to 100, to order copies by: `jpeg_quality` or `trace_quality`; 100 of a lossless file
+    # without a trace; of other lossy files a rough value, by the bits of each pixel.
     quality: int
+    # Whether a lossless file shows that brightness or contrast were changed, as `is_toned` finds.
     toned: bool
+    # Of the first page as it is shown: equal for files that decode to the same pixels.
     pixels_digest: str
 
 
@@ -123,11 +100,6 @@ def facts_and_whole(data: bytes, limits: Limits) -> tuple[ImageFacts, WholePictu
     """Describe what a file holds, and return its first page, decoded at full size.
 
     Raises ImageError as `imgdup.images.decode.decode` does.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
     """
     whole = decode_whole(data, limits)
     return _facts(data, whole, limits), whole
@@ -175,21 +147,9 @@ def contents_digest(data: bytes, limits: Limits) -> bytes:
     """Digest the pixels of all pages and frames, and what else a file holds.
 
     Two files of equal digest have equally many pages, and each page has the same pixels, whatever
-    the format. Files with more than 8 bits of a channel are equal only if all their bytes are.
-
-    Raises ImageError if any page cannot be decoded.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    limits : Limits
-        Each page must keep within them; one page is in memory at a time.
-
-    Returns
-    -------
-    bytes
-        `DIGEST_BYTES` of them.
+    the format. Files with more than 8 bits of a channel are equal only if all their bytes are. One
+    page is in memory at a time, and must keep within the limits. Raises ImageError if any page
+    cannot be decoded.
     """
     name = sniff(data[:SNIFF_BYTES])
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)

@@ -167,17 +167,9 @@ def format_of(number: int) -> str:
 
 
 def sniff(head: bytes) -> str:
-    r"""Return the format of a file from its first bytes.
+    r"""Return the format of a file from its first ``SNIFF_BYTES`` bytes.
 
-    Parameters
-    ----------
-    head : bytes
-        The first ``SNIFF_BYTES`` bytes, or the whole of a shorter file.
-
-    Returns
-    -------
-    str
-        One of ``FORMATS``; ``"unknown"`` for anything that is not decoded, images among them.
+    It is ``"unknown"`` for anything that is not decoded, images among them.
 
     Examples
     --------
@@ -197,14 +189,9 @@ def sniff(head: bytes) -> str:
 
 
 def undecoded_name(head: bytes) -> str | None:
-    r"""Name an image format that is recognised and not decoded, or None.
+    r"""Name an image format that is recognised by its first bytes and not decoded, or return None.
 
     Their decoders have a history of faults, do not give 8-bit pixels, or do not exist.
-
-    Parameters
-    ----------
-    head : bytes
-        The first ``SNIFF_BYTES`` bytes, or the whole of a shorter file.
 
     Examples
     --------

@@ -59,10 +59,6 @@ def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     The sum is computed in thousandths, which float32 represents exactly, so that no order of
     summation and no processor gives another result.
 
-    Returns
-    -------
-    ndarray of float32, shape (height, width)
-
     Examples
     --------
     >>> luma(np.array([[[255, 255, 255], [255, 0, 0]]], dtype=np.uint8))
@@ -115,13 +111,7 @@ def rgb_of_cmyk(cmyk: Pixels) -> Pixels:
 
 
 def upright(pixels: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
-    """Return a view of a stored picture as it is shown.
-
-    Parameters
-    ----------
-    orientation : int
-        EXIF orientation, 1 to 8 (CIPA DC-008, tag 0x0112).
-    """
+    """Return a view of a stored picture as its EXIF orientation says (CIPA DC-008, tag 0x0112)."""
     if orientation in TRANSPOSED:
         pixels = pixels.swapaxes(0, 1)
     if orientation in FLIPPED_ROWS:
@@ -133,11 +123,6 @@ def upright(pixels: npt.NDArray[Pixel], orientation: int) -> npt.NDArray[Pixel]:
 
 def rotated(gray: GrayImage, orientation: int) -> GrayImage:
     """Turn or mirror an upright picture, as `upright` does a stored one.
-
-    Parameters
-    ----------
-    orientation : int
-        EXIF orientation, 1 to 8: 6 turns a quarter clockwise, 2 mirrors.
 
     Examples
     --------
@@ -167,16 +152,10 @@ def to_gray(
     reduction: int = 1,
     orientation: int = 1,
 ) -> GrayImage:
-    """Make upright gray pixels of what a decoder gave.
+    """Make upright gray pixels of what a decoder gave: gray or RGB, as stored.
 
-    Parameters
-    ----------
-    stored : ndarray of uint8, shape (rows, columns) or (rows, columns, 3)
-        Gray or RGB, as stored: not turned, the partial blocks of a reduced picture at the end.
-    size : (int, int)
-        Full height and width as stored, in pixels.
-    orientation : int
-        EXIF orientation, 1 to 8.
+    The size is the full height and width as stored. The partial blocks of a reduced picture are at
+    the end. The orientation is that of EXIF.
     """
     shades: Shades = stored if stored.ndim == 2 else luma(stored)
     height, width = size[::-1] if orientation in TRANSPOSED else size

@@ -71,16 +71,8 @@ class WebpHeader(NamedTuple):
 def png_header(data: bytes) -> PngHeader:
     """Walk the chunks of a PNG file: their lengths, and the checksums of the critical ones.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-
-    Raises
-    ------
-    ImageError
-        ``truncated`` if the file ends within a chunk or before the last; ``damaged`` if a length
-        cannot be, a checksum is wrong, or a chunk that must be there is not.
+    Raises ImageError: ``truncated`` if the file ends within a chunk or before the last; ``damaged``
+    if a length cannot be, a checksum is wrong, or a chunk that must be there is not.
     """
     view = memoryview(data)
     orientation: int | None = None
@@ -156,16 +148,8 @@ def _check_sum(chunk: memoryview, kind: bytes) -> None:
 def webp_header(data: bytes) -> WebpHeader:
     """Read the size of a WebP picture from its first chunk.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-
-    Raises
-    ------
-    ImageError
-        ``truncated`` if the file ends within the first chunk's header; ``damaged`` if that chunk is
-        none that a WebP file can begin with.
+    Raises ImageError: ``truncated`` if the file ends within the first chunk's header; ``damaged``
+    if that chunk is none that a WebP file can begin with.
     """
     kind, n_bytes = data[12:16], len(data)
     if kind == b"VP8 " and n_bytes >= 30:
@@ -187,17 +171,9 @@ def webp_is_cut(data: bytes) -> bool:
 
 
 def jxl_size(data: bytes) -> tuple[int, int]:
-    r"""Read height and width, in pixels, from a JPEG XL file.
+    r"""Read height and width, in pixels, from a JPEG XL file: a codestream, or boxes that hold one.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file: a codestream, or boxes that hold one.
-
-    Raises
-    ------
-    ImageError
-        ``damaged`` if there is no codestream.
+    Raises ImageError, ``damaged``, if there is no codestream.
 
     References
     ----------

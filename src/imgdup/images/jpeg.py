@@ -62,17 +62,9 @@ class PictureEnd(NamedTuple):
 def jpeg_header(data: bytes) -> JpegHeader:
     """Read the segments of a JPEG file up to its first scan.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-
-    Raises
-    ------
-    ImageError
-        ``truncated`` if the file ends before its first scan; ``damaged`` if there is no sensible
-        frame header; ``unsupported`` for codings that are not decoded (lossless, arithmetic,
-        12 bits).
+    Raises ImageError: ``truncated`` if the file ends before its first scan; ``damaged`` if there is
+    no sensible frame header; ``unsupported`` for codings that are not decoded (lossless,
+    arithmetic, 12 bits).
     """
     frame: tuple[int, ...] | None = None
     orientation: int | None = None
@@ -125,19 +117,10 @@ def _checked_header(
 
 
 def picture_alone(data: bytes, header: JpegHeader, end: int) -> bytes:
-    """Return what a decoder needs of a JPEG file, without an end marker.
+    """Return what a decoder needs of a JPEG file up to the end of its picture, without end marker.
 
     Bytes between segments, metadata, unknown version numbers and useless parameters of a scan, of
     which libjpeg warns, do not change the picture: they are left out or made right.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    header : JpegHeader
-        The result of `jpeg_header`.
-    end : int
-        Where its picture ends.
     """
     kept = [SOI]
     for marker, start, stop in segments(data):

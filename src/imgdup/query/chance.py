@@ -104,20 +104,10 @@ def count_distances(hashes: Hashes, left_out: Flags | None = None) -> Counts:
 
 
 def estimate(counts: Counts, first: int = 0) -> Chance | None:
-    """Estimate the share of pairs within each distance.
+    """Estimate the share of pairs within each distance, from the counts of `count_distances`.
 
-    Parameters
-    ----------
-    counts : ndarray of int64, shape (n, bits + 1)
-        From `count_distances`.
-    first : int
-        The first distance at which no pair is left out of the counts; where all pairs within 31
-        bits are known duplicates, 32.
-
-    Returns
-    -------
-    Chance or None
-        None if the sample is too small, or too uniform, for an estimate.
+    `first` is the first distance at which no pair is left out of the counts; where all pairs within
+    31 bits are known duplicates, 32. Returns None if the sample is too small, or too uniform.
     """
     pairs = counts.sum(axis=0) / 2
     within = np.cumsum(pairs)

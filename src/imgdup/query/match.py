@@ -87,18 +87,9 @@ def near_rows(
 ) -> NearRows:
     """Join what each hash found near each probe of a picture; at most k rows.
 
-    Parameters
-    ----------
-    generation : Generation
-        The opened index.
-    picture : list of Probe
-        The probes.
-    found : mapping
-        For each hash that was looked up the rows near each probe. The rows are sorted by the
-        distance of the first hash. A row near several probes is given once: with one that was
-        found by match hash if there is one, else with the nearest.
-    k : int or None
-        How many rows at most.
+    `found` has for each hash the rows near each probe. The rows are sorted by the distance of the
+    first hash. A row near several probes is given once: with one that was found by match hash if
+    there is one, else with the nearest.
     """
     n = len(picture)
     if n == 1 and [*found] == ["search"]:
@@ -197,18 +188,6 @@ def _have_same_bytes(
 def are_duplicates(
     match_distances: npt.NDArray[Any], quality: npt.NDArray[Any], same_bytes: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
-    """Return which pairs are the same picture.
-
-    Parameters
-    ----------
-    match_distances : ndarray of int
-        In bits.
-    quality : ndarray of int
-        Quality of the worse one of each pair.
-
-    Returns
-    -------
-    ndarray of bool
-    """
+    """Return which pairs are the same picture, by match distance, worse quality and equal bytes."""
     near = (match_distances <= MATCH_MAX_DISTANCE) & (quality >= MATCH_MIN_QUALITY)
     return np.asarray(near | same_bytes)

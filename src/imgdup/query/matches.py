@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,9 +29,6 @@ from imgdup.query.nearby import (
 from imgdup.query.probe import Image, Probe, Probes, make_probes, probe_files
 from imgdup.search.join import JoinStats
 from imgdup.search.planner import STRATEGIES, explain
-
-if TYPE_CHECKING:
-    from imgdup.workers.pool import Pool
 
 MAX_PROBES = 10_000  # looked up at once: enough for bands to pay, few enough to wait for
 
@@ -75,7 +72,7 @@ class FileMatches(NamedTuple):
     file: bytes
     matches: Iterator[Match]
     error: ImageError | None = None
-    probe: "Probe | None" = None
+    probe: Probe | None = None
 
 
 def default_distance(generation: Generation, by: str = "search") -> int:
@@ -117,37 +114,20 @@ def query_files(
     files: Iterable[bytes],
     options: QueryOptions | None = None,
     *,
-    pool: "Pool | None" = None,
     report: Callable[[str], None] | None = None,
 ) -> Iterator[FileMatches]:
-    """Find the indexed images near each of many files.
+    """Find the indexed images near each of many files, which are read as they are needed.
 
-    Raises ValueError, IndexFormatError as `look_up_each` does.
-
-    Parameters
-    ----------
-    generation : Generation
-        The opened index.
-    files : iterable of bytes
-        Paths; read as they are needed.
-    options : QueryOptions, optional
-        What to look for.
-    pool : Pool, optional
-        Processes that decode, as for `imgdup.query.probe.probe_files`.
-    report : callable, optional
-        Is called with lines of text about the plan and the actual cost of the search.
-
-    Yields
-    ------
-    FileMatches
-        One answer for each file, in the order of the files.
+    Yields one answer for each file, in the order of the files. `report` is called with lines of
+    text about the plan and the actual cost of the search. Raises ValueError, IndexFormatError as
+    `look_up_each` does.
     """
     options = options or QueryOptions()
     n_files = MAX_PROBES // (len(ORIENTATIONS) if options.orientations else 1)
     rest = iter(files)
     while block := list(islice(rest, n_files)):
         parameters, orientations = generation.probe_parameters, options.orientations
-        answers = list(probe_files(block, parameters, orientations=orientations, pool=pool))
+        answers = list(probe_files(block, parameters, orientations=orientations))
         pictures = [answer for answer in answers if not isinstance(answer, ImageError)]
         found = look_up_each(generation, pictures, options, report=report)
         for file, answer in zip(block, answers, strict=True):
@@ -158,7 +138,7 @@ def query_files(
         next(found, None)  # lets it report
 
 
-def look_up(generation: Generation, image: "Image", options: QueryOptions) -> list[Match]:
+def look_up(generation: Generation, image: Image, options: QueryOptions) -> list[Match]:
     """Find the indexed images near one image, as `query_files` does for files."""
     probes = make_probes(image, generation.probe_parameters, orientations=options.orientations)
     return list(chain.from_iterable(look_up_each(generation, [probes], options)))
@@ -166,33 +146,20 @@ def look_up(generation: Generation, image: "Image", options: QueryOptions) -> li
 
 def look_up_each(
     generation: Generation,
-    pictures: Sequence["Probes"],
+    pictures: Sequence[Probes],
     options: QueryOptions | None = None,
     *,
     report: Callable[[str], None] | None = None,
 ) -> Iterator[Iterator[Match]]:
     """Find the indexed images near each of some pictures.
 
+    The probes of a picture are one, or one for each of its orientations. Yields for each picture
+    its matches, nearest first, ties in path order. An image that matches in several orientations is
+    given once, in the nearest one. `report` is called as by `query_files`.
+
     Raises ValueError if `max_distance` is not from 0 to the bits of the hash, `k` is less than 1,
     or the strategy is unknown. Raises IndexFormatError if the index, which may be forged, names
     rows that it does not have.
-
-    Parameters
-    ----------
-    generation : Generation
-        The opened index.
-    pictures : sequence of lists of Probe
-        The probes of each picture: one, or one for each of its orientations.
-    options : QueryOptions, optional
-        What to look for.
-    report : callable, optional
-        As for `query_files`.
-
-    Yields
-    ------
-    iterator of Match
-        For each picture its matches, nearest first, ties in path order. An image that matches in
-        several orientations is given once, in the nearest one.
     """
     options = options or QueryOptions()
     if options.strategy not in (None, *STRATEGIES):
@@ -221,7 +188,7 @@ def look_up_each(
 
 def _search(
     generation: Generation,
-    probes: Sequence["Probe"],
+    probes: Sequence[Probe],
     by: str,
     options: QueryOptions,
     compared: JoinStats | None,

@@ -62,29 +62,11 @@ def iter_within(
     strategy: str | None = None,
     stats: JoinStats | None = None,
 ) -> Iterator[Nearby]:
-    """Find the distinct hashes within a distance of each probe.
+    """Yield for each probe, in order, the distinct hashes within a distance of it.
 
-    Raises ValueError if `max_distance` is not from 0 to the bits of the hash, or `strategy` is
-    unknown.
-
-    Parameters
-    ----------
-    generation : Generation
-        The opened index.
-    probes : ndarray of uint64, shape (n_probes, words)
-        The hashes to look up.
-    max_distance : int
-        Largest accepted distance, in bits, inclusive.
-    strategy : str, optional
-        ``"tree"``, ``"bands"`` or ``"scan"``; by default the planner chooses. The matches are the
-        same.
-    stats : JoinStats, optional
-        Counts the hashes that were compared.
-
-    Yields
-    ------
-    Nearby
-        One for each probe, in order.
+    The strategy is ``"tree"``, ``"bands"`` or ``"scan"``; by default the planner chooses. The
+    matches are the same. `stats` counts the hashes that were compared. Raises ValueError if
+    `max_distance` is not from 0 to the bits of the hash, or the strategy is unknown.
     """
     strategy = strategy or plan_within(generation, len(probes), max_distance).strategy
     tree = generation.tree

@@ -46,14 +46,11 @@ Given = HasArray | HasArrayInterface
 
 
 def picture_in_memory(given: Given) -> Picture:
-    """Take an array, a tensor or a PIL image for the picture that a lossless file of it holds.
+    """Return the picture that a lossless file of an array, a tensor or a PIL image holds.
 
-    Parameters
-    ----------
-    given : object
-        Pixels, uint8 of shape (height, width) gray or (height, width, 3) RGB: an ndarray, or an
-        object with ``__array__``. Or a PIL image of any mode: it is turned as its EXIF data say,
-        and laid on white if it is transparent.
+    Pixels are uint8 of shape (height, width) gray or (height, width, 3) RGB: an ndarray, or an
+    object with ``__array__``. A PIL image may have any mode: it is turned as its EXIF data say, and
+    laid on white if it is transparent.
 
     Raises
     ------
@@ -136,17 +133,10 @@ class Probe(NamedTuple):
 def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | None = None) -> Probe:
     """Hash an image as indexing does.
 
-    Parameters
-    ----------
-    image : path, bytes, ndarray, tensor or PIL image
-        A file by its path (text or `Path`); the content of a file (bytes); or a picture in memory,
-        as `imgdup.query.probe.picture_in_memory` takes it.
-    parameters : mapping
-        ``hash`` and ``bits``, the search hash, one of `imgdup.hashing.HASHERS`, and its length;
-        ``digest_kind``, how contents are digested; ``with_pdq``, whether the PDQ hash is needed:
-        `Generation.probe_parameters` of the index.
-    limits : Limits, optional
-        The limits for the file.
+    It is a file by its path (text or `Path`), the content of a file (bytes), or a picture in
+    memory, as for `picture_in_memory`. The parameters are `Generation.probe_parameters` of the
+    index: the search hash and its length, how contents are digested, and whether the PDQ hash is
+    needed.
 
     Raises
     ------
@@ -190,33 +180,16 @@ def probe_files(
     paths: Sequence[bytes],
     parameters: Mapping[str, Any],
     *,
-    limits: Limits | None = None,
     orientations: bool = False,
     pool: "Pool | None" = None,
 ) -> Iterator[Probes | ImageError]:
-    """Hash files for a query.
+    """Hash files for a query, with parameters as for `make_probe`; yield one answer for each file.
 
-    Raises ImgdupError if this process has no memory left to decode anything.
-
-    Parameters
-    ----------
-    paths : sequence of bytes
-        The files. Up to 16 are hashed in this process, unless a pool is given.
-    parameters : mapping
-        As in `make_probe`.
-    limits : Limits, optional
-        The limits for each file.
-    orientations : bool
-        Whether to hash each picture in its eight orientations; else it has one probe.
-    pool : Pool, optional
-        The processes to use, from `imgdup.workers.pool.decoding_pool`; else new ones.
-
-    Yields
-    ------
-    list of Probe, or ImageError
-        One answer for each file, in the order of the files.
+    Up to 16 files are hashed in this process, others in a pool: the given one, or a new one. A
+    picture has one probe, or one for each of its eight orientations. Raises ImgdupError if this
+    process has no memory left to decode anything.
     """
-    limits = limits or Limits()
+    limits = Limits()
     hash_one = partial(_hash_file, dict(parameters), limits, orientations)
     if pool is not None or len(paths) > FEW_FILES:
         from imgdup.workers.pool import decode_each, decoding_pool

@@ -134,26 +134,11 @@ def iter_row_pairs(
 ) -> Iterator[RowPairs]:
     """Find all pairs of images within a distance; exact, in bounded memory.
 
-    Two rows of one file (hard links, a second mount) are not a pair.
-
-    Raises ValueError if `max_distance` is out of range, `by` is unknown, or search hashes are to be
-    turned.
-
-    Parameters
-    ----------
-    left : Side
-        The images; without `right` they are compared with each other.
-    right : Side or None
-        Other images, of the same or of another index with the same hash.
-    rule : PairRule
-        Which hashes are compared, and how near they are.
-    work : JoinWork, optional
-        What to update while the join runs, and by which shards it is divided.
-
-    Yields
-    ------
-    RowPairs
-        In the order of the left rows, equal hashes together; one orientation after the other.
+    Without `right`, the images are compared with each other. Two rows of one file (hard links, a
+    second mount) are not a pair. Pairs are yielded in the order of the left rows, equal hashes
+    together; one orientation after the other. `work` is updated while the join runs, and says by
+    which shards it is divided. Raises ValueError if `max_distance` is out of range, `by` is
+    unknown, or search hashes are to be turned.
     """
     work = work or JoinWork()
     _check(rule)
@@ -233,13 +218,9 @@ def _between(a: Side, b: Side, name: str, orientations: RowNumbers | None = None
 def rows_outside(a: Rows, b: Rows, max_distance: int | None = None) -> RowNumbers:
     """Return the rows of an index whose picture is not in another index, ascending.
 
+    By default, a picture is in `b` if the same bytes are. With `max_distance` it is also in `b` if
+    a match hash there is within this distance, in bits of 256, and both qualities are at least 50.
     Raises UsageError if the contents of the files are digested differently.
-
-    Parameters
-    ----------
-    max_distance : int, optional
-        A picture is also in `b` if a match hash there is within this distance, in bits of 256, and
-        both qualities are at least 50. By default, only the same bytes count.
     """
     check_digest_kinds(a, b)
     outside = ~_have_equal_bytes(a, b)

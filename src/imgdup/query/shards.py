@@ -132,27 +132,12 @@ def iter_sharded_pairs(
 ) -> Iterator[Pairs]:
     """Find all pairs within a Hamming distance, as `imgdup.search.join.iter_pairs` does.
 
-    All tasks use the same bands, which are chosen for two shards. In addition to its two shards, a
-    task needs at most 24 bytes for each of their hashes, and 16 bytes for each of its pairs.
-
-    Raises ValueError if the arguments are not as described, or there is less than one shard.
-
-    Parameters
-    ----------
-    distinct : ndarray of uint64, shape (n, words), or Chosen
-        The hashes; they may be mapped from a file.
-    max_distance : int
-        Largest accepted distance, in bits, inclusive.
-    other : ndarray of uint64, shape (n_other, words), or Chosen, optional
-        The hashes to compare with; by default `distinct` is compared with itself.
-    orientation : int, optional
-        Find the pairs of match hashes that are nearest in this orientation, as
-        `imgdup.query.transformed.pairs_in_orientation` does.
-
-    Yields
-    ------
-    Pairs
-        Blocks sorted by left row, then right row; their concatenation is sorted too.
+    The hashes may be mapped from a file. With an orientation, a position in
+    `imgdup.images.gray.ORIENTATIONS`, these are the pairs that are nearest in it, as by
+    `imgdup.query.transformed.pairs_in_orientation`. All tasks use the same bands, which are chosen
+    for two shards. In addition to its two shards, a task needs at most 24 bytes for each of their
+    hashes, and 16 bytes for each of its pairs. Raises ValueError if the arguments are not as
+    described, or there is less than one shard.
     """
     one, two = checked_sides(distinct, other)
     if sharding.n_shards < 1:
@@ -179,16 +164,8 @@ def shards_within(
 ) -> int | None:
     """Return the fewest shards with which a search needs no more memory; None means no shards.
 
-    Raises UsageError if it is too little for any number of shards.
-
-    Parameters
-    ----------
-    memory_bytes : int
-        Most memory beside the files that are mapped.
-    n_left, n_right : int
-        How many hashes are compared with how many; None means with each other.
-    orientations : bool
-        Whether hashes are turned.
+    The memory is that beside the files that are mapped. Without `n_right`, hashes are compared with
+    each other. Raises UsageError if the memory is too little for any number of shards.
     """
     n = n_left + (n_right or 0)
     rows_bytes = PROGRAM_BYTES + ROW_BYTES * n

@@ -57,32 +57,13 @@ def pairs_in_orientation(
     threads: int | None = None,
     stats: JoinStats | None = None,
 ) -> Iterator[Pairs]:
-    """Find the pairs within a distance that are nearest in one orientation; exact.
+    """Find the pairs of match hashes within a distance that are nearest in one orientation; exact.
 
-    Over all orientations each pair occurs once. The first of equally near orientations counts, so
-    that a picture which is its own mirror image is not found twice.
-
-    Parameters
-    ----------
-    orientation : int
-        How the right picture is turned to lie as the left one: a position in
-        `imgdup.images.gray.ORIENTATIONS`.
-    left : ndarray of uint64, shape (n, 4)
-        Match hashes.
-    max_distance : int
-        Largest accepted distance, in bits, inclusive.
-    other : ndarray of uint64, shape (n_other, 4), optional
-        Those to compare them with; by default they are compared with each other.
-    threads : int, optional
-        All cores by default.
-    stats : JoinStats, optional
-        Updated while the join runs; the progress is that of all orientations. If it has a layout,
-        that is used.
-
-    Yields
-    ------
-    Pairs
-        As `iter_pairs`.
+    The orientation, a position in `imgdup.images.gray.ORIENTATIONS`, is how the right picture is
+    turned to lie as the left one. Over all orientations each pair occurs once. The first of equally
+    near orientations counts, so that a picture which is its own mirror image is not found twice.
+    `stats` are updated while the join runs; the progress is that of all orientations. If they have
+    a layout, that is used.
     """
     own_stats = _share_of(stats, orientation)
     right = left if other is None else other
@@ -110,20 +91,10 @@ def _share_of(stats: JoinStats | None, orientation: int) -> JoinStats:
 def nearest_orientations(
     left: Words, right: Words, i: Integers, j: Integers
 ) -> tuple[Integers, Integers]:
-    """Find the nearest orientation of pairs of hashes: their distances, and the orientations.
+    """Find the nearest orientation of pairs of match hashes: their distances, and the orientations.
 
-    Parameters
-    ----------
-    left, right : ndarray of uint64, shape (n, 4)
-        Match hashes.
-    i, j : ndarray of int64, shape (n_pairs,)
-        The pairs: positions in `left` and in `right`, which is turned.
-
-    Returns
-    -------
-    tuple of ndarray of int64, shape (n_pairs,)
-        Distances in bits, and positions in `imgdup.images.gray.ORIENTATIONS`; the first one of
-        equally near ones.
+    The pairs are positions in `left` and in `right`, which is turned. Orientations are positions in
+    `imgdup.images.gray.ORIENTATIONS`; of equally near ones the first.
     """
     bits, nearest = np.empty(len(i), np.int64), np.empty(len(i), np.int64)
     for start in range(0, len(i), PAIRS_TOGETHER):
@@ -149,10 +120,7 @@ def _operator(before: float, after: float) -> Reals:
 def likely_parts(match: Words, crop: tuple[float, ...]) -> LikelyParts:
     """Return about the match hashes that a part of each picture has.
 
-    Parameters
-    ----------
-    crop : tuple of float
-        The shares that are cut off at the top, bottom, left and right.
+    `crop` has the shares that are cut off at the top, bottom, left and right.
     """
     squares = np.arange(SIDE) ** 2
     sizes = np.rint(UNIT * (1 + squares[:, np.newaxis] + squares) ** (-FALL / 2))
@@ -165,11 +133,6 @@ def are_crops(left: Words, right: Words, i: Integers, j: Integers) -> npt.NDArra
 
     That is so if the hash that a part of one is likely to have and the hash of the other differ in
     frequencies that have 11.5 % of the weight of all, or less.
-
-    Parameters
-    ----------
-    i, j : ndarray of int64, shape (n_pairs,)
-        The pairs: positions in `left` and in `right`.
     """
     found = np.zeros(len(i), bool)
     for wholes, whole, others in ((left, i, right[j]), (right, j, left[i])):
@@ -188,25 +151,11 @@ def are_crops(left: Words, right: Words, i: Integers, j: Integers) -> npt.NDArra
 def crop_pairs(
     left: Words, *, other: Words | None = None, threads: int | None = None
 ) -> Iterator[Pairs]:
-    """Find the pairs of which one may be a crop of the other, in blocks.
+    """Find the pairs of match hashes of which one may be a crop of the other, in blocks.
 
     Those are looked at whose hashes are within 72 bits, and those where the hash that a part of one
-    picture is likely to have is within 68 bits of the hash of the other picture.
-
-    Parameters
-    ----------
-    left : ndarray of uint64, shape (n, 4)
-        Match hashes.
-    other : ndarray of uint64, shape (n_other, 4), optional
-        Those to compare them with; by default they are compared with each other.
-    threads : int, optional
-        All cores by default.
-
-    Yields
-    ------
-    Pairs
-        As `iter_pairs`, but a pair may be found several times, always with the distance of the two
-        hashes as they are.
+    picture is likely to have is within 68 bits of the hash of the other picture. A pair may be
+    found several times, always with the distance of the two hashes as they are.
     """
     right = left if other is None else other
     for block in _near_pairs(left, other, threads):

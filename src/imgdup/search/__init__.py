@@ -170,27 +170,11 @@ def _joined(pieces: list[Integers]) -> Integers:
 
 
 def scan_within(hashes: Hashes, probes: Hashes, max_distance: int) -> Matches:
-    """Find every hash within a Hamming distance of each probe by comparing all of them.
+    """Find every hash within a Hamming distance, **inclusive**, of each probe by comparing all.
 
-    The cost is one comparison per hash and probe, limited by memory bandwidth: about 0.3 ms for a
-    million 64-bit hashes.
-
-    Raises ValueError if an array is not 2-D uint64, the widths differ, or `max_distance` is outside
-    ``0..64 * words``.
-
-    Parameters
-    ----------
-    hashes : ndarray of uint64, shape (n, words)
-        The hashes to search.
-    probes : ndarray of uint64, shape (n_probes, words)
-        The hashes to look up.
-    max_distance : int
-        Largest accepted distance, in bits, **inclusive**.
-
-    Returns
-    -------
-    Matches
-        Nearest first, ties by index.
+    Matches are nearest first, ties by index. The cost is one comparison per hash and probe, limited
+    by memory bandwidth: about 0.3 ms for a million 64-bit hashes. Raises ValueError if an array is
+    not 2-D uint64, the widths differ, or `max_distance` is outside ``0..64 * words``.
 
     Examples
     --------

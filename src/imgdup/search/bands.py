@@ -131,23 +131,11 @@ def choose_layout(
     max_distance: int,
     near: NearPairs | None = None,
 ) -> Layout:
-    """Choose the bands that should find all pairs fastest.
+    """Choose the bands that should find all pairs within a distance fastest.
 
-    Parameters
-    ----------
-    left : ndarray of uint64, shape (n_left, words), or Chosen
-        The hashes.
-    right : ndarray of uint64, shape (n_right, words), or Chosen, or None
-        The hashes to compare them with; None compares them with each other.
-    max_distance : int
-        Largest accepted distance, in bits, inclusive.
-    near : NearPairs, optional
-        Near pairs of a larger sample than this function takes; `imgdup.search.join` finds them.
-
-    Returns
-    -------
-    Layout
-        The same on any machine for the same hashes.
+    Without `right`, hashes are compared with each other. `near` has the near pairs of a larger
+    sample than this function takes; `imgdup.search.join` finds them. The result is the same on any
+    machine.
     """
     others = left if right is None else right
     words = as_chosen(left).words
@@ -187,18 +175,9 @@ def typical_distance(words: int) -> int:
 def band_skew(hashes: Hashes) -> float:
     """Measure how many more comparisons bands need on these hashes than on uniform ones.
 
-    An index stores this number, so that `imgdup.search.planner` can estimate without the hashes.
-
-    Parameters
-    ----------
-    hashes : ndarray of uint64, shape (n, words)
-        The hashes.
-
-    Returns
-    -------
-    float
-        How many times more pairs are within 1 bit over a band of 16 bits, in a sample of 512
-        hashes: 1 for uniform hashes and for fewer than two, about 3 for the dHash of photos.
+    It is how many times more pairs are within 1 bit over a band of 16 bits, in a sample of 512
+    hashes: 1 for uniform hashes and for fewer than two, about 3 for the dHash of photos. An index
+    stores this number, so that `imgdup.search.planner` can estimate without the hashes.
     """
     if len(hashes) < 2:
         return 1.0
@@ -240,22 +219,12 @@ def _measured(work: Workload, shape: Shape, sample: Sample, near: NearPairs) -> 
 
 
 def deal_bits(sample: Bits, widths: list[int]) -> list[Integers]:
-    """Assign bits to bands so that correlated bits are in different bands.
+    """Assign bits to bands of some widths so that correlated bits are in different bands.
 
-    Uses the bits that are most often 0 and 1 equally. Assigns the most correlated bits first, each
-    to the band with whose bits it is least correlated, so that a band has many different values.
-
-    Parameters
-    ----------
-    sample : ndarray of uint8, shape (n, bits)
-        The bits of some hashes, each 0 or 1; n < 2**24.
-    widths : list of int
-        The number of bits of each band; in sum at most the number of bits of a hash.
-
-    Returns
-    -------
-    list of ndarray of int64
-        The positions of the bits of each band.
+    The sample has the bits of fewer than 2**24 hashes, each 0 or 1: shape (n, bits). Uses the bits
+    that are most often 0 and 1 equally. Assigns the most correlated bits first, each to the band
+    with whose bits it is least correlated, so that a band has many different values. Returns the
+    positions of the bits of each band.
     """
     together = _agreement(sample) ** 2
     evenness = np.abs(2 * sample.sum(axis=0, dtype=np.int64) - len(sample))

@@ -65,19 +65,9 @@ class Pairs(NamedTuple):
 
 
 def group_equal(hashes: Hashes | Chosen) -> Classes:
-    """Group rows by hash.
+    """Group rows by hash: one class for each distinct hash.
 
     Raises ValueError if `hashes` is not a 2-D uint64 array.
-
-    Parameters
-    ----------
-    hashes : ndarray of uint64, shape (n, words), or Chosen
-        The hashes.
-
-    Returns
-    -------
-    Classes
-        One class for each distinct hash.
 
     Examples
     --------
@@ -157,23 +147,12 @@ def _mark_changes(numbers: Hashes | Chosen, order: Integers, is_new: npt.NDArray
 def expand(
     classes: Classes, pairs: Iterable[Pairs], *, other: Classes | None = None
 ) -> Iterator[Pairs]:
-    """Turn pairs of classes into pairs of rows, block by block.
+    """Turn pairs of classes, from `iter_pairs`, into pairs of rows, block by block.
 
-    Parameters
-    ----------
-    classes : Classes
-        The classes that the left rows of `pairs` number, and without `other` the right rows too.
-    pairs : iterable of Pairs
-        The pairs that `iter_pairs` found among the distinct hashes.
-    other : Classes, optional
-        The classes that the right rows of `pairs` number, for two sets.
-
-    Yields
-    ------
-    Pairs
-        At most ``EXPANDED_PAIRS`` at a time, in the order of the classes. In one set, the pairs
-        inside a class precede its pairs with later classes, and ``left < right`` in each pair;
-        `left` need not ascend if a class has several rows.
+    The left rows of `pairs` number `classes`, the right rows those of `other`, if it is given. At
+    most ``EXPANDED_PAIRS`` are yielded at a time, in the order of the classes. In one set, the
+    pairs inside a class precede its pairs with later classes, and ``left < right`` in each pair;
+    `left` need not ascend if a class has several rows.
 
     Examples
     --------

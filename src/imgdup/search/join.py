@@ -293,9 +293,6 @@ def iter_pairs(
     bits at 31; 16 bytes for 64 bits) and a quarter of a gigabyte, and 8 bytes per pair for at most
     2**24 pairs (or the pairs of one row, if these are more).
 
-    Raises ValueError if an array is not 2-D uint64, the widths differ, `max_distance` lies outside
-    ``0..64 * words`` or `threads` is less than 1.
-
     Parameters
     ----------
     distinct : ndarray of uint64, shape (n, words), or Chosen
@@ -305,8 +302,7 @@ def iter_pairs(
     other : ndarray of uint64, shape (n_other, words), or Chosen, optional
         The hashes to compare with; by default `distinct` is compared with itself.
     threads : int, optional
-        The number of threads; by default one per usable core. The pairs are the same for any
-        number.
+        By default one per usable core. The pairs are the same for any number.
     stats : JoinStats, optional
         Updated while the join runs. If it has a layout, that is used.
 
@@ -315,6 +311,12 @@ def iter_pairs(
     Pairs
         Blocks sorted by left row, then right row, none of them empty; their concatenation is
         sorted too.
+
+    Raises
+    ------
+    ValueError
+        If an array is not 2-D uint64, the widths differ, `max_distance` lies outside
+        ``0..64 * words`` or `threads` is less than 1.
 
     Notes
     -----

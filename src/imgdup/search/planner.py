@@ -137,23 +137,10 @@ def band_s(
 ) -> float:
     """Estimate the seconds of one thread for one band.
 
-    Parameters
-    ----------
-    work : Workload
-        The amount of work.
-    width, radius : int
-        Of the band, in bits.
-    share : float
-        Share of all pairs whose values are within the radius.
-    found : float, optional
-        Share of all pairs that are within the distance, too; by default that of the near pairs if
-        the bits in which they differ are anywhere.
-
-    Returns
-    -------
-    float
-        The time to build the tables, find neighbouring buckets, compare their hashes and compare
-        near pairs in full.
+    It builds the tables, finds neighbouring buckets, compares their hashes and compares near pairs
+    in full. `share` is that of all pairs whose values are within the radius, `found` of those that
+    are within the distance, too; by default that of the near pairs if the bits in which they differ
+    are anywhere.
     """
     n_buckets, n_neighbours, n_blocks = 1 << width, n_masks(width, radius), work.n_blocks
     n_values = n_blocks * _occupied(work.n_left / n_blocks, n_buckets)
@@ -205,21 +192,9 @@ def shape_s(work: Workload, shape: Shape, skew: float) -> float:
 
 @functools.lru_cache(maxsize=64)
 def best_shape(work: Workload, skew: float) -> Shape | None:
-    """Find the cheapest bands for hashes of known skew.
+    """Find the cheapest bands for hashes of known skew; None if no bands find all pairs.
 
     Equal work is planned once: it takes 1 ms, as long as many a search of a single probe.
-
-    Parameters
-    ----------
-    work : Workload
-        The amount of work.
-    skew : float
-        How many times more comparisons these hashes need than uniform ones.
-
-    Returns
-    -------
-    Shape or None
-        None if no bands within the limits find all pairs.
     """
 
     @functools.cache
@@ -280,20 +255,8 @@ class Choice(NamedTuple):
 def plan(work: Workload, visited_fractions: Sequence[float], band_skew: float) -> Choice:
     """Choose the strategy to find everything within a distance of some probes.
 
-    Parameters
-    ----------
-    work : Workload
-        The probes that are looked up at once, and the indexed distinct hashes.
-    visited_fractions : sequence of float
-        Share of the hashes that the tree visits, by distance; `VPTree.visited_fractions`.
-    band_skew : float
-        How many times more comparisons bands need on these hashes than on uniform ones;
-        `imgdup.search.bands.band_skew`, stored with the index.
-
-    Returns
-    -------
-    Choice
-        The strategy with the lowest estimate; ties go to the tree.
+    It is the one with the lowest estimate; ties go to the tree. `visited_fractions` are those of a
+    `VPTree`, `band_skew` is that of `imgdup.search.bands`, stored with the index.
 
     Examples
     --------

@@ -58,22 +58,7 @@ def table_bytes(n_rows: int, width: int, n_first: int) -> int:
 
 
 def make_tables(plans: Sequence[TablePlan], call_all: CallAll, threads: int) -> list[Table]:
-    """Make several tables at once.
-
-    Parameters
-    ----------
-    plans : sequence of TablePlan
-        The content of each table.
-    call_all : callable
-        Makes calls in threads.
-    threads : int
-        The number of threads.
-
-    Returns
-    -------
-    list of Table
-        One table per plan.
-    """
+    """Make several tables at once; `call_all` makes calls in threads."""
     makers = [_Maker(plan, threads if len(plans) < threads else 1) for plan in plans]
     call_all(_joined(maker.counting() for maker in makers))
     call_all(_joined(maker.placing() for maker in makers))
@@ -140,20 +125,7 @@ def _joined(lists: Iterable[list[Callable[[], None]]]) -> list[Callable[[], None
 
 
 def packing(first_row: int, n_right: int, max_distance: int) -> Packing:
-    """Choose the layout of a packed pair.
-
-    Parameters
-    ----------
-    first_row : int
-        The smallest left row.
-    n_right, max_distance : int
-        The number of right rows and the largest distance.
-
-    Returns
-    -------
-    Packing
-        The layout, for the compiled join and `SortedPairs`.
-    """
+    """Choose the layout of a packed pair for the compiled join and `SortedPairs`."""
     row_bits, distance_bits = max(1, (n_right - 1).bit_length()), max(1, max_distance.bit_length())
     return Packing(first_row, row_bits + distance_bits, distance_bits)
 
@@ -166,18 +138,7 @@ def max_rows(packing: Packing) -> int:
 class SortedPairs:
     """Packed pairs, counted by parts of ascending left rows; iteration yields them sorted.
 
-    Parameters
-    ----------
-    packed : ndarray of uint64, shape (n_slots,)
-        The pairs, with free slots between them.
-    packing : Packing
-        How they are packed.
-    n_rows : int
-        The number of left rows.
-    call_all : callable
-        Makes calls in threads.
-    threads : int
-        The number of threads.
+    There may be free slots between the pairs. `call_all` makes calls in threads.
     """
 
     def __init__(

@@ -52,12 +52,8 @@ class Order(NamedTuple):
 class Cluster(Executor):
     """Makes calls in processes of the workers of a Dask cluster.
 
-    Parameters
-    ----------
-    client : distributed.Client
-        Connected; it is closed by `shutdown`.
-    order : Order
-        Of the processes of each Dask worker; their number is that of its threads.
+    The client is connected; `shutdown` closes it. Each Dask worker starts processes by the order,
+    as many as it has threads.
     """
 
     def __init__(self, client: distributed.Client, order: Order) -> None:
@@ -162,18 +158,10 @@ def _lost() -> ImgdupError:
 def cluster_pool(address: str, limits: Limits, preload: tuple[str, ...]) -> Pool:
     """Connect to a Dask cluster, check its workers, and return a pool that they work for.
 
-    Raises UsageError if there is no such scheduler file. Raises ImgdupError if the scheduler does
-    not answer, has no workers or another version of Dask, or if a worker cannot start processes, or
-    has other versions of what decides the hashes.
-
-    Parameters
-    ----------
-    address : str
-        Of the scheduler, or the path of the scheduler file.
-    limits : Limits
-        The limits for each file and each process.
-    preload : tuple of str
-        The modules that the processes need.
+    The address is that of the scheduler, or the path of the scheduler file. The processes import
+    the modules `preload`. Raises UsageError if there is no such scheduler file. Raises ImgdupError
+    if the scheduler does not answer, has no workers or another version of Dask, or if a worker
+    cannot start processes, or has other versions of what decides the hashes.
     """
     client = _connect(_address(address))
     try:

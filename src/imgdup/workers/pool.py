@@ -78,17 +78,9 @@ class Remote(Protocol):
 class Pool:
     """Workers that stay ready for many calls of `answers`, until the pool is closed.
 
-    They start at the first batch and stop at the end of the ``with`` block. Several threads may
-    use one pool at the same time.
-
-    Parameters
-    ----------
-    setup : Setup
-        Number of workers, time limit for one item, and initializer.
-    engine : callable
-        Makes the executor from the setup; `local` by default.
-    remote : Remote, optional
-        The workers, if they are on other machines.
+    They start at the first batch and stop at the end of the ``with`` block. Several threads may use
+    one pool at the same time. `engine` makes the executor from the setup; `remote` says of the
+    workers that they are on other machines.
 
     Examples
     --------
@@ -300,25 +292,13 @@ def decode_each(
 ) -> Generator[R | ImageError, None, None]:
     """Call a function on each file in the workers of a pool.
 
+    The function is one of a module, or a `functools.partial` of one. Files are paths, or other
+    picklable values that name a file; they are read as workers become free, and sent in batches.
+    Yields one answer for each, in order: what the function returned, or why there is no result. A
+    file that ends its process is ``crashed`` or ``timed-out``.
+
     Raises ImgdupError if the function raises one that is not an `ImageError`, or no worker can
     start.
-
-    Parameters
-    ----------
-    function : callable
-        A function of a module, or a `functools.partial` of one. It takes one file.
-    files : iterable
-        Paths, or other picklable values that name a file; read as workers become free.
-    pool : Pool
-        From `decoding_pool`. It can be used for many calls.
-    batch_files : int
-        How many files to send to a worker at once.
-
-    Yields
-    ------
-    object or ImageError
-        One answer for each file, in the order of the files: what the function returned, or why
-        there is no result. A file that ends its process is ``crashed`` or ``timed-out``.
     """
     task = partial(_decode_batch, function)
     batches = batched(enumerate(files), batch_files)

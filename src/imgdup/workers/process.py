@@ -142,14 +142,8 @@ class Processes(ThreadPoolExecutor):
 
     A call whose worker dies raises `WorkerDied`; the next call gets a new worker. Workers never
     import the caller's ``__main__``, ignore signals of the terminal, and end when this process
-    ends, even if it is killed.
-
-    Raises ImgdupError, OSError, ImportError if no process can be started here.
-
-    Parameters
-    ----------
-    setup : Setup
-        Number of workers, time limit and initializer.
+    ends, even if it is killed. Raises ImgdupError, OSError, ImportError if no process can be
+    started here.
     """
 
     def __init__(self, setup: Setup) -> None:

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -34,16 +33,6 @@ def write_files(folder, contents):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         os.utime(path, (THEN, THEN))
-
-
-def tar_of(contents):
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as file:
-        for name, content in contents:
-            header = tarfile.TarInfo(name)
-            header.size = len(content)
-            file.addfile(header, io.BytesIO(content))
-    return data.getvalue()
 
 
 def zip_of(contents):

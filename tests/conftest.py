@@ -21,6 +21,7 @@ from hypothesis import settings
 
 from encoded import painted
 from imgdup import cli
+from imgdup.build import hash_batch
 from imgdup.workers.pool import inline
 from imgdup.workers.process import Processes
 from object_servers import serving_as
@@ -113,3 +114,14 @@ def bucket(monkeypatch):
     """A server with an empty bucket called `BUCKET`, to which the environment gives access."""
     with serving_as("s3", monkeypatch) as server:
         yield server
+
+
+@pytest.fixture
+def files_read(monkeypatch):
+    """The files that are read from now on."""
+    files = []
+    original = hash_batch.read_file
+    monkeypatch.setattr(
+        hash_batch, "read_file", lambda path, limits: files.append(path) or original(path, limits)
+    )
+    return files

@@ -210,9 +210,11 @@ def _written(seconds):
 
 
 def tarred(contents, mode="w"):
+    """A tar file of contents by name, or of pairs of both where a name is repeated."""
+    pairs = contents.items() if isinstance(contents, dict) else contents
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode) as archive:
-        for name, content in contents.items():
+        for name, content in pairs:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))

@@ -15,7 +15,6 @@ import pytest
 from make_sample import encode, photo
 
 from imgdup import ImageIndex, ImgdupError, assert_no_leak, cli, compare, split
-from imgdup.build import hash_batch
 
 
 @pytest.fixture
@@ -301,28 +300,17 @@ def test_ratios_without_names_and_a_negative_seed_are_errors(collection):
         split(collection, {"train": 0.8, "test": 0.2}, seed=-1)
 
 
-@pytest.fixture
-def read(monkeypatch):
-    """The files that are read from now on."""
-    files = []
-    original = hash_batch.read_file
-    monkeypatch.setattr(
-        hash_batch, "read_file", lambda path, limits: files.append(path) or original(path, limits)
-    )
-    return files
-
-
 @pytest.mark.parametrize("place", [".", "train"])
-def test_what_an_index_holds_already_is_not_hashed_again(sets, read, in_process, place):
+def test_what_an_index_holds_already_is_not_hashed_again(sets, files_read, in_process, place):
     for file in sets.rglob("photo*"):
         os.utime(file, (1, 1))  # one that was just written may have changed while it was read
     ImageIndex.build(place, f"{place}/.imgdup", progress=False)
-    read.clear()
+    files_read.clear()
 
     leaks = compare("train", "test", progress=False)
 
     assert found(leaks) == EXPECTED
-    folders = {os.path.relpath(os.fsdecode(path)).split(os.sep)[0] for path in read}
+    folders = {os.path.relpath(os.fsdecode(path)).split(os.sep)[0] for path in files_read}
     assert folders == ({"test"} if place == "train" else set())
 
 

@@ -55,17 +55,6 @@ def no_sync(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
-@pytest.fixture
-def other_device(tmp_path):
-    """A folder on another device than the scene."""
-    shared = Path("/dev/shm")
-    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("needs a second device at /dev/shm")
-    place = Path(tempfile.mkdtemp(dir=shared))
-    yield place
-    shutil.rmtree(place)
-
-
 def target_of(scene, action):
     return scene.index.parent / "aside" if action == "move" else None
 

@@ -8,9 +8,10 @@ import os
 import pytest
 
 from array_rows import File, rows_of
-from cleaned_sets import PICTURES, Set, sample, tar_of
+from cleaned_sets import PICTURES, Set, sample
 from imgdup.apply.annotations import RemovedPictures, belongs_to_removed, without_pictures
 from imgdup.errors import UsageError
+from object_servers import tarred
 
 PATHS = (b"/d/train/a.jpg", b"/d/train/b.jpg", b"/d/val/a.jpg", b"/d/x.tar!/s/c.jpg", b"/d/e e.jpg")
 ROWS = rows_of([File(path) for path in sorted(PATHS)], roots=(b"/d",))
@@ -188,7 +189,7 @@ def test_a_set_in_the_layout_of_yolo_stays_in_step(yolo):
 
 
 def test_annotations_beside_the_input_are_written_into_the_set(tmp_path):
-    scene = Set(tmp_path, {"0.tar": tar_of([*sample("0", "a"), *sample("1", "a")])})
+    scene = Set(tmp_path, {"0.tar": tarred([*sample("0", "a"), *sample("1", "a")])})
     (tmp_path / "voc").mkdir()
     for name in "01":
         (tmp_path / "voc" / f"{name}.xml").write_text("<annotation/>")

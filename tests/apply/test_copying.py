@@ -5,8 +5,6 @@ after a call of the operating system. What the link leads to must keep its owner
 """
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,17 +25,6 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fchmod"), reason="needs POSIX")
 @pytest.fixture
 def scene(tmp_path):
     return make_scene(tmp_path)
-
-
-@pytest.fixture
-def other_device(tmp_path):
-    """A folder on another device than the scene."""
-    shared = Path("/dev/shm")
-    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("needs a second device at /dev/shm")
-    place = Path(tempfile.mkdtemp(dir=shared))
-    yield place
-    shutil.rmtree(place)
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from cleaned_sets import PICTURES, Set, sample, tar_of
+from cleaned_sets import PICTURES, Set, sample
+from object_servers import tarred
 
 # These packages leave files open.
 pytestmark = pytest.mark.filterwarnings(
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.filterwarnings(
 def test_webdataset_reads_whole_samples_from_cleaned_shards(tmp_path):
     webdataset = pytest.importorskip("webdataset", reason="webdataset is not installed")
     shards = {
-        "0.tar": tar_of([*sample("x/0", "a"), *sample("x/1", "b"), *sample("x/2", "a")]),
-        "1.tar": tar_of([*sample("x/3", "b"), *sample("x/4", "c")]),
+        "0.tar": tarred([*sample("x/0", "a"), *sample("x/1", "b"), *sample("x/2", "a")]),
+        "1.tar": tarred([*sample("x/3", "b"), *sample("x/4", "c")]),
     }
     scene = Set(tmp_path, shards)
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -229,17 +228,6 @@ def test_a_file_that_apply_sets_aside_meanwhile_stays_aside(moved, monkeypatch):
     assert [skip.reason for skip in undone.skipped] == ["missing"]
     with open(step.aside, "rb") as file:
         assert file.read() == CONTENTS[COPY]
-
-
-@pytest.fixture
-def other_device(tmp_path):
-    """A folder on another device than the scene."""
-    shared = Path("/dev/shm")
-    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("needs a second device at /dev/shm")
-    place = Path(tempfile.mkdtemp(dir=shared))
-    yield place
-    shutil.rmtree(place)
 
 
 def test_a_file_that_is_swapped_while_it_is_moved_back_is_returned(moved, monkeypatch):

@@ -6,7 +6,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from cleaned_sets import PICTURES, RemoteSet, Set, sample, tar_of, zip_of
+from cleaned_sets import PICTURES, RemoteSet, Set, sample, zip_of
 from encoded import painted
 from imgdup.apply.write_set import STAGING
 from imgdup.errors import ImgdupError, PlanError
@@ -25,8 +25,8 @@ def parquet_of(names):
 @pytest.fixture
 def contents():
     return {
-        "0.tar": tar_of([*sample("x/0", "a"), *sample("x/1", "b"), *sample("x/2", "a")]),
-        "1.tar": tar_of(sample("x/3", "c")),
+        "0.tar": tarred([*sample("x/0", "a"), *sample("x/1", "b"), *sample("x/2", "a")]),
+        "1.tar": tarred(sample("x/3", "c")),
         "2.zip": zip_of([*sample("y/4", "d"), *sample("y/5", "c")]),
         "3.tar.gz": tarred(dict([*sample("z/6", "d"), *sample("z/7", "b")]), "w:gz"),
         "4.parquet": parquet_of("abcd"),

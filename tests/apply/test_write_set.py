@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cleaned_sets import PICTURES, THEN, Set, sample, tar_of, write_files, zip_of
+from cleaned_sets import PICTURES, THEN, Set, sample, write_files, zip_of
 from encoded import painted
 from imgdup import cli
 from imgdup.apply import recheck, set_content, set_files, write_set as writing
@@ -22,6 +22,7 @@ from imgdup.dedupe.difference import Verdict
 from imgdup.errors import ImgdupError, LockedError, UsageError
 from imgdup.system.lock import locked
 from kill_every_line import gets_through
+from object_servers import tarred
 from photo_scene import tree
 
 MODULES = [recheck, set_content, set_files, without, writing]
@@ -32,8 +33,8 @@ N_KILLS = 400 if os.environ.get("IMGDUP_EVERY_LINE") else 20
 def shards(tmp_path):
     """Two tar shards, a zip file and loose files; each later copy of a picture goes."""
     contents = {
-        "0.tar": tar_of([*sample("x/0", "a"), *sample("x/1", "b"), *sample("x/2", "a")]),
-        "1.tar": tar_of(sample("x/3", "c")),
+        "0.tar": tarred([*sample("x/0", "a"), *sample("x/1", "b"), *sample("x/2", "a")]),
+        "1.tar": tarred(sample("x/3", "c")),
         "2.zip": zip_of([*sample("y/4", "d"), *sample("y/5", "c")]),
         "loose/p.jpg": PICTURES["b"],
         "loose/p.txt": b"caption of the copy",
@@ -85,7 +86,7 @@ def test_the_manifest_says_what_went_and_in_favour_of_what(shards):
 
 
 def test_shards_that_were_named_themselves_keep_their_names(tmp_path):
-    contents = {"0.tar": tar_of(sample("0", "a")), "1.tar": tar_of(sample("1", "a"))}
+    contents = {"0.tar": tarred(sample("0", "a")), "1.tar": tarred(sample("1", "a"))}
     scene = Set(tmp_path, {**contents, "other.jpg": PICTURES["b"]}, "0.tar", "1.tar")
 
     scene.write()
@@ -94,7 +95,7 @@ def test_shards_that_were_named_themselves_keep_their_names(tmp_path):
 
 
 def test_a_shard_that_is_missing_is_named(tmp_path):
-    contents = {"a/0.tar": tar_of(sample("0", "a")), "b/1.tar": tar_of(sample("1", "b"))}
+    contents = {"a/0.tar": tarred(sample("0", "a")), "b/1.tar": tarred(sample("1", "b"))}
     scene = Set(tmp_path, contents, "a/0.tar", "b/1.tar")
     (scene.root / "b/1.tar").unlink()
 
@@ -193,7 +194,7 @@ def test_pictures_that_turn_out_different_stay(tmp_path):
 
 
 def test_a_damaged_shard_stays_as_it_is(tmp_path):
-    whole = tar_of([*sample("0", "a"), *sample("1", "a"), *sample("2", "b")])
+    whole = tarred([*sample("0", "a"), *sample("1", "a"), *sample("2", "b")])
     scene = Set(tmp_path, {"0.tar": whole[: len(whole) - 9000]})
     assert len(scene.plan.removals) == 1
 
@@ -366,7 +367,7 @@ def test_the_command_writes_the_set_and_says_so(shards, capsys, monkeypatch, in_
 
 def test_samples_with_masks_go_when_whole_samples_are_wanted(tmp_path):
     mask = ("1.mask.png", painted(33, 160, 120, ".png"))
-    scene = Set(tmp_path, {"0.tar": tar_of([*sample("0", "a"), *sample("1", "a"), mask])})
+    scene = Set(tmp_path, {"0.tar": tarred([*sample("0", "a"), *sample("1", "a"), mask])})
 
     kept = scene.write()
     scene.out = scene.folder / "whole"

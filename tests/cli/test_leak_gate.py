@@ -15,7 +15,6 @@ from make_sample import encode
 from encoded import painted
 from imgdup import cli
 from imgdup.api.index import ImageIndex
-from imgdup.build import hash_batch
 from imgdup.dedupe.leaks import UnreadLimit
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -323,30 +322,19 @@ def test_a_card_and_json_exclude_each_other(sets, capsys):
     assert compare("--card", "--json") == 2
 
 
-@pytest.fixture
-def read(monkeypatch):
-    """The files that are read from now on."""
-    files = []
-    original = hash_batch.read_file
-    monkeypatch.setattr(
-        hash_batch, "read_file", lambda path, limits: files.append(path) or original(path, limits)
-    )
-    return files
-
-
 @pytest.mark.parametrize("place", [".", "train"])
-def test_what_an_index_holds_already_is_not_hashed_again(sets, capsys, read, place):
+def test_what_an_index_holds_already_is_not_hashed_again(sets, capsys, files_read, place):
     compare("--no-verify", "--json")
     hashed = capsys.readouterr().out
     by_hashing = {file.name: file.read_bytes() for file in indexes(sets)}
     shutil.rmtree(sets / ".imgdup")
     cli.main(["index", place, "--quiet", "--index", f"{place}/.imgdup"])
-    read.clear()
+    files_read.clear()
 
     compare("--no-verify", "--json")
 
     assert capsys.readouterr().out == hashed
-    names = {os.path.relpath(os.fsdecode(path)).split(os.sep)[0] for path in read}
+    names = {os.path.relpath(os.fsdecode(path)).split(os.sep)[0] for path in files_read}
     assert names == ({"test"} if place == "train" else set())
     assert {file.name: file.read_bytes() for file in indexes(sets)} == by_hashing
 
@@ -356,14 +344,14 @@ def indexes(sets):
     return [file.rename(file.with_name(f"{file.parent.name}.1")) for file in files]
 
 
-def test_a_file_that_changed_after_it_was_indexed_is_hashed(sets, capsys, read):
+def test_a_file_that_changed_after_it_was_indexed_is_hashed(sets, capsys, files_read):
     cli.main(["index", ".", "--quiet"])
     old_file(sets / "test" / "cat" / "3.jpg", painted(5, 320, 240, ".png"))
-    read.clear()
+    files_read.clear()
 
     compare("--no-verify", "--json")
 
-    assert [os.path.basename(path) for path in read] == [b"3.jpg"]
+    assert [os.path.basename(path) for path in files_read] == [b"3.jpg"]
     leaks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     pairs = {tuple(os.path.basename(leak[k]) for k in ("path", "duplicate_of")) for leak in leaks}
     assert pairs == {("2.jpg", "2.jpg"), ("3.jpg", "5.jpg")}

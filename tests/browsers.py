@@ -88,6 +88,12 @@ class Page(abc.ABC):
             time.sleep(0.02)
         return value
 
+    def wait_for_pictures(self, selector, number):
+        """Wait until a selector finds so many pictures, and all of them can be drawn."""
+        found = f"[...document.querySelectorAll({json.dumps(selector)})]"
+        drawn = f"Promise.all({found}.map((each) => each.decode())).then(() => true, () => false)"
+        self.wait_for(f"{found}.length === {number} && {drawn}")
+
     def choose(self, name, value):
         """Set a field of a form, as a person does who chooses or types."""
         self.evaluate(

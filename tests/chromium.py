@@ -82,13 +82,14 @@ class ChromiumPage(Page):
     def __init__(self, pipe):
         super().__init__()
         self._pipe = pipe
-        self._loaded = False
+        self._loaded = set()
         target = pipe.call("Target.createTarget", {"url": "about:blank", "newWindow": True})
         attached = pipe.call("Target.attachToTarget", {**target, "flatten": True})
         self._session = attached["sessionId"]
         pipe.tabs[self._session] = self
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method, **parameters):
         """Send a command to this tab and return its result."""
@@ -98,10 +99,9 @@ class ChromiumPage(Page):
         return ChromiumPage(self._pipe)
 
     def open(self, place):
-        self._loaded = False
         url = place if isinstance(place, str) else place.resolve().as_uri()
-        self.call("Page.navigate", url=url)
-        while not self._loaded:
+        document = self.call("Page.navigate", url=url)["loaderId"]
+        while document not in self._loaded:  # and not the one that was open before
             self._pipe.next()
 
     def evaluate(self, script):
@@ -154,24 +154,28 @@ class ChromiumPage(Page):
         self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
 
     def screen(self, width, height, *, dark=False, scale=1):
-        """Set the size of the screen and the scheme of colours."""
+        """Set the size of the screen and the scheme of colours; wait until the page has them."""
+        is_phone = width < 600
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
             deviceScaleFactor=scale,
-            mobile=width < 600,
+            mobile=is_phone,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
+        now = "screen.width" if is_phone else "innerWidth"
+        is_scheme = f"matchMedia('(prefers-color-scheme: {scheme['value']})').matches"
+        self.wait_for(f"{now} === {width} && {is_scheme}")
 
     def screenshot(self):
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
     def note(self, method, parameters):
         """Remember what an event tells."""
-        if method == "Page.loadEventFired":
-            self._loaded = True
+        if method == "Page.lifecycleEvent" and parameters["name"] == "load":
+            self._loaded.add(parameters["loaderId"])
         elif method == "Runtime.exceptionThrown":
             self.complaints.append(parameters["exceptionDetails"]["text"])
         elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning"):

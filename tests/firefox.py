@@ -14,7 +14,17 @@ from pathlib import Path
 
 from browsers import ANSWER_S, Page
 
-PREFERENCES = {
+PREFERENCES = {  # among them some that spare processor time
+    "browser.newtab.preload": False,
+    "browser.newtabpage.enabled": False,
+    "browser.safebrowsing.malware.enabled": False,
+    "browser.safebrowsing.phishing.enabled": False,
+    "browser.startup.page": 0,
+    "dom.ipc.processCount": 1,
+    "dom.ipc.processPrelaunch.enabled": False,
+    "extensions.systemAddon.update.enabled": False,
+    "extensions.update.enabled": False,
+    "layout.frame_rate": 20,
     "browser.shell.checkDefaultBrowser": False,
     "datareporting.policy.dataSubmissionEnabled": False,
     "app.update.enabled": False,

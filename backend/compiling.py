@@ -77,6 +77,13 @@ def this_system() -> Target:
     )
 
 
+def is_stale(folder: Path) -> bool:
+    """Return whether a C source was changed after the libraries beside it were compiled."""
+    checksums = folder / CHECKSUMS
+    compiled_ns = checksums.stat().st_mtime_ns if checksums.exists() else 0
+    return any(file.stat().st_mtime_ns > compiled_ns for file in folder.glob("*.[ch]"))
+
+
 def compiler_of_this_system() -> list[str]:
     """Return the command of the C compiler; empty if there is none."""
     if os.environ.get("CC"):

@@ -15,6 +15,7 @@ from pathlib import Path
 # when NumPy and OpenCV are imported; processes that tests start shall not inherit it.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+import compiling
 import make_sample
 import pytest
 from hypothesis import settings
@@ -22,6 +23,7 @@ from hypothesis import settings
 from encoded import painted
 from imgdup import cli
 from imgdup.build import hash_batch
+from imgdup.native import FOLDER, VARIABLE
 from imgdup.workers.pool import inline
 from imgdup.workers.process import Processes
 from object_servers import serving_as
@@ -40,6 +42,8 @@ def pytest_configure():
     terminals show; the tests of colours allow them. Where no bytecode is written, each of the many
     processes that tests start compiles all of imgdup.
     """
+    if VARIABLE not in os.environ and compiling.is_stale(FOLDER):
+        raise pytest.UsageError("the C library is older than its source: run `make install`")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     signal.signal(signal.SIGINT, signal.default_int_handler)

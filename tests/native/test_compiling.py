@@ -6,6 +6,7 @@ The latter needs ``ziglang``, which compiles for them, and QEMU, which is one of
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import zlib
@@ -77,6 +78,18 @@ def test_each_level_gets_a_library_and_a_checksum(tmp_path):
     ]
     checksums = json.loads((tmp_path / "checksums.json").read_text("utf-8"))
     assert checksums == {file.name: zlib.crc32(file.read_bytes()) for file in made}
+
+
+def test_libraries_are_stale_if_a_source_is_newer(tmp_path):
+    for second, name in enumerate(("old.c", compiling.CHECKSUMS, "new.h"), start=1_600_000_000):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (second, second))
+
+    assert compiling.is_stale(tmp_path)
+    (tmp_path / "new.h").unlink()
+    assert not compiling.is_stale(tmp_path)
+    (tmp_path / compiling.CHECKSUMS).unlink()
+    assert compiling.is_stale(tmp_path)
 
 
 @needs_cc

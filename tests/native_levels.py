@@ -9,7 +9,7 @@ import os
 import pytest
 
 from imgdup import native
-from imgdup.native import difference, join, scan, windows
+from imgdup.native import difference, join, places, scan, windows
 
 
 def supported_levels():
@@ -35,6 +35,7 @@ def _forget():
     join._functions.cache_clear()
     scan._functions.cache_clear()
     difference._functions.cache_clear()
+    places._functions.cache_clear()
     windows._functions.cache_clear()
 
 

@@ -18,8 +18,6 @@ from imgdup.native.difference import (
     level_sums,
     raise_beyond,
     shrunk,
-    solved,
-    step_sums,
     window_means,
 )
 from native_levels import by_level, native_level
@@ -200,70 +198,6 @@ def test_a_picture_is_not_enlarged_or_emptied(height, width):
         shrunk(np.zeros((3, 4), np.uint8), height, width)
 
 
-def step_twin(taken, goal):
-    """The sums by NumPy's own gradient, from arrays of whole pictures."""
-    height, width = taken.shape
-    y, x = ((np.mgrid[:height, :width] + 0.5).T / (width, height)[::-1]).T
-    rows, columns = np.gradient(taken.astype(np.float64))
-    gx, gy = columns * width, rows * height
-    parts = np.stack([gx * x, gx * y, gx, gy * x, gy * y, gy, taken, np.ones(taken.shape)])
-    off = goal.astype(np.float64) - taken
-    weights = 1 / (1 + (off / max(4, 2 * np.median(np.abs(off)))) ** 2)
-    products = np.einsum("iyx,jyx,yx->ijyx", parts, parts, weights)
-    wanted = parts * goal * weights
-    return products.sum(axis=(2, 3)), wanted.sum(axis=(1, 2)), np.abs(products).sum(axis=(2, 3))
-
-
-@pytest.mark.parametrize("shape", [(2, 2), (2, 9), (8, 8), (16, 33), (40, 130)], ids=str)
-@pytest.mark.parametrize("spread", [2, 60])
-def test_the_sums_of_a_step_equal_those_in_double_precision(shape, spread):
-    rng = np.random.default_rng(shape)
-    taken = rng.integers(0, 256, shape).astype(np.uint8)
-    off = rng.integers(-spread, spread + 1, shape)
-    goal = np.clip(taken + off, 0, 255).astype(np.uint8)
-
-    products, wanted = step_sums(taken, goal)
-
-    expected, expected_wanted, scale = step_twin(taken, goal)
-    assert np.all(np.abs(products - expected) <= 2e-6 * scale)
-    np.testing.assert_array_equal(products, products.T)
-    np.testing.assert_allclose(wanted, expected_wanted, rtol=1e-5, atol=1e-5 * scale.max() ** 0.5)
-
-
-def test_a_step_between_pictures_of_different_shapes_or_one_row_is_refused():
-    picture = np.zeros((4, 4), np.uint8)
-
-    with pytest.raises(ValueError, match="one shape"):
-        step_sums(picture, picture[:3])
-    with pytest.raises(ValueError, match="at least 2 pixels"):
-        step_sums(picture[:1], picture[:1])
-    with pytest.raises(ValueError, match="uint8"):
-        step_sums(picture, picture.astype(np.float32))
-
-
-@pytest.mark.parametrize("n", [1, 2, 8])
-def test_linear_equations_are_solved_with_the_largest_pivot(n):
-    rng = np.random.default_rng(n)
-    matrix, wanted = rng.normal(size=(n, n)), rng.normal(size=n)
-    matrix[0, 0] = 0 if n > 1 else 3  # no pivot there
-
-    found = solved(matrix, matrix @ wanted)
-
-    np.testing.assert_allclose(found, wanted, rtol=1e-9)
-
-
-def test_a_singular_matrix_has_no_finite_solution():
-    assert not np.all(np.isfinite(solved(np.ones((2, 2)), np.array([1.0, 2.0]))))
-    assert not np.all(np.isfinite(solved(np.zeros((3, 3)), np.zeros(3))))
-
-
-def test_equations_of_unequal_size_or_another_dtype_are_refused():
-    with pytest.raises(ValueError, match="one size"):
-        solved(np.eye(3), np.ones(2))
-    with pytest.raises(ValueError, match="float32"):
-        solved(np.eye(2, dtype=np.float32), np.ones(2))
-
-
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
 def test_the_sums_of_levels_count_each_pixel(data):
@@ -322,8 +256,6 @@ def test_every_level_gives_the_same_results(level):
             ascending(p[0].astype(np.float64), q[0].astype(np.float64)),
             *(window_means(np.stack([p, q]), side) for side in (2, 16)),
             shrunk(a, 17, 40),
-            *step_sums(a, b),
-            solved(step_sums(a, b)[0], p[0, :8].astype(np.float64)),
             level_sums(a, b, a // 4),
             frequency_powers(p, q[:8, :8]),
             np.array(filter_sums(p, q, p, q)),

@@ -4,8 +4,6 @@ A search over scales on reduced pictures gives a first place; least squares refi
 of a pixel (Baker and Matthews, "Lucas-Kanade 20 years on", IJCV 2004).
 """
 
-import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +11,11 @@ import numpy.typing as npt
 
 from imgdup.dedupe.evidence import PLAINLY, differ_plainly
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import best_place, luma, resized, warped
-from imgdup.native.difference import solved, step_sums
+from imgdup.images.opencv import luma, resized, warped
+from imgdup.native.places import SEARCH_SIDE, moved, search
 
 Matrix = npt.NDArray[np.float64]
 
-SEARCH_SIDE = 96  # pixels, of the picture that is searched
 SCALES = 0.96 ** np.arange(24)  # of the largest size that fits; down to 0.39
 LEAST_CORRELATION = 0.6
 NEARLY_AS_LIKELY = 0.15  # correlation below the best
@@ -29,8 +26,7 @@ LEAST_ALIKE = 0.55
 ROUNDS = 5
 EDGE = 16  # pixels; a block of chroma in most JPEG files
 LEAST_OVERLAP = 0.5  # of the part
-UNMOVED = np.eye(2, 3)
-DIAGONAL = np.diag_indices(8)  # of the products of the parts of a step
+LEAST_SIDE = 8  # pixels; smaller pictures are not moved over each other
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom; shares of the picture
 
@@ -117,38 +113,28 @@ def _without_edges(pixels: Pixels) -> Pixels:
 
 
 def _search(whole: Pixels, part: Pixels) -> tuple[float, Matrix]:
-    """Search the part in the reduced whole: at every second scale, then beside the best one."""
+    """Search the part in the reduced whole, at several scales."""
     scale = min(1.0, SEARCH_SIDE / max(whole.shape))
     height, width = (max(1, round(side * scale)) for side in whole.shape)
-    small = resized(whole, height, width)
     fit = min(height / part.shape[0], width / part.shape[1])
     sizes = [[max(1, round(side * fit * share)) for side in part.shape] for share in SCALES]
     fits = [min(size) >= 8 and max(size) <= 4 * max(part.shape) for size in sizes]
     n_scales = fits.index(False) if False in fits else len(fits)
-    found = {i: _best_at(small, part, sizes[i]) for i in range(0, n_scales, 2)}
-    if not found:
+    if n_scales == 0:
         return -1.0, np.eye(2, 3)
-    best = max(found, key=lambda i: found[i][0])
-    for i in (best - 1, best + 1):
-        if 0 <= i < n_scales:
-            found[i] = _best_at(small, part, sizes[i])
-    return max((found[i] for i in sorted(found)), key=lambda each: each[0])
-
-
-def _best_at(small: Pixels, part: Pixels, size: Sequence[int]) -> tuple[float, Matrix]:
-    """Search the part at one size in the whole; the correlation is -1 where there is none."""
-    height, width = small.shape
-    template = resized(part, min(size[0], height), min(size[1], width))
-    found, x, y = best_place(small.astype(np.float32), template.astype(np.float32))
-    rows, columns = template.shape
-    matrix = [[columns / width, 0, x / width], [0, rows / height, y / height]]
-    return found if np.isfinite(found) else -1.0, np.array(matrix, np.float64)
+    within = [(min(rows, height), min(columns, width)) for rows, columns in sizes[:n_scales]]
+    if within[0][0] > part.shape[0] or within[0][1] > part.shape[1]:
+        part = resized(part, *(max(each) for each in zip(within[0], part.shape, strict=True)))
+    found = search(resized(whole, height, width), part, within)
+    rows, columns = within[found.number]
+    matrix = [[columns / width, 0, found.x / width], [0, rows / height, found.y / height]]
+    return found.correlation, np.array(matrix, np.float64)
 
 
 def _both_gray(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
     """Return the luma of both pictures."""
     one, other = (each if each.ndim == 2 else luma(each) for each in (first, second))
-    return one, other
+    return np.ascontiguousarray(one), np.ascontiguousarray(other)
 
 
 def _refined(
@@ -167,32 +153,9 @@ def _refined(
     extent = (max(1e-3, bottom - top), max(1e-3, right - left))
     full = [min(w, max(1, round(s / e))) for w, s, e in zip(whole.shape, size, extent, strict=True)]
     source = resized(whole, full[0], full[1])
-    for _ in range(ROUNDS):
-        taken = warped(source, _in_pixels(matrix, source.shape, goal.shape), *size)
-        step = _step(taken, goal)
-        if step is None:
-            break
-        matrix = matrix @ np.vstack([step, [0, 0, 1]])
-        if np.abs(step - UNMOVED).max() * max(size) < 0.02:
-            break
-    taken = warped(source, _in_pixels(matrix, source.shape, goal.shape), *size)
+    n_rounds = ROUNDS if min(size) >= LEAST_SIDE else 0
+    matrix, taken = moved(source, goal, matrix, n_rounds)
     return None if differ_plainly(taken, goal, least) else place._replace(matrix=matrix)
-
-
-def _step(taken: Pixels, goal: Pixels) -> Matrix | None:
-    """Return the small movement, brightness and contrast that take one picture to another."""
-    if min(taken.shape) < 8:
-        return None
-    products, wanted = step_sums(taken, goal)
-    products[DIAGONAL] *= 1 + 1e-6
-    products[DIAGONAL] += 1e-9
-    *found, gain, _ = solved(products, wanted)
-    if not all(map(math.isfinite, (*found, gain))) or abs(gain) < 0.1:
-        return None
-    step = np.array(found).reshape(2, 3) / gain
-    if np.abs(step).max() > 0.2:
-        return None
-    return np.asarray(step + UNMOVED)
 
 
 def _in_pixels(matrix: Matrix, whole: tuple[int, ...], part: tuple[int, ...]) -> Matrix:

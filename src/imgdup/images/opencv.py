@@ -1,4 +1,4 @@
-"""Decode PNG and WebP, encode JPEG, and resize, blur and search in pictures, all by OpenCV.
+"""Decode PNG and WebP, encode JPEG, and resize and blur pictures, all by OpenCV.
 
 Transparent pictures are laid on white, the paper of most viewers, so that hidden colours do not
 count. Nothing is printed.
@@ -186,13 +186,6 @@ def warped(pixels: Pixels, matrix: npt.NDArray[np.float64], height: int, width: 
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     border = cv2.BORDER_REPLICATE
     return _uint8(cv2.warpAffine(pixels, matrix, (width, height), flags=flags, borderMode=border))
-
-
-def best_place(plane: Plane, part: Plane) -> tuple[float, int, int]:
-    """Find where a smaller plane fits best: the correlation (-1 to 1), and x and y there."""
-    found = cv2.matchTemplate(plane, part, cv2.TM_CCOEFF_NORMED)
-    _, largest, _, place = cv2.minMaxLoc(found)
-    return float(largest), int(place[0]), int(place[1])
 
 
 def region_around(marks: Pixels, row: int, column: int) -> tuple[int, int, int, int]:

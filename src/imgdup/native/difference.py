@@ -9,9 +9,7 @@ import numpy.typing as npt
 
 from imgdup.native import declared
 
-N_SUMS, N_MOMENTS, N_PARTS, N_FREQUENCIES = 8, 6, 8, 8  # the same as in imgdup.h
-N_ROWS = 6  # of scratch memory for `step_sums`
-LANES = 16
+N_SUMS, N_MOMENTS, N_FREQUENCIES = 8, 6, 8  # the same as in imgdup.h
 LEVELS = 256
 MAX_SIDE = 1 << 24  # pixels, of a picture that `shrunk` takes
 
@@ -199,61 +197,6 @@ def shrunk(pixels: Pixels, height: int, width: int) -> Pixels:
     return out
 
 
-def step_sums(taken: Pixels, goal: Pixels) -> tuple[Sums, Sums]:
-    """Add up what a step of least squares needs that moves a picture over another one.
-
-    Parameters
-    ----------
-    taken, goal : ndarray of uint8, shape (height, width)
-        Of one shape, with at least 2 pixels a side.
-
-    Returns
-    -------
-    products, wanted : ndarray of float64, shapes (8, 8) and (8,)
-        Sums over all pixels of products of two parts of a step, and of a part and the goal. The
-        parts are x and y times the slope along x, this slope, x and y times the slope along y, this
-        slope, the level, and 1. Places x and y are from 0 to 1; a slope is in levels a side. A
-        pixel counts less the more its levels differ: ``1 / (1 + (d / s) ** 2)``, where s is twice
-        the median difference, and at least 4.
-    """
-    if taken.shape != goal.shape or taken.ndim != 2 or min(taken.shape) < 2:
-        raise ValueError(
-            "expected two gray pictures of one shape with at least 2 pixels a side, "
-            f"got {taken.shape} and {goal.shape}"
-        )
-    taken, goal = _bytes(taken), _bytes(goal)
-    height, width = taken.shape
-    stride = -(-width // LANES) * LANES
-    rows = np.zeros((N_ROWS, stride), np.float32)
-    products, wanted = np.zeros((N_PARTS, N_PARTS)), np.zeros(N_PARTS)
-    _functions().imgdup_step_sums(
-        *(_address(taken), _address(goal), height, width, stride),
-        *(_address(rows), _address(products), _address(wanted)),
-    )
-    return products, wanted
-
-
-def solved(matrix: Sums, vector: Sums) -> list[float]:
-    """Solve linear equations by Gaussian elimination, faster than NumPy does for a few of them.
-
-    The shapes are (n, n) and (n,). The solution is not finite if the matrix is singular.
-
-    Examples
-    --------
-    >>> solved(np.array([[2.0, 1.0], [0.0, 4.0]]), np.array([3.0, 8.0]))
-    [0.5, 2.0]
-    """
-    n = vector.size
-    if not matrix.dtype == vector.dtype == np.float64 or matrix.shape != (n, n):
-        raise ValueError(
-            "expected a square matrix and a vector of float64 of one size, "
-            f"got {matrix.dtype} of {matrix.shape} and {vector.dtype} of {vector.shape}"
-        )
-    matrix, vector = matrix.copy("C"), vector.copy("C")
-    _functions().imgdup_solve(_address(matrix), _address(vector), n)
-    return list(vector.tolist())
-
-
 def level_sums(a: Pixels, b: Pixels, weights: Pixels) -> npt.NDArray[np.int64]:
     """Add up, for each level of a picture, the levels of another one in the same places.
 
@@ -331,8 +274,6 @@ _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_ascending": (None, _P, _P, _N, _P, _P, _P, _P),
     "imgdup_block_moments": (None, _P, _P, _N, _N, _N, _P, _P),
     "imgdup_shrink": (None, _P, _N, _N, _N, _P, _N, _N, _P, _P),
-    "imgdup_step_sums": (None, _P, _P, _N, _N, _N, _P, _P, _P),
-    "imgdup_solve": (None, _P, _P, _N),
     "imgdup_level_sums": (None, _P, _P, _P, _N, _P),
     "imgdup_frequency_powers": (None, _P, _N, _N, _P, _P),
     "imgdup_edges": (None, _P, _N, _N, _P, _P),

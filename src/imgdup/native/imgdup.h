@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 15 };
+enum { IMGDUP_INTERFACE = 16 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -174,7 +174,7 @@ IMGDUP_EXPORT void imgdup_distances(const uint64_t *hashes, int64_t n, int64_t w
 
 /* Comparing two pictures: a plane is one channel as float (height, width), levels 0 to 255. */
 
-enum { DIFFERENCE_SUMS = 8, DIFFERENCE_MOMENTS = 6, STEP_PARTS = 8, FREQUENCIES = 8 };
+enum { DIFFERENCE_SUMS = 8, DIFFERENCE_MOMENTS = 6, STEP_PARTS = 8, STEP_LANES = 16, FREQUENCIES = 8 };
 
 /* Add up products over n pixels: with x = fine - a, z = coarse - a and y = b - a, the sums (8,)
  * are those of xx, xz, zz, x, z, xy, zy, y. */
@@ -263,6 +263,30 @@ IMGDUP_EXPORT void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t 
 IMGDUP_EXPORT void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
                                     int64_t width, int64_t stride, float *rows, double *products,
                                     double *wanted);
+
+/* Return the bytes of scratch memory to search for a part of this size. */
+IMGDUP_EXPORT int64_t imgdup_search_scratch(int64_t height, int64_t width);
+
+enum { SEARCH_SIDE = 96, SEARCH_SIZES = 24 };
+
+/* Search for a part (part_height, part_width), of at most 2 ** 24 pixels, in a gray picture
+ * (height, width) of at most SEARCH_SIDE a side. sizes (n_sizes, 2) are heights and widths of the
+ * part there, the largest first, at least 2 and at most those of either picture. Every second size
+ * is tried, then those beside the best; each in pictures of half the size, then around the
+ * likeliest places. Returns the largest correlation; place (3,): the number of the size, x, y. */
+IMGDUP_EXPORT double imgdup_search(const uint8_t *whole, int64_t height, int64_t width,
+                                   const uint8_t *pixels, int64_t part_height, int64_t part_width,
+                                   const int64_t *sizes, int64_t n_sizes, void *scratch,
+                                   int64_t *place);
+
+/* Move a gray picture `source` over another one, `goal` (height, width), by at most n_rounds steps
+ * of weighted least squares. The matrix (2, 3) takes (x, y, 1) of the goal to (x, y) of the source,
+ * from 0 to 1; it is refined. taken (height, width) is what the source shows there. Both sides of
+ * the goal are at least 2 pixels. rows is scratch memory as that of `imgdup_step_sums`. */
+IMGDUP_EXPORT void imgdup_refine(const uint8_t *source, int64_t source_height,
+                                 int64_t source_width, const uint8_t *goal, int64_t height,
+                                 int64_t width, int64_t n_rounds, float *rows, double *matrix,
+                                 uint8_t *taken);
 
 /* Solve linear equations: the vector (n,) becomes what the matrix (n, n) takes to it. The matrix is
  * overwritten; if it is singular, the solution is not finite. */

@@ -1,0 +1,421 @@
+/* Find how one gray picture, the part, lies in another, the whole: search it at several sizes, then
+ * move it by least squares. */
+#include "imgdup.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    SIDE = SEARCH_SIDE,
+    LANES = 8, /* places of a row that are correlated at once, ... */
+    ROWS = 4,  /* ... and of so many rows */
+    STRIDE = SIDE + LANES,
+    SUMS = SIDE + 1,
+    PEAKS = 2,    /* likely places that the reduced pictures show at each size */
+    REACH = 3,    /* pixels; the place is searched so far around such a place */
+    CHUNK = 256,  /* pixels of a row that are taken from the whole at once */
+    MIDDLE = 128, /* levels are taken from here, so that float holds sums more exactly */
+};
+
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static const double UNLIKELIER = 0.15; /* correlation below the best, of places not looked at */
+static const double TOLD_APART = 0.001; /* correlation; peaks that differ by less may be anywhere */
+static const float NOWHERE = -2;       /* less than any correlation */
+static const double LEAST_GAIN = 0.1;  /* of contrast */
+static const double LARGEST_STEP = 0.2, UNMOVED = 0.02; /* of a side; pixels */
+
+typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
+
+/* A picture that is searched: its levels, zero around them, and their sums and those of their
+ * squares over all pixels above and to the left of a corner. */
+typedef struct {
+    int64_t height, width;
+    float levels[(SIDE + ROWS) * STRIDE];
+    int32_t sums[SUMS * SUMS], squares[SUMS * SUMS];
+} Searched;
+
+/* A picture to search for: its levels less their mean, and the root of the sum of their squares. */
+typedef struct {
+    int64_t height, width;
+    float levels[SIDE * SIDE];
+    double spread;
+} Template;
+
+typedef struct {
+    double value; /* correlation */
+    int64_t y, x;
+} Peak;
+
+/* A picture by the sums of each column over all pixels above. */
+typedef struct {
+    const uint32_t *sums; /* (height + 1, width) */
+    int64_t height, width;
+} Sums;
+
+/* The memory of a search, before that for the part. */
+typedef struct {
+    Searched whole, half;
+    Template part;
+    float map[SIDE * SIDE];
+    uint32_t sums[SUMS * SIDE];
+    uint8_t pixels[SIDE * SIDE];
+} Memory;
+
+int64_t imgdup_search_scratch(int64_t height, int64_t width) {
+    int64_t n_sums = (height + 1) * width, n_row = 2 * larger(width, SIDE) + 1;
+    return (int64_t)sizeof(Memory) + (n_sums + n_row) * (int64_t)sizeof(uint32_t);
+}
+
+static void add_columns(const uint8_t *pixels, int64_t height, int64_t width, uint32_t *sums) {
+    memset(sums, 0, (size_t)width * sizeof *sums);
+    for (int64_t i = 0; i < height * width; i++)
+        sums[width + i] = sums[i] + pixels[i];
+}
+
+/* The sums of a row that begin at the places before each pixel, and the row itself. */
+typedef struct {
+    uint32_t *sums, *levels;
+} Row;
+
+/* Write the sum of the levels left of the start of an output pixel, times the output's width. */
+static uint64_t left_of(Row row, int64_t width, int64_t out_width, int64_t x) {
+    int64_t whole = x * width / out_width, rest = x * width % out_width;
+    uint64_t sum = (uint64_t)row.sums[whole] * (uint64_t)out_width;
+    return rest ? sum + (uint64_t)row.levels[whole] * (uint64_t)rest : sum;
+}
+
+/* Shrink a picture to the rounded averages of equal areas, as `imgdup_shrink`, from its sums. */
+static void shrink(Sums from, int64_t out_height, int64_t out_width, Row row, uint8_t *out) {
+    int64_t height = from.height, width = from.width;
+    double area = (double)height * (double)width;
+    for (int64_t y = 0; y < out_height; y++) {
+        int64_t top = y * height / out_height, bottom = (y + 1) * height / out_height;
+        uint32_t above = (uint32_t)(y * height % out_height), n = (uint32_t)out_height;
+        uint32_t under = (uint32_t)((y + 1) * height % out_height);
+        const uint32_t *a = from.sums + top * width, *b = from.sums + bottom * width;
+        const uint32_t *next = bottom < height ? b + width : b;
+        for (int64_t x = 0; x < width; x++)
+            row.levels[x] = b[x] * (n - under) + next[x] * under - a[x] * (n - above) -
+                            a[width + x] * above;
+        row.sums[0] = 0;
+        for (int64_t x = 0; x < width; x++)
+            row.sums[x + 1] = row.sums[x] + row.levels[x];
+        uint64_t before = 0;
+        for (int64_t x = 0; x < out_width; x++) {
+            uint64_t here = left_of(row, width, out_width, x + 1);
+            *out++ = (uint8_t)((double)(here - before) / area + 0.5);
+            before = here;
+        }
+    }
+}
+
+static void fill_searched(const uint8_t *pixels, int64_t height, int64_t width, Searched *in) {
+    in->height = height;
+    in->width = width;
+    memset(in->levels, 0, sizeof in->levels);
+    memset(in->sums, 0, sizeof in->sums);
+    memset(in->squares, 0, sizeof in->squares);
+    for (int64_t y = 0; y < height; y++) {
+        int32_t sum = 0, square = 0;
+        for (int64_t x = 0; x < width; x++) {
+            int32_t level = pixels[y * width + x];
+            in->levels[y * STRIDE + x] = (float)(level - MIDDLE);
+            sum += level;
+            square += level * level;
+            in->sums[(y + 1) * SUMS + x + 1] = in->sums[y * SUMS + x + 1] + sum;
+            in->squares[(y + 1) * SUMS + x + 1] = in->squares[y * SUMS + x + 1] + square;
+        }
+    }
+}
+
+static void fill_template(const uint8_t *pixels, int64_t height, int64_t width, Template *part) {
+    int64_t n = height * width, sum = 0, square = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += pixels[i];
+        square += (int64_t)pixels[i] * pixels[i];
+    }
+    float mean = (float)sum / (float)n;
+    for (int64_t i = 0; i < n; i++)
+        part->levels[i] = (float)pixels[i] - mean;
+    part->height = height;
+    part->width = width;
+    part->spread = sqrt((double)(n * square - sum * sum) / (double)n);
+}
+
+/* Add up the products of a part with ROWS x LANES places of the whole; this is the first one. */
+static void multiply(const Template *part, const float *levels, Vector products[ROWS]) {
+    Vector sums[ROWS] = {{0}};
+    const float *weight = part->levels;
+    for (int64_t y = 0; y < part->height; y++, levels += STRIDE)
+        for (int64_t x = 0; x < part->width; x++, weight++)
+            for (int row = 0; row < ROWS; row++) {
+                Vector here;
+                memcpy(&here, levels + row * STRIDE + x, sizeof here);
+                sums[row] += *weight * here;
+            }
+    memcpy(products, sums, sizeof sums);
+}
+
+static int32_t in_window(const int32_t *sums, int64_t y, int64_t x, int64_t height,
+                         int64_t width) {
+    const int32_t *top = sums + y * SUMS + x, *bottom = top + height * SUMS;
+    return bottom[width] - bottom[0] - top[width] + top[0];
+}
+
+/* Return the correlation of a part with its window in the whole; flat windows have none. */
+static double correlation(const Searched *in, const Template *part, int64_t y, int64_t x,
+                          float product) {
+    int64_t n = part->height * part->width;
+    int64_t sum = in_window(in->sums, y, x, part->height, part->width);
+    int64_t square = in_window(in->squares, y, x, part->height, part->width);
+    int64_t spread = n * square - sum * sum;
+    if (!spread)
+        return 0;
+    double found = (double)product / (part->spread * sqrt((double)spread / (double)n));
+    return found < 1 ? found : 1;
+}
+
+/* Write the correlations of a part with n_rows x n_columns places of the whole. */
+static void correlate(const Searched *in, const Template *part, int64_t top, int64_t left,
+                      int64_t n_rows, int64_t n_columns, float *map) {
+    for (int64_t y = 0; y < n_rows; y += ROWS)
+        for (int64_t x = 0; x < n_columns; x += LANES) {
+            Vector products[ROWS];
+            multiply(part, in->levels + (top + y) * STRIDE + left + x, products);
+            for (int64_t j = y; j < n_rows && j < y + ROWS; j++)
+                for (int64_t i = x; i < n_columns && i < x + LANES; i++)
+                    map[j * n_columns + i] = (float)correlation(in, part, top + j, left + i,
+                                                                products[j - y][i - x]);
+        }
+}
+
+/* Return the largest element of a map, the first of equal ones. */
+static Peak peak_of(const float *map, int64_t n_rows, int64_t n_columns) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < n_rows * n_columns; i++)
+        best = map[i] > map[best] ? i : best;
+    return (Peak){(double)map[best], best / n_columns, best % n_columns};
+}
+
+/* Write the places where a part is likely; each one is apart from the others. */
+static void find_peaks(float *map, int64_t n_rows, int64_t n_columns, Peak *peaks) {
+    for (int k = 0; k < PEAKS; k++) {
+        Peak peak = peaks[k] = peak_of(map, n_rows, n_columns);
+        for (int64_t y = peak.y - 1; y <= peak.y + 1; y++)
+            for (int64_t x = peak.x - 1; x <= peak.x + 1; x++)
+                if (y >= 0 && y < n_rows && x >= 0 && x < n_columns)
+                    map[y * n_columns + x] = NOWHERE;
+    }
+}
+
+/* Search the part at half of a size in the reduced whole, everywhere. */
+static void look_roughly(Memory *memory, Row row, Sums base, const int64_t *size, Peak *peaks) {
+    const Searched *in = &memory->half;
+    int64_t height = smaller((size[0] + 1) / 2, in->height);
+    int64_t width = smaller((size[1] + 1) / 2, in->width);
+    int64_t n_rows = in->height - height + 1, n_columns = in->width - width + 1;
+    shrink(base, height, width, row, memory->pixels);
+    fill_template(memory->pixels, height, width, &memory->part);
+    if (!memory->part.spread) {
+        for (int k = 0; k < PEAKS; k++)
+            peaks[k] = (Peak){k ? NOWHERE : 1, 0, 0}; /* one flat area is like another */
+        return;
+    }
+    correlate(in, &memory->part, 0, 0, n_rows, n_columns, memory->map);
+    find_peaks(memory->map, n_rows, n_columns, peaks);
+}
+
+/* Search the part at a size in the whole: around its likely places or, if the reduced pictures do
+ * not tell these apart, everywhere. */
+static Peak look_closely(Memory *memory, Row row, Sums sums, const int64_t *size,
+                         const Peak *peaks, double least) {
+    const Searched *in = &memory->whole;
+    int64_t most_y = in->height - size[0], most_x = in->width - size[1];
+    Peak best = {NOWHERE, 0, 0};
+    shrink(sums, size[0], size[1], row, memory->pixels);
+    fill_template(memory->pixels, size[0], size[1], &memory->part);
+    if (!memory->part.spread)
+        return (Peak){1, 0, 0};
+    int64_t reach = peaks[PEAKS - 1].value > peaks[0].value - TOLD_APART ? SIDE : REACH;
+    for (int k = 0; k < PEAKS && (!k || (reach == REACH && peaks[k].value >= least)); k++) {
+        int64_t y = (2 * peaks[k].y * in->height / memory->half.height + 1) / 2;
+        int64_t x = (2 * peaks[k].x * in->width / memory->half.width + 1) / 2;
+        int64_t top = smaller(larger(y - reach, 0), most_y);
+        int64_t left = smaller(larger(x - reach, 0), most_x);
+        int64_t n_rows = smaller(y + reach, most_y) - top + 1;
+        int64_t n_columns = smaller(x + reach, most_x) - left + 1;
+        correlate(in, &memory->part, top, left, n_rows, n_columns, memory->map);
+        Peak found = peak_of(memory->map, n_rows, n_columns);
+        if (found.value > best.value)
+            best = (Peak){found.value, top + found.y, left + found.x};
+    }
+    return best;
+}
+
+static void fill_memory(Memory *memory, const uint8_t *whole, int64_t height, int64_t width,
+                        Row row) {
+    int64_t half_height = (height + 1) / 2, half_width = (width + 1) / 2;
+    add_columns(whole, height, width, memory->sums);
+    shrink((Sums){memory->sums, height, width}, half_height, half_width, row, memory->pixels);
+    fill_searched(whole, height, width, &memory->whole);
+    fill_searched(memory->pixels, half_height, half_width, &memory->half);
+}
+
+/* Keep the better of two places, of equal ones that at the larger size. */
+static void choose(Peak found, int64_t i, Peak *best, int64_t *place) {
+    if (found.value > best->value || (found.value == best->value && i < place[0])) {
+        *best = found;
+        place[0] = i;
+        place[1] = found.x;
+        place[2] = found.y;
+    }
+}
+
+double imgdup_search(const uint8_t *whole, int64_t height, int64_t width, const uint8_t *pixels,
+                     int64_t part_height, int64_t part_width, const int64_t *sizes,
+                     int64_t n_sizes, void *scratch, int64_t *place) {
+    Memory *memory = scratch;
+    uint32_t *part_sums = (uint32_t *)(memory + 1);
+    uint32_t *levels = part_sums + (part_height + 1) * part_width;
+    Row row = {levels + larger(part_width, SIDE), levels};
+    Peak peaks[SEARCH_SIZES][PEAKS], best = {NOWHERE, 0, 0};
+    Sums part = {part_sums, part_height, part_width};
+    Sums base = {memory->sums, sizes[0], sizes[1]};
+    double likeliest = NOWHERE;
+    fill_memory(memory, whole, height, width, row);
+    add_columns(pixels, part_height, part_width, part_sums);
+    shrink(part, sizes[0], sizes[1], row, memory->pixels);
+    add_columns(memory->pixels, sizes[0], sizes[1], memory->sums);
+    for (int64_t i = 0; i < n_sizes; i += 2) {
+        look_roughly(memory, row, base, sizes + 2 * i, peaks[i]);
+        likeliest = peaks[i][0].value > likeliest ? peaks[i][0].value : likeliest;
+    }
+    double least = likeliest - UNLIKELIER;
+    for (int64_t i = 0; i < n_sizes; i += 2)
+        if (peaks[i][0].value >= least)
+            choose(look_closely(memory, row, part, sizes + 2 * i, peaks[i], least), i, &best,
+                   place);
+    int64_t middle = place[0];
+    for (int64_t i = middle - 1; i <= middle + 1; i += 2)
+        if (i >= 0 && i < n_sizes) {
+            look_roughly(memory, row, base, sizes + 2 * i, peaks[i]);
+            choose(look_closely(memory, row, part, sizes + 2 * i, peaks[i], least), i, &best,
+                   place);
+        }
+    return best.value;
+}
+
+/* A picture that is moved over another one, and how: the transformation takes a pixel of the other
+ * one to (x, y) of this one. */
+typedef struct {
+    const uint8_t *pixels;
+    int64_t height, width;
+    double matrix[6];
+} Moved;
+
+/* Write where some pixels of a row lie along one axis: the whole pixel before, and the rest. */
+static void write_places(double start, double step, int64_t n, int64_t side, int32_t *before,
+                         float *rest) {
+    float first = (float)start, more = (float)step, last = (float)(side - 1);
+    for (int64_t i = 0; i < n; i++) {
+        float place = first + more * (float)i;
+        place = place > 0 ? place : 0; /* beyond the edges, these are repeated */
+        place = place < last ? place : last;
+        before[i] = (int32_t)place;
+        rest[i] = place - (float)before[i];
+    }
+}
+
+/* Write what a picture shows at n pixels of a row of the other one, from the first one on. */
+static void take_chunk(const Moved *from, int64_t first, int64_t y, int64_t n, uint8_t *out) {
+    int32_t x[CHUNK], row[CHUNK];
+    float right[CHUNK], under[CHUNK], corners[4][CHUNK];
+    const double *m = from->matrix;
+    double along = (double)first, down = (double)y;
+    write_places(m[0] * along + m[1] * down + m[2], m[0], n, from->width, x, right);
+    write_places(m[3] * along + m[4] * down + m[5], m[3], n, from->height, row, under);
+    for (int64_t i = 0; i < n; i++) {
+        const uint8_t *at = from->pixels + row[i] * from->width + x[i];
+        int64_t next = x[i] + 1 < from->width, line = row[i] + 1 < from->height ? from->width : 0;
+        corners[0][i] = at[0];
+        corners[1][i] = at[next];
+        corners[2][i] = at[line];
+        corners[3][i] = at[line + next];
+    }
+    for (int64_t i = 0; i < n; i++) {
+        float above = corners[0][i] + (corners[1][i] - corners[0][i]) * right[i];
+        float below = corners[2][i] + (corners[3][i] - corners[2][i]) * right[i];
+        out[i] = (uint8_t)(above + (below - above) * under[i] + 0.5f);
+    }
+}
+
+static void take(const Moved *from, int64_t height, int64_t width, uint8_t *out) {
+    for (int64_t y = 0; y < height; y++)
+        for (int64_t x = 0; x < width; x += CHUNK)
+            take_chunk(from, x, y, smaller(CHUNK, width - x), out + y * width + x);
+}
+
+/* Find the small movement that takes one picture nearer to another, whatever the brightness and
+ * contrast; return 0 if there is none. */
+static int find_step(const uint8_t *taken, const uint8_t *goal, int64_t height, int64_t width,
+                     float *rows, double step[6]) {
+    double products[STEP_PARTS * STEP_PARTS], wanted[STEP_PARTS];
+    imgdup_step_sums(taken, goal, height, width, (width + STEP_LANES - 1) / STEP_LANES * STEP_LANES,
+                     rows, products, wanted);
+    for (int i = 0; i < STEP_PARTS; i++)
+        products[i * (STEP_PARTS + 1)] = products[i * (STEP_PARTS + 1)] * (1 + 1e-6) + 1e-9;
+    imgdup_solve(products, wanted, STEP_PARTS);
+    double gain = wanted[6];
+    if (!isfinite(gain) || fabs(gain) < LEAST_GAIN)
+        return 0;
+    for (int i = 0; i < 6; i++) {
+        step[i] = wanted[i] / gain;
+        if (!isfinite(step[i]) || fabs(step[i]) > LARGEST_STEP)
+            return 0;
+    }
+    return 1;
+}
+
+/* Turn shares of pictures into places of pixels, whose centres lie at 0, 1, 2, ... */
+static void set_places(const double matrix[6], int64_t height, int64_t width, Moved *from) {
+    double sides[2] = {(double)from->width, (double)from->height};
+    for (int i = 0; i < 2; i++) {
+        double x = matrix[3 * i] / (double)width, y = matrix[3 * i + 1] / (double)height;
+        from->matrix[3 * i] = sides[i] * x;
+        from->matrix[3 * i + 1] = sides[i] * y;
+        from->matrix[3 * i + 2] = sides[i] * (x / 2 + y / 2 + matrix[3 * i + 2]) - 0.5;
+    }
+}
+
+void imgdup_refine(const uint8_t *source, int64_t source_height, int64_t source_width,
+                   const uint8_t *goal, int64_t height, int64_t width, int64_t n_rounds,
+                   float *rows, double *matrix, uint8_t *taken) {
+    Moved from = {source, source_height, source_width, {0}};
+    double step[6];
+    set_places(matrix, height, width, &from);
+    take(&from, height, width, taken);
+    for (int64_t round = 0; round < n_rounds; round++) {
+        if (!find_step(taken, goal, height, width, rows, step))
+            return;
+        double largest = 0;
+        for (int i = 0; i < 2; i++) {
+            double *m = matrix + 3 * i, x = m[0], y = m[1];
+            m[0] += x * step[0] + y * step[3];
+            m[1] += x * step[1] + y * step[4];
+            m[2] += x * step[2] + y * step[5];
+        }
+        for (int i = 0; i < 6; i++)
+            largest = fabs(step[i]) > largest ? fabs(step[i]) : largest;
+        set_places(matrix, height, width, &from);
+        take(&from, height, width, taken);
+        if (largest * (double)larger(height, width) < UNMOVED)
+            return;
+    }
+}

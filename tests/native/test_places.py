@@ -1,0 +1,204 @@
+"""Where one gray picture lies in another: equal to a search everywhere, and to steps in NumPy."""
+
+import cv2
+import numpy as np
+import pytest
+
+from encoded import photo
+from imgdup.native.places import Found, moved, search
+from native_levels import by_level, native_level
+
+GRAY = np.ascontiguousarray(photo(288, 384)[..., 1])
+WHOLE = cv2.resize(GRAY, (96, 72), interpolation=cv2.INTER_AREA)
+SIZES = [(round(72 * 0.96**i), round(90 * 0.96**i)) for i in range(16)]
+IDENTITY = np.eye(2, 3)
+
+
+def overlaps(n_in, n_out):
+    """How much of each pixel lies in each equal part of a side, in whole numbers."""
+    parts, pixels = np.arange(n_out)[:, np.newaxis] * n_in, np.arange(n_in) * n_out
+    return np.maximum(0, np.minimum(parts + n_in, pixels + n_out) - np.maximum(parts, pixels))
+
+
+def averaged(pixels, height, width):
+    """The rounded averages of equal areas."""
+    rows, columns = pixels.shape
+    areas = overlaps(rows, height) @ pixels.astype(np.int64) @ overlaps(columns, width).T
+    return (2 * areas + rows * columns) // (2 * rows * columns)
+
+
+def correlations(part, size):
+    """The correlation at every place."""
+    template = averaged(part, *size)
+    windows = np.lib.stride_tricks.sliding_window_view(WHOLE.astype(np.float64), size)
+    a = windows - windows.mean(axis=(2, 3), keepdims=True)
+    b = template - template.mean()
+    return (a * b).sum(axis=(2, 3)) / np.sqrt((a * a).sum(axis=(2, 3)) * (b * b).sum())
+
+
+def found_everywhere(part, sizes):
+    """The best place at every second size and beside the best of these."""
+    tried = {}
+    for number in [*range(0, len(sizes), 2), None, None]:
+        if number is None:
+            best = max(tried, key=lambda i: tried[i][0] if i % 2 == 0 else -1)
+            number = best + 1 if best + 1 not in tried else best - 1
+        if 0 <= number < len(sizes):
+            found = correlations(part, sizes[number])
+            y, x = divmod(int(np.argmax(found)), found.shape[1])
+            tried[number] = float(found[y, x]), x, y
+    number = max(tried, key=lambda i: tried[i][0])
+    value, x, y = tried[number]
+    return Found(value, number, x, y)
+
+
+@pytest.mark.parametrize(
+    ("top", "left", "share"), [(0, 0, 0.95), (40, 30, 0.8), (80, 90, 0.7), (97, 6, 0.6)]
+)
+def test_a_part_is_found_where_a_search_everywhere_finds_it(top, left, share):
+    part = GRAY[top : top + round(288 * share), left : left + round(360 * share)]
+    part = np.ascontiguousarray(part)
+
+    found = search(WHOLE, part, SIZES)
+
+    expected = found_everywhere(part, SIZES)
+    assert found[1:] == expected[1:]
+    assert found.correlation == pytest.approx(expected.correlation, abs=1e-5)
+
+
+def test_a_part_of_the_same_size_is_only_tried_there():
+    found = search(WHOLE, WHOLE, [WHOLE.shape])
+
+    assert found == (pytest.approx(1, abs=1e-6), 0, 0, 0)
+
+
+def test_a_flat_part_fits_anywhere_and_nothing_is_found_in_a_flat_picture():
+    flat = np.full((40, 60), 7, np.uint8)
+
+    assert search(WHOLE, flat, [(30, 38), (28, 36)]) == Found(1.0, 0, 0, 0)
+    assert search(flat, WHOLE, [(30, 38), (28, 36)]).correlation == 0
+
+
+@pytest.mark.parametrize(
+    "sizes", [[], [(73, 90)], [(72, 97)], [(1, 9)], [(40, 40), (41, 40)], [(9, 9)] * 25]
+)
+def test_sizes_that_do_not_descend_or_do_not_fit_are_refused(sizes):
+    with pytest.raises(ValueError, match="must descend"):
+        search(WHOLE, GRAY, sizes)
+
+
+def test_pictures_that_are_too_large_are_refused():
+    with pytest.raises(ValueError, match="too large"):
+        search(GRAY, GRAY, [(9, 9)])
+
+
+def taken_twin(source, shape, matrix):
+    """What the source shows, between pixels in proportion; its edges are repeated."""
+    height, width = shape
+    y, x = ((np.mgrid[:height, :width] + 0.5).T / (width, height)[::-1]).T
+    points = np.tensordot(matrix, np.stack([x, y, np.ones(shape)]), axes=1)
+    limits = source.shape[1] - 1, source.shape[0] - 1
+    x, y = (
+        np.clip(each * (limit + 1) - 0.5, 0, limit)
+        for each, limit in zip(points, limits, strict=True)
+    )
+    left, top = x.astype(int), y.astype(int)
+    right, bottom = np.minimum(left + 1, limits[0]), np.minimum(top + 1, limits[1])
+    levels, x, y = source.astype(np.float64), x - left, y - top
+    above = levels[top, left] * (1 - x) + levels[top, right] * x
+    return above * (1 - y) + (levels[bottom, left] * (1 - x) + levels[bottom, right] * x) * y
+
+
+def step_twin(taken, goal, matrix):
+    """The matrix after one step, by NumPy's own gradient and solver."""
+    height, width = goal.shape
+    y, x = ((np.mgrid[:height, :width] + 0.5).T / (width, height)[::-1]).T
+    rows, columns = np.gradient(taken.astype(np.float64))
+    gx, gy = columns * width, rows * height
+    parts = np.stack([gx * x, gx * y, gx, gy * x, gy * y, gy, taken, np.ones(taken.shape)])
+    off = goal.astype(np.float64) - taken
+    weights = 1 / (1 + (off / max(4, 2 * np.median(np.abs(off)))) ** 2)
+    design = (parts * np.sqrt(weights)).reshape(8, -1).T
+    found = np.linalg.lstsq(design, (goal * np.sqrt(weights)).ravel(), rcond=None)[0]
+    step = found[:6].reshape(2, 3) / found[6] + IDENTITY
+    return matrix @ np.vstack([step, [0, 0, 1]])
+
+
+MATRICES = [
+    [[1, 0, 0], [0, 1, 0]],
+    [[0.62, 0.02, 0.2], [-0.03, 0.71, 0.11]],
+    [[0.9, 0, -0.3], [0, 1.1, 0.2]],
+    [[0, 1, 0], [1, 0, 0]],
+]
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (9, 300), (50, 61)], ids=str)
+@pytest.mark.parametrize("matrix", MATRICES, ids=str)
+def test_what_a_picture_shows_lies_between_its_pixels(matrix, shape):
+    matrix = np.array(matrix, np.float64)
+
+    found, taken = moved(GRAY, np.zeros(shape, np.uint8), matrix, 0)
+
+    np.testing.assert_array_equal(found, matrix)
+    assert np.abs(taken - taken_twin(GRAY, shape, matrix)).max() < 0.51
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_pictures_of_one_pixel_show_it_everywhere(side):
+    taken = moved(np.full((1, side), 9, np.uint8), np.zeros((3, 4), np.uint8), IDENTITY, 0)[1]
+
+    assert taken.tolist() == [[9] * 4] * 3
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.004, -0.006), (-0.01, 0.002)], ids=str)
+@pytest.mark.parametrize("noise", [0, 40])
+def test_a_step_is_that_of_weighted_least_squares(shift, noise):
+    goal = np.rint(taken_twin(GRAY, (72, 96), np.array([[0.8, 0, 0.1], [0, 0.8, 0.1]])))
+    off = np.random.default_rng(noise).integers(-noise, noise + 1, goal.shape)
+    goal = np.clip(0.8 * goal + 20 + off, 0, 255).astype(np.uint8)
+    matrix = np.array([[0.8, 0, 0.1 + shift[0]], [0, 0.8, 0.1 + shift[1]]])
+    taken = np.rint(taken_twin(GRAY, goal.shape, matrix)).astype(np.uint8)
+
+    found = moved(GRAY, goal, matrix, 1)[0]
+
+    np.testing.assert_allclose(found, step_twin(taken, goal, matrix), atol=2e-4)
+
+
+def test_steps_lead_to_where_the_goal_was_taken():
+    right = np.array([[0.8, 0.01, 0.1], [-0.01, 0.8, 0.12]])
+    goal = np.rint(taken_twin(GRAY, (72, 96), right)).astype(np.uint8)
+
+    found, taken = moved(GRAY, goal, right + np.array([[0.005, 0, 0.01], [0, -0.005, -0.01]]), 8)
+
+    np.testing.assert_allclose(found, right, atol=2e-4)
+    assert np.abs(taken.astype(int) - goal).max() <= 3
+
+
+def test_flat_pictures_and_places_far_outside_are_not_moved():
+    flat, outside = np.full((40, 40), 9, np.uint8), np.array([[1, 0, 1e30], [0, 1, np.nan]])
+
+    np.testing.assert_array_equal(moved(flat, flat, IDENTITY, 5)[0], IDENTITY)
+    assert np.array_equal(moved(GRAY, flat, outside, 5)[0], outside, equal_nan=True)
+
+
+def test_goals_of_one_row_and_other_dtypes_are_refused():
+    with pytest.raises(ValueError, match="2 pixels a side"):
+        moved(GRAY, GRAY[:1], IDENTITY, 1)
+    with pytest.raises(ValueError, match="uint8"):
+        moved(GRAY.astype(np.float32), GRAY, IDENTITY, 1)
+
+
+@by_level
+def test_every_level_finds_the_same_places(level):
+    part = np.ascontiguousarray(GRAY[30:200, 50:301])
+    matrix = np.array([[0.6, 0.0, 0.13], [0.0, 0.6, 0.1]])
+
+    def results():
+        return [np.array(search(WHOLE, part, SIZES)), *moved(GRAY, part, matrix, 5)]
+
+    expected = results()
+    with native_level(level):
+        found = results()
+
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

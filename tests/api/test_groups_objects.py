@@ -206,8 +206,8 @@ def test_edited_copies_are_listed_and_removed_on_request(tmp_path):
     ("options", "words"),
     [
         ({"keep": "lagest"}, "there is no keep rule 'lagest': did you mean 'largest'?"),
-        ({"protect": ["nowhere"]}, "protected folder nowhere: no indexed file is there"),
-        ({"remove": "all"}, "'all' is no relation that can be removed"),
+        ({"protect": ["nowhere"]}, "protected folder nowhere has no indexed file"),
+        ({"remove": "all"}, "'all' is not a relation of files to remove"),
         ({"max_distance": 300}, "max_distance must be 0 to 256, got 300"),
     ],
 )

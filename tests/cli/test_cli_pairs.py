@@ -82,7 +82,7 @@ def test_search_hashes_cannot_be_turned(photos, capsys):
         code = cli.main([command, "new", "--by", "search", "--orientations"])
 
         assert code == 2
-        assert "--orientations turns match hashes" in capsys.readouterr().err
+        assert "--orientations works only with match hashes" in capsys.readouterr().err
 
 
 def test_pairs_across_two_indexes(photos, capsysbinary):

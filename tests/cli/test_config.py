@@ -155,8 +155,8 @@ def test_folders_of_the_file_stay_protected_whatever_the_command_line_protects(b
         ("protect = [1]", r"protect must be a list of texts, got [1]"),
         ("index = 1", "index must be the name of a folder, got 1"),
         ('index = ""', "index must be the name of a folder"),
-        ("index = ", "is not sound TOML"),
-        ("\udcff", "is not sound TOML"),
+        ("index = ", "is not valid TOML"),
+        ("\udcff", "is not valid TOML"),
     ],
 )
 def test_a_wrong_setting_is_one_line_with_the_file_and_the_key(below, text, complaint):

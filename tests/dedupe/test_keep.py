@@ -210,15 +210,15 @@ def test_the_library_and_the_command_line_have_the_same_default_rules():
         (
             "under:/elsewhere",
             (),
-            "keep rule under: /elsewhere: no indexed file is there; the indexed folders are: /data",
+            "keep rule under: /elsewhere has no indexed file; the indexed folders are: /data",
         ),
         (
             "first",
             ("/elsewhere",),
-            "protected folder /elsewhere: no indexed file is there; the indexed folders are: /data",
+            "protected folder /elsewhere has no indexed file; the indexed folders are: /data",
         ),
-        ("under:/data/bb", (), "keep rule under: /data/bb: no indexed file is there"),
-        ("first", ("/data/a/typo",), "protected folder /data/a/typo: no indexed file is there"),
+        ("under:/data/bb", (), "keep rule under: /data/bb has no indexed file"),
+        ("first", ("/data/a/typo",), "protected folder /data/a/typo has no indexed file"),
         (
             "under:/data/a",
             ("/data/b",),

@@ -360,7 +360,7 @@ def test_without_a_comparison_only_equal_bytes_are_removed():
 
 @pytest.mark.parametrize("name", ["same-bytes", "different", "unverified", "edit"])
 def test_an_unknown_relation_to_remove_is_refused(name):
-    with pytest.raises(UsageError, match=f"'{name}' is no relation .*{ON_REQUEST[0]}"):
+    with pytest.raises(UsageError, match=f"'{name}' is not a relation .*{ON_REQUEST[0]}"):
         removable(f"edited,{name}")
 
 

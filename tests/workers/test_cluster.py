@@ -132,8 +132,8 @@ def test_a_folder_that_the_workers_do_not_see_is_named_before_a_picture_is_read(
     err = capsys.readouterr().err
     assert code == 1
     assert re.search(
-        r"imgdup: the Dask worker at tcp://\S+ cannot read '\S+/photos': all machines must see the "
-        r"pictures under the same path\n$",
+        r"imgdup: the Dask worker at tcp://\S+ cannot read '\S+/photos': all machines must find "
+        r"the pictures under the same path\n$",
         err,
     )
     assert index_bytes(tmp_path / "new") == {}

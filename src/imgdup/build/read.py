@@ -124,7 +124,7 @@ def _keep_block(
         if status in UNSEEN and file.fault is None and _can_read(file, shared.limits):
             raise ImgdupError(
                 f"{os.fsdecode(file.path)}: a worker of the cluster cannot read it: all machines "
-                "must see the pictures under the same path; run the same command again to continue"
+                "must find the pictures under the same path; run the same command again to continue"
             )
     if not answer.block:
         return answer

@@ -30,7 +30,9 @@ from imgdup.errors import UsageError
 @click.option("--index-b", type=PATH, metavar="FOLDER", help="The index folder of B.")
 @match_distance_option
 @orientations_option(True)
-@click.option("--max-leaks", type=Number(min=0), help="Exit with 4 if more images of B leak.")
+@click.option(
+    "--max-leaks", type=Number(min=0), help="Exit with 4 if more images of B have a duplicate in A."
+)
 @click.option(
     "--max-unread",
     type=CountOrShare(),
@@ -41,12 +43,13 @@ from imgdup.errors import UsageError
     "--accept",
     type=PATH,
     metavar="FILE.jsonl",
-    help="What an earlier run with --json printed: leaks with the same contents do not count.",
+    help="The output of an earlier run with --json: leaks of files with the same contents do not "
+    "count.",
 )
 @click.option(
     "--verify/--no-verify",
     default=True,
-    help="Compare the pictures, and list only those that are not different. Without this, all "
+    help="Compare the pictures, and list only those that are not different. With --no-verify, all "
     "images with near hashes are listed.",
 )
 @labels_option
@@ -59,7 +62,7 @@ from imgdup.errors import UsageError
     help=f"Write a summary in Markdown; it is appended to the file that {JOB_SUMMARY} names.",
 )
 @click.option(
-    "--card", is_flag=True, help="Print a paragraph for the card of a data set, not the leaks."
+    "--card", is_flag=True, help="Print a paragraph for a data set card instead of the leaks."
 )
 @removals_option
 @json_option

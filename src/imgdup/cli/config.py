@@ -111,7 +111,7 @@ def _read(file: Path, *, named: bool) -> Config | None:
     try:
         table = tomllib.loads(data.decode())
     except ValueError as error:  # of tomllib, and of the decoding
-        raise ImgdupError(f"{file} is not sound TOML: {error}") from error
+        raise ImgdupError(f"{file} is not valid TOML: {error}") from error
     settings = _member(_member(table, "tool", file), "imgdup", file) if is_project else table
     if is_project and not settings:
         return None

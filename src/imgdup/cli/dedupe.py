@@ -34,8 +34,8 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
 @click.option(
     "--max-dist",
     type=Distance(),
-    help="Largest distance in bits, inclusive. Default: 31, or 10 with --by search; of up to "
-    "200,000 images, also what may be an edited, framed or cropped copy.",
+    help="Largest distance in bits, inclusive. Default: 31, or 10 with --by search; in sets of up "
+    "to 200,000 images, possible edited, framed and cropped copies are looked for as well.",
 )
 @by_option
 @orientations_option(False)
@@ -57,7 +57,7 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
     "--decisions",
     type=PATH,
     metavar="FILE",
-    help="Respect what was decided with imgdup serve: which files to keep, which are different.",
+    help="Use the decisions made with imgdup serve: which files to keep, which are different.",
 )
 @click.option(
     "--remove",
@@ -68,7 +68,7 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
 @click.option(
     "--verify/--no-verify",
     default=True,
-    help="Compare the pictures of duplicates. Without this, a file is removed because its hash is "
+    help="Compare the pictures of duplicates. With --no-verify, a file is removed if its hash is "
     "near that of another, whatever the pictures show; --max-dist must then be given.",
 )
 @click.option(
@@ -76,7 +76,7 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
     type=Number(min=1),
     default=64,
     show_default=True,
-    help="Largest number of candidates per file; further candidates are kept.",
+    help="Compare a file with at most this many candidates; if none is a duplicate, it is kept.",
 )
 @click.option("--plan", type=OutputFile(), metavar="FILE", help="Write the removal plan.")
 @page_option

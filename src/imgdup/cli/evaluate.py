@@ -98,7 +98,7 @@ def evaluate(
     """Measure on your own pictures which copies are found, and choose a distance.
 
     A sample of the pictures is edited in many ways, and the copies are hashed and compared. DIR is
-    a folder; without DIR, the pictures of the index are used. Nothing is written but the report.
+    a folder; without DIR, the pictures of the index are used. Only the report is written.
 
     \b
     imgdup evaluate photos --report evaluation.html

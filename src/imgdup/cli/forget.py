@@ -16,7 +16,7 @@ from imgdup.output import counted
 def forget(path: str, index_folder: Path | None) -> None:
     """Remove a folder, or a file that was indexed by its own name, from the index.
 
-    No image is touched.
+    The image files are not changed.
 
     \b
     imgdup forget photos/old

@@ -35,7 +35,7 @@ from imgdup.system.records import json_line
 def import_hashes(
     pickle_file: Path, index_folder: Path | None, hasher: str | None, as_json: bool
 ) -> int:
-    """Index the files that a dictionary of hashes from the tutorial names.
+    """Index the files that are named in a dictionary of hashes from the tutorial.
 
     HASHES.pickle is the dictionary that index_images.py of the PyImageSearch tutorial on VP-trees
     writes. The files that exist are hashed again, and the new hashes are compared with those of the

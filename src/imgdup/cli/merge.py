@@ -36,8 +36,8 @@ def merge(indexes: tuple[Path, ...], target: Path, force: bool, as_json: bool) -
     """Combine several indexes into one, without reading any pictures.
 
     Merging all parts made by imgdup index --part gives the same index as one run over the folders.
-    A file that is in several indexes is in the result once. Exits with 3 if parts of a folder are
-    missing.
+    A file that is in several indexes appears only once in the new one. Exits with 3 if parts of a
+    folder are missing.
 
     \b
     imgdup merge part1 part2 part3 -o .imgdup

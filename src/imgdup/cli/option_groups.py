@@ -183,7 +183,7 @@ class Search:
         check_one_limit(self.max_dist, self.max_false_pairs)
         note_wide(self.max_dist, default, "expect different pictures among the matches")
         if self.k and (self.strategy or self.explain):
-            raise UsageError("-k has no choice of strategies: remove --strategy and --explain")
+            raise UsageError("-k uses no strategy: remove --strategy and --explain")
         if self.by not in ("match", "pdq"):
             return
         if self.strategy == "tree":

@@ -213,8 +213,8 @@ def orientations_option(default: bool) -> Callable[[F], F]:
 match_distance_option = click.option(
     "--max-dist",
     type=Distance(),
-    help="Largest match distance in bits, inclusive. Default: 31; of up to 200,000 images, "
-    "also what may be an edited, framed or cropped copy.",
+    help="Largest match distance in bits, inclusive. Default: 31; in sets of up to 200,000 images, "
+    "possible edited, framed and cropped copies are looked for as well.",
 )
 labels_option = click.option(
     "--labels",

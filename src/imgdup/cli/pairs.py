@@ -71,8 +71,8 @@ COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first i
     "--shards",
     type=Number(min=1),
     metavar="K",
-    help="Divide the hashes into K shards and compare two at a time: takes more time, but for many "
-    "millions of pictures less memory.",
+    help="Divide the hashes into K shards and compare two at a time: this takes longer, but needs "
+    "less memory for many millions of pictures.",
 )
 @click.option(
     "--memory",

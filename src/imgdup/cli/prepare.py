@@ -111,7 +111,7 @@ def pairs_distance(sides: "Sides", rule: PairsRule) -> int:
 def check_turned(by: str, orientations: bool) -> None:
     """Raise UsageError if hashes are to be turned that cannot be."""
     if orientations and by != "match":
-        raise UsageError("--orientations turns match hashes: remove it, or --by search")
+        raise UsageError("--orientations works only with match hashes: remove it, or --by search")
 
 
 def _rounded(number: float) -> str:

@@ -19,7 +19,7 @@ from imgdup.system.records import json_line
 @click.option(
     "--max-dist",
     type=Distance(),
-    help="Also leave out files with a match hash within so many bits of one in B. Default: only "
+    help="Also leave out files whose match hash is within this distance of one in B. Default: only "
     "files of the same bytes are left out.",
 )
 @click.option("--force", is_flag=True, help="Replace another index at FOLDER.")
@@ -29,9 +29,9 @@ def subtract(
 ) -> None:
     """Make an index of the files of index A whose picture is not in index B.
 
-    A picture is in B if a file of the same bytes is; with --max-dist, also if a match hash is near
-    and both pictures have enough structure. No picture is read or compared. The new index has the
-    folders of A; imgdup index, run on it, would add the other files again.
+    A picture counts as in B if B has a file with the same bytes; with --max-dist, also if B has a
+    near match hash and both pictures have enough structure. No picture is read or compared. The new
+    index has the folders of A; if you run imgdup index on it, the other files are added again.
 
     \b
     imgdup subtract all seen -o unseen

@@ -66,7 +66,7 @@ def watch(
         watched = _watched(place, folders)
         signals = _signals(watched, place, debounce_s)
         updates.first(as_json=as_json)
-        note(f"watching {', '.join(watched)}; Ctrl-C ends this")
+        note(f"watching {', '.join(watched)}; press Ctrl-C to stop")
         is_due = True  # something may have changed before the watch began
         for is_changed in signals:
             if is_changed or is_due:

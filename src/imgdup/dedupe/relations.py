@@ -46,9 +46,7 @@ def removable(text: str = "", *, verify: bool = True) -> tuple[str, ...]:
     for name in named:
         if name not in ON_REQUEST:
             known = ", ".join(ON_REQUEST)
-            raise UsageError(
-                f"{name!r} is no relation that can be removed on request; those are {known}"
-            )
+            raise UsageError(f"{name!r} is not a relation of files to remove; those are {known}")
     if not verify:
         named.append(UNVERIFIED)
     return tuple(name for name in RELATIONS if name in REMOVABLE or name in named)

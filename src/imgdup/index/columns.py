@@ -324,6 +324,5 @@ def folder_of_index(rows: Rows, folder: str | bytes | os.PathLike[str], option: 
         return inside(path)  # the members of a container
     known = ", ".join(os.fsdecode(root) for root in rows.roots if root) or "single files only"
     raise UsageError(
-        f"{option} {os.fsdecode(folder)}: no indexed file is there; the indexed folders are: "
-        f"{known}"
+        f"{option} {os.fsdecode(folder)} has no indexed file; the indexed folders are: {known}"
     )

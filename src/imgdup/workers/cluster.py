@@ -93,7 +93,7 @@ class Cluster(Executor):
                 is_path = isinstance(unseen, bytes)
                 what = repr(os.fsdecode(unseen)) if is_path else f"them ({_first_line(unseen)})"
                 raise ImgdupError(
-                    f"the Dask worker at {address} cannot read {what}: all machines must see the "
+                    f"the Dask worker at {address} cannot read {what}: all machines must find the "
                     "pictures under the same path"
                 )
 

@@ -58,12 +58,12 @@ class DatasetDuplicates(Sequence[DatasetGroup]):
     Attributes
     ----------
     kept : list of int
-        The positions that stay, ascending: for ``torch.utils.data.Subset(dataset, kept)`` or
+        The positions that are kept, ascending: for ``torch.utils.data.Subset(dataset, kept)`` or
         ``dataset.select(kept)``.
     removed : list of int
         The positions of the duplicates, ascending.
     unread : list of (int, str)
-        The positions of images that could not be read, and why; they stay.
+        The positions of images that could not be read, and why; they are kept.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class DatasetDuplicates(Sequence[DatasetGroup]):
     ) -> None:
         self._groups = groups
         self.removed = sorted(each.position for group in groups for each in group.removed)
-        gone = set(self.removed)
-        self.kept = [i for i in range(n_images) if i not in gone]
+        removed = set(self.removed)
+        self.kept = [i for i in range(n_images) if i not in removed]
         self.unread = unread
 
     def __len__(self) -> int:
@@ -138,7 +138,7 @@ def dedupe_imagefolder(
     index = ImageIndex.build(dataset.root, place_of_set(dataset.root), progress=progress)
     rows = rows_of_paths(index.generation.paths, [path for path, *_ in dataset.samples])
     options = _options(index.rows, keep, remove, verify=verify)
-    if set(index.image_rows.tolist()) - set(rows):  # no file may stay that is not in the data set
+    if set(index.image_rows.tolist()) - set(rows):  # keep no file that is not in the data set
         paths = (index.rows.path(row) for row in rows if row is not None)
         options = replace(options, folders=tuple(paths))
     with showing(progress) as bar:

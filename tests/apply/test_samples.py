@@ -29,30 +29,30 @@ def test_captions_and_labels_go_with_their_picture():
 
     decision = decide(listed, pictures({0: None}, kept={3}), whole=False)
 
-    assert (decision.gone, decision.stayed) == ({0: 0, 1: 0, 2: 0}, {})
+    assert (decision.removed, decision.kept) == ({0: 0, 1: 0, 2: 0}, {})
 
 
 def test_folders_keep_samples_of_one_name_apart():
     listed = members("x/a.jpg y/a.jpg y/a.txt")
 
-    assert decide(listed, pictures({0: None}, {1}), whole=False).gone == {0: 0}
+    assert decide(listed, pictures({0: None}, {1}), whole=False).removed == {0: 0}
 
 
 def test_a_sample_with_another_picture_stays_unless_whole_samples_are_wanted():
     listed = members("a.jpg a.mask.png a.txt")
     mask = pictures({0: None}, kept={1})
 
-    assert decide(listed, mask, whole=False).stayed == {0: OTHER_PICTURES}
-    assert decide(listed, mask, whole=False).gone == {}
-    assert decide(listed, mask, whole=True).gone == {0: 0, 1: 0, 2: 0}
+    assert decide(listed, mask, whole=False).kept == {0: OTHER_PICTURES}
+    assert decide(listed, mask, whole=False).removed == {}
+    assert decide(listed, mask, whole=True).removed == {0: 0, 1: 0, 2: 0}
 
 
 def test_a_sample_that_holds_a_kept_picture_stays_in_any_case():
     listed = members("a.left.jpg a.right.jpg")
     keeper = pictures({0: None}, kept={1}, keepers={1})
 
-    assert decide(listed, keeper, whole=True).stayed == {0: KEEPER}
-    assert decide(listed, keeper, whole=True).gone == {}
+    assert decide(listed, keeper, whole=True).kept == {0: KEEPER}
+    assert decide(listed, keeper, whole=True).removed == {}
 
 
 def test_a_picture_that_is_kept_for_another_of_its_sample_loses_only_that():
@@ -60,13 +60,13 @@ def test_a_picture_that_is_kept_for_another_of_its_sample_loses_only_that():
 
     decision = decide(listed, pictures({1: 0}, kept={0}, keepers={0}), whole=False)
 
-    assert decision.gone == {1: 1}
+    assert decision.removed == {1: 1}
 
 
 def test_of_two_samples_of_one_name_only_that_of_the_picture_goes():
     listed = members("a.jpg a.txt a.jpg a.txt")
 
-    assert decide(listed, pictures({2: None}, {0}), whole=False).gone == {2: 2, 3: 2}
+    assert decide(listed, pictures({2: None}, {0}), whole=False).removed == {2: 2, 3: 2}
 
 
 def test_a_sample_whose_content_a_link_needs_stays():
@@ -74,7 +74,7 @@ def test_a_sample_whose_content_a_link_needs_stays():
 
     decision = decide(listed, pictures({0: None}, {2}), whole=False)
 
-    assert (decision.gone, decision.stayed) == ({}, {0: LINKED})
+    assert (decision.removed, decision.kept) == ({}, {0: LINKED})
 
 
 def test_names_are_divided_as_webdataset_does():

@@ -164,7 +164,7 @@ def counted(n_in_folders, lost, folder=b"/r"):
     guard = UnmountGuard(Scan(folder, folder, PLAIN))
     for name, n_rows in n_in_folders.items():
         for i in range(n_rows):
-            guard.count(b"/r/%s%06d.jpg" % (name, i), stays=i >= lost.get(name, 0))
+            guard.count(b"/r/%s%06d.jpg" % (name, i), is_kept=i >= lost.get(name, 0))
     return guard
 
 

@@ -115,8 +115,8 @@ def drop_removed_rows(result: ApplyResult, index_folder: Path) -> int:
 
     Raises LockedError if the index is being written.
     """
-    gone = {path for path in result.removed if not os.path.lexists(path)}
-    return drop_rows(index_folder, gone) if gone else 0
+    missing = {path for path in result.removed if not os.path.lexists(path)}
+    return drop_rows(index_folder, missing) if missing else 0
 
 
 @dataclass

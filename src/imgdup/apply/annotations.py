@@ -31,9 +31,9 @@ IsRemoved = Callable[[str], bool]  # whether an annotation with this name is of 
 class RemovedPictures:
     """Finds the picture that an annotation names, and whether it is removed."""
 
-    def __init__(self, rows: Rows, gone: Collection[bytes]) -> None:
-        self._gone = gone
-        stems = {_stem(path) for path in gone}
+    def __init__(self, rows: Rows, removed: Collection[bytes]) -> None:
+        self._removed = removed
+        stems = {_stem(path) for path in removed}
         self._by_stem: dict[bytes, list[bytes]] = {}
         for row in range(len(rows)):
             path = rows.path(row)
@@ -57,9 +57,9 @@ class RemovedPictures:
             if not found and name.startswith((b"/", b"..")):  # of another machine, or folder
                 found = [path for path in paths if os.path.basename(path) == os.path.basename(name)]
                 found = _most(found, lambda path: _shared(path, name, -1))
-        if len({path in self._gone for path in found}) > 1:
+        if len({path in self._removed for path in found}) > 1:
             found = _most(found, lambda path: _shared(path, file, 1))
-        if len({path in self._gone for path in found}) > 1:
+        if len({path in self._removed for path in found}) > 1:
             if len({os.path.splitext(path)[0] for path in found}) == 1:
                 return False  # ``7`` means 7.jpg and 7.png, of which one is kept
             first, second = (os.fsdecode(path) for path in found[:2])
@@ -67,7 +67,7 @@ class RemovedPictures:
                 f"{os.fsdecode(file)} names {text!r}, which may be {first} or {second}: give "
                 "annotations whose names say in which folder a picture is"
             )
-        return bool(found) and found[0] in self._gone
+        return bool(found) and found[0] in self._removed
 
 
 def _stem(path: bytes) -> bytes:
@@ -127,8 +127,8 @@ def annotate(found: SetRemovals, files: SetFiles, rows: Rows, annotations: Seque
     """
     if not annotations:
         return
-    gone = {removal.remove.path for removal in found.removals} | found.companions.keys()
-    pictures = RemovedPictures(rows, gone)
+    removed = {removal.remove.path for removal in found.removals} | found.companions.keys()
+    pictures = RemovedPictures(rows, removed)
     for path in annotations:
         is_removed = pictures.test_of(path)
         if os.path.isdir(path):
@@ -185,13 +185,13 @@ def _coco(text: str, is_removed: IsRemoved, data: bytes) -> tuple[bytes, int]:
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not all(isinstance(each, dict) for each in images):
         raise ValueError("not a COCO file: there is no list of images")
-    gone = {each["id"] for each in images if is_removed(_text(each, "file_name"))}
-    if not gone:
+    removed = {each["id"] for each in images if is_removed(_text(each, "file_name"))}
+    if not removed:
         return data, 0
-    content["images"] = [each for each in images if each["id"] not in gone]
+    content["images"] = [each for each in images if each["id"] not in removed]
     if isinstance(content.get("annotations"), list):
         content["annotations"] = [
-            each for each in content["annotations"] if each.get("image_id") not in gone
+            each for each in content["annotations"] if each.get("image_id") not in removed
         ]
     return json.dumps(content).encode("ascii"), len(images) - len(content["images"])
 

@@ -52,13 +52,13 @@ class ShardPictures(NamedTuple):
 class SampleDecision:
     """What is removed from a shard.
 
-    `gone` maps the position of each removed member to that of the picture that it belongs to: its
-    own, for a picture that the plan removes. `stayed` maps the positions of pictures that the plan
-    removes but that are kept to the reasons.
+    `removed` maps the position of each removed member to that of the picture that it belongs to:
+    its own, for a picture that the plan removes. `kept` maps the positions of pictures that the
+    plan removes but that are kept to the reasons.
     """
 
-    gone: dict[int, int] = field(default_factory=dict)
-    stayed: dict[int, str] = field(default_factory=dict)
+    removed: dict[int, int] = field(default_factory=dict)
+    kept: dict[int, str] = field(default_factory=dict)
 
 
 def decide(members: Sequence[Stored], pictures: ShardPictures, *, whole: bool) -> SampleDecision:
@@ -85,13 +85,13 @@ def _decide_sample(
     has_keeper = not pictures.keepers.isdisjoint(places)
     if pictures.kept.isdisjoint(places) or (whole and not has_keeper):
         for place in places:
-            decision.gone[place] = place if place in pictures.removed else removed[0]
+            decision.removed[place] = place if place in pictures.removed else removed[0]
         return
     for place in removed:
         if pictures.removed[place] in places:
-            decision.gone[place] = place
+            decision.removed[place] = place
         else:
-            decision.stayed[place] = KEEPER if has_keeper else OTHER_PICTURES
+            decision.kept[place] = KEEPER if has_keeper else OTHER_PICTURES
 
 
 def _keep_what_links_lead_to(decision: SampleDecision, samples: Iterable[list[Stored]]) -> None:
@@ -104,14 +104,14 @@ def _keep_what_links_lead_to(decision: SampleDecision, samples: Iterable[list[St
             found[member.link]
             for sample in waiting
             for member in sample
-            if member.link in found and member.place not in decision.gone
+            if member.link in found and member.place not in decision.removed
         ]
-        dropped = [sample for sample in needed if any(m.place in decision.gone for m in sample)]
+        dropped = [sample for sample in needed if any(m.place in decision.removed for m in sample)]
         if not dropped:
             return
         for member in (member for sample in dropped for member in sample):
-            if decision.gone.pop(member.place, None) == member.place:
-                decision.stayed[member.place] = LINKED
+            if decision.removed.pop(member.place, None) == member.place:
+                decision.kept[member.place] = LINKED
 
 
 def sample_keys(members: Sequence[Stored]) -> list[tuple[bytes, int]]:
@@ -163,24 +163,26 @@ class Content:
     n_bytes: int
     mtime_ns: int
     mode: int
-    gone: frozenset[int] = frozenset()  # positions of the members that are left out
+    left_out: frozenset[int] = frozenset()  # positions of the members that are left out
     edit: Callable[[bytes], bytes] | None = None  # returns its new content, for annotations
     # Of a table that keeps all rows: the column to add, and its values by row number.
     tag_column: str = ""
     tags: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, source: bytes, gone: Iterable[int] = (), stamp: Stamp | None = None) -> "Content":
+    def of(
+        cls, source: bytes, left_out: Iterable[int] = (), stamp: Stamp | None = None
+    ) -> "Content":
         """Describe a file of the input; of an object on a server the stamp is known."""
         if stamp is not None:
-            return cls(source, stamp.size, stamp.mtime_ns, PRIVATE, frozenset(gone))
+            return cls(source, stamp.size, stamp.mtime_ns, PRIVATE, frozenset(left_out))
         status = os.stat(source)
         facts = status.st_size, status.st_mtime_ns, status.st_mode
-        return cls(source, *facts, frozenset(gone))
+        return cls(source, *facts, frozenset(left_out))
 
     def fingerprint(self) -> bytes:
         """Return bytes that differ if anything differs that decides what is written."""
-        numbers = (self.n_bytes, self.mtime_ns, len(self.gone), *sorted(self.gone))
+        numbers = (self.n_bytes, self.mtime_ns, len(self.left_out), *sorted(self.left_out))
         tags = repr((self.tag_column, sorted(self.tags.items()))) if self.tag_column else ""
         return self.source + struct.pack(f"<{len(numbers)}q", *numbers) + tags.encode()
 
@@ -197,7 +199,7 @@ class Content:
     @property
     def is_copy(self) -> bool:
         """Whether it is the same as in the input."""
-        return not self.gone and self.edit is None and not self.tag_column
+        return not self.left_out and self.edit is None and not self.tag_column
 
     def write(self, out: BinaryIO) -> None:
         """Write it; ImgdupError if the input file changed since it was listed or cannot be read."""
@@ -210,8 +212,8 @@ class Content:
             if self.tag_column:
                 table = open_table(file, str(kind_of(self.source)))
                 table.write_tagged(self.tag_column, self.tags, out)
-            elif self.gone:
-                open_shard(file, str(kind_of(self.source))).write_without(self.gone, out)
+            elif self.left_out:
+                open_shard(file, str(kind_of(self.source))).write_without(self.left_out, out)
             elif self.edit is not None:
                 out.write(self.edit(file.raw.readall()))
             else:
@@ -239,7 +241,7 @@ class SetRemovals:
 
     `contents` has the files of the cleaned set by their paths there, sorted by path. `removals` are
     those that are carried out, `tagged` those of rows that get a tag, in the order of the plan.
-    `companions` maps each file that is removed with a picture to the picture. `stayed` has the
+    `companions` maps each file that is removed with a picture to the picture. `kept` has the
     pictures that are kept because of others in their sample. `annotations` maps the paths of
     annotations in the cleaned set to the numbers of entries that were removed from them.
     """
@@ -248,7 +250,7 @@ class SetRemovals:
     removals: list[Removal] = field(default_factory=list)
     tagged: list[Removal] = field(default_factory=list)
     companions: dict[bytes, bytes] = field(default_factory=dict)
-    stayed: list[SkippedFile] = field(default_factory=list)
+    kept: list[SkippedFile] = field(default_factory=list)
     annotations: dict[bytes, int] = field(default_factory=dict)
 
 
@@ -273,14 +275,14 @@ def removals_of_set(
     loose = [removal for removal in removals if locator_of(rows, removal.remove.row) is None]
     removed = _loose_companions(found, loose, Companions(files.names_in, files.exists))
     removed.update(removal.remove.path for removal in loose)
-    gone = _gone_of_shards(found, rows, removals, whole=whole)
+    left_out = _left_out_of_shards(found, rows, removals, whole=whole)
     tags = _tags_of_tables(files, rows, found.tagged)
-    stayed = {skip.path for skip in found.stayed}
-    found.removals = [each for each in removals if each.remove.path not in stayed]
+    kept = {skip.path for skip in found.kept}
+    found.removals = [each for each in removals if each.remove.path not in kept]
     for source, place in files.places.items():
         if source not in removed:
             try:
-                content = Content.of(source, gone.get(source, ()), files.stamps.get(source))
+                content = Content.of(source, left_out.get(source, ()), files.stamps.get(source))
             except OSError as error:
                 name = os.fsdecode(source)
                 raise ImgdupError(f"{name} cannot be read: {error.strerror}") from error
@@ -316,7 +318,7 @@ def _loose_companions(
     return set(found.companions)
 
 
-def _gone_of_shards(
+def _left_out_of_shards(
     found: SetRemovals, rows: Rows, removals: Sequence[Removal], *, whole: bool
 ) -> dict[bytes, list[int]]:
     """Return the positions of the removed members, by container."""
@@ -325,17 +327,17 @@ def _gone_of_shards(
         if locator_of(rows, removal.remove.row) is not None:
             by_shard.setdefault(outer_file(removal.remove.path), []).append(removal)
     keepers = {removal.keep.row for removal in removals}
-    gone = {}
+    left_out = {}
     for shard, some in by_shard.items():
         decision, members = _decision(shard, rows, some, keepers, whole=whole)
         paths = {_place(rows, removal.remove.row): removal.remove.path for removal in some}
-        for place, reason in decision.stayed.items():
-            found.stayed.append(SkippedFile(paths[place], "in-sample", reason))
-        for place, owner in decision.gone.items():
+        for place, reason in decision.kept.items():
+            found.kept.append(SkippedFile(paths[place], "in-sample", reason))
+        for place, owner in decision.removed.items():
             if place != owner:
                 found.companions[inside(shard, members[place])] = paths[owner]
-        gone[shard] = list(decision.gone)
-    return gone
+        left_out[shard] = list(decision.removed)
+    return left_out
 
 
 def _decision(
@@ -344,11 +346,11 @@ def _decision(
     """Return which members of a shard are removed, and the names of all members by position."""
     removed = {_place(rows, removal.remove.row): removal for removal in removals}
     if kind_of(shard) in TABLES:
-        return SampleDecision(gone={place: place for place in removed}), {}
+        return SampleDecision(removed={place: place for place in removed}), {}
     try:
         members = _members(shard)
     except ImageError as error:
-        return SampleDecision(stayed=dict.fromkeys(removed, error.detail)), {}
+        return SampleDecision(kept=dict.fromkeys(removed, error.detail)), {}
     except OSError as error:
         raise ImgdupError(f"{os.fsdecode(shard)} cannot be read: {error_words(error)}") from error
     below = rows.rows_below(inside(shard))

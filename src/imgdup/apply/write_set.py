@@ -102,7 +102,7 @@ def write_set(
         tag_column=options.tag_column,
     )
     skipped += [SkippedFile(path, "missing", "the file does not exist") for path in files.missing]
-    skipped += found.stayed
+    skipped += found.kept
     annotate(found, files, index.rows, options.annotations)
     result = WriteResult(
         n_removed=len(found.removals),
@@ -146,8 +146,8 @@ def _manifest(
     for path, owner in found.companions.items():
         lines.append(json_line({"removed": files.place(path), "with": files.place(owner)}))
     for skip in skipped:
-        stayed = {"stayed": files.place(skip.path), "reason": skip.reason, "detail": skip.detail}
-        lines.append(json_line(stayed))
+        record = {"stayed": files.place(skip.path), "reason": skip.reason, "detail": skip.detail}
+        lines.append(json_line(record))
     for place, n_removed in found.annotations.items():
         lines.append(json_line({"annotations": place, "n_removed": n_removed}))
     for content in found.contents.values():

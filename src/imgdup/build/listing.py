@@ -126,7 +126,7 @@ class Listing:
         self.add(root, Candidate(path, old.size, old.mtime_ns, 0, 0, old.locator), OLD, old.row)
         self.kept_ns[root] = min(old.scanned_ns, self.kept_ns.get(root, old.scanned_ns))
 
-    def without(self, gone: Container[int]) -> "Listing":
+    def without(self, left_out: Container[int]) -> "Listing":
         """Return the listing, without the rows to check again or whose files vanished."""
         rest = Listing(self.roots, checkpoint_names=self.checkpoint_names, tally=self.tally)
         rest.kept_ns = self.kept_ns
@@ -134,7 +134,7 @@ class Listing:
         kept, paths = set(self.kept), self.paths
         columns = (paths, self.size, self.mtime_ns, self.device, self.inode)
         for row, (path, size, mtime_ns, device, inode) in enumerate(zip(*columns, strict=True)):
-            if row not in gone:
+            if row not in left_out:
                 if row in kept:
                     rest.kept.append(len(rest))
                 file = Candidate(
@@ -314,13 +314,13 @@ def _account(
     """Keep an old row that was not looked at; count it, unless its container was wrong before."""
     root = _root_now(path, old.root, listing.roots)
     covering = [guard for scan, guard in guards if scan.covers(path, root)]
-    stays = found or not covering or listing.tally.is_unlisted(path)
-    if stays and not found:
+    is_kept = found or not covering or listing.tally.is_unlisted(path)
+    if is_kept and not found:
         listing.keep(root, path, old)
-    is_there = stays or path in listing.tally.containers.entered
+    is_there = is_kept or path in listing.tally.containers.entered
     listing.n_removed += not is_there
     for guard in covering:
-        guard.count(path, stays=is_there)
+        guard.count(path, is_kept=is_there)
 
 
 def _root_now(path: bytes, root: bytes, roots: Sequence[bytes]) -> bytes:

@@ -231,8 +231,8 @@ def plan_forgetting(old_roots: Roots, single_files: Sequence[bytes], path: bytes
     return ScanPlan(roots, [], frozenset([path]))
 
 
-def _without(roots: Roots, gone: bytes) -> dict[bytes, ScanOptions]:
-    return {root: options for root, options in roots.items() if root != gone}
+def _without(roots: Roots, removed: bytes) -> dict[bytes, ScanOptions]:
+    return {root: options for root, options in roots.items() if root != removed}
 
 
 def named_paths(
@@ -264,7 +264,7 @@ def named_paths(
 def _is_prefix(name: bytes) -> bool:
     """Return whether objects are below an address, and none has the address itself.
 
-    Raises UsageError if there is neither. Raises ImgdupError if the server does not tell.
+    Raises UsageError if there is neither. Raises ImgdupError if the server does not answer.
     """
     is_web = name.startswith(b"http")
     try:
@@ -308,7 +308,7 @@ class UnmountGuard:
         self._n_old_before = self._n_lost_before = 0
         self._losses: list[str] = []
 
-    def count(self, path: bytes, *, stays: bool) -> None:
+    def count(self, path: bytes, *, is_kept: bool) -> None:
         """Count one old row, in path order."""
         folder = b"" if self._prefix is None else path[self._prefix :].rpartition(b"/")[0]
         folder = folder.partition(b"/")[0]
@@ -316,7 +316,7 @@ class UnmountGuard:
             self._end_folder()
             self._folder = folder
         self._n_old += 1
-        self._n_lost += not stays
+        self._n_lost += not is_kept
 
     def _end_folder(self) -> None:
         """Check the folder that was counted last."""

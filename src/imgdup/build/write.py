@@ -266,10 +266,10 @@ def _dictionary(hashes: Array, status: Array) -> tuple[dict[str, Array], float]:
 def drop_missing(facts: Facts) -> Listing:
     """Return the listing without the files that vanished between listing and reading."""
     listing = facts.listing
-    gone = set(np.flatnonzero(facts.gather("status") == MISSING).tolist())
-    if not gone:
+    missing = set(np.flatnonzero(facts.gather("status") == MISSING).tolist())
+    if not missing:
         return listing
-    return listing.without(gone)
+    return listing.without(missing)
 
 
 def commit_generation(

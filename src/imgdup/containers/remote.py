@@ -128,7 +128,7 @@ def _stamp(name: bytes, meta: _Meta) -> Stamp:
 
 
 def stamp_of(name: bytes) -> Stamp:
-    """Return which version of an object is there now; raise OSError if the server does not tell."""
+    """Return which version of an object is there now; raise OSError if the server does not say."""
     store, key = _place(name)
     try:
         return _stamp(name, _Meta.of(obstore.head(store, key)))

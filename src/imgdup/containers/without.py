@@ -90,10 +90,10 @@ class _Tar:
         return [Stored(each.name, each.data, each.link) for each in list_spans(self._source)]
 
     def write_without(self, places: Collection[int], out: BinaryIO) -> None:
-        gone = [span for span in list_spans(self._source) if span.data in places]
+        left_out = [span for span in list_spans(self._source) if span.data in places]
         stream = out if self._compressor is None else self._compressor(out)
         at = 0
-        for span in gone:
+        for span in left_out:
             _copy(self._source, at, span.start, stream)
             at = span.stop
         _copy(self._source, at, None, stream)

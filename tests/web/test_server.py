@@ -31,7 +31,7 @@ WAIT_S = 250
 
 class Hasty(LimitedProtocol):
     receive_s = 0.5
-    answer_s = 30.0
+    response_s = 30.0
     max_connections = 8
 
 

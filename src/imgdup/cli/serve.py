@@ -23,7 +23,7 @@ MAX_PORT = 65_535
 
 @dataclass(frozen=True)
 class Listening:
-    """Where the service listens, and who is answered."""
+    """Where the service listens, and who may use it."""
 
     port: int
     host: str

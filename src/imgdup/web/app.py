@@ -44,7 +44,7 @@ from imgdup.web.service import (
     image_record,
     in_progress,
     info_record,
-    json_answer,
+    json_response,
     wanted_groups,
 )
 
@@ -76,7 +76,7 @@ def create_app(
     index : path or ImageIndex
         The index folder.
     options : ServeOptions, optional
-        By default requests need no token and answers have no paths.
+        By default requests need no token and responses have no paths.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def _routes(service: Service) -> list[BaseRoute]:
 def _route(service: Service, method: str, path: str, work: Work) -> Route:
     """Return a route whose work is done in a thread."""
 
-    def answer(request: Request, body: bytes) -> Response:
+    def respond(request: Request, body: bytes) -> Response:
         try:
             return work(service, request, body)
         except Refused as refused:
@@ -137,7 +137,7 @@ def _route(service: Service, method: str, path: str, work: Work) -> Route:
 
     async def endpoint(request: Request) -> Response:
         body = await request.body()
-        return await to_thread.run_sync(answer, request, body, limiter=service.threads)
+        return await to_thread.run_sync(respond, request, body, limiter=service.threads)
 
     return Route(path, endpoint, methods=[method], name=f"{method} {path}")
 
@@ -159,16 +159,16 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 def _health(service: Service, request: Request, body: bytes) -> Response:
     service.collection.index()
-    return json_answer({"status": "ok"})
+    return json_response({"status": "ok"})
 
 
 def _openapi(service: Service, request: Request, body: bytes) -> Response:
-    return json_answer(document())
+    return json_response(document())
 
 
 def _info(service: Service, request: Request, body: bytes) -> Response:
     check_known(request.query_params, set())
-    return json_answer(info_record(service.shown()))
+    return json_response(info_record(service.shown()))
 
 
 def _query(service: Service, request: Request, body: bytes) -> Response:
@@ -176,8 +176,8 @@ def _query(service: Service, request: Request, body: bytes) -> Response:
     wanted = queries.read_request(request.query_params, shown.index)
     if request.headers["content-type"].partition(";")[0].strip().lower() == JSON:
         record = object_of(body)
-        return json_answer(queries.query_named(service.collection, shown, wanted, record))
-    return json_answer(queries.query_picture(service.collection, shown, wanted, body))
+        return json_response(queries.query_named(service.collection, shown, wanted, record))
+    return json_response(queries.query_picture(service.collection, shown, wanted, body))
 
 
 def _image(service: Service, request: Request, body: bytes) -> Response:
@@ -187,7 +187,7 @@ def _image(service: Service, request: Request, body: bytes) -> Response:
     record = image_record(replace(shown, index=image.index), image.row)
     if flag(request.query_params, "facts"):
         record["facts"] = facts_record(service.collection.facts(image))
-    return json_answer(record)
+    return json_response(record)
 
 
 def _thumbnail(service: Service, request: Request, body: bytes) -> Response:
@@ -206,7 +206,7 @@ def _filters(service: Service, request: Request, body: bytes) -> Response:
     record = {"relations": [{"relation": each, "n_groups": n} for each, n in found.relations()]}
     if service.options.show_paths:
         record["folders"] = [{"folder": each, "n_groups": n} for each, n in found.folders()]
-    return json_answer(record)
+    return json_response(record)
 
 
 def _groups(service: Service, request: Request, body: bytes) -> Response:
@@ -220,7 +220,7 @@ def _groups(service: Service, request: Request, body: bytes) -> Response:
         return in_progress(found)
     places = found.places(wanted)
     here = places[(page - 1) * PER_PAGE : page * PER_PAGE]
-    return json_answer(
+    return json_response(
         {
             "generation": shown.index.digest,
             "page": page,

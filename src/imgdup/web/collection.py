@@ -36,7 +36,7 @@ THUMBNAIL_BYTES = 64 << 20  # that are kept for other requests
 JPEG_QUALITY = 80
 TIMEOUT_S = 10.0  # for one picture
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 
@@ -135,7 +135,7 @@ class Collection:
         parameters = index.generation.probe_parameters
         return self._ask(partial(_hash, self.limits, parameters, orientations), data)
 
-    def _of_row(self, function: Callable[[File], Answer], image: Row) -> Answer:
+    def _of_row(self, function: Callable[[File], Result], image: Row) -> Result:
         """Call a function on the file of an image, in a worker."""
         _check_inside(image)
         try:
@@ -143,11 +143,11 @@ class Collection:
         except ImageError as error:
             raise gone_or_unreadable(error) from error
 
-    def _ask(self, function: Callable[[Item], Answer], item: Item) -> Answer:
-        (answer,) = decode_each(function, [item], self.pool, batch_files=1)
-        if isinstance(answer, ImageError):
-            raise answer
-        return answer
+    def _ask(self, function: Callable[[Item], Result], item: Item) -> Result:
+        (result,) = decode_each(function, [item], self.pool, batch_files=1)
+        if isinstance(result, ImageError):
+            raise result
+        return result
 
 
 def rows_of_content(index: ImageIndex, digest: bytes) -> list[int]:

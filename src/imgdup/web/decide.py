@@ -29,7 +29,7 @@ from imgdup.web.service import (
     accepted,
     digest_of,
     in_progress,
-    json_answer,
+    json_response,
     wanted_groups,
 )
 
@@ -43,7 +43,7 @@ def list_decisions(service: Service, request: Request, body: bytes) -> Response:
     page = whole(request.query_params, "page", 1, MAX_PAGE) or 1
     latest = list(service.decisions.latest().values())
     here = latest[(page - 1) * DECISIONS_PER_PAGE : page * DECISIONS_PER_PAGE]
-    return json_answer(
+    return json_response(
         {
             "page": page,
             "pages": -(-len(latest) // DECISIONS_PER_PAGE),
@@ -81,7 +81,7 @@ def decide(service: Service, request: Request, body: bytes) -> Response:
     else:
         raise Refused(422, "wrong-value", "name decisions, or accept with a filter of groups")
     written = service.decisions.append(new, replaced) if new else []
-    return json_answer(
+    return json_response(
         {"n_written": len(written), "decisions": _decision_records(service, written)}
     )
 

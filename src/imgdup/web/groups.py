@@ -33,7 +33,7 @@ from imgdup.web.collection import Collection
 PER_PAGE = 100
 MAX_FOLDERS = 1000  # that can be chosen from
 MAX_RESULTS = 3  # that are kept: without decisions, with the last ones, and one in progress
-WAIT_S = 5.0  # for a result, before the answer is that it takes longer
+WAIT_S = 5.0  # for a result; after that, the response is that it takes longer
 
 
 class KeepOptions(NamedTuple):

@@ -38,7 +38,7 @@ PAGES: Schema = {"page": WHOLE, "pages": WHOLE}
 ERRORS = {
     "400": "not a request that this service reads",
     "401": "the token is missing or wrong",
-    "403": "the host, the origin, or the kind of answer is refused",
+    "403": "the host, the origin, or the type of the response is refused",
     "404": "there is no such thing",
     "409": "the id is of an earlier generation, or the index cannot do this",
     "410": "the file is gone or has changed",
@@ -169,7 +169,7 @@ def _parameter(name: str, schema: Schema) -> Schema:
 
 def _operation(
     summary: str,
-    answer: str | Schema,
+    response: str | Schema,
     *,
     parameters: list[Schema] | None = None,
     body: dict[str, str | Schema] | None = None,
@@ -178,7 +178,7 @@ def _operation(
     is_open: bool = False,
 ) -> Schema:
     """Return the description of one method of an address."""
-    responses = {"200": _content("done", kind, answer)}
+    responses = {"200": _content("done", kind, response)}
     if takes_long:
         responses["202"] = _content(
             "pictures are still being compared; ask again", "application/json", "Progress"
@@ -197,8 +197,8 @@ def _operation(
     return operation
 
 
-def _content(words: str, kind: str, answer: str | Schema) -> Schema:
-    return {"description": words, "content": {kind: {"schema": _schema(answer)}}}
+def _content(words: str, kind: str, response: str | Schema) -> Schema:
+    return {"description": words, "content": {kind: {"schema": _schema(response)}}}
 
 
 def _schema(named: str | Schema) -> Schema:

@@ -22,12 +22,12 @@ from imgdup.web.requests import Refused, check_known, flag, whole
 from imgdup.web.service import Shown, digest_of, match_records
 
 MAX_MATCHES = 10_000
-MATCHES = 1000  # that an answer has by default
+MATCHES = 1000  # that a response has by default
 COMPARED = 100  # matches whose pictures are compared
 
 
 class QueryRequest(NamedTuple):
-    """What to look for: as the options of `imgdup query`, and how many matches to answer."""
+    """What to look for: as the options of `imgdup query`, and how many matches to return."""
 
     options: QueryOptions
     verify: bool = False
@@ -73,7 +73,7 @@ def query_picture(
     probes = collection.probes(data, index, orientations=wanted.orientations)
     first, kind = probes[0], index.generation.digest_kind
     file = File(b"", first.digest, kind, first.width, first.height, data)
-    return _answer(collection, shown, request, _Probed(probes, file))
+    return _response(collection, shown, request, _Probed(probes, file))
 
 
 def query_named(
@@ -84,9 +84,9 @@ def query_named(
     Raises Refused if the record names neither, or both.
     """
     if set(record) == {"id"} and isinstance(record["id"], str):
-        return _answer(collection, shown, request, _of_row(collection, request, record["id"]))
+        return _response(collection, shown, request, _of_row(collection, request, record["id"]))
     if "hash" in record and set(record) <= {"hash", "match", "quality"}:
-        return _answer(collection, shown, request, _of_hashes(shown.index, request, record))
+        return _response(collection, shown, request, _of_hashes(shown.index, request, record))
     raise Refused(
         422, "wrong-value", "name an image by id, or a hash; match and quality may follow"
     )
@@ -146,7 +146,7 @@ def _hash(record: Record, key: str, bits: int) -> Hashes:
     return np.frombuffer(data[::-1], "<u8").astype(np.uint64)[np.newaxis]
 
 
-def _answer(
+def _response(
     collection: Collection, shown: Shown, request: QueryRequest, probed: _Probed
 ) -> dict[str, Any]:
     """Search, and write the matches as a record."""

@@ -43,7 +43,7 @@ class Refused(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> Response:
-        """Return the answer: ``{"error": ..., "detail": ...}``."""
+        """Return the response: ``{"error": ..., "detail": ...}``."""
         content = json_line({"error": self.error, "detail": self.detail})
         return Response(content, self.status, self.headers, JSON)
 
@@ -131,7 +131,7 @@ def as_refused(read: Callable[[], T]) -> T:
 MAX_IMAGE_BYTES = 64 << 20
 MAX_JSON_BYTES = 4 << 20
 MAX_WAITING_BYTES = 512 << 20  # of all bodies at a time
-MAX_REQUESTS = 256  # that are answered or wait at a time
+MAX_REQUESTS = 256  # that are handled or wait at a time
 
 METHODS = ("GET", "HEAD", "POST")
 OPEN_PATHS = ("/api/health", "/api/openapi.json")  # need no token, and say nothing of the index
@@ -172,7 +172,7 @@ class Guard:
         self._n_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -22,7 +22,7 @@ from imgdup.errors import ImgdupError, UsageError
 from imgdup.web.requests import JSON, Refused, busy
 
 RECEIVE_S = 10.0  # for the headers and the body of a request together
-ANSWER_S = 300.0  # for the whole of a request, until its answer is sent
+RESPONSE_S = 300.0  # for the whole of a request, until its response is sent
 MAX_CONNECTIONS = 1024
 TOKEN_BYTES = 24  # of a token that is made here
 MIN_TOKEN = 8  # characters of one that is given
@@ -73,8 +73,8 @@ def listen(address: Address) -> socket.socket:
     Raises ImgdupError if it is taken, or there is no such address here.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    # With this protocol named, asyncio sends each part of an answer at once; else answers on a kept
-    # connection wait 40 ms for an acknowledgement of their first part.
+    # With this protocol named, asyncio sends each part of a response at once. Otherwise responses
+    # on an open connection wait 40 ms for an acknowledgement of their first part.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # so that a restart needs no wait; elsewhere it would share the port
@@ -111,13 +111,13 @@ class LimitedProtocol(H11Protocol):
     """One connection."""
 
     receive_s = RECEIVE_S
-    answer_s = ANSWER_S
+    response_s = RESPONSE_S
     max_connections = MAX_CONNECTIONS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._receiving: asyncio.TimerHandle | None = None
-        self._answering: asyncio.TimerHandle | None = None
+        self._responding: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time for the first request."""
@@ -127,7 +127,7 @@ class LimitedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all clocks."""
         self._receiving = _stopped(self._receiving)
-        self._answering = _stopped(self._answering)
+        self._responding = _stopped(self._responding)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -139,8 +139,8 @@ class LimitedProtocol(H11Protocol):
         self._set_clocks()
 
     def on_response_complete(self) -> None:
-        """Stop the time for the answer; the next request may have begun already."""
-        self._answering = _stopped(self._answering)
+        """Stop the time for the response; the next request may have begun already."""
+        self._responding = _stopped(self._responding)
         super().on_response_complete()
         self._set_clocks()
 
@@ -149,7 +149,7 @@ class LimitedProtocol(H11Protocol):
         self._refuse(Refused(400, "bad-request", msg))
 
     def _set_clocks(self) -> None:
-        """Let the clocks run while a request is being received, and until it is answered."""
+        """Let the clocks run while a request is being received, and until its response is sent."""
         state = self.conn.their_state
         waits = state is h11.IDLE and not self.conn.trailing_data[0]
         if waits or state not in (h11.IDLE, h11.SEND_BODY):
@@ -157,8 +157,8 @@ class LimitedProtocol(H11Protocol):
         elif self._receiving is None:
             self._receiving = self.loop.call_later(self.receive_s, self._cut)
         is_open = self.cycle is not None and not self.cycle.response_complete
-        if is_open and self._answering is None:
-            self._answering = self.loop.call_later(self.answer_s, self._cut)
+        if is_open and self._responding is None:
+            self._responding = self.loop.call_later(self.response_s, self._cut)
 
     def _cut(self) -> None:
         """End the connection; what waits to be sent may never be taken."""

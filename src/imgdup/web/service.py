@@ -262,7 +262,7 @@ class Service:
             raise Refused(403, "paths-hidden", f"{what} contains paths, which this service hides")
 
 
-def json_answer(record: Mapping[str, Any]) -> Response:
+def json_response(record: Mapping[str, Any]) -> Response:
     """Return a record as a response."""
     return Response(json_line(record), media_type=JSON)
 

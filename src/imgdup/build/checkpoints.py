@@ -1,8 +1,8 @@
-"""Keep the answers of a run in files, so that a killed run loses next to nothing.
+"""Save the results of a run in files, so that a killed run loses next to nothing.
 
 Each worker appends blocks of rows to a file of its own: one block per batch, with a checksum. A
-file is read up to the first block that is not whole. What counts as done is found out row by row,
-so a run can be resumed after files were added and with another number of workers.
+file is read up to the first incomplete block. Whether a file is done is decided row by row, so a
+run can be resumed after files were added and with another number of workers.
 
 A file is a sequence of records of equal size, so that a row is found by its number. A block begins
 with a head and a compressed text, which fill whole records; then one record per row follows.
@@ -59,10 +59,10 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 
 class BatchSettings(NamedTuple):
-    """What all batches of a run share; `run` is a name that no other run has.
+    """What all batches of a run share; no other run has the same name `run`.
 
-    With `by_value`, batches are hashed where the folder may not be seen, and come back as blocks.
-    With `began_ns`, they count as begun then: the clock of another machine may be wrong.
+    With `by_value`, batches are hashed on machines that may not have the folder, and are returned
+    as blocks. With `began_ns`, they count as begun then: the clock of another machine may be wrong.
     """
 
     checkpoints_folder: Path
@@ -79,7 +79,7 @@ class BatchSettings(NamedTuple):
 
 
 class CheckpointRow(NamedTuple):
-    """The answer for one file, in a checkpoint."""
+    """The facts and hashes of one file, in a checkpoint."""
 
     checkpoint: str
     row: int
@@ -113,7 +113,7 @@ def _record(words: int, with_pdq: bool, with_trimmed: bool) -> np.dtype[np.void]
 
 
 class _OwnFile(threading.local):
-    """The file that this thread appends to, and the run, folder and process that it is for."""
+    """The file to which this thread appends, with its run, folder and process."""
 
     name = ""
     owner: tuple[str, Path, int] | None = None
@@ -285,9 +285,9 @@ class Checkpoints:
     def rows(self) -> Iterator[tuple[bytes, CheckpointRow]]:
         """Yield ``(path_key, CheckpointRow)`` of each row that earlier runs left, in path order.
 
-        Earlier runs are those whose checkpoints are there when this is called. A block is unpacked
-        when the walk reaches its first path. Blocks of other parameters, and what is damaged, are
-        left out: their files are hashed again.
+        Earlier runs are those whose checkpoints exist when this is called. A block is unpacked when
+        its first path is reached. Blocks with other parameters and damaged blocks are left out:
+        their files are hashed again.
         """
         names = sorted(filter(CHECKPOINT_NAME.fullmatch, os.listdir(self.folder)))
         return self._rows([self._open(name) for name in names])
@@ -341,7 +341,7 @@ class Checkpoints:
         }
 
     def sweep(self) -> None:
-        """Delete all checkpoints: what they hold is in a generation, or of no use."""
+        """Delete all checkpoints: a generation has their rows, or they are of no use."""
         self._opened.clear()  # what is mapped cannot be deleted on Windows
         for name in os.listdir(self.folder):
             if CHECKPOINT_NAME.fullmatch(name) or name.endswith(MEMBERS_SUFFIX):

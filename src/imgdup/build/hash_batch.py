@@ -1,7 +1,7 @@
-"""Hash one batch of files in a worker process, and keep the answers in a checkpoint.
+"""Hash one batch of files in a worker process, and save the results in a checkpoint.
 
-Every file gives a row, whatever is in it: its facts and hashes, or the reason why there are none.
-The parent imports this module to name the function, so the decoders are imported at the first use.
+Every file gives a row: its facts and hashes, or the reason why it has none. The parent process
+imports this module only to name the function, so decoders are imported when they are first used.
 """
 
 import time
@@ -37,8 +37,9 @@ STATUS_BYTES = {reason: i for i, reason in enumerate(REASONS)}
 class FileToHash(NamedTuple):
     """A file, or a member of a container, to hash.
 
-    `digest` is that of the old row that may still be true, or empty. A member has a `locator`. With
-    a `fault` there is nothing to read, nor with a `content`, which was read before.
+    `digest` is that of its old row, if the content may be unchanged; otherwise it is empty. A
+    member has a `locator`. Nothing is read if there is a `fault`, or a `content` that was read
+    before.
     """
 
     row: int
@@ -52,7 +53,7 @@ class FileToHash(NamedTuple):
 
     @property
     def key(self) -> bytes:
-        """What a checkpoint calls it: its path, behind a NUL the size of its container."""
+        """Its name in a checkpoint: its path; for a member, also a NUL and its container's size."""
         if self.locator is None:
             return self.path
         return b"%s\0%d" % (self.path, self.locator.container_bytes)
@@ -73,10 +74,10 @@ class BatchResult(NamedTuple):
 def hash_batch(
     settings: BatchSettings, files: Sequence[FileToHash], before_item: Callable[[int], None]
 ) -> BatchResult:
-    """Hash files in path order; append the answers to a checkpoint, or return them as a block.
+    """Hash files in path order; append the results to a checkpoint, or return them as a block.
 
-    `before_item` is called with the position of each file before it is touched; it may raise
-    `Stopped`, then what is finished is written.
+    `before_item` is called with the position of each file before it is read; if it raises
+    `Stopped`, the finished files are saved.
     """
     hashed_ns = settings.began_ns or time.time_ns()
     rows = _BatchRows(settings, files)
@@ -103,8 +104,7 @@ def hash_batch(
 class _Contents:
     """The contents of the files of a batch, in their order.
 
-    Of objects on servers, several are read at a time: the answer to one takes longer to come than
-    its picture to decode.
+    Several objects on servers are read at a time, because a request takes longer than decoding.
     """
 
     def __init__(self, files: Sequence[FileToHash], limits: Limits) -> None:
@@ -155,7 +155,7 @@ class _BatchRows:
         self._waiting_bytes = 0
 
     def fill(self, i: int, file: FileToHash) -> None:
-        """Fill row `i` with what the file holds, or with why it gave nothing."""
+        """Fill row `i` with the facts of a file, or with the reason why it has no hash."""
         self.columns["size"][i], self.columns["mtime_ns"][i] = file.size, file.mtime_ns
         try:
             self._read(i, file)
@@ -188,7 +188,7 @@ class _BatchRows:
             self._waiting_bytes += picture.gray.opencv.nbytes
 
     def hash_waiting(self) -> None:
-        """Hash the pictures that were decoded, and let go of them."""
+        """Hash the decoded pictures that wait, and free their memory."""
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         try:
             self._hash(waiting)

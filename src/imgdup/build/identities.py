@@ -82,9 +82,9 @@ def _rows_to_stat(listing: Listing, kept: RowNumbers, *, all_rows: bool) -> RowN
 
 
 def same_file(listing: Listing, old: Generation | None) -> RowNumbers:
-    """Return for each row the first row of the same file, or -1 where it is the first itself.
+    """Return for each row the first row of the same file, or -1 if it is the first itself.
 
-    Rows whose identity cannot be read stay in the group that they have in the old generation.
+    A row whose identity cannot be read remains in the group that it has in the old generation.
     """
     device: npt.NDArray[Any] = np.frombuffer(listing.device, np.uint32)
     inode = np.frombuffer(listing.inode, np.uint64)
@@ -111,10 +111,10 @@ def same_files(found: Identities, before: Identities) -> bool:
 
 
 def shared_answers(listing: Listing) -> RowNumbers:
-    """Return for each row the row whose answer it shares, or -1 where the row needs its own.
+    """Return for each row the row whose result it can use, or -1 if its file must be read.
 
-    A scanned file with several names is read once, unless one of its names has an answer. Some file
-    systems invent inode numbers, so size and mtime must be equal, too.
+    A scanned file with several names is read once, unless one of its names has a result already.
+    Some file systems invent inode numbers, so size and mtime must be equal, too.
     """
     inode = np.frombuffer(listing.inode, np.uint64)
     rows = repeated(inode)
@@ -130,7 +130,7 @@ def shared_answers(listing: Listing) -> RowNumbers:
 
 
 def _with_old_groups(listing: Listing, old: Generation, found: Identities) -> Identities:
-    """Give the kept rows of unknown identity an invented one, the same for each old group."""
+    """Give kept rows of unknown identity invented ones, equal within each old group."""
     kept = np.array(listing.kept, np.int64)
     unknown = kept[found[kept, 1] == 0]
     first = old.arrays["same_file"]
@@ -160,7 +160,7 @@ def first_rows(
 
 
 def _starts(keys: Sequence[Array], order: RowNumbers) -> RowNumbers:
-    """Return where, in an order, a value begins that differs from the one before in any key."""
+    """Return the positions in an order at which any key has another value than before."""
     begins = np.arange(len(order)) == 0
     for key in keys:
         values = key[order]

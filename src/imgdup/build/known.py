@@ -1,7 +1,7 @@
 """What earlier runs found out, so that no file is read again without need.
 
-The rows of the old generation, the rows of another index that may be copied, the containers among
-them, and the files that are not images: their keys are stored, so that no run opens them again.
+That is: the rows of the old generation, the rows of another index that may be copied, the
+containers among them, and which files are not images.
 """
 
 import hashlib
@@ -48,10 +48,10 @@ Keys = npt.NDArray[np.uint64]
 
 
 def is_settled(mtime_ns: int, seen_ns: int, path: bytes = b"") -> bool:
-    """Return whether a file with this mtime could not have changed unseen after `seen_ns`.
+    """Return whether a file with this mtime cannot have changed unnoticed after `seen_ns`.
 
-    The time of an object on a server holds a digest of its etag, if it has one: then each change
-    is seen. An object without time and etag is never settled.
+    For an object on a server, the time is a digest of its etag, if it has one: then every change is
+    noticed. An object without time and etag is never settled.
     """
     if is_remote(path) and (not mtime_ns or mtime_ns % 1_000_000_000):
         return bool(mtime_ns)
@@ -87,7 +87,7 @@ class IgnoredFiles:
         self._found = array("Q")
 
     def holds(self, root: bytes, relative: bytes, size: int, mtime_ns: int) -> bool:
-        """Return whether a file is known to be no image; then it stays known."""
+        """Return whether a file is known to be no image; if so, the next run knows it, too."""
         key = self._key(root, relative, size, mtime_ns)
         i = int(np.searchsorted(self._known, key))
         is_known = i < len(self._known) and int(self._known[i]) == key
@@ -122,7 +122,7 @@ class IgnoredFiles:
     def save(self, folder: Path, *, is_whole: bool) -> None:
         """Store the keys in the index folder if they changed.
 
-        `is_whole` means that all roots were scanned: what was not found is then forgotten.
+        `is_whole` means that all roots were scanned: then keys that were not found are deleted.
         """
         found, counts = set(self._found), self._counts
         if not is_whole:
@@ -256,7 +256,7 @@ class KnownContainers:
         self._old, self._scanned_ns, self._retry_failed = old, scanned_ns, retry_failed
 
     def find(self, path: bytes, stamp: Stamp, options: ScanOptions) -> Found | None:
-        """Return what a container holds if it is what it was, and was scanned with these options.
+        """Return what a container holds if it is unchanged and was scanned with these options.
 
         None if that is not known.
         """
@@ -277,7 +277,7 @@ class KnownContainers:
         return Found(container, self._members(spans, stamp))
 
     def _is_final(self, row: int, stamp: Stamp) -> bool:
-        """Return whether the row of a container itself says what is still wrong with it."""
+        """Return whether the row of a container already says what is wrong with it."""
         arrays = self._old.arrays
         if self._retry_failed or int(arrays["status"][row]) in PASSING:
             return False

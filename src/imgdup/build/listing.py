@@ -1,7 +1,7 @@
 """Merge the disk, the old generation and the checkpoints into a listing of what must be read.
 
-All come in path order, as do the rows of another index that may be copied. Only the listing itself
-is kept in memory.
+All of them are read in path order, as are the rows of another index that may be copied. Only the
+listing itself is kept in memory.
 """
 
 from array import array
@@ -127,7 +127,7 @@ class Listing:
         self.kept_ns[root] = min(old.scanned_ns, self.kept_ns.get(root, old.scanned_ns))
 
     def without(self, left_out: Container[int]) -> "Listing":
-        """Return the listing, without the rows to check again or whose files vanished."""
+        """Return the listing without some rows: those to check again, or whose files vanished."""
         rest = Listing(self.roots, checkpoint_names=self.checkpoint_names, tally=self.tally)
         rest.kept_ns = self.kept_ns
         rest.n_seen, rest.n_removed = self.n_seen, self.n_removed
@@ -247,7 +247,7 @@ def _add_found(
     *,
     retry_failed: bool,
 ) -> None:
-    """Add a file on the disk, with the best known answer for it."""
+    """Add a file on the disk, with the best known source of its facts."""
     root, file = found
     row = len(listing)
     listing.n_seen += 1
@@ -284,7 +284,7 @@ def _agrees(known: OldRow | CheckpointRow, file: Candidate) -> bool:
 
 
 def _may_be_equal(old: OldRow, file: Candidate) -> bool:
-    """Return whether a member of a container that changed may still be what it was."""
+    """Return whether a member of a changed container may be unchanged."""
     if file.locator is None or old.locator is None:
         return False
     return old.size == file.size or not file.locator.has_size
@@ -293,7 +293,7 @@ def _may_be_equal(old: OldRow, file: Candidate) -> bool:
 def _is_final(
     known: OldRow | CheckpointRow, seen_ns: int, path: bytes, *, retry_failed: bool
 ) -> bool:
-    """Return whether an answer for a file that agrees is still the one that reading would give."""
+    """Return whether a known result for a file is still the one that reading it would give."""
     is_tried_again = known.status in PASSING or (retry_failed and known.status != OK)
     return not is_tried_again and is_settled(known.mtime_ns, seen_ns, path)
 

@@ -1,7 +1,7 @@
-"""Find the pictures in a container, with their places, in path order.
+"""List the pictures in a container, with their places, in path order.
 
-A container is scanned like a folder called ``NAME!``. A container that did not change since the
-old generation is not opened: its rows there say what it holds.
+A container is scanned like a folder called ``NAME!``. A container that did not change since the old
+generation is not opened: its old rows are used.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ class Candidate(NamedTuple):
     """A file, or a member of a container, that may be an image.
 
     `device` and `inode` identify it; an inode of 0 is unknown. A member has a `locator`, and the
-    mtime of its container. What has a `fault` cannot be read, and need not be tried. Nor need what
-    has an `answer`: it was hashed while it was found.
+    mtime of its container. If there is a `fault`, it cannot be read. If there is an `answer`, it
+    was hashed while it was found. In both cases it is not read again.
     """
 
     path: bytes
@@ -53,7 +53,7 @@ class Found(NamedTuple):
 
 
 class Queue:
-    """Paths to look at, in path order; the members of ``NAME`` have their turn as ``NAME!``."""
+    """Paths to look at, in path order; members of a container ``NAME`` are sorted as ``NAME!``."""
 
     def __init__(self, keys: list[bytes]) -> None:
         self.keys = keys
@@ -65,7 +65,7 @@ class Queue:
         return key.replace(b"\0", b"/"), self._members.pop(key, None)
 
     def enter(self, path: bytes, found: Found | None) -> Sequence[Candidate]:
-        """Let the members of a container wait for their turn, and return its own row."""
+        """Put the members of a container in the queue, and return its own row."""
         if found is None:
             return ()
         key = path_key(inside(path))
@@ -102,7 +102,7 @@ def _none_known(path: bytes, stamp: Stamp, options: ScanOptions) -> Found | None
 
 @dataclass
 class Containers:
-    """What is needed to look into containers, and what was found in them beside pictures."""
+    """What is needed to look into containers, and what was found in them besides pictures."""
 
     limits: Limits = field(default_factory=Limits)
     # Returns what the old generation knows of a container that has not changed, or None.
@@ -169,7 +169,7 @@ class Containers:
     def _candidates(
         self, container: Container, listed: Listed, is_skipped: Callable[[bytes], bool]
     ) -> Iterator[Candidate]:
-        """Yield the pictures one by one, and close the container behind the last."""
+        """Yield the pictures one by one, then close the container."""
         with closing(container.file):
             try:
                 yield from self._each(container, listed, is_skipped)
@@ -212,7 +212,7 @@ class Containers:
 
 
 def _why_no_picture(name: bytes) -> str:
-    """Return why a member is not read, judging by its name, if that is worth a note."""
+    """Return why a member is not read, judging by its name; None if that needs no note."""
     if has_image_extension(name):
         return ""
     if kind_of(name):
@@ -259,14 +259,14 @@ def _streamed_images(container: Container, directory: Directory) -> set[Place]:
 
 
 def has_image_extension(name: bytes) -> bool:
-    """Return whether a file is called like an image."""
+    """Return whether a file has the extension of an image."""
     last = name[name.rfind(b"/") + 1 :].lstrip(b".")  # a dot at the beginning only hides a file
     _, dot, extension = last.rpartition(b".")
     return dot + extension.lower() in _EXTENSIONS
 
 
 def member_candidate(name: bytes, locator: Locator, stamp: Stamp) -> Candidate:
-    """Return a member as a candidate; its inode is made of its container's and its place."""
+    """Return a member as a candidate; its inode is made from its container's and its place."""
     text = struct.pack("<Q3q", stamp.inode, locator.kind, locator.offset, locator.length)
     digest = hashlib.blake2b(text, digest_size=INODE_BYTES).digest()
     inode = int.from_bytes(digest, "little") if locator.kind and stamp.inode else 0

@@ -26,7 +26,7 @@ WORD_BITS = 64
 
 
 class Content(NamedTuple):
-    """The bytes of a file, or its path where there are none; neither where there is no picture."""
+    """The bytes of a file, or its path if they are not in memory; neither without a picture."""
 
     data: bytes | None
     path: str | None = None
@@ -46,7 +46,7 @@ class _Columns(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """What a worker found in a content, and the hash of what borders enclose, 0 without."""
+    """What a worker found in a content, and the hash of what borders enclose, or 0."""
 
     columns: _Columns
     trimmed: npt.NDArray[np.uint64]
@@ -87,7 +87,7 @@ class MemoryRows:
         return np.zeros(0, np.int64)
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """Return a column, one entry a row."""
+        """Return a column, one entry per row."""
         return self.columns[name]
 
 

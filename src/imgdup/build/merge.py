@@ -56,11 +56,12 @@ class _Index(NamedTuple):
 
 
 def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False) -> Merged:
-    """Write an index of all files that some indexes have, one at least.
+    """Write an index of all files of several indexes.
 
-    A path that several indexes have gives one row: if its content is the same, that of the latest
-    mtime; if only one could read it, and size and mtime are the same, that one. The target may be
-    one of the indexes; another index in it is replaced only if `replace` is true.
+    A path that several indexes have gives one row. If the content is the same, it is the row with
+    the latest mtime; if only one index could read it, and size and mtime are the same, it is the
+    row of that one. The target may be one of the indexes; another index in it is replaced only if
+    `replace` is true.
 
     Raises UsageError if a folder in a folder has other scan options. Raises ImgdupError if the
     target holds another index; if the indexes hash differently, scanned one folder with different
@@ -129,7 +130,7 @@ def _lacking(indexes: Sequence[_Index]) -> list[tuple[Path, str]]:
 
 
 def _opened(place: Path) -> _Index:
-    """Open an index, check it whole, and warn if a run on it was interrupted."""
+    """Open an index, verify it completely, and warn if a run on it was interrupted."""
     current, generation = folder.open_generation(place, open_generation)
     _ = generation.probe_parameters
     generation.check_before_decision()
@@ -236,7 +237,7 @@ def _rows(
 
 
 def _roots_now(old: Roots, roots: Roots) -> dict[bytes, bytes | None]:
-    """Return the root of the rows of each root of an index; None where it depends on the path."""
+    """Return the new root of the rows of each root of an index; None if it depends on the path."""
     found: dict[bytes, bytes | None] = {SINGLE_FILES: None}
     for root in filter(None, old):
         outer = (each for each in roots if each and is_below(root, each))
@@ -255,7 +256,7 @@ def _root_of_single(path: bytes, roots: Roots) -> bytes:
 def _choose(
     table: MergedTable, indexes: Sequence[_Index], places: RowNumbers, others: RowSources
 ) -> None:
-    """Choose which row stays where several have one path.
+    """Choose which row is kept if several have one path.
 
     Raises ImgdupError if the contents of a path differ.
     """
@@ -299,7 +300,7 @@ def _commit(
 ) -> None:
     """Write the generation, and make it the current one of the target.
 
-    Raises ImgdupError if the target is no longer what it was before: another process wrote it.
+    Raises ImgdupError if another process changed the target in the meantime.
     """
     folder.prepare(target)
     with folder.locked(target):

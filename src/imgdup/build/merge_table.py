@@ -51,7 +51,7 @@ class RowSources:
         self._rows.append(row)
 
     def replace(self, place: int, number: int, row: int) -> None:
-        """Let a row come from another one."""
+        """Use another source for a row."""
         self._numbers[place], self._rows[place] = number, row
 
     def of(self, place: int) -> tuple[int, int]:
@@ -67,7 +67,7 @@ class RowSources:
             yield number, where, rows[where]
 
     def gather(self, name: str, places: RowNumbers | slice, like: Array) -> Array:
-        """Fill an array of zeros with a column; zeros stay where a generation does not have it."""
+        """Fill an array of zeros with a column; where a generation lacks it, zeros remain."""
         for number, where, rows in self.groups(places):
             found = values(self.generations[number], name, rows)
             if found is not None:
@@ -184,7 +184,7 @@ class MergedTable:
         """For each row, the first row of the same file, or -1 if it is that row itself.
 
         Device numbers may come from several machines, so the contents must be the same, too. A file
-        of unknown identity stays in the group that it has in its generation.
+        of unknown identity remains in the group that it has in its generation.
         """
         found = self._identities(slice(0, len(self)))
         self._name_unknown(found)
@@ -226,7 +226,7 @@ def _offsets(lengths: npt.NDArray[np.uint32]) -> Iterator[npt.NDArray[np.uint64]
 
 
 class Facts(NamedTuple):
-    """What the choice between two rows of a path depends on, the most important first."""
+    """The facts by which one of two rows of a path is chosen, the most important first."""
 
     is_ok: bool
     mtime_ns: int

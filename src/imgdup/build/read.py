@@ -49,10 +49,10 @@ def read_files(
     progress: Progress,
     pool: Pool,
 ) -> None:
-    """Hash the files that are found, and record in the listing where the facts of each are.
+    """Hash the files that are found, and record in the listing where their results are.
 
-    The listing is complete when `found`, from `list_files`, ends. The first files go to the
-    workers, which start at the first one, before the others are listed.
+    The listing is complete when `found`, from `list_files`, ends. Workers start with the first
+    file, before all files are listed.
     """
     batches = _all_batches(facts, found, progress, pool)
     _hash(facts, batches, settings, progress, pool)
@@ -60,7 +60,7 @@ def read_files(
 
 
 def _copy_answers(listing: Listing) -> None:
-    """Give the names that were not read the answer of another name of the same file."""
+    """Give all other names of a file the result of the name that was read."""
     origin = np.frombuffer(listing.origin, np.int32)
     origin_row = np.frombuffer(listing.origin_row, np.int64)
     rows = np.flatnonzero(origin == TO_READ)
@@ -96,7 +96,7 @@ def _hash(
 
 
 def new_run(checkpoints: Path, parameters: Mapping[str, Any], limits: Limits) -> BatchSettings:
-    """Return the settings of batches whose answers go to new files in a folder of checkpoints."""
+    """Return the settings of batches whose results go to new files in a folder of checkpoints."""
     return BatchSettings(checkpoints, dict(parameters), limits, os.urandom(RUN_BYTES).hex())
 
 
@@ -150,7 +150,7 @@ def _all_batches(
     progress: Progress,
     pool: Pool,
 ) -> Iterator[list[FileToHash]]:
-    """Yield the files to read in batches; a file with several names comes once."""
+    """Yield the files to read in batches; a file with several names occurs only once."""
     early: list[int] = []
     for batch in _early_batches(found, pool.n_workers):
         early += (file.row for file in batch)
@@ -189,7 +189,10 @@ def _in_reading_order(listing: Listing, rows: RowNumbers) -> RowNumbers:
 def _early_batches(
     found: Iterator[tuple[int, Candidate]], workers: int
 ) -> Iterator[list[FileToHash]]:
-    """Yield a batch less than are submitted at once, if there are many files; a file only once."""
+    """If there are many files, yield one batch less than are submitted at once.
+
+    A file with several names occurs only once.
+    """
     first = list(islice(found, EARLY_FILES))
     is_forward = any(file.locator and file.locator.kind in FORWARD for _, file in first)
     if len(first) == EARLY_FILES and not is_forward:
@@ -216,7 +219,7 @@ def _files_to_hash(facts: Facts, rows: RowNumbers) -> Iterator[FileToHash]:
 def _batches(
     files: Iterable[FileToHash], most_files: Callable[[int], int]
 ) -> Iterator[list[FileToHash]]:
-    """Divide files into batches, by bytes and by a number that depends on how many are before."""
+    """Divide files into batches, by bytes and by a number that grows with the batches before."""
     batch: list[FileToHash] = []
     n_bytes, n_before = 0, 0
     for file in files:
@@ -238,7 +241,7 @@ def _old_digest(facts: Facts, old_row: int | None) -> bytes:
 
 
 def record_death(shared: BatchSettings, file: FileToHash, died: Died) -> BatchResult:
-    """Append the answer for a file that ended its worker."""
+    """Append the result for a file that ended its worker."""
     columns = shared.empty_columns(1)
     columns["size"][0], columns["mtime_ns"][0] = file.size, file.mtime_ns
     columns["status"][0] = REASONS.index(died.reason)
@@ -247,7 +250,7 @@ def record_death(shared: BatchSettings, file: FileToHash, died: Died) -> BatchRe
 
 
 def _note(listing: Listing, files: Sequence[FileToHash], result: BatchResult) -> None:
-    """Record in the listing where the answers of one batch are."""
+    """Record in the listing where the results of one batch are."""
     number = listing.checkpoint_number(result.checkpoint) if result.checkpoint else OLD
     for i, (file, status) in enumerate(zip(files, result.statuses, strict=True)):
         before = listing.failed_before.get(file.row)

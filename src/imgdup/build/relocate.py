@@ -24,7 +24,7 @@ from imgdup.system.paths import absolute, is_below, path_key
 
 
 class _Move(NamedTuple):
-    """The old and the new folder, the roots afterwards, and the new root of each old root."""
+    """The old and the new folder, the roots after the move, and the new root of each old root."""
 
     old: bytes
     new: bytes
@@ -40,9 +40,10 @@ class _Move(NamedTuple):
 def relocate(index_folder: Path, old: str | bytes, new: str | bytes) -> int:
     """Give the rows of a folder that was moved their new paths; return how many, and hash nothing.
 
-    `old` is a root, a folder in one, or one that holds roots. Rows of files that are indexed under
-    their new path already leave. Where a root of the index reaches `new`, the options of that root
-    count. Raises UsageError if `new` is not a folder, or no row of the index is in `old`.
+    `old` is a root, a folder in one, or one that holds roots. If a file is indexed under its new
+    path already, its row under the old path is removed. If `new` is in a root of the index, the
+    options of that root apply. Raises UsageError if `new` is not a folder, or no row of the index
+    is in `old`.
     """
     folder.open_generation(index_folder, open_generation)  # raises before a folder is made
     before, after = absolute(old), absolute(new)
@@ -97,7 +98,7 @@ def _commit(
 
 
 def _planned(generation: Generation, old: bytes, new: bytes) -> _Move:
-    """Compute the roots afterwards, and the new root of each old root."""
+    """Compute the roots after the move, and the new root of each old root."""
     before, roots = generation.roots, dict(generation.roots)
     if not generation.paths.below(old):
         known = ", ".join(os.fsdecode(root) for root in before if root) or "single files only"

@@ -43,7 +43,7 @@ Roots = Mapping[bytes, ScanOptions]
 
 @dataclass(frozen=True)
 class OptionChanges:
-    """Scan options of the command; those it does not name keep the value that the root has."""
+    """Scan options that the command names; for all others, the root keeps its value."""
 
     exclude: tuple[str, ...] | None = None
     follow_symlinks: bool | None = None
@@ -59,7 +59,7 @@ class OptionChanges:
 
 
 class Scan(NamedTuple):
-    """A folder to scan, or single files; rows of the old generation elsewhere are kept."""
+    """A folder to scan, or single files; other rows of the old generation are kept unchanged."""
 
     folder: bytes
     root: bytes
@@ -75,7 +75,7 @@ class Scan(NamedTuple):
 
 
 class ScanPlan(NamedTuple):
-    """The roots of the next generation, what to scan for it, and what to forget."""
+    """The roots of the next generation, what to scan for it, and what to remove from it."""
 
     roots: dict[bytes, ScanOptions]
     scans: list[Scan]
@@ -96,10 +96,10 @@ def plan_scan(
 ) -> ScanPlan:
     """Decide which folders and files to scan, and which roots the index has afterwards.
 
-    A folder that is named and that a root reaches means that part of it; any other is a new root,
-    and takes the place of those that it reaches. Files that no root reaches are remembered one by
-    one. With none named, all roots and the `single_files` of the index are scanned. A root may be
-    in another that does not reach it, because it is hidden there or excluded.
+    If a folder that is named is in a root, only that part of the root is scanned; otherwise it
+    becomes a new root, which replaces the roots in it. Files that are in no root are remembered one
+    by one. If nothing is named, all roots and the `single_files` of the index are scanned. A root
+    may be inside another one that does not include it, because it is hidden there or excluded.
 
     Raises UsageError if a root that is replaced has other options, and the command does not choose
     between them; or if a root is indexed in another part than the command names.
@@ -240,9 +240,8 @@ def named_paths(
 ) -> tuple[list[bytes], list[bytes]]:
     """Separate the named paths into folders and files, as absolute paths.
 
-    A path that does not exist but is in the index keeps its kind, so that its loss is noticed.
-
-    Raises UsageError if one neither exists nor is in the index.
+    A path that does not exist but is in the index counts as what it was, so that its loss is
+    noticed. Raises UsageError if a path neither exists nor is in the index.
     """
     folders: list[bytes] = []
     files: list[bytes] = []
@@ -296,8 +295,8 @@ FEW_IN_FOLDER = 10  # so is losing all files of a first-level folder with more f
 class UnmountGuard:
     """Counts how many of the known rows in a place still exist.
 
-    Counts rows for the whole place and for each folder on its first level, where a second drive may
-    be mounted. Rows are in path order, so that one folder is counted at a time.
+    It counts for the whole place and for each folder on its first level, where a second drive may
+    be mounted. Rows are counted in path order, so that one folder is counted at a time.
     """
 
     def __init__(self, scan: Scan) -> None:

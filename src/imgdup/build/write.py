@@ -181,7 +181,7 @@ class Facts:
         return found
 
     def _details(self, number: int) -> Callable[[int], str]:
-        """Return a function that describes what went wrong with the file of a row of a source."""
+        """Return a function that returns what went wrong with the file of a row of a source."""
         if number == OLD and self.old is not None:
             return partial(failure_detail, self.old.arrays)
         known = self.checkpoints.failures(self.listing.checkpoint_names[number])
@@ -298,7 +298,7 @@ def commit_table(
 
 
 def kept_times(listing: Listing, scanned_ns: int) -> dict[bytes, int]:
-    """Return since when all rows of each root are known; unscanned rows make it older."""
+    """Return since when all rows of each root are known; rows that were not scanned count, too."""
     return {root: listing.kept_ns.get(root, scanned_ns) for root in listing.roots}
 
 

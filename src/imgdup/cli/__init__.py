@@ -102,7 +102,7 @@ NAMES = {"import": "import_hashes"}  # of a command's module and function, where
 
 
 def no_such_command(typed: Sequence[str], commands: Collection[str]) -> str:
-    """Say that what was typed has no such command, and what may be meant.
+    """Write that there is no such command, and which one may be meant.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def no_such_command(typed: Sequence[str], commands: Collection[str]) -> str:
 
 
 def no_such_option(error: click.NoSuchOption) -> str:
-    """Say that a command has no such option, and which of its options may be meant."""
+    """Write that a command has no such option, and which of its options may be meant."""
     text = f"No such option {error.option_name}"
     if error.ctx and not error.ctx.parent and error.option_name in ("-v", "--verbose"):
         return f"{text}: write it after the command"
@@ -301,7 +301,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def _fill_closed_streams() -> None:
-    """Open the null device for each closed stream, so that no index file gets its number."""
+    """Open the null device for each closed stream, so that no other file gets its number."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)
@@ -312,9 +312,9 @@ def _fill_closed_streams() -> None:
 
 @contextmanager
 def _ending_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a run like Ctrl-C: end the workers, keep the finished work.
+    """End a run on SIGTERM and SIGHUP as on Ctrl-C: end the workers, keep the finished work.
 
-    A program that calls `main` gets its own handlers back.
+    Afterwards, the program that called `main` has its own handlers again.
     """
     replaced = []
     if threading.current_thread() is threading.main_thread():  # only this thread may set handlers

@@ -34,7 +34,7 @@ PERMANENT = ("trash", "delete")  # actions that undo cannot reverse
 
 @dataclass(frozen=True)
 class Action:
-    """What is done with the files, unless a cleaned set is written: one of these."""
+    """What to do with the files: exactly one of these, unless a cleaned set is written."""
 
     move_to: Path | None
     trash: bool
@@ -148,10 +148,11 @@ def apply(
 
 
 def _index_of_plan(explicit: Path | None, plan: Path, header: "PlanHeader") -> Path:
-    """Return the index folder to use: the one that the plan was made from, where it can be found.
+    """Return the index folder to use: if it can be found, the one that the plan was made from.
 
-    Without --index it is looked for from the current folder, from that of the plan, and from the
-    indexed folders upwards. An index that was changed since still has the folders of the plan.
+    Without --index it is looked for in the current folder, in that of the plan, in the indexed
+    folders, and in all folders above these. If the index was updated since, it is recognised by its
+    folders.
     """
     if is_named(explicit):
         return find_index(explicit)
@@ -171,7 +172,7 @@ def _index_of_plan(explicit: Path | None, plan: Path, header: "PlanHeader") -> P
 
 
 def _note_companions(companions: Sequence[bytes]) -> None:
-    """Name the files that belong to pictures which are deleted; they are not deleted."""
+    """Print the files that belong to deleted pictures; they are not deleted."""
     for path in companions[:N_LISTED]:
         note_path(path, "belongs to a file of the plan; it is not removed")
     if len(companions) > N_LISTED:
@@ -179,7 +180,7 @@ def _note_companions(companions: Sequence[bytes]) -> None:
 
 
 def _ask(reasons: list[str], plan: Path) -> None:
-    """Ask on the terminal whether to go on; without a terminal, refuse."""
+    """Ask on the terminal whether to continue; without a terminal, refuse."""
     if not reasons:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -192,7 +193,7 @@ def _ask(reasons: list[str], plan: Path) -> None:
 
 @contextmanager
 def _journal_named(journal: Path, action: str, index_folder: Path | None) -> Iterator[None]:
-    """Name the journal at the end, if there is one, however the run ends."""
+    """Print the path of the journal at the end of a run, if there is one, however the run ends."""
     try:
         yield
     finally:

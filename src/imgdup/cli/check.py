@@ -66,7 +66,7 @@ def _raise_for(findings: list[str]) -> None:
 
 
 def _note_leftovers(files: list[tuple[bytes, bytes]], index_folder: Path) -> None:
-    """Name the files that a killed apply or undo left, and what to do about them."""
+    """Print the files that a killed apply or undo left, and what to do about them."""
     if files:
         from imgdup.apply.registry import describe_leftovers  # imports all of apply
 

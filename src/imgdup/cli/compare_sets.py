@@ -1,4 +1,4 @@
-"""Compare two sets as `imgdup compare` is told to, print and write the result, and judge it."""
+"""Compare two sets with the options of `imgdup compare`; print and write the result."""
 
 import os
 import sys
@@ -83,7 +83,7 @@ def compare_sets(
 
 
 def _without_pictures(names: tuple[str, str], comparison: Comparison) -> Comparison:
-    """Compare by hash alone if a set is a hash pack, and print that."""
+    """If a set is a hash pack, compare only hashes, and print that."""
     packs = [name for name in names if is_pack(Path(name))]
     if not packs or not comparison.verify:
         return comparison

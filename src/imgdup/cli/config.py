@@ -1,6 +1,7 @@
 """Find and read the settings file: ``imgdup.toml``, or ``[tool.imgdup]`` in ``pyproject.toml``.
 
-The nearest one counts, in the current folder or in a folder above. The command line wins over it.
+The nearest one is used, in the current folder or in a folder above. Options of the command line
+take precedence.
 """
 
 import difflib
@@ -27,7 +28,7 @@ META = "imgdup.config"  # where a click context keeps the settings
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of a file; None, or no folder, where it says nothing."""
+    """The settings of a file; None, or no folder, for those that it does not have."""
 
     file: Path | None = None  # where they were read; None if there is no settings file
     index: Path | None = None  # the index folder

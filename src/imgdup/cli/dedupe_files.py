@@ -1,4 +1,4 @@
-"""Write the files that dedupe was asked for, and print what it found."""
+"""Write the files that the options of dedupe request, and print what was found."""
 
 import shlex
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def print_summary(duplicates: Duplicates, *, with_chains: bool, as_json: bool) -
 
 
 def note_rules_without_effect(keep: Keep) -> None:
-    """Print which keep rules decide nothing because no picture is looked at."""
+    """Print which keep rules have no effect because no picture is read."""
     rules = [rule for rule in keep.rules if rule in FACT_RULES and rule != "not-upscaled"]
     if rules:
         note(
@@ -73,7 +73,7 @@ def note_next_step(files: DedupeFiles, duplicates: Duplicates, typed: Sequence[s
 
 
 def _are_only_written(duplicates: Duplicates) -> bool:
-    """Return whether all removable files are in containers or on servers, where they stay."""
+    """Return whether all removable files are in containers or on servers, which apply leaves."""
     rows = duplicates.rows
     removed = duplicates.groups.removed[duplicates.removable()].tolist()
     return all(locator_of(rows, row) is not None or is_remote(rows.path(row)) for row in removed)

@@ -57,7 +57,7 @@ class PartOf(click.ParamType[Part]):
 
 @dataclass(frozen=True)
 class Report:
-    """How the outcome is reported."""
+    """What is printed and written about the run."""
 
     errors: Path | None
     as_json: bool
@@ -103,7 +103,8 @@ class Chosen:
     def pool(self, named: Sequence[str | bytes], *, is_needed: bool) -> "Pool":
         """Return the pool that hashes; if it will be needed, start it while this process imports.
 
-        An update may have nothing to hash. Workers that will read tables import what it takes.
+        An update may have nothing to hash. Workers that will read tables import pyarrow at the
+        start.
         """
         if self.cluster:
             return _cluster_pool(self.cluster, self.limits)

@@ -1,6 +1,6 @@
-"""The options of commands in groups, as they are handed on; each has the option's name.
+"""The options of commands in groups, each with the name of its option.
 
-This module is light: it is imported before the arguments are parsed.
+This module imports little, because it is imported before the arguments are parsed.
 """
 
 from collections.abc import Iterable
@@ -58,7 +58,7 @@ class ComparisonOutputs:
 
 @dataclass(frozen=True)
 class DedupeRules:
-    """Which pictures are duplicates, and which files stay."""
+    """Which pictures are duplicates, and which files are kept."""
 
     max_dist: int | None
     by: str

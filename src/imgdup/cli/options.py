@@ -274,7 +274,7 @@ def check_range(value: int | None, bits: int) -> None:
 
 
 def note_wide(value: int | None, default: int, meaning: str) -> None:
-    """Print on stderr what a distance beyond the default means."""
+    """Print on stderr what to expect of a distance beyond the default."""
     if value is not None and value > default:
         note(f"--max-dist {value} is beyond the default of {default} bits: {meaning}", warns=True)
 
@@ -286,7 +286,7 @@ def check_one_limit(max_distance: int | None, max_false_pairs: float | None) -> 
 
 
 def note_false_pairs(distance: int, max_false_pairs: float) -> None:
-    """Print the distance that --max-false-pairs stands for on stderr."""
+    """Print on stderr the distance that follows from --max-false-pairs."""
     note(f"pairs expected by chance within {distance} bits: at most {max_false_pairs:g}")
 
 
@@ -321,7 +321,7 @@ def find_or_new_index(explicit: Path | None) -> Path:
 
 
 def announced(found: Path, explicit: Path | None) -> Path:
-    """Print the path of an index in a folder above on stderr, since the user may not know it."""
+    """Print on stderr the path of an index in a folder above, since the user may not know it."""
     if is_above(found, explicit) or is_verbose():
         note(f"using the index {found}")
     return found

@@ -145,7 +145,7 @@ def removal_policy(rules: DedupeRules) -> Policy:
 def dedupe_options(
     index: ImageIndex, folders: Sequence[str], rules: DedupeRules, policy: Policy
 ) -> DedupeOptions:
-    """Return what to compare, what counts as a duplicate, and which files stay."""
+    """Return what to compare, what counts as a duplicate, and which files are kept."""
     rule = duplicate_rule(index, rules.by, rules.max_dist, orientations=rules.orientations)
     note_wide(
         rules.max_dist,
@@ -163,7 +163,7 @@ def dedupe_options(
 
 
 def match_rule(max_distance: int | None, meaning: str, *, orientations: bool) -> MatchRule:
-    """Return the rule of a match distance; `meaning` says what one beyond the default means."""
+    """Return the rule of a match distance; `meaning` is printed if it is beyond the default."""
     check_range(max_distance, MATCH_BITS)
     note_wide(max_distance, MATCH_MAX_DISTANCE, meaning)
     distance = MATCH_MAX_DISTANCE if max_distance is None else max_distance

@@ -138,7 +138,7 @@ def note_path(path: bytes, message: str) -> None:
 
 
 def on_terminal() -> bool:
-    """Return whether stdout is a terminal; then tables replace tab-separated lines."""
+    """Return whether stdout is a terminal; if so, tables replace tab-separated lines."""
     return sys.stdout.isatty()
 
 

@@ -51,7 +51,7 @@ def watch(
     """Keep an index current: update it whenever files in its folders change.
 
     DIR is a folder to index and to watch; without DIR, all indexed folders are watched. Each update
-    prints one line. Ctrl-C ends the command. It needs the package watchfiles.
+    prints one line. Press Ctrl-C to stop. It needs the package watchfiles.
 
     \b
     imgdup watch photos

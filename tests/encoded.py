@@ -27,6 +27,19 @@ def painted(seed, width, height, suffix=".jpg", *, step=1):
     return make_sample.encode(make_sample.photo(seed, width, height)[::step, ::step], suffix)
 
 
+def scenery(height, width, seed=0):
+    """A picture with the spectrum of photos, RGB: amplitudes that fall as 1 / frequency."""
+    rng = np.random.default_rng(seed)
+    y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
+    frequency = np.maximum(np.hypot(y, x), 1 / max(height, width))
+    channels = []
+    for _ in range(3):
+        noise = np.fft.rfft2(rng.normal(size=(height, width)))
+        plane = np.fft.irfft2(noise / frequency, s=(height, width))
+        channels.append(128 + 35 * plane / plane.std())
+    return np.clip(np.dstack(channels), 3, 252).astype(np.uint8)
+
+
 def save(image, name, **options):
     """Bytes of a file that Pillow writes; the image may be an array."""
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image

@@ -12,16 +12,42 @@ from imgdup.system.files import DIGEST_BYTES
 
 FIRST, SECOND, THIRD = (bytes([i]) * 32 for i in range(3))
 EDITED = Verdict("edited", 12.5, (1, 2, 3, 4))
-SAME = Verdict("same-picture", 0.0, None)
+SAME = Verdict("same-picture", 0.0, None, levels_only=True)
 PHOTO = FileContents(
     ImageFacts(
-        1, frozenset(), 8, "colour", -5, "Café \n 100", 90, False, None, 0.5, 90, False, "a1"
+        1,
+        frozenset(),
+        8,
+        "colour",
+        -5,
+        "Café \n 100",
+        90,
+        False,
+        None,
+        0.5,
+        (-7, 310),
+        90,
+        False,
+        "a1",
     ),
     b"",
 )
 PAGES = FileContents(
     ImageFacts(
-        3, frozenset({"film", "alpha"}), 16, "gray", None, None, None, True, 70, 1.0, 70, True, "b2"
+        3,
+        frozenset({"film", "alpha"}),
+        16,
+        "gray",
+        None,
+        None,
+        None,
+        True,
+        70,
+        1.0,
+        (),
+        70,
+        True,
+        "b2",
     ),
     bytes(range(16)),
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
+from encoded import scenery
 from imgdup import ImageIndex
 from imgdup.index.folder import FACTS, VERDICTS
 from real_pictures import DATA, needs_data
@@ -164,8 +165,7 @@ def forty_photos(tmp_path):
             photo = image.convert("RGB")
         small = photo.copy()
         small.thumbnail((128, 128))
-        twice = photo.resize((2 * photo.width, 2 * photo.height), Image.Resampling.BICUBIC)
-        twice.save(folder / f"{number}-twice.jpg", quality=60)
+        resized(photo, (1.5, 2)[number % 2]).save(folder / f"{number}-larger.jpg", quality=60)
         photo.save(folder / f"{number}-again.png", compress_level=1)
         brighter = ImageEnhance.Brightness(photo).enhance(1.2)
         brighter.save(folder / f"{number}-brighter.png", compress_level=1)
@@ -174,6 +174,55 @@ def forty_photos(tmp_path):
             folder / f"{number}-marked.png", compress_level=1
         )
     return folder
+
+
+def grainy(image):
+    grain = RNG.normal(0, 12, (image.height, image.width, 3))
+    return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
+
+
+def resized(image, factor, method=Image.Resampling.BICUBIC):
+    return image.resize((round(image.width * factor), round(image.height * factor)), method)
+
+
+# What single files do not show: the original, made from a scene; the quality that it is saved in;
+# the copy, made from the original; its ending.
+PAIRS = {
+    "slightly enlarged": (None, 95, lambda image: resized(image, 1.25), ".png"),
+    "enlarged": (None, 60, lambda image: resized(image, 1.5), ".jpg"),
+    "soft original": (
+        lambda image: resized(image, 1.6),
+        95,
+        lambda image: resized(image, 0.5),
+        ".png",
+    ),
+    "brighter": (None, 60, lambda image: ImageEnhance.Brightness(image).enhance(0.8), ".png"),
+    "grainy original": (grainy, 95, lambda image: image, ".webp"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder_of_pairs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs") / "files"
+    folder.mkdir()
+    for number, (change, quality, copy, ending) in enumerate(PAIRS.values()):
+        scene = Image.fromarray(scenery(240, 320, number))
+        original = folder / f"{number}-{ORIGINAL}"
+        (change(scene) if change else scene).save(original, quality=quality)
+        with Image.open(original) as image:
+            image.load()
+        copy(image).save(folder / f"{number}{ending}", quality=10 if ending == ".webp" else 90)
+    return folder
+
+
+@pytest.mark.parametrize("age_s", AGES)
+def test_the_original_stays_where_only_both_pictures_show_it(folder_of_pairs, age_s):
+    plan = planned(folder_of_pairs, is_numbered_original, lambda file: age_s)
+
+    assert lost(plan, is_numbered_original) == []
+    rules = {number_of(Path(name_of(each.remove.path))): each.rule for each in plan.removals}
+    expected = ["not-upscaled", "not-upscaled", "largest", "quality", "quality"]
+    assert rules == dict(enumerate(expected))
 
 
 @needs_data

@@ -1,7 +1,4 @@
-"""Real detail and traces of JPEG, on painted pictures and on photos.
-
-The painted ones have the spectrum of photos: amplitudes of random phase that fall as 1 / frequency.
-"""
+"""Real detail and traces of JPEG, on painted pictures and on photos."""
 
 import io
 
@@ -9,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from encoded import scenery
 from imgdup.images.detail import (
     UPSCALED,
     central_luma,
@@ -26,18 +24,6 @@ BICUBIC, BILINEAR, LANCZOS = (
     Image.Resampling.BILINEAR,
     Image.Resampling.LANCZOS,
 )
-
-
-def painted(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
-    frequency = np.maximum(np.hypot(y, x), 1 / max(height, width))
-    channels = []
-    for _ in range(3):
-        noise = np.fft.rfft2(rng.normal(size=(height, width)))
-        plane = np.fft.irfft2(noise / frequency, s=(height, width))
-        channels.append(128 + 35 * plane / plane.std())
-    return Image.fromarray(np.clip(np.dstack(channels), 3, 252).astype(np.uint8))
 
 
 def through_jpeg(image, quality):
@@ -58,7 +44,7 @@ def trace(image):
     return trace_quality(np.asarray(image))
 
 
-PAINTED = painted(300, 400)
+PAINTED = Image.fromarray(scenery(300, 400))
 
 
 @pytest.mark.parametrize("quality", [None, 95, 75, 60])

@@ -16,13 +16,9 @@ from encoded import (
 )
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode
-from imgdup.images.headers import (
-    jxl_size,
-    png_first_frame,
-    png_header,
-    webp_header,
-)
+from imgdup.images.headers import jxl_size, png_first_frame, png_header
 from imgdup.images.tiff import check_tiff
+from imgdup.images.webp import webp_header
 from imgdup.system.limits import Limits
 
 

@@ -59,17 +59,21 @@ class Duplicates:
         """Return the plan that removes the files of `removable`."""
         which = np.flatnonzero(self.removable())
         keepers = self.groups.keeper_of_each()
-        removals = [
-            Removal(
-                _facts(self.rows, int(self.groups.removed[i])),
-                _facts(self.rows, int(keepers[i])),
-                int(self.groups.distances[i]),
-                *self.groups.verdicts[i],
-                self.groups.rules[i],
-            )
-            for i in which.tolist()
-        ]
+        removals = [self._removal(i, int(keepers[i])) for i in which.tolist()]
         return Plan(self._header(removals), removals)
+
+    def _removal(self, place: int, keeper: int) -> Removal:
+        verdict = self.groups.verdicts[place]
+        return Removal(
+            _facts(self.rows, int(self.groups.removed[place])),
+            _facts(self.rows, keeper),
+            int(self.groups.distances[place]),
+            verdict.relation,
+            verdict.peak,
+            verdict.box,
+            verdict.orientation,
+            self.groups.rules[place],
+        )
 
     def _header(self, removals: Sequence[Removal]) -> PlanHeader:
         rule, keep = self.options.rule, self.options.keep

@@ -72,6 +72,8 @@ class Verdict(NamedTuple):
     # `imgdup.images.gray.ORIENTATIONS`. A turned picture that differs otherwise, too, is not
     # ``turned``, but has the relation that it has in this orientation.
     orientation: str = ORIENTATIONS[0]
+    # Whether each level of one picture became one level of the other, and nothing else differs.
+    levels_only: bool = False
 
 
 def same_pixels(first: Pixels, second: Pixels) -> bool:

@@ -29,8 +29,9 @@ from imgdup.dedupe.candidates import (
 )
 from imgdup.dedupe.decide import Contents, Decisions, Judge, Pair, Policy, decide
 from imgdup.dedupe.difference import Verdict
-from imgdup.dedupe.keep import FactsOf, Keep, deciding_rules, keep_order, lie_in, unknown_facts
+from imgdup.dedupe.keep import FactsOf, Keep, keep_order, lie_in, unknown_facts
 from imgdup.dedupe.nearest import nearest_better
+from imgdup.dedupe.origin import Ruling, rulings
 from imgdup.dedupe.relations import SAME_BYTES, UNVERIFIED
 from imgdup.hashing import dihedral_hashes
 from imgdup.images.gray import ORIENTATIONS
@@ -146,17 +147,54 @@ def star_groups(
     shown: list[Shown] = []
     n_compared = n_beyond = 0
     for part in parts:
-        names = keep_order(rows, part, options.keep, look.facts_of)
-        files = _files(rows, names, options)
-        found = _decide(rows, files, options, options.keep.decided.judge(look.judge, rows))
-        removed += _with_rules(rows, options.keep, _removed(rows, names, files, found), look)
-        shown += _shown(files, found)
+        gone, seen, found = _decide_part(rows, part, options, look)
+        removed += gone
+        shown += seen
         n_compared += found.n_compared
         n_beyond += found.n_beyond
         n_decided += len(part)
         progress(n_decided, n_files)
     shown.sort(key=lambda each: each.row)
     return _groups(rows, options.keep, look, removed, (shown, n_compared, n_beyond))
+
+
+def _decide_part(
+    rows: Rows, part: RowNumbers, options: DedupeOptions, look: Look
+) -> tuple[list[Removed], list[Shown], Decisions]:
+    """Decide which rows of some components of candidates are removed, and which only shown.
+
+    Where two compared pictures show that the one to be removed is the original, it is put before
+    the other one, and all is decided anew.
+    """
+    names = keep_order(rows, part, options.keep, look.facts_of)
+    judge = options.keep.decided.judge(look.judge, rows)
+    moved: set[tuple[int, int]] = set()
+    while True:
+        files = _files(rows, names, options)
+        found = _decide(rows, files, options, judge)
+        removed = _removed(rows, names, files, found)
+        ruled = _rulings(rows, options.keep, removed, look)
+        originals = {
+            each.row: each.keeper
+            for each, ruling in zip(removed, ruled, strict=True)
+            if ruling.for_second and (each.row, each.keeper) not in moved
+        }
+        if not originals:
+            removed = [
+                each._replace(rule=ruling.rule) for each, ruling in zip(removed, ruled, strict=True)
+            ]
+            return removed, _shown(files, found), found
+        moved.update(originals.items())
+        names = _moved_before(names, originals)
+
+
+def _moved_before(names: RowNumbers, others: dict[int, int]) -> RowNumbers:
+    """Move some rows directly before others."""
+    place = {row: number for number, row in enumerate(names.tolist())}
+    keys = [
+        (place[others.get(row, row)], row not in others, number) for row, number in place.items()
+    ]
+    return names[sorted(range(len(names)), key=keys.__getitem__)]
 
 
 def _parts(rows: Rows, selected: RowNumbers, options: DedupeOptions) -> list[RowNumbers]:
@@ -288,11 +326,10 @@ def _removed(rows: Rows, names: RowNumbers, files: _Files, found: Decisions) -> 
     return removed
 
 
-def _with_rules(rows: Rows, keep: Keep, removed: list[Removed], look: Look) -> list[Removed]:
-    """Add to each removed row which rule decided."""
+def _rulings(rows: Rows, keep: Keep, removed: Sequence[Removed], look: Look) -> list[Ruling]:
+    """Decide between the kept and the removed file of each removal."""
     kept, others = (np.array([each[i] for each in removed], np.int64) for i in range(2))
-    rules = deciding_rules(rows, keep, kept, others, look.facts_of)
-    return [each._replace(rule=rule) for each, rule in zip(removed, rules, strict=True)]
+    return rulings(rows, keep, (kept, others), [each.verdict for each in removed], look.facts_of)
 
 
 def _shown(files: _Files, found: Decisions) -> list[Shown]:

@@ -24,7 +24,7 @@ from imgdup.index.folder import FACTS, VERDICTS
 from imgdup.system.atomic import PRIVATE, open_regular, replacing
 from imgdup.system.files import DIGEST_BYTES, NEW_DIGEST_KIND, content_digest
 
-FACTS_VERSION = 2  # raise it if the same file would give other facts
+FACTS_VERSION = 3  # raise it if the same file would give other facts
 MAX_ENTRIES = 1_000_000  # of more, those that were not used for longest are dropped
 MAX_BYTES = 512 << 20
 
@@ -161,8 +161,8 @@ def _head(words: Iterable[object]) -> bytes:
 
 
 def _verdict(values: Any) -> Verdict:
-    relation, peak, box, orientation = values
-    return Verdict(relation, peak, box and tuple(box), orientation)
+    relation, peak, box, *others = values
+    return Verdict(relation, peak, box and tuple(box), *others)
 
 
 def _values(contents: FileContents) -> list[Any]:
@@ -173,7 +173,8 @@ def _values(contents: FileContents) -> list[Any]:
 def _file_contents(values: Any) -> FileContents:
     pages_digest, *others = values
     facts = ImageFacts(*others)
-    return FileContents(facts._replace(holds=frozenset(facts.holds)), bytes.fromhex(pages_digest))
+    facts = facts._replace(holds=frozenset(facts.holds), spectrum=tuple(facts.spectrum))
+    return FileContents(facts, bytes.fromhex(pages_digest))
 
 
 def _latest(lines: dict[bytes, bytes]) -> Iterable[bytes]:

@@ -14,7 +14,8 @@ from imgdup.containers.reading import read_content
 from imgdup.dedupe.difference import Verdict, compare_pictures, same_pixels
 from imgdup.dedupe.groups import CHANNELS, MAX_SIDE
 from imgdup.dedupe.known import FileContents
-from imgdup.dedupe.relations import SAME_BYTES, SAME_PIXELS, UNVERIFIED
+from imgdup.dedupe.origin import only_levels_differ
+from imgdup.dedupe.relations import SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb, shrink_to
 from imgdup.images.facts import contents_digest, facts_and_whole
@@ -122,7 +123,11 @@ def _verdict(first: Picture, second: Picture) -> Verdict:
     if first.digest == second.digest and same_pixels(first.pixels, second.pixels):
         return EQUAL_PIXELS
     verdict = compare_pictures(first.pixels, second.pixels)
-    return verdict._replace(peak=round(verdict.peak, PEAK_DIGITS))
+    return verdict._replace(
+        peak=round(verdict.peak, PEAK_DIGITS),
+        levels_only=verdict.relation == SAME_PICTURE
+        and only_levels_differ(first.pixels, second.pixels),
+    )
 
 
 def _seen(

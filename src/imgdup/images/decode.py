@@ -15,15 +15,10 @@ import numpy as np
 from imgdup.errors import ImageError
 from imgdup.images.formats import SNIFF_BYTES, sniff, undecoded_name
 from imgdup.images.gray import GrayImage, Pixels, WholePicture, in_colour, to_gray, upright
-from imgdup.images.headers import (
-    jxl_size,
-    png_first_frame,
-    png_header,
-    webp_header,
-    webp_is_cut,
-)
+from imgdup.images.headers import jxl_size, png_first_frame, png_header
 from imgdup.images.jpeg import decode_jpeg, jpeg_header
 from imgdup.images.tiff import UPRIGHT, check_tiff
+from imgdup.images.webp import webp_header, webp_is_cut
 from imgdup.native.difference import shrunk
 from imgdup.system.limits import (
     MAX_SIDE,

@@ -34,6 +34,7 @@ from imgdup.images.headers import (
     rough_quality,
 )
 from imgdup.images.jpeg import EOI, jpeg_header, picture_end, segments
+from imgdup.images.spectra import Spectrum, spectrum
 from imgdup.images.tiff import (
     EXIF_DIRECTORY,
     EXIF_PREFIX,
@@ -47,6 +48,7 @@ from imgdup.images.tiff import (
     pages,
     text,
 )
+from imgdup.images.webp import webp_quality
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest
 from imgdup.system.limits import Limits
 
@@ -82,8 +84,10 @@ class ImageFacts(NamedTuple):
     # estimate; None if there is no trace of one.
     trace_quality: int | None
     detail: float  # the share of its resolution, along a side, that shows detail: over 0, at most 1
-    # 1 to 100, to order copies by: `jpeg_quality` or `trace_quality`; 100 of a lossless file
-    # without a trace; of other lossy files a rough value, by the bits of each pixel.
+    spectrum: Spectrum  # of the luma, from `imgdup.images.spectra.spectrum`
+    # 1 to 100, to order copies by: `jpeg_quality`, that of a lossy WebP file, or `trace_quality`;
+    # 100 of a lossless file without a trace; of other lossy files a rough value, by the bits of
+    # each pixel.
     quality: int
     # Whether a lossless file shows that brightness or contrast were changed, as `is_toned` finds.
     toned: bool
@@ -120,6 +124,7 @@ def _facts(data: bytes, whole: WholePicture, limits: Limits) -> ImageFacts:
     n_pages = _n_pages(name, data, n_found)
     n_pixels = n_pages * pixels.shape[0] * pixels.shape[1]
     rough = 100 if lossless else rough_quality(8 * len(data) / n_pixels)
+    written = of_jpeg or (webp_quality(data) if name == "webp" else None)
     return ImageFacts(
         n_pages=n_pages,
         holds=frozenset(holds),
@@ -131,7 +136,8 @@ def _facts(data: bytes, whole: WholePicture, limits: Limits) -> ImageFacts:
         lossless=lossless,
         trace_quality=trace,
         detail=detail_share(central_luma(pixels)),
-        quality=of_jpeg or trace or rough,
+        spectrum=spectrum(pixels),
+        quality=written or trace or rough,
         toned=lossless and is_toned(pixels),
         pixels_digest=_pixels_digest(whole.rgb()),
     )

@@ -29,9 +29,9 @@ from imgdup.images.tiff import (
     integers,
     open_tiff,
 )
+from imgdup.images.webp import is_lossless_webp
 
 _LOSSY_TIFF = frozenset({6, 7, 33003, 33005, 34712, 50001})  # compressions
-_WEBP_FRAME_BYTES = 16  # before the chunks of a frame
 _PALETTE = 3  # the photometric interpretation of TIFF, and the colour type of PNG
 
 MAX_CHUNKS = 200_000  # of a PNG file; real ones have some thousands
@@ -57,15 +57,6 @@ class PngHeader(NamedTuple):
     gray: bool
     transparent: bool
     bare: bool  # whether the file holds no chunk but those that its (first) picture needs
-
-
-class WebpHeader(NamedTuple):
-    """The facts in the first chunk of a WebP file."""
-
-    # Of the canvas, in pixels.
-    height: int
-    width: int
-    plain: bool  # whether the file is one plain opaque lossy picture
 
 
 def png_header(data: bytes) -> PngHeader:
@@ -143,31 +134,6 @@ def _check_sum(chunk: memoryview, kind: bytes) -> None:
     """Compare the checksum of a chunk, from its kind on, with the one that it carries."""
     if zlib.crc32(chunk[:-4]) != int.from_bytes(chunk[-4:], "big"):
         raise ImageError("damaged", f"the checksum of the PNG chunk {kind.decode()} is wrong")
-
-
-def webp_header(data: bytes) -> WebpHeader:
-    """Read the size of a WebP picture from its first chunk.
-
-    Raises ImageError: ``truncated`` if the file ends within the first chunk's header; ``damaged``
-    if that chunk is none that a WebP file can begin with.
-    """
-    kind, n_bytes = data[12:16], len(data)
-    if kind == b"VP8 " and n_bytes >= 30:
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-        return WebpHeader(height, width, plain=True)
-    if kind == b"VP8L" and n_bytes >= 25:
-        (sides,) = struct.unpack_from("<I", data, 21)
-        return WebpHeader((sides >> 14 & 0x3FFF) + 1, (sides & 0x3FFF) + 1, plain=False)
-    if kind == b"VP8X" and n_bytes >= 30:
-        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-        return WebpHeader(height, width, plain=False)
-    reason = "truncated" if webp_is_cut(data) else "damaged"
-    raise ImageError(reason, "the WebP file does not begin with a picture")
-
-
-def webp_is_cut(data: bytes) -> bool:
-    """Return whether a WebP file is shorter than its header states; some writers miscount."""
-    return 8 + int.from_bytes(data[4:8], "little") > len(data)
 
 
 def jxl_size(data: bytes) -> tuple[int, int]:
@@ -269,7 +235,7 @@ def has_palette(name: str, data: bytes) -> bool:
 def is_lossless(name: str, data: bytes) -> bool:
     """Return whether the file stores exactly the pixels that it was made from."""
     if name == "webp":
-        return b"VP8 " not in _webp_kinds(data)
+        return is_lossless_webp(data)
     if name == "jpeg2000":
         at = data.find(b"\xff\x52") + 13  # the wavelet transform in the COD segment
         return at < len(data) and data[at] == 1
@@ -278,16 +244,6 @@ def is_lossless(name: str, data: bytes) -> bool:
         found = {integer(tiff, each, COMPRESSION, 1) for each in directories(tiff)}
         return not found & _LOSSY_TIFF
     return name in LOSSLESS_FORMATS or name == "ico"
-
-
-def _webp_kinds(data: bytes) -> set[bytes]:
-    """Return the kinds of the chunks of a WebP file, also of those inside its frames."""
-    at, kinds = 12, set()
-    while at + 8 <= len(data):
-        kind, n_bytes = struct.unpack_from("<4sI", data, at)
-        kinds.add(kind)
-        at += 8 + (_WEBP_FRAME_BYTES if kind == b"ANMF" else n_bytes + n_bytes % 2)
-    return kinds
 
 
 def jpeg_quality(data: bytes) -> int | None:

@@ -1,0 +1,99 @@
+"""How often is the original kept beside one copy that was made from it, and beside all of them?
+
+    python benchmarks/kept_originals.py [--data FOLDER] [--photos N] [--seed N] [--soft PIXELS]
+
+FOLDER holds caltech-101 (default: $IMGDUP_DATA). N of its photos are saved as JPEG of two
+qualities, and copies of eight kinds are made from each. A copy has the same time stamp as its
+original and a shorter path, so that no rule is for the original by chance. With --soft, the photos
+are blurred first, by a Gaussian of that radius.
+"""
+
+import argparse
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
+
+from imgdup import ImageIndex
+
+BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
+QUALITIES = (95, 60)  # of the originals
+ORIGINAL = "the-original.jpg"
+
+
+def resized(image, factor, method=BICUBIC):
+    return image.resize((round(image.width * factor), round(image.height * factor)), method)
+
+
+KINDS = {
+    "x 1.5, JPEG 90": (lambda image: resized(image, 1.5), ".jpg", {"quality": 90}),
+    "x 1.25, PNG": (lambda image: resized(image, 1.25, LANCZOS), ".png", {}),
+    "x 2, JPEG 60": (lambda image: resized(image, 2), ".jpg", {"quality": 60}),
+    "half size, PNG": (lambda image: resized(image, 0.5, LANCZOS), ".png", {}),
+    "128 pixels, JPEG 75": (lambda image: resized(image, 128 / max(image.size)), ".jpg", {}),
+    "PNG": (lambda image: image, ".png", {}),
+    "brighter, PNG": (lambda image: ImageEnhance.Brightness(image).enhance(1.2), ".png", {}),
+    "WebP 10": (lambda image: image, ".webp", {"quality": 10}),
+}
+
+
+def saved(folder, photos, quality, kinds):
+    """Save the originals and their copies of some kinds; return the folder."""
+    folder.mkdir()
+    for number, photo in enumerate(photos):
+        original = folder / f"{number}-{ORIGINAL}"
+        photo.save(original, quality=quality)
+        with Image.open(original) as image:
+            image.load()
+        for place, kind in enumerate(kinds):
+            change, ending, options = KINDS[kind]
+            change(image).save(folder / f"{number}-{place}{ending}", **options)
+    for file in folder.iterdir():
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+    return folder
+
+
+def outcomes(folder):
+    """Count the groups by what became of the original: kept, removed, or alone."""
+    plan = ImageIndex.build([folder], folder.parent / f"{folder.name}.index").groups().plan().data
+    kept = {os.fsdecode(each.keep.path) for each in plan.removals}
+    removed = {os.fsdecode(each.remove.path) for each in plan.removals}
+    found = Counter()
+    for file in folder.glob(f"*{ORIGINAL}"):
+        path = os.path.realpath(file)
+        found["removed" if path in removed else "kept" if path in kept else "alone"] += 1
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=os.environ.get("IMGDUP_DATA"))
+    parser.add_argument("--photos", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--soft", type=float, default=0)
+    options = parser.parse_args()
+    if options.data is None:
+        parser.error("--data or IMGDUP_DATA must name the folder of photos")
+    paths = sorted((options.data / "caltech-101").rglob("*.jpg"))
+    chosen = np.random.default_rng(options.seed).choice(len(paths), options.photos, replace=False)
+    photos = [Image.open(paths[i]).convert("RGB") for i in chosen]
+    if options.soft:
+        photos = [each.filter(ImageFilter.GaussianBlur(options.soft)) for each in photos]
+
+    print(f"{options.photos} photos, seed {options.seed}, blurred by {options.soft} pixels")
+    print("| copy | quality of the original | original kept | removed | alone |")
+    print("|---|---|---|---|---|")
+    for kinds in [*([kind] for kind in KINDS), list(KINDS)]:
+        name = kinds[0] if len(kinds) == 1 else "all eight"
+        for quality in QUALITIES:
+            with tempfile.TemporaryDirectory() as folder:
+                found = outcomes(saved(Path(folder) / "files", photos, quality, kinds))
+            counts = " | ".join(str(found[each]) for each in ("kept", "removed", "alone"))
+            print(f"| {name} | {quality} | {counts} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -94,11 +94,6 @@ def act_and_say_who(items, before_item):
     return os.getpid(), act(items, before_item)
 
 
-def act_on_pairs(items, before_item):
-    """Like `act`, for items that are (number, word)."""
-    return act([word for _, word in items], before_item)
-
-
 def raise_error(items, before_item):
     before_item(0)
     raise LookupError(f"no such thing: {items[0]}")

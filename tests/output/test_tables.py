@@ -47,10 +47,6 @@ def widest(text):
     return max(map(display_width, text.split("\n")))
 
 
-def without_blanks(text):
-    return "".join(text.split())
-
-
 @given(name=NAMES, width=st.integers(20, 100))
 def test_a_path_is_one_piece_whatever_the_width(name, width):
     text = printed(HEADER, [[3, 12, True, "640x480", name]], width=width)

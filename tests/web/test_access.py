@@ -34,7 +34,6 @@ ADDRESSES = [
 OTHER_METHODS = ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND")
 NEED_NO_TOKEN = ("/", "/api/health", "/api/openapi.json")
 PNG = {"Content-Type": "image/png"}
-ONE_BYTE = {"Content-Length": "1"}
 
 
 def word(answer):

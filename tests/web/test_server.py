@@ -24,7 +24,6 @@ from imgdup.web.app import Access, ServeOptions, create_app
 from imgdup.web.server import Address, LimitedProtocol, listen
 from served import TOKEN, serving
 
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
 HEAD = f"Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
 WAIT_S = 250
 
@@ -63,11 +62,6 @@ def trickled(port, parts):
                 return received
             received += data
     return None
-
-
-def forever(part):
-    while True:
-        yield part
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_an_image_of_any_mode_hashes_as_its_file(mode):
     assert bits(hash_image(image)) == bits(hash_image(file))
 
 
-def test_an_image_is_turned_as_its_camera_says():
+def test_an_image_is_rotated_by_its_exif_orientation():
     exif = Image.Exif()
     exif[0x0112] = 6
     file = saved(Image.fromarray(RGB), exif=exif)
@@ -104,7 +104,7 @@ def test_a_cut_file_that_the_caller_opened_is_an_image_error():
         (np.zeros(64, np.uint8), "(64,)", ""),
     ],
 )
-def test_other_arrays_are_refused_in_one_line_that_says_what_to_do(array, found, hint):
+def test_other_arrays_are_refused_in_one_line_that_names_the_remedy(array, found, hint):
     for given in (array, Tensor(array)):
         with pytest.raises(ValueError, match=re.escape(found)) as caught:
             hash_image(given)

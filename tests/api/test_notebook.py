@@ -73,7 +73,7 @@ def test_a_name_is_only_text(tmp_path):
         assert "&lt;script&gt;1.png" in page
 
 
-def test_a_long_name_is_cut_and_a_missing_picture_is_said():
+def test_a_long_name_is_cut_and_a_missing_picture_is_named():
     shown = Entry("/data/" + "x" * 60 + ".jpg", 0, "", 30, 20, 1000, n_hidden=6)
 
     text = notebook_pages._figure(shown, notebook_pages.Picture(None, 0, "words"))

@@ -122,7 +122,7 @@ def test_delete_removes_and_undo_reports_that_it_cannot_restore(scene):
 
 
 @pytest.mark.parametrize("action", ["hardlink", "symlink"])
-def test_a_link_takes_the_place_and_undo_makes_a_file_of_it_again(scene, action):
+def test_a_link_replaces_the_file_and_undo_makes_a_file_of_it_again(scene, action):
     outcome = scene.apply(action)
 
     copy = scene.root / COPY
@@ -170,7 +170,7 @@ def test_a_trash_that_refuses_is_a_reason(scene, monkeypatch):
     assert scene.tree() == CONTENTS
 
 
-def test_a_trash_that_removes_the_file_that_stays_too_is_reported(scene, monkeypatch):
+def test_a_trash_that_also_removes_the_kept_file_is_reported(scene, monkeypatch):
     def takes_both(path):
         os.unlink(path)
         (scene.root / BEST).unlink(missing_ok=True)
@@ -322,7 +322,7 @@ def test_nothing_to_do_makes_no_journal(scene):
 # false plans
 
 
-def test_a_plan_edited_so_that_all_copies_go_is_refused(scene):
+def test_a_plan_edited_so_that_all_copies_are_removed_is_refused(scene):
     best, copy = scene.plan.removals[0].keep, scene.plan.removals[0].remove
     scene.plan.removals.append(Removal(best, copy, 0, "same-bytes"))
 
@@ -408,7 +408,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
-def test_a_file_that_should_stay_and_changed_keeps_all_others(scene, action, change):
+def test_if_the_kept_file_changed_no_other_is_removed(scene, action, change):
     change(scene.root / BEST)
     before = scene.tree()
 
@@ -497,7 +497,7 @@ def test_a_file_that_changes_at_the_last_moment_is_put_back(
     ("action", "call"),
     [("move", "rename"), ("delete", "rename"), ("hardlink", "link"), ("symlink", "symlink")],
 )
-def test_a_file_that_should_stay_and_changes_last_keeps_the_other(
+def test_if_the_kept_file_changes_last_the_other_is_not_removed(
     scene, monkeypatch, action, call, change
 ):
     _before(monkeypatch, call, lambda: change(scene.root / BEST))
@@ -552,7 +552,7 @@ def test_a_file_put_back_never_overwrites_the_one_that_took_its_place(scene, mon
 # one file under two names
 
 
-def test_a_hard_link_to_the_file_that_stays_is_left_alone(scene):
+def test_a_hard_link_to_the_kept_file_is_left_alone(scene):
     (scene.root / COPY).unlink()
     os.link(scene.root / BEST, scene.root / COPY)
 
@@ -570,7 +570,7 @@ def _lead_to_the_other_folder(scene):
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_another_path_of_the_file_that_stays_is_left_alone(scene, action):
+def test_another_path_of_the_kept_file_is_left_alone(scene, action):
     _lead_to_the_other_folder(scene)
 
     outcome = scene.apply(action, target_of(scene, action))
@@ -904,7 +904,7 @@ def test_each_step_is_on_the_disk_before_it_begins(scene, monkeypatch):
     assert events == [1, "rename", 2, "rename"]
 
 
-def test_a_new_name_is_on_the_disk_before_the_old_one_goes(scene, monkeypatch):
+def test_a_new_name_is_on_the_disk_before_the_old_one_is_removed(scene, monkeypatch):
     events, fsync, unlink = [], os.fsync, os.unlink
     target = scene.index.parent / "aside"
     (target / "b").mkdir(parents=True)
@@ -977,7 +977,7 @@ def test_undo_never_overwrites_what_took_the_place(scene, action):
         assert scene.tree()[NEAR] == CONTENTS[NEAR]
 
 
-def test_what_changed_in_the_target_stays_there(scene):
+def test_what_changed_in_the_target_is_left_there(scene):
     target = scene.index.parent / "aside"
     outcome = scene.apply("move", target)
     put(target / COPY, b"touched up")
@@ -996,7 +996,7 @@ def test_a_folder_that_went_meanwhile_is_made_again(scene):
     assert scene.tree() == CONTENTS
 
 
-def test_a_link_that_is_gone_is_reported(scene):
+def test_a_missing_link_is_reported(scene):
     outcome = scene.apply("hardlink")
     (scene.root / COPY).unlink()
 

@@ -52,16 +52,16 @@ def test_a_name_that_two_pictures_have_means_that_nearest_to_the_annotations():
     assert not test_for(b"/d/train/a.jpg", file=b"/d/val/labels.csv")("a.jpg")
 
 
-def test_a_name_that_may_mean_a_picture_that_goes_or_another_is_refused():
+def test_a_name_that_may_mean_a_removed_picture_or_another_is_refused():
     with pytest.raises(UsageError, match=r"'a\.jpg', which may be /d/train/a\.jpg or /d/"):
         test_for(b"/d/train/a.jpg")("a.jpg")
 
 
-def test_a_name_that_two_pictures_have_which_both_go_is_no_problem():
+def test_a_name_of_two_pictures_that_are_both_removed_is_no_problem():
     assert test_for(b"/d/train/a.jpg", b"/d/val/a.jpg")("a.jpg")
 
 
-def test_the_label_of_two_pictures_of_one_name_stays_with_the_one_that_stays():
+def test_the_label_of_two_pictures_of_one_name_is_kept_with_the_kept_one():
     rows = rows_of([File(b"/d/7.jpg"), File(b"/d/7.png")], roots=(b"/d",))
 
     assert not RemovedPictures(rows, {b"/d/7.png"}).test_of(b"/d/labels")("7")
@@ -90,7 +90,7 @@ def test_a_coco_file_loses_images_and_their_annotations_and_keeps_all_else():
     assert list(json.loads(text).items()) == list(expected.items())
 
 
-def test_annotations_without_a_picture_that_goes_keep_their_bytes():
+def test_annotations_without_a_removed_picture_keep_their_bytes():
     text = '{"images" : [ {"id":1,"file_name":"train/a.jpg"} ] }\n'
 
     assert cleaned("x.json", text, test_for(b"/d/train/b.jpg")) == (text, 0)
@@ -169,7 +169,7 @@ def yolo(tmp_path):
     return Set(tmp_path, contents)
 
 
-def test_a_set_in_the_layout_of_yolo_stays_in_step(yolo):
+def test_a_set_in_the_layout_of_yolo_keeps_pictures_and_labels_together(yolo):
     given = tuple(os.fsencode(yolo.root / name) for name in ("labels", "val.txt"))
 
     result = yolo.write(annotations=given)

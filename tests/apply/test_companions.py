@@ -39,7 +39,7 @@ def test_companions_have_the_stem_or_the_name_of_the_picture(folder):
     ]  # fmt: skip
 
 
-def test_a_companion_that_another_file_shares_stays(folder):
+def test_a_companion_that_another_file_shares_is_not_moved(folder):
     place = folder("photo.jpg", "photo.png", "photo.json", "photo.jpg.xmp")
 
     assert names(Companions().of(place + b"/photo.jpg")) == ["photo.jpg.xmp"]
@@ -55,7 +55,7 @@ def test_a_shared_companion_is_moved_with_the_last_of_its_pictures(folder):
     assert names(companions.of(last)) == ["photo.json"]
 
 
-def test_companions_of_pictures_that_go_together_are_each_named_once(folder):
+def test_companions_of_pictures_that_are_removed_together_are_each_named_once(folder):
     place = folder("photo.jpg", "photo.png", "photo.json", "x.jpg", "x.gif", "x.txt")
     going = [place + b"/photo.jpg", place + b"/photo.png", place + b"/x.jpg"]
 
@@ -83,7 +83,7 @@ def scene(tmp_path):
     return made
 
 
-def test_companions_move_with_their_pictures_and_come_back(scene, tmp_path):
+def test_companions_are_moved_with_their_pictures_and_restored_with_them(scene, tmp_path):
     before, target = scene.tree(), tmp_path / "aside"
 
     outcome = scene.apply("move", target)
@@ -138,7 +138,7 @@ def test_only_a_move_touches_companions(scene, action):
     assert scene.tree()["c/near.jpg.xmp"] == b"edits"
 
 
-def test_companions_of_a_picture_that_is_skipped_stay(scene, tmp_path):
+def test_companions_of_a_picture_that_is_skipped_are_kept(scene, tmp_path):
     (scene.root / COPY).write_bytes(b"saved again")
 
     scene.apply("move", tmp_path / "aside")
@@ -176,7 +176,7 @@ def test_a_companion_that_cannot_be_read_is_reported(scene, tmp_path, monkeypatc
     assert outcome.n_done == 2
 
 
-def test_a_companion_that_is_being_written_stays_and_is_reported(scene, tmp_path, monkeypatch):
+def test_a_companion_that_is_being_written_is_kept_and_reported(scene, tmp_path, monkeypatch):
     caption = scene.root / "b" / "1.txt"
     caption.write_text("caption of the copy")
     digest = attached.file_digest

@@ -33,7 +33,7 @@ def names(scene, pairs):
 
 @pytest.mark.parametrize("relation", ["different", "edited", "unverified"])
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_a_file_whose_picture_differs_stays(scene, relation, dry_run):
+def test_a_file_whose_picture_differs_is_kept(scene, relation, dry_run):
     asked = []
 
     outcome = scene.apply("delete", judge=judge_that_finds(relation, asked), dry_run=dry_run)
@@ -47,7 +47,7 @@ def test_a_file_whose_picture_differs_stays(scene, relation, dry_run):
     assert scene.tree()[NEAR] == CONTENTS[NEAR]
 
 
-def test_a_relation_that_the_plan_names_may_go(scene):
+def test_a_relation_that_the_plan_names_may_be_removed(scene):
     header = sealed(scene.plan.header._replace(removable=("same-bytes", "edited")))
     removals = [removal._replace() for removal in scene.plan.removals]
     removals[1] = removals[1]._replace(relation="edited")

@@ -101,7 +101,7 @@ def test_a_link_in_place_of_the_copy_that_undo_makes_gets_nothing(
 
 @pytest.mark.parametrize("action", ["hardlink", "symlink"])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_link_in_place_of_the_copy_of_the_file_that_stayed_gets_nothing(
+def test_a_link_in_place_of_the_copy_of_the_kept_file_gets_nothing(
     scene, secret, monkeypatch, action, call
 ):
     (scene.root / COPY).chmod(0o666)
@@ -117,7 +117,7 @@ def test_a_link_in_place_of_the_copy_of_the_file_that_stayed_gets_nothing(
     assert scene.tree() == CONTENTS
 
 
-def test_an_original_stays_if_its_copy_is_swapped_while_it_is_renamed(
+def test_an_original_is_kept_if_its_copy_is_swapped_while_it_is_renamed(
     scene, other_device, secret, monkeypatch
 ):
     """The copy is whole and checked; then its name leads elsewhere as it gets the final one."""

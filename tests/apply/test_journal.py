@@ -160,7 +160,7 @@ def test_a_journal_that_is_not_there_is_a_usage_error(tmp_path):
         read_journal(tmp_path)
 
 
-def test_a_new_journal_never_takes_the_name_of_another(tmp_path):
+def test_a_new_journal_never_gets_the_name_of_another(tmp_path):
     plan = tmp_path / "plan.jsonl"
 
     first = free_journal_path(plan)

@@ -38,7 +38,7 @@ def test_a_link_to_a_removed_file_leads_to_the_kept_one(scene, link, action):
     assert link.read_bytes() == CONTENTS[BEST]
 
 
-def test_an_absolute_link_stays_absolute(scene, link):
+def test_an_absolute_link_remains_absolute(scene, link):
     link.unlink()
     link.symlink_to(scene.root / COPY)
 

@@ -134,7 +134,7 @@ def test_a_renamed_file_must_be_the_same_file_of_the_same_size_and_time(two, tmp
         checked.check_renamed(removed, aside)
 
 
-def test_a_link_must_lead_to_the_file_that_stays(two, tmp_path):
+def test_a_link_must_lead_to_the_kept_file(two, tmp_path):
     removed, kept = two
     checked = Recheck()
     checked.check_both(removed, kept)
@@ -204,7 +204,7 @@ def test_an_error_without_words_of_its_own_is_printed_whole():
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOMEM, errno.ESTALE])
-def test_an_error_that_says_nothing_about_the_file_is_a_failure(code):
+def test_an_error_that_is_not_about_the_file_is_a_failure(code):
     found = SkipFile.of(OSError(code, os.strerror(code)))
 
     assert (found.reason, found.detail) == ("failed", os.strerror(code))

@@ -274,7 +274,7 @@ def test_other_names_are_not_reported(tmp_path, name):
     assert list(leftovers(scene)) == []
 
 
-def test_folders_that_are_gone_are_passed_over(tmp_path):
+def test_missing_folders_are_passed_over(tmp_path):
     scene = make_scene(tmp_path)
     scene.root.rename(tmp_path / "elsewhere")
 

@@ -44,7 +44,7 @@ def content(name):
         return file.read()
 
 
-def test_a_new_name_stays_when_somebody_took_the_old_one_away(names, monkeypatch):
+def test_a_new_name_is_kept_when_somebody_removed_the_old_one(names, monkeypatch):
     source, target = names
     before(monkeypatch, "unlink", lambda: os.remove(source))
 
@@ -53,7 +53,7 @@ def test_a_new_name_stays_when_somebody_took_the_old_one_away(names, monkeypatch
     assert content(target) == b"picture"
 
 
-def test_a_new_name_stays_when_the_old_one_became_another_file(names, monkeypatch):
+def test_a_new_name_is_kept_when_the_old_one_became_another_file(names, monkeypatch):
     source, target = names
     unlink = os.unlink
 
@@ -70,7 +70,7 @@ def test_a_new_name_stays_when_the_old_one_became_another_file(names, monkeypatc
     assert (content(source), content(target)) == (b"another", b"picture")
 
 
-def test_a_new_name_goes_when_the_old_one_cannot(names, monkeypatch):
+def test_a_new_name_is_removed_when_the_old_one_cannot_be(names, monkeypatch):
     source, target = names
     sync_parent = actions.sync_parent
 
@@ -104,7 +104,7 @@ def test_without_hard_links_an_interruption_after_the_move_loses_nothing(names, 
     assert content(target) == b"picture"
 
 
-def test_a_copy_stays_when_somebody_took_the_original_away(tmp_path, monkeypatch):
+def test_a_copy_is_kept_when_somebody_removed_the_original(tmp_path, monkeypatch):
     digest = content_digest(b"picture", "blake3")
     facts = FileFacts(0, os.fsencode(tmp_path / "photo"), 7, 0, digest, "blake3")
     step = Step("0" * 16, 1, facts, b"", os.fsencode(tmp_path / "to"))
@@ -125,7 +125,7 @@ def test_a_copy_stays_when_somebody_took_the_original_away(tmp_path, monkeypatch
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs a list of descriptors")
-def test_a_copy_of_what_is_gone_leaves_nothing_open(tmp_path):
+def test_a_copy_of_a_missing_file_leaves_nothing_open(tmp_path):
     before = len(os.listdir("/proc/self/fd"))
 
     gone = bytes(tmp_path / "gone")

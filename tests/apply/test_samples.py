@@ -24,7 +24,7 @@ def pictures(removed, kept=(), keepers=()):
     return ShardPictures(dict(removed), frozenset(kept), frozenset(keepers))
 
 
-def test_captions_and_labels_go_with_their_picture():
+def test_captions_and_labels_are_removed_with_their_picture():
     listed = members("a.jpg a.txt a.json b.jpg b.txt")
 
     decision = decide(listed, pictures({0: None}, kept={3}), whole=False)
@@ -38,7 +38,7 @@ def test_folders_keep_samples_of_one_name_apart():
     assert decide(listed, pictures({0: None}, {1}), whole=False).removed == {0: 0}
 
 
-def test_a_sample_with_another_picture_stays_unless_whole_samples_are_wanted():
+def test_a_sample_with_another_picture_is_kept_unless_whole_samples_are_wanted():
     listed = members("a.jpg a.mask.png a.txt")
     mask = pictures({0: None}, kept={1})
 
@@ -47,7 +47,7 @@ def test_a_sample_with_another_picture_stays_unless_whole_samples_are_wanted():
     assert decide(listed, mask, whole=True).removed == {0: 0, 1: 0, 2: 0}
 
 
-def test_a_sample_that_holds_a_kept_picture_stays_in_any_case():
+def test_a_sample_that_holds_a_kept_picture_is_kept_in_any_case():
     listed = members("a.left.jpg a.right.jpg")
     keeper = pictures({0: None}, kept={1}, keepers={1})
 
@@ -63,13 +63,13 @@ def test_a_picture_that_is_kept_for_another_of_its_sample_loses_only_that():
     assert decision.removed == {1: 1}
 
 
-def test_of_two_samples_of_one_name_only_that_of_the_picture_goes():
+def test_of_two_samples_of_one_name_only_that_of_the_picture_is_removed():
     listed = members("a.jpg a.txt a.jpg a.txt")
 
     assert decide(listed, pictures({2: None}, {0}), whole=False).removed == {2: 2, 3: 2}
 
 
-def test_a_sample_whose_content_a_link_needs_stays():
+def test_a_sample_whose_content_a_link_needs_is_kept():
     listed = members("a.jpg a.txt b.jpg b.txt", links={"b.txt": "a.txt"})
 
     decision = decide(listed, pictures({0: None}, {2}), whole=False)

@@ -49,7 +49,7 @@ def test_a_second_undo_is_refused(moved):
     assert scene.tree() == CONTENTS
 
 
-def test_what_lies_where_a_file_had_gone_is_not_touched_by_a_second_undo(moved):
+def test_a_file_where_another_was_moved_is_not_touched_by_a_second_undo(moved):
     scene, journal = moved
     scene.undo(journal)
     (step, _) = read_journal(journal).steps
@@ -209,7 +209,7 @@ def test_two_undos_at_once_lose_no_picture(tmp_path, locks):
     assert set(tree(tmp_path / "here").values()) == contents
 
 
-def test_a_file_that_apply_sets_aside_meanwhile_stays_aside(moved, monkeypatch):
+def test_a_file_that_apply_sets_aside_meanwhile_is_left_aside(moved, monkeypatch):
     scene, journal = moved
     monkeypatch.setattr(undoing, "note_undone", lambda path, number: None)
     scene.undo(journal)

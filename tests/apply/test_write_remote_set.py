@@ -65,7 +65,7 @@ def test_objects_that_were_named_one_by_one_lie_below_the_prefix_that_they_share
     assert sorted(remote.written()) == ["0.tar", "zz/q.jpg"]
 
 
-def test_a_run_that_broke_off_goes_on_and_reads_nothing_again(bucket, contents, tmp_path):
+def test_a_run_that_broke_off_continues_and_reads_nothing_again(bucket, contents, tmp_path):
     whole = RemoteSet(tmp_path / "whole", contents, bucket)
     whole.write()
     broken = RemoteSet(tmp_path / "broken", contents, bucket)
@@ -98,7 +98,7 @@ def test_an_object_that_changes_while_it_is_copied_is_named(bucket, contents, tm
         remote.write()
 
 
-def test_an_object_that_differs_from_the_plan_stays_and_is_named(bucket, contents, tmp_path):
+def test_an_object_that_differs_from_the_plan_is_kept_and_named(bucket, contents, tmp_path):
     remote = RemoteSet(tmp_path, contents, bucket)
     bucket.objects["set/loose/p.jpg"] = painted(50, 160, 120)
 

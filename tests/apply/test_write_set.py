@@ -44,7 +44,7 @@ def shards(tmp_path):
     return Set(tmp_path, contents)
 
 
-def test_whole_samples_and_companions_go_and_all_else_stays_to_the_byte(shards):
+def test_whole_samples_and_companions_are_removed_and_all_else_is_unchanged(shards):
     before = tree(shards.root)
 
     result = shards.write()
@@ -63,7 +63,7 @@ def test_whole_samples_and_companions_go_and_all_else_stays_to_the_byte(shards):
         assert [(name, file.read(name)) for name in file.namelist()] == sample("y/4", "d")
 
 
-def test_the_manifest_says_what_went_and_in_favour_of_what(shards):
+def test_the_manifest_lists_what_was_removed_and_in_favour_of_what(shards):
     shards.write()
 
     header, *lines = shards.manifest()
@@ -154,7 +154,7 @@ def test_a_dry_run_checks_all_and_writes_nothing(shards):
     assert not shards.out.exists()
 
 
-def test_a_picture_that_changed_since_the_plan_stays_and_is_named(shards):
+def test_a_picture_that_changed_since_the_plan_is_kept_and_named(shards):
     (shards.root / "loose/p.jpg").write_bytes(painted(20, 160, 120))
 
     result = shards.write()
@@ -167,7 +167,7 @@ def test_a_picture_that_changed_since_the_plan_stays_and_is_named(shards):
     assert {each.get("stayed") for each in shards.manifest()} == {None, "loose/p.jpg"}
 
 
-def test_nothing_goes_in_favour_of_a_shard_that_changed(shards):
+def test_nothing_is_removed_in_favour_of_a_shard_that_changed(shards):
     os.utime(shards.root / "0.tar", (THEN + 5, THEN + 5))
 
     result = shards.write()
@@ -177,7 +177,7 @@ def test_nothing_goes_in_favour_of_a_shard_that_changed(shards):
     assert "loose/p.jpg" in shards.written()
 
 
-def test_pictures_that_turn_out_different_stay(tmp_path):
+def test_pictures_that_turn_out_different_are_kept(tmp_path):
     """Compared again are only files whose bytes differ."""
     contents = {"a.jpg": PICTURES["a"], "b.png": painted(0, 160, 120, ".png")}
     scene = Set(tmp_path, contents)
@@ -193,7 +193,7 @@ def test_pictures_that_turn_out_different_stay(tmp_path):
     assert (good, [each.reason for each in skipped]) == ([], ["different-picture"])
 
 
-def test_a_damaged_shard_stays_as_it_is(tmp_path):
+def test_a_damaged_shard_is_copied_unchanged(tmp_path):
     whole = tarred([*sample("0", "a"), *sample("1", "a"), *sample("2", "b")])
     scene = Set(tmp_path, {"0.tar": whole[: len(whole) - 9000]})
     assert len(scene.plan.removals) == 1
@@ -254,7 +254,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(shards, monke
     assert tree(shards.out) == {}
 
 
-def test_a_disk_that_becomes_full_gives_one_line_and_the_run_goes_on_later(shards, monkeypatch):
+def test_a_disk_that_becomes_full_gives_one_line_and_the_run_continues_later(shards, monkeypatch):
     expected = _expected(shards)
     write = set_content.Content.write
 
@@ -304,7 +304,7 @@ def test_a_set_that_is_complete_is_not_written_again(shards):
     assert tree(shards.out) == before
 
 
-def test_a_run_does_not_go_on_with_a_part_of_another_set(shards):
+def test_a_run_does_not_continue_with_a_part_of_another_set(shards):
     with _stopped_before(b"2.zip"), contextlib.suppress(KeyboardInterrupt):
         shards.write()
     (shards.root / "loose/notes.md").write_bytes(b"other notes")
@@ -354,7 +354,7 @@ def test_after_any_kill_series_the_next_run_writes_the_same_bytes(shards, monkey
     assert n_killed >= N_KILLS
 
 
-def test_the_command_writes_the_set_and_says_so(shards, capsys, monkeypatch, in_process):
+def test_the_command_writes_the_set_and_prints_that(shards, capsys, monkeypatch, in_process):
     monkeypatch.chdir(shards.folder)
     arguments = ["apply", "plan.jsonl", "--index", "index", "--write-to", "out"]
 
@@ -365,7 +365,7 @@ def test_the_command_writes_the_set_and_says_so(shards, capsys, monkeypatch, in_
     assert sorted(shards.written())[:3] == ["0.tar", "1.tar", "2.zip"]
 
 
-def test_samples_with_masks_go_when_whole_samples_are_wanted(tmp_path):
+def test_samples_with_masks_are_removed_when_whole_samples_are_wanted(tmp_path):
     mask = ("1.mask.png", painted(33, 160, 120, ".png"))
     scene = Set(tmp_path, {"0.tar": tarred([*sample("0", "a"), *sample("1", "a"), mask])})
 
@@ -382,7 +382,7 @@ def test_whole_samples_needs_write_to(capsys, in_process):
     assert "--whole-samples works only with --write-to" in capsys.readouterr().err
 
 
-def test_rows_of_tables_go(tmp_path):
+def test_rows_of_tables_are_removed(tmp_path):
     pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     pq = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
     cells = [PICTURES[name] for name in "abcab"]

@@ -41,7 +41,7 @@ def keys_in(folder):
     return [key for key, _ in Checkpoints(folder, PARAMETERS).rows()]
 
 
-def test_rows_of_all_blocks_and_files_come_in_path_order(tmp_path):
+def test_rows_of_all_blocks_and_files_are_yielded_in_path_order(tmp_path):
     add_rows(tmp_path, [b"/b", b"/d", b"/e"])
     add_rows(tmp_path, [b"/a", b"/c", b"/f"])
     add_rows(tmp_path, [b"/g"], run="another run")
@@ -57,7 +57,7 @@ PATHS = st.binary(min_size=1, max_size=2).filter(lambda path: b"\0" not in path)
 
 
 @given(st.lists(st.lists(PATHS, unique=True), max_size=4))
-def test_rows_come_as_if_all_were_sorted(tmp_path_factory, groups):
+def test_rows_are_yielded_as_if_all_were_sorted(tmp_path_factory, groups):
     folder = tmp_path_factory.mktemp("checkpoints")
     for number, paths in enumerate(groups):
         if paths:

@@ -221,7 +221,7 @@ def _fail_behind(server, n_requests, answer):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_bucket_that_is_gone_half_way_is_one_line_and_no_row_is_lost(
+def test_a_bucket_that_vanishes_half_way_gives_one_line_and_no_row_is_lost(
     own, contents, place, packed
 ):
     server, root = own

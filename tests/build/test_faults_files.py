@@ -161,7 +161,7 @@ def flipped(data, at, bit=0):
     return data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
 
 
-def test_a_flipped_bit_in_jpeg_data_goes_unnoticed_and_changes_little():
+def test_a_flipped_bit_in_jpeg_data_is_not_noticed_and_changes_little():
     data = HONEST["baseline.jpg"]
 
     changed = flipped(data, len(data) * 19 // 20, bit=2)
@@ -635,7 +635,7 @@ ODD_NAMES = [
 
 
 @posix
-def test_odd_names_come_back_byte_for_byte(tmp_path):
+def test_odd_names_are_read_back_byte_for_byte(tmp_path):
     folder = os.fsencode(tmp_path)
     for name in ODD_NAMES:
         Path(os.fsdecode(os.path.join(folder, name))).write_bytes(HONEST["baseline.jpg"])

@@ -51,7 +51,7 @@ def test_all_files_have_the_hashes_that_each_has_alone(shared, items):
         assert together[name].tolist() == [arrays[name][0].tolist() for arrays in alone]
 
 
-def test_a_batch_comes_back_by_value_where_the_folder_is_not_seen(shared, items, tmp_path):
+def test_a_batch_is_returned_by_value_where_the_folder_cannot_be_read(shared, items, tmp_path):
     (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff")
     items = [*items, FileToHash(N_FILES, bytes(tmp_path / "cut.jpg"), 3, 0, b"")]
     elsewhere = shared._replace(by_value=True, checkpoints_folder=tmp_path / "unseen", began_ns=7)

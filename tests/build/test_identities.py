@@ -268,7 +268,7 @@ def test_rows_without_identity_that_are_not_scanned_are_asked_on_the_disk(tmp_pa
 
 
 @posix
-def test_rows_of_a_drive_that_is_not_there_stay_with_those_they_were_with(tmp_path):
+def test_rows_of_an_unmounted_drive_remain_in_their_groups(tmp_path):
     for seed, name in enumerate(["x/a.jpg", "z/c.jpg"]):
         paint(tmp_path / name, seed)
     os.link(tmp_path / "x" / "a.jpg", tmp_path / "x" / "b.jpg")

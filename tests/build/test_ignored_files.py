@@ -104,7 +104,7 @@ def test_what_changed_just_now_is_not_remembered(labels, tmp_path, opened):
     assert run(place, [], opened)[0] == 1
 
 
-def test_a_scan_of_a_part_forgets_nothing_and_a_whole_one_what_is_gone(labels, tmp_path, opened):
+def test_a_scan_of_a_part_forgets_nothing_and_a_whole_one_what_is_missing(labels, tmp_path, opened):
     place = tmp_path / "index"
     update_index(place, [str(labels)], INLINE)
 

@@ -155,7 +155,7 @@ def test_with_rehash_an_old_row_answers_for_nothing_and_is_not_lost(root):
         "one of two",
     ],
 )  # fmt: skip
-def test_the_first_answer_of_an_interrupted_run_that_agrees_is_taken(root, answers, taken):
+def test_the_first_answer_of_an_interrupted_run_that_agrees_is_used(root, answers, taken):
     listing, to_read = listed(root, *({b"a.png": each} for each in answers))
 
     assert to_read == ([] if taken else [0])
@@ -163,7 +163,7 @@ def test_the_first_answer_of_an_interrupted_run_that_agrees_is_taken(root, answe
         assert (listing.checkpoint_names[listing.origin[0]], listing.origin_row[0]) == taken
 
 
-def test_an_old_row_goes_before_an_answer_and_an_answer_before_reading(tmp_path, root):
+def test_an_old_row_is_preferred_to_an_answer_and_an_answer_to_reading(tmp_path, root):
     write(tmp_path / "photos" / "b.png")
     before = {b"a.png": old(root), b"b.png": old(root, row=8, scanned_ns=WRITTEN)}
 
@@ -174,7 +174,7 @@ def test_an_old_row_goes_before_an_answer_and_an_answer_before_reading(tmp_path,
     assert listing.checkpoint_names == ["", "c1"]
 
 
-def test_a_file_that_is_gone_is_removed_and_one_that_was_not_looked_at_is_kept(root):
+def test_a_missing_file_is_removed_and_one_that_was_not_looked_at_is_kept(root):
     elsewhere = os.path.dirname(root) + b"/other"
     rows = {b"b.png": old(root, row=1), elsewhere + b"/c.png": old(elsewhere, row=2)}
     rows[b"a.png"] = old(root)

@@ -234,7 +234,7 @@ def test_members_that_left_a_container_leave_the_index(tmp_path, loose, place):
     assert "p0.jpg" not in names_in(place)
 
 
-def test_a_container_that_is_gone_is_not_forgotten_in_silence(tmp_path, loose, place):
+def test_a_container_that_vanished_is_not_forgotten_in_silence(tmp_path, loose, place):
     shard = packed(tmp_path / "x.tar", loose)
     update_index(place, [str(shard)], settings())
     shard.unlink()

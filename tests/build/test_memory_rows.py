@@ -58,7 +58,7 @@ def test_bytes_get_the_row_that_their_file_has_in_an_index(folder, tmp_path_fact
         assert rows.column(name).tolist() == in_files.column(name).tolist(), name
 
 
-def test_each_column_is_what_its_function_says_of_the_picture():
+def test_each_column_is_what_its_function_computes_of_the_picture():
     rows = rows_of([Content(data) for data in PICTURES.values()])
 
     for row, data in enumerate(PICTURES.values()):

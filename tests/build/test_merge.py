@@ -300,7 +300,7 @@ def test_a_folder_in_a_folder_and_a_file_in_it_join_its_rows(tmp_path, photos):
     assert content(tmp_path / "d") == content(tmp_path / "whole")
 
 
-def test_a_listed_file_outside_of_a_part_stays_a_listed_file(tmp_path, photos):
+def test_a_listed_file_outside_of_a_part_remains_a_listed_file(tmp_path, photos):
     here = next(p for p in (Part((1,), 2), Part((2,), 2)) if not p.holds(b"f2"))
     update_index(tmp_path / "a", [str(photos)], settings(here))
     update_index(tmp_path / "b", [str(photos / "f2" / "link.jpg")], settings())
@@ -331,7 +331,7 @@ def test_a_file_that_changed_between_two_indexes_is_named_and_nothing_is_written
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_of_one_content_the_latest_mtime_stays(tmp_path, photos, order):
+def test_of_one_content_the_row_of_the_latest_mtime_is_kept(tmp_path, photos, order):
     update_index(tmp_path / "a", [str(photos)], settings())
     file = photos / "f1" / "deep" / "12.jpg"
     os.utime(file, (1_700_000_000, 1_700_000_000))
@@ -422,7 +422,7 @@ def test_another_index_is_replaced_only_if_this_is_requested(tmp_path, photos):
     assert content(tmp_path / "c") == content(tmp_path / "a")
 
 
-def test_an_index_may_take_in_another_one(tmp_path, photos):
+def test_an_index_may_be_merged_into_another_one(tmp_path, photos):
     update_index(tmp_path / "whole", [str(photos)], settings())
     one, other = in_parts(tmp_path, [str(photos)], 2)
 
@@ -464,7 +464,9 @@ def test_a_damaged_index_is_not_merged(tmp_path, photos):
         merge_indexes([one, other], tmp_path / "c")
 
 
-def test_files_of_two_machines_with_one_inode_number_stay_two_files(tmp_path, photos, monkeypatch):
+def test_files_of_two_machines_with_one_inode_number_remain_two_files(
+    tmp_path, photos, monkeypatch
+):
     places = in_parts(tmp_path, [str(photos)], 2)
     for place in places:
         _with_arrays(place, identity=np.full((len(opened(place)), 2), 7, np.uint64))
@@ -479,7 +481,7 @@ def test_files_of_two_machines_with_one_inode_number_stay_two_files(tmp_path, ph
     assert len(np.unique(digest, axis=0)) > 5
 
 
-def test_hard_links_of_unknown_identity_stay_together(tmp_path, photos):
+def test_hard_links_of_unknown_identity_remain_together(tmp_path, photos):
     update_index(tmp_path / "a", [str(photos)], settings())
     _with_arrays(tmp_path / "a", identity=np.zeros((len(opened(tmp_path / "a")), 2), np.uint64))
 

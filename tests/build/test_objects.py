@@ -327,7 +327,7 @@ def test_rows_are_kept_where_a_bucket_cannot_be_listed(bucket, contents, place, 
     assert rows_of(place, ROOT) == before
 
 
-def test_a_run_goes_on_where_access_ended_half_way(bucket, contents, place):
+def test_a_run_continues_where_access_ended_half_way(bucket, contents, place):
     bucket.objects.update(contents)
     bucket.before_get = lambda key: setattr(bucket, "status", 403 if "a-b" in key else 0)
 

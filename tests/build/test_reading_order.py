@@ -68,7 +68,7 @@ def test_runs_of_members_of_one_container_are_sorted_by_place(locators, data):
 
 
 @pytest.mark.parametrize("kind", FORWARD)
-def test_row_ten_of_a_table_comes_after_row_nine(kind):
+def test_row_ten_of_a_table_is_after_row_nine(kind):
     paths = sorted(f"{number}" for number in range(12))  # 0, 1, 10, 11, 2 ...
     locators = [place(kind, 0, int(path), 1) for path in paths]
 
@@ -88,13 +88,13 @@ def test_row_groups_are_read_one_after_the_other(kind):
     ]  # fmt: skip
 
 
-def test_members_that_can_be_read_anywhere_stay_in_path_order():
+def test_members_that_can_be_read_anywhere_remain_in_path_order():
     locators = [place(ANYWHERE, 0, row, 1) for row in (3, 1, 2)]
 
     assert _in_reading_order(ListingOf(locators), np.arange(3)).tolist() == [0, 1, 2]
 
 
-def test_files_without_containers_stay_in_path_order():
+def test_files_without_containers_remain_in_path_order():
     rows = np.array([4, 7, 9])
 
     assert _in_reading_order(ListingOf([[0] * N_NUMBERS] * 10), rows).tolist() == [4, 7, 9]

@@ -136,7 +136,7 @@ def test_a_rehash_of_a_new_index_finds_bytes_that_changed_under_the_same_time(ne
     assert digests(new) == ("blake3", expected(photos, blake3_digest))
 
 
-def test_an_update_does_not_take_what_an_interrupted_rehash_has_read(old, photos, monkeypatch):
+def test_an_update_does_not_use_what_an_interrupted_rehash_has_read(old, photos, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(update, "_finish", None)
         with pytest.raises(TypeError):

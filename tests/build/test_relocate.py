@@ -91,7 +91,7 @@ def test_an_index_inside_its_folder_follows_when_the_folder_is_renamed(photos, t
 
 
 @pytest.mark.parametrize("name", ["a-first", "zz-last"])
-def test_a_renamed_folder_may_come_to_stand_elsewhere_among_the_roots(photos, tmp_path, name):
+def test_a_renamed_folder_may_get_another_position_among_the_roots(photos, tmp_path, name):
     for seed, other in enumerate(["b-other", "y-other"], 10):
         paint(tmp_path / other / "o.jpg", seed)
     others = [tmp_path / "b-other", tmp_path / "y-other"]
@@ -192,7 +192,7 @@ def test_ghosts_of_a_folder_that_was_indexed_again_leave(photos, tmp_path):
     assert ImageIndex.open(place).rows.roots == [os.fsencode(moved)]
 
 
-def test_hard_links_stay_one_file_when_they_are_relocated(photos, tmp_path):
+def test_hard_links_remain_one_file_when_they_are_relocated(photos, tmp_path):
     os.link(photos / "a.jpg", photos / "link.jpg")
     place = tmp_path / "index"
     update_index(place, [str(photos)], INLINE)

@@ -49,7 +49,7 @@ def test_a_folder_in_a_root_is_scanned_with_the_options_of_the_root():
     assert plan.scans == [Scan(b"/a/b", b"/a", ScanOptions(exclude=("thumbs",)))]
 
 
-def test_a_folder_that_holds_roots_takes_their_place():
+def test_a_folder_that_holds_roots_replaces_them():
     plan = plan_scan({b"/a/b": PLAIN, b"/a/c": PLAIN, b"/ab": PLAIN}, [b"/a"], [], NO_CHANGES)
 
     assert list(plan.roots) == [b"/a", b"/ab"]
@@ -95,7 +95,7 @@ def test_a_folder_that_no_root_reaches_is_a_root_of_its_own():
     assert [scan.root for scan in plan.scans] == [b"/a", b"/a/.b"]
 
 
-def test_a_root_that_comes_to_reach_another_takes_its_place():
+def test_a_root_that_now_reaches_another_replaces_it():
     changes = OptionChanges(hidden=True)
 
     plan = plan_scan({b"/a": PLAIN, b"/a/.b": PLAIN}, [b"/a"], [], changes)
@@ -139,7 +139,7 @@ def test_forgetting_refuses_what_is_neither_root_nor_single_file():
         plan_forgetting({b"": PLAIN, b"/a": PLAIN}, [b"/z.jpg"], b"/b")
 
 
-def test_forgetting_the_last_single_file_takes_their_root_away():
+def test_forgetting_the_last_single_file_removes_their_root():
     roots = {b"": PLAIN, b"/a": PLAIN}
 
     first = plan_forgetting(roots, [b"/y.jpg", b"/z.jpg"], b"/y.jpg")

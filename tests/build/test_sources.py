@@ -36,7 +36,7 @@ def scan(folder, skip=b"", **options):
     return [os.path.relpath(c.path, root).decode() for c in found], tally
 
 
-def test_candidates_come_in_the_order_of_their_parts(tmp_path):
+def test_candidates_are_yielded_in_the_order_of_their_parts(tmp_path):
     make(tmp_path, "a-b.png", "a/z.png", "a/b/c.png", "b.png")
 
     assert scan(tmp_path)[0] == ["a/b/c.png", "a/z.png", "a-b.png", "b.png"]
@@ -329,7 +329,7 @@ def test_a_tree_a_thousand_folders_deep_is_walked(deep):
 
 @needs_posix
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS allows UTF-8 names only")
-def test_names_that_are_no_text_come_back_byte_for_byte(tmp_path):
+def test_names_that_are_no_text_are_read_back_byte_for_byte(tmp_path):
     name = b"\xff\n\t'\".png"
     with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
         file.write(PNG)
@@ -340,7 +340,7 @@ def test_names_that_are_no_text_come_back_byte_for_byte(tmp_path):
     assert found.path == root + b"/" + name
 
 
-def test_single_files_come_once_and_in_order(tmp_path):
+def test_single_files_are_yielded_once_and_in_order(tmp_path):
     make(tmp_path, "b.png", "a.png")
     paths = [absolute(tmp_path / name) for name in ("b.png", "a.png", "b.png")]
 
@@ -354,7 +354,7 @@ def test_a_path_that_is_not_there_is_a_usage_error(tmp_path):
         check_exists(tmp_path / "nowhere")
 
 
-def test_absolute_takes_out_dots_and_links_of_folders(tmp_path):
+def test_absolute_resolves_dots_and_links_of_folders(tmp_path):
     make(tmp_path, "a/b.png")
 
     assert absolute(tmp_path / "a" / ".." / "a") == absolute(tmp_path / "a")

@@ -211,7 +211,7 @@ def a_minute_later(monkeypatch):
         yield
 
 
-def test_what_a_run_did_not_look_at_stays_in_doubt(photos, place, monkeypatch):
+def test_what_a_run_did_not_look_at_remains_in_doubt(photos, place, monkeypatch):
     files = [photos / "p0.jpg", photos / "p1.jpg"]
     age(files[0], seconds=JUST_NOW)
     update_index(place, [str(file) for file in files], settings())
@@ -224,7 +224,7 @@ def test_what_a_run_did_not_look_at_stays_in_doubt(photos, place, monkeypatch):
     assert counts(outcome) == (3, 1, 2, 0, 0)
 
 
-def test_what_could_not_be_listed_stays_in_doubt(photos, place, monkeypatch):
+def test_what_could_not_be_listed_remains_in_doubt(photos, place, monkeypatch):
     closed = photos / "closed" / "c.jpg"
     paint(closed, 80)
     age(closed, seconds=JUST_NOW)
@@ -473,7 +473,7 @@ def test_a_folder_in_a_root_means_that_part_only(photos, place):
     assert ImageIndex.open(place).rows.roots == [os.fsencode(os.path.realpath(photos))]
 
 
-def test_a_folder_that_holds_a_root_takes_its_place(photos, place, opened):
+def test_a_folder_that_holds_a_root_replaces_it(photos, place, opened):
     update_index(place, [str(photos)], settings())
     opened.clear()
 
@@ -520,7 +520,7 @@ def test_single_files_and_folders_live_together(photos, place, tmp_path):
     assert counts(outcome) == (8, 0, 8, 0, 0)
 
 
-def test_forget_takes_one_root_out(photos, place, tmp_path):
+def test_forget_removes_one_root(photos, place, tmp_path):
     paint(tmp_path / "more" / "m.jpg", 50)
     update_index(place, [str(photos), str(tmp_path / "more")], settings())
 
@@ -530,7 +530,7 @@ def test_forget_takes_one_root_out(photos, place, tmp_path):
     assert paths(place) == ["m.jpg"]
 
 
-def test_forget_takes_a_root_out_beside_single_files(photos, place, tmp_path):
+def test_forget_removes_a_root_beside_single_files(photos, place, tmp_path):
     paint(tmp_path / "one.jpg", 50)
     update_index(place, [str(tmp_path / "one.jpg"), str(photos)], settings())
 
@@ -540,7 +540,7 @@ def test_forget_takes_a_root_out_beside_single_files(photos, place, tmp_path):
     assert paths(place) == ["one.jpg"]
 
 
-def test_forget_takes_a_single_file_out(photos, place, tmp_path):
+def test_forget_removes_a_single_file(photos, place, tmp_path):
     for name in ("one.jpg", "two.jpg"):
         paint(tmp_path / name, 50)
     update_index(place, [str(tmp_path / "one.jpg"), str(tmp_path / "two.jpg")], settings())
@@ -559,7 +559,7 @@ def test_an_index_without_folders_is_an_error_that_names_the_remedy(photos, plac
         update_index(place, (), settings())
 
 
-def test_a_row_of_an_inner_root_stays_where_the_outer_one_cannot_be_listed(
+def test_a_row_of_an_inner_root_is_kept_where_the_outer_one_cannot_be_listed(
     photos, place, monkeypatch
 ):
     paint(photos / "closed" / "c.jpg", 80)
@@ -581,7 +581,7 @@ def test_forget_of_no_root_names_the_roots(photos, place):
         forget(place, str(photos / "p0.jpg"))
 
 
-def test_a_root_that_is_gone_changes_nothing(photos, place):
+def test_a_missing_root_changes_nothing(photos, place):
     update_index(place, [str(photos)], settings())
     before = generation_bytes(place)
     photos.rename(photos.with_name("unplugged"))
@@ -593,7 +593,7 @@ def test_a_root_that_is_gone_changes_nothing(photos, place):
 
 
 @pytest.mark.parametrize("name", ["photos", "photos/sub", "photos/sub/s.jpg", "one.jpg"])
-def test_a_named_path_that_is_gone_but_indexed_is_a_loss_that_can_be_allowed(
+def test_a_named_path_that_is_missing_but_indexed_is_a_loss_that_can_be_allowed(
     photos, place, tmp_path, name
 ):
     paint(photos / "sub" / "s.jpg", 40)
@@ -611,7 +611,7 @@ def test_a_named_path_that_is_gone_but_indexed_is_a_loss_that_can_be_allowed(
     assert len(ImageIndex.open(place)) == 8 - n_gone
 
 
-def test_a_listed_file_that_is_gone_leaves_the_index(photos, place):
+def test_a_listed_file_that_is_missing_is_removed_from_the_index(photos, place):
     listed = [str(file) for file in sorted(photos.iterdir())]
     update_index(place, listed, settings())
     (photos / "p3.jpg").unlink()
@@ -777,7 +777,7 @@ def same_file(place):
 
 
 @needs_links
-def test_hard_links_across_an_updated_part_stay_one_file(photos, place):
+def test_hard_links_across_an_updated_part_remain_one_file(photos, place):
     paint(photos / "x" / "a.jpg", 90)
     (photos / "y").mkdir()
     os.link(photos / "x" / "a.jpg", photos / "y" / "b.jpg")
@@ -802,7 +802,7 @@ def test_hard_links_across_roots_that_were_indexed_one_by_one_are_one_file(tmp_p
 
 
 @needs_links
-def test_a_kept_file_of_equal_size_and_time_is_not_taken_for_a_link(tmp_path, place):
+def test_a_kept_file_of_equal_size_and_time_is_not_mistaken_for_a_link(tmp_path, place):
     for name in ("x/a.jpg", "y/b.jpg"):
         paint(tmp_path / name, 90)
         os.utime(tmp_path / name, (1, 1))
@@ -837,7 +837,7 @@ def test_files_that_became_links_or_ceased_to_be_are_seen_though_nothing_else_ch
 
 
 @needs_links
-def test_a_link_in_place_of_an_older_copy_takes_its_time(photos, place):
+def test_a_link_in_place_of_an_older_copy_gets_its_time(photos, place):
     first, second = photos / "p0.jpg", photos / "p1.jpg"
     shutil.copy2(first, second)
     age(second, 2 * AN_HOUR)
@@ -889,7 +889,7 @@ def test_scan_options_are_remembered(photos, place):
     assert "t.jpg" not in paths(place)
 
 
-def test_what_is_named_stays_though_its_folder_does_not_reach_it(photos, place):
+def test_what_is_named_is_kept_though_its_folder_does_not_reach_it(photos, place):
     paint(photos / ".hidden.jpg", 95)
     paint(photos / ".folder" / "in.jpg", 96)
     update_index(place, [str(photos)], settings())
@@ -926,7 +926,7 @@ def test_a_single_file_that_its_folder_reaches_later_is_one_row_of_the_folder(ph
     assert forget(place, str(photos)).removed == 7
 
 
-def test_a_single_file_that_is_gone_leaves_when_its_folder_is_scanned(photos, place):
+def test_a_single_file_that_is_missing_is_removed_when_its_folder_is_scanned(photos, place):
     update_index(place, [str(photos / "p0.jpg"), str(photos / "p1.jpg")], settings())
     (photos / "p0.jpg").unlink()
 
@@ -1098,7 +1098,7 @@ def fails_for(ending, read_file):
     return read
 
 
-def test_a_file_that_only_other_machines_cannot_read_ends_the_run_which_can_go_on(
+def test_a_file_that_only_other_machines_cannot_read_ends_the_run_which_can_continue(
     tmp_path, monkeypatch
 ):
     pictures, place = tmp_path / "pictures", tmp_path / "index"

@@ -112,7 +112,7 @@ def test_known_failures_are_read_again_on_demand(photos, capsys):
     assert counts == [1, 0, 3, 0]
 
 
-def test_a_list_of_files_comes_from_stdin(photos):
+def test_a_list_of_files_is_read_from_stdin(photos):
     names = b"photos/p1.jpg\r\n\nphotos/p0.jpg\nphotos/p1.jpg\n"
 
     result = imgdup("index", "-", "--workers", "1", "--json", input=names)
@@ -283,7 +283,7 @@ def test_help_and_usage_errors_import_nothing_heavy(photos):
         assert result.stderr.splitlines()[-1] == "[]", args
 
 
-def test_other_errors_come_without_opencv(photos):
+def test_other_errors_are_raised_without_opencv(photos):
     script = (
         "import sys; from imgdup.cli import main; main(sys.argv[1:]);"
         "print([m for m in ('cv2',) if m in sys.modules], file=sys.stderr)"
@@ -337,7 +337,7 @@ def test_a_full_device_is_an_error(indexed):
 
 
 @needs_posix
-def test_odd_names_come_back_through_json_lines_and_null(photos, tmp_path):
+def test_odd_names_are_read_back_from_json_lines_and_null(photos, tmp_path):
     name = os.fsencode(photos) + b"/\xff\n\t\xe2\x80\xae'\".jpg"
     with open(name, "wb") as file:
         file.write((photos / "p0.jpg").read_bytes())

@@ -91,7 +91,7 @@ def test_the_summary_for_people_has_the_same_numbers(photos, capsys):
     assert lines[-1] == "  chains: 7 files in 3 chains, at most 3 in one"
 
 
-def test_lists_of_what_stays_and_goes_are_relative_to_the_root(photos, tmp_path):
+def test_lists_of_what_is_kept_and_removed_are_relative_to_the_root(photos, tmp_path):
     cli.main(["dedupe", "photos", "--keep-list", "kept", "--remove-list", "gone", "--null"])
 
     kept = (tmp_path / "kept").read_bytes().split(b"\0")[:-1]
@@ -128,7 +128,7 @@ def test_a_name_with_a_newline_ends_no_line_of_a_list(photos, tmp_path, capsys):
     assert b"a\nb.jpg\0" in (tmp_path / "k").read_bytes()
 
 
-def test_keep_rules_and_protection_decide_what_stays(photos, tmp_path):
+def test_keep_rules_and_protection_decide_what_is_kept(photos, tmp_path):
     cli.main(["dedupe", "photos", "--keep", "smallest", "--keep-list", "kept"])
 
     assert (tmp_path / "kept").read_text().split() == ["small0.jpg", "small1.jpg", "small2.jpg"]
@@ -451,7 +451,7 @@ def test_a_plan_that_was_carried_out_has_nothing_left_to_do(plan, photos, capsys
     assert contents(photos) == left
 
 
-def test_removed_files_leave_the_index_and_come_back_after_undo(plan, photos, capsys):
+def test_removed_files_leave_the_index_and_are_in_it_again_after_undo(plan, photos, capsys):
     cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
     capsys.readouterr()
 
@@ -546,7 +546,7 @@ def test_a_dry_run_and_yes_ask_nothing_on_a_terminal(plan):
     assert b"Continue?" not in tried[1] + done[1]
 
 
-def test_companions_are_moved_and_come_back(plan, photos, capsys):
+def test_companions_are_moved_and_restored(plan, photos, capsys):
     removed = [Path(os.fsdecode(path_from_json(r, "remove"))) for r in removals(plan)]
     for path in removed:
         path.with_suffix(".json").write_text(f"caption of {path.name}")

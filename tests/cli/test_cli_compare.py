@@ -32,7 +32,7 @@ def test_compare_lists_leaks_and_labels_that_disagree(sets, capsys):
 
 
 @pytest.mark.parametrize(("option", "n_leaks"), [((), 3), (("--no-orientations",), 2)])
-def test_compare_finds_rotated_images_unless_told_not_to(sets, capsys, option, n_leaks):
+def test_compare_finds_rotated_images_unless_the_option_forbids_it(sets, capsys, option, n_leaks):
     turned = np.rot90(photo(1, 320, 240))
     (sets / "test" / "cat" / "1-turned.jpg").write_bytes(encode(turned, ".jpg"))
 
@@ -143,7 +143,7 @@ def test_compare_brings_the_index_that_it_names_up_to_date(sets, capsys):
     assert "bad.jpg: not-an-image" in err
 
 
-def test_labels_come_from_a_table(sets, capsys):
+def test_labels_are_read_from_a_table(sets, capsys):
     with open("labels.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label"])

@@ -40,7 +40,7 @@ def test_evaluate_as_json_prints_one_object(photos, capsys):
     assert record["edits"][0]["relations"] == {}
 
 
-def test_evaluate_without_a_folder_takes_the_pictures_and_the_hash_of_the_index(photos, capsys):
+def test_evaluate_without_a_folder_uses_the_pictures_and_the_hash_of_the_index(photos, capsys):
     cli.main(["index", "photos", "--hash", "phash", "--bits", "256", "--quiet"])
 
     code = cli.main(["evaluate", "--sample", "2", "--compare", "0", "--json"])
@@ -52,7 +52,7 @@ def test_evaluate_without_a_folder_takes_the_pictures_and_the_hash_of_the_index(
 
 
 @pytest.mark.parametrize("extra", [["--with", "pdq"], []])
-def test_evaluate_of_an_index_evaluates_pdq_hashes_if_it_has_them_or_if_told_to(
+def test_evaluate_of_an_index_evaluates_pdq_hashes_if_it_has_them_or_if_requested(
     photos, capsys, extra
 ):
     cli.main(["index", "photos", "--quiet"] + ([] if extra else ["--with", "pdq"]))
@@ -67,7 +67,7 @@ def test_evaluate_of_an_index_evaluates_pdq_hashes_if_it_has_them_or_if_told_to(
     assert record["edits"][0]["pdq"]["within_default"] == 1
 
 
-def test_evaluate_takes_the_distances_of_different_pictures_from_the_index(
+def test_evaluate_reads_the_distances_of_different_pictures_from_the_index(
     photos, capsys, monkeypatch
 ):
     cli.main(["index", "photos", "--quiet"])

@@ -60,7 +60,7 @@ def test_pairs_across_two_folders_leaves_each_by_itself(photos, capsysbinary):
     ]  # fmt: skip
 
 
-def test_turned_pairs_are_found_when_asked_for_and_say_how_they_are_turned(photos, capsys):
+def test_turned_pairs_are_found_when_requested_and_have_their_orientation(photos, capsys):
     mirrored = photo(3, 160, 120)[:, ::-1]
     (photos / "new" / "mirrored.png").write_bytes(encode(mirrored, ".png"))
 

@@ -145,7 +145,7 @@ def test_a_picture_that_was_compared_and_is_different_is_no_duplicate_for_the_li
     assert cli.main(["query", "photos/p0.jpg", "--max-duplicates", "0", "--verify"]) == 0
 
 
-def test_turned_probes_take_every_strategy_and_explain_it(indexed, capsysbinary):
+def test_turned_probes_work_with_every_strategy_and_explain_it(indexed, capsysbinary):
     printed = {}
     for strategy in STRATEGIES:
         options = ["--orientations", "--strategy", strategy, "--explain"]
@@ -386,7 +386,7 @@ def test_query_verified_shows_the_relation_on_a_terminal(with_copies):
     assert {row.split()[5] for row in rows} == {"same-bytes", "same-picture", "edited"}
 
 
-def test_query_verified_as_json_says_where_the_largest_difference_is(with_copies, capsys):
+def test_query_verified_as_json_has_the_place_of_the_largest_difference(with_copies, capsys):
     capsys.readouterr()
     cli.main(["query", "photos/p0.jpg", "--verify", "--json"])
 

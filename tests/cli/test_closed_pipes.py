@@ -129,9 +129,7 @@ def test_a_reader_that_leaves_after_a_line_gets_no_message_that_is_false(here, c
 
 
 @pytest.mark.parametrize("command", FEW_ROWS)
-def test_a_reader_that_is_gone_changes_no_exit_code_and_gets_no_message_that_is_false(
-    here, command
-):
+def test_a_reader_that_left_changes_no_exit_code_and_gets_no_message_that_is_false(here, command):
     whole = in_process(*command.split())
 
     done = with_a_closed_pipe(*command.split())
@@ -141,7 +139,7 @@ def test_a_reader_that_is_gone_changes_no_exit_code_and_gets_no_message_that_is_
     assert messages(done) <= messages(whole)
 
 
-def test_an_update_whose_reader_is_gone_still_ends_with_the_exit_code_of_new_failures(
+def test_an_update_whose_reader_left_still_ends_with_the_exit_code_of_new_failures(
     indexed, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -165,7 +163,7 @@ def test_help_into_a_closed_pipe_prints_no_error():
 
 
 @pytest.mark.parametrize("write", [write_text, write_bytes])
-def test_a_broken_pipe_of_a_worker_or_a_server_is_not_taken_for_that_of_the_reader(write):
+def test_a_broken_pipe_of_a_worker_or_a_server_is_not_mistaken_for_that_of_the_reader(write):
     def lines():
         raise BrokenPipeError("the server closed the connection")
         yield

@@ -31,7 +31,7 @@ def names(place):
     return sorted(os.path.basename(os.fsdecode(path)) for path in index.rows.generation.paths)
 
 
-def test_the_index_and_the_excludes_come_from_a_file_above(below):
+def test_the_index_and_the_excludes_are_read_from_a_file_above(below):
     write(below / "imgdup.toml", 'index = "here"\nexclude = ["small.*", "p2.jpg"]\n')
 
     assert in_process("index", str(below / "photos")).code == 0
@@ -116,7 +116,7 @@ def removed(*options):
         return [os.path.basename(line.rstrip("\n")) for line in file]
 
 
-def test_keep_rules_come_from_the_file_unless_the_command_line_has_some(below):
+def test_keep_rules_are_those_of_the_file_unless_the_command_line_has_some(below):
     write(below / "imgdup.toml", 'index = "here"\nkeep = ["smallest", "first"]\n')
     cli.main(["index", str(below / "photos"), "--quiet"])
 
@@ -134,7 +134,7 @@ def test_a_folder_in_a_keep_rule_starts_at_the_file(below):
     assert keep.UNDER == UNDER
 
 
-def test_folders_of_the_file_stay_protected_whatever_the_command_line_protects(below):
+def test_folders_of_the_file_remain_protected_whatever_the_command_line_protects(below):
     for name in ("small.png", "p1.jpg"):
         folder = below / "photos" / name[:2]
         folder.mkdir()

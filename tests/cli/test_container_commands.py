@@ -104,7 +104,7 @@ def test_pairs_and_check_work_on_members(shards, capsys):
     assert code == 0, err
 
 
-def test_compare_takes_a_container_for_a_set(shards, capsys):
+def test_compare_accepts_a_container_as_a_set(shards, capsys):
     code, out, _ = run(capsys, "compare", "shards/x.tar", "shards/y.zip", "--json")
 
     assert code in (0, 4)
@@ -115,7 +115,7 @@ def test_compare_takes_a_container_for_a_set(shards, capsys):
     }
 
 
-def test_dedupe_lists_members_and_says_that_apply_cannot_remove_them(shards, capsys):
+def test_dedupe_lists_members_and_prints_that_apply_cannot_remove_them(shards, capsys):
     lists = ("--plan", "plan.jsonl", "--remove-list", "remove.txt", "--report", "page.html")
 
     code, _, err = run(capsys, "dedupe", *lists)
@@ -263,7 +263,7 @@ def test_the_list_of_what_to_remove_has_the_rows_of_tables(
     ]
 
 
-def test_the_list_of_what_stays_selects_the_rows_of_a_table(
+def test_the_list_of_what_is_kept_selects_the_rows_of_a_table(
     tmp_path, capsys, monkeypatch, in_process
 ):
     pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
@@ -317,7 +317,7 @@ def test_split_divides_pictures_in_containers_and_keeps_copies_together(shards, 
     assert {*lists[0], *lists[1]} == {f"x.tar!/{name}.jpg" for name in "abcd"} | in_zip
 
 
-def test_workers_that_will_read_tables_import_what_it_takes(tmp_path, monkeypatch):
+def test_workers_that_will_read_tables_import_what_they_need(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr("imgdup.workers.pool.Pool.start", lambda pool: started.append(pool.setup))
     (tmp_path / "set").mkdir()

@@ -327,7 +327,7 @@ def test_messages_that_cannot_be_written_change_no_exit_code(here, capsys):
 
 @posix
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
-def test_closed_streams_stop_nothing_and_no_file_takes_their_place(photos, closed):
+def test_closed_streams_stop_nothing_and_no_file_gets_their_numbers(photos, closed):
     (photos / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))  # libpng complains
 
     done = shell(f"imgdup index photos --workers 1 {closed}")
@@ -339,7 +339,7 @@ def test_closed_streams_stop_nothing_and_no_file_takes_their_place(photos, close
 
 
 @posix
-def test_an_output_file_never_takes_the_place_of_a_device_or_pipe(here, capsys, tmp_path):
+def test_an_output_file_never_replaces_a_device_or_pipe(here, capsys, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     pipe = str(tmp_path / "pipe")
 
@@ -354,7 +354,7 @@ def test_an_output_file_never_takes_the_place_of_a_device_or_pipe(here, capsys, 
 
 
 @posix
-def test_a_terminal_that_goes_away_stops_nothing(photos):
+def test_a_terminal_that_is_closed_stops_nothing(photos):
     ours, theirs = terminal(80)
     command = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *IMGDUP, "index", "photos"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs)
@@ -529,7 +529,7 @@ def json_records(out):
     ],
     ids=["query", "pairs"],
 )
-def test_odd_names_come_back_from_json(odd, capsysbinary, monkeypatch, args, keys):
+def test_odd_names_are_read_back_from_json(odd, capsysbinary, monkeypatch, args, keys):
     monkeypatch.chdir(odd)
 
     code = cli.main(args)
@@ -542,7 +542,7 @@ def test_odd_names_come_back_from_json(odd, capsysbinary, monkeypatch, args, key
 
 
 @posix
-def test_failures_come_back_from_json(photos, capsysbinary):
+def test_failures_are_read_back_from_json(photos, capsysbinary):
     for name in ODD_NAMES:
         with open(os.path.join(os.fsencode(photos), name), "wb") as file:
             file.write(b"text")
@@ -560,7 +560,7 @@ def test_failures_come_back_from_json(photos, capsysbinary):
 
 
 @posix
-def test_an_odd_root_comes_back_from_json(tmp_path, capsysbinary, monkeypatch):
+def test_an_odd_root_is_read_back_from_json(tmp_path, capsysbinary, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = os.path.join(os.fsencode(os.path.realpath(tmp_path)), b"\xffroot\n")
     os.mkdir(root)
@@ -594,7 +594,9 @@ def test_a_plan_of_odd_names_is_verified(odd, capsysbinary, monkeypatch, tmp_pat
 
 
 @posix
-def test_odd_names_come_back_from_lines_and_nul_and_go_in_again(odd, tmp_path, monkeypatch):
+def test_odd_names_are_read_back_from_lines_and_nul_and_accepted_as_input(
+    odd, tmp_path, monkeypatch
+):
     monkeypatch.chdir(odd)
 
     lines = in_process("query", "photos/-leading dash.jpg", "--max-dist", "0").out

@@ -77,7 +77,7 @@ def test_nothing_to_remove_is_no_step(photos):
         (["split", "--ratios", "a=1", "--out", "o", "--max-dist", "40"], "kept together"),
     ],
 )
-def test_a_distance_beyond_the_default_says_what_it_means(indexed, command, meaning):
+def test_a_distance_beyond_the_default_is_explained(indexed, command, meaning):
     err = in_process(*command).err.decode()
 
     assert meaning in err
@@ -103,7 +103,7 @@ def noises(tmp_path_factory):
     return folder / "index"
 
 
-def test_pairs_says_first_how_many_are_expected(noises):
+def test_pairs_prints_first_how_many_are_expected(noises):
     index = ImageIndex.open(noises)
     match = index.rows.column("match")
     distances = np.bitwise_count(match[:, None] ^ match).sum(axis=2)

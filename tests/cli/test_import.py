@@ -39,7 +39,7 @@ def test_import_with_the_hash_of_the_tutorial_changes_nothing(dictionary):
     ]
 
 
-def test_import_says_how_many_bits_changed(dictionary):
+def test_import_prints_how_many_bits_changed(dictionary):
     run = in_process("import", "hashes.pickle", "--json")
     index = ImageIndex.open(".imgdup")
     keys = {

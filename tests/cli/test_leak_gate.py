@@ -79,7 +79,7 @@ def test_the_reason_why_a_gate_fails_is_printed(damaged, capsys):
     )
 
 
-def test_a_gate_that_passes_says_so(sets, capsys):
+def test_a_gate_that_passes_prints_that(sets, capsys):
     assert compare("--max-leaks", "2") == 0
 
     assert capsys.readouterr().err.endswith("2 of 4 images leak, 1 label conflict\nPASS\n")
@@ -180,7 +180,7 @@ def test_the_json_lines_do_not_depend_on_the_time(sets, capsys):
     assert printed[0] == printed[1]
 
 
-def test_the_page_says_what_was_compared_and_how(damaged, capsys):
+def test_the_page_describes_what_was_compared_and_how(damaged, capsys):
     compare("--max-leaks", "2", "--report", "leaks.html")
 
     page = html.unescape((damaged / "leaks.html").read_text())
@@ -312,7 +312,7 @@ def test_a_card_is_a_paragraph_about_the_sets(sets, capsys):
         assert words in out
 
 
-def test_a_card_of_sets_without_leaks_says_so(sets, capsys):
+def test_a_card_of_sets_without_leaks_states_that_there_are_none(sets, capsys):
     cli.main(["compare", "train/dog", "test/cat", "--card"])
 
     assert "No image of <code>test/cat</code> has a duplicate in" in capsys.readouterr().out

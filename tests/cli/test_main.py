@@ -30,7 +30,7 @@ def test_the_signal_handlers_of_the_caller_are_restored(indexed, args):
 
 
 @posix
-def test_a_signal_handler_that_the_caller_set_stays(indexed, monkeypatch):
+def test_a_signal_handler_that_the_caller_set_is_kept(indexed, monkeypatch):
     def ours(number, frame):
         pass
 

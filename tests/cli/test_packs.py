@@ -171,7 +171,7 @@ def test_info_check_and_export_read_a_pack(packed, capfd):
     assert len(output(capfd)[0]) == 9
 
 
-def test_subtract_takes_a_pack_of_what_is_known(packed, capfd):
+def test_subtract_accepts_a_pack_of_what_is_known(packed, capfd):
     assert run("index", "test", "--index", "new", "--quiet") == 0
 
     assert run("subtract", "new", "train.pack", "-o", "unseen", "--max-dist", 31, "--json") == 0
@@ -183,7 +183,7 @@ def test_subtract_takes_a_pack_of_what_is_known(packed, capfd):
 
 
 @pytest.mark.parametrize("names", PACK_NAMES)
-def test_a_pack_tells_no_more_than_requested(packed, names):
+def test_a_pack_contains_no_more_than_requested(packed, names):
     args = ["export", "--format", "pack", "-o", "p", "--names", names, "--index", "known"]
     assert run(*args) == 0
 
@@ -217,7 +217,7 @@ def test_equal_indexes_give_equal_packs(packed):
     assert Path("again.pack").read_bytes() == Path("train.pack").read_bytes()
 
 
-def test_names_of_several_folders_and_single_files_stay_in_order(packed, capfd):
+def test_names_of_several_folders_and_single_files_remain_in_order(packed, capfd):
     for name in ("b/x/1.jpg", "a/1.jpg", "c/1.jpg", "c/.hidden/2.jpg", "aa.jpg", "bb.jpg"):
         (packed / "more" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(packed / "pictures" / "cat" / "0.jpg", packed / "more" / name)

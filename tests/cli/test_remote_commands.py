@@ -47,7 +47,7 @@ def paths(capfd, *args):
     return {each["path"] for line in out.splitlines() if "path" in (each := json.loads(line))}
 
 
-def test_query_finds_objects_and_members_and_takes_them_as_probes(indexed_bucket, capfd):
+def test_query_finds_objects_and_members_and_accepts_them_as_probes(indexed_bucket, capfd):
     both = {f"{ROOT}/set/a.jpg", f"{ROOT}/set/x.tar!/a.jpg"}
 
     assert paths(capfd, "query", "probe.jpg", "--verify") == both
@@ -109,7 +109,7 @@ def test_a_set_on_a_server_is_written_cleaned_to_a_folder(indexed_bucket, capfd,
     assert indexed_bucket.objects == before
 
 
-def test_an_object_is_never_taken_for_a_local_file_by_apply(indexed_bucket, tmp_path):
+def test_an_object_is_never_mistaken_for_a_local_file_by_apply(indexed_bucket, tmp_path):
     folder = tmp_path / "s3:" / BUCKET / "set"
     folder.mkdir(parents=True)
     (folder / "a.jpg").write_bytes(b"a local file whose name only looks like an address")

@@ -103,7 +103,7 @@ def test_an_update_waits_while_another_command_writes_the_index(indexed, tmp_pat
 
 
 @pytest.mark.usefixtures("in_process")
-def test_an_update_that_fails_is_one_line_and_the_watch_goes_on(indexed, capsys):
+def test_an_update_that_fails_gives_one_line_and_the_watch_continues(indexed, capsys):
     updates = watching_command._Updates(Path(".imgdup"), ["photos"], Settings(workers=1))
     os.rename("photos", "elsewhere")
 
@@ -149,7 +149,7 @@ def test_changes_of_the_index_itself_are_no_changes(photos, monkeypatch):
 
 
 @pytest.mark.usefixtures("in_process")
-def test_indexed_folders_that_are_gone_are_not_watched(indexed, tmp_path):
+def test_indexed_folders_that_are_missing_are_not_watched(indexed, tmp_path):
     assert watching_command._watched(Path(".imgdup"), []) == [os.path.realpath(indexed)]
     os.rename("photos", "elsewhere")
 

@@ -115,7 +115,7 @@ def test_the_second_member_of_one_name_is_number_two(tmp_path):
     assert read(path, b"a.jpg#2") == b"second"
 
 
-def test_names_that_lead_out_of_a_container_stay_in_it(tmp_path):
+def test_names_that_lead_out_of_a_container_are_kept_in_it(tmp_path):
     path = pack(tmp_path / "x.tar", [("/etc/a.jpg", b"1"), ("../../b.jpg", b"2"), ("./c", b"3")])
 
     assert [member.name for member in listed(path)] == [b"b.jpg", b"c", b"etc/a.jpg"]

@@ -119,7 +119,7 @@ def test_the_column_of_pictures_is_found_among_others_of_bytes(tmp_path):
     assert next(member.name for member in listed(path)) == b"0/image"
 
 
-def test_of_several_columns_of_pictures_that_called_image_is_taken_or_none(tmp_path):
+def test_of_several_columns_of_pictures_that_called_image_is_used_or_none(tmp_path):
     path = write(tmp_path / "x.parquet", pa.table({"before": PICTURES, "image": PICTURES}))
     other = write(tmp_path / "y.parquet", pa.table({"before": PICTURES, "after": PICTURES}))
 
@@ -409,13 +409,13 @@ def test_a_column_of_bytes_without_any_is_none_of_pictures_unless_it_is_named(
         (["image", "Image"], b"image"),
     ],
 )
-def test_of_several_columns_of_pictures_the_most_usual_name_is_taken(tmp_path, names, taken):
+def test_of_several_columns_of_pictures_the_most_usual_name_is_used(tmp_path, names, taken):
     path = write(tmp_path / "x.parquet", pa.table({name: PICTURES for name in names}))
 
     assert [each.name for each in listed(path)] == [b"%d/%s" % (i, taken) for i in range(4)]
 
 
-def test_a_column_of_pictures_goes_before_an_empty_one_of_structs(tmp_path):
+def test_a_column_of_pictures_is_preferred_to_an_empty_one_of_structs(tmp_path):
     structs = pa.array([None] * 4, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
     path = write(tmp_path / "x.parquet", pa.table({"image": structs, "scan": PICTURES}))
     other = write(tmp_path / "y.parquet", pa.table({"image": structs, "scan": [b"text"] * 4}))
@@ -446,7 +446,7 @@ def test_at_most_eight_columns_are_named(tmp_path, n_columns, shown):
         ("a\0b", "missing"),
     ],
 )
-def test_a_path_in_a_table_that_names_no_file_says_why(tmp_path, cell, reason):
+def test_a_path_in_a_table_that_names_no_file_is_reported_with_the_reason(tmp_path, cell, reason):
     path = write(tmp_path / "x.parquet", pa.table({"file": [cell]}))
 
     assert reason_of(path, b"0/file") == reason

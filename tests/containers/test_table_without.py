@@ -119,7 +119,7 @@ def test_a_damaged_parquet_file_is_refused(tmp_path):
     assert caught.value.reason == "damaged"
 
 
-def test_the_metadata_of_other_writers_stay(tmp_path):
+def test_the_metadata_of_other_writers_are_kept(tmp_path):
     path = tmp_path / "x.parquet"
     with pq.ParquetWriter(path, pa.schema({"a": pa.int64()}), store_schema=False) as writer:
         writer.write_table(pa.table({"a": [1, 2, 3]}))

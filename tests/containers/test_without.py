@@ -113,7 +113,7 @@ def test_a_zip_file_holds_all_other_members_as_they_were(
     assert new.startswith(before)
 
 
-def test_a_zip_file_in_the_long_form_stays_in_it(tmp_path, monkeypatch):
+def test_a_zip_file_in_the_long_form_keeps_it(tmp_path, monkeypatch):
     """With the limit lowered, `zipfile` writes the records of files beyond 4 GB."""
     path = tmp_path / "x.zip"
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
@@ -134,7 +134,7 @@ def test_a_tar_file_that_loses_nothing_is_the_same_to_the_byte(tmp_path):
     assert without(path, set()) == path.read_bytes()
 
 
-def test_headers_that_concern_all_members_stay(tmp_path):
+def test_headers_that_concern_all_members_are_kept(tmp_path):
     path = tmp_path / "x.tar"
     with tarfile.open(path, "w", pax_headers={"comment": "for all"}) as file:
         for name in ("a.jpg", "b.jpg"):

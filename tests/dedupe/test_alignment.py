@@ -89,7 +89,7 @@ def test_equal_pictures_lie_on_each_other():
         assert is_unmoved(place.matrix, WHOLE.shape)
 
 
-def test_two_places_say_the_same_if_each_is_the_reverse_of_the_other():
+def test_two_places_agree_if_each_is_the_reverse_of_the_other():
     there, back = places_of(WHOLE, cropped(BOXES["middle"]))[0], Place(False, np.eye(2, 3))
     square = np.vstack([there.matrix, [0, 0, 1]])
     reverse = Place(False, np.linalg.inv(square)[:2])

@@ -55,7 +55,7 @@ def test_every_plan_that_is_made_passes(files, max_distance, search_distance, pr
 
 
 @given(files=files_strategy().flatmap(turned_files), max_distance=st.integers(0, 6))
-def test_every_plan_of_turned_pictures_passes_and_is_false_if_it_says_none_is_turned(
+def test_every_plan_of_turned_pictures_passes_and_is_false_if_it_states_that_none_is_turned(
     files, max_distance
 ):
     rows = rows_of(files)

@@ -72,7 +72,7 @@ def test_leaks_of_a_wide_rule_equal_looking_at_every_pair(data, max_distance):
     assert found(leaks) == oracles_dedupe.leaks(a, b, max_distance, labels, wide=True)
 
 
-def test_a_leak_says_how_it_is_turned():
+def test_a_leak_has_its_orientation():
     match = (1 << 200) - 2
     test = File(b"/test/1.jpg", match=oracles_dedupe.turned_match(match)[1])
 
@@ -164,7 +164,7 @@ def test_two_folders_of_one_index_are_compared_and_a_hard_link_is_the_same_file(
     assert [(leak.path, leak.relation) for leak in leaks] == [(b"/data/b/1.jpg", "same-file")]
 
 
-def test_the_same_file_comes_before_a_copy_with_an_earlier_name():
+def test_the_same_file_is_listed_before_a_copy_with_an_earlier_name():
     files = [
         File(b"/data/a/0-copy.jpg", content=b"same"),
         File(b"/data/a/1.jpg", content=b"same", inode=1),

@@ -173,7 +173,7 @@ def test_no_content_is_removed_because_of_what_a_removed_one_shows():
     assert (0, 2) in asked  # 1 may not take 2 with it; its keeper is asked instead
 
 
-def test_a_protected_copy_stays_and_is_compared_with_nothing_better():
+def test_a_protected_copy_is_kept_and_compared_with_nothing_better():
     contents = contents_of([0, 0, 0], protected={1})
     table = dict.fromkeys([(0, 2), (1, 2)], "same-picture")
 

@@ -91,7 +91,7 @@ def test_different_contents_are_neither_compared_nor_removed_nor_shown():
     assert duplicates.groups.shown == []
 
 
-def test_of_files_of_equal_bytes_the_preferred_path_stays():
+def test_of_files_of_equal_bytes_the_preferred_path_is_kept():
     files = [File(b"/data/%d.jpg" % n, content=b"same") for n in range(3)]
     preferred = Decision("prefer", digest(b"same"), path=b"/data/2.jpg")
 
@@ -102,20 +102,20 @@ def test_of_files_of_equal_bytes_the_preferred_path_stays():
     }
 
 
-def test_a_preferred_path_that_is_gone_leaves_the_choice_to_the_rules():
+def test_a_preferred_path_that_is_missing_leaves_the_choice_to_the_rules():
     files = [File(b"/data/%d.jpg" % n, content=b"same") for n in range(2)]
     preferred = Decision("prefer", digest(b"same"), path=b"/data/gone.jpg")
 
     assert removals(found(files, [preferred])).keys() == {b"/data/1.jpg"}
 
 
-def test_all_files_of_a_kept_content_stay():
+def test_all_files_of_a_kept_content_are_kept():
     files = [File(b"/data/%d.jpg" % n, content=b"same") for n in range(3)]
 
     assert removals(found(files, [Decision("keep", digest(b"same"))])) == {}
 
 
-def test_decisions_by_digests_of_another_kind_say_nothing():
+def test_decisions_by_digests_of_another_kind_have_no_effect():
     other = Decision("keep", digest(b"/data/c.jpg"), digest_kind="blake2b")
 
     assert removals(found(FILES, [other])) == removals(found(FILES, []))
@@ -186,7 +186,7 @@ def test_what_is_added_is_read(tmp_path):
     assert list(file.latest().values()) == SOME
 
 
-def test_a_later_decision_replaces_an_earlier_one_and_undecided_takes_it_back():
+def test_a_later_decision_replaces_an_earlier_one_and_undecided_undoes_it():
     again = [*SOME, Decision("duplicate", B, A), Decision("undecided", A)]
 
     assert list(latest(again).values()) == [SOME[2], SOME[3], Decision("duplicate", B, A)]
@@ -358,6 +358,6 @@ def test_decisions_that_do_not_fit_on_the_disk_leave_the_file_as_it_was(
     assert path.read_bytes() == before
 
 
-def test_decisions_in_a_folder_that_is_gone_cannot_be_written(tmp_path):
+def test_decisions_in_a_missing_folder_cannot_be_written(tmp_path):
     with pytest.raises(ImgdupError, match="decisions"):
         DecisionFile(tmp_path / "gone" / "decisions").append(SOME[:1])

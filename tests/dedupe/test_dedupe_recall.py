@@ -148,7 +148,7 @@ COPIED |= {"Base", "Bright", "Dark", "identical bytes", "RGBA png"}
 COLOURED = {"Hue", "color-corrected"}
 
 
-def test_the_relation_of_labelled_pairs_is_what_their_note_says():
+def test_the_relation_of_labelled_pairs_is_that_of_their_note():
     relations = {
         (pair["note"], pair["a"], pair["b"]): relation
         for pair, relation in relations_of_same_pairs()

@@ -70,7 +70,7 @@ def name_of(rows, row):
     return rows.path(row).rpartition(b"/")[2].decode()
 
 
-def test_framed_and_cropped_copies_are_shown_and_stay(index):
+def test_framed_and_cropped_copies_are_shown_and_kept(index):
     rows = index.rows
     match = rows.column("match")
 
@@ -94,7 +94,7 @@ def test_a_plan_that_removes_them_passes_the_check_only_as_a_wide_one(index):
     assert any("duplicates" in fault for fault in faults(narrow, index.rows))
 
 
-def test_an_index_that_knows_no_borders_finds_the_crops_and_says_what_is_missing(
+def test_an_index_without_hashes_of_borders_finds_the_crops_and_reports_what_is_missing(
     index, tmp_path, capsys
 ):
     place = tmp_path / "index"

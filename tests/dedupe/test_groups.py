@@ -192,7 +192,7 @@ def test_threads_do_not_matter(files, threads):
 
 
 @given(files=files_strategy())
-def test_groups_come_best_first_and_in_each_the_nearest_first(files):
+def test_groups_are_sorted_best_first_and_each_nearest_first(files):
     rows = rows_of(files)
 
     groups = groups_of(rows, rule=MatchRule(4))

@@ -46,7 +46,7 @@ def test_a_strongly_compressed_copy_is_explained_in_both_directions(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_an_edit_of_a_strongly_compressed_copy_stays(seed):
+def test_an_edit_of_a_strongly_compressed_copy_is_kept(seed):
     original = noisy_photo(seed)
     copy = compressed(with_patch(original), 8)
 

@@ -58,7 +58,7 @@ PAGES = FileContents(
     [(known_verdicts, (EDITED, SAME)), (known_facts, (PHOTO, PAGES))],
     ids=["verdicts", "facts"],
 )
-def test_entries_come_back_as_they_were(tmp_path, opened, entries):
+def test_entries_are_read_back_unchanged(tmp_path, opened, entries):
     store = opened(tmp_path)
     store.add(FIRST, entries[0])
     store.add(SECOND, entries[1])
@@ -159,7 +159,7 @@ def test_merged_entries_are_the_same_bytes_whatever_the_order_of_the_indexes(two
     assert written == [written[0]] * 3
 
 
-def test_digests_that_begin_alike_are_told_apart(tmp_path, two_indexes):
+def test_digests_that_begin_alike_are_distinguished(tmp_path, two_indexes):
     alike = digests(1, 2)
     alike[1, 8:] = 7
     (tmp_path / "c").mkdir()

@@ -117,7 +117,7 @@ AGES = (1000, 0, -1000)  # the original is older, as old as after `git clone`, n
 
 
 @pytest.mark.parametrize("age_s", AGES)
-def test_the_original_stays_beside_ten_copies(folder, age_s):
+def test_the_original_is_kept_beside_ten_copies(folder, age_s):
     plan = planned(folder, is_original, lambda file: age_s)
 
     removed = {name_of(each.remove.path) for each in plan.removals}
@@ -126,7 +126,7 @@ def test_the_original_stays_beside_ten_copies(folder, age_s):
     assert "marked.png" not in removed
 
 
-def test_each_removal_says_which_rule_decided(plan):
+def test_each_removal_names_the_rule_that_decided(plan):
     rules = {name_of(each.remove.path): each.rule for each in plan.removals}
 
     expected = {
@@ -226,7 +226,7 @@ def test_the_original_stays_where_only_both_pictures_show_it(folder_of_pairs, ag
 
 
 @needs_data
-def test_forty_photos_stay_beside_five_copies_of_each(forty_photos):
+def test_forty_photos_are_kept_beside_five_copies_of_each(forty_photos):
     plan = planned(forty_photos, is_numbered_original, lambda file: AGES[number_of(file) % 3])
 
     assert len(plan.removals) > 150

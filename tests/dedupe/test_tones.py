@@ -57,7 +57,7 @@ def test_a_tone_curve_is_found_in_both_directions_and_undone(scene, curve, swapp
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_the_curve_goes_to_the_picture_whose_tones_were_cut_off(scene, swapped):
+def test_the_curve_is_applied_to_the_picture_whose_tones_were_cut_off(scene, swapped):
     cut_off = as_curve(lambda level: 0.5 + 2.5 * (level - 0.5))
     pair = [gray(scene), cut_off[gray(scene)]]
 
@@ -69,7 +69,7 @@ def test_the_curve_goes_to_the_picture_whose_tones_were_cut_off(scene, swapped):
     assert np.abs(changed.astype(int) - pair[1].astype(int)).mean() < 4
 
 
-def test_equal_pictures_stay_as_they_are(scene):
+def test_equal_pictures_are_not_changed(scene):
     first, second, found = tones.equal_colours(gray(scene), gray(scene))
 
     assert found == tones.Tones(False, False)
@@ -107,7 +107,7 @@ def test_beside_a_gray_copy_the_picture_in_colour_is_gray_too(scene, swapped):
     assert not found.may_hide_change
 
 
-def test_pictures_in_colour_come_back_as_brightness_and_two_parts_of_colour(scene):
+def test_pictures_in_colour_are_returned_as_brightness_and_two_parts_of_colour(scene):
     first, second, found = tones.equal_colours(scene, scene.copy())
 
     assert first.shape == second.shape == (*scene.shape[:2], 3)
@@ -461,7 +461,7 @@ def test_the_spread_is_the_variance_and_at_least_one(pixels):
     [(0, 0, True), (5, 7, True), (6, 6, False), (255, 253, True), (250, 250, True),
      (249, 249, False), (0, 3, False), (255, 252, False)],
 )  # fmt: skip
-def test_only_black_and_white_that_did_not_move_are_a_background_that_stays(level, moved_to, stays):
+def test_only_black_and_white_that_did_not_move_are_a_fixed_background(level, moved_to, stays):
     a = np.full((3, 3), level, np.uint8)
 
     found = tones._stays(curves.Levels(a, np.full_like(a, moved_to), np.ones_like(a)))
@@ -507,7 +507,7 @@ def test_a_tint_is_found_although_a_channel_is_cut_off_in_bright_places(scene):
     assert not tones._is_tinted(scene)
 
 
-def test_colour_that_was_taken_away_and_another_curve_are_both_undone(scene):
+def test_colour_that_was_removed_and_another_curve_are_both_undone(scene):
     first, second, found = tones.equal_colours(scene, CURVES["gamma"][gray(scene)])
 
     assert found == tones.Tones(True, False)

@@ -112,7 +112,7 @@ def test_a_png_of_a_large_jpeg_has_its_pixels_although_the_jpeg_is_reduced_other
     assert set(found.values()) == {"same-pixels"}
 
 
-def test_files_that_changed_went_or_cannot_be_decoded_are_unverified_and_stay(tmp_path):
+def test_files_that_changed_vanished_or_cannot_be_decoded_are_unverified_and_kept(tmp_path):
     files = [row_of(noted(tmp_path, f"{i}.png")) for i in range(3)]
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes())
     (tmp_path / "2.png").unlink()
@@ -138,7 +138,7 @@ def test_files_that_changed_went_or_cannot_be_decoded_are_unverified_and_stay(tm
     ids=lambda limit: next(iter(limit)),
 )
 @pytest.mark.usefixtures("processes")
-def test_files_beyond_a_limit_are_unverified_and_stay(tmp_path, limit):
+def test_files_beyond_a_limit_are_unverified_and_kept(tmp_path, limit):
     if "worker_memory_bytes" in limit and not CAN_CAP_MEMORY:
         pytest.skip("the memory of a process cannot be limited on this system")
     large = np.tile(PIXELS, (50, 50, 1))
@@ -393,7 +393,7 @@ def test_files_whose_pages_are_all_equal_have_the_same_pixels(tmp_path):
     assert list(found.values()) == ["same-pixels"]
 
 
-def test_a_picture_with_transparent_pixels_stays_beside_one_without(tmp_path):
+def test_a_picture_with_transparent_pixels_is_kept_beside_one_without(tmp_path):
     alpha = np.full((*PIXELS.shape[:2], 1), 255, np.uint8)
     alpha[:9] = 200
     shown = written(tmp_path, "1.png", np.concatenate([PIXELS, alpha], axis=2))

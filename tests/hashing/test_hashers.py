@@ -96,7 +96,7 @@ def test_every_hash_has_a_twin_and_a_golden_value():
 
 
 @each_hash
-def test_golden_values_stay(name, bits):
+def test_golden_values_do_not_change(name, bits):
     words = compute(name, bits, to_gray(formula_picture()))
 
     assert to_hex(words[None]) == [GOLDEN[name, bits]]
@@ -373,7 +373,7 @@ def test_pdq_of_full_decodes_is_that_of_the_package_pdqhash():
 
 
 @needs_data
-def test_pdq_of_indexing_decodes_stays_close_to_full_ones():
+def test_pdq_of_indexing_decodes_is_close_to_full_ones():
     paths = sorted((DATA / "caltech-101").rglob("*.jpg"))[::18]
     distances = []
 
@@ -391,7 +391,7 @@ def test_pdq_of_indexing_decodes_stays_close_to_full_ones():
 
 
 @needs_data
-def test_match_hashes_of_small_jpegs_stay_close_to_those_of_the_photos():
+def test_match_hashes_of_small_jpegs_are_close_to_those_of_the_photos():
     paths = sorted((DATA / "caltech-101").rglob("*.jpg"))[::90]
     pictures = [Image.open(path).convert("RGB") for path in paths]
     found = {

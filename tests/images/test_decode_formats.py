@@ -335,7 +335,7 @@ def test_other_arrays_are_refused(array):
         picture_in_memory(array)
 
 
-def test_views_are_taken_as_their_copies():
+def test_views_are_treated_as_their_copies():
     for view in (RGB[::-1], RGB[:, ::2], RGB[:, :, ::-1], np.asfortranarray(RGB)):
         assert same(picture_in_memory(view), picture_in_memory(view.copy()))
 

@@ -143,7 +143,7 @@ def test_facts_of_a_lossless_file_show_that_it_was_a_poor_jpeg(name):
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "bmp"])
-def test_facts_of_an_enlarged_picture_say_so(name):
+def test_facts_of_an_enlarged_picture_show_that(name):
     assert facts(resized(PAINTED, 2), name).detail < UPSCALED
     assert facts(PAINTED, name).detail >= UPSCALED
 

@@ -64,7 +64,7 @@ def test_lower_quality_moves_the_pixels_further():
         ("logo", (120, 200)),
     ],
 )
-def test_copies_have_the_size_that_their_name_says(name, size):
+def test_copies_have_the_size_that_their_name_describes(name, size):
     assert copy(name).shape[:2] == size
 
 
@@ -83,7 +83,7 @@ def test_copies_have_the_size_that_their_name_says(name, size):
         ("gray", lambda p: np.repeat((p @ [0.299, 0.587, 0.114])[..., None], 3, axis=2)),
     ],
 )
-def test_copies_have_the_pixels_that_their_name_says(name, change):
+def test_copies_have_the_pixels_that_their_name_describes(name, change):
     expected = np.clip(change(PICTURE.astype(float)), 0, 255)
 
     assert difference(name, expected) < difference("JPEG quality 80", PICTURE) + 3

@@ -260,7 +260,7 @@ def test_mutants_give_facts_or_a_reason(name):
 
 
 @needs_data
-def test_the_odd_files_hold_what_their_descriptions_say():
+def test_the_odd_files_match_their_descriptions():
     odd = DATA / "odd-files"
     fax, other_fax = ((odd / f"fax/contract-{x}.tif").read_bytes() for x in "AB")
     clip, other_clip = ((odd / f"gif/clip-{x}.gif").read_bytes() for x in "ab")

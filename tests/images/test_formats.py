@@ -111,7 +111,7 @@ def test_random_bytes_do_not_raise():
         assert sniff(rng.bytes(int(rng.integers(SNIFF_BYTES + 1)))) in FORMATS
 
 
-def test_positions_on_disk_stay():
+def test_positions_on_disk_do_not_change():
     assert FORMATS[:16] == (
         *("unknown", "jpeg", "png", "webp", "bmp"),
         *("gif", "tiff", "avif", "heif", "pnm"),

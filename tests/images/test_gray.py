@@ -95,7 +95,7 @@ def test_luma_by_bands_is_luma(monkeypatch):
     assert np.array_equal(luma(rgb), whole)
 
 
-def test_gray_pixels_are_taken_as_they_are():
+def test_gray_pixels_are_not_changed():
     assert to_gray(PIXELS, (4, 6))._replace(pixels=None) == GrayImage(None, 4, 6)
     assert to_gray(PIXELS, (4, 6)).pixels.base is PIXELS.base
 

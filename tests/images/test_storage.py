@@ -36,7 +36,7 @@ def luminance_table(quality):
 
 
 @pytest.mark.parametrize("quality", [10, 50, 92])
-def test_the_first_table_of_luminance_counts_wherever_it_stands(quality):
+def test_the_first_table_of_luminance_is_used_wherever_it_is(quality):
     table = luminance_table(quality)
     chroma = b"\x01" + bytes(64 * [99])
 

@@ -30,7 +30,7 @@ def test_path_key_orders_as_tuples_of_parts_do(paths):
 
 
 @given(st.lists(st.binary()))
-def test_texts_come_back_byte_for_byte(texts):
+def test_texts_are_read_back_byte_for_byte(texts):
     builder = TextBuilder()
     for text in texts:
         builder.append(text)
@@ -41,7 +41,7 @@ def test_texts_come_back_byte_for_byte(texts):
 
 
 @given(st.lists(RELATIVE, unique=True, max_size=20), st.data())
-def test_paths_of_several_roots_come_back_and_are_found(relative, data):
+def test_paths_of_several_roots_are_read_back_and_found(relative, data):
     roots = [b"", b"/photos", b"/photos-2", b"/z"]
     prefixes = [b"/single/", b"/photos/", b"/photos-2/", b"/z/"]
     paths = sorted({data.draw(st.sampled_from(prefixes)) + r for r in relative}, key=path_key)
@@ -150,7 +150,7 @@ def test_empty_columns_have_the_width_of_the_hash():
     assert columns["digest"].shape == (3, 16)
 
 
-def test_failures_come_back_by_row():
+def test_failures_are_read_back_by_row():
     details = {7: "ends early", 2: "über \udcff"}
 
     arrays = failure_arrays(details)

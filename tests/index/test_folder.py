@@ -265,7 +265,7 @@ def test_preparing_makes_the_folder_and_its_parts_and_nothing_else(tmp_path):
     assert names(place / "parts") == []
 
 
-def test_a_folder_of_other_files_is_not_taken(tmp_path):
+def test_a_folder_of_other_files_is_refused(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"mine")
     (tmp_path / "parts").mkdir()
 

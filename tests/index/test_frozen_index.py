@@ -165,7 +165,7 @@ def test_an_update_brings_an_index_of_version_1_up_to_date(tmp_path, caplog):
     assert found.check_before_decision() is found
 
 
-def test_an_index_of_version_1_stays_if_not_all_its_files_can_be_read(tmp_path):
+def test_an_index_of_version_1_is_kept_if_not_all_its_files_can_be_read(tmp_path):
     shutil.copytree(OLD[1], tmp_path / "index")
     (tmp_path / "photos").mkdir()
 

@@ -52,7 +52,7 @@ def test_every_admitted_opcode_is_one_that_is_written():
     assert used == layout.OPCODES
 
 
-def test_buffers_come_back_in_their_places():
+def test_buffers_are_restored_in_their_places():
     data = dumps({"a": BUFFER, "b": [BUFFER]})
 
     assert loads(data, [bytearray(b"1"), bytearray(b"2")]) == {"a": b"1", "b": [b"2"]}

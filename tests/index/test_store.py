@@ -61,7 +61,7 @@ def test_arrays_are_aligned_read_only_views_of_one_map(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="files with holes need a call of their own")
-def test_opening_takes_no_memory_and_reads_no_array(tmp_path):
+def test_opening_needs_no_memory_and_reads_no_array(tmp_path):
     n_bytes = 1 << 36
     description = {"dtype": "<u8", "shape": [n_bytes // 8], "data": layout.BUFFER}
     pickled = layout.dumps({"head": {}, "arrays": {"hashes": description}})

@@ -185,7 +185,7 @@ def test_a_picture_is_shrunk_to_the_averages_of_equal_areas(data):
     np.testing.assert_array_equal(found, shrunk_twin(pixels, height, width))
 
 
-def test_a_long_white_strip_stays_white():
+def test_a_long_white_strip_remains_white():
     strip = np.full((1, 1 << 18), 255, np.uint8)
 
     assert shrunk(strip, 1, 1).tolist() == [[255]]

@@ -289,7 +289,7 @@ ARRAYS = [
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
-def test_arguments_that_fit_are_taken(call):
+def test_arguments_that_fit_are_accepted(call):
     call(**CALLS[call]())
 
 

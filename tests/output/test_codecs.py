@@ -66,7 +66,7 @@ def test_shown_text_commands_no_terminal(path):
 
 
 @given(cells=st.lists(PATHS, min_size=1))
-def test_tab_separated_fields_come_back(cells):
+def test_tab_separated_fields_are_read_back(cells):
     line = tsv_line(cells)
 
     assert line.count(b"\n") == 1
@@ -80,7 +80,7 @@ def test_a_plain_name_is_not_changed():
     assert shown(name.encode()) == name
 
 
-def test_a_name_that_looks_escaped_is_not_taken_for_an_escape():
+def test_a_name_that_looks_escaped_is_not_mistaken_for_an_escape():
     assert unescape(escape(rb"a\x41\n")) == rb"a\x41\n"
 
 

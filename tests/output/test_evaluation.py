@@ -117,7 +117,7 @@ def test_the_reasons_name_pairs_nearest_distance_and_choice(found):
     )
 
 
-def test_without_an_estimate_the_reason_says_so(found):
+def test_without_an_estimate_the_reason_is_given(found):
     unknown = found.hashes["match"]._replace(chance=None, distance=None)
     none = found.hashes["search"]._replace(distance=None)
     some = found._replace(hashes={"match": unknown, "search": none})

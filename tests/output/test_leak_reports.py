@@ -257,7 +257,7 @@ def test_the_count_names_the_sets_and_what_was_accepted():
     assert [each["limits"] for each in limits] == ["--max-leaks 2", "none"]
 
 
-def test_a_card_says_whether_there_are_leaks():
+def test_a_card_states_whether_there_are_leaks():
     with_leaks, without = (card(evidence_of(gate_of(n))) for n in (2, 0))
 
     assert "2 images (20 %) of <code>test</code> have a duplicate" in with_leaks

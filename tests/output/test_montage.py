@@ -56,7 +56,7 @@ def roles(pixels):
     return [role for row in frames(pixels) for role in row if role]
 
 
-def test_probe_and_matches_stand_in_their_order(tmp_path):
+def test_probe_and_matches_are_drawn_in_their_order(tmp_path):
     probe, near, far = (png(tmp_path / f"{name}.png", plain(64, 48)) for name in "abc")
     matches = [match(probe, near), match(probe, far, distance=10, duplicate=False)]
 

@@ -85,7 +85,7 @@ def test_the_page_loads_nothing():
     assert "default-src 'none'" in page
 
 
-def test_groups_that_save_most_come_first():
+def test_groups_that_save_most_are_first():
     small = Group(entry("a"), [entry("b", size_bytes=10)])
     large = Group(entry("c"), [entry("d", size_bytes=6), entry("e", size_bytes=6)])
 

@@ -173,7 +173,7 @@ def test_dark_mode_changes_the_colours_and_keeps_the_contrast(fresh):
     assert low == {}
 
 
-def test_facts_stay_whole_and_names_break_behind_a_slash_on_a_phone(fresh):
+def test_facts_are_not_broken_and_names_break_behind_a_slash_on_a_phone(fresh):
     fresh.screen(390, 844)
 
     try:
@@ -348,7 +348,7 @@ def test_pictures_of_the_first_groups_are_large_enough_to_be_enlarged(choosing):
     assert choosing.texts("#compare .note") == [""]
 
 
-def test_small_previews_are_said_to_be_small(page, tmp_path):
+def test_small_previews_are_reported_as_small(page, tmp_path):
     pair = [entry(name, thumbnail=jpeg()) for name in ("keeper.jpg", "copy.jpg")]
     save_page(tmp_path / "page.html", [Group(pair[0], pair[1:])])
     page.open(tmp_path / "page.html")

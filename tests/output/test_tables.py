@@ -61,7 +61,7 @@ def test_a_table_can_be_written_to_a_stream_of_any_encoding(name, width, encodin
     assert text.encode(encoding)
 
 
-def test_columns_are_aligned_and_numbers_stand_right():
+def test_columns_are_aligned_and_numbers_are_on_the_right():
     text = printed(["n", "name", "path"], [[7, "a", b"x"], [1234, "bcd", b"y"]])
 
     assert text == "    n  name  path\n    7  a     x\n1,234  bcd   y\n"
@@ -79,7 +79,7 @@ def test_wide_characters_count_twice():
     assert text == "name   path\n写真   x\nphoto  y\n"
 
 
-def test_a_long_name_goes_on_behind_the_edge():
+def test_a_long_name_continues_in_the_next_line():
     text = printed(HEADER, [ROW], width=60)
 
     assert text == (
@@ -138,7 +138,7 @@ def test_a_cell_of_several_lines_is_printed_under_one_another():
     assert text == " n  pair\n 1  /a.jpg\n    /b.jpg\n12  /c.jpg\n"
 
 
-def test_a_long_table_comes_in_blocks_with_one_header():
+def test_a_long_table_is_printed_in_blocks_with_one_header():
     rows = [[i, b"%d.jpg" % i] for i in range(BLOCK_ROWS + 2)]
 
     blocks = list(table(["number", "path"], iter(rows)))

@@ -57,7 +57,7 @@ def test_no_files_have_no_probes():
     assert list(probe_files([], PARAMETERS)) == []
 
 
-def test_a_probe_has_the_shape_that_a_search_takes(paths):
+def test_a_probe_has_the_shape_that_a_search_needs(paths):
     ((probe,),) = probe_files(paths[:1], PARAMETERS)
 
     assert probe.hashes.shape == (1, 1)

@@ -431,7 +431,7 @@ def test_a_hundred_thousand_equal_hashes_are_one_class():
 # --- skew
 
 
-def test_bits_that_go_together_are_dealt_to_different_bands():
+def test_correlated_bits_are_dealt_to_different_bands():
     rng = np.random.default_rng(0)
     half = rng.integers(0, 2, (500, 16), dtype=np.uint8)
     sample = np.concatenate([half, half], axis=1)  # bit k + 16 repeats bit k

@@ -361,7 +361,7 @@ def test_build_leaves_its_input_alone():
     assert not np.shares_memory(tree.hashes, hashes)
 
 
-def test_build_takes_a_view_of_every_other_row():
+def test_build_accepts_a_view_of_every_other_row():
     hashes = clustered(300)[::2]
 
     matches = VPTree.build(hashes).within(hashes, 2)
@@ -370,7 +370,7 @@ def test_build_takes_a_view_of_every_other_row():
 
 
 @pytest.mark.usefixtures("full_leaves")
-def test_build_takes_little_memory_beside_its_input():
+def test_build_needs_little_memory_beside_its_input():
     n = 300_000
     hashes = mixed(n)
 

@@ -176,7 +176,7 @@ def test_short_reads_are_completed(file, monkeypatch):
     assert read_file(str(file), Limits()).data == b"content"
 
 
-def test_no_descriptor_stays_open(file, monkeypatch):
+def test_no_descriptor_remains_open(file, monkeypatch):
     opened = []
     real_open = os.open
 

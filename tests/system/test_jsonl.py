@@ -24,7 +24,7 @@ PATHS = st.one_of(
 
 
 @given(path=PATHS)
-def test_a_path_comes_back_whole(path):
+def test_a_path_is_read_back_unchanged(path):
     record = json.loads(json_line({"path": path}))
 
     assert path_from_json(record) == path

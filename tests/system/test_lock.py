@@ -88,7 +88,7 @@ def test_a_second_lock_in_the_same_process_is_refused_too(path):
         locked(path, "the index").__enter__()
 
 
-def test_a_released_lock_can_be_taken_again(path):
+def test_a_released_lock_can_be_acquired_again(path):
     for _ in range(2):
         with locked(path, "the index"):
             pass

@@ -35,7 +35,7 @@ def test_memory_below_the_limit_is_given_and_above_it_refused():
 
 
 @needs_cap
-def test_a_lower_limit_stays_in_force():
+def test_a_lower_limit_remains_in_force():
     result = run(
         "import resource\n"
         "from imgdup.system.limits import cap_memory\n"
@@ -48,7 +48,7 @@ def test_a_lower_limit_stays_in_force():
 
 
 @needs_cap
-def test_a_library_that_is_loaded_late_does_not_count_and_the_limit_stays():
+def test_a_library_that_is_loaded_late_does_not_count_and_the_limit_holds():
     result = run(
         "import numpy as np\n"
         "from imgdup.system.limits import cap_memory, import_uncapped\n"

@@ -55,7 +55,7 @@ def test_a_line_that_is_not_one_json_object_is_refused(line):
 
 
 @given(names=st.lists(NAMES, min_size=1, max_size=5))
-def test_an_absolute_path_comes_back_whole(names):
+def test_an_absolute_path_is_read_back_unchanged(names):
     path = b"/" + b"/".join(names)
 
     assert records.absolute_path(read_back({"path": path}), "path") == path
@@ -70,7 +70,7 @@ def test_a_path_that_could_lead_elsewhere_is_refused(path):
         records.absolute_path({"path": path}, "path")
 
 
-def test_a_list_of_paths_comes_back_whole():
+def test_a_list_of_paths_is_read_back_unchanged():
     paths = [b"/a", b"/caf\xe9", b""]
 
     record = read_back({"roots": records.path_list(paths)})

@@ -128,7 +128,7 @@ def test_other_methods_than_get_head_and_post_are_refused(served, method):
         "Bearer caf\xe9",
     ],
 )
-def test_without_the_token_nothing_of_the_index_is_told(painted_index, method, address, given):
+def test_without_the_token_nothing_of_the_index_is_sent(painted_index, method, address, given):
     client = TestClient(create_app(painted_index / ".imgdup", ServeOptions(Access(TOKEN))), HOST)
     headers = {} if given is None else {"Authorization": given.encode("latin-1")}
 
@@ -316,7 +316,7 @@ def test_a_picture_that_cannot_be_decoded_is_refused_with_the_reason(served, dat
 
 
 @pytest.mark.parametrize("cap", ["MAX_REQUESTS", "MAX_WAITING_BYTES"])
-def test_what_finds_no_room_to_wait_is_told_to_come_back(served, monkeypatch, cap):
+def test_a_request_without_room_to_wait_gets_503_and_a_time_to_try_again(served, monkeypatch, cap):
     monkeypatch.setattr(f"imgdup.web.requests.{cap}", 0)
 
     answer = served.post("/api/query", json={"hash": "0" * 16})
@@ -356,5 +356,5 @@ def test_an_error_is_answered_by_its_kind_and_its_text_only_if_paths_are_shown(
     ("reason", "status"),
     [("missing", 410), ("unreadable", 410), ("changed", 410), ("damaged", 422), ("timed-out", 422)],
 )
-def test_a_picture_that_is_not_what_was_indexed_is_gone(reason, status):
+def test_a_picture_that_is_not_what_was_indexed_is_reported_as_missing(reason, status):
     assert gone_or_unreadable(ImageError(reason, "why")).status == status

@@ -108,7 +108,7 @@ def test_a_length_that_is_none_is_a_bad_request(hasty, length):
     assert received.startswith(b"HTTP/1.1 400 ")
 
 
-def test_more_connections_than_allowed_are_told_to_come_back(hasty):
+def test_more_connections_than_allowed_get_503_and_a_time_to_try_again(hasty):
     request = b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with contextlib.ExitStack() as stack:
         connections = [
@@ -174,7 +174,7 @@ def test_parts_of_an_answer_are_sent_at_once():
         assert listener.proto == socket.IPPROTO_TCP
 
 
-def test_a_port_that_is_taken_is_named(painted_index, capfd):
+def test_a_port_that_is_in_use_is_named(painted_index, capfd):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -207,7 +207,7 @@ def test_a_wrong_option_is_one_line(painted_index, monkeypatch, capsys, args, co
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a process without its output")
-def test_that_other_machines_can_reach_the_service_is_said(painted_index):
+def test_a_warning_is_printed_if_other_machines_can_reach_the_service(painted_index):
     line = [*IMGDUP, "serve", "--index", str(painted_index / ".imgdup"), "--token", TOKEN]
     process = subprocess.Popen([*line, "--host", "0.0.0.0"], stdout=PIPE, stderr=PIPE, text=True)
     try:

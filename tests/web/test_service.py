@@ -144,7 +144,7 @@ def test_a_hash_finds_what_a_scan_finds(served, painted_index):
     assert all(each["match_distance"] is None and not each["duplicate"] for each in found)
 
 
-def test_a_hash_may_come_with_its_match_hash(served, painted_index):
+def test_a_hash_may_be_given_with_its_match_hash(served, painted_index):
     index = ImageIndex.open(painted_index / ".imgdup")
     search, match = (to_hex(index.column(name)[:1])[0] for name in ("hashes", "match"))
 
@@ -153,7 +153,7 @@ def test_a_hash_may_come_with_its_match_hash(served, painted_index):
     assert (found[0]["distance"], found[0]["match_distance"], found[0]["duplicate"]) == (0, 0, True)
 
 
-def test_an_answer_says_whether_there_are_more_matches(served):
+def test_a_response_states_whether_there_are_more_matches(served):
     answer = served.post("/api/query?max_dist=64&limit=2", json={"hash": "0" * 16}).json()
 
     assert len(answer["matches"]) == 2
@@ -360,7 +360,7 @@ def test_decisions_move_no_group_and_are_listed(client):
     assert client.get("/api/info").json()["decisions"] == 2
 
 
-def test_a_decision_is_taken_back(client):
+def test_a_decision_is_undone(client):
     own = groups_of(client)["groups"][0]["keeper"]["id"]
     written = decide(client, {"decision": "keep", "id": own})["decisions"][0]
 
@@ -369,7 +369,7 @@ def test_a_decision_is_taken_back(client):
     assert client.get("/api/decisions").json()["decisions"] == []
 
 
-def test_a_decision_is_only_taken_back_if_it_still_counts(client):
+def test_a_decision_is_only_undone_if_it_is_still_in_effect(client):
     own = groups_of(client)["groups"][0]["keeper"]["id"]
     decide(client, {"decision": "keep", "id": own})
     decide(client, {"decision": "prefer", "id": own})
@@ -405,7 +405,7 @@ def test_all_groups_of_a_filter_are_accepted_and_a_plan_of_these_is_checked(
     assert again.json()["n_written"] == 0
 
 
-def test_of_equal_bytes_the_preferred_file_stays(client):
+def test_of_equal_bytes_the_preferred_file_is_kept(client):
     group = groups_of(client, relation="same-bytes")["groups"][0]
     copy = next(each for each in group["files"] if each["relation"] == "same-bytes")
 
@@ -481,14 +481,14 @@ def test_a_new_generation_is_served_and_old_ids_are_refused(client, place):
     assert client.get(f"/api/images/{id_of(client, 'p0.jpg')}").status_code == 200
 
 
-def test_an_index_that_is_gone_is_said_to_be(client, place):
+def test_an_index_that_was_deleted_is_reported(client, place):
     (place / ".imgdup" / "current").unlink()
 
     for address in ("/api/health", "/api/info", "/api/groups"):
         assert refused(client.get(address)) == (503, "no-index")
 
 
-def test_a_file_that_is_gone_or_changed_has_no_thumbnail(client, place):
+def test_a_file_that_is_missing_or_changed_has_no_thumbnail(client, place):
     gone, changed, linked = (id_of(client, name) for name in ("p1.jpg", "p2.jpg", "p3.jpg"))
     (place / "photos" / "p1.jpg").unlink()
     (place / "photos" / "p2.jpg").write_bytes((place / "photos" / "p0.jpg").read_bytes())

@@ -102,7 +102,7 @@ def test_groups_show_pictures_names_as_text_and_no_token_in_the_address(page):
     assert page.texts(".role").count("To remove") == 6
 
 
-def test_decisions_by_keys_stay_after_a_reload_and_can_be_taken_back(page, hostile_place):
+def test_decisions_by_keys_are_kept_after_a_reload_and_can_be_undone(page, hostile_place):
     page.press("ArrowDown")
     page.press("ArrowRight")
     page.press("k")
@@ -126,7 +126,7 @@ def test_decisions_by_keys_stay_after_a_reload_and_can_be_taken_back(page, hosti
     page.wait_for(f"{DECIDED} === 3")
 
 
-def test_what_was_decided_before_can_be_taken_back_for_a_whole_group(page):
+def test_earlier_decisions_can_be_undone_for_a_whole_group(page):
     page.press("a")
     page.wait_for(f"{DECIDED} === 1")
     page.open(page.address)
@@ -174,7 +174,7 @@ def test_two_tabs_decide_at_once_and_each_shows_what_the_other_decided(page, sec
     assert sorted({each.decision for each in written}) == ["duplicate", "keep"]
 
 
-def test_a_tab_that_was_told_of_decisions_before_it_had_groups_shows_later_ones(page, second):
+def test_a_tab_that_got_decisions_before_it_had_groups_shows_later_ones(page, second):
     second.open(page.address)
     second.evaluate("void document.dispatchEvent(new Event('visibilitychange'))")
     second.wait_for(f"{GROUPS} === 5")
@@ -601,7 +601,7 @@ def test_two_thousand_names_of_any_kind_are_shown_as_text(page, many_names):
     assert sorted(shown) == sorted(each.name for each in (many_names / "photos").iterdir())
 
 
-def test_without_the_token_the_page_says_where_it_is(window, address):
+def test_without_the_token_the_page_explains_where_it_is(window, address):
     tab = window.tab()
     tab.open(address)
 

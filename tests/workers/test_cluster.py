@@ -171,7 +171,9 @@ def test_a_scheduler_with_another_version_of_dask_is_refused(dask, monkeypatch):
         module.cluster_pool(dask.address, Limits(), PRELOAD)
 
 
-def test_a_dask_worker_that_may_not_start_processes_is_told_how_to(pool, monkeypatch):
+def test_a_dask_worker_that_may_not_start_processes_gives_an_error_with_the_remedy(
+    pool, monkeypatch
+):
     monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
 
     problem = module._problem(module.Order(pool.setup, module.describe()), 1)
@@ -238,7 +240,7 @@ def test_options_that_exclude_a_cluster_are_refused(photos, other, capsys):
     assert capsys.readouterr().err == f"imgdup: --cluster and {other[0]} exclude each other\n"
 
 
-def test_a_call_that_was_lost_with_the_scheduler_says_how_to_continue():
+def test_a_call_that_was_lost_with_the_scheduler_gives_an_error_with_the_remedy():
     answer, task = Future(), Future()
     task.cancel()
     task.set_running_or_notify_cancel()

@@ -79,7 +79,7 @@ def kill_tree(process):
 
 
 @pytest.mark.parametrize("whole_machine", [False, True], ids=["process", "machine"])
-def test_kill_series_a_dask_worker_is_killed_and_the_run_goes_on(
+def test_kill_series_a_dask_worker_is_killed_and_the_run_continues(
     pictures, expected, tmp_path, whole_machine
 ):
     with running_cluster(tmp_path) as cluster:

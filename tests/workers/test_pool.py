@@ -74,7 +74,7 @@ def test_no_batch_and_an_empty_batch_are_batches_too(engine, batches):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_batches_are_taken_only_as_workers_become_free(engine):
+def test_batches_are_read_only_as_workers_become_free(engine):
     taken = []
     batches = (taken.append(n) or [n] for n in range(1000))
 
@@ -127,13 +127,13 @@ def test_a_result_that_cannot_be_sent_is_an_error():
         all_answers(pool_tasks.send_nonsense, [[1]])
 
 
-def test_workers_are_gone_after_the_last_answer():
+def test_workers_have_ended_after_the_last_answer():
     all_answers(pool_tasks.act, [[1], [2], [3]])
 
     assert pool_tasks.processes() == []
 
 
-def test_workers_are_gone_when_the_pool_is_closed_before_the_last_answer():
+def test_workers_have_ended_when_the_pool_is_closed_before_the_last_answer():
     with a_pool() as pool:
         next(answers(pool_tasks.act, [["nap"]] * 100, pool))
 

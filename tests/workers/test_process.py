@@ -116,7 +116,7 @@ def test_processes_start_in_a_deleted_folder_and_leave_it_as_it_is(tmp_path):
 
 
 @FORKS
-def test_after_the_process_that_starts_workers_is_killed_another_one_takes_its_place():
+def test_after_the_process_that_starts_workers_is_killed_another_one_replaces_it():
     with Processes(Setup(workers=1, timeout_s=20.0)) as executor:
         first = executor.submit(os.getpid).result()
         for pid in pool_tasks.processes():

@@ -111,9 +111,8 @@ def apply_plan(
 def drop_removed_rows(result: ApplyResult, index_folder: Path) -> int:
     """Remove the rows of removed files from the index, and return how many there were.
 
-    So the next update of the index does not take them for files of a missing drive.
-
-    Raises LockedError if the index is being written.
+    Otherwise the next update would mistake them for files of a missing drive. Raises LockedError if
+    the index is being written.
     """
     missing = {path for path in result.removed if not os.path.lexists(path)}
     return drop_rows(index_folder, missing) if missing else 0

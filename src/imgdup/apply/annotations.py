@@ -29,7 +29,7 @@ IsRemoved = Callable[[str], bool]  # whether an annotation with this name is of 
 
 
 class RemovedPictures:
-    """Finds the picture that an annotation names, and whether it is removed."""
+    """Finds the picture that an annotation names, and returns whether it is removed."""
 
     def __init__(self, rows: Rows, removed: Collection[bytes]) -> None:
         self._removed = removed

@@ -75,9 +75,7 @@ def changes(
 ) -> tuple[tuple[bytes, bytes, bytes], ...]:
     """Return each link to a file with what it contains now, and what it is to contain.
 
-    A relative link stays relative.
-
-    Raises OSError if a link vanished since it was found.
+    A relative link remains relative. Raises OSError if a link vanished since it was found.
     """
     found = []
     for link in links:
@@ -112,9 +110,8 @@ def pointed_to_keeper(step: Step) -> Iterator[None]:
 def restore_links(step: Step) -> None:
     """Point the links of a step to its file again, if that is in its place.
 
-    Links that were changed by someone else stay as they are.
-
-    Raises SkipFile if something else now has the name of a link.
+    Links that were changed by someone else are left unchanged. Raises SkipFile if something else
+    now has the name of a link.
     """
     for link in step.changed_links:
         _finish_exchange(link)

@@ -68,18 +68,12 @@ def copied(
     """Copy a file with its permissions, owner and times, and sync it to the disk.
 
     The owner is that of the process if the process may not change it. `rights` and `mtime_ns`
-    replace those of the source. Neither name is followed if it is a symbolic link. The file stays
-    open inside the ``with`` block. After an exception, the copy is gone if it still has its first
+    replace those of the source. Neither name is followed if it is a symbolic link. The file is open
+    inside the ``with`` block. After an exception, the copy is removed if it still has its first
     name.
 
-    Raises
-    ------
-    FileExistsError
-        If there is something at `target`.
-    SkipFile
-        If the copy's content is not that of `facts`, or its name leads to another file.
-    OSError
-        If the system refuses.
+    Raises FileExistsError if there is something at `target`. Raises SkipFile if the copy's content
+    is not that of `facts`, or its name leads to another file. Raises OSError if the system refuses.
     """
     with contextlib.ExitStack() as opened:
         original = os.open(source, READ_FLAGS)

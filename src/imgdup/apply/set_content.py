@@ -266,7 +266,7 @@ def removals_of_set(
 
     `removals` are those that may be carried out; for `whole` see `decide`. With a `tag_column`,
     tables with pictures keep all rows and get this column, with the kept picture in the rows of the
-    others. ImgdupError is raised if a file cannot be looked at.
+    others. Raises ImgdupError if a file cannot be looked at.
     """
     found = SetRemovals()
     if tag_column:

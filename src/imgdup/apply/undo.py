@@ -36,11 +36,13 @@ from imgdup.index.columns import Rows
 from imgdup.system.files import stat_size_mtime
 from imgdup.system.paths import is_below
 
+CANNOT_UNDO = "cannot-undo"  # the reason why a file that was trashed or deleted is not restored
+
 
 def restore(run: PastRun, step: Step) -> bool:
     """Undo a step; return whether the file had to be put back.
 
-    SkipFile or OSError is raised if the file is not in its place and cannot be put back.
+    Raises SkipFile or OSError if the file is not in its place and cannot be put back.
     """
     result = run.results.get(step.number)
     if step.number in run.undone:
@@ -56,7 +58,7 @@ def restore(run: PastRun, step: Step) -> bool:
 def undo_unfinished(action: str, step: Step) -> bool:
     """Undo a step that was killed; return False if it was carried out and cannot be undone.
 
-    SkipFile or OSError is raised if it is unknown what became of the file.
+    Raises SkipFile or OSError if it is unknown what became of the file.
     """
     try:
         UNDOING[action](step)
@@ -97,7 +99,7 @@ def _in_place(step: Step) -> os.stat_result | None:
 def _was_in_place(step: Step) -> bool:
     """Return whether the file is in its place; if so, remove its second name beside it.
 
-    Only if the file still has its own name, because the second one may then be the last.
+    The second name is kept if the file no longer has its own: it may be the last one.
     """
     status = _in_place(step)
     if status is None:
@@ -273,7 +275,7 @@ def _remove_copy(step: Step, copy: bytes) -> None:
 
 
 def _undo_link(step: Step) -> bool:
-    """Replace the link by the file that was set aside or, if that is gone, by a copy of the kept.
+    """Replace the link by the file that was set aside or else by a copy of the kept file.
 
     The kept file has the same bytes.
     """
@@ -305,9 +307,6 @@ UNDOING: Mapping[str, Callable[[Step], bool]] = {
 }
 
 
-CANNOT_UNDO = "cannot-undo"
-
-
 @dataclass
 class UndoResult:
     """How many files were put back or were in their place already, and which were skipped."""
@@ -335,14 +334,9 @@ def undo(
     does not know is accepted if it fits the plan beside it and this index. `progress` is called
     with the numbers of steps seen so far and of all steps.
 
-    Raises
-    ------
-    UsageError
-        If there is no such file.
-    PlanError
-        If it is not a journal, of a newer version, or not one of this index; nothing was changed.
-    LockedError
-        If apply is still writing it, or another process undoes it.
+    Raises UsageError if there is no such file. Raises PlanError, and changes nothing, if it is not
+    a journal, of a newer version, or not one of this index. Raises LockedError if apply is still
+    writing it, or another process undoes it.
     """
     result = UndoResult()
     with locked_journal(journal) as run:

@@ -110,7 +110,7 @@ class DecisionFile:
     def latest(self) -> dict[Key, Decision]:
         """Return the decision that counts for each key, in the order in which they were made.
 
-        PlanError is raised if it is not a file of decisions, or a line of it is damaged.
+        Raises PlanError if it is not a file of decisions, or a line of it is damaged.
         """
         with self._thread_lock:
             return self._now()
@@ -255,7 +255,7 @@ def _is_decision(line: bytes) -> bool:
 def read_decisions(path: Path) -> list[Decision]:
     """Read a file of decisions, in the order in which they were made.
 
-    UsageError is raised if there is no such file, PlanError if it is not a file of decisions or if
+    Raises UsageError if there is no such file, PlanError if it is not a file of decisions or if
     a line is damaged.
     """
     try:
@@ -373,8 +373,8 @@ def decided(decisions: Iterable[Decision], digest_kind: str) -> Decided:
 def decided_in(path: Path | None, rows: Rows) -> Decided:
     """Return what a file of decisions means for an index; nothing if no file is named.
 
-    UsageError or PlanError is raised as by `read_decisions`, and UsageError if no decision is about
-    the index's kind of digests.
+    Raises UsageError or PlanError as `read_decisions`, and UsageError if no decision is about the
+    index's kind of digests.
     """
     if path is None:
         return NOTHING

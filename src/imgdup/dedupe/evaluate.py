@@ -141,7 +141,7 @@ def evaluate(
     Hashes of different pictures are compared, too: those in `known`, many of the files with their
     hashes from the index, or else those of some files, which are hashed. Pictures are decoded in
     `pool`, or in processes of their own. `advance` is called with 1 after each picture of the
-    sample. ImgdupError is raised if no picture can be read.
+    sample. Raises ImgdupError if no picture can be read.
     """
     options = options or EvaluateOptions()
     chosen = [files[i] for i in sample_rows(len(files), options.sample)]

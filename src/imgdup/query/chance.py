@@ -273,9 +273,8 @@ def pairs_distance(
 ) -> int:
     """Return the largest distance within which few enough pairs are expected by chance.
 
-    The images of one side are compared with each other, or those of two sides. UsageError is raised
-    if there are too few images for an estimate, or if `max_false_pairs` is too small for any
-    distance.
+    The images of one side are compared with each other, or those of two sides. Raises UsageError if
+    there are too few images for an estimate, or if `max_false_pairs` is too small for any distance.
     """
     chance, n_pairs = _chance_and_pairs(left, right, by)
     return _distance(chance, n_pairs, max_false_pairs)

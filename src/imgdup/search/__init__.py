@@ -134,7 +134,7 @@ def to_hex(hashes: Hashes) -> list[str]:
 def distances(left: Hashes, right: Hashes) -> Integers:
     """Return the Hamming distances of two arrays of hashes, row by row, in bits.
 
-    An array of one row is compared with every row of the other. ValueError is raised if dtypes,
+    An array of one row is compared with every row of the other. Raises ValueError if dtypes,
     widths or numbers of rows do not match.
 
     Examples

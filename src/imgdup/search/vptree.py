@@ -213,8 +213,8 @@ class VPTree:
         """Make a tree from the arrays that `arrays` returned; they need not be trusted.
 
         They are not copied. Only names, dtypes and shapes are checked, so the cost does not depend
-        on the number of hashes; IndexFormatError is raised if they do not fit. Forged contents can
-        give wrong matches, but cause no access outside the arrays.
+        on the number of hashes. Forged contents can give wrong matches, but cause no access outside
+        the arrays. Raises IndexFormatError if an array does not fit.
         """
         names = sorted(field.name for field in fields(cls))
         found = sorted(name for name, array in arrays.items() if isinstance(array, np.ndarray))

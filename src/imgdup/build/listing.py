@@ -58,12 +58,12 @@ class Listing:
     checkpoint_names: list[str] = field(default_factory=lambda: [""])
     # Row -> old row of files that could have changed within a tick of the clock.
     recheck: dict[int, int] = field(default_factory=dict)
-    # Row -> old row of failures that are tried again and may be what they were.
+    # Row -> old row of failures that are tried again and may fail in the same way.
     failed_before: dict[int, OldRow] = field(default_factory=dict)
-    # Row -> why it cannot be read, where that is known without reading it.
+    # Row -> why it cannot be read, if that is known without reading it.
     faults: dict[int, Fault] = field(default_factory=dict)
     kept: "array[int]" = field(default_factory=lambda: array("q"))  # rows that were not looked at
-    # Root -> the oldest scan that its kept rows go back to.
+    # Root -> the time of the oldest scan of its kept rows.
     kept_ns: dict[bytes, int] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     n_seen: int = 0

@@ -109,18 +109,18 @@ class Containers:
     known: Callable[[bytes, Stamp, ScanOptions], Found | None] = _none_known
     # Lists an open container and hashes what is in it; returns None if it is only to be listed.
     read_once: Callable[[Container, Callable[[bytes], bool]], Listed | None] = _list_only
-    # Containers that could be listed, so that what was wrong with them before has no row.
+    # Containers that could be listed; a row about an earlier fault of theirs is removed.
     entered: set[bytes] = field(default_factory=set)
-    # Containers that could not be read to their end: what they hold is not known to have left.
+    # Containers that could not be read to their end: missing members may still be in them.
     incomplete: set[bytes] = field(default_factory=set)
-    # Is told how many members of a container, with its stamp, are no pictures; None where it was
-    # not opened, because it did not change.
+    # Is called with a container, its stamp, and the number of its members that are no pictures;
+    # None if the container was not opened, because it did not change.
     count_ignored: Callable[[bytes, Stamp, int | None], None] = _count_nothing
-    # Those members, and why; None if they are only counted.
+    # These members, and why they are ignored; None if they are only counted.
     ignored: list[tuple[bytes, str]] | None = None
-    # Containers in scanned folders that were left out, as containers were not asked for.
+    # Containers in scanned folders that were left out, because no option requests containers.
     not_entered: list[bytes] = field(default_factory=list)
-    # Containers that hold something that cannot be read, and what it is.
+    # Containers with members that are not read, and why.
     notes: list[tuple[bytes, str]] = field(default_factory=list)
 
     def look_into(

@@ -43,7 +43,7 @@ LEAKS = Wording(
     order="nearest first",
     saves="",
     none="No image of B has a duplicate in A.",
-    about="Each image of B is shown after the image of A that it duplicates.",
+    about="Each image of B is shown after its duplicate in A.",
 )
 RELATION_TEXTS = {
     "same-file": "One file has both names.",
@@ -59,7 +59,7 @@ RELATION_TEXTS = {
 }
 SIDE = 1000  # of a picture, in the units of a box
 MAX_PLAN_LINES = 100_000  # that a page has, about 70 MB
-TOO_MANY = "They are too many to choose from on this page; imgdup serve shows so many."
+TOO_MANY = "There are too many to choose from on this page; imgdup serve can show them all."
 MAX_THUMBNAILS = 10_000  # about 60 MB of page; the groups that save most are shown first
 
 Thumbnail = bytes | ImageError

@@ -193,26 +193,10 @@ _BYTES_LEFT = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 
 def decode_jpeg(data: bytes, header: JpegHeader, *, colour: bool, reduction: int) -> Pixels:
-    """Decode a JPEG file to gray or RGB, ignoring the orientation.
+    """Decode a JPEG file to gray or RGB, at 1/1, 1/2, 1/4 or 1/8, ignoring the orientation.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    header : JpegHeader
-        The result of `jpeg_header`.
-    reduction : int
-        1, 2, 4 or 8.
-
-    Returns
-    -------
-    ndarray of uint8, shape (ceil(height / reduction), ceil(width / reduction)) or, in RGB, (..., 3)
-        CMYK always becomes RGB.
-
-    Raises
-    ------
-    ImageError
-        ``truncated`` if the data end too early; ``damaged`` if they are wrong.
+    Sides are rounded up. CMYK always becomes RGB. Raises ImageError: ``truncated`` if the data end
+    too early; ``damaged`` if they are wrong.
     """
     reading = _Reading(header, colour, reduction)
     try:

@@ -31,41 +31,15 @@ if "OPENCV_LOG_LEVEL" not in os.environ:  # it logs what it raises, too
 def decode_with_opencv(data: bytes, *, colour: bool) -> Pixels:
     """Decode a lossy WebP or an opaque PNG of 8 bits by OpenCV, ignoring the orientation.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width) or, in RGB, (height, width, 3)
-
-    Raises
-    ------
-    ImageError
-        ``damaged``; OpenCV gives no other reason.
+    Raises ImageError, ``damaged``; OpenCV gives no other reason.
     """
     return _imdecode(data, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)
 
 
 def decode_on_white_with_opencv(data: bytes) -> tuple[Pixels, bool]:
-    """Decode a PNG of any depth and transparency by OpenCV, laid on white.
+    """Decode a PNG of any depth and transparency by OpenCV, on a white background.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-
-    Returns
-    -------
-    (ndarray of uint8, bool)
-        Pixels of shape (height, width) or, in RGB, (height, width, 3), and whether white shows
-        through any of them.
-
-    Raises
-    ------
-    ImageError
-        ``damaged``.
+    Also returns whether white shows through any pixel. Raises ImageError, ``damaged``.
     """
     pixels = _imdecode(data, cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 2 or pixels.shape[2] == 3:
@@ -80,12 +54,7 @@ def decode_on_white_with_opencv(data: bytes) -> tuple[Pixels, bool]:
 def gray_as_imread(data: bytes) -> Pixels | None:
     """Decode a file in colour and turn it gray: ``cv2.imread``, then ``cv2.cvtColor``.
 
-    The orientation counts; alpha does not, so hidden colours show.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width), or None
-        None if OpenCV cannot decode the file.
+    The orientation counts; alpha does not, so hidden colours show. None if OpenCV cannot decode it.
     """
     try:
         colours = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -120,13 +89,7 @@ def _imdecode(data: bytes, flag: int) -> Pixels:
 
 
 def encode_jpeg(rgb: Pixels, quality: int) -> bytes:
-    """Encode RGB pixels as a JPEG file.
-
-    Parameters
-    ----------
-    quality : int
-        1 to 100.
-    """
+    """Encode RGB pixels as a JPEG file of a quality from 1 to 100."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     return cv2.imencode(".jpg", rgb[..., ::-1], options)[1].tobytes()
 

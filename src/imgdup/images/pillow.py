@@ -64,21 +64,10 @@ Plugin = Callable[[BytesIO], ImageFile.ImageFile]
 
 
 def decode_with_pillow(name: str, data: bytes, limits: Limits) -> WholePicture:
-    """Decode the first frame by Pillow, laid on white; of a TIFF file the first page.
+    """Decode the first frame by Pillow, on a white background; of a TIFF file the first page.
 
-    Parameters
-    ----------
-    name : str
-        Of the format.
-    data : bytes
-        The whole file.
-    limits : Limits
-        The size is checked before memory is allocated.
-
-    Raises
-    ------
-    ImageError
-        ``truncated``, ``unsupported``, ``damaged`` or ``too-large``.
+    `name` is that of the format. The size is checked before memory is allocated. Raises ImageError:
+    ``truncated``, ``unsupported``, ``damaged`` or ``too-large``.
     """
     with _opened_by_pillow(name, data, limits.most_pixels()) as image:
         return _decoded(name, data, image, _frames(name, data, image)[0], limits)
@@ -130,14 +119,9 @@ def inspect_with_pillow(name: str, data: bytes, limits: Limits) -> tuple[int, by
 
 
 def decode_jpeg_with_pillow(data: bytes, *, colour: bool, reduction: int) -> Pixels:
-    """Decode JPEG by Pillow, which takes any sampling of the colours, but hides libjpeg's warnings.
+    """Decode JPEG by Pillow at 1/1, 1/2, 1/4 or 1/8.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    reduction : int
-        1, 2, 4 or 8.
+    Pillow accepts any sampling of the colours, but hides libjpeg's warnings.
     """
     with _opened_by_pillow("jpeg", data, MAX_JPEG_PIXELS) as image:
         size = (max(1, image.width // reduction), max(1, image.height // reduction))

@@ -174,16 +174,8 @@ def exif_orientation(exif: bytes) -> int:
 def check_tiff(data: bytes) -> None:
     """Refuse a TIFF file whose pictures cannot be decoded.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-
-    Raises
-    ------
-    ImageError
-        ``truncated`` if the first directory is not inside the file; ``unsupported`` if the
-        file is a raw photo, whose first picture is a preview.
+    Raises ImageError: ``truncated`` if the first directory is not inside the file; ``unsupported``
+    if the file is a raw photo, whose first picture is a preview.
     """
     tiff = open_tiff(data)
     entries = _entries(tiff, tiff.first) if tiff else None
@@ -211,12 +203,9 @@ def is_raw(tiff: Tiff) -> bool:
 
 
 def pages(tiff: Tiff) -> list[int]:
-    """Return which directories of the chain are pages, and neither previews nor masks.
+    """Return the numbers of the directories of the chain that are pages, not previews or masks.
 
-    Returns
-    -------
-    list of int
-        Numbers of the directories, from 0; that of the first if no directory is a page.
+    If no directory is a page, it is that of the first.
     """
     chain = enumerate(directories(tiff))
     return [number for number, each in chain if not _is_extra(tiff, each)] or [0]

@@ -160,36 +160,22 @@ def answers(
 ) -> Generator[tuple[Sequence[T], R | Died], None, None]:
     """Run a task on every batch, in parallel.
 
-    Parameters
-    ----------
-    task : callable
-        A function of a module, called in a worker as ``task(items, before_item)``. It calls
-        ``before_item(i)`` before it touches ``items[i]``: this starts the item's time limit, and
-        if the worker dies, this item is suspected. ``before_item`` raises `Stopped` when the pool
-        is being closed. The task handles exceptions of single items itself.
-    batches : iterable of sequences
-        Read as workers become free; the items must be picklable.
-    pool : Pool
-        The workers. They stay when this generator ends.
+    The task is a function of a module, called in a worker as ``task(items, before_item)``. It calls
+    ``before_item(i)`` before it touches ``items[i]``: this starts the item's time limit, and if the
+    worker dies, this item is suspected. ``before_item`` raises `Stopped` when the pool is being
+    closed. The task handles exceptions of single items itself. Batches are read as workers become
+    free; the items must be picklable.
 
-    Yields
-    ------
-    tuple
-        A batch, or what is left of one, with the task's result; or a sequence of one item with
-        `Died`. Every item is in exactly one of them, in any order.
+    Yields a batch, or what is left of one, with the task's result; or a sequence of one item with
+    `Died`. Every item is in exactly one of them, in any order. The workers remain when this
+    generator ends.
 
-    Raises
-    ------
-    ImgdupError
-        If worker processes die while they start.
-    Exception
-        What the task or the initializer raised, with a note that names the place.
-
-    Notes
-    -----
     When a worker dies, the item that it was working on is suspected and tried by itself. It is to
     blame if its time runs out again, or if it ends its worker twice more. A kill counts only while
     nothing else of this call runs: another program, or a lack of memory, may be the cause.
+
+    Raises ImgdupError if worker processes die while they start, and what the task or the
+    initializer raised, with a note that names the place.
     """
     fresh = map(_Batch, batches)
     again: deque[_Batch[T]] = deque()

@@ -170,6 +170,19 @@ def test_a_tint_that_depends_on_the_brightness_alone_is_a_doubt_and_many_colours
     assert tones._is_gray_pair(plain, scene) == (True, False)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_gray_copy_of_a_tinted_picture_is_no_doubt_because_it_has_the_same_luma(scene, swapped):
+    tinted = np.dstack([np.rint(gray(scene) * share) for share in (1.0, 0.85, 0.6)]).astype(
+        np.uint8
+    )
+    slightly_brighter = np.clip(1.02 * gray(tinted), 0, 255).round().astype(np.uint8)
+    order = slice(None, None, -1 if swapped else 1)
+
+    assert tones._is_tinted(tinted)
+    assert tones._is_gray_pair(*[tinted, gray(tinted)][order]) == (True, False)
+    assert tones._is_gray_pair(*[tinted, slightly_brighter][order]) == (True, True)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64)])
 def test_any_size_of_picture_is_tinted_or_not(shape):
     picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)

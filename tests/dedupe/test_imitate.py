@@ -11,6 +11,7 @@ from make_sample import photo
 
 from imgdup.dedupe import imitate
 from imgdup.dedupe.evidence import Evidence
+from imgdup.dedupe.sharpness import Filter
 
 SEEDS = range(2, 6)
 
@@ -80,8 +81,20 @@ def test_the_picture_that_is_less_sharp_is_sharpened(monkeypatch, strengths, exp
     monkeypatch.setattr(imitate, "_central_luma", lambda pixels: pixels)
     monkeypatch.setattr(imitate, "filter_between", Fitted)
     monkeypatch.setattr(imitate, "filtered", lambda pixels, fitted: f"{pixels} filtered")
+    monkeypatch.setattr(imitate, "_inner", lambda pixels: pixels)
 
     assert list(imitate._imitations("first", "second", may_be_sharpened=True)) == expected
+
+
+def test_a_sharpened_copy_whose_outermost_pixels_were_left_as_they_are_is_explained():
+    original = noisy_photo(3)
+    sharper = imitate.filtered(original, Filter(-0.9, 0.0))
+    copy = original.copy()
+    copy[1:-1, 1:-1] = sharper[1:-1, 1:-1]
+
+    pairs = list(imitate._imitations(original, copy, may_be_sharpened=True))
+
+    assert [np.abs(a.astype(int) - b).max() <= 2 for a, b in pairs] == [True]
 
 
 @pytest.mark.parametrize("shape", [(300, 500), (300, 500, 3), (90, 40, 3), (256, 256)])

@@ -50,13 +50,21 @@ def _imitations(
 
 
 def _sharpened(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]:
-    """Yield the pair with one picture sharpened, each channel by itself as most programs do."""
+    """Yield the pair with one picture sharpened, each channel by itself as most programs do.
+
+    The outermost pixels are left out, because many filters leave them as they are.
+    """
     y, z = (_central_luma(each) for each in (first, second))
     to_second, to_first = filter_between(y, z), filter_between(z, y)
     if to_second.strength <= SHARPENED:
-        yield filtered(first, to_second), second
+        yield _inner(filtered(first, to_second)), _inner(second)
     elif to_first.strength <= SHARPENED:
-        yield first, filtered(second, to_first)
+        yield _inner(first), _inner(filtered(second, to_first))
+
+
+def _inner(pixels: Pixels) -> Pixels:
+    """Cut off the outermost pixels."""
+    return np.ascontiguousarray(pixels[1:-1, 1:-1])
 
 
 def _central_luma(pixels: Pixels) -> Plane:

@@ -35,11 +35,12 @@ _MIN_FREQUENCIES = 4  # that are quantized in what was a JPEG file
 _MAX_MISFIT = 1.15  # factor between most steps and those of the nearest table
 _MAX_BLOCKS = 1 << 14
 
-STRONG_QUALITY = 30  # the highest quality that `strong_quality` finds
+STRONG_QUALITY = 60  # the highest quality that `strong_quality` finds
 _MAX_LOOKED_AT = 600  # blocks, about
 _MAX_TRIED = 400  # coefficients, about
 _NEARLY_ALL_ZERO = 0.95  # of the coefficients of high frequencies, after strong compression
 _COARSE = np.array([8 * row + column for row in range(5) for column in range(5 - row)])[1:]
+_COARSE_QUALITY = 30  # a table of up to this quality comes before one that fits better
 _MIN_ON_TABLE = 0.7  # of the coefficients of the low frequencies, without the mean
 
 # Of the levels of a channel. On photos, originals have no missing levels and, even after JPEG of
@@ -193,6 +194,9 @@ def strong_quality(pixels: Pixels) -> int | None:
     on_steps = (np.abs(values - multiples * steps) <= _TOLERANCE) & (multiples > 0)
     shares = on_steps.mean(axis=1)
     best = int(np.argmax(shares))
+    coarse_best = int(np.argmax(shares[:_COARSE_QUALITY]))
+    if shares[coarse_best] >= _MIN_ON_TABLE:
+        best = coarse_best  # multiples of its steps lie on finer ones, too
     return best + 1 if shares[best] >= _MIN_ON_TABLE else None
 
 

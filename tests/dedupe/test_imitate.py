@@ -55,11 +55,44 @@ def test_an_edit_of_a_strongly_compressed_copy_is_kept(seed):
         assert imitate.evidence_of(*pair).differs
 
 
+@pytest.mark.parametrize("quality", [35, 50, 60])
+def test_a_moderately_compressed_copy_is_imitated_exactly(quality):
+    original = noisy_photo(2)
+    copy = compressed(original, quality)
+
+    pairs = list(imitate._imitations(original, copy, may_be_filtered=False))
+
+    assert [np.array_equal(*pair) for pair in pairs] == [True]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_moderate_compression_does_not_excuse_other_noise(seed):
+    rng = np.random.default_rng(seed)
+    other = noisy_photo(seed) + rng.normal(0, 12, (384, 512, 3))
+    copy = compressed(np.clip(other, 0, 255).astype(np.uint8), 50)
+
+    assert list(imitate._compressed(noisy_photo(seed), copy, 50)) == []
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_quality_that_cannot_be_read_off_is_searched_for(swapped):
+    page = np.full((240, 320, 3), 255, np.uint8)  # compression cuts off nearly all blocks at white
+    for row in range(30, 230, 25):
+        cv2.putText(page, "a page of print", (20, row), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (60, 20, 0))
+    copy = compressed(page, 10)
+    pair = (copy, page) if swapped else (page, copy)
+
+    found = list(imitate._imitations(*pair, may_be_filtered=True))
+
+    assert imitate.strong_quality(copy) is None
+    assert any(np.array_equal(*each) for each in found)
+
+
 def test_two_copies_of_about_one_quality_are_not_imitated(monkeypatch):
     monkeypatch.setattr(imitate, "through_jpeg", pytest.fail)
     monkeypatch.setattr(imitate, "strong_quality", {8: 8, 17: 17}.get)
 
-    assert list(imitate._imitations(8, 17, may_be_sharpened=False)) == []
+    assert list(imitate._imitations(8, 17, may_be_filtered=False)) == []
 
 
 @pytest.mark.parametrize(
@@ -82,8 +115,9 @@ def test_the_picture_that_is_less_sharp_is_sharpened(monkeypatch, strengths, exp
     monkeypatch.setattr(imitate, "filter_between", Fitted)
     monkeypatch.setattr(imitate, "filtered", lambda pixels, fitted: f"{pixels} filtered")
     monkeypatch.setattr(imitate, "_inner", lambda pixels: pixels)
+    monkeypatch.setattr(imitate, "_compressed", lambda pixels, copy: [])
 
-    assert list(imitate._imitations("first", "second", may_be_sharpened=True)) == expected
+    assert list(imitate._imitations("first", "second", may_be_filtered=True)) == expected
 
 
 def test_a_sharpened_copy_whose_outermost_pixels_were_left_as_they_are_is_explained():
@@ -92,7 +126,7 @@ def test_a_sharpened_copy_whose_outermost_pixels_were_left_as_they_are_is_explai
     copy = original.copy()
     copy[1:-1, 1:-1] = sharper[1:-1, 1:-1]
 
-    pairs = list(imitate._imitations(original, copy, may_be_sharpened=True))
+    pairs = list(imitate._imitations(original, copy, may_be_filtered=True))
 
     assert [np.abs(a.astype(int) - b).max() <= 2 for a, b in pairs] == [True]
 
@@ -102,7 +136,7 @@ def test_the_sharpness_is_measured_at_the_centre(monkeypatch, shape):
     monkeypatch.setattr(imitate, "plane_of", lambda plane, level: plane)
     pixels = np.zeros(shape, np.uint8)
     height, width = (min(side, 256) for side in shape[:2])
-    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    top, left = (shape[0] - height) // 2 // 16 * 16, (shape[1] - width) // 2 // 16 * 16
     pixels[top : top + height, left : left + width] = 200
 
     centre = imitate._central_luma(pixels)

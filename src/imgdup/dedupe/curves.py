@@ -3,6 +3,8 @@
 Counts and sums by level go in; a curve is a level for each of the 256 levels.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,8 @@ CLIPPED_AT = 6  # levels from black or white
 MOST_CLIPPED = 0.1  # share of the pixels that are not clipped, below which all are fitted
 FAR_OFF = 3.0  # levels
 FEWEST_LEVELS = 8  # that are not cut off, to fit a plain curve
+FEWEST_PIXELS = 4  # of a level that counts
+MOST_COUNTED = 0.02  # of all pixels; more of one level do not count more
 # How much a curve follows each level freely: near black and white only.
 NEAR_END = np.clip(2 - np.minimum(np.arange(256), 255 - np.arange(256)) / 12, 0, 1)
 
@@ -34,6 +38,17 @@ class Levels:
         """Return the mean squared difference that a curve leaves, beyond some levels."""
         off = np.maximum(np.abs(self.means - curve) - slack, 0)
         return self.spread + float(np.dot(self.counts, off * off)) / self.total
+
+    def counted(self) -> Curve:
+        """Return how much each level counts where all tones are to count, not the common ones."""
+        some = np.where(self.counts >= FEWEST_PIXELS, self.counts, 0)
+        return np.minimum(some, MOST_COUNTED * self.total)
+
+    def misfit(self, curve: Curve) -> float:
+        """Return by how much a curve misses the means of all tones, root mean square."""
+        weights = self.counted()
+        missed = np.dot(weights, (self.means - curve) ** 2) / max(1.0, weights.sum())
+        return float(np.sqrt(missed))
 
     def off(self, curve: Curve) -> Curve:
         """Return by how much the levels near each one lie off a curve."""
@@ -59,8 +74,7 @@ def plain_curves(levels: Levels) -> list[Curve]:
     An average of reduced pictures over levels that are cut off says little, so these do not count.
     """
     x, y = np.arange(256.0), levels.means
-    inside = (y > CLIPPED_AT) & (y < 255 - CLIPPED_AT) & (x > CLIPPED_AT) & (x < 255 - CLIPPED_AT)
-    weights = levels.counts * inside
+    weights = levels.counts * _is_inside(y)
     if np.count_nonzero(weights) < FEWEST_LEVELS:
         return []
     logs, goals = np.log(np.maximum(x, 1) / 255), np.log(np.maximum(y, 1) / 255)
@@ -74,6 +88,44 @@ def plain_curves(levels: Levels) -> list[Curve]:
         plain = slope * x + offset, 255 * (x / 255) ** max(0.1, gamma)
         close = tuple(weights / (1 + ((y - each) / FAR_OFF) ** 2) for each in plain)
     return [np.clip(each, 0, 255) for each in plain]
+
+
+def single_curves(levels: Levels) -> dict[str, Curve]:
+    """Fit what programs do to all levels with one number, cut off at 0 and 255.
+
+    That is a factor, an offset, a gamma, or contrast: a factor for the distance from 128 or from
+    the mean level.
+    """
+    x, y = np.arange(256.0), levels.means
+    weights = levels.counted() * _is_inside(y)
+    mean = float(np.dot(levels.counts, x)) / levels.total
+    logs, goals = np.log(np.maximum(x, 1) / 255), np.log(np.maximum(y, 1) / 255)
+
+    def fitted(basis: Curve, goal: Curve, as_levels: Callable[[float], Curve]) -> Curve:
+        close = weights
+        for _ in range(CURVE_ROUNDS):
+            number = float(np.sum(close * basis * goal) / max(1e-9, np.sum(close * basis * basis)))
+            curve = as_levels(number)
+            close = weights / (1 + ((y - curve) / FAR_OFF) ** 2)
+        return np.clip(curve, 0, 255)
+
+    def contrast(pivot: float) -> Curve:
+        return fitted(x - pivot, y - pivot, lambda factor: pivot + factor * (x - pivot))
+
+    return {
+        "factor": contrast(0),
+        "offset": fitted(np.ones(256), y - x, lambda offset: x + offset),
+        "gamma": fitted(logs, goals, lambda gamma: 255 * (x / 255) ** max(0.1, gamma)),
+        "contrast about 128": contrast(128),
+        "contrast about the mean": contrast(mean),
+    }
+
+
+def _is_inside(means: Curve) -> npt.NDArray[np.bool_]:
+    """Return which levels are far enough from black and white in both pictures."""
+    level = np.arange(256)
+    nearest = np.minimum(np.minimum(level, 255 - level), np.minimum(means, 255 - means))
+    return np.asarray(nearest > CLIPPED_AT)
 
 
 def near_identity(levels: Levels, shift: Curve) -> Curve:

@@ -17,8 +17,12 @@ from imgdup.images.opencv import Plane, luma, through_jpeg
 
 ALIKE = 0.8  # agreement from which one picture may be a copy of the other
 CLEARLY_LOWER = 10  # quality; two files of about one quality need no imitation
+STRONG = 30  # quality; compression leaves so much less that nothing else can come near
+COMMON_QUALITIES = range(5, 65, 5)
+MUCH_NEARER = 0.5  # of the mean difference
 CENTRE_SIDE = 256  # pixels
-FILTERED = 0.25  # strength of a fitted filter, from which one picture may have been sharpened
+MCU = 16  # pixels; the side of a block of chroma in most JPEG files
+FILTERED = 0.25  # strength of a fitted filter, from which one picture may have been treated
 
 
 def evidence_of(first: Pixels, second: Pixels) -> Evidence:
@@ -37,22 +41,44 @@ def evidence_of(first: Pixels, second: Pixels) -> Evidence:
 
 
 def _imitations(
-    first: Pixels, second: Pixels, may_be_sharpened: bool
+    first: Pixels, second: Pixels, may_be_filtered: bool
 ) -> Iterator[tuple[Pixels, Pixels]]:
     """Yield pairs in which one of two pictures was treated as the other one was."""
     qualities = [strong_quality(each) or 100 for each in (first, second)]
     if qualities[0] + CLEARLY_LOWER <= qualities[1]:
-        yield first, through_jpeg(second, qualities[0])
+        for imitation in _compressed(second, first, qualities[0]):
+            yield first, imitation
     elif qualities[1] + CLEARLY_LOWER <= qualities[0]:
-        yield through_jpeg(first, qualities[1]), second
-    elif may_be_sharpened:
-        yield from _sharpened(first, second)
+        for imitation in _compressed(first, second, qualities[1]):
+            yield imitation, second
+    elif may_be_filtered:
+        yield from _filtered(first, second)
 
 
-def _sharpened(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]:
-    """Yield the pair with one picture sharpened, each channel by itself as most programs do.
+def _compressed(pixels: Pixels, copy: Pixels, quality: int | None = None) -> Iterator[Pixels]:
+    """Yield a picture compressed as its copy was, at about this quality.
 
-    The outermost pixels are left out, because many filters leave them as they are.
+    Without strong compression, the centre has to come much nearer to that of the copy. A quality
+    that cannot be read off, because most blocks are cut off, is searched for.
+    """
+    centre, goal = _centre(pixels), _centre(copy).astype(np.int16)
+
+    def missed(imitation: Pixels) -> float:
+        return float(np.mean(np.abs(imitation - goal)))
+
+    tried = COMMON_QUALITIES if quality is None else range(quality - 1, quality + 2)
+    errors = {each: missed(through_jpeg(centre, each)) for each in tried}
+    nearest = min(errors, key=lambda each: errors[each])
+    is_strong = quality is not None and quality <= STRONG
+    if is_strong or errors[nearest] <= MUCH_NEARER * missed(centre):
+        yield through_jpeg(pixels, nearest)
+
+
+def _filtered(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]:
+    """Yield the pair with one picture sharpened, or compressed if the other one has less detail.
+
+    Each channel is sharpened by itself, as most programs do. The outermost pixels are left out
+    then, because many filters leave them as they are.
     """
     y, z = (_central_luma(each) for each in (first, second))
     to_second, to_first = filter_between(y, z), filter_between(z, y)
@@ -60,6 +86,12 @@ def _sharpened(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]
         yield _inner(filtered(first, to_second)), _inner(second)
     elif to_first.strength <= SHARPENED:
         yield _inner(first), _inner(filtered(second, to_first))
+    if to_second.strength > to_first.strength:
+        for imitation in _compressed(first, second):
+            yield imitation, second
+    else:
+        for imitation in _compressed(second, first):
+            yield first, imitation
 
 
 def _inner(pixels: Pixels) -> Pixels:
@@ -69,6 +101,11 @@ def _inner(pixels: Pixels) -> Pixels:
 
 def _central_luma(pixels: Pixels) -> Plane:
     """Return the luma of the centre of a picture, which tells how it was sharpened."""
-    top, left = (max(0, side - CENTRE_SIDE) // 2 for side in pixels.shape[:2])
-    centre = np.ascontiguousarray(pixels[top : top + CENTRE_SIDE, left : left + CENTRE_SIDE])
+    centre = _centre(pixels)
     return plane_of(centre if centre.ndim == 2 else luma(centre), 0)
+
+
+def _centre(pixels: Pixels) -> Pixels:
+    """Return the centre of a picture, which begins with a block of JPEG."""
+    top, left = (max(0, side - CENTRE_SIDE) // 2 // MCU * MCU for side in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[top : top + CENTRE_SIDE, left : left + CENTRE_SIDE])

@@ -14,6 +14,7 @@ from imgdup.dedupe.curves import (
     Levels,
     near_identity,
     plain_curves,
+    single_curves,
     smooth_curve,
 )
 from imgdup.dedupe.sharpness import plane_of
@@ -67,13 +68,31 @@ SHIFT_BY_NOISE = 1.5
 FEW_MOVED = 0.002  # of the area; fewer do not matter
 # Of 32: a curve that moves fewer tones may explain a changed object, above all if a part stays.
 FEW_TONES, FEW_TONES_OF_PART = 13.0, 18.0
+# If a part stays, more tones than that if no single number explains the curve: from this misfit on.
+UNEXPLAINED = ((2.0, 20.0), (5.0, 24.0))
+# But a curve that one number explains was applied to the whole picture if ... (see _is_explained).
+FEWEST_TONES = 10.0
+EXPLAINED, NEARLY_EXPLAINED = 0.8, 1.2  # levels, root mean square
+NOT_BRIGHTER = 3.0  # the same; no factor and no offset explains the change of one object then
+COMMON, MOST_OFF_COMMON = 0.02, 1.5  # share of the area; levels
+FOLLOWED = (0.5, 3.0)  # levels; a background that moves by so little ...
+FOLLOWED_AREA, FOLLOWED_SHARE = 0.07, (0.75, 1.3)  # ... and how much it moves, of what is expected
 MUCH_MOVED = 6.0  # levels
 AGREEING = 0.7  # share of the pixels that move much; clipped areas agree least
-NEARLY_ALL_MOVED = 0.75  # of the area
+NEARLY_ALL_MOVED = 0.8  # of the area
 
 
 class Tones(NamedTuple):
-    """Whether a tone curve was applied, and whether it or the colours may hide a real change."""
+    """What was done to give two pictures the same tones.
+
+    Attributes
+    ----------
+    is_mapped : bool
+        Whether a tone curve was applied, unless this is known exactly: then all the rest has to
+        agree as if none had been needed.
+    may_hide_change : bool
+        Whether it or the colours may hide a real change.
+    """
 
     is_mapped: bool
     may_hide_change: bool
@@ -192,19 +211,26 @@ def _with_equal_tones(
     if not is_needed or missed[way] > MOST_MISSED:
         return first, second, Tones(False, False)
     source, target = (_sampled(each) for each in ((first, second), (second, first))[way])
-    curve = _nearest_curve([curves[way], *plain_curves(ways[way])], source, target)
+    levels = Levels(source, target, np.ones_like(source))
+    single = single_curves(levels)
+    candidates = [curves[way], *plain_curves(ways[way]), *single.values()]
+    curve = _nearest_curve(candidates, source, target)
     shift = _clipping_shift(first, second)
     unmoved = near_identity(ways[way], shift)
     if ways[way].error(unmoved) <= enough + 1:
         curve = unmoved
     moved = np.abs(curve - np.arange(256)) > MOVED + shift
     moved &= ~_stays(ways[way])
-    may_hide_change = _moves_few_tones((a, b)[way], moved)
-    may_hide_change = may_hide_change or _agreeing_share(source, target, curve) < AGREEING
-    levels, tones = np.rint(curve).astype(np.uint8), Tones(True, may_hide_change)
+    tones, share = _moved_tones((a, b)[way], moved)
+    misfit = min(map(levels.misfit, single.values()))
+    may_hide_change = _may_be_one_object(tones, share, misfit)
+    is_exact = FEWEST_TONES <= tones < FEW_TONES_OF_PART and _is_explained(levels, single)
+    may_hide_change &= not is_exact
+    may_hide_change |= _agreeing_share(source, target, curve) < AGREEING
+    found, table = Tones(not is_exact, may_hide_change), np.rint(curve).astype(np.uint8)
     if way == 0:
-        return mapped(first, levels), second, tones
-    return first, mapped(second, levels), tones
+        return mapped(first, table), second, found
+    return first, mapped(second, table), found
 
 
 def _is_smooth(pixels: Pixels) -> bool:
@@ -292,20 +318,71 @@ def _movement(pixels: Pixels, curve: Curve) -> float:
     return float(np.dot(np.bincount(pixels.ravel(), minlength=256), moves**2)) / pixels.size
 
 
-def _moves_few_tones(pixels: Pixels, moved: npt.NDArray[np.bool_]) -> bool:
-    """Return whether the moved levels of a reduced picture are so few that one object has them.
+def _may_be_one_object(tones: float, share: float, misfit: float) -> bool:
+    """Return whether so few tones moved that one object may have them, as counted below.
 
-    They count by among how many ranges of 8 levels they are spread evenly, or would be: by the
-    exponential of the entropy of their shares. A background of one tone counts little.
+    `share` is that of the pixels that moved, and `misfit` by how much any single number misses what
+    became of all tones.
+    """
+    if share < FEW_MOVED:
+        return False
+    if share > NEARLY_ALL_MOVED:
+        return tones < FEW_TONES
+    return tones < FEW_TONES_OF_PART or any(
+        misfit > least and tones < most for least, most in UNEXPLAINED
+    )
+
+
+def _moved_tones(pixels: Pixels, moved: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Return how many ranges of 8 levels the moved ones fill, and the share of their pixels.
+
+    They count by among how many ranges they are spread evenly, or would be: by the exponential of
+    the entropy of their shares. A background of one tone counts little.
     """
     shares = np.where(moved, np.bincount(pixels.ravel(), minlength=256), 0) / pixels.size
-    moved_share = shares.sum()
-    if moved_share < FEW_MOVED:
-        return False
+    moved_share = float(shares.sum())
     shares = np.minimum(shares.reshape(32, 8).sum(axis=1), COUNTED_SHARE)
-    shares = shares[shares > 0] / shares.sum()
-    tones = float(np.exp(-np.sum(shares * np.log(shares))))
-    return tones < (FEW_TONES if moved_share > NEARLY_ALL_MOVED else FEW_TONES_OF_PART)
+    shares = shares[shares > 0] / max(1e-9, shares.sum())
+    return float(np.exp(-np.sum(shares * np.log(shares)))), moved_share
+
+
+def _is_explained(levels: Levels, curves: dict[str, Curve]) -> bool:
+    """Return whether one number explains the curve, and no object of another tone has this curve.
+
+    Another tone of an object multiplies its levels; its background stays. So this is excluded
+    if nearly everything moves much, if the background moves as little as is expected, or if
+    neither a factor nor an offset comes near.
+    """
+    is_common = levels.counts >= COMMON * levels.total
+    is_brighter = min(levels.misfit(curves[each]) for each in ("factor", "offset")) <= NOT_BRIGHTER
+    for name, curve in curves.items():
+        off = np.abs(levels.means - curve)[is_common]
+        misfit = levels.misfit(curve)
+        if misfit > NEARLY_EXPLAINED or np.any(off > MOST_OFF_COMMON):
+            continue
+        if not is_brighter and (misfit <= EXPLAINED or name in ("gamma", "contrast about 128")):
+            return True
+        if misfit <= EXPLAINED and (_moves_much(levels, curve) or _is_followed(levels, curve)):
+            return True
+    return False
+
+
+def _moves_much(levels: Levels, curve: Curve) -> bool:
+    """Return whether a curve moves nearly all pixels much."""
+    is_moved = np.abs(curve - np.arange(256)) > MUCH_MOVED
+    return float(levels.counts[is_moved].sum()) > NEARLY_ALL_MOVED * levels.total
+
+
+def _is_followed(levels: Levels, curve: Curve) -> bool:
+    """Return whether levels that a curve moves by little moved by so much, over some area."""
+    expected = curve - np.arange(256)
+    counts = np.where((np.abs(expected) >= FOLLOWED[0]) & (np.abs(expected) <= FOLLOWED[1]), 1, 0)
+    counts = counts * levels.counts
+    if counts.sum() < FOLLOWED_AREA * levels.total:
+        return False
+    actual = levels.means - np.arange(256)
+    share = np.dot(counts, actual * expected) / np.dot(counts, expected * expected)
+    return bool(FOLLOWED_SHARE[0] <= share <= FOLLOWED_SHARE[1])
 
 
 def _agreeing_share(source: Pixels, target: Pixels, curve: Curve) -> float:

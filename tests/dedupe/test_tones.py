@@ -344,20 +344,30 @@ def test_levels_are_left_where_noise_explains_their_move():
 
 @few
 @given(hnp.arrays(np.uint8, (9, 9)), hnp.arrays(bool, 256))
-def test_few_tones_move_if_they_would_fill_few_ranges(pixels, moved):
+def test_tones_move_that_would_fill_so_many_ranges_evenly(pixels, moved):
     ranges = [0.0] * 32
     for level in pixels.ravel().tolist():
         if moved[level]:
             ranges[level // 8] += 1 / pixels.size
-    share = sum(ranges)
     counted = [min(each, tones.COUNTED_SHARE) for each in ranges if each > 0]
     shares = [each / sum(counted) for each in counted]
-    tones_moved = math.exp(-sum(each * math.log(each) for each in shares))
-    least = tones.FEW_TONES if share > tones.NEARLY_ALL_MOVED else tones.FEW_TONES_OF_PART
 
-    found = tones._moves_few_tones(pixels, moved)
+    n_tones, share = tones._moved_tones(pixels, moved)
 
-    assert found == (share >= tones.FEW_MOVED and tones_moved < least)
+    assert n_tones == pytest.approx(math.exp(-sum(each * math.log(each) for each in shares)))
+    assert share == pytest.approx(sum(ranges))
+
+
+@pytest.mark.parametrize(("n_tones", "share", "misfit", "expected"), [
+    (1, 0.001, 9, False),
+    (12, 0.9, 0, True), (14, 0.9, 9, False),
+    (14, 0.5, 0, True), (19, 0.5, 1, False), (19, 0.5, 3, True),
+    (23, 0.5, 3, False), (23, 0.5, 6, True), (25, 0.5, 60, False),
+])  # fmt: skip
+def test_one_object_may_have_few_tones_and_more_if_no_number_explains_them(
+    n_tones, share, misfit, expected
+):
+    assert tones._may_be_one_object(n_tones, share, misfit) == expected
 
 
 @few
@@ -429,6 +439,44 @@ def test_a_plain_change_of_all_levels_is_found_exactly(curve, kind):
     assert len(found) == 2
     assert np.abs(found[kind] - curve).max() < 1
     assert np.abs(found[1 - kind] - curve).max() > 2
+
+
+SINGLE = {
+    "factor": as_curve(lambda level: 0.7 * level),
+    "offset": as_curve(lambda level: level + 0.15),
+    "gamma": as_curve(lambda level: level**1.5),
+    "contrast about 128": as_curve(lambda level: 128 / 255 + 1.3 * (level - 128 / 255)),
+    "contrast about the mean": as_curve(lambda level: 0.5 + 0.7 * (level - 0.5)),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_change_by_one_number_is_found_exactly_and_by_its_name(name):
+    levels = plain_levels(SINGLE[name])
+
+    found = curves.single_curves(levels)
+
+    misfits = {each: levels.misfit(curve) for each, curve in found.items()}
+    assert list(found) == list(SINGLE)
+    assert np.abs(found[name] - SINGLE[name]).max() < 1
+    assert misfits[name] < 0.5
+    assert min(misfits, key=misfits.get) in (name, "contrast about 128")  # 128 is near the mean
+
+
+@few
+@given(hnp.arrays(np.uint8, (8, 9)), hnp.arrays(np.uint8, (8, 9)))
+def test_the_misfit_is_taken_over_all_tones_that_are_not_rare(a, b):
+    a //= 32
+    levels = curves.Levels(a, b, np.ones_like(a))
+    weights, squares = [], []
+    for level in range(8):
+        others = [int(y) for x, y in zip(a.ravel(), b.ravel(), strict=True) if x == level]
+        if len(others) >= curves.FEWEST_PIXELS:
+            weights.append(min(len(others), curves.MOST_COUNTED * a.size))
+            squares.append((sum(others) / len(others) - level) ** 2)
+    total = sum(w * s for w, s in zip(weights, squares, strict=True))
+
+    assert levels.misfit(LEVELS.astype(float)) == pytest.approx((total / sum(weights)) ** 0.5)
 
 
 @pytest.mark.parametrize(("n_levels", "n_curves"), [(7, 0), (8, 2)])

@@ -158,6 +158,16 @@ class Evidence:
         """Whether anything is unexplained."""
         return self.luma_differs or bool(self.excess.any()) or self.recoloured
 
+    @property
+    def has_curve(self) -> bool:
+        """Whether a tone curve was applied."""
+        return self._tones.is_mapped
+
+    @property
+    def curve_may_hide_change(self) -> bool:
+        """Whether a tone curve was applied that may hide a real change."""
+        return self._tones.is_mapped and self._tones.may_hide_change
+
     @cached_property
     def tone_share(self) -> float:
         """Share of the squared differences of the luma that the means of small blocks explain.

@@ -28,14 +28,15 @@ FILTERED = 0.25  # strength of a fitted filter, from which one picture may have 
 def evidence_of(first: Pixels, second: Pixels) -> Evidence:
     """Measure two pictures of one size; if they differ, also imitations.
 
-    What is measured of an imitation counts only if nothing of it is unexplained.
+    What is measured of an imitation counts only if nothing of it is unexplained, and if it leaves
+    no tone curve in use where one may hide a change.
     """
     found = Evidence(first, second)
     if found.agreement < ALIKE or not found.differs:
         return found
     for pair in _imitations(first, second, abs(found.filter_strength) >= FILTERED):
         imitated = Evidence(*pair)
-        if not imitated.differs:
+        if not imitated.differs and not (found.curve_may_hide_change and imitated.has_curve):
             return imitated
     return found
 

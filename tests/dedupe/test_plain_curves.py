@@ -40,7 +40,7 @@ def test_a_plain_curve_is_found_though_many_levels_are_cut_off(seed, curve):
     mapped, goal, tones = equal_colours(first, second)
 
     off = np.abs(mapped.astype(int) - goal)
-    assert tones == (True, False)
+    assert tones.is_mapped and not tones.may_hide_change
     assert np.quantile(off, 0.99) <= 4
     assert compare_pictures(first, second).relation == "same-picture"
 

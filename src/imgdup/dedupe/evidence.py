@@ -21,7 +21,7 @@ from imgdup.dedupe.excess import (
     raise_outliers,
     raise_unexplained,
 )
-from imgdup.dedupe.sharpness import equal_filter, equal_sharpness, least_factor, plane_of
+from imgdup.dedupe.sharpness import CLEAN, equal_filter, equal_sharpness, least_factor, plane_of
 from imgdup.dedupe.tones import SMOOTH_SHARE, TEXTURED, equal_colours
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, luma, resized
@@ -116,7 +116,9 @@ class Evidence:
         self._first, self._second, sharper = equal_sharpness(first, second)
         y, z = plane_of(self._first, 0), plane_of(self._second, 0)
         y, z, self.filter_strength = equal_filter(y, z, sharper)  # below 0 if it sharpens
-        self._clean = least_factor(self.filter_strength, self._tones.is_mapped)
+        self._has_rough_curve = self._tones.is_mapped and not self._tones.is_exact
+        is_exact = self._tones.is_exact
+        self._clean = CLEAN if is_exact else least_factor(self.filter_strength, self.has_curve)
         self._luma = _moments(y, z, BLOCK)
         self._luma_parts: dict[int, Plane] = {}  # by the side of the window
 
@@ -206,13 +208,13 @@ class Evidence:
 
     @property
     def _is_plain(self) -> bool:
-        """Whether no tone curve was needed, and neither picture was sharpened much."""
-        return not self._tones.is_mapped and self.filter_strength > LEAST_SHARPENED
+        """Whether no rough tone curve was needed, and neither picture was sharpened much."""
+        return not self._has_rough_curve and self.filter_strength > LEAST_SHARPENED
 
     @cached_property
     def _unlike_shapes(self) -> Plane:
         """By how many levels shapes differ, however faint, that are not in both pictures."""
-        return _unlike_shapes(self._luma, self._tones.is_mapped)
+        return _unlike_shapes(self._luma, self._has_rough_curve)
 
 
 def agreement_of(first: Pixels, second: Pixels) -> float:

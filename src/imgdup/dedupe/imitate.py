@@ -19,7 +19,7 @@ ALIKE = 0.8  # agreement from which one picture may be a copy of the other
 CLEARLY_LOWER = 10  # quality; two files of about one quality need no imitation
 STRONG = 30  # quality; compression leaves so much less that nothing else can come near
 COMMON_QUALITIES = range(5, 65, 5)
-MUCH_NEARER = 0.5  # of the mean difference
+NEARLY_EQUAL = 0.1  # of the difference before
 CENTRE_SIDE = 256  # pixels
 MCU = 16  # pixels; the side of a block of chroma in most JPEG files
 FILTERED = 0.25  # strength of a fitted filter, from which one picture may have been treated
@@ -28,15 +28,17 @@ FILTERED = 0.25  # strength of a fitted filter, from which one picture may have 
 def evidence_of(first: Pixels, second: Pixels) -> Evidence:
     """Measure two pictures of one size; if they differ, also imitations.
 
-    What is measured of an imitation counts only if nothing of it is unexplained, and if it leaves
-    no tone curve in use where one may hide a change.
+    What is measured of an imitation counts only if nothing of it is unexplained, if it needs no
+    stronger filter than before, and if it leaves no tone curve where one may hide a change.
     """
     found = Evidence(first, second)
     if found.agreement < ALIKE or not found.differs:
         return found
     for pair in _imitations(first, second, abs(found.filter_strength) >= FILTERED):
         imitated = Evidence(*pair)
-        if not imitated.differs and not (found.curve_may_hide_change and imitated.has_curve):
+        is_nearer = abs(imitated.filter_strength) <= abs(found.filter_strength)
+        is_nearer &= not (found.curve_may_hide_change and imitated.has_curve)
+        if is_nearer and not imitated.differs:
             return imitated
     return found
 
@@ -59,19 +61,19 @@ def _imitations(
 def _compressed(pixels: Pixels, copy: Pixels, quality: int | None = None) -> Iterator[Pixels]:
     """Yield a picture compressed as its copy was, at about this quality.
 
-    Without strong compression, the centre has to come much nearer to that of the copy. A quality
-    that cannot be read off, because most blocks are cut off, is searched for.
+    Without strong compression, the centre has to be nearly equal to that of the copy, but for its
+    brightness. A quality that cannot be read off, because most blocks are cut off, is searched for.
     """
     centre, goal = _centre(pixels), _centre(copy).astype(np.int16)
 
     def missed(imitation: Pixels) -> float:
-        return float(np.mean(np.abs(imitation - goal)))
+        return float(np.std(imitation - goal))
 
     tried = COMMON_QUALITIES if quality is None else range(quality - 1, quality + 2)
     errors = {each: missed(through_jpeg(centre, each)) for each in tried}
     nearest = min(errors, key=lambda each: errors[each])
     is_strong = quality is not None and quality <= STRONG
-    if is_strong or errors[nearest] <= MUCH_NEARER * missed(centre):
+    if is_strong or errors[nearest] <= NEARLY_EQUAL * missed(centre):
         yield through_jpeg(pixels, nearest)
 
 

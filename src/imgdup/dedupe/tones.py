@@ -88,14 +88,17 @@ class Tones(NamedTuple):
     Attributes
     ----------
     is_mapped : bool
-        Whether a tone curve was applied, unless this is known exactly: then all the rest has to
-        agree as if none had been needed.
+        Whether a tone curve was applied.
     may_hide_change : bool
         Whether it or the colours may hide a real change.
+    is_exact : bool
+        Whether the curve moves few tones, but is known exactly: then all the rest has to agree as
+        if none had been needed.
     """
 
     is_mapped: bool
     may_hide_change: bool
+    is_exact: bool = False
 
 
 def equal_colours(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, Tones]:
@@ -110,7 +113,7 @@ def equal_colours(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, Tones]
         first, second, a, b = (_gray(each) for each in (first, second, a, b))
     if not (_is_smooth(first) or _is_smooth(second)):
         first, second, found = _with_equal_tones(first, second, a, b)
-        tones = Tones(found.is_mapped, tones.may_hide_change or found.may_hide_change)
+        tones = found._replace(may_hide_change=may_hide_change or found.may_hide_change)
     if first.ndim == 3:
         first, second = luma_and_chroma(first), luma_and_chroma(second)
         if _colours_differ_everywhere(first, second):
@@ -227,7 +230,7 @@ def _with_equal_tones(
     is_exact = FEWEST_TONES <= tones < FEW_TONES_OF_PART and _is_explained(levels, single)
     may_hide_change &= not is_exact
     may_hide_change |= _agreeing_share(source, target, curve) < AGREEING
-    found, table = Tones(not is_exact, may_hide_change), np.rint(curve).astype(np.uint8)
+    found, table = Tones(True, may_hide_change, is_exact), np.rint(curve).astype(np.uint8)
     if way == 0:
         return mapped(first, table), second, found
     return first, mapped(second, table), found

@@ -28,7 +28,7 @@ Cell = str | bytes | int | float | None
 
 
 def escape(path: bytes) -> bytes:
-    r"""Escape what would break a line or control a terminal; other bytes stay unchanged.
+    r"""Escape what would break a line or control a terminal; leave other bytes unchanged.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def shown(path: bytes, encoding: str = "utf-8") -> str:
 
 
 def _fits(text: str, encoding: str) -> bool:
-    """Check whether an encoding carries a text; Shift JIS reads a backslash as a yen sign."""
+    """Check whether an encoding can represent a text; Shift JIS reads a backslash as a yen sign."""
     try:
         return text.encode(encoding).decode(encoding) == text
     except UnicodeError:

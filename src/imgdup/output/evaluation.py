@@ -102,7 +102,7 @@ def _chosen(found: Evaluation, by: str) -> int | None:
 
 
 def evaluation_table(found: Evaluation, *, width: int, encoding: str) -> Iterator[str]:
-    """Lay out the share of copies within the default distances, and what they are called."""
+    """Lay out the share of copies within the default distances, and the relations found."""
     header = (*_hashes(found), "mostly", "edit")
     return table(header, _cells(found), width=width, encoding=encoding)
 

@@ -241,7 +241,7 @@ def _above_folders(evidence: Evidence | None) -> bytes:
 
 
 def _with_folder(shown_entry: Entry, hidden: bytes) -> Entry:
-    """Let the caption of a file begin with the name of its set, not below it."""
+    """Begin the caption of a file with the name of its set, not with the path below it."""
     return shown_entry._replace(n_hidden=min(shown_entry.n_hidden, len(shown(hidden))))
 
 
@@ -292,7 +292,7 @@ def entry(
 
 
 def _common_start(roots: Sequence[bytes], path: bytes) -> bytes:
-    """Return how all paths of a root begin; of several roots the name is not part of it."""
+    """Return how all paths of a root begin; if there are several roots, without its name."""
     root = max((root for root in roots if root and is_below(path, root)), key=len, default=b"")
     if len(roots) > 1:
         root = os.path.dirname(root)

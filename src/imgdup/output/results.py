@@ -324,7 +324,7 @@ def _leak_values(leak: "Leak") -> dict[str, Any]:
 
 
 def leaks_summary(leaks: "Leaks") -> str:
-    """Write how many images of the second set are in the first."""
+    """Write how many images of the second set have a duplicate in the first."""
     n_leaks, n_images = len(leaks.places_b), len(leaks.b.images)
     labelled = all(any(label is not None for label in part.labels) for part in (leaks.a, leaks.b))
     conflicts = counted(leaks.n_conflicts, "label conflict") if labelled else "no labels to compare"

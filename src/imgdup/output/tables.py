@@ -1,10 +1,10 @@
 """Format rows of fields as a table for a terminal: aligned, with every path in one piece.
 
-A path that is too long for a line goes on in the next one, as the terminal continues it: no newline
-is inserted, so it can be copied.
+A path that is too long for a line is continued in the next one by the terminal: no newline is
+inserted, so it can be copied.
 
-rich measures characters and lays the columns out. It prints plain text: no colour, and no markup
-or emoji code that a file name may contain is interpreted.
+rich measures characters and lays the columns out. It prints plain text: no colour, and no markup or
+emoji code that a file name may contain is interpreted.
 """
 
 import io

@@ -454,7 +454,7 @@ SINGLE = {
 def test_a_change_by_one_number_is_found_exactly_and_by_its_name(name):
     levels = plain_levels(SINGLE[name])
 
-    found = curves.single_curves(levels)
+    found = curves.single_curves(levels, 127.5)
 
     misfits = {each: levels.misfit(curve) for each, curve in found.items()}
     assert list(found) == list(SINGLE)

@@ -90,15 +90,14 @@ def plain_curves(levels: Levels) -> list[Curve]:
     return [np.clip(each, 0, 255) for each in plain]
 
 
-def single_curves(levels: Levels) -> dict[str, Curve]:
+def single_curves(levels: Levels, mean: float) -> dict[str, Curve]:
     """Fit what programs do to all levels with one number, cut off at 0 and 255.
 
     That is a factor, an offset, a gamma, or contrast: a factor for the distance from 128 or from
-    the mean level.
+    the mean luma of the picture.
     """
     x, y = np.arange(256.0), levels.means
     weights = levels.counted() * _is_inside(y)
-    mean = float(np.dot(levels.counts, x)) / levels.total
     logs, goals = np.log(np.maximum(x, 1) / 255), np.log(np.maximum(y, 1) / 255)
 
     def fitted(basis: Curve, goal: Curve, as_levels: Callable[[float], Curve]) -> Curve:

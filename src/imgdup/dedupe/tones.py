@@ -215,7 +215,7 @@ def _with_equal_tones(
         return first, second, Tones(False, False)
     source, target = (_sampled(each) for each in ((first, second), (second, first))[way])
     levels = Levels(source, target, np.ones_like(source))
-    single = single_curves(levels)
+    single = single_curves(levels, float(_gray((a, b)[way]).mean()))
     candidates = [curves[way], *plain_curves(ways[way]), *single.values()]
     curve = _nearest_curve(candidates, source, target)
     shift = _clipping_shift(first, second)

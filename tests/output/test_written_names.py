@@ -1,4 +1,4 @@
-r"""Lines of text: what is written can be read back, byte for byte, and commands no terminal.
+r"""Names and fields in text: what is written can be read back, and commands no terminal.
 
 Names are drawn from what file systems allow and people fear: newlines, tabs, quotes, backslashes
 that look like escapes, text that reorders itself, bytes that are not UTF-8, lone surrogates.

@@ -111,7 +111,7 @@ def index_facts(folder: Path, current: Current | None, generation: Generation) -
     files = [folder] if generation.is_pack else folder.rglob("*")
     n_bytes = sum(file.stat().st_size for file in files if file.is_file())
     facts = {**describe(generation), "bytes": n_bytes}
-    if current is not None:  # a pack does not say when it was made
+    if current is not None:  # a pack has no time
         facts["built"] = datetime.fromisoformat(current.built).isoformat()
         facts |= {"version": current.version, "generation": current.generation}
     return {**facts, "digest": generation.digest}

@@ -35,7 +35,7 @@ class Removal(NamedTuple):
         Absolute.
     relation : str
         What the comparison of the two pictures found: ``"same-bytes"``, ``"same-pixels"``,
-        ``"same-picture"``, and the relations that were asked for; ``"unverified"`` if the pictures
+        ``"same-picture"``, and the relations that were requested; ``"unverified"`` if the pictures
         were not compared.
     distance : int
         Between the match hashes of the two files, in bits of 256; 0 where the bytes are equal.
@@ -236,7 +236,7 @@ class Groups(Sequence[Group]):
 
 
 class Wanted(NamedTuple):
-    """What `find_groups` is asked for; see `ImageIndex.groups`."""
+    """The options of `find_groups`; see `ImageIndex.groups`."""
 
     max_distance: int | None
     orientations: bool

@@ -52,7 +52,7 @@ _CHECKSUM_BYTES = 16
 _TEXT_START = _HEAD.size + _CHECKSUM_BYTES
 
 # A status byte of checkpoints alone: the file was read again and its bytes are those that the old
-# generation knows, so nothing was decoded and the old row stays.
+# generation knows, so nothing was decoded and the old row is kept.
 SAME_BYTES = 255
 
 Columns = Mapping[str, npt.NDArray[Any]]

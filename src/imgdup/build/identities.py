@@ -119,7 +119,7 @@ def shared_answers(listing: Listing) -> RowNumbers:
     inode = np.frombuffer(listing.inode, np.uint64)
     rows = repeated(inode)
     columns: list[npt.NDArray[Any]] = [
-        np.frombuffer(listing.origin, np.int32) == TO_READ,  # those with an answer come first
+        np.frombuffer(listing.origin, np.int32) == TO_READ,  # those with an answer first
         inode,
         np.frombuffer(listing.device, np.uint32),
         np.frombuffer(listing.size, np.int64),

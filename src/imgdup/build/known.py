@@ -38,7 +38,7 @@ KIND = "ignored"
 COARSE_TICK_NS = 2_000_000_000
 FINE_TICK_NS = 20_000_000
 
-COPIED = "copied"  # stands for another index among the checkpoints, whose names are hex digits
+COPIED = "copied"  # means another index among the checkpoints, whose names are hex digits
 
 # Failures that may be temporary: such files are read again in every run.
 PASSING = frozenset(REASONS.index(r) for r in ("unreadable", "changed", "missing"))

@@ -79,8 +79,7 @@ class Listed:
     """What a container holds."""
 
     directory: Directory
-    # The members that are images, though their names do not say so; None if they were not looked
-    # at.
+    # The members that are images without the extension of one; None if they were not looked at.
     pictures: set[Place] | None = None
     # What hashing gave, by the paths of members: of those that were hashed while the container was
     # listed.

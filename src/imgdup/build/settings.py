@@ -156,7 +156,7 @@ class State(NamedTuple):
     old: Generation | None
     current: folder.Current | None
     parameters: dict[str, Any]
-    needs_rehash: bool  # whether no hash of the old generation can stay
+    needs_rehash: bool  # whether no hash of the old generation can be kept
 
 
 def check_hash(settings: Settings) -> None:

@@ -49,7 +49,7 @@ COMMAND_WORDS = {  # words that other programs use, and ours
     "verify": "check",
     "version": "--version",
 }
-OPTION_WORDS = {  # the same for options; "" stands for a path without an option
+OPTION_WORDS = {  # the same for options; "" means a path without an option
     "--cpus": "--workers",
     "--distance": "--max-dist",
     "--dry": "--dry-run",

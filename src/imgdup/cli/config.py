@@ -89,7 +89,7 @@ def _find(named: str | None) -> Config:
         return _read(Path(named), named=True) or Config(Path(named)) if named else Config()
     try:
         start = current_folder()
-    except UsageError:  # the current folder was deleted; the command says so if it needs it
+    except UsageError:  # the current folder was deleted; a command that needs it reports that
         return Config()
     for folder in (start, *start.parents):
         for name in (OWN_FILE, PROJECT_FILE):

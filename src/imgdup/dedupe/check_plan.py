@@ -22,7 +22,7 @@ from imgdup.index.columns import Rows, has_trimmed
 from imgdup.search import distances
 
 SIDE = 16  # of the square of frequencies that a match hash is made of
-WIDE_MATCH, WIDE_SEARCH = 64, 3  # bits, of plans that say they are wide
+WIDE_MATCH, WIDE_SEARCH = 64, 3  # bits, of plans by the wide rule
 CROPPED_MATCH, PART_MATCH = 72, 68  # bits, likewise: of the whole pictures, of one and a part
 CROPPED_WEIGHT = 0.115  # share of the weight of all frequencies in which a crop may differ
 CROPS = [
@@ -30,7 +30,7 @@ CROPS = [
     *((0.05, 0, 0, 0), (0, 0.05, 0, 0), (0, 0, 0.05, 0), (0, 0, 0, 0.05)),
 ]  # what is cut off at the top, bottom, left and right
 MIDDLE = CROPS[3]
-STRUCTURE = 50  # the least quality of a match hash that can tell pictures apart
+STRUCTURE = 50  # the least quality of a match hash that can distinguish pictures
 SAME_BYTES = "same-bytes"
 NEVER_REMOVED = ("same-file", "different")
 SAME_FILE = "same-file"

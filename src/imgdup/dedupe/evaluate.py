@@ -90,7 +90,7 @@ class HashResult(NamedTuple):
     chance: Chance | None
     # The largest distance within which few enough pairs are expected by chance.
     distance: int | None
-    relations: Relations  # what the comparison says of the nearest pairs of different pictures
+    relations: Relations  # relations of the nearest pairs of different pictures
 
 
 class Evaluation(NamedTuple):

@@ -81,10 +81,9 @@ class PlanHeader(NamedTuple):
     n_removals: int
     n_bytes: int
     removable: tuple[str, ...] = REMOVABLE  # relations of files that may be removed
-    # Whether pictures were compared rotated and mirrored, too. Plans in which they were not do not
-    # say so.
+    # Whether pictures were compared rotated and mirrored, too; plans have this only if it is true.
     orientations: bool = False
-    # Whether pairs counted, too, that are found by the wide form of `MatchRule`; likewise.
+    # Whether pairs found by the wide form of `MatchRule` counted, too; likewise.
     wide: bool = False
     seal: str = ""  # digest of all other members, in hex; see `sealed`
     # How the contents of the files were digested, a key of `DIGEST_KINDS`. Plans that name none
@@ -113,7 +112,7 @@ def _header_record(header: PlanHeader) -> dict[str, Any]:
     for key in ("roots", "protect"):
         record[key] = records.path_list(record[key])
     if header.digest_kind == FIRST_DIGEST_KIND:
-        del record["digest_kind"]  # so that the seals of older plans stay true
+        del record["digest_kind"]  # so that the seals of older plans remain valid
     for key in ("orientations", "wide"):
         if not record[key]:
             del record[key]  # for the same reason

@@ -40,7 +40,7 @@ _MAX_LOOKED_AT = 600  # blocks, about
 _MAX_TRIED = 400  # coefficients, about
 _NEARLY_ALL_ZERO = 0.95  # of the coefficients of high frequencies, after strong compression
 _COARSE = np.array([8 * row + column for row in range(5) for column in range(5 - row)])[1:]
-_COARSE_QUALITY = 30  # a table of up to this quality comes before one that fits better
+_COARSE_QUALITY = 30  # a table of up to this quality is preferred to one that fits better
 _MIN_ON_TABLE = 0.7  # of the coefficients of the low frequencies, without the mean
 
 # Of the levels of a channel. On photos, originals have no missing levels and, even after JPEG of

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 LUMA_THOUSANDTHS = np.array([299, 587, 114], dtype=np.float32)  # R, G, B; ITU-R BT.601
 MAX_UPPER_BYTE = 15  # of 16 bits of which 12 are in use
-ROWS_PIXELS = 1 << 20  # worked on at a time, so that temporaries stay small
+ROWS_PIXELS = 1 << 20  # processed at a time, so that temporary arrays are small
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 Pixels = npt.NDArray[np.uint8]

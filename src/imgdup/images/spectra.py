@@ -1,4 +1,4 @@
-"""Tell from the spectra of two copies whether the larger was enlarged or the smaller reduced.
+"""Decide by the spectra of two copies whether the larger was enlarged or the smaller reduced.
 
 Whatever resizes a picture weakens the highest frequencies that it keeps. So of two copies, the one
 that holds less of the highest frequencies of the smaller one was made from the other, however sharp

@@ -28,7 +28,7 @@ from imgdup.index.layout import MAGIC
 from imgdup.system.files import DIGEST_BYTES
 from imgdup.system.paths import is_below, join
 
-UNKNOWN_DIGEST = b"imgdup unknown"  # personalizes digests that stand for those left out
+UNKNOWN_DIGEST = b"imgdup unknown"  # personalizes the digests that replace those left out
 SINGLE_FILES = b"files"
 
 

@@ -76,7 +76,7 @@ class NearRows(NamedTuple):
 
     rows: Integers
     probes: Integers  # which probe of the picture matches the row
-    found_by: npt.NDArray[np.uint8]  # what found it: bit i stands for FOUND_BY[i]
+    found_by: npt.NDArray[np.uint8]  # what found it: bit i means FOUND_BY[i]
 
 
 def near_rows(

@@ -46,7 +46,7 @@ else:
 
 
 MAX_NOTE_BYTES = 4096
-WINDOWS_LOCK_AT = 1 << 30  # a byte far behind the note, which stays readable
+WINDOWS_LOCK_AT = 1 << 30  # a byte far behind the note, so that the note can be read
 NOTE_WAIT_S, NOTE_PAUSE_S = 1.0, 0.02  # how long a new holder may take to write its note
 BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}

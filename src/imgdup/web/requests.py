@@ -134,7 +134,10 @@ MAX_WAITING_BYTES = 512 << 20  # of all bodies at a time
 MAX_REQUESTS = 256  # that are handled or wait at a time
 
 METHODS = ("GET", "HEAD", "POST")
-OPEN_PATHS = ("/api/health", "/api/openapi.json")  # need no token, and say nothing of the index
+OPEN_PATHS = (
+    "/api/health",
+    "/api/openapi.json",
+)  # need no token, and reveal nothing
 IMAGE = re.compile(r"image/[a-z0-9.+-]+", re.ASCII)
 HEADERS = (
     (b"cache-control", b"no-store"),

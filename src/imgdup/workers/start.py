@@ -225,7 +225,7 @@ class _Forked:
 
 def _run_fork(pipe: Connection, others: Connection, shared: Shared) -> None:
     """Run the template in a fork of a process that runs a command."""
-    others.close()  # else the pipe would stay open when that process has ended
+    others.close()  # otherwise the pipe would remain open after that process has ended
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     _fork_on_request(pipe, shared)

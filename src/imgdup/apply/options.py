@@ -41,9 +41,9 @@ class PlanIndex:
     # The index folder; locked during a run, so that no two runs remove the copies of each other.
     folder: Path
     rows: Rows
-    # Compares the pictures of pairs of rows; see `imgdup.dedupe.verify.Verifier.judge`. It is called
-    # again for each pair whose files have different bytes, because an index or the verdicts in it
-    # may be damaged.
+    # Compares the pictures of pairs of rows; see `imgdup.dedupe.verify.Verifier.judge`. It is
+    # called again for each pair whose files have different bytes, because an index or the verdicts
+    # in it may be damaged.
     judge: Judge
 
 

@@ -109,7 +109,10 @@ def photos(tmp_path, monkeypatch):
 
 @pytest.fixture
 def indexed(photos):
-    assert cli.main(["index", "photos", "--workers", "1", "--quiet"]) == 0
+    """The photos and their index, for which no process is started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("imgdup.workers.pool.Processes", inline)
+        assert cli.main(["index", "photos", "--workers", "1", "--quiet"]) == 0
     return photos
 
 

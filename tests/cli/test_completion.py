@@ -12,6 +12,8 @@ from cli_runs import TIMEOUT_S, in_process, run
 from imgdup.cli import COMMAND_WORDS, COMMANDS, OPTION_WORDS, imgdup
 from imgdup.cli.completion import SHELLS
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 @pytest.mark.parametrize(
     ("arguments", "suggestion"),

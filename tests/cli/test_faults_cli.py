@@ -30,7 +30,10 @@ from imgdup.api.index import ImageIndex
 from imgdup.output import progress
 from imgdup.query.check_index import check_deep
 from imgdup.system.records import path_from_json
+from imgdup.workers.pool import inline
 from printed_lines import tsv_fields, unescape
+
+pytestmark = pytest.mark.usefixtures("in_process")
 
 OLD = (1_600_000_000, 1_600_000_000)
 ODD_NAMES = [
@@ -65,8 +68,17 @@ def indexed(tmp_path_factory):
     (place / "photos" / "small.png").write_bytes(encode(small, ".png"))
     for file in (place / "photos").iterdir():
         os.utime(file, OLD)
-    assert run("index", "photos", "--quiet", "--workers", "1", cwd=place) == (0, b"", b"")
+    build_index(place)
     return place
+
+
+def build_index(place):
+    """Index the photos in a folder, without another process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("imgdup.workers.pool.Processes", inline)
+        patch.chdir(place)
+        patch.delenv("IMGDUP_INDEX", raising=False)
+        assert in_process("index", "photos", "--quiet", "--workers", "1") == (0, b"", b"")
 
 
 @pytest.fixture
@@ -96,7 +108,7 @@ def odd(tmp_path_factory):
     for name in ODD_NAMES:
         with open(os.path.join(folder, name), "wb") as file:
             file.write(data)
-    assert run("index", "photos", "--quiet", "--workers", "1", cwd=place) == (0, b"", b"")
+    build_index(place)
     return place
 
 

@@ -43,6 +43,12 @@ def found(folder):
     return evaluate(files_in(folder), options=OPTIONS, pool=here())
 
 
+@pytest.fixture
+def few_compared(monkeypatch):
+    """Let fewer pairs of different pictures be compared, in a test to which they do not matter."""
+    monkeypatch.setattr("imgdup.dedupe.evaluate.N_NEAREST", 3)
+
+
 def bits_between(first, second):
     return sum((int(a) ^ int(b)).bit_count() for a, b in zip(first, second, strict=True))
 
@@ -96,7 +102,9 @@ def test_pairs_of_different_pictures_are_counted_by_distance(found):
         assert found.hashes[by].relations == {"different": 100}
 
 
-def test_the_chosen_distance_keeps_false_pairs_below_the_number_that_is_accepted(found, folder):
+def test_the_chosen_distance_keeps_false_pairs_below_the_number_that_is_accepted(
+    found, folder, few_compared
+):
     n_pairs = N * (N - 1) // 2
     for result in (found.hashes["match"], found.hashes["search"]):
         assert result.chance.upper[result.distance] * n_pairs <= 1
@@ -111,7 +119,9 @@ def test_the_chosen_distance_keeps_false_pairs_below_the_number_that_is_accepted
     assert more.hashes["pdq"].distance is None  # nearly all distances are even: no law fits them
 
 
-def test_a_small_sample_of_copies_changes_no_distance_between_different_pictures(found, folder):
+def test_a_small_sample_of_copies_changes_no_distance_between_different_pictures(
+    found, folder, few_compared
+):
     files = files_in(folder)
     small = evaluate(files, options=OPTIONS._replace(sample=3, n_compared=0), pool=here())
 
@@ -122,7 +132,7 @@ def test_a_small_sample_of_copies_changes_no_distance_between_different_pictures
 
 
 @pytest.mark.usefixtures("processes")
-def test_the_same_files_give_the_same_evaluation_in_processes(folder):
+def test_the_same_files_give_the_same_evaluation_in_processes(folder, few_compared):
     options = EvaluateOptions(sample=3, n_compared=1)
     first, second = (
         evaluate(files_in(folder), options=options, pool=pool)

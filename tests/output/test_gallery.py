@@ -26,6 +26,8 @@ from imgdup.output.gallery import (
 )
 from imgdup.output.page import Comparison
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 def facts_of(page):
     return dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))

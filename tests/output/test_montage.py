@@ -22,6 +22,8 @@ from imgdup.output.montage import (
 )
 from imgdup.output.results import MatchRow
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 RED = (200, 30, 40)
 EDGE = montage.MARGIN  # pixels to a frame
 START = montage.MARGIN + montage.PADDING  # pixels to a picture

@@ -15,6 +15,8 @@ from imgdup.build.settings import Settings
 from imgdup.search import to_hex
 from served import client_of
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 
 def lines(text):
     return [json.loads(line) for line in text.splitlines()]

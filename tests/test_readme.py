@@ -112,16 +112,31 @@ def test_the_commands_print_what_is_shown(page, folder, in_process, monkeypatch)
 
 
 @pages_with("python")
-def test_the_python_examples_run_unguarded(page, folder):
-    for number, example in enumerate(blocks(page, "python")):
-        (folder / "example.py").write_text(example)
-        result = subprocess.run(
-            [sys.executable, "-" if number % 2 else "example.py"],
-            cwd=folder, input=example, capture_output=True, text=True, timeout=250,
-        )  # fmt: skip
-        assert (result.returncode, result.stderr) == (0, "")
-        comments = re.findall(r"# prints (.*)", example)
-        assert result.stdout.splitlines() == comments
+def test_the_python_examples_print_what_is_shown(page, folder, in_process, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    for example in blocks(page, "python"):
+        exec(example, {"__name__": "__main__"})
+
+        assert capsys.readouterr() == (shown_by(example), "")
+
+
+@pages_with("python")
+@pytest.mark.parametrize("source", ["example.py", "-"], ids=["script", "standard input"])
+def test_a_python_example_runs_unguarded(page, folder, source):
+    example = blocks(page, "python")[0]
+    (folder / "example.py").write_text(example)
+
+    result = subprocess.run(
+        [sys.executable, source],
+        cwd=folder, input=example, capture_output=True, text=True, timeout=250,
+    )  # fmt: skip
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, shown_by(example), "")
+
+
+def shown_by(example):
+    """What an example prints according to its comments."""
+    return "".join(f"{line}\n" for line in re.findall(r"# prints (.*)", example))
 
 
 def test_all_commands_are_listed():

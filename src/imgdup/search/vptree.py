@@ -169,28 +169,16 @@ SCAN_ABOVE = 0.65
 
 @dataclass(frozen=True, eq=False)
 class VPTree:
-    """A vantage-point tree, made by `build` or `from_arrays`, searched by `within` and `nearest`.
+    """A vantage-point tree, made by `build` or `from_arrays`; `within` and `nearest` search it."""
 
-    Parameters
-    ----------
-    hashes : ndarray of uint64, shape (n, words)
-        The hashes in the order of the tree.
-    rows : ndarray of int64, shape (n,)
-        The row of each hash in the array that the tree was built from.
-    points : ndarray of uint64, shape (2 ** depth - 1, words)
-        Vantage points, level by level.
-    spans : ndarray of uint16, shape (2 ** depth - 1, 2, 2)
-        Least and greatest distance, in bits, from the vantage point to the hashes of the near and
-        of the far child.
-    visited_fractions : ndarray of float64, shape (64 * words + 1,)
-        Fraction of the hashes that a search of the tree visits, for each ``max_distance``: the
-        mean over up to 64 indexed hashes, measured by `build`.
-    """
-
-    hashes: Hashes
-    rows: Integers
-    points: Hashes
+    hashes: Hashes  # in the order of the tree, shape (n, words)
+    rows: Integers  # the row of each hash in the array that the tree was built from
+    points: Hashes  # vantage points, level by level, shape (2 ** depth - 1, words)
+    # Least and greatest distance, in bits, from each vantage point to the hashes of its near and of
+    # its far child, shape (2 ** depth - 1, 2, 2).
     spans: Spans
+    # Fraction of the hashes that a search of the tree visits, for each ``max_distance``: the mean
+    # over up to 64 indexed hashes, measured by `build`.
     visited_fractions: npt.NDArray[np.float64]
 
     @classmethod

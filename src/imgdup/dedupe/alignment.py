@@ -147,11 +147,11 @@ def _refined(
     whole, part = (first, second) if place.part_is_second else (second, first)
     matrix = place.matrix
     scale = min(1.0, side / max(part.shape))
-    size = [max(1, round(each * scale)) for each in part.shape]
+    size = [max(2, round(each * scale)) for each in part.shape]
     goal = resized(part, size[0], size[1])
     left, top, right, bottom = box_in_whole(matrix)
     extent = (max(1e-3, bottom - top), max(1e-3, right - left))
-    full = [min(w, max(1, round(s / e))) for w, s, e in zip(whole.shape, size, extent, strict=True)]
+    full = [max(2, min(w, round(s / e))) for w, s, e in zip(whole.shape, size, extent, strict=True)]
     source = resized(whole, full[0], full[1])
     n_rounds = ROUNDS if min(size) >= LEAST_SIDE else 0
     matrix, taken = moved(source, goal, matrix, n_rounds)

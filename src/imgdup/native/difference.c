@@ -19,6 +19,10 @@ enum {
     LEAST_SPREAD = 4, /* levels */
     USUAL_SIDE = 4, /* pixels, of a block of luma; half of it for chroma */
     KEPT_BYTES = 32 << 20,
+    RGB = 3, /* channels */
+    ROWS_AT_ONCE = 4,
+    QUOTIENTS = 64, /* pixels whose sums are divided at once */
+    MOST_CHANNELS = 4,
 };
 
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
@@ -213,24 +217,56 @@ static Span span_of(int64_t n_in, int64_t n_out, int64_t i) {
                   last > first ? high - last * n_out : 0};
 }
 
-static void add_levels(const uint8_t *levels, int64_t n, int64_t weight, uint32_t *sums) {
+/* Write the sums of some rows of levels from y on, up to ROWS_AT_ONCE, times their weights. */
+static void add_levels(const uint8_t *levels, int64_t n, Span rows, int64_t y, int64_t n_out,
+                       uint32_t *sums) {
+    const uint8_t *row[ROWS_AT_ONCE];
+    uint32_t weight[ROWS_AT_ONCE];
+    for (int64_t k = 0; k < ROWS_AT_ONCE; k++) {
+        int64_t at = y + k < rows.last ? y + k : rows.last;
+        row[k] = levels + at * n;
+        int64_t here = at == rows.first ? rows.first_weight
+                       : at < rows.last ? n_out
+                                        : rows.last_weight;
+        weight[k] = y + k <= rows.last ? (uint32_t)here : 0;
+    }
     for (int64_t x = 0; x < n; x++)
-        sums[x] += (uint32_t)weight * levels[x];
+        sums[x] = (y > rows.first ? sums[x] : 0) + weight[0] * row[0][x] + weight[1] * row[1][x] +
+                  weight[2] * row[2][x] + weight[3] * row[3][x];
 }
 
-static void shrink_row(const uint32_t *sums, int64_t channels, double area, const Span *spans,
-                       int64_t out_width, uint8_t *out) {
+/* Write n quotients, rounded, of numbers below 2 ** 52. */
+static void round_quotients(const uint64_t *totals, int64_t n, double area, uint8_t *out) {
+    static const double BASE = 4503599627370496.0; /* 2 ** 52; its last bits are whole numbers */
+    uint64_t base_bits;
+    memcpy(&base_bits, &BASE, sizeof base_bits);
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t bits = base_bits | totals[i];
+        double total;
+        memcpy(&total, &bits, sizeof total);
+        out[i] = (uint8_t)(int32_t)((total - BASE) / area + 0.5);
+    }
+}
+
+/* Write a row of the smaller picture. Where the number of channels is a constant, compilers add up
+ * all channels at a time. */
+static inline void shrink_row(const uint32_t *sums, int64_t channels, double area,
+                              const Span *spans, int64_t out_width, uint8_t *out) {
+    uint64_t totals[QUOTIENTS * MOST_CHANNELS];
     for (int64_t i = 0; i < out_width; i++) {
         const uint32_t *first = sums + spans[i].first * channels;
         const uint32_t *last = sums + spans[i].last * channels;
-        for (int64_t channel = 0; channel < channels; channel++) {
-            uint64_t inner = 0;
-            for (const uint32_t *at = first + channels; at < last; at += channels)
-                inner += at[channel];
-            uint64_t total = inner * (uint64_t)out_width +
-                             (uint64_t)first[channel] * (uint64_t)spans[i].first_weight +
-                             (uint64_t)last[channel] * (uint64_t)spans[i].last_weight;
-            *out++ = (uint8_t)((double)total / area + 0.5);
+        uint64_t *total = totals + i % QUOTIENTS * channels, inner[MOST_CHANNELS] = {0};
+        for (const uint32_t *at = first + channels; at < last; at += channels)
+            for (int64_t k = 0; k < channels; k++)
+                inner[k] += at[k];
+        for (int64_t k = 0; k < channels; k++)
+            total[k] = inner[k] * (uint64_t)out_width +
+                       first[k] * (uint64_t)spans[i].first_weight +
+                       last[k] * (uint64_t)spans[i].last_weight;
+        if ((i + 1) % QUOTIENTS == 0 || i + 1 == out_width) {
+            int64_t n = i % QUOTIENTS + 1;
+            round_quotients(totals, n * channels, area, out + (i + 1 - n) * channels);
         }
     }
 }
@@ -243,15 +279,16 @@ void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t width, int64_t
     double area = (double)height * (double)width;
     for (int64_t i = 0; i < out_width; i++)
         columns[i] = span_of(width, out_width, i);
-    for (int64_t i = 0; i < out_height; i++) {
+    for (int64_t i = 0; i < out_height; i++, out += out_width * channels) {
         Span rows = span_of(height, out_height, i);
-        memset(sums, 0, (size_t)row_bytes * sizeof *sums);
-        add_levels(pixels + rows.first * row_bytes, row_bytes, rows.first_weight, sums);
-        for (int64_t y = rows.first + 1; y < rows.last; y++)
-            add_levels(pixels + y * row_bytes, row_bytes, out_height, sums);
-        if (rows.last > rows.first)
-            add_levels(pixels + rows.last * row_bytes, row_bytes, rows.last_weight, sums);
-        shrink_row(sums, channels, area, columns, out_width, out + i * out_width * channels);
+        for (int64_t y = rows.first; y <= rows.last; y += ROWS_AT_ONCE)
+            add_levels(pixels, row_bytes, rows, y, out_height, sums);
+        if (channels == 1)
+            shrink_row(sums, 1, area, columns, out_width, out);
+        else if (channels == RGB)
+            shrink_row(sums, RGB, area, columns, out_width, out);
+        else
+            shrink_row(sums, channels, area, columns, out_width, out);
     }
 }
 
@@ -307,46 +344,54 @@ static void write_row(const uint8_t *taken, const uint8_t *goal, int64_t height,
     }
 }
 
-/* Add up, for each lane, the products of a row whose place along y is a factor of them all. */
-static void add_row(StepRow row, int64_t n, float spread, float part[ROW_SUMS][LANES]) {
-    for (int64_t i = 0; i < n; i += LANES)
-        for (int lane = 0; lane < LANES; lane++) {
-            float a = row.along_x[i + lane], b = row.along_y[i + lane], x = row.place[i + lane];
-            float level = row.level[i + lane], goal = row.goal[i + lane];
-            float off = (goal - level) / spread, weight = row.inside[i + lane] / (1 + off * off);
-            float wa = weight * a, wb = weight * b, wl = weight * level;
-            float xa = x * a, xb = x * b, wxa = wa * x, wxb = wb * x;
-            part[AA][lane] += wa * a;
-            part[AB][lane] += wa * b;
-            part[BB][lane] += wb * b;
-            part[XAA][lane] += wxa * a;
-            part[XAB][lane] += wxa * b;
-            part[XBB][lane] += wxb * b;
-            part[AL][lane] += wa * level;
-            part[BL][lane] += wb * level;
-            part[A][lane] += wa;
-            part[B][lane] += wb;
-            part[AG][lane] += wa * goal;
-            part[BG][lane] += wb * goal;
-            part[XXAA][lane] += wxa * xa;
-            part[XXAB][lane] += wxa * xb;
-            part[XXBB][lane] += wxb * xb;
-            part[XAL][lane] += wxa * level;
-            part[XBL][lane] += wxb * level;
-            part[XA][lane] += wxa;
-            part[XB][lane] += wxb;
-            part[XAG][lane] += wxa * goal;
-            part[XBG][lane] += wxb * goal;
-            part[LL][lane] += wl * level;
-            part[LG][lane] += wl * goal;
-            part[L][lane] += wl;
-            part[G][lane] += weight * goal;
-            part[ONE][lane] += weight;
-        }
+/* Write, for each lane, the sums of products of a row whose place along y is a factor of them all. */
+static void add_row(StepRow row, int64_t n, float spread, Vector out[ROW_SUMS]) {
+    Vector part[ROW_SUMS];
+    memset(part, 0, sizeof part);
+    for (int64_t i = 0; i < n; i += LANES) {
+        Vector a, b, x, level, goal, weight;
+        memcpy(&a, row.along_x + i, sizeof a);
+        memcpy(&b, row.along_y + i, sizeof b);
+        memcpy(&x, row.place + i, sizeof x);
+        memcpy(&level, row.level + i, sizeof level);
+        memcpy(&goal, row.goal + i, sizeof goal);
+        memcpy(&weight, row.inside + i, sizeof weight);
+        Vector off = (goal - level) / spread;
+        weight /= 1 + off * off;
+        Vector wa = weight * a, wb = weight * b, wl = weight * level;
+        Vector xa = x * a, xb = x * b, wxa = wa * x, wxb = wb * x;
+        part[AA] += wa * a;
+        part[AB] += wa * b;
+        part[BB] += wb * b;
+        part[XAA] += wxa * a;
+        part[XAB] += wxa * b;
+        part[XBB] += wxb * b;
+        part[AL] += wa * level;
+        part[BL] += wb * level;
+        part[A] += wa;
+        part[B] += wb;
+        part[AG] += wa * goal;
+        part[BG] += wb * goal;
+        part[XXAA] += wxa * xa;
+        part[XXAB] += wxa * xb;
+        part[XXBB] += wxb * xb;
+        part[XAL] += wxa * level;
+        part[XBL] += wxb * level;
+        part[XA] += wxa;
+        part[XB] += wxb;
+        part[XAG] += wxa * goal;
+        part[XBG] += wxb * goal;
+        part[LL] += wl * level;
+        part[LG] += wl * goal;
+        part[L] += wl;
+        part[G] += weight * goal;
+        part[ONE] += weight;
+    }
+    memcpy(out, part, sizeof part);
 }
 
 /* Add the sums of the lanes of a row, times 1, y and y squared as far as these are needed. */
-static void add_lanes(float part[ROW_SUMS][LANES], double y, double sums[3][ROW_SUMS][LANES]) {
+static void add_lanes(const Vector part[ROW_SUMS], double y, double sums[3][ROW_SUMS][LANES]) {
     for (int k = 0; k < ROW_SUMS; k++)
         for (int lane = 0; lane < LANES; lane++)
             sums[0][k][lane] += (double)part[k][lane];
@@ -390,8 +435,7 @@ void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
         row.inside[x] = 1;
     }
     for (int64_t y = 0; y < height; y++) {
-        float part[ROW_SUMS][LANES];
-        memset(part, 0, sizeof part);
+        Vector part[ROW_SUMS];
         write_row(taken, goal, height, width, y, row);
         add_row(row, stride, spread, part);
         add_lanes(part, ((double)y + 0.5) / (double)height, sums);

@@ -11,7 +11,7 @@ from imgdup.native import declared
 
 N_SUMS, N_MOMENTS, N_FREQUENCIES = 8, 6, 8  # the same as in imgdup.h
 LEVELS = 256
-MAX_SIDE = 1 << 24  # pixels, of a picture that `shrunk` takes
+MAX_SIDE, MAX_CHANNELS = 1 << 24, 4  # pixels and levels of each, of a picture that `shrunk` takes
 
 Pixels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
@@ -181,10 +181,11 @@ def shrunk(pixels: Pixels, height: int, width: int) -> Pixels:
     """
     rows, columns = pixels.shape[:2]
     fits = 0 < height <= rows <= MAX_SIDE and 0 < width <= columns <= MAX_SIDE
+    fits = fits and pixels.shape[2:] <= (MAX_CHANNELS,)
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or not fits:
         raise ValueError(
             f"cannot shrink {pixels.dtype} of shape {pixels.shape} to {height} x {width}: expected "
-            "uint8, and a size from 1 pixel to that of the picture"
+            "uint8, at most 4 channels, and a size from 1 pixel to that of the picture"
         )
     pixels = np.ascontiguousarray(pixels)
     channels = pixels.shape[2] if pixels.ndim == 3 else 1

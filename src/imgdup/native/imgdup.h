@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 16 };
+enum { IMGDUP_INTERFACE = 17 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -247,8 +247,8 @@ IMGDUP_EXPORT void imgdup_block_moments(const float *a, const float *b, int64_t 
 
 /* Shrink a picture (height, width, channels) to the rounded averages of equal areas:
  * out (out_height, out_width, channels), of which no side is longer. The sides are at most
- * 2 ** 24 pixels. sums (width, channels) and spans, 32 bytes for each of out_width, are scratch
- * memory. */
+ * 2 ** 24 pixels, the channels 4. sums (width, channels) and spans, 32
+ * bytes for each of out_width, are scratch memory. */
 IMGDUP_EXPORT void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t width,
                                  int64_t channels, uint8_t *out, int64_t out_height,
                                  int64_t out_width, uint32_t *sums, void *spans);
@@ -281,8 +281,8 @@ IMGDUP_EXPORT double imgdup_search(const uint8_t *whole, int64_t height, int64_t
 
 /* Move a gray picture `source` over another one, `goal` (height, width), by at most n_rounds steps
  * of weighted least squares. The matrix (2, 3) takes (x, y, 1) of the goal to (x, y) of the source,
- * from 0 to 1; it is refined. taken (height, width) is what the source shows there. Both sides of
- * the goal are at least 2 pixels. rows is scratch memory as that of `imgdup_step_sums`. */
+ * from 0 to 1; it is refined. taken (height, width) is what the source shows there. All sides are
+ * at least 2 pixels. rows is scratch memory as that of `imgdup_step_sums`. */
 IMGDUP_EXPORT void imgdup_refine(const uint8_t *source, int64_t source_height,
                                  int64_t source_width, const uint8_t *goal, int64_t height,
                                  int64_t width, int64_t n_rounds, float *rows, double *matrix,

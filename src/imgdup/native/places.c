@@ -13,7 +13,9 @@ enum {
     SUMS = SIDE + 1,
     PEAKS = 2,    /* likely places that the reduced pictures show at each size */
     REACH = 3,    /* pixels; the place is searched so far around such a place */
-    CHUNK = 256,  /* pixels of a row that are taken from the whole at once */
+    CHUNK = 256, /* pixels of a row that are taken from the whole at once */
+    BITS = 8,
+    LOW = (1 << BITS) - 1,
     MIDDLE = 128, /* levels are taken from here, so that float holds sums more exactly */
 };
 
@@ -69,8 +71,8 @@ typedef struct {
 } Memory;
 
 int64_t imgdup_search_scratch(int64_t height, int64_t width) {
-    int64_t n_sums = (height + 1) * width, n_row = 2 * larger(width, SIDE) + 1;
-    return (int64_t)sizeof(Memory) + (n_sums + n_row) * (int64_t)sizeof(uint32_t);
+    int64_t n_sums = (height + 1) * width, n_row = larger(width, SIDE) + 1;
+    return (int64_t)sizeof(Memory) + (n_sums + 2 * n_row) * (int64_t)sizeof(uint32_t);
 }
 
 static void add_columns(const uint8_t *pixels, int64_t height, int64_t width, uint32_t *sums) {
@@ -79,17 +81,10 @@ static void add_columns(const uint8_t *pixels, int64_t height, int64_t width, ui
         sums[width + i] = sums[i] + pixels[i];
 }
 
-/* The sums of a row that begin at the places before each pixel, and the row itself. */
+/* A row, with room for one more pixel, and the sums of all pixels before each one. */
 typedef struct {
     uint32_t *sums, *levels;
 } Row;
-
-/* Write the sum of the levels left of the start of an output pixel, times the output's width. */
-static uint64_t left_of(Row row, int64_t width, int64_t out_width, int64_t x) {
-    int64_t whole = x * width / out_width, rest = x * width % out_width;
-    uint64_t sum = (uint64_t)row.sums[whole] * (uint64_t)out_width;
-    return rest ? sum + (uint64_t)row.levels[whole] * (uint64_t)rest : sum;
-}
 
 /* Shrink a picture to the rounded averages of equal areas, as `imgdup_shrink`, from its sums. */
 static void shrink(Sums from, int64_t out_height, int64_t out_width, Row row, uint8_t *out) {
@@ -107,9 +102,16 @@ static void shrink(Sums from, int64_t out_height, int64_t out_width, Row row, ui
         row.sums[0] = 0;
         for (int64_t x = 0; x < width; x++)
             row.sums[x + 1] = row.sums[x] + row.levels[x];
+        int64_t right = 0, beyond = 0; /* where an output pixel ends: whole pixels, and the rest */
         uint64_t before = 0;
+        row.levels[width] = 0;
         for (int64_t x = 0; x < out_width; x++) {
-            uint64_t here = left_of(row, width, out_width, x + 1);
+            right += width / out_width;
+            beyond += width % out_width;
+            right += beyond >= out_width;
+            beyond -= beyond >= out_width ? out_width : 0;
+            uint64_t here = (uint64_t)row.sums[right] * (uint64_t)out_width +
+                            (uint64_t)row.levels[right] * (uint64_t)beyond;
             *out++ = (uint8_t)((double)(here - before) / area + 0.5);
             before = here;
         }
@@ -284,7 +286,7 @@ double imgdup_search(const uint8_t *whole, int64_t height, int64_t width, const 
     Memory *memory = scratch;
     uint32_t *part_sums = (uint32_t *)(memory + 1);
     uint32_t *levels = part_sums + (part_height + 1) * part_width;
-    Row row = {levels + larger(part_width, SIDE), levels};
+    Row row = {levels + larger(part_width, SIDE) + 1, levels};
     Peak peaks[SEARCH_SIZES][PEAKS], best = {NOWHERE, 0, 0};
     Sums part = {part_sums, part_height, part_width};
     Sums base = {memory->sums, sizes[0], sizes[1]};
@@ -320,15 +322,17 @@ typedef struct {
     double matrix[6];
 } Moved;
 
-/* Write where some pixels of a row lie along one axis: the whole pixel before, and the rest. */
+/* Write where some pixels of a row lie along one axis: the pixel before, and how far behind it. */
 static void write_places(double start, double step, int64_t n, int64_t side, int32_t *before,
                          float *rest) {
     float first = (float)start, more = (float)step, last = (float)(side - 1);
+    int32_t most = (int32_t)side - 2;
     for (int64_t i = 0; i < n; i++) {
         float place = first + more * (float)i;
         place = place > 0 ? place : 0; /* beyond the edges, these are repeated */
         place = place < last ? place : last;
-        before[i] = (int32_t)place;
+        int32_t whole = (int32_t)place;
+        before[i] = whole < most ? whole : most;
         rest[i] = place - (float)before[i];
     }
 }
@@ -336,23 +340,22 @@ static void write_places(double start, double step, int64_t n, int64_t side, int
 /* Write what a picture shows at n pixels of a row of the other one, from the first one on. */
 static void take_chunk(const Moved *from, int64_t first, int64_t y, int64_t n, uint8_t *out) {
     int32_t x[CHUNK], row[CHUNK];
-    float right[CHUNK], under[CHUNK], corners[4][CHUNK];
+    float right[CHUNK], under[CHUNK];
+    uint16_t above[CHUNK], below[CHUNK]; /* two neighbouring pixels each */
     const double *m = from->matrix;
     double along = (double)first, down = (double)y;
     write_places(m[0] * along + m[1] * down + m[2], m[0], n, from->width, x, right);
     write_places(m[3] * along + m[4] * down + m[5], m[3], n, from->height, row, under);
     for (int64_t i = 0; i < n; i++) {
         const uint8_t *at = from->pixels + row[i] * from->width + x[i];
-        int64_t next = x[i] + 1 < from->width, line = row[i] + 1 < from->height ? from->width : 0;
-        corners[0][i] = at[0];
-        corners[1][i] = at[next];
-        corners[2][i] = at[line];
-        corners[3][i] = at[line + next];
+        memcpy(above + i, at, sizeof *above);
+        memcpy(below + i, at + from->width, sizeof *below);
     }
     for (int64_t i = 0; i < n; i++) {
-        float above = corners[0][i] + (corners[1][i] - corners[0][i]) * right[i];
-        float below = corners[2][i] + (corners[3][i] - corners[2][i]) * right[i];
-        out[i] = (uint8_t)(above + (below - above) * under[i] + 0.5f);
+        float a = (float)(above[i] & LOW), b = (float)(above[i] >> BITS);
+        float c = (float)(below[i] & LOW), d = (float)(below[i] >> BITS);
+        float up = a + (b - a) * right[i], down_here = c + (d - c) * right[i];
+        out[i] = (uint8_t)(int32_t)(up + (down_here - up) * under[i] + 0.5f);
     }
 }
 

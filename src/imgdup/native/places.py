@@ -69,7 +69,7 @@ def moved(source: Pixels, goal: Pixels, matrix: Matrix, n_rounds: int) -> tuple[
     Parameters
     ----------
     source, goal : ndarray of uint8, shape (height, width)
-        The goal has at least 2 pixels a side.
+        At least 2 pixels a side.
     matrix : ndarray of float64, shape (2, 3)
         Takes (x, y, 1) of the goal to about (x, y) of the source, from 0 to 1.
     n_rounds : int
@@ -81,10 +81,10 @@ def moved(source: Pixels, goal: Pixels, matrix: Matrix, n_rounds: int) -> tuple[
     taken : ndarray of uint8, of the shape of the goal
         What the source shows there; its edges are repeated.
     """
-    if min(goal.shape) < 2 or source.size == 0 or matrix.shape != (2, 3):
+    if min(*source.shape, *goal.shape) < 2 or matrix.shape != (2, 3):
         raise ValueError(
-            "expected a picture, a goal with at least 2 pixels a side and a matrix of shape "
-            f"(2, 3), got {source.shape}, {goal.shape} and {matrix.shape}"
+            "expected pictures with at least 2 pixels a side and a matrix of shape (2, 3), "
+            f"got {source.shape}, {goal.shape} and {matrix.shape}"
         )
     height, width = goal.shape
     found, taken = np.array(matrix, np.float64), np.empty_like(goal)

@@ -412,6 +412,26 @@ def refuse_to_decode(function, items, pool, **options):
     return iter(())
 
 
+def test_of_many_matches_only_those_with_the_nearest_match_hashes_are_compared(
+    with_copies, capsysbinary, monkeypatch
+):
+    monkeypatch.setattr("imgdup.dedupe.nearest.MOST_COMPARED_MATCHES", 2)
+    capsysbinary.readouterr()
+
+    cli.main(["query", "photos/p0.jpg", "photos/p1.jpg", "--verify", "--max-dist", "64"])
+
+    printed = capsysbinary.readouterr()
+    rows = [tsv_fields(line) for line in printed.out.splitlines()]
+    for probe in (b"p0.jpg", b"p1.jpg"):
+        found = [row for row in rows if os.path.basename(row[5]) == probe]
+        nearest = sorted(found, key=lambda row: (int(row[1]), int(row[0])))
+        relations = [row[-1] for row in nearest]
+        assert b"unverified" not in relations[:2]
+        assert set(relations[2:]) == {b"unverified"}
+    n_beyond = sum(row[-1] == b"unverified" for row in rows)
+    assert b"%d matches unverified: of a PROBE, the 2 with" % n_beyond in printed.err
+
+
 def test_a_match_whose_file_has_changed_is_unverified(with_copies, capsysbinary):
     (with_copies / "small.png").write_bytes(encode(photo(3, 160, 120), ".png"))
     capsysbinary.readouterr()

@@ -235,7 +235,8 @@ def _compared(
 ) -> "Iterator[tuple[FileMatches, Judged]]":
     """Compare the picture of each probe with those of its matches, for some probes at a time.
 
-    What only the wide rule finds is left out if the pictures differ. Of a pack, bytes are compared.
+    Of many matches, those with the nearest match hashes are compared. What only the wide rule finds
+    is left out if the pictures differ. Of a pack, bytes are compared.
     """
     from imgdup.dedupe import nearest, pictures, verify
 
@@ -256,22 +257,33 @@ def _compared(
 
     with verify.Verifier(None if is_pack else index.folder) as verifier:
         compare = by_bytes if is_pack else verifier.compare
-        rest = iter(answers)
+        rest, n_beyond = iter(answers), 0
         while some := list(islice(rest, COMPARED_TOGETHER)):
             matches = [list(answer.matches) for answer in some]
             if look_up is not None:
                 matches = nearest.with_wide_ones(
                     matches, look_up([answer.probe for answer in some])
                 )
+            compared = [nearest.nearest_by_match(found) for found in matches]
             pairs = [
                 (pictures.file_of_row(rows, match.row), file_of_probe(answer))
-                for answer, found in zip(some, matches, strict=True)
+                for answer, found, which in zip(some, matches, compared, strict=True)
                 for match in found
+                if match.row in which
             ]
+            n_beyond += sum(map(len, matches)) - len(pairs)
             verdicts = iter(compare(pairs))
-            for answer, found in zip(some, matches, strict=True):
-                judged = zip(found, islice(verdicts, len(found)), strict=True)
+            for answer, found, which in zip(some, matches, compared, strict=True):
+                judged = (
+                    (match, next(verdicts) if match.row in which else pictures.UNKNOWN)
+                    for match in found
+                )
                 yield answer, [each for each in judged if not nearest.is_only_proposed(*each)]
+    if n_beyond:
+        most, others = nearest.MOST_COMPARED_MATCHES, counted(n_beyond, "match", "matches")
+        note(
+            f"{others} unverified: of a PROBE, the {most} with the nearest match hash are compared"
+        )
 
 
 def _print(matches: Iterable[MatchRow], hashes: Collection[str], outputs: QueryOutputs) -> None:

@@ -33,6 +33,7 @@ from imgdup.query.row_pairs import RowPairs, Side, described_pairs
 RANK_BITS, DISTANCE_BITS = 27, 10
 DISTANCE_SHIFT, CONTENT_SHIFT = np.uint64(RANK_BITS), np.uint64(RANK_BITS + DISTANCE_BITS)
 MOST_WIDE_MATCHES = 64  # of a probe
+MOST_COMPARED_MATCHES = 64  # the same, in pictures that are compared with it
 BUFFERED = 1 << 22  # candidates that are kept before the farthest are dropped
 
 
@@ -268,6 +269,16 @@ def with_wide_ones(
         both = [*found, *(match for match in more if match.row not in known)]
         added.append(sorted(both, key=lambda match: (match.distance, match.row)))
     return added
+
+
+def nearest_by_match(matches: Sequence[Match]) -> set[int]:
+    """Return the rows of at most `MOST_COMPARED_MATCHES` of a probe: the nearest by match hash."""
+
+    def distance(match: Match) -> tuple[int, int, int]:
+        bits = match.distance if match.match_distance is None else match.match_distance
+        return bits, match.distance, match.row
+
+    return {match.row for match in sorted(matches, key=distance)[:MOST_COMPARED_MATCHES]}
 
 
 def is_only_proposed(match: Match, verdict: Verdict) -> bool:

@@ -5,6 +5,7 @@ README says it, file by file and pair by pair.
 """
 
 import math
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -76,14 +77,23 @@ def may_be_crops(a, b):
     near = (a ^ b).bit_count() <= 72
     alike = False
     for whole, other in ((a, b), (b, a)):
+        uncut = Fraction(sum(wrong_weights(whole, other, (0.0,) * 4)), total_weight(whole))
         for crop in CROPS:
-            guess = guessed_part(whole, crop)
-            wrong = [
-                w for i, (positive, w) in enumerate(guess[1:], 1) if positive != other >> i & 1
-            ]
+            wrong = wrong_weights(whole, other, crop)
             near |= crop == (0.05,) * 4 and len(wrong) <= 68
-            alike |= 1000 * sum(wrong) <= 115 * sum(w for _, w in guess)
+            share = Fraction(sum(wrong), total_weight(whole, crop))
+            alike |= share <= Fraction(130 if share <= uncut / 2 else 115, 1000)
     return near and alike
+
+
+def wrong_weights(whole, other, crop):
+    """The weights of the frequencies whose sign the other hash does not have."""
+    guess = guessed_part(whole, crop)
+    return [w for i, (positive, w) in enumerate(guess[1:], 1) if positive != other >> i & 1]
+
+
+def total_weight(whole, crop=(0.0,) * 4):
+    return sum(w for _, w in guessed_part(whole, crop))
 
 
 @cache

@@ -49,6 +49,32 @@ def far_crop(whole):
     return part
 
 
+def partly_wrong(whole, crop, thousandths):
+    """The hash of a part with so much of the weight of all frequencies wrong, or a little less."""
+    guess = guessed_part(whole, crop)
+    left = thousandths * sum(weight for _, weight in guess) // 1000
+    part = sum(positive << i for i, (positive, _) in enumerate(guess))
+    for i, (_, weight) in enumerate(guess[1:], 1):
+        if 0 < weight <= left:
+            part ^= 1 << i
+            left -= weight
+    return part
+
+
+@pytest.mark.parametrize(("crop", "thousandths", "expected"), [
+    ((0.05,) * 4, 114, True), ((0.05,) * 4, 129, True), ((0.05,) * 4, 134, False),
+    ((0.0,) * 4, 129, False),
+], ids=str)  # fmt: skip
+def test_more_may_differ_in_a_part_if_twice_as_much_differs_in_the_whole(
+    crop, thousandths, expected
+):
+    wholes = random_hashes(4, 11)
+    others = words([partly_wrong(each, crop, thousandths) for each in integers(wholes)], 4)
+    every = np.arange(4)
+
+    assert are_crops(wholes, others, every, every).tolist() == [expected] * 4
+
+
 @pytest.fixture(scope="module")
 def hashes():
     """Hashes of three pictures, of some that are near them, and of guessed crops."""

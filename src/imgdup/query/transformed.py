@@ -37,6 +37,10 @@ WIDEST_JOIN = (0.05,) * 4  # pairs are looked for with the hash of this part, to
 
 NEAR_WHOLE, NEAR_PART = 72, 68  # bits up to which pairs are looked at
 MOST_DIFFERENT = 115  # thousandths of the weight of all frequencies
+# The same, if it is at most half of what differs without a crop. Of photos that only look alike,
+# hardly more differs in the whole.
+MOST_DIFFERENT_IN_CROPS = 130
+UNCUT = (0.0,) * 4
 FALL = 0.5  # the size of a frequency is taken to fall with its length to the power of this
 
 SIDE = 16  # frequencies in each direction
@@ -132,20 +136,28 @@ def are_crops(left: Words, right: Words, i: Integers, j: Integers) -> npt.NDArra
     """Return of pairs of match hashes whether one picture may be a crop of the other.
 
     That is so if the hash that a part of one is likely to have and the hash of the other differ in
-    frequencies that have 11.5 % of the weight of all, or less.
+    frequencies that have 11.5 % of the weight of all, or less; or 13 %, if that is at most half of
+    what it is for the whole.
     """
     found = np.zeros(len(i), bool)
     for wholes, whole, others in ((left, i, right[j]), (right, j, left[i])):
         rows, place = np.unique(whole, return_inverse=True)
+        uncut, all_uncut = _different(likely_parts(wholes[rows], UNCUT), place, others)
         for crop in CROPS:
-            part = likely_parts(wholes[rows], crop)
-            differs = part.hashes[place] ^ others
-            weight = np.zeros(len(i), np.int64)
-            for k, plane in enumerate(part.planes):
-                bits = np.bitwise_count(differs & plane[place]).sum(axis=1, dtype=np.int64)
-                weight += bits << k
-            found |= 1000 * weight <= MOST_DIFFERENT * part.weights[place]
+            different, weights = _different(likely_parts(wholes[rows], crop), place, others)
+            is_crop = 2 * different * all_uncut <= uncut * weights
+            most = np.where(is_crop, MOST_DIFFERENT_IN_CROPS, MOST_DIFFERENT)
+            found |= 1000 * different <= most * weights
     return found
+
+
+def _different(part: LikelyParts, place: Integers, others: Words) -> tuple[Integers, Integers]:
+    """Return the weight of the frequencies in which parts and other hashes differ, and of all."""
+    differs = part.hashes[place] ^ others
+    weight = np.zeros(len(place), np.int64)
+    for k, plane in enumerate(part.planes):
+        weight += np.bitwise_count(differs & plane[place]).sum(axis=1, dtype=np.int64) << k
+    return weight, part.weights[place]
 
 
 def crop_pairs(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.errors import IndexFormatError
 from imgdup.hashing import MATCH_MIN_QUALITY
 from imgdup.images.formats import OK
 from imgdup.index.columns import PDQ
@@ -142,10 +143,15 @@ def nearest_of(near: Nearby, n: int) -> Nearby:
 
 
 def rows_with(generation: Generation, near: Nearby) -> Nearby:
-    """Return the rows that have one of some distinct search hashes."""
+    """Return the rows that have one of some distinct search hashes.
+
+    Raises IndexFormatError if the index, which may be forged, names rows that it does not have.
+    """
     offsets, class_rows = generation.class_offsets, generation.class_rows
-    starts = offsets[near.indices]
-    sizes = offsets[near.indices + 1] - starts
+    starts, stops = offsets[near.indices], offsets[near.indices + 1]
+    if (starts < 0).any() or (stops < starts).any() or (stops > len(class_rows)).any():
+        raise IndexFormatError(f"{generation.file}: forged row numbers; index again")
+    sizes = stops - starts
     ends = np.cumsum(sizes)
     places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
     rows = generation.checked_rows(class_rows[places])

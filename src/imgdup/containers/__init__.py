@@ -20,7 +20,7 @@ _MOST_AT_ONCE = 1 << 30  # bytes; a call of the system returns no more than 2 GB
 
 
 class Stamp(NamedTuple):
-    """Which file a container is, and its size and mtime: another stamp means that it changed."""
+    """Which file a container is, with its size and mtime; if the stamp differs, it has changed."""
 
     device: int
     inode: int
@@ -34,14 +34,14 @@ class Stamp(NamedTuple):
 
 
 class ContainerChangedError(OSError):
-    """A container is another one than when it was opened."""
+    """A container is not the one that was opened."""
 
     def __init__(self) -> None:
         super().__init__(errno.EIO, "the container changed while it was read")
 
 
 def raise_if_unread(error: Exception) -> None:
-    """Raise an error that says that bytes could not be read, not that they are damaged."""
+    """Raise an error if it means that bytes could not be read, not that they are damaged."""
     if isinstance(error, OSError) and error.errno is not None:
         raise error
 
@@ -242,7 +242,7 @@ class Directory:
 
     @classmethod
     def of_facts(cls, facts: dict[str, Any]) -> "Directory":
-        """Make the directory that returned some facts."""
+        """Make a directory from what `facts` returned."""
         found = cls()
         found.fault = Fault(*facts["fault"]) if facts["fault"] else None
         found.ignored = [(os.fsencode(name), reason) for name, reason in facts["ignored"]]
@@ -265,7 +265,7 @@ class Directory:
         return self._order
 
     def _rename_repeated(self) -> None:
-        """Give every name but the first of equal ones a number that no other name has."""
+        """Add a number to every repeated name but the first, so that no two names are equal."""
         taken, seen = set(self._names), set[bytes]()
         count: dict[bytes, int] = {}
         for i, name in enumerate(self._names):

@@ -103,7 +103,7 @@ def remote() -> ModuleType:
 
 
 def stamp_of(path: bytes) -> Stamp:
-    """Return the stamp of what is there now, without reading it; OSError if nothing is."""
+    """Return the current stamp of a file or object without reading it; OSError if it is missing."""
     if is_remote(path):
         stamp: Stamp = remote().stamp_of(path)
         return stamp

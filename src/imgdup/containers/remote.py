@@ -102,8 +102,8 @@ class _Meta(NamedTuple):
     def mtime_ns(self) -> int:
         """The time of the object in whole seconds; below them, a digest of its etag.
 
-        So a new etag is noticed like a new time. A list gives fractions of a second which other
-        answers do not give: they are left out.
+        So a new etag is noticed like a new time. Fractions of a second are dropped: only lists have
+        them.
         """
         seconds = int(self.modified.timestamp())
         if not self.etag:
@@ -112,7 +112,7 @@ class _Meta(NamedTuple):
 
     @property
     def version(self) -> tuple[Any, ...]:
-        """What differs when the object changed."""
+        """What changes if the object changes."""
         return self.size, self.etag or self.modified
 
 
@@ -128,7 +128,7 @@ def _stamp(name: bytes, meta: _Meta) -> Stamp:
 
 
 def stamp_of(name: bytes) -> Stamp:
-    """Return which version of an object is there now; raise OSError if the server does not say."""
+    """Return the current stamp of an object; raise OSError if the server does not give it."""
     store, key = _place(name)
     try:
         return _stamp(name, _Meta.of(obstore.head(store, key)))
@@ -213,7 +213,7 @@ class RemoteFile:
     def read(self, offset: int, n_bytes: int) -> bytes:
         """Return the bytes at an offset, fewer at the end.
 
-        A `ContainerChangedError` says that the object is another one now.
+        Raises `ContainerChangedError` if the object has changed.
         """
         n_bytes = max(0, min(n_bytes, self.size - offset))
         stop = self._start + len(self._block)

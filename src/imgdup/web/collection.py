@@ -1,7 +1,7 @@
 """The index that the service shows: always its current generation, with what is decoded from it.
 
-Pictures are read and decoded in worker processes that stay, with the limits of `Limits`; this
-process only searches. All methods may be called by several threads.
+Pictures are read and decoded in lasting worker processes, with the limits of `Limits`; this process
+only searches. All methods may be called by several threads.
 """
 
 import os
@@ -102,7 +102,8 @@ class Collection:
     def thumbnail(self, image: Row, side: int) -> bytes:
         """Return a new JPEG file of an image; nothing else of its file is in it.
 
-        Raises Refused if the file is gone, is not the one that was indexed, or cannot be decoded.
+        Raises Refused if the file is missing, is not the one that was indexed, or cannot be
+        decoded.
         """
         key = bytes(image.index.column("digest")[image.row]), side
         with self._lock:
@@ -151,7 +152,7 @@ class Collection:
 
 
 def rows_of_content(index: ImageIndex, digest: bytes) -> list[int]:
-    """Return the rows of all images with a content."""
+    """Return the rows of all images with a content digest."""
     wanted = np.frombuffer(digest, np.uint8)
     same = (index.column("digest") == wanted).all(axis=1) & (index.column("status") == OK)
     return [int(row) for row in np.flatnonzero(same)]
@@ -174,7 +175,7 @@ def _seen(path: Path) -> tuple[int, ...]:
 
 
 def _check_inside(image: Row) -> None:
-    """Raise if the file of an image is now outside of its indexed folder, by way of a link."""
+    """Raise if, because of a link, the file of an image is now outside of its indexed folder."""
     path = image.index.rows.path(image.row)
     if is_remote(path):
         return

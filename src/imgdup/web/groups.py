@@ -1,7 +1,7 @@
 """The groups of duplicates of the index: found in the background, listed page by page.
 
-The list is that of the index alone. Decisions change nothing in it, so that nothing moves while
-somebody decides; the plan respects them.
+Decisions do not change the list, so that nothing moves while somebody decides; the plan follows
+them.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Let only requests in that may come in, read what they hold, and refuse what is wrong.
+"""Let in only allowed requests, read what they hold, and refuse what is wrong.
 
 Host, origin, token, type and size are checked before the body is read, on every method. A page of
 another site can make a browser send requests here: it can neither choose the name of this host, nor
@@ -54,7 +54,10 @@ def busy(detail: str) -> Refused:
 
 
 def refusal(error: ImgdupError, *, show_paths: bool) -> Refused:
-    """Return the refusal that an error of the library means; its text may name a path."""
+    """Return the refusal for an error of the library.
+
+    `show_paths` means that it may contain the text of the error, which may name a path.
+    """
     if isinstance(error, ImageError):
         return Refused(422, error.reason, error.detail)
     if isinstance(error, LockedError):
@@ -68,7 +71,7 @@ def refusal(error: ImgdupError, *, show_paths: bool) -> Refused:
 
 
 def gone_or_unreadable(error: ImageError) -> Refused:
-    """Return the refusal of an indexed picture that cannot be shown."""
+    """Return the refusal for an indexed picture that cannot be shown."""
     return Refused(410 if error.reason in GONE else 422, error.reason, error.detail)
 
 
@@ -155,7 +158,7 @@ HEADERS = (
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask."""
+    """Who may use the service."""
 
     # What requests must name as ``Authorization: Bearer``; None asks for nothing.
     token: str | None = None
@@ -223,7 +226,7 @@ def _check(scope: Scope, access: Access) -> int:
 def _check_host(named: list[str], access: Access) -> str:
     """Return the host that a request names; raise if there are several or it is not this one.
 
-    A page of another site can let its own name lead here, but not an address.
+    A page of another site can let its own name resolve to this machine, but not an address.
     """
     host = named[0].lower() if len(named) == 1 else ""
     name, port = _split_port(host)
@@ -247,7 +250,7 @@ def _is_address(name: str, access: Access) -> bool:
 
 
 def _check_origin(headers: dict[str, list[str]], host: str, *, is_page: bool) -> None:
-    """Raise if a browser says that a page of another site sent the request; it may link to ours."""
+    """Raise if the browser names a page of another site as the sender; links are allowed."""
     own = (f"http://{host}", f"https://{host}")
     origins = [origin.lower() for origin in headers.get("origin", [])]
     sites = [] if is_page else headers.get("sec-fetch-site", [])

@@ -32,7 +32,7 @@ BACKLOG = 2048  # connections that wait to be accepted
 
 
 class Address(NamedTuple):
-    """Where the service listens; port 0 stands for any that is free."""
+    """Where the service listens; port 0 means any free port."""
 
     host: str
     port: int
@@ -120,7 +120,7 @@ class LimitedProtocol(H11Protocol):
         self._responding: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the time for the first request."""
+        """Start the clock of the first request."""
         super().connection_made(transport)
         self._receiving = self.loop.call_later(self.receive_s, self._cut)
 
@@ -139,7 +139,7 @@ class LimitedProtocol(H11Protocol):
         self._set_clocks()
 
     def on_response_complete(self) -> None:
-        """Stop the time for the response; the next request may have begun already."""
+        """Stop the clock of the response; the next request may have begun already."""
         self._responding = _stopped(self._responding)
         super().on_response_complete()
         self._set_clocks()
@@ -161,7 +161,7 @@ class LimitedProtocol(H11Protocol):
             self._responding = self.loop.call_later(self.response_s, self._cut)
 
     def _cut(self) -> None:
-        """End the connection; what waits to be sent may never be taken."""
+        """End the connection; data that waits to be sent may never be read."""
         self.transport.abort()
 
     def _refuse(self, refused: Refused) -> None:

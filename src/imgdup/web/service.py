@@ -36,7 +36,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shown:
-    """An index, whether paths may be shown, and the decisions that count, by their keys."""
+    """An index, whether paths may be shown, and the decisions in effect, by their keys."""
 
     index: ImageIndex
     paths: bool
@@ -94,7 +94,7 @@ def digest_of(index: ImageIndex, row: int) -> bytes:
 
 
 def facts_record(facts: ImageFacts) -> Record:
-    """Return the facts about a file that people want to see."""
+    """Return the facts about a file that people are interested in."""
     return {
         "camera": facts.camera,
         "taken_s": facts.taken_s,
@@ -135,7 +135,7 @@ def match_records(
 def group_record(shown: Shown, group: Group, *, place: int, saving: int) -> Record:
     """Return a group: the kept file, and the others with what the comparison found.
 
-    Of a large group not all files are listed; ``n_files`` counts all beside the kept one.
+    Of a large group not all files are listed; ``n_files`` counts all except the kept one.
     """
     roles = ["remove"] * len(group.removed) + ["similar"] * len(group.shown)
     listed = list(zip(group.members, roles, strict=True))[:MAX_FILES]
@@ -183,7 +183,7 @@ def pair_key(index: ImageIndex, a: int, b: int) -> Key:
 
 
 def accepted(shown: Shown, groups: Iterable[Group]) -> list[Decision]:
-    """Return the decisions that accept what is proposed for some groups; old ones are kept."""
+    """Return the decisions that accept the proposals for some groups; earlier ones are kept."""
     kind = shown.index.generation.digest_kind
     found = {}
     for group in groups:
@@ -274,7 +274,7 @@ def in_progress(progress: Progress) -> Response:
 
 
 def wanted_groups(service: Service, values: Mapping[str, str]) -> Wanted:
-    """Read which groups are meant."""
+    """Read which groups a request asks for."""
     relation, looked_for, folder = (values.get(key, "") for key in ("relation", "text", "folder"))
     if relation and relation not in RELATIONS:
         raise Refused(422, "wrong-value", f"relation must be one of {', '.join(RELATIONS)}")

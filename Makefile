@@ -111,6 +111,7 @@ wheels: install
 
 fuzz: install
 	IMGDUP_FUZZ=600 IMGDUP_FUZZ_HEADS=500000 $(BIN)/pytest --timeout 3600 -k "fuzz or forged"
+	$(BIN)/pytest --timeout 3600 --hypothesis-profile thorough tests/search tests/dedupe tests/query
 
 # Requests that a program makes up from the OpenAPI document of the service: none may get a 5xx.
 SCHEMATHESIS = build/schemathesis/bin

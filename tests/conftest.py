@@ -30,7 +30,8 @@ from object_servers import serving_as
 
 del os.environ["OPENBLAS_NUM_THREADS"]
 
-settings.register_profile("imgdup", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("thorough", deadline=None, max_examples=2_000)
+settings.register_profile("imgdup", deadline=None, max_examples=60, derandomize="CI" in os.environ)
 settings.load_profile("imgdup")
 
 

@@ -1,7 +1,7 @@
 """Run an action in a child that is killed at its n-th executed line, for every n or every few.
 
 Lines count in the modules named, not in the standard library. POSIX only (fork). The suite tries
-one line in seven; with IMGDUP_EVERY_LINE=1, as in ``make soak``, it tries them all.
+one line in eleven; with IMGDUP_EVERY_LINE=1, as in ``make soak``, it tries them all.
 """
 
 import os
@@ -9,7 +9,7 @@ import signal
 import sys
 import warnings
 
-STRIDE = 1 if os.environ.get("IMGDUP_EVERY_LINE") else 7
+STRIDE = 1 if os.environ.get("IMGDUP_EVERY_LINE") else 11
 
 
 def kill_at_every_line(action, after, modules, *, stride=STRIDE):

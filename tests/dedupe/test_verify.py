@@ -95,8 +95,8 @@ def test_large_pictures_have_the_same_pixels_only_if_they_are_equal_at_full_size
     large = scene(2, 1500, 2000)
     changed = large.copy()
     changed[700, 900] ^= 1
-    files = [written(tmp_path, "1.bmp", large), written(tmp_path, "2.png", large)]
-    files.append(written(tmp_path, "3.png", changed))
+    files = [written(tmp_path, "1.bmp", large), written(tmp_path, "2.png", large, compress_level=1)]
+    files.append(written(tmp_path, "3.png", changed, compress_level=1))
 
     found = relations([row_of(path) for path in files])
 
@@ -105,7 +105,8 @@ def test_large_pictures_have_the_same_pixels_only_if_they_are_equal_at_full_size
 
 def test_a_png_of_a_large_jpeg_has_its_pixels_although_the_jpeg_is_reduced_otherwise(tmp_path):
     jpeg = written(tmp_path, "1.jpg", scene(3, 2100, 2100), quality=95)
-    png = written(tmp_path, "2.png", decode_rgb(jpeg.read_bytes(), Limits(), 2100))
+    pixels = decode_rgb(jpeg.read_bytes(), Limits(), 2100)
+    png = written(tmp_path, "2.png", pixels, compress_level=1)
 
     found = relations([row_of(jpeg), row_of(png, match=0b11)])
 

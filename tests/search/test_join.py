@@ -34,7 +34,7 @@ from oracles_pairs import (
 WORDS = [1, 2, 3, 4, 16]
 by_width = pytest.mark.parametrize("words", WORDS, ids=[f"{64 * words}-bit" for words in WORDS])
 # Patches of constants hold for all draws of a test.
-patient = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+patient = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite

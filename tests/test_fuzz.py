@@ -36,11 +36,11 @@ from imgdup.workers.process import Processes, Setup
 
 FUZZ_S = float(os.environ.get("IMGDUP_FUZZ", "0"))
 SEED = int(os.environ.get("IMGDUP_FUZZ_SEED", "2026"))
-N_EACH = 200  # mutants of each kind of picture, unless it goes on for a time
+N_EACH = 120  # mutants of each kind of picture, unless it goes on for a time
 BATCH = 50
 HANG_S = 60.0  # after which a file counts as hanging, and ends its worker
 MAX_BYTES = 512 << 20  # of a worker, the decoders themselves included; its cap is 2 GiB more
-N_EXAMPLES = 150 if not FUZZ_S else int(20 * FUZZ_S)
+N_EXAMPLES = 100 if not FUZZ_S else int(20 * FUZZ_S)
 
 
 # ---- pictures

@@ -42,7 +42,7 @@ from imgdup.system.limits import size_text
 from kill_every_line import kill_at_every_line
 
 PAGE = layout.PAGE_BYTES
-N_FORGED = int(os.environ.get("IMGDUP_FUZZ_HEADS", "20000"))
+N_FORGED = int(os.environ.get("IMGDUP_FUZZ_HEADS", "10000"))
 MAX_CALLS = 500_000  # of functions in one load: 20,000 opcodes, and the checks of each
 BUILT = "2026-01-02T03:04:05+00:00"
 

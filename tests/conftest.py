@@ -1,7 +1,7 @@
 """What holds for all tests, the painted sample set, and the photos that the command line's share.
 
 No test asserts a time, so no example of Hypothesis has a deadline. Continuous integration draws the
-same examples at every run; on a desk each run draws others.
+same examples at every run; on a desk each run draws others. `make fuzz` draws many more.
 """
 
 import gc
@@ -39,10 +39,11 @@ settings.load_profile("imgdup")
 def pytest_configure():
     """Let the tests depend neither on how the shell started them nor on who runs them in parallel.
 
-    A shell that starts pytest in the background lets it, and all that it starts, ignore Ctrl-C;
-    COLUMNS outweighs the width of the terminals that tests make. Colours would be part of what
-    terminals show; the tests of colours allow them. Where no bytecode is written, each of the many
-    processes that tests start compiles all of imgdup.
+    They do not start with a library that was compiled from another source. A shell that starts
+    pytest in the background lets it, and all that it starts, ignore Ctrl-C; COLUMNS outweighs the
+    width of the terminals that tests make. Colours would be part of what terminals show; the tests
+    of colours allow them. Where no bytecode is written, each of the many processes that tests start
+    compiles all of imgdup.
     """
     if VARIABLE not in os.environ and compiling.is_stale(FOLDER):
         raise pytest.UsageError("the C library is older than its source: run `make install`")

@@ -18,6 +18,20 @@ from imgdup.system.paths import as_uint64, path_key, safe_name
 _PREAD: Callable[[int, int, int], bytes] | None = getattr(os, "pread", None)  # not on Windows
 _MOST_AT_ONCE = 1 << 30  # bytes; a call of the system returns no more than 2 GB
 
+# How a member is stored, the kind of its place:
+STORED = 1  # length bytes at offset, as they are
+ZIP_STORED = 2  # the same, behind the local header of a zip file that begins at offset
+ZIP_DEFLATED = 3  # the same, compressed
+STREAMED = 4  # length bytes at offset of what a compressed tar file unpacks to
+TABLE_ROW = 5  # row length of row group, or record batch, offset; its size is not known
+
+# Kinds that are read forwards only: members are read in the order of their places, not of names.
+FORWARD = (STREAMED, TABLE_ROW)
+
+N_PLACE = 5  # numbers that say where a member lies
+Place = tuple[int, int, int, int, int]  # the first five of a locator
+NO_PLACE: Place = (0, 0, 0, 0, 0)
+
 
 class Stamp(NamedTuple):
     """Which file a container is, with its size and mtime; if the stamp differs, it has changed."""
@@ -117,20 +131,6 @@ class PlainFile:
     def close(self) -> None:
         """Close it."""
         self.raw.close()
-
-
-STORED = 1  # length bytes at offset, as they are
-ZIP_STORED = 2  # the same, behind the local header of a zip file that begins at offset
-ZIP_DEFLATED = 3  # the same, compressed
-STREAMED = 4  # length bytes at offset of what a compressed tar file unpacks to
-TABLE_ROW = 5  # row length of row group, or record batch, offset; its size is not known
-
-# Kinds that are read forwards only: members are read in the order of their places, not of names.
-FORWARD = (STREAMED, TABLE_ROW)
-
-N_PLACE = 5  # numbers that say where a member lies
-Place = tuple[int, int, int, int, int]  # the first five of a locator
-NO_PLACE: Place = (0, 0, 0, 0, 0)
 
 
 class Locator(NamedTuple):

@@ -44,6 +44,10 @@ NAMES = tuple(dict.fromkeys(OF_CONTENTS + OF_PAIRS))
 
 Key = tuple[bytes, bytes]
 
+Pair = tuple[int, int]
+Judge = Callable[[Sequence[Pair]], Sequence[Verdict]]
+Flags = npt.NDArray[np.bool_]
+
 
 class Decision(NamedTuple):
     """What somebody decided about a content, or about two."""
@@ -297,11 +301,6 @@ def is_confirmed(decisions: Mapping[Key, Decision], one: bytes, other: bytes) ->
     """Return whether somebody agreed that one of two contents may be removed."""
     decision = decisions.get((b"" if one == other else min(one, other), max(one, other)))
     return decision is not None and decision.decision == DUPLICATE
-
-
-Pair = tuple[int, int]
-Judge = Callable[[Sequence[Pair]], Sequence[Verdict]]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,11 @@ from imgdup.workers.pool import Pool, decode_each, decoding_pool
 Distances = npt.NDArray[np.int64]
 Relations: TypeAlias = Mapping[str, int]  # how many pairs have each relation
 
+SEED = 1  # of the order of the sample
+N_NEAREST = 100  # pairs of different pictures that are compared, for each hash
+FILES_AT_ONCE = 2  # sent to a worker; each is edited, hashed and compared many times
+NOT_FOUND = 1 << 15  # the match or PDQ distance of pictures with too little structure
+
 
 class EvaluateOptions(NamedTuple):
     """What to evaluate."""
@@ -108,12 +113,6 @@ class Evaluation(NamedTuple):
     edits: Mapping[str, EditResult]
     labels: Mapping[str, EditResult]
     n_unread: int
-
-
-SEED = 1  # of the order of the sample
-N_NEAREST = 100  # pairs of different pictures that are compared, for each hash
-FILES_AT_ONCE = 2  # sent to a worker; each is edited, hashed and compared many times
-NOT_FOUND = 1 << 15  # the match or PDQ distance of pictures with too little structure
 
 
 class _Edited(NamedTuple):

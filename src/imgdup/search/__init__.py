@@ -25,6 +25,11 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 WORD_BITS = 64
 BLOCK = 1 << 17  # hashes that fit in the cache while several probes are compared with them
 
+AFTER_PROBES = 16  # making the copy takes as long as three to eight scans do
+# Folded hashes of different pictures differ in half of their bits; up to three eighths, few enough
+# of them are near for the copy to save time.
+MOST_OF_FOLDED = 3 / 8
+
 
 class Matches(NamedTuple):
     """The matches of each probe, nearest first, ties by index.
@@ -221,12 +226,6 @@ def checked_threads(threads: int | None) -> int:
     if number < 1:
         raise ValueError(f"threads must be at least 1, got {number}")
     return number
-
-
-AFTER_PROBES = 16  # making the copy takes as long as three to eight scans do
-# Folded hashes of different pictures differ in half of their bits; up to three eighths, few enough
-# of them are near for the copy to save time.
-MOST_OF_FOLDED = 3 / 8
 
 
 def fold(hashes: Hashes) -> Hashes:

@@ -46,6 +46,10 @@ N_CANDIDATES = 32  # hashes to try as the vantage point of a node
 N_OTHERS = 128  # hashes to compare each candidate with
 N_SAMPLES = 64  # hashes to look up to measure how much a search visits
 
+# Fraction of the hashes. A search that visits half of a million 64-bit hashes takes 0.7 times as
+# long as a scan; one that visits three quarters takes as long (benchmarks/bench_query.py).
+SCAN_ABOVE = 0.65
+
 
 def arrange(hashes: Hashes, rows: Integers) -> tuple[Hashes, Spans]:
     """Sort hashes, and their row numbers alike, into the order of the tree, in place.
@@ -160,11 +164,6 @@ def _sizes(
     if n_leaves.bit_count() != 1 or n_leaves > max(n, 1):
         raise IndexFormatError(f"{n:,} hashes cannot be halved by {len(points):,} vantage points")
     return n, words, len(points)
-
-
-# Fraction of the hashes. A search that visits half of a million 64-bit hashes takes 0.7 times as
-# long as a scan; one that visits three quarters takes as long (benchmarks/bench_query.py).
-SCAN_ABOVE = 0.65
 
 
 @dataclass(frozen=True, eq=False)

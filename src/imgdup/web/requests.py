@@ -29,6 +29,27 @@ MAX_DIGITS = 18  # of a whole number, or of a number of bytes
 
 T = TypeVar("T")
 
+MAX_IMAGE_BYTES = 64 << 20
+MAX_JSON_BYTES = 4 << 20
+MAX_WAITING_BYTES = 512 << 20  # of all bodies at a time
+MAX_REQUESTS = 256  # that are handled or wait at a time
+
+METHODS = ("GET", "HEAD", "POST")
+OPEN_PATHS = ("/api/health", "/api/openapi.json")  # need no token
+IMAGE = re.compile(r"image/[a-z0-9.+-]+", re.ASCII)
+HEADERS = (
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+        b"form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
 
 class Refused(Exception):
     """A request gets no result: a status, a word for programs, and a sentence without paths."""
@@ -129,31 +150,6 @@ def as_refused(read: Callable[[], T]) -> T:
         return read()
     except ValueError as error:
         raise Refused(422, "wrong-value", str(error)) from error
-
-
-MAX_IMAGE_BYTES = 64 << 20
-MAX_JSON_BYTES = 4 << 20
-MAX_WAITING_BYTES = 512 << 20  # of all bodies at a time
-MAX_REQUESTS = 256  # that are handled or wait at a time
-
-METHODS = ("GET", "HEAD", "POST")
-OPEN_PATHS = (
-    "/api/health",
-    "/api/openapi.json",
-)  # need no token, and reveal nothing
-IMAGE = re.compile(r"image/[a-z0-9.+-]+", re.ASCII)
-HEADERS = (
-    (b"cache-control", b"no-store"),
-    (
-        b"content-security-policy",
-        b"default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-        b"form-action 'none'; frame-ancestors 'none'",
-    ),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,13 @@ MAX_FILES = 500  # of a group that are listed
 
 Record = dict[str, Any]
 
+THREADS = 16  # that search, and wait for workers
+FILTERS = {"relation", "min_distance", "text", "folder"}  # of groups
+MAX_TEXT = 1000  # characters to look for in paths
+MAX_PAGE = 1 << 40
+
+Decisions = dict[Key, Decision]
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -194,14 +201,6 @@ def accepted(shown: Shown, groups: Iterable[Group]) -> list[Decision]:
             if decision.key not in shown.decisions:
                 found[decision.key] = decision
     return list(found.values())
-
-
-THREADS = 16  # that search, and wait for workers
-FILTERS = {"relation", "min_distance", "text", "folder"}  # of groups
-MAX_TEXT = 1000  # characters to look for in paths
-MAX_PAGE = 1 << 40
-
-Decisions = dict[Key, Decision]
 
 
 @dataclass(frozen=True)

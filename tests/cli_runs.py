@@ -39,6 +39,14 @@ def run(*args, **options):
     return Run(done.returncode, done.stdout, done.stderr)
 
 
+def run_here(capture, *args):
+    """Run a command in this process; return its exit code, and what it printed on both streams."""
+    capture.readouterr()
+    code = cli.main([*map(str, args)])
+    out, err = capture.readouterr()
+    return code, out, err
+
+
 def shell(line):
     """Run a line of sh, in which ``imgdup`` is the one under test."""
     script = f'imgdup() {{ "$PYTHON" -m imgdup "$@"; }}; {line}'

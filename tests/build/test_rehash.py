@@ -15,7 +15,7 @@ import pytest
 from blake3 import blake3
 from make_sample import encode, photo
 
-from imgdup import cli
+from cli_runs import run_here
 from imgdup.api.index import ImageIndex
 from imgdup.build import settings as settings_module, update
 from imgdup.build.relocate import relocate
@@ -203,18 +203,12 @@ def test_two_indexes_of_different_kinds_are_not_compared(old, new):
         list(one.pairs(other=other))
 
 
-def run(capsys, *arguments):
-    code = cli.main([*map(str, arguments)])
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
 def test_info_prints_the_kind_of_digests_and_rehash_changes_it(old, new, capsys):
-    compared = run(capsys, "compare", old, new)
-    before = json.loads(run(capsys, "info", "--json", "--index", old)[1])["digest_kind"]
-    rehashed = run(capsys, "index", "--rehash", "--index", old)
-    after = json.loads(run(capsys, "info", "--json", "--index", old)[1])["digest_kind"]
-    checked = run(capsys, "check", "--deep", "--index", old)
+    compared = run_here(capsys, "compare", old, new)
+    before = json.loads(run_here(capsys, "info", "--json", "--index", old)[1])["digest_kind"]
+    rehashed = run_here(capsys, "index", "--rehash", "--index", old)
+    after = json.loads(run_here(capsys, "info", "--json", "--index", old)[1])["digest_kind"]
+    checked = run_here(capsys, "check", "--deep", "--index", old)
 
     assert (compared[0], compared[1], compared[2].count("\n")) == (2, "", 1)
     assert "imgdup index --rehash" in compared[2]
@@ -222,7 +216,7 @@ def test_info_prints_the_kind_of_digests_and_rehash_changes_it(old, new, capsys)
 
 
 def test_check_compares_files_with_an_index_of_the_older_kind(old, capsys):
-    assert run(capsys, "check", "--deep", "--index", old)[0] == 0
+    assert run_here(capsys, "check", "--deep", "--index", old)[0] == 0
 
 
 @pytest.mark.parametrize("kind", ["blake2b", "blake3"])
@@ -232,13 +226,15 @@ def test_a_plan_is_applied_and_undone_with_the_digests_of_its_index(tmp_path, ph
     index = make_index(tmp_path / "index", photos, kind)
     plan = tmp_path / "plan.jsonl"
 
-    planned = run(capsys, "dedupe", "--index", index, "--plan", plan)
+    planned = run_here(capsys, "dedupe", "--index", index, "--plan", plan)
     header = json.loads(plan.read_text().splitlines()[0])
-    applied = run(capsys, "apply", plan, "--index", index, "--move-to", tmp_path / "aside", "--yes")
+    applied = run_here(
+        capsys, "apply", plan, "--index", index, "--move-to", tmp_path / "aside", "--yes"
+    )
     journal = tmp_path / "plan.journal-1.jsonl"
     written = json.loads(journal.read_text().splitlines()[0])
     n_left = len(list(photos.iterdir()))
-    undone = run(capsys, "undo", journal, "--index", index)
+    undone = run_here(capsys, "undo", journal, "--index", index)
 
     assert (planned[0], applied[0], undone[0], n_left) == (0, 0, 0, 3), (planned, applied, undone)
     assert header.get("digest_kind", "blake2b") == written["digest_kind"] == kind

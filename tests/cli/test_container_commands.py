@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 
+from cli_runs import run_here
 from encoded import painted
 from imgdup import cli
 from imgdup.system.limits import Limits
@@ -41,15 +42,8 @@ def shards(tmp_path, monkeypatch, in_process):
     return folder
 
 
-def run(capsys, *args):
-    capsys.readouterr()
-    code = cli.main(list(args))
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
 def records(capsys, *args):
-    code, out, _ = run(capsys, *args, "--json")
+    code, out, _ = run_here(capsys, *args, "--json")
     assert code == 0
     return [json.loads(line) for line in out.splitlines()]
 
@@ -85,8 +79,8 @@ def test_a_container_as_probe_means_its_pictures(shards, capsys):
 
 
 def test_a_probe_in_a_container_that_is_not_there_is_named(shards, capsys):
-    code, _, err = run(capsys, "query", "shards/z.tar!/a.jpg")
-    missing, _, missing_err = run(capsys, "query", "shards/x.tar!/z.jpg")
+    code, _, err = run_here(capsys, "query", "shards/z.tar!/a.jpg")
+    missing, _, missing_err = run_here(capsys, "query", "shards/x.tar!/z.jpg")
 
     assert (code, err.count("\n")) == (2, 1)
     assert missing == 1
@@ -95,7 +89,7 @@ def test_a_probe_in_a_container_that_is_not_there_is_named(shards, capsys):
 
 def test_pairs_and_check_work_on_members(shards, capsys):
     found = records(capsys, "pairs", "--verify")
-    code, _, err = run(capsys, "check", "--deep")
+    code, _, err = run_here(capsys, "check", "--deep")
 
     assert [(each["a"], each["b"]) for each in found] == [
         (member(shards, "x.tar", f"{name}.jpg"), member(shards, "y.zip", f"in/{name}.jpg"))
@@ -105,7 +99,7 @@ def test_pairs_and_check_work_on_members(shards, capsys):
 
 
 def test_compare_accepts_a_container_as_a_set(shards, capsys):
-    code, out, _ = run(capsys, "compare", "shards/x.tar", "shards/y.zip", "--json")
+    code, out, _ = run_here(capsys, "compare", "shards/x.tar", "shards/y.zip", "--json")
 
     assert code in (0, 4)
     leaks = [json.loads(line) for line in out.splitlines()]
@@ -118,7 +112,7 @@ def test_compare_accepts_a_container_as_a_set(shards, capsys):
 def test_dedupe_lists_members_and_prints_that_apply_cannot_remove_them(shards, capsys):
     lists = ("--plan", "plan.jsonl", "--remove-list", "remove.txt", "--report", "page.html")
 
-    code, _, err = run(capsys, "dedupe", *lists)
+    code, _, err = run_here(capsys, "dedupe", *lists)
 
     removed = (shards.parent / "remove.txt").read_text().splitlines()
     assert code == 0
@@ -130,9 +124,9 @@ def test_dedupe_lists_members_and_prints_that_apply_cannot_remove_them(shards, c
 @pytest.mark.parametrize("action", ["--delete", "--move-to=away", "--hardlink"])
 def test_apply_refuses_members_in_one_line_and_changes_nothing(shards, capsys, action):
     before = {path.name: path.read_bytes() for path in shards.iterdir()}
-    run(capsys, "dedupe", "--plan", "plan.jsonl")
+    run_here(capsys, "dedupe", "--plan", "plan.jsonl")
 
-    code, _, err = run(capsys, "apply", "plan.jsonl", action, "--yes")
+    code, _, err = run_here(capsys, "apply", "plan.jsonl", action, "--yes")
 
     assert code == 1
     assert "imgdup apply changes none of these" in err
@@ -142,16 +136,16 @@ def test_apply_refuses_members_in_one_line_and_changes_nothing(shards, capsys, a
 def test_apply_keeps_a_loose_file_whose_copy_is_in_a_container(shards, capsys):
     """The kept file cannot be checked, so nothing goes."""
     shutil.copy(shards.parent / "probe.jpg", shards / "z.jpg")
-    run(capsys, "index")
-    run(capsys, "dedupe", "--keep", "under:shards/x.tar", "--plan", "plan.jsonl")
+    run_here(capsys, "index")
+    run_here(capsys, "dedupe", "--keep", "under:shards/x.tar", "--plan", "plan.jsonl")
 
-    run(capsys, "apply", "plan.jsonl", "--delete", "--yes")
+    run_here(capsys, "apply", "plan.jsonl", "--delete", "--yes")
 
     assert (shards / "z.jpg").exists()
 
 
 def test_split_and_export_name_members(shards, capsys):
-    code, out, _ = run(capsys, "export", "--format", "csv")
+    code, out, _ = run_here(capsys, "export", "--format", "csv")
     rows = out.splitlines()
 
     assert code == 0
@@ -160,16 +154,16 @@ def test_split_and_export_name_members(shards, capsys):
 
 
 def test_a_montage_shows_members(shards, capsys):
-    code, _, _ = run(capsys, "query", "probe.jpg", "--montage", "montage.png")
+    code, _, _ = run_here(capsys, "query", "probe.jpg", "--montage", "montage.png")
 
     assert code == 0
     assert (shards.parent / "montage.png").stat().st_size > 1000
 
 
 def test_forget_names_a_container_of_its_own(shards, capsys):
-    run(capsys, "index", "--index", "other", "shards/x.tar", "shards/y.zip")
+    run_here(capsys, "index", "--index", "other", "shards/x.tar", "shards/y.zip")
 
-    code, _, _ = run(capsys, "forget", "--index", "other", "shards/x.tar")
+    code, _, _ = run_here(capsys, "forget", "--index", "other", "shards/x.tar")
     info = records(capsys, "info", "--index", "other")
 
     assert code == 0
@@ -179,7 +173,7 @@ def test_forget_names_a_container_of_its_own(shards, capsys):
 def test_containers_in_a_folder_are_counted_with_the_option_that_enters_them(shards, capsys):
     shutil.copy("probe.jpg", shards / "z.jpg")
 
-    code, _, err = run(capsys, "index", "--index", "other", "shards")
+    code, _, err = run_here(capsys, "index", "--index", "other", "shards")
 
     assert code == 0
     assert "2 containers not read (zip, tar, Parquet): add --containers" in err
@@ -188,7 +182,7 @@ def test_containers_in_a_folder_are_counted_with_the_option_that_enters_them(sha
 def test_a_damaged_container_is_one_failure(shards, capsys):
     os.truncate(shards / "y.zip", 300)
 
-    code, _, err = run(capsys, "index", "--allow-removals")
+    code, _, err = run_here(capsys, "index", "--allow-removals")
 
     assert code == 3
     assert err.count("y.zip: damaged (the directory of the zip file") == 1
@@ -216,8 +210,10 @@ def test_groups_equal_those_of_the_loose_files(tmp_path, monkeypatch, in_process
 
     def groups_of(source):
         file = tmp_path / f"{source}.jsonl"
-        run(capsys, "index", "--index", f"index-{source}", source)
-        assert run(capsys, "dedupe", "--index", f"index-{source}", "--groups", str(file))[0] == 0
+        run_here(capsys, "index", "--index", f"index-{source}", source)
+        assert (
+            run_here(capsys, "dedupe", "--index", f"index-{source}", "--groups", str(file))[0] == 0
+        )
         above = (f"{os.path.realpath(source)}/", f"{os.path.realpath(source)}!/")
         text = file.read_text().replace(above[0], "").replace(above[1], "")
         return [json.loads(line) for line in text.splitlines()]
@@ -231,9 +227,9 @@ def test_the_list_of_what_to_remove_has_shards_keys_and_rows(shards, capsys, end
     if ending == "parquet":
         pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     shutil.copy(shards.parent / "probe.jpg", shards / "z.jpg")
-    run(capsys, "index")
+    run_here(capsys, "index")
 
-    code, _, _ = run(capsys, "dedupe", "--remove-list", f"list.{ending}", "--keep", "first")
+    code, _, _ = run_here(capsys, "dedupe", "--remove-list", f"list.{ending}", "--keep", "first")
 
     x, y = member(shards, "x.tar", ""), member(shards, "y.zip", "")
     shard = os.path.realpath(shards / "y.zip")
@@ -254,9 +250,9 @@ def test_the_list_of_what_to_remove_has_the_rows_of_tables(
     monkeypatch.chdir(tmp_path)
     pictures = [painted(seed, 160, 120) for seed in (0, 1, 0)]
     pq.write_table(pa.table({"image": pictures}), "x.parquet")
-    run(capsys, "index", "x.parquet")
+    run_here(capsys, "index", "x.parquet")
 
-    run(capsys, "dedupe", "--remove-list", "list.jsonl", "--keep", "first")
+    run_here(capsys, "dedupe", "--remove-list", "list.jsonl", "--keep", "first")
 
     assert [(row[1], row[2], row[3]) for row in read_table("list.jsonl")] == [
         (os.path.realpath("x.parquet"), "", 2)
@@ -271,9 +267,9 @@ def test_the_list_of_what_is_kept_selects_the_rows_of_a_table(
     monkeypatch.chdir(tmp_path)
     table = pa.table({"image": [painted(seed, 160, 120) for seed in (0, 1, 0, 2)]})
     pq.write_table(table, "x.parquet")
-    run(capsys, "index", "x.parquet")
+    run_here(capsys, "index", "x.parquet")
 
-    run(capsys, "dedupe", "--keep-list", "keep.parquet", "--keep", "first")
+    run_here(capsys, "dedupe", "--keep-list", "keep.parquet", "--keep", "first")
 
     found = pq.read_table("keep.parquet")
     assert found.column_names == ["id", "shard", "key", "row"]
@@ -288,11 +284,13 @@ def test_apply_adds_a_column_of_tags(tmp_path, capsys, monkeypatch, in_process):
     pq.write_table(
         pa.table({"image": [painted(seed, 160, 120) for seed in (0, 1, 0)]}), "x.parquet"
     )
-    run(capsys, "index", "x.parquet")
-    run(capsys, "dedupe", "--plan", "plan.jsonl", "--keep", "first")
+    run_here(capsys, "index", "x.parquet")
+    run_here(capsys, "dedupe", "--plan", "plan.jsonl", "--keep", "first")
 
-    code, _, err = run(capsys, "apply", "plan.jsonl", "--write-to", "out", "--tag-column", "of")
-    refused, _, why = run(capsys, "apply", "plan.jsonl", "--delete", "--tag-column", "of")
+    code, _, err = run_here(
+        capsys, "apply", "plan.jsonl", "--write-to", "out", "--tag-column", "of"
+    )
+    refused, _, why = run_here(capsys, "apply", "plan.jsonl", "--delete", "--tag-column", "of")
 
     assert code == 0, err
     assert "1 row tagged in the column of" in err
@@ -302,7 +300,7 @@ def test_apply_adds_a_column_of_tags(tmp_path, capsys, monkeypatch, in_process):
 
 
 def test_split_divides_pictures_in_containers_and_keeps_copies_together(shards, capsys):
-    code, _, err = run(capsys, "split", "--ratios", "train=0.5,test=0.5", "--out", "lists")
+    code, _, err = run_here(capsys, "split", "--ratios", "train=0.5,test=0.5", "--out", "lists")
 
     lists = [
         (shards.parent / f"lists/{name}.txt").read_text().splitlines() for name in ("train", "test")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cli_runs import run as run_outside
+from cli_runs import run as run_outside, run_here
 from encoded import painted
 from imgdup import cli
 from imgdup.apply import recheck
@@ -34,15 +34,8 @@ def indexed_bucket(stored, in_process):
     return stored
 
 
-def run(capfd, *args):
-    capfd.readouterr()
-    code = cli.main(list(args))
-    out, err = capfd.readouterr()
-    return code, out, err
-
-
 def paths(capfd, *args):
-    code, out, _ = run(capfd, *args, "--json")
+    code, out, _ = run_here(capfd, *args, "--json")
     assert code in (0, 4)
     return {each["path"] for line in out.splitlines() if "path" in (each := json.loads(line))}
 
@@ -58,10 +51,10 @@ def test_query_finds_objects_and_members_and_accepts_them_as_probes(indexed_buck
 
 
 def test_pairs_compare_and_check_read_from_the_server(indexed_bucket, capfd):
-    code, out, _ = run(capfd, "pairs", "--verify", "--json")
+    code, out, _ = run_here(capfd, "pairs", "--verify", "--json")
     found = [(line["a"], line["b"]) for line in map(json.loads, out.splitlines())]
     leaks = paths(capfd, "compare", f"{ROOT}/set/c.jpg", f"{ROOT}/set/x.tar", "--json")
-    checked, _, err = run(capfd, "check", "--deep")
+    checked, _, err = run_here(capfd, "check", "--deep")
 
     assert code == 0
     assert found == [(f"{ROOT}/set/{name}.jpg", f"{ROOT}/set/x.tar!/{name}.jpg") for name in "ab"]
@@ -70,7 +63,7 @@ def test_pairs_compare_and_check_read_from_the_server(indexed_bucket, capfd):
 
 
 def test_reports_show_pictures_of_the_server(indexed_bucket, capfd, tmp_path):
-    code, _, err = run(capfd, "dedupe", "--plan", "plan.jsonl", "--report", "page.html")
+    code, _, err = run_here(capfd, "dedupe", "--plan", "plan.jsonl", "--report", "page.html")
 
     assert code == 0, err
     assert (tmp_path / "page.html").read_text().count("/9j/") == 4  # JPEG in base 64
@@ -81,12 +74,12 @@ def test_apply_refuses_objects_in_one_line_and_changes_nothing(
     indexed_bucket, capfd, tmp_path, action
 ):
     before = dict(indexed_bucket.objects)
-    run(capfd, "dedupe", "--plan", "plan.jsonl", "--keep", f"under:{ROOT}/set/x.tar")
+    run_here(capfd, "dedupe", "--plan", "plan.jsonl", "--keep", f"under:{ROOT}/set/x.tar")
     lines = map(json.loads, (tmp_path / "plan.jsonl").read_text().splitlines()[1:])
     assert [line["remove"] for line in lines] == [f"{ROOT}/set/{name}.jpg" for name in "ab"]
     indexed_bucket.log.clear()
 
-    code, _, err = run(capfd, "apply", "plan.jsonl", action, "--yes")
+    code, _, err = run_here(capfd, "apply", "plan.jsonl", action, "--yes")
 
     assert code == 1
     assert "imgdup apply changes none of these" in err
@@ -96,11 +89,11 @@ def test_apply_refuses_objects_in_one_line_and_changes_nothing(
 
 def test_a_set_on_a_server_is_written_cleaned_to_a_folder(indexed_bucket, capfd, tmp_path):
     before = dict(indexed_bucket.objects)
-    code, _, err = run(capfd, "dedupe", "--plan", "plan.jsonl")
+    code, _, err = run_here(capfd, "dedupe", "--plan", "plan.jsonl")
     assert code == 0
     assert "to write the set without these, run: imgdup apply plan.jsonl --write-to" in err
 
-    code, _, err = run(capfd, "apply", "plan.jsonl", "--write-to", "cleaned")
+    code, _, err = run_here(capfd, "apply", "plan.jsonl", "--write-to", "cleaned")
 
     assert code == 0, err
     kept = {path.name: path.read_bytes() for path in (tmp_path / "cleaned").iterdir()}
@@ -127,10 +120,10 @@ def test_no_secret_reaches_an_output_or_a_file(indexed_bucket, capfd, tmp_path):
         ["dedupe", "--plan", "plan.jsonl", "--report", "page.html"],
         ["query", "probe.jpg", "--explain"],
     ):
-        printed += "".join(run(capfd, *args)[1:])
+        printed += "".join(run_here(capfd, *args)[1:])
     indexed_bucket.status = 403
     for args in (["index"], ["query", f"{ROOT}/set/a.jpg"], ["index", f"{ROOT}/other"]):
-        code, out, err = run(capfd, *args)
+        code, out, err = run_here(capfd, *args)
         assert code != 0
         printed += out + err
 
@@ -154,7 +147,7 @@ def test_no_secret_reaches_an_output_or_a_file(indexed_bucket, capfd, tmp_path):
 def test_an_address_with_a_secret_is_refused_and_not_repeated(
     indexed_bucket, capfd, command, address
 ):
-    code, out, err = run(capfd, command, address)
+    code, out, err = run_here(capfd, command, address)
 
     assert code == 2
     assert err.count("\n") == 1
@@ -194,7 +187,7 @@ def test_a_server_that_is_not_there_is_named_in_one_line(bucket, capfd, tmp_path
     monkeypatch.chdir(tmp_path)
     bucket.server_close()
 
-    code, _, err = run(capfd, "index", f"{ROOT}/set")
+    code, _, err = run_here(capfd, "index", f"{ROOT}/set")
 
     assert code == 1
     assert err.count("\n") == 1

@@ -22,8 +22,8 @@ from imgdup.containers.reading import open_container, read_content
 from imgdup.errors import ImageError
 from imgdup.system.limits import Limits
 from imgdup.system.paths import inside, kind_of, split
+from opened_containers import LIMITS, listed, read, reason_of
 
-LIMITS = Limits()
 TAR_FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 SUFFIXES = [".zip", ".tar", ".tar.gz", ".tar.xz", ".tar.bz2"]
 
@@ -47,24 +47,6 @@ def pack(path, members, *, tar_format=tarfile.PAX_FORMAT, packed=zipfile.ZIP_DEF
             facts.size = len(content)
             file.addfile(facts, io.BytesIO(content))
     return path
-
-
-def listed(path):
-    container = open_container(os.fsencode(path))
-    try:
-        return container.directory(LIMITS)
-    finally:
-        container.file.close()
-
-
-def read(path, name):
-    return read_content(inside(os.fsencode(path), name), LIMITS).data
-
-
-def reason_of(path, name, limits=LIMITS):
-    with pytest.raises(ImageError) as caught:
-        read_content(inside(os.fsencode(path), name), limits)
-    return caught.value.reason
 
 
 def plain(name):

@@ -22,11 +22,11 @@ from imgdup.errors import ImageError, ImgdupError
 from imgdup.system.limits import Limits
 from imgdup.system.paths import inside
 from imgdup.workers.pool import inline
+from opened_containers import LIMITS, listed, read, reason_of
 
 pa = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
 pq = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
 
-LIMITS = Limits()
 PICTURES = [painted(seed, 60, 50) for seed in range(4)]
 FACTS = ("size", "width", "height", "quality", "digest", "match", "hashes")
 
@@ -46,24 +46,6 @@ def write(path, table, rows_a_group=3):
         for start in range(0, len(table), rows_a_group):
             writer.write_table(table.slice(start, rows_a_group))
     return path
-
-
-def listed(path, column=""):
-    container = open_container(os.fsencode(path))
-    try:
-        return container.directory(LIMITS, column)
-    finally:
-        container.file.close()
-
-
-def read(path, name):
-    return read_content(inside(os.fsencode(path), name), LIMITS).data
-
-
-def reason_of(path, name, limits=LIMITS):
-    with pytest.raises(ImageError) as caught:
-        read_content(inside(os.fsencode(path), name), limits)
-    return caught.value.reason
 
 
 @hypothesis.settings(max_examples=40)

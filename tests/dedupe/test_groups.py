@@ -43,9 +43,12 @@ def files_strategy(max_size=14, *, consistent=False):
     return drawn.map(lambda each: _named(each, consistent))
 
 
+SPREAD = (1, 10, 32, 32)  # bits; sums of some are 64 and 65, on both sides of a limit
+
+
 def spread(match):
     """A match hash that is 0 to 75 bits from the others."""
-    return sum(((1 << 10 + k) - 1) << 40 * k + 1 for k in range(6) if match >> k & 1)
+    return sum(((1 << n) - 1) << 40 * k + 1 for k, n in enumerate(SPREAD) if match >> k & 1)
 
 
 def spread_files(files):

@@ -143,3 +143,16 @@ def test_the_sharpness_is_measured_at_the_centre(monkeypatch, shape):
 
     assert centre.shape == (height, width)
     assert (centre == 200).all()
+
+
+@pytest.mark.parametrize("quality", [5, 20, 45, 60])
+def test_the_quality_that_makes_a_picture_its_copy_is_a_likely_one(quality):
+    centre = imitate._centre(noisy_photo(2))
+    before = float(np.std(compressed(centre, quality) - centre.astype(int)))
+
+    assert quality in imitate._likely_qualities(centre, before)
+
+
+@pytest.mark.parametrize("before", [0.1, 90.0])
+def test_no_quality_is_likely_that_changes_a_picture_by_much_more_or_less(before):
+    assert imitate._likely_qualities(imitate._centre(noisy_photo(2)), before) == []

@@ -12,6 +12,7 @@ from imgdup.native.difference import (
     ascending,
     blended,
     block_moments,
+    curve_error,
     edges,
     filter_sums,
     frequency_powers,
@@ -212,6 +213,29 @@ def test_the_sums_of_levels_count_each_pixel(data):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (40, 33, 3)], ids=str)
+def test_the_error_of_a_curve_is_the_mean_of_squares_that_are_cut_off(shape):
+    rng = np.random.default_rng(shape)
+    a, b = rng.integers(0, 256, (2, *shape), np.uint8)
+    curve = rng.integers(-20, 300, 256).astype(np.int32)
+
+    found = curve_error(a, b, curve, 400)
+
+    off = [
+        (int(curve[x]) - y) ** 2
+        for x, y in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)
+    ]
+    assert found == sum(min(each, 400) for each in off) / a.size
+
+
+def test_a_curve_of_other_levels_is_refused():
+    picture = np.zeros((3, 4), np.uint8)
+
+    for curve in (np.zeros(255, np.int32), np.zeros(256)):
+        with pytest.raises(ValueError, match="256 levels of int32"):
+            curve_error(picture, picture, curve, 400)
+
+
 @pytest.mark.parametrize("shape", [(7, 5), (8, 1), (17, 33), (32, 40)], ids=str)
 def test_the_powers_of_frequencies_equal_those_in_double_precision(shape):
     plane = np.random.default_rng(shape).uniform(0, 255, shape).astype(np.float32)
@@ -257,6 +281,7 @@ def test_every_level_gives_the_same_results(level):
             *(window_means(np.stack([p, q]), side) for side in (2, 16)),
             shrunk(a, 17, 40),
             level_sums(a, b, a // 4),
+            np.array(curve_error(a, b, np.arange(256, 0, -1, dtype=np.int32), 400)),
             frequency_powers(p, q[:8, :8]),
             np.array(filter_sums(p, q, p, q)),
             *(block_moments(p, q, side) for side in (2, 4, 5)),

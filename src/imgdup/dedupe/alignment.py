@@ -97,6 +97,8 @@ def cut_out(whole: Pixels, part: Pixels, matrix: Matrix) -> tuple[Pixels, Pixels
     whole = resized(whole, size[0], size[1])
     taken = warped(whole, _in_pixels(matrix, whole.shape, part.shape), height, width)
     inside = _inside(matrix, height, width)
+    if inside.all():
+        return _without_edges(taken), _without_edges(part)
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if np.mean(inside) < LEAST_OVERLAP:
         return None

@@ -20,6 +20,8 @@ CLEARLY_LOWER = 10  # quality; two files of about one quality need no imitation
 STRONG = 30  # quality; compression leaves so much less that nothing else can come near
 COMMON_QUALITIES = range(5, 65, 5)
 NEARLY_EQUAL = 0.1  # of the difference before
+# Of the same: a compression that comes near changes a picture by as much.
+LEAST_CHANGED, MOST_CHANGED = 0.8, 1.2
 CENTRE_SIDE = 256  # pixels
 MCU = 16  # pixels; the side of a block of chroma in most JPEG files
 FILTERED = 0.25  # strength of a fitted filter, from which one picture may have been treated
@@ -69,12 +71,34 @@ def _compressed(pixels: Pixels, copy: Pixels, quality: int | None = None) -> Ite
     def missed(imitation: Pixels) -> float:
         return float(np.std(imitation - goal))
 
-    tried = COMMON_QUALITIES if quality is None else range(quality - 1, quality + 2)
-    errors = {each: missed(through_jpeg(centre, each)) for each in tried}
+    before = missed(centre)
+    near = range(quality - 1, quality + 2) if quality else _likely_qualities(centre, before)
+    errors = {each: missed(through_jpeg(centre, each)) for each in near}
+    if not errors:
+        return
     nearest = min(errors, key=lambda each: errors[each])
     is_strong = quality is not None and quality <= STRONG
-    if is_strong or errors[nearest] <= NEARLY_EQUAL * missed(centre):
+    if is_strong or errors[nearest] <= NEARLY_EQUAL * before:
         yield through_jpeg(pixels, nearest)
+
+
+def _likely_qualities(centre: Pixels, before: float) -> list[int]:
+    """Return the common qualities that change the centre of a picture by about this difference."""
+    goal = centre.astype(np.int16)
+
+    def change(quality: int) -> float:
+        return float(np.std(through_jpeg(centre, quality) - goal))
+
+    likely: list[int] = []
+    if change(COMMON_QUALITIES[-1]) > MOST_CHANGED * before:
+        return likely
+    for quality in COMMON_QUALITIES:  # the strongest compression first
+        found = change(quality)
+        if found < LEAST_CHANGED * before:
+            break
+        if found <= MOST_CHANGED * before:
+            likely.append(quality)
+    return likely
 
 
 def _filtered(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]:

@@ -27,7 +27,7 @@ from imgdup.images.opencv import (
     range_near,
     resized,
 )
-from imgdup.native.difference import block_moments
+from imgdup.native.difference import block_moments, curve_error
 
 CURVE_SIDE = 96  # pixels; the tone curve is fitted on a picture of this size
 SAMPLED = 1 << 14  # pixels, about, on which curves are compared
@@ -257,9 +257,9 @@ def _sampled(pixels: Pixels) -> Pixels:
 
 def _nearest_curve(curves: list[Curve], source: Pixels, target: Pixels) -> Curve:
     """Return the curve that takes pixels nearest; the first if no other is clearly nearer."""
-    goal = target.astype(np.int32)
-    off = [(np.rint(curve).astype(np.int32)[source] - goal) ** 2 for curve in curves]
-    missed = [float(np.mean(np.minimum(each, MOST_OFF))) for each in off]
+    source, target = np.ascontiguousarray(source), np.ascontiguousarray(target)
+    tables = (np.rint(curve).astype(np.int32) for curve in curves)
+    missed = [curve_error(source, target, table, MOST_OFF) for table in tables]
     nearest = int(np.argmin(missed))
     return curves[nearest if missed[nearest] < CLEARLY_NEARER * missed[0] else 0]
 

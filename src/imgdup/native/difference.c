@@ -486,6 +486,16 @@ void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const uint8_t *weight
     }
 }
 
+int64_t imgdup_curve_error(const uint8_t *a, const uint8_t *b, int64_t n, const int32_t *curve,
+                           int32_t most) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t off = curve[a[i]] - b[i];
+        sum += off * off < most ? off * off : most;
+    }
+    return sum;
+}
+
 /* Return the sum of squares of one frequency in columns of FREQUENCIES pixels. */
 static double power(const float *pixels, int64_t left, int64_t right, int64_t width,
                     const float *cosines) {

@@ -224,6 +224,28 @@ def level_sums(a: Pixels, b: Pixels, weights: Pixels) -> npt.NDArray[np.int64]:
     return np.ascontiguousarray(sums.T)
 
 
+def curve_error(a: Pixels, b: Pixels, curve: npt.NDArray[np.int32], most: int) -> float:
+    """Return the mean squared difference of a picture from what a tone curve makes of another.
+
+    `curve` is a level for each of 256; each square counts `most` at most.
+
+    Examples
+    --------
+    >>> a, b = np.array([7, 7], np.uint8), np.array([9, 99], np.uint8)
+    >>> curve_error(a, b, np.arange(256, dtype=np.int32), 400)
+    202.0
+    """
+    if a.shape != b.shape or a.size == 0 or curve.shape != (LEVELS,) or curve.dtype != np.int32:
+        raise ValueError(
+            "expected two pictures of one shape and a curve of 256 levels of int32, "
+            f"got {a.shape}, {b.shape} and {curve.dtype} of {curve.shape}"
+        )
+    a, b, curve = _bytes(a), _bytes(b), np.ascontiguousarray(curve)
+    addresses = _address(a), _address(b)
+    error: int = _functions().imgdup_curve_error(*addresses, a.size, _address(curve), most)
+    return error / a.size
+
+
 def frequency_powers(plane: Plane, cosines: Plane) -> Sums:
     """Transform each 8 pixels of a column, and add up the squares of each of 8 frequencies.
 
@@ -276,6 +298,7 @@ _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_block_moments": (None, _P, _P, _N, _N, _N, _P, _P),
     "imgdup_shrink": (None, _P, _N, _N, _N, _P, _N, _N, _P, _P),
     "imgdup_level_sums": (None, _P, _P, _P, _N, _P),
+    "imgdup_curve_error": (_N, _P, _P, _N, _P, ctypes.c_int32),
     "imgdup_frequency_powers": (None, _P, _N, _N, _P, _P),
     "imgdup_edges": (None, _P, _N, _N, _P, _P),
     "imgdup_keep_memory": (None,),

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 17 };
+enum { IMGDUP_INTERFACE = 18 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -296,6 +296,11 @@ IMGDUP_EXPORT void imgdup_solve(double *matrix, double *vector, int64_t n);
  * b (n,) in these places and their squares: sums (256, 3) are added to. */
 IMGDUP_EXPORT void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const uint8_t *weights,
                                      int64_t n, int64_t *sums);
+
+/* Return the sum of squared differences, at most `most` each, of the levels of b (n,) from those that
+ * a curve (256,) gives for a (n,). */
+IMGDUP_EXPORT int64_t imgdup_curve_error(const uint8_t *a, const uint8_t *b, int64_t n,
+                                         const int32_t *curve, int32_t most);
 
 /* Transform each 8 pixels of a column of a plane by cosines (8, 8), and add up the squares of each
  * frequency: powers (8,) are added to. Rows that are left over do not count. */

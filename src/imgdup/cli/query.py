@@ -1,6 +1,5 @@
 """The command query: indexed images near others."""
 
-import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
     from imgdup.api.index import ImageIndex
     from imgdup.build.tally import Tally
     from imgdup.dedupe.difference import Verdict
-    from imgdup.dedupe.pictures import File
     from imgdup.query.match import Match
     from imgdup.query.matches import FileMatches
 
@@ -245,18 +243,8 @@ def _compared(
     if is_wide and not is_pack and look_up is None:
         note("the index is too large to look for edited, framed and cropped copies as well")
 
-    def by_bytes(pairs: "Sequence[tuple[File, File]]") -> "list[Verdict]":
-        equal = (one.digest == other.digest for one, other in pairs)
-        return [pictures.SAME if each else pictures.UNKNOWN for each in equal]
-
-    def file_of_probe(answer: "FileMatches") -> "File":
-        if answer.probe is None:
-            raise ValueError(f"{os.fsdecode(answer.file)} was not read")
-        digest, size = answer.probe.digest, (answer.probe.width, answer.probe.height)
-        return pictures.File(absolute(answer.file), digest, rows.digest_kind, *size)
-
     with verify.Verifier(None if is_pack else index.folder) as verifier:
-        compare = by_bytes if is_pack else verifier.compare
+        compare = pictures.compare_bytes if is_pack else verifier.compare
         rest, n_beyond = iter(answers), 0
         while some := list(islice(rest, COMPARED_TOGETHER)):
             matches = [list(answer.matches) for answer in some]
@@ -265,12 +253,13 @@ def _compared(
                     matches, look_up([answer.probe for answer in some])
                 )
             compared = [nearest.nearest_by_match(found) for found in matches]
-            pairs = [
-                (pictures.file_of_row(rows, match.row), file_of_probe(answer))
-                for answer, found, which in zip(some, matches, compared, strict=True)
-                for match in found
-                if match.row in which
-            ]
+            pairs: list[tuple[pictures.File, pictures.File]] = []
+            for answer, found, which in zip(some, matches, compared, strict=True):
+                if answer.probe is not None:
+                    path = absolute(answer.file)
+                    file = pictures.file_of_probe(answer.probe, rows.digest_kind, path)
+                    near = (match.row for match in found if match.row in which)
+                    pairs += [(pictures.file_of_row(rows, row), file) for row in near]
             n_beyond += sum(map(len, matches)) - len(pairs)
             verdicts = iter(compare(pairs))
             for answer, found, which in zip(some, matches, compared, strict=True):

@@ -4,6 +4,7 @@ A worker keeps the small pictures that it decoded lately. The others are sent to
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from imgdup.images.decode import decode_rgb, shrink_to
 from imgdup.images.facts import contents_digest, facts_and_whole
 from imgdup.index.columns import Rows, locator_of
 from imgdup.native.difference import keep_memory
+from imgdup.query.probe import Probe
 from imgdup.system.files import content_digest
 from imgdup.system.limits import Limits
 from imgdup.system.paths import is_remote
@@ -81,6 +83,16 @@ def file_of_row(rows: Rows, row: int) -> File:
     digest = rows.column("digest")[row].tobytes()
     place = locator_of(rows, row)
     return File(rows.path(row), digest, rows.digest_kind, width, height, locator=place)
+
+
+def file_of_probe(probe: Probe, digest_kind: str, path: bytes, data: bytes | None = None) -> File:
+    """Return what is known of a file that was hashed to look it up."""
+    return File(path, probe.digest, digest_kind, probe.width, probe.height, data)
+
+
+def compare_bytes(pairs: Iterable[tuple[File, File]]) -> list[Verdict]:
+    """Judge pairs of files by their content digests; read none of them."""
+    return [SAME if one.digest == other.digest else UNKNOWN for one, other in pairs]
 
 
 def is_sent(file: File) -> bool:

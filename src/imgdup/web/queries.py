@@ -9,7 +9,7 @@ import numpy as np
 
 from imgdup.api.index import ImageIndex
 from imgdup.dedupe.difference import Verdict
-from imgdup.dedupe.pictures import File, file_of_row
+from imgdup.dedupe.pictures import File, file_of_probe, file_of_row
 from imgdup.dedupe.verify import Verifier
 from imgdup.hashing import MATCH_BITS
 from imgdup.query.match import HASHES, Match
@@ -71,8 +71,7 @@ def query_picture(
     """Look up a picture that was sent; raises ImageError if it is none."""
     index, wanted = shown.index, request.options
     probes = collection.probes(data, index, orientations=wanted.orientations)
-    first, kind = probes[0], index.generation.digest_kind
-    file = File(b"", first.digest, kind, first.width, first.height, data)
+    file = file_of_probe(probes[0], index.generation.digest_kind, b"", data)
     return _response(collection, shown, request, _Probed(probes, file))
 
 

@@ -146,13 +146,19 @@ def test_the_sharpness_is_measured_at_the_centre(monkeypatch, shape):
 
 
 @pytest.mark.parametrize("quality", [5, 20, 45, 60])
-def test_the_quality_that_makes_a_picture_its_copy_is_a_likely_one(quality):
+def test_the_quality_of_a_copy_is_tried_if_it_is_a_common_one(quality):
     centre = imitate._centre(noisy_photo(2))
-    before = float(np.std(compressed(centre, quality) - centre.astype(int)))
+    goal = compressed(centre, quality)
+    before = float(np.std(goal - centre.astype(int)))
 
-    assert quality in imitate._likely_qualities(centre, before)
+    errors = imitate._common_errors(centre, goal, before)
+
+    assert errors[quality] == 0
+    assert before == pytest.approx(imitate.spread_between(centre, goal))
 
 
 @pytest.mark.parametrize("before", [0.1, 90.0])
-def test_no_quality_is_likely_that_changes_a_picture_by_much_more_or_less(before):
-    assert imitate._likely_qualities(imitate._centre(noisy_photo(2)), before) == []
+def test_no_quality_is_tried_that_changes_a_picture_by_much_more_or_less(before):
+    centre = imitate._centre(noisy_photo(2))
+
+    assert imitate._common_errors(centre, centre, before) == {}

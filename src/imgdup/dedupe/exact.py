@@ -38,10 +38,10 @@ def colour_was_changed(first: Pixels, second: Pixels) -> bool:
     """
     if first.shape != second.shape or first.ndim != 3:
         return False
-    rows = np.any(first[::EVERY] != second[::EVERY], axis=2)
+    rows = _differ(first[::EVERY], second[::EVERY])
     if not 0 < np.count_nonzero(rows) <= (1 - KEPT_SHARE) * rows.size:
         return False
-    differs = np.any(first != second, axis=2)
+    differs = _differ(first, second)
     n_differ = np.count_nonzero(differs)
     if not LEAST_PIXELS <= n_differ <= (1 - KEPT_SHARE) * differs.size:
         return False
@@ -51,6 +51,12 @@ def colour_was_changed(first: Pixels, second: Pixels) -> bool:
     if means[channel] < LEAST_CHANGE or means[channel] < ONE_WAY * sizes[channel]:
         return False
     return _edges_are_kept(first, second, differs) or _is_flat_tint(changes)
+
+
+def _differ(first: Pixels, second: Pixels) -> npt.NDArray[np.bool_]:
+    """Mark the pixels that differ in any channel of two RGB pictures."""
+    red, green, blue = np.moveaxis(first != second, 2, 0)
+    return np.asarray(red | green | blue)
 
 
 class Detail(NamedTuple):

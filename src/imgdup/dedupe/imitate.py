@@ -13,7 +13,7 @@ from imgdup.dedupe.evidence import Evidence
 from imgdup.dedupe.sharpness import SHARPENED, filter_between, filtered, plane_of
 from imgdup.images.detail import strong_quality
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, luma, through_jpeg
+from imgdup.images.opencv import Plane, luma, spread_between, through_jpeg
 
 ALIKE = 0.8  # agreement from which one picture may be a copy of the other
 CLEARLY_LOWER = 10  # quality; two files of about one quality need no imitation
@@ -22,6 +22,7 @@ COMMON_QUALITIES = range(5, 65, 5)
 NEARLY_EQUAL = 0.1  # of the difference before
 # Of the same: a compression that comes near changes a picture by as much.
 LEAST_CHANGED, MOST_CHANGED = 0.8, 1.2
+FEW_TRIED = 2  # strong compressions; then the weakest tells whether any one may change so little
 CENTRE_SIDE = 256  # pixels
 MCU = 16  # pixels; the side of a block of chroma in most JPEG files
 FILTERED = 0.25  # strength of a fitted filter, from which one picture may have been treated
@@ -66,14 +67,13 @@ def _compressed(pixels: Pixels, copy: Pixels, quality: int | None = None) -> Ite
     Without strong compression, the centre has to be nearly equal to that of the copy, but for its
     brightness. A quality that cannot be read off, because most blocks are cut off, is searched for.
     """
-    centre, goal = _centre(pixels), _centre(copy).astype(np.int16)
-
-    def missed(imitation: Pixels) -> float:
-        return float(np.std(imitation - goal))
-
-    before = missed(centre)
-    near = range(quality - 1, quality + 2) if quality else _likely_qualities(centre, before)
-    errors = {each: missed(through_jpeg(centre, each)) for each in near}
+    centre, goal = _centre(pixels), _centre(copy)
+    before = spread_between(centre, goal)
+    if quality is None:
+        errors = _common_errors(centre, goal, before)
+    else:
+        near = range(quality - 1, quality + 2)
+        errors = {each: spread_between(through_jpeg(centre, each), goal) for each in near}
     if not errors:
         return
     nearest = min(errors, key=lambda each: errors[each])
@@ -82,23 +82,22 @@ def _compressed(pixels: Pixels, copy: Pixels, quality: int | None = None) -> Ite
         yield through_jpeg(pixels, nearest)
 
 
-def _likely_qualities(centre: Pixels, before: float) -> list[int]:
-    """Return the common qualities that change the centre of a picture by about this difference."""
-    goal = centre.astype(np.int16)
-
-    def change(quality: int) -> float:
-        return float(np.std(through_jpeg(centre, quality) - goal))
-
-    likely: list[int] = []
-    if change(COMMON_QUALITIES[-1]) > MOST_CHANGED * before:
-        return likely
-    for quality in COMMON_QUALITIES:  # the strongest compression first
-        found = change(quality)
-        if found < LEAST_CHANGED * before:
+def _common_errors(centre: Pixels, goal: Pixels, before: float) -> dict[int, float]:
+    """Return what common qualities leave of a difference, if they change a picture by as much."""
+    errors = {}
+    for place, quality in enumerate(COMMON_QUALITIES):  # the strongest compression first
+        if place == FEW_TRIED and (
+            spread_between(through_jpeg(centre, COMMON_QUALITIES[-1]), centre)
+            > MOST_CHANGED * before
+        ):
             break
-        if found <= MOST_CHANGED * before:
-            likely.append(quality)
-    return likely
+        imitation = through_jpeg(centre, quality)
+        change = spread_between(imitation, centre)
+        if change < LEAST_CHANGED * before:
+            break
+        if change <= MOST_CHANGED * before:
+            errors[quality] = spread_between(imitation, goal)
+    return errors
 
 
 def _filtered(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]:

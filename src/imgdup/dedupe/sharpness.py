@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, blurred, resized
+from imgdup.images.opencv import Plane, blurred, channel_of, resized
 from imgdup.native.difference import blended, filter_sums
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
@@ -123,4 +123,4 @@ def _applied(a: Plane, fine: Plane, coarse: Plane, found: Filter) -> Plane:
 
 def plane_of(pixels: Pixels, channel: int) -> Plane:
     """Return one channel as a plane."""
-    return (pixels if pixels.ndim == 2 else pixels[:, :, channel]).astype(np.float32)
+    return channel_of(pixels, channel).astype(np.float32)

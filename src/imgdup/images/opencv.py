@@ -123,6 +123,20 @@ def luma_and_chroma(pixels: Pixels) -> Pixels:
     return _uint8(cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb))
 
 
+def channel_of(pixels: Pixels, channel: int) -> Pixels:
+    """Return one channel of a picture; a gray picture is its own."""
+    if pixels.ndim == 3 and pixels.flags.c_contiguous:
+        return _uint8(cv2.extractChannel(pixels, channel))
+    return pixels if pixels.ndim == 2 else pixels[:, :, channel]
+
+
+def spread_between(first: Pixels, second: Pixels) -> float:
+    """Return the standard deviation of the differences of all levels of two pictures."""
+    means, spreads = cv2.meanStdDev(cv2.subtract(first, second, dtype=cv2.CV_16S))
+    squares = float(np.mean(means * means + spreads * spreads))
+    return math.sqrt(max(0.0, squares - float(np.mean(means)) ** 2))
+
+
 def mapped(pixels: Pixels, curve: Pixels) -> Pixels:
     """Replace each level of all channels by that of a tone curve, uint8 (256,)."""
     return _uint8(cv2.LUT(pixels, curve))

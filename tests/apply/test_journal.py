@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from file_facts import facts, paths
-from imgdup.apply import actions, undo
+from imgdup.apply import actions, restore
 from imgdup.apply.journal import Journal, append_line, read_journal
 from imgdup.apply.registry import free_journal_path
 from imgdup.apply.steps import ACTIONS, Header, Rights, Step
@@ -171,7 +171,7 @@ def test_a_new_journal_never_gets_the_name_of_another(tmp_path):
 
 
 def test_there_is_a_way_to_do_and_to_undo_each_action():
-    assert set(ACTIONS) == set(actions.ACTIONS) == set(undo.UNDOING)
+    assert set(ACTIONS) == set(actions.ACTIONS) == set(restore.UNDOING)
 
 
 def test_a_full_disk_stops_before_the_step(tmp_path, monkeypatch):

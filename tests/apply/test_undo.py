@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imgdup.apply import actions, copying, journal as journals, undo as undoing
+from imgdup.apply import actions, copying, journal as journals, restore, undo as undoing
 from imgdup.apply.journal import Journal, locked_journal, read_journal
 from imgdup.apply.recheck import check_content
 from imgdup.apply.registry import register_journal
@@ -221,7 +221,7 @@ def test_a_file_that_apply_sets_aside_meanwhile_is_left_aside(moved, monkeypatch
             os.rename(facts.path, step.aside)
         return status
 
-    monkeypatch.setattr(undoing, "check_content", checked)
+    monkeypatch.setattr(restore, "check_content", checked)
 
     undone = scene.undo(journal)
 
@@ -234,15 +234,15 @@ def test_a_file_that_is_swapped_while_it_is_moved_back_is_returned(moved, monkey
     """Somebody may write into the target, and puts another file there after the check."""
     scene, journal = moved
     (_, step) = read_journal(journal).steps  # the last step is undone first
-    put_in_place = undoing._put_in_place
+    put_in_place = restore._put_in_place
 
     def swapped(step, source):
-        monkeypatch.setattr(undoing, "_put_in_place", put_in_place)
+        monkeypatch.setattr(restore, "_put_in_place", put_in_place)
         os.unlink(source)
         Path(os.fsdecode(source)).write_bytes(b"theirs")
         put_in_place(step, source)
 
-    monkeypatch.setattr(undoing, "_put_in_place", swapped)
+    monkeypatch.setattr(restore, "_put_in_place", swapped)
 
     result = scene.undo(journal)
 
@@ -276,7 +276,7 @@ def test_undo_killed_at_every_line_is_finished_by_the_next(
     n_lines = kill_at_every_line(
         lambda: scene.undo(journal),
         after,
-        [undoing, actions, copying, journals, sys.modules[__name__]],
+        [undoing, restore, actions, copying, journals, sys.modules[__name__]],
     )
 
     assert n_lines > 30

@@ -71,8 +71,7 @@ class ImageIndex:
     ) -> Self:
         """Index folders, or update their index, and open it.
 
-        Works without a ``__main__`` guard, in a notebook and from standard input. A file that
-        cannot be read is no error: see `failures`.
+        No ``__main__`` guard is needed. A file that cannot be read is no error: see `failures`.
 
         Parameters
         ----------
@@ -212,7 +211,7 @@ class ImageIndex:
         orientations: bool = False,
         by: str = "search",
     ) -> "list[Match]":
-        """Find the k indexed images nearest to an image; exact.
+        """Find the k indexed images nearest to an image; exact. Results and errors: see `within`.
 
         Parameters
         ----------
@@ -224,11 +223,6 @@ class ImageIndex:
             Largest accepted distance, in bits, inclusive; by default there is no limit.
         by : str
             The hash to compare: ``"search"``, ``"match"`` or ``"pdq"``.
-
-        Returns
-        -------
-        list of Match
-            As in `within`; so are the errors.
         """
         options = {"max_distance": max_distance, "k": k, "orientations": orientations, "by": by}
         return self._look_up(image, **options)
@@ -303,7 +297,7 @@ class ImageIndex:
         """Find the duplicates and decide which file of each group to keep; changes no picture.
 
         Candidates by match hash are decoded and compared, in worker processes. The index folder
-        keeps what was found, so that a second call decodes nothing.
+        keeps what was found, so that a second call decodes nothing. A group begins with its keeper.
 
         Parameters
         ----------
@@ -328,11 +322,6 @@ class ImageIndex:
             ``"unverified"``, and rules that need the pictures decide nothing.
         progress : bool
             Whether to show a progress bar, on a terminal or in a notebook.
-
-        Returns
-        -------
-        Groups
-            Best keeper first.
 
         Raises
         ------

@@ -33,8 +33,8 @@ from imgdup.apply.options import (
 )
 from imgdup.apply.recheck import NO_ROOM, Recheck, SkipFile, SkippedFile, compared_again
 from imgdup.apply.registry import register_journal
+from imgdup.apply.restore import undo_unfinished
 from imgdup.apply.steps import Rights, Step
-from imgdup.apply.undo import undo_unfinished
 from imgdup.build.relocate import drop_rows
 from imgdup.dedupe.check_plan import check_plan
 from imgdup.dedupe.decide import Judge

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from imgdup.apply.set_content import Content, SetRemovals
-from imgdup.apply.set_files import SetFiles
+from imgdup.apply.set_content import SetRemovals
+from imgdup.apply.set_files import Content, SetFiles
 from imgdup.errors import UsageError
 from imgdup.images.formats import IMAGE_EXTENSIONS
 from imgdup.index.columns import Rows

@@ -1,19 +1,25 @@
-"""Find the files of a set that was indexed, and the place of each in the cleaned set."""
+"""Find the files of a set that was indexed, their places in the cleaned set, and their content."""
 
 import os
+import shutil
 import stat
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from imgdup.build.sources import ALWAYS_SKIPPED
 from imgdup.containers import Stamp
-from imgdup.containers.reading import remote, stamp_of
+from imgdup.containers.reading import open_file, remote, stamp_of
+from imgdup.containers.without import open_shard, open_table
 from imgdup.dedupe.plan import Plan
-from imgdup.errors import ImgdupError, PlanError
+from imgdup.errors import ImageError, ImgdupError, PlanError, UsageError
 from imgdup.index.columns import Rows
 from imgdup.index.folder import is_index
+from imgdup.system.atomic import PRIVATE
 from imgdup.system.files import error_words
-from imgdup.system.paths import is_below, is_remote, join, outer_file
+from imgdup.system.paths import is_below, is_remote, join, kind_of, outer_file
 
 
 class SetFiles:
@@ -169,3 +175,84 @@ def _named_bases(bases: Sequence[bytes]) -> dict[bytes, bytes]:
         taken.add(name)
         named[base] = name
     return named
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file of the cleaned set: a copy of an input file, or a container without some members."""
+
+    source: bytes
+    # Of the input, when it was listed.
+    n_bytes: int
+    mtime_ns: int
+    mode: int
+    left_out: frozenset[int] = frozenset()  # positions of the members that are left out
+    edit: Callable[[bytes], bytes] | None = None  # returns its new content, for annotations
+    # Of a table that keeps all rows: the column to add, and its values by row number.
+    tag_column: str = ""
+    tags: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, source: bytes, left_out: Iterable[int] = (), stamp: Stamp | None = None
+    ) -> "Content":
+        """Describe a file of the input; of an object on a server the stamp is known."""
+        if stamp is not None:
+            return cls(source, stamp.size, stamp.mtime_ns, PRIVATE, frozenset(left_out))
+        status = os.stat(source)
+        facts = status.st_size, status.st_mtime_ns, status.st_mode
+        return cls(source, *facts, frozenset(left_out))
+
+    def fingerprint(self) -> bytes:
+        """Return bytes that differ if anything differs that decides what is written."""
+        numbers = (self.n_bytes, self.mtime_ns, len(self.left_out), *sorted(self.left_out))
+        tags = repr((self.tag_column, sorted(self.tags.items()))) if self.tag_column else ""
+        return self.source + struct.pack(f"<{len(numbers)}q", *numbers) + tags.encode()
+
+    def is_at(self, path: str | os.PathLike[str]) -> bool:
+        """Return whether an earlier run has written it."""
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            return False
+        return status.st_mtime_ns == self.mtime_ns and (
+            not self.is_copy or status.st_size == self.n_bytes
+        )
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is the same as in the input."""
+        return not self.left_out and self.edit is None and not self.tag_column
+
+    def write(self, out: BinaryIO) -> None:
+        """Write it; ImgdupError if the input file changed since it was listed or cannot be read."""
+        name = os.fsdecode(self.source)
+        try:
+            file = open_file(self.source)
+        except OSError as error:
+            raise ImgdupError(f"{name} cannot be read: {error_words(error)}") from error
+        try:
+            if self.tag_column:
+                table = open_table(file, str(kind_of(self.source)))
+                table.write_tagged(self.tag_column, self.tags, out)
+            elif self.left_out:
+                open_shard(file, str(kind_of(self.source))).write_without(self.left_out, out)
+            elif self.edit is not None:
+                out.write(self.edit(file.raw.readall()))
+            else:
+                shutil.copyfileobj(file.raw, out, 1 << 20)
+            is_same = file.stamp[2:] == (self.n_bytes, self.mtime_ns) and not file.has_changed()
+            if not is_same:
+                raise ImgdupError(
+                    f"{name} changed while it was read: start again with a new folder"
+                )
+        except ImageError as error:
+            raise ImgdupError(f"{name} cannot be read: {error.detail}") from error
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from error
+        except OSError as error:
+            if error.filename != name:  # it is the new file that could not be written
+                raise
+            raise ImgdupError(f"{name} cannot be read: {error_words(error)}") from error
+        finally:
+            file.close()

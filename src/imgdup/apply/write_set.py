@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 from imgdup.apply.annotations import annotate
 from imgdup.apply.options import PlanIndex
 from imgdup.apply.recheck import SkippedFile, checked_removals
-from imgdup.apply.set_content import Content, SetRemovals, removals_of_set
-from imgdup.apply.set_files import SetFiles
+from imgdup.apply.set_content import SetRemovals, removals_of_set
+from imgdup.apply.set_files import Content, SetFiles
 from imgdup.dedupe.check_plan import check_plan
 from imgdup.dedupe.plan import Plan, Removal
 from imgdup.errors import ImgdupError, UsageError

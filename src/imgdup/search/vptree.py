@@ -258,19 +258,13 @@ class VPTree:
 
         Notes
         -----
-        A subtree is skipped when the triangle inequality excludes it [1]_. The gain fades as
-        `max_distance` grows. Among a million 64-bit hashes distributed like those of photos, a
-        search visits 4 % at 2 bits, 12 % at 4, 23 % at 6 and half at 10; among ten million it
-        visits 1, 5, 13 and 39 %.
-
-        References
-        ----------
-        .. [1] P. N. Yianilos, "Data structures and algorithms for nearest neighbor search in
-           general metric spaces", SODA 1993.
+        A subtree is skipped when the triangle inequality excludes it (Yianilos, SODA 1993). The
+        gain fades as `max_distance` grows. Among a million 64-bit hashes distributed like those of
+        photos, a search visits 4 % at 2 bits, 12 % at 4, 23 % at 6 and half at 10; among ten
+        million it visits 1, 5, 13 and 39 %.
 
         Examples
         --------
-        >>> import numpy as np
         >>> hashes = np.array([[0b0000], [0b0001], [0b0111]], dtype=np.uint64)
         >>> VPTree.build(hashes).within(hashes[:1], max_distance=1)
         Matches(offsets=array([0, 2]), indices=array([0, 1]), distances=array([0, 1]))
@@ -292,7 +286,6 @@ class VPTree:
 
         Examples
         --------
-        >>> import numpy as np
         >>> hashes = np.array([[0b0000], [0b0001], [0b0111]], dtype=np.uint64)
         >>> VPTree.build(hashes).nearest(hashes[2:], k=2)
         Matches(offsets=array([0, 2]), indices=array([2, 1]), distances=array([0, 2]))
@@ -314,9 +307,8 @@ class VPTree:
         check_hashes("probes", probes, self.hashes.shape[1])
         max_distance = check_max_distance(max_distance, self.hashes.shape[1])
         sizes = np.diff(leaf_edges(len(self), len(self.points) + 1))
-        probes = np.ascontiguousarray(probes)
-        reached = (leaf_bounds(self.points, self.spans, p) <= max_distance for p in probes)
-        return sum(len(self.points) + int(sizes[leaves].sum()) for leaves in reached)
+        bounds = (leaf_bounds(self.points, self.spans, p) for p in np.ascontiguousarray(probes))
+        return sum(len(self.points) + int(sizes[each <= max_distance].sum()) for each in bounds)
 
 
 def _descend(tree: VPTree, probes: Hashes, max_distance: int) -> Iterator[Near]:

@@ -19,6 +19,7 @@ from imgdup.native.difference import (
     level_sums,
     raise_beyond,
     shrunk,
+    transposed,
     window_means,
 )
 from native_levels import by_level, native_level
@@ -234,6 +235,13 @@ def test_a_curve_of_other_levels_is_refused():
     for curve in (np.zeros(255, np.int32), np.zeros(256)):
         with pytest.raises(ValueError, match="256 levels of int32"):
             curve_error(picture, picture, curve, 400)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (0, 5)], ids=str)
+def test_rows_and_columns_are_exchanged(shape):
+    (plane,) = planes_of(shape, 1)
+
+    np.testing.assert_array_equal(transposed(plane), plane.T)
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (8, 1), (17, 33), (32, 40)], ids=str)

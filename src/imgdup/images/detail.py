@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels, luma
-from imgdup.native.difference import edges, frequency_powers
+from imgdup.native.difference import edges, frequency_powers, transposed
 
 BLOCK = 8  # pixels, the side of a block of JPEG
 MAX_SIDE = 2048  # of the centre that is looked at
@@ -129,7 +129,8 @@ def _powers(gray: Plane) -> npt.NDArray[np.float64]:
     height, width = (side // BLOCK * BLOCK for side in gray.shape)
     whole, transform = gray[:height, :width], _cosines()
     n_blocks = height * width / BLOCK  # in rows, and as many in columns
-    powers = frequency_powers(whole, transform) + frequency_powers(whole.T, transform)
+    powers = frequency_powers(whole, transform)
+    powers += frequency_powers(transposed(whole), transform)
     return np.asarray(powers[1:] / n_blocks / 2)
 
 

@@ -496,6 +496,14 @@ int64_t imgdup_curve_error(const uint8_t *a, const uint8_t *b, int64_t n, const 
     return sum;
 }
 
+void imgdup_transpose(const float *plane, int64_t height, int64_t width, float *out) {
+    for (int64_t top = 0; top < height; top += LANES)
+        for (int64_t left = 0; left < width; left += LANES)
+            for (int64_t x = left; x < width && x < left + LANES; x++)
+                for (int64_t y = top; y < height && y < top + LANES; y++)
+                    out[x * height + y] = plane[y * width + x];
+}
+
 /* Return the sum of squares of one frequency in columns of FREQUENCIES pixels. */
 static double power(const float *pixels, int64_t left, int64_t right, int64_t width,
                     const float *cosines) {

@@ -246,6 +246,14 @@ def curve_error(a: Pixels, b: Pixels, curve: npt.NDArray[np.int32], most: int) -
     return error / a.size
 
 
+def transposed(plane: Plane) -> Plane:
+    """Exchange the rows and columns of a plane, many times faster than NumPy copies it so."""
+    plane = _checked(plane, plane.shape)
+    out = np.empty(plane.shape[::-1], np.float32)
+    _functions().imgdup_transpose(_address(plane), *plane.shape, _address(out))
+    return out
+
+
 def frequency_powers(plane: Plane, cosines: Plane) -> Sums:
     """Transform each 8 pixels of a column, and add up the squares of each of 8 frequencies.
 
@@ -299,6 +307,7 @@ _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_shrink": (None, _P, _N, _N, _N, _P, _N, _N, _P, _P),
     "imgdup_level_sums": (None, _P, _P, _P, _N, _P),
     "imgdup_curve_error": (_N, _P, _P, _N, _P, ctypes.c_int32),
+    "imgdup_transpose": (None, _P, _N, _N, _P),
     "imgdup_frequency_powers": (None, _P, _N, _N, _P, _P),
     "imgdup_edges": (None, _P, _N, _N, _P, _P),
     "imgdup_keep_memory": (None,),

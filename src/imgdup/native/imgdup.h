@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 18 };
+enum { IMGDUP_INTERFACE = 19 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -301,6 +301,9 @@ IMGDUP_EXPORT void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const u
  * a curve (256,) gives for a (n,). */
 IMGDUP_EXPORT int64_t imgdup_curve_error(const uint8_t *a, const uint8_t *b, int64_t n,
                                          const int32_t *curve, int32_t most);
+
+/* Exchange the rows and columns of a plane: out (width, height). */
+IMGDUP_EXPORT void imgdup_transpose(const float *plane, int64_t height, int64_t width, float *out);
 
 /* Transform each 8 pixels of a column of a plane by cosines (8, 8), and add up the squares of each
  * frequency: powers (8,) are added to. Rows that are left over do not count. */

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from imgdup.dedupe.evidence import Evidence
-from imgdup.dedupe.sharpness import SHARPENED, filter_between, filtered, plane_of
+from imgdup.dedupe.sharpness import (
+    BLURRED,
+    SHARPENED,
+    UNFILTERED,
+    filter_between,
+    filtered,
+    plane_of,
+)
 from imgdup.images.detail import strong_quality
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, luma, spread_between, through_jpeg
@@ -23,6 +30,7 @@ NEARLY_EQUAL = 0.1  # of the difference before
 # Of the same: a compression that comes near changes a picture by as much.
 LEAST_CHANGED, MOST_CHANGED = 0.8, 1.2
 FEW_TRIED = 2  # strong compressions; then the weakest tells whether any one may change so little
+BLUR_REACH = 6  # pixels
 CENTRE_SIDE = 256  # pixels
 MCU = 16  # pixels; the side of a block of chroma in most JPEG files
 FILTERED = 0.25  # strength of a fitted filter, from which one picture may have been treated
@@ -39,7 +47,7 @@ def evidence_of(first: Pixels, second: Pixels) -> Evidence:
         return found
     for pair in _imitations(first, second, abs(found.filter_strength) >= FILTERED):
         imitated = Evidence(*pair)
-        is_nearer = abs(imitated.filter_strength) <= abs(found.filter_strength)
+        is_nearer = abs(imitated.filter_strength) <= abs(found.filter_strength) + UNFILTERED
         is_nearer &= not (found.curve_may_hide_change and imitated.has_curve)
         if is_nearer and not imitated.differs:
             return imitated
@@ -104,7 +112,8 @@ def _filtered(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]:
     """Yield the pair with one picture sharpened, or compressed if the other one has less detail.
 
     Each channel is sharpened by itself, as most programs do. The outermost pixels are left out
-    then, because many filters leave them as they are.
+    then, because many filters leave them as they are; of a blurred picture some more, because
+    programs differ in what they take to lie beyond.
     """
     y, z = (_central_luma(each) for each in (first, second))
     to_second, to_first = filter_between(y, z), filter_between(z, y)
@@ -112,6 +121,8 @@ def _filtered(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]:
         yield _inner(filtered(first, to_second)), _inner(second)
     elif to_first.strength <= SHARPENED:
         yield _inner(first), _inner(filtered(second, to_first))
+    if max(to_second.strength, to_first.strength) >= BLURRED:
+        yield _inner(first, BLUR_REACH), _inner(second, BLUR_REACH)
     if to_second.strength > to_first.strength:
         for imitation in _compressed(first, second):
             yield imitation, second
@@ -120,9 +131,11 @@ def _filtered(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]:
             yield first, imitation
 
 
-def _inner(pixels: Pixels) -> Pixels:
-    """Cut off the outermost pixels."""
-    return np.ascontiguousarray(pixels[1:-1, 1:-1])
+def _inner(pixels: Pixels, width: int = 1) -> Pixels:
+    """Cut off so many of the outermost pixels, unless the picture is too small."""
+    if min(pixels.shape[:2]) < 8 * width:
+        return pixels
+    return np.ascontiguousarray(pixels[width:-width, width:-width])
 
 
 def _central_luma(pixels: Pixels) -> Plane:

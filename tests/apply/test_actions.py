@@ -22,7 +22,7 @@ import pytest
 
 from array_rows import same_picture
 from imgdup import apply
-from imgdup.apply import actions, attached, copying, journal, recheck
+from imgdup.apply import actions, attached, copying, journal, recheck, restore
 from imgdup.apply.options import destination, make_options, reasons_to_ask
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.keep import Keep
@@ -135,6 +135,28 @@ def test_a_link_replaces_the_file_and_undo_makes_a_file_of_it_again(scene, actio
     assert not copy.samefile(scene.root / BEST)
     assert scene.tree() == CONTENTS
     assert copy.stat().st_mtime_ns == TIME_NS
+
+
+@pytest.mark.parametrize("action", ["hardlink", "symlink"])
+def test_a_name_always_exists_while_its_file_is_replaced_by_a_link_and_restored(scene, action):
+    copy, seen = scene.root / COPY, []
+
+    def look(frame, event, _):
+        seen.append(os.path.lexists(copy))
+        return look
+
+    def trace(frame, event, _):
+        return look if frame.f_code.co_filename in (actions.__file__, restore.__file__) else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    outcome = scene.apply(action)
+    scene.undo(outcome.journal)
+    sys.settrace(before)
+
+    assert outcome.n_done == 1
+    assert len(seen) > 50
+    assert all(seen)
 
 
 def test_trash_gets_the_path_and_undo_reports_where_to_look(scene, monkeypatch, tmp_path):

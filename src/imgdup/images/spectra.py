@@ -25,18 +25,22 @@ UNITS = 100  # of a decade of power; spectra are rounded to integers
 _LEAST_POWER = 1e-3  # levels squared; rounding to integers adds 1 / 12
 
 # The shares of the smaller picture's highest frequency between which bands are compared.
-_TOP, _REFERENCE, _BELOW = (0.77, 0.96), (0.25, 0.5), (0.5, 0.65)
+_REFERENCE, _BELOW = (0.25, 0.5), (0.5, 0.65)
 
 # In decades of power. Measured on 60 photos in 9 qualities, 26 kinds of copies: a picture that was
 # enlarged lacks 0.2 to 0.6 of the highest frequencies of the other one, the original of a reduced
-# one has up to 0.5 more. They show this only if they hold more power than compression adds.
-_WEAKER = 0.16
+# one has up to 0.5 more. They show this only if they hold more power than compression adds; else
+# lower ones may show it, less clearly. So: which frequencies, how much of them an enlarged picture
+# lacks at least and at most, and the least power, by the lower quality of the two.
+_LEVELS = (
+    ((0.77, 0.96), (0.16, 0.75), ((90, 0.7), (50, 1.0), (0, 1.3))),
+    ((0.59, 0.78), (0.04, 0.3), ((90, 0.9), (50, 1.4), (0, 1.7))),
+)
 # An enlarged picture seldom holds more than this beyond them: from which factor on, where, and how
 # much. A picture that was reduced without smoothing is as strong in its highest frequencies as if
 # the other one had been enlarged, but that one holds more beyond. So what is beyond counts in part.
 _BEYOND = ((1.15, (1.04, 1.45), -0.7), (1.4, (1.2, 1.45), -1.0))
 _COUNTS = 0.6
-_LEAST_TOP = ((90, 0.7), (50, 1.0), (0, 1.3))  # by the lower quality of the two
 
 Spectrum = tuple[int, ...]
 Powers = npt.NDArray[np.float64]
@@ -101,25 +105,38 @@ def change_of_size(larger: Spectrum, smaller: Spectrum, factor: float, quality: 
     """
     if not (larger and smaller) or not MIN_FACTOR <= factor <= MAX_FACTOR:
         return None
-    of_small = np.array(smaller) / UNITS
-    of_large = np.array(larger) / UNITS
-    top = np.flatnonzero((_LOW >= _TOP[0]) & (_HIGH <= _TOP[1]))
-    least = next(least for lowest, least in _LEAST_TOP if quality >= lowest)
-    if _mean(of_small, top) < least:
-        return None
+    of_small, of_large = np.array(smaller) / UNITS, np.array(larger) / UNITS
     at_small = np.interp(_NUMBERS + BANDS * np.log2(factor), _NUMBERS, of_large)
-    reference = (_LOW >= _REFERENCE[0]) & (_HIGH <= _REFERENCE[1])
     lacks = of_small - at_small
-    weaker = lacks[top].mean() - lacks[reference].mean()
-    if weaker < _WEAKER:
-        return REDUCED
+    lacks -= lacks[_bands_within(_REFERENCE)].mean()
+    for shares, (least, most), by_quality in _LEVELS:
+        bands = _bands_within(shares)
+        power = next(power for lowest, power in by_quality if quality >= lowest)
+        if _mean(of_small, bands) >= power:
+            lack = float(lacks[bands].mean())
+            if lack < least:
+                return REDUCED
+            needed = least + _COUNTS * _excess_beyond(of_large, factor)
+            return ENLARGED if needed <= lack <= most else None
+    return None
+
+
+def _excess_beyond(of_large: Powers, factor: float) -> float:
+    """Return how much more than enlarged pictures a larger one holds beyond the smaller one's."""
     below = _mean(of_large, _bands_at(factor, _BELOW))
-    for least_factor, shares, most in _BEYOND:
-        if factor >= least_factor:
-            beyond = _mean(of_large, _bands_at(factor, shares)) - below
-            if weaker - _COUNTS * max(0.0, beyond - most) < _WEAKER:
-                return None
-    return ENLARGED
+    return max(
+        [0.0]
+        + [
+            _mean(of_large, _bands_at(factor, shares)) - below - most
+            for least_factor, shares, most in _BEYOND
+            if factor >= least_factor
+        ]
+    )
+
+
+def _bands_within(shares: tuple[float, float]) -> npt.NDArray[np.intp]:
+    """Return the bands in a part of a picture's own frequencies."""
+    return np.flatnonzero((_LOW >= shares[0]) & (_HIGH <= shares[1]))
 
 
 def _bands_at(factor: float, shares: tuple[float, float]) -> npt.NDArray[np.intp]:

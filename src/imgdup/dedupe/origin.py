@@ -18,7 +18,7 @@ from imgdup.images.gray import Pixels
 from imgdup.images.spectra import ENLARGED, change_of_size
 from imgdup.index.columns import RowNumbers, Rows
 
-MAX_COUNTED = 1 << 14  # pixels, about
+MAX_COUNTED = 1 << 11  # pixels, about
 MIN_LEVELS = 32  # that a picture shows, if its levels can be compared
 MAX_VARIANCE = 0.1  # around the level that replaces another; compression leaves more ...
 MAX_QUALITY = 95  # ... up to this quality

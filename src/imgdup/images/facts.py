@@ -84,7 +84,7 @@ class ImageFacts(NamedTuple):
     # estimate; None if there is no trace of one.
     trace_quality: int | None
     detail: float  # the share of its resolution, along a side, that shows detail: over 0, at most 1
-    spectrum: Spectrum  # of the luma, from `imgdup.images.spectra.spectrum`
+    spectrum: Spectrum  # from `imgdup.images.spectra.spectrum`
     # 1 to 100, to order copies by: `jpeg_quality`, that of a lossy WebP file, or `trace_quality`;
     # 100 of a lossless file without a trace; of other lossy files a rough value, by the bits of
     # each pixel.

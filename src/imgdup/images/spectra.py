@@ -4,22 +4,24 @@ Whatever resizes a picture weakens the highest frequencies that it keeps. So of 
 that holds less of the highest frequencies of the smaller one was made from the other, however sharp
 or soft the picture is. An enlarged copy also holds next to nothing beyond these frequencies.
 
-A spectrum is taken along some lines and columns of a picture at full size. It is short, so that it
+A spectrum is taken along some rows and columns of a picture at full size. It is short, so that it
 is kept with the other facts of a file, and no picture is read again to compare it.
 """
 
-from functools import cache
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.images.gray import LUMA_THOUSANDTHS, Pixels
+from imgdup.images.gray import Pixels
 
 ENLARGED, REDUCED = "enlarged", "reduced"
 
 MIN_SIDE = 32  # pixels of a picture that has a spectrum
 MIN_FACTOR, MAX_FACTOR = 1.05, 8.0  # between the sides of pictures that are compared
 N_LINES = 24  # in each direction
+MAX_LENGTHS = 256  # of lines whose tables are kept
 BANDS, OCTAVES = 8, 5  # bands of an octave; octaves below the highest frequency of a picture
 UNITS = 100  # of a decade of power; spectra are rounded to integers
 _LEAST_POWER = 1e-3  # levels squared; rounding to integers adds 1 / 12
@@ -33,7 +35,7 @@ _REFERENCE, _BELOW = (0.25, 0.5), (0.5, 0.65)
 # lower ones may show it, less clearly. So: which frequencies, how much of them an enlarged picture
 # lacks at least and at most, and the least power, by the lower quality of the two.
 _LEVELS = (
-    ((0.77, 0.96), (0.16, 0.75), ((90, 0.7), (50, 1.0), (0, 1.3))),
+    ((0.77, 0.96), (0.16, 0.9), ((90, 0.7), (50, 1.0), (0, 1.3))),
     ((0.59, 0.78), (0.04, 0.3), ((90, 0.9), (50, 1.4), (0, 1.7))),
 )
 # An enlarged picture seldom holds more than this beyond them: from which factor on, where, and how
@@ -51,49 +53,59 @@ _MIDDLE = np.sqrt(_LOW * _HIGH)
 
 
 def spectrum(pixels: Pixels) -> Spectrum:
-    """Return the power of the luma of a picture at full size in bands of frequencies.
+    """Return the power of a picture at full size, gray or RGB, in bands of frequencies.
 
     It is the decimal logarithm of the mean power in each band, in hundredths, the highest band
     first: `BANDS` for each octave below half a cycle per pixel. Empty of a picture that is too
     small.
     """
-    height, width = pixels.shape[:2]
-    if min(height, width) < MIN_SIDE:
+    green = pixels if pixels.ndim == 2 else pixels[..., 1]  # nearly the luma, and faster
+    length = min(green.shape)
+    if length < MIN_SIDE:
         return ()
-    rows, columns = pixels[_places(height)], pixels[:, _places(width)].swapaxes(0, 1)
-    powers = (_line_powers(_luma(rows)) + _line_powers(_luma(columns))) / 2
-    return tuple(np.rint(UNITS * np.log10(powers + _LEAST_POWER)).astype(int).tolist())
+    weights, whole, share, widths = _tables(length)
+    lines = np.concatenate([_lines(each, length) for each in (green, green.T)])
+    weighted = lines * weights
+    weighted -= weights * lines.mean(axis=1, dtype=np.float32, keepdims=True)
+    found = np.fft.rfft(weighted).view(np.float32)
+    powers = np.square(found, out=found).sum(axis=0).reshape(-1, 2).sum(axis=1)
+    total = np.zeros(len(powers) + 2)
+    np.cumsum(powers, out=total[1:-1])
+    total[-1] = total[-2]
+    below = total[whole] + share * (total[whole + 1] - total[whole])
+    logarithms = np.log10((below[:-1] - below[1:]) / widths + _LEAST_POWER)
+    return tuple(np.rint(UNITS * logarithms).astype(int).tolist())
 
 
-def _places(n_lines: int) -> npt.NDArray[np.int64]:
-    """Return which lines of a picture are looked at."""
-    return np.asarray((np.arange(N_LINES) + 0.5) * n_lines / N_LINES, np.int64)
+def _lines(plane: Pixels, length: int) -> Pixels:
+    """Return some rows of a plane, of their middle as many pixels as `length`.
+
+    They are at the same places in pictures of all sizes.
+    """
+    height, width = plane.shape
+    places = ((np.arange(N_LINES) + 0.5) * (height / N_LINES)).astype(np.int64)
+    start = (width - length) // 2
+    return plane[places, start : start + length]
 
 
-def _luma(lines: Pixels) -> npt.NDArray[np.float32]:
-    if lines.ndim == 2:
-        return lines.astype(np.float32)
-    return np.asarray(lines.astype(np.float32) @ LUMA_THOUSANDTHS / np.float32(1000), np.float32)
+class _Tables(NamedTuple):
+    """What depends on the length of lines alone."""
+
+    weights: npt.NDArray[np.float32]  # of the pixels, which fall to 0 at the ends of a line
+    # Where each band ends, in frequencies: the integer and what is behind its point.
+    whole: npt.NDArray[np.int64]
+    share: Powers
+    widths: Powers  # of the bands, times the number of lines in both directions
 
 
-def _line_powers(lines: npt.NDArray[np.float32]) -> Powers:
-    """Return the mean power of lines in each band; white noise has its variance in all of them."""
-    n_lines, length = lines.shape
-    found = np.fft.rfft((lines - lines.mean(axis=1, keepdims=True)) * _window(length), axis=1)
-    powers = (found.real.astype(np.float64) ** 2 + found.imag.astype(np.float64) ** 2).sum(axis=0)
-    total = np.append(0, np.cumsum(powers))
-    ends = np.minimum(
-        length / 2 * 2.0 ** (-np.arange(len(_NUMBERS) + 1) / BANDS) + 0.5, len(powers)
-    )
-    below = np.interp(ends, np.arange(len(total)), total)
-    return np.asarray((below[:-1] - below[1:]) / (ends[:-1] - ends[1:]) / n_lines)
-
-
-@cache
-def _window(length: int) -> npt.NDArray[np.float32]:
-    """Return the weights of the pixels of a line, which fall to 0 at its ends."""
+@lru_cache(MAX_LENGTHS)
+def _tables(length: int) -> _Tables:
     weights = np.hanning(length + 2)[1:-1]
-    return np.asarray(weights / np.sqrt(np.sum(weights**2)), np.float32)
+    weights /= np.sqrt(np.sum(weights**2))
+    ends = length / 2 * 2.0 ** (-np.arange(len(_NUMBERS) + 1) / BANDS) + 0.5
+    ends = np.minimum(ends, length // 2 + 1)
+    whole = ends.astype(np.int64)
+    return _Tables(weights.astype(np.float32), whole, ends - whole, -np.diff(ends) * 2 * N_LINES)
 
 
 def change_of_size(larger: Spectrum, smaller: Spectrum, factor: float, quality: int) -> str | None:

@@ -175,3 +175,16 @@ def test_no_quality_is_tried_that_changes_a_picture_by_much_more_or_less(before)
     centre = imitate._centre(noisy_photo(2))
 
     assert imitate._common_errors(centre, centre, before) == {}
+
+
+@pytest.mark.parametrize("only_edges_differ", [True, False])
+def test_a_blurred_copy_is_compared_without_its_edges_only_if_nothing_else_differs(
+    only_edges_differ,
+):
+    picture = noisy_photo(2)
+    blurred = cv2.GaussianBlur(picture, (0, 0), 2)
+    inner = picture[imitate.BLUR_REACH : -imitate.BLUR_REACH]
+
+    found = list(imitate._filtered(picture, blurred, only_edges_differ))
+
+    assert any(first.shape[0] == len(inner) for first, _ in found) == only_edges_differ

@@ -33,6 +33,7 @@ FEW_TRIED = 2  # strong compressions; then the weakest tells whether any one may
 BLUR_REACH = 6  # pixels
 CENTRE_SIDE = 256  # pixels
 MCU = 16  # pixels; the side of a block of chroma in most JPEG files
+EDGES = 16  # blocks; the outermost pixels change no windows that lie farther away
 FILTERED = 0.25  # strength of a fitted filter, from which one picture may have been treated
 
 
@@ -45,7 +46,9 @@ def evidence_of(first: Pixels, second: Pixels) -> Evidence:
     found = Evidence(first, second)
     if found.agreement < ALIKE or not found.differs:
         return found
-    for pair in _imitations(first, second, abs(found.filter_strength) >= FILTERED):
+    may_be_filtered = abs(found.filter_strength) >= FILTERED
+    only_edges = may_be_filtered and not found.excess[EDGES:-EDGES, EDGES:-EDGES].any()
+    for pair in _imitations(first, second, may_be_filtered, only_edges):
         imitated = Evidence(*pair)
         is_nearer = abs(imitated.filter_strength) <= abs(found.filter_strength) + UNFILTERED
         is_nearer &= not (found.curve_may_hide_change and imitated.has_curve)
@@ -55,7 +58,7 @@ def evidence_of(first: Pixels, second: Pixels) -> Evidence:
 
 
 def _imitations(
-    first: Pixels, second: Pixels, may_be_filtered: bool
+    first: Pixels, second: Pixels, may_be_filtered: bool, only_edges_differ: bool = True
 ) -> Iterator[tuple[Pixels, Pixels]]:
     """Yield pairs in which one of two pictures was treated as the other one was."""
     qualities = [strong_quality(each) or 100 for each in (first, second)]
@@ -66,7 +69,7 @@ def _imitations(
         for imitation in _compressed(first, second, qualities[1]):
             yield imitation, second
     elif may_be_filtered:
-        yield from _filtered(first, second)
+        yield from _filtered(first, second, only_edges_differ)
 
 
 def _compressed(pixels: Pixels, copy: Pixels, quality: int | None = None) -> Iterator[Pixels]:
@@ -108,12 +111,14 @@ def _common_errors(centre: Pixels, goal: Pixels, before: float) -> dict[int, flo
     return errors
 
 
-def _filtered(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]:
+def _filtered(
+    first: Pixels, second: Pixels, only_edges_differ: bool
+) -> Iterator[tuple[Pixels, Pixels]]:
     """Yield the pair with one picture sharpened, or compressed if the other one has less detail.
 
     Each channel is sharpened by itself, as most programs do. The outermost pixels are left out
     then, because many filters leave them as they are; of a blurred picture some more, because
-    programs differ in what they take to lie beyond.
+    programs differ in what they take to lie beyond. That explains nothing elsewhere.
     """
     y, z = (_central_luma(each) for each in (first, second))
     to_second, to_first = filter_between(y, z), filter_between(z, y)
@@ -121,7 +126,7 @@ def _filtered(first: Pixels, second: Pixels) -> Iterator[tuple[Pixels, Pixels]]:
         yield _inner(filtered(first, to_second)), _inner(second)
     elif to_first.strength <= SHARPENED:
         yield _inner(first), _inner(filtered(second, to_first))
-    if max(to_second.strength, to_first.strength) >= BLURRED:
+    if only_edges_differ and max(to_second.strength, to_first.strength) >= BLURRED:
         yield _inner(first, BLUR_REACH), _inner(second, BLUR_REACH)
     if to_second.strength > to_first.strength:
         for imitation in _compressed(first, second):

@@ -88,6 +88,26 @@ def mirrored(pixels):
     return cv2.flip(pixels, 1)
 
 
+GRAY_COPIES = {
+    "smaller, compressed": lambda p: jpeg(cv2.resize(p, (160, 120)), 30),
+    "with a patch, compressed": lambda p: jpeg(
+        cv2.rectangle(p.copy(), (90, 90), (130, 130), 0, -1)
+    ),
+    "cropped": lambda p: p[20:-20, 30:-30].copy(),
+    "framed": lambda p: cv2.copyMakeBorder(p, 20, 20, 20, 20, cv2.BORDER_CONSTANT),
+    "mirrored": mirrored,
+}
+
+
+@pytest.mark.parametrize("edit", GRAY_COPIES.values(), ids=GRAY_COPIES)
+def test_a_gray_picture_counts_as_one_of_three_equal_channels(scene, edit):
+    copy = cv2.cvtColor(edit(scene), cv2.COLOR_RGB2GRAY)
+
+    for first, second in ((scene, copy), (copy, scene)):
+        in_colour = [np.dstack([each] * 3) if each.ndim == 2 else each for each in (first, second)]
+        assert compare_pictures(first, second) == compare_pictures(*in_colour)
+
+
 def test_a_changed_region_is_found_and_lies_in_the_box(scene):
     edited = scene.copy()
     cv2.putText(edited, "17", (200, 180), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2)

@@ -23,7 +23,7 @@ from imgdup.dedupe.evidence import Evidence, agreement_of, differ_plainly
 from imgdup.dedupe.exact import changed_detail, colour_was_changed
 from imgdup.dedupe.imitate import evidence_of
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
-from imgdup.images.opencv import Plane, largest_near, luma, region_around, resized
+from imgdup.images.opencv import Plane, as_rgb, largest_near, luma, region_around, resized
 
 VERDICT_VERSION = 15  # verdicts of another version are not comparable
 
@@ -107,6 +107,8 @@ def compare_pictures(first: Pixels, second: Pixels) -> Verdict:
     _check(second)
     if same_pixels(first, second):
         return Verdict(SAME_PICTURE, 0.0, None)
+    if first.ndim != second.ndim:
+        first, second = (each if each.ndim == 3 else as_rgb(each) for each in (first, second))
     verdict = _compare(first, second)
     if verdict.relation in (SAME_PICTURE, TURNED) and (detail := changed_detail(first, second)):
         return Verdict(EDITED, detail.peak, _thousandths(detail.box))

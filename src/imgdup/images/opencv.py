@@ -118,6 +118,11 @@ def luma(pixels: Pixels) -> Pixels:
     return _uint8(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
 
 
+def as_rgb(gray: Pixels) -> Pixels:
+    """Return a gray picture with three equal channels."""
+    return _uint8(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB))
+
+
 def luma_and_chroma(pixels: Pixels) -> Pixels:
     """Return luma, Cr and Cb of an RGB picture, shape (height, width, 3)."""
     return _uint8(cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb))

@@ -33,7 +33,7 @@ FEW_TRIED = 2  # strong compressions; then the weakest tells whether any one may
 BLUR_REACH = 6  # pixels
 CENTRE_SIDE = 256  # pixels
 MCU = 16  # pixels; the side of a block of chroma in most JPEG files
-EDGES = 16  # blocks; the outermost pixels change no windows that lie farther away
+EDGES = 3  # blocks; blurring changes nothing that lies farther inside
 FILTERED = 0.25  # strength of a fitted filter, from which one picture may have been treated
 
 

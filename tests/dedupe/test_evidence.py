@@ -272,16 +272,6 @@ def test_grids_are_cut_or_continued_to_one_shape(shape):
         ]
 
 
-@few
-@given(st.lists(hnp.arrays(np.float32, (2, 3), elements=LEVEL), min_size=1, max_size=5))
-def test_the_largest_of_some_planes_is_the_largest_in_each_place(drawn):
-    found = evidence._largest(drawn)
-
-    assert found.tolist() == [
-        [max(float(each[row, column]) for each in drawn) for column in range(3)] for row in range(2)
-    ]
-
-
 # --- whole pictures
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from make_sample import photo
 
-from imgdup.dedupe import curves, tones
+from imgdup.dedupe import colours, curves, tones
 from imgdup.images.opencv import through_jpeg
 
 few = settings(max_examples=30)
@@ -143,8 +143,8 @@ def test_a_smooth_picture_gets_no_curve():
 def test_two_gray_pictures_are_no_gray_pair_with_a_doubt(scene):
     plain = cv2.cvtColor(gray(scene), cv2.COLOR_GRAY2RGB)
 
-    assert tones._is_gray_pair(plain, plain) == (False, False)
-    assert tones._is_gray_pair(gray(scene), gray(scene)) == (True, False)
+    assert colours.is_gray_pair(plain, plain) == (False, False)
+    assert colours.is_gray_pair(gray(scene), gray(scene)) == (True, False)
 
 
 def test_one_coloured_object_in_a_gray_picture_is_a_doubt(scene):
@@ -152,8 +152,8 @@ def test_one_coloured_object_in_a_gray_picture_is_a_doubt(scene):
     button = plain.copy()
     button[50:80, 60:90] = (40, 40, 220)
 
-    assert tones._is_gray_pair(plain, button) == (True, True)
-    assert tones._is_gray_pair(button, plain) == (True, True)
+    assert colours.is_gray_pair(plain, button) == (True, True)
+    assert colours.is_gray_pair(button, plain) == (True, True)
 
 
 def test_faint_colour_in_few_places_is_noise_and_no_doubt(scene):
@@ -161,15 +161,15 @@ def test_faint_colour_in_few_places_is_noise_and_no_doubt(scene):
     noisy = plain.copy()
     noisy[10:14, 10:14, 2] = np.minimum(noisy[10:14, 10:14, 2].astype(int) + 15, 255)
 
-    assert tones._is_gray_pair(plain, noisy) == (True, False)
+    assert colours.is_gray_pair(plain, noisy) == (True, False)
 
 
 def test_a_tint_that_depends_on_the_brightness_alone_is_a_doubt_and_many_colours_are_none(scene):
     sepia = np.dstack([gray(scene) * share for share in (0.55, 0.75, 0.95)]).astype(np.uint8)
     plain = cv2.cvtColor(gray(scene), cv2.COLOR_GRAY2RGB)
 
-    assert tones._is_gray_pair(plain, sepia) == (True, True)
-    assert tones._is_gray_pair(plain, scene) == (True, False)
+    assert colours.is_gray_pair(plain, sepia) == (True, True)
+    assert colours.is_gray_pair(plain, scene) == (True, False)
 
 
 @pytest.mark.parametrize("seed", [2, 3, 5])
@@ -191,36 +191,36 @@ def test_a_gray_copy_of_a_tinted_picture_is_no_doubt_because_it_has_the_same_lum
     slightly_brighter = np.clip(1.02 * gray(tinted), 0, 255).round().astype(np.uint8)
     order = slice(None, None, -1 if swapped else 1)
 
-    assert tones._is_tinted(tinted)
-    assert tones._is_gray_pair(*[tinted, gray(tinted)][order]) == (True, False)
-    assert tones._is_gray_pair(*[tinted, slightly_brighter][order]) == (True, True)
+    assert colours._is_tinted(tinted)
+    assert colours.is_gray_pair(*[tinted, gray(tinted)][order]) == (True, False)
+    assert colours.is_gray_pair(*[tinted, slightly_brighter][order]) == (True, True)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64)])
 def test_any_size_of_picture_is_tinted_or_not(shape):
     picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
-    assert tones._is_tinted(picture) in (True, False)
+    assert colours._is_tinted(picture) in (True, False)
 
 
 @given(hnp.arrays(np.uint8, (5, 4, 3)))
 def test_the_colour_of_a_pixel_is_its_largest_channel_less_its_smallest(pixels):
-    found = tones._colourfulness(pixels)
+    found = colours._colourfulness(pixels)
 
     assert found.tolist() == [[int(max(p)) - int(min(p)) for p in row] for row in pixels.tolist()]
 
 
 def test_gray_pixels_have_no_colour(scene):
-    assert not tones._colourfulness(gray(scene)).any()
+    assert not colours._colourfulness(gray(scene)).any()
 
 
 def test_the_extent_of_marks_is_the_box_around_nearly_all_of_them():
     marks = np.zeros((100, 100), bool)
     marks[20:60, 10:35] = True
 
-    assert tones._extent(marks) == pytest.approx(40 * 25 / 100**2, rel=0.1)
+    assert colours._extent(marks) == pytest.approx(40 * 25 / 100**2, rel=0.1)
     marks[99, 99] = True  # one far away does not count
-    assert tones._extent(marks) == pytest.approx(40 * 25 / 100**2, rel=0.1)
+    assert colours._extent(marks) == pytest.approx(40 * 25 / 100**2, rel=0.1)
 
 
 # --- hues and strengths of colours
@@ -237,7 +237,7 @@ def turned(colours, degrees):
 
 @pytest.mark.parametrize("degrees", [-170, -30, 15, 90, 180])
 def test_one_turn_of_all_hues_is_found(degrees):
-    assert tones._hues_are_turned(chroma(), turned(chroma(), degrees))
+    assert colours._hues_are_turned(chroma(), turned(chroma(), degrees))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_one_turn_of_all_hues_is_found(degrees):
     ids=["equal", "weaker", "stronger", "noisy", "hardly turned"],
 )
 def test_colours_that_are_not_turned_together_are_not_turned(other):
-    assert not tones._hues_are_turned(chroma(), other)
+    assert not colours._hues_are_turned(chroma(), other)
 
 
 def with_chroma(colours):
@@ -277,13 +277,13 @@ def with_chroma(colours):
 def test_colours_differ_everywhere_if_they_are_shifted_turned_or_of_another_strength(other, differ):
     first, second = with_chroma(chroma()), with_chroma(other)
 
-    assert tones._colours_differ_everywhere(first, second) == differ
+    assert colours.colours_differ_everywhere(first, second) == differ
 
 
 def test_colours_too_faint_to_have_a_strength_may_vanish():
     faint = chroma(power=3)
 
-    assert not tones._colours_differ_everywhere(with_chroma(faint), with_chroma(0.2 * faint))
+    assert not colours.colours_differ_everywhere(with_chroma(faint), with_chroma(0.2 * faint))
 
 
 # --- levels
@@ -558,17 +558,17 @@ def test_about_as_many_pixels_of_each_picture_are_compared(shape):
     ((50, 40), (50, 40)), ((192, 96), (96, 48)), ((96, 192), (48, 96)), ((1000, 1), (96, 1)),
 ])  # fmt: skip
 def test_a_picture_is_reduced_to_a_side_and_never_enlarged(shape, expected):
-    assert tones._reduced(np.zeros(shape, np.uint8), 96).shape == expected
-    assert tones._reduced(np.zeros((*shape, 3), np.uint8), 96).shape == (*expected, 3)
+    assert colours.reduced(np.zeros(shape, np.uint8), 96).shape == expected
+    assert colours.reduced(np.zeros((*shape, 3), np.uint8), 96).shape == (*expected, 3)
 
 
 def test_where_both_pictures_have_gray_parts_neither_is_made_gray(scene):
     half = scene.copy()
     half[:, :80] = gray(scene)[:, :80, np.newaxis]
 
-    assert tones._is_gray_pair(half, scene) == (False, False)
-    assert tones._is_gray_pair(gray(scene), scene) == (True, False)
-    assert tones._is_gray_pair(scene, gray(scene)) == (True, False)
+    assert colours.is_gray_pair(half, scene) == (False, False)
+    assert colours.is_gray_pair(gray(scene), scene) == (True, False)
+    assert colours.is_gray_pair(scene, gray(scene)) == (True, False)
 
 
 def test_a_tint_is_found_although_a_channel_is_cut_off_in_bright_places(scene):
@@ -577,8 +577,8 @@ def test_a_tint_is_found_although_a_channel_is_cut_off_in_bright_places(scene):
     picture = np.clip(np.rint(sepia), 0, 255).astype(np.uint8)
 
     assert (picture[..., 0] == 255).mean() > 0.3
-    assert tones._is_tinted(picture)
-    assert not tones._is_tinted(scene)
+    assert colours._is_tinted(picture)
+    assert not colours._is_tinted(scene)
 
 
 def test_colour_that_was_removed_and_another_curve_are_both_undone(scene):

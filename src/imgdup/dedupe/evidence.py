@@ -5,7 +5,6 @@ compression artefacts. A tone curve and a filter are fitted to the whole picture
 compared, window by window, with what remains in windows of similar texture in the same picture.
 """
 
-from collections.abc import Sequence
 from functools import cached_property, partial
 
 import numpy as np
@@ -140,13 +139,13 @@ class Evidence:
     @cached_property
     def luma_excess(self) -> Plane:
         """By how much luma differs beyond what copying explains, as in `excess`."""
-        return _largest([self._luma_part(side) for side in LUMA_LIMITS])
+        return np.asarray(np.maximum.reduce([self._luma_part(side) for side in LUMA_LIMITS]))
 
     @cached_property
     def structure_excess(self) -> Plane:
         """The same for what no local change of brightness and contrast of the luma explains."""
         parts = (_unlike(self._luma.windows(i), LUMA_LIMITS[i][0]) for i in STRUCTURE_SIDES)
-        return _largest([self._unlike_shapes, *parts])
+        return np.asarray(np.maximum.reduce([self._unlike_shapes, *parts]))
 
     @cached_property
     def excess(self) -> Plane:
@@ -273,11 +272,6 @@ def _luma_excess(windows: _Moments, side: int, clean: float, *, is_plain: bool) 
     if is_plain and side in FAINT_OUTLIERS:
         raise_faint_outliers(squares, windows.dd, near, *FAINT_OUTLIERS[side])
     return np.asarray(np.sqrt(squares))
-
-
-def _largest(planes: Sequence[Plane]) -> Plane:
-    """Return the largest element of some planes in each place."""
-    return np.asarray(np.maximum.reduce(planes), np.float32)
 
 
 def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments], clean: float) -> Plane:

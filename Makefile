@@ -27,8 +27,8 @@ typecheck: install
 test: lint
 	$(MAKE) --jobs typecheck pytest
 
-# Two processes more than cores, since many tests wait; the tests of one file stay in one process.
-WORKERS = $(shell $(PYTHON) -c 'import os; print(2 + os.cpu_count())')
+# One process per core and one more, since some tests wait; the tests of one file stay in one process.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(1 + os.cpu_count())')
 pytest: install
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 

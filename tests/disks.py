@@ -4,7 +4,7 @@ import itertools
 import os
 from pathlib import Path
 
-from imgdup.system import atomic
+from imgdup.system import files as atomic
 
 
 def opening_as(monkeypatch, wrap):

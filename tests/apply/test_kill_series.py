@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from imgdup import apply
-from imgdup.apply import actions, attached, copying, journal, restore, undo
+from imgdup.apply import actions, attached, copying, journal, restore
 from imgdup.apply.options import journal_header, make_options
 from imgdup.apply.registry import check_earlier_runs, earlier_journals, journal_to_write
 from imgdup.errors import ImgdupError
@@ -28,7 +28,7 @@ from photo_scene import CONTENTS, add_companions_and_links, make_scene, tree
 N_SERIES = 100 if os.environ.get("IMGDUP_EVERY_LINE") else 4
 WAYS = ("move", "move to another device", "move without hard links", "hardlink", "symlink")
 N_LINES = 700  # an apply or undo of two files, two companions and a link has about as many
-MODULES = [apply, actions, attached, copying, journal, restore, undo]
+MODULES = [apply, actions, attached, copying, journal, restore]
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -18,7 +18,7 @@ from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.index import folder, store
-from imgdup.system import atomic
+from imgdup.system import files as atomic
 from imgdup.workers.pool import inline
 from kill_every_line import kill_at_every_line
 

@@ -18,8 +18,8 @@ import pytest
 from cli_runs import in_process, on_a_terminal, with_a_closed_pipe
 from encoded import painted
 from imgdup import __main__, cli
-from imgdup.cli.export import EXPORTS
 from imgdup.cli.index import HASHES
+from imgdup.cli.indexes import EXPORTS
 from imgdup.hashing import HASHERS
 from imgdup.output.export import FORMATS
 from imgdup.system.limits import THREAD_VARIABLES

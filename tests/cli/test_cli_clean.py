@@ -15,7 +15,7 @@ from encoded import painted
 from imgdup import cli
 from imgdup.apply import options
 from imgdup.apply.journal import read_journal
-from imgdup.cli import apply_runs
+from imgdup.cli import removals as running
 from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import LockedError
@@ -403,7 +403,7 @@ def killed_in_the_last_step(plan, photos, capsys):
     journal = plan.with_name("plan.journal-1.jsonl")
     journal.unlink()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(apply_runs, "drop_removed_rows", lambda result, index_folder: 0)
+        patch.setattr(running, "drop_removed_rows", lambda result, index_folder: 0)
         cli.main(["apply", str(plan), "--move-to", "gone", "--yes"])
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:-1]))
@@ -473,7 +473,7 @@ def test_an_index_that_is_being_written_keeps_its_rows_and_the_command_is_named(
     def busy(result, index_folder):
         raise LockedError("the index is being written by process 7")
 
-    monkeypatch.setattr(apply_runs, "drop_removed_rows", busy)
+    monkeypatch.setattr(running, "drop_removed_rows", busy)
 
     assert cli.main(["apply", str(plan), "--move-to", "gone", "--yes"]) == 0
 

@@ -10,7 +10,7 @@ import pytest
 
 from cli_runs import TIMEOUT_S, in_process, run
 from imgdup.cli import COMMAND_WORDS, COMMANDS, OPTION_WORDS, imgdup
-from imgdup.cli.completion import SHELLS
+from imgdup.cli.generated import SHELLS
 
 pytestmark = pytest.mark.usefixtures("in_process")
 

@@ -13,7 +13,7 @@ import pytest
 
 import imgdup
 from imgdup import ImageIndex, cli
-from imgdup.cli.export import NAMES
+from imgdup.cli import indexes
 from imgdup.errors import ImgdupError, IndexFormatError, UsageError
 from imgdup.index import layout, store
 from imgdup.index.generation import PACK, PACK_NAMES, open_generation
@@ -261,7 +261,7 @@ def test_unknown_names_are_refused(packed):
 
 
 def test_the_command_line_has_the_names_that_packs_have():
-    assert NAMES == PACK_NAMES
+    assert indexes.PACK_NAMES == PACK_NAMES
 
 
 # ---- damaged and forged packs

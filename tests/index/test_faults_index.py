@@ -37,7 +37,7 @@ from forgeries import (
 from imgdup.errors import ImgdupError, IndexFormatError, LockedError
 from imgdup.index import folder, layout, store
 from imgdup.index.folder import Current
-from imgdup.system import atomic
+from imgdup.system import files as atomic
 from imgdup.system.limits import size_text
 from kill_every_line import kill_at_every_line
 

@@ -22,7 +22,7 @@ from imgdup.output.export import export
 from imgdup.output.gallery import save_duplicates, save_leaks
 from imgdup.output.montage import save_montage
 from imgdup.output.results import MatchRow
-from imgdup.system.atomic import common_mode, replacing
+from imgdup.system.files import common_mode, replacing
 from imgdup.workers.pool import inline
 
 pytestmark = [

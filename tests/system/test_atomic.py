@@ -6,8 +6,8 @@ import os
 import pytest
 
 from imgdup.errors import ImgdupError, IndexFormatError
-from imgdup.system import atomic
-from imgdup.system.atomic import open_regular, replacing
+from imgdup.system import files as atomic
+from imgdup.system.files import open_regular, replacing
 
 
 def write(path, content=b"new", **options):

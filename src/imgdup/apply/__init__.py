@@ -1,7 +1,7 @@
 """Carry out a plan: check the plan, check each file again, and record each step in a journal.
 
 Steps that fail are skipped and reported; the others are carried out. A journal line is on the disk
-before its step begins, so `imgdup.apply.undo` finds every file even if the run is killed. A run
+before its step begins, so `imgdup.apply.restore` finds every file even if the run is killed. A run
 that was interrupted is continued with the same journal.
 """
 

@@ -18,7 +18,8 @@ from imgdup.apply.recheck import Recheck, SkipFile
 from imgdup.apply.steps import Step
 from imgdup.dedupe.plan import FileFacts, Removal
 from imgdup.errors import UsageError
-from imgdup.system.atomic import sync_folder
+from imgdup.system.files import sync_folder
+from imgdup.system.paths import is_below
 
 Action = Callable[[Step, FileFacts, Recheck], None]
 
@@ -279,3 +280,13 @@ def sync_parent_if_possible(path: bytes) -> None:
     """Make the names in a file's folder durable if possible; nothing depends on it."""
     with contextlib.suppress(OSError):
         sync_parent(path)
+
+
+def remove_empty_folders(steps: list[Step]) -> None:
+    """Remove the folders that the run made, if they are empty."""
+    for step in reversed(steps):
+        folder = os.path.dirname(step.to or b"")
+        while step.made and is_below(folder, step.made):
+            with contextlib.suppress(OSError):  # it is gone, or not empty
+                os.rmdir(folder)
+            folder = os.path.dirname(folder)

@@ -17,8 +17,7 @@ from typing import NamedTuple
 from imgdup.apply.recheck import READ_FLAGS, SkipFile
 from imgdup.apply.steps import Rights
 from imgdup.dedupe.plan import FileFacts
-from imgdup.system.atomic import sync_folder
-from imgdup.system.files import file_digest
+from imgdup.system.files import file_digest, sync_folder
 
 NEW_FILE = os.O_CREAT | os.O_EXCL
 for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):

@@ -23,7 +23,7 @@ from imgdup.apply.steps import (
 )
 from imgdup.errors import ImgdupError, PlanError, UsageError
 from imgdup.system import lock, records
-from imgdup.system.atomic import open_regular, sync_folder, write_error
+from imgdup.system.files import open_regular, sync_folder, write_error
 from imgdup.system.records import Record, json_line
 
 FIRST_BYTES = b'{"journal": "imgdup"'

@@ -26,7 +26,7 @@ from imgdup.errors import ImgdupError, PlanError
 from imgdup.index.columns import Rows
 from imgdup.index.folder import JOURNALS
 from imgdup.system import records
-from imgdup.system.atomic import write_error
+from imgdup.system.files import write_error
 from imgdup.system.paths import is_below
 from imgdup.system.records import json_line
 

@@ -1,4 +1,4 @@
-"""Undo one step of a run of apply: put its file back in its place, and overwrite nothing.
+"""Undo a run of apply by its journal, last step first: put the files back, and overwrite nothing.
 
 The files, not the notes in the journal, decide what is to be done. So a step that was killed at any
 moment can be undone, and an undo that was killed can be repeated. A file in the target is touched
@@ -11,6 +11,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from imgdup.apply.actions import (
     are_names_of_one_file,
@@ -18,13 +20,16 @@ from imgdup.apply.actions import (
     make_folder,
     move,
     remove,
+    remove_empty_folders,
     sync_parent_if_possible,
 )
 from imgdup.apply.attached import restore_links
 from imgdup.apply.copying import Copy, copied
-from imgdup.apply.journal import DONE, PastRun
-from imgdup.apply.recheck import OCCUPIED, READ_FLAGS, SkipFile, check_content
+from imgdup.apply.journal import DONE, PastRun, locked_journal, note_undone
+from imgdup.apply.recheck import OCCUPIED, READ_FLAGS, SkipFile, SkippedFile, check_content
+from imgdup.apply.registry import check_journal
 from imgdup.apply.steps import Step
+from imgdup.index.columns import Rows
 from imgdup.system.files import stat_size_mtime
 
 CANNOT_UNDO = "cannot-undo"  # the reason why a file that was trashed or deleted is not restored
@@ -69,16 +74,13 @@ def _is_placeholder(step: Step, path: bytes) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == 0 < step.remove.size
 
 
-def _waits_elsewhere(step: Step) -> bool:
-    """Return whether the file may be under another name of the step."""
-    names = (step.aside, step.part, step.to)
-    return any(os.path.lexists(name) for name in names if name)
-
-
 def _in_place(step: Step) -> os.stat_result | None:
     """Return the facts of the file if it is in its place; SkipFile if another one is there."""
     path = step.remove.path
-    if not os.path.lexists(path) or (_is_placeholder(step, path) and _waits_elsewhere(step)):
+    other_names = filter(None, (step.aside, step.part, step.to))
+    if _is_placeholder(step, path) and any(map(os.path.lexists, other_names)):
+        return None
+    if not os.path.lexists(path):
         return None
     try:
         return check_content(step.remove)
@@ -226,18 +228,10 @@ def _bring_back_copy(step: Step) -> None:
 
 @contextmanager
 def _new_copy(step: Step, source: bytes) -> Iterator[Copy]:
-    """Copy the file to a name beside its place, with its former rights and time.
-
-    The time is that of the plan, since another device may have rounded it.
-    """
+    """Copy the file to a name beside its place, with its former rights and the plan's time."""
     remove(step.link)  # an incomplete copy, left by an undo that was killed
-    with copied(
-        source,
-        step.link,
-        step.remove,
-        rights=step.rights,
-        mtime_ns=step.remove.mtime_ns,
-    ) as copy:
+    mtime_ns = step.remove.mtime_ns
+    with copied(source, step.link, step.remove, rights=step.rights, mtime_ns=mtime_ns) as copy:
         yield copy
 
 
@@ -250,8 +244,7 @@ def _check_any_time(step: Step, path: bytes) -> os.stat_result:
 def _remove_copy(step: Step, copy: bytes) -> None:
     """Remove the copy in the target of a file that is still set aside.
 
-    The copy is first renamed. If the file that was set aside then vanishes, the two were one file
-    under two paths.
+    If the file that was set aside vanishes when the copy is renamed, the two are one file.
     """
     if not os.path.lexists(copy):
         return
@@ -266,10 +259,7 @@ def _remove_copy(step: Step, copy: bytes) -> None:
 
 
 def _undo_link(step: Step) -> bool:
-    """Replace the link by the file that was set aside or else by a copy of the kept file.
-
-    The kept file has the same bytes.
-    """
+    """Replace the link by the file that was set aside, else by a copy of the kept, equal file."""
     path = step.remove.path
     remove(step.link)
     if os.path.lexists(path) and is_link_to_keeper(step):
@@ -296,3 +286,79 @@ UNDOING: Mapping[str, Callable[[Step], bool]] = {
     "hardlink": _undo_link,
     "symlink": _undo_link,
 }
+
+
+@dataclass
+class UndoResult:
+    """How many files were put back or were in their place already, and which were skipped."""
+
+    n_restored: int = 0
+    n_in_place: int = 0
+    skipped: list[SkippedFile] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 when something was skipped."""
+        return 3 if self.skipped else 0
+
+
+def undo(
+    journal: Path,
+    index_folder: Path,
+    *,
+    open_rows: Callable[[], Rows] | None = None,
+    progress: Callable[[int, int], None] = lambda n_seen, n_steps: None,
+) -> UndoResult:
+    """Undo what a run of apply did.
+
+    The index knows its journals. `open_rows` opens it if the user named it: then a journal that it
+    does not know is accepted if it fits the plan beside it and this index. `progress` is called
+    with the numbers of steps seen so far and of all steps.
+
+    Raises UsageError if there is no such file. Raises PlanError, and changes nothing, if it is not
+    a journal, of a newer version, or not one of this index. Raises LockedError if apply is still
+    writing it, or another process undoes it.
+    """
+    result = UndoResult()
+    with locked_journal(journal) as run:
+        if run.header is None:
+            return result
+        check_journal(journal, run, index_folder, open_rows)
+        for line in run.damaged_lines:
+            detail = f"line {line} is damaged: its step cannot be undone"
+            result.skipped.append(SkippedFile(os.fsencode(journal), "failed", detail))
+        last = {step.remove.path: step.number for step in run.steps}
+        for n_seen, step in enumerate(reversed(run.steps), start=1):
+            is_repeated = step.number in run.undone and step.number != last[step.remove.path]
+            if not is_repeated and _undo_step(run, step, result):
+                _note(journal, run, step, result)
+            progress(n_seen, len(run.steps))
+        remove_empty_folders(run.steps)
+    return result
+
+
+def _undo_step(run: PastRun, step: Step, result: UndoResult) -> bool:
+    """Undo one step; return whether the file is in its place now."""
+    try:
+        was_restored = restore(run, step)
+        result.n_restored += was_restored
+        result.n_in_place += not was_restored
+    except (OSError, SkipFile) as error:
+        skip = SkipFile.of(error)
+        result.skipped.append(SkippedFile(step.remove.path, skip.reason, skip.detail))
+        return False
+    return True
+
+
+def _note(journal: Path, run: PastRun, step: Step, result: UndoResult) -> None:
+    """Note in the journal that a step was undone; report once if it cannot be written."""
+    if step.number in run.undone:
+        return
+    run.undone.add(step.number)
+    try:
+        note_undone(journal, step.number)
+    except OSError as error:
+        path = os.fsencode(journal)
+        if all(skip.path != path for skip in result.skipped):
+            detail = f"files were restored, but the journal cannot be updated: {error.strerror}"
+            result.skipped.append(SkippedFile(path, "failed", detail))

@@ -17,8 +17,7 @@ from imgdup.dedupe.plan import Plan
 from imgdup.errors import ImageError, ImgdupError, PlanError, UsageError
 from imgdup.index.columns import Rows
 from imgdup.index.folder import is_index
-from imgdup.system.atomic import PRIVATE
-from imgdup.system.files import error_words
+from imgdup.system.files import PRIVATE, error_words
 from imgdup.system.paths import is_below, is_remote, join, kind_of, outer_file
 
 

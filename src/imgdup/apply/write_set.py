@@ -22,7 +22,7 @@ from imgdup.apply.set_files import Content, SetFiles
 from imgdup.dedupe.check_plan import check_plan
 from imgdup.dedupe.plan import Plan, Removal
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.system.atomic import write_error
+from imgdup.system.files import write_error
 from imgdup.system.limits import size_text
 from imgdup.system.lock import locked
 from imgdup.system.paths import absolute, is_below, is_remote

@@ -28,8 +28,7 @@ import numpy.typing as npt
 
 from imgdup.errors import ImgdupError
 from imgdup.index.columns import empty_columns, fields
-from imgdup.system.atomic import PRIVATE, open_regular, write_error
-from imgdup.system.files import NEW_DIGEST_KIND, content_digest
+from imgdup.system.files import NEW_DIGEST_KIND, PRIVATE, content_digest, open_regular, write_error
 from imgdup.system.limits import Limits
 from imgdup.system.paths import path_key
 

@@ -27,7 +27,7 @@ from imgdup.index.columns import (
     fields,
 )
 from imgdup.index.generation import Generation
-from imgdup.system.atomic import PUBLIC
+from imgdup.system.files import PUBLIC
 from imgdup.system.paths import join
 
 GENERATION_SHIFT = np.uint64(48)  # in an invented inode: the generation above, the row below

@@ -17,7 +17,7 @@ from imgdup.containers import Stamp
 from imgdup.containers.reading import remote, stamp_of
 from imgdup.images.formats import undecoded_extension
 from imgdup.index.parts import ScanOptions
-from imgdup.system.atomic import PRIVATE, narrowed_mode
+from imgdup.system.files import PRIVATE, narrowed_mode
 from imgdup.system.paths import (
     absolute,
     identity,

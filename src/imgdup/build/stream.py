@@ -28,8 +28,14 @@ from imgdup.errors import ImageError
 from imgdup.images.formats import OK, SNIFF_BYTES, sniff
 from imgdup.index.columns import LOCATOR
 from imgdup.index.generation import Generation
-from imgdup.system.atomic import PRIVATE, replacing
-from imgdup.system.files import DIGEST_BYTES, NEW_DIGEST_KIND, content_digest, error_words
+from imgdup.system.files import (
+    DIGEST_BYTES,
+    NEW_DIGEST_KIND,
+    PRIVATE,
+    content_digest,
+    error_words,
+    replacing,
+)
 from imgdup.system.paths import containers_of, inside, is_remote, safe_name
 from imgdup.workers.pool import Died, Pool, answers
 

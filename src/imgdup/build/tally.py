@@ -13,8 +13,7 @@ from imgdup.build.members import Candidate, Containers, has_image_extension
 from imgdup.containers import Stamp
 from imgdup.images.formats import SNIFF_BYTES, sniff, undecoded_extension
 from imgdup.index.parts import ScanOptions
-from imgdup.system.atomic import PUBLIC, narrowed_mode
-from imgdup.system.files import stat_size_mtime
+from imgdup.system.files import PUBLIC, narrowed_mode, stat_size_mtime
 from imgdup.system.paths import as_uint64, join, kind_of
 
 

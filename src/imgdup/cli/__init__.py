@@ -98,7 +98,13 @@ COMMANDS = {  # in the order in which they are used
     "completion": "Print a script that completes commands and options in a shell.",
 }
 HIDDEN = {"man": "Print the manual page."}
-NAMES = {"import": "import_hashes"}  # of a command's module and function, where they are others
+FUNCTIONS = {"import": "import_hashes"}  # of the commands, where they have another name
+MODULES = {  # of the commands, where they have another name than the function
+    **dict.fromkeys(("info", "check", "export", "merge", "subtract"), "indexes"),
+    **dict.fromkeys(("completion", "man"), "generated"),
+    "forget": "index",
+    "undo": "apply",
+}
 
 
 def no_such_command(typed: Sequence[str], commands: Collection[str]) -> str:
@@ -166,8 +172,9 @@ class Commands(click.Group):
         """Import a command; None if there is none of this name."""
         if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
-        name = NAMES.get(cmd_name, cmd_name)
-        command: click.Command = getattr(import_module(f"imgdup.cli.{name}"), name)
+        name = FUNCTIONS.get(cmd_name, cmd_name)
+        module = import_module(f"imgdup.cli.{MODULES.get(cmd_name, name)}")
+        command: click.Command = getattr(module, name)
         if VERBOSE_OPTION not in command.params:
             command.params.append(VERBOSE_OPTION)
         return command

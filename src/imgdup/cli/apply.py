@@ -1,11 +1,12 @@
-"""The command apply: carry out a removal plan."""
+"""The commands apply and undo: carry out a removal plan, and undo what was done."""
 
 import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,20 @@ from imgdup.cli.options import (
     is_named,
     open_found,
 )
-from imgdup.cli.printing import N_LISTED, note, note_path
+from imgdup.cli.printing import N_LISTED, note, note_path, note_skipped, write_text
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.folder import is_index, look_for
+from imgdup.output import counted
+from imgdup.output.progress import Bar
 from imgdup.output.results import match_rule_text
 
 if TYPE_CHECKING:
+    from imgdup.index.columns import Rows
+
+
+if TYPE_CHECKING:
     from imgdup.dedupe.plan import PlanHeader
+
 
 PERMANENT = ("trash", "delete")  # actions that undo cannot reverse
 
@@ -118,7 +126,7 @@ def apply(
     imgdup apply plan.jsonl --write-to ../cleaned
     """
     from imgdup.apply import attached, options as choosing, registry
-    from imgdup.cli import apply_runs
+    from imgdup.cli import removals
     from imgdup.dedupe.plan import read_plan
 
     cleaned.check()
@@ -126,7 +134,7 @@ def apply(
     loaded = read_plan(plan)
     place = _index_of_plan(index_folder, plan, loaded.header)
     if cleaned.write_to is not None:
-        return apply_runs.write_cleaned(loaded, cleaned, place, dry_run=dry_run)
+        return removals.write_cleaned(loaded, cleaned, place, dry_run=dry_run)
     options = choosing.make_options(
         loaded, name, action.move_to, index_folder=place, dry_run=dry_run
     )
@@ -140,10 +148,10 @@ def apply(
     if not (dry_run or yes):
         _ask(choosing.reasons_to_ask(loaded, name), plan)
     with _journal_named(journal, name, index_folder):
-        result = apply_runs.carry_out(loaded, options, place, journal)
-        apply_runs.print_result(result, name, dry_run=dry_run)
-        if not dry_run and not result.stopped and name not in apply_runs.LINKING:
-            apply_runs.drop_rows(result, place)
+        result = removals.carry_out(loaded, options, place, journal)
+        removals.print_result(result, name, dry_run=dry_run)
+        if not dry_run and not result.stopped and name not in removals.LINKING:
+            removals.drop_rows(result, place)
     return result.exit_code
 
 
@@ -204,3 +212,34 @@ def _journal_named(journal: Path, action: str, index_folder: Path | None) -> Ite
             else:
                 index = f" --index {shlex.quote(str(index_folder))}" if index_folder else ""
                 note(f"to undo, run: imgdup undo {name}{index}")
+
+
+@click.command()
+@click.argument("journal", type=PATH)
+@index_option
+def undo(journal: Path, index_folder: Path | None) -> int:
+    """Undo what apply did; never overwrites a file.
+
+    The index remembers the journals of the plans that were applied to it. For another journal, name
+    the index with --index: the plan must then be beside the journal, and both must fit the index.
+
+    \b
+    imgdup undo plan.journal-1.jsonl
+    """
+    from imgdup.apply.restore import undo as undo_run
+
+    place = find_index(index_folder)
+    open_rows = partial(_open_rows, place) if index_folder else None
+    with closing(Bar(quiet=False)) as bar:
+        result = undo_run(journal, place, open_rows=open_rows, progress=bar.count)
+    note_skipped(result.skipped)
+    restored = counted(result.n_restored, "file")
+    write_text([f"{restored} restored, {result.n_in_place:,} already in place\n"])
+    if result.n_restored:
+        note("to add the files to the index again, run: imgdup index")
+    return result.exit_code
+
+
+def _open_rows(place: Path) -> "Rows":
+    """Open the index that the user named."""
+    return open_found(place).rows

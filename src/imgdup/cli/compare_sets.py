@@ -40,7 +40,7 @@ from imgdup.output.leaks import (
 )
 from imgdup.output.progress import Bar
 from imgdup.output.results import leak_json, leak_lines, leak_table, leaks_summary
-from imgdup.system.atomic import common_mode, replacing
+from imgdup.system.files import common_mode, replacing
 
 
 def compare_sets(

@@ -1,6 +1,5 @@
 """The command dedupe: find duplicates and plan which files to remove."""
 
-from contextlib import closing
 from pathlib import Path
 
 import click
@@ -22,7 +21,6 @@ from imgdup.cli.options import (
     page_option,
     removals_option,
 )
-from imgdup.output.progress import Bar
 
 # A test compares these rules with DEFAULT_RULES.
 KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
@@ -130,8 +128,7 @@ def dedupe(
     \b
     imgdup dedupe photos --plan plan.jsonl --report report.html
     """
-    from imgdup.cli import dedupe_files, prepare
-    from imgdup.dedupe.verify import verified_duplicates
+    from imgdup.cli import prepare, removals
 
     files.check()
     rules.check()
@@ -139,13 +136,10 @@ def dedupe(
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     options = prepare.dedupe_options(index, folders, rules, policy)
     if not rules.verify:
-        dedupe_files.note_rules_without_effect(options.keep)
-    with closing(Bar(quiet=False)) as bar:
-        duplicates = verified_duplicates(
-            index.rows, index.folder, options, verify=rules.verify, progress=bar.compared
-        )
-    dedupe_files.write_files(files, duplicates)
-    dedupe_files.print_summary(duplicates, with_chains=chains, as_json=as_json)
+        removals.note_rules_without_effect(options.keep)
+    duplicates = removals.find_duplicates(index, options, verify=rules.verify)
+    removals.write_files(files, duplicates)
+    removals.print_summary(duplicates, with_chains=chains, as_json=as_json)
     if not as_json and (files.plan or not files.remove_list):
-        dedupe_files.note_next_step(files, duplicates, context.obj)
+        removals.note_next_step(files, duplicates, context.obj)
     return code

@@ -1,4 +1,4 @@
-"""The command index: build, update or resume an index."""
+"""The commands index and forget: build, update or resume an index; remove a folder from it."""
 
 import os
 from collections.abc import Sequence
@@ -22,9 +22,11 @@ from imgdup.cli.options import (
     named_or_listed,
     removals_option,
 )
+from imgdup.cli.printing import write_text
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.folder import CURRENT
 from imgdup.index.parts import Part
+from imgdup.output import counted
 from imgdup.system.limits import Limits
 from imgdup.system.paths import TABLES, kind_of
 
@@ -274,3 +276,20 @@ def index(
         indexing.print_ignored(outcome, as_json=report.as_json)
     indexing.print_outcome(outcome, as_json=report.as_json, quiet=report.quiet)
     return indexing.exit_code(outcome, strict=report.strict)
+
+
+@click.command()
+@click.argument("path", metavar="DIR")
+@index_option
+def forget(path: str, index_folder: Path | None) -> None:
+    """Remove a folder, or a file that was indexed by its own name, from the index.
+
+    The image files are not changed.
+
+    \b
+    imgdup forget photos/old
+    """
+    from imgdup.build import update
+
+    outcome = update.forget(find_index(index_folder), path)
+    write_text([f"removed {counted(outcome.removed, 'image')} from the index\n"])

@@ -16,7 +16,7 @@ from imgdup.images.formats import undecoded_extension
 from imgdup.output import counted, tsv_line
 from imgdup.output.progress import Bar
 from imgdup.output.results import failure_json
-from imgdup.system.atomic import common_mode, replacing
+from imgdup.system.files import common_mode, replacing
 from imgdup.system.records import json_line
 from imgdup.workers.pool import Pool
 

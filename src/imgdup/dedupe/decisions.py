@@ -17,8 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 from imgdup.errors import LockedError, PlanError, UsageError
 from imgdup.system import records
-from imgdup.system.atomic import PUBLIC, sync_folder, write_error
-from imgdup.system.files import NEW_DIGEST_KIND
+from imgdup.system.files import NEW_DIGEST_KIND, PUBLIC, sync_folder, write_error
 from imgdup.system.lock import locked
 from imgdup.system.records import Record, json_line
 

@@ -21,8 +21,14 @@ from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import ImgdupError
 from imgdup.images.facts import ImageFacts
 from imgdup.index.folder import FACTS, VERDICTS
-from imgdup.system.atomic import PRIVATE, open_regular, replacing
-from imgdup.system.files import DIGEST_BYTES, NEW_DIGEST_KIND, content_digest
+from imgdup.system.files import (
+    DIGEST_BYTES,
+    NEW_DIGEST_KIND,
+    PRIVATE,
+    content_digest,
+    open_regular,
+    replacing,
+)
 
 FACTS_VERSION = 3  # raise it if the same file would give other facts
 MAX_ENTRIES = 1_000_000  # of more, those that were not used for longest are dropped

@@ -17,8 +17,7 @@ from imgdup.dedupe.relations import OLD_RELATIONS, RELATIONS, REMOVABLE
 from imgdup.errors import PlanError, UsageError
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.system import records
-from imgdup.system.atomic import common_mode, replacing
-from imgdup.system.files import FIRST_DIGEST_KIND
+from imgdup.system.files import FIRST_DIGEST_KIND, common_mode, replacing
 from imgdup.system.records import Record, json_line
 
 KIND = "imgdup"  # value of the key "plan"

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.system import lock
-from imgdup.system.atomic import TEMPORARY_SUFFIX, TOKEN_BYTES, open_regular, replacing
+from imgdup.system.files import TEMPORARY_SUFFIX, TOKEN_BYTES, open_regular, replacing
 from imgdup.system.paths import absolute, check_exists, current_folder
 
 FOLDER_NAME = ".imgdup"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from imgdup.errors import ImgdupError, IndexFormatError
 from imgdup.index import layout
 from imgdup.index.layout import MAX_ARRAYS, Front, Span, padded
-from imgdup.system.atomic import PUBLIC, open_regular, replacing
+from imgdup.system.files import PUBLIC, open_regular, replacing
 
 FORMAT_VERSION = layout.FORMAT_VERSION
 MAX_DIMENSIONS = 4
@@ -71,7 +71,7 @@ def save(
     may hold texts (lone surrogates allowed), integers of at most 64 bits, lists, and dicts with
     texts as keys; at most 1 MiB and about 10,000 values. No floats, no booleans, no None. There may
     be 256 arrays of one to four dimensions, of the types ``DTYPES`` in any byte order. For `sync`
-    and `mode` see `imgdup.system.atomic.replacing`.
+    and `mode` see `imgdup.system.files.replacing`.
 
     Raises TypeError, ValueError if the head holds something else or too much, or an array is not as
     declared. Raises ImgdupError if the file cannot be written; the old one is intact then.

@@ -15,7 +15,7 @@ from imgdup.index.columns import Rows, listed_paths
 from imgdup.output import NEWLINE, counted, list_data
 from imgdup.output.export import WRITERS
 from imgdup.output.results import MatchRow
-from imgdup.system.atomic import common_mode, replacing
+from imgdup.system.files import common_mode, replacing
 from imgdup.system.limits import size_text
 from imgdup.system.paths import TABLES as TABLE_KINDS, kind_of, split
 from imgdup.system.records import json_line

@@ -13,7 +13,7 @@ from imgdup.dedupe.evaluate import NOT_FOUND, EditResult, Evaluation, HashResult
 from imgdup.output import counted
 from imgdup.output.page import INK, page_style, source_hash, template
 from imgdup.output.tables import table
-from imgdup.system.atomic import PUBLIC, replacing
+from imgdup.system.files import PUBLIC, replacing
 from imgdup.system.records import json_line
 
 COPY, OTHER, LIMIT = "#2f9e5b", "#d9603b", "#7d5bd0"  # read well on white and on black

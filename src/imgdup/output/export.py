@@ -23,7 +23,7 @@ from imgdup.images.formats import format_of, reason_of
 from imgdup.index.columns import PDQ, same_file
 from imgdup.index.generation import GenerationRows
 from imgdup.search import to_hex
-from imgdup.system.atomic import common_mode, replacing
+from imgdup.system.files import common_mode, replacing
 from imgdup.system.records import json_line
 
 BLOCK_ROWS = 1 << 14  # rows turned into text at a time

@@ -27,7 +27,7 @@ from imgdup.output import shown
 from imgdup.output.leaks import Evidence, abilities, details
 from imgdup.output.page import Box, Comparison, Entry, Group, Wording, save_page
 from imgdup.output.results import match_rule_text
-from imgdup.system.atomic import common_mode
+from imgdup.system.files import common_mode
 from imgdup.system.limits import Limits, import_uncapped
 from imgdup.system.paths import is_below, join
 from imgdup.workers.pool import decode_each, decoding_pool

@@ -19,7 +19,7 @@ from imgdup.images.opencv import encode_jpeg
 from imgdup.output import counted
 from imgdup.output.gallery import Thumbnail, make_thumbnails
 from imgdup.output.results import MatchRow
-from imgdup.system.atomic import common_mode, replacing
+from imgdup.system.files import common_mode, replacing
 from imgdup.system.limits import Limits
 
 Pixels = npt.NDArray[np.uint8]  # RGB (height, width, 3)

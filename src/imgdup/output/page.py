@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imgdup import __version__
-from imgdup.system.atomic import PUBLIC, replacing
+from imgdup.system.files import PUBLIC, replacing
 from imgdup.system.limits import size_text
 
 MAX_EMBEDDED_BYTES = 100_000_000  # of thumbnails; a browser opens such a page in a few seconds

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgdup.errors import ImgdupError, LockedError
-from imgdup.system.atomic import open_regular
+from imgdup.system.files import open_regular
 
 if sys.platform == "win32":
     import msvcrt

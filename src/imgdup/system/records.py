@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imgdup.errors import PlanError
-from imgdup.system.atomic import open_regular
-from imgdup.system.files import DIGEST_BYTES, DIGEST_KINDS, FIRST_DIGEST_KIND
+from imgdup.system.files import DIGEST_BYTES, DIGEST_KINDS, FIRST_DIGEST_KIND, open_regular
 from imgdup.system.paths import is_remote
 
 

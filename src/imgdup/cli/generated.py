@@ -1,13 +1,16 @@
-"""The hidden command man: the manual page, made from the help of all commands."""
+"""The commands completion and man, whose output is generated from all commands and their help."""
 
 import re
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from imgdup import __version__
 from imgdup.cli import COMMANDS
 from imgdup.cli.printing import write_text
 
+VARIABLE = "_IMGDUP_COMPLETE"  # the shell sets it when it asks imgdup for words
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 EXIT_CODES = {
     "0": "Done.",
     "1": "Failed: nothing was changed.",
@@ -16,6 +19,23 @@ EXIT_CODES = {
     "4": "A limit was exceeded.",
     "130, 143": "Interrupted or terminated; run the same command again to continue.",
 }
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(list(SHELLS)))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print a script that completes commands and options in a shell.
+
+    Add the line for your shell to its start-up file.
+
+    \b
+    eval "$(imgdup completion bash)"      in ~/.bashrc
+    eval "$(imgdup completion zsh)"       in ~/.zshrc
+    imgdup completion fish | source       in ~/.config/fish/config.fish
+    """
+    script = SHELLS[shell](context.find_root().command, {}, "imgdup", VARIABLE)
+    write_text([script.source_template % script.source_vars() + "\n"])
 
 
 @click.command()

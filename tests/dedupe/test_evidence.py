@@ -11,9 +11,9 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from make_sample import photo
 
-from imgdup.dedupe import evidence, excess as beyond
+from imgdup.dedupe import evidence
 from imgdup.dedupe.evidence import Evidence, _Moments
-from imgdup.dedupe.excess import Limits, Texture
+from imgdup.dedupe.excess import LEAST_NOISE, luma_excess, raise_chroma
 
 few = settings(max_examples=40)
 LEVEL = st.floats(0, 255, width=32)
@@ -33,93 +33,13 @@ def windows_of(a, b, side=4):
     return moments_of(a, b).windows(side)
 
 
-# --- textures
-
-
-@pytest.mark.parametrize("n_bare", [0, 30, 97, 100])
-def test_flat_and_rich_windows_are_the_thirds_with_least_and_most_texture(n_bare):
-    variances = np.linspace(2, 300, 100, dtype=np.float32)
-    variances[:n_bare] = 0.5  # say nothing about noise; they count if hardly any others are there
-    texture = Texture(lambda: variances.reshape(1, 100), 1.0)
-    near = texture.near.ravel()
-    counted = np.flatnonzero(near > 1.0)
-    counted = counted if len(counted) > 5 else np.arange(100)
-
-    flat, rich = texture.flat_and_rich
-
-    third = max(1, len(counted) // 3)
-    ordered = sorted(near[counted].tolist())
-    assert len(flat) == len(rich) == third
-    assert sorted(near[flat].tolist()) == ordered[:third]
-    assert sorted(near[rich].tolist()) == ordered[-third:]
-
-
-def test_the_texture_near_a_window_is_the_largest_within_five_blocks():
-    variances = np.zeros((20, 20), np.float32)
-    variances[9, 10] = 7
-
-    near = Texture(lambda: variances, 1.0).near
-
-    reach = beyond.NEAR
-    assert set(zip(*map(np.ndarray.tolist, np.nonzero(near == 7)), strict=True)) <= {
-        (row, column)
-        for row in range(9 - reach, 10 + reach)
-        for column in range(10 - reach, 11 + reach)
-    }
-    assert near[9, 10] == 7
-    assert near[0, 0] == 0
-
-
-@few
-@given(
-    hnp.arrays(np.float32, (6, 7), elements=LEVEL),
-    hnp.arrays(np.float32, (6, 7), elements=st.floats(2, 255, width=32)),
-    st.sampled_from([0.0, 0.3, 1.0]),
-)
-def test_what_is_usual_is_aquantile_of_flat_windows_and_a_share_of_rich_ones(
-    squares, variances, clean
-):
-    texture = Texture(lambda: variances, clean)
-    flat, rich = texture.flat_and_rich
-    values, near = squares.ravel().tolist(), texture.near.ravel().tolist()
-    atquantile = int(0.75 * (len(flat) - 1))
-    noise = sorted(values[i] for i in flat)[atquantile]
-    shares = sorted(max(0, values[i] - max(noise, 3.0)) / (near[i] + 1) for i in rich)
-    share = shares[atquantile]
-    unclean = max(clean, min(1.0, 5 * max(noise / 3.0, share / 0.01)))
-
-    found = texture.usual(squares)
-
-    assert found == pytest.approx((max(noise, 3 * unclean), max(share, 0.01 * unclean)), rel=1e-4)
-
-
 # --- squares beyond what is explained
 
 
-def test_squares_that_the_cleanest_picture_explains_raise_nothing():
-    excess, (squares,) = np.zeros((8, 8), np.float32), planes((8, 8), 1)
-    texture = Texture(lambda: pytest.fail("nobody needs the texture"), 1.0)
-
-    beyond.raise_unexplained(excess, squares, texture, Limits(1000, 255.0, 1.0))
-
-    assert not excess.any()
-
-
-@pytest.mark.parametrize("limits", [Limits(4, 20, 1.0), Limits(2, 1e6, 0.1), Limits(1, 5, 0.0)])
-def test_squares_beyond_the_noise_and_the_share_of_texture_are_the_excess(limits):
-    squares, variances = planes((16, 18))
-    variances /= 4
-    texture = Texture(lambda: variances, 0.1)
-    excess = np.zeros_like(squares)
-    noise, share = texture.usual(squares)
-    most = min(limits.factor * noise, limits.most_noise)
-    most_share = min(limits.factor * share, limits.most_share)
-
-    beyond.raise_unexplained(excess, squares, texture, limits)
-
-    allowed = most + most_share * texture.near
-    clear = np.abs(squares - allowed) > 1e-2
-    assert (excess == np.where(squares > allowed, squares, 0))[clear].all()
+def unlike_moments(squares, shape=(40, 40), variance=50.0):
+    """Moments of planes with equal means, of one texture, that differ by these squares."""
+    flat = np.zeros(shape, np.float32)
+    return np.stack([flat, flat, flat + variance, flat + variance, flat, squares])
 
 
 def outlier(at, square=2000.0, shape=(40, 40)):
@@ -131,49 +51,47 @@ def outlier(at, square=2000.0, shape=(40, 40)):
 
 @pytest.mark.parametrize("at", [(0, 0), (20, 20), (39, 0), (5, 39)])
 def test_one_window_that_stands_out_among_all_is_an_excess(at):
-    squares, excess = outlier(at), np.zeros((40, 40), np.float32)
-    texture = Texture(lambda: np.full((40, 40), 50, np.float32), 1.0)
+    moments = unlike_moments(outlier(at, 700))
 
-    beyond.raise_outliers(excess, squares, texture, 5.5, 600.0)
+    found = luma_excess(moments, 1, 1.0, is_plain=False)
 
-    assert np.argwhere(excess).tolist() == [list(at)]
-    assert excess[at] == squares[at]
+    assert np.argwhere(found).tolist() == [list(at)]
+    assert found[at] == np.sqrt(np.float32(700))
 
 
 @pytest.mark.parametrize(
     ("at", "square", "shape"),
-    [((20, 20), 590, (40, 40)), ((20, 20), 240, (40, 40)), ((11, 11), 2000, (23, 23))],
+    [((20, 20), 590, (40, 40)), ((20, 20), 240, (40, 40)), ((11, 11), 700, (12, 12))],
     ids=["below the least", "not that much more", "too few others"],
 )
 def test_a_window_that_hardly_stands_out_is_no_excess(at, square, shape):
-    excess = np.zeros(shape, np.float32)
-    texture = Texture(lambda: np.full(shape, 50, np.float32), 1.0)
+    moments = unlike_moments(outlier(at, square, shape), shape)
 
-    beyond.raise_outliers(excess, outlier(at, square, shape), texture, 5.5, 600.0)
-
-    assert not excess.any()
+    assert not luma_excess(moments, 1, 1.0, is_plain=False).any()
 
 
-def test_windows_beside_the_one_that_stands_out_are_not_the_others():
-    squares, excess = outlier((20, 20)), np.zeros((40, 40), np.float32)
-    squares[20 - beyond.APART : 21 + beyond.APART, 20 - beyond.APART] = 1900
-    texture = Texture(lambda: np.full((40, 40), 50, np.float32), 1.0)
+def test_faint_outliers_count_only_in_plain_pictures():
+    squares = np.full((40, 40), 1, np.float32)
+    squares[20, 20] = 100
+    moments = unlike_moments(squares, variance=500.0)
 
-    beyond.raise_outliers(excess, squares, texture, 5.5, 600.0)
+    found = [luma_excess(moments, 2, 0.2, is_plain=is_plain) for is_plain in (True, False)]
 
-    assert np.count_nonzero(excess) == 1 + 2 * beyond.APART + 1
+    assert [np.argwhere(each).tolist() for each in found] == [[[20, 20]], []]
 
 
-@pytest.mark.parametrize("along", [0, 1])
-@pytest.mark.parametrize("offset", [-beyond.APART - 1, beyond.APART + 1])
-def test_windows_that_lie_just_farther_away_are_others(along, offset):
-    squares, excess = outlier((20, 20), shape=(60, 60)), np.zeros((60, 60), np.float32)
-    np.moveaxis(squares, along, 0)[20 + offset, 16:25] = 1900
-    texture = Texture(lambda: np.full((60, 60), 50, np.float32), 1.0)
+def test_an_even_change_of_chroma_is_an_excess_even_beside_edges():
+    light = unlike_moments(np.zeros((40, 40), np.float32))
+    red, blue = light.copy(), np.zeros_like(light)
+    red[1, 20, 20] = 8.0  # by so many levels
+    red[2:4] = 5000.0 + red[:2] ** 2  # edges everywhere ...
+    red[2:4, 20, 20] = red[:2, 20, 20] ** 2  # ... but in this window
+    squares = np.zeros((40, 40), np.float32)
 
-    beyond.raise_outliers(excess, squares, texture, 5.5, 600.0)
+    raise_chroma(squares, (light, red, blue), 4, 1.0)
 
-    assert not excess.any()
+    assert np.argwhere(squares).tolist() == [[20, 20]]
+    assert squares[20, 20] == 64
 
 
 # --- windows that agree
@@ -318,37 +236,6 @@ def test_slight_gradients_of_different_strength_differ_smoothly():
     assert not Evidence(ramp, ramp.copy()).recoloured
 
 
-ALL_LIMITS = [
-    limits
-    for table in (evidence.LUMA_LIMITS, evidence.CHROMA_LIMITS)
-    for pair in table.values()
-    for limits in pair
-]
-
-
-def positive_planes(seed, shape=(40, 50)):
-    """Two planes of positive numbers, most of them small and some large."""
-    rng = np.random.default_rng(seed)
-    return [(rng.gamma(0.5, 8, shape) ** 2).astype(np.float32) for _ in range(2)]
-
-
-@pytest.mark.parametrize("scale", [0.01, 0.1, 1.0, 30.0])
-@pytest.mark.parametrize("clean", [0.2, 1.0, 2.0])
-def test_squares_that_are_always_explained_raise_no_excess(scale, clean):
-    for seed, limits in enumerate(ALL_LIMITS):
-        squares, variances = positive_planes(seed)
-        squares *= np.float32(scale)
-        texture = beyond.Texture(lambda: variances, clean)  # noqa: B023
-        noise, share = texture.usual(squares)
-        least = np.float32(min(limits.factor * noise, limits.most_noise))
-        least = least + texture.near * np.float32(min(limits.factor * share, limits.most_share))
-        found = np.zeros_like(squares)
-
-        beyond.raise_unexplained(found, squares, texture, limits)
-
-        np.testing.assert_array_equal(found, np.where(squares > least, squares, 0))
-
-
 @pytest.mark.parametrize("noise", [0.0, 0.3, 3.0, 20.0, 60.0])
 def test_structure_that_is_always_explained_is_shared(noise):
     limits = evidence.LUMA_LIMITS[2][0]
@@ -360,7 +247,7 @@ def test_structure_that_is_always_explained_is_shared(noise):
     larger = np.maximum(*windows.variances)
     unlike = larger * (1 - evidence._shared(windows))
     usual = np.sort(unlike[larger <= np.sort(larger, axis=None)[(larger.size - 1) // 3]])
-    usual = max(beyond.LEAST_NOISE, float(usual[int(0.75 * (len(usual) - 1))]))
+    usual = max(LEAST_NOISE, float(usual[int(0.75 * (len(usual) - 1))]))
     allowed = min(limits.factor * usual, limits.most_noise) + evidence.UNLIKE_SHARE * larger
 
     found = evidence._unlike(windows, limits)

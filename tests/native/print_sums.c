@@ -99,6 +99,50 @@ static void print_floats(const char *name, const float *numbers, int n) {
     printf("\n");
 }
 
+/* Print what is unusual in the blocks of three pairs of planes (3, 6, height, width). */
+static void print_excess(const float *moments, int64_t height, int64_t width) {
+    static int64_t scratch[7 * (MAX_PIXELS + EXCESS_ROOM)];
+    static float excess[MAX_PIXELS];
+    ImgdupExcess rules = {
+        .usual = {.samples = 500, .bare = 1, .many_bare = 0.05, .quantile = 0.75,
+                  .least_noise = 3, .least_share = 0.01, .nearly_all = 0.99, .apart = 3, .few = 20,
+                  .least_ratio = 0.5},
+        .squares = {0.7, 900, 0.6}, .means = {1.5, 700, 0.4}, .outliers = {1.2, 20, 0},
+        .faint = {1.1, 10, 0.12}, .even = 30, .even_share = 0.2f};
+    int64_t n = height * width;
+    imgdup_luma_excess(moments, height, width, &rules, 0.5, scratch, excess);
+    print_floats("luma", excess, (int)n);
+    imgdup_raise_chroma(moments, moments + 6 * n, moments + 12 * n, height, width, &rules, 0.5,
+                        scratch, excess);
+    print_floats("chroma", excess, (int)n);
+}
+
+/* Search a picture in another one, and move it over that; print where it lies. */
+static void print_place(const uint8_t *whole, const uint8_t *part, int64_t height, int64_t width) {
+    static uint8_t small[SEARCH_SIDE * SEARCH_SIDE], taken[MAX_PIXELS];
+    static uint32_t sums[MAX_SIDE];
+    static char spans[32 * MAX_SIDE];
+    static int64_t scratch[1 << 19];
+    static float rows[6 * (MAX_SIDE + 16)];
+    int64_t sizes[2 * 3], place[3];
+    int64_t rows_of_whole = height < SEARCH_SIDE ? height : SEARCH_SIDE;
+    int64_t columns_of_whole = width < SEARCH_SIDE ? width : SEARCH_SIDE;
+    imgdup_shrink(whole, height, width, 1, small, rows_of_whole, columns_of_whole, sums, spans);
+    for (int i = 0; i < 3; i++) {
+        sizes[2 * i] = rows_of_whole * (6 - i) / 6;
+        sizes[2 * i + 1] = columns_of_whole * (6 - i) / 6;
+    }
+    double found = imgdup_search(small, rows_of_whole, columns_of_whole, part, height, width, sizes,
+                                 3, scratch, place);
+    print_doubles("correlation", &found, 1);
+    printf("place %lld %lld %lld\n", (long long)place[0], (long long)place[1],
+           (long long)place[2]);
+    double matrix[6] = {0.97, 0.01, 0.01, -0.01, 0.98, 0.02};
+    memset(rows, 0, sizeof rows);
+    imgdup_refine(whole, height, width, part, height, width, 3, rows, matrix, taken);
+    print_doubles("matrix", matrix, 6);
+}
+
 /* Compare two painted pictures in every way, and print the sums. */
 static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
@@ -133,8 +177,6 @@ static void print_sums(void) {
         imgdup_window_means(planes[0], 2, height, width, window, doubles, moments);
         print_floats("windows", moments, 2 * n);
     }
-    imgdup_raise_beyond(planes[1], planes[2], n, 9.5f, 0.7f, moments);
-    print_floats("beyond", moments, n);
     for (int i = 0; i < width; i++) {
         doubles[i] = planes[0][i];
         doubles[width + i] = planes[1][i] + 1;
@@ -144,6 +186,11 @@ static void print_sums(void) {
     print_doubles("ascending", doubles + 4 * width, width);
     imgdup_block_moments(planes[0], planes[1], height, width, side, scratch, moments);
     print_floats("moments", moments, 6 * ((height + side - 1) / side) * ((width + side - 1) / side));
+    print_place(bytes[0], bytes[1], height, width);
+    for (int pair = 0; pair < 3; pair++)
+        imgdup_block_moments(planes[pair], planes[pair + 1], height, width, 2, scratch,
+                             moments + 6 * pair * ((height + 1) / 2) * ((width + 1) / 2));
+    print_excess(moments, (height + 1) / 2, (width + 1) / 2);
     int low = 1 + (int)next(height), narrow = 1 + (int)next(width);
     imgdup_shrink(bytes[0], height, width, 3, small, low, narrow, widths, spans);
     for (int i = 0; i < 3 * low * narrow; i++)

@@ -18,7 +18,7 @@ from compiling import CompileError, Target, compile_libraries
 
 PROGRAMS = {  # what each is compiled with
     "print_hashes.c": ["hash.c"],
-    "print_sums.c": ["join.c", "difference.c"],
+    "print_sums.c": ["join.c", "difference.c", "places.c", "windows.c"],
 }
 QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 
@@ -108,7 +108,7 @@ def test_an_arm64_processor_computes_the_same_numbers(tmp_path, source):
         program = tmp_path / f"print-{len(printed)}"
         command = compiling.compiler_for(target or compiling.this_system())
         static = ["-static"] if target else []
-        arguments = [*compiling.FLAGS, *static, include, *sources, "-o", program]
+        arguments = [*compiling.FLAGS, *static, include, *sources, "-lm", "-o", program]
         subprocess.run([*command, *arguments], check=True)
         printed.append(subprocess.check_output([*run, program], text=True).splitlines())
 

@@ -17,7 +17,6 @@ from imgdup.native.difference import (
     filter_sums,
     frequency_powers,
     level_sums,
-    raise_beyond,
     shrunk,
     transposed,
     window_means,
@@ -81,27 +80,6 @@ def test_windows_of_other_sides_and_arrays_of_other_shapes_are_refused():
         window_means(plane, 2)
     with pytest.raises(ValueError, match="height, width"):
         window_means(plane[np.newaxis, :0], 2)
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_excess_is_raised_where_squares_exceed_what_is_allowed(shape):
-    excess, squares, near = planes_of(shape, 3)
-    expected = np.where(squares > 20 + near * np.float32(0.75), squares, 0)
-    expected = np.maximum(excess, expected)
-
-    raise_beyond(excess, squares, near, 20.0, 0.75)
-
-    np.testing.assert_array_equal(excess, expected)
-
-
-def test_an_excess_that_cannot_be_written_in_place_is_refused():
-    excess, squares, near = planes_of((4, 4), 3)
-
-    with pytest.raises(ValueError, match="contiguous"):
-        raise_beyond(excess.T, squares, near, 1.0, 1.0)
-    excess.flags.writeable = False
-    with pytest.raises(ValueError, match="writable"):
-        raise_beyond(excess, squares, near, 1.0, 1.0)
 
 
 @given(data=st.data())
@@ -280,10 +258,7 @@ def test_every_level_gives_the_same_results(level):
     p, q = (rng.uniform(0, 255, (61, 83)).astype(np.float32) for _ in range(2))
 
     def results():
-        excess = p.copy()
-        raise_beyond(excess, q, p, 9.0, 0.7)
         return [
-            excess,
             blended(p, q, p, (0.3, 0.9, -0.2)),
             ascending(p[0].astype(np.float64), q[0].astype(np.float64)),
             *(window_means(np.stack([p, q]), side) for side in (2, 16)),

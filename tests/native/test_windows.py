@@ -5,11 +5,35 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
-from imgdup.native.windows import Outliers, quantile, raise_to_outliers, thirds, usual_squares
+from imgdup.native.windows import (
+    Limits,
+    Outliers,
+    Rules,
+    Usual,
+    luma_excess,
+    quantile,
+    raise_chroma,
+)
 from native_levels import by_level, native_level
 
-RULE = Outliers(factor=3.0, nearly_all=0.99, apart=3, few=40, least_ratio=0.5, least=20.0)
-USUAL = 2.0, 0.25
+SHAPES = [(1, 1), (1, 60), (7, 7), (9, 6), (30, 40)]
+# (factor, most noise, most share), (factor, least, share of the texture)
+STRICT, LAX, NO_OUTLIERS = (0.5, 900.0, 0.5), (3.0, 60.0, 1.5), (0.0, 0.0, 0.0)
+FEW_RULES = {"strict": (STRICT, LAX), "lax": (LAX, LAX), "noise alone": ((4.0, 9.0, 0.0), STRICT)}
+
+
+def usual_of(**changes):
+    """What is usual, by numbers that small planes tell apart."""
+    numbers = {"samples": 3000, "bare": 1.0, "many_bare": 0.05, "quantile": 0.75}
+    numbers |= {"least_noise": 3.0, "least_share": 0.01}
+    numbers |= {"nearly_all": 0.99, "apart": 3, "few": 40, "least_ratio": 0.5}
+    return Usual(**numbers | changes)
+
+
+def rules_of(squares=STRICT, means=LAX, outliers=NO_OUTLIERS, **usual):
+    rules = Rules(usual_of(**usual), Limits(*squares), Limits(*means), Outliers(*outliers))
+    rules.even = np.inf
+    return rules
 
 
 def planes_of(shape, n=2):
@@ -37,104 +61,178 @@ def test_no_values_or_a_share_above_one_have_no_quantile():
         quantile(np.zeros(3), 0.5)
 
 
-@pytest.mark.parametrize("step", [1, 3])
-@pytest.mark.parametrize("many_bare", [0.05, 0.9])
-@pytest.mark.parametrize("n", [1, 2, 5, 40, 1000])
-def test_thirds_are_the_first_windows_with_the_least_and_the_most_texture(n, many_bare, step):
-    (near,) = planes_of((n,), 1)
-    places = list(range(0, n, step))
-    textured = [i for i in places if near[i] > 1]
-    places = textured if len(textured) > many_bare * len(places) else places
+def moments_of(squares, variances, change=0.0):
+    """Moments with these squares and variances, and the same change of the mean everywhere."""
+    zeros = np.zeros_like(squares)
+    changes = zeros + np.float32(change)
+    return np.stack([zeros, changes, variances, variances + changes * changes, zeros, squares])
+
+
+def near_twin(variances):
+    height, width = variances.shape
+    return np.array(
+        [
+            [variances[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].max() for x in range(width)]
+            for y in range(height)
+        ]
+    )
+
+
+def usual_twin(squares, near, usual, clean):
+    """What is usual of squares where there is no texture, and as a share of the texture."""
+    near, values = near.ravel(), squares.ravel()
+    places = list(range(0, near.size, max(1, near.size // usual.samples)))
+    textured = [i for i in places if near[i] > usual.bare]
+    places = textured if len(textured) > usual.many_bare * len(places) else places
     third = max(1, len(places) // 3)
-
-    flat, rich = thirds(near, step, 1.0, many_bare)
-
-    assert flat.tolist() == sorted(sorted(places, key=lambda i: (near[i], i))[:third])
-    assert rich.tolist() == sorted(sorted(places, key=lambda i: (-near[i], i))[:third])
-
-
-@pytest.mark.parametrize("least", [0.0, 3.0, 40.0])
-@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (40, 50)], ids=str)
-def test_usual_squares_are_quantiles_of_flat_windows_and_of_the_share_in_rich_ones(shape, least):
-    squares, near = planes_of(shape)
-    flat, rich = thirds(near, 1, 1.0, 0.05)
-    values, texture = squares.ravel(), near.ravel()
-    noise = sorted(values[flat].tolist())[int(0.75 * (len(flat) - 1))]
-    beyond = [max(0.0, float(values[i]) - max(noise, least)) for i in rich]
-    shares = sorted(b / (float(texture[i]) + 1) for b, i in zip(beyond, rich, strict=True))
-
-    found = usual_squares(squares, near, (flat, rich), 0.75, least)
-
-    assert found == pytest.approx((noise, shares[int(0.75 * (len(rich) - 1))]), rel=1e-6)
+    flat = sorted(places, key=lambda i: (near[i], i))[:third]
+    rich = sorted(places, key=lambda i: (-near[i], i))[:third]
+    rank = int(usual.quantile * (third - 1))
+    noise = sorted(values[flat].tolist())[rank]
+    beyond = [
+        max(np.float32(0), values[i] - np.float32(max(noise, usual.least_noise))) for i in rich
+    ]
+    share = float(sorted(b / (near[i] + 1) for b, i in zip(beyond, rich, strict=True))[rank])
+    unclean = 5 * max(noise / usual.least_noise, share / usual.least_share)
+    unclean = max(clean, min(1.0, unclean))
+    return max(noise, unclean * usual.least_noise), max(share, unclean * usual.least_share)
 
 
-def outliers_twin(squares, near, rule):
-    """Mark the outliers window by window."""
-    height, width = squares.shape
-    ratios = squares / (np.float32(USUAL[0]) + np.float32(USUAL[1]) * near)
+def unexplained_twin(squares, variances, limits, usual, clean):
+    """Mark the squares that exceed what the limits explain, window by window."""
+    near = near_twin(variances)
+    noise, share = usual_twin(squares, near, usual, clean)
+    noise = np.float32(min(limits[0] * noise, limits[1]))
+    return squares > noise + near * np.float32(min(limits[0] * share, limits[2]))
+
+
+def outliers_twin(squares, variances, outliers, usual, clean):
+    """Mark the outliers, window by window."""
+    (height, width), near = squares.shape, near_twin(variances)
+    noise, share = usual_twin(squares, near, usual, clean)
+    ratios = squares / (np.float32(noise) + np.float32(share) * near)
     row, column = divmod(int(np.argmax(ratios)), width)
     others = sorted(
         float(ratios[y, x])
         for y in range(height)
         for x in range(width)
-        if max(abs(y - row), abs(x - column)) > rule.apart
+        if max(abs(y - row), abs(x - column)) > usual.apart
     )
-    if len(others) < rule.few:
+    if len(others) < usual.few:
         return np.zeros(squares.shape, bool)
-    usual = max(rule.least_ratio, others[int(rule.nearly_all * (len(others) - 1))])
-    is_outlier = (ratios > np.float32(rule.factor * usual)) & (squares > rule.least)
-    return is_outlier & (squares > np.float32(rule.texture_share) * near)
+    ratio = max(usual.least_ratio, others[int(usual.nearly_all * (len(others) - 1))])
+    factor, least, texture_share = outliers
+    is_outlier = (ratios > np.float32(factor * ratio)) & (squares > least)
+    return is_outlier & (squares > np.float32(texture_share) * near)
 
 
-@pytest.mark.parametrize("shape", [(1, 60), (7, 7), (9, 6), (30, 40)], ids=str)
-@pytest.mark.parametrize("texture_share", [0.0, 2.0])
-@pytest.mark.parametrize("factor", [1.5, 3.0])
-def test_the_excess_is_raised_to_squares_that_exceed_nearly_all_others(
-    shape, texture_share, factor
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("limits", FEW_RULES.values(), ids=FEW_RULES)
+@pytest.mark.parametrize(
+    "changes", [{}, {"many_bare": 0.9}, {"samples": 300, "bare": 30.0}], ids=str
+)
+@pytest.mark.parametrize("clean", [0.2, 2.0])
+def test_the_excess_of_luma_is_what_exceeds_the_usual_for_the_texture(
+    shape, limits, changes, clean
 ):
-    squares, near = planes_of(shape)
-    excess = np.full(shape, 30, np.float32)
-    rule = RULE._replace(texture_share=texture_share, factor=factor)
-    expected = np.where(outliers_twin(squares, near, rule), np.maximum(squares, 30), 30)
+    squares, variances = planes_of(shape)
+    change, rules = 7.0, rules_of(*limits, **changes)
+    marks = unexplained_twin(squares, variances, limits[0], rules.usual, clean)
+    evenly = np.full(shape, change**2, np.float32)
+    even_marks = unexplained_twin(evenly, variances, limits[1], rules.usual, clean)
+    expected = np.maximum(np.where(marks, squares, 0), np.where(even_marks, evenly, 0))
 
-    raise_to_outliers(excess, squares, near, USUAL, rule)
+    found = luma_excess(moments_of(squares, variances, change), rules, clean)
 
-    np.testing.assert_array_equal(excess, expected)
+    np.testing.assert_array_equal(found, np.sqrt(expected))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("kind", ["outliers", "faint"])
+@pytest.mark.parametrize(
+    "outliers", [(1.5, 20.0, 0.0), (3.0, 20.0, 2.0), (1.5, 200.0, 0.5)], ids=str
+)
+def test_the_excess_holds_squares_that_exceed_nearly_all_others(shape, kind, outliers):
+    squares, variances = planes_of(shape)
+    everything_is_explained = (1e9, 1e9, 1e9)
+    rules = rules_of(everything_is_explained, everything_is_explained)
+    setattr(rules, kind, Outliers(*outliers))
+    marks = outliers_twin(squares, variances, outliers, rules.usual, 1.0)
+
+    found = luma_excess(moments_of(squares, variances), rules, 1.0)
+
+    np.testing.assert_array_equal(found, np.where(marks, np.sqrt(squares), 0))
 
 
 @pytest.mark.parametrize("at", [(0, 0), (0, 9), (9, 0), (9, 9), (5, 5)], ids=str)
 def test_windows_near_the_largest_one_are_no_others_in_any_corner(at):
-    squares, near = np.ones((10, 10), np.float32), np.zeros((10, 10), np.float32)
+    squares, variances = np.ones((10, 10), np.float32), np.zeros((10, 10), np.float32)
     box = np.s_[max(0, at[0] - 3) : at[0] + 4, max(0, at[1] - 3) : at[1] + 4]
     squares[box] = 90
     squares[at] = 100
-    excess = np.zeros_like(squares)
+    rules = rules_of((1e9, 1e9, 1e9), outliers=(3.0, 20.0, 0.0), quantile=0.0)
 
-    raise_to_outliers(excess, squares, near, USUAL, RULE)
+    found = luma_excess(moments_of(squares, variances), rules, 1.0)
 
-    np.testing.assert_array_equal(excess > 0, squares > 80)
+    np.testing.assert_array_equal(found > 0, squares > 80)
 
 
-def test_planes_of_unequal_shape_are_refused():
-    squares, near = planes_of((6, 8))
+def chroma_of(shape):
+    """Moments of luma, Cr and Cb of three planes, with repeated values."""
+    rng = np.random.default_rng(shape)
+    planes = [np.round(rng.gamma(0.6, 20, (6, *shape))).astype(np.float32) for _ in range(3)]
+    for each in planes:
+        each[2:4] += each[:2] * each[:2] - 10  # some variances are below 0, as rounding makes them
+    return planes
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("limits", FEW_RULES.values(), ids=FEW_RULES)
+@pytest.mark.parametrize("even", [np.inf, 30.0])
+def test_the_excess_of_chroma_is_what_both_channels_exceed_together(shape, limits, even):
+    light, red, blue = planes = chroma_of(shape)
+    rules, excess = rules_of(*limits), np.full(shape, 5, np.float32)
+    rules.even, rules.even_share = even, 0.25
+    of_light, of_red, of_blue = (np.maximum(0, p[2:4] - p[:2] * p[:2]) for p in planes)
+    of_both = of_red + of_blue
+    texture = of_both.min(axis=0) + np.float32(0.1) * of_light.min(axis=0)
+    means = (red[1] - red[0]) ** 2 + (blue[1] - blue[0]) ** 2
+    expected = excess.copy()
+    for squares, limit in ((red[5] + blue[5], limits[0]), (means, limits[1])):
+        marks = unexplained_twin(squares, texture, limit, rules.usual, 0.5)
+        expected = np.maximum(expected, np.where(marks, squares, 0))
+    is_too_much = means > np.float32(even) + np.float32(0.25) * of_both.max(axis=0)
+    expected = np.maximum(expected, np.where(is_too_much, means, 0))
+
+    raise_chroma(excess, (light, red, blue), rules, 0.5)
+
+    np.testing.assert_array_equal(excess, expected)
+
+
+def test_moments_of_another_shape_and_an_excess_that_must_not_be_written_are_refused():
+    light, red, blue = chroma_of((6, 8))
+    excess = np.zeros((6, 8), np.float32)
 
     with pytest.raises(ValueError, match="shape"):
-        raise_to_outliers(np.zeros((6, 7), np.float32), squares, near, USUAL, RULE)
+        luma_excess(light[:5], rules_of(), 1.0)
     with pytest.raises(ValueError, match="shape"):
-        usual_squares(squares, near[:3], thirds(near, 1, 1.0, 0.05), 0.75, 3.0)
-    with pytest.raises(ValueError, match="step at least"):
-        thirds(near, 0, 1.0, 0.05)
+        raise_chroma(excess, (light, red, blue[:, :5]), rules_of(), 1.0)
+    with pytest.raises(ValueError, match="strides"):
+        raise_chroma(excess, (light, red[::-1], blue), rules_of(), 1.0)
+    excess.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        raise_chroma(excess, (light, red, blue), rules_of(), 1.0)
 
 
 @by_level
 def test_every_level_finds_the_same_windows(level):
-    squares, near = planes_of((61, 83))
+    planes = chroma_of((61, 83))
+    rules = rules_of(STRICT, STRICT, (1.5, 20.0, 0.0), samples=2000)
 
     def results():
-        excess, places = np.zeros_like(squares), thirds(near, 2, 1.0, 0.05)
-        raise_to_outliers(excess, squares, near, USUAL, RULE)
-        usual = usual_squares(squares, near, places, 0.75, 3.0)
-        return [excess, *places, np.array([*usual, quantile(near, 0.6)])]
+        excess = np.zeros((61, 83), np.float32)
+        raise_chroma(excess, planes, rules, 0.5)
+        return [excess, *(luma_excess(each, rules, 1.0) for each in planes)]
 
     expected = results()
     with native_level(level):

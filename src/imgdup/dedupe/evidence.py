@@ -5,64 +5,32 @@ compression artefacts. A tone curve and a filter are fitted to the whole picture
 compared, window by window, with what remains in windows of similar texture in the same picture.
 """
 
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe.excess import (
+    CHROMA_LIMITS,
     FEW,
     LEAST_NOISE,
-    USUAL,
-    Limits,
-    Texture,
-    raise_faint_outliers,
-    raise_outliers,
-    raise_unexplained,
+    LUMA_LIMITS,
+    QUANTILE,
+    luma_excess,
+    raise_chroma,
 )
 from imgdup.dedupe.sharpness import CLEAN, equal_filter, equal_sharpness, least_factor, plane_of
 from imgdup.dedupe.tones import SMOOTH_SHARE, TEXTURED, equal_colours
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, luma, resized
 from imgdup.native.difference import block_moments, window_means
-from imgdup.native.windows import quantile
+from imgdup.native.windows import Limits, quantile
 
 BLOCK = 4  # pixels; windows are squares of blocks
 
 
-# By the side of the window, in blocks: limits for the mean of the squared remainders, and for the
-# square of their mean. Compression and noise change the mean of a large window very little.
-LUMA_LIMITS = {
-    1: (Limits(110, 1500, 2.5), Limits(85, 900, 2.5)),
-    2: (Limits(48, 1500, 1.8), Limits(42, 200, 1.8)),
-    4: (Limits(32, 1100, 1.1), Limits(20, 60, 0.9)),
-    8: (Limits(22, 800, 0.75), Limits(11, 45, 0.5)),
-    16: (Limits(20, 700, 0.75), Limits(9, 36, 0.35)),
-}
-CHROMA_LIMITS = {
-    1: (Limits(200, 1800, 3.0), Limits(200, 1600, 3.0)),
-    2: (Limits(80, 1200, 2.2), Limits(80, 500, 2.2)),
-    4: (Limits(48, 600, 1.8), Limits(48, 280, 1.0)),
-    8: (Limits(25, 450, 1.0), Limits(22, 120, 0.5)),
-    16: (Limits(25, 400, 1.0), Limits(20, 80, 0.35)),
-}
-
-# By the side of the window, in blocks: the largest square of the mean change of chroma in an even
-# window, and by how much the variance of the chroma in this window raises it, as a share. Of 3,900
-# copies of photos, JPEG 10 and sharpened ones left out, 3 exceed any of these.
-EVEN_CHROMA = {2: (75.0, 0.2), 4: (33.0, 0.1), 8: (24.0, 0.05)}
-
-# By the side of the window, in blocks: how often the squares may exceed what nearly all other
-# windows of the picture show, and from which squares on. One other letter in a page of print stands
-# out among thousands of equal ones; of 1,600 copies of photos, at most two exceed any of these.
-OUTLIERS = {1: (5.5, 600.0), 2: (5.5, 400.0), 4: (4.5, 300.0)}
-# The same for faint details, and for squared means, in pictures that need no tone curve and were
-# not sharpened: compression, blur and noise are spread over the picture, a faint letter is not.
-FAINT_OUTLIERS = {2: (5.5, 40.0), 4: (4.5, 40.0), 8: (5.0, 40.0)}
-FAINT_MEANS = {4: (5.0, 36.0), 8: (4.5, 25.0)}
 LEAST_SHARPENED = -0.25  # strength of the fitted filter
 
-CALM = 0.5  # how often that counts for chroma, which copies change less
 STRUCTURED = 40.0  # variance of the luma in a window with something to see
 SMOOTH_CHANGE = 1.5  # levels, root mean square
 CORRELATED = 0.4  # squared correlation of windows that agree
@@ -152,7 +120,11 @@ class Evidence:
         """By how many gray levels (root mean square) luma or chroma differ unexplained."""
         if not self._chroma:
             return self.luma_excess
-        return np.maximum(self.luma_excess, _chroma_excess(self._luma, self._chroma, self._clean))
+        squares = np.zeros(self._luma.a.shape, np.float32)
+        for side in CHROMA_LIMITS:
+            light, red, blue = (each.windows(side).planes for each in (self._luma, *self._chroma))
+            raise_chroma(squares, (light, red, blue), side, self._clean)
+        return np.maximum(self.luma_excess, np.sqrt(squares))
 
     @property
     def differs(self) -> bool:
@@ -198,8 +170,8 @@ class Evidence:
     def _luma_part(self, side: int) -> Plane:
         """Return the excess of the luma in windows of one size."""
         if side not in self._luma_parts:
-            found = _luma_excess(
-                self._luma.windows(side), side, self._clean, is_plain=self._is_plain
+            found = luma_excess(
+                self._luma.windows(side).planes, side, self._clean, is_plain=self._is_plain
             )
             is_faint = side == FAINT_SIDE
             self._luma_parts[side] = np.maximum(found, self._unlike_shapes) if is_faint else found
@@ -257,57 +229,6 @@ def _in_whole_blocks(plane: Plane, side: int) -> Plane:
     return plane
 
 
-def _luma_excess(windows: _Moments, side: int, clean: float, *, is_plain: bool) -> Plane:
-    """Return the excess for each window of so many blocks a side."""
-    limits, mean_limits = LUMA_LIMITS[side]
-    near = Texture(lambda: np.minimum(*windows.variances), clean)
-    mean = windows.b - windows.a
-    squared_mean, squares = mean * mean, np.zeros_like(mean)
-    raise_unexplained(squares, squared_mean, near, mean_limits)
-    if is_plain and side in FAINT_MEANS:
-        raise_faint_outliers(squares, squared_mean, near, *FAINT_MEANS[side])
-    raise_unexplained(squares, windows.dd, near, limits)
-    if side in OUTLIERS:
-        raise_outliers(squares, windows.dd, near, *OUTLIERS[side])
-    if is_plain and side in FAINT_OUTLIERS:
-        raise_faint_outliers(squares, windows.dd, near, *FAINT_OUTLIERS[side])
-    return np.asarray(np.sqrt(squares))
-
-
-def _chroma_excess(luma_moments: _Moments, chroma: list[_Moments], clean: float) -> Plane:
-    squares = np.zeros(luma_moments.a.shape, np.float32)
-    for side, (limits, mean_limits) in CHROMA_LIMITS.items():
-        red, blue = (each.windows(side) for each in chroma)
-        texture = partial(_chroma_texture, luma_moments.windows(side), red, blue)
-        near = Texture(texture, CALM * clean)
-        mean = (red.b - red.a) ** 2 + (blue.b - blue.a) ** 2
-        raise_unexplained(squares, red.dd + blue.dd, near, limits)
-        raise_unexplained(squares, mean, near, mean_limits)
-        if side in EVEN_CHROMA:
-            _raise_even(squares, mean, (red, blue), *EVEN_CHROMA[side])
-    return np.asarray(np.sqrt(squares))
-
-
-def _chroma_texture(light: _Moments, red: _Moments, blue: _Moments) -> Plane:
-    """Return the variance of the chroma in each window, and a part of that of the luma."""
-    (a, b), (c, d) = red.variances, blue.variances
-    return np.asarray(np.minimum(a + c, b + d) + np.float32(0.1) * np.minimum(*light.variances))
-
-
-def _raise_even(
-    excess: Plane, mean: Plane, chroma: tuple[_Moments, _Moments], most: float, share: float
-) -> None:
-    """Raise the excess to squared mean changes of chroma that are too large for their windows.
-
-    Edges nearby do not excuse them: one field among many of a map has another colour.
-    """
-    if mean.max() <= np.float32(most):
-        return
-    (a, b), (c, d) = (each.variances for each in chroma)
-    is_beyond = mean > np.float32(most) + np.float32(most * share) * np.maximum(a + c, b + d)
-    np.maximum(excess, mean, out=excess, where=is_beyond)
-
-
 def _shared(windows: _Moments) -> Plane:
     """Return the squared correlation of both planes in each window."""
     va, vb = windows.variances
@@ -355,7 +276,7 @@ def _unlike(windows: _Moments, limits: Limits) -> Plane:
     if unlike.max() <= np.float32(min(limits.factor * LEAST_NOISE, limits.most_noise)):
         return np.zeros_like(unlike)  # no more than is explained where there is no texture
     flat = texture <= quantile(texture, 1 / 3)
-    noise = max(LEAST_NOISE, quantile(unlike[flat], USUAL))
+    noise = max(LEAST_NOISE, quantile(unlike[flat], QUANTILE))
     allowed = min(limits.factor * noise, limits.most_noise) + UNLIKE_SHARE * texture
     return np.where(unlike > allowed, np.sqrt(unlike), np.float32(0))
 
@@ -386,4 +307,4 @@ def _cut_to(moments: _Moments, shape: tuple[int, ...]) -> _Moments:
         return moments
     rows = np.minimum(np.arange(shape[0]), moments.a.shape[0] - 1)
     columns = np.minimum(np.arange(shape[1]), moments.a.shape[1] - 1)
-    return _Moments(moments.planes[:, rows[:, np.newaxis], columns])
+    return _Moments(np.take(np.take(moments.planes, rows, axis=1), columns, axis=2))

@@ -1,106 +1,112 @@
-"""Find the windows whose differences exceed what is usual for windows of similar texture.
+"""Find the windows whose differences exceed what copying explains.
 
-Squared differences go in; an excess over what copying explains is raised to those beyond it.
+Means over the windows of two pictures go in; by how much each window exceeds it comes out. Squared
+differences are compared with what is usual for windows of similar texture in the same picture.
 """
 
-from collections.abc import Callable
-from functools import cached_property
-from typing import NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
-from imgdup.images.opencv import Plane, largest_near
-from imgdup.native.difference import raise_beyond
-from imgdup.native.windows import Outliers, raise_to_outliers, thirds, usual_squares
+from imgdup.images.opencv import Plane
+from imgdup.native import windows
+from imgdup.native.windows import Limits, Outliers, Planes, Rules, Usual
 
-NEAR = 5  # blocks; the texture of a window is the largest within this distance
-FAINT_SHARE = 0.12  # of the variance of the texture nearby; less is left by a sharpened edge
-NEARLY_ALL = 0.999  # quantile
-APART = 10  # blocks; other windows lie farther than this from the one that exceeds them most
-LEAST_RATIO = 0.5  # what nearly all windows show at least, of what is usual
-FEW = 100  # other windows; fewer do not tell what is usual
-USUAL = 0.75  # quantile of the remainders that counts as usual
-SAMPLES = 3000  # windows from which the usual remainders are taken
-BARE = 1.0  # variance of windows that say nothing about noise
-MANY_BARE = 0.05  # use them too if fewer windows than this share have texture
+FEW = 100  # windows; fewer do not tell what is usual
+QUANTILE = 0.75  # of the remainders, which counts as usual
 LEAST_NOISE = 3.0  # mean square that counts as usual at least, gray levels squared
-LEAST_SHARE = 0.01  # of the variance that counts as usual at least
-OUTLIER = Outliers(
-    factor=1.0, nearly_all=NEARLY_ALL, apart=APART, few=FEW, least_ratio=LEAST_RATIO, least=0.0
+USUAL = Usual(
+    samples=3000,  # windows from which the usual remainders are taken
+    bare=1.0,  # variance of windows that say nothing about noise
+    many_bare=0.05,  # use them too if fewer windows than this share have texture
+    quantile=QUANTILE,
+    least_noise=LEAST_NOISE,
+    least_share=0.01,  # of the variance that counts as usual at least
+    nearly_all=0.999,  # quantile
+    apart=10,  # blocks; other windows lie farther than this from the one that exceeds them most
+    few=FEW,
+    least_ratio=0.5,  # what nearly all windows show at least, of what is usual
 )
 
+# By the side of the window, in blocks: limits for the mean of the squared remainders, and for the
+# square of their mean. Compression and noise change the mean of a large window very little.
+LUMA_LIMITS = {
+    1: (Limits(110, 1500, 2.5), Limits(85, 900, 2.5)),
+    2: (Limits(48, 1500, 1.8), Limits(42, 200, 1.8)),
+    4: (Limits(32, 1100, 1.1), Limits(20, 60, 0.9)),
+    8: (Limits(22, 800, 0.75), Limits(11, 45, 0.5)),
+    16: (Limits(20, 700, 0.75), Limits(9, 36, 0.35)),
+}
+CHROMA_LIMITS = {
+    1: (Limits(200, 1800, 3.0), Limits(200, 1600, 3.0)),
+    2: (Limits(80, 1200, 2.2), Limits(80, 500, 2.2)),
+    4: (Limits(48, 600, 1.8), Limits(48, 280, 1.0)),
+    8: (Limits(25, 450, 1.0), Limits(22, 120, 0.5)),
+    16: (Limits(25, 400, 1.0), Limits(20, 80, 0.35)),
+}
+CALM = 0.5  # how often the least that is usual counts for chroma, which copies change less
 
-class Limits(NamedTuple):
-    """How large a remainder may be that still counts as explained, for one size of window."""
+# By the side of the window, in blocks: the largest square of the mean change of chroma in an even
+# window, and by how much the variance of the chroma in this window raises it, as a share. Edges
+# nearby do not excuse it: one field among many of a map has another colour. Of 3,900 copies of
+# photos, JPEG 10 and sharpened ones left out, 3 exceed any of these.
+EVEN_CHROMA = {2: (75.0, 0.2), 4: (33.0, 0.1), 8: (24.0, 0.05)}
 
-    factor: float  # how often it may exceed what is usual in the picture
-    # The most that is explained where there is no texture, in gray levels squared.
-    most_noise: float
-    most_share: float  # the most that is explained by texture, as a share of its variance
+# By the side of the window, in blocks: how often the squares may exceed what nearly all other
+# windows of the picture show, and from which squares on. One other letter in a page of print stands
+# out among thousands of equal ones; of 1,600 copies of photos, at most two exceed any of these.
+OUTLIERS = {1: (5.5, 600.0), 2: (5.5, 400.0), 4: (4.5, 300.0)}
+# The same for faint details, and for squared means, in pictures that need no tone curve and were
+# not sharpened: compression, blur and noise are spread over the picture, a faint letter is not.
+# Beside much texture, nothing is faint: sharpened edges leave less than a share of its variance.
+FAINT_OUTLIERS = {2: (5.5, 40.0), 4: (4.5, 40.0), 8: (5.0, 40.0)}
+FAINT_MEANS = {4: (5.0, 36.0), 8: (4.5, 25.0)}
+FAINT_SHARE = 0.12
 
 
-class Texture:
-    """The texture near each window: the largest variance of the windows around it.
+def luma_excess(moments: Planes, side: int, clean: float, *, is_plain: bool) -> Plane:
+    """Return by how many levels the luma of windows of so many blocks a side differs unexplained.
 
-    `clean` is the least factor of what counts as usual at least.
+    `moments` are the means in each window, as from `block_moments`; `clean` is the least factor of
+    what counts as usual at least. Faint outliers count in plain pictures only.
     """
-
-    def __init__(self, variances: Callable[[], Plane], clean: float) -> None:
-        self._variances, self.clean = variances, clean
-        self._usual: tuple[Plane, tuple[float, float]] | None = None
-
-    @cached_property
-    def near(self) -> Plane:
-        """The largest variance near each window."""
-        return largest_near(self._variances(), NEAR)
-
-    @cached_property
-    def flat_and_rich(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The places of some windows: the third with the least, and that with the most of it."""
-        return thirds(self.near, max(1, self.near.size // SAMPLES), BARE, MANY_BARE)
-
-    def usual(self, squares: Plane) -> tuple[float, float]:
-        """Return the usual squares where there is little texture, and their share of texture."""
-        if self._usual is None or self._usual[0] is not squares:
-            self._usual = squares, self._usual_of(squares)
-        return self._usual[1]
-
-    def _usual_of(self, squares: Plane) -> tuple[float, float]:
-        noise, share = usual_squares(squares, self.near, self.flat_and_rich, USUAL, LEAST_NOISE)
-        unclean = max(self.clean, min(1.0, max(noise / LEAST_NOISE, share / LEAST_SHARE) * 5))
-        return max(noise, unclean * LEAST_NOISE), max(share, unclean * LEAST_SHARE)
+    return windows.luma_excess(moments, _LUMA_RULES[side, is_plain], clean)
 
 
-def raise_unexplained(excess: Plane, squares: Plane, texture: Texture, limits: Limits) -> None:
-    """Raise the excess to squares that exceed what the limits explain for their texture."""
-    always_explained = min(limits.factor * texture.clean * LEAST_NOISE, limits.most_noise)
-    if squares.max() <= np.float32(always_explained):
-        return
-    noise, share = texture.usual(squares)
-    most_noise = min(limits.factor * noise, limits.most_noise)
-    most_share = min(limits.factor * share, limits.most_share)
-    raise_beyond(excess, squares, texture.near, most_noise, most_share)
-
-
-def raise_outliers(
-    excess: Plane, squares: Plane, texture: Texture, factor: float, least: float
+def raise_chroma(
+    squares: Plane, moments: tuple[Planes, Planes, Planes], side: int, clean: float
 ) -> None:
-    """Raise the excess to squares that exceed so many times those of nearly all other windows.
+    """Raise squares to those by which the chroma of windows of one size differs unexplained.
 
-    Each counts in proportion to what is usual for its texture.
+    `moments` are those of luma, Cr and Cb.
     """
-    _raise_outliers(excess, squares, texture, OUTLIER._replace(factor=factor, least=least))
+    windows.raise_chroma(squares, moments, _CHROMA_RULES[side], CALM * clean)
 
 
-def raise_faint_outliers(
-    excess: Plane, squares: Plane, texture: Texture, factor: float, least: float
-) -> None:
-    """Do the same for faint details; beside much texture, nothing is faint."""
-    rule = OUTLIER._replace(factor=factor, least=least, texture_share=FAINT_SHARE)
-    _raise_outliers(excess, squares, texture, rule)
+def _luma_rules(side: int, is_plain: bool) -> Rules:
+    """Return the rules for luma, by the side of the windows, in blocks."""
+    squares, means = LUMA_LIMITS[side]
+    rules = Rules(USUAL, squares, means)
+    if side in OUTLIERS:
+        rules.outliers = Outliers(*OUTLIERS[side])
+    if is_plain and side in FAINT_OUTLIERS:
+        rules.faint = Outliers(*FAINT_OUTLIERS[side], FAINT_SHARE)
+    if is_plain and side in FAINT_MEANS:
+        rules.faint_means = Outliers(*FAINT_MEANS[side], FAINT_SHARE)
+    return rules
 
 
-def _raise_outliers(excess: Plane, squares: Plane, texture: Texture, rule: Outliers) -> None:
-    if squares.max() > rule.least:
-        raise_to_outliers(excess, squares, texture.near, texture.usual(squares), rule)
+def _chroma_rules(side: int) -> Rules:
+    """Return the rules for chroma, by the side of the windows, in blocks."""
+    rules = Rules(USUAL, *CHROMA_LIMITS[side])
+    rules.even = np.inf  # no change is too large
+    if side in EVEN_CHROMA:
+        most, share = EVEN_CHROMA[side]
+        rules.even, rules.even_share = most, most * share
+    return rules
+
+
+_LUMA_RULES = {
+    (side, is_plain): _luma_rules(side, is_plain)
+    for side in LUMA_LIMITS
+    for is_plain in (False, True)
+}
+_CHROMA_RULES = {side: _chroma_rules(side) for side in CHROMA_LIMITS}

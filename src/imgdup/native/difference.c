@@ -177,14 +177,6 @@ void imgdup_window_means(const float *planes, int64_t n_planes, int64_t height, 
     }
 }
 
-void imgdup_raise_beyond(const float *squares, const float *near, int64_t n, float noise,
-                         float share, float *excess) {
-    for (int64_t i = 0; i < n; i++) {
-        float here = squares[i] > noise + near[i] * share ? squares[i] : 0;
-        excess[i] = here > excess[i] ? here : excess[i];
-    }
-}
-
 void imgdup_ascending(const double *values, const double *weights, int64_t n, double *means,
                       double *totals, int64_t *ends, double *nearest) {
     int64_t n_pools = 0;

@@ -92,24 +92,6 @@ def window_means(planes: Planes, side: int) -> Planes:
     return means
 
 
-def raise_beyond(excess: Plane, squares: Plane, near: Plane, noise: float, share: float) -> None:
-    """Raise elements of a plane to the squares that exceed ``noise + share * near``.
-
-    Examples
-    --------
-    >>> excess, near = np.array([[2, 2, 2]], np.float32), np.array([[0, 0, 1]], np.float32)
-    >>> raise_beyond(excess, np.array([[1, 5, 5]], np.float32), near, 3.0, 4.0)
-    >>> excess.tolist()
-    [[2.0, 5.0, 2.0]]
-    """
-    if not excess.flags.c_contiguous or not excess.flags.writeable:
-        raise ValueError("the excess must be contiguous and writable")
-    excess, squares, near = (_checked(each, excess.shape) for each in (excess, squares, near))
-    _functions().imgdup_raise_beyond(
-        _address(squares), _address(near), excess.size, noise, share, _address(excess)
-    )
-
-
 def ascending(values: Sums, weights: Sums) -> Sums:
     """Return the nearest ascending values: pool adjacent violators (Barlow et al. 1972).
 
@@ -296,12 +278,11 @@ def keep_memory() -> None:
     _functions().imgdup_keep_memory()
 
 
-_P, _N, _X = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float  # address, number, level
+_P, _N = ctypes.c_void_p, ctypes.c_int64  # address, number
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_filter_sums": (None, _P, _P, _P, _P, _N, _P),
     "imgdup_blend": (None, _P, _P, _P, _N, _P, _P),
     "imgdup_window_means": (None, _P, _N, _N, _N, _N, _P, _P),
-    "imgdup_raise_beyond": (None, _P, _P, _N, _X, _X, _P),
     "imgdup_ascending": (None, _P, _P, _N, _P, _P, _P, _P),
     "imgdup_block_moments": (None, _P, _P, _N, _N, _N, _P, _P),
     "imgdup_shrink": (None, _P, _N, _N, _N, _P, _N, _N, _P, _P),

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 19 };
+enum { IMGDUP_INTERFACE = 20 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -191,46 +191,65 @@ IMGDUP_EXPORT void imgdup_blend(const float *a, const float *fine, const float *
 IMGDUP_EXPORT void imgdup_window_means(const float *planes, int64_t n_planes, int64_t height,
                                        int64_t width, int64_t side, double *scratch, float *means);
 
-/* Raise the excess (n,) to the squares (n,) where these exceed noise + share * near (n,). */
-IMGDUP_EXPORT void imgdup_raise_beyond(const float *squares, const float *near, int64_t n,
-                                       float noise, float share, float *excess);
-
 /* Return the value of n that so many of them precede when they are sorted; at least 0, below n.
  * keys (n,) is scratch memory. */
 IMGDUP_EXPORT float imgdup_ranked(const float *values, int64_t n, int64_t rank, uint32_t *keys);
 
-/* Take every `step`-th of n windows and, unless at most the share many_bare of these has more
- * texture than `bare`, leave out those that have no more. Write the places of the third with the
- * least and the third with the most texture; of equal ones the first. Returns their number, at
- * least 1. values, keys, places, flat and rich (ceil(n / step) + 1,). */
-IMGDUP_EXPORT int64_t imgdup_thirds(const float *near, int64_t n, int64_t step, float bare,
-                                    double many_bare, float *values, uint32_t *keys,
-                                    int64_t *places, int64_t *flat, int64_t *rich);
+/* Windows of two pictures, a and b, by moments (6, height, width): the means in each window of what
+ * `imgdup_block_moments` averages. The square of a window is the mean of (b - a) squared, or the
+ * square of the mean of b - a. It is compared with what is usual for the texture near the window:
+ * the largest variance around it. */
 
-/* Write the usual squares (1,) of n flat windows, and the usual share (1,) of the texture nearby, in
- * n rich ones, that the squares beyond it have, or beyond `least`: usual (2,) are the elements of
- * this rank. values and keys (n,) are scratch memory. */
-IMGDUP_EXPORT void imgdup_usual(const float *squares, const float *near, const int64_t *flat,
-                                const int64_t *rich, int64_t n, int64_t rank, float least,
-                                float *values, uint32_t *keys, float *usual);
-
-/* When squares are outliers; a ratio is that to noise + share * near. */
+/* What is usual in a picture. */
 typedef struct {
-    double factor;       /* how often a ratio exceeds that of nearly all other windows, ... */
-    double nearly_all;   /* ... so large a share of those, ... */
-    double least_ratio;  /* ... or this ratio */
-    int64_t apart;       /* others lie farther than this from the largest ratio, in windows, ... */
-    int64_t few;         /* ... and there are at least so many */
-    float noise, share;
-    float least;         /* smaller squares are no outliers, ... */
-    float texture_share; /* ... nor those that have no more than this share of near */
+    int64_t samples;    /* it is found from so many windows, or up to twice as many; those ... */
+    float bare;         /* ... with no more texture are left out, ... */
+    double many_bare;   /* ... unless the others are at most this share of them */
+    double quantile;    /* of the third with the least texture: the usual noise. Of the third with */
+                        /* the most: the usual share of the texture that squares beyond noise have */
+    double least_noise, least_share; /* count as usual at least, in a picture that is not clean */
+    double nearly_all;  /* quantile of the windows that tell whether one stands out, and ... */
+    int64_t apart, few; /* ... lie farther from the largest than this, and are so many at least */
+    double least_ratio; /* such a quantile, divided by what is usual, counts as this at least */
+} ImgdupUsual;
+
+/* How much copying explains. */
+typedef struct {
+    double factor;     /* how often a square may exceed what is usual */
+    double most_noise; /* the most that is explained where there is no texture */
+    double most_share; /* the most that is explained by texture, as a share of it */
+} ImgdupLimits;
+
+/* When a square stands out from nearly all others. */
+typedef struct {
+    double factor;        /* how often it exceeds theirs; 0: none stands out */
+    double least;         /* smaller squares do not stand out, ... */
+    double texture_share; /* ... nor those that have no more than this share of the texture nearby */
 } ImgdupOutliers;
 
-/* Raise the excess (height, width) to squares that are outliers. scratch (2, height, width) and
- * keys (height, width) are scratch memory. */
-IMGDUP_EXPORT void imgdup_raise_outliers(const float *squares, const float *near, int64_t height,
-                                         int64_t width, const ImgdupOutliers *rule,
-                                         float *scratch, uint32_t *keys, float *excess);
+/* The rules for windows of one size. */
+typedef struct {
+    ImgdupUsual usual;
+    ImgdupLimits squares, means; /* of the mean of the squares, and of the square of the mean */
+    ImgdupOutliers outliers, faint, faint_means;
+    float even, even_share; /* chroma: the largest square of a mean change where there is no texture,
+                               and how much of the variance in the window adds to it */
+} ImgdupExcess;
+
+enum { EXCESS_ROOM = 8 };
+
+/* Write the roots of the squares that exceed what copying explains or stand out, and 0 for all other
+ * windows: excess (height, width). `clean` is how often the least noise and share count in a clean
+ * picture. scratch (7, height * width + EXCESS_ROOM). */
+IMGDUP_EXPORT void imgdup_luma_excess(const float *moments, int64_t height, int64_t width,
+                                      const ImgdupExcess *rules, double clean, int64_t *scratch,
+                                      float *excess);
+
+/* Raise the excess to squares of the chroma, those of both channels added up, that exceed what copying
+ * explains or change an even window. luma, red and blue are moments. */
+IMGDUP_EXPORT void imgdup_raise_chroma(const float *luma, const float *red, const float *blue,
+                                       int64_t height, int64_t width, const ImgdupExcess *rules,
+                                       double clean, int64_t *scratch, float *excess);
 
 /* Write the ascending values (n,) that lie nearest to some values by weighted least squares. means,
  * totals and ends (n,) are scratch memory. */

@@ -2,7 +2,7 @@
 
 import ctypes
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,46 +10,51 @@ import numpy.typing as npt
 from imgdup.native import declared, read_address, write_address
 
 Plane = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int64]
+Planes = npt.NDArray[np.float32]
+MOMENTS = (6, None, None)  # their shape
+EXCESS_ROOM = 8  # the same as in imgdup.h
 
 
-class Outliers(NamedTuple):
-    """When the square of a window is an outlier.
-
-    Attributes
-    ----------
-    factor : float
-        How often its ratio to what is usual exceeds that of nearly all other windows ...
-    nearly_all : float
-        ... which are this share of those ...
-    apart : int
-        ... that lie farther away from the window with the largest ratio than this.
-    few : int
-        If there are fewer other windows, nothing is an outlier.
-    least_ratio : float
-        The ratio of nearly all other windows counts as this at least.
-    least : float
-        Smaller squares are no outliers.
-    texture_share : float
-        Nor are squares that have no more than this share of the texture nearby.
-    """
-
-    factor: float
-    nearly_all: float
-    apart: int
-    few: int
-    least_ratio: float
-    least: float
-    texture_share: float = 0.0
-
-
-class _Rule(ctypes.Structure):
-    """`ImgdupOutliers` of ``imgdup.h``."""
+class Usual(ctypes.Structure):
+    """What is usual in a picture: `ImgdupUsual` of ``imgdup.h``, which says what each means."""
 
     _fields_ = (
-        *((name, ctypes.c_double) for name in ("factor", "nearly_all", "least_ratio")),
+        ("samples", ctypes.c_int64),
+        ("bare", ctypes.c_float),
+        *((name, ctypes.c_double) for name in ("many_bare", "quantile")),
+        *((name, ctypes.c_double) for name in ("least_noise", "least_share", "nearly_all")),
         *((name, ctypes.c_int64) for name in ("apart", "few")),
-        *((name, ctypes.c_float) for name in ("noise", "share", "least", "texture_share")),
+        ("least_ratio", ctypes.c_double),
+    )
+
+
+class Limits(ctypes.Structure):
+    """How large a remainder may be that still counts as explained, for one size of window."""
+
+    factor: float  # how often it may exceed what is usual in the picture
+    # The most that is explained where there is no texture, in gray levels squared.
+    most_noise: float
+    most_share: float  # the most that is explained by texture, as a share of its variance
+    _fields_ = tuple((name, ctypes.c_double) for name in ("factor", "most_noise", "most_share"))
+
+
+class Outliers(ctypes.Structure):
+    """When a square stands out from nearly all others; never if the factor is 0."""
+
+    factor: float  # how often it exceeds theirs
+    least: float  # smaller squares do not stand out, ...
+    texture_share: float  # ... nor those that have no more than this share of the texture nearby
+    _fields_ = tuple((name, ctypes.c_double) for name in ("factor", "least", "texture_share"))
+
+
+class Rules(ctypes.Structure):
+    """The rules for windows of one size: `ImgdupExcess` of ``imgdup.h``."""
+
+    _fields_ = (
+        ("usual", Usual),
+        *((name, Limits) for name in ("squares", "means")),
+        *((name, Outliers) for name in ("outliers", "faint", "faint_means")),
+        *((name, ctypes.c_float) for name in ("even", "even_share")),
     )
 
 
@@ -68,106 +73,52 @@ def quantile(values: Plane, share: float) -> float:
     return float(_functions().imgdup_ranked(address, n, int(share * (n - 1)), _data(keys)))
 
 
-def thirds(near: Plane, step: int, bare: float, many_bare: float) -> tuple[Places, Places]:
-    """Return the places of windows with little and with much texture near them.
+def luma_excess(moments: Planes, rules: Rules, clean: float) -> Plane:
+    """Return the root of the squares that exceed what copying explains; 0 for other windows.
 
     Parameters
     ----------
-    near : ndarray of float32, at least one element
-        The texture near each window.
-    step : int
-        One of so many windows is taken.
-    bare : float
-        Those that have no more texture than this are left out, ...
-    many_bare : float
-        ... unless they are nearly all: the others are at most this share of those taken.
-
-    Returns
-    -------
-    flat, rich : ndarray of int64
-        The third with the least, and that with the most texture; of equal ones the first. Either
-        has one place at least.
-
-    Examples
-    --------
-    >>> [places.tolist() for places in thirds(np.array([3, 9, 5], np.float32), 1, 1.0, 0.05)]
-    [[0], [1]]
+    moments : ndarray of float32, shape (6, height, width)
+        The means of each window of a, b, a * a, b * b, a * b and (b - a) ** 2.
+    rules : Rules
+    clean : float
+        Which share of the least that counts as usual does so in a clean picture.
     """
-    if near.size == 0 or step < 1:
-        raise ValueError(f"expected a window and a step at least, got {near.size} and {step}")
-    most = -(-near.size // step) + 1
-    scratch, places = np.empty((2, most), np.float32), np.empty((3, most), np.int64)
-    n = _functions().imgdup_thirds(
-        *(_address(near, near.shape), near.size, step, bare, many_bare),
-        *map(_data, (scratch[0], scratch[1], *places)),
+    height, width = moments.shape[1:]
+    excess, scratch = np.empty((height, width), np.float32), _scratch(height * width)
+    _functions().imgdup_luma_excess(
+        *(read_address(moments, np.float32, MOMENTS), height, width),
+        *(ctypes.byref(rules), clean, _data(scratch), _data(excess)),
     )
-    return places[1, :n], places[2, :n]
+    return excess
 
 
-def usual_squares(
-    squares: Plane, near: Plane, thirds: tuple[Places, Places], share: float, least: float
-) -> tuple[float, float]:
-    """Return what is usual: squares in flat windows, and their share of texture in rich ones.
-
-    Parameters
-    ----------
-    squares, near : ndarray of float32, of one shape
-        The square of each window, and the texture near it.
-    thirds : (ndarray of int64, ndarray of int64)
-        The places of flat and of rich windows, as many.
-    share : float
-        Which quantile is usual.
-    least : float
-        What the squares of rich windows exceed the squares of flat ones by counts, or this.
-
-    Examples
-    --------
-    >>> squares, near = np.array([[4, 10]], np.float32), np.array([[0, 2]], np.float32)
-    >>> usual_squares(squares, near, (np.array([0]), np.array([1])), 0.75, 3.0)
-    (4.0, 2.0)
-    """
-    n = len(thirds[0])
-    places = [read_address(each, np.int64, (n,)) for each in thirds]
-    scratch, found = np.empty((2, n), np.float32), np.empty(2, np.float32)
-    _functions().imgdup_usual(
-        *(_address(squares, squares.shape), _address(near, squares.shape), *places),
-        *(n, int(share * (n - 1)), least, *map(_data, (scratch[0], scratch[1], found))),
-    )
-    noise, usual_share = found.tolist()
-    return noise, usual_share
-
-
-def raise_to_outliers(
-    excess: Plane, squares: Plane, near: Plane, usual: tuple[float, float], rule: Outliers
+def raise_chroma(
+    excess: Plane, moments: tuple[Planes, Planes, Planes], rules: Rules, clean: float
 ) -> None:
-    """Raise elements of a plane to the squares of windows that are outliers.
+    """Raise the excess of windows, squared, to what exceeds what copying explains of the chroma.
 
-    Parameters
-    ----------
-    excess, squares, near : ndarray of float32, shape (height, width)
-        What is raised, the square of each window, and the texture near it.
-    usual : (float, float)
-        The usual squares where there is no texture, and their usual share of texture.
-    rule : Outliers
+    `moments` are those of luma, Cr and Cb, as for `luma_excess`.
     """
-    shape = squares.shape
-    scratch = np.empty((3, *shape), np.float32)
-    c_rule = _Rule(
-        *(rule.factor, rule.nearly_all, rule.least_ratio, rule.apart, rule.few),
-        *(*usual, rule.least, rule.texture_share),
+    height, width = excess.shape
+    shape, scratch = (MOMENTS[0], height, width), _scratch(height * width)
+    _functions().imgdup_raise_chroma(
+        *(read_address(each, np.float32, shape) for each in moments),
+        *(height, width, ctypes.byref(rules), clean, _data(scratch)),
+        write_address(excess, np.float32, (height, width)),
     )
-    _functions().imgdup_raise_outliers(
-        *(_address(squares, shape), _address(near, shape), *shape, ctypes.addressof(c_rule)),
-        *(_data(scratch), _data(scratch[2]), write_address(excess, np.float32, shape)),
-    )
+
+
+def _scratch(n: int) -> npt.NDArray[np.int64]:
+    """Return scratch memory for n windows."""
+    return np.empty((7, n + EXCESS_ROOM), np.int64)
 
 
 _P, _N, _X, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_double
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_ranked": (_X, _P, _N, _N, _P),
-    "imgdup_thirds": (_N, _P, _N, _N, _X, _D, _P, _P, _P, _P, _P),
-    "imgdup_usual": (None, _P, _P, _P, _P, _N, _N, _X, _P, _P, _P),
-    "imgdup_raise_outliers": (None, _P, _P, _N, _N, _P, _P, _P, _P),
+    "imgdup_luma_excess": (None, _P, _N, _N, _P, _D, _P, _P),
+    "imgdup_raise_chroma": (None, _P, _P, _P, _N, _N, _P, _D, _P, _P),
 }
 
 

@@ -162,21 +162,6 @@ def test_the_share_of_tones_is_large_where_means_differ_and_small_where_details_
 # --- the grid of blocks
 
 
-@pytest.mark.parametrize("shape", [(8, 12), (9, 13), (11, 4), (3, 20), (2, 3)])
-def test_the_last_blocks_are_made_whole_of_the_last_rows_and_columns(shape):
-    (plane,) = planes(shape, 1)
-
-    whole = evidence._in_whole_blocks(plane, 4)
-
-    def places(length):
-        if length < 4 or length % 4 == 0:
-            return list(range(length))
-        return [*range(length // 4 * 4), *range(length - 4, length)]
-
-    rows, columns = places(shape[0]), places(shape[1])
-    assert whole.tolist() == [[float(plane[row, column]) for column in columns] for row in rows]
-
-
 @pytest.mark.parametrize("shape", [(5, 6), (6, 7), (4, 5), (5, 8), (1, 1)])
 def test_grids_are_cut_or_continued_to_one_shape(shape):
     moments = moments_of(*planes((5, 6)))

@@ -170,6 +170,8 @@ static void print_sums(void) {
         cosines[i] = (float)(next(2000) - 1000) / 1000.0f;
     imgdup_filter_sums(planes[0], planes[1], planes[2], planes[3], n, sums);
     print_doubles("filter", sums, DIFFERENCE_SUMS);
+    double square = imgdup_mean_square(planes[0], planes[1], n);
+    print_doubles("square", &square, 1);
     float blend_weights[3] = {0.5f, 0.75f, -0.25f};
     imgdup_blend(planes[0], planes[1], planes[2], n, blend_weights, moments);
     print_floats("blend", moments, n);

@@ -14,9 +14,12 @@ from imgdup.native.difference import (
     block_moments,
     curve_error,
     edges,
+    end_steps,
     filter_sums,
     frequency_powers,
     level_sums,
+    mean_square,
+    nearer_counts,
     shrunk,
     transposed,
     window_means,
@@ -55,6 +58,43 @@ def test_a_blend_is_the_weighted_sum_cut_off_at_black_and_white(shape):
     np.testing.assert_allclose(found, np.clip(total, 0, 255), atol=1e-3)
     assert found.min() >= 0
     assert found.max() <= 255
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_mean_square_of_differences_is_that_in_double_precision(shape):
+    a, b = planes_of(shape, 2)
+
+    assert mean_square(a, b) == pytest.approx(np.mean((a.astype(float) - b) ** 2), rel=1e-5)
+
+
+LEVELS = st.integers(0, 255)
+
+
+@given(
+    hnp.arrays(np.uint8, (2, 50), elements=LEVELS),
+    hnp.arrays(np.float64, 256, elements=st.floats(-9, 300)),
+    hnp.arrays(np.bool_, 256),
+)
+@settings(max_examples=40, deadline=None)
+def test_pixels_that_a_curve_takes_nearer_are_counted_one_by_one(pixels, curve, is_counted):
+    a, b = pixels
+    pairs = [(s, t) for s, t in zip(a.tolist(), b.tolist(), strict=True) if is_counted[s]]
+    n_nearer = sum(abs(curve[s] - t) < abs(s - t) for s, t in pairs)
+
+    assert nearer_counts(a, b, curve, is_counted) == (len(pairs), n_nearer)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 14), (6, 5, 3), (7, 1, 3)], ids=str)
+@pytest.mark.parametrize("rows_apart", [1, 4])
+def test_steps_near_black_and_white_are_counted_where_both_pixels_are_near(shape, rows_apart):
+    pixels = np.random.default_rng(shape).integers(0, 256, shape, np.uint8)
+    expected = np.zeros((2, 256), np.int64)
+    for row in pixels.reshape(*shape[:2], -1).astype(int)[::rows_apart]:
+        for before, here in zip(row[:-1].ravel(), row[1:].ravel(), strict=True):
+            expected[0, abs(here - before)] += max(here, before) < 90
+            expected[1, abs(here - before)] += min(here, before) > 255 - 90
+
+    np.testing.assert_array_equal(end_steps(pixels, rows_apart, 90), expected)
 
 
 @pytest.mark.parametrize("side", [1, 2, 4, 16])
@@ -113,7 +153,8 @@ def test_the_moments_of_blocks_are_the_means_of_their_pixels(shape, side):
     a, b = planes_of(shape, 2)
     p, q = a.astype(np.float64), b.astype(np.float64)
     products = [p, q, p * p, q * q, p * q, (q - p) ** 2]
-    rows, columns = (range(0, n, side) for n in shape)
+    # The last block begins earlier, so that it is whole.
+    rows, columns = ([max(0, min(i, n - side)) for i in range(0, n, side)] for n in shape)
 
     found = block_moments(a, b, side)
 
@@ -267,6 +308,9 @@ def test_every_level_gives_the_same_results(level):
             np.array(curve_error(a, b, np.arange(256, 0, -1, dtype=np.int32), 400)),
             frequency_powers(p, q[:8, :8]),
             np.array(filter_sums(p, q, p, q)),
+            np.array(mean_square(p, q)),
+            np.array(nearer_counts(a, b, np.linspace(9, 250, 256), np.arange(256) > 20)),
+            end_steps(a, 2, 99),
             *(block_moments(p, q, side) for side in (2, 4, 5)),
             *edges(p),
         ]

@@ -25,7 +25,7 @@ from imgdup.dedupe.imitate import evidence_of
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, as_rgb, largest_near, luma, region_around, resized
 
-VERDICT_VERSION = 15  # verdicts of another version are not comparable
+VERDICT_VERSION = 16  # verdicts of another version are not comparable
 
 SAME_PICTURE = "same-picture"
 RECOLOURED = "recoloured"

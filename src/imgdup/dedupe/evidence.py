@@ -212,21 +212,7 @@ def _luma_windows(first: Pixels, second: Pixels) -> _Moments:
 
 
 def _moments(a: Plane, b: Plane, side: int) -> _Moments:
-    return _Moments(block_moments(_in_whole_blocks(a, side), _in_whole_blocks(b, side), side))
-
-
-def _in_whole_blocks(plane: Plane, side: int) -> Plane:
-    """Repeat some of the last rows and columns, so that the last blocks are whole.
-
-    Edges of one pixel differ much in copies: many filters leave them as they are.
-    """
-    for axis, length in enumerate(plane.shape):
-        missing = -length % side
-        if missing and length >= side:
-            whole = length // side * side
-            places = np.concatenate([np.arange(whole), np.arange(length - side, length)])
-            plane = np.take(plane, places, axis=axis)
-    return plane
+    return _Moments(block_moments(a, b, side))
 
 
 def _shared(windows: _Moments) -> Plane:

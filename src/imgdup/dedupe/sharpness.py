@@ -10,7 +10,7 @@ import numpy as np
 
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, blurred, channel_of, resized
-from imgdup.native.difference import blended, filter_sums
+from imgdup.native.difference import blended, filter_sums, mean_square
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
 SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...
@@ -19,6 +19,7 @@ CLIPPED, FITTED, CLEAN = 2.0, 1.0, 0.2
 BLURRED, STRONGLY_FITTED = 0.45, 1.5  # the same for a filter that blurs at least so much
 FILTER_SIGMAS = (1.0, 2.5)  # pixels
 BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
+DAMPING = 1e-3  # a pixel; prefers the unfiltered plane if nothing is to be gained
 SMALLEST = 64  # pixels; smaller pictures are not halved
 
 
@@ -52,7 +53,7 @@ def equal_sharpness(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, int]
 
 def _detail(plane: Plane) -> float:
     """Return the root mean square of the finest detail."""
-    return float(np.sqrt(_error(plane, blurred(plane, 0.8))))
+    return float(np.sqrt(mean_square(plane, blurred(plane, 0.8))))
 
 
 def equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]:
@@ -64,7 +65,7 @@ def equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]
     fitted, strength = _filtered(planes[sharper], planes[1 - sharper])
     if abs(strength) >= UNFILTERED:
         sharpened, other_strength = _filtered(planes[1 - sharper], planes[sharper])
-        if _error(sharpened, planes[sharper]) < _error(fitted, planes[1 - sharper]):
+        if mean_square(sharpened, planes[sharper]) < mean_square(fitted, planes[1 - sharper]):
             fitted, strength, sharper = sharpened, other_strength, 1 - sharper
     planes[sharper] = fitted
     return planes[0], planes[1], strength
@@ -77,12 +78,6 @@ def least_factor(strength: float, is_mapped: bool) -> float:
     if strength >= BLURRED:
         return STRONGLY_FITTED
     return FITTED if is_mapped or abs(strength) >= UNFILTERED else CLEAN
-
-
-def _error(a: Plane, b: Plane) -> float:
-    """Return the mean squared difference."""
-    difference = (a - b).ravel()
-    return float(np.dot(difference, difference)) / difference.size
 
 
 def _filtered(a: Plane, b: Plane) -> tuple[Plane, float]:
@@ -107,10 +102,13 @@ def filtered(pixels: Pixels, found: Filter) -> Pixels:
 
 def _fitted(a: Plane, fine: Plane, coarse: Plane, b: Plane) -> Filter:
     sums = filter_sums(a, fine, coarse, b)
-    products = np.array([[sums.xx, sums.xz], [sums.xz, sums.zz]])
-    damping = 1e-3 * a.size * np.eye(2)  # prefers the unfiltered plane if nothing is to be gained
-    x, z = np.linalg.solve(products + damping, np.array([sums.xy, sums.zy])).tolist()
-    return Filter(x, z)
+    damping = DAMPING * a.size
+    xx, zz = sums.xx + damping, sums.zz + damping
+    determinant = xx * zz - sums.xz * sums.xz  # above 0: no damped product is singular
+    return Filter(
+        (sums.xy * zz - sums.xz * sums.zy) / determinant,
+        (xx * sums.zy - sums.xz * sums.xy) / determinant,
+    )
 
 
 def _applied(a: Plane, fine: Plane, coarse: Plane, found: Filter) -> Plane:

@@ -21,7 +21,7 @@ from imgdup.dedupe.curves import (
 from imgdup.dedupe.sharpness import plane_of
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import luma_and_chroma, mapped, range_near
-from imgdup.native.difference import block_moments, curve_error
+from imgdup.native.difference import block_moments, curve_error, end_steps, nearer_counts
 
 CURVE_SIDE = 96  # pixels; the tone curve is fitted on a picture of this size
 SAMPLED = 1 << 14  # pixels, about, on which curves are compared
@@ -38,6 +38,7 @@ SMOOTH_SHARE = 0.06  # of textured windows, below which a picture is smooth
 MOVED = 2  # levels; a shirt of nearly the same colour differs by so little
 COUNTED_SHARE = 0.02  # of the area; a range of tones counts no more
 END = 30  # levels from black or white
+ROWS_APART = 4  # of those in which neighbours are compared
 SHIFT_BY_NOISE = 1.5
 FEW_MOVED = 0.002  # of the area; fewer do not matter
 # Of 32: a curve that moves fewer tones may explain a changed object, above all if a part stays.
@@ -262,25 +263,24 @@ def _is_followed(levels: Levels, curve: Curve) -> bool:
 
 def _agreeing_share(source: Pixels, target: Pixels, curve: Curve) -> float:
     """Return which share of the pixels that a curve moves much it takes nearer to the target."""
-    is_moved = (np.abs(curve - np.arange(256)) > MUCH_MOVED)[source]
-    if np.count_nonzero(is_moved) < FEW_MOVED * source.size:
-        return 1.0
-    before, after = source[is_moved].astype(np.float64), curve[source[is_moved]]
-    goal = target[is_moved].astype(np.float64)
-    return float(np.mean(np.abs(after - goal) < np.abs(before - goal)))
+    is_moved = np.abs(curve - np.arange(256)) > MUCH_MOVED
+    n_moved, n_nearer = nearer_counts(source, target, curve, is_moved)
+    return n_nearer / n_moved if n_moved >= max(1, FEW_MOVED * source.size) else 1.0
 
 
 def _clipping_shift(first: Pixels, second: Pixels) -> Curve:
     """Return by how much noise may move each level, because it is cut off at black and white."""
     shift = np.zeros(256)
     for pixels in (first, second):
-        rows = pixels[::4].astype(np.int16)
-        steps = np.abs(rows[:, 1:] - rows[:, :-1])
-        dark, bright = (
-            np.maximum(rows[:, 1:], rows[:, :-1]) < END,
-            np.minimum(rows[:, 1:], rows[:, :-1]) > 255 - END,
-        )
-        for place, chosen in ((np.s_[:END], dark), (np.s_[-END:], bright)):
-            if chosen.any():
-                shift[place] = np.maximum(shift[place], SHIFT_BY_NOISE * np.median(steps[chosen]))
+        dark, bright = end_steps(pixels, ROWS_APART, END)
+        for place, steps in ((np.s_[:END], dark), (np.s_[-END:], bright)):
+            if steps.any():
+                shift[place] = np.maximum(shift[place], SHIFT_BY_NOISE * _median(steps))
     return shift
+
+
+def _median(counts: npt.NDArray[np.int64]) -> float:
+    """Return the median of numbers of which each one occurs so often."""
+    total = int(counts.sum())
+    low, high = np.searchsorted(np.cumsum(counts), [(total - 1) // 2, total // 2], "right")
+    return float(low + high) / 2

@@ -62,6 +62,24 @@ void imgdup_filter_sums(const float *a, const float *fine, const float *coarse, 
     }
 }
 
+double imgdup_mean_square(const float *a, const float *b, int64_t n) {
+    double totals[LANES] = {0}, sum = 0;
+    for (int64_t start = 0; start < n; start += CHUNK) {
+        float part[LANES] = {0};
+        int64_t stop = n - start < CHUNK ? n : start + CHUNK;
+        for (int64_t i = start; i < stop; i += LANES) {
+            int64_t n_lanes = stop - i < LANES ? stop - i : LANES;
+            for (int64_t lane = 0; lane < n_lanes; lane++)
+                part[lane] += (a[i + lane] - b[i + lane]) * (a[i + lane] - b[i + lane]);
+        }
+        for (int lane = 0; lane < LANES; lane++)
+            totals[lane] += (double)part[lane];
+    }
+    for (int lane = 0; lane < LANES; lane++)
+        sum += totals[lane];
+    return sum / (double)n;
+}
+
 void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_t n,
                   const float *weights, float *blend) {
     float x = weights[0], y = weights[1], z = weights[2];
@@ -102,39 +120,42 @@ static void add_rows(const float *a, const float *b, int64_t n_rows, int64_t wid
     }
 }
 
-/* Write the means of blocks from the sums of their columns. Where the side is a constant, compilers
- * work on several blocks at a time. */
+/* Write the means of blocks from the sums of their columns; the last block begins earlier if it is not
+ * whole. Where the side is a constant, compilers work on several blocks at a time. */
 static inline void average(const float *sums, int64_t width, int64_t side, int64_t height,
                            float *means) {
-    int64_t n_whole = width / side, rest = width % side;
+    int64_t n_whole = width / side;
     for (int64_t i = 0; i < n_whole; i++) {
         float sum = 0;
         for (int64_t x = 0; x < side; x++)
             sum += sums[i * side + x];
         means[i] = sum / (float)(side * height);
     }
-    if (rest) {
+    if (width % side) {
+        int64_t first = width > side ? width - side : 0;
         float sum = 0;
-        for (int64_t x = n_whole * side; x < width; x++)
+        for (int64_t x = first; x < width; x++)
             sum += sums[x];
-        means[n_whole] = sum / (float)(rest * height);
+        means[n_whole] = sum / (float)((width - first) * height);
     }
 }
 
 void imgdup_block_moments(const float *a, const float *b, int64_t height, int64_t width,
                           int64_t side, float *columns, float *moments) {
     int64_t n_rows = (height + side - 1) / side, n_columns = (width + side - 1) / side;
+    int64_t block_height = side < height ? side : height;
     for (int64_t row = 0; row < n_rows; row++) {
-        int64_t top = row * side, bottom = top + side < height ? top + side : height;
-        add_rows(a + top * width, b + top * width, bottom - top, width, columns);
+        int64_t top = row * side, lowest = height - block_height;
+        top = top < lowest ? top : lowest;
+        add_rows(a + top * width, b + top * width, block_height, width, columns);
         for (int k = 0; k < DIFFERENCE_MOMENTS; k++) {
             float *means = moments + (k * n_rows + row) * n_columns;
             if (side == USUAL_SIDE)
-                average(columns + k * width, width, USUAL_SIDE, bottom - top, means);
+                average(columns + k * width, width, USUAL_SIDE, block_height, means);
             else if (side == USUAL_SIDE / 2)
-                average(columns + k * width, width, USUAL_SIDE / 2, bottom - top, means);
+                average(columns + k * width, width, USUAL_SIDE / 2, block_height, means);
             else
-                average(columns + k * width, width, side, bottom - top, means);
+                average(columns + k * width, width, side, block_height, means);
         }
     }
 }
@@ -486,6 +507,27 @@ int64_t imgdup_curve_error(const uint8_t *a, const uint8_t *b, int64_t n, const 
         sum += off * off < most ? off * off : most;
     }
     return sum;
+}
+
+void imgdup_count_nearer(const uint8_t *a, const uint8_t *b, int64_t n, const double *curve,
+                         const uint8_t *is_counted, int64_t counts[2]) {
+    for (int64_t i = 0; i < n; i++) {
+        int level = a[i], goal = b[i];
+        counts[0] += is_counted[level];
+        counts[1] += is_counted[level] & (fabs(curve[level] - goal) < abs(level - goal));
+    }
+}
+
+void imgdup_end_steps(const uint8_t *pixels, int64_t height, int64_t width, int64_t channels,
+                      int64_t rows_apart, int32_t end, int64_t *dark, int64_t *bright) {
+    for (int64_t y = 0; y < height; y += rows_apart) {
+        const uint8_t *row = pixels + y * width * channels;
+        for (int64_t i = channels; i < width * channels; i++) {
+            int here = row[i], before = row[i - channels], step = abs(here - before);
+            dark[step] += (here < end) & (before < end);
+            bright[step] += (here > WHITE - end) & (before > WHITE - end);
+        }
+    }
 }
 
 void imgdup_transpose(const float *plane, int64_t height, int64_t width, float *out) {

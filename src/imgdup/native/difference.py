@@ -46,6 +46,18 @@ def filter_sums(a: Plane, fine: Plane, coarse: Plane, b: Plane) -> FilterSums:
     return FilterSums(*sums.tolist())
 
 
+def mean_square(a: Plane, b: Plane) -> float:
+    """Return the mean squared difference of two planes.
+
+    Examples
+    --------
+    >>> mean_square(np.array([[1, 5]], np.float32), np.array([[1, 7]], np.float32))
+    2.0
+    """
+    planes = [_checked(each, a.shape) for each in (a, b)]
+    return float(_functions().imgdup_mean_square(*map(_address, planes), a.size))
+
+
 def blended(a: Plane, fine: Plane, coarse: Plane, weights: tuple[float, float, float]) -> Plane:
     """Add up three planes, each times a weight, and cut off at black and white.
 
@@ -122,7 +134,8 @@ def block_moments(a: Plane, b: Plane, side: int) -> npt.NDArray[np.float32]:
     ----------
     a, b : ndarray of float32, shape (height, width)
     side : int
-        Side of a block, in pixels; blocks at the right and lower edge may be smaller.
+        Side of a block, in pixels. The last blocks begin earlier, so that they are whole, too: many
+        filters leave edges of one pixel as they are. Those of a smaller picture are smaller.
 
     Returns
     -------
@@ -228,6 +241,59 @@ def curve_error(a: Pixels, b: Pixels, curve: npt.NDArray[np.int32], most: int) -
     return error / a.size
 
 
+def nearer_counts(
+    a: Pixels, b: Pixels, curve: Sums, is_counted: npt.NDArray[np.bool_]
+) -> tuple[int, int]:
+    """Count the pixels with some levels, and those of them that a curve takes nearer to a picture.
+
+    `curve` is a level for each of 256, and `is_counted` tells which of these levels count.
+
+    Examples
+    --------
+    >>> a, b = (np.array(levels, np.uint8) for levels in ([7, 7, 9], [8, 7, 9]))
+    >>> nearer_counts(a, b, np.arange(256) + 0.5, np.ones(256, np.bool_))
+    (3, 1)
+    """
+    if a.shape != b.shape or curve.shape != (LEVELS,) or is_counted.shape != (LEVELS,):
+        raise ValueError(
+            "expected two pictures of one shape, a curve of 256 levels and which of them count, "
+            f"got {a.shape}, {b.shape}, {curve.shape} and {is_counted.shape}"
+        )
+    a, b, curve = _bytes(a), _bytes(b), np.ascontiguousarray(curve, np.float64)
+    marks, counts = np.ascontiguousarray(is_counted, np.uint8), np.zeros(2, np.int64)
+    _functions().imgdup_count_nearer(
+        *(_address(a), _address(b), a.size, _address(curve), _address(marks), _address(counts))
+    )
+    counted, nearer = counts.tolist()
+    return counted, nearer
+
+
+def end_steps(pixels: Pixels, rows_apart: int, end: int) -> npt.NDArray[np.int64]:
+    """Count by how much neighbours in a row differ, near black and near white.
+
+    Returns
+    -------
+    ndarray of int64, shape (2, 256)
+        How often they differ by each number of levels where both are below `end`, and where both
+        are above ``255 - end``; in one of so many rows.
+
+    Examples
+    --------
+    >>> np.argwhere(end_steps(np.array([[3, 5, 99, 254, 255]], np.uint8), 1, 30)).tolist()
+    [[0, 2], [1, 1]]
+    """
+    if pixels.ndim not in (2, 3) or rows_apart < 1:
+        raise ValueError(f"expected a picture and a step, got {pixels.shape} and {rows_apart}")
+    pixels = _bytes(pixels)
+    height, width = pixels.shape[:2]
+    counts = np.zeros((2, LEVELS), np.int64)
+    _functions().imgdup_end_steps(
+        *(_address(pixels), height, width, pixels.shape[2] if pixels.ndim == 3 else 1),
+        *(rows_apart, end, _address(counts[0]), _address(counts[1])),
+    )
+    return counts
+
+
 def transposed(plane: Plane) -> Plane:
     """Exchange the rows and columns of a plane, many times faster than NumPy copies it so."""
     plane = _checked(plane, plane.shape)
@@ -281,6 +347,7 @@ def keep_memory() -> None:
 _P, _N = ctypes.c_void_p, ctypes.c_int64  # address, number
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_filter_sums": (None, _P, _P, _P, _P, _N, _P),
+    "imgdup_mean_square": (ctypes.c_double, _P, _P, _N),
     "imgdup_blend": (None, _P, _P, _P, _N, _P, _P),
     "imgdup_window_means": (None, _P, _N, _N, _N, _N, _P, _P),
     "imgdup_ascending": (None, _P, _P, _N, _P, _P, _P, _P),
@@ -288,6 +355,8 @@ _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_shrink": (None, _P, _N, _N, _N, _P, _N, _N, _P, _P),
     "imgdup_level_sums": (None, _P, _P, _P, _N, _P),
     "imgdup_curve_error": (_N, _P, _P, _N, _P, ctypes.c_int32),
+    "imgdup_count_nearer": (None, _P, _P, _N, _P, _P, _P),
+    "imgdup_end_steps": (None, _P, _N, _N, _N, _N, ctypes.c_int32, _P, _P),
     "imgdup_transpose": (None, _P, _N, _N, _P),
     "imgdup_frequency_powers": (None, _P, _N, _N, _P, _P),
     "imgdup_edges": (None, _P, _N, _N, _P, _P),

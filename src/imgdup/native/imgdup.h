@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 20 };
+enum { IMGDUP_INTERFACE = 21 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -181,6 +181,9 @@ enum { DIFFERENCE_SUMS = 8, DIFFERENCE_MOMENTS = 6, STEP_PARTS = 8, STEP_LANES =
 IMGDUP_EXPORT void imgdup_filter_sums(const float *a, const float *fine, const float *coarse,
                                       const float *b, int64_t n, double *sums);
 
+/* Return the mean squared difference of two planes (n,). */
+IMGDUP_EXPORT double imgdup_mean_square(const float *a, const float *b, int64_t n);
+
 /* Write a, fine and coarse (n,), times three weights, added up, and cut off at 0 and 255. */
 IMGDUP_EXPORT void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_t n,
                                 const float *weights, float *blend);
@@ -257,8 +260,8 @@ IMGDUP_EXPORT void imgdup_ascending(const double *values, const double *weights,
                                     double *means, double *totals, int64_t *ends,
                                     double *nearest);
 
-/* Write the means over blocks of side x side pixels, fewer at the right and lower edge:
- * moments (6, ceil(height / side), ceil(width / side)) of a, b, aa, bb, ab and (b - a) squared.
+/* Write the means over blocks of side x side pixels; the last ones begin earlier to be whole, but are
+ * smaller in a smaller picture: moments (6, ceil(height / side), ceil(width / side)) of a, b, aa, bb, ab and (b - a) squared.
  * columns (6, width) is scratch memory. */
 IMGDUP_EXPORT void imgdup_block_moments(const float *a, const float *b, int64_t height,
                                         int64_t width, int64_t side, float *columns,
@@ -320,6 +323,19 @@ IMGDUP_EXPORT void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const u
  * a curve (256,) gives for a (n,). */
 IMGDUP_EXPORT int64_t imgdup_curve_error(const uint8_t *a, const uint8_t *b, int64_t n,
                                          const int32_t *curve, int32_t most);
+
+/* Count the pixels of a (n,) whose levels are counted (256,), and those of them that a curve (256,)
+ * takes nearer to b (n,): counts (2,) are added to. */
+IMGDUP_EXPORT void imgdup_count_nearer(const uint8_t *a, const uint8_t *b, int64_t n,
+                                       const double *curve, const uint8_t *is_counted,
+                                       int64_t counts[2]);
+
+/* Count by how much neighbours in a row differ, in every rows_apart-th row of a picture (height, width,
+ * channels), where both are below `end`, and where both are above 255 - end: dark (256,) and bright
+ * (256,) are added to. */
+IMGDUP_EXPORT void imgdup_end_steps(const uint8_t *pixels, int64_t height, int64_t width,
+                                    int64_t channels, int64_t rows_apart, int32_t end,
+                                    int64_t *dark, int64_t *bright);
 
 /* Exchange the rows and columns of a plane: out (width, height). */
 IMGDUP_EXPORT void imgdup_transpose(const float *plane, int64_t height, int64_t width, float *out);

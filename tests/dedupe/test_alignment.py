@@ -13,6 +13,7 @@ from imgdup.dedupe.alignment import (
     is_reverse,
     is_unmoved,
     refine,
+    within,
 )
 
 WHOLE = photo(300, 400)
@@ -94,7 +95,12 @@ def test_two_places_agree_if_each_is_the_reverse_of_the_other():
     square = np.vstack([there.matrix, [0, 0, 1]])
     reverse = Place(False, np.linalg.inv(square)[:2])
 
+    beside = Place(False, reverse.matrix + np.array([[0, 0, 0.008], [0, 0, 0]]))
+    apart = Place(False, reverse.matrix + np.array([[0, 0, 0.015], [0, 0, 0]]))
+
     assert is_reverse(reverse, there, WHOLE.shape)
+    assert is_reverse(beside, there, WHOLE.shape)
+    assert not is_reverse(apart, there, WHOLE.shape)
     assert not is_reverse(back, there, WHOLE.shape)
     assert not is_reverse(there, there, WHOLE.shape)
 
@@ -110,7 +116,7 @@ def test_what_both_show_is_the_same_at_the_size_of_the_part():
     box = BOXES["middle"]
     part = cropped(box, 0.5)
 
-    taken, shown = cut_out(WHOLE, part, place_of(box))
+    taken, shown, _ = cut_out(WHOLE, part, Place(True, place_of(box)))
 
     assert taken.shape == shown.shape
     assert np.all(np.divide(shown.shape[:2], part.shape[:2]) > 0.85)  # the edges are left out
@@ -120,18 +126,40 @@ def test_what_both_show_is_the_same_at_the_size_of_the_part():
 def test_a_part_that_lies_outside_for_the_most_part_shows_nothing_in_common():
     part = cropped(BOXES["middle"])
 
-    assert cut_out(WHOLE, part, place_of((0.8, 0.8, 0.8, 0.8))) is None
+    assert cut_out(WHOLE, part, Place(True, place_of((0.8, 0.8, 0.8, 0.8)))) is None
 
 
 def test_what_lies_outside_the_whole_is_left_out():
     part = WHOLE[30:270, 40:360]
     whole = np.ascontiguousarray(WHOLE[:, 80:])
 
-    taken, shown = cut_out(whole, part, place_of((-0.125, 0.1, 1.0, 0.8)))
+    taken, shown, _ = cut_out(whole, part, Place(True, place_of((-0.125, 0.1, 1.0, 0.8))))
 
     assert taken.shape == shown.shape
     assert shown.shape[1] < 0.875 * part.shape[1]
     assert np.abs(taken.astype(int) - shown).mean() < 3
+
+
+@pytest.mark.parametrize("part_is_second", [True, False])
+def test_the_frame_is_where_the_first_picture_shows_what_both_show(part_is_second):
+    part = cropped(BOXES["right"])
+    pair = (WHOLE, part) if part_is_second else (part, WHOLE)
+
+    shared = cut_out(*pair, Place(part_is_second, place_of(BOXES["right"])))
+
+    left, top, right, bottom = shared.frame
+    rows, columns = pair[0].shape[:2]
+    framed = pair[0][
+        round(top * rows) : round(bottom * rows), round(left * columns) : round(right * columns)
+    ]
+    resized = cv2.resize(framed, shared.first.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(resized.astype(int) - shared.first).mean() < 2
+
+
+def test_a_box_in_a_frame_lies_within_it():
+    assert within((0.5, 0.2, 1.0, 0.6), (0.0, 0.5, 0.5, 1.0)) == pytest.approx(
+        (0.5, 0.4, 0.75, 0.6)
+    )
 
 
 def test_the_box_is_kept_within_the_whole():

@@ -223,6 +223,32 @@ def test_another_picture_is_different(scene):
     assert compare_pictures(scene, cv2.resize(other, (320, 240))).relation == "different"
 
 
+def test_pictures_that_differ_plainly_are_not_measured(scene, monkeypatch):
+    other = np.random.default_rng(8).integers(0, 256, (12, 16, 3)).astype(np.uint8)
+    monkeypatch.setattr("imgdup.dedupe.difference.evidence_of", None)
+    monkeypatch.setattr("imgdup.dedupe.difference.Evidence", None)
+
+    verdict = compare_pictures(scene, cv2.resize(other, (320, 240)))
+
+    assert verdict == Verdict("different", 255.0, (0, 0, 1000, 1000))
+
+
+@pytest.mark.parametrize("crop_is_second", [True, False])
+def test_a_crop_that_was_edited_is_edited_and_the_box_shows_where(scene, crop_is_second):
+    crop = scene[24:, 32:].copy()
+    crop[100:130, 150:190] = (250, 20, 20)
+
+    verdict = compare_pictures(*((scene, jpeg(crop)) if crop_is_second else (jpeg(crop), scene)))
+
+    left, top = (32, 24) if crop_is_second else (0, 0)
+    rows, columns = (scene if crop_is_second else crop).shape[:2]
+    x, y, width, height = verdict.box
+    assert verdict.relation == "edited"
+    assert x <= 1000 * (left + 150) / columns < 1000 * (left + 190) / columns <= x + width
+    assert y <= 1000 * (top + 100) / rows < 1000 * (top + 130) / rows <= y + height
+    assert width < 330 and height < 330
+
+
 FOLDERS = sorted(folder.name for folder in (DATA / "different").iterdir()) if DATA else []
 SHAPES = [(1, 1), (1, 50), (50, 1), (7, 9), (8, 8), (33, 9)]
 

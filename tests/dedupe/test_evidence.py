@@ -140,8 +140,8 @@ def test_photos_of_different_scenes_differ_plainly_and_copies_do_not():
     assert evidence.differ_plainly(first, second)
     assert not evidence.differ_plainly(first, first)
     assert not evidence.differ_plainly(first, first // 2 + 40)
-    assert evidence.agreement_of(first, first) == 1.0
-    assert evidence.agreement_of(first, second) < evidence.PLAINLY
+    assert evidence.visible_agreement(first, first) == 1.0
+    assert evidence.visible_agreement(first, second) < evidence.PLAINLY
 
 
 @pytest.mark.parametrize(("noise", "low", "high"), [(0, 0.99, 1.0), (8, 0.4, 0.95), (60, 0.0, 0.4)])

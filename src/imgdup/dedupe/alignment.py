@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from imgdup.dedupe.evidence import PLAINLY, differ_plainly
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import luma, resized, warped
+from imgdup.images.opencv import luma_of, resized, warped
 from imgdup.native.places import SEARCH_SIDE, moved, search
 
 Matrix = npt.NDArray[np.float64]
@@ -28,7 +28,7 @@ EDGE = 16  # pixels; a block of chroma in most JPEG files
 LEAST_OVERLAP = 0.5  # of the part
 LEAST_SIDE = 8  # pixels; smaller pictures are not moved over each other
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom; shares of the picture
+Shares = tuple[float, float, float, float]  # left, top, right, bottom; shares of a picture
 
 
 class Place(NamedTuple):
@@ -60,58 +60,99 @@ def refine(first: Pixels, second: Pixels, place: Place) -> Place | None:
     return _refined(*_both_gray(first, second), place, FINE_SIDE, LEAST_ALIKE)
 
 
-def is_reverse(place: Place, other: Place, shape: tuple[int, ...]) -> bool:
-    """Return whether two places, one each way, say the same up to a pixel of this shape."""
-    squares = [np.vstack([each.matrix, [0, 0, 1]]) for each in (place, other)]
-    return place.part_is_second != other.part_is_second and is_unmoved(
-        (squares[0] @ squares[1])[:2], shape
+def is_reverse(rough: Place, other: Place, shape: tuple[int, ...]) -> bool:
+    """Return whether a rough place says the same as another one, of the other way round.
+
+    They may differ by a pixel of the pictures on which a rough place is refined; `shape` is that of
+    the second picture.
+    """
+    squares = [np.vstack([each.matrix, [0, 0, 1]]) for each in (rough, other)]
+    scale = min(1.0, ROUGH_SIDE / max(shape[:2]))
+    return rough.part_is_second != other.part_is_second and is_unmoved(
+        (squares[0] @ squares[1])[:2], tuple(scale * side for side in shape[:2])
     )
 
 
-def box_in_whole(matrix: Matrix) -> Box:
+def box_in_whole(matrix: Matrix) -> Shares:
     """Return the box that a part covers in the whole."""
-    corners = matrix @ np.array([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]])
+    return _taken_from(matrix, (0.0, 0.0, 1.0, 1.0))
+
+
+def _taken_from(matrix: Matrix, box: Shares) -> Shares:
+    """Return the box in the whole around what a box of the part covers."""
+    left, top, right, bottom = box
+    corners = matrix @ np.array([[left, right, left, right], [top, top, bottom, bottom], [1] * 4])
     low, high = np.clip(corners.min(axis=1), 0, 1), np.clip(corners.max(axis=1), 0, 1)
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
-def is_unmoved(matrix: Matrix, shape: tuple[int, ...]) -> bool:
+def within(frame: Shares, box: Shares) -> Shares:
+    """Return in shares of a picture what is a box in shares of a frame in it."""
+    left, top, right, bottom = frame
+    width, height = right - left, bottom - top
+    return (
+        left + width * box[0],
+        top + height * box[1],
+        left + width * box[2],
+        top + height * box[3],
+    )
+
+
+def is_unmoved(matrix: Matrix, shape: tuple[float, ...]) -> bool:
     """Return whether all corners stay within a pixel of their place."""
     corners = np.array([[0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]])
     moves = np.abs(matrix @ corners - corners[:2])
     return bool(np.all(moves[0] * shape[1] <= 1) and np.all(moves[1] * shape[0] <= 1))
 
 
-def cut_out(whole: Pixels, part: Pixels, matrix: Matrix) -> tuple[Pixels, Pixels] | None:
-    """Return the part and what the whole shows in its place, at one size.
+class Shared(NamedTuple):
+    """What both pictures show, at one size, and where that is in the first one."""
+
+    first: Pixels
+    second: Pixels
+    frame: Shares
+
+
+def cut_out(first: Pixels, second: Pixels, place: Place) -> Shared | None:
+    """Return what both pictures show.
 
     Pixels of the part that lie outside the whole are equal in both, and the outermost pixels are
     left out. None if the overlap is small.
     """
-    left, top, right, bottom = box_in_whole(matrix)
+    whole, part = (first, second) if place.part_is_second else (second, first)
+    left, top, right, bottom = box_in_whole(place.matrix)
     width = min(part.shape[1], max(1, round((right - left) * whole.shape[1])))
     height = min(part.shape[0], max(1, round((bottom - top) * whole.shape[0])))
     part = resized(part, height, width)
     factors = (height / max(1e-6, bottom - top), width / max(1e-6, right - left))
     size = [min(w, max(1, round(f))) for w, f in zip(whole.shape[:2], factors, strict=True)]
     whole = resized(whole, size[0], size[1])
-    taken = warped(whole, _in_pixels(matrix, whole.shape, part.shape), height, width)
-    inside = _inside(matrix, height, width)
-    if inside.all():
-        return _without_edges(taken), _without_edges(part)
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    if np.mean(inside) < LEAST_OVERLAP:
-        return None
-    taken[~inside] = part[~inside]
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _without_edges(taken[box]), _without_edges(part[box])
+    taken = warped(whole, _in_pixels(place.matrix, whole.shape, part.shape), height, width)
+    inside = _inside(place.matrix, height, width)
+    rows, columns = slice(0, height), slice(0, width)
+    if not inside.all():
+        if np.mean(inside) < LEAST_OVERLAP:
+            return None
+        taken[~inside] = part[~inside]
+        rows, columns = (_span(np.asarray(inside.any(axis=axis))) for axis in (1, 0))
+    rows, columns = _without_edges(rows), _without_edges(columns)
+    taken, part = (np.ascontiguousarray(each[rows, columns]) for each in (taken, part))
+    box = columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
+    if place.part_is_second:
+        return Shared(taken, part, _taken_from(place.matrix, box))
+    return Shared(part, taken, box)
 
 
-def _without_edges(pixels: Pixels) -> Pixels:
+def _span(marks: npt.NDArray[np.bool_]) -> slice:
+    """Return the range from the first mark to the last one."""
+    places = np.flatnonzero(marks)
+    return slice(int(places[0]), int(places[-1]) + 1)
+
+
+def _without_edges(span: slice) -> slice:
     """Cut off the edges, where compression mixes in what lies beyond."""
-    height, width = pixels.shape[:2]
-    y, x = (min(EDGE, side // 16) for side in (height, width))
-    return np.ascontiguousarray(pixels[y : height - y, x : width - x])
+    edge = min(EDGE, (span.stop - span.start) // 16)
+    return slice(span.start + edge, span.stop - edge)
 
 
 def _search(whole: Pixels, part: Pixels) -> tuple[float, Matrix]:
@@ -135,7 +176,7 @@ def _search(whole: Pixels, part: Pixels) -> tuple[float, Matrix]:
 
 def _both_gray(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
     """Return the luma of both pictures."""
-    one, other = (each if each.ndim == 2 else luma(each) for each in (first, second))
+    one, other = luma_of(first), luma_of(second)
     return np.ascontiguousarray(one), np.ascontiguousarray(other)
 
 

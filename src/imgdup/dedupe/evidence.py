@@ -22,7 +22,7 @@ from imgdup.dedupe.excess import (
 from imgdup.dedupe.sharpness import CLEAN, equal_filter, equal_sharpness, least_factor, plane_of
 from imgdup.dedupe.tones import SMOOTH_SHARE, TEXTURED, equal_colours
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, luma, resized
+from imgdup.images.opencv import Plane, luma_of, resized
 from imgdup.native.difference import block_moments, window_means
 from imgdup.native.windows import Limits, quantile
 
@@ -188,9 +188,15 @@ class Evidence:
         return _unlike_shapes(self._luma, self._has_rough_curve)
 
 
-def agreement_of(first: Pixels, second: Pixels) -> float:
-    """Return in which share of the area with structure two pictures of one size correlate."""
-    return _agreement(_luma_windows(first, second))
+def visible_agreement(first: Pixels, second: Pixels) -> float:
+    """Return in which share of the area with structure two reduced pictures correlate.
+
+    It is 1 if there is not much to see.
+    """
+    windows = _luma_windows(first, second)
+    if np.mean(_structured(windows)) <= MUCH:
+        return 1.0
+    return _agreement(windows)
 
 
 def differ_plainly(first: Pixels, second: Pixels, least: float = PLAINLY) -> bool:
@@ -200,14 +206,12 @@ def differ_plainly(first: Pixels, second: Pixels, least: float = PLAINLY) -> boo
     agreed in less than 46 % of the area with structure, not even a recoloured one. `least` is the
     share that must agree.
     """
-    windows = _luma_windows(first, second)
-    return bool(np.mean(_structured(windows)) > MUCH and _agreement(windows) < least)
+    return visible_agreement(first, second) < least
 
 
 def _luma_windows(first: Pixels, second: Pixels) -> _Moments:
     """Return the means of the luma over the windows in which pictures agree or not."""
-    grays = (each if each.ndim == 2 else luma(each) for each in (first, second))
-    a, b = (gray.astype(np.float32) for gray in grays)
+    a, b = (luma_of(each).astype(np.float32) for each in (first, second))
     return _moments(a, b, BLOCK).windows(AGREEMENT_SIDE)
 
 

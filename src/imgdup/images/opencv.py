@@ -118,6 +118,11 @@ def luma(pixels: Pixels) -> Pixels:
     return _uint8(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
 
 
+def luma_of(pixels: Pixels) -> Pixels:
+    """Return the luma of an RGB or gray picture; a gray picture is its own."""
+    return pixels if pixels.ndim == 2 else luma(pixels)
+
+
 def as_rgb(gray: Pixels) -> Pixels:
     """Return a gray picture with three equal channels."""
     return _uint8(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB))

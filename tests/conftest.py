@@ -18,18 +18,23 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import compiling
 import make_sample
+import numpy as np
 import pytest
+from blake3 import blake3
 from hypothesis import settings
 
 from encoded import painted
 from imgdup import cli
 from imgdup.build import hash_batch
+from imgdup.dedupe.difference import compare_pictures
 from imgdup.native import FOLDER, VARIABLE
 from imgdup.workers.pool import inline
 from imgdup.workers.process import Processes
 from object_servers import serving_as
 
 del os.environ["OPENBLAS_NUM_THREADS"]
+
+VERDICTS = {}  # of pairs of pictures, by their sizes and digests; see `each_pair_once`
 
 settings.register_profile("thorough", deadline=None, max_examples=2_000)
 settings.register_profile("imgdup", deadline=None, max_examples=60, derandomize="CI" in os.environ)
@@ -54,10 +59,15 @@ def pytest_configure():
     os.environ["NO_COLOR"] = "1"
 
 
-def pytest_collection_finish():
-    """Leave the thousands of tests themselves out of all garbage collections from now on."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Leave the thousands of tests themselves out of all garbage collections."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +109,27 @@ def in_process(monkeypatch):
 def processes(monkeypatch):
     """Let processes do it, in a folder or file whose other tests use `in_process`."""
     monkeypatch.setattr("imgdup.workers.pool.Processes", Processes)
+
+
+@pytest.fixture
+def each_pair_once(monkeypatch):
+    """Compare each pair of pictures once in all tests that use this; later give the same verdict.
+
+    The verdict depends on the pixels alone, and they are what it is remembered by. What workers
+    compare is compared again.
+    """
+    monkeypatch.setattr("imgdup.dedupe.pictures.compare_pictures", _compare_once)
+
+
+def _compare_once(first, second):
+    pair = _name_of(first), _name_of(second)
+    if pair not in VERDICTS:
+        VERDICTS[pair] = compare_pictures(first, second)
+    return VERDICTS[pair]
+
+
+def _name_of(pixels):
+    return pixels.shape, blake3(np.ascontiguousarray(pixels)).digest()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import numpy as np
 LOSSLESS = {"png", "bmp", "gif", "tiff"}
 
 
+@cache
 def turned_match(match):
     """Return the match hash of a picture in its eight orientations, sign by sign.
 
@@ -30,7 +31,7 @@ def turned_match(match):
                         sign = match >> place & 1 ^ flipped * (u % 2) ^ mirrored * (v % 2)
                         turned |= sign << 16 * u + v
                 found.append(turned)
-    return found
+    return tuple(found)
 
 
 def match_distance(a, b, orientations=False):

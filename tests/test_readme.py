@@ -94,14 +94,18 @@ def matches(shown, printed):
     return re.fullmatch(pattern, printed, re.DOTALL) is not None
 
 
+here = pytest.mark.usefixtures("in_process", "each_pair_once")  # the pages show the same pictures
+
+
 @pytest.fixture
 def folder(painted_sample, tmp_path):
     shutil.copytree(painted_sample, tmp_path / "sample")
     return tmp_path
 
 
+@here
 @pages_with("console")
-def test_the_commands_print_what_is_shown(page, folder, in_process, monkeypatch):
+def test_the_commands_print_what_is_shown(page, folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("IMGDUP_INDEX", "")
     for command, shown in steps(page):
@@ -111,8 +115,9 @@ def test_the_commands_print_what_is_shown(page, folder, in_process, monkeypatch)
         assert in_order, f"$ {command}\n{printed}{error}"
 
 
+@here
 @pages_with("python")
-def test_the_python_examples_print_what_is_shown(page, folder, in_process, monkeypatch, capsys):
+def test_the_python_examples_print_what_is_shown(page, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     for example in blocks(page, "python"):
         exec(example, {"__name__": "__main__"})

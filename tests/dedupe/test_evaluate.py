@@ -60,12 +60,19 @@ def slow_print(data):
     return {"search": hashes, "match": match, "pdq": hash_pictures([gray], "pdq", 256)[0]}
 
 
+@pytest.fixture(scope="module")
+def originals():
+    """The pictures, and the hashes of each."""
+    pictures = [patchwork(seed) for seed in range(N)]
+    return [
+        (each, slow_print(cv2.imencode(".png", each[..., ::-1])[1].tobytes())) for each in pictures
+    ]
+
+
 @pytest.mark.parametrize("edit", ["JPEG quality 20", "resized to 25 %", "mirrored"])
-def test_distances_of_copies_are_those_of_files_that_are_hashed_one_by_one(found, edit):
+def test_distances_of_copies_are_those_of_files_that_are_hashed_one_by_one(found, originals, edit):
     expected = {by: [] for by in BY}
-    for seed in range(N):
-        picture = patchwork(seed)
-        original = slow_print(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+    for picture, original in originals:
         copy = slow_print(EDITS[edit](picture))
         for by, bits in expected.items():
             bits.append(bits_between(original[by], copy[by]))

@@ -117,7 +117,7 @@ AGES = (1000, 0, -1000)  # the original is older, as old as after `git clone`, n
 
 
 @pytest.mark.parametrize("age_s", AGES)
-def test_the_original_is_kept_beside_ten_copies(folder, age_s):
+def test_the_original_is_kept_beside_ten_copies(folder, each_pair_once, age_s):
     plan = planned(folder, is_original, lambda file: age_s)
 
     removed = {name_of(each.remove.path) for each in plan.removals}
@@ -216,7 +216,9 @@ def folder_of_pairs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("age_s", AGES)
-def test_the_original_stays_where_only_both_pictures_show_it(folder_of_pairs, age_s):
+def test_the_original_stays_where_only_both_pictures_show_it(
+    folder_of_pairs, each_pair_once, age_s
+):
     plan = planned(folder_of_pairs, is_numbered_original, lambda file: age_s)
 
     assert lost(plan, is_numbered_original) == []

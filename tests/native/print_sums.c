@@ -170,6 +170,9 @@ static void print_sums(void) {
         cosines[i] = (float)(next(2000) - 1000) / 1000.0f;
     imgdup_filter_sums(planes[0], planes[1], planes[2], planes[3], n, sums);
     print_doubles("filter", sums, DIFFERENCE_SUMS);
+    float gaussian[5] = {0.25f, 0.2f, 0.1f, 0.05f, 0.025f};
+    imgdup_blur(planes[0], height, width, 1, gaussian, 4, scratch, moments);
+    print_floats("blur", moments, n);
     double square = imgdup_mean_square(planes[0], planes[1], n);
     print_doubles("square", &square, 1);
     float blend_weights[3] = {0.5f, 0.75f, -0.25f};

@@ -3,6 +3,8 @@
 The twins use numbers of double precision, or whole numbers where the result is exact.
 """
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -12,6 +14,7 @@ from imgdup.native.difference import (
     ascending,
     blended,
     block_moments,
+    blurred,
     curve_error,
     edges,
     end_steps,
@@ -58,6 +61,35 @@ def test_a_blend_is_the_weighted_sum_cut_off_at_black_and_white(shape):
     np.testing.assert_allclose(found, np.clip(total, 0, 255), atol=1e-3)
     assert found.min() >= 0
     assert found.max() <= 255
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (20, 31, 3), (2, 1, 3)], ids=str)
+@pytest.mark.parametrize("sigma", [0.8, 2.5])
+def test_a_blur_is_the_mean_of_the_pixels_weighted_by_a_gaussian(shape, sigma):
+    (plane,) = planes_of(shape, 1)
+    reach = math.ceil(3 * sigma)
+    places = np.arange(-reach, reach + 1)
+    weights = np.exp(-(places**2) / (2 * sigma**2))
+    weights /= weights.sum()
+    expected = np.pad(
+        plane.astype(float), [(reach, reach)] * 2 + [(0, 0)] * (len(shape) - 2), "reflect"
+    )
+    for axis in (0, 1):
+        shifted = [np.roll(expected, place, axis) for place in places]
+        expected = sum(w * each for w, each in zip(weights, shifted, strict=True))
+
+    found = blurred(plane, sigma)
+
+    inner = expected[reach : reach + shape[0], reach : reach + shape[1]]
+    np.testing.assert_allclose(found, inner, rtol=1e-5)
+
+
+def test_a_blur_of_levels_or_beyond_its_reach_is_refused():
+    (plane,) = planes_of((4, 5), 1)
+
+    for wrong, sigma in ((plane.astype(np.uint8), 1.0), (plane[0], 1.0), (plane, 0.0), (plane, 11)):
+        with pytest.raises(ValueError, match=r"a sigma up to 10\.7"):
+            blurred(wrong, sigma)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -309,6 +341,7 @@ def test_every_level_gives_the_same_results(level):
             frequency_powers(p, q[:8, :8]),
             np.array(filter_sums(p, q, p, q)),
             np.array(mean_square(p, q)),
+            *(blurred(p, sigma) for sigma in (0.8, 2.5)),
             np.array(nearer_counts(a, b, np.linspace(9, 250, 256), np.arange(256) > 20)),
             end_steps(a, 2, 99),
             *(block_moments(p, q, side) for side in (2, 4, 5)),

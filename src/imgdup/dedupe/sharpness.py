@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, blurred, channel_of, resized
-from imgdup.native.difference import blended, filter_sums, mean_square
+from imgdup.images.opencv import Plane, channel_of, resized
+from imgdup.native.difference import blended, blurred, filter_sums, mean_square
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
 SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...

@@ -1,4 +1,4 @@
-"""Decode PNG and WebP, encode JPEG, and resize and blur pictures, all by OpenCV.
+"""Decode PNG and WebP, encode JPEG, and resize pictures, all by OpenCV.
 
 Transparent pictures are laid on white, the paper of most viewers, so that hidden colours do not
 count. Nothing is printed.
@@ -150,12 +150,6 @@ def spread_between(first: Pixels, second: Pixels) -> float:
 def mapped(pixels: Pixels, curve: Pixels) -> Pixels:
     """Replace each level of all channels by that of a tone curve, uint8 (256,)."""
     return _uint8(cv2.LUT(pixels, curve))
-
-
-def blurred(plane: Plane, sigma: float) -> Plane:
-    """Blur by a Gaussian of this standard deviation, in pixels."""
-    side = 2 * math.ceil(3 * sigma) + 1
-    return _float32(cv2.GaussianBlur(plane, (side, side), sigma))
 
 
 def largest_near(plane: Plane, side: int) -> Plane:

@@ -13,6 +13,8 @@
 enum {
     LANES = 16,   /* independent sums of a vector */
     CHUNK = 1024, /* pixels whose products are added in float, before the sums are added in double */
+    FINE_REACH = 3,   /* pixels, of the blurs that are needed most */
+    COARSE_REACH = 8,
     LEVELS = 256,
     TABLES = 4, /* to count levels in */
     WHITE = 255,
@@ -26,6 +28,14 @@ enum {
 };
 
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
+
+/* Copy some numbers into or out of a vector; the size of a whole one is a constant. */
+static void copy(void *to, const void *from, int64_t n_lanes) {
+    if (n_lanes == LANES)
+        memcpy(to, from, sizeof(Vector));
+    else
+        memcpy(to, from, (size_t)n_lanes * sizeof(float));
+}
 
 void imgdup_filter_sums(const float *a, const float *fine, const float *coarse, const float *b,
                         int64_t n, double *sums) {
@@ -62,6 +72,62 @@ void imgdup_filter_sums(const float *a, const float *fine, const float *coarse, 
     }
 }
 
+/* Return the element at a distance beyond an end of a line, as in a mirror that stands on this end. */
+static int64_t mirrored(int64_t i, int64_t n) {
+    if (n == 1)
+        return 0;
+    i = llabs(i) % (2 * n - 2);
+    return i < n ? i : 2 * n - 2 - i;
+}
+
+/* Write n weighted means of neighbours in a direction: `before` and `after` hold, for each weight, the
+ * numbers so far to either side. Where the reach is a constant, compilers keep the sums in registers. */
+static inline void blur_line(const float *const *before, const float *const *after,
+                             const float *weights, const int reach, int64_t n,
+                             float *restrict out) {
+    for (int64_t x = 0; x < n; x++) {
+        float sum = weights[0] * before[0][x];
+        for (int k = 1; k <= reach; k++)
+            sum += weights[k] * (before[k][x] + after[k][x]);
+        out[x] = sum;
+    }
+}
+
+static void blur_row(const float *const *before, const float *const *after, const float *weights,
+                     int64_t reach, int64_t n, float *restrict out) {
+    if (reach == FINE_REACH)
+        blur_line(before, after, weights, FINE_REACH, n, out);
+    else if (reach == COARSE_REACH)
+        blur_line(before, after, weights, COARSE_REACH, n, out);
+    else
+        blur_line(before, after, weights, (int)reach, n, out);
+}
+
+void imgdup_blur(const float *plane, int64_t height, int64_t width, int64_t channels,
+                 const float *weights, int64_t reach, float *row, float *out) {
+    const float *before[BLUR_REACH + 1], *after[BLUR_REACH + 1];
+    int64_t n = width * channels, edge = reach * channels;
+    for (int64_t y = 0; y < height; y++) {
+        for (int64_t k = 0; k <= reach; k++) {
+            before[k] = plane + mirrored(y - k, height) * n;
+            after[k] = plane + mirrored(y + k, height) * n;
+        }
+        float *columns = row + edge;
+        blur_row(before, after, weights, reach, n, columns);
+        for (int64_t k = 1; k <= reach; k++)
+            for (int64_t c = 0; c < channels; c++) {
+                int64_t right = mirrored(width - 1 + k, width);
+                columns[c - k * channels] = columns[mirrored(k, width) * channels + c];
+                columns[n + (k - 1) * channels + c] = columns[right * channels + c];
+            }
+        for (int64_t k = 0; k <= reach; k++) {
+            before[k] = columns - k * channels;
+            after[k] = columns + k * channels;
+        }
+        blur_row(before, after, weights, reach, n, out + y * n);
+    }
+}
+
 double imgdup_mean_square(const float *a, const float *b, int64_t n) {
     double totals[LANES] = {0}, sum = 0;
     for (int64_t start = 0; start < n; start += CHUNK) {
@@ -88,14 +154,6 @@ void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_
         level = level > 0 ? level : 0;
         blend[i] = level < WHITE ? level : WHITE;
     }
-}
-
-/* Copy some numbers into or out of a vector; the size of a whole one is a constant. */
-static void copy(void *to, const void *from, int64_t n_lanes) {
-    if (n_lanes == LANES)
-        memcpy(to, from, sizeof(Vector));
-    else
-        memcpy(to, from, (size_t)n_lanes * sizeof(float));
 }
 
 /* Write the sums over some rows of each column, of what `imgdup_block_moments` averages. */

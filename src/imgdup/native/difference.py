@@ -1,6 +1,7 @@
 """Steps of the comparison of two pictures, by calling ``difference.c``."""
 
 import ctypes
+import math
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from imgdup.native import declared
 
-N_SUMS, N_MOMENTS, N_FREQUENCIES = 8, 6, 8  # the same as in imgdup.h
+N_SUMS, N_MOMENTS, N_FREQUENCIES, BLUR_REACH = 8, 6, 8, 32  # the same as in imgdup.h
 LEVELS = 256
 MAX_SIDE, MAX_CHANNELS = 1 << 24, 4  # pixels and levels of each, of a picture that `shrunk` takes
 
@@ -44,6 +45,42 @@ def filter_sums(a: Plane, fine: Plane, coarse: Plane, b: Plane) -> FilterSums:
     sums = np.zeros(N_SUMS, np.float64)
     _functions().imgdup_filter_sums(*map(_address, planes), a.size, _address(sums))
     return FilterSums(*sums.tolist())
+
+
+def blurred(plane: Plane, sigma: float) -> Plane:
+    """Blur a plane, or a picture of float32 of several channels, by a Gaussian.
+
+    `sigma` is its standard deviation, in pixels; what lies farther than three of them away does not
+    count. Beyond the edges, the pixels are mirrored without the outermost ones.
+
+    Examples
+    --------
+    >>> blurred(np.array([[0, 90, 0]], np.float32), 0.3).round().tolist()
+    [[1.0, 89.0, 1.0]]
+    """
+    reach = math.ceil(3 * sigma)
+    if plane.dtype != np.float32 or plane.ndim not in (2, 3) or not 0 < reach <= BLUR_REACH:
+        raise ValueError(
+            f"expected float32 of shape (height, width) or (height, width, channels) and a sigma "
+            f"up to {BLUR_REACH / 3:.1f}, got {plane.dtype} of shape {plane.shape} and {sigma}"
+        )
+    plane = np.ascontiguousarray(plane)
+    height, width = plane.shape[:2]
+    channels = plane.shape[2] if plane.ndim == 3 else 1
+    row, out = np.empty((width + 2 * reach) * channels, np.float32), np.empty_like(plane)
+    _functions().imgdup_blur(
+        *(_address(plane), height, width, channels, _address(_gaussian(sigma)), reach),
+        *(_address(row), _address(out)),
+    )
+    return out
+
+
+@cache
+def _gaussian(sigma: float) -> Plane:
+    """Return the weights of a pixel and of the next ones on one side."""
+    heights = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(math.ceil(3 * sigma) + 1)]
+    total = 2 * sum(heights) - heights[0]
+    return np.array([each / total for each in heights], np.float32)
 
 
 def mean_square(a: Plane, b: Plane) -> float:
@@ -347,6 +384,7 @@ def keep_memory() -> None:
 _P, _N = ctypes.c_void_p, ctypes.c_int64  # address, number
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_filter_sums": (None, _P, _P, _P, _P, _N, _P),
+    "imgdup_blur": (None, _P, _N, _N, _N, _P, _N, _P, _P),
     "imgdup_mean_square": (ctypes.c_double, _P, _P, _N),
     "imgdup_blend": (None, _P, _P, _P, _N, _P, _P),
     "imgdup_window_means": (None, _P, _N, _N, _N, _N, _P, _P),

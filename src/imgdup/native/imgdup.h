@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 21 };
+enum { IMGDUP_INTERFACE = 22 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -180,6 +180,16 @@ enum { DIFFERENCE_SUMS = 8, DIFFERENCE_MOMENTS = 6, STEP_PARTS = 8, STEP_LANES =
  * are those of xx, xz, zz, x, z, xy, zy, y. */
 IMGDUP_EXPORT void imgdup_filter_sums(const float *a, const float *fine, const float *coarse,
                                       const float *b, int64_t n, double *sums);
+
+enum { BLUR_REACH = 32 };
+
+/* Write the weighted means of the pixels around each one, of columns first and then of rows: out of the
+ * shape of the plane (height, width, channels). weights (reach + 1,) are those of the pixel and of
+ * the next ones on either side, at most BLUR_REACH; beyond the edges, a plane is mirrored without
+ * its outermost pixels. row (width + 2 reach, channels) is scratch memory. */
+IMGDUP_EXPORT void imgdup_blur(const float *plane, int64_t height, int64_t width,
+                               int64_t channels, const float *weights, int64_t reach,
+                               float *row, float *out);
 
 /* Return the mean squared difference of two planes (n,). */
 IMGDUP_EXPORT double imgdup_mean_square(const float *a, const float *b, int64_t n);

@@ -52,7 +52,7 @@ HOMES = {
     "imutils": {"output.montage"},
     "click": {"cli"},
     "send2trash": {"apply.actions"},
-    "watchfiles": {"cli.watch"},
+    "watchfiles": {"cli.indexing"},
     "vptree": {"query.check_index"},
     "obstore": {"containers.remote"},
     "pyarrow": {"output.export", "containers.table", "containers.table_without"},

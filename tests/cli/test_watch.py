@@ -15,7 +15,7 @@ import pytest
 from cli_runs import IMGDUP, TIMEOUT_S, in_process
 from imgdup import ImageIndex
 from imgdup.build.settings import Settings
-from imgdup.cli import watch as watching_command
+from imgdup.cli import indexing as watching_command
 from imgdup.errors import ImgdupError
 from imgdup.index.folder import locked
 

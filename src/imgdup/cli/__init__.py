@@ -102,8 +102,10 @@ FUNCTIONS = {"import": "import_hashes"}  # of the commands, where they have anot
 MODULES = {  # of the commands, where they have another name than the function
     **dict.fromkeys(("info", "check", "export", "merge", "subtract"), "indexes"),
     **dict.fromkeys(("completion", "man"), "generated"),
+    **dict.fromkeys(("compare", "split"), "sets"),
     "forget": "index",
     "undo": "apply",
+    "watch": "indexing",
 }
 
 

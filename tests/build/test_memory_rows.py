@@ -16,6 +16,7 @@ from imgdup.build.memory import Content, hash_contents
 from imgdup.build.settings import Settings
 from imgdup.hashing import fingerprint
 from imgdup.images.decode import decode
+from imgdup.index.columns import MATCH_WORDS
 from imgdup.index.generation import GenerationRows
 from imgdup.system.files import content_digest
 from imgdup.system.limits import Limits
@@ -90,7 +91,7 @@ def test_only_the_pictures_with_borders_have_a_hash_of_what_these_enclose():
     rows = rows_of([Content(data) for data in PICTURES.values()])
 
     assert rows.column(memory.TRIMMED_ROWS).tolist() == [list(PICTURES).index("d.png")]
-    assert rows.column(memory.TRIMMED).shape == (1, memory.MATCH_WORDS)
+    assert rows.column(memory.TRIMMED).shape == (1, MATCH_WORDS)
     assert rows.column(memory.TRIMMED).any()
 
 

@@ -11,7 +11,7 @@ import pytest
 import oracles_hashing as oracles
 from cli_runs import in_process
 from imgdup import ImageIndex, cli
-from imgdup.cli import import_hashes
+from imgdup.cli import printing
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -88,7 +88,7 @@ def test_missing_files_are_named_and_the_others_imported(dictionary):
 
 
 def test_of_many_missing_files_the_first_are_named_and_the_others_counted(dictionary, monkeypatch):
-    monkeypatch.setattr(import_hashes, "N_LISTED", 1)
+    monkeypatch.setattr(printing, "N_LISTED", 1)
     for name in ("p0.jpg", "p1.jpg", "p2.jpg"):
         os.remove(f"photos/{name}")
 

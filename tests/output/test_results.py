@@ -5,14 +5,12 @@ import json
 from imgdup.cli.indexing import index_summary
 from imgdup.output.results import (
     MatchRow,
-    facts_lines,
     failure_json,
     match_json,
     match_lines,
     match_nulls,
     match_table,
 )
-from imgdup.output.tables import facts_table
 from imgdup.system.records import path_from_json
 from printed_lines import tsv_fields
 
@@ -130,9 +128,3 @@ def test_the_summary_adds_up_for_people():
     assert index_summary(summary) == (
         "10 seen: 7 hashed, 2 unchanged, 1 failed; 0 removed, 1,200 ignored; 0.0 s, 175 images/s"
     )
-
-
-def test_facts_in_a_pipe_have_the_layout_of_a_wide_terminal():
-    facts = {"images": 9144, "roots": [b"/photos", b"/caf\xe9"], "failed": [], "hash": "dhash"}
-
-    assert "".join(facts_lines(facts)) == facts_table(facts)

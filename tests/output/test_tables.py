@@ -9,8 +9,8 @@ import unicodedata
 import pytest
 from hypothesis import given, strategies as st
 
-from imgdup.output import shown
-from imgdup.output.tables import BLOCK_ROWS, facts_table, table
+from imgdup.output import facts_lines, shown
+from imgdup.output.tables import BLOCK_ROWS, table
 
 HEADER = ["dist", "match", "dup", "size", "path"]
 ROW = [3, 12, True, "640x480", b"/photos/2024/summer/beach/IMG_0001 (copy).jpg"]
@@ -110,6 +110,10 @@ def test_a_table_without_rows_is_empty():
     assert printed(HEADER, []) == ""
 
 
+def written(facts):
+    return "".join(facts_lines(facts))
+
+
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError):
         printed(HEADER, [[1]])
@@ -119,7 +123,7 @@ def test_markup_and_emoji_codes_in_a_name_are_plain_text():
     text = printed(["dist", MARKUP.decode()], [[3, MARKUP]], width=200)
 
     assert text == f"dist  {MARKUP.decode()}\n   3  {MARKUP.decode()}\n"
-    assert facts_table({"root": MARKUP}) == f"root  {MARKUP.decode()}\n"
+    assert written({"root": MARKUP}) == f"root  {MARKUP.decode()}\n"
 
 
 @pytest.mark.parametrize(
@@ -157,10 +161,14 @@ def test_marks_without_a_width_are_kept(text):
 
 
 def test_facts_are_a_name_and_a_value_a_line():
-    text = facts_table({"images": 1, "roots": [b"/a", b"/b"], "failed": [], "safe": True})
+    text = written({"images": 1, "roots": [b"/a", b"/b"], "failed": [], "safe": True})
 
     assert text == "images  1\nroots   /a\n        /b\nfailed  -\nsafe    yes\n"
 
 
+def test_an_empty_fact_leaves_no_blanks_at_the_end_of_its_line():
+    assert written({"images": 1, "note": ""}) == "images  1\nnote\n"
+
+
 def test_long_facts_are_one_piece():
-    assert facts_table({"index": b"/x" * 400}) == "index  " + "/x" * 400 + "\n"
+    assert written({"index": b"/x" * 400}) == "index  " + "/x" * 400 + "\n"

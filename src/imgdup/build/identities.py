@@ -11,10 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.build.listing import TO_READ, Listing
-from imgdup.index.columns import (
-    IDENTITY,
-    RowNumbers,
-)
+from imgdup.index.columns import IDENTITY, RowNumbers
 from imgdup.index.generation import Generation
 from imgdup.system.paths import identity
 

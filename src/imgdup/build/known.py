@@ -145,29 +145,22 @@ def save_known(folder: Path, keys: Keys, counts: Mapping[int, int] | None = None
     store.save(folder / IGNORED, {"kind": KIND}, arrays, sync=False)
 
 
-def load_counts(folder: Path) -> dict[int, int]:
-    """Read the stored counts of members that are no images; none if there are none, or damaged."""
-    try:
-        arrays = store.load(folder / IGNORED, verify=True).arrays
-        pairs = zip(arrays["containers"].tolist(), arrays["counts"].tolist(), strict=True)
-        return {int(key): int(count) for key, count in pairs}
-    except (ImgdupError, KeyError, ValueError, TypeError, FileNotFoundError):
-        return {}  # they are shown, and decide nothing
-
-
-def load_known(folder: Path) -> Keys:
-    """Read the stored keys, ascending; none if there is no file, or a damaged one."""
+def load_known(folder: Path) -> tuple[Keys, dict[int, int]]:
+    """Read the stored keys, ascending, and counts; none if there is no file, or a damaged one."""
     try:
         stored = store.load(folder / IGNORED, verify=True)
         keys = stored.arrays["keys"]
         if stored.head != {"kind": KIND} or keys.dtype != np.uint64 or keys.ndim != 1:
             raise ValueError("not a list of keys")
+        names = ("containers", "counts") if "containers" in stored.arrays else ()
+        columns = [stored.arrays[name].astype(np.uint64).tolist() for name in names]
+        counts = dict(zip(*columns, strict=True))
     except FileNotFoundError:
-        return np.zeros(0, np.uint64)
-    except (ImgdupError, KeyError, ValueError) as error:
+        return np.zeros(0, np.uint64), {}
+    except (ImgdupError, KeyError, ValueError, TypeError) as error:
         log.warning("files that are not images are opened again: %s", str(error).partition(";")[0])
-        return np.zeros(0, np.uint64)
-    return np.array(sorted(set(keys.tolist())), np.uint64)
+        return np.zeros(0, np.uint64), {}
+    return np.array(sorted(set(keys.tolist())), np.uint64), counts
 
 
 class OldRow(NamedTuple):

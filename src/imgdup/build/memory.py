@@ -16,7 +16,7 @@ from imgdup.build.settings import DEFAULT_HASH
 from imgdup.errors import ImageError
 from imgdup.hashing import HASHERS, fingerprints
 from imgdup.images.decode import decode
-from imgdup.index.columns import MATCH_WORDS, TRIMMED, TRIMMED_ROWS, RowNumbers, empty_columns
+from imgdup.index.columns import TRIMMED, TRIMMED_ROWS, RowNumbers, empty_columns
 from imgdup.system.files import NEW_DIGEST_KIND, content_digest, read_file
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import decode_each, decoding_pool
@@ -30,26 +30,6 @@ class Content(NamedTuple):
 
     data: bytes | None
     path: str | None = None
-
-
-class _Columns(NamedTuple):
-    """What a worker found in a content, by the names of the columns."""
-
-    size: int
-    width: int
-    height: int
-    format: int
-    quality: int
-    digest: npt.NDArray[np.uint8]
-    match: npt.NDArray[np.uint64]
-    hashes: npt.NDArray[np.uint64]
-
-
-class _Answer(NamedTuple):
-    """What a worker found in a content, and the hash of what borders enclose, or 0."""
-
-    columns: _Columns
-    trimmed: npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -94,9 +74,8 @@ class MemoryRows:
 def hash_contents(contents: Iterable[Content], n: int, limits: Limits | None = None) -> MemoryRows:
     """Hash `n` pictures in worker processes; they are read as workers become free."""
     limits = limits or Limits()
-    columns = empty_columns(n, BITS // WORD_BITS)
+    columns = empty_columns(n, BITS // WORD_BITS, with_trimmed=True)
     columns["same_file"] = np.full(n, -1, np.int64)
-    trimmed = np.zeros((n, MATCH_WORDS), np.uint64)
     failures = []
     with decoding_pool(limits) as pool:
         for i, answer in enumerate(decode_each(partial(_hash, limits), contents, pool)):
@@ -104,16 +83,15 @@ def hash_contents(contents: Iterable[Content], n: int, limits: Limits | None = N
                 columns["status"][i] = STATUS_BYTES[answer.reason]
                 failures.append((i, answer))
             else:
-                for name, value in answer.columns._asdict().items():
+                for name, value in answer.items():
                     columns[name][i] = value
-                trimmed[i] = answer.trimmed
-    columns[TRIMMED_ROWS] = np.flatnonzero(trimmed.any(axis=1))
-    columns[TRIMMED] = trimmed[columns[TRIMMED_ROWS]]
+    columns[TRIMMED_ROWS] = np.flatnonzero(columns[TRIMMED].any(axis=1))
+    columns[TRIMMED] = columns[TRIMMED][columns[TRIMMED_ROWS]]
     return MemoryRows(columns, failures)
 
 
-def _hash(limits: Limits, content: Content) -> _Answer:
-    """Hash one picture, in a worker."""
+def _hash(limits: Limits, content: Content) -> dict[str, Any]:
+    """Hash one picture, in a worker, and return what its row has in each column."""
     if content.data is None and content.path is None:
         raise ImageError("missing", "there is no picture")
     data = content.data
@@ -121,14 +99,14 @@ def _hash(limits: Limits, content: Content) -> _Answer:
         data = read_file(str(content.path).encode("utf-8", "surrogateescape"), limits).data
     picture = decode(data, limits)
     found = fingerprints([picture.gray], DEFAULT_HASH, BITS, with_trimmed=True)
-    columns = _Columns(
-        len(data),
-        picture.width,
-        picture.height,
-        FORMAT_BYTES[picture.format],
-        int(found.qualities[0]),
-        np.frombuffer(content_digest(data, NEW_DIGEST_KIND), np.uint8),
-        found.match[0],
-        found.hashes[0],
-    )
-    return _Answer(columns, found.trimmed[0])
+    return {
+        "size": len(data),
+        "width": picture.width,
+        "height": picture.height,
+        "format": FORMAT_BYTES[picture.format],
+        "quality": int(found.qualities[0]),
+        "digest": np.frombuffer(content_digest(data, NEW_DIGEST_KIND), np.uint8),
+        "match": found.match[0],
+        "hashes": found.hashes[0],
+        TRIMMED: found.trimmed[0],
+    }

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgdup.build.checkpoints import CHECKPOINT_NAME
-from imgdup.build.known import load_counts, load_known, save_known
+from imgdup.build.known import load_known, save_known
 from imgdup.build.merge_table import MergedTable, RowSources, different_rows, facts_of
 from imgdup.build.roots import OPTION_WORDS, SINGLE_FILES, Roots, add_root, in_order, root_of
 from imgdup.build.write import commit_table, scan_times
@@ -80,10 +80,10 @@ def merge_indexes(places: Sequence[Path], target: Path, *, replace: bool = False
     table = MergedTable(generations, list(roots), optional)
     n_shared = _fill(table, indexes, roots)
     times = _oldest_scans(indexes, roots)
-    known = np.unique(np.concatenate([load_known(each.place) for each in indexes]))
-    counts = dict(item for each in indexes for item in load_counts(each.place).items())
+    known, counts = zip(*(load_known(each.place) for each in indexes), strict=True)
     _commit(target, before, table, roots, times)
-    save_known(target, known, counts)
+    all_counts = dict(item for each in counts for item in each.items())
+    save_known(target, np.unique(np.concatenate(known)), all_counts)
     return Merged(
         n_rows=len(table),
         n_failed=int((table.gather("status") != OK).sum()),
@@ -111,7 +111,7 @@ def select_rows(place: Path, rows: RowNumbers, target: Path, *, replace: bool = 
             table.add(key.replace(b"\0", b"/"), root or SINGLE_FILES, 0, row)
     times = scan_times(generation, index.current)
     _commit(target, before, table, generation.roots, times)
-    save_known(target, load_known(index.place), load_counts(index.place))
+    save_known(target, *load_known(index.place))
 
 
 def _optional(generations: Sequence[Generation]) -> dict[str, bool]:

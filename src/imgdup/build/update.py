@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +23,11 @@ from imgdup.build.known import (
     IgnoredFiles,
     KnownContainers,
     copied_row_stream,
-    load_counts,
     load_known,
     old_row_stream,
 )
 from imgdup.build.listing import OLD, Listing, ListingOptions, list_files
-from imgdup.build.members import Candidate, Containers
+from imgdup.build.members import Containers
 from imgdup.build.read import new_run, own_pool, read_files
 from imgdup.build.roots import SINGLE_FILES, ScanPlan, named_paths, plan_forgetting, plan_scan
 from imgdup.build.settings import (
@@ -143,7 +142,10 @@ def _run(
         other = _other_index(settings.reuse, state)
         listing = _empty_listing(state, plan, scanned_ns, settings)
         known = _known_rows(state, plan, checkpoints, other)
-        found = _list_files(state, plan, settings, listing, known)
+        options = ListingOptions(
+            plan.forgotten, settings.allow_removals, settings.retry_failed, state.needs_rehash
+        )
+        found = list_files(plan.scans, listing, absolute(index_folder), known, options)
         with nullcontext(pool) if pool else own_pool(settings) as workers:
             if workers.remote is None:
                 old = None if state.needs_rehash else state.old
@@ -174,7 +176,7 @@ def _empty_listing(state: State, plan: ScanPlan, scanned_ns: int, settings: Sett
     """Return a listing that has only its roots, and the files that are known not to be images."""
     place = absolute(state.folder)
     stored = {root: stored_root(root, place) for root in plan.roots}
-    known, counts = load_known(state.folder), load_counts(state.folder)
+    known, counts = load_known(state.folder)
     ignored = IgnoredFiles(known, stored, scanned_ns, counts)
     listed: list[tuple[bytes, str]] | None = [] if settings.list_ignored else None
     containers = Containers(settings.limits)
@@ -219,20 +221,6 @@ def _known_rows(
         times, folders = scan_times(generation, current), [scan.folder for scan in plan.scans]
         known.append(copied_row_stream(generation.paths, generation.arrays, times, folders))
     return known
-
-
-def _list_files(
-    state: State,
-    plan: ScanPlan,
-    settings: Settings,
-    listing: Listing,
-    known: "list[Iterable[tuple[bytes, Any]]]",
-) -> Iterator[tuple[int, Candidate]]:
-    """Fill the listing of the next generation; yield the files to read, as `list_files` does."""
-    options = ListingOptions(
-        plan.forgotten, settings.allow_removals, settings.retry_failed, state.needs_rehash
-    )
-    return list_files(plan.scans, listing, absolute(state.folder), known, options)
 
 
 def _check_all_found(listing: Listing) -> None:

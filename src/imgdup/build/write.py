@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from imgdup.build.checkpoints import Checkpoints
 from imgdup.build.identities import BLOCK_ROWS, Array, Identities, identity_blocks, same_file
 from imgdup.build.known import COPIED
 from imgdup.build.listing import OLD, Listing
+from imgdup.build.merge_table import MergedTable
 from imgdup.images.formats import OK, REASONS
 from imgdup.index import folder, store
 from imgdup.index.columns import (
@@ -45,41 +46,6 @@ from imgdup.system.paths import absolute
 log = logging.getLogger(__name__)
 
 MISSING = REASONS.index("missing")
-
-
-class Table(Protocol):
-    """What a generation is written from: rows in path order, with the facts of each."""
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """The hash parameters, and which optional columns there are."""
-
-    @property
-    def fields(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
-        """Dtype and row shape of each column."""
-
-    @property
-    def same_file(self) -> RowNumbers:
-        """For each row, the first row of the same file, or -1 if it is that row itself."""
-
-    @property
-    def mode(self) -> int:
-        """Permissions of the index."""
-
-    def __len__(self) -> int:
-        """Count the rows."""
-
-    def path_arrays(self) -> Mapping[str, "Array | store.Column"]:
-        """Return the arrays that `imgdup.index.paths.Paths` reads, by their names in the file."""
-
-    def identity_blocks(self) -> Iterator[Identities]:
-        """Yield device and inode of the file of each row, in blocks; zeros where unknown."""
-
-    def gather(self, field: str, start: int = 0, stop: int | None = None) -> Array:
-        """Return one field of the rows from `start` up to `stop`, in row order."""
-
-    def failures(self, status: Array) -> dict[int, str]:
-        """Return what went wrong, by row, for rows whose status is not ok."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +152,9 @@ class Facts:
             return partial(failure_detail, self.old.arrays)
         known = self.checkpoints.failures(self.listing.checkpoint_names[number])
         return lambda row: known.get(row, "")
+
+
+Table = Facts | MergedTable  # what a generation is written from: rows in path order
 
 
 def write_generation(file: Path, table: Table, roots: Mapping[bytes, ScanOptions]) -> None:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +21,12 @@ from imgdup.cli.options import (
     is_named,
     open_found,
 )
-from imgdup.cli.printing import N_LISTED, note, note_path, note_skipped, write_text
+from imgdup.cli.printing import note, note_first, note_skipped, write_text
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.folder import is_index, look_for
 from imgdup.output import counted
 from imgdup.output.progress import Bar
 from imgdup.output.results import match_rule_text
-
-if TYPE_CHECKING:
-    from imgdup.index.columns import Rows
-
 
 if TYPE_CHECKING:
     from imgdup.dedupe.plan import PlanHeader
@@ -150,8 +145,8 @@ def apply(
     with _journal_named(journal, name, index_folder):
         result = removals.carry_out(loaded, options, place, journal)
         removals.print_result(result, name, dry_run=dry_run)
-        if not dry_run and not result.stopped and name not in removals.LINKING:
-            removals.drop_rows(result, place)
+        if not dry_run and not result.stopped:
+            removals.drop_rows(result, name, place)
     return result.exit_code
 
 
@@ -181,10 +176,8 @@ def _index_of_plan(explicit: Path | None, plan: Path, header: "PlanHeader") -> P
 
 def _note_companions(companions: Sequence[bytes]) -> None:
     """Print the files that belong to deleted pictures; they are not deleted."""
-    for path in companions[:N_LISTED]:
-        note_path(path, "belongs to a file of the plan; it is not removed")
-    if len(companions) > N_LISTED:
-        note(f"... and {len(companions) - N_LISTED:,} more belong to files of the plan")
+    belongs = "belongs to a file of the plan; it is not removed"
+    note_first(((path, belongs) for path in companions), "belong to files of the plan")
 
 
 def _ask(reasons: list[str], plan: Path) -> None:
@@ -229,7 +222,7 @@ def undo(journal: Path, index_folder: Path | None) -> int:
     from imgdup.apply.restore import undo as undo_run
 
     place = find_index(index_folder)
-    open_rows = partial(_open_rows, place) if index_folder else None
+    open_rows = (lambda: open_found(place).rows) if index_folder else None
     with closing(Bar(quiet=False)) as bar:
         result = undo_run(journal, place, open_rows=open_rows, progress=bar.count)
     note_skipped(result.skipped)
@@ -238,8 +231,3 @@ def undo(journal: Path, index_folder: Path | None) -> int:
     if result.n_restored:
         note("to add the files to the index again, run: imgdup index")
     return result.exit_code
-
-
-def _open_rows(place: Path) -> "Rows":
-    """Open the index that the user named."""
-    return open_found(place).rows

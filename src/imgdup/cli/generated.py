@@ -109,5 +109,5 @@ def _paragraphs(text: str) -> list[str]:
 
 def _escaped(text: str) -> str:
     """Return a line of text that man prints as it is."""
-    text = " ".join(text.split(" ")).replace("\\", "\\e").replace("-", "\\-")
+    text = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{text}" if text[:1] in (".", "'") else text

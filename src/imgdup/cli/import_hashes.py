@@ -13,7 +13,7 @@ from imgdup.build.tutorial import TUTORIAL_HASH, TutorialPickle, changes, read_t
 from imgdup.cli import indexing
 from imgdup.cli.index import HASHES
 from imgdup.cli.options import PATH, find_or_new_index, index_option, json_option
-from imgdup.cli.printing import N_LISTED, note, note_path, write_text
+from imgdup.cli.printing import note, note_first, write_text
 from imgdup.errors import ImgdupError
 from imgdup.images.formats import OK
 from imgdup.output import counted, shown
@@ -77,10 +77,7 @@ def _note_missing(missing: Sequence[bytes], n_paths: int, pickle_file: Path) -> 
             f"{pickle_file} names {counted(n_paths, 'file')}, and none exists, such as "
             f"{shown(missing[0])}: change to the folder in which index_images.py was run"
         )
-    for path in missing[:N_LISTED]:
-        note_path(path, "does not exist")
-    if len(missing) > N_LISTED:
-        note(f"... and {len(missing) - N_LISTED:,} more do not exist")
+    note_first(((path, "does not exist") for path in missing), "do not exist")
 
 
 def _compared(index: ImageIndex, stored: TutorialPickle, paths: Sequence[bytes]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from imgdup.cli.options import (
 from imgdup.cli.printing import discard_output, note, note_path, on_terminal, write_text
 from imgdup.errors import ImgdupError, PlanError, UsageError
 from imgdup.hashing import MATCH_BITS
-from imgdup.output import counted, shown
-from imgdup.output.results import facts_lines, match_rule_text
+from imgdup.output import counted, facts_lines, shown
+from imgdup.output.results import match_rule_text
 from imgdup.system.limits import size_text
 from imgdup.system.records import json_line, json_paths
 
@@ -72,12 +72,7 @@ def info(index_folder: Path | None, as_json: bool) -> None:
     failed = ", ".join(f"{n:,} {reason}" for reason, n in facts.pop("failed").items()) or "none"
     lines = {FACT_NAMES.get(key, key.replace("_", " ")): value for key, value in facts.items()}
     lines |= {"failed": failed, "folders": roots}
-    if on_terminal():
-        from imgdup.output.tables import facts_table  # rich takes 0.02 s, and a pipe needs no table
-
-        write_text([facts_table(lines, encoding=sys.stdout.encoding)])
-    else:
-        write_text(facts_lines(lines, encoding=sys.stdout.encoding))
+    write_text(facts_lines(lines, encoding=sys.stdout.encoding))
 
 
 @click.command()

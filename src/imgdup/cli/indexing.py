@@ -21,7 +21,15 @@ from imgdup.cli.options import (
     json_option,
     removals_option,
 )
-from imgdup.cli.printing import is_verbose, note, note_path, write_bytes, write_text
+from imgdup.cli.printing import (
+    N_LISTED,
+    is_verbose,
+    note,
+    note_first,
+    note_path,
+    write_bytes,
+    write_text,
+)
 from imgdup.errors import ImgdupError, LockedError, UsageError
 from imgdup.images.formats import undecoded_extension
 from imgdup.output import counted, tsv_line
@@ -31,9 +39,6 @@ from imgdup.system.files import common_mode, replacing
 from imgdup.system.paths import absolute, is_below
 from imgdup.system.records import json_line
 from imgdup.workers.pool import Pool
-
-N_LISTED = 10  # failures to print on stderr; --errors writes all of them
-
 
 POLL_MS = 1000  # after so long without a change, what could not be done is tried again
 MOST_WAITS = 20  # times --debounce: files that change all the time are indexed after so long
@@ -143,10 +148,7 @@ def note_failures(outcome: Outcome) -> None:
         note_path(folder, f"not scanned ({reason}); its entries are kept")
     for path in outcome.set_aside:
         note_path(path, "left by an interrupted imgdup apply: undo its journal, or rename it")
-    for path, reason in outcome.notes[:N_LISTED]:
-        note_path(path, reason)
-    if len(outcome.notes) > N_LISTED:
-        note(f"... and {len(outcome.notes) - N_LISTED:,} more that are not read")
+    note_first(outcome.notes, "that are not read")
     if outcome.not_entered:
         n = len(outcome.not_entered)
         note(f"{counted(n, 'container')} not read (zip, tar, Parquet): add --containers")

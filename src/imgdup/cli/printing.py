@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TextIO, TypeVar
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Text = TypeVar("Text", str, bytes)
 
 VERBOSE = "imgdup.verbose"  # in the meta data of a click context
-N_LISTED = 10  # skipped files that are named on stderr
+N_LISTED = 10  # files of one kind that are named on stderr
 STDOUT = 1  # its descriptor
 PREFIX = "imgdup: "  # of errors and warnings
 RELATION_COLOURS = {
@@ -162,9 +162,16 @@ def from_here(path: bytes) -> bytes:
     return path.removeprefix(here)
 
 
-def note_skipped(skipped: "Sequence[SkippedFile]") -> None:
+def note_first(messages: Iterable[tuple[bytes, str]], rest: str) -> None:
+    """Print messages about the first files on stderr, and how many more there are: `rest`."""
+    listed = list(messages)
+    for path, message in listed[:N_LISTED]:
+        note_path(path, message)
+    if len(listed) > N_LISTED:
+        note(f"... and {len(listed) - N_LISTED:,} more {rest}")
+
+
+def note_skipped(skipped: "Iterable[SkippedFile]") -> None:
     """Print the first skipped files on stderr."""
-    for each in skipped[:N_LISTED]:
-        note_path(each.path, f"skipped ({each.reason}: {each.detail})")
-    if len(skipped) > N_LISTED:
-        note(f"... and {len(skipped) - N_LISTED:,} more were skipped")
+    lines = ((each.path, f"skipped ({each.reason}: {each.detail})") for each in skipped)
+    note_first(lines, "were skipped")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imgdup.api.index import ImageIndex
 from imgdup.apply import ApplyResult, apply_plan, drop_removed_rows
+from imgdup.apply.actions import LINKS
 from imgdup.apply.options import ApplyOptions, PlanIndex
 from imgdup.apply.write_set import WriteOptions, WriteResult, check_folder, write_set
 from imgdup.cli.option_groups import CleanedSet, DedupeFiles
@@ -104,27 +105,26 @@ def _new_name(stem: str, suffix: str) -> str:
     return next(name for name in names if not Path(name).exists())
 
 
-LINKING = ("hardlink", "symlink")  # actions that leave a link in the place of a file
+def _plan_index(place: Path, verifier: Verifier) -> PlanIndex:
+    rows = open_found(place).check_before_decision().rows
+    return PlanIndex(place, rows, verifier.judge(rows))
 
 
 def carry_out(plan: Plan, options: ApplyOptions, place: Path, journal: Path) -> ApplyResult:
     """Carry out a plan with a progress display; the pictures are compared again meanwhile."""
     with closing(Bar(quiet=False)) as bar, Verifier() as verifier:
-        rows = open_found(place).check_before_decision().rows
-        index = PlanIndex(place, rows, verifier.judge(rows))
+        index = _plan_index(place, verifier)
         return apply_plan(plan, index, options, journal=journal, progress=bar.count)
 
 
 def write_cleaned(plan: Plan, chosen: CleanedSet, place: Path, *, dry_run: bool) -> int:
     """Write the cleaned set of a plan with a progress display, and return the exit code."""
     annotations = tuple(absolute(path) for path in chosen.annotations)
-    options = WriteOptions(
-        absolute(chosen.folder), chosen.whole_samples, annotations, dry_run, chosen.tag_column
-    )
+    target = absolute(chosen.folder)
+    options = WriteOptions(target, chosen.whole_samples, annotations, dry_run, chosen.tag_column)
     check_folder(plan, options.target, place)
     with closing(Bar(quiet=False)) as bar, Verifier() as verifier:
-        rows = open_found(place).check_before_decision().rows
-        index = PlanIndex(place, rows, verifier.judge(rows))
+        index = _plan_index(place, verifier)
         result = write_set(plan, index, options, progress=bar.count)
     _print_written(result, options)
     return result.exit_code
@@ -164,14 +164,16 @@ def print_result(result: ApplyResult, action: str, *, dry_run: bool) -> None:
         note(f"{also} {counted(result.n_companions, 'file')} that belong to them")
     if result.n_links:
         note(f"pointed {counted(result.n_links, 'link')} to the kept files")
-    verb = "replaced by links" if action in LINKING else "removed"
+    verb = "replaced by links" if action in LINKS else "removed"
     n_files = counted(result.n_done, "file")
     already = f", {result.n_already:,} already done" if result.n_already else ""
     write_text([f"{n_files} {would_be}{verb}, {size_text(result.n_bytes)}{already}\n"])
 
 
-def drop_rows(result: ApplyResult, index_folder: Path) -> None:
-    """Remove the rows of the removed files from the index."""
+def drop_rows(result: ApplyResult, action: str, index_folder: Path) -> None:
+    """Remove the rows of the removed files from the index, unless links replaced them."""
+    if action in LINKS:
+        return
     try:
         drop_removed_rows(result, index_folder)
     except LockedError as error:

@@ -10,7 +10,7 @@ terminal's encoding lacks.
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from imgdup.errors import ImgdupError
 
@@ -142,3 +142,24 @@ def list_data(paths: Iterable[bytes], end: bytes = NEWLINE) -> bytes:
             name = os.fsdecode(line)
             raise ImgdupError(f"{name!r} contains a newline: use --null to end paths with NUL")
     return b"".join(line + end for line in lines)
+
+
+def facts_lines(
+    facts: Mapping[str, Cell | Sequence[Cell]], *, encoding: str = "utf-8"
+) -> Iterator[str]:
+    """Lay out facts, one name and value per line; each cell of a sequence gets its own line.
+
+    Examples
+    --------
+    >>> print("".join(facts_lines({"images": 9144, "folders": [b"/photos", b"/more"]})), end="")
+    images   9,144
+    folders  /photos
+             /more
+    """
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        cells: Sequence[Cell] = [value] if isinstance(value, Cell) else value
+        for i, cell in enumerate(cells or [None]):
+            text = cell_text(cell, encoding)
+            title = name if i == 0 else ""
+            yield f"{title:<{width}}  {text}\n" if text else f"{title}\n"

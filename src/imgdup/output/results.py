@@ -9,7 +9,7 @@ from itertools import chain, groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from imgdup.output import Cell, cell_text, counted, null_line, shown, tsv_line
+from imgdup.output import Cell, counted, null_line, shown, tsv_line
 from imgdup.system.records import json_line
 
 if TYPE_CHECKING:
@@ -330,26 +330,6 @@ def leaks_summary(leaks: "Leaks") -> str:
     conflicts = counted(leaks.n_conflicts, "label conflict") if labelled else "no labels to compare"
     leak = "leaks" if n_leaks == 1 else "leak"
     return f"{n_leaks:,} of {counted(n_images, 'image')} {leak}, {conflicts}"
-
-
-def facts_lines(
-    facts: Mapping[str, Cell | Sequence[Cell]], *, encoding: str = "utf-8"
-) -> Iterator[str]:
-    """Write facts as `imgdup.output.tables.facts_table` lays them out.
-
-    Examples
-    --------
-    >>> print("".join(facts_lines({"images": 9144, "folders": [b"/photos", b"/more"]})), end="")
-    images   9,144
-    folders  /photos
-             /more
-    """
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        cells: Sequence[Cell] = [value] if isinstance(value, Cell) else value
-        yield f"{name:<{width}}  {cell_text(cells[0] if cells else None, encoding)}\n"
-        for cell in cells[1:]:
-            yield f"{'':<{width}}  {cell_text(cell, encoding)}\n"
 
 
 def failure_json(path: bytes, reason: str, detail: str) -> str:

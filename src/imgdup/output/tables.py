@@ -8,7 +8,7 @@ emoji code that a file name may contain is interpreted.
 """
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from rich.cells import cell_len
@@ -18,7 +18,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from imgdup.output import Cell, cell_text
+from imgdup.output import Cell, cell_text, facts_lines
 
 GAP = 2  # columns of the terminal between two columns of a table
 MIN_LAST = 24  # columns; if the last column is narrower, each field gets its own line
@@ -72,7 +72,8 @@ def table(
         texts = [[_texts(field, encoding) for field in row] for row in block]
         _widen(widths, texts)
         if width - _left(widths) < min(MIN_LAST, widths[-1]):
-            stacked = "\n".join(_names_and_values(header, row) for row in texts)
+            named = (dict(zip(header, row, strict=True)) for row in block)
+            stacked = "\n".join("".join(facts_lines(each, encoding=encoding)) for each in named)
             yield stacked if is_first else "\n" + stacked
         else:
             numeric = [all(map(_is_number, column)) for column in zip(*block, strict=True)]
@@ -93,20 +94,6 @@ def _widen(widths: list[int], rows: Sequence[Sequence[Sequence[str]]]) -> None:
 def _left(widths: Sequence[int]) -> int:
     """Return the columns of the terminal to the left of the last column."""
     return sum(widths[:-1]) + GAP * (len(widths) - 1)
-
-
-def facts_table(facts: Mapping[str, Cell | Sequence[Cell]], *, encoding: str = "utf-8") -> str:
-    """Lay out facts, one name and value per line; each cell of a sequence gets its own line.
-
-    Examples
-    --------
-    >>> print(facts_table({"images": 9144, "roots": [b"/photos", b"/more"]}), end="")
-    images  9,144
-    roots   /photos
-            /more
-    """
-    values = [_texts(value, encoding) for value in facts.values()]
-    return _names_and_values(list(facts), values)
 
 
 def _texts(field: Field, encoding: str) -> list[str]:
@@ -140,16 +127,6 @@ def _grid(
         end = Text(row[-1][0]) if numeric[-1] else _Whole(row[-1])
         grid.add_row(*(Text(texts[0]) for texts in row[:-1]), end)
     return grid
-
-
-def _names_and_values(names: Sequence[str], values: Sequence[Sequence[str]]) -> str:
-    """Lay out names on the left and their values on the right."""
-    grid = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
-    grid.add_column(no_wrap=True)
-    grid.add_column()
-    for name, texts in zip(names, values, strict=True):
-        grid.add_row(Text(name), _Whole(texts))
-    return _printed(grid)
 
 
 def _printed(grid: Table) -> str:

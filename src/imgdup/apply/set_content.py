@@ -171,12 +171,7 @@ class SetRemovals:
 
 
 def removals_of_set(
-    files: SetFiles,
-    rows: Rows,
-    removals: Sequence[Removal],
-    *,
-    whole: bool,
-    tag_column: str = "",
+    files: SetFiles, rows: Rows, removals: Sequence[Removal], *, whole: bool, tag_column: str = ""
 ) -> SetRemovals:
     """Decide what each file of the cleaned set contains.
 

@@ -95,11 +95,7 @@ def write_set(
     removals, skipped = checked_removals(plan, index.rows, index.judge)
     files = SetFiles(plan, index.rows)
     found = removals_of_set(
-        files,
-        index.rows,
-        removals,
-        whole=options.whole_samples,
-        tag_column=options.tag_column,
+        files, index.rows, removals, whole=options.whole_samples, tag_column=options.tag_column
     )
     skipped += [SkippedFile(path, "missing", "the file does not exist") for path in files.missing]
     skipped += found.kept

@@ -145,10 +145,7 @@ def _can_read(file: FileToHash, limits: Limits) -> bool:
 
 
 def _all_batches(
-    facts: Facts,
-    found: Iterator[tuple[int, Candidate]],
-    progress: Progress,
-    pool: Pool,
+    facts: Facts, found: Iterator[tuple[int, Candidate]], progress: Progress, pool: Pool
 ) -> Iterator[list[FileToHash]]:
     """Yield the files to read in batches; a file with several names occurs only once."""
     early: list[int] = []

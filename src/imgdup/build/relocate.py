@@ -85,10 +85,7 @@ def drop_rows(index_folder: Path, paths: Container[bytes]) -> int:
 
 
 def _commit(
-    index_folder: Path,
-    listing: Listing,
-    generation: Generation,
-    roots: Mapping[bytes, ScanOptions],
+    index_folder: Path, listing: Listing, generation: Generation, roots: Mapping[bytes, ScanOptions]
 ) -> None:
     """Make the rows of a listing, all of them of one generation, the next one."""
     parameters = generation.probe_parameters

@@ -29,15 +29,7 @@ from imgdup.dedupe.leaks import Coverage, Gate, UnreadLimit, accepted_leaks, rea
 from imgdup.dedupe.verify import Verifier
 from imgdup.index.pack import is_pack
 from imgdup.output.gallery import save_leaks
-from imgdup.output.leaks import (
-    Evidence,
-    abilities,
-    card,
-    coverage_text,
-    failures,
-    junit,
-    markdown,
-)
+from imgdup.output.leaks import Evidence, abilities, card, coverage_text, failures, junit, markdown
 from imgdup.output.progress import Bar
 from imgdup.output.results import leak_json, leak_lines, leak_table, leaks_summary
 from imgdup.system.files import common_mode, replacing

@@ -133,12 +133,7 @@ class Chosen:
             workers=self.workers,
             limits=self.limits,
             changes=roots.OptionChanges(
-                exclude,
-                self.follow_symlinks,
-                self.hidden,
-                self.part,
-                self.containers,
-                self.column,
+                exclude, self.follow_symlinks, self.hidden, self.part, self.containers, self.column
             ),
             allow_removals=self.allow_removals,
             retry_failed=self.retry_failed,
@@ -217,9 +212,7 @@ def _cluster_pool(address: str, limits: Limits) -> "Pool":
     help="Read failed files again, for example after raising a limit.",
 )
 @click.option(
-    "--rehash",
-    is_flag=True,
-    help="Read all files again, and replace older digests by BLAKE3.",
+    "--rehash", is_flag=True, help="Read all files again, and replace older digests by BLAKE3."
 )
 @click.option("--null", is_flag=True, help="With - as DIR: the list on stdin is NUL-separated.")
 @removals_option

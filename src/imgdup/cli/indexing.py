@@ -58,11 +58,7 @@ def update(
 
 
 def index_first(
-    index_folder: Path,
-    paths: Sequence[str],
-    *,
-    allow_removals: bool,
-    reuse: Path | None = None,
+    index_folder: Path, paths: Sequence[str], *, allow_removals: bool, reuse: Path | None = None
 ) -> Outcome:
     """Index the folders that another command names, and print what failed.
 

@@ -39,14 +39,7 @@ from imgdup.dedupe.verify import Verifier
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
-from imgdup.index.columns import (
-    RowNumbers,
-    Rows,
-    check_apart,
-    folder_of_index,
-    has_trimmed,
-    images,
-)
+from imgdup.index.columns import RowNumbers, Rows, check_apart, folder_of_index, has_trimmed, images
 from imgdup.index.folder import place_of_set
 from imgdup.index.pack import check_has_pictures, is_index_or_pack
 from imgdup.query import chance

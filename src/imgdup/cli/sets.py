@@ -170,9 +170,7 @@ def split(
 
     ratios = splitting.parse_ratios(rule.ratios)
     match_rule = prepare.match_rule(
-        max_dist,
-        "more pictures are kept together, also different ones",
-        orientations=orientations,
+        max_dist, "more pictures are kept together, also different ones", orientations=orientations
     )
     check_new((lists.out / f"{name}.txt" for name in ratios), force=lists.force)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)

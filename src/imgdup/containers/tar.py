@@ -142,12 +142,7 @@ def walk_tar(
             found.add(name, linked)
 
 
-def _add(
-    found: Directory,
-    links: list[tuple[bytes, bytes]],
-    header: _Header,
-    place: Place,
-) -> bool:
+def _add(found: Directory, links: list[tuple[bytes, bytes]], header: _Header, place: Place) -> bool:
     """Add a member that is a file; keep hard links until all files are known.
 
     Return whether it has content that can be read.

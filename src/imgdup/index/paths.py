@@ -225,10 +225,7 @@ def resolved_root(stored: bytes, index_folder: bytes) -> bytes:
 
 
 def rows_of_paths(
-    known: Paths,
-    paths: Iterable[str | bytes | os.PathLike[str]],
-    *,
-    unknown: Unknown = "raise",
+    known: Paths, paths: Iterable[str | bytes | os.PathLike[str]], *, unknown: Unknown = "raise"
 ) -> list[int | None]:
     """Return the row of each path, None for a path that the index does not have.
 

@@ -184,12 +184,7 @@ def _wanted(groups: Iterable[Sequence[int]]) -> list[int]:
     return list(wanted)
 
 
-def save_leaks(
-    file: Path,
-    leaks: Leaks,
-    rule: MatchRule,
-    evidence: Evidence | None = None,
-) -> None:
+def save_leaks(file: Path, leaks: Leaks, rule: MatchRule, evidence: Evidence | None = None) -> None:
     """Write the HTML page of `imgdup compare`: each image of A with its duplicates in B."""
     accepted = evidence.gate.accepted if evidence else [False] * len(leaks.places_b)
     by_keeper: dict[int, list[_Leaked]] = {}

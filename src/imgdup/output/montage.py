@@ -67,11 +67,7 @@ class Tile(NamedTuple):
 
 
 def save_montage(
-    path: Path,
-    matches: Iterable[MatchRow],
-    *,
-    probes: Iterable[bytes] = (),
-    word: str = "probe",
+    path: Path, matches: Iterable[MatchRow], *, probes: Iterable[bytes] = (), word: str = "probe"
 ) -> None:
     """Draw probes and their matches to a PNG or JPEG file, either completely or not at all.
 

@@ -130,10 +130,7 @@ def _is_unchanged(index: GenerationRows, row: int) -> bool:
         return False
     if locator is not None:
         return stamp[2:] == (locator.container_bytes, locator.container_mtime_ns)
-    return stamp[2:] == (
-        int(index.column("size")[row]),
-        int(index.column("mtime_ns")[row]),
-    )
+    return stamp[2:] == (int(index.column("size")[row]), int(index.column("mtime_ns")[row]))
 
 
 def _check_answers(index: GenerationRows) -> Iterator[str]:

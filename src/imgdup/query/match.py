@@ -80,10 +80,7 @@ class NearRows(NamedTuple):
 
 
 def near_rows(
-    generation: Generation,
-    picture: "Probes",
-    found: Mapping[str, Sequence[Nearby]],
-    k: int | None,
+    generation: Generation, picture: "Probes", found: Mapping[str, Sequence[Nearby]], k: int | None
 ) -> NearRows:
     """Join what each hash found near each probe of a picture; at most k rows.
 

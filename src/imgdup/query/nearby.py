@@ -181,10 +181,7 @@ class RowLookup:
         return _plan(self.hashes, n_probes, self.max_distance)
 
     def within(
-        self,
-        probes: Sequence["Probe"],
-        strategy: str | None = None,
-        stats: JoinStats | None = None,
+        self, probes: Sequence["Probe"], strategy: str | None = None, stats: JoinStats | None = None
     ) -> Iterator[Nearby]:
         """Find the rows near each probe; the parameters are those of `iter_within`.
 
@@ -226,10 +223,7 @@ class RowLookup:
         return Nearby(rows[good], near.distances[good])
 
     def _same_bytes(
-        self,
-        probes: Sequence["Probe"],
-        strategy: str | None = None,
-        stats: JoinStats | None = None,
+        self, probes: Sequence["Probe"], strategy: str | None = None, stats: JoinStats | None = None
     ) -> Iterator[Nearby]:
         """Find the rows with the bytes of each probe that has too little structure."""
         unclear = [probe for probe in probes if not _has_structure(probe)]

@@ -15,16 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imgdup.native.join import (
-    FIRST_COUNTER,
-    RUN,
-    STOP,
-    USED,
-    Join,
-    Output,
-    Table,
-    Words,
-)
+from imgdup.native.join import FIRST_COUNTER, RUN, STOP, USED, Join, Output, Table, Words
 from imgdup.search import (
     Chosen,
     Hashes,
@@ -99,12 +90,7 @@ class RowBlock(NamedTuple):
 
 
 def iter_blocks(
-    left: Chosen,
-    right: Chosen | None,
-    max_distance: int,
-    *,
-    threads: int,
-    stats: JoinStats,
+    left: Chosen, right: Chosen | None, max_distance: int, *, threads: int, stats: JoinStats
 ) -> Iterator[Pairs]:
     """Find all pairs as `iter_pairs` does; arguments are not checked.
 

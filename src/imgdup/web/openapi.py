@@ -23,11 +23,7 @@ IMAGE: Schema = {
     "format": TEXT,
     "digest": DIGEST,
 }
-OPTIONAL: Schema = {
-    "path": TEXT,
-    "path_b64": TEXT,
-    "decision": {"type": ["string", "null"]},
-}
+OPTIONAL: Schema = {"path": TEXT, "path_b64": TEXT, "decision": {"type": ["string", "null"]}}
 COMPARED: Schema = {
     "relation": {"type": "string", "enum": list(RELATIONS)},
     "peak": {"type": "number"},

@@ -270,11 +270,7 @@ def decoding_setup(limits: Limits, workers: int, preload: tuple[str, ...]) -> Se
 
 
 def decode_each(
-    function: Callable[[T], R],
-    files: Iterable[T],
-    pool: Pool,
-    *,
-    batch_files: int = BATCH_FILES,
+    function: Callable[[T], R], files: Iterable[T], pool: Pool, *, batch_files: int = BATCH_FILES
 ) -> Generator[R | ImageError, None, None]:
     """Call a function on each file in the workers of a pool.
 
@@ -315,9 +311,7 @@ def batched(items: Iterable[T], n: int) -> Iterator[list[T]]:
 
 
 def _decode_batch(
-    function: Callable[[T], R],
-    batch: Sequence[tuple[int, T]],
-    before_item: Callable[[int], None],
+    function: Callable[[T], R], batch: Sequence[tuple[int, T]], before_item: Callable[[int], None]
 ) -> list[R | ImageError]:
     """Call the function on each file of a batch, in a worker."""
     found: list[R | ImageError] = []

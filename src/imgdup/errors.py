@@ -58,22 +58,18 @@ class LockedError(ImgdupError):
     """Another process holds the lock of the index folder."""
 
 
-OPENCV_NO_MEMORY = -4  # `cv2.error.code`: StsNoMem in OpenCV's base.hpp
-
-
 class PlanError(ImgdupError):
     """A removal plan or a journal must not be carried out."""
+
+
+OPENCV_NO_MEMORY = -4  # `cv2.error.code`: StsNoMem in OpenCV's base.hpp
 
 
 def as_image_error(error: Exception) -> ImageError:
     """Turn any exception that a file caused into the answer for that file.
 
-    Raises
-    ------
-    ImgdupError
-        If the error is one that imgdup raised on purpose and that does not concern one image.
-    ImportError
-        If a library cannot be loaded: no image is to blame.
+    Raises the error itself if it does not concern one image: an ImgdupError, or an ImportError of a
+    library that cannot be loaded.
     """
     if isinstance(error, ImageError):
         return error
@@ -95,10 +91,7 @@ NO_MEMORY_TEXTS = (  # what the loaders of Linux and macOS print, without an err
 def library_problem(error: ImportError) -> str:
     """Describe in one line why a library cannot be loaded, and what helps.
 
-    Parameters
-    ----------
-    error : ImportError
-        Its causes count too: NumPy, for one, wraps the reason in a page of advice.
+    The causes of the error count, too: NumPy, for one, wraps the reason in a page of advice.
 
     Examples
     --------

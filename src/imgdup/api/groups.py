@@ -277,16 +277,10 @@ def match_rule(
     orientations: bool,
     wide: bool,
 ) -> MatchRule:
-    """Return which images count as duplicates; a distance that is given limits the wide rule, too.
+    """Return which images count as duplicates.
 
-    Parameters
-    ----------
-    max_distance : int, optional
-    sides : sequence of (Rows, ndarray of int64)
-        The images to compare.
-    orientations : bool
-    wide : bool
-        Whether copies whose match hashes are far apart are wanted, if no distance is given.
+    `sides` are the images to compare. `wide` means that copies whose match hashes are far apart are
+    looked for, too, if no distance is given.
     """
     if max_distance is not None:
         return MatchRule(max_distance, orientations=orientations)

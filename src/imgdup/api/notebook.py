@@ -46,13 +46,8 @@ class Picture(NamedTuple):
 def index_html(info: Mapping[str, Any], rows: Rows, images: RowNumbers) -> str:
     """Describe an index, with the first pictures whose match hashes are equal.
 
-    Parameters
-    ----------
-    info : mapping
-        What `ImageIndex.info` returns, and ``index``, the path of the index folder.
-    rows : Rows
-    images : ndarray of int64
-        Its rows that have a hash.
+    `info` is what `ImageIndex.info` returns, and ``index``, the path of the index folder; `images`
+    are the rows that have a hash.
     """
     facts = {
         "index": info["index"],

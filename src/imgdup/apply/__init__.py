@@ -31,7 +31,14 @@ from imgdup.apply.options import (
     journal_header,
     uppermost_missing,
 )
-from imgdup.apply.recheck import NO_ROOM, Recheck, SkipFile, SkippedFile, compared_again
+from imgdup.apply.recheck import (
+    COMPARED_AT_ONCE,
+    NO_ROOM,
+    Recheck,
+    SkipFile,
+    SkippedFile,
+    compared_again,
+)
 from imgdup.apply.registry import register_journal
 from imgdup.apply.restore import undo_unfinished
 from imgdup.apply.steps import Rights, Step
@@ -43,8 +50,6 @@ from imgdup.errors import ImgdupError, PlanError
 from imgdup.index import folder
 from imgdup.index.columns import Rows
 from imgdup.system.paths import is_remote, outer_file
-
-COMPARED_AT_ONCE = 64  # pairs of pictures, so that all workers have something to do
 
 
 @dataclass
@@ -83,15 +88,10 @@ def apply_plan(
     `imgdup.apply.registry.free_journal_path`. `progress` is called with the number of removals
     looked at, and of all.
 
-    Raises
-    ------
-    PlanError
-        If the plan is wrong, or of another index; if the journal is that of another run.
-    LockedError
-        If the index is being written, or another plan carried out.
-    ImgdupError
-        If the target cannot be written or has no room, or the journal cannot be written; nothing
-        was changed then.
+    Raises PlanError if the plan is wrong or of another index, or the journal is that of another
+    run. Raises LockedError if the index is being written, or another plan carried out. Raises
+    ImgdupError if target or journal cannot be written, or the target has no room; then nothing was
+    changed.
     """
     header = journal_header(plan, options)
     register = partial(register_journal, index.folder)

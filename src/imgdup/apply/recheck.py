@@ -7,7 +7,7 @@ its device, inode, size and times are the same.
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from imgdup.containers.reading import read_content
@@ -231,10 +231,7 @@ def compared_again(
 
 
 def checked_removals(
-    plan: Plan,
-    rows: Rows,
-    judge: Judge,
-    progress: Callable[[int, int], None] = lambda n_seen, n_removals: None,
+    plan: Plan, rows: Rows, judge: Judge
 ) -> tuple[list[Removal], list[SkippedFile]]:
     """Return the removals whose files are as the plan describes them, and the others.
 
@@ -259,7 +256,6 @@ def checked_removals(
                 skipped.append(SkippedFile(path, "different-picture", detail))
             else:
                 accepted.append(removal)
-        progress(start + len(some), len(good))
     return accepted, skipped
 
 

@@ -81,14 +81,9 @@ def write_set(
 ) -> WriteResult:
     """Write the cleaned set of a plan.
 
-    Raises
-    ------
-    PlanError
-        If the plan is wrong, or of another index.
-    UsageError
-        If the folder is not empty, or is in an indexed folder.
-    ImgdupError
-        If there is no room, a file cannot be read or written, or changes meanwhile.
+    Raises PlanError if the plan is wrong or of another index. Raises UsageError if the folder is
+    not empty, or is in an indexed folder. Raises ImgdupError if there is no room, or a file cannot
+    be read or written, or changes meanwhile.
     """
     check_plan(plan, index.rows)
     check_folder(plan, options.target, index.folder)

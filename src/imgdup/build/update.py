@@ -76,16 +76,11 @@ def update_index(
     scanned. The workers of `pool` were started before; without it, workers start when there are
     files to read.
 
-    Raises
-    ------
-    UsageError
-        If a path is neither there nor in the index, or there is no such hash.
-    ImgdupError
-        If no path is named and there is no index, or one without roots; if the index folder cannot
-        be written, has another hash than `settings` names, or a root lost its files; if all files
-        are to be read again, and some cannot be found. Nothing is changed then.
-    LockedError
-        If another process is writing the index.
+    Raises UsageError if a path is neither there nor in the index, or there is no such hash. Raises
+    LockedError if another process is writing the index. Raises ImgdupError if no path is named and
+    there is no index, or one without roots; if the index folder cannot be written, has another hash
+    than `settings` names, or a root lost its files; if all files are to be read again, and some
+    cannot be found. Nothing is changed then.
     """
     settings = settings or Settings()
     check_hash(settings)

@@ -106,15 +106,9 @@ def load(path: Path, *, verify: bool = False) -> Stored:
     never does that. With `verify`, all of it is read and the checksum of every array compared. The
     digest distinguishes files, but does not protect against forgery.
 
-    Raises
-    ------
-    IndexFormatError
-        If the file is not an index file, is truncated, damaged or forged, or its format version
-        is unknown; with `verify` the text names the damaged array.
-    ImgdupError
-        If it cannot be read.
-    FileNotFoundError
-        If it is not there.
+    Raises IndexFormatError if the file is not an index file, is truncated, damaged or forged, or
+    its format version is unknown; with `verify` the text names the damaged array. Raises
+    ImgdupError if it cannot be read, FileNotFoundError if it is not there.
     """
     with open_regular(path) as file:
         try:

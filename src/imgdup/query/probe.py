@@ -52,14 +52,8 @@ def picture_in_memory(given: Given) -> Picture:
     object with ``__array__``. A PIL image may have any mode: it is turned as its EXIF data say, and
     laid on white if it is transparent.
 
-    Raises
-    ------
-    TypeError
-        If it is none of these.
-    ValueError
-        For any other dtype or shape, or no pixels at all.
-    ImageError
-        If a PIL image cannot be decoded.
+    Raises TypeError if it is none of these. Raises ValueError for any other dtype or shape, or no
+    pixels at all. Raises ImageError if a PIL image cannot be decoded.
     """
     pillow = sys.modules.get("PIL.Image")
     if pillow is not None and isinstance(given, pillow.Image):
@@ -138,14 +132,8 @@ def make_probe(image: Image, parameters: Mapping[str, Any], limits: Limits | Non
     index: the search hash and its length, how contents are digested, and whether the PDQ hash is
     needed.
 
-    Raises
-    ------
-    ImageError
-        If the file cannot be read or decoded.
-    ImgdupError
-        If this process has no memory left for it.
-    ValueError, TypeError
-        If it is not such a picture.
+    Raises ImageError if the file cannot be read or decoded. Raises ImgdupError if this process has
+    no memory left for it. Raises ValueError or TypeError if it is not such a picture.
     """
     picture, digest = _picture_and_digest(image, parameters, limits or Limits())
     return _probe(picture, digest, parameters)

@@ -239,7 +239,6 @@ def _undecoded(dataset: Any, column: str) -> Any:
 
 
 def _content(value: Any, column: str) -> Content:
-    """Return what a cell holds."""
     if value is None:
         return Content(None)
     if isinstance(value, bytes):

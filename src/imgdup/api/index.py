@@ -110,7 +110,6 @@ class ImageIndex:
         return GenerationRows(self.generation)
 
     def __iter__(self) -> Iterator[IndexedImage]:
-        """Give the images in path order."""
         return indexed_images(self.rows, self.image_rows)
 
     @cached_property

@@ -118,7 +118,6 @@ class Journal:
         _write_all(self._descriptor, json_line(record).encode("ascii"))
 
     def _delete_if_empty(self) -> None:
-        """Delete the journal if it has no step."""
         if self._descriptor >= 0 and not self._announced:
             with contextlib.suppress(OSError):
                 self.path.unlink()
@@ -133,7 +132,6 @@ class Journal:
         self._register(self.path, line)
 
     def _open(self) -> None:
-        """Open an existing journal, to continue its run."""
         past = read_journal(self.path)
         if past.header is None or not continues(self.header, past.header):
             raise PlanError(f"{self.path} is the journal of another run; it is not overwritten")

@@ -182,7 +182,6 @@ def _journals_by_token(index_folder: Path) -> Mapping[bytes, Path]:
 
 
 def _advice(path: bytes, token: bytes, journals: Mapping[bytes, Path]) -> str:
-    """Describe a temporary file and the remedy."""
     if token in journals:
         command = f"imgdup undo {shlex.quote(str(journals[token]))}"
         return f"left by an apply or undo that was killed; to clean up: {command}"

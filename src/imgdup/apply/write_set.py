@@ -189,7 +189,6 @@ class _Work:
         self._manifest_file = target / os.fsdecode(name)
 
     def write(self, result: WriteResult, progress: Callable[[int, int], None]) -> None:
-        """Write what is not written yet."""
         if self._is_complete():
             result.n_already = len(self._contents)
         else:

@@ -205,11 +205,9 @@ class _Block(NamedTuple):
         return facts, memoryview(text)[line_end + 1 :]
 
     def first_key(self) -> bytes:
-        """Return the key of its first path, in path order."""
         return min(path_key(key.partition(b"\0")[0]) for key in self.keys())
 
     def keys(self) -> list[bytes]:
-        """Return the key of each row."""
         _, rest = self.facts()
         lengths, blob = rest[: 4 * self.n_rows].cast("I"), rest[4 * self.n_rows :]
         ends = np.cumsum(lengths, dtype=np.int64).tolist()

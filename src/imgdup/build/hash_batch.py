@@ -24,7 +24,7 @@ from imgdup.system.limits import Limits
 from imgdup.system.paths import is_remote
 from imgdup.workers.child import Stopped
 
-# So many pictures are decoded, then hashed in one call: few enough to be found in the cache still.
+# So many pictures are decoded, then hashed in one call: few enough to be in the cache still.
 TOGETHER = 16
 TOGETHER_BYTES = 2 << 20  # of pixels that wait for it at most; large pictures do not wait
 MAX_AT_ONCE = 16  # objects on servers that are read at the same time

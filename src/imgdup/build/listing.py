@@ -70,7 +70,6 @@ class Listing:
     n_removed: int = 0
 
     def __post_init__(self) -> None:
-        """Prepare the columns that grow with the listing."""
         self._paths = PathsBuilder(self.roots)
         self._locators = array("q")
         self._checkpoint_numbers: dict[str, int] = {}
@@ -82,7 +81,6 @@ class Listing:
         return self._paths.paths()
 
     def __len__(self) -> int:
-        """Count the rows."""
         return len(self.origin)
 
     @property

@@ -42,7 +42,6 @@ class RowSources:
         self._rows = array("q")
 
     def __len__(self) -> int:
-        """Count the rows."""
         return len(self._rows)
 
     def add(self, number: int, row: int) -> None:
@@ -98,7 +97,6 @@ class MergedTable:
     sources: RowSources = field(init=False)
 
     def __post_init__(self) -> None:
-        """Prepare the columns that grow."""
         self.sources = RowSources(self.generations)
         self._lengths = array("I")
         self._run_rows, self._run_roots = array("q"), array("q")
@@ -114,7 +112,6 @@ class MergedTable:
         self.sources.add(number, row)
 
     def __len__(self) -> int:
-        """Count the rows."""
         return len(self.sources)
 
     @property

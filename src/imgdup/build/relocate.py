@@ -33,7 +33,6 @@ class _Move(NamedTuple):
     root_of_others: Mapping[bytes, bytes]
 
     def path(self, path: bytes) -> bytes:
-        """Return the new path of a file below the old folder."""
         return self.new + path[len(self.old) :]
 
 

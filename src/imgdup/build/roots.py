@@ -168,7 +168,6 @@ def _single(root: bytes, options: ScanOptions, files: Iterable[bytes]) -> Scan:
 
 
 def _is_in(path: bytes, scans: Sequence[Scan]) -> bool:
-    """Return whether a path is already scanned."""
     return any(
         is_below(path, scan.folder) and reaches(scan.root, scan.options, path) for scan in scans
     )

@@ -85,7 +85,6 @@ class Facts:
         return mode & os.stat(self.old.file).st_mode if self.old and is_kept else mode
 
     def __len__(self) -> int:
-        """Count the rows."""
         return len(self.listing)
 
     def path_arrays(self) -> Mapping[str, Array]:
@@ -110,7 +109,6 @@ class Facts:
                 yield rows, origin_row[rows], number
 
     def _values(self, number: int, field: str, source_rows: RowNumbers) -> Array:
-        """Return what some rows of a source have in a column."""
         name = self.listing.checkpoint_names[number]
         generation = self.old if number == OLD else self.other if name == COPIED else None
         if generation is None:

@@ -142,7 +142,6 @@ def _collection(
 
 
 def _print(found: Evaluation, *, as_json: bool) -> None:
-    """Print the result in the requested form, and the reasons for the distances."""
     if as_json:
         write_text([evaluation_json(found)])
     elif on_terminal():

@@ -77,7 +77,6 @@ def manual_page(root: click.Context) -> list[str]:
 
 
 def _section(context: click.Context, command: click.Command) -> list[str]:
-    """Return the part of the page about one command."""
     usage = " ".join(command.collect_usage_pieces(context))
     return [
         f".SS imgdup {_escaped(command.name or '')} {_escaped(usage)}",

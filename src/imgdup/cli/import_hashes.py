@@ -103,7 +103,6 @@ def _compared(index: ImageIndex, stored: TutorialPickle, paths: Sequence[bytes])
 
 
 def _summary(facts: dict[str, Any]) -> str:
-    """Write the result of an import as text for people."""
     counts = [f"{facts['hashed']:,} hashed"]
     counts += [f"{facts[name]:,} {name}" for name in ("failed", "missing") if facts[name]]
     text = f"{counted(facts['files'], 'file')} in the dictionary: {', '.join(counts)}\n"

@@ -144,7 +144,6 @@ class Chosen:
 
 
 def _cluster_pool(address: str, limits: Limits) -> "Pool":
-    """Return a pool of the workers of a cluster."""
     try:
         from imgdup.workers.cluster import cluster_pool
     except ModuleNotFoundError as error:

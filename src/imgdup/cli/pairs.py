@@ -188,7 +188,6 @@ class _Counted:
 def _with_paths(
     found: _Counted, left: "Side", right: "Side", orientations: bool
 ) -> Iterator[PairRow]:
-    """Turn blocks of rows into pairs of paths."""
     for block in found:
         nothing = [None] * len(block.left)
         columns = [nothing if column is None else column.tolist() for column in block[:-1]]

@@ -282,7 +282,6 @@ def two_sets(
 def _sets_in_one_index(
     names: Sequence[str], index_folder: Path, labels: Path | None, *, allow_removals: bool
 ) -> TwoSets:
-    """Index two sets in one index."""
     place = find_or_new_index(index_folder)
     outcome = index_first(place, names, allow_removals=allow_removals)
     index = ImageIndex.open(place).check_before_decision()

@@ -136,8 +136,8 @@ class PlainFile:
 class Locator(NamedTuple):
     """Where a member lies, and the stamp of its container when that was found."""
 
-    kind: int  # one of the constants above
-    # See there.
+    # How it is stored, one of the constants above; they say what offset and length mean.
+    kind: int
     offset: int
     length: int
     size: int  # bytes of the member unpacked, as the container declares them
@@ -188,7 +188,6 @@ class Directory:
         self._order: list[int] | None = None
 
     def __len__(self) -> int:
-        """Count the members."""
         return len(self._names)
 
     def add(self, stored: bytes, place: Place, fault: Fault | None = None) -> None:

@@ -265,7 +265,6 @@ class RemoteFile:
         return file
 
     def _failed(self, error: Exception) -> OSError:
-        """Return an error that names the object."""
         found = _as_os_error(error)
         found.filename = os.fsdecode(self.path)
         return found

@@ -74,7 +74,7 @@ class TableFile:
             found.fault = error.fault
         except ARROW_ERRORS as error:
             raise_if_unread(error)
-            found.fault = Fault("damaged", f"the file cannot be read: {_one_line(error)}")
+            found.fault = Fault("damaged", f"the file cannot be read: {one_line(error)}")
         return found
 
     def _column(self, wanted: str) -> int:
@@ -153,7 +153,7 @@ class TableFile:
                 self._cursor = _Cursor(self._reader, group, number)
             except ARROW_ERRORS as error:
                 raise_if_unread(error)
-                raise ImageError("damaged", _one_line(error)) from error
+                raise ImageError("damaged", one_line(error)) from error
         return self._cursor.find(row)
 
 
@@ -191,7 +191,7 @@ class _Cursor:
                     self._key = -1, -1  # the next cell is looked for from the beginning
                     raise
                 detail = f"the column is damaged from row {self._start:,} of a row group on"
-                self._error = ImageError("damaged", f"{detail}: {_one_line(error)}")
+                self._error = ImageError("damaged", f"{detail}: {one_line(error)}")
         if self._error is not None:
             raise self._error
         return self._batch, row - self._start
@@ -216,7 +216,6 @@ class _Cells:
             self._path = column
 
     def __len__(self) -> int:
-        """Count the cells."""
         return self._n_cells
 
     def data(self, row: int) -> memoryview | None:
@@ -255,23 +254,19 @@ class _ParquetReader:
         self._opened: Any = None
 
     def open(self) -> None:
-        """Read the metadata, once."""
         if self._opened is None:
             options = {"buffer_size": BUFFER_BYTES, "pre_buffer": False}
             self._opened = pyarrow.parquet.ParquetFile(_native(self._file), **options)
 
     @property
     def names(self) -> list[str]:
-        """Names of the columns."""
         return list(self._opened.schema_arrow.names)
 
     @property
     def types(self) -> list[Any]:
-        """Their types."""
         return list(self._opened.schema_arrow.types)
 
     def group_sizes(self) -> Iterator[int]:
-        """Yield how many rows each row group has."""
         metadata = self._opened.metadata
         return (metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
 
@@ -295,47 +290,47 @@ class _ArrowReader:
         self._sizes: list[int] = []
 
     def open(self) -> None:
-        """Read the schema, once."""
         if self._schema is None:
-            self._schema = self._reader().schema
-
-    def _reader(self) -> Any:
-        self._file.raw.seek(0)
-        try:
-            return pyarrow.ipc.open_file(self._file.raw)
-        except pyarrow.ArrowInvalid:
-            self._file.raw.seek(0)
-            return pyarrow.ipc.open_stream(self._file.raw)
+            self._schema = arrow_reader(self._file).schema
 
     @property
     def names(self) -> list[str]:
-        """Names of the columns."""
         return list(self._schema.names)
 
     @property
     def types(self) -> list[Any]:
-        """Their types."""
         return list(self._schema.types)
 
-    def _record_batches(self) -> Iterator[Any]:
-        reader = self._reader()
-        if hasattr(reader, "get_batch"):
-            return (reader.get_batch(i) for i in range(reader.num_record_batches))
-        return iter(reader)
-
     def group_sizes(self) -> Iterator[int]:
-        """Yield how many rows each record batch has."""
-        return (batch.num_rows for batch in self._record_batches())
+        return (batch.num_rows for batch in record_batches(arrow_reader(self._file)))
 
     def batches(self, group: int, number: int) -> Iterator[Any]:
         """Yield the cells of a column of a record batch; a stream is read up to it."""
-        for i, batch in enumerate(self._record_batches()):
+        for i, batch in enumerate(record_batches(arrow_reader(self._file))):
             if i == group:
                 yield batch.column(number)
                 return
 
 
-def _one_line(error: Exception) -> str:
+def arrow_reader(file: OpenFile) -> Any:
+    """Open an Arrow file, or a stream, from its start."""
+    file.raw.seek(0)
+    try:
+        return pyarrow.ipc.open_file(file.raw)
+    except pyarrow.ArrowInvalid:
+        file.raw.seek(0)
+        return pyarrow.ipc.open_stream(file.raw)
+
+
+def record_batches(reader: Any) -> Iterator[Any]:
+    """Yield the record batches of an Arrow file or a stream."""
+    if hasattr(reader, "get_batch"):
+        return (reader.get_batch(i) for i in range(reader.num_record_batches))
+    return iter(reader)
+
+
+def one_line(error: Exception) -> str:
+    """Return the text of an error of pyarrow as one short line."""
     return " ".join(str(error).split())[:200]
 
 

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import pyarrow
 import pyarrow.parquet
 
-from imgdup.containers import OpenFile
-from imgdup.containers.table import ARROW_ERRORS
+from imgdup.containers import OpenFile, raise_if_unread
+from imgdup.containers.table import ARROW_ERRORS, arrow_reader, one_line, record_batches
 from imgdup.errors import ImageError, UsageError
 
 CODECS = {"UNCOMPRESSED": "NONE", "LZ4_RAW": "LZ4"}  # read under one name, written under another
@@ -49,9 +49,8 @@ class TableRows:
         except UsageError:
             raise
         except ARROW_ERRORS as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise ImageError("damaged", " ".join(str(error).split())[:200]) from error
+            raise_if_unread(error)
+            raise ImageError("damaged", one_line(error)) from error
 
 
 def _write_parquet(file: OpenFile, change: "_Without | _Tagged", out: BinaryIO) -> None:
@@ -91,15 +90,11 @@ def _settings(source: Any) -> dict[str, Any]:
 
 
 def _write_arrow(file: OpenFile, change: "_Without | _Tagged", out: BinaryIO) -> None:
-    try:
-        reader, new = pyarrow.ipc.open_file(file.raw), pyarrow.ipc.new_file
-        batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
-    except pyarrow.ArrowInvalid:
-        file.raw.seek(0)
-        reader, new = pyarrow.ipc.open_stream(file.raw), pyarrow.ipc.new_stream
-        batches = iter(reader)
+    reader = arrow_reader(file)
+    is_file = isinstance(reader, pyarrow.RecordBatchFileReader)
+    new = pyarrow.ipc.new_file if is_file else pyarrow.ipc.new_stream
     with new(out, change.schema(reader.schema)) as writer:
-        for batch in _changed(batches, change):
+        for batch in _changed(record_batches(reader), change):
             writer.write_batch(batch)
 
 

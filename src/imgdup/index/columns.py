@@ -80,7 +80,6 @@ class TextColumn:
     blob: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:
-        """Count the strings."""
         return len(self.offsets) - 1
 
     def __getitem__(self, i: int) -> bytes:

@@ -334,7 +334,6 @@ def _check_form(array: npt.NDArray[Any], name: str, dtype: str, shape: tuple[int
 
 
 def _check_lengths(generation: Generation, n: int) -> None:
-    """Check that the columns fit each other."""
     arrays, tree = generation.arrays, generation.tree
     if len(arrays["path_offsets"]) != n + 1 or len(arrays["same_file"]) != n:
         raise ValueError("columns of unequal length")

@@ -56,7 +56,6 @@ class Paths:
         }
 
     def __len__(self) -> int:
-        """Count the rows."""
         return len(self.relative)
 
     def root_of(self, row: int) -> bytes:
@@ -65,13 +64,11 @@ class Paths:
         return self.roots[int(self.run_roots[run])]
 
     def __getitem__(self, row: int) -> bytes:
-        """Return the absolute path of `row`."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of a table of {len(self)}")
         return join(self.root_of(row), self.relative[row])
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the absolute path of each row."""
         return self.between(0, len(self))
 
     def of_root(self, root: bytes) -> Iterator[bytes]:

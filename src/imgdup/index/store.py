@@ -169,7 +169,6 @@ def _n_bytes(column: Column) -> int:
 
 
 def _write_column(file: BinaryIO, name: str, column: Column) -> Span:
-    """Write the chunks and their padding."""
     checksum = n_rows = 0
     for chunk in column.chunks:
         raw = _raw(name, column, chunk)

@@ -122,7 +122,6 @@ def _cells(found: Evaluation) -> Iterator[tuple[str, ...]]:
 
 
 def _hashes(found: Evaluation) -> list[str]:
-    """Return the names of the hashes that were evaluated."""
     return next(([*result.distances] for _, result in _all_results(found)), [*found.hashes])
 
 
@@ -295,26 +294,22 @@ class _Plot:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
 
     def level(self, share: float, text: str) -> None:
-        """Draw a horizontal line with a label."""
         y = self._y(share)
         self._drawn.append(_path(f"M{LEFT} {y:.1f}H{WIDTH - RIGHT}", INK, 0.25))
         self._drawn.append(_text(LEFT - 6, y + 4, text, "end"))
 
     def line(self, shares: Sequence[float], colour: str, *, thin: bool = False) -> None:
-        """Draw the share of each distance."""
         points = [f"{self._x(i):.1f} {self._y(s):.1f}" for i, s in enumerate(shares)]
         self._drawn.append(
             _path("M" + "L".join(points[: self.n_bits + 1]), colour, 0.6 if thin else 2)
         )
 
     def mark(self, distance: int | None) -> None:
-        """Draw a vertical line at the chosen distance."""
         if distance is not None and distance <= self.n_bits:
             path = f"M{self._x(distance):.1f} {TOP}V{HEIGHT - BOTTOM}"
             self._drawn.append(_path(path, LIMIT, 1.5))
 
     def svg(self) -> str:
-        """Return the element."""
         return (
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-family="sans-serif" '
             f'font-size="11" fill="{INK}">{"".join(self._drawn)}</svg>'
@@ -345,7 +340,6 @@ def _swatch(colour: str) -> str:
 
 
 def _tables(found: Evaluation) -> str:
-    """Write a row for each edit and each label."""
     heads = [
         "edit",
         *(f"{by} hash, {which}" for by in found.hashes for which in _distances(found, by)),

@@ -263,7 +263,6 @@ def _markdown_row(leak: Leak, accepted: bool) -> str:
 
 
 def _plain(text: str) -> str:
-    """Write text for Markdown without any markup."""
     return MARKUP.sub(lambda match: f"&#{ord(match[0])};", _valid(text))
 
 

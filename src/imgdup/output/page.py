@@ -236,7 +236,6 @@ def source_hash(source: str) -> str:
 
 
 def _summary(groups: Sequence[Group], wording: Wording) -> str:
-    """Write the figures at the top."""
     n_removals = sum(len(group.removals) for group in groups)
     n_shown = sum(len(group.shown) for group in groups)
     n_with_removals = sum(bool(group.removals) for group in groups)
@@ -270,7 +269,6 @@ def _details(details: Sequence[tuple[str, str]]) -> str:
 
 
 def _histogram(distances: Sequence[int]) -> str:
-    """Embed the histogram, if there is any distance."""
     if not distances:
         return ""
     source = base64.b64encode(histogram_svg(distances).encode()).decode()

@@ -172,7 +172,6 @@ class _Cell:
         self._shown: Any = None
 
     def show(self, text: str) -> None:
-        """Replace the text that is shown."""
         markup = text.replace("&", "&amp;").replace("<", "&lt;")
         data = {"text/plain": text, "text/html": f"<pre>{markup}</pre>" if text else ""}
         if self._shown is None:
@@ -218,5 +217,4 @@ class _Terminal:
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor of stderr."""
         return sys.stderr.fileno()

@@ -144,7 +144,6 @@ def _record(row: MatchRow | PairRow) -> dict[str, Any]:
 
 
 def _match_cells(match: MatchRow) -> list[Cell]:
-    """Return the fields of a match, up to its path."""
     duplicate: Cell = "self" if match.is_probe else match.duplicate
     size = f"{match.width}x{match.height}"
     extra: list[Cell] = [each for each in (match.orientation, match.relation) if each]

@@ -127,7 +127,6 @@ def matches_of(generation: Generation, picture: "Probes", near: NearRows) -> Ite
 
 
 def _described(generation: Generation, picture: "Probes", near: NearRows) -> list[Match]:
-    """Look up the facts of some rows."""
     arrays, rows = generation.arrays, near.rows
     search = _distances(generation, picture, "search", rows, near.probes)
     match, pdq = (_known_distances(generation, picture, each, near) for each in ("match", "pdq"))

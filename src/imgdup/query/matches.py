@@ -237,7 +237,6 @@ def _report_plan(
 
 
 def _report_stats(stats: QueryStats, report: Callable[[str], None]) -> None:
-    """Report what the search has cost."""
     n_compared = stats.compared.n_compared
     visited = "hash" if n_compared == 1 else "hashes"
     matches = "match" if stats.n_matches == 1 else "matches"

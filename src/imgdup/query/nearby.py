@@ -275,7 +275,6 @@ def _iter_without_tree(
 
 
 def _plan(hashes: Hashes, n_probes: int, max_distance: int) -> Choice:
-    """Choose between scan and bands."""
     n, words = hashes.shape
     max_distance = check_max_distance(max_distance, words)
     visited = [1.0] * (WORD_BITS * words + 1)  # no tree: a search visits everything

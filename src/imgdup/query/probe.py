@@ -196,7 +196,6 @@ def probe_files(
 def _hash_file(
     parameters: Mapping[str, Any], limits: Limits, orientations: bool, path: bytes
 ) -> Probes:
-    """Hash one file, as `make_probes` does."""
     return make_probes(os.fsdecode(path), parameters, limits=limits, orientations=orientations)
 
 

@@ -84,7 +84,6 @@ class _Task(NamedTuple):
         return head if turned is None else {**head, "orientation": ORIENTATIONS[turned]}
 
     def file(self, folder: Path) -> Path:
-        """Name the file of the answer."""
         turned = "" if self.how.orientation is None else f".{ORIENTATIONS[self.how.orientation]}"
         return folder / f"pairs.{self.left.start}.{self.right.start}{turned}"
 
@@ -286,7 +285,6 @@ def _joined(tasks: Sequence[_Task], folder: Path) -> Iterator[Pairs]:
 
 
 def _rows(numbers: Integers, shard: _Shard) -> Integers:
-    """Return the rows of the numbers in a shard."""
     return numbers.astype(np.int64) + shard.start
 
 

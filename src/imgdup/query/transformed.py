@@ -177,7 +177,6 @@ def crop_pairs(
 
 
 def _near_pairs(left: Words, other: Words | None, threads: int | None) -> Iterator[Pairs]:
-    """Find the pairs to look at."""
     yield from iter_pairs(left, NEAR_WHOLE, other=other, threads=threads)
     parts = likely_parts(left, WIDEST_JOIN).hashes
     if other is None:

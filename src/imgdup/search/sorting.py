@@ -155,7 +155,6 @@ class SortedPairs:
         self._ends: Integers = np.cumsum(self._counts.sum(axis=0))
 
     def __len__(self) -> int:
-        """Count the pairs."""
         return int(self._ends[-1])
 
     def __iter__(self) -> Iterator[Pairs]:

@@ -319,7 +319,6 @@ def _descend(tree: VPTree, probes: Hashes, max_distance: int) -> Iterator[Near]:
 
 
 def _scan(tree: VPTree, probes: Hashes, max_distance: int) -> Iterator[Near]:
-    """Compare all hashes."""
     for near in iter_near(tree.hashes, probes, max_distance):
         yield near._replace(indices=_rows(tree, near.indices))
 

@@ -60,7 +60,6 @@ class Limits:
     worker_memory_bytes: int = 2 << 30
 
     def __post_init__(self) -> None:
-        """Check the range of each limit."""
         for name, value in vars(self).items():
             most = MAX_TIMEOUT_S if name == "timeout_s" else MAX_LIMIT
             if not 0 < value <= most:

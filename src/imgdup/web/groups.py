@@ -102,7 +102,6 @@ class GroupList:
 
     @cached_property
     def _distances(self) -> npt.NDArray[np.int64]:
-        """The largest distance in each group."""
         return np.array(
             [max(each.distance for each in group.members) for group in self.groups], np.int64
         )

@@ -66,7 +66,6 @@ def document() -> Schema:
 
 
 def _image_paths() -> Schema:
-    """Describe the addresses of the index and its images."""
     image = {"name": "id", "in": "path", "required": True, "schema": ID}
     return {
         "/api/health": {"get": _operation("Whether there is an index.", "Health", is_open=True)},
@@ -102,7 +101,6 @@ def _image_paths() -> Schema:
 
 
 def _group_paths() -> Schema:
-    """Describe the addresses of groups, decisions and plans."""
     page = _parameter("page", {"type": "integer", "minimum": 1})
     return {
         "/api/filters": {
@@ -218,7 +216,6 @@ def _list(items: str | Schema, **more: int) -> Schema:
 
 
 def _image_schemas() -> Schema:
-    """Describe images, alone and as matches."""
     match: Schema = {
         **IMAGE,
         "distance": WHOLE,
@@ -240,7 +237,6 @@ def _image_schemas() -> Schema:
 
 
 def _group_schemas() -> Schema:
-    """Describe groups, and the lists of them."""
     member: Schema = {
         **IMAGE,
         **COMPARED,
@@ -267,7 +263,6 @@ def _group_schemas() -> Schema:
 
 
 def _decision_schemas() -> Schema:
-    """Describe decisions, and the bodies of requests."""
     of_two: Schema = {"decision": {"type": "string", "enum": list(OF_PAIRS)}}
     of_one: Schema = {"decision": {"type": "string", "enum": list(OF_CONTENTS)}}
     kind: Schema = {"digest_kind": {"type": "string", "enum": list(DIGEST_KINDS)}}

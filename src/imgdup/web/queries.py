@@ -173,7 +173,6 @@ def _response(
 def _verdicts(
     collection: Collection, index: ImageIndex, probed: _Probed, matches: list[Match]
 ) -> list[Verdict]:
-    """Compare the picture with those of its matches."""
     if probed.file is None:
         raise ValueError("a hash has no picture to compare")
     pairs = [(file_of_row(index.rows, match.row), probed.file) for match in matches]

@@ -124,7 +124,6 @@ class _Worker:
         return not connection.wait([self.process.sentinel], timeout=0)
 
     def kill(self) -> None:
-        """End the process now."""
         with process_lock:
             self.process.kill()
 

@@ -210,13 +210,11 @@ class _Forked:
         self._has_ended = False
 
     def kill(self) -> None:
-        """End the process now."""
         if not self._has_ended:
             with suppress(OSError):  # the template was killed: the worker ends with its pipe
                 self._template.ask(_kill, self.pid)
 
     def join(self, timeout: float) -> None:
-        """Wait for its end."""
         if not self._has_ended:
             self._has_ended = True
             with suppress(OSError):
@@ -232,7 +230,6 @@ def _run_fork(pipe: Connection, others: Connection, shared: Shared) -> None:
 
 
 def _preload(shared: Shared) -> None:
-    """Import the modules that workers need."""
     gc.disable()
     for module in shared.preload:
         with suppress(Exception):  # the worker that needs it imports it again, and reports this

@@ -17,7 +17,7 @@ from imgdup.build.listing import Listing
 from imgdup.build.sources import Candidate
 from imgdup.build.write import Facts, write_generation
 from imgdup.images.formats import REASONS
-from imgdup.index import folder, store
+from imgdup.index import folder, layout, store
 from imgdup.index.columns import empty_columns
 from imgdup.index.parts import ScanOptions
 from imgdup.system.limits import Limits
@@ -41,7 +41,7 @@ def arrays() -> dict[str, np.ndarray]:
 
 def path() -> Path:
     """Name the file of the current format version."""
-    return Path(__file__).parent / "indexes" / str(store.FORMAT_VERSION) / "store"
+    return Path(__file__).parent / "indexes" / str(layout.FORMAT_VERSION) / "store"
 
 
 def index_path(*, with_trimmed: bool = False) -> Path:

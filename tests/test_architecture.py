@@ -134,6 +134,14 @@ def test_outside_packages_stay_in_their_homes(name):
     assert strangers == set()
 
 
+def test_the_guide_for_contributors_lists_the_rooms_in_this_order():
+    text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+
+    listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+
+    assert listed == [room for room in ROOMS if room != "__main__"]
+
+
 def test_fewer_than_60_imports_are_inside_functions():
     """Each is there for the time to start; every other import belongs at the top of its file."""
     found = [

@@ -13,6 +13,7 @@ from imgdup.dedupe import find_duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import compare
 from imgdup.dedupe.labels import ImageSet
+from imgdup.dedupe.leaks import Gate, coverage
 from imgdup.dedupe.plan import write_plan
 from imgdup.dedupe.split import split
 from imgdup.index.columns import images
@@ -20,6 +21,7 @@ from imgdup.index.folder import prepare
 from imgdup.output.cleaning import save_groups, save_lists, save_split
 from imgdup.output.export import export
 from imgdup.output.gallery import save_duplicates, save_leaks
+from imgdup.output.leaks import Evidence
 from imgdup.output.montage import save_montage
 from imgdup.output.results import MatchRow
 from imgdup.system.files import common_mode, replacing
@@ -67,7 +69,10 @@ def all_files(folder, out):
     duplicates = find_duplicates(rows, judge=same_picture)
     write_plan(out / "plan.jsonl", duplicates.plan())
     save_duplicates(out / "report.html", duplicates)
-    save_leaks(out / "leaks.html", compare(*sets_of(rows, folder)), MatchRule())
+    leaks = compare(*sets_of(rows, folder))
+    coverages = [coverage("set", each.rows, [], None) for each in (leaks.a, leaks.b)]
+    gate = Gate(leaks, [False] * len(leaks.verdicts), coverages)
+    save_leaks(out / "leaks.html", Evidence(gate, MatchRule(), True, "imgdup", "today", "1"))
     save_lists(duplicates, keep_list=out / "kept", remove_list=out / "removed")
     for name in ("groups.csv", "groups.png"):
         save_groups(out / name, duplicates)

@@ -110,7 +110,7 @@ class Leaks(Sequence[Leak]):
         ImgdupError
             If it cannot be written.
         """
-        save_leaks(Path(file), self.arrays, self._evidence.rule, evidence=self._evidence)
+        save_leaks(Path(file), self._evidence)
 
     def to_dataframe(self, library: DataFrameLibrary | None = None) -> Any:
         """Return a table with one row per leak; see `Groups.to_dataframe`.

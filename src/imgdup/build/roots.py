@@ -248,7 +248,9 @@ def named_paths(
         given = absolute(path)
         place = outer_file(given)
         was_folder = old is not None and (place in old.roots or old.holds(place))
-        is_known = old is not None and (was_folder or _was_file(place, old))
+        is_known = old is not None and (
+            was_folder or old.find(place) is not None or old.holds(inside(place))
+        )
         if not is_known and not is_remote(place):
             check_exists(path if place == given else place)
         if is_remote(place):
@@ -276,11 +278,6 @@ def _is_prefix(name: bytes) -> bool:
         raise ImgdupError(f"{os.fsdecode(name)}: {error_words(error)}") from error
     hint = "; on web servers, give the address of each object" if is_web else " or prefix"
     raise UsageError(f"{os.fsdecode(name)!r}: no such object{hint}")
-
-
-def _was_file(place: bytes, old: Paths) -> bool:
-    """Return whether a file is in an index, or members of it are."""
-    return old.find(place) is not None or old.holds(inside(place))
 
 
 IF_MOVED = (

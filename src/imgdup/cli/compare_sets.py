@@ -147,7 +147,7 @@ def _write(evidence: Evidence, outputs: ComparisonOutputs) -> None:
     """Write the files that were requested, as private as the pictures that they name."""
     leaks = evidence.gate.leaks
     if outputs.report is not None:
-        save_leaks(outputs.report, leaks, evidence.rule, evidence=evidence)
+        save_leaks(outputs.report, evidence)
     for file, text_of in ((outputs.junit, junit), (outputs.markdown, markdown)):
         if file is None:
             continue

@@ -1,6 +1,6 @@
 """Store one dict of texts and numbers with named arrays in one file, which can run no code.
 
-The file is that of ``imgdup.index.layout``; its pickle (``imgdup.index.layout``) is
+`imgdup.index.layout` describes the file. The pickle in its head holds
 ``{"head": the dict, "arrays": {name: {"dtype", "shape", "data"}}}``.
 """
 
@@ -20,7 +20,6 @@ from imgdup.index import layout
 from imgdup.index.layout import MAX_ARRAYS, Front, Span, padded
 from imgdup.system.files import PUBLIC, open_regular, replacing
 
-FORMAT_VERSION = layout.FORMAT_VERSION
 MAX_DIMENSIONS = 4
 MAX_WIDTH = 1 << 20  # of every dimension but the first
 BLOCK_BYTES = 1 << 20  # of an array, checksummed and written at a time
@@ -125,11 +124,6 @@ def load(path: Path, *, verify: bool = False) -> Stored:
     if verify:
         check_arrays(path, checked)
     return Stored(head, arrays, front.digest, front.version, checked)
-
-
-def digest(path: Path) -> str:
-    """Name the content of a file by 32 hex digits without reading it all; raises as ``load``."""
-    return load(path).digest
 
 
 def _as_column(name: str, array: Array | Column) -> Column:

@@ -12,6 +12,7 @@ from imgdup import __version__
 from imgdup.dedupe.evaluate import NOT_FOUND, EditResult, Evaluation, HashResult
 from imgdup.output import counted
 from imgdup.output.page import INK, page_style, source_hash, template
+from imgdup.output.results import relation_counts
 from imgdup.output.tables import table
 from imgdup.system.files import PUBLIC, replacing
 from imgdup.system.records import json_line
@@ -70,12 +71,13 @@ def _rounded(number: float) -> float:
 def _edit_record(what: str, name: str, result: EditResult, found: Evaluation) -> dict[str, Any]:
     record: dict[str, Any] = {what: name}
     for by, far in result.distances.items():
+        of_hash = found.hashes.get(by)
         numbers = [None if d == NOT_FOUND else d for d in np.sort(far).tolist()]
         record[by] = {
             "pairs": len(far),
             "median": numbers[len(numbers) // 2] if numbers else None,
-            "within_default": _share(far, _default(found, by)),
-            "within_distance": _share(far, _chosen(found, by)),
+            "within_default": _share(far, of_hash and of_hash.default_distance),
+            "within_distance": _share(far, of_hash and of_hash.distance),
             "by_distance": {
                 str(d): int(n)
                 for d, n in zip(*np.unique(far, return_counts=True), strict=True)
@@ -93,14 +95,6 @@ def _share(far: Sequence[int] | np.ndarray[Any, Any], distance: int | None) -> f
     return round(float(np.mean(np.asarray(far) <= distance)), 4)
 
 
-def _default(found: Evaluation, by: str) -> int | None:
-    return found.hashes[by].default_distance if by in found.hashes else None
-
-
-def _chosen(found: Evaluation, by: str) -> int | None:
-    return found.hashes[by].distance if by in found.hashes else None
-
-
 def evaluation_table(found: Evaluation, *, width: int, encoding: str) -> Iterator[str]:
     """Lay out the share of copies within the default distances, and the relations found."""
     header = (*_hashes(found), "mostly", "edit")
@@ -115,10 +109,11 @@ def evaluation_lines(found: Evaluation) -> Iterator[str]:
 
 def _cells(found: Evaluation) -> Iterator[tuple[str, ...]]:
     for name, result in _all_results(found):
-        shares = (
-            _percent(_share(far, _default(found, by))) for by, far in result.distances.items()
-        )
-        yield (*shares, _mostly(result), name)
+        shares = [
+            _share(far, found.hashes[by].default_distance if by in found.hashes else None)
+            for by, far in result.distances.items()
+        ]
+        yield (*map(_percent, shares), _mostly(result), name)
 
 
 def _hashes(found: Evaluation) -> list[str]:
@@ -155,19 +150,13 @@ def reasons(found: Evaluation) -> Iterator[str]:
             text += (
                 f"Of {counted(n_different, 'pair')} in the sample that are no known duplicates, "
                 f"the nearest is {counted(int(seen[0]), 'bit')} apart; the nearest "
-                f"{n_compared:,}, compared: {_relation_counts(result.relations)}. "
+                f"{n_compared:,}, compared: {relation_counts(result.relations)}. "
             )
         yield text + (
             "Pairs by chance are not estimated: nearly all distances of PDQ hashes are even."
             if by == "pdq"
             else _choice(result, found.max_false_pairs)
         )
-
-
-def _relation_counts(relations: Mapping[str, int]) -> str:
-    """List how often each relation was found, the most frequent first."""
-    ranked = sorted(relations.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{name} {number:,}" for name, number in ranked)
 
 
 def _choice(result: HashResult, max_false_pairs: float) -> str:

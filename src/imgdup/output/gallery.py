@@ -184,12 +184,12 @@ def _wanted(groups: Iterable[Sequence[int]]) -> list[int]:
     return list(wanted)
 
 
-def save_leaks(file: Path, leaks: Leaks, rule: MatchRule, evidence: Evidence | None = None) -> None:
+def save_leaks(file: Path, evidence: Evidence) -> None:
     """Write the HTML page of `imgdup compare`: each image of A with its duplicates in B."""
-    accepted = evidence.gate.accepted if evidence else [False] * len(leaks.places_b)
+    leaks = evidence.gate.leaks
     by_keeper: dict[int, list[_Leaked]] = {}
     rows_b = leaks.b.images[leaks.places_b].tolist()
-    members = map(_Leaked, rows_b, leaks.each(), leaks.verdicts, accepted)
+    members = map(_Leaked, rows_b, leaks.each(), leaks.verdicts, evidence.gate.accepted)
     for place, member in zip(leaks.places_a.tolist(), members, strict=True):
         by_keeper.setdefault(place, []).append(member)
     rows_a = [int(leaks.a.images[place]) for place in by_keeper]
@@ -206,28 +206,28 @@ def save_leaks(file: Path, leaks: Leaks, rule: MatchRule, evidence: Evidence | N
         for row, (place, each) in zip(rows_a, by_keeper.items(), strict=True)
     ]
     named = [*paths, *(leak.conflict for leak in leaks.each() if leak.conflict)]
-    save_page(file, groups, _leaks_wording(leaks, rule, evidence), mode=common_mode(named))
+    save_page(file, groups, _leaks_wording(evidence), mode=common_mode(named))
 
 
-def _leaks_wording(leaks: Leaks, rule: MatchRule, evidence: Evidence | None) -> Wording:
-    """Return the words of a page of leaks, with how they were found if there is evidence."""
+def _leaks_wording(evidence: Evidence) -> Wording:
+    """Return the words of a page of leaks, with how they were found."""
+    leaks = evidence.gate.leaks
     facts = (
         ("images of A", f"{len(leaks.a.images):,}"),
         ("images of B", f"{len(leaks.b.images):,}"),
         ("label conflicts", f"{leaks.n_conflicts:,}"),
     )
-    wording = LEAKS._replace(facts=facts, rule=_sentence(rule))
-    if evidence is None:
-        return wording
-    stated = (*details(evidence), *abilities(evidence))
-    return wording._replace(verdict=evidence.gate.verdict, details=stated)
-
-
-def _above_folders(evidence: Evidence | None) -> bytes:
-    """Return the part of all paths that is above the folders of both sets; empty if unknown."""
-    folders = (
-        [each for part in evidence.gate.coverages for each in part.folders] if evidence else []
+    return LEAKS._replace(
+        facts=facts,
+        rule=_sentence(evidence.rule),
+        verdict=evidence.gate.verdict,
+        details=(*details(evidence), *abilities(evidence)),
     )
+
+
+def _above_folders(evidence: Evidence) -> bytes:
+    """Return the part of all paths that is above the folders of both sets; empty if unknown."""
+    folders = [folder for each in evidence.gate.coverages for folder in each.folders]
     try:
         common = os.path.commonpath(folders)
     except ValueError:  # there are none, or they are on several drives

@@ -6,7 +6,6 @@ Names of functions end in their output: ``..._table``, ``..._lines``, ``..._null
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from imgdup.output import Cell, counted, null_line, shown, tsv_line
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 MATCH_HEADER = ("dist", "match", "dup", "size", "path")
 PAIR_HEADER = ("dist", "match", "dup", "pair")
-NO_RELATIONS: Mapping[str, int] = MappingProxyType({})
 LEAK_HEADER = ("dist", "relation", "image, and its duplicate")
 VERDICT = ("relation", "peak", "box")  # fields that are known only where pictures were compared
 Box = tuple[int, int, int, int]  # x, y, width and height, in thousandths of a picture
@@ -241,11 +239,7 @@ def pair_json(pairs: Iterable[PairRow]) -> Iterator[str]:
 
 
 def pairs_summary(
-    n_pairs: int,
-    n_duplicates: int,
-    max_distance: int,
-    relations: Mapping[str, int] = NO_RELATIONS,
-    n_wide: int = 0,
+    n_pairs: int, n_duplicates: int, max_distance: int, relations: Mapping[str, int], n_wide: int
 ) -> str:
     """Write how many pairs were found, how many of them are duplicates, and how many of each kind.
 
@@ -253,22 +247,26 @@ def pairs_summary(
 
     Examples
     --------
-    >>> pairs_summary(567, 567, 31)
+    >>> pairs_summary(567, 567, 31, {}, 0)
     '567 pairs within 31 bits, all duplicates'
-    >>> pairs_summary(21, 4, 10)
+    >>> pairs_summary(21, 4, 10, {}, 0)
     '21 pairs within 10 bits, 4 duplicates'
-    >>> pairs_summary(0, 0, 31)
+    >>> pairs_summary(0, 0, 31, {}, 0)
     'no pairs within 31 bits'
-    >>> pairs_summary(3, 3, 31, {"same-picture": 2, "edited": 1})
+    >>> pairs_summary(3, 3, 31, {"same-picture": 2, "edited": 1}, 0)
     '3 pairs within 31 bits, all duplicates: same-picture 2, edited 1'
     >>> pairs_summary(1, 1, 31, {"edited": 1, "cropped": 4}, 4)
     '1 pair within 31 bits, a duplicate, and 4 farther apart: cropped 4, edited 1'
     """
-    ordered = sorted(relations.items(), key=lambda item: (-item[1], item[0]))
-    kinds = ", ".join(f"{name} {number:,}" for name, number in ordered)
     found = _pairs_found(n_pairs, n_duplicates, max_distance)
     farther = f", and {n_wide:,} farther apart" if n_wide else ""
-    return f"{found}{farther}" + (f": {kinds}" if kinds else "")
+    return f"{found}{farther}" + (f": {relation_counts(relations)}" if relations else "")
+
+
+def relation_counts(relations: Mapping[str, int]) -> str:
+    """List how often each relation was found, the most frequent first."""
+    ranked = sorted(relations.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} {number:,}" for name, number in ranked)
 
 
 def _pairs_found(n_pairs: int, n_duplicates: int, max_distance: int) -> str:

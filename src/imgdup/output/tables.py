@@ -71,7 +71,8 @@ def table(
     while block := list(islice(rest, BLOCK_ROWS)):
         texts = [[_texts(field, encoding) for field in row] for row in block]
         _widen(widths, texts)
-        if width - _left(widths) < min(MIN_LAST, widths[-1]):
+        n_left = sum(widths[:-1]) + GAP * (len(widths) - 1)  # columns left of the last field
+        if width - n_left < min(MIN_LAST, widths[-1]):
             named = (dict(zip(header, row, strict=True)) for row in block)
             stacked = "\n".join("".join(facts_lines(each, encoding=encoding)) for each in named)
             yield stacked if is_first else "\n" + stacked
@@ -89,11 +90,6 @@ def _widen(widths: list[int], rows: Sequence[Sequence[Sequence[str]]]) -> None:
             raise ValueError(f"expected {len(widths)} fields per row, got {len(row)}")
         for i, texts in enumerate(row):
             widths[i] = max(widths[i], *map(cell_len, texts))
-
-
-def _left(widths: Sequence[int]) -> int:
-    """Return the columns of the terminal to the left of the last column."""
-    return sum(widths[:-1]) + GAP * (len(widths) - 1)
 
 
 def _texts(field: Field, encoding: str) -> list[str]:

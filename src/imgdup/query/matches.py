@@ -201,7 +201,8 @@ def _search(
         lookup = RowLookup(generation, by, limit)
         if options.k is not None:
             return lookup.nearest(probes, options.k)
-        return lookup.within(probes, _without_tree(options.strategy), compared)
+        strategy = options.strategy if options.strategy != "tree" else None  # it has no tree
+        return lookup.within(probes, strategy, compared)
     hashes = np.concatenate([probe.hashes for probe in probes])
     if options.k is not None:
         near = iter_nearest(generation, hashes, options.k, limit)
@@ -210,11 +211,6 @@ def _search(
     if options.n_read is not None and not options.orientations:
         near = (nearest_of(each, options.n_read) for each in near)
     return (rows_with(generation, each) for each in near)
-
-
-def _without_tree(strategy: str | None) -> str | None:
-    """Return the strategy for a hash that has no tree."""
-    return None if strategy == "tree" else strategy
 
 
 def _report_plan(

@@ -316,18 +316,7 @@ def iter_pairs(
     [Pairs(left=array([0, 1]), right=array([1, 2]), distances=array([1, 2], dtype=uint16))]
     """
     left, right = checked_sides(distinct, other)
-    return _iter_pairs(
-        left,
-        right,
-        check_max_distance(max_distance, left.words),
-        checked_threads(threads),
-        stats or JoinStats(),
-    )
-
-
-def _iter_pairs(
-    left: Chosen, right: Chosen | None, max_distance: int, threads: int, stats: JoinStats
-) -> Iterator[Pairs]:
-    n_pairs = len(left) * (len(left) - 1 if right is None else len(right))
-    if n_pairs:
-        yield from iter_blocks(left, right, max_distance, threads=threads, stats=stats)
+    max_distance, threads = check_max_distance(max_distance, left.words), checked_threads(threads)
+    if not len(left) * (len(left) - 1 if right is None else len(right)):
+        return iter(())
+    return iter_blocks(left, right, max_distance, threads=threads, stats=stats or JoinStats())

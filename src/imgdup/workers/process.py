@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait as wait_for
 from contextlib import contextmanager, suppress
 from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple, TypeVar
 
 from imgdup.errors import ImgdupError
 from imgdup.workers.child import IDLE, WATCHDOG_EXIT_CODE, Reply, receive, send, widen
 from imgdup.workers.start import (
     EXIT_WAIT_S,
+    Forked,
     Source,
     TemplateEndedError,
     fill_standard_streams,
@@ -89,6 +91,7 @@ class _Worker:
         self.began = False
         self.state = source.shared.states[slot]
         self.state[:] = IDLE
+        self.process: SpawnProcess | Forked
         self.pipe, self.process = source.start(slot)
         widen(self.pipe)
 

@@ -23,7 +23,7 @@ from multiprocessing import reduction, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 from imgdup.system.limits import runs_commands_only
 from imgdup.workers.child import IDLE, Flag, serve, set_up_process
@@ -53,44 +53,6 @@ def shared_memory(workers: int, timeout_s: float, preload: tuple[str, ...]) -> S
     context = multiprocessing.get_context("spawn")
     states = [context.RawArray("d", IDLE) for _ in range(workers)]
     return Shared(states, context.RawValue("b", 0), timeout_s, preload)
-
-
-class Process(Protocol):
-    """A running worker; ``sentinel`` can be read when it has ended."""
-
-    @property
-    def sentinel(self) -> Any:
-        """Something that `multiprocessing.connection.wait` takes."""
-
-    @property
-    def exitcode(self) -> int | None:
-        """The exit code, negative for a signal; None if it is not known."""
-
-    def kill(self) -> None:
-        """End the process now."""
-
-    def join(self, timeout: float) -> None:
-        """Wait for its end."""
-
-
-class Source(Protocol):
-    """Starts workers."""
-
-    shared: Shared
-
-    def start(self, slot: int) -> tuple[Connection, Process]:
-        """Start the worker that has the state of a slot; return the pipe to it, too.
-
-        Raises TemplateEndedError if another source must take the place of this one.
-        """
-
-    def close(self) -> None:
-        """Start no more workers; those that run must have ended."""
-
-
-def source(shared: Shared) -> Source:
-    """Return what starts workers on this system."""
-    return Template(shared) if CAN_FORK else Spawner(shared)
 
 
 def _spawn(function: Callable[..., None], *args: Any) -> tuple[Connection, SpawnProcess]:
@@ -141,7 +103,7 @@ class Spawner:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
 
-    def start(self, slot: int) -> tuple[Connection, Process]:
+    def start(self, slot: int) -> tuple[Connection, SpawnProcess]:
         """Start the worker that has the state of a slot; return the pipe to it, too."""
         shared = self.shared
         return _spawn(serve, shared.states[slot], shared.stop, shared.timeout_s)
@@ -163,8 +125,11 @@ class Template:
         else:
             self._pipe, self._process = _spawn(_fork_on_request, shared)
 
-    def start(self, slot: int) -> tuple[Connection, Process]:
-        """Start the worker that has the state of a slot; return the pipe to it, too."""
+    def start(self, slot: int) -> "tuple[Connection, Forked]":
+        """Start the worker that has the state of a slot; return the pipe to it, too.
+
+        Raises TemplateEndedError if another source must take the place of this one.
+        """
         ours, theirs = multiprocessing.get_context("spawn").Pipe()
         try:
             with theirs:
@@ -172,7 +137,7 @@ class Template:
         except BaseException:
             ours.close()
             raise
-        return ours, _Forked(self, pid, ours)
+        return ours, Forked(self, pid, ours)
 
     def ask(self, function: Callable[..., int | None], number: int, *pipes: Connection) -> Any:
         """Let the template call a function with a number and pipes; return the result."""
@@ -196,7 +161,7 @@ class Template:
         self._pipe.close()
 
 
-class _Forked:
+class Forked:
     """A worker that the template forked, and that it waits for when it is asked.
 
     Until then the number of the process is not used again. The pipe to a worker ends with it.
@@ -210,15 +175,25 @@ class _Forked:
         self._has_ended = False
 
     def kill(self) -> None:
+        """Let the template kill it."""
         if not self._has_ended:
             with suppress(OSError):  # the template was killed: the worker ends with its pipe
                 self._template.ask(_kill, self.pid)
 
     def join(self, timeout: float) -> None:
+        """Wait for its end; the template kills it if it does not end soon."""
         if not self._has_ended:
             self._has_ended = True
             with suppress(OSError):
                 self.exitcode = self._template.ask(_wait, self.pid)
+
+
+Source: TypeAlias = Spawner | Template
+
+
+def source(shared: Shared) -> Source:
+    """Return what starts workers on this system."""
+    return Template(shared) if CAN_FORK else Spawner(shared)
 
 
 def _run_fork(pipe: Connection, others: Connection, shared: Shared) -> None:

@@ -20,10 +20,11 @@ from imgdup.cli.options import (
     json_option,
     limit_parameters,
     named_or_listed,
+    needing_extra,
     removals_option,
 )
 from imgdup.cli.printing import write_text
-from imgdup.errors import ImgdupError, UsageError
+from imgdup.errors import UsageError
 from imgdup.index.folder import CURRENT
 from imgdup.index.parts import Part
 from imgdup.output import counted
@@ -109,7 +110,9 @@ class Chosen:
         start.
         """
         if self.cluster:
-            return _cluster_pool(self.cluster, self.limits)
+            with needing_extra("cluster", "--cluster", ("dask", "distributed")):
+                from imgdup.workers.cluster import cluster_pool
+            return cluster_pool(self.cluster, self.limits, HASHING)
         from imgdup.workers import pool
 
         folders = named if self.containers else ()
@@ -141,18 +144,6 @@ class Chosen:
             with_pdq=self.extra == "pdq",
             list_ignored=self.list_ignored,
         )
-
-
-def _cluster_pool(address: str, limits: Limits) -> "Pool":
-    try:
-        from imgdup.workers.cluster import cluster_pool
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("dask", "distributed"):
-            raise ImgdupError(
-                "--cluster needs more packages: pip install 'neardup[cluster]'"
-            ) from error
-        raise
-    return cluster_pool(address, limits, HASHING)
 
 
 @click.command()

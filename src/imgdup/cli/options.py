@@ -5,8 +5,8 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -14,7 +14,7 @@ import click
 
 from imgdup.cli.config import config
 from imgdup.cli.printing import is_verbose, note
-from imgdup.errors import UsageError
+from imgdup.errors import ImgdupError, UsageError
 from imgdup.images.formats import MARKED_BYTES, is_foreign_image
 from imgdup.index.folder import ENVIRONMENT_VARIABLE, FOLDER_NAME, find, is_index, look_for
 from imgdup.output import shown
@@ -351,3 +351,15 @@ def named_or_listed(paths: Sequence[str], null: bool) -> list[bytes]:
     if paths and not found:
         note("imgdup: the list on stdin is empty: nothing to do")
     return found
+
+
+@contextmanager
+def needing_extra(name: str, user: str, packages: Collection[str]) -> Iterator[None]:
+    """Name the extra that is needed if one of its packages cannot be imported meanwhile."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in packages:
+            remedy = f"pip install 'neardup[{name}]'"
+            raise ImgdupError(f"{user} needs more packages: {remedy}") from error
+        raise

@@ -5,18 +5,13 @@ import webbrowser
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from imgdup.cli.config import keep_rules, protected_folders
 from imgdup.cli.dedupe import KEEP
-from imgdup.cli.options import PATH, Number, find_index, gathered, index_option
+from imgdup.cli.options import PATH, Number, find_index, gathered, index_option, needing_extra
 from imgdup.cli.printing import note
-from imgdup.errors import ImgdupError
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 MAX_PORT = 65_535
 
@@ -108,7 +103,8 @@ def serve(
     \b
     imgdup serve --open
     """
-    app, server = _packages()
+    with needing_extra("serve", "imgdup serve", ("starlette", "uvicorn", "anyio", "h11")):
+        from imgdup.web import app, server
     host = listening.host
     address = server.Address(host, listening.port)
     token = server.checked_token(listening.token, address)
@@ -143,16 +139,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _packages() -> "tuple[ModuleType, ModuleType]":
-    """Import the service; raise ImgdupError if its packages are not installed."""
-    try:
-        from imgdup.web import app, server
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("starlette", "uvicorn", "anyio", "h11"):
-            raise ImgdupError(
-                "imgdup serve needs more packages: pip install 'neardup[serve]'"
-            ) from error
-        raise
-    return app, server

@@ -4,12 +4,13 @@ The attacker of these tests swaps a name for a link or a file of theirs at the w
 after a call of the operating system. What the link leads to must keep its owner, rights and times.
 """
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from imgdup.apply.copying import copied
+from imgdup.apply.copying import NO_ATTRIBUTES, copied
 from imgdup.apply.recheck import SkipFile
 from imgdup.apply.steps import Rights
 from imgdup.dedupe.plan import FileFacts
@@ -183,6 +184,45 @@ def _tag(path):
     except (OSError, AttributeError):
         return False
     return True
+
+
+@pytest.fixture
+def tags_fail_with(monkeypatch):
+    """Let a file have a tag, which cannot be written to its copy because of an error."""
+
+    def fail(number):
+        def setxattr(descriptor, name, value):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "listxattr", lambda descriptor: ["user.tag"], raising=False)
+        monkeypatch.setattr(os, "getxattr", lambda descriptor, name: b"holiday", raising=False)
+        monkeypatch.setattr(os, "setxattr", setxattr, raising=False)
+
+    return fail
+
+
+@pytest.mark.parametrize("number", NO_ATTRIBUTES, ids=lambda number: errno.errorcode[number])
+def test_a_file_is_copied_without_its_tags_where_none_can_be_kept(tmp_path, tags_fail_with, number):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"picture")
+    tags_fail_with(number)
+
+    with copied(bytes(source), bytes(target), facts_of(b"picture")):
+        pass
+
+    assert target.read_bytes() == b"picture"
+
+
+def test_no_copy_is_made_if_its_tags_are_lost_for_another_reason(tmp_path, tags_fail_with):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"picture")
+    tags_fail_with(errno.ENOSPC)
+
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        with copied(bytes(source), bytes(target), facts_of(b"picture")):
+            pass
+
+    assert not target.exists()
 
 
 def test_bits_that_change_who_a_program_runs_as_are_not_copied(tmp_path):

@@ -10,7 +10,7 @@ from file_facts import facts, paths
 from imgdup.apply import actions, restore
 from imgdup.apply.journal import Journal, append_line, read_journal
 from imgdup.apply.registry import free_journal_path
-from imgdup.apply.steps import ACTIONS, Header, Rights, Step
+from imgdup.apply.steps import ACTIONS, Header, Rights, Step, continues
 from imgdup.dedupe.plan import FileFacts
 from imgdup.errors import ImgdupError, PlanError, UsageError
 
@@ -185,3 +185,29 @@ def test_a_full_disk_stops_before_the_step(tmp_path, monkeypatch):
         pytest.raises(ImgdupError, match="no room to write"),
     ):
         book.announce(Step(TOKEN, 1, FileFacts(0, b"/a", 0, 0, b"d" * 16, "blake3"), b"/k", None))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"roots": (b"/p",)}, True),
+        ({"roots": (b"/p", b"/r")}, False),
+        ({"roots": None}, True),
+        ({"action": "hardlink"}, False),
+        ({"target": b"/u"}, False),
+        ({"generation": "ff"}, False),
+        ({"digest_kind": "blake2b"}, False),
+        ({"plan": "dd"}, False),
+    ],
+)
+def test_a_run_continues_another_of_the_same_plan_action_and_target(changes, expected):
+    past = Header("move", "aa", "bb", (b"/p", b"/q"), b"/t", "cc", "blake3")
+
+    assert continues(past._replace(token="ee", **changes), past) is expected
+
+
+def test_no_run_continues_one_whose_plan_is_not_known():
+    old = Header("move", "aa", "bb", (b"/p",), b"/t")
+
+    assert not continues(old, old)

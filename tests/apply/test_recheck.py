@@ -144,6 +144,24 @@ def test_a_link_must_lead_to_the_kept_file(two, tmp_path):
         checked.check_link(kept, bytes(tmp_path / "link"))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_a_pipe_that_took_the_name_after_it_was_looked_at_is_not_read(tmp_path, monkeypatch):
+    path = bytes(tmp_path / "empty")
+    open(path, "wb").close()
+    os.utime(path, ns=(TIME_NS, TIME_NS))
+    facts = FileFacts(0, path, 0, TIME_NS, content_digest(b"", "blake3"), "blake3")
+    before = os.lstat(path)
+    os.unlink(path)
+    os.mkfifo(path)
+    os.utime(path, ns=(TIME_NS, TIME_NS))
+    seen = iter([before])
+    lstat = os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path: next(seen, None) or lstat(path))
+
+    with pytest.raises(SkipFile, match="not a regular file"):
+        check_content(facts)
+
+
 def test_a_file_that_changes_while_it_is_read_is_not_trusted(two, monkeypatch):
     removed, _ = two
     file_digest = recheck.file_digest

@@ -304,6 +304,20 @@ def test_a_set_that_is_complete_is_not_written_again(shards):
     assert tree(shards.out) == before
 
 
+def test_a_copy_that_lost_its_end_is_written_again_by_the_run_that_continues(shards):
+    expected = _expected(shards)
+    with _stopped_before(b"q.jpg"), contextlib.suppress(KeyboardInterrupt):
+        shards.write()
+    [copy] = shards.out.rglob("notes.md")
+    mtime_ns = copy.stat().st_mtime_ns
+    os.truncate(copy, 3)
+    os.utime(copy, ns=(mtime_ns, mtime_ns))
+
+    shards.write()
+
+    assert tree(shards.out) == expected
+
+
 def test_a_run_does_not_continue_with_a_part_of_another_set(shards):
     with _stopped_before(b"2.zip"), contextlib.suppress(KeyboardInterrupt):
         shards.write()

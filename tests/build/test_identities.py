@@ -19,7 +19,7 @@ from hypothesis import given, strategies as st
 
 from encoded import painted
 from imgdup import ImageIndex
-from imgdup.build import sources
+from imgdup.build import identities, sources
 from imgdup.build.identities import (
     identity_blocks,
     row_identities,
@@ -27,12 +27,14 @@ from imgdup.build.identities import (
     same_files,
     shared_answers,
 )
+from imgdup.build.known import OldRow
 from imgdup.build.listing import OLD, TO_READ, Listing, ListingOptions, list_files
 from imgdup.build.roots import OptionChanges, Scan
 from imgdup.build.settings import Settings
 from imgdup.build.sources import Candidate
 from imgdup.build.update import update_index
 from imgdup.index import folder, store
+from imgdup.index.columns import IDENTITY
 from imgdup.index.parts import ScanOptions
 from imgdup.workers.pool import inline
 
@@ -77,6 +79,20 @@ def test_rows_of_equal_device_and_inode_are_one_file(identities):
     assert found.tolist() == [list(pair) for pair in identities]
     assert np.concatenate([found[:0], *identity_blocks(listing, None)]).tolist() == found.tolist()
     assert same_file(listing, None).tolist() == first_rows(identities)
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "expected"), [((0, 0), (8, 9)), ((0, 7), (0, 7)), ((6, 0), (6, 0))]
+)
+def test_a_row_that_may_be_a_scanned_file_has_the_identity_on_disk_if_there_is_one(
+    monkeypatch, on_disk, expected
+):
+    listing = listing_of([(5, 6)])
+    listing.keep(b"/p", b"/p/1", OldRow(0, b"/p", 1, 1, 0, 0))
+    old = SimpleNamespace(arrays={IDENTITY: np.array([[8, 9]], np.uint64)})
+    monkeypatch.setattr(identities, "identity", lambda path: on_disk)
+
+    assert row_identities(listing, old).tolist() == [[5, 6], list(expected)]
 
 
 def test_a_reading_is_shared_only_if_size_and_time_agree_too():

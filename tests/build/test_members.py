@@ -234,6 +234,18 @@ def test_members_that_left_a_container_leave_the_index(tmp_path, loose, place):
     assert "p0.jpg" not in names_in(place)
 
 
+def test_a_container_that_was_repaired_is_not_counted_as_removed(tmp_path, loose, place):
+    shard = tmp_path / "x.zip"
+    shard.write_bytes(b"PK\3\4" + bytes(100))
+    age(shard, 2 * AN_HOUR)
+    assert update_index(place, [str(shard)], settings()).n_new_failures == 1
+    packed(shard, loose)
+
+    outcome = update_index(place, [], settings())
+
+    assert (outcome.seen, outcome.removed) == (8, 0)
+
+
 def test_a_container_that_vanished_is_not_forgotten_in_silence(tmp_path, loose, place):
     shard = packed(tmp_path / "x.tar", loose)
     update_index(place, [str(shard)], settings())

@@ -172,6 +172,7 @@ def counted(n_in_folders, lost, folder=b"/r"):
     ("n_in_folders", "lost", "words"),
     [
         ({b"": 3}, {b"": 3}, "/r: 3 of 3 indexed files are gone"),
+        ({b"a/": 60}, {b"a/": 60}, "/r: 60 of 60 indexed files are gone"),
         ({b"": 101}, {b"": 51}, "/r: 51 of 101 indexed files are gone"),
         ({b"a/": 100, b"b/": 60}, {b"b/": 60}, "/r/b: 60 of 60 indexed files are gone"),
         ({b"a/x/": 11, b"b/": 60}, {b"a/x/": 11}, "/r/a: 11 of 11 indexed files are gone"),

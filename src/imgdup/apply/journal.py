@@ -207,7 +207,7 @@ def read_journal(path: Path) -> PastRun:
         ) from error
     first = lines[0] if lines else b""
     run = PastRun(None, first, [], {}, set(), [])
-    if len(lines) <= 1 and not first.endswith(b"\n") and _begins_journal(first):
+    if not first.endswith(b"\n") and _begins_journal(first):
         return run  # killed before the first step was announced
     try:
         run = run._replace(header=parsed_header(records.parse_line(first)))

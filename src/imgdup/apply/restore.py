@@ -354,7 +354,6 @@ def _note(journal: Path, run: PastRun, step: Step, result: UndoResult) -> None:
     """Note in the journal that a step was undone; report once if it cannot be written."""
     if step.number in run.undone:
         return
-    run.undone.add(step.number)
     try:
         note_undone(journal, step.number)
     except OSError as error:

@@ -235,7 +235,7 @@ class _Checkpoint:
         while at + _TEXT_START <= len(data):
             magic, size, n_text_records, n_rows, n_text, hashed_ns = _HEAD.unpack_from(data, at)
             rows_start = at + n_text_records * size
-            if magic != MAGIC or size == 0 or _TEXT_START + n_text > rows_start - at:
+            if magic != MAGIC or _TEXT_START + n_text > rows_start - at:
                 _warn(self.name)
                 return
             if size != record_bytes:  # of a run with another hash

@@ -173,6 +173,11 @@ static void print_sums(void) {
     float gaussian[5] = {0.25f, 0.2f, 0.1f, 0.05f, 0.025f};
     imgdup_blur(planes[0], height, width, 1, gaussian, 4, scratch, moments);
     print_floats("blur", moments, n);
+    int length = height < width ? height : width;
+    imgdup_lines(bytes[0], 3 * width, 3, height, width, 5, planes[1], moments);
+    print_floats("lines", moments, 10 * length);
+    imgdup_line_powers(moments, 10, length / 2, doubles);
+    print_doubles("line powers", doubles, length / 2);
     double square = imgdup_mean_square(planes[0], planes[1], n);
     print_doubles("square", &square, 1);
     float blend_weights[3] = {0.5f, 0.75f, -0.25f};

@@ -21,10 +21,12 @@ from imgdup.native.difference import (
     filter_sums,
     frequency_powers,
     level_sums,
+    line_powers,
     mean_square,
     nearer_counts,
     shrunk,
     transposed,
+    weighted_lines,
     window_means,
 )
 from native_levels import by_level, native_level
@@ -324,6 +326,43 @@ def test_edges_are_where_levels_change_more_than_beside(shape):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (7, 12), (12, 7), (40, 31)], ids=str)
+@pytest.mark.parametrize("n_lines", [1, 5])
+@pytest.mark.parametrize("channel", [None, 1])
+def test_lines_are_the_middle_of_rows_and_columns_that_are_spread_evenly(shape, n_lines, channel):
+    pixels = np.random.default_rng(shape).integers(0, 256, (*shape, 3), np.uint8)
+    plane = pixels[..., 0].copy() if channel is None else pixels[..., channel]
+    length = min(shape)
+    weights = np.linspace(0.5, 2, length).astype(np.float32)
+    expected = []
+    for each in (plane, plane.T):
+        start = (each.shape[1] - length) // 2
+        for line in range(n_lines):
+            row = each[int((line + 0.5) * len(each) / n_lines), start : start + length].astype(
+                float
+            )
+            expected.append((row - row.mean()) * weights)
+
+    np.testing.assert_allclose(weighted_lines(plane, n_lines, weights), expected, atol=1e-4)
+
+
+def test_the_powers_of_lines_are_sums_of_squares():
+    rng = np.random.default_rng(8)
+    spectra = (rng.normal(size=(6, 11)) + 1j * rng.normal(size=(6, 11))).astype(np.complex64)
+
+    found = line_powers(spectra)
+
+    np.testing.assert_allclose(found, (np.abs(spectra.astype(complex)) ** 2).sum(axis=0), rtol=1e-6)
+
+
+def test_wrong_planes_and_spectra_have_no_lines_and_no_powers():
+    for plane, n_weights in ((np.zeros((3, 4)), 3), (np.zeros((3, 4), np.uint8), 4)):
+        with pytest.raises(ValueError, match="as many weights as its shorter side"):
+            weighted_lines(plane, 2, np.ones(n_weights, np.float32))
+    with pytest.raises(ValueError, match="complex64"):
+        line_powers(np.zeros((2, 3), complex))
+
+
 @by_level
 def test_every_level_gives_the_same_results(level):
     rng = np.random.default_rng(4)
@@ -344,6 +383,8 @@ def test_every_level_gives_the_same_results(level):
             *(blurred(p, sigma) for sigma in (0.8, 2.5)),
             np.array(nearer_counts(a, b, np.linspace(9, 250, 256), np.arange(256) > 20)),
             end_steps(a, 2, 99),
+            weighted_lines(a, 7, p[0, :61]),
+            line_powers(p[:, :82].view(np.complex64)),
             *(block_moments(p, q, side) for side in (2, 4, 5)),
             *edges(p),
         ]

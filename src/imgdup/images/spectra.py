@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
+from imgdup.native.difference import line_powers, weighted_lines
 
 ENLARGED, REDUCED = "enlarged", "reduced"
 
@@ -64,28 +65,13 @@ def spectrum(pixels: Pixels) -> Spectrum:
     if length < MIN_SIDE:
         return ()
     weights, whole, share, widths = _tables(length)
-    lines = np.concatenate([_lines(each, length) for each in (green, green.T)])
-    weighted = lines * weights
-    weighted -= weights * lines.mean(axis=1, dtype=np.float32, keepdims=True)
-    found = np.fft.rfft(weighted).view(np.float32)
-    powers = np.square(found, out=found).sum(axis=0).reshape(-1, 2).sum(axis=1)
+    powers = line_powers(np.fft.rfft(weighted_lines(green, N_LINES, weights)))
     total = np.zeros(len(powers) + 2)
     np.cumsum(powers, out=total[1:-1])
     total[-1] = total[-2]
     below = total[whole] + share * (total[whole + 1] - total[whole])
     logarithms = np.log10((below[:-1] - below[1:]) / widths + _LEAST_POWER)
     return tuple(np.rint(UNITS * logarithms).astype(int).tolist())
-
-
-def _lines(plane: Pixels, length: int) -> Pixels:
-    """Return some rows of a plane, of their middle as many pixels as `length`.
-
-    They are at the same places in pictures of all sizes.
-    """
-    height, width = plane.shape
-    places = ((np.arange(N_LINES) + 0.5) * (height / N_LINES)).astype(np.int64)
-    start = (width - length) // 2
-    return plane[places, start : start + length]
 
 
 class _Tables(NamedTuple):

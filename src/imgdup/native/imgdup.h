@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 22 };
+enum { IMGDUP_INTERFACE = 23 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -360,6 +360,17 @@ IMGDUP_EXPORT void imgdup_frequency_powers(const float *plane, int64_t height, i
  * same for rows (height,), over all columns. The first two and the last one stay as they are. */
 IMGDUP_EXPORT void imgdup_edges(const float *plane, int64_t height, int64_t width, double *rows,
                                 double *columns);
+
+/* Write n_lines rows and as many columns of a picture (height, width), spread evenly, of their middle as
+ * many levels as the shorter side: lines (2 n_lines, shorter side). The mean of each line is
+ * subtracted, and its levels are weighted. Rows and pixels are so many bytes apart. */
+IMGDUP_EXPORT void imgdup_lines(const uint8_t *levels, int64_t row_apart, int64_t pixel_apart,
+                                int64_t height, int64_t width, int64_t n_lines,
+                                const float *weights, float *lines);
+
+/* Add up the squares of the complex numbers of spectra (n_lines, n, 2) over all lines: powers (n,). */
+IMGDUP_EXPORT void imgdup_line_powers(const float *spectra, int64_t n_lines, int64_t n,
+                                      double *powers);
 
 /* Let this process keep memory that it frees, in blocks of up to 32 MB, where glibc allocates it:
  * to get each page anew takes longer than many a step over its content. */

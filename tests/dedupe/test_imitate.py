@@ -55,6 +55,15 @@ def test_an_edit_of_a_strongly_compressed_copy_is_kept(seed):
         assert imitate.evidence_of(*pair).differs
 
 
+def test_a_change_that_no_compression_makes_is_not_imitated(monkeypatch):
+    original = noisy_photo(1)
+    edited = original.copy()
+    edited[60:100, 60:100] = np.where(original[60:100, 60:100].mean() < 128, 255, 0)
+    monkeypatch.setattr(imitate, "_imitations", None)
+
+    assert imitate.evidence_of(original, edited).differs
+
+
 @pytest.mark.parametrize("quality", [35, 50, 60])
 def test_a_moderately_compressed_copy_is_imitated_exactly(quality):
     original = noisy_photo(2)

@@ -36,7 +36,6 @@ SMOOTH_CHANGE = 1.5  # levels, root mean square
 CORRELATED = 0.4  # squared correlation of windows that agree
 AGREEMENT_SIDE = 4  # blocks
 MUCH = 0.05  # share of the windows that have structure
-PLAINLY = 0.4  # share of these that agree; pictures that agree in less show different things
 STRUCTURE_SIDES = (2, 4)  # blocks; of the windows whose structure is compared
 FAINT_SIDE = 4  # blocks; of the windows in which faint shapes are compared
 FAINT = 12.0  # variance of the means of blocks in a window with a shape, however faint it is
@@ -197,16 +196,6 @@ def visible_agreement(first: Pixels, second: Pixels) -> float:
     if np.mean(_structured(windows)) <= MUCH:
         return 1.0
     return _agreement(windows)
-
-
-def differ_plainly(first: Pixels, second: Pixels, least: float = PLAINLY) -> bool:
-    """Return whether two reduced pictures that lie on each other show different things.
-
-    They do if there is much to see, and hardly any of it agrees: of 6,400 such pairs, no other
-    agreed in less than 46 % of the area with structure, not even a recoloured one. `least` is the
-    share that must agree.
-    """
-    return visible_agreement(first, second) < least
 
 
 def _luma_windows(first: Pixels, second: Pixels) -> _Moments:

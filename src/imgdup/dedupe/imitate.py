@@ -29,6 +29,9 @@ COMMON_QUALITIES = range(5, 65, 5)
 NEARLY_EQUAL = 0.1  # of the difference before
 # Of the same: a compression that comes near changes a picture by as much.
 LEAST_CHANGED, MOST_CHANGED = 0.8, 1.2
+# Peak of the difference, in gray levels; of 570 pairs that an imitation explained (JPEG 1 to 60,
+# sharpened, blurred), none had a peak above 91.
+MOST_EXPLAINED = 110.0
 FEW_TRIED = 2  # strong compressions; then the weakest tells whether any one may change so little
 BLUR_REACH = 6  # pixels
 CENTRE_SIDE = 256  # pixels
@@ -44,7 +47,7 @@ def evidence_of(first: Pixels, second: Pixels) -> Evidence:
     stronger filter than before, and if it leaves no tone curve where one may hide a change.
     """
     found = Evidence(first, second)
-    if found.agreement < ALIKE or not found.differs:
+    if found.agreement < ALIKE or not found.differs or found.luma_excess.max() > MOST_EXPLAINED:
         return found
     may_be_filtered = abs(found.filter_strength) >= FILTERED
     only_edges = may_be_filtered and not found.excess[EDGES:-EDGES, EDGES:-EDGES].any()

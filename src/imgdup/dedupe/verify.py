@@ -45,7 +45,7 @@ from imgdup.system.limits import Limits
 from imgdup.workers.pool import Pool, decode_each, decoding_pool
 
 BATCH_FILES = 4  # a picture is up to 3 MB
-MOST_PAIRS = 4  # in a batch; a pair takes some milliseconds
+MOST_PAIRS = 2  # in a batch; a pair takes some milliseconds
 BATCHES = 4  # for each worker, at least, if there are enough pairs
 SAVE_S = 30.0  # between two writes of the verdicts
 PRELOAD = ("imgdup.dedupe.verify",)

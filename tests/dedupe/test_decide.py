@@ -94,6 +94,28 @@ def one_by_one(contents, says, n_candidates, n_compared):
     return removed, shown, n_beyond
 
 
+@pytest.mark.parametrize("same_bytes", [True, False])
+@pytest.mark.parametrize("without_hash", [(), (0,), (1,)])
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("search_distance", [None, 1])
+def test_two_contents_are_candidates_by_bytes_by_the_rule_or_if_it_is_wide_in_other_ways(
+    same_bytes, without_hash, wide, search_distance
+):
+    rule = MatchRule(2, search_distance=search_distance, wide=wide)
+    for match, search, also_near in product((2, 3, 64, 65), (1, 2, 3, 4), (True, False)):
+        contents = contents_of(
+            [0, (1 << match) - 1],
+            [0, (1 << search) - 1],
+            byte_class=[5, 5] if same_bytes else None,
+            without_hash=without_hash,
+        )._replace(also_near=lambda better, content, near=also_near: near)
+
+        by_rule = match <= 2 and (search_distance is None or search <= search_distance)
+        in_other_ways = wide and (also_near or (match <= 64 and search <= 3))
+        expected = same_bytes or (not without_hash and (by_rule or in_other_ways))
+        assert contents.are_candidates(0, 1, rule) == expected, (match, search, also_near)
+
+
 @st.composite
 def collections(draw):
     n = draw(st.integers(0, 9))

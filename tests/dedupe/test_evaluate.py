@@ -81,6 +81,23 @@ def test_distances_of_copies_are_those_of_files_that_are_hashed_one_by_one(found
         assert sorted(found.edits[edit].distances[by].tolist()) == sorted(expected[by])
 
 
+def test_the_pictures_whose_copies_are_compared_are_not_the_first_ones(folder, monkeypatch):
+    seen = []
+
+    def looked_at(function, jobs, pool, **options):
+        seen.extend(jobs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("imgdup.dedupe.evaluate.decode_each", looked_at)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(files_in(folder), options=OPTIONS, pool=here())
+
+    compared = [file for file, is_compared in seen if is_compared]
+    assert sorted(file for file, _ in seen) == files_in(folder)
+    assert len(compared) == 3
+    assert not set(compared) & set(files_in(folder)[:3])
+
+
 def test_each_edit_has_a_distance_for_every_picture_and_a_relation_for_some(found):
     assert list(found.edits) == list(EDITS)
     for result in found.edits.values():

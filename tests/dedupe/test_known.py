@@ -85,6 +85,18 @@ def test_of_too_many_entries_those_not_used_for_longest_are_dropped(tmp_path, mo
     assert [found.find(key) for key in (FIRST, SECOND, THIRD)] == [EDITED, None, SAME]
 
 
+def test_an_entry_that_is_replaced_counts_as_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(known, "MAX_ENTRIES", 2)
+    store = known_verdicts(tmp_path)
+    for key, verdict in [(FIRST, EDITED), (SECOND, EDITED), (FIRST, SAME), (THIRD, SAME)]:
+        store.add(key, verdict)
+    store.save()
+
+    found = known_verdicts(tmp_path)
+
+    assert [found.find(key) for key in (FIRST, SECOND, THIRD)] == [SAME, None, SAME]
+
+
 def test_a_run_that_found_nothing_new_writes_nothing(tmp_path):
     store = known_verdicts(tmp_path)
     store.add(FIRST, SAME)

@@ -96,7 +96,9 @@ def luma_excess(moments: Planes, rules: Rules, clean: float) -> Plane:
 def raise_chroma(
     excess: Plane, moments: tuple[Planes, Planes, Planes], rules: Rules, clean: float
 ) -> None:
-    """Raise the excess of windows, squared, to what exceeds what copying explains of the chroma.
+    """Raise the squared excess to squares of the chroma that copying does not explain.
+
+    The squares of both channels are added up, and an even window must not change much.
 
     `moments` are those of luma, Cr and Cb, as for `luma_excess`.
     """

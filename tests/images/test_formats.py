@@ -1,5 +1,7 @@
 """Formats are told by content, whatever a file is called."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -102,6 +104,27 @@ def test_other_content_is_unknown(head):
 )
 def test_formats_that_are_known_and_not_decoded_are_named(head, name):
     assert (sniff(head), undecoded_name(head)) == ("unknown", name)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({}, "ico"),
+        ({"planes": 0}, "ico"),
+        ({"planes": 2}, "unknown"),
+        ({"n_entries": 0}, "unknown"),
+        ({"reserved": 1}, "unknown"),
+        ({"bits": 7}, "unknown"),
+        ({"size": 0}, "unknown"),
+        ({"offset": 21}, "unknown"),
+    ],
+)
+def test_an_icon_is_known_by_all_fields_of_its_first_entry(change, name):
+    entry = {"n_entries": 1, "reserved": 0, "planes": 1, "bits": 32, "size": 40, "offset": 22}
+
+    head = struct.pack("<HHH3xBHHII", 0, 1, *(entry | change).values())
+
+    assert sniff(head + bytes(40)) == name
 
 
 def test_random_bytes_do_not_raise():

@@ -151,6 +151,14 @@ def test_pages_of_files_that_pillow_writes_are_counted():
         assert len(tiff.pages(tiff.open_tiff(data))) == n
 
 
+def test_of_a_long_chain_only_as_many_directories_are_read_as_a_file_may_have(monkeypatch):
+    monkeypatch.setattr(tiff, "MAX_DIRECTORIES", 3)
+
+    opened = tiff.open_tiff(tiff_file(*[picture()] * 5))
+
+    assert len(list(tiff.directories(opened))) == 3
+
+
 def test_a_chain_that_leads_back_to_itself_ends():
     data = bytearray(tiff_file(picture(), picture()))
     read = tiff.open_tiff(bytes(data))

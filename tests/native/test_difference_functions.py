@@ -282,6 +282,15 @@ def test_the_error_of_a_curve_is_the_mean_of_squares_that_are_cut_off(shape):
     assert found == sum(min(each, 400) for each in off) / a.size
 
 
+def test_a_curve_between_planes_of_other_shapes_is_refused():
+    levels = np.arange(256, dtype=np.int32)
+    plane = np.zeros((3, 4), np.uint8)
+
+    for one, other in [(plane, plane[:2]), (plane, plane.T), (plane[:0], plane[:0])]:
+        with pytest.raises(ValueError):
+            curve_error(one, other, levels, 400)
+
+
 def test_a_curve_of_other_levels_is_refused():
     picture = np.zeros((3, 4), np.uint8)
 

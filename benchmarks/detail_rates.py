@@ -62,8 +62,8 @@ ENLARGED = {
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options_and_photos(parser):
+    """Read the options of a command, with these three added, and open the photos they choose."""
     parser.add_argument("--data", type=Path, default=os.environ.get("IMGDUP_DATA"))
     parser.add_argument("--photos", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
@@ -72,7 +72,13 @@ def main():
         parser.error("--data or IMGDUP_DATA must name the folder of photos")
     paths = sorted((options.data / "caltech-101").rglob("*.jpg"))
     chosen = np.random.default_rng(options.seed).choice(len(paths), options.photos, replace=False)
-    photos = [Image.open(paths[i]).convert("RGB") for i in chosen]
+    return options, [Image.open(paths[i]).convert("RGB") for i in chosen]
+
+
+def main():
+    options, photos = options_and_photos(
+        argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    )
 
     print(f"{options.photos} photos, seed {options.seed}; enlarged: detail below {UPSCALED}")
     print("| copies | called enlarged, % | median detail |\n|---|---|---|")

@@ -14,18 +14,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
+from detail_rates import LANCZOS, options_and_photos, resized
 from PIL import Image, ImageEnhance, ImageFilter
 
 from imgdup import ImageIndex
 
-BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
 QUALITIES = (95, 60)  # of the originals
 ORIGINAL = "the-original.jpg"
-
-
-def resized(image, factor, method=BICUBIC):
-    return image.resize((round(image.width * factor), round(image.height * factor)), method)
 
 
 KINDS = {
@@ -70,16 +65,8 @@ def outcomes(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=os.environ.get("IMGDUP_DATA"))
-    parser.add_argument("--photos", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--soft", type=float, default=0)
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("--data or IMGDUP_DATA must name the folder of photos")
-    paths = sorted((options.data / "caltech-101").rglob("*.jpg"))
-    chosen = np.random.default_rng(options.seed).choice(len(paths), options.photos, replace=False)
-    photos = [Image.open(paths[i]).convert("RGB") for i in chosen]
+    options, photos = options_and_photos(parser)
     if options.soft:
         photos = [each.filter(ImageFilter.GaussianBlur(options.soft)) for each in photos]
 

@@ -85,6 +85,13 @@ def test_a_reduced_copy_loses_by_its_size():
     assert ruled((PICTURE,), (SMALL,)) == Ruling("largest")
 
 
+def test_what_rounding_has_left_decides_before_the_spectra():
+    reduced, enlarged = (SAME._replace(change_of_size=each) for each in ("reduced", "enlarged"))
+
+    assert ruled((LARGE,), (PICTURE,), reduced) == Ruling("largest")
+    assert ruled((PICTURE,), (SMALL,), enlarged) == Ruling("not-upscaled", for_second=True)
+
+
 def test_a_lossless_file_with_other_levels_loses_to_the_compressed_one_that_it_was_made_from():
     jpeg, png = (through_jpeg(PICTURE, 60), "jpeg"), (brighter(through_jpeg(PICTURE, 60)), "png")
 

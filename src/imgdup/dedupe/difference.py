@@ -81,6 +81,9 @@ class Verdict(NamedTuple):
     orientation: str = ORIENTATIONS[0]
     # Whether each level of one picture became one level of the other, and nothing else differs.
     levels_only: bool = False
+    # Of copies of different sizes: whether the larger one was ``enlarged``, or the other one
+    # ``reduced``; None if their pixels do not show it.
+    change_of_size: str | None = None
 
 
 def same_pixels(first: Pixels, second: Pixels) -> bool:

@@ -86,20 +86,23 @@ def rulings(
         a, b = (int(side[place]) for side in pairs)
         factor = math.sqrt(width[b] * height[b] / (width[a] * height[a]))
         if rules[place] in by_size and factor != 1:
-            found[place] = _by_size(one, other, factor) or found[place]
+            found[place] = _by_size(one, other, factor, verdicts[place]) or found[place]
         elif rules[place] in by_quality | {"not-upscaled"} and verdicts[place].levels_only:
             found[place] = _by_levels(one, other) or found[place]
     return found
 
 
-def _by_size(one: ImageFacts, other: ImageFacts, factor: float) -> Ruling | None:
-    """Decide between files by the spectra of their pictures; the second is `factor` times as large.
+def _by_size(one: ImageFacts, other: ImageFacts, factor: float, verdict: Verdict) -> Ruling | None:
+    """Decide between files by what their pictures show; the second is `factor` times as large.
 
-    An enlarged picture is not kept for its size; else the larger one is.
+    What rounding has left decides, and if that is not seen, their spectra. An enlarged picture is
+    not kept for its size; else the larger one is.
     """
     larger, smaller = (one, other) if factor < 1 else (other, one)
     quality = min(one.quality, other.quality)
-    change = change_of_size(larger.spectrum, smaller.spectrum, max(factor, 1 / factor), quality)
+    change = verdict.change_of_size or change_of_size(
+        larger.spectrum, smaller.spectrum, max(factor, 1 / factor), quality
+    )
     if change is None:
         return None
     if change == ENLARGED:

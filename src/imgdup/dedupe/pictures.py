@@ -17,9 +17,11 @@ from imgdup.dedupe.groups import CHANNELS, MAX_SIDE
 from imgdup.dedupe.known import FileContents
 from imgdup.dedupe.origin import only_levels_differ
 from imgdup.dedupe.relations import SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED
+from imgdup.dedupe.resized import MIDDLE, Middle, change_of_size, middle
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb, shrink_to
 from imgdup.images.facts import contents_digest, facts_and_whole
+from imgdup.images.headers import Steps, rounding_steps
 from imgdup.index.columns import Rows, locator_of
 from imgdup.native.difference import keep_memory
 from imgdup.query.probe import Probe
@@ -52,13 +54,11 @@ class File(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """The pixels of a file, at most `MAX_SIDE` a side, and a digest of them at full size.
-
-    The digest is empty if the pixels are at full size.
-    """
+    """The pixels of a file, at most `MAX_SIDE` a side, and what is known of them at full size."""
 
     pixels: Pixels
-    digest: bytes
+    digest: bytes  # of the pixels at full size; empty if `pixels` are
+    middle: Middle
 
 
 class Compared(NamedTuple):
@@ -110,7 +110,7 @@ def sent_bytes(file: File) -> float:
     if not is_sent(file):
         return 0.0
     scale = min(1.0, MAX_SIDE / max(file.width, file.height, 1))
-    return CHANNELS * file.width * file.height * scale**2
+    return CHANNELS * (file.width * file.height * scale**2 + MIDDLE**2)
 
 
 def compare_files(limits: Limits, pair: tuple[Source, Source]) -> Compared:
@@ -135,10 +135,12 @@ def _verdict(first: Picture, second: Picture) -> Verdict:
     if first.digest == second.digest and same_pixels(first.pixels, second.pixels):
         return EQUAL_PIXELS
     verdict = compare_pictures(first.pixels, second.pixels)
+    verdict = verdict._replace(peak=round(verdict.peak, PEAK_DIGITS))
+    if verdict.relation != SAME_PICTURE:
+        return verdict
     return verdict._replace(
-        peak=round(verdict.peak, PEAK_DIGITS),
-        levels_only=verdict.relation == SAME_PICTURE
-        and only_levels_differ(first.pixels, second.pixels),
+        levels_only=only_levels_differ(first.pixels, second.pixels),
+        change_of_size=change_of_size(first.middle, second.middle),
     )
 
 
@@ -155,8 +157,9 @@ def _seen(
     if source in lately:
         lately.move_to_end(source)
         return lately[source], None
-    pixels = decode_rgb(indexed_content(limits, source), limits, MAX_SIDE)
-    return _remembered(source, Picture(pixels, b"")), None
+    data = indexed_content(limits, source)
+    pixels = decode_rgb(data, limits, MAX_SIDE)
+    return _remembered(source, _picture(pixels, "", rounding_steps(data))), None
 
 
 def describe_file(limits: Limits, file: File) -> tuple[Picture | None, FileContents]:
@@ -171,7 +174,7 @@ def _whole(limits: Limits, file: File) -> tuple[Picture, FileContents]:
     data = indexed_content(limits, file)
     facts, whole = facts_and_whole(data, limits)
     pages_digest = contents_digest(data, limits) if facts.n_pages > 1 else b""
-    picture = _remembered(file, _picture(whole.rgb(), facts.pixels_digest))
+    picture = _remembered(file, _picture(whole.rgb(), facts.pixels_digest, rounding_steps(data)))
     return picture, FileContents(facts, pages_digest)
 
 
@@ -185,11 +188,13 @@ def _remembered(file: File, picture: Picture) -> Picture:
     return picture
 
 
-def _picture(pixels: Pixels, digest: str) -> Picture:
+def _picture(pixels: Pixels, digest: str, steps: Steps) -> Picture:
     """Reduce pixels with a digest; that of pixels at full size is not needed."""
+    centre = middle(pixels, steps)
     if max(pixels.shape[:2]) <= MAX_SIDE:
-        return Picture(pixels, b"")
-    return Picture(shrink_to(pixels, MAX_SIDE), digest.encode())
+        return Picture(pixels, b"", centre)
+    centre = centre._replace(pixels=centre.pixels.copy())  # the rest takes much memory
+    return Picture(shrink_to(pixels, MAX_SIDE), digest.encode(), centre)
 
 
 def indexed_content(limits: Limits, file: File) -> bytes:

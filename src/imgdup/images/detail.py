@@ -217,15 +217,19 @@ def _first_edge(changes: npt.NDArray[np.float64]) -> int:
 
 def _coefficients(gray: Plane, clipped: Flags) -> Plane:
     """Return the cosine transforms of about `_MAX_BLOCKS` unclipped blocks of 8 x 8 pixels."""
-    whole = ~_blocks(clipped).any(axis=(1, 2))
-    blocks = _blocks(gray)[whole]
-    blocks = blocks[:: max(1, len(blocks) // _MAX_BLOCKS)]
+    whole = ~blocks(clipped).any(axis=(1, 2))
+    found = blocks(gray)[whole]
+    found = found[:: max(1, len(found) // _MAX_BLOCKS)]
+    return np.asarray(found.reshape(-1, BLOCK * BLOCK) @ block_cosines().T, dtype=np.float32)
+
+
+def block_cosines() -> Plane:
+    """Return the transform of 8 x 8 pixels, rows and columns at once, shape (64, 64)."""
     transform = _cosines()
-    both = np.kron(transform, transform)  # rows and columns at once: one product of large matrices
-    return np.asarray(blocks.reshape(-1, BLOCK * BLOCK) @ both.T, dtype=np.float32)
+    return np.kron(transform, transform)
 
 
-def _blocks(plane: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
+def blocks(plane: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
     """Cut a plane into blocks, shape (n, 8, 8), without what is left over at its end."""
     rows, columns = (side // BLOCK for side in plane.shape)
     cut = plane[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import ImageError
-from imgdup.images.detail import standard_tables
-from imgdup.images.formats import LOSSLESS_FORMATS
-from imgdup.images.jpeg import segments
+from imgdup.images.detail import BLOCK, standard_tables
+from imgdup.images.formats import LOSSLESS_FORMATS, SNIFF_BYTES, sniff
+from imgdup.images.gray import TRANSPOSED
+from imgdup.images.jpeg import jpeg_header, segments
 from imgdup.images.tiff import (
     BITS_PER_SAMPLE,
     COMPRESSION,
@@ -43,6 +44,9 @@ _PNG_LONGEST = (1 << 31) - 1  # bytes of a chunk: PNG specification, section 5.3
 
 MAX_BOXES = 10_000  # of a JPEG XL file; real ones have some ten
 _JXL_CODESTREAM = b"\xff\x0a"
+LOSSLESS_STEPS = (1,)  # whole levels
+Steps = tuple[int, ...]
+
 _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width : height
 
 
@@ -244,6 +248,33 @@ def is_lossless(name: str, data: bytes) -> bool:
         found = {integer(tiff, each, COMPRESSION, 1) for each in directories(tiff)}
         return not found & _LOSSY_TIFF
     return name in LOSSLESS_FORMATS or name == "ico"
+
+
+def rounding_steps(data: bytes) -> Steps:
+    """Return to which steps a file rounds what it stores of a picture, as it is shown.
+
+    They are those of the luma of a JPEG file, for each frequency of a block of 8 x 8 pixels, in
+    rows; `LOSSLESS_STEPS` of a lossless file; nothing if they are not known, as of other lossy
+    formats, or if the shown picture does not begin with a block of the stored one.
+    """
+    name = sniff(data[:SNIFF_BYTES])
+    if name != "jpeg":
+        return LOSSLESS_STEPS if is_lossless(name, data) else ()
+    table, header = _luminance_table(data), jpeg_header(data)
+    is_whole = header.height % BLOCK == 0 == header.width % BLOCK
+    if table is None or not (header.orientation == UPRIGHT or is_whole):
+        return ()
+    steps = np.empty(BLOCK * BLOCK, np.int64)
+    steps[_in_zigzag()] = table
+    square = steps.reshape(BLOCK, BLOCK)
+    return tuple((square.T if header.orientation in TRANSPOSED else square).ravel().tolist())
+
+
+def _in_zigzag() -> list[int]:
+    """Return the places of the coefficients of a block, in the order of a JPEG file."""
+    places = [(row, column) for row in range(BLOCK) for column in range(BLOCK)]
+    ordered = sorted(places, key=lambda at: (sum(at), at[sum(at) % 2 == 0]))
+    return [BLOCK * row + column for row, column in ordered]
 
 
 def jpeg_quality(data: bytes) -> int | None:

@@ -6,6 +6,7 @@ the checker must find it. A test verifies that the checker shares no code with t
 
 import ast
 import dataclasses
+from itertools import product
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from imgdup.dedupe.check_plan import check_plan, faults
 from imgdup.dedupe.keep import Keep
 from imgdup.dedupe.plan import sealed
 from imgdup.errors import PlanError
+from imgdup.query.transformed import CROPS, likely_parts
 
 FILES = [
     File(b"/data/best", match=0, width=300, size=30, search=0),
@@ -82,6 +84,24 @@ def test_every_plan_of_a_wide_rule_passes(files, max_distance):
     narrow = plan._replace(header=sealed(plan.header._replace(wide=False)))
     is_wide = any(removal.distance > max_distance for removal in plan.removals)
     assert bool(list(faults(narrow, rows))) == is_wide
+
+
+def test_plans_with_crops_of_any_likeness_pass():
+    rng = np.random.default_rng(1)
+    files = []
+    for number, (crop, n_flipped) in enumerate(product(CROPS, range(20, 60, 2))):
+        whole = rng.integers(0, 2**64, (1, 4), np.uint64) & ~np.array([1, 0, 0, 0], np.uint64)
+        cut = int.from_bytes(likely_parts(whole, crop).hashes.tobytes(), "little")
+        for bit in rng.choice(np.arange(1, 256), n_flipped, replace=False).tolist():
+            cut ^= 1 << bit
+        for name, match in (("whole", int.from_bytes(whole.tobytes(), "little")), ("cut", cut)):
+            files.append(File(b"/data/%03d-%s.jpg" % (number, name.encode()), match=match))
+    rows = rows_of(sorted(files, key=lambda file: file.path))
+
+    plan = find_duplicates(rows, DedupeOptions(rule=MatchRule(0, wide=True)), same_picture).plan()
+
+    assert 30 < len(plan.removals) < 130
+    assert list(faults(plan, rows)) == []
 
 
 def upright_duplicates(rows, removal, max_distance):

@@ -24,12 +24,15 @@ from imgdup.search import distances
 SIDE = 16  # of the square of frequencies that a match hash is made of
 WIDE_MATCH, WIDE_SEARCH = 64, 3  # bits, of plans by the wide rule
 CROPPED_MATCH, PART_MATCH = 72, 68  # bits, likewise: of the whole pictures, of one and a part
-CROPPED_WEIGHT = 0.115  # share of the weight of all frequencies in which a crop may differ
+# Thousandths of the weight of all frequencies in which a crop may differ; the second one holds
+# where the whole picture differs in at least twice the share in which the crop does.
+CROPPED_WEIGHT, CLEARLY_CROPPED_WEIGHT = 115, 130
 CROPS = [
     *((share, share, share, share) for share in (0.015, 0.025, 0.04, 0.05)),
     *((0.05, 0, 0, 0), (0, 0.05, 0, 0), (0, 0, 0.05, 0), (0, 0, 0, 0.05)),
 ]  # what is cut off at the top, bottom, left and right
 MIDDLE = CROPS[3]
+UNCUT = (0.0, 0.0, 0.0, 0.0)
 STRUCTURE = 50  # the least quality of a match hash that can distinguish pictures
 SAME_BYTES = "same-bytes"
 NEVER_REMOVED = ("same-file", "different")
@@ -191,20 +194,27 @@ def _may_be_crops(claims: _Claims, rows: Rows, which: Flags) -> Flags:
     agrees = np.zeros(len(removed), bool)
     signs = [_coefficients(each).astype(np.int64) * 2 - 1 for each in (removed, kept)]
     for whole, other in (signs, signs[::-1]):
+        _, uncut, all_uncut = _different(_part_of(whole, UNCUT), other)
         for crop in CROPS:
-            part = _part_of(whole, crop)
-            differs = (part > 0) != (other > 0)
-            differs[:, 0, 0] = False
-            size = np.abs(part)
-            weight = np.minimum(
-                np.rint(size * (4 * SIDE**2 / size.sum(axis=(1, 2), keepdims=True))), 15
-            )
-            agrees |= (weight * differs).sum(axis=(1, 2)) <= CROPPED_WEIGHT * weight.sum(
-                axis=(1, 2)
-            )
+            n_bits, different, weights = _different(_part_of(whole, crop), other)
+            is_clear = 2 * different * all_uncut <= uncut * weights
+            most = np.where(is_clear, CLEARLY_CROPPED_WEIGHT, CROPPED_WEIGHT)
+            agrees |= 1000 * different <= most * weights
             if crop == MIDDLE:
-                is_near |= differs.sum(axis=(1, 2)) <= PART_MATCH
+                is_near |= n_bits <= PART_MATCH
     return np.asarray(is_near & agrees)
+
+
+def _different(part: npt.NDArray[np.float64], other: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """Return in how many frequencies parts and other pictures differ, their weight, that of all."""
+    differs = (part > 0) != (other > 0)
+    differs[:, 0, 0] = False
+    size = np.abs(part)
+    exact = size * (4 * SIDE**2 / size.sum(axis=(1, 2), keepdims=True))
+    weight = np.minimum(np.rint(exact), 15).astype(np.int64)
+    sums = (differs, weight * differs, weight)
+    n_bits, different, weights = (each.sum(axis=(1, 2), dtype=np.int64) for each in sums)
+    return n_bits, different, weights
 
 
 def _part_of(signs: Numbers, crop: tuple[float, ...]) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import os
 import pytest
 
 from imgdup import native
-from imgdup.native import difference, join, places, scan, windows
+from imgdup.native import difference, join, places, windows
 
 
 def supported_levels():
@@ -33,7 +33,6 @@ def native_level(level):
 def _forget():
     native.load_library.cache_clear()
     join._functions.cache_clear()
-    scan._functions.cache_clear()
     difference._functions.cache_clear()
     places._functions.cache_clear()
     windows._functions.cache_clear()

@@ -15,8 +15,15 @@ from hypothesis import given, settings, strategies as st
 from array_rows import DIGESTS, File, rows_of, same_picture
 from imgdup import cli
 from imgdup.dedupe import DedupeOptions, decisions as deciding, find_duplicates
-from imgdup.dedupe.decided import decided, decided_in
-from imgdup.dedupe.decisions import HEADER, Decision, DecisionFile, latest, read_decisions
+from imgdup.dedupe.decisions import (
+    HEADER,
+    Decision,
+    DecisionFile,
+    decided,
+    decided_in,
+    latest,
+    read_decisions,
+)
 from imgdup.dedupe.keep import Keep
 from imgdup.errors import ImgdupError, LockedError, PlanError, UsageError
 from imgdup.system.lock import locked

@@ -12,8 +12,7 @@ from hypothesis.extra import numpy as hnp
 from make_sample import photo
 
 from imgdup.dedupe import evidence
-from imgdup.dedupe.evidence import Evidence, _Moments
-from imgdup.dedupe.excess import LEAST_NOISE, luma_excess, raise_chroma
+from imgdup.dedupe.evidence import LEAST_NOISE, Evidence, _Moments, luma_excess, raise_chroma
 
 few = settings(max_examples=40)
 LEVEL = st.floats(0, 255, width=32)

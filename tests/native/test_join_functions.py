@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from imgdup.native import join, scan as native
+from imgdup.native import join
 from native_levels import by_level, native_level
 from oracles_vptree import hash_sets
 
@@ -31,7 +31,7 @@ def test_distances_are_those_of_big_integers(level, data):
     hashes, probe = probed(data)
 
     with native_level(level):
-        found = native.distances_from(hashes, probe)
+        found = join.distances_from(hashes, probe)
 
     (number,) = as_integers(probe[None])
     assert found.tolist() == [(number ^ other).bit_count() for other in as_integers(hashes)]
@@ -46,7 +46,7 @@ def test_a_scan_finds_what_lies_within_the_distance_in_its_ranges(level, data):
     ranges = np.array(cuts[: len(cuts) // 2 * 2], np.int64).reshape(-1, 2)
 
     with native_level(level):
-        positions, distances = native.scan(hashes, ranges, probe, max_distance)
+        positions, distances = join.scan(hashes, ranges, probe, max_distance)
 
     (number,), numbers = as_integers(probe[None]), as_integers(hashes)
     inside = [i for start, stop in ranges.tolist() for i in range(start, stop)]
@@ -55,9 +55,9 @@ def test_a_scan_finds_what_lies_within_the_distance_in_its_ranges(level, data):
     assert list(found) == [pair for pair in expected if pair[1] <= max_distance]
 
 
-@pytest.mark.parametrize("n", [native.FOUND - 1, native.FOUND, native.FOUND + 1, 3 * native.FOUND])
+@pytest.mark.parametrize("n", [join.FOUND - 1, join.FOUND, join.FOUND + 1, 3 * join.FOUND])
 def test_a_scan_finds_more_than_there_is_room_for_at_first(n):
-    positions, distances = native.scan(
+    positions, distances = join.scan(
         np.zeros((n, 1), np.uint64), np.array([[0, n]]), np.ones(1, np.uint64), 1
     )
 
@@ -68,7 +68,7 @@ def test_a_scan_finds_more_than_there_is_room_for_at_first(n):
 @pytest.mark.parametrize("ranges", [[[0, 4]], [[-1, 2]], [[0, 1], [2, 9]]])
 def test_a_scan_outside_of_the_hashes_is_refused(ranges):
     with pytest.raises(ValueError, match=r"ranges must lie in 0\.\.3"):
-        native.scan(np.zeros((3, 1), np.uint64), np.array(ranges), np.zeros(1, np.uint64), 0)
+        join.scan(np.zeros((3, 1), np.uint64), np.array(ranges), np.zeros(1, np.uint64), 0)
 
 
 @by_level
@@ -241,13 +241,13 @@ CALLS = {
         "places": np.array([0, 1]),
         "out": zeros(np.uint64, 3),
     },
-    native.scan: lambda: {
+    join.scan: lambda: {
         "hashes": zeros(np.uint64, 3, 2),
         "ranges": np.array([[0, 1], [2, 3]]),
         "probe": zeros(np.uint64, 2),
         "max_distance": 3,
     },
-    native.distances_from: lambda: {
+    join.distances_from: lambda: {
         "hashes": zeros(np.uint64, 3, 2),
         "probe": zeros(np.uint64, 2),
     },
@@ -362,14 +362,14 @@ def test_arrays_that_must_not_be_written_are_refused(call, name):
         (join.scatter, {"places": zeros(np.int64, 1)}),
         (join.scatter, {"parts": range(-1, 1)}),
         (join.scatter, {"shift": -1}),
-        (native.scan, {"probe": zeros(np.uint64, 3)}),
-        (native.scan, {"ranges": np.array([[0, 1], [2, 9], [2, 3]])}),
-        (native.scan, {"ranges": zeros(np.int64, 2, 3)}),
-        (native.scan, {"max_distance": -1}),
-        (native.scan, {"max_distance": 1 << 70}),
-        (native.distances_from, {"probe": zeros(np.uint64, 1)}),
+        (join.scan, {"probe": zeros(np.uint64, 3)}),
+        (join.scan, {"ranges": np.array([[0, 1], [2, 9], [2, 3]])}),
+        (join.scan, {"ranges": zeros(np.int64, 2, 3)}),
+        (join.scan, {"max_distance": -1}),
+        (join.scan, {"max_distance": 1 << 70}),
+        (join.distances_from, {"probe": zeros(np.uint64, 1)}),
         (
-            native.distances_from,
+            join.distances_from,
             {"hashes": zeros(np.uint64, 3, 17), "probe": zeros(np.uint64, 17)},
         ),
     ],

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from imgdup.dedupe.decided import NOTHING, Decided
+from imgdup.dedupe.decisions import NOTHING, Decided
 from imgdup.errors import ImgdupError
 from imgdup.web import groups
 from imgdup.web.groups import MAX_RESULTS, Finder, KeepOptions, Progress

@@ -29,7 +29,7 @@ from imgdup.cli.printing import note
 from imgdup.dedupe import DedupeOptions, candidates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import MAX_CANDIDATES, Policy
-from imgdup.dedupe.decided import decided_in
+from imgdup.dedupe.decisions import decided_in
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
 from imgdup.dedupe.leaks import Coverage, coverage

@@ -1,21 +1,28 @@
-"""Decisions of people about duplicates, kept in a file by the digests of the contents.
+"""Decisions of people about duplicates: kept in a file, and applied to the rows of an index.
 
 A file of decisions is lines of JSON that are only ever added; a later decision about the same
-content, or about the same pair, replaces an earlier one. Since it names contents, it still holds
-when files are renamed or moved, and can be given to others.
+content, or about the same pair, replaces an earlier one. Since it names contents by their digests,
+it still holds when files are renamed or moved, and can be given to others.
 """
 
 import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.relations import DIFFERENT as DIFFERENT_RELATION
 from imgdup.errors import LockedError, PlanError, UsageError
+from imgdup.index.columns import RowNumbers, Rows
 from imgdup.system import records
 from imgdup.system.files import NEW_DIGEST_KIND, PUBLIC, sync_folder, write_error
 from imgdup.system.lock import locked
@@ -34,7 +41,10 @@ OF_PAIRS = (DIFFERENT, DUPLICATE, UNDECIDED)
 OF_CONTENTS = (PREFER, KEEP, DUPLICATE, UNDECIDED)
 NAMES = tuple(dict.fromkeys(OF_CONTENTS + OF_PAIRS))
 
-Key = tuple[bytes, bytes]
+Key = tuple[bytes, bytes]  # the digests of two contents, in order
+Pair = tuple[int, int]  # rows
+Judge = Callable[[Sequence[Pair]], Sequence[Verdict]]
+Flags = npt.NDArray[np.bool_]
 
 
 class Decision(NamedTuple):
@@ -289,3 +299,104 @@ def is_confirmed(decisions: Mapping[Key, Decision], one: bytes, other: bytes) ->
     """Return whether somebody agreed that one of two contents may be removed."""
     decision = decisions.get((b"" if one == other else min(one, other), max(one, other)))
     return decision is not None and decision.decision == DUPLICATE
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The decisions that change which files of an index are kept; made by `decided`.
+
+    Of the contents of a pair in `different` none is removed for the other; contents in `keep` are
+    kept with all their files. `prefer` maps the digest of a content that is kept rather than its
+    duplicates to the path of its file to keep, or to an empty one.
+    """
+
+    different: frozenset[Key] = frozenset()
+    keep: frozenset[bytes] = frozenset()
+    prefer: dict[bytes, bytes] = field(default_factory=dict)
+
+    def rank(self, rows: Rows, selected: RowNumbers) -> npt.NDArray[np.int64]:
+        """Return the first key to sort rows by, best first: preferred file, its copies, others."""
+        if not self.prefer:
+            return np.zeros(len(selected), np.int64)
+        return np.array([self._rank(rows, row) for row in selected.tolist()], np.int64)
+
+    def _rank(self, rows: Rows, row: int) -> int:
+        path = self.prefer.get(_digest(rows, row))
+        if path is None:
+            return 2
+        return 0 if path in (b"", rows.path(row)) else 1
+
+    def keeps(self, rows: Rows, selected: RowNumbers) -> Flags:
+        """Return which rows have a content that is kept with all its files."""
+        return _have(rows, selected, self.keep)
+
+    def prefers(self, rows: Rows, selected: RowNumbers) -> Flags:
+        """Return which rows have a content that is preferred."""
+        return _have(rows, selected, self.prefer.keys())
+
+    def judge(self, judge: Judge, rows: Rows) -> Judge:
+        """Return a judge that calls pairs different, uncompared, if somebody decided so."""
+        if not self.different:
+            return judge
+
+        def judge_rows(pairs: Sequence[Pair]) -> list[Verdict]:
+            keys = [_key(_digest(rows, a), _digest(rows, b)) for a, b in pairs]
+            others = [
+                pair for pair, key in zip(pairs, keys, strict=True) if key not in self.different
+            ]
+            verdicts = iter(judge(others) if others else ())
+            return [DECIDED if key in self.different else next(verdicts) for key in keys]
+
+        return judge_rows
+
+
+DECIDED = Verdict(DIFFERENT_RELATION, 0.0, None)
+
+
+NOTHING = Decided()
+
+
+def decided(decisions: Iterable[Decision], digest_kind: str) -> Decided:
+    """Return what decisions mean for an index whose contents are digested in a way.
+
+    Decisions by digests of another kind say nothing about it.
+    """
+    valid = [each for each in latest(decisions).values() if each.digest_kind == digest_kind]
+    return Decided(
+        frozenset(each.key for each in valid if each.decision == DIFFERENT),
+        frozenset(each.digest for each in valid if each.decision == KEEP),
+        {each.digest: each.path for each in valid if each.decision == PREFER},
+    )
+
+
+def decided_in(path: Path | None, rows: Rows) -> Decided:
+    """Return what a file of decisions means for an index; nothing if no file is named.
+
+    Raises UsageError or PlanError as `read_decisions`, and UsageError if no decision is about the
+    index's kind of digests.
+    """
+    if path is None:
+        return NOTHING
+    decisions = read_decisions(path)
+    kinds = {each.digest_kind for each in decisions}
+    if kinds and rows.digest_kind not in kinds:
+        raise UsageError(
+            f"{path} names contents by {', '.join(sorted(kinds))} digests, the index has "
+            f"{rows.digest_kind}: none of the decisions is about it"
+        )
+    return decided(decisions, rows.digest_kind)
+
+
+def _have(rows: Rows, selected: RowNumbers, digests: Iterable[bytes]) -> Flags:
+    known = set(digests)
+    if not known:
+        return np.zeros(len(selected), bool)
+    return np.array([_digest(rows, row) in known for row in selected.tolist()], bool)
+
+
+def _digest(rows: Rows, row: int) -> bytes:
+    return bytes(rows.column("digest")[row])
+
+
+def _key(a: bytes, b: bytes) -> Key:
+    return (a, b) if a < b else (b, a)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.decided import NOTHING, Decided
+from imgdup.dedupe.decisions import NOTHING, Decided
 from imgdup.errors import UsageError
 from imgdup.images.facts import COLOURS, ImageFacts
 from imgdup.images.formats import FORMATS, LOSSLESS_FORMATS

@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.images.detail import BLOCK, block_cosines, blocks
+from imgdup.images.detail import BLOCK, ENLARGED, REDUCED, block_cosines, blocks
 from imgdup.images.gray import Pixels, luma
 from imgdup.images.headers import LOSSLESS_STEPS, Steps
-from imgdup.images.spectra import ENLARGED, REDUCED
 from imgdup.native.difference import blurred
 
 MIDDLE = 320  # pixels a side, of the middle of a picture that is looked at

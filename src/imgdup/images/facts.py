@@ -18,9 +18,11 @@ from imgdup.images.decode import (
     inspect,
 )
 from imgdup.images.detail import (
+    Spectrum,
     central_luma,
     detail_share,
     is_toned,
+    spectrum,
     trace_quality,
 )
 from imgdup.images.formats import SNIFF_BYTES, sniff
@@ -34,7 +36,6 @@ from imgdup.images.headers import (
     rough_quality,
 )
 from imgdup.images.jpeg import EOI, jpeg_header, picture_end, segments
-from imgdup.images.spectra import Spectrum, spectrum
 from imgdup.images.tiff import (
     EXIF_DIRECTORY,
     EXIF_PREFIX,
@@ -84,7 +85,7 @@ class ImageFacts(NamedTuple):
     # estimate; None if there is no trace of one.
     trace_quality: int | None
     detail: float  # the share of its resolution, along a side, that shows detail: over 0, at most 1
-    spectrum: Spectrum  # from `imgdup.images.spectra.spectrum`
+    spectrum: Spectrum  # from `imgdup.images.detail.spectrum`
     # 1 to 100, to order copies by: `jpeg_quality`, that of a lossy WebP file, or `trace_quality`;
     # 100 of a lossless file without a trace; of other lossy files a rough value, by the bits of
     # each pixel.

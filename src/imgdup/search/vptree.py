@@ -24,8 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import IndexFormatError
-from imgdup.native.join import MAX_WORDS
-from imgdup.native.scan import distances_from, scan
+from imgdup.native.join import MAX_WORDS, distances_from, scan
 from imgdup.search import (
     WORD_BITS,
     Hash,

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from imgdup.dedupe import decisions as deciding
-from imgdup.dedupe.decided import decided as decided_by
+from imgdup.dedupe.decisions import decided as decided_by
 from imgdup.dedupe.plan import plan_lines
 from imgdup.system.records import Record
 from imgdup.web.collection import rows_of_content

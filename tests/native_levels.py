@@ -6,10 +6,11 @@ If ``IMGDUP_NATIVE`` is the path of a library, such as one with sanitizers, that
 import contextlib
 import os
 
+import numpy as np
 import pytest
 
 from imgdup import native
-from imgdup.native import difference, join, places, windows
+from imgdup.native import difference, frequencies, join, levels, places, windows
 
 
 def supported_levels():
@@ -30,12 +31,20 @@ def native_level(level):
     _forget()
 
 
+def assert_equal_at(level, results):
+    """Assert that a function returns the same arrays at a level as at the best one."""
+    expected = results()
+    with native_level(level):
+        found = results()
+
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def _forget():
     native.load_library.cache_clear()
-    join._functions.cache_clear()
-    difference._functions.cache_clear()
-    places._functions.cache_clear()
-    windows._functions.cache_clear()
+    for module in (difference, frequencies, join, levels, places, windows):
+        module._functions.cache_clear()
 
 
 by_level = pytest.mark.parametrize("level", supported_levels(), ids=os.path.basename)

@@ -18,7 +18,15 @@ from compiling import CompileError, Target, compile_libraries
 
 PROGRAMS = {  # what each is compiled with
     "print_hashes.c": ["hash.c"],
-    "print_sums.c": ["join.c", "difference.c", "places.c", "windows.c"],
+    "print_sums.c": [
+        "difference.c",
+        "frequencies.c",
+        "join.c",
+        "levels.c",
+        "places.c",
+        "steps.c",
+        "windows.c",
+    ],
 }
 QEMU = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 

@@ -6,7 +6,7 @@ import pytest
 
 from encoded import photo
 from imgdup.native.places import Found, moved, search
-from native_levels import by_level, native_level
+from native_levels import assert_equal_at, by_level
 
 GRAY = np.ascontiguousarray(photo(288, 384)[..., 1])
 WHOLE = cv2.resize(GRAY, (96, 72), interpolation=cv2.INTER_AREA)
@@ -197,9 +197,4 @@ def test_every_level_finds_the_same_places(level):
     def results():
         return [np.array(search(WHOLE, part, SIZES)), *moved(GRAY, part, matrix, 5)]
 
-    expected = results()
-    with native_level(level):
-        found = results()
-
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_equal_at(level, results)

@@ -14,7 +14,7 @@ from imgdup.native.windows import (
     quantile,
     raise_chroma,
 )
-from native_levels import by_level, native_level
+from native_levels import assert_equal_at, by_level
 
 SHAPES = [(1, 1), (1, 60), (7, 7), (9, 6), (30, 40)]
 # (factor, most noise, most share), (factor, least, share of the texture)
@@ -234,9 +234,4 @@ def test_every_level_finds_the_same_windows(level):
         raise_chroma(excess, planes, rules, 0.5)
         return [excess, *(luma_excess(each, rules, 1.0) for each in planes)]
 
-    expected = results()
-    with native_level(level):
-        found = results()
-
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_equal_at(level, results)

@@ -15,14 +15,8 @@ from imgdup.dedupe.colours import as_gray, colours_differ_everywhere, is_gray_pa
 from imgdup.dedupe.sharpness import plane_of
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import luma_and_chroma, mapped, range_near
-from imgdup.native.difference import (
-    ascending,
-    block_moments,
-    curve_error,
-    end_steps,
-    level_sums,
-    nearer_counts,
-)
+from imgdup.native.difference import block_moments
+from imgdup.native.levels import ascending, curve_error, end_steps, level_sums, nearer_counts
 
 Curve = npt.NDArray[np.float64]  # a level for each of 256
 CURVE_SIGMA = 6.0  # gray levels

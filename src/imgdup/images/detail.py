@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels, luma
-from imgdup.native.difference import (
+from imgdup.native.frequencies import (
     edges,
     frequency_powers,
     line_powers,

@@ -37,6 +37,8 @@ REMEDY = "install imgdup again from its source"
 
 ADDRESS, INTEGER = ctypes.c_void_p, ctypes.c_int64  # types of arguments
 Shape: TypeAlias = tuple[int | None, ...]  # None is any length
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Plane: TypeAlias = npt.NDArray[np.float32]  # shape (height, width)
 
 _ENDINGS = {"win32": ".dll", "cygwin": ".dll", "darwin": ".dylib"}
 
@@ -160,8 +162,7 @@ def read_address(array: npt.NDArray[Any], dtype: type[np.generic], shape: Shape)
             f"expected a contiguous array of {np.dtype(dtype)} of shape ({wanted_shape}), "
             f"got {array.dtype} of shape {array.shape} and strides {array.strides}"
         )
-    address: int = array.__array_interface__["data"][0]
-    return address
+    return address_of(array)
 
 
 def write_address(array: npt.NDArray[Any], dtype: type[np.generic], shape: Shape) -> int:
@@ -170,6 +171,24 @@ def write_address(array: npt.NDArray[Any], dtype: type[np.generic], shape: Shape
     if not array.flags.writeable:
         raise ValueError(f"cannot write to a read-only array of shape {array.shape}")
     return address
+
+
+def address_of(array: npt.NDArray[Any]) -> int:
+    """Return the address of an array that was made or checked before."""
+    if array.flags.carray and array.size:  # contiguous and writable: this takes less time
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def checked_plane(plane: Plane, shape: tuple[int, ...]) -> Plane:
+    """Check a plane, and return it contiguous."""
+    if plane.dtype != np.float32 or plane.ndim != 2 or plane.shape != shape:
+        raise ValueError(
+            f"expected planes of float32 of one shape (height, width), got {plane.dtype} "
+            f"of shape {plane.shape} beside {shape}"
+        )
+    return np.ascontiguousarray(plane)
 
 
 def checked_number(name: str, value: int, least: int, greatest: int) -> int:

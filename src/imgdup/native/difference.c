@@ -1,8 +1,8 @@
-/* Steps of the comparison of two pictures: sums from which a filter, a movement or a tone curve is
- * fitted, means over blocks, and pictures of a smaller size. */
+/* Steps of the comparison of two pictures: sums from which a filter is fitted, blurs, means over
+ * windows and blocks, and pictures of a smaller size. */
 #include "imgdup.h"
+#include "lanes.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,14 +11,9 @@
 #endif
 
 enum {
-    LANES = 16,   /* independent sums of a vector */
-    CHUNK = 1024, /* pixels whose products are added in float, before the sums are added in double */
     FINE_REACH = 3,   /* pixels, of the blurs that are needed most */
     COARSE_REACH = 8,
-    LEVELS = 256,
-    TABLES = 4, /* to count levels in */
     WHITE = 255,
-    LEAST_SPREAD = 4, /* levels */
     USUAL_SIDE = 4, /* pixels, of a block of luma; half of it for chroma */
     KEPT_BYTES = 32 << 20,
     RGB = 3, /* channels */
@@ -26,8 +21,6 @@ enum {
     QUOTIENTS = 64, /* pixels whose sums are divided at once */
     MOST_CHANNELS = 4,
 };
-
-typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
 
 /* Copy some numbers into or out of a vector; the size of a whole one is a constant. */
 static void copy(void *to, const void *from, int64_t n_lanes) {
@@ -256,25 +249,6 @@ void imgdup_window_means(const float *planes, int64_t n_planes, int64_t height, 
     }
 }
 
-void imgdup_ascending(const double *values, const double *weights, int64_t n, double *means,
-                      double *totals, int64_t *ends, double *nearest) {
-    int64_t n_pools = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double mean = values[i], total = weights[i];
-        for (; n_pools > 0 && means[n_pools - 1] >= mean; n_pools--) {
-            double before = totals[n_pools - 1];
-            mean = (means[n_pools - 1] * before + mean * total) / (before + total);
-            total = before + total;
-        }
-        means[n_pools] = mean;
-        totals[n_pools] = total;
-        ends[n_pools++] = i + 1;
-    }
-    for (int64_t pool = 0, i = 0; pool < n_pools; pool++)
-        for (; i < ends[pool]; i++)
-            nearest[i] = means[pool];
-}
-
 /* The input pixels of an output pixel: its first and last one and their weights; those between
  * have weight n_out. The unit of weights is 1 / n_out of an input pixel. */
 typedef struct {
@@ -361,333 +335,6 @@ void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t width, int64_t
         else
             shrink_row(sums, channels, area, columns, out_width, out);
     }
-}
-
-/* Return twice the median of the differences of two pictures, at least LEAST_SPREAD. Neighbours are
- * counted in other tables, which takes less time. */
-static float spread_of(const uint8_t *a, const uint8_t *b, int64_t n) {
-    uint32_t tables[TABLES][LEVELS];
-    int64_t below = 0;
-    memset(tables, 0, sizeof tables);
-    for (int64_t i = 0; i < n; i++)
-        tables[i % TABLES][abs(a[i] - b[i])]++;
-    int lower = -1, upper = -1; /* the two in the middle, or one twice */
-    for (int level = 0; upper < 0; level++) {
-        for (int k = 0; k < TABLES; k++)
-            below += tables[k][level];
-        if (lower < 0 && below > (n - 1) / 2)
-            lower = level;
-        if (below > n / 2)
-            upper = level;
-    }
-    return lower + upper > LEAST_SPREAD ? (float)(lower + upper) : LEAST_SPREAD;
-}
-
-/* What a row of a picture adds to the sums of a step; `inside` is 1, and 0 behind the width. */
-typedef struct {
-    float *along_x, *along_y, *level, *goal, *place, *inside;
-} StepRow;
-
-/* The sums of a row, by their factors beside the weight: A and B are the slopes along x and y, X is
- * the place along x, L the level, G the goal. Those before TWICE_Y are needed times y squared, too,
- * and those before ONCE_Y times y. */
-enum {
-    AA, AB, BB, TWICE_Y,
-    XAA = TWICE_Y, XAB, XBB, AL, BL, A, B, AG, BG, ONCE_Y,
-    XXAA = ONCE_Y, XXAB, XXBB, XAL, XBL, XA, XB, XAG, XBG, LL, LG, L, G, ONE, ROW_SUMS,
-};
-
-/* Write of each pixel of a row: the slopes along x and y, the level, and that of the goal. */
-static void write_row(const uint8_t *taken, const uint8_t *goal, int64_t height, int64_t width,
-                      int64_t y, StepRow row) {
-    const uint8_t *here = taken + y * width, *theirs = goal + y * width;
-    const uint8_t *above = y ? here - width : here, *under = y + 1 < height ? here + width : here;
-    float per_row = (float)height / (y && y + 1 < height ? 2 : 1), half = (float)width / 2;
-    row.along_x[0] = (float)(here[1] - here[0]) * (float)width;
-    for (int64_t x = 1; x < width - 1; x++)
-        row.along_x[x] = (float)(here[x + 1] - here[x - 1]) * half;
-    row.along_x[width - 1] = (float)(here[width - 1] - here[width - 2]) * (float)width;
-    for (int64_t x = 0; x < width; x++)
-        row.along_y[x] = (float)(under[x] - above[x]) * per_row;
-    for (int64_t x = 0; x < width; x++) {
-        row.level[x] = here[x];
-        row.goal[x] = theirs[x];
-    }
-}
-
-/* Write, for each lane, the sums of products of a row whose place along y is a factor of them all. */
-static void add_row(StepRow row, int64_t n, float spread, Vector out[ROW_SUMS]) {
-    Vector part[ROW_SUMS];
-    memset(part, 0, sizeof part);
-    for (int64_t i = 0; i < n; i += LANES) {
-        Vector a, b, x, level, goal, weight;
-        memcpy(&a, row.along_x + i, sizeof a);
-        memcpy(&b, row.along_y + i, sizeof b);
-        memcpy(&x, row.place + i, sizeof x);
-        memcpy(&level, row.level + i, sizeof level);
-        memcpy(&goal, row.goal + i, sizeof goal);
-        memcpy(&weight, row.inside + i, sizeof weight);
-        Vector off = (goal - level) / spread;
-        weight /= 1 + off * off;
-        Vector wa = weight * a, wb = weight * b, wl = weight * level;
-        Vector xa = x * a, xb = x * b, wxa = wa * x, wxb = wb * x;
-        part[AA] += wa * a;
-        part[AB] += wa * b;
-        part[BB] += wb * b;
-        part[XAA] += wxa * a;
-        part[XAB] += wxa * b;
-        part[XBB] += wxb * b;
-        part[AL] += wa * level;
-        part[BL] += wb * level;
-        part[A] += wa;
-        part[B] += wb;
-        part[AG] += wa * goal;
-        part[BG] += wb * goal;
-        part[XXAA] += wxa * xa;
-        part[XXAB] += wxa * xb;
-        part[XXBB] += wxb * xb;
-        part[XAL] += wxa * level;
-        part[XBL] += wxb * level;
-        part[XA] += wxa;
-        part[XB] += wxb;
-        part[XAG] += wxa * goal;
-        part[XBG] += wxb * goal;
-        part[LL] += wl * level;
-        part[LG] += wl * goal;
-        part[L] += wl;
-        part[G] += weight * goal;
-        part[ONE] += weight;
-    }
-    memcpy(out, part, sizeof part);
-}
-
-/* Add the sums of the lanes of a row, times 1, y and y squared as far as these are needed. */
-static void add_lanes(const Vector part[ROW_SUMS], double y, double sums[3][ROW_SUMS][LANES]) {
-    for (int k = 0; k < ROW_SUMS; k++)
-        for (int lane = 0; lane < LANES; lane++)
-            sums[0][k][lane] += (double)part[k][lane];
-    for (int k = 0; k < ONCE_Y; k++)
-        for (int lane = 0; lane < LANES; lane++)
-            sums[1][k][lane] += (double)part[k][lane] * y;
-    for (int k = 0; k < TWICE_Y; k++)
-        for (int lane = 0; lane < LANES; lane++)
-            sums[2][k][lane] += (double)part[k][lane] * (y * y);
-}
-
-static double total_of(const double *lanes) {
-    double sum = 0;
-    for (int lane = 0; lane < LANES; lane++)
-        sum += lanes[lane];
-    return sum;
-}
-
-void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height, int64_t width,
-                      int64_t stride, float *rows, double *products, double *wanted) {
-    /* Which sum of a row each product of two parts comes from, and how often y is a factor. */
-    static const struct {
-        uint8_t sum, y;
-    } FROM[STEP_PARTS][STEP_PARTS + 1] = {
-        {{XXAA, 0}, {XAA, 1}, {XAA, 0}, {XXAB, 0}, {XAB, 1}, {XAB, 0}, {XAL, 0}, {XA, 0}, {XAG, 0}},
-        {{0}, {AA, 2}, {AA, 1}, {XAB, 1}, {AB, 2}, {AB, 1}, {AL, 1}, {A, 1}, {AG, 1}},
-        {{0}, {0}, {AA, 0}, {XAB, 0}, {AB, 1}, {AB, 0}, {AL, 0}, {A, 0}, {AG, 0}},
-        {{0}, {0}, {0}, {XXBB, 0}, {XBB, 1}, {XBB, 0}, {XBL, 0}, {XB, 0}, {XBG, 0}},
-        {{0}, {0}, {0}, {0}, {BB, 2}, {BB, 1}, {BL, 1}, {B, 1}, {BG, 1}},
-        {{0}, {0}, {0}, {0}, {0}, {BB, 0}, {BL, 0}, {B, 0}, {BG, 0}},
-        {{0}, {0}, {0}, {0}, {0}, {0}, {LL, 0}, {L, 0}, {LG, 0}},
-        {{0}, {0}, {0}, {0}, {0}, {0}, {0}, {ONE, 0}, {G, 0}},
-    };
-    StepRow row = {rows, rows + stride, rows + 2 * stride, rows + 3 * stride, rows + 4 * stride,
-                   rows + 5 * stride};
-    float spread = spread_of(taken, goal, height * width);
-    double sums[3][ROW_SUMS][LANES];
-    memset(sums, 0, sizeof sums);
-    for (int64_t x = 0; x < width; x++) {
-        row.place[x] = ((float)x + 0.5f) / (float)width;
-        row.inside[x] = 1;
-    }
-    for (int64_t y = 0; y < height; y++) {
-        Vector part[ROW_SUMS];
-        write_row(taken, goal, height, width, y, row);
-        add_row(row, stride, spread, part);
-        add_lanes(part, ((double)y + 0.5) / (double)height, sums);
-    }
-    for (int i = 0; i < STEP_PARTS; i++) {
-        wanted[i] = total_of(sums[FROM[i][STEP_PARTS].y][FROM[i][STEP_PARTS].sum]);
-        for (int j = i; j < STEP_PARTS; j++)
-            products[i * STEP_PARTS + j] = products[j * STEP_PARTS + i] =
-                total_of(sums[FROM[i][j].y][FROM[i][j].sum]);
-    }
-}
-
-void imgdup_solve(double *matrix, double *vector, int64_t n) {
-    for (int64_t k = 0; k < n; k++) {
-        int64_t pivot = k;
-        for (int64_t i = k + 1; i < n; i++)
-            if (fabs(matrix[i * n + k]) > fabs(matrix[pivot * n + k]))
-                pivot = i;
-        double *row = matrix + k * n, *other = matrix + pivot * n, kept = vector[k];
-        for (int64_t j = k; j < n; j++) {
-            double number = row[j];
-            row[j] = other[j];
-            other[j] = number;
-        }
-        vector[k] = vector[pivot];
-        vector[pivot] = kept;
-        for (int64_t i = k + 1; i < n; i++) {
-            double factor = matrix[i * n + k] / row[k];
-            for (int64_t j = k; j < n; j++)
-                matrix[i * n + j] -= factor * row[j];
-            vector[i] -= factor * vector[k];
-        }
-    }
-    for (int64_t k = n - 1; k >= 0; k--) {
-        for (int64_t j = k + 1; j < n; j++)
-            vector[k] -= matrix[k * n + j] * vector[j];
-        vector[k] /= matrix[k * n + k];
-    }
-}
-
-void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const uint8_t *weights, int64_t n,
-                       int64_t *sums) {
-    for (int64_t i = 0; i < n; i++) {
-        int64_t level = b[i], weight = weights[i], *of_level = sums + 3 * a[i];
-        of_level[0] += weight;
-        of_level[1] += weight * level;
-        of_level[2] += weight * level * level;
-    }
-}
-
-int64_t imgdup_curve_error(const uint8_t *a, const uint8_t *b, int64_t n, const int32_t *curve,
-                           int32_t most) {
-    int64_t sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t off = curve[a[i]] - b[i];
-        sum += off * off < most ? off * off : most;
-    }
-    return sum;
-}
-
-void imgdup_count_nearer(const uint8_t *a, const uint8_t *b, int64_t n, const double *curve,
-                         const uint8_t *is_counted, int64_t counts[2]) {
-    for (int64_t i = 0; i < n; i++) {
-        int level = a[i], goal = b[i];
-        counts[0] += is_counted[level];
-        counts[1] += is_counted[level] & (fabs(curve[level] - goal) < abs(level - goal));
-    }
-}
-
-void imgdup_end_steps(const uint8_t *pixels, int64_t height, int64_t width, int64_t channels,
-                      int64_t rows_apart, int32_t end, int64_t *dark, int64_t *bright) {
-    for (int64_t y = 0; y < height; y += rows_apart) {
-        const uint8_t *row = pixels + y * width * channels;
-        for (int64_t i = channels; i < width * channels; i++) {
-            int here = row[i], before = row[i - channels], step = abs(here - before);
-            dark[step] += (here < end) & (before < end);
-            bright[step] += (here > WHITE - end) & (before > WHITE - end);
-        }
-    }
-}
-
-void imgdup_transpose(const float *plane, int64_t height, int64_t width, float *out) {
-    for (int64_t top = 0; top < height; top += LANES)
-        for (int64_t left = 0; left < width; left += LANES)
-            for (int64_t x = left; x < width && x < left + LANES; x++)
-                for (int64_t y = top; y < height && y < top + LANES; y++)
-                    out[x * height + y] = plane[y * width + x];
-}
-
-/* Return the sum of squares of one frequency in columns of FREQUENCIES pixels. */
-static double power(const float *pixels, int64_t left, int64_t right, int64_t width,
-                    const float *cosines) {
-    float part[LANES] = {0};
-    double sum = 0;
-    for (int64_t x = left; x < right; x += LANES) {
-        int64_t n_lanes = right - x < LANES ? right - x : LANES;
-        for (int64_t lane = 0; lane < n_lanes; lane++) {
-            float found = 0;
-            for (int i = 0; i < FREQUENCIES; i++)
-                found += cosines[i] * pixels[i * width + x + lane];
-            part[lane] += found * found;
-        }
-    }
-    for (int lane = 0; lane < LANES; lane++)
-        sum += (double)part[lane];
-    return sum;
-}
-
-void imgdup_frequency_powers(const float *plane, int64_t height, int64_t width,
-                             const float *cosines, double *powers) {
-    for (int64_t top = 0; top + FREQUENCIES <= height; top += FREQUENCIES)
-        for (int k = 0; k < FREQUENCIES; k++)
-            for (int64_t left = 0; left < width; left += CHUNK) {
-                int64_t right = left + CHUNK < width ? left + CHUNK : width;
-                powers[k] += power(plane + top * width, left, right, width, cosines + k * FREQUENCIES);
-            }
-}
-
-/* Return by how much a change of level exceeds the mean of the changes before and after it. */
-static float excess(float before, float here, float after, float last) {
-    float change = 2 * fabsf(after - here) - fabsf(here - before) - fabsf(last - after);
-    return change > 0 ? change : 0;
-}
-
-void imgdup_edges(const float *plane, int64_t height, int64_t width, double *rows,
-                  double *columns) {
-    for (int64_t y = 0; y < height; y++) {
-        const float *row = plane + y * width;
-        for (int64_t x = 2; x + 1 < width; x++)
-            columns[x] += (double)excess(row[x - 2], row[x - 1], row[x], row[x + 1]);
-    }
-    for (int64_t y = 2; y + 1 < height; y++) {
-        const float *row = plane + y * width;
-        for (int64_t start = 0; start < width; start += CHUNK) {
-            int64_t stop = start + CHUNK < width ? start + CHUNK : width;
-            float part[LANES] = {0};
-            for (int64_t x = start; x < stop; x += LANES) {
-                int64_t n_lanes = stop - x < LANES ? stop - x : LANES;
-                for (int64_t lane = 0; lane < n_lanes; lane++) {
-                    const float *at = row + x + lane;
-                    part[lane] += excess(at[-2 * width], at[-width], at[0], at[width]);
-                }
-            }
-            for (int lane = 0; lane < LANES; lane++)
-                rows[y] += (double)part[lane];
-        }
-    }
-}
-
-/* Write a line of levels, each `apart` bytes from the one before, less their mean and weighted. */
-static void write_line(const uint8_t *levels, int64_t apart, int64_t n, const float *weights,
-                       float *line) {
-    int64_t sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += levels[i * apart];
-    float mean = (float)sum / (float)n;
-    for (int64_t i = 0; i < n; i++)
-        line[i] = weights[i] * ((float)levels[i * apart] - mean);
-}
-
-void imgdup_lines(const uint8_t *levels, int64_t row_apart, int64_t pixel_apart, int64_t height,
-                  int64_t width, int64_t n_lines, const float *weights, float *lines) {
-    int64_t length = height < width ? height : width;
-    int64_t top = (height - length) / 2 * row_apart, left = (width - length) / 2 * pixel_apart;
-    for (int64_t i = 0; i < n_lines; i++) {
-        int64_t row = (2 * i + 1) * height / (2 * n_lines);
-        int64_t column = (2 * i + 1) * width / (2 * n_lines);
-        write_line(levels + row * row_apart + left, pixel_apart, length, weights,
-                   lines + i * length);
-        write_line(levels + column * pixel_apart + top, row_apart, length, weights,
-                   lines + (n_lines + i) * length);
-    }
-}
-
-void imgdup_line_powers(const float *spectra, int64_t n_lines, int64_t n, double *powers) {
-    memset(powers, 0, (size_t)n * sizeof *powers);
-    for (int64_t line = 0; line < n_lines; line++)
-        for (int64_t k = 0; k < n; k++) {
-            float real = spectra[2 * (line * n + k)], imaginary = spectra[2 * (line * n + k) + 1];
-            powers[k] += (double)(real * real + imaginary * imaginary);
-        }
 }
 
 void imgdup_keep_memory(void) {

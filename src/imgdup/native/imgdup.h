@@ -174,7 +174,7 @@ IMGDUP_EXPORT void imgdup_distances(const uint64_t *hashes, int64_t n, int64_t w
 
 /* Comparing two pictures: a plane is one channel as float (height, width), levels 0 to 255. */
 
-enum { DIFFERENCE_SUMS = 8, DIFFERENCE_MOMENTS = 6, STEP_PARTS = 8, STEP_LANES = 16, FREQUENCIES = 8 };
+enum { DIFFERENCE_SUMS = 8, DIFFERENCE_MOMENTS = 6 };
 
 /* Add up products over n pixels: with x = fine - a, z = coarse - a and y = b - a, the sums (8,)
  * are those of xx, xz, zz, x, z, xy, zy, y. */
@@ -204,9 +204,24 @@ IMGDUP_EXPORT void imgdup_blend(const float *a, const float *fine, const float *
 IMGDUP_EXPORT void imgdup_window_means(const float *planes, int64_t n_planes, int64_t height,
                                        int64_t width, int64_t side, double *scratch, float *means);
 
-/* Return the value of n that so many of them precede when they are sorted; at least 0, below n.
- * keys (n,) is scratch memory. */
-IMGDUP_EXPORT float imgdup_ranked(const float *values, int64_t n, int64_t rank, uint32_t *keys);
+/* Write the means over blocks of side x side pixels; the last ones begin earlier to be whole, but are
+ * smaller in a smaller picture: moments (6, ceil(height / side), ceil(width / side)) of a, b, aa, bb, ab and (b - a) squared.
+ * columns (6, width) is scratch memory. */
+IMGDUP_EXPORT void imgdup_block_moments(const float *a, const float *b, int64_t height,
+                                        int64_t width, int64_t side, float *columns,
+                                        float *moments);
+
+/* Shrink a picture (height, width, channels) to the rounded averages of equal areas:
+ * out (out_height, out_width, channels), of which no side is longer. The sides are at most
+ * 2 ** 24 pixels, the channels 4. sums (width, channels) and spans, 32
+ * bytes for each of out_width, are scratch memory. */
+IMGDUP_EXPORT void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t width,
+                                 int64_t channels, uint8_t *out, int64_t out_height,
+                                 int64_t out_width, uint32_t *sums, void *spans);
+
+/* Let this process keep memory that it frees, in blocks of up to 32 MB, where glibc allocates it:
+ * to get each page anew takes longer than many a step over its content. */
+IMGDUP_EXPORT void imgdup_keep_memory(void);
 
 /* Windows of two pictures, a and b, by moments (6, height, width): the means in each window of what
  * `imgdup_block_moments` averages. The square of a window is the mean of (b - a) squared, or the
@@ -264,37 +279,11 @@ IMGDUP_EXPORT void imgdup_raise_chroma(const float *luma, const float *red, cons
                                        int64_t height, int64_t width, const ImgdupExcess *rules,
                                        double clean, int64_t *scratch, float *excess);
 
-/* Write the ascending values (n,) that lie nearest to some values by weighted least squares. means,
- * totals and ends (n,) are scratch memory. */
-IMGDUP_EXPORT void imgdup_ascending(const double *values, const double *weights, int64_t n,
-                                    double *means, double *totals, int64_t *ends,
-                                    double *nearest);
+/* Return the value of n that so many of them precede when they are sorted; at least 0, below n.
+ * keys (n,) is scratch memory. */
+IMGDUP_EXPORT float imgdup_ranked(const float *values, int64_t n, int64_t rank, uint32_t *keys);
 
-/* Write the means over blocks of side x side pixels; the last ones begin earlier to be whole, but are
- * smaller in a smaller picture: moments (6, ceil(height / side), ceil(width / side)) of a, b, aa, bb, ab and (b - a) squared.
- * columns (6, width) is scratch memory. */
-IMGDUP_EXPORT void imgdup_block_moments(const float *a, const float *b, int64_t height,
-                                        int64_t width, int64_t side, float *columns,
-                                        float *moments);
-
-/* Shrink a picture (height, width, channels) to the rounded averages of equal areas:
- * out (out_height, out_width, channels), of which no side is longer. The sides are at most
- * 2 ** 24 pixels, the channels 4. sums (width, channels) and spans, 32
- * bytes for each of out_width, are scratch memory. */
-IMGDUP_EXPORT void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t width,
-                                 int64_t channels, uint8_t *out, int64_t out_height,
-                                 int64_t out_width, uint32_t *sums, void *spans);
-
-/* Add up what a step of least squares needs that moves a picture `taken` over another one, `goal`.
- * The parts of a step are x and y times the horizontal slope, this slope, x and y times the
- * vertical slope, this slope, the level, and 1; x and y are from 0 to 1, slopes in levels per side.
- * products (8, 8) of pairs of parts and wanted (8,) of each part with the goal are written. Each
- * pixel counts 1 / (1 + (d / s) ** 2), with d its difference, and s twice the median difference,
- * at least 4. Both sides are at least 2 pixels. rows (6, stride) is scratch memory, zero behind
- * the width; the stride is a multiple of 16. */
-IMGDUP_EXPORT void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
-                                    int64_t width, int64_t stride, float *rows, double *products,
-                                    double *wanted);
+/* Where a gray picture lies in another one. */
 
 /* Return the bytes of scratch memory to search for a part of this size. */
 IMGDUP_EXPORT int64_t imgdup_search_scratch(int64_t height, int64_t width);
@@ -320,9 +309,24 @@ IMGDUP_EXPORT void imgdup_refine(const uint8_t *source, int64_t source_height,
                                  int64_t width, int64_t n_rounds, float *rows, double *matrix,
                                  uint8_t *taken);
 
+enum { STEP_PARTS = 8, STEP_LANES = 16 };
+
+/* Add up what a step of least squares needs that moves a picture `taken` over another one, `goal`.
+ * The parts of a step are x and y times the horizontal slope, this slope, x and y times the
+ * vertical slope, this slope, the level, and 1; x and y are from 0 to 1, slopes in levels per side.
+ * products (8, 8) of pairs of parts and wanted (8,) of each part with the goal are written. Each
+ * pixel counts 1 / (1 + (d / s) ** 2), with d its difference, and s twice the median difference,
+ * at least 4. Both sides are at least 2 pixels. rows (6, stride) is scratch memory, zero behind
+ * the width; the stride is a multiple of 16. */
+IMGDUP_EXPORT void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
+                                    int64_t width, int64_t stride, float *rows, double *products,
+                                    double *wanted);
+
 /* Solve linear equations: the vector (n,) becomes what the matrix (n, n) takes to it. The matrix is
  * overwritten; if it is singular, the solution is not finite. */
 IMGDUP_EXPORT void imgdup_solve(double *matrix, double *vector, int64_t n);
+
+/* Gray levels and tone curves. */
 
 /* For each level of a (n,), add up the weights (n,) where it occurs, and the weighted levels of
  * b (n,) in these places and their squares: sums (256, 3) are added to. */
@@ -346,6 +350,16 @@ IMGDUP_EXPORT void imgdup_count_nearer(const uint8_t *a, const uint8_t *b, int64
 IMGDUP_EXPORT void imgdup_end_steps(const uint8_t *pixels, int64_t height, int64_t width,
                                     int64_t channels, int64_t rows_apart, int32_t end,
                                     int64_t *dark, int64_t *bright);
+
+/* Write the ascending values (n,) that lie nearest to some values by weighted least squares. means,
+ * totals and ends (n,) are scratch memory. */
+IMGDUP_EXPORT void imgdup_ascending(const double *values, const double *weights, int64_t n,
+                                    double *means, double *totals, int64_t *ends,
+                                    double *nearest);
+
+/* Frequencies and edges. */
+
+enum { FREQUENCIES = 8 };
 
 /* Exchange the rows and columns of a plane: out (width, height). */
 IMGDUP_EXPORT void imgdup_transpose(const float *plane, int64_t height, int64_t width, float *out);
@@ -371,9 +385,5 @@ IMGDUP_EXPORT void imgdup_lines(const uint8_t *levels, int64_t row_apart, int64_
 /* Add up the squares of the complex numbers of spectra (n_lines, n, 2) over all lines: powers (n,). */
 IMGDUP_EXPORT void imgdup_line_powers(const float *spectra, int64_t n_lines, int64_t n,
                                       double *powers);
-
-/* Let this process keep memory that it frees, in blocks of up to 32 MB, where glibc allocates it:
- * to get each page anew takes longer than many a step over its content. */
-IMGDUP_EXPORT void imgdup_keep_memory(void);
 
 #endif

@@ -4,18 +4,17 @@ import ctypes
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import declared, read_address
+from imgdup.native import Pixels, address_of, declared, read_address
 
 SEARCH_SIDE, MOST_SIZES, STEP_LANES = 96, 24, 16  # the same as in imgdup.h
 MOST_PIXELS = 1 << 24  # of a part
 N_ROWS = 6  # of scratch memory for a step
 
-Pixels = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
 
 
@@ -58,7 +57,7 @@ def search(whole: Pixels, part: Pixels, sizes: Sequence[tuple[int, int]]) -> Fou
     number_of_pixels = np.array(sizes, np.int64)
     value = functions.imgdup_search(
         *(_address(whole), height, width, _address(part), *part.shape),
-        *(_data(number_of_pixels), len(sizes), _data(scratch), _data(place)),
+        *(address_of(number_of_pixels), len(sizes), address_of(scratch), address_of(place)),
     )
     return Found(value, *place.tolist())
 
@@ -91,7 +90,7 @@ def moved(source: Pixels, goal: Pixels, matrix: Matrix, n_rounds: int) -> tuple[
     rows = np.zeros((N_ROWS, -(-width // STEP_LANES) * STEP_LANES), np.float32)
     _functions().imgdup_refine(
         *(_address(source), *source.shape, _address(goal), height, width, n_rounds),
-        *map(_data, (rows, found, taken)),
+        *map(address_of, (rows, found, taken)),
     )
     return found, taken
 
@@ -112,9 +111,3 @@ def _functions() -> ctypes.CDLL:
 def _address(pixels: Pixels) -> int:
     """Return the address of a gray picture."""
     return read_address(pixels, np.uint8, (None, None))
-
-
-def _data(array: npt.NDArray[Any]) -> int:
-    """Return the address of an array that was made here."""
-    address: int = array.__array_interface__["data"][0]
-    return address

@@ -2,14 +2,12 @@
 
 import ctypes
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import declared, read_address, write_address
+from imgdup.native import Plane, address_of, declared, read_address, write_address
 
-Plane = npt.NDArray[np.float32]
 Planes = npt.NDArray[np.float32]
 MOMENTS = (6, None, None)  # their shape
 EXCESS_ROOM = 8  # the same as in imgdup.h
@@ -70,7 +68,7 @@ def quantile(values: Plane, share: float) -> float:
     if n == 0 or not 0 <= share <= 1:
         raise ValueError(f"expected a value at least and a share from 0 to 1, got {n} and {share}")
     address, keys = _address(values, values.shape), np.empty(n, np.uint32)
-    return float(_functions().imgdup_ranked(address, n, int(share * (n - 1)), _data(keys)))
+    return float(_functions().imgdup_ranked(address, n, int(share * (n - 1)), address_of(keys)))
 
 
 def luma_excess(moments: Planes, rules: Rules, clean: float) -> Plane:
@@ -88,7 +86,7 @@ def luma_excess(moments: Planes, rules: Rules, clean: float) -> Plane:
     excess, scratch = np.empty((height, width), np.float32), _scratch(height * width)
     _functions().imgdup_luma_excess(
         *(read_address(moments, np.float32, MOMENTS), height, width),
-        *(ctypes.byref(rules), clean, _data(scratch), _data(excess)),
+        *(ctypes.byref(rules), clean, address_of(scratch), address_of(excess)),
     )
     return excess
 
@@ -106,7 +104,7 @@ def raise_chroma(
     shape, scratch = (MOMENTS[0], height, width), _scratch(height * width)
     _functions().imgdup_raise_chroma(
         *(read_address(each, np.float32, shape) for each in moments),
-        *(height, width, ctypes.byref(rules), clean, _data(scratch)),
+        *(height, width, ctypes.byref(rules), clean, address_of(scratch)),
         write_address(excess, np.float32, (height, width)),
     )
 
@@ -132,9 +130,3 @@ def _functions() -> ctypes.CDLL:
 def _address(plane: Plane, shape: tuple[int, ...]) -> int:
     """Return the address of a plane to read."""
     return read_address(plane, np.float32, shape)
-
-
-def _data(array: npt.NDArray[Any]) -> int:
-    """Return the address of scratch memory."""
-    address: int = array.__array_interface__["data"][0]
-    return address

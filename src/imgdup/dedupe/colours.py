@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import largest_near, luma, luma_and_chroma, resized
+from imgdup.images.opencv import largest_near, luma_and_chroma, luma_of, resized
 
 NEUTRAL = 6  # levels between the channels of a gray picture, at most
 FEW_COLOURED = 0.03  # share of the area
@@ -36,11 +36,6 @@ def reduced(pixels: Pixels, side: int) -> Pixels:
     height, width = pixels.shape[:2]
     scale = min(1.0, side / max(height, width))
     return resized(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
-
-
-def as_gray(pixels: Pixels) -> Pixels:
-    """Return the luma of a picture; a gray picture is its own."""
-    return pixels if pixels.ndim == 2 else luma(pixels)
 
 
 def is_gray_pair(first: Pixels, second: Pixels) -> tuple[bool, bool]:
@@ -87,8 +82,8 @@ def _is_tinted(pixels: Pixels) -> bool:
 
 def _keeps_luma(coloured: Pixels, gray: Pixels) -> bool:
     """Return whether a reduced gray picture has the luma of a coloured one, dark or bright."""
-    before = as_gray(coloured).ravel()
-    after = as_gray(gray).ravel()[np.argsort(before, kind="stable")].astype(np.float64)
+    before = luma_of(coloured).ravel()
+    after = luma_of(gray).ravel()[np.argsort(before, kind="stable")].astype(np.float64)
     shifts = after - np.sort(before)
     parts = np.array_split(shifts, min(FIFTHS, len(shifts)))
     return all(abs(float(part.mean())) < KEPT_LUMA for part in parts)

@@ -16,11 +16,10 @@ from imgdup.dedupe.sharpness import (
     UNFILTERED,
     filter_between,
     filtered,
-    plane_of,
 )
 from imgdup.images.detail import strong_quality
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, luma, spread_between, through_jpeg
+from imgdup.images.opencv import Plane, luma_of, spread_between, through_jpeg
 
 ALIKE = 0.8  # agreement from which one picture may be a copy of the other
 CLEARLY_LOWER = 10  # quality; two files of about one quality need no imitation
@@ -148,8 +147,7 @@ def _inner(pixels: Pixels, width: int = 1) -> Pixels:
 
 def _central_luma(pixels: Pixels) -> Plane:
     """Return the luma of the centre of a picture, which tells how it was sharpened."""
-    centre = _centre(pixels)
-    return plane_of(centre if centre.ndim == 2 else luma(centre), 0)
+    return luma_of(_centre(pixels)).astype(np.float32)
 
 
 def _centre(pixels: Pixels) -> Pixels:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.colours import as_gray, colours_differ_everywhere, is_gray_pair, reduced
+from imgdup.dedupe.colours import colours_differ_everywhere, is_gray_pair, reduced
 from imgdup.dedupe.sharpness import plane_of
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import luma_and_chroma, mapped, range_near
+from imgdup.images.opencv import luma_and_chroma, luma_of, mapped, range_near
 from imgdup.native.difference import block_moments
 from imgdup.native.levels import ascending, curve_error, end_steps, level_sums, nearer_counts
 
@@ -225,7 +225,7 @@ def equal_colours(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, Tones]
     is_gray, may_hide_change = is_gray_pair(a, b)
     tones = Tones(False, may_hide_change)
     if is_gray:
-        first, second, a, b = (as_gray(each) for each in (first, second, a, b))
+        first, second, a, b = (luma_of(each) for each in (first, second, a, b))
     if not (_is_smooth(first) or _is_smooth(second)):
         first, second, found = _with_equal_tones(first, second, a, b)
         tones = found._replace(may_hide_change=may_hide_change or found.may_hide_change)
@@ -259,7 +259,7 @@ def _with_equal_tones(
         return first, second, Tones(False, False)
     source, target = (_sampled(each) for each in ((first, second), (second, first))[way])
     levels = Levels(source, target, np.ones_like(source))
-    single = single_curves(levels, float(as_gray((a, b)[way]).mean()))
+    single = single_curves(levels, float(luma_of((a, b)[way]).mean()))
     candidates = [curves[way], *plain_curves(ways[way]), *single.values()]
     curve = _nearest_curve(candidates, source, target)
     shift = _clipping_shift(first, second)

@@ -19,8 +19,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.difference import Verdict
-from imgdup.dedupe.relations import DIFFERENT as DIFFERENT_RELATION
+from imgdup.dedupe.difference import DIFFERENT as DIFFERENT_RELATION, Verdict
 from imgdup.errors import LockedError, PlanError, UsageError
 from imgdup.index.columns import RowNumbers, Rows
 from imgdup.system import records

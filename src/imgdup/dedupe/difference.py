@@ -1,4 +1,4 @@
-"""Decide from the pixels of two pictures how they are related.
+"""Name the relations of two pictures, and decide from their pixels which of them holds.
 
 A copy may have another size, tone curve, sharpness, noise or compression: then it shows the same
 picture. Otherwise a colour, a region, the frame or the orientation differs, or everything does.
@@ -26,17 +26,40 @@ from imgdup.dedupe.alignment import (
 from imgdup.dedupe.evidence import Evidence, visible_agreement
 from imgdup.dedupe.exact import changed_detail, colour_was_changed
 from imgdup.dedupe.imitate import evidence_of
+from imgdup.errors import UsageError
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, as_rgb, largest_near, luma_of, region_around, resized
 
 VERDICT_VERSION = 16  # verdicts of another version are not comparable
 
-SAME_PICTURE = "same-picture"
-RECOLOURED = "recoloured"
-EDITED = "edited"
-CROPPED = "cropped"
-TURNED = "turned"
-DIFFERENT = "different"
+RELATIONS = (
+    "same-file",
+    "same-bytes",
+    "same-pixels",
+    "same-picture",
+    "recoloured",
+    "edited",
+    "cropped",
+    "turned",
+    "unverified",
+    "different",
+)
+"""From the closest to the loosest; a relation is a position in this tuple.
+
+``same-file``: one file under two names. ``same-bytes``: equal content. ``same-pixels``: different
+bytes that decode to the same pixels. ``same-picture``: the pictures were compared, and no region
+differs. ``recoloured``: only colours differ. ``edited``: a region differs. ``cropped``: one shows a
+part of the other. ``turned``: rotated or mirrored. ``unverified``: a picture could not be compared.
+``different``: no duplicates.
+"""
+
+SAME_FILE, SAME_BYTES, SAME_PIXELS, SAME_PICTURE = RELATIONS[:4]
+RECOLOURED, EDITED, CROPPED, TURNED = RELATIONS[4:8]
+UNVERIFIED, DIFFERENT = RELATIONS[8:]
+REMOVABLE = (SAME_BYTES, SAME_PIXELS, SAME_PICTURE)
+ON_REQUEST = (RECOLOURED, EDITED, CROPPED, TURNED)
+"""Relations that are shown; a plan removes such files only if the user names the relation."""
+OLD_RELATIONS = ("resized", "re-encoded")  # of plans that older versions made
 
 MIN_SIDE = 8  # pixels; smaller pictures are the same only if they are equal
 LOCAL_SHARE = 0.05  # of the area; if less differs, ...
@@ -378,3 +401,24 @@ def _thousandths(box: tuple[float, float, float, float]) -> Box:
     """Turn shares (left, top, right, bottom) into x, y, width, height in thousandths."""
     left, top, right, bottom = (round(1000 * each) for each in box)
     return left, top, max(1, right - left), max(1, bottom - top)
+
+
+def removable(text: str = "", *, verify: bool = True) -> tuple[str, ...]:
+    """Return the relations of files that a plan removes: the safe ones, and those that are named.
+
+    If pictures are not compared, ``unverified`` duplicates are removed, too. Raises UsageError for
+    any other name.
+
+    Examples
+    --------
+    >>> removable("edited, cropped")
+    ('same-bytes', 'same-pixels', 'same-picture', 'edited', 'cropped')
+    """
+    named = [name.strip() for name in text.split(",") if name.strip()]
+    for name in named:
+        if name not in ON_REQUEST:
+            known = ", ".join(ON_REQUEST)
+            raise UsageError(f"{name!r} is not a relation of files to remove; those are {known}")
+    if not verify:
+        named.append(UNVERIFIED)
+    return tuple(name for name in RELATIONS if name in REMOVABLE or name in named)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from imgdup.dedupe.relations import OLD_RELATIONS, RELATIONS, REMOVABLE
+from imgdup.dedupe.difference import OLD_RELATIONS, RELATIONS, REMOVABLE
 from imgdup.errors import PlanError, UsageError
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.system import records

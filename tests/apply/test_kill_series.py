@@ -120,3 +120,26 @@ def test_the_next_undo_finishes_one_that_was_killed_between_link_and_unlink(
     assert tree(target) == {}
     again = scene.undo(path)
     assert (again.n_restored, again.n_in_place, again.skipped) == (0, 1, [])
+
+
+@pytest.mark.parametrize("way", ["move"])
+def test_an_undo_that_is_killed_after_its_last_note_leaves_no_folder(tmp_path, target, monkeypatch):
+    scene = make_scene(tmp_path)
+    path = scene.apply("move", target).journal
+    assert target.exists()
+
+    def note_and_die(journal_path, number):
+        journal.note_undone(journal_path, number)
+        if number == 1:  # the last one: undo begins with the last step
+            os._exit(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restore, "note_undone", note_and_die)
+        pid = os.fork()
+        if pid == 0:
+            scene.undo(path)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+
+    assert scene.tree() == CONTENTS
+    assert not target.exists()

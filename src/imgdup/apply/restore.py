@@ -331,6 +331,7 @@ def undo(
         for n_seen, step in enumerate(reversed(run.steps), start=1):
             is_repeated = step.number in run.undone and step.number != last[step.remove.path]
             if not is_repeated and _undo_step(run, step, result):
+                remove_empty_folders([step])  # before the note, which may be the last act of a run
                 _note(journal, run, step, result)
             progress(n_seen, len(run.steps))
         remove_empty_folders(run.steps)

@@ -18,7 +18,8 @@ import oracles_hashing as oracles
 from encoded import save
 from imgdup.hashing import HASHERS, dihedral_hashes, fingerprint, fingerprints, hash_pictures
 from imgdup.images.decode import decode
-from imgdup.images.gray import GrayImage, luma, rotated
+from imgdup.images.gray import GrayImage, rotated
+from imgdup.native.levels import luma
 from imgdup.search import to_hex
 from imgdup.system.limits import Limits
 from real_pictures import DATA, needs_data

@@ -16,8 +16,8 @@ from PIL import Image
 from encoded import jpeg_with_exif, photo, save
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode
-from imgdup.images.gray import luma
 from imgdup.images.jpeg import decode_jpeg, jpeg_header
+from imgdup.native.levels import luma
 from imgdup.system.limits import Limits
 from real_pictures import DATA, needs_data
 

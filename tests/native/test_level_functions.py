@@ -8,10 +8,38 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
-from imgdup.native.levels import ascending, curve_error, end_steps, level_sums, nearer_counts
+from imgdup.native.levels import (
+    ascending,
+    curve_error,
+    end_steps,
+    level_sums,
+    luma,
+    nearer_counts,
+)
 from native_levels import assert_equal_at, by_level
 
 LEVELS = st.integers(0, 255)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 14), (3, 70)], ids=str)
+@pytest.mark.parametrize("part", [np.s_[:], np.s_[:, 1:], np.s_[:, ::-1], np.s_[::-1]], ids=str)
+@by_level
+def test_luma_is_the_nearest_number_to_the_weighted_sum_of_the_colours(level, shape, part):
+    rgb = np.random.default_rng(shape).integers(0, 256, (*shape, 3), np.uint8)[part]
+    expected = [
+        [(299 * red + 587 * green + 114 * blue) / 1000 for red, green, blue in row]
+        for row in rgb.tolist()
+    ]
+
+    twin = np.array(expected, np.float32).reshape(rgb.shape[:2])
+    np.testing.assert_array_equal(luma(rgb), twin)
+    assert_equal_at(level, lambda: [luma(rgb)])
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 4)], ids=str)
+def test_luma_of_anything_but_rgb_is_refused(shape):
+    with pytest.raises(ValueError, match="expected RGB pixels of uint8"):
+        luma(np.zeros(shape, np.uint8))
 
 
 @given(

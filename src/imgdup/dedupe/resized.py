@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.detail import BLOCK, ENLARGED, REDUCED, block_cosines, blocks
-from imgdup.images.gray import Pixels, luma
+from imgdup.images.gray import Pixels
 from imgdup.images.headers import LOSSLESS_STEPS, Steps
 from imgdup.native.difference import blurred
+from imgdup.native.levels import luma
 
 MIDDLE = 320  # pixels a side, of the middle of a picture that is looked at
 MIN_FACTOR, MAX_FACTOR = 1.05, 4.0  # between the sides of pictures that are compared

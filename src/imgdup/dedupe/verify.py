@@ -47,7 +47,7 @@ BATCH_FILES = 4  # a picture is up to 3 MB
 MOST_PAIRS = 2  # in a batch; a pair takes some milliseconds
 BATCHES = 4  # for each worker, at least, if there are enough pairs
 SAVE_S = 30.0  # between two writes of the verdicts
-PRELOAD = ("imgdup.dedupe.verify",)
+PRELOAD = (__name__, "numpy.fft", "numpy.ma")  # NumPy imports these at their first use
 
 
 class Verifier:

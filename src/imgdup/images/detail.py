@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.images.gray import Pixels, luma
+from imgdup.images.gray import Pixels
 from imgdup.native.frequencies import (
     edges,
     frequency_powers,
@@ -29,6 +29,7 @@ from imgdup.native.frequencies import (
     transposed,
     weighted_lines,
 )
+from imgdup.native.levels import luma
 
 BLOCK = 8  # pixels, the side of a block of JPEG
 MAX_SIDE = 2048  # of the centre that is looked at

@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-LUMA_THOUSANDTHS = np.array([299, 587, 114], dtype=np.float32)  # R, G, B; ITU-R BT.601
+from imgdup.native.levels import luma
+
 MAX_UPPER_BYTE = 15  # of 16 bits of which 12 are in use
 ROWS_PIXELS = 1 << 20  # processed at a time, so that temporary arrays are small
 
@@ -51,26 +52,6 @@ class GrayImage(NamedTuple):
     # What ``cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2GRAY)`` gives, if it was requested and
     # OpenCV reads the file.
     opencv: Pixels | None = None
-
-
-def luma(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return 0.299 R + 0.587 G + 0.114 B, not rounded to integers.
-
-    The sum is computed in thousandths, which float32 represents exactly, so that no order of
-    summation and no processor gives another result.
-
-    Examples
-    --------
-    >>> luma(np.array([[[255, 255, 255], [255, 0, 0]]], dtype=np.uint8))
-    array([[255.   ,  76.245]], dtype=float32)
-    """
-    height, width, _ = rgb.shape
-    gray = np.empty((height, width), dtype=np.float32)
-    step = max(1, ROWS_PIXELS // width)
-    for top in range(0, height, step):
-        band = rgb[top : top + step].astype(np.float32)
-        np.divide(band @ LUMA_THOUSANDTHS, np.float32(1000), out=gray[top : top + step])
-    return gray
 
 
 def eight_bits(values: npt.NDArray[np.uint16]) -> Pixels:

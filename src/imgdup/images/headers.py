@@ -8,6 +8,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -270,6 +271,7 @@ def rounding_steps(data: bytes) -> Steps:
     return tuple((square.T if header.orientation in TRANSPOSED else square).ravel().tolist())
 
 
+@cache
 def _in_zigzag() -> list[int]:
     """Return the places of the coefficients of a block, in the order of a JPEG file."""
     places = [(row, column) for row in range(BLOCK) for column in range(BLOCK)]
@@ -282,9 +284,13 @@ def jpeg_quality(data: bytes) -> int | None:
     table = _luminance_table(data)
     if table is None:
         return None
-    tables = np.sort(standard_tables())
-    distances = np.abs(tables - np.sort(np.minimum(table, 255))).sum(axis=1)
+    distances = np.abs(_sorted_tables() - np.sort(np.minimum(table, 255))).sum(axis=1)
     return 100 - int(np.argmin(distances[::-1]))
+
+
+@cache
+def _sorted_tables() -> npt.NDArray[np.int64]:
+    return np.sort(standard_tables())
 
 
 def _luminance_table(data: bytes) -> npt.NDArray[np.int64] | None:

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 23 };
+enum { IMGDUP_INTERFACE = 24 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -327,6 +327,10 @@ IMGDUP_EXPORT void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, i
 IMGDUP_EXPORT void imgdup_solve(double *matrix, double *vector, int64_t n);
 
 /* Gray levels and tone curves. */
+
+/* Write 0.299 R + 0.587 G + 0.114 B of rows of pixels: gray (height, width). */
+IMGDUP_EXPORT void imgdup_luma(const uint8_t *rgb, int64_t row_bytes, int64_t height,
+                               int64_t width, float *gray);
 
 /* For each level of a (n,), add up the weights (n,) where it occurs, and the weighted levels of
  * b (n,) in these places and their squares: sums (256, 3) are added to. */

@@ -1,10 +1,22 @@
-/* Gray levels of two pictures: sums and counts by level, errors of tone curves, ascending curves. */
+/* Gray levels: those of colours, and of two pictures the sums and counts by level, errors of tone
+ * curves, ascending curves. */
 #include "imgdup.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 enum { WHITE = 255 };
+
+void imgdup_luma(const uint8_t *rgb, int64_t row_bytes, int64_t height, int64_t width,
+                 float *gray) {
+    for (int64_t y = 0; y < height; y++) {
+        const uint8_t *row = rgb + y * row_bytes;
+        for (int64_t x = 0; x < width; x++) {
+            int32_t thousandths = 299 * row[3 * x] + 587 * row[3 * x + 1] + 114 * row[3 * x + 2];
+            gray[y * width + x] = (float)thousandths / 1000;
+        }
+    }
+}
 
 void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const uint8_t *weights, int64_t n,
                        int64_t *sums) {

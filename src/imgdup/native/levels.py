@@ -1,4 +1,4 @@
-"""Sums and counts of gray levels, and errors of tone curves, by calling ``levels.c``."""
+"""Luma, sums and counts of gray levels, and errors of tone curves, by calling ``levels.c``."""
 
 import ctypes
 from functools import cache
@@ -6,10 +6,30 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import Pixels, address_of, declared
+from imgdup.native import Pixels, Plane, address_of, declared
 
 LEVELS = 256
 Sums = npt.NDArray[np.float64]
+
+
+def luma(rgb: Pixels) -> Plane:
+    """Return 0.299 R + 0.587 G + 0.114 B, not rounded to integers (ITU-R BT.601).
+
+    The sum is computed in whole thousandths, so that no processor gives another result.
+
+    Examples
+    --------
+    >>> luma(np.array([[[255, 255, 255], [255, 0, 0]]], dtype=np.uint8))
+    array([[255.   ,  76.245]], dtype=float32)
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise ValueError(f"expected RGB pixels of uint8, got {rgb.dtype} of shape {rgb.shape}")
+    height, width, _ = rgb.shape
+    if rgb.strides[1:] != (3, 1) or rgb.strides[0] < 0:
+        rgb = np.ascontiguousarray(rgb)
+    gray = np.empty((height, width), np.float32)
+    _functions().imgdup_luma(address_of(rgb), rgb.strides[0], height, width, address_of(gray))
+    return gray
 
 
 def level_sums(a: Pixels, b: Pixels, weights: Pixels) -> npt.NDArray[np.int64]:
@@ -158,6 +178,7 @@ def _bytes(pixels: Pixels) -> Pixels:
 
 _P, _N = ctypes.c_void_p, ctypes.c_int64  # address, number
 _SIGNATURES = {  # what each function returns, then its arguments
+    "imgdup_luma": (None, _P, _N, _N, _N, _P),
     "imgdup_level_sums": (None, _P, _P, _P, _N, _P),
     "imgdup_curve_error": (_N, _P, _P, _N, _P, ctypes.c_int32),
     "imgdup_count_nearer": (None, _P, _P, _N, _P, _P, _P),

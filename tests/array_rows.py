@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from blake3 import blake3
 
-from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.relations import Verdict
 from imgdup.images.formats import FORMATS
 from imgdup.system.paths import is_below, path_key
 

@@ -13,8 +13,8 @@ from imgdup.apply.write_set import WriteOptions, write_set
 from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
 from imgdup.build.update import update_index
-from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.plan import read_plan
+from imgdup.dedupe.relations import Verdict
 from imgdup.workers.pool import inline
 from object_servers import BUCKET
 from photo_scene import tree

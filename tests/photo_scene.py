@@ -11,8 +11,8 @@ from imgdup.apply.journal import Journal, read_journal
 from imgdup.apply.options import ApplyOptions, PlanIndex, journal_header, make_options
 from imgdup.apply.registry import register_journal
 from imgdup.apply.restore import undo
-from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
+from imgdup.dedupe.relations import Verdict
 
 CONTENTS = {
     "a/1.jpg": b"the picture, large" * 50,

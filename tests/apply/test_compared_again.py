@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.plan import sealed
+from imgdup.dedupe.relations import Verdict
 from photo_scene import CONTENTS, alike, make_scene
 
 BEST, COPY, NEAR = "a/1.jpg", "b/1.jpg", "c/near.jpg"

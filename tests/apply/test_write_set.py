@@ -18,7 +18,7 @@ from encoded import painted
 from imgdup import cli
 from imgdup.apply import recheck, set_content, set_files, write_set as writing
 from imgdup.containers import without
-from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.relations import Verdict
 from imgdup.errors import ImgdupError, LockedError, UsageError
 from imgdup.system.lock import locked
 from kill_every_line import gets_through

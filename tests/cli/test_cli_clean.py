@@ -16,7 +16,7 @@ from imgdup import cli
 from imgdup.apply import options
 from imgdup.apply.journal import read_journal
 from imgdup.cli import removals as running
-from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.relations import Verdict
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import LockedError
 from imgdup.system.records import path_from_json

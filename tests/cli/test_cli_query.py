@@ -12,7 +12,7 @@ from cli_runs import on_a_terminal
 from imgdup import cli
 from imgdup.cli.option_groups import N_ORIENTATIONS
 from imgdup.cli.query import DIFFERENT, HASHES, STRATEGIES
-from imgdup.dedupe.difference import DIFFERENT as KNOWN_DIFFERENT, Verdict
+from imgdup.dedupe.relations import DIFFERENT as KNOWN_DIFFERENT, Verdict
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.query.match import HASHES as KNOWN_HASHES
 from imgdup.search.planner import STRATEGIES as KNOWN_STRATEGIES

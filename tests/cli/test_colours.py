@@ -7,7 +7,7 @@ import pytest
 
 from cli_runs import on_a_terminal, pty, run
 from imgdup.cli.printing import RELATION_COLOURS, _with_colours
-from imgdup.dedupe.difference import ON_REQUEST, REMOVABLE
+from imgdup.dedupe.relations import ON_REQUEST, REMOVABLE
 
 pytestmark = pytest.mark.usefixtures("in_process")
 

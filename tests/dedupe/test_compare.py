@@ -12,9 +12,9 @@ import oracles_dedupe
 from array_rows import File, rows_of
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import compare
-from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.labels import ImageSet, folder_labels
 from imgdup.dedupe.leaks import verified
+from imgdup.dedupe.relations import Verdict
 from imgdup.errors import UsageError
 from imgdup.index.columns import images
 

@@ -16,8 +16,8 @@ from hypothesis import given, strategies as st
 from imgdup.dedupe import decide as deciding
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import Contents, Finding, Policy, decide
-from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.nearest import Better
+from imgdup.dedupe.relations import Verdict
 
 STRENGTH = (
     "same-bytes",

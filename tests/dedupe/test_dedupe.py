@@ -6,8 +6,8 @@ import pytest
 from array_rows import File, rows_of, same_picture
 from imgdup.dedupe import DedupeOptions, Saving, find_duplicates
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.keep import Keep, parse_keep
+from imgdup.dedupe.relations import Verdict
 
 FILES = [
     File(b"/data/a/best.jpg", match=0, width=300, height=300, size=90),

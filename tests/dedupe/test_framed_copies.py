@@ -22,9 +22,9 @@ from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.candidates import MatchRule, are_near, hashes_of, widened
 from imgdup.dedupe.check_plan import faults
 from imgdup.dedupe.decide import Policy
-from imgdup.dedupe.difference import removable
 from imgdup.dedupe.nearest import wide_row_pairs
 from imgdup.dedupe.plan import sealed
+from imgdup.dedupe.relations import removable
 from imgdup.dedupe.verify import Verifier
 from imgdup.index import folder, store
 from imgdup.index.columns import images

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from imgdup.dedupe import known
-from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.known import FileContents, known_facts, known_verdicts, merge_known
+from imgdup.dedupe.relations import Verdict
 from imgdup.images.facts import ImageFacts
 from imgdup.index.folder import FACTS, VERDICTS
 from imgdup.system.files import DIGEST_BYTES

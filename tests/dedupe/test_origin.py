@@ -9,10 +9,10 @@ from PIL import Image, ImageEnhance
 
 from array_rows import File, rows_of
 from encoded import save, scenery
-from imgdup.dedupe.difference import Verdict
 from imgdup.dedupe.groups import DedupeOptions, Look, star_groups
 from imgdup.dedupe.keep import DEFAULT_RULES, Keep
 from imgdup.dedupe.origin import Ruling, only_levels_differ, rulings
+from imgdup.dedupe.relations import Verdict
 from imgdup.images.facts import image_facts
 from imgdup.index.columns import images
 from imgdup.system.limits import Limits

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 from file_facts import facts, paths
-from imgdup.dedupe.difference import RELATIONS
 from imgdup.dedupe.plan import (
     FileFacts,
     Plan,
@@ -23,6 +22,7 @@ from imgdup.dedupe.plan import (
     sealed,
     write_plan,
 )
+from imgdup.dedupe.relations import RELATIONS
 from imgdup.errors import ImgdupError, PlanError, UsageError
 from imgdup.images.gray import ORIENTATIONS
 

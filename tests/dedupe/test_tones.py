@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from make_sample import photo
 
-from imgdup.dedupe import colours, tones
+from imgdup.dedupe import colours, curves, tones
 from imgdup.images.opencv import through_jpeg
 
 few = settings(max_examples=30)
@@ -316,7 +316,7 @@ def test_the_error_of_a_curve_is_the_weighted_mean_of_squares(drawn, slack):
         for x, w in zip(a.ravel(), weights.ravel(), strict=True)
     )
 
-    levels = tones.Levels(a, b, weights)
+    levels = curves.Levels(a, b, weights)
 
     assert levels.spread == pytest.approx(spread / total, abs=1e-6)
     assert levels.error(curve, slack) == pytest.approx((spread + missed) / total, abs=1e-6)
@@ -324,7 +324,7 @@ def test_the_error_of_a_curve_is_the_weighted_mean_of_squares(drawn, slack):
 
 def test_without_pixels_nearby_a_level_is_not_off_a_curve():
     a = np.full((4, 4), 100, np.uint8)
-    levels = tones.Levels(a, a + 10, np.ones_like(a))
+    levels = curves.Levels(a, a + 10, np.ones_like(a))
 
     off = levels.off(LEVELS.astype(float))
 
@@ -336,7 +336,7 @@ def test_without_pixels_nearby_a_level_is_not_off_a_curve():
 def test_a_fitted_curve_follows_the_levels_and_never_falls(scene, curve):
     a = gray(scene)
 
-    found = tones.smooth_curve(tones.Levels(a, curve[a], np.ones_like(a)))
+    found = curves.smooth_curve(curves.Levels(a, curve[a], np.ones_like(a)))
 
     used = np.bincount(a.ravel(), minlength=256) > 20
     assert np.abs(found - curve)[used].mean() < 2
@@ -349,7 +349,7 @@ def test_levels_are_left_where_noise_explains_their_move():
     a = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
     b = np.clip(a.astype(int) + 6, 0, 255).astype(np.uint8)
 
-    found = tones.near_identity(tones.Levels(a, b, np.ones_like(a)), np.full(256, 2.0))
+    found = curves.near_identity(curves.Levels(a, b, np.ones_like(a)), np.full(256, 2.0))
 
     assert found[20:230].tolist() == (LEVELS[20:230] + 2).tolist()
     assert found.max() <= 255
@@ -438,7 +438,7 @@ def test_the_larger_shift_of_both_pictures_counts():
 def plain_levels(curve):
     """Levels of a picture that has all of them, and what a curve makes of each."""
     a = np.tile(LEVELS.astype(np.uint8), (4, 1))
-    return tones.Levels(a, curve[a], np.ones_like(a))
+    return curves.Levels(a, curve[a], np.ones_like(a))
 
 
 @pytest.mark.parametrize(
@@ -447,7 +447,7 @@ def plain_levels(curve):
     ids=["factor and offset", "factor and offset, cut off", "gamma"],
 )
 def test_a_plain_change_of_all_levels_is_found_exactly(curve, kind):
-    found = tones.plain_curves(plain_levels(curve))
+    found = curves.plain_curves(plain_levels(curve))
 
     assert len(found) == 2
     assert np.abs(found[kind] - curve).max() < 1
@@ -467,7 +467,7 @@ SINGLE = {
 def test_a_change_by_one_number_is_found_exactly_and_by_its_name(name):
     levels = plain_levels(SINGLE[name])
 
-    found = tones.single_curves(levels, 127.5)
+    found = curves.single_curves(levels, 127.5)
 
     misfits = {each: levels.misfit(curve) for each, curve in found.items()}
     assert list(found) == list(SINGLE)
@@ -480,12 +480,12 @@ def test_a_change_by_one_number_is_found_exactly_and_by_its_name(name):
 @given(hnp.arrays(np.uint8, (8, 9)), hnp.arrays(np.uint8, (8, 9)))
 def test_the_misfit_is_taken_over_all_tones_that_are_not_rare(a, b):
     a //= 32
-    levels = tones.Levels(a, b, np.ones_like(a))
+    levels = curves.Levels(a, b, np.ones_like(a))
     weights, squares = [], []
     for level in range(8):
         others = [int(y) for x, y in zip(a.ravel(), b.ravel(), strict=True) if x == level]
-        if len(others) >= tones.FEWEST_PIXELS:
-            weights.append(min(len(others), tones.MOST_COUNTED * a.size))
+        if len(others) >= curves.FEWEST_PIXELS:
+            weights.append(min(len(others), curves.MOST_COUNTED * a.size))
             squares.append((sum(others) / len(others) - level) ** 2)
     total = sum(w * s for w, s in zip(weights, squares, strict=True))
 
@@ -496,7 +496,7 @@ def test_the_misfit_is_taken_over_all_tones_that_are_not_rare(a, b):
 def test_too_few_levels_show_no_plain_curve(n_levels, n_curves):
     a = np.tile(np.arange(100, 100 + n_levels, dtype=np.uint8), (4, 1))
 
-    found = tones.plain_curves(tones.Levels(a, a + 10, np.ones_like(a)))
+    found = curves.plain_curves(curves.Levels(a, a + 10, np.ones_like(a)))
 
     assert len(found) == n_curves
 
@@ -504,8 +504,8 @@ def test_too_few_levels_show_no_plain_curve(n_levels, n_curves):
 def test_levels_that_are_cut_off_show_no_plain_curve():
     white = np.full(256, 255, np.uint8)
 
-    assert tones.plain_curves(plain_levels(white)) == []
-    assert tones.plain_curves(plain_levels(255 - white)) == []
+    assert curves.plain_curves(plain_levels(white)) == []
+    assert curves.plain_curves(plain_levels(255 - white)) == []
 
 
 def test_the_curve_that_takes_most_pixels_nearest_is_chosen_although_some_are_far_off():
@@ -538,7 +538,7 @@ def test_the_spread_is_the_variance_and_at_least_one(pixels):
 def test_only_black_and_white_that_did_not_move_are_a_fixed_background(level, moved_to, stays):
     a = np.full((3, 3), level, np.uint8)
 
-    found = tones._stays(tones.Levels(a, np.full_like(a, moved_to), np.ones_like(a)))
+    found = tones._stays(curves.Levels(a, np.full_like(a, moved_to), np.ones_like(a)))
 
     assert found[level] == stays
 

@@ -14,7 +14,7 @@ from array_rows import File, rows_of
 from imgdup.dedupe import DedupeOptions, find_duplicates, pictures, verify
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import Policy
-from imgdup.dedupe.difference import ON_REQUEST, REMOVABLE, VERDICT_VERSION, removable
+from imgdup.dedupe.relations import ON_REQUEST, REMOVABLE, VERDICT_VERSION, removable
 from imgdup.dedupe.verify import Verifier, check_pictures
 from imgdup.errors import UsageError
 from imgdup.images.decode import decode_rgb

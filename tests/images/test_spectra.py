@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from encoded import save, scenery
 from imgdup.images.decode import decode_rgb
-from imgdup.images.detail import BANDS, N_LINES, OCTAVES, change_of_size, spectrum
+from imgdup.images.spectra import BANDS, N_LINES, OCTAVES, change_of_size, spectrum
 from imgdup.system.limits import Limits
 
 METHODS = [Image.Resampling[name] for name in ("BILINEAR", "BICUBIC", "LANCZOS", "BOX", "HAMMING")]

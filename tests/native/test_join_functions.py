@@ -1,4 +1,4 @@
-"""The face of the join's compiled functions: each by itself, at every level of the processor.
+"""The functions that join and scan hashes: each by itself, at every level of the processor.
 
 Twins: loops over Python's integers, which share nothing with the library. What the functions do
 together, `tests/search/test_join.py` compares with a look at every pair.
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from imgdup.native import join
+from imgdup.native.scan import FOUND, distances_from, scan
 from native_levels import by_level, native_level
 from oracles_vptree import hash_sets
 
@@ -31,7 +32,7 @@ def test_distances_are_those_of_big_integers(level, data):
     hashes, probe = probed(data)
 
     with native_level(level):
-        found = join.distances_from(hashes, probe)
+        found = distances_from(hashes, probe)
 
     (number,) = as_integers(probe[None])
     assert found.tolist() == [(number ^ other).bit_count() for other in as_integers(hashes)]
@@ -46,7 +47,7 @@ def test_a_scan_finds_what_lies_within_the_distance_in_its_ranges(level, data):
     ranges = np.array(cuts[: len(cuts) // 2 * 2], np.int64).reshape(-1, 2)
 
     with native_level(level):
-        positions, distances = join.scan(hashes, ranges, probe, max_distance)
+        positions, distances = scan(hashes, ranges, probe, max_distance)
 
     (number,), numbers = as_integers(probe[None]), as_integers(hashes)
     inside = [i for start, stop in ranges.tolist() for i in range(start, stop)]
@@ -55,9 +56,9 @@ def test_a_scan_finds_what_lies_within_the_distance_in_its_ranges(level, data):
     assert list(found) == [pair for pair in expected if pair[1] <= max_distance]
 
 
-@pytest.mark.parametrize("n", [join.FOUND - 1, join.FOUND, join.FOUND + 1, 3 * join.FOUND])
+@pytest.mark.parametrize("n", [FOUND - 1, FOUND, FOUND + 1, 3 * FOUND])
 def test_a_scan_finds_more_than_there_is_room_for_at_first(n):
-    positions, distances = join.scan(
+    positions, distances = scan(
         np.zeros((n, 1), np.uint64), np.array([[0, n]]), np.ones(1, np.uint64), 1
     )
 
@@ -68,7 +69,7 @@ def test_a_scan_finds_more_than_there_is_room_for_at_first(n):
 @pytest.mark.parametrize("ranges", [[[0, 4]], [[-1, 2]], [[0, 1], [2, 9]]])
 def test_a_scan_outside_of_the_hashes_is_refused(ranges):
     with pytest.raises(ValueError, match=r"ranges must lie in 0\.\.3"):
-        join.scan(np.zeros((3, 1), np.uint64), np.array(ranges), np.zeros(1, np.uint64), 0)
+        scan(np.zeros((3, 1), np.uint64), np.array(ranges), np.zeros(1, np.uint64), 0)
 
 
 @by_level
@@ -241,13 +242,13 @@ CALLS = {
         "places": np.array([0, 1]),
         "out": zeros(np.uint64, 3),
     },
-    join.scan: lambda: {
+    scan: lambda: {
         "hashes": zeros(np.uint64, 3, 2),
         "ranges": np.array([[0, 1], [2, 3]]),
         "probe": zeros(np.uint64, 2),
         "max_distance": 3,
     },
-    join.distances_from: lambda: {
+    distances_from: lambda: {
         "hashes": zeros(np.uint64, 3, 2),
         "probe": zeros(np.uint64, 2),
     },
@@ -362,14 +363,14 @@ def test_arrays_that_must_not_be_written_are_refused(call, name):
         (join.scatter, {"places": zeros(np.int64, 1)}),
         (join.scatter, {"parts": range(-1, 1)}),
         (join.scatter, {"shift": -1}),
-        (join.scan, {"probe": zeros(np.uint64, 3)}),
-        (join.scan, {"ranges": np.array([[0, 1], [2, 9], [2, 3]])}),
-        (join.scan, {"ranges": zeros(np.int64, 2, 3)}),
-        (join.scan, {"max_distance": -1}),
-        (join.scan, {"max_distance": 1 << 70}),
-        (join.distances_from, {"probe": zeros(np.uint64, 1)}),
+        (scan, {"probe": zeros(np.uint64, 3)}),
+        (scan, {"ranges": np.array([[0, 1], [2, 9], [2, 3]])}),
+        (scan, {"ranges": zeros(np.int64, 2, 3)}),
+        (scan, {"max_distance": -1}),
+        (scan, {"max_distance": 1 << 70}),
+        (distances_from, {"probe": zeros(np.uint64, 1)}),
         (
-            join.distances_from,
+            distances_from,
             {"hashes": zeros(np.uint64, 3, 17), "probe": zeros(np.uint64, 17)},
         ),
     ],

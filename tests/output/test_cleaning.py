@@ -14,7 +14,7 @@ from imgdup import cli
 from imgdup.cli.options import GROUP_FILES
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.decide import Policy
-from imgdup.dedupe.difference import Verdict
+from imgdup.dedupe.relations import Verdict
 from imgdup.output.cleaning import (
     PICTURE,
     TABLES,

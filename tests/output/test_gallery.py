@@ -11,9 +11,10 @@ from array_rows import File, rows_of, same_picture
 from imgdup.dedupe import find_duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import compare
-from imgdup.dedupe.difference import RELATIONS, WHOLE, Verdict
+from imgdup.dedupe.difference import WHOLE
 from imgdup.dedupe.labels import ImageSet
 from imgdup.dedupe.leaks import Gate, coverage
+from imgdup.dedupe.relations import RELATIONS, Verdict
 from imgdup.images.gray import ORIENTATIONS, upright
 from imgdup.index.columns import images
 from imgdup.output.gallery import (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from imgdup import search
-from imgdup.native import join as native
+from imgdup.native import scan as native
 from imgdup.search import AFTER_PROBES, RepeatedScan
 from oracles_vptree import as_pairs, hash_sets, scan_within
 

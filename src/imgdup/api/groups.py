@@ -10,8 +10,8 @@ from imgdup.api.plans import Plan
 from imgdup.dedupe import DedupeOptions, Duplicates
 from imgdup.dedupe.candidates import MatchRule, widened
 from imgdup.dedupe.decide import Policy
-from imgdup.dedupe.difference import removable
 from imgdup.dedupe.keep import parse_keep
+from imgdup.dedupe.relations import removable
 from imgdup.dedupe.verify import verified_duplicates
 from imgdup.hashing import MATCH_MAX_DISTANCE
 from imgdup.index.columns import RowNumbers, Rows, images

@@ -181,8 +181,7 @@ class ImageIndex:
         orientations : bool
             Whether to look up the image rotated and mirrored, too.
         by : str, optional
-            Look up this hash alone: ``"search"``, ``"match"`` or ``"pdq"``. Then `max_distance` is
-            a distance of this hash.
+            Compare this hash alone, within `max_distance`: ``"search"``, ``"match"`` or ``"pdq"``.
 
         Returns
         -------
@@ -273,9 +272,8 @@ class ImageIndex:
 
         The arrays are rows, distances in bits, and whether the two are duplicates.
         """
-        for index in (self, other):
-            if index is not None:
-                index.check_before_decision()
+        for index in [self] if other is None else [self, other]:
+            index.check_before_decision()
         from imgdup.query.row_pairs import PairRule, Side, iter_row_pairs
 
         right = None if other is None else Side(other.rows, other.image_rows)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from imgdup.containers.reading import read_content
 from imgdup.dedupe.decide import Judge
-from imgdup.dedupe.difference import UNVERIFIED
 from imgdup.dedupe.plan import FileFacts, Plan, Removal
+from imgdup.dedupe.relations import UNVERIFIED
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.index.columns import Rows, locator_of
 from imgdup.system.files import content_digest, file_digest, stat_size_mtime

@@ -120,17 +120,14 @@ def _run(
     progress: Progress,
     pool: Pool | None = None,
 ) -> Outcome:
-    started = time.monotonic()
-    scanned_ns = time.time_ns()
+    started, scanned_ns = time.monotonic(), time.time_ns()
     folder.prepare(index_folder)
     with folder.locked(index_folder):
         folder.sweep(index_folder)
         state = read_state(index_folder, settings)
         if state.old is not None and not state.old.has_match:
-            log.warning(
-                "%s is of format version %d: all files are read again to update it",
-                index_folder, state.old.version,
-            )  # fmt: skip
+            again = "%s is of format version %d: all files are read again to update it"
+            log.warning(again, index_folder, state.old.version)
         plan = plan_of(state)
         progress.log("looking for images")
         checkpoints = Checkpoints(index_folder / folder.PARTS, state.parameters)
@@ -148,7 +145,7 @@ def _run(
                 streams = TarStreams(workers, checkpoints, batches, old, progress.log)
                 listing.tally.containers.read_once = streams.read
             if state.old is not None:
-                deque(found, maxlen=0)  # what is wrong with it is known before a file is read
+                deque(found, maxlen=0)  # raises what is wrong before a file is read
             if state.needs_rehash:
                 _check_all_found(listing)
             facts = Facts(listing, state.old, checkpoints, state.parameters, other and other[1])

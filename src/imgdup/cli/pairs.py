@@ -47,7 +47,7 @@ from imgdup.output.results import (
 
 if TYPE_CHECKING:
     from imgdup.dedupe.decide import Judge
-    from imgdup.dedupe.difference import Verdict
+    from imgdup.dedupe.relations import Verdict
     from imgdup.query.row_pairs import RowPairs, Side
 
 NOT_SHOWN = ("different", "unverified")  # of pairs that only the wide rule finds

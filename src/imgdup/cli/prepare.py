@@ -30,11 +30,11 @@ from imgdup.dedupe import DedupeOptions, candidates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import MAX_CANDIDATES, Policy
 from imgdup.dedupe.decisions import decided_in
-from imgdup.dedupe.difference import removable
 from imgdup.dedupe.keep import parse_keep
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
 from imgdup.dedupe.leaks import Coverage, coverage
 from imgdup.dedupe.nearest import wide_row_pairs
+from imgdup.dedupe.relations import removable
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE

@@ -48,7 +48,7 @@ from imgdup.system.paths import absolute, check_exists
 if TYPE_CHECKING:
     from imgdup.api.index import ImageIndex
     from imgdup.build.tally import Tally
-    from imgdup.dedupe.difference import Verdict
+    from imgdup.dedupe.relations import Verdict
     from imgdup.query.match import Match
     from imgdup.query.matches import FileMatches
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe.decide import Judge
-from imgdup.dedupe.difference import RELATIONS
 from imgdup.dedupe.groups import DedupeOptions, Look, Progress, StarGroups, star_groups, unverified
 from imgdup.dedupe.keep import FactsOf, unknown_facts
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
+from imgdup.dedupe.relations import RELATIONS
 from imgdup.index.columns import RowNumbers, Rows, has_other_names, images, listed_paths
 
 __all__ = ["DedupeOptions", "Duplicates", "Saving", "find_duplicates"]

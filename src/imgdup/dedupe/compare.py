@@ -14,9 +14,9 @@ from imgdup.dedupe.candidates import (
     hashes_of,
     near,
 )
-from imgdup.dedupe.difference import SAME_BYTES, SAME_FILE, UNVERIFIED, Verdict
 from imgdup.dedupe.groups import with_orientations
 from imgdup.dedupe.labels import ImageSet
+from imgdup.dedupe.relations import SAME_BYTES, SAME_FILE, UNVERIFIED, Verdict
 from imgdup.index.columns import (
     RowNumbers,
     Rows,

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from imgdup.dedupe.candidates import WIDE_MATCH, WIDE_SEARCH, MatchRule
-from imgdup.dedupe.difference import DIFFERENT, RELATIONS, REMOVABLE, SAME_BYTES, Verdict
 from imgdup.dedupe.nearest import Better
+from imgdup.dedupe.relations import DIFFERENT, RELATIONS, REMOVABLE, SAME_BYTES, Verdict
 
 MAX_CANDIDATES = 64  # nearest better contents that are looked at for each content
 MAX_COMPARED = 16  # of these, if there may be more

@@ -10,16 +10,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.difference import DIFFERENT as DIFFERENT_RELATION, Verdict
+from imgdup.dedupe.relations import DIFFERENT as DIFFERENT_RELATION, Verdict
 from imgdup.errors import LockedError, PlanError, UsageError
 from imgdup.index.columns import RowNumbers, Rows
 from imgdup.system import records
@@ -64,8 +62,7 @@ class Decision(NamedTuple):
     @property
     def key(self) -> Key:
         """What the decision is about: a later one of the same key replaces it."""
-        first, second = sorted((self.digest, self.other))
-        return first, second
+        return _key(self.digest, self.other)
 
 
 def decision_record(decision: Decision) -> dict[str, object]:
@@ -141,10 +138,9 @@ class DecisionFile:
                 return []
             lines = b"".join(json_line(decision_record(each)).encode() for each in added)
             try:
-                with open(self.path, "r+b", opener=partial(os.open, mode=PUBLIC)) as file:
+                with open(self.path, "r+b", opener=_open_or_create) as file:
                     _append(self.path, file, lines)
-            except FileNotFoundError:
-                _create(self.path, lines)
+                sync_folder(self.path.parent)  # the file may be new
             except OSError as error:
                 raise write_error(self.path, error, len(lines)) from error
         return added
@@ -197,19 +193,15 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _create(path: Path, lines: bytes) -> None:
-    try:
-        with open(path, "xb", opener=partial(os.open, mode=PUBLIC)) as file:
-            file.write(HEADER + lines)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(path.parent)
-    except OSError as error:
-        raise write_error(path, error, len(lines)) from error
+def _open_or_create(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, PUBLIC)
 
 
 def _append(path: Path, file: BinaryIO, lines: bytes) -> None:
-    """Write lines after the last complete one; if that fails, leave the file as it was."""
+    """Write lines after the last complete one; if that fails, keep what was complete.
+
+    A file without a complete line, such as a new one, gets the first line, too.
+    """
     _check_first_line(path, file)
     end, rest = _last_line(file)
     if rest and _is_decision(rest):  # somebody edited the file
@@ -237,9 +229,7 @@ def _check_first_line(path: Path, file: BinaryIO) -> None:
 
 def _last_line(file: BinaryIO) -> tuple[int, bytes]:
     """Return where the last complete line ends, and what follows without a newline."""
-    size = file.seek(0, os.SEEK_END)
-    start = max(0, size - TAIL_BYTES)
-    file.seek(start)
+    start = file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
     tail = file.read(TAIL_BYTES)
     whole = tail.rfind(b"\n") + 1
     return start + whole, tail[whole:]
@@ -267,7 +257,7 @@ def read_decisions(path: Path) -> list[Decision]:
 
 def _read(path: Path) -> Iterator[Decision]:
     """Yield the decisions of a file; a part of a line at its end was never confirmed."""
-    with closing(records.read_lines(path)) as file:
+    with contextlib.closing(records.read_lines(path)) as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n") and not _is_decision(line):
                 return
@@ -282,21 +272,17 @@ def _checked_line(path: Path, number: int, line: bytes) -> Decision | None:
         record = records.parse_line(line)
         if number > 1 and "decisions" not in record:
             return read_decision(record)
-        _check_header(record)
+        if record.get("decisions") != KIND:
+            raise ValueError('not a file of decisions: the first line has no "decisions": "imgdup"')
+        records.check_version(record, "file of decisions", VERSION)
     except (ValueError, PlanError) as error:
         raise PlanError(f"{path}, line {number}: {error}") from error
     return None
 
 
-def _check_header(record: Record) -> None:
-    if record.get("decisions") != KIND:
-        raise ValueError('not a file of decisions: the first line has no "decisions": "imgdup"')
-    records.check_version(record, "file of decisions", VERSION)
-
-
 def is_confirmed(decisions: Mapping[Key, Decision], one: bytes, other: bytes) -> bool:
     """Return whether somebody agreed that one of two contents may be removed."""
-    decision = decisions.get((b"" if one == other else min(one, other), max(one, other)))
+    decision = decisions.get(_key(one, b"" if one == other else other))
     return decision is not None and decision.decision == DUPLICATE
 
 
@@ -339,19 +325,15 @@ class Decided:
             return judge
 
         def judge_rows(pairs: Sequence[Pair]) -> list[Verdict]:
-            keys = [_key(_digest(rows, a), _digest(rows, b)) for a, b in pairs]
-            others = [
-                pair for pair, key in zip(pairs, keys, strict=True) if key not in self.different
-            ]
+            known = [_key(_digest(rows, a), _digest(rows, b)) in self.different for a, b in pairs]
+            others = [pair for pair, is_known in zip(pairs, known, strict=True) if not is_known]
             verdicts = iter(judge(others) if others else ())
-            return [DECIDED if key in self.different else next(verdicts) for key in keys]
+            return [DECIDED if is_known else next(verdicts) for is_known in known]
 
         return judge_rows
 
 
 DECIDED = Verdict(DIFFERENT_RELATION, 0.0, None)
-
-
 NOTHING = Decided()
 
 

@@ -1,4 +1,4 @@
-"""Name the relations of two pictures, and decide from their pixels which of them holds.
+"""Decide from the pixels of two pictures how they are related.
 
 A copy may have another size, tone curve, sharpness, noise or compression: then it shows the same
 picture. Otherwise a colour, a region, the frame or the orientation differs, or everything does.
@@ -26,40 +26,18 @@ from imgdup.dedupe.alignment import (
 from imgdup.dedupe.evidence import Evidence, visible_agreement
 from imgdup.dedupe.exact import changed_detail, colour_was_changed
 from imgdup.dedupe.imitate import evidence_of
-from imgdup.errors import UsageError
+from imgdup.dedupe.relations import (
+    CROPPED,
+    DIFFERENT,
+    EDITED,
+    RECOLOURED,
+    SAME_PICTURE,
+    TURNED,
+    Verdict,
+    thousandths,
+)
 from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, as_rgb, largest_near, luma_of, region_around, resized
-
-VERDICT_VERSION = 16  # verdicts of another version are not comparable
-
-RELATIONS = (
-    "same-file",
-    "same-bytes",
-    "same-pixels",
-    "same-picture",
-    "recoloured",
-    "edited",
-    "cropped",
-    "turned",
-    "unverified",
-    "different",
-)
-"""From the closest to the loosest; a relation is a position in this tuple.
-
-``same-file``: one file under two names. ``same-bytes``: equal content. ``same-pixels``: different
-bytes that decode to the same pixels. ``same-picture``: the pictures were compared, and no region
-differs. ``recoloured``: only colours differ. ``edited``: a region differs. ``cropped``: one shows a
-part of the other. ``turned``: rotated or mirrored. ``unverified``: a picture could not be compared.
-``different``: no duplicates.
-"""
-
-SAME_FILE, SAME_BYTES, SAME_PIXELS, SAME_PICTURE = RELATIONS[:4]
-RECOLOURED, EDITED, CROPPED, TURNED = RELATIONS[4:8]
-UNVERIFIED, DIFFERENT = RELATIONS[8:]
-REMOVABLE = (SAME_BYTES, SAME_PIXELS, SAME_PICTURE)
-ON_REQUEST = (RECOLOURED, EDITED, CROPPED, TURNED)
-"""Relations that are shown; a plan removes such files only if the user names the relation."""
-OLD_RELATIONS = ("resized", "re-encoded")  # of plans that older versions made
 
 MIN_SIDE = 8  # pixels; smaller pictures are the same only if they are equal
 LOCAL_SHARE = 0.05  # of the area; if less differs, ...
@@ -84,29 +62,7 @@ COARSE_SIDE = 128  # pixels
 # that showed an edit or another colour without being moved agreed in 48 % or more.
 WIDELY, SLIGHTLY = 0.8, 0.4
 
-Box = tuple[int, int, int, int]
 WHOLE: Shares = (0.0, 0.0, 1.0, 1.0)
-
-
-class Verdict(NamedTuple):
-    """How two pictures are related."""
-
-    # ``same-picture``, ``recoloured``, ``edited``, ``cropped``, ``turned`` or ``different``.
-    relation: str
-    # Largest local difference that copying does not explain, in gray levels from 0 to 255.
-    peak: float
-    # Where, in thousandths of the first picture: the region that differs most or, of cropped
-    # pictures, what both show.
-    box: Box | None
-    # How the second picture must be turned to lie as the first, one of
-    # `imgdup.images.gray.ORIENTATIONS`. A turned picture that differs otherwise, too, is not
-    # ``turned``, but has the relation that it has in this orientation.
-    orientation: str = ORIENTATIONS[0]
-    # Whether each level of one picture became one level of the other, and nothing else differs.
-    levels_only: bool = False
-    # Of copies of different sizes: whether the larger one was ``enlarged``, or the other one
-    # ``reduced``; None if their pixels do not show it.
-    change_of_size: str | None = None
 
 
 def same_pixels(first: Pixels, second: Pixels) -> bool:
@@ -144,7 +100,7 @@ def compare_pictures(first: Pixels, second: Pixels) -> Verdict:
         first, second = (each if each.ndim == 3 else as_rgb(each) for each in (first, second))
     verdict = _compare(first, second)
     if verdict.relation in (SAME_PICTURE, TURNED) and (detail := changed_detail(first, second)):
-        return Verdict(EDITED, detail.peak, _thousandths(detail.box))
+        return Verdict(EDITED, detail.peak, thousandths(detail.box))
     return verdict
 
 
@@ -188,14 +144,14 @@ class _Finding(NamedTuple):
     def verdict(self) -> Verdict:
         """Return the verdict."""
         if self.relation == DIFFERENT:
-            return Verdict(DIFFERENT, 255.0, _thousandths(WHOLE))
+            return Verdict(DIFFERENT, 255.0, thousandths(WHOLE))
         if self.evidence is None:
-            return Verdict(self.relation, 0.0, _thousandths(self.frame))
+            return Verdict(self.relation, 0.0, thousandths(self.frame))
         excess = self.evidence.excess
         if not excess.any():
-            box = None if self.relation == SAME_PICTURE else _thousandths(self.frame)
+            box = None if self.relation == SAME_PICTURE else thousandths(self.frame)
             return Verdict(self.relation, 0.0, box)
-        box = _thousandths(within(self.frame, _region(excess)))
+        box = thousandths(within(self.frame, _region(excess)))
         return Verdict(self.relation, float(excess.max()), box)
 
 
@@ -395,30 +351,3 @@ def _region(excess: Plane) -> Shares:
     row, column = divmod(int(np.argmax(excess)), columns)
     x, y, width, height = region_around(marks, row, column)
     return x / columns, y / rows, (x + width) / columns, (y + height) / rows
-
-
-def _thousandths(box: tuple[float, float, float, float]) -> Box:
-    """Turn shares (left, top, right, bottom) into x, y, width, height in thousandths."""
-    left, top, right, bottom = (round(1000 * each) for each in box)
-    return left, top, max(1, right - left), max(1, bottom - top)
-
-
-def removable(text: str = "", *, verify: bool = True) -> tuple[str, ...]:
-    """Return the relations of files that a plan removes: the safe ones, and those that are named.
-
-    If pictures are not compared, ``unverified`` duplicates are removed, too. Raises UsageError for
-    any other name.
-
-    Examples
-    --------
-    >>> removable("edited, cropped")
-    ('same-bytes', 'same-pixels', 'same-picture', 'edited', 'cropped')
-    """
-    named = [name.strip() for name in text.split(",") if name.strip()]
-    for name in named:
-        if name not in ON_REQUEST:
-            known = ", ".join(ON_REQUEST)
-            raise UsageError(f"{name!r} is not a relation of files to remove; those are {known}")
-    if not verify:
-        named.append(UNVERIFIED)
-    return tuple(name for name in RELATIONS if name in REMOVABLE or name in named)

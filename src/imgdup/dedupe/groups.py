@@ -28,10 +28,10 @@ from imgdup.dedupe.candidates import (
     hashes_of,
 )
 from imgdup.dedupe.decide import Contents, Decisions, Judge, Pair, Policy, decide
-from imgdup.dedupe.difference import SAME_BYTES, UNVERIFIED, Verdict
 from imgdup.dedupe.keep import FactsOf, Keep, keep_order, lie_in, unknown_facts
 from imgdup.dedupe.nearest import nearest_better
 from imgdup.dedupe.origin import Ruling, rulings
+from imgdup.dedupe.relations import SAME_BYTES, UNVERIFIED, Verdict
 from imgdup.hashing import dihedral_hashes
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, file_numbers

@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.dedupe.difference import RELATIONS, VERDICT_VERSION, Verdict
+from imgdup.dedupe.relations import RELATIONS, VERDICT_VERSION, Verdict
 from imgdup.errors import ImgdupError
 from imgdup.images.facts import ImageFacts
 from imgdup.index.folder import FACTS, VERDICTS

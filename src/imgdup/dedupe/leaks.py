@@ -18,9 +18,9 @@ from imgdup.build.settings import Outcome
 from imgdup.dedupe.candidates import MatchRule, hash_classes, hashes_of
 from imgdup.dedupe.compare import Leaks
 from imgdup.dedupe.decide import MAX_CANDIDATES, Judge
-from imgdup.dedupe.difference import DIFFERENT, UNVERIFIED, Verdict
 from imgdup.dedupe.groups import Progress
 from imgdup.dedupe.nearest import nearest_across
+from imgdup.dedupe.relations import DIFFERENT, UNVERIFIED, Verdict
 from imgdup.errors import PlanError, UsageError
 from imgdup.hashing import MATCH_MIN_QUALITY
 from imgdup.images.formats import OK

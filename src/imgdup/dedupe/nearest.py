@@ -21,7 +21,7 @@ from imgdup.dedupe.candidates import (
     near,
     widened,
 )
-from imgdup.dedupe.difference import DIFFERENT, UNVERIFIED, Verdict
+from imgdup.dedupe.relations import DIFFERENT, UNVERIFIED, Verdict
 from imgdup.index.columns import RowNumbers, Rows, images
 from imgdup.index.generation import Generation
 from imgdup.query.match import WIDE, Match, wide_matches

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imgdup.dedupe.difference import SAME_PICTURE, Verdict
 from imgdup.dedupe.keep import FACT_RULES, LAST, FactsOf, Keep, deciding_rules
-from imgdup.images.detail import ENLARGED, change_of_size
+from imgdup.dedupe.relations import SAME_PICTURE, Verdict
 from imgdup.images.facts import ImageFacts
 from imgdup.images.gray import Pixels
+from imgdup.images.spectra import ENLARGED, change_of_size
 from imgdup.index.columns import RowNumbers, Rows
 
 MAX_COUNTED = 1 << 11  # pixels, about

@@ -12,18 +12,11 @@ import numpy.typing as npt
 
 from imgdup.containers import Locator
 from imgdup.containers.reading import read_content
-from imgdup.dedupe.difference import (
-    SAME_BYTES,
-    SAME_PICTURE,
-    SAME_PIXELS,
-    UNVERIFIED,
-    Verdict,
-    compare_pictures,
-    same_pixels,
-)
+from imgdup.dedupe.difference import compare_pictures, same_pixels
 from imgdup.dedupe.groups import CHANNELS, MAX_SIDE
 from imgdup.dedupe.known import FileContents
 from imgdup.dedupe.origin import only_levels_differ
+from imgdup.dedupe.relations import SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED, Verdict
 from imgdup.dedupe.resized import MIDDLE, Middle, change_of_size, middle
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb, shrink_to

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from imgdup.dedupe.difference import OLD_RELATIONS, RELATIONS, REMOVABLE
+from imgdup.dedupe.relations import OLD_RELATIONS, RELATIONS, REMOVABLE
 from imgdup.errors import PlanError, UsageError
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.system import records
@@ -57,7 +57,7 @@ class Removal(NamedTuple):
     relation: str  # see ``RELATIONS``
     # The largest difference between the two pictures, from 0 to 255; 0 if none was looked for.
     peak: float = 0.0
-    # Where that difference is; see `imgdup.dedupe.difference.Verdict`.
+    # Where that difference is; see `imgdup.dedupe.relations.Verdict`.
     box: tuple[int, int, int, int] | None = None
     # How the removed picture must be turned to lie as the kept one, one of
     # `imgdup.images.gray.ORIENTATIONS`.

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.images.detail import BLOCK, ENLARGED, REDUCED, block_cosines, blocks
+from imgdup.images.detail import BLOCK, block_cosines, blocks
 from imgdup.images.gray import Pixels
 from imgdup.images.headers import LOSSLESS_STEPS, Steps
+from imgdup.images.spectra import ENLARGED, REDUCED
 from imgdup.native.difference import blurred
 from imgdup.native.levels import luma
 

@@ -17,7 +17,6 @@ from typing import Self
 
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.decide import Judge, Pair
-from imgdup.dedupe.difference import DIFFERENT, SAME_PICTURE, UNVERIFIED, Verdict
 from imgdup.dedupe.groups import PART_BYTES, Progress
 from imgdup.dedupe.keep import FactsOf
 from imgdup.dedupe.known import FileContents, known_facts, known_verdicts
@@ -36,6 +35,7 @@ from imgdup.dedupe.pictures import (
     sent_bytes,
 )
 from imgdup.dedupe.plan import Plan
+from imgdup.dedupe.relations import DIFFERENT, SAME_PICTURE, UNVERIFIED, Verdict
 from imgdup.errors import ImageError
 from imgdup.images.facts import ImageFacts
 from imgdup.index.columns import RowNumbers, Rows

@@ -17,14 +17,7 @@ from imgdup.images.decode import (
     each_frame,
     inspect,
 )
-from imgdup.images.detail import (
-    Spectrum,
-    central_luma,
-    detail_share,
-    is_toned,
-    spectrum,
-    trace_quality,
-)
+from imgdup.images.detail import central_luma, detail_share, is_toned, trace_quality
 from imgdup.images.formats import SNIFF_BYTES, sniff
 from imgdup.images.gray import Pixels, WholePicture
 from imgdup.images.headers import (
@@ -36,6 +29,7 @@ from imgdup.images.headers import (
     rough_quality,
 )
 from imgdup.images.jpeg import EOI, jpeg_header, picture_end, segments
+from imgdup.images.spectra import Spectrum, spectrum
 from imgdup.images.tiff import (
     EXIF_DIRECTORY,
     EXIF_PREFIX,
@@ -85,7 +79,7 @@ class ImageFacts(NamedTuple):
     # estimate; None if there is no trace of one.
     trace_quality: int | None
     detail: float  # the share of its resolution, along a side, that shows detail: over 0, at most 1
-    spectrum: Spectrum  # from `imgdup.images.detail.spectrum`
+    spectrum: Spectrum  # from `imgdup.images.spectra.spectrum`
     # 1 to 100, to order copies by: `jpeg_quality`, that of a lossy WebP file, or `trace_quality`;
     # 100 of a lossless file without a trace; of other lossy files a rough value, by the bits of
     # each pixel.

@@ -17,8 +17,9 @@ from imgdup.containers.reading import read_content
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leak, Leaks
-from imgdup.dedupe.difference import CROPPED, RECOLOURED, TURNED, WHOLE, Verdict
+from imgdup.dedupe.difference import WHOLE
 from imgdup.dedupe.plan import plan_lines
+from imgdup.dedupe.relations import CROPPED, RECOLOURED, TURNED, Verdict
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
 from imgdup.images.gray import FLIPPED_COLUMNS, FLIPPED_ROWS, ORIENTATIONS, TRANSPOSED

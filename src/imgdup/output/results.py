@@ -14,8 +14,8 @@ from imgdup.system.records import json_line
 if TYPE_CHECKING:
     from imgdup.dedupe.candidates import MatchRule
     from imgdup.dedupe.compare import Leak, Leaks
-    from imgdup.dedupe.difference import Verdict
     from imgdup.dedupe.plan import PlanHeader
+    from imgdup.dedupe.relations import Verdict
     from imgdup.output.tables import Field
 
 MATCH_HEADER = ("dist", "match", "dup", "size", "path")

@@ -18,7 +18,7 @@ from imgdup.hashing import MATCH_MIN_QUALITY
 from imgdup.images.formats import OK
 from imgdup.index.columns import PDQ
 from imgdup.index.generation import Generation
-from imgdup.native.join import distances_from
+from imgdup.native.scan import distances_from
 from imgdup.search import WORD_BITS, Hashes, Matches, RepeatedScan, check_max_distance
 from imgdup.search.bands import band_skew
 from imgdup.search.join import JoinStats, iter_pairs

@@ -14,7 +14,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native.join import LANES, MAX_WORDS, scan, scan_folded
+from imgdup.native.join import LANES, MAX_WORDS
+from imgdup.native.scan import scan, scan_folded
 from imgdup.system.limits import usable_cores
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]

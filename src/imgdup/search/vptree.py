@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import IndexFormatError
-from imgdup.native.join import MAX_WORDS, distances_from, scan
+from imgdup.native.join import MAX_WORDS
+from imgdup.native.scan import distances_from, scan
 from imgdup.search import (
     WORD_BITS,
     Hash,
@@ -39,6 +40,7 @@ from imgdup.search import (
 )
 
 Spans: TypeAlias = npt.NDArray[np.uint16]  # (n_points, 2, 2): child near or far; least, greatest
+AnyArray: TypeAlias = npt.NDArray[np.generic]
 
 LEAF = 1 << 12  # most hashes in a leaf: comparing them takes as long as one step in Python
 N_CANDIDATES = 32  # hashes to try as the vantage point of a node
@@ -82,11 +84,9 @@ def _split(hashes: Hashes, rows: Integers, half: int) -> tuple[Hash, npt.NDArray
 def _vantage_point(hashes: Hashes) -> Hash:
     """Choose the candidate whose distances from other hashes vary most."""
     candidates, others = _spaced(hashes, N_CANDIDATES), _spaced(hashes, N_OTHERS)
-    differing = np.bitwise_count(candidates[:, None] ^ others[None])
-    distances = differing.sum(axis=2, dtype=np.int64)
+    distances = np.bitwise_count(candidates[:, None] ^ others).sum(axis=2, dtype=np.int64)
     variances = len(others) * (distances**2).sum(axis=1) - distances.sum(axis=1) ** 2
-    chosen: Hash = candidates[variances.argmax()]
-    return chosen
+    return np.asarray(candidates[variances.argmax()])
 
 
 def _spaced(hashes: Hashes, count: int) -> Hashes:
@@ -130,7 +130,7 @@ def visited_fractions(hashes: Hashes, points: Hashes, spans: Spans) -> npt.NDArr
     return visited / (n * len(probes)) if n else np.ones(len(visited))
 
 
-def check_forms(arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+def check_forms(arrays: Mapping[str, AnyArray]) -> None:
     """Raise IndexFormatError unless the dtypes and shapes of the arrays fit one tree."""
     n, words, n_points = _sizes(arrays["hashes"], arrays["points"])
     forms = {
@@ -149,9 +149,7 @@ def check_forms(arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
             )
 
 
-def _sizes(
-    hashes: npt.NDArray[np.generic], points: npt.NDArray[np.generic]
-) -> tuple[int, int, int]:
+def _sizes(hashes: AnyArray, points: AnyArray) -> tuple[int, int, int]:
     """Return the numbers of hashes, words and vantage points; refuse impossible ones."""
     if hashes.ndim != 2 or points.ndim != 2 or not 1 <= hashes.shape[1] <= MAX_WORDS:
         raise IndexFormatError(
@@ -195,7 +193,7 @@ class VPTree:
         return cls(ordered, rows, points, spans, fractions)
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray]) -> Self:
         """Make a tree from the arrays that `arrays` returned; they need not be trusted.
 
         They are not copied. Only names, dtypes and shapes are checked, so the cost does not depend
@@ -209,7 +207,7 @@ class VPTree:
         check_forms(arrays)
         return cls(**arrays)  # type: ignore[arg-type]  # checked in the line above
 
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+    def arrays(self) -> dict[str, AnyArray]:
         """Return the arrays for `from_arrays` by name, without copying them."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
@@ -322,10 +320,8 @@ def _scan(tree: VPTree, probes: Hashes, max_distance: int) -> Iterator[Near]:
         yield near._replace(indices=_rows(tree, near.indices))
 
 
-STRATEGIES: dict[str, Callable[[VPTree, Hashes, int], Iterator[Near]]] = {
-    "tree": _descend,
-    "scan": _scan,
-}
+Search: TypeAlias = Callable[[VPTree, Hashes, int], Iterator[Near]]
+STRATEGIES: dict[str, Search] = {"tree": _descend, "scan": _scan}
 
 
 def _in_leaves(

@@ -21,8 +21,8 @@ from imgdup.api.groups import match_rule
 from imgdup.api.index import DEFAULT_KEEP, ImageIndex
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.decisions import NOTHING, Decided
-from imgdup.dedupe.difference import RELATIONS
 from imgdup.dedupe.keep import parse_keep
+from imgdup.dedupe.relations import RELATIONS
 from imgdup.dedupe.verify import Verifier
 from imgdup.index.columns import images
 from imgdup.output import shown

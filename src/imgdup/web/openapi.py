@@ -4,7 +4,7 @@ from typing import Any
 
 from imgdup import __version__
 from imgdup.dedupe.decisions import NAMES, OF_CONTENTS, OF_PAIRS
-from imgdup.dedupe.difference import RELATIONS
+from imgdup.dedupe.relations import RELATIONS
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.query.match import HASHES
 from imgdup.system.files import DIGEST_KINDS

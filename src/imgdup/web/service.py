@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from imgdup.api.index import ImageIndex
 from imgdup.dedupe.decisions import DUPLICATE, Decision, DecisionFile, Key
-from imgdup.dedupe.difference import RELATIONS, Verdict
+from imgdup.dedupe.relations import RELATIONS, Verdict
 from imgdup.hashing import MATCH_BITS
 from imgdup.images.facts import ImageFacts
 from imgdup.images.formats import format_of

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -16,14 +15,14 @@ from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_lab
 from imgdup.dedupe.leaks import Coverage, coverage
 from imgdup.dedupe.split import Share, Split, check_ratios, split as split_set
 from imgdup.errors import ImgdupError, UsageError
-from imgdup.index.folder import is_index, look_for, place_of_set
-from imgdup.index.generation import GenerationRows
+from imgdup.index.folder import look_for, place_of_set
+from imgdup.index.generation import GenerationRows, covering_index
 from imgdup.index.pack import check_has_pictures, is_index_or_pack
 from imgdup.index.paths import Unknown, rows_of_paths
 from imgdup.output import counted
 from imgdup.output.cleaning import save_split
 from imgdup.output.progress import showing
-from imgdup.system.paths import absolute, as_path, check_exists
+from imgdup.system.paths import as_path, check_exists
 
 Images: TypeAlias = ImageIndex | str | os.PathLike[str]
 """A set: an opened index, an index folder, a hash pack, or a folder of images, which is indexed."""
@@ -82,20 +81,6 @@ def _open_set(images: Images, *, progress: bool) -> OpenedSet:
         with showing(progress) as bar:
             outcome = update_index(place, [os.fspath(path)], settings, bar if progress else None)
     return OpenedSet(str(path), ImageIndex.open(place).check_before_decision(), outcome)
-
-
-def covering_index(path: str | os.PathLike[str], nearest: Path | None) -> Path | None:
-    """Return the first of two indexes that has files of a folder; its rows need no hashing.
-
-    The first is `nearest`, the index to use in the current folder; the second that in the folder
-    itself or in a folder above it.
-    """
-    folder = absolute(path)
-    with suppress(ImgdupError):  # an index of another user, or a damaged one
-        for place in (nearest, look_for(Path(os.fsdecode(folder)))):
-            if place and is_index(place) and ImageIndex.open(place).generation.paths.holds(folder):
-                return place
-    return None
 
 
 def image_set(index: ImageIndex, labels: Labels | None) -> ImageSet:

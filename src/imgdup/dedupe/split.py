@@ -164,7 +164,7 @@ def _numbered(labels: Sequence[str | None] | None, n: int) -> tuple[list[str | N
 
 
 def _place_chains(
-    places: Counts, wanted: Reals, chains: Counts, codes: Counts, rng: np.random.Generator
+    places: Counts, wanted: Reals, chains: Counts, codes: Counts, rng: "np.random.Generator"
 ) -> None:
     """Assign each chain, the largest first, to the split that lacks most of its labels."""
     sizes = np.bincount(chains, minlength=1)
@@ -180,7 +180,7 @@ def _place_chains(
 
 
 def _fill_up(
-    places: Counts, wanted: Reals, codes: Counts, ratios: Reals, rng: np.random.Generator
+    places: Counts, wanted: Reals, codes: Counts, ratios: Reals, rng: "np.random.Generator"
 ) -> None:
     """Divide the single images of each label; rounding errors carry over to the next label."""
     single = np.flatnonzero(places < 0)

@@ -9,14 +9,14 @@ import numpy as np
 
 from imgdup.api.groups import match_rule
 from imgdup.api.index import ImageIndex
-from imgdup.build.settings import Outcome, Settings
+from imgdup.build.settings import Outcome, Settings, covering_index
 from imgdup.build.update import update_index
 from imgdup.dedupe.labels import ImageSet, folder_labels, read_labels, table_labels
 from imgdup.dedupe.leaks import Coverage, coverage
 from imgdup.dedupe.split import Share, Split, check_ratios, split as split_set
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.folder import look_for, place_of_set
-from imgdup.index.generation import GenerationRows, covering_index
+from imgdup.index.generation import GenerationRows
 from imgdup.index.pack import check_has_pictures, is_index_or_pack
 from imgdup.index.paths import Unknown, rows_of_paths
 from imgdup.output import counted

@@ -1,7 +1,9 @@
-"""The settings, progress display and outcome of an indexing run, and the index that it finds."""
+"""The settings, progress display and outcome of an indexing run, and the indexes that it finds."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +15,7 @@ from imgdup.index import folder
 from imgdup.index.generation import Generation, open_generation
 from imgdup.system.files import NEW_DIGEST_KIND
 from imgdup.system.limits import Limits
+from imgdup.system.paths import absolute
 from imgdup.workers.pool import local
 from imgdup.workers.process import Setup
 
@@ -198,3 +201,19 @@ def read_state(index_folder: Path, settings: Settings) -> State:
 
 def _words(parameters: dict[str, Any]) -> str:
     return f"{parameters['hash']} {parameters['bits']}"
+
+
+def covering_index(path: str | os.PathLike[str], nearest: Path | None) -> Path | None:
+    """Return the first of two indexes that has files of a folder; its rows need no hashing.
+
+    The first is `nearest`, the index to use in the current folder; the second that in the folder
+    itself or in a folder above it.
+    """
+    wanted = absolute(path)
+    with suppress(ImgdupError):  # an index of another user, or a damaged one
+        for place in (nearest, folder.look_for(Path(os.fsdecode(wanted)))):
+            if place and folder.is_index(place):
+                _, generation = folder.open_generation(place, open_generation)
+                if generation.paths.holds(wanted):
+                    return place
+    return None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgdup.api.index import ImageIndex
+from imgdup.build.settings import covering_index
 from imgdup.cli.indexing import exit_code, index_first
 from imgdup.cli.option_groups import DedupeRules, PairsRule, ShardOptions
 from imgdup.cli.options import (
@@ -40,7 +41,6 @@ from imgdup.hashing import MATCH_BITS, MATCH_MAX_DISTANCE
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, check_apart, folder_of_index, has_trimmed, images
 from imgdup.index.folder import place_of_set
-from imgdup.index.generation import covering_index
 from imgdup.index.pack import check_has_pictures, is_index_or_pack
 from imgdup.query import chance
 from imgdup.query.matches import default_distance

@@ -6,7 +6,6 @@ these hashes. It holds no clock, so equal input gives equal bytes.
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +31,6 @@ from imgdup.index.columns import (
     failure_detail,
     fields,
 )
-from imgdup.index.folder import is_index, look_for, open_generation as open_current
 from imgdup.index.parts import ScanOptions, scan_options_of
 from imgdup.index.paths import Paths, resolved_root
 from imgdup.search import RepeatedScan
@@ -273,22 +271,6 @@ def open_generation(file: Path, kind: str = INDEX) -> Generation:
         remedy = "index again" if kind == INDEX else "export it again"
         raise IndexFormatError(f"{file}: damaged or forged ({error!r}); {remedy}") from error
     return generation
-
-
-def covering_index(path: str | os.PathLike[str], nearest: Path | None) -> Path | None:
-    """Return the first of two indexes that has files of a folder; its rows need no hashing.
-
-    The first is `nearest`, the index to use in the current folder; the second that in the folder
-    itself or in a folder above it.
-    """
-    folder = absolute(path)
-    with suppress(ImgdupError):  # an index of another user, or a damaged one
-        for place in (nearest, look_for(Path(os.fsdecode(folder)))):
-            if place and is_index(place):
-                _, generation = open_current(place, open_generation)
-                if generation.paths.holds(folder):
-                    return place
-    return None
 
 
 def describe(generation: Generation) -> dict[str, Any]:

@@ -191,11 +191,14 @@ def test_a_container_that_did_not_change_is_not_opened(tmp_path, loose, place, m
     assert (outcome.seen, outcome.unchanged, outcome.written) == (8, 7, False)
 
 
-def test_a_damaged_container_that_did_not_change_is_not_opened(tmp_path, loose, place, monkeypatch):
-    shard = packed(tmp_path / "x.tar", loose)
+@pytest.mark.parametrize("is_named", [True, False], ids=["named", "in a folder"])
+def test_a_damaged_container_that_did_not_change_is_not_opened(
+    tmp_path, loose, place, monkeypatch, is_named
+):
+    shard = packed(loose / "x.tar", loose)
     os.truncate(shard, shard.stat().st_size // 2)
     age(shard)
-    first = update_index(place, [str(shard)], settings())
+    first = update_index(place, [str(shard if is_named else loose)], settings(changes=ENTERED))
     monkeypatch.setattr(members, "open_container", None)
 
     again = update_index(place, [], settings())

@@ -122,6 +122,7 @@ def test_pairs_of_different_pictures_are_counted_by_distance(found):
             bits_between(prints[i][by], prints[j][by]) for i in range(N) for j in range(i)
         )
         different = found.hashes[by].different
+        assert len(different) == found.hashes[by].bits + 1
         assert {d: int(n) for d, n in enumerate(different) if n} == counts
         assert found.hashes[by].relations == {"different": 100}
 

@@ -125,6 +125,28 @@ def test_without_rules_about_pictures_their_spectra_do_not_count():
     assert not ruled((LARGE,), (PICTURE,), rules=("largest",)).for_second
 
 
+def test_a_comparison_that_calls_either_of_two_files_the_original_keeps_one():
+    """Each is put before the other once."""
+    sides = [100, 200]
+    rows = rows_of([File(b"/%d.jpg" % side, width=side, height=side) for side in sides])
+    asked = []
+
+    def judge(pairs):
+        asked.extend(pairs)
+        assert len(asked) < 10
+        return [
+            SAME._replace(change_of_size="reduced" if sides[a] < sides[b] else "enlarged")
+            for a, b in pairs
+        ]
+
+    look = Look(judge, lambda some: [facts(SMALL)] * len(some))
+
+    groups = star_groups(rows, images(rows), DedupeOptions(), look=look)
+
+    assert len(asked) == 3
+    assert sorted([*groups.keepers.tolist(), *groups.removed.tolist()]) == [0, 1]
+
+
 drawn = st.lists(
     st.tuples(st.integers(1, 5), st.integers(1, 5), st.sampled_from([0.2, 0.5, 1.0])),
     min_size=2,

@@ -7,6 +7,7 @@ Sets are drawn clustered, because a bound that is wrong by one shows at ties onl
 scanned unless the test says otherwise, so bands are forced: any number, any widths, any bits.
 """
 
+import math
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from imgdup.native import join as native
 from imgdup.search import Chosen, bands, equal, join, sorting
 from imgdup.search.bands import Band, Layout
 from imgdup.search.join import JoinStats, RowBlock
+from imgdup.search.planner import Workload
 from native_levels import by_level, native_level, supported_levels
 from oracles_pairs import (
     bucket_products,
@@ -185,6 +187,26 @@ def test_planted_pairs_are_found_at_the_distance_and_not_one_bit_farther(
     assert found == [(k, 5_000 + k, max_distance) for k in range(100)]
 
 
+@pytest.mark.parametrize("max_distance", [0, 31, 60, 124])
+@pytest.mark.parametrize("words", [2, 4, 8, 16])
+def test_chosen_bands_of_any_width_find_all_pairs_at_any_distance(words, max_distance, monkeypatch):
+    monkeypatch.setattr(bands, "SMALL", 0)
+    monkeypatch.setattr(Workload, "scan_s", math.inf)  # so that bands are chosen
+    left = random_hashes(120, words)
+    distances = (max_distance // 3, max_distance, min(max_distance + 1, 64 * words))
+    right = np.array([flipped(left[k], n, seed=k) for k in range(len(left)) for n in distances])
+    both = np.concatenate([left, right])
+    inside, across = JoinStats(), JoinStats()
+
+    found = in_one(join.iter_pairs(both, max_distance, stats=inside))
+    found_across = in_one(join.iter_pairs(left, max_distance, other=right, stats=across))
+
+    assert not inside.layout.is_scan
+    assert not across.layout.is_scan
+    assert found == pairs_inside(both, max_distance)
+    assert found_across == pairs_across(left, right, max_distance)
+
+
 @pytest.mark.parametrize("n", [0, 1, 2])
 @pytest.mark.parametrize("n_other", [None, 0, 1, 2])
 def test_sets_of_no_hash_one_and_two_are_joined(n, n_other):
@@ -308,6 +330,18 @@ def test_progress_rises_to_the_end():
 
     list(join.iter_pairs(random_hashes(20_000, 4), 31, stats=stats))
 
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1.0)
+
+
+def test_progress_rises_over_all_blocks_to_the_end(monkeypatch):
+    monkeypatch.setattr(join, "BLOCK_PAIRS", 1_000)
+    told = []
+    stats = JoinStats(on_progress=told.append)
+
+    blocks = list(join.iter_pairs(random_hashes(300, 1), 64, stats=stats))
+
+    assert len(blocks) > 10
     assert told == sorted(told)
     assert told[-1] == pytest.approx(1.0)
 

@@ -147,17 +147,15 @@ def _relative_names(generation: Generation) -> TextColumn:
 
 
 def _places(generation: Generation) -> Iterator[tuple[int, bytes]]:
-    """Yield for each row the number of its outermost root, and the root; empty if it has none."""
+    """Yield for each row the number of the outermost root around it, and that root or nothing."""
     roots = sorted(root for root in generation.roots if root)
     outermost = [r for r in roots if not any(o != r and is_below(r, o) for o in roots)]
     number, last = -1, None
-    for start, stop, root in generation.paths.runs_between(0, len(generation)):
-        for path in generation.paths.between(start, stop):
-            inside = root or path
-            outer = next((each for each in outermost if is_below(inside, each)), b"")
-            if outer != last:
-                number, last = number + 1, outer
-            yield number, outer
+    for path in generation.paths:
+        outer = next((each for each in outermost if is_below(path, each)), b"")
+        if outer != last:
+            number, last = number + 1, outer
+        yield number, outer
 
 
 def check_has_pictures(generation: Generation) -> None:

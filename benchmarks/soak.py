@@ -111,13 +111,18 @@ def terminate(trial: Trial, process: subprocess.Popen[str]) -> None:
 
 
 def damage_part(trial: Trial, process: subprocess.Popen[str] | None) -> None:
-    """Flip a bit of a part, or cut it."""
+    """Flip a bit of a part, and put the damaged part in its place, whole or cut.
+
+    The part is not cut in place: the program may have mapped it, and would be ended by SIGBUS.
+    """
     parts = sorted((trial.index / "parts").glob("*"))
+    damaged = trial.index.with_name("damaged")
     for path in trial.rng.sample(parts, min(1, len(parts))):
         try:
             data = bytearray(path.read_bytes())
             data[trial.rng.randrange(len(data))] ^= 1 << trial.rng.randrange(8)
-            path.write_bytes(data[: trial.rng.choice([len(data), len(data) // 2])])
+            damaged.write_bytes(data[: trial.rng.choice([len(data), len(data) // 2])])
+            damaged.replace(path)
         except (FileNotFoundError, IndexError, ValueError):  # it is gone, or empty
             return
 

@@ -92,7 +92,7 @@ def _apply(scene, action, target, plan):
     header = journal_header(scene.plan, make_options(scene.plan, action, target))
     path = journal_to_write(plan, header, scene.index)
     with contextlib.suppress(ImgdupError):
-        check_earlier_runs(plan, path)
+        check_earlier_runs(plan, scene.index, path)
         scene.apply(action, target, journal=path.name)
 
 

@@ -239,7 +239,7 @@ def test_a_leftover_is_reported_with_the_command_that_cleans_up(killed):
 
     assert line == (
         f"{os.fsdecode(step.aside)}: left by an apply or undo that was killed; "
-        f"to clean up: imgdup undo {journal}"
+        f"to clean up: imgdup undo {journal} --index {scene.index}"
     )
     scene.undo(journal)
     assert list(leftovers(scene)) == []

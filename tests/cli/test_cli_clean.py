@@ -667,11 +667,50 @@ def test_undo_of_a_journal_that_the_index_does_not_know_is_refused(plan, photos,
     assert cli.main(["undo", "plan.journal-1.jsonl", "--index", ".imgdup"]) == 0
 
 
-def test_the_command_that_undoes_names_the_index_that_was_named(plan, photos, capsys):
+def next_command(text):
+    """The arguments of the command that the last line proposes to run."""
+    return shlex.split(text.splitlines()[-1].partition("run: imgdup ")[2])
+
+
+def test_each_proposed_command_finds_an_index_that_only_its_option_names(photos, capsys):
+    cli.main(["dedupe", "photos", "--index", "other", "--plan", "plan.jsonl"])
+    apply = next_command(capsys.readouterr().err)
+    assert cli.main([*[arg.replace("FOLDER", "gone") for arg in apply], "--yes"]) == 0
+    undo = next_command(capsys.readouterr().err)
+    assert cli.main(undo) == 0
+    again = next_command(capsys.readouterr().err)
+    assert cli.main(again) == 0
+
+    assert capsys.readouterr().out.startswith("7 seen: 4 hashed")
+    assert [command[-2:] for command in (apply, undo, again)] == [["--index", "other"]] * 3
+
+
+def test_each_proposed_command_works_where_apply_found_the_index_by_the_plan(
+    plan, tmp_path, monkeypatch, capsys
+):
+    (elsewhere := tmp_path.parent / f"{tmp_path.name}-elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+
+    assert cli.main(["check", str(plan)]) == 0
+    assert cli.main(["apply", str(plan), "--move-to", "gone", "--yes"]) == 0
+    undo = next_command(capsys.readouterr().err)
+    assert undo == [
+        "undo",
+        str(plan.with_name("plan.journal-1.jsonl")),
+        "--index",
+        f"{tmp_path}/.imgdup",
+    ]
+    assert cli.main(undo[:2]) == 1
+    assert capsys.readouterr().err.endswith("imgdup undo " + undo[1] + " --index FOLDER\n")
+    assert cli.main(undo) == 0
+    assert cli.main(next_command(capsys.readouterr().err)) == 0
+
+
+def test_the_command_that_undoes_names_no_index_that_it_finds_itself(plan, capsys):
     cli.main(["apply", str(plan), "--move-to", "gone", "--index", ".imgdup", "--yes"])
 
-    command = capsys.readouterr().err.splitlines()[-1].partition(": ")[2]
-    assert command == f"imgdup undo {plan.with_name('plan.journal-1.jsonl')} --index .imgdup"
+    journal = str(plan.with_name("plan.journal-1.jsonl"))
+    assert next_command(capsys.readouterr().err) == ["undo", journal]
 
 
 def test_check_names_the_damage_and_fails(photos, tmp_path, capsys):

@@ -268,6 +268,7 @@ def test_split_writes_all_lists_or_none(sets, capsys):
     ("args", "words"),
     [
         (["split", "train", "--ratios", "Train=0.8,train=0.2", "--out", "x"], "given twice"),
+        (["split", "train", "--ratios", "a=1", "--out", "test/dog/21.jpg"], "21.jpg' is a file"),
         (["compare", "train", "nowhere"], "no such file or folder"),
         (["compare", "train", "train"], "in common"),
         (["compare", "train", "test", "--max-dist", "300"], "--max-dist 300"),

@@ -202,7 +202,7 @@ def test_a_file_can_be_named_and_none_can_be_chosen(below):
         in_process("--config", str(below / "other.toml"), "index", str(below / "photos")).code == 0
     )
     assert in_process("--config", "", "info", "--index", str(below / "here")).code == 0
-    assert in_process("--config", "nowhere.toml", "info").code == 1
+    assert in_process("--config", "nowhere.toml", "info").code == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
@@ -260,10 +260,12 @@ def test_with_v_the_settings_are_printed_and_where_they_come_from(below):
     assert b"no settings file\n" in without.err
 
 
-def test_a_settings_file_that_cannot_be_read_is_named(below):
-    (below / "folder.toml").mkdir()
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("photos", "Is a directory"), ("nowhere.toml", "No such file or directory")],
+)
+def test_settings_that_are_not_a_file_are_a_wrong_use_of_the_option(below, name, reason):
+    run = in_process("--config", str(below / name), "index", str(below / "photos"))
 
-    run = in_process("--config", str(below / "folder.toml"), "index", str(below / "photos"))
-
-    assert run.code == 1
-    assert b"folder.toml cannot be read: Is a directory" in run.err
+    assert run.code == 2
+    assert run.err.decode() == f"imgdup: --config {below / name}: {reason}; name a TOML file\n"

@@ -171,6 +171,37 @@ def test_other_wrong_options_are_refused_with_what_they_may_be(here, capsys, arg
 
 
 @pytest.mark.parametrize(
+    "args",
+    [
+        ["apply", "plan.jsonl", "--yes", "--move-to"],
+        ["apply", "plan.jsonl", "--write-to"],
+        ["apply"],
+        ["undo"],
+        ["dedupe", "--plan"],
+        ["query", "photos/p0.jpg", "--montage"],
+        ["split", "--ratios", "a=1", "--out"],
+        ["index", "--index"],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_path_as_of_a_variable_that_is_not_set_is_not_the_current_folder(
+    here, capsys, args
+):
+    code, err = fails(capsys, *args, "")
+
+    assert code == 2
+    assert "the path is empty: give one, or . for the current folder" in err
+
+
+def test_a_file_is_no_folder_of_checkpoints(here, capsys):
+    args = ["pairs", "--shards", "2", "--checkpoints", "photos/p0.jpg"]
+    code, err = fails(capsys, *args)
+
+    assert code == 2
+    assert "'photos/p0.jpg' is a file" in err
+
+
+@pytest.mark.parametrize(
     ("args", "words"),
     [
         (["--hash", "pdq", "--bits", "64"], "pdq of 64 bits does not exist; choose 256 bits"),

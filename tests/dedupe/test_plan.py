@@ -265,9 +265,10 @@ def test_paths_that_could_mean_another_file_are_refused(tmp_path, path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "line 1: not JSON"),
-        (b"\x00\xff\xfe", "line 1: not JSON"),
-        (b"[" * 100_000, "line 1: not JSON"),
+        (b"", "line 1: not JSON: the line is empty"),
+        (b"\x00\xff\xfe", "line 1: not JSON: some bytes are not text in UTF-8"),
+        (b"[" * 100_000, "line 1: not JSON: it is nested too deeply"),
+        (b'{"plan": "img', "line 1: not JSON: it is damaged or cut off at character 10"),
         (b"[]", "line 1: not a JSON object"),
         (b"{}", 'line 1: not a removal plan: the first line has no "plan": "imgdup"'),
         (b'{"plan": "imgdup", "plan": "imgdup"}', "an object has the same key twice"),

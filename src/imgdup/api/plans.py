@@ -220,7 +220,7 @@ class Plan(Sequence[PlannedRemoval]):
 
     def _carry_out(self, file: Path, options: ApplyOptions, progress: bool) -> ApplyResult:
         journal = journal_to_write(file, journal_header(self.data, options), self.index_folder)
-        check_earlier_runs(file, journal)
+        check_earlier_runs(file, self.index_folder, journal)
         rows = _rows(self.index_folder)
         with showing(progress) as bar, Verifier() as verifier:
             index = PlanIndex(self.index_folder, rows, verifier.judge(rows))

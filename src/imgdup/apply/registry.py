@@ -24,7 +24,7 @@ from imgdup.dedupe.check_plan import faults
 from imgdup.dedupe.plan import Plan, Removal, read_plan
 from imgdup.errors import ImgdupError, PlanError
 from imgdup.index.columns import Rows
-from imgdup.index.folder import JOURNALS
+from imgdup.index.folder import JOURNALS, option_naming
 from imgdup.system import records
 from imgdup.system.files import write_error
 from imgdup.system.paths import is_below
@@ -165,7 +165,7 @@ def describe_leftovers(files: Iterable[tuple[bytes, bytes]], index_folder: Path)
     """
     journals = _journals_by_token(index_folder)
     for path, token in files:
-        yield f"{os.fsdecode(path)}: {_advice(path, token, journals)}"
+        yield f"{os.fsdecode(path)}: {_advice(path, journals.get(token), index_folder)}"
 
 
 def _journals_by_token(index_folder: Path) -> Mapping[bytes, Path]:
@@ -181,9 +181,9 @@ def _journals_by_token(index_folder: Path) -> Mapping[bytes, Path]:
     return found
 
 
-def _advice(path: bytes, token: bytes, journals: Mapping[bytes, Path]) -> str:
-    if token in journals:
-        command = f"imgdup undo {shlex.quote(str(journals[token]))}"
+def _advice(path: bytes, journal: Path | None, index_folder: Path) -> str:
+    if journal is not None:
+        command = undo_command(journal, index_folder)
         return f"left by an apply or undo that was killed; to clean up: {command}"
     if path.endswith(b".aside"):
         return (
@@ -193,7 +193,12 @@ def _advice(path: bytes, token: bytes, journals: Mapping[bytes, Path]) -> str:
     return "left by an apply whose journal is lost: you may delete it"
 
 
-def check_earlier_runs(plan: Path, continued: Path | None = None) -> None:
+def undo_command(journal: Path, index_folder: Path) -> str:
+    """Return the command that undoes a run on an index; it runs in the current folder."""
+    return f"imgdup undo {shlex.quote(str(journal))}{option_naming(index_folder)}"
+
+
+def check_earlier_runs(plan: Path, index_folder: Path, continued: Path | None = None) -> None:
     """Raise if an earlier run of a plan, or an undo of it, was killed in the middle of a step.
 
     The run of the journal `continued` may have been killed, but no undo of it. ImgdupError names
@@ -206,7 +211,7 @@ def check_earlier_runs(plan: Path, continued: Path | None = None) -> None:
             for name in filter(os.path.lexists, _names_left(run, ended)):
                 raise ImgdupError(
                     f"an earlier run was killed and left {os.fsdecode(name)}: undo it first: "
-                    f"imgdup undo {shlex.quote(str(path))}"
+                    f"{undo_command(path, index_folder)}"
                 )
 
 

@@ -20,6 +20,7 @@ from imgdup.cli.options import (
     index_option,
     is_named,
     open_found,
+    option_to_find,
 )
 from imgdup.cli.printing import note, note_first, note_skipped, write_text
 from imgdup.errors import ImgdupError, UsageError
@@ -127,14 +128,14 @@ def apply(
     cleaned.check()
     name = action.name(writes=cleaned.write_to is not None)
     loaded = read_plan(plan)
-    place = _index_of_plan(index_folder, plan, loaded.header)
+    place = index_of_plan(index_folder, plan, loaded.header)
     if cleaned.write_to is not None:
         return removals.write_cleaned(loaded, cleaned, place, dry_run=dry_run)
     options = choosing.make_options(
         loaded, name, action.move_to, index_folder=place, dry_run=dry_run
     )
     journal = registry.journal_to_write(plan, choosing.journal_header(loaded, options), place)
-    registry.check_earlier_runs(plan, journal)
+    registry.check_earlier_runs(plan, place, journal)
     if not loaded.removals:
         note(f"nothing to do: {plan} has no removals; make another with: imgdup dedupe --plan FILE")
     note(f"{plan}: {match_rule_text(loaded.header, loaded.header.protect)}")
@@ -142,7 +143,7 @@ def apply(
         _note_companions(attached.companions_of_all(each.remove.path for each in loaded.removals))
     if not (dry_run or yes):
         _ask(choosing.reasons_to_ask(loaded, name), plan)
-    with _journal_named(journal, name, index_folder):
+    with _journal_named(journal, name, place):
         result = removals.carry_out(loaded, options, place, journal)
         removals.print_result(result, name, dry_run=dry_run)
         if not dry_run and not result.stopped:
@@ -150,7 +151,7 @@ def apply(
     return result.exit_code
 
 
-def _index_of_plan(explicit: Path | None, plan: Path, header: "PlanHeader") -> Path:
+def index_of_plan(explicit: Path | None, plan: Path, header: "PlanHeader") -> Path:
     """Return the index folder to use: if it can be found, the one that the plan was made from.
 
     Without --index it is looked for in the current folder, in that of the plan, in the indexed
@@ -193,7 +194,7 @@ def _ask(reasons: list[str], plan: Path) -> None:
 
 
 @contextmanager
-def _journal_named(journal: Path, action: str, index_folder: Path | None) -> Iterator[None]:
+def _journal_named(journal: Path, action: str, place: Path) -> Iterator[None]:
     """Print the path of the journal at the end of a run, if there is one, however the run ends."""
     try:
         yield
@@ -203,8 +204,7 @@ def _journal_named(journal: Path, action: str, index_folder: Path | None) -> Ite
             if action in PERMANENT:
                 note(f"the removed files are listed in {name}; imgdup cannot restore them")
             else:
-                index = f" --index {shlex.quote(str(index_folder))}" if index_folder else ""
-                note(f"to undo, run: imgdup undo {name}{index}")
+                note(f"to undo, run: imgdup undo {name}{option_to_find(place)}")
 
 
 @click.command()
@@ -221,6 +221,12 @@ def undo(journal: Path, index_folder: Path | None) -> int:
     """
     from imgdup.apply.restore import undo as undo_run
 
+    if not is_named(index_folder) and look_for(Path()) is None:
+        name = shlex.quote(str(journal))
+        raise ImgdupError(
+            "no index in this folder or above it; name the index that the plan was applied to: "
+            f"imgdup undo {name} --index FOLDER"
+        )
     place = find_index(index_folder)
     open_rows = (lambda: open_found(place).rows) if index_folder else None
     with closing(Bar(quiet=False)) as bar:
@@ -229,5 +235,6 @@ def undo(journal: Path, index_folder: Path | None) -> int:
     restored = counted(result.n_restored, "file")
     write_text([f"{restored} restored, {result.n_in_place:,} already in place\n"])
     if result.n_restored:
-        note("to add the files to the index again, run: imgdup index")
+        again = f"imgdup index{option_to_find(place)}"
+        note(f"to add the files to the index again, run: {again}")
     return result.exit_code

@@ -102,6 +102,8 @@ def _read(file: Path, *, named: bool) -> Config | None:
     """Read a settings file; None if it is a project file without settings of imgdup."""
     try:
         data = file.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise UsageError(f"--config {file}: {error.strerror}; name a TOML file") from error
     except OSError as error:
         raise ImgdupError(f"{file} cannot be read: {error.strerror}") from error
     is_project = file.name == PROJECT_FILE

@@ -141,5 +141,5 @@ def dedupe(
     removals.write_files(files, duplicates)
     removals.print_summary(duplicates, with_chains=chains, as_json=as_json)
     if not as_json and (files.plan or not files.remove_list):
-        removals.note_next_step(files, duplicates, context.obj)
+        removals.note_next_step(files, duplicates, index.folder, context.obj)
     return code

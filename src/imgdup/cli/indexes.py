@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from imgdup.cli.apply import index_of_plan
 from imgdup.cli.options import (
     PATH,
     Distance,
@@ -91,11 +92,11 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
     imgdup check --deep
     imgdup check plan.jsonl --deep
     """
-    index = open_found(index_folder)
     if plan is not None:
         from imgdup.dedupe import check_plan as checking, plan as planning, verify
 
         loaded = planning.read_plan(plan)
+        index = open_found(index_of_plan(index_folder, plan, loaded.header))
         checking.check_plan(loaded, index.check_before_decision().rows)
         if deep:
             with verify.Verifier() as verifier:
@@ -105,6 +106,7 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
         return
     from imgdup.query import check_index
 
+    index = open_found(index_folder)
     _note_leftovers(list(check_index.temporary_files(index.rows)), Path(index.folder))
     findings = [*check_index.check_structure(index.rows)]
     if deep and not findings:

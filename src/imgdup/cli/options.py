@@ -16,7 +16,14 @@ from imgdup.cli.config import config
 from imgdup.cli.printing import is_verbose, note
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.images.formats import MARKED_BYTES, is_foreign_image
-from imgdup.index.folder import ENVIRONMENT_VARIABLE, FOLDER_NAME, find, is_index, look_for
+from imgdup.index.folder import (
+    ENVIRONMENT_VARIABLE,
+    FOLDER_NAME,
+    find,
+    is_index,
+    look_for,
+    option_naming,
+)
 from imgdup.output import shown
 from imgdup.system.limits import Limits
 
@@ -31,9 +38,22 @@ SIZE = re.compile("0*[1-9][0-9]{0,17}", re.ASCII)
 COUNT_OR_SHARE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(%?)", re.ASCII)
 JOURNAL_HEAD = b'{"journal": "imgdup"'  # a test compares it with that of apply.journal
 GROUP_FILES = (".csv", ".jsonl", ".parquet", ".png")  # a test compares them with what is written
-PATH = click.Path(path_type=Path)
 GATE = 4  # exit code: a limit was exceeded
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class NamedPath(click.Path):
+    """A path that is not empty, as it would be where a variable of the shell is not set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; fail if it is empty, which would mean the current folder."""
+        if not os.fspath(value):
+            self.fail("the path is empty: give one, or . for the current folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = NamedPath(path_type=Path)
+FOLDER = NamedPath(path_type=Path, file_okay=False)
 
 
 class Number(click.IntRange):
@@ -113,7 +133,7 @@ class Distance(click.ParamType[int]):
             )
 
 
-class OutputFile(click.Path):
+class OutputFile(NamedPath):
     """A file to write, checked before any work is done.
 
     A mistake such as ``--errors *.jpg`` must not overwrite a picture.
@@ -303,6 +323,11 @@ def _named(explicit: Path | None) -> Path | None:
 def is_named(explicit: Path | None) -> bool:
     """Return whether --index, IMGDUP_INDEX or the settings file names the index."""
     return bool(_named(explicit) or os.environ.get(ENVIRONMENT_VARIABLE))
+
+
+def option_to_find(index_folder: Path) -> str:
+    """Return `` --index FOLDER`` for a command to run next, or nothing if it finds it anyway."""
+    return option_naming(index_folder, _named(None))
 
 
 def open_found(explicit: Path | None) -> "ImageIndex":

@@ -12,7 +12,7 @@ import click
 
 from imgdup.cli.option_groups import PairsRule, ShardOptions
 from imgdup.cli.options import (
-    PATH,
+    FOLDER,
     Bytes,
     Distance,
     Number,
@@ -83,7 +83,7 @@ COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first i
 )
 @click.option(
     "--checkpoints",
-    type=PATH,
+    type=FOLDER,
     metavar="FOLDER",
     help="With --shards or --memory: save the results of finished tasks there, so that an "
     "interrupted search can be continued.",

@@ -299,8 +299,8 @@ def labelled_set(
     selected = images(index.rows, folders)
     if not len(selected):
         raise ImgdupError(
-            f"{name} contains no readable image: name another folder, or see what "
-            "failed with: imgdup index --errors FILE"
+            f"{name} contains no readable image: name another folder, or list what failed with: "
+            "imgdup index FOLDER --index NEW --errors FILE"
         )
     if labels is None:
         return ImageSet(index.rows, selected, folder_labels(index.rows, selected, folders))

@@ -13,7 +13,7 @@ from imgdup.apply.actions import LINKS
 from imgdup.apply.options import ApplyOptions, PlanIndex
 from imgdup.apply.write_set import WriteOptions, WriteResult, check_folder, write_set
 from imgdup.cli.option_groups import CleanedSet, DedupeFiles
-from imgdup.cli.options import open_found
+from imgdup.cli.options import open_found, option_to_find
 from imgdup.cli.printing import note, note_skipped, write_table, write_text
 from imgdup.dedupe import DedupeOptions, Duplicates
 from imgdup.dedupe.keep import FACT_RULES, Keep
@@ -75,7 +75,9 @@ def note_rules_without_effect(keep: Keep) -> None:
         )
 
 
-def note_next_step(files: DedupeFiles, duplicates: Duplicates, typed: Sequence[str]) -> None:
+def note_next_step(
+    files: DedupeFiles, duplicates: Duplicates, place: Path, typed: Sequence[str]
+) -> None:
     """Print how to carry out the plan or, where none was written, how to write one."""
     plan = files.plan
     is_empty = not duplicates.removable().any()
@@ -84,12 +86,13 @@ def note_next_step(files: DedupeFiles, duplicates: Duplicates, typed: Sequence[s
         note(f"no plan was written; to remove files, first run: {again}")
     elif plan is not None and is_empty:
         note(f"nothing to remove: {plan} is empty; a larger --max-dist finds more")
-    elif plan is not None and _are_only_written(duplicates):
-        next_command = f"imgdup apply {shlex.quote(str(plan))} --write-to FOLDER"
-        note(f"look at {files.report or plan}; to write the set without these, run: {next_command}")
     elif plan is not None:
-        next_command = f"imgdup apply {shlex.quote(str(plan))} --move-to FOLDER"
-        note(f"look at {files.report or plan}, then run: {next_command}")
+        are_written = _are_only_written(duplicates)
+        action = "--write-to" if are_written else "--move-to"
+        then = "; to write the set without these, run" if are_written else ", then run"
+        name = shlex.quote(str(plan))
+        next_command = f"imgdup apply {name} {action} FOLDER{option_to_find(place)}"
+        note(f"look at {files.report or plan}{then}: {next_command}")
 
 
 def _are_only_written(duplicates: Duplicates) -> bool:
@@ -177,4 +180,5 @@ def drop_rows(result: ApplyResult, action: str, index_folder: Path) -> None:
     try:
         drop_removed_rows(result, index_folder)
     except LockedError as error:
-        note(f"{error}; to remove the files from it, run: imgdup index --allow-removals")
+        again = f"imgdup index --allow-removals{option_to_find(index_folder)}"
+        note(f"{error}; to remove the files from it, run: {again}")

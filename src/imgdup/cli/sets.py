@@ -10,6 +10,7 @@ import click
 
 from imgdup.cli.option_groups import JOB_SUMMARY, Comparison, ComparisonOutputs, LeakLimits
 from imgdup.cli.options import (
+    FOLDER,
     PATH,
     CountOrShare,
     Number,
@@ -142,7 +143,13 @@ def compare(
 @removals_option
 @match_distance_option
 @orientations_option(True)
-@click.option("--out", type=PATH, required=True, metavar="FOLDER", help="Where to write the lists.")
+@click.option(
+    "--out",
+    type=FOLDER,
+    required=True,
+    metavar="FOLDER",
+    help="Where to write the lists.",
+)
 @click.option("--null", is_flag=True, help="End the paths with NUL.")
 @force_option
 @gathered(SplitRule, "rule")

@@ -81,9 +81,9 @@ def parse_ratios(text: str) -> dict[str, float]:
     ratios: dict[str, float] = {}
     for part in text.split(","):
         name, equals, number = (each.strip() for each in part.partition("="))
-        if not equals or not name or name in ratios or not re.fullmatch(r"[\w-]+", name):
+        if not equals or not name:
             raise UsageError(f"ratios: cannot read {part.strip()!r}; write train=0.8,test=0.2")
-        _check_new(name, ratios)
+        _check_name(name, ratios)
         ratios[name] = _ratio(name, number)
     return check_ratios(ratios)
 
@@ -101,9 +101,7 @@ def check_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
     """
     checked: dict[str, float] = {}
     for name, ratio in ratios.items():
-        if not re.fullmatch(r"[\w-]+", name):
-            raise UsageError(f"ratios: {name!r} cannot be the name of a list")
-        _check_new(name, checked)
+        _check_name(name, checked)
         checked[name] = _ratio(name, ratio)
     total = sum(checked.values())
     if abs(total - 1) > ROUNDING:
@@ -111,7 +109,11 @@ def check_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
     return checked
 
 
-def _check_new(name: str, others: Mapping[str, float]) -> None:
+def _check_name(name: str, others: Mapping[str, float]) -> None:
+    if not re.fullmatch(r"[\w-]+", name):
+        raise UsageError(
+            f"ratios: {name!r} cannot be the name of a list: use letters, digits, _ and -"
+        )
     if name.casefold() in map(str.casefold, others):
         raise UsageError(f"ratios: {name!r} is given twice; upper and lower case are the same")
 

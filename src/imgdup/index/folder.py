@@ -289,6 +289,19 @@ def look_for(start: Path, explicit: Path | None = None) -> Path | None:
     return None
 
 
+def option_naming(index_folder: Path, named: Path | None = None) -> str:
+    """Return `` --index FOLDER`` for a command to run next, or nothing if it finds it anyway.
+
+    It runs in the current folder; `named` is the index of the settings file, if there is one.
+    """
+    found = None
+    with contextlib.suppress(ImgdupError):  # of another user, or the current folder was deleted
+        found = look_for(Path(), named)
+    if found is not None and found.resolve() == index_folder.resolve():
+        return ""
+    return f" --index {shlex.quote(str(index_folder))}"
+
+
 def _from_root(path: Path) -> Path:
     """Make a path absolute; raise UsageError if it is relative to a folder that was deleted."""
     return path if path.is_absolute() else current_folder() / path

@@ -140,10 +140,23 @@ def parse_line(line: bytes) -> Record:
     try:
         record = json.loads(line, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from error
+        raise ValueError(f"not JSON: {_reason(line, error)}") from error
     if type(record) is not dict:
         raise ValueError("not a JSON object")
     return record
+
+
+def _reason(line: bytes, error: Exception) -> str:
+    """Say why a line could not be parsed, without the terms of the parser."""
+    if not line.strip():
+        return "the line is empty"
+    if isinstance(error, UnicodeDecodeError):
+        return "some bytes are not text in UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is damaged or cut off at character {error.pos + 1}"
+    return str(error)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from array_rows import File, rows_of, same_picture
 from imgdup.dedupe import find_duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import compare
-from imgdup.dedupe.difference import WHOLE
+from imgdup.dedupe.difference import compare_pictures
 from imgdup.dedupe.labels import ImageSet
 from imgdup.dedupe.leaks import Gate, coverage
 from imgdup.dedupe.relations import RELATIONS, Verdict
@@ -27,6 +27,8 @@ from imgdup.output.gallery import (
 )
 from imgdup.output.leaks import Evidence
 from imgdup.output.page import Comparison
+
+WHOLE = (0, 0, 1000, 1000)
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -166,6 +168,20 @@ def test_a_region_is_marked_where_it_lies_and_a_sentence_says_what_it_is(
 
     assert (found.box, found.keeper_box) == (in_copy, in_keeper)
     assert sentence in found.sentence
+
+
+def test_the_sentence_about_a_crop_tells_which_picture_is_the_part():
+    picture = photo(3, 400, 300)
+    part = np.ascontiguousarray(picture[30:270, 40:360])
+
+    of_copy, of_keeper = (
+        comparison(compare_pictures(*pair)) for pair in ((picture, part), (part, picture))
+    )
+
+    assert of_copy.sentence == RELATION_TEXTS["cropped"]
+    assert np.abs(np.subtract(of_copy.keeper_box, (100, 100, 800, 800))).max() <= 2
+    assert of_keeper.sentence == "The other picture shows only a part of this one."
+    assert of_keeper.keeper_box is None
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)

@@ -1,7 +1,7 @@
 """Write annotations without the removed pictures: COCO, CSV, JSON lines, lists, label folders.
 
 The entries of all other pictures keep their bytes; only a COCO file is written
-anew, in the same order, if one of its pictures is removed.
+again, in the same order, if one of its pictures is removed.
 """
 
 import csv

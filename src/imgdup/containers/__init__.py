@@ -78,7 +78,7 @@ class OpenFile(Protocol):
         """Return the bytes at an offset, fewer at the end."""
 
     def reaches(self, offset: int) -> bool:
-        """Return whether there are so many bytes."""
+        """Return whether there are bytes up to an offset."""
 
     def has_changed(self) -> bool:
         """Return whether it changed since it was opened."""
@@ -121,7 +121,7 @@ class PlainFile:
         return b"".join(parts)
 
     def reaches(self, offset: int) -> bool:
-        """Return whether there are so many bytes."""
+        """Return whether there are bytes up to an offset."""
         return offset <= self.size
 
     def has_changed(self) -> bool:

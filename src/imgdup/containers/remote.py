@@ -280,7 +280,7 @@ class RemoteFile:
             raise ContainerChangedError()
 
     def reaches(self, offset: int) -> bool:
-        """Return whether there are so many bytes."""
+        """Return whether there are bytes up to an offset."""
         return offset <= self.size
 
     def has_changed(self) -> bool:

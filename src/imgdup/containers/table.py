@@ -31,7 +31,7 @@ from imgdup.system.paths import is_remote
 
 NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp")  # of columns
 BATCH_ROWS = 16  # of a row group that are in memory at a time
-BUFFER_BYTES = 1 << 18  # of a column that is read at a time; with more, memory is mapped anew
+BUFFER_BYTES = 1 << 18  # of a column that is read at a time; with more, memory is mapped again
 MANY_NAMES = 8  # of columns in a message
 FIRST_GROUPS = 8  # row groups in which the first picture of a column is looked for
 

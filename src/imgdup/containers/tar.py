@@ -49,7 +49,7 @@ class Source(Protocol):
         """Return the bytes at an offset, fewer at the end."""
 
     def reaches(self, offset: int) -> bool:
-        """Return whether there are so many bytes."""
+        """Return whether there are bytes up to an offset."""
 
 
 class Unpacked:
@@ -65,7 +65,7 @@ class Unpacked:
         return bytes(self._stream.read(n_bytes))
 
     def reaches(self, offset: int) -> bool:
-        """Return whether it unpacks to so many bytes."""
+        """Return whether it unpacks to bytes up to an offset."""
         return bool(self.read(offset - 1, 1))
 
 

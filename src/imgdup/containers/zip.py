@@ -221,7 +221,7 @@ _PART_BYTES = 1 << 20  # of a compressed member, read at a time
 
 
 def _inflated(file: OpenFile, start: int, packed: int, n_bytes: int) -> bytes:
-    """Unpack at most so many bytes of a member."""
+    """Unpack at most `n_bytes` of a member."""
     unpacker, parts, n_left = zlib.decompressobj(_RAW_DEFLATE), list[bytes](), n_bytes
     stop = start + packed
     try:

@@ -44,7 +44,7 @@ class Place(NamedTuple):
 def find_places(first: Pixels, second: Pixels) -> list[Place]:
     """Find roughly how one of two pictures lies in the other: at most one place each way.
 
-    A place where the reduced pictures plainly show different things is left out.
+    A place where the reduced pictures clearly show different things is left out.
     """
     gray = _both_gray(first, second)
     found = [(*_search(gray[0], gray[1]), True), (*_search(gray[1], gray[0]), False)]
@@ -56,7 +56,7 @@ def find_places(first: Pixels, second: Pixels) -> list[Place]:
 
 
 def refine(first: Pixels, second: Pixels, place: Place) -> Place | None:
-    """Refine a place; None if the pictures plainly show different things there."""
+    """Refine a place; None if the pictures clearly show different things there."""
     return _refined(*_both_gray(first, second), place, FINE_SIDE)
 
 

@@ -23,7 +23,7 @@ from imgdup.search.join import iter_pairs
 
 # A logo changes the match hash by up to 64 bits, but a search hash of 64 bits hardly at all.
 WIDE_MATCH, WIDE_SEARCH = 64, 3  # bits
-MOST_WIDE = 200_000  # images; of more, too many pairs would have to be compared for each
+MOST_WIDE = 200_000  # images; in larger sets, each has too many candidates to compare
 
 NO_CLASS = -1
 

@@ -4,9 +4,9 @@ Contents are visited best first. Each is compared with its candidates among thos
 nearest first, until one shows the same picture: then it is removed in favour of that one. If the
 nearest better content was itself removed, its keeper takes its place.
 
-A content that has few candidates is compared with all of them. One that has as many as are looked
-at has many look-alikes, such as barcodes or the frames of one camera; then only the nearest few are
-compared, and further ones count as different.
+A content that has few candidates is compared with all of them. One that reaches the limit of
+candidates has many look-alikes, such as barcodes or the frames of one camera; then only the nearest
+few are compared, and all others count as different.
 
 The judge gets many pairs at once, so that they can be compared in parallel: of each content that is
 not decided the nearest pair, then all others. The result is that of visiting the contents one by
@@ -23,7 +23,7 @@ from imgdup.dedupe.nearest import Better
 from imgdup.dedupe.relations import DIFFERENT, RELATIONS, REMOVABLE, SAME_BYTES, Verdict
 
 MAX_CANDIDATES = 64  # nearest better contents that are looked at for each content
-MAX_COMPARED = 16  # of these, if there may be more
+MAX_COMPARED = 16  # of these, where that limit is reached
 
 Pair = tuple[int, int]  # the better content and the other one
 Judge = Callable[[Sequence[Pair]], Sequence[Verdict]]
@@ -58,7 +58,7 @@ class Contents(NamedTuple):
     also_near: Callable[[int, int], bool] = lambda better, content: False
 
     def key(self, better: int, content: int) -> tuple[int, int, int]:
-        """Return how near a content is to a better one; tuples compare as they should."""
+        """Return how near a content is to a better one, as a key to sort by, the nearest first."""
         if self.byte_class[better] == self.byte_class[content]:
             return 0, 0, better
         own = self.match[content]
@@ -117,14 +117,14 @@ def decide(
 
 
 class _Candidate(NamedTuple):
-    """A candidate of a content, or one whose fate is open: it may be kept or have a keeper."""
+    """A candidate of a content; an open one is not decided yet, so it may be kept or removed."""
 
     key: tuple[int, int, int]
     is_open: bool
 
 
 class _Rounds:
-    """The state of the decisions."""
+    """What is decided so far, and which contents wait for which."""
 
     def __init__(
         self,
@@ -192,8 +192,8 @@ class _Rounds:
         """Return the next pairs to compare, or the open content to wait for.
 
         After its nearest candidate, a content is compared with all others at once: seldom is one of
-        these the same picture if the nearest is not. Without either, the content is decided:
-        removed, or to be kept.
+        these the same picture if the nearest is not. If there is nothing to compare or to wait for,
+        the content is decided: removed, or to be kept.
         """
         waits_for, unknown, is_first = None, [], True
         for (distance, _, other), is_open in candidates:

@@ -33,6 +33,7 @@ from imgdup.dedupe.relations import (
     RECOLOURED,
     SAME_PICTURE,
     TURNED,
+    WHOLE,
     Verdict,
     thousandths,
 )
@@ -62,7 +63,7 @@ COARSE_SIDE = 128  # pixels
 # that showed an edit or another colour without being moved agreed in 48 % or more.
 WIDELY, SLIGHTLY = 0.8, 0.4
 
-WHOLE: Shares = (0.0, 0.0, 1.0, 1.0)
+FULL_FRAME: Shares = (0.0, 0.0, 1.0, 1.0)
 
 
 def same_pixels(first: Pixels, second: Pixels) -> bool:
@@ -138,13 +139,13 @@ class _Finding(NamedTuple):
     agreement: float  # share of the structured area in which the pictures agree
     evidence: Evidence | None = None
     # Where both pictures were compared or, without evidence, the box: in shares of the first.
-    frame: Shares = WHOLE
+    frame: Shares = FULL_FRAME
     is_final: bool = True  # whether no place of one picture in the other changes the answer
 
     def verdict(self) -> Verdict:
         """Return the verdict."""
         if self.relation == DIFFERENT:
-            return Verdict(DIFFERENT, 255.0, thousandths(WHOLE))
+            return Verdict(DIFFERENT, 255.0, WHOLE)
         if self.evidence is None:
             return Verdict(self.relation, 0.0, thousandths(self.frame))
         excess = self.evidence.excess
@@ -277,7 +278,7 @@ def _compare_at(pair: _Pair, place: Place) -> _Finding | None:
         return _Finding(relation, evidence.agreement, evidence, shared.frame, is_final=False)
     if evidence.agreement < LEAST_AGREEMENT:
         return None  # both show next to nothing there
-    box = box_in_whole(place.matrix) if place.part_is_second else WHOLE
+    box = box_in_whole(place.matrix) if place.part_is_second else FULL_FRAME
     return _Finding(CROPPED, evidence.agreement, frame=box)
 
 

@@ -51,7 +51,7 @@ CHROMA_LIMITS = {
     8: (Limits(25, 450, 1.0), Limits(22, 120, 0.5)),
     16: (Limits(25, 400, 1.0), Limits(20, 80, 0.35)),
 }
-CALM = 0.5  # how often the least that is usual counts for chroma, which copies change less
+CALM = 0.5  # factor of the least that is usual, for chroma: copies change it less
 
 # By the side of the window, in blocks: the largest square of the mean change of chroma in an even
 # window, and by how much the variance of the chroma in this window raises it, as a share. Edges
@@ -59,9 +59,10 @@ CALM = 0.5  # how often the least that is usual counts for chroma, which copies 
 # photos, JPEG 10 and sharpened ones left out, 3 exceed any of these.
 EVEN_CHROMA = {2: (75.0, 0.2), 4: (33.0, 0.1), 8: (24.0, 0.05)}
 
-# By the side of the window, in blocks: how often the squares may exceed what nearly all other
-# windows of the picture show, and from which squares on. One other letter in a page of print stands
-# out among thousands of equal ones; of 1,600 copies of photos, at most two exceed any of these.
+# By the side of the window, in blocks: how many times as large the squares may be as in nearly all
+# other windows of the picture, and from which squares on. One other letter in a page of print
+# stands out among thousands of equal ones; of 1,600 copies of photos, at most two exceed any of
+# these.
 OUTLIERS = {1: (5.5, 600.0), 2: (5.5, 400.0), 4: (4.5, 300.0)}
 # The same for faint details, and for squared means, in pictures that need no tone curve and were
 # not sharpened: compression, blur and noise are spread over the picture, a faint letter is not.
@@ -83,7 +84,7 @@ STRUCTURE_SIDES = (2, 4)  # blocks; of the windows whose structure is compared
 FAINT_SIDE = 4  # blocks; of the windows in which faint shapes are compared
 FAINT = 12.0  # variance of the means of blocks in a window with a shape, however faint it is
 UNLIKE_SHAPES = 0.3  # share of these windows; in 1,200 copies of photos, at most 0.25 do not agree
-BESIDE_NOISE = 1000.0  # how often one may exceed the noise beside it; in these copies, up to 700
+BESIDE_NOISE = 1000.0  # times the noise beside one, at most; in these copies, up to 700 times
 LEAST_SHAPE_NOISE = 0.02  # mean square that counts as noise at least, gray levels squared
 NEARLY_NOISE = 0.9  # quantile of what differs beside the shapes
 UNLIKE_SHARE = 0.35  # of the variance; more than copying changes
@@ -98,7 +99,7 @@ class _Moments:
         self._windows: dict[int, _Moments] = {}  # by the side of the window
 
     def windows(self, side: int) -> "_Moments":
-        """Return the means over windows of so many blocks a side."""
+        """Return the means over windows of `side` blocks a side."""
         if side == 1:
             return self  # kept in no cycle of references, which would hold the planes for long
         if side not in self._windows:
@@ -333,10 +334,10 @@ def _cut_to(moments: _Moments, shape: tuple[int, ...]) -> _Moments:
 
 
 def luma_excess(moments: Planes, side: int, clean: float, *, is_plain: bool) -> Plane:
-    """Return by how many levels the luma of windows of so many blocks a side differs unexplained.
+    """Return by how many levels the luma of each window differs unexplained.
 
-    `moments` are the means in each window, as from `block_moments`; `clean` is the least factor of
-    what counts as usual at least. Faint outliers count in plain pictures only.
+    `moments` are the means in each window of `side` blocks a side, as from `block_moments`; `clean`
+    is the factor of the least that counts as usual. Faint outliers count in plain pictures only.
     """
     return windows.luma_excess(moments, _LUMA_RULES[side, is_plain], clean)
 

@@ -13,22 +13,20 @@ import numpy.typing as npt
 from imgdup.images.gray import Pixels
 
 KEPT_SHARE = 0.2  # of all pixels; more are equal
-EVERY = 8  # rows; the first look takes one of so many
+EVERY = 8  # the first look takes every eighth row
 LEAST_CHANGE = 2.0  # levels; the mean difference of the pixels that differ
 ONE_WAY = 0.5  # share of the mean absolute difference that the mean difference reaches
 LEAST_PIXELS = 64  # that differ
 EDGE = 16  # levels between two neighbours
-KEPT_EDGES = (
-    200  # pairs of neighbours with an edge between them that are equal in both pictures ...
-)
-KEPT_EDGE_SHARE = 0.2  # ... and their share of all edges
+KEPT_EDGES = 200  # pairs of neighbours with an edge between them, equal in both pictures, ...
+KEPT_EDGE_SHARE = 0.2  # ... and their share of all such pairs
 FEW_CHANGES = 4  # different changes in a drawing of flat colours
 LARGE_CHANGE = 12  # levels; compression of equal pictures again changes some pixels by less
 NEARLY_ALL = 0.95  # of all pixels are equal if the others show an edit, ...
 COMPACT = 0.1  # ... and these lie in a box of at most this share of the area
 TEXTURE = 2  # levels between two neighbours, and ...
 TEXTURE_SHARE = 0.05  # ... the share of the pixels that have such a neighbour and are equal
-COLOURED = 3  # levels; a change that differs by so much between the channels is one of colour
+COLOURED = 3  # levels; a change of colour differs by at least this much between the channels
 
 
 def colour_was_changed(first: Pixels, second: Pixels) -> bool:

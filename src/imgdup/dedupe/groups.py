@@ -163,7 +163,7 @@ def _decide_part(
     """Decide which rows of some components of candidates are removed, and which only shown.
 
     Where two compared pictures show that the one to be removed is the original, it is put before
-    the other one, and all is decided anew.
+    the other one, and all is decided again.
     """
     names = keep_order(rows, part, options.keep, look.facts_of)
     judge = options.keep.decided.judge(look.judge, rows)

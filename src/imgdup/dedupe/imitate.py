@@ -23,7 +23,7 @@ from imgdup.images.opencv import Plane, luma_of, spread_between, through_jpeg
 
 ALIKE = 0.8  # agreement from which one picture may be a copy of the other
 CLEARLY_LOWER = 10  # quality; two files of about one quality need no imitation
-STRONG = 30  # quality; compression leaves so much less that nothing else can come near
+STRONG = 30  # quality up to which nothing but compression itself comes near
 COMMON_QUALITIES = range(5, 65, 5)
 NEARLY_EQUAL = 0.1  # of the difference before
 # Of the same: a compression that comes near changes a picture by as much.
@@ -31,7 +31,7 @@ LEAST_CHANGED, MOST_CHANGED = 0.8, 1.2
 # Peak of the difference, in gray levels; of 570 pairs that an imitation explained (JPEG 1 to 60,
 # sharpened, blurred), none had a peak above 91.
 MOST_EXPLAINED = 110.0
-FEW_TRIED = 2  # strong compressions; then the weakest tells whether any one may change so little
+FEW_TRIED = 2  # strong compressions, before the weakest one tells whether any fits
 BLUR_REACH = 6  # pixels
 CENTRE_SIDE = 256  # pixels
 MCU = 16  # pixels; the side of a block of chroma in most JPEG files
@@ -139,7 +139,7 @@ def _filtered(
 
 
 def _inner(pixels: Pixels, width: int = 1) -> Pixels:
-    """Cut off so many of the outermost pixels, unless the picture is too small."""
+    """Cut off the outermost pixels, `width` on each side, unless the picture is too small."""
     if min(pixels.shape[:2]) < 8 * width:
         return pixels
     return np.ascontiguousarray(pixels[width:-width, width:-width])

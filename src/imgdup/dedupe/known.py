@@ -76,7 +76,7 @@ class Known(Generic[T]):
         line = self._lines.pop(key, None)
         if line is None:
             return None
-        self._lines[key] = line  # entries that were used lately are the last
+        self._lines[key] = line  # the entries that were used last are at the end
         return self._kind.from_json(json.loads(line))
 
     def add(self, key: bytes, entry: T) -> None:

@@ -208,7 +208,7 @@ class UnreadLimit(NamedTuple):
     is_percent: bool
 
     def allows(self, n_unread: int, n_files: int) -> bool:
-        """Return whether so many of all pictures of a set may be unread."""
+        """Return whether a set of this many files may have this many without a hash."""
         return n_unread <= (self.value * n_files / 100 if self.is_percent else self.value)
 
     def __str__(self) -> str:

@@ -82,7 +82,7 @@ class PlanHeader(NamedTuple):
     removable: tuple[str, ...] = REMOVABLE  # relations of files that may be removed
     # Whether pictures were compared rotated and mirrored, too; plans have this only if it is true.
     orientations: bool = False
-    # Whether pairs found by the wide form of `MatchRule` counted, too; likewise.
+    # The same: whether pairs found by the wide form of `MatchRule` counted, too.
     wide: bool = False
     seal: str = ""  # digest of all other members, in hex; see `sealed`
     # How the contents of the files were digested, a key of `DIGEST_KINDS`. Plans that name none

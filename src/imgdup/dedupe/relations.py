@@ -36,7 +36,8 @@ OLD_RELATIONS = ("resized", "re-encoded")  # of plans that older versions made
 
 VERDICT_VERSION = 16  # verdicts of another version are not comparable
 
-Box = tuple[int, int, int, int]  # x, y, width, height
+Box = tuple[int, int, int, int]  # x, y, width and height, in thousandths of a picture
+WHOLE: Box = (0, 0, 1000, 1000)
 
 
 class Verdict(NamedTuple):

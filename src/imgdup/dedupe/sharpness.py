@@ -1,7 +1,7 @@
 """Give two pictures of one size the same sharpness, as far as one filter explains the difference.
 
 A copy may be blurred or sharpened. The filter adds to a picture what a fine and a coarse blur
-change, each so many times as brings it nearest to the other picture.
+change, each with the weight that brings the picture nearest to the other one.
 """
 
 from typing import NamedTuple
@@ -13,10 +13,11 @@ from imgdup.images.opencv import Plane, channel_of, resized
 from imgdup.native.difference import blended, blurred, filter_sums, mean_square
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
-SHARPENED = -0.4  # a filter that sharpens at least so much clips edges, ...
-# ... so that both count this often; without a filter, pixels may be nearly equal.
-CLIPPED, FITTED, CLEAN = 2.0, 1.0, 0.2
-BLURRED, STRONGLY_FITTED = 0.45, 1.5  # the same for a filter that blurs at least so much
+# Strengths from which on a filter sharpens so much that edges are cut off, or blurs strongly.
+SHARPENED, BLURRED = -0.4, 0.45
+# The factor of the least that counts as usual, after such a filter, and after any other change.
+# Where nothing was changed, pixels may be nearly equal.
+CLIPPED, STRONGLY_FITTED, FITTED, CLEAN = 2.0, 1.5, 1.0, 0.2
 FILTER_SIGMAS = (1.0, 2.5)  # pixels
 BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
 DAMPING = 1e-3  # a pixel; prefers the unfiltered plane if nothing is to be gained
@@ -72,7 +73,7 @@ def equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]
 
 
 def least_factor(strength: float, is_mapped: bool) -> float:
-    """Return how much counts as usual at least, by the fitted filter and whether tones changed."""
+    """Return the factor of the least that counts as usual, by what the fits have changed."""
     if strength <= SHARPENED:
         return CLIPPED
     if strength >= BLURRED:

@@ -108,7 +108,7 @@ def decode_rgb(data: bytes, limits: Limits, max_side: int) -> Pixels:
 
 
 def shrink_to(pixels: Pixels, max_side: int) -> Pixels:
-    """Reduce a picture by area until its longer side is at most so many pixels."""
+    """Reduce a picture by area until its longer side is at most `max_side` pixels."""
     height, width = pixels.shape[:2]
     scale = max_side / max(height, width)
     if scale >= 1:

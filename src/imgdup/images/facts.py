@@ -1,7 +1,7 @@
 """Describe what the bytes of a picture file hold: pages, further contents, depth, colours, origin.
 
-A hash and a decoded picture show only a part of a file. Whoever wants to remove one of two files
-compares these facts, and `contents_digest`, which covers every page and frame.
+A hash and a decoded picture show only a part of a file. Before one of two files is removed, these
+facts are compared, and `contents_digest`, which covers every page and frame.
 """
 
 import calendar

@@ -87,7 +87,7 @@ UNDECODED_EXTENSIONS = {
 SNIFF_BYTES = 32  # enough for every signature below
 
 MONTAGE_MARK = b"tEXtSoftware\0imgdup"
-"""A PNG chunk of the pictures that we draw ourselves, which may be drawn anew."""
+"""A PNG chunk of the pictures that we draw ourselves, which may be drawn again."""
 MARKED_BYTES = 64  # of the beginning of such a picture, which hold the mark
 
 _ISO_BRANDS = {

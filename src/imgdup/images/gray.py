@@ -44,10 +44,10 @@ class GrayImage(NamedTuple):
     # Full upright size, in pixels.
     height: int
     width: int
-    # Each pixel is the mean of a block of so many full pixels a side: 1, 2, 4 or 8.
+    # The side of the block of full pixels whose mean each pixel is: 1, 2, 4 or 8.
     reduction: int = 1
-    # Whether the rows, the columns, begin with a partial block: so they do when a reduced picture
-    # whose size is no multiple of its blocks has been mirrored.
+    # Whether the rows, and the columns, begin with a partial block, as they do when a reduced
+    # picture whose size is no multiple of its blocks has been mirrored.
     short_first: tuple[bool, bool] = (False, False)
     # What ``cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2GRAY)`` gives, if it was requested and
     # OpenCV reads the file.
@@ -55,7 +55,7 @@ class GrayImage(NamedTuple):
 
 
 def eight_bits(values: npt.NDArray[np.uint16]) -> Pixels:
-    """Scale values of 16 bits to 8; those that fill only 8, 10 or 12 bits count as so many.
+    """Scale values of 16 bits to 8; values that fill only 8, 10 or 12 bits count as such.
 
     Cameras, scanners and medical devices store such values without scaling them.
 
@@ -153,7 +153,7 @@ def in_colour(pixels: Pixels) -> Pixels:
 
 
 class WholePicture(NamedTuple):
-    """Gray or RGB pixels at full size as stored, EXIF orientation, and whether any is clear."""
+    """Gray or RGB pixels at full size as stored, EXIF orientation, whether any is transparent."""
 
     pixels: Pixels
     orientation: int

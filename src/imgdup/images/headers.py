@@ -43,7 +43,7 @@ _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: 
 _PNG_NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"})  # for the first frame
 _PNG_LONGEST = (1 << 31) - 1  # bytes of a chunk: PNG specification, section 5.3
 
-MAX_BOXES = 10_000  # of a JPEG XL file; real ones have some ten
+MAX_BOXES = 10_000  # of a JPEG XL file; real ones have about ten
 _JXL_CODESTREAM = b"\xff\x0a"
 LOSSLESS_STEPS = (1,)  # whole levels
 Steps = tuple[int, ...]

@@ -50,7 +50,7 @@ from imgdup.images.gray import (
 from imgdup.images.tiff import ORIENTATION, UPRIGHT, exif_orientation, open_tiff, pages
 from imgdup.system.limits import Limits, import_uncapped
 
-MAX_JPEG_PIXELS = 65535**2  # that a header can claim; it was held against the limit before
+MAX_JPEG_PIXELS = 65535**2  # that a header can claim; the limit is checked before
 
 _REASON_WORDS = (  # in the messages of Pillow, in lower case
     ("truncated", "truncated"),
@@ -232,8 +232,8 @@ _changed = ExitStack()  # takes the changes back
 def _pillow_settings(max_pixels: int) -> Iterator[None]:
     """Let Pillow warn of nothing and refuse frames of more pixels, while any thread decodes.
 
-    libavif works in the calling thread.
-    A GIF file makes Pillow take memory for as many pixels as it claims when it is opened.
+    Pillow checks this limit when it opens a file, before a GIF file makes it take memory for all
+    the pixels that it claims. libavif works in the calling thread.
     """
     global _n_decoding
     with _lock:
@@ -291,7 +291,7 @@ def _flattened(image: Image.Image) -> tuple[Pixels, bool]:
 
 
 def _has_unused_alpha(image: Image.Image) -> bool:
-    """Return whether a BMP or TGA has alpha 0 everywhere: its writer did not mean it."""
+    """Return whether a BMP or TGA has alpha 0 everywhere, which then has no meaning."""
     if image.format not in ("BMP", "TGA") or image.mode != "RGBA":
         return False
     return image.getchannel("A").getextrema() == (0, 0)

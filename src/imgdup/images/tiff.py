@@ -63,7 +63,7 @@ Directory = Mapping[int, Field]
 
 
 def open_tiff(data: bytes) -> Tiff | None:
-    """Read the header of TIFF data; None if it is none."""
+    """Read the header of TIFF data; None for any other data."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 8:
         return None
@@ -191,7 +191,7 @@ def check_tiff(data: bytes) -> None:
 def is_raw(tiff: Tiff) -> bool:
     """Return whether a TIFF file is a raw photo, such as NEF, CR2, ARW or DNG.
 
-    So it is if any of its pictures, also those that its directories contain, holds the values of a
+    It is one if any of its pictures, also those that its directories contain, holds the values of a
     sensor, or if the first one is a preview of one that it contains.
     """
     if tiff.data[8:12].startswith(_RAW_MARKS):

@@ -71,7 +71,7 @@ def webp_quality(data: bytes) -> int | None:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """Yield kind and start of each chunk, also of those inside of frames."""
+    """Yield kind and start of each chunk, also of those inside frames."""
     at = 12
     while at + 8 <= len(data):
         kind, n_bytes = struct.unpack_from("<4sI", data, at)

@@ -14,7 +14,7 @@ Sums = npt.NDArray[np.float64]
 
 
 def transposed(plane: Plane) -> Plane:
-    """Exchange the rows and columns of a plane, many times faster than NumPy copies it so."""
+    """Exchange the rows and columns of a plane, many times faster than a copy by NumPy."""
     plane = checked_plane(plane, plane.shape)
     out = np.empty(plane.shape[::-1], np.float32)
     _functions().imgdup_transpose(address_of(plane), *plane.shape, address_of(out))

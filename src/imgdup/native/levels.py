@@ -121,7 +121,7 @@ def end_steps(pixels: Pixels, rows_apart: int, end: int) -> npt.NDArray[np.int64
     -------
     ndarray of int64, shape (2, 256)
         How often they differ by each number of levels where both are below `end`, and where both
-        are above ``255 - end``; in one of so many rows.
+        are above ``255 - end``; in every `rows_apart`-th row.
 
     Examples
     --------

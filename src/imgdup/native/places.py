@@ -37,9 +37,10 @@ def search(whole: Pixels, part: Pixels, sizes: Sequence[tuple[int, int]]) -> Fou
     part : ndarray of uint8, shape (height, width)
         At most `MOST_PIXELS`.
     sizes : sequence of (int, int)
-        Heights and widths that the part may have in the whole, in falling order: at least 2 pixels,
-        and at most those of the whole and of the part. Every second one is tried, then those beside
-        the best. Pictures of half the size show where it is likely; only there it is looked for.
+        Heights and widths that the part may have in the whole, in descending order: at least 2
+        pixels, and at most those of the whole and of the part. Every second one is tried, then
+        those beside the best. Pictures of half the size show where it is likely; only these places
+        are searched.
     """
     height, width = whole.shape
     bounds = [min(each) for each in zip(whole.shape, part.shape, strict=True)]

@@ -29,7 +29,7 @@ class Usual(ctypes.Structure):
 class Limits(ctypes.Structure):
     """How large a remainder may be that still counts as explained, for one size of window."""
 
-    factor: float  # how often it may exceed what is usual in the picture
+    factor: float  # how many times what is usual in the picture it may be
     # The most that is explained where there is no texture, in gray levels squared.
     most_noise: float
     most_share: float  # the most that is explained by texture, as a share of its variance
@@ -39,7 +39,7 @@ class Limits(ctypes.Structure):
 class Outliers(ctypes.Structure):
     """When a square stands out from nearly all others; never if the factor is 0."""
 
-    factor: float  # how often it exceeds theirs
+    factor: float  # how many times theirs it is
     least: float  # smaller squares do not stand out, ...
     texture_share: float  # ... nor those that have no more than this share of the texture nearby
     _fields_ = tuple((name, ctypes.c_double) for name in ("factor", "least", "texture_share"))
@@ -80,7 +80,7 @@ def luma_excess(moments: Planes, rules: Rules, clean: float) -> Plane:
         The means of each window of a, b, a * a, b * b, a * b and (b - a) ** 2.
     rules : Rules
     clean : float
-        Which share of the least that counts as usual does so in a clean picture.
+        Factor of the least that counts as usual.
     """
     height, width = moments.shape[1:]
     excess, scratch = np.empty((height, width), np.float32), _scratch(height * width)

@@ -17,16 +17,15 @@ from imgdup.containers.reading import read_content
 from imgdup.dedupe import Duplicates
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.compare import Leak, Leaks
-from imgdup.dedupe.difference import WHOLE
 from imgdup.dedupe.plan import plan_lines
-from imgdup.dedupe.relations import CROPPED, RECOLOURED, TURNED, Verdict
+from imgdup.dedupe.relations import CROPPED, RECOLOURED, TURNED, WHOLE, Box, Verdict
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb
 from imgdup.images.gray import FLIPPED_COLUMNS, FLIPPED_ROWS, ORIENTATIONS, TRANSPOSED
 from imgdup.index.columns import Rows
 from imgdup.output import shown
 from imgdup.output.leaks import Evidence, abilities, details
-from imgdup.output.page import Box, Comparison, Entry, Group, Wording, save_page
+from imgdup.output.page import Comparison, Entry, Group, Wording, save_page
 from imgdup.output.results import match_rule_text
 from imgdup.system.files import common_mode
 from imgdup.system.limits import Limits, import_uncapped
@@ -86,7 +85,7 @@ def save_duplicates(file: Path, duplicates: Duplicates) -> None:
 
 
 def page_groups(duplicates: Duplicates) -> Iterator[Group]:
-    """Yield the groups of the page, those that save most first; so many have thumbnails as fit.
+    """Yield the groups of the page, those that save most first; as many as fit have thumbnails.
 
     Duplicates that are only shown are in the group of the file that they were compared with. Files
     with other names (hard links) are left out, as a plan leaves them out.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imgdup import __version__
+from imgdup.dedupe.relations import Box
 from imgdup.system.files import PUBLIC, replacing
 from imgdup.system.limits import size_text
 
@@ -31,9 +32,6 @@ FIGURE_WIDTH, FIGURE_HEIGHT = 420, 150
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 14, 36
 MAX_LABELS = 8  # on the axis of distances
 INK, BAR = "#7d8694", "#4f8ef7"  # read well on white and on black
-
-
-Box = tuple[int, int, int, int]  # x, y, width and height, in thousandths of a picture
 
 
 class Comparison(NamedTuple):
@@ -60,7 +58,7 @@ class Entry(NamedTuple):
     distance: int
     """To the keeper, in bits; 0 for the keeper itself."""
     relation: str
-    """To the keeper, such as ``resized``; empty for the keeper itself."""
+    """To the keeper, such as ``same-picture``; empty for the keeper itself."""
     width: int
     """In pixels."""
     height: int

@@ -37,7 +37,7 @@ class Bar:
         self._show(f"{step} ...", [])
 
     def start(self, n_files: int) -> None:
-        """Show a bar for so many files."""
+        """Show a bar for some files."""
         if n_files:
             texts = ["{task.completed:,.0f}/{task.total:,.0f}", "{task.fields[rate]}"]
             self._show("", texts, n_files)

@@ -37,9 +37,9 @@ from imgdup.search import WORD_BITS, Hashes, check_hashes
 SAMPLE = 3_000  # hashes that are compared with each other: 4.5 million pairs
 SEED = 1
 LOWER_END = 0.05  # share of the pairs, the nearest ones, whose distances are fitted, ...
-ENOUGH_PAIRS = 1_000  # ... or so many pairs of a small sample, ...
+ENOUGH_PAIRS = 1_000  # ... or this many pairs of a small sample, ...
 QUARTER = 0.25  # ... but never more than this share
-MIN_PAIRS = 10  # the fit begins at the distance within which the sample has so many
+MIN_PAIRS = 10  # the fit begins at the distance within which the sample has this many
 MIN_BINS = 5  # distances that the fit needs
 CONFIDENCE = 1.645  # standard deviations: the upper bound holds in 95 % of the cases
 MAX_STEPS = 50  # of Newton's method; it needs about five

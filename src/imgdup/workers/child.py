@@ -34,7 +34,7 @@ NO_WATCHDOG_EXIT_CODE = 71  # "system error" in BSD's sysexits.h
 REARM_S = 1.0  # setting the watchdog starts a thread, about 0.1 ms: not for every item
 NO_ITEM = -1.0
 # pyarrow's allocator gives memory back 10 ms after it is freed, and the next page of a table maps
-# it anew: 0.3 of 0.5 s of a worker that reads 140 MB.
+# it again: 0.3 of 0.5 s of a worker that reads 140 MB.
 KEEP_FREED = ("MIMALLOC_PURGE_DELAY", "-1")
 # Python's own thresholds of garbage collection. A command collects less often while it imports, but
 # the few objects that a worker leaves in cycles may hold pictures.

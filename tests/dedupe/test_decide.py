@@ -217,7 +217,7 @@ def test_only_relations_that_the_policy_names_remove(removable):
     assert relations <= set(removable)
 
 
-def test_without_contents_nothing_is_asked():
+def test_without_contents_the_judge_is_not_asked():
     found, asked = decided(contents_of([]), {})
 
     assert (found.removed, found.shown, found.n_beyond, asked) == ({}, {}, 0, [])

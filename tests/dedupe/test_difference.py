@@ -224,7 +224,7 @@ def test_another_picture_is_different(scene):
     assert compare_pictures(scene, cv2.resize(other, (320, 240))).relation == "different"
 
 
-def test_pictures_that_differ_plainly_are_not_measured(scene, monkeypatch):
+def test_pictures_that_clearly_differ_are_not_measured(scene, monkeypatch):
     other = np.random.default_rng(8).integers(0, 256, (12, 16, 3)).astype(np.uint8)
     monkeypatch.setattr("imgdup.dedupe.difference.evidence_of", None)
     monkeypatch.setattr("imgdup.dedupe.difference.Evidence", None)

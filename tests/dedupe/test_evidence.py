@@ -189,7 +189,7 @@ def test_equal_pictures_give_no_evidence():
 
 
 @pytest.mark.parametrize("is_gray", [False, True])
-def test_another_detail_is_evidence_where_it_lies(is_gray):
+def test_a_detail_that_differs_is_evidence_where_it_lies(is_gray):
     picture = photo(4, 160, 120)
     picture = picture[..., 1].copy() if is_gray else picture
     other = picture.copy()

@@ -54,7 +54,7 @@ def test_a_table_names_paths_below_the_root_or_absolute_ones(tmp_path):
         ('a,"x', "is not CSV"),
     ],
 )
-def test_a_table_that_cannot_be_meant_is_refused(tmp_path, text, message):
+def test_a_table_that_makes_no_sense_is_refused(tmp_path, text, message):
     file = tmp_path / "labels.csv"
     file.write_text(text)
 

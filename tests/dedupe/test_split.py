@@ -82,7 +82,7 @@ def test_many_small_labels_still_add_up_to_the_ratios():
     assert [share.n_images for share in result.shares[:3]] == [240, 30, 30]
 
 
-def test_the_same_seed_gives_the_same_split_and_another_another():
+def test_the_same_seed_gives_the_same_split_and_another_seed_another_one():
     rows = rows_of(pictures([3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1]))
 
     first, again, other = (split(all_of(rows), RATIOS, seed=s).places for s in (1, 1, 2))
@@ -189,7 +189,7 @@ def test_ratios_are_read():
         ("a=0.5,b=0.4", "add up to 0.9: they must add up to 1"),
     ],
 )
-def test_ratios_that_cannot_be_meant_are_refused(text, message):
+def test_ratios_that_make_no_sense_are_refused(text, message):
     with pytest.raises(UsageError, match=message):
         parse_ratios(text)
 

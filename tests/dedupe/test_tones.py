@@ -357,7 +357,7 @@ def test_levels_are_left_where_noise_explains_their_move():
 
 @few
 @given(hnp.arrays(np.uint8, (9, 9)), hnp.arrays(bool, 256))
-def test_tones_move_that_would_fill_so_many_ranges_evenly(pixels, moved):
+def test_moved_tones_count_as_the_ranges_that_they_would_fill_evenly(pixels, moved):
     ranges = [0.0] * 32
     for level in pixels.ravel().tolist():
         if moved[level]:

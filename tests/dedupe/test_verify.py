@@ -75,7 +75,7 @@ def relations(files, **verifier):
     return {os.path.basename(rows.path(row)).decode(): relation for row, relation in pairs}
 
 
-def test_a_picture_saved_anew_without_loss_has_the_same_pixels(tmp_path):
+def test_a_picture_saved_again_without_loss_has_the_same_pixels(tmp_path):
     files = [
         written(tmp_path, "1.bmp"),
         written(tmp_path, "2.png"),

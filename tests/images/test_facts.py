@@ -126,7 +126,7 @@ def test_what_lies_behind_a_jpeg_is_named_and_counts(behind, holds):
     assert (digest(data) == digest(JPEG)) == (not holds)
 
 
-def test_data_behind_a_png_count():
+def test_data_behind_the_end_of_a_png_file_are_found():
     data = blank_png(20, 20)
 
     assert facts(data + bytes(range(1, 200))).holds == {"data"}
@@ -138,7 +138,7 @@ def test_a_multi_picture_file_holds_pictures():
 
 
 @pytest.mark.parametrize("name", ["png", "webp", "tiff"])
-def test_alpha_is_held_only_where_it_shows(name):
+def test_a_file_holds_alpha_only_if_a_pixel_is_transparent(name):
     alpha = np.full(RGB.shape[:2], 255, dtype=np.uint8)
     opaque = save(np.dstack([RGB, alpha]), name)
     alpha[3, 4] = 254
@@ -175,7 +175,7 @@ def test_depth_and_colours_are_those_that_are_stored_and_shown(image, name, dept
 
 
 @pytest.mark.parametrize("name", ["png", "tiff", "ppm", "jpeg2000"])
-def test_16_bits_are_seen(name):
+def test_a_depth_of_16_bits_is_read_from_the_file(name):
     values = RGB[:, :, 0].astype(np.uint16) * 257
 
     assert facts(save(Image.fromarray(values), name)).bit_depth == 16
@@ -201,7 +201,7 @@ def test_the_camera_of_a_tiff_is_read():
 
 
 @pytest.mark.parametrize("date", ["", "0000:00:00 00:00:00", "2026:02:30 10:00:00", "yesterday"])
-def test_a_date_that_is_none_is_left_out(date):
+def test_a_date_that_does_not_exist_is_left_out(date):
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9003] = date
 

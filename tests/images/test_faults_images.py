@@ -201,7 +201,7 @@ def test_what_opencv_raises_is_damage(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["png", "bmp", "jpeg"])
-def test_memory_that_lacks_is_too_large(monkeypatch, name):
+def test_a_picture_for_which_memory_is_missing_is_too_large(monkeypatch, name):
     def fail(*arguments, **options):
         raise MemoryError
 
@@ -212,7 +212,7 @@ def test_memory_that_lacks_is_too_large(monkeypatch, name):
     assert failure(save(RGB, name)).reason == "too-large"
 
 
-def test_memory_that_libjpeg_lacks_is_too_large(monkeypatch):
+def test_a_picture_for_which_libjpeg_lacks_memory_is_too_large(monkeypatch):
     def fail(*arguments, **options):
         raise ValueError("Insufficient memory (case 4)")
 
@@ -325,7 +325,7 @@ def test_pages_of_a_tiff_are_not_followed(n_pages):
 @pytest.mark.parametrize(
     "exif", [b"garbage", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + bytes(60_000)]
 )
-def test_exif_garbage_does_not_hinder(exif):
+def test_exif_data_that_make_no_sense_change_nothing(exif):
     data = save(RGB, "jpeg")
 
     assert same(decode(jpeg_with_exif(data, exif), LIMITS), decode(data, LIMITS))

@@ -146,7 +146,7 @@ def test_positions_on_disk_do_not_change():
     )
 
 
-def test_words_are_of_one_kind():
+def test_no_extension_is_listed_as_decoded_and_as_undecoded():
     assert set(FORMATS) >= LOSSLESS_FORMATS
     assert not IMAGE_EXTENSIONS & set(UNDECODED_EXTENSIONS)
     for ending in (*IMAGE_EXTENSIONS, *UNDECODED_EXTENSIONS):

@@ -134,7 +134,7 @@ def test_a_webp_without_a_picture_is_damaged(data):
     assert reason(webp_header, data) == "damaged"
 
 
-def test_a_cut_check_tiff_is_truncated():
+def test_a_tiff_file_that_ends_before_its_directory_is_truncated():
     data = save(photo(20, 30), "tiff", compression="tiff_lzw")  # its directory comes last
     check_tiff(data)
 
@@ -142,7 +142,7 @@ def test_a_cut_check_tiff_is_truncated():
         assert reason(check_tiff, data[:length]) == "truncated"
 
 
-def test_a_big_check_tiff_is_looked_at():
+def test_the_first_directory_of_a_bigtiff_file_is_checked():
     data = save(photo(20, 30), "tiff", big_tiff=True)
     check_tiff(data)
 

@@ -76,7 +76,7 @@ def test_a_blur_is_the_mean_of_the_pixels_weighted_by_a_gaussian(shape, sigma):
     np.testing.assert_allclose(found, inner, rtol=1e-5)
 
 
-def test_a_blur_of_levels_or_beyond_its_reach_is_refused():
+def test_a_blur_of_integers_or_with_too_large_a_sigma_is_refused():
     (plane,) = planes_of((4, 5), 1)
 
     for wrong, sigma in ((plane.astype(np.uint8), 1.0), (plane[0], 1.0), (plane, 0.0), (plane, 11)):

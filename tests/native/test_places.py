@@ -163,7 +163,7 @@ def test_a_step_is_that_of_weighted_least_squares(shift, noise):
     np.testing.assert_allclose(found, step_twin(taken, goal, matrix), atol=2e-4)
 
 
-def test_steps_lead_to_the_goal():
+def test_steps_of_least_squares_find_the_place():
     right = np.array([[0.8, 0.01, 0.1], [-0.01, 0.8, 0.12]])
     goal = np.rint(taken_twin(GRAY, (72, 96), right)).astype(np.uint8)
 

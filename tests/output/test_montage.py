@@ -105,7 +105,7 @@ def test_each_probe_begins_a_row(tmp_path):
     assert frames(read(tmp_path / "montage.png")) == [["probe", "duplicate"], ["probe", ""]]
 
 
-def test_the_own_row_of_a_probe_is_left_out(tmp_path):
+def test_a_probe_is_not_drawn_as_its_own_match(tmp_path):
     probe = png(tmp_path / "a.png", plain(64, 48))
 
     save_montage(tmp_path / "montage.png", [match(probe, probe, is_probe=True)])

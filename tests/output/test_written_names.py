@@ -103,5 +103,5 @@ def test_null_lines_are_raw():
 @pytest.mark.parametrize(
     ("cell", "text"), [(True, "yes"), (False, "no"), (None, "-"), (1234567, "1,234,567"), (0, "0")]
 )
-def test_cells_for_people(cell, text):
+def test_a_cell_is_written_as_people_read_it(cell, text):
     assert cell_text(cell) == text

@@ -542,7 +542,7 @@ def test_bands_never_lose_a_pair_by_their_number(max_distance, words, skew):
         ({"threads": -3}, "threads must be at least 1, got -3"),
     ],
 )
-def test_arguments_that_cannot_be_meant_are_refused_at_once(arguments, message):
+def test_arguments_that_make_no_sense_are_refused_at_once(arguments, message):
     arguments = {"hashes": np.zeros((2, 1), np.uint64), "max_distance": 3} | arguments
     hashes, max_distance = arguments.pop("hashes"), arguments.pop("max_distance")
 

@@ -171,7 +171,7 @@ def _decide_part(
     while True:
         files = _files(rows, names, options)
         found = _decide(rows, files, options, judge)
-        removed = _removed(rows, names, files, found)
+        removed = _removed(names, files, found)
         ruled = _rulings(rows, options.keep, removed, look)
         originals = {
             each.row: each.keeper
@@ -307,7 +307,7 @@ def _integers(hashes: npt.NDArray[np.uint64]) -> list[int]:
     return [int.from_bytes(data[i : i + width], "little") for i in range(0, len(data), width)]
 
 
-def _removed(rows: Rows, names: RowNumbers, files: _Files, found: Decisions) -> list[Removed]:
+def _removed(names: RowNumbers, files: _Files, found: Decisions) -> list[Removed]:
     """Return the rows that are removed, the best first."""
     row_of, heads = files.rows.tolist(), files.heads.tolist()
     same_bytes = Verdict(SAME_BYTES, 0.0, None)

@@ -248,7 +248,7 @@ def _removal(record: Record, header: PlanHeader) -> Removal:
         others = {key: value for key, value in record.items() if key != "seal"}
         if records.text(record, "seal") != _line_seal(others, header):
             raise ValueError("this line was edited; it may be deleted, but not changed")
-        more = _peak(record), _box(record), _orientation(record), _rule(record)
+        more = _peak(record), _box(record), _orientation(record), records.text(record, "rule")
     else:
         more = 0.0, None, ORIENTATIONS[0], ""
     return Removal(
@@ -302,10 +302,6 @@ def _orientation(record: Record) -> str:
             f"expected an orientation from {', '.join(ORIENTATIONS)}, got {orientation!r}"
         )
     return str(orientation)
-
-
-def _rule(record: Record) -> str:
-    return records.text(record, "rule")
 
 
 def _facts(record: Record, which: str, digest_kind: str) -> FileFacts:

@@ -119,8 +119,8 @@ static void print_excess(const float *moments, int64_t height, int64_t width) {
 
 /* Search a picture in another one, and move it over that; print where it lies. */
 static void print_place(const uint8_t *whole, const uint8_t *part, int64_t height, int64_t width) {
-    static uint8_t small[SEARCH_SIDE * SEARCH_SIDE], taken[MAX_PIXELS];
-    static uint32_t sums[MAX_SIDE];
+    static uint8_t small[SEARCH_SIDE * SEARCH_SIDE], taken[MAX_PIXELS], changes[MAX_PIXELS];
+    static uint32_t sums[MAX_SIDE], corners[MAX_PIXELS];
     static char spans[32 * MAX_SIDE];
     static int64_t scratch[1 << 19];
     static float rows[6 * (MAX_SIDE + 16)];
@@ -139,7 +139,8 @@ static void print_place(const uint8_t *whole, const uint8_t *part, int64_t heigh
            (long long)place[2]);
     double matrix[6] = {0.97, 0.01, 0.01, -0.01, 0.98, 0.02};
     memset(rows, 0, sizeof rows);
-    imgdup_refine(whole, height, width, part, height, width, 3, rows, matrix, taken);
+    imgdup_refine(whole, height, width, part, height, width, 3, corners, rows, changes, matrix,
+                  taken);
     print_doubles("matrix", matrix, 6);
 }
 
@@ -206,7 +207,7 @@ static void print_sums(void) {
     for (int i = 0; i < 3 * low * narrow; i++)
         printf("%d%s", small[i], i + 1 < 3 * low * narrow ? " " : "\n");
     memset(scratch, 0, sizeof scratch);
-    imgdup_step_sums(bytes[0], bytes[1], height, width, stride, scratch, products, wanted);
+    imgdup_step_sums(bytes[0], bytes[1], height, width, stride, scratch, small, products, wanted);
     print_doubles("products", products, STEP_PARTS * STEP_PARTS);
     print_doubles("wanted", wanted, STEP_PARTS);
     memset(levels, 0, sizeof levels);

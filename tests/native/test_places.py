@@ -88,8 +88,12 @@ def test_sizes_that_do_not_descend_or_do_not_fit_are_refused(sizes):
 
 
 def test_pictures_that_are_too_large_are_refused():
+    many = np.zeros((4096, 4097), np.uint8)
+
     with pytest.raises(ValueError, match="too large"):
         search(GRAY, GRAY, [(9, 9)])
+    with pytest.raises(ValueError, match="16777216 pixels"):
+        moved(many, GRAY, IDENTITY, 1)
 
 
 def taken_twin(source, shape, matrix):
@@ -161,6 +165,18 @@ def test_a_step_is_that_of_weighted_least_squares(shift, noise):
     found = moved(GRAY, goal, matrix, 1)[0]
 
     np.testing.assert_allclose(found, step_twin(taken, goal, matrix), atol=2e-4)
+
+
+@pytest.mark.parametrize("changes", [(10, 50), (50, 10), (0, 255)], ids=str)
+def test_pixels_count_by_the_middle_between_two_medians(changes):
+    goal = np.rint(taken_twin(GRAY, (70, 250), IDENTITY)).astype(np.uint8)
+    taken = goal.copy()
+    taken[:35] = np.where(goal[:35] < 128, goal[:35] + changes[0], goal[:35] - changes[0])
+    taken[35:] = np.where(goal[35:] < 128, goal[35:] + changes[1], goal[35:] - changes[1])
+
+    found = moved(taken, goal, IDENTITY, 1)[0]
+
+    np.testing.assert_allclose(found, step_twin(taken, goal, IDENTITY), atol=2e-4)
 
 
 def test_steps_of_least_squares_find_the_place():

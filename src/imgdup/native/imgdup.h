@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 24 };
+enum { IMGDUP_INTERFACE = 25 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -303,11 +303,12 @@ IMGDUP_EXPORT double imgdup_search(const uint8_t *whole, int64_t height, int64_t
 /* Move a gray picture `source` over another one, `goal` (height, width), by at most n_rounds steps
  * of weighted least squares. The matrix (2, 3) takes (x, y, 1) of the goal to (x, y) of the source,
  * from 0 to 1; it is refined. taken (height, width) is what the source shows there. All sides are
- * at least 2 pixels. rows is scratch memory as that of `imgdup_step_sums`. */
+ * at least 2 pixels. Scratch memory: corners (source_height, source_width), and rows and changes as
+ * those of `imgdup_step_sums`. */
 IMGDUP_EXPORT void imgdup_refine(const uint8_t *source, int64_t source_height,
                                  int64_t source_width, const uint8_t *goal, int64_t height,
-                                 int64_t width, int64_t n_rounds, float *rows, double *matrix,
-                                 uint8_t *taken);
+                                 int64_t width, int64_t n_rounds, uint32_t *corners, float *rows,
+                                 uint8_t *changes, double *matrix, uint8_t *taken);
 
 enum { STEP_PARTS = 8, STEP_LANES = 16 };
 
@@ -317,10 +318,10 @@ enum { STEP_PARTS = 8, STEP_LANES = 16 };
  * products (8, 8) of pairs of parts and wanted (8,) of each part with the goal are written. Each
  * pixel counts 1 / (1 + (d / s) ** 2), with d its difference, and s twice the median difference,
  * at least 4. Both sides are at least 2 pixels. rows (6, stride) is scratch memory, zero behind
- * the width; the stride is a multiple of 16. */
+ * the width; the stride is a multiple of 16. changes is that for height * width bytes. */
 IMGDUP_EXPORT void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
-                                    int64_t width, int64_t stride, float *rows, double *products,
-                                    double *wanted);
+                                    int64_t width, int64_t stride, float *rows, uint8_t *changes,
+                                    double *products, double *wanted);
 
 /* Solve linear equations: the vector (n,) becomes what the matrix (n, n) takes to it. The matrix is
  * overwritten; if it is singular, the solution is not finite. */

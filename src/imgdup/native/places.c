@@ -317,7 +317,7 @@ double imgdup_search(const uint8_t *whole, int64_t height, int64_t width, const 
 /* A picture that is moved over another one, and how: the transformation takes a pixel of the other
  * one to (x, y) of this one. */
 typedef struct {
-    const uint8_t *pixels;
+    const uint32_t *corners; /* each pixel, and those to the right of it, below, and beyond both */
     int64_t height, width;
     double matrix[6];
 } Moved;
@@ -337,23 +337,33 @@ static void write_places(double start, double step, int64_t n, int64_t side, int
     }
 }
 
+/* Write each pixel together with its neighbours, which are then found at one place. */
+static void write_corners(const uint8_t *pixels, int64_t height, int64_t width,
+                          uint32_t *corners) {
+    for (int64_t y = 0; y + 1 < height; y++) {
+        const uint8_t *here = pixels + y * width, *under = here + width;
+        for (int64_t x = 0; x + 1 < width; x++)
+            corners[y * width + x] = here[x] | (uint32_t)here[x + 1] << BITS |
+                                     (uint32_t)under[x] << (2 * BITS) |
+                                     (uint32_t)under[x + 1] << (3 * BITS);
+    }
+}
+
 /* Write what a picture shows at n pixels of a row of the other one, from the first one on. */
 static void take_chunk(const Moved *from, int64_t first, int64_t y, int64_t n, uint8_t *out) {
-    int32_t x[CHUNK], row[CHUNK];
+    int32_t x[CHUNK], row[CHUNK], width = (int32_t)from->width;
     float right[CHUNK], under[CHUNK];
-    uint16_t above[CHUNK], below[CHUNK]; /* two neighbouring pixels each */
+    uint32_t corners[CHUNK];
     const double *m = from->matrix;
     double along = (double)first, down = (double)y;
     write_places(m[0] * along + m[1] * down + m[2], m[0], n, from->width, x, right);
     write_places(m[3] * along + m[4] * down + m[5], m[3], n, from->height, row, under);
+    for (int64_t i = 0; i < n; i++)
+        corners[i] = from->corners[row[i] * width + x[i]];
     for (int64_t i = 0; i < n; i++) {
-        const uint8_t *at = from->pixels + row[i] * from->width + x[i];
-        memcpy(above + i, at, sizeof *above);
-        memcpy(below + i, at + from->width, sizeof *below);
-    }
-    for (int64_t i = 0; i < n; i++) {
-        float a = (float)(above[i] & LOW), b = (float)(above[i] >> BITS);
-        float c = (float)(below[i] & LOW), d = (float)(below[i] >> BITS);
+        int32_t four = (int32_t)corners[i]; /* processors convert numbers with a sign faster */
+        float a = (float)(four & LOW), b = (float)(four >> BITS & LOW);
+        float c = (float)(four >> (2 * BITS) & LOW), d = (float)(four >> (3 * BITS) & LOW);
         float up = a + (b - a) * right[i], down_here = c + (d - c) * right[i];
         out[i] = (uint8_t)(int32_t)(up + (down_here - up) * under[i] + 0.5f);
     }
@@ -368,10 +378,10 @@ static void take(const Moved *from, int64_t height, int64_t width, uint8_t *out)
 /* Find the small movement that takes one picture nearer to another, whatever the brightness and
  * contrast; return 0 if there is none. */
 static int find_step(const uint8_t *taken, const uint8_t *goal, int64_t height, int64_t width,
-                     float *rows, double step[6]) {
+                     float *rows, uint8_t *changes, double step[6]) {
     double products[STEP_PARTS * STEP_PARTS], wanted[STEP_PARTS];
     imgdup_step_sums(taken, goal, height, width, (width + STEP_LANES - 1) / STEP_LANES * STEP_LANES,
-                     rows, products, wanted);
+                     rows, changes, products, wanted);
     for (int i = 0; i < STEP_PARTS; i++)
         products[i * (STEP_PARTS + 1)] = products[i * (STEP_PARTS + 1)] * (1 + 1e-6) + 1e-9;
     imgdup_solve(products, wanted, STEP_PARTS);
@@ -399,13 +409,15 @@ static void set_places(const double matrix[6], int64_t height, int64_t width, Mo
 
 void imgdup_refine(const uint8_t *source, int64_t source_height, int64_t source_width,
                    const uint8_t *goal, int64_t height, int64_t width, int64_t n_rounds,
-                   float *rows, double *matrix, uint8_t *taken) {
-    Moved from = {source, source_height, source_width, {0}};
+                   uint32_t *corners, float *rows, uint8_t *changes, double *matrix,
+                   uint8_t *taken) {
+    Moved from = {corners, source_height, source_width, {0}};
     double step[6];
+    write_corners(source, source_height, source_width, corners);
     set_places(matrix, height, width, &from);
     take(&from, height, width, taken);
     for (int64_t round = 0; round < n_rounds; round++) {
-        if (!find_step(taken, goal, height, width, rows, step))
+        if (!find_step(taken, goal, height, width, rows, changes, step))
             return;
         double largest = 0;
         for (int i = 0; i < 2; i++) {

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from imgdup.native import Pixels, address_of, declared, read_address
 
 SEARCH_SIDE, MOST_SIZES, STEP_LANES = 96, 24, 16  # the same as in imgdup.h
-MOST_PIXELS = 1 << 24  # of a part
+MOST_PIXELS = 1 << 24  # of a picture
 N_ROWS = 6  # of scratch memory for a step
 
 Matrix = npt.NDArray[np.float64]
@@ -81,17 +81,19 @@ def moved(source: Pixels, goal: Pixels, matrix: Matrix, n_rounds: int) -> tuple[
     taken : ndarray of uint8, of the shape of the goal
         What the source shows there; its edges are repeated.
     """
-    if min(*source.shape, *goal.shape) < 2 or matrix.shape != (2, 3):
+    sides = *source.shape, *goal.shape
+    if min(sides) < 2 or source.size > MOST_PIXELS or matrix.shape != (2, 3):
         raise ValueError(
-            "expected pictures with at least 2 pixels a side and a matrix of shape (2, 3), "
-            f"got {source.shape}, {goal.shape} and {matrix.shape}"
+            f"expected pictures of at least 2 pixels a side and at most {MOST_PIXELS} pixels, and a "
+            f"matrix of shape (2, 3), got {source.shape}, {goal.shape} and {matrix.shape}"
         )
     height, width = goal.shape
     found, taken = np.array(matrix, np.float64), np.empty_like(goal)
+    corners, changes = np.empty(source.shape, np.uint32), np.empty_like(goal)
     rows = np.zeros((N_ROWS, -(-width // STEP_LANES) * STEP_LANES), np.float32)
     _functions().imgdup_refine(
         *(_address(source), *source.shape, _address(goal), height, width, n_rounds),
-        *map(address_of, (rows, found, taken)),
+        *map(address_of, (corners, rows, changes, found, taken)),
     )
     return found, taken
 
@@ -100,7 +102,7 @@ _P, _N, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_search_scratch": (_N, _N, _N),
     "imgdup_search": (_D, _P, _N, _N, _P, _N, _N, _P, _N, _P, _P),
-    "imgdup_refine": (None, _P, _N, _N, _P, _N, _N, _N, _P, _P, _P),
+    "imgdup_refine": (None, _P, _N, _N, _P, _N, _N, _N, _P, _P, _P, _P, _P),
 }
 
 

@@ -7,28 +7,53 @@
 #include <string.h>
 
 enum {
-    LEVELS = 256,
-    TABLES = 4,       /* to count levels in */
+    WHITE = 255,
+    BYTES = 64, /* compared at once */
+    MOST_COUNTED = 255, /* in a byte */
     LEAST_SPREAD = 4, /* levels */
 };
 
-/* Return twice the median of the differences of two pictures, at least LEAST_SPREAD. Neighbours are
- * counted in other tables, which takes less time. */
-static float spread_of(const uint8_t *a, const uint8_t *b, int64_t n) {
-    uint32_t tables[TABLES][LEVELS];
-    int64_t below = 0;
-    memset(tables, 0, sizeof tables);
-    for (int64_t i = 0; i < n; i++)
-        tables[i % TABLES][abs(a[i] - b[i])]++;
-    int lower = -1, upper = -1; /* the two in the middle, or one twice */
-    for (int level = 0; upper < 0; level++) {
-        for (int k = 0; k < TABLES; k++)
-            below += tables[k][level];
-        if (lower < 0 && below > (n - 1) / 2)
-            lower = level;
-        if (below > n / 2)
-            upper = level;
+typedef uint8_t Bytes __attribute__((vector_size(BYTES)));
+
+/* Count the numbers up to a limit. */
+static int64_t count_up_to(const uint8_t *numbers, int64_t n, uint8_t limit) {
+    int64_t count = 0, whole = n - n % BYTES;
+    for (int64_t start = 0; start < whole; start += MOST_COUNTED * BYTES) {
+        int64_t stop = whole - start < MOST_COUNTED * BYTES ? whole : start + MOST_COUNTED * BYTES;
+        Bytes counts = {0};
+        for (int64_t i = start; i < stop; i += BYTES) {
+            Bytes here;
+            memcpy(&here, numbers + i, sizeof here);
+            counts -= (Bytes)(here <= limit); /* true is -1 */
+        }
+        for (int k = 0; k < BYTES; k++)
+            count += counts[k];
     }
+    for (int64_t i = whole; i < n; i++)
+        count += numbers[i] <= limit;
+    return count;
+}
+
+/* Return the smallest level up to which more than so many numbers lie, from a level on. */
+static int level_above(const uint8_t *numbers, int64_t n, int lowest, int64_t many) {
+    int low = lowest, high = WHITE;
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (count_up_to(numbers, n, (uint8_t)middle) > many)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* Return twice the median of the differences of two pictures, at least LEAST_SPREAD. */
+static float spread_of(const uint8_t *a, const uint8_t *b, int64_t n, uint8_t *changes) {
+    for (int64_t i = 0; i < n; i++)
+        changes[i] = a[i] > b[i] ? a[i] - b[i] : b[i] - a[i];
+    /* The two in the middle, or one twice. */
+    int lower = level_above(changes, n, 0, (n - 1) / 2);
+    int upper = level_above(changes, n, lower, n / 2);
     return lower + upper > LEAST_SPREAD ? (float)(lower + upper) : LEAST_SPREAD;
 }
 
@@ -131,7 +156,8 @@ static double total_of(const double *lanes) {
 }
 
 void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height, int64_t width,
-                      int64_t stride, float *rows, double *products, double *wanted) {
+                      int64_t stride, float *rows, uint8_t *changes, double *products,
+                      double *wanted) {
     /* Which sum of a row each product of two parts comes from, and how often y is a factor. */
     static const struct {
         uint8_t sum, y;
@@ -147,7 +173,7 @@ void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
     };
     StepRow row = {rows, rows + stride, rows + 2 * stride, rows + 3 * stride, rows + 4 * stride,
                    rows + 5 * stride};
-    float spread = spread_of(taken, goal, height * width);
+    float spread = spread_of(taken, goal, height * width, changes);
     double sums[3][ROW_SUMS][LANES];
     memset(sums, 0, sizeof sums);
     for (int64_t x = 0; x < width; x++) {

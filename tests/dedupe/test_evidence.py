@@ -13,6 +13,7 @@ from make_sample import photo
 
 from imgdup.dedupe import evidence
 from imgdup.dedupe.evidence import LEAST_NOISE, Evidence, _Moments, luma_excess, raise_chroma
+from imgdup.images.opencv import luma_of
 
 few = settings(max_examples=40)
 LEVEL = st.floats(0, 255, width=32)
@@ -134,7 +135,7 @@ def test_without_any_structure_nothing_agrees():
 
 
 def test_copies_of_a_photo_agree_and_photos_of_different_scenes_do_not():
-    first, second = photo(1, 128, 96), photo(2, 128, 96)
+    first, second = (luma_of(photo(number, 128, 96)) for number in (1, 2))
     flat = np.full_like(first, 90)
 
     assert evidence.visible_agreement(first, first) == 1.0

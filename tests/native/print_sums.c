@@ -144,6 +144,16 @@ static void print_place(const uint8_t *whole, const uint8_t *part, int64_t heigh
     print_doubles("matrix", matrix, 6);
 }
 
+/* Print how many windows of two pictures have structure, and how many agree. */
+static void print_agreement(const uint8_t *a, const uint8_t *b, int64_t height, int64_t width) {
+    static float means[16 * MAX_PIXELS];
+    double sums[2 * MAX_SIDE];
+    int64_t counts[2];
+    ImgdupAgreement rules = {.least = 40, .mean_share = 0.25, .floor = 1e-3f, .correlated = 0.4f};
+    imgdup_agreement(a, b, height, width, 4, 4, &rules, means, sums, counts);
+    printf("agreement %lld %lld\n", (long long)counts[0], (long long)counts[1]);
+}
+
 /* Compare two painted pictures in every way, and print the sums. */
 static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
@@ -198,6 +208,7 @@ static void print_sums(void) {
     imgdup_block_moments(planes[0], planes[1], height, width, side, scratch, moments);
     print_floats("moments", moments, 6 * ((height + side - 1) / side) * ((width + side - 1) / side));
     print_place(bytes[0], bytes[1], height, width);
+    print_agreement(bytes[0], bytes[1], height, width);
     for (int pair = 0; pair < 3; pair++)
         imgdup_block_moments(planes[pair], planes[pair + 1], height, width, 2, scratch,
                              moments + 6 * pair * ((height + 1) / 2) * ((width + 1) / 2));

@@ -19,6 +19,7 @@ from compiling import CompileError, Target, compile_libraries
 PROGRAMS = {  # what each is compiled with
     "print_hashes.c": ["hash.c"],
     "print_sums.c": [
+        "agreement.c",
         "difference.c",
         "frequencies.c",
         "join.c",

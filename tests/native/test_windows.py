@@ -5,11 +5,15 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
+from imgdup.native.difference import block_moments, window_means
 from imgdup.native.windows import (
+    Agreement,
     Limits,
     Outliers,
     Rules,
     Usual,
+    count_agreeing,
+    count_agreeing_of,
     luma_excess,
     quantile,
     raise_chroma,
@@ -40,6 +44,56 @@ def planes_of(shape, n=2):
     """Planes with many equal elements, some of them large."""
     rng = np.random.default_rng(shape)
     return [np.round(rng.gamma(0.4, 20, shape) * 4).astype(np.float32) / 4 for _ in range(n)]
+
+
+def counts_twin(moments, least, mean_share, correlated):
+    """How many windows there are, have structure, and agree, in double precision."""
+    a, b, aa, bb, ab, _ = moments.astype(np.float64)
+    variances = np.maximum(0, aa - a * a), np.maximum(0, bb - b * b)
+    texture = np.maximum(*variances)
+    is_structured = texture > max(least, mean_share * texture.mean())
+    shared = (ab - a * b) ** 2 / (variances[0] * variances[1] + 1e-3)
+    is_agreeing = is_structured & (shared > correlated)
+    return moments[0].size, int(is_structured.sum()), int(is_agreeing.sum())
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("least", "mean_share"), [(40.0, 0.25), (5.0, 0.9), (1e6, 0.1)])
+def test_windows_with_structure_agree_where_both_pictures_correlate(shape, least, mean_share):
+    rng = np.random.default_rng(shape)
+    a, b = rng.integers(0, 16, (2, *shape)) / 4
+    aa, bb = a * a + rng.integers(-4, 90, shape), b * b + rng.integers(-4, 90, shape)
+    ab = a * b + rng.integers(-60, 60, shape)
+    moments = np.stack([a, b, aa, bb, ab, a]).astype(np.float32)
+    rules = Agreement(least=least, mean_share=mean_share, floor=1e-3, correlated=0.4)
+
+    found = count_agreeing(moments, rules)
+
+    assert found == counts_twin(moments, least, mean_share, 0.4)
+
+
+@pytest.mark.parametrize(("block", "window"), [(4, 4), (1, 2), (5, 1)])
+def test_windows_of_pictures_are_counted_by_the_moments_of_their_blocks(block, window):
+    rng = np.random.default_rng(block)
+    first, second = rng.integers(0, 256, (2, 37, 50), np.uint8)
+    second[:, :30] = first[:, :30] // 2
+    rules = Agreement(least=40.0, mean_share=0.25, floor=1e-3, correlated=0.4)
+
+    found = count_agreeing_of(first, second, block, window, rules)
+
+    blocks = block_moments(first.astype(np.float32), second.astype(np.float32), block)
+    assert found == count_agreeing(window_means(blocks, window), rules)
+    assert 0 < found.agreeing < found.structured
+
+
+@pytest.mark.parametrize(("block", "window"), [(0, 4), (4, 3), (4, 0)])
+def test_blocks_without_pixels_and_windows_of_other_sides_are_refused(block, window):
+    gray, rules = np.zeros((9, 9), np.uint8), Agreement()
+
+    with pytest.raises(ValueError, match="power of two"):
+        count_agreeing_of(gray, gray, block, window, rules)
+    with pytest.raises(ValueError, match="uint8"):
+        count_agreeing_of(gray, gray[1:], 4, 4, rules)
 
 
 @given(
@@ -228,10 +282,13 @@ def test_moments_of_another_shape_and_an_excess_that_must_not_be_written_are_ref
 def test_every_level_finds_the_same_windows(level):
     planes = chroma_of((61, 83))
     rules = rules_of(STRICT, STRICT, (1.5, 20.0, 0.0), samples=2000)
+    grays = [np.rint(each[0] % 256).astype(np.uint8) for each in planes[:2]]
+    agreement = Agreement(least=40.0, mean_share=0.25, floor=1e-3, correlated=0.1)
 
     def results():
         excess = np.zeros((61, 83), np.float32)
         raise_chroma(excess, planes, rules, 0.5)
-        return [excess, *(luma_excess(each, rules, 1.0) for each in planes)]
+        counts = np.array(count_agreeing_of(*grays, 4, 4, agreement))
+        return [excess, counts, *(luma_excess(each, rules, 1.0) for each in planes)]
 
     assert_equal_at(level, results)

@@ -14,10 +14,21 @@ import numpy.typing as npt
 from imgdup.dedupe.sharpness import CLEAN, equal_filter, equal_sharpness, least_factor, plane_of
 from imgdup.dedupe.tones import SMOOTH_SHARE, TEXTURED, equal_colours
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import Plane, luma_of, resized
+from imgdup.images.opencv import Plane, resized
 from imgdup.native import windows
 from imgdup.native.difference import block_moments, window_means
-from imgdup.native.windows import Limits, Outliers, Planes, Rules, Usual, quantile
+from imgdup.native.windows import (
+    Agreement,
+    Counts,
+    Limits,
+    Outliers,
+    Planes,
+    Rules,
+    Usual,
+    count_agreeing,
+    count_agreeing_of,
+    quantile,
+)
 
 FEW = 100  # windows; fewer do not tell what is usual
 QUANTILE = 0.75  # of the remainders, which counts as usual
@@ -78,7 +89,10 @@ LEAST_SHARPENED = -0.25  # strength of the fitted filter
 STRUCTURED = 40.0  # variance of the luma in a window with something to see
 SMOOTH_CHANGE = 1.5  # levels, root mean square
 CORRELATED = 0.4  # squared correlation of windows that agree
+FLOOR = 1e-3  # added to the product of the variances of two windows, so that it is not 0
 AGREEMENT_SIDE = 4  # blocks
+# The variance in a window with structure is also at least a quarter of the mean variance.
+AGREEMENT = Agreement(least=STRUCTURED, mean_share=0.25, floor=FLOOR, correlated=CORRELATED)
 MUCH = 0.05  # share of the windows that have structure
 STRUCTURE_SIDES = (2, 4)  # blocks; of the windows whose structure is compared
 FAINT_SIDE = 4  # blocks; of the windows in which faint shapes are compared
@@ -232,20 +246,22 @@ class Evidence:
 
 
 def visible_agreement(first: Pixels, second: Pixels) -> float:
-    """Return in which share of the area with structure two reduced pictures correlate.
+    """Return in which share of the area with structure two reduced gray pictures correlate.
 
     It is 1 if there is not much to see.
     """
-    windows = _luma_windows(first, second)
-    if np.mean(_structured(windows)) <= MUCH:
-        return 1.0
-    return _agreement(windows)
+    counts = count_agreeing_of(first, second, BLOCK, AGREEMENT_SIDE, AGREEMENT)
+    return 1.0 if counts.structured <= MUCH * counts.windows else _share(counts)
 
 
-def _luma_windows(first: Pixels, second: Pixels) -> _Moments:
-    """Return the means of the luma over the windows in which pictures agree or not."""
-    a, b = (luma_of(each).astype(np.float32) for each in (first, second))
-    return _moments(a, b, BLOCK).windows(AGREEMENT_SIDE)
+def _agreement(windows: _Moments) -> float:
+    """Return in which share of the windows with structure both planes correlate."""
+    return _share(count_agreeing(windows.planes, AGREEMENT))
+
+
+def _share(counts: Counts) -> float:
+    """Return which share of the windows with structure agrees."""
+    return counts.agreeing / counts.structured if counts.structured else 0.0
 
 
 def _moments(a: Plane, b: Plane, side: int) -> _Moments:
@@ -256,22 +272,8 @@ def _shared(windows: _Moments) -> Plane:
     """Return the squared correlation of both planes in each window."""
     va, vb = windows.variances
     covariance = windows.ab - windows.a * windows.b
-    shared = covariance * covariance / (va * vb + np.float32(1e-3))
+    shared = covariance * covariance / (va * vb + np.float32(FLOOR))
     return np.asarray(np.minimum(1, shared), np.float32)
-
-
-def _structured(windows: _Moments) -> npt.NDArray[np.bool_]:
-    """Mark the windows with something to see."""
-    texture = np.maximum(*windows.variances)
-    return np.asarray(texture > max(STRUCTURED, 0.25 * float(texture.mean())))
-
-
-def _agreement(windows: _Moments) -> float:
-    """Return in which share of the windows with structure both planes correlate."""
-    structured = _structured(windows)
-    if not structured.any():
-        return 0.0
-    return float(np.mean(_shared(windows)[structured] > CORRELATED))
 
 
 def _tone_share(moments: _Moments, differs: npt.NDArray[np.bool_]) -> float:

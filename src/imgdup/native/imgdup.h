@@ -241,6 +241,28 @@ typedef struct {
     double least_ratio; /* such a quantile, divided by what is usual, counts as this at least */
 } ImgdupUsual;
 
+/* Which windows have structure, and which of these agree. */
+typedef struct {
+    double least;      /* variance of a window with structure in either picture, and ... */
+    double mean_share; /* ... how much it is of the mean of all windows, at least */
+    float floor;       /* added to the product of both variances, so that none is 0 */
+    float correlated;  /* squared correlation that windows which agree exceed */
+} ImgdupAgreement;
+
+/* Count the windows (n,) with structure, and those of them that agree, by their moments (6, n).
+ * Scratch memory: textures (n,). */
+IMGDUP_EXPORT void imgdup_count_agreeing(const float *moments, int64_t n,
+                                         const ImgdupAgreement *rules, float *textures,
+                                         int64_t counts[2]);
+
+/* Count the same windows of two gray pictures (height, width), of window x window blocks of block x
+ * block pixels. `means` is scratch memory for 2 * height * width + 6 * width + 13 * n numbers, n being
+ * that of blocks, and `sums` for 2 * columns + window - 1 numbers, with so many columns of blocks. */
+IMGDUP_EXPORT void imgdup_agreement(const uint8_t *first, const uint8_t *second, int64_t height,
+                                    int64_t width, int64_t block, int64_t window,
+                                    const ImgdupAgreement *rules, float *means, double *sums,
+                                    int64_t counts[2]);
+
 /* How much copying explains. */
 typedef struct {
     double factor;     /* how often a square may exceed what is usual */

@@ -84,7 +84,7 @@ def moved(source: Pixels, goal: Pixels, matrix: Matrix, n_rounds: int) -> tuple[
     sides = *source.shape, *goal.shape
     if min(sides) < 2 or source.size > MOST_PIXELS or matrix.shape != (2, 3):
         raise ValueError(
-            f"expected pictures of at least 2 pixels a side and at most {MOST_PIXELS} pixels, and a "
+            f"expected at least 2 pixels a side, a source of at most {MOST_PIXELS} pixels and a "
             f"matrix of shape (2, 3), got {source.shape}, {goal.shape} and {matrix.shape}"
         )
     height, width = goal.shape

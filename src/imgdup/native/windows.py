@@ -1,12 +1,16 @@
-"""Find what is usual in the windows of two pictures, and what exceeds it, by ``windows.c``."""
+"""Windows of two pictures: which agree, what is usual, and what exceeds it.
+
+Calls ``agreement.c`` and ``windows.c``.
+"""
 
 import ctypes
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import Plane, address_of, declared, read_address, write_address
+from imgdup.native import Pixels, Plane, address_of, declared, read_address, write_address
 
 Planes = npt.NDArray[np.float32]
 MOMENTS = (6, None, None)  # their shape
@@ -54,6 +58,60 @@ class Rules(ctypes.Structure):
         *((name, Outliers) for name in ("outliers", "faint", "faint_means")),
         *((name, ctypes.c_float) for name in ("even", "even_share")),
     )
+
+
+class Agreement(ctypes.Structure):
+    """Which windows have structure and agree: `ImgdupAgreement` of ``imgdup.h``."""
+
+    _fields_ = (
+        *((name, ctypes.c_double) for name in ("least", "mean_share")),
+        *((name, ctypes.c_float) for name in ("floor", "correlated")),
+    )
+
+
+class Counts(NamedTuple):
+    """How many windows there are, how many of these have structure, how many of those agree."""
+
+    windows: int
+    structured: int
+    agreeing: int
+
+
+def count_agreeing(moments: Planes, rules: Agreement) -> Counts:
+    """Count windows by their moments, as from `luma_excess`."""
+    height, width = moments.shape[1:]
+    n = height * width
+    textures, counts = np.empty(n, np.float32), np.empty(2, np.int64)
+    _functions().imgdup_count_agreeing(
+        *(read_address(moments, np.float32, MOMENTS), n, ctypes.byref(rules)),
+        *(address_of(textures), address_of(counts)),
+    )
+    return Counts(n, *counts.tolist())
+
+
+def count_agreeing_of(
+    first: Pixels, second: Pixels, block: int, window: int, rules: Agreement
+) -> Counts:
+    """Count the windows, of so many blocks a side, of two gray pictures of one shape.
+
+    `block` is the side of a block in pixels; `window` is a power of two.
+    """
+    height, width = first.shape
+    if block < 1 or window < 1 or window & (window - 1) or first.size == 0:
+        raise ValueError(
+            "expected pixels, blocks and a window whose side is a power of two, "
+            f"got {first.shape}, {block} and {window}"
+        )
+    columns = -(-width // block)
+    n = -(-height // block) * columns
+    means = np.empty(2 * first.size + MOMENTS[0] * width + (2 * MOMENTS[0] + 1) * n, np.float32)
+    sums, counts = np.empty(2 * columns + window - 1), np.empty(2, np.int64)
+    _functions().imgdup_agreement(
+        *(read_address(each, np.uint8, first.shape) for each in (first, second)),
+        *(height, width, block, window, ctypes.byref(rules)),
+        *map(address_of, (means, sums, counts)),
+    )
+    return Counts(n, *counts.tolist())
 
 
 def quantile(values: Plane, share: float) -> float:
@@ -116,6 +174,8 @@ def _scratch(n: int) -> npt.NDArray[np.int64]:
 
 _P, _N, _X, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_double
 _SIGNATURES = {  # what each function returns, then its arguments
+    "imgdup_count_agreeing": (None, _P, _N, _P, _P, _P),
+    "imgdup_agreement": (None, _P, _P, _N, _N, _N, _N, _P, _P, _P, _P),
     "imgdup_ranked": (_X, _P, _N, _N, _P),
     "imgdup_luma_excess": (None, _P, _N, _N, _P, _D, _P, _P),
     "imgdup_raise_chroma": (None, _P, _P, _P, _N, _N, _P, _D, _P, _P),

@@ -25,7 +25,7 @@ pytest.importorskip("distributed", reason="Dask distributed is not installed")
 
 from distributed.scheduler import KilledWorker
 
-from imgdup.workers import cluster as module
+from imgdup.workers import cluster as module, dask_worker
 
 TIMEOUT_S = 1.0
 PRELOAD = ("imgdup.build.hash_batch",)
@@ -146,9 +146,9 @@ def test_workers_need_not_see_what_this_machine_does_not_see(pool, tmp_path):
 
 
 def test_workers_with_another_version_are_refused(pool):
-    theirs = module.describe()
+    theirs = dask_worker.describe()
     others = dict(theirs.versions) | {"OpenCV": "4.0.0"}
-    order = module.Order(pool.setup, theirs._replace(versions=tuple(others.items())))
+    order = dask_worker.Order(pool.setup, theirs._replace(versions=tuple(others.items())))
     other = module.Cluster(pool.remote._client, order)
 
     with pytest.raises(ImgdupError, match=r"has OpenCV \d\S+ instead of 4\.0\.0: install the same"):
@@ -158,7 +158,7 @@ def test_workers_with_another_version_are_refused(pool):
 
 
 def test_workers_that_hash_the_golden_picture_otherwise_are_refused(pool):
-    order = module.Order(pool.setup, module.describe()._replace(hashes=b"others"))
+    order = dask_worker.Order(pool.setup, dask_worker.describe()._replace(hashes=b"others"))
 
     with pytest.raises(ImgdupError, match="has another hash of the same picture"):
         module.Cluster(pool.remote._client, order).require_equal()
@@ -176,7 +176,7 @@ def test_a_dask_worker_that_may_not_start_processes_gives_an_error_with_the_reme
 ):
     monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
 
-    problem = module._problem(module.Order(pool.setup, module.describe()), 1)
+    problem = dask_worker.find_problem(dask_worker.Order(pool.setup, dask_worker.describe()), 1)
 
     assert problem.startswith("may not start processes: set DASK_DISTRIBUTED__WORKER__DAEMON=False")
 
@@ -292,14 +292,14 @@ def test_a_call_whose_dask_workers_ended_each_time_counts_as_the_death_of_a_proc
 
 
 def test_processes_of_a_dask_worker_end_when_they_are_idle(pool, monkeypatch):
-    monkeypatch.setattr(module, "IDLE_S", 0.1)
-    order = module.Order(pool.setup, module.describe())
+    monkeypatch.setattr(dask_worker, "IDLE_S", 0.1)
+    order = dask_worker.Order(pool.setup, dask_worker.describe())
 
-    with module._processes(order, 1) as executor:
+    with dask_worker.processes(order, 1) as executor:
         pid = executor.submit(os.getpid).result()
 
     with pytest.raises(ProcessLookupError):
         while True:
             os.kill(pid, 0)
             time.sleep(0.01)
-    assert order not in module._started
+    assert order not in dask_worker._started

@@ -198,7 +198,7 @@ class ImageIndex:
         ValueError, TypeError
             If an argument is out of range or unknown, or `image` is none of these.
         """
-        return self._look_up(image, max_distance=max_distance, orientations=orientations, by=by)
+        return self._look_up(image, max_distance, None, orientations=orientations, by=by)
 
     def nearest(
         self,
@@ -222,13 +222,21 @@ class ImageIndex:
         by : str
             The hash to compare: ``"search"``, ``"match"`` or ``"pdq"``.
         """
-        options = {"max_distance": max_distance, "k": k, "orientations": orientations, "by": by}
-        return self._look_up(image, **options)
+        return self._look_up(image, max_distance, k, orientations=orientations, by=by)
 
-    def _look_up(self, image: "Image", **options: Any) -> "list[Match]":
+    def _look_up(
+        self,
+        image: "Image",
+        max_distance: int | None,
+        k: int | None,
+        *,
+        orientations: bool,
+        by: str | None,
+    ) -> "list[Match]":
         from imgdup.query.matches import QueryOptions, look_up
 
-        return look_up(self.generation, image, QueryOptions(**options))
+        options = QueryOptions(max_distance, k, orientations=orientations, by=by)
+        return look_up(self.generation, image, options)
 
     def pairs(
         self,

@@ -8,17 +8,15 @@ back by value, so that only the pictures must be visible on the cluster.
 import asyncio
 import json
 import logging
-import multiprocessing
 import os
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import distributed
 from distributed.scheduler import KilledWorker
@@ -26,9 +24,17 @@ from distributed.scheduler import KilledWorker
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.system.limits import Limits
 from imgdup.workers.child import Reply
-from imgdup.workers.machine import Machine, describe, difference
+from imgdup.workers.dask_worker import (
+    Order,
+    UnfitError,
+    describe,
+    find_problem,
+    first_line,
+    first_unseen,
+    processes,
+)
 from imgdup.workers.pool import Pool, decoding_setup
-from imgdup.workers.process import Death, Processes, Setup, WorkerDied
+from imgdup.workers.process import Death, WorkerDied
 
 R = TypeVar("R")
 
@@ -36,17 +42,9 @@ CONNECT_S = 10.0  # for the scheduler to answer
 FIRST_WORKER_S = 60.0  # for the first Dask worker to join
 LOOK_S = 2.0  # between two looks at how many workers there are
 CLOSE_S = 5.0  # for the scheduler to take leave
-IDLE_S = 60.0  # after which the processes of a Dask worker end
 RESUME = "run the same command again to continue"
 
 log = logging.getLogger(__name__)
-
-
-class Order(NamedTuple):
-    """What a Dask worker needs to know to start its processes."""
-
-    setup: Setup
-    machine: Machine
 
 
 class Cluster(Executor):
@@ -87,11 +85,11 @@ class Cluster(Executor):
 
     def require_seen(self, paths: Sequence[bytes]) -> None:
         """Raise ImgdupError unless all Dask workers can read what this process can read of them."""
-        paths = [path for path in paths if _first_unseen([path]) is None]
-        for address, unseen in self._client.run(_first_unseen, paths, on_error="return").items():
+        paths = [path for path in paths if first_unseen([path]) is None]
+        for address, unseen in self._client.run(first_unseen, paths, on_error="return").items():
             if unseen is not None:
                 is_path = isinstance(unseen, bytes)
-                what = repr(os.fsdecode(unseen)) if is_path else f"them ({_first_line(unseen)})"
+                what = repr(os.fsdecode(unseen)) if is_path else f"them ({first_line(unseen)})"
                 raise ImgdupError(
                     f"the Dask worker at {address} cannot read {what}: all machines must find the "
                     "pictures under the same path"
@@ -190,7 +188,7 @@ def _connect(address: str) -> distributed.Client:
             return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ImgdupError(
-            f"no Dask scheduler answers at {address} ({_first_line(error)}); start it, or name "
+            f"no Dask scheduler answers at {address} ({first_line(error)}); start it, or name "
             "another one"
         ) from error
 
@@ -234,24 +232,7 @@ def _in_words(problem: object) -> str:
     """Say what a Dask worker reported, or why it could not."""
     if isinstance(problem, ModuleNotFoundError):
         return f"cannot import {problem.name}: install the same version of imgdup there"
-    return f"failed: {_first_line(problem)}" if isinstance(problem, Exception) else str(problem)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-class _Started:
-    """The processes of this Dask worker for one order."""
-
-    def __init__(self, executor: Processes) -> None:
-        self.executor = executor
-        self.n_calls = 0
-        self.used = time.monotonic()
-
-
-_started: dict[Order, _Started] = {}
-_lock = threading.Lock()  # of the above
+    return f"failed: {first_line(problem)}" if isinstance(problem, Exception) else str(problem)
 
 
 def call(order: Order, function: Callable[..., Any], args: tuple[Any, ...]) -> Reply:
@@ -261,88 +242,14 @@ def call(order: Order, function: Callable[..., Any], args: tuple[Any, ...]) -> R
     """
     worker = distributed.get_worker()
     try:
-        with _processes(order, worker.state.nthreads) as executor:
+        with processes(order, worker.state.nthreads) as executor:
             return Reply(executor.submit(function, *args).result(), None)
-    except _UnfitError as error:
+    except UnfitError as error:
         return Reply(None, ImgdupError(f"the Dask worker at {worker.address} {error}; {RESUME}"))
     except Exception as error:
         return Reply(None, error)
 
 
-class _UnfitError(Exception):
-    """A Dask worker cannot be used; the text says why, and what helps."""
-
-
-@contextmanager
-def _processes(order: Order, n_threads: int) -> Iterator[Processes]:
-    """Start the processes for an order, or use those that are there; they stay for a while."""
-    with _lock:
-        if order not in _started:
-            _started[order] = _Started(_start(order, n_threads))
-            threading.Thread(target=_end_when_idle, args=(order,), daemon=True).start()
-        started = _started[order]
-        started.n_calls += 1
-    try:
-        yield started.executor
-    finally:
-        with _lock:
-            started.n_calls -= 1
-            started.used = time.monotonic()
-
-
-def _start(order: Order, n_threads: int) -> Processes:
-    """Start processes, if they hash as the machine that ordered them."""
-    if multiprocessing.current_process().daemon:
-        raise _UnfitError(
-            "may not start processes: set DASK_DISTRIBUTED__WORKER__DAEMON=False in the "
-            "environment of dask worker, or start it with --no-nanny"
-        )
-    try:
-        executor = Processes(order.setup._replace(workers=n_threads))
-        machine = executor.submit(describe).result()
-    except (ImgdupError, OSError, ImportError) as error:
-        raise _UnfitError(f"cannot start processes: {_first_line(error)}") from error
-    if other := difference(machine, order.machine):
-        executor.shutdown()
-        raise _UnfitError(f"has {other}: install the same versions there")
-    return executor
-
-
-def _end_when_idle(order: Order) -> None:
-    """End the processes for an order when they were not used for a while."""
-    started = _started[order]
-    while True:
-        time.sleep(IDLE_S)
-        with _lock:
-            if not started.n_calls and time.monotonic() - started.used >= IDLE_S:
-                del _started[order]
-                break
-    started.executor.shutdown()
-
-
 async def _check_worker(order: Order, dask_worker: distributed.Worker) -> str:
     """Start the processes of a Dask worker; return why that is not possible, or nothing."""
-    return await asyncio.to_thread(_problem, order, dask_worker.state.nthreads)
-
-
-def _problem(order: Order, n_threads: int) -> str:
-    try:
-        with _processes(order, n_threads):
-            return ""
-    except _UnfitError as error:
-        return str(error)
-
-
-def _first_unseen(paths: Sequence[bytes]) -> bytes | None:
-    """Return the first path that is not there or cannot be read, or is an empty folder."""
-    for path in paths:
-        try:
-            if os.path.isdir(path):
-                with os.scandir(path) as entries:
-                    next(entries)
-            else:
-                with open(path, "rb") as file:
-                    file.read(1)
-        except (OSError, StopIteration):
-            return path
-    return None
+    return await asyncio.to_thread(find_problem, order, dask_worker.state.nthreads)

@@ -1,4 +1,4 @@
-"""Measure on the user's own pictures which copies are found at which distance, and which pairs are.
+"""Measure on the user's pictures how far copies are from them, and different pictures from another.
 
 Takes files; edits each picture in many ways, hashes and compares the copies as `index` and `dedupe`
 do, and returns distances and relations by edit, of different pictures, and of labelled pairs.

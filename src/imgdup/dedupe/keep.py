@@ -31,7 +31,7 @@ DEFAULT_RULES = (
     LAST,
 )
 
-GOOD_QUALITY = 75  # from here on, pixels often do not show whether they were JPEG compressed
+GOOD_QUALITY = 75  # from which on pixels often do not show whether they were compressed as JPEG
 TRACE_ERROR = 3  # of the estimated quality of a JPEG file that was saved again without loss
 
 # Measured on 600 photos and copies of them. Few soft photos show as little detail as enlarged ones,

@@ -146,7 +146,7 @@ def page_html(
     Examples
     --------
     >>> keeper = Entry("a.jpg", 0, "", 640, 480, 90_000)
-    >>> copy = Entry("b.jpg", 4, "resized", 320, 240, 20_000)
+    >>> copy = Entry("b.jpg", 4, "same-picture", 320, 240, 20_000)
     >>> "saves" in page_html([Group(keeper, [copy])])
     True
     """

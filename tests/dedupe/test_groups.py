@@ -19,7 +19,7 @@ from hypothesis import given, strategies as st
 import oracles_dedupe
 from array_rows import File, rows_of, same_picture
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.groups import DedupeOptions, Look, star_groups
+from imgdup.dedupe.groups import DedupeOptions, Inspection, star_groups
 from imgdup.dedupe.keep import DEFAULT_RULES, Keep
 from imgdup.index.columns import images
 
@@ -109,7 +109,7 @@ def grouped(files, keep=None, rule=None, **options):
 
 def groups_of(rows, keep=None, rule=None, judge=same_picture, **options):
     given = DedupeOptions(keep or Keep(), rule or MatchRule(), **options)
-    return star_groups(rows, images(rows), given, look=Look(judge))
+    return star_groups(rows, images(rows), given, inspection=Inspection(judge))
 
 
 @pytest.mark.parametrize("consistent", [True, False], ids=["consistent", "drifted"])

@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance
 
 from array_rows import File, rows_of
 from encoded import save, scenery
-from imgdup.dedupe.groups import DedupeOptions, Look, star_groups
+from imgdup.dedupe.groups import DedupeOptions, Inspection, star_groups
 from imgdup.dedupe.keep import DEFAULT_RULES, Keep
 from imgdup.dedupe.origin import Ruling, only_levels_differ, rulings
 from imgdup.dedupe.relations import Verdict
@@ -139,9 +139,9 @@ def test_a_comparison_that_calls_either_of_two_files_the_original_keeps_one():
             for a, b in pairs
         ]
 
-    look = Look(judge, lambda some: [facts(SMALL)] * len(some))
+    inspection = Inspection(judge, lambda some: [facts(SMALL)] * len(some))
 
-    groups = star_groups(rows, images(rows), DedupeOptions(), look=look)
+    groups = star_groups(rows, images(rows), DedupeOptions(), inspection=inspection)
 
     assert len(asked) == 3
     assert sorted([*groups.keepers.tolist(), *groups.removed.tolist()]) == [0, 1]
@@ -169,11 +169,11 @@ def test_of_many_copies_the_one_with_most_real_detail_is_kept(monkeypatch_module
         plain._replace(detail=detail, spectrum=(real,), pixels_digest=str(number))
         for number, (_, real, detail) in enumerate(files)
     ]
-    look = Look(
+    inspection = Inspection(
         lambda pairs: [SAME] * len(pairs), lambda some: [described[i] for i in some.tolist()]
     )
 
-    groups = star_groups(rows, images(rows), DedupeOptions(), look=look)
+    groups = star_groups(rows, images(rows), DedupeOptions(), inspection=inspection)
 
     best = min(range(len(files)), key=lambda i: (-files[i][1], files[i][0]))
     assert groups.keepers.tolist() == [best]

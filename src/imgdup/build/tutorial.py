@@ -171,7 +171,7 @@ def _checked(table: Any) -> TutorialPickle:
         lists.add(id(names))
         for name in names:
             if type(name) not in (str, bytes) or not name or "\0" in os.fsdecode(name):
-                raise ImgdupError(f"the hash {number} has a path that is no path: {name!r:.80}")
+                raise ImgdupError(f"the hash {number} has a path that cannot be one: {name!r:.80}")
             paths.append(os.fsencode(name))
             keys.append(number)
     return TutorialPickle(paths, keys, all(tutorial_key(key) == key for key in keys))
@@ -181,7 +181,7 @@ def _key(key: Any) -> int:
     """Return a key as a whole number; int64 holds large hashes as negative numbers."""
     is_whole = type(key) is int or (type(key) is float and math.isfinite(key) and key == int(key))
     if not is_whole:
-        raise ImgdupError(f"{key!r:.80} is no hash")
+        raise ImgdupError(f"{key!r:.80} is not a hash")
     number = int(key)
     number += MAX_KEY if -(MAX_KEY >> 1) <= number < 0 else 0
     if not 0 <= number <= MAX_KEY:

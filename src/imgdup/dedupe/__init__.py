@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe.decide import Judge
-from imgdup.dedupe.groups import DedupeOptions, Look, Progress, StarGroups, star_groups, unverified
+from imgdup.dedupe.groups import (
+    DedupeOptions,
+    Inspection,
+    Progress,
+    StarGroups,
+    star_groups,
+    unverified,
+)
 from imgdup.dedupe.keep import FactsOf, unknown_facts
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 from imgdup.dedupe.relations import RELATIONS
@@ -137,7 +144,9 @@ def find_duplicates(
     """
     options = options or DedupeOptions()
     selected = images(rows, options.folders)
-    groups = star_groups(rows, selected, options, look=Look(judge, facts_of), progress=progress)
+    groups = star_groups(
+        rows, selected, options, inspection=Inspection(judge, facts_of), progress=progress
+    )
     return Duplicates(rows, options, selected, groups)
 
 

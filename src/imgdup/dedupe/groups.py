@@ -114,8 +114,8 @@ def with_orientations(verdicts: Sequence[Verdict], by_hash: RowNumbers) -> list[
     ]
 
 
-class Look(NamedTuple):
-    """How files are looked at.
+class Inspection(NamedTuple):
+    """How to learn of files what the index does not know.
 
     `judge` compares the pictures of pairs of rows, the better one first; `facts_of` describes the
     files of rows, for the keep rules.
@@ -125,7 +125,7 @@ class Look(NamedTuple):
     facts_of: FactsOf = unknown_facts
 
 
-NO_LOOK = Look()
+NO_INSPECTION = Inspection()
 
 
 def star_groups(
@@ -133,7 +133,7 @@ def star_groups(
     selected: RowNumbers,
     options: DedupeOptions,
     *,
-    look: Look = NO_LOOK,
+    inspection: Inspection = NO_INSPECTION,
     progress: Progress = lambda n_decided, n_files: None,
 ) -> StarGroups:
     """Decide which images are kept and which are removed, whatever the number of threads.
@@ -146,7 +146,7 @@ def star_groups(
     shown: list[Shown] = []
     n_compared = n_beyond = 0
     for part in parts:
-        gone, seen, found = _decide_part(rows, part, options, look)
+        gone, seen, found = _decide_part(rows, part, options, inspection)
         removed += gone
         shown += seen
         n_compared += found.n_compared
@@ -154,25 +154,25 @@ def star_groups(
         n_decided += len(part)
         progress(n_decided, n_files)
     shown.sort(key=lambda each: each.row)
-    return _groups(rows, options.keep, look, removed, (shown, n_compared, n_beyond))
+    return _groups(rows, options.keep, inspection, removed, (shown, n_compared, n_beyond))
 
 
 def _decide_part(
-    rows: Rows, part: RowNumbers, options: DedupeOptions, look: Look
+    rows: Rows, part: RowNumbers, options: DedupeOptions, inspection: Inspection
 ) -> tuple[list[Removed], list[Shown], Decisions]:
     """Decide which rows of some components of candidates are removed, and which only shown.
 
     Where two compared pictures show that the one to be removed is the original, it is put before
     the other one, and all is decided again.
     """
-    names = keep_order(rows, part, options.keep, look.facts_of)
-    judge = options.keep.decided.judge(look.judge, rows)
+    names = keep_order(rows, part, options.keep, inspection.facts_of)
+    judge = options.keep.decided.judge(inspection.judge, rows)
     moved: set[tuple[int, int]] = set()
     while True:
         files = _files(rows, names, options)
         found = _decide(rows, files, options, judge)
         removed = _removed(names, files, found)
-        ruled = _rulings(rows, options.keep, removed, look)
+        ruled = _rulings(rows, options.keep, removed, inspection)
         originals = {
             each.row: each.keeper
             for each, ruling in zip(removed, ruled, strict=True)
@@ -325,10 +325,14 @@ def _removed(names: RowNumbers, files: _Files, found: Decisions) -> list[Removed
     return removed
 
 
-def _rulings(rows: Rows, keep: Keep, removed: Sequence[Removed], look: Look) -> list[Ruling]:
+def _rulings(
+    rows: Rows, keep: Keep, removed: Sequence[Removed], inspection: Inspection
+) -> list[Ruling]:
     """Decide between the kept and the removed file of each removal."""
     kept, others = (np.array([each[i] for each in removed], np.int64) for i in range(2))
-    return rulings(rows, keep, (kept, others), [each.verdict for each in removed], look.facts_of)
+    return rulings(
+        rows, keep, (kept, others), [each.verdict for each in removed], inspection.facts_of
+    )
 
 
 def _shown(files: _Files, found: Decisions) -> list[Shown]:
@@ -342,13 +346,13 @@ def _shown(files: _Files, found: Decisions) -> list[Shown]:
 def _groups(
     rows: Rows,
     keep: Keep,
-    look: Look,
+    inspection: Inspection,
     removed: Sequence[Removed],
     more: tuple[list[Shown], int, int],
 ) -> StarGroups:
     """Sort removed rows, each part of which is sorted best first, into groups."""
     every = np.array([each.keeper for each in removed], np.int64)
-    keepers = keep_order(rows, np.unique(every), keep, look.facts_of)
+    keepers = keep_order(rows, np.unique(every), keep, inspection.facts_of)
     place = np.empty(len(rows) if len(every) else 0, np.int64)
     place[keepers] = np.arange(len(keepers))
     bits = np.array([each.distance for each in removed], np.int64)

@@ -142,6 +142,12 @@ static void print_place(const uint8_t *whole, const uint8_t *part, int64_t heigh
     imgdup_refine(whole, height, width, part, height, width, 3, corners, rows, changes, matrix,
                   taken);
     print_doubles("matrix", matrix, 6);
+    memset(small, 0, MAX_SIDE);
+    memset(changes, 0, MAX_SIDE);
+    double places[MAX_SIDE];
+    int64_t n_inside = imgdup_paste_outside(part, taken, height, width, 1, matrix, 0.001, places,
+                                            small + MAX_SIDE, small, changes);
+    printf("inside %lld\n", (long long)n_inside);
 }
 
 /* Print how many windows of two pictures have structure, and how many agree. */

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from encoded import photo
-from imgdup.native.places import Found, moved, search
+from imgdup.native.places import Found, moved, paste_outside, search
 from native_levels import assert_equal_at, by_level
 
 GRAY = np.ascontiguousarray(photo(288, 384)[..., 1])
@@ -196,6 +196,30 @@ def test_flat_pictures_and_places_far_outside_are_not_moved():
     assert np.array_equal(moved(GRAY, flat, outside, 5)[0], outside, equal_nan=True)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7, 3), (40, 130), (33, 61, 4)], ids=str)
+@pytest.mark.parametrize("matrix", MATRICES, ids=str)
+def test_what_lies_outside_of_the_whole_is_pasted(matrix, shape):
+    part, taken = np.random.default_rng(1).integers(0, 256, (2, *shape), np.uint8)
+    height, width = shape[:2]
+    y, x = ((np.mgrid[:height, :width] + 0.5).T / (width, height)[::-1]).T
+    places = np.tensordot(np.array(matrix), np.stack([x, y, np.ones((height, width))]), axes=1)
+    inside = np.all((places >= -0.01) & (places <= 1.01), axis=0)
+    expected = np.where(inside.reshape(inside.shape + (1,) * (part.ndim - 2)), taken, part)
+
+    rows, columns, n_inside = paste_outside(part, taken, np.array(matrix), 0.01)
+
+    np.testing.assert_array_equal(taken, expected)
+    assert n_inside == inside.sum()
+    np.testing.assert_array_equal(rows, inside.any(axis=1))
+    np.testing.assert_array_equal(columns, inside.any(axis=0))
+
+
+def test_nothing_is_pasted_to_another_shape_or_a_read_only_picture():
+    for taken in (np.zeros((9, 8), np.uint8), np.broadcast_to(np.uint8(0), (9, 9))):
+        with pytest.raises(ValueError, match="shape"):
+            paste_outside(np.zeros((9, 9), np.uint8), taken, IDENTITY, 0.0)
+
+
 def test_pictures_of_one_row_and_other_dtypes_are_refused():
     with pytest.raises(ValueError, match="2 pixels a side"):
         moved(GRAY, GRAY[:1], IDENTITY, 1)
@@ -211,6 +235,9 @@ def test_every_level_finds_the_same_places(level):
     matrix = np.array([[0.6, 0.0, 0.13], [0.0, 0.6, 0.1]])
 
     def results():
-        return [np.array(search(WHOLE, part, SIZES)), *moved(GRAY, part, matrix, 5)]
+        taken = np.zeros_like(part)
+        marks = paste_outside(part, taken, np.array([[0.9, 0.1, 0.07], [-0.2, 1.1, 0.03]]), 0.001)
+        found = [np.array(search(WHOLE, part, SIZES)), *moved(GRAY, part, matrix, 5)]
+        return [*found, taken, marks.rows, marks.columns]
 
     assert_equal_at(level, results)

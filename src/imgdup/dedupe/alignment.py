@@ -12,7 +12,7 @@ import numpy.typing as npt
 from imgdup.dedupe.evidence import visible_agreement
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import luma_of, resized, warped
-from imgdup.native.places import SEARCH_SIDE, moved, search
+from imgdup.native.places import SEARCH_SIDE, moved, paste_outside, search
 
 Matrix = npt.NDArray[np.float64]
 
@@ -26,7 +26,8 @@ LEAST_ALIKE = {ROUGH_SIDE: 0.4, FINE_SIDE: 0.55}
 ROUNDS = 5
 EDGE = 16  # pixels; a block of chroma in most JPEG files
 LEAST_OVERLAP = 0.5  # of the part
-LEAST_SIDE = 8  # pixels; smaller pictures are not moved over each other
+LEAST_SIDE = 8  # pixels; smaller pictures are neither searched nor moved over each other
+SLACK = 0.25  # pixels beyond the edge of a picture that count as within it
 
 Shares = tuple[float, float, float, float]  # left, top, right, bottom; shares of a picture
 
@@ -128,14 +129,10 @@ def cut_out(first: Pixels, second: Pixels, place: Place) -> Shared | None:
     size = [min(w, max(1, round(f))) for w, f in zip(whole.shape[:2], factors, strict=True)]
     whole = resized(whole, size[0], size[1])
     taken = warped(whole, _in_pixels(place.matrix, whole.shape, part.shape), height, width)
-    inside = _inside(place.matrix, height, width)
-    rows, columns = slice(0, height), slice(0, width)
-    if not inside.all():
-        if np.mean(inside) < LEAST_OVERLAP:
-            return None
-        taken[~inside] = part[~inside]
-        rows, columns = (_span(np.asarray(inside.any(axis=axis))) for axis in (1, 0))
-    rows, columns = _without_edges(rows), _without_edges(columns)
+    marks = paste_outside(part, taken, place.matrix, SLACK / max(height, width))
+    if marks.n_inside < LEAST_OVERLAP * height * width:
+        return None
+    rows, columns = (_without_edges(_span(each)) for each in marks[:2])
     taken, part = (np.ascontiguousarray(each[rows, columns]) for each in (taken, part))
     box = columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
     if place.part_is_second:
@@ -143,7 +140,7 @@ def cut_out(first: Pixels, second: Pixels, place: Place) -> Shared | None:
     return Shared(part, taken, box)
 
 
-def _span(marks: npt.NDArray[np.bool_]) -> slice:
+def _span(marks: Pixels) -> slice:
     """Return the range from the first mark to the last one."""
     places = np.flatnonzero(marks)
     return slice(int(places[0]), int(places[-1]) + 1)
@@ -160,16 +157,14 @@ def _search(whole: Pixels, part: Pixels) -> tuple[float, Matrix]:
     scale = min(1.0, SEARCH_SIDE / max(whole.shape))
     height, width = (max(1, round(side * scale)) for side in whole.shape)
     fit = min(height / part.shape[0], width / part.shape[1])
-    sizes = [[max(1, round(side * fit * share)) for side in part.shape] for share in SCALES]
-    fits = [min(size) >= 8 and max(size) <= 4 * max(part.shape) for size in sizes]
-    n_scales = fits.index(False) if False in fits else len(fits)
-    if n_scales == 0:
+    sizes = np.rint(np.multiply.outer(SCALES, part.shape) * fit).astype(np.int64)
+    fits = (sizes.min(axis=1) >= LEAST_SIDE) & (sizes.max(axis=1) <= 4 * max(part.shape))
+    sizes = np.minimum(sizes[np.logical_and.accumulate(fits)], (height, width))
+    if not len(sizes):
         return -1.0, np.eye(2, 3)
-    within = [(min(rows, height), min(columns, width)) for rows, columns in sizes[:n_scales]]
-    if within[0][0] > part.shape[0] or within[0][1] > part.shape[1]:
-        part = resized(part, *(max(each) for each in zip(within[0], part.shape, strict=True)))
-    found = search(resized(whole, height, width), part, within)
-    rows, columns = within[found.number]
+    part = resized(part, *np.maximum(sizes[0], part.shape).tolist())
+    found = search(resized(whole, height, width), part, sizes)
+    rows, columns = sizes[found.number].tolist()
     matrix = [[columns / width, 0, found.x / width], [0, rows / height, found.y / height]]
     return found.correlation, np.array(matrix, np.float64)
 
@@ -209,17 +204,3 @@ def _in_pixels(matrix: Matrix, whole: tuple[int, ...], part: tuple[int, ...]) ->
         centre = along_x / 2 + along_y / 2 + shift
         rows.append((side * along_x, side * along_y, side * centre - 0.5))
     return np.array(rows)
-
-
-def _inside(matrix: Matrix, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Mark the pixels of a part that are in the whole."""
-    x, y = (np.arange(width) + 0.5) / width, ((np.arange(height) + 0.5) / height)[:, np.newaxis]
-    slack = 0.25 / max(height, width)
-    inside = np.ones((height, width), np.bool_)
-    for along_x, along_y, shift in matrix:
-        if min(along_x, 0) + min(along_y, 0) + shift < -slack or (
-            max(along_x, 0) + max(along_y, 0) + shift > 1 + slack
-        ):
-            place = along_x * x + along_y * y + shift
-            inside &= (place >= -slack) & (place <= 1 + slack)
-    return inside

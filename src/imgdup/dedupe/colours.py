@@ -3,11 +3,13 @@
 A gray copy has lost its colours; a filter that tints a gray picture, or turns hues, makes no copy.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import largest_near, luma_and_chroma, luma_of, resized
+from imgdup.images.opencv import channel_of, largest_near, luma_and_chroma, luma_of, resized
 
 NEUTRAL = 6  # levels between the channels of a gray picture, at most
 FEW_COLOURED = 0.03  # share of the area
@@ -46,7 +48,7 @@ def is_gray_pair(first: Pixels, second: Pixels) -> tuple[bool, bool]:
     then it was added, as by a sepia filter.
     """
     chroma = [_colourfulness(each) for each in (first, second)]
-    shares = [float(np.mean(each > NEUTRAL)) for each in chroma]
+    shares = [np.count_nonzero(each > NEUTRAL) / each.size for each in chroma]
     if first.ndim == second.ndim == 3 and (min(shares) > 0 or max(shares) == 0):
         return False, False
     coloured = int(shares[0] < shares[1])
@@ -89,41 +91,39 @@ def _keeps_luma(coloured: Pixels, gray: Pixels) -> bool:
     return all(abs(float(part.mean())) < KEPT_LUMA for part in parts)
 
 
-def _colourfulness(pixels: Pixels) -> npt.NDArray[np.int16]:
+def _colourfulness(pixels: Pixels) -> Pixels:
     """Return the largest less the smallest channel of each pixel; 0 for gray pictures."""
     if pixels.ndim == 2:
-        return np.zeros(pixels.shape, np.int16)
-    red, green, blue = (pixels[:, :, i].astype(np.int16) for i in range(3))
+        return np.zeros_like(pixels)
+    red, green, blue = (channel_of(pixels, i) for i in range(3))
     high = np.maximum(np.maximum(red, green), blue)
     return high - np.minimum(np.minimum(red, green), blue)
 
 
 def colours_differ_everywhere(first: Pixels, second: Pixels) -> bool:
     """Return whether chroma is shifted, turned, weaker or stronger in the reduced pictures."""
-    a, b = (
-        reduced(each, COLOUR_SIDE)[:, :, 1:].astype(np.float64) - 128 for each in (first, second)
-    )
-    shift = float(np.abs((b - a).mean(axis=(0, 1))).max())
-    power = float(np.mean(a * a))
-    factor = float(np.mean(a * b)) / max(1.0, power)
-    off = float(np.sqrt(2 * np.mean((b - a) ** 2)))
-    low, high = CHROMA_FACTORS
+    small = [reduced(each, COLOUR_SIDE)[:, :, 1:].reshape(-1, 2) for each in (first, second)]
+    chroma = np.concatenate(small, axis=1).astype(np.float64) - 128  # whole numbers: sums are exact
+    means, products = chroma.mean(axis=0), (chroma.T @ chroma / len(chroma)).tolist()
+    shift = float(np.abs(means[2:] - means[:2]).max())
+    power, other_power = (products[i][i] + products[i + 1][i + 1] for i in (0, 2))
+    along, across = products[0][2] + products[1][3], products[0][3] - products[1][2]
+    change = power + other_power - 2 * along
+    factor, (low, high) = along / max(2.0, power), CHROMA_FACTORS
     return (
         shift > CHROMA_SHIFT
-        or off > CHROMA_CHANGE
-        or (power > CHROMA_POWER and not low <= factor <= high)
-        or _hues_are_turned(a, b)
+        or change > CHROMA_CHANGE**2
+        or (power > 2 * CHROMA_POWER and not low <= factor <= high)
+        or _hues_are_turned(along, across, change)
     )
 
 
-def _hues_are_turned(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> bool:
+def _hues_are_turned(along: float, across: float, change: float) -> bool:
     """Return whether one turn of all hues explains most of the change of two chroma pictures.
 
     Compression, noise and resampling move colours in all directions, and a tone curve moves them
-    towards gray or away from it.
+    towards gray or away from it. `along` and `across` are the means of the products of the colours
+    of each pixel, as vectors: the inner product and the outer one.
     """
-    first, second = (each[..., 0] + 1j * each[..., 1] for each in (a, b))
-    product = complex(np.mean(first.conj() * second))
-    explained = 2 * (abs(product) - product.real)  # by the turn that comes nearest
-    change = float(np.mean(np.abs(second - first) ** 2))
+    explained = 2 * (math.hypot(along, across) - along)  # by the turn that comes nearest
     return explained > max(HUE_CHANGE**2, HUE_SHARE * change)

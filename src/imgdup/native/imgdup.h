@@ -332,6 +332,15 @@ IMGDUP_EXPORT void imgdup_refine(const uint8_t *source, int64_t source_height,
                                  int64_t width, int64_t n_rounds, uint32_t *corners, float *rows,
                                  uint8_t *changes, double *matrix, uint8_t *taken);
 
+/* Copy the pixels of a part (height, width, channels) that lie outside a whole to `taken`. The matrix
+ * (2, 3) takes (x, y, 1) of the part to (x, y) of the whole, from 0 to 1; so far beyond these as slack
+ * is inside, too. Returns the number of pixels inside; rows (height,) and columns (width,), zero
+ * before, become 1 where there is any. Scratch memory: places and row (width,). */
+IMGDUP_EXPORT int64_t imgdup_paste_outside(const uint8_t *part, uint8_t *taken, int64_t height,
+                                           int64_t width, int64_t channels, const double *matrix,
+                                           double slack, double *places, uint8_t *row,
+                                           uint8_t *rows, uint8_t *columns);
+
 enum { STEP_PARTS = 8, STEP_LANES = 16 };
 
 /* Add up what a step of least squares needs that moves a picture `taken` over another one, `goal`.

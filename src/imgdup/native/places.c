@@ -434,3 +434,38 @@ void imgdup_refine(const uint8_t *source, int64_t source_height, int64_t source_
             return;
     }
 }
+
+/* Mark the pixels of a row of a part that lie inside the whole; return how many do. */
+static int64_t mark_inside(const double *places, double y, int64_t n, const double *m,
+                           double slack, uint8_t *row) {
+    int32_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double along = m[0] * places[i] + m[1] * y + m[2];
+        double down = m[3] * places[i] + m[4] * y + m[5];
+        row[i] = (along >= -slack) & (along <= 1 + slack) & (down >= -slack) & (down <= 1 + slack);
+    }
+    for (int64_t i = 0; i < n; i++)
+        count += row[i];
+    return count;
+}
+
+int64_t imgdup_paste_outside(const uint8_t *part, uint8_t *taken, int64_t height, int64_t width,
+                             int64_t channels, const double *matrix, double slack, double *places,
+                             uint8_t *row, uint8_t *rows, uint8_t *columns) {
+    int64_t n_inside = 0;
+    for (int64_t x = 0; x < width; x++)
+        places[x] = ((double)x + 0.5) / (double)width;
+    for (int64_t y = 0; y < height; y++) {
+        int64_t n = mark_inside(places, ((double)y + 0.5) / (double)height, width, matrix, slack,
+                                row);
+        n_inside += n;
+        rows[y] = n > 0;
+        for (int64_t x = 0; x < width; x++)
+            columns[x] |= row[x];
+        for (int64_t x = 0; n < width && x < width; x++)
+            if (!row[x])
+                memcpy(taken + (y * width + x) * channels, part + (y * width + x) * channels,
+                       (size_t)channels);
+    }
+    return n_inside;
+}

@@ -1,15 +1,13 @@
 """Find how one gray picture lies in another, by ``places.c``: search it, then move it."""
 
 import ctypes
-from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import Pixels, address_of, declared, read_address
+from imgdup.native import Pixels, address_of, declared, read_address, write_address
 
 SEARCH_SIDE, MOST_SIZES, STEP_LANES = 96, 24, 16  # the same as in imgdup.h
 MOST_PIXELS = 1 << 24  # of a picture
@@ -27,7 +25,7 @@ class Found(NamedTuple):
     y: int
 
 
-def search(whole: Pixels, part: Pixels, sizes: Sequence[tuple[int, int]]) -> Found:
+def search(whole: Pixels, part: Pixels, sizes: npt.ArrayLike) -> Found:
     """Search for a part of unknown size in a gray picture.
 
     Parameters
@@ -36,29 +34,27 @@ def search(whole: Pixels, part: Pixels, sizes: Sequence[tuple[int, int]]) -> Fou
         At most `SEARCH_SIDE` a side.
     part : ndarray of uint8, shape (height, width)
         At most `MOST_PIXELS`.
-    sizes : sequence of (int, int)
+    sizes : array_like of int, shape (n, 2)
         Heights and widths that the part may have in the whole, in descending order: at least 2
         pixels, and at most those of the whole and of the part. Every second one is tried, then
         those beside the best. Pictures of half the size show where it is likely; only these places
         are searched.
     """
     height, width = whole.shape
-    bounds = [min(each) for each in zip(whole.shape, part.shape, strict=True)]
-    descending = [tuple(bounds), *sizes, (2, 2)]
-    if not 0 < len(sizes) <= MOST_SIZES or any(
-        low > high
-        for large, small in pairwise(descending)
-        for high, low in zip(large, small, strict=True)
-    ):
-        raise ValueError(f"sizes must descend from {tuple(bounds)} to (2, 2) at most, got {sizes}")
+    bounds, tried = np.minimum(whole.shape, part.shape), np.array(sizes, np.int64).reshape(-1, 2)
+    is_rising = np.diff(np.vstack([bounds, tried, (2, 2)]), axis=0) > 0
+    if not 0 < len(tried) <= MOST_SIZES or is_rising.any():
+        raise ValueError(
+            f"sizes must descend from {tuple(bounds.tolist())} to (2, 2) at most, "
+            f"got {tried.tolist()}"
+        )
     if max(whole.shape) > SEARCH_SIDE or part.size > MOST_PIXELS:
         raise ValueError(f"cannot search for {part.shape} in {whole.shape}: that is too large")
     functions, place = _functions(), np.zeros(3, np.int64)
     scratch = np.empty(functions.imgdup_search_scratch(*part.shape) // 8 + 1)
-    number_of_pixels = np.array(sizes, np.int64)
     value = functions.imgdup_search(
         *(_address(whole), height, width, _address(part), *part.shape),
-        *(address_of(number_of_pixels), len(sizes), address_of(scratch), address_of(place)),
+        *(address_of(tried), len(tried), address_of(scratch), address_of(place)),
     )
     return Found(value, *place.tolist())
 
@@ -98,11 +94,53 @@ def moved(source: Pixels, goal: Pixels, matrix: Matrix, n_rounds: int) -> tuple[
     return found, taken
 
 
+class Marks(NamedTuple):
+    """Which rows and columns of a part lie in the whole at a pixel or more; 1 or 0 for each."""
+
+    rows: Pixels
+    columns: Pixels
+    n_inside: int  # pixels
+
+
+def paste_outside(part: Pixels, taken: Pixels, matrix: Matrix, slack: float) -> Marks:
+    """Copy the pixels of a part that lie outside the whole to what was taken from this.
+
+    Parameters
+    ----------
+    part, taken : ndarray of uint8, shape (height, width) or (height, width, channels)
+        The latter is changed.
+    matrix : ndarray of float64, shape (2, 3)
+        Takes (x, y, 1) of the part to (x, y) of the whole, from 0 to 1.
+    slack : float
+        How far beyond that a pixel may lie that counts as inside.
+
+    Examples
+    --------
+    >>> part, taken = np.full((1, 4), 7, np.uint8), np.zeros((1, 4), np.uint8)
+    >>> paste_outside(part, taken, np.array([[1, 0, 0.5], [0, 1, 0]]), 0.0).n_inside
+    2
+    >>> taken.tolist()
+    [[0, 0, 7, 7]]
+    """
+    if part.ndim not in (2, 3) or matrix.shape != (2, 3):
+        raise ValueError(f"expected a picture and a matrix, got {part.shape} and {matrix.shape}")
+    (height, width), channels = part.shape[:2], part.shape[2] if part.ndim == 3 else 1
+    matrix, places = np.array(matrix, np.float64), np.empty(width)
+    row, rows, columns = (np.zeros(side, np.uint8) for side in (width, height, width))
+    n_inside = _functions().imgdup_paste_outside(
+        *(read_address(part, np.uint8, part.shape), write_address(taken, np.uint8, part.shape)),
+        *(height, width, channels, address_of(matrix), slack, address_of(places)),
+        *map(address_of, (row, rows, columns)),
+    )
+    return Marks(rows, columns, n_inside)
+
+
 _P, _N, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_search_scratch": (_N, _N, _N),
     "imgdup_search": (_D, _P, _N, _N, _P, _N, _N, _P, _N, _P, _P),
     "imgdup_refine": (None, _P, _N, _N, _P, _N, _N, _N, _P, _P, _P, _P, _P),
+    "imgdup_paste_outside": (_N, _P, _P, _N, _N, _N, _P, _D, _P, _P, _P, _P),
 }
 
 

@@ -76,6 +76,42 @@ static void print_near(void) {
     int64_t n = imgdup_scan(hashes, WORDS, runs, 2, probe, MOST, positions, found, N_HASHES);
     for (int64_t i = 0; i < n; i++)
         printf("near %lld %lld\n", (long long)positions[i], (long long)found[i]);
+    static uint64_t folded[WORDS / 2 * STRIDE];
+    for (int w = 0; w < WORDS / 2; w++)
+        for (int i = 0; i < N_HASHES; i++)
+            folded[w * STRIDE + i] = hashes[i * WORDS + w] ^ hashes[i * WORDS + w + WORDS / 2];
+    n = imgdup_scan_folded(hashes, folded, N_HASHES, WORDS, 5, N_HASHES - 3, probe, MOST, positions,
+                           found, N_HASHES);
+    for (int64_t i = 0; i < n; i++)
+        printf("folded %lld %lld\n", (long long)positions[i], (long long)found[i]);
+}
+
+/* Sort some hashes by their first bits, and print them. */
+static void print_parts(void) {
+    static uint64_t sorted[N_HASHES * WORDS];
+    int64_t counts[16] = {0}, places[16] = {0};
+    imgdup_count_parts(hashes, N_HASHES * WORDS, 60, 16, counts);
+    for (int part = 1; part < 16; part++)
+        places[part] = places[part - 1] + counts[part - 1];
+    imgdup_scatter(hashes, N_HASHES * WORDS, 60, 0, 16, places, sorted);
+    for (int i = 0; i < N_HASHES * WORDS; i += 50)
+        printf("sorted %llx\n", (unsigned long long)sorted[i]);
+}
+
+/* Print about what hashes a part of each picture has. */
+static void print_likely_parts(void) {
+    static uint64_t parts[N_HASHES * WORDS], weight_planes[PARTS_PLANES * N_HASHES * WORDS];
+    static int64_t weights[N_HASHES];
+    double sizes[256], rows[256], columns[256];
+    for (int i = 0; i < 256; i++) {
+        sizes[i] = (double)next(200);
+        rows[i] = (double)(next(100) - 50);
+        columns[i] = (double)(next(100) - 50);
+    }
+    imgdup_likely_parts(hashes, N_HASHES, sizes, rows, columns, parts, weight_planes, weights);
+    for (int i = 0; i < N_HASHES * WORDS; i += 61)
+        printf("part %llx %llx %lld\n", (unsigned long long)parts[i],
+               (unsigned long long)weight_planes[PARTS_PLANES * i], (long long)weights[i / WORDS]);
 }
 
 /* Print the bits of numbers. */
@@ -160,6 +196,40 @@ static void print_agreement(const uint8_t *a, const uint8_t *b, int64_t height, 
     printf("agreement %lld %lld\n", (long long)counts[0], (long long)counts[1]);
 }
 
+/* Print what curves and levels of two pictures (height, width, 3) say. */
+static void print_levels(const uint8_t *a, const uint8_t *b, int64_t height, int64_t width) {
+    static float gray[MAX_PIXELS], turned[MAX_PIXELS];
+    static uint32_t keys[MAX_PIXELS];
+    int32_t curve[256];
+    double exact[256];
+    uint8_t is_counted[256];
+    int64_t counts[2] = {0}, dark[256] = {0}, bright[256] = {0}, n = height * width;
+    for (int level = 0; level < 256; level++) {
+        exact[level] = (double)(level * 900 + next(30000)) / 1000.0;
+        curve[level] = (int32_t)exact[level];
+        is_counted[level] = (uint8_t)(next(3) > 0);
+    }
+    imgdup_luma(a, 3 * width, height, width, gray);
+    print_floats("gray", gray, (int)n);
+    imgdup_transpose(gray, height, width, turned);
+    print_floats("turned", turned, (int)n);
+    float middle = imgdup_ranked(gray, n, n / 2, keys);
+    print_floats("middle", &middle, 1);
+    printf("error %lld\n", (long long)imgdup_curve_error(a, b, 3 * n, curve, 400));
+    imgdup_count_nearer(a, b, 3 * n, exact, is_counted, counts);
+    printf("nearer %lld %lld\n", (long long)counts[0], (long long)counts[1]);
+    imgdup_end_steps(a, height, width, 3, 2, 100, dark, bright);
+    for (int i = 0; i < 256; i++)
+        printf("%lld %lld%s", (long long)dark[i], (long long)bright[i], i < 255 ? " " : "\n");
+    double matrix[25], vector[5];
+    for (int i = 0; i < 25; i++)
+        matrix[i] = (double)next(1000) / 7.0 + (i % 6 ? 0.0 : 500.0);
+    for (int i = 0; i < 5; i++)
+        vector[i] = (double)next(1000) / 3.0;
+    imgdup_solve(matrix, vector, 5);
+    print_doubles("solved", vector, 5);
+}
+
 /* Compare two painted pictures in every way, and print the sums. */
 static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
@@ -185,6 +255,7 @@ static void print_sums(void) {
     }
     for (int i = 0; i < 64; i++)
         cosines[i] = (float)(next(2000) - 1000) / 1000.0f;
+    print_levels(bytes[0], bytes[1], height, width);
     imgdup_filter_sums(planes[0], planes[1], planes[2], planes[3], n, sums);
     print_doubles("filter", sums, DIFFERENCE_SUMS);
     float gaussian[5] = {0.25f, 0.2f, 0.1f, 0.05f, 0.025f};
@@ -243,6 +314,8 @@ int main(void) {
     fill_hashes();
     print_pairs();
     print_near();
+    print_parts();
+    print_likely_parts();
     for (int i = 0; i < N_PICTURES; i++)
         print_sums();
     return 0;

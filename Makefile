@@ -90,7 +90,7 @@ test-datasets:
 		$(DATASETS) -m pip install --quiet --disable-pip-version-check $$packages \
 			|| echo "not installed, so that its tests are skipped: $$packages"; \
 	done
-	$(DATASETS) -m pytest tests/api/test_dataset_packages.py tests/api/test_groups.py tests/apply/test_sets_read_back.py
+	$(DATASETS) -m pytest tests/api/test_dataset_packages.py tests/api/test_groups_objects.py tests/apply/test_sets_read_back.py
 
 # Buckets on servers of other people: moto, fake-gcs-server and, with Node.js, Azurite (190 MB).
 AZURITE = build/azurite/node_modules/.bin

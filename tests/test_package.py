@@ -1,6 +1,7 @@
 """The installed distribution: its name, its version and its commands."""
 
 import importlib.metadata
+import re
 import tomllib
 from pathlib import Path
 
@@ -37,3 +38,20 @@ def test_the_container_is_slim_and_its_user_is_not_root():
     assert all(base.endswith("-slim") for base in bases)
     assert "USER user" in final
     assert not any("pip install" in line for line in final)  # what builds stays in the first stage
+
+
+def test_every_file_that_the_makefile_or_a_page_names_is_in_the_project():
+    root = Path(__file__).parents[1]
+    texts = [root / name for name in ("Makefile", "Dockerfile", "action.yml", ".ci/run")]
+    texts += [*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("benchmarks/*.md")]
+    name = re.compile(r"\b(?:backend|benchmarks|data|docs|src|tests)/[\w/.-]+\.[a-z]+\b")
+    named = {
+        (text.name, found)
+        for text in texts
+        for found in name.findall(text.read_text(encoding="utf-8"))
+    }
+
+    missing = {(page, file) for page, file in named if not (root / file).exists()}
+
+    assert len(named) > 40
+    assert missing == set()

@@ -1,5 +1,6 @@
 """Cleaned sets as other packages read them: webdataset, datasets, pycocotools."""
 
+import gc
 import json
 import os
 
@@ -12,6 +13,13 @@ from object_servers import tarred
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
+
+
+@pytest.fixture(autouse=True)
+def close_what_they_left_open():
+    """Close their files while the warnings are ignored, not when all tests have ended."""
+    yield
+    gc.collect()
 
 
 def test_webdataset_reads_whole_samples_from_cleaned_shards(tmp_path):

@@ -234,6 +234,7 @@ static void print_levels(const uint8_t *a, const uint8_t *b, int64_t height, int
 static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
     static float planes[4][MAX_PIXELS], scratch[12 * (MAX_SIDE + 16)], moments[6 * MAX_PIXELS];
+    static float textures[MAX_PIXELS];
     static double doubles[5 * MAX_SIDE];
     static int64_t ends[MAX_SIDE];
     static uint32_t widths[3 * MAX_SIDE];
@@ -284,6 +285,11 @@ static void print_sums(void) {
     print_doubles("ascending", doubles + 4 * width, width);
     imgdup_block_moments(planes[0], planes[1], height, width, side, scratch, moments);
     print_floats("moments", moments, 6 * ((height + side - 1) / side) * ((width + side - 1) / side));
+    ImgdupAgreement rules = {.least = 40, .mean_share = 0.25, .floor = 1e-3f, .correlated = 0.95f};
+    int64_t counts[2];
+    imgdup_count_agreeing(moments, ((height + side - 1) / side) * ((width + side - 1) / side),
+                          &rules, textures, counts);
+    printf("agreeing %lld %lld\n", (long long)counts[0], (long long)counts[1]);
     print_place(bytes[0], bytes[1], height, width);
     print_agreement(bytes[0], bytes[1], height, width);
     for (int pair = 0; pair < 3; pair++)

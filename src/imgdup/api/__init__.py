@@ -17,6 +17,8 @@ from imgdup.index.generation import Generation, GenerationRows, describe
 from imgdup.system.paths import as_path
 
 if TYPE_CHECKING:
+    from imgdup.query.match import Match
+    from imgdup.query.probe import Image
     from imgdup.query.row_pairs import RowPairs
 
 
@@ -95,6 +97,21 @@ def failed_files(rows: GenerationRows) -> list[FailedFile]:
         )
         for row in np.flatnonzero(status != OK).tolist()
     ]
+
+
+def matches_of(
+    generation: Generation,
+    image: "Image",
+    limits: tuple[int | None, int | None],
+    *,
+    orientations: bool,
+    by: str | None,
+) -> "list[Match]":
+    """Look up an image; `limits` are the largest distance and the number of matches."""
+    from imgdup.query.matches import QueryOptions, look_up  # starts faster
+
+    options = QueryOptions(*limits, orientations=orientations, by=by)
+    return look_up(generation, image, options)
 
 
 def pairs_of(blocks: "Iterable[RowPairs]", left: Rows, right: Rows) -> Iterator[Pair]:

@@ -16,6 +16,7 @@ from imgdup.api import (
     failed_files,
     index_facts,
     indexed_images,
+    matches_of,
     pairs_of,
 )
 from imgdup.hashing import MATCH_MAX_DISTANCE
@@ -198,7 +199,8 @@ class ImageIndex:
         ValueError, TypeError
             If an argument is out of range or unknown, or `image` is none of these.
         """
-        return self._look_up(image, max_distance, None, orientations=orientations, by=by)
+        limits = max_distance, None
+        return matches_of(self.generation, image, limits, orientations=orientations, by=by)
 
     def nearest(
         self,
@@ -222,21 +224,8 @@ class ImageIndex:
         by : str
             The hash to compare: ``"search"``, ``"match"`` or ``"pdq"``.
         """
-        return self._look_up(image, max_distance, k, orientations=orientations, by=by)
-
-    def _look_up(
-        self,
-        image: "Image",
-        max_distance: int | None,
-        k: int | None,
-        *,
-        orientations: bool,
-        by: str | None,
-    ) -> "list[Match]":
-        from imgdup.query.matches import QueryOptions, look_up
-
-        options = QueryOptions(max_distance, k, orientations=orientations, by=by)
-        return look_up(self.generation, image, options)
+        limits = max_distance, k
+        return matches_of(self.generation, image, limits, orientations=orientations, by=by)
 
     def pairs(
         self,

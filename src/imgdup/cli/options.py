@@ -171,10 +171,9 @@ class OutputFile(NamedPath):
 
 def _head(path: Path) -> bytes:
     """Return the first bytes of a regular file; none if it cannot be read."""
-    if not path.is_file():
-        return b""
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(MARKED_BYTES)
+    if path.is_file():
+        with suppress(OSError), path.open("rb") as file:
+            return file.read(MARKED_BYTES)
     return b""
 
 
@@ -332,9 +331,7 @@ def option_to_find(index_folder: Path) -> str:
 
 def open_found(explicit: Path | None) -> "ImageIndex":
     """Open the index to use."""
-    from imgdup.api.index import (
-        ImageIndex,  # NumPy takes 0.1 s, which `-h` and usage errors do not need
-    )
+    from imgdup.api.index import ImageIndex  # NumPy takes 0.1 s, which the help does not need
 
     return ImageIndex.open(find_index(explicit))
 

@@ -81,6 +81,7 @@ def rules(some: Hashes, every: Hashes | None):
         ((b.left, b.right) for b in iter_pairs(some.match, 31, other=match)),
     )
     yield "within 64, search hash within 3", by_search()
+    yield "alike in the middle", beyond(candidates.near_in_the_middle(some, across, None))
     borders = candidates.near_without_borders(some, across, RULE.max_distance, None)
     yield "without borders within 31", beyond(borders)
     yield "crops", beyond(crop_pairs(some.match, other=match))

@@ -86,6 +86,32 @@ def test_every_plan_of_a_wide_rule_passes(files, max_distance):
     assert bool(list(faults(narrow, rows))) == is_wide
 
 
+def test_plans_of_pictures_that_are_alike_in_the_middle_pass():
+    rng = np.random.default_rng(2)
+    files = []
+    for number, (middle, n_other, n_flipped) in enumerate(
+        product((0x2D5A_C3B1, 0b111, 0b11), range(3), (40, 56, 57, 80, 81))
+    ):
+        match = int.from_bytes(rng.bytes(32), "little") & ~1
+        for name, bits in (("one", 0), ("two", (1 << n_other) - 1)):
+            edges = int.from_bytes(rng.bytes(8), "little") & 0xFFFF_0000_0000_FFFF
+            files.append(
+                File(
+                    b"/data/%03d-%s.jpg" % (number, name.encode()),
+                    search=edges | (middle ^ bits << 8) << 16,
+                    match=match,
+                )
+            )
+            for bit in rng.choice(np.arange(1, 256), n_flipped, replace=False).tolist():
+                match ^= 1 << bit
+    rows = rows_of(sorted(files, key=lambda file: file.path))
+
+    plan = find_duplicates(rows, DedupeOptions(rule=MatchRule(0, wide=True)), same_picture).plan()
+
+    assert len(plan.removals) == 2 * (4 + 2)
+    assert list(faults(plan, rows)) == []
+
+
 def test_plans_with_crops_of_any_likeness_pass():
     rng = np.random.default_rng(1)
     files = []

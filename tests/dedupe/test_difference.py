@@ -218,6 +218,28 @@ def test_a_turned_copy_of_a_nearly_symmetrical_picture_is_turned(scene):
     assert (verdict.relation, verdict.orientation) == ("turned", "mirror")
 
 
+@pytest.mark.parametrize("quality", [90, 60])
+def test_a_copy_with_large_letters_at_the_top_and_the_bottom_is_edited(scene, quality):
+    copy = scene.copy()
+    for top in (8, 186):
+        for left in range(4, 300, 24):
+            cv2.rectangle(copy, (left, top), (left + 16, top + 44), (255, 255, 255), -1)
+            cv2.rectangle(copy, (left, top), (left + 16, top + 44), (0, 0, 0), 2)
+
+    verdict = compare_pictures(scene, jpeg(copy, quality))
+
+    assert verdict.relation == "edited"
+    assert verdict.box != (0, 0, 1000, 1000)
+
+
+def test_pages_that_are_alike_in_an_empty_middle_only_are_different(scene):
+    first, second = (np.full((240, 320, 3), 250, np.uint8) for _ in range(2))
+    for page, texture in ((first, scene), (second, np.roll(scene, 100, axis=1))):
+        page[:60], page[180:] = texture[:60], texture[180:]
+
+    assert compare_pictures(first, second).relation == "different"
+
+
 def test_another_picture_is_different(scene):
     other = np.random.default_rng(8).integers(0, 256, (12, 16, 3)).astype(np.uint8)
 

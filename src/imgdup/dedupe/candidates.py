@@ -2,8 +2,8 @@
 
 Two images are candidates if their match hashes are within a distance and both have enough structure
 to be compared (quality), or if their bytes are equal. A wide rule, for pictures that are compared
-afterwards, finds edited, framed and cropped copies, too. Equal hashes are one class and near ones
-are yielded in blocks, so a list of all pairs is never expanded.
+afterwards, finds edited, captioned, framed and cropped copies, too. Equal hashes are one class and
+near ones are yielded in blocks, so a list of all pairs is never expanded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +23,11 @@ from imgdup.search.join import iter_pairs
 
 # A logo changes the match hash by up to 64 bits, but a search hash of 64 bits hardly at all.
 WIDE_MATCH, WIDE_SEARCH = 64, 3  # bits
+# Large letters at the top and the bottom change all but the middle half of the search hash. The
+# match hash is then within this distance, by the number of bits in which the middles differ.
+MIDDLE_ROWS = np.uint64(0x0000_FFFF_FFFF_0000)  # of a hash of 8 rows
+CAPTIONED_MATCH = np.array([80, 56])  # bits
+LEAST_MIDDLE = 3  # ones, and zeros, of a middle; one with fewer is plain and says nothing
 MOST_WIDE = 200_000  # images; in larger sets, each has too many candidates to compare
 
 NO_CLASS = -1
@@ -41,8 +46,10 @@ class MatchRule:
     # Whether one of the two may be rotated by quarter turns, or mirrored.
     orientations: bool = False
     # Whether two images are candidates, too, if the match hashes are within 64 bits and the search
-    # hashes, as they are, within 3; if those of what flat borders enclose are within the distance;
-    # or if one may be a crop of the other, see `imgdup.query.transformed`.
+    # hashes, as they are, within 3; if the middle rows of the search hashes are equal and the match
+    # hashes within 80 bits, or one bit of these rows differs and the match hashes are within 56; if
+    # those of what flat borders enclose are within the distance; or if one may be a crop of the
+    # other, see `imgdup.query.transformed`.
     wide: bool = False
 
     def __post_init__(self) -> None:
@@ -154,9 +161,31 @@ def _wide_pairs(
     for i, j, bits in iter_pairs(hashes.search, WIDE_SEARCH, other=second, threads=threads):
         kept = whole_distances(hashes, across, i, j, rule) <= WIDE_MATCH
         yield Pairs(i[kept], j[kept], bits[kept])
+    yield from near_in_the_middle(hashes, across, threads)
     yield from near_without_borders(hashes, across, rule.max_distance, threads)
     second = None if other is None else other.match
     yield from crop_pairs(hashes.match, other=second, threads=threads)
+
+
+def near_in_the_middle(left: Hashes, right: Hashes, threads: int | None) -> Iterator[Pairs]:
+    """Find the pairs that may be alike in the middle half of their height only."""
+    one, i_rows = _middles(left)
+    another, j_rows = (one, i_rows) if left is right else _middles(right)
+    other = None if left is right else another
+    for block in iter_pairs(one, len(CAPTIONED_MATCH) - 1, other=other, threads=threads):
+        i, j = i_rows[block.left], j_rows[block.right]
+        bits = distances(left.match[i], right.match[j])
+        kept = bits <= CAPTIONED_MATCH[block.distances]
+        yield Pairs(i[kept], j[kept], bits[kept].astype(np.uint16))
+
+
+def _middles(hashes: Hashes) -> tuple[Words, RowNumbers]:
+    """Return the middle rows of the search hashes that say something, and whose they are."""
+    middles = hashes.search & MIDDLE_ROWS
+    n_ones = np.bitwise_count(middles).sum(axis=1, dtype=np.int64)
+    n_bits = int(MIDDLE_ROWS).bit_count()
+    which = np.flatnonzero((n_ones >= LEAST_MIDDLE) & (n_ones <= n_bits - LEAST_MIDDLE))
+    return middles[which], which
 
 
 def near_without_borders(

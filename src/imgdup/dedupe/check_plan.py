@@ -23,6 +23,9 @@ from imgdup.search import distances
 
 SIDE = 16  # of the square of frequencies that a match hash is made of
 WIDE_MATCH, WIDE_SEARCH = 64, 3  # bits, of plans by the wide rule
+# The same of pictures whose middle halves are alike: bits of the match hashes, by how many bits of
+# the middle rows of the search hashes differ; so many of these are 1, and so many 0, at least.
+MIDDLE_MATCH, LEAST_IN_MIDDLE = {0: 80, 1: 56}, 3
 CROPPED_MATCH, PART_MATCH = 72, 68  # bits, likewise: of the whole pictures, of one and a part
 # Thousandths of the weight of all frequencies in which a crop may differ; the second one holds
 # where the whole picture differs in at least twice the share in which the crop does.
@@ -163,11 +166,31 @@ def _not_duplicates(claims: _Claims, rows: Rows) -> Flags:
         near &= search <= claims.header.search_distance
     if claims.header.wide:
         near |= (match <= WIDE_MATCH) & (search <= WIDE_SEARCH)
+        near |= _near_in_the_middle(claims, rows)
         near |= _near_without_borders(claims, rows)
         near[~near] = _may_be_crops(claims, rows, ~near)
     near &= quality[claims.remove] >= STRUCTURE
     near &= quality[claims.keep] >= STRUCTURE
     return ~(near | _same_bytes(claims, rows))
+
+
+def _near_in_the_middle(claims: _Claims, rows: Rows) -> Flags:
+    """Return whether the middle rows of the search hashes are alike, and the match hashes near."""
+    removed, kept = (
+        np.unpackbits(
+            np.ascontiguousarray(rows.column("hashes")[each], "<u8").view(np.uint8), axis=1
+        )[:, 16:48].astype(np.int64)
+        for each in (claims.remove, claims.keep)
+    )
+    says = [
+        np.minimum(each.sum(axis=1), 32 - each.sum(axis=1)) >= LEAST_IN_MIDDLE
+        for each in (removed, kept)
+    ]
+    unlike = np.abs(removed - kept).sum(axis=1)
+    most = np.array([MIDDLE_MATCH.get(bits, -1) for bits in unlike.tolist()], np.int64)
+    match = rows.column("match")
+    near = distances(match[claims.remove], match[claims.keep]) <= most
+    return np.asarray(says[0] & says[1] & near)
 
 
 def _near_without_borders(claims: _Claims, rows: Rows) -> Flags:

@@ -44,6 +44,10 @@ MIN_SIDE = 8  # pixels; smaller pictures are the same only if they are equal
 LOCAL_SHARE = 0.05  # of the area; if less differs, ...
 LOCAL_AGREEMENT = 0.9  # ... and so much agrees, the pictures lie on each other
 LEAST_AGREEMENT = 0.8  # share of the structured area that agrees in an edited picture
+# The same in the middle half of the height, where large letters at the top and the bottom change
+# nothing; the mean of the share in the pictures and in the reduced ones, where noise matters less.
+# Of 337 pairs of photos that look alike, none has more than 0.83.
+LEAST_IN_THE_MIDDLE = 0.87
 # The same; a place that agrees in less is not measured the other way round. Nor is one that agrees
 # in enough of an edited picture, but not in nearly all: of 500 places with another relation the
 # other way round, none agreed in less than 99 %.
@@ -197,16 +201,29 @@ class _Pair:
         turned = upright(self.second, ORIENTATIONS.index(orientation) + 1)
         return _Pair(self.first, np.ascontiguousarray(turned))
 
+    @cached_property
+    def reduced(self) -> tuple[Pixels, Pixels]:
+        """The luma of both pictures at one small size."""
+        sides = zip(self.first.shape[:2], self.second.shape[:2], strict=True)
+        height, width = map(min, sides)
+        scale = min(1.0, COARSE_SIDE / max(height, width))
+        size = max(1, round(scale * height)), max(1, round(scale * width))
+        one, other = (resized(gray, *size) for gray in self.grays)
+        return one, other
+
     def agree_roughly(self) -> float:
         """Return in which share of the structured area the reduced pictures agree.
 
         It is 1 if there is not much to see.
         """
-        sides = zip(self.first.shape[:2], self.second.shape[:2], strict=True)
-        height, width = map(min, sides)
-        scale = min(1.0, COARSE_SIDE / max(height, width))
-        size = max(1, round(scale * height)), max(1, round(scale * width))
-        return visible_agreement(*(resized(gray, *size) for gray in self.grays))
+        return visible_agreement(*self.reduced)
+
+    def agree_in_the_middle(self) -> bool:
+        """Return whether the middle half of the height agrees, as between large letters."""
+        edge = len(self.reduced[0]) // 4
+        middles = (each[edge : len(each) - edge] for each in self.reduced)
+        roughly, least = visible_agreement(*middles), 2 * LEAST_IN_THE_MIDDLE
+        return roughly + 1 >= least and roughly + self.evidence.middle_agreement >= least
 
 
 def _compare_upright(pair: _Pair) -> _Finding:
@@ -226,7 +243,9 @@ def _compare_upright(pair: _Pair) -> _Finding:
         found = pair.direct
     if found and (found.is_final or found.relation == RECOLOURED):
         return found
-    return found if found and found.agreement >= LEAST_AGREEMENT else NOTHING_AGREES
+    if found and found.agreement >= LEAST_AGREEMENT:
+        return found
+    return pair.direct if pair.agree_in_the_middle() else NOTHING_AGREES
 
 
 def _may_be_moved(evidence: Evidence) -> bool:

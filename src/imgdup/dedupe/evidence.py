@@ -151,6 +151,15 @@ class Evidence:
         """Share of the area with structure in which both pictures correlate."""
         return _agreement(self._luma.windows(AGREEMENT_SIDE))
 
+    @cached_property
+    def middle_agreement(self) -> float:
+        """The same share of the middle half of the height; 0 if there is not much to see."""
+        planes = self._luma.windows(AGREEMENT_SIDE).planes
+        edge = planes.shape[1] // 4
+        middle = np.ascontiguousarray(planes[:, edge : planes.shape[1] - edge])
+        counts = count_agreeing(middle, AGREEMENT)
+        return 0.0 if counts.structured <= MUCH * counts.windows else _share(counts)
+
     @property
     def remainder(self) -> float:
         """Mean squared difference of the luma that remains after the fits, in levels squared."""

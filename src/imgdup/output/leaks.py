@@ -108,7 +108,8 @@ bits. The pictures themselves were not compared.'
         parts.append(
             f"pictures whose match hashes differ in at most {WIDE_MATCH} bits and whose search "
             f"hashes differ in at most {WIDE_SEARCH}, such as pictures with a small logo or text; "
-            "copies with a flat border, and crops by up to 5 % of each side"
+            "copies with large letters at the top and the bottom, or with a flat border; and crops "
+            "by up to 5 % of each side"
         )
     compared = "were compared, and pairs that are different were left out"
     text = "; ".join(parts)

@@ -71,6 +71,10 @@ class Known(Generic[T]):
         """Return the keys of all entries."""
         return self._lines.keys()
 
+    def __contains__(self, key: bytes) -> bool:
+        """Return whether there is an entry of a key."""
+        return key in self._lines
+
     def find(self, key: bytes) -> T | None:
         """Return the entry of a key; None if there is none."""
         line = self._lines.pop(key, None)

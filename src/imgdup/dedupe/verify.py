@@ -110,7 +110,7 @@ class Verifier:
             files = [self._file_of(rows, row) for row in selected.tolist()]
             if len({each.digest for each in files}) == 1:  # no rule tells equal bytes apart
                 return [None] * len(files)
-            missing = [each for each in files if self._contents.find(each.digest) is None]
+            missing = [each for each in files if each.digest not in self._contents]
             for batch in _batches([(each, each) for each in dict.fromkeys(missing)]):
                 self._read([each for each, _ in batch])
             found = (self._contents.find(each.digest) for each in files)
@@ -164,8 +164,7 @@ class Verifier:
     def _task(self, pair: tuple[File, File]) -> tuple[Source, Source]:
         """Return what a worker needs of a pair, and whether it is to describe each file."""
         first, second = (
-            (self._pictures.get(file, file), self._contents.find(file.digest) is None)
-            for file in pair
+            (self._pictures.get(file, file), file.digest not in self._contents) for file in pair
         )
         return first, second
 
@@ -182,7 +181,7 @@ class Verifier:
             file
             for file in dict.fromkeys(files)
             if file not in self._pictures
-            and (anew or is_sent(file) or self._contents.find(file.digest) is None)
+            and (anew or is_sent(file) or file.digest not in self._contents)
         ]
         answers = decode_each(
             partial(describe_file, self._limits), missing, self._pool, batch_files=BATCH_FILES

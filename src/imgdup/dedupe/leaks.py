@@ -51,16 +51,15 @@ def verified(
     rule: MatchRule,
     judge: Judge,
     *,
-    max_candidates: int = MAX_CANDIDATES,
     progress: Progress = lambda n_decided, n_images: None,
 ) -> Leaks:
     """Return the leaks whose pictures are not different, with what their comparisons found.
 
     The judge compares the pictures of pairs of rows, the first of A and the second of B. An image
-    of B is compared with `max_candidates` images of A at most. `progress` is called with the number
+    of B is compared with `MAX_CANDIDATES` images of A at most. `progress` is called with the number
     of images of B that are decided, and of all that have candidates.
     """
-    images = list(_images(leaks, rule, max_candidates))
+    images = list(_images(leaks, rule))
     _confirm(images, leaks, judge, progress)
     found = [
         (distance, image.place, in_a, image.verdict, image.conflict)
@@ -97,13 +96,13 @@ def _confirm(images: Sequence[_Image], leaks: Leaks, judge: Judge, progress: Pro
         waiting = again
 
 
-def _images(leaks: Leaks, rule: MatchRule, most: int) -> Iterator[_Image]:
+def _images(leaks: Leaks, rule: MatchRule) -> Iterator[_Image]:
     """Yield the images of B that have candidates; pictures of equal bytes are not compared."""
     sides = []
     for each, images in ((leaks.a, leaks.a.images), (leaks.b, leaks.b.images[leaks.places_b])):
         hashes = hashes_of(each.rows, images, rule)
         sides.append((hashes, hash_classes(hashes, each.rows.column("quality")[images])))
-    near = nearest_across(sides, rule, most)
+    near = nearest_across(sides, rule, MAX_CANDIDATES)
     for i, (place, verdict) in enumerate(zip(leaks.places_b.tolist(), leaks.verdicts, strict=True)):
         span = slice(int(near.offsets[i]), int(near.offsets[i + 1]))
         pairs = zip(near.others[span].tolist(), near.distances[span].tolist(), strict=True)

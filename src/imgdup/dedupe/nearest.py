@@ -78,11 +78,7 @@ def nearest_better(
 
 
 def nearest_across(
-    sides: Sequence[tuple[Hashes, RowNumbers]],
-    rule: MatchRule,
-    most: int,
-    *,
-    threads: int | None = None,
+    sides: Sequence[tuple[Hashes, RowNumbers]], rule: MatchRule, most: int
 ) -> Better:
     """Find for each image of a second set the `most` nearest candidates by hash in a first set.
 
@@ -97,7 +93,7 @@ def nearest_across(
     members_a, members_b = _Members.of(classes_a), _Members.of(classes_b)
     nearest = _Nearest(max(len(classes_a), len(classes_b)), most, in_order=False)
     left, right = hashes_b.select(heads[1]), hashes_a.select(heads[0])
-    for block in near(left, rule, other=right, threads=threads):
+    for block in near(left, rule, other=right):
         in_b = members_b, classes_b[heads[1][block.left]]
         in_a = members_a, classes_a[heads[0][block.right]]
         nearest.add_classes(in_a, in_b, block.distances)
@@ -126,12 +122,12 @@ def wide_row_pairs(left: Side, right: Side | None, rule: MatchRule, most: int) -
 
 
 def wide_lookup(
-    generation: Generation, rows: Rows, most: int = MOST_WIDE_MATCHES
+    generation: Generation, rows: Rows
 ) -> Callable[[Sequence[Probe | None]], list[list[Match]]] | None:
     """Return a function that finds the matches of some probes by the wide rule.
 
-    A probe has `most` matches at most, the nearest ones; a place without a probe has none. Returns
-    None if the index is too large, or its hashes too long, for the wide rule.
+    A probe has `MOST_WIDE_MATCHES` matches at most, the nearest ones; a place without a probe has
+    none. Returns None if the index is too large, or its hashes too long, for the wide rule.
     """
     side = Side(rows, images(rows))
     rule = widened(MatchRule(), [(rows, side.rows)])
@@ -143,7 +139,7 @@ def wide_lookup(
         readable = [each for each in probes if each is not None]
         if not readable:
             return [[] for _ in probes]
-        found = nearest_across((indexed, _hashes_of_probes(readable)), rule, most)
+        found = nearest_across((indexed, _hashes_of_probes(readable)), rule, MOST_WIDE_MATCHES)
         spans = pairwise(found.offsets[: len(readable) + 1].tolist())
         near = iter([side.rows[found.others[a:b]] for a, b in spans])
         return [

@@ -1,6 +1,6 @@
 """Draws the subpackages of imgdup and which of them imports which, as SVG.
 
-A subpackage stands below those that it imports. A dot says that the subpackage of its row imports
+A subpackage is below those that it imports. A dot shows that the subpackage of its row imports
 the one of its column, so every dot lies below the diagonal.
 """
 

@@ -2,7 +2,7 @@
 
     python docs/draw_report.py docs/report.png
 
-Does nothing but say so where Chromium is not installed.
+Only prints a note where Chromium is not installed.
 """
 
 import io

@@ -60,7 +60,7 @@ class Pipe:
                 return answer["result"]
 
     def next(self):
-        """Return the next message; the tab that it is about notes what it tells."""
+        """Return the next message; the tab that it is about notes what it reports."""
         deadline = time.monotonic() + ANSWER_S
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._answers], [], [], deadline - time.monotonic())
@@ -173,7 +173,7 @@ class ChromiumPage(Page):
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
     def note(self, method, parameters):
-        """Remember what an event tells."""
+        """Remember what an event reports."""
         if method == "Page.lifecycleEvent" and parameters["name"] == "load":
             self._loaded.add(parameters["loaderId"])
         elif method == "Runtime.exceptionThrown":

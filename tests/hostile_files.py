@@ -71,7 +71,7 @@ def chunk(kind, content):
 
 
 def png_of_zeros(width, height, *extra_chunks):
-    """A 1-bit PNG of any size, sound in every respect."""
+    """A 1-bit PNG of any size, valid in every respect."""
     packer = zlib.compressobj()
     row = bytes(1 + (width + 7) // 8)
     rows_a_time = max(1, MIB // len(row))

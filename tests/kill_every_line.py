@@ -27,7 +27,7 @@ def kill_at_every_line(action, after, modules, *, stride=STRIDE):
 
 
 def gets_through(action, nth, modules):
-    """Call `action()` in a child that is killed at its n-th line; tell whether it ended before."""
+    """Call `action()` in a child that is killed at its n-th line; return if it ended before."""
     files = {module.__file__ for module in modules}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # fork beside NumPy's idle threads

@@ -1,4 +1,4 @@
-"""A sound file and a random generator in, a file with one to four faults out."""
+"""An intact file and a random generator in, a file with one to four faults out."""
 
 import struct
 import zlib
@@ -75,7 +75,7 @@ def _joined(chunks):
 
 
 def _with_other_pixels(data, change):
-    """A PNG whose packed pixels are changed, sound in every other respect."""
+    """A PNG whose packed pixels are changed, valid in every other respect."""
     chunks = list(_chunks(data))
     packed = b"".join(content for kind, content in chunks if kind == b"IDAT")
     again = (b"IDAT", zlib.compress(change(zlib.decompress(packed))))

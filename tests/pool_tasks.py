@@ -104,7 +104,7 @@ def die_before_first_item(items, before_item):
 
 
 def die_in_company(items, before_item):
-    """Die with nothing in hand unless the batch is a single item."""
+    """Die before any item unless the batch is a single item."""
     if len(items) > 1:
         os._exit(4)
     return act(items, before_item)

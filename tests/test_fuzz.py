@@ -96,9 +96,9 @@ def test_fuzz_mutants_of_pictures_get_one_answer_each_in_bounded_memory():
 @pytest.mark.skipif(not fuzz_tasks.peak_bytes(), reason="needs /proc")
 def test_a_gif_frame_larger_than_its_canvas_takes_no_memory_for_it():
     """A find: Pillow makes what stands behind a frame while it opens the file."""
-    sound = dict(fuzz_tasks.seeds())["moving.gif"]
-    frame = sound.index(struct.pack("<HHHH", 0, 0, fuzz_seeds.WIDTH, fuzz_seeds.HEIGHT)) + 4
-    huge = sound[:frame] + b"\xff\xff\xff\xff" + sound[frame + 4 :]
+    intact = dict(fuzz_tasks.seeds())["moving.gif"]
+    frame = intact.index(struct.pack("<HHHH", 0, 0, fuzz_seeds.WIDTH, fuzz_seeds.HEIGHT)) + 4
+    huge = intact[:frame] + b"\xff\xff\xff\xff" + intact[frame + 4 :]
 
     with Processes(Setup(1, 60.0, init_worker, (Limits(),))) as worker:
         before = worker.submit(fuzz_tasks.peak_bytes).result()
@@ -136,11 +136,13 @@ def place(tmp_path_factory):
     for i in range(6):
         (base / "photos" / f"{i}.jpg").write_bytes(encode(photo(i % 4, 160, 120), ".jpg"))
     (base / "photos" / "bad.jpg").write_bytes(b"text")
-    update_index(base / "index", [str(base / "photos")], Settings(workers=1, engine=unconfined))
+    update_index(
+        base / "index", [str(base / "photos")], Settings(workers=1, engine=without_memory_cap)
+    )
     return base / "index"
 
 
-def unconfined(setup):
+def without_memory_cap(setup):
     """Work in this process, whose memory is not to be capped."""
     return inline(setup._replace(initializer=None, initargs=()))
 
@@ -155,10 +157,10 @@ def copy(place):
 @fuzz
 @given(data=st.data())
 def test_fuzz_a_damaged_generation_is_found_out_when_it_is_verified(place, copy, data):
-    sound = (place / "index.1").read_bytes()
+    intact = (place / "index.1").read_bytes()
     file = copy / "index.1"
-    file.write_bytes(data.draw(damaged(sound)))
-    if file.read_bytes() == sound:
+    file.write_bytes(data.draw(damaged(intact)))
+    if file.read_bytes() == intact:
         return
 
     with pytest.raises(IndexFormatError, match=r"index\.1"):
@@ -170,13 +172,13 @@ def test_fuzz_a_damaged_generation_is_found_out_when_it_is_verified(place, copy,
 def test_fuzz_a_generation_of_false_numbers_gives_an_error_or_rows_that_are_there(
     place, copy, data
 ):
-    sound = store.load(place / "index.1")
-    arrays = {name: array.copy() for name, array in sound.arrays.items()}
+    intact = store.load(place / "index.1")
+    arrays = {name: array.copy() for name, array in intact.arrays.items()}
     for name in data.draw(st.lists(st.sampled_from(sorted(arrays)), min_size=1, max_size=3)):
         flat = arrays[name].reshape(-1).view("u1")
         for _ in range(data.draw(st.integers(0, 4)) if len(flat) else 0):
             flat[data.draw(st.integers(0, len(flat) - 1))] = data.draw(st.integers(0, 255))
-    store.save(copy / "index.1", dict(sound.head), arrays, sync=False)
+    store.save(copy / "index.1", dict(intact.head), arrays, sync=False)
     use(copy, place.parent / "photos" / "0.jpg")
 
 
@@ -186,9 +188,9 @@ def test_fuzz_a_generation_of_false_numbers_gives_an_error_or_rows_that_are_ther
 )
 def test_rows_in_no_root_are_refused(place, copy, name, numbers):
     """A find: a negative root was an IndexError, or another root's path."""
-    sound = store.load(place / "index.1")
-    arrays = {**sound.arrays, name: np.array(numbers, np.int64)}
-    store.save(copy / "index.1", dict(sound.head), arrays, sync=False)
+    intact = store.load(place / "index.1")
+    arrays = {**intact.arrays, name: np.array(numbers, np.int64)}
+    store.save(copy / "index.1", dict(intact.head), arrays, sync=False)
 
     with pytest.raises(IndexFormatError, match="root"):
         ImageIndex.open(copy)
@@ -220,8 +222,8 @@ def use(index_folder, probe):
 @fuzz
 @given(data=st.data())
 def test_fuzz_a_damaged_current_is_refused_or_names_a_generation(place, copy, data):
-    sound = (place / "current").read_bytes()
-    (copy / "current").write_bytes(data.draw(damaged(sound)))
+    intact = (place / "current").read_bytes()
+    (copy / "current").write_bytes(data.draw(damaged(intact)))
 
     try:
         current = folder.read_current(copy)

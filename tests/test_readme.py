@@ -1,4 +1,4 @@
-"""The README and the pages of docs tell the truth: commands print what is shown, examples run.
+"""The README and the pages of docs are true: commands print what is shown, examples run.
 
 Blocks marked ``console`` are typed in a terminal of 100 columns, in one folder per page, one after
 the other; ``...`` in the shown output stands for anything. Lines that begin with ``$ make``,

@@ -56,7 +56,7 @@ def after(monkeypatch, name, happen):
 
 
 def swap(folder, ending, secret):
-    """Replace a temporary file in a folder by a link to the secret; tell whether there was one."""
+    """Replace a temporary file in a folder by a link to the secret; return if there was one."""
     for path in folder.rglob(f".imgdup-*.{ending}"):
         path.unlink()
         path.symlink_to(secret)

@@ -1,4 +1,4 @@
-"""Check: a sound index passes, each kind of damage is named."""
+"""Check: an intact index passes, each kind of damage is named."""
 
 import os
 from dataclasses import replace

@@ -192,13 +192,13 @@ def test_check_verifies_the_plan(plan, capsys):
 
 
 def test_check_deep_compares_the_pictures_of_a_plan_again(plan, photos, capsys):
-    sound = cli.main(["check", str(plan), "--deep"])
+    checked = cli.main(["check", str(plan), "--deep"])
     capsys.readouterr()
     (photos / "small1.jpg").write_bytes(encode(photo(7, 160, 120), ".jpg"))
     changed = cli.main(["check", str(plan), "--deep"])
 
     err = capsys.readouterr().err
-    assert (sound, changed) == (0, 1)
+    assert (checked, changed) == (0, 1)
     assert "small1.jpg' is unverified and not same-picture" in err
     assert "the pictures of 1 removal are not as the plan states" in err
 
@@ -207,12 +207,14 @@ def test_check_and_apply_print_the_rule_of_a_plan(photos, capsys):
     arguments = ["--by", "search", "--max-dist", "9", "--protect", "photos", "--plan", "p.jsonl"]
     cli.main(["dedupe", "photos", *arguments])
     capsys.readouterr()
-    told = f"duplicates within 31 bits, and within 9 bits of the search hash, protected: {photos}\n"
+    expected = (
+        f"duplicates within 31 bits, and within 9 bits of the search hash, protected: {photos}\n"
+    )
 
     cli.main(["check", "p.jsonl"])
-    assert capsys.readouterr().err.endswith(told)
+    assert capsys.readouterr().err.endswith(expected)
     cli.main(["apply", "p.jsonl", "--delete", "--dry-run"])
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 def test_a_plan_whose_header_was_edited_is_refused(photos, capsys):

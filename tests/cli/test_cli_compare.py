@@ -206,9 +206,9 @@ def test_labels_are_escaped_on_a_terminal(odd_label, sets):
     ratios = ["--ratios", "a=0.3,b=0.7"]  # which no label meets
     split = on_a_terminal("split", "test", *ratios, "--stratify", "label", "--out", "o")[1]
 
-    told = rb"\x1b[31m\xff"
-    assert b"label " + told + b", but cat" in compared
-    assert told in split
+    expected = rb"\x1b[31m\xff"
+    assert b"label " + expected + b", but cat" in compared
+    assert expected in split
     assert b"\x1b[31m" not in compared + split
 
 

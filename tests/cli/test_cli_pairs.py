@@ -171,13 +171,13 @@ def test_paths_of_pairs_are_one_piece_on_a_narrow_terminal(photos):
 
 
 def test_the_progress_line_ends_before_the_first_pair(photos, capsysbinary, monkeypatch):
-    told = []
-    monkeypatch.setattr(Bar, "share", lambda bar, done: told.append(bar.shown))
-    monkeypatch.setattr(Bar, "end", lambda bar: told.append("end"))
+    reported = []
+    monkeypatch.setattr(Bar, "share", lambda bar, done: reported.append(bar.shown))
+    monkeypatch.setattr(Bar, "end", lambda bar: reported.append("end"))
 
     cli.main(["pairs", "new", "old"])
 
-    assert told[-1] == "end"
+    assert reported[-1] == "end"
 
 
 def test_pairs_with_a_number_of_false_pairs_prints_the_distance(tmp_path, monkeypatch, capsys):

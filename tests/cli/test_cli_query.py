@@ -129,8 +129,8 @@ def test_a_limit_of_duplicates_does_not_count_the_probe_itself(
 ):
     assert cli.main(["query", "photos/p0.jpg", "--max-duplicates", limit, *verify]) == code
 
-    told = "imgdup: FAIL: 1 duplicate in the index, more than --max-duplicates 0\n"
-    assert capsys.readouterr().err == (told if code else "")
+    expected = "imgdup: FAIL: 1 duplicate in the index, more than --max-duplicates 0\n"
+    assert capsys.readouterr().err == (expected if code else "")
 
 
 def test_a_picture_that_was_compared_and_is_different_is_no_duplicate_for_the_limit(

@@ -627,12 +627,12 @@ def test_a_plan_of_odd_names_is_verified(odd, capsysbinary, monkeypatch, tmp_pat
     plan = str(tmp_path / "plan.jsonl")
 
     made = cli.main(["dedupe", "--plan", plan, "--json"])
-    proved = cli.main(["check", plan])
+    checked = cli.main(["check", plan])
 
     with open(plan, "rb") as file:
         _, *removals = json_records(file.read())
     paths = {path_from_json(record, key) for record in removals for key in ("remove", "keep")}
-    assert (made, proved) == (0, 0)
+    assert (made, checked) == (0, 0)
     assert sorted(paths) == odd_paths(odd)
 
 

@@ -1,4 +1,4 @@
-"""What the commands tell before, instead of and after what was asked: warnings and next steps."""
+"""What the commands print before, instead of and after what was asked: warnings and next steps."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The function main: what it tells of errors, and what it leaves to the program that calls it."""
+"""The function main: what it prints of errors, and what it leaves to the program that calls it."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
 """Hash packs: an index to share without pictures, which query and compare read like an index.
 
-A pack gives the answers that the index gives; what it must not tell is searched for in its bytes.
+A pack gives the answers that the index gives; what it must not reveal is searched for in its bytes.
 """
 
 import json
@@ -179,7 +179,7 @@ def test_subtract_accepts_a_pack_of_what_is_known(packed, capfd):
     assert output(capfd)[0] == [{"files": 2, "of": 5}]
 
 
-# ---- what a pack tells
+# ---- what a pack reveals
 
 
 @pytest.mark.parametrize("names", PACK_NAMES)

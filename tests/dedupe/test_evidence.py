@@ -116,7 +116,7 @@ def test_the_shared_part_of_a_window_is_the_squared_correlation(a, b):
     found = float(evidence._shared(moments)[0, 0])
 
     assert 0 <= found <= 1
-    if variances > 1e4:  # else the precision of float32 does not tell
+    if variances > 1e4:  # else the precision of float32 is not enough
         assert found == pytest.approx(min(1, covariance**2 / variances), abs=0.05)
 
 

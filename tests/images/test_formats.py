@@ -1,4 +1,4 @@
-"""Formats are told by content, whatever a file is called."""
+"""Formats are recognized by content, whatever a file is called."""
 
 import struct
 

@@ -1,6 +1,6 @@
 """What can go wrong with an index, from a kill to an attack.
 
-A file is old or new, never half; what is not sound is refused in one line; nothing in a file runs.
+A file is old or new, never half; what is damaged is refused in one line; nothing in a file runs.
 The cases that need pictures are tested with the index as a whole.
 """
 
@@ -140,7 +140,7 @@ def assert_harmless(stored, size):
 
 @pytest.fixture
 def no_sync(monkeypatch):
-    """Do not wait for the disk: only a power cut could tell."""
+    """Do not wait for the disk: only a power cut shows a difference."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 

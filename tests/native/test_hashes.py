@@ -241,7 +241,7 @@ def test_pixels_of_any_form_are_hashed_or_refused(pixels, height, width, reducti
     if fits and pixels.ndim == 2:
         height, width, reduction = *pixels.shape, 1
     shape = (-(-height // reduction), -(-width // reduction)) if reduction > 0 else None
-    sound = (
+    is_valid = (
         pixels.dtype in (np.uint8, np.float32)
         and reduction in (1, 2, 4, 8)
         and pixels.shape == shape
@@ -251,7 +251,7 @@ def test_pixels_of_any_form_are_hashed_or_refused(pixels, height, width, reducti
     try:
         found = hash_pictures([GrayImage(pixels, height, width, reduction)], KINDS)
     except (TypeError, ValueError):
-        assert not sound
+        assert not is_valid
     else:
-        assert sound
+        assert is_valid
         assert len(found.qualities) == 1

@@ -8,9 +8,9 @@ from hypothesis.extra import numpy as hnp
 from imgdup.native.difference import block_moments, window_means
 from imgdup.native.windows import (
     Agreement,
+    Excess,
     Limits,
     Outliers,
-    Rules,
     Usual,
     count_agreeing,
     count_agreeing_of,
@@ -35,7 +35,7 @@ def usual_of(**changes):
 
 
 def rules_of(squares=STRICT, means=LAX, outliers=NO_OUTLIERS, **usual):
-    rules = Rules(usual_of(**usual), Limits(*squares), Limits(*means), Outliers(*outliers))
+    rules = Excess(usual_of(**usual), Limits(*squares), Limits(*means), Outliers(*outliers))
     rules.even = np.inf
     return rules
 

@@ -111,9 +111,9 @@ def test_captions_leave_out_what_all_paths_begin_with():
     one = rows_of([File(b"/data/caf\xe9/1.jpg")], roots=(b"/data/caf\xe9",))
     two = rows_of([File(b"/data/a/1.jpg"), File(b"/data/b/1.jpg")], roots=(b"/data/a", b"/data/b"))
 
-    told = [entry(rows, 0, 0, "", {}) for rows in (one, two)]
+    entries = [entry(rows, 0, 0, "", {}) for rows in (one, two)]
 
-    assert [each.path[each.n_hidden :] for each in told] == ["1.jpg", "a/1.jpg"]
+    assert [each.path[each.n_hidden :] for each in entries] == ["1.jpg", "a/1.jpg"]
 
 
 def test_duplicates_that_are_only_shown_are_in_the_group_of_the_file_they_were_compared_with():

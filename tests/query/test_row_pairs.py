@@ -1,4 +1,4 @@
-"""Pairs of images: all of them, each told what it is.
+"""Pairs of images: all of them, each with what it is.
 
 Oracle: two loops over all rows.
 """
@@ -106,13 +106,13 @@ def test_pairs_across_two_parts_equal_two_loops(index):
 def test_a_pair_is_a_duplicate_by_match_hash_and_structure_or_by_its_bytes(index):
     rows = images(index)
 
-    told = {
+    found = {
         (int(i), int(j)): bool(d)
         for block in iter_row_pairs(Side(index, rows), None, PairRule(64, by="search"))
         for i, j, d in zip(block.left, block.right, block.duplicate, strict=True)
     }
 
-    for (i, j), duplicate in told.items():
+    for (i, j), duplicate in found.items():
         near = (number(index, "match", i) ^ number(index, "match", j)).bit_count() <= 31
         structure = min(index.column("quality")[[i, j]]) >= 50
         same = np.array_equal(index.column("digest")[i], index.column("digest")[j])

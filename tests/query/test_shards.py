@@ -159,14 +159,14 @@ def test_the_pairs_of_turned_hashes_are_those_without_shards(tmp_path):
 
 
 def test_the_tasks_that_are_done_are_reported_also_those_of_an_earlier_search(tmp_path):
-    hashes, told = clustered(1, 60, 4), []
-    sharding = Sharding(2, tmp_path, Inline(), on_task=lambda *numbers: told.append(numbers))
+    hashes, reported = clustered(1, 60, 4), []
+    sharding = Sharding(2, tmp_path, Inline(), on_task=lambda *numbers: reported.append(numbers))
 
     list(iter_sharded_pairs(hashes, 3, sharding))
     list(iter_sharded_pairs(hashes, 3, sharding))
     list(iter_sharded_pairs(hashes, 3, sharding, orientation=1))
 
-    assert told == [(0, 3), (2, 3), (3, 3), (3, 3), (3, 24), (5, 24), (6, 24)]
+    assert reported == [(0, 3), (2, 3), (3, 3), (3, 3), (3, 24), (5, 24), (6, 24)]
 
 
 def test_damaged_answers_and_those_of_another_distance_are_found_again(tmp_path):

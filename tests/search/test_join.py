@@ -325,25 +325,25 @@ def test_a_table_is_the_same_whatever_the_number_of_its_pieces(monkeypatch):
 
 
 def test_progress_rises_to_the_end():
-    told = []
-    stats = JoinStats(on_progress=told.append)
+    reported = []
+    stats = JoinStats(on_progress=reported.append)
 
     list(join.iter_pairs(random_hashes(20_000, 4), 31, stats=stats))
 
-    assert told == sorted(told)
-    assert told[-1] == pytest.approx(1.0)
+    assert reported == sorted(reported)
+    assert reported[-1] == pytest.approx(1.0)
 
 
 def test_progress_rises_over_all_blocks_to_the_end(monkeypatch):
     monkeypatch.setattr(join, "BLOCK_PAIRS", 1_000)
-    told = []
-    stats = JoinStats(on_progress=told.append)
+    reported = []
+    stats = JoinStats(on_progress=reported.append)
 
     blocks = list(join.iter_pairs(random_hashes(300, 1), 64, stats=stats))
 
     assert len(blocks) > 10
-    assert told == sorted(told)
-    assert told[-1] == pytest.approx(1.0)
+    assert reported == sorted(reported)
+    assert reported[-1] == pytest.approx(1.0)
 
 
 def test_an_exception_in_the_callers_thread_stops_the_threads_at_once(monkeypatch):

@@ -138,7 +138,7 @@ def test_earlier_decisions_can_be_undone_for_a_whole_group(page):
     assert page.texts(".role").count("To remove") == 6
 
 
-def test_a_decided_group_is_greyed_in_its_place(page):
+def test_a_decided_group_becomes_gray_in_its_place(page):
     before = page.evaluate(PLACES_OF_GROUPS)
     page.click(".group:nth-child(2) header button")  # Agree
 

@@ -60,7 +60,7 @@ class Queue:
         self._members: dict[bytes, Iterable[Candidate]] = {}
 
     def pop(self) -> tuple[bytes, Iterable[Candidate] | None]:
-        """Return the next path; with the members of a container if it stands for them."""
+        """Return the next path; with the members of a container if it is the path of one."""
         key = heapq.heappop(self.keys)
         return key.replace(b"\0", b"/"), self._members.pop(key, None)
 

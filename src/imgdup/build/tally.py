@@ -106,7 +106,7 @@ def candidate_of(path: bytes, facts: os.stat_result, tally: Tally) -> Candidate:
 
 
 def ignore_file(path: bytes, tally: Tally, *, is_file: bool) -> None:
-    """Count a file that is no candidate, and say why."""
+    """Count a file that is no candidate, and record why."""
     kind = undecoded_extension(os.fsdecode(path)) if is_file else None
     if kind:
         tally.ignore(path, f"{kind} is not decoded")

@@ -113,7 +113,7 @@ def _check_opcodes(data: bytes) -> None:
 
 
 class _Kind:
-    """Stands for a dtype of NumPy: the kind of one number."""
+    """Replaces a dtype of NumPy: the kind of one number."""
 
     def __init__(self, name: str | bytes, *flags: Any) -> None:
         self.name = name.decode("ascii") if isinstance(name, bytes) else name
@@ -125,7 +125,7 @@ class _Kind:
 
 
 def _number(kind: _Kind, data: bytes) -> int | float:
-    """Stand for the function of NumPy that makes a number of its bytes."""
+    """Replace the function of NumPy that makes a number of its bytes."""
     if kind.name not in _NUMBERS:
         raise ImgdupError(f"it has numbers of the kind {kind.name!r}")
     value: int | float = struct.unpack(kind.order + _NUMBERS[kind.name], data)[0]
@@ -133,7 +133,7 @@ def _number(kind: _Kind, data: bytes) -> int | float:
 
 
 def _encoded(text: str, encoding: str) -> bytes:
-    """Stand for ``_codecs.encode``, by which protocol 2 writes bytes."""
+    """Replace ``_codecs.encode``, by which protocol 2 writes bytes."""
     if encoding != "latin1":
         raise ImgdupError(f"it has bytes in the encoding {encoding!r}")
     return text.encode("latin1")

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from imgdup.cli.config import keep_rules, protected_folders
-from imgdup.cli.option_groups import DedupeFiles, DedupeRules
+from imgdup.cli.option_groups import DedupeFiles, RemovalOptions
 from imgdup.cli.options import (
     GROUP_FILES,
     PATH,
@@ -105,14 +105,14 @@ KEEP = "colour,not-upscaled,metadata,quality,largest,oldest,shortest-path,first"
     "--chains", is_flag=True, help="Also count chains: connected components of duplicates."
 )
 @json_option
-@gathered(DedupeRules, "rules")
+@gathered(RemovalOptions, "removal")
 @gathered(DedupeFiles, "files")
 @click.pass_context
 def dedupe(
     context: click.Context,
     folders: tuple[str, ...],
     index_folder: Path | None,
-    rules: DedupeRules,
+    removal: RemovalOptions,
     files: DedupeFiles,
     allow_removals: bool,
     chains: bool,
@@ -131,13 +131,13 @@ def dedupe(
     from imgdup.cli import prepare, removals
 
     files.check()
-    rules.check()
-    policy = prepare.removal_policy(rules)
+    removal.check()
+    policy = prepare.removal_policy(removal)
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
-    options = prepare.dedupe_options(index, folders, rules, policy)
-    if not rules.verify:
+    options = prepare.dedupe_options(index, folders, removal, policy)
+    if not removal.verify:
         removals.note_rules_without_effect(options.keep)
-    duplicates = removals.find_duplicates(index, options, verify=rules.verify)
+    duplicates = removals.find_duplicates(index, options, verify=removal.verify)
     removals.write_files(files, duplicates)
     removals.print_summary(duplicates, with_chains=chains, as_json=as_json)
     if not as_json and (files.plan or not files.remove_list):

@@ -57,7 +57,7 @@ class ComparisonOutputs:
 
 
 @dataclass(frozen=True)
-class DedupeRules:
+class RemovalOptions:
     """Which pictures are duplicates, and which files are kept."""
 
     max_dist: int | None
@@ -135,7 +135,7 @@ class CleanedSet:
 
 
 @dataclass(frozen=True)
-class PairsRule:
+class PairOptions:
     """Which pairs are found, and whether their pictures are compared."""
 
     by: str

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgdup.cli.option_groups import PairsRule, ShardOptions
+from imgdup.cli.option_groups import PairOptions, ShardOptions
 from imgdup.cli.options import (
     FOLDER,
     Bytes,
@@ -91,13 +91,13 @@ COMPARED_TOGETHER = 1000  # pairs whose pictures are compared before the first i
 @removals_option
 @json_option
 @click.option("--null", is_flag=True, help="Print only paths, NUL-separated, two per pair.")
-@gathered(PairsRule, "rule")
+@gathered(PairOptions, "options")
 @gathered(ShardOptions, "division")
 def pairs(
     folders: tuple[str, ...],
     index_folder: Path | None,
     other: str | None,
-    rule: PairsRule,
+    options: PairOptions,
     division: ShardOptions,
     allow_removals: bool,
     as_json: bool,
@@ -117,23 +117,23 @@ def pairs(
     from imgdup.cli import prepare
     from imgdup.query.row_pairs import JoinWork, PairRule, iter_row_pairs
 
-    prepare.check_turned(rule.by, rule.orientations)
+    prepare.check_turned(options.by, options.orientations)
     division.check()
     sides = prepare.two_sides(folders, other, index_folder, allow_removals=allow_removals)
     index, left, right, code = sides
-    limit = prepare.pairs_distance(sides, rule)
+    limit = prepare.pairs_distance(sides, options)
     with ExitStack() as stack:
         bar = stack.enter_context(closing(Bar(quiet=on_terminal())))
         bar.log("comparing")
-        sharding = prepare.sharding(division, sides, stack, bar.shards, turned=rule.orientations)
+        sharding = prepare.sharding(division, sides, stack, bar.shards, turned=options.orientations)
         work = JoinWork.shown(bar.share, sharding)
-        wanted = PairRule(limit, rule.by, rule.orientations)
+        wanted = PairRule(limit, options.by, options.orientations)
         found = _Counted(iter_row_pairs(left, right, wanted, work=work), bar)
-        if rule.verify:
+        if options.verify:
             verifier = stack.enter_context(prepare.picture_verifier(index))
             found.judge = verifier.judge(left.index, (right or left).index)
-            found.more = prepare.wide_pairs(left, right, rule)
-        named = _with_paths(found, left, right or left, rule.orientations)
+            found.more = prepare.wide_pairs(left, right, options)
+        named = _with_paths(found, left, right or left, options.orientations)
         are_all_printed = _print_pairs(named, as_json=as_json, null=null)
     if are_all_printed:
         counts = found.n_pairs, found.n_duplicates, limit, found.relations, found.n_wide

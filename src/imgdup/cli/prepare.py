@@ -15,7 +15,7 @@ from typing import NamedTuple
 from imgdup.api.index import ImageIndex
 from imgdup.build.settings import covering_index
 from imgdup.cli.indexing import exit_code, index_first
-from imgdup.cli.option_groups import DedupeRules, PairsRule, ShardOptions
+from imgdup.cli.option_groups import PairOptions, RemovalOptions, ShardOptions
 from imgdup.cli.options import (
     check_one_limit,
     check_range,
@@ -79,13 +79,13 @@ def distance_of(index: ImageIndex, by: str, max_distance: int | None) -> int:
     return MATCH_MAX_DISTANCE if by == "match" else default_distance(index.generation)
 
 
-def pairs_distance(sides: "Sides", rule: PairsRule) -> int:
+def pairs_distance(sides: "Sides", options: PairOptions) -> int:
     """Return the distance of `imgdup pairs`, by --max-dist, --max-false-pairs or the default."""
     index, left, right, _ = sides
-    by, max_distance = rule.by, rule.max_dist
-    check_one_limit(max_distance, rule.max_false_pairs)
-    n_orientations = len(ORIENTATIONS) if rule.orientations else 1
-    if rule.max_false_pairs is None:
+    by, max_distance = options.by, options.max_dist
+    check_one_limit(max_distance, options.max_false_pairs)
+    n_orientations = len(ORIENTATIONS) if options.orientations else 1
+    if options.max_false_pairs is None:
         default = distance_of(index, by, None)
         if max_distance is not None and max_distance > default:
             check_range(max_distance, MATCH_BITS if by == "match" else index.bits)
@@ -95,9 +95,9 @@ def pairs_distance(sides: "Sides", rule: PairsRule) -> int:
                 about = f"about {_rounded(n_orientations * expected)} pairs"
             note_wide(max_distance, default, f"{about} of different pictures are expected")
         return distance_of(index, by, max_distance)
-    accepted = rule.max_false_pairs / n_orientations  # of each
+    accepted = options.max_false_pairs / n_orientations  # of each
     found = chance.pairs_distance(accepted, left, right, by=by)
-    note_false_pairs(found, rule.max_false_pairs)
+    note_false_pairs(found, options.max_false_pairs)
     return found
 
 
@@ -130,28 +130,28 @@ def duplicate_rule(
     return MatchRule(search_distance=distance)
 
 
-def removal_policy(rules: DedupeRules) -> Policy:
+def removal_policy(removal: RemovalOptions) -> Policy:
     """Return which relations let `imgdup dedupe` remove a file."""
-    return Policy(removable(rules.remove, verify=rules.verify), rules.max_candidates)
+    return Policy(removable(removal.remove, verify=removal.verify), removal.max_candidates)
 
 
 def dedupe_options(
-    index: ImageIndex, folders: Sequence[str], rules: DedupeRules, policy: Policy
+    index: ImageIndex, folders: Sequence[str], removal: RemovalOptions, policy: Policy
 ) -> DedupeOptions:
     """Return what to compare, what counts as a duplicate, and which files are kept."""
-    rule = duplicate_rule(index, rules.by, rules.max_dist, orientations=rules.orientations)
+    rule = duplicate_rule(index, removal.by, removal.max_dist, orientations=removal.orientations)
     note_wide(
-        rules.max_dist,
-        distance_of(index, rules.by, None),
+        removal.max_dist,
+        distance_of(index, removal.by, None),
         "more pictures are compared, which takes longer; what they show decides"
-        if rules.verify
+        if removal.verify
         else "pictures that only resemble a kept one are removed",
     )
-    keep = parse_keep(index.rows, rules.keep, rules.protect)
+    keep = parse_keep(index.rows, removal.keep, removal.protect)
     named = tuple(absolute(folder) for folder in folders)
-    if rules.verify and rules.by == "match" and rules.max_dist is None:
+    if removal.verify and removal.by == "match" and removal.max_dist is None:
         rule = widened(rule, [(index.rows, images(index.rows, named))])
-    decided = decided_in(rules.decisions, index.rows)
+    decided = decided_in(removal.decisions, index.rows)
     return DedupeOptions(replace(keep, decided=decided), rule, named, policy)
 
 
@@ -181,7 +181,7 @@ def widened(rule: MatchRule, sides: Sequence[tuple[Rows, RowNumbers]]) -> MatchR
     return wide
 
 
-def wide_pairs(left: Side, right: Side | None, pairs: PairsRule) -> RowPairs | None:
+def wide_pairs(left: Side, right: Side | None, pairs: PairOptions) -> RowPairs | None:
     """Find what only the wide rule finds; None for too many images, or if an option is a limit."""
     if pairs.by != "match" or pairs.max_dist is not None or pairs.max_false_pairs is not None:
         return None

@@ -38,7 +38,7 @@ N_DEVIATIONS = 5  # that are printed of the shares of labels
 
 
 @dataclass(frozen=True)
-class SplitRule:
+class SplitOptions:
     """How images are divided."""
 
     ratios: str
@@ -152,12 +152,12 @@ def compare(
 )
 @click.option("--null", is_flag=True, help="End the paths with NUL.")
 @force_option
-@gathered(SplitRule, "rule")
+@gathered(SplitOptions, "options")
 @gathered(SplitLists, "lists")
 def split(
     folders: tuple[str, ...],
     index_folder: Path | None,
-    rule: SplitRule,
+    options: SplitOptions,
     allow_removals: bool,
     max_dist: int | None,
     orientations: bool,
@@ -175,7 +175,7 @@ def split(
     from imgdup.dedupe import split as splitting
     from imgdup.output.cleaning import save_split
 
-    ratios = splitting.parse_ratios(rule.ratios)
+    ratios = splitting.parse_ratios(options.ratios)
     match_rule = prepare.match_rule(
         max_dist, "more pictures are kept together, also different ones", orientations=orientations
     )
@@ -183,11 +183,11 @@ def split(
     index, code = prepare.open_index(folders, index_folder, allow_removals=allow_removals)
     name = ", ".join(folders) or str(index.folder)
     inside = [absolute(folder) for folder in folders]
-    chosen = prepare.labelled_set(index, name, inside, rule.labels)
+    chosen = prepare.labelled_set(index, name, inside, options.labels)
     if max_dist is None:
         match_rule = prepare.widened(match_rule, [(chosen.rows, chosen.images)])
     division = splitting.split(
-        chosen, ratios, stratify=bool(rule.stratify), seed=rule.seed, rule=match_rule
+        chosen, ratios, stratify=bool(options.stratify), seed=options.seed, rule=match_rule
     )
     save_split(lists.out, index.rows, division, NUL if lists.null else NEWLINE)
     n_lists = len(division.names)

@@ -62,7 +62,7 @@ def refine(first: Pixels, second: Pixels, place: Place) -> Place | None:
 
 
 def is_reverse(rough: Place, other: Place, shape: tuple[int, ...]) -> bool:
-    """Return whether a rough place says the same as another one, of the other way round.
+    """Return whether a rough place agrees with another one, of the other way round.
 
     They may differ by a pixel of the pictures on which a rough place is refined; `shape` is that of
     the second picture.

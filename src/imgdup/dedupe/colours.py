@@ -1,4 +1,4 @@
-"""Tell whether two pictures of one size differ in their colours, or only one of them has any.
+"""Decide whether two pictures of one size differ in their colours, or only one of them has any.
 
 A gray copy has lost its colours; a filter that tints a gray picture, or turns hues, makes no copy.
 """

@@ -189,9 +189,9 @@ def _shuffled(files: Sequence[bytes]) -> list[bytes]:
     return [files[i] for i in np.random.default_rng(SEED).permutation(len(files))]
 
 
-def _edit(options: EvaluateOptions, job: tuple[bytes, bool]) -> _Edited:
+def _edit(options: EvaluateOptions, picture: tuple[bytes, bool]) -> _Edited:
     """Edit a picture, hash its copies and, if this is requested, compare them; in a worker."""
-    file, is_compared = job
+    file, is_compared = picture
     data = read_content(file, options.limits).data
     pixels = decode_rgb(data, options.limits, MAX_SIDE)
     prints, relations = [_fingerprint(options, data)], []
@@ -285,7 +285,7 @@ def _hash_results(
     options: EvaluateOptions,
     pool: Pool,
 ) -> dict[str, HashResult]:
-    """Say of each hash how far different pictures are, and which distance to choose."""
+    """Find for each hash how far apart different pictures are, and which distance to choose."""
     results = {}
     for by, (bits, default) in options.defaults.items():
         considered = np.arange(len(files))

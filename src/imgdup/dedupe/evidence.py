@@ -20,17 +20,17 @@ from imgdup.native.difference import block_moments, window_means
 from imgdup.native.windows import (
     Agreement,
     Counts,
+    Excess,
     Limits,
     Outliers,
     Planes,
-    Rules,
     Usual,
     count_agreeing,
     count_agreeing_of,
     quantile,
 )
 
-FEW = 100  # windows; fewer do not tell what is usual
+FEW = 100  # windows; fewer do not show what is usual
 QUANTILE = 0.75  # of the remainders, which counts as usual
 LEAST_NOISE = 3.0  # mean square that counts as usual at least, gray levels squared
 USUAL = Usual(
@@ -294,7 +294,7 @@ def _tone_share(moments: _Moments, differs: npt.NDArray[np.bool_]) -> float:
 def _differs_smoothly(luma_moments: _Moments, chroma: list[_Moments]) -> bool:
     """Return whether nearly textureless pictures differ slightly: gradients, areas of one colour.
 
-    No curve or noise explains that, because there is nothing else to tell such pictures apart.
+    No curve or noise explains that, because there is nothing else by which such pictures differ.
     """
     windows = luma_moments.windows(AGREEMENT_SIDE)
     if np.mean(np.maximum(*windows.variances) > TEXTURED) >= SMOOTH_SHARE:
@@ -363,10 +363,10 @@ def raise_chroma(
     windows.raise_chroma(squares, moments, _CHROMA_RULES[side], CALM * clean)
 
 
-def _luma_rules(side: int, is_plain: bool) -> Rules:
+def _luma_rules(side: int, is_plain: bool) -> Excess:
     """Return the rules for luma, by the side of the windows, in blocks."""
     squares, means = LUMA_LIMITS[side]
-    rules = Rules(USUAL, squares, means)
+    rules = Excess(USUAL, squares, means)
     if side in OUTLIERS:
         rules.outliers = Outliers(*OUTLIERS[side])
     if is_plain and side in FAINT_OUTLIERS:
@@ -376,9 +376,9 @@ def _luma_rules(side: int, is_plain: bool) -> Rules:
     return rules
 
 
-def _chroma_rules(side: int) -> Rules:
+def _chroma_rules(side: int) -> Excess:
     """Return the rules for chroma, by the side of the windows, in blocks."""
-    rules = Rules(USUAL, *CHROMA_LIMITS[side])
+    rules = Excess(USUAL, *CHROMA_LIMITS[side])
     rules.even = np.inf  # no change is too large
     if side in EVEN_CHROMA:
         most, share = EVEN_CHROMA[side]

@@ -31,7 +31,7 @@ LEAST_CHANGED, MOST_CHANGED = 0.8, 1.2
 # Peak of the difference, in gray levels; of 570 pairs that an imitation explained (JPEG 1 to 60,
 # sharpened, blurred), none had a peak above 91.
 MOST_EXPLAINED = 110.0
-FEW_TRIED = 2  # strong compressions, before the weakest one tells whether any fits
+FEW_TRIED = 2  # strong compressions, before the weakest one shows whether any fits
 BLUR_REACH = 6  # pixels
 CENTRE_SIDE = 256  # pixels
 MCU = 16  # pixels; the side of a block of chroma in most JPEG files
@@ -146,7 +146,7 @@ def _inner(pixels: Pixels, width: int = 1) -> Pixels:
 
 
 def _central_luma(pixels: Pixels) -> Plane:
-    """Return the luma of the centre of a picture, which tells how it was sharpened."""
+    """Return the luma of the centre of a picture, which shows how it was sharpened."""
     return luma_of(_centre(pixels)).astype(np.float32)
 
 

@@ -35,7 +35,7 @@ GOOD_QUALITY = 75  # from which on pixels often do not show whether they were co
 TRACE_ERROR = 3  # of the estimated quality of a JPEG file that was saved again without loss
 
 # Measured on 600 photos and copies of them. Few soft photos show as little detail as enlarged ones,
-# and which of the two a picture is cannot be told: such photos lose only to copies of about half
+# and which of the two a picture is cannot be known: such photos lose only to copies of about half
 # their size or more.
 SHARP = 0.77  # at least the detail of 98 % of photos, and of 1 % of those enlarged twice, ...
 SHARP_OF_POOR = 0.85  # ... where compression or levels that were cut off add false detail

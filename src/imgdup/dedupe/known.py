@@ -197,7 +197,7 @@ def _read(path: Path, head: bytes) -> dict[bytes, bytes]:
     try:
         with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
-    except (OSError, ImgdupError):  # there is none, or it cannot be read; saving will tell
+    except (OSError, ImgdupError):  # there is none, or it cannot be read; saving reports it
         return {}
     start = len(head) + DIGEST_BYTES
     data = content[start:]

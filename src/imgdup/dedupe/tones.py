@@ -143,7 +143,7 @@ def _with_equal_tones(
 
 def _is_smooth(pixels: Pixels) -> bool:
     """Return whether a picture has no texture, as gradients and areas of one colour."""
-    plane = plane_of(pixels[::2, ::2], 1)  # every second pixel tells enough
+    plane = plane_of(pixels[::2, ::2], 1)  # every second pixel is enough
     mean, _, square, *_ = block_moments(plane, plane, SMOOTH_SIDE // 2)
     return float(np.mean(square - mean * mean > TEXTURED)) < SMOOTH_SHARE
 

@@ -82,7 +82,7 @@ def decode(
 
 
 def _gray_of_opencv(data: bytes, picture: Picture) -> Pixels | None:
-    """Decode a sound file once more, as cv2.imread does; None if OpenCV cannot."""
+    """Decode an intact file once more, as cv2.imread does; None if OpenCV cannot."""
     from imgdup.images.opencv import gray_as_imread
 
     orientation = UPRIGHT

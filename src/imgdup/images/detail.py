@@ -1,7 +1,7 @@
 """Estimate from the pixels of a picture whether it was enlarged, toned, or has been a JPEG file.
 
-The luma at full size tells the share of the frequencies that hold detail, and the quality of the
-JPEG file that the pixels were decoded from; the levels tell whether brightness or contrast were
+The luma at full size shows the share of the frequencies that hold detail, and the quality of the
+JPEG file that the pixels were decoded from; the levels show whether brightness or contrast were
 changed.
 
 The first two are read off the discrete cosine transform of 8 pixels in a row, or of 8 x 8, on the

@@ -110,7 +110,7 @@ def _check_kinds(kinds: set[bytes]) -> None:
 
 
 def png_first_frame(data: bytes) -> bytes:
-    """Return a sound PNG file without the chunks that its (first) picture does not need."""
+    """Return an intact PNG file without the chunks that its (first) picture does not need."""
     chunks = png_chunks(data)
     needed = [data[start - 8 : end + 4] for kind, start, end in chunks if kind in _PNG_NEEDED]
     return b"".join([_PNG_SIGNATURE, *needed])

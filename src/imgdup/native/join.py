@@ -21,7 +21,7 @@ STOP, USED, FIRST_COUNTER = 0, 1, 2  # the words of `control`; then one counter 
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 Integers: TypeAlias = npt.NDArray[np.int64]
-Rows: TypeAlias = npt.NDArray[np.uint32]
+SmallIntegers: TypeAlias = npt.NDArray[np.uint32]
 
 
 class Table(NamedTuple):
@@ -44,9 +44,9 @@ class Table(NamedTuple):
 
     hashes: Words
     columns: Words
-    rows: Rows
-    starts: Rows
-    chosen: Rows | None = None
+    rows: SmallIntegers
+    starts: SmallIntegers
+    chosen: SmallIntegers | None = None
 
 
 class BandRule(NamedTuple):
@@ -137,7 +137,12 @@ def _functions() -> ctypes.CDLL:
 
 
 def count_values(
-    hashes: Words, bits: Integers, values: Rows, counts: Rows, *, chosen: Rows | None = None
+    hashes: Words,
+    bits: Integers,
+    values: SmallIntegers,
+    counts: SmallIntegers,
+    *,
+    chosen: SmallIntegers | None = None,
 ) -> None:
     """Gather the bits of a band into values, and count how often each value occurs.
 
@@ -166,7 +171,9 @@ def count_values(
     )
 
 
-def place_rows(values: Rows, first_row: int, places: Rows, rows: Rows) -> None:
+def place_rows(
+    values: SmallIntegers, first_row: int, places: SmallIntegers, rows: SmallIntegers
+) -> None:
     """Write row ``first_row + i`` to ``rows[places[values[i]]]``, and advance that place."""
     values_address = read_address(values, np.uint32, (None,))
     checked_number("value", int(values.max(initial=0)), 0, len(places) - 1)
@@ -252,7 +259,7 @@ def _table(table: Table, words: int, n_first: int) -> _Table:
     )
 
 
-def _chosen(chosen: Rows | None, n: int, n_hashes: int) -> int | None:
+def _chosen(chosen: SmallIntegers | None, n: int, n_hashes: int) -> int | None:
     """Return the address of the numbers of `n` hashes; no address means all hashes."""
     if chosen is None:
         return None

@@ -85,7 +85,7 @@ def nearer_counts(
 ) -> tuple[int, int]:
     """Count the pixels with some levels, and those of them that a curve takes nearer to a picture.
 
-    `curve` is a level for each of 256, and `is_counted` tells which of these levels count.
+    `curve` is a level for each of 256, and `is_counted` marks which of these levels count.
 
     Examples
     --------

@@ -49,8 +49,8 @@ class Outliers(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_double) for name in ("factor", "least", "texture_share"))
 
 
-class Rules(ctypes.Structure):
-    """The rules for windows of one size: `ImgdupExcess` of ``imgdup.h``."""
+class Excess(ctypes.Structure):
+    """What counts as an excess in windows of one size: `ImgdupExcess` of ``imgdup.h``."""
 
     _fields_ = (
         ("usual", Usual),
@@ -129,14 +129,14 @@ def quantile(values: Plane, share: float) -> float:
     return float(_functions().imgdup_ranked(address, n, int(share * (n - 1)), address_of(keys)))
 
 
-def luma_excess(moments: Planes, rules: Rules, clean: float) -> Plane:
+def luma_excess(moments: Planes, rules: Excess, clean: float) -> Plane:
     """Return the root of the squares that exceed what copying explains; 0 for other windows.
 
     Parameters
     ----------
     moments : ndarray of float32, shape (6, height, width)
         The means of each window of a, b, a * a, b * b, a * b and (b - a) ** 2.
-    rules : Rules
+    rules : Excess
     clean : float
         Factor of the least that counts as usual.
     """
@@ -150,7 +150,7 @@ def luma_excess(moments: Planes, rules: Rules, clean: float) -> Plane:
 
 
 def raise_chroma(
-    excess: Plane, moments: tuple[Planes, Planes, Planes], rules: Rules, clean: float
+    excess: Plane, moments: tuple[Planes, Planes, Planes], rules: Excess, clean: float
 ) -> None:
     """Raise the squared excess to squares of the chroma that copying does not explain.
 

@@ -83,7 +83,7 @@ class NearPairs(NamedTuple):
     n_looked: int  # how many pairs were compared
 
     def by_distance(self) -> tuple[tuple[int, float], ...]:
-        """Return some distances of near pairs, and the share of all pairs that each stands for."""
+        """Return some distances of near pairs, and the share of all pairs that each represents."""
         distances = np.sort(self.differing.sum(axis=1, dtype=np.int64))
         parts = [part for part in np.array_split(distances, NEAR_PARTS) if len(part)]
         return tuple((round(part.mean()), len(part) / self.n_looked) for part in parts)

@@ -20,7 +20,7 @@ import numpy as np
 from imgdup.native.join import (
     LANES,
     Packing,
-    Rows,
+    SmallIntegers,
     Table,
     Words,
     copy_columns,
@@ -107,7 +107,7 @@ class _Maker:
         return [partial(copy_columns, self.table, p) for p in self._pieces]
 
 
-def _row_places(counts: Rows, starts: Rows) -> Rows:
+def _row_places(counts: SmallIntegers, starts: SmallIntegers) -> SmallIntegers:
     """Compute where each piece writes its first row of each value: (n_pieces, n_buckets)."""
     places = np.empty_like(counts)
     places[0] = starts

@@ -79,17 +79,17 @@ def stat_size_mtime(facts: os.stat_result) -> tuple[int, int]:
     return max(0, min(size, MAX_INT64)), max(-MAX_INT64 - 1, min(mtime_ns, MAX_INT64))
 
 
-Part = bytes | memoryview
+Chunk = bytes | memoryview
 
 
-def _blake2b(parts: Iterable[Part]) -> bytes:
+def _blake2b(parts: Iterable[Chunk]) -> bytes:
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         digest.update(part)
     return digest.digest()
 
 
-def _blake3(parts: Iterable[Part]) -> bytes:
+def _blake3(parts: Iterable[Chunk]) -> bytes:
     digest = blake3()
     for part in parts:
         digest.update(part)
@@ -100,13 +100,13 @@ def _blake3(parts: Iterable[Part]) -> bytes:
 # Where they name none, they were written when there was only the first.
 FIRST_DIGEST_KIND = "blake2b"
 NEW_DIGEST_KIND = "blake3"  # of new indexes: of large files, in a sixth of the time
-DIGEST_KINDS: Mapping[str, Callable[[Iterable[Part]], bytes]] = {
+DIGEST_KINDS: Mapping[str, Callable[[Iterable[Chunk]], bytes]] = {
     FIRST_DIGEST_KIND: _blake2b,
     NEW_DIGEST_KIND: _blake3,
 }
 
 
-def content_digest(data: Part, kind: str) -> bytes:
+def content_digest(data: Chunk, kind: str) -> bytes:
     """Return a digest of 16 bytes, of one of `DIGEST_KINDS`; only equal contents have equal ones.
 
     Examples

@@ -147,7 +147,7 @@ def parse_line(line: bytes) -> Record:
 
 
 def _reason(line: bytes, error: Exception) -> str:
-    """Say why a line could not be parsed, without the terms of the parser."""
+    """Explain why a line could not be parsed, in plain words."""
     if not line.strip():
         return "the line is empty"
     if isinstance(error, UnicodeDecodeError):

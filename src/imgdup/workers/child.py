@@ -176,15 +176,15 @@ def is_worker() -> bool:
     return _watchdog is not None
 
 
-def run_batch(task: Callable[[Sequence[T], Callable[[int], None]], R], items: Sequence[T]) -> R:
-    """Run a task on a batch; in a worker, under the watchdog."""
+def run_batch(function: Callable[[Sequence[T], Callable[[int], None]], R], items: Sequence[T]) -> R:
+    """Call a function for a batch; in a worker, under the watchdog."""
     if _watchdog is None:
-        return task(items, _unwatched)
+        return function(items, _unwatched)
     if _watchdog.stop.value:
         raise Stopped
     _watchdog.arm(time.monotonic())
     try:
-        return task(items, _watchdog.before_item)
+        return function(items, _watchdog.before_item)
     finally:
         _watchdog.disarm()
 
@@ -225,7 +225,7 @@ def _end_with_parent() -> None:
 
 
 def _reply(pipe: Connection) -> Reply:
-    """Receive one call and make it; if the task exits, so does this worker."""
+    """Receive one call and make it; if the function exits, so does this worker."""
     try:
         function, args = receive(pipe)
     except (EOFError, OSError):

@@ -41,7 +41,7 @@ R = TypeVar("R")
 CONNECT_S = 10.0  # for the scheduler to answer
 FIRST_WORKER_S = 60.0  # for the first Dask worker to join
 LOOK_S = 2.0  # between two looks at how many workers there are
-CLOSE_S = 5.0  # for the scheduler to take leave
+CLOSE_S = 5.0  # for the scheduler to close the connection
 RESUME = "run the same command again to continue"
 
 log = logging.getLogger(__name__)
@@ -229,7 +229,7 @@ def _close(client: distributed.Client) -> None:
 
 
 def _in_words(problem: object) -> str:
-    """Say what a Dask worker reported, or why it could not."""
+    """Return what a Dask worker reported, or why it could not."""
     if isinstance(problem, ModuleNotFoundError):
         return f"cannot import {problem.name}: install the same version of imgdup there"
     return f"failed: {first_line(problem)}" if isinstance(problem, Exception) else str(problem)

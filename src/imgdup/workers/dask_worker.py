@@ -153,7 +153,7 @@ def describe() -> Machine:
 
 
 def difference(theirs: Machine, ours: Machine) -> str:
-    """Say how another machine differs from this one; empty if it does not.
+    """Describe how another machine differs from this one; empty if it does not.
 
     Examples
     --------

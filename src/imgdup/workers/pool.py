@@ -22,7 +22,7 @@ from imgdup.workers.process import Death, Processes, Setup, WorkerDied
 
 T = TypeVar("T")
 R = TypeVar("R")
-Task = Callable[[Sequence[T], Callable[[int], None]], R]
+BatchFunction = Callable[[Sequence[T], Callable[[int], None]], R]
 
 MAX_CRASHES = 2  # an item that ends its worker this often, alone in its batch, is to blame
 MAX_LOSSES = 5  # how often a batch may lose its worker between two items
@@ -156,25 +156,25 @@ class _Retry(Generic[T]):
 
 
 def answers(
-    task: Task[T, R], batches: Iterable[Sequence[T]], pool: Pool
+    function: BatchFunction[T, R], batches: Iterable[Sequence[T]], pool: Pool
 ) -> Generator[tuple[Sequence[T], R | Died], None, None]:
-    """Run a task on every batch, in parallel.
+    """Call a function for every batch, in parallel.
 
-    The task is a function of a module, called in a worker as ``task(items, before_item)``. It calls
+    It is a function of a module, called in a worker as ``function(items, before_item)``. It calls
     ``before_item(i)`` before it touches ``items[i]``: this starts the item's time limit, and if the
     worker dies, this item is suspected. ``before_item`` raises `Stopped` when the pool is being
-    closed. The task handles exceptions of single items itself. Batches are read as workers become
-    free; the items must be picklable.
+    closed. The function handles exceptions of single items itself. Batches are read as workers
+    become free; the items must be picklable.
 
-    Yields a batch, or what is left of one, with the task's result; or a sequence of one item with
-    `Died`. Every item is in exactly one of them, in any order. The workers remain when this
-    generator ends.
+    Yields a batch, or what is left of one, with the result of the function; or a sequence of one
+    item with `Died`. Every item is in exactly one of them, in any order. The workers remain when
+    this generator ends.
 
     When a worker dies, the item that it was working on is suspected and tried by itself. It is to
     blame if its time runs out again, or if it ends its worker twice more. A kill counts only while
     nothing else of this call runs: another program, or a lack of memory, may be the cause.
 
-    Raises ImgdupError if worker processes die while they start, and what the task or the
+    Raises ImgdupError if worker processes die while they start, and what the function or the
     initializer raised, with a note that names the place.
     """
     fresh = map(_Batch, batches)
@@ -184,16 +184,16 @@ def answers(
         while True:
             most = BATCHES_PER_WORKER * pool.n_workers
             while len(live) < most and (batch := _next_batch(again, fresh, live)):
-                live[pool.submit(run_batch, task, batch.items)] = batch
+                live[pool.submit(run_batch, function, batch.items)] = batch
             if not live:
                 return
             for future in wait(live, return_when=FIRST_COMPLETED).done:
                 batch = live.pop(future)
-                outcome = _outcome(batch, future, pool.setup.timeout_s)
-                if isinstance(outcome, _Retry):
-                    again.extend(outcome.batches)
+                answer = _answer(batch, future, pool.setup.timeout_s)
+                if isinstance(answer, _Retry):
+                    again.extend(answer.batches)
                 else:
-                    yield batch.items, outcome
+                    yield batch.items, answer
     finally:
         for future in live:
             future.cancel()
@@ -210,7 +210,7 @@ def _next_batch(
     return next(fresh, None)
 
 
-def _outcome(batch: _Batch[T], future: Future[R], timeout_s: float) -> R | Died | _Retry[T]:
+def _answer(batch: _Batch[T], future: Future[R], timeout_s: float) -> R | Died | _Retry[T]:
     """Return the answer for a batch, or what to submit instead if there is none."""
     try:
         return future.result()
@@ -282,11 +282,11 @@ def decode_each(
     Raises ImgdupError if the function raises one that is not an `ImageError`, or no worker can
     start.
     """
-    task = partial(_decode_batch, function)
+    decode_batch = partial(_decode_batch, function)
     batches = batched(enumerate(files), batch_files)
     early: dict[int, R | ImageError] = {}  # answers that came before that of an earlier file
     n_given = 0
-    with closing(answers(task, batches, pool)) as answered:
+    with closing(answers(decode_batch, batches, pool)) as answered:
         for batch, found in answered:
             if isinstance(found, Died):
                 early[batch[0][0]] = ImageError(found.reason, found.detail)

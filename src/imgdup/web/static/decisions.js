@@ -1,5 +1,5 @@
-// Decisions: write them, take them back, write them again. The service keeps them; the view is told
-// afterwards, and so are other tabs of this page.
+// Decisions: write them, take them back, write them again. The service keeps them; afterwards the
+// view is informed, and so are other tabs of this page.
 
 import { record } from "./api.js";
 import { byId, counted, message } from "./parts.js";
@@ -44,11 +44,11 @@ async function write(decisions) {
     const body = { decisions: decisions.slice(i, i + MOST_AT_ONCE) };
     written.push(...(await record("decisions", { method: "POST", body })).decisions);
   }
-  await tell();
+  await report();
   return written;
 }
 
-async function tell() {
+async function report() {
   showButtons();
   tabs.postMessage("decided");
   await changed();
@@ -72,7 +72,7 @@ export const decide = (decisions) => inTurn(async () => {
 export const accept = (filter, waiting) => inTurn(async () => {
   const { decisions: now } = await record("decisions", { method: "POST", body: { accept: filter }, waiting });
   remember({ now, back: now.map((decision) => ({ ...decision, decision: "undecided" })) });
-  await tell();
+  await report();
   return now.length;
 });
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from imgdup.dedupe.difference import compare_pictures, same_pixels
+from imgdup.dedupe.difference import compare_pictures
+from imgdup.dedupe.exact import same_pixels
 from imgdup.dedupe.relations import Verdict
 from imgdup.images.decode import decode_rgb
 from imgdup.system.limits import Limits

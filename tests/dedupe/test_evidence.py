@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 from make_sample import photo
 
 from imgdup.dedupe import evidence
-from imgdup.dedupe.evidence import LEAST_NOISE, Evidence, _Moments, luma_excess, raise_chroma
+from imgdup.dedupe.evidence import Evidence, _Moments
+from imgdup.dedupe.excess import LEAST_NOISE, LUMA_LIMITS, luma_excess, raise_chroma
 from imgdup.images.opencv import luma_of
 
 few = settings(max_examples=40)
@@ -223,7 +224,7 @@ def test_slight_gradients_of_different_strength_differ_smoothly():
 
 @pytest.mark.parametrize("noise", [0.0, 0.3, 3.0, 20.0, 60.0])
 def test_structure_that_is_always_explained_is_shared(noise):
-    limits = evidence.LUMA_LIMITS[2][0]
+    limits = LUMA_LIMITS[2][0]
     rng = np.random.default_rng(3)
     a = np.tile(np.linspace(0, 255, 100, dtype=np.float32), (80, 1))
     b = a.copy()

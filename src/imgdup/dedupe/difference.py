@@ -24,7 +24,7 @@ from imgdup.dedupe.alignment import (
     within,
 )
 from imgdup.dedupe.evidence import Evidence, visible_agreement
-from imgdup.dedupe.exact import changed_detail, colour_was_changed
+from imgdup.dedupe.exact import changed_detail, colour_was_changed, same_pixels
 from imgdup.dedupe.imitate import evidence_of
 from imgdup.dedupe.relations import (
     CROPPED,
@@ -74,16 +74,6 @@ COARSE_SIDE = 128  # pixels
 WIDELY, SLIGHTLY = 0.8, 0.4
 
 FULL_FRAME: Shares = (0.0, 0.0, 1.0, 1.0)
-
-
-def same_pixels(first: Pixels, second: Pixels) -> bool:
-    """Return whether two fully decoded pictures have the same size and pixels; gray equals RGB."""
-    if first.shape[:2] != second.shape[:2]:
-        return False
-    if first.ndim == second.ndim:
-        return bool(np.array_equal(first, second))
-    gray, colour = (first, second) if first.ndim == 2 else (second, first)
-    return all(np.array_equal(gray, colour[:, :, i]) for i in range(3))
 
 
 def compare_pictures(first: Pixels, second: Pixels) -> Verdict:
@@ -253,10 +243,8 @@ def _may_be_moved(evidence: Evidence) -> bool:
 
     Of pictures of smooth areas that are moved by a few pixels, hardly more than edges differ.
     """
-    if evidence.agreement < LOCAL_AGREEMENT:
+    if evidence.agreement < LOCAL_AGREEMENT or not evidence.luma_differs:
         return evidence.luma_differs
-    if not evidence.luma_differs:
-        return False
     parts = (evidence.luma_excess, evidence.structure_excess)
     return any(float(np.mean(part > 0)) > LOCAL_SHARE for part in parts)
 

@@ -120,3 +120,13 @@ def _is_flat_tint(changes: npt.NDArray[np.int16]) -> bool:
     if np.any(np.ptp(changes, axis=1) < COLOURED):
         return False
     return len(np.unique(changes[:: max(1, len(changes) // 10_000)], axis=0)) <= FEW_CHANGES
+
+
+def same_pixels(first: Pixels, second: Pixels) -> bool:
+    """Return whether two fully decoded pictures have the same size and pixels; gray equals RGB."""
+    if first.shape[:2] != second.shape[:2]:
+        return False
+    if first.ndim == second.ndim:
+        return bool(np.array_equal(first, second))
+    gray, colour = (first, second) if first.ndim == 2 else (second, first)
+    return all(np.array_equal(gray, colour[:, :, i]) for i in range(3))

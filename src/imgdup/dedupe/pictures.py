@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from imgdup.containers import Locator
 from imgdup.containers.reading import read_content
-from imgdup.dedupe.difference import compare_pictures, same_pixels
+from imgdup.dedupe.difference import compare_pictures
+from imgdup.dedupe.exact import same_pixels
 from imgdup.dedupe.groups import CHANNELS, MAX_SIDE
 from imgdup.dedupe.known import FileContents
 from imgdup.dedupe.origin import only_levels_differ

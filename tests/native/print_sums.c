@@ -230,6 +230,32 @@ static void print_levels(const uint8_t *a, const uint8_t *b, int64_t height, int
     print_doubles("solved", vector, 5);
 }
 
+/* Print what the levels of a picture have become in another one, and a curve. */
+static void print_curve(const uint8_t *a, const uint8_t *b, uint8_t *weights, int64_t height,
+                        int64_t width) {
+    static uint8_t rows[2 * (MAX_SIDE + 2)];
+    double counts[CURVE_LEVELS], means[CURVE_LEVELS], curve[CURVE_LEVELS], off[CURVE_LEVELS];
+    double kernel[CURVE_REACH + 1], facts[2];
+    uint8_t table[CURVE_LEVELS];
+    ImgdupCurve rules = {.clipped_at = 6, .most_clipped = 0.1, .far_off = 3, .rounds = 5};
+    for (int i = 0; i < CURVE_LEVELS; i++)
+        table[i] = (uint8_t)(255 - i);
+    for (int i = 0; i <= CURVE_REACH; i++)
+        kernel[i] = 1.0 / (1 + i);
+    imgdup_match_levels(a, b, weights, height * width, counts, means, facts);
+    print_doubles("means", means, CURVE_LEVELS);
+    print_doubles("spread", facts, 2);
+    imgdup_stiff_curve(counts, means, &rules, curve);
+    print_doubles("curve", curve, CURVE_LEVELS);
+    imgdup_levels_off(counts, means, curve, 0.5, kernel, off);
+    print_doubles("off", off, CURVE_LEVELS);
+    facts[0] = imgdup_missed(counts, means, curve, 1.5);
+    print_doubles("missed", facts, 1);
+    imgdup_evenness(a, b, height, width, 1, table, rows, weights);
+    for (int64_t i = 0; i < width; i++)
+        printf("%d%s", weights[i], i + 1 < width ? " " : "\n");
+}
+
 /* Compare two painted pictures in every way, and print the sums. */
 static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
@@ -239,7 +265,6 @@ static void print_sums(void) {
     static int64_t ends[MAX_SIDE];
     static uint32_t widths[3 * MAX_SIDE];
     static char spans[32 * MAX_SIDE];
-    static int64_t levels[256 * 3];
     double sums[8] = {0}, products[64] = {0}, wanted[8] = {0}, powers[8] = {0};
     double rows[MAX_SIDE] = {0}, lines[MAX_SIDE] = {0};
     float cosines[64];
@@ -304,10 +329,7 @@ static void print_sums(void) {
     imgdup_step_sums(bytes[0], bytes[1], height, width, stride, scratch, small, products, wanted);
     print_doubles("products", products, STEP_PARTS * STEP_PARTS);
     print_doubles("wanted", wanted, STEP_PARTS);
-    memset(levels, 0, sizeof levels);
-    imgdup_level_sums(bytes[0], bytes[1], weights, n, levels);
-    for (int i = 0; i < 256 * 3; i++)
-        printf("%lld%s", (long long)levels[i], i + 1 < 256 * 3 ? " " : "\n");
+    print_curve(bytes[0], bytes[1], weights, height, width);
     imgdup_frequency_powers(planes[0], height, width, cosines, powers);
     print_doubles("powers", powers, FREQUENCIES);
     imgdup_edges(planes[0], height, width, rows, lines);

@@ -9,12 +9,17 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from imgdup.native.levels import (
+    CurveRules,
     ascending,
     curve_error,
     end_steps,
-    level_sums,
+    evenness,
+    levels_off,
     luma,
+    matched_levels,
+    missed,
     nearer_counts,
+    stiff_curve,
 )
 from native_levels import assert_equal_at, by_level
 
@@ -71,16 +76,103 @@ def test_steps_near_black_and_white_are_counted_where_both_pixels_are_near(shape
 
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_the_sums_of_levels_count_each_pixel(data):
+def test_levels_are_matched_pixel_by_pixel(data):
     shape = data.draw(hnp.array_shapes(min_dims=2, max_dims=3, max_side=9))
-    a, b, weights = (data.draw(hnp.arrays(np.uint8, shape)) for _ in range(3))
+    a, b = (data.draw(hnp.arrays(np.uint8, shape)) for _ in range(2))
+    weights = data.draw(hnp.arrays(np.uint8, shape, elements=st.integers(1, 255)))
 
-    found = level_sums(a, b, weights)
+    found = matched_levels(a, b, weights)
 
-    expected = np.zeros((3, 256), np.int64)
-    for level, other, weight in zip(*(x.ravel().tolist() for x in (a, b, weights)), strict=True):
-        expected[:, level] += weight, weight * other, weight * other**2
+    pixels = list(zip(*(x.ravel().tolist() for x in (a, b, weights)), strict=True))
+    for level in range(256):
+        here = [(other, weight) for own, other, weight in pixels if own == level]
+        count = sum(weight for _, weight in here)
+        mean = sum(other * weight for other, weight in here) / count if here else 0
+        assert found.counts[level] == count
+        assert found.means[level] == pytest.approx(mean)
+    off = sum(weight * (other - found.means[own]) ** 2 for own, other, weight in pixels)
+    assert found.total == weights.sum(dtype=int)
+    assert found.spread == pytest.approx(off / found.total, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1, 3), (12, 30), (9, 11, 3)], ids=str)
+def test_levels_are_weighed_by_the_range_of_their_neighbours(shape):
+    rng = np.random.default_rng(shape)
+    a, b = rng.integers(0, 256, (2, *shape), np.uint8)
+    b //= 2
+    weights = rng.permutation(256).astype(np.uint8)
+
+    found = evenness(a, b, weights)
+
+    expected = np.zeros(shape, int)
+    for place in np.ndindex(*shape):
+        y, x, *channel = place
+        near = np.s_[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2, *channel]
+        expected[place] = weights[max(int(np.ptp(each[near])) for each in (a, b))]
     np.testing.assert_array_equal(found, expected)
+
+
+def levels_of(seed):
+    """Counts and means of levels, some of which do not occur, along a curve with noise."""
+    rng = np.random.default_rng(seed)
+    counts = np.floor(rng.gamma(0.7, 60, 256)) * (rng.random(256) > 0.2)
+    means = np.clip(255 * np.linspace(0, 1.1, 256) ** 1.4 + rng.normal(0, 3, 256), 0, 255)
+    return counts, np.where(counts > 0, means, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_lies_off_a_curve_is_averaged_over_the_levels_nearby(seed):
+    (counts, means), curve = levels_of(seed), np.linspace(9, 200, 256)
+    kernel = np.linspace(1, 0.2, 17) ** 2
+
+    found = levels_off(counts, means, curve, kernel, 0.01)
+
+    weights = kernel[np.minimum(np.abs(np.subtract.outer(range(256), range(256))), 16)]
+    weights[np.abs(np.subtract.outer(range(256), range(256))) > 16] = 0
+    expected = weights @ (counts * (means - curve)) / (weights @ counts + 0.01)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert missed(counts, means, curve, 2.5) == pytest.approx(
+        sum(counts * np.clip(np.abs(means - curve) - 2.5, 0, None) ** 2)
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_stiff_curve_is_a_polynomial_fitted_by_weighted_least_squares(seed, dark):
+    counts, means = levels_of(seed)
+    means = np.minimum(means, 5) if dark else means
+    rules = CurveRules(clipped_at=6, most_clipped=0.1, far_off=3, rounds=4)
+
+    found = stiff_curve(counts, means, rules)
+
+    design = np.vander(np.sqrt(np.arange(256) / 255), 5)
+    prior = 1e-4 * counts.sum() / 256
+    inside = (means > 6) & (means < 249)
+    weights = counts * inside if (counts * inside).sum() >= 0.1 * counts.sum() else counts
+    for _ in range(4):
+        rows = np.sqrt(np.concatenate([weights, np.full(256, prior)]))[:, np.newaxis]
+        goal = np.concatenate([means, np.arange(256)])[:, np.newaxis]
+        fitted = np.linalg.lstsq(rows * np.vstack([design, design]), rows * goal, rcond=None)[0]
+        curve = (design @ fitted)[:, 0]
+        clipped = (np.maximum(curve, means) < 6) | (np.minimum(curve, means) > 249)
+        weights = counts * ~clipped / (1 + ((means - np.clip(curve, 0, 255)) / 3) ** 2)
+    np.testing.assert_allclose(found, np.clip(curve, 0, 255), atol=0.01)  # a ridge of 1e-9
+
+
+def test_levels_of_other_shapes_and_numbers_are_refused():
+    a, levels = np.zeros((3, 4), np.uint8), np.zeros(256)
+
+    for call in (
+        lambda: matched_levels(a, a[1:], a),
+        lambda: matched_levels(a[:0], a[:0], a[:0]),
+        lambda: evenness(a, a[1:], np.zeros(256, np.uint8)),
+        lambda: evenness(a, a, np.zeros(255, np.uint8)),
+        lambda: missed(levels, levels, levels[1:], 0.0),
+        lambda: levels_off(levels, levels, levels, levels, 0.0),
+        lambda: stiff_curve(levels, levels.astype(np.float32), CurveRules()),
+    ):
+        with pytest.raises(ValueError, match=r"shape|float64"):
+            call()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (40, 33, 3)], ids=str)
@@ -145,10 +237,15 @@ def test_every_processor_level_gives_the_same_sums_and_counts(level):
     rng = np.random.default_rng(4)
     a, b = rng.integers(0, 256, (2, 61, 83), np.uint8)
     values, weights = rng.uniform(0, 255, (2, 83))
+    counts, means = levels_of(4)
 
     def results():
         return [
-            level_sums(a, b, a // 4),
+            *matched_levels(a, b, a // 4),
+            evenness(a, b, np.arange(256).astype(np.uint8)),
+            stiff_curve(counts, means, CurveRules(6, 0.1, 3, 5)),
+            levels_off(counts, means, np.linspace(9, 200, 256), np.linspace(1, 0.1, 17), 1.0),
+            np.array(missed(counts, means, np.linspace(9, 200, 256), 2.0)),
             np.array(curve_error(a, b, np.arange(256, 0, -1, dtype=np.int32), 400)),
             np.array(nearer_counts(a, b, np.linspace(9, 250, 256), np.arange(256) > 20)),
             end_steps(a, 2, 99),

@@ -4,21 +4,34 @@ A tone curve is a level for each of the 256 levels. It is fitted to the mean lev
 of each level of one picture have in the other.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
-from imgdup.native.levels import ascending, level_sums
+from imgdup.native.levels import (
+    CURVE_REACH,
+    CurveRules,
+    ascending,
+    levels_off,
+    matched_levels,
+    missed,
+    stiff_curve,
+)
 
 Curve = npt.NDArray[np.float64]  # a level for each of 256
 CURVE_SIGMA = 6.0  # gray levels
-CURVE_TERMS = np.sqrt(np.arange(256) / 255)[:, np.newaxis] ** np.arange(5)
+# How much a level counts by its distance from another one.
+NEARBY = np.array([math.exp(-0.5 * (i / CURVE_SIGMA) ** 2) for i in range(CURVE_REACH + 1)])
 CURVE_ROUNDS = 5
 CLIPPED_AT = 6  # levels from black or white
 MOST_CLIPPED = 0.1  # share of the pixels that are not clipped, below which all are fitted
 FAR_OFF = 3.0  # levels
+RULES = CurveRules(
+    clipped_at=CLIPPED_AT, most_clipped=MOST_CLIPPED, far_off=FAR_OFF, rounds=CURVE_ROUNDS
+)
 FEWEST_LEVELS = 8  # that are not cut off, to fit a plain curve
 FEWEST_PIXELS = 4  # of a level that counts
 MOST_COUNTED = 0.02  # of all pixels; more of one level do not count more
@@ -30,15 +43,11 @@ class Levels:
     """How often each level occurs in one reduced picture, and what it has become in the other."""
 
     def __init__(self, a: Pixels, b: Pixels, even: Pixels) -> None:
-        counts, sums, squares = level_sums(a, b, even).astype(np.float64)
-        self.counts, self.total = counts, float(counts.sum())
-        self.means = sums / np.maximum(counts, 1)
-        self.spread = float(np.sum(squares - sums * self.means)) / self.total
+        self.counts, self.means, self.total, self.spread = matched_levels(a, b, even)
 
     def error(self, curve: Curve, slack: float = 0.0) -> float:
         """Return the mean squared difference that a curve leaves, beyond some levels."""
-        off = np.maximum(np.abs(self.means - curve) - slack, 0)
-        return self.spread + float(np.dot(self.counts, off * off)) / self.total
+        return self.spread + missed(self.counts, self.means, curve, slack) / self.total
 
     def counted(self) -> Curve:
         """Return how much each level counts where all tones are to count, not the common ones."""
@@ -53,9 +62,7 @@ class Levels:
 
     def off(self, curve: Curve) -> Curve:
         """Return by how much the levels near each one lie off a curve."""
-        kernel = np.exp(-0.5 * (np.arange(-16, 17) / CURVE_SIGMA) ** 2)
-        weights = np.convolve(self.counts, kernel, "same") + 1e-9 * self.total
-        return np.convolve(self.counts * (self.means - curve), kernel, "same") / weights
+        return levels_off(self.counts, self.means, curve, NEARBY, 1e-9 * self.total)
 
 
 def smooth_curve(levels: Levels) -> Curve:
@@ -64,7 +71,7 @@ def smooth_curve(levels: Levels) -> Curve:
     Few parameters describe it, so that it cannot follow the tones of one object. Only near black
     and white, where clipping bends it, it follows the tones freely.
     """
-    stiff = _stiff_curve(levels.counts, levels.means)
+    stiff = stiff_curve(levels.counts, levels.means, RULES)
     free = stiff + NEAR_END * levels.off(stiff)
     return np.asarray(np.clip(ascending(free, levels.counts + 1e-9), 0, 255))
 
@@ -79,7 +86,8 @@ def plain_curves(levels: Levels) -> list[Curve]:
     if np.count_nonzero(weights) < FEWEST_LEVELS:
         return []
     logs, goals = np.log(np.maximum(x, 1) / 255), np.log(np.maximum(y, 1) / 255)
-    slope, offset, gamma, close = 1.0, 0.0, 1.0, (weights, weights)
+    slope, offset, gamma = 1.0, 0.0, 1.0
+    close: tuple[Curve, ...] = (weights, weights)
     for _ in range(CURVE_ROUNDS):
         mean_x, mean_y = (float(np.average(each, weights=close[0])) for each in (x, y))
         spread = float(np.average((x - mean_x) ** 2, weights=close[0]))
@@ -133,26 +141,3 @@ def near_identity(levels: Levels, shift: Curve) -> Curve:
     identity = np.arange(256.0)
     moves = np.clip(levels.off(identity), -shift, shift)
     return np.asarray(np.clip(identity + moves, 0, 255))
-
-
-def _stiff_curve(counts: Curve, means: Curve) -> Curve:
-    """Fit a polynomial of the root of the level, cut off at 0 and 255, to the mean of each level.
-
-    It comes near to any change of brightness, contrast and gamma. Levels whose mean lies far from
-    it count little.
-    """
-    weights = counts * ((means > CLIPPED_AT) & (means < 255 - CLIPPED_AT))
-    if weights.sum() < MOST_CLIPPED * counts.sum():
-        weights = counts
-    prior = 1e-4 * counts.sum() / 256  # where there are no pixels, levels stay
-    curve = np.arange(256.0)
-    for _ in range(CURVE_ROUNDS):
-        products = (CURVE_TERMS.T * (weights + prior)) @ CURVE_TERMS
-        wanted = CURVE_TERMS.T @ (weights * means + prior * np.arange(256))
-        found = np.linalg.solve(products + 1e-9 * np.eye(len(products)), wanted)
-        curve = np.asarray(CURVE_TERMS @ found)
-        off = means - np.clip(curve, 0, 255)
-        is_clipped = np.maximum(curve, means) < CLIPPED_AT
-        is_clipped |= np.minimum(curve, means) > 255 - CLIPPED_AT
-        weights = np.where(is_clipped, 0, counts) / (1 + (off / FAR_OFF) ** 2)
-    return np.asarray(np.clip(curve, 0, 255))

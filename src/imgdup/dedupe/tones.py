@@ -20,15 +20,17 @@ from imgdup.dedupe.curves import (
 )
 from imgdup.dedupe.sharpness import plane_of
 from imgdup.images.gray import Pixels
-from imgdup.images.opencv import luma_and_chroma, luma_of, mapped, range_near
+from imgdup.images.opencv import luma_and_chroma, luma_of, mapped
 from imgdup.native.difference import block_moments
-from imgdup.native.levels import curve_error, end_steps, nearer_counts
+from imgdup.native.levels import curve_error, end_steps, evenness, nearer_counts
 
+IDENTITY = np.arange(256.0)  # the curve that changes nothing
 CURVE_SIDE = 96  # pixels; the tone curve is fitted on a picture of this size
 SAMPLED = 1 << 14  # pixels, about, on which curves are compared
 CLEARLY_NEARER = 0.9  # of the mean squared difference that the first curve leaves
 MOST_OFF = 400  # levels squared; pixels that differ by more say nothing about a curve
-# The weight of a level by the range of its neighbours' levels.
+# The weight of a level by the range of its neighbours' levels. An average over tones that are
+# clipped in one picture does not show where the curve leads.
 EVENNESS = np.rint(1 + 63 / (1 + (np.arange(256) / 8) ** 2)).astype(np.uint8)
 IDENTITY_FACTOR = 2.5  # no curve is used unless it lowers the mean square so much
 UNMOVED = 2.5  # levels; strong compression moves an area of one tone by so much
@@ -105,7 +107,7 @@ def _with_equal_tones(
     The curve is fitted to the reduced pictures a and b. It may hide a change if it moves few tones,
     or if many of these did not move in this way.
     """
-    even = _evenness(a, b)
+    even = evenness(a, b, EVENNESS)
     ways = [Levels(a, b, even), Levels(b, a, even)]
     if _need_no_curve(ways):
         return first, second, Tones(False, False)
@@ -115,7 +117,7 @@ def _with_equal_tones(
     way = int(missed[1] < missed[0])
     enough = IDENTITY_FACTOR * min(errors)
     is_needed = _movement((a, b)[way], curves[way]) > 1
-    is_needed &= ways[way].error(np.arange(256.0), UNMOVED) > enough
+    is_needed &= ways[way].error(IDENTITY, UNMOVED) > enough
     if not is_needed or missed[way] > MOST_MISSED:
         return first, second, Tones(False, False)
     source, target = (_sampled(each) for each in ((first, second), (second, first))[way])
@@ -151,7 +153,7 @@ def _is_smooth(pixels: Pixels) -> bool:
 def _need_no_curve(ways: list[Levels]) -> bool:
     """Return whether no curve can come so much nearer than none that it would be used."""
     enough = IDENTITY_FACTOR * min(each.spread for each in ways)  # no curve leaves less
-    return all(each.error(np.arange(256.0), UNMOVED) <= enough for each in ways)
+    return all(each.error(IDENTITY, UNMOVED) <= enough for each in ways)
 
 
 def _sampled(pixels: Pixels) -> Pixels:
@@ -174,14 +176,6 @@ def _stays(levels: Levels) -> npt.NDArray[np.bool_]:
     level = np.arange(256)
     is_end = np.minimum(level, 255 - level) < CLIPPED_AT
     return np.asarray(is_end & (np.abs(levels.means - level) <= UNMOVED))
-
-
-def _evenness(a: Pixels, b: Pixels) -> Pixels:
-    """Weigh each level of two reduced pictures by how little its surroundings differ from it.
-
-    An average over tones that are clipped in one picture does not show where the curve leads.
-    """
-    return mapped(np.maximum(range_near(a, 3), range_near(b, 3)), EVENNESS)
 
 
 def _spread(pixels: Pixels) -> float:

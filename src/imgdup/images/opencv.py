@@ -157,11 +157,6 @@ def largest_near(plane: Plane, side: int) -> Plane:
     return _float32(cv2.dilate(plane, np.ones((side, side), np.uint8)))
 
 
-def range_near(pixels: Pixels, side: int) -> Pixels:
-    """Return the largest less the smallest level of the square window around each pixel."""
-    return _uint8(cv2.morphologyEx(pixels, cv2.MORPH_GRADIENT, np.ones((side, side), np.uint8)))
-
-
 def warped(pixels: Pixels, matrix: npt.NDArray[np.float64], height: int, width: int) -> Pixels:
     """Take pixel (x, y) of the result from ``matrix @ (x, y, 1)``; edges are repeated outside."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

@@ -364,10 +364,44 @@ IMGDUP_EXPORT void imgdup_solve(double *matrix, double *vector, int64_t n);
 IMGDUP_EXPORT void imgdup_luma(const uint8_t *rgb, int64_t row_bytes, int64_t height,
                                int64_t width, float *gray);
 
-/* For each level of a (n,), add up the weights (n,) where it occurs, and the weighted levels of
- * b (n,) in these places and their squares: sums (256, 3) are added to. */
-IMGDUP_EXPORT void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const uint8_t *weights,
-                                     int64_t n, int64_t *sums);
+enum { CURVE_LEVELS = 256, CURVE_REACH = 16 };
+
+/* Find what each level of a (n,) has become in b (n,), by weights (n,): counts (256,) of the weights
+ * and means (256,), 0 where there are none. facts: the sum of all weights, and the mean of the squared
+ * differences from the means. */
+IMGDUP_EXPORT void imgdup_match_levels(const uint8_t *a, const uint8_t *b, const uint8_t *weights,
+                                       int64_t n, double *counts, double *means, double facts[2]);
+
+/* Write the weight (256,) of the range of the levels of a channel in 3 x 3 pixels, in that picture of a
+ * and b (height, width, channels) in which it is larger: out (height, width, channels). rows is scratch
+ * memory for 2 * (width + 2) * channels bytes. */
+IMGDUP_EXPORT void imgdup_evenness(const uint8_t *a, const uint8_t *b, int64_t height,
+                                   int64_t width, int64_t channels, const uint8_t *weights,
+                                   uint8_t *rows, uint8_t *out);
+
+/* Return the sum over all levels of the counts times the square by which a mean lies farther from the
+ * curve (256,) than the slack. */
+IMGDUP_EXPORT double imgdup_missed(const double *counts, const double *means, const double *curve,
+                                   double slack);
+
+/* Write by how much the means near each level lie off a curve: off (256,), averages by the counts and
+ * a kernel (CURVE_REACH + 1,) of the distance; `least` is added to the sum of these weights. */
+IMGDUP_EXPORT void imgdup_levels_off(const double *counts, const double *means,
+                                     const double *curve, double least, const double *kernel,
+                                     double *off);
+
+/* How a curve is fitted. */
+typedef struct {
+    double clipped_at;   /* levels from black or white that say nothing about the curve, ... */
+    double most_clipped; /* ... unless the others are less than this share of the pixels */
+    double far_off;      /* levels from the curve, at which one counts half as much */
+    int64_t rounds;
+} ImgdupCurve;
+
+/* Fit a polynomial of the root of the level, cut off at 0 and 255, to the means: curve (256,). Where
+ * there are hardly any pixels, levels stay. */
+IMGDUP_EXPORT void imgdup_stiff_curve(const double *counts, const double *means,
+                                      const ImgdupCurve *rules, double *curve);
 
 /* Return the sum of squared differences, at most `most` each, of the levels of b (n,) from those that
  * a curve (256,) gives for a (n,). */

@@ -4,8 +4,17 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { WHITE = 255 };
+enum {
+    WHITE = 255,
+    LEVELS = CURVE_LEVELS,
+    TABLES = 2, /* to add levels in */
+    TERMS = 5,  /* of the polynomial of a curve */
+    LANES = 8,  /* sums side by side */
+};
+
+static const double PRIOR = 1e-4, RIDGE = 1e-9; /* shares of all pixels; keep equations solvable */
 
 void imgdup_luma(const uint8_t *rgb, int64_t row_bytes, int64_t height, int64_t width,
                  float *gray) {
@@ -18,14 +27,174 @@ void imgdup_luma(const uint8_t *rgb, int64_t row_bytes, int64_t height, int64_t 
     }
 }
 
-void imgdup_level_sums(const uint8_t *a, const uint8_t *b, const uint8_t *weights, int64_t n,
-                       int64_t *sums) {
+void imgdup_match_levels(const uint8_t *a, const uint8_t *b, const uint8_t *weights, int64_t n,
+                         double *counts, double *means, double facts[2]) {
+    int64_t sums[TABLES][LEVELS][3]; /* neighbours are added in other tables: that takes less time */
+    memset(sums, 0, sizeof sums);
     for (int64_t i = 0; i < n; i++) {
-        int64_t level = b[i], weight = weights[i], *of_level = sums + 3 * a[i];
+        int64_t level = b[i], weight = weights[i], *of_level = sums[i % TABLES][a[i]];
         of_level[0] += weight;
         of_level[1] += weight * level;
         of_level[2] += weight * level * level;
     }
+    double total = 0, spread = 0;
+    for (int i = 0; i < LEVELS; i++) {
+        double sum = (double)(sums[0][i][1] + sums[1][i][1]);
+        counts[i] = (double)(sums[0][i][0] + sums[1][i][0]);
+        means[i] = sum / (counts[i] > 1 ? counts[i] : 1);
+        spread += (double)(sums[0][i][2] + sums[1][i][2]) - sum * means[i];
+        total += counts[i];
+    }
+    facts[0] = total;
+    facts[1] = spread / total;
+}
+
+/* Write the largest and the smallest level of three rows around each place of the middle one, and
+ * repeat the pixels at both ends. */
+static void write_extremes(const uint8_t *above, const uint8_t *here, const uint8_t *under,
+                           int64_t n, int64_t channels, uint8_t *high, uint8_t *low) {
+    for (int64_t i = 0; i < n; i++) {
+        uint8_t most = above[i] > here[i] ? above[i] : here[i];
+        uint8_t least = above[i] < here[i] ? above[i] : here[i];
+        high[channels + i] = most > under[i] ? most : under[i];
+        low[channels + i] = least < under[i] ? least : under[i];
+    }
+    for (int64_t k = 0; k < channels; k++) {
+        high[k] = high[channels + k];
+        low[k] = low[channels + k];
+        high[channels + n + k] = high[n + k];
+        low[channels + n + k] = low[n + k];
+    }
+}
+
+/* Raise the ranges of a row to those of the levels around each place. */
+static void raise_ranges(const uint8_t *high, const uint8_t *low, int64_t n, int64_t channels,
+                         uint8_t *ranges) {
+    for (int64_t i = 0; i < n; i++) {
+        uint8_t most = high[i] > high[i + channels] ? high[i] : high[i + channels];
+        uint8_t least = low[i] < low[i + channels] ? low[i] : low[i + channels];
+        most = most > high[i + 2 * channels] ? most : high[i + 2 * channels];
+        least = least < low[i + 2 * channels] ? least : low[i + 2 * channels];
+        uint8_t range = most - least;
+        ranges[i] = range > ranges[i] ? range : ranges[i];
+    }
+}
+
+void imgdup_evenness(const uint8_t *a, const uint8_t *b, int64_t height, int64_t width,
+                     int64_t channels, const uint8_t *weights, uint8_t *rows, uint8_t *out) {
+    const uint8_t *pictures[] = {a, b};
+    int64_t n = width * channels;
+    memset(out, 0, (size_t)(height * n));
+    for (int64_t y = 0; y < height; y++, out += n) {
+        for (int k = 0; k < 2; k++) {
+            const uint8_t *here = pictures[k] + y * n;
+            write_extremes(y ? here - n : here, here, y + 1 < height ? here + n : here, n, channels,
+                           rows, rows + n + 2 * channels);
+            raise_ranges(rows, rows + n + 2 * channels, n, channels, out);
+        }
+        for (int64_t i = 0; i < n; i++)
+            out[i] = weights[out[i]];
+    }
+}
+
+/* Return the sum over all levels of the products of three numbers. */
+static double sum_of(const double *a, const double *b, const double *c) {
+    double sums[LANES] = {0}, sum = 0;
+    for (int i = 0; i < LEVELS; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            sums[lane] += a[i + lane] * b[i + lane] * c[i + lane];
+    for (int lane = 0; lane < LANES; lane++)
+        sum += sums[lane];
+    return sum;
+}
+
+double imgdup_missed(const double *counts, const double *means, const double *curve,
+                     double slack) {
+    double off[LEVELS];
+    for (int i = 0; i < LEVELS; i++) {
+        double far = fabs(means[i] - curve[i]) - slack;
+        off[i] = far > 0 ? far : 0;
+    }
+    return sum_of(counts, off, off);
+}
+
+void imgdup_levels_off(const double *counts, const double *means, const double *curve,
+                       double least, const double *kernel, double *off) {
+    double near[LEVELS + 2 * CURVE_REACH] = {0}, moves[LEVELS + 2 * CURVE_REACH] = {0};
+    double weights[LEVELS] = {0};
+    for (int i = 0; i < LEVELS; i++) {
+        near[CURVE_REACH + i] = counts[i];
+        moves[CURVE_REACH + i] = counts[i] * (means[i] - curve[i]);
+        off[i] = 0;
+    }
+    for (int k = -CURVE_REACH; k <= CURVE_REACH; k++)
+        for (int i = 0; i < LEVELS; i++) {
+            weights[i] += near[CURVE_REACH + i + k] * kernel[abs(k)];
+            off[i] += moves[CURVE_REACH + i + k] * kernel[abs(k)];
+        }
+    for (int i = 0; i < LEVELS; i++)
+        off[i] /= weights[i] + least;
+}
+
+static double cut_off(double level) {
+    level = level > 0 ? level : 0;
+    return level < WHITE ? level : WHITE;
+}
+
+/* Write how much each level counts by how far its mean lies from a curve; 0 where it is clipped. */
+static void weigh(const double *counts, const double *means, const double *curve,
+                  const ImgdupCurve *rules, double *weights) {
+    for (int i = 0; i < LEVELS; i++) {
+        double off = (means[i] - cut_off(curve[i])) / rules->far_off;
+        double high = curve[i] > means[i] ? curve[i] : means[i];
+        double low = curve[i] < means[i] ? curve[i] : means[i];
+        int is_clipped = high < rules->clipped_at || low > WHITE - rules->clipped_at;
+        weights[i] = (is_clipped ? 0 : counts[i]) / (1 + off * off);
+    }
+}
+
+/* Fit a polynomial of the root of the level by weighted least squares. */
+static void fit_polynomial(const double terms[TERMS][LEVELS], const double *means,
+                           const double *weights, double prior, double *curve) {
+    double products[TERMS * TERMS], found[TERMS], counted[LEVELS], goals[LEVELS];
+    for (int i = 0; i < LEVELS; i++) {
+        counted[i] = weights[i] + prior;
+        goals[i] = weights[i] * means[i] + prior * i;
+    }
+    for (int i = 0; i < TERMS; i++) {
+        found[i] = sum_of(terms[i], goals, terms[0]); /* the first term is 1 everywhere */
+        for (int j = i; j < TERMS; j++)
+            products[i * TERMS + j] = products[j * TERMS + i] =
+                sum_of(terms[i], counted, terms[j]) + (i == j ? RIDGE : 0);
+    }
+    imgdup_solve(products, found, TERMS);
+    for (int i = 0; i < LEVELS; i++) {
+        curve[i] = 0;
+        for (int k = 0; k < TERMS; k++)
+            curve[i] += terms[k][i] * found[k];
+    }
+}
+
+void imgdup_stiff_curve(const double *counts, const double *means, const ImgdupCurve *rules,
+                        double *curve) {
+    double terms[TERMS][LEVELS], weights[LEVELS], all = 0, some = 0;
+    for (int i = 0; i < LEVELS; i++) {
+        terms[0][i] = 1;
+        for (int k = 1; k < TERMS; k++)
+            terms[k][i] = terms[k - 1][i] * sqrt(i / (double)WHITE);
+        int is_inside = means[i] > rules->clipped_at && means[i] < WHITE - rules->clipped_at;
+        weights[i] = is_inside ? counts[i] : 0;
+        all += counts[i];
+        some += weights[i];
+    }
+    if (some < rules->most_clipped * all)
+        memcpy(weights, counts, sizeof weights);
+    for (int64_t round = 0; round < rules->rounds; round++) {
+        fit_polynomial(terms, means, weights, PRIOR * all / LEVELS, curve);
+        weigh(counts, means, curve, rules, weights);
+    }
+    for (int i = 0; i < LEVELS; i++)
+        curve[i] = cut_off(curve[i]);
 }
 
 int64_t imgdup_curve_error(const uint8_t *a, const uint8_t *b, int64_t n, const int32_t *curve,

@@ -1,14 +1,15 @@
-"""Luma, sums and counts of gray levels, and errors of tone curves, by calling ``levels.c``."""
+"""Luma, what gray levels become in another picture, and tone curves, by calling ``levels.c``."""
 
 import ctypes
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import Pixels, Plane, address_of, declared
+from imgdup.native import Pixels, Plane, address_of, declared, read_address
 
-LEVELS = 256
+LEVELS, CURVE_REACH = 256, 16  # the same as in imgdup.h
 Sums = npt.NDArray[np.float64]
 
 
@@ -32,30 +33,112 @@ def luma(rgb: Pixels) -> Plane:
     return gray
 
 
-def level_sums(a: Pixels, b: Pixels, weights: Pixels) -> npt.NDArray[np.int64]:
-    """Add up, for each level of a picture, the levels of another one in the same places.
+def evenness(a: Pixels, b: Pixels, weights: Pixels) -> Pixels:
+    """Weigh each level of two pictures by the range of the levels around it.
 
-    Returns
-    -------
-    ndarray of int64, shape (3, 256)
-        For each level of `a` the sum of the weights, of the weighted levels of `b`, and of their
-        weighted squares.
+    Parameters
+    ----------
+    a, b : ndarray of uint8, shape (height, width) or (height, width, channels)
+    weights : ndarray of uint8, shape (256,)
+        The weight of each range. That of a channel in 3 x 3 pixels counts, the larger one of both
+        pictures.
 
     Examples
     --------
-    >>> a, b, weights = (np.array(x, np.uint8) for x in ([7, 7, 9], [1, 2, 5], [1, 1, 3]))
-    >>> level_sums(a, b, weights)[:, [7, 8, 9]].tolist()
-    [[2, 0, 3], [3, 0, 15], [5, 0, 75]]
+    >>> a, b = np.array([[0, 2, 9, 9, 9]], np.uint8), np.zeros((1, 5), np.uint8)
+    >>> evenness(a, b, np.arange(100, 356).astype(np.uint8)).tolist()
+    [[102, 109, 107, 100, 100]]
     """
-    if not a.shape == b.shape == weights.shape:
+    if a.shape != b.shape or a.ndim not in (2, 3) or a.size == 0 or weights.shape != (LEVELS,):
+        raise ValueError(
+            f"expected two pictures of one shape and {LEVELS} weights, "
+            f"got {a.shape}, {b.shape} and {weights.shape}"
+        )
+    a, b, weights = _bytes(a), _bytes(b), _bytes(weights)
+    (height, width), channels = a.shape[:2], a.shape[2] if a.ndim == 3 else 1
+    rows, out = np.empty(2 * (width + 2) * channels, np.uint8), np.empty_like(a)
+    _functions().imgdup_evenness(
+        *(address_of(a), address_of(b), height, width, channels),
+        *map(address_of, (weights, rows, out)),
+    )
+    return out
+
+
+class Matched(NamedTuple):
+    """What the levels of a picture have become in another one."""
+
+    counts: Sums  # the sum of the weights of each of 256 levels
+    means: Sums  # the mean level that it has become, 0 if it does not occur
+    total: float  # the sum of all weights
+    spread: float  # the mean squared difference from the mean of the level
+
+
+def matched_levels(a: Pixels, b: Pixels, weights: Pixels) -> Matched:
+    """Find what the levels of a picture have become in another one, in the same places.
+
+    Examples
+    --------
+    >>> a, b, weights = (np.array(x, np.uint8) for x in ([7, 7, 9], [1, 2, 5], [1, 1, 2]))
+    >>> found = matched_levels(a, b, weights)
+    >>> found.counts[[7, 8, 9]].tolist(), found.means[[7, 8, 9]].tolist(), found.spread
+    ([2.0, 0.0, 2.0], [1.5, 0.0, 5.0], 0.125)
+    """
+    if not a.shape == b.shape == weights.shape or a.size == 0:
         raise ValueError(
             "expected two pictures and weights of one shape, "
             f"got {a.shape}, {b.shape} and {weights.shape}"
         )
     a, b, weights = _bytes(a), _bytes(b), _bytes(weights)
-    sums = np.zeros((LEVELS, 3), np.int64)
-    _functions().imgdup_level_sums(*map(address_of, (a, b, weights)), a.size, address_of(sums))
-    return np.ascontiguousarray(sums.T)
+    counts, means, facts = np.empty(LEVELS), np.empty(LEVELS), np.empty(2)
+    _functions().imgdup_match_levels(
+        *map(address_of, (a, b, weights)), a.size, *map(address_of, (counts, means, facts))
+    )
+    return Matched(counts, means, *facts.tolist())
+
+
+def missed(counts: Sums, means: Sums, curve: Sums, slack: float) -> float:
+    """Add up the squares by which a curve misses the mean of each level, beyond some levels.
+
+    Each square is multiplied by the count of its level.
+    """
+    addresses = (read_address(each, np.float64, (LEVELS,)) for each in (counts, means, curve))
+    return float(_functions().imgdup_missed(*addresses, slack))
+
+
+def levels_off(counts: Sums, means: Sums, curve: Sums, kernel: Sums, least: float) -> Sums:
+    """Average by how much the means near each level lie off a curve.
+
+    A level counts as often as it occurs, times the kernel, shape (17,), at its distance; `least` is
+    added to the sum of these weights.
+    """
+    addresses = [read_address(each, np.float64, (LEVELS,)) for each in (counts, means, curve)]
+    off = np.empty(LEVELS)
+    _functions().imgdup_levels_off(
+        *(*addresses, least, read_address(kernel, np.float64, (CURVE_REACH + 1,))),
+        address_of(off),
+    )
+    return off
+
+
+class CurveRules(ctypes.Structure):
+    """How a curve is fitted: `ImgdupCurve` of ``imgdup.h``."""
+
+    _fields_ = (
+        *((name, ctypes.c_double) for name in ("clipped_at", "most_clipped", "far_off")),
+        ("rounds", ctypes.c_int64),
+    )
+
+
+def stiff_curve(counts: Sums, means: Sums, rules: CurveRules) -> Sums:
+    """Fit a polynomial of the root of the level, cut off at 0 and 255, to the mean of each level.
+
+    It comes near to any change of brightness, contrast and gamma. Levels whose mean lies far from
+    it count little; where there are no pixels, levels stay.
+    """
+    addresses = [read_address(each, np.float64, (LEVELS,)) for each in (counts, means)]
+    curve = np.empty(LEVELS)
+    _functions().imgdup_stiff_curve(*addresses, ctypes.byref(rules), address_of(curve))
+    return curve
 
 
 def curve_error(a: Pixels, b: Pixels, curve: npt.NDArray[np.int32], most: int) -> float:
@@ -176,10 +259,14 @@ def _bytes(pixels: Pixels) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-_P, _N = ctypes.c_void_p, ctypes.c_int64  # address, number
+_P, _N, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double  # address, number, real number
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_luma": (None, _P, _N, _N, _N, _P),
-    "imgdup_level_sums": (None, _P, _P, _P, _N, _P),
+    "imgdup_match_levels": (None, _P, _P, _P, _N, _P, _P, _P),
+    "imgdup_evenness": (None, _P, _P, _N, _N, _N, _P, _P, _P),
+    "imgdup_missed": (_D, _P, _P, _P, _D),
+    "imgdup_levels_off": (None, _P, _P, _P, _D, _P, _P),
+    "imgdup_stiff_curve": (None, _P, _P, _P, _P),
     "imgdup_curve_error": (_N, _P, _P, _N, _P, ctypes.c_int32),
     "imgdup_count_nearer": (None, _P, _P, _N, _P, _P, _P),
     "imgdup_end_steps": (None, _P, _N, _N, _N, _N, ctypes.c_int32, _P, _P),

@@ -1,7 +1,8 @@
-"""Find where one picture lies within another: cropped, framed, shifted or slightly rotated.
+"""Find where one picture lies within another: cropped, framed, shifted, slightly rotated or turned.
 
 A search over scales on reduced pictures gives a first place; least squares refine it to a fraction
-of a pixel (Baker and Matthews, "Lucas-Kanade 20 years on", IJCV 2004).
+of a pixel (Baker and Matthews, "Lucas-Kanade 20 years on", IJCV 2004). Of turned pictures, by
+quarter turns or mirrored, the likely orientations are found.
 """
 
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe.evidence import visible_agreement
-from imgdup.images.gray import Pixels
+from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import luma_of, resized, warped
 from imgdup.native.places import SEARCH_SIDE, moved, paste_outside, search
 
@@ -28,6 +29,18 @@ EDGE = 16  # pixels; a block of chroma in most JPEG files
 LEAST_OVERLAP = 0.5  # of the part
 LEAST_SIDE = 8  # pixels; smaller pictures are neither searched nor moved over each other
 SLACK = 0.25  # pixels beyond the edge of a picture that count as within it
+
+LIKELY_TURN = 0.7  # correlation of the reduced pictures
+CLEARLY_LIKELIER = 0.1  # correlation above that of the upright pictures
+AS_LIKELY_A_TURN = 0.01  # correlation below the best
+MOST_TURNS = 2  # orientations to compare
+TURN_SIDE = 32  # pixels
+TURNED_PLACES = np.stack(  # of the pixels of such a square, by orientation
+    [
+        upright(np.arange(TURN_SIDE**2).reshape(TURN_SIDE, TURN_SIDE), number).ravel()
+        for number in range(1, len(ORIENTATIONS) + 1)
+    ]
+)
 
 Shares = tuple[float, float, float, float]  # left, top, right, bottom; shares of a picture
 
@@ -204,3 +217,25 @@ def _in_pixels(matrix: Matrix, whole: tuple[int, ...], part: tuple[int, ...]) ->
         centre = along_x / 2 + along_y / 2 + shift
         rows.append((side * along_x, side * along_y, side * centre - 0.5))
     return np.array(rows)
+
+
+def likely_turns(first: Pixels, second: Pixels) -> tuple[list[str], bool]:
+    """Return in which orientations one gray picture may show another, the likeliest first.
+
+    Also return whether these are clearly likelier than the upright one.
+    """
+    one, other = _small_square(first), _small_square(second)
+    likeness = np.mean(one.ravel() * other.ravel()[TURNED_PLACES], axis=1).tolist()
+    best = max(likeness[1:])
+    if best < LIKELY_TURN:
+        return [], False
+    places = sorted(range(1, len(likeness)), key=lambda place: -likeness[place])
+    likely = [place for place in places if likeness[place] >= best - AS_LIKELY_A_TURN]
+    turns = [ORIENTATIONS[place] for place in likely[:MOST_TURNS]]
+    return turns, best > likeness[0] + CLEARLY_LIKELIER
+
+
+def _small_square(gray: Pixels) -> Matrix:
+    """Reduce a gray picture to a small square with mean 0 and variance 1."""
+    small = resized(gray, TURN_SIDE, TURN_SIDE).astype(np.float64)
+    return np.asarray((small - small.mean()) / max(1e-6, float(small.std())))

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from imgdup.dedupe.alignment import (
     Place,
@@ -20,6 +19,7 @@ from imgdup.dedupe.alignment import (
     find_places,
     is_reverse,
     is_unmoved,
+    likely_turns,
     refine,
     within,
 )
@@ -55,18 +55,7 @@ FAR_FROM_ALIKE, NEARLY_ALIKE = 0.75, 0.95
 STRUCTURE_SHARE = 0.02  # of the differing area; recoloured pictures differ less in structure
 TONE_SHARE = 0.5  # of the squared differences; recoloured pictures differ in the means of blocks
 ALIKE = 0.9  # share of the structured area that agrees in a recoloured picture
-LIKELY_TURN = 0.7  # correlation of the reduced pictures
-CLEARLY_LIKELIER = 0.1  # correlation above that of the upright pictures
-NEARLY_AS_LIKELY = 0.01  # correlation below the best
 NEARER = 0.7  # of the mean squared remainder of the upright pictures; turned ones have less
-MOST_TURNS = 2  # orientations to compare
-TURN_SIDE = 32  # pixels
-TURNED_PLACES = np.stack(  # of the pixels of such a square, by orientation
-    [
-        upright(np.arange(TURN_SIDE**2).reshape(TURN_SIDE, TURN_SIDE), number).ravel()
-        for number in range(1, len(ORIENTATIONS) + 1)
-    ]
-)
 COARSE_SIDE = 128  # pixels
 # Share of the structured area that agrees in reduced pictures. All copies agree widely: of 9,600
 # copies of photos, the least agreed in 85 %. Of 12,000 pairs that did not agree widely, any photos
@@ -108,7 +97,7 @@ def compare_pictures(first: Pixels, second: Pixels) -> Verdict:
 def _compare(first: Pixels, second: Pixels) -> Verdict:
     """Compare two pictures that are not equal, in the likely orientations."""
     pair = _Pair(first, second)
-    turns, is_clear = _likely_turns(pair)
+    turns, is_clear = likely_turns(*pair.grays)
     turned = _compare_turned(pair, turns, must_be_nearer=False) if is_clear else None
     if turned is not None:
         return turned
@@ -295,22 +284,6 @@ def _compare_at(pair: _Pair, place: Place) -> _Finding | None:
     return _Finding(CROPPED, evidence.agreement, frame=box)
 
 
-def _likely_turns(pair: _Pair) -> tuple[list[str], bool]:
-    """Return in which orientations the second picture may show the first, the likeliest first.
-
-    Also return whether these are clearly likelier than the upright one.
-    """
-    one, other = map(_small, pair.grays)
-    likeness = np.mean(one.ravel() * other.ravel()[TURNED_PLACES], axis=1).tolist()
-    best = max(likeness[1:])
-    if best < LIKELY_TURN:
-        return [], False
-    places = sorted(range(1, len(likeness)), key=lambda place: -likeness[place])
-    likely = [place for place in places if likeness[place] >= best - NEARLY_AS_LIKELY]
-    turns = [ORIENTATIONS[place] for place in likely[:MOST_TURNS]]
-    return turns, best > likeness[0] + CLEARLY_LIKELIER
-
-
 def _compare_turned(pair: _Pair, turns: Sequence[str], *, must_be_nearer: bool) -> Verdict | None:
     """Compare with the second picture turned; None if it differs in all of these orientations.
 
@@ -336,12 +309,6 @@ def _compare_turned(pair: _Pair, turns: Sequence[str], *, must_be_nearer: bool) 
         if verdict is None:
             verdict = found.verdict()._replace(orientation=orientation)
     return verdict
-
-
-def _small(gray: Pixels) -> npt.NDArray[np.float64]:
-    """Reduce a gray picture to a small square with mean 0 and variance 1."""
-    small = resized(gray, TURN_SIDE, TURN_SIDE).astype(np.float64)
-    return np.asarray((small - small.mean()) / max(1e-6, float(small.std())))
 
 
 def _relation(evidence: Evidence) -> str:

@@ -41,8 +41,8 @@ from imgdup.images.gray import ORIENTATIONS, Pixels, upright
 from imgdup.images.opencv import Plane, as_rgb, largest_near, luma_of, region_around, resized
 
 MIN_SIDE = 8  # pixels; smaller pictures are the same only if they are equal
-LOCAL_SHARE = 0.05  # of the area; if less differs, ...
-LOCAL_AGREEMENT = 0.9  # ... and so much agrees, the pictures lie on each other
+# If less than this share of the area differs, and this share agrees, the pictures are not moved.
+LOCAL_SHARE, LOCAL_AGREEMENT = 0.05, 0.9
 LEAST_AGREEMENT = 0.8  # share of the structured area that agrees in an edited picture
 # The same in the middle half of the height, where large letters at the top and the bottom change
 # nothing; the mean of the share in the pictures and in the reduced ones, where noise matters less.

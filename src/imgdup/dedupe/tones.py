@@ -32,13 +32,13 @@ MOST_OFF = 400  # levels squared; pixels that differ by more say nothing about a
 # The weight of a level by the range of its neighbours' levels. An average over tones that are
 # clipped in one picture does not show where the curve leads.
 EVENNESS = np.rint(1 + 63 / (1 + (np.arange(256) / 8) ** 2)).astype(np.uint8)
-IDENTITY_FACTOR = 2.5  # no curve is used unless it lowers the mean square so much
-UNMOVED = 2.5  # levels; strong compression moves an area of one tone by so much
+IDENTITY_FACTOR = 2.5  # a curve must lower the mean square by this factor to be used
+UNMOVED = 2.5  # levels by which strong compression moves an area of one tone
 MOST_MISSED = 0.5  # share of the variance; curves that miss more explain nothing
 SMOOTH_SIDE = 16  # pixels; a window with much variance has texture
 TEXTURED = 25.0  # variance from which a window is not smooth
 SMOOTH_SHARE = 0.06  # of textured windows, below which a picture is smooth
-MOVED = 2  # levels; a shirt of nearly the same colour differs by so little
+MOVED = 2  # levels by which a shirt of nearly the same colour differs
 COUNTED_SHARE = 0.02  # of the area; a range of tones counts no more
 END = 30  # levels from black or white
 ROWS_APART = 4  # of those in which neighbours are compared
@@ -53,8 +53,8 @@ FEWEST_TONES = 10.0
 EXPLAINED, NEARLY_EXPLAINED = 0.8, 1.2  # levels, root mean square
 NOT_BRIGHTER = 3.0  # the same; no factor and no offset explains the change of one object then
 COMMON, MOST_OFF_COMMON = 0.02, 2.0  # share of the area; levels
-FOLLOWED = (0.5, 3.0)  # levels; a background that moves by so little ...
-FOLLOWED_AREA, FOLLOWED_SHARE = 0.07, (0.75, 1.3)  # ... and how much it moves, of what is expected
+FOLLOWED = (0.5, 3.0)  # levels by which a curve moves a background
+FOLLOWED_AREA, FOLLOWED_SHARE = 0.07, (0.75, 1.3)  # its area, and the share of this that it moved
 MUCH_MOVED = 6.0  # levels
 AGREEING = 0.7  # share of the pixels that move much; clipped areas agree least
 NEARLY_ALL_MOVED = 0.8  # of the area
@@ -151,7 +151,7 @@ def _is_smooth(pixels: Pixels) -> bool:
 
 
 def _need_no_curve(ways: list[Levels]) -> bool:
-    """Return whether no curve can come so much nearer than none that it would be used."""
+    """Return whether no curve can come nearer by enough to be used."""
     enough = IDENTITY_FACTOR * min(each.spread for each in ways)  # no curve leaves less
     return all(each.error(IDENTITY, UNMOVED) <= enough for each in ways)
 
@@ -190,7 +190,7 @@ def _movement(pixels: Pixels, curve: Curve) -> float:
 
 
 def _may_be_one_object(tones: float, share: float, misfit: float) -> bool:
-    """Return whether so few tones moved that one object may have them, as counted below.
+    """Return whether the tones that moved may be those of one object, as counted below.
 
     `share` is that of the pixels that moved, and `misfit` by how much any single number misses what
     became of all tones.
@@ -245,7 +245,7 @@ def _moves_much(levels: Levels, curve: Curve) -> bool:
 
 
 def _is_followed(levels: Levels, curve: Curve) -> bool:
-    """Return whether levels that a curve moves by little moved by so much, over some area."""
+    """Return whether levels that a curve moves by little did move like this, over some area."""
     expected = curve - np.arange(256)
     counts = np.where((np.abs(expected) >= FOLLOWED[0]) & (np.abs(expected) <= FOLLOWED[1]), 1, 0)
     counts = counts * levels.counts
@@ -275,7 +275,7 @@ def _clipping_shift(first: Pixels, second: Pixels) -> Curve:
 
 
 def _median(counts: npt.NDArray[np.int64]) -> float:
-    """Return the median of numbers of which each one occurs so often."""
+    """Return the median of numbers, from how often each of them occurs."""
     total = int(counts.sum())
     low, high = np.searchsorted(np.cumsum(counts), [(total - 1) // 2, total // 2], "right")
     return float(low + high) / 2

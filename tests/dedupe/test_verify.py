@@ -236,14 +236,14 @@ def test_a_worker_decodes_each_picture_once_to_compare_it_with_all_others(tmp_pa
 
     assert found.groups.n_compared == 9 * 8 / 2
     assert sorted(read) == sorted(file.path for file in files)
-    assert not pictures.lately  # this process keeps none of the pictures
+    assert not pictures.recent  # this process keeps none of the pictures
 
 
 def test_a_picture_that_has_no_room_any_more_is_decoded_again(tmp_path, monkeypatch):
     files = [row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(5)]
     rows = rows_of(files)
     expected = found_in(rows)
-    monkeypatch.setattr(pictures, "LATELY_BYTES", 1)
+    monkeypatch.setattr(pictures, "RECENT_BYTES", 1)
 
     found = found_in(rows, pool=decoding_pool(Limits(), 1, inline))
 

@@ -1,6 +1,6 @@
 """Read, decode and compare the pictures of files, in a worker; say what each file holds.
 
-A worker keeps the small pictures that it decoded lately. The others are sent to it.
+A worker keeps the small pictures that it decoded last. The others are sent to it.
 """
 
 from collections import OrderedDict
@@ -30,7 +30,7 @@ from imgdup.system.files import content_digest
 from imgdup.system.limits import Limits
 from imgdup.system.paths import is_remote
 
-LATELY_BYTES = 64 << 20  # of pictures that a worker decoded lately
+RECENT_BYTES = 64 << 20  # of pictures that a worker decoded last
 PEAK_DIGITS = 2
 Pixels = npt.NDArray[np.uint8]
 SAME = Verdict(SAME_BYTES, 0.0, None)
@@ -75,7 +75,7 @@ class Compared(NamedTuple):
 # What is compared: a file that the worker reads, a picture that was read, or why it cannot be; and
 # whether the contents of the file are to be described.
 Source = tuple[File | Picture | ImageError, bool]
-lately: OrderedDict[File, Picture] = OrderedDict()  # decoded by this process; the last used last
+recent: OrderedDict[File, Picture] = OrderedDict()  # decoded by this process; the last used last
 
 
 def file_of_row(rows: Rows, row: int) -> File:
@@ -87,7 +87,7 @@ def file_of_row(rows: Rows, row: int) -> File:
 
 
 def file_of_probe(probe: Probe, digest_kind: str, path: bytes, data: bytes | None = None) -> File:
-    """Return what is known of a file that was hashed to look it up."""
+    """Return what is known of a file that was hashed as a probe."""
     return File(path, probe.digest, digest_kind, probe.width, probe.height, data)
 
 
@@ -97,7 +97,7 @@ def compare_bytes(pairs: Iterable[tuple[File, File]]) -> list[Verdict]:
 
 
 def is_sent(file: File) -> bool:
-    """Return whether a picture is decoded once and sent to those who compare it.
+    """Return whether a picture is decoded once and sent to the workers that compare it.
 
     To decode a large file takes longer than to send its reduced picture, and a container or a
     server would have to look for the file again.
@@ -155,9 +155,9 @@ def _seen(
         return source, None
     if is_new:
         return _whole(limits, source)
-    if source in lately:
-        lately.move_to_end(source)
-        return lately[source], None
+    if source in recent:
+        recent.move_to_end(source)
+        return recent[source], None
     data = indexed_content(limits, source)
     pixels = decode_rgb(data, limits, MAX_SIDE)
     return _remembered(source, _picture(pixels, "", rounding_steps(data))), None
@@ -180,12 +180,12 @@ def _whole(limits: Limits, file: File) -> tuple[Picture, FileContents]:
 
 
 def _remembered(file: File, picture: Picture) -> Picture:
-    """Keep a picture in this process, until others need its room; return it."""
+    """Keep a picture in this process until others need its memory; return it."""
     if not is_sent(file):
-        lately[file] = picture
-        n_bytes = sum(each.pixels.nbytes for each in lately.values())
-        while n_bytes > LATELY_BYTES:
-            n_bytes -= lately.popitem(last=False)[1].pixels.nbytes
+        recent[file] = picture
+        n_bytes = sum(each.pixels.nbytes for each in recent.values())
+        while n_bytes > RECENT_BYTES:
+            n_bytes -= recent.popitem(last=False)[1].pixels.nbytes
     return picture
 
 

@@ -1,7 +1,7 @@
 """Compare the pictures of pairs of files, and give a verdict on each pair.
 
 Workers read, decode and compare the files, with the limits that `Limits` gives. A worker reads both
-files of a pair itself, unless it has decoded them lately: that takes less time than to send pixels.
+files of a pair itself, unless it still has their pixels: that takes less time than to send them.
 Pictures of large files or members of containers are decoded once, as long as they have room in
 memory, and sent. Verdicts of earlier runs are used again. A file that cannot be read any more, that
 changed, or that ends its worker gives the verdict ``unverified``.
@@ -31,7 +31,7 @@ from imgdup.dedupe.pictures import (
     describe_file,
     file_of_row,
     is_sent,
-    lately,
+    recent,
     sent_bytes,
 )
 from imgdup.dedupe.plan import Plan
@@ -82,7 +82,7 @@ class Verifier:
     def __exit__(self, *_: object) -> None:
         if self._closes_pool:
             self._pool.close()
-        lately.clear()  # where this process did the work itself
+        recent.clear()  # where this process did the work itself
         self._verdicts.save()
         self._contents.save()
 
@@ -152,7 +152,7 @@ class Verifier:
         verdicts = []
         for (a, b), answer in zip(pairs, answers, strict=True):
             if isinstance(answer, ImageError):  # perhaps one of the files ends each worker
-                self._read([a, b], anew=True)
+                self._read([a, b], again=True)
                 verdicts.append(UNKNOWN)
                 continue
             for file, found in zip((a, b), answer.files, strict=True):
@@ -168,10 +168,10 @@ class Verifier:
         )
         return first, second
 
-    def _read(self, files: Sequence[File], *, anew: bool = False) -> None:
+    def _read(self, files: Sequence[File], *, again: bool = False) -> None:
         """Read files that are not known yet: what they hold, and the pictures that are sent.
 
-        Known ones are read, too, to learn anew whether they can be.
+        Also known ones if `again`, because one of them may end each worker that reads it.
         """
         self._make_room(files)
         for file in files:
@@ -181,7 +181,7 @@ class Verifier:
             file
             for file in dict.fromkeys(files)
             if file not in self._pictures
-            and (anew or is_sent(file) or file.digest not in self._contents)
+            and (again or is_sent(file) or file.digest not in self._contents)
         ]
         answers = decode_each(
             partial(describe_file, self._limits), missing, self._pool, batch_files=BATCH_FILES

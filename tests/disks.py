@@ -1,4 +1,4 @@
-"""Disks that misbehave: one that is full, and one that remembers every call for a power cut."""
+"""Disks that misbehave: full, changed between two calls, or cut from power after any call."""
 
 import itertools
 import os
@@ -14,6 +14,18 @@ def opening_as(monkeypatch, wrap):
         return wrap(open(path, mode, **options), Path(path))
 
     monkeypatch.setattr(atomic, "open", wrapped, raising=False)
+
+
+def just_before(monkeypatch, name, happen):
+    """Let something happen just before the next call of a function of os."""
+    call = getattr(os, name)
+
+    def patched(*args, **options):
+        monkeypatch.setattr(os, name, call)
+        happen()
+        return call(*args, **options)
+
+    monkeypatch.setattr(os, name, patched)
 
 
 class FullDisk:

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from array_rows import same_picture
+from disks import just_before
 from imgdup import apply
 from imgdup.apply import actions, attached, copying, journal, recheck, restore
 from imgdup.apply.options import destination, make_options, reasons_to_ask
@@ -470,18 +471,6 @@ def test_a_file_that_cannot_be_read_keeps_all_others(scene, monkeypatch):
 # changes between the first look and the act
 
 
-def _before(monkeypatch, name, happen):
-    """Let something happen just before the next call of a function of os."""
-    call = getattr(os, name)
-
-    def patched(*args, **options):
-        monkeypatch.setattr(os, name, call)
-        happen()
-        return call(*args, **options)
-
-    monkeypatch.setattr(os, name, patched)
-
-
 def _replace_by_another(path):
     other = path.with_name("new")
     put(other, b"saved by a program", TIME_NS)
@@ -502,7 +491,7 @@ def test_a_file_that_changes_at_the_last_moment_is_put_back(
         change(copy)
         changed.append(copy.read_bytes())
 
-    _before(monkeypatch, call, happen)
+    just_before(monkeypatch, call, happen)
 
     outcome = scene.apply(action, target_of(scene, action))
 
@@ -522,7 +511,7 @@ def test_a_file_that_changes_at_the_last_moment_is_put_back(
 def test_if_the_kept_file_changes_last_the_other_is_not_removed(
     scene, monkeypatch, action, call, change
 ):
-    _before(monkeypatch, call, lambda: change(scene.root / BEST))
+    just_before(monkeypatch, call, lambda: change(scene.root / BEST))
 
     outcome = scene.apply(action, target_of(scene, action))
 
@@ -534,7 +523,7 @@ def test_if_the_kept_file_changes_last_the_other_is_not_removed(
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_rewrite_that_restores_the_time_is_seen_until_the_step_begins(scene, monkeypatch, action):
     """Such as by a tool that edits metadata, while apply waits for the disk."""
-    _before(monkeypatch, "fsync", lambda: _rewrite(scene.root / COPY))
+    just_before(monkeypatch, "fsync", lambda: _rewrite(scene.root / COPY))
 
     outcome = scene.apply(action, target_of(scene, action))
 
@@ -543,7 +532,7 @@ def test_a_rewrite_that_restores_the_time_is_seen_until_the_step_begins(scene, m
 
 
 def test_a_link_that_leads_into_nothing_is_undone(scene, monkeypatch):
-    _before(monkeypatch, "replace", lambda: _vanish(scene.root / BEST))
+    just_before(monkeypatch, "replace", lambda: _vanish(scene.root / BEST))
 
     outcome = scene.apply("symlink")
 

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from disks import just_before
 from imgdup.apply import actions
 from imgdup.apply.copying import copied
 from imgdup.apply.steps import Step
@@ -18,18 +19,6 @@ def names(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(b"picture")
     return os.fsencode(source), os.fsencode(target)
-
-
-def before(monkeypatch, name, happen):
-    """Let something happen just before the next call of a function of os."""
-    call = getattr(os, name)
-
-    def patched(*args, **options):
-        monkeypatch.setattr(os, name, call)
-        happen()
-        return call(*args, **options)
-
-    monkeypatch.setattr(os, name, patched)
 
 
 def refuse(monkeypatch, name, code=errno.EIO):
@@ -46,7 +35,7 @@ def content(name):
 
 def test_a_new_name_is_kept_when_somebody_removed_the_old_one(names, monkeypatch):
     source, target = names
-    before(monkeypatch, "unlink", lambda: os.remove(source))
+    just_before(monkeypatch, "unlink", lambda: os.remove(source))
 
     actions.move(source, target)
 

@@ -67,7 +67,7 @@ def dumps(value: dict[str, Any]) -> bytes:
 
     Equal values give equal bytes: without a memo nothing depends on which texts are one object.
 
-    Raises TypeError if a part is none of text, integer, list, dict with texts as keys, or
+    Raises TypeError for any part but a text, integer, list, dict with texts as keys, or
     ``BUFFER``. Raises ValueError if it is larger than 1 MiB or than about 10,000 values.
 
     Examples

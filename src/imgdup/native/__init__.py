@@ -1,7 +1,7 @@
 """Compiled loops over arrays: C without Python's headers, called by ctypes.
 
-This module loads the library and checks arguments; for each C source, one module calls the
-functions. A call processes many items, because a call itself takes a microsecond or two. It
+This module loads the library and checks arguments; the others call the functions of one or two C
+sources each. A call processes many items, because a call itself takes a microsecond or two. It
 releases the interpreter's lock, so that other threads run meanwhile.
 
 There is one library for each level of x86-64: ``v2`` (SSE 4.2, every processor since 2009), ``v3``

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from imgdup.query.probe import Probe
 
 COLUMNS: Mapping[str, str] = {"search": "hashes", "match": "match", "pdq": PDQ}
-FEW_PROBES = 16  # for so few, a scan costs less than the choice between scan and bands
+FEW_PROBES = 16  # up to which a scan costs less than the choice between scan and bands
 
 MAX_HELD = 1 << 22  # matches held at a time, 16 bytes each, or those of one probe if it has more
 

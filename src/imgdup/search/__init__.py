@@ -210,7 +210,7 @@ def iter_near(hashes: Hashes, probes: Hashes, max_distance: int) -> Iterator[Nea
 def checked_sides(
     distinct: Hashes | Chosen, other: Hashes | Chosen | None
 ) -> tuple[Chosen, Chosen | None]:
-    """Return the hashes of both sides; raise as `iter_pairs` does if they are none."""
+    """Return the hashes of both sides; raise as `iter_pairs` does for anything else."""
     left, right = as_chosen(distinct), None if other is None else as_chosen(other)
     check_hashes("distinct", left.hashes)
     if right is not None:

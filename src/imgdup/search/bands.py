@@ -31,8 +31,8 @@ from imgdup.search.planner import Shape, Workload, band_s, best_shape, chance, s
 SAMPLE = 512  # hashes of each side that represent all: half a millisecond per band
 NEAR_SAMPLE = 1 << 14  # hashes of each side among which near pairs are counted, ...
 NEAR_PAIRS = 20_000  # ... but fewer if more pairs than about these are near
-NEAR_COST = 1 << 6  # ... and at most one of so many comparisons is spent on it
-NEAR_PARTS = 4  # the near pairs are represented by so many distances
+NEAR_COST = 1 << 6  # ... and at most one comparison in this many is spent on it
+NEAR_PARTS = 4  # how many distances stand for the near pairs
 SKEW_WIDTH = 16  # bits of the bands whose skew is measured
 MAX_TRIALS = 5  # layouts to measure on the sample
 WORTH_TRYING = 0.9  # largest estimated cost of a layout to measure, relative to the best so far

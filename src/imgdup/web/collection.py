@@ -131,7 +131,7 @@ class Collection:
     def probes(self, data: bytes, index: ImageIndex, *, orientations: bool) -> Probes:
         """Hash a picture that was sent.
 
-        Raises ImageError if it is none, or would cost too much.
+        Raises ImageError if it is not a picture, or would cost too much.
         """
         parameters = index.generation.probe_parameters
         return self._ask(partial(_hash, self.limits, parameters, orientations), data)

@@ -68,7 +68,7 @@ def read_request(values: Mapping[str, str], index: ImageIndex) -> QueryRequest:
 def query_picture(
     collection: Collection, shown: Shown, request: QueryRequest, data: bytes
 ) -> dict[str, Any]:
-    """Look up a picture that was sent; raises ImageError if it is none."""
+    """Look up a picture that was sent; raises ImageError if it is not a picture."""
     index, wanted = shown.index, request.options
     probes = collection.probes(data, index, orientations=wanted.orientations)
     file = file_of_probe(probes[0], index.generation.digest_kind, b"", data)

@@ -358,6 +358,22 @@ def test_decisions_that_do_not_fit_on_the_disk_leave_the_file_as_it_was(
     assert path.read_bytes() == before
 
 
+def test_a_first_decision_that_cannot_be_written_does_not_count(tmp_path, monkeypatch):
+    file = DecisionFile(tmp_path / "decisions")
+
+    def fail(folder):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deciding, "sync_folder", fail)
+        with pytest.raises(ImgdupError, match="decisions"):
+            file.append(SOME[:1])
+
+    assert file.latest() == {}
+    assert file.append(SOME[1:2]) == SOME[1:2]
+    assert read_decisions(file.path) == SOME[1:2]
+
+
 def test_decisions_in_a_missing_folder_cannot_be_written(tmp_path):
     with pytest.raises(ImgdupError, match="decisions"):
         DecisionFile(tmp_path / "gone" / "decisions").append(SOME[:1])

@@ -140,7 +140,6 @@ class DecisionFile:
             try:
                 with open(self.path, "r+b", opener=_open_or_create) as file:
                     _append(self.path, file, lines)
-                sync_folder(self.path.parent)  # the file may be new
             except OSError as error:
                 raise write_error(self.path, error, len(lines)) from error
         return added
@@ -212,6 +211,8 @@ def _append(path: Path, file: BinaryIO, lines: bytes) -> None:
         file.write(lines if end else HEADER + lines)
         file.flush()
         os.fsync(file.fileno())
+        if not end:
+            sync_folder(path.parent)  # the file may be new
     except OSError:
         with contextlib.suppress(OSError):
             file.truncate(end)
@@ -307,9 +308,7 @@ class Decided:
 
     def _rank(self, rows: Rows, row: int) -> int:
         path = self.prefer.get(_digest(rows, row))
-        if path is None:
-            return 2
-        return 0 if path in (b"", rows.path(row)) else 1
+        return 2 if path is None else int(path not in (b"", rows.path(row)))
 
     def keeps(self, rows: Rows, selected: RowNumbers) -> Flags:
         """Return which rows have a content that is kept with all its files."""

@@ -156,6 +156,20 @@ def test_fewer_than_60_imports_are_inside_functions():
     assert len(set(found)) < MAX_LATE_IMPORTS, sorted(set(found))
 
 
+def test_docstrings_of_private_functions_have_at_most_three_lines():
+    """Examples, which are run as tests, do not count."""
+    long = [
+        f"{name}:{node.lineno}"
+        for name, file in modules()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and re.match("_[^_]", node.name)
+        and (ast.get_docstring(node) or "").partition("\n\nExamples")[0].count("\n") >= 3
+    ]
+
+    assert long == []
+
+
 def test_public_names_resolve_and_are_all():
     assert imgdup.__all__ == sorted(imgdup._MODULES)
     for name in imgdup.__all__:

@@ -17,11 +17,8 @@ PATHS = (b"/d/train/a.jpg", b"/d/train/b.jpg", b"/d/val/a.jpg", b"/d/x.tar!/s/c.
 ROWS = rows_of([File(path) for path in sorted(PATHS)], roots=(b"/d",))
 
 
-def test_for(*gone, file=b"/d/annotations/x"):
+def names_one_of(*gone, file=b"/d/annotations/x"):
     return RemovedPictures(ROWS, set(gone)).test_of(file)
-
-
-test_for.__test__ = False
 
 
 def cleaned(name, text, goes):
@@ -33,32 +30,32 @@ def cleaned(name, text, goes):
     "name", ["train/b.jpg", "b.jpg", "./train/b.jpg", "/d/train/b.jpg", "train\\b.jpg", "b"]
 )
 def test_a_picture_is_found_by_the_end_of_its_path(name):
-    assert test_for(b"/d/train/b.jpg")(name)
-    assert not test_for(b"/d/train/a.jpg")(name)
+    assert names_one_of(b"/d/train/b.jpg")(name)
+    assert not names_one_of(b"/d/train/a.jpg")(name)
 
 
 @pytest.mark.parametrize("name", ["/other/train/a.jpg", "../data/train/a.jpg"])
 def test_a_path_of_another_machine_is_found_by_its_last_parts(name):
-    assert test_for(b"/d/train/a.jpg")(name)
-    assert not test_for(b"/d/val/a.jpg")(name)
+    assert names_one_of(b"/d/train/a.jpg")(name)
+    assert not names_one_of(b"/d/val/a.jpg")(name)
 
 
 def test_a_member_is_found_by_its_name_in_the_container():
-    assert test_for(b"/d/x.tar!/s/c.jpg")("s/c.jpg")
+    assert names_one_of(b"/d/x.tar!/s/c.jpg")("s/c.jpg")
 
 
 def test_a_name_that_two_pictures_have_means_that_nearest_to_the_annotations():
-    assert test_for(b"/d/train/a.jpg", file=b"/d/train/labels.csv")("a.jpg")
-    assert not test_for(b"/d/train/a.jpg", file=b"/d/val/labels.csv")("a.jpg")
+    assert names_one_of(b"/d/train/a.jpg", file=b"/d/train/labels.csv")("a.jpg")
+    assert not names_one_of(b"/d/train/a.jpg", file=b"/d/val/labels.csv")("a.jpg")
 
 
 def test_a_name_that_may_mean_a_removed_picture_or_another_is_refused():
     with pytest.raises(UsageError, match=r"'a\.jpg', which may be /d/train/a\.jpg or /d/"):
-        test_for(b"/d/train/a.jpg")("a.jpg")
+        names_one_of(b"/d/train/a.jpg")("a.jpg")
 
 
 def test_a_name_of_two_pictures_that_are_both_removed_is_no_problem():
-    assert test_for(b"/d/train/a.jpg", b"/d/val/a.jpg")("a.jpg")
+    assert names_one_of(b"/d/train/a.jpg", b"/d/val/a.jpg")("a.jpg")
 
 
 def test_the_label_of_two_pictures_of_one_name_is_kept_with_the_kept_one():
@@ -79,7 +76,7 @@ def test_a_coco_file_loses_images_and_their_annotations_and_keeps_all_else():
         "categories": [{"id": 1, "name": "ä"}],
     }
 
-    text, n_removed = cleaned("x.json", json.dumps(content), test_for(b"/d/train/b.jpg"))
+    text, n_removed = cleaned("x.json", json.dumps(content), names_one_of(b"/d/train/b.jpg"))
 
     assert n_removed == 1
     expected = {
@@ -93,13 +90,13 @@ def test_a_coco_file_loses_images_and_their_annotations_and_keeps_all_else():
 def test_annotations_without_a_removed_picture_keep_their_bytes():
     text = '{"images" : [ {"id":1,"file_name":"train/a.jpg"} ] }\n'
 
-    assert cleaned("x.json", text, test_for(b"/d/train/b.jpg")) == (text, 0)
+    assert cleaned("x.json", text, names_one_of(b"/d/train/b.jpg")) == (text, 0)
 
 
 def test_a_table_loses_rows_and_keeps_the_bytes_of_the_others():
     text = '\ufeffid;File_Name;text\r\n1;train/b.jpg;x\r\n2;"train/a.jpg";"two\r\nlines; ""q"""\r\n'
 
-    left, n_removed = cleaned("x.csv", text, test_for(b"/d/train/b.jpg"))
+    left, n_removed = cleaned("x.csv", text, names_one_of(b"/d/train/b.jpg"))
 
     assert (left, n_removed) == (text.replace("1;train/b.jpg;x\r\n", ""), 1)
     assert len(list(csv.reader(io.StringIO(left, newline=""), delimiter=";"))) == 2
@@ -108,7 +105,7 @@ def test_a_table_loses_rows_and_keeps_the_bytes_of_the_others():
 def test_json_lines_as_of_an_image_folder_lose_lines():
     text = '{"file_name": "train/a.jpg", "text": "1"}\n{"file_name": "train/b.jpg"}\n'
 
-    assert cleaned("metadata.jsonl", text, test_for(b"/d/train/a.jpg")) == (
+    assert cleaned("metadata.jsonl", text, names_one_of(b"/d/train/a.jpg")) == (
         '{"file_name": "train/b.jpg"}\n',
         1,
     )
@@ -118,7 +115,7 @@ def test_json_lines_as_of_an_image_folder_lose_lines():
 def test_lists_of_yolo_and_pascal_voc_lose_lines(line):
     text = f"train/a.jpg\n{line}\n\ne e.jpg"
 
-    assert cleaned("train.txt", text, test_for(b"/d/train/b.jpg")) == (
+    assert cleaned("train.txt", text, names_one_of(b"/d/train/b.jpg")) == (
         "train/a.jpg\n\ne e.jpg",
         1,
     )
@@ -133,7 +130,7 @@ def test_lists_of_yolo_and_pascal_voc_lose_lines(line):
     ],
 )
 def test_a_label_file_belongs_to_the_picture_of_its_name(file, belongs):
-    assert belongs_to_removed(file, b"/d/labels", test_for(b"/d/train/a.jpg")) == belongs
+    assert belongs_to_removed(file, b"/d/labels", names_one_of(b"/d/train/a.jpg")) == belongs
 
 
 @pytest.mark.parametrize(
@@ -149,7 +146,7 @@ def test_a_label_file_belongs_to_the_picture_of_its_name(file, belongs):
 )
 def test_annotations_of_no_known_form_are_refused_in_one_line(name, text, words):
     with pytest.raises(UsageError, match=words) as caught:
-        cleaned(name, text, test_for(b"/d/train/b.jpg"))
+        cleaned(name, text, names_one_of(b"/d/train/b.jpg"))
 
     assert "\n" not in str(caught.value)
 

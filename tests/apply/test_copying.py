@@ -253,6 +253,20 @@ def test_no_link_is_followed_at_either_end(tmp_path, secret, end):
     assert not (tmp_path / "made").exists()
 
 
+def test_what_is_at_the_target_is_not_overwritten(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"picture")
+    target.write_bytes(b"theirs")
+
+    with (
+        pytest.raises(FileExistsError),
+        copied(bytes(source), bytes(target), facts_of(b"picture")),
+    ):
+        pass
+
+    assert target.read_bytes() == b"theirs"
+
+
 def test_a_name_that_others_took_is_not_removed(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(b"picture")

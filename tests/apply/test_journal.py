@@ -170,6 +170,17 @@ def test_a_new_journal_never_gets_the_name_of_another(tmp_path):
     assert [first.name, second.name] == ["plan.journal-1.jsonl", "plan.journal-2.jsonl"]
 
 
+def test_a_run_is_not_continued_through_a_link(tmp_path, lines):
+    journal, link = tmp_path / "journal", tmp_path / "link"
+    before = journal.read_bytes()
+    link.symlink_to(journal)
+
+    with pytest.raises(ImgdupError, match="link"), Journal(link, HEADER, forget):
+        pass
+
+    assert journal.read_bytes() == before
+
+
 def test_there_is_a_way_to_do_and_to_undo_each_action():
     assert set(ACTIONS) == set(actions.ACTIONS) == set(restore.UNDOING)
 

@@ -34,7 +34,7 @@ def forged(index, **arrays):
     return ImageIndex(index.folder, index.current, generation)
 
 
-def test_a_sound_index_passes(index):
+def test_an_intact_index_passes(index):
     assert list(check_structure(index.rows)) == []
     assert list(check.check_deep(index.rows)) == []
 

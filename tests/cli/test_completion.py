@@ -100,7 +100,7 @@ def test_completing_a_command_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_script_for_a_shell_is_sound(shell):
+def test_the_script_for_a_shell_is_valid(shell):
     script = run("completion", shell).out
 
     assert b"_IMGDUP_COMPLETE" in script

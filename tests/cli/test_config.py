@@ -176,7 +176,7 @@ def test_a_table_that_is_no_table_is_refused(below):
     assert b"imgdup must be a table" in in_process("info").err
 
 
-def test_help_needs_no_sound_settings(below):
+def test_help_needs_no_valid_settings(below):
     write(below / "imgdup.toml", "nonsense")
 
     assert in_process("info", "--help").code == 0

@@ -47,7 +47,7 @@ def damage(place, name):
     file.write_bytes(data)
 
 
-def test_a_sound_index_passes(indexed):
+def test_an_intact_index_passes(indexed):
     index = ImageIndex.open(indexed / ".imgdup")
 
     assert index.check_before_decision() is index

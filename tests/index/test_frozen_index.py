@@ -49,7 +49,7 @@ def test_it_holds_what_was_written(index):
 
 
 @pytest.mark.parametrize("strategy", ["tree", "bands", "scan"])
-def test_it_answers(index, strategy):
+def test_the_frozen_index_answers(index, strategy):
     other = np.zeros((1, 4), np.uint64)
     probe = Probe(np.array([[1]], np.uint64), other, 100, b"", pdq=other)
 
@@ -60,7 +60,7 @@ def test_it_answers(index, strategy):
     ]  # fmt: skip
 
 
-def test_it_is_sound(index):
+def test_the_frozen_index_is_intact(index):
     assert list(check_structure(index.rows)) == []
     assert list(check.check_deep(index.rows)) == []
 

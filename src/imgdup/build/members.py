@@ -223,8 +223,7 @@ def _why_no_picture(name: bytes) -> str:
 def _may_be_image(member: Member, container: Container) -> bool:
     """Return whether a member should be looked at to see whether it is an image.
 
-    Not if its extension is that of an image; nor, on a server, if it has another extension, such as
-    a caption: each look is a request.
+    A name with the extension of an image needs no look; on a server, each look is a request.
     """
     if is_remote(container.file.path) and member.place[0] != TABLE_ROW:
         return not os.path.splitext(member.name)[1]

@@ -117,8 +117,7 @@ def _keep_block(
 ) -> BatchResult:
     """Append a batch that came back by value to a checkpoint.
 
-    Raises ImgdupError if another machine did not find, or could not read, a file that this one can
-    read.
+    Raises ImgdupError if another machine could not read a file that this one can read.
     """
     for file, status in zip(files, answer.statuses, strict=True):
         if status in UNSEEN and file.fault is None and _can_read(file, shared.limits):

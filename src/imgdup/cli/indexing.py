@@ -261,9 +261,7 @@ def _watched(place: Path, folders: Sequence[str]) -> list[str]:
 
 
 def _signals(folders: Sequence[str], place: Path, debounce_s: float) -> Iterator[bool]:
-    """Return an iterator that yields True when files have changed, and False from time to time.
-
-    Changes of the index itself do not count.
+    """Yield True when files have changed, but not those of the index, and False from time to time.
 
     Raises ImgdupError if the package watchfiles is missing.
     """

@@ -231,10 +231,9 @@ def _not_compared(answers: "Iterable[FileMatches]") -> "Iterator[tuple[FileMatch
 def _compared(
     index: "ImageIndex", answers: "Iterable[FileMatches]", *, is_wide: bool
 ) -> "Iterator[tuple[FileMatches, Judged]]":
-    """Compare the picture of each probe with those of its matches, for some probes at a time.
+    """Compare the picture of each probe with those of its matches with the nearest match hashes.
 
-    Of many matches, those with the nearest match hashes are compared. What only the wide rule finds
-    is left out if the pictures differ. Of a pack, bytes are compared.
+    What only the wide rule finds is left out if it differs. Of a pack, bytes are compared.
     """
     from imgdup.dedupe import nearest, pictures, verify
 

@@ -121,9 +121,7 @@ def colours_differ_everywhere(first: Pixels, second: Pixels) -> bool:
 def _hues_are_turned(along: float, across: float, change: float) -> bool:
     """Return whether one turn of all hues explains most of the change of two chroma pictures.
 
-    Compression, noise and resampling move colours in all directions, and a tone curve moves them
-    towards gray or away from it. `along` and `across` are the means of the products of the colours
-    of each pixel, as vectors: the inner product and the outer one.
+    `along` and `across` are the means of the inner and the outer products of their colours.
     """
     explained = 2 * (math.hypot(along, across) - along)  # by the turn that comes nearest
     return explained > max(HUE_CHANGE**2, HUE_SHARE * change)

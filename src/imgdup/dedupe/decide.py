@@ -191,9 +191,7 @@ class _Rounds:
     ) -> tuple[list[Pair], int | None]:
         """Return the next pairs to compare, or the open content to wait for.
 
-        After its nearest candidate, a content is compared with all others at once: seldom is one of
-        these the same picture if the nearest is not. If there is nothing to compare or to wait for,
-        the content is decided: removed, or to be kept.
+        If there is neither, the content is decided: removed, or to be kept.
         """
         waits_for, unknown, is_first = None, [], True
         for (distance, _, other), is_open in candidates:

@@ -208,8 +208,7 @@ class _Pair:
 def _compare_upright(pair: _Pair) -> _Finding:
     """Compare two pictures that are not equal, without turning one.
 
-    Where they do not agree widely as they are, a place of one in the other is looked for first:
-    what differs between them as they are matters only if there is none.
+    If they do not agree widely as they are, a place of one in the other is looked for first.
     """
     if min(*pair.first.shape[:2], *pair.second.shape[:2]) < MIN_SIDE:
         return NOTHING_AGREES
@@ -287,8 +286,7 @@ def _compare_at(pair: _Pair, place: Place) -> _Finding | None:
 def _compare_turned(pair: _Pair, turns: Sequence[str], *, must_be_nearer: bool) -> Verdict | None:
     """Compare with the second picture turned; None if it differs in all of these orientations.
 
-    Turned pictures may have to be clearly nearer to each other than upright ones: a symmetrical
-    object with other letters is about as near either way.
+    A symmetrical object with other letters is about as near either way: see `must_be_nearer`.
     """
     verdict = None
     for orientation in turns:

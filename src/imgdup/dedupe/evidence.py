@@ -270,9 +270,7 @@ def _unlike(windows: _Moments, limits: Limits) -> Plane:
 def _unlike_shapes(blocks: _Moments, is_mapped: bool) -> Plane:
     """Return by how many levels shapes differ that are not in both pictures.
 
-    What is faint, such as pencil on an empty page, can differ by less than compression changes
-    elsewhere. But means of blocks hold little noise: copies agree even in most of their faint
-    shapes, and where one does not agree, as much differs beside it. A brighter copy loses some.
+    What is faint, as pencil on an empty page, may differ by less than compression changes.
     """
     a, b = blocks.a, blocks.b
     windows = _Moments(np.stack([a, b, a * a, b * b, a * b, (b - a) ** 2])).windows(FAINT_SIDE)

@@ -162,8 +162,7 @@ def _decide_part(
 ) -> tuple[list[Removed], list[Shown], Decisions]:
     """Decide which rows of some components of candidates are removed, and which only shown.
 
-    Where two compared pictures show that the one to be removed is the original, it is put before
-    the other one, and all is decided again.
+    If two pictures show that the one to be removed is the original, all is decided again.
     """
     names = keep_order(rows, part, options.keep, inspection.facts_of)
     judge = options.keep.decided.judge(inspection.judge, rows)

@@ -77,8 +77,7 @@ def _imitations(
 def _compressed(pixels: Pixels, copy: Pixels, quality: int | None = None) -> Iterator[Pixels]:
     """Yield a picture compressed as its copy was, at about this quality.
 
-    Without strong compression, the centre has to be nearly equal to that of the copy, but for its
-    brightness. A quality that cannot be read off, because most blocks are cut off, is searched for.
+    Unless compression is strong, the centre must then be nearly equal to that of the copy.
     """
     centre, goal = _centre(pixels), _centre(copy)
     before = spread_between(centre, goal)
@@ -118,9 +117,7 @@ def _filtered(
 ) -> Iterator[tuple[Pixels, Pixels]]:
     """Yield the pair with one picture sharpened, or compressed if the other one has less detail.
 
-    Each channel is sharpened by itself, as most programs do. The outermost pixels are left out
-    then, because many filters leave them as they are; of a blurred picture some more, because
-    programs differ in what they take to lie beyond. That explains nothing elsewhere.
+    The outermost pixels are left out, because programs differ in what they do there.
     """
     y, z = (_central_luma(each) for each in (first, second))
     to_second, to_first = filter_between(y, z), filter_between(z, y)

@@ -93,10 +93,9 @@ def rulings(
 
 
 def _by_size(one: ImageFacts, other: ImageFacts, factor: float, verdict: Verdict) -> Ruling | None:
-    """Decide between files by what their pictures show; the second is `factor` times as large.
+    """Decide by what the pictures show: what rounding has left, or else their spectra.
 
-    What rounding has left decides, and if that is not seen, their spectra. An enlarged picture is
-    not kept for its size; else the larger one is.
+    The second is `factor` times as large. An enlarged picture is not kept for its size.
     """
     larger, smaller = (one, other) if factor < 1 else (other, one)
     quality = min(one.quality, other.quality)

@@ -116,9 +116,8 @@ def change_of_size(first: Middle, second: Middle) -> str | None:
 
 
 def _likeness(target: Middle, reference: Middle, factor: float) -> float | None:
-    """Return how much the errors of a copy look like those of rounding.
+    """Return the mean logarithm of how much likelier errors are those of rounding than normal ones.
 
-    It is the mean logarithm of how much likelier they are than if they were normally distributed.
     None if there is too little to see, as in flat pictures, or if the steps are not known.
     """
     if not target.steps:

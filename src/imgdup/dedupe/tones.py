@@ -104,8 +104,7 @@ def _with_equal_tones(
 ) -> tuple[Pixels, Pixels, Tones]:
     """Apply to one picture the monotone curve that takes it nearest to the other.
 
-    The curve is fitted to the reduced pictures a and b. It may hide a change if it moves few tones,
-    or if many of these did not move in this way.
+    It is fitted to the reduced pictures a and b, and may hide a change if it moves few tones.
     """
     even = evenness(a, b, EVENNESS)
     ways = [Levels(a, b, even), Levels(b, a, even)]
@@ -190,10 +189,9 @@ def _movement(pixels: Pixels, curve: Curve) -> float:
 
 
 def _may_be_one_object(tones: float, share: float, misfit: float) -> bool:
-    """Return whether the tones that moved may be those of one object, as counted below.
+    """Return whether the tones that moved may be those of one object, of this share of the pixels.
 
-    `share` is that of the pixels that moved, and `misfit` by how much any single number misses what
-    became of all tones.
+    `misfit` is by how much any single number misses what became of all tones.
     """
     if share < FEW_MOVED:
         return False
@@ -207,8 +205,7 @@ def _may_be_one_object(tones: float, share: float, misfit: float) -> bool:
 def _moved_tones(pixels: Pixels, moved: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """Return how many ranges of 8 levels the moved ones fill, and the share of their pixels.
 
-    They count by among how many ranges they are spread evenly, or would be: by the exponential of
-    the entropy of their shares. A background of one tone counts little.
+    The number is the exponential of the entropy of their shares: one background counts little.
     """
     shares = np.where(moved, np.bincount(pixels.ravel(), minlength=256), 0) / pixels.size
     moved_share = float(shares.sum())
@@ -220,9 +217,7 @@ def _moved_tones(pixels: Pixels, moved: npt.NDArray[np.bool_]) -> tuple[float, f
 def _is_explained(levels: Levels, curves: dict[str, Curve]) -> bool:
     """Return whether one number explains the curve, and no object of another tone has this curve.
 
-    Another tone of an object multiplies its levels; its background stays. So this is excluded
-    if nearly everything moves much, if the background moves as little as is expected, or if
-    neither a factor nor an offset comes near.
+    Another tone of an object multiplies its levels, and its background stays.
     """
     is_common = levels.counts >= COMMON * levels.total
     is_brighter = min(levels.misfit(curves[each]) for each in ("factor", "offset")) <= NOT_BRIGHTER

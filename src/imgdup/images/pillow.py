@@ -232,8 +232,7 @@ _changed = ExitStack()  # takes the changes back
 def _pillow_settings(max_pixels: int) -> Iterator[None]:
     """Let Pillow warn of nothing and refuse frames of more pixels, while any thread decodes.
 
-    Pillow checks this limit when it opens a file, before a GIF file makes it take memory for all
-    the pixels that it claims. libavif works in the calling thread.
+    Pillow compares the limit when it opens a file, before a GIF file makes it allocate memory.
     """
     global _n_decoding
     with _lock:

@@ -128,10 +128,9 @@ def _number(row: int, n_rows: int) -> bytes:
 
 
 def _relative_names(generation: Generation) -> TextColumn:
-    """Return the path of each row below its outermost root, which is named if there are several.
+    """Return the path of each row below its outermost root; several roots are numbered.
 
-    Roots are numbered, and files that were named one by one too, so that names ascend like the
-    rows.
+    Single files have a number, too, so that names ascend like the rows.
     """
     places = list(_places(generation))
     n_places = places[-1][0] + 1 if places else 0

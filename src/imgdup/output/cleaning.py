@@ -164,8 +164,7 @@ def removed_records(duplicates: Duplicates) -> Iterator[dict[str, Any]]:
 def _where(path: bytes) -> dict[str, Any]:
     """Return where a picture is, with the columns `WHERE_COLUMNS`.
 
-    ``shard`` is the container, ``key`` that of the sample in a tar or zip file as WebDataset reads
-    it, and ``row`` the number in a table.
+    ``key`` is that of the sample in a tar or zip file, as WebDataset reads it.
     """
     shard, name = split(path) or (b"", b"")
     is_row = kind_of(shard) in TABLE_KINDS

@@ -159,8 +159,7 @@ def _extrapolated(counts: Counts, window: Counts, *, n_terms: int) -> tuple[Real
 def _window(pairs: Reals, first: int) -> Counts:
     """Return the distances whose counts are fitted; none if there are too few pairs.
 
-    From the lower end of the distances down to the first distance that the sample sees often, as
-    long as the counts decrease: copies that are no known duplicates may add a second peak.
+    They end where counts decrease again: unknown copies may add a second peak.
     """
     within = np.cumsum(pairs)
     n_fitted = max(LOWER_END * within[-1], min(QUARTER * within[-1], ENOUGH_PAIRS))

@@ -247,8 +247,7 @@ def deal_bits(sample: Bits, widths: list[int]) -> list[Integers]:
 def _agreement(sample: Bits) -> npt.NDArray[np.float32]:
     """Return the correlation of any two bits: 1 if they always agree, -1 if they never do.
 
-    Counts in packed columns. A matrix product would wake the threads of BLAS, which then compete
-    with the threads of the join for longer than this function takes.
+    It counts in packed columns: a matrix product would wake the threads of BLAS.
     """
     packed = np.packbits(sample, axis=0)
     columns = np.zeros((sample.shape[1], -(-len(packed) // 8) * 8), np.uint8)

@@ -111,8 +111,7 @@ def _shared(
 def _equals_together(hashes: Chosen) -> tuple[Integers, npt.NDArray[np.bool_]]:
     """Order rows so that equal hashes are neighbours; mark each row with a new hash.
 
-    Sorts by one number computed from all words. Sorting by all words takes several times as long;
-    it is only done if two different hashes have the same number.
+    All words are sorted only if two hashes have one number: that takes several times as long.
     """
     mixed = _mixed(hashes)
     order: Integers = np.argsort(mixed)

@@ -105,8 +105,7 @@ class Cluster(Executor):
     def _watch(self) -> None:
         """Keep the number of workers up to date; warn when none is left; end lost calls.
 
-        Dask itself ends most of the calls that are lost with the scheduler, but not those whose
-        result was on its way.
+        Dask does not end calls whose result was on its way when the scheduler was lost.
         """
         had_workers = True
         while not self._closed.wait(LOOK_S):

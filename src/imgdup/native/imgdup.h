@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 25 };
+enum { IMGDUP_INTERFACE = 26 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 

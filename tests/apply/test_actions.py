@@ -710,14 +710,53 @@ def test_whatever_call_fails_the_file_is_there(
     assert n_failures > 20
 
 
-def _fail_nth(monkeypatch, name, nth):
-    """Make the n-th call of a function of os fail; return a list that then is not empty."""
+@pytest.mark.parametrize(
+    ("action", "target"),
+    [
+        ("move", "same device"),
+        ("move", "other device"),
+        ("hardlink", "same device"),
+        ("symlink", "same device"),
+    ],
+)
+def test_what_calls_leave_that_fail_from_any_moment_on_is_undone(
+    scene, no_sync, monkeypatch, action, target, request
+):
+    """The n-th call of a function of the operating system and all later ones fail, for every n."""
+    aside = target_of(scene, action)
+    if target == "other device":
+        aside = request.getfixturevalue("other_device") / "aside"
+    n_undone = 0
+    for name in ("link", "rename", "replace", "unlink", "rmdir", "fsync"):
+        for nth in range(1, 100):
+            log = f"{name}-{nth}"
+            write_scene(scene.root)
+            shutil.rmtree(aside or scene.index / "none", ignore_errors=True)
+            with monkeypatch.context() as patch, contextlib.suppress(ImgdupError):
+                failed = _fail_nth(patch, name, nth, last=10**9)
+                scene.apply(action, aside, journal=log)
+            if not failed:
+                break
+            if (scene.index / log).exists():
+                n_undone += 1
+                assert not scene.undo(scene.index / log).skipped, log
+            assert scene.tree() == CONTENTS, log
+            assert not strays(scene.root), log
+            assert aside is None or not aside.exists(), log
+    assert n_undone > 3
+
+
+def _fail_nth(monkeypatch, name, nth, last=None):
+    """Make the n-th call of a function of os fail; return a list that then is not empty.
+
+    The calls up to the one of number `last` fail as well.
+    """
     call, failed, n_calls = getattr(os, name), [], 0
 
     def patched(*args, **options):
         nonlocal n_calls
         n_calls += 1
-        if n_calls == nth:
+        if nth <= n_calls <= (last or nth):
             failed.append(name)
             raise OSError(errno.EIO, "the disk is tired")
         return call(*args, **options)

@@ -156,6 +156,8 @@ def _put_back(step: Step) -> None:
     try:
         move(step.aside, step.remove.path)
     except OSError as error:
+        if are_names_of_one_file(step.aside, step.remove.path):
+            return  # only its second name could not be removed; undo does that
         where = os.fsdecode(step.aside)
         raise SkipFile(
             SkipFile.of(error).reason, f"it could not be put back, and is now {where}"
@@ -190,14 +192,16 @@ def _replace_by_link(
 
 def _restore_replaced(step: Step) -> None:
     """Restore the name of a file that a link replaced or was about to replace."""
-    remove(step.link)
-    if not os.path.lexists(step.aside):
-        return
-    if not os.path.lexists(step.remove.path):
-        move(step.aside, step.remove.path)
-    elif is_link_to_keeper(step):
-        os.replace(step.aside, step.remove.path)
-    remove(step.aside)  # it has the name again, or a program put another file there
+    try:
+        if not os.path.lexists(step.aside):
+            return
+        if not os.path.lexists(step.remove.path):
+            move(step.aside, step.remove.path)
+        elif is_link_to_keeper(step):
+            os.replace(step.aside, step.remove.path)
+        remove(step.aside)  # it has the name again, or a program put another file there
+    finally:
+        remove(step.link)
 
 
 def is_link_to_keeper(step: Step) -> bool:

@@ -10,11 +10,12 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from imgdup.apply.actions import (
+    LINKS,
     are_names_of_one_file,
     is_link_to_keeper,
     make_folder,
@@ -40,13 +41,13 @@ def restore(run: PastRun, step: Step) -> bool:
 
     Raises SkipFile or OSError if the file is not in its place and cannot be put back.
     """
-    result = run.results.get(step.number)
+    result, action = run.results.get(step.number), run.header.action if run.header else ""
     if step.number in run.undone:
         was_restored = _check_still_there(step)
     elif result not in (None, DONE):
-        was_restored = _undo_refused(step)
+        was_restored = _undo_refused(step, is_link=action in LINKS)
     else:
-        was_restored = UNDOING[run.header.action if run.header else ""](step)
+        was_restored = UNDOING[action](step)
     restore_links(step)
     return was_restored
 
@@ -127,14 +128,31 @@ def _check_still_there(step: Step) -> bool:
     return False
 
 
-def _undo_refused(step: Step) -> bool:
-    """Undo a step that was not carried out: it can only have set the file aside."""
+def _undo_refused(step: Step, *, is_link: bool) -> bool:
+    """Undo a step that failed: it left something only if what was to take it back failed, too."""
+    is_replaced = is_link and not are_names_of_one_file(step.aside, step.remove.path)
+    was_replaced = is_replaced and _replace_link(step)
     was_in_place = _was_in_place(step)
     if not was_in_place and not _restore_from_aside(step):
         raise SkipFile("missing", "it is missing, but this run did not remove it")
+    if step.to is not None and os.path.lexists(step.to):
+        _remove_what_failed(step, step.to)
     for name in step.temporary_names:
         remove(name)
-    return not was_in_place
+    return was_replaced or not was_in_place
+
+
+def _remove_what_failed(step: Step, to: bytes) -> None:
+    """Remove what a move that failed left in the target; a file that is not its own stays."""
+    if are_names_of_one_file(step.remove.path, to):
+        return _remove_from_target(step, to)
+    is_copy = os.lstat(to).st_dev != os.lstat(step.remove.path).st_dev
+    if not (is_copy or _is_placeholder(step, to)):
+        return
+    with suppress(SkipFile):
+        if not _is_placeholder(step, to):
+            _check_any_time(step, to)
+        remove(to)
 
 
 def _undo_delete(step: Step) -> bool:
@@ -258,15 +276,26 @@ def _remove_copy(step: Step, copy: bytes) -> None:
         raise SkipFile("same-file", f"{os.fsdecode(copy)} is the file itself")
 
 
+def _replace_link(step: Step) -> bool:
+    """Replace a link to the kept file by the file that was set aside; return whether there is one.
+
+    Both may be names of the kept file itself: then only the second name is removed.
+    """
+    if not os.path.lexists(step.aside) or not os.path.lexists(step.remove.path):
+        return False
+    if not is_link_to_keeper(step):
+        return False
+    os.replace(step.aside, step.remove.path)
+    remove(step.aside)
+    return True
+
+
 def _undo_link(step: Step) -> bool:
     """Replace the link by the file that was set aside, else by a copy of the kept, equal file."""
     path = step.remove.path
     remove(step.link)
     if os.path.lexists(path) and is_link_to_keeper(step):
-        if os.path.lexists(step.aside):
-            os.replace(step.aside, path)
-            remove(step.aside)
-        else:
+        if not _replace_link(step):
             with _new_copy(step, step.keep) as copy:
                 os.replace(copy.path, path)
                 copy.check_at(path)

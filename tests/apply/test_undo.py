@@ -3,6 +3,7 @@
 What undo does when nobody disturbs it is tested in test_actions.
 """
 
+import errno
 import os
 import shutil
 import subprocess
@@ -288,6 +289,31 @@ def _slowly(source, target):
     target.write(whole[:5])
     target.flush()
     target.write(whole[5:])
+
+
+def test_a_file_that_cannot_be_copied_back_keeps_its_name_in_the_target(
+    scene, other_device, monkeypatch
+):
+    target = other_device / "aside"
+    journal = scene.apply("move", target).journal
+    moved, there = scene.tree(), tree(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", partial(_open_on_a_full_disk, os.open))
+        skipped = scene.undo(journal).skipped
+
+    assert {skip.reason for skip in skipped} == {"no-room"}
+    assert (scene.tree(), tree(target)) == (moved, there)
+    assert scene.undo(journal).n_restored == 2
+    assert scene.tree() == CONTENTS
+    assert not target.exists()
+
+
+def _open_on_a_full_disk(call, path, flags, *args, **options):
+    """Open a file, unless it is to be created."""
+    if flags & os.O_CREAT:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return call(path, flags, *args, **options)
 
 
 def test_a_copy_from_another_device_has_the_time_and_owner_of_the_file(scene, other_device):

@@ -213,7 +213,12 @@ def _bring_back(step: Step, to: bytes) -> None:
             else:
                 return _check_is(step, to, status)
     os.rename(to, step.part)
-    _bring_back_copy(step)
+    try:
+        _bring_back_copy(step)
+    except BaseException:
+        if not os.path.lexists(step.remove.path):
+            move(step.part, to)  # its own name in the target, where people look for it
+        raise
 
 
 @contextmanager

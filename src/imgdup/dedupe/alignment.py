@@ -60,7 +60,7 @@ def find_places(first: Pixels, second: Pixels) -> list[Place]:
 
     A place where the reduced pictures clearly show different things is left out.
     """
-    gray = _both_gray(first, second)
+    gray = _Reduced(first), _Reduced(second)
     found = [(*_search(gray[0], gray[1]), True), (*_search(gray[1], gray[0]), False)]
     found.sort(key=lambda each: -each[0])
     least = max(LEAST_CORRELATION, found[0][0] - NEARLY_AS_LIKELY)
@@ -71,7 +71,7 @@ def find_places(first: Pixels, second: Pixels) -> list[Place]:
 
 def refine(first: Pixels, second: Pixels, place: Place) -> Place | None:
     """Refine a place; None if the pictures clearly show different things there."""
-    return _refined(*_both_gray(first, second), place, FINE_SIDE)
+    return _refined(_Reduced(first), _Reduced(second), place, FINE_SIDE)
 
 
 def is_reverse(rough: Place, other: Place, shape: tuple[int, ...]) -> bool:
@@ -165,7 +165,22 @@ def _without_edges(span: slice) -> slice:
     return slice(span.start + edge, span.stop - edge)
 
 
-def _search(whole: Pixels, part: Pixels) -> tuple[float, Matrix]:
+class _Reduced:
+    """A gray picture that is reduced to each size once."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = np.ascontiguousarray(luma_of(pixels))
+        self.shape = self.pixels.shape
+        self._of_size: dict[tuple[int, int], Pixels] = {}
+
+    def to(self, height: int, width: int) -> Pixels:
+        """Return it at a size."""
+        if (height, width) not in self._of_size:
+            self._of_size[height, width] = resized(self.pixels, height, width)
+        return self._of_size[height, width]
+
+
+def _search(whole: _Reduced, part: _Reduced) -> tuple[float, Matrix]:
     """Search the part in the reduced whole, at several scales."""
     scale = min(1.0, SEARCH_SIDE / max(whole.shape))
     height, width = (max(1, round(side * scale)) for side in whole.shape)
@@ -175,20 +190,14 @@ def _search(whole: Pixels, part: Pixels) -> tuple[float, Matrix]:
     sizes = np.minimum(sizes[np.logical_and.accumulate(fits)], (height, width))
     if not len(sizes):
         return -1.0, np.eye(2, 3)
-    part = resized(part, *np.maximum(sizes[0], part.shape).tolist())
-    found = search(resized(whole, height, width), part, sizes)
+    pixels = part.to(*np.maximum(sizes[0], part.shape).tolist())
+    found = search(whole.to(height, width), pixels, sizes)
     rows, columns = sizes[found.number].tolist()
     matrix = [[columns / width, 0, found.x / width], [0, rows / height, found.y / height]]
     return found.correlation, np.array(matrix, np.float64)
 
 
-def _both_gray(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
-    """Return the luma of both pictures."""
-    one, other = luma_of(first), luma_of(second)
-    return np.ascontiguousarray(one), np.ascontiguousarray(other)
-
-
-def _refined(first: Pixels, second: Pixels, place: Place, side: int) -> Place | None:
+def _refined(first: _Reduced, second: _Reduced, place: Place, side: int) -> Place | None:
     """Refine a place by weighted least squares on gray pictures of at most this side.
 
     None if the pictures then show different things.
@@ -197,11 +206,11 @@ def _refined(first: Pixels, second: Pixels, place: Place, side: int) -> Place | 
     matrix = place.matrix
     scale = min(1.0, side / max(part.shape))
     size = [max(2, round(each * scale)) for each in part.shape]
-    goal = resized(part, size[0], size[1])
+    goal = part.to(size[0], size[1])
     left, top, right, bottom = box_in_whole(matrix)
     extent = (max(1e-3, bottom - top), max(1e-3, right - left))
     full = [max(2, min(w, round(s / e))) for w, s, e in zip(whole.shape, size, extent, strict=True)]
-    source = resized(whole, full[0], full[1])
+    source = whole.to(full[0], full[1])
     n_rounds = ROUNDS if min(size) >= LEAST_SIDE else 0
     matrix, taken = moved(source, goal, matrix, n_rounds)
     if visible_agreement(taken, goal) < LEAST_ALIKE[side]:

@@ -89,9 +89,8 @@ class Evidence:
 
     def __init__(self, first: Pixels, second: Pixels) -> None:
         first, second, self._tones = equal_colours(first, second)
-        self._first, self._second, sharper = equal_sharpness(first, second)
-        y, z = plane_of(self._first, 0), plane_of(self._second, 0)
-        y, z, self.filter_strength = equal_filter(y, z, sharper)  # below 0 if it sharpens
+        self._first, self._second, planes, sharper = equal_sharpness(first, second)
+        y, z, self.filter_strength = equal_filter(*planes, sharper)  # below 0 if it sharpens
         self._has_rough_curve = self._tones.is_mapped and not self._tones.is_exact
         is_exact = self._tones.is_exact
         self._clean = CLEAN if is_exact else least_factor(self.filter_strength, self.has_curve)

@@ -21,7 +21,8 @@ CLIPPED, STRONGLY_FITTED, FITTED, CLEAN = 2.0, 1.5, 1.0, 0.2
 FILTER_SIGMAS = (1.0, 2.5)  # pixels
 BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
 DAMPING = 1e-3  # a pixel; prefers the unfiltered plane if nothing is to be gained
-SMALLEST = 64  # pixels; smaller pictures are not halved
+SMALLEST = 64  # pixels; smaller pictures are not halved, ...
+MOST_HALVED = 3  # ... nor is any more often
 
 
 class Filter(NamedTuple):
@@ -37,19 +38,28 @@ class Filter(NamedTuple):
         return float(np.copysign(size, self.fine + self.coarse))
 
 
-def equal_sharpness(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, int]:
-    """Halve both pictures while one lacks nearly all of the other's fine detail.
+class Sharp(NamedTuple):
+    """Two pictures that are about equally sharp, their luma, and which is sharper, 0 or 1."""
 
-    Also return which picture is sharper, 0 or 1.
-    """
-    for _ in range(3):
-        details = [_detail(plane_of(each, 0)) for each in (first, second)]
+    first: Pixels
+    second: Pixels
+    planes: tuple[Plane, Plane]
+    sharper: int
+
+
+def equal_sharpness(first: Pixels, second: Pixels) -> Sharp:
+    """Halve both pictures while one lacks nearly all of the other's fine detail."""
+    for _ in range(MOST_HALVED):
+        planes = plane_of(first, 0), plane_of(second, 0)
+        details = [_detail(each) for each in planes]
         height, width = first.shape[:2]
         if min(details) >= BLURRED_SHARE * max(details) or min(height, width) < SMALLEST:
             break
         first = resized(first, height // 2, width // 2)
         second = resized(second, height // 2, width // 2)
-    return first, second, int(details[0] < details[1])
+    else:
+        planes = plane_of(first, 0), plane_of(second, 0)
+    return Sharp(first, second, planes, int(details[0] < details[1]))
 
 
 def _detail(plane: Plane) -> float:

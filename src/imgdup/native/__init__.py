@@ -17,7 +17,7 @@ import os
 import platform
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -40,7 +40,7 @@ Shape: TypeAlias = tuple[int | None, ...]  # None is any length
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Plane: TypeAlias = npt.NDArray[np.float32]  # shape (height, width)
 
-_addressof, _from_buffer = ctypes.addressof, ctypes.c_char.from_buffer
+_from_buffer: Callable[[Any], ctypes.c_char] = ctypes.c_char.from_buffer
 _ENDINGS = {"win32": ".dll", "cygwin": ".dll", "darwin": ".dylib"}
 
 

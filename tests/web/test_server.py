@@ -236,6 +236,13 @@ def test_no_token_is_written_anywhere_but_in_the_first_line(painted_index):
     with command(painted_index) as (process, url):
         asked(f"{url}/api/info")
         asked(f"{url}/api/nowhere?token={TOKEN}")
+        upgrade = (
+            b"GET /api/info HTTP/1.1\r\n" + HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        )
+        for request in (b"\x16\x03\x01 no HTTP\r\n\r\n", upgrade + b"\r\n"):
+            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+                client.sendall(request)
+                assert client.recv(8).startswith(b"HTTP/1.1")
         process.terminate()
         out, err = process.communicate(timeout=WAIT_S)
 

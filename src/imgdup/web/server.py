@@ -97,8 +97,9 @@ def run(app: Starlette, listener: socket.socket) -> None:
         http=LimitedProtocol,
         ws="none",
         lifespan="on",
-        access_log=False,  # nothing of a request is written anywhere
+        access_log=False,  # nothing of a request is written anywhere, ...
         log_config=None,
+        log_level="error",  # ... not even a line for each one that is no HTTP
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,

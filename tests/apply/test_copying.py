@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imgdup.apply import restore
 from imgdup.apply.copying import NO_ATTRIBUTES, copied
 from imgdup.apply.recheck import SkipFile
 from imgdup.apply.steps import Rights
@@ -155,6 +156,26 @@ def test_a_file_of_somebody_else_in_the_target_is_not_moved_back_but_copied(scen
     assert (mine.st_uid, mine.st_gid, mine.st_mode & 0o7777) == (0, 0, 0o600)
     assert mine.st_ino != theirs
     assert tree(target) == {}
+
+
+def test_a_file_that_is_replaced_while_undo_checks_it_is_not_moved_back(
+    scene, tmp_path, monkeypatch
+):
+    journal = scene.apply("move", tmp_path / "aside").journal
+    check = restore._check_any_time
+
+    def check_another(step, path):
+        Path(tmp_path / "new").write_bytes(Path(os.fsdecode(path)).read_bytes())
+        os.replace(tmp_path / "new", path)
+        return check(step, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restore, "_check_any_time", check_another)
+        first = scene.undo(journal)
+
+    assert {skip.reason for skip in first.skipped} == {"changed"}
+    assert all("was replaced while it was checked" in skip.detail for skip in first.skipped)
+    assert first.n_restored == 0
 
 
 def facts_of(content):

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from imgdup import cli
+from imgdup.errors import ImgdupError
 from imgdup.index.folder import find
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -128,8 +129,9 @@ def test_a_link_to_an_index_counts_by_the_owner_of_the_link(indexed, tmp_path, m
     assert cli.main(["info"]) == 0
 
 
-@posix
-def test_under_sudo_the_index_of_the_caller_is_used(tmp_path, monkeypatch):
+@pytest.fixture
+def called_by_1000(tmp_path, monkeypatch):
+    """Let the index in the folder, and the command before sudo, be of user 1000."""
     (tmp_path / ".imgdup").mkdir()
     monkeypatch.delenv("IMGDUP_INDEX", raising=False)
     real = os.stat
@@ -141,7 +143,21 @@ def test_under_sudo_the_index_of_the_caller_is_used(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "stat", owned_by_1000)
     monkeypatch.setattr(os, "lstat", owned_by_1000)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("SUDO_UID", "1000")
 
+
+@posix
+@pytest.mark.usefixtures("called_by_1000")
+def test_under_sudo_the_index_of_the_caller_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
     assert find(tmp_path) == tmp_path / ".imgdup"
+
+
+@posix
+@pytest.mark.usefixtures("called_by_1000")
+def test_sudo_to_a_user_who_is_not_root_trusts_no_index_of_the_caller(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1001)
+
+    with pytest.raises(ImgdupError, match="belongs to another user"):
+        find(tmp_path)

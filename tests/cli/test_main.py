@@ -174,7 +174,7 @@ def test_in_a_deleted_folder_absolute_paths_work(indexed, tmp_path, command):
 def test_processes_that_start_in_a_deleted_folder_work(indexed, tmp_path, deleted, command):
     args = [each.format(photos=indexed) for each in command]
 
-    done = deleted(*args, IMGDUP_INDEX=str(tmp_path / ".imgdup"))
+    done = deleted(*args, IMGDUP_INDEX=str(tmp_path / "new"))
 
     assert (done.returncode, b"imgdup:" in done.stderr) == (0, False), done.stderr
 
@@ -183,7 +183,13 @@ def test_processes_that_start_in_a_deleted_folder_work(indexed, tmp_path, delete
 @pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize(
     "command",
-    [["info"], ["index", "photos"], ["query", "p.jpg"], ["index", ".", "--index", "{place}/x"]],
+    [
+        ["info"],
+        ["index", "photos"],
+        ["query", "p.jpg"],
+        ["index", ".", "--index", "{place}/x"],
+        ["dedupe", "{place}/photos", "--index", "{place}/.imgdup", "--plan", "p"],
+    ],
     ids=" ".join,
 )
 def test_in_a_deleted_folder_a_relative_path_is_an_error_that_names_the_cause(tmp_path, command):

@@ -2,12 +2,16 @@
 
 import os
 import stat
+import tarfile
+from dataclasses import replace
 
 import pytest
 from make_sample import encode, photo
 
 from array_rows import File, rows_of, same_picture
 from imgdup import ImageIndex, cli
+from imgdup.build import update
+from imgdup.build.roots import OptionChanges
 from imgdup.build.settings import Settings
 from imgdup.dedupe import find_duplicates
 from imgdup.dedupe.candidates import MatchRule
@@ -17,7 +21,8 @@ from imgdup.dedupe.leaks import Gate, coverage
 from imgdup.dedupe.plan import write_plan
 from imgdup.dedupe.split import split
 from imgdup.index.columns import images
-from imgdup.index.folder import prepare
+from imgdup.index.folder import VERDICTS, prepare
+from imgdup.index.pack import save_pack
 from imgdup.output.cleaning import save_groups, save_lists, save_split
 from imgdup.output.export import export
 from imgdup.output.gallery import save_duplicates, save_leaks
@@ -26,6 +31,8 @@ from imgdup.output.montage import save_montage
 from imgdup.output.results import MatchRow
 from imgdup.system.files import common_mode, replacing
 from imgdup.workers.pool import inline
+
+SETTINGS = Settings(workers=1, engine=inline)
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="needs permissions"),
@@ -74,6 +81,7 @@ def all_files(folder, out):
     gate = Gate(leaks, [False] * len(leaks.verdicts), coverages)
     save_leaks(out / "leaks.html", Evidence(gate, MatchRule(), True, "imgdup", "today", "1"))
     save_lists(duplicates, keep_list=out / "kept", remove_list=out / "removed")
+    save_lists(duplicates, remove_list=out / "removed.jsonl")
     for name in ("groups.csv", "groups.png"):
         save_groups(out / name, duplicates)
     save_split(out / "splits", rows, split(ImageSet(rows, images(rows), []), {"x": 1.0}))
@@ -94,7 +102,7 @@ def test_files_about_private_pictures_are_private(pictures, tmp_path):
 
     written = all_files(pictures, tmp_path / "out")
 
-    assert len(written) == 9
+    assert len(written) == 10
     assert {path.name: mode_of(path) for path in written} == {path.name: 0o600 for path in written}
 
 
@@ -119,13 +127,63 @@ def test_one_private_picture_makes_private_what_shows_it_and_nothing_else(pictur
 @pytest.mark.parametrize(("mode", "expected"), [(0o600, 0o600), (0o644, 0o644)])
 def test_an_index_and_its_export_are_as_private_as_the_pictures(pictures, tmp_path, mode, expected):
     (pictures / "b" / "2.jpg").chmod(mode)
-    settings = Settings(workers=1, engine=inline)
-    index = ImageIndex.build(pictures, path=tmp_path / "index", settings=settings)
+    index = ImageIndex.build(pictures, path=tmp_path / "index", settings=SETTINGS)
 
     export(index.rows, "csv", tmp_path / "files.csv")
 
     assert mode_of(tmp_path / "files.csv") == expected
     assert mode_of(tmp_path / "index" / "index.1") == expected
+
+
+def test_an_index_of_private_pictures_is_private_from_its_first_byte(
+    pictures, tmp_path, monkeypatch
+):
+    (pictures / "b" / "2.jpg").chmod(0o600)
+    monkeypatch.setattr(update, "keep_private", lambda file, mode: None)  # at the end of a run
+
+    ImageIndex.build(pictures, path=tmp_path / "index", settings=SETTINGS)
+
+    assert mode_of(tmp_path / "index" / "index.1") == 0o600
+
+
+def test_a_pack_is_as_private_as_its_index(pictures, tmp_path):
+    (pictures / "b" / "2.jpg").chmod(0o600)
+    index = ImageIndex.build(pictures, path=tmp_path / "index", settings=SETTINGS)
+
+    save_pack(index.generation, tmp_path / "pack")
+
+    assert mode_of(tmp_path / "pack") == 0o600
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_an_index_is_as_private_as_a_container_of_pictures(pictures, tmp_path, is_named):
+    with tarfile.open(tmp_path / "photos" / "c.tar", "w") as tar:
+        tar.add(pictures / "a" / "1.jpg", "1.jpg")
+    (pictures / "c.tar").chmod(0o600)
+
+    update.update_index(
+        tmp_path / "index",
+        [str(pictures / "c.tar" if is_named else pictures)],
+        replace(SETTINGS, changes=OptionChanges(containers=True)),
+    )
+
+    assert mode_of(tmp_path / "index" / "index.1") == 0o600
+
+
+def test_verdicts_and_reports_of_a_comparison_are_private(pictures, tmp_path):
+    (pictures / "b" / "2.jpg").write_bytes(encode(photo(1, 64, 48), ".png"))
+    for path in pictures.rglob("*.jpg"):
+        path.chmod(0o600)
+
+    code = cli.main(
+        ["compare", str(pictures / "a"), str(pictures / "b"), "--index", str(tmp_path / "index"),
+         "--junit", str(tmp_path / "j.xml"), "--markdown", str(tmp_path / "m.md")]
+    )  # fmt: skip
+
+    assert code == 0
+    assert b"2.jpg" in (tmp_path / "j.xml").read_bytes()
+    written = [tmp_path / "j.xml", tmp_path / "m.md", tmp_path / "index" / VERDICTS]
+    assert [mode_of(path) for path in written] == [0o600] * 3
 
 
 @pytest.mark.parametrize(

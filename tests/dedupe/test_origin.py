@@ -106,6 +106,16 @@ def test_compression_of_the_highest_quality_does_not_tell_which_came_first():
     assert ruled(lossless, jpeg, LEVELS, quality=90).for_second
 
 
+def test_a_copy_that_was_compressed_again_loses_whatever_its_quality():
+    poor, good = ((PICTURE, "jpeg"), {"quality": 60}), (through_jpeg(PICTURE, 60), "jpeg")
+    verdicts = {each: SAME._replace(copy=each) for each in ("first", "second")}
+
+    assert ruled(good, poor[0], verdicts["first"], **poor[1]) == Ruling("quality", for_second=True)
+    assert ruled(good, poor[0], verdicts["second"], **poor[1]) == Ruling("quality")
+    by_age = ruled(good, poor[0], verdicts["first"], ("oldest", "first", "quality"), **poor[1])
+    assert by_age == Ruling("first")
+
+
 @pytest.mark.parametrize("relation", ["edited", "cropped", "unverified", "same-bytes"])
 def test_pictures_that_are_not_the_same_do_not_decide(relation):
     verdict = LEVELS._replace(relation=relation)

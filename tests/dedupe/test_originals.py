@@ -198,6 +198,8 @@ PAIRS = {
     ),
     "brighter": (None, 60, lambda image: ImageEnhance.Brightness(image).enhance(0.8), ".png"),
     "grainy original": (grainy, 95, lambda image: image, ".webp"),
+    "compressed less": (None, 60, lambda image: image, ".jpg"),
+    "compressed more": (None, 95, lambda image: image, ".jpg"),
 }
 
 
@@ -223,7 +225,7 @@ def test_the_original_stays_where_only_both_pictures_show_it(
 
     assert lost(plan, is_numbered_original) == []
     rules = {number_of(Path(name_of(each.remove.path))): each.rule for each in plan.removals}
-    expected = ["not-upscaled", "not-upscaled", "largest", "quality", "quality"]
+    expected = ["not-upscaled", "not-upscaled", "largest", *["quality"] * 4]
     assert rules == dict(enumerate(expected))
 
 

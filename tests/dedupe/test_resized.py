@@ -1,4 +1,4 @@
-"""Which of two copies of different sizes was made from the other, by the errors of rounding.
+"""Which of two copies was made from the other, by the errors of rounding.
 
 The copies are made by Pillow, and decoded by it: it resizes and compresses by its own code.
 """
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from encoded import save, scenery, with_orientation
-from imgdup.dedupe.resized import MIDDLE, change_of_size, middle
+from imgdup.dedupe.resized import MIDDLE, change_of_size, copy_of_equal_size, middle
 from imgdup.images.headers import LOSSLESS_STEPS, rounding_steps
 
 BICUBIC, BILINEAR, LANCZOS, NEAREST = (
@@ -91,6 +91,57 @@ def test_the_middle_of_a_large_picture_is_enough():
         original.pixels, np.asarray(shown)[original.top :, original.left :][:MIDDLE, :MIDDLE]
     )
     assert change_of_size(original, copy) == "reduced"
+
+
+JPEG, WEBP = "jpeg", "webp"
+
+
+@pytest.mark.parametrize(
+    ("original", "copy"),
+    [
+        ((JPEG, 95), (JPEG, 80)),
+        ((JPEG, 95), (JPEG, 90)),
+        ((JPEG, 95), (JPEG, 30)),
+        ((JPEG, 80), (JPEG, 95)),
+        ((JPEG, 60), (JPEG, 90)),
+        ((JPEG, 60), (WEBP, 95)),
+        ((JPEG, 95), (WEBP, 80)),
+        ((WEBP, 80), (JPEG, 90)),
+        ((WEBP, 95), (JPEG, 95)),
+    ],
+)
+@pytest.mark.parametrize("photo", [SHARP, SOFT], ids=["sharp", "soft"])
+def test_a_copy_that_was_compressed_again_is_told_from_its_original(photo, original, copy):
+    first, shown = seen(photo, original[0], quality=original[1])
+    second, _ = seen(shown, copy[0], quality=copy[1])
+
+    assert copy_of_equal_size(first, second) == "second"
+    assert copy_of_equal_size(second, first) == "first"
+
+
+def test_a_blurred_copy_of_the_same_size_is_told_from_its_original():
+    first, shown = seen(SHARP, JPEG, quality=90)
+    second, _ = seen(shown.filter(ImageFilter.GaussianBlur(0.8)), JPEG, quality=90)
+
+    assert copy_of_equal_size(first, second) == "second"
+
+
+def test_copies_of_equal_size_that_show_nothing_are_not_judged():
+    picture, shown = seen(SHARP, JPEG, quality=80)
+    grain = np.random.default_rng(1).normal(0, 12, (216, 288, 3))
+    grainy = np.clip(np.asarray(shown) + grain, 0, 255).astype(np.uint8)
+    others = [
+        seen(shown, JPEG, quality=80)[0],  # by the same steps
+        seen(shown, "png")[0],  # lossless
+        seen(resized(shown, 0.9, BICUBIC), JPEG, quality=60)[0],  # of another size
+        seen(Image.fromarray(grainy), JPEG, quality=98)[0],  # not only compressed
+        seen(Image.fromarray(grainy), WEBP, quality=98)[0],
+        seen(Image.new("RGB", (288, 216), (90, 90, 90)), JPEG, quality=60)[0],  # flat
+    ]
+    tiny = [seen(shown.resize((20, 7)), JPEG, quality=each)[0] for each in (95, 60)]
+
+    assert [copy_of_equal_size(picture, each) for each in others] == [None] * len(others)
+    assert copy_of_equal_size(*tiny) is None
 
 
 def test_pictures_that_show_nothing_are_not_judged():

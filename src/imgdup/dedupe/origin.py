@@ -13,6 +13,7 @@ import numpy as np
 
 from imgdup.dedupe.keep import FACT_RULES, LAST, FactsOf, Keep, deciding_rules
 from imgdup.dedupe.relations import SAME_PICTURE, Verdict
+from imgdup.dedupe.resized import FIRST
 from imgdup.images.facts import ImageFacts
 from imgdup.images.gray import Pixels
 from imgdup.images.spectra import ENLARGED, change_of_size
@@ -87,8 +88,8 @@ def rulings(
         factor = math.sqrt(width[b] * height[b] / (width[a] * height[a]))
         if rules[place] in by_size and factor != 1:
             found[place] = _by_size(one, other, factor, verdicts[place]) or found[place]
-        elif rules[place] in by_quality | {"not-upscaled"} and verdicts[place].levels_only:
-            found[place] = _by_levels(one, other) or found[place]
+        elif factor == 1 and rules[place] in by_quality | {"not-upscaled"}:
+            found[place] = _by_quality(one, other, verdicts[place]) or found[place]
     return found
 
 
@@ -107,6 +108,13 @@ def _by_size(one: ImageFacts, other: ImageFacts, factor: float, verdict: Verdict
     if change == ENLARGED:
         return Ruling("not-upscaled", for_second=smaller is other)
     return Ruling("largest", for_second=larger is other)
+
+
+def _by_quality(one: ImageFacts, other: ImageFacts, verdict: Verdict) -> Ruling | None:
+    """Decide between files of one size by what rounding or a change of levels has left."""
+    if verdict.levels_only:
+        return _by_levels(one, other)
+    return Ruling("quality", for_second=verdict.copy == FIRST) if verdict.copy else None
 
 
 def _by_levels(one: ImageFacts, other: ImageFacts) -> Ruling | None:

@@ -18,7 +18,13 @@ from imgdup.dedupe.groups import CHANNELS, MAX_SIDE
 from imgdup.dedupe.known import FileContents
 from imgdup.dedupe.origin import only_levels_differ
 from imgdup.dedupe.relations import SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED, Verdict
-from imgdup.dedupe.resized import MIDDLE, Middle, change_of_size, middle
+from imgdup.dedupe.resized import (
+    MIDDLE,
+    Middle,
+    change_of_size,
+    copy_of_equal_size,
+    middle,
+)
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb, shrink_to
 from imgdup.images.facts import contents_digest, facts_and_whole
@@ -142,6 +148,7 @@ def _verdict(first: Picture, second: Picture) -> Verdict:
     return verdict._replace(
         levels_only=only_levels_differ(first.pixels, second.pixels),
         change_of_size=change_of_size(first.middle, second.middle),
+        copy=copy_of_equal_size(first.middle, second.middle),
     )
 
 

@@ -59,6 +59,9 @@ class Verdict(NamedTuple):
     # Of copies of different sizes: whether the larger one was ``enlarged``, or the other one
     # ``reduced``; None if their pixels do not show it.
     change_of_size: str | None = None
+    # Of copies of one size: which was made from the other, the ``first`` or the ``second`` picture;
+    # None if their pixels do not show it.
+    copy: str | None = None
 
 
 def removable(text: str = "", *, verify: bool = True) -> tuple[str, ...]:

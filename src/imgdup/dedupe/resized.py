@@ -1,9 +1,11 @@
-"""Decide from the pixels of two copies of different sizes which of them was made from the other.
+"""Decide from the pixels of two copies which of them was made from the other.
 
 Whoever saves a resized copy rounds it: to whole levels, and in a JPEG file to multiples of the
 steps of its quantization. So a copy differs from its resized original by errors that are spread
 evenly over each step. The other way round the errors have other sizes, or another spread: the
 original's own rounding is in the copy as well.
+
+The same holds for a copy of the same size that was compressed again.
 
 How the copy was resized is not known. The results of several usual methods are mixed with the
 weights that fit best, so that a little blur or sharpening and another brightness do not matter.
@@ -49,6 +51,17 @@ _EXACT = 0.01  # levels squared; rounding alone leaves 1 / 12
 # By how much more likely the errors of a copy are, on average, than those the other way round; and
 # the least of what is called a copy. Chosen on 20 to 60 photos, sharp and soft ones, of one sample.
 _MIN_LEAD, _LEAST = 0.03, -0.1
+# The same of copies of one size, whose errors are less even: compression of the copy meets that of
+# the original. Chosen on 25 clean photos and copies of 7 qualities.
+_MIN_LEAD_OF_EQUAL, _LEAST_OF_EQUAL = 0.2, -0.7
+# Where the steps of only one file are known: from this likeness on, it is the copy. It is the
+# original if the other picture keeps to its steps (mean squared error, as a share of what rounding
+# leaves), or if the errors are unlike those of rounding, and so small (levels) that nothing but
+# compression changed the other one. Of 1,000 copies that were made from AVIF, HEIC and WebP files,
+# none has less than 0.99 of the share, or less than -0.47 of the likeness.
+_EVEN, _ON_STEPS, _UNEVEN, _SLIGHT = -0.05, 0.8, -0.6, 5.0
+_FAR_OFF = 4.0  # of the share; larger errors count as this
+FIRST, SECOND = "first", "second"
 
 Plane = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -64,6 +77,14 @@ class Middle(NamedTuple):
     height: int
     width: int
     steps: Steps
+
+
+class _Fit(NamedTuple):
+    """How a picture fits what it may have been made from."""
+
+    likeness: float  # of its errors to those of rounding
+    share: float  # their mean square, of that of rounding
+    spread: float  # their root mean square, in levels
 
 
 class _Method(NamedTuple):
@@ -115,34 +136,107 @@ def change_of_size(first: Middle, second: Middle) -> str | None:
     return ENLARGED if of_larger > of_smaller else REDUCED
 
 
+def copy_of_equal_size(first: Middle, second: Middle) -> str | None:
+    """Decide which of two pictures of one size was made from the other: ``first`` or ``second``.
+
+    None if the pixels do not show it, the sizes differ, or a file is lossless: a picture may have
+    been saved in both ways at once.
+    """
+    if (first.height, first.width) != (second.height, second.width):
+        return None
+    if LOSSLESS_STEPS in (first.steps, second.steps):
+        return None
+    one, other = _fit(first, second), _fit(second, first)
+    if one and other:
+        lead = one.likeness - other.likeness
+        likeliest = max(one.likeness, other.likeness)
+        if likeliest < _LEAST_OF_EQUAL or abs(lead) < _MIN_LEAD_OF_EQUAL:
+            return None
+        return FIRST if lead > 0 else SECOND
+    if one and not second.steps:
+        return _copy_by_one(one, FIRST, SECOND)
+    if other and not first.steps:
+        return _copy_by_one(other, SECOND, FIRST)
+    return None
+
+
+def _copy_by_one(fit: _Fit, known: str, unknown: str) -> str | None:
+    """Decide by how the picture whose steps are known fits the one whose steps are not."""
+    if fit.likeness >= _EVEN:
+        return known
+    is_slight = fit.likeness <= _UNEVEN and fit.spread <= _SLIGHT
+    return unknown if is_slight or fit.share < _ON_STEPS else None
+
+
+def _fit(target: Middle, reference: Middle) -> _Fit | None:
+    """Return how a picture fits another one of its size; None as `_likeness`."""
+    sides = [min(side // BLOCK * BLOCK, _WINDOW) for side in target.pixels.shape[:2]]
+    starts = [
+        (whole - side) // 2 // BLOCK * BLOCK
+        for whole, side in zip(target.pixels.shape[:2], sides, strict=True)
+    ]
+    window = tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))
+    found = _judged_blocks(target, target.pixels[window])
+    if found is None:
+        return None
+    shown, judged = found
+    known = _channel(target)(reference.pixels[window])
+    known -= known.mean()
+    columns = [known, *_blurred(known), np.ones_like(known)]
+    errors = _errors(shown, [blocks(each)[judged] for each in columns])
+    return _fit_of_errors(target.steps, errors, shown, _JUDGED)
+
+
 def _likeness(target: Middle, reference: Middle, factor: float) -> float | None:
     """Return the mean logarithm of how much likelier errors are those of rounding than normal ones.
 
     None if there is too little to see, as in flat pictures, or if the steps are not known.
     """
-    if not target.steps:
-        return None
     lines = _lines(target, reference)
     if lines is None:
         return None
     rows, columns = lines
-    channel = _green if target.steps == LOSSLESS_STEPS else _luma
-    cut = _part(target, (rows.first, rows.last), (columns.first, columns.last))
-    shown = blocks(channel(cut))
-    judged = ~_cut_off(cut) & (shown.std(axis=(1, 2)) > _MIN_SPREAD)
-    if np.count_nonzero(judged) < _MIN_BLOCKS:
+    found = _judged_blocks(
+        target, _part(target, (rows.first, rows.last), (columns.first, columns.last))
+    )
+    if found is None:
         return None
+    shown, judged = found
     known = _part(reference, (rows.start, rows.stop), (columns.start, columns.stop))
-    resizes = [blocks(each)[judged] for each in _resizes(channel(known), lines)]
-    errors = _errors(shown[judged], resizes)
-    if target.steps == LOSSLESS_STEPS:
-        spread = np.mean(errors**2, keepdims=True)
-        if spread < _EXACT:
-            return math.inf
-        return _mean_gain(errors, np.ones_like(spread), spread, _LOSSLESS_NOISE)
+    resizes = [blocks(each)[judged] for each in _resizes(_channel(target)(known), lines)]
     is_larger = target.height * target.width > reference.height * reference.width
     n_judged = max(2, math.ceil(BLOCK / factor * _OF_BAND)) if is_larger else _JUDGED
-    return _gain_by_frequency(errors, shown[judged], target.steps, n_judged)
+    fit = _fit_of_errors(target.steps, _errors(shown, resizes), shown, n_judged)
+    return None if fit is None else fit.likeness
+
+
+def _judged_blocks(picture: Middle, cut: Pixels) -> tuple[Plane, Flags] | None:
+    """Return the blocks of a part of a picture that show something, and a mask of them.
+
+    None if there are too few, or if the steps of the picture are not known.
+    """
+    if not picture.steps or min(cut.shape[:2]) < BLOCK:
+        return None
+    shown = blocks(_channel(picture)(cut))
+    judged = ~_cut_off(cut) & (shown.std(axis=(1, 2)) > _MIN_SPREAD)
+    return (shown[judged], judged) if np.count_nonzero(judged) >= _MIN_BLOCKS else None
+
+
+def _channel(picture: Middle) -> Callable[[Pixels], Plane]:
+    """Return what takes the channel whose errors are looked at from pixels."""
+    return _green if picture.steps == LOSSLESS_STEPS else _luma
+
+
+def _fit_of_errors(steps: Steps, errors: Plane, shown: Plane, n_judged: int) -> _Fit | None:
+    """Return how errors fit the rounding of a file; None if there are too few."""
+    mean_square = float(np.mean(errors**2))
+    if steps != LOSSLESS_STEPS:
+        return _fit_by_frequency(errors, shown, steps, n_judged)
+    likeness = math.inf
+    if mean_square >= _EXACT:
+        spread = np.array([mean_square], np.float32)
+        likeness = _mean_gain(errors, np.ones_like(spread), spread, _LOSSLESS_NOISE)
+    return _Fit(likeness, 12 * mean_square, math.sqrt(mean_square))
 
 
 def _lines(target: Middle, reference: Middle) -> tuple[_Line, _Line] | None:
@@ -197,8 +291,11 @@ def _resizes(known: Plane, lines: tuple[_Line, _Line]) -> list[npt.NDArray[Any]]
     known -= known.mean()
     methods = _DOWN if rows.n_in * columns.n_in > rows.n_out * columns.n_out else _UP
     found = [_operator(rows, each) @ known @ _operator(columns, each).T for each in methods]
-    blurs = [blurred(np.asarray(found[0], np.float32), sigma) for sigma in _BLURS]
-    return [*found, *blurs, np.ones_like(found[0])]
+    return [*found, *_blurred(found[0]), np.ones_like(found[0])]
+
+
+def _blurred(plane: npt.NDArray[Any]) -> list[Plane]:
+    return [blurred(np.asarray(plane, np.float32), sigma) for sigma in _BLURS]
 
 
 def _green(pixels: Pixels) -> Plane:
@@ -220,8 +317,8 @@ def _errors(shown: Plane, resizes: Sequence[npt.NDArray[Any]]) -> Plane:
     return np.asarray(errors.reshape(-1, BLOCK * BLOCK), dtype=np.float32)
 
 
-def _gain_by_frequency(errors: Plane, shown: Plane, steps: Steps, n_judged: int) -> float | None:
-    """Return the mean gain of the coefficients of low frequencies that are not zero."""
+def _fit_by_frequency(errors: Plane, shown: Plane, steps: Steps, n_judged: int) -> _Fit | None:
+    """Return how the coefficients of low frequencies that are not zero fit."""
     transform = block_cosines()
     found, coefficients = (
         each.reshape(-1, BLOCK * BLOCK) @ transform.T for each in (errors, shown - 128)
@@ -238,7 +335,13 @@ def _gain_by_frequency(errors: Plane, shown: Plane, steps: Steps, n_judged: int)
         return None
     spreads = np.sum(np.square(found) * judged, axis=0) / np.maximum(counts, 1) + 1e-6
     frequency = np.nonzero(judged)[1]
-    return _mean_gain(found[judged], of_frequency[frequency], spreads[frequency], _NOISE)
+    steps_of, found_errors = of_frequency[frequency], found[judged]
+    shares = np.minimum(_FAR_OFF, 12 * np.square(found_errors / steps_of))
+    return _Fit(
+        _mean_gain(found_errors, steps_of, spreads[frequency], _NOISE),
+        float(np.mean(shares)),
+        float(np.sqrt(np.mean(np.square(errors)))),
+    )
 
 
 def _mean_gain(errors: Plane, steps: Plane, spreads: Plane, noise: float) -> float:

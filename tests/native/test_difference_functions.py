@@ -14,7 +14,8 @@ from imgdup.native.difference import (
     blended,
     block_moments,
     blurred,
-    filter_sums,
+    blurs,
+    fitted_filter,
     mean_square,
     shrunk,
     window_means,
@@ -30,16 +31,20 @@ def planes_of(shape, n):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_sums_of_a_filter_equal_those_in_double_precision(shape):
-    a, fine, coarse, b = planes_of(shape, 4)
-    x, z, y = (each.astype(np.float64) - a for each in (fine, coarse, b))
+@pytest.mark.parametrize("damping", [0.001, 40.0])
+def test_a_filter_is_fitted_by_damped_least_squares(shape, damping):
+    a, noise = planes_of(shape, 2)
+    goal = np.clip(1.5 * a - 0.5 * blurred(a, 1.0) + noise / 20, 0, 255)
 
-    found = filter_sums(a, fine, coarse, b)
+    found = fitted_filter(a, goal, blurs(1.0, 2.5, damping))
 
-    products = [x * x, x * z, z * z, x, z, x * y, z * y, y]
-    scale = [np.abs(each).sum() for each in products]
-    off = np.abs(np.array(found) - [each.sum() for each in products])
-    assert np.all(off <= 1e-5 * np.array(scale))
+    design = np.stack([(blurred(a, sigma) - a).ravel() for sigma in (1.0, 2.5)]).astype(np.float64)
+    products = design @ design.T + damping * a.size * np.eye(2)
+    expected = np.linalg.solve(products, design @ (goal - a).ravel())
+    np.testing.assert_allclose([found.fine, found.coarse], expected, rtol=1e-3, atol=1e-3)
+    plane = np.clip(a + (expected @ design).reshape(shape), 0, 255)
+    np.testing.assert_allclose(found.plane, plane, atol=0.2)
+    assert found.error == pytest.approx(np.mean((found.plane - goal) ** 2, dtype=float), rel=1e-4)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -149,7 +154,7 @@ def test_planes_of_another_shape_or_dtype_are_refused():
     with pytest.raises(ValueError, match="one shape"):
         block_moments(a, b[:3], 4)
     with pytest.raises(ValueError, match="float64"):
-        filter_sums(a, a, a, b.astype(np.float64))
+        fitted_filter(a, b.astype(np.float64), blurs(1.0, 2.5, 1.0))
     with pytest.raises(ValueError, match="at least one pixel"):
         block_moments(a, b, 0)
 
@@ -199,7 +204,7 @@ def test_every_level_gives_the_same_planes_and_sums(level):
             blended(p, q, p, (0.3, 0.9, -0.2)),
             *(window_means(np.stack([p, q]), side) for side in (2, 16)),
             shrunk(a, 17, 40),
-            np.array(filter_sums(p, q, p, q)),
+            *map(np.array, fitted_filter(p, q, blurs(1.0, 2.5, 0.001))),
             np.array(mean_square(p, q)),
             *(blurred(p, sigma) for sigma in (0.8, 2.5)),
             *(block_moments(p, q, side) for side in (2, 4, 5)),

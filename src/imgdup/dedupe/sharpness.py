@@ -10,7 +10,7 @@ import numpy as np
 
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, channel_of, resized
-from imgdup.native.difference import blended, blurred, filter_sums, mean_square
+from imgdup.native.difference import blended, blurred, blurs, fitted_filter, mean_square
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
 # Strengths from which on a filter sharpens so much that edges are cut off, or blurs strongly.
@@ -21,6 +21,7 @@ CLIPPED, STRONGLY_FITTED, FITTED, CLEAN = 2.0, 1.5, 1.0, 0.2
 FILTER_SIGMAS = (1.0, 2.5)  # pixels
 BLURRED_SHARE = 0.15  # less fine detail than this share of the other's: compare at half the size
 DAMPING = 1e-3  # a pixel; prefers the unfiltered plane if nothing is to be gained
+BLURS = blurs(*FILTER_SIGMAS, DAMPING)
 SMALLEST = 64  # pixels; smaller pictures are not halved, ...
 MOST_HALVED = 3  # ... nor is any more often
 
@@ -73,12 +74,14 @@ def equal_filter(a: Plane, b: Plane, sharper: int) -> tuple[Plane, Plane, float]
     The sharper plane is blurred, unless sharpening the other one comes nearer.
     """
     planes = [a, b]
-    fitted, strength = _filtered(planes[sharper], planes[1 - sharper])
+    found = fitted_filter(planes[sharper], planes[1 - sharper], BLURS)
+    strength = Filter(found.fine, found.coarse).strength
     if abs(strength) >= UNFILTERED:
-        sharpened, other_strength = _filtered(planes[1 - sharper], planes[sharper])
-        if mean_square(sharpened, planes[sharper]) < mean_square(fitted, planes[1 - sharper]):
-            fitted, strength, sharper = sharpened, other_strength, 1 - sharper
-    planes[sharper] = fitted
+        other = fitted_filter(planes[1 - sharper], planes[sharper], BLURS)
+        if other.error < found.error:
+            found, sharper = other, 1 - sharper
+            strength = Filter(found.fine, found.coarse).strength
+    planes[sharper] = found.plane
     return planes[0], planes[1], strength
 
 
@@ -91,17 +94,10 @@ def least_factor(strength: float, is_mapped: bool) -> float:
     return FITTED if is_mapped or abs(strength) >= UNFILTERED else CLEAN
 
 
-def _filtered(a: Plane, b: Plane) -> tuple[Plane, float]:
-    """Filter a so that it comes nearest to b; also return how strongly."""
-    fine, coarse = (blurred(a, sigma) for sigma in FILTER_SIGMAS)
-    found = _fitted(a, fine, coarse, b)
-    return _applied(a, fine, coarse, found), found.strength
-
-
 def filter_between(a: Plane, b: Plane) -> Filter:
     """Return the filter that takes one plane nearest to another."""
-    fine, coarse = (blurred(a, sigma) for sigma in FILTER_SIGMAS)
-    return _fitted(a, fine, coarse, b)
+    found = fitted_filter(a, b, BLURS)
+    return Filter(found.fine, found.coarse)
 
 
 def filtered(pixels: Pixels, found: Filter) -> Pixels:
@@ -109,17 +105,6 @@ def filtered(pixels: Pixels, found: Filter) -> Pixels:
     a = pixels.astype(np.float32)
     fine, coarse = (blurred(a, sigma) for sigma in FILTER_SIGMAS)
     return np.rint(_applied(a, fine, coarse, found)).astype(np.uint8)
-
-
-def _fitted(a: Plane, fine: Plane, coarse: Plane, b: Plane) -> Filter:
-    sums = filter_sums(a, fine, coarse, b)
-    damping = DAMPING * a.size
-    xx, zz = sums.xx + damping, sums.zz + damping
-    determinant = xx * zz - sums.xz * sums.xz  # above 0: no damped product is singular
-    return Filter(
-        (sums.xy * zz - sums.xz * sums.zy) / determinant,
-        (xx * sums.zy - sums.xz * sums.xy) / determinant,
-    )
 
 
 def _applied(a: Plane, fine: Plane, coarse: Plane, found: Filter) -> Plane:

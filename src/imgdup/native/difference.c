@@ -149,6 +149,23 @@ void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_
     }
 }
 
+double imgdup_fit_filter(const float *a, const float *b, int64_t height, int64_t width,
+                         const ImgdupBlurs *blurs, float *planes, float *fitted, double found[2]) {
+    int64_t n = height * width;
+    float *fine = planes, *coarse = planes + n, *row = planes + 2 * n;
+    double sums[DIFFERENCE_SUMS], damping = blurs->damping * (double)n;
+    imgdup_blur(a, height, width, 1, blurs->fine, blurs->fine_reach, row, fine);
+    imgdup_blur(a, height, width, 1, blurs->coarse, blurs->coarse_reach, row, coarse);
+    imgdup_filter_sums(a, fine, coarse, b, n, sums);
+    double xx = sums[0] + damping, xz = sums[1], zz = sums[2] + damping;
+    double determinant = xx * zz - xz * xz; /* above 0: no damped product is singular */
+    found[0] = (sums[5] * zz - xz * sums[6]) / determinant;
+    found[1] = (xx * sums[6] - xz * sums[5]) / determinant;
+    float x = (float)found[0], z = (float)found[1], weights[] = {1 - x - z, x, z};
+    imgdup_blend(a, fine, coarse, n, weights, fitted);
+    return imgdup_mean_square(fitted, b, n);
+}
+
 /* Write the sums over some rows of each column, of what `imgdup_block_moments` averages. */
 static void add_rows(const float *a, const float *b, int64_t n_rows, int64_t width,
                      float *columns) {

@@ -10,37 +10,10 @@ import numpy.typing as npt
 
 from imgdup.native import Pixels, Plane, address_of, checked_plane, declared
 
-N_SUMS, N_MOMENTS, BLUR_REACH = 8, 6, 32  # the same as in imgdup.h
+N_MOMENTS, BLUR_REACH = 6, 32  # the same as in imgdup.h
 MAX_SIDE, MAX_CHANNELS = 1 << 24, 4  # pixels and levels of each, of a picture that `shrunk` takes
 
 Planes = npt.NDArray[np.float32]
-
-
-class FilterSums(NamedTuple):
-    """Sums over all pixels of products of x = fine - a, z = coarse - a and y = b - a."""
-
-    xx: float
-    xz: float
-    zz: float
-    x: float
-    z: float
-    xy: float
-    zy: float
-    y: float
-
-
-def filter_sums(a: Plane, fine: Plane, coarse: Plane, b: Plane) -> FilterSums:
-    """Add up the products from which a filter is fitted that takes a plane nearest to another.
-
-    Parameters
-    ----------
-    a, fine, coarse, b : ndarray of float32, all of one shape
-        A plane, two blurred copies of it, and the plane to come near to.
-    """
-    planes = [checked_plane(each, a.shape) for each in (a, fine, coarse, b)]
-    sums = np.zeros(N_SUMS, np.float64)
-    _functions().imgdup_filter_sums(*map(address_of, planes), a.size, address_of(sums))
-    return FilterSums(*sums.tolist())
 
 
 def blurred(plane: Plane, sigma: float) -> Plane:
@@ -106,6 +79,56 @@ def blended(a: Plane, fine: Plane, coarse: Plane, weights: tuple[float, float, f
         *map(address_of, (a, fine, coarse)), a.size, *map(address_of, (factors, blend))
     )
     return blend
+
+
+class Blurs(ctypes.Structure):
+    """Two blurs and a damping: `ImgdupBlurs` of ``imgdup.h``, made by `blurs`."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("fine", "coarse")),
+        *((name, ctypes.c_int64) for name in ("fine_reach", "coarse_reach")),
+        ("damping", ctypes.c_double),
+    )
+
+
+def blurs(fine: float, coarse: float, damping: float) -> Blurs:
+    """Return blurs of two standard deviations, the coarse one not below the fine one."""
+    weights = [_gaussian(sigma) for sigma in (fine, coarse)]  # they are kept
+    return Blurs(*map(address_of, weights), *(len(each) - 1 for each in weights), damping)
+
+
+class FittedFilter(NamedTuple):
+    """A filtered plane, how often each blur counts in it, and its mean square from the goal."""
+
+    plane: Plane
+    fine: float
+    coarse: float
+    error: float
+
+
+def fitted_filter(a: Plane, b: Plane, two: Blurs) -> FittedFilter:
+    """Add to a plane what two blurs change, so many times as brings it nearest to another one.
+
+    Least squares find how many times; the damping is added to the sum of squares of each pixel. The
+    result is cut off at black and white.
+
+    Examples
+    --------
+    >>> plane = np.array([[0, 0, 90, 0, 0]], np.float32)
+    >>> found = fitted_filter(plane, blurred(plane, 1.0), blurs(1.0, 2.5, 0.0))
+    >>> round(found.fine, 3), round(found.coarse, 3), round(found.error, 3)
+    (1.0, -0.0, 0.0)
+    """
+    a, b = checked_plane(a, a.shape), checked_plane(b, a.shape)
+    height, width = a.shape
+    scratch = np.empty(2 * a.size + width + 2 * two.coarse_reach, np.float32)
+    plane, found = np.empty_like(a), np.empty(2)
+    error: float = _functions().imgdup_fit_filter(
+        *(address_of(a), address_of(b), height, width, ctypes.byref(two)),
+        *map(address_of, (scratch, plane, found)),
+    )
+    fine, coarse = found.tolist()
+    return FittedFilter(plane, fine, coarse, error)
 
 
 def window_means(planes: Planes, side: int) -> Planes:
@@ -213,10 +236,10 @@ def keep_memory() -> None:
 
 _P, _N = ctypes.c_void_p, ctypes.c_int64  # address, number
 _SIGNATURES = {  # what each function returns, then its arguments
-    "imgdup_filter_sums": (None, _P, _P, _P, _P, _N, _P),
     "imgdup_blur": (None, _P, _N, _N, _N, _P, _N, _P, _P),
     "imgdup_mean_square": (ctypes.c_double, _P, _P, _N),
     "imgdup_blend": (None, _P, _P, _P, _N, _P, _P),
+    "imgdup_fit_filter": (ctypes.c_double, _P, _P, _N, _N, _P, _P, _P, _P),
     "imgdup_window_means": (None, _P, _N, _N, _N, _N, _P, _P),
     "imgdup_block_moments": (None, _P, _P, _N, _N, _N, _P, _P),
     "imgdup_shrink": (None, _P, _N, _N, _N, _P, _N, _N, _P, _P),

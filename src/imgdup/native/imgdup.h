@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 26 };
+enum { IMGDUP_INTERFACE = 27 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -197,6 +197,21 @@ IMGDUP_EXPORT double imgdup_mean_square(const float *a, const float *b, int64_t 
 /* Write a, fine and coarse (n,), times three weights, added up, and cut off at 0 and 255. */
 IMGDUP_EXPORT void imgdup_blend(const float *a, const float *fine, const float *coarse, int64_t n,
                                 const float *weights, float *blend);
+
+/* The weights of two blurs, as for `imgdup_blur`, and what is added to the sum of squares of a pixel. */
+typedef struct {
+    const float *fine, *coarse;
+    int64_t fine_reach, coarse_reach;
+    double damping;
+} ImgdupBlurs;
+
+/* Add to plane a (height, width) what a fine and a coarse blur change, each so many times, found (2,),
+ * as brings it nearest to plane b by damped least squares, and cut it off at 0 and 255: fitted (height,
+ * width). Returns the mean squared difference that is left. planes, for 2 * height * width + width +
+ * 2 * reach of the coarser blur numbers, is scratch memory. */
+IMGDUP_EXPORT double imgdup_fit_filter(const float *a, const float *b, int64_t height, int64_t width,
+                                       const ImgdupBlurs *blurs, float *planes, float *fitted,
+                                       double found[2]);
 
 /* Write the means over the square window around each element of some planes (n_planes, height,
  * width); the side is a power of two, and half of it lies before the element. Beyond the edges,

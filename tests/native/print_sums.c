@@ -265,7 +265,8 @@ static void print_sums(void) {
     static int64_t ends[MAX_SIDE];
     static uint32_t widths[3 * MAX_SIDE];
     static char spans[32 * MAX_SIDE];
-    double sums[8] = {0}, products[64] = {0}, wanted[8] = {0}, powers[8] = {0};
+    static float blurred[2 * MAX_PIXELS + MAX_SIDE + 8];
+    double sums[3], products[64] = {0}, wanted[8] = {0}, powers[8] = {0};
     double rows[MAX_SIDE] = {0}, lines[MAX_SIDE] = {0};
     float cosines[64];
     int height = 8 + (int)next(MAX_SIDE - 8), width = 8 + (int)next(MAX_SIDE - 8);
@@ -282,9 +283,12 @@ static void print_sums(void) {
     for (int i = 0; i < 64; i++)
         cosines[i] = (float)(next(2000) - 1000) / 1000.0f;
     print_levels(bytes[0], bytes[1], height, width);
-    imgdup_filter_sums(planes[0], planes[1], planes[2], planes[3], n, sums);
-    print_doubles("filter", sums, DIFFERENCE_SUMS);
     float gaussian[5] = {0.25f, 0.2f, 0.1f, 0.05f, 0.025f};
+    ImgdupBlurs blurs = {.fine = gaussian + 1, .coarse = gaussian, .fine_reach = 2,
+                         .coarse_reach = 4, .damping = 0.001};
+    sums[2] = imgdup_fit_filter(planes[0], planes[1], height, width, &blurs, blurred, moments, sums);
+    print_doubles("filter", sums, 3);
+    print_floats("fitted", moments, n);
     imgdup_blur(planes[0], height, width, 1, gaussian, 4, scratch, moments);
     print_floats("blur", moments, n);
     int length = height < width ? height : width;

@@ -11,6 +11,7 @@
 #endif
 
 enum {
+    PRODUCTS = 5, /* from which a filter is fitted */
     FINE_REACH = 3,   /* pixels, of the blurs that are needed most */
     COARSE_REACH = 8,
     WHITE = 255,
@@ -30,12 +31,14 @@ static void copy(void *to, const void *from, int64_t n_lanes) {
         memcpy(to, from, (size_t)n_lanes * sizeof(float));
 }
 
-void imgdup_filter_sums(const float *a, const float *fine, const float *coarse, const float *b,
-                        int64_t n, double *sums) {
-    double totals[DIFFERENCE_SUMS][LANES];
+/* Add up products over n pixels, each of two of x = fine - a, z = coarse - a and y = b - a: the sums are
+ * those of xx, xz, zz, xy and zy. */
+static void add_products(const float *a, const float *fine, const float *coarse, const float *b,
+                         int64_t n, double sums[PRODUCTS]) {
+    double totals[PRODUCTS][LANES];
     memset(totals, 0, sizeof totals);
     for (int64_t start = 0; start < n; start += CHUNK) {
-        float part[DIFFERENCE_SUMS][LANES];
+        float part[PRODUCTS][LANES];
         memset(part, 0, sizeof part);
         int64_t stop = n - start < CHUNK ? n : start + CHUNK;
         for (int64_t i = start; i < stop; i += LANES) {
@@ -47,18 +50,15 @@ void imgdup_filter_sums(const float *a, const float *fine, const float *coarse, 
                 part[0][lane] += x * x;
                 part[1][lane] += x * z;
                 part[2][lane] += z * z;
-                part[3][lane] += x;
-                part[4][lane] += z;
-                part[5][lane] += x * y;
-                part[6][lane] += z * y;
-                part[7][lane] += y;
+                part[3][lane] += x * y;
+                part[4][lane] += z * y;
             }
         }
-        for (int k = 0; k < DIFFERENCE_SUMS; k++)
+        for (int k = 0; k < PRODUCTS; k++)
             for (int lane = 0; lane < LANES; lane++)
                 totals[k][lane] += (double)part[k][lane];
     }
-    for (int k = 0; k < DIFFERENCE_SUMS; k++) {
+    for (int k = 0; k < PRODUCTS; k++) {
         sums[k] = 0;
         for (int lane = 0; lane < LANES; lane++)
             sums[k] += totals[k][lane];
@@ -153,14 +153,14 @@ double imgdup_fit_filter(const float *a, const float *b, int64_t height, int64_t
                          const ImgdupBlurs *blurs, float *planes, float *fitted, double found[2]) {
     int64_t n = height * width;
     float *fine = planes, *coarse = planes + n, *row = planes + 2 * n;
-    double sums[DIFFERENCE_SUMS], damping = blurs->damping * (double)n;
+    double sums[PRODUCTS], damping = blurs->damping * (double)n;
     imgdup_blur(a, height, width, 1, blurs->fine, blurs->fine_reach, row, fine);
     imgdup_blur(a, height, width, 1, blurs->coarse, blurs->coarse_reach, row, coarse);
-    imgdup_filter_sums(a, fine, coarse, b, n, sums);
+    add_products(a, fine, coarse, b, n, sums);
     double xx = sums[0] + damping, xz = sums[1], zz = sums[2] + damping;
     double determinant = xx * zz - xz * xz; /* above 0: no damped product is singular */
-    found[0] = (sums[5] * zz - xz * sums[6]) / determinant;
-    found[1] = (xx * sums[6] - xz * sums[5]) / determinant;
+    found[0] = (sums[3] * zz - xz * sums[4]) / determinant;
+    found[1] = (xx * sums[4] - xz * sums[3]) / determinant;
     float x = (float)found[0], z = (float)found[1], weights[] = {1 - x - z, x, z};
     imgdup_blend(a, fine, coarse, n, weights, fitted);
     return imgdup_mean_square(fitted, b, n);

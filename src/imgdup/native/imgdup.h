@@ -174,12 +174,7 @@ IMGDUP_EXPORT void imgdup_distances(const uint64_t *hashes, int64_t n, int64_t w
 
 /* Comparing two pictures: a plane is one channel as float (height, width), levels 0 to 255. */
 
-enum { DIFFERENCE_SUMS = 8, DIFFERENCE_MOMENTS = 6 };
-
-/* Add up products over n pixels: with x = fine - a, z = coarse - a and y = b - a, the sums (8,)
- * are those of xx, xz, zz, x, z, xy, zy, y. */
-IMGDUP_EXPORT void imgdup_filter_sums(const float *a, const float *fine, const float *coarse,
-                                      const float *b, int64_t n, double *sums);
+enum { DIFFERENCE_MOMENTS = 6 };
 
 enum { BLUR_REACH = 32 };
 

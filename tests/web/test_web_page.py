@@ -195,8 +195,8 @@ def test_undo_in_one_tab_leaves_what_another_tab_decided_afterwards(page, second
 
     page.press("u")
 
-    page.wait_for("document.getElementById('message').textContent.includes('Taken back')")
-    assert page.texts("#message")[0].endswith("1 decision stayed: decided anew elsewhere.")
+    page.wait_for("document.getElementById('message').textContent.includes('Undone')")
+    assert page.texts("#message")[0].endswith("1 decision stayed: decided again elsewhere.")
     assert page.texts(".group.decided .role")[1] == "Kept: not a duplicate"
 
 

@@ -33,7 +33,7 @@ TAIL_BYTES = records.MAX_LINE_BYTES + 1
 
 DIFFERENT = "different"  # of two contents
 PREFER, KEEP = "prefer", "keep"  # of one content
-DUPLICATE, UNDECIDED = "duplicate", "undecided"  # of either; the latter takes a decision back
+DUPLICATE, UNDECIDED = "duplicate", "undecided"  # of either; the latter undoes a decision
 OF_PAIRS = (DIFFERENT, DUPLICATE, UNDECIDED)
 OF_CONTENTS = (PREFER, KEEP, DUPLICATE, UNDECIDED)
 NAMES = tuple(dict.fromkeys(OF_CONTENTS + OF_PAIRS))
@@ -50,7 +50,7 @@ class Decision(NamedTuple):
     # Of two contents: ``different``, none is removed for the other; ``duplicate``, somebody looked
     # and agrees. Of one: ``prefer``, it is kept rather than its duplicates; ``keep``, all files of
     # it are kept; ``duplicate``, somebody agrees that one of its files is enough. ``undecided``
-    # takes an earlier decision back.
+    # undoes an earlier decision.
     decision: str
     # The digests of the contents; `other` is empty if there is only one.
     digest: bytes

@@ -225,7 +225,7 @@ def _read_raw(data: bytes, number: int, raw_mode: str) -> Pixels:
 
 _lock = threading.Lock()  # of the three that follow; all threads share Pillow's settings
 _n_decoding = 0
-_changed = ExitStack()  # takes the changes back
+_changed = ExitStack()  # restores the settings
 
 
 @contextmanager
@@ -254,7 +254,7 @@ def _pillow_settings(max_pixels: int) -> Iterator[None]:
 
 
 def _forget_other_threads() -> None:
-    """Take the changes back in a child process, whose only thread does not decode now."""
+    """Restore the settings in a child process, whose only thread does not decode now."""
     global _n_decoding
     _n_decoding = 0
     _changed.close()

@@ -25,7 +25,7 @@ from imgdup.search import distances
 from imgdup.search.equal import Pairs
 from imgdup.search.join import JoinStats, iter_pairs
 
-# The orientation that takes a picture back, by number from 0; that of a quarter turn is another.
+# The orientation that turns a picture back, by number from 0; that of a quarter turn is another.
 INVERSE = np.array([0, 1, 2, 3, 4, 7, 6, 5])
 PAIRS_TOGETHER = 1 << 16  # whose hashes are turned at a time: 16 MB
 

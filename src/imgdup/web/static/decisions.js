@@ -1,4 +1,4 @@
-// Decisions: write them, take them back, write them again. The service keeps them; afterwards the
+// Decisions: write them, undo them, redo them. The service keeps them; afterwards the
 // view is informed, and so are other tabs of this page.
 
 import { record } from "./api.js";
@@ -6,7 +6,7 @@ import { byId, counted, message } from "./parts.js";
 
 const MOST_AT_ONCE = 10_000; // decisions in a request
 
-const done = []; // each has the decisions that were made, and those that take them back
+const done = []; // each has the decisions that were made, and those that undo them
 const undone = [];
 const tabs = new BroadcastChannel("imgdup-decisions");
 let changed = () => {};
@@ -36,7 +36,7 @@ function inTurn(work) {
   return result.then((value) => value);
 }
 
-// Write decisions; return those that count: one that replaces something that was decided anew
+// Write decisions; return those that count: one that replaces something that was decided again
 // elsewhere meanwhile is left out.
 async function write(decisions) {
   const written = [];
@@ -83,11 +83,11 @@ const move = (from, to, [side, other], words) => inTurn(async () => {
   to.push(step);
   const written = await write(step[side].map((each, i) => ({ ...each, replaces: step[other][i].decision })));
   const left = step[side].length - written.length;
-  message(left ? `${words} ${counted(left, "decision")} stayed: decided anew elsewhere.` : words);
+  message(left ? `${words} ${counted(left, "decision")} stayed: decided again elsewhere.` : words);
 });
 
-export const undo = () => move(done, undone, ["back", "now"], "Taken back.");
-export const redo = () => move(undone, done, ["now", "back"], "Decided again.");
+export const undo = () => move(done, undone, ["back", "now"], "Undone.");
+export const redo = () => move(undone, done, ["now", "back"], "Redone.");
 
 byId("undo").onclick = undo;
 byId("redo").onclick = redo;

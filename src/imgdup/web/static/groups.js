@@ -102,7 +102,7 @@ function groupElement(group) {
       make("span", { className: "state", text: words }),
       button("Agree", () => agree(group), "y"),
       button("Keep all", () => keepAll(group), "a"),
-      ...(words ? [button("Take back", () => takeBack(group), "x")] : [])),
+      ...(words ? [button("Clear", () => clearDecisions(group), "x")] : [])),
     make("div", { className: "cards" },
       card(group, group.keeper, "Kept", boxes),
       ...group.files.map((file) => card(group, file, file.role === "remove" ? REMOVE : "Only shown", file.box ? [file.box] : []))));
@@ -189,7 +189,7 @@ const different = (group, file) => {
 };
 const keepAll = (group) => decide(unique(imagesOf(group)).map((image) => ({ decision: "keep", id: image.id, before: image.decision ?? null })));
 
-function takeBack(group) {
+function clearDecisions(group) {
   const images = imagesOf(group).filter((image) => image.decision);
   const pairs = group.files.filter((file) => file.pair_decision && file.digest !== group.keeper.digest);
   return decide([
@@ -284,7 +284,7 @@ export const KEYS = [
   ["a", "keep all of the group", () => keepAll(chosenGroup())],
   ["n", "not a duplicate", () => which && different(chosenGroup(), chosenImage())],
   ["y", "agree with what is proposed", () => agree(chosenGroup())],
-  ["x", "take back what was decided about the group", () => takeBack(chosenGroup())],
+  ["x", "clear the decisions about the group", () => clearDecisions(chosenGroup())],
   ["c", "compare with the kept one", () => compare(chosenGroup(), chosenGroup().files[Math.max(0, which - 1)])],
   ["s", "search for pictures like this one", () => search(chosenImage())],
   ["PageDown", "next page", () => byId("next").disabled || load(page + 1)],

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, overload
 
 from imgdup.api.groups import match_rule
 from imgdup.api.index import DEFAULT_KEEP, ImageIndex
-from imgdup.build.memory import Content, hash_contents
+from imgdup.build.in_memory import Content, hash_contents
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.decide import Policy
 from imgdup.dedupe.keep import parse_keep

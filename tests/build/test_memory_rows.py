@@ -10,9 +10,9 @@ import pytest
 
 from encoded import painted, photo, save
 from imgdup import ImageIndex
-from imgdup.build import memory
+from imgdup.build import in_memory
 from imgdup.build.hash_batch import STATUS_BYTES
-from imgdup.build.memory import Content, hash_contents
+from imgdup.build.in_memory import Content, hash_contents
 from imgdup.build.settings import Settings
 from imgdup.hashing import fingerprint
 from imgdup.images.decode import decode
@@ -55,7 +55,7 @@ def test_bytes_get_the_row_that_their_file_has_in_an_index(folder, tmp_path_fact
     assert [path.name for path in indexed.paths] == list(PICTURES)
     assert len(rows) == len(indexed.paths)
     in_files = GenerationRows(indexed.generation)
-    for name in (*BY_VALUE, "status", memory.TRIMMED, memory.TRIMMED_ROWS):
+    for name in (*BY_VALUE, "status", in_memory.TRIMMED, in_memory.TRIMMED_ROWS):
         assert rows.column(name).tolist() == in_files.column(name).tolist(), name
 
 
@@ -90,9 +90,9 @@ def test_a_file_that_is_named_has_the_row_of_its_bytes(folder):
 def test_only_the_pictures_with_borders_have_a_hash_of_what_these_enclose():
     rows = rows_of([Content(data) for data in PICTURES.values()])
 
-    assert rows.column(memory.TRIMMED_ROWS).tolist() == [list(PICTURES).index("d.png")]
-    assert rows.column(memory.TRIMMED).shape == (1, MATCH_WORDS)
-    assert rows.column(memory.TRIMMED).any()
+    assert rows.column(in_memory.TRIMMED_ROWS).tolist() == [list(PICTURES).index("d.png")]
+    assert rows.column(in_memory.TRIMMED).shape == (1, MATCH_WORDS)
+    assert rows.column(in_memory.TRIMMED).any()
 
 
 def test_pictures_that_cannot_be_read_are_named_by_number_and_the_others_are_hashed(tmp_path):
@@ -132,7 +132,7 @@ def test_no_pictures_are_no_rows():
 
     assert len(rows) == 0
     assert rows.column("hashes").shape == (0, 1)
-    assert rows.column(memory.TRIMMED_ROWS).tolist() == []
+    assert rows.column(in_memory.TRIMMED_ROWS).tolist() == []
 
 
 def test_pictures_in_memory_lie_in_no_folder_and_their_names_are_in_order():

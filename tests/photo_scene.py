@@ -10,7 +10,7 @@ from imgdup.apply import apply_plan
 from imgdup.apply.journal import Journal, read_journal
 from imgdup.apply.options import ApplyOptions, PlanIndex, journal_header, make_options
 from imgdup.apply.registry import register_journal
-from imgdup.apply.restore import undo
+from imgdup.apply.undo import undo
 from imgdup.dedupe.plan import FileFacts, Plan, PlanHeader, Removal, sealed
 from imgdup.dedupe.relations import Verdict
 

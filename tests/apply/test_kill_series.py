@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from imgdup import apply
-from imgdup.apply import actions, attached, copying, journal, restore
+from imgdup.apply import actions, attached, copying, journal, restore, undo
 from imgdup.apply.options import journal_header, make_options
 from imgdup.apply.registry import check_earlier_runs, earlier_journals, journal_to_write
 from imgdup.errors import ImgdupError
@@ -28,7 +28,7 @@ from photo_scene import CONTENTS, add_companions_and_links, make_scene, tree
 N_SERIES = 100 if os.environ.get("IMGDUP_EVERY_LINE") else 4
 WAYS = ("move", "move to another device", "move without hard links", "hardlink", "symlink")
 N_LINES = 700  # an apply or undo of two files, two companions and a link has about as many
-MODULES = [apply, actions, attached, copying, journal, restore]
+MODULES = [apply, actions, attached, copying, journal, restore, undo]
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -134,7 +134,7 @@ def test_an_undo_that_is_killed_after_its_last_note_leaves_no_folder(tmp_path, t
             os._exit(9)
 
     with monkeypatch.context() as patch:
-        patch.setattr(restore, "note_undone", note_and_die)
+        patch.setattr(undo, "note_undone", note_and_die)
         pid = os.fork()
         if pid == 0:
             scene.undo(path)

@@ -17,8 +17,8 @@ from imgdup.apply import actions, copying, journal as journals, restore
 from imgdup.apply.journal import Journal, locked_journal, read_journal
 from imgdup.apply.recheck import check_content
 from imgdup.apply.registry import register_journal
-from imgdup.apply.restore import undo
 from imgdup.apply.steps import Header, Step
+from imgdup.apply.undo import undo
 from imgdup.dedupe.plan import FileFacts
 from imgdup.errors import LockedError
 from imgdup.system.files import content_digest
@@ -145,7 +145,7 @@ def test_a_journal_that_cannot_be_written_is_reported_once(moved, monkeypatch):
     def refuse(path, number):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(restore, "note_undone", refuse)
+    monkeypatch.setattr("imgdup.apply.undo.note_undone", refuse)
 
     undone = scene.undo(journal)
 
@@ -193,7 +193,7 @@ def test_two_undos_at_once_lose_no_picture(tmp_path, locks):
     journal, index = many_moved(tmp_path)
     script = "from imgdup.index.folder import lock; from pathlib import Path; import sys;"
     script += "" if locks else "lock._take = lambda descriptor: None;"
-    script += "from imgdup.apply.restore import undo; undo(*map(Path, sys.argv[1:]))"
+    script += "from imgdup.apply.undo import undo; undo(*map(Path, sys.argv[1:]))"
     runs = [
         subprocess.Popen([sys.executable, "-c", script, journal, index], stderr=subprocess.DEVNULL)
         for _ in range(3)
@@ -212,7 +212,7 @@ def test_two_undos_at_once_lose_no_picture(tmp_path, locks):
 
 def test_a_file_that_apply_sets_aside_meanwhile_is_left_aside(moved, monkeypatch):
     scene, journal = moved
-    monkeypatch.setattr(restore, "note_undone", lambda path, number: None)
+    monkeypatch.setattr("imgdup.apply.undo.note_undone", lambda path, number: None)
     scene.undo(journal)
     step = read_journal(journal).steps[0]
 
@@ -277,7 +277,7 @@ def test_undo_killed_at_every_line_is_finished_by_the_next(
     n_lines = kill_at_every_line(
         lambda: scene.undo(journal),
         after,
-        [restore, actions, copying, journals, sys.modules[__name__]],
+        [restore, sys.modules[undo.__module__], actions, copying, journals, sys.modules[__name__]],
     )
 
     assert n_lines > 30

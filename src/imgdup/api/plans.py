@@ -15,7 +15,7 @@ from imgdup.apply.options import (
 )
 from imgdup.apply.recheck import SkippedFile
 from imgdup.apply.registry import check_earlier_runs, journal_to_write
-from imgdup.apply.restore import undo as undo_journal
+from imgdup.apply.undo import undo as undo_journal
 from imgdup.dedupe.plan import Plan as PlanData, Removal as PlannedData, read_plan, write_plan
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import UsageError

@@ -219,7 +219,7 @@ def undo(journal: Path, index_folder: Path | None) -> int:
     \b
     imgdup undo plan.journal-1.jsonl
     """
-    from imgdup.apply.restore import undo as undo_run
+    from imgdup.apply.undo import undo as undo_run
 
     if not is_named(index_folder) and look_for(Path()) is None:
         name = shlex.quote(str(journal))

@@ -18,6 +18,7 @@ from imgdup.images.gray import (
     to_gray,
     upright,
 )
+from imgdup.images.opencv import in_orientation
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
@@ -148,3 +149,14 @@ def test_a_gray_whole_picture_is_shown_in_three_equal_channels_and_upright():
     assert shown.shape == (3, 2, 3)
     assert shown[..., 0].tolist() == [[3, 0], [4, 1], [5, 2]]
     assert shown.flags.c_contiguous
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (4, 9, 3), (1, 6, 3), (3, 1)], ids=str)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_copy_has_the_pixels_of_the_turned_view(orientation, shape):
+    pixels = np.random.default_rng(shape).integers(0, 256, shape, np.uint8)
+
+    found = in_orientation(pixels, orientation)
+
+    np.testing.assert_array_equal(found, upright(pixels, orientation))
+    assert found.flags.c_contiguous

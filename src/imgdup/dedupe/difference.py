@@ -37,8 +37,16 @@ from imgdup.dedupe.relations import (
     Verdict,
     thousandths,
 )
-from imgdup.images.gray import ORIENTATIONS, Pixels, upright
-from imgdup.images.opencv import Plane, as_rgb, largest_near, luma_of, region_around, resized
+from imgdup.images.gray import ORIENTATIONS, Pixels
+from imgdup.images.opencv import (
+    Plane,
+    as_rgb,
+    in_orientation,
+    largest_near,
+    luma_of,
+    region_around,
+    resized,
+)
 
 MIN_SIDE = 8  # pixels; smaller pictures are the same only if they are equal
 # If less than this share of the area differs, and this share agrees, the pictures are not moved.
@@ -177,8 +185,8 @@ class _Pair:
 
     def turned(self, orientation: str) -> "_Pair":
         """Return the pair with the second picture turned."""
-        turned = upright(self.second, ORIENTATIONS.index(orientation) + 1)
-        return _Pair(self.first, np.ascontiguousarray(turned))
+        turned = in_orientation(self.second, ORIENTATIONS.index(orientation) + 1)
+        return _Pair(self.first, turned)
 
     @cached_property
     def reduced(self) -> tuple[Pixels, Pixels]:

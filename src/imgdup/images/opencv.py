@@ -17,7 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.errors import ImageError
-from imgdup.images.gray import ROWS_PIXELS, Pixels, eight_bits, on_white
+from imgdup.images.gray import (
+    FLIPPED_COLUMNS,
+    FLIPPED_ROWS,
+    ROWS_PIXELS,
+    TRANSPOSED,
+    Pixels,
+    eight_bits,
+    on_white,
+)
 from imgdup.native.difference import shrunk
 
 Plane = npt.NDArray[np.float32]
@@ -155,6 +163,19 @@ def mapped(pixels: Pixels, curve: Pixels) -> Pixels:
 def largest_near(plane: Plane, side: int) -> Plane:
     """Return the largest element of the square window around each element."""
     return _float32(cv2.dilate(plane, np.ones((side, side), np.uint8)))
+
+
+def in_orientation(pixels: Pixels, orientation: int) -> Pixels:
+    """Return what `upright` returns, in one piece; NumPy copies that in up to 20 times the time."""
+    if orientation in TRANSPOSED:
+        pixels = _uint8(cv2.transpose(pixels))
+    if orientation in FLIPPED_ROWS & FLIPPED_COLUMNS:
+        pixels = _uint8(cv2.flip(pixels, -1))
+    elif orientation in FLIPPED_ROWS:
+        pixels = _uint8(cv2.flip(pixels, 0))
+    elif orientation in FLIPPED_COLUMNS:
+        pixels = _uint8(cv2.flip(pixels, 1))
+    return pixels
 
 
 def warped(pixels: Pixels, matrix: npt.NDArray[np.float64], height: int, width: int) -> Pixels:

@@ -13,12 +13,12 @@ weights that fit best, so that a little blur or sharpening and another brightnes
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from imgdup.dedupe.resampling import Line, resampled
 from imgdup.images.detail import BLOCK, block_cosines, blocks
 from imgdup.images.gray import Pixels
 from imgdup.images.headers import LOSSLESS_STEPS, Steps
@@ -65,7 +65,6 @@ FIRST, SECOND = "first", "second"
 
 Plane = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
-Reals = npt.NDArray[np.float64]
 
 
 class Middle(NamedTuple):
@@ -85,25 +84,6 @@ class _Fit(NamedTuple):
     likeness: float  # of its errors to those of rounding
     share: float  # their mean square, of that of rounding
     spread: float  # their root mean square, in levels
-
-
-class _Method(NamedTuple):
-    """A way to resize: the weight by distance, how far it goes, whether it grows as pixels do."""
-
-    weight: Callable[[Reals], Reals]
-    reach: float
-    grows: bool
-
-
-class _Line(NamedTuple):
-    """Rows or columns that are compared, and those of the other picture that they depend on."""
-
-    n_in: int  # pixels of the reference along this side, ...
-    start: int  # and those of it that are looked at
-    stop: int
-    n_out: int  # the same of the target
-    first: int
-    last: int
 
 
 def middle(pixels: Pixels, steps: Steps) -> Middle:
@@ -239,7 +219,7 @@ def _fit_of_errors(steps: Steps, errors: Plane, shown: Plane, n_judged: int) -> 
     return _Fit(likeness, 12 * mean_square, math.sqrt(mean_square))
 
 
-def _lines(target: Middle, reference: Middle) -> tuple[_Line, _Line] | None:
+def _lines(target: Middle, reference: Middle) -> tuple[Line, Line] | None:
     """Choose the rows and the columns that are compared; None if there are too few."""
     rows = _line(
         (target.top, len(target.pixels), target.height),
@@ -252,7 +232,7 @@ def _lines(target: Middle, reference: Middle) -> tuple[_Line, _Line] | None:
     return None if rows is None or columns is None else (rows, columns)
 
 
-def _line(target: tuple[int, int, int], reference: tuple[int, int, int]) -> _Line | None:
+def _line(target: tuple[int, int, int], reference: tuple[int, int, int]) -> Line | None:
     """Choose the pixels of a line that are compared, whole blocks, and those they depend on.
 
     Of each picture the first known pixel, how many are known, and the length of the line.
@@ -267,7 +247,7 @@ def _line(target: tuple[int, int, int], reference: tuple[int, int, int]) -> _Lin
     first = start_out + (n_known - side) // 2 // BLOCK * BLOCK
     start = max(start_in, math.floor(first * scale - reach))
     stop = min(start_in + n_known_in, math.ceil((first + side) * scale + reach))
-    return _Line(n_in, start, stop, n_out, first, first + side)
+    return Line(n_in, start, stop, n_out, first, first + side)
 
 
 def _part(picture: Middle, rows: tuple[int, int], columns: tuple[int, int]) -> Pixels:
@@ -285,12 +265,11 @@ def _cut_off(pixels: Pixels) -> Flags:
     return np.asarray(np.any([blocks(each).any(axis=(1, 2)) for each in planes], axis=0))
 
 
-def _resizes(known: Plane, lines: tuple[_Line, _Line]) -> list[npt.NDArray[Any]]:
+def _resizes(known: Plane, lines: tuple[Line, Line]) -> list[npt.NDArray[Any]]:
     """Return a part of a picture resized in several ways, some of it blurred, and a constant."""
     rows, columns = lines
     known -= known.mean()
-    methods = _DOWN if rows.n_in * columns.n_in > rows.n_out * columns.n_out else _UP
-    found = [_operator(rows, each) @ known @ _operator(columns, each).T for each in methods]
+    found = resampled(known, rows, columns)
     return [*found, *_blurred(found[0]), np.ones_like(found[0])]
 
 
@@ -357,61 +336,3 @@ def _normal(values: npt.NDArray[Any]) -> Plane:
     """Return the normal distribution function, within 0.0003."""
     inner = values + 0.044715 * values * values * values
     return np.asarray(0.5 + 0.5 * np.tanh(math.sqrt(2 / math.pi) * inner), dtype=np.float32)
-
-
-@lru_cache(64)
-def _operator(line: _Line, method: _Method) -> Plane:
-    """Return the matrix that resizes the known part of a line to a part of the target."""
-    scale = line.n_in / line.n_out
-    stretch = max(scale, 1) if method.grows else 1.0
-    centres = (np.arange(line.first, line.last) + 0.5) * scale - 0.5
-    far = method.reach * stretch
-    starts = np.floor(centres - far).astype(np.int64) + 1
-    places = starts[:, None] + np.arange(math.ceil(2 * far))
-    weights = method.weight(np.abs(places - centres[:, None]) / stretch)
-    weights /= weights.sum(axis=1, keepdims=True)
-    matrix = np.zeros((line.last - line.first, line.stop - line.start), np.float32)
-    within = np.clip(places - line.start, 0, matrix.shape[1] - 1)
-    np.put_along_axis(matrix, within, weights.astype(np.float32), axis=1)
-    return matrix
-
-
-def _linear(distance: Reals) -> Reals:
-    return np.maximum(1 - distance, 0)
-
-
-def _cubic(sharpness: float) -> Callable[[Reals], Reals]:
-    """Return the weights of bicubic interpolation (Keys, 1981)."""
-    a = sharpness
-
-    def weight(x: Reals) -> Reals:
-        inner = ((a + 2) * x - (a + 3)) * x * x + 1
-        outer = a * (((x - 5) * x + 8) * x - 4)
-        return np.where(x < 1, inner, np.where(x < 2, outer, 0))
-
-    return weight
-
-
-def _lanczos(distance: Reals) -> Reals:
-    return np.where(distance < 3, np.sinc(distance) * np.sinc(distance / 3), 0)
-
-
-def _equal(distance: Reals) -> Reals:
-    return np.ones_like(distance)
-
-
-_DOWN = (
-    _Method(_linear, 1, grows=True),
-    _Method(_cubic(-0.5), 2, grows=True),
-    _Method(_lanczos, 3, grows=True),
-    _Method(_equal, 0.5, grows=True),
-    _Method(_linear, 1, grows=False),
-    _Method(_equal, 0.5, grows=False),
-)
-_UP = (
-    _Method(_cubic(-0.5), 2, grows=False),
-    _Method(_cubic(-0.75), 2, grows=False),
-    _Method(_lanczos, 3, grows=False),
-    _Method(_linear, 1, grows=False),
-    _Method(_equal, 0.5, grows=False),
-)

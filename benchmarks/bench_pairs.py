@@ -154,7 +154,7 @@ def beside_faiss(results: dict[str, list[float]], bar: float | None) -> list[str
 def shape(stats: JoinStats) -> str:
     """Describe the widths and radii of the bands."""
     kinds = [(len(band.bits), band.radius) for band in stats.layout.bands]
-    if stats.layout.is_scan:
+    if len(stats.layout.bands[0].bits) == 0:
         return "scan"
     parts = [f"{kinds.count(k)} bands of {k[0]} (radius {k[1]})" for k in dict.fromkeys(kinds)]
     return " + ".join(parts)

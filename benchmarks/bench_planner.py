@@ -95,7 +95,7 @@ def with_bands(hashes: np.ndarray, distance: int, n_bands: int) -> Layout | None
     finally:
         planner._shapes = shapes
         planner.best_shape.cache_clear()
-    return None if layout.is_scan else layout
+    return None if len(layout.bands[0].bits) == 0 else layout
 
 
 def join_rows(options: argparse.Namespace, rng: np.random.Generator) -> Iterator[list[str]]:

@@ -148,7 +148,7 @@ def test_fewer_than_60_imports_are_inside_functions():
         f"{name}:{statement.lineno}"
         for name, file in modules()
         for function in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(function, ast.FunctionDef)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for statement in ast.walk(function)
         if isinstance(statement, ast.Import | ast.ImportFrom)
     ]

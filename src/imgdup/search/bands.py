@@ -59,11 +59,6 @@ class Layout(NamedTuple):
     skew: float  # how many times more comparisons than uniform random hashes would need
     pair_share: float  # share of all pairs that are within the distance: an upper estimate
 
-    @property
-    def is_scan(self) -> bool:
-        """Whether every hash is compared with every other hash."""
-        return len(self.bands[0].bits) == 0
-
     def rule(self, number: int, words: int, max_distance: int) -> BandRule:
         """Return the rule by which a band finds pairs that no earlier band finds."""
         band, before = self.bands[number], self.bands[:number]

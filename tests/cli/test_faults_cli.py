@@ -483,6 +483,36 @@ def test_paths_of_pairs_and_leaks_are_one_piece_on_forty_columns(photos, term, c
     assert any(row.endswith("photos/small.png") for row in rows)
 
 
+def printed_as(monkeypatch, encoding, *args):
+    """Run a command whose stdout encodes strictly, as in a UTF-8 locale; return what it prints."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding, errors="strict", write_through=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        assert cli.main([*args]) == 0
+    return out.buffer.getvalue()
+
+
+@linux
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_line_about_a_folder_of_an_odd_name_can_be_encoded(photos, monkeypatch, encoding):
+    odd, other, cleaned = (f"{name}\udcff\n\x1b[31m" for name in ("index", "other", "cleaned"))
+    escaped = b"\\xff\\n\\x1b[31m\n"
+    shutil.copy(photos / "p0.jpg", photos / "again.jpg")
+    cli.main(["dedupe", "photos", "--index", odd, "--plan", "plan.jsonl"])
+
+    for args, end in [
+        (["check", "--index", odd], b"index"),
+        (["merge", odd, "-o", other], b"other"),
+        (["subtract", odd, other, "-o", other, "--force"], b"other"),
+        (["apply", "plan.jsonl", "--index", odd, "--write-to", cleaned], b"cleaned"),
+    ]:
+        assert printed_as(monkeypatch, encoding, *args).endswith(end + escaped), args
+
+    split = ["split", "--index", odd, "--ratios", "\u00e9=1", "--out", "lists"]
+    name = "\u00e9".encode() if encoding == "utf-8" else b"\\xc3\\xa9"
+    assert printed_as(monkeypatch, encoding, *split).startswith(name + b" ")
+
+
 @posix
 @pytest.mark.parametrize("columns", [1, 20])
 def test_progress_fits_into_the_columns(here, term, columns):

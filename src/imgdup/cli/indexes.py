@@ -16,7 +16,14 @@ from imgdup.cli.options import (
     json_option,
     open_found,
 )
-from imgdup.cli.printing import discard_output, note, note_path, on_terminal, write_text
+from imgdup.cli.printing import (
+    discard_output,
+    note,
+    note_path,
+    on_terminal,
+    path_on_stdout,
+    write_text,
+)
 from imgdup.errors import ImgdupError, PlanError, UsageError
 from imgdup.hashing import MATCH_BITS
 from imgdup.output import counted, facts_lines, shown
@@ -115,7 +122,8 @@ def check(plan: Path | None, index_folder: Path | None, deep: bool) -> None:
         note(f"imgdup: {finding}")
     if findings:
         raise ImgdupError(findings[-1])
-    write_text([f"OK: {counted(len(index.rows), 'file')} in {index.folder}\n"])
+    files = counted(len(index.rows), "file")
+    write_text([f"OK: {files} in {path_on_stdout(index.folder)}\n"])
 
 
 def _raise_for(findings: list[str]) -> None:
@@ -239,7 +247,7 @@ def merge(indexes: tuple[Path, ...], target: Path, force: bool, as_json: bool) -
     else:
         several = f"{len(indexes):,} index{'' if len(indexes) == 1 else 'es'}"
         failed = f", {merged.n_failed:,} of them failed" if merged.n_failed else ""
-        line_end = f"{failed}, merged from {several} into {target}\n"
+        line_end = f"{failed}, merged from {several} into {path_on_stdout(target)}\n"
         write_text([counted(merged.n_rows, "file") + line_end])
     return 3 if merged.incomplete else 0
 
@@ -280,4 +288,5 @@ def subtract(
     if as_json:
         write_text([json_line({"files": len(rows), "of": len(one.rows)})])
     else:
-        write_text([f"{len(rows):,} of {counted(len(one.rows), 'file')} written to {target}\n"])
+        files = counted(len(one.rows), "file")
+        write_text([f"{len(rows):,} of {files} written to {path_on_stdout(target)}\n"])

@@ -46,6 +46,11 @@ def write_text(lines: Iterable[str]) -> bool:
     return _write(lines, sys.stdout.write, sys.stdout.flush)
 
 
+def path_on_stdout(path: "str | bytes | os.PathLike[str]") -> str:
+    """Write a path in a line of text so that stdout can encode it, without control characters."""
+    return shown(os.fsencode(path), sys.stdout.encoding)
+
+
 def write_table(texts: Iterable[str]) -> bool:
     """Write a table to stdout; on a terminal that shows colours, names of relations have one."""
     return write_text(map(_with_colours, texts) if shows_colours(sys.stdout) else texts)

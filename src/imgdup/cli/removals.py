@@ -1,6 +1,5 @@
 """Find duplicates, write their files, carry out a plan, and print what was found or done."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,7 +13,7 @@ from imgdup.apply.options import ApplyOptions, PlanIndex
 from imgdup.apply.write_set import WriteOptions, WriteResult, check_folder, write_set
 from imgdup.cli.option_groups import CleanedSet, DedupeFiles
 from imgdup.cli.options import open_found, option_to_find
-from imgdup.cli.printing import note, note_skipped, write_table, write_text
+from imgdup.cli.printing import note, note_skipped, path_on_stdout, write_table, write_text
 from imgdup.dedupe import DedupeOptions, Duplicates
 from imgdup.dedupe.keep import FACT_RULES, Keep
 from imgdup.dedupe.plan import Plan, write_plan
@@ -151,7 +150,7 @@ def _print_written(result: WriteResult, options: WriteOptions) -> None:
     write_text(
         [
             f"{counted(result.n_files, 'file')} {would}written without {removed}"
-            f"{size}{already}: {os.fsdecode(options.target)}\n"
+            f"{size}{already}: {path_on_stdout(options.target)}\n"
         ]
     )
 

@@ -213,4 +213,5 @@ def _share_line(share: "Share") -> str:
     label = "" if share.label is None else f"  {cell_text(share.label, sys.stdout.encoding)}"
     ratio = f"{share.share:7.2%} ({share.ratio:.2%} requested)"
     number, noun = counted(share.n_images, "image").split()
-    return f"{share.name:<8} {number:>9} {noun:<6}  {ratio}{label}\n"
+    name = cell_text(share.name, sys.stdout.encoding)
+    return f"{name:<8} {number:>9} {noun:<6}  {ratio}{label}\n"

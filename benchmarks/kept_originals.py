@@ -3,9 +3,10 @@
     python benchmarks/kept_originals.py [--data FOLDER] [--photos N] [--seed N] [--soft PIXELS]
 
 FOLDER holds caltech-101 (default: $IMGDUP_DATA). N of its photos are saved as JPEG of two
-qualities, and copies of eight kinds are made from each. A copy has the same time stamp as its
-original and a shorter path, so that no rule is for the original by chance. With --soft, the photos
-are blurred first, by a Gaussian of that radius.
+qualities, and copies of eight kinds are made from each; then copies of the same size that were only
+compressed again. A copy has the same time stamp as its original and a shorter path, so that no rule
+is for the original by chance. With --soft, the photos are blurred first, by a Gaussian of that
+radius.
 """
 
 import argparse
@@ -18,6 +19,13 @@ from detail_rates import LANCZOS, options_and_photos, resized
 from PIL import Image, ImageEnhance, ImageFilter
 
 from imgdup import ImageIndex
+
+try:
+    import pillow_heif
+except ImportError:
+    pillow_heif = None
+else:
+    pillow_heif.register_heif_opener()
 
 QUALITIES = (95, 60)  # of the originals
 ORIGINAL = "the-original.jpg"
@@ -33,6 +41,17 @@ KINDS = {
     "brighter, PNG": (lambda image: ImageEnhance.Brightness(image).enhance(1.2), ".png", {}),
     "WebP 10": (lambda image: image, ".webp", {"quality": 10}),
 }
+# Copies of the same size; HEIC files are written by pillow-heif, if it is installed.
+AGAIN = {
+    f"{name} {quality}": (lambda image: image, ending, {"quality": quality})
+    for name, ending, qualities in (
+        ("JPEG", ".jpg", (50, 70, 80, 90)),
+        ("WebP", ".webp", (60, 80)),
+        ("AVIF", ".avif", (20, 40, 60, 80, 95)),
+        ("HEIC", ".heic", (20, 40, 60, 80, 95)),
+    )
+    for quality in qualities
+}
 
 
 def saved(folder, photos, quality, kinds):
@@ -44,7 +63,7 @@ def saved(folder, photos, quality, kinds):
         with Image.open(original) as image:
             image.load()
         for place, kind in enumerate(kinds):
-            change, ending, options = KINDS[kind]
+            change, ending, options = {**KINDS, **AGAIN}[kind]
             change(image).save(folder / f"{number}-{place}{ending}", **options)
     for file in folder.iterdir():
         os.utime(file, (1_000_000_000, 1_000_000_000))
@@ -73,7 +92,8 @@ def main():
     print(f"{options.photos} photos, seed {options.seed}, blurred by {options.soft} pixels")
     print("| copy | quality of the original | original kept | removed | alone |")
     print("|---|---|---|---|---|")
-    for kinds in [*([kind] for kind in KINDS), list(KINDS)]:
+    again = [kind for kind in AGAIN if pillow_heif or not kind.startswith("HEIC")]
+    for kinds in [*([kind] for kind in KINDS), list(KINDS), *([kind] for kind in again)]:
         name = kinds[0] if len(kinds) == 1 else "all eight"
         for quality in QUALITIES:
             with tempfile.TemporaryDirectory() as folder:

@@ -209,11 +209,14 @@ int64_t imgdup_curve_error(const uint8_t *a, const uint8_t *b, int64_t n, const 
 
 void imgdup_count_nearer(const uint8_t *a, const uint8_t *b, int64_t n, const double *curve,
                          const uint8_t *is_counted, int64_t counts[2]) {
+    int64_t counted = 0, nearer = 0;
     for (int64_t i = 0; i < n; i++) {
         int level = a[i], goal = b[i];
-        counts[0] += is_counted[level];
-        counts[1] += is_counted[level] & (fabs(curve[level] - goal) < abs(level - goal));
+        counted += is_counted[level];
+        nearer += is_counted[level] & (fabs(curve[level] - goal) < abs(level - goal));
     }
+    counts[0] += counted;
+    counts[1] += nearer;
 }
 
 void imgdup_end_steps(const uint8_t *pixels, int64_t height, int64_t width, int64_t channels,
@@ -221,9 +224,12 @@ void imgdup_end_steps(const uint8_t *pixels, int64_t height, int64_t width, int6
     for (int64_t y = 0; y < height; y += rows_apart) {
         const uint8_t *row = pixels + y * width * channels;
         for (int64_t i = channels; i < width * channels; i++) {
-            int here = row[i], before = row[i - channels], step = abs(here - before);
-            dark[step] += (here < end) & (before < end);
-            bright[step] += (here > WHITE - end) & (before > WHITE - end);
+            int here = row[i], before = row[i - channels];
+            int high = here > before ? here : before, low = here < before ? here : before;
+            if (high < end) /* most pixels are neither, so that branches cost less than sums */
+                dark[high - low]++;
+            if (low > WHITE - end)
+                bright[high - low]++;
         }
     }
 }

@@ -7,9 +7,11 @@ Sets are drawn clustered, because a bound that is wrong by one shows at ties onl
 scanned unless the test says otherwise, so bands are forced: any number, any widths, any bits.
 """
 
+import gc
 import math
 import threading
 import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -422,6 +424,32 @@ def test_grouping_and_joining_need_at_most_52_bytes_a_hash_beside_them(monkeypat
     tracemalloc.stop()
     assert n_pairs == 20_000
     assert peak <= 52 * len(hashes) + 3 * 10**6  # 3 MB: the slots of a block, buckets, the sample
+
+
+def test_a_pool_that_keeps_what_it_ran_keeps_no_table_of_an_earlier_band(monkeypatch):
+    alive, kept, make_tables = [], [], join.make_tables
+
+    class KeepingPool(ThreadPoolExecutor):
+        def submit(self, call, /, *args):
+            kept.append((call, args))
+            return super().submit(call, *args)
+
+    def made(*args):
+        gc.collect()
+        assert not any(each() is not None for each in alive)
+        tables = make_tables(*args)
+        alive.extend(weakref.ref(table.rows) for table in tables)
+        return tables
+
+    monkeypatch.setattr(join, "ThreadPoolExecutor", KeepingPool)
+    monkeypatch.setattr(join, "make_tables", made)
+    monkeypatch.setattr(join, "TABLE_BYTES", 1)
+    hashes = random_hashes(40_000, 4)
+
+    in_one(join.iter_pairs(hashes, 31, threads=2))
+
+    assert len(alive) > 4
+    assert len(kept) > 4
 
 
 def test_hashes_that_share_their_mixed_number_are_distinguished(monkeypatch):

@@ -243,8 +243,9 @@ def _band_joins(plan: JoinPlan, number: int, tables: list[Table], output: Output
 
 def _call_all(plan: JoinPlan, block: RowBlock, calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """Make calls in threads and report progress; stop all of them if one fails."""
+    waiting: list[Callable[[], Any] | None] = [*calls]
     try:
-        futures = [plan.pool.submit(call) for call in calls]
+        futures = [plan.pool.submit(_take_and_call, waiting, i) for i in range(len(waiting))]
         pending = set(futures)
         while pending:
             done, pending = wait(pending, PROGRESS_S, FIRST_EXCEPTION)
@@ -255,6 +256,12 @@ def _call_all(plan: JoinPlan, block: RowBlock, calls: Sequence[Callable[[], Any]
     except BaseException:  # also on Ctrl-C: threads must not continue for minutes
         block.control[STOP] = 1
         raise
+
+
+def _take_and_call(waiting: list[Callable[[], Any] | None], number: int) -> Any:
+    """Make a call and let go of it: a pool keeps what it ran, and so the tables, for a moment."""
+    call, waiting[number] = waiting[number], None
+    return call() if call else None
 
 
 def _report_progress(plan: JoinPlan, block: RowBlock) -> None:

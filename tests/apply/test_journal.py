@@ -88,7 +88,7 @@ def test_each_member_of_a_step_is_checked(tmp_path, lines):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"journal": "x"}, 'not a journal: the first line has no "journal": "imgdup"'),
+        ({"journal": "x"}, "not a journal; imgdup apply prints the path of its journal"),
         ({"version": 2}, "a journal of version 2, but this imgdup reads version 1"),
         ({"action": "shred"}, "no action 'shred'; there are move, trash, delete"),
         ({"token": "../../../../etc"}, "line 1"),

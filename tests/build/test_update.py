@@ -739,6 +739,23 @@ def test_a_folder_that_cannot_be_listed_keeps_its_entries(photos, place, monkeyp
     assert outcome.removed == 0
 
 
+def test_a_folder_that_cannot_be_listed_is_written_with_the_failures(photos, place, monkeypatch):
+    (photos / "closed").mkdir()
+    close(monkeypatch, "closed")
+    errors = place.with_name("errors.jsonl")
+    chosen = ["--index", str(place), "--workers", "1", "--errors", str(errors)]
+
+    code = cli.main(["index", str(photos), *chosen])
+
+    (line,) = errors.read_text().splitlines()
+    assert code == 3
+    assert json.loads(line) == {
+        "path": str(photos / "closed"),
+        "reason": "unreadable",
+        "detail": "not scanned: Permission denied",
+    }
+
+
 @needs_links
 def test_hard_links_are_decoded_once_and_every_path_is_a_row(photos, place, opened):
     os.link(photos / "p0.jpg", photos / "a-link.jpg")

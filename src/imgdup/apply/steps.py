@@ -149,7 +149,7 @@ def step_record(step: Step) -> dict[str, Any]:
 def parsed_header(record: Record) -> Header:
     """Read the first line of a journal; ValueError or PlanError if it is not one."""
     if record.get("journal") != KIND:
-        raise ValueError('not a journal: the first line has no "journal": "imgdup"')
+        raise ValueError("not a journal; imgdup apply prints the path of its journal")
     records.check_version(record, "journal", VERSION)
     action, token = records.text(record, "action"), records.text(record, "token")
     if action not in ACTIONS:

@@ -126,13 +126,14 @@ def print_ignored(outcome: Outcome, *, as_json: bool) -> None:
 
 
 def write_failures(file: Path, outcome: Outcome) -> None:
-    """Write the files that failed and the ignored pictures of other formats as JSON lines."""
+    """Write what was not read as JSON lines: files, folders, ignored pictures of other formats."""
     failed = [(f.path, f.reason, f.detail) for f in outcome.failures]
+    folders = [(path, "unreadable", f"not scanned: {why}") for path, why in outcome.unlisted]
     ignored = [
         (path, "unsupported", f"{undecoded_extension(os.fsdecode(path))} is not decoded; ignored")
         for path in outcome.undecoded
     ]
-    lines = [failure_json(*each).encode() for each in [*failed, *ignored]]
+    lines = [failure_json(*each).encode() for each in [*failed, *folders, *ignored]]
     mode = common_mode(path for path, _, _ in [*failed, *ignored])
     with replacing(file, needed_bytes=sum(map(len, lines)), sync=False, mode=mode) as out:
         out.writelines(lines)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from imgdup.dedupe import difference
 from imgdup.dedupe.difference import compare_pictures
 from imgdup.dedupe.exact import same_pixels
 from imgdup.dedupe.relations import Verdict
@@ -231,6 +232,22 @@ def test_a_copy_with_large_letters_at_the_top_and_the_bottom_is_edited(scene, qu
 
     assert verdict.relation == "edited"
     assert verdict.box != (0, 0, 1000, 1000)
+
+
+@pytest.mark.parametrize(
+    ("relation", "expected"),
+    [("edited", "edited"), ("same-picture", "different"), ("recoloured", "different")],
+)
+def test_pictures_that_agree_only_in_the_middle_are_edited_or_different(
+    monkeypatch, relation, expected
+):
+    rng = np.random.default_rng(3)
+    first, second = rng.integers(0, 256, (2, 60, 80, 3), np.uint8)
+    monkeypatch.setattr(difference, "_relation", lambda evidence: relation)
+    monkeypatch.setattr(difference, "_compare_aligned", lambda pair, best: None)
+    monkeypatch.setattr(difference._Pair, "agree_in_the_middle", lambda pair: True)
+
+    assert compare_pictures(first, second).relation == expected
 
 
 def test_pages_that_are_alike_in_an_empty_middle_only_are_different(scene):

@@ -231,7 +231,8 @@ def _compare_upright(pair: _Pair) -> _Finding:
         return found
     if found and found.agreement >= LEAST_AGREEMENT:
         return found
-    return pair.direct if pair.agree_in_the_middle() else NOTHING_AGREES
+    is_captioned = pair.agree_in_the_middle() and pair.direct.relation == EDITED
+    return pair.direct if is_captioned else NOTHING_AGREES
 
 
 def _may_be_moved(evidence: Evidence) -> bool:

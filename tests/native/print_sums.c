@@ -256,6 +256,15 @@ static void print_curve(const uint8_t *a, const uint8_t *b, uint8_t *weights, in
         printf("%d%s", weights[i], i + 1 < width ? " " : "\n");
 }
 
+/* Print what is found of the colours of a picture (height, width, 3). */
+static void print_colours(const uint8_t *rgb, int64_t height, int64_t width, float *plane) {
+    const ImgdupSmooth rules = {8, 2000.0f, 0.5};
+    imgdup_luma_plane(rgb, height * width, plane);
+    print_floats("luma", plane, (int)(height * width));
+    printf("coloured %lld\n", (long long)imgdup_count_coloured(rgb, height * width, 90));
+    printf("smooth %d\n", (int)imgdup_is_smooth(rgb, height, width, 3, &rules));
+}
+
 /* Compare two painted pictures in every way, and print the sums. */
 static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
@@ -283,6 +292,7 @@ static void print_sums(void) {
     for (int i = 0; i < 64; i++)
         cosines[i] = (float)(next(2000) - 1000) / 1000.0f;
     print_levels(bytes[0], bytes[1], height, width);
+    print_colours(bytes[0], height, width, moments);
     float gaussian[5] = {0.25f, 0.2f, 0.1f, 0.05f, 0.025f};
     ImgdupBlurs blurs = {.fine = gaussian + 1, .coarse = gaussian, .fine_reach = 2,
                          .coarse_reach = 4, .damping = 0.001};

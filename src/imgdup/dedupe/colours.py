@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import channel_of, largest_near, luma_and_chroma, luma_of, resized
+from imgdup.native.colours import coloured_share
 
 NEUTRAL = 6  # levels between the channels of a gray picture, at most
 FEW_COLOURED = 0.03  # share of the area
@@ -47,16 +48,16 @@ def is_gray_pair(first: Pixels, second: Pixels) -> tuple[bool, bool]:
     than noise; or if its colour depends only on the luma, which is not that of the gray picture:
     then it was added, as by a sepia filter.
     """
-    chroma = [_colourfulness(each) for each in (first, second)]
-    shares = [np.count_nonzero(each > NEUTRAL) / each.size for each in chroma]
+    shares = [coloured_share(each, NEUTRAL) for each in (first, second)]
     if first.ndim == second.ndim == 3 and (min(shares) > 0 or max(shares) == 0):
         return False, False
     coloured = int(shares[0] < shares[1])
     if shares[coloured] == 0:
         return True, False
-    if shares[coloured] < FEW_COLOURED or _extent(chroma[coloured] > NEUTRAL) < ONE_OBJECT:
-        return True, bool(chroma[coloured].max() > NOISE_COLOUR)
     pair = (first, second) if coloured == 0 else (second, first)
+    chroma = _colourfulness(pair[0])
+    if shares[coloured] < FEW_COLOURED or _extent(chroma > NEUTRAL) < ONE_OBJECT:
+        return True, bool(chroma.max() > NOISE_COLOUR)
     return True, _is_tinted(pair[0]) and not _keeps_luma(*pair)
 
 

@@ -88,11 +88,12 @@ class Evidence:
     """
 
     def __init__(self, first: Pixels, second: Pixels) -> None:
-        first, second, self._tones = equal_colours(first, second)
-        self._first, self._second, planes, sharper = equal_sharpness(first, second)
-        y, z, self.filter_strength = equal_filter(*planes, sharper)  # below 0 if it sharpens
-        self._has_rough_curve = self._tones.is_mapped and not self._tones.is_exact
-        is_exact = self._tones.is_exact
+        self._colours = equal_colours(first, second)
+        self._sharp = equal_sharpness(self._colours.first, self._colours.second)
+        # The strength is below 0 if the filter sharpens.
+        y, z, self.filter_strength = equal_filter(*self._sharp.planes, self._sharp.sharper)
+        is_exact = self._colours.is_exact
+        self._has_rough_curve = self._colours.is_mapped and not is_exact
         self._clean = CLEAN if is_exact else least_factor(self.filter_strength, self.has_curve)
         self._luma = _moments(y, z, BLOCK)
         self._luma_parts: dict[int, Plane] = {}  # by the side of the window
@@ -151,12 +152,12 @@ class Evidence:
     @property
     def has_curve(self) -> bool:
         """Whether a tone curve was applied."""
-        return self._tones.is_mapped
+        return self._colours.is_mapped
 
     @property
     def curve_may_hide_change(self) -> bool:
         """Whether a tone curve was applied that may hide a real change."""
-        return self._tones.is_mapped and self._tones.may_hide_change
+        return self._colours.is_mapped and self._colours.may_hide_change
 
     @cached_property
     def tone_share(self) -> float:
@@ -169,16 +170,14 @@ class Evidence:
     @cached_property
     def recoloured(self) -> bool:
         """Whether colours differ everywhere, or tones by a curve that could hide an object."""
-        return self._tones.may_hide_change or _differs_smoothly(self._luma, self._chroma)
+        return self._colours.may_hide_change or _differs_smoothly(self._luma, self._chroma)
 
     @cached_property
     def _chroma(self) -> list[_Moments]:
         """The moments of Cr and Cb, from pictures of half the size; none of gray pictures."""
-        first, second = self._first, self._second
-        if first.ndim == 2:
+        if self._colours.first.ndim == 2:
             return []
-        size = (max(1, first.shape[0] // 2), max(1, first.shape[1] // 2))
-        halves = (resized(first, *size), resized(second, *size))
+        halves = [_halved(each, self._sharp.n_halved) for each in self._colours.luma_and_chroma]
         found = (
             _moments(plane_of(halves[0], i), plane_of(halves[1], i), BLOCK // 2) for i in (1, 2)
         )
@@ -282,6 +281,13 @@ def _unlike_shapes(blocks: _Moments, is_mapped: bool) -> Plane:
         noise = quantile(beside, NEARLY_NOISE) if is_measured else np.inf
         is_unlike &= larger * (1 - shared) > BESIDE_NOISE * max(noise, LEAST_SHAPE_NOISE)
     return np.where(is_unlike, np.sqrt(larger), np.float32(0))
+
+
+def _halved(pixels: Pixels, n_halved: int) -> Pixels:
+    """Halve a picture as often as its luma was, and once more."""
+    for _ in range(n_halved):
+        pixels = resized(pixels, pixels.shape[0] // 2, pixels.shape[1] // 2)
+    return resized(pixels, max(1, pixels.shape[0] // 2), max(1, pixels.shape[1] // 2))
 
 
 def _cut_to(moments: _Moments, shape: tuple[int, ...]) -> _Moments:

@@ -10,6 +10,7 @@ import numpy as np
 
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, channel_of, resized
+from imgdup.native.colours import luma_plane
 from imgdup.native.difference import blended, blurred, blurs, fitted_filter, mean_square
 
 UNFILTERED = 0.05  # a weaker filter than this changes nothing
@@ -40,27 +41,28 @@ class Filter(NamedTuple):
 
 
 class Sharp(NamedTuple):
-    """Two pictures that are about equally sharp, their luma, and which is sharper, 0 or 1."""
+    """The luma of two pictures, about equally sharp."""
 
-    first: Pixels
-    second: Pixels
     planes: tuple[Plane, Plane]
-    sharper: int
+    sharper: int  # which is sharper, 0 or 1
+    n_halved: int  # how often both were halved
 
 
 def equal_sharpness(first: Pixels, second: Pixels) -> Sharp:
-    """Halve both pictures while one lacks nearly all of the other's fine detail."""
-    for _ in range(MOST_HALVED):
-        planes = plane_of(first, 0), plane_of(second, 0)
+    """Halve the luma of both pictures while one lacks nearly all of the other's fine detail."""
+    planes, n_halved = (luma_plane(first), luma_plane(second)), 0
+    while n_halved < MOST_HALVED:
         details = [_detail(each) for each in planes]
-        height, width = first.shape[:2]
-        if min(details) >= BLURRED_SHARE * max(details) or min(height, width) < SMALLEST:
+        if min(details) >= BLURRED_SHARE * max(details) or min(planes[0].shape) < SMALLEST:
             break
-        first = resized(first, height // 2, width // 2)
-        second = resized(second, height // 2, width // 2)
-    else:
-        planes = plane_of(first, 0), plane_of(second, 0)
-    return Sharp(first, second, planes, int(details[0] < details[1]))
+        planes, n_halved = (_halved(planes[0]), _halved(planes[1])), n_halved + 1
+    return Sharp(planes, int(details[0] < details[1]), n_halved)
+
+
+def _halved(plane: Plane) -> Plane:
+    """Halve a plane of whole levels."""
+    height, width = plane.shape
+    return resized(plane.astype(np.uint8), height // 2, width // 2).astype(np.float32)
 
 
 def _detail(plane: Plane) -> float:

@@ -3,6 +3,8 @@
 Copies of a picture may be gray, or have another tone curve; other colours are no copy.
 """
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +20,9 @@ from imgdup.dedupe.curves import (
     single_curves,
     smooth_curve,
 )
-from imgdup.dedupe.sharpness import plane_of
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import luma_and_chroma, luma_of, mapped
-from imgdup.native.difference import block_moments
+from imgdup.native.colours import Smooth, is_smooth
 from imgdup.native.levels import curve_error, end_steps, evenness, nearer_counts
 
 IDENTITY = np.arange(256.0)  # the curve that changes nothing
@@ -35,9 +36,9 @@ EVENNESS = np.rint(1 + 63 / (1 + (np.arange(256) / 8) ** 2)).astype(np.uint8)
 IDENTITY_FACTOR = 2.5  # a curve must lower the mean square by this factor to be used
 UNMOVED = 2.5  # levels by which strong compression moves an area of one tone
 MOST_MISSED = 0.5  # share of the variance; curves that miss more explain nothing
-SMOOTH_SIDE = 16  # pixels; a window with much variance has texture
 TEXTURED = 25.0  # variance from which a window is not smooth
 SMOOTH_SHARE = 0.06  # of textured windows, below which a picture is smooth
+SMOOTH = Smooth(side=8, textured=TEXTURED, share=SMOOTH_SHARE)
 MOVED = 2  # levels by which a shirt of nearly the same colour differs
 COUNTED_SHARE = 0.02  # of the area; a range of tones counts no more
 END = 30  # levels from black or white
@@ -61,42 +62,50 @@ NEARLY_ALL_MOVED = 0.8  # of the area
 
 
 class Tones(NamedTuple):
-    """What was done to give two pictures the same tones.
+    """What was done to give two pictures the same tones."""
 
-    Attributes
-    ----------
-    is_mapped : bool
-        Whether a tone curve was applied.
-    may_hide_change : bool
-        Whether it or the colours may hide a real change.
-    is_exact : bool
-        Whether the curve moves few tones, but is known exactly: then all the rest has to agree as
-        if none had been needed.
-    """
-
-    is_mapped: bool
-    may_hide_change: bool
+    is_mapped: bool  # whether a tone curve was applied
+    # Whether the curve moves few tones, but is known exactly: then all the rest has to agree as if
+    # none had been needed.
     is_exact: bool = False
+    # Whether the curve may hide a real change; that takes a while, and is seldom asked for.
+    may_hide_change: Callable[[], bool] = lambda: False
 
 
-def equal_colours(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels, Tones]:
-    """Return both gray if only one has colour, and with equal tones; and what was done for that.
+NO_CURVE = Tones(is_mapped=False)
 
-    Pictures with colour come back as luma, Cr and Cb.
-    """
+
+class EqualColours:
+    """Two pictures with the same tones, both RGB or both gray."""
+
+    def __init__(self, first: Pixels, second: Pixels, tones: Tones, is_doubtful: bool) -> None:
+        self.first, self.second = first, second
+        self.is_mapped, self.is_exact = tones.is_mapped, tones.is_exact
+        self._tones, self._is_doubtful = tones, is_doubtful
+
+    @cached_property
+    def luma_and_chroma(self) -> tuple[Pixels, Pixels]:
+        """Luma, Cr and Cb of both pictures, which have colour."""
+        return luma_and_chroma(self.first), luma_and_chroma(self.second)
+
+    @cached_property
+    def may_hide_change(self) -> bool:
+        """Whether the tone curve or the colours may hide a real change."""
+        if self._is_doubtful or self._tones.may_hide_change():
+            return True
+        return self.first.ndim == 3 and colours_differ_everywhere(*self.luma_and_chroma)
+
+
+def equal_colours(first: Pixels, second: Pixels) -> EqualColours:
+    """Turn two pictures gray if only one has colour, and give them equal tones."""
     a, b = reduced(first, CURVE_SIDE), reduced(second, CURVE_SIDE)
-    is_gray, may_hide_change = is_gray_pair(a, b)
-    tones = Tones(False, may_hide_change)
+    is_gray, is_doubtful = is_gray_pair(a, b)
     if is_gray:
         first, second, a, b = (luma_of(each) for each in (first, second, a, b))
-    if not (_is_smooth(first) or _is_smooth(second)):
-        first, second, found = _with_equal_tones(first, second, a, b)
-        tones = found._replace(may_hide_change=may_hide_change or found.may_hide_change)
-    if first.ndim == 3:
-        first, second = luma_and_chroma(first), luma_and_chroma(second)
-        if colours_differ_everywhere(first, second):
-            tones = tones._replace(may_hide_change=True)
-    return first, second, tones
+    tones = NO_CURVE
+    if not (is_smooth(first, SMOOTH) or is_smooth(second, SMOOTH)):
+        first, second, tones = _with_equal_tones(first, second, a, b)
+    return EqualColours(first, second, tones, is_doubtful)
 
 
 def _with_equal_tones(
@@ -109,7 +118,7 @@ def _with_equal_tones(
     even = evenness(a, b, EVENNESS)
     ways = [Levels(a, b, even), Levels(b, a, even)]
     if _need_no_curve(ways):
-        return first, second, Tones(False, False)
+        return first, second, NO_CURVE
     curves = [smooth_curve(each) for each in ways]
     errors = [each.error(curve) for each, curve in zip(ways, curves, strict=True)]
     missed = [error / _spread(each) for error, each in zip(errors, (b, a), strict=True)]
@@ -118,7 +127,7 @@ def _with_equal_tones(
     is_needed = _movement((a, b)[way], curves[way]) > 1
     is_needed &= ways[way].error(IDENTITY, UNMOVED) > enough
     if not is_needed or missed[way] > MOST_MISSED:
-        return first, second, Tones(False, False)
+        return first, second, NO_CURVE
     source, target = (_sampled(each) for each in ((first, second), (second, first))[way])
     levels = Levels(source, target, np.ones_like(source))
     single = single_curves(levels, float(luma_of((a, b)[way]).mean()))
@@ -131,22 +140,17 @@ def _with_equal_tones(
     moved = np.abs(curve - np.arange(256)) > MOVED + shift
     moved &= ~_stays(ways[way])
     tones, share = _moved_tones((a, b)[way], moved)
-    misfit = min(map(levels.misfit, single.values()))
-    may_hide_change = _may_be_one_object(tones, share, misfit)
     is_exact = FEWEST_TONES <= tones < FEW_TONES_OF_PART and _is_explained(levels, single)
-    may_hide_change &= not is_exact
-    may_hide_change |= _agreeing_share(source, target, curve) < AGREEING
-    found, table = Tones(True, may_hide_change, is_exact), np.rint(curve).astype(np.uint8)
+
+    def may_hide_change() -> bool:
+        misfit = min(map(levels.misfit, single.values()))
+        is_object = not is_exact and _may_be_one_object(tones, share, misfit)
+        return is_object or _agreeing_share(source, target, curve) < AGREEING
+
+    found, table = Tones(True, is_exact, may_hide_change), np.rint(curve).astype(np.uint8)
     if way == 0:
         return mapped(first, table), second, found
     return first, mapped(second, table), found
-
-
-def _is_smooth(pixels: Pixels) -> bool:
-    """Return whether a picture has no texture, as gradients and areas of one colour."""
-    plane = plane_of(pixels[::2, ::2], 1)  # every second pixel is enough
-    mean, _, square, *_ = block_moments(plane, plane, SMOOTH_SIDE // 2)
-    return float(np.mean(square - mean * mean > TEXTURED)) < SMOOTH_SHARE
 
 
 def _need_no_curve(ways: list[Levels]) -> bool:

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 27 };
+enum { IMGDUP_INTERFACE = 28 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -436,6 +436,26 @@ IMGDUP_EXPORT void imgdup_end_steps(const uint8_t *pixels, int64_t height, int64
 IMGDUP_EXPORT void imgdup_ascending(const double *values, const double *weights, int64_t n,
                                     double *means, double *totals, int64_t *ends,
                                     double *nearest);
+
+/* Colours. */
+
+/* Write 0.299 R + 0.587 G + 0.114 B of RGB pixels (n, 3), rounded to whole levels: plane (n,). */
+IMGDUP_EXPORT void imgdup_luma_plane(const uint8_t *rgb, int64_t n, float *plane);
+
+/* Return of how many RGB pixels (n, 3) the channels differ by more than some levels. */
+IMGDUP_EXPORT int64_t imgdup_count_coloured(const uint8_t *rgb, int64_t n, int32_t neutral);
+
+/* When a picture has no texture. */
+typedef struct {
+    int64_t side;   /* of a block, in pixels; at most 16. The last ones begin earlier */
+    float textured; /* variance; that of a block with texture is above it */
+    double share;   /* of such blocks; a smooth picture has fewer */
+} ImgdupSmooth;
+
+/* Return whether every second pixel of every second row of a picture (height, width, channels) shows
+ * no texture, in the second channel if there are several. */
+IMGDUP_EXPORT int32_t imgdup_is_smooth(const uint8_t *pixels, int64_t height, int64_t width,
+                                       int64_t channels, const ImgdupSmooth *rules);
 
 /* Frequencies and edges. */
 

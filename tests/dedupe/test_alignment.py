@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from encoded import photo
+from imgdup.dedupe import alignment
 from imgdup.dedupe.alignment import (
     Place,
     box_in_whole,
@@ -110,6 +111,20 @@ def test_pictures_that_show_different_things_have_no_place():
     other = cv2.resize(noise, (400, 300), interpolation=cv2.INTER_CUBIC)
 
     assert find_places(WHOLE, other) == []
+
+
+def test_a_place_that_shows_something_else_is_not_refined(monkeypatch):
+    rounds = []
+
+    def moved(source, goal, matrix, n_rounds):
+        rounds.append(n_rounds)
+        return native_moved(source, goal, matrix, n_rounds)
+
+    native_moved = alignment.moved
+    monkeypatch.setattr(alignment, "moved", moved)
+
+    assert refine(WHOLE, np.ascontiguousarray(WHOLE[::-1]), Place(True, IDENTITY)) is None
+    assert rounds == [0]
 
 
 def test_what_both_show_is_the_same_at_the_size_of_the_part():

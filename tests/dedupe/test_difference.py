@@ -274,6 +274,22 @@ def test_pictures_that_clearly_differ_are_not_measured(scene, monkeypatch):
     assert verdict == Verdict("different", 255.0, (0, 0, 1000, 1000))
 
 
+def grainy(pixels, seed):
+    """A blurred picture under strong grain."""
+    grain = np.random.default_rng(seed).standard_normal((*pixels.shape[:2], 1))
+    grain = cv2.GaussianBlur(grain, (0, 0), 1.5)[..., None]
+    blurred = cv2.GaussianBlur(pixels, (0, 0), 6)
+    return np.clip(blurred + 20 / grain.std() * grain, 0, 255).astype(np.uint8)
+
+
+def test_pictures_that_agree_a_little_and_only_when_reduced_are_not_measured(scene, monkeypatch):
+    monkeypatch.setattr("imgdup.dedupe.difference.evidence_of", None)
+    first, second = grainy(scene, 1), grainy(scene, 2)
+
+    assert difference.SLIGHTLY <= difference._Pair(first, second).agree_roughly()
+    assert compare_pictures(first, second) == Verdict("different", 255.0, (0, 0, 1000, 1000))
+
+
 @pytest.mark.parametrize("crop_is_second", [True, False])
 def test_a_crop_that_was_edited_is_edited_and_the_box_shows_where(scene, crop_is_second):
     crop = scene[24:, 32:].copy()

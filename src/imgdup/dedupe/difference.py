@@ -69,8 +69,8 @@ COARSE_SIDE = 128  # pixels
 # copies of photos, the least agreed in 85 %. Of 12,000 pairs that did not agree widely, any photos
 # that showed an edit or another colour without being moved agreed in 48 % or more.
 WIDELY, SLIGHTLY = 0.8, 0.4
-# The same at full size, of pictures that do not agree widely: of 1,020 such pairs, those that showed
-# an edit without being moved agreed in 64 % or more.
+# The same at full size, of pictures that do not agree widely: of 1,020 such pairs, those that
+# showed an edit without being moved agreed in 64 % or more.
 PLAINLY = 0.55
 
 FULL_FRAME: Shares = (0.0, 0.0, 1.0, 1.0)

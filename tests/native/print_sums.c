@@ -156,14 +156,13 @@ static void print_excess(const float *moments, int64_t height, int64_t width) {
 /* Search a picture in another one, and move it over that; print where it lies. */
 static void print_place(const uint8_t *whole, const uint8_t *part, int64_t height, int64_t width) {
     static uint8_t small[SEARCH_SIDE * SEARCH_SIDE], taken[MAX_PIXELS], changes[MAX_PIXELS];
-    static uint32_t sums[MAX_SIDE], corners[MAX_PIXELS];
-    static char spans[32 * MAX_SIDE];
+    static uint32_t sums[26 * (MAX_SIDE + 32)], corners[MAX_PIXELS];
     static int64_t scratch[1 << 19];
     static float rows[6 * (MAX_SIDE + 16)];
     int64_t sizes[2 * 3], place[3];
     int64_t rows_of_whole = height < SEARCH_SIDE ? height : SEARCH_SIDE;
     int64_t columns_of_whole = width < SEARCH_SIDE ? width : SEARCH_SIDE;
-    imgdup_shrink(whole, height, width, 1, small, rows_of_whole, columns_of_whole, sums, spans);
+    imgdup_shrink(whole, height, width, 1, small, rows_of_whole, columns_of_whole, sums);
     for (int i = 0; i < 3; i++) {
         sizes[2 * i] = rows_of_whole * (6 - i) / 6;
         sizes[2 * i + 1] = columns_of_whole * (6 - i) / 6;
@@ -272,8 +271,7 @@ static void print_sums(void) {
     static float textures[MAX_PIXELS];
     static double doubles[5 * MAX_SIDE];
     static int64_t ends[MAX_SIDE];
-    static uint32_t widths[3 * MAX_SIDE];
-    static char spans[32 * MAX_SIDE];
+    static uint32_t widths[42 * (MAX_SIDE + 32)];
     static float blurred[2 * MAX_PIXELS + MAX_SIDE + 8];
     double sums[3], products[64] = {0}, wanted[8] = {0}, powers[8] = {0};
     double rows[MAX_SIDE] = {0}, lines[MAX_SIDE] = {0};
@@ -336,7 +334,7 @@ static void print_sums(void) {
                              moments + 6 * pair * ((height + 1) / 2) * ((width + 1) / 2));
     print_excess(moments, (height + 1) / 2, (width + 1) / 2);
     int low = 1 + (int)next(height), narrow = 1 + (int)next(width);
-    imgdup_shrink(bytes[0], height, width, 3, small, low, narrow, widths, spans);
+    imgdup_shrink(bytes[0], height, width, 3, small, low, narrow, widths);
     for (int i = 0; i < 3 * low * narrow; i++)
         printf("%d%s", small[i], i + 1 < 3 * low * narrow ? " " : "\n");
     memset(scratch, 0, sizeof scratch);

@@ -28,6 +28,7 @@ PROGRAMS = {  # what each is compiled with
         "join.c",
         "levels.c",
         "places.c",
+        "shrink.c",
         "steps.c",
         "windows.c",
     ],

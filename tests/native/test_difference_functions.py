@@ -20,7 +20,7 @@ from imgdup.native.difference import (
     shrunk,
     window_means,
 )
-from native_levels import assert_equal_at, by_level
+from native_levels import assert_equal_at, by_level, native_level
 
 SHAPES = [(1, 1), (1, 40), (2, 16), (3, 5), (4, 4), (17, 33), (64, 64), (121, 187)]
 
@@ -159,12 +159,23 @@ def test_planes_of_another_shape_or_dtype_are_refused():
         block_moments(a, b, 0)
 
 
+def overlaps(n_in, n_out):
+    """How much each output pixel, of length n_in, has of each input pixel, of length n_out."""
+    ours, theirs = (np.arange(n + 1) * step for n, step in ((n_out, n_in), (n_in, n_out)))
+    ends = np.minimum.outer(ours[1:], theirs[1:])
+    return np.maximum(ends - np.maximum.outer(ours[:-1], theirs[:-1]), 0).astype(np.float64)
+
+
 def shrunk_twin(pixels, height, width):
-    """Repeat each pixel so often that every area is whole, and average in whole numbers."""
+    """Multiply by matrices of overlaps, exactly below 2 ** 53, and divide in whole numbers."""
     rows, columns = pixels.shape[:2]
-    large = pixels.astype(np.int64).repeat(height, axis=0).repeat(width, axis=1)
-    areas = large.reshape(height, rows, width, columns, *pixels.shape[2:]).sum(axis=(1, 3))
-    return ((2 * areas + rows * columns) // (2 * rows * columns)).astype(np.uint8)
+    levels = pixels.reshape(rows, columns, -1).astype(np.float64)
+    sums = np.tensordot(overlaps(rows, height), levels, 1)
+    areas = (
+        np.tensordot(sums, overlaps(columns, width), ((1,), (1,))).swapaxes(1, 2).astype(np.int64)
+    )
+    averages = (2 * areas + rows * columns) // (2 * rows * columns)
+    return averages.astype(np.uint8).reshape(height, width, *pixels.shape[2:])
 
 
 @given(data=st.data())
@@ -178,6 +189,63 @@ def test_a_picture_is_shrunk_to_the_averages_of_equal_areas(data):
     found = shrunk(pixels, height, width)
 
     np.testing.assert_array_equal(found, shrunk_twin(pixels, height, width))
+
+
+SHRUNK = [  # factors near 1, of some pixels, and of many; fewer and more than four rows of gray
+    *(((61, 83), size) for size in ((61, 80), (59, 83), (17, 40), (30, 19), (7, 3), (3, 5))),
+    *(((61, 83, 3), size) for size in ((61, 80), (58, 70), (30, 41), (29, 19), (4, 6), (1, 1))),
+    *(((40, 64, channels), (21, 30)) for channels in (1, 2, 4)),
+    *(((40, 64, channels), (9, 7)) for channels in (1, 2, 4)),
+]
+
+
+@by_level
+@pytest.mark.parametrize(("shape", "size"), SHRUNK, ids=str)
+def test_every_level_shrinks_to_the_averages_of_equal_areas(level, shape, size):
+    pixels = np.random.default_rng(size).integers(0, 256, shape, np.uint8)
+
+    with native_level(level):
+        found = shrunk(pixels, *size)
+
+    np.testing.assert_array_equal(found, shrunk_twin(pixels, *size))
+
+
+def strips_of(n_pixels, totals):
+    """Rows of so many pixels whose levels add up to each total."""
+    whole, rest = np.divmod(totals, n_pixels)
+    return (whole[:, None] + (np.arange(n_pixels) < rest[:, None])).astype(np.uint8)
+
+
+@by_level
+@pytest.mark.parametrize("n_pixels", [1, 2, 3, 7, 16, 51, 100])
+def test_each_total_is_divided_and_rounded_as_in_whole_numbers(level, n_pixels):
+    totals = np.arange(255 * n_pixels + 1)
+
+    with native_level(level):
+        found = shrunk(strips_of(n_pixels, totals), len(totals), 1)
+
+    assert found.ravel().tolist() == ((2 * totals + n_pixels) // (2 * n_pixels)).tolist()
+
+
+# Averages of larger areas than 8,405,023 pixels take 64 bits.
+@by_level
+@pytest.mark.parametrize("n_pixels", [65_793, 1 << 20, 8_405_023, 8_405_024, 16_777_213])
+def test_large_areas_are_rounded_up_from_a_half(level, n_pixels):
+    steps = np.array([1, 2, 127, 128, 254, 255]) * n_pixels - n_pixels // 2
+
+    with native_level(level):
+        found = [
+            shrunk(strips_of(n_pixels, np.array([total])), 1, 1).item()
+            for total in (*(steps - 1), *steps)
+        ]
+
+    assert found == [0, 1, 126, 127, 253, 254, 1, 2, 127, 128, 254, 255]
+
+
+def test_a_large_picture_of_odd_sides_is_shrunk_in_64_bits():
+    pixels = np.random.default_rng(1).integers(0, 256, (2903, 2897, 3), np.uint8)
+
+    np.testing.assert_array_equal(shrunk(pixels, 40, 30), shrunk_twin(pixels, 40, 30))
 
 
 def test_a_long_white_strip_remains_white():

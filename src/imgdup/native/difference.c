@@ -1,5 +1,5 @@
-/* Steps of the comparison of two pictures: sums from which a filter is fitted, blurs, means over
- * windows and blocks, and pictures of a smaller size. */
+/* Steps of the comparison of two pictures: sums from which a filter is fitted, blurs, and means over
+ * windows and blocks. */
 #include "imgdup.h"
 #include "lanes.h"
 
@@ -17,10 +17,6 @@ enum {
     WHITE = 255,
     USUAL_SIDE = 4, /* pixels, of a block of luma; half of it for chroma */
     KEPT_BYTES = 32 << 20,
-    RGB = 3, /* channels */
-    ROWS_AT_ONCE = 4,
-    QUOTIENTS = 64, /* pixels whose sums are divided at once */
-    MOST_CHANNELS = 4,
 };
 
 /* Copy some numbers into or out of a vector; the size of a whole one is a constant. */
@@ -263,94 +259,6 @@ void imgdup_window_means(const float *planes, int64_t n_planes, int64_t height, 
             for (int64_t x = 0; x < width; x++)
                 columns[x] += (double)new[x] - (double)old[x];
         }
-    }
-}
-
-/* The input pixels of an output pixel: its first and last one and their weights; those between
- * have weight n_out. The unit of weights is 1 / n_out of an input pixel. */
-typedef struct {
-    int64_t first, last, first_weight, last_weight;
-} Span;
-
-static Span span_of(int64_t n_in, int64_t n_out, int64_t i) {
-    int64_t low = i * n_in, high = low + n_in;
-    int64_t first = low / n_out, last = (high - 1) / n_out, end = (first + 1) * n_out;
-    return (Span){first, last, (end < high ? end : high) - low,
-                  last > first ? high - last * n_out : 0};
-}
-
-/* Write the sums of some rows of levels from y on, up to ROWS_AT_ONCE, times their weights. */
-static void add_levels(const uint8_t *levels, int64_t n, Span rows, int64_t y, int64_t n_out,
-                       uint32_t *sums) {
-    const uint8_t *row[ROWS_AT_ONCE];
-    uint32_t weight[ROWS_AT_ONCE];
-    for (int64_t k = 0; k < ROWS_AT_ONCE; k++) {
-        int64_t at = y + k < rows.last ? y + k : rows.last;
-        row[k] = levels + at * n;
-        int64_t here = at == rows.first ? rows.first_weight
-                       : at < rows.last ? n_out
-                                        : rows.last_weight;
-        weight[k] = y + k <= rows.last ? (uint32_t)here : 0;
-    }
-    for (int64_t x = 0; x < n; x++)
-        sums[x] = (y > rows.first ? sums[x] : 0) + weight[0] * row[0][x] + weight[1] * row[1][x] +
-                  weight[2] * row[2][x] + weight[3] * row[3][x];
-}
-
-/* Write n quotients, rounded, of numbers below 2 ** 52. */
-static void round_quotients(const uint64_t *totals, int64_t n, double area, uint8_t *out) {
-    static const double BASE = 4503599627370496.0; /* 2 ** 52; its last bits are whole numbers */
-    uint64_t base_bits;
-    memcpy(&base_bits, &BASE, sizeof base_bits);
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t bits = base_bits | totals[i];
-        double total;
-        memcpy(&total, &bits, sizeof total);
-        out[i] = (uint8_t)(int32_t)((total - BASE) / area + 0.5);
-    }
-}
-
-/* Write a row of the smaller picture. Where the number of channels is a constant, compilers add up
- * all channels at a time. */
-static inline void shrink_row(const uint32_t *sums, int64_t channels, double area,
-                              const Span *spans, int64_t out_width, uint8_t *out) {
-    uint64_t totals[QUOTIENTS * MOST_CHANNELS];
-    for (int64_t i = 0; i < out_width; i++) {
-        const uint32_t *first = sums + spans[i].first * channels;
-        const uint32_t *last = sums + spans[i].last * channels;
-        uint64_t *total = totals + i % QUOTIENTS * channels, inner[MOST_CHANNELS] = {0};
-        for (const uint32_t *at = first + channels; at < last; at += channels)
-            for (int64_t k = 0; k < channels; k++)
-                inner[k] += at[k];
-        for (int64_t k = 0; k < channels; k++)
-            total[k] = inner[k] * (uint64_t)out_width +
-                       first[k] * (uint64_t)spans[i].first_weight +
-                       last[k] * (uint64_t)spans[i].last_weight;
-        if ((i + 1) % QUOTIENTS == 0 || i + 1 == out_width) {
-            int64_t n = i % QUOTIENTS + 1;
-            round_quotients(totals, n * channels, area, out + (i + 1 - n) * channels);
-        }
-    }
-}
-
-void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t width, int64_t channels,
-                   uint8_t *out, int64_t out_height, int64_t out_width, uint32_t *sums,
-                   void *spans) {
-    Span *columns = spans;
-    int64_t row_bytes = width * channels;
-    double area = (double)height * (double)width;
-    for (int64_t i = 0; i < out_width; i++)
-        columns[i] = span_of(width, out_width, i);
-    for (int64_t i = 0; i < out_height; i++, out += out_width * channels) {
-        Span rows = span_of(height, out_height, i);
-        for (int64_t y = rows.first; y <= rows.last; y += ROWS_AT_ONCE)
-            add_levels(pixels, row_bytes, rows, y, out_height, sums);
-        if (channels == 1)
-            shrink_row(sums, 1, area, columns, out_width, out);
-        else if (channels == RGB)
-            shrink_row(sums, RGB, area, columns, out_width, out);
-        else
-            shrink_row(sums, channels, area, columns, out_width, out);
     }
 }
 

@@ -1,4 +1,4 @@
-"""Steps of the comparison of two pictures, by calling ``difference.c``."""
+"""Steps of the comparison of two pictures, by calling ``difference.c`` and ``shrink.c``."""
 
 import ctypes
 import math
@@ -218,10 +218,10 @@ def shrunk(pixels: Pixels, height: int, width: int) -> Pixels:
     pixels = np.ascontiguousarray(pixels)
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     out = np.empty((height, width, *pixels.shape[2:]), np.uint8)
-    sums, spans = np.empty((columns, channels), np.uint32), np.empty((width, 4), np.int64)
+    scratch = np.empty((18 + 8 * channels) * (columns + 32), np.uint32)
     _functions().imgdup_shrink(
         *(address_of(pixels), rows, columns, channels),
-        *(address_of(out), height, width, address_of(sums), address_of(spans)),
+        *(address_of(out), height, width, address_of(scratch)),
     )
     return out
 
@@ -242,7 +242,7 @@ _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_fit_filter": (ctypes.c_double, _P, _P, _N, _N, _P, _P, _P, _P),
     "imgdup_window_means": (None, _P, _N, _N, _N, _N, _P, _P),
     "imgdup_block_moments": (None, _P, _P, _N, _N, _N, _P, _P),
-    "imgdup_shrink": (None, _P, _N, _N, _N, _P, _N, _N, _P, _P),
+    "imgdup_shrink": (None, _P, _N, _N, _N, _P, _N, _N, _P),
     "imgdup_keep_memory": (None,),
 }
 

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 28 };
+enum { IMGDUP_INTERFACE = 29 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -223,11 +223,10 @@ IMGDUP_EXPORT void imgdup_block_moments(const float *a, const float *b, int64_t 
 
 /* Shrink a picture (height, width, channels) to the rounded averages of equal areas:
  * out (out_height, out_width, channels), of which no side is longer. The sides are at most
- * 2 ** 24 pixels, the channels 4. sums (width, channels) and spans, 32
- * bytes for each of out_width, are scratch memory. */
+ * 2 ** 24 pixels, the channels 4. scratch is memory for (18 + 8 * channels) * (width + 32) numbers. */
 IMGDUP_EXPORT void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t width,
                                  int64_t channels, uint8_t *out, int64_t out_height,
-                                 int64_t out_width, uint32_t *sums, void *spans);
+                                 int64_t out_width, uint32_t *scratch);
 
 /* Let this process keep memory that it frees, in blocks of up to 32 MB, where glibc allocates it:
  * to get each page anew takes longer than many a step over its content. */

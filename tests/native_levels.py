@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from imgdup import native
-from imgdup.native import colours, difference, frequencies, join, levels, places, scan, windows
+from imgdup.native import (
+    colours,
+    curves,
+    difference,
+    frequencies,
+    join,
+    levels,
+    places,
+    scan,
+    windows,
+)
 
 
 def supported_levels():
@@ -43,7 +53,7 @@ def assert_equal_at(level, results):
 
 def _forget():
     native.load_library.cache_clear()
-    for module in (colours, difference, frequencies, join, levels, places, scan, windows):
+    for module in (colours, curves, difference, frequencies, join, levels, places, scan, windows):
         module._functions.cache_clear()
 
 

@@ -11,9 +11,15 @@ from hypothesis.extra import numpy as hnp
 from make_sample import photo
 
 from imgdup.dedupe import curves
+from imgdup.native.levels import matched_levels
 from tone_curves import CURVES, LEVELS, as_curve
 
 few = settings(max_examples=30)
+
+
+def levels_of(a, b, weights):
+    """What the levels of a picture have become in another one."""
+    return curves.Levels(matched_levels(a, b, weights)[0])
 
 
 @st.composite
@@ -43,7 +49,7 @@ def test_the_error_of_a_curve_is_the_weighted_mean_of_squares(drawn, slack):
         for x, w in zip(a.ravel(), weights.ravel(), strict=True)
     )
 
-    levels = curves.Levels(a, b, weights)
+    levels = levels_of(a, b, weights)
 
     assert levels.spread == pytest.approx(spread / total, abs=1e-6)
     assert levels.error(curve, slack) == pytest.approx((spread + missed) / total, abs=1e-6)
@@ -51,7 +57,7 @@ def test_the_error_of_a_curve_is_the_weighted_mean_of_squares(drawn, slack):
 
 def test_without_pixels_nearby_a_level_is_not_off_a_curve():
     a = np.full((4, 4), 100, np.uint8)
-    levels = curves.Levels(a, a + 10, np.ones_like(a))
+    levels = levels_of(a, a + 10, np.ones_like(a))
 
     off = levels.off(LEVELS.astype(float))
 
@@ -63,7 +69,7 @@ def test_without_pixels_nearby_a_level_is_not_off_a_curve():
 def test_a_fitted_curve_follows_the_levels_and_never_falls(curve):
     a = cv2.cvtColor(photo(3, 160, 120), cv2.COLOR_RGB2GRAY)
 
-    found = curves.smooth_curve(curves.Levels(a, curve[a], np.ones_like(a)))
+    found = curves.smooth_curve(levels_of(a, curve[a], np.ones_like(a)))
 
     used = np.bincount(a.ravel(), minlength=256) > 20
     assert np.abs(found - curve)[used].mean() < 2
@@ -76,7 +82,7 @@ def test_levels_are_left_where_noise_explains_their_move():
     a = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
     b = np.clip(a.astype(int) + 6, 0, 255).astype(np.uint8)
 
-    found = curves.near_identity(curves.Levels(a, b, np.ones_like(a)), np.full(256, 2.0))
+    found = curves.near_identity(levels_of(a, b, np.ones_like(a)), np.full(256, 2.0))
 
     assert found[20:230].tolist() == (LEVELS[20:230] + 2).tolist()
     assert found.max() <= 255
@@ -85,7 +91,7 @@ def test_levels_are_left_where_noise_explains_their_move():
 def plain_levels(curve):
     """Levels of a picture that has all of them, and what a curve makes of each."""
     a = np.tile(LEVELS.astype(np.uint8), (4, 1))
-    return curves.Levels(a, curve[a], np.ones_like(a))
+    return levels_of(a, curve[a], np.ones_like(a))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +133,7 @@ def test_a_change_by_one_number_is_found_exactly_and_by_its_name(name):
 @given(hnp.arrays(np.uint8, (8, 9)), hnp.arrays(np.uint8, (8, 9)))
 def test_the_misfit_is_taken_over_all_tones_that_are_not_rare(a, b):
     a //= 32
-    levels = curves.Levels(a, b, np.ones_like(a))
+    levels = levels_of(a, b, np.ones_like(a))
     weights, squares = [], []
     for level in range(8):
         others = [int(y) for x, y in zip(a.ravel(), b.ravel(), strict=True) if x == level]
@@ -143,7 +149,7 @@ def test_the_misfit_is_taken_over_all_tones_that_are_not_rare(a, b):
 def test_too_few_levels_show_no_plain_curve(n_levels, n_curves):
     a = np.tile(np.arange(100, 100 + n_levels, dtype=np.uint8), (4, 1))
 
-    found = curves.plain_curves(curves.Levels(a, a + 10, np.ones_like(a)))
+    found = curves.plain_curves(levels_of(a, a + 10, np.ones_like(a)))
 
     assert len(found) == n_curves
 

@@ -14,9 +14,17 @@ from make_sample import photo
 
 from imgdup.dedupe import colours, curves, tones
 from imgdup.images.opencv import through_jpeg
+from imgdup.native.levels import level_counts, matched_levels
 from tone_curves import CURVES, LEVELS, as_curve
 
 few = settings(max_examples=30)
+
+
+def levels_of(a, b, weights):
+    """What the levels of a picture have become in another one."""
+    return curves.Levels(matched_levels(a, b, weights)[0])
+
+
 SEPIA = [[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]]  # a common filter
 
 
@@ -300,7 +308,7 @@ def test_moved_tones_count_as_the_ranges_that_they_would_fill_evenly(pixels, mov
     counted = [min(each, tones.COUNTED_SHARE) for each in ranges if each > 0]
     shares = [each / sum(counted) for each in counted]
 
-    n_tones, share = tones._moved_tones(pixels, moved)
+    n_tones, share = tones._moved_tones(level_counts(pixels), moved)
 
     assert n_tones == pytest.approx(math.exp(-sum(each * math.log(each) for each in shares)))
     assert share == pytest.approx(sum(ranges))
@@ -339,7 +347,7 @@ def test_the_share_that_agrees_is_of_the_pixels_that_move_much(source, target, n
 def test_the_movement_of_a_curve_is_the_mean_square_beyond_noise(pixels, name):
     curve = CURVES[name].astype(float)
 
-    found = tones._movement(pixels, curve)
+    found = tones._movement(level_counts(pixels), curve)
 
     moves = [max(abs(curve[x] - x) - tones.UNMOVED, 0) ** 2 for x in pixels.ravel().tolist()]
     assert found == pytest.approx(sum(moves) / len(moves))
@@ -387,7 +395,7 @@ def test_the_spread_is_the_variance_and_at_least_one(pixels):
     values = [int(value) for value in pixels.ravel()]
     mean = sum(values) / len(values)
 
-    found = tones._spread(pixels)
+    found = tones._spread(level_counts(pixels))
 
     assert found == pytest.approx(max(1, sum((v - mean) ** 2 for v in values) / len(values)))
 
@@ -400,7 +408,7 @@ def test_the_spread_is_the_variance_and_at_least_one(pixels):
 def test_only_black_and_white_that_did_not_move_are_a_fixed_background(level, moved_to, stays):
     a = np.full((3, 3), level, np.uint8)
 
-    found = tones._stays(curves.Levels(a, np.full_like(a, moved_to), np.ones_like(a)))
+    found = tones._stays(levels_of(a, np.full_like(a, moved_to), np.ones_like(a)))
 
     assert found[level] == stays
 

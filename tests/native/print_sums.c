@@ -214,7 +214,9 @@ static void print_levels(const uint8_t *a, const uint8_t *b, int64_t height, int
     print_floats("turned", turned, (int)n);
     float middle = imgdup_ranked(gray, n, n / 2, keys);
     print_floats("middle", &middle, 1);
-    printf("error %lld\n", (long long)imgdup_curve_error(a, b, 3 * n, curve, 400));
+    imgdup_curve_errors(a, b, 3 * n, curve, 1, 400, counts);
+    printf("error %lld\n", (long long)counts[0]);
+    counts[0] = 0;
     imgdup_count_nearer(a, b, 3 * n, exact, is_counted, counts);
     printf("nearer %lld %lld\n", (long long)counts[0], (long long)counts[1]);
     imgdup_end_steps(a, height, width, 3, 2, 100, dark, bright);
@@ -233,23 +235,35 @@ static void print_levels(const uint8_t *a, const uint8_t *b, int64_t height, int
 static void print_curve(const uint8_t *a, const uint8_t *b, uint8_t *weights, int64_t height,
                         int64_t width) {
     static uint8_t rows[2 * (MAX_SIDE + 2)];
-    double counts[CURVE_LEVELS], means[CURVE_LEVELS], curve[CURVE_LEVELS], off[CURVE_LEVELS];
-    double kernel[CURVE_REACH + 1], facts[2];
+    double matches[2 * MATCH_ROOM], curve[CURVE_LEVELS], off[CURVE_LEVELS];
+    double kernel[CURVE_REACH + 1], logs[2 * CURVE_LEVELS], curves[SINGLE_CURVES * CURVE_LEVELS];
+    double *counts = matches, *means = matches + CURVE_LEVELS, missed;
+    int64_t n_levels[CURVE_LEVELS];
     uint8_t table[CURVE_LEVELS];
     ImgdupCurve rules = {.clipped_at = 6, .most_clipped = 0.1, .far_off = 3, .rounds = 5};
     for (int i = 0; i < CURVE_LEVELS; i++)
         table[i] = (uint8_t)(255 - i);
     for (int i = 0; i <= CURVE_REACH; i++)
         kernel[i] = 1.0 / (1 + i);
-    imgdup_match_levels(a, b, weights, height * width, counts, means, facts);
-    print_doubles("means", means, CURVE_LEVELS);
-    print_doubles("spread", facts, 2);
+    imgdup_match_levels(a, b, weights, height * width, matches);
+    print_doubles("matches", matches, 2 * MATCH_ROOM);
+    imgdup_count_levels(a, height * width, n_levels);
+    for (int i = 0; i < CURVE_LEVELS; i++)
+        printf("%lld%s", (long long)n_levels[i], i + 1 < CURVE_LEVELS ? " " : "\n");
     imgdup_stiff_curve(counts, means, &rules, curve);
     print_doubles("curve", curve, CURVE_LEVELS);
     imgdup_levels_off(counts, means, curve, 0.5, kernel, off);
     print_doubles("off", off, CURVE_LEVELS);
-    facts[0] = imgdup_missed(counts, means, curve, 1.5);
-    print_doubles("missed", facts, 1);
+    missed = imgdup_missed(counts, means, curve, 1.5);
+    print_doubles("missed", &missed, 1);
+    for (int i = 0; i < 2 * CURVE_LEVELS; i++)
+        logs[i] = (double)(i % CURVE_LEVELS - 255) / 60 - (double)next(9) / 100;
+    imgdup_smooth_curve(counts, means, &rules, 0.5, kernel, logs, curve);
+    print_doubles("smooth", curve, CURVE_LEVELS);
+    imgdup_single_curves(counts, means, logs, 99.5, &rules, curves);
+    print_doubles("single", curves, SINGLE_CURVES * CURVE_LEVELS);
+    printf("%lld\n", (long long)imgdup_plain_curves(counts, means, logs, &rules, curves));
+    print_doubles("plain", curves, PLAIN_CURVES * CURVE_LEVELS);
     imgdup_evenness(a, b, height, width, 1, table, rows, weights);
     for (int64_t i = 0; i < width; i++)
         printf("%d%s", weights[i], i + 1 < width ? " " : "\n");

@@ -22,6 +22,7 @@ PROGRAMS = {  # what each is compiled with
     "print_sums.c": [
         "agreement.c",
         "colours.c",
+        "curves.c",
         "difference.c",
         "frequencies.c",
         "hash.c",

@@ -11,9 +11,9 @@ from hypothesis.extra import numpy as hnp
 from imgdup.native.levels import (
     CurveRules,
     ascending,
-    curve_error,
     end_steps,
     evenness,
+    level_counts,
     levels_off,
     luma,
     matched_levels,
@@ -81,7 +81,7 @@ def test_levels_are_matched_pixel_by_pixel(data):
     a, b = (data.draw(hnp.arrays(np.uint8, shape)) for _ in range(2))
     weights = data.draw(hnp.arrays(np.uint8, shape, elements=st.integers(1, 255)))
 
-    found = matched_levels(a, b, weights)
+    found, back = matched_levels(a, b, weights)
 
     pixels = list(zip(*(x.ravel().tolist() for x in (a, b, weights)), strict=True))
     for level in range(256):
@@ -93,6 +93,35 @@ def test_levels_are_matched_pixel_by_pixel(data):
     off = sum(weight * (other - found.means[own]) ** 2 for own, other, weight in pixels)
     assert found.total == weights.sum(dtype=int)
     assert found.spread == pytest.approx(off / found.total, abs=1e-6)
+    assert_matches_equal(back, matched_levels(b, a, weights)[0])
+
+
+def assert_matches_equal(one, other):
+    np.testing.assert_array_equal(one.counts, other.counts)
+    np.testing.assert_array_equal(one.means, other.means)
+    assert (one.total, one.spread) == (other.total, other.spread)
+
+
+@pytest.mark.parametrize("weight", [1, 255])
+def test_levels_of_many_pixels_are_matched_without_overflow(weight):
+    a, b = np.full(200_001, 255, np.uint8), np.full(200_001, 255, np.uint8)
+    b[0] = 0
+
+    found, back = matched_levels(a, b, np.full_like(a, weight))
+
+    assert found.counts[255] == found.total == 200_001 * weight
+    assert found.means[255] == 200_000 * 255 / 200_001
+    assert back.counts[[0, 255]].tolist() == [weight, 200_000 * weight]
+    assert back.spread == 0
+
+
+@pytest.mark.parametrize("shape", [(0,), (1, 1), (9, 14, 3)], ids=str)
+def test_levels_are_counted(shape):
+    pixels = np.random.default_rng(1).integers(0, 9, shape, np.uint8)
+
+    found = level_counts(pixels)
+
+    assert found.tolist() == np.bincount(pixels.ravel(), minlength=256).tolist()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1, 3), (12, 30), (9, 11, 3)], ids=str)
@@ -175,38 +204,6 @@ def test_levels_of_other_shapes_and_numbers_are_refused():
             call()
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (40, 33, 3)], ids=str)
-def test_the_error_of_a_curve_is_the_mean_of_squares_that_are_cut_off(shape):
-    rng = np.random.default_rng(shape)
-    a, b = rng.integers(0, 256, (2, *shape), np.uint8)
-    curve = rng.integers(-20, 300, 256).astype(np.int32)
-
-    found = curve_error(a, b, curve, 400)
-
-    off = [
-        (int(curve[x]) - y) ** 2
-        for x, y in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)
-    ]
-    assert found == sum(min(each, 400) for each in off) / a.size
-
-
-def test_a_curve_between_planes_of_other_shapes_is_refused():
-    levels = np.arange(256, dtype=np.int32)
-    plane = np.zeros((3, 4), np.uint8)
-
-    for one, other in [(plane, plane[:2]), (plane, plane.T), (plane[:0], plane[:0])]:
-        with pytest.raises(ValueError):
-            curve_error(one, other, levels, 400)
-
-
-def test_a_curve_of_other_levels_is_refused():
-    picture = np.zeros((3, 4), np.uint8)
-
-    for curve in (np.zeros(255, np.int32), np.zeros(256)):
-        with pytest.raises(ValueError, match="256 levels of int32"):
-            curve_error(picture, picture, curve, 400)
-
-
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_the_nearest_ascending_values_are_means_of_runs(data):
@@ -241,12 +238,12 @@ def test_every_processor_level_gives_the_same_sums_and_counts(level):
 
     def results():
         return [
-            *matched_levels(a, b, a // 4),
+            *(fact for found in matched_levels(a, b, a // 4) for fact in found),
+            level_counts(a),
             evenness(a, b, np.arange(256).astype(np.uint8)),
             stiff_curve(counts, means, CurveRules(6, 0.1, 3, 5)),
             levels_off(counts, means, np.linspace(9, 200, 256), np.linspace(1, 0.1, 17), 1.0),
             np.array(missed(counts, means, np.linspace(9, 200, 256), 2.0)),
-            np.array(curve_error(a, b, np.arange(256, 0, -1, dtype=np.int32), 400)),
             np.array(nearer_counts(a, b, np.linspace(9, 250, 256), np.arange(256) > 20)),
             end_steps(a, 2, 99),
             ascending(values, weights),

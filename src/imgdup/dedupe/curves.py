@@ -5,20 +5,17 @@ of each level of one picture have in the other.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.images.gray import Pixels
+from imgdup.native import curves as native
 from imgdup.native.levels import (
     CURVE_REACH,
     CurveRules,
-    ascending,
+    Matched,
     levels_off,
-    matched_levels,
     missed,
-    stiff_curve,
 )
 
 Curve = npt.NDArray[np.float64]  # a level for each of 256
@@ -35,6 +32,7 @@ RULES = CurveRules(
 FEWEST_LEVELS = 8  # that are not cut off, to fit a plain curve
 FEWEST_PIXELS = 4  # of a level that counts
 MOST_COUNTED = 0.02  # of all pixels; more of one level do not count more
+SINGLE = ("factor", "offset", "gamma", "contrast about 128", "contrast about the mean")
 # How much a curve follows each level freely: near black and white only.
 NEAR_END = np.clip(2 - np.minimum(np.arange(256), 255 - np.arange(256)) / 12, 0, 1)
 
@@ -42,8 +40,8 @@ NEAR_END = np.clip(2 - np.minimum(np.arange(256), 255 - np.arange(256)) / 12, 0,
 class Levels:
     """How often each level occurs in one reduced picture, and what it has become in the other."""
 
-    def __init__(self, a: Pixels, b: Pixels, even: Pixels) -> None:
-        self.counts, self.means, self.total, self.spread = matched_levels(a, b, even)
+    def __init__(self, found: Matched) -> None:
+        self.counts, self.means, self.total, self.spread = found
 
     def error(self, curve: Curve, slack: float = 0.0) -> float:
         """Return the mean squared difference that a curve leaves, beyond some levels."""
@@ -71,9 +69,8 @@ def smooth_curve(levels: Levels) -> Curve:
     Few parameters describe it, so that it cannot follow the tones of one object. Only near black
     and white, where clipping bends it, it follows the tones freely.
     """
-    stiff = stiff_curve(levels.counts, levels.means, RULES)
-    free = stiff + NEAR_END * levels.off(stiff)
-    return np.asarray(np.clip(ascending(free, levels.counts + 1e-9), 0, 255))
+    near = NEARBY, 1e-9 * levels.total
+    return native.smooth_curve(levels.counts, levels.means, RULES, near, NEAR_END)
 
 
 def plain_curves(levels: Levels) -> list[Curve]:
@@ -81,22 +78,7 @@ def plain_curves(levels: Levels) -> list[Curve]:
 
     An average of reduced pictures over levels that are cut off says little, so these do not count.
     """
-    x, y = np.arange(256.0), levels.means
-    weights = levels.counts * _is_inside(y)
-    if np.count_nonzero(weights) < FEWEST_LEVELS:
-        return []
-    logs, goals = np.log(np.maximum(x, 1) / 255), np.log(np.maximum(y, 1) / 255)
-    slope, offset, gamma = 1.0, 0.0, 1.0
-    close: tuple[Curve, ...] = (weights, weights)
-    for _ in range(CURVE_ROUNDS):
-        mean_x, mean_y = (float(np.average(each, weights=close[0])) for each in (x, y))
-        spread = float(np.average((x - mean_x) ** 2, weights=close[0]))
-        slope = float(np.average((x - mean_x) * (y - mean_y), weights=close[0])) / max(1.0, spread)
-        offset = mean_y - slope * mean_x
-        gamma = float(np.sum(close[1] * logs * goals) / np.sum(close[1] * logs * logs))
-        plain = slope * x + offset, 255 * (x / 255) ** max(0.1, gamma)
-        close = tuple(weights / (1 + ((y - each) / FAR_OFF) ** 2) for each in plain)
-    return [np.clip(each, 0, 255) for each in plain]
+    return list(native.plain_curves(levels.counts, levels.means, RULES, FEWEST_LEVELS))
 
 
 def single_curves(levels: Levels, mean: float) -> dict[str, Curve]:
@@ -105,35 +87,8 @@ def single_curves(levels: Levels, mean: float) -> dict[str, Curve]:
     That is a factor, an offset, a gamma, or contrast: a factor for the distance from 128 or from
     the mean luma of the picture.
     """
-    x, y = np.arange(256.0), levels.means
-    weights = levels.counted() * _is_inside(y)
-    logs, goals = np.log(np.maximum(x, 1) / 255), np.log(np.maximum(y, 1) / 255)
-
-    def fitted(basis: Curve, goal: Curve, as_levels: Callable[[float], Curve]) -> Curve:
-        close = weights
-        for _ in range(CURVE_ROUNDS):
-            number = float(np.sum(close * basis * goal) / max(1e-9, np.sum(close * basis * basis)))
-            curve = as_levels(number)
-            close = weights / (1 + ((y - curve) / FAR_OFF) ** 2)
-        return np.clip(curve, 0, 255)
-
-    def contrast(pivot: float) -> Curve:
-        return fitted(x - pivot, y - pivot, lambda factor: pivot + factor * (x - pivot))
-
-    return {
-        "factor": contrast(0),
-        "offset": fitted(np.ones(256), y - x, lambda offset: x + offset),
-        "gamma": fitted(logs, goals, lambda gamma: 255 * (x / 255) ** max(0.1, gamma)),
-        "contrast about 128": contrast(128),
-        "contrast about the mean": contrast(mean),
-    }
-
-
-def _is_inside(means: Curve) -> npt.NDArray[np.bool_]:
-    """Return which levels are far enough from black and white in both pictures."""
-    level = np.arange(256)
-    nearest = np.minimum(np.minimum(level, 255 - level), np.minimum(means, 255 - means))
-    return np.asarray(nearest > CLIPPED_AT)
+    found = native.single_curves(levels.counted(), levels.means, mean, RULES)
+    return dict(zip(SINGLE, found, strict=True))
 
 
 def near_identity(levels: Levels, shift: Curve) -> Curve:

@@ -23,7 +23,10 @@ from imgdup.dedupe.curves import (
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import luma_and_chroma, luma_of, mapped
 from imgdup.native.colours import Smooth, is_smooth
-from imgdup.native.levels import curve_error, end_steps, evenness, nearer_counts
+from imgdup.native.curves import curve_errors
+from imgdup.native.levels import end_steps, evenness, level_counts, matched_levels, nearer_counts
+
+Counts = npt.NDArray[np.int64]  # how often each of 256 levels occurs
 
 IDENTITY = np.arange(256.0)  # the curve that changes nothing
 CURVE_SIDE = 96  # pixels; the tone curve is fitted on a picture of this size
@@ -115,21 +118,21 @@ def _with_equal_tones(
 
     It is fitted to the reduced pictures a and b, and may hide a change if it moves few tones.
     """
-    even = evenness(a, b, EVENNESS)
-    ways = [Levels(a, b, even), Levels(b, a, even)]
+    ways = [Levels(each) for each in matched_levels(a, b, evenness(a, b, EVENNESS))]
     if _need_no_curve(ways):
         return first, second, NO_CURVE
     curves = [smooth_curve(each) for each in ways]
     errors = [each.error(curve) for each, curve in zip(ways, curves, strict=True)]
-    missed = [error / _spread(each) for error, each in zip(errors, (b, a), strict=True)]
+    counts = level_counts(a), level_counts(b)
+    missed = [error / _spread(each) for error, each in zip(errors, counts[::-1], strict=True)]
     way = int(missed[1] < missed[0])
     enough = IDENTITY_FACTOR * min(errors)
-    is_needed = _movement((a, b)[way], curves[way]) > 1
+    is_needed = _movement(counts[way], curves[way]) > 1
     is_needed &= ways[way].error(IDENTITY, UNMOVED) > enough
     if not is_needed or missed[way] > MOST_MISSED:
         return first, second, NO_CURVE
     source, target = (_sampled(each) for each in ((first, second), (second, first))[way])
-    levels = Levels(source, target, np.ones_like(source))
+    levels = Levels(matched_levels(source, target, np.ones_like(source))[0])
     single = single_curves(levels, float(luma_of((a, b)[way]).mean()))
     candidates = [curves[way], *plain_curves(ways[way]), *single.values()]
     curve = _nearest_curve(candidates, source, target)
@@ -139,7 +142,7 @@ def _with_equal_tones(
         curve = unmoved
     moved = np.abs(curve - np.arange(256)) > MOVED + shift
     moved &= ~_stays(ways[way])
-    tones, share = _moved_tones((a, b)[way], moved)
+    tones, share = _moved_tones(counts[way], moved)
     is_exact = FEWEST_TONES <= tones < FEW_TONES_OF_PART and _is_explained(levels, single)
 
     def may_hide_change() -> bool:
@@ -162,14 +165,12 @@ def _need_no_curve(ways: list[Levels]) -> bool:
 def _sampled(pixels: Pixels) -> Pixels:
     """Take some pixels of a picture; averages would mix levels that are cut off with others."""
     apart = max(1, round((pixels.shape[0] * pixels.shape[1] / SAMPLED) ** 0.5))
-    return pixels[::apart, ::apart]
+    return np.ascontiguousarray(pixels[::apart, ::apart])
 
 
 def _nearest_curve(curves: list[Curve], source: Pixels, target: Pixels) -> Curve:
     """Return the curve that takes pixels nearest; the first if no other is clearly nearer."""
-    source, target = np.ascontiguousarray(source), np.ascontiguousarray(target)
-    tables = (np.rint(curve).astype(np.int32) for curve in curves)
-    missed = [curve_error(source, target, table, MOST_OFF) for table in tables]
+    missed = curve_errors(source, target, curves, MOST_OFF)
     nearest = int(np.argmin(missed))
     return curves[nearest if missed[nearest] < CLEARLY_NEARER * missed[0] else 0]
 
@@ -181,15 +182,17 @@ def _stays(levels: Levels) -> npt.NDArray[np.bool_]:
     return np.asarray(is_end & (np.abs(levels.means - level) <= UNMOVED))
 
 
-def _spread(pixels: Pixels) -> float:
-    """Return the variance of all levels, at least 1."""
-    return max(1.0, float(pixels.var()))
+def _spread(counts: Counts) -> float:
+    """Return the variance of all levels, at least 1, from how often each of them occurs."""
+    level = np.arange(256)
+    n, total, squares = (int(np.dot(counts, level**power)) for power in range(3))
+    return max(1.0, (squares * n - total * total) / (n * n))
 
 
-def _movement(pixels: Pixels, curve: Curve) -> float:
+def _movement(counts: Counts, curve: Curve) -> float:
     """Return the mean square of what a curve moves the levels of a reduced picture."""
     moves = np.maximum(np.abs(curve - np.arange(256)) - UNMOVED, 0)
-    return float(np.dot(np.bincount(pixels.ravel(), minlength=256), moves**2)) / pixels.size
+    return float(np.dot(counts, moves**2)) / int(counts.sum())
 
 
 def _may_be_one_object(tones: float, share: float, misfit: float) -> bool:
@@ -206,12 +209,12 @@ def _may_be_one_object(tones: float, share: float, misfit: float) -> bool:
     )
 
 
-def _moved_tones(pixels: Pixels, moved: npt.NDArray[np.bool_]) -> tuple[float, float]:
+def _moved_tones(counts: Counts, moved: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """Return how many ranges of 8 levels the moved ones fill, and the share of their pixels.
 
     The number is the exponential of the entropy of their shares: one background counts little.
     """
-    shares = np.where(moved, np.bincount(pixels.ravel(), minlength=256), 0) / pixels.size
+    shares = np.where(moved, counts, 0) / counts.sum()
     moved_share = float(shares.sum())
     shares = np.minimum(shares.reshape(32, 8).sum(axis=1), COUNTED_SHARE)
     shares = shares[shares > 0] / max(1e-9, shares.sum())

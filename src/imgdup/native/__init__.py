@@ -149,11 +149,12 @@ def read_address(array: npt.NDArray[Any], dtype: type[np.generic], shape: Shape)
     """Return the address of an array to read; refuse another dtype, shape or layout."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"expected an ndarray of {np.dtype(dtype)}, got {type(array).__name__}")
-    found, flags = array.dtype, array.flags
+    found, flags, sides = array.dtype, array.flags, array.shape
     fits = found.type is dtype and found.isnative and flags.c_contiguous and flags.aligned
-    fits = fits and array.ndim == len(shape)
-    if fits and array.shape != shape:
-        fits = all(wanted in (None, side) for wanted, side in zip(shape, array.shape, strict=True))
+    if sides != shape:
+        fits = fits and len(sides) == len(shape)
+        for wanted, side in zip(shape, sides, strict=False):
+            fits = fits and (wanted is None or wanted == side)
     if not fits:
         wanted_shape = ", ".join("any" if side is None else str(side) for side in shape)
         raise ValueError(

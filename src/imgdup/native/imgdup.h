@@ -373,13 +373,13 @@ IMGDUP_EXPORT void imgdup_solve(double *matrix, double *vector, int64_t n);
 IMGDUP_EXPORT void imgdup_luma(const uint8_t *rgb, int64_t row_bytes, int64_t height,
                                int64_t width, float *gray);
 
-enum { CURVE_LEVELS = 256, CURVE_REACH = 16 };
+enum { CURVE_LEVELS = 256, CURVE_REACH = 16, MATCH_ROOM = 2 * CURVE_LEVELS + 2 };
 
-/* Find what each level of a (n,) has become in b (n,), by weights (n,): counts (256,) of the weights
- * and means (256,), 0 where there are none. facts: the sum of all weights, and the mean of the squared
- * differences from the means. */
+/* Find what each level of a (n,) has become in b (n,), and the other way round, by weights (n,):
+ * matches (2, MATCH_ROOM). Each holds counts (256,) of the weights, means (256,), 0 where there are
+ * none, the sum of all weights, and the mean of the squared differences from the means. */
 IMGDUP_EXPORT void imgdup_match_levels(const uint8_t *a, const uint8_t *b, const uint8_t *weights,
-                                       int64_t n, double *counts, double *means, double facts[2]);
+                                       int64_t n, double *matches);
 
 /* Write the weight (256,) of the range of the levels of a channel in 3 x 3 pixels, in that picture of a
  * and b (height, width, channels) in which it is larger: out (height, width, channels). rows is scratch
@@ -387,6 +387,10 @@ IMGDUP_EXPORT void imgdup_match_levels(const uint8_t *a, const uint8_t *b, const
 IMGDUP_EXPORT void imgdup_evenness(const uint8_t *a, const uint8_t *b, int64_t height,
                                    int64_t width, int64_t channels, const uint8_t *weights,
                                    uint8_t *rows, uint8_t *out);
+
+/* Count how often each level occurs in some pixels (n,): counts (256,). */
+IMGDUP_EXPORT void imgdup_count_levels(const uint8_t *pixels, int64_t n,
+                                       int64_t counts[CURVE_LEVELS]);
 
 /* Return the sum over all levels of the counts times the square by which a mean lies farther from the
  * curve (256,) than the slack. */
@@ -412,10 +416,12 @@ typedef struct {
 IMGDUP_EXPORT void imgdup_stiff_curve(const double *counts, const double *means,
                                       const ImgdupCurve *rules, double *curve);
 
-/* Return the sum of squared differences, at most `most` each, of the levels of b (n,) from those that
- * a curve (256,) gives for a (n,). */
-IMGDUP_EXPORT int64_t imgdup_curve_error(const uint8_t *a, const uint8_t *b, int64_t n,
-                                         const int32_t *curve, int32_t most);
+/* Write the nearest ascending curve (256,) to a stiff one that follows each level by its freedom (256,),
+ * from 0 to 1, to where the levels near it lie, by the kernel as in `imgdup_levels_off`. */
+IMGDUP_EXPORT void imgdup_smooth_curve(const double *counts, const double *means,
+                                       const ImgdupCurve *rules, double least,
+                                       const double *kernel, const double *freedom,
+                                       double *curve);
 
 /* Count the pixels of a (n,) whose levels are counted (256,), and those of them that a curve (256,)
  * takes nearer to b (n,): counts (2,) are added to. */
@@ -455,6 +461,29 @@ typedef struct {
  * no texture, in the second channel if there are several. */
 IMGDUP_EXPORT int32_t imgdup_is_smooth(const uint8_t *pixels, int64_t height, int64_t width,
                                        int64_t channels, const ImgdupSmooth *rules);
+
+/* Curves that one number describes, or two. Counts and means (256,) are of each level; the logarithms
+ * (2, 256) are those of the level and of its mean, as shares of white. */
+
+enum { SINGLE_CURVES = 5, PLAIN_CURVES = 2 };
+
+/* Fit a factor, an offset, a gamma, a factor of the distance from 128, and one of that from `middle`:
+ * curves (SINGLE_CURVES, 256), cut off at 0 and 255. */
+IMGDUP_EXPORT void imgdup_single_curves(const double *counts, const double *means,
+                                        const double *logs, double middle,
+                                        const ImgdupCurve *rules, double *curves);
+
+/* Fit a factor and an offset, and a gamma: curves (PLAIN_CURVES, 256), as above. Return how many levels
+ * count, of which there must be two; otherwise the curves are not finite. */
+IMGDUP_EXPORT int64_t imgdup_plain_curves(const double *counts, const double *means,
+                                          const double *logs, const ImgdupCurve *rules,
+                                          double *curves);
+
+/* Add up the squared differences, at most `most` each, of the levels of b (n,) from those that each
+ * curve (n_curves, 256) gives for a (n,): errors (n_curves,). Levels of curves are at most 2^14 from 0. */
+IMGDUP_EXPORT void imgdup_curve_errors(const uint8_t *a, const uint8_t *b, int64_t n,
+                                       const int32_t *curves, int64_t n_curves, int32_t most,
+                                       int64_t *errors);
 
 /* Frequencies and edges. */
 

@@ -9,7 +9,9 @@
 enum {
     WHITE = 255,
     LEVELS = CURVE_LEVELS,
-    TABLES = 2, /* to add levels in */
+    TABLES = 2, /* to add levels in: neighbours are added in other ones, which takes less time */
+    COUNT_BITS = 24,
+    PART = 1 << 16, /* pixels, whose weights fit into these bits */
     TERMS = 5,  /* of the polynomial of a curve */
     LANES = 8,  /* sums side by side */
 };
@@ -27,26 +29,67 @@ void imgdup_luma(const uint8_t *rgb, int64_t row_bytes, int64_t height, int64_t 
     }
 }
 
-void imgdup_match_levels(const uint8_t *a, const uint8_t *b, const uint8_t *weights, int64_t n,
-                         double *counts, double *means, double facts[2]) {
-    int64_t sums[TABLES][LEVELS][3]; /* neighbours are added in other tables: that takes less time */
-    memset(sums, 0, sizeof sums);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t level = b[i], weight = weights[i], *of_level = sums[i % TABLES][a[i]];
-        of_level[0] += weight;
-        of_level[1] += weight * level;
-        of_level[2] += weight * level * level;
+void imgdup_count_levels(const uint8_t *pixels, int64_t n, int64_t counts[LEVELS]) {
+    int64_t others[LEVELS] = {0}; /* neighbours are counted elsewhere, which takes less time */
+    memset(counts, 0, sizeof others);
+    for (int64_t i = 0; i + 1 < n; i += 2) {
+        counts[pixels[i]]++;
+        others[pixels[i + 1]]++;
     }
-    double total = 0, spread = 0;
+    if (n % 2)
+        counts[pixels[n - 1]]++;
+    for (int i = 0; i < LEVELS; i++)
+        counts[i] += others[i];
+}
+
+/* What the levels of two pictures have become in each other, some pixels at a time: of each level the
+ * sum of the weights and, from bit COUNT_BITS on, of the squares; and the sum of the levels. */
+typedef uint64_t Matches[2][TABLES][LEVELS][2];
+
+static void add_matches(const uint8_t *a, const uint8_t *b, const uint8_t *weights, int64_t n,
+                        Matches matches) {
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t p = a[i], q = b[i], weight = weights[i], p_sum = weight * p, q_sum = weight * q;
+        uint64_t *of_a = matches[0][i % TABLES][p], *of_b = matches[1][i % TABLES][q];
+        of_a[0] += ((uint64_t)(q_sum * q) << COUNT_BITS) + weight;
+        of_a[1] += q_sum;
+        of_b[0] += ((uint64_t)(p_sum * p) << COUNT_BITS) + weight;
+        of_b[1] += p_sum;
+    }
+}
+
+static void write_match(int64_t sums[LEVELS][3], double *match) {
+    double *counts = match, *means = match + LEVELS, total = 0, spread = 0;
     for (int i = 0; i < LEVELS; i++) {
-        double sum = (double)(sums[0][i][1] + sums[1][i][1]);
-        counts[i] = (double)(sums[0][i][0] + sums[1][i][0]);
+        double sum = (double)sums[i][1];
+        counts[i] = (double)sums[i][0];
         means[i] = sum / (counts[i] > 1 ? counts[i] : 1);
-        spread += (double)(sums[0][i][2] + sums[1][i][2]) - sum * means[i];
+        spread += (double)sums[i][2] - sum * means[i];
         total += counts[i];
     }
-    facts[0] = total;
-    facts[1] = spread / total;
+    match[2 * LEVELS] = total;
+    match[2 * LEVELS + 1] = spread / total;
+}
+
+void imgdup_match_levels(const uint8_t *a, const uint8_t *b, const uint8_t *weights, int64_t n,
+                         double *matches) {
+    int64_t sums[2][LEVELS][3]; /* of the weights, the levels and their squares */
+    Matches parts;
+    memset(sums, 0, sizeof sums);
+    for (int64_t first = 0; first < n; first += PART) {
+        memset(parts, 0, sizeof parts);
+        add_matches(a + first, b + first, weights + first, n - first < PART ? n - first : PART, parts);
+        for (int way = 0; way < 2; way++)
+            for (int k = 0; k < TABLES; k++)
+                for (int i = 0; i < LEVELS; i++) {
+                    const uint64_t *part = parts[way][k][i];
+                    sums[way][i][0] += (int64_t)(part[0] & (((uint64_t)1 << COUNT_BITS) - 1));
+                    sums[way][i][1] += (int64_t)part[1];
+                    sums[way][i][2] += (int64_t)(part[0] >> COUNT_BITS);
+                }
+    }
+    for (int way = 0; way < 2; way++)
+        write_match(sums[way], matches + way * MATCH_ROOM);
 }
 
 /* Write the largest and the smallest level of three rows around each place of the middle one, and
@@ -195,16 +238,6 @@ void imgdup_stiff_curve(const double *counts, const double *means, const ImgdupC
     }
     for (int i = 0; i < LEVELS; i++)
         curve[i] = cut_off(curve[i]);
-}
-
-int64_t imgdup_curve_error(const uint8_t *a, const uint8_t *b, int64_t n, const int32_t *curve,
-                           int32_t most) {
-    int64_t sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t off = curve[a[i]] - b[i];
-        sum += off * off < most ? off * off : most;
-    }
-    return sum;
 }
 
 void imgdup_count_nearer(const uint8_t *a, const uint8_t *b, int64_t n, const double *curve,

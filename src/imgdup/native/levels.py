@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from imgdup.native import Pixels, Plane, address_of, declared, read_address
 
-LEVELS, CURVE_REACH = 256, 16  # the same as in imgdup.h
+LEVELS, CURVE_REACH, MATCH_ROOM = 256, 16, 514  # the same as in imgdup.h
 Sums = npt.NDArray[np.float64]
 
 
@@ -73,15 +73,19 @@ class Matched(NamedTuple):
     spread: float  # the mean squared difference from the mean of the level
 
 
-def matched_levels(a: Pixels, b: Pixels, weights: Pixels) -> Matched:
+def matched_levels(a: Pixels, b: Pixels, weights: Pixels) -> tuple[Matched, Matched]:
     """Find what the levels of a picture have become in another one, in the same places.
+
+    What the levels of the other one have become in the first one is the second result.
 
     Examples
     --------
     >>> a, b, weights = (np.array(x, np.uint8) for x in ([7, 7, 9], [1, 2, 5], [1, 1, 2]))
-    >>> found = matched_levels(a, b, weights)
+    >>> found, back = matched_levels(a, b, weights)
     >>> found.counts[[7, 8, 9]].tolist(), found.means[[7, 8, 9]].tolist(), found.spread
     ([2.0, 0.0, 2.0], [1.5, 0.0, 5.0], 0.125)
+    >>> back.means[[1, 2, 5]].tolist()
+    [7.0, 7.0, 9.0]
     """
     if not a.shape == b.shape == weights.shape or a.size == 0:
         raise ValueError(
@@ -89,11 +93,13 @@ def matched_levels(a: Pixels, b: Pixels, weights: Pixels) -> Matched:
             f"got {a.shape}, {b.shape} and {weights.shape}"
         )
     a, b, weights = _bytes(a), _bytes(b), _bytes(weights)
-    counts, means, facts = np.empty(LEVELS), np.empty(LEVELS), np.empty(2)
-    _functions().imgdup_match_levels(
-        *map(address_of, (a, b, weights)), a.size, *map(address_of, (counts, means, facts))
+    matches = np.empty((2, MATCH_ROOM))
+    _functions().imgdup_match_levels(*map(address_of, (a, b, weights)), a.size, address_of(matches))
+    found, back = (
+        Matched(match[:LEVELS], match[LEVELS : 2 * LEVELS], *match[2 * LEVELS :].tolist())
+        for match in matches
     )
-    return Matched(counts, means, *facts.tolist())
+    return found, back
 
 
 def missed(counts: Sums, means: Sums, curve: Sums, slack: float) -> float:
@@ -141,26 +147,17 @@ def stiff_curve(counts: Sums, means: Sums, rules: CurveRules) -> Sums:
     return curve
 
 
-def curve_error(a: Pixels, b: Pixels, curve: npt.NDArray[np.int32], most: int) -> float:
-    """Return the mean squared difference of a picture from what a tone curve makes of another.
-
-    `curve` is a level for each of 256; each square counts `most` at most.
+def level_counts(pixels: Pixels) -> npt.NDArray[np.int64]:
+    """Count how often each of the 256 levels occurs in a picture.
 
     Examples
     --------
-    >>> a, b = np.array([7, 7], np.uint8), np.array([9, 99], np.uint8)
-    >>> curve_error(a, b, np.arange(256, dtype=np.int32), 400)
-    202.0
+    >>> level_counts(np.array([7, 9, 7], np.uint8))[6:10].tolist()
+    [0, 2, 0, 1]
     """
-    if a.shape != b.shape or a.size == 0 or curve.shape != (LEVELS,) or curve.dtype != np.int32:
-        raise ValueError(
-            "expected two pictures of one shape and a curve of 256 levels of int32, "
-            f"got {a.shape}, {b.shape} and {curve.dtype} of {curve.shape}"
-        )
-    a, b, curve = _bytes(a), _bytes(b), np.ascontiguousarray(curve)
-    addresses = address_of(a), address_of(b)
-    error: int = _functions().imgdup_curve_error(*addresses, a.size, address_of(curve), most)
-    return error / a.size
+    pixels, counts = _bytes(pixels), np.empty(LEVELS, np.int64)
+    _functions().imgdup_count_levels(address_of(pixels), pixels.size, address_of(counts))
+    return counts
 
 
 def nearer_counts(
@@ -262,12 +259,12 @@ def _bytes(pixels: Pixels) -> Pixels:
 _P, _N, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double  # address, number, real number
 _SIGNATURES = {  # what each function returns, then its arguments
     "imgdup_luma": (None, _P, _N, _N, _N, _P),
-    "imgdup_match_levels": (None, _P, _P, _P, _N, _P, _P, _P),
+    "imgdup_match_levels": (None, _P, _P, _P, _N, _P),
     "imgdup_evenness": (None, _P, _P, _N, _N, _N, _P, _P, _P),
     "imgdup_missed": (_D, _P, _P, _P, _D),
     "imgdup_levels_off": (None, _P, _P, _P, _D, _P, _P),
     "imgdup_stiff_curve": (None, _P, _P, _P, _P),
-    "imgdup_curve_error": (_N, _P, _P, _N, _P, ctypes.c_int32),
+    "imgdup_count_levels": (None, _P, _N, _P),
     "imgdup_count_nearer": (None, _P, _P, _N, _P, _P, _P),
     "imgdup_end_steps": (None, _P, _N, _N, _N, _N, ctypes.c_int32, _P, _P),
     "imgdup_ascending": (None, _P, _P, _N, _P, _P, _P, _P),

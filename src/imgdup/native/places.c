@@ -323,11 +323,11 @@ typedef struct {
 } Moved;
 
 /* Write where some pixels of a row lie along one axis: the pixel before, and how far behind it. */
-static void write_places(double start, double step, int64_t n, int64_t side, int32_t *before,
+static void write_places(double start, double step, int32_t n, int64_t side, int32_t *before,
                          float *rest) {
     float first = (float)start, more = (float)step, last = (float)(side - 1);
     int32_t most = (int32_t)side - 2;
-    for (int64_t i = 0; i < n; i++) {
+    for (int32_t i = 0; i < n; i++) {
         float place = first + more * (float)i;
         place = place > 0 ? place : 0; /* beyond the edges, these are repeated */
         place = place < last ? place : last;
@@ -350,7 +350,7 @@ static void write_corners(const uint8_t *pixels, int64_t height, int64_t width,
 }
 
 /* Write what a picture shows at n pixels of a row of the other one, from the first one on. */
-static void take_chunk(const Moved *from, int64_t first, int64_t y, int64_t n, uint8_t *out) {
+static void take_chunk(const Moved *from, int64_t first, int64_t y, int32_t n, uint8_t *out) {
     int32_t x[CHUNK], row[CHUNK], width = (int32_t)from->width;
     float right[CHUNK], under[CHUNK];
     uint32_t corners[CHUNK];
@@ -358,9 +358,11 @@ static void take_chunk(const Moved *from, int64_t first, int64_t y, int64_t n, u
     double along = (double)first, down = (double)y;
     write_places(m[0] * along + m[1] * down + m[2], m[0], n, from->width, x, right);
     write_places(m[3] * along + m[4] * down + m[5], m[3], n, from->height, row, under);
-    for (int64_t i = 0; i < n; i++)
-        corners[i] = from->corners[row[i] * width + x[i]];
-    for (int64_t i = 0; i < n; i++) {
+    for (int32_t i = 0; i < n; i++)
+        x[i] += row[i] * width;
+    for (int32_t i = 0; i < n; i++)
+        corners[i] = from->corners[x[i]];
+    for (int32_t i = 0; i < n; i++) {
         int32_t four = (int32_t)corners[i]; /* processors convert numbers with a sign faster */
         float a = (float)(four & LOW), b = (float)(four >> BITS & LOW);
         float c = (float)(four >> (2 * BITS) & LOW), d = (float)(four >> (3 * BITS) & LOW);
@@ -372,7 +374,7 @@ static void take_chunk(const Moved *from, int64_t first, int64_t y, int64_t n, u
 static void take(const Moved *from, int64_t height, int64_t width, uint8_t *out) {
     for (int64_t y = 0; y < height; y++)
         for (int64_t x = 0; x < width; x += CHUNK)
-            take_chunk(from, x, y, smaller(CHUNK, width - x), out + y * width + x);
+            take_chunk(from, x, y, (int32_t)smaller(CHUNK, width - x), out + y * width + x);
 }
 
 /* Find the small movement that takes one picture nearer to another, whatever the brightness and

@@ -8,7 +8,7 @@
 
 enum {
     WHITE = 255,
-    BYTES = 64, /* compared at once */
+    BYTES = WIDTH * sizeof(float), /* compared at once: those of a register */
     MOST_COUNTED = 255, /* in a byte */
     LEAST_SPREAD = 4, /* levels */
 };
@@ -34,9 +34,15 @@ static int64_t count_up_to(const uint8_t *numbers, int64_t n, uint8_t limit) {
     return count;
 }
 
-/* Return the smallest level up to which more than so many numbers lie, from a level on. */
+/* Return the smallest level up to which more than so many numbers lie, from a level on. Half of the
+ * pixels often differ little, so that it lies near. */
 static int level_above(const uint8_t *numbers, int64_t n, int lowest, int64_t many) {
-    int low = lowest, high = WHITE;
+    int low = lowest, high = lowest, step = 1;
+    while (high < WHITE && count_up_to(numbers, n, (uint8_t)high) <= many) {
+        low = high + 1;
+        high = high + step < WHITE ? high + step : WHITE;
+        step *= 2;
+    }
     while (low < high) {
         int middle = (low + high) / 2;
         if (count_up_to(numbers, n, (uint8_t)middle) > many)
@@ -53,13 +59,21 @@ static float spread_of(const uint8_t *a, const uint8_t *b, int64_t n, uint8_t *c
         changes[i] = a[i] > b[i] ? a[i] - b[i] : b[i] - a[i];
     /* The two in the middle, or one twice. */
     int lower = level_above(changes, n, 0, (n - 1) / 2);
-    int upper = level_above(changes, n, lower, n / 2);
+    int upper = n % 2 ? lower : level_above(changes, n, lower, n / 2);
     return lower + upper > LEAST_SPREAD ? (float)(lower + upper) : LEAST_SPREAD;
 }
 
-/* What a row of a picture adds to the sums of a step; `inside` is 1, and 0 behind the width. */
+/* Write what a pixel counts by its change. */
+static void write_weights(float spread, float weights[WHITE + 1]) {
+    for (int change = 0; change <= WHITE; change++) {
+        float off = (float)change / spread;
+        weights[change] = 1 / (1 + off * off);
+    }
+}
+
+/* What a row of a picture adds to the sums of a step; the weight is 0 behind the width. */
 typedef struct {
-    float *along_x, *along_y, *level, *goal, *place, *inside;
+    float *along_x, *along_y, *level, *goal, *place, *weight;
 } StepRow;
 
 /* The sums of a row, by their factors beside the weight: A and B are the slopes along x and y, X is
@@ -70,6 +84,8 @@ enum {
     XAA = TWICE_Y, XAB, XBB, AL, BL, A, B, AG, BG, ONCE_Y,
     XXAA = ONCE_Y, XXAB, XXBB, XAL, XBL, XA, XB, XAG, XBG, LL, LG, L, G, ONE, ROW_SUMS,
 };
+
+typedef float RowSums[ROW_SUMS][LANES];
 
 /* Write of each pixel of a row: the slopes along x and y, the level, and that of the goal. */
 static void write_row(const uint8_t *taken, const uint8_t *goal, int64_t height, int64_t width,
@@ -89,54 +105,103 @@ static void write_row(const uint8_t *taken, const uint8_t *goal, int64_t height,
     }
 }
 
-/* Write, for each lane, the sums of products of a row whose place along y is a factor of them all. */
-static void add_row(StepRow row, int64_t n, float spread, Vector out[ROW_SUMS]) {
-    Vector part[ROW_SUMS];
-    memset(part, 0, sizeof part);
-    for (int64_t i = 0; i < n; i += LANES) {
-        Vector a, b, x, level, goal, weight;
-        memcpy(&a, row.along_x + i, sizeof a);
-        memcpy(&b, row.along_y + i, sizeof b);
-        memcpy(&x, row.place + i, sizeof x);
-        memcpy(&level, row.level + i, sizeof level);
-        memcpy(&goal, row.goal + i, sizeof goal);
-        memcpy(&weight, row.inside + i, sizeof weight);
-        Vector off = (goal - level) / spread;
-        weight /= 1 + off * off;
-        Vector wa = weight * a, wb = weight * b, wl = weight * level;
-        Vector xa = x * a, xb = x * b, wxa = wa * x, wxb = wb * x;
-        part[AA] += wa * a;
-        part[AB] += wa * b;
-        part[BB] += wb * b;
-        part[XAA] += wxa * a;
-        part[XAB] += wxa * b;
-        part[XBB] += wxb * b;
-        part[AL] += wa * level;
-        part[BL] += wb * level;
-        part[A] += wa;
-        part[B] += wb;
-        part[AG] += wa * goal;
-        part[BG] += wb * goal;
-        part[XXAA] += wxa * xa;
-        part[XXAB] += wxa * xb;
-        part[XXBB] += wxb * xb;
-        part[XAL] += wxa * level;
-        part[XBL] += wxb * level;
-        part[XA] += wxa;
-        part[XB] += wxb;
-        part[XAG] += wxa * goal;
-        part[XBG] += wxb * goal;
-        part[LL] += wl * level;
-        part[LG] += wl * goal;
-        part[L] += wl;
-        part[G] += weight * goal;
-        part[ONE] += weight;
+/* Add up the products of a row, at some lanes, that have no slope as a factor. */
+static void add_levels(StepRow row, int64_t n, int lane, RowSums out) {
+        Register ll = {0}, lg = {0}, l = {0}, g = {0}, one = {0};
+    for (int64_t i = lane; i < n; i += LANES) {
+        Register level = loaded(row.level + i), goal = loaded(row.goal + i);
+        Register weight = loaded(row.weight + i), weighted = weight * level;
+        ll += weighted * level;
+        lg += weighted * goal;
+        l += weighted;
+        g += weight * goal;
+        one += weight;
     }
-    memcpy(out, part, sizeof part);
+    store(ll, out[LL] + lane);
+    store(lg, out[LG] + lane);
+    store(l, out[L] + lane);
+    store(g, out[G] + lane);
+    store(one, out[ONE] + lane);
+}
+
+/* Add up those that have the slope along x as a factor. */
+static void add_along_x(StepRow row, int64_t n, int lane, RowSums out) {
+    Register aa = {0}, ab = {0}, al = {0}, ag = {0}, a = {0}, xaa = {0}, xab = {0}, xal = {0},
+             xag = {0}, xa = {0}, xxaa = {0}, xxab = {0};
+    for (int64_t i = lane; i < n; i += LANES) {
+        Register along_x = loaded(row.along_x + i), along_y = loaded(row.along_y + i);
+        Register x = loaded(row.place + i), level = loaded(row.level + i);
+        Register goal = loaded(row.goal + i), weighted = loaded(row.weight + i) * along_x;
+        aa += weighted * along_x;
+        ab += weighted * along_y;
+        al += weighted * level;
+        ag += weighted * goal;
+        a += weighted;
+        weighted *= x;
+        xaa += weighted * along_x;
+        xab += weighted * along_y;
+        xal += weighted * level;
+        xag += weighted * goal;
+        xa += weighted;
+        xxaa += weighted * (x * along_x);
+        xxab += weighted * (x * along_y);
+    }
+    store(aa, out[AA] + lane);
+    store(ab, out[AB] + lane);
+    store(al, out[AL] + lane);
+    store(ag, out[AG] + lane);
+    store(a, out[A] + lane);
+    store(xaa, out[XAA] + lane);
+    store(xab, out[XAB] + lane);
+    store(xal, out[XAL] + lane);
+    store(xag, out[XAG] + lane);
+    store(xa, out[XA] + lane);
+    store(xxaa, out[XXAA] + lane);
+    store(xxab, out[XXAB] + lane);
+}
+
+/* Add up those that have the slope along y as a factor, and not that along x. */
+static void add_along_y(StepRow row, int64_t n, int lane, RowSums out) {
+    Register bb = {0}, bl = {0}, bg = {0}, b = {0}, xbb = {0}, xbl = {0}, xbg = {0}, xb = {0},
+             xxbb = {0};
+    for (int64_t i = lane; i < n; i += LANES) {
+        Register along_y = loaded(row.along_y + i), x = loaded(row.place + i);
+        Register level = loaded(row.level + i), goal = loaded(row.goal + i);
+        Register weighted = loaded(row.weight + i) * along_y;
+        bb += weighted * along_y;
+        bl += weighted * level;
+        bg += weighted * goal;
+        b += weighted;
+        weighted *= x;
+        xbb += weighted * along_y;
+        xbl += weighted * level;
+        xbg += weighted * goal;
+        xb += weighted;
+        xxbb += weighted * (x * along_y);
+    }
+    store(bb, out[BB] + lane);
+    store(bl, out[BL] + lane);
+    store(bg, out[BG] + lane);
+    store(b, out[B] + lane);
+    store(xbb, out[XBB] + lane);
+    store(xbl, out[XBL] + lane);
+    store(xbg, out[XBG] + lane);
+    store(xb, out[XB] + lane);
+    store(xxbb, out[XXBB] + lane);
+}
+
+/* Write, for each lane, the sums of products of a row whose place along y is a factor of them all.
+ * They are added up in groups that the registers of a processor hold. */
+static void add_row(StepRow row, int64_t n, RowSums out) {
+    for (int lane = 0; lane < LANES; lane += WIDTH) {
+        add_levels(row, n, lane, out);
+        add_along_x(row, n, lane, out);
+        add_along_y(row, n, lane, out);
+    }
 }
 
 /* Add the sums of the lanes of a row, times 1, y and y squared as far as these are needed. */
-static void add_lanes(const Vector part[ROW_SUMS], double y, double sums[3][ROW_SUMS][LANES]) {
+static void add_lanes(RowSums part, double y, double sums[3][ROW_SUMS][LANES]) {
     for (int k = 0; k < ROW_SUMS; k++)
         for (int lane = 0; lane < LANES; lane++)
             sums[0][k][lane] += (double)part[k][lane];
@@ -173,17 +238,18 @@ void imgdup_step_sums(const uint8_t *taken, const uint8_t *goal, int64_t height,
     };
     StepRow row = {rows, rows + stride, rows + 2 * stride, rows + 3 * stride, rows + 4 * stride,
                    rows + 5 * stride};
-    float spread = spread_of(taken, goal, height * width, changes);
+    float spread = spread_of(taken, goal, height * width, changes), weights[WHITE + 1];
     double sums[3][ROW_SUMS][LANES];
     memset(sums, 0, sizeof sums);
-    for (int64_t x = 0; x < width; x++) {
+    write_weights(spread, weights);
+    for (int64_t x = 0; x < width; x++)
         row.place[x] = ((float)x + 0.5f) / (float)width;
-        row.inside[x] = 1;
-    }
     for (int64_t y = 0; y < height; y++) {
-        Vector part[ROW_SUMS];
+        RowSums part;
         write_row(taken, goal, height, width, y, row);
-        add_row(row, stride, spread, part);
+        for (int64_t x = 0; x < width; x++)
+            row.weight[x] = weights[changes[y * width + x]];
+        add_row(row, stride, part);
         add_lanes(part, ((double)y + 0.5) / (double)height, sums);
     }
     for (int i = 0; i < STEP_PARTS; i++) {

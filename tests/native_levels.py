@@ -14,6 +14,7 @@ from imgdup.native import (
     colours,
     curves,
     difference,
+    excess,
     frequencies,
     join,
     levels,
@@ -53,7 +54,18 @@ def assert_equal_at(level, results):
 
 def _forget():
     native.load_library.cache_clear()
-    for module in (colours, curves, difference, frequencies, join, levels, places, scan, windows):
+    for module in (
+        colours,
+        curves,
+        difference,
+        excess,
+        frequencies,
+        join,
+        levels,
+        places,
+        scan,
+        windows,
+    ):
         module._functions.cache_clear()
 
 

@@ -13,8 +13,9 @@ from make_sample import photo
 
 from imgdup.dedupe import evidence
 from imgdup.dedupe.evidence import Evidence, _Moments
-from imgdup.dedupe.excess import LEAST_NOISE, LUMA_LIMITS, luma_excess, raise_chroma
+from imgdup.dedupe.excess import CALM, LEAST_NOISE, LUMA_LIMITS, _chroma_rules, luma_part
 from imgdup.images.opencv import luma_of
+from imgdup.native.windows import raise_chroma
 
 few = settings(max_examples=40)
 LEVEL = st.floats(0, 255, width=32)
@@ -54,8 +55,9 @@ def outlier(at, square=2000.0, shape=(40, 40)):
 def test_one_window_that_stands_out_among_all_is_an_excess(at):
     moments = unlike_moments(outlier(at, 700))
 
-    found = luma_excess(moments, 1, 1.0, is_plain=False)
+    _, found, differs = luma_part((moments, 1), 1, 1.0, is_plain=False)
 
+    assert differs
     assert np.argwhere(found).tolist() == [list(at)]
     assert found[at] == np.sqrt(np.float32(700))
 
@@ -68,7 +70,10 @@ def test_one_window_that_stands_out_among_all_is_an_excess(at):
 def test_a_window_that_hardly_stands_out_is_no_excess(at, square, shape):
     moments = unlike_moments(outlier(at, square, shape), shape)
 
-    assert not luma_excess(moments, 1, 1.0, is_plain=False).any()
+    _, found, differs = luma_part((moments, 1), 1, 1.0, is_plain=False)
+
+    assert not differs
+    assert not found.any()
 
 
 def test_faint_outliers_count_only_in_plain_pictures():
@@ -76,7 +81,7 @@ def test_faint_outliers_count_only_in_plain_pictures():
     squares[20, 20] = 100
     moments = unlike_moments(squares, variance=500.0)
 
-    found = [luma_excess(moments, 2, 0.2, is_plain=is_plain) for is_plain in (True, False)]
+    found = [luma_part((moments, 1), 2, 0.2, is_plain=is_plain)[1] for is_plain in (True, False)]
 
     assert [np.argwhere(each).tolist() for each in found] == [[[20, 20]], []]
 
@@ -89,7 +94,7 @@ def test_an_even_change_of_chroma_is_an_excess_even_beside_edges():
     red[2:4, 20, 20] = red[:2, 20, 20] ** 2  # ... but in this window
     squares = np.zeros((40, 40), np.float32)
 
-    raise_chroma(squares, (light, red, blue), 4, 1.0)
+    raise_chroma(squares, (light, red, blue), _chroma_rules(4), CALM)
 
     assert np.argwhere(squares).tolist() == [[20, 20]]
     assert squares[20, 20] == 64

@@ -138,7 +138,7 @@ static void print_floats(const char *name, const float *numbers, int n) {
 /* Print what is unusual in the blocks of three pairs of planes (3, 6, height, width). */
 static void print_excess(const float *moments, int64_t height, int64_t width) {
     static int64_t scratch[7 * (MAX_PIXELS + EXCESS_ROOM)];
-    static float excess[MAX_PIXELS];
+    static float excess[MAX_PIXELS], windows[13 * MAX_PIXELS];
     ImgdupExcess rules = {
         .usual = {.samples = 500, .bare = 1, .many_bare = 0.05, .quantile = 0.75,
                   .least_noise = 3, .least_share = 0.01, .nearly_all = 0.99, .apart = 3, .few = 20,
@@ -151,6 +151,19 @@ static void print_excess(const float *moments, int64_t height, int64_t width) {
     imgdup_raise_chroma(moments, moments + 6 * n, moments + 12 * n, height, width, &rules, 0.5,
                         scratch, excess);
     print_floats("chroma", excess, (int)n);
+    const ImgdupExcess of_sizes[] = {rules, rules};
+    const float *luma[] = {moments, moments};
+    const ImgdupShapes shapes = {.side = 2, .faint = 900, .floor = 0.001f, .correlated = 0.4f,
+                                 .unlike_share = 0.9, .beside_noise = 2, .quantile = 0.5,
+                                 .least_noise = 0.02, .few = 3};
+    printf("%d\n", (int)imgdup_luma_part(moments, height, width, 2, &rules, 0.5, scratch, windows,
+                                         excess));
+    print_floats("luma of windows", excess, (int)n);
+    imgdup_chroma_excess(luma, moments + 6 * n, moments + 12 * n, height, width, of_sizes, 2, 0.5,
+                         scratch, windows, excess);
+    print_floats("chroma of windows", excess, (int)n);
+    imgdup_unlike_shapes(moments, height, width, &shapes, (double *)scratch, windows, excess);
+    print_floats("shapes", excess, (int)n);
 }
 
 /* Search a picture in another one, and move it over that; print where it lies. */

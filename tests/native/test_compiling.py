@@ -24,6 +24,7 @@ PROGRAMS = {  # what each is compiled with
         "colours.c",
         "curves.c",
         "difference.c",
+        "excess.c",
         "frequencies.c",
         "hash.c",
         "join.c",

@@ -17,18 +17,20 @@ from imgdup.dedupe.excess import (
     LEAST_NOISE,
     LUMA_LIMITS,
     QUANTILE,
-    luma_excess,
-    raise_chroma,
+    luma_part,
+    raise_to_chroma,
 )
 from imgdup.dedupe.sharpness import CLEAN, equal_filter, equal_sharpness, least_factor, plane_of
 from imgdup.dedupe.tones import SMOOTH_SHARE, TEXTURED, equal_colours
 from imgdup.images.gray import Pixels
 from imgdup.images.opencv import Plane, resized
 from imgdup.native.difference import block_moments, window_means
+from imgdup.native.excess import Shapes, unlike_shapes
 from imgdup.native.windows import (
     Agreement,
     Counts,
     Limits,
+    Planes,
     count_agreeing,
     count_agreeing_of,
     quantile,
@@ -47,12 +49,25 @@ AGREEMENT_SIDE = 4  # blocks
 AGREEMENT = Agreement(least=STRUCTURED, mean_share=0.25, floor=FLOOR, correlated=CORRELATED)
 MUCH = 0.05  # share of the windows that have structure
 STRUCTURE_SIDES = (2, 4)  # blocks; of the windows whose structure is compared
+NEVER = 1 << 62  # windows
 FAINT_SIDE = 4  # blocks; of the windows in which faint shapes are compared
-FAINT = 12.0  # variance of the means of blocks in a window with a shape, however faint it is
-UNLIKE_SHAPES = 0.3  # share of these windows; in 1,200 copies of photos, at most 0.25 do not agree
-BESIDE_NOISE = 1000.0  # times the noise beside one, at most; in these copies, up to 700 times
-LEAST_SHAPE_NOISE = 0.02  # mean square that counts as noise at least, gray levels squared
-NEARLY_NOISE = 0.9  # quantile of what differs beside the shapes
+# What is faint, as pencil on an empty page, may differ by less than compression changes. In 1,200
+# copies of photos, at most 0.25 of the windows with shapes are unlike, or their variance is up to
+# 700 times the noise. By whether a rough tone curve was needed: then nothing tells the noise.
+SHAPES = [
+    Shapes(
+        side=FAINT_SIDE,
+        faint=12.0,  # variance of the means of blocks in a window with a shape
+        floor=FLOOR,
+        correlated=CORRELATED,
+        unlike_share=0.3,
+        beside_noise=1000.0,
+        quantile=0.9,
+        least_noise=0.02,
+        few=few,
+    )
+    for few in (FEW, NEVER)
+]
 UNLIKE_SHARE = 0.35  # of the variance; more than copying changes
 
 
@@ -71,6 +86,16 @@ class _Moments:
         if side not in self._windows:
             self._windows[side] = _Moments(window_means(self.planes, side))
         return self._windows[side]
+
+    def to_average(self, side: int) -> tuple[Planes, int]:
+        """Return the means over windows of `side` blocks, and 1; or means, and over what side."""
+        known = self if side == 1 else self._windows.get(side)
+        return (known.planes, 1) if known else (self.planes, side)
+
+    def keep_windows(self, side: int, planes: Planes) -> None:
+        """Keep the means over windows of `side` blocks a side."""
+        if side > 1:
+            self._windows.setdefault(side, _Moments(planes))
 
     @cached_property
     def variances(self) -> tuple[Plane, Plane]:
@@ -96,7 +121,8 @@ class Evidence:
         self._has_rough_curve = self._colours.is_mapped and not is_exact
         self._clean = CLEAN if is_exact else least_factor(self.filter_strength, self.has_curve)
         self._luma = _moments(y, z, BLOCK)
-        self._luma_parts: dict[int, Plane] = {}  # by the side of the window
+        # By the side of the window: the excess of the luma, and whether there is any.
+        self._luma_parts: dict[int, tuple[Plane, bool]] = {}
 
     @cached_property
     def agreement(self) -> float:
@@ -120,12 +146,12 @@ class Evidence:
     @property
     def luma_differs(self) -> bool:
         """Whether the luma differs anywhere; small windows are looked at first."""
-        return any(self._luma_part(side).any() for side in LUMA_LIMITS)
+        return any(self._luma_part(side)[1] for side in LUMA_LIMITS)
 
     @cached_property
     def luma_excess(self) -> Plane:
         """By how much luma differs beyond what copying explains, as in `excess`."""
-        return np.asarray(np.maximum.reduce([self._luma_part(side) for side in LUMA_LIMITS]))
+        return np.asarray(np.maximum.reduce([self._luma_part(side)[0] for side in LUMA_LIMITS]))
 
     @cached_property
     def structure_excess(self) -> Plane:
@@ -138,11 +164,11 @@ class Evidence:
         """By how many gray levels (root mean square) luma or chroma differ unexplained."""
         if not self._chroma:
             return self.luma_excess
-        squares = np.zeros(self._luma.a.shape, np.float32)
-        for side in CHROMA_LIMITS:
-            light, red, blue = (each.windows(side).planes for each in (self._luma, *self._chroma))
-            raise_chroma(squares, (light, red, blue), side, self._clean)
-        return np.maximum(self.luma_excess, np.sqrt(squares))
+        luma = [self._luma.windows(side).planes for side in CHROMA_LIMITS]
+        red, blue = (each.planes for each in self._chroma)
+        excess = self.luma_excess.copy()
+        raise_to_chroma(excess, luma, (red, blue), self._clean)
+        return excess
 
     @property
     def differs(self) -> bool:
@@ -183,14 +209,16 @@ class Evidence:
         )
         return [_cut_to(each, self._luma.a.shape) for each in found]
 
-    def _luma_part(self, side: int) -> Plane:
-        """Return the excess of the luma in windows of one size."""
+    def _luma_part(self, side: int) -> tuple[Plane, bool]:
+        """Return the excess of the luma in windows of one size, and whether there is any."""
         if side not in self._luma_parts:
-            found = luma_excess(
-                self._luma.windows(side).planes, side, self._clean, is_plain=self._is_plain
-            )
-            is_faint = side == FAINT_SIDE
-            self._luma_parts[side] = np.maximum(found, self._unlike_shapes) if is_faint else found
+            moments, is_plain = self._luma.to_average(side), self._is_plain
+            means, found, differs = luma_part(moments, side, self._clean, is_plain=is_plain)
+            self._luma.keep_windows(side, means)
+            if side == FAINT_SIDE:
+                found = np.maximum(found, self._unlike_shapes)
+                differs = differs or bool(self._unlike_shapes.any())
+            self._luma_parts[side] = found, differs
         return self._luma_parts[side]
 
     @property
@@ -201,7 +229,7 @@ class Evidence:
     @cached_property
     def _unlike_shapes(self) -> Plane:
         """By how many levels shapes differ, however faint, that are not in both pictures."""
-        return _unlike_shapes(self._luma, self._has_rough_curve)
+        return unlike_shapes(self._luma.planes, SHAPES[self._has_rough_curve])
 
 
 def visible_agreement(first: Pixels, second: Pixels) -> float:
@@ -263,24 +291,6 @@ def _unlike(windows: _Moments, limits: Limits) -> Plane:
     noise = max(LEAST_NOISE, quantile(unlike[flat], QUANTILE))
     allowed = min(limits.factor * noise, limits.most_noise) + UNLIKE_SHARE * texture
     return np.where(unlike > allowed, np.sqrt(unlike), np.float32(0))
-
-
-def _unlike_shapes(blocks: _Moments, is_mapped: bool) -> Plane:
-    """Return by how many levels shapes differ that are not in both pictures.
-
-    What is faint, as pencil on an empty page, may differ by less than compression changes.
-    """
-    a, b = blocks.a, blocks.b
-    windows = _Moments(np.stack([a, b, a * a, b * b, a * b, (b - a) ** 2])).windows(FAINT_SIDE)
-    larger = np.maximum(*windows.variances)
-    is_shape, shared = larger > FAINT, _shared(windows)
-    is_unlike = is_shape & (shared < CORRELATED)
-    if np.count_nonzero(is_unlike) <= UNLIKE_SHAPES * np.count_nonzero(is_shape):
-        beside = (windows.dd - (windows.b - windows.a) ** 2)[~is_shape]
-        is_measured = len(beside) >= FEW and not is_mapped
-        noise = quantile(beside, NEARLY_NOISE) if is_measured else np.inf
-        is_unlike &= larger * (1 - shared) > BESIDE_NOISE * max(noise, LEAST_SHAPE_NOISE)
-    return np.where(is_unlike, np.sqrt(larger), np.float32(0))
 
 
 def _halved(pixels: Pixels, n_halved: int) -> Pixels:

@@ -4,10 +4,12 @@ Means over windows of one size go in; what comes out is by how much each window 
 limits for this size. The limits are those of copies of photos.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from imgdup.images.opencv import Plane
-from imgdup.native import windows
+from imgdup.native import excess
 from imgdup.native.windows import Excess, Limits, Outliers, Planes, Usual
 
 FEW = 100  # windows; fewer do not show what is usual
@@ -63,23 +65,27 @@ FAINT_MEANS = {4: (5.0, 36.0), 8: (4.5, 25.0)}
 FAINT_SHARE = 0.12
 
 
-def luma_excess(moments: Planes, side: int, clean: float, *, is_plain: bool) -> Plane:
-    """Return by how many levels the luma of each window differs unexplained.
+def luma_part(
+    moments: tuple[Planes, int], side: int, clean: float, *, is_plain: bool
+) -> tuple[Planes, Plane, bool]:
+    """Return by how many levels the luma of each window of one size differs unexplained.
 
-    `moments` are the means in each window of `side` blocks a side, as from `block_moments`; `clean`
-    is the factor of the least that counts as usual. Faint outliers count in plain pictures only.
+    `moments` are the means in each block, as from `block_moments`, and the side of windows of these
+    in blocks; or the means in each window, and 1. `clean` is the factor of the least that counts as
+    usual. Faint outliers count in plain pictures only. Returned are the means in each window of
+    `side` blocks a side, the excess, and whether there is any.
     """
-    return windows.luma_excess(moments, _LUMA_RULES[side, is_plain], clean)
+    return excess.luma_part(*moments, _LUMA_RULES[side, is_plain], clean)
 
 
-def raise_chroma(
-    squares: Plane, moments: tuple[Planes, Planes, Planes], side: int, clean: float
+def raise_to_chroma(
+    luma_excess: Plane, luma: Sequence[Planes], chroma: tuple[Planes, Planes], clean: float
 ) -> None:
-    """Raise squares to those by which the chroma of windows of one size differs unexplained.
+    """Raise the excess of the luma to that of the chroma, in windows of all sizes.
 
-    `moments` are those of luma, Cr and Cb.
+    `luma` are the means in the windows of each size, `chroma` those of Cr and Cb in each block.
     """
-    windows.raise_chroma(squares, moments, _CHROMA_RULES[side], CALM * clean)
+    excess.raise_to_chroma(luma_excess, luma, chroma, _CHROMA_RULES, CALM * clean)
 
 
 def _luma_rules(side: int, is_plain: bool) -> Excess:
@@ -112,4 +118,4 @@ _LUMA_RULES = {
 }
 
 
-_CHROMA_RULES = {side: _chroma_rules(side) for side in CHROMA_LIMITS}
+_CHROMA_RULES = excess.Rules([_chroma_rules(side) for side in CHROMA_LIMITS])

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 29 };
+enum { IMGDUP_INTERFACE = 30 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -313,6 +313,41 @@ IMGDUP_EXPORT void imgdup_raise_chroma(const float *luma, const float *red, cons
 /* Return the value of n that so many of them precede when they are sorted; at least 0, below n.
  * keys (n,) is scratch memory. */
 IMGDUP_EXPORT float imgdup_ranked(const float *values, int64_t n, int64_t rank, uint32_t *keys);
+
+/* Write the excess of the luma in windows of `side` blocks a side, as `imgdup_luma_excess`, from the
+ * moments of blocks; also write those of the windows, unless the side is 1. Return whether there is
+ * any excess. scratch is also memory for 2 * width + side - 1 numbers. */
+IMGDUP_EXPORT int32_t imgdup_luma_part(const float *moments, int64_t height, int64_t width,
+                                       int64_t side, const ImgdupExcess *rules, double clean,
+                                       int64_t *scratch, float *windows, float *excess);
+
+/* Raise the excess of the luma to that of the chroma in windows of n_sizes sizes, with 1, 2, 4 and so
+ * on blocks a side, and rules for each. luma points to the moments of the windows of each size, red and
+ * blue are those of blocks. scratch is that of `imgdup_luma_part`, windows (13, height, width). */
+IMGDUP_EXPORT void imgdup_chroma_excess(const float *const luma[], const float *red,
+                                        const float *blue, int64_t height, int64_t width,
+                                        const ImgdupExcess *rules, int64_t n_sizes, double clean,
+                                        int64_t *scratch, float *windows, float *excess);
+
+/* When the shapes in a window are not those of the other picture. */
+typedef struct {
+    int64_t side;        /* of a window, in blocks */
+    float faint;         /* variance of the means of blocks; a window with a shape has more */
+    float floor;         /* added to the product of both variances, so that none is 0 */
+    float correlated;    /* squared correlation of windows with the same shapes, at least */
+    double unlike_share; /* of the windows with shapes; if more are unlike, all of them count. Else: */
+    double beside_noise; /* how many times the noise elsewhere the other variance is, at least; ... */
+    double quantile;     /* ... of the windows without a shape, which tells the noise; ... */
+    double least_noise;  /* ... a mean square that counts as this at least */
+    int64_t few;         /* fewer such windows do not tell the noise; then none is unlike */
+} ImgdupShapes;
+
+/* Write the roots of the larger variance of windows whose shapes are not in both pictures, however faint
+ * they are, and 0 for all others: excess (height, width). Scratch memory: sums (2 * width + side - 1,)
+ * and scratch (12, height, width). */
+IMGDUP_EXPORT void imgdup_unlike_shapes(const float *moments, int64_t height, int64_t width,
+                                        const ImgdupShapes *rules, double *sums, float *scratch,
+                                        float *excess);
 
 /* Where a gray picture lies in another one. */
 

@@ -96,7 +96,7 @@ def test_the_mean_square_of_differences_is_that_in_double_precision(shape):
     assert mean_square(a, b) == pytest.approx(np.mean((a.astype(float) - b) ** 2), rel=1e-5)
 
 
-@pytest.mark.parametrize("side", [1, 2, 4, 16])
+@pytest.mark.parametrize("side", [1, 2, 4, 8, 16, 32, 64])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_means_of_windows_are_those_of_planes_with_repeated_edges(shape, side):
     planes = np.stack(planes_of(shape, 2))
@@ -270,12 +270,13 @@ def test_every_level_gives_the_same_planes_and_sums(level):
     def results():
         return [
             blended(p, q, p, (0.3, 0.9, -0.2)),
-            *(window_means(np.stack([p, q]), side) for side in (2, 16)),
+            *(window_means(np.stack([p, q]), side) for side in (2, 4, 8, 16, 32)),
             shrunk(a, 17, 40),
             *map(np.array, fitted_filter(p, q, blurs(1.0, 2.5, 0.001))),
             np.array(mean_square(p, q)),
             *(blurred(p, sigma) for sigma in (0.8, 2.5)),
             *(block_moments(p, q, side) for side in (2, 4, 5)),
+            *(block_moments(p[:, :width], q[:, :width], 4) for width in (3, 5, 8, 11, 16, 17)),
         ]
 
     assert_equal_at(level, results)

@@ -20,9 +20,9 @@ enum {
 };
 
 /* Copy some numbers into or out of a vector; the size of a whole one is a constant. */
-static void copy(void *to, const void *from, int64_t n_lanes) {
-    if (n_lanes == LANES)
-        memcpy(to, from, sizeof(Vector));
+static inline void copy(void *to, const void *from, const int64_t n_lanes) {
+    if (n_lanes == WIDTH)
+        memcpy(to, from, sizeof(Register));
     else
         memcpy(to, from, (size_t)n_lanes * sizeof(float));
 }
@@ -162,25 +162,41 @@ double imgdup_fit_filter(const float *a, const float *b, int64_t height, int64_t
     return imgdup_mean_square(fitted, b, n);
 }
 
-/* Write the sums over some rows of each column, of what `imgdup_block_moments` averages. */
+/* Write the sums over some rows of up to WIDTH columns, of what `imgdup_block_moments` averages. */
+static inline void add_columns(const float *a, const float *b, int64_t n_rows, int64_t width,
+                               const int64_t n_lanes, float *columns) {
+    Register sum_a = {0}, sum_b = {0}, sum_aa = {0}, sum_bb = {0}, sum_ab = {0}, sum_dd = {0};
+    for (int64_t y = 0; y < n_rows; y++) {
+        Register p = {0}, q = {0};
+        copy(&p, a + y * width, n_lanes);
+        copy(&q, b + y * width, n_lanes);
+        sum_a += p;
+        sum_b += q;
+        sum_aa += p * p;
+        sum_bb += q * q;
+        sum_ab += p * q;
+        sum_dd += (q - p) * (q - p);
+    }
+    copy(columns, &sum_a, n_lanes);
+    copy(columns + width, &sum_b, n_lanes);
+    copy(columns + 2 * width, &sum_aa, n_lanes);
+    copy(columns + 3 * width, &sum_bb, n_lanes);
+    copy(columns + 4 * width, &sum_ab, n_lanes);
+    copy(columns + 5 * width, &sum_dd, n_lanes);
+}
+
+/* Write these sums for all columns; some of the last ones may be added up twice. */
 static void add_rows(const float *a, const float *b, int64_t n_rows, int64_t width,
                      float *columns) {
-    for (int64_t x = 0; x < width; x += LANES) {
-        int64_t n_lanes = width - x < LANES ? width - x : LANES;
-        Vector sums[DIFFERENCE_MOMENTS] = {{0}};
-        for (int64_t y = 0; y < n_rows; y++) {
-            Vector p = {0}, q = {0};
-            copy(&p, a + y * width + x, n_lanes);
-            copy(&q, b + y * width + x, n_lanes);
-            sums[0] += p;
-            sums[1] += q;
-            sums[2] += p * p;
-            sums[3] += q * q;
-            sums[4] += p * q;
-            sums[5] += (q - p) * (q - p);
-        }
-        for (int k = 0; k < DIFFERENCE_MOMENTS; k++)
-            copy(columns + k * width + x, &sums[k], n_lanes);
+    if (width < WIDTH) {
+        add_columns(a, b, n_rows, width, width, columns);
+        return;
+    }
+    for (int64_t x = 0; x + WIDTH <= width; x += WIDTH)
+        add_columns(a + x, b + x, n_rows, width, WIDTH, columns + x);
+    if (width % WIDTH) {
+        int64_t x = width - WIDTH;
+        add_columns(a + x, b + x, n_rows, width, WIDTH, columns + x);
     }
 }
 
@@ -224,17 +240,34 @@ void imgdup_block_moments(const float *a, const float *b, int64_t height, int64_
     }
 }
 
-/* Write the sums of each `side` numbers in a row; the numbers are replaced. */
-static void add_neighbours(double *numbers, int64_t n, int64_t side) {
-    for (int64_t step = 1; step < side; step *= 2)
-        for (int64_t x = 0; x + step < n; x++)
-            numbers[x] += numbers[x + step];
+/* The sum of four numbers that are so far apart. */
+static inline double add_four(const double *numbers, int64_t apart) {
+    return (numbers[0] + numbers[apart]) + (numbers[2 * apart] + numbers[3 * apart]);
+}
+
+/* Write the means over `side` neighbours in each row of the sums of columns; `sums` is as long. */
+static void add_neighbours(const double *columns, int64_t width, int64_t side, double scale,
+                           double *sums, float *out) {
+    const double *from = columns;
+    int64_t apart = 1;
+    for (; side > 4 * apart; apart *= 4, from = sums) /* in place from the second time on */
+        for (int64_t x = 0; x < width + side - 4 * apart; x++)
+            sums[x] = add_four(from + x, apart);
+    if (side == 4 * apart)
+        for (int64_t x = 0; x < width; x++)
+            out[x] = (float)(add_four(from + x, apart) * scale);
+    else if (side == 2 * apart)
+        for (int64_t x = 0; x < width; x++)
+            out[x] = (float)((from[x] + from[x + apart]) * scale);
+    else
+        for (int64_t x = 0; x < width; x++)
+            out[x] = (float)(from[x] * scale);
 }
 
 void imgdup_window_means(const float *planes, int64_t n_planes, int64_t height, int64_t width,
                          int64_t side, double *scratch, float *means) {
     int64_t before = side / 2, after = side - 1 - before, n = width + side - 1;
-    double *columns = scratch, *row = scratch + width, scale = 1 / (double)(side * side);
+    double *row = scratch, *columns = row + before, *sums = row + n, scale = 1 / (double)(side * side);
     for (int64_t p = 0; p < n_planes; p++) {
         const float *plane = planes + p * height * width;
         float *out = means + p * height * width;
@@ -247,12 +280,9 @@ void imgdup_window_means(const float *planes, int64_t n_planes, int64_t height, 
         for (int64_t y = 0; y < height; y++) {
             for (int64_t x = 0; x < before; x++)
                 row[x] = columns[0];
-            memcpy(row + before, columns, (size_t)width * sizeof *row);
-            for (int64_t x = before + width; x < n; x++)
-                row[x] = columns[width - 1];
-            add_neighbours(row, n, side);
-            for (int64_t x = 0; x < width; x++)
-                out[y * width + x] = (float)(row[x] * scale);
+            for (int64_t x = width; x < width + after; x++)
+                columns[x] = columns[width - 1];
+            add_neighbours(row, width, side, scale, sums, out + y * width);
             int64_t first = y < before ? 0 : y - before, next = y + after + 1;
             const float *old = plane + first * width;
             const float *new = plane + (next < height ? next : height - 1) * width;

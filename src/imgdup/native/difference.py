@@ -153,7 +153,7 @@ def window_means(planes: Planes, side: int) -> Planes:
             f"expected float32 of shape (n, height, width), got {planes.dtype} of {planes.shape}"
         )
     planes = np.ascontiguousarray(planes)
-    means, scratch = np.empty_like(planes), np.empty(2 * planes.shape[2] + side - 1)
+    means, scratch = np.empty_like(planes), np.empty(2 * (planes.shape[2] + side))
     _functions().imgdup_window_means(
         address_of(planes), *planes.shape, side, *map(address_of, (scratch, means))
     )

@@ -210,7 +210,7 @@ IMGDUP_EXPORT double imgdup_fit_filter(const float *a, const float *b, int64_t h
 
 /* Write the means over the square window around each element of some planes (n_planes, height,
  * width); the side is a power of two, and half of it lies before the element. Beyond the edges,
- * their elements are repeated. scratch (2 width + side - 1,). */
+ * their elements are repeated. scratch (2 * (width + side),). */
 IMGDUP_EXPORT void imgdup_window_means(const float *planes, int64_t n_planes, int64_t height,
                                        int64_t width, int64_t side, double *scratch, float *means);
 
@@ -266,7 +266,7 @@ IMGDUP_EXPORT void imgdup_count_agreeing(const float *moments, int64_t n,
 
 /* Count the same windows of two gray pictures (height, width), of window x window blocks of block x
  * block pixels. `means` is scratch memory for 2 * height * width + 6 * width + 13 * n numbers, n being
- * that of blocks, and `sums` for 2 * columns + window - 1 numbers, with so many columns of blocks. */
+ * that of blocks, and `sums` for 2 * (columns + window) numbers, with so many columns of blocks. */
 IMGDUP_EXPORT void imgdup_agreement(const uint8_t *first, const uint8_t *second, int64_t height,
                                     int64_t width, int64_t block, int64_t window,
                                     const ImgdupAgreement *rules, float *means, double *sums,

@@ -105,7 +105,7 @@ def count_agreeing_of(
     columns = -(-width // block)
     n = -(-height // block) * columns
     means = np.empty(2 * first.size + MOMENTS[0] * width + (2 * MOMENTS[0] + 1) * n, np.float32)
-    sums, counts = np.empty(2 * columns + window - 1), np.empty(2, np.int64)
+    sums, counts = np.empty(2 * (columns + window)), np.empty(2, np.int64)
     _functions().imgdup_agreement(
         *(read_address(each, np.uint8, first.shape) for each in (first, second)),
         *(height, width, block, window, ctypes.byref(rules)),

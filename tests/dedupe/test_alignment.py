@@ -113,6 +113,14 @@ def test_pictures_that_show_different_things_have_no_place():
     assert find_places(WHOLE, other) == []
 
 
+def test_a_place_far_from_the_right_one_is_refined_as_long_as_that_gains():
+    rough = Place(True, place_of((0.12, 0.08, 0.84, 0.76)))
+
+    place = refine(WHOLE, cropped(BOXES["middle"]), rough)
+
+    np.testing.assert_allclose(place.matrix, place_of(BOXES["middle"]), atol=1e-3)
+
+
 def test_a_place_that_shows_something_else_is_not_refined(monkeypatch):
     rounds = []
 

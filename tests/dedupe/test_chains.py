@@ -8,7 +8,8 @@ import oracles_dedupe
 from array_rows import File, rows_of
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.split import chains, component_labels
+from imgdup.dedupe.components import component_labels
+from imgdup.dedupe.split import chains
 from imgdup.index.columns import images
 
 

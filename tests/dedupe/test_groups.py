@@ -18,6 +18,7 @@ from hypothesis import given, strategies as st
 
 import oracles_dedupe
 from array_rows import File, rows_of, same_picture
+from imgdup.dedupe import components
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.groups import DedupeOptions, Inspection, star_groups
 from imgdup.dedupe.keep import DEFAULT_RULES, Keep
@@ -132,6 +133,26 @@ def test_groups_of_turned_pictures_equal_visiting_the_files_one_by_one(files, ma
     assert result == oracles_dedupe.star_groups(
         files, DEFAULT_RULES, max_distance=max_distance, orientations=True
     )
+
+
+@pytest.mark.parametrize("most_kept", [0, 1, 1 << 20])
+@given(
+    files=files_strategy().flatmap(turned_files),
+    max_distance=st.integers(0, 6),
+    orientations=st.booleans(),
+    room=st.sampled_from([1, 1 << 28]),
+)
+def test_pairs_that_are_too_many_to_keep_are_found_again(
+    most_kept, files, max_distance, orientations, room
+):
+    rule = {"max_distance": max_distance, "orientations": orientations}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(components, "MOST_KEPT", most_kept)
+        patched.setattr(components, "PART_BYTES", room)  # one component in a part, or all
+
+        result = grouped(files, rule=MatchRule(**rule))
+
+    assert result == oracles_dedupe.star_groups(files, DEFAULT_RULES, **rule)
 
 
 @given(

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from array_rows import File, rows_of
+from imgdup.dedupe.components import component_labels
 from imgdup.dedupe.labels import ImageSet
-from imgdup.dedupe.split import check_ratios, component_labels, parse_ratios, split
+from imgdup.dedupe.split import check_ratios, parse_ratios, split
 from imgdup.errors import ImgdupError, UsageError
 from imgdup.index.columns import images
 from imgdup.output.cleaning import save_split

@@ -251,6 +251,20 @@ def test_a_picture_that_has_no_room_any_more_is_decoded_again(tmp_path, monkeypa
     assert found.plan() == expected.plan()
 
 
+def test_the_pictures_used_last_are_kept(monkeypatch):
+    size = 60  # bytes of a picture
+    monkeypatch.setattr(pictures, "RECENT_BYTES", 2 * size)
+    picture = pictures.Picture(np.zeros((4, 5, 3), np.uint8), b"", None)
+    a, b, c = (pictures.File(name, b"", "", 5, 4) for name in (b"a", b"b", b"c"))
+    kept = pictures.RecentPictures()
+
+    for file in (a, b, a, c):
+        kept.add(file, picture)
+
+    assert [kept.find(file) is picture for file in (a, b, c)] == [True, False, True]
+    assert len(kept) == 2
+
+
 def test_large_pictures_are_decoded_once_for_all_workers(tmp_path, monkeypatch):
     described, compared = [], []
     decode_each = verify.decode_each

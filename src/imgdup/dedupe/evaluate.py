@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.containers.reading import read_content
+from imgdup.dedupe.components import MAX_SIDE
 from imgdup.dedupe.difference import compare_pictures
 from imgdup.dedupe.exact import same_pixels
-from imgdup.dedupe.groups import MAX_SIDE
 from imgdup.dedupe.labels import LabelledPair
 from imgdup.dedupe.relations import SAME_BYTES, SAME_PIXELS, UNVERIFIED
 from imgdup.errors import ImageError, ImgdupError

@@ -11,7 +11,6 @@ independent, so as many of them as have room in memory are decided at a time.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -23,10 +22,10 @@ from imgdup.dedupe.candidates import (
     are_near,
     byte_classes,
     class_numbers,
-    component_labels,
     hash_classes,
     hashes_of,
 )
+from imgdup.dedupe.components import Part, parts
 from imgdup.dedupe.decide import Contents, Decisions, Judge, Pair, Policy, decide
 from imgdup.dedupe.keep import FactsOf, Keep, keep_order, lie_in, unknown_facts
 from imgdup.dedupe.nearest import nearest_better
@@ -36,10 +35,6 @@ from imgdup.hashing import dihedral_hashes
 from imgdup.images.gray import ORIENTATIONS
 from imgdup.index.columns import RowNumbers, Rows, file_numbers
 from imgdup.query.transformed import nearest_orientations
-
-MAX_SIDE = 1024  # pixels of the longer side of a picture that is compared
-CHANNELS = 3
-PART_BYTES = 256 << 20  # of decoded pictures that are compared with each other
 
 Progress = Callable[[int, int], None]  # files decided, files that have candidates
 
@@ -140,36 +135,36 @@ def star_groups(
 
     `progress` is called with the number of rows that are decided, and of all that have candidates.
     """
-    parts = _parts(rows, selected, options)
-    n_files, n_decided = sum(map(len, parts)), 0
+    divided = parts(rows, selected, options.rule, threads=options.threads)
+    n_files, n_decided = sum(len(part.rows) for part in divided), 0
     removed: list[Removed] = []
     shown: list[Shown] = []
     n_compared = n_beyond = 0
-    for part in parts:
+    for part in divided:
         gone, seen, found = _decide_part(rows, part, options, inspection)
         removed += gone
         shown += seen
         n_compared += found.n_compared
         n_beyond += found.n_beyond
-        n_decided += len(part)
+        n_decided += len(part.rows)
         progress(n_decided, n_files)
     shown.sort(key=lambda each: each.row)
     return _groups(rows, options.keep, inspection, removed, (shown, n_compared, n_beyond))
 
 
 def _decide_part(
-    rows: Rows, part: RowNumbers, options: DedupeOptions, inspection: Inspection
+    rows: Rows, part: Part, options: DedupeOptions, inspection: Inspection
 ) -> tuple[list[Removed], list[Shown], Decisions]:
     """Decide which rows of some components of candidates are removed, and which only shown.
 
     If two pictures show that the one to be removed is the original, all is decided again.
     """
-    names = keep_order(rows, part, options.keep, inspection.facts_of)
+    names = keep_order(rows, part.rows, options.keep, inspection.facts_of)
     judge = options.keep.decided.judge(inspection.judge, rows)
     moved: set[tuple[int, int]] = set()
     while True:
         files = _files(rows, names, options)
-        found = _decide(rows, files, options, judge)
+        found = _decide(rows, part, files, options, judge)
         removed = _removed(names, files, found)
         ruled = _rulings(rows, options.keep, removed, inspection)
         originals = {
@@ -193,32 +188,6 @@ def _moved_before(names: RowNumbers, others: dict[int, int]) -> RowNumbers:
         (place[others.get(row, row)], row not in others, number) for row, number in place.items()
     ]
     return names[sorted(range(len(names)), key=keys.__getitem__)]
-
-
-def _parts(rows: Rows, selected: RowNumbers, options: DedupeOptions) -> list[RowNumbers]:
-    """Return the rows of components of candidates; components with few pictures share a part."""
-    number = file_numbers(rows)[selected]
-    _, first, file_of_row = np.unique(number, return_index=True, return_inverse=True)
-    labels = component_labels(rows, selected[first], options.rule, threads=options.threads)
-    sizes = np.bincount(labels, picture_bytes(rows, selected[first]))
-    part_of = np.full(len(sizes), -1)
-    part, n_bytes = 0, 0.0
-    for component in np.flatnonzero(np.bincount(labels) > 1).tolist():
-        if n_bytes and n_bytes + sizes[component] > PART_BYTES:
-            part, n_bytes = part + 1, 0.0
-        part_of[component] = part
-        n_bytes += sizes[component]
-    part_of_row = part_of[labels[file_of_row.reshape(-1)]]
-    order = np.argsort(part_of_row, kind="stable")
-    bounds = np.searchsorted(part_of_row[order], np.arange(part + 2))
-    return [selected[order[a:b]] for a, b in pairwise(bounds.tolist()) if b > a]
-
-
-def picture_bytes(rows: Rows, selected: RowNumbers) -> npt.NDArray[np.float64]:
-    """Return about how much memory the decoded picture of each row takes."""
-    width, height = (rows.column(name)[selected].astype(np.float64) for name in ("width", "height"))
-    scale = np.minimum(1, MAX_SIDE / np.maximum(np.maximum(width, height), 1))
-    return np.asarray(CHANNELS * width * height * scale**2)
 
 
 class _Files(NamedTuple):
@@ -270,12 +239,15 @@ def _protected(
     return protected
 
 
-def _decide(rows: Rows, files: _Files, options: DedupeOptions, judge: Judge) -> Decisions:
-    """Decide about the contents of some files."""
+def _decide(
+    rows: Rows, part: Part, files: _Files, options: DedupeOptions, judge: Judge
+) -> Decisions:
+    """Decide about the contents of the files of a part."""
     heads, rule = files.heads, options.rule
     hashes, hash_class = files.hashes.select(heads), files.hash_class[heads]
     keys, most = (hash_class, files.byte_class[heads]), options.policy.max_candidates
-    better = nearest_better(hashes, *keys, rule, most, threads=options.threads)
+    known = part.renumbered(files.rows[heads], hash_class)
+    better = nearest_better(hashes, *keys, rule, most, threads=options.threads, known=known)
     others = range(1, len(ORIENTATIONS) if rule.orientations else 1)
     turned = [hashes.match, *dihedral_hashes(hashes.match, others)]
     contents = Contents(
@@ -351,7 +323,9 @@ def _groups(
 ) -> StarGroups:
     """Sort removed rows, each part of which is sorted best first, into groups."""
     every = np.array([each.keeper for each in removed], np.int64)
-    keepers = keep_order(rows, np.unique(every), keep, inspection.facts_of)
+    keepers = keep_order(
+        rows, np.array(sorted(set(every.tolist())), np.int64), keep, inspection.facts_of
+    )
     place = np.empty(len(rows) if len(every) else 0, np.int64)
     place[keepers] = np.arange(len(keepers))
     bits = np.array([each.distance for each in removed], np.int64)

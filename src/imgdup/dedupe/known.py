@@ -9,6 +9,7 @@ import json
 import logging
 from binascii import hexlify, unhexlify
 from collections.abc import Callable, Iterable, KeysView, Sequence, Set
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -32,6 +33,7 @@ from imgdup.system.files import (
 FACTS_VERSION = 3  # raise it if the same file would give other facts
 MAX_ENTRIES = 1_000_000  # of more, those that were not used for longest are dropped
 MAX_BYTES = 512 << 20
+READ_ENTRIES = 4096  # that are kept as values beside their lines
 
 T = TypeVar("T")
 
@@ -66,6 +68,7 @@ class Known(Generic[T]):
         self._path = folder and folder / kind.file_name
         self._lines = {} if self._path is None else _read(self._path, kind.head)
         self._n_new = 0
+        self._value = lru_cache(READ_ENTRIES)(lambda line: kind.from_json(json.loads(line)))
 
     def keys(self) -> KeysView[bytes]:
         """Return the keys of all entries."""
@@ -81,7 +84,7 @@ class Known(Generic[T]):
         if line is None:
             return None
         self._lines[key] = line  # the entries that were used last are at the end
-        return self._kind.from_json(json.loads(line))
+        return self._value(line)
 
     def add(self, key: bytes, entry: T) -> None:
         """Remember an entry."""

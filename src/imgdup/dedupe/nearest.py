@@ -5,7 +5,7 @@ candidates among better contents, or among the images of another set. What dedup
 for pairs and for pictures to look up as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from imgdup.index.generation import Generation
 from imgdup.query.match import WIDE, Match, wide_matches
 from imgdup.query.probe import Probe
 from imgdup.query.row_pairs import RowPairs, Side, described_pairs
+from imgdup.search.equal import Pairs
 
 # A candidate is one number: the rank of the content, the distance, the rank of the better one.
 RANK_BITS, DISTANCE_BITS = 27, 10
@@ -56,25 +57,35 @@ def nearest_better(
     most: int,
     *,
     threads: int | None = None,
+    known: Pairs | None = None,
 ) -> Better:
     """Find for each content the `most` nearest candidates among those that are ranked before it.
 
     The hashes are those of each content, best first; the classes are from `hash_classes` and
-    `byte_classes`. Equal bytes are at distance 0.
+    `byte_classes`. Equal bytes are at distance 0. If the pairs of hash classes that are `near` are
+    known, they are not looked for.
     """
     nearest = _Nearest(len(hash_class), most, in_order=True)
-    numbers, heads = np.unique(hash_class, return_index=True)
-    heads = heads[numbers != NO_CLASS]
     by_hash = _Members.of(hash_class)
-    for block in near(hashes.select(heads), rule, threads=threads):
-        left, right = hash_class[heads[block.left]], hash_class[heads[block.right]]
-        nearest.add_classes((by_hash, left), (by_hash, right), block.distances)
-        nearest.add_classes((by_hash, right), (by_hash, left), block.distances)
+    blocks = _near_classes(hashes, hash_class, rule, threads) if known is None else [known]
+    for left, right, bits in blocks:
+        nearest.add_classes((by_hash, left), (by_hash, right), bits)
+        nearest.add_classes((by_hash, right), (by_hash, left), bits)
     for members in (by_hash, _Members.of(byte_class)):
         shared = np.flatnonzero(np.diff(members.bounds) > 1)
         both = members, shared
         nearest.add_classes(both, both, np.zeros(len(shared), np.int64))
     return nearest.result()
+
+
+def _near_classes(
+    hashes: Hashes, hash_class: RowNumbers, rule: MatchRule, threads: int | None
+) -> Iterator[Pairs]:
+    """Find the pairs of hash classes that are near, in blocks."""
+    numbers, heads = np.unique(hash_class, return_index=True)
+    heads = heads[numbers != NO_CLASS]
+    for left, right, bits in near(hashes.select(heads), rule, threads=threads):
+        yield Pairs(hash_class[heads[left]], hash_class[heads[right]], bits)
 
 
 def nearest_across(
@@ -206,7 +217,7 @@ class _Nearest:
         start, n_members = targets.bounds[target], np.diff(targets.bounds)[target]
         ends = np.cumsum(n_better * n_members)
         cuts = np.searchsorted(ends, np.arange(0, int(ends[-1]) if len(ends) else 0, BUFFERED))
-        for a, b in pairwise([*np.unique(cuts).tolist(), len(ends)]):
+        for a, b in pairwise([*sorted(set(cuts.tolist())), len(ends)]):
             part = slice(a, b)
             pair, number = _numbered(n_better[part] * n_members[part])
             row, place = np.divmod(number, n_better[part][pair])

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from imgdup.containers import Locator
 from imgdup.containers.reading import read_content
+from imgdup.dedupe.components import CHANNELS, MAX_SIDE
 from imgdup.dedupe.difference import compare_pictures
 from imgdup.dedupe.exact import same_pixels
-from imgdup.dedupe.groups import CHANNELS, MAX_SIDE
 from imgdup.dedupe.known import FileContents
 from imgdup.dedupe.origin import only_levels_differ
 from imgdup.dedupe.relations import SAME_BYTES, SAME_PICTURE, SAME_PIXELS, UNVERIFIED, Verdict
@@ -81,7 +81,43 @@ class Compared(NamedTuple):
 # What is compared: a file that the worker reads, a picture that was read, or why it cannot be; and
 # whether the contents of the file are to be described.
 Source = tuple[File | Picture | ImageError, bool]
-recent: OrderedDict[File, Picture] = OrderedDict()  # decoded by this process; the last used last
+
+
+class RecentPictures:
+    """The pictures that this process decoded last, as many as `RECENT_BYTES` has room for."""
+
+    def __init__(self) -> None:
+        self._pictures: OrderedDict[File, Picture] = OrderedDict()  # the last used last
+        self._n_bytes = 0
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self._pictures)
+
+    def find(self, file: File) -> Picture | None:
+        """Return the picture of a file; None if it is not there."""
+        picture = self._pictures.get(file)
+        if picture is not None:
+            self._pictures.move_to_end(file)
+        return picture
+
+    def add(self, file: File, picture: Picture) -> None:
+        """Keep a picture until others need its memory."""
+        before = self._pictures.pop(file, None)
+        if before is not None:
+            self._n_bytes -= before.pixels.nbytes
+        self._pictures[file] = picture
+        self._n_bytes += picture.pixels.nbytes
+        while self._n_bytes > RECENT_BYTES:
+            self._n_bytes -= self._pictures.popitem(last=False)[1].pixels.nbytes
+
+    def clear(self) -> None:
+        """Keep none."""
+        self._pictures.clear()
+        self._n_bytes = 0
+
+
+recent = RecentPictures()
 
 
 def file_of_row(rows: Rows, row: int) -> File:
@@ -162,9 +198,9 @@ def _seen(
         return source, None
     if is_new:
         return _whole(limits, source)
-    if source in recent:
-        recent.move_to_end(source)
-        return recent[source], None
+    picture = recent.find(source)
+    if picture is not None:
+        return picture, None
     data = indexed_content(limits, source)
     pixels = decode_rgb(data, limits, MAX_SIDE)
     return _remembered(source, _picture(pixels, "", rounding_steps(data))), None
@@ -189,10 +225,7 @@ def _whole(limits: Limits, file: File) -> tuple[Picture, FileContents]:
 def _remembered(file: File, picture: Picture) -> Picture:
     """Keep a picture in this process until others need its memory; return it."""
     if not is_sent(file):
-        recent[file] = picture
-        n_bytes = sum(each.pixels.nbytes for each in recent.values())
-        while n_bytes > RECENT_BYTES:
-            n_bytes -= recent.popitem(last=False)[1].pixels.nbytes
+        recent.add(file, picture)
     return picture
 
 

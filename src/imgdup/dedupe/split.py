@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.dedupe import Duplicates
-from imgdup.dedupe.candidates import MatchRule, component_labels
+from imgdup.dedupe.candidates import MatchRule
+from imgdup.dedupe.components import component_labels
 from imgdup.dedupe.labels import ImageSet
 from imgdup.errors import UsageError
 from imgdup.index.columns import RowNumbers, Rows, file_numbers

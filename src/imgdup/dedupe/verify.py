@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Self
 
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
+from imgdup.dedupe.components import PART_BYTES
 from imgdup.dedupe.decide import Judge, Pair
-from imgdup.dedupe.groups import PART_BYTES, Progress
+from imgdup.dedupe.groups import Progress
 from imgdup.dedupe.keep import FactsOf
 from imgdup.dedupe.known import FileContents, known_facts, known_verdicts
 from imgdup.dedupe.pictures import (

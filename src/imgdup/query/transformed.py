@@ -139,15 +139,22 @@ def are_crops(left: Words, right: Words, i: Integers, j: Integers) -> npt.NDArra
     frequencies that have 11.5 % of the weight of all, or less; or 13 %, if that is at most half of
     what it is for the whole.
     """
-    found = np.zeros(len(i), bool)
-    for wholes, whole, others in ((left, i, right[j]), (right, j, left[i])):
-        rows, place = np.unique(whole, return_inverse=True)
-        uncut, all_uncut = _different(likely_parts(wholes[rows], UNCUT), place, others)
-        for crop in CROPS:
-            different, weights = _different(likely_parts(wholes[rows], crop), place, others)
-            is_crop = 2 * different * all_uncut <= uncut * weights
-            most = np.where(is_crop, MOST_DIFFERENT_IN_CROPS, MOST_DIFFERENT)
-            found |= 1000 * different <= most * weights
+    if left is right:  # a picture of many pairs is often the first of some and the second of others
+        found = _have_parts(left, np.concatenate([i, j]), left[np.concatenate([j, i])])
+        return found[: len(i)] | found[len(i) :]
+    return _have_parts(left, i, right[j]) | _have_parts(right, j, left[i])
+
+
+def _have_parts(wholes: Words, which: Integers, others: Words) -> npt.NDArray[np.bool_]:
+    """Return of some of the hashes whether parts of their pictures may have the other hashes."""
+    found = np.zeros(len(which), bool)
+    rows, place = np.unique(which, return_inverse=True)
+    uncut, all_uncut = _different(likely_parts(wholes[rows], UNCUT), place, others)
+    for crop in CROPS:
+        different, weights = _different(likely_parts(wholes[rows], crop), place, others)
+        is_crop = 2 * different * all_uncut <= uncut * weights
+        most = np.where(is_crop, MOST_DIFFERENT_IN_CROPS, MOST_DIFFERENT)
+        found |= 1000 * different <= most * weights
     return found
 
 
@@ -170,22 +177,24 @@ def crop_pairs(
     found several times, always with the distance of the two hashes as they are.
     """
     right = left if other is None else other
-    for block in _near_pairs(left, other, threads):
-        kept = are_crops(left, right, block.left, block.right)
-        i, j = block.left[kept], block.right[kept]
-        yield Pairs(i, j, distances(left[i], right[j]).astype(np.uint16))
+    for i, j, bits in _near_pairs(left, other, threads):
+        kept = are_crops(left, right, i, j)
+        yield Pairs(i[kept], j[kept], bits[kept])
 
 
 def _near_pairs(left: Words, other: Words | None, threads: int | None) -> Iterator[Pairs]:
+    """Find the pairs that are to be looked at, with the distances of the two hashes as they are."""
     yield from iter_pairs(left, NEAR_WHOLE, other=other, threads=threads)
+    right = left if other is None else other
     parts = likely_parts(left, WIDEST_JOIN).hashes
-    if other is None:
-        for i, j, bits in iter_pairs(parts, NEAR_PART, other=left, threads=threads):
-            apart = i != j
-            i, j = np.minimum(i, j)[apart], np.maximum(i, j)[apart]
-            yield Pairs(i, j, bits[apart])
-        return
-    yield from iter_pairs(parts, NEAR_PART, other=other, threads=threads)
-    yield from iter_pairs(
-        left, NEAR_PART, other=likely_parts(other, WIDEST_JOIN).hashes, threads=threads
-    )
+    joins = [(parts, right)]
+    if other is not None:
+        joins.append((left, likely_parts(other, WIDEST_JOIN).hashes))
+    for one, another in joins:
+        for i, j, _ in iter_pairs(one, NEAR_PART, other=another, threads=threads):
+            whole = distances(left[i], right[j])
+            far = whole > NEAR_WHOLE  # the others were found before
+            i, j, bits = i[far], j[far], whole[far].astype(np.uint16)
+            if other is None:
+                i, j = np.minimum(i, j), np.maximum(i, j)
+            yield Pairs(i, j, bits)

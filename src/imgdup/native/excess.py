@@ -94,7 +94,7 @@ def unlike_shapes(moments: Planes, rules: Shapes) -> Plane:
     address, (height, width) = read_address(moments, np.float32, MOMENTS), moments.shape[1:]
     if rules.side < 1 or rules.side & (rules.side - 1):
         raise ValueError(f"the side of a window must be a power of two, got {rules.side}")
-    sums, excess = np.empty(2 * width + rules.side - 1), np.empty((height, width), np.float32)
+    sums, excess = np.empty(2 * (width + rules.side)), np.empty((height, width), np.float32)
     scratch = np.empty((2 * MOMENTS[0], height, width), np.float32)
     _functions().imgdup_unlike_shapes(
         *(address, height, width, ctypes.byref(rules)),

@@ -343,7 +343,7 @@ typedef struct {
 } ImgdupShapes;
 
 /* Write the roots of the larger variance of windows whose shapes are not in both pictures, however faint
- * they are, and 0 for all others: excess (height, width). Scratch memory: sums (2 * width + side - 1,)
+ * they are, and 0 for all others: excess (height, width). Scratch memory: sums (2 * (width + side),)
  * and scratch (12, height, width). */
 IMGDUP_EXPORT void imgdup_unlike_shapes(const float *moments, int64_t height, int64_t width,
                                         const ImgdupShapes *rules, double *sums, float *scratch,

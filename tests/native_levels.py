@@ -11,6 +11,7 @@ import pytest
 
 from imgdup import native
 from imgdup.native import (
+    changes,
     colours,
     curves,
     difference,
@@ -55,6 +56,7 @@ def assert_equal_at(level, results):
 def _forget():
     native.load_library.cache_clear()
     for module in (
+        changes,
         colours,
         curves,
         difference,

@@ -291,6 +291,15 @@ static void print_colours(const uint8_t *rgb, int64_t height, int64_t width, flo
     printf("smooth %d\n", (int)imgdup_is_smooth(rgb, height, width, 3, &rules));
 }
 
+/* Print where two pictures (height, width, 3) are not equal. */
+static void print_changes(const uint8_t *a, const uint8_t *b, int64_t height, int64_t width) {
+    int64_t facts[7];
+    printf("changed %lld\n", (long long)imgdup_count_changed(a, b, height, 3 * width, 2, 9));
+    imgdup_add_changes(a, b, height, width, 2, facts);
+    for (int k = 0; k < 7; k++)
+        printf("%lld%s", (long long)facts[k], k < 6 ? " " : "\n");
+}
+
 /* Compare two painted pictures in every way, and print the sums. */
 static void print_sums(void) {
     static uint8_t bytes[2][3 * MAX_PIXELS], small[3 * MAX_PIXELS], weights[MAX_PIXELS];
@@ -318,6 +327,7 @@ static void print_sums(void) {
         cosines[i] = (float)(next(2000) - 1000) / 1000.0f;
     print_levels(bytes[0], bytes[1], height, width);
     print_colours(bytes[0], height, width, moments);
+    print_changes(bytes[0], bytes[1], height, width);
     float gaussian[5] = {0.25f, 0.2f, 0.1f, 0.05f, 0.025f};
     ImgdupBlurs blurs = {.fine = gaussian + 1, .coarse = gaussian, .fine_reach = 2,
                          .coarse_reach = 4, .damping = 0.001};

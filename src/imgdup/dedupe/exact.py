@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgdup.images.gray import Pixels
+from imgdup.native.changes import added_changes, count_changed
 
 KEPT_SHARE = 0.2  # of all pixels; more are equal
 EVERY = 8  # the first look takes every eighth row
@@ -36,18 +37,20 @@ def colour_was_changed(first: Pixels, second: Pixels) -> bool:
     """
     if first.shape != second.shape or first.ndim != 3:
         return False
-    rows = _differ(first[::EVERY], second[::EVERY])
-    if not 0 < np.count_nonzero(rows) <= (1 - KEPT_SHARE) * rows.size:
+    height, width = first.shape[:2]
+    n_looked_at = -(-height // EVERY) * width
+    if not 0 < added_changes(first, second, EVERY).n_pixels <= (1 - KEPT_SHARE) * n_looked_at:
+        return False
+    found = added_changes(first, second)
+    if not LEAST_PIXELS <= found.n_pixels <= (1 - KEPT_SHARE) * (height * width):
+        return False
+    means, sizes = (np.array(each) / found.n_pixels for each in (found.sums, found.sizes))
+    channel = int(np.argmax(np.abs(means)))
+    mean = abs(means[channel])
+    if mean < LEAST_CHANGE or mean < ONE_WAY * sizes[channel]:
         return False
     differs = _differ(first, second)
-    n_differ = np.count_nonzero(differs)
-    if not LEAST_PIXELS <= n_differ <= (1 - KEPT_SHARE) * differs.size:
-        return False
     changes = second[differs].astype(np.int16) - first[differs]
-    means, sizes = np.abs(changes.mean(axis=0)), np.abs(changes).mean(axis=0)
-    channel = int(np.argmax(means))
-    if means[channel] < LEAST_CHANGE or means[channel] < ONE_WAY * sizes[channel]:
-        return False
     return _edges_are_kept(first, second, differs) or _is_flat_tint(changes)
 
 
@@ -74,9 +77,11 @@ def changed_detail(first: Pixels, second: Pixels) -> Detail | None:
     """
     if first.shape != second.shape:
         return None
-    rows = first[::EVERY] != second[::EVERY]
-    if np.count_nonzero(rows) > (1 - NEARLY_ALL) * rows.size:
+    n_levels = -(-len(first) // EVERY) * first[0].size
+    if count_changed(first, second, 1, EVERY) > (1 - NEARLY_ALL) * n_levels:
         return None
+    if count_changed(first, second, LARGE_CHANGE) < LEAST_PIXELS:
+        return None  # nor are there so many pixels
     changes = np.maximum(first, second) - np.minimum(first, second)
     changes = changes.max(axis=2) if changes.ndim == 3 else changes
     if np.count_nonzero(changes >= LARGE_CHANGE) < LEAST_PIXELS:

@@ -22,7 +22,7 @@
 #endif
 
 /* Change it with any function or structure; imgdup.native has the same number. */
-enum { IMGDUP_INTERFACE = 30 };
+enum { IMGDUP_INTERFACE = 31 };
 
 IMGDUP_EXPORT int imgdup_interface(void);
 
@@ -519,6 +519,18 @@ IMGDUP_EXPORT int64_t imgdup_plain_curves(const double *counts, const double *me
 IMGDUP_EXPORT void imgdup_curve_errors(const uint8_t *a, const uint8_t *b, int64_t n,
                                        const int32_t *curves, int64_t n_curves, int32_t most,
                                        int64_t *errors);
+
+/* Pixels that are not equal. */
+
+/* Return how many bytes of two pictures (height, row_bytes) differ by at least so many levels, in every
+ * rows_apart-th row. */
+IMGDUP_EXPORT int64_t imgdup_count_changed(const uint8_t *a, const uint8_t *b, int64_t height,
+                                           int64_t row_bytes, int64_t rows_apart, uint8_t least);
+
+/* Compare two RGB pictures (height, width, 3) in every rows_apart-th row: facts are how many pixels
+ * differ, the sum of b - a of each channel, and the sum of its absolute values. */
+IMGDUP_EXPORT void imgdup_add_changes(const uint8_t *a, const uint8_t *b, int64_t height,
+                                      int64_t width, int64_t rows_apart, int64_t facts[7]);
 
 /* Frequencies and edges. */
 

@@ -18,7 +18,7 @@ from imgdup.native.windows import (
     quantile,
     raise_chroma,
 )
-from native_levels import assert_equal_at, by_level
+from native_levels import assert_equal_at, by_level, native_level
 
 SHAPES = [(1, 1), (1, 60), (7, 7), (9, 6), (30, 40)]
 # (factor, most noise, most share), (factor, least, share of the texture)
@@ -105,6 +105,24 @@ def test_a_quantile_is_the_element_at_that_share_of_the_sorted_ones(values, shar
     expected = sorted(values.tolist())[int(share * (len(values) - 1))]
 
     assert quantile(values, share) == expected
+
+
+# Up to 24 values are compared with each other; more are divided into 256 parts of their range.
+@by_level
+@pytest.mark.parametrize("n", [1, 2, 23, 24, 25, 49, 400, 3000])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_quantiles_of_close_equal_and_far_values_are_those_of_the_sorted_ones(level, n, scale):
+    rng = np.random.default_rng(n)
+    close = np.nextafter(np.float32(7), np.float32(8)) + rng.integers(0, 3, n) / 2**20
+    equal = rng.integers(0, 2, n) * scale
+    far = rng.normal(size=n) ** 15 * scale
+    shares = (0, 0.3, 0.5, 0.99, 1)
+
+    for values in (each.astype(np.float32) for each in (close, equal, far)):
+        with native_level(level):
+            found = [quantile(values, share) for share in shares]
+
+        assert found == [np.sort(values)[int(share * (n - 1))] for share in shares]
 
 
 def test_no_values_or_a_share_above_one_have_no_quantile():

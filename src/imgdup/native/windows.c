@@ -6,9 +6,9 @@
 
 enum {
     KEY_BITS = 32,
-    DIGIT_BITS = 8,
-    N_DIGITS = 1 << DIGIT_BITS,
+    PARTS = 256,
     TABLES = 4,
+    FEW = 24, /* keys that are compared with each other */
     LANES = 16, /* independent maxima */
     REACH = 2,  /* windows; the texture of one is the largest within this distance */
 };
@@ -49,46 +49,104 @@ static float value_of(uint32_t key) {
     return value;
 }
 
-/* Count each digit of some keys; neighbours are counted in other tables, which takes less time. */
-static void count_digits(const uint32_t *keys, int64_t n, int shift, uint32_t *counts) {
-    uint32_t tables[TABLES][N_DIGITS];
+/* Keys by equal parts of the range between the least and the largest one. */
+typedef struct {
+    uint32_t least;
+    int shift; /* how wide a part is, as a power of two */
+    uint32_t counts[PARTS];
+} Parts;
+
+/* Divide keys into parts, and count each; neighbours are counted in other tables, which takes less
+ * time. */
+static Parts parts_of(const uint32_t *keys, int64_t n) {
+    Parts parts = {.least = keys[0]};
+    uint32_t largest = keys[0], tables[TABLES][PARTS];
+    for (int64_t i = 0; i < n; i++) {
+        parts.least = keys[i] < parts.least ? keys[i] : parts.least;
+        largest = keys[i] > largest ? keys[i] : largest;
+    }
+    while ((largest - parts.least) >> parts.shift >= PARTS)
+        parts.shift++;
     memset(tables, 0, sizeof tables);
-    for (int64_t i = 0; i < n; i++)
-        tables[i % TABLES][keys[i] >> shift & (N_DIGITS - 1)]++;
-    for (int digit = 0; digit < N_DIGITS; digit++)
-        counts[digit] = tables[0][digit] + tables[1][digit] + tables[2][digit] + tables[3][digit];
+    int64_t i = 0;
+    for (; i + TABLES <= n; i += TABLES)
+        for (int k = 0; k < TABLES; k++)
+            tables[k][(keys[i + k] - parts.least) >> parts.shift]++;
+    for (; i < n; i++)
+        tables[0][(keys[i] - parts.least) >> parts.shift]++;
+    for (int part = 0; part < PARTS; part++)
+        parts.counts[part] = tables[0][part] + tables[1][part] + tables[2][part] + tables[3][part];
+    return parts;
 }
 
-/* The digits are found one after the other, the highest first; only keys with it are kept. */
-float imgdup_ranked(const float *values, int64_t n, int64_t rank, uint32_t *keys) {
-    for (int64_t i = 0; i < n; i++)
-        keys[i] = key_of(values[i]);
-    for (int shift = KEY_BITS - DIGIT_BITS; shift >= 0 && n > 1; shift -= DIGIT_BITS) {
-        uint32_t counts[N_DIGITS], digit = 0;
-        count_digits(keys, n, shift, counts);
-        for (; rank >= counts[digit]; digit++)
-            rank -= counts[digit];
+/* Return the key of a few that `rank` others precede. */
+static uint32_t ranked_of_few(const uint32_t *keys, int64_t n, int64_t rank) {
+    for (int64_t i = 0;; i++) {
+        uint32_t n_less = 0, n_equal = 0;
+        for (int64_t k = 0; k < n; k++) {
+            n_less += keys[k] < keys[i];
+            n_equal += keys[k] == keys[i];
+        }
+        if (n_less <= rank && rank < n_less + n_equal)
+            return keys[i];
+    }
+}
+
+/* Return the key that `rank` others precede. Only keys of its part are kept, in `kept`, which may be
+ * `keys`, until there are few. */
+static uint32_t ranked_key(const uint32_t *keys, int64_t n, int64_t rank, Parts parts,
+                           uint32_t *kept) {
+    while (1) {
+        uint32_t part = 0;
+        for (; rank >= parts.counts[part]; part++)
+            rank -= parts.counts[part];
         int64_t n_kept = 0;
         for (int64_t i = 0; i < n; i++) {
             uint32_t key = keys[i];
-            keys[n_kept] = key;
-            n_kept += (key >> shift & (N_DIGITS - 1)) == digit;
+            kept[n_kept] = key;
+            n_kept += (key - parts.least) >> parts.shift == part;
         }
+        if (!parts.shift)
+            return kept[0];
+        if (n_kept <= FEW)
+            return ranked_of_few(kept, n_kept, rank);
+        keys = kept;
         n = n_kept;
+        parts = parts_of(keys, n);
     }
-    return value_of(keys[0]);
+}
+
+static Parts parts_of_values(const float *values, int64_t n, uint32_t *keys) {
+    for (int64_t i = 0; i < n; i++)
+        keys[i] = key_of(values[i]);
+    return parts_of(keys, n);
+}
+
+float imgdup_ranked(const float *values, int64_t n, int64_t rank, uint32_t *keys) {
+    return value_of(ranked_key(keys, n, rank, parts_of_values(values, n, keys), keys));
 }
 
 /* Write the places of n values that are below a limit (or above it, if the sign is -1), and of the
  * first ones that equal it, until there are enough. There is room for one more. */
 static void collect(const float *values, const int64_t *places, int64_t n, float limit, float sign,
                     int64_t enough, int64_t *out) {
-    int64_t n_equal = enough, n_found = 0;
-    for (int64_t i = 0; i < n; i++)
-        n_equal -= sign * values[i] < sign * limit;
-    for (int64_t i = 0; i < n; i++) { /* without branches, which no processor could foresee */
-        int64_t is_equal = (values[i] == limit) & (n_equal > 0);
-        n_equal -= is_equal;
+    int32_t n_below = 0, n_equal = 0; /* as wide as float, for vectors */
+    int64_t n_found = 0;
+    for (int64_t i = 0; i < n; i++) {
+        n_below += sign * values[i] < sign * limit;
+        n_equal += values[i] == limit;
+    }
+    if (n_below + n_equal == enough) { /* without branches, which no processor could foresee */
+        for (int64_t i = 0; i < n; i++) {
+            out[n_found] = places[i];
+            n_found += sign * values[i] <= sign * limit;
+        }
+        return;
+    }
+    int64_t n_left = enough - n_below;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t is_equal = (values[i] == limit) & (n_left > 0);
+        n_left -= is_equal;
         out[n_found] = places[i];
         n_found += is_equal | (sign * values[i] < sign * limit);
     }
@@ -100,18 +158,21 @@ static void collect(const float *values, const int64_t *places, int64_t n, float
 static void find_thirds(Windows *in) {
     const ImgdupUsual *rule = in->rule;
     int64_t step = in->n > rule->samples ? in->n / rule->samples : 1;
-    int64_t n_all = (in->n + step - 1) / step, n_textured = 0, n_chosen = 0;
+    int64_t n_all = (in->n + step - 1) / step, n_chosen = 0;
+    int32_t n_textured = 0; /* as wide as float, for vectors */
     for (int64_t i = 0; i < in->n; i += step)
         n_textured += in->near[i] > rule->bare;
-    int only_textured = (double)n_textured > rule->many_bare * (double)n_all;
+    int only_textured = n_textured < n_all && n_textured > rule->many_bare * (double)n_all;
     for (int64_t i = 0; i < in->n; i += step) {
         in->values[n_chosen] = in->near[i];
         in->places[n_chosen] = i;
         n_chosen += !only_textured | (in->near[i] > rule->bare);
     }
     int64_t third = n_chosen > 3 ? n_chosen / 3 : 1;
-    float low = imgdup_ranked(in->values, n_chosen, third - 1, in->keys);
-    float high = imgdup_ranked(in->values, n_chosen, n_chosen - third, in->keys);
+    Parts parts = parts_of_values(in->values, n_chosen, in->keys);
+    uint32_t *kept = (uint32_t *)in->ratios;
+    float low = value_of(ranked_key(in->keys, n_chosen, third - 1, parts, kept));
+    float high = value_of(ranked_key(in->keys, n_chosen, n_chosen - third, parts, in->keys));
     collect(in->values, in->places, n_chosen, low, 1, third, in->flat);
     collect(in->values, in->places, n_chosen, high, -1, third, in->rich);
     in->n_thirds = third;
@@ -301,9 +362,9 @@ void imgdup_luma_excess(const float *moments, int64_t height, int64_t width,
     Windows in = windows_of(height, width, &rules->usual, clean, scratch, planes);
     int64_t n = in.n;
     const float *a = moments, *b = a + B * n, *aa = a + AA * n, *bb = a + BB * n;
-    float *means = planes[0];
+    float *restrict means = planes[0], *restrict variances = in.variances;
     for (int64_t i = 0; i < n; i++) {
-        in.variances[i] = least_of(variance(a[i], aa[i]), variance(b[i], bb[i]));
+        variances[i] = least_of(variance(a[i], aa[i]), variance(b[i], bb[i]));
         means[i] = (b[i] - a[i]) * (b[i] - a[i]);
         excess[i] = 0;
     }
@@ -317,25 +378,39 @@ void imgdup_luma_excess(const float *moments, int64_t height, int64_t width,
         excess[i] = sqrtf(excess[i]);
 }
 
+/* Return by how much the levels of one of the pictures vary in a window. */
+static inline float variance_at(const float *moments, int64_t n, int64_t i, int picture) {
+    return variance(moments[(A + picture) * n + i], moments[(AA + picture) * n + i]);
+}
+
+/* Write the larger variance of the chroma of each window, and the texture: the smaller one, and a bit
+ * of that of luma. */
+static void write_variances(const float *luma, const float *red, const float *blue, int64_t n,
+                            float *restrict most, float *restrict textures) {
+    for (int64_t i = 0; i < n; i++) {
+        float light = least_of(variance_at(luma, n, i, 0), variance_at(luma, n, i, 1));
+        float first = variance_at(red, n, i, 0) + variance_at(blue, n, i, 0);
+        float second = variance_at(red, n, i, 1) + variance_at(blue, n, i, 1);
+        most[i] = larger(first, second);
+        textures[i] = least_of(first, second) + 0.1f * light;
+    }
+}
+
 void imgdup_raise_chroma(const float *luma, const float *red, const float *blue, int64_t height,
                          int64_t width, const ImgdupExcess *rules, double clean,
                          int64_t *scratch, float *excess) {
     float *planes[2], even = rules->even, even_share = rules->even_share;
     Windows in = windows_of(height, width, &rules->usual, clean, scratch, planes);
     int64_t n = in.n;
-    float *changes = planes[0], *means = planes[1];
+    float *restrict changes = planes[0], *restrict means = planes[1], *most = in.values;
+    write_variances(luma, red, blue, n, most, in.variances);
     for (int64_t i = 0; i < n; i++) {
-        float light[2], colour[2]; /* of the first picture and of the second one */
-        for (int k = 0; k < 2; k++) {
-            int64_t at = (A + k) * n + i, square_at = (AA + k) * n + i;
-            light[k] = variance(luma[at], luma[square_at]);
-            colour[k] = variance(red[at], red[square_at]) + variance(blue[at], blue[square_at]);
-        }
-        in.variances[i] = least_of(colour[0], colour[1]) + 0.1f * least_of(light[0], light[1]);
         float x = red[B * n + i] - red[A * n + i], y = blue[B * n + i] - blue[A * n + i];
         means[i] = x * x + y * y;
         changes[i] = red[DD * n + i] + blue[DD * n + i];
-        float allowed = even + even_share * larger(colour[0], colour[1]);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        float allowed = even + even_share * most[i];
         excess[i] = larger(means[i] > allowed ? means[i] : 0, excess[i]);
     }
     Squares squares = squares_of(changes, n), mean = squares_of(means, n);

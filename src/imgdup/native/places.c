@@ -1,19 +1,20 @@
 /* Find how one gray picture, the part, lies in another, the whole: search it at several sizes, then
  * move it by least squares. */
 #include "imgdup.h"
+#include "lanes.h"
 
 #include <math.h>
 #include <string.h>
 
 enum {
     SIDE = SEARCH_SIDE,
-    LANES = 8, /* places of a row that are correlated at once, ... */
-    ROWS = 4,  /* ... and of so many rows */
-    STRIDE = SIDE + LANES,
+    PLACES = WIDTH < 8 ? WIDTH : 8, /* of a row, that are correlated at once, ... */
+    ROWS = 8, FEW_ROWS = 4,         /* ... and of so many rows */
+    STRIDE = SIDE + PLACES,
     SUMS = SIDE + 1,
     PEAKS = 2,    /* likely places that the reduced pictures show at each size */
     REACH = 3,    /* pixels; the place is searched so far around such a place */
-    CHUNK = 256, /* pixels of a row that are taken from the whole at once */
+    STRETCH = 256, /* pixels of a row that are taken from the whole at once */
     BITS = 8,
     LOW = (1 << BITS) - 1,
     MIDDLE = 128, /* levels are taken from here, so that float holds sums more exactly */
@@ -33,7 +34,7 @@ static const float NOWHERE = -2;       /* less than any correlation */
 static const double LEAST_GAIN = 0.1;  /* of contrast */
 static const double LARGEST_STEP = 0.2, UNMOVED = 0.02; /* of a side; pixels */
 
-typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
+typedef float Places __attribute__((vector_size(PLACES * sizeof(float))));
 
 /* A picture that is searched: its levels, zero around them, and their sums and those of their
  * squares over all pixels above and to the left of a corner. */
@@ -72,7 +73,7 @@ typedef struct {
 
 int64_t imgdup_search_scratch(int64_t height, int64_t width) {
     int64_t n_sums = (height + 1) * width, n_row = larger(width, SIDE) + 1;
-    return (int64_t)sizeof(Memory) + (n_sums + 2 * n_row) * (int64_t)sizeof(uint32_t);
+    return (int64_t)sizeof(Memory) + (n_sums + 3 * n_row) * (int64_t)sizeof(uint32_t);
 }
 
 static void add_columns(const uint8_t *pixels, int64_t height, int64_t width, uint32_t *sums) {
@@ -81,40 +82,66 @@ static void add_columns(const uint8_t *pixels, int64_t height, int64_t width, ui
         sums[width + i] = sums[i] + pixels[i];
 }
 
-/* A row, with room for one more pixel, and the sums of all pixels before each one. */
+/* Rows with room for one more pixel: a row of the output before it is shrunk along x, the sums of
+ * all pixels before each one, and the sums of the columns down to the row. */
 typedef struct {
-    uint32_t *sums, *levels;
+    uint32_t *levels, *sums, *columns;
 } Row;
+
+/* Where the pixels of a shrunk row end: behind whole pixels, and a part of the next one. */
+typedef struct {
+    int32_t whole[SIDE];
+    uint32_t part[SIDE];
+} Ends;
+
+static void write_ends(int64_t width, int64_t out_width, Ends *ends) {
+    for (int64_t x = 0; x < out_width; x++) {
+        ends->whole[x] = (int32_t)((x + 1) * width / out_width);
+        ends->part[x] = (uint32_t)((x + 1) * width % out_width);
+    }
+}
+
+/* Write the row of the output that ends at a row of the input, and a part of the next one. What is
+ * too large for the sums is too large for their differences as well, and so drops out. */
+static void write_levels(Sums from, int64_t bottom, uint32_t part, uint32_t whole, Row row) {
+    const uint32_t *here = from.sums + bottom * from.width;
+    const uint32_t *next = bottom < from.height ? here + from.width : here;
+    for (int64_t x = 0; x < from.width; x++) {
+        uint32_t column = here[x] * (whole - part) + next[x] * part;
+        row.levels[x] = column - row.columns[x];
+        row.columns[x] = column;
+    }
+    row.levels[from.width] = 0;
+    row.sums[0] = 0;
+    for (int64_t x = 0; x < from.width; x++)
+        row.sums[x + 1] = row.sums[x] + row.levels[x];
+}
+
+/* Shrink a row along x. */
+static void shrink_row(Row row, const Ends *ends, int32_t out_width, double area, uint8_t *out) {
+    uint32_t sums[SIDE + 1], levels[SIDE];
+    double share = 1 / area, half = area / 2 + 0.25; /* the quarter outweighs inexact products */
+    for (int32_t x = 0; x < out_width; x++) {
+        sums[x + 1] = row.sums[ends->whole[x]];
+        levels[x] = row.levels[ends->whole[x]];
+    }
+    sums[0] = 0;
+    for (int32_t x = 0; x < out_width; x++)
+        sums[x + 1] = sums[x + 1] * (uint32_t)out_width + levels[x] * ends->part[x];
+    for (int32_t x = 0; x < out_width; x++)
+        out[x] = (uint8_t)(int32_t)(((double)(sums[x + 1] - sums[x]) + half) * share);
+}
 
 /* Shrink a picture to the rounded averages of equal areas, as `imgdup_shrink`, from its sums. */
 static void shrink(Sums from, int64_t out_height, int64_t out_width, Row row, uint8_t *out) {
-    int64_t height = from.height, width = from.width;
-    double area = (double)height * (double)width;
-    for (int64_t y = 0; y < out_height; y++) {
-        int64_t top = y * height / out_height, bottom = (y + 1) * height / out_height;
-        uint32_t above = (uint32_t)(y * height % out_height), n = (uint32_t)out_height;
-        uint32_t under = (uint32_t)((y + 1) * height % out_height);
-        const uint32_t *a = from.sums + top * width, *b = from.sums + bottom * width;
-        const uint32_t *next = bottom < height ? b + width : b;
-        for (int64_t x = 0; x < width; x++)
-            row.levels[x] = b[x] * (n - under) + next[x] * under - a[x] * (n - above) -
-                            a[width + x] * above;
-        row.sums[0] = 0;
-        for (int64_t x = 0; x < width; x++)
-            row.sums[x + 1] = row.sums[x] + row.levels[x];
-        int64_t right = 0, beyond = 0; /* where an output pixel ends: whole pixels, and the rest */
-        uint64_t before = 0;
-        row.levels[width] = 0;
-        for (int64_t x = 0; x < out_width; x++) {
-            right += width / out_width;
-            beyond += width % out_width;
-            right += beyond >= out_width;
-            beyond -= beyond >= out_width ? out_width : 0;
-            uint64_t here = (uint64_t)row.sums[right] * (uint64_t)out_width +
-                            (uint64_t)row.levels[right] * (uint64_t)beyond;
-            *out++ = (uint8_t)((double)(here - before) / area + 0.5);
-            before = here;
-        }
+    double area = (double)from.height * (double)from.width;
+    Ends ends;
+    write_ends(from.width, out_width, &ends);
+    memset(row.columns, 0, (size_t)from.width * sizeof *row.columns);
+    for (int64_t y = 1; y <= out_height; y++, out += out_width) {
+        write_levels(from, y * from.height / out_height,
+                     (uint32_t)(y * from.height % out_height), (uint32_t)out_height, row);
+        shrink_row(row, &ends, (int32_t)out_width, area, out);
     }
 }
 
@@ -151,50 +178,54 @@ static void fill_template(const uint8_t *pixels, int64_t height, int64_t width, 
     part->spread = sqrt((double)(n * square - sum * sum) / (double)n);
 }
 
-/* Add up the products of a part with ROWS x LANES places of the whole; this is the first one. */
-static void multiply(const Template *part, const float *levels, Vector products[ROWS]) {
-    Vector sums[ROWS] = {{0}};
+/* Add up the products of a part with n_rows x PLACES places of the whole; this is the first one. */
+static inline void multiply(const Template *part, const float *levels, int n_rows,
+                            float products[ROWS][PLACES]) {
+    Places sums[ROWS] = {{0}};
     const float *weight = part->levels;
     for (int64_t y = 0; y < part->height; y++, levels += STRIDE)
         for (int64_t x = 0; x < part->width; x++, weight++)
-            for (int row = 0; row < ROWS; row++) {
-                Vector here;
+            for (int row = 0; row < n_rows; row++) {
+                Places here;
                 memcpy(&here, levels + row * STRIDE + x, sizeof here);
                 sums[row] += *weight * here;
             }
-    memcpy(products, sums, sizeof sums);
+    for (int row = 0; row < n_rows; row++)
+        memcpy(products[row], sums + row, sizeof *sums);
 }
 
-static int32_t in_window(const int32_t *sums, int64_t y, int64_t x, int64_t height,
-                         int64_t width) {
-    const int32_t *top = sums + y * SUMS + x, *bottom = top + height * SUMS;
-    return bottom[width] - bottom[0] - top[width] + top[0];
-}
-
-/* Return the correlation of a part with its window in the whole; flat windows have none. */
-static double correlation(const Searched *in, const Template *part, int64_t y, int64_t x,
-                          float product) {
-    int64_t n = part->height * part->width;
-    int64_t sum = in_window(in->sums, y, x, part->height, part->width);
-    int64_t square = in_window(in->squares, y, x, part->height, part->width);
-    int64_t spread = n * square - sum * sum;
-    if (!spread)
-        return 0;
-    double found = (double)product / (part->spread * sqrt((double)spread / (double)n));
-    return found < 1 ? found : 1;
+/* Turn products of a part with n places of a row into correlations; flat windows have none. */
+static void write_correlations(const Searched *in, const Template *part, int64_t y, int64_t x,
+                               int32_t n, const float *products, float *out) {
+    double pixels = (double)(part->height * part->width);
+    const int32_t *sums = in->sums + y * SUMS + x, *squares = in->squares + y * SUMS + x;
+    int64_t under = part->height * SUMS, right = part->width;
+    for (int32_t i = 0; i < n; i++) {
+        double sum = sums[under + right + i] - sums[under + i] - sums[right + i] + sums[i];
+        double square = squares[under + right + i] - squares[under + i] - squares[right + i] +
+                        squares[i];
+        double spread = pixels * square - sum * sum; /* whole numbers, exact in double */
+        double found = (double)products[i] / (part->spread * sqrt(spread / pixels));
+        found = found < 1 ? found : 1;
+        out[i] = (float)(spread > 0 ? found : 0);
+    }
 }
 
 /* Write the correlations of a part with n_rows x n_columns places of the whole. */
 static void correlate(const Searched *in, const Template *part, int64_t top, int64_t left,
                       int64_t n_rows, int64_t n_columns, float *map) {
     for (int64_t y = 0; y < n_rows; y += ROWS)
-        for (int64_t x = 0; x < n_columns; x += LANES) {
-            Vector products[ROWS];
-            multiply(part, in->levels + (top + y) * STRIDE + left + x, products);
+        for (int64_t x = 0; x < n_columns; x += PLACES) {
+            float products[ROWS][PLACES];
+            const float *levels = in->levels + (top + y) * STRIDE + left + x;
+            if (n_rows - y > FEW_ROWS)
+                multiply(part, levels, ROWS, products);
+            else
+                multiply(part, levels, FEW_ROWS, products);
+            int32_t n = (int32_t)smaller(PLACES, n_columns - x);
             for (int64_t j = y; j < n_rows && j < y + ROWS; j++)
-                for (int64_t i = x; i < n_columns && i < x + LANES; i++)
-                    map[j * n_columns + i] = (float)correlation(in, part, top + j, left + i,
-                                                                products[j - y][i - x]);
+                write_correlations(in, part, top + j, left + x, n, products[j - y],
+                                   map + j * n_columns + x);
         }
 }
 
@@ -286,7 +317,8 @@ double imgdup_search(const uint8_t *whole, int64_t height, int64_t width, const 
     Memory *memory = scratch;
     uint32_t *part_sums = (uint32_t *)(memory + 1);
     uint32_t *levels = part_sums + (part_height + 1) * part_width;
-    Row row = {levels + larger(part_width, SIDE) + 1, levels};
+    int64_t n_row = larger(part_width, SIDE) + 1;
+    Row row = {levels, levels + n_row, levels + 2 * n_row};
     Peak peaks[SEARCH_SIZES][PEAKS], best = {NOWHERE, 0, 0};
     Sums part = {part_sums, part_height, part_width};
     Sums base = {memory->sums, sizes[0], sizes[1]};
@@ -350,10 +382,10 @@ static void write_corners(const uint8_t *pixels, int64_t height, int64_t width,
 }
 
 /* Write what a picture shows at n pixels of a row of the other one, from the first one on. */
-static void take_chunk(const Moved *from, int64_t first, int64_t y, int32_t n, uint8_t *out) {
-    int32_t x[CHUNK], row[CHUNK], width = (int32_t)from->width;
-    float right[CHUNK], under[CHUNK];
-    uint32_t corners[CHUNK];
+static void take_stretch(const Moved *from, int64_t first, int64_t y, int32_t n, uint8_t *out) {
+    int32_t x[STRETCH], row[STRETCH], width = (int32_t)from->width;
+    float right[STRETCH], under[STRETCH];
+    uint32_t corners[STRETCH];
     const double *m = from->matrix;
     double along = (double)first, down = (double)y;
     write_places(m[0] * along + m[1] * down + m[2], m[0], n, from->width, x, right);
@@ -373,8 +405,8 @@ static void take_chunk(const Moved *from, int64_t first, int64_t y, int32_t n, u
 
 static void take(const Moved *from, int64_t height, int64_t width, uint8_t *out) {
     for (int64_t y = 0; y < height; y++)
-        for (int64_t x = 0; x < width; x += CHUNK)
-            take_chunk(from, x, y, (int32_t)smaller(CHUNK, width - x), out + y * width + x);
+        for (int64_t x = 0; x < width; x += STRETCH)
+            take_stretch(from, x, y, (int32_t)smaller(STRETCH, width - x), out + y * width + x);
 }
 
 /* Find the small movement that takes one picture nearer to another, whatever the brightness and

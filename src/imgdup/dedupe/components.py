@@ -3,6 +3,7 @@
 The pairs of candidates that were found meanwhile are kept for the parts as long as they are few.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -77,9 +78,17 @@ def component_labels(
 
 
 def components(
-    rows: Rows, selected: RowNumbers, rule: MatchRule, *, threads: int | None = None
+    rows: Rows,
+    selected: RowNumbers,
+    rule: MatchRule,
+    *,
+    threads: int | None = None,
+    foresee: Callable[[RowNumbers], None] = lambda found: None,
 ) -> Components:
-    """Find the connected components of images, as `component_labels` does."""
+    """Find the connected components of images, as `component_labels` does.
+
+    `foresee` is called with rows that are in pairs of candidates, while others are looked for.
+    """
     hashes = hashes_of(rows, selected, rule)
     by_hash = hash_classes(hashes, rows.column("quality")[selected])
     parent = np.arange(len(selected))
@@ -91,6 +100,7 @@ def components(
     n_found = 0
     for block in near(hashes.select(heads), rule, threads=threads):
         unite(parent, heads[block.left], heads[block.right])
+        foresee(selected[heads[np.concatenate([block.left, block.right])]])
         n_found += len(block.left)
         if blocks is not None:
             blocks = [*blocks, block] if n_found <= MOST_KEPT else None
@@ -134,13 +144,18 @@ def _flatten(parent: RowNumbers) -> None:
 
 
 def parts(
-    rows: Rows, selected: RowNumbers, rule: MatchRule, *, threads: int | None = None
+    rows: Rows,
+    selected: RowNumbers,
+    rule: MatchRule,
+    *,
+    threads: int | None = None,
+    foresee: Callable[[RowNumbers], None] = lambda found: None,
 ) -> list[Part]:
     """Return the rows of components of candidates; components with few pictures share a part."""
     number = file_numbers(rows)[selected]
     _, first, file_of_row = np.unique(number, return_index=True, return_inverse=True)
     file_of_row = file_of_row.reshape(-1)
-    found = components(rows, selected[first], rule, threads=threads)
+    found = components(rows, selected[first], rule, threads=threads, foresee=foresee)
     sizes = np.bincount(found.labels, picture_bytes(rows, selected[first]))
     part_of = np.full(len(sizes), -1)
     part, n_bytes = 0, 0.0

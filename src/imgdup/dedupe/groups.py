@@ -27,7 +27,7 @@ from imgdup.dedupe.candidates import (
 )
 from imgdup.dedupe.components import Part, parts
 from imgdup.dedupe.decide import Contents, Decisions, Judge, Pair, Policy, decide
-from imgdup.dedupe.keep import FactsOf, Keep, keep_order, lie_in, unknown_facts
+from imgdup.dedupe.keep import FactsOf, Keep, keep_order, lie_in, needs_facts, unknown_facts
 from imgdup.dedupe.nearest import nearest_better
 from imgdup.dedupe.origin import Ruling, rulings
 from imgdup.dedupe.relations import SAME_BYTES, UNVERIFIED, Verdict
@@ -113,11 +113,12 @@ class Inspection(NamedTuple):
     """How to learn of files what the index does not know.
 
     `judge` compares the pictures of pairs of rows, the better one first; `facts_of` describes the
-    files of rows, for the keep rules.
+    files of rows, for the keep rules. `foresee` gets rows that will be described.
     """
 
     judge: Judge = unverified
     facts_of: FactsOf = unknown_facts
+    foresee: Callable[[RowNumbers], None] = lambda selected: None
 
 
 NO_INSPECTION = Inspection()
@@ -135,7 +136,8 @@ def star_groups(
 
     `progress` is called with the number of rows that are decided, and of all that have candidates.
     """
-    divided = parts(rows, selected, options.rule, threads=options.threads)
+    foresee = (inspection if needs_facts(options.keep) else NO_INSPECTION).foresee
+    divided = parts(rows, selected, options.rule, threads=options.threads, foresee=foresee)
     n_files, n_decided = sum(len(part.rows) for part in divided), 0
     removed: list[Removed] = []
     shown: list[Shown] = []

@@ -109,6 +109,11 @@ def unknown_facts(selected: RowNumbers) -> Facts:
     return [None] * len(selected)
 
 
+def needs_facts(keep: Keep) -> bool:
+    """Return whether files have to be described for the rules."""
+    return not set(keep.rules).isdisjoint(FACT_RULES)
+
+
 def keep_order(
     rows: Rows, selected: RowNumbers, keep: Keep, facts_of: FactsOf = unknown_facts
 ) -> RowNumbers:
@@ -132,7 +137,7 @@ def _keys(rows: Rows, selected: RowNumbers, keep: Keep, facts_of: FactsOf) -> li
         (DECISION, keep.decided.rank(rows, selected)),
         (PROTECTED, ~lie_in(rows, selected, keep.protect)),
     ]
-    facts = facts_of(selected) if set(keep.rules) & set(FACT_RULES) else ()
+    facts = facts_of(selected) if needs_facts(keep) else ()
     for rule in keep.rules:
         if rule == LAST:
             break

@@ -18,7 +18,8 @@ from typing import Self
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.components import PART_BYTES
 from imgdup.dedupe.decide import Judge, Pair
-from imgdup.dedupe.groups import Progress
+from imgdup.dedupe.foreseen import BATCH_FILES, Foreseen
+from imgdup.dedupe.groups import Inspection, Progress, star_groups
 from imgdup.dedupe.keep import FactsOf
 from imgdup.dedupe.known import FileContents, known_facts, known_verdicts
 from imgdup.dedupe.pictures import (
@@ -39,12 +40,11 @@ from imgdup.dedupe.plan import Plan
 from imgdup.dedupe.relations import DIFFERENT, SAME_PICTURE, UNVERIFIED, Verdict
 from imgdup.errors import ImageError
 from imgdup.images.facts import ImageFacts
-from imgdup.index.columns import RowNumbers, Rows
+from imgdup.index.columns import RowNumbers, Rows, images
 from imgdup.native.difference import keep_memory
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Pool, decode_each, decoding_pool
 
-BATCH_FILES = 4  # a picture is up to 3 MB
 MOST_PAIRS = 2  # in a batch; a pair takes some milliseconds
 BATCHES = 4  # for each worker, at least, if there are enough pairs
 SAVE_S = 30.0  # between two writes of the verdicts
@@ -75,6 +75,7 @@ class Verifier:
         self._verdicts = known_verdicts(index_folder)
         self._pictures: OrderedDict[File, Picture | ImageError] = OrderedDict()
         self._contents = known_facts(index_folder)
+        self._foreseen = Foreseen(self._limits, self._pool)
         self._saved_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -111,13 +112,33 @@ class Verifier:
             files = [self._file_of(rows, row) for row in selected.tolist()]
             if len({each.digest for each in files}) == 1:  # no rule tells equal bytes apart
                 return [None] * len(files)
-            missing = [each for each in files if each.digest not in self._contents]
-            for batch in _batches([(each, each) for each in dict.fromkeys(missing)]):
-                self._read([each for each, _ in batch])
+            self._describe([each for each in files if each not in self._foreseen])
+            for file, answer in self._foreseen.finish():
+                self._note(file, answer)
+            self._describe(files)  # those whose worker ended
             found = (self._contents.find(each.digest) for each in files)
             return [each and each.facts for each in found]
 
         return describe
+
+    def foresee(self, rows: Rows) -> Callable[[RowNumbers], None]:
+        """Return a function that lets idle workers describe rows that `facts` will be asked for."""
+
+        def begin(selected: RowNumbers) -> None:
+            files = [self._file_of(rows, row) for row in dict.fromkeys(selected.tolist())]
+            self._foreseen.begin(each for each in files if each.digest not in self._contents)
+
+        return begin
+
+    def inspection(self, rows: Rows) -> Inspection:
+        """Return how to learn of the files of rows what the index does not know."""
+        return Inspection(self.judge(rows), self.facts(rows), self.foresee(rows))
+
+    def _describe(self, files: Sequence[File]) -> None:
+        """Describe files that are not known yet, as many at a time as have room in memory."""
+        missing = dict.fromkeys(each for each in files if each.digest not in self._contents)
+        for batch in _batches([(each, each) for each in missing]):
+            self._read([each for each, _ in batch])
 
     def compare(self, pairs: Sequence[tuple[File, File]]) -> list[Verdict]:
         """Compare the pictures of pairs of files, the better one first."""
@@ -234,7 +255,10 @@ def verified_duplicates(
         return find_duplicates(rows, options, progress=progress)
     with Verifier(index_folder) as verifier:
         verifier.start()
-        return find_duplicates(rows, options, verifier.judge(rows), verifier.facts(rows), progress)
+        selected = images(rows, options.folders)
+        inspection = verifier.inspection(rows)
+        groups = star_groups(rows, selected, options, inspection=inspection, progress=progress)
+        return Duplicates(rows, options, selected, groups)
 
 
 def check_pictures(plan: Plan, rows: Rows, verifier: Verifier) -> Iterator[str]:

@@ -297,6 +297,21 @@ def decode_each(
                 n_given += 1
 
 
+def begin_each(
+    function: Callable[[T], R], files: Iterable[T], pool: Pool, *, batch_files: int = BATCH_FILES
+) -> list[tuple[list[T], Future[list[R | ImageError]]]]:
+    """Begin to call a function on each file as `decode_each` does, and return at once.
+
+    Returns batches of files with what gives their answers. If that raises an exception, a file may
+    have ended its worker; `decode_each` finds out which.
+    """
+    decode_batch = partial(_decode_batch, function)
+    return [
+        (batch, pool.submit(run_batch, decode_batch, list(enumerate(batch))))
+        for batch in batched(files, batch_files)
+    ]
+
+
 def batched(items: Iterable[T], n: int) -> Iterator[list[T]]:
     """Cut items into lists of at most `n`.
 

@@ -1,0 +1,97 @@
+"""Files that are described early: one answer each, none for those of a worker that ended."""
+
+import os
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+import pytest
+from test_verify import found_in, row_of, scene, written
+
+from array_rows import rows_of
+from imgdup.dedupe import foreseen, pictures
+from imgdup.dedupe.foreseen import Foreseen
+from imgdup.dedupe.groups import star_groups
+from imgdup.dedupe.verify import DedupeOptions, Verifier
+from imgdup.images.facts import image_facts
+from imgdup.index.columns import images
+from imgdup.system.limits import Limits
+from imgdup.workers.pool import decoding_pool, inline
+from imgdup.workers.process import Death, WorkerDied
+
+
+class Failing(Executor):
+    """Workers that all end."""
+
+    def submit(self, function, /, *args):
+        future = Future()
+        future.set_exception(WorkerDied(Death(0, -9)))
+        return future
+
+
+@pytest.fixture
+def rows(tmp_path):
+    return rows_of([row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(6)])
+
+
+def files_of(rows):
+    return [pictures.file_of_row(rows, row) for row in range(len(rows))]
+
+
+def foreseen_files(engine=inline):
+    return Foreseen(Limits(), decoding_pool(Limits(), 1, engine))
+
+
+def test_each_file_is_described_once(rows):
+    files, early = files_of(rows), foreseen_files()
+
+    early.begin(files[:4])
+    early.begin(files[2:])
+
+    assert all(file in early for file in files)
+    found = list(early.finish())
+    assert [file for file, _ in found] == files
+    facts = [image_facts(Path(os.fsdecode(file.path)).read_bytes(), Limits()) for file in files]
+    assert [contents.facts for _, contents in found] == facts
+    assert list(early.finish()) == []
+
+
+def test_a_worker_that_ends_leaves_no_answer(rows):
+    early = foreseen_files(lambda setup: Failing())
+
+    early.begin(files_of(rows))
+
+    assert list(early.finish()) == []
+
+
+def test_no_more_than_some_files_are_begun(rows, monkeypatch):
+    monkeypatch.setattr(foreseen, "MOST_FORESEEN", 4)
+    files, early = files_of(rows), foreseen_files()
+
+    early.begin(files[:3])
+    early.begin(files[3:])
+
+    assert [file for file, _ in early.finish()] == files[:4]
+
+
+def test_pictures_that_are_sent_are_not_begun(rows, monkeypatch):
+    monkeypatch.setattr(foreseen, "is_sent", lambda file: True)
+    early = foreseen_files()
+
+    early.begin(files_of(rows))
+
+    assert list(early.finish()) == []
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_groups_are_the_same_with_files_that_are_described_early(rows, monkeypatch, lost):
+    expected = found_in(rows).groups
+    if lost:
+        monkeypatch.setattr(Foreseen, "finish", lambda self: iter(()))
+
+    with Verifier(workers=2) as verifier:
+        found = star_groups(
+            rows, images(rows), DedupeOptions(), inspection=verifier.inspection(rows)
+        )
+
+    assert str(found) == str(expected)
+    assert found.n_compared == 6 * 5 / 2

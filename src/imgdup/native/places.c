@@ -69,6 +69,8 @@ typedef struct {
     float map[SIDE * SIDE];
     uint32_t sums[SUMS * SIDE];
     uint8_t pixels[SIDE * SIDE];
+    uint8_t largest[SIDE * SIDE]; /* the part at the first size, ... */
+    const int64_t *first;         /* ... which is this one */
 } Memory;
 
 int64_t imgdup_search_scratch(int64_t height, int64_t width) {
@@ -272,8 +274,10 @@ static Peak look_closely(Memory *memory, Row row, Sums sums, const int64_t *size
     const Searched *in = &memory->whole;
     int64_t most_y = in->height - size[0], most_x = in->width - size[1];
     Peak best = {NOWHERE, 0, 0};
-    shrink(sums, size[0], size[1], row, memory->pixels);
-    fill_template(memory->pixels, size[0], size[1], &memory->part);
+    if (size != memory->first)
+        shrink(sums, size[0], size[1], row, memory->pixels);
+    fill_template(size == memory->first ? memory->largest : memory->pixels, size[0], size[1],
+                  &memory->part);
     if (!memory->part.spread)
         return (Peak){1, 0, 0};
     int64_t reach = peaks[PEAKS - 1].value > peaks[0].value - TOLD_APART ? SIDE : REACH;
@@ -325,8 +329,9 @@ double imgdup_search(const uint8_t *whole, int64_t height, int64_t width, const 
     double likeliest = NOWHERE;
     fill_memory(memory, whole, height, width, row);
     add_columns(pixels, part_height, part_width, part_sums);
-    shrink(part, sizes[0], sizes[1], row, memory->pixels);
-    add_columns(memory->pixels, sizes[0], sizes[1], memory->sums);
+    memory->first = sizes;
+    shrink(part, sizes[0], sizes[1], row, memory->largest);
+    add_columns(memory->largest, sizes[0], sizes[1], memory->sums);
     for (int64_t i = 0; i < n_sizes; i += 2) {
         look_roughly(memory, row, base, sizes + 2 * i, peaks[i]);
         likeliest = peaks[i][0].value > likeliest ? peaks[i][0].value : likeliest;

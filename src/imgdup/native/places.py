@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from imgdup.native import Pixels, address_of, declared, read_address, write_address
+from imgdup.native import Pixels, Plane, address_of, declared, read_address, write_address
 
 SEARCH_SIDE, MOST_SIZES, STEP_LANES = 96, 24, 16  # the same as in imgdup.h
 MOST_PIXELS = 1 << 24  # of a picture
@@ -86,12 +86,20 @@ def moved(source: Pixels, goal: Pixels, matrix: Matrix, n_rounds: int) -> tuple[
     height, width = goal.shape
     found, taken = np.array(matrix, np.float64), np.empty_like(goal)
     corners, changes = np.empty(source.shape, np.uint32), np.empty_like(goal)
-    rows = np.zeros((N_ROWS, -(-width // STEP_LANES) * STEP_LANES), np.float32)
+    rows = _aligned_rows(N_ROWS, width)
     _functions().imgdup_refine(
         *(_address(source), *source.shape, _address(goal), height, width, n_rounds),
         *map(address_of, (corners, rows, changes, found, taken)),
     )
     return found, taken
+
+
+def _aligned_rows(height: int, width: int) -> Plane:
+    """Return rows of zeros, each with room for whole vectors that lie in one cache line each."""
+    stride = -(-width // STEP_LANES) * STEP_LANES
+    memory = np.zeros(height * stride + STEP_LANES, np.float32)
+    start = -(address_of(memory) // memory.itemsize) % STEP_LANES
+    return memory[start:][: height * stride].reshape(height, stride)
 
 
 class Marks(NamedTuple):

@@ -104,6 +104,9 @@ JPEG, WEBP = "jpeg", "webp"
         ((JPEG, 95), (JPEG, 30)),
         ((JPEG, 80), (JPEG, 95)),
         ((JPEG, 60), (JPEG, 90)),
+        ((JPEG, 60), (JPEG, 70)),
+        ((JPEG, 70), (JPEG, 60)),
+        ((JPEG, 50), (JPEG, 75)),
         ((JPEG, 60), (WEBP, 95)),
         ((JPEG, 95), (WEBP, 80)),
         ((WEBP, 80), (JPEG, 90)),
@@ -132,6 +135,7 @@ def test_copies_of_equal_size_that_show_nothing_are_not_judged():
     grainy = np.clip(np.asarray(shown) + grain, 0, 255).astype(np.uint8)
     others = [
         seen(shown, JPEG, quality=80)[0],  # by the same steps
+        seen(shown, JPEG, quality=82)[0],  # by steps that are nearly the same
         seen(shown, "png")[0],  # lossless
         seen(resized(shown, 0.9, BICUBIC), JPEG, quality=60)[0],  # of another size
         seen(Image.fromarray(grainy), JPEG, quality=98)[0],  # not only compressed

@@ -89,8 +89,8 @@ def moved(source: Pixels, goal: Pixels, matrix: Matrix, n_rounds: int) -> tuple[
     rows = _aligned_rows(N_ROWS, width)
     _functions().imgdup_refine(
         *(_address(source), *source.shape, _address(goal), height, width, n_rounds),
-        *(address_of(corners), address_of(rows)),
-        *map(address_of, (changes, found, taken)),
+        *(address_of(corners), address_of(rows), address_of(changes)),
+        *(address_of(found), address_of(taken)),
     )
     return found, taken
 

@@ -196,6 +196,7 @@ SHRUNK = [  # factors near 1, of some pixels, and of many; fewer and more than f
     *(((61, 83, 3), size) for size in ((61, 80), (58, 70), (30, 41), (29, 19), (4, 6), (1, 1))),
     *(((40, 64, channels), (21, 30)) for channels in (1, 2, 4)),
     *(((40, 64, channels), (9, 7)) for channels in (1, 2, 4)),
+    *(((rows, 9), (size, 9)) for rows in (257, 258, 259) for size in (200, 97, 10)),  # over 16 bits
 ]
 
 
@@ -203,11 +204,13 @@ SHRUNK = [  # factors near 1, of some pixels, and of many; fewer and more than f
 @pytest.mark.parametrize(("shape", "size"), SHRUNK, ids=str)
 def test_every_level_shrinks_to_the_averages_of_equal_areas(level, shape, size):
     pixels = np.random.default_rng(size).integers(0, 256, shape, np.uint8)
+    white = np.full(shape, 255, np.uint8)
 
     with native_level(level):
-        found = shrunk(pixels, *size)
+        found, still_white = shrunk(pixels, *size), shrunk(white, *size)
 
     np.testing.assert_array_equal(found, shrunk_twin(pixels, *size))
+    assert still_white.min() == 255
 
 
 def strips_of(n_pixels, totals):

@@ -17,6 +17,7 @@ enum {
     MOST_TAPS = 7,     /* of a band */
     SPARE = 64,        /* sums behind a row that may be read; their weights are 0 */
     RGB = 3,           /* channels */
+    MOST_SHORT = 257,  /* pixels of a side; 16 bits hold 255 times as much */
     MOST_AREA = 8405023, /* pixels; 32 bits hold 255.5 times as much */
 };
 
@@ -88,38 +89,69 @@ static inline uint16_t add_few(const uint8_t *at, int64_t apart, const int64_t n
     return sum;
 }
 
-/* Add levels of so many rows between the first and the last one of a span to the sums, or begin these
- * with both ends. Where the number of rows is a constant, compilers add up all of them at a time. */
-static inline void add_between(const uint8_t *levels, int64_t n, Span rows, uint32_t whole,
-                               int64_t skipped, const int64_t n_rows, uint32_t *restrict sums) {
+/* Add up MANY levels that are so far apart, or up to FEW. */
+static inline uint16_t add_levels(const uint8_t *at, int64_t apart, const int64_t n) {
+    uint16_t sum = add_few(at, apart, n);
+    return n > FEW ? (uint16_t)(sum + add_few(at + FEW * apart, apart, n - FEW)) : sum;
+}
+
+/* Begin sums with the levels of the first and the last row of a span, and of so many rows behind the
+ * first one. Where the numbers of rows and of bits are constants, compilers add up all rows at a time. */
+static inline void begin_sums(const uint8_t *levels, int64_t n, Span rows, uint32_t whole,
+                              const int64_t n_rows, const int is_short, uint32_t *restrict sums) {
     const uint8_t *first = levels + rows.first * n, *last = levels + rows.last * n;
-    const uint8_t *between = first + (skipped + 1) * n;
     for (int64_t x = 0; x < n; x++) {
-        uint16_t inner = add_few(between + x, n, n_rows);
-        if (n_rows > FEW)
-            inner += add_few(between + FEW * n + x, n, n_rows - FEW);
-        uint32_t outer = rows.first_weight * first[x] + rows.last_weight * last[x];
-        sums[x] = (skipped ? sums[x] : outer) + whole * inner;
+        uint16_t between = add_levels(first + n + x, n, n_rows);
+        uint32_t a = rows.first_weight * first[x], b = rows.last_weight * last[x];
+        uint32_t c = whole * between;
+        sums[x] = is_short ? (uint16_t)((uint16_t)a + (uint16_t)b + (uint16_t)c) : a + b + c;
     }
 }
 
-/* Write the sums of the levels of some rows times their weights. */
-static void add_rows(const uint8_t *levels, int64_t n, Span rows, uint32_t whole,
-                     uint32_t *restrict sums) {
-    int64_t n_between = rows.last - rows.first - 1, n_rows, done = 0;
-    do {
-        int64_t left = n_between - done;
-        n_rows = left >= MANY ? MANY : left >= FEW ? FEW : left > 0 ? left : 0;
+static inline void begin_rows(const uint8_t *levels, int64_t n, Span rows, uint32_t whole,
+                              int64_t n_rows, const int is_short, uint32_t *sums) {
+    switch (n_rows) {
+    case 0: begin_sums(levels, n, rows, whole, 0, is_short, sums); break;
+    case 1: begin_sums(levels, n, rows, whole, 1, is_short, sums); break;
+    case 2: begin_sums(levels, n, rows, whole, 2, is_short, sums); break;
+    case 3: begin_sums(levels, n, rows, whole, 3, is_short, sums); break;
+    case FEW: begin_sums(levels, n, rows, whole, FEW, is_short, sums); break;
+    default: begin_sums(levels, n, rows, whole, MANY, is_short, sums);
+    }
+}
+
+/* Add levels of so many rows to the sums. */
+static inline void add_between(const uint8_t *levels, int64_t n, uint32_t whole,
+                               const int64_t n_rows, uint32_t *restrict sums) {
+    for (int64_t x = 0; x < n; x++)
+        sums[x] += whole * add_levels(levels + x, n, n_rows);
+}
+
+/* Return how many rows are added up next. */
+static int64_t rows_at_once(int64_t left) {
+    return left >= MANY ? MANY : left >= FEW ? FEW : left > 0 ? left : 0;
+}
+
+/* Write the sums of the levels of some rows of a side times their weights. */
+static void add_rows(const uint8_t *levels, int64_t n, Side *side, uint32_t *sums) {
+    Span rows = next_span(side);
+    uint32_t whole = (uint32_t)side->n_out;
+    int64_t n_between = rows.last - rows.first - 1, n_rows = rows_at_once(n_between);
+    if (side->n_in <= MOST_SHORT)
+        begin_rows(levels, n, rows, whole, n_rows, 1, sums);
+    else
+        begin_rows(levels, n, rows, whole, n_rows, 0, sums);
+    for (int64_t done = n_rows; done < n_between; done += n_rows) {
+        const uint8_t *next = levels + (rows.first + 1 + done) * n;
+        n_rows = rows_at_once(n_between - done);
         switch (n_rows) {
-        case 0: add_between(levels, n, rows, whole, done, 0, sums); break;
-        case 1: add_between(levels, n, rows, whole, done, 1, sums); break;
-        case 2: add_between(levels, n, rows, whole, done, 2, sums); break;
-        case 3: add_between(levels, n, rows, whole, done, 3, sums); break;
-        case FEW: add_between(levels, n, rows, whole, done, FEW, sums); break;
-        default: add_between(levels, n, rows, whole, done, MANY, sums);
+        case 1: add_between(next, n, whole, 1, sums); break;
+        case 2: add_between(next, n, whole, 2, sums); break;
+        case 3: add_between(next, n, whole, 3, sums); break;
+        case FEW: add_between(next, n, whole, FEW, sums); break;
+        default: add_between(next, n, whole, MANY, sums);
         }
-        done += n_rows;
-    } while (done < n_between);
+    }
 }
 
 /* Add up the columns of some vectors of several output pixels. Where the numbers of channels and taps
@@ -283,13 +315,13 @@ static Columns columns_of(Side side, int64_t n, int64_t channels, uint32_t *scra
 /* Shrink a gray picture, PIXEL rows at a time. */
 static void shrink_gray(const uint8_t *levels, int64_t width, Side side, int64_t out_height,
                         const Columns *columns, int32_t area, Memory memory, uint8_t *out) {
-    uint32_t *mixed = memory.sums + PIXEL * width, whole = (uint32_t)side.n_out;
+    uint32_t *mixed = memory.sums + PIXEL * width;
     uint8_t *averages = memory.averages;
     memset(memory.sums, 0, (size_t)(2 * PIXEL * width + SPARE) * sizeof(uint32_t));
     for (int64_t y = 0; y < out_height; y += PIXEL) {
         int64_t n_rows = out_height - y < PIXEL ? out_height - y : PIXEL;
         for (int64_t k = 0; k < n_rows; k++)
-            add_rows(levels, width, next_span(&side), whole, memory.sums + k * width);
+            add_rows(levels, width, &side, memory.sums + k * width);
         for (int64_t x = 0; x < width; x++)
             for (int64_t k = 0; k < PIXEL; k++)
                 mixed[x * PIXEL + k] = memory.sums[k * width + x];
@@ -324,14 +356,13 @@ void imgdup_shrink(const uint8_t *pixels, int64_t height, int64_t width, int64_t
     memory.averages = (uint8_t *)(memory.totals + PIXEL * out_width + SPARE);
     Columns columns = columns_of(across, out_width, channels,
                                  memory.totals + (PIXEL + 1) * out_width + SPARE);
-    uint32_t whole = (uint32_t)side.n_out;
     if (area <= MOST_AREA && channels == 1 && !columns.is_band) {
         shrink_gray(pixels, width, side, out_height, &columns, (int32_t)area, memory, out);
         return;
     }
     memset(memory.sums + n, 0, SPARE * sizeof(uint32_t));
     for (int64_t y = 0; y < out_height; y++, out += n_out) {
-        add_rows(pixels, n, next_span(&side), whole, memory.sums);
+        add_rows(pixels, n, &side, memory.sums);
         if (area > MOST_AREA) {
             divide_large(memory.sums, &columns, (uint32_t)across.n_out, area, out);
             continue;

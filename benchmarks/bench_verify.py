@@ -31,8 +31,8 @@ from imgdup import ImageIndex
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.candidates import MatchRule, widened
 from imgdup.dedupe.difference import compare_pictures
-from imgdup.dedupe.pictures import file_of_row
 from imgdup.dedupe.relations import Verdict
+from imgdup.dedupe.sources import file_of_row
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import ImageError
 from imgdup.images.decode import decode_rgb

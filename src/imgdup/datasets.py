@@ -14,8 +14,8 @@ from imgdup.build.in_memory import Content, hash_contents
 from imgdup.dedupe import DedupeOptions, Duplicates, find_duplicates
 from imgdup.dedupe.decide import Policy
 from imgdup.dedupe.keep import parse_keep
-from imgdup.dedupe.pictures import File, file_of_row
 from imgdup.dedupe.relations import removable
+from imgdup.dedupe.sources import File, file_of_row
 from imgdup.dedupe.verify import Verifier, verified_duplicates
 from imgdup.errors import UsageError
 from imgdup.index.columns import Rows, images

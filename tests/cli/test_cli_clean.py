@@ -15,7 +15,7 @@ from encoded import painted
 from imgdup import cli
 from imgdup.apply import options
 from imgdup.apply.journal import read_journal
-from imgdup.cli import removals as running
+from imgdup.cli import carrying_out as running
 from imgdup.dedupe.relations import Verdict
 from imgdup.dedupe.verify import Verifier
 from imgdup.errors import LockedError

@@ -16,8 +16,8 @@ import pytest
 from array_rows import File, rows_of
 from imgdup.dedupe import DedupeOptions, find_duplicates
 from imgdup.dedupe.candidates import MatchRule
-from imgdup.dedupe.pictures import File as FileToCompare
 from imgdup.dedupe.relations import REMOVABLE
+from imgdup.dedupe.sources import File as FileToCompare
 from imgdup.dedupe.verify import Verifier
 from imgdup.hashing import fingerprint
 from imgdup.images.decode import decode

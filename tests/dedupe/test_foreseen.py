@@ -8,7 +8,7 @@ import pytest
 from test_verify import found_in, row_of, scene, written
 
 from array_rows import rows_of
-from imgdup.dedupe import foreseen, pictures
+from imgdup.dedupe import foreseen, sources
 from imgdup.dedupe.foreseen import Foreseen
 from imgdup.dedupe.groups import star_groups
 from imgdup.dedupe.verify import DedupeOptions, Verifier
@@ -34,7 +34,7 @@ def rows(tmp_path):
 
 
 def files_of(rows):
-    return [pictures.file_of_row(rows, row) for row in range(len(rows))]
+    return [sources.file_of_row(rows, row) for row in range(len(rows))]
 
 
 def foreseen_files(engine=inline):

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from array_rows import File, rows_of
-from imgdup.dedupe import DedupeOptions, find_duplicates, pictures, verify
+from imgdup.dedupe import DedupeOptions, find_duplicates, pictures, sources, tasks, verify
 from imgdup.dedupe.candidates import MatchRule
 from imgdup.dedupe.decide import Policy
 from imgdup.dedupe.relations import ON_REQUEST, REMOVABLE, VERDICT_VERSION, removable
@@ -236,14 +236,14 @@ def test_a_worker_decodes_each_picture_once_to_compare_it_with_all_others(tmp_pa
 
     assert found.groups.n_compared == 9 * 8 / 2
     assert sorted(read) == sorted(file.path for file in files)
-    assert not pictures.recent  # this process keeps none of the pictures
+    assert not sources.recent  # this process keeps none of the pictures
 
 
 def test_a_picture_that_has_no_room_any_more_is_decoded_again(tmp_path, monkeypatch):
     files = [row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(5)]
     rows = rows_of(files)
     expected = found_in(rows)
-    monkeypatch.setattr(pictures, "RECENT_BYTES", 1)
+    monkeypatch.setattr(sources, "RECENT_BYTES", 1)
 
     found = found_in(rows, pool=decoding_pool(Limits(), 1, inline))
 
@@ -253,10 +253,10 @@ def test_a_picture_that_has_no_room_any_more_is_decoded_again(tmp_path, monkeypa
 
 def test_the_pictures_used_last_are_kept(monkeypatch):
     size = 60  # bytes of a picture
-    monkeypatch.setattr(pictures, "RECENT_BYTES", 2 * size)
-    picture = pictures.Picture(np.zeros((4, 5, 3), np.uint8), b"", None)
-    a, b, c = (pictures.File(name, b"", "", 5, 4) for name in (b"a", b"b", b"c"))
-    kept = pictures.RecentPictures()
+    monkeypatch.setattr(sources, "RECENT_BYTES", 2 * size)
+    picture = sources.Picture(np.zeros((4, 5, 3), np.uint8), b"", None)
+    a, b, c = (sources.File(name, b"", "", 5, 4) for name in (b"a", b"b", b"c"))
+    kept = sources.RecentPictures()
 
     for file in (a, b, a, c):
         kept.add(file, picture)
@@ -270,7 +270,7 @@ def test_large_pictures_are_decoded_once_for_all_workers(tmp_path, monkeypatch):
     decode_each = verify.decode_each
 
     def noted_each(function, items, pool, **options):
-        kept = {pictures.describe_file: described, pictures.compare_files: compared}[function.func]
+        kept = {tasks.describe_file: described, tasks.compare_files: compared}[function.func]
         items = list(items)
         kept.extend(items)
         return decode_each(function, items, pool, **options)
@@ -283,9 +283,9 @@ def test_large_pictures_are_decoded_once_for_all_workers(tmp_path, monkeypatch):
 
     assert found.groups.n_compared == 3
     assert sorted(file.path for file in described) == sorted(file.path for file in files)
-    sources = [source for pair in compared for source, _ in pair]
-    assert {type(source) for source in sources} == {pictures.Picture}
-    assert {max(source.pixels.shape) for source in sources} == {1024}
+    sent = [source for pair in compared for source, _ in pair]
+    assert {type(source) for source in sent} == {sources.Picture}
+    assert {max(source.pixels.shape) for source in sent} == {1024}
 
 
 class Dying(Executor):
@@ -305,14 +305,14 @@ class Dying(Executor):
         return future
 
     def _holds(self, item):
-        if isinstance(item, pictures.File):
+        if isinstance(item, sources.File):
             return item == self.bad
         return any(source == self.bad for source, _ in item)
 
 
 def test_a_file_that_ends_its_worker_does_so_a_few_times_however_many_partners_it_has(tmp_path):
     rows = rows_of([row_of(written(tmp_path, f"{i}.png", scene(i))) for i in range(41)])
-    bad, *rest = (pictures.file_of_row(rows, i) for i in range(41))
+    bad, *rest = (sources.file_of_row(rows, i) for i in range(41))
     executor = Dying(bad)
 
     with Verifier(pool=decoding_pool(Limits(), 1, lambda setup: executor)) as verifier:

@@ -122,7 +122,7 @@ def apply(
     imgdup apply plan.jsonl --write-to ../cleaned
     """
     from imgdup.apply import attached, options as choosing, registry
-    from imgdup.cli import removals
+    from imgdup.cli import carrying_out
     from imgdup.dedupe.plan import read_plan
 
     cleaned.check()
@@ -130,7 +130,7 @@ def apply(
     loaded = read_plan(plan)
     place = index_of_plan(index_folder, plan, loaded.header)
     if cleaned.write_to is not None:
-        return removals.write_cleaned(loaded, cleaned, place, dry_run=dry_run)
+        return carrying_out.write_cleaned(loaded, cleaned, place, dry_run=dry_run)
     options = choosing.make_options(
         loaded, name, action.move_to, index_folder=place, dry_run=dry_run
     )
@@ -144,10 +144,10 @@ def apply(
     if not (dry_run or yes):
         _ask(choosing.reasons_to_ask(loaded, name), plan)
     with _journal_named(journal, name, place):
-        result = removals.carry_out(loaded, options, place, journal)
-        removals.print_result(result, name, dry_run=dry_run)
+        result = carrying_out.carry_out(loaded, options, place, journal)
+        carrying_out.print_result(result, name, dry_run=dry_run)
         if not dry_run and not result.stopped:
-            removals.drop_rows(result, name, place)
+            carrying_out.drop_rows(result, name, place)
     return result.exit_code
 
 

@@ -235,7 +235,7 @@ def _compared(
 
     What only the wide rule finds is left out if it differs. Of a pack, bytes are compared.
     """
-    from imgdup.dedupe import nearest, pictures, verify
+    from imgdup.dedupe import nearest, sources, verify
 
     rows, is_pack = index.rows, index.generation.is_pack
     look_up = nearest.wide_lookup(index.generation, rows) if is_wide and not is_pack else None
@@ -243,7 +243,7 @@ def _compared(
         note("the index is too large to look for edited, framed and cropped copies as well")
 
     with verify.Verifier(None if is_pack else index.folder) as verifier:
-        compare = pictures.compare_bytes if is_pack else verifier.compare
+        compare = sources.compare_bytes if is_pack else verifier.compare
         rest, n_beyond = iter(answers), 0
         while some := list(islice(rest, COMPARED_TOGETHER)):
             matches = [list(answer.matches) for answer in some]
@@ -252,18 +252,18 @@ def _compared(
                     matches, look_up([answer.probe for answer in some])
                 )
             compared = [nearest.nearest_by_match(found) for found in matches]
-            pairs: list[tuple[pictures.File, pictures.File]] = []
+            pairs: list[tuple[sources.File, sources.File]] = []
             for answer, found, which in zip(some, matches, compared, strict=True):
                 if answer.probe is not None:
                     path = absolute(answer.file)
-                    file = pictures.file_of_probe(answer.probe, rows.digest_kind, path)
+                    file = sources.file_of_probe(answer.probe, rows.digest_kind, path)
                     near = (match.row for match in found if match.row in which)
-                    pairs += [(pictures.file_of_row(rows, row), file) for row in near]
+                    pairs += [(sources.file_of_row(rows, row), file) for row in near]
             n_beyond += sum(map(len, matches)) - len(pairs)
             verdicts = iter(compare(pairs))
             for answer, found, which in zip(some, matches, compared, strict=True):
                 judged = (
-                    (match, next(verdicts) if match.row in which else pictures.UNKNOWN)
+                    (match, next(verdicts) if match.row in which else sources.UNKNOWN)
                     for match in found
                 )
                 yield answer, [each for each in judged if not nearest.is_only_proposed(*each)]

@@ -5,7 +5,8 @@ from concurrent.futures import Future
 from functools import partial
 
 from imgdup.dedupe.known import FileContents
-from imgdup.dedupe.pictures import File, Picture, describe_file, is_sent
+from imgdup.dedupe.sources import File, Picture, is_sent
+from imgdup.dedupe.tasks import describe_file
 from imgdup.errors import ImageError
 from imgdup.system.limits import Limits
 from imgdup.workers.pool import Pool, begin_each

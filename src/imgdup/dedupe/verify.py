@@ -22,22 +22,21 @@ from imgdup.dedupe.foreseen import BATCH_FILES, Foreseen
 from imgdup.dedupe.groups import Inspection, Progress, star_groups
 from imgdup.dedupe.keep import FactsOf
 from imgdup.dedupe.known import FileContents, known_facts, known_verdicts
-from imgdup.dedupe.pictures import (
+from imgdup.dedupe.plan import Plan
+from imgdup.dedupe.relations import DIFFERENT, SAME_PICTURE, UNVERIFIED, Verdict
+from imgdup.dedupe.sources import (
     EQUAL_PIXELS,
     SAME,
     UNKNOWN,
     File,
     Picture,
     Source,
-    compare_files,
-    describe_file,
     file_of_row,
     is_sent,
     recent,
     sent_bytes,
 )
-from imgdup.dedupe.plan import Plan
-from imgdup.dedupe.relations import DIFFERENT, SAME_PICTURE, UNVERIFIED, Verdict
+from imgdup.dedupe.tasks import MODULE, compare_files, describe_file
 from imgdup.errors import ImageError
 from imgdup.images.facts import ImageFacts
 from imgdup.index.columns import RowNumbers, Rows, images
@@ -48,7 +47,7 @@ from imgdup.workers.pool import Pool, decode_each, decoding_pool
 MOST_PAIRS = 2  # in a batch; a pair takes some milliseconds
 BATCHES = 4  # for each worker, at least, if there are enough pairs
 SAVE_S = 30.0  # between two writes of the verdicts
-PRELOAD = (__name__, "numpy.fft", "numpy.ma")  # NumPy imports these at their first use
+PRELOAD = (MODULE, "numpy.fft", "numpy.ma")  # NumPy imports these at their first use
 
 
 class Verifier:

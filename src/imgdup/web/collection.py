@@ -16,7 +16,8 @@ from typing import TypeVar
 import numpy as np
 
 from imgdup.api.index import ImageIndex
-from imgdup.dedupe.pictures import File, file_of_row, indexed_content
+from imgdup.dedupe.pictures import indexed_content
+from imgdup.dedupe.sources import File, file_of_row
 from imgdup.dedupe.verify import PRELOAD
 from imgdup.errors import ImageError, ImgdupError
 from imgdup.images.decode import decode_rgb

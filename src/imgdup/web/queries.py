@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imgdup.api.index import ImageIndex
-from imgdup.dedupe.pictures import File, file_of_probe, file_of_row
 from imgdup.dedupe.relations import Verdict
+from imgdup.dedupe.sources import File, file_of_probe, file_of_row
 from imgdup.dedupe.verify import Verifier
 from imgdup.hashing import MATCH_BITS
 from imgdup.query.match import HASHES, Match

@@ -65,8 +65,7 @@ def _spawn(function: Callable[..., None], *args: Any) -> tuple[Connection, Spawn
 
 
 def _fork_template(shared: Shared) -> tuple[Connection, BaseProcess]:
-    """Import what workers need, and fork this process to the template; return our end, too."""
-    _preload(shared)
+    """Fork this process to the template, which imports what is missing; return our end, too."""
     ours, theirs = multiprocessing.get_context("fork").Pipe()
     args = (theirs, ours, shared)
     process = multiprocessing.get_context("fork").Process(target=_run_fork, args=args, daemon=True)

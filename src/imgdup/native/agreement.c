@@ -2,8 +2,8 @@
 #include "imgdup.h"
 #include "lanes.h"
 
-/* The planes of moments, as `imgdup_block_moments` writes them. */
-enum { A, B, AA, BB, AB };
+/* The planes of moments, as `imgdup_block_moments` writes them, but for the last one. */
+enum { A, B, AA, BB, AB, N_PLANES };
 
 static float larger(float a, float b) {
     return a > b ? a : b;
@@ -60,6 +60,6 @@ void imgdup_agreement(const uint8_t *first, const uint8_t *second, int64_t heigh
         b[i] = second[i];
     }
     imgdup_block_moments(a, b, height, width, block, columns, blocks);
-    imgdup_window_means(blocks, DIFFERENCE_MOMENTS, n_rows, n_columns, window, sums, windows);
+    imgdup_window_means(blocks, N_PLANES, n_rows, n_columns, window, sums, windows);
     imgdup_count_agreeing(windows, n, rules, textures, counts);
 }

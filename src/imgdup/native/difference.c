@@ -63,10 +63,14 @@ static void add_products(const float *a, const float *fine, const float *coarse,
 
 /* Return the element at a distance beyond an end of a line, as in a mirror that stands on this end. */
 static int64_t mirrored(int64_t i, int64_t n) {
+    int64_t period = 2 * n - 2;
+    i = llabs(i);
+    if (i < n)
+        return i;
     if (n == 1)
         return 0;
-    i = llabs(i) % (2 * n - 2);
-    return i < n ? i : 2 * n - 2 - i;
+    i = i < period ? i : i % period; /* a division takes as long as many pixels */
+    return i < n ? i : period - i;
 }
 
 /* Write n weighted means of neighbours in a direction: `before` and `after` hold, for each weight, the

@@ -442,19 +442,3 @@ def test_remembered_scan_options_can_be_switched_off(photos, tmp_path, capsys):
     ]  # fmt: skip
 
     assert found == [6, 6, 5, 4, 5, 5]
-
-
-@pytest.mark.parametrize(("argument", "code"), [("--version", 0), ("nonsense", 2)])
-def test_the_end_of_a_command_runs_what_others_left_for_it_and_prints_all(argument, code):
-    script = (
-        "import atexit, sys\n"
-        "atexit.register(print, 'left')\n"
-        f"sys.argv = ['imgdup', '{argument}']\n"
-        "from imgdup.__main__ import main\n"
-        "main()\n"
-    )
-
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-
-    assert run.returncode == code
-    assert run.stdout.endswith("left\n")
